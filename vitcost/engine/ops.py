@@ -1,0 +1,216 @@
+"""Ops over named axes, and the rules that turn one op into a cost.
+
+A *tensor* has named axes (``"b s h"``), an *op* reads tensors and writes one. Every cost is plain
+arithmetic on whatever the axes are sized by: ints, numpy arrays or sympy symbols. No rule rounds,
+converts, or branches on a size.
+
+>>> sizes = Sizes(b=1, s=197, h=768, m=3072)
+>>> x = Tensor("x", ("b", "s", "h"))
+>>> fc1 = Op("linear", (x,), Tensor("y", ("b", "s", "m")), over=("h",),
+...          weight=param("weight", "m h"), bias=param("bias", "m"))
+>>> params(fc1, sizes), flops(fc1, sizes)
+(2362368, 929562624)
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+if TYPE_CHECKING:
+    import numpy as np
+    import sympy
+
+__all__ = [
+    "KINDS",
+    "Axis",
+    "Kind",
+    "Op",
+    "Size",
+    "Sizes",
+    "Tensor",
+    "axes",
+    "backward_flops",
+    "bytes_of",
+    "flops",
+    "moved",
+    "numel",
+    "param",
+    "params",
+    "pointwise",
+]
+
+Axis: TypeAlias = "str | int"
+# What a size may be. Rules are typed with int; arrays and symbols have the same operators.
+Size: TypeAlias = int
+AnySize: TypeAlias = "int | np.ndarray | sympy.Expr"
+
+
+class Sizes(dict[Axis, Size]):
+    """The size of every axis; an axis that is written as a number is its own size."""
+
+    def __missing__(self, axis: Axis) -> Size:
+        if isinstance(axis, int):
+            return axis
+        raise LookupError(f"axis {axis!r} has no size; known axes: {', '.join(map(str, self))}")
+
+
+class Tensor:
+    """A tensor of the step: its axes, what it is, and which storage it lives in.
+
+    Tensors are compared by identity. ``base`` names the tensor whose storage a view keeps alive;
+    ``itemsize`` is known only after lowering.
+    """
+
+    __slots__ = ("axes", "base", "itemsize", "name", "role")
+
+    def __init__(
+        self,
+        name: str,
+        axes: tuple[Axis, ...],
+        role: str = "activation",
+        base: "Tensor | None" = None,
+        itemsize: int = 0,
+    ) -> None:
+        self.name = name
+        self.axes = axes
+        self.role = role  # activation | input | param | stat | mask | index
+        self.base = base
+        self.itemsize = itemsize
+
+    @property
+    def storage(self) -> "Tensor":
+        return self if self.base is None else self.base.storage
+
+    def __repr__(self) -> str:
+        return f"{self.name}[{' '.join(map(str, self.axes))}]"
+
+
+class Kind(NamedTuple):
+    """What all ops of one kind have in common.
+
+    ``pointwise``: passes over the written elements that count as pointwise work.
+    ``autocast``: the precision torch's autocast runs it in: ``half``, ``float``, ``keep`` (that of
+    the first read) or ``widest``. ``saves``: what autograd keeps for the backward pass: ``x`` a
+    read, ``y`` the written tensor, ``o`` each read for the gradient of its partner (products),
+    ``s`` statistics, ``m`` a mask.
+    """
+
+    pointwise: int = 0
+    autocast: str = "keep"
+    saves: str = ""
+    view: bool = False
+    on_cpu: str = ""  # the precision on a CPU, where its autocast differs
+
+
+# one row a kind; torch's derivatives.yaml says what is saved, autocast_mode.h which precision
+KINDS: Mapping[str, Kind] = {
+    "linear": Kind(autocast="half", saves="o"),
+    "conv": Kind(autocast="half", saves="o"),
+    "matmul": Kind(autocast="half", saves="o"),
+    "norm": Kind(1, autocast="float", saves="xs", on_cpu="keep"),
+    "softmax": Kind(1, autocast="float", saves="y", on_cpu="keep"),
+    "gelu": Kind(1, saves="x"),
+    "tanh": Kind(1, saves="y"),
+    "scale": Kind(1),
+    "residual": Kind(1, autocast="widest"),
+    "add": Kind(autocast="widest"),
+    "mean": Kind(),
+    "cat": Kind(autocast="widest"),
+    "dropout": Kind(saves="m"),
+    "droppath": Kind(saves="m"),
+    "copy": Kind(),
+    "cast": Kind(),
+    "view": Kind(view=True),
+    "parameter": Kind(view=True),
+    "sdpa": Kind(autocast="half", saves="os"),
+}
+
+
+class Op(NamedTuple):
+    """One operation: what it reads and writes, its own parameters, and the axes it contracts."""
+
+    kind: str
+    reads: tuple[Tensor, ...]
+    write: Tensor
+    over: tuple[Axis, ...] = ()
+    weight: Tensor | None = None
+    bias: Tensor | None = None
+    # consecutive ops of one group are what a fused kernel may replace
+    group: str = ""
+    # what a lowered op stands for in the declared list, when it stands for something else
+    parts: "tuple[Op, ...] | None" = None
+    # filled in by lowering
+    extra: tuple[Tensor, ...] = ()  # statistics and masks that it also writes
+    needs: tuple[bool, ...] = ()  # which reads need a gradient
+    trains: bool = False  # whether its own parameters do
+    saves: tuple[Tensor, ...] = ()  # storages that this op is the first to keep
+
+
+def axes(text: str) -> tuple[Axis, ...]:
+    """Axes from their spelling: ``axes("b s h")``; a number is a fixed size."""
+    return tuple(int(word) if word.isdigit() else word for word in text.split())
+
+
+def param(name: str, spelled: str) -> Tensor:
+    """A parameter, by the spelling of its axes."""
+    return Tensor(name, axes(spelled), "param")
+
+
+def numel(over: Iterable[Axis], sizes: Sizes) -> Size:
+    """The product of axis sizes; an axis may occur twice."""
+    n = 1
+    for axis in over:
+        n = n * sizes[axis]
+    return n
+
+
+def params(op: Op, sizes: Sizes) -> Size:
+    """Elements of the op's own weight and bias."""
+    n = 0
+    if op.weight is not None:
+        n = n + numel(op.weight.axes, sizes)
+    if op.bias is not None:
+        n = n + numel(op.bias.axes, sizes)
+    return n
+
+
+def flops(op: Op, sizes: Sizes) -> Size:
+    """Forward FLOPs of the definition: 2 for every element written and every element contracted."""
+    if op.parts is not None:
+        return sum(flops(part, sizes) for part in op.parts)
+    if not op.over:
+        return 0
+    return 2 * numel(op.write.axes, sizes) * numel(op.over, sizes)
+
+
+def pointwise(op: Op, sizes: Sizes) -> Size:
+    """Elements written by norms, softmax, activations, gates, scales and residual adds."""
+    if op.parts is not None:
+        return sum(pointwise(part, sizes) for part in op.parts)
+    passes = KINDS[op.kind].pointwise
+    return passes * numel(op.write.axes, sizes) if passes else 0
+
+
+def backward_flops(op: Op, sizes: Sizes) -> Size:
+    """Backward FLOPs of the definition: one product of the forward's size for every factor that
+    needs a gradient; a factor that needs none drops its product."""
+    if op.parts is not None:
+        return sum(backward_flops(part, sizes) for part in op.parts)
+    if not op.over:
+        return 0
+    return (sum(op.needs) + op.trains) * flops(op, sizes)
+
+
+def bytes_of(tensor: Tensor, sizes: Sizes) -> Size:
+    """Bytes of a lowered tensor."""
+    return tensor.itemsize * numel(tensor.axes, sizes)
+
+
+def moved(op: Op, sizes: Sizes) -> Size:
+    """Bytes of everything that a lowered op reads and writes; a view moves nothing."""
+    if KINDS[op.kind].view:
+        return 0
+    own = tuple(t for t in (op.weight, op.bias) if t is not None)
+    n = 0
+    for tensor in (*op.reads, *own, op.write, *op.extra):
+        n = n + bytes_of(tensor, sizes)
+    return n

@@ -1,0 +1,133 @@
+"""The module tree: what a torch model's forward does, in order, under the torch module paths."""
+
+from typing import NamedTuple
+
+from vitcost.engine.ops import Axis, Op, Size, Sizes, Tensor, param
+
+__all__ = ["Count", "Module", "Node", "Run", "linear", "norm"]
+
+
+class Count(NamedTuple):
+    """How many layers: an axis, or a number, less some that were split off."""
+
+    axis: Axis
+    less: int = 0
+
+    def of(self, sizes: Sizes) -> Size:
+        return sizes[self.axis] - self.less
+
+
+class Run(NamedTuple):
+    """Equal layers in a row: how many, and how many stand before the first of them."""
+
+    layers: Count
+    before: tuple[Count, ...] = ()
+
+    def split(self) -> "tuple[Run, Run | None]":
+        """The first layer, and the rest of the run if there is one."""
+        one, (axis, less) = Count(1), self.layers
+        rest = Count(axis - 1) if isinstance(axis, int) else Count(axis, less + 1)
+        first = Run(one, self.before)
+        return first, None if rest.axis == 0 else Run(rest, (*self.before, one))
+
+
+class Node(NamedTuple):
+    """One module call, or a run of equal ones: its ops and child modules in the order they run."""
+
+    name: str
+    type: str
+    body: "tuple[Op | Node, ...]"
+    inputs: tuple[Tensor, ...]
+    output: Tensor
+    group: str = ""
+    run: "Run | None" = None
+    # locals of the module's forward that live until it returns
+    held: tuple[Tensor, ...] = ()
+
+
+class Module:
+    """Records the forward of one module: read a layer function like the torch code it describes."""
+
+    def __init__(self, name: str, kind: str, *inputs: Tensor, group: str = "") -> None:
+        self.name, self.kind, self.inputs, self.group = name, kind, inputs, group
+        self.body: list[Op | Node] = []
+        self.held: list[Tensor] = []
+
+    def op(
+        self,
+        kind: str,
+        *reads: Tensor,
+        axes: tuple[Axis, ...] | None = None,
+        over: tuple[Axis, ...] = (),
+        weight: Tensor | None = None,
+        bias: Tensor | None = None,
+        group: str = "",
+        name: str = "",
+    ) -> Tensor:
+        """Appends an op and returns what it writes, shaped like its first read unless told."""
+        written = Tensor(name or kind, axes if axes is not None else reads[0].axes)
+        self.body.append(Op(kind, reads, written, over, weight, bias, group or self.group))
+        return written
+
+    def view(self, x: Tensor, axes: tuple[Axis, ...], name: str = "", group: str = "") -> Tensor:
+        """Another look at the same storage."""
+        written = Tensor(name or x.name, axes, x.role, base=x)
+        self.body.append(Op("view", (x,), written, group=group or self.group))
+        return written
+
+    def parameter(self, name: str, *axes: Axis) -> Tensor:
+        """A parameter that sits on the module itself, such as a class token."""
+        weight = Tensor(name, axes, "param")
+        read = Tensor(name, axes, "param", base=weight)
+        op = Op("parameter", (), read, weight=weight)
+        self.body.append(Node(name, "Parameter", (op,), (), read))
+        return read
+
+    def add(self, node: Node) -> Tensor:
+        """Appends a child module's call and returns its output."""
+        self.body.append(node)
+        return node.output
+
+    def leaf(self, name: str, kind: str, op: str, x: Tensor, group: str = "") -> Tensor:
+        """A parameter-free child of one op; ``op=""`` is an Identity or an inactive Dropout."""
+        child = Module(name, kind, x, group=group or self.group)
+        y = child.op(op, x) if op else x
+        return self.add(child.end(y))
+
+    def hold(self, *tensors: Tensor) -> None:
+        self.held += tensors
+
+    def end(self, output: Tensor, run: Run | None = None) -> Node:
+        return Node(
+            self.name,
+            self.kind,
+            tuple(self.body),
+            self.inputs,
+            output,
+            self.group,
+            run,
+            tuple(self.held),
+        )
+
+
+def linear(parent: Module, name: str, x: Tensor, out: Axis, bias: bool = True) -> Tensor:
+    """``nn.Linear``: contracts the last axis of ``x`` into ``out``."""
+    *outer, h = x.axes
+    child = Module(name, "Linear", x)
+    y = child.op(
+        "linear",
+        x,
+        axes=(*outer, out),
+        over=(h,),
+        weight=Tensor("weight", (out, h), "param"),
+        bias=Tensor("bias", (out,), "param") if bias else None,
+    )
+    return parent.add(child.end(y))
+
+
+def norm(parent: Module, name: str, x: Tensor, kind: str = "LayerNorm") -> Tensor:
+    """``nn.LayerNorm`` over the last axis: a weight and a bias of its size."""
+    child = Module(name, kind, x)
+    h = str(x.axes[-1])
+    y = child.op("norm", x, weight=param("weight", h), bias=param("bias", h))
+    return parent.add(child.end(y))

@@ -1,0 +1,57 @@
+"""What can go wrong, in words that say what was given, what is allowed and the nearest guess."""
+
+from collections.abc import Iterable
+
+__all__ = [
+    "ConfigError",
+    "MissingExtra",
+    "NotCovered",
+    "UnknownName",
+    "VitcostError",
+    "nearest",
+]
+
+
+class VitcostError(Exception):
+    """The base of every error that a user can cause; the command line prints it and exits 2."""
+
+
+class ConfigError(VitcostError):
+    """A field, a flag or a file holds something that is not allowed."""
+
+
+class UnknownName(VitcostError):
+    """A model, card, quantity or field that nobody knows; the message names its neighbours."""
+
+    def __init__(self, what: str, given: str, known: Iterable[str], hint: str = "") -> None:
+        guesses = nearest(given, known)
+        message = f"unknown {what} {given!r}"
+        if guesses:
+            message += f"; did you mean {', '.join(guesses)}?"
+        super().__init__(message + (f" {hint}" if hint else ""))
+
+
+class NotCovered(VitcostError):
+    """The question is well formed, but no formula here answers it exactly."""
+
+
+class MissingExtra(VitcostError):
+    """An optional dependency is needed and not installed."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(
+            f"{purpose} needs {package}, which is not installed: pip install 'vitcost[{extra}]'"
+        )
+
+
+def nearest(given: str, known: Iterable[str], most: int = 3) -> list[str]:
+    """The known names that look most like the given one, best first.
+
+    >>> nearest("vit_bse_patch16_224", ["vit_base_patch16_224", "gpt2"])
+    ['vit_base_patch16_224']
+    """
+    # difflib is needed by mistakes alone, and costs every other start 5 ms
+    from difflib import get_close_matches
+
+    by_lower = {name.lower(): name for name in known}
+    return [by_lower[key] for key in get_close_matches(given.lower(), by_lower, n=most, cutoff=0.6)]
