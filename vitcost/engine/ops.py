@@ -31,6 +31,7 @@ __all__ = [
     "backward_flops",
     "bytes_of",
     "flops",
+    "largest",
     "moved",
     "numel",
     "param",
@@ -143,6 +144,20 @@ class Op(NamedTuple):
     needs: tuple[bool, ...] = ()  # which reads need a gradient
     trains: bool = False  # whether its own parameters do
     saves: tuple[Tensor, ...] = ()  # storages that this op is the first to keep
+
+
+def largest(a: Size, b: Size) -> Size:
+    """The larger of two sizes, elementwise for arrays."""
+    if isinstance(a, int) and isinstance(b, int):
+        return max(a, b)
+    # arrays and symbols bring their own maximum; neither library is loaded for plain ints
+    if hasattr(a, "free_symbols") or hasattr(b, "free_symbols"):
+        from sympy import Max
+
+        return Max(a, b)
+    import numpy as np
+
+    return np.maximum(a, b)
 
 
 def axes(text: str) -> tuple[Axis, ...]:

@@ -9,7 +9,7 @@ __all__ = ["MANY", "Structure", "sizes_of", "structure_of"]
 
 
 # from this depth on, blocks are counted by an axis; peeling splits off fewer layers than this
-MANY = 4
+MANY = 6
 
 
 class Structure(NamedTuple):

@@ -1,0 +1,128 @@
+"""``Scenario``: how a model is run, every choice resolved and named."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from vitcost.config import ViTConfig
+from vitcost.engine.lower import Mode
+from vitcost.errors import ConfigError, NotCovered, UnknownName
+
+__all__ = ["OPTIMIZERS", "PRECISIONS", "RECIPES", "Optimizer", "Precision", "Recipe", "Scenario"]
+
+
+class Precision(NamedTuple):
+    """Bytes of a parameter, and which passes the engine applies."""
+
+    engine: str  # fp32 | amp | half
+    param_bytes: int
+
+
+PRECISIONS = {
+    "fp32": Precision("fp32", 4),
+    "amp-bf16": Precision("amp", 4),
+    "amp-fp16": Precision("amp", 4),
+    "bf16": Precision("half", 2),
+    "fp16": Precision("half", 2),
+}
+
+
+class Optimizer(NamedTuple):
+    """State tensors that an optimizer keeps for each parameter, and counters for each tensor."""
+
+    moments: int
+    step_bytes: int
+    source: str
+
+
+OPTIMIZERS = {
+    "adamw": Optimizer(2, 4, "torch.optim.AdamW: exp_avg, exp_avg_sq, step"),
+    "adam": Optimizer(2, 4, "torch.optim.Adam: exp_avg, exp_avg_sq, step"),
+    "sgd": Optimizer(0, 0, "torch.optim.SGD without momentum"),
+    "sgd-momentum": Optimizer(1, 0, "torch.optim.SGD: momentum_buffer"),
+}
+
+
+class Recipe(NamedTuple):
+    """A named accounting of model states, in bytes a parameter; 0: by precision and optimizer."""
+
+    precision: str
+    optimizer: str
+    weights: int
+    gradients: int
+    states: int
+    source: str
+
+
+RECIPES = {
+    "torch": Recipe("", "", 0, 0, 0, "torch: one copy in the parameters' precision"),
+    "megatron-fp16": Recipe(
+        "fp16", "adamw", 2 + 4, 2 + 4, 4 + 4,
+        "Narayanan et al. 2021; Megatron-LM distributed optimizer table: 20 bytes a parameter",
+    ),
+    "megatron-bf16": Recipe(
+        "bf16", "adamw", 2 + 4, 4, 4 + 4,
+        "Megatron-LM distributed optimizer table: bf16 with fp32 gradients, 18 bytes",
+    ),
+    "zero": Recipe(
+        "fp16", "adamw", 2 + 4, 2, 4 + 4,
+        "Rajbhandari et al. 2020 (ZeRO) §3.1: 2 + 2 + K with K = 12",
+    ),
+}  # fmt: skip
+
+_CHOICES = {
+    "mode": ("infer", "train"),
+    "precision": tuple(PRECISIONS),
+    "attention": ("sdpa", "eager", "flash", "efficient", "cudnn"),
+    "platform": ("cuda", "cpu"),
+    "optimizer": tuple(OPTIMIZERS),
+    "recipe": tuple(RECIPES),
+    "layout": ("nchw", "nhwc"),
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scenario:
+    """How a model is run; every field is a flag of the command line.
+
+    >>> Scenario(batch=8, precision="amp-bf16").mode
+    'infer'
+    """
+
+    batch: int = 1
+    mode: str = "infer"
+    precision: str = "fp32"
+    attention: str = "sdpa"
+    platform: str = "cuda"
+    optimizer: str = "adamw"
+    checkpointing: str = "none"
+    recipe: str = "torch"
+    layout: str = "nchw"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.batch, bool) or not isinstance(self.batch, int):
+            raise ConfigError(f"batch must be an integer, got {self.batch!r}")
+        if not 1 <= self.batch <= 10**9:
+            raise ConfigError(f"batch must be between 1 and 1,000,000,000, got {self.batch:,}")
+        for name, allowed in _CHOICES.items():
+            given = getattr(self, name)
+            if given not in allowed:
+                raise UnknownName(name, str(given), allowed, f"allowed: {', '.join(allowed)}")
+        if self.checkpointing != "none":
+            raise NotCovered(f"checkpointing {self.checkpointing!r} is not covered yet: use none")
+
+    def kernel(self, config: ViTConfig, training: bool) -> str:
+        """The attention kernel that runs, resolved as torch's scaled_dot_product_attention does."""
+        if self.attention != "sdpa":
+            return self.attention
+        dropout = training and config.attn_drop_rate > 0
+        half = self.precision != "fp32"
+        if self.platform == "cpu":
+            # aten's fused CPU kernel has no dropout: sdp_utils_cpp.cpp, use_flash_attention_cpp
+            return "eager" if dropout else "flash"
+        # aten's flash kernel takes half precision alone: sdp_utils.cpp, check_tensor_dtype
+        return "flash" if half else "efficient"
+
+    def engine_mode(self, config: ViTConfig, training: bool) -> Mode:
+        return Mode(
+            self.kernel(config, training), PRECISIONS[self.precision].engine, self.platform
+        )

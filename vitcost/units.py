@@ -1,0 +1,90 @@
+"""Human units: the only place where G, GiB and milliseconds exist."""
+
+from vitcost.errors import ConfigError
+
+__all__ = ["binary_bytes", "parse_bytes", "parse_count", "seconds", "si"]
+
+_SI = ((10**15, "P"), (10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
+_BINARY = ((2**50, "PiB"), (2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
+_COUNTS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9, "t": 10**12, "p": 10**15}
+_BYTES = {
+    "b": 1,
+    **{f"{letter}b": 1000**i for i, letter in enumerate("kmgtp", 1)},
+    **{f"{letter}ib": 1024**i for i, letter in enumerate("kmgtp", 1)},
+}
+
+
+def si(value: int | float) -> str:
+    """A count to three or more digits with its SI prefix.
+
+    >>> si(86_567_656), si(167_295_109_120), si(999), si(0)
+    ('86.6 M', '167.3 G', '999', '0')
+    """
+    for factor, letter in _SI:
+        if abs(value) >= factor:
+            return f"{_digits(value / factor)} {letter}"
+    return f"{value:,}" if isinstance(value, int) else _digits(value)
+
+
+def binary_bytes(value: int | float) -> str:
+    """Bytes in binary units, as nvidia-smi counts them.
+
+    >>> binary_bytes(346_270_624), binary_bytes(512)
+    ('330.2 MiB', '512 B')
+    """
+    for factor, unit in _BINARY:
+        if abs(value) >= factor:
+            return f"{_digits(value / factor)} {unit}"
+    return f"{value:,} B"
+
+
+def seconds(value: float) -> str:
+    """A duration in the unit that fits it.
+
+    >>> seconds(0.0123), seconds(42.0), seconds(7200.0)
+    ('12.3 ms', '42.0 s', '2.0 h')
+    """
+    for factor, unit in ((86400.0, "d"), (3600.0, "h"), (1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
+        if value >= (2 * factor if factor > 1 else factor):
+            return f"{_digits(value / factor)} {unit}"
+    return f"{value:.3g} s"
+
+
+def parse_count(text: str) -> int:
+    """A count with an optional SI prefix, exactly.
+
+    >>> parse_count("86.6 M"), parse_count("1_000"), parse_count("1.28M")
+    (86600000, 1000, 1280000)
+    """
+    return _parse(text, _COUNTS, "a count such as 86.6 M")
+
+
+def parse_bytes(text: str) -> int:
+    """Bytes: ``GB`` is 10^9 and ``GiB`` 2^30.
+
+    >>> parse_bytes("24 GB"), parse_bytes("24 GiB")
+    (24000000000, 25769803776)
+    """
+    return _parse(text, _BYTES, "bytes such as 24 GiB or 24 GB")
+
+
+def _parse(text: str, factors: dict[str, int], wanted: str) -> int:
+    # Fraction keeps "86.6 M" exact, and is not needed by a plain report
+    from fractions import Fraction
+
+    stripped = text.strip().replace("_", "").replace(",", "")
+    number = stripped.rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ")
+    unit = stripped[len(number) :].strip().lower()
+    if len(stripped) > 64 or unit not in factors or not number:
+        raise ConfigError(f"expected {wanted}, got {text[:80]!r}")
+    try:
+        value = Fraction(number) * factors[unit]
+    except (ValueError, ZeroDivisionError):
+        raise ConfigError(f"expected {wanted}, got {text[:80]!r}") from None
+    if value < 0:
+        raise ConfigError(f"expected {wanted}, not below 0, got {text[:80]!r}")
+    return int(value)
+
+
+def _digits(value: float) -> str:
+    return f"{value:.1f}"
