@@ -1,7 +1,7 @@
 """``Scenario``: how a model is run, every choice resolved and named."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from vitcost.config import ViTConfig
 from vitcost.engine.lower import Mode
@@ -110,6 +110,26 @@ class Scenario:
         if self.checkpointing != "none":
             raise NotCovered(f"checkpointing {self.checkpointing!r} is not covered yet: use none")
 
+    @classmethod
+    def of(
+        cls, *, precision: str | None = None, optimizer: str | None = None, **flags: Any
+    ) -> "Scenario":
+        """A scenario from flags; a recipe decides what is left open and contradicts the rest."""
+        recipe = RECIPES.get(flags.get("recipe", "torch"), RECIPES["torch"])
+        for flag, given, fixed in (
+            ("precision", precision, recipe.precision),
+            ("optimizer", optimizer, recipe.optimizer),
+        ):
+            if given and fixed and given != fixed:
+                raise ConfigError(
+                    f"{flag} {given} contradicts recipe {flags['recipe']}, which has {fixed}"
+                )
+        return cls(
+            precision=precision or recipe.precision or "fp32",
+            optimizer=optimizer or recipe.optimizer or "adamw",
+            **flags,
+        )
+
     def kernel(self, config: ViTConfig, training: bool) -> str:
         """The attention kernel that runs, resolved as torch's scaled_dot_product_attention does."""
         if self.attention != "sdpa":
@@ -123,6 +143,4 @@ class Scenario:
         return "flash" if half else "efficient"
 
     def engine_mode(self, config: ViTConfig, training: bool) -> Mode:
-        return Mode(
-            self.kernel(config, training), PRECISIONS[self.precision].engine, self.platform
-        )
+        return Mode(self.kernel(config, training), PRECISIONS[self.precision].engine, self.platform)

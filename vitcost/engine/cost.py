@@ -18,9 +18,20 @@ class Cost(NamedTuple):
     pointwise: Size = 0
     moved_bytes: Size = 0
     saved_bytes: Size = 0
+    executed_backward_flops: Size = 0
+    tensors: Size = 0  # how many tensors its parameters are
 
     def plus(self, other: "Cost", times: Size = 1) -> "Cost":
-        return Cost(*(a + times * b for a, b in zip(self, other, strict=True)))
+        return Cost(
+            self.params + times * other.params,
+            self.flops + times * other.flops,
+            self.backward_flops + times * other.backward_flops,
+            self.pointwise + times * other.pointwise,
+            self.moved_bytes + times * other.moved_bytes,
+            self.saved_bytes + times * other.saved_bytes,
+            self.executed_backward_flops + times * other.executed_backward_flops,
+            self.tensors + times * other.tensors,
+        )
 
 
 class Row(NamedTuple):
@@ -68,6 +79,8 @@ def _cost(op: Op, sizes: Sizes) -> Cost:
         ops.pointwise(op, sizes),
         ops.moved(op, sizes),
         saved,
+        ops.executed_backward_flops(op, sizes),
+        (op.weight is not None) + (op.bias is not None),
     )
 
 

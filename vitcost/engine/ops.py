@@ -30,6 +30,7 @@ __all__ = [
     "axes",
     "backward_flops",
     "bytes_of",
+    "executed_backward_flops",
     "flops",
     "largest",
     "moved",
@@ -213,6 +214,15 @@ def backward_flops(op: Op, sizes: Sizes) -> Size:
     if not op.over:
         return 0
     return (sum(op.needs) + op.trains) * flops(op, sizes)
+
+
+def executed_backward_flops(op: Op, sizes: Sizes) -> Size:
+    """Backward FLOPs as they run: a fused attention computes its scores again."""
+    n = backward_flops(op, sizes)
+    if op.kind == "sdpa" and op.parts is not None and any(op.needs):
+        scores = next(part for part in op.parts if part.over)
+        n = n + flops(scores, sizes)
+    return n
 
 
 def bytes_of(tensor: Tensor, sizes: Sizes) -> Size:

@@ -1,0 +1,256 @@
+"""``report``: everything that one page says about a model, and all that a renderer may read."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+from vitcost import memory
+from vitcost.engine.cost import Row, fold
+from vitcost.engine.live import forward_peak
+from vitcost.engine.lower import lower
+from vitcost.engine.ops import Size
+from vitcost.engine.parts import by_part
+from vitcost.engine.structure import sizes_of, structure_of
+from vitcost.scenario import Scenario
+from vitcost.summary import counted_params
+from vitcost.zoo import Model, Resolved, resolve
+
+__all__ = ["Flops", "Layer", "Part", "Report", "report"]
+
+SCHEMA = "vitcost.report/1"
+
+
+class Flops(NamedTuple):
+    """FLOPs of the whole batch: of the definition, and as the scenario executes them."""
+
+    forward: Size
+    backward: Size
+    forward_executed: Size
+    backward_executed: Size
+    pointwise_forward: Size
+
+    @property
+    def macs_forward(self) -> Size:
+        return self.forward // 2
+
+    @property
+    def train_step(self) -> Size:
+        return self.forward + self.backward
+
+    @property
+    def train_step_executed(self) -> Size:
+        return self.forward_executed + self.backward_executed
+
+
+class Part(NamedTuple):
+    """A part of the model, summed over its modules."""
+
+    name: str
+    params: Size
+    macs: Size
+    pointwise: Size
+    moved_bytes: Size
+    saved_bytes: Size
+
+
+class Layer(NamedTuple):
+    """A module, or a run of equal ones with the numbers of one."""
+
+    path: str
+    paths: tuple[str, str]
+    type: str
+    repeat: Size
+    output_shape: tuple[Size, ...]
+    params: Size
+    flops: Size
+    pointwise: Size
+    saved_bytes: Size
+    children: "tuple[Layer, ...]"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a model costs under a scenario; counts are exact integers."""
+
+    model: Resolved
+    scenario: Scenario
+    attention_kernel: str
+    tokens: Size
+    params: Size
+    torchsummary_params: Size | None
+    flops: Flops
+    moved_bytes: Size
+    rule_of_thumb: memory.RuleOfThumb
+    inference: memory.Inference
+    training: memory.Training
+    parts: tuple[Part, ...]
+    layers: tuple[Layer, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as the JSON schema ``vitcost.report/1`` has it."""
+        flops, infer, train = self.flops, self.inference, self.training
+        return {
+            "schema": SCHEMA,
+            "model": {
+                "name": self.model.name,
+                "source": self.model.source,
+                "basis": "formula",
+                "config": self.model.config.to_dict(),
+            },
+            "scenario": {**asdict(self.scenario), "attention_kernel": self.attention_kernel},
+            "tokens": self.tokens,
+            "params": {
+                "total": self.params,
+                "torchsummary": self.torchsummary_params,
+                "by_part": {part.name: part.params for part in self.parts},
+            },
+            "flops": {
+                "forward": flops.forward,
+                "backward": flops.backward,
+                "train_step": flops.train_step,
+                "forward_executed": flops.forward_executed,
+                "train_step_executed": flops.train_step_executed,
+                "macs_forward": flops.macs_forward,
+                "pointwise_forward": flops.pointwise_forward,
+            },
+            "bytes_moved": {"forward": self.moved_bytes},
+            "memory": {
+                "rule_of_thumb": self.rule_of_thumb._asdict(),
+                "inference": {**infer._asdict(), "total_bytes": infer.total_bytes},
+                "training": train._asdict(),
+            },
+            "time": [],
+            "layers": [_layer_dict(layer) for layer in self.layers],
+        }
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Every layer as a flat row: ``pandas.DataFrame(report.rows())``."""
+        for layer in self.layers:
+            yield from _flat(layer)
+
+
+def report(
+    model: Model,
+    *,
+    batch: int = 1,
+    mode: str = "infer",
+    precision: str | None = None,
+    attention: str = "sdpa",
+    platform: str = "cuda",
+    optimizer: str | None = None,
+    checkpointing: str = "none",
+    recipe: str = "torch",
+    layout: str = "nchw",
+    **overrides: Any,
+) -> Report:
+    """What a model costs: parameters, FLOPs, bytes moved and memory, without building it.
+
+    ``overrides`` are fields of the config (``num_classes=5``, ``img_size=384``). Raises
+    ``VitcostError``: an unknown name, a field that cannot be, a scenario that is not covered.
+
+    >>> r = report("vit_huge_patch14_224")
+    >>> r.params, r.flops.macs_forward
+    (632045800, 167295109120)
+    """
+    scenario = Scenario.of(
+        batch=batch,
+        mode=mode,
+        precision=precision,
+        attention=attention,
+        platform=platform,
+        optimizer=optimizer,
+        checkpointing=checkpointing,
+        recipe=recipe,
+        layout=layout,
+    )
+    return _report(resolve(model, **overrides), scenario)
+
+
+def _report(model: Resolved, scenario: Scenario) -> Report:
+    config, batch = model.config, scenario.batch
+    sizes = sizes_of(config, batch)
+    trees = [
+        lower(structure_of(config, batch, training), scenario.engine_mode(config, training))
+        for training in (False, True)
+    ]
+    infer, train = (fold(tree, sizes) for tree in trees)
+    ran = train if scenario.mode == "train" else infer
+    total = train.cost
+    saved_bytes = total.saved_bytes + memory.loss_bytes(config, scenario)
+    image = batch * config.in_chans * config.img_size[0] * config.img_size[1]
+    return Report(
+        model=model,
+        scenario=scenario,
+        attention_kernel=scenario.kernel(config, scenario.mode == "train"),
+        tokens=sizes["s"],
+        params=total.params,
+        torchsummary_params=counted_params(config, train),
+        flops=Flops(
+            total.flops,
+            total.backward_flops,
+            total.flops,
+            total.executed_backward_flops,
+            total.pointwise,
+        ),
+        moved_bytes=ran.cost.moved_bytes,
+        rule_of_thumb=memory.rule_of_thumb(total.params),
+        inference=memory.inference(
+            total.params, image, forward_peak(trees[0], sizes).peak_bytes, scenario
+        ),
+        training=memory.training(total.params, total.tensors, saved_bytes, scenario),
+        parts=_parts(train, ran),
+        layers=tuple(_layer(row) for row in _top(train)),
+    )
+
+
+def _top(root: Row) -> Iterator[Row]:
+    """The top-level rows: a container of runs is told by its runs."""
+    for row in root.children:
+        if row.type == "Sequential" and any(child.path != child.last for child in row.children):
+            yield from row.children
+        else:
+            yield row
+
+
+def _parts(train: Row, ran: Row) -> tuple[Part, ...]:
+    columns = [
+        by_part(train.children, lambda cost: cost.params),
+        by_part(train.children, lambda cost: cost.flops // 2),
+        by_part(train.children, lambda cost: cost.pointwise),
+        by_part(ran.children, lambda cost: cost.moved_bytes),
+        by_part(train.children, lambda cost: cost.saved_bytes),
+    ]
+    parts = (Part(name, *(column[name] for column in columns)) for name in columns[0])
+    return tuple(part for part in parts if any(part[1:]))
+
+
+def _layer(row: Row) -> Layer:
+    return Layer(
+        row.path,
+        (row.path, row.last),
+        row.type,
+        row.repeat,
+        row.shape,
+        row.cost.params,
+        row.cost.flops,
+        row.cost.pointwise,
+        row.cost.saved_bytes,
+        tuple(_layer(child) for child in row.children),
+    )
+
+
+def _layer_dict(layer: Layer) -> dict[str, Any]:
+    return {
+        **layer._asdict(),
+        "paths": list(layer.paths),
+        "output_shape": list(layer.output_shape),
+        "children": [_layer_dict(child) for child in layer.children],
+    }
+
+
+def _flat(layer: Layer) -> Iterator[dict[str, Any]]:
+    row = layer._asdict()
+    del row["children"]
+    yield row
+    for child in layer.children:
+        yield from _flat(child)

@@ -1,0 +1,146 @@
+"""``summary``: the table of ``torchsummary`` 1.5.1, character for character, without torch.
+
+Its faults are part of it: parameters that sit on no layer are missed, the memory of the forward
+and backward pass is twice the sum of all outputs. ``Summary.notes`` says so, with true counts.
+"""
+
+from collections.abc import Iterator
+from math import prod
+from typing import Any, NamedTuple
+
+from vitcost.config import FIELDS, ViTConfig
+from vitcost.engine.cost import Row, fold
+from vitcost.engine.lower import Mode, lower
+from vitcost.engine.ops import Size
+from vitcost.engine.structure import sizes_of, structure_of
+from vitcost.errors import ConfigError, NotCovered
+from vitcost.zoo import Model, resolve
+
+__all__ = ["Call", "Summary", "calls", "counted_params", "summarize", "summary"]
+
+# the fields that the plain module tree expresses; the others must be as they are by default
+_PLAIN = {
+    "img_size", "patch_size", "in_chans", "num_classes", "embed_dim", "depth", "num_heads",
+    "mlp_dim", "qkv_bias", "qk_scale", "dist_token", "representation_size", "patch_norm",
+    "pos_drop_rate", "proj_drop_rate", "attn_drop_rate", "drop_path_rate",
+}  # fmt: skip
+
+_MAX_ROWS = 10**6
+
+
+class Call(NamedTuple):
+    """A module call as torchsummary lists it: type, output shape behind the batch, parameters."""
+
+    type: str
+    shape: tuple[Size, ...]
+    params: Size
+
+
+class Summary(NamedTuple):
+    """The table as text, and what torchsummary does not say."""
+
+    text: str
+    notes: tuple[str, ...]
+
+
+def summary(model: Model, *, batch: int = -1, **overrides: Any) -> str:
+    """The table that ``torchsummary.summary(model, (c, h, w), batch)`` prints, in eval mode.
+
+    Raises ``NotCovered`` for a model that the plain module tree does not express.
+
+    >>> print(summary("vit_base_patch32_224", num_classes=5).splitlines()[-9])
+    Total params: 87,419,909
+    """
+    return summarize(model, batch=batch, **overrides).text
+
+
+def summarize(model: Model, *, batch: int = -1, **overrides: Any) -> Summary:
+    """The table with the notes on what it leaves out."""
+    if isinstance(batch, bool) or not isinstance(batch, int) or not (batch == -1 or batch >= 1):
+        raise ConfigError(f"batch must be a positive integer, or -1 as torchsummary's, got {batch}")
+    config = resolve(model, **overrides).config
+    root = _fold(config)
+    if not covers(config):
+        odd = [name for name in FIELDS if name not in _PLAIN and _differs(config, name)]
+        raise NotCovered(
+            "torchsummary's table is covered for the plain ViT only; "
+            f"this model differs in {', '.join(odd)}"
+        )
+    rows = root.children
+    if sum(row.repeat for row in rows) * 16 > _MAX_ROWS or config.depth * 16 > _MAX_ROWS:
+        raise NotCovered(f"a table of {config.depth:,} blocks is longer than {_MAX_ROWS:,} rows")
+    table = list(calls(root))
+    text = "\n".join(_lines(config, table, batch))
+    return Summary(text, _notes(config, root.cost.params, table))
+
+
+def covers(config: ViTConfig) -> bool:
+    """Whether the plain module tree expresses a config."""
+    return not any(_differs(config, name) for name in FIELDS if name not in _PLAIN)
+
+
+def counted_params(config: ViTConfig, root: Row) -> Size | None:
+    """The parameters that torchsummary counts, or None where its table is not covered."""
+    if not covers(config):
+        return None
+    missed = sum(row.cost.params for row in root.children if row.type == "Parameter")
+    return root.cost.params - missed
+
+
+def calls(root: Row) -> Iterator[Call]:
+    """Every module call in the order in which it returns, as forward hooks see them."""
+    for row in root.children:
+        for _ in range(row.repeat):
+            yield from calls(row)
+            if row.type not in ("Sequential", "Parameter"):
+                own = 0 if row.children else row.cost.params
+                yield Call(row.type, row.shape[1:], own)
+
+
+def _fold(config: ViTConfig) -> Row:
+    return fold(lower(structure_of(config), Mode()), sizes_of(config))
+
+
+def _differs(config: ViTConfig, name: str) -> bool:
+    return bool(getattr(config, name) != getattr(_DEFAULT, name))
+
+
+_DEFAULT = ViTConfig()
+
+
+def _lines(config: ViTConfig, table: list[Call], batch: int) -> Iterator[str]:
+    thin, thick = "-" * 64, "=" * 64
+    yield thin
+    yield f"{'Layer (type)':>20}  {'Output Shape':>25} {'Param #':>15}"
+    yield thick
+    for i, call in enumerate(table, 1):
+        shape = str([batch, *call.shape])
+        yield f"{f'{call.type}-{i}':>20}  {shape:>25} {call.params:>15,}"
+    params = sum(call.params for call in table)
+    outputs = sum(batch * prod(call.shape) for call in table)
+    image = config.in_chans * config.img_size[0] * config.img_size[1]
+    # the order of operations is torchsummary's own, so that rounding is too
+    input_mb = abs(image * batch * 4.0 / (1024**2.0))
+    output_mb = abs(2.0 * outputs * 4.0 / (1024**2.0))
+    params_mb = abs(params * 4.0 / (1024**2.0))
+    yield thick
+    yield f"Total params: {params:,}"
+    yield f"Trainable params: {params:,}"
+    yield "Non-trainable params: 0"
+    yield thin
+    yield f"Input size (MB): {input_mb:0.2f}"
+    yield f"Forward/backward pass size (MB): {output_mb:0.2f}"
+    yield f"Params size (MB): {params_mb:0.2f}"
+    yield f"Estimated Total Size (MB): {params_mb + output_mb + input_mb:0.2f}"
+    yield thin
+
+
+def _notes(config: ViTConfig, params: Size, table: list[Call]) -> tuple[str, ...]:
+    missed = params - sum(call.params for call in table)
+    tokens = "class token, distillation token" if config.dist_token else "class token"
+    return (
+        f"torchsummary misses the {tokens} and position embedding, which are no layers: "
+        f"{missed:,} parameters; the model has {params:,}.",
+        "Modules that are called twice appear twice, and the forward/backward size is twice the "
+        "sum of all outputs; `vitcost report` has what is alive at one time.",
+    )

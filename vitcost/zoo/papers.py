@@ -1,0 +1,42 @@
+"""The models that the papers name and timm does not, a row a line."""
+
+from typing import Any, NamedTuple
+
+__all__ = ["MODELS", "Row"]
+
+
+class Row(NamedTuple):
+    """A model: what it is a variant of, which fields differ, and where that is written."""
+
+    base: str
+    fields: dict[str, Any]
+    source: str
+
+
+# 21,843 classes, and the layer before the head as wide as the model: Dosovitskiy et al. 2021,
+# §3.1 and https://github.com/google-research/vision_transformer (configs/models.py)
+_VIT = "Dosovitskiy et al. 2021, ImageNet-21k"
+# the same classes without that layer: Steiner et al. 2022, §3.3
+_AUGREG = "Steiner et al. 2022, ImageNet-21k"
+
+MODELS: dict[str, Row] = {
+    "vit_tiny_patch16_224_in21k": Row("vit_tiny_patch16_224", {"num_classes": 21843}, _AUGREG),
+    "vit_small_patch32_224_in21k": Row("vit_small_patch32_224", {"num_classes": 21843}, _AUGREG),
+    "vit_small_patch16_224_in21k": Row("vit_small_patch16_224", {"num_classes": 21843}, _AUGREG),
+    "vit_base_patch8_224_in21k": Row("vit_base_patch8_224", {"num_classes": 21843}, _AUGREG),
+    "vit_base_patch32_224_in21k": Row(
+        "vit_base_patch32_224", {"num_classes": 21843, "representation_size": 768}, _VIT
+    ),
+    "vit_base_patch16_224_in21k": Row(
+        "vit_base_patch16_224", {"num_classes": 21843, "representation_size": 768}, _VIT
+    ),
+    "vit_large_patch32_224_in21k": Row(
+        "vit_large_patch32_224", {"num_classes": 21843, "representation_size": 1024}, _VIT
+    ),
+    "vit_large_patch16_224_in21k": Row(
+        "vit_large_patch16_224", {"num_classes": 21843, "representation_size": 1024}, _VIT
+    ),
+    "vit_huge_patch14_224_in21k": Row(
+        "vit_huge_patch14_224", {"num_classes": 21843, "representation_size": 1280}, _VIT
+    ),
+}
