@@ -1,0 +1,78 @@
+"""What the letters may stand for, and what the forms assume of them."""
+
+from typing import NamedTuple, TypeAlias
+
+from vitcost.errors import NotCovered
+
+__all__ = ["Number", "Vit", "always", "assume_text", "assume_undistilled", "patches"]
+
+# What a letter may stand for. Typed as int; arrays and symbols have the same operators.
+Number: TypeAlias = int
+
+
+def patches(H: Number, W: Number, p_h: Number, p_w: Number) -> Number:
+    """How many patches an image is cut into: ``n = HW / p_h p_w``.
+
+    Assumes that the patch divides the image. Dosovitskiy 2021, 3.1.
+
+    >>> patches(224, 224, 16, 16)
+    196
+    """
+    if not (always(H % p_h == 0) and always(W % p_w == 0)):
+        raise NotCovered(f"an image of {H} x {W} is not a whole number of {p_h} x {p_w} patches")
+    return (H // p_h) * (W // p_w)
+
+
+class Vit(NamedTuple):
+    """The letters of a whole Vision Transformer; sizes that the rest follow from.
+
+    m is 4h where it is None, r the width of a representation layer before the head, K = 0 a model
+    without a head. A distilled model has a second token and a second head, and no r.
+
+    >>> vit_base = Vit(H=224, W=224, p_h=16, p_w=16, h=768, L=12, K=1000)
+    >>> vit_base.n, vit_base.t, vit_base.s
+    (196, 1, 197)
+    """
+
+    H: Number
+    W: Number
+    p_h: Number
+    p_w: Number
+    h: Number
+    L: Number
+    K: Number
+    c: Number = 3
+    m: Number | None = None
+    r: Number | None = None
+    distilled: bool = False
+    qkv_bias: bool = True
+
+    @property
+    def n(self) -> Number:
+        return patches(self.H, self.W, self.p_h, self.p_w)
+
+    @property
+    def t(self) -> Number:
+        """Class and distillation tokens. Touvron 2021, section 4: one more."""
+        return 2 if self.distilled else 1
+
+    @property
+    def s(self) -> Number:
+        """Length of the sequence. Dosovitskiy 2021, equation 1: n + 1."""
+        return self.n + self.t
+
+
+def always(condition: object) -> bool:
+    """Whether a condition holds; for an array, in every place."""
+    everywhere = getattr(condition, "all", None)
+    return bool(condition if everywhere is None else everywhere())
+
+
+def assume_text(h: Number, m: Number | None) -> None:
+    if m is not None and not always(m == 4 * h):
+        raise NotCovered(f"the closed form assumes m = 4h = {4 * h}, got m = {m}")
+
+
+def assume_undistilled(distilled: bool, r: Number | None) -> None:
+    if distilled and r is not None:
+        raise NotCovered(f"a distilled model has no representation layer, got r = {r}")
