@@ -1,0 +1,1 @@
+"""The engine: ops over named axes, the layers of a ViT, and what they cost."""
