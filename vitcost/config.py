@@ -1,39 +1,34 @@
 """``ViTConfig``: what a Vision Transformer is, in integers, validated once, at the edge."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import InitVar, dataclass, fields, replace
-from typing import Annotated, Any, NamedTuple, TypeAlias
+from typing import Annotated, Any
 
 from vitcost.errors import ConfigError, UnknownName
+from vitcost.fields import (
+    Field,
+    Pair,
+    PerBlock,
+    checked,
+    checked_ratio,
+    choice,
+    parse,
+    parse_size,
+    rate,
+    size,
+)
 
-__all__ = ["FIELDS", "Field", "ViTConfig", "configure", "parse_size"]
-
-Pair: TypeAlias = tuple[int, int]
-
-
-class Field(NamedTuple):
-    """One field of the config: what it means and which integers it may hold."""
-
-    help: str
-    low: float = 0
-    high: float = 10**9
-
-
-def _size(help: str) -> Field:
-    return Field(help, 1, 10**6)
-
-
-def _rate(help: str) -> Field:
-    return Field(help, 0, 1)
+__all__ = ["FIELDS", "RATIOS", "Field", "ViTConfig", "configure", "parse_field", "parse_size"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ViTConfig:
     """A Vision Transformer, field by field, in timm's names.
 
-    Sizes are ``(height, width)``; an int means a square. ``mlp_dim`` defaults to 4 · embed_dim, or
-    to ``int(embed_dim * mlp_ratio)`` where a ratio is given. Raises ``ConfigError`` with the field,
-    the value and what is allowed.
+    Sizes are ``(height, width)``; an int means a square. ``mlp_dim`` is the width that the MLP's
+    last layer reads, behind a gate if there is one; it defaults to 4 · embed_dim, or to what timm
+    makes of ``mlp_ratio``. A field that is None follows a rule of timm's class ``model_class``.
+    Raises ``ConfigError`` with the field, the value and what is allowed.
 
     >>> ViTConfig(embed_dim=1280, depth=32, num_heads=16, patch_size=14).mlp_dim
     5120
@@ -42,71 +37,175 @@ class ViTConfig:
     vitcost.errors.ConfigError: embed_dim 768 is not divisible by num_heads 7
     """
 
-    img_size: Annotated[Pair, _size("image side, N or HxW")] = (224, 224)
-    patch_size: Annotated[Pair, _size("patch side, N or HxW")] = (16, 16)
-    in_chans: Annotated[int, _size("image channels")] = 3
-    num_classes: Annotated[int, Field("classes of the head; 0: no head")] = 1000
-    embed_dim: Annotated[int, _size("width of the residual stream")] = 768
-    depth: Annotated[int, Field("number of blocks", 1, 10**5)] = 12
-    num_heads: Annotated[int, _size("attention heads")] = 12
-    mlp_dim: Annotated[int, _size("hidden width of the MLP")] = 0
-    mlp_ratio: InitVar[float | None] = None
-    qkv_bias: Annotated[bool, Field("bias of the qkv projection")] = True
-    qk_scale: Annotated[float | None, Field("attention scale in place of head_dim ** -0.5")] = None
-    dist_token: Annotated[bool, Field("distillation token with a second head")] = False
-    representation_size: Annotated[
-        int | None, _size("linear + tanh of this width before the head")
-    ] = None
-    patch_norm: Annotated[bool, Field("layer norm after the patch convolution")] = False
-    pos_drop_rate: Annotated[float, _rate("dropout after the position embedding")] = 0.0
-    proj_drop_rate: Annotated[float, _rate("dropout after projection and in the MLP")] = 0.0
-    attn_drop_rate: Annotated[float, _rate("dropout of the attention weights")] = 0.0
-    drop_path_rate: Annotated[float, _rate("stochastic depth of the last block")] = 0.0
+    # the timm class whose rules fill the fields that are None
+    model_class: Annotated[
+        str, choice("the timm class it follows", "VisionTransformer", "Eva", "Beit")
+    ] = "VisionTransformer"
 
-    def __post_init__(self, mlp_ratio: float | None) -> None:
-        if mlp_ratio is not None and not self.mlp_dim:
-            if isinstance(mlp_ratio, bool) or not isinstance(mlp_ratio, int | float):
-                raise ConfigError(f"mlp_ratio must be a number, got {mlp_ratio!r}")
-            if not 0 < mlp_ratio <= 10**6:
-                raise ConfigError(f"mlp_ratio must be above 0, got {mlp_ratio!r}")
+    # image and patches
+    img_size: Annotated[Pair, size("image side, N or HxW")] = (224, 224)
+    patch_size: Annotated[Pair, size("patch side, N or HxW")] = (16, 16)
+    in_chans: Annotated[int, size("image channels")] = 3
+    patch_norm: Annotated[bool, Field("norm after the patch convolution")] = False
+    patch_bias: Annotated[
+        bool | None, Field("bias of the patch convolution; none: without pre_norm")
+    ] = None
+    dynamic_img_size: Annotated[bool, Field("position embedding resampled to each image")] = False
+    dynamic_img_pad: Annotated[bool, Field("pads an image to whole patches")] = False
+    floor_img_size: Annotated[bool, Field("drops pixels beyond the last whole patch")] = False
+
+    # tokens and positions
+    class_token: Annotated[bool, Field("class token")] = True
+    dist_token: Annotated[bool, Field("distillation token with a second head")] = False
+    reg_tokens: Annotated[int, Field("register tokens", 0, 10**6)] = 0
+    pos_embed: Annotated[str, choice("absolute position embedding", "learn", "none")] = "learn"
+    no_embed_class: Annotated[bool, Field("position embedding of the patches alone")] = False
+    rope_type: Annotated[
+        str, choice("rotary position embedding", "none", "cat", "dinov3", "mixed", "mrope")
+    ] = "none"
+    use_rel_pos_bias: Annotated[bool, Field("relative position bias in every block")] = False
+    use_shared_rel_pos_bias: Annotated[bool, Field("relative position bias of all blocks")] = False
+    pre_norm: Annotated[bool, Field("norm before the blocks")] = False
+
+    # blocks
+    embed_dim: Annotated[int, size("width of the residual stream")] = 768
+    depth: Annotated[int, Field("number of blocks", 1, 10**5)] = 12
+    block_fn: Annotated[
+        str,
+        choice(
+            "how a block is wired",
+            "Block",
+            "ResPostBlock",
+            "ParallelScalingBlock",
+            "ParallelThingsBlock",
+            "DiffParallelScalingBlock",
+        ),
+    ] = "Block"
+    norm_layer: Annotated[str, choice("norm", "layernorm", "rmsnorm")] = "layernorm"
+    init_values: Annotated[float | None, Field("initial layer scale; none: no layer scale")] = None
+    attn_only_layer_scale: Annotated[bool, Field("no layer scale on the MLP")] = False
+
+    # attention
+    attn_layer: Annotated[
+        str,
+        choice(
+            "attention; eva has no key bias, diff is differential", "attn", "eva", "rope", "diff"
+        ),
+    ] = "attn"
+    num_heads: Annotated[int, size("attention heads")] = 12
+    num_kv_heads: Annotated[PerBlock, size("key and value heads, N or one number a block")] = None
+    qkv_bias: Annotated[bool, Field("bias of the qkv projection")] = True
+    qkv_fused: Annotated[bool, Field("one projection for q, k and v")] = True
+    qk_norm: Annotated[bool, Field("norm of queries and keys, by head")] = False
+    qk_scale: Annotated[float | None, Field("attention scale in place of head_dim ** -0.5")] = None
+    scale_attn_norm: Annotated[bool, Field("norm before the attention's projection")] = False
+    proj_bias: Annotated[bool, Field("bias of the projection and the MLP")] = True
+
+    # MLP
+    mlp_layer: Annotated[
+        str, choice("MLP", "Mlp", "GluMlp", "SwiGLUPacked", "SwiGLU", "GeGluMlp")
+    ] = "Mlp"
+    mlp_dim: Annotated[int, size("hidden width of the MLP, behind its gate")] = 0
+    mlp_ratio: InitVar[float | None] = None
+    swiglu_align_to: Annotated[int, Field("rounds a width given by mlp_ratio up", 0, 10**6)] = 0
+    act_layer: Annotated[
+        str, choice("activation of the MLP", "gelu", "gelu_tanh", "quick_gelu", "silu", "relu")
+    ] = "gelu"
+    scale_mlp_norm: Annotated[bool, Field("norm before the MLP's last layer")] = False
+
+    # pool and head
+    final_norm: Annotated[bool | None, Field("norm after the blocks")] = None
+    global_pool: Annotated[
+        str, choice("what the head reads", "token", "avg", "avgmax", "max", "map", "prr", "")
+    ] = "token"
+    pool_include_prefix: Annotated[bool, Field("pools the prefix tokens too")] = False
+    attn_pool_num_heads: Annotated[
+        int | None, size("heads of the attention pool; none: num_heads")
+    ] = None
+    attn_pool_mlp_dim: Annotated[int, Field("MLP width of the attention pool", 0, 10**6)] = 0
+    attn_pool_mlp_ratio: InitVar[float | None] = None
+    fc_norm: Annotated[bool | None, Field("the last norm behind the pool")] = None
+    representation_size: Annotated[
+        int | None, size("linear + tanh of this width before the head")
+    ] = None
+    num_classes: Annotated[int, Field("classes of the head; 0: no head")] = 1000
+
+    # dropout
+    drop_rate: Annotated[float, rate("dropout before the head")] = 0.0
+    pos_drop_rate: Annotated[float, rate("dropout after the position embedding")] = 0.0
+    proj_drop_rate: Annotated[float, rate("dropout after projection and in the MLP")] = 0.0
+    attn_drop_rate: Annotated[float, rate("dropout of the attention weights")] = 0.0
+    drop_path_rate: Annotated[float, rate("stochastic depth of the last block")] = 0.0
+
+    def __post_init__(self, mlp_ratio: float | None, attn_pool_mlp_ratio: float | None) -> None:
         for name, (kind, field) in FIELDS.items():
             value = getattr(self, name)
-            if name == "mlp_dim" and value == 0 and value is not False:
-                ratio = 4 if mlp_ratio is None else mlp_ratio
-                value = int(self.embed_dim * ratio)
-            object.__setattr__(self, name, _checked(name, kind, field, value))
-        self._check_shape()
+            if value is not _DEFAULTS[name]:
+                object.__setattr__(self, name, checked(name, kind, field, value))
+        self._fill_widths(
+            checked_ratio("mlp_ratio", mlp_ratio),
+            checked_ratio("attn_pool_mlp_ratio", attn_pool_mlp_ratio),
+        )
+        for broken, message in _RULES:
+            if broken(self):
+                raise ConfigError(message.format(c=self))
+        self._check_image()
 
-    def _check_shape(self) -> None:
-        if self.embed_dim % self.num_heads:
-            raise ConfigError(
-                f"embed_dim {self.embed_dim} is not divisible by num_heads {self.num_heads}"
-            )
+    def _fill_widths(self, mlp_ratio: float | None, pool_ratio: float | None) -> None:
+        hidden = given = self.mlp_dim or int(self.embed_dim * (mlp_ratio or 4))
+        if not self.mlp_dim:
+            if self.mlp_layer in _PACKED and "Scaling" not in self.block_fn:
+                # timm's ratio counts both halves of a packed gate, except in Eva
+                hidden = given if self.model_class == "Eva" else given // 2
+            if self.swiglu_align_to:
+                hidden = -(-hidden // self.swiglu_align_to) * self.swiglu_align_to
+            object.__setattr__(self, "mlp_dim", hidden)
+            checked("mlp_dim", int, FIELDS["mlp_dim"][1], hidden)
+        pool = 0
+        if self.global_pool == "map":
+            pool = int(self.embed_dim * pool_ratio) if pool_ratio else self.attn_pool_mlp_dim
+            pool = pool or given
+        object.__setattr__(self, "attn_pool_mlp_dim", pool)
+
+    def _check_image(self) -> None:
         for side, patch in zip(self.img_size, self.patch_size, strict=True):
-            if side % patch:
+            if side < patch:
+                raise ConfigError(f"img_size {side} is smaller than patch_size {patch}")
+            if side % patch and not (self.floor_img_size or self.dynamic_img_pad):
                 low, high = side // patch * patch, -(-side // patch) * patch
-                near = f"{low} or {high}" if low else f"{high}"
                 raise ConfigError(
-                    f"img_size {side} is not divisible by patch_size {patch}; nearest: {near}"
+                    f"img_size {side} is not divisible by patch_size {patch}; "
+                    f"nearest: {low} or {high}"
                 )
 
     @property
     def grid(self) -> Pair:
         """Patches down and across."""
-        return (
-            self.img_size[0] // self.patch_size[0],
-            self.img_size[1] // self.patch_size[1],
-        )
+        (H, W), (p_h, p_w) = self.img_size, self.patch_size
+        if self.dynamic_img_pad:
+            return -(-H // p_h), -(-W // p_w)
+        return H // p_h, W // p_w
+
+    @property
+    def prefix_tokens(self) -> int:
+        """Class, distillation and register tokens, which stand before the patches."""
+        return self.class_token + self.dist_token + self.reg_tokens
 
     @property
     def tokens(self) -> int:
         """Length of the sequence that the blocks see."""
-        return self.grid[0] * self.grid[1] + 1 + self.dist_token
+        return self.grid[0] * self.grid[1] + self.prefix_tokens
 
     @property
     def pre_logits(self) -> int:
         """Width of the layer before the head; 0 where there is none."""
         return 0 if self.dist_token else self.representation_size or 0
+
+    @property
+    def kv_heads(self) -> tuple[int, ...]:
+        """Key and value heads of each block."""
+        heads = self.num_kv_heads
+        return heads if isinstance(heads, tuple) else (heads or self.num_heads,) * self.depth
 
     def to_dict(self) -> dict[str, Any]:
         """Every field, sizes as lists."""
@@ -121,44 +220,115 @@ FIELDS: Mapping[str, tuple[Any, Field]] = {
     )
     for f in fields(ViTConfig)
 }
+# given in place of a width, and following the model's
+RATIOS = ("mlp_ratio", "attn_pool_mlp_ratio")
 
-_WORDS = {
-    int: "an integer",
-    bool: "true or false",
-    float: "a number",
-    Pair: "N or HxW",
-    int | None: "an integer",
-    float | None: "a number",
+_DEFAULTS: Mapping[str, Any] = {f.name: f.default for f in fields(ViTConfig)}
+_PACKED = ("GluMlp", "SwiGLUPacked")
+_POOLS = {
+    "VisionTransformer": FIELDS["global_pool"][1].choices,
+    "Eva": ("token", "avg", "avgmax", "max", "map", ""),
+    "Beit": ("token", "avg", ""),
 }
 
-
-def _checked(name: str, kind: Any, field: Field, value: Any) -> Any:
-    """The value as the field's type, or a ConfigError that says what is allowed."""
-    wrong = ConfigError(f"{name} must be {_WORDS[kind]}, got {value!r}")
-    if kind == Pair:
-        pair = (value, value) if isinstance(value, int) else value
-        if not isinstance(pair, tuple | list) or len(pair) != 2:
-            raise wrong
-        return tuple(_checked(name, int, field, side) for side in pair)
-    if value is None and kind in (int | None, float | None):
-        return None
-    if isinstance(value, bool) != (kind is bool):
-        raise wrong
-    if kind is bool:
-        return value
-    if not isinstance(value, int if kind in (int, int | None) else int | float):
-        raise wrong
-    if kind == float | None:
-        return float(value)
-    if kind is float:
-        if not field.low <= value < field.high:
-            raise ConfigError(
-                f"{name} must be at least {field.low} and below {field.high}, got {value!r}"
+# what timm asserts, and what its classes cannot build: (broken, message)
+_RULES: tuple[tuple[Callable[[ViTConfig], bool], str], ...] = (
+    (
+        lambda c: c.embed_dim % c.num_heads != 0,
+        "embed_dim {c.embed_dim} is not divisible by num_heads {c.num_heads}",
+    ),
+    (
+        lambda c: c.global_pool not in _POOLS[c.model_class],
+        "global_pool {c.global_pool!r} does not exist in {c.model_class}",
+    ),
+    (
+        lambda c: c.global_pool == "token" and not c.class_token,
+        "global_pool 'token' reads the class token, which class_token=False leaves out",
+    ),
+    (
+        lambda c: c.global_pool == "map" and c.embed_dim % (c.attn_pool_num_heads or 1) != 0,
+        "embed_dim {c.embed_dim} is not divisible by attn_pool_num_heads {c.attn_pool_num_heads}",
+    ),
+    (
+        lambda c: (
+            c.dist_token
+            and not (
+                c.global_pool == "token"
+                and c.pos_embed == "learn"
+                and not (c.reg_tokens or c.no_embed_class or c.fc_norm)
             )
-        return float(value)
-    if not field.low <= value <= field.high:
-        raise ConfigError(f"{name} must be between {field.low:,} and {field.high:,}, got {value:,}")
-    return value
+        ),
+        "dist_token needs global_pool 'token' and a learned position embedding of all tokens, "
+        "and has no reg_tokens and no fc_norm",
+    ),
+    (
+        lambda c: c.dynamic_img_pad and not c.dynamic_img_size,
+        "dynamic_img_pad needs dynamic_img_size",
+    ),
+    (
+        lambda c: c.num_kv_heads is not None and len(c.kv_heads) != c.depth,
+        "num_kv_heads has not one number for each of depth {c.depth} blocks: {c.num_kv_heads}",
+    ),
+    (
+        lambda c: c.num_kv_heads is not None and any(c.num_heads % n for n in c.kv_heads),
+        "num_heads {c.num_heads} is not divisible by num_kv_heads {c.num_kv_heads}",
+    ),
+    (
+        lambda c: (
+            c.num_kv_heads is not None
+            and set(c.kv_heads) != {c.num_heads}
+            and (c.qkv_fused or c.attn_layer != "rope")
+        ),
+        "num_kv_heads below num_heads needs attn_layer 'rope' and qkv_fused=False",
+    ),
+    (
+        lambda c: (
+            c.rope_type != "none"
+            and (c.block_fn not in ("Block", "ResPostBlock") or c.attn_layer == "diff")
+        ),
+        "rope_type {c.rope_type!r} is not for block_fn {c.block_fn!r}, attn_layer {c.attn_layer!r}",
+    ),
+    (
+        lambda c: c.rope_type != "none" and c.embed_dim // c.num_heads % 4 != 0,
+        "rope_type {c.rope_type!r} needs embed_dim / num_heads divisible by 4",
+    ),
+    (
+        lambda c: (
+            (c.attn_layer == "diff" or c.block_fn == "DiffParallelScalingBlock")
+            and c.embed_dim // c.num_heads % 2 != 0
+        ),
+        "differential attention needs embed_dim / num_heads divisible by 2",
+    ),
+    (
+        lambda c: c.attn_layer == "diff" and not c.qkv_fused,
+        "differential attention needs qkv_fused",
+    ),
+    (
+        lambda c: "Scaling" in c.block_fn and (c.scale_attn_norm or c.scale_mlp_norm),
+        "{c.block_fn} has no scale_attn_norm and no scale_mlp_norm",
+    ),
+    (
+        lambda c: (
+            (c.use_rel_pos_bias or c.use_shared_rel_pos_bias)
+            and not (
+                c.prefix_tokens == c.class_token == 1
+                and c.block_fn in ("Block", "ResPostBlock")
+                and c.attn_layer != "diff"
+                and not c.dynamic_img_size
+            )
+        ),
+        "a relative position bias needs a class token as the only prefix, a plain block "
+        "and a fixed image",
+    ),
+    (
+        lambda c: (
+            c.model_class == "Eva"
+            and c.block_fn == "ResPostBlock"
+            and (c.qk_norm or c.attn_only_layer_scale or c.num_kv_heads is not None)
+        ),
+        "qk_norm, num_kv_heads and attn_only_layer_scale do not exist in Eva's post-norm block",
+    ),
+)
 
 
 def configure(base: Mapping[str, Any] | ViTConfig, **overrides: Any) -> ViTConfig:
@@ -168,29 +338,30 @@ def configure(base: Mapping[str, Any] | ViTConfig, **overrides: Any) -> ViTConfi
     1536
     """
     for name in overrides:
-        if name not in FIELDS and name != "mlp_ratio":
-            raise UnknownName("field", name, [*FIELDS, "mlp_ratio"])
+        if name not in FIELDS and name not in RATIOS:
+            raise UnknownName("field", name, [*FIELDS, *RATIOS])
+    # a ratio put on top replaces the width below it
+    replaced = {
+        width: 0
+        for width, ratio in (("mlp_dim", "mlp_ratio"), ("attn_pool_mlp_dim", "attn_pool_mlp_ratio"))
+        if ratio in overrides
+    }
     if isinstance(base, ViTConfig):
-        if "mlp_ratio" in overrides:
-            overrides = {"mlp_dim": 0, **overrides}
-        return replace(base, **overrides)
-    merged = {**base, **overrides}
-    if "mlp_ratio" in overrides and "mlp_dim" not in overrides:
-        merged.pop("mlp_dim", None)
-    return ViTConfig(**merged)
+        return replace(base, **{**replaced, **overrides})
+    return ViTConfig(**{**base, **replaced, **overrides})
 
 
-def parse_size(text: str) -> int | Pair:
-    """``224`` or ``256x192`` (height x width), as typed on a command line.
+def parse_field(name: str, text: str) -> Any:
+    """A field's value from its spelling on a command line; ``none`` stands for no value.
 
-    >>> parse_size("256x192")
-    (256, 192)
+    >>> parse_field("num_kv_heads", "8,8,4"), parse_field("fc_norm", "true")
+    ((8, 8, 4), True)
+    >>> parse_field("depth", "twelve")
+    Traceback (most recent call last):
+    vitcost.errors.ConfigError: depth must be an integer, got 'twelve'
     """
-    parts = text.lower().split("x")
-    try:
-        numbers = [int(part) for part in parts]
-    except ValueError:
-        raise ConfigError(f"a size is N or HxW, got {text!r}") from None
-    if len(numbers) > 2:
-        raise ConfigError(f"a size is N or HxW, got {text!r}")
-    return numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
+    if name in RATIOS:
+        return parse(name, float | None, Field("ratio to embed_dim"), text)
+    if name not in FIELDS:
+        raise UnknownName("field", name, [*FIELDS, *RATIOS])
+    return parse(name, *FIELDS[name], text)

@@ -1,0 +1,151 @@
+"""What a field of a config may hold: its kind, its range, and how it is spelled as text."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypeAlias
+
+from vitcost.errors import ConfigError, nearest
+
+__all__ = [
+    "Field",
+    "Pair",
+    "PerBlock",
+    "checked",
+    "checked_ratio",
+    "choice",
+    "parse",
+    "parse_size",
+    "rate",
+    "size",
+]
+
+Pair: TypeAlias = tuple[int, int]
+PerBlock: TypeAlias = int | tuple[int, ...] | None
+
+
+class Field(NamedTuple):
+    """One field of the config: what it means and which values it may hold."""
+
+    help: str
+    low: float = 0
+    high: float = 10**9
+    choices: tuple[str, ...] = ()
+
+
+def size(help: str) -> Field:
+    return Field(help, 1, 10**6)
+
+
+def rate(help: str) -> Field:
+    return Field(help, 0, 1)
+
+
+def choice(help: str, *choices: str) -> Field:
+    return Field(help, choices=choices)
+
+
+_WORDS = {
+    str: "text",
+    int: "an integer",
+    bool: "true or false",
+    float: "a number",
+    Pair: "N or HxW",
+    int | None: "an integer",
+    float | None: "a number",
+    bool | None: "true or false",
+    PerBlock: "an integer, or one a block",
+}
+_OPTIONAL: Mapping[Any, Any] = {
+    int | None: int,
+    float | None: float | int,
+    bool | None: bool,
+    PerBlock: int | tuple[int, ...],
+}
+
+
+def checked(name: str, kind: Any, field: Field, value: Any) -> Any:
+    """The value as the field's type, or a ConfigError that says what is allowed."""
+    wrong = ConfigError(f"{name} must be {_WORDS[kind]}, got {value!r}")
+    if kind in _OPTIONAL:
+        if value is None:
+            return None
+        kind = _OPTIONAL[kind]
+    if kind is str:
+        return _checkedchoice(name, field, value)
+    if kind == Pair:
+        pair = (value, value) if isinstance(value, int) else value
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise wrong
+        return tuple(checked(name, int, field, side) for side in pair)
+    if kind == int | tuple[int, ...] and isinstance(value, tuple | list):
+        return tuple(checked(name, int, field, n) for n in value)
+    if isinstance(value, bool) != (kind is bool):
+        raise wrong
+    if kind is bool:
+        return value
+    if not isinstance(value, int | float if kind in (float, float | int) else int):
+        raise wrong
+    if kind == float | int:
+        return float(value)
+    if kind is float:
+        if not field.low <= value < field.high:
+            raise ConfigError(
+                f"{name} must be at least {field.low} and below {field.high}, got {value!r}"
+            )
+        return float(value)
+    if not field.low <= value <= field.high:
+        raise ConfigError(f"{name} must be between {field.low:,} and {field.high:,}, got {value:,}")
+    return value
+
+
+def _checkedchoice(name: str, field: Field, value: Any) -> str:
+    if isinstance(value, str) and value in field.choices:
+        return value
+    message = f"{name} must be one of {', '.join(c or repr(c) for c in field.choices)}"
+    guesses = nearest(value, field.choices, 1) if isinstance(value, str) else []
+    guess = f"; did you mean {guesses[0]!r}?" if guesses else ""
+    raise ConfigError(f"{message}, got {value!r}{guess}")
+
+
+def checked_ratio(name: str, value: float | None) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ConfigError(f"{name} must be a number, got {value!r}")
+    if not 0 < value <= 10**6:
+        raise ConfigError(f"{name} must be above 0, got {value!r}")
+    return value
+
+
+def parse_size(text: str) -> int | Pair:
+    """``224`` or ``256x192`` (height x width), as typed on a command line.
+
+    >>> parse_size("256x192")
+    (256, 192)
+    """
+    parts = text.lower().split("x")
+    try:
+        numbers = [int(part) for part in parts]
+    except ValueError:
+        raise ConfigError(f"a size is N or HxW, got {text!r}") from None
+    if len(numbers) > 2:
+        raise ConfigError(f"a size is N or HxW, got {text!r}")
+    return numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
+
+
+def parse(name: str, kind: Any, field: Field, text: str) -> Any:
+    """A value from its spelling on a command line; ``none`` stands for no value."""
+    if text.lower() == "none" and (kind in _OPTIONAL or "" in field.choices):
+        return None if kind in _OPTIONAL else ""
+    if kind is str:
+        return text
+    if kind == Pair:
+        return parse_size(text)
+    try:
+        if kind in (bool, bool | None):
+            return {"true": True, "false": False}[text.lower()]
+        if kind == PerBlock:
+            numbers = tuple(int(part) for part in text.split(","))
+            return numbers if len(numbers) > 1 else numbers[0]
+        return float(text) if kind in (float, float | None) else int(text)
+    except (KeyError, ValueError):
+        raise ConfigError(f"{name} must be {_WORDS[kind]}, got {text!r}") from None
