@@ -1,0 +1,262 @@
+"""One model against its torch module, quantity by quantity and module path by module path.
+
+Every comparison is exact. A counter's known habit is an amount that is computed from the formulas;
+it explains a difference of exactly that amount and no other.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from math import prod
+from time import perf_counter
+from typing import NamedTuple, TypeAlias
+
+import torch
+from torch import nn
+
+from vitcost.check.counters import Counted, by_fvcore, by_torch, kept
+from vitcost.check.expected import Expected, expected, folded
+from vitcost.check.result import Difference, ModelCheck, Value
+from vitcost.check.scopes import Call
+from vitcost.config import ViTConfig
+from vitcost.summary import Call as TableRow
+from vitcost.summary import calls as table_rows
+from vitcost.summary import covers
+
+__all__ = ["STEPS", "Case", "Provider", "compare"]
+
+# the real model of a config, in eval mode, with eager or with torch's fused attention
+Provider: TypeAlias = Callable[[ViTConfig, bool], nn.Module]
+
+_FLASH = "a fused attention computes its scores again in backward: five products instead of four"
+_NO_CPU_RULE = "torch's FlopCounterMode has no rule for scaled_dot_product_attention on the CPU"
+_NO_RULE = "fvcore has no rule for scaled_dot_product_attention"
+_PER_NORM = "fvcore counts 5 for every element of a LayerNorm, and has no rule for "
+
+# pointwise operators that fvcore lists as unsupported; anything else that it lists is a finding
+_POINTWISE = {"add", "div", "gelu", "mul", "softmax", "tanh"}
+
+
+class Case(NamedTuple):
+    """What a step compares."""
+
+    config: ViTConfig
+    batch: int
+    provider: Provider
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.batch, self.config.in_chans, *self.config.img_size)
+
+    def model(self, fused: bool = False, training: bool = False) -> nn.Module:
+        """The real model on meta: shapes without memory."""
+        with torch.device("meta"):
+            return self.provider(self.config, fused).train(training)
+
+    def expected(
+        self, training: bool = False, kernel: str = "eager", precision: str = "fp32"
+    ) -> tuple[Expected, ...]:
+        return expected(self.config, self.batch, training, kernel, precision)
+
+
+class Compared(NamedTuple):
+    """One number of the formulas beside the counter's."""
+
+    path: str
+    quantity: str
+    expected: Value
+    actual: Value
+    explained_by: str = ""
+
+
+def compare(name: str, case: Case, on_step: Callable[[str], None]) -> ModelCheck:
+    """Every step of ``STEPS``, and what differs."""
+    start = perf_counter()
+    counts: Counter[str] = Counter()
+    differences = []
+    for label, step in STEPS.items():
+        on_step(f"{name}: {label}")
+        for one in step(case):
+            counts[one.quantity] += 1
+            if one.expected != one.actual:
+                differences.append(Difference(*one))
+    return ModelCheck(name, dict(counts), tuple(differences), perf_counter() - start)
+
+
+def _parameters(case: Case) -> Iterator[Compared]:
+    """Parameters of every module and of the whole, by shape."""
+    model = case.model()
+    actual = {path: _numel(module) for path, module in model.named_modules()}
+    for path, parameter in model.named_parameters():
+        owner = model.get_submodule(path.rpartition(".")[0])
+        if any(True for _ in owner.children()):
+            actual[path] = parameter.numel()
+    formula = {e.path: e.cost.params for e in case.expected()}
+    yield from _by_path("params", formula, actual)
+    tensors = case.expected()[-1].cost.tensors
+    yield Compared("", "parameter_tensors", tensors, len(list(model.parameters())))
+
+
+def _eager_eval(case: Case) -> Iterator[Compared]:
+    counted = by_torch(case.model(), case.shape)
+    formula = case.expected()
+    yield from _calls("calls", formula, counted.calls)
+    yield from _by_path("flops", {e.path: e.cost.flops for e in formula}, counted.forward)
+    yield from _summary(case, counted.calls)
+
+
+def _eager_training(case: Case) -> Iterator[Compared]:
+    counted = by_torch(case.model(training=True), case.shape)
+    formula = case.expected(training=True)
+    yield from _calls("calls_training", formula, counted.calls)
+    yield from _training(formula, counted)
+
+
+def _training(formula: tuple[Expected, ...], counted: Counted) -> Iterator[Compared]:
+    forward = {e.path: e.cost.flops for e in formula}
+    backward = {e.path: e.cost.backward_flops for e in formula}
+    yield from _by_path("flops_training", forward, counted.forward)
+    yield from _by_path("backward_flops", backward, counted.backward)
+    step = counted.forward[""] + counted.backward[""]
+    yield Compared("", "train_step_flops", forward[""] + backward[""], step)
+
+
+def _fused(case: Case) -> Iterator[Compared]:
+    """The fused kernel: the same forward, and one product more in backward."""
+    counted = by_torch(case.model(fused=True, training=True), case.shape, flash=True)
+    formula = case.expected(training=True, kernel="flash")
+    yield from _calls("calls_fused", formula, counted.calls)
+    forward = {e.path: e.cost.flops for e in formula}
+    yield from _by_path("flops_fused", forward, counted.forward)
+    executed = {e.path: e.cost.executed_backward_flops for e in formula}
+    yield from _by_path("executed_backward_flops", executed, counted.backward)
+    whole = formula[-1].cost
+    # two products forward, of equal size: one of them is computed again
+    again = _attention_flops(formula) // 2
+    yield _explained(
+        "backward_flops_fused", whole.backward_flops, counted.backward[""], again, _FLASH
+    )
+
+
+def _fvcore_eager(case: Case) -> Iterator[Compared]:
+    """fvcore counts one for a multiply-add, and runs the model: one image is enough."""
+    one = case._replace(batch=1)
+    counts = by_fvcore(one.model(), one.shape)
+    formula = one.expected()
+    macs = {e.path: e.cost.flops // 2 for e in formula}
+    yield from _by_path("macs_fvcore", macs, {path: _products(ops) for path, ops in counts.items()})
+    norms = 5 * sum(prod(e.shape) for e in formula if e.type == "LayerNorm")
+    whole = counts[""]
+    silent = sorted(op for op, n in whole.items() if n == 0)
+    why = _PER_NORM + ", ".join(silent) if _POINTWISE.issuperset(silent) else ""
+    pointwise = formula[-1].cost.pointwise
+    yield _explained("pointwise_fvcore", pointwise, whole["layer_norm"], norms - pointwise, why)
+
+
+def _fvcore_fused(case: Case) -> Iterator[Compared]:
+    one = case._replace(batch=1)
+    counts = by_fvcore(one.model(fused=True), one.shape)
+    formula = one.expected(kernel="flash")
+    lost = _attention_flops(formula) // 2
+    macs = formula[-1].cost.flops // 2
+    yield _explained("macs_fvcore_fused", macs, _products(counts[""]), -lost, _NO_RULE)
+
+
+def _saved_eager(case: Case) -> Iterator[Compared]:
+    for precision in ("fp32", "amp"):
+        yield from _saved(case, "eager", precision)
+
+
+def _saved_fused(case: Case) -> Iterator[Compared]:
+    if case.config.attn_drop_rate:
+        return  # the CPU's fused kernel has no dropout: torch falls back to eager products
+    for precision in ("fp32", "amp"):
+        yield from _saved(case, "flash", precision)
+    counted = kept(case.model(fused=True, training=True), case.shape)
+    formula = case.expected(training=True, kernel="flash")
+    lost, flops = _attention_flops(formula), formula[-1].cost.flops
+    yield _explained("flops_fused_cpu", flops, counted.forward[""], -lost, _NO_CPU_RULE)
+
+
+def _saved(case: Case, kernel: str, precision: str) -> Iterator[Compared]:
+    """What autograd keeps for the backward pass, fp32 and under autocast."""
+    model = case.model(fused=kernel == "flash", training=True)
+    actual = kept(model, case.shape, autocast=precision == "amp").saved_bytes
+    formula = case.expected(training=True, kernel=kernel, precision=precision)
+    saved = {e.path: e.cost.saved_bytes for e in formula}
+    yield from _by_path(f"saved_bytes_{kernel}_{precision}", saved, actual)
+
+
+def _summary(case: Case, calls: tuple[Call, ...]) -> Iterator[Compared]:
+    """The table of torchsummary against what its hooks would record."""
+    if not covers(case.config):
+        return
+    model = case.model()
+    table = list(table_rows(folded(case.config, 1, False, "eager", "fp32")))
+    seen = [
+        TableRow(call.type, call.shape[1:], _weight_and_bias(model.get_submodule(call.path)))
+        for call in calls
+        if call.path and call.type not in ("Sequential", "ModuleList")
+    ]
+    yield Compared("", "summary_rows", len(table), len(seen))
+    for row, (formula, hook) in enumerate(zip(table, seen, strict=False), 1):
+        yield Compared(f"row {row}", "summary", str(formula), str(hook))
+
+
+STEPS: Mapping[str, Callable[[Case], Iterator[Compared]]] = {
+    "parameters": _parameters,
+    "forward FLOPs, eager attention": _eager_eval,
+    "forward and backward FLOPs, eager attention": _eager_training,
+    "forward and backward FLOPs, fused attention": _fused,
+    "fvcore, eager attention": _fvcore_eager,
+    "fvcore, fused attention": _fvcore_fused,
+    "saved activations, eager attention": _saved_eager,
+    "saved activations, fused attention": _saved_fused,
+}
+
+
+def _by_path(
+    quantity: str, formula: Mapping[str, int], actual: Mapping[str, int]
+) -> Iterator[Compared]:
+    """A module that one side does not have counts 0 there."""
+    for path in dict.fromkeys((*formula, *actual)):
+        yield Compared(path, quantity, formula.get(path, 0), actual.get(path, 0))
+
+
+def _calls(
+    quantity: str, formula: Iterable[Expected], calls: tuple[Call, ...]
+) -> Iterator[Compared]:
+    """The order, the types and the output shapes of all module calls."""
+    declared = [e for e in formula if e.type != "Parameter"]
+    yield Compared("", f"number_of_{quantity}", len(declared), len(calls))
+    for want, call in zip(declared, calls, strict=False):
+        yield Compared(
+            want.path, quantity, f"{want.path}: {want.type}", f"{call.path}: {call.type}"
+        )
+        yield Compared(want.path, "output_shape", want.shape, call.shape)
+
+
+def _explained(quantity: str, want: int, actual: int, amount: int, why: str) -> Compared:
+    return Compared("", quantity, want, actual, why if actual - want == amount else "")
+
+
+def _attention_flops(formula: tuple[Expected, ...]) -> int:
+    """The products of all attentions: what a module costs that is not in any child of it."""
+    flops = {e.path: e.cost.flops for e in formula}
+    in_children: Counter[str] = Counter()
+    for path, n in flops.items():
+        if path:
+            in_children[path.rpartition(".")[0]] += n
+    return sum(flops[path] - n for path, n in in_children.items())
+
+
+def _products(ops: Mapping[str, int]) -> int:
+    return sum(ops.get(op, 0) for op in ("conv", "linear", "matmul", "mm", "bmm", "addmm"))
+
+
+def _numel(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _weight_and_bias(module: nn.Module) -> int:
+    own = (getattr(module, name, None) for name in ("weight", "bias"))
+    return sum(p.numel() for p in own if isinstance(p, torch.Tensor))

@@ -1,0 +1,181 @@
+"""The witnesses: what torch and fvcore count on a real module, none of its tensors allocated."""
+
+import warnings
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn.functional import scaled_dot_product_attention
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from vitcost.check.scopes import Call, Scopes
+
+__all__ = ["Counted", "Kept", "by_fvcore", "by_torch", "kept"]
+
+Shape = Sequence[int]
+
+
+class Counted(NamedTuple):
+    """``FlopCounterMode`` by module path, and the module calls in the order they return."""
+
+    forward: Mapping[str, int]
+    backward: Mapping[str, int]
+    calls: tuple[Call, ...]
+
+
+def by_torch(model: nn.Module, shape: Shape, flash: bool = False) -> Counted:
+    """FLOPs of a model that lies on meta; of the backward pass too where it is in training mode.
+
+    On meta torch takes its fused attention apart into products; ``flash`` counts the flash kernel
+    itself, forward and backward.
+    """
+    scopes = Scopes(model)
+    with ExitStack() as stack:
+        counter = stack.enter_context(_counting(scopes))
+        image = torch.zeros(*shape, device="meta")
+        with _Flash() if flash else nullcontext():
+            output = model(image)
+        forward = _by_path(counter)
+        if model.training:
+            _total(output).backward()  # type: ignore[no-untyped-call]
+        both = _by_path(counter)
+        backward = {path: n - forward.get(path, 0) for path, n in both.items()}
+        return Counted(forward, backward, tuple(scopes.calls))
+
+
+@contextmanager
+def _counting(scopes: Scopes) -> Iterator[FlopCounterMode]:
+    counter = FlopCounterMode(display=False)
+    counter.mod_tracker = scopes
+    with counter:
+        yield counter
+
+
+def _by_path(counter: FlopCounterMode) -> dict[str, int]:
+    """``""`` is the whole model."""
+    counts = counter.get_flop_counts()
+    paths = {path: sum(ops.values()) for path, ops in counts.items() if path != "Global"}
+    return {**paths, "": counter.get_total_flops()}
+
+
+class _Flash(TorchFunctionMode):
+    """Calls the flash kernel where a model asks for scaled dot product attention."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        given = dict(kwargs or {})
+        if func is not scaled_dot_product_attention:
+            return func(*args, **given)
+        flash = torch.ops.aten._scaled_dot_product_flash_attention
+        return flash(*args, given.get("dropout_p", 0.0), scale=given.get("scale"))[0]
+
+
+def by_fvcore(model: nn.Module, shape: Shape) -> dict[str, Counter[str]]:
+    """fvcore's counts by module path and operator; operators that it has no rule for count 0.
+
+    fvcore traces a real run, so the parameters become real, but each is one zero, expanded.
+    """
+    with warnings.catch_warnings():
+        # importing fvcore compiles with torch.jit.script, which torch deprecates
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from fvcore.nn import FlopCountAnalysis
+    _fill(model, lambda p: torch.zeros(1, dtype=p.dtype).expand(p.shape))
+    # or autograd would keep what the run computes
+    model.requires_grad_(False)
+    image = torch.zeros(1).expand(*shape)
+    analysis = FlopCountAnalysis(model, (image,))
+    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+    analysis.tracer_warnings("none")
+    counts = analysis.by_module_and_operator()
+    without_rule = {op.removeprefix("aten::"): 0 for op in analysis.unsupported_ops()}
+    counts[""].update(without_rule)
+    return dict(counts)
+
+
+class Kept(NamedTuple):
+    """Bytes that autograd keeps by module path, and the forward FLOPs that torch saw on the CPU."""
+
+    saved_bytes: Mapping[str, int]
+    forward: Mapping[str, int]
+
+
+def kept(model: nn.Module, shape: Shape, autocast: bool = False) -> Kept:
+    """What the forward pass of a CPU keeps for backward, each storage once, with its first keeper.
+
+    Parameters and the caller's images are not counted. The tensors are fakes: shapes and storages
+    are the CPU's, memory is not touched.
+    """
+    saved: dict[str, int] = defaultdict(int)
+    scopes = Scopes(model)
+    alive: list[Tensor] = []
+    with ExitStack() as stack:
+        stack.enter_context(FakeTensorMode())
+        stack.enter_context(_CpuStatistics())
+        _fill(model, lambda p: torch.empty(p.shape, dtype=p.dtype))
+        image = torch.empty(*shape)
+        known = {_storage(t) for t in (image, *model.parameters())}
+
+        def pack(tensor: Tensor) -> Tensor:
+            alive.append(tensor)  # or a freed storage's number would be given again
+            if _storage(tensor) not in known:
+                known.add(_storage(tensor))
+                for path in scopes.parents:
+                    saved[path] += tensor.untyped_storage().nbytes()
+            return tensor
+
+        stack.enter_context(torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t))
+        counter = stack.enter_context(_counting(scopes))
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            model(image)
+        forward = _by_path(counter)
+    saved[""] = saved.pop("Global", 0)
+    return Kept(dict(saved), forward)
+
+
+class _CpuStatistics(TorchDispatchMode):
+    """torch's shape kernel gives a LayerNorm's statistics the type of its input. So does the CPU,
+    but not where autocast brings a half-precision input: there they have the weight's type."""
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if func is not torch.ops.aten.native_layer_norm.default or args[2] is None:
+            return out
+        y, *statistics = out
+        return y, *(t.to(args[2].dtype) for t in statistics)
+
+
+def _storage(tensor: Tensor) -> int:
+    return int(tensor.untyped_storage()._cdata)
+
+
+def _total(output: Any) -> Tensor:
+    outputs = output if isinstance(output, tuple) else (output,)
+    return torch.stack([t.sum() for t in outputs]).sum()
+
+
+def _fill(model: nn.Module, make: Callable[[Tensor], Tensor]) -> None:
+    """Puts other tensors in place of a model's parameters; a shared one stays shared."""
+    made: dict[Tensor, nn.Parameter] = {}
+    for module in model.modules():
+        for name, parameter in module._parameters.items():
+            if parameter is not None:
+                if parameter not in made:
+                    made[parameter] = nn.Parameter(make(parameter))
+                module._parameters[name] = made[parameter]

@@ -1,0 +1,54 @@
+"""What the formulas say of every single module call, in the order in which the calls return."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from vitcost.config import ViTConfig
+from vitcost.engine.cost import Cost, Row, fold
+from vitcost.engine.lower import Mode, lower
+from vitcost.engine.structure import sizes_of, structure_of
+
+__all__ = ["Expected", "expected", "folded"]
+
+
+class Expected(NamedTuple):
+    """One module call, or a parameter that sits on no layer (type ``Parameter``)."""
+
+    path: str
+    type: str
+    shape: tuple[int, ...]
+    cost: Cost
+
+
+def folded(config: ViTConfig, batch: int, training: bool, kernel: str, precision: str) -> Row:
+    """The engine's rows for a run on a CPU, where the witnesses live."""
+    tree = lower(structure_of(config, batch, training), Mode(kernel, precision, "cpu"))
+    return fold(tree, sizes_of(config, batch))
+
+
+def expected(
+    config: ViTConfig,
+    batch: int,
+    training: bool = False,
+    kernel: str = "eager",
+    precision: str = "fp32",
+) -> tuple[Expected, ...]:
+    """Every call, one by one: a run of equal layers is written out.
+
+    >>> [call.path for call in expected(ViTConfig(depth=2), 1)][-3:]
+    ['pre_logits', 'head', '']
+    """
+    return tuple(_written_out(folded(config, batch, training, kernel, precision), ""))
+
+
+def _written_out(row: Row, path: str) -> Iterator[Expected]:
+    for child in row.children:
+        first, last = (p.rpartition(".")[2] for p in (child.path, child.last))
+        names = [first] if first == last else _numbers(int(first), child.repeat)
+        for each in names:
+            yield from _written_out(child, f"{path}.{each}" if path else each)
+    yield Expected(path, row.type, row.shape, row.cost)
+
+
+def _numbers(first: int, count: int) -> list[str]:
+    return [str(first + i) for i in range(count)]

@@ -1,0 +1,115 @@
+"""Which module of a model an operator belongs to, in the forward and in the backward pass."""
+
+from collections.abc import Callable, Iterator, Sequence
+from types import TracebackType
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+from torch.utils.module_tracker import ModuleTracker
+
+__all__ = ["Call", "Scopes"]
+
+
+class Call(NamedTuple):
+    """One module call, recorded when it returns; of a tuple, the shape of the first tensor."""
+
+    path: str
+    type: str
+    shape: tuple[int, ...]
+
+
+class _Handle(Protocol):
+    def remove(self) -> None: ...
+
+
+class _Node(Protocol):
+    next_functions: Sequence[tuple["_Node | None", int]]
+
+    def register_prehook(self, fn: Callable[..., None]) -> _Handle: ...
+
+
+class Scopes(ModuleTracker):
+    """Keeps ``parents``, the paths of the modules that run, as ``FlopCounterMode`` asks for it.
+
+    torch's own tracker loses its place in the backward pass where a module's input needs no
+    gradient. Here a module's autograd nodes are those that its output reaches and that no call
+    before it has claimed; each says whose it is when the backward pass comes to it.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.calls: list[Call] = []
+        self._stack: list[str] = []
+        self._handles: list[_Handle] = []
+        self._claimed: dict[_Node, set[str]] = {}
+
+    def __enter__(self) -> "Scopes":
+        self.calls.clear()
+        for path, module in self.model.named_modules():
+            before = module.register_forward_pre_hook(self._entering(path), with_kwargs=True)
+            after = module.register_forward_hook(self._leaving(path))
+            self._handles += [before, after]
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        trace: TracebackType | None = None,
+    ) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self._claimed.clear()
+        self._stack.clear()
+
+    def _entering(self, path: str) -> Callable[..., None]:
+        def hook(module: nn.Module, args: Any, kwargs: Any) -> None:
+            # what was computed since the last call is the caller's own work
+            self._claim((args, kwargs))
+            self._stack.append(path)
+            self._where()
+
+        return hook
+
+    def _leaving(self, path: str) -> Callable[..., None]:
+        def hook(module: nn.Module, args: Any, output: Any) -> None:
+            self._claim(output)
+            self._stack.pop()
+            self._where()
+            tensors = list(_tensors(output))
+            shape = tuple(tensors[0].shape) if tensors else ()
+            self.calls.append(Call(path, type(module).__name__, shape))
+
+        return hook
+
+    def _where(self) -> None:
+        self.parents = {"Global", *self._stack}
+
+    def _claim(self, values: Any) -> None:
+        found = [node for t in _tensors(values) if (node := _node(t)) is not None]
+        while found:
+            node = found.pop()
+            if node in self._claimed:
+                continue
+            self._claimed[node] = self.parents
+            if not hasattr(node, "variable"):  # a parameter's node runs no operator
+                self._handles.append(node.register_prehook(self._resuming(self.parents)))
+            found += [before for before, _ in node.next_functions if before is not None]
+
+    def _resuming(self, parents: set[str]) -> Callable[..., None]:
+        def hook(gradients: Sequence[Tensor]) -> None:
+            self.parents = parents
+
+        return hook
+
+
+def _tensors(values: Any) -> Iterator[Tensor]:
+    return (leaf for leaf in tree_leaves(values) if isinstance(leaf, torch.Tensor))
+
+
+def _node(tensor: Tensor) -> Any:
+    return tensor.grad_fn
