@@ -169,7 +169,9 @@ class _Walk:
                         yield Op("cast", (tensor,), cast)
                         group[i] = cast
         itemsize = wanted or max(t.itemsize for t in (*reads, *own) if t is not None)
-        base = self.read(op.write.base).tensor if op.write.base is not None else None
+        # a fused op writes a storage of its own, even where the last of its parts is a view
+        declared = op.write.base if op.parts is None else None
+        base = None if declared is None else self.read(declared).tensor
         write = Tensor(op.write.name, op.write.axes, op.write.role, base, itemsize)
         low = op._replace(reads=tuple(reads), write=write, weight=own[0], bias=own[1])
         yield low._replace(extra=tuple(self.extra(low)))
