@@ -1,0 +1,157 @@
+"""``explain``: a formula, the same with numbers put in, its result and where it comes from.
+
+No formula is written here: the engine and the textbook are run on symbols in place of sizes, and
+what comes out is printed. Needs sympy.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from vitcost.engine.ops import Size
+from vitcost.errors import UnknownName
+from vitcost.explain.formulas import Expr, growth, in_order, latex, load, symbol, text
+from vitcost.explain.quantities import QUANTITIES, Found, Value
+from vitcost.scenario import Scenario
+from vitcost.zoo import Model, resolve
+
+__all__ = ["QUANTITIES", "Explanation", "Letter", "Term", "explain"]
+
+
+class Term(NamedTuple):
+    """One summand of a formula, or one cell of a comparison."""
+
+    name: str
+    formula: str
+    substituted: str
+    value: Size
+
+
+class Letter(NamedTuple):
+    """What a letter of the formula stands for, and its number."""
+
+    letter: str
+    meaning: str
+    value: Size
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Explanation:
+    """A quantity of a model: formula, numbers put in, result. ``str()`` of it is for people."""
+
+    model: str
+    quantity: str
+    unit: str
+    formula: str
+    substituted: str
+    value: Value
+    reference: str
+    terms: tuple[Term, ...]
+    letters: tuple[Letter, ...]
+    latex: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The explanation as JSON has it; with ``latex`` where it was asked for."""
+        rows = self.value
+        return {
+            "model": self.model,
+            "quantity": self.quantity,
+            "unit": self.unit,
+            "formula": self.formula,
+            "substituted": self.substituted,
+            "value": [row._asdict() for row in rows] if isinstance(rows, tuple) else rows,
+            "reference": self.reference,
+            "terms": [term._asdict() for term in self.terms],
+            "letters": {each.letter: each.value for each in self.letters},
+            **({} if self.latex is None else {"latex": self.latex}),
+        }
+
+    def __str__(self) -> str:
+        width = max(len(term.name) for term in self.terms)
+        lines = [f"{self.quantity} of {self.model}: {self.unit}", ""]
+        for term in self.terms:
+            steps = dict.fromkeys((term.formula, term.substituted, f"{term.value:,}"))
+            lines.append(f"  {term.name:{width}}  {' = '.join(steps)}")
+        if not isinstance(self.value, tuple):
+            lines += ["", f"  {self.formula}", f"= {self.substituted}", f"= {self.value:,}"]
+        lines += [
+            "",
+            *(f"  {each.letter} = {each.value:,}  {each.meaning}" for each in self.letters),
+        ]
+        lines += ["", f"reference: {self.reference}"]
+        return "\n".join(lines if self.latex is None else [*lines, "", self.latex])
+
+
+def explain(
+    model: Model, quantity: str, *, batch: int = 1, latex: bool = False, **overrides: Any
+) -> Explanation:
+    """The formula of a quantity, with the numbers of a model put in, and its exact result.
+
+    Raises ``UnknownName`` for a quantity or model, ``NotCovered`` for a model that lacks what is
+    asked for, ``MissingExtra`` without sympy.
+
+    >>> base = explain("vit_base_patch16_224", "params", num_classes=5)
+    >>> base.formula
+    'c*p**2*h + h + h + s*h + L*(12*h**2 + 13*h) + 2*h + K*h + K'
+    >>> base.value
+    85802501
+    """
+    if quantity not in QUANTITIES:
+        raise UnknownName("quantity", quantity, QUANTITIES, f"known: {', '.join(QUANTITIES)}")
+    load()
+    Scenario(batch=batch)
+    resolved = resolve(model, **overrides)
+    row = QUANTITIES[quantity]
+    found = row.find(resolved.config, batch)
+    return Explanation(
+        model=resolved.name,
+        quantity=quantity,
+        unit=row.unit,
+        formula=_joined(found, _formula),
+        substituted=_joined(found, _substituted),
+        value=found.value,
+        reference=row.reference,
+        terms=tuple(_term(found, name, expr) for name, expr in found.terms.items()),
+        letters=_letters(found),
+        latex=_joined(found, _latex) if latex else None,
+    )
+
+
+def _compares(found: Found) -> bool:
+    """Whether the terms are cells of a comparison, and no summands."""
+    return isinstance(found.value, tuple)
+
+
+def _joined(found: Found, spell: Callable[[Found, Expr], str]) -> str:
+    if _compares(found):
+        return "; ".join(f"{name}: {spell(found, expr)}" for name, expr in found.terms.items())
+    shown = found.terms.values() if found.whole is None else [found.whole]
+    return " + ".join(spell(found, expr) for expr in shown)
+
+
+def _formula(found: Found, expr: Expr) -> str:
+    return f"O({text(growth(expr))})" if _compares(found) else text(expr)
+
+
+def _substituted(found: Found, expr: Expr) -> str:
+    return text(expr, lambda letter: str(found.numbers[letter]))
+
+
+def _latex(found: Found, expr: Expr) -> str:
+    return rf"O\left({latex(growth(expr))}\right)" if _compares(found) else latex(expr)
+
+
+def _term(found: Found, name: str, expr: Expr) -> Term:
+    numbers = {symbol(letter): number for letter, number in found.numbers.items()}
+    value = int(load().sympify(expr).subs(numbers))
+    return Term(name, _formula(found, expr), _substituted(found, expr), value)
+
+
+def _letters(found: Found) -> tuple[Letter, ...]:
+    used: set[str] = set()
+    for expr in found.terms.values():
+        used.update(each.name for each in load().sympify(expr).free_symbols)
+    return tuple(
+        Letter(name, found.meanings.get(name, f"size of axis {name}"), found.numbers[name])
+        for name in sorted(used, key=in_order)
+    )

@@ -1,0 +1,139 @@
+"""Expressions over symbols: where they come from, how they are tidied, and how they are spelled.
+
+The only module that imports sympy, and only once a formula is asked for.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from vitcost.engine.ops import Size
+from vitcost.errors import MissingExtra
+
+if TYPE_CHECKING:
+    import sympy
+
+__all__ = ["LETTERS", "Expr", "growth", "in_order", "latex", "load", "symbol", "text", "tidy"]
+
+Expr: TypeAlias = "sympy.Expr"
+
+# what a formula's letters mean, in the order in which a product is spelled
+LETTERS = {
+    "Φ": "parameters",
+    "L": "depth",
+    "b": "batch",
+    "K": "classes",
+    "k": "width of a convolution's kernel",
+    "a": "attention heads",
+    "n": "patches",
+    "s": "tokens",
+    "c": "image channels",
+    "p": "side of a patch",
+    "p_h": "height of a patch",
+    "p_w": "width of a patch",
+    "h": "width",
+    "m": "width of the MLP",
+    "r": "width of the representation layer",
+    "d": "width of a head",
+}
+
+# products of axes that many models have equal: where they are, the right is spelled for the left
+_EQUAL: tuple[tuple[str, int, str], ...] = (
+    ("q", 3, "h"),
+    ("q", 3, "a d"),
+    ("a d", 1, "h"),
+    ("g_h g_w", 1, "n"),
+    ("p_h p_w", 1, "p p"),
+    ("m", 4, "h"),
+)
+
+
+def load() -> Any:
+    """sympy, or the line that installs it."""
+    try:
+        import sympy
+    except ImportError:
+        raise MissingExtra("sympy", "explain", "explain") from None
+    return sympy
+
+
+def symbol(name: object) -> Any:
+    """A size as a symbol: a positive integer."""
+    return load().Symbol(str(name), integer=True, positive=True)
+
+
+def tidy(expr: "Size | Expr", numbers: Mapping[str, Size]) -> Expr:
+    """The expression in as few letters as the numbers allow, what every block costs in front.
+
+    >>> a, d, h, m = map(symbol, "adhm")
+    >>> tidy(2 * a * d * m, {"a": 12, "d": 64, "h": 768, "m": 3072})
+    8*h**2
+    """
+    sp = load()
+    expr = sp.sympify(expr)
+    for left, factor, right in _EQUAL:
+        if all(name in numbers for name in (*left.split(), *right.split())):
+            sides = (_product(left, numbers.get), _product(right, numbers.get))
+            if sides[0] == factor * sides[1]:
+                expr = expr.subs(_product(left, symbol), factor * _product(right, symbol))
+    return sp.collect(sp.expand(expr), symbol("L"))
+
+
+def _product(names: str, value: Callable[[str], Any]) -> Any:
+    product: Any = 1
+    for name in names.split():
+        product = product * value(name)
+    return product
+
+
+def growth(expr: Expr) -> Expr:
+    """An expression without its rounding, which an order of growth leaves out."""
+    sp = load()
+    return sp.sympify(expr).replace(sp.ceiling, lambda argument: argument)
+
+
+def in_order(name: str) -> tuple[int, str]:
+    """Where a letter stands in a product; axes that have no letter come last."""
+    order = list(LETTERS)
+    return (order.index(name) if name in order else len(order), name)
+
+
+def latex(expr: Expr) -> str:
+    r"""An expression as LaTeX.
+
+    >>> latex(2 * symbol("Φ") ** 2)
+    '2 \\Phi^{2}'
+    """
+    return f"{load().latex(expr, symbol_names={symbol('Φ'): chr(92) + 'Phi'})}"
+
+
+def text(expr: Expr, spell: Callable[[str], str] = str) -> str:
+    """An expression as Python reads it, products in the order of the papers' letters.
+
+    >>> b, s, h = map(symbol, "bsh")
+    >>> text(24 * h**2 * b * s + 4 * h * b * s**2)
+    '24*b*s*h**2 + 4*b*s**2*h'
+    >>> text(12 * h**2 + 13 * h, {"h": "768"}.__getitem__)
+    '12*768**2 + 13*768'
+    """
+    expr = load().sympify(expr)
+    over, under = expr.as_numer_denom()
+    if under != 1:
+        return f"{text(over, spell)}/{text(under, spell)}"
+    if expr.is_Symbol:
+        return spell(expr.name)
+    if expr.is_Add:
+        return " + ".join(text(term, spell) for term in expr.as_ordered_terms())
+    if expr.is_Pow:
+        return f"{text(expr.base, spell)}**{text(expr.exp, spell)}"
+    if expr.is_Mul:
+        factors = sorted(expr.args, key=_place)
+        return "*".join(f"({text(f, spell)})" if f.is_Add else text(f, spell) for f in factors)
+    if expr.is_Function:
+        return f"{expr.func.__name__}({', '.join(text(arg, spell) for arg in expr.args)})"
+    return str(expr)
+
+
+def _place(factor: Expr) -> tuple[int, tuple[int, str]]:
+    """Numbers first, then letters, then sums."""
+    kind = 0 if factor.is_Number else 2 if factor.is_Add else 1
+    return kind, in_order(str(factor.as_base_exp()[0]))

@@ -1,0 +1,189 @@
+"""What can be explained: how its terms are found by running engine or textbook on symbols."""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from operator import attrgetter
+from typing import Any, NamedTuple, TypeAlias
+
+from vitcost import textbook
+from vitcost.config import ViTConfig
+from vitcost.engine.cost import Cost, Row, fold
+from vitcost.engine.lower import Mode, lower
+from vitcost.engine.ops import Size, Sizes
+from vitcost.engine.parts import by_part
+from vitcost.engine.structure import sizes_of, structure_of
+from vitcost.errors import NotCovered
+from vitcost.explain.formulas import LETTERS, Expr, load, symbol, tidy
+
+__all__ = ["QUANTITIES", "Found", "Quantity", "Value"]
+
+Value: TypeAlias = "Size | tuple[textbook.LayerComplexity, ...]"
+
+# a kernel three wide, and the 7 x 7 windows of Swin Transformer (Liu et al. 2021, arXiv 2103.14030)
+_KERNEL, _WINDOW = 3, 49
+
+
+class Found(NamedTuple):
+    """Named expressions, the number and meaning of each of their letters, and the exact answer."""
+
+    terms: Mapping[str, Expr]
+    numbers: Mapping[str, Size]
+    value: Value
+    # the terms added up, where their sum reads better than the terms in a row
+    whole: "Expr | None" = None
+    meanings: Mapping[str, str] = LETTERS
+
+
+class Quantity(NamedTuple):
+    """A row of the table: how the terms are found, the unit, and who says so."""
+
+    find: Callable[[ViTConfig, int], Found]
+    unit: str
+    reference: str
+
+
+def _engine(
+    cost: Callable[[Cost], Size],
+    config: ViTConfig,
+    batch: int,
+    *,
+    module: str = "",
+    training: bool = False,
+) -> Found:
+    """A cost, part by part of the model; or that of all modules of one name, child by child."""
+    tree = lower(structure_of(config, batch, training), Mode())
+    sizes = sizes_of(config, batch)
+    symbols = Sizes({axis: symbol(axis) for axis in sizes})
+    terms, exact = (_summands(fold(tree, axes), cost, module) for axes in (symbols, sizes))
+    if not exact:
+        raise NotCovered(f"this model has no module named {module!r} to explain")
+    numbers = {str(axis): size for axis, size in sizes.items()}
+    numbers["p"] = numbers.get("p_h", 1)
+    tidied = {name: tidy(terms[name], numbers) for name, value in exact.items() if value}
+    whole = tidy(sum(tidied.values()), numbers) if module else None
+    return Found(tidied, numbers, sum(exact.values()), whole)
+
+
+def _summands(root: Row, cost: Callable[[Cost], Size], module: str) -> dict[str, Size]:
+    """Summands of a cost by name, in the order of the forward."""
+    if not module:
+        parts = by_part(root.children, cost)
+        return {**parts, "model": cost(root.cost) - sum(parts.values())}
+    found: dict[str, Size] = {}
+    for row, times in _rows(root):
+        if _name(row) == module:
+            inner = [(f"{module}.{_name(x)}", x.repeat * cost(x.cost)) for x in row.children]
+            own = cost(row.cost) - sum(value for _, value in inner)
+            for name, value in (*inner, (f"{module} products", own)):
+                found[name] = found.get(name, 0) + times * value
+    return found
+
+
+def _rows(row: Row, times: Size = 1) -> Iterator[tuple[Row, Size]]:
+    """Every row below one, with how often it runs."""
+    for child in row.children:
+        yield child, times * child.repeat
+        yield from _rows(child, times * child.repeat)
+
+
+def _name(row: Row) -> str:
+    return row.path.rpartition(".")[2]
+
+
+def _rule_of_thumb(
+    terms: Callable[[Size], Mapping[str, Size]], config: ViTConfig, batch: int
+) -> Found:
+    """So many bytes a parameter, on the exact count of parameters."""
+    params = fold(lower(structure_of(config, batch), Mode()), sizes_of(config, batch)).cost.params
+    return Found(terms(symbol("Φ")), {"Φ": params}, sum(terms(params).values()))
+
+
+def _weights(params: Size) -> dict[str, Size]:
+    return {"weights": textbook.inference_bytes(params)}
+
+
+def _model_states(params: Size) -> dict[str, Size]:
+    states = textbook.training_bytes(params)
+    return {name.replace("_", " "): value for name, value in states._asdict().items()}
+
+
+def _complexity(config: ViTConfig, batch: int) -> Found:
+    """Four types of layer on the sequence of this model."""
+    sp = load()
+    sizes = sizes_of(config, batch)
+    numbers = {"s": sizes["s"], "h": sizes["h"], "k": _KERNEL, "r": min(_WINDOW, sizes["s"])}
+    letters = [symbol(letter) for letter in numbers]
+    symbolic = textbook.layer_complexities(*letters, log=_log)
+    terms = {
+        # the textbook rounds up as -(-n // r)
+        f"{row.layer}, {column}": sp.sympify(expr).rewrite(sp.ceiling)
+        for row in symbolic
+        for column, expr in zip(row._fields[1:], row[1:], strict=True)
+    }
+    meanings = {**LETTERS, "r": "neighbours that restricted attention sees"}
+    return Found(terms, numbers, textbook.layer_complexities(*numbers.values()), None, meanings)
+
+
+def _log(n: Any, k: Any) -> Any:
+    sp = load()
+    return sp.ceiling(sp.log(n) / sp.log(k))
+
+
+def _forward_and_backward(cost: Cost) -> Size:
+    return cost.flops + cost.backward_flops
+
+
+_NARAYANAN = "Narayanan et al. 2021, arXiv 2104.04473"
+
+QUANTITIES: Mapping[str, Quantity] = {
+    "params": Quantity(
+        partial(_engine, attrgetter("params")),
+        "parameters",
+        "Dosovitskiy et al. 2021, arXiv 2010.11929, section 3; a block with m = 4h is "
+        f"12h² + 13h: {_NARAYANAN}, section 5.1",
+    ),
+    "flops": Quantity(
+        partial(_engine, attrgetter("flops")),
+        "FLOPs of a forward pass",
+        f"2 a multiply-add; a block with m = 4h is 24bsh² + 4bs²h: {_NARAYANAN}, appendix",
+    ),
+    "train-flops": Quantity(
+        partial(_engine, _forward_and_backward, training=True),
+        "FLOPs of a forward and a backward pass",
+        f"backward is twice the forward ({_NARAYANAN}, appendix), but once for the patch "
+        "embedding: the image needs no gradient",
+    ),
+    "attention-flops": Quantity(
+        partial(_engine, attrgetter("flops"), module="attn"),
+        "FLOPs of a forward pass",
+        "qkv 6bsh², scores 2bs²h, weighted sum 2bs²h, output 2bsh² a block: "
+        f"{_NARAYANAN}, appendix",
+    ),
+    "mlp-flops": Quantity(
+        partial(_engine, attrgetter("flops"), module="mlp"),
+        "FLOPs of a forward pass",
+        f"16bsh² a block with m = 4h: {_NARAYANAN}, appendix",
+    ),
+    "pointwise": Quantity(
+        partial(_engine, attrgetter("pointwise")),
+        "elements written in a forward pass",
+        "one for each element that a norm, softmax, activation, scale or residual add writes, "
+        "unfused; never added to FLOPs",
+    ),
+    "inference-memory": Quantity(
+        partial(_rule_of_thumb, _weights),
+        "bytes of weights in half precision",
+        "2 bytes a parameter, no activations: Rajbhandari et al. 2020, arXiv 1910.02054, section 3",
+    ),
+    "training-memory": Quantity(
+        partial(_rule_of_thumb, _model_states),
+        "bytes of model states in mixed precision with AdamW",
+        "20 bytes a parameter: weights 2 + 4, gradients 2 + 4, moments 4 + 4, no activations; "
+        "Megatron Core, distributed optimizer guide: fp16 parameters, fp16 gradients",
+    ),
+    "complexity": Quantity(
+        _complexity,
+        "leading terms: work a layer, sequential operations, longest path",
+        "Vaswani et al. 2017, arXiv 1706.03762, Table 1",
+    ),
+}
