@@ -17,24 +17,24 @@ _BYTES = {
 def si(value: int | float) -> str:
     """A count to three or more digits with its SI prefix.
 
-    >>> si(86_567_656), si(167_295_109_120), si(999), si(0)
-    ('86.6 M', '167.3 G', '999', '0')
+    >>> si(86_567_656), si(1_003_385_303_040), si(999), si(0)
+    ('86.6 M', '1.00 T', '999', '0')
     """
     for factor, letter in _SI:
         if abs(value) >= factor:
-            return f"{_digits(value / factor)} {letter}"
+            return f"{_three(value / factor)} {letter}"
     return f"{value:,}" if isinstance(value, int) else _digits(value)
 
 
 def binary_bytes(value: int | float) -> str:
     """Bytes in binary units, as nvidia-smi counts them.
 
-    >>> binary_bytes(346_270_624), binary_bytes(512)
-    ('330.2 MiB', '512 B')
+    >>> binary_bytes(346_270_624), binary_bytes(2_544_575_392), binary_bytes(512)
+    ('330.2 MiB', '2.37 GiB', '512 B')
     """
     for factor, unit in _BINARY:
         if abs(value) >= factor:
-            return f"{_digits(value / factor)} {unit}"
+            return f"{_three(value / factor)} {unit}"
     return f"{value:,} B"
 
 
@@ -88,3 +88,8 @@ def _parse(text: str, factors: dict[str, int], wanted: str) -> int:
 
 def _digits(value: float) -> str:
     return f"{value:.1f}"
+
+
+def _three(value: float) -> str:
+    """At least three digits."""
+    return f"{value:.2f}" if abs(value) < 10 else f"{value:,.1f}"

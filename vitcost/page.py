@@ -1,0 +1,106 @@
+"""``Page``: what a result says, as titled tables of typed cells, apart from how it is printed.
+
+Every result makes its page and every format prints any page, so that a result and a format are each
+written once. A cell is a raw value in base units; its column, or its row, names the unit, and
+``shown`` is the one place that turns both into what a person reads.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+from vitcost import units
+
+__all__ = ["Column", "Page", "Result", "Row", "Table", "Value", "printable", "shown"]
+
+Value: TypeAlias = "int | float | str | tuple[int, ...] | None"
+
+
+class Column(NamedTuple):
+    """A column: its header, the unit of its numbers, and whether a narrow screen may drop it."""
+
+    title: str
+    unit: str = "text"  # text | count | si | bytes | ratio | seconds | shape
+    optional: bool = False
+
+
+class Row(NamedTuple):
+    """A row of cells; ``unit`` overrides the columns' in a table whose rows are the quantities."""
+
+    cells: tuple[Value, ...]
+    kind: str = ""  # "" | total: the sum of the others | marked: the one that was asked for
+    level: int = 0  # how deep it is nested in the rows before it
+    detail: bool = False  # shown where rows can be folded, left out of flat tables
+    unit: str = ""
+
+
+class Table(NamedTuple):
+    """A titled table."""
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+
+
+class Page(NamedTuple):
+    """A result as people read it: a title, lines of text, tables, and what to know about them."""
+
+    title: str
+    lead: tuple[str, ...] = ()
+    tables: tuple[Table, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class Result(Protocol):
+    """What every command answers with."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON, in base units."""
+        ...
+
+    def rows(self) -> Iterable[Mapping[str, Any]]:
+        """Flat rows in base units: ``pandas.DataFrame(result.rows())``."""
+        ...
+
+    def page(self) -> Page:
+        """The page that people read."""
+        ...
+
+
+def shown(value: Value, unit: str = "text") -> str:
+    """A cell as people read it, safe to print on one line.
+
+    >>> shown(167_295_109_120, "si"), shown(2**30, "bytes"), shown((1, 257, 1280), "shape")
+    ('167.3 G', '1.00 GiB', '1×257×1280')
+    >>> shown(None), shown(0.125, "ratio"), shown(86_567_656, "count")
+    ('–', '12.5 %', '86,567,656')
+    """
+    if value is None:
+        return "–"
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, tuple):
+        return "×".join(str(side) for side in value)
+    return _UNITS[unit](value)
+
+
+def printable(text: str) -> str:
+    r"""Text without anything that a terminal, a browser or a reader could take for a command.
+
+    >>> printable("a\x1b[2Jb\n\u202ec")
+    'a\\x1b[2Jb\\n\\u202ec'
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+_UNITS = {
+    "text": str,
+    "shape": str,
+    "count": lambda value: f"{value:,}",
+    "si": units.si,
+    "bytes": units.binary_bytes,
+    "ratio": lambda value: f"{100 * value:.1f} %",
+    "seconds": units.seconds,
+}
