@@ -1,21 +1,17 @@
-"""``explain``: a formula, the same with numbers put in, its result and where it comes from.
+"""A quantity explained: the formula, the same with numbers put in, its result and its source."""
 
-No formula is written here: the engine and the textbook are run on symbols in place of sizes, and
-what comes out is printed. Needs sympy.
-"""
-
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from vitcost.engine.ops import Size
 from vitcost.errors import UnknownName
-from vitcost.explain.formulas import Expr, growth, in_order, latex, load, symbol, text
-from vitcost.explain.quantities import QUANTITIES, Found, Value
+from vitcost.formulas.symbols import Expr, growth, in_order, latex, load, symbol, text
+from vitcost.formulas.quantities import QUANTITIES, Found, Value
 from vitcost.scenario import Scenario
 from vitcost.zoo import Model, resolve
 
-__all__ = ["QUANTITIES", "Explanation", "Letter", "Term", "explain"]
+__all__ = ["Explanation", "Letter", "Term", "explained"]
 
 
 class Term(NamedTuple):
@@ -82,20 +78,10 @@ class Explanation:
         return "\n".join(lines if self.latex is None else [*lines, "", self.latex])
 
 
-def explain(
-    model: Model, quantity: str, *, batch: int = 1, latex: bool = False, **overrides: Any
+def explained(
+    model: Model, quantity: str, batch: int, latex: bool, overrides: Mapping[str, Any]
 ) -> Explanation:
-    """The formula of a quantity, with the numbers of a model put in, and its exact result.
-
-    Raises ``UnknownName`` for a quantity or model, ``NotCovered`` for a model that lacks what is
-    asked for, ``MissingExtra`` without sympy.
-
-    >>> base = explain("vit_base_patch16_224", "params", num_classes=5)
-    >>> base.formula
-    'c*p**2*h + h + h + s*h + L*(12*h**2 + 13*h) + 2*h + K*h + K'
-    >>> base.value
-    85802501
-    """
+    """The explanation that ``vitcost.explain`` returns."""
     if quantity not in QUANTITIES:
         raise UnknownName("quantity", quantity, QUANTITIES, f"known: {', '.join(QUANTITIES)}")
     load()

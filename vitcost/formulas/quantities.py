@@ -13,7 +13,7 @@ from vitcost.engine.ops import Size, Sizes
 from vitcost.engine.parts import by_part
 from vitcost.engine.structure import sizes_of, structure_of
 from vitcost.errors import NotCovered
-from vitcost.explain.formulas import LETTERS, Expr, load, symbol, tidy
+from vitcost.formulas.symbols import LETTERS, Expr, load, symbol, tidy
 
 __all__ = ["QUANTITIES", "Found", "Quantity", "Value"]
 

@@ -1,0 +1,1 @@
+"""Formulas, found by running the engine and the textbook on symbols in place of sizes."""
