@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 from vitcost.engine.ops import Size
 from vitcost.errors import UnknownName
-from vitcost.formulas.symbols import Expr, growth, in_order, latex, load, symbol, text
 from vitcost.formulas.quantities import QUANTITIES, Found, Value
+from vitcost.formulas.symbols import Expr, growth, in_order, latex, load, symbol, text
 from vitcost.scenario import Scenario
 from vitcost.zoo import Model, resolve
 
