@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vitcost.check.scopes import Call, Scopes
 
-__all__ = ["Counted", "Kept", "by_fvcore", "by_torch", "kept"]
+__all__ = ["Counted", "Kept", "by_fvcore", "by_path", "by_torch", "counting", "kept"]
 
 Shape = Sequence[int]
 
@@ -37,27 +37,27 @@ def by_torch(model: nn.Module, shape: Shape, flash: bool = False) -> Counted:
     """
     scopes = Scopes(model)
     with ExitStack() as stack:
-        counter = stack.enter_context(_counting(scopes))
+        counter = stack.enter_context(counting(scopes))
         image = torch.zeros(*shape, device="meta")
         with _Flash() if flash else nullcontext():
             output = model(image)
-        forward = _by_path(counter)
+        forward = by_path(counter)
         if model.training:
             _total(output).backward()  # type: ignore[no-untyped-call]
-        both = _by_path(counter)
+        both = by_path(counter)
         backward = {path: n - forward.get(path, 0) for path, n in both.items()}
         return Counted(forward, backward, tuple(scopes.calls))
 
 
 @contextmanager
-def _counting(scopes: Scopes) -> Iterator[FlopCounterMode]:
+def counting(scopes: Scopes) -> Iterator[FlopCounterMode]:
     counter = FlopCounterMode(display=False)
     counter.mod_tracker = scopes
     with counter:
         yield counter
 
 
-def _by_path(counter: FlopCounterMode) -> dict[str, int]:
+def by_path(counter: FlopCounterMode) -> dict[str, int]:
     """``""`` is the whole model."""
     counts = counter.get_flop_counts()
     paths = {path: sum(ops.values()) for path, ops in counts.items() if path != "Global"}
@@ -121,7 +121,7 @@ def kept(model: nn.Module, shape: Shape, autocast: bool = False) -> Kept:
     alive: list[Tensor] = []
     with ExitStack() as stack:
         stack.enter_context(FakeTensorMode())
-        stack.enter_context(_CpuStatistics())
+        stack.enter_context(_CpuStatistics())  # type: ignore[no-untyped-call]
         _fill(model, lambda p: torch.empty(p.shape, dtype=p.dtype))
         image = torch.empty(*shape)
         known = {_storage(t) for t in (image, *model.parameters())}
@@ -135,15 +135,15 @@ def kept(model: nn.Module, shape: Shape, autocast: bool = False) -> Kept:
             return tensor
 
         stack.enter_context(torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t))
-        counter = stack.enter_context(_counting(scopes))
+        counter = stack.enter_context(counting(scopes))
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
             model(image)
-        forward = _by_path(counter)
+        forward = by_path(counter)
     saved[""] = saved.pop("Global", 0)
     return Kept(dict(saved), forward)
 
 
-class _CpuStatistics(TorchDispatchMode):
+class _CpuStatistics(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """torch's shape kernel gives a LayerNorm's statistics the type of its input. So does the CPU,
     but not where autocast brings a half-precision input: there they have the weight's type."""
 

@@ -20,11 +20,11 @@ __all__ = ["VisionTransformer", "build"]
 Logits: TypeAlias = "Tensor | tuple[Tensor, Tensor]"
 
 # what this model reads of a config; any other field must have its default
-_KNOWN = frozenset(
-    """img_size patch_size in_chans num_classes embed_dim depth num_heads mlp_dim qkv_bias qk_scale
-    dist_token representation_size patch_norm pos_drop_rate proj_drop_rate attn_drop_rate
-    drop_path_rate""".split()
-)
+_KNOWN = {
+    "img_size", "patch_size", "in_chans", "num_classes", "embed_dim", "depth", "num_heads",
+    "mlp_dim", "qkv_bias", "qk_scale", "dist_token", "representation_size", "patch_norm",
+    "pos_drop_rate", "proj_drop_rate", "attn_drop_rate", "drop_path_rate",
+}  # fmt: skip
 
 
 def build(config: ViTConfig, fused: bool = False) -> nn.Module:

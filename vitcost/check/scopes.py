@@ -66,6 +66,11 @@ class Scopes(ModuleTracker):
         self._claimed.clear()
         self._stack.clear()
 
+    @property
+    def running(self) -> str:
+        """The path of the module whose forward runs; ``""`` is the model's own."""
+        return self._stack[-1] if self._stack else ""
+
     def _entering(self, path: str) -> Callable[..., None]:
         def hook(module: nn.Module, args: Any, kwargs: Any) -> None:
             # what was computed since the last call is the caller's own work
