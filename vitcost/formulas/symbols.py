@@ -3,7 +3,9 @@
 The only module that imports sympy, and only once a formula is asked for.
 """
 
+import re
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from vitcost.engine.ops import Size
@@ -25,6 +27,7 @@ LETTERS = {
     "k": "width of a convolution's kernel",
     "a": "attention heads",
     "n": "patches",
+    "t": "register tokens",
     "s": "tokens",
     "c": "image channels",
     "p": "side of a patch",
@@ -34,17 +37,17 @@ LETTERS = {
     "m": "width of the MLP",
     "r": "width of the representation layer",
     "d": "width of a head",
+    "w": "entries of a table of relative positions",
 }
 
-# products of axes that many models have equal: where they are, the right is spelled for the left
-_EQUAL: tuple[tuple[str, int, str], ...] = (
-    ("q", 3, "h"),
-    ("q", 3, "a d"),
-    ("a d", 1, "h"),
-    ("g_h g_w", 1, "n"),
-    ("p_h p_w", 1, "p p"),
-    ("m", 4, "h"),
-)
+# what axes are in many models: where the sizes agree, the right is spelled for the left
+_EQUAL = (
+    ("e_s", "s"), ("e_n", "n"),
+    ("two_a", "2*a"), ("two_d", "2*d"), ("two_h", "2*h"), ("two_m", "2*m"),
+    ("h_m", "h + m"), ("q_m", "3*h + m"), ("q", "3*h"), ("q", "3*a*d"),
+    ("a*d", "h"), ("pool_a*pool_d", "h"), ("g_h*g_w", "n"), ("p_h*p_w", "p**2"),
+    ("m", "4*h"), ("pool_m", "4*h"),
+)  # fmt: skip
 
 
 def load() -> Any:
@@ -61,6 +64,16 @@ def symbol(name: object) -> Any:
     return load().Symbol(str(name), integer=True, positive=True)
 
 
+@cache
+def _equal() -> tuple[tuple[Expr, Expr], ...]:
+    """The pairs as expressions."""
+    names = {name for pair in _EQUAL for side in pair for name in re.findall(r"[A-Za-z_]+", side)}
+    letters = {name: symbol(name) for name in names}
+    return tuple(
+        (load().sympify(left, letters), load().sympify(right, letters)) for left, right in _EQUAL
+    )
+
+
 def tidy(expr: "Size | Expr", numbers: Mapping[str, Size]) -> Expr:
     """The expression in as few letters as the numbers allow, what every block costs in front.
 
@@ -70,19 +83,13 @@ def tidy(expr: "Size | Expr", numbers: Mapping[str, Size]) -> Expr:
     """
     sp = load()
     expr = sp.sympify(expr)
-    for left, factor, right in _EQUAL:
-        if all(name in numbers for name in (*left.split(), *right.split())):
-            sides = (_product(left, numbers.get), _product(right, numbers.get))
-            if sides[0] == factor * sides[1]:
-                expr = expr.subs(_product(left, symbol), factor * _product(right, symbol))
-    return sp.collect(sp.expand(expr), symbol("L"))
-
-
-def _product(names: str, value: Callable[[str], Any]) -> Any:
-    product: Any = 1
-    for name in names.split():
-        product = product * value(name)
-    return product
+    values = {symbol(name): number for name, number in numbers.items()}
+    for left, right in _equal():
+        known = all(letter in values for letter in left.free_symbols | right.free_symbols)
+        if known and left.subs(values) == right.subs(values):
+            expr = expr.subs(left, right)
+    depths = [letter for letter in expr.free_symbols if letter.name.startswith("L")]
+    return sp.collect(sp.expand(expr), sorted(depths, key=str))
 
 
 def growth(expr: Expr) -> Expr:
