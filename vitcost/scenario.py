@@ -7,7 +7,16 @@ from vitcost.config import ViTConfig
 from vitcost.engine.lower import Mode
 from vitcost.errors import ConfigError, NotCovered, UnknownName
 
-__all__ = ["OPTIMIZERS", "PRECISIONS", "RECIPES", "Optimizer", "Precision", "Recipe", "Scenario"]
+__all__ = [
+    "CHOICES",
+    "OPTIMIZERS",
+    "PRECISIONS",
+    "RECIPES",
+    "Optimizer",
+    "Precision",
+    "Recipe",
+    "Scenario",
+]
 
 
 class Precision(NamedTuple):
@@ -69,7 +78,7 @@ RECIPES = {
     ),
 }  # fmt: skip
 
-_CHOICES = {
+CHOICES = {
     "mode": ("infer", "train"),
     "precision": tuple(PRECISIONS),
     "attention": ("sdpa", "eager", "flash", "efficient", "cudnn"),
@@ -103,7 +112,7 @@ class Scenario:
             raise ConfigError(f"batch must be an integer, got {self.batch!r}")
         if not 1 <= self.batch <= 10**9:
             raise ConfigError(f"batch must be between 1 and 1,000,000,000, got {self.batch:,}")
-        for name, allowed in _CHOICES.items():
+        for name, allowed in CHOICES.items():
             given = getattr(self, name)
             if given not in allowed:
                 raise UnknownName(name, str(given), allowed, f"allowed: {', '.join(allowed)}")
