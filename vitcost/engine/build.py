@@ -1,47 +1,87 @@
-"""From a structure to the declared tree of a whole model, with torch's module paths."""
+"""From a structure to the declared tree of a whole model, with torch's module paths.
 
+Beside the letters of ``layers``: t registers, e_s and e_n the positions that the embedding is made
+for, with and without prefix tokens.
+"""
+
+from collections.abc import Iterator
 from functools import lru_cache
 
-from vitcost.engine.layers import block, patch_embed
+from vitcost.engine.attention import attention_pool, positions, refine
+from vitcost.engine.blocks import block
+from vitcost.engine.layers import norm, patch_embed
 from vitcost.engine.ops import Tensor, axes
-from vitcost.engine.structure import MANY, Structure
-from vitcost.engine.tree import Count, Module, Node, Run, linear, norm
+from vitcost.engine.structure import MANY, Span, Structure
+from vitcost.engine.tree import Count, Module, Node, Run, linear
 
 __all__ = ["build"]
 
 
 @lru_cache(maxsize=512)
 def build(c: Structure) -> Node:
-    """The Vision Transformer: embed, L blocks, norm, head."""
+    """The Vision Transformer: embed, L blocks, norm, pool, head."""
     image = Tensor("image", axes("b c H W"), "input")
-    m = Module("", "VisionTransformer", image)
-    x = m.add(patch_embed(c, image))
-    tokens = [m.parameter("cls_token", 1, 1, "h")]
-    if c.dist_token:
-        tokens.append(m.parameter("dist_token", 1, 1, "h"))
-    x = m.op("cat", *tokens, x, axes=axes("b s h"))
-    x = m.op("add", x, m.parameter("pos_embed", 1, "s", "h"))
-    x = m.leaf("pos_drop", "Dropout", "dropout" if c.pos_drop else "", x)
-    blocks = Module("blocks", "Sequential", x)
-    for run, drop_path in _runs(c):
-        x = blocks.add(block(c, x, run, drop_path))
+    m = Module("", c.model_class, image)
+    x = _embed(m, c, m.add(patch_embed(c, image)))
+    outer = positions(c, m)
+    if c.pre_norm:
+        x = norm(c.norm, m, "norm_pre", x)
+    blocks = Module("blocks", "Sequential", x, *outer.tensors)
+    for run, span, drop_path in _runs(c):
+        x = blocks.add(block(c, x, run, span, outer, drop_path=drop_path))
     x = m.add(blocks.end(x))
-    x = norm(m, "norm", x)
+    if c.final_norm:
+        x = norm(c.norm, m, "norm", x)
     return m.end(_head(m, c, x))
 
 
-def _runs(c: Structure) -> list[tuple[Run, bool]]:
+def _embed(m: Module, c: Structure, x: Tensor) -> Tensor:
+    """Prefix tokens and position embedding, which may be that of the patches alone."""
+    if c.pos_embed == "n":
+        x = m.op("add", x, _position(m, c))
+    tokens = []
+    if c.class_token:
+        tokens.append(m.parameter("cls_token", 1, 1, "h"))
+    if c.dist_token:
+        tokens.append(m.parameter("dist_token", 1, 1, "h"))
+    if c.reg_tokens:
+        tokens.append(m.parameter("reg_token", 1, "t", "h"))
+    if tokens:
+        x = m.op("cat", *tokens, x, axes=axes("b s h"))
+    if c.pos_embed == "s":
+        x = m.op("add", x, _position(m, c), axes=axes("b s h"))
+    return m.leaf("pos_drop", "Dropout", "dropout" if c.pos_drop else "", x)
+
+
+def _position(m: Module, c: Structure) -> Tensor:
+    if not c.resampled:
+        return m.parameter("pos_embed", 1, c.pos_embed, "h")
+    position = m.parameter("pos_embed", 1, f"e_{c.pos_embed}", "h")
+    return m.op("resample", position, axes=(1, c.pos_embed, "h"))
+
+
+def _runs(c: Structure) -> Iterator[tuple[Run, Span, bool]]:
     """Runs of equal blocks: stochastic depth rises from 0, so the first never drops its path."""
-    whole = Run(Count(c.depth if c.depth < MANY else "L"))
-    if not c.drop_path:
-        return [(whole, False)]
-    first, rest = whole.split()
-    return [(first, False)] + ([(rest, True)] if rest else [])
+    before: tuple[Count, ...] = ()
+    for span in c.spans:
+        run = Run(Count(span.blocks if span.blocks < MANY else span.axis), before)
+        before = (*before, run.layers)
+        if c.drop_path and len(before) == 1:
+            first, rest = run.split()
+            yield first, span, False
+            if rest is None:
+                continue
+            run = rest
+        yield run, span, c.drop_path
 
 
 def _head(m: Module, c: Structure, x: Tensor) -> Tensor:
-    """Classifies the class token; a distilled model also its second token, averaged in eval."""
-    token = m.view(x, axes("b h"), "class token")
+    """Classifies what the pool makes of the tokens; a distilled model also its second token,
+    averaged in eval."""
+    token = _pool(m, c, x)
+    if c.fc_norm:
+        token = norm(c.norm, m, "fc_norm", token)
+    token = _drop(m, c, token)
     if c.pre_logits:
         pre = Module("pre_logits", "Sequential", token)
         y = pre.leaf("act", "Tanh", "tanh", linear(pre, "fc", token, "r"))
@@ -51,11 +91,34 @@ def _head(m: Module, c: Structure, x: Tensor) -> Tensor:
     logits = _classify(m, c, "head", token)
     if not c.dist_token:
         return logits
-    second = _classify(m, c, "head_dist", m.view(x, axes("b h"), "distillation token"))
+    second = _drop(m, c, m.view(x, axes("b h"), "distillation token"))
+    second = _classify(m, c, "head_dist", second)
     if c.training:
         m.hold(second)
         return logits
     return m.op("mean", logits, second)
+
+
+def _pool(m: Module, c: Structure, x: Tensor) -> Tensor:
+    """What the head reads: one vector, or with no pool every token."""
+    if not c.pool:
+        return x
+    if c.pool == "token":
+        return m.view(x, axes("b h"), "class token")
+    if c.prefix and not c.pool_prefix:
+        x = m.view(x, axes("b n h"), "patches")
+    if c.pool == "map":
+        # Eva's pool has a GELU, whatever its blocks have
+        return m.add(attention_pool(c, x, "gelu" if c.model_class == "Eva" else c.act))
+    if c.pool == "prr":
+        return m.add(refine(c, x))
+    kinds = {"avg": ("mean",), "max": ("amax",), "avgmax": ("amax", "mean")}[c.pool]
+    pooled = [m.op(kind, x, axes=axes("b h")) for kind in kinds]
+    return pooled[0] if len(pooled) == 1 else m.op("mean", *pooled)
+
+
+def _drop(m: Module, c: Structure, x: Tensor) -> Tensor:
+    return m.leaf("head_drop", "Dropout", "dropout", x) if c.head_drop else x
 
 
 def _classify(m: Module, c: Structure, name: str, x: Tensor) -> Tensor:

@@ -1,19 +1,32 @@
 """What a Vision Transformer is made of, each layer declared once, in the papers' letters.
 
 b batch, s tokens, n patches, h width, a heads, d head dim, q = 3·a·d, m MLP width, K classes,
-c channels, p_h × p_w a patch, g_h × g_w the grid, r representation size, L depth.
+c channels, p_h × p_w a patch, g_h × g_w the grid, pad_h × pad_w the image padded to whole patches,
+r representation size, L depth. Twice an axis is called ``two_m``.
 """
 
-from vitcost.engine.ops import Tensor, axes, param
+from vitcost.engine import tree
+from vitcost.engine.ops import Axis, Tensor, axes, param
 from vitcost.engine.structure import Structure
-from vitcost.engine.tree import Module, Node, Run, linear, norm
+from vitcost.engine.tree import Module, Node, linear
 
-__all__ = ["attention", "block", "mlp", "patch_embed"]
+__all__ = ["activation", "layer_scale", "mlp", "norm", "patch_embed", "plain_mlp"]
+
+# the module of each activation, and the op that it is; timm writes QuickGELU out
+_ACTIVATIONS = {
+    "gelu": ("GELU", "gelu"),
+    "gelu_tanh": ("GELUTanh", "gelu"),
+    "quick_gelu": ("QuickGELU", ""),
+    "silu": ("SiLU", "silu"),
+    "relu": ("ReLU", "relu"),
+}
 
 
 def patch_embed(c: Structure, image: Tensor) -> Node:
     """A convolution whose stride is its kernel, then the grid laid out as n tokens."""
     m = Module("patch_embed", "PatchEmbed", image)
+    if c.pad:
+        image = m.op("copy", image, axes=axes("b c pad_h pad_w"), name="padded image")
     proj = Module("proj", "Conv2d", image)
     y = proj.op(
         "conv",
@@ -21,53 +34,104 @@ def patch_embed(c: Structure, image: Tensor) -> Node:
         axes=axes("b h g_h g_w"),
         over=axes("c p_h p_w"),
         weight=param("weight", "h c p_h p_w"),
-        bias=param("bias", "h"),
+        bias=param("bias", "h") if c.patch_bias else None,
     )
     x = m.view(m.add(proj.end(y)), axes("b n h"))
-    x = norm(m, "norm", x) if c.patch_norm else m.leaf("norm", "Identity", "", x)
+    x = norm(c.norm, m, "norm", x) if c.patch_norm else m.leaf("norm", "Identity", "", x)
     return m.end(x)
 
 
-def attention(c: Structure, x: Tensor) -> Node:
-    """Multi-head self-attention: ``softmax(q kᵀ · scale) v``, heads merged, projected."""
-    m = Module("attn", "Attention", x)
-    qkv = linear(m, "qkv", x, "q", bias=c.qkv_bias)
-    q, k, v = (m.view(qkv, axes("b a s d"), name) for name in ("q", "k", "v"))
-    if not c.merged_heads:
-        # batch and heads lie apart in the permuted qkv, so bmm needs each operand copied
-        q, k, v = (m.op("copy", t, name=t.name, group="attention") for t in (q, k, v))
-    scores = m.op("matmul", q, k, axes=axes("b a s s"), over=axes("d"), group="attention")
-    scores = m.op("scale", scores, group="attention")
-    weights = m.op("softmax", scores, group="attention")
-    drop = "dropout" if c.attn_drop else ""
-    weights = m.leaf("attn_drop", "Dropout", drop, weights, group="attention")
-    y = m.op("matmul", weights, v, axes=axes("b a s d"), over=axes("s"), group="attention")
-    m.hold(qkv, q, k, v, weights)
-    if c.one_head:
-        y = m.view(y, axes("b s h"), group="attention")
-    else:
-        y = m.op("copy", y, axes=axes("b s h"), group="attention")
-    y = linear(m, "proj", y, "h")
-    return m.end(m.leaf("proj_drop", "Dropout", "dropout" if c.proj_drop else "", y))
+def norm(kind: str, parent: Module, name: str, x: Tensor) -> Tensor:
+    """A norm over the last axis: LayerNorm, or timm's RmsNorm ``x / rms(x) · weight``."""
+    if kind == "LayerNorm":
+        return tree.norm(parent, name, x)
+    m = Module(name, kind, x)
+    mean = m.op("mean", m.op("square", x), axes=(*x.axes[:-1], 1))
+    y = m.op("mul", x, m.op("rsqrt", mean))
+    return parent.add(m.end(m.op("gain", y, weight=param("weight", str(x.axes[-1])))))
+
+
+def layer_scale(c: Structure, block: Module, number: str, y: Tensor) -> Tensor:
+    """A learned weight for each channel: a module in VisionTransformer, else the block's own."""
+    if c.model_class != "VisionTransformer":
+        return block.op("gain", y, block.parameter(f"gamma_{number}", "h"))
+    m = Module(f"ls{number}", "LayerScale", y)
+    return block.add(m.end(m.op("gain", y, weight=param("gamma", "h"))))
+
+
+def activation(parent: Module, name: str, act: str, x: Tensor) -> Tensor:
+    """An activation module: one op, or QuickGELU's ``x · sigmoid(1.702 x)``."""
+    kind, op = _ACTIVATIONS[act]
+    if op:
+        return parent.leaf(name, kind, op, x)
+    m = Module(name, kind, x)
+    return parent.add(m.end(m.op("mul", x, m.op("sigmoid", m.op("times", x)))))
 
 
 def mlp(c: Structure, x: Tensor) -> Node:
-    """Two linear layers around a GELU: h to m and back."""
-    drop = "dropout" if c.proj_drop else ""
+    """The MLP of a block: h to m and back, with or without a gate."""
+    if c.mlp == "Mlp":
+        drop = "dropout" if c.proj_drop else ""
+        inner = c.norm if c.mlp_norm else ""
+        return plain_mlp(x, "m", c.act, bias=c.proj_bias, drop=drop, inner_norm=inner)
+    return _GATED[c.mlp](c, Module("mlp", "GluMlp" if c.mlp in _PACKED else c.mlp, x), x)
+
+
+def plain_mlp(
+    x: Tensor, hidden: Axis, act: str, *, bias: bool = True, drop: str = "", inner_norm: str = ""
+) -> Node:
+    """Two linear layers around an activation."""
     m = Module("mlp", "Mlp", x)
-    y = linear(m, "fc1", x, "m")
-    y = m.leaf("act", "GELU", "gelu", y)
+    y = linear(m, "fc1", x, hidden, bias)
+    y = activation(m, "act", act, y)
     y = m.leaf("drop1", "Dropout", drop, y)
-    y = linear(m, "fc2", y, "h")
+    if inner_norm:
+        y = norm(inner_norm, m, "norm", y)
+    y = linear(m, "fc2", y, "h", bias)
     return m.end(m.leaf("drop2", "Dropout", drop, y))
 
 
-def block(c: Structure, x: Tensor, run: Run, drop_path: bool) -> Node:
-    """A run of pre-norm blocks: ``x + attn(norm1(x))``, then ``x + mlp(norm2(x))``."""
-    kind, op = ("DropPath", "droppath" if c.training else "") if drop_path else ("Identity", "")
-    m = Module("", "Block", x)
-    y = m.add(attention(c, norm(m, "norm1", x)))
-    x = m.op("residual", x, m.leaf("drop_path1", kind, op, y))
-    y = m.add(mlp(c, norm(m, "norm2", x)))
-    x = m.op("residual", x, m.leaf("drop_path2", kind, op, y))
-    return m.end(x, run)
+_PACKED = ("GluMlp", "SwiGLUPacked")
+
+
+def _packed(c: Structure, m: Module, x: Tensor) -> Node:
+    """Both halves of the gate from one layer; the first or the last of them is activated."""
+    y = linear(m, "fc1", x, "two_m", c.proj_bias)
+    first, last = (m.view(y, (*x.axes[:-1], "m"), name) for name in ("first half", "last half"))
+    if c.mlp == "SwiGLUPacked":
+        first = activation(m, "act", c.act, first)
+    else:
+        last = activation(m, "act", c.act, last)
+    return _close_gate(c, m, first, last, "fc2")
+
+
+def _split(c: Structure, m: Module, x: Tensor) -> Node:
+    """A layer for the gate and one for what it gates."""
+    gate = linear(m, "fc1_g", x, "m", c.proj_bias)
+    y = linear(m, "fc1_x", x, "m", c.proj_bias)
+    return _close_gate(c, m, activation(m, "act", c.act, gate), y, "fc2")
+
+
+def _gegelu(c: Structure, m: Module, x: Tensor) -> Node:
+    """ViTamin's MLP, whose norm comes first."""
+    x = norm(c.norm, m, "norm", x)
+    gate = activation(m, "act", c.act, linear(m, "w0", x, "m", c.proj_bias))
+    y = linear(m, "w1", x, "m", c.proj_bias)
+    return _close_gate(c, m, gate, y, "w2")
+
+
+_GATED = {
+    "GluMlp": _packed,
+    "SwiGLUPacked": _packed,
+    "SwiGLU": _split,
+    "GeGluMlp": _gegelu,
+}
+
+
+def _close_gate(c: Structure, m: Module, gate: Tensor, y: Tensor, last: str) -> Node:
+    drop = "dropout" if c.proj_drop else ""
+    y = m.leaf("drop1", "Dropout", drop, m.op("gate", gate, y))
+    if c.mlp_norm and c.mlp != "GeGluMlp":
+        y = norm(c.norm, m, "norm", y)
+    y = linear(m, last, y, "h", c.proj_bias)
+    return m.end(m.leaf("drop2", "Dropout", drop, y))

@@ -107,13 +107,13 @@ class _Walk:
         )
 
     def layers(self, run: Node) -> Iterator[Node]:
-        """A run, with the layers split off in front whose input is in a state of its own."""
-        (x,) = run.inputs
+        """A run, with the layers split off in front whose inputs are in a state of their own."""
+        x, *outer = run.inputs
         rest = run.run
         while rest is not None:
-            entered = self.seen(x)
+            entered = [self.seen(t) for t in (x, *outer)]
             layer = self.node(run)
-            left = self.seen(run.output)
+            left = [self.seen(t) for t in (run.output, *outer)]
             first, more = rest.split()
             if left == entered or more is None:
                 yield layer._replace(run=rest)

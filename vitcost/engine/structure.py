@@ -1,48 +1,143 @@
 """What exists in a model, apart from how large it is: the key under which an op list is built."""
 
+from itertools import groupby
 from typing import NamedTuple
 
 from vitcost.config import ViTConfig
 from vitcost.engine.ops import Sizes
 
-__all__ = ["MANY", "Structure", "sizes_of", "structure_of"]
+__all__ = ["MANY", "Span", "Structure", "sizes_of", "structure_of"]
 
 
 # from this depth on, blocks are counted by an axis; peeling splits off fewer layers than this
 MANY = 6
+
+# the pools behind which timm's classes put the last norm, unless told
+_FC_NORM_POOLS = {
+    "VisionTransformer": ("avg", "avgmax", "max"),
+    "Eva": ("avg",),
+    "Beit": ("avg",),
+}
+_NORMS = {"layernorm": "LayerNorm", "rmsnorm": "RmsNorm"}
+
+
+class Span(NamedTuple):
+    """Blocks in a row with equally many key and value heads."""
+
+    blocks: int  # at most MANY: a shallow model is spelled out, a deep one is a run
+    axis: str  # how many they are
+    kv: str = ""  # the axes of grouped heads and their width end in it; "": one head a query head
 
 
 class Structure(NamedTuple):
     """Everything that a builder may branch on; no size is in it."""
 
     training: bool
+    model_class: str
+    # batch and heads
     one_head: bool
     merged_heads: bool  # batch and heads fold into one axis without a copy
-    depth: int  # at most MANY: a shallow model is spelled out, a deep one is a run
-    dist_token: bool
+    # patches, tokens, positions
+    pad: bool
+    patch_bias: bool
     patch_norm: bool
+    class_token: bool
+    dist_token: bool
+    reg_tokens: bool
+    pos_embed: str  # "" | s: of all tokens | n: of the patches
+    resampled: bool
+    rope: str
+    rel_pos_bias: bool
+    shared_rel_pos_bias: bool
+    pre_norm: bool
+    # blocks
+    spans: tuple[Span, ...]
+    block: str
+    norm: str
+    layer_scale: tuple[bool, bool]
+    attn: str
+    qkv_fused: bool
     qkv_bias: bool
-    classes: bool
+    k_bias: bool
+    qk_norm: bool
+    attn_norm: bool
+    proj_bias: bool
+    mlp: str
+    act: str
+    mlp_norm: bool
+    # pool and head
+    final_norm: bool
+    fc_norm: bool
+    pool: str
+    pool_prefix: bool
     pre_logits: bool
+    classes: bool
+    # what acts in training alone
+    head_drop: bool
     pos_drop: bool
     proj_drop: bool
     attn_drop: bool
     drop_path: bool
 
+    @property
+    def prefix(self) -> bool:
+        return self.class_token or self.dist_token or self.reg_tokens
+
 
 def structure_of(c: ViTConfig, batch: int = 1, training: bool = False) -> Structure:
     """The structure of a config; dropouts act in training alone."""
+    final_norm, fc_norm = _last_norms(c)
+    learned = c.pos_embed == "learn"
     return Structure(
         training=training,
+        model_class=c.model_class,
         one_head=c.num_heads == 1,
         merged_heads=c.num_heads == 1 or batch == 1,
-        depth=min(c.depth, MANY),
-        dist_token=c.dist_token,
+        pad=c.dynamic_img_pad,
+        # a norm that follows makes the bias superfluous
+        patch_bias=not c.pre_norm if c.patch_bias is None else c.patch_bias,
         patch_norm=c.patch_norm,
+        class_token=c.class_token,
+        dist_token=c.dist_token,
+        reg_tokens=c.reg_tokens > 0,
+        pos_embed=("n" if c.no_embed_class else "s") if learned else "",
+        resampled=learned and c.dynamic_img_pad and _remainder(c),
+        rope=c.rope_type,
+        rel_pos_bias=c.use_rel_pos_bias,
+        shared_rel_pos_bias=c.use_shared_rel_pos_bias,
+        pre_norm=c.pre_norm,
+        spans=tuple(
+            Span(min(count, MANY), f"L{i}" if several else "L", _kv_name(c, heads))
+            for i, (heads, count, several) in enumerate(_spans(c))
+        ),
+        block=c.block_fn,
+        norm=_NORMS[c.norm_layer],
+        layer_scale=_layer_scale(c),
+        attn=c.attn_layer,
+        qkv_fused=c.qkv_fused,
         qkv_bias=c.qkv_bias,
-        classes=c.num_classes > 0,
+        # the k bias of an EVA or BEiT attention is a buffer, or is not there
+        k_bias=c.qkv_bias and c.attn_layer != "eva",
+        qk_norm=c.qk_norm,
+        attn_norm=c.scale_attn_norm,
+        proj_bias=c.proj_bias,
+        mlp=c.mlp_layer,
+        act=c.act_layer,
+        mlp_norm=c.scale_mlp_norm,
+        final_norm=final_norm,
+        fc_norm=fc_norm,
+        pool=c.global_pool,
+        # Eva's attention pool reads all tokens, and so does prr
+        pool_prefix=c.pool_include_prefix
+        or c.global_pool == "prr"
+        or (c.model_class == "Eva" and c.global_pool == "map"),
         pre_logits=c.pre_logits > 0,
-        pos_drop=training and c.pos_drop_rate > 0,
+        classes=c.num_classes > 0,
+        head_drop=training and c.drop_rate > 0,
+        # VisionTransformer leaves its embedding early where there is no position to add
+        pos_drop=training
+        and c.pos_drop_rate > 0
+        and (learned or c.model_class != "VisionTransformer"),
         proj_drop=training and c.proj_drop_rate > 0,
         attn_drop=training and c.attn_drop_rate > 0,
         drop_path=c.drop_path_rate > 0,
@@ -52,10 +147,15 @@ def structure_of(c: ViTConfig, batch: int = 1, training: bool = False) -> Struct
 def sizes_of(c: ViTConfig, batch: int = 1) -> Sizes:
     """The size of every axis that the layers name."""
     (H, W), (p_h, p_w) = c.img_size, c.patch_size
-    d = c.embed_dim // c.num_heads
-    g_h, g_w = H // p_h, W // p_w
-    s = g_h * g_w + 1 + c.dist_token
-    return Sizes(
+    h, a, m = c.embed_dim, c.num_heads, c.mlp_dim
+    d = h // a
+    # the grid that the position embedding is made for, and the one that this image has
+    e_h, e_w = H // p_h, W // p_w
+    g_h, g_w = (-(-H // p_h), -(-W // p_w)) if c.dynamic_img_pad else (e_h, e_w)
+    n = g_h * g_w
+    prefix = c.class_token + c.dist_token + c.reg_tokens
+    pool_a = c.attn_pool_num_heads or a
+    sizes = Sizes(
         b=batch,
         c=c.in_chans,
         H=H,
@@ -64,15 +164,72 @@ def sizes_of(c: ViTConfig, batch: int = 1) -> Sizes:
         p_w=p_w,
         g_h=g_h,
         g_w=g_w,
-        n=g_h * g_w,
-        s=s,
-        s32=-(-s // 32) * 32,
-        h=c.embed_dim,
-        a=c.num_heads,
+        pad_h=g_h * p_h,
+        pad_w=g_w * p_w,
+        n=n,
+        s=n + prefix,
+        s32=-(-(n + prefix) // 32) * 32,
+        t=c.reg_tokens,
+        e_s=e_h * e_w + prefix,
+        e_n=e_h * e_w,
+        h=h,
+        a=a,
         d=d,
-        q=3 * c.num_heads * d,
-        m=c.mlp_dim,
+        q=3 * a * d,
+        d_2=d // 2,
+        two_d=2 * d,
+        two_a=2 * a,
+        two_h=2 * h,
+        w=(2 * g_h - 1) * (2 * g_w - 1) + 3,
+        m=m,
+        two_m=2 * m,
+        q_m=3 * h + m,
+        h_m=h + m,
+        pool_a=pool_a,
+        pool_d=h // pool_a,
+        pool_m=c.attn_pool_mlp_dim,
         r=c.pre_logits,
         K=c.num_classes,
         L=c.depth,
     )
+    if isinstance(c.num_kv_heads, int | tuple):
+        for i, (heads, count, _) in enumerate(_spans(c)):
+            name = _kv_name(c, heads)
+            sizes.update({f"L{i}": count, f"a{name}": heads, f"k{name}": heads * d})
+    return sizes
+
+
+def _spans(c: ViTConfig) -> list[tuple[int, int, bool]]:
+    """Runs of blocks: their key and value heads, how many blocks, whether there are other runs."""
+    if not isinstance(c.num_kv_heads, tuple):
+        return [(c.num_kv_heads or c.num_heads, c.depth, False)]
+    runs = [(heads, sum(1 for _ in run)) for heads, run in groupby(c.num_kv_heads)]
+    return [(heads, count, len(runs) > 1) for heads, count in runs]
+
+
+def _kv_name(c: ViTConfig, heads: int) -> str:
+    return "" if heads == c.num_heads else str(sorted(set(c.kv_heads)).index(heads))
+
+
+def _remainder(c: ViTConfig) -> bool:
+    return any(side % patch for side, patch in zip(c.img_size, c.patch_size, strict=True))
+
+
+def _last_norms(c: ViTConfig) -> tuple[bool, bool]:
+    """Whether there is a norm before the pool, and one behind it."""
+    fc_norm = c.global_pool in _FC_NORM_POOLS[c.model_class] if c.fc_norm is None else c.fc_norm
+    if c.model_class == "Eva":
+        # Eva asks for each; the others move one norm
+        return (not fc_norm if c.final_norm is None else c.final_norm), fc_norm
+    wanted = c.final_norm is not False
+    return wanted and not fc_norm, wanted and fc_norm
+
+
+def _layer_scale(c: ViTConfig) -> tuple[bool, bool]:
+    """Whether attention and MLP are scaled; a post-norm block has its norms for that."""
+    if c.block_fn == "ResPostBlock" or c.init_values is None:
+        return False, False
+    if c.init_values == 0 and c.model_class != "Eva" and "Scaling" not in c.block_fn:
+        # timm's other blocks take 0 for none
+        return False, False
+    return True, not c.attn_only_layer_scale

@@ -1,0 +1,245 @@
+"""Attention in all the forms that Vision Transformers use it.
+
+Beside the letters of ``layers``: k{i} = a{i}·d the width of a{i} grouped key and value heads, w the
+entries of a relative position table, d_2 half a head, pool_a heads of pool_d in an attention pool.
+"""
+
+from typing import NamedTuple
+
+from vitcost.engine.layers import norm, plain_mlp
+from vitcost.engine.ops import Axis, Tensor, axes
+from vitcost.engine.structure import Span, Structure
+from vitcost.engine.tree import Module, Node, linear
+
+__all__ = ["Outer", "attention", "attention_pool", "heads", "merge", "positions", "refine", "weigh"]
+
+_TYPES = {
+    "attn": "Attention",
+    "eva": "EvaAttention",
+    "rope": "AttentionRope",
+    "diff": "DiffAttention",
+}
+_ROPES = {
+    "cat": "RotaryEmbeddingCat",
+    "dinov3": "RotaryEmbeddingDinoV3",
+    "mixed": "RotaryEmbeddingMixed",
+    "mrope": "RotaryEmbeddingMRope",
+}
+
+
+class Outer(NamedTuple):
+    """What every attention of a model reads besides its input."""
+
+    rope: Tensor | None = None  # sines and cosines
+    bias: Tensor | None = None  # added to the scores
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        return tuple(t for t in self if t is not None)
+
+
+def positions(c: Structure, m: Module) -> Outer:
+    """The position tables that all blocks share."""
+    rope = m.add(_rope(c)) if c.rope != "none" else None
+    bias = None
+    if c.shared_rel_pos_bias:
+        shared = Module("rel_pos_bias", "RelativePositionBias")
+        bias = m.add(shared.end(_relative(shared)))
+    return Outer(rope, bias)
+
+
+def attention(c: Structure, x: Tensor, span: Span, outer: Outer) -> Node:
+    """Multi-head self-attention: ``softmax(q kᵀ · scale) v``, heads merged, projected."""
+    kind = "Attention" if c.model_class == "Beit" and c.attn == "eva" else _TYPES[c.attn]
+    m = Module("attn", kind, x, *outer.tensors)
+    y = _differential(c, m, x) if c.attn == "diff" else _self_attention(c, m, x, span, outer)
+    if c.attn_norm:
+        y = norm(c.norm, m, "norm", y)
+    y = linear(m, "proj", y, "h", c.proj_bias)
+    return m.end(m.leaf("proj_drop", "Dropout", "dropout" if c.proj_drop else "", y))
+
+
+def _self_attention(c: Structure, m: Module, x: Tensor, span: Span, outer: Outer) -> Tensor:
+    q, k, v = _project(c, m, x, span)
+    if c.qk_norm:
+        q, k = norm(c.norm, m, "q_norm", q), norm(c.norm, m, "k_norm", k)
+    if outer.rope is not None:
+        q, k = _rotate(c, m, q, outer.rope), _rotate(c, m, k, outer.rope)
+    if span.kv:
+        k, v = (m.op("copy", t, axes=axes("b a s d"), name=t.name) for t in (k, v))
+    biases = [outer.bias] if outer.bias is not None else []
+    if c.rel_pos_bias:
+        biases.insert(0, _relative(m))
+    return merge(c, m, weigh(c, m, q, k, v, biases=biases, drop=True))
+
+
+def _project(c: Structure, m: Module, x: Tensor, span: Span) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries, keys and values: by one layer, or by one each."""
+    if c.qkv_fused:
+        if c.qkv_bias and not c.k_bias:
+            m.op("cat", m.parameter("q_bias", "h"), m.parameter("v_bias", "h"), axes=("q",))
+        qkv = linear(m, "qkv", x, "q", bias=c.k_bias)
+        m.hold(qkv)
+        return heads(m, qkv, qkv, qkv)
+    kv = f"k{span.kv}" if span.kv else "h"
+    q = linear(m, "q_proj", x, "h", c.qkv_bias)
+    k = linear(m, "k_proj", x, kv, c.k_bias)
+    v = linear(m, "v_proj", x, kv, c.qkv_bias)
+    return heads(m, q, k, v, f"a{span.kv}")
+
+
+def heads(
+    m: Module, q: Tensor, k: Tensor, v: Tensor, kv_heads: Axis = "a"
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Three projections as ``b a s d``: views, however the projections are laid out."""
+    return (
+        m.view(q, axes("b a s d"), "q"),
+        m.view(k, ("b", kv_heads, "s", "d"), "k"),
+        m.view(v, ("b", kv_heads, "s", "d"), "v"),
+    )
+
+
+def weigh(
+    c: Structure,
+    m: Module,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    biases: list[Tensor] | None = None,
+    drop: bool = False,
+) -> Tensor:
+    """The weighted sum of values; the product of q and k contracts d, that with v contracts s."""
+    q, k, v = _adjacent(c, m, q, k, v)
+    weights = _weights(c, m, q, k, biases or [], drop)
+    y = m.op(
+        "matmul", weights, v, axes=(*q.axes[:3], v.axes[3]), over=v.axes[2:3], group="attention"
+    )
+    m.hold(q, k, v, weights)
+    return y
+
+
+def _adjacent(c: Structure, m: Module, *operands: Tensor) -> tuple[Tensor, ...]:
+    """The operands of a batched product: batch and heads lie apart in a view of a projection, so
+    that bmm copies it."""
+    if c.merged_heads:
+        return operands
+    copies = {
+        t: m.op("copy", t, name=t.name, group="attention") if t.base is not None else t
+        for t in dict.fromkeys(operands)
+    }
+    return tuple(copies[t] for t in operands)
+
+
+def _weights(
+    c: Structure, m: Module, q: Tensor, k: Tensor, biases: list[Tensor], drop: bool
+) -> Tensor:
+    scores = m.op("matmul", q, k, axes=(*q.axes[:3], k.axes[2]), over=q.axes[3:], group="attention")
+    scores = m.op("scale", scores, group="attention")
+    for bias in biases:
+        scores = m.op("add", scores, bias, group="attention")
+    weights = m.op("softmax", scores, group="attention")
+    if not drop:
+        return weights
+    return m.leaf(
+        "attn_drop", "Dropout", "dropout" if c.attn_drop else "", weights, group="attention"
+    )
+
+
+def merge(c: Structure, m: Module, y: Tensor) -> Tensor:
+    """The heads side by side again."""
+    merged = (y.axes[0], y.axes[2], "h")
+    if c.one_head or y.axes[2] == 1:
+        return m.view(y, merged, group="attention")
+    return m.op("copy", y, axes=merged, group="attention")
+
+
+def _differential(c: Structure, m: Module, x: Tensor) -> Tensor:
+    """The difference of two attentions, whose heads are half as wide."""
+    qkv = linear(m, "qkv", x, "q", bias=c.qkv_bias)
+    m.hold(qkv)
+    return differ(c, m, qkv)
+
+
+def differ(c: Structure, m: Module, qkv: Tensor) -> Tensor:
+    """``(softmax(q₁ k₁ᵀ) - λ softmax(q₂ k₂ᵀ)) v``, normed: DIFF Transformer, arXiv 2410.05258."""
+    q, k = (m.view(qkv, axes("b two_a s d_2"), name) for name in ("q", "k"))
+    v = m.view(qkv, axes("b a s d"), "v")
+    if c.qk_norm:
+        q, k = norm(c.norm, m, "q_norm", q), norm(c.norm, m, "k_norm", k)
+    factor = _lambda(m)
+    q, k, v = _adjacent(c, m, q, k, v)
+    weights = _weights(c, m, q, k, [], drop=True)
+    first, second = (m.view(weights, axes("b a s s"), group="attention") for _ in range(2))
+    second = m.op("gate", second, factor, group="attention")
+    weights = m.op("add", first, second, group="attention")
+    y = m.op("matmul", weights, v, axes=axes("b a s d"), over=axes("s"), group="attention")
+    m.hold(q, k, v, weights)
+    y = m.op("scale", norm("RmsNorm", m, "sub_norm", y))
+    return merge(c, m, y)
+
+
+def _lambda(m: Module) -> Tensor:
+    """``exp(λ_q1 · λ_k1) - exp(λ_q2 · λ_k2) + λ_init``."""
+    exps = []
+    for i in "12":
+        product = m.op("mul", *(m.parameter(f"lambda_{x}{i}", "d_2") for x in "qk"))
+        exps.append(m.op("exp", m.op("sum", product, axes=()), axes=()))
+    return m.op("add", *exps)
+
+
+def _rope(c: Structure) -> Node:
+    """Sines and cosines for every patch: a buffer, or learned for every block and head."""
+    m = Module("rope", _ROPES[c.rope])
+    if c.rope != "mixed":
+        # buffers are not allocated by the forward, no more than the image
+        return m.end(Tensor("rope", axes("n two_d"), "input"))
+    freqs = m.parameter("freqs", 2, "L", "a", "d_2")
+    angles = []
+    for name in "xy":
+        grid = Tensor(f"t_{name}", axes("n 1"), "input")
+        angles.append(m.op("mul", grid, m.view(freqs, axes("L a 1 d_2")), axes=axes("L a n d_2")))
+    angle = m.op("add", *angles)
+    waves = [m.op("copy", m.op(f, angle), axes=axes("L a n d")) for f in ("sin", "cos")]
+    return m.end(m.op("cat", *waves, axes=axes("L a n two_d")))
+
+
+def _rotate(c: Structure, m: Module, x: Tensor, table: Tensor) -> Tensor:
+    """``x cos + rotated(x) sin`` for the patches; prefix tokens pass."""
+    learned = c.rope == "mixed"
+    patches = m.view(x, (*x.axes[:2], "n", "d"))
+    sin, cos = (m.view(table, axes("a n d" if learned else "n d"), f) for f in ("sin", "cos"))
+    y = m.op("mul", patches, cos)
+    y = m.op("add", y, m.op("mul", m.op("copy", patches), sin))
+    return m.op("cat", *([m.view(x, x.axes)] if c.prefix else []), y, axes=x.axes, name=x.name)
+
+
+def _relative(m: Module) -> Tensor:
+    """A bias for each pair of positions, by their distance; the class token has entries of its own:
+    ``((2g_h-1)(2g_w-1)+3) · a``."""
+    table = m.parameter("relative_position_bias_table", "w", "a")
+    return m.op("copy", m.op("index", table, axes=axes("s s a")), axes=axes("a s s"))
+
+
+def attention_pool(c: Structure, x: Tensor, act: str) -> Node:
+    """One learned query that attends to the tokens, and an MLP behind it."""
+    m = Module("attn_pool", "AttentionPoolLatent", x)
+    latent = m.view(m.parameter("latent", 1, 1, "h"), axes("b 1 h"))
+    q = m.view(linear(m, "q", latent, "h"), axes("b pool_a 1 pool_d"))
+    kv = linear(m, "kv", x, "two_h")
+    k, v = (m.view(kv, ("b", "pool_a", x.axes[1], "pool_d"), name) for name in "kv")
+    m.hold(kv)
+    y = merge(c, m, weigh(c, m, q, k, v))
+    y = m.leaf("proj_drop", "Dropout", "", linear(m, "proj", y, "h"))
+    inner = plain_mlp(norm(c.norm, m, "norm", y), "pool_m", act)
+    y = m.op("residual", y, m.add(inner))
+    return m.end(m.view(y, axes("b h")))
+
+
+def refine(c: Structure, x: Tensor) -> Node:
+    """Attention without weights over all tokens, then the pool: PRR."""
+    m = Module("attn_pool", "AttentionPoolPrr", x)
+    operand = m.view(x, axes("b a s d"))
+    y = merge(c, m, weigh(c, m, operand, operand, operand))
+    pooled = m.view(y, axes("b h")) if c.class_token else m.op("mean", y, axes=axes("b h"))
+    return m.end(pooled)

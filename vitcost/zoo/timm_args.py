@@ -1,0 +1,134 @@
+"""timm's constructor arguments as fields of a ``ViTConfig``, with timm's semantics."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from vitcost.config import FIELDS, RATIOS
+from vitcost.errors import NotCovered, UnknownName
+
+__all__ = ["CLASSES", "fields_of"]
+
+# what the classes call a field that has another name here
+_NAMES: Mapping[str, str] = {
+    "num_reg_tokens": "reg_tokens",
+    "use_pre_transformer_norm": "pre_norm",
+    "use_post_transformer_norm": "final_norm",
+    "use_fc_norm": "fc_norm",
+    "scale_mlp": "scale_mlp_norm",
+    "scale_attn_inner": "scale_attn_norm",
+    "attn_type": "attn_layer",
+}
+# arguments that change values, but nothing that is counted
+_FREE = {
+    "weight_init", "fix_init", "head_init_scale", "device", "dtype", "ref_feat_shape",
+    "rope_grid_offset", "rope_grid_indexing", "rope_temperature", "rope_rotate_half",
+    "rope_shift_coords", "rope_jitter_coords", "rope_rescale_coords", "rope_mrope_section",
+}  # fmt: skip
+# arguments whose other values nothing here describes
+_FIXED: Mapping[str, tuple[Any, ...]] = {
+    "embed_layer": (None, "PatchEmbed"),
+    "patch_drop_rate": (0, None),
+}
+_NO_NAME = {
+    "norm_layer": "layernorm",
+    "act_layer": "gelu",
+    "attn_layer": "attn",
+    "pos_embed": "none",
+}
+
+
+def fields_of(model_class: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of the config that ``model_class(**kwargs)`` builds; layers go by name.
+
+    ``model_class`` is VisionTransformer, VisionTransformerDistilled, Eva or Beit. Raises
+    ``UnknownName`` for an argument that the class does not have, ``NotCovered`` for one that is
+    not described here.
+
+    >>> fields_of("Eva", {"embed_dim": 192, "num_heads": 3, "swiglu_mlp": True})["mlp_layer"]
+    'SwiGLUPacked'
+    """
+    if model_class not in CLASSES:
+        raise NotCovered(f"not covered: {model_class}; allowed: {', '.join(CLASSES)}")
+    for name, allowed in _FIXED.items():
+        if kwargs.get(name) not in allowed:
+            raise NotCovered(f"not covered: {name}={kwargs[name]!r}")
+    args = {
+        _NAMES.get(name, name): value
+        for name, value in kwargs.items()
+        if name not in _FREE and name not in _FIXED
+    }
+    fields = CLASSES[model_class](args)
+    for name in fields:
+        if name not in FIELDS and name not in RATIOS:
+            raise UnknownName(f"argument of {model_class}", name, [*FIELDS, *RATIOS])
+    for name, default in _NO_NAME.items():
+        if name in fields and fields[name] in ("", None):
+            fields[name] = default
+    if _has_rest(fields) and not fields.get("dynamic_img_size"):
+        fields["floor_img_size"] = True
+    return fields
+
+
+def _vision_transformer(args: dict[str, Any]) -> dict[str, Any]:
+    embed_norm = args.pop("embed_norm_layer", None)
+    if embed_norm is not None:
+        if embed_norm != (args.get("norm_layer") or "layernorm"):
+            raise NotCovered(f"not covered: embed_norm_layer={embed_norm!r} beside another norm")
+        args["patch_norm"] = True
+    if "Scaling" in args.get("block_fn", ""):
+        # these blocks take the arguments and have no use for them
+        args.pop("mlp_layer", None)
+        args.pop("attn_layer", None)
+    return args
+
+
+def _distilled(args: dict[str, Any]) -> dict[str, Any]:
+    return {**_vision_transformer(args), "dist_token": True}
+
+
+def _eva(args: dict[str, Any]) -> dict[str, Any]:
+    rope_type = args.pop("rope_type", "cat")
+    fields = {
+        "model_class": "Eva",
+        "global_pool": "avg",
+        "attn_layer": "eva",
+        "pos_embed": "learn" if args.pop("use_abs_pos_emb", True) else "none",
+        "rope_type": rope_type if args.pop("use_rot_pos_emb", False) else "none",
+    }
+    align_to = args.pop("swiglu_align_to", 0)
+    if args.pop("use_post_norm", False):
+        fields["block_fn"] = "ResPostBlock"
+        align_to = align_to if args.get("scale_mlp_norm") else 0
+    if args.pop("swiglu_mlp", False):
+        # a layer for the gate and one for what it gates, where a norm or an alignment needs it
+        split = args.get("scale_mlp_norm") or align_to
+        fields.update(mlp_layer="SwiGLU" if split else "SwiGLUPacked", act_layer="silu")
+        fields.update(swiglu_align_to=align_to)
+    return {**fields, **args}
+
+
+def _beit(args: dict[str, Any]) -> dict[str, Any]:
+    fields = {
+        "model_class": "Beit",
+        "global_pool": "avg",
+        "attn_layer": "eva",
+        "pos_embed": "learn" if args.pop("use_abs_pos_emb", True) else "none",
+    }
+    if args.pop("swiglu_mlp", False):
+        fields.update(mlp_layer="SwiGLU", act_layer="silu")
+    return {**fields, **args}
+
+
+CLASSES: Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "VisionTransformer": _vision_transformer,
+    "VisionTransformerDistilled": _distilled,
+    "Eva": _eva,
+    "Beit": _beit,
+}
+
+
+def _has_rest(fields: Mapping[str, Any]) -> bool:
+    """Whether the patch leaves a rest of the image over."""
+    sizes = (fields.get(name, default) for name, default in (("img_size", 224), ("patch_size", 16)))
+    (H, W), (p_h, p_w) = ((n, n) if isinstance(n, int) else tuple(n) for n in sizes)
+    return bool(H % p_h or W % p_w)
