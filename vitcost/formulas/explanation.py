@@ -1,15 +1,18 @@
 """A quantity explained: the formula, the same with numbers put in, its result and its source."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vitcost.engine.ops import Size
 from vitcost.errors import UnknownName
 from vitcost.formulas.quantities import QUANTITIES, Found, Value
-from vitcost.formulas.symbols import Expr, growth, in_order, latex, load, symbol, text
+from vitcost.formulas.symbols import Expr, growth, in_order, latex, load, text, value
 from vitcost.scenario import Scenario
 from vitcost.zoo import Model, resolve
+
+if TYPE_CHECKING:
+    from vitcost.page import Page
 
 __all__ = ["Explanation", "Letter", "Term", "explained"]
 
@@ -33,7 +36,7 @@ class Letter(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Explanation:
-    """A quantity of a model: formula, numbers put in, result. ``str()`` of it is for people."""
+    """A quantity of a model: formula, numbers put in, result."""
 
     model: str
     quantity: str
@@ -62,20 +65,17 @@ class Explanation:
             **({} if self.latex is None else {"latex": self.latex}),
         }
 
-    def __str__(self) -> str:
-        width = max(len(term.name) for term in self.terms)
-        lines = [f"{self.quantity} of {self.model}: {self.unit}", ""]
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Every term as a flat row."""
         for term in self.terms:
-            steps = dict.fromkeys((term.formula, term.substituted, f"{term.value:,}"))
-            lines.append(f"  {term.name:{width}}  {' = '.join(steps)}")
-        if not isinstance(self.value, tuple):
-            lines += ["", f"  {self.formula}", f"= {self.substituted}", f"= {self.value:,}"]
-        lines += [
-            "",
-            *(f"  {each.letter} = {each.value:,}  {each.meaning}" for each in self.letters),
-        ]
-        lines += ["", f"reference: {self.reference}"]
-        return "\n".join(lines if self.latex is None else [*lines, "", self.latex])
+            yield term._asdict()
+
+    def page(self) -> "Page":
+        """The explanation as people read it, which every format prints."""
+        # a caller who wants the formula alone needs no page
+        from vitcost.pages.explain import explain_page
+
+        return explain_page(self)
 
 
 def explained(
@@ -128,9 +128,7 @@ def _latex(found: Found, expr: Expr) -> str:
 
 
 def _term(found: Found, name: str, expr: Expr) -> Term:
-    numbers = {symbol(letter): number for letter, number in found.numbers.items()}
-    value = int(load().sympify(expr).subs(numbers))
-    return Term(name, _formula(found, expr), _substituted(found, expr), value)
+    return Term(name, _formula(found, expr), _substituted(found, expr), value(expr, found.numbers))
 
 
 def _letters(found: Found) -> tuple[Letter, ...]:

@@ -14,7 +14,18 @@ from vitcost.errors import MissingExtra
 if TYPE_CHECKING:
     import sympy
 
-__all__ = ["LETTERS", "Expr", "growth", "in_order", "latex", "load", "symbol", "text", "tidy"]
+__all__ = [
+    "LETTERS",
+    "Expr",
+    "growth",
+    "in_order",
+    "latex",
+    "load",
+    "symbol",
+    "text",
+    "tidy",
+    "value",
+]
 
 Expr: TypeAlias = "sympy.Expr"
 
@@ -74,6 +85,13 @@ def _equal() -> tuple[tuple[Expr, Expr], ...]:
     )
 
 
+def value(expr: "Size | Expr", numbers: Mapping[str, Size]) -> int:
+    """The integer that an expression is with numbers put in."""
+    sp = load()
+    expr = sp.sympify(expr)
+    return int(expr.xreplace({each: sp.Integer(numbers[each.name]) for each in expr.free_symbols}))
+
+
 def tidy(expr: "Size | Expr", numbers: Mapping[str, Size]) -> Expr:
     """The expression in as few letters as the numbers allow, what every block costs in front.
 
@@ -83,10 +101,10 @@ def tidy(expr: "Size | Expr", numbers: Mapping[str, Size]) -> Expr:
     """
     sp = load()
     expr = sp.sympify(expr)
-    values = {symbol(name): number for name, number in numbers.items()}
     for left, right in _equal():
-        known = all(letter in values for letter in left.free_symbols | right.free_symbols)
-        if known and left.subs(values) == right.subs(values):
+        letters = {letter.name for letter in right.free_symbols}
+        known = left.free_symbols <= expr.free_symbols and letters <= numbers.keys()
+        if known and value(left, numbers) == value(right, numbers):
             expr = expr.subs(left, right)
     depths = [letter for letter in expr.free_symbols if letter.name.startswith("L")]
     return sp.collect(sp.expand(expr), sorted(depths, key=str))
