@@ -2,6 +2,7 @@
 
 from vitcost.config import ViTConfig
 from vitcost.errors import ConfigError, MissingExtra, NotCovered, UnknownName, VitcostError
+from vitcost.explain import explain
 from vitcost.report import Report, report
 from vitcost.scenario import Scenario
 from vitcost.summary import summary
@@ -15,6 +16,7 @@ __all__ = [
     "UnknownName",
     "ViTConfig",
     "VitcostError",
+    "explain",
     "report",
     "summary",
 ]
