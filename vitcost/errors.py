@@ -28,7 +28,9 @@ class UnknownName(VitcostError):
         message = f"unknown {what} {given!r}"
         if guesses:
             message += f"; did you mean {', '.join(guesses)}?"
-        super().__init__(message + (f" {hint}" if hint else ""))
+        if hint:
+            message += f" {hint}" if guesses else f"; {hint}"
+        super().__init__(message)
 
 
 class NotCovered(VitcostError):
@@ -54,4 +56,9 @@ def nearest(given: str, known: Iterable[str], most: int = 3) -> list[str]:
     from difflib import get_close_matches
 
     by_lower = {name.lower(): name for name in known}
-    return [by_lower[key] for key in get_close_matches(given.lower(), by_lower, n=most, cutoff=0.6)]
+    found = get_close_matches(given.lower(), by_lower, n=most, cutoff=0.6)
+    if not found:
+        # perhaps the beginning of a name
+        starts = {name[: len(given)]: name for name in reversed(by_lower)}
+        found = [starts[key] for key in get_close_matches(given.lower(), starts, most, cutoff=0.7)]
+    return [by_lower[key] for key in found]

@@ -1,21 +1,25 @@
 """``report``: everything that one page says about a model, and all that a renderer may read."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vitcost import memory
 from vitcost.engine.cost import Row, fold
 from vitcost.engine.live import forward_peak
 from vitcost.engine.lower import lower
-from vitcost.engine.ops import Size
+from vitcost.engine.ops import Size, Sizes, axes, numel
 from vitcost.engine.parts import by_part
 from vitcost.engine.structure import sizes_of, structure_of
+from vitcost.engine.tree import Node
 from vitcost.scenario import Scenario
 from vitcost.summary import counted_params
 from vitcost.zoo import Model, Resolved, resolve
 
-__all__ = ["Flops", "Layer", "Part", "Report", "report"]
+if TYPE_CHECKING:
+    from vitcost.page import Page
+
+__all__ = ["Flops", "InferenceRow", "Layer", "Part", "Report", "inference_by_precision", "report"]
 
 SCHEMA = "vitcost.report/1"
 
@@ -66,6 +70,15 @@ class Layer(NamedTuple):
     pointwise: Size
     saved_bytes: Size
     children: "tuple[Layer, ...]"
+
+
+class InferenceRow(NamedTuple):
+    """Inference memory in one precision with one attention kernel."""
+
+    precision: str
+    attention_kernel: str
+    memory: memory.Inference
+    asked: bool  # whether it is the scenario's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +141,13 @@ class Report:
         for layer in self.layers:
             yield from _flat(layer)
 
+    def page(self) -> "Page":
+        """The report as titled tables, which every format prints."""
+        # a caller who wants numbers alone needs no page
+        from vitcost.pages.report import report_page
+
+        return report_page(self)
+
 
 def report(
     model: Model,
@@ -166,6 +186,31 @@ def report(
     return _report(resolve(model, **overrides), scenario)
 
 
+def inference_by_precision(report: Report) -> tuple[InferenceRow, ...]:
+    """Inference memory in each precision, with eager and with torch's fused attention.
+
+    >>> rows = inference_by_precision(report("vit_base_patch16_224"))
+    >>> [(row.precision, row.attention_kernel) for row in rows][:2]
+    [('fp32', 'eager'), ('fp32', 'efficient')]
+    """
+    config, batch, own = report.model.config, report.scenario.batch, report.scenario
+    sizes = sizes_of(config, batch)
+    choices = [(p, a) for p in ("fp32", "amp-bf16", "bf16") for a in ("eager", "sdpa")]
+    rows: dict[tuple[str, str], InferenceRow] = {}
+    for precision, attention in [*choices, (own.precision, own.attention)]:
+        scenario = replace(own, precision=precision, attention=attention, recipe="torch")
+        tree = lower(structure_of(config, batch), scenario.engine_mode(config, False))
+        key = precision, scenario.kernel(config, False)
+        asked = key == (own.precision, own.kernel(config, False))
+        rows[key] = InferenceRow(*key, _inference(report.params, tree, sizes, scenario), asked)
+    return tuple(rows.values())
+
+
+def _inference(params: Size, tree: Node, sizes: Sizes, scenario: Scenario) -> memory.Inference:
+    image = numel(axes("b c H W"), sizes)
+    return memory.inference(params, image, forward_peak(tree, sizes).peak_bytes, scenario)
+
+
 def _report(model: Resolved, scenario: Scenario) -> Report:
     config, batch = model.config, scenario.batch
     sizes = sizes_of(config, batch)
@@ -177,7 +222,6 @@ def _report(model: Resolved, scenario: Scenario) -> Report:
     ran = train if scenario.mode == "train" else infer
     total = train.cost
     saved_bytes = total.saved_bytes + memory.loss_bytes(config, scenario)
-    image = batch * config.in_chans * config.img_size[0] * config.img_size[1]
     return Report(
         model=model,
         scenario=scenario,
@@ -194,9 +238,7 @@ def _report(model: Resolved, scenario: Scenario) -> Report:
         ),
         moved_bytes=ran.cost.moved_bytes,
         rule_of_thumb=memory.rule_of_thumb(total.params),
-        inference=memory.inference(
-            total.params, image, forward_peak(trees[0], sizes).peak_bytes, scenario
-        ),
+        inference=_inference(total.params, trees[0], sizes, scenario),
         training=memory.training(total.params, total.tensors, saved_bytes, scenario),
         parts=_parts(train, ran),
         layers=tuple(_layer(row) for row in _top(train)),

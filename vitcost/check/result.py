@@ -1,8 +1,11 @@
 """What a check found: every difference, and whether something explains it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from vitcost.page import Page
 
 __all__ = ["CheckResult", "Difference", "ModelCheck", "Value"]
 
@@ -77,6 +80,18 @@ class CheckResult:
             "models": [m.to_dict() for m in self.models],
             "versions": dict(self.versions),
         }
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Every difference as a flat row: ``pandas.DataFrame(result.rows())``."""
+        for model in self.models:
+            for difference in model.differences:
+                yield {"model": model.model, **difference.to_dict()}
+
+    def page(self) -> "Page":
+        """The verdicts and differences as tables, which every format prints."""
+        from vitcost.check.page import check_page
+
+        return check_page(self)
 
 
 def _plain(value: Value) -> Any:

@@ -1,0 +1,79 @@
+"""The command line: parses, calls one function of the library, prints, exits.
+
+A command is loaded when it is called, so that none of them pays for the others.
+"""
+
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+
+from vitcost.errors import VitcostError, nearest
+
+__all__ = ["COMMANDS", "cli", "run"]
+
+COMMANDS = {
+    "report": "vitcost.cli.report",
+    "summary": "vitcost.cli.summary",
+    "models": "vitcost.cli.models",
+    "explain": "vitcost.cli.explain",
+    "check": "vitcost.cli.check",
+    "completion": "vitcost.cli.completion",
+}
+
+
+class _Lazy(click.Group):
+    """A group whose commands are modules with a ``command``."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = import_module(COMMANDS[name]).command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            guesses = nearest(args[0], COMMANDS)
+            hint = f"did you mean {', '.join(guesses)}?" if guesses else ", ".join(COMMANDS)
+            raise click.UsageError(f"no such command {args[0]!r}; {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.command(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="vitcost", message="%(prog)s %(version)s")
+def cli() -> None:
+    """What a Vision Transformer costs before anyone runs it.
+
+    \b
+    vitcost report vit_huge_patch14_224
+    vitcost summary vit_base_patch32_224 --num-classes 5
+    vitcost explain vit_base_patch16_224 params
+    vitcost models huge
+    vitcost check vit_base_patch16_224
+    """
+
+
+def run(args: Sequence[str]) -> int:
+    """Runs a command line and returns its exit code; every error of a user is one message."""
+    try:
+        code = cli.main(list(args), prog_name="vitcost", standalone_mode=False)
+    except click.Abort:
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except VitcostError as error:
+        click.echo(f"Error: {_one_message(str(error))}", err=True)
+        return 2
+    return code if isinstance(code, int) else 0
+
+
+def _one_message(text: str) -> str:
+    from vitcost.page import printable
+
+    return "\n".join(printable(line) for line in text.splitlines())

@@ -1,0 +1,68 @@
+"""``vitcost explain``."""
+
+import click
+
+from vitcost.cli.options import (
+    Command,
+    Option,
+    Words,
+    field_options,
+    given,
+    model_options,
+    output_options,
+    scenario_options,
+)
+from vitcost.cli.output import emit
+from vitcost.explain import explain
+from vitcost.formulas.quantities import QUANTITIES
+
+__all__ = ["command"]
+
+_HELP = f"""A formula, its numbers, result and reference.
+
+QUANTITY is one of {", ".join(QUANTITIES)}. Needs vitcost[explain].
+"""
+_EXAMPLES = """
+vitcost explain vit_base_patch16_224 params
+vitcost explain vit_base_patch16_224 attention-flops --batch 8
+vitcost explain vit_huge_patch14_224 training-memory --latex
+"""
+
+
+@click.command(
+    "explain",
+    cls=Command,
+    help=_HELP,
+    examples=_EXAMPLES,
+    params=[
+        *model_options(),
+        click.Argument(["quantity"], required=False, type=Words(QUANTITIES)),
+        Option(["--latex"], is_flag=True, help="the formula in LaTeX too"),
+        *output_options(),
+        *scenario_options(["batch"]),
+        *field_options(),
+    ],
+)
+@click.pass_context
+def command(
+    ctx: click.Context,
+    model: str | None,
+    model_option: str | None,
+    quantity: str | None,
+    latex: bool,
+    format: str | None,
+    as_json: bool,
+    output: str | None,
+    **_: object,
+) -> int:
+    if model_option is not None:
+        if quantity is not None:
+            raise click.UsageError(f"two models given, {model_option!r} and {model!r}")
+        model, quantity = model_option, model
+    if model is None:
+        raise click.UsageError("no MODEL given; `vitcost models` lists them")
+    if quantity is None:
+        raise click.UsageError(f"no QUANTITY given; one of {', '.join(QUANTITIES)}")
+    found = explain(model, quantity, latex=latex, **given(ctx))
+    emit(found, format, as_json, output)
+    return 0

@@ -1,0 +1,39 @@
+"""``vitcost models``."""
+
+import click
+
+from vitcost.cli.options import Command, Option, output_options
+from vitcost.cli.output import emit, write
+from vitcost.models import models
+
+__all__ = ["command"]
+
+_EXAMPLES = """
+vitcost models
+vitcost models huge
+vitcost models 'vit_*_384' --json
+vitcost models deit -q
+"""
+
+
+@click.command(
+    "models",
+    cls=Command,
+    examples=_EXAMPLES,
+    params=[
+        click.Argument(["query"], required=False, default=""),
+        Option(["-q", "--quiet"], is_flag=True, help="names alone, one a line"),
+        *output_options(),
+    ],
+)
+def command(query: str, quiet: bool, format: str | None, as_json: bool, output: str | None) -> int:
+    """What is known by name, and how large it is.
+
+    QUERY is a part of a name, or a pattern.
+    """
+    found = models(query)
+    if quiet:
+        write("".join(f"{row.name}\n" for row in found.found), output)
+    else:
+        emit(found, format, as_json, output)
+    return 0

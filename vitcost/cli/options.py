@@ -1,0 +1,230 @@
+"""The flags that commands share, each generated from what the library declares."""
+
+from collections.abc import Iterable
+from dataclasses import fields
+from typing import Any
+
+import click
+from click.core import ParameterSource
+from click.shell_completion import CompletionItem
+
+from vitcost.config import FIELDS, RATIOS, Field, parse_field
+from vitcost.fields import Pair
+from vitcost.render import FORMATS
+from vitcost.scenario import CHOICES, Scenario
+
+__all__ = [
+    "Command",
+    "Words",
+    "field_options",
+    "given",
+    "model_options",
+    "models_given",
+    "one_model",
+    "output_options",
+    "scenario_options",
+]
+
+_SCENARIO_HELP = {
+    "batch": "images in a batch",
+    "mode": "what bytes moved and time are for; memory shows both",
+    "precision": "fp32, torch autocast (amp-…), or everything cast",
+    "attention": "attention kernel; sdpa: the one that torch chooses",
+    "platform": "where it runs",
+    "optimizer": "whose states training keeps",
+    "checkpointing": "which activations are computed again",
+    "recipe": "accounting of model states; fixes precision and optimizer",
+    "layout": "memory layout of the images",
+}
+_SHORT = {"batch": ("-b",)}
+
+
+class Command(click.Command):
+    """A command whose help shows examples first, and its options by section."""
+
+    def __init__(self, *args: Any, examples: str = "", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.examples = examples
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        if self.examples:
+            with formatter.section("Examples"):
+                for line in self.examples.strip().splitlines():
+                    formatter.write(f"{'':{formatter.current_indent}}{line.strip()}\n")
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record is None or not isinstance(param, click.Option):
+                continue
+            flag = f"--[no-]{param.opts[0][2:]}" if param.secondary_opts else record[0]
+            section = getattr(param, "section", "Options")
+            sections.setdefault(section, []).append((flag, record[1]))
+        for title, records in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
+class Option(click.Option):
+    """An option with the section of the help that it stands in.
+
+    ``passed`` ones are keywords of the library's function, and are given to it when typed.
+    """
+
+    def __init__(
+        self, *args: Any, section: str = "Options", passed: bool = False, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.section = section
+        self.passed = passed
+
+
+class Words(click.ParamType):
+    """Text that the library checks; known words are completed."""
+
+    name = "text"
+
+    def __init__(self, known: Iterable[str] = ()) -> None:
+        self.known = tuple(known)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        return [CompletionItem(word) for word in self.known if word.startswith(incomplete)]
+
+
+class _FieldValue(Words):
+    """The value of a config field, as the config parses it."""
+
+    def __init__(self, field: str, known: Iterable[str]) -> None:
+        super().__init__(known)
+        self.field = field
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return parse_field(self.field, value)
+
+
+class _Model(click.ParamType):
+    """The name of a model, or a path."""
+
+    name = "model"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        from vitcost.zoo import names
+
+        found = [CompletionItem(name) for name in names() if name.startswith(incomplete)]
+        return found or [CompletionItem(incomplete, type="file")]
+
+
+def model_options(*, many: bool = False) -> list[click.Parameter]:
+    """MODEL, or --model MODEL."""
+    return [
+        click.Argument(["model"], required=False, type=_Model(), nargs=-1 if many else 1),
+        Option(
+            ["--model", "model_option"],
+            type=_Model(),
+            multiple=many,
+            help="instead of the argument",
+        ),
+    ]
+
+
+def one_model(argument: str | None, option: str | None) -> str:
+    """The model that was given, once, in one of two ways."""
+    if argument is not None and option is not None:
+        raise click.UsageError(f"two models given, {option!r} and {argument!r}")
+    model = argument if option is None else option
+    if model is None:
+        raise click.UsageError("no MODEL given; `vitcost models` lists them")
+    return model
+
+
+def models_given(arguments: Iterable[str], options: Iterable[str]) -> list[str]:
+    """One model or more."""
+    models = [*options, *arguments]
+    if not models:
+        raise click.UsageError("no MODEL given; `vitcost models` lists them")
+    return models
+
+
+def scenario_options(only: Iterable[str] | None = None) -> list[click.Parameter]:
+    """A flag for each field of the scenario, or for some."""
+    return [
+        _worded(
+            [*_SHORT.get(field.name, ()), _flag(field.name)],
+            CHOICES.get(field.name, ()),
+            click.INT if field.type is int else Words(CHOICES.get(field.name, ())),
+            "N" if field.type is int else "NAME",
+            _SCENARIO_HELP[field.name],
+            "Scenario",
+            f"  [default: {field.default}]",
+        )
+        for field in fields(Scenario)
+        if only is None or field.name in only
+    ]
+
+
+def field_options() -> list[click.Parameter]:
+    """A flag for each field of the config."""
+    ratio: tuple[Any, Field] = (float, Field("ratio to embed_dim, in place of the width"))
+    return [
+        *(_field_option(name, *declared) for name, declared in FIELDS.items()),
+        *(_field_option(name, *ratio) for name in RATIOS),
+    ]
+
+
+def _field_option(name: str, kind: Any, field: Field) -> Option:
+    section = "Fields of the model, in place of the model's own"
+    if kind in (bool, bool | None):
+        flags = f"{_flag(name)}/{_flag(f'no_{name}')}"
+        return Option([flags], default=None, help=field.help, section=section, passed=True)
+    metavar = {Pair: "N|HxW", str: "NAME", float: "X", float | None: "X"}.get(kind, "N")
+    value = _FieldValue(name, field.choices)
+    return _worded([_flag(name)], field.choices, value, metavar, field.help, section)
+
+
+def _worded(
+    flags: list[str],
+    choices: tuple[str, ...],
+    kind: click.ParamType,
+    metavar: str,
+    help: str,
+    section: str,
+    default: str = "",
+) -> Option:
+    """A passed option that shows its choices: beside the flag where they are short."""
+    joined = "|".join(choices)
+    if joined and len(joined) <= 24:
+        metavar = joined
+    elif choices:
+        help = f"{help}: {', '.join(word or repr(word) for word in choices)}"
+    text = help + default
+    return Option(flags, type=kind, metavar=metavar, help=text, section=section, passed=True)
+
+
+def output_options() -> list[click.Parameter]:
+    """--format, --json, -o."""
+    return [
+        Option(
+            ["--format"], type=Words(FORMATS), metavar="|".join(FORMATS), help="[default: table]"
+        ),
+        Option(["--json", "as_json"], is_flag=True, help="the same as --format json"),
+        Option(["-o", "--output"], type=click.Path(), metavar="FILE", help="a file, not stdout"),
+    ]
+
+
+def given(ctx: click.Context) -> dict[str, Any]:
+    """The library's keywords among the flags that were typed."""
+    return {
+        param.name: ctx.params[param.name]
+        for param in ctx.command.params
+        if isinstance(param, Option)
+        and param.passed
+        and param.name is not None
+        and ctx.get_parameter_source(param.name) is ParameterSource.COMMANDLINE
+    }
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"

@@ -1,0 +1,78 @@
+"""Where an answer goes: a terminal, a pipe or a file."""
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from vitcost.errors import ConfigError
+from vitcost.page import Result
+from vitcost.render import render
+
+__all__ = ["emit", "write"]
+
+# for a terminal that has no more than ASCII, or some old code page
+_PLAIN = {
+    "×": "x", "·": "*", "²": "2", "³": "3", "–": "-", "—": "-", "…": "...", "≈": "~", "→": "->",
+    "◂": "<", "─": "-", "│": "|", "Φ": "Phi", "µ": "u", "█": "#", "✓": "ok", "✗": "x",
+}  # fmt: skip
+
+
+def emit(result: Result, format: str | None, as_json: bool, output: str | None) -> None:
+    """Renders a result for where it goes, and writes it there."""
+    if as_json and format not in (None, "json"):
+        raise click.UsageError(f"--json contradicts --format {format}")
+    chosen = "json" if as_json else format or "table"
+    if output is None and sys.stdout.isatty():
+        # as https://no-color.org has it
+        color = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        width = _columns()
+        write(render(result, chosen, color=color, width=width), None, color=color)
+    else:
+        write(render(result, chosen), output)
+
+
+def write(text: str, output: str | None, *, color: bool = False) -> None:
+    """Writes text to stdout, or to a file as a whole or not at all."""
+    if output is not None:
+        _replace(Path(output), text)
+        return
+    click.echo(_encodable(text, sys.stdout.encoding), nl=False, color=color)
+
+
+def _columns() -> int:
+    from shutil import get_terminal_size
+
+    return get_terminal_size().columns
+
+
+def _encodable(text: str, encoding: str | None) -> str:
+    """The text with signs in place of what the encoding lacks."""
+    encoding = encoding or "ascii"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        for sign, plain in _PLAIN.items():
+            text = text.replace(sign, plain)
+        return text.encode(encoding, "backslashreplace").decode(encoding)
+    return text
+
+
+def _replace(path: Path, text: str) -> None:
+    """Writes beside the file and moves over it, so that no reader sees a half."""
+    try:
+        # a link is followed; a device or a pipe is written to, not replaced
+        path = path.resolve()
+        if path.exists() and not path.is_file():
+            path.write_text(text, encoding="utf-8")
+            return
+        part = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            part.write_text(text, encoding="utf-8", newline="\n")
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise ConfigError(f"cannot write {str(path)!r}: {reason}") from None

@@ -1,0 +1,66 @@
+"""``vitcost report``."""
+
+import click
+
+from vitcost.cli.options import (
+    Command,
+    Option,
+    field_options,
+    given,
+    model_options,
+    one_model,
+    output_options,
+    scenario_options,
+)
+from vitcost.cli.output import emit
+from vitcost.report import report
+
+__all__ = ["command"]
+
+_EXAMPLES = """
+vitcost report vit_huge_patch14_224
+vitcost report vit_base_patch16_224 --batch 64 --precision amp-bf16
+vitcost report deit_base_distilled_patch16_224 --img-size 384 --num-classes 5
+vitcost report vit_base_patch16_224 --json -o base.json
+vitcost report vit_base_patch16_224 --check
+"""
+
+
+@click.command(
+    "report",
+    cls=Command,
+    examples=_EXAMPLES,
+    params=[
+        *model_options(),
+        Option(
+            ["--check"], is_flag=True, help="compare with the real torch model (vitcost[torch])"
+        ),
+        *output_options(),
+        *scenario_options(),
+        *field_options(),
+    ],
+)
+@click.pass_context
+def command(
+    ctx: click.Context,
+    model: str | None,
+    model_option: str | None,
+    check: bool,
+    format: str | None,
+    as_json: bool,
+    output: str | None,
+    **_: object,
+) -> int:
+    """One page: parameters, FLOPs, bytes moved, memory.
+
+    MODEL is a name (`vitcost models` lists them); any field of it can be overridden.
+    """
+    found = report(one_model(model, model_option), **given(ctx))
+    if not check:
+        emit(found, format, as_json, output)
+        return 0
+    from vitcost.cli.check import CheckedReport, checked
+
+    verdict = checked([found.model], batch=found.scenario.batch)
+    emit(CheckedReport(found, verdict), format, as_json, output)
+    return 0 if verdict.ok else 1

@@ -1,0 +1,76 @@
+"""``models``: what is known by name, each with its size and its source."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from vitcost.engine.cost import fold
+from vitcost.engine.lower import Mode, lower
+from vitcost.engine.ops import Size
+from vitcost.engine.structure import sizes_of, structure_of
+from vitcost.errors import UnknownName
+from vitcost.zoo import names, resolve
+
+if TYPE_CHECKING:
+    from vitcost.page import Page
+
+__all__ = ["ModelRow", "Models", "models"]
+
+
+class ModelRow(NamedTuple):
+    """A model that is known by name; MACs are for one image."""
+
+    name: str
+    family: str
+    img_size: tuple[int, int]
+    params: Size
+    macs_forward: Size
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """The models that a query found."""
+
+    found: tuple[ModelRow, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON of schema ``vitcost.models/1``."""
+        return {"schema": "vitcost.models/1", "rows": list(self.rows())}
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """A flat row a model: ``pandas.DataFrame(models().rows())``."""
+        for row in self.found:
+            yield {**row._asdict(), "img_size": list(row.img_size)}
+
+    def page(self) -> "Page":
+        """The models as a table, which every format prints."""
+        from vitcost.pages.models import models_page
+
+        return models_page(self)
+
+
+def models(query: str = "") -> Models:
+    """The models whose name contains the query, or matches it as a pattern.
+
+    Raises ``UnknownName`` with the nearest names where there is none.
+
+    >>> [row.name for row in models("huge_patch14_224").found]
+    ['vit_huge_patch14_224', 'vit_huge_patch14_224_in21k']
+    >>> models("vit_huge_*_224").found[0].params
+    632045800
+    """
+    pattern = f"*{query.lower()}*"
+    matching = [name for name in names() if fnmatchcase(name.lower(), pattern)]
+    if not matching:
+        raise UnknownName("model", query, names(), "`vitcost models` lists all")
+    return Models(tuple(_row(name) for name in matching))
+
+
+def _row(name: str) -> ModelRow:
+    found = resolve(name)
+    config = found.config
+    cost = fold(lower(structure_of(config), Mode()), sizes_of(config)).cost
+    family = name.partition("_")[0]
+    return ModelRow(name, family, config.img_size, cost.params, cost.flops // 2, found.source)

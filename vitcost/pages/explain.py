@@ -1,0 +1,32 @@
+"""The page of an explanation: formula, numbers put in, result, letters, reference."""
+
+from vitcost.formulas.explanation import Explanation
+from vitcost.page import Column, Page, Row, Table
+
+__all__ = ["explain_page"]
+
+
+def explain_page(found: Explanation) -> Page:
+    """The formula term by term, the whole of it, and what its letters stand for."""
+    lead = [found.unit]
+    if not isinstance(found.value, tuple):
+        lead += ["", f"  {found.formula}", f"= {found.substituted}", f"= {found.value:,}"]
+    if found.latex is not None:
+        lead += ["", found.latex]
+    terms = Table(
+        "Terms",
+        (
+            Column("term"),
+            Column("formula"),
+            Column("with numbers", optional=True),
+            Column("value", "count"),
+        ),
+        tuple(Row((t.name, t.formula, t.substituted, t.value)) for t in found.terms),
+    )
+    letters = Table(
+        "Letters",
+        (Column("letter"), Column("value", "count"), Column("meaning")),
+        tuple(Row((each.letter, each.value, each.meaning)) for each in found.letters),
+    )
+    title = f"{found.quantity} of {found.model}"
+    return Page(title, tuple(lead), (terms, letters), (f"reference: {found.reference}",))

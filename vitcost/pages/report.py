@@ -1,0 +1,232 @@
+"""The page of a report: parts, FLOPs, memory and layers."""
+
+from collections.abc import Iterator
+
+from vitcost.engine.ops import Size
+from vitcost.engine.parts import part_of
+from vitcost.page import Column, Page, Row, Table, Value, shown
+from vitcost.report import Layer, Report, inference_by_precision
+from vitcost.textbook.memory import training_bytes
+
+__all__ = ["report_page"]
+
+_NOTES = (
+    "1 MAC = 2 FLOPs. FLOPs are matrix work alone: convolutions and matrix products, attention "
+    "included. Pointwise work is the elements that norms, softmax, activations, scales and "
+    "residual adds write; it is never added in.",
+)
+
+
+def report_page(report: Report) -> Page:
+    """Everything that a report says, for people."""
+    tables = (_parts, _flops, _inference, _training, _layers)
+    return Page(
+        report.model.name,
+        tuple(_lead(report)),
+        tuple(table(report) for table in tables),
+        _NOTES,
+    )
+
+
+def _lead(report: Report) -> Iterator[str]:
+    config, scenario = report.model.config, report.scenario
+    image, patch = shown(config.img_size, "shape"), shown(config.patch_size, "shape")
+    yield f"{report.params:,} parameters · {report.model.source}"
+    yield f"image {image}, patch {patch}, {report.tokens:,} tokens"
+    mode = {"infer": "inference", "train": "training"}[scenario.mode]
+    kernel = report.attention_kernel
+    attention = kernel if kernel == scenario.attention else f"{kernel} ({scenario.attention})"
+    yield (
+        f"{mode}, batch {scenario.batch:,}, {scenario.precision}, "
+        f"{attention} attention on {scenario.platform}"
+    )
+    counted = report.torchsummary_params
+    if counted is not None and counted != report.params:
+        missed = report.params - counted
+        yield f"torchsummary counts {counted:,}: it misses {missed:,} that sit on no layer"
+
+
+def _batch(report: Report) -> str:
+    return f"batch of {report.scenario.batch:,}"
+
+
+def _parts(report: Report) -> Table:
+    shapes = {part_of(layer.path): layer.output_shape for layer in report.layers}
+    flops = report.flops
+    total = (report.params, flops.macs_forward, flops.pointwise_forward, report.moved_bytes)
+    numbers = [(p.params, p.macs, p.pointwise, p.moved_bytes) for p in report.parts]
+    # what the model's own forward does between its modules: joining tokens, adding positions
+    between = _remainder(total, numbers)
+    rows = [
+        _part(part.name, shapes[part.name], four, report.params)
+        for part, four in zip(report.parts, numbers, strict=True)
+    ]
+    if any(between):
+        rows.append(_part("between parts", None, between, report.params))
+    rows.append(_part("total", None, total, report.params)._replace(kind="total"))
+    columns = (
+        Column("part"),
+        Column("output", "shape"),
+        Column("params", "count"),
+        Column("share", "ratio", optional=True),
+        Column("MACs", "si"),
+        Column("FLOPs", "si"),
+        Column("pointwise", "si"),
+        Column("moved", "bytes"),
+    )
+    return Table(f"Parts, forward, {_batch(report)}", columns, tuple(rows))
+
+
+def _part(
+    name: str, shape: tuple[Size, ...] | None, numbers: tuple[Size, ...], params: Size
+) -> Row:
+    own, macs, pointwise, moved_bytes = numbers
+    share = own / params
+    return Row((name, shape, own, share, macs, 2 * macs, pointwise, moved_bytes))
+
+
+def _flops(report: Report) -> Table:
+    flops = report.flops
+    passes = (
+        ("forward", flops.forward, flops.forward_executed, ""),
+        ("backward", flops.backward, flops.backward_executed, ""),
+        ("train step", flops.train_step, flops.train_step_executed, "total"),
+    )
+    return Table(
+        f"FLOPs, {_batch(report)}",
+        (
+            Column("pass"),
+            Column("MACs", "si"),
+            Column("FLOPs", "si"),
+            Column("exactly", "count"),
+            Column("executed", "count"),
+        ),
+        tuple(
+            Row((name, defined // 2, defined, defined, executed), kind)
+            for name, defined, executed, kind in passes
+        ),
+        ("executed: with what a fused attention computes again in its backward",),
+    )
+
+
+def _inference(report: Report) -> Table:
+    return Table(
+        f"Inference memory, {_batch(report)}",
+        (
+            Column("precision"),
+            Column("attention"),
+            Column("weights", "bytes"),
+            Column("images", "bytes"),
+            Column("activations", "bytes"),
+            Column("total", "bytes"),
+        ),
+        tuple(
+            Row(
+                (
+                    row.precision,
+                    row.attention_kernel,
+                    row.memory.weights_bytes,
+                    row.memory.input_bytes,
+                    row.memory.activations_bytes,
+                    row.memory.total_bytes,
+                ),
+                "marked" if row.asked else "",
+            )
+            for row in inference_by_precision(report)
+        ),
+        ("activations: the largest sum alive at one time",),
+    )
+
+
+def _training(report: Report) -> Table:
+    scenario, own = report.scenario, report.training
+    each, rule = training_bytes(1), training_bytes(report.params)
+    parts: tuple[tuple[str, str, Value, Size], ...] = (
+        (
+            "weights",
+            f"{each.half_weights} + {each.full_weights}",
+            rule.weights,
+            own.weights_bytes,
+        ),
+        (
+            "gradients",
+            f"{each.half_gradients} + {each.full_gradients}",
+            rule.gradients,
+            own.gradients_bytes,
+        ),
+        (
+            "moments",
+            f"{each.first_moments} + {each.second_moments}",
+            rule.moments,
+            own.optimizer_bytes,
+        ),
+        ("saved activations", "", None, own.saved_activations_bytes),
+    )
+    rows = [Row(part) for part in parts]
+    total = sum(part[3] for part in parts)
+    rows.append(Row(("sum", f"{each.total}", report.rule_of_thumb.training_bytes, total), "total"))
+    if own.peak_bytes is not None:
+        rows.append(Row((f"peak, at {own.peak_at}", "", None, own.peak_bytes)))
+    recipe = f"{scenario.recipe}: {scenario.precision}, {scenario.optimizer}"
+    return Table(
+        f"Training memory, {_batch(report)}",
+        (
+            Column(""),
+            Column("bytes a parameter"),
+            Column("rule of thumb", "bytes"),
+            Column(recipe, "bytes"),
+        ),
+        tuple(rows),
+        (
+            "saved activations: what autograd holds after the forward pass and the loss. "
+            "The parts do not peak together.",
+        ),
+    )
+
+
+def _layers(report: Report) -> Table:
+    flops, saved = report.flops, report.training.saved_activations_bytes
+    total = (report.params, flops.forward, flops.pointwise_forward, saved)
+    tops = [tuple(layer.repeat * n for n in _numbers(layer)) for layer in report.layers]
+    # what stands on no module: the model's own ops, and the loss
+    between = _remainder(total, tops)
+    rows = [row for layer in report.layers for row in _nested(layer, layer.path, 0)]
+    if any(between):
+        rows.append(Row(("model and loss", None, None, None, *between)))
+    rows.append(Row(("total", None, None, None, *total), "total"))
+    columns = (
+        Column("layer"),
+        Column("type", optional=True),
+        Column("×", "count"),
+        Column("output", "shape"),
+        Column("params", "count"),
+        Column("FLOPs", "si"),
+        Column("pointwise", "si"),
+        Column("saved", "bytes"),
+    )
+    title = f"Layers, forward, {_batch(report)}"
+    return Table(title, columns, tuple(rows), ("numbers are for one of × equal layers",))
+
+
+def _nested(layer: Layer, name: str, level: int, hidden: bool = False) -> Iterator[Row]:
+    first, last = layer.paths
+    if first != last and level == 0:
+        name = f"{name}–{last.rpartition('.')[2]}"
+    numbers = _numbers(layer)
+    cells = (name, layer.type, layer.repeat, layer.output_shape, *numbers)
+    hidden = hidden or not any(numbers)
+    yield Row(cells, level=level, detail=hidden)
+    # a flat table goes one level down, and only where that splits something
+    fold = hidden or level > 0 or sum(any(_numbers(child)) for child in layer.children) < 2
+    for child in layer.children:
+        yield from _nested(child, child.path.rpartition(".")[2], level + 1, fold)
+
+
+def _numbers(layer: Layer) -> tuple[Size, ...]:
+    return layer.params, layer.flops, layer.pointwise, layer.saved_bytes
+
+
+def _remainder(total: tuple[Size, ...], rows: list[tuple[Size, ...]]) -> tuple[Size, ...]:
+    return tuple(
+        whole - sum(column) for whole, column in zip(total, zip(*rows, strict=True), strict=True)
+    )

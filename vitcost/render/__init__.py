@@ -1,0 +1,37 @@
+"""Formats: one file each, and one line in the registry; a format is loaded when it is asked for.
+
+A format is a module with ``render(result, color=..., width=...) -> str``. It reads a result, and
+computes nothing.
+"""
+
+from importlib import import_module
+
+from vitcost.errors import UnknownName
+from vitcost.page import Result
+
+__all__ = ["FORMATS", "render"]
+
+FORMATS = {
+    "table": "vitcost.render.table",
+    "json": "vitcost.render.json",
+    "csv": "vitcost.render.csv",
+    "markdown": "vitcost.render.markdown",
+}
+
+
+def render(
+    result: Result, format: str = "table", *, color: bool = False, width: int | None = None
+) -> str:
+    """A result as text, with a newline at its end.
+
+    ``color`` and ``width`` are the terminal's; without a width nothing is wrapped or left out.
+    Raises ``UnknownName`` for a format that does not exist.
+
+    >>> from vitcost import report
+    >>> render(report("vit_base_patch16_224"), "json")[:28]
+    '{\\n  "schema": "vitcost.report'
+    """
+    if format not in FORMATS:
+        raise UnknownName("format", format, FORMATS, f"allowed: {', '.join(FORMATS)}")
+    text: str = import_module(FORMATS[format]).render(result, color=color, width=width)
+    return text

@@ -1,0 +1,144 @@
+"""Tables for a terminal or a pipe: aligned text, styled where the terminal has colour.
+
+The columns are laid out here, since rich's own tables take longer than a whole report; rich knows
+how wide a character is and how a terminal is told a style.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple, TypeAlias
+
+from rich.cells import cell_len
+
+from vitcost.page import Column, Page, Result, Table, printable, shown
+
+__all__ = ["render"]
+
+Paint: TypeAlias = Callable[[str, str], str]
+
+_STYLES = {
+    "title": "bold cyan",
+    "heading": "bold",
+    "header": "cyan",
+    "rule": "dim",
+    "note": "dim",
+    "total": "bold",
+    "marked": "bold green",
+}
+
+
+class _Line(NamedTuple):
+    """A row of a table as text, and its style."""
+
+    texts: tuple[str, ...]
+    style: str
+
+
+def render(result: Result, *, color: bool, width: int | None) -> str:
+    paint = _ansi if color else _plain
+    lines = _page(result.page(), width, paint)
+    return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def _page(page: Page, width: int | None, paint: Paint) -> Iterator[str]:
+    if page.title:
+        yield paint(printable(page.title), "title")
+    for line in page.lead:
+        yield from _wrap(line, width)
+    for i, table in enumerate(page.tables):
+        if i or page.title or page.lead:
+            yield ""
+        yield from _table(table, width, paint)
+    if page.notes:
+        yield ""
+    yield from _notes(page.notes, width, paint)
+
+
+def _table(table: Table, width: int | None, paint: Paint) -> Iterator[str]:
+    if table.title:
+        yield paint(printable(table.title), "heading")
+    columns, left_out, gap = _fit(table, width)
+    header, *lines = _lines(table, columns)
+    widths = _widths([header, *lines])
+    rule = paint("─" * (sum(widths) + gap * (len(widths) - 1)), "rule")
+    right = [table.columns[i].unit != "text" for i in columns]
+    if any(header.texts):
+        yield paint(_aligned(header.texts, widths, right, gap), "header")
+        yield rule
+    for i, line in enumerate(lines):
+        if line.style == "total" and i:
+            yield rule
+        text = _aligned(line.texts, widths, right, gap)
+        yield paint(f"{text} ◂" if line.style == "marked" else text, line.style)
+    notes = list(table.notes)
+    if left_out:
+        notes.append(f"too narrow to show: {', '.join(column.title for column in left_out)}")
+    yield from _notes(notes, width, paint)
+
+
+def _fit(table: Table, width: int | None) -> tuple[list[int], list[Column], int]:
+    """The columns that fit a width, those that do not, and the gap between them."""
+    columns, left_out = list(range(len(table.columns))), list[Column]()
+    while True:
+        widths = _widths(_lines(table, columns))
+        for gap in (2, 1):
+            if width is None or sum(widths) + gap * (len(widths) - 1) <= width:
+                return columns, left_out, gap
+        optional = [i for i in columns if table.columns[i].optional]
+        if not optional:
+            return columns, left_out, 1
+        columns.remove(optional[-1])
+        left_out.insert(0, table.columns[optional[-1]])
+
+
+def _lines(table: Table, columns: list[int]) -> list[_Line]:
+    """The header and every row that a flat table shows."""
+    lines = [_Line(tuple(table.columns[i].title for i in columns), "header")]
+    for row in table.rows:
+        if row.detail:
+            continue
+        texts = [shown(row.cells[i], row.unit or table.columns[i].unit) for i in columns]
+        texts[0] = "  " * row.level + texts[0]
+        lines.append(_Line(tuple(texts), row.kind))
+    return lines
+
+
+def _widths(lines: Iterable[_Line]) -> list[int]:
+    return [
+        max(map(cell_len, column)) for column in zip(*(line.texts for line in lines), strict=True)
+    ]
+
+
+def _aligned(texts: tuple[str, ...], widths: list[int], right: list[bool], gap: int) -> str:
+    cells = []
+    for text, width, push in zip(texts, widths, right, strict=True):
+        space = " " * (width - cell_len(text))
+        cells.append(space + text if push else text + space)
+    return (" " * gap).join(cells)
+
+
+def _notes(notes: Iterable[str], width: int | None, paint: Paint) -> Iterator[str]:
+    for note in notes:
+        for line in _wrap(note, width):
+            yield paint(line, "note")
+
+
+def _wrap(text: str, width: int | None) -> list[str]:
+    text = printable(text)
+    if width is None or cell_len(text) <= width:
+        return [text]
+    from textwrap import wrap
+
+    return wrap(text, width, break_long_words=False, break_on_hyphens=False)
+
+
+def _plain(text: str, style: str) -> str:
+    return text
+
+
+def _ansi(text: str, style: str) -> str:
+    # a pipe has no styles, and is spared the import
+    from rich.color import ColorSystem
+    from rich.style import Style
+
+    definition = _STYLES.get(style, "")
+    return Style.parse(definition).render(text, color_system=ColorSystem.STANDARD)
