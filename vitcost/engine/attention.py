@@ -66,7 +66,7 @@ def _self_attention(c: Structure, m: Module, x: Tensor, span: Span, outer: Outer
     if outer.rope is not None:
         q, k = _rotate(c, m, q, outer.rope), _rotate(c, m, k, outer.rope)
     if span.kv:
-        k, v = (m.op("copy", t, axes=axes("b a s d"), name=t.name) for t in (k, v))
+        k, v = (m.op("repeat", t, axes=axes("b a s d"), name=t.name) for t in (k, v))
     biases = [outer.bias] if outer.bias is not None else []
     if c.rel_pos_bias:
         biases.insert(0, _relative(m))
@@ -92,10 +92,11 @@ def heads(
     m: Module, q: Tensor, k: Tensor, v: Tensor, kv_heads: Axis = "a"
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Three projections as ``b a s d``: views, however the projections are laid out."""
+    kind = "unbind" if q is k else "heads"
     return (
-        m.view(q, axes("b a s d"), "q"),
-        m.view(k, ("b", kv_heads, "s", "d"), "k"),
-        m.view(v, ("b", kv_heads, "s", "d"), "v"),
+        m.view(q, axes("b a s d"), "q", kind=kind),
+        m.view(k, ("b", kv_heads, "s", "d"), "k", kind=kind),
+        m.view(v, ("b", kv_heads, "s", "d"), "v", kind=kind),
     )
 
 
@@ -151,7 +152,7 @@ def merge(c: Structure, m: Module, y: Tensor) -> Tensor:
     merged = (y.axes[0], y.axes[2], "h")
     if c.one_head or y.axes[2] == 1:
         return m.view(y, merged, group="attention")
-    return m.op("copy", y, axes=merged, group="attention")
+    return m.op("merge", y, axes=merged, group="attention")
 
 
 def _differential(c: Structure, m: Module, x: Tensor) -> Tensor:
@@ -163,14 +164,16 @@ def _differential(c: Structure, m: Module, x: Tensor) -> Tensor:
 
 def differ(c: Structure, m: Module, qkv: Tensor) -> Tensor:
     """``(softmax(q₁ k₁ᵀ) - λ softmax(q₂ k₂ᵀ)) v``, normed: DIFF Transformer, arXiv 2410.05258."""
-    q, k = (m.view(qkv, axes("b two_a s d_2"), name) for name in ("q", "k"))
-    v = m.view(qkv, axes("b a s d"), "v")
+    q, k = (m.view(qkv, axes("b two_a s d_2"), name, kind="split") for name in ("q", "k"))
+    v = m.view(qkv, axes("b a s d"), "v", kind="split")
     if c.qk_norm:
         q, k = norm(c.norm, m, "q_norm", q), norm(c.norm, m, "k_norm", k)
     factor = _lambda(m)
     q, k, v = _adjacent(c, m, q, k, v)
     weights = _weights(c, m, q, k, [], drop=True)
-    first, second = (m.view(weights, axes("b a s s"), group="attention") for _ in range(2))
+    first, second = (
+        m.view(weights, axes("b a s s"), group="attention", kind="split") for _ in range(2)
+    )
     second = m.op("gate", second, factor, group="attention")
     weights = m.op("add", first, second, group="attention")
     y = m.op("matmul", weights, v, axes=axes("b a s d"), over=axes("s"), group="attention")
@@ -198,48 +201,59 @@ def _rope(c: Structure) -> Node:
     angles = []
     for name in "xy":
         grid = Tensor(f"t_{name}", axes("n 1"), "input")
-        angles.append(m.op("mul", grid, m.view(freqs, axes("L a 1 d_2")), axes=axes("L a n d_2")))
+        axis = m.view(freqs, axes("L a 1 d_2"), kind="split")
+        angles.append(m.op("mul", grid, axis, axes=axes("L a n d_2")))
     angle = m.op("add", *angles)
-    waves = [m.op("copy", m.op(f, angle), axes=axes("L a n d")) for f in ("sin", "cos")]
+    waves = [m.op("repeat", m.op(f, angle), axes=axes("L a n d")) for f in ("sin", "cos")]
     return m.end(m.op("cat", *waves, axes=axes("L a n two_d")))
 
 
 def _rotate(c: Structure, m: Module, x: Tensor, table: Tensor) -> Tensor:
     """``x cos + rotated(x) sin`` for the patches; prefix tokens pass."""
     learned = c.rope == "mixed"
-    patches = m.view(x, (*x.axes[:2], "n", "d"))
-    sin, cos = (m.view(table, axes("a n d" if learned else "n d"), f) for f in ("sin", "cos"))
+    patches = m.view(x, (*x.axes[:2], "n", "d"), kind="slice")
+    shape = axes("a n d" if learned else "n d")
+    sin, cos = (m.view(table, shape, f, kind="chunk") for f in ("sin", "cos"))
     y = m.op("mul", patches, cos)
-    y = m.op("add", y, m.op("mul", m.op("copy", patches), sin))
-    return m.op("cat", *([m.view(x, x.axes)] if c.prefix else []), y, axes=x.axes, name=x.name)
+    y = m.op("add", y, m.op("mul", m.op("rotate", patches), sin))
+    return m.op(
+        "cat",
+        *([m.view(x, x.axes, kind="slice")] if c.prefix else []),
+        y,
+        axes=x.axes,
+        name=x.name,
+    )
 
 
 def _relative(m: Module) -> Tensor:
     """A bias for each pair of positions, by their distance; the class token has entries of its own:
     ``((2g_h-1)(2g_w-1)+3) · a``."""
     table = m.parameter("relative_position_bias_table", "w", "a")
-    return m.op("copy", m.op("index", table, axes=axes("s s a")), axes=axes("a s s"))
+    return m.op("permute", m.op("index", table, axes=axes("s s a")), axes=axes("a s s"))
 
 
 def attention_pool(c: Structure, x: Tensor, act: str) -> Node:
     """One learned query that attends to the tokens, and an MLP behind it."""
     m = Module("attn_pool", "AttentionPoolLatent", x)
-    latent = m.view(m.parameter("latent", 1, 1, "h"), axes("b 1 h"))
+    latent = m.view(m.parameter("latent", 1, 1, "h"), axes("b 1 h"), kind="expand")
     q = m.view(linear(m, "q", latent, "h"), axes("b pool_a 1 pool_d"))
     kv = linear(m, "kv", x, "two_h")
-    k, v = (m.view(kv, ("b", "pool_a", x.axes[1], "pool_d"), name) for name in "kv")
+    shape = ("b", "pool_a", x.axes[1], "pool_d")
+    k, v = (m.view(kv, shape, name, kind="unbind") for name in "kv")
     m.hold(kv)
     y = merge(c, m, weigh(c, m, q, k, v))
     y = m.leaf("proj_drop", "Dropout", "", linear(m, "proj", y, "h"))
     inner = plain_mlp(norm(c.norm, m, "norm", y), "pool_m", act)
     y = m.op("residual", y, m.add(inner))
-    return m.end(m.view(y, axes("b h")))
+    return m.end(m.view(y, axes("b h"), kind="select"))
 
 
 def refine(c: Structure, x: Tensor) -> Node:
     """Attention without weights over all tokens, then the pool: PRR."""
     m = Module("attn_pool", "AttentionPoolPrr", x)
-    operand = m.view(x, axes("b a s d"))
+    operand = m.view(x, axes("b a s d"), kind="heads")
     y = merge(c, m, weigh(c, m, operand, operand, operand))
-    pooled = m.view(y, axes("b h")) if c.class_token else m.op("mean", y, axes=axes("b h"))
+    if c.class_token:
+        return m.end(m.view(y, axes("b h"), kind="select"))
+    pooled = m.op("mean", y, axes=axes("b h"))
     return m.end(pooled)

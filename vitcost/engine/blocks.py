@@ -75,7 +75,7 @@ def _parallel(
     """Attention and MLP side by side behind one layer: ViT-22B, arXiv 2302.05442."""
     differential = c.block == "DiffParallelScalingBlock"
     y = linear(m, "in_proj", norm(c.norm, m, "in_norm", x), "q_m", c.qkv_bias)
-    hidden = m.view(y, axes("b s m"), "hidden")
+    hidden = m.view(y, axes("b s m"), "hidden", kind="split")
     if not c.qkv_bias:
         hidden = m.op("add", hidden, m.parameter("mlp_bias", "m"))
     if differential:

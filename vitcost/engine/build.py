@@ -91,7 +91,7 @@ def _head(m: Module, c: Structure, x: Tensor) -> Tensor:
     logits = _classify(m, c, "head", token)
     if not c.dist_token:
         return logits
-    second = _drop(m, c, m.view(x, axes("b h"), "distillation token"))
+    second = _drop(m, c, m.view(x, axes("b h"), "distillation token", kind="select"))
     second = _classify(m, c, "head_dist", second)
     if c.training:
         m.hold(second)
@@ -104,9 +104,9 @@ def _pool(m: Module, c: Structure, x: Tensor) -> Tensor:
     if not c.pool:
         return x
     if c.pool == "token":
-        return m.view(x, axes("b h"), "class token")
+        return m.view(x, axes("b h"), "class token", kind="select")
     if c.prefix and not c.pool_prefix:
-        x = m.view(x, axes("b n h"), "patches")
+        x = m.view(x, axes("b n h"), "patches", kind="slice")
     if c.pool == "map":
         # Eva's pool has a GELU, whatever its blocks have
         return m.add(attention_pool(c, x, "gelu" if c.model_class == "Eva" else c.act))

@@ -26,7 +26,7 @@ def patch_embed(c: Structure, image: Tensor) -> Node:
     """A convolution whose stride is its kernel, then the grid laid out as n tokens."""
     m = Module("patch_embed", "PatchEmbed", image)
     if c.pad:
-        image = m.op("copy", image, axes=axes("b c pad_h pad_w"), name="padded image")
+        image = m.op("pad", image, axes=axes("b c pad_h pad_w"), name="padded image")
     proj = Module("proj", "Conv2d", image)
     y = proj.op(
         "conv",
@@ -97,7 +97,8 @@ _PACKED = ("GluMlp", "SwiGLUPacked")
 def _packed(c: Structure, m: Module, x: Tensor) -> Node:
     """Both halves of the gate from one layer; the first or the last of them is activated."""
     y = linear(m, "fc1", x, "two_m", c.proj_bias)
-    first, last = (m.view(y, (*x.axes[:-1], "m"), name) for name in ("first half", "last half"))
+    shape = (*x.axes[:-1], "m")
+    first, last = (m.view(y, shape, name, kind="chunk") for name in ("first half", "last half"))
     if c.mlp == "SwiGLUPacked":
         first = activation(m, "act", c.act, first)
     else:

@@ -161,13 +161,13 @@ class _Walk:
         reads = [self.read(t).tensor for t in op.reads]
         own = [None if t is None else self.read(t).tensor for t in (op.weight, op.bias)]
         wanted = self.wanted(op.kind, reads)
-        if self.mode.precision == "amp" and KINDS[op.kind].autocast != "widest":
-            for group in (reads, own):
-                for i, tensor in enumerate(group):
-                    if tensor is not None and wanted and tensor.itemsize != wanted:
-                        cast = Tensor(tensor.name, tensor.axes, "cast", None, wanted)
-                        yield Op("cast", (tensor,), cast)
-                        group[i] = cast
+        # the arguments of autocast's wrapper are evaluated from the last to the first
+        for group in (own, reads):
+            for i, tensor in reversed(list(enumerate(group))):
+                if tensor is not None and wanted and tensor.itemsize != wanted:
+                    cast = Tensor(tensor.name, tensor.axes, "cast", None, wanted)
+                    yield Op("cast", (tensor,), cast)
+                    group[i] = cast
         itemsize = wanted or max(t.itemsize for t in (*reads, *own) if t is not None)
         # a fused op writes a storage of its own, even where the last of its parts is a view
         declared = op.write.base if op.parts is None else None
@@ -182,6 +182,8 @@ class _Walk:
         rule = row.autocast if self.mode.platform == "cuda" else row.on_cpu or row.autocast
         if self.mode.precision != "amp" or rule == "widest":
             return 0
+        if rule == "promote":
+            return max(t.itemsize for t in reads)
         return {"half": 2, "float": 4}.get(rule, 0)
 
     def extra(self, op: Op) -> Iterator[Tensor]:
@@ -210,13 +212,10 @@ class _Walk:
             kept.append(op.write)
         if "o" in keeps:
             kept += self.partners(op)
-        fresh: list[Tensor] = []
-        for tensor in kept:
-            storage = tensor.storage
-            if storage.role not in ("param", "input") and storage not in self.kept:
-                self.kept.add(storage)
-                fresh.append(storage)
-        return op._replace(saves=tuple(fresh))
+        keeps = dict.fromkeys(t.storage for t in kept if t.storage.role not in ("param", "input"))
+        fresh = tuple(storage for storage in keeps if storage not in self.kept)
+        self.kept.update(fresh)
+        return op._replace(saves=fresh, keeps=tuple(keeps))
 
     def partners(self, op: Op) -> Iterator[Tensor]:
         """The factors of a product that the other factors' gradients need."""

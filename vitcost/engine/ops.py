@@ -91,9 +91,9 @@ class Kind(NamedTuple):
 
     ``pointwise``: passes over the written elements that count as pointwise work.
     ``autocast``: the precision torch's autocast runs it in: ``half``, ``float``, ``keep`` (that of
-    the first read) or ``widest``. ``saves``: what autograd keeps for the backward pass: ``x`` a
-    read, ``y`` the written tensor, ``o`` each read for the gradient of its partner (products),
-    ``s`` statistics, ``m`` a mask.
+    the first read), ``widest``, or ``promote``, which casts to the widest first. ``saves``: what
+    autograd keeps for the backward pass: ``x`` a read, ``y`` the written tensor, ``o`` each read
+    for the gradient of its partner (products), ``s`` statistics, ``m`` a mask.
     """
 
     pointwise: int = 0
@@ -133,12 +133,28 @@ KINDS: Mapping[str, Kind] = {
     "amax": Kind(saves="xy"),
     "index": Kind(),
     "resample": Kind(),
-    "cat": Kind(autocast="widest"),
+    "cat": Kind(autocast="widest", on_cpu="promote"),
     "dropout": Kind(saves="m"),
     "droppath": Kind(saves="m"),
+    # copies, by what their backward does: a gradient passes "copy" as it is, and "merge" laid out
+    # as heads
     "copy": Kind(),
+    "merge": Kind(),
+    "pad": Kind(),
+    "permute": Kind(),
+    "repeat": Kind(),
+    "rotate": Kind(),
     "cast": Kind(),
+    # views, by what their backward does: pass the gradient on, copy it into one of the whole shape,
+    # or gather those of all parts
     "view": Kind(view=True),
+    "expand": Kind(view=True),
+    "heads": Kind(view=True),
+    "select": Kind(view=True),
+    "slice": Kind(view=True),
+    "unbind": Kind(view=True),
+    "chunk": Kind(view=True),
+    "split": Kind(view=True),
     "parameter": Kind(view=True),
     "sdpa": Kind(autocast="half", saves="os"),
 }
@@ -162,6 +178,7 @@ class Op(NamedTuple):
     needs: tuple[bool, ...] = ()  # which reads need a gradient
     trains: bool = False  # whether its own parameters do
     saves: tuple[Tensor, ...] = ()  # storages that this op is the first to keep
+    keeps: tuple[Tensor, ...] = ()  # every storage that it keeps until its backward has run
 
 
 def largest(a: Size, b: Size) -> Size:

@@ -35,6 +35,7 @@ class Structure(NamedTuple):
     training: bool
     model_class: str
     # batch and heads
+    one_image: bool
     one_head: bool
     merged_heads: bool  # batch and heads fold into one axis without a copy
     # patches, tokens, positions
@@ -91,6 +92,7 @@ def structure_of(c: ViTConfig, batch: int = 1, training: bool = False) -> Struct
     return Structure(
         training=training,
         model_class=c.model_class,
+        one_image=batch == 1,
         one_head=c.num_heads == 1,
         merged_heads=c.num_heads == 1 or batch == 1,
         pad=c.dynamic_img_pad,

@@ -69,10 +69,17 @@ class Module:
         self.body.append(Op(kind, reads, written, over, weight, bias, group or self.group))
         return written
 
-    def view(self, x: Tensor, axes: tuple[Axis, ...], name: str = "", group: str = "") -> Tensor:
+    def view(
+        self,
+        x: Tensor,
+        axes: tuple[Axis, ...],
+        name: str = "",
+        group: str = "",
+        kind: str = "view",
+    ) -> Tensor:
         """Another look at the same storage."""
         written = Tensor(name or x.name, axes, x.role, base=x)
-        self.body.append(Op("view", (x,), written, group=group or self.group))
+        self.body.append(Op(kind, (x,), written, group=group or self.group))
         return written
 
     def parameter(self, name: str, *axes: Axis) -> Tensor:
