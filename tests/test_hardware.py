@@ -1,0 +1,267 @@
+"""The cards: every figure against what others claim of it, and the traps that such tables hold."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from vitcost.errors import ConfigError, UnknownName
+from vitcost.hardware.cards import ALIASES, CARDS, SOURCES, Card
+from vitcost.hardware.specs import card, card_dict, gpus, load_cards, own_card, sources
+
+DATA = Path(__file__).parent / "data"
+PEAKS = ("fp32", "tf32", "fp16", "bf16", "fp8", "int8")
+COLUMNS = {
+    **{f"{kind}_dense_tflops": kind for kind in PEAKS},
+    "mem_gb": "mem",
+    "bw_gbps": "bw",
+    "link_gbps_unidir": "link",
+    "tdp_w": "tdp",
+}
+# found elsewhere: the blog of SOURCES["fixstars"], and AnandTech's table of the H100 NVL
+ELSEWHERE = {
+    ("rtx-pro-6000-maxq", "mem"): 96,
+    ("rtx-pro-6000-maxq", "bw"): 1792,
+    ("rtx-pro-6000-maxq", "tdp"): 300,
+    ("h100-nvl", "bw"): 3900,
+}
+# nobody states fp16 by itself; its tensor cores run it at the rate of bf16
+FP16_AS_BF16 = {
+    "a30", "rtx3090", "rtx4090", "rtx5090", "rtx-pro-6000-server", "rtx-pro-6000-maxq", "h100-nvl",
+    "h200-nvl", "h20", "mi325x", "mi350x",
+}  # fmt: skip
+
+
+def rows(name: str) -> list[dict[str, str]]:
+    with (DATA / name).open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+TABLE = {row["device"]: row for row in rows("hardware.csv")}
+CLAIMS = [row for row in rows("hardware_claims.csv") if row["device"] in CARDS]
+
+
+def figure(row: Card, field: str) -> float | None:
+    own = {
+        "mem": row.memory_gb,
+        "bw": row.bandwidth_gbps,
+        "link": row.link_gbps,
+        "tdp": row.power_w,
+    }
+    return own[field] if field in own else getattr(row.peaks, field)
+
+
+def test_the_cards_are_those_of_the_data() -> None:
+    assert list(CARDS) == list(TABLE)
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_each_figure_is_the_picked_one(name: str) -> None:
+    for column, field in COLUMNS.items():
+        picked = TABLE[name][column]
+        expected = float(picked) if picked else ELSEWHERE.get((name, field))
+        assert figure(CARDS[name], field) == expected, field
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_each_figure_has_a_source_of_the_row(name: str) -> None:
+    own = CARDS[name].source.split()
+    places = [SOURCES[key].split()[0].split("@")[0].split("{")[0] for key in own]
+    for field in COLUMNS.values():
+        value = figure(CARDS[name], field)
+        if value is None or (name, field) in ELSEWHERE:
+            continue
+        if field in ("fp16", "bf16") and name in FP16_AS_BF16:
+            assert CARDS[name].peaks.fp16 == CARDS[name].peaks.bf16
+            continue
+        claims = [c for c in CLAIMS if (c["device"], c["field"]) == (name, field)]
+        agreeing = [c for c in claims if abs(float(c["value"]) / value - 1) <= 0.025]
+        found = any(c["source"].startswith(place) for c in agreeing for place in places)
+        # the PCIe V100's 250 W has one claim, of 300
+        assert found or (name, field) == ("v100-pcie", "tdp"), field
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_every_source_is_spelled_out(name: str) -> None:
+    assert CARDS[name].source
+    assert all(sources(CARDS[name]))
+
+
+def test_every_source_is_used() -> None:
+    assert {key for row in CARDS.values() for key in row.source.split()} == set(SOURCES)
+
+
+SPARSE = [c for c in CLAIMS if "sparse" in c["flag"]]
+ACCUMULATE = [c for c in CLAIMS if "accumulate" in c["flag"]]
+
+
+def test_the_traps_are_in_the_data() -> None:
+    assert len(SPARSE) == 16
+    assert len(ACCUMULATE) == 3
+
+
+@pytest.mark.parametrize("claim", SPARSE, ids=lambda c: f"{c['device']}-{c['field']}")
+def test_no_figure_is_sparse(claim: dict[str, str]) -> None:
+    value = figure(CARDS[claim["device"]], claim["field"])
+    assert value is not None
+    assert float(claim["value"]) / value == pytest.approx(2, rel=0.01)
+
+
+@pytest.mark.parametrize("claim", ACCUMULATE, ids=lambda c: c["device"])
+def test_half_precision_accumulates_in_fp32(claim: dict[str, str]) -> None:
+    value = CARDS[claim["device"]].peaks.fp16
+    assert value is not None
+    # the third claim is sparse as well
+    factor = 4 if "x4" in claim["flag"] else 2
+    assert float(claim["value"]) / value == pytest.approx(factor, rel=0.01)
+
+
+@pytest.mark.parametrize("name", [n for n in CARDS if n.startswith("rtx")])
+def test_geforce_runs_half_precision_at_twice_fp32(name: str) -> None:
+    fp32, bf16 = CARDS[name].peaks.fp32, CARDS[name].peaks.bf16
+    if fp32 is not None and bf16 is not None:
+        # the A6000 is no GeForce: its tensor cores are not halved
+        assert bf16 / fp32 == pytest.approx(4 if name == "rtx-a6000" else 2, rel=0.01)
+
+
+def test_a_card_of_80_gb_has_80_gib() -> None:
+    claimed = [c for c in CLAIMS if c["field"] == "mem_bytes"]
+    assert len(claimed) == 13
+    for claim in claimed:
+        assert CARDS[claim["device"]].usable_bytes == int(claim["value"])
+    assert CARDS["a100-sxm-80gb"].memory_bytes == 80 * 2**30 == 85_899_345_920
+    assert CARDS["h200-sxm"].memory_bytes == 141 * 2**30 == 151_397_597_184
+
+
+def test_usable_never_exceeds_what_is_on_the_card() -> None:
+    for row in CARDS.values():
+        if row.usable_bytes is not None and row.memory_bytes is not None:
+            assert row.usable_bytes <= row.memory_bytes
+
+
+def test_what_torch_reports_where_nobody_else_does() -> None:
+    # the out-of-memory messages say 23.70 GiB and 23.64 GiB
+    assert CARDS["rtx3090"].usable_bytes == int(23.70 * 2**30)
+    assert CARDS["rtx4090"].usable_bytes == int(23.64 * 2**30)
+
+
+@pytest.mark.parametrize(
+    ("name", "both_ways"),
+    # what the vendors print: NVLink 2, 3, 4 and 5 of all links together
+    [("v100-sxm2", 300), ("a100-sxm-80gb", 600), ("h100-sxm", 900), ("b200", 1800)],
+)
+def test_links_are_one_direction(name: str, both_ways: int) -> None:
+    link = CARDS[name].link
+    assert link == both_ways / 2 * 1e9
+
+
+def test_bandwidths_that_are_often_wrong() -> None:
+    assert CARDS["h100-sxm"].bandwidth == 3350e9
+    assert CARDS["a100-sxm-80gb"].bandwidth == 2039e9
+    assert CARDS["a100-pcie-80gb"].bandwidth == 1935e9
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_peaks_rise_as_the_type_narrows(name: str) -> None:
+    peaks = CARDS[name].peaks
+    known = [p for p in (peaks.fp32, peaks.tf32, peaks.bf16, peaks.fp8) if p is not None]
+    assert known == sorted(known)
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("h100-sxm", "h100-sxm"),
+        ("H100_SXM", "h100-sxm"),
+        ("NVIDIA H100 80GB HBM3", "h100-sxm"),
+        ("NVIDIA H100 PCIe", "h100-pcie"),
+        ("NVIDIA A100-SXM4-40GB", "a100-sxm-40gb"),
+        ("NVIDIA GeForce RTX 3090", "rtx3090"),
+        ("RTX 4090", "rtx4090"),
+        ("Tesla T4", "t4"),
+        ("Tesla V100-SXM2-32GB", "v100-sxm2"),
+        ("AMD Instinct MI300X", "mi300x"),
+        ("NVIDIA RTX PRO 6000 Blackwell Max-Q Workstation Edition", "rtx-pro-6000-maxq"),
+    ],
+)
+def test_names_as_people_and_torch_write_them(given: str, name: str) -> None:
+    assert card(given).name == name
+
+
+def test_aliases_lead_to_cards_and_hide_none() -> None:
+    assert set(ALIASES.values()) <= set(CARDS)
+    assert not set(ALIASES) & set(CARDS)
+
+
+@pytest.mark.parametrize(
+    ("given", "neighbours"),
+    [
+        ("H100", ["h100-sxm", "h100-pcie", "h100-nvl"]),
+        ("A100", ["a100-sxm-40gb", "a100-sxm-80gb", "a100-pcie-40gb", "a100-pcie-80gb"]),
+        ("a100-pcie", ["a100-pcie-40gb", "a100-pcie-80gb"]),
+        ("rtx4099", ["rtx4090"]),
+        ("l40x", ["l40s"]),
+    ],
+)
+def test_an_unknown_card_names_its_neighbours(given: str, neighbours: list[str]) -> None:
+    with pytest.raises(UnknownName) as error:
+        card(given)
+    assert all(name in str(error.value) for name in neighbours)
+
+
+def test_queries() -> None:
+    assert [row.name for row in gpus("4090")] == ["rtx4090"]
+    assert [row.name for row in gpus("google")] == [n for n in CARDS if n.startswith("tpu")]
+    assert [row.name for row in gpus()] == list(CARDS)
+    assert gpus("abacus") == []
+
+
+def test_a_card_in_json_is_in_base_units() -> None:
+    row = card_dict(CARDS["rtx4090"])
+    assert row["bf16_flops_per_second"] == 165.2e12
+    assert row["bandwidth_bytes_per_second"] == 1008e9
+    assert row["memory_bytes"] == 24 * 2**30
+    assert row["link_bytes_per_second"] is None
+    assert row["power_watts"] == 450
+
+
+@pytest.mark.parametrize("head", ["gpu", "tool.vitcost.gpu"])
+def test_own_cards(tmp_path: Path, head: str) -> None:
+    path = tmp_path / "cards.toml"
+    path.write_text(
+        f"[{head}.mine]\nbf16_tflops = 100\nbandwidth_gbps = 500\nmemory_gb = 10\n"
+        f"[{head}.capped]\nlike = 'h100-sxm'\npower_w = 350\n"
+    )
+    own = load_cards(path)
+    assert own["mine"].peaks.bf16 == 100
+    assert own["mine"].memory_bytes == 10 * 2**30
+    assert own["capped"] == CARDS["h100-sxm"]._replace(name="capped", power_w=350, source=str(path))
+    assert card("mine", own) is own["mine"]
+    assert gpus("capped", own) == [own["capped"]]
+    assert sources(own["capped"]) == (str(path),)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[gpu.x]\nbf16 = 3\n", "bf16_tflops"),
+        ("[gpu.x]\nbf16_tflops = -3\n", "above 0"),
+        ("[gpu.x]\nbf16_tflops = true\n", "above 0"),
+        ("[gpu]\nx = 3\n", "a table"),
+        ("[gpu.x", "not TOML"),
+    ],
+)
+def test_own_cards_that_cannot_be(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "cards.toml"
+    path.write_text(text)
+    with pytest.raises((ConfigError, UnknownName), match=says):
+        load_cards(path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere\.toml"):
+        load_cards(tmp_path / "nowhere.toml")
+
+
+def test_flags_describe_a_card() -> None:
+    assert own_card("flag", {"fp16_tflops": 71, "bandwidth_gbps": 936}).bandwidth == 936e9

@@ -1,0 +1,1 @@
+"""Cards, and the time a step takes on them."""

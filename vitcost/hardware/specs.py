@@ -1,0 +1,157 @@
+"""Finding a card: by name, by the user's own description, by what a query matches."""
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from vitcost.errors import ConfigError, UnknownName
+from vitcost.hardware.cards import ALIASES, CARDS, SOURCES, Card, Peaks
+
+__all__ = ["card", "card_dict", "gpus", "load_cards", "own_card", "sources"]
+
+_VENDORS = ("nvidia-", "amd-", "google-", "geforce-", "tesla-", "quadro-", "instinct-")
+_FIGURES = ("memory_gb", "bandwidth_gbps", "link_gbps", "power_w")
+
+
+def card(name: "str | Card", own: Mapping[str, Card] | None = None) -> Card:
+    """The card of a name, an alias or torch's device name; the user's own cards come first.
+
+    Raises ``UnknownName`` with the neighbours; a name that fits several cards is unknown too.
+
+    >>> card("NVIDIA GeForce RTX 4090").peaks.bf16, card("h100-sxm").bandwidth_gbps
+    (165.2, 3350)
+    >>> card("H100")
+    Traceback (most recent call last):
+    vitcost.errors.UnknownName: unknown gpu 'H100' is not one exact card: h100-sxm, h100-pcie, ...
+    """
+    if isinstance(name, Card):
+        return name
+    known = {**CARDS, **(own or {})}
+    if name in known:
+        return known[name]
+    key = _key(name)
+    key = ALIASES.get(key, key)
+    if key in known:
+        return known[key]
+    family = [row for row in known if row.startswith(f"{key}-")]
+    hint = "" if family else "`vitcost gpus` lists all, and tells how to describe your own"
+    if family:
+        raise UnknownName("gpu", name, [], f"is not one exact card: {', '.join(family)}")
+    raise UnknownName("gpu", name, [*known, *ALIASES], hint)
+
+
+def gpus(query: str = "", own: Mapping[str, Card] | None = None) -> list[Card]:
+    """The cards whose name, alias or vendor holds the query, in the order of the table.
+
+    >>> [row.name for row in gpus("h200")]
+    ['h200-sxm', 'h200-nvl']
+    """
+    key = _key(query)
+    other: dict[str, list[str]] = {}
+    for alias, name in ALIASES.items():
+        other.setdefault(name, []).append(alias)
+    return [
+        row
+        for row in {**CARDS, **(own or {})}.values()
+        if any(key in text for text in (row.name, row.vendor.lower(), *other.get(row.name, ())))
+    ]
+
+
+def sources(row: Card) -> tuple[str, ...]:
+    """Where a card's figures come from, spelled out.
+
+    >>> sources(card("tpu-v5e"))
+    ('https://docs.cloud.google.com/tpu/docs/{v4,v5e,v5p-training,v6e}',)
+    """
+    if row.name in CARDS:
+        return tuple(SOURCES[key] for key in row.source.split())
+    return (row.source,)
+
+
+def card_dict(row: Card) -> dict[str, Any]:
+    """A card as a JSON row: flat, raw base units, the unit in the key.
+
+    >>> card_dict(card("l4"))["memory_bytes"], card_dict(card("l4"))["bf16_flops_per_second"]
+    (25769803776, 121000000000000.0)
+    """
+    peaks = {
+        f"{kind}_{'ops' if kind == 'int8' else 'flops'}_per_second": None if v is None else v * 1e12
+        for kind, v in row.peaks._asdict().items()
+    }
+    return {
+        "gpu": row.name,
+        "vendor": row.vendor,
+        **peaks,
+        "memory_bytes": row.memory_bytes,
+        "usable_bytes": row.usable_bytes,
+        "bandwidth_bytes_per_second": row.bandwidth,
+        "link_bytes_per_second": row.link,
+        "power_watts": row.power_w,
+        "year": row.year,
+        "sources": list(sources(row)),
+    }
+
+
+def own_card(name: str, figures: Mapping[str, Any], source: str = "given") -> Card:
+    """A card that the user describes, in the table's own fields and units.
+
+    ``fp32_tflops`` … ``int8_tflops`` dense, ``memory_gb``, ``usable_bytes``, ``bandwidth_gbps``,
+    ``link_gbps`` one direction, ``power_w``; ``like`` names a card whose figures hold where none
+    is given.
+
+    >>> own_card("mine", {"like": "rtx4090", "power_w": 300}).peaks.bf16
+    165.2
+    """
+    base = card(figures["like"]) if "like" in figures else Card(name, "", Peaks())
+    peaks = {f"{kind}_tflops": kind for kind in Peaks._fields}
+    known = [*peaks, *_FIGURES, "usable_bytes", "vendor", "year", "like"]
+    for key, value in figures.items():
+        if key not in known:
+            raise UnknownName(f"figure of gpu {name}", key, known, f"known: {', '.join(known)}")
+        if key not in ("vendor", "like"):
+            _positive(name, key, value)
+    numbers = {peaks[key]: float(figures[key]) for key in peaks if key in figures}
+    rest = {key: figures[key] for key in known if key in figures and key not in (*peaks, "like")}
+    return base._replace(name=name, peaks=base.peaks._replace(**numbers), source=source, **rest)
+
+
+def load_cards(path: "str | Path") -> dict[str, Card]:
+    """The user's own cards of a TOML file: ``[gpu.NAME]``, or ``[tool.vitcost.gpu.NAME]``.
+
+    Raises ``ConfigError`` for a file that cannot be read or a figure that cannot be.
+    """
+    document = read_toml(path)
+    tool = document.get("tool", {})
+    tables = document.get("gpu", tool.get("vitcost", {}).get("gpu", {}))
+    if not isinstance(tables, dict) or not all(isinstance(t, dict) for t in tables.values()):
+        raise ConfigError(f"{path}: a card is a table, [gpu.NAME]")
+    return {name: own_card(name, table, str(path)) for name, table in tables.items()}
+
+
+def read_toml(path: "str | Path") -> dict[str, Any]:
+    """A TOML file, or a ConfigError that says why not."""
+    try:
+        with Path(path).open("rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from None
+
+
+def _key(name: str) -> str:
+    """A name as the table spells it: lower case, dashes, without the vendor."""
+    key = "-".join(name.lower().replace("_", " ").replace("-", " ").split())
+    return _without(key, _VENDORS)
+
+
+def _without(key: str, prefixes: Iterable[str]) -> str:
+    for prefix in prefixes:
+        key = key.removeprefix(prefix)
+    return key
+
+
+def _positive(name: str, key: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e18:
+        raise ConfigError(f"gpu {name}: {key} must be a number above 0, got {value!r}")
