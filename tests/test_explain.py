@@ -1,0 +1,294 @@
+"""Formulas with numbers put in are the exact counts, and counts are arithmetic written out here."""
+
+import json
+import math
+import re
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+import vitcost
+from vitcost import zoo
+from vitcost.config import ViTConfig
+from vitcost.errors import ConfigError, MissingExtra, NotCovered, UnknownName
+from vitcost.explain import explain
+from vitcost.formulas.explanation import Explanation
+from vitcost.formulas.quantities import QUANTITIES
+from vitcost.formulas.symbols import symbol, text, tidy
+
+COMPARISONS = {"complexity"}
+SUMS = [quantity for quantity in QUANTITIES if quantity not in COMPARISONS]
+
+CONFIGS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "no qkv bias": {"qkv_bias": False},
+    "narrow mlp": {"mlp_dim": 100},
+    "not square": {"img_size": (32, 48), "patch_size": (8, 16)},
+    "distilled": {"dist_token": True},
+    "represented": {"representation_size": 40},
+    "no head": {"num_classes": 0},
+    "shallow": {"depth": 1},
+    "one head, one channel": {"num_heads": 1, "in_chans": 1},
+    "patch norm": {"patch_norm": True},
+    "drops": {"drop_path_rate": 0.1, "proj_drop_rate": 0.1, "attn_drop_rate": 0.1},
+    "all at once": {
+        "dist_token": True, "mlp_dim": 50, "qkv_bias": False, "img_size": (48, 32),
+        "patch_size": (4, 8), "in_chans": 2, "num_classes": 3, "num_heads": 2,
+    },
+}  # fmt: skip
+
+
+def config(name: str) -> ViTConfig:
+    base = {"img_size": (32, 32), "embed_dim": 24, "depth": 7, "num_heads": 4, "num_classes": 10}
+    return ViTConfig(**{**base, **CONFIGS[name]})
+
+
+def expected(x: ViTConfig, b: int) -> dict[str, int]:
+    """Every quantity of a plain model, layer by layer as the papers describe them."""
+    (H, W), (p_h, p_w) = x.img_size, x.patch_size
+    h, m, a, L, K = x.embed_dim, x.mlp_dim, x.num_heads, x.depth, x.num_classes
+    patches, tokens = (H // p_h) * (W // p_w), 2 if x.dist_token else 1
+    s = patches + tokens
+    r = x.representation_size or 0
+    out = r or h
+
+    qkv, proj = 3 * h * h + (3 * h if x.qkv_bias else 0), h * h + h
+    fc1, fc2 = h * m + m, m * h + h
+    embedding = x.in_chans * p_h * p_w * h + h + (2 * h if x.patch_norm else 0)
+    blocks = L * (2 * h + qkv + proj + 2 * h + fc1 + fc2)
+    heads = (h * r + r if r else 0) + tokens * (out * K + K)
+    params = embedding + tokens * h + s * h + blocks + 2 * h + heads
+
+    conv = 2 * b * patches * (x.in_chans * p_h * p_w) * h
+    projections = L * (2 * b * s * h * 3 * h + 2 * b * s * h * h)
+    products = L * (2 * b * a * s * s * (h // a) + 2 * b * a * s * s * (h // a))
+    mlp = L * (2 * b * s * h * m + 2 * b * s * m * h)
+    logits = 2 * b * h * r + tokens * 2 * b * out * K
+    flops = conv + projections + products + mlp + logits
+
+    norms = L * 2 * b * s * h + b * s * h + (b * patches * h if x.patch_norm else 0)
+    scale_softmax, gelu, residuals = 2 * L * b * a * s * s, L * b * s * m, 2 * L * b * s * h
+    return {
+        "params": params,
+        "flops": flops,
+        "train-flops": 3 * flops - conv,
+        "attention-flops": projections + products,
+        "mlp-flops": mlp,
+        "pointwise": norms + scale_softmax + gelu + residuals + b * r,
+        "inference-memory": 2 * params,
+        "training-memory": (2 + 4) * params + (2 + 4) * params + (4 + 4) * params,
+    }
+
+
+def evaluated(formula: str, numbers: dict[str, int]) -> int:
+    """What Python makes of a formula."""
+    found = eval(formula, {"__builtins__": {}}, numbers)
+    assert isinstance(found, int)
+    return found
+
+
+def holds(found: Explanation) -> bool:
+    letters = {each.letter: each.value for each in found.letters}
+    written = set(re.findall(r"[^\W\d]\w*", found.formula))
+    terms = set().union(*(re.findall(r"[^\W\d]\w*", term.formula) for term in found.terms))
+    return (
+        evaluated(found.substituted, {}) == found.value
+        and evaluated(found.formula, letters) == found.value
+        and sum(term.value for term in found.terms) == found.value
+        and all(evaluated(term.substituted, {}) == term.value for term in found.terms)
+        and all(evaluated(term.formula, letters) == term.value for term in found.terms)
+        and written <= terms == set(letters)
+    )
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_formula_with_numbers_is_the_exact_count(name: str, batch: int) -> None:
+    given = config(name)
+    want = expected(given, batch)
+    assert set(want) == set(SUMS)
+    for quantity, value in want.items():
+        found = explain(given, quantity, batch=batch)
+        assert found.value == value, quantity
+        assert holds(found), quantity
+
+
+@pytest.mark.parametrize("model", zoo.names())
+def test_every_model_explains_itself(model: str) -> None:
+    asked = 0
+    for quantity in SUMS:
+        try:
+            found = explain(model, quantity)
+        except NotCovered:
+            # a block that fuses both has no module of its own for either
+            assert quantity in ("attention-flops", "mlp-flops")
+            continue
+        assert holds(found), quantity
+        asked += 1
+    assert asked >= len(SUMS) - 2
+
+
+def test_published_counts() -> None:
+    """timm 1.0.31 on torch: parameters, FLOPs forward, FLOPs of a training step."""
+    base = "vit_base_patch16_224"
+    assert explain(base, "params").value == 86_567_656
+    assert explain(base, "flops").value == 35_127_656_448
+    assert explain(base, "train-flops").value == 105_151_758_336
+    assert explain("vit_huge_patch14_224", "params", num_classes=5).value == 630_771_205
+    assert explain(base, "flops", num_classes=5, batch=2).value == 2 * (
+        35_127_656_448 - 2 * 768 * (1000 - 5)
+    )
+
+
+def test_the_formulas_are_the_papers() -> None:
+    base = "vit_base_patch16_224"
+    assert explain(base, "flops").formula == (
+        "2*b*n*c*p**2*h + L*(24*b*s*h**2 + 4*b*s**2*h) + 2*b*K*h"
+    )
+    assert explain(base, "flops", batch=2).substituted == (
+        "2*2*196*3*16**2*768 + 12*(24*2*197*768**2 + 4*2*197**2*768) + 2*2*1000*768"
+    )
+    assert explain(base, "train-flops").formula == (
+        "4*b*n*c*p**2*h + L*(72*b*s*h**2 + 12*b*s**2*h) + 6*b*K*h"
+    )
+    assert explain(base, "attention-flops").formula == "L*(8*b*s*h**2 + 4*b*s**2*h)"
+    assert explain(base, "mlp-flops").formula == "16*L*b*s*h**2"
+    assert explain(base, "mlp-flops", mlp_dim=3000).formula == "4*L*b*s*h*m"
+    assert explain(base, "inference-memory").formula == "2*Φ"
+    assert explain(base, "training-memory").formula == "2*Φ + 4*Φ + 2*Φ + 4*Φ + 4*Φ + 4*Φ"
+    uneven = explain(base, "params", mlp_dim=3000, patch_size=(16, 14))
+    assert "L*(4*h**2 + 2*h*m + 9*h + m)" in uneven.formula
+    assert uneven.formula.startswith("c*p_h*p_w*h + h + ")
+
+
+def test_terms_say_what_they_are() -> None:
+    attention = explain("vit_base_patch16_224", "attention-flops")
+    assert {term.name: term.formula for term in attention.terms} == {
+        "attn.qkv": "6*L*b*s*h**2",
+        "attn.proj": "2*L*b*s*h**2",
+        "attn products": "4*L*b*s**2*h",
+    }
+    training = explain("vit_base_patch16_224", "training-memory", num_classes=5)
+    assert [(term.name, term.value) for term in training.terms] == [
+        ("half weights", 171_605_002),
+        ("full weights", 343_210_004),
+        ("half gradients", 171_605_002),
+        ("full gradients", 343_210_004),
+        ("first moments", 343_210_004),
+        ("second moments", 343_210_004),
+    ]
+    assert training.letters == (("Φ", "parameters", 85_802_501),)
+
+
+def test_complexity_compares_four_layers() -> None:
+    found = explain("vit_base_patch16_224", "complexity")
+    s, h, k, r = 197, 768, 3, 49
+    assert found.value == (
+        ("self-attention", s * s * h, 1, 1),
+        ("recurrent", s * h * h, s, s),
+        ("convolutional", k * s * h * h, 1, math.ceil(math.log(s, k))),
+        ("restricted self-attention", r * s * h, 1, math.ceil(s / r)),
+    )
+    orders = [term.formula for term in found.terms]
+    assert orders == [
+        "O(s**2*h)", "O(1)", "O(1)",
+        "O(s*h**2)", "O(s)", "O(s)",
+        "O(k*s*h**2)", "O(1)", "O(log(s)/log(k))",
+        "O(s*h*r)", "O(1)", "O(s/r)",
+    ]  # fmt: skip
+    assert [term.value for term in found.terms] == [n for row in found.value for n in row[1:]]
+    assert found.terms[8].substituted == "ceiling(log(197)/log(3))"
+    assert found.formula.startswith("self-attention, work: O(s**2*h); ")
+    assert {each.letter: each.value for each in found.letters} == {"s": s, "h": h, "k": k, "r": r}
+    assert next(each.meaning for each in found.letters if each.letter == "r").startswith(
+        "neighbour"
+    )
+
+
+def test_a_window_is_no_wider_than_the_sequence() -> None:
+    found = explain("vit_base_patch16_224", "complexity", img_size=32)
+    assert found.value[3] == ("restricted self-attention", 5 * 5 * 768, 1, 1)
+
+
+def test_latex() -> None:
+    base = "vit_base_patch16_224"
+    assert explain(base, "params").latex is None
+    assert explain(base, "params", latex=True).latex == (
+        r"c h p^{2} + h + h + h s + L \left(12 h^{2} + 13 h\right) + 2 h + K h + K"
+    )
+    assert explain(base, "inference-memory", latex=True).latex == r"2 \Phi"
+    comparison = explain(base, "complexity", latex=True).latex
+    assert comparison is not None
+    assert comparison.startswith(r"self-attention, work: O\left(h s^{2}\right); ")
+
+
+@pytest.mark.parametrize("quantity", QUANTITIES)
+def test_json(quantity: str) -> None:
+    found = explain("vit_base_patch16_224", quantity, latex=True)
+    data = json.loads(json.dumps(found.to_dict()))
+    assert {"quantity", "formula", "substituted", "value", "reference", "latex"} <= data.keys()
+    assert data["quantity"] == quantity
+    assert re.search(r"\d{4}|Megatron|FLOPs", data["reference"])
+    assert [row["name"] for row in found.rows()] == [term["name"] for term in data["terms"]]
+    assert "latex" not in explain("vit_base_patch16_224", quantity).to_dict()
+    if quantity in COMPARISONS:
+        assert data["value"][0] == {
+            "layer": "self-attention", "work": 197 * 197 * 768, "sequential": 1, "path": 1,
+        }  # fmt: skip
+    else:
+        assert data["value"] == found.value
+
+
+def test_an_axis_without_a_letter_is_spelled_by_its_name() -> None:
+    assert text(symbol("zeta") * 2 * symbol("h")) == "2*h*zeta"
+    assert text(tidy(symbol("zeta") + symbol("h"), {"h": 1, "zeta": 3})) == "h + zeta"
+
+
+def test_equal_sizes_alone_are_merged() -> None:
+    h, m = symbol("h"), symbol("m")
+    assert text(tidy(2 * h * m, {"h": 8, "m": 32})) == "8*h**2"
+    assert text(tidy(2 * h * m, {"h": 8, "m": 31})) == "2*h*m"
+
+
+def test_errors_help() -> None:
+    with pytest.raises(UnknownName, match=r"'flop'.*did you mean flops.*known: params"):
+        explain("vit_base_patch16_224", "flop")
+    with pytest.raises(UnknownName, match="vit_base_patch16_224"):
+        explain("vit_bse_patch16_224", "flops")
+    with pytest.raises(ConfigError, match="batch"):
+        explain("vit_base_patch16_224", "flops", batch=0)
+    with pytest.raises(UnknownName, match="num_classes"):
+        explain("vit_base_patch16_224", "flops", num_class=5)
+    fused = ViTConfig(block_fn="ParallelScalingBlock")
+    with pytest.raises(NotCovered, match="attn"):
+        explain(fused, "attention-flops")
+
+
+def test_without_sympy_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sympy", None)
+    with pytest.raises(MissingExtra, match=r"pip install 'vitcost\[explain\]'"):
+        explain("vit_base_patch16_224", "params")
+
+
+def loaded(code: str) -> bool:
+    """Whether sympy is loaded after some code, in a fresh interpreter."""
+    run = subprocess.run(
+        [sys.executable, "-c", f"import sys, vitcost\n{code}\nprint('sympy' in sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return run.stdout.strip() == "True"
+
+
+def test_sympy_is_loaded_for_a_formula_alone() -> None:
+    assert not loaded("vitcost.report('vit_base_patch16_224'); import vitcost.formulas.quantities")
+    assert loaded("vitcost.explain('vit_base_patch16_224', 'params')")
+
+
+def test_the_function_keeps_its_name() -> None:
+    """What loads behind it does not take its place in the package."""
+    assert vitcost.explain("vit_base_patch16_224", "params").value == 86_567_656
+    assert vitcost.explain is explain
