@@ -1,7 +1,7 @@
 """From a structure to the declared tree of a whole model, with torch's module paths.
 
-Beside the letters of ``layers``: t registers, e_s and e_n the positions that the embedding is made
-for, with and without prefix tokens.
+Beside the letters of ``layers``: t registers, u tokens without them; e_s, e_u and e_n the positions
+that the embedding is made for: of all tokens, all but registers, patches.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from vitcost.engine.ops import Tensor, axes
 from vitcost.engine.structure import MANY, Span, Structure
 from vitcost.engine.tree import Count, Module, Node, Run, linear
 
-__all__ = ["build"]
+__all__ = ["build", "runs"]
 
 
 @lru_cache(maxsize=512)
@@ -27,7 +27,7 @@ def build(c: Structure) -> Node:
     if c.pre_norm:
         x = norm(c.norm, m, "norm_pre", x)
     blocks = Module("blocks", "Sequential", x, *outer.tensors)
-    for run, span, drop_path in _runs(c):
+    for run, span, drop_path in runs(c):
         x = blocks.add(block(c, x, run, span, outer, drop_path=drop_path))
     x = m.add(blocks.end(x))
     if c.final_norm:
@@ -37,20 +37,39 @@ def build(c: Structure) -> Node:
 
 def _embed(m: Module, c: Structure, x: Tensor) -> Tensor:
     """Prefix tokens and position embedding, which may be that of the patches alone."""
-    if c.pos_embed == "n":
-        x = m.op("add", x, _position(m, c))
+    if c.mask_token:
+        m.parameter("mask_token", 1, 1, "h")
     tokens = []
-    if c.class_token:
+    if c.masked:
+        x, tokens = _mask(m, c, x)
+    elif c.pos_embed == "n":
+        x = m.op("add", x, _position(m, c))
+    if c.class_token and not c.masked:
         tokens.append(m.parameter("cls_token", 1, 1, "h"))
     if c.dist_token:
         tokens.append(m.parameter("dist_token", 1, 1, "h"))
+    if c.pos_embed == "u" and not c.masked:
+        x = m.op("cat", *tokens, x, axes=axes("b u h")) if tokens else x
+        x, tokens = m.op("add", x, _position(m, c)), []
     if c.reg_tokens:
         tokens.append(m.parameter("reg_token", 1, "t", "h"))
     if tokens:
         x = m.op("cat", *tokens, x, axes=axes("b s h"))
-    if c.pos_embed == "s":
+    if c.pos_embed == "s" and not c.masked:
         x = m.op("add", x, _position(m, c), axes=axes("b s h"))
     return m.leaf("pos_drop", "Dropout", "dropout" if c.pos_drop else "", x)
+
+
+def _mask(m: Module, c: Structure, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """Positions, then what is left of the patches, then the class token: MAE, arXiv 2111.06377."""
+    tokens = [m.parameter("cls_token", 1, 1, "h")] if c.class_token else []
+    if c.pos_embed:
+        table = m.parameter("pos_embed", 1, f"e_{c.pos_embed}", "h")
+        x = m.op("add", x, m.view(table, axes("1 n h"), kind="slice"))
+        if c.pos_embed != "n":
+            first = m.view(table, axes("1 1 h"), kind="slice")
+            tokens = [m.op("add", token, first) for token in tokens]
+    return m.op("index", x, axes=axes("b kept h"), name="patches seen"), tokens
 
 
 def _position(m: Module, c: Structure) -> Tensor:
@@ -60,7 +79,7 @@ def _position(m: Module, c: Structure) -> Tensor:
     return m.op("resample", position, axes=(1, c.pos_embed, "h"))
 
 
-def _runs(c: Structure) -> Iterator[tuple[Run, Span, bool]]:
+def runs(c: Structure) -> Iterator[tuple[Run, Span, bool]]:
     """Runs of equal blocks: stochastic depth rises from 0, so the first never drops its path."""
     before: tuple[Count, ...] = ()
     for span in c.spans:
@@ -105,8 +124,13 @@ def _pool(m: Module, c: Structure, x: Tensor) -> Tensor:
         return x
     if c.pool == "token":
         return m.view(x, axes("b h"), "class token", kind="select")
+    if c.pool == "token_avg":
+        token = m.view(x, axes("b h"), "class token", kind="select")
+        return m.op(
+            "cat", token, m.op("mean", _patches(m, c, x), axes=axes("b h")), axes=axes("b two_h")
+        )
     if c.prefix and not c.pool_prefix:
-        x = m.view(x, axes("b n h"), "patches", kind="slice")
+        x = _patches(m, c, x)
     if c.pool == "map":
         # Eva's pool has a GELU, whatever its blocks have
         return m.add(attention_pool(c, x, "gelu" if c.model_class == "Eva" else c.act))
@@ -117,9 +141,13 @@ def _pool(m: Module, c: Structure, x: Tensor) -> Tensor:
     return pooled[0] if len(pooled) == 1 else m.op("mean", *pooled)
 
 
+def _patches(m: Module, c: Structure, x: Tensor) -> Tensor:
+    return m.view(x, ("b", "kept" if c.masked else "n", "h"), "patches", kind="slice")
+
+
 def _drop(m: Module, c: Structure, x: Tensor) -> Tensor:
     return m.leaf("head_drop", "Dropout", "dropout", x) if c.head_drop else x
 
 
 def _classify(m: Module, c: Structure, name: str, x: Tensor) -> Tensor:
-    return linear(m, name, x, "K") if c.classes else m.leaf(name, "Identity", "", x)
+    return linear(m, name, x, "K", c.head_bias) if c.classes else m.leaf(name, "Identity", "", x)

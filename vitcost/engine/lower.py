@@ -11,9 +11,8 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from vitcost.engine.build import build
+from vitcost.engine.model import AnyStructure, build
 from vitcost.engine.ops import KINDS, Axis, Op, Tensor
-from vitcost.engine.structure import Structure
 from vitcost.engine.tree import Node
 
 __all__ = ["Mode", "lower"]
@@ -39,7 +38,7 @@ _STATISTICS: dict[tuple[str, str], tuple[tuple[tuple[Axis, ...], int], ...]] = {
 
 
 @lru_cache(maxsize=1024)
-def lower(structure: Structure, mode: Mode) -> Node:
+def lower(structure: AnyStructure, mode: Mode) -> Node:
     """The declared tree of a structure, lowered to what runs in a mode."""
     tree = build(structure)
     if mode.kernel != "eager":
@@ -72,6 +71,10 @@ def _ops(item: Op | Node) -> Iterator[Op]:
     else:
         for inner in item.body:
             yield from _ops(inner)
+
+
+# what is there anyway: parameters, and the caller's images and indices
+_NOT_SAVED = ("param", "input", "index")
 
 
 class _State(NamedTuple):
@@ -131,6 +134,8 @@ class _Walk:
         if declared not in self.states:
             # an image comes in the precision of the parameters
             itemsize = 2 if self.mode.precision == "half" else 4
+            if declared.role == "index":
+                itemsize = 8
             low = Tensor(declared.name, declared.axes, declared.role, None, itemsize)
             self.states[declared] = _State(low, self.training and declared.role == "param")
         return self.states[declared]
@@ -212,7 +217,9 @@ class _Walk:
             kept.append(op.write)
         if "o" in keeps:
             kept += self.partners(op)
-        keeps = dict.fromkeys(t.storage for t in kept if t.storage.role not in ("param", "input"))
+        keeps = dict.fromkeys(
+            t.storage for t in kept if t.storage.role not in ("param", "input", "index")
+        )
         fresh = tuple(storage for storage in keeps if storage not in self.kept)
         self.kept.update(fresh)
         return op._replace(saves=fresh, keeps=tuple(keeps))

@@ -132,6 +132,7 @@ KINDS: Mapping[str, Kind] = {
     "mean": Kind(),
     "amax": Kind(saves="xy"),
     "index": Kind(),
+    "embedding": Kind(),  # keeps the caller's indices alone
     "resample": Kind(),
     "cat": Kind(autocast="widest", on_cpu="promote"),
     "dropout": Kind(saves="m"),

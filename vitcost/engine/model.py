@@ -1,0 +1,52 @@
+"""The kinds of models there are: for each config its structure, the sizes of its axes, its tree."""
+
+from typing import TYPE_CHECKING, TypeAlias
+
+from vitcost.config import ViTConfig
+from vitcost.engine import build as vit
+from vitcost.engine import structure
+from vitcost.engine.ops import Sizes
+from vitcost.engine.structure import Structure
+from vitcost.engine.tree import Node
+
+if TYPE_CHECKING:
+    from vitcost.engine.text import ClipStructure, TextStructure
+    from vitcost.text import ClipConfig, TextConfig
+
+__all__ = ["AnyStructure", "Config", "build", "sizes_of", "structure_of"]
+
+Config: TypeAlias = "ViTConfig | TextConfig | ClipConfig"
+AnyStructure: TypeAlias = "Structure | TextStructure | ClipStructure"
+
+# text is imported by those who ask for it: a report on a plain ViT starts without
+
+
+def structure_of(c: Config, batch: int = 1, training: bool = False) -> AnyStructure:
+    """What exists in a model, under the key that its op list is built by."""
+    if isinstance(c, ViTConfig):
+        return structure.structure_of(c, batch, training)
+    from vitcost.engine import text
+
+    if isinstance(c, text.TextConfig):
+        return text.text_structure(c, batch, training)
+    return text.clip_structure(c, batch, training)
+
+
+def sizes_of(c: Config, batch: int = 1) -> Sizes:
+    """The size of every axis of a model."""
+    if isinstance(c, ViTConfig):
+        return structure.sizes_of(c, batch)
+    from vitcost.engine import text
+
+    if isinstance(c, text.TextConfig):
+        return text.text_sizes(c, batch)
+    return text.clip_sizes(c, batch)
+
+
+def build(c: AnyStructure) -> Node:
+    """The declared tree of a structure."""
+    if isinstance(c, Structure):
+        return vit.build(c)
+    from vitcost.engine import text
+
+    return text.build_text(c) if isinstance(c, text.TextStructure) else text.build_clip(c)

@@ -1,0 +1,179 @@
+"""Transformers that read text: the blocks of a ViT between an embedding and a head.
+
+Beside the letters of ``layers``: V the vocabulary, P the learned positions, O the projection.
+"""
+
+from typing import NamedTuple
+
+from vitcost.engine.attention import Outer
+from vitcost.engine.blocks import block
+from vitcost.engine.build import build, runs
+from vitcost.engine.ops import Axis, Op, Sizes, Tensor, axes, param
+from vitcost.engine.structure import Structure, sizes_of, structure_of
+from vitcost.engine.tree import Count, Module, Node, Run, linear, norm
+from vitcost.text import ClipConfig, TextConfig
+
+__all__ = ["ClipStructure", "TextStructure"]
+
+# what the modules of a family are called, after the names that the layers have
+_NAMES = {
+    "gpt2": {
+        "token_embedding": "wte", "position_embedding": "wpe", "pos_drop": "drop",
+        "blocks": "h", "norm1": "ln_1", "qkv": "c_attn", "proj": "c_proj",
+        "attn_drop": "attn_dropout", "proj_drop": "resid_dropout", "norm2": "ln_2",
+        "fc1": "c_fc", "fc2": "c_proj", "drop2": "dropout", "norm": "ln_f", "head": "lm_head",
+    },
+    "open_clip": {
+        "position_embedding": "positional_embedding", "blocks": "transformer.resblocks",
+        "norm1": "ln_1", "qkv": "in_proj", "proj": "out_proj", "norm2": "ln_2",
+        "fc1": "c_fc", "act": "gelu", "fc2": "c_proj", "norm": "ln_final",
+        "head": "text_projection",
+    },
+}  # fmt: skip
+
+
+class TextStructure(NamedTuple):
+    """What exists in a text transformer."""
+
+    training: bool
+    family: str
+    blocks: Structure
+    head: str
+    pos_drop: bool
+
+
+class ClipStructure(NamedTuple):
+    """What exists in a model of two towers."""
+
+    training: bool
+    vision: Structure
+    text: TextStructure
+    projection: bool
+    logit_bias: bool
+
+
+def text_structure(c: TextConfig, batch: int = 1, training: bool = False) -> TextStructure:
+    return TextStructure(
+        training=training,
+        family=c.family,
+        blocks=structure_of(c.blocks, batch, training),
+        head=c.head,
+        pos_drop=training and c.pos_drop_rate > 0,
+    )
+
+
+def text_sizes(c: TextConfig, batch: int = 1) -> Sizes:
+    sizes = sizes_of(c.blocks, batch)
+    s = c.seq_len
+    sizes.update(s=s, s32=-(-s // 32) * 32, V=c.vocab_size, P=c.context_length, O=c.projection_dim)
+    return sizes
+
+
+def clip_structure(c: ClipConfig, batch: int = 1, training: bool = False) -> ClipStructure:
+    return ClipStructure(
+        training=training,
+        vision=structure_of(c.vision, batch, training),
+        text=text_structure(c.text, batch, training),
+        projection=c.projection_dim > 0,
+        logit_bias=c.logit_bias,
+    )
+
+
+def clip_sizes(c: ClipConfig, batch: int = 1) -> Sizes:
+    sizes = sizes_of(c.vision, batch)
+    sizes["O"] = c.projection_dim or c.vision.embed_dim
+    sizes.update({f"text.{axis}": n for axis, n in text_sizes(c.text, batch).items()})
+    return sizes
+
+
+def build_text(c: TextStructure) -> Node:
+    """Embed, L blocks, norm; then logits for every token, or the features of one."""
+    ids = Tensor("input_ids", axes("b s"), "index")
+    m = Module("", "TextTransformer", ids)
+    table = param("weight", "V h")
+    embed = Module("token_embedding", "Embedding", ids)
+    x = m.add(embed.end(embed.op("embedding", ids, axes=axes("b s h"), weight=table)))
+    x = m.op(
+        "add", x, m.view(m.parameter("position_embedding", "P", "h"), axes("1 s h"), kind="slice")
+    )
+    x = m.leaf("pos_drop", "Dropout", "dropout" if c.pos_drop else "", x)
+    blocks = Module("blocks", "Sequential", x)
+    for run, span, _ in runs(c.blocks):
+        x = blocks.add(block(c.blocks, x, run, span, Outer(), drop_path=False))
+    x = norm(m, "norm", m.add(blocks.end(x)))
+    if c.head == "lm":
+        head = Module("head", "Linear", x)
+        # the embedding again: its parameters are counted there
+        y = m.add(head.end(head.op("matmul", x, table, axes=axes("b s V"), over=axes("h"))))
+    else:
+        token = m.view(x, axes("b h"), "last token")
+        y = linear(m, "head", token, "O", bias=c.head == "linear")
+    return _renamed(m.end(y), _NAMES[c.family])
+
+
+def build_clip(c: ClipStructure) -> Node:
+    """Two towers, their features scaled to length 1, and the product of every pair."""
+    vision = build(c.vision)._replace(name="visual")
+    text = _prefixed(build_text(c.text), "text.")._replace(name="text")
+    m = Module("", "CLIP", *vision.inputs, *text.inputs)
+    x = m.add(vision)
+    if c.projection:
+        x = linear(m, "visual_projection", x, "O", bias=False)
+    x, y = _unit(m, x), _unit(m, m.add(text))
+    logits = m.op("matmul", x, y, axes=("b", "text.b"), over=x.axes[-1:])
+    scale = m.op("exp", m.parameter("logit_scale"))
+    logits = m.op("mul", logits, scale)
+    if c.logit_bias:
+        logits = m.op("add", logits, m.parameter("logit_bias"))
+    return m.end(logits)
+
+
+def _unit(m: Module, x: Tensor) -> Tensor:
+    """Features divided by their length."""
+    total = m.op("sum", m.op("square", x), axes=(*x.axes[:-1], 1))
+    return m.op("mul", x, m.op("rsqrt", total))
+
+
+def _prefixed(node: Node, prefix: str) -> Node:
+    """The same tree over axes of its own, so that two towers have their own sizes."""
+    seen: dict[Tensor, Tensor] = {}
+
+    def axis(name: Axis) -> Axis:
+        return name if isinstance(name, int) else prefix + name
+
+    def tensor(t: Tensor) -> Tensor:
+        if t not in seen:
+            base = None if t.base is None else tensor(t.base)
+            seen[t] = Tensor(t.name, tuple(map(axis, t.axes)), t.role, base, t.itemsize)
+        return seen[t]
+
+    def op(o: Op) -> Op:
+        return o._replace(
+            reads=tuple(map(tensor, o.reads)),
+            write=tensor(o.write),
+            over=tuple(map(axis, o.over)),
+            weight=o.weight and tensor(o.weight),
+            bias=o.bias and tensor(o.bias),
+        )
+
+    def layers(run: Run) -> Run:
+        return Run(count(run.layers), tuple(map(count, run.before)))
+
+    def count(c: Count) -> Count:
+        return Count(axis(c.axis), c.less)
+
+    def tree(n: Node) -> Node:
+        return n._replace(
+            body=tuple(tree(item) if isinstance(item, Node) else op(item) for item in n.body),
+            inputs=tuple(map(tensor, n.inputs)),
+            output=tensor(n.output),
+            run=n.run and layers(n.run),
+            held=tuple(map(tensor, n.held)),
+        )
+
+    return tree(node)
+
+
+def _renamed(node: Node, names: dict[str, str]) -> Node:
+    body = tuple(_renamed(item, names) if isinstance(item, Node) else item for item in node.body)
+    return node._replace(name=names.get(node.name, node.name), body=body)

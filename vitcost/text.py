@@ -1,0 +1,151 @@
+"""``TextConfig`` and ``ClipConfig``: transformers that read text, alone or beside an image."""
+
+from collections.abc import Mapping
+from dataclasses import InitVar, dataclass, fields, replace
+from typing import Annotated, Any
+
+from vitcost.config import FIELDS as VISION_FIELDS
+from vitcost.config import ViTConfig, configure
+from vitcost.errors import ConfigError, UnknownName
+from vitcost.fields import Field, checked, checked_ratio, choice, rate, size
+
+__all__ = ["CLIP_FIELDS", "TEXT_FIELDS", "ClipConfig", "TextConfig", "configure_clip"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TextConfig:
+    """A pre-norm text transformer with learned positions: a language model, or a text tower.
+
+    ``head`` is ``lm``: logits over the vocabulary by the tied embedding, for every token; or
+    ``projection``: one token's features times a matrix, as CLIP has it; or ``linear``: the same
+    with a bias, as SigLIP has it. A report is a full forward over ``seq_len`` tokens (prefill).
+
+    >>> TextConfig(embed_dim=768, depth=12, num_heads=12).mlp_dim
+    3072
+    """
+
+    family: Annotated[str, choice("whose module names", "gpt2", "open_clip")] = "gpt2"
+    vocab_size: Annotated[int, Field("tokens of the vocabulary", 1, 10**8)] = 50257
+    context_length: Annotated[int, Field("positions that are learned", 1, 10**8)] = 1024
+    seq_len: Annotated[int, Field("tokens of this forward; 0: context_length", 0, 10**8)] = 0
+    embed_dim: Annotated[int, size("width of the residual stream")] = 768
+    depth: Annotated[int, Field("number of blocks", 1, 10**5)] = 12
+    num_heads: Annotated[int, size("attention heads")] = 12
+    mlp_dim: Annotated[int, Field("hidden width of the MLP", 0, 10**6)] = 0
+    mlp_ratio: InitVar[float | None] = None
+    act_layer: Annotated[str, choice("activation", "gelu", "gelu_tanh", "quick_gelu")] = "gelu"
+    head: Annotated[str, choice("what is made of the tokens", "lm", "projection", "linear")] = "lm"
+    projection_dim: Annotated[int, Field("width of the projection", 0, 10**6)] = 0
+    pos_drop_rate: Annotated[float, rate("dropout after the position embedding")] = 0.0
+    proj_drop_rate: Annotated[float, rate("dropout after projections")] = 0.0
+    attn_drop_rate: Annotated[float, rate("dropout of the attention weights")] = 0.0
+
+    def __post_init__(self, mlp_ratio: float | None) -> None:
+        ratio = checked_ratio("mlp_ratio", mlp_ratio)
+        for name, (kind, field) in TEXT_FIELDS.items():
+            object.__setattr__(self, name, checked(name, kind, field, getattr(self, name)))
+        if not self.mlp_dim:
+            object.__setattr__(self, "mlp_dim", int(self.embed_dim * (ratio or 4)))
+        if not self.seq_len:
+            object.__setattr__(self, "seq_len", self.context_length)
+        if self.embed_dim % self.num_heads:
+            raise ConfigError(
+                f"embed_dim {self.embed_dim} is not divisible by num_heads {self.num_heads}"
+            )
+        if self.seq_len > self.context_length:
+            raise ConfigError(
+                f"seq_len {self.seq_len:,} is more than the context_length {self.context_length:,}"
+            )
+        if (self.head == "lm") != (self.projection_dim == 0):
+            raise ConfigError(
+                f"head {self.head!r} does not go with projection_dim {self.projection_dim}"
+            )
+
+    @property
+    def blocks(self) -> ViTConfig:
+        """The same blocks in a model of one patch: what a block costs is written once."""
+        return ViTConfig(
+            img_size=1,  # type: ignore[arg-type]
+            patch_size=1,  # type: ignore[arg-type]
+            embed_dim=self.embed_dim,
+            depth=self.depth,
+            num_heads=self.num_heads,
+            mlp_dim=self.mlp_dim,
+            act_layer=self.act_layer,
+            proj_drop_rate=self.proj_drop_rate,
+            attn_drop_rate=self.attn_drop_rate,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in TEXT_FIELDS}
+
+
+TEXT_FIELDS: Mapping[str, tuple[Any, Field]] = {
+    f.name: (
+        TextConfig.__annotations__[f.name].__origin__,
+        TextConfig.__annotations__[f.name].__metadata__[0],
+    )
+    for f in fields(TextConfig)
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClipConfig:
+    """An image tower and a text tower whose features are compared, pair by pair.
+
+    ``projection_dim`` is the width of the image tower's projection, which has no bias; 0 where its
+    features are compared as they are. ``logit_bias``: SigLIP adds one to the scaled logits.
+
+    >>> text = TextConfig(family="open_clip", embed_dim=512, num_heads=8, context_length=77,
+    ...                   vocab_size=49408, head="projection", projection_dim=512)
+    >>> ClipConfig(vision=ViTConfig(num_classes=0), text=text, projection_dim=512).text.seq_len
+    77
+    """
+
+    vision: ViTConfig
+    text: TextConfig
+    projection_dim: int = 0
+    logit_bias: bool = False
+
+    def __post_init__(self) -> None:
+        width = self.projection_dim or self.vision.embed_dim
+        if self.text.projection_dim != width:
+            raise ConfigError(
+                f"the towers do not meet: image features are {width} wide, "
+                f"text features {self.text.projection_dim}"
+            )
+        if self.vision.num_classes:
+            raise ConfigError("an image tower has num_classes 0, its head is the projection")
+
+    @property
+    def attn_drop_rate(self) -> float:
+        return max(self.vision.attn_drop_rate, self.text.attn_drop_rate)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "vision": self.vision.to_dict(),
+            "text": self.text.to_dict(),
+            "projection_dim": self.projection_dim,
+            "logit_bias": self.logit_bias,
+        }
+
+
+# what may be overridden on a whole model: fields that one tower alone has
+CLIP_FIELDS: Mapping[str, str] = {
+    **{name: "vision" for name in VISION_FIELDS if name not in TEXT_FIELDS},
+    **{name: "text" for name in TEXT_FIELDS if name not in VISION_FIELDS},
+}
+
+
+def configure_clip(base: ClipConfig, **overrides: Any) -> ClipConfig:
+    """A two-tower config with fields put on top, each of which one tower alone has."""
+    for name in overrides:
+        if name in VISION_FIELDS and name in TEXT_FIELDS:
+            raise ConfigError(
+                f"{name} belongs to the image tower and to the text tower; name one of the towers"
+            )
+        if name not in CLIP_FIELDS:
+            raise UnknownName("field", name, CLIP_FIELDS)
+    vision = {k: v for k, v in overrides.items() if CLIP_FIELDS[k] == "vision"}
+    text = {k: v for k, v in overrides.items() if CLIP_FIELDS[k] == "text"}
+    return replace(base, vision=configure(base.vision, **vision), text=replace(base.text, **text))
