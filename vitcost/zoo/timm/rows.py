@@ -1,0 +1,76 @@
+"""How the tables are written: a model is a row of fields, or a variant of another row."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypeAlias
+
+__all__ = [
+    "BASE",
+    "BETWIXT",
+    "GIANT",
+    "GIGANTIC",
+    "HUGE",
+    "LARGE",
+    "MEDIUM",
+    "SMALL",
+    "TINY",
+    "Fields",
+    "Row",
+    "Rows",
+    "Tags",
+    "expand",
+    "of",
+    "row",
+]
+
+Fields: TypeAlias = Mapping[str, Any]
+
+
+class Row(NamedTuple):
+    """A model: what it is a variant of, where that is written, and which fields differ."""
+
+    base: str
+    source: str
+    fields: Fields
+
+
+Rows: TypeAlias = Mapping[str, Row]
+# the tags of a model's pretrained weights, and how many classes each has
+Tags: TypeAlias = Mapping[str, Mapping[str, int]]
+
+# Dosovitskiy et al. 2021, table 1; tiny and small: Touvron et al. 2021; giant and gigantic: Zhai et
+# al. 2022, table 2; medium and betwixt: timm
+TINY = {"embed_dim": 192, "depth": 12, "num_heads": 3}
+SMALL = {"embed_dim": 384, "depth": 12, "num_heads": 6}
+MEDIUM = {"embed_dim": 512, "depth": 12, "num_heads": 8}
+BETWIXT = {"embed_dim": 640, "depth": 12, "num_heads": 10}
+BASE = {"embed_dim": 768, "depth": 12, "num_heads": 12}
+LARGE = {"embed_dim": 1024, "depth": 24, "num_heads": 16}
+HUGE = {"embed_dim": 1280, "depth": 32, "num_heads": 16}
+GIANT = {"embed_dim": 1408, "depth": 40, "num_heads": 16, "mlp_ratio": 6144 / 1408}
+GIGANTIC = {"embed_dim": 1664, "depth": 48, "num_heads": 16, "mlp_ratio": 8192 / 1664}
+
+
+def row(source: str, *groups: Fields, **fields: Any) -> Row:
+    """A model by its fields; groups of them come first."""
+    return Row("", source, _merged(groups, fields))
+
+
+def of(base: str, *groups: Fields, source: str = "", **fields: Any) -> Row:
+    """A variant of another model of the same table: what differs."""
+    return Row(base, source, _merged(groups, fields))
+
+
+def _merged(groups: tuple[Fields, ...], fields: Fields) -> Fields:
+    merged: dict[str, Any] = {}
+    for group in (*groups, fields):
+        merged.update(group)
+    return merged
+
+
+def expand(rows: Rows, name: str) -> tuple[str, dict[str, Any]]:
+    """The source and all the fields of a model."""
+    own = rows[name]
+    if not own.base:
+        return own.source, dict(own.fields)
+    source, fields = expand(rows, own.base)
+    return own.source or source, {**fields, **own.fields}
