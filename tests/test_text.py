@@ -1,0 +1,165 @@
+"""Text transformers and two-tower models against the real ones of transformers."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+import torch
+from timm_support import transformers as load
+from torch.utils.flop_counter import FlopCounterMode
+
+from vitcost.config import ViTConfig
+from vitcost.engine.cost import Cost, fold
+from vitcost.engine.lower import Mode, lower
+from vitcost.engine.model import Config, sizes_of, structure_of
+from vitcost.errors import ConfigError, UnknownName
+from vitcost.text import ClipConfig, TextConfig, configure_clip
+
+
+transformers = load()
+
+
+def cost(config: Config, batch: int = 1, *, training: bool = False) -> Cost:
+    tree = lower(structure_of(config, batch, training), Mode())
+    return fold(tree, sizes_of(config, batch)).cost
+
+
+def measured(model: Any, inputs: Mapping[str, Any]) -> tuple[int, int]:
+    """Parameters, each counted once, and FLOPs of a forward."""
+    with FlopCounterMode(display=False) as counter:
+        model.eval().requires_grad_(False)(**inputs)
+    return sum(p.numel() for p in model.parameters()), counter.get_total_flops()
+
+
+GPT2 = [
+    # width, depth, heads, vocabulary, positions, tokens, batch
+    (64, 2, 4, 101, 32, 32, 1),
+    (96, 3, 3, 1000, 77, 40, 2),
+    (48, 1, 1, 50257, 1024, 1024, 3),
+]
+
+
+@pytest.mark.parametrize("case", GPT2)
+def test_gpt2(case: tuple[int, ...]) -> None:
+    h, depth, heads, vocab, positions, tokens, batch = case
+    config = TextConfig(
+        embed_dim=h, depth=depth, num_heads=heads, vocab_size=vocab,
+        context_length=positions, seq_len=tokens, act_layer="gelu_tanh",
+    )  # fmt: skip
+    theirs = transformers.GPT2Config(
+        n_embd=h, n_layer=depth, n_head=heads, vocab_size=vocab, n_positions=positions,
+        attn_implementation="eager", use_cache=False,
+    )  # fmt: skip
+    # small, and real: its causal mask asks for values, which meta tensors do not have
+    model = transformers.GPT2LMHeadModel(theirs)
+    ids = torch.zeros(batch, tokens, dtype=torch.long)
+    ours = cost(config, batch)
+    assert measured(model, {"input_ids": ids}) == (ours.params, ours.flops)
+
+
+CLIP = [
+    # image, patch, width, depth, heads, mlp; text width, depth, heads, mlp; projection; batch
+    (32, 16, 64, 2, 4, 256, 48, 3, 3, 96, 40, 1),
+    (48, 8, 32, 1, 2, 64, 64, 2, 4, 256, 24, 3),
+]
+
+
+@pytest.mark.parametrize("case", CLIP)
+def test_clip(case: tuple[int, ...]) -> None:
+    H, p, h, L, a, m, t_h, t_L, t_a, t_m, width, batch = case
+    config = ClipConfig(
+        vision=ViTConfig(
+            img_size=H, patch_size=p, embed_dim=h, depth=L, num_heads=a, mlp_dim=m,
+            num_classes=0, pre_norm=True, act_layer="quick_gelu",
+        ),
+        text=TextConfig(
+            family="open_clip", embed_dim=t_h, depth=t_L, num_heads=t_a, mlp_dim=t_m,
+            vocab_size=500, context_length=20, head="projection", projection_dim=width,
+            act_layer="quick_gelu",
+        ),
+        projection_dim=width,
+    )  # fmt: skip
+    theirs = transformers.CLIPConfig(
+        vision_config={
+            "image_size": H, "patch_size": p, "hidden_size": h, "num_hidden_layers": L,
+            "num_attention_heads": a, "intermediate_size": m,
+        },
+        text_config={
+            "hidden_size": t_h, "num_hidden_layers": t_L, "num_attention_heads": t_a,
+            "intermediate_size": t_m, "vocab_size": 500, "max_position_embeddings": 20,
+        },
+        projection_dim=width, attn_implementation="eager",
+    )  # fmt: skip
+    with torch.device("meta"):
+        model = transformers.CLIPModel(theirs)
+        inputs = {
+            "input_ids": torch.zeros(batch, 20, dtype=torch.long),
+            "pixel_values": torch.zeros(batch, 3, H, H),
+        }
+        assert measured(model, inputs) == (cost(config, batch).params, cost(config, batch).flops)
+
+
+@pytest.mark.parametrize("case", CLIP)
+def test_siglip(case: tuple[int, ...]) -> None:
+    H, p, h, L, a, m, _, t_L, _, t_m, _, batch = case
+    config = ClipConfig(
+        vision=ViTConfig(
+            img_size=H, patch_size=p, embed_dim=h, depth=L, num_heads=a, mlp_dim=m,
+            num_classes=0, class_token=False, global_pool="map", act_layer="gelu_tanh",
+        ),
+        text=TextConfig(
+            family="open_clip", embed_dim=h, depth=t_L, num_heads=a, mlp_dim=t_m,
+            vocab_size=300, context_length=16, head="linear", projection_dim=h,
+            act_layer="gelu_tanh",
+        ),
+        logit_bias=True,
+    )  # fmt: skip
+    theirs = transformers.SiglipConfig(
+        vision_config={
+            "image_size": H, "patch_size": p, "hidden_size": h, "num_hidden_layers": L,
+            "num_attention_heads": a, "intermediate_size": m,
+        },
+        text_config={
+            "hidden_size": h, "num_hidden_layers": t_L, "num_attention_heads": a,
+            "intermediate_size": t_m, "vocab_size": 300, "max_position_embeddings": 16,
+            "projection_size": h,
+        },
+        attn_implementation="eager",
+    )  # fmt: skip
+    with torch.device("meta"):
+        model = transformers.SiglipModel(theirs)
+        inputs = {
+            "input_ids": torch.zeros(batch, 16, dtype=torch.long),
+            "pixel_values": torch.zeros(batch, 3, H, H),
+        }
+        assert measured(model, inputs) == (cost(config, batch).params, cost(config, batch).flops)
+
+
+def test_published_sizes() -> None:
+    # 124,439,808: the checkpoint's tensors, wte 50257·768 + wpe 1024·768 + 12·7,087,872 + 1,536
+    gpt2 = TextConfig()
+    assert cost(gpt2).params == 50257 * 768 + 1024 * 768 + 12 * 7_087_872 + 1_536 == 124_439_808
+    # l(24bsh² + 4bs²h) + 2bshV, Narayanan et al. 2021, §5.1
+    b, s, h, L, V = 2, 1024, 768, 12, 50257
+    forward = L * (24 * b * s * h**2 + 4 * b * s**2 * h) + 2 * b * s * h * V
+    assert cost(gpt2, b).flops == forward
+    # every product has two factors that need a gradient: the embedding is one of them
+    assert cost(gpt2, b, training=True).backward_flops == 2 * forward
+
+
+def test_what_does_not_go_together() -> None:
+    with pytest.raises(ConfigError, match="seq_len 2,000 is more than the context_length 1,024"):
+        TextConfig(seq_len=2000)
+    with pytest.raises(ConfigError, match="embed_dim 768 is not divisible by num_heads 7"):
+        TextConfig(num_heads=7)
+    with pytest.raises(ConfigError, match="head 'lm' does not go with projection_dim 5"):
+        TextConfig(projection_dim=5)
+    text = TextConfig(head="projection", projection_dim=512)
+    with pytest.raises(ConfigError, match="the towers do not meet: image features are 768 wide"):
+        ClipConfig(vision=ViTConfig(num_classes=0), text=text)
+    clip = ClipConfig(vision=ViTConfig(num_classes=0), text=text, projection_dim=512)
+    assert configure_clip(clip, img_size=32, seq_len=5).text.seq_len == 5
+    with pytest.raises(ConfigError, match="depth belongs to the image tower and to the text"):
+        configure_clip(clip, depth=3)
+    with pytest.raises(UnknownName, match="did you mean img_size"):
+        configure_clip(clip, img_siz=3)
