@@ -15,7 +15,6 @@ from vitcost.engine.model import Config, sizes_of, structure_of
 from vitcost.errors import ConfigError, UnknownName
 from vitcost.text import ClipConfig, TextConfig, configure_clip
 
-
 transformers = load()
 
 
