@@ -2,11 +2,11 @@
 
 from typing import NamedTuple
 
-from vitcost.config import ViTConfig
+from vitcost.engine.model import Config
 from vitcost.engine.ops import Size
 from vitcost.scenario import OPTIMIZERS, PRECISIONS, RECIPES, Scenario
 
-__all__ = ["Inference", "RuleOfThumb", "Training", "inference", "rule_of_thumb", "training"]
+__all__ = ["Inference", "RuleOfThumb", "Training", "inference", "loss_bytes", "rule_of_thumb", "training"]
 
 
 class RuleOfThumb(NamedTuple):
@@ -51,10 +51,13 @@ def rule_of_thumb(params: Size) -> RuleOfThumb:
     return RuleOfThumb(2 * params, 20 * params)
 
 
-def inference(params: Size, image: Size, activations_bytes: Size, scenario: Scenario) -> Inference:
-    """Weights and images in the parameters' precision, and the live activations."""
-    e = PRECISIONS[scenario.precision].param_bytes
-    return Inference(e * params, e * image, activations_bytes)
+def inference(
+    params: Size, input_bytes: Size, activations_bytes: Size, scenario: Scenario
+) -> Inference:
+    """Weights in the parameters' precision, the caller's batch, and the live activations."""
+    return Inference(
+        PRECISIONS[scenario.precision].param_bytes * params, input_bytes, activations_bytes
+    )
 
 
 def training(params: Size, tensors: Size, saved_bytes: Size, scenario: Scenario) -> Training:
@@ -76,18 +79,14 @@ def training(params: Size, tensors: Size, saved_bytes: Size, scenario: Scenario)
     )
 
 
-def loss_bytes(config: ViTConfig, scenario: Scenario) -> Size:
-    """What cross entropy on class indices keeps: log-probabilities and the total weight.
-
-    Under CUDA's autocast the half-precision logits stay too. A distilled model in training returns
-    two heads, and its loss has a cross entropy for each.
+def loss_bytes(config: Config, logits: Size, scenario: Scenario) -> Size:
+    """What a cross entropy on class indices keeps of its logits, for each that the loss has:
+    log-probabilities and the total weight. Under CUDA's autocast the half-precision logits stay
+    too.
     """
-    if not config.num_classes:
-        return 0
-    logits = scenario.batch * config.num_classes
     precision = PRECISIONS[scenario.precision].engine
     e = 2 if precision == "half" else 4
     one = e * (logits + 1)
     if precision == "amp" and scenario.platform == "cuda":
         one = one + 2 * logits
-    return (1 + config.dist_token) * one
+    return config.losses * one

@@ -8,9 +8,9 @@ from vitcost import memory
 from vitcost.engine.cost import Row, fold
 from vitcost.engine.live import forward_peak
 from vitcost.engine.lower import lower
-from vitcost.engine.ops import Size, Sizes, axes, numel
+from vitcost.engine.model import sizes_of, structure_of
+from vitcost.engine.ops import Size, Sizes, bytes_of, numel
 from vitcost.engine.parts import by_part
-from vitcost.engine.structure import sizes_of, structure_of
 from vitcost.engine.tree import Node
 from vitcost.scenario import Scenario
 from vitcost.summary import counted_params
@@ -207,8 +207,8 @@ def inference_by_precision(report: Report) -> tuple[InferenceRow, ...]:
 
 
 def _inference(params: Size, tree: Node, sizes: Sizes, scenario: Scenario) -> memory.Inference:
-    image = numel(axes("b c H W"), sizes)
-    return memory.inference(params, image, forward_peak(tree, sizes).peak_bytes, scenario)
+    batch = sum(bytes_of(tensor, sizes) for tensor in tree.inputs)
+    return memory.inference(params, batch, forward_peak(tree, sizes).peak_bytes, scenario)
 
 
 def _report(model: Resolved, scenario: Scenario) -> Report:
@@ -221,7 +221,8 @@ def _report(model: Resolved, scenario: Scenario) -> Report:
     infer, train = (fold(tree, sizes) for tree in trees)
     ran = train if scenario.mode == "train" else infer
     total = train.cost
-    saved_bytes = total.saved_bytes + memory.loss_bytes(config, scenario)
+    logits = numel(trees[1].output.axes, sizes)
+    saved_bytes = total.saved_bytes + memory.loss_bytes(config, logits, scenario)
     return Report(
         model=model,
         scenario=scenario,

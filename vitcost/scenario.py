@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from vitcost.config import ViTConfig
 from vitcost.engine.lower import Mode
+from vitcost.engine.model import Config
 from vitcost.errors import ConfigError, NotCovered, UnknownName
 
 __all__ = [
@@ -139,7 +139,7 @@ class Scenario:
             **flags,
         )
 
-    def kernel(self, config: ViTConfig, training: bool) -> str:
+    def kernel(self, config: Config, training: bool) -> str:
         """The attention kernel that runs, resolved as torch's scaled_dot_product_attention does."""
         if self.attention != "sdpa":
             return self.attention
@@ -151,5 +151,5 @@ class Scenario:
         # aten's flash kernel takes half precision alone: sdp_utils.cpp, check_tensor_dtype
         return "flash" if half else "efficient"
 
-    def engine_mode(self, config: ViTConfig, training: bool) -> Mode:
+    def engine_mode(self, config: Config, training: bool) -> Mode:
         return Mode(self.kernel(config, training), PRECISIONS[self.precision].engine, self.platform)

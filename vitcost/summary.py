@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from vitcost.config import FIELDS, ViTConfig
 from vitcost.engine.cost import Row, fold
 from vitcost.engine.lower import Mode, lower
+from vitcost.engine.model import Config
 from vitcost.engine.ops import Size
 from vitcost.engine.structure import sizes_of, structure_of
 from vitcost.errors import ConfigError, NotCovered
@@ -74,12 +75,14 @@ def summarize(model: Model, *, batch: int = -1, **overrides: Any) -> Summary:
     return Summary(text, _notes(config, root.cost.params, table))
 
 
-def covers(config: ViTConfig) -> bool:
+def covers(config: Config) -> bool:
     """Whether the plain module tree expresses a config."""
-    return not any(_differs(config, name) for name in FIELDS if name not in _PLAIN)
+    return isinstance(config, ViTConfig) and not any(
+        _differs(config, name) for name in FIELDS if name not in _PLAIN
+    )
 
 
-def counted_params(config: ViTConfig, root: Row) -> Size | None:
+def counted_params(config: Config, root: Row) -> Size | None:
     """The parameters that torchsummary counts, or None where its table is not covered."""
     if not covers(config):
         return None

@@ -62,6 +62,11 @@ class TextConfig:
             )
 
     @property
+    def losses(self) -> int:
+        """Cross entropies of its loss: a tower alone has none."""
+        return int(self.head == "lm")
+
+    @property
     def blocks(self) -> ViTConfig:
         """The same blocks in a model of one patch: what a block costs is written once."""
         return ViTConfig(
@@ -116,6 +121,11 @@ class ClipConfig:
             )
         if self.vision.num_classes:
             raise ConfigError("an image tower has num_classes 0, its head is the projection")
+
+    @property
+    def losses(self) -> int:
+        """Cross entropies of its loss: over the texts of an image, and the images of a text."""
+        return 2
 
     @property
     def attn_drop_rate(self) -> float:
