@@ -111,10 +111,15 @@ def weigh(
     drop: bool = False,
 ) -> Tensor:
     """The weighted sum of values; the product of q and k contracts d, that with v contracts s."""
-    q, k, v = _adjacent(c, m, q, k, v)
     weights = _weights(c, m, q, k, biases or [], drop)
+    (values,) = _adjacent(c, m, v)
     y = m.op(
-        "matmul", weights, v, axes=(*q.axes[:3], v.axes[3]), over=v.axes[2:3], group="attention"
+        "matmul",
+        weights,
+        values,
+        axes=(*q.axes[:3], v.axes[3]),
+        over=v.axes[2:3],
+        group="attention",
     )
     m.hold(q, k, v, weights)
     return y
@@ -122,7 +127,7 @@ def weigh(
 
 def _adjacent(c: Structure, m: Module, *operands: Tensor) -> tuple[Tensor, ...]:
     """The operands of a batched product: batch and heads lie apart in a view of a projection, so
-    that bmm copies it."""
+    that bmm reads a copy, which nobody else holds."""
     if c.merged_heads:
         return operands
     copies = {
@@ -135,6 +140,7 @@ def _adjacent(c: Structure, m: Module, *operands: Tensor) -> tuple[Tensor, ...]:
 def _weights(
     c: Structure, m: Module, q: Tensor, k: Tensor, biases: list[Tensor], drop: bool
 ) -> Tensor:
+    q, k = _adjacent(c, m, q, k)
     scores = m.op("matmul", q, k, axes=(*q.axes[:3], k.axes[2]), over=q.axes[3:], group="attention")
     scores = m.op("scale", scores, group="attention")
     for bias in biases:
@@ -169,14 +175,14 @@ def differ(c: Structure, m: Module, qkv: Tensor) -> Tensor:
     if c.qk_norm:
         q, k = norm(c.norm, m, "q_norm", q), norm(c.norm, m, "k_norm", k)
     factor = _lambda(m)
-    q, k, v = _adjacent(c, m, q, k, v)
     weights = _weights(c, m, q, k, [], drop=True)
     first, second = (
         m.view(weights, axes("b a s s"), group="attention", kind="split") for _ in range(2)
     )
     second = m.op("gate", second, factor, group="attention")
     weights = m.op("add", first, second, group="attention")
-    y = m.op("matmul", weights, v, axes=axes("b a s d"), over=axes("s"), group="attention")
+    (values,) = _adjacent(c, m, v)
+    y = m.op("matmul", weights, values, axes=axes("b a s d"), over=axes("s"), group="attention")
     m.hold(q, k, v, weights)
     y = m.op("scale", norm("RmsNorm", m, "sub_norm", y))
     return merge(c, m, y)

@@ -1,113 +1,282 @@
-"""Liveness: the largest sum of bytes alive at one time, by a walk over a lowered tree.
+"""Liveness: which bytes are alive at every moment of a forward pass or of a training step.
 
-A tensor is born at the op that writes it, and belongs to the forward that called the op. It dies
-after the last op or module of that forward that reads it: while a module runs, its caller's frame
-holds its arguments. Locals that a forward keeps die when it returns. What autograd keeps, and
-autocast's copies of weights, outlive the walk.
+A *trace* is what happens, in order: a storage is born, it dies, somebody looks at the sum. It is
+made once a structure; sizes come in when it is read, so that one trace serves integers, arrays and
+symbols. In a run of equal layers the live bytes are linear in the index of the layer: the trace
+has the first layer, one that stands for all between, and the last.
 
-Over a run of equal layers the live bytes are linear in the index, so the peak of a run lies in its
-first or in its last layer.
+Who keeps a storage alive is counted. A tensor is born at the op that writes it, and belongs to the
+forward that called the op; it dies after the last op or module of that forward that reads it,
+since a caller's frame holds its arguments while a module runs. What autograd keeps lives until its
+backward has run, and autocast's copies of weights until the context is left.
 """
 
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple, TypeAlias
 
-from vitcost.engine.ops import Op, Size, Sizes, Tensor, bytes_of, largest
-from vitcost.engine.tree import Node
+from vitcost.engine.ops import Op, Size, Sizes, Tensor, largest, numel
+from vitcost.engine.tree import Count, Node
+from vitcost.engine.unroll import unroll
 
-__all__ = ["Peak", "forward_peak"]
+__all__ = ["PARTS", "Forward", "Ledger", "Live", "Peak", "Place", "forward_peak", "look_at", "peak"]
+
+
+class Live(NamedTuple):
+    """Bytes alive at one moment, apart from what outlives the step."""
+
+    saved: Size = 0  # kept by autograd for the backward pass
+    gradients: Size = 0  # of parameters
+    temporary: Size = 0  # everything else
+
+    @property
+    def total(self) -> Size:
+        return self.saved + self.gradients + self.temporary
+
+
+PARTS = Live._fields
+
+
+class Place(NamedTuple):
+    """A look at the sum: where it is taken. ``{}`` in a path is the index of a layer."""
+
+    phase: str  # forward | backward
+    path: str
+    index: tuple[Count, ...] = ()
+    offset: int = 0
+
+    def name(self, sizes: Sizes) -> str:
+        index = sum(count.of(sizes) for count in self.index) + self.offset
+        return f"{self.phase} of {self.path.format(index)}"
+
+
+class Change(NamedTuple):
+    """A storage is born (+1) or dies (-1); so do its like in other layers, where told."""
+
+    part: int
+    sign: int
+    tensor: Tensor
+    times: Count | None
+
+
+class Loop(NamedTuple):
+    """Events that happen once a layer, for so many layers, the index going up or down."""
+
+    times: Count
+    step: int
+    body: "tuple[Event, ...]"
+
+
+Event: TypeAlias = "Change | Place | Loop"
 
 
 class Peak(NamedTuple):
-    """The most bytes alive at once, the module where, and how many are left at the end."""
+    """The most bytes alive at once, where, and what they are; ``look`` is the number of the look."""
 
     peak_bytes: Size
-    path: str
-    left_bytes: Size
+    place: str
+    live: Live
+    look: int
+    left: Live  # what is alive at the end
+
+
+class Ledger:
+    """Counts who holds each storage, and writes the trace."""
+
+    def __init__(self) -> None:
+        self.trace: list[Event] = []
+        self.holders: dict[Tensor, int] = {}
+        self._parts: dict[Tensor, int] = {}
+        self._loops: dict[Tensor, Count | None] = {}
+        self._loop: Count | None = None
+
+    def born(self, tensor: Tensor, part: str = "temporary") -> None:
+        """A new storage, held once."""
+        self.holders[tensor] = 1
+        self._parts[tensor] = PARTS.index(part)
+        self._loops[tensor] = self._loop
+        self._change(tensor, 1)
+
+    def hold(self, tensor: Tensor) -> None:
+        """Holds the storage of a tensor once more; parameters and inputs are not counted."""
+        if tensor.storage in self.holders:
+            self.holders[tensor.storage] += 1
+
+    def drop(self, tensor: Tensor) -> None:
+        """Holds the storage of a tensor once less."""
+        storage = tensor.storage
+        if storage not in self.holders:
+            return
+        self.holders[storage] -= 1
+        if not self.holders[storage]:
+            del self.holders[storage]
+            self._change(storage, -1)
+
+    def keep(self, tensor: Tensor) -> None:
+        """Autograd holds the storage of a tensor."""
+        self.hold(tensor)
+        self.move(tensor, "saved")
+
+    def move(self, tensor: Tensor, part: str) -> None:
+        """Accounts for the storage of a tensor as another part of memory."""
+        storage = tensor.storage
+        if storage in self.holders:
+            self._change(storage, -1)
+            self._parts[storage] = PARTS.index(part)
+            self._change(storage, 1)
+
+    def look(self, place: Place) -> None:
+        self.trace.append(place)
+
+    @contextmanager
+    def layers(self, count: Count, step: int) -> Iterator[None]:
+        """What is written meanwhile happens once a layer; a single layer is no loop."""
+        if count == Count(1):
+            yield
+            return
+        assert self._loop is None, "a run of layers inside a run of layers"
+        outside, self.trace, self._loop = self.trace, [], count
+        yield
+        body, self.trace, self._loop = tuple(self.trace), outside, None
+        self.trace.append(Loop(count, step, body))
+
+    def _change(self, storage: Tensor, sign: int) -> None:
+        born_in = self._loops[storage]
+        times = born_in if born_in != self._loop else None
+        self.trace.append(Change(self._parts[storage], sign, storage, times))
+
+
+class Forward:
+    """Walks an unrolled tree as Python runs it."""
+
+    def __init__(self, ledger: Ledger, training: bool) -> None:
+        self.ledger, self.training = ledger, training
+        # autocast's copies of weights, which its cache holds until the context is left
+        self.cached: list[Tensor] = []
+
+    def node(
+        self, node: Node, place: Place, returned: Sequence[Tensor] | None = None
+    ) -> list[Tensor]:
+        """Runs one forward; what it returns stays alive and belongs to the caller."""
+        last = _last_reads(node)
+        results = {t.storage for t in (returned if returned is not None else (node.output,))}
+        own: list[Tensor] = []
+        for i, item in enumerate(node.body):
+            if isinstance(item, Op):
+                own += self.op(item, place)
+                own = self._clean(own, last, i, results)
+                continue
+            layers = item.run.layers if item.run is not None else Count(1)
+            with self.ledger.layers(layers, 1):
+                own += self.node(item, inside(place, item))
+                own = self._clean(own, last, i, results)
+        return self._clean(own, {}, len(node.body), results)
+
+    def op(self, op: Op, place: Place) -> list[Tensor]:
+        """Runs one op and returns the storage that it wrote, if any."""
+        if op.write.base is not None:
+            return []
+        written = list(dict.fromkeys((op.write, *op.extra)))
+        for tensor in written:
+            self.ledger.born(tensor)
+        self.ledger.look(named(place, op))
+        for tensor in op.keeps:
+            self.ledger.keep(tensor)
+        if op.kind == "cast" and op.reads[0].role == "param" and self._caches(op):
+            self.ledger.hold(op.write)
+            self.cached.append(op.write)
+        for tensor in op.extra:
+            self.ledger.drop(tensor)
+        return [op.write]
+
+    def leave_autocast(self) -> None:
+        for tensor in self.cached:
+            self.ledger.drop(tensor)
+
+    def _caches(self, op: Op) -> bool:
+        """autocast caches the copies of leaves that need a gradient; a model in eval has them."""
+        return not self.training or all(op.needs)
+
+    def _clean(
+        self, own: list[Tensor], last: dict[Tensor, int], i: int, results: set[Tensor]
+    ) -> list[Tensor]:
+        """Drops what this forward holds and reads no more."""
+        left = []
+        for tensor in own:
+            if tensor in results or last.get(tensor, i) > i:
+                left.append(tensor)
+            else:
+                self.ledger.drop(tensor)
+        return left
 
 
 def forward_peak(tree: Node, sizes: Sizes) -> Peak:
-    """The peak of a forward pass over its own activations: no parameters, no inputs."""
-    walk = _Walk(sizes)
-    walk.node(tree, "")
-    return Peak(walk.peak, walk.path, walk.live)
+    """The peak of a forward pass in eval over its own activations: no parameters, no inputs."""
+    ledger = Ledger()
+    Forward(ledger, training=False).node(unroll(tree), Place("forward", ""))
+    return peak(tuple(ledger.trace), sizes)
 
 
-class _Walk:
-    def __init__(self, sizes: Sizes) -> None:
-        self.sizes = sizes
-        self.live: Size = 0
-        self.peak: Size = 0
-        self.path = ""
-        # storages that are alive for good: kept by autograd, or in autocast's cache
-        self.kept: set[Tensor] = set()
+def inside(place: Place, node: Node) -> Place:
+    """The place of a child module."""
+    if node.run is None:
+        return place._replace(path=_join(place.path, node.name))
+    return place._replace(path=_join(place.path, "{}"), index=node.run.before)
 
-    def node(self, node: Node, path: str) -> None:
-        """Runs one forward; what it returns stays alive and belongs to the caller."""
-        last = _last_reads(node)
-        returned = node.output.storage
-        own: set[Tensor] = set()
-        for i, item in enumerate(node.body):
-            if isinstance(item, Op):
-                born = self.op(item, path)
-            elif item.run is None:
-                self.node(item, f"{path}.{item.name}" if path else item.name)
-                born = {item.output.storage} - {t.storage for t in item.inputs}
-            else:
-                self.run(item, path, item.inputs[0].storage in own)
-                own.discard(item.inputs[0].storage)
-                born = {item.output.storage}
-            own |= {t for t in born if t.role not in ("param", "input")}
-            dead = {t for t in own if last.get(t, i) <= i and t is not returned}
-            own -= dead
-            self.free(dead)
-        self.free(own - {returned})
 
-    def op(self, op: Op, path: str) -> set[Tensor]:
-        """Runs one op and returns what it wrote."""
-        if op.write.base is not None:
-            return set()
-        written = {op.write, *op.extra}
-        for tensor in written:
-            self.live = self.live + bytes_of(tensor, self.sizes)
-        self.note(self.live, path)
-        self.kept.update(op.saves)
-        if op.write.role == "cast" and op.reads[0].role == "param":
-            self.kept.add(op.write)
-        self.free(set(op.extra))
-        return {op.write}
+def named(place: Place, op: Op) -> Place:
+    """What the model itself does has no path: it is told by the op."""
+    return place if place.path else place._replace(path=op.write.name)
 
-    def run(self, layer: Node, path: str, owned: bool) -> None:
-        """Runs the first layer of a run, then the last; the ones between are like them."""
-        assert layer.run is not None
-        count = layer.run.layers.of(self.sizes)
-        y = bytes_of(layer.output, self.sizes)
-        start, peak, where = self.live, self.peak, self.path
-        self.peak = 0
-        index = sum(n.of(self.sizes) for n in layer.run.before)
-        self.node(layer, f"{path}.{index}")
-        inside, inner = self.peak - start, self.path
-        grown = self.live - start - y
-        self.peak, self.path = peak, where
-        self.note(start + inside, inner)
-        if owned:
-            # the layer's input was the output of the layer before, which nobody else holds
-            start = start - y
-        if layer.run.layers != (1, 0):
-            at = start + y + (count - 1) * grown
-            last = inner.replace(f"{path}.{index}", f"{path}.{index + count - 1}", 1)
-            self.note(at + inside, last)
-        self.live = start + y + count * grown
 
-    def note(self, live: Size, path: str) -> None:
-        if isinstance(live, int):
-            if live > self.peak:
-                self.peak, self.path = live, path
+def peak(trace: Sequence[Event], sizes: Sizes) -> Peak:
+    """Reads a trace for its largest look; of arrays and symbols there is no single place."""
+    live: list[Size] = [0, 0, 0]
+    top, best, where, number = 0, Live(), "", 0
+    for i, (place, ahead, seen) in enumerate(_looks(trace, sizes, live, {})):
+        total = seen[0] + seen[1] + seen[2]
+        if not isinstance(total, int):
+            top = largest(top, total)
+        elif total > top:
+            top, best, number = total, Live(*seen), i
+            where = place._replace(offset=place.offset + ahead).name(sizes)
+    return Peak(top, where, best, number, Live(*live))
+
+
+def look_at(trace: Sequence[Event], sizes: Sizes, number: int) -> Live:
+    """What is alive at one look of a trace, in whatever the sizes are: the polynomial of a peak."""
+    for i, (_, _, seen) in enumerate(_looks(trace, sizes, [0, 0, 0], {})):
+        if i == number:
+            return Live(*seen)
+    raise IndexError(f"the trace has no look {number}")
+
+
+def _looks(
+    trace: Sequence[Event], sizes: Sizes, live: list[Size], known: "dict[object, Size]"
+) -> Iterator[tuple[Place, Size, tuple[Size, ...]]]:
+    """Every look, how many layers it lies ahead of its place, and what is alive."""
+    for event in trace:
+        if isinstance(event, Change):
+            tensor = event.tensor
+            shape = (tensor.itemsize, tensor.axes)
+            if shape not in known:
+                known[shape] = tensor.itemsize * numel(tensor.axes, sizes)
+            amount = event.sign * known[shape]
+            if event.times is not None:
+                amount = amount * event.times.of(sizes)
+            live[event.part] = live[event.part] + amount
+        elif isinstance(event, Place):
+            yield event, 0, tuple(live)
         else:
-            self.peak = largest(self.peak, live)
-
-    def free(self, tensors: set[Tensor]) -> None:
-        for tensor in tensors - self.kept:
-            self.live = self.live - bytes_of(tensor, self.sizes)
+            before = tuple(live)
+            first = list(_looks(event.body, sizes, live, known))
+            more = event.times.of(sizes) - 1
+            further = [more * (now - then) for now, then in zip(live, before, strict=True)]
+            yield from first
+            for place, _, seen in first:
+                shifted = (was + plus for was, plus in zip(seen, further, strict=True))
+                yield place, event.step * more, tuple(shifted)
+            live[:] = [now + plus for now, plus in zip(live, further, strict=True)]
 
 
 def _last_reads(node: Node) -> dict[Tensor, int]:
@@ -118,3 +287,7 @@ def _last_reads(node: Node) -> dict[Tensor, int]:
             last[tensor.storage] = i
     last.update((tensor.storage, len(node.body)) for tensor in node.held)
     return last
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name

@@ -1,0 +1,92 @@
+"""Runs of equal layers written out for a walk: the first, one for all between, and the last."""
+
+from collections.abc import Iterator
+
+from vitcost.engine.ops import Op, Tensor
+from vitcost.engine.tree import Count, Node, Run
+
+__all__ = ["unroll"]
+
+
+def unroll(node: Node) -> Node:
+    """The same tree, every run of layers as three items, each with tensors of its own."""
+    body: list[Op | Node] = []
+    for item in node.body:
+        if isinstance(item, Op):
+            body.append(item)
+        elif item.run is None:
+            body.append(unroll(item))
+        else:
+            body += _layers(item)
+    return node._replace(body=tuple(body))
+
+
+def _layers(layer: Node) -> Iterator[Node]:
+    assert layer.run is not None
+    x, y = layer.inputs[0], layer.output
+    parts = _parts(layer.run)
+    for i, run in enumerate(parts):
+        last = i == len(parts) - 1
+        copy = _Copy({layer.inputs[0]: x})
+        # those behind the run read what its last layer writes
+        if last:
+            copy.known[y] = y
+        made = copy.node(layer)
+        x = made.output
+        yield made._replace(run=run)
+
+
+def _parts(run: Run) -> list[Run]:
+    """The first layer, those between, and the last."""
+    one, (axis, less) = Count(1), run.layers
+    left = axis - less if isinstance(axis, int) else None
+    first = Run(one, run.before)
+    if left == 1:
+        return [first]
+    between = Count(axis, less + 2) if left is None else Count(left - 2)
+    middle = Run(between, (*run.before, one))
+    last = Run(one, (*run.before, one, between))
+    return [first, last] if left == 2 else [first, middle, last]
+
+
+class _Copy:
+    """Copies a node, with new tensors for all that it writes."""
+
+    def __init__(self, known: dict[Tensor, Tensor]) -> None:
+        self.known = known
+
+    def node(self, node: Node) -> Node:
+        body = tuple(
+            self.op(item) if isinstance(item, Op) else self.node(item) for item in node.body
+        )
+        return node._replace(
+            body=body,
+            inputs=self.all(node.inputs),
+            output=self.read(node.output),
+            held=self.all(node.held),
+        )
+
+    def op(self, op: Op) -> Op:
+        reads = self.all(op.reads)
+        return op._replace(
+            reads=reads,
+            write=self.write(op.write),
+            extra=tuple(self.write(t) for t in op.extra),
+            weight=None if op.weight is None else self.read(op.weight),
+            bias=None if op.bias is None else self.read(op.bias),
+            saves=self.all(op.saves),
+            keeps=self.all(op.keeps),
+        )
+
+    def write(self, tensor: Tensor) -> Tensor:
+        if tensor not in self.known:
+            base = None if tensor.base is None else self.read(tensor.base)
+            copy = Tensor(tensor.name, tensor.axes, tensor.role, base, tensor.itemsize)
+            self.known[tensor] = copy
+        return self.known[tensor]
+
+    def read(self, tensor: Tensor) -> Tensor:
+        return self.known.get(tensor, tensor)
+
+    def all(self, tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return tuple(self.read(t) for t in tensors)
