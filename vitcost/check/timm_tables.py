@@ -1,0 +1,198 @@
+"""The tables of timm's architectures against an installed timm: what differs, and what is new.
+
+``python -m vitcost.check.timm_tables`` prints it, with a row to paste for every new name; exit code
+1 says that there is something. No model is built: timm's entry points are stopped where they would,
+and the arguments that they would build it with are compared, as configs.
+"""
+
+import sys
+from collections.abc import Iterator, Mapping
+from functools import partial
+from importlib import import_module
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+from vitcost.check.installed import timm
+from vitcost.config import ViTConfig, configure
+from vitcost.errors import VitcostError
+from vitcost.zoo import timm as zoo
+from vitcost.zoo.timm.args import CLASSES, fields_of
+
+__all__ = ["Difference", "Entry", "differences", "entries", "main"]
+
+# where timm registers models of the classes that the tables cover
+_MODULES = ("vision_transformer", "deit", "eva", "beit")
+# what is called by name in the tables, and by class in timm
+_LAYERS = {
+    "LayerNorm": "layernorm",
+    "RmsNorm": "rmsnorm",
+    "GELU": "gelu",
+    "GELUTanh": "gelu_tanh",
+    "QuickGELU": "quick_gelu",
+    "SiLU": "silu",
+    "ReLU": "relu",
+}
+# put on top of a row and of timm's arguments alike: does the row follow as timm does?
+_OVERRIDES: tuple[Mapping[str, Any], ...] = (
+    {},
+    {"embed_dim": 1920, "num_heads": 24},
+    {"global_pool": "avg"},
+    {"global_pool": "token", "class_token": True},
+    {"global_pool": "", "num_classes": 0},
+)
+
+
+class Entry(NamedTuple):
+    """A timm architecture: its class, the arguments it is built with, the classes of each tag."""
+
+    model_class: str
+    kwargs: Mapping[str, Any]
+    tags: Mapping[str, int]
+
+
+class Difference(NamedTuple):
+    """A name about which the tables and timm do not agree."""
+
+    name: str
+    what: str
+
+
+class _Stop(Exception):
+    """Carries the arguments out of an entry point."""
+
+
+def entries() -> dict[str, Entry]:
+    """Every architecture of the covered classes in the installed timm."""
+    timm()
+    registry = import_module("timm.models._registry")
+    found = {}
+    for module_name in _MODULES:
+        module = import_module(f"timm.models.{module_name}")
+        for name in sorted(
+            registry._module_to_models[module_name] - {*registry._deprecated_models}
+        ):
+            stopped = _built_with(module, registry._model_entrypoints[name])
+            if stopped is not None:
+                found[name] = _entry(registry, name, *stopped)
+    return found
+
+
+def _built_with(module: Any, entrypoint: Any) -> tuple[str, dict[str, Any]] | None:
+    """The class and the arguments that an entry point hands to timm's builder."""
+
+    def stop(model_class: type, *_: Any, **kwargs: Any) -> None:
+        raise _Stop(model_class.__name__, kwargs)
+
+    with patch.object(module, "build_model_with_cfg", stop):
+        try:
+            entrypoint()
+        except _Stop as stopped:
+            model_class, kwargs = stopped.args
+            return (model_class, kwargs) if model_class in CLASSES else None
+    return None
+
+
+def _entry(registry: Any, name: str, model_class: str, kwargs: dict[str, Any]) -> Entry:
+    cfgs = {
+        full.partition(".")[2]: registry._model_pretrained_cfgs[full]
+        for full in registry._model_with_tags[name]
+    }
+    default = next(iter(cfgs.values()))
+    for tag, cfg in cfgs.items():
+        same = (cfg.input_size, cfg.fixed_input_size)
+        if same != (default.input_size, default.fixed_input_size):
+            raise NotImplementedError(f"{name}.{tag} differs in more than its classes: {same}")
+    # timm fills these from the weights' description, and no other
+    filled: dict[str, Any] = {"in_chans": default.input_size[0]}
+    if default.fixed_input_size:
+        filled["img_size"] = default.input_size[1:]
+    own = {
+        key: _name(value)
+        for key, value in kwargs.items()
+        if key not in ("pretrained_filter_fn", "pretrained_strict", "feature_cfg")
+    }
+    classes = {tag: cfg.num_classes for tag, cfg in cfgs.items() if tag}
+    return Entry(model_class, {**filled, **own}, classes)
+
+
+def _name(value: Any) -> Any:
+    """A layer by its name, as the tables have it."""
+    if isinstance(value, partial):
+        name = _name(value.func)
+        return "SwiGLUPacked" if value.keywords.get("gate_last") is False else name
+    if isinstance(value, type):
+        return _LAYERS.get(value.__name__, value.__name__)
+    return value
+
+
+def differences() -> Iterator[Difference]:
+    """What the tables say otherwise than the installed timm, and what they lack."""
+    found = entries()
+    for name in sorted({*found, *zoo.names()}):
+        if name not in found:
+            yield Difference(name, "not in the installed timm")
+        elif zoo.lookup(name) is None:
+            yield Difference(name, f"new: {_row(found[name])}")
+        else:
+            yield from _compared(name, found[name])
+
+
+def _compared(name: str, entry: Entry) -> Iterator[Difference]:
+    looked_up = zoo.lookup(name)
+    assert looked_up is not None
+    for override in _OVERRIDES:
+        ours = _config(lambda override=override: configure(looked_up[1], **override))
+        theirs = _config(
+            lambda override=override: ViTConfig(
+                **fields_of(entry.model_class, {**entry.kwargs, **override})
+            )
+        )
+        if ours != theirs:
+            yield Difference(name, f"with {dict(override)}: {_apart(ours, theirs)}")
+    known = {tag: zoo.lookup(f"{name}.{tag}") for tag in zoo.tags(name)}
+    ours_by_tag = {tag: found[1]["num_classes"] for tag, found in known.items() if found}
+    if ours_by_tag != dict(entry.tags):
+        yield Difference(name, f"tags: {ours_by_tag}, timm has {dict(entry.tags)}")
+
+
+def _config(make: Any) -> ViTConfig | str:
+    """A config, or that there is none: then both must refuse."""
+    try:
+        config: ViTConfig = make()
+    except VitcostError:
+        return "refused"
+    return config
+
+
+def _apart(ours: ViTConfig | str, theirs: ViTConfig | str) -> str:
+    if isinstance(ours, str) or isinstance(theirs, str):
+        return f"{ours}, timm: {theirs}"
+    a, b = ours.to_dict(), theirs.to_dict()
+    return ", ".join(f"{k}: {a[k]!r}, timm {b[k]!r}" for k in a if a[k] != b[k])
+
+
+def _row(entry: Entry) -> str:
+    """A row to paste, or why there is none."""
+    try:
+        fields = fields_of(entry.model_class, entry.kwargs)
+        ViTConfig(**fields)
+    except VitcostError as error:
+        return str(error)
+    spelled = ", ".join(f"{key}={value!r}" for key, value in fields.items())
+    return f"row(source, {spelled}), tags {dict(entry.tags)}"
+
+
+def main() -> int:
+    """Prints what differs; 1 if anything does."""
+    found = list(differences())
+    for name, what in found:
+        sys.stdout.write(f"{name}: {what}\n")
+    sys.stdout.write(
+        f"timm {timm().__version__}, tables of {zoo.VERSION}: "
+        f"{len(zoo.names())} names, {len(found)} differences\n"
+    )
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
