@@ -13,6 +13,7 @@ _PARTS = {
     "dist_token": "tokens",
     "reg_token": "tokens",
     "head_dist": "head",
+    "rel_pos_bias": "shared_rel_pos",
 }
 
 
