@@ -60,6 +60,9 @@ class ViTConfig:
     reg_tokens: Annotated[int, Field("register tokens", 0, 10**6)] = 0
     pos_embed: Annotated[str, choice("absolute position embedding", "learn", "none")] = "learn"
     no_embed_class: Annotated[bool, Field("position embedding of the patches alone")] = False
+    no_embed_reg: Annotated[bool, Field("position embedding of all but the registers")] = False
+    mask_token: Annotated[bool, Field("mask token, which whole images do not use")] = False
+    mask_ratio: Annotated[float, rate("share of the patches that the blocks do not see")] = 0.0
     rope_type: Annotated[
         str, choice("rotary position embedding", "none", "cat", "dinov3", "mixed", "mrope")
     ] = "none"
@@ -116,7 +119,10 @@ class ViTConfig:
     # pool and head
     final_norm: Annotated[bool | None, Field("norm after the blocks")] = None
     global_pool: Annotated[
-        str, choice("what the head reads", "token", "avg", "avgmax", "max", "map", "prr", "")
+        str,
+        choice(
+            "what the head reads", "token", "avg", "avgmax", "max", "token_avg", "map", "prr", ""
+        ),
     ] = "token"
     pool_include_prefix: Annotated[bool, Field("pools the prefix tokens too")] = False
     attn_pool_num_heads: Annotated[
@@ -129,11 +135,15 @@ class ViTConfig:
         int | None, size("linear + tanh of this width before the head")
     ] = None
     num_classes: Annotated[int, Field("classes of the head; 0: no head")] = 1000
+    head_bias: Annotated[bool, Field("bias of the head")] = True
 
     # dropout
     drop_rate: Annotated[float, rate("dropout before the head")] = 0.0
     pos_drop_rate: Annotated[float, rate("dropout after the position embedding")] = 0.0
     proj_drop_rate: Annotated[float, rate("dropout after projection and in the MLP")] = 0.0
+    act_drop_rate: Annotated[
+        float | None, rate("dropout behind the MLP's activation; none: proj_drop_rate")
+    ] = None
     attn_drop_rate: Annotated[float, rate("dropout of the attention weights")] = 0.0
     drop_path_rate: Annotated[float, rate("stochastic depth of the last block")] = 0.0
 
@@ -194,7 +204,18 @@ class ViTConfig:
     @property
     def tokens(self) -> int:
         """Length of the sequence that the blocks see."""
-        return self.grid[0] * self.grid[1] + self.prefix_tokens
+        return self.kept_patches + self.prefix_tokens
+
+    @property
+    def kept_patches(self) -> int:
+        """Patches that the blocks see."""
+        patches = self.grid[0] * self.grid[1]
+        return int(patches * (1 - self.mask_ratio)) if self.mask_ratio else patches
+
+    @property
+    def losses(self) -> int:
+        """Cross entropies of its loss: one for each head."""
+        return (1 + self.dist_token) * (self.num_classes > 0)
 
     @property
     def pre_logits(self) -> int:
@@ -242,8 +263,8 @@ _RULES: tuple[tuple[Callable[[ViTConfig], bool], str], ...] = (
         "global_pool {c.global_pool!r} does not exist in {c.model_class}",
     ),
     (
-        lambda c: c.global_pool == "token" and not c.class_token,
-        "global_pool 'token' reads the class token, which class_token=False leaves out",
+        lambda c: c.global_pool in ("token", "token_avg") and not c.class_token,
+        "global_pool {c.global_pool!r} reads the class token, which class_token=False leaves out",
     ),
     (
         lambda c: c.global_pool == "map" and c.embed_dim % (c.attn_pool_num_heads or 1) != 0,
@@ -260,6 +281,17 @@ _RULES: tuple[tuple[Callable[[ViTConfig], bool], str], ...] = (
         ),
         "dist_token needs global_pool 'token' and a learned position embedding of all tokens, "
         "and has no reg_tokens and no fc_norm",
+    ),
+    (
+        lambda c: (
+            c.mask_ratio > 0
+            and (c.rope_type != "none" or c.use_rel_pos_bias or c.use_shared_rel_pos_bias)
+        ),
+        "mask_ratio is for a learned position embedding alone",
+    ),
+    (
+        lambda c: c.mask_ratio > 0 and c.kept_patches < 1,
+        "mask_ratio {c.mask_ratio} leaves no patch",
     ),
     (
         lambda c: c.dynamic_img_pad and not c.dynamic_img_size,

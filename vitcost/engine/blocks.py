@@ -86,7 +86,7 @@ def _parallel(
             q, k = norm(c.norm, m, "q_norm", q), norm(c.norm, m, "k_norm", k)
         attended = merge(c, m, weigh(c, m, q, k, v, drop=True))
     hidden = activation(m, "mlp_act", c.act, hidden)
-    hidden = m.leaf("mlp_drop", "Dropout", "dropout" if c.proj_drop else "", hidden)
+    hidden = m.leaf("mlp_drop", "Dropout", "dropout" if c.act_drop else "", hidden)
     if differential:
         both = m.op("cat", attended, hidden, axes=axes("b s h_m"))
         y = linear(m, "out_proj", both, "h", c.proj_bias)

@@ -39,7 +39,7 @@ def _embed(m: Module, c: Structure, x: Tensor) -> Tensor:
     """Prefix tokens and position embedding, which may be that of the patches alone."""
     if c.mask_token:
         m.parameter("mask_token", 1, 1, "h")
-    tokens = []
+    tokens: list[Tensor] = []
     if c.masked:
         x, tokens = _mask(m, c, x)
     elif c.pos_embed == "n":

@@ -10,7 +10,7 @@ from vitcost.engine.ops import Axis, Tensor, axes, param
 from vitcost.engine.structure import Structure
 from vitcost.engine.tree import Module, Node, linear
 
-__all__ = ["activation", "layer_scale", "mlp", "norm", "patch_embed", "plain_mlp"]
+__all__ = ["activation", "dropout", "layer_scale", "mlp", "norm", "patch_embed", "plain_mlp"]
 
 # the module of each activation, and the op that it is; timm writes QuickGELU out
 _ACTIVATIONS = {
@@ -71,24 +71,35 @@ def activation(parent: Module, name: str, act: str, x: Tensor) -> Tensor:
 def mlp(c: Structure, x: Tensor) -> Node:
     """The MLP of a block: h to m and back, with or without a gate."""
     if c.mlp == "Mlp":
-        drop = "dropout" if c.proj_drop else ""
+        drops = c.act_drop, c.proj_drop
         inner = c.norm if c.mlp_norm else ""
-        return plain_mlp(x, "m", c.act, bias=c.proj_bias, drop=drop, inner_norm=inner)
+        return plain_mlp(x, "m", c.act, bias=c.proj_bias, drops=drops, inner_norm=inner)
     return _GATED[c.mlp](c, Module("mlp", "GluMlp" if c.mlp in _PACKED else c.mlp, x), x)
 
 
 def plain_mlp(
-    x: Tensor, hidden: Axis, act: str, *, bias: bool = True, drop: str = "", inner_norm: str = ""
+    x: Tensor,
+    hidden: Axis,
+    act: str,
+    *,
+    bias: bool = True,
+    drops: tuple[bool, bool] = (False, False),
+    inner_norm: str = "",
 ) -> Node:
     """Two linear layers around an activation."""
     m = Module("mlp", "Mlp", x)
     y = linear(m, "fc1", x, hidden, bias)
     y = activation(m, "act", act, y)
-    y = m.leaf("drop1", "Dropout", drop, y)
+    y = dropout(m, "drop1", drops[0], y)
     if inner_norm:
         y = norm(inner_norm, m, "norm", y)
     y = linear(m, "fc2", y, "h", bias)
-    return m.end(m.leaf("drop2", "Dropout", drop, y))
+    return m.end(dropout(m, "drop2", drops[1], y))
+
+
+def dropout(parent: Module, name: str, active: bool, x: Tensor) -> Tensor:
+    """``nn.Dropout``, which does nothing in eval or at rate 0."""
+    return parent.leaf(name, "Dropout", "dropout" if active else "", x)
 
 
 _PACKED = ("GluMlp", "SwiGLUPacked")
@@ -130,9 +141,8 @@ _GATED = {
 
 
 def _close_gate(c: Structure, m: Module, gate: Tensor, y: Tensor, last: str) -> Node:
-    drop = "dropout" if c.proj_drop else ""
-    y = m.leaf("drop1", "Dropout", drop, m.op("gate", gate, y))
+    y = dropout(m, "drop1", c.act_drop, m.op("gate", gate, y))
     if c.mlp_norm and c.mlp != "GeGluMlp":
         y = norm(c.norm, m, "norm", y)
     y = linear(m, last, y, "h", c.proj_bias)
-    return m.end(m.leaf("drop2", "Dropout", drop, y))
+    return m.end(dropout(m, "drop2", c.proj_drop, y))

@@ -12,6 +12,7 @@ _PARTS = {
     "cls_token": "tokens",
     "dist_token": "tokens",
     "reg_token": "tokens",
+    "mask_token": "tokens",
     "head_dist": "head",
     "rel_pos_bias": "shared_rel_pos",
 }

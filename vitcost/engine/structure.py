@@ -45,7 +45,9 @@ class Structure(NamedTuple):
     class_token: bool
     dist_token: bool
     reg_tokens: bool
-    pos_embed: str  # "" | s: of all tokens | n: of the patches
+    mask_token: bool
+    masked: bool
+    pos_embed: str  # "" | s: of all tokens | u: of all but the registers | n: of the patches
     resampled: bool
     rope: str
     rel_pos_bias: bool
@@ -73,10 +75,12 @@ class Structure(NamedTuple):
     pool_prefix: bool
     pre_logits: bool
     classes: bool
+    head_bias: bool
     # what acts in training alone
     head_drop: bool
     pos_drop: bool
     proj_drop: bool
+    act_drop: bool
     attn_drop: bool
     drop_path: bool
 
@@ -102,7 +106,9 @@ def structure_of(c: ViTConfig, batch: int = 1, training: bool = False) -> Struct
         class_token=c.class_token,
         dist_token=c.dist_token,
         reg_tokens=c.reg_tokens > 0,
-        pos_embed=("n" if c.no_embed_class else "s") if learned else "",
+        mask_token=c.mask_token,
+        masked=c.mask_ratio > 0,
+        pos_embed=_positions(c) if learned else "",
         resampled=learned and c.dynamic_img_pad and _remainder(c),
         rope=c.rope_type,
         rel_pos_bias=c.use_rel_pos_bias,
@@ -135,12 +141,15 @@ def structure_of(c: ViTConfig, batch: int = 1, training: bool = False) -> Struct
         or (c.model_class == "Eva" and c.global_pool == "map"),
         pre_logits=c.pre_logits > 0,
         classes=c.num_classes > 0,
+        head_bias=c.head_bias,
         head_drop=training and c.drop_rate > 0,
         # VisionTransformer leaves its embedding early where there is no position to add
         pos_drop=training
         and c.pos_drop_rate > 0
         and (learned or c.model_class != "VisionTransformer"),
         proj_drop=training and c.proj_drop_rate > 0,
+        act_drop=training
+        and (c.proj_drop_rate if c.act_drop_rate is None else c.act_drop_rate) > 0,
         attn_drop=training and c.attn_drop_rate > 0,
         drop_path=c.drop_path_rate > 0,
     )
@@ -155,6 +164,7 @@ def sizes_of(c: ViTConfig, batch: int = 1) -> Sizes:
     e_h, e_w = H // p_h, W // p_w
     g_h, g_w = (-(-H // p_h), -(-W // p_w)) if c.dynamic_img_pad else (e_h, e_w)
     n = g_h * g_w
+    kept = c.kept_patches
     prefix = c.class_token + c.dist_token + c.reg_tokens
     pool_a = c.attn_pool_num_heads or a
     sizes = Sizes(
@@ -169,10 +179,13 @@ def sizes_of(c: ViTConfig, batch: int = 1) -> Sizes:
         pad_h=g_h * p_h,
         pad_w=g_w * p_w,
         n=n,
-        s=n + prefix,
-        s32=-(-(n + prefix) // 32) * 32,
+        kept=kept,
+        s=kept + prefix,
+        s32=-(-(kept + prefix) // 32) * 32,
         t=c.reg_tokens,
+        u=n + prefix - c.reg_tokens,
         e_s=e_h * e_w + prefix,
+        e_u=e_h * e_w + prefix - c.reg_tokens,
         e_n=e_h * e_w,
         h=h,
         a=a,
@@ -211,6 +224,13 @@ def _spans(c: ViTConfig) -> list[tuple[int, int, bool]]:
 
 def _kv_name(c: ViTConfig, heads: int) -> str:
     return "" if heads == c.num_heads else str(sorted(set(c.kv_heads)).index(heads))
+
+
+def _positions(c: ViTConfig) -> str:
+    """The axis of a learned position embedding."""
+    if c.no_embed_class:
+        return "n"
+    return "u" if c.no_embed_reg and c.reg_tokens else "s"
 
 
 def _remainder(c: ViTConfig) -> bool:

@@ -39,6 +39,8 @@ LETTERS = {
     "a": "attention heads",
     "n": "patches",
     "t": "register tokens",
+    "u": "tokens without registers",
+    "kept": "patches that the blocks see",
     "s": "tokens",
     "c": "image channels",
     "p": "side of a patch",
@@ -53,7 +55,7 @@ LETTERS = {
 
 # what axes are in many models: where the sizes agree, the right is spelled for the left
 _EQUAL = (
-    ("e_s", "s"), ("e_n", "n"),
+    ("e_s", "s"), ("e_u", "u"), ("e_n", "n"),
     ("two_a", "2*a"), ("two_d", "2*d"), ("two_h", "2*h"), ("two_m", "2*m"),
     ("h_m", "h + m"), ("q_m", "3*h + m"), ("q", "3*h"), ("q", "3*a*d"),
     ("a*d", "h"), ("pool_a*pool_d", "h"), ("g_h*g_w", "n"), ("p_h*p_w", "p**2"),
