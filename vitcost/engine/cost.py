@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from vitcost.engine import ops
 from vitcost.engine.ops import Op, Size, Sizes
+from vitcost.engine.regions import REGION
 from vitcost.engine.tree import Node
 
 __all__ = ["Cost", "Row", "fold"]
@@ -20,6 +21,7 @@ class Cost(NamedTuple):
     saved_bytes: Size = 0
     executed_backward_flops: Size = 0
     tensors: Size = 0  # how many tensors its parameters are
+    trainable: Size = 0  # parameters that train
 
     def plus(self, other: "Cost", times: Size = 1) -> "Cost":
         return Cost(
@@ -31,6 +33,7 @@ class Cost(NamedTuple):
             self.saved_bytes + times * other.saved_bytes,
             self.executed_backward_flops + times * other.executed_backward_flops,
             self.tensors + times * other.tensors,
+            self.trainable + times * other.trainable,
         )
 
 
@@ -48,39 +51,63 @@ class Row(NamedTuple):
 
 def fold(node: Node, sizes: Sizes, path: str = "", last: str = "") -> Row:
     """The cost of a node: that of its ops, and of its children times how often they repeat."""
+    cost, rows = _body(node, sizes, path, last, 0, 0)
+    shape = tuple(sizes[axis] for axis in node.output.axes)
+    return Row(path, last, node.type, 1, shape, cost, tuple(rows))
+
+
+def _body(
+    node: Node, sizes: Sizes, path: str, last: str, first: Size, final: Size
+) -> tuple[Cost, list[Row]]:
+    """The cost and the rows of a body. So many layers stand before it: in the first and in the
+    last of a run of regions."""
     cost = Cost()
     rows: list[Row] = []
     for item in node.body:
         if isinstance(item, Op):
             cost = cost.plus(_cost(item, sizes))
             continue
-        repeat: Size = 1
+        times = item.run.layers.of(sizes) if item.run is not None else 1
+        if item.type == REGION:
+            # no module: its rows are rows of the module around it
+            each = _layers(item, sizes)
+            inner, below = _body(item, sizes, path, last, first, final + (times - 1) * each)
+            rows += [row._replace(repeat=times * row.repeat) for row in below]
+            cost = cost.plus(inner, times)
+            first, final = first + times * each, final + times * each
+            continue
         if item.run is None:
-            first = final = item.name
+            row = fold(item, sizes, _join(path, item.name), _join(last, item.name))
         else:
-            index = sum(before.of(sizes) for before in item.run.before)
-            repeat = item.run.layers.of(sizes)
-            first, final = f"{index}", f"{index + repeat - 1}"
-        row = fold(item, sizes, _join(path, first), _join(last, final))
-        rows.append(row._replace(repeat=repeat))
-        cost = cost.plus(row.cost, repeat)
-    shape = tuple(sizes[axis] for axis in node.output.axes)
-    return Row(path, last, node.type, 1, shape, cost, tuple(rows))
+            ends = f"{first}", f"{final + times - 1}"
+            row = fold(item, sizes, _join(path, ends[0]), _join(last, ends[1]))
+            first, final = first + times, final + times
+        rows.append(row._replace(repeat=times))
+        cost = cost.plus(row.cost, times)
+    return cost, rows
+
+
+def _layers(region: Node, sizes: Sizes) -> Size:
+    runs = (item.run for item in region.body if isinstance(item, Node))
+    return sum(run.layers.of(sizes) for run in runs if run is not None)
 
 
 def _cost(op: Op, sizes: Sizes) -> Cost:
     saved: Size = 0
-    for tensor in op.saves:
+    # what is kept in a checkpointed region is not, until it runs again in the backward pass
+    for tensor in () if op.again else op.saves:
         saved = saved + ops.bytes_of(tensor, sizes)
+    own, flops = ops.params(op, sizes), ops.flops(op, sizes)
     return Cost(
-        ops.params(op, sizes),
-        ops.flops(op, sizes),
+        own,
+        flops,
         ops.backward_flops(op, sizes),
         ops.pointwise(op, sizes),
         ops.moved(op, sizes),
         saved,
-        ops.executed_backward_flops(op, sizes),
+        ops.executed_backward_flops(op, sizes) + flops * (op.again == "runs"),
         (op.weight is not None) + (op.bias is not None),
+        own * op.trains,
     )
 
 

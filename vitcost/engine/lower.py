@@ -1,18 +1,23 @@
 """Passes that turn the declared tree into what really runs under a scenario.
 
-The attention kernel is chosen first: it replaces whole groups of ops. The others look at one op at
-a time, in the order they run, with what is known of every tensor so far: where gradients flow,
-which precision it is in, what autograd has already kept. A run of equal layers is visited once;
-where a tensor leaves a layer in another state than it entered (the first block may read a frozen
-embedding, or a stream of another precision), that layer is split off and the rest visited again.
+Some passes rearrange the tree: frozen parts, adapters, the attention kernel, which replaces whole
+groups of ops, checkpointed regions. The others look at one op at a time, in the order they run,
+with what is known of every tensor so far: where gradients flow, which precision it is in, what
+autograd has already kept. A run of equal layers is visited once; where a tensor leaves a layer in
+another state than it entered (the first block may read a frozen embedding, or a stream of another
+precision), that layer is split off and the rest visited again.
 """
 
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
+from vitcost.engine.kernels import STATISTICS, decompose, fuse
 from vitcost.engine.model import AnyStructure, build
 from vitcost.engine.ops import KINDS, Axis, Op, Tensor
+from vitcost.engine.regions import REGION, cores, groups, rerun
+from vitcost.engine.runs import counted
+from vitcost.engine.trainable import adapt, freeze
 from vitcost.engine.tree import Node
 
 __all__ = ["Mode", "lower"]
@@ -21,60 +26,40 @@ __all__ = ["Mode", "lower"]
 class Mode(NamedTuple):
     """The part of a scenario that decides what runs."""
 
-    kernel: str = "eager"  # eager | flash | efficient | cudnn
+    kernel: str = "eager"  # eager | math | flash | efficient | cudnn
     precision: str = "fp32"  # fp32 | amp | half
     platform: str = "cuda"  # cpu | cuda
+    checkpointing: str = "none"  # none | selective | layers
+    every: int = 1  # layers in a checkpointed group
+    frozen: str = ""  # "" | all | backbone | first
+    frozen_layers: int = 0
+    adapted: tuple[str, ...] = ()  # names of the linear layers that have an adapter
+    rank: Axis = 0
+    # how long the runs of layers are, by axis: where layers are counted off
+    layers: tuple[tuple[Axis, int], ...] = ()
 
 
-# what a fused kernel keeps for its backward besides q, k, v and its output: (axes, bytes) each.
-# aten's _scaled_dot_product_{flash,efficient,cudnn}_attention: the log-sum-exp, padded to 32 by
-# the efficient kernel, and two seeds and offsets of the random state
-_STATISTICS: dict[tuple[str, str], tuple[tuple[tuple[Axis, ...], int], ...]] = {
-    ("flash", "cpu"): ((("b", "a", "s"), 4),),
-    ("flash", "cuda"): ((("b", "a", "s"), 4), ((3,), 8)),
-    ("efficient", "cuda"): ((("b", "a", "s32"), 4), ((2,), 8)),
-    ("cudnn", "cuda"): ((("b", "a", "s"), 4), ((2,), 8)),
-}
+# what is there anyway: parameters, and the caller's images and indices
+_NOT_SAVED = ("param", "input", "index")
 
 
 @lru_cache(maxsize=1024)
 def lower(structure: AnyStructure, mode: Mode) -> Node:
     """The declared tree of a structure, lowered to what runs in a mode."""
     tree = build(structure)
+    if mode.layers:
+        tree = counted(tree, dict(mode.layers))
+    if mode.frozen:
+        tree = freeze(tree, mode.frozen, mode.frozen_layers)
+    if mode.adapted:
+        tree = adapt(tree, mode.adapted, mode.rank)
     if mode.kernel != "eager":
-        tree = _fuse(tree)
+        tree = fuse(tree)
+    if structure.training and mode.checkpointing == "selective":
+        tree = cores(tree)
+    elif structure.training and mode.checkpointing == "layers":
+        tree = groups(tree, mode.every)
     return _Walk(mode, structure.training).node(tree)
-
-
-def _fuse(node: Node) -> Node:
-    """Replaces each run of ops of one group by one fused op that reads and writes the same."""
-    body: list[Op | Node] = []
-    group: list[Op] = []
-    for item in (*node.body, None):
-        if group and (item is None or not item.group):
-            written = {op.write for op in group}
-            reads = [t for op in group for t in op.reads if t not in written]
-            body.append(Op("sdpa", tuple(reads), group[-1].write, parts=tuple(group)))
-            group = []
-        if item is None:
-            break
-        if item.group:
-            group += _ops(item)
-        else:
-            body.append(_fuse(item) if isinstance(item, Node) else item)
-    return node._replace(body=tuple(body))
-
-
-def _ops(item: Op | Node) -> Iterator[Op]:
-    if isinstance(item, Op):
-        yield item
-    else:
-        for inner in item.body:
-            yield from _ops(inner)
-
-
-# what is there anyway: parameters, and the caller's images and indices
-_NOT_SAVED = ("param", "input", "index")
 
 
 class _State(NamedTuple):
@@ -91,8 +76,33 @@ class _Walk:
         self.mode, self.training = mode, training
         self.states: dict[Tensor, _State] = {}
         self.kept: set[Tensor] = set()
+        # the ops of which autograd keeps something, by what they write: whether it is that
+        self.packs: dict[Tensor, bool] = {}
 
     def node(self, node: Node) -> Node:
+        return self.region(node) if node.type == REGION else self.module(node)
+
+    def region(self, node: Node) -> Node:
+        """A checkpointed region keeps its inputs; what its ops keep comes back when it is rerun."""
+        inputs = [self.read(t).tensor for t in node.inputs]
+        outer, held = self.kept, _storages(inputs)
+        self.kept = outer | set(held)
+        low = self.module(node)
+        body, live = rerun(low.body, self.packs)
+        if not live:
+            # no gradient comes by: nothing is kept, nor the inputs
+            self.kept = outer
+            return low
+        self.kept = outer | set(held)
+        mark = tuple(_mark(t, t not in outer) for t in held)
+        first, *rest = body
+        if isinstance(first, Node) and first.run is not None:
+            # told with the first layer, as the region is no module of its own
+            first = first._replace(body=(*mark, *first.body))
+            mark = ()
+        return low._replace(body=(*mark, first, *rest))
+
+    def module(self, node: Node) -> Node:
         inputs = tuple(self.read(t).tensor for t in node.inputs)
         body: list[Op | Node] = []
         for item in node.body:
@@ -142,10 +152,25 @@ class _Walk:
 
     def op(self, op: Op) -> Iterable[Op]:
         op = self.gradients(op)
+        if op.kind == "sdpa" and self.mode.kernel == "math":
+            return self.math(op)
         needs = any(op.needs) or op.trains
         *casts, low = self.precision(op)
         self.states[op.write] = _State(low.write, needs)
         return (*casts, self.saved(low) if needs else low)
+
+    def math(self, op: Op) -> Iterator[Op]:
+        """Attention in plain products; autocast reaches its operands, not what happens inside."""
+        assert op.parts is not None
+        *casts, low = self.precision(op)
+        yield from casts
+        for declared, operand in zip(op.reads, low.reads, strict=True):
+            self.states[declared] = _State(operand, self.read(declared).needs)
+        mode, self.mode = self.mode, self.mode._replace(precision="fp32")
+        for part in decompose(op.parts, low.write.itemsize == 2):
+            yield from self.op(part)
+        self.mode = mode
+        self.states[op.write] = self.states[part.write]
 
     def gradients(self, op: Op) -> Op:
         """Needs-grad flows along the data: from parameters that train, never from the image."""
@@ -158,7 +183,7 @@ class _Walk:
             op = op._replace(parts=tuple(parts))
         return op._replace(
             needs=tuple(self.read(t).needs for t in op.reads),
-            trains=self.training and op.weight is not None,
+            trains=self.training and op.weight is not None and not op.frozen,
         )
 
     def precision(self, op: Op) -> Iterator[Op]:
@@ -173,7 +198,8 @@ class _Walk:
                     cast = Tensor(tensor.name, tensor.axes, "cast", None, wanted)
                     yield Op("cast", (tensor,), cast)
                     group[i] = cast
-        itemsize = wanted or max(t.itemsize for t in (*reads, *own) if t is not None)
+        widest = max(t.itemsize for t in (*reads, *own) if t is not None)
+        itemsize = op.write.itemsize or wanted or widest
         # a fused op writes a storage of its own, even where the last of its parts is a view
         declared = op.write.base if op.parts is None else None
         base = None if declared is None else self.read(declared).tensor
@@ -196,7 +222,7 @@ class _Walk:
         keeps, e = KINDS[op.kind].saves, op.write.itemsize
         cpu_half = self.mode.platform == "cpu" and self.mode.precision == "half"
         if op.kind == "sdpa":
-            for axes, itemsize in _STATISTICS[self.mode.kernel, self.mode.platform]:
+            for axes, itemsize in STATISTICS.get((self.mode.kernel, self.mode.platform), ()):
                 yield Tensor("statistics", axes, "stat", None, itemsize)
         elif "s" in keeps:
             for name in ("mean", "rstd"):
@@ -217,12 +243,12 @@ class _Walk:
             kept.append(op.write)
         if "o" in keeps:
             kept += self.partners(op)
-        keeps = dict.fromkeys(
-            t.storage for t in kept if t.storage.role not in ("param", "input", "index")
-        )
-        fresh = tuple(storage for storage in keeps if storage not in self.kept)
+        if kept:
+            self.packs[op.write] = any(t is op.write or t in op.extra for t in kept)
+        held = _storages(kept)
+        fresh = tuple(storage for storage in held if storage not in self.kept)
         self.kept.update(fresh)
-        return op._replace(saves=fresh, keeps=tuple(keeps))
+        return op._replace(saves=fresh, keeps=held)
 
     def partners(self, op: Op) -> Iterator[Tensor]:
         """The factors of a product that the other factors' gradients need."""
@@ -244,3 +270,16 @@ class _Walk:
                 yield left
             if op.needs[0]:
                 yield right
+
+
+def _storages(tensors: Iterable[Tensor]) -> tuple[Tensor, ...]:
+    """The storages that autograd holds for these, but for those that are there anyway."""
+    storages = dict.fromkeys(t.storage for t in tensors)
+    return tuple(t for t in storages if t.role not in _NOT_SAVED)
+
+
+def _mark(storage: Tensor, fresh: bool) -> Op:
+    """Where a checkpointed region keeps an input."""
+    view = Tensor(storage.name, storage.axes, storage.role, storage, storage.itemsize)
+    saves = (storage,) if fresh else ()
+    return Op("checkpoint", (storage,), view, saves=saves, keeps=(storage,))

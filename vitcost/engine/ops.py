@@ -157,6 +157,7 @@ KINDS: Mapping[str, Kind] = {
     "chunk": Kind(view=True),
     "split": Kind(view=True),
     "parameter": Kind(view=True),
+    "checkpoint": Kind(saves="x", view=True),
     "sdpa": Kind(autocast="half", saves="os"),
 }
 
@@ -174,12 +175,15 @@ class Op(NamedTuple):
     group: str = ""
     # what a lowered op stands for in the declared list, when it stands for something else
     parts: "tuple[Op, ...] | None" = None
+    frozen: bool = False  # whether its own parameters are kept from training
     # filled in by lowering
     extra: tuple[Tensor, ...] = ()  # statistics and masks that it also writes
     needs: tuple[bool, ...] = ()  # which reads need a gradient
     trains: bool = False  # whether its own parameters do
     saves: tuple[Tensor, ...] = ()  # storages that this op is the first to keep
     keeps: tuple[Tensor, ...] = ()  # every storage that it keeps until its backward has run
+    # in a checkpointed region: whether it runs a second time or recomputation stops before
+    again: str = ""  # "" | runs | stops
 
 
 def largest(a: Size, b: Size) -> Size:

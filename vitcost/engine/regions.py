@@ -1,0 +1,126 @@
+"""Checkpointing: regions that keep their inputs alone and run again in the backward pass.
+
+``torch.utils.checkpoint`` without reentry: inside a region nothing is kept. The first gradient that
+reaches it runs it again, up to the last tensor that autograd kept: what comes after that, a block's
+last linear layer say, does not run a second time.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from vitcost.engine.ops import Op, Sizes, Tensor
+from vitcost.engine.runs import chained, has_runs
+from vitcost.engine.tree import Count, Node, Run
+
+__all__ = ["REGION", "cores", "groups", "rerun"]
+
+# the type of the node around a region; it has no name, since torch has no module there
+REGION = "Checkpoint"
+
+Piece = tuple[Node, int]
+
+
+def cores(node: Node) -> Node:
+    """A region around each attention between its q, k, v and its output: Korthikanti et al. 2022,
+    section 5, selective recomputation."""
+    body: list[Op | Node] = []
+    core: list[Op | Node] = []
+    for item in (*node.body, None):
+        if item is not None and (item.group or (isinstance(item, Op) and item.kind == "sdpa")):
+            core.append(item)
+            continue
+        if core:
+            body.append(_core(core))
+            core = []
+        if item is not None:
+            body.append(cores(item) if isinstance(item, Node) else item)
+    return node._replace(body=tuple(body))
+
+
+def _core(body: list[Op | Node]) -> Node:
+    reads = [t for item in body for t in (item.reads if isinstance(item, Op) else item.inputs)]
+    written = [item.write if isinstance(item, Op) else item.output for item in body]
+    inputs = tuple(dict.fromkeys(t for t in reads if t not in written))
+    return Node("", REGION, tuple(body), inputs, written[-1])
+
+
+def groups(node: Node, every: int) -> Node:
+    """A region around every so many layers of a run; the last one may have fewer."""
+    if not has_runs(node):
+        body = (item if isinstance(item, Op) else groups(item, every) for item in node.body)
+        return node._replace(body=tuple(body))
+    layers = [item for item in node.body if isinstance(item, Node)]
+    if every == 1:
+        return node._replace(body=tuple(_each(layer) for layer in layers))
+    return node._replace(body=tuple(_groups(node, list(_cut(layers, every)))))
+
+
+def _each(layer: Node) -> Node:
+    """Every layer of a run a region of its own."""
+    one = layer._replace(run=Run(Count(1)))
+    return Node("", REGION, (one,), layer.inputs, layer.output, run=layer.run)
+
+
+def _cut(layers: Iterable[Node], every: int) -> Iterator[tuple[list[Piece], int]]:
+    """The layers of each group, and how many groups in a row are made like that."""
+    group: list[Piece] = []
+    room = every
+    for layer in layers:
+        assert layer.run is not None
+        left = layer.run.layers.of(Sizes())
+        if room == every and left >= every:
+            yield [(layer, every)], left // every
+            left %= every
+        while left:
+            taken = min(room, left)
+            group.append((layer, taken))
+            room, left = room - taken, left - taken
+            if not room:
+                yield group, 1
+                group, room = [], every
+            if room == every and left >= every:
+                yield [(layer, every)], left // every
+                left %= every
+    if group:
+        yield group, 1
+
+
+def _groups(container: Node, cut: list[tuple[list[Piece], int]]) -> Iterator[Node]:
+    """A node for each kind of group; its first layer stands alone, since that keeps the input, and
+    so does its last, since that does not run again to its end."""
+    pieces = [list(_ends(group)) for group, _ in cut]
+    nodes = list(chained(container, [piece for group in pieces for piece in group]))
+    for group, (_, times) in zip(pieces, cut, strict=True):
+        body, nodes = nodes[: len(group)], nodes[len(group) :]
+        yield Node("", REGION, tuple(body), body[0].inputs, body[-1].output, run=Run(Count(times)))
+
+
+def _ends(group: list[Piece]) -> Iterator[tuple[Node, Count]]:
+    total, at = sum(count for _, count in group), 0
+    for node, count in group:
+        first = at == 0
+        last = at + count == total and total > 1
+        middle = count - first - last
+        for n in (int(first), middle, int(last)):
+            if n:
+                yield node, Count(n)
+        at += count
+
+
+def rerun(
+    body: tuple[Op | Node, ...], keeps: Mapping[Tensor, bool], found: bool = False
+) -> tuple[tuple[Op | Node, ...], bool]:
+    """Marks which ops of a region run again, and tells whether any is kept by autograd at all.
+
+    ``keeps`` holds, by what they write, the ops of which something is kept: whether it is something
+    that they write, which only running them brings back.
+    """
+    marked: list[Op | Node] = []
+    for item in reversed(body):
+        if isinstance(item, Op):
+            runs = found or keeps.get(item.write, False)
+            found = found or item.write in keeps
+            marked.append(item._replace(again="runs" if runs else "stops"))
+        else:
+            inner, found = rerun(item.body, keeps, found)
+            marked.append(item._replace(body=inner))
+    return tuple(reversed(marked)), found

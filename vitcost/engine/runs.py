@@ -1,0 +1,60 @@
+"""Runs of equal layers, taken apart: counted off, split, and laid out again in groups."""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from vitcost.engine.ops import Axis, Op, Tensor
+from vitcost.engine.tree import Count, Node, Run
+
+__all__ = ["chained", "counted", "has_runs"]
+
+
+def has_runs(node: Node) -> bool:
+    """Whether it is a container of equal layers."""
+    return any(isinstance(item, Node) and item.run is not None for item in node.body)
+
+
+def counted(node: Node, layers: Mapping[Axis, int]) -> Node:
+    """The tree with the lengths of its runs as numbers instead of axes."""
+
+    def number(count: Count) -> Count:
+        return Count(layers[count.axis] - count.less) if count.axis in layers else count
+
+    run = node.run
+    if run is not None:
+        run = Run(number(run.layers), tuple(number(count) for count in run.before))
+    body = tuple(item if isinstance(item, Op) else counted(item, layers) for item in node.body)
+    return node._replace(body=body, run=run)
+
+
+def chained(container: Node, pieces: Iterable[tuple[Node, Count]]) -> Iterator[Node]:
+    """Layers of a container laid out anew, so many of each, every piece on tensors of its own."""
+    pieces = list(pieces)
+    x, before = container.inputs[0], tuple[Count, ...]()
+    for i, (node, layers) in enumerate(pieces):
+        known = {node.inputs[0]: x}
+        if i == len(pieces) - 1:
+            known[node.output] = container.output
+        piece = _renamed(node, known)._replace(run=Run(layers, before))
+        yield piece
+        x, before = piece.output, (*before, layers)
+
+
+def _renamed(node: Node, known: dict[Tensor, Tensor]) -> Node:
+    inputs = tuple(known.get(t, t) for t in node.inputs)
+    body = tuple(
+        _op(item, known) if isinstance(item, Op) else _renamed(item, known) for item in node.body
+    )
+    held = tuple(known.get(t, t) for t in node.held)
+    return node._replace(
+        body=body, inputs=inputs, output=known.get(node.output, node.output), held=held
+    )
+
+
+def _op(op: Op, known: dict[Tensor, Tensor]) -> Op:
+    parts = op.parts if op.parts is None else tuple(_op(part, known) for part in op.parts)
+    reads = tuple(known.get(t, t) for t in op.reads)
+    write = op.write
+    if write not in known:
+        base = write.base if write.base is None else known.get(write.base, write.base)
+        known[write] = Tensor(write.name, write.axes, write.role, base, write.itemsize)
+    return op._replace(reads=reads, write=known[write], parts=parts)

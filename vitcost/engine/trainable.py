@@ -1,0 +1,77 @@
+"""Which parameters train: frozen parts of a model, and low-rank adapters beside frozen layers."""
+
+from collections.abc import Iterator
+
+from vitcost.engine.ops import Axis, Op, Sizes, Tensor
+from vitcost.engine.parts import part_of
+from vitcost.engine.runs import chained, has_runs
+from vitcost.engine.tree import Count, Node
+
+__all__ = ["adapt", "freeze"]
+
+
+def freeze(tree: Node, what: str, layers: int = 0) -> Node:
+    """Freezes ``all`` parameters; the ``backbone``, all but the head's; or what runs ``first``: all
+    before the layers, and so many of these."""
+    body: list[Op | Node] = []
+    reached = False
+    for item in tree.body:
+        if isinstance(item, Op):
+            body.append(item)  # a model's own ops have no parameters
+        elif what == "first" and has_runs(item):
+            body.append(_first(item, layers))
+            reached = True
+        elif reached or (what == "backbone" and part_of(item.name) == "head"):
+            body.append(item)
+        else:
+            body.append(_frozen(item))
+    return tree._replace(body=tuple(body))
+
+
+def _first(container: Node, layers: int) -> Node:
+    """Splits the run of layers that is frozen in part."""
+    pieces: list[tuple[Node, Count]] = []
+    for node in container.body:
+        assert isinstance(node, Node)
+        assert node.run is not None
+        count = node.run.layers.of(Sizes())
+        frozen = min(layers, count)
+        layers -= frozen
+        cuts = ((_frozen(node), frozen), (node, count - frozen))
+        pieces += [(piece, Count(n)) for piece, n in cuts if n]
+    return container._replace(body=tuple(chained(container, pieces)))
+
+
+def _frozen(node: Node) -> Node:
+    body = (
+        item._replace(frozen=True) if isinstance(item, Op) else _frozen(item) for item in node.body
+    )
+    return node._replace(body=tuple(body))
+
+
+def adapt(node: Node, names: tuple[str, ...], rank: Axis) -> Node:
+    """Low-rank adapters on the linear layers of these names: Hu et al. 2021, arXiv 2106.09685.
+
+    ``y = W x + scale · B A x``: W is frozen, A has ``rank`` rows, B as many columns, no biases.
+    """
+    if node.type == "Linear" and node.name in names:
+        return node._replace(type="LoraLinear", body=tuple(_adapter(node, rank)))
+    body = (item if isinstance(item, Op) else adapt(item, names, rank) for item in node.body)
+    return node._replace(body=tuple(body))
+
+
+def _adapter(node: Node, rank: Axis) -> Iterator[Op | Node]:
+    (base,) = node.body
+    assert isinstance(base, Op)
+    (x,), y = base.reads, base.write
+    base_y = Tensor("base", y.axes)
+    yield Node("base_layer", "Linear", (base._replace(write=base_y, frozen=True),), (x,), base_y)
+    for name, out in (("lora_A", rank), ("lora_B", y.axes[-1])):
+        weight = Tensor("weight", (out, x.axes[-1]), "param")
+        low = Tensor(name, (*x.axes[:-1], out))
+        op = Op("linear", (x,), low, over=x.axes[-1:], weight=weight)
+        yield Node(name, "Linear", (op,), (x,), low)
+        x = low
+    scaled = Tensor("scale", y.axes)
+    yield Op("scale", (x,), scaled)
+    yield Op("residual", (base_y, scaled), y)
