@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vitcost.engine.cost import fold
 from vitcost.engine.lower import Mode, lower
+from vitcost.engine.model import sizes_of, structure_of
 from vitcost.engine.ops import Size
-from vitcost.engine.structure import sizes_of, structure_of
 from vitcost.errors import UnknownName
 from vitcost.zoo import names, resolve
 
@@ -19,11 +19,11 @@ __all__ = ["ModelRow", "Models", "models"]
 
 
 class ModelRow(NamedTuple):
-    """A model that is known by name; MACs are for one image."""
+    """A model that is known by name; MACs are for a batch of one, a text model has no image."""
 
     name: str
     family: str
-    img_size: tuple[int, int]
+    img_size: tuple[int, int] | None
     params: Size
     macs_forward: Size
     source: str
@@ -42,7 +42,7 @@ class Models:
     def rows(self) -> Iterator[dict[str, Any]]:
         """A flat row a model: ``pandas.DataFrame(models().rows())``."""
         for row in self.found:
-            yield {**row._asdict(), "img_size": list(row.img_size)}
+            yield {**row._asdict(), "img_size": row.img_size and list(row.img_size)}
 
     def page(self) -> "Page":
         """The models as a table, which every format prints."""
@@ -72,5 +72,6 @@ def _row(name: str) -> ModelRow:
     found = resolve(name)
     config = found.config
     cost = fold(lower(structure_of(config), Mode()), sizes_of(config)).cost
+    image = getattr(getattr(config, "vision", config), "img_size", None)
     family = name.partition("_")[0]
-    return ModelRow(name, family, config.img_size, cost.params, cost.flops // 2, found.source)
+    return ModelRow(name, family, image, cost.params, cost.flops // 2, found.source)

@@ -5,7 +5,7 @@ written once. A cell is a raw value in base units; its column, or its row, names
 ``shown`` is the one place that turns both into what a person reads.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from vitcost import units
@@ -27,7 +27,8 @@ class Row(NamedTuple):
     """A row of cells; ``unit`` overrides the columns' in a table whose rows are the quantities."""
 
     cells: tuple[Value, ...]
-    kind: str = ""  # "" | total: the sum of the others | marked: the one that was asked for
+    # "" | total: the sum of the others | marked: the one that was asked for | failed
+    kind: str = ""
     level: int = 0  # how deep it is nested in the rows before it
     detail: bool = False  # shown where rows can be folded, left out of flat tables
     unit: str = ""
@@ -95,7 +96,7 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
-_UNITS = {
+_UNITS: Mapping[str, Callable[[int | float], str]] = {
     "text": str,
     "shape": str,
     "count": lambda value: f"{value:,}",

@@ -46,6 +46,7 @@ vitcost check vit_tiny_patch16_224 --depth 2 --batch 4 --json
 @click.pass_context
 def command(
     ctx: click.Context,
+    /,
     model: Sequence[str],
     model_option: Sequence[str],
     format: str | None,
@@ -55,8 +56,8 @@ def command(
 ) -> int:
     """The formulas against the real torch model.
 
-    Module by module: parameters, FLOPs, shapes, saved activations. Needs vitcost[torch]. A difference that a counter's known habit does not explain to the
-    last digit is a failure: exit 1.
+    Module by module: parameters, FLOPs, shapes, saved activations. A difference that a counter's
+    known habit does not explain to the last digit is a failure: exit 1. Needs vitcost[torch].
     """
     verdict = checked(models_given(model, model_option), **given(ctx))
     emit(verdict, format, as_json, output)

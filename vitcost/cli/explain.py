@@ -46,6 +46,7 @@ vitcost explain vit_huge_patch14_224 training-memory --latex
 @click.pass_context
 def command(
     ctx: click.Context,
+    /,
     model: str | None,
     model_option: str | None,
     quantity: str | None,

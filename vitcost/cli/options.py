@@ -2,16 +2,23 @@
 
 from collections.abc import Iterable
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 from click.core import ParameterSource
-from click.shell_completion import CompletionItem
 
 from vitcost.config import FIELDS, RATIOS, Field, parse_field
 from vitcost.fields import Pair
 from vitcost.render import FORMATS
 from vitcost.scenario import CHOICES, Scenario
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+    ParamType: TypeAlias = click.ParamType[Any]
+else:
+    # click's own class takes no argument before click 8.3
+    ParamType = click.ParamType
 
 __all__ = [
     "Command",
@@ -78,7 +85,7 @@ class Option(click.Option):
         self.passed = passed
 
 
-class Words(click.ParamType):
+class Words(ParamType):
     """Text that the library checks; known words are completed."""
 
     name = "text"
@@ -88,8 +95,8 @@ class Words(click.ParamType):
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[CompletionItem]:
-        return [CompletionItem(word) for word in self.known if word.startswith(incomplete)]
+    ) -> "list[CompletionItem]":
+        return _completed(self.known, incomplete)
 
 
 class _FieldValue(Words):
@@ -103,18 +110,24 @@ class _FieldValue(Words):
         return parse_field(self.field, value)
 
 
-class _Model(click.ParamType):
+class _Model(ParamType):
     """The name of a model, or a path."""
 
     name = "model"
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[CompletionItem]:
+    ) -> "list[CompletionItem]":
         from vitcost.zoo import names
 
-        found = [CompletionItem(name) for name in names() if name.startswith(incomplete)]
-        return found or [CompletionItem(incomplete, type="file")]
+        return _completed(names(), incomplete) or _completed([incomplete], "", "file")
+
+
+def _completed(words: Iterable[str], start: str, kind: str = "plain") -> "list[CompletionItem]":
+    # a shell asks for this, a command never does
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(word, type=kind) for word in words if word.startswith(start)]
 
 
 def model_options(*, many: bool = False) -> list[click.Parameter]:
@@ -187,7 +200,7 @@ def _field_option(name: str, kind: Any, field: Field) -> Option:
 def _worded(
     flags: list[str],
     choices: tuple[str, ...],
-    kind: click.ParamType,
+    kind: ParamType,
     metavar: str,
     help: str,
     section: str,
@@ -197,9 +210,10 @@ def _worded(
     joined = "|".join(choices)
     if joined and len(joined) <= 24:
         metavar = joined
-    elif choices:
-        help = f"{help}: {', '.join(word or repr(word) for word in choices)}"
-    text = help + default
+        words = ""
+    else:
+        words = f": {', '.join(word or repr(word) for word in choices)}" if choices else ""
+    text = help + words + default
     return Option(flags, type=kind, metavar=metavar, help=text, section=section, passed=True)
 
 

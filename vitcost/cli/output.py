@@ -2,7 +2,6 @@
 
 import os
 import sys
-from pathlib import Path
 
 import click
 
@@ -36,7 +35,7 @@ def emit(result: Result, format: str | None, as_json: bool, output: str | None) 
 def write(text: str, output: str | None, *, color: bool = False) -> None:
     """Writes text to stdout, or to a file as a whole or not at all."""
     if output is not None:
-        _replace(Path(output), text)
+        _replace(output, text)
         return
     click.echo(_encodable(text, sys.stdout.encoding), nl=False, color=color)
 
@@ -59,11 +58,14 @@ def _encodable(text: str, encoding: str | None) -> str:
     return text
 
 
-def _replace(path: Path, text: str) -> None:
+def _replace(name: str, text: str) -> None:
     """Writes beside the file and moves over it, so that no reader sees a half."""
+    # pathlib brings urllib and ipaddress along, which is more than the whole command line
+    from pathlib import Path
+
     try:
         # a link is followed; a device or a pipe is written to, not replaced
-        path = path.resolve()
+        path = Path(name).resolve()
         if path.exists() and not path.is_file():
             path.write_text(text, encoding="utf-8")
             return
@@ -75,4 +77,4 @@ def _replace(path: Path, text: str) -> None:
             part.unlink(missing_ok=True)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise ConfigError(f"cannot write {str(path)!r}: {reason}") from None
+        raise ConfigError(f"cannot write {name!r}: {reason}") from None

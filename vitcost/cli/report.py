@@ -43,6 +43,7 @@ vitcost report vit_base_patch16_224 --check
 @click.pass_context
 def command(
     ctx: click.Context,
+    /,
     model: str | None,
     model_option: str | None,
     check: bool,

@@ -34,6 +34,7 @@ vitcost summary vit_base_patch16_224 -o summary.txt
 @click.pass_context
 def command(
     ctx: click.Context,
+    /,
     model: str | None,
     model_option: str | None,
     output: str | None,

@@ -1,6 +1,7 @@
 """The page of a report: parts, FLOPs, memory and layers."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from vitcost.engine.ops import Size
 from vitcost.engine.parts import part_of
@@ -29,21 +30,32 @@ def report_page(report: Report) -> Page:
 
 
 def _lead(report: Report) -> Iterator[str]:
-    config, scenario = report.model.config, report.scenario
-    image, patch = shown(config.img_size, "shape"), shown(config.patch_size, "shape")
+    scenario = report.scenario
     yield f"{report.params:,} parameters · {report.model.source}"
-    yield f"image {image}, patch {patch}, {report.tokens:,} tokens"
+    yield ", ".join((*_inputs(report.model.config.to_dict()), f"{report.tokens:,} tokens"))
     mode = {"infer": "inference", "train": "training"}[scenario.mode]
-    kernel = report.attention_kernel
-    attention = kernel if kernel == scenario.attention else f"{kernel} ({scenario.attention})"
+    asked, kernel = scenario.attention, report.attention_kernel
+    attention = asked if asked == kernel else f"{asked} → {kernel}"
     yield (
         f"{mode}, batch {scenario.batch:,}, {scenario.precision}, "
-        f"{attention} attention on {scenario.platform}"
+        f"{scenario.platform}, attention {attention}"
     )
     counted = report.torchsummary_params
     if counted is not None and counted != report.params:
         missed = report.params - counted
         yield f"torchsummary counts {counted:,}: it misses {missed:,} that sit on no layer"
+
+
+def _inputs(config: Mapping[str, Any]) -> Iterator[str]:
+    """What a model reads, whichever kind it is; a model of two towers reads both."""
+    for tower in ("vision", "text"):
+        if tower in config:
+            yield from _inputs(config[tower])
+    if "img_size" in config:
+        image, patch = tuple(config["img_size"]), tuple(config["patch_size"])
+        yield f"image {shown(image)}, patch {shown(patch)}"
+    if "vocab_size" in config:
+        yield f"text of {config['seq_len']:,} tokens, vocabulary {config['vocab_size']:,}"
 
 
 def _batch(report: Report) -> str:
@@ -62,8 +74,8 @@ def _parts(report: Report) -> Table:
         for part, four in zip(report.parts, numbers, strict=True)
     ]
     if any(between):
-        rows.append(_part("between parts", None, between, report.params))
-    rows.append(_part("total", None, total, report.params)._replace(kind="total"))
+        rows.append(_part("between parts", "", between, report.params))
+    rows.append(_part("total", "", total, report.params)._replace(kind="total"))
     columns = (
         Column("part"),
         Column("output", "shape"),
@@ -74,12 +86,11 @@ def _parts(report: Report) -> Table:
         Column("pointwise", "si"),
         Column("moved", "bytes"),
     )
-    return Table(f"Parts, forward, {_batch(report)}", columns, tuple(rows))
+    notes = ("moved: bytes read and written",)
+    return Table(f"Parts, forward, {_batch(report)}", columns, tuple(rows), notes)
 
 
-def _part(
-    name: str, shape: tuple[Size, ...] | None, numbers: tuple[Size, ...], params: Size
-) -> Row:
+def _part(name: str, shape: Value, numbers: tuple[Size, ...], params: Size) -> Row:
     own, macs, pointwise, moved_bytes = numbers
     share = own / params
     return Row((name, shape, own, share, macs, 2 * macs, pointwise, moved_bytes))
@@ -116,7 +127,7 @@ def _inference(report: Report) -> Table:
             Column("precision"),
             Column("attention"),
             Column("weights", "bytes"),
-            Column("images", "bytes"),
+            Column("inputs", "bytes"),
             Column("activations", "bytes"),
             Column("total", "bytes"),
         ),
@@ -192,8 +203,8 @@ def _layers(report: Report) -> Table:
     between = _remainder(total, tops)
     rows = [row for layer in report.layers for row in _nested(layer, layer.path, 0)]
     if any(between):
-        rows.append(Row(("model and loss", None, None, None, *between)))
-    rows.append(Row(("total", None, None, None, *total), "total"))
+        rows.append(Row(("model and loss", "", "", "", *between)))
+    rows.append(Row(("total", "", "", "", *total), "total"))
     columns = (
         Column("layer"),
         Column("type", optional=True),
@@ -213,7 +224,7 @@ def _nested(layer: Layer, name: str, level: int, hidden: bool = False) -> Iterat
     if first != last and level == 0:
         name = f"{name}–{last.rpartition('.')[2]}"
     numbers = _numbers(layer)
-    cells = (name, layer.type, layer.repeat, layer.output_shape, *numbers)
+    cells: tuple[Value, ...] = (name, layer.type, layer.repeat, layer.output_shape, *numbers)
     hidden = hidden or not any(numbers)
     yield Row(cells, level=level, detail=hidden)
     # a flat table goes one level down, and only where that splits something
@@ -226,7 +237,7 @@ def _numbers(layer: Layer) -> tuple[Size, ...]:
     return layer.params, layer.flops, layer.pointwise, layer.saved_bytes
 
 
-def _remainder(total: tuple[Size, ...], rows: list[tuple[Size, ...]]) -> tuple[Size, ...]:
+def _remainder(total: tuple[Size, ...], rows: Sequence[tuple[Size, ...]]) -> tuple[Size, ...]:
     return tuple(
         whole - sum(column) for whole, column in zip(total, zip(*rows, strict=True), strict=True)
     )

@@ -23,6 +23,7 @@ _STYLES = {
     "note": "dim",
     "total": "bold",
     "marked": "bold green",
+    "failed": "bold red",
 }
 
 

@@ -1,0 +1,71 @@
+"""What a start loads: heavy packages stay out, and rich too where nothing is drawn."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {"torch", "fvcore", "timm", "sympy", "numpy", "scipy", "pandas", "matplotlib"}
+MODEL = "vit_huge_patch14_224"
+
+
+def loaded(code: str) -> set[str]:
+    """The top-level packages that a fresh interpreter has loaded after some code."""
+    show = f"{code}\nprint('loaded:', *{{name.partition('.')[0] for name in sys.modules}})"
+    command = [sys.executable, "-c", f"import sys\n{show}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    last = done.stdout.splitlines()[-1]
+    assert last.startswith("loaded:")
+    return set(last.split()[1:])
+
+
+def command(*args: str) -> str:
+    return f"from vitcost.cli import run\nassert run({list(args)!r}) == 0"
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("--help",),
+        ("report", MODEL),
+        ("report", MODEL, "--format", "markdown"),
+        ("report", MODEL, "--mode", "train", "--precision", "amp-bf16"),
+        ("report", "--help"),
+        ("explain", "--help"),
+        ("check", "--help"),
+        ("summary", MODEL),
+        ("models", "huge"),
+    ],
+    ids=" ".join,
+)
+def test_no_command_loads_a_heavy_package(args: tuple[str, ...]) -> None:
+    assert loaded(command(*args)) & HEAVY == set()
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("report", MODEL, "--json"),
+        ("report", MODEL, "--format", "csv"),
+        ("models", "huge", "--json"),
+        ("summary", MODEL),
+    ],
+    ids=" ".join,
+)
+def test_what_is_not_drawn_loads_no_rich(args: tuple[str, ...]) -> None:
+    assert "rich" not in loaded(command(*args))
+
+
+def test_the_library_loads_neither_rich_nor_click() -> None:
+    names = loaded(f"import vitcost\nvitcost.report({MODEL!r}).to_dict()")
+    assert "vitcost" in names
+    assert names & {*HEAVY, "rich", "click"} == set()
+
+
+def test_a_drawn_report_loads_rich() -> None:
+    assert "rich" in loaded(command("report", MODEL))
+
+
+def test_a_heavy_import_would_be_seen() -> None:
+    assert "sympy" in loaded("import sympy")
+    assert "numpy" in loaded("import numpy\nimport vitcost")
