@@ -105,9 +105,9 @@ def _cost(op: Op, sizes: Sizes) -> Cost:
         ops.pointwise(op, sizes),
         ops.moved(op, sizes),
         saved,
-        ops.executed_backward_flops(op, sizes) + flops * (op.again == "runs"),
+        ops.executed_backward_flops(op, sizes) + (flops if op.again == "runs" else 0),
         (op.weight is not None) + (op.bias is not None),
-        own * op.trains,
+        own if op.trains else 0,
     )
 
 
