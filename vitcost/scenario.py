@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from vitcost.engine.lower import Mode
-from vitcost.engine.model import Config
-from vitcost.errors import ConfigError, NotCovered, UnknownName
+from vitcost.engine.lower import Mode, layer_counts
+from vitcost.engine.model import Config, sizes_of, structure_of
+from vitcost.errors import ConfigError, UnknownName
 
 __all__ = [
     "CHOICES",
@@ -81,7 +81,7 @@ RECIPES = {
 CHOICES = {
     "mode": ("infer", "train"),
     "precision": tuple(PRECISIONS),
-    "attention": ("sdpa", "eager", "flash", "efficient", "cudnn"),
+    "attention": ("sdpa", "eager", "math", "flash", "efficient", "cudnn"),
     "platform": ("cuda", "cpu"),
     "optimizer": tuple(OPTIMIZERS),
     "recipe": tuple(RECIPES),
@@ -103,7 +103,10 @@ class Scenario:
     attention: str = "sdpa"
     platform: str = "cuda"
     optimizer: str = "adamw"
-    checkpointing: str = "none"
+    checkpointing: str = "none"  # none | selective | block | every:K
+    freeze: str = "none"  # none | backbone | first:K | all-but-last:K
+    lora: int = 0  # rank of the adapters; 0: none. They train with the head, nothing else does
+    lora_layers: str = "qkv,proj"
     recipe: str = "torch"
     layout: str = "nchw"
 
@@ -116,8 +119,10 @@ class Scenario:
             given = getattr(self, name)
             if given not in allowed:
                 raise UnknownName(name, str(given), allowed, f"allowed: {', '.join(allowed)}")
-        if self.checkpointing != "none":
-            raise NotCovered(f"checkpointing {self.checkpointing!r} is not covered yet: use none")
+        _checkpointing(self.checkpointing)
+        _frozen(self.freeze)
+        if self.lora < 0:
+            raise ConfigError(f"lora must be a rank, or 0 for none, got {self.lora!r}")
 
     @classmethod
     def of(
@@ -147,9 +152,55 @@ class Scenario:
         half = self.precision != "fp32"
         if self.platform == "cpu":
             # aten's fused CPU kernel has no dropout: sdp_utils_cpp.cpp, use_flash_attention_cpp
-            return "eager" if dropout else "flash"
+            return "math" if dropout else "flash"
         # aten's flash kernel takes half precision alone: sdp_utils.cpp, check_tensor_dtype
         return "flash" if half else "efficient"
 
     def engine_mode(self, config: Config, training: bool) -> Mode:
-        return Mode(self.kernel(config, training), PRECISIONS[self.precision].engine, self.platform)
+        """The passes that the engine applies for this scenario."""
+        checkpointing, every = _checkpointing(self.checkpointing)
+        frozen, layers = _frozen(self.freeze)
+        if self.lora and not frozen:
+            frozen = "backbone"
+        mode = Mode(
+            self.kernel(config, training),
+            PRECISIONS[self.precision].engine,
+            self.platform,
+            checkpointing,
+            every,
+            frozen,
+            layers,
+            tuple(self.lora_layers.split(",")) if self.lora else (),
+            self.lora,
+        )
+        if every > 1 or frozen in ("first", "last"):
+            mode = mode._replace(layers=layer_counts(structure_of(config), sizes_of(config)))
+        return mode
+
+
+def _checkpointing(text: str) -> tuple[str, int]:
+    """The engine's pass, and how many layers share a region.
+
+    >>> _checkpointing("every:4")
+    ('layers', 4)
+    """
+    if text in ("none", "selective"):
+        return text, 1
+    word, _, number = text.partition(":")
+    if text == "block" or (word == "every" and number.isdigit() and int(number)):
+        return "layers", int(number or 1)
+    raise ConfigError(f"checkpointing must be none, selective, block or every:K, got {text!r}")
+
+
+def _frozen(text: str) -> tuple[str, int]:
+    """The engine's pass, and how many layers it counts off.
+
+    >>> _frozen("all-but-last:2")
+    ('last', 2)
+    """
+    if text in ("none", "backbone"):
+        return text.removeprefix("none"), 0
+    word, _, number = text.partition(":")
+    if word in ("first", "all-but-last") and number.isdigit():
+        return word.removeprefix("all-but-"), int(number)
+    raise ConfigError(f"freeze must be none, backbone, first:K or all-but-last:K, got {text!r}")

@@ -14,13 +14,13 @@ from typing import NamedTuple
 
 from vitcost.engine.kernels import STATISTICS, decompose, fuse
 from vitcost.engine.model import AnyStructure, build
-from vitcost.engine.ops import KINDS, Axis, Op, Tensor
+from vitcost.engine.ops import KINDS, Axis, Op, Sizes, Tensor
 from vitcost.engine.regions import REGION, cores, groups, rerun
-from vitcost.engine.runs import counted
+from vitcost.engine.runs import counted, run_axes
 from vitcost.engine.trainable import adapt, freeze
 from vitcost.engine.tree import Node
 
-__all__ = ["Mode", "lower"]
+__all__ = ["Mode", "layer_counts", "lower"]
 
 
 class Mode(NamedTuple):
@@ -31,7 +31,7 @@ class Mode(NamedTuple):
     platform: str = "cuda"  # cpu | cuda
     checkpointing: str = "none"  # none | selective | layers
     every: int = 1  # layers in a checkpointed group
-    frozen: str = ""  # "" | all | backbone | first
+    frozen: str = ""  # "" | all | backbone | first | last: all but the last layers, see freeze
     frozen_layers: int = 0
     adapted: tuple[str, ...] = ()  # names of the linear layers that have an adapter
     rank: Axis = 0
@@ -60,6 +60,11 @@ def lower(structure: AnyStructure, mode: Mode) -> Node:
     elif structure.training and mode.checkpointing == "layers":
         tree = groups(tree, mode.every)
     return _Walk(mode, structure.training).node(tree)
+
+
+def layer_counts(structure: AnyStructure, sizes: Sizes) -> tuple[tuple[Axis, int], ...]:
+    """How long the runs of layers are, for passes that count them off."""
+    return tuple((axis, sizes[axis]) for axis in run_axes(build(structure)))
 
 
 class _State(NamedTuple):

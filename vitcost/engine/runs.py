@@ -5,12 +5,23 @@ from collections.abc import Iterable, Iterator, Mapping
 from vitcost.engine.ops import Axis, Op, Tensor
 from vitcost.engine.tree import Count, Node, Run
 
-__all__ = ["chained", "counted", "has_runs"]
+__all__ = ["chained", "counted", "has_runs", "run_axes"]
 
 
 def has_runs(node: Node) -> bool:
     """Whether it is a container of equal layers."""
     return any(isinstance(item, Node) and item.run is not None for item in node.body)
+
+
+def run_axes(node: Node) -> tuple[Axis, ...]:
+    """The axes that runs of layers are counted by."""
+    found: dict[Axis, None] = {}
+    for item in node.body:
+        if isinstance(item, Node):
+            if item.run is not None:
+                found[item.run.layers.axis] = None
+            found |= dict.fromkeys(run_axes(item))
+    return tuple(found)
 
 
 def counted(node: Node, layers: Mapping[Axis, int]) -> Node:

@@ -11,21 +11,30 @@ __all__ = ["adapt", "freeze"]
 
 
 def freeze(tree: Node, what: str, layers: int = 0) -> Node:
-    """Freezes ``all`` parameters; the ``backbone``, all but the head's; or what runs ``first``: all
-    before the layers, and so many of these."""
+    """Freezes parameters by where they stand.
+
+    ``all`` of them; the ``backbone``, all but the head's; all before the layers and the ``first``
+    so many of these; or all before the ``last`` so many layers.
+    """
     body: list[Op | Node] = []
     reached = False
     for item in tree.body:
         if isinstance(item, Op):
             body.append(item)  # a model's own ops have no parameters
-        elif what == "first" and has_runs(item):
-            body.append(_first(item, layers))
+        elif what in ("first", "last") and has_runs(item):
+            frozen = layers if what == "first" else _depth(item) - layers
+            body.append(_first(item, frozen))
             reached = True
         elif reached or (what == "backbone" and part_of(item.name) == "head"):
             body.append(item)
         else:
             body.append(_frozen(item))
     return tree._replace(body=tuple(body))
+
+
+def _depth(container: Node) -> int:
+    runs = (item.run for item in container.body if isinstance(item, Node))
+    return sum(run.layers.of(Sizes()) for run in runs if run is not None)
 
 
 def _first(container: Node, layers: int) -> Node:
@@ -35,7 +44,7 @@ def _first(container: Node, layers: int) -> Node:
         assert isinstance(node, Node)
         assert node.run is not None
         count = node.run.layers.of(Sizes())
-        frozen = min(layers, count)
+        frozen = min(max(layers, 0), count)
         layers -= frozen
         cuts = ((_frozen(node), frozen), (node, count - frozen))
         pieces += [(piece, Count(n)) for piece, n in cuts if n]
