@@ -101,6 +101,8 @@ def _eager_eval(case: Case) -> Iterator[Compared]:
     formula = case.expected()
     yield from _calls("calls", formula, counted.calls)
     yield from _by_path("flops", {e.path: e.cost.flops for e in formula}, counted.forward)
+    written = {e.path: e.cost.pointwise for e in formula}
+    yield from _by_path("pointwise", written, counted.pointwise)
     yield from _summary(case, counted.calls)
 
 

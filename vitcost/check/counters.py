@@ -4,6 +4,7 @@ import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
+from math import prod
 from typing import Any, NamedTuple
 
 import torch
@@ -21,11 +22,19 @@ __all__ = ["Counted", "Kept", "by_fvcore", "by_path", "by_torch", "counting", "k
 Shape = Sequence[int]
 
 
+# what is pointwise work, an element written each; an add is where it adds a residual, in a block
+_POINTWISE = tuple(
+    getattr(torch.ops.aten, name)
+    for name in ("native_layer_norm", "_softmax", "gelu", "tanh", "mul", "add")
+)
+
+
 class Counted(NamedTuple):
     """``FlopCounterMode`` by module path, and the module calls in the order they return."""
 
     forward: Mapping[str, int]
     backward: Mapping[str, int]
+    pointwise: Mapping[str, int]  # of the forward pass
     calls: tuple[Call, ...]
 
 
@@ -41,27 +50,39 @@ def by_torch(model: nn.Module, shape: Shape, flash: bool = False) -> Counted:
         image = torch.zeros(*shape, device="meta")
         with _Flash() if flash else nullcontext():
             output = model(image)
-        forward = by_path(counter)
+        forward, pointwise = by_path(counter), by_path(counter, pointwise=True)
         if model.training:
             _total(output).backward()  # type: ignore[no-untyped-call]
         both = by_path(counter)
         backward = {path: n - forward.get(path, 0) for path, n in both.items()}
-        return Counted(forward, backward, tuple(scopes.calls))
+        return Counted(forward, backward, pointwise, tuple(scopes.calls))
 
 
 @contextmanager
 def counting(scopes: Scopes) -> Iterator[FlopCounterMode]:
-    counter = FlopCounterMode(display=False)
+    """torch's counter, which also counts the elements that pointwise operators write."""
+
+    def written(*args: Any, out_shape: Any = None, **kwargs: Any) -> int:
+        return prod(out_shape if isinstance(out_shape, torch.Size) else out_shape[0])
+
+    def residual(*args: Any, out_shape: Any = None, **kwargs: Any) -> int:
+        return prod(out_shape) if scopes.running_type.endswith("Block") else 0
+
+    rules = dict.fromkeys(_POINTWISE, written) | {torch.ops.aten.add: residual}
+    counter = FlopCounterMode(display=False, custom_mapping=rules)
     counter.mod_tracker = scopes
     with counter:
         yield counter
 
 
-def by_path(counter: FlopCounterMode) -> dict[str, int]:
-    """``""`` is the whole model."""
-    counts = counter.get_flop_counts()
-    paths = {path: sum(ops.values()) for path, ops in counts.items() if path != "Global"}
-    return {**paths, "": counter.get_total_flops()}
+def by_path(counter: FlopCounterMode, pointwise: bool = False) -> dict[str, int]:
+    """FLOPs, or pointwise work, by module path; ``""`` is the whole model."""
+    paths = {
+        path: sum(n for op, n in ops.items() if (op in _POINTWISE) == pointwise)
+        for path, ops in counter.get_flop_counts().items()
+    }
+    paths[""] = paths.pop("Global", 0)
+    return paths
 
 
 class _Flash(TorchFunctionMode):

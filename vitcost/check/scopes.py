@@ -71,6 +71,11 @@ class Scopes(ModuleTracker):
         """The path of the module whose forward runs; ``""`` is the model's own."""
         return self._stack[-1] if self._stack else ""
 
+    @property
+    def running_type(self) -> str:
+        """The type of that module."""
+        return type(self.model.get_submodule(self.running)).__name__
+
     def _entering(self, path: str) -> Callable[..., None]:
         def hook(module: nn.Module, args: Any, kwargs: Any) -> None:
             # what was computed since the last call is the caller's own work
