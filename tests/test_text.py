@@ -13,7 +13,8 @@ from vitcost.engine.cost import Cost, fold
 from vitcost.engine.lower import Mode, lower
 from vitcost.engine.model import Config, sizes_of, structure_of
 from vitcost.errors import ConfigError, UnknownName
-from vitcost.text import ClipConfig, TextConfig, configure_clip
+from vitcost.text import ClipConfig, TextConfig, configure_text
+from vitcost.zoo import resolve
 
 transformers = load()
 
@@ -157,8 +158,41 @@ def test_what_does_not_go_together() -> None:
     with pytest.raises(ConfigError, match="the towers do not meet: image features are 768 wide"):
         ClipConfig(vision=ViTConfig(num_classes=0), text=text)
     clip = ClipConfig(vision=ViTConfig(num_classes=0), text=text, projection_dim=512)
-    assert configure_clip(clip, img_size=32, seq_len=5).text.seq_len == 5
+    assert configure_text(clip, img_size=32, seq_len=5).text.seq_len == 5
     with pytest.raises(ConfigError, match="depth belongs to the image tower and to the text"):
-        configure_clip(clip, depth=3)
+        configure_text(clip, depth=3)
     with pytest.raises(UnknownName, match="did you mean img_size"):
-        configure_clip(clip, img_siz=3)
+        configure_text(clip, img_siz=3)
+
+
+# parameters as the papers and the checkpoints have them, to the digits that they print
+PUBLISHED = [
+    # Radford et al. 2019: the checkpoints' tensors, 1.5 B being 1,557,611,200
+    ("gpt2", 124_439_808),
+    ("gpt2-medium", 354_823_168),
+    ("gpt2-large", 774_030_080),
+    ("gpt2-xl", 1_557_611_200),
+    # openai/clip-vit-*: the checkpoints' tensors
+    ("clip_vit_base_patch32", 151_277_313),
+    ("clip_vit_base_patch16", 149_620_737),
+    ("clip_vit_large_patch14", 427_616_513),
+    # google/siglip-base-patch16-224, siglip-large-patch16-256, siglip-so400m-patch14-384
+    ("siglip_base_patch16_224", 203_155_970),
+    ("siglip_large_patch16_256", 652_150_786),
+    ("siglip_so400m_patch14_384", 877_960_498),
+]
+
+
+@pytest.mark.parametrize(("name", "params"), PUBLISHED)
+def test_named_models(name: str, params: int) -> None:
+    assert cost(resolve(name).config).params == params
+
+
+@pytest.mark.parametrize(
+    ("name", "billions"),
+    # Brown et al. 2020, table 2.1, to two digits
+    [("gpt3-small", 0.125), ("gpt3-medium", 0.35), ("gpt3-large", 0.76), ("gpt3-xl", 1.3),
+     ("gpt3-2.7b", 2.7), ("gpt3-6.7b", 6.7), ("gpt3-13b", 13.0), ("gpt3-175b", 175.0)],
+)  # fmt: skip
+def test_gpt3_is_what_its_name_says(name: str, billions: float) -> None:
+    assert abs(cost(resolve(name).config).params / 1e9 / billions - 1) < 0.025

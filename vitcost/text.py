@@ -9,7 +9,7 @@ from vitcost.config import ViTConfig, configure
 from vitcost.errors import ConfigError, UnknownName
 from vitcost.fields import Field, checked, checked_ratio, choice, rate, size
 
-__all__ = ["CLIP_FIELDS", "TEXT_FIELDS", "ClipConfig", "TextConfig", "configure_clip"]
+__all__ = ["CLIP_FIELDS", "TEXT_FIELDS", "ClipConfig", "TextConfig", "configure_text"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -147,8 +147,13 @@ CLIP_FIELDS: Mapping[str, str] = {
 }
 
 
-def configure_clip(base: ClipConfig, **overrides: Any) -> ClipConfig:
-    """A two-tower config with fields put on top, each of which one tower alone has."""
+def configure_text(base: TextConfig | ClipConfig, **overrides: Any) -> TextConfig | ClipConfig:
+    """A config with fields put on top; of two towers, fields that one tower alone has."""
+    if isinstance(base, TextConfig):
+        for name in overrides:
+            if name not in TEXT_FIELDS and name != "mlp_ratio":
+                raise UnknownName("field", name, [*TEXT_FIELDS, "mlp_ratio"])
+        return replace(base, **_replaced(base, overrides), **overrides)
     for name in overrides:
         if name in VISION_FIELDS and name in TEXT_FIELDS:
             raise ConfigError(
@@ -158,4 +163,21 @@ def configure_clip(base: ClipConfig, **overrides: Any) -> ClipConfig:
             raise UnknownName("field", name, CLIP_FIELDS)
     vision = {k: v for k, v in overrides.items() if CLIP_FIELDS[k] == "vision"}
     text = {k: v for k, v in overrides.items() if CLIP_FIELDS[k] == "text"}
-    return replace(base, vision=configure(base.vision, **vision), text=replace(base.text, **text))
+    return replace(
+        base,
+        vision=configure(base.vision, **vision),
+        text=replace(base.text, **_replaced(base.text, text), **text),
+    )
+
+
+def _replaced(base: TextConfig, overrides: Mapping[str, Any]) -> dict[str, int]:
+    """What an override takes along: a ratio the width, a context the tokens that fill it."""
+    replaced = {}
+    if "mlp_ratio" in overrides:
+        replaced["mlp_dim"] = 0
+    if "context_length" in overrides and "seq_len" not in overrides:
+        replaced["seq_len"] = 0
+    if "embed_dim" in overrides and "mlp_dim" not in overrides:
+        # a width of four times the model's stays that
+        replaced["mlp_dim"] = 0 if base.mlp_dim == 4 * base.embed_dim else base.mlp_dim
+    return replaced

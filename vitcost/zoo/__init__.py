@@ -1,9 +1,14 @@
 """From what a user types to a config: names, files and configs."""
 
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from vitcost.config import ViTConfig, configure
-from vitcost.errors import ConfigError, NotCovered, UnknownName
+from vitcost.errors import ConfigError, UnknownName
+
+if TYPE_CHECKING:
+    from vitcost.engine.model import Config
+    from vitcost.text import ClipConfig, TextConfig
 
 __all__ = ["Model", "Resolved", "names", "resolve"]
 
@@ -13,10 +18,10 @@ class Resolved(NamedTuple):
 
     name: str
     source: str
-    config: ViTConfig
+    config: "Config"
 
 
-Model: TypeAlias = "str | ViTConfig | Resolved"
+Model: TypeAlias = "str | ViTConfig | TextConfig | ClipConfig | Resolved"
 
 
 def resolve(model: Model, **overrides: Any) -> Resolved:
@@ -27,34 +32,63 @@ def resolve(model: Model, **overrides: Any) -> Resolved:
 
     >>> resolve("vit_huge_patch14_224", num_classes=5).config.embed_dim
     1280
+    >>> resolve("gpt2", seq_len=512).config.seq_len
+    512
     """
-    if isinstance(model, ViTConfig):
-        return Resolved("custom", "config", configure(model, **overrides))
     if isinstance(model, Resolved):
-        return model._replace(config=configure(model.config, **overrides))
-    if not isinstance(model, str) or not model.strip():
+        return model._replace(config=_on_top(model.config, overrides))
+    if not isinstance(model, str):
+        if not hasattr(model, "to_dict"):
+            raise ConfigError(f"a model is a name, a path or a config, got {model!r}")
+        return Resolved("custom", "config", _on_top(model, overrides))
+    if not model.strip():
         raise ConfigError(f"a model is a name, a path or a config, got {model!r}")
-    source, fields = _row(model)
-    return Resolved(model, source, configure(fields, **overrides))
+    row = _fields(model)
+    if row is not None:
+        return Resolved(model, row[0], configure(row[1], **overrides))
+    text = _text(model)
+    if text is not None:
+        return Resolved(model, text[0], _on_top(text[1], overrides))
+    raise UnknownName("model", model, names(), "`vitcost models` lists all")
 
 
 def names() -> list[str]:
     """Every name that ``resolve`` knows, in order."""
-    from vitcost.zoo import papers, plain
+    from vitcost.zoo import papers, text, timm
 
-    return sorted({*papers.MODELS, *plain.MODELS})
-
-
-def _row(name: str) -> tuple[str, dict[str, Any]]:
-    from vitcost.zoo import papers, plain
-
-    if name in papers.MODELS:
-        row = papers.MODELS[name]
-        return row.source, {**_row(row.base)[1], **row.fields}
-    if name in plain.MODELS:
-        source, fields = plain.MODELS[name]
-        return source, fields
-    raise UnknownName("model", name, names(), "`vitcost models` lists all")
+    return sorted({*papers.MODELS, *timm.names(), *text.TEXT, *text.CLIP})
 
 
-_ = NotCovered
+def _fields(name: str) -> tuple[str, dict[str, Any]] | None:
+    """The source and fields of a ViT by its name."""
+    # a table is loaded when a name asks for it
+    from vitcost.zoo import papers, timm
+
+    if name not in papers.MODELS:
+        return timm.lookup(name)
+    row = papers.MODELS[name]
+    base = _fields(row.base)
+    assert base is not None, f"{name} is a variant of {row.base}, which is not there"
+    return row.source, {**base[1], **row.fields}
+
+
+def _text(name: str) -> "tuple[str, TextConfig | ClipConfig] | None":
+    """A text transformer or a model of two towers by its name."""
+    from vitcost.zoo import text
+
+    if name in text.TEXT:
+        return text.TEXT[name].source, text.text_config(name)
+    if name not in text.CLIP:
+        return None
+    row = text.CLIP[name]
+    vision = _fields(row.vision)
+    assert vision is not None, f"{name} has the image tower {row.vision}, which is not there"
+    return row.source, text.clip_config(row, vision[1])
+
+
+def _on_top(config: "Config", overrides: Mapping[str, Any]) -> "Config":
+    if isinstance(config, ViTConfig):
+        return configure(config, **overrides)
+    from vitcost.text import configure_text
+
+    return configure_text(config, **overrides)
