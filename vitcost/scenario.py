@@ -9,6 +9,7 @@ from vitcost.errors import ConfigError, UnknownName
 
 __all__ = [
     "CHOICES",
+    "HELP",
     "OPTIMIZERS",
     "PRECISIONS",
     "RECIPES",
@@ -86,6 +87,22 @@ CHOICES = {
     "optimizer": tuple(OPTIMIZERS),
     "recipe": tuple(RECIPES),
     "layout": ("nchw", "nhwc"),
+}
+
+# what each field of the scenario is, for the help of the command line
+HELP = {
+    "batch": "images in a batch",
+    "mode": "what bytes moved and time are for; memory shows both",
+    "precision": "fp32, torch autocast (amp-…), or everything cast",
+    "attention": "attention kernel; sdpa: the one that torch chooses",
+    "platform": "where it runs",
+    "optimizer": "whose states training keeps",
+    "checkpointing": "what is computed again: none, selective, block, every:K",
+    "freeze": "what does not train: none, backbone, first:K, all-but-last:K",
+    "lora": "rank of the adapters, which train with the head alone; 0: none",
+    "lora_layers": "the linear layers that have adapters",
+    "recipe": "accounting of model states; fixes precision and optimizer",
+    "layout": "memory layout of the images",
 }
 
 

@@ -10,7 +10,7 @@ from click.core import ParameterSource
 from vitcost.config import FIELDS, RATIOS, Field, parse_field
 from vitcost.fields import Pair
 from vitcost.render import FORMATS
-from vitcost.scenario import CHOICES, Scenario
+from vitcost.scenario import CHOICES, HELP, Scenario
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -32,17 +32,6 @@ __all__ = [
     "scenario_options",
 ]
 
-_SCENARIO_HELP = {
-    "batch": "images in a batch",
-    "mode": "what bytes moved and time are for; memory shows both",
-    "precision": "fp32, torch autocast (amp-…), or everything cast",
-    "attention": "attention kernel; sdpa: the one that torch chooses",
-    "platform": "where it runs",
-    "optimizer": "whose states training keeps",
-    "checkpointing": "which activations are computed again",
-    "recipe": "accounting of model states; fixes precision and optimizer",
-    "layout": "memory layout of the images",
-}
 _SHORT = {"batch": ("-b",)}
 
 
@@ -169,7 +158,7 @@ def scenario_options(only: Iterable[str] | None = None) -> list[click.Parameter]
             CHOICES.get(field.name, ()),
             click.INT if field.type is int else Words(CHOICES.get(field.name, ())),
             "N" if field.type is int else "NAME",
-            _SCENARIO_HELP[field.name],
+            HELP.get(field.name, ""),
             "Scenario",
             f"  [default: {field.default}]",
         )
