@@ -60,7 +60,9 @@ def fields_of(model_class: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
     fields = CLASSES[model_class](args)
     for name in fields:
         if name not in FIELDS and name not in RATIOS:
-            raise UnknownName(f"argument of {model_class}", name, [*FIELDS, *RATIOS])
+            raise UnknownName(
+                f"argument of {model_class}", name, [*FIELDS, *RATIOS, *_NAMES, *_FREE]
+            )
     for name, default in _NO_NAME.items():
         if name in fields and fields[name] in ("", None):
             fields[name] = default

@@ -24,14 +24,14 @@ ROWS: Rows = {
     "vit_xsmall_patch16_clip_224": row(
         TINYCLIP, embed_dim=256, depth=10, num_heads=4, pre_norm=True
     ),
-    "vit_medium_patch32_clip_224": of("vit_medium_patch16_clip_224", patch_size=32),
     "vit_medium_patch16_clip_224": row(TINYCLIP, MEDIUM, pre_norm=True),
+    "vit_medium_patch32_clip_224": of("vit_medium_patch16_clip_224", patch_size=32),
     "vit_betwixt_patch32_clip_224": of("vit_medium_patch32_clip_224", BETWIXT),
+    "vit_base_patch16_clip_224": row(OPENCLIP, BASE, pre_norm=True),
     "vit_base_patch32_clip_224": of("vit_base_patch16_clip_224", patch_size=32),
     "vit_base_patch32_clip_256": of("vit_base_patch32_clip_224", img_size=256),
     "vit_base_patch32_clip_384": of("vit_base_patch32_clip_224", img_size=384),
     "vit_base_patch32_clip_448": of("vit_base_patch32_clip_224", img_size=448),
-    "vit_base_patch16_clip_224": row(OPENCLIP, BASE, pre_norm=True),
     "vit_base_patch16_clip_384": of("vit_base_patch16_clip_224", img_size=384),
     "vit_base_patch16_plus_clip_240": of(
         "vit_base_patch16_clip_224", img_size=240, embed_dim=896, num_heads=14
