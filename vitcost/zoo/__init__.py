@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from vitcost.config import ViTConfig, configure
-from vitcost.errors import ConfigError, UnknownName
+from vitcost.errors import ConfigError, NotCovered, UnknownName, VitcostError
 
 if TYPE_CHECKING:
     from vitcost.engine.model import Config
@@ -49,7 +49,7 @@ def resolve(model: Model, **overrides: Any) -> Resolved:
     text = _text(model)
     if text is not None:
         return Resolved(model, text[0], _on_top(text[1], overrides))
-    raise UnknownName("model", model, names(), "`vitcost models` lists all")
+    raise _unknown(model)
 
 
 def names() -> list[str]:
@@ -84,6 +84,16 @@ def _text(name: str) -> "tuple[str, TextConfig | ClipConfig] | None":
     vision = _fields(row.vision)
     assert vision is not None, f"{name} has the image tower {row.vision}, which is not there"
     return row.source, text.clip_config(row, vision[1])
+
+
+def _unknown(model: str) -> VitcostError:
+    """Why a name is not found: timm has it and no formula here does, or nobody knows it."""
+    from vitcost.zoo.timm.others import class_of
+
+    kind = class_of(model)
+    if kind is not None:
+        return NotCovered(f"not covered: {kind}; {model} is timm's, and no formula here is exact")
+    return UnknownName("model", model, names(), "`vitcost models` lists all")
 
 
 def _on_top(config: "Config", overrides: Mapping[str, Any]) -> "Config":
