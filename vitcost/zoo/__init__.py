@@ -9,6 +9,7 @@ from vitcost.errors import ConfigError, NotCovered, UnknownName, VitcostError
 if TYPE_CHECKING:
     from vitcost.engine.model import Config
     from vitcost.text import ClipConfig, TextConfig
+    from vitcost.zoo.keys import Described
 
 __all__ = ["Model", "Resolved", "names", "resolve"]
 
@@ -49,14 +50,16 @@ def resolve(model: Model, **overrides: Any) -> Resolved:
     text = _text(model)
     if text is not None:
         return Resolved(model, text[0], _on_top(text[1], overrides))
-    raise _unknown(model)
+    row = _described(model)
+    return Resolved(model, row.source, configure(row.fields, **overrides))
 
 
 def names() -> list[str]:
     """Every name that ``resolve`` knows, in order."""
-    from vitcost.zoo import papers, text, timm
+    from vitcost.zoo import aliases, papers, text, timm
 
-    return sorted({*papers.MODELS, *timm.names(), *text.TEXT, *text.CLIP})
+    ours = {*papers.MODELS, *timm.names(), *text.TEXT, *text.CLIP}
+    return sorted({*ours, *aliases.names()})
 
 
 def _fields(name: str) -> tuple[str, dict[str, Any]] | None:
@@ -84,6 +87,33 @@ def _text(name: str) -> "tuple[str, TextConfig | ClipConfig] | None":
     vision = _fields(row.vision)
     assert vision is not None, f"{name} has the image tower {row.vision}, which is not there"
     return row.source, text.clip_config(row, vision[1])
+
+
+def _described(model: str) -> "Described":
+    """A ViT by somebody else's name, or by a file."""
+    from vitcost.zoo import aliases
+
+    alias = aliases.lookup(model, _named)
+    if alias is not None:
+        return alias
+    # loaders of files cost every other start
+    from vitcost.zoo import files
+
+    if files.is_path(model):
+        return files.described(model, _named)
+    raise _unknown(model)
+
+
+def _named(name: str) -> "Described":
+    """The fields of a ViT by its name, whoever's name it is."""
+    from vitcost.zoo import aliases
+    from vitcost.zoo.keys import Described
+
+    own = _fields(name)
+    found = Described(*own) if own is not None else aliases.lookup(name, _named)
+    if found is None:
+        raise _unknown(name)
+    return found
 
 
 def _unknown(model: str) -> VitcostError:

@@ -1,0 +1,149 @@
+"""The names that others have for these models: torchvision, google-research, the papers,
+open_clip, Hugging Face.
+
+Names are case-sensitive, as they are there: ``ViT-B-32`` is open_clip's, ``ViT-B_32`` Google's.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from vitcost.errors import ConfigError
+from vitcost.zoo.keys import Described
+
+__all__ = ["AMBIGUOUS", "ROWS", "Alias", "lookup", "names"]
+
+
+class Alias(NamedTuple):
+    """Another name of a row of timm's: which fields differ, and where that is written."""
+
+    base: str
+    fields: dict[str, Any]
+    source: str
+
+
+_TORCHVISION = "torchvision 0.29, models/vision_transformer.py"
+_GOOGLE = "google-research/vision_transformer, vit_jax/configs/models.py"
+_PAPER = "Dosovitskiy et al. 2021, table 1"
+_AUGREG = "Steiner et al. 2022, table 2"
+_SCALING = "Zhai et al. 2022, table 2"
+
+# google-research trains its large models with dropout
+_DROP = {"pos_drop_rate": 0.1, "proj_drop_rate": 0.1}
+_GAP = {"class_token": False, "global_pool": "avg", "fc_norm": False}
+
+
+def _torchvision(base: str, **fields: Any) -> Alias:
+    return Alias(base, fields, _TORCHVISION)
+
+
+def _google(base: str, **fields: Any) -> Alias:
+    return Alias(base, fields, _GOOGLE)
+
+
+ROWS: Mapping[str, Alias] = {
+    "vit_b_16": _torchvision("vit_base_patch16_224"),
+    "vit_b_32": _torchvision("vit_base_patch32_224"),
+    "vit_l_16": _torchvision("vit_large_patch16_224"),
+    "vit_l_32": _torchvision("vit_large_patch32_224"),
+    "vit_h_14": _torchvision("vit_huge_patch14_224"),
+    "ViT_B_16_Weights.IMAGENET1K_V1": _torchvision("vit_base_patch16_224"),
+    "ViT_B_16_Weights.IMAGENET1K_SWAG_E2E_V1": _torchvision("vit_base_patch16_384"),
+    "ViT_B_16_Weights.IMAGENET1K_SWAG_LINEAR_V1": _torchvision("vit_base_patch16_224"),
+    "ViT_B_32_Weights.IMAGENET1K_V1": _torchvision("vit_base_patch32_224"),
+    "ViT_L_16_Weights.IMAGENET1K_V1": _torchvision("vit_large_patch16_224"),
+    "ViT_L_16_Weights.IMAGENET1K_SWAG_E2E_V1": _torchvision("vit_large_patch16_224", img_size=512),
+    "ViT_L_16_Weights.IMAGENET1K_SWAG_LINEAR_V1": _torchvision("vit_large_patch16_224"),
+    "ViT_L_32_Weights.IMAGENET1K_V1": _torchvision("vit_large_patch32_224"),
+    "ViT_H_14_Weights.IMAGENET1K_SWAG_E2E_V1": _torchvision("vit_huge_patch14_224", img_size=518),
+    "ViT_H_14_Weights.IMAGENET1K_SWAG_LINEAR_V1": _torchvision("vit_huge_patch14_224"),
+    "ViT-Ti_16": _google("vit_tiny_patch16_224"),
+    "ViT-S_16": _google("vit_small_patch16_224"),
+    "ViT-S_32": _google("vit_small_patch32_224"),
+    "ViT-B_8": _google("vit_base_patch8_224"),
+    "ViT-B_16": _google("vit_base_patch16_224"),
+    "ViT-B_32": _google("vit_base_patch32_224"),
+    "ViT-L_16": _google("vit_large_patch16_224", **_DROP),
+    "ViT-L_32": _google("vit_large_patch32_224"),
+    "ViT-H_14": _google("vit_huge_patch14_224", **_DROP),
+    "ViT-S_16-gap-norep": _google("vit_small_patch16_224", **_GAP),
+    "ViT-S_32-gap-norep": _google("vit_small_patch32_224", **_GAP),
+    "ViT-B_16-gap-norep": _google("vit_base_patch16_224", **_GAP),
+    "ViT-B_32-gap-norep": _google("vit_base_patch32_224", **_GAP),
+    "R+ViT-Ti_16": _google("vit_tiny_r_s16_p8_224"),
+    "R26+ViT-S_32": _google("vit_small_r26_s32_224"),
+    "R26+ViT-B_32": _google("vit_base_r26_s32_224"),
+    "R50+ViT-B_16": _google("vit_base_r50_s16_224", **_DROP),
+    "R50+ViT-L_32": _google("vit_large_r50_s32_224", **_DROP),
+    "ViT-Ti/16": Alias("vit_tiny_patch16_224", {}, _AUGREG),
+    "ViT-S/16": Alias("vit_small_patch16_224", {}, _AUGREG),
+    "ViT-S/32": Alias("vit_small_patch32_224", {}, _AUGREG),
+    "ViT-B/8": Alias("vit_base_patch8_224", {}, _AUGREG),
+    "ViT-B/16": Alias("vit_base_patch16_224", {}, _PAPER),
+    "ViT-B/32": Alias("vit_base_patch32_224", {}, _PAPER),
+    "ViT-L/16": Alias("vit_large_patch16_224", {}, _PAPER),
+    "ViT-L/32": Alias("vit_large_patch32_224", {}, _PAPER),
+    "ViT-H/14": Alias("vit_huge_patch14_224", {}, _PAPER),
+    "ViT-g/14": Alias("vit_giant_patch14_224", {}, _SCALING),
+    "ViT-G/14": Alias("vit_gigantic_patch14_224", {}, _SCALING),
+}
+# names that mean different models to different people: what to type instead
+AMBIGUOUS: Mapping[str, str] = {
+    "ViT-L/14": "the papers have none; CLIP's tower is ViT-L-14, a plain one vit_large_patch14_224",
+    "L/14": "the papers have none; CLIP's tower is ViT-L-14, a plain one vit_large_patch14_224",
+    "ViT-L/14@336px": "CLIP's tower is ViT-L-14-336",
+    "ViT-B": "a size, which needs a patch: ViT-B/8, ViT-B/16 or ViT-B/32",
+    "ViT-L": "a size, which needs a patch: ViT-L/16 or ViT-L/32",
+    "ViT-H": "a size, which needs a patch: ViT-H/14",
+    "ViT-G-14": "open_clip's is ViT-bigG-14, of the same size as the paper's ViT-G/14",
+    "dinov2": "a family: facebook/dinov2-base, vit_base_patch14_dinov2 and others",
+}
+
+
+def lookup(name: str, row: Callable[[str], Described]) -> Described | None:
+    """The fields behind somebody else's name, or None; ``row`` finds those of timm's.
+
+    Raises ``ConfigError`` for a name that means several models.
+
+    >>> lookup("ViT-L/14", row=None)
+    Traceback (most recent call last):
+    vitcost.errors.ConfigError: 'ViT-L/14' is ambiguous: the papers have none; ...
+    """
+    if name in AMBIGUOUS:
+        raise ConfigError(f"{name!r} is ambiguous: {AMBIGUOUS[name]}")
+    if name in ROWS or f"ViT-{name}" in _SHORT:
+        alias = ROWS.get(name) or ROWS[f"ViT-{name}"]
+        below = row(alias.base)
+        return Described(f"{alias.source}; {alias.base}", {**below.fields, **alias.fields})
+    return _in_a_table(name, row)
+
+
+# B/16 is short for ViT-B/16
+_SHORT = frozenset(name for name in ROWS if "/" in name)
+
+
+def _in_a_table(name: str, row: Callable[[str], Described]) -> Described | None:
+    from vitcost.zoo.hub import HUB
+    from vitcost.zoo.open_clip_models import MODELS
+
+    if name in HUB:
+        # the loaders of files are not needed by other names
+        from vitcost.zoo.huggingface import of_class
+
+        entry = HUB[name]
+        found = of_class(entry.kind, entry.architecture, entry.keys)
+        return found._replace(source=f"Hugging Face hub, {entry.architecture} of transformers")
+    if name in MODELS:
+        from vitcost.zoo.open_clip import described
+
+        return described(MODELS[name], row)
+    # the hub's copies of timm's weights
+    return row(name.removeprefix("timm/")) if name.startswith("timm/") else None
+
+
+def names() -> list[str]:
+    """Every name of others, in the order of their tables."""
+    from vitcost.zoo.hub import HUB
+    from vitcost.zoo.open_clip_models import MODELS
+
+    return [*ROWS, *MODELS, *HUB]
+

@@ -1,0 +1,203 @@
+"""Hugging Face's ``config.json`` as fields of a ``ViTConfig``.
+
+A file is read strictly: a key that nothing here knows may change the model, so it is refused. What
+a file leaves out has transformers' default, and the source says so.
+"""
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+from vitcost.errors import ConfigError, NotCovered
+from vitcost.zoo.families import FAMILIES, TOWERS, Family
+from vitcost.zoo.keys import Described, as_field_errors, check_keys, guess, shown, typed
+
+__all__ = ["described", "of_class"]
+
+Values: TypeAlias = Mapping[str, Any]
+
+# the keys that are a field under another name
+_NAMES: Mapping[str, str] = {
+    "hidden_size": "embed_dim",
+    "num_hidden_layers": "depth",
+    "num_attention_heads": "num_heads",
+    "intermediate_size": "mlp_dim",
+    "image_size": "img_size",
+    "patch_size": "patch_size",
+    "num_channels": "in_chans",
+    "attention_probs_dropout_prob": "attn_drop_rate",
+    "attention_dropout": "attn_drop_rate",
+    "drop_path_rate": "drop_path_rate",
+    "qkv_bias": "qkv_bias",
+    "num_register_tokens": "reg_tokens",
+    "use_mask_token": "mask_token",
+    "use_relative_position_bias": "use_rel_pos_bias",
+    "use_shared_relative_position_bias": "use_shared_rel_pos_bias",
+    "layer_scale_init_value": "init_values",
+    "layerscale_value": "init_values",
+    "mask_ratio": "mask_ratio",
+}
+# transformers/activations.py, ACT2FN
+_ACTIVATIONS: Mapping[str, str] = {
+    "gelu": "gelu",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "quick_gelu": "quick_gelu",
+    "silu": "silu",
+    "swish": "silu",
+    "relu": "relu",
+}
+# what save_pretrained always writes, and nobody should have to guess
+_REQUIRED = (
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "image_size",
+    "patch_size",
+)
+
+# PreTrainedConfig's own keys that describe no layer
+_FREE = frozenset({
+    # bookkeeping
+    "_name_or_path", "name_or_path", "_commit_hash", "transformers_version", "model_type",
+    "architectures", "dtype", "torch_dtype", "_attn_implementation",
+    "_attn_implementation_autoset", "attn_implementation", "torchscript", "use_bfloat16",
+    "tf_legacy_loss", "tokenizer_class", "finetuning_task", "task_specific_params",
+    # initial values, and the norms' epsilon
+    "initializer_range", "initializer_factor", "layer_norm_eps",
+    # labels; how many there are is read apart
+    "id2label", "label2id", "num_labels", "problem_type",
+    # what is returned besides the result
+    "output_attentions", "output_hidden_states", "return_dict", "use_cache",
+    # text, and generating it
+    "tie_word_embeddings", "bos_token_id", "pad_token_id", "eos_token_id", "sep_token_id",
+    "prefix", "decoder_start_token_id", "max_length", "min_length", "do_sample",
+    "early_stopping", "num_beams", "num_beam_groups", "diversity_penalty", "temperature",
+    "top_k", "top_p", "typical_p", "repetition_penalty", "length_penalty",
+    "no_repeat_ngram_size", "encoder_no_repeat_ngram_size", "bad_words_ids",
+    "num_return_sequences", "output_scores", "return_dict_in_generate", "forced_bos_token_id",
+    "forced_eos_token_id", "remove_invalid_values", "exponential_decay_length_penalty",
+    "suppress_tokens", "begin_suppress_tokens",
+})  # fmt: skip
+# PreTrainedConfig's own keys that change the model
+_FIXED: Mapping[str, tuple[Any, str]] = {
+    "is_encoder_decoder": (False, "an image encoder has no decoder"),
+    "is_decoder": (False, "an image encoder has no decoder"),
+    "add_cross_attention": (False, "an image encoder has no decoder"),
+    "cross_attention_hidden_size": (None, "an image encoder has no decoder"),
+    "tie_encoder_decoder": (False, "an image encoder has no decoder"),
+    "pruned_heads": ({}, "pruned heads have no formula here"),
+    "chunk_size_feed_forward": (0, "a chunked MLP has no formula here"),
+}
+# transformers takes 2 labels where a file says nothing of them
+_LABELS = 2
+
+
+def described(data: Values) -> Described:
+    """The fields of a ``config.json``, for the class that ``architectures`` names.
+
+    >>> described({"model_type": "vit"})
+    Traceback (most recent call last):
+    vitcost.errors.ConfigError: hidden_size is missing; transformers would take 768
+    """
+    kind = data["model_type"]
+    if not isinstance(kind, str):
+        raise ConfigError(f"model_type must be text, got {shown(kind)}")
+    if kind in TOWERS:
+        return _tower(data)
+    if kind not in FAMILIES:
+        known = [*FAMILIES, *TOWERS]
+        covered = ", ".join(known)
+        raise NotCovered(
+            f"model_type {shown(kind)} is not covered{guess(kind, known)}; covered: {covered}"
+        )
+    family = FAMILIES[kind]
+    name = _architecture(data) or next(iter(family.classes))
+    for key in _REQUIRED:
+        if key in family.keys and key not in data:
+            raise ConfigError(f"{key} is missing; transformers would take {family.keys[key]}")
+    return of_class(kind, name, data)
+
+
+def of_class(kind: str, name: str, data: Values, path: str = "") -> Described:
+    """The fields of one class of a ``model_type``; ``path`` leads to the table in its file."""
+    family = FAMILIES[kind]
+    if name not in family.classes:
+        covered = ", ".join(family.classes)
+        raise NotCovered(f"architectures: {shown(name)} is not covered; covered: {covered}")
+    check_keys(data, {*family.keys, *family.free, *_FREE}, {**_FIXED, **family.fixed}, path)
+    values = {
+        key: typed(path + key, default, data.get(key, default))
+        for key, default in family.keys.items()
+    }
+    left_out = [key for key in family.keys if key not in data]
+    fields: dict[str, Any] = {_NAMES[key]: values[key] for key in values if key in _NAMES}
+    fields |= {"qkv_fused": False, "num_classes": 0, "act_layer": _activation(values, path)}
+    # transformers lets the convolution drop what is left of an image
+    fields |= {"floor_img_size": True, **family.fields(values)}
+    added = family.classes[name](values)
+    if "num_classes" in added and added["num_classes"] is None:
+        added["num_classes"] = _labels(data)
+        left_out += [] if data.get("id2label") or "num_labels" in data else ["num_labels"]
+    fields |= added
+    as_field_errors(fields, {field: path + key for key, field in _NAMES.items() if key in values})
+    return Described(f"{name} of transformers{_said(left_out, family)}", fields)
+
+
+def _tower(data: Values) -> Described:
+    """The vision tower of a two-tower file, where ``architectures`` names it."""
+    kind = TOWERS[data["model_type"]]
+    name = _architecture(data)
+    if name not in FAMILIES[kind].classes:
+        covered = ", ".join(FAMILIES[kind].classes)
+        raise NotCovered(
+            f"architectures: {name or 'a model of two towers'} has a text tower, which is not "
+            f"covered; covered: {covered}"
+        )
+    if "vision_config" not in data:
+        raise ConfigError("vision_config is missing")
+    table = data["vision_config"]
+    if not isinstance(table, dict):
+        raise ConfigError(f"vision_config must be a table, got {shown(table)}")
+    if data.get("vision_config_dict") is not None:
+        raise NotCovered("vision_config_dict, which overrides vision_config, is not covered")
+    if table.get("model_type", kind) != kind:
+        raise ConfigError(f"vision_config.model_type must be {kind!r}")
+    return of_class(kind, name, table, "vision_config.")
+
+
+def _architecture(data: Values) -> str:
+    """The class that a file was saved from; where it says none, the bare model is meant."""
+    names = data.get("architectures")
+    if names is None:
+        return ""
+    if not isinstance(names, list) or len(names) != 1 or not isinstance(names[0], str):
+        raise ConfigError(f"architectures must be a list of one name, got {shown(names)}")
+    return names[0]
+
+
+def _activation(values: Values, path: str) -> str:
+    act = values["hidden_act"]
+    if act not in _ACTIVATIONS:
+        covered = ", ".join(_ACTIVATIONS)
+        raise NotCovered(f"{path}hidden_act {shown(act)} is not covered; covered: {covered}")
+    return _ACTIVATIONS[act]
+
+
+def _labels(data: Values) -> int:
+    """How many classes the head has: a file counts them by naming each."""
+    labels, number = data.get("id2label"), data.get("num_labels")
+    if labels is not None and not isinstance(labels, dict):
+        raise ConfigError(f"id2label must be a table, got {shown(labels)}")
+    number = typed("num_labels", None, number)
+    if labels is None:
+        return _LABELS if number is None else int(number)
+    if number is not None and number != len(labels):
+        raise ConfigError(f"num_labels is {number}, but id2label names {len(labels)}")
+    return len(labels)
+
+
+def _said(left_out: list[str], family: Family) -> str:
+    """Which keys a file leaves to transformers' defaults."""
+    defaults = {**family.keys, "num_labels": _LABELS}
+    said = [f"{key} {defaults[key]}" for key in left_out if defaults[key] is not None]
+    return f"; left to its defaults: {', '.join(said)}" if said else ""

@@ -1,0 +1,90 @@
+"""Reading somebody else's config file strictly: every key is known, of its type, and named."""
+
+import re
+from collections.abc import Collection, Mapping
+from reprlib import Repr
+from typing import Any, NamedTuple, TypeAlias
+
+from vitcost.config import ViTConfig
+from vitcost.errors import ConfigError, NotCovered, nearest
+
+__all__ = ["Described", "Fixed", "as_field_errors", "check_keys", "guess", "shown", "typed"]
+
+# keys that change a model: the only value that is described here, and why
+Fixed: TypeAlias = Mapping[str, tuple[Any, str]]
+
+
+class Described(NamedTuple):
+    """A model as fields of a config, and where they come from."""
+
+    source: str
+    fields: dict[str, Any]
+
+
+_SHORT = Repr()
+_SHORT.maxlevel, _SHORT.maxdict, _SHORT.maxlist = 2, 2, 4
+_WORDS = {bool: "true or false", int: "an integer", float: "a number", str: "text"}
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it: short, however large it is.
+
+    >>> shown("x" * 1000)
+    "'xxxxxxxxxxxx...xxxxxxxxxxxxx'"
+    """
+    return _SHORT.repr(value)
+
+
+def guess(given: str, known: Collection[str]) -> str:
+    """The end of a message that names the nearest known word, if one is near."""
+    return "".join(f"; did you mean {name!r}?" for name in nearest(given, known, 1))
+
+
+def check_keys(data: Mapping[str, Any], known: Collection[str], fixed: Fixed, path: str) -> None:
+    """Refuses what is not known, and what has another value than the one described here."""
+    for key, value in data.items():
+        if key in fixed:
+            expected, why = fixed[key]
+            # 0 is no False and no 0.0
+            if value != expected or isinstance(value, bool) != isinstance(expected, bool):
+                raise NotCovered(f"{path}{key} must be {expected!r}, got {shown(value)}: {why}")
+        elif key not in known:
+            raise ConfigError(
+                f"{path}{shown(key)[1:-1]} is not known here, and may change the model"
+                f"{guess(key, [*known, *fixed])}"
+            )
+
+
+def typed(key: str, default: Any, value: Any) -> Any:
+    """A value of its default's type; a default of None stands for an integer that may be left out.
+
+    >>> typed("vision_config.hidden_size", 768, "768")
+    Traceback (most recent call last):
+    vitcost.errors.ConfigError: vision_config.hidden_size must be an integer, got '768'
+    """
+    if key.rpartition(".")[2] in ("image_size", "patch_size"):
+        return _size(key, value)
+    if default is None and value is None:
+        return None
+    kind: type = int if default is None else type(default)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    fits = number if kind is float else isinstance(value, kind) and (number or kind is not int)
+    if not fits:
+        raise ConfigError(f"{key} must be {_WORDS[kind]}, got {shown(value)}")
+    return value
+
+
+def _size(key: str, value: Any) -> tuple[int, int]:
+    sides = value if isinstance(value, list | tuple) else [value, value]
+    if len(sides) == 2 and all(isinstance(n, int) and not isinstance(n, bool) for n in sides):
+        return sides[0], sides[1]
+    raise ConfigError(f"{key} must be an integer or two, got {shown(value)}")
+
+
+def as_field_errors(fields: dict[str, Any], keys: Mapping[str, str]) -> None:
+    """Builds the config of some fields; what is wrong with it is said in the words of the file."""
+    try:
+        ViTConfig(**fields)
+    except ConfigError as error:
+        words = re.sub(r"\w+", lambda word: keys.get(word[0], word[0]), str(error))
+        raise ConfigError(words) from None

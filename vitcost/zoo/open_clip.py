@@ -1,0 +1,168 @@
+"""open_clip's model JSON as fields of a ``ViTConfig``: the vision tower, its projection the head.
+
+Keys and defaults are those of open_clip 3.3, ``model.py: CLIPVisionCfg`` and
+``timm_model.py: TimmModel``.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+from vitcost.config import configure
+from vitcost.errors import ConfigError, NotCovered, UnknownName
+from vitcost.zoo.keys import Described, as_field_errors, check_keys, shown, typed
+
+__all__ = ["described"]
+
+Values: TypeAlias = Mapping[str, Any]
+Base: TypeAlias = Callable[[str], Described]
+
+_TOP: Values = {"embed_dim": 512, "quick_gelu": False}
+_TOP_FREE = (
+    "vision_cfg", "text_cfg", "multimodal_cfg", "custom_text", "init_logit_scale",
+    "init_logit_bias", "nonscalar_logit_scale", "output_dict", "cast_dtype",
+)  # fmt: skip
+# what decides the tower, with open_clip's default
+_VISION: Values = {
+    "layers": 12,
+    "width": 768,
+    "head_width": 64,
+    "mlp_ratio": 4.0,
+    "patch_size": 16,
+    "image_size": 224,
+    "no_ln_pre": False,
+    "final_ln_after_pool": False,
+    "pool_type": "tok",
+    "qk_norm": False,
+    "scale_attn_inner": False,
+    "scale_fc": False,
+}
+_NO_FORMULA = "nothing here describes it"
+_VISION_FIXED: Mapping[str, tuple[Any, str]] = {
+    "patch_dropout": (0.0, _NO_FORMULA),
+    "attentional_pool": (False, _NO_FORMULA),
+    "scaled_cosine_attn": (False, _NO_FORMULA),
+    "scale_heads": (False, _NO_FORMULA),
+    "scale_attn": (False, _NO_FORMULA),
+    "act_kwargs": (None, _NO_FORMULA),
+}
+_VISION_FREE = (
+    # sin_cos_2d is a parameter too, if a frozen one
+    "ls_init_value", "block_type", "pos_embed_type", "norm_kwargs", "output_tokens",
+    "attn_pooler_queries", "attn_pooler_heads", "timm_model_name", "timm_model_pretrained",
+    "timm_pool", "timm_proj", "timm_proj_bias", "timm_drop", "timm_drop_path",
+)  # fmt: skip
+_REQUIRED = ("layers", "width", "patch_size", "image_size")
+_TIMM: Values = {"timm_pool": "avg", "timm_proj_bias": False, "timm_drop": 0.0}
+_POOLS = {"tok": "token", "avg": "avg", "none": ""}
+# a field, and the key whose value it is
+_KEYS = {
+    "img_size": "image_size",
+    "patch_size": "patch_size",
+    "embed_dim": "width",
+    "depth": "layers",
+    "mlp_dim": "mlp_ratio",
+    "num_heads": "head_width",
+}
+
+
+def described(data: Values, base: Base) -> Described:
+    """The vision tower of a model JSON, or of the ``open_clip_config.json`` that holds one.
+
+    >>> tower = {"layers": 12, "width": 768, "patch_size": 32, "image_size": 224}
+    >>> described({"embed_dim": 512, "vision_cfg": tower}, base=None).fields["num_classes"]
+    512
+    """
+    path = ""
+    if "model_cfg" in data:
+        check_keys(data, {"model_cfg", "preprocess_cfg"}, {}, "")
+        data, path = _table(data, "model_cfg", ""), "model_cfg."
+    check_keys(data, {*_TOP, *_TOP_FREE}, {}, path)
+    for key in ("embed_dim", "vision_cfg"):
+        if key not in data:
+            raise ConfigError(f"{path}{key} is missing")
+    top = {key: typed(path + key, default, data.get(key, default)) for key, default in _TOP.items()}
+    vision = _table(data, "vision_cfg", path)
+    path += "vision_cfg."
+    check_keys(vision, {*_VISION, *_VISION_FREE}, _VISION_FIXED, path)
+    if vision.get("timm_model_name") is not None:
+        return _timm(vision, top["embed_dim"], base, path)
+    return _own(vision, top, path)
+
+
+def _own(vision: Values, top: Values, path: str) -> Described:
+    """open_clip's VisionTransformer."""
+    for key in _REQUIRED:
+        if key not in vision:
+            raise ConfigError(f"{path}{key} is missing; open_clip would take {_VISION[key]}")
+    if isinstance(vision["layers"], list):
+        raise NotCovered(f"not covered: ModifiedResNet, which {path}layers asks for by its list")
+    v = {key: typed(path + key, d, vision.get(key, d)) for key, d in _VISION.items()}
+    if v["pool_type"] not in _POOLS:
+        raise ConfigError(f"{path}pool_type must be one of {', '.join(_POOLS)}")
+    special = v["qk_norm"] or v["scale_attn_inner"] or v["scale_fc"]
+    if special and vision.get("block_type") == "default":
+        raise NotCovered(f"{path}block_type 'default' has no use for the norms that are asked for")
+    fields = {
+        "img_size": v["image_size"],
+        "floor_img_size": True,
+        "patch_size": v["patch_size"],
+        "patch_bias": False,
+        "pre_norm": not v["no_ln_pre"],
+        "embed_dim": v["width"],
+        "depth": v["layers"],
+        "num_heads": v["width"] // v["head_width"],
+        "mlp_dim": int(v["width"] * v["mlp_ratio"]),
+        "qk_norm": v["qk_norm"],
+        "scale_attn_norm": v["scale_attn_inner"],
+        "scale_mlp_norm": v["scale_fc"],
+        "act_layer": "quick_gelu" if top["quick_gelu"] else "gelu",
+        "init_values": _layer_scale(vision, path),
+        "global_pool": _POOLS[v["pool_type"]],
+        "fc_norm": v["final_ln_after_pool"],
+        "num_classes": top["embed_dim"],
+        "head_bias": False,
+    }
+    as_field_errors(fields, {field: path + key for field, key in _KEYS.items()})
+    return Described("vision tower of open_clip", fields)
+
+
+def _layer_scale(vision: Values, path: str) -> float | None:
+    value = vision.get("ls_init_value")
+    # one that starts at 0 is there all the same
+    return None if value is None else typed(path + "ls_init_value", 0.0, value) or 1.0
+
+
+def _timm(vision: Values, width: int, base: Base, path: str) -> Described:
+    """A timm model with open_clip's projection behind it."""
+    name = typed(path + "timm_model_name", "", vision["timm_model_name"])
+    try:
+        source, below = base(name)
+    except (NotCovered, UnknownName) as error:
+        raise NotCovered(f"{path}timm_model_name: {error}") from None
+    v = {key: typed(path + key, d, vision.get(key, d)) for key, d in _TIMM.items()}
+    own = configure(below)
+    size = vision.get("image_size", own.img_size)
+    if typed(path + "image_size", 224, size) != own.img_size:
+        raise NotCovered(f"{path}image_size {size}: open_clip builds {name} at its own size")
+    fields = {**below, "drop_rate": v["timm_drop"]}
+    if vision.get("timm_drop_path") is not None:
+        rate = typed(path + "timm_drop_path", 0.0, vision["timm_drop_path"])
+        fields["drop_path_rate"] = rate
+    proj = vision.get("timm_proj", "linear")
+    if proj == "linear":
+        if v["timm_pool"] not in ("", own.global_pool):
+            raise NotCovered(f"{path}timm_pool {v['timm_pool']!r} in place of {name}'s own")
+        fields |= {"num_classes": width, "head_bias": v["timm_proj_bias"]}
+    elif proj in (None, "", "none"):
+        fields |= {"num_classes": 0 if proj else width, "global_pool": v["timm_pool"]}
+    else:
+        raise NotCovered(f"{path}timm_proj {shown(proj)}; covered: linear, none, null")
+    as_field_errors(fields, {})
+    return Described(f"vision tower of open_clip, {name} ({source})", fields)
+
+
+def _table(data: Values, key: str, path: str) -> Values:
+    table = data[key]
+    if not isinstance(table, dict):
+        raise ConfigError(f"{path}{key} must be a table, got {shown(table)}")
+    return table
