@@ -97,6 +97,7 @@ def runs(c: Structure) -> Iterator[tuple[Run, Span, bool]]:
 def _head(m: Module, c: Structure, x: Tensor) -> Tensor:
     """Classifies what the pool makes of the tokens; a distilled model also its second token,
     averaged in eval."""
+    m.hold(x)
     token = _pool(m, c, x)
     if c.fc_norm:
         token = norm(c.norm, m, "fc_norm", token)
@@ -112,10 +113,11 @@ def _head(m: Module, c: Structure, x: Tensor) -> Tensor:
         return logits
     second = _drop(m, c, m.view(x, axes("b h"), "distillation token", kind="select"))
     second = _classify(m, c, "head_dist", second)
-    if c.training:
-        m.hold(second)
-        return logits
-    return m.op("mean", logits, second)
+    m.hold(logits, second)
+    if not c.training:
+        return m.op("times", m.op("add", logits, second))
+    m.returns(second)
+    return logits
 
 
 def _pool(m: Module, c: Structure, x: Tensor) -> Tensor:
