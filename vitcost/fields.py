@@ -85,6 +85,8 @@ def checked(name: str, kind: Any, field: Field, value: Any) -> Any:
     if not isinstance(value, int | float if kind in (float, float | int) else int):
         raise wrong
     if kind == float | int:
+        if not -1e300 < value < 1e300:
+            raise ConfigError(f"{name} must be a finite number, got {value!r}")
         return float(value)
     if kind is float:
         if not field.low <= value < field.high:
@@ -138,14 +140,14 @@ def parse(name: str, kind: Any, field: Field, text: str) -> Any:
         return None if kind in _OPTIONAL else ""
     if kind is str:
         return text
-    if kind == Pair:
-        return parse_size(text)
     try:
+        if kind == Pair:
+            return parse_size(text)
         if kind in (bool, bool | None):
             return {"true": True, "false": False}[text.lower()]
         if kind == PerBlock:
             numbers = tuple(int(part) for part in text.split(","))
             return numbers if len(numbers) > 1 else numbers[0]
         return float(text) if kind in (float, float | None) else int(text)
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, ConfigError):
         raise ConfigError(f"{name} must be {_WORDS[kind]}, got {text!r}") from None

@@ -15,7 +15,7 @@ from vitcost.zoo import names, resolve
 if TYPE_CHECKING:
     from vitcost.page import Page
 
-__all__ = ["ModelRow", "Models", "models"]
+__all__ = ["ModelRow", "Models", "matching", "models"]
 
 
 class ModelRow(NamedTuple):
@@ -56,16 +56,25 @@ def models(query: str = "") -> Models:
 
     Raises ``UnknownName`` with the nearest names where there is none.
 
-    >>> [row.name for row in models("huge_patch14_224").found]
+    >>> [row.name for row in models("vit_huge_patch14_224").found]
     ['vit_huge_patch14_224', 'vit_huge_patch14_224_in21k']
-    >>> models("vit_huge_*_224").found[0].params
+    >>> models("vit_huge*14_224").found[0].params
     632045800
     """
+    return Models(tuple(_row(name) for name in matching(query)))
+
+
+def matching(query: str = "") -> list[str]:
+    """The names alone, without what the models cost.
+
+    >>> matching("VIT_huge_patch14_224")
+    ['vit_huge_patch14_224', 'vit_huge_patch14_224_in21k']
+    """
     pattern = f"*{query.lower()}*"
-    matching = [name for name in names() if fnmatchcase(name.lower(), pattern)]
-    if not matching:
+    found = [name for name in names() if fnmatchcase(name.lower(), pattern)]
+    if not found:
         raise UnknownName("model", query, names(), "`vitcost models` lists all")
-    return Models(tuple(_row(name) for name in matching))
+    return found
 
 
 def _row(name: str) -> ModelRow:
@@ -73,5 +82,5 @@ def _row(name: str) -> ModelRow:
     config = found.config
     cost = fold(lower(structure_of(config), Mode()), sizes_of(config)).cost
     image = getattr(getattr(config, "vision", config), "img_size", None)
-    family = name.partition("_")[0]
+    family = name.replace("-", "_").partition("_")[0]
     return ModelRow(name, family, image, cost.params, cost.flops // 2, found.source)

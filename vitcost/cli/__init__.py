@@ -8,6 +8,7 @@ from importlib import import_module
 
 import click
 
+from vitcost import __version__
 from vitcost.errors import VitcostError, nearest
 
 __all__ = ["COMMANDS", "cli", "run"]
@@ -45,7 +46,7 @@ class _Lazy(click.Group):
 
 
 @click.command(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="vitcost", message="%(prog)s %(version)s")
+@click.version_option(__version__, message="%(prog)s %(version)s")
 def cli() -> None:
     """What a Vision Transformer costs before anyone runs it.
 

@@ -3,11 +3,12 @@
 import click
 from click.shell_completion import get_completion_class
 
-from vitcost.cli.options import Command
+from vitcost.cli.options import Command, Words
 from vitcost.cli.output import write
 
 __all__ = ["command"]
 
+_SHELLS = ("bash", "zsh", "fish")
 _EXAMPLES = """
 vitcost completion bash >> ~/.bashrc
 vitcost completion zsh >> ~/.zshrc
@@ -19,14 +20,14 @@ vitcost completion fish > ~/.config/fish/completions/vitcost.fish
     "completion",
     cls=Command,
     examples=_EXAMPLES,
-    params=[click.Argument(["shell"], type=click.Choice(["bash", "zsh", "fish"]))],
+    params=[click.Argument(["shell"], type=Words(_SHELLS), metavar="bash|zsh|fish")],
 )
 @click.pass_context
 def command(ctx: click.Context, shell: str) -> int:
     """Completes names and flags in a shell."""
     kind = get_completion_class(shell)
     if kind is None:
-        raise click.UsageError(f"no completion for {shell}")
+        raise click.UsageError(f"no completion for {shell!r}; {', '.join(_SHELLS)}")
     script = kind(ctx.find_root().command, {}, "vitcost", "_VITCOST_COMPLETE")
     write(script.source_template % script.source_vars(), None)
     return 0

@@ -4,7 +4,7 @@ import click
 
 from vitcost.cli.options import Command, Option, output_options
 from vitcost.cli.output import emit, write
-from vitcost.models import models
+from vitcost.models import matching, models
 
 __all__ = ["command"]
 
@@ -31,9 +31,8 @@ def command(query: str, quiet: bool, format: str | None, as_json: bool, output: 
 
     QUERY is a part of a name, or a pattern.
     """
-    found = models(query)
     if quiet:
-        write("".join(f"{row.name}\n" for row in found.found), output)
+        write("".join(f"{name}\n" for name in matching(query)), output)
     else:
-        emit(found, format, as_json, output)
+        emit(models(query), format, as_json, output)
     return 0

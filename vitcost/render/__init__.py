@@ -28,8 +28,8 @@ def render(
     Raises ``UnknownName`` for a format that does not exist.
 
     >>> from vitcost import report
-    >>> render(report("vit_base_patch16_224"), "json")[:28]
-    '{\\n  "schema": "vitcost.report'
+    >>> render(report("vit_base_patch16_224"), "csv").partition(",")[0]
+    'path'
     """
     if format not in FORMATS:
         raise UnknownName("format", format, FORMATS, f"allowed: {', '.join(FORMATS)}")

@@ -25,6 +25,8 @@ _STYLES = {
     "marked": "bold green",
     "failed": "bold red",
 }
+# for those who see no colour
+_MARK = " ◂"
 
 
 class _Line(NamedTuple):
@@ -69,7 +71,7 @@ def _table(table: Table, width: int | None, paint: Paint) -> Iterator[str]:
         if line.style == "total" and i:
             yield rule
         text = _aligned(line.texts, widths, right, gap)
-        yield paint(f"{text} ◂" if line.style == "marked" else text, line.style)
+        yield paint(text + _MARK if line.style == "marked" else text, line.style)
     notes = list(table.notes)
     if left_out:
         notes.append(f"too narrow to show: {', '.join(column.title for column in left_out)}")
@@ -79,10 +81,11 @@ def _table(table: Table, width: int | None, paint: Paint) -> Iterator[str]:
 def _fit(table: Table, width: int | None) -> tuple[list[int], list[Column], int]:
     """The columns that fit a width, those that do not, and the gap between them."""
     columns, left_out = list(range(len(table.columns))), list[Column]()
+    room = width and width - (len(_MARK) if any(row.kind == "marked" for row in table.rows) else 0)
     while True:
         widths = _widths(_lines(table, columns))
         for gap in (2, 1):
-            if width is None or sum(widths) + gap * (len(widths) - 1) <= width:
+            if room is None or sum(widths) + gap * (len(widths) - 1) <= room:
                 return columns, left_out, gap
         optional = [i for i in columns if table.columns[i].optional]
         if not optional:
@@ -93,7 +96,7 @@ def _fit(table: Table, width: int | None) -> tuple[list[int], list[Column], int]
 
 def _lines(table: Table, columns: list[int]) -> list[_Line]:
     """The header and every row that a flat table shows."""
-    lines = [_Line(tuple(table.columns[i].title for i in columns), "header")]
+    lines = [_Line(tuple(printable(table.columns[i].title) for i in columns), "header")]
     for row in table.rows:
         if row.detail:
             continue
