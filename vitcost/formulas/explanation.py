@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from vitcost.engine.ops import Size
 from vitcost.errors import UnknownName
 from vitcost.formulas.quantities import QUANTITIES, Found, Value
-from vitcost.formulas.symbols import Expr, growth, in_order, latex, load, text, value
+from vitcost.formulas.symbols import Expr, growth, in_order, latex, load, meaning, text, value
 from vitcost.scenario import Scenario
 from vitcost.zoo import Model, resolve
 
@@ -136,6 +136,6 @@ def _letters(found: Found) -> tuple[Letter, ...]:
     for expr in found.terms.values():
         used.update(each.name for each in load().sympify(expr).free_symbols)
     return tuple(
-        Letter(name, found.meanings.get(name, f"size of axis {name}"), found.numbers[name])
+        Letter(name, found.meanings.get(name, meaning(name)), found.numbers[name])
         for name in sorted(used, key=in_order)
     )

@@ -6,14 +6,13 @@ from operator import attrgetter
 from typing import Any, NamedTuple, TypeAlias
 
 from vitcost import textbook
-from vitcost.config import ViTConfig
 from vitcost.engine.cost import Cost, Row, fold
 from vitcost.engine.lower import Mode, lower
-from vitcost.engine.ops import Size, Sizes
+from vitcost.engine.model import Config, sizes_of, structure_of
+from vitcost.engine.ops import Axis, Size, Sizes
 from vitcost.engine.parts import by_part
-from vitcost.engine.structure import sizes_of, structure_of
 from vitcost.errors import NotCovered
-from vitcost.formulas.symbols import LETTERS, Expr, load, symbol, tidy
+from vitcost.formulas.symbols import Expr, load, symbol, tidy
 
 __all__ = ["QUANTITIES", "Found", "Quantity", "Value"]
 
@@ -31,20 +30,21 @@ class Found(NamedTuple):
     value: Value
     # the terms added up, where their sum reads better than the terms in a row
     whole: "Expr | None" = None
-    meanings: Mapping[str, str] = LETTERS
+    # of letters that this quantity uses in its own way
+    meanings: Mapping[str, str] = {}
 
 
 class Quantity(NamedTuple):
     """A row of the table: how the terms are found, the unit, and who says so."""
 
-    find: Callable[[ViTConfig, int], Found]
+    find: Callable[[Config, int], Found]
     unit: str
     reference: str
 
 
 def _engine(
     cost: Callable[[Cost], Size],
-    config: ViTConfig,
+    config: Config,
     batch: int,
     *,
     module: str = "",
@@ -53,15 +53,20 @@ def _engine(
     """A cost, part by part of the model; or that of all modules of one name, child by child."""
     tree = lower(structure_of(config, batch, training), Mode())
     sizes = sizes_of(config, batch)
-    symbols = Sizes({axis: symbol(axis) for axis in sizes})
+    symbols = Sizes({axis: symbol(_letter(axis)) for axis in sizes})
     terms, exact = (_summands(fold(tree, axes), cost, module) for axes in (symbols, sizes))
     if not exact:
         raise NotCovered(f"this model has no module named {module!r} to explain")
-    numbers = {str(axis): size for axis, size in sizes.items()}
+    numbers = {_letter(axis): size for axis, size in sizes.items()}
     numbers["p"] = numbers.get("p_h", 1)
     tidied = {name: tidy(terms[name], numbers) for name, value in exact.items() if value}
     whole = tidy(sum(tidied.values()), numbers) if module else None
     return Found(tidied, numbers, sum(exact.values()), whole)
+
+
+def _letter(axis: Axis) -> str:
+    """An axis as Python can read it: the text tower's axes are text.s, text.h, ..."""
+    return str(axis).replace(".", "_")
 
 
 def _summands(root: Row, cost: Callable[[Cost], Size], module: str) -> dict[str, Size]:
@@ -91,7 +96,7 @@ def _name(row: Row) -> str:
 
 
 def _rule_of_thumb(
-    terms: Callable[[Size], Mapping[str, Size]], config: ViTConfig, batch: int
+    terms: Callable[[Size], Mapping[str, Size]], config: Config, batch: int
 ) -> Found:
     """So many bytes a parameter, on the exact count of parameters."""
     params = fold(lower(structure_of(config, batch), Mode()), sizes_of(config, batch)).cost.params
@@ -107,7 +112,7 @@ def _model_states(params: Size) -> dict[str, Size]:
     return {name.replace("_", " "): value for name, value in states._asdict().items()}
 
 
-def _complexity(config: ViTConfig, batch: int) -> Found:
+def _complexity(config: Config, batch: int) -> Found:
     """Four types of layer on the sequence of this model."""
     sp = load()
     sizes = sizes_of(config, batch)
@@ -120,7 +125,7 @@ def _complexity(config: ViTConfig, batch: int) -> Found:
         for row in symbolic
         for column, expr in zip(row._fields[1:], row[1:], strict=True)
     }
-    meanings = {**LETTERS, "r": "neighbours that restricted attention sees"}
+    meanings = {"r": "neighbours that restricted attention sees"}
     return Found(terms, numbers, textbook.layer_complexities(*numbers.values()), None, meanings)
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "in_order",
     "latex",
     "load",
+    "meaning",
     "symbol",
     "text",
     "tidy",
@@ -35,6 +36,9 @@ LETTERS = {
     "L": "depth",
     "b": "batch",
     "K": "classes",
+    "V": "vocabulary",
+    "P": "positions",
+    "O": "width of the projection",
     "k": "width of a convolution's kernel",
     "a": "attention heads",
     "n": "patches",
@@ -77,13 +81,19 @@ def symbol(name: object) -> Any:
     return load().Symbol(str(name), integer=True, positive=True)
 
 
+# in a model of two towers the axes of the second are named after it
+_TOWERS = ("", "text_")
+
+
 @cache
 def _equal() -> tuple[tuple[Expr, Expr], ...]:
-    """The pairs as expressions."""
+    """The pairs as expressions, for each tower."""
     names = {name for pair in _EQUAL for side in pair for name in re.findall(r"[A-Za-z_]+", side)}
-    letters = {name: symbol(name) for name in names}
+    towers = [{name: symbol(tower + name) for name in names} for tower in _TOWERS]
     return tuple(
-        (load().sympify(left, letters), load().sympify(right, letters)) for left, right in _EQUAL
+        (load().sympify(left, letters), load().sympify(right, letters))
+        for letters in towers
+        for left, right in _EQUAL
     )
 
 
@@ -108,7 +118,7 @@ def tidy(expr: "Size | Expr", numbers: Mapping[str, Size]) -> Expr:
         known = left.free_symbols <= expr.free_symbols and letters <= numbers.keys()
         if known and value(left, numbers) == value(right, numbers):
             expr = expr.subs(left, right)
-    depths = [letter for letter in expr.free_symbols if letter.name.startswith("L")]
+    depths = [each for each in expr.free_symbols if _bare(each.name).startswith("L")]
     return sp.collect(sp.expand(expr), sorted(depths, key=str))
 
 
@@ -120,8 +130,24 @@ def growth(expr: Expr) -> Expr:
 
 def in_order(name: str) -> tuple[int, str]:
     """Where a letter stands in a product; axes that have no letter come last."""
-    order = list(LETTERS)
-    return (order.index(name) if name in order else len(order), name)
+    order, letter = list(LETTERS), _bare(name)
+    return (order.index(letter) if letter in order else len(order), name)
+
+
+def meaning(name: str) -> str:
+    """What a letter stands for.
+
+    >>> meaning("s"), meaning("text_s"), meaning("zeta")
+    ('tokens', 'tokens, of the text', 'size of axis zeta')
+    """
+    letter = _bare(name)
+    known = LETTERS.get(letter, f"size of axis {letter}")
+    return known if letter == name else f"{known}, of the text"
+
+
+def _bare(name: str) -> str:
+    """A letter without its tower."""
+    return name.removeprefix(_TOWERS[1])
 
 
 def latex(expr: Expr) -> str:

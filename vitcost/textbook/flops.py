@@ -163,7 +163,8 @@ def recomputed_training_flops(recomputed: Number, kept: Number = 0) -> Number:
     """Training where a part of the forward runs again before its backward.
 
     ``4 · recomputed + 3 · kept``: four times where everything is recomputed. With the blocks
-    recomputed and the logits kept it is ``96bsLh² (1 + s/6h + V/16Lh)``. Narayanan 2021, section 5.1.
+    recomputed and the logits kept it is ``96bsLh² (1 + s/6h + V/16Lh)``. Narayanan 2021, section
+    5.1.
 
     >>> recomputed_training_flops(block_flops(1, 197, 768))
     11631636480
