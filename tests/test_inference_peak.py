@@ -1,0 +1,50 @@
+"""The activations alive in inference, against the tensors of a real forward pass."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch_support import configs, image, live_peak
+
+from vitcost.check.reference import build
+from vitcost.config import ViTConfig
+from vitcost.engine.live import forward_peak
+from vitcost.engine.lower import Mode, lower
+from vitcost.engine.structure import sizes_of, structure_of
+
+PRECISIONS = {"fp32": torch.float32, "amp": torch.float32, "half": torch.bfloat16}
+
+
+def engine(config: ViTConfig, batch: int, kernel: str, precision: str = "fp32") -> int:
+    mode = Mode(kernel, precision, "cpu")
+    return forward_peak(
+        lower(structure_of(config, batch), mode), sizes_of(config, batch)
+    ).peak_bytes
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("kernel", ["eager", "flash"])
+@settings(deadline=None, database=None, derandomize=True, max_examples=25)
+# with heads of width 1 torch merges heads by another view, and its linear layer by another kernel
+@given(configs(head_dims=(2, 8)), st.integers(1, 3))
+def test_peak_is_that_of_real_tensors(
+    kernel: str, precision: str, config: ViTConfig, batch: int
+) -> None:
+    kind = PRECISIONS[precision]
+    model = build(config, kernel == "flash").to(kind)
+    real = live_peak(model, image(config, batch).to(kind), precision == "amp")
+    assert engine(config, batch, kernel, precision) == real
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_vit_base(batch: int) -> None:
+    """In a block after the first: the stream as the model, the block and its norm hold it, then
+
+    - in attention qkv, and the scores before and after scaling;
+    - in the MLP the block's sum, and the hidden layer before and after the GELU.
+    """
+    bsh, bsm, abss = batch * 197 * 768, batch * 197 * 3072, 12 * batch * 197 * 197
+    eager, mlp = 6 * bsh + 2 * abss, 4 * bsh + 2 * bsm
+    assert eager > mlp
+    assert engine(ViTConfig(), batch, "eager") == 4 * eager
+    assert engine(ViTConfig(), batch, "flash") == 4 * mlp
