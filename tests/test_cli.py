@@ -23,6 +23,7 @@ from vitcost.cli.output import _encodable
 from vitcost.config import FIELDS
 from vitcost.fields import Pair
 from vitcost.scenario import CHOICES, HELP, Scenario
+from vitcost.zoo import names
 
 HUGE = "vit_huge_patch14_224"
 BASE = "vit_base_patch16_224"
@@ -100,6 +101,7 @@ BAD = [
     (["report", BASE, "-o", "/nowhere/x"], "cannot write '/nowhere/x': No such file or directory"),
     (["report", BASE, "-o", "/"], "cannot write '/': Is a directory"),
     (["report", "a\x1b[2Jb\nc"], "unknown model 'a\\x1b[2Jb\\nc'; `vitcost models` lists all"),
+    (["report", BASE, "a\x1b[2J"], "Got unexpected extra argument (a\\x1b[2J)"),
     (["summary"], "no MODEL given; `vitcost models` lists them"),
     (
         ["summary", BASE, "--batch", "0"],
@@ -213,6 +215,17 @@ def test_every_flag_is_a_keyword_of_the_library(capsys: Captured) -> None:
     assert json.loads(capsys.readouterr().out) == expected.to_dict()
 
 
+def test_a_model_of_text_has_flags_of_its_own(capsys: Captured) -> None:
+    assert run(["report", "gpt2", "--seq-len", "128", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found == vitcost.report("gpt2", seq_len=128).to_dict()
+    assert found["tokens"] == 128
+    assert run(["report", "gpt2", "--seq-len=wide"]) == 2
+    assert capsys.readouterr().err == "Error: seq_len must be an integer, got 'wide'\n"
+    assert run(["report", "--help"]) == 0
+    assert "--seq-len N" in capsys.readouterr().out
+
+
 def test_none_takes_a_field_away(capsys: Captured) -> None:
     assert run(["report", f"{HUGE}_in21k", "--json", "--representation-size", "none"]) == 0
     config = json.loads(capsys.readouterr().out)["model"]["config"]
@@ -319,6 +332,13 @@ def test_summary_takes_batch_and_image(capsys: Captured) -> None:
     assert run(["summary", *args]) == 0
     expected = vitcost.summary("vit_base_patch32_224", batch=4, img_size=(64, 96))
     assert capsys.readouterr().out == expected + "\n"
+
+
+def test_models_lists_every_name_with_its_size(capsys: Captured) -> None:
+    assert run(["models", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [row["name"] for row in rows] == names()
+    assert all(row["params"] > 0 and row["macs_forward"] > 0 for row in rows)
 
 
 def test_models_quiet_is_names_alone(capsys: Captured) -> None:

@@ -1,7 +1,9 @@
 """What a start loads: heavy packages stay out, and rich too where nothing is drawn."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -69,3 +71,13 @@ def test_a_drawn_report_loads_rich() -> None:
 def test_a_heavy_import_would_be_seen() -> None:
     assert "sympy" in loaded("import sympy")
     assert "numpy" in loaded("import numpy\nimport vitcost")
+
+
+def test_the_measuring_script_measures_every_case() -> None:
+    script = Path(__file__).parent / "bench" / "cold_start.py"
+    command = [sys.executable, str(script), "1"]
+    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert re.search(
+        r"^report --json +\d+\.\d ms +\d+\.\d MiB +\d+\.\d\d x import click", out, re.M
+    )
+    assert re.search(r"^report +\d+\.\d ms .* x click \+ rich hello world", out, re.M)

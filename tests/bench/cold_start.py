@@ -48,7 +48,7 @@ CASES = (
     Case("report", ("-m", "vitcost", "report", MODEL), "click + rich hello world", 1.5),
     Case("report --json", ("-m", "vitcost", "report", MODEL, "--json"), "import click", 2.0),
     Case("summary", ("-m", "vitcost", "summary", MODEL), "click + rich hello world", 1.5),
-    Case("models", ("-m", "vitcost", "models"), "", 0.0),
+    Case("models", ("-m", "vitcost", "models", "vit_")),
     Case("--help", ("-m", "vitcost", "--help"), "import click", 2.0),
 )
 

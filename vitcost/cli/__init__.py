@@ -66,6 +66,7 @@ def run(args: Sequence[str]) -> int:
     except click.Abort:
         return 130
     except click.ClickException as error:
+        error.message = _one_message(error.message)
         error.show()
         return 2
     except VitcostError as error:

@@ -13,6 +13,7 @@ from vitcost.cli.options import (
     models_given,
     output_options,
     scenario_options,
+    text_options,
 )
 from vitcost.cli.output import emit
 from vitcost.cli.progress import progress_bar
@@ -36,6 +37,7 @@ vitcost check vit_tiny_patch16_224 --depth 2 --batch 4 --json
     "check",
     cls=Command,
     examples=_EXAMPLES,
+    rare=text_options,
     params=[
         *model_options(many=True),
         *output_options(),

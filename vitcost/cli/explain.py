@@ -11,6 +11,7 @@ from vitcost.cli.options import (
     model_options,
     output_options,
     scenario_options,
+    text_options,
 )
 from vitcost.cli.output import emit
 from vitcost.explain import explain
@@ -34,6 +35,7 @@ vitcost explain vit_huge_patch14_224 training-memory --latex
     cls=Command,
     help=_HELP,
     examples=_EXAMPLES,
+    rare=text_options,
     params=[
         *model_options(),
         click.Argument(["quantity"], required=False, type=Words(QUANTITIES)),

@@ -1,14 +1,14 @@
 """The flags that commands share, each generated from what the library declares."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 from click.core import ParameterSource
 
-from vitcost.config import FIELDS, RATIOS, Field, parse_field
-from vitcost.fields import Pair
+from vitcost.config import FIELDS, RATIOS
+from vitcost.fields import Field, Pair, parse
 from vitcost.render import FORMATS
 from vitcost.scenario import CHOICES, HELP, Scenario
 
@@ -30,17 +30,36 @@ __all__ = [
     "one_model",
     "output_options",
     "scenario_options",
+    "text_options",
 ]
 
 _SHORT = {"batch": ("-b",)}
 
 
 class Command(click.Command):
-    """A command whose help shows examples first, and its options by section."""
+    """A command whose help shows examples first, and its options by section.
 
-    def __init__(self, *args: Any, examples: str = "", **kwargs: Any) -> None:
+    ``rare`` makes options that are costly to load: they are, when a flag is not found without.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        examples: str = "",
+        rare: Callable[[], list[click.Parameter]] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.examples = examples
+        self.rare = rare
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        known = {flag for param in self.params for flag in (*param.opts, *param.secondary_opts)}
+        flags = {arg.partition("=")[0] for arg in args if arg.startswith("-")}
+        if self.rare is not None and (ctx.resilient_parsing or not flags <= known):
+            self.params += self.rare()
+            self.rare = None
+        return super().parse_args(ctx, args)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         if self.examples:
@@ -91,12 +110,12 @@ class Words(ParamType):
 class _FieldValue(Words):
     """The value of a config field, as the config parses it."""
 
-    def __init__(self, field: str, known: Iterable[str]) -> None:
-        super().__init__(known)
-        self.field = field
+    def __init__(self, field: str, kind: Any, declared: Field) -> None:
+        super().__init__(declared.choices)
+        self.declared = field, kind, declared
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return parse_field(self.field, value)
+        return parse(*self.declared, value)
 
 
 class _Model(ParamType):
@@ -176,13 +195,28 @@ def field_options() -> list[click.Parameter]:
     ]
 
 
-def _field_option(name: str, kind: Any, field: Field) -> Option:
-    section = "Fields of the model, in place of the model's own"
+def text_options() -> list[click.Parameter]:
+    """A flag for each field that only a model of text has."""
+    from vitcost.text import TEXT_FIELDS
+
+    return [
+        _field_option(name, *declared, "Fields of a model that reads text")
+        for name, declared in TEXT_FIELDS.items()
+        if name not in FIELDS
+    ]
+
+
+def _field_option(
+    name: str,
+    kind: Any,
+    field: Field,
+    section: str = "Fields of the model, in place of the model's own",
+) -> Option:
     if kind in (bool, bool | None):
         flags = f"{_flag(name)}/{_flag(f'no_{name}')}"
         return Option([flags], default=None, help=field.help, section=section, passed=True)
     metavar = {Pair: "N|HxW", str: "NAME", float: "X", float | None: "X"}.get(kind, "N")
-    value = _FieldValue(name, field.choices)
+    value = _FieldValue(name, kind, field)
     return _worded([_flag(name)], field.choices, value, metavar, field.help, section)
 
 

@@ -11,6 +11,7 @@ from vitcost.cli.options import (
     one_model,
     output_options,
     scenario_options,
+    text_options,
 )
 from vitcost.cli.output import emit
 from vitcost.report import report
@@ -30,6 +31,7 @@ vitcost report vit_base_patch16_224 --check
     "report",
     cls=Command,
     examples=_EXAMPLES,
+    rare=text_options,
     params=[
         *model_options(),
         Option(
