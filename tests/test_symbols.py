@@ -9,10 +9,12 @@ import sympy
 
 from vitcost import textbook as tb
 from vitcost.config import ViTConfig
+from vitcost.engine import model
 from vitcost.engine.cost import Cost, Row, fold
 from vitcost.engine.lower import Mode, lower
 from vitcost.engine.ops import Sizes
 from vitcost.engine.structure import MANY, Structure, sizes_of, structure_of
+from vitcost.text import TextConfig
 
 b, a, d, c, m, r, K, L, p_h, p_w, g_h, g_w = sympy.symbols(
     "b a d c m r K L p_h p_w g_h g_w", integer=True, positive=True
@@ -124,6 +126,20 @@ def test_the_whole_model_is_the_textbook(options: dict[str, Any]) -> None:
             assert same(cost.flops + cost.backward_flops, tb.vit_training_flops(v, b))
         else:
             assert cost.backward_flops == 0
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_the_text_transformer_is_the_textbook(training: bool) -> None:
+    """GPT's blocks and tied embedding, and what the form leaves out: P positions, the last norm."""
+    V, P, s = sympy.symbols("V P s", integer=True, positive=True)
+    gpt = TextConfig(embed_dim=48, depth=12, num_heads=4, vocab_size=100, context_length=32)
+    sizes = symbolic()
+    sizes.update(s=s, V=V, P=P, m=4 * h)
+    cost = fold(lower(model.structure_of(gpt, 2, training), Mode()), sizes).cost
+    assert same(cost.params, tb.text_params(L, h, V) + P * h + 2 * h)
+    forward = tb.text_flops(b, s, L, h, V)
+    assert same(cost.flops, forward)
+    assert same(cost.backward_flops, tb.backward_flops(forward) if training else 0)
 
 
 def test_pointwise_work_on_symbols() -> None:

@@ -1,14 +1,14 @@
 """What can be explained: how its terms are found by running engine or textbook on symbols."""
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from operator import attrgetter
 from typing import Any, NamedTuple, TypeAlias
 
 from vitcost import textbook
 from vitcost.engine.cost import Cost, Row, fold
 from vitcost.engine.lower import Mode, lower
-from vitcost.engine.model import Config, sizes_of, structure_of
+from vitcost.engine.model import AnyStructure, Config, sizes_of, structure_of
 from vitcost.engine.ops import Axis, Size, Sizes
 from vitcost.engine.parts import by_part
 from vitcost.errors import NotCovered
@@ -51,10 +51,9 @@ def _engine(
     training: bool = False,
 ) -> Found:
     """A cost, part by part of the model; or that of all modules of one name, child by child."""
-    tree = lower(structure_of(config, batch, training), Mode())
-    sizes = sizes_of(config, batch)
-    symbols = Sizes({axis: symbol(_letter(axis)) for axis in sizes})
-    terms, exact = (_summands(fold(tree, axes), cost, module) for axes in (symbols, sizes))
+    structure, sizes = structure_of(config, batch, training), sizes_of(config, batch)
+    exact = _summands(fold(lower(structure, Mode()), sizes), cost, module)
+    terms = _summands(_in_symbols(structure, tuple(sizes)), cost, module)
     if not exact:
         raise NotCovered(f"this model has no module named {module!r} to explain")
     numbers = {_letter(axis): size for axis, size in sizes.items()}
@@ -62,6 +61,11 @@ def _engine(
     tidied = {name: tidy(terms[name], numbers) for name, value in exact.items() if value}
     whole = tidy(sum(tidied.values()), numbers) if module else None
     return Found(tidied, numbers, sum(exact.values()), whole)
+
+
+@lru_cache(maxsize=64)
+def _in_symbols(structure: AnyStructure, axes: tuple[Axis, ...]) -> Row:
+    return fold(lower(structure, Mode()), Sizes({axis: symbol(_letter(axis)) for axis in axes}))
 
 
 def _letter(axis: Axis) -> str:

@@ -5,7 +5,7 @@ The only module that imports sympy, and only once a formula is asked for.
 
 import re
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from vitcost.engine.ops import Size
@@ -111,15 +111,24 @@ def tidy(expr: "Size | Expr", numbers: Mapping[str, Size]) -> Expr:
     >>> tidy(2 * a * d * m, {"a": 12, "d": 64, "h": 768, "m": 3072})
     8*h**2
     """
-    sp = load()
-    expr = sp.sympify(expr)
-    for left, right in _equal():
-        letters = {letter.name for letter in right.free_symbols}
-        known = left.free_symbols <= expr.free_symbols and letters <= numbers.keys()
-        if known and value(left, numbers) == value(right, numbers):
+    expr = load().sympify(expr)
+    equal = (pair for pair in _equal() if _agrees(*pair, numbers))
+    return _rewritten(expr, tuple(equal))
+
+
+def _agrees(left: Expr, right: Expr, numbers: Mapping[str, Size]) -> bool:
+    names = {letter.name for letter in left.free_symbols | right.free_symbols}
+    return names <= numbers.keys() and value(left, numbers) == value(right, numbers)
+
+
+@lru_cache(maxsize=1024)
+def _rewritten(expr: Expr, equal: tuple[tuple[Expr, Expr], ...]) -> Expr:
+    """Models of one structure have one formula, whatever their sizes."""
+    for left, right in equal:
+        if left.free_symbols <= expr.free_symbols:
             expr = expr.subs(left, right)
     depths = [each for each in expr.free_symbols if _bare(each.name).startswith("L")]
-    return sp.collect(sp.expand(expr), sorted(depths, key=str))
+    return load().collect(load().expand(expr), sorted(depths, key=str))
 
 
 def growth(expr: Expr) -> Expr:
@@ -169,9 +178,6 @@ def text(expr: Expr, spell: Callable[[str], str] = str) -> str:
     '12*768**2 + 13*768'
     """
     expr = load().sympify(expr)
-    over, under = expr.as_numer_denom()
-    if under != 1:
-        return f"{text(over, spell)}/{text(under, spell)}"
     if expr.is_Symbol:
         return spell(expr.name)
     if expr.is_Add:
@@ -179,8 +185,13 @@ def text(expr: Expr, spell: Callable[[str], str] = str) -> str:
     if expr.is_Pow:
         return f"{text(expr.base, spell)}**{text(expr.exp, spell)}"
     if expr.is_Mul:
-        factors = sorted(expr.args, key=_place)
-        return "*".join(f"({text(f, spell)})" if f.is_Add else text(f, spell) for f in factors)
+        spelled = (
+            f"({text(each, spell)})" if each.is_Add else text(each, spell)
+            for each in sorted(expr.args, key=_place)
+            if not _divides(each)
+        )
+        under = (text(1 / each, spell) for each in expr.args if _divides(each))
+        return "/".join(["*".join(spelled), *under])
     if expr.is_Function:
         return f"{expr.func.__name__}({', '.join(text(arg, spell) for arg in expr.args)})"
     return str(expr)
@@ -189,4 +200,8 @@ def text(expr: Expr, spell: Callable[[str], str] = str) -> str:
 def _place(factor: Expr) -> tuple[int, tuple[int, str]]:
     """Numbers first, then letters, then sums."""
     kind = 0 if factor.is_Number else 2 if factor.is_Add else 1
-    return kind, in_order(str(factor.as_base_exp()[0]))
+    return kind, in_order(getattr(factor.as_base_exp()[0], "name", ""))
+
+
+def _divides(factor: Expr) -> bool:
+    return bool(factor.is_Pow and factor.exp.is_negative)
