@@ -14,7 +14,7 @@ ROOT = Path(vitcost.__file__).parent
 # each layer may import from those before it, and from itself
 LAYERS = (
     ("errors", "units"),
-    ("config", "fields", "textbook", "page"),
+    ("config", "text", "fields", "textbook", "page"),
     ("engine",),
     ("zoo", "scenario"),
     ("memory", "sharding", "hardware", "summary", "formulas"),

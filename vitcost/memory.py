@@ -6,7 +6,15 @@ from vitcost.engine.model import Config
 from vitcost.engine.ops import Size
 from vitcost.scenario import OPTIMIZERS, PRECISIONS, RECIPES, Scenario
 
-__all__ = ["Inference", "RuleOfThumb", "Training", "inference", "loss_bytes", "rule_of_thumb", "training"]
+__all__ = [
+    "Inference",
+    "RuleOfThumb",
+    "Training",
+    "inference",
+    "loss_bytes",
+    "rule_of_thumb",
+    "training",
+]
 
 
 class RuleOfThumb(NamedTuple):

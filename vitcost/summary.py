@@ -26,7 +26,8 @@ _PLAIN = {
     "pos_drop_rate", "proj_drop_rate", "attn_drop_rate", "drop_path_rate",
 }  # fmt: skip
 
-_MAX_ROWS = 10**6
+# how many module calls a block has, and how long a table may get
+_BLOCK_ROWS, _MAX_ROWS = 16, 10**6
 
 
 class Call(NamedTuple):
@@ -60,16 +61,14 @@ def summarize(model: Model, *, batch: int = -1, **overrides: Any) -> Summary:
     if isinstance(batch, bool) or not isinstance(batch, int) or not (batch == -1 or batch >= 1):
         raise ConfigError(f"batch must be a positive integer, or -1 as torchsummary's, got {batch}")
     config = resolve(model, **overrides).config
-    root = _fold(config)
-    if not covers(config):
-        odd = [name for name in FIELDS if name not in _PLAIN and _differs(config, name)]
+    if not isinstance(config, ViTConfig) or not covers(config):
         raise NotCovered(
             "torchsummary's table is covered for the plain ViT only; "
-            f"this model differs in {', '.join(odd)}"
+            f"this model differs in {', '.join(_odd(config))}"
         )
-    rows = root.children
-    if sum(row.repeat for row in rows) * 16 > _MAX_ROWS or config.depth * 16 > _MAX_ROWS:
+    if config.depth * _BLOCK_ROWS > _MAX_ROWS:
         raise NotCovered(f"a table of {config.depth:,} blocks is longer than {_MAX_ROWS:,} rows")
+    root = fold(lower(structure_of(config), Mode()), sizes_of(config))
     table = list(calls(root))
     text = "\n".join(_lines(config, table, batch))
     return Summary(text, _notes(config, root.cost.params, table))
@@ -77,9 +76,7 @@ def summarize(model: Model, *, batch: int = -1, **overrides: Any) -> Summary:
 
 def covers(config: Config) -> bool:
     """Whether the plain module tree expresses a config."""
-    return isinstance(config, ViTConfig) and not any(
-        _differs(config, name) for name in FIELDS if name not in _PLAIN
-    )
+    return not _odd(config)
 
 
 def counted_params(config: Config, root: Row) -> Size | None:
@@ -100,12 +97,15 @@ def calls(root: Row) -> Iterator[Call]:
                 yield Call(row.type, row.shape[1:], own)
 
 
-def _fold(config: ViTConfig) -> Row:
-    return fold(lower(structure_of(config), Mode()), sizes_of(config))
-
-
-def _differs(config: ViTConfig, name: str) -> bool:
-    return bool(getattr(config, name) != getattr(_DEFAULT, name))
+def _odd(config: Config) -> list[str]:
+    """The fields in which a config is not the plain ViT."""
+    if not isinstance(config, ViTConfig):
+        return [type(config).__name__]
+    return [
+        name
+        for name in FIELDS
+        if name not in _PLAIN and getattr(config, name) != getattr(_DEFAULT, name)
+    ]
 
 
 _DEFAULT = ViTConfig()
