@@ -122,6 +122,7 @@ class _Walk:
             inputs=inputs,
             output=self.read(node.output).tensor,
             held=tuple(self.read(t).tensor for t in node.held if t in self.states),
+            also=tuple(self.read(t).tensor for t in node.also),
         )
 
     def layers(self, run: Node) -> Iterator[Node]:

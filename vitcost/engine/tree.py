@@ -43,6 +43,8 @@ class Node(NamedTuple):
     run: "Run | None" = None
     # locals of the module's forward that live until it returns
     held: tuple[Tensor, ...] = ()
+    # what it returns besides its output
+    also: tuple[Tensor, ...] = ()
 
 
 class Module:
@@ -52,6 +54,7 @@ class Module:
         self.name, self.kind, self.inputs, self.group = name, kind, inputs, group
         self.body: list[Op | Node] = []
         self.held: list[Tensor] = []
+        self.also: list[Tensor] = []
 
     def op(
         self,
@@ -104,6 +107,10 @@ class Module:
     def hold(self, *tensors: Tensor) -> None:
         self.held += tensors
 
+    def returns(self, *tensors: Tensor) -> None:
+        """What the forward returns besides its output."""
+        self.also += tensors
+
     def end(self, output: Tensor, run: Run | None = None) -> Node:
         return Node(
             self.name,
@@ -114,6 +121,7 @@ class Module:
             self.group,
             run,
             tuple(self.held),
+            tuple(self.also),
         )
 
 
