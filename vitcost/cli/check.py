@@ -13,7 +13,6 @@ from vitcost.cli.options import (
     models_given,
     output_options,
     scenario_options,
-    text_options,
 )
 from vitcost.cli.output import emit
 from vitcost.cli.progress import progress_bar
@@ -37,12 +36,11 @@ vitcost check vit_tiny_patch16_224 --depth 2 --batch 4 --json
     "check",
     cls=Command,
     examples=_EXAMPLES,
-    rare=text_options,
+    rare=field_options,
     params=[
         *model_options(many=True),
         *output_options(),
         *scenario_options(["batch"]),
-        *field_options(),
     ],
 )
 @click.pass_context

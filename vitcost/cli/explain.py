@@ -11,7 +11,6 @@ from vitcost.cli.options import (
     model_options,
     output_options,
     scenario_options,
-    text_options,
 )
 from vitcost.cli.output import emit
 from vitcost.explain import explain
@@ -35,14 +34,13 @@ vitcost explain vit_huge_patch14_224 training-memory --latex
     cls=Command,
     help=_HELP,
     examples=_EXAMPLES,
-    rare=text_options,
+    rare=field_options,
     params=[
         *model_options(),
         click.Argument(["quantity"], required=False, type=Words(QUANTITIES)),
         Option(["--latex"], is_flag=True, help="the formula in LaTeX too"),
         *output_options(),
         *scenario_options(["batch"]),
-        *field_options(),
     ],
 )
 @click.pass_context

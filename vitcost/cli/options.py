@@ -30,16 +30,16 @@ __all__ = [
     "one_model",
     "output_options",
     "scenario_options",
-    "text_options",
 ]
 
 _SHORT = {"batch": ("-b",)}
+_TEXT_SECTION = "Fields of a model that reads text"
 
 
 class Command(click.Command):
     """A command whose help shows examples first, and its options by section.
 
-    ``rare`` makes options that are costly to load: they are, when a flag is not found without.
+    ``rare`` makes options that are many: they are made when a flag is not found without them.
     """
 
     def __init__(
@@ -187,22 +187,15 @@ def scenario_options(only: Iterable[str] | None = None) -> list[click.Parameter]
 
 
 def field_options() -> list[click.Parameter]:
-    """A flag for each field of the config."""
+    """A flag for each field of a config, those of a model of text too."""
+    from vitcost.text import TEXT_FIELDS
+
     ratio: tuple[Any, Field] = (float, Field("ratio to embed_dim, in place of the width"))
+    text = {name: declared for name, declared in TEXT_FIELDS.items() if name not in FIELDS}
     return [
         *(_field_option(name, *declared) for name, declared in FIELDS.items()),
         *(_field_option(name, *ratio) for name in RATIOS),
-    ]
-
-
-def text_options() -> list[click.Parameter]:
-    """A flag for each field that only a model of text has."""
-    from vitcost.text import TEXT_FIELDS
-
-    return [
-        _field_option(name, *declared, "Fields of a model that reads text")
-        for name, declared in TEXT_FIELDS.items()
-        if name not in FIELDS
+        *(_field_option(name, *declared, _TEXT_SECTION) for name, declared in text.items()),
     ]
 
 

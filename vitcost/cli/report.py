@@ -11,7 +11,6 @@ from vitcost.cli.options import (
     one_model,
     output_options,
     scenario_options,
-    text_options,
 )
 from vitcost.cli.output import emit
 from vitcost.report import report
@@ -31,7 +30,7 @@ vitcost report vit_base_patch16_224 --check
     "report",
     cls=Command,
     examples=_EXAMPLES,
-    rare=text_options,
+    rare=field_options,
     params=[
         *model_options(),
         Option(
@@ -39,7 +38,6 @@ vitcost report vit_base_patch16_224 --check
         ),
         *output_options(),
         *scenario_options(),
-        *field_options(),
     ],
 )
 @click.pass_context

@@ -19,6 +19,7 @@ vitcost summary vit_base_patch16_224 -o summary.txt
     "summary",
     cls=Command,
     examples=_EXAMPLES,
+    rare=field_options,
     params=[
         *model_options(),
         Option(
@@ -28,7 +29,6 @@ vitcost summary vit_base_patch16_224 -o summary.txt
             help="images in a batch; -1: torchsummary's own default  [default: -1]",
         ),
         Option(["-o", "--output"], type=click.Path(), metavar="FILE", help="a file, not stdout"),
-        *field_options(),
     ],
 )
 @click.pass_context
