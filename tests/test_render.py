@@ -10,6 +10,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -262,6 +263,15 @@ def test_the_page_of_a_report_says_what_the_report_says() -> None:
     ]
     assert training.rows[4].cells[:3] == ("sum", "20", 20 * report.params)
     assert [row.cells[3] for row in training.rows[:4]] == list(report.training[:4])
+
+
+def test_a_known_peak_has_its_row_below_the_sum() -> None:
+    report = vitcost.report(HUGE)
+    training = report.training._replace(peak_bytes=123, peak_at="head")
+    rows = replace(report, training=training).page().tables[3].rows
+    assert [row.cells for row in rows[5:]] == [("peak, at head", "", None, 123)]
+    without = report.training._replace(peak_bytes=None, peak_at=None)
+    assert len(replace(report, training=without).page().tables[3].rows) == 5
 
 
 def test_inference_rows_are_the_reports_of_their_scenarios() -> None:

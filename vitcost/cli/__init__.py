@@ -66,16 +66,19 @@ def run(args: Sequence[str]) -> int:
     except click.Abort:
         return 130
     except click.ClickException as error:
-        error.message = _one_message(error.message)
-        error.show()
-        return 2
+        return _refuse(error.format_message(), getattr(error, "ctx", None))
     except VitcostError as error:
-        click.echo(f"Error: {_one_message(str(error))}", err=True)
-        return 2
+        return _refuse(str(error))
     return code if isinstance(code, int) else 0
 
 
-def _one_message(text: str) -> str:
+def _refuse(message: str, ctx: click.Context | None = None) -> int:
+    """Says what is wrong, with the usage where that is it, and gives the exit code."""
     from vitcost.page import printable
 
-    return "\n".join(printable(line) for line in text.splitlines())
+    if ctx is not None:
+        usage = f"{ctx.get_usage()}\nTry '{ctx.command_path} --help' for help.\n"
+        click.echo(usage, err=True)
+    lines = [printable(line) for line in message.splitlines()]
+    click.echo("Error: " + "\n".join(lines), err=True)
+    return 2
