@@ -26,6 +26,8 @@ LAYERS = (
     ("__main__",),
 )
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
+# the one way up: a module that no formula describes is measured when it is asked what it costs
+DOORS = {"zoo/foreign.py": "check"}
 # the only places that may name a heavy package, whenever it is imported
 HEAVY = {
     "torch": {"check", "zoo/modules.py"},
@@ -83,7 +85,8 @@ def violations(path: Path, names: list[tuple[str, bool]]) -> list[str]:
         top, _, rest = name.partition(".")
         if top == "vitcost" and rest and own != "__init__":
             other = rest.partition(".")[0]
-            if other in RANK and RANK[other] > RANK[own]:
+            door = DOORS.get(str(relative)) == other
+            if other in RANK and RANK[other] > RANK[own] and not door:
                 wrong.append(f"{relative} imports vitcost.{other}, which stands above it")
         if top in HEAVY and not typing_only:
             allowed = any(str(relative).startswith(place) for place in HEAVY[top])

@@ -1,6 +1,7 @@
 """What can go wrong, in words that say what was given, what is allowed and the nearest guess."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 __all__ = [
     "ConfigError",
@@ -21,10 +22,21 @@ class ConfigError(VitcostError):
 
 
 class UnknownName(VitcostError):
-    """A model, card, quantity or field that nobody knows; the message names its neighbours."""
+    """A model, card, quantity or field that nobody knows; the message names its neighbours.
 
-    def __init__(self, what: str, given: str, known: Iterable[str], hint: str = "") -> None:
-        guesses = nearest(given, known)
+    ``means``: what some of the known names are other names of.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        given: str,
+        known: Iterable[str],
+        hint: str = "",
+        means: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        names = nearest(given, known)
+        guesses = [f"{name} ({means[name]})" if name in means else name for name in names]
         message = f"unknown {what} {given!r}"
         if guesses:
             message += f"; did you mean {', '.join(guesses)}?"

@@ -151,6 +151,7 @@ class VisionTransformer(nn.Module):
 
     def __init__(self, c: ViTConfig, fused: bool = False) -> None:
         super().__init__()
+        self.config = c
         tokens = c.grid[0] * c.grid[1] + 1 + c.dist_token
         self.cls_token = nn.Parameter(torch.zeros(1, 1, c.embed_dim))
         self.dist_token = nn.Parameter(torch.zeros(1, 1, c.embed_dim)) if c.dist_token else None

@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from vitcost.config import ViTConfig, configure
 from vitcost.errors import ConfigError, NotCovered, UnknownName, VitcostError
+from vitcost.zoo.foreign import Foreign
 
 if TYPE_CHECKING:
     from vitcost.engine.model import Config
     from vitcost.text import ClipConfig, TextConfig
     from vitcost.zoo.keys import Described
 
-__all__ = ["Model", "Resolved", "names", "resolve"]
+__all__ = ["Foreign", "Model", "Resolved", "find", "names", "resolve"]
 
 
 class Resolved(NamedTuple):
@@ -22,11 +23,11 @@ class Resolved(NamedTuple):
     config: "Config"
 
 
-Model: TypeAlias = "str | ViTConfig | TextConfig | ClipConfig | Resolved"
+Model: TypeAlias = "str | ViTConfig | TextConfig | ClipConfig | Resolved | Foreign"
 
 
 def resolve(model: Model, **overrides: Any) -> Resolved:
-    """The config behind a name, a file or a config, with any field put on top.
+    """The config behind a name, a file, the user's code or a config, with any field put on top.
 
     Raises ``UnknownName`` with the nearest names, ``NotCovered`` for a model that exists but that
     no formula here describes, ``ConfigError`` for a field that cannot be.
@@ -36,8 +37,20 @@ def resolve(model: Model, **overrides: Any) -> Resolved:
     >>> resolve("gpt2", seq_len=512).config.seq_len
     512
     """
+    found = find(model, **overrides)
+    if not isinstance(found, Resolved):
+        raise NotCovered(
+            f"{found.name} can be measured, and no formula here describes it: {found.reason}"
+        )
+    return found
+
+
+def find(model: Model, **overrides: Any) -> Resolved | Foreign:
+    """What ``resolve`` finds, or a torch module that can be measured alone."""
     if isinstance(model, Resolved):
         return model._replace(config=_on_top(model.config, overrides))
+    if isinstance(model, Foreign):
+        return model.on_top(overrides)
     if not isinstance(model, str):
         if not hasattr(model, "to_dict"):
             raise ConfigError(f"a model is a name, a path or a config, got {model!r}")
@@ -50,8 +63,7 @@ def resolve(model: Model, **overrides: Any) -> Resolved:
     text = _text(model)
     if text is not None:
         return Resolved(model, text[0], _on_top(text[1], overrides))
-    row = _described(model)
-    return Resolved(model, row.source, configure(row.fields, **overrides))
+    return _by_others(model, overrides)
 
 
 def names() -> list[str]:
@@ -59,7 +71,7 @@ def names() -> list[str]:
     from vitcost.zoo import aliases, papers, text, timm
 
     ours = {*papers.MODELS, *timm.names(), *text.TEXT, *text.CLIP}
-    return sorted({*ours, *aliases.names()})
+    return sorted({*ours, *aliases.names(ours)})
 
 
 def _fields(name: str) -> tuple[str, dict[str, Any]] | None:
@@ -89,19 +101,24 @@ def _text(name: str) -> "tuple[str, TextConfig | ClipConfig] | None":
     return row.source, text.clip_config(row, vision[1])
 
 
-def _described(model: str) -> "Described":
-    """A ViT by somebody else's name, or by a file."""
+def _by_others(model: str, overrides: Mapping[str, Any]) -> Resolved | Foreign:
+    """A model by somebody else's name, by a file, or by the user's code."""
+    # each loader costs every start that loads it
     from vitcost.zoo import aliases
 
-    alias = aliases.lookup(model, _named)
-    if alias is not None:
-        return alias
-    # loaders of files cost every other start
-    from vitcost.zoo import files
+    row = aliases.lookup(model, _named)
+    if row is None:
+        from vitcost.zoo import files
 
-    if files.is_path(model):
-        return files.described(model, _named)
-    raise _unknown(model)
+        if files.is_path(model):
+            row = files.described(model, _named)
+    if row is not None:
+        return Resolved(model, row.source, configure(row.fields, **overrides))
+    from vitcost.zoo import modules
+
+    if not modules.is_factory(model):
+        raise _unknown(model)
+    return find(modules.from_torch(modules.build(model), name=model), **overrides)
 
 
 def _named(name: str) -> "Described":
@@ -123,7 +140,10 @@ def _unknown(model: str) -> VitcostError:
     kind = class_of(model)
     if kind is not None:
         return NotCovered(f"not covered: {kind}; {model} is timm's, and no formula here is exact")
-    return UnknownName("model", model, names(), "`vitcost models` lists all")
+    from vitcost.zoo.aliases import ROWS
+
+    rows = {name: alias.base for name, alias in ROWS.items()}
+    return UnknownName("model", model, names(), "`vitcost models` lists all", rows)
 
 
 def _on_top(config: "Config", overrides: Mapping[str, Any]) -> "Config":

@@ -4,7 +4,7 @@ open_clip, Hugging Face.
 Names are case-sensitive, as they are there: ``ViT-B-32`` is open_clip's, ``ViT-B_32`` Google's.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from vitcost.errors import ConfigError
@@ -140,10 +140,15 @@ def _in_a_table(name: str, row: Callable[[str], Described]) -> Described | None:
     return row(name.removeprefix("timm/")) if name.startswith("timm/") else None
 
 
-def names() -> list[str]:
-    """Every name of others, in the order of their tables."""
+def names(rows: Collection[str]) -> list[str]:
+    """Every name of others whose row is among some, in the order of their tables."""
     from vitcost.zoo.hub import HUB
     from vitcost.zoo.open_clip_models import MODELS
 
-    return [*ROWS, *MODELS, *HUB]
-
+    aliases = [name for name, alias in ROWS.items() if alias.base in rows]
+    towers = [
+        name
+        for name, model in MODELS.items()
+        if model["vision_cfg"].get("timm_model_name") in (None, *rows)
+    ]
+    return [*aliases, *towers, *HUB]

@@ -57,7 +57,7 @@ def _beit(size: Mapping[str, int], img: int, labels: int) -> Entry:
 
 
 def _data2vec(size: Mapping[str, int], tuned: bool) -> Entry:
-    keys = {
+    keys: dict[str, Any] = {
         "use_relative_position_bias": tuned,
         "use_shared_relative_position_bias": not tuned,
         "use_mean_pooling": tuned,
@@ -78,7 +78,7 @@ def _msn(size: Mapping[str, int], patch: int, dropout: float = 0.0) -> Entry:
 
 
 def _dinov2(h: int, L: int, a: int, labels: int = 0, registers: int = 0) -> Entry:
-    keys = {
+    keys: dict[str, Any] = {
         "hidden_size": h,
         "num_hidden_layers": L,
         "num_attention_heads": a,

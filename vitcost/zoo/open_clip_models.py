@@ -16,7 +16,7 @@ _L, _H = {"layers": 24, "width": 1024}, {"layers": 32, "width": 1280, "head_widt
 _G = {"layers": 40, "width": 1408, "head_width": 88, "mlp_ratio": 4.3637}
 _BIG_G = {"layers": 48, "width": 1664, "head_width": 104, "mlp_ratio": 4.9231}
 _E = {"layers": 56, "width": 1792, "head_width": 112, "mlp_ratio": 8.5715}
-_CLIPA = {"no_ln_pre": True, "pool_type": "avg", "final_ln_after_pool": True}
+_CLIPA: Json = {"no_ln_pre": True, "pool_type": "avg", "final_ln_after_pool": True}
 
 
 def _own(
