@@ -8,8 +8,9 @@ from importlib.metadata import version
 from typing import Any, TypeAlias
 
 from vitcost.check.result import CheckResult, Difference, ModelCheck
-from vitcost.errors import ConfigError, MissingExtra
-from vitcost.zoo import Model, resolve
+from vitcost.config import ViTConfig
+from vitcost.errors import ConfigError, MissingExtra, NotCovered
+from vitcost.zoo import Model, Resolved, resolve
 
 __all__ = ["CheckResult", "Difference", "ModelCheck", "check"]
 
@@ -46,10 +47,17 @@ def check(
             progress(done, total, label)
         done += 1
 
-    found = tuple(compare(m.name, Case(m.config, batch, build), on_step) for m in resolved)
+    cases = [Case(_vision(m), batch, build) for m in resolved]
+    found = tuple(compare(m.name, c, on_step) for m, c in zip(resolved, cases, strict=True))
     if progress is not None:
         progress(total, total, "")
     return CheckResult(found, {name: version(name) for name in ("torch", "fvcore")})
+
+
+def _vision(model: Resolved) -> ViTConfig:
+    if not isinstance(model.config, ViTConfig):
+        raise NotCovered(f"check has no torch model of {model.name}: it is no Vision Transformer")
+    return model.config
 
 
 def _require(package: str) -> None:
