@@ -7,9 +7,9 @@ sparse figure is twice that, and so is a GeForce's with fp16 accumulation, which
 card is GiB. None means that no source was found.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-__all__ = ["ALIASES", "CARDS", "SOURCES", "Card", "Peaks"]
+__all__ = ["ALIASES", "CARDS", "CPUS", "SOURCES", "Card", "Peaks"]
 
 
 class Peaks(NamedTuple):
@@ -90,9 +90,9 @@ SOURCES = {
     "yobitel": "https://yobitel.com/knowledge-base/amd-mi325x",
 }
 
-_ = None  # no source
+_: None = None  # no source
 # fmt: off
-_ROWS = (
+_ROWS: tuple[tuple[Any, ...], ...] = (
     # name, vendor, (fp32, tf32, fp16, bf16, fp8, int8), memory, bandwidth, link, power,
     # year, source, usable
     ("v100-sxm2", "NVIDIA", (15.7, _, 125, _, _, _), 32, 900, 150, 300,
@@ -198,4 +198,9 @@ ALIASES = {
 }
 # fmt: on
 
+# processors that were measured; none has a sheet here, so that only what was measured is predicted
+CPUS = {
+    name: Card(name, "CPU", Peaks(), source="timm benchmark files @aa4b5850")
+    for name in ("cpu-i9_10940x", "cpu-i7_12700h")
+}
 CARDS = {name: Card(name, vendor, Peaks(*peaks), *rest) for name, vendor, peaks, *rest in _ROWS}

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vitcost.errors import ConfigError, UnknownName
-from vitcost.hardware.cards import ALIASES, CARDS, SOURCES, Card, Peaks
+from vitcost.hardware.cards import ALIASES, CARDS, CPUS, SOURCES, Card, Peaks
 
 __all__ = ["card", "card_dict", "gpus", "load_cards", "own_card", "sources"]
 
@@ -27,7 +27,7 @@ def card(name: "str | Card", own: Mapping[str, Card] | None = None) -> Card:
     """
     if isinstance(name, Card):
         return name
-    known = {**CARDS, **(own or {})}
+    known = {**CARDS, **CPUS, **(own or {})}
     if name in known:
         return known[name]
     key = _key(name)

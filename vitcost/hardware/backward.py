@@ -1,0 +1,108 @@
+"""The backward pass as a pass over the forward steps, and what an optimizer moves.
+
+What a backward kernel reads and writes follows from what the engine lowered: it reads the gradient
+of what the op wrote and what autograd keeps of the op, and writes a gradient for each operand that
+needs one (``derivatives.yaml``). A product runs one product for each such operand. A parameter's
+gradient in a pointwise op, a sum over all rows, is a kernel of its own.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from vitcost.engine.ops import Op, Tensor
+from vitcost.hardware.steps import Step, like, step_of
+
+__all__ = ["ACCUMULATED_BYTES", "UPDATE_BYTES", "backward"]
+
+# bytes that an optimizer moves for each fp32 parameter: tensors of 4 bytes read and written by its
+# kernels, one after another as torch's loop over tensors launches them
+UPDATE_BYTES = {
+    # p, g → p
+    "sgd": 4 * 3,
+    # decay: p, g → d; buffer · μ; buffer + d; Nesterov: d + μ · buffer; p, d → p
+    "sgd-momentum": 4 * (3 + 2 + 3 + 3 + 3),
+    # decay: p, g → g; m: m · β₁, + g; v: v · β₂, + g²; √v; / c; + ε; p, m, √v → p
+    "adam": 4 * (3 + 2 + 3 + 2 + 3 + 2 + 2 + 2 + 4),
+    # decay: p · (1 - λ); m · β₁; m + g; v · β₂; v + g²; √v; / c; + ε; p, m, √v → p
+    "adamw": 4 * (2 + 2 + 3 + 2 + 3 + 2 + 2 + 2 + 4),
+}
+# before torch 2.0 gradients were set to zero, and added to
+ACCUMULATED_BYTES = 4 * (1 + 3)
+
+# an add passes its gradient on
+_PASSED = ("add", "residual", "cat")
+# the gradients of the parts of one tensor are laid side by side
+_GATHERED = ("unbind", "chunk", "split", "slice", "select")
+
+
+def backward(steps: list[Step]) -> Iterator[Step]:
+    """The kernels of the backward pass, those of the last op first."""
+    for step in reversed(steps):
+        op = step.op
+        widens = op.kind == "cast" and op.reads[0].role != "input"
+        if any(op.needs) or op.trains or widens:
+            for kernel in _rule(step):
+                yield kernel._replace(strided=step.strided, backward=True)
+    yield from _sums(steps)
+
+
+def _rule(step: Step) -> Iterator[Step]:
+    op, gradient = step.op, _gradient(step.op.write)
+    if step.product:
+        yield from _products(step, gradient)
+    elif step.view:
+        if op.kind in _GATHERED:
+            yield step._replace(reads=(gradient,), writes=(gradient,))
+    elif op.kind in _PASSED:
+        # cast back where an operand was widened, and summed where it was repeated
+        for operand in _wanted(op):
+            if operand.itemsize != op.write.itemsize or operand.axes[0] != "b":
+                yield _pointwise(step, (gradient,), (_gradient(operand),))
+    else:
+        kept = tuple(t for t in op.keeps if t.role != "param")
+        wanted = op.reads if op.kind == "cast" else _wanted(op)
+        yield _pointwise(step, (gradient, *kept), tuple(map(_gradient, wanted)))
+        if op.trains:
+            own = tuple(_gradient(t) for t in (op.weight, op.bias) if t is not None)
+            yield _pointwise(step, (gradient, *kept), own)
+
+
+def _products(step: Step, gradient: Tensor) -> Iterator[Step]:
+    """One product for each factor that needs a gradient: of the result's gradient and the rest."""
+    op = step.op
+    if op.kind == "sdpa":
+        given = tuple(map(_gradient, op.reads))
+        yield step._replace(reads=(gradient, *op.reads, op.write), writes=given)
+        return
+    factors = [t for t in (*op.reads, op.weight) if t is not None]
+    wanted = [*_wanted(op), *([op.weight] if op.trains and op.weight is not None else [])]
+    for factor in wanted:
+        others = tuple(t for t in factors if t is not factor)
+        yield step._replace(reads=(gradient, *others), writes=(_gradient(factor),))
+    if op.trains and op.bias is not None:
+        total = Op("sum", (gradient,), _gradient(op.bias))
+        yield step_of(total, step.path, step.counts)
+
+
+def _sums(steps: list[Step]) -> Iterator[Step]:
+    """A tensor that several ops read has the sum of their gradients."""
+    readers: Counter[Tensor] = Counter()
+    for step in steps:
+        for tensor in _wanted(step.op):
+            readers[tensor] += 1
+            if readers[tensor] > 1 and tensor.role != "param":
+                gradient = _gradient(tensor)
+                total = Op("add", (gradient, gradient), gradient)
+                yield step_of(total, step.path, step.counts)._replace(backward=True)
+
+
+def _pointwise(step: Step, reads: tuple[Tensor, ...], writes: tuple[Tensor, ...]) -> Step:
+    return step._replace(reads=reads, writes=writes)
+
+
+def _wanted(op: Op) -> list[Tensor]:
+    return [t for t, needs in zip(op.reads, op.needs, strict=True) if needs] if op.needs else []
+
+
+def _gradient(tensor: Tensor) -> Tensor:
+    return like(tensor, role="gradient")

@@ -1,0 +1,133 @@
+"""What a card makes of its sheet: a few numbers for each card, software and mode.
+
+The time of a step is a sum of terms, each the work for one resource over the sheet's rate of it.
+A constant says how many times longer than that it takes:
+
+    t = gemm·(F_gemm + κ·F_conv)/P + attention·F_attn/P
+      + memory·(B_stream + σ·B_strided + β·(B_linear + B_attention) + B_conv)/BW
+      + conv·F_conv/P + strided·B_strided/BW + t₀·launches
+
+P is the dense peak of the precision, BW the memory bandwidth. β, σ, κ and t₀ are the same
+everywhere; ``conv`` and ``strided`` are what one card or version of a library departs from κ and σ,
+and a fit holds them near 0. A CPU runs an image at a time:
+
+    t = gemm·F/(1 TFLOP/s) + memory·(B_weights + B_stream + B_attention)/(100 GB/s)
+      + layer·depth/(1 ms)
+"""
+
+from typing import NamedTuple
+
+from vitcost.errors import NotCovered
+from vitcost.hardware.cards import Card
+from vitcost.hardware.work import Setup, Work
+
+__all__ = [
+    "BETA",
+    "CPU",
+    "GPU",
+    "KAPPA",
+    "LAUNCH_SECONDS",
+    "SIGMA",
+    "Calibration",
+    "Form",
+    "Prior",
+    "Sheet",
+    "form_of",
+    "sheet_of",
+    "terms",
+]
+
+BETA = 0.5  # share of a product's bytes that no cache serves
+SIGMA = 1.75  # a strided byte, in streamed ones
+KAPPA = 3.0  # a FLOP of a patch convolution, in those of a matrix product
+LAUNCH_SECONDS = 3e-6  # before a kernel does anything; the smallest models of the data show it
+
+
+class Sheet(NamedTuple):
+    """The rates that a step's work is divided by."""
+
+    flops_per_second: float
+    bytes_per_second: float
+
+
+class Prior(NamedTuple):
+    """What a fit holds a constant near: being off by 1 counts like a relative error of ``firm`` in
+    every measurement."""
+
+    near: float
+    firm: float
+
+
+class Form(NamedTuple):
+    """How work becomes time on one kind of machine, and how its constants are fitted."""
+
+    names: tuple[str, ...]
+    priors: tuple[Prior | None, ...]
+    bound: tuple[str, ...]  # what each term stands for
+    close: float  # relative errors below this weigh as in least squares, those above as they are
+
+
+GPU = Form(
+    ("gemm", "attention", "memory", "conv", "strided"),
+    (None, None, None, Prior(0.0, 0.012), Prior(0.0, 0.17)),
+    ("compute", "compute", "memory", "compute", "memory"),
+    0.01,
+)
+# one image at a time is timed too roughly to trust the smallest errors most
+CPU = Form(
+    ("gemm", "memory", "layer"),
+    # 60 GB/s, and 0.5 ms a layer
+    (None, Prior(100 / 60, 0.06), Prior(0.5, 0.2)),
+    ("compute", "memory", "overhead"),
+    1.0,
+)
+
+
+class Calibration(NamedTuple):
+    """The constants of a card, software and mode, and how far off they were."""
+
+    gpu: str
+    setup: Setup
+    constants: tuple[float, ...]  # in the order of the form's names
+    rows: int
+    error: float  # mean relative error on the rows that were fitted
+    held_out: float  # and on widths that were not
+    band: float  # half-width that covers nine in ten of the latter
+    source: str = ""
+
+
+def form_of(setup: Setup) -> Form:
+    """The form of the time on a kind of machine."""
+    return CPU if setup.platform == "cpu" else GPU
+
+
+def sheet_of(card: Card, setup: Setup) -> Sheet:
+    """The rates that a card's sheet states for a precision."""
+    if setup.platform == "cpu":
+        return Sheet(1e12, 1e11)
+    peaks = card.peaks
+    peak = peaks.fp32 if setup.precision == "fp32" else peaks.bf16 or peaks.fp16
+    if peak is None:
+        raise NotCovered(f"no source states the {setup.precision} peak of {card.name}")
+    if card.bandwidth is None:
+        raise NotCovered(f"no source states the memory bandwidth of {card.name}")
+    return Sheet(peak * 1e12, card.bandwidth)
+
+
+def terms(work: Work, sheet: Sheet, setup: Setup) -> tuple[tuple[float, ...], float]:
+    """What each constant multiplies, in seconds, and the time that no constant changes."""
+    P, BW = sheet
+    if setup.platform == "cpu":
+        moved = work.weight_bytes + work.stream_bytes + work.strided_bytes + work.attention_bytes
+        return (work.flops / P, moved / BW, work.layers * 1e-3), 0.0
+    products = work.linear_bytes + work.attention_bytes
+    # a compiled kernel goes both ways by tiles
+    sigma = 1.0 if setup.compiled else SIGMA
+    moved_bytes = work.stream_bytes + sigma * work.strided_bytes + BETA * products + work.conv_bytes
+    return (
+        (work.gemm_flops + KAPPA * work.conv_flops) / P,
+        work.attention_flops / P,
+        moved_bytes / BW,
+        work.conv_flops / P,
+        work.strided_bytes / BW,
+    ), LAUNCH_SECONDS * work.launches

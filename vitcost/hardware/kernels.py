@@ -1,0 +1,195 @@
+"""Passes over the steps: which kernels a layout, a version of torch and a compiler make of them."""
+
+from collections.abc import Callable, Iterable, Iterator
+
+from vitcost.engine.ops import Op, Tensor
+from vitcost.hardware.steps import Step, like, step_of
+
+__all__ = ["fuse", "layout", "one_pass_softmax", "rms_norm_by_torch", "rms_norm_by_variance"]
+
+_KEEP_LAYOUT = (
+    "cast", "add", "residual", "gain", "gate", "mul", "times", "scale", "square", "gelu", "silu",
+    "sigmoid", "relu", "droppath", "dropout",
+)  # fmt: skip
+
+
+def layout(steps: Iterable[Step], compiled: bool = False) -> Iterator[Step]:
+    """Images come channel by channel (NCHW), and so do the patches of the convolution.
+
+    Tokens stay channel-major until something lays them out anew: a prefix token is put in front, or
+    a norm reads them. Pointwise kernels keep the layout of their first operand, and read a second
+    one across it.
+    """
+    across: set[Tensor] = set()
+    for step in steps:
+        op = step.op
+        if op.kind == "conv":
+            across.add(op.write)
+        elif step.view:
+            if any(t in across for t in op.reads):
+                across.add(op.write)
+        elif op.reads and op.reads[0] in across and op.kind in ("norm", "linear"):
+            yield from (_compiled_reader if compiled else _eager_reader)(step)
+            if compiled:
+                across.discard(op.reads[0])
+            continue
+        elif any(t in across for t in op.reads) and op.kind in _KEEP_LAYOUT:
+            # a broadcast operand is small
+            full = [t for t in op.reads if t.axes[0] == "b"]
+            if full[0] in across:
+                across.add(op.write)
+            step = step._replace(strided=any(t not in across for t in full))
+        yield step
+
+
+def _eager_reader(step: Step) -> Iterator[Step]:
+    """A layer norm copies such tokens first; a linear layer becomes a batched product of them,
+    whose bias is added by a kernel of its own."""
+    if step.op.kind == "norm":
+        yield _copy(step)
+        yield step
+    else:
+        yield step
+        if step.op.bias is not None:
+            y = step.op.write
+            yield step_of(Op("add", (y,), y), step.path, step.counts)
+
+
+def _compiled_reader(step: Step) -> Iterator[Step]:
+    """A compiler lets the norm lay them out, and copies them for a product."""
+    if step.op.kind == "linear":
+        yield _copy(step)
+    yield step
+
+
+def _copy(step: Step) -> Step:
+    x = step.op.reads[0]
+    return step_of(Op("copy", (x,), like(x)), step.path, step.counts)
+
+
+def one_pass_softmax(steps: Iterable[Step]) -> Iterator[Step]:
+    """A softmax that autocast runs in fp32 reads half precision itself, without a cast first:
+    ``softmax(x, dtype=float)`` in autocast_mode.h."""
+    held: list[Step] = []
+    for step in steps:
+        if held and step.op.kind == "softmax":
+            step = step_of(step.op._replace(reads=held[0].op.reads), step.path, step.counts)
+            held = []
+        yield from held
+        held = []
+        if step.op.kind == "cast":
+            held = [step]
+        else:
+            yield step
+    yield from held
+
+
+_RMS_NORM = ["square", "mean", "rsqrt", "mul", "gain"]
+
+
+def rms_norm_by_variance(steps: Iterable[Step]) -> Iterator[Step]:
+    """timm's RMS norm until 2024: ``x · rsqrt(var(x)) · weight``, in the precision of x."""
+
+    def form(cast: list[Step], chain: list[Step]) -> list[Step]:
+        _, mean, rsqrt, mul, gain = chain
+        x = mul.op.reads[0]
+        return [
+            _reading(mean, x),
+            rsqrt,
+            step_of(mul.op._replace(write=like(x)), mul.path, mul.counts),
+            _reading(gain, like(x), *gain.op.reads[1:]),
+        ]
+
+    return _rewritten(steps, form)
+
+
+def rms_norm_by_torch(steps: Iterable[Step]) -> Iterator[Step]:
+    """``torch.nn.functional.rms_norm``: one kernel in fp32; where only the weight is fp32, a chain
+    in fp32 that is cast back before the weight."""
+
+    def form(cast: list[Step], chain: list[Step]) -> list[Step]:
+        square, mean, rsqrt, mul, gain = chain
+        x = mul.op.reads[0]
+        if x.itemsize == 4:
+            norm = Op("norm", (x,), gain.op.write, weight=gain.op.weight)
+            return [step_of(norm, gain.path, gain.counts)]
+        wide, back = like(x, 4), like(x)
+        return [
+            *cast,
+            square,
+            mean,
+            rsqrt,
+            _reading(mul, wide, *mul.op.reads[1:]),
+            step_of(Op("cast", (wide,), back), mul.path, mul.counts),
+            _reading(gain, back, *gain.op.reads[1:]),
+        ]
+
+    return _rewritten(steps, form)
+
+
+def _reading(step: Step, *reads: Tensor) -> Step:
+    return step_of(step.op._replace(reads=reads), step.path, step.counts)
+
+
+def _rewritten(
+    steps: Iterable[Step], form: Callable[[list[Step], list[Step]], list[Step]]
+) -> Iterator[Step]:
+    """Each chain of an RMS norm, with the cast before it if there is one, in another form."""
+    held: list[Step] = []
+    for step in steps:
+        held.append(step)
+        start = int(held[0].op.kind == "cast")
+        kinds = [s.op.kind for s in held[start:]]
+        if kinds == _RMS_NORM:
+            yield from form(held[:start], held[start:])
+            held = []
+        elif kinds != _RMS_NORM[: len(kinds)]:
+            held.pop()
+            yield from held
+            held = []
+            if step.op.kind in ("cast", "square"):
+                held = [step]
+            else:
+                yield step
+    yield from held
+
+
+def fuse(steps: Iterable[Step]) -> list[Step]:
+    """What a compiler makes of it: between two products, one kernel does all pointwise work.
+
+    Such a kernel reads what was written before it, once, and writes what is read after it.
+    """
+    groups: list[list[Step]] = [[]]
+    for step in steps:
+        if step.view:
+            continue
+        if _apart(groups[-1], step):
+            groups.append([])
+        groups[-1].append(step)
+    readers: dict[Tensor, set[int]] = {}
+    for i, group in enumerate(groups):
+        for step in group:
+            for tensor in step.reads:
+                readers.setdefault(tensor.storage, set()).add(i)
+    return [_fused(group, i, readers) for i, group in enumerate(groups) if group]
+
+
+def _apart(group: list[Step], step: Step) -> bool:
+    """Whether a kernel cannot do this step with those before it: it is a product, goes across the
+    layout, or is launched another number of times."""
+    if not group:
+        return False
+    last = group[-1]
+    crosses = step.strided or last.strided
+    return step.product or last.product or crosses or last.counts != step.counts
+
+
+def _fused(group: list[Step], i: int, readers: dict[Tensor, set[int]]) -> Step:
+    last = group[-1]
+    if len(group) == 1:
+        return last
+    written = dict.fromkeys(t for step in group for t in step.writes)
+    stored = {t.storage for t in written}
+    reads = dict.fromkeys(t for step in group for t in step.reads if t.storage not in stored)
+    writes = [t for t in written if readers.get(t.storage, set()) - {i}]
+    return last._replace(reads=tuple(reads), writes=tuple(writes))

@@ -1,0 +1,331 @@
+"""The time of a step on a card: what it rests on, how far off it may be, and what bounds it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from vitcost.engine.model import Config
+from vitcost.errors import ConfigError, NotCovered
+from vitcost.hardware.calibrate import WIDEST
+from vitcost.hardware.calibrations import CALIBRATIONS
+from vitcost.hardware.cards import Card
+from vitcost.hardware.constants import Calibration, Sheet, form_of, sheet_of, terms
+from vitcost.hardware.measurements import kind_of, version
+from vitcost.hardware.specs import card
+from vitcost.hardware.typical import typical
+from vitcost.hardware.work import Setup, Work, setup_of, total, work
+from vitcost.scenario import Scenario
+from vitcost.zoo import resolve
+
+__all__ = [
+    "Anchor",
+    "Part",
+    "Rates",
+    "Time",
+    "TurningPoints",
+    "parse_anchor",
+    "predict",
+    "rates_of",
+    "seconds_of",
+    "turning_points",
+    "widened",
+]
+
+ANCHORED, SPEC_SHEET = 0.25, 0.40
+# above this share of launches in a step, its time rests on nothing that was measured
+_UNMEASURED_OVERHEAD = 0.2
+
+
+class Anchor(NamedTuple):
+    """One measurement on a card: a model in the scenario's own batch and mode."""
+
+    model: str
+    images_per_second: float
+
+
+class Part(NamedTuple):
+    """A part of the model: its time, and what most of that is."""
+
+    name: str
+    seconds: float
+    bound: str
+
+
+@dataclass(frozen=True, slots=True)
+class Time:
+    """Seconds of one step on one card.
+
+    ``basis`` says what it rests on: ``calibrated`` (this card and mode were fitted), ``anchored``
+    (something was measured on this card), ``spec_sheet`` (nothing was). ``low_seconds`` and
+    ``high_seconds`` are its band, ``peak_share`` the model's FLOPs over what the sheet allows in
+    that time, ``notes`` what was not validated.
+    """
+
+    gpu: str
+    mode: str
+    seconds: float
+    images_per_second: float
+    bound: str
+    basis: str
+    low_seconds: float
+    high_seconds: float
+    software: str
+    peak_share: float | None
+    parts: tuple[Part, ...]
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The row of a report's ``time``."""
+        return {
+            "gpu": self.gpu,
+            "mode": self.mode,
+            "seconds": self.seconds,
+            "images_per_second": self.images_per_second,
+            "bound": self.bound,
+            "basis": self.basis,
+            "low_seconds": self.low_seconds,
+            "high_seconds": self.high_seconds,
+            "software": self.software,
+            "peak_share": self.peak_share,
+            "parts": [part._asdict() for part in self.parts],
+            "notes": list(self.notes),
+        }
+
+
+class Rates(NamedTuple):
+    """The constants that a prediction uses, and what they rest on."""
+
+    constants: tuple[float, ...]
+    basis: str
+    band: float
+    notes: tuple[str, ...] = ()
+
+
+def predict(
+    config: Config,
+    scenario: Scenario,
+    gpu: "str | Card",
+    *,
+    compiled: bool = False,
+    software: str = "",
+    anchors: Sequence[Anchor] = (),
+    own: Mapping[str, Card] | None = None,
+    calibrations: Sequence[Calibration] = (),
+) -> Time:
+    """The time of one step: a sum over its kernels' work, by the constants of the card.
+
+    ``software`` is a version of torch, by default the newest that the card was measured with;
+    ``calibrations`` are the user's own, which come before the shipped ones. Raises ``UnknownName``
+    for a card that nobody knows, ``NotCovered`` where its sheet lacks a figure.
+
+    >>> from vitcost.zoo import resolve
+    >>> config = resolve("vit_base_patch16_224").config
+    >>> time = predict(config, Scenario(batch=256, precision="amp-bf16"), "rtx4090")
+    >>> time.basis, time.bound, 2400 < time.images_per_second < 3200
+    ('calibrated', 'compute', True)
+    >>> predict(config, Scenario(batch=256, precision="amp-bf16"), "h100-sxm").basis
+    'spec_sheet'
+    """
+    row = card(gpu, own)
+    if row.vendor == "CPU":
+        scenario = replace(scenario, platform="cpu")
+    known = [*calibrations, *CALIBRATIONS]
+    setup = _setup(scenario, compiled, software, row, known)
+    sheet = sheet_of(row, setup)
+    rates = widened(rates_of(row, setup, known), kind_of(config))
+    if anchors:
+        rates = _anchored(rates, scenario, setup, sheet, anchors)
+    parts = work(config, scenario, setup)
+    return _time(row, scenario, setup, sheet, rates, parts)
+
+
+def _time(
+    row: Card,
+    scenario: Scenario,
+    setup: Setup,
+    sheet: Sheet,
+    rates: Rates,
+    parts: Mapping[str, Work],
+) -> Time:
+    told = tuple(_part(name, done, sheet, setup, rates) for name, done in parts.items())
+    everything = total(parts)
+    seconds, shares = seconds_of(everything, sheet, setup, rates.constants)
+    rates = _checked(rates, scenario, setup, shares["overhead"] / seconds)
+    flops = everything.flops * (3 if setup.training else 1)
+    return Time(
+        gpu=row.name,
+        mode=setup.mode,
+        seconds=seconds,
+        images_per_second=scenario.batch / seconds,
+        bound=max(shares, key=lambda name: shares[name]),
+        basis=rates.basis,
+        low_seconds=seconds * (1 - rates.band),
+        high_seconds=seconds * (1 + rates.band),
+        software=f"torch {setup.torch[0]}.{setup.torch[1]}" + (", compiled" * setup.compiled),
+        peak_share=None if setup.platform == "cpu" else flops / seconds / sheet.flops_per_second,
+        parts=told,
+        notes=rates.notes,
+    )
+
+
+def _checked(rates: Rates, scenario: Scenario, setup: Setup, overhead: float) -> Rates:
+    """What a prediction rests on where it leaves what was measured."""
+    notes = rates.notes
+    if overhead > _UNMEASURED_OVERHEAD and setup.platform == "cuda":
+        notes = (*notes, "launch overhead, most of it here, was measured on no card")
+        rates = rates._replace(basis="spec_sheet", band=SPEC_SHEET)
+    if scenario.checkpointing != "none":
+        notes = (*notes, "what checkpointing computes again is not in the time")
+    return rates._replace(notes=notes)
+
+
+def seconds_of(
+    done: Work, sheet: Sheet, setup: Setup, constants: Sequence[float]
+) -> tuple[float, dict[str, float]]:
+    """The time of some work, and how much of it each resource takes."""
+    columns, fixed = terms(done, sheet, setup)
+    shares = {"compute": 0.0, "memory": 0.0, "overhead": fixed}
+    for bound, constant, column in zip(form_of(setup).bound, constants, columns, strict=True):
+        shares[bound] += constant * column
+    return sum(shares.values()), shares
+
+
+def _part(name: str, done: Work, sheet: Sheet, setup: Setup, rates: Rates) -> Part:
+    seconds, shares = seconds_of(done, sheet, setup, rates.constants)
+    return Part(name, seconds, max(shares, key=lambda name: shares[name]))
+
+
+def _setup(
+    scenario: Scenario, compiled: bool, software: str, row: Card, known: Sequence[Calibration]
+) -> Setup:
+    """How the step runs: by default in the newest software that this was measured with."""
+    setup = setup_of(scenario, compiled=compiled, torch=version(software))
+    if software:
+        return setup
+    measured = [c.setup.torch for c in known if c.gpu == row.name and _same_mode(c.setup, setup)]
+    return setup._replace(torch=max(measured)) if measured else setup
+
+
+def _same_mode(a: Setup, b: Setup) -> bool:
+    return a._replace(torch=b.torch, layout=b.layout) == b
+
+
+def rates_of(
+    row: Card,
+    setup: Setup,
+    known: Sequence[Calibration],
+) -> Rates:
+    """The best constants there are: of this card and mode, of this card, of cards like it."""
+    exact = [c for c in known if c.gpu == row.name and _same_mode(c.setup, setup)]
+    if exact:
+        best = min(exact, key=lambda c: _distance(c.setup, setup))
+        fits = best.setup == setup
+        return Rates(best.constants, "calibrated", best.band if fits else WIDEST)
+    if setup.platform == "cpu":
+        raise NotCovered(
+            f"{row.name} was not measured in {setup.precision}"
+            f"{', compiled' if setup.compiled else ', eager'}"
+        )
+    constants, note = typical(row, setup, known)
+    other = [c for c in known if c.gpu == row.name and c.setup.platform == "cuda"]
+    if other:
+        constants = _as_elsewhere(constants, other, row, known)
+        note = (f"{row.name} was measured in other modes alone",)
+        return Rates(constants, "anchored", ANCHORED, note)
+    return Rates(constants, "spec_sheet", SPEC_SHEET, note)
+
+
+def widened(rates: Rates, kind: str) -> Rates:
+    """The band of a model of another family than those that were fitted."""
+    return rates if kind == "plain" else rates._replace(band=max(rates.band, WIDEST))
+
+
+def _distance(a: Setup, b: Setup) -> tuple[int, bool]:
+    """How far apart two setups of one mode are: another layout is nearer than other software."""
+    return abs(a.torch[0] * 100 + a.torch[1] - b.torch[0] * 100 - b.torch[1]), a.layout != b.layout
+
+
+def _as_elsewhere(
+    constants: tuple[float, ...],
+    other: Sequence[Calibration],
+    row: Card,
+    known: Sequence[Calibration],
+) -> tuple[float, ...]:
+    """Constants of a mode, as much better or worse as the card is in one that was measured."""
+    newest = max(other, key=lambda c: c.setup.torch)
+    usual, _ = typical(row, newest.setup, [c for c in known if c.gpu != row.name])
+    return tuple(
+        constant * (mine / theirs if theirs and mine else 1.0)
+        for constant, mine, theirs in zip(constants, newest.constants, usual, strict=True)
+    )
+
+
+def _anchored(
+    rates: Rates, scenario: Scenario, setup: Setup, sheet: Sheet, anchors: Sequence[Anchor]
+) -> Rates:
+    """The constants, all longer or shorter by what the anchors show."""
+    factors = []
+    for anchor in anchors:
+        done = total(work(resolve(anchor.model).config, scenario, setup))
+        seconds, shares = seconds_of(done, sheet, setup, rates.constants)
+        measured = scenario.batch / anchor.images_per_second
+        factors.append((measured - shares["overhead"]) / (seconds - shares["overhead"]))
+    factor = sum(factors) / len(factors)
+    if factor <= 0:
+        raise ConfigError("an anchor is faster than the launches of its kernels alone")
+    band = min(rates.band, ANCHORED)
+    scaled = tuple(constant * factor for constant in rates.constants)
+    return Rates(scaled, "anchored", band, rates.notes)
+
+
+def parse_anchor(text: str) -> Anchor:
+    """A measured model as it is typed, ``MODEL=IMAGES_PER_SECOND``.
+
+    >>> parse_anchor("vit_base_patch16_224=2787")
+    Anchor(model='vit_base_patch16_224', images_per_second=2787.0)
+    """
+    model, _, rate = text.partition("=")
+    try:
+        anchor = Anchor(model.strip(), float(rate))
+    except ValueError:
+        anchor = Anchor("", 0)
+    if not anchor.model or not 0 < anchor.images_per_second < 1e12:
+        raise ConfigError(f"an anchor is MODEL=IMAGES_PER_SECOND, got {text!r}")
+    return anchor
+
+
+class TurningPoints(NamedTuple):
+    """The smallest batches at which a step is bound by something else; None: none up to 65,536."""
+
+    beyond_overhead: int | None
+    compute: int | None
+
+
+def turning_points(
+    config: Config, scenario: Scenario, gpu: "str | Card", **given: Any
+) -> TurningPoints:
+    """The batch from which launches no longer bound a step, and from which compute does.
+
+    >>> from vitcost.zoo import resolve
+    >>> config = resolve("vit_base_patch16_224").config
+    >>> turning_points(config, Scenario(precision="amp-bf16"), "rtx4090").beyond_overhead
+    2
+    """
+
+    def first(wanted: tuple[str, ...]) -> int | None:
+        low, high = 0, 1
+        while high <= 2**16:
+            if bound(high) in wanted:
+                break
+            low, high = high, high * 2
+        else:
+            return None
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if bound(middle) in wanted else (middle, high)
+        return high
+
+    def bound(batch: int) -> str:
+        return predict(config, replace(scenario, batch=batch), gpu, **given).bound
+
+    return TurningPoints(first(("memory", "compute")), first(("compute",)))

@@ -1,0 +1,210 @@
+"""How good the predictor is: scored on measurements, per file, and against time ∝ FLOPs."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from vitcost.hardware.calibrate import fitted, held_out, mean, percentile, predicted
+from vitcost.hardware.calibrations import CALIBRATIONS
+from vitcost.hardware.cards import Card
+from vitcost.hardware.constants import Calibration
+from vitcost.hardware.measurements import Measurement, Row, covered
+from vitcost.hardware.roofline import rates_of, seconds_of, widened
+
+__all__ = ["FileScore", "Guess", "Score", "score", "score_held_out"]
+
+# two models are equal in FLOPs, and two speeds differ, beyond this
+_EQUAL = 1.05
+
+
+class Guess(NamedTuple):
+    """A measured row, what was predicted for it, and what it may be off by."""
+
+    measurement: Measurement
+    seconds: float
+    band: float | None
+
+    @property
+    def ratio(self) -> float:
+        """Predicted over measured."""
+        return self.seconds / self.measurement.seconds
+
+    @property
+    def error(self) -> float:
+        return abs(self.ratio - 1)
+
+    @property
+    def reason(self) -> str:
+        """What is likely to make this row hard."""
+        m = self.measurement
+        columns, left = m.shares()
+        if 1 - left > 0.15:
+            return "small: launches, which were measured roughly"
+        if m.kind != "plain":
+            return "a family that was not fitted"
+        if m.work.strided_bytes:
+            return "channel-major tokens, whose copies vary by card"
+        if len(columns) > 3 and columns[1] > 0.3:
+            return "long sequences: the attention kernel"
+        return ""
+
+
+class FileScore(NamedTuple):
+    """The errors of one file; relative to what was measured."""
+
+    file: str
+    rows: int
+    covered: int
+    mape: float
+    median: float
+    p90: float
+    max: float
+    flops_mape: float
+    pairs: int
+    pairs_right: int
+    in_band: int | None
+    not_covered: tuple[str, ...]
+    by_kind: Mapping[str, float]
+    worst: tuple[Guess, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        row = self._asdict()
+        row["not_covered"] = list(self.not_covered)
+        row["by_kind"] = dict(self.by_kind)
+        row["worst"] = [
+            {
+                "model": guess.measurement.row.model,
+                "img_size": guess.measurement.row.img_size,
+                "measured_seconds": guess.measurement.seconds,
+                "predicted_seconds": guess.seconds,
+                "reason": guess.reason,
+            }
+            for guess in self.worst
+        ]
+        return row
+
+
+class Score(NamedTuple):
+    """The errors of all files."""
+
+    files: tuple[FileScore, ...]
+
+    @property
+    def mean_mape(self) -> float:
+        """The mean over files that have a covered row."""
+        return mean([file.mape for file in self.files if file.covered])
+
+    def to_dict(self) -> dict[str, Any]:
+        """What ``check --throughput --json`` prints."""
+        return {
+            "schema": "vitcost.throughput/1",
+            "files": [file.to_dict() for file in self.files],
+            "mean_mape": self.mean_mape,
+        }
+
+
+def score(
+    rows: Iterable[Row],
+    *,
+    own: Mapping[str, Card] | None = None,
+    calibrations: Sequence[Calibration] = (),
+) -> Score:
+    """Every row against what ``predict`` says of it, by file."""
+    known = [*calibrations, *CALIBRATIONS]
+    files: list[FileScore] = []
+    for name, group in _by_file(rows).items():
+        measured, others = covered(group, own)
+        guesses = []
+        for m in measured:
+            rates = widened(rates_of(m.card, m.row.setup, known), m.kind)
+            seconds, _ = seconds_of(m.work, m.sheet, m.row.setup, rates.constants)
+            guesses.append(Guess(m, seconds, rates.band))
+        files.append(_file(name, guesses, others))
+    return Score(tuple(files))
+
+
+def score_held_out(rows: Iterable[Row], *, own: Mapping[str, Card] | None = None) -> Score:
+    """Every row against a fit on the file's other widths; other families against a fit on all the
+    plain models. An error is the mean of those of the two halves."""
+    files: list[FileScore] = []
+    for name, group in _by_file(rows).items():
+        measured, others = covered(group, own)
+        plain = [m for m in measured if m.kind == "plain"]
+        even = set(sorted({m.width for m in plain})[::2])
+        halves = [
+            [Guess(m, seconds, None) for m, seconds in zip(own_half, half, strict=False)]
+            for side, half in zip((True, False), held_out(plain), strict=True)
+            for own_half in [[m for m in plain if (m.width in even) == side]]
+        ]
+        rest: list[Guess] = []
+        if plain:
+            constants = fitted(plain)
+            rest = [Guess(m, predicted(m, constants), None) for m in measured if m.kind != "plain"]
+        files.append(_file(name, [*halves[0], *halves[1]], others, halves, rest))
+    return Score(tuple(files))
+
+
+def _by_file(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    files: dict[str, list[Row]] = {}
+    for row in rows:
+        files.setdefault(row.file, []).append(row)
+    return files
+
+
+def _file(
+    name: str,
+    guesses: Sequence[Guess],
+    others: Sequence[Row],
+    halves: Sequence[Sequence[Guess]] = (),
+    rest: Sequence[Guess] = (),
+) -> FileScore:
+    errors = [guess.error for guess in guesses]
+    parts = [[guess.error for guess in half] for half in halves if half] or [errors]
+    pairs, right = _ordered(guesses)
+    kinds: dict[str, list[float]] = {}
+    for guess in (*guesses, *rest):
+        kinds.setdefault(guess.measurement.kind, []).append(guess.error)
+    banded = [guess for guess in guesses if guess.band is not None]
+    return FileScore(
+        file=name,
+        rows=len(guesses) + len(rest) + len(others),
+        covered=len(guesses) + len(rest),
+        mape=mean([mean(part) for part in parts]),
+        median=mean([percentile(part, 0.5) for part in parts]),
+        p90=mean([percentile(part, 0.9) for part in parts]),
+        max=max(errors, default=0.0),
+        flops_mape=_by_flops(guesses),
+        pairs=pairs,
+        pairs_right=right,
+        in_band=sum(g.error <= g.band for g in banded if g.band) if banded else None,
+        not_covered=tuple(sorted({row.model for row in others})),
+        by_kind={kind: mean(values) for kind, values in kinds.items()},
+        worst=tuple(sorted(guesses, key=lambda guess: -guess.error)[:5]),
+    )
+
+
+def _by_flops(guesses: Sequence[Guess]) -> float:
+    """The error of time ∝ FLOPs, with the factor that is right for the middle model."""
+    factors = [g.measurement.seconds / g.measurement.work.flops for g in guesses]
+    middle = percentile(factors, 0.5)
+    return mean([abs(middle / factor - 1) for factor in factors])
+
+
+def _ordered(guesses: Sequence[Guess]) -> tuple[int, int]:
+    """Pairs of equal FLOPs an image and different speed, and how many are ordered right."""
+    points = [
+        (
+            g.measurement.work.flops / g.measurement.row.batch,
+            g.measurement.seconds / g.measurement.row.batch,
+            g.seconds / g.measurement.row.batch,
+        )
+        for g in guesses
+    ]
+    pairs = right = 0
+    for i, (flops, measured, guessed) in enumerate(points):
+        for other_flops, other_measured, other_guessed in points[:i]:
+            equal = max(flops, other_flops) <= _EQUAL * min(flops, other_flops)
+            apart = max(measured, other_measured) > _EQUAL * min(measured, other_measured)
+            if equal and apart:
+                pairs += 1
+                right += (measured > other_measured) == (guessed > other_guessed)
+    return pairs, right

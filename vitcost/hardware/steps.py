@@ -1,0 +1,125 @@
+"""What a step launches: the engine's lowered tree as a flat list of kernels.
+
+A run of equal layers is turned by its first product: ``lead rest lead rest …`` is read as ``lead``,
+``rest lead`` over and over, ``rest``, so that what a compiler fuses across two layers stands
+together.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from vitcost.engine.ops import KINDS, Op, Sizes, Tensor, bytes_of
+from vitcost.engine.tree import Count, Node
+
+__all__ = ["PRODUCTS", "Step", "flatten", "like", "moved", "step_of", "times"]
+
+# what runs on the matrix units; a compiler fuses nothing across these
+PRODUCTS = ("linear", "conv", "matmul", "sdpa")
+
+
+class Step(NamedTuple):
+    """A kernel: what it computes, reads and writes, and how often a step launches it."""
+
+    op: Op
+    path: str
+    counts: tuple[Count, ...] = ()
+    reads: tuple[Tensor, ...] = ()
+    writes: tuple[Tensor, ...] = ()
+    strided: bool = False  # goes across the order in which an operand's elements lie
+    backward: bool = False
+
+    @property
+    def product(self) -> bool:
+        return self.op.kind in PRODUCTS
+
+    @property
+    def view(self) -> bool:
+        return KINDS[self.op.kind].view
+
+
+def step_of(op: Op, path: str, counts: tuple[Count, ...] = ()) -> Step:
+    """An op as a kernel of its own; a view reads and writes nothing."""
+    if KINDS[op.kind].view:
+        return Step(op, path, counts)
+    own = tuple(t for t in (op.weight, op.bias) if t is not None)
+    return Step(op, path, counts, (*op.reads, *own), (op.write, *op.extra))
+
+
+def times(step: Step, sizes: Sizes) -> int:
+    """How often a step is launched."""
+    n = 1
+    for count in step.counts:
+        n = n * count.of(sizes)
+    return n
+
+
+def moved(step: Step, sizes: Sizes) -> int:
+    """The bytes that one launch reads and writes."""
+    return sum(bytes_of(tensor, sizes) for tensor in (*step.reads, *step.writes))
+
+
+def like(x: Tensor, itemsize: int = 0, role: str = "activation") -> Tensor:
+    """Another tensor of the same shape."""
+    return Tensor(x.name, x.axes, role, itemsize=itemsize or x.itemsize)
+
+
+def flatten(node: Node, path: str = "", counts: tuple[Count, ...] = ()) -> Iterator[Step]:
+    """The ops of a tree in the order they run, views among them: the passes read those too."""
+    for item in node.body:
+        if isinstance(item, Op):
+            yield step_of(item, path, counts)
+        elif item.run is None:
+            yield from flatten(item, _join(path, item.name), counts)
+        else:
+            yield from _turned(item, path, counts)
+
+
+def _turned(layer: Node, path: str, counts: tuple[Count, ...]) -> Iterator[Step]:
+    """A run of equal layers, turned by its first product."""
+    assert layer.run is not None
+    one, rest = layer.run.split()
+    steps = list(flatten(layer, path))
+    lead = next((i for i, step in enumerate(steps) if step.product), 0)
+    yield from _repeat(steps[:lead], counts, one.layers)
+    if rest is not None:
+        # the next layer reads what this one wrote
+        following = _renamed(steps[:lead], {layer.inputs[0]: layer.output})
+        yield from _repeat(steps[lead:] + following, counts, rest.layers)
+        steps = _renamed(steps, _fresh(steps[lead:], layer.output))
+    yield from _repeat(steps[lead:], counts, one.layers)
+
+
+def _repeat(steps: Iterable[Step], counts: tuple[Count, ...], layers: Count) -> Iterator[Step]:
+    for step in steps:
+        yield step._replace(counts=(*counts, layers, *step.counts))
+
+
+def _fresh(steps: list[Step], output: Tensor) -> dict[Tensor, Tensor]:
+    """Tensors of their own for what a layer writes for itself."""
+    names: dict[Tensor, Tensor] = {}
+    for step in steps:
+        for t in (step.op.write, *step.op.extra):
+            if t is not output:
+                base = None if t.base is None else names.get(t.base, t.base)
+                names[t] = Tensor(t.name, t.axes, t.role, base, t.itemsize)
+    return names
+
+
+def _renamed(steps: list[Step], names: dict[Tensor, Tensor]) -> list[Step]:
+    return [step_of(_with_names(step.op, names), step.path, step.counts) for step in steps]
+
+
+def _with_names(op: Op, names: dict[Tensor, Tensor]) -> Op:
+    weight, bias = (None if t is None else names.get(t, t) for t in (op.weight, op.bias))
+    return op._replace(
+        reads=tuple(names.get(t, t) for t in op.reads),
+        write=names.get(op.write, op.write),
+        weight=weight,
+        bias=bias,
+        extra=tuple(names.get(t, t) for t in op.extra),
+        keeps=tuple(names.get(t, t) for t in op.keeps),
+    )
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name

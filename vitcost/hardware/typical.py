@@ -1,0 +1,81 @@
+"""Constants of a card that nobody measured in a mode: those of cards that were."""
+
+from collections.abc import Sequence
+from math import exp, log
+
+from vitcost.hardware.cards import Card
+from vitcost.hardware.constants import Calibration
+from vitcost.hardware.work import Setup
+
+__all__ = ["REACHED", "typical"]
+
+# TFLOP/s in half precision that a card was seen to reach: the fastest matrix product of any shape
+# ("mamf", stas00/ml-engineering@744d01e18 compute/accelerator/README.md)
+REACHED = {
+    "a100-sxm-80gb": 271.2, "a100-pcie-80gb": 252.9, "h100-sxm": 794.5, "b200": 1745.0,
+    "gb200": 1822.0, "b300": 1769.0, "mi300x": 668.4, "mi325x": 784.9, "mi355x": 1565.0,
+}  # fmt: skip
+# the share of the sheet that others of a vendor reach: the middle of those above; a GeForce clocks
+# higher than its sheet says
+_SHARES = {"NVIDIA": 0.80, "AMD": 0.60, "Google": 0.80}
+# cards whose power does not feed their tensor cores: 300 W for a die of 600 (fixstars), whose ViTs
+# reach 0.45 of the sheet (timm benchmark files @aa4b5850)
+_CAPPED = {"rtx-pro-6000-maxq": 0.535, "rtx-pro-6000-server": 0.6, "l40s": 0.6, "l4": 0.6,
+           "rtx-a6000": 0.6, "a10": 0.6, "a40": 0.6, "t4": 0.6}  # fmt: skip
+
+
+def typical(
+    row: Card, setup: Setup, known: Sequence[Calibration]
+) -> tuple[tuple[float, ...], tuple[str, ...]]:
+    """The constants that cards show in a mode, and what there is to say about them.
+
+    The geometric mean over cards, each in the software nearest to the one asked for; what a card
+    departs in from the common κ and σ stays with it.
+    """
+    modes = (
+        (setup.training, setup.compiled),
+        # nothing measured: the other mode is nearer than none
+        (setup.training, not setup.compiled),
+        (not setup.training, setup.compiled),
+    )
+    notes: tuple[str, ...] = ()
+    for training, compiled in modes:
+        rows = [
+            c
+            for c in known
+            if c.setup.platform == "cuda"
+            and (c.setup.training, c.setup.compiled) == (training, compiled)
+            and c.gpu != row.name
+        ] or [
+            c
+            for c in known
+            if c.setup.platform == "cuda"
+            and (c.setup.training, c.setup.compiled) == (training, compiled)
+        ]
+        if rows:
+            break
+        notes = ("this mode was measured on no card",)
+    nearest: dict[str, Calibration] = {}
+    for c in sorted(rows, key=lambda c: (-_gap(c.setup, setup), c.setup.layout == setup.layout)):
+        nearest[c.gpu] = c
+    means = [
+        exp(sum(log(c.constants[i]) for c in nearest.values()) / len(nearest)) for i in range(3)
+    ]
+    slower = _slower(row)
+    if setup.precision == "fp32" or row.vendor == "":
+        slower = 1.0
+    return (means[0] * slower, means[1] * slower, means[2], 0.0, 0.0), notes
+
+
+def _gap(a: Setup, b: Setup) -> int:
+    return abs(a.torch[0] * 100 + a.torch[1] - b.torch[0] * 100 - b.torch[1])
+
+
+def _slower(row: Card) -> float:
+    """How many times the sheet's time a product takes."""
+    peak = row.peaks.bf16 or row.peaks.fp16
+    if row.name.startswith(("rtx3", "rtx4", "rtx5")) or peak is None:
+        return 1.0
+    if row.name in REACHED:
+        return peak / REACHED[row.name]
+    return 1 / _CAPPED.get(row.name, _SHARES.get(row.vendor, 1.0))

@@ -1,0 +1,210 @@
+"""The work of a step: FLOPs and bytes by the resource that they occupy, part by part."""
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import NamedTuple
+
+from vitcost.engine.lower import Mode, lower
+from vitcost.engine.model import AnyStructure, Config, sizes_of, structure_of
+from vitcost.engine.ops import Op, Sizes, bytes_of, executed_backward_flops, flops, numel, params
+from vitcost.engine.structure import Structure
+from vitcost.hardware.backward import ACCUMULATED_BYTES, UPDATE_BYTES, backward
+from vitcost.hardware.kernels import (
+    fuse,
+    layout,
+    one_pass_softmax,
+    rms_norm_by_torch,
+    rms_norm_by_variance,
+)
+from vitcost.hardware.steps import Step, flatten, moved, times
+from vitcost.scenario import PRECISIONS, Scenario
+
+__all__ = ["NEWEST", "Setup", "Work", "setup_of", "total", "work"]
+
+
+# the newest torch whose kernels are known here
+NEWEST = (2, 9)
+
+
+class Setup(NamedTuple):
+    """How a step is run: what decides which kernels it launches."""
+
+    precision: str  # fp32 | amp | half
+    training: bool = False
+    compiled: bool = False
+    layout: str = "nchw"
+    platform: str = "cuda"
+    torch: tuple[int, int] = NEWEST
+
+    @property
+    def mode(self) -> str:
+        return "train" if self.training else "infer"
+
+
+class Work(NamedTuple):
+    """FLOPs by the unit that does them, and bytes by how they are moved.
+
+    FLOPs of products are counted as they are run: padded to whole tiles.
+    """
+
+    gemm_flops: int = 0
+    conv_flops: int = 0
+    attention_flops: int = 0
+    stream_bytes: int = 0  # of pointwise kernels, in order
+    strided_bytes: int = 0  # of pointwise kernels, across the order
+    linear_bytes: int = 0
+    attention_bytes: int = 0
+    conv_bytes: int = 0
+    weight_bytes: int = 0  # of products, which are among those above
+    launches: int = 0
+    layers: int = 0  # attentions, one a block
+    flops: int = 0  # of the definition: nothing padded, the forward pass alone
+
+    def __add__(self, other: "Work") -> "Work":  # type: ignore[override]
+        return Work(*(a + b for a, b in zip(self, other, strict=True)))
+
+
+# a block of threads computes a tile of the result, whether or not the tile is full
+TILE = 128
+# the head widths that fused attention kernels are built for: flash_attn/src/static_switch.h, with
+# those of cuDNN and the memory-efficient kernel
+HEADS = (32, 64, 96, 128, 160, 192, 224, 256)
+# a layer norm gives each row to a block of 128 threads: aten's layer_norm_kernel.cu
+NORM_ROW = 128
+
+
+def setup_of(
+    scenario: Scenario, *, compiled: bool = False, torch: tuple[int, int] = NEWEST
+) -> Setup:
+    """What of a scenario decides which kernels run."""
+    return Setup(
+        PRECISIONS[scenario.precision].engine,
+        scenario.mode == "train",
+        compiled,
+        scenario.layout,
+        scenario.platform,
+        torch,
+    )
+
+
+def work(
+    config: Config, scenario: Scenario, setup: Setup, *, optimizer: str = ""
+) -> dict[str, Work]:
+    """The work of one step, by part of the model.
+
+    >>> from vitcost.zoo import resolve
+    >>> scenario = Scenario(batch=256, precision="amp-bf16")
+    >>> parts = work(resolve("vit_base_patch16_224").config, scenario, setup_of(scenario))
+    >>> list(parts)
+    ['patch_embed', 'embed', 'blocks.norm1', 'blocks.attn', 'blocks', 'blocks.norm2', 'blocks.mlp',
+     'norm', 'head']
+    >>> total(parts).flops == 256 * 35_127_656_448
+    True
+    """
+    training = setup.training
+    mode = scenario.engine_mode(config, training)
+    if setup.torch < (2, 0) and mode.kernel != "eager":
+        mode = mode._replace(kernel="eager")
+    sizes = sizes_of(config, scenario.batch)
+    parts: dict[str, Work] = {}
+    for step in steps(_as_measured(structure_of(config, scenario.batch, training)), mode, setup):
+        part = _part(step.path)
+        parts[part] = parts.get(part, Work()) + _work(step, sizes)
+    if training:
+        parts["optimizer"] = _update(config, sizes, setup, optimizer or scenario.optimizer)
+    return parts
+
+
+def total(parts: Mapping[str, Work]) -> Work:
+    """The work of all parts."""
+    return sum(parts.values(), Work())
+
+
+@lru_cache(maxsize=512)
+def steps(structure: AnyStructure, mode: Mode, setup: Setup) -> tuple[Step, ...]:
+    """Every kernel that a step launches."""
+    forward: Iterable[Step] = flatten(lower(structure, mode))
+    forward = (rms_norm_by_torch if setup.torch >= (2, 8) else rms_norm_by_variance)(forward)
+    if setup.layout == "nchw" and setup.platform == "cuda":
+        forward = layout(forward, setup.compiled)
+    listed = list(one_pass_softmax(forward))
+    if setup.training:
+        listed = [*listed, *backward(listed)]
+    if setup.compiled:
+        return tuple(fuse(listed))
+    return tuple(step for step in listed if step.reads or step.writes)
+
+
+def _as_measured(structure: AnyStructure) -> AnyStructure:
+    """timm, when it was measured, gave the MLP's bias of a parallel block to its joint layer."""
+    if isinstance(structure, Structure) and "ParallelScaling" in structure.block:
+        return structure._replace(qkv_bias=True)
+    return structure
+
+
+def _part(path: str) -> str:
+    """What a kernel is told under: a module, and within the blocks one of their modules."""
+    first, *rest = path.split(".") if path else ["embed"]
+    return f"{first}.{rest[0]}" if first == "blocks" and rest else first
+
+
+def _work(step: Step, sizes: Sizes) -> Work:
+    """The work of a step, all its launches together."""
+    op, n, moving = step.op, times(step, sizes), moved(step, sizes)
+    kind = op.kind if step.product else ""
+    own = 0 if step.backward else n * flops(op, sizes)
+    if kind == "conv":
+        work = Work(conv_flops=n * flops(op, sizes), conv_bytes=n * moving)
+    elif kind == "linear":
+        work = Work(gemm_flops=n * _padded_linear(op, sizes), linear_bytes=n * moving)
+    elif kind == "sdpa":
+        done = _padded_attention(op, sizes, step.backward)
+        layers = 0 if step.backward else n
+        work = Work(attention_flops=n * done, attention_bytes=n * moving, layers=layers)
+    elif kind:
+        work = Work(attention_flops=n * flops(op, sizes), attention_bytes=n * moving)
+    elif step.strided:
+        work = Work(strided_bytes=n * moving)
+    elif op.kind == "norm" and step.writes[:1] == (op.write,) and step.reads[:1] == op.reads:
+        # its elements lie in rows of one norm each
+        width = sizes[op.write.axes[-1]]
+        work = Work(stream_bytes=n * moving * _whole(width, NORM_ROW) // width)
+    else:
+        work = Work(stream_bytes=n * moving)
+    weights = sum(bytes_of(t, sizes) for t in step.reads if t is op.weight or t is op.bias)
+    return work._replace(launches=n, flops=own, weight_bytes=n * weights if kind else 0)
+
+
+def _padded_linear(op: Op, sizes: Sizes) -> int:
+    """FLOPs of a linear layer whose output is padded to whole tiles."""
+    *rows, out = op.write.axes
+    return 2 * numel(rows, sizes) * numel(op.over, sizes) * _whole(sizes[out], TILE)
+
+
+def _padded_attention(op: Op, sizes: Sizes, back: bool) -> int:
+    """FLOPs of a fused attention: lengths padded to tiles, heads to a width that has a kernel."""
+    assert op.parts is not None
+    scores, weighted = (part for part in op.parts if part.over)
+    *outer, queries, keys = scores.write.axes
+    lengths = _whole(sizes[queries], TILE) * _whole(sizes[keys], TILE)
+    widths = _head(numel(scores.over, sizes)) + _head(sizes[weighted.write.axes[-1]])
+    forward = 2 * numel(outer, sizes) * lengths * widths
+    if not back:
+        return forward
+    return forward * executed_backward_flops(op, sizes) // flops(op, sizes)
+
+
+def _whole(size: int, tile: int) -> int:
+    return -(-size // tile) * tile
+
+
+def _head(width: int) -> int:
+    return next((known for known in HEADS if known >= width), width)
+
+
+def _update(config: Config, sizes: Sizes, setup: Setup, optimizer: str) -> Work:
+    """What the optimizer moves for each parameter."""
+    tree = lower(structure_of(config), Mode("eager", "fp32", "cpu"))
+    count = sum(times(step, sizes) * params(step.op, sizes) for step in flatten(tree))
+    accumulated = ACCUMULATED_BYTES if setup.torch < (2, 0) else 0
+    return Work(stream_bytes=count * (UPDATE_BYTES[optimizer] + accumulated))
