@@ -11,7 +11,7 @@ since a caller's frame holds its arguments while a module runs. What autograd ke
 backward has run, and autocast's copies of weights until the context is left.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple, TypeAlias
 
@@ -19,7 +19,20 @@ from vitcost.engine.ops import Op, Size, Sizes, Tensor, largest, numel
 from vitcost.engine.tree import Count, Node
 from vitcost.engine.unroll import unroll
 
-__all__ = ["PARTS", "Forward", "Ledger", "Live", "Peak", "Place", "forward_peak", "look_at", "peak"]
+__all__ = [
+    "PARTS",
+    "Event",
+    "Forward",
+    "Ledger",
+    "Live",
+    "Peak",
+    "Place",
+    "forward_peak",
+    "inside",
+    "look_at",
+    "named",
+    "peak",
+]
 
 
 class Live(NamedTuple):
@@ -42,11 +55,11 @@ class Place(NamedTuple):
 
     phase: str  # forward | backward
     path: str
-    index: tuple[Count, ...] = ()
+    before: tuple[Count, ...] = ()
     offset: int = 0
 
     def name(self, sizes: Sizes) -> str:
-        index = sum(count.of(sizes) for count in self.index) + self.offset
+        index = sum(count.of(sizes) for count in self.before) + self.offset
         return f"{self.phase} of {self.path.format(index)}"
 
 
@@ -71,7 +84,7 @@ Event: TypeAlias = "Change | Place | Loop"
 
 
 class Peak(NamedTuple):
-    """The most bytes alive at once, where, and what they are; ``look`` is the number of the look."""
+    """The most bytes alive at once, where, what they are, and which look of the trace saw them."""
 
     peak_bytes: Size
     place: str
@@ -120,10 +133,19 @@ class Ledger:
     def move(self, tensor: Tensor, part: str) -> None:
         """Accounts for the storage of a tensor as another part of memory."""
         storage = tensor.storage
-        if storage in self.holders:
+        if storage in self.holders and self._parts[storage] != PARTS.index(part):
             self._change(storage, -1)
             self._parts[storage] = PARTS.index(part)
             self._change(storage, 1)
+
+    def hand_over(self, tensors: Iterable[Tensor]) -> None:
+        """What one layer hands to the next exists once, however many layers there are."""
+        for tensor in tensors:
+            if self._loop is None:
+                self._loops[tensor.storage] = None
+
+    def part(self, tensor: Tensor) -> str:
+        return PARTS[self._parts[tensor.storage]]
 
     def look(self, place: Place) -> None:
         self.trace.append(place)
@@ -154,12 +176,10 @@ class Forward:
         # autocast's copies of weights, which its cache holds until the context is left
         self.cached: list[Tensor] = []
 
-    def node(
-        self, node: Node, place: Place, returned: Sequence[Tensor] | None = None
-    ) -> list[Tensor]:
+    def node(self, node: Node, place: Place) -> list[Tensor]:
         """Runs one forward; what it returns stays alive and belongs to the caller."""
         last = _last_reads(node)
-        results = {t.storage for t in (returned if returned is not None else (node.output,))}
+        results = {t.storage for t in (node.output, *node.also)}
         own: list[Tensor] = []
         for i, item in enumerate(node.body):
             if isinstance(item, Op):
@@ -170,6 +190,7 @@ class Forward:
             with self.ledger.layers(layers, 1):
                 own += self.node(item, inside(place, item))
                 own = self._clean(own, last, i, results)
+            self.ledger.hand_over(own)
         return self._clean(own, {}, len(node.body), results)
 
     def op(self, op: Op, place: Place) -> list[Tensor]:
@@ -221,7 +242,7 @@ def inside(place: Place, node: Node) -> Place:
     """The place of a child module."""
     if node.run is None:
         return place._replace(path=_join(place.path, node.name))
-    return place._replace(path=_join(place.path, "{}"), index=node.run.before)
+    return place._replace(path=_join(place.path, "{}"), before=node.run.before)
 
 
 def named(place: Place, op: Op) -> Place:
@@ -280,14 +301,22 @@ def _looks(
 
 
 def _last_reads(node: Node) -> dict[Tensor, int]:
-    """For each storage, the last item of a body that reads it; held locals live to the end."""
+    """For each storage, the last item of a body that reads it; held locals live to the end.
+
+    What autocast casts for an op is the argument of that op.
+    """
     last: dict[Tensor, int] = {}
+    cast_from: dict[Tensor, Tensor] = {}
     for i, item in enumerate(node.body):
         for tensor in item.reads if isinstance(item, Op) else item.inputs:
             last[tensor.storage] = i
+            if tensor in cast_from:
+                last[cast_from[tensor].storage] = i
+        if isinstance(item, Op) and item.kind == "cast":
+            cast_from[item.write] = item.reads[0]
     last.update((tensor.storage, len(node.body)) for tensor in node.held)
     return last
 
 
 def _join(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else name
+    return f"{path}.{name}" if path and name else path or name

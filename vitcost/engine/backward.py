@@ -1,0 +1,318 @@
+"""Liveness of the backward pass: what autograd's engine allocates and frees, node by node.
+
+The engine runs the nodes of the graph from the last to the first. A node takes the gradient of
+what its op wrote, allocates those of what the op read, and only then frees what was saved for it
+and the gradient that it took; a bias gradient, a sum over the others, is the last that it
+allocates (``torch/csrc/autograd/engine.cpp``: ``call_function``, ``validate_outputs``,
+``release_variables``). Some gradients are no tensor of their own: an add passes its own on, a
+concatenation hands out views of it, and a view keeps the whole storage alive. A second gradient of
+the same tensor is added in place where nobody else holds the first (``input_buffer.cpp``), and the
+gradient of a parameter is taken over unless somebody else holds it (``accumulate_grad.h``).
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import NamedTuple, TypeAlias
+
+from vitcost.engine.live import Ledger, Place, inside, named
+from vitcost.engine.ops import Axis, Op, Tensor
+from vitcost.engine.tree import Count, Node
+from vitcost.errors import NotCovered
+
+__all__ = ["BACKWARD", "Backward"]
+
+
+class Gradient(NamedTuple):
+    """A gradient on its way to the tensor that it is of."""
+
+    of: Tensor
+    value: Tensor
+
+
+class Backward:
+    """Walks an unrolled tree from its end, as autograd's engine does.
+
+    ``in_place``: whether a second gradient is added in place; torch does not under a dispatch
+    mode, which is how its own memory tracker looks at a step.
+    """
+
+    def __init__(self, ledger: Ledger, one_image: bool, in_place: bool = True) -> None:
+        self.ledger, self.one_image, self.in_place = ledger, one_image, in_place
+        self.pending: dict[Tensor, Tensor] = {}
+        # a gradient that several wait for is one tensor with several owners
+        self.owners: Counter[Tensor] = Counter()
+        self.settled = 0
+        self.place = Place("backward", "")
+
+    def node(self, node: Node, place: Place) -> None:
+        """Runs the backward of one forward."""
+        for items in _from_the_end(node.body):
+            item = items[-1]
+            if isinstance(item, Node):
+                self.child(item, place)
+                continue
+            self.place = named(place, item)
+            if item.kind in GATHERED:
+                self.gather([op for op in items if isinstance(op, Op)])
+            else:
+                self.op(item)
+
+    def child(self, node: Node, place: Place) -> None:
+        layers = node.run.layers if node.run is not None else Count(1)
+        there = inside(place, node)
+        if layers != Count(1):
+            # the last of these layers comes first
+            there = there._replace(before=(*there.before, layers), offset=-1)
+        with self.ledger.layers(layers, -1):
+            self.node(node, there)
+        self.ledger.hand_over(self.pending.values())
+
+    def op(self, op: Op) -> None:
+        """Runs the nodes of one op, if a gradient reached it."""
+        taken = self.pending.pop(op.write, None)
+        if taken is None:
+            return
+        rule = BACKWARD.get(op.kind)
+        if rule is None:
+            raise NotCovered(f"the backward of {op.kind} in {self.place.path}")
+        for step in rule.before:
+            taken = step(self, op, taken)
+        given = rule.last(self, op, taken)
+        for tensor in op.keeps:
+            self.ledger.drop(tensor)
+        self.drop(taken)
+        for of, value in given:
+            self.give(of, value)
+
+    def gather(self, parts: Sequence[Op]) -> None:
+        """The parts of one tensor, taken apart by one call: their gradients side by side."""
+        taken = [self.pending.pop(op.write) for op in parts if op.write in self.pending]
+        if not taken:
+            return
+        if len(taken) < len(parts):
+            raise NotCovered(f"a gradient for some parts of {parts[0].reads[0].name} alone")
+        whole = self.new(parts[0].reads[0])
+        self.look()
+        for value in taken:
+            self.drop(value)
+        for step in GATHERED[parts[0].kind]:
+            whole = step(self, parts[0], whole)
+        self.give(parts[0].reads[0], whole)
+
+    def give(self, tensor: Tensor, value: Tensor) -> None:
+        """Adds to what waits for a tensor; a parameter waits for one gradient alone."""
+        if tensor.role == "param" and tensor.base is None:
+            self.settle(value)
+            return
+        first = self.pending.get(tensor)
+        if first is None:
+            self.pending[tensor] = value
+            return
+        if self.in_place and self.owners[first] == 1 == self.ledger.holders[first.storage]:
+            self.drop(value)
+            return
+        self.pending[tensor] = self.new(tensor)
+        self.look()
+        self.drop(first)
+        self.drop(value)
+
+    def settle(self, value: Tensor) -> None:
+        """The gradient of a parameter: taken over, or copied where another tensor waits for it."""
+        self.settled += 1
+        if self.owners[value] > 1:
+            self.ledger.born(Tensor("gradient", value.axes, "", None, value.itemsize), "gradients")
+            self.look()
+            self.drop(value)
+        else:
+            self.ledger.move(value, "gradients")
+
+    def new(self, like: Tensor, axes: tuple[Axis, ...] | None = None, itemsize: int = 0) -> Tensor:
+        """Allocates a gradient."""
+        part = "gradients" if like.role == "param" and axes is None else "temporary"
+        value = Tensor(
+            f"gradient of {like.name}", axes or like.axes, "", None, itemsize or like.itemsize
+        )
+        self.ledger.born(value, part)
+        self.owners[value] = 1
+        return value
+
+    def view(self, value: Tensor, axes: tuple[Axis, ...], role: str = "") -> Tensor:
+        """Another tensor in the storage of a gradient."""
+        seen = Tensor(value.name, axes, role, value, value.itemsize)
+        self.ledger.hold(seen)
+        self.owners[seen] = 1
+        return seen
+
+    def share(self, value: Tensor) -> Tensor:
+        self.ledger.hold(value)
+        self.owners[value] += 1
+        return value
+
+    def drop(self, value: Tensor) -> None:
+        self.ledger.drop(value)
+        self.owners[value] -= 1
+
+    def look(self) -> None:
+        self.ledger.look(self.place)
+
+    def repeats(self, axes: tuple[Axis, ...], over: tuple[Axis, ...]) -> bool:
+        """Whether a tensor of some axes was repeated along others when it was read."""
+        if self.one_image:
+            over = tuple(1 if axis == "b" else axis for axis in over)
+            axes = tuple(1 if axis == "b" else axis for axis in axes)
+        return axes != over
+
+
+# one node of the graph takes a gradient over and gives another; the last of an op gives all those
+# of what the op read
+Step: TypeAlias = Callable[[Backward, Op, Tensor], Tensor]
+Last: TypeAlias = Callable[[Backward, Op, Tensor], list[Gradient]]
+
+
+class Rule(NamedTuple):
+    """The nodes of one kind of op, in the order that they run."""
+
+    last: Last
+    before: tuple[Step, ...] = ()
+
+
+def _wanted(op: Op) -> Iterator[Tensor]:
+    """What needs a gradient, in the order of torch's arguments."""
+    yield from (t for t, needs in zip(op.reads, op.needs, strict=True) if needs)
+    if op.trains:
+        yield from (t for t in (op.weight, op.bias) if t is not None)
+
+
+def _each(walk: Backward, op: Op, taken: Tensor) -> list[Gradient]:
+    """A tensor for each gradient, shaped like what it is of."""
+    given = [Gradient(t, walk.new(t)) for t in _wanted(op)]
+    walk.look()
+    return given
+
+
+def _passed(walk: Backward, op: Op, taken: Tensor) -> list[Gradient]:
+    """The gradient itself; summed where the op repeated what it read, and cast where it widened."""
+    given = []
+    for t in _wanted(op):
+        if walk.repeats(t.axes, taken.axes):
+            given.append(Gradient(t, walk.new(t)))
+        elif t.itemsize != taken.itemsize:
+            given.append(Gradient(t, walk.new(t)))
+        else:
+            given.append(Gradient(t, walk.share(taken)))
+    walk.look()
+    return given
+
+
+def _viewed(walk: Backward, op: Op, taken: Tensor) -> list[Gradient]:
+    """A view of the gradient for each."""
+    return [Gradient(t, walk.view(taken, t.axes)) for t in _wanted(op)]
+
+
+def _slices(walk: Backward, op: Op, taken: Tensor) -> list[Gradient]:
+    """Views of the gradient; that of a token still counts the images."""
+    first = taken.axes[0]
+    return [Gradient(t, walk.view(taken, (first, *t.axes[1:]))) for t in _wanted(op)]
+
+
+def _heads(walk: Backward, op: Op, taken: Tensor) -> list[Gradient]:
+    """A view that lies in another order than its axes say."""
+    return [Gradient(t, walk.view(taken, t.axes, "permuted")) for t in _wanted(op)]
+
+
+def _widened(walk: Backward, op: Op, taken: Tensor) -> list[Gradient]:
+    """The gradient of a cast: a copy in the type that was cast."""
+    given = [Gradient(op.reads[0], walk.new(op.reads[0]))]
+    walk.look()
+    return given
+
+
+def _of_parameter(walk: Backward, op: Op, taken: Tensor) -> list[Gradient]:
+    """What was read of a parameter: summed over the images, for each of which it was repeated."""
+    assert op.weight is not None
+    if walk.repeats(op.weight.axes, taken.axes):
+        value = walk.new(op.weight)
+        walk.look()
+    else:
+        value = walk.share(taken)
+    return [Gradient(op.weight, value)]
+
+
+def _copied(walk: Backward, op: Op, taken: Tensor) -> Tensor:
+    """Lays a gradient out anew."""
+    value = walk.new(taken, taken.axes)
+    walk.look()
+    walk.drop(taken)
+    return value
+
+
+def _adjacent(walk: Backward, op: Op, taken: Tensor) -> Tensor:
+    """bmm folds images and heads into one axis, which a permuted gradient of several has not."""
+    return taken if walk.one_image or taken.role != "permuted" else _copied(walk, op, taken)
+
+
+def _factors(walk: Backward, op: Op, taken: Tensor) -> list[Gradient]:
+    """A product with each factor: whole, then summed where the op repeated it, or cast."""
+    whole = [(t, walk.new(t, op.write.axes, op.write.itemsize)) for t in _wanted(op)]
+    walk.look()
+    given = []
+    for t, value in whole:
+        if walk.repeats(t.axes, op.write.axes) or t.itemsize != value.itemsize:
+            given.append(Gradient(t, walk.new(t)))
+            walk.look()
+            walk.drop(value)
+        else:
+            given.append(Gradient(t, value))
+    return given
+
+
+# derivatives.yaml says what each node computes; a kind that has no row is not covered
+BACKWARD: Mapping[str, Rule] = {
+    "linear": Rule(_each),
+    "conv": Rule(_each),
+    "norm": Rule(_each),
+    "softmax": Rule(_each),
+    "gelu": Rule(_each),
+    "silu": Rule(_each),
+    "relu": Rule(_each),
+    "tanh": Rule(_each),
+    "scale": Rule(_each),
+    "dropout": Rule(_each),
+    "droppath": Rule(_each),
+    "sdpa": Rule(_each),
+    "nll": Rule(_each),
+    "log_softmax": Rule(_each),
+    "select": Rule(_each),
+    "slice": Rule(_each),
+    "matmul": Rule(_each, before=(_adjacent,)),
+    "residual": Rule(_passed),
+    "add": Rule(_passed),
+    "cat": Rule(_slices),
+    "copy": Rule(_viewed),
+    "view": Rule(_viewed),
+    "merge": Rule(_heads),
+    "heads": Rule(_each),
+    "cast": Rule(_widened),
+    "parameter": Rule(_of_parameter),
+    "gate": Rule(_factors),
+    "gain": Rule(_factors),
+    "mul": Rule(_factors),
+}
+
+# the parts of one tensor: what happens to their gradients once they lie side by side
+GATHERED: Mapping[str, tuple[Step, ...]] = {
+    "unbind": (_copied,),  # the three of a qkv lie apart in it
+    "chunk": (),
+}
+
+
+def _from_the_end(body: Sequence[Op | Node]) -> Iterator[list[Op | Node]]:
+    """The items of a body, the last one first; the parts of one tensor are one item."""
+
+    def whole(item: Op | Node) -> object:
+        gathered = isinstance(item, Op) and item.kind in GATHERED
+        return (item.kind, item.reads) if gathered else id(item)
+
+    for _, items in groupby(reversed(body), whole):
+        yield list(items)[::-1]

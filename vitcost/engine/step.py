@@ -1,0 +1,108 @@
+"""The trace of a training step: forward, loss, backward, up to the optimizer.
+
+The step is the usual one, the second of its kind, so that the optimizer's states exist::
+
+    optimizer.zero_grad(set_to_none=True)
+    with autocast:
+        loss = cross_entropy(model(images), targets)
+    loss.backward()
+    optimizer.step()
+"""
+
+from functools import lru_cache
+
+from vitcost.engine.backward import Backward
+from vitcost.engine.live import Event, Forward, Ledger, Place
+from vitcost.engine.lower import Mode, lower
+from vitcost.engine.ops import Op, Tensor
+from vitcost.engine.structure import Structure
+from vitcost.engine.tree import Node
+from vitcost.engine.unroll import unroll
+from vitcost.errors import NotCovered
+
+__all__ = ["step_trace"]
+
+
+@lru_cache(maxsize=256)
+def step_trace(structure: Structure, mode: Mode, in_place: bool = True) -> tuple[Event, ...]:
+    """Everything that a step allocates and frees besides weights, optimizer states and the batch.
+
+    At its end the gradients are alive and the loss. ``in_place`` is that of ``Backward``. Raises
+    ``NotCovered`` where the backward of an op is not known.
+    """
+    tree = unroll(lower(structure, mode))
+    outputs = (tree.output, *tree.also)
+    if not structure.classes or any(len(t.axes) != 2 for t in outputs):
+        raise NotCovered("cross entropy wants one vector of class scores an image")
+    ledger = Ledger()
+    forward = Forward(ledger, training=True)
+    held = forward.node(tree, Place("forward", ""))
+    criterion = _criterion(outputs, mode)
+    (loss,) = forward.node(criterion, Place("forward", "loss"))
+    for tensor in held:
+        ledger.drop(tensor)
+    forward.leave_autocast()
+    backward = Backward(ledger, structure.one_image, in_place)
+    seed = backward.new(loss)
+    # backward() holds the gradient of the loss until it returns
+    backward.pending[loss] = backward.share(seed)
+    backward.place = Place("backward", "loss")
+    backward.look()
+    backward.node(criterion, Place("backward", "loss"))
+    backward.node(tree, Place("backward", ""))
+    backward.drop(seed)
+    _check(ledger, backward, tree, loss)
+    return tuple(ledger.trace)
+
+
+def _criterion(logits: tuple[Tensor, ...], mode: Mode) -> Node:
+    """Cross entropy on class indices, lowered: of two heads, one each, added."""
+    each = tuple(_cross_entropy(x, mode) for x in logits)
+    if len(each) == 1:
+        return each[0]
+    losses = tuple(node.output for node in each)
+    loss = Tensor("loss", (), "activation", None, losses[0].itemsize)
+    add = Op("add", losses, loss, needs=(True,) * len(losses))
+    return Node("", "CrossEntropyLoss", (*each, add), logits, loss)
+
+
+def _cross_entropy(x: Tensor, mode: Mode) -> Node:
+    """Log-probabilities, then their negative mean: both are kept for backward, and a total weight.
+
+    Under autocast both run in fp32. On the CPU a cast comes first, which cross_entropy holds; on
+    CUDA the kernel reads half precision, and autograd keeps that too.
+    """
+    e = 2 if mode.precision == "half" else 4
+    logits, body, kept = x, [], ()
+    if mode.precision == "amp" and x.itemsize == 2:
+        if mode.platform == "cpu":
+            logits = Tensor("logits", x.axes, "cast", None, e)
+            body.append(Op("cast", (x,), logits, needs=(True,)))
+        else:
+            kept = (x.storage,)
+    logs = Tensor("log-probabilities", x.axes, "activation", None, e)
+    total = Tensor("total weight", (), "stat", None, e)
+    loss = Tensor("loss", (), "activation", None, e)
+    body += [
+        Op("log_softmax", (logits,), logs, needs=(True,), keeps=(logs, *kept)),
+        Op("nll", (logs,), loss, extra=(total,), needs=(True,), keeps=(logs, total)),
+    ]
+    return Node("", "CrossEntropyLoss", tuple(body), (x,), loss, held=(logits,))
+
+
+def _check(ledger: Ledger, backward: Backward, tree: Node, loss: Tensor) -> None:
+    """Every gradient must have reached its parameter, and autograd must hold nothing any more."""
+    if backward.pending:
+        raise NotCovered(f"a gradient that nothing takes: {next(iter(backward.pending))}")
+    if backward.settled != _trained(tree):
+        raise NotCovered("a parameter that no gradient reaches")
+    left = [t for t in ledger.holders if ledger.part(t) != "gradients" and t is not loss]
+    if left:
+        raise NotCovered(f"a tensor that outlives the backward pass: {left[0]}")
+
+
+def _trained(node: Node) -> int:
+    """The parameters of an unrolled tree that want a gradient."""
+    own = (item for item in node.body if isinstance(item, Op) and item.trains)
+    inner = (_trained(item) for item in node.body if isinstance(item, Node))
+    return sum((op.weight is not None) + (op.bias is not None) for op in own) + sum(inner)
