@@ -7,7 +7,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from vitcost.config import FIELDS, RATIOS
+from vitcost.config import FIELDS, RATIOS, configure
 from vitcost.errors import ConfigError, NotCovered, UnknownName, VitcostError, nearest
 from vitcost.zoo import huggingface, open_clip
 from vitcost.zoo.keys import Described, shown
@@ -165,6 +165,7 @@ def _own(data: Mapping[str, Any], base: Callable[[str], Described]) -> Described
         for key in _REQUIRED:
             if key not in data:
                 raise ConfigError(f"{key} is missing; an own file gives it, or a base")
+        configure(fields)
         return Described("fields", fields)
     if not isinstance(data["base"], str):
         raise ConfigError(f"base must be a model's name, got {shown(data['base'])}")
@@ -172,9 +173,11 @@ def _own(data: Mapping[str, Any], base: Callable[[str], Described]) -> Described
         below = base(data["base"])
     except UnknownName as error:
         raise ConfigError(f"base: {error}") from None
-    return Described(
-        f"fields on top of {data['base']} ({below.source})", {**below.fields, **fields}
-    )
+    # a ratio replaces the width below it
+    replaced = {ratio.replace("ratio", "dim") for ratio in RATIOS if ratio in fields}
+    merged = {key: value for key, value in below.fields.items() if key not in replaced} | fields
+    configure(merged)
+    return Described(f"fields on top of {data['base']} ({below.source})", merged)
 
 
 # the key that tells what a file is
