@@ -242,7 +242,7 @@ def _report(model: Resolved, scenario: Scenario) -> Report:
         inference=_inference(total.params, trees[0], sizes, scenario),
         training=memory.training(total.params, total.tensors, saved_bytes, scenario),
         parts=_parts(train, ran),
-        layers=tuple(_layer(row) for row in _top(train)),
+        layers=(*map(_layer, _top(train)), *_rest(train, saved_bytes)),
     )
 
 
@@ -253,6 +253,17 @@ def _top(root: Row) -> Iterator[Row]:
             yield from row.children
         else:
             yield row
+
+
+def _rest(root: Row, saved_bytes: Size) -> Iterator[Layer]:
+    """What stands on no module, under the path that torch has for the model itself: the ops of the
+    model's own forward, and what the loss keeps. With it the rows add up to the totals."""
+    own = root.cost._replace(saved_bytes=saved_bytes)
+    for row in root.children:
+        own = own.plus(row.cost, -row.repeat)
+    numbers = own.params, own.flops, own.pointwise, own.saved_bytes
+    if any(numbers):
+        yield Layer("", ("", ""), root.type, 1, root.shape, *numbers, ())
 
 
 def _parts(train: Row, ran: Row) -> tuple[Part, ...]:

@@ -63,7 +63,7 @@ def _batch(report: Report) -> str:
 
 
 def _parts(report: Report) -> Table:
-    shapes = {part_of(layer.path): layer.output_shape for layer in report.layers}
+    shapes = {part_of(layer.path): layer.output_shape for layer in report.layers if layer.path}
     flops = report.flops
     total = (report.params, flops.macs_forward, flops.pointwise_forward, report.moved_bytes)
     numbers = [(p.params, p.macs, p.pointwise, p.moved_bytes) for p in report.parts]
@@ -198,12 +198,9 @@ def _training(report: Report) -> Table:
 def _layers(report: Report) -> Table:
     flops, saved = report.flops, report.training.saved_activations_bytes
     total = (report.params, flops.forward, flops.pointwise_forward, saved)
-    tops = [tuple(layer.repeat * n for n in _numbers(layer)) for layer in report.layers]
-    # what stands on no module: the model's own ops, and the loss
-    between = _remainder(total, tops)
-    rows = [row for layer in report.layers for row in _nested(layer, layer.path, 0)]
-    if any(between):
-        rows.append(Row(("model and loss", "", "", "", *between)))
+    rows = [
+        row for layer in report.layers for row in _nested(layer, layer.path or "model and loss", 0)
+    ]
     rows.append(Row(("total", "", "", "", *total), "total"))
     columns = (
         Column("layer"),
