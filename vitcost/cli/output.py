@@ -2,12 +2,15 @@
 
 import os
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from vitcost.errors import ConfigError
-from vitcost.page import Result
 from vitcost.render import render
+
+if TYPE_CHECKING:
+    from vitcost.page import Result
 
 __all__ = ["emit", "write"]
 
@@ -18,7 +21,7 @@ _PLAIN = {
 }  # fmt: skip
 
 
-def emit(result: Result, format: str | None, as_json: bool, output: str | None) -> None:
+def emit(result: "Result", format: str | None, as_json: bool, output: str | None) -> None:
     """Renders a result for where it goes, and writes it there."""
     if as_json and format not in (None, "json"):
         raise click.UsageError(f"--json contradicts --format {format}")
@@ -37,7 +40,12 @@ def write(text: str, output: str | None, *, color: bool = False) -> None:
     if output is not None:
         _replace(output, text)
         return
-    click.echo(_encodable(text, sys.stdout.encoding), nl=False, color=color)
+    try:
+        click.echo(_encodable(text, sys.stdout.encoding), nl=False, color=color)
+    except BrokenPipeError:
+        # the reader has gone (`| head`): silence, and what a shell says of a process so ended
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(128 + 13) from None
 
 
 def _columns() -> int:

@@ -5,9 +5,12 @@ computes nothing.
 """
 
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from vitcost.errors import UnknownName
-from vitcost.page import Result
+
+if TYPE_CHECKING:
+    from vitcost.page import Result
 
 __all__ = ["FORMATS", "render"]
 
@@ -20,7 +23,7 @@ FORMATS = {
 
 
 def render(
-    result: Result, format: str = "table", *, color: bool = False, width: int | None = None
+    result: "Result", format: str = "table", *, color: bool = False, width: int | None = None
 ) -> str:
     """A result as text, with a newline at its end.
 
