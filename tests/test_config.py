@@ -58,8 +58,8 @@ def test_text(name: str, text: str, value: Any) -> None:
         ("class_token", "yes", "class_token must be true or false, got 'yes'"),
         ("fc_norm", "1", "fc_norm must be true or false, got '1'"),
         ("drop_rate", "much", "drop_rate must be a number, got 'much'"),
-        ("img_size", "224x224x3", "a size is N or HxW, got '224x224x3'"),
-        ("img_size", "big", "a size is N or HxW, got 'big'"),
+        ("img_size", "224x224x3", "img_size must be N or HxW, got '224x224x3'"),
+        ("img_size", "big", "img_size must be N or HxW, got 'big'"),
         ("num_kv_heads", "8,,8", "num_kv_heads must be an integer, or one a block, got '8,,8'"),
     ],
 )
