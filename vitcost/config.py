@@ -101,6 +101,7 @@ class ViTConfig:
     qkv_fused: Annotated[bool, Field("one projection for q, k and v")] = True
     qk_norm: Annotated[bool, Field("norm of queries and keys, by head")] = False
     qk_scale: Annotated[float | None, Field("attention scale in place of head_dim ** -0.5")] = None
+    scale_query: Annotated[bool, Field("scales the queries, as timm does, not the scores")] = False
     scale_attn_norm: Annotated[bool, Field("norm before the attention's projection")] = False
     proj_bias: Annotated[bool, Field("bias of the projection and the MLP")] = True
 

@@ -180,7 +180,7 @@ class Scenario:
         if self.lora and not frozen:
             frozen = "backbone"
         mode = Mode(
-            self.kernel(config, training),
+            "sdpa" if self.attention == "sdpa" else self.kernel(config, training),
             PRECISIONS[self.precision].engine,
             self.platform,
             checkpointing,

@@ -22,8 +22,8 @@ Logits: TypeAlias = "Tensor | tuple[Tensor, Tensor]"
 # what this model reads of a config; any other field must have its default
 _KNOWN = {
     "img_size", "patch_size", "in_chans", "num_classes", "embed_dim", "depth", "num_heads",
-    "mlp_dim", "qkv_bias", "qk_scale", "dist_token", "representation_size", "patch_norm",
-    "pos_drop_rate", "proj_drop_rate", "attn_drop_rate", "drop_path_rate",
+    "mlp_dim", "qkv_bias", "qk_scale", "scale_query", "dist_token", "representation_size",
+    "patch_norm", "pos_drop_rate", "proj_drop_rate", "attn_drop_rate", "drop_path_rate",
 }  # fmt: skip
 
 
@@ -64,12 +64,13 @@ class PatchEmbed(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention, the scores scaled after the product."""
+    """Multi-head self-attention; the scores are scaled after the product, or the queries before."""
 
     def __init__(self, c: ViTConfig, fused: bool) -> None:
         super().__init__()
         self.num_heads = c.num_heads
         self.fused = fused
+        self.scale_query = c.scale_query
         self.scale = c.qk_scale or (c.embed_dim // c.num_heads) ** -0.5
         self.qkv = nn.Linear(c.embed_dim, 3 * c.embed_dim, bias=c.qkv_bias)
         self.attn_drop = nn.Dropout(c.attn_drop_rate)
@@ -84,7 +85,10 @@ class Attention(nn.Module):
             rate = self.attn_drop.p if self.training else 0.0
             x = scaled_dot_product_attention(q, k, v, dropout_p=rate, scale=self.scale)
         else:
-            attn = (q @ k.transpose(-2, -1)) * self.scale
+            if self.scale_query:
+                attn = (q * self.scale) @ k.transpose(-2, -1)
+            else:
+                attn = (q @ k.transpose(-2, -1)) * self.scale
             attn = attn.softmax(dim=-1)
             attn = self.attn_drop(attn)
             x = attn @ v

@@ -70,7 +70,7 @@ def _self_attention(c: Structure, m: Module, x: Tensor, span: Span, outer: Outer
     biases = [outer.bias] if outer.bias is not None else []
     if c.rel_pos_bias:
         biases.insert(0, _relative(m))
-    return merge(c, m, weigh(c, m, q, k, v, biases=biases, drop=True))
+    return merge(c, m, weigh(c, m, q, k, v, biases=biases, drop=True), q)
 
 
 def _project(c: Structure, m: Module, x: Tensor, span: Span) -> tuple[Tensor, Tensor, Tensor]:
@@ -112,7 +112,7 @@ def weigh(
 ) -> Tensor:
     """The weighted sum of values; the product of q and k contracts d, that with v contracts s."""
     weights = _weights(c, m, q, k, biases or [], drop)
-    (values,) = _adjacent(c, m, v)
+    values = _adjacent(c, m, v)
     y = m.op(
         "matmul",
         weights,
@@ -125,24 +125,24 @@ def weigh(
     return y
 
 
-def _adjacent(c: Structure, m: Module, *operands: Tensor) -> tuple[Tensor, ...]:
-    """The operands of a batched product: batch and heads lie apart in a view of a projection, so
-    that bmm reads a copy, which nobody else holds."""
-    if c.merged_heads:
-        return operands
-    copies = {
-        t: m.op("copy", t, name=t.name, group="attention") if t.base is not None else t
-        for t in dict.fromkeys(operands)
-    }
-    return tuple(copies[t] for t in operands)
+def _adjacent(c: Structure, m: Module, x: Tensor, like: Tensor | None = None) -> Tensor:
+    """An operand of a batched product: batch and heads lie apart in a view of a projection, and in
+    what is laid out like one, so that bmm reads a copy, which nobody else holds."""
+    if c.merged_heads or (like or x).base is None:
+        return x
+    return m.op("copy", x, name=x.name, group="attention")
 
 
 def _weights(
     c: Structure, m: Module, q: Tensor, k: Tensor, biases: list[Tensor], drop: bool
 ) -> Tensor:
-    q, k = _adjacent(c, m, q, k)
+    laid_out = q
+    if c.scale_query:
+        q = m.op("scale", q, group="attention")
+    q, k = _adjacent(c, m, q, like=laid_out), _adjacent(c, m, k)
     scores = m.op("matmul", q, k, axes=(*q.axes[:3], k.axes[2]), over=q.axes[3:], group="attention")
-    scores = m.op("scale", scores, group="attention")
+    if not c.scale_query:
+        scores = m.op("scale", scores, group="attention")
     for bias in biases:
         scores = m.op("add", scores, bias, group="attention")
     weights = m.op("softmax", scores, group="attention")
@@ -153,12 +153,14 @@ def _weights(
     )
 
 
-def merge(c: Structure, m: Module, y: Tensor) -> Tensor:
-    """The heads side by side again."""
+def merge(c: Structure, m: Module, y: Tensor, q: Tensor | None = None) -> Tensor:
+    """The heads side by side again. An attention kernel lays them out as its queries, so that only
+    where those are a view of a projection it writes them side by side itself."""
     merged = (y.axes[0], y.axes[2], "h")
+    group = "attention" if q is not None and q.base is not None else ""
     if c.one_head or y.axes[2] == 1:
-        return m.view(y, merged, group="attention")
-    return m.op("merge", y, axes=merged, group="attention")
+        return m.view(y, merged, group=group)
+    return m.op("merge", y, axes=merged, group=group)
 
 
 def _differential(c: Structure, m: Module, x: Tensor) -> Tensor:
@@ -181,7 +183,7 @@ def differ(c: Structure, m: Module, qkv: Tensor) -> Tensor:
     )
     second = m.op("gate", second, factor, group="attention")
     weights = m.op("add", first, second, group="attention")
-    (values,) = _adjacent(c, m, v)
+    values = _adjacent(c, m, v)
     y = m.op("matmul", weights, values, axes=axes("b a s d"), over=axes("s"), group="attention")
     m.hold(q, k, v, weights)
     y = m.op("scale", norm("RmsNorm", m, "sub_norm", y))
@@ -200,13 +202,15 @@ def _lambda(m: Module) -> Tensor:
 def _rope(c: Structure) -> Node:
     """Sines and cosines for every patch: a buffer, or learned for every block and head."""
     m = Module("rope", _ROPES[c.rope])
+    # buffers are not allocated by the forward, no more than the image
     if c.rope != "mixed":
-        # buffers are not allocated by the forward, no more than the image
-        return m.end(Tensor("rope", axes("n two_d"), "input"))
+        table = Tensor("rope", axes("n two_d"), "input")
+        return m.end(m.op("repeat", table) if c.dynamic else table)
     freqs = m.parameter("freqs", 2, "L", "a", "d_2")
     angles = []
     for name in "xy":
         grid = Tensor(f"t_{name}", axes("n 1"), "input")
+        grid = m.op("repeat", grid) if c.dynamic else grid
         axis = m.view(freqs, axes("L a 1 d_2"), kind="split")
         angles.append(m.op("mul", grid, axis, axes=axes("L a n d_2")))
     angle = m.op("add", *angles)
@@ -247,7 +251,7 @@ def attention_pool(c: Structure, x: Tensor, act: str) -> Node:
     shape = ("b", "pool_a", x.axes[1], "pool_d")
     k, v = (m.view(kv, shape, name, kind="unbind") for name in "kv")
     m.hold(kv)
-    y = merge(c, m, weigh(c, m, q, k, v))
+    y = merge(c, m, weigh(c, m, q, k, v), q)
     y = m.leaf("proj_drop", "Dropout", "", linear(m, "proj", y, "h"))
     inner = plain_mlp(norm(c.norm, m, "norm", y), "pool_m", act)
     y = m.op("residual", y, m.add(inner))
@@ -258,7 +262,7 @@ def refine(c: Structure, x: Tensor) -> Node:
     """Attention without weights over all tokens, then the pool: PRR."""
     m = Module("attn_pool", "AttentionPoolPrr", x)
     operand = m.view(x, axes("b a s d"), kind="heads")
-    y = merge(c, m, weigh(c, m, operand, operand, operand))
+    y = merge(c, m, weigh(c, m, operand, operand, operand), operand)
     if c.class_token:
         return m.end(m.view(y, axes("b h"), kind="select"))
     pooled = m.op("mean", y, axes=axes("b h"))

@@ -4,7 +4,7 @@ Beside the letters of ``layers``: q_m = 3·h + m and h_m = h + m, where attentio
 a layer.
 """
 
-from vitcost.engine.attention import Outer, attention, differ, heads, merge, weigh
+from vitcost.engine.attention import Outer, attention, differ, merge, weigh
 from vitcost.engine.layers import activation, layer_scale, mlp, norm
 from vitcost.engine.ops import Tensor, axes
 from vitcost.engine.structure import Span, Structure
@@ -81,10 +81,11 @@ def _parallel(
     if differential:
         attended = differ(c, m, y)
     else:
-        q, k, v = heads(m, y, y, y)
+        q, k, v = (m.view(y, axes("b s a d"), name, kind="split") for name in "qkv")
         if c.qk_norm:
             q, k = norm(c.norm, m, "q_norm", q), norm(c.norm, m, "k_norm", k)
-        attended = merge(c, m, weigh(c, m, q, k, v, drop=True))
+        q, k, v = (m.view(t, axes("b a s d"), t.name, kind="heads") for t in (q, k, v))
+        attended = merge(c, m, weigh(c, m, q, k, v, drop=True), q)
     hidden = activation(m, "mlp_act", c.act, hidden)
     hidden = m.leaf("mlp_drop", "Dropout", "dropout" if c.act_drop else "", hidden)
     if differential:

@@ -49,15 +49,19 @@ def _embed(m: Module, c: Structure, x: Tensor) -> Tensor:
     if c.dist_token:
         tokens.append(m.parameter("dist_token", 1, 1, "h"))
     if c.pos_embed == "u" and not c.masked:
-        x = m.op("cat", *tokens, x, axes=axes("b u h")) if tokens else x
+        x = m.op("cat", *_for_each_image(m, tokens), x, axes=axes("b u h")) if tokens else x
         x, tokens = m.op("add", x, _position(m, c)), []
     if c.reg_tokens:
         tokens.append(m.parameter("reg_token", 1, "t", "h"))
     if tokens:
-        x = m.op("cat", *tokens, x, axes=axes("b s h"))
+        x = m.op("cat", *_for_each_image(m, tokens), x, axes=axes("b s h"))
     if c.pos_embed == "s" and not c.masked:
         x = m.op("add", x, _position(m, c), axes=axes("b s h"))
     return m.leaf("pos_drop", "Dropout", "dropout" if c.pos_drop else "", x)
+
+
+def _for_each_image(m: Module, tokens: list[Tensor]) -> list[Tensor]:
+    return [m.view(token, ("b", *token.axes[1:]), kind="expand") for token in tokens]
 
 
 def _mask(m: Module, c: Structure, x: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -134,6 +138,9 @@ def _pool(m: Module, c: Structure, x: Tensor) -> Tensor:
     if c.prefix and not c.pool_prefix:
         x = _patches(m, c, x)
     if c.pool == "map":
+        if c.prefix and not c.pool_prefix and not c.one_image:
+            # the patches of one image and the next lie apart, and a linear layer reads rows
+            x = m.op("copy", x)
         # Eva's pool has a GELU, whatever its blocks have
         return m.add(attention_pool(c, x, "gelu" if c.model_class == "Eva" else c.act))
     if c.pool == "prr":

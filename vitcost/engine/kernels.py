@@ -2,20 +2,39 @@
 
 from collections.abc import Iterator
 
-from vitcost.engine.ops import Axis, Op, Tensor
+from vitcost.engine.ops import Op, Tensor
 from vitcost.engine.tree import Node
 
-__all__ = ["STATISTICS", "decompose", "fuse"]
+__all__ = ["choose", "decompose", "fuse", "root_mean_square", "statistics"]
 
-# what a fused kernel keeps for its backward besides q, k, v and its output: (axes, bytes) each.
-# aten's _scaled_dot_product_{flash,efficient,cudnn}_attention: the log-sum-exp, padded to 32 by
-# the efficient kernel, and two seeds and offsets of the random state
-STATISTICS: dict[tuple[str, str], tuple[tuple[tuple[Axis, ...], int], ...]] = {
-    ("flash", "cpu"): ((("b", "a", "s"), 4),),
-    ("flash", "cuda"): ((("b", "a", "s"), 4), ((3,), 8)),
-    ("efficient", "cuda"): ((("b", "a", "s32"), 4), ((2,), 8)),
-    ("cudnn", "cuda"): ((("b", "a", "s"), 4), ((2,), 8)),
-}
+# the seeds and offsets of the random state that a fused kernel keeps, 8 bytes each:
+# aten's _scaled_dot_product_{flash,efficient,cudnn}_attention
+_SEEDS = {("flash", "cuda"): 3, ("efficient", "cuda"): 2, ("cudnn", "cuda"): 2}
+
+
+def statistics(kernel: str, platform: str, op: Op) -> Iterator[Tensor]:
+    """What a fused kernel keeps for its backward besides q, k, v and its output: the log-sum-exp of
+    every query, padded to 32 by the efficient kernel (s to the axis s32), and its random state."""
+    batch, heads, queries, _ = op.reads[0].axes
+    if kernel == "efficient":
+        queries = 32 if queries == 1 else f"{queries}32"
+    yield Tensor("log-sum-exp", (batch, heads, queries), "stat", None, 4)
+    if (kernel, platform) in _SEEDS:
+        yield Tensor("random state", (_SEEDS[kernel, platform],), "stat", None, 8)
+
+
+def choose(op: Op, platform: str, half: bool) -> str:
+    """The kernel that ``scaled_dot_product_attention`` takes by itself.
+
+    aten's fused CPU kernel has no dropout, and no mask that needs a gradient: sdp_utils_cpp.cpp,
+    use_flash_attention_cpp. The flash kernel of a card takes halves alone, and no mask:
+    sdp_utils.cpp, check_tensor_dtype, check_for_attn_mask.
+    """
+    _, _, _, *masks = op.needs
+    if platform == "cpu":
+        dropout = any(part.kind == "dropout" for part in op.parts or ())
+        return "math" if dropout or any(masks) else "flash"
+    return "flash" if half and not masks else "efficient"
 
 
 def fuse(node: Node) -> Node:
@@ -24,9 +43,7 @@ def fuse(node: Node) -> Node:
     group: list[Op] = []
     for item in (*node.body, None):
         if group and (item is None or not item.group):
-            written = {op.write for op in group}
-            reads = [t for op in group for t in op.reads if t not in written]
-            body.append(Op("sdpa", tuple(reads), group[-1].write, parts=tuple(group)))
+            body.append(_fused(group))
             group = []
         if item is None:
             break
@@ -35,6 +52,12 @@ def fuse(node: Node) -> Node:
         else:
             body.append(fuse(item) if isinstance(item, Node) else item)
     return node._replace(body=tuple(body))
+
+
+def _fused(group: list[Op]) -> Op:
+    written = {op.write for op in group}
+    reads = [t for op in group for t in op.reads if t not in written]
+    return Op("sdpa", tuple(reads), group[-1].write, parts=tuple(group))
 
 
 def _ops(item: Op | Node) -> Iterator[Op]:
@@ -51,10 +74,9 @@ def decompose(parts: tuple[Op, ...], half: bool) -> Iterator[Op]:
     It computes halves in fp32, and scales q and k by the root of the scale each instead of the
     scores; the copies that a product needs come after that.
     """
-    *_, last = parts
     dropped = {op.write: op for op in parts if op.kind in ("copy", "scale")}
     written = {op.write for op in parts}
-    first = next(op for op in parts if op.over)
+    first, last = (op for op in parts if op.over)
     now: dict[Tensor, Tensor] = {}
 
     def prepared(t: Tensor, product: bool, scaled: bool) -> Iterator[Op]:
@@ -78,12 +100,38 @@ def decompose(parts: tuple[Op, ...], half: bool) -> Iterator[Op]:
             continue
         for t in op.reads:
             yield from prepared(t, bool(op.over), op is first)
-        reads = [now[t] for t in op.reads]
-        if op is last and half:
-            # back to the precision that the kernel was given
-            reads = [Tensor("cast", t.axes, t.role, None, 2) for t in op.reads]
-            yield Op("cast", (now[op.reads[0]],), reads[0])
+        reads = tuple(now[t] for t in op.reads)
         write = op.write
         if write.base is not None:
             write = Tensor(write.name, write.axes, write.role, reads[0])
-        yield op._replace(reads=tuple(reads), write=write, group="")
+        if op is last and half:
+            # back to the precision that the kernel was given
+            write = Tensor(write.name, write.axes)
+            now[op.write] = Tensor(write.name, write.axes, "activation", None, 2)
+        else:
+            now[op.write] = write
+        yield op._replace(reads=reads, write=write, group="")
+        if now[op.write] is not write:
+            yield Op("cast", (write,), now[op.write])
+
+
+def root_mean_square(op: Op, half: bool) -> Iterator[Op]:
+    """``x / rms(x) · weight`` as aten's ``rms_norm_composite`` runs it: halves in fp32."""
+    (x,) = op.reads
+    own = (*x.axes[:-1], 1)
+    if half:
+        wide = Tensor(x.name, x.axes, "activation", None, 4)
+        yield Op("cast", (x,), wide)
+        x = wide
+    square, mean, rms, y = (
+        Tensor(name, axes)
+        for name, axes in (("square", x.axes), ("mean", own), ("rsqrt", own), ("mul", x.axes))
+    )
+    yield Op("square", (x,), square)
+    yield Op("mean", (square,), mean)
+    yield Op("rsqrt", (mean,), rms)
+    yield Op("mul", (x, rms), y)
+    wide = Tensor("gain", x.axes) if half else op.write
+    yield Op("gain", (y,), wide, weight=op.weight, frozen=op.frozen)
+    if half:
+        yield Op("cast", (wide,), Tensor(op.write.name, x.axes, "activation", None, 2))

@@ -46,9 +46,7 @@ def norm(kind: str, parent: Module, name: str, x: Tensor) -> Tensor:
     if kind == "LayerNorm":
         return tree.norm(parent, name, x)
     m = Module(name, kind, x)
-    mean = m.op("mean", m.op("square", x), axes=(*x.axes[:-1], 1))
-    y = m.op("mul", x, m.op("rsqrt", mean))
-    return parent.add(m.end(m.op("gain", y, weight=param("weight", str(x.axes[-1])))))
+    return parent.add(m.end(m.op("rms norm", x, weight=param("weight", str(x.axes[-1])))))
 
 
 def layer_scale(c: Structure, block: Module, number: str, y: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from vitcost.engine.kernels import STATISTICS, decompose, fuse
+from vitcost.engine.kernels import choose, decompose, fuse, root_mean_square, statistics
 from vitcost.engine.model import AnyStructure, build
 from vitcost.engine.ops import KINDS, Axis, Op, Sizes, Tensor
 from vitcost.engine.regions import REGION, cores, groups, rerun
@@ -26,7 +26,7 @@ __all__ = ["Mode", "layer_counts", "lower"]
 class Mode(NamedTuple):
     """The part of a scenario that decides what runs."""
 
-    kernel: str = "eager"  # eager | math | flash | efficient | cudnn
+    kernel: str = "eager"  # eager | sdpa: as torch chooses | math | flash | efficient | cudnn
     precision: str = "fp32"  # fp32 | amp | half
     platform: str = "cuda"  # cpu | cuda
     checkpointing: str = "none"  # none | selective | layers
@@ -158,25 +158,44 @@ class _Walk:
 
     def op(self, op: Op) -> Iterable[Op]:
         op = self.gradients(op)
-        if op.kind == "sdpa" and self.mode.kernel == "math":
-            return self.math(op)
+        if op.kind == "sdpa":
+            return self.attention(op)
+        if op.kind == "rms norm" and self.mode.platform == "cpu":
+            return self.each(op, root_mean_square(op, self.read(op.reads[0]).tensor.itemsize == 2))
+        return self.plain(op)
+
+    def plain(self, op: Op, kernel: str = "") -> Iterable[Op]:
+        """An op as it stands; ``kernel`` where it is a fused attention."""
         needs = any(op.needs) or op.trains
         *casts, low = self.precision(op)
+        low = low._replace(extra=tuple(self.extra(low, kernel)))
         self.states[op.write] = _State(low.write, needs)
         return (*casts, self.saved(low) if needs else low)
 
-    def math(self, op: Op) -> Iterator[Op]:
-        """Attention in plain products; autocast reaches its operands, not what happens inside."""
+    def each(self, op: Op, ops: Iterable[Op]) -> Iterator[Op]:
+        """The ops that a declared one is made of."""
+        for part in ops:
+            yield from self.op(part)
+        self.states[op.write] = self.states[part.write]
+
+    def attention(self, op: Op) -> Iterator[Op]:
+        """A fused attention by its kernel; ``math`` is none: plain products."""
         assert op.parts is not None
         *casts, low = self.precision(op)
+        half = low.write.itemsize == 2
+        kernel = self.mode.kernel
+        if kernel == "sdpa":
+            kernel = choose(op, self.mode.platform, half)
+        if kernel != "math":
+            yield from self.plain(op, kernel)
+            return
         yield from casts
         for declared, operand in zip(op.reads, low.reads, strict=True):
             self.states[declared] = _State(operand, self.read(declared).needs)
+        # autocast reaches the operands, not what happens inside
         mode, self.mode = self.mode, self.mode._replace(precision="fp32")
-        for part in decompose(op.parts, low.write.itemsize == 2):
-            yield from self.op(part)
+        yield from self.each(op, decompose(op.parts, half))
         self.mode = mode
-        self.states[op.write] = self.states[part.write]
 
     def gradients(self, op: Op) -> Op:
         """Needs-grad flows along the data: from parameters that train, never from the image."""
@@ -196,7 +215,8 @@ class _Walk:
         """Gives every tensor its bytes an element, and inserts the casts that autocast makes."""
         reads = [self.read(t).tensor for t in op.reads]
         own = [None if t is None else self.read(t).tensor for t in (op.weight, op.bias)]
-        wanted = self.wanted(op.kind, reads)
+        rule = self.rule(op.kind)
+        wanted = self.wanted(rule, reads)
         # the arguments of autocast's wrapper are evaluated from the last to the first
         for group in (own, reads):
             for i, tensor in reversed(list(enumerate(group))):
@@ -204,34 +224,36 @@ class _Walk:
                     cast = Tensor(tensor.name, tensor.axes, "cast", None, wanted)
                     yield Op("cast", (tensor,), cast)
                     group[i] = cast
-        widest = max(t.itemsize for t in (*reads, *own) if t is not None)
-        itemsize = op.write.itemsize or wanted or widest
+        # a norm in half precision writes that, whatever its weight is
+        given = [t.itemsize for t in (*reads, *own) if t is not None and t.role != "index"]
+        itemsize = op.write.itemsize or wanted or (given[0] if rule == "keep" else max(given))
         # a fused op writes a storage of its own, even where the last of its parts is a view
         declared = op.write.base if op.parts is None else None
         base = None if declared is None else self.read(declared).tensor
         write = Tensor(op.write.name, op.write.axes, op.write.role, base, itemsize)
-        low = op._replace(reads=tuple(reads), write=write, weight=own[0], bias=own[1])
-        yield low._replace(extra=tuple(self.extra(low)))
+        yield op._replace(reads=tuple(reads), write=write, weight=own[0], bias=own[1])
 
-    def wanted(self, kind: str, reads: list[Tensor]) -> int:
-        """The bytes an element that autocast brings an op's operands to; 0: as they come."""
+    def rule(self, kind: str) -> str:
+        """The precision that autocast runs an op in."""
         row = KINDS[kind]
-        rule = row.autocast if self.mode.platform == "cuda" else row.on_cpu or row.autocast
+        return row.autocast if self.mode.platform == "cuda" else row.on_cpu or row.autocast
+
+    def wanted(self, rule: str, reads: list[Tensor]) -> int:
+        """The bytes an element that autocast brings an op's operands to; 0: as they come."""
         if self.mode.precision != "amp" or rule == "widest":
             return 0
         if rule == "promote":
             return max(t.itemsize for t in reads)
         return {"half": 2, "float": 4}.get(rule, 0)
 
-    def extra(self, op: Op) -> Iterator[Tensor]:
+    def extra(self, op: Op, kernel: str) -> Iterator[Tensor]:
         """Statistics and masks, which exist only while a gradient is wanted (norms: always)."""
         keeps, e = KINDS[op.kind].saves, op.write.itemsize
         cpu_half = self.mode.platform == "cpu" and self.mode.precision == "half"
         if op.kind == "sdpa":
-            for axes, itemsize in STATISTICS.get((self.mode.kernel, self.mode.platform), ()):
-                yield Tensor("statistics", axes, "stat", None, itemsize)
-        elif "s" in keeps:
-            for name in ("mean", "rstd"):
+            yield from statistics(kernel, self.mode.platform, op)
+        elif "s" in keeps or "r" in keeps:
+            for name in ("mean", "rstd") if "s" in keeps else ("rstd",):
                 axes = op.write.axes[:-1]
                 yield Tensor(name, axes, "stat", None, 2 if cpu_half else 4)
         elif "m" in keeps:

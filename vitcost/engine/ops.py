@@ -93,7 +93,8 @@ class Kind(NamedTuple):
     ``autocast``: the precision torch's autocast runs it in: ``half``, ``float``, ``keep`` (that of
     the first read), ``widest``, or ``promote``, which casts to the widest first. ``saves``: what
     autograd keeps for the backward pass: ``x`` a read, ``y`` the written tensor, ``o`` each read
-    for the gradient of its partner (products), ``s`` statistics, ``m`` a mask.
+    for the gradient of its partner (products), ``s`` mean and deviation, ``r``
+    deviation alone, ``m`` a mask.
     """
 
     pointwise: int = 0
@@ -109,6 +110,7 @@ KINDS: Mapping[str, Kind] = {
     "conv": Kind(autocast="half", saves="o"),
     "matmul": Kind(autocast="half", saves="o"),
     "norm": Kind(1, autocast="float", saves="xs", on_cpu="keep"),
+    "rms norm": Kind(1, autocast="float", saves="xr", on_cpu="keep"),
     "softmax": Kind(1, autocast="float", saves="y", on_cpu="keep"),
     "gelu": Kind(1, saves="x"),
     "tanh": Kind(1, saves="y"),

@@ -55,9 +55,12 @@ def _renamed(node: Node, known: dict[Tensor, Tensor]) -> Node:
     body = tuple(
         _op(item, known) if isinstance(item, Op) else _renamed(item, known) for item in node.body
     )
-    held = tuple(known.get(t, t) for t in node.held)
     return node._replace(
-        body=body, inputs=inputs, output=known.get(node.output, node.output), held=held
+        body=body,
+        inputs=inputs,
+        output=known.get(node.output, node.output),
+        held=tuple(known.get(t, t) for t in node.held),
+        also=tuple(known.get(t, t) for t in node.also),
     )
 
 

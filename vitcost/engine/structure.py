@@ -50,6 +50,7 @@ class Structure(NamedTuple):
     pos_embed: str  # "" | s: of all tokens | u: of all but the registers | n: of the patches
     resampled: bool
     rope: str
+    dynamic: bool  # position tables are made for each image, and are no buffers
     rel_pos_bias: bool
     shared_rel_pos_bias: bool
     pre_norm: bool
@@ -63,6 +64,7 @@ class Structure(NamedTuple):
     qkv_bias: bool
     k_bias: bool
     qk_norm: bool
+    scale_query: bool
     attn_norm: bool
     proj_bias: bool
     mlp: str
@@ -111,6 +113,7 @@ def structure_of(c: ViTConfig, batch: int = 1, training: bool = False) -> Struct
         pos_embed=_positions(c) if learned else "",
         resampled=learned and c.dynamic_img_pad and _remainder(c),
         rope=c.rope_type,
+        dynamic=c.dynamic_img_size,
         rel_pos_bias=c.use_rel_pos_bias,
         shared_rel_pos_bias=c.use_shared_rel_pos_bias,
         pre_norm=c.pre_norm,
@@ -127,6 +130,7 @@ def structure_of(c: ViTConfig, batch: int = 1, training: bool = False) -> Struct
         # the k bias of an EVA or BEiT attention is a buffer, or is not there
         k_bias=c.qkv_bias and c.attn_layer != "eva",
         qk_norm=c.qk_norm,
+        scale_query=c.scale_query,
         attn_norm=c.scale_attn_norm,
         proj_bias=c.proj_bias,
         mlp=c.mlp_layer,

@@ -80,7 +80,8 @@ def _fields(name: str) -> tuple[str, dict[str, Any]] | None:
     from vitcost.zoo import papers, timm
 
     if name not in papers.MODELS:
-        return timm.lookup(name)
+        found = timm.lookup(name)
+        return found and (found[0], {"scale_query": True, **found[1]})
     row = papers.MODELS[name]
     base = _fields(row.base)
     assert base is not None, f"{name} is a variant of {row.base}, which is not there"

@@ -68,7 +68,7 @@ def fields_of(model_class: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
             fields[name] = default
     if _has_rest(fields) and not fields.get("dynamic_img_size"):
         fields["floor_img_size"] = True
-    return fields
+    return {"scale_query": True, **fields}
 
 
 def _vision_transformer(args: dict[str, Any]) -> dict[str, Any]:
