@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 from unittest.mock import patch
 
 from vitcost.check.installed import timm
-from vitcost.config import ViTConfig, configure
+from vitcost.config import ViTConfig
 from vitcost.errors import VitcostError
+from vitcost.zoo import resolve
 from vitcost.zoo import timm as zoo
 from vitcost.zoo.timm.args import CLASSES, fields_of
 
@@ -138,10 +139,8 @@ def differences() -> Iterator[Difference]:
 
 
 def _compared(name: str, entry: Entry) -> Iterator[Difference]:
-    looked_up = zoo.lookup(name)
-    assert looked_up is not None
     for override in _OVERRIDES:
-        ours = _config(lambda override=override: configure(looked_up[1], **override))
+        ours = _config(lambda override=override: _ours(name, **override))
         theirs = _config(
             lambda override=override: ViTConfig(
                 **fields_of(entry.model_class, {**entry.kwargs, **override})
@@ -149,10 +148,16 @@ def _compared(name: str, entry: Entry) -> Iterator[Difference]:
         )
         if ours != theirs:
             yield Difference(name, f"with {dict(override)}: {_apart(ours, theirs)}")
-    known = {tag: zoo.lookup(f"{name}.{tag}") for tag in zoo.tags(name)}
-    ours_by_tag = {tag: found[1]["num_classes"] for tag, found in known.items() if found}
+    ours_by_tag = {tag: _ours(f"{name}.{tag}").num_classes for tag in zoo.tags(name)}
     if ours_by_tag != dict(entry.tags):
         yield Difference(name, f"tags: {ours_by_tag}, timm has {dict(entry.tags)}")
+
+
+def _ours(name: str, **override: Any) -> ViTConfig:
+    """What a user gets who types the name."""
+    config = resolve(name, **override).config
+    assert isinstance(config, ViTConfig), name
+    return config
 
 
 def _config(make: Any) -> ViTConfig | str:
