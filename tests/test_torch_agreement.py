@@ -44,7 +44,7 @@ def test_every_step_is_drawn() -> None:
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3])
-@settings(drawn, max_examples=70)
+@settings(drawn, max_examples=50)
 @given(configs())
 def test_parameters_flops_calls_and_shapes(batch: int, config: ViTConfig) -> None:
     assert unexplained(config, batch, COUNTS) == []

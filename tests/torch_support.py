@@ -11,6 +11,9 @@ from torch.utils._pytree import tree_leaves
 
 from vitcost.config import ViTConfig
 
+# threads would only wait for each other over tensors this small
+torch.set_num_threads(1)
+
 
 @st.composite
 def configs(draw: st.DrawFn, head_dims: tuple[int, int] = (1, 5)) -> ViTConfig:
@@ -31,6 +34,7 @@ def configs(draw: st.DrawFn, head_dims: tuple[int, int] = (1, 5)) -> ViTConfig:
         mlp_dim=draw(st.integers(1, 12)),
         qkv_bias=draw(st.booleans()),
         qk_scale=draw(st.sampled_from([None, 0.25])),
+        scale_query=draw(st.booleans()),
         dist_token=draw(st.booleans()),
         representation_size=draw(st.sampled_from([None, 1, 7])),
         patch_norm=draw(st.booleans()),
