@@ -8,6 +8,7 @@ import pytest
 from vitcost.errors import ConfigError, UnknownName
 from vitcost.hardware.cards import ALIASES, CARDS, SOURCES, Card
 from vitcost.hardware.specs import card, card_dict, gpus, load_cards, own_card, sources
+from vitcost.hardware.typical import REACHED
 
 DATA = Path(__file__).parent / "data"
 PEAKS = ("fp32", "tf32", "fp16", "bf16", "fp8", "int8")
@@ -265,3 +266,16 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_flags_describe_a_card() -> None:
     assert own_card("flag", {"fp16_tflops": 71, "bandwidth_gbps": 936}).bandwidth == 936e9
+
+
+def test_what_cards_were_seen_to_reach() -> None:
+    claimed = {
+        c["device"]: float(c["value"])
+        for c in rows("hardware_claims.csv")
+        if c["field"] == "mamf_bf16"
+    }
+    assert claimed == REACHED
+    for name, reached in REACHED.items():
+        peak = CARDS[name].peaks.bf16
+        assert peak is not None
+        assert reached < peak

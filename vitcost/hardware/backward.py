@@ -32,7 +32,9 @@ ACCUMULATED_BYTES = 4 * (1 + 3)
 # an add passes its gradient on
 _PASSED = ("add", "residual", "cat")
 # the gradients of the parts of one tensor are laid side by side
-_GATHERED = ("unbind", "chunk", "split", "slice", "select")
+_PARTS = ("unbind", "chunk", "split")
+# and those of what was read in part are laid into a whole
+_GATHERED = (*_PARTS, "slice", "select")
 
 
 def backward(steps: list[Step]) -> Iterator[Step]:
@@ -88,7 +90,8 @@ def _sums(steps: list[Step]) -> Iterator[Step]:
     """A tensor that several ops read has the sum of their gradients."""
     readers: Counter[Tensor] = Counter()
     for step in steps:
-        for tensor in _wanted(step.op):
+        # the parts of one tensor have theirs side by side
+        for tensor in _wanted(step.op) if step.op.kind not in _PARTS else ():
             readers[tensor] += 1
             if readers[tensor] > 1 and tensor.role != "param":
                 gradient = _gradient(tensor)

@@ -1,6 +1,7 @@
 """Passes over the steps: which kernels a layout, a version of torch and a compiler make of them."""
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import TypeAlias
 
 from vitcost.engine.ops import Op, Tensor
 from vitcost.hardware.steps import Step, like, step_of
@@ -11,6 +12,10 @@ _KEEP_LAYOUT = (
     "cast", "add", "residual", "gain", "gate", "mul", "times", "scale", "square", "gelu", "silu",
     "sigmoid", "relu", "droppath", "dropout",
 )  # fmt: skip
+
+
+_NORMS = ("norm", "rms norm")
+_LAID_OUT = (*_NORMS, "linear")
 
 
 def layout(steps: Iterable[Step], compiled: bool = False) -> Iterator[Step]:
@@ -28,7 +33,7 @@ def layout(steps: Iterable[Step], compiled: bool = False) -> Iterator[Step]:
         elif step.view:
             if any(t in across for t in op.reads):
                 across.add(op.write)
-        elif op.reads and op.reads[0] in across and op.kind in ("norm", "linear"):
+        elif op.reads and op.reads[0] in across and op.kind in _LAID_OUT:
             yield from (_compiled_reader if compiled else _eager_reader)(step)
             if compiled:
                 across.discard(op.reads[0])
@@ -45,7 +50,7 @@ def layout(steps: Iterable[Step], compiled: bool = False) -> Iterator[Step]:
 def _eager_reader(step: Step) -> Iterator[Step]:
     """A layer norm copies such tokens first; a linear layer becomes a batched product of them,
     whose bias is added by a kernel of its own."""
-    if step.op.kind == "norm":
+    if step.op.kind in _NORMS:
         yield _copy(step)
         yield step
     else:
@@ -58,7 +63,7 @@ def _eager_reader(step: Step) -> Iterator[Step]:
 def _compiled_reader(step: Step) -> Iterator[Step]:
     """A compiler lets the norm lay them out, and copies them for a product."""
     if step.op.kind == "linear":
-        yield _copy(step)
+        yield _copy(step)._replace(strided=True)
     yield step
 
 
@@ -84,20 +89,15 @@ def one_pass_softmax(steps: Iterable[Step]) -> Iterator[Step]:
     yield from held
 
 
-_RMS_NORM = ["square", "mean", "rsqrt", "mul", "gain"]
-
-
 def rms_norm_by_variance(steps: Iterable[Step]) -> Iterator[Step]:
     """timm's RMS norm until 2024: ``x · rsqrt(var(x)) · weight``, in the precision of x."""
 
-    def form(cast: list[Step], chain: list[Step]) -> list[Step]:
-        _, mean, rsqrt, mul, gain = chain
-        x = mul.op.reads[0]
+    def form(casts: list[Step], norm: Step, x: Tensor, stat: Tensor) -> list[Step]:
+        y = like(x)
         return [
-            _reading(mean, x),
-            rsqrt,
-            step_of(mul.op._replace(write=like(x)), mul.path, mul.counts),
-            _reading(gain, like(x), *gain.op.reads[1:]),
+            _beside(norm, Op("mean", (x,), stat)),
+            _beside(norm, Op("mul", (x, stat), y)),
+            _beside(norm, Op("gain", (y,), norm.op.write, weight=norm.op.weight)),
         ]
 
     return _rewritten(steps, form)
@@ -107,51 +107,48 @@ def rms_norm_by_torch(steps: Iterable[Step]) -> Iterator[Step]:
     """``torch.nn.functional.rms_norm``: one kernel in fp32; where only the weight is fp32, a chain
     in fp32 that is cast back before the weight."""
 
-    def form(cast: list[Step], chain: list[Step]) -> list[Step]:
-        square, mean, rsqrt, mul, gain = chain
-        x = mul.op.reads[0]
-        if x.itemsize == 4:
-            norm = Op("norm", (x,), gain.op.write, weight=gain.op.weight)
-            return [step_of(norm, gain.path, gain.counts)]
-        wide, back = like(x, 4), like(x)
+    def form(casts: list[Step], norm: Step, x: Tensor, stat: Tensor) -> list[Step]:
+        if not casts:
+            return [norm]
+        wide, square, back = like(x, 4), like(x, 4), like(x)
         return [
-            *cast,
-            square,
-            mean,
-            rsqrt,
-            _reading(mul, wide, *mul.op.reads[1:]),
-            step_of(Op("cast", (wide,), back), mul.path, mul.counts),
-            _reading(gain, back, *gain.op.reads[1:]),
+            *casts,
+            _beside(norm, Op("square", (wide,), square)),
+            _beside(norm, Op("mean", (square,), stat)),
+            _beside(norm, Op("mul", (wide, stat), like(x, 4))),
+            _beside(norm, Op("cast", (wide,), back)),
+            _beside(norm, Op("gain", (back,), norm.op.write, weight=norm.op.weight)),
         ]
 
     return _rewritten(steps, form)
 
 
-def _reading(step: Step, *reads: Tensor) -> Step:
-    return step_of(step.op._replace(reads=reads), step.path, step.counts)
+_Form: TypeAlias = Callable[[list[Step], Step, Tensor, Tensor], list[Step]]
 
 
-def _rewritten(
-    steps: Iterable[Step], form: Callable[[list[Step], list[Step]], list[Step]]
-) -> Iterator[Step]:
-    """Each chain of an RMS norm, with the cast before it if there is one, in another form."""
+def _rewritten(steps: Iterable[Step], form: _Form) -> Iterator[Step]:
+    """Each RMS norm, with the cast of its input if there is one, in another form."""
     held: list[Step] = []
     for step in steps:
-        held.append(step)
-        start = int(held[0].op.kind == "cast")
-        kinds = [s.op.kind for s in held[start:]]
-        if kinds == _RMS_NORM:
-            yield from form(held[:start], held[start:])
+        if step.op.kind == "rms norm":
+            casts = held if held and held[0].op.write is step.op.reads[0] else []
+            if not casts:
+                yield from held
             held = []
-        elif kinds != _RMS_NORM[: len(kinds)]:
-            held.pop()
-            yield from held
-            held = []
-            if step.op.kind in ("cast", "square"):
-                held = [step]
-            else:
-                yield step
+            x = casts[0].op.reads[0] if casts else step.op.reads[0]
+            yield from form(casts, step, x, Tensor("mean", (*x.axes[:-1], 1), itemsize=4))
+            continue
+        yield from held
+        held = []
+        if step.op.kind == "cast":
+            held = [step]
+        else:
+            yield step
     yield from held
+
+
+def _beside(step: Step, op: Op) -> Step:
+    return step_of(op, step.path, step.counts)
 
 
 def fuse(steps: Iterable[Step]) -> list[Step]:

@@ -31,6 +31,8 @@ DEFAULTS = {
     "layout": "nchw",
     "dynamo": "0",
     "torch": "",
+    # timm's benchmark script, unless told
+    "optimizer": "sgd-momentum",
     "file": "",
 }
 _PRECISIONS = {"amp": "amp-bf16", "fp32": "fp32", "float32": "fp32", "half": "bf16"}
@@ -76,8 +78,8 @@ class Measurement(NamedTuple):
 def read(path: "str | Path", **given: str) -> list[Row]:
     """The rows of a CSV that have a timing: timm's benchmark format, or columns of these names.
 
-    ``given`` says what the file does not: ``gpu``, ``mode``, ``precision``, ``layout``, ``dynamo``,
-    ``torch``.
+    ``given`` says what the file does not: ``gpu``, ``mode``, ``precision``, ``layout``, ``dynamo``
+    (1: compiled), ``torch``, ``optimizer``.
     """
     for name in given:
         if name not in DEFAULTS:
@@ -120,6 +122,7 @@ def _row(line: Mapping[str, str | None], given: Mapping[str, str], place: str) -
         batch=batch,
         mode=says["mode"],
         precision=_PRECISIONS[says["precision"]],
+        optimizer=says["optimizer"],
         layout=says["layout"],
         platform="cpu" if says["gpu"].startswith("cpu") else "cuda",
     )

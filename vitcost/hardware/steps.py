@@ -41,8 +41,11 @@ def step_of(op: Op, path: str, counts: tuple[Count, ...] = ()) -> Step:
     """An op as a kernel of its own; a view reads and writes nothing."""
     if KINDS[op.kind].view:
         return Step(op, path, counts)
-    own = tuple(t for t in (op.weight, op.bias) if t is not None)
-    return Step(op, path, counts, (*op.reads, *own), (op.write, *op.extra))
+    return Step(op, path, counts, _reads(op), (op.write, *op.extra))
+
+
+def _reads(op: Op) -> tuple[Tensor, ...]:
+    return (*op.reads, *(t for t in (op.weight, op.bias) if t is not None))
 
 
 def times(step: Step, sizes: Sizes) -> int:
@@ -83,9 +86,11 @@ def _turned(layer: Node, path: str, counts: tuple[Count, ...]) -> Iterator[Step]
     yield from _repeat(steps[:lead], counts, one.layers)
     if rest is not None:
         # the next layer reads what this one wrote
-        following = _renamed(steps[:lead], {layer.inputs[0]: layer.output})
+        swap = {layer.inputs[0]: layer.output}
+        shared = {t.storage for step in steps[lead:] for t in _reads(step.op)}
+        following = _renamed(steps[:lead], {**_fresh(steps[:lead], shared), **swap})
         yield from _repeat(steps[lead:] + following, counts, rest.layers)
-        steps = _renamed(steps, _fresh(steps[lead:], layer.output))
+        steps = _renamed(steps, _fresh(steps[lead:], {layer.output}))
     yield from _repeat(steps[lead:], counts, one.layers)
 
 
@@ -94,12 +99,12 @@ def _repeat(steps: Iterable[Step], counts: tuple[Count, ...], layers: Count) -> 
         yield step._replace(counts=(*counts, layers, *step.counts))
 
 
-def _fresh(steps: list[Step], output: Tensor) -> dict[Tensor, Tensor]:
-    """Tensors of their own for what a layer writes for itself."""
+def _fresh(steps: list[Step], shared: set[Tensor]) -> dict[Tensor, Tensor]:
+    """Tensors of their own for what steps write for themselves, and nobody shares."""
     names: dict[Tensor, Tensor] = {}
     for step in steps:
         for t in (step.op.write, *step.op.extra):
-            if t is not output:
+            if t not in shared and t.storage not in shared:
                 base = None if t.base is None else names.get(t.base, t.base)
                 names[t] = Tensor(t.name, t.axes, t.role, base, t.itemsize)
     return names

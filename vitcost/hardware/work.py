@@ -107,7 +107,8 @@ def work(
         mode = mode._replace(kernel="eager")
     sizes = sizes_of(config, scenario.batch)
     parts: dict[str, Work] = {}
-    for step in steps(_as_measured(structure_of(config, scenario.batch, training)), mode, setup):
+    structure = _as_measured(structure_of(config, scenario.batch, training), setup)
+    for step in steps(structure, mode, setup):
         part = _part(step.path)
         parts[part] = parts.get(part, Work()) + _work(step, sizes)
     if training:
@@ -124,21 +125,26 @@ def total(parts: Mapping[str, Work]) -> Work:
 def steps(structure: AnyStructure, mode: Mode, setup: Setup) -> tuple[Step, ...]:
     """Every kernel that a step launches."""
     forward: Iterable[Step] = flatten(lower(structure, mode))
-    forward = (rms_norm_by_torch if setup.torch >= (2, 8) else rms_norm_by_variance)(forward)
     if setup.layout == "nchw" and setup.platform == "cuda":
         forward = layout(forward, setup.compiled)
-    listed = list(one_pass_softmax(forward))
-    if setup.training:
-        listed = [*listed, *backward(listed)]
+    forward = list(one_pass_softmax(forward))
+    back = list(backward(forward)) if setup.training else []
+    rms_norm = rms_norm_by_torch if setup.torch >= (2, 8) else rms_norm_by_variance
+    listed = [*rms_norm(forward), *back]
     if setup.compiled:
         return tuple(fuse(listed))
     return tuple(step for step in listed if step.reads or step.writes)
 
 
-def _as_measured(structure: AnyStructure) -> AnyStructure:
-    """timm, when it was measured, gave the MLP's bias of a parallel block to its joint layer."""
-    if isinstance(structure, Structure) and "ParallelScaling" in structure.block:
-        return structure._replace(qkv_bias=True)
+def _as_measured(structure: AnyStructure, setup: Setup) -> AnyStructure:
+    """timm as it was when it was measured: the joint layer of a parallel block had the MLP's bias,
+    and before torch 2.0 attention scaled its scores and not its queries."""
+    if not isinstance(structure, Structure):
+        return structure
+    if "ParallelScaling" in structure.block:
+        structure = structure._replace(qkv_bias=True)
+    if setup.torch < (2, 0):
+        structure = structure._replace(scale_query=False)
     return structure
 
 
@@ -165,14 +171,24 @@ def _work(step: Step, sizes: Sizes) -> Work:
         work = Work(attention_flops=n * flops(op, sizes), attention_bytes=n * moving)
     elif step.strided:
         work = Work(strided_bytes=n * moving)
-    elif op.kind == "norm" and step.writes[:1] == (op.write,) and step.reads[:1] == op.reads:
+    elif (
+        op.kind in ("norm", "rms norm")
+        and step.writes[:1] == (op.write,)
+        and step.reads[:1] == op.reads
+    ):
         # its elements lie in rows of one norm each
         width = sizes[op.write.axes[-1]]
-        work = Work(stream_bytes=n * moving * _whole(width, NORM_ROW) // width)
+        work = Work(stream_bytes=n * (moving * _whole(width, NORM_ROW) // width))
     else:
         work = Work(stream_bytes=n * moving)
     weights = sum(bytes_of(t, sizes) for t in step.reads if t is op.weight or t is op.bias)
     return work._replace(launches=n, flops=own, weight_bytes=n * weights if kind else 0)
+
+
+def _is_norm(step: Step) -> bool:
+    """A norm of its own, not one that a compiler fused or the backward of one."""
+    own = step.reads[:1] == step.op.reads and step.writes[:1] == (step.op.write,)
+    return own and step.op.kind in ("norm", "rms norm")
 
 
 def _padded_linear(op: Op, sizes: Sizes) -> int:

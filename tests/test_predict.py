@@ -1,0 +1,746 @@
+"""Time: the kernels of a step by hand, the fit by construction, the predictor by measurements."""
+
+import csv
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vitcost.config import ViTConfig
+from vitcost.errors import ConfigError, NotCovered, UnknownName
+from vitcost.hardware.calibrate import (
+    calibrate,
+    fitted,
+    load_calibrations,
+    percentile,
+    predicted,
+    to_toml,
+)
+from vitcost.hardware.calibrations import CALIBRATIONS
+from vitcost.hardware.constants import CPU, GPU, Form, Prior, form_of
+from vitcost.hardware.fit import fit
+from vitcost.hardware.measurements import Measurement, covered, read, version
+from vitcost.hardware.roofline import Anchor, parse_anchor, predict, turning_points
+from vitcost.hardware.score import FileScore, Score, score, score_held_out
+from vitcost.hardware.specs import own_card
+from vitcost.hardware.work import Setup, Work, setup_of, total, work
+from vitcost.scenario import Scenario
+from vitcost.zoo import resolve
+
+DATA = Path(__file__).parent / "data"
+BASE = resolve("vit_base_patch16_224").config
+
+# ViT-B/16: images, tokens of all images, width, MLP width, heads, tokens
+b, d, h, a, s = 8, 768, 3072, 12, 197
+T = b * s
+
+
+def done(config: Any = BASE, **given: Any) -> dict[str, Work]:
+    """The work of a config; what is not given is eager autocast without a strided token."""
+    mode = given.pop("mode", "infer")
+    precision = given.pop("precision", "amp-bf16")
+    layout = given.pop("layout", "nhwc")
+    scenario = Scenario(batch=b, precision=precision, mode=mode, layout=layout)
+    setup = setup_of(scenario, torch=given.pop("torch", (2, 4)), **given)
+    return work(config, scenario, setup)
+
+
+def layer(config: Any = BASE, **given: Any) -> Work:
+    """The work of one block: what a deeper model has more."""
+    deeper = total(done(replace(config, depth=config.depth + 1), **given))
+    return Work(*(x - y for x, y in zip(deeper, total(done(config, **given)), strict=True)))
+
+
+# weights of a block's linear layers, and their biases
+LINEAR = 3 * d * d + d * d + 2 * d * h
+BIAS = 3 * d + d + h + d
+# autocast casts both once a step: 4 bytes read, 2 written
+CASTS = 6 * (LINEAR + BIAS)
+
+
+def test_eager_autocast_byte_by_byte() -> None:
+    block = layer()
+    # a layer norm reads and writes fp32, reads weight and bias, writes mean and deviation
+    norms = 2 * (8 * T * d + 8 * d + 8 * T)
+    inputs = 2 * 6 * T * d  # cast to half before qkv and fc1
+    adds = 2 * (4 + 2 + 4) * T * d
+    gelu = (2 + 2) * T * h
+    assert block.stream_bytes == norms + inputs + adds + gelu + CASTS
+    assert block.strided_bytes == 0
+    # each product reads x, weight and bias and writes y, in half precision
+    products = (d + 3 * d) + (d + d) + (d + h) + (h + d)
+    assert block.linear_bytes == 2 * (T * products + LINEAR + BIAS)
+    # flash attention reads q, k, v, writes y, the log-sum-exp and the random state
+    assert block.attention_bytes == 2 * 4 * T * d + 4 * b * a * s + 3 * 8
+    assert block.gemm_flops == 2 * T * LINEAR
+    # norm, cast, qkv, sdpa, proj, add, norm, cast, fc1, gelu, fc2, add, and 8 casts of parameters
+    assert block.launches == 12 + 8
+
+
+def test_attention_is_padded_to_tiles() -> None:
+    # 197 tokens fill two tiles of 128, a head of 64 is its own width
+    assert layer().attention_flops == 2 * b * a * 256 * 256 * (64 + 64)
+    so400m = resolve("vit_so400m_patch14_siglip_gap_224").config
+    # 256 tokens, heads of 72, which run in a kernel for 96
+    assert layer(so400m).attention_flops == 2 * b * 16 * 256 * 256 * (96 + 96)
+
+
+def test_products_are_padded_to_tiles_of_their_output() -> None:
+    tiny = resolve("vit_tiny_patch16_224").config
+    # qkv 576 → 640, proj 192 → 256, fc1 768, fc2 192 → 256
+    wanted = 192 * 640 + 192 * 256 + 192 * 768 + 768 * 256
+    assert layer(tiny).gemm_flops == 2 * T * wanted
+
+
+def test_norm_rows_are_padded_to_a_block_of_threads() -> None:
+    tiny = resolve("vit_tiny_patch16_224").config
+    linear = 4 * 192 * 192 + 2 * 192 * 768
+    bias = 4 * 192 + 768 + 192
+    norms = 2 * ((8 * T * 192 + 8 * 192 + 8 * T) * 256 // 192)
+    others = (2 * 6 + 2 * 10) * T * 192 + 4 * T * 768 + 6 * (linear + bias)
+    assert layer(tiny).stream_bytes == norms + others
+
+
+def test_layer_scale() -> None:
+    scaled = replace(BASE, init_values=1e-5)
+    # it widens the branch: half read, fp32 written, and fp32 added; a weight for each channel
+    more = 2 * ((2 + 4) * T * d + 4 * d) + 2 * 2 * T * d
+    assert layer(scaled).stream_bytes == layer().stream_bytes + more
+
+
+def test_quick_gelu_is_three_kernels() -> None:
+    quick = replace(BASE, act_layer="quick_gelu")
+    # x · sigmoid(1.702 x): times, sigmoid, product of two
+    assert layer(quick).stream_bytes == layer().stream_bytes + (14 - 4) * T * h
+    assert layer(quick).launches == layer().launches + 2
+
+
+def test_gated_mlp() -> None:
+    gated = replace(BASE, mlp_layer="SwiGLU", act_layer="silu")
+    # SiLU of one half, times the other; a third layer, for which the input is cast again
+    more = (2 + 2 + 2) * T * h + 6 * T * d + 6 * (d * h + h)
+    assert layer(gated).stream_bytes == layer().stream_bytes + more
+    assert layer(gated).gemm_flops == layer().gemm_flops + 2 * T * d * h
+
+
+def test_pure_half_precision() -> None:
+    block = layer(precision="bf16")
+    norms = 2 * (4 * T * d + 4 * d + 8 * T)
+    assert block.stream_bytes == norms + 2 * 6 * T * d + 4 * T * h
+    assert block.launches == 10
+
+
+def test_fp32() -> None:
+    block = layer(precision="fp32")
+    norms = 2 * (8 * T * d + 8 * d + 8 * T)
+    assert block.stream_bytes == norms + 2 * 12 * T * d + 8 * T * h
+    # the memory-efficient kernel: log-sum-exp padded to 32 tokens
+    assert block.attention_bytes == 4 * 4 * T * d + 4 * b * a * 224 + 2 * 8
+
+
+@pytest.mark.parametrize(("precision", "r"), [("amp-bf16", 4), ("bf16", 2)])
+def test_compiled(precision: str, r: int) -> None:
+    block = layer(compiled=True, precision=precision)
+    e = 4 if r == 4 else 2
+    # add and norm in one kernel: reads stream and branch, writes stream and the next input
+    adds = 2 * ((r + 2 + r + 2) * T * d + 2 * e * d)
+    gelu = (2 + 2) * T * h
+    assert block.stream_bytes == adds + gelu + (CASTS if r == 4 else 0)
+    # norm and add, fused with the casts of weights; the casts before proj and fc2 apart
+    assert block.launches == (4 + 1 + 2 + 1 + 1 if r == 4 else 4 + 1 + 2 + 1)
+
+
+def test_compiling_removes_what_layer_scale_and_quick_gelu_cost() -> None:
+    plain = layer(compiled=True)
+    assert layer(replace(BASE, act_layer="quick_gelu"), compiled=True) == plain
+    scaled = layer(replace(BASE, init_values=1e-5), compiled=True)
+    assert scaled.stream_bytes == plain.stream_bytes + 2 * 4 * d
+
+
+GAP = resolve("vit_base_patch16_siglip_gap_224").config
+
+
+def test_tokens_without_prefix_stay_channel_major() -> None:
+    t = b * 196
+    nchw, nhwc = layer(GAP, layout="nchw"), layer(GAP)
+    # every norm copies its input, every add goes across
+    assert nchw.stream_bytes == nhwc.stream_bytes + 2 * 8 * t * d - 2 * 10 * t * d
+    assert nchw.strided_bytes == 2 * 10 * t * d
+    # a class token in front lays them out anew
+    assert layer(layout="nchw") == layer()
+    # and so does a compiled norm
+    assert layer(GAP, layout="nchw", compiled=True) == layer(GAP, compiled=True)
+
+
+def test_post_norm_tokens_stay_channel_major_when_compiled() -> None:
+    post = resolve("vit_base_patch16_rpn_224").config
+    t = b * 196
+    nchw = layer(post, layout="nchw", compiled=True)
+    nhwc = layer(post, compiled=True)
+    # fused, norm, add and cast read branch and stream and write the stream and the next input;
+    # apart, the norm writes what the add reads, and the cast reads what it wrote
+    assert nhwc.stream_bytes == nchw.stream_bytes
+    assert nhwc.strided_bytes == 0
+    # the add goes across the layout, and what it wrote is laid out for the product
+    assert nchw.strided_bytes == 2 * ((4 + 4 + 4) + (2 + 2)) * t * d
+
+
+def test_unfused_attention_before_torch_2() -> None:
+    old, new = layer(torch=(1, 13)), layer()
+    scores = b * a * s * s
+    copies = (3 + 1) * 4 * T * d  # q, k, v, and the merge of heads
+    # scaled in half, softmax to fp32, cast back
+    pointwise = (4 + 6 + 6) * scores
+    assert old.stream_bytes == new.stream_bytes + copies + pointwise
+    assert old.attention_bytes == 2 * (2 * T * d + scores) + 2 * (scores + 2 * T * d)
+    assert old.attention_flops == 2 * 2 * scores * 64
+
+
+def test_rms_norm_by_version() -> None:
+    rms = replace(BASE, norm_layer="rmsnorm", qk_norm=True, act_layer="gelu")
+    layered = replace(BASE, qk_norm=True)
+    stat, heads = 4 * T, 4 * b * a * s
+    rest = layer(layered).stream_bytes - 2 * (8 * T * d + 8 * d + 8 * T)
+    # LayerNorm of q and k: cast to fp32, normed, cast to half
+    # the norm in rows of 64, of which a block of threads fills half
+    rest -= 2 * ((6 + 6) * T * d + 2 * (8 * T * d + 2 * 4 * 64 + 2 * heads))
+    # until 2024: variance, product with it, weight
+    old = 2 * ((4 + 8 + 8) * T * d + 2 * stat + 4 * d)
+    old += 2 * ((2 + 4 + 6 + 6) * T * d + 2 * heads + 4 * 64)
+    assert layer(rms).stream_bytes == rest + old
+    # torch 2.8: one kernel in fp32; half is squared, averaged and scaled in fp32, cast, weighted
+    new = 2 * (8 * T * d + stat + 4 * d)
+    new += 2 * ((6 + 8 + 4 + 8 + 6 + 6 + 6) * T * d + 2 * heads + 4 * 64)
+    assert layer(rms, torch=(2, 9)).stream_bytes == rest + new
+
+
+def test_training_byte_by_byte() -> None:
+    step, forward = layer(mode="train"), layer()
+    assert step.gemm_flops == 3 * forward.gemm_flops
+    # the backward of flash attention: 2.5 times its forward
+    assert step.attention_flops == forward.attention_flops * 7 // 2
+    # gradient and input read, gradient written; read again for those of weight and bias
+    norms = 2 * ((12 + 8) * T * d + 2 * 8 * T + 8 * d)
+    inputs = 2 * 6 * T * d
+    branches = 2 * 6 * T * d  # cast to half where the add widened them
+    sums = 2 * 12 * T * d  # of a norm's and an add's
+    gelu = 6 * T * h
+    biases = 2 * T * (3 * d + d + h + d) + 2 * BIAS
+    gathered = 3 * 2 * 2 * T * d  # q, k, v side by side
+    update = 88 * (LINEAR + BIAS + 4 * d)
+    backward = norms + inputs + branches + sums + gelu + biases + gathered + CASTS
+    assert step.stream_bytes == forward.stream_bytes + backward + update
+    # two products for each of the forward, of the same three operands but for the bias
+    assert step.linear_bytes == 3 * forward.linear_bytes - 2 * 2 * BIAS
+
+
+def test_the_image_needs_no_gradient() -> None:
+    train, infer = done(mode="train")["patch_embed"], done()["patch_embed"]
+    assert train.conv_flops == 2 * infer.conv_flops == 2 * (2 * b * 196 * 768 * 768)
+
+
+def test_flops_of_the_definition_stay_what_they_are() -> None:
+    for given in ({}, {"mode": "train"}, {"compiled": True}, {"torch": (1, 12)}):
+        assert total(done(**given)).flops == b * 35_127_656_448
+
+
+@pytest.mark.parametrize("name", ["vit_base_patch16_224", "vit_base_patch16_rope_224", "gpt2"])
+@pytest.mark.parametrize("mode", ["infer", "train"])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_every_family_has_work(name: str, mode: str, compiled: bool) -> None:
+    parts = done(resolve(name).config, mode=mode, compiled=compiled)
+    assert total(parts).gemm_flops > 0
+    assert all(value >= 0 for part in parts.values() for value in part)
+
+
+# the fit
+
+
+def test_fit_finds_what_the_rows_were_made_of() -> None:
+    truth = (0.9, 1.4, 1.1, 2.0, 0.3)
+    free = Form(GPU.names, (None,) * 5, GPU.bound, 0.01)
+    rows = [tuple((i * j) % 7 + 1.0 for j in (1, 2, 3, 5, 6)) for i in range(1, 12)]
+    rows += [tuple(float(i == j) for j in range(5)) for i in range(5)]
+    targets = [sum(x * y for x, y in zip(row, truth, strict=True)) for row in rows]
+    assert fit(rows, targets, free) == pytest.approx(truth)
+
+
+def test_fit_is_not_negative() -> None:
+    free = Form(("x", "y"), (None, None), ("", ""), 1.0)
+    # the best y is -1; without it, x is 1 in the first row and 0 in the second: half
+    assert fit([(1, 0), (1, 1)], [1, 0], free) == pytest.approx((0.5, 0))
+
+
+def test_fit_is_not_pulled_by_one_row() -> None:
+    free = Form(("x",), (None,), ("",), 0.01)
+    rows = [(1.0,)] * 9
+    assert fit(rows, [1.0] * 8 + [5.0], free)[0] == pytest.approx(1, abs=0.01)
+    squares = Form(("x",), (None,), ("",), 10.0)
+    assert fit(rows, [1.0] * 8 + [5.0], squares)[0] == pytest.approx(13 / 9)
+
+
+def test_fit_holds_a_constant_near_its_prior() -> None:
+    held = Form(("x",), (Prior(2.0, 1.0),), ("",), 1.0)
+    # one row says 1, the prior says 2, and both weigh the same
+    assert fit([(1.0,)], [1.0], held)[0] == pytest.approx(1.5)
+
+
+# reading measurements
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def test_timm_files_are_read_as_they_are(tmp_path: Path) -> None:
+    infer = write(
+        tmp_path / "benchmark-infer.csv",
+        "model,infer_samples_per_sec,infer_step_time,infer_batch_size,infer_img_size,param_count\n"
+        "vit_base_patch16_224.augreg_in1k,2787.5,91.8,256,224,86.57\n"
+        "vit_base_patch16_384,,,,384,86.86\n",
+    )
+    (row,) = read(infer, gpu="rtx4090", torch="2.4.0", layout="nhwc")
+    assert row.model == "vit_base_patch16_224"
+    assert (row.batch, row.img_size, row.images_per_second) == (256, 224, 2787.5)
+    assert row.setup == Setup("amp", False, False, "nhwc", "cuda", (2, 4))
+    train = write(
+        tmp_path / "benchmark-train.csv",
+        "model,train_samples_per_sec,train_batch_size,train_img_size\n"
+        "vit_base_patch16_224,400,192,224\n",
+    )
+    assert read(train, gpu="rtx3090")[0].scenario.mode == "train"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "no row"),
+        ("model,samples_per_sec\nvit_base_patch16_224,3\n", "no row"),
+        ("model,samples_per_sec,batch_size\nvit_base_patch16_224,x,8\n", "x"),
+        ("model,samples_per_sec,batch_size\nvit_base_patch16_224,-3,8\n", "cannot be"),
+        ("model,samples_per_sec,batch_size,precision\nx,3,8,fp7\n", "fp7"),
+        ("model,samples_per_sec,batch_size,torch\nx,3,8,new\n", "new"),
+    ],
+)
+def test_files_that_cannot_be(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises((ConfigError, UnknownName), match=says):
+        read(write(tmp_path / "x.csv", text), gpu="rtx4090")
+
+
+def test_a_missing_file_and_a_wrong_word(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere\.csv"):
+        read(tmp_path / "nowhere.csv")
+    with pytest.raises(UnknownName, match="torch"):
+        read(tmp_path / "nowhere.csv", torhc="2.4")
+
+
+# the shipped constants, and what they are worth
+
+
+@pytest.fixture(scope="module")
+def rows() -> list[Any]:
+    return read(DATA / "throughput.csv")
+
+
+@pytest.fixture(scope="module")
+def measured(rows: list[Any]) -> list[Measurement]:
+    return covered(rows)[0]
+
+
+@pytest.fixture(scope="module")
+def held_out_scores(rows: list[Any]) -> Score:
+    return score_held_out(rows)
+
+
+def files(scores: Score, *words: str) -> Iterator[FileScore]:
+    for file in scores.files:
+        if all(word in file.file for word in words):
+            yield file
+
+
+def test_every_row_is_counted(held_out_scores: Score, rows: list[Any]) -> None:
+    with (DATA / "throughput.csv").open() as file:
+        timed = [line for line in csv.DictReader(file) if line["samples_per_sec"]]
+    assert len(rows) == len(timed) == sum(file.rows for file in held_out_scores.files)
+    hybrid = {line["model"] for line in timed if line["hybrid"] == "1"}
+    assert {name for file in held_out_scores.files for name in file.not_covered} == hybrid
+    plain = [line for line in timed if line["hybrid"] == "0"]
+    assert sum(file.covered for file in held_out_scores.files) == len(plain) == 1225
+
+
+def test_shipped_constants_are_what_the_data_gives(measured: list[Measurement]) -> None:
+    again = {(c.gpu, c.setup): c for c in calibrate(measured, "timm benchmark files @aa4b5850")}
+    shipped = {(c.gpu, c.setup): c for c in CALIBRATIONS}
+    assert again == shipped
+
+
+def test_inference_on_gpus_with_widths_held_out(held_out_scores: Score) -> None:
+    gpu = list(files(held_out_scores, "infer-amp"))
+    assert len(gpu) == 12
+    for file in gpu:
+        assert file.mape <= 0.055, file.file
+        assert file.p90 <= 0.12, file.file
+        assert file.by_kind["other"] <= 0.10, file.file
+        right = file.pairs_right / file.pairs
+        assert right >= (0.82 if "dynamo" in file.file else 0.93), file.file
+        assert file.flops_mape > 2 * file.mape
+    assert sum(file.mape for file in gpu) / len(gpu) <= 0.035
+
+
+def test_training_with_widths_held_out(held_out_scores: Score) -> None:
+    train = list(files(held_out_scores, "train"))
+    assert len(train) == 2
+    assert all(file.mape <= 0.04 for file in train)
+
+
+def test_processors_with_widths_held_out(held_out_scores: Score) -> None:
+    cpu = list(files(held_out_scores, "cpu"))
+    assert len(cpu) == 3
+    assert all(file.mape <= 0.11 for file in cpu)
+
+
+def test_bands_cover_what_was_not_fitted(measured: list[Measurement]) -> None:
+    inside = counted = 0
+    groups: dict[str, list[Measurement]] = {}
+    for m in measured:
+        if m.kind == "plain":
+            groups.setdefault(m.row.file, []).append(m)
+    for group in groups.values():
+        even = set(sorted({m.width for m in group})[::2])
+        for side in (True, False):
+            own = [m for m in group if (m.width in even) == side]
+            (calibration,) = calibrate([m for m in group if (m.width in even) != side])
+            assert calibration.band <= 0.15
+            ratios = [predicted(m, calibration.constants) / m.seconds for m in own]
+            inside += sum(abs(ratio - 1) <= calibration.band for ratio in ratios)
+            counted += len(own)
+    assert inside / counted >= 0.9
+
+
+def of(measured: list[Measurement], file: str) -> list[Measurement]:
+    return [m for m in measured if m.row.file == f"benchmark-infer-amp-{file}.csv"]
+
+
+@pytest.mark.parametrize(
+    ("known", "new"),
+    [
+        ("nchw-pt240-cu124-rtx3090", "nchw-pt240-cu124-rtx4090"),
+        ("nhwc-pt240-cu124-rtx3090", "nhwc-pt240-cu124-rtx4090"),
+        ("nchw-pt240-cu124-rtx4090", "nchw-pt291-cu130-5090"),
+        ("nchw-pt291-cu128-4090-dynamo", "nchw-pt291-cu130-5090-dynamo"),
+    ],
+)
+def test_a_card_that_was_never_fitted(measured: list[Measurement], known: str, new: str) -> None:
+    constants = fitted([m for m in of(measured, known) if m.kind == "plain"])
+    # how a card departs from the common constants is its own
+    common = (*constants[:3], 0.0, 0.0)
+    plain = [m for m in of(measured, new) if m.kind == "plain"]
+    ratios = [predicted(m, common) / m.seconds for m in plain]
+    assert sum(abs(ratio - 1) for ratio in ratios) / len(ratios) <= 0.10
+    (anchor,) = (
+        r for r, m in zip(ratios, plain, strict=True) if m.row.model == "vit_base_patch16_224"
+    )
+    anchored = [ratio / anchor for ratio in ratios]
+    assert sum(abs(ratio - 1) for ratio in anchored) / len(anchored) <= 0.07
+    assert sum(abs(ratio - 1) <= 0.25 for ratio in anchored) / len(anchored) >= 0.9
+
+
+@pytest.mark.parametrize(
+    ("gpu", "given", "tflops"),
+    # what timm's files say vit_giant_patch14_224 does; its width, 1408, is not in the data
+    [
+        ("rtx3090", {}, 62.3),
+        ("rtx4090", {"compiled": True}, 137.5),
+        ("rtx5090", {"compiled": True}, 176.3),
+    ],
+)
+def test_a_width_that_nobody_fitted(gpu: str, given: dict[str, bool], tflops: float) -> None:
+    with (DATA / "hardware_claims.csv").open() as file:
+        (claim,) = (
+            line
+            for line in csv.DictReader(file)
+            if (line["device"], line["field"]) == (gpu, "measured_vit_amp")
+        )
+    assert float(claim["value"]) == tflops
+    giant = resolve("vit_giant_patch14_224").config
+    time = predict(giant, Scenario(batch=256, precision="amp-bf16"), gpu, **given)
+    # the files count 267.18 G multiply-adds an image
+    reached = time.images_per_second * 2 * 267.18e9 / 1e12
+    assert reached == pytest.approx(tflops, rel=0.04)
+    assert time.low_seconds <= 256 / (tflops * 1e12 / (2 * 267.18e9)) <= time.high_seconds
+
+
+# predict
+
+
+SCENARIO = Scenario(batch=256, precision="amp-bf16")
+
+
+def test_what_a_prediction_rests_on() -> None:
+    fitted_card = predict(BASE, SCENARIO, "rtx4090")
+    assert fitted_card.basis == "calibrated"
+    assert fitted_card.software == "torch 2.4"
+    assert predict(BASE, SCENARIO, "rtx4090", compiled=True).software == "torch 2.9, compiled"
+    other_mode = predict(BASE, SCENARIO, "rtx3090", compiled=True)
+    assert other_mode.basis == "anchored"
+    sheet = predict(BASE, SCENARIO, "a100-sxm-80gb")
+    assert sheet.basis == "spec_sheet"
+    for time, most in ((fitted_card, 0.15), (other_mode, 0.25), (sheet, 0.40)):
+        half = (time.high_seconds - time.low_seconds) / 2
+        assert half <= most * time.seconds + 1e-12
+        assert time.low_seconds + half == pytest.approx(time.seconds)
+        assert time.images_per_second == pytest.approx(256 / time.seconds)
+
+
+def test_the_time_is_the_sum_written_out() -> None:
+    (c,) = (
+        c.constants
+        for c in CALIBRATIONS
+        if (c.gpu, c.setup) == ("rtx4090", Setup("amp", False, False, "nchw", "cuda", (2, 4)))
+    )
+    w = total(work(BASE, SCENARIO, Setup("amp", torch=(2, 4))))
+    P, BW = 165.2e12, 1008e9
+    seconds = (
+        c[0] * (w.gemm_flops + 3 * w.conv_flops) / P
+        + c[1] * w.attention_flops / P
+        + c[2]
+        * (
+            w.stream_bytes
+            + 1.75 * w.strided_bytes
+            + 0.5 * (w.linear_bytes + w.attention_bytes)
+            + w.conv_bytes
+        )
+        / BW
+        + c[3] * w.conv_flops / P
+        + c[4] * w.strided_bytes / BW
+        + 3e-6 * w.launches
+    )
+    assert predict(BASE, SCENARIO, "rtx4090").seconds == pytest.approx(seconds, rel=1e-12)
+
+
+@pytest.mark.parametrize("mode", ["infer", "train"])
+def test_the_parts_add_up(mode: str) -> None:
+    time = predict(BASE, replace(SCENARIO, mode=mode), "rtx3090")
+    assert sum(part.seconds for part in time.parts) == pytest.approx(time.seconds)
+    assert time.mode == mode
+    assert {part.bound for part in time.parts} <= {"compute", "memory", "overhead"}
+    names = [part.name for part in time.parts]
+    assert ("optimizer" in names) == (mode == "train")
+
+
+def test_json_has_the_fields_of_the_contract() -> None:
+    row = predict(BASE, SCENARIO, "rtx4090").to_dict()
+    wanted = [
+        "gpu", "mode", "seconds", "images_per_second", "bound", "basis", "low_seconds",
+        "high_seconds",
+    ]  # fmt: skip
+    assert list(row)[: len(wanted)] == wanted
+
+
+def test_software_chooses_the_nearest_calibration() -> None:
+    near = predict(BASE, SCENARIO, "rtx3090", software="2.0.1")
+    assert near.software == "torch 2.0"
+    assert near.high_seconds / near.seconds == pytest.approx(1.15)
+    exact = predict(BASE, SCENARIO, "rtx3090", software="2.1")
+    assert exact.high_seconds / exact.seconds == pytest.approx(1.10)
+    assert near.seconds == pytest.approx(exact.seconds, rel=1e-9)
+    old = predict(BASE, SCENARIO, "rtx3090", software="1.13.1")
+    assert old.seconds > 1.1 * exact.seconds
+
+
+def test_other_families_have_a_wider_band() -> None:
+    eva = predict(resolve("vit_base_patch16_rope_224").config, SCENARIO, "rtx4090")
+    assert eva.high_seconds / eva.seconds == pytest.approx(1.15)
+
+
+def test_launches_at_small_batches_are_called_unmeasured() -> None:
+    one = predict(BASE, replace(SCENARIO, batch=1), "rtx4090")
+    assert one.bound == "overhead"
+    assert one.basis == "spec_sheet"
+    assert any("measured on no card" in note for note in one.notes)
+    assert predict(BASE, SCENARIO, "rtx4090").notes == ()
+
+
+def test_an_anchor_is_met_and_moves_the_rest() -> None:
+    anchor = parse_anchor("vit_base_patch16_224=2787")
+    assert anchor == Anchor("vit_base_patch16_224", 2787.0)
+    card = "rtx-pro-6000-maxq"
+    met = predict(BASE, SCENARIO, card, anchors=[anchor])
+    assert met.images_per_second == pytest.approx(2787)
+    assert met.basis == "anchored"
+    huge = resolve("vit_huge_patch14_224").config
+    without = predict(huge, SCENARIO, card).seconds / predict(BASE, SCENARIO, card).seconds
+    with_it = predict(huge, SCENARIO, card, anchors=[anchor]).seconds / met.seconds
+    assert with_it == pytest.approx(without, rel=0.05)
+
+
+@pytest.mark.parametrize("text", ["vit_base_patch16_224", "=3", "x=y", "x=0", "x=-1", "x=nan"])
+def test_anchors_that_cannot_be(text: str) -> None:
+    with pytest.raises(ConfigError, match="MODEL=IMAGES_PER_SECOND"):
+        parse_anchor(text)
+
+
+def test_an_anchor_faster_than_its_launches() -> None:
+    with pytest.raises(ConfigError, match="faster"):
+        predict(BASE, SCENARIO, "rtx4090", anchors=[Anchor("vit_base_patch16_224", 1e9)])
+
+
+def test_the_users_own_card() -> None:
+    mine = own_card("mine", {"bf16_tflops": 330.4, "bandwidth_gbps": 2016})
+    double = predict(BASE, SCENARIO, mine)
+    single = predict(
+        BASE, SCENARIO, own_card("half", {"bf16_tflops": 165.2, "bandwidth_gbps": 1008})
+    )
+    launches = 3e-6 * total(work(BASE, SCENARIO, Setup("amp"))).launches
+    assert double.basis == "spec_sheet"
+    assert 2 * (double.seconds - launches) == pytest.approx(single.seconds - launches)
+    assert double.peak_share == pytest.approx(
+        256 * 35_127_656_448 / double.seconds / 330.4e12, rel=1e-12
+    )
+
+
+def test_a_card_whose_power_is_capped() -> None:
+    # 0.6 of its sheet, as the finding on such cards has it: 196.6 TFLOP/s, of 438.9
+    giant = resolve("vit_giant_patch14_224").config
+    time = predict(giant, SCENARIO, "rtx-pro-6000-maxq", compiled=True)
+    assert time.images_per_second * 2 * 267.18e9 == pytest.approx(196.6e12, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("card", "scenario", "says"),
+    [
+        ("a100-sxm-40gb", replace(SCENARIO, precision="fp32"), "fp32 peak"),
+        ("tpu-v7x", SCENARIO, "bandwidth"),
+        ("cpu-i7_12700h", SCENARIO, "not measured"),
+    ],
+)
+def test_what_no_source_states(card: str, scenario: Scenario, says: str) -> None:
+    with pytest.raises(NotCovered, match=says):
+        predict(BASE, scenario, card)
+
+
+def test_a_processor() -> None:
+    time = predict(BASE, Scenario(), "cpu-i7_12700h", compiled=True)
+    assert time.basis == "calibrated"
+    # 8.3 images a second were measured
+    assert time.low_seconds <= 1 / 8.33 <= time.high_seconds
+    assert time.peak_share is None
+
+
+def test_turning_points() -> None:
+    points = turning_points(BASE, SCENARIO, "h100-sxm")
+    assert points.beyond_overhead is not None
+    assert points.compute is not None
+    for batch, bound in (
+        (points.beyond_overhead - 1, {"overhead"}),
+        (points.beyond_overhead, {"memory", "compute"}),
+        (points.compute - 1, {"overhead", "memory"}),
+        (points.compute, {"compute"}),
+    ):
+        assert predict(BASE, replace(SCENARIO, batch=batch), "h100-sxm").bound in bound
+
+
+# the user's own measurements
+
+
+def test_calibrate_writes_what_predict_reads(tmp_path: Path, measured: list[Measurement]) -> None:
+    file = of(measured, "nchw-pt240-cu124-rtx4090")
+    mine = [m._replace(card=m.card._replace(name="h100-pcie")) for m in file]
+    found = calibrate(mine, "mine")
+    path = write(tmp_path / "mine.toml", to_toml(found))
+    assert load_calibrations(path) == found
+    assert found[0].rows == sum(m.kind == "plain" for m in file) == 68
+    time = predict(BASE, SCENARIO, "h100-pcie", calibrations=load_calibrations(path))
+    assert time.basis == "calibrated"
+    assert time.software == "torch 2.4"
+
+
+def test_calibrate_with_few_rows_has_the_widest_band(measured: list[Measurement]) -> None:
+    few = [m for m in of(measured, "nchw-pt240-cu124-rtx4090") if m.width == 768][:3]
+    (found,) = calibrate(few)
+    assert found.band == 0.15
+    assert found.rows == 3
+    assert found.held_out == found.error
+
+
+@pytest.mark.parametrize(
+    "text", ["", "calibration = 3", "[[calibration]]\ngpu = 'x'\n", "[[calibration]]\ntorch='2'\n"]
+)
+def test_constants_that_cannot_be_read(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigError, match="calibration"):
+        load_calibrations(write(tmp_path / "x.toml", text))
+
+
+# scoring, on numbers made by hand
+
+
+def test_score_by_hand(tmp_path: Path) -> None:
+    names = ["vit_base_patch16_224", "deit_base_patch16_224", "vit_large_patch16_224"]
+    rates = [predict(resolve(n).config, SCENARIO, "rtx4090").images_per_second for n in names]
+    # the second is measured a fifth slower than it is predicted, the others as they are
+    rates[1] *= 0.8
+    lines = [f"{n},{r!r},256" for n, r in zip(names, rates, strict=True)]
+    lines.append("resnet50,1000,256")
+    path = write(
+        tmp_path / "mine.csv", "model,samples_per_sec,batch_size\n" + "\n".join(lines) + "\n"
+    )
+    (file,) = score(read(path, gpu="rtx4090", torch="2.4")).files
+    assert (file.rows, file.covered, file.not_covered) == (4, 3, ("resnet50",))
+    # errors 0, 0.2, 0
+    assert file.mape == pytest.approx(0.2 / 3)
+    assert file.median == pytest.approx(0)
+    assert file.p90 == pytest.approx(0.8 * 0.2)
+    assert file.max == pytest.approx(0.2)
+    # equal FLOPs, speeds a quarter apart: one pair, which a tie does not order
+    assert (file.pairs, file.pairs_right) == (1, 0)
+    assert file.in_band == 2
+    assert file.worst[0].measurement.row.model == names[1]
+    row = file.to_dict()
+    wanted = [
+        "file", "rows", "covered", "mape", "median", "p90", "max", "flops_mape", "pairs",
+        "pairs_right", "in_band",
+    ]  # fmt: skip
+    assert list(row)[: len(wanted)] == wanted
+
+
+def test_percentile() -> None:
+    assert percentile([], 0.9) == 0
+    assert percentile([3.0], 0.9) == 3
+    assert percentile([4, 1, 3, 2], 0.5) == 2.5
+
+
+@pytest.mark.parametrize(
+    ("text", "is_"), [("2.13.0+cpu", (2, 13)), ("1.12", (1, 12)), ("2.4.0a0", (2, 4))]
+)
+def test_versions(text: str, is_: tuple[int, int]) -> None:
+    assert version(text) == is_
+
+
+def test_forms() -> None:
+    assert form_of(Setup("amp")) is GPU
+    assert form_of(Setup("fp32", platform="cpu")) is CPU
+    assert all(len(f.names) == len(f.priors) == len(f.bound) for f in (GPU, CPU))
+
+
+# what a start loads
+
+
+def loaded_by(statement: str) -> set[str]:
+    code = f"import sys; {statement}; print(*sys.modules)"
+    return set(subprocess.check_output([sys.executable, "-c", code], text=True).split())
+
+
+def test_a_start_without_hardware_and_hardware_without_numpy() -> None:
+    assert not {m for m in loaded_by("import vitcost") if m.startswith("vitcost.hardware")}
+    loaded = loaded_by("import vitcost.hardware.score")
+    assert "vitcost.hardware.roofline" in loaded
+    assert not {"numpy", "scipy", "torch"} & loaded
+
+
+def test_vit_config_is_what_is_predicted() -> None:
+    assert isinstance(BASE, ViTConfig)
