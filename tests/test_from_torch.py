@@ -1,0 +1,399 @@
+"""Torch modules read back into a config, and those that can only be measured."""
+
+import csv
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from counting_support import counted, transformer
+from timm_support import timm, torchvision
+from torch import nn
+
+import vitcost
+from vitcost import ConfigError, NotCovered, ViTConfig, from_torch, report
+from vitcost.check.reference import build as reference
+from vitcost.zoo import Foreign, Resolved, find, resolve
+from vitcost.zoo.families import FAMILIES
+
+timm()
+import timm.layers as layers  # noqa: E402
+from timm.models import beit, deit, eva, vision_transformer  # noqa: E402
+
+DATA = Path(__file__).parent / "data"
+
+
+def recorded(name: str) -> list[dict[str, str]]:
+    with (DATA / name).open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+RANDOM = recorded("timm_vit_random.csv")
+# names far apart, so that every family and every feature is met
+NAMED = [
+    "aimv2_large_patch14_224", "beit_base_patch16_224", "beitv2_large_patch16_224",
+    "beit3_base_patch16_224", "deit3_small_patch16_224", "deit_tiny_distilled_patch16_224",
+    "eva02_tiny_patch14_224", "eva02_base_patch16_clip_224", "eva_large_patch14_196",
+    "flexivit_small", "test_vit", "test_vit2", "test_vit3", "test_vit4",
+    "vit_base_patch16_18x2_224", "vit_base_patch16_rpn_224", "vit_base_patch16_siglip_gap_224",
+    "vit_base_patch16_xp_224", "vit_base_patch32_clip_quickgelu_224",
+    "vit_dlittle_patch16_reg1_gap_256", "vit_dpwee_patch16_reg1_gap_256",
+    "vit_pe_core_tiny_patch16_384", "vit_pwee_patch16_reg1_gap_256",
+    "vit_small_patch14_reg4_dinov2", "vit_small_patch16_dinov3", "vit_small_patch16_lingbot",
+    "vit_small_patch16_rope_mixed_ape_224", "vit_so150m_patch16_reg4_map_256",
+    "vit_tiny_patch16_dinov3_qkvb", "vit_xsmall_patch16_clip_224",
+]  # fmt: skip
+CLASSES = {
+    "VisionTransformer": vision_transformer.VisionTransformer,
+    "VisionTransformerDistilled": deit.VisionTransformerDistilled,
+    "Eva": eva.Eva,
+    "Beit": beit.Beit,
+}
+
+
+def built(model_class: str, text: str) -> nn.Module:
+    """The module that a recorded constructor call builds on meta."""
+    kwargs = {k: tuple(v) if isinstance(v, list) else v for k, v in json.loads(text).items()}
+    for key, package in (("block_fn", vision_transformer), ("mlp_layer", layers)):
+        if key in kwargs:
+            kwargs[key] = getattr(package, kwargs[key])
+    if model_class in ("Eva", "Beit") and kwargs.get("norm_layer") == "rmsnorm":
+        kwargs["norm_layer"] = layers.RmsNorm
+    with torch.device("meta"):
+        model: nn.Module = CLASSES[model_class](**kwargs)
+    return model
+
+
+def exact(model: Any, row: dict[str, str]) -> None:
+    found = from_torch(model)
+    assert isinstance(found, Resolved), found
+    counts = report(found)
+    assert counts.params == int(row["params_total"])
+    assert counts.flops.forward == int(row["flops_total"])
+    assert counts.tokens == int(row["n_tokens"])
+
+
+@pytest.mark.parametrize("row", RANDOM, ids=[row["model"] for row in RANDOM])
+def test_a_random_constructor_call(row: dict[str, str]) -> None:
+    exact(built(row["class"], row["kwargs"]), row)
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_a_name_of_timm(name: str) -> None:
+    (row,) = (row for row in recorded("timm_vit.csv") if row["model"] == name)
+    with torch.device("meta"):
+        model = timm().create_model(name)
+    exact(model, row)
+    # and it is the model that the name means here
+    assert report(name).params == int(row["params_total_nc1000"])
+
+
+TINY = {
+    "hidden_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "image_size": 16,
+    "patch_size": 4,
+}
+
+
+def agree(model: nn.Module) -> None:
+    """What was read back counts as torch counts."""
+    found = from_torch(model)
+    assert isinstance(found, Resolved), found
+    config = found.config
+    assert isinstance(config, ViTConfig)
+    params, flops = counted(model, 1, config.in_chans, *config.img_size)
+    assert (report(found).params, report(found).flops.forward) == (params, flops)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(kind, name) for kind, family in FAMILIES.items() for name in family.classes],
+)
+def test_transformers(kind: str, name: str) -> None:
+    model = transformer(kind, name, **TINY, num_labels=5)
+    if name == "ViTMAEForPreTraining":
+        found = from_torch(model)
+        assert isinstance(found, Foreign)
+        assert "parameters are not the" in found.reason
+    else:
+        agree(model)
+
+
+def test_what_a_call_of_transformers_chose() -> None:
+    transformers = sys.modules["transformers"]
+    config = transformers.ViTConfig(**TINY, attn_implementation="eager")
+    for pooler in (False, True):
+        for mask in (False, True):
+            with torch.device("meta"):
+                agree(transformers.ViTModel(config, add_pooling_layer=pooler, use_mask_token=mask))
+
+
+@pytest.mark.parametrize("representation_size", [None, 12])
+def test_torchvision(representation_size: int | None) -> None:
+    kwargs = {"image_size": 16, "patch_size": 4, "num_layers": 2, "num_heads": 2, "hidden_dim": 8,
+              "mlp_dim": 20, "num_classes": 5, "dropout": 0.1}  # fmt: skip
+    package = torchvision().models.vision_transformer
+    with torch.device("meta"):
+        model = package.VisionTransformer(**kwargs, representation_size=representation_size)
+    agree(model)
+    config = resolve(from_torch(model)).config
+    assert (config.pos_drop_rate, config.proj_drop_rate) == (0.1, 0.1)
+    # as is done for another task
+    with torch.device("meta"):
+        model.heads = nn.Linear(8, 3)
+    agree(model)
+    model.heads = nn.Identity()
+    agree(model)
+
+
+def test_the_reference() -> None:
+    config = ViTConfig(depth=2, dist_token=True, num_classes=5, drop_path_rate=0.1)
+    with torch.device("meta"):
+        model = reference(config)
+    assert resolve(from_torch(model)).config == config
+    found = from_torch(model, name="ours")
+    assert isinstance(found, Resolved)
+    assert (found.name, found.source) == (
+        "ours",
+        "a torch module, vitcost.check.reference.VisionTransformer",
+    )
+
+
+def tiny(**kwargs: Any) -> Any:
+    fields = {"img_size": 16, "patch_size": 4, "embed_dim": 8, "depth": 3, "num_heads": 2}
+    with torch.device("meta"):
+        return vision_transformer.VisionTransformer(**{**fields, "num_classes": 5, **kwargs})
+
+
+def test_fields_that_cost_nothing_in_eval_are_read_too() -> None:
+    model = tiny(drop_rate=0.1, pos_drop_rate=0.2, proj_drop_rate=0.3, attn_drop_rate=0.4,
+                 drop_path_rate=0.5, init_values=1e-5)  # fmt: skip
+    config = resolve(from_torch(model)).config
+    assert isinstance(config, ViTConfig)
+    rates = (config.drop_rate, config.pos_drop_rate, config.proj_drop_rate, config.attn_drop_rate)
+    assert rates == (0.1, 0.2, 0.3, 0.4)
+    assert config.drop_path_rate == 0.5
+    assert resolve(from_torch(tiny(attn_layer="diff"))).config.attn_layer == "diff"
+
+
+def test_a_head_that_was_replaced() -> None:
+    model = tiny()
+    model.reset_classifier(7)
+    agree(model)
+    model.head = nn.Linear(8, 3, bias=False, device="meta")
+    agree(model)
+    assert resolve(from_torch(model)).config.head_bias is False
+
+
+class Configured(vision_transformer.VisionTransformer):
+    def __init__(self) -> None:
+        super().__init__(img_size=16, patch_size=4, embed_dim=8, depth=1, num_heads=2)
+
+
+class Changed(Configured):
+    def forward_head(self, x: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
+        return super().forward_head(x, pre_logits) @ torch.ones(1000, 1000, device="meta")
+
+
+class Grown(Configured):
+    def __init__(self) -> None:
+        super().__init__()
+        self.extra = nn.Linear(3, 3)
+
+
+def test_a_class_of_the_user() -> None:
+    with torch.device("meta"):
+        agree(Configured())
+        for model, reason in (
+            (Changed(), f"{__name__}.Changed has no formula here"),
+            # 392 of the patches, 8 and 17 · 8 of tokens, 872 of the block, 16, 9 · 1000; and 3 · 4
+            (Grown(), "its 10,436 parameters are not the 10,424 of the formula"),
+        ):
+            found = from_torch(model)
+            assert isinstance(found, Foreign)
+            assert found.reason == reason
+
+
+def changed(path: str, value: Any) -> Any:
+    """A tiny model with one module replaced."""
+    model = tiny()
+    parent, _, name = path.rpartition(".")
+    setattr(model.get_submodule(parent), name, value)
+    return model
+
+
+META = {"device": "meta"}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "reason"),
+    [
+        ("head", nn.Sequential(nn.Linear(8, 5, **META)), "a projection is torch.nn"),
+        ("blocks.1", nn.Identity(), "blocks.1 is torch.nn.modules.linear.Identity"),
+        ("blocks.1.mlp", layers.SwiGLU(8, 32, **META), "mlp_layer is Mlp in one place and SwiGLU"),
+        ("blocks.1.mlp", layers.Mlp(8, 16, **META), "mlp_dim is 32 in one place and 16 in anoth"),
+        ("blocks.1.mlp.act", nn.Hardswish(), "an activation is torch.nn.modules.activation.Hard"),
+        ("blocks.0.norm1", nn.BatchNorm1d(8, **META), "a norm is torch.nn.modules.batchnorm"),
+        ("blocks.2.norm2", layers.RmsNorm(8, **META), "norms of several kinds: layernorm, rms"),
+        ("norm", nn.LayerNorm(8, elementwise_affine=False), "a norm without a weight or a bias"),
+        ("blocks.1.attn", layers.AttentionRope(8, 2, **META), "attn_layer is attn in one place"),
+        ("blocks.1.attn.gate", nn.Linear(8, 8, **META), "attention with a gate"),
+        ("blocks.1.ls1", layers.LayerScale(8, **META), "init_values is "),
+        ("blocks.1.drop_path1", layers.DropPath(0.3), "stochastic depth that does not rise"),
+        ("patch_embed.proj", nn.Identity(), "patch_embed.proj is torch.nn.modules.linear.Ident"),
+        ("patch_drop", nn.Dropout(0.5), "a model with patch_drop"),
+        ("global_pool", "map", "global_pool is not the pool's"),
+    ],
+)
+def test_what_is_not_understood_is_not_guessed(path: str, value: Any, reason: str) -> None:
+    found = from_torch(changed(path, value))
+    assert isinstance(found, Foreign)
+    assert found.reason.startswith(reason)
+
+
+def test_any_other_module_is_measured() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 6 * 6, 10))
+    found = from_torch(model, name="mine", img_size=8)
+    assert isinstance(found, Foreign)
+    assert (found.name, found.source) == ("mine", "torch.nn.modules.container.Sequential")
+    assert found.reason == "torch.nn.modules.container.Sequential has no formula here"
+    measured = found.measure(batch=2)
+    assert measured.params == (3 * 3 * 3 + 1) * 4 + (144 + 1) * 10
+    # 27 products for each of 4 · 6 · 6 outputs, then 144 for each of 10
+    assert measured.flops == 2 * (2 * 27 * 144 + 2 * 144 * 10)
+    assert measured.uncounted == ()
+
+    larger = find(found, img_size=(8, 8), in_chans=1)
+    assert isinstance(larger, Foreign)
+    assert larger.input_shape == (1, 8, 8)
+    with pytest.raises(ConfigError, match="mine is measured, so that it has no field depth"):
+        find(found, depth=2)
+    with pytest.raises(ConfigError, match="img_size must be between 1"):
+        find(found, img_size=0)
+    with pytest.raises(NotCovered, match="mine can be measured, and no formula here describes it"):
+        report(found)
+
+
+def test_what_is_no_module() -> None:
+    with pytest.raises(ConfigError, match=r"a torch\.nn\.Module is needed, got 3"):
+        from_torch(3)  # type: ignore[arg-type]
+
+
+CODE = """
+import sys
+import torch
+from torch import nn
+print("imported")
+helper = nn.Linear(2, 2)
+number = 3
+
+def tiny():
+    print("built")
+    from vitcost import ViTConfig
+    from vitcost.check.reference import build
+    return build(ViTConfig(depth=1, num_classes=5))
+
+def net():
+    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 7))
+
+def huge():
+    return nn.Linear(10**6, 10**6)
+
+def fails():
+    raise ValueError("no weights\\nat all")
+
+def leaves():
+    sys.exit(3)
+
+def asks(size):
+    return helper
+
+def real():
+    return nn.Linear(2, 2).weight.sum().item()
+
+def pair():
+    return helper, helper
+
+class Zoo:
+    net = staticmethod(net)
+"""
+
+
+@pytest.fixture
+def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    package = tmp_path / "my_package"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "models.py").write_text(CODE)
+    (package / "broken.py").write_text("import not_there_at_all")
+    (package / "typo.py").write_text("def f(:")
+    monkeypatch.chdir(tmp_path)
+    yield
+    for name in [name for name in sys.modules if name.startswith("my_package")]:
+        del sys.modules[name]
+
+
+@pytest.mark.usefixtures("code")
+def test_a_factory(capsys: pytest.CaptureFixture[str]) -> None:
+    path = list(sys.path)
+    found = resolve("my_package.models:tiny", img_size=32)
+    assert (found.name, found.config) == (
+        "my_package.models:tiny",
+        ViTConfig(depth=1, num_classes=5, img_size=(32, 32)),
+    )
+    assert sys.path == path
+    # stdout carries the answer alone
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "imported\nbuilt\n")
+    params = vitcost.report("my_package.models:tiny").params
+    assert params == sum(
+        p.numel() for p in reference(ViTConfig(depth=1, num_classes=5)).parameters()
+    )
+
+
+@pytest.mark.usefixtures("code")
+def test_a_factory_of_something_else() -> None:
+    for name in ("my_package.models:net", "my_package.models:Zoo.net"):
+        found = find(name, img_size=32)
+        assert isinstance(found, Foreign)
+        assert all(p.is_meta for p in found.module.parameters())
+        assert found.measure().params == (3 * 32 * 32 + 1) * 7
+        assert found.measure().flops == 2 * 3 * 32 * 32 * 7
+    # four terabytes, had they been allocated
+    huge = find("my_package.models:huge")
+    assert isinstance(huge, Foreign)
+    assert huge.measure().params == 10**12 + 10**6
+    assert "stopped" in huge.measure().uncounted[0]
+    # a module that is there already
+    assert isinstance(find("my_package.models:helper"), Foreign)
+
+
+@pytest.mark.usefixtures("code")
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("my_pakage.models:net", "importing my_pakage.models: ModuleNotFoundError: No module nam"),
+        ("my_package.model:net", "importing my_package.model: ModuleNotFoundError: No module nam"),
+        ("my_package.broken:net", "importing my_package.broken: ModuleNotFoundError: No module n"),
+        ("my_package.typo:f", "importing my_package.typo: SyntaxError: invalid syntax"),
+        ("my_package.models:nets", "my_package.models has no nets"),
+        ("my_package.models:Zoo.nets", "my_package.models has no Zoo.nets"),
+        ("my_package.models:number", "number is 3, which cannot be called"),
+        ("my_package.models:fails", "calling fails() on the meta device: ValueError: no weights"),
+        ("my_package.models:leaves", "calling leaves() on the meta device: SystemExit: 3"),
+        ("my_package.models:asks", "calling asks() on the meta device: TypeError: asks() missing"),
+        ("my_package.models:real", "calling real() on the meta device: RuntimeError: Tensor.item"),
+        ("my_package.models:pair", "gives (Linear(in_fea"),
+    ],
+)
+def test_code_that_fails(model: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        report(model)
+    said = str(caught.value)
+    assert said.startswith(f"{model}: {message}")
+    assert "\n" not in said
