@@ -251,6 +251,24 @@ def test_the_page_of_a_report_says_what_the_report_says() -> None:
         report.flops.forward_executed,
     )
     assert flops.rows[2].cells[4] == report.flops.train_step_executed
+    assert parts.rows[-1].cells[3:] == (
+        1.0,
+        report.flops.macs_forward,
+        report.flops.forward,
+        report.flops.pointwise_forward,
+        report.moved_bytes,
+    )
+    assert layers.rows[-1].cells[5:] == (
+        report.flops.forward,
+        report.flops.pointwise_forward,
+        report.training.saved_activations_bytes,
+    )
+    # a MAC is two FLOPs in the backward pass too
+    assert flops.rows[1].cells[1:4] == (
+        report.flops.backward // 2,
+        report.flops.backward,
+        report.flops.backward,
+    )
     marked = [row for row in inference.rows if row.kind == "marked"]
     assert [row.cells[2:] for row in marked] == [
         (*report.inference, report.inference.total_bytes),
