@@ -22,8 +22,8 @@ __all__ = ["Call", "Summary", "calls", "counted_params", "summarize", "summary"]
 # the fields that the plain module tree expresses; the others must be as they are by default
 _PLAIN = {
     "img_size", "patch_size", "in_chans", "num_classes", "embed_dim", "depth", "num_heads",
-    "mlp_dim", "qkv_bias", "qk_scale", "dist_token", "representation_size", "patch_norm",
-    "pos_drop_rate", "proj_drop_rate", "attn_drop_rate", "drop_path_rate",
+    "mlp_dim", "qkv_bias", "qk_scale", "scale_query", "dist_token", "representation_size",
+    "patch_norm", "pos_drop_rate", "proj_drop_rate", "attn_drop_rate", "drop_path_rate",
 }  # fmt: skip
 
 # how many module calls a block has, and how long a table may get

@@ -7,7 +7,7 @@ entries of a relative position table, d_2 half a head, pool_a heads of pool_d in
 from typing import NamedTuple
 
 from vitcost.engine.layers import norm, plain_mlp
-from vitcost.engine.ops import Axis, Tensor, axes
+from vitcost.engine.ops import Axis, Op, Tensor, axes
 from vitcost.engine.structure import Span, Structure
 from vitcost.engine.tree import Module, Node, linear
 
@@ -138,7 +138,10 @@ def _weights(
 ) -> Tensor:
     laid_out = q
     if c.scale_query:
-        q = m.op("scale", q, group="attention")
+        # pointwise work is that of the definition, softmax(q kᵀ · scale), wherever it is scaled
+        scores = Tensor("scores", (*q.axes[:3], k.axes[2]))
+        definition = Op("scale", (scores,), Tensor("scale", scores.axes))
+        q = m.op("scale", q, group="attention", parts=(definition,))
     q, k = _adjacent(c, m, q, like=laid_out), _adjacent(c, m, k)
     scores = m.op("matmul", q, k, axes=(*q.axes[:3], k.axes[2]), over=q.axes[3:], group="attention")
     if not c.scale_query:

@@ -75,6 +75,7 @@ def decompose(parts: tuple[Op, ...], half: bool) -> Iterator[Op]:
     scores; the copies that a product needs come after that.
     """
     dropped = {op.write: op for op in parts if op.kind in ("copy", "scale")}
+    scales = tuple(op for op in parts if op.kind == "scale")
     written = {op.write for op in parts}
     first, last = (op for op in parts if op.over)
     now: dict[Tensor, Tensor] = {}
@@ -92,6 +93,9 @@ def decompose(parts: tuple[Op, ...], half: bool) -> Iterator[Op]:
             if wanted:
                 itemsize = 4 if kind == "cast" else 0
                 step = Op(kind, (now[t],), Tensor(t.name, t.axes, "activation", None, itemsize))
+                if kind == "scale":
+                    # two scales stand for the declared one
+                    step = step._replace(parts=scales if t is first.reads[0] else ())
                 now[t] = step.write
                 yield step
 

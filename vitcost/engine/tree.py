@@ -66,10 +66,11 @@ class Module:
         bias: Tensor | None = None,
         group: str = "",
         name: str = "",
+        parts: tuple[Op, ...] | None = None,
     ) -> Tensor:
         """Appends an op and returns what it writes, shaped like its first read unless told."""
         written = Tensor(name or kind, axes if axes is not None else reads[0].axes)
-        self.body.append(Op(kind, reads, written, over, weight, bias, group or self.group))
+        self.body.append(Op(kind, reads, written, over, weight, bias, group or self.group, parts))
         return written
 
     def view(
