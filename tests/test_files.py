@@ -119,6 +119,7 @@ def test_defaults_are_those_of_transformers(kind: str, tmp_path: Path) -> None:
     left = [key for key in family.keys if key not in given and family.keys[key] is not None]
     assert source.startswith(f"{path}: {name} of transformers")
     assert [key for key in left if f" {key} {family.keys[key]}" not in source] == []
+    assert source.endswith("; no architectures, so the bare model")
 
 
 @pytest.mark.parametrize(
@@ -153,6 +154,7 @@ def test_the_encoder_of_vit_mae(tmp_path: Path) -> None:
         tmp_path, {"model_type": "vit_mae", "architectures": ["ViTMAEForPreTraining"], **keys}
     )
     agree(path, transformer("vit_mae", "ViTMAEModel", **keys))
+    assert "its encoder alone" in resolve(path).source
     # 4 · 4 patches, half of them, and the class token
     assert resolve(path).config.tokens == 8 + 1
     assert resolve(path, mask_ratio=0.0).config.tokens == 16 + 1
@@ -231,6 +233,9 @@ HEAD = ["ViTForImageClassification"]
             clip(hidden_size=7),
             "vision_config.hidden_size 7 is not divisible by vision_config.num_attention_heads 12",
         ),
+        ({**clip(), "quantization_config": {}}, "quantization_config is not known here"),
+        ({**clip(), "vision_config_dict": {}}, "vision_config_dict must be None, got {}"),
+        (clip(dropout=0.1), "vision_config.dropout must be 0.0, got 0.1"),
         (clip(model_type="vit"), "vision_config.model_type must be 'clip_vision_model'"),
         ({"embed_dim": 8}, "img_size is missing; an own file gives it, or a base"),
         ({"embed_dims": 8}, "unknown key 'embed_dims'; did you mean 'embed_dim'?"),
@@ -354,6 +359,25 @@ def test_what_report_says_of_a_model_is_a_file_of_it(tmp_path: Path) -> None:
     for name in ("vit_huge_patch14_224", "beit_base_patch16_224", "facebook/dinov2-giant"):
         said = report(name).to_dict()["model"]["config"]
         assert resolve(write(tmp_path, said)).config == resolve(name).config
+
+
+def test_the_file_that_the_hub_keeps_of_timm(tmp_path: Path) -> None:
+    data = {"architecture": "vit_tiny_patch16_224", "num_classes": 21843, "num_features": 192,
+            "global_pool": "token", "pretrained_cfg": {"tag": "augreg_in21k"}}  # fmt: skip
+    assert (
+        resolve(write(tmp_path, data)).config == resolve("vit_tiny_patch16_224.augreg_in21k").config
+    )
+    for changes, message in {
+        ("num_features", 384): "num_features is 384, not 192",
+        ("num_classes", "5"): "num_classes must be an integer, got '5'",
+        ("architecture", "vit_tiny"): "architecture: unknown model 'vit_tiny'",
+        ("model_args", "{}"): "model_args must be {}, got '{}'",
+        ("pool", "avg"): "pool is not known here",
+    }.items():
+        path = write(tmp_path, {**data, changes[0]: changes[1]})
+        with pytest.raises((ConfigError, NotCovered)) as caught:
+            resolve(path)
+        assert str(caught.value).startswith(f"{path}: {message}")
 
 
 def drawn_tower(seed: int) -> dict[str, Any]:

@@ -289,6 +289,8 @@ FAMILIES: Mapping[str, Family] = {
         {**_CLIP, "patch_size": 32, "hidden_act": "quick_gelu", "projection_dim": 512},
         {"CLIPVisionModel": _bare, "CLIPVisionModelWithProjection": _projection},
         _clip,
+        # of old files
+        {"dropout": (0.0, "transformers has no such dropout any more")},
     ),
     "siglip_vision_model": Family(
         {**_CLIP, "hidden_act": "gelu_pytorch_tanh", "vision_use_head": True},

@@ -10,7 +10,7 @@ from typing import Any
 from vitcost.config import FIELDS, RATIOS, configure
 from vitcost.errors import ConfigError, NotCovered, UnknownName, VitcostError, nearest
 from vitcost.zoo import huggingface, open_clip
-from vitcost.zoo.keys import Described, shown
+from vitcost.zoo.keys import Described, Fixed, check_keys, shown, typed
 
 __all__ = ["described", "is_path", "read"]
 
@@ -180,9 +180,28 @@ def _own(data: Mapping[str, Any], base: Callable[[str], Described]) -> Described
     return Described(f"fields on top of {data['base']} ({below.source})", merged)
 
 
+def _timm(data: Mapping[str, Any], base: Callable[[str], Described]) -> Described:
+    """The ``config.json`` that the hub keeps of timm's weights."""
+    free = {"pretrained_cfg", "label_names", "label_descriptions"}
+    keys = {"architecture": "", "num_classes": 1000, "num_features": 768, "global_pool": ""}
+    no_args: Fixed = {"model_args": ({}, "a name with other arguments is a model of its own")}
+    check_keys(data, {*keys, *free}, no_args, "")
+    given = {key: typed(key, keys[key], value) for key, value in data.items() if key in keys}
+    try:
+        below = base(given["architecture"])
+    except (NotCovered, UnknownName) as error:
+        raise NotCovered(f"architecture: {error}") from None
+    fields = {k: v for k, v in given.items() if k in ("num_classes", "global_pool")}
+    config = configure(below.fields, **fields)
+    if given.get("num_features", config.embed_dim) != config.embed_dim:
+        raise ConfigError(f"num_features is {given['num_features']}, not {config.embed_dim}")
+    return below._replace(fields={**below.fields, **fields})
+
+
 # the key that tells what a file is
 _KINDS: Mapping[str, Callable[[Mapping[str, Any], Callable[[str], Described]], Described]] = {
     "model_type": lambda data, base: huggingface.described(data),
     "vision_cfg": open_clip.described,
     "model_cfg": open_clip.described,
+    "architecture": _timm,
 }

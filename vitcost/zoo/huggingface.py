@@ -68,6 +68,8 @@ _FREE = frozenset({
     "id2label", "label2id", "num_labels", "problem_type",
     # what is returned besides the result
     "output_attentions", "output_hidden_states", "return_dict", "use_cache",
+    # how it is trained: a scenario says that
+    "gradient_checkpointing",
     # text, and generating it
     "tie_word_embeddings", "bos_token_id", "pad_token_id", "eos_token_id", "sep_token_id",
     "prefix", "decoder_start_token_id", "max_length", "min_length", "do_sample",
@@ -88,6 +90,7 @@ _FIXED: Mapping[str, tuple[Any, str]] = {
     "pruned_heads": ({}, "pruned heads have no formula here"),
     "chunk_size_feed_forward": (0, "a chunked MLP has no formula here"),
 }
+_NOTES: Mapping[str, str] = {"ViTMAEForPreTraining": ", its encoder alone"}
 # transformers takes 2 labels where a file says nothing of them
 _LABELS = 2
 
@@ -115,7 +118,10 @@ def described(data: Values) -> Described:
     for key in _REQUIRED:
         if key in family.keys and key not in data:
             raise ConfigError(f"{key} is missing; transformers would take {family.keys[key]}")
-    return of_class(kind, name, data)
+    found = of_class(kind, name, data)
+    if data.get("architectures") is None:
+        return found._replace(source=f"{found.source}; no architectures, so the bare model")
+    return found
 
 
 def of_class(kind: str, name: str, data: Values, path: str = "") -> Described:
@@ -140,7 +146,8 @@ def of_class(kind: str, name: str, data: Values, path: str = "") -> Described:
         left_out += [] if data.get("id2label") or "num_labels" in data else ["num_labels"]
     fields |= added
     as_field_errors(fields, {field: path + key for key, field in _NAMES.items() if key in values})
-    return Described(f"{name} of transformers{_said(left_out, family)}", fields)
+    note = _NOTES.get(name, "")
+    return Described(f"{name} of transformers{note}{_said(left_out, family)}", fields)
 
 
 def _tower(data: Values) -> Described:
@@ -153,16 +160,23 @@ def _tower(data: Values) -> Described:
             f"architectures: {name or 'a model of two towers'} has a text tower, which is not "
             f"covered; covered: {covered}"
         )
+    check_keys(data, {*_TWO_TOWERS, *_FREE}, {**_FIXED, **_OVERRIDDEN}, "")
     if "vision_config" not in data:
         raise ConfigError("vision_config is missing")
     table = data["vision_config"]
     if not isinstance(table, dict):
         raise ConfigError(f"vision_config must be a table, got {shown(table)}")
-    if data.get("vision_config_dict") is not None:
-        raise NotCovered("vision_config_dict, which overrides vision_config, is not covered")
     if table.get("model_type", kind) != kind:
         raise ConfigError(f"vision_config.model_type must be {kind!r}")
     return of_class(kind, name, table, "vision_config.")
+
+
+_TWO_TOWERS = (
+    "vision_config", "text_config", "text_config_dict", "projection_dim", "logit_scale_init_value",
+)  # fmt: skip
+_OVERRIDDEN: Mapping[str, tuple[Any, str]] = {
+    "vision_config_dict": (None, "transformers puts it on top of vision_config")
+}
 
 
 def _architecture(data: Values) -> str:
