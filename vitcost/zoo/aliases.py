@@ -135,7 +135,8 @@ def _in_a_table(name: str, row: Callable[[str], Described]) -> Described | None:
     if name in MODELS:
         from vitcost.zoo.open_clip import described
 
-        return described(MODELS[name], row)
+        found = described(MODELS[name], row)
+        return found._replace(source=f"open_clip 3.3, vision tower of model_configs/{name}.json")
     # the hub's copies of timm's weights
     return row(name.removeprefix("timm/")) if name.startswith("timm/") else None
 
