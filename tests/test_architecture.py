@@ -19,8 +19,9 @@ LAYERS = (
     ("zoo", "scenario"),
     ("memory", "sharding", "hardware", "summary", "formulas"),
     ("report", "models", "explain"),
-    ("planner", "budget", "pages"),
+    # a renderer knows a page, and no result
     ("render",),
+    ("planner", "budget", "budgets", "pages"),
     ("check",),
     ("cli",),
     ("__main__",),

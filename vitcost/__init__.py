@@ -2,9 +2,11 @@
 
 from typing import TYPE_CHECKING, Any
 
+from vitcost.budget import assert_budget, budget
 from vitcost.config import ViTConfig
 from vitcost.errors import ConfigError, MissingExtra, NotCovered, UnknownName, VitcostError
 from vitcost.explain import explain
+from vitcost.models import models
 from vitcost.report import Report, report
 from vitcost.scenario import Scenario
 from vitcost.summary import summary
@@ -21,8 +23,11 @@ __all__ = [
     "UnknownName",
     "ViTConfig",
     "VitcostError",
+    "assert_budget",
+    "budget",
     "explain",
     "from_torch",
+    "models",
     "report",
     "summary",
 ]

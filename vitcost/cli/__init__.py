@@ -19,6 +19,7 @@ COMMANDS = {
     "models": "vitcost.cli.models",
     "explain": "vitcost.cli.explain",
     "check": "vitcost.cli.check",
+    "budget": "vitcost.cli.budget",
     "completion": "vitcost.cli.completion",
 }
 
@@ -56,6 +57,7 @@ def cli() -> None:
     vitcost explain vit_base_patch16_224 params
     vitcost models huge
     vitcost check vit_base_patch16_224
+    vitcost budget --why
     """
 
 

@@ -19,6 +19,7 @@ FORMATS = {
     "json": "vitcost.render.json",
     "csv": "vitcost.render.csv",
     "markdown": "vitcost.render.markdown",
+    "github": "vitcost.render.github",
 }
 
 

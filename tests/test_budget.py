@@ -1,0 +1,458 @@
+"""Budgets: a model that grows fails, says why and where, and passes when the growth is accepted.
+
+The sample is a plain ViT whose parameters are written out in ``sample_params``.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import vitcost
+from vitcost.budgets.declared import KEYS, keywords, read_budgets
+from vitcost.budgets.quantities import QUANTITIES, parse_limit
+from vitcost.cli import run
+from vitcost.errors import ConfigError, NotCovered
+from vitcost.page import Column, Page, Row, Table
+from vitcost.render import FORMATS, render
+from vitcost.render.github import Annotation
+
+Captured = pytest.CaptureFixture[str]
+BASE = "vit_base_patch16_224"
+MODEL = """\
+img_size = 32
+patch_size = 16
+embed_dim = 64
+depth = {depth}
+num_heads = 2
+num_classes = {classes}
+"""
+BUDGET = """\
+[project]
+name = "sample"
+
+[[tool.vitcost.budget]]
+name = "small"
+model = "model.toml"
+batch = 2
+# what the phone holds
+params = "1 M"
+macs = "1 G"
+saved_activations = "1 GiB"
+"""
+
+
+def sample_params(depth: int, classes: int) -> int:
+    h = 64
+    patches = 16 * 16 * 3 * h + h
+    tokens = h + (1 + 2 * 2) * h
+    block = 12 * h * h + 13 * h
+    return patches + tokens + depth * block + 2 * h + classes * h + classes
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    grow(2, 10)
+    Path("pyproject.toml").write_text(BUDGET, encoding="utf-8")
+    return tmp_path
+
+
+def grow(depth: int, classes: int) -> None:
+    Path("model.toml").write_text(MODEL.format(depth=depth, classes=classes), encoding="utf-8")
+
+
+def declare(text: str) -> None:
+    Path("pyproject.toml").write_text(text, encoding="utf-8")
+
+
+def answer(capsys: Captured, *args: str) -> tuple[int, str]:
+    code = run(["budget", *args])
+    out, err = capsys.readouterr()
+    assert err == ""
+    return code, out
+
+
+def refused(capsys: Captured, *args: str) -> str:
+    """The one message of a run that could not be done."""
+    assert run(["budget", *args]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("Error: ")
+    assert err.count("\n") == 1
+    assert "Traceback" not in err
+    return err
+
+
+def checks(capsys: Captured, *args: str) -> dict[str, dict[str, Any]]:
+    _, out = answer(capsys, "--json", *args)
+    return {check["quantity"]: check for check in json.loads(out)["checks"]}
+
+
+# --- a project whose model grows
+
+
+def test_a_model_within_its_limits(project: Path, capsys: Captured) -> None:
+    code, out = answer(capsys, "--json")
+    assert code == 0
+    data = json.loads(out)
+    assert (data["schema"], data["ok"]) == ("vitcost.budget/1", True)
+    params = data["checks"][0]
+    assert params["name"] == "small"
+    assert params["value"] == sample_params(2, 10)
+    assert (params["limit"], params["baseline"], params["ok"]) == (10**6, None, True)
+    assert [check["quantity"] for check in data["checks"]] == [
+        "params",
+        "macs",
+        "saved_activations",
+    ]
+
+
+def test_growth_fails_says_which_layers_and_passes_when_accepted(
+    project: Path, capsys: Captured
+) -> None:
+    assert answer(capsys, "--update")[0] == 0
+    assert answer(capsys)[0] == 0
+    grow(3, 12)
+    code, out = answer(capsys, "--why")
+    assert code == 1
+    block = 12 * 64 * 64 + 13 * 64
+    more = block + 2 * 65
+    assert f"small: params is {more:,} more than the baseline of {sample_params(2, 10):,}" in out
+    rows = re.findall(r"^(\S+) +params +([\d,]+) +([\d,]+) +([\d,]+)$", out, re.MULTILINE)
+    assert rows == [
+        ("blocks.0–2", f"{2 * block:,}", f"{3 * block:,}", f"{block:,}"),
+        ("head", "650", "780", "130"),
+    ]
+    assert "Layers that grew" not in answer(capsys)[1]
+    assert answer(capsys, "--update")[0] == 0
+    assert answer(capsys)[0] == 0
+
+
+def test_a_limit_fails_at_its_line(project: Path, capsys: Captured) -> None:
+    declare(BUDGET.replace("1 M", "0.1 M"))
+    code, out = answer(capsys)
+    over = sample_params(2, 10) - 100_000
+    assert code == 1
+    assert f"params is {over:,} over the limit of 100,000" in out
+    assert "raise the limit at pyproject.toml:9" in out
+    # accepting the growth accepts no limit
+    assert answer(capsys, "--update")[0] == 1
+
+
+def test_a_limit_is_kept_to_the_last_one(project: Path, capsys: Captured) -> None:
+    exactly = sample_params(2, 10)
+    declare(BUDGET.replace('"1 M"', str(exactly)))
+    assert answer(capsys)[0] == 0
+    declare(BUDGET.replace('"1 M"', str(exactly - 1)))
+    assert answer(capsys)[0] == 1
+
+
+def test_tolerance_is_a_share_of_the_baseline(project: Path, capsys: Captured) -> None:
+    answer(capsys, "--update")
+    was = sample_params(2, 10)
+    # each class is a row of 64 and a bias
+    grow(2, 12)
+    assert sample_params(2, 12) == was + 130
+    percent = 100 * 130 / was
+    for tolerance, code in ((f"'{percent + 0.01:.2f} %'", 0), (f"{percent / 100 - 0.0001:.6f}", 1)):
+        text = BUDGET.replace('macs = "1 G"', "").replace('saved_activations = "1 GiB"', "")
+        declare(f"{text}tolerance = {tolerance}\n")
+        assert answer(capsys)[0] == code
+
+
+def test_a_warning_is_shown_and_passes(project: Path, capsys: Captured) -> None:
+    declare(BUDGET.replace("1 M", "1 k") + 'level = "warn"\n')
+    code, out = answer(capsys)
+    assert code == 0
+    assert "warning" in out
+    found = checks(capsys)["params"]
+    assert (found["ok"], found["level"]) == (False, "warn")
+    assert answer(capsys, "--format", "github")[1].startswith(
+        "::warning file=pyproject.toml,line=9"
+    )
+
+
+def test_a_quantity_limited_by_its_baseline_alone(project: Path, capsys: Captured) -> None:
+    declare(BUDGET.replace('"1 M"', '"baseline"'))
+    assert "pyproject.toml:9: params is limited by a baseline" in refused(capsys)
+    assert answer(capsys, "--update")[0] == 0
+    assert checks(capsys)["params"]["limit"] is None
+    grow(2, 11)
+    assert answer(capsys)[0] == 1
+
+
+def test_scenario_and_fields_reach_the_report(project: Path, capsys: Captured) -> None:
+    declare(BUDGET + 'num_classes = 3\nimg_size = [32, 64]\nprecision = "bf16"\nweights = 1\n')
+    found = checks(capsys)
+    # two images of 2 x 4 patches: four positions more
+    assert found["params"]["value"] == sample_params(2, 3) + 4 * 64
+    assert found["weights"]["value"] == 2 * found["params"]["value"]
+    patches = 2 * 8 * 768 * 64
+    s = 9
+    block = 12 * s * 64 * 64 + 2 * s * s * 64
+    assert found["macs"]["value"] == patches + 2 * 2 * block + 2 * 64 * 3
+
+
+def test_the_baseline_is_stable_and_whole(project: Path, capsys: Captured) -> None:
+    answer(capsys, "--update")
+    path = project / "vitcost-baseline.json"
+    first = path.read_bytes()
+    answer(capsys, "--update")
+    assert path.read_bytes() == first
+    assert sorted(path.name for path in project.iterdir()) == [
+        "model.toml",
+        "pyproject.toml",
+        "vitcost-baseline.json",
+    ]
+    data = json.loads(first)
+    assert data["budgets"]["small"]["quantities"]["params"] == sample_params(2, 10)
+    layers = data["budgets"]["small"]["layers"]
+    assert sum(layer["params"] for layer in layers.values()) == sample_params(2, 10)
+
+
+def test_files_are_found_beside_the_config(
+    project: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "elsewhere").mkdir()
+    monkeypatch.chdir(project / "elsewhere")
+    assert answer(capsys, "--config", "../pyproject.toml", "--update")[0] == 0
+    assert (project / "vitcost-baseline.json").exists()
+    assert answer(capsys, "--config", "../pyproject.toml", "--baseline", "none.json")[0] == 0
+
+
+# --- configuration that is wrong
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("[[tool.vitcost.budget]", "pyproject.toml: not TOML"),
+        ("", "pyproject.toml: no budget"),
+        ("[[tool.vitcost.budgets]]\na = 1", "tool.vitcost.budgets: .* did you mean 'budget'"),
+        ("[tool.vitcost.budget]\nparams = 1", r"write it as \[\[tool.vitcost.budget\]\]"),
+        (BUDGET.replace("params", "parms"), "pyproject.toml:9: .*'parms'; did you mean 'params'"),
+        (BUDGET.replace("batch", "bach"), "pyproject.toml:7: .*'bach'; did you mean 'batch'"),
+        (BUDGET.replace("1 M", "1 X"), "pyproject.toml:9: params: expected a count"),
+        (BUDGET.replace("1 GiB", "1 G"), "pyproject.toml:11: saved_activations: expected bytes"),
+        (BUDGET.replace('"1 M"', "true"), "pyproject.toml:9: params must be a number"),
+        (BUDGET.replace("batch = 2", "batch = 0"), "pyproject.toml:7: batch must be"),
+        (BUDGET + "level = 'hint'", "pyproject.toml:12: level must be error or warn"),
+        (BUDGET + "tolerance = -1", "pyproject.toml:12: tolerance must be"),
+        (BUDGET + "tolerance = '1 % x'", "pyproject.toml:12: tolerance must be"),
+        (BUDGET + "num_heads = 7", "pyproject.toml:12: embed_dim 64 is not divisible"),
+        (BUDGET + BUDGET.partition("\n\n")[2], "pyproject.toml:13: two budgets have the name"),
+        (BUDGET.replace("model.toml", "modl.toml"), "pyproject.toml:6: .*modl.toml: no such file"),
+        (BUDGET.replace("model.toml", "vit_bse_patch16_224"), "pyproject.toml:6: .*vit_base"),
+        ("[[tool.vitcost.budget]]\nmodel = 'x'", "pyproject.toml:1: no limit; there are params"),
+        ("[[tool.vitcost.budget]]\nparams = 1", "pyproject.toml:1: model is missing"),
+        ("[tool.vitcost]\nbudget = [{parms = 1}]", r"tool.vitcost.budget\[0\].parms: unknown"),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_place(
+    given: str, said: str, project: Path, capsys: Captured
+) -> None:
+    declare(given)
+    assert re.search(said, refused(capsys))
+
+
+def test_a_missing_file(project: Path, capsys: Captured) -> None:
+    assert "no.toml: no such file" in refused(capsys, "--config", "no.toml")
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"schema": "other"}', "\udcff"])
+def test_a_broken_baseline(text: str, project: Path, capsys: Captured) -> None:
+    path = project / "vitcost-baseline.json"
+    path.write_text(text, encoding="utf-8", errors="surrogateescape")
+    assert "vitcost-baseline.json: " in refused(capsys)
+    assert answer(capsys, "--update")[0] == 0
+
+
+def test_a_quantity_without_a_figure_is_refused(project: Path, capsys: Captured) -> None:
+    # a model of text is not what torchsummary takes
+    declare("[[tool.vitcost.budget]]\nmodel = 'gpt2'\ntorchsummary_params = '1 G'\n")
+    assert vitcost.report("gpt2").torchsummary_params is None
+    assert "pyproject.toml:3: torchsummary_params of gpt2 has no exact figure" in refused(capsys)
+
+
+# --- the user's own code
+
+FACTORY = """\
+from vitcost import ViTConfig
+from vitcost.check.reference import build
+
+def small():
+    return build(ViTConfig(img_size=32, embed_dim=64, depth=2, num_heads=2, num_classes=10))
+
+def broken():
+    raise RuntimeError("no weights here")
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "factory", "said"),
+    [
+        (FACTORY, "gone", "has no gone"),
+        (FACTORY, "broken", "RuntimeError: no weights here"),
+        ("import nothing_of_this_name", "small", "ModuleNotFoundError"),
+        ("def small(:", "small", "SyntaxError"),
+        (None, "small", "ModuleNotFoundError"),
+    ],
+)
+def test_code_that_fails_is_one_message(
+    code: str | None, factory: str, said: str, project: Path, capsys: Captured
+) -> None:
+    module = f"user_code_{abs(hash((code, factory)))}"
+    if code is not None:
+        Path(f"{module}.py").write_text(code, encoding="utf-8")
+    declare(BUDGET.replace("model.toml", f"{module}:{factory}"))
+    message = refused(capsys)
+    assert "pyproject.toml:6: " in message
+    assert said in message
+
+
+def test_a_factory_is_held_to_its_budget(project: Path, capsys: Captured) -> None:
+    Path("users_own_model.py").write_text(FACTORY, encoding="utf-8")
+    declare(BUDGET.replace("model.toml", "users_own_model:small"))
+    assert checks(capsys)["params"]["value"] == sample_params(2, 10)
+
+
+# --- quantities
+
+
+def test_no_key_means_two_things() -> None:
+    names = [*KEYS, *QUANTITIES, *keywords()]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("name", QUANTITIES)
+def test_every_quantity_is_a_figure_of_the_report_and_has_layers_that_exist(name: str) -> None:
+    report = vitcost.report(BASE, batch=2, mode="train")
+    data = report.to_dict()
+    memory, flops = data["memory"], data["flops"]
+    training = memory["training"]
+    expected = {
+        "params": data["params"]["total"],
+        "torchsummary_params": data["params"]["torchsummary"],
+        "tokens": 14 * 14 + 1,
+        "macs": flops["macs_forward"],
+        "flops": flops["forward"],
+        "train_flops": flops["train_step"],
+        "train_flops_executed": flops["train_step_executed"],
+        "pointwise": flops["pointwise_forward"],
+        "bytes_moved": data["bytes_moved"]["forward"],
+        "inference_memory": memory["inference"]["total_bytes"],
+        "activations": memory["inference"]["activations_bytes"],
+        "weights": training["weights_bytes"],
+        "gradients": training["gradients_bytes"],
+        "optimizer_states": training["optimizer_bytes"],
+        "saved_activations": training["saved_activations_bytes"],
+        "train_memory": training["peak_bytes"],
+    }
+    assert QUANTITIES[name].read(report) == expected[name]
+    assert set(QUANTITIES[name].layers) <= set(data["layers"][0])
+    unit = " GiB" if QUANTITIES[name].unit == "bytes" else " G"
+    assert parse_limit(name, f"3{unit}") == 3 * (2**30 if unit == " GiB" else 10**9)
+
+
+# --- in a test
+
+
+def test_assert_budget() -> None:
+    # 86,567,656: the parameters of ViT-B/16 at 224 with 1000 classes, as timm has them
+    vitcost.assert_budget(BASE, params=86_567_656, weights="331 MiB", batch=4)
+    with pytest.raises(AssertionError) as error:
+        vitcost.assert_budget(BASE, params=86_567_655, tokens=197)
+    assert "params is 1 over the limit of 86,567,655" in str(error.value)
+    assert "tokens" in str(error.value)
+    with pytest.raises(ConfigError, match="no limit"):
+        vitcost.assert_budget(BASE)
+    with pytest.raises(ConfigError, match="weights: expected bytes"):
+        vitcost.assert_budget(BASE, weights="4 X")
+    with pytest.raises(NotCovered, match="no exact figure"):
+        vitcost.assert_budget("gpt2", torchsummary_params=1)
+
+
+# --- formats
+
+
+def test_every_format_shows_a_budget(project: Path) -> None:
+    declare(BUDGET.replace("1 M", "1 k"))
+    result = vitcost.budget(why=True)
+    for each in FORMATS:
+        text = render(result, each)
+        assert "params" in text
+        assert text.endswith("\n")
+
+
+def test_github_points_at_the_line(project: Path, capsys: Captured) -> None:
+    answer(capsys, "--update")
+    grow(2, 11)
+    declare(BUDGET.replace("1 M", "0.1 M").replace('"small"', '"a,b: 100%"'))
+    code, out = answer(capsys, "--format", "github")
+    assert code == 1
+    assert out == (
+        "::error file=pyproject.toml,line=9,title=vitcost budget%3A a%2Cb%3A 100%25::"
+        f"params is {sample_params(2, 11):,}%0A"
+        f"params is {sample_params(2, 11) - 100_000:,} over the limit of 100,000; "
+        "raise the limit at pyproject.toml:9\n"
+    )
+    declare(BUDGET)
+    out = answer(capsys, "--format", "github", "--why")[1]
+    assert "%0Ahead: params 650 → 715\n" in out
+
+
+class Failing:
+    """A result with one row that failed, or with an annotation of its own."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def to_dict(self) -> dict[str, Any]:
+        return {}
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        return iter(())
+
+    def page(self) -> Page:
+        rows = (Row((self.text, 1)), Row((self.text, 2), "failed"))
+        return Page("", tables=(Table(self.text, (Column("a"), Column("b", "count")), rows),))
+
+
+class Annotating(Failing):
+    def annotations(self) -> Iterator[Annotation]:
+        yield Annotation("error", self.text, self.text, self.text, 7)
+
+
+@given(st.text())
+def test_nothing_in_a_text_ends_or_adds_a_command(text: str) -> None:
+    for result in (Failing(text), Annotating(text)):
+        out = render(result, "github")
+        assert out.count("\n") == 1
+        assert out[:-1].isprintable()
+        head, _, _ = out.removeprefix("::error ").partition("::")
+        assert all(re.fullmatch(r"(file|line|title)=[^,:]+", each) for each in head.split(","))
+        # a percent sign stands for itself or for one of what the toolkit escapes
+        assert not re.search(r"%(?!25|0A|3A|2C)", out)
+
+
+def test_any_page_with_a_failed_row_is_annotated() -> None:
+    assert render(Failing("x"), "github") == "::error title=x::x · 2\n"
+    nothing = vitcost.report(BASE)
+    assert render(nothing, "github") == f"::notice title={BASE}::nothing failed\n"
+
+
+def test_lines_of_many_tables_and_spellings(project: Path) -> None:
+    declare(
+        "[[ tool . 'vitcost' . budget ]]\n"
+        'model = "model.toml"\n"params" = 1\n'
+        "[tool.other]\nparams = 2\n"
+        "[[tool.vitcost.budget]]\n\nname = 'b'\nmodel = 'model.toml'\nmacs=3\n"
+    )
+    lines = [[limit.place.line for limit in each.limits] for each in read_budgets("pyproject.toml")]
+    assert lines == [[3], [10]]

@@ -1,0 +1,206 @@
+"""``budget``: limits on what a model costs, and on how it grows, for a pull request to keep."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from vitcost.budgets.quantities import QUANTITIES, parse_limit
+from vitcost.errors import ConfigError, NotCovered, VitcostError
+from vitcost.report import Report, report
+from vitcost.zoo import Model
+
+# tomllib, json, fractions and pathlib stand behind these: nobody who needs no budget loads them
+if TYPE_CHECKING:
+    from vitcost.budgets.baseline import Baseline, Grown
+    from vitcost.budgets.declared import Declared, Place
+    from vitcost.page import Page
+    from vitcost.render.github import Annotation
+
+__all__ = ["BudgetResult", "Check", "assert_budget", "budget"]
+
+SCHEMA = "vitcost.budget/1"
+
+
+class Check(NamedTuple):
+    """A quantity of one budget against its limit and its baseline.
+
+    ``baseline`` is what it was, ``tolerated`` the most that it may have grown to.
+    """
+
+    name: str
+    quantity: str
+    value: int
+    limit: int | None
+    baseline: int | None
+    tolerated: int | None
+    level: str
+    place: "Place | None"
+    grew: "tuple[Grown, ...]"
+
+    @property
+    def headroom(self) -> int | None:
+        """What is left below the limit and the tolerated growth; below 0: exceeded."""
+        ceilings = [most for most in (self.limit, self.tolerated) if most is not None]
+        return min(ceilings) - self.value if ceilings else None
+
+    @property
+    def ok(self) -> bool:
+        return self.headroom is None or self.headroom >= 0
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """What is exceeded, by how much, and what to do about it."""
+        from vitcost.page import shown
+
+        unit = QUANTITIES[self.quantity].unit
+        said = []
+        if self.limit is not None and self.value > self.limit:
+            over = shown(self.value - self.limit, unit)
+            raised = f"; raise the limit at {self.place}" if self.place else ""
+            said.append(f"{over} over the limit of {shown(self.limit, unit)}{raised}")
+        if self.tolerated is not None and self.value > self.tolerated:
+            more = shown(self.value - (self.baseline or 0), unit)
+            was = shown(self.baseline, unit)
+            said.append(f"{more} more than the baseline of {was}; accept: vitcost budget --update")
+        return tuple(f"{self.quantity} is {each}" for each in said)
+
+
+class BudgetResult(NamedTuple):
+    """Every check of every budget; ``why``: whether the page names the layers that grew."""
+
+    checks: tuple[Check, ...]
+    why: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """Whether all hold that are not warnings."""
+        return all(check.ok or check.level == "warn" for check in self.checks)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON of schema ``vitcost.budget/1``."""
+        return {"schema": SCHEMA, "ok": self.ok, "checks": list(self.rows())}
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Every check as a flat row: ``pandas.DataFrame(result.rows())``."""
+        for check in self.checks:
+            yield {
+                "name": check.name,
+                "quantity": check.quantity,
+                "value": check.value,
+                "limit": check.limit,
+                "baseline": check.baseline,
+                "ok": check.ok,
+                "level": check.level,
+                "file": check.place and check.place.file,
+                "line": check.place and check.place.line,
+                "grew": [each._asdict() for each in check.grew],
+            }
+
+    def page(self) -> "Page":
+        """The checks, why they fail, and where to raise a limit."""
+        from vitcost.pages.budget import budget_page
+
+        return budget_page(self)
+
+    def annotations(self) -> "Iterator[Annotation]":
+        """What GitHub shows at the line of each limit that does not hold."""
+        from vitcost.pages.budget import budget_annotations
+
+        return budget_annotations(self)
+
+
+def budget(
+    config: str = "pyproject.toml",
+    *,
+    baseline: str | None = None,
+    update: bool = False,
+    why: bool = False,
+) -> BudgetResult:
+    """The budgets of a file, each quantity against its limit and against the baseline.
+
+    ``baseline`` is a file, ``vitcost-baseline.json`` beside ``config`` unless given; ``update``
+    writes it. Raises ``ConfigError`` with file and line, ``NotCovered`` for a quantity that has no
+    exact figure.
+    """
+    from vitcost.budgets import baseline as kept
+    from vitcost.budgets.declared import read_budgets
+
+    declared = read_budgets(config)
+    path = baseline or kept.beside(config)
+    reports = [_reported(each) for each in declared]
+    if update:
+        names = (each.name for each in declared)
+        found: Baseline = dict(zip(names, map(kept.recorded, reports), strict=True))
+        kept.write(path, found)
+    else:
+        found = kept.read(path) or {}
+    checks = [
+        check
+        for each, report in zip(declared, reports, strict=True)
+        for check in _checks(each, report, found)
+    ]
+    return BudgetResult(tuple(checks), why)
+
+
+def assert_budget(model: Model, **limits: Any) -> None:
+    """Fails a test whose model costs more than it may.
+
+    ``limits`` are quantities (``params="87 M"``, ``train_memory="24 GiB"``) beside the keywords of
+    ``report``: flags of the scenario and fields of the config. Raises ``AssertionError`` that shows
+    the table, ``VitcostError`` for what cannot be asked.
+
+    >>> assert_budget("vit_base_patch16_224", params="86.6 M", macs="17 G")
+    Traceback (most recent call last):
+    AssertionError: Budget exceeded
+    """
+    most = {key: parse_limit(key, limits[key]) for key in limits if key in QUANTITIES}
+    if not most:
+        raise ConfigError(f"no limit; there are {', '.join(QUANTITIES)}")
+    found = report(model, **{key: limits[key] for key in limits if key not in most})
+    name = found.model.name
+    values = {key: _value(key, name, found) for key in most}
+    checks = (
+        Check(name, key, values[key], most[key], None, None, "error", None, ()) for key in most
+    )
+    result = BudgetResult(tuple(checks))
+    if not result.ok:
+        # a test that holds draws nothing
+        from vitcost.render import render
+
+        raise AssertionError(render(result, "table").rstrip())
+
+
+def _reported(budget: "Declared") -> Report:
+    try:
+        return report(budget.model, **budget.keywords)
+    except VitcostError as error:
+        message = str(error)
+        # a keyword that is refused names itself; all else is about the model
+        key = next((key for key in budget.keywords if key in message.split()), "model")
+        kind = NotCovered if isinstance(error, NotCovered) else ConfigError
+        raise kind(f"{budget.places[key]}: {message}") from error
+
+
+def _checks(budget: "Declared", report: Report, baseline: "Baseline") -> Iterator[Check]:
+    from vitcost.budgets.baseline import grown
+
+    before = baseline.get(budget.name)
+    for quantity, most, place in budget.limits:
+        value = _value(quantity, budget.name, report, f"{place}: ")
+        was = before and before.quantities.get(quantity)
+        if most is None and was is None:
+            raise ConfigError(
+                f"{place}: {quantity} is limited by a baseline that does not have it; "
+                "`vitcost budget --update` writes it"
+            )
+        tolerated = None if was is None else int(was * (1 + budget.tolerance))
+        check = Check(budget.name, quantity, value, most, was, tolerated, budget.level, place, ())
+        if before is not None and not check.ok:
+            check = check._replace(grew=tuple(grown(report, before, quantity)))
+        yield check
+
+
+def _value(quantity: str, name: str, report: Report, where: str = "") -> int:
+    value: int | None = QUANTITIES[quantity].read(report)
+    if value is None:
+        raise NotCovered(f"{where}{quantity} of {name} has no exact figure under this scenario")
+    return value

@@ -1,0 +1,1 @@
+"""What a budget is made of: quantities that can be limited, declarations, the baseline."""

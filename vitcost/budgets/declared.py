@@ -1,0 +1,193 @@
+"""Budgets as a file declares them: ``[[tool.vitcost.budget]]``, each key with its line."""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import fields
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from vitcost.budgets.quantities import QUANTITIES, parse_limit
+from vitcost.config import FIELDS, RATIOS
+from vitcost.errors import ConfigError, nearest
+from vitcost.scenario import Scenario
+from vitcost.text import TEXT_FIELDS
+from vitcost.zoo.files import is_path
+
+__all__ = ["BASELINE", "KEYS", "LEVELS", "Declared", "Limit", "Place", "keywords", "read_budgets"]
+
+# how a limit is spelled that only the baseline sets
+BASELINE = "baseline"
+LEVELS = ("error", "warn")
+# a budget's own keys; all others are quantities, flags of the scenario or fields of the config
+KEYS = ("name", "model", "tolerance", "level")
+
+_HEADER = re.compile(
+    r"""\s*\[\[\s*(["']?)tool\1\s*\.\s*(["']?)vitcost\2\s*\.\s*(["']?)budget\3\s*\]\]"""
+)
+_KEY = re.compile(r"""\s*(["']?)([\w-]+)\1\s*=""")
+
+
+class Place(NamedTuple):
+    """Where a key stands; without a line, its path in the file."""
+
+    file: str
+    line: int | None
+    key: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.key}" if self.line is None else f"{self.file}:{self.line}"
+
+
+class Limit(NamedTuple):
+    """The most that a quantity may be; None where only the baseline says so."""
+
+    quantity: str
+    most: int | None
+    place: Place
+
+
+class Declared(NamedTuple):
+    """One budget: the model, the keywords of ``report``, the limits."""
+
+    name: str
+    model: str
+    keywords: Mapping[str, Any]
+    limits: tuple[Limit, ...]
+    tolerance: Fraction
+    level: str
+    places: Mapping[str, Place]  # by key; "": the table itself
+
+
+def keywords() -> tuple[str, ...]:
+    """What ``report`` takes beside the model: flags of the scenario and fields of the config."""
+    scenario = (field.name for field in fields(Scenario))
+    return tuple(dict.fromkeys((*scenario, *FIELDS, *RATIOS, *TEXT_FIELDS)))
+
+
+def read_budgets(config: str) -> tuple[Declared, ...]:
+    """The budgets of a file; ``ConfigError`` with the file, and the line or the key's path."""
+    text = _text(config)
+    try:
+        data = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{config}: not TOML: {error}") from None
+    tables = _tables(config, data)
+    lines = _lines(text)
+    if len(lines) != len(tables):
+        # spelled in some other way: a key is told by its path
+        lines = [{} for _ in tables]
+    found = [_declared(config, *each) for each in enumerate(zip(tables, lines, strict=True))]
+    for i, each in enumerate(found):
+        if each.name in (before.name for before in found[:i]):
+            place = each.places.get("name", each.places[""])
+            raise ConfigError(f"{place}: two budgets have the name {each.name!r}; give it a name")
+    return tuple(found)
+
+
+def _text(config: str) -> str:
+    try:
+        return Path(config).read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise ConfigError(f"{config}: no such file") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{config}: not UTF-8 at byte {error.start}") from None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{config}: cannot be read: {error}") from None
+
+
+def _tables(config: str, data: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The tables at ``tool.vitcost.budget``."""
+    tool = data.get("tool", {})
+    own = tool.get("vitcost", {}) if isinstance(tool, dict) else {}
+    given = own.get("budget") if isinstance(own, dict) else None
+    if isinstance(own, dict):
+        for key in own:
+            if key != "budget":
+                raise ConfigError(_unknown(Place(config, None, f"tool.vitcost.{key}"), key, own))
+    if given is None:
+        raise ConfigError(f"{config}: no budget: a budget is a table [[tool.vitcost.budget]]")
+    if not isinstance(given, list) or not all(isinstance(each, dict) for each in given):
+        raise ConfigError(f"{config}: tool.vitcost.budget: write it as [[tool.vitcost.budget]]")
+    if not given:
+        raise ConfigError(f"{config}: tool.vitcost.budget: holds no budget")
+    return given
+
+
+def _lines(text: str) -> list[dict[str, int]]:
+    """The line of each budget's keys, ``""`` for its header; tomllib does not tell them."""
+    tables: list[dict[str, int]] = []
+    inside = False
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.lstrip().startswith("["):
+            inside = _HEADER.match(line) is not None
+            tables += [{"": number}] if inside else []
+        elif inside and (key := _KEY.match(line)):
+            tables[-1].setdefault(key[2], number)
+    return tables
+
+
+def _declared(config: str, index: int, given: tuple[dict[str, Any], dict[str, int]]) -> Declared:
+    table, lines = given
+    path = f"tool.vitcost.budget[{index}]"
+    here = Place(config, lines.get(""), path)
+    places = {key: Place(config, lines.get(key), f"{path}.{key}") for key in table} | {"": here}
+    allowed = keywords()
+    for key in table:
+        if key not in KEYS and key not in QUANTITIES and key not in allowed:
+            raise ConfigError(_unknown(places[key], key, (*KEYS, *QUANTITIES, *allowed)))
+    if "model" not in table:
+        raise ConfigError(f"{here}: model is missing")
+    for key in ("name", "model"):
+        if not isinstance(table.get(key, ""), str):
+            raise ConfigError(f"{places[key]}: {key} must be text, got {table[key]!r:.80}")
+    limits = tuple(_limit(key, table[key], places[key]) for key in table if key in QUANTITIES)
+    if not limits:
+        raise ConfigError(f"{here}: no limit; there are {', '.join(QUANTITIES)}")
+    level = table.get("level", "error")
+    if level not in LEVELS:
+        raise ConfigError(f"{places['level']}: level must be error or warn, got {level!r:.80}")
+    return Declared(
+        table.get("name", table["model"]),
+        _beside(config, table["model"]),
+        {key: table[key] for key in table if key in allowed},
+        limits,
+        _tolerance(table.get("tolerance", 0), places.get("tolerance", here)),
+        level,
+        places,
+    )
+
+
+def _limit(quantity: str, value: Any, place: Place) -> Limit:
+    if value == BASELINE:
+        return Limit(quantity, None, place)
+    try:
+        return Limit(quantity, parse_limit(quantity, value), place)
+    except ConfigError as error:
+        raise ConfigError(f"{place}: {error}") from None
+
+
+def _tolerance(value: Any, place: Place) -> Fraction:
+    """A share of the baseline: 0.01, or text with a percent sign."""
+    text, percent, rest = str(value).partition("%")
+    try:
+        share = Fraction(text.strip()) / (100 if percent else 1)
+    except (ValueError, ZeroDivisionError):
+        share = Fraction(-1)
+    if rest.strip() or isinstance(value, bool) or share < 0:
+        raise ConfigError(f"{place}: tolerance must be such as 0.01 or '1 %', got {value!r:.80}")
+    return share
+
+
+def _beside(config: str, model: str) -> str:
+    """A model's file is looked for beside the file that names it."""
+    beside = str(Path(config).parent / model)
+    return beside if is_path(beside) and ":" not in model else model
+
+
+def _unknown(place: Place, key: str, known: Any) -> str:
+    known = ("budget",) if place.key.count(".") == 2 and "[" not in place.key else known
+    guesses = nearest(key, known, 1)
+    hint = f"did you mean {guesses[0]!r}?" if guesses else f"allowed: {', '.join(known[:20])}, …"
+    return f"{place}: unknown key {key!r}; {hint}"

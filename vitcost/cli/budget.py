@@ -1,0 +1,57 @@
+"""``vitcost budget``."""
+
+import click
+
+from vitcost.budget import budget
+from vitcost.cli.options import Command, Option, output_options
+from vitcost.cli.output import emit
+
+__all__ = ["command"]
+
+_EXAMPLES = """
+vitcost budget
+vitcost budget --why
+vitcost budget --update
+vitcost budget --config budgets.toml --format github
+"""
+
+
+@click.command(
+    "budget",
+    cls=Command,
+    examples=_EXAMPLES,
+    params=[
+        Option(
+            ["--config"],
+            default="pyproject.toml",
+            type=click.Path(),
+            metavar="FILE",
+            help="where [[tool.vitcost.budget]] stands  [default: pyproject.toml]",
+        ),
+        Option(
+            ["--baseline"],
+            type=click.Path(),
+            metavar="FILE",
+            help="[default: vitcost-baseline.json beside it]",
+        ),
+        Option(["--update"], is_flag=True, help="write the baseline: accept what grew"),
+        Option(["--why"], is_flag=True, help="the layers that grew, as they were and are"),
+        *output_options(),
+    ],
+)
+def command(
+    config: str,
+    baseline: str | None,
+    update: bool,
+    why: bool,
+    format: str | None,
+    as_json: bool,
+    output: str | None,
+) -> int:
+    """Limits on what models cost, for CI.
+
+    A limit that is exceeded, or growth beyond the tolerance of the committed baseline, is exit 1.
+    """
+    found = budget(config, baseline=baseline, update=update, why=why)
+    emit(found, format, as_json, output)
+    return 0 if found.ok else 1

@@ -1,0 +1,77 @@
+"""The page of budgets: every check, what to do about those that fail, the layers that grew."""
+
+from collections.abc import Iterator
+
+from vitcost.budget import BudgetResult, Check
+from vitcost.budgets.quantities import QUANTITIES
+from vitcost.page import Column, Page, Row, Table, shown
+from vitcost.render.github import Annotation
+
+__all__ = ["budget_annotations", "budget_page"]
+
+
+def budget_page(result: BudgetResult) -> Page:
+    """A row a check, then the reasons."""
+    checks = Table(
+        "",
+        (
+            Column("budget"),
+            Column("quantity"),
+            Column("value", "count"),
+            Column("limit", "count"),
+            Column("baseline", "count"),
+            Column("headroom", "count"),
+            Column("verdict"),
+        ),
+        tuple(map(_check, result.checks)),
+        tuple(f"{check.name}: {reason}" for check in result.checks for reason in check.reasons),
+    )
+    grew = tuple(_grew(result.checks)) if result.why else ()
+    title = "Budget kept" if result.ok else "Budget exceeded"
+    return Page(title, tables=(checks, *grew))
+
+
+def budget_annotations(result: BudgetResult) -> Iterator[Annotation]:
+    """An annotation for each check that fails, at the line of its limit."""
+    for check in result.checks:
+        if check.ok:
+            continue
+        unit = QUANTITIES[check.quantity].unit
+        lines = [f"{check.quantity} is {shown(check.value, unit)}", *check.reasons]
+        if result.why:
+            for each in check.grew:
+                was, now = shown(each.was, each.unit), shown(each.now, each.unit)
+                lines.append(f"{each.layer}: {each.number} {was} → {now}")
+        level = "warning" if check.level == "warn" else "error"
+        file, line = (check.place.file, check.place.line) if check.place else ("", None)
+        title = f"vitcost budget: {check.name}"
+        yield Annotation(level, title, "\n".join(lines), file, line)
+
+
+def _check(check: Check) -> Row:
+    word = "ok" if check.ok else "warning" if check.level == "warn" else "EXCEEDED"
+    numbers = (check.value, check.limit, check.baseline, check.headroom)
+    unit = QUANTITIES[check.quantity].unit
+    return Row(
+        (check.name, check.quantity, *numbers, word), "" if check.ok else "failed", unit=unit
+    )
+
+
+def _grew(checks: tuple[Check, ...]) -> Iterator[Table]:
+    for check in checks:
+        if check.ok:
+            continue
+        rows = tuple(
+            Row((g.layer, g.number, g.was, g.now, g.now - (g.was or 0)), unit=g.unit)
+            for g in check.grew
+        )
+        none = "the baseline has none of it" if check.baseline is None else "no layer grew"
+        columns = (
+            Column("layer"),
+            Column("number"),
+            Column("was", "count"),
+            Column("is", "count"),
+            Column("more", "count"),
+        )
+        notes = () if rows else (none,)
+        yield Table(f"Layers that grew, {check.name}, {check.quantity}", columns, rows, notes)
