@@ -50,6 +50,15 @@ def test_each_counters_habit_is_explained() -> None:
     assert "FlopCounterMode has no rule" in reasons["flops_fused_cpu"]
 
 
+def test_scaled_queries_are_explained() -> None:
+    (model,) = check([TINY], scale_query=True).models
+    assert model.ok
+    (found,) = (d for d in model.differences if d.quantity == "pointwise_total")
+    # 5 · 8 scaled queries in place of 2 · 5 · 5 scaled scores
+    assert found.actual == found.expected + 5 * 8 - 2 * 5 * 5
+    assert "scales its queries" in found.explained_by
+
+
 def test_what_was_compared_is_counted() -> None:
     (model,) = check([TINY]).models
     # a block: two norms, two drop paths, attention with 4 modules inside, MLP with 5

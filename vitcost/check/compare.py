@@ -29,6 +29,7 @@ Provider: TypeAlias = Callable[[ViTConfig, bool], nn.Module]
 
 _FLASH = "a fused attention computes its scores again in backward: five products instead of four"
 _NO_CPU_RULE = "torch's FlopCounterMode has no rule for scaled_dot_product_attention on the CPU"
+_QUERIES = "the model scales its queries; the definition counts the scores that this scales"
 _NO_RULE = "fvcore has no rule for scaled_dot_product_attention"
 _PER_NORM = "fvcore counts 5 for every element of a LayerNorm, and has no rule for "
 
@@ -101,9 +102,24 @@ def _eager_eval(case: Case) -> Iterator[Compared]:
     formula = case.expected()
     yield from _calls("calls", formula, counted.calls)
     yield from _by_path("flops", {e.path: e.cost.flops for e in formula}, counted.forward)
-    written = {e.path: e.cost.pointwise for e in formula}
-    yield from _by_path("pointwise", written, counted.pointwise)
+    yield from _pointwise(case.config, formula, counted.pointwise)
     yield from _summary(case, counted.calls)
+
+
+def _pointwise(
+    c: ViTConfig, formula: tuple[Expected, ...], actual: Mapping[str, int]
+) -> Iterator[Compared]:
+    """Elements written, an attention's scale being of its scores, whatever the model scales."""
+    moved: Counter[str] = Counter()
+    for attention in formula:
+        if attention.type == "Attention" and c.scale_query:
+            b, s, h = attention.shape
+            for path in _ancestry(attention.path):
+                moved[path] += b * s * (h - c.num_heads * s)
+    written = {e.path: e.cost.pointwise for e in formula}
+    yield from _by_path("pointwise", {p: n + moved[p] for p, n in written.items()}, actual)
+    if c.scale_query:
+        yield _explained("pointwise_total", written[""], actual[""], moved[""], _QUERIES)
 
 
 def _eager_training(case: Case) -> Iterator[Compared]:
@@ -239,6 +255,14 @@ def _calls(
 
 def _explained(quantity: str, want: int, actual: int, amount: int, why: str) -> Compared:
     return Compared("", quantity, want, actual, why if actual - want == amount else "")
+
+
+def _ancestry(path: str) -> Iterator[str]:
+    """A module and every module that it is part of."""
+    while path:
+        yield path
+        path = path.rpartition(".")[0]
+    yield ""
 
 
 def _attention_flops(formula: tuple[Expected, ...]) -> int:

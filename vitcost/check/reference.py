@@ -86,7 +86,8 @@ class Attention(nn.Module):
             x = scaled_dot_product_attention(q, k, v, dropout_p=rate, scale=self.scale)
         else:
             if self.scale_query:
-                attn = (q * self.scale) @ k.transpose(-2, -1)
+                q = q * self.scale
+                attn = q @ k.transpose(-2, -1)
             else:
                 attn = (q @ k.transpose(-2, -1)) * self.scale
             attn = attn.softmax(dim=-1)

@@ -142,6 +142,7 @@ def _weights(
         scores = Tensor("scores", (*q.axes[:3], k.axes[2]))
         definition = Op("scale", (scores,), Tensor("scale", scores.axes))
         q = m.op("scale", q, group="attention", parts=(definition,))
+        m.hold(q)
     q, k = _adjacent(c, m, q, like=laid_out), _adjacent(c, m, k)
     scores = m.op("matmul", q, k, axes=(*q.axes[:3], k.axes[2]), over=q.axes[3:], group="attention")
     if not c.scale_query:
