@@ -181,6 +181,18 @@ def test_fields_that_cost_nothing_in_eval_are_read_too() -> None:
     assert resolve(from_torch(tiny(attn_layer="diff"))).config.attn_layer == "diff"
 
 
+@pytest.mark.parametrize("block", ["Block", "ParallelScalingBlock", "DiffParallelScalingBlock"])
+def test_the_scale_of_the_scores(block: str) -> None:
+    model = tiny(block_fn=getattr(vision_transformer, block))
+    # heads of 4, or of 2 where two make one
+    own = [m for m in model.modules() if hasattr(m, "scale")]
+    assert {m.scale for m in own} == {(2 if "Diff" in block else 4) ** -0.5}
+    assert resolve(from_torch(model)).config.qk_scale is None
+    for m in own:
+        m.scale = 0.25
+    assert resolve(from_torch(model)).config.qk_scale == 0.25
+
+
 def test_a_head_that_was_replaced() -> None:
     model = tiny()
     model.reset_classifier(7)
