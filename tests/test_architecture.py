@@ -15,12 +15,12 @@ ROOT = Path(vitcost.__file__).parent
 LAYERS = (
     ("errors", "units"),
     ("config", "text", "fields", "textbook", "page"),
+    # a renderer knows a page, and no result
+    ("render",),
     ("engine",),
     ("zoo", "scenario"),
     ("memory", "sharding", "hardware", "summary", "formulas"),
     ("report", "models", "explain"),
-    # a renderer knows a page, and no result
-    ("render",),
     ("planner", "budget", "budgets", "pages"),
     ("check",),
     ("cli",),

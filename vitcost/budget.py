@@ -77,7 +77,10 @@ class BudgetResult(NamedTuple):
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of schema ``vitcost.budget/1``."""
-        return {"schema": SCHEMA, "ok": self.ok, "checks": list(self.rows())}
+        grew = ([each._asdict() for each in check.grew] for check in self.checks)
+        rows = zip(self.rows(), grew, strict=True)
+        checks = [{**row, "grew": layers} for row, layers in rows]
+        return {"schema": SCHEMA, "ok": self.ok, "checks": checks}
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """Every check as a flat row: ``pandas.DataFrame(result.rows())``."""
@@ -92,7 +95,6 @@ class BudgetResult(NamedTuple):
                 "level": check.level,
                 "file": check.place and check.place.file,
                 "line": check.place and check.place.line,
-                "grew": [each._asdict() for each in check.grew],
             }
 
     def page(self) -> "Page":
@@ -100,6 +102,12 @@ class BudgetResult(NamedTuple):
         from vitcost.pages.budget import budget_page
 
         return budget_page(self)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from vitcost.render.html import fragment
+
+        return fragment(self)
 
     def annotations(self) -> "Iterator[Annotation]":
         """What GitHub shows at the line of each limit that does not hold."""

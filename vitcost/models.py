@@ -50,6 +50,12 @@ class Models:
 
         return models_page(self)
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from vitcost.render.html import fragment
+
+        return fragment(self)
+
 
 def models(query: str = "") -> Models:
     """The models whose name contains the query, or matches it as a pattern.

@@ -148,6 +148,12 @@ class Report:
 
         return report_page(self)
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from vitcost.render.html import fragment
+
+        return fragment(self)
+
 
 def report(
     model: Model,

@@ -93,6 +93,12 @@ class CheckResult:
 
         return check_page(self)
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from vitcost.render.html import fragment
+
+        return fragment(self)
+
 
 def _plain(value: Value) -> Any:
     return list(value) if isinstance(value, tuple) else value

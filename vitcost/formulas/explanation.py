@@ -77,6 +77,12 @@ class Explanation:
 
         return explain_page(self)
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from vitcost.render.html import fragment
+
+        return fragment(self)
+
 
 def explained(
     model: Model, quantity: str, batch: int, latex: bool, overrides: Mapping[str, Any]

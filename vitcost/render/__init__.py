@@ -19,6 +19,7 @@ FORMATS = {
     "json": "vitcost.render.json",
     "csv": "vitcost.render.csv",
     "markdown": "vitcost.render.markdown",
+    "html": "vitcost.render.html",
     "github": "vitcost.render.github",
 }
 

@@ -1,0 +1,211 @@
+"""HTML: well formed, the numbers of the JSON, folds that nest, nothing that runs or loads."""
+
+import re
+from html.parser import HTMLParser
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import vitcost
+from vitcost.budget import BudgetResult
+from vitcost.check.result import CheckResult
+from vitcost.page import Column, Page, Row, Table, Value
+from vitcost.render import render
+from vitcost.render.html import fragment
+
+BASE = "vit_base_patch16_224"
+VOID = {"meta"}
+ALLOWED = {
+    "html", "head", "meta", "title", "style", "body", "div", "h1", "h2", "p", "table", "thead",
+    "tbody", "tr", "th", "td", "span", "details", "summary",
+}  # fmt: skip
+
+
+class Sample(NamedTuple):
+    """A result that is nothing but its page."""
+
+    a_page: Page
+
+    def to_dict(self) -> dict[str, Any]:
+        return {}
+
+    def rows(self) -> list[dict[str, Any]]:
+        return []
+
+    def page(self) -> Page:
+        return self.a_page
+
+
+class Read(HTMLParser):
+    """The rows of a page, each with the open folds around it; fails where tags do not match."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.stack: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.rows: list[tuple[int, list[str]]] = []
+        self.text = ""
+        self.feed(text)
+        self.close()
+        assert self.stack == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.stack.append(tag)
+        if tag == "tr" or "row" in (dict(attrs).get("class") or "").split():
+            self.rows.append((self.stack.count("details") - (tag == "summary"), []))
+        if tag in ("td", "th", "span"):
+            self.rows[-1][1].append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.stack.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.stack:
+            self.text += data
+        if self.stack and self.stack[-1] in ("td", "th", "span"):
+            self.rows[-1][1][-1] += data
+
+
+def cells(read: Read, first: str) -> list[str]:
+    return next(cells for _, cells in read.rows if cells[0] == first)
+
+
+def a_page(text: str, *rows: Row) -> Sample:
+    columns = (Column(text), Column("×", "count"), Column("n", "count"))
+    return Sample(Page(text, (text,), (Table(text, columns, rows, (text,)),), (text,)))
+
+
+def test_the_numbers_are_those_of_the_json() -> None:
+    report = vitcost.report(BASE, batch=2)
+    read = Read(render(report, "html"))
+    data = report.to_dict()
+    blocks = next(layer for layer in data["layers"] if layer["path"] == "blocks.0")
+    row = cells(read, "blocks.0–11")
+    assert row[1:3] == [blocks["type"], "12"]
+    assert row[4] == f"{blocks['params']:,}"
+    # a block of width 768: 12 h² + 13 h
+    assert row[4] == f"{12 * 768**2 + 13 * 768:,}"
+    assert cells(read, "total")[2] == f"{data['params']['total']:,}"
+    assert cells(read, "forward")[3] == f"{data['flops']['forward']:,}"
+
+
+def test_every_layer_is_there_inside_its_parent() -> None:
+    report = vitcost.report(BASE)
+    read = Read(render(report, "html"))
+    depth = {cells[0]: depth for depth, cells in read.rows}
+    assert (depth["blocks.0–11"], depth["attn"], depth["qkv"]) == (0, 1, 2)
+    table = report.page().tables[-1]
+    # a header and the rows
+    shown = [cells for _, cells in read.rows][-len(table.rows) :]
+    assert [cells[0] for cells in shown] == [row.cells[0] for row in table.rows]
+
+
+def test_what_a_flat_table_shows_is_open() -> None:
+    inner = Row(("b", 1, 1), level=1), Row(("c", 1, 1), level=2, detail=True)
+    details = [a for tag, a in Read(render(a_page("t", Row(("a", 1, 1)), *inner), "html")).tags
+               if tag == "details"]  # fmt: skip
+    assert ["open" in each for each in details] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("rows", "shares"),
+    [
+        # 2 · 30 of 100, and inside it 2 · 10; 40 of 100
+        (
+            (
+                Row(("run", 2, 30)),
+                Row(("in", 1, 10), level=1),
+                Row(("x", 1, 40)),
+                Row(("total", "", 100), "total"),
+            ),
+            ["60.00%", "20.00%", "40.00%"],
+        ),
+        # nothing to be a share of
+        ((Row(("a", 1, 30)), Row(("b", 1, 70))), []),
+        ((Row(("a", 1, 0)), Row(("total", "", 0), "total")), []),
+    ],
+)
+def test_bars_are_shares_of_the_total(rows: tuple[Row, ...], shares: list[str]) -> None:
+    styles = [attrs.get("style") or "" for _, attrs in Read(fragment(a_page("t", *rows))).tags]
+    assert [m[1] for style in styles if (m := re.search(r"--share: ([\d.]+%)", style))] == shares
+
+
+def test_a_ratio_is_its_own_bar() -> None:
+    rows: tuple[tuple[Value, ...], ...] = (("a", 0.125), ("b", None), ("c", 0.0))
+    table = Table("", (Column(""), Column("share", "ratio")), tuple(map(Row, rows)))
+    text = render(Sample(Page("", tables=(table,))), "html")
+    assert text.count("--share: ") == text.count("--share: 12.50%") == 1
+
+
+@given(
+    st.text()
+    | st.sampled_from(
+        [
+            "</td><script>alert(1)</script>",
+            "'\"><img src=x onerror=alert(1)>",
+            "</style></title><b>",
+            "&lt;&amp;",
+            "\u202eevil",
+            "\ud800",
+            "x" * 5000,
+        ]
+    )
+)
+def test_nothing_in_a_text_is_taken_for_markup(text: str) -> None:
+    rows = Row((text, 1, 2)), Row((text, 1, 2), level=1), Row((text, 1, 2), "total")
+    for some in (rows, rows[::2]):
+        out = render(a_page(text, *some), "html")
+        assert all(c.isprintable() or c == "\n" for c in out)
+        read = Read(out)
+        assert {tag for tag, _ in read.tags} <= ALLOWED
+        names = {name for _, attrs in read.tags for name in attrs}
+        assert names <= {
+            "class",
+            "style",
+            "open",
+            "lang",
+            "charset",
+            "http-equiv",
+            "content",
+            "name",
+        }
+        if text.isprintable():
+            assert read.rows[-1][1] == [text, "1", "2"]
+
+
+def test_it_loads_and_runs_nothing() -> None:
+    out = render(vitcost.report(BASE), "html")
+    assert "default-src 'none'" in out
+    for word in ("<script", "<link", "<img", "<iframe", "url(", "@import", "http:", "https:"):
+        assert word not in out
+    assert "prefers-color-scheme: dark" in out
+    assert 'name="viewport"' in out
+
+
+def test_its_style_touches_nothing_else_on_a_page() -> None:
+    out = fragment(vitcost.report(BASE))
+    style = out[out.index("<style>") : out.index("</style>")]
+    rules = [line for line in style.splitlines() if "{" in line]
+    assert rules
+    for line in rules:
+        selectors = line.partition("{")[0].split(",")
+        assert all(each.strip().startswith(".vitcost") for each in selectors)
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        vitcost.report(BASE),
+        vitcost.models("huge"),
+        vitcost.explain(BASE, "params"),
+        BudgetResult(()),
+        CheckResult((), {}),
+    ],
+    ids=lambda result: type(result).__name__,
+)
+def test_a_notebook_shows_every_result(result: Any) -> None:
+    assert result._repr_html_() == fragment(result)
