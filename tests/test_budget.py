@@ -245,6 +245,8 @@ def test_files_are_found_beside_the_config(
         (BUDGET + "level = 'hint'", "pyproject.toml:12: level must be error or warn"),
         (BUDGET + "tolerance = -1", "pyproject.toml:12: tolerance must be"),
         (BUDGET + "tolerance = '1 % x'", "pyproject.toml:12: tolerance must be"),
+        (BUDGET + "mode = 'trian'", "pyproject.toml:12: unknown mode 'trian'; did you mean train"),
+        (BUDGET + "seq_len = 7", "pyproject.toml:12: unknown field 'seq_len'"),
         (BUDGET + "num_heads = 7", "pyproject.toml:12: embed_dim 64 is not divisible"),
         (BUDGET + BUDGET.partition("\n\n")[2], "pyproject.toml:13: two budgets have the name"),
         (BUDGET.replace("model.toml", "modl.toml"), "pyproject.toml:6: .*modl.toml: no such file"),

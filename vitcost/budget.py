@@ -182,8 +182,9 @@ def _reported(budget: "Declared") -> Report:
         return report(budget.model, **budget.keywords)
     except VitcostError as error:
         message = str(error)
+        words = message.replace("'", " ").split()
         # a keyword that is refused names itself; all else is about the model
-        key = next((key for key in budget.keywords if key in message.split()), "model")
+        key = next((key for key in budget.keywords if key in words), "model")
         kind = NotCovered if isinstance(error, NotCovered) else ConfigError
         raise kind(f"{budget.places[key]}: {message}") from error
 

@@ -37,7 +37,7 @@ _STYLE = """\
 .vitcost p.note { opacity: .7; font-size: .87em; margin-top: .5rem }
 .vitcost .scroll { overflow-x: auto }
 .vitcost table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 0 }
-.vitcost .grid { font-variant-numeric: tabular-nums; width: max-content; min-width: 100% }
+.vitcost .grid { font-variant-numeric: tabular-nums; width: max-content }
 .vitcost .row { display: grid; grid-template-columns: var(--columns) }
 .vitcost th, .vitcost td, .vitcost .row > span { padding: .25rem .6rem; text-align: left;
   white-space: nowrap; overflow-wrap: normal; border: 0; color: inherit; background-color: #0000 }
