@@ -294,6 +294,8 @@ def test_any_other_module_is_measured() -> None:
 def test_what_is_no_module() -> None:
     with pytest.raises(ConfigError, match=r"a torch\.nn\.Module is needed, got 3"):
         from_torch(3)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"is read by vitcost\.from_torch\(module\)"):
+        report(nn.Identity())  # type: ignore[arg-type]
 
 
 CODE = """

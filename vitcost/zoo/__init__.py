@@ -52,6 +52,8 @@ def find(model: Model, **overrides: Any) -> Resolved | Foreign:
     if isinstance(model, Foreign):
         return model.on_top(overrides)
     if not isinstance(model, str):
+        if hasattr(model, "named_parameters"):
+            raise ConfigError("a torch module is read by vitcost.from_torch(module)")
         if not hasattr(model, "to_dict"):
             raise ConfigError(f"a model is a name, a path or a config, got {model!r}")
         return Resolved("custom", "config", _on_top(model, overrides))
