@@ -15,9 +15,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import NamedTuple, TypeAlias
 
-from vitcost.engine.live import Ledger, Place, inside, named
+from vitcost.engine.live import Forward, Ledger, Place, inside, named
 from vitcost.engine.ops import Axis, Op, Tensor
-from vitcost.engine.tree import Count, Node
+from vitcost.engine.regions import REGION
+from vitcost.engine.tree import Node
 from vitcost.errors import NotCovered
 
 __all__ = ["BACKWARD", "Backward"]
@@ -44,6 +45,7 @@ class Backward:
         self.owners: Counter[Tensor] = Counter()
         self.settled = 0
         self.place = Place("backward", "")
+        self.region: _Region | None = None
 
     def node(self, node: Node, place: Place) -> None:
         """Runs the backward of one forward."""
@@ -59,14 +61,21 @@ class Backward:
                 self.op(item)
 
     def child(self, node: Node, place: Place) -> None:
-        layers = node.run.layers if node.run is not None else Count(1)
+        """Runs the backward of a module or of a run of equal ones."""
         there = inside(place, node)
-        if layers != Count(1):
-            # the last of these layers comes first
-            there = there._replace(before=(*there.before, layers), offset=-1)
-        with self.ledger.layers(layers, -1):
+        with self.ledger.layers(node, backwards=True):
+            if node.type == REGION:
+                self.region = _Region(node, there._replace(phase="recomputation"))
             self.node(node, there)
         self.ledger.hand_over(self.pending.values())
+
+    def rerun(self, region: "_Region") -> None:
+        """Runs a checkpointed region again, for the first node that wants what it kept."""
+        forward = Forward(self.ledger, training=True, again=True)
+        for tensor in forward.node(region.node, region.place):
+            self.ledger.drop(tensor)
+        forward.leave_autocast()
+        region.ran = True
 
     def op(self, op: Op) -> None:
         """Runs the nodes of one op, if a gradient reached it."""
@@ -78,12 +87,39 @@ class Backward:
             raise NotCovered(f"the backward of {op.kind} in {self.place.path}")
         for step in rule.before:
             taken = step(self, op, taken)
+        if op.again and op.keeps and self.region is not None and not self.region.ran:
+            self.rerun(self.region)
         given = rule.last(self, op, taken)
-        for tensor in op.keeps:
-            self.ledger.drop(tensor)
+        self.look()
+        if op.again:
+            # what was computed again is handed to the node, and gone when it returns
+            self.release(op)
+        given = [self.validated(one) for one in given]
+        if not op.again:
+            self.release(op)
         self.drop(taken)
         for of, value in given:
             self.give(of, value)
+
+    def release(self, op: Op) -> None:
+        for tensor in op.keeps:
+            self.ledger.drop(tensor)
+        if self.region is not None and op is self.region.first:
+            # the last that holds the inputs of the region
+            for tensor in self.region.inputs:
+                self.ledger.drop(tensor)
+            self.region = None
+
+    def validated(self, given: Gradient) -> Gradient:
+        """Brings a gradient to the shape and the type of what it is of: a sum over what the op
+        repeated, a cast of what it widened."""
+        of, value = given
+        if of.itemsize == value.itemsize and not self.repeats(of.axes, value.axes):
+            return given
+        fitting = Gradient(of, self.new(of))
+        self.look()
+        self.drop(value)
+        return fitting
 
     def gather(self, parts: Sequence[Op]) -> None:
         """The parts of one tensor, taken apart by one call: their gradients side by side."""
@@ -164,6 +200,24 @@ class Backward:
         return axes != over
 
 
+class _Region:
+    """A checkpointed region whose backward runs."""
+
+    def __init__(self, node: Node, place: Place) -> None:
+        self.node, self.place, self.ran = node, place, False
+        ops = list(_ops(node))
+        self.inputs = [t for op in ops if op.kind == "checkpoint" for t in op.keeps]
+        self.first = next((op for op in ops if op.again and op.keeps), None)
+
+
+def _ops(node: Node) -> Iterator[Op]:
+    for item in node.body:
+        if isinstance(item, Op):
+            yield item
+        else:
+            yield from _ops(item)
+
+
 # one node of the graph takes a gradient over and gives another; the last of an op gives all those
 # of what the op read
 Step: TypeAlias = Callable[[Backward, Op, Tensor], Tensor]
@@ -186,23 +240,28 @@ def _wanted(op: Op) -> Iterator[Tensor]:
 
 def _each(walk: Backward, op: Op, taken: Tensor) -> list[Gradient]:
     """A tensor for each gradient, shaped like what it is of."""
-    given = [Gradient(t, walk.new(t)) for t in _wanted(op)]
-    walk.look()
-    return given
+    return [Gradient(t, walk.new(t)) for t in _wanted(op)]
+
+
+def _matrices(walk: Backward, op: Op, taken: Tensor) -> list[Gradient]:
+    """A product for each factor; the bias has the gradient itself, which is summed after them."""
+    return [Gradient(t, walk.share(taken) if t is op.bias else walk.new(t)) for t in _wanted(op)]
+
+
+def _factors(walk: Backward, op: Op, taken: Tensor) -> list[Gradient]:
+    """The gradient times the other factor, for each: as large as what the op wrote."""
+    written = op.write
+    return [
+        Gradient(t, walk.new(t, written.axes, written.itemsize))
+        if walk.repeats(t.axes, written.axes) or t.itemsize != written.itemsize
+        else Gradient(t, walk.new(t))
+        for t in _wanted(op)
+    ]
 
 
 def _passed(walk: Backward, op: Op, taken: Tensor) -> list[Gradient]:
-    """The gradient itself; summed where the op repeated what it read, and cast where it widened."""
-    given = []
-    for t in _wanted(op):
-        if walk.repeats(t.axes, taken.axes):
-            given.append(Gradient(t, walk.new(t)))
-        elif t.itemsize != taken.itemsize:
-            given.append(Gradient(t, walk.new(t)))
-        else:
-            given.append(Gradient(t, walk.share(taken)))
-    walk.look()
-    return given
+    """The gradient itself."""
+    return [Gradient(t, walk.share(taken)) for t in _wanted(op)]
 
 
 def _viewed(walk: Backward, op: Op, taken: Tensor) -> list[Gradient]:
@@ -210,38 +269,25 @@ def _viewed(walk: Backward, op: Op, taken: Tensor) -> list[Gradient]:
     return [Gradient(t, walk.view(taken, t.axes)) for t in _wanted(op)]
 
 
-def _slices(walk: Backward, op: Op, taken: Tensor) -> list[Gradient]:
-    """Views of the gradient; that of a token still counts the images."""
-    first = taken.axes[0]
-    return [Gradient(t, walk.view(taken, (first, *t.axes[1:]))) for t in _wanted(op)]
-
-
 def _heads(walk: Backward, op: Op, taken: Tensor) -> list[Gradient]:
     """A view that lies in another order than its axes say."""
     return [Gradient(t, walk.view(taken, t.axes, "permuted")) for t in _wanted(op)]
 
 
-def _widened(walk: Backward, op: Op, taken: Tensor) -> list[Gradient]:
-    """The gradient of a cast: a copy in the type that was cast."""
-    given = [Gradient(op.reads[0], walk.new(op.reads[0]))]
-    walk.look()
-    return given
+def _cast(walk: Backward, op: Op, taken: Tensor) -> list[Gradient]:
+    """A copy in the type that was cast."""
+    return [Gradient(op.reads[0], walk.new(op.reads[0]))]
 
 
 def _of_parameter(walk: Backward, op: Op, taken: Tensor) -> list[Gradient]:
-    """What was read of a parameter: summed over the images, for each of which it was repeated."""
+    """What was read of a parameter is its gradient."""
     assert op.weight is not None
-    if walk.repeats(op.weight.axes, taken.axes):
-        value = walk.new(op.weight)
-        walk.look()
-    else:
-        value = walk.share(taken)
-    return [Gradient(op.weight, value)]
+    return [Gradient(op.weight, walk.share(taken))]
 
 
 def _copied(walk: Backward, op: Op, taken: Tensor) -> Tensor:
     """Lays a gradient out anew."""
-    value = walk.new(taken, taken.axes)
+    value = walk.new(taken)
     walk.look()
     walk.drop(taken)
     return value
@@ -252,24 +298,9 @@ def _adjacent(walk: Backward, op: Op, taken: Tensor) -> Tensor:
     return taken if walk.one_image or taken.role != "permuted" else _copied(walk, op, taken)
 
 
-def _factors(walk: Backward, op: Op, taken: Tensor) -> list[Gradient]:
-    """A product with each factor: whole, then summed where the op repeated it, or cast."""
-    whole = [(t, walk.new(t, op.write.axes, op.write.itemsize)) for t in _wanted(op)]
-    walk.look()
-    given = []
-    for t, value in whole:
-        if walk.repeats(t.axes, op.write.axes) or t.itemsize != value.itemsize:
-            given.append(Gradient(t, walk.new(t)))
-            walk.look()
-            walk.drop(value)
-        else:
-            given.append(Gradient(t, value))
-    return given
-
-
 # derivatives.yaml says what each node computes; a kind that has no row is not covered
 BACKWARD: Mapping[str, Rule] = {
-    "linear": Rule(_each),
+    "linear": Rule(_matrices),
     "conv": Rule(_each),
     "norm": Rule(_each),
     "softmax": Rule(_each),
@@ -288,12 +319,13 @@ BACKWARD: Mapping[str, Rule] = {
     "matmul": Rule(_each, before=(_adjacent,)),
     "residual": Rule(_passed),
     "add": Rule(_passed),
-    "cat": Rule(_slices),
+    "expand": Rule(_passed),
+    "cat": Rule(_viewed),
     "copy": Rule(_viewed),
     "view": Rule(_viewed),
     "merge": Rule(_heads),
     "heads": Rule(_each),
-    "cast": Rule(_widened),
+    "cast": Rule(_cast),
     "parameter": Rule(_of_parameter),
     "gate": Rule(_factors),
     "gain": Rule(_factors),
@@ -311,8 +343,9 @@ def _from_the_end(body: Sequence[Op | Node]) -> Iterator[list[Op | Node]]:
     """The items of a body, the last one first; the parts of one tensor are one item."""
 
     def whole(item: Op | Node) -> object:
-        gathered = isinstance(item, Op) and item.kind in GATHERED
-        return (item.kind, item.reads) if gathered else id(item)
+        if isinstance(item, Op) and item.kind in GATHERED:
+            return item.kind, item.reads
+        return id(item)
 
     for _, items in groupby(reversed(body), whole):
         yield list(items)[::-1]

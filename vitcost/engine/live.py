@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from typing import NamedTuple, TypeAlias
 
 from vitcost.engine.ops import Op, Size, Sizes, Tensor, largest, numel
+from vitcost.engine.regions import REGION
 from vitcost.engine.tree import Count, Node
 from vitcost.engine.unroll import unroll
 
@@ -53,13 +54,12 @@ PARTS = Live._fields
 class Place(NamedTuple):
     """A look at the sum: where it is taken. ``{}`` in a path is the index of a layer."""
 
-    phase: str  # forward | backward
+    phase: str  # forward | backward | recomputation
     path: str
     before: tuple[Count, ...] = ()
-    offset: int = 0
 
-    def name(self, sizes: Sizes) -> str:
-        index = sum(count.of(sizes) for count in self.before) + self.offset
+    def name(self, sizes: Sizes, ahead: Size = 0) -> str:
+        index = sum(count.of(sizes) for count in self.before) + ahead
         return f"{self.phase} of {self.path.format(index)}"
 
 
@@ -69,14 +69,15 @@ class Change(NamedTuple):
     part: int
     sign: int
     tensor: Tensor
-    times: Count | None
+    times: tuple[Count, ...]
 
 
 class Loop(NamedTuple):
-    """Events that happen once a layer, for so many layers, the index going up or down."""
+    """Events that happen as often as there are equal layers, from the first or from the last."""
 
     times: Count
-    step: int
+    backwards: bool
+    stride: int  # by how much the index of a layer changes
     body: "tuple[Event, ...]"
 
 
@@ -100,14 +101,15 @@ class Ledger:
         self.trace: list[Event] = []
         self.holders: dict[Tensor, int] = {}
         self._parts: dict[Tensor, int] = {}
-        self._loops: dict[Tensor, Count | None] = {}
-        self._loop: Count | None = None
+        # the loops that each storage was born in, and those that are open now, outermost first
+        self._loops: dict[Tensor, tuple[Count, ...]] = {}
+        self._open: tuple[Count, ...] = ()
 
     def born(self, tensor: Tensor, part: str = "temporary") -> None:
         """A new storage, held once."""
         self.holders[tensor] = 1
         self._parts[tensor] = PARTS.index(part)
-        self._loops[tensor] = self._loop
+        self._loops[tensor] = self._open
         self._change(tensor, 1)
 
     def hold(self, tensor: Tensor) -> None:
@@ -141,8 +143,8 @@ class Ledger:
     def hand_over(self, tensors: Iterable[Tensor]) -> None:
         """What one layer hands to the next exists once, however many layers there are."""
         for tensor in tensors:
-            if self._loop is None:
-                self._loops[tensor.storage] = None
+            born_in = self._loops[tensor.storage]
+            self._loops[tensor.storage] = born_in[: len(self._open)]
 
     def part(self, tensor: Tensor) -> str:
         return PARTS[self._parts[tensor.storage]]
@@ -151,28 +153,27 @@ class Ledger:
         self.trace.append(place)
 
     @contextmanager
-    def layers(self, count: Count, step: int) -> Iterator[None]:
-        """What is written meanwhile happens once a layer; a single layer is no loop."""
+    def layers(self, node: Node, backwards: bool = False) -> Iterator[None]:
+        """What is written meanwhile happens in each of a run of layers; a single one is no loop."""
+        count = node.run.layers if node.run is not None else Count(1)
         if count == Count(1):
             yield
             return
-        assert self._loop is None, "a run of layers inside a run of layers"
-        outside, self.trace, self._loop = self.trace, [], count
+        outside, self.trace, self._open = self.trace, [], (*self._open, count)
         yield
-        body, self.trace, self._loop = tuple(self.trace), outside, None
-        self.trace.append(Loop(count, step, body))
+        body, self.trace, self._open = tuple(self.trace), outside, self._open[:-1]
+        self.trace.append(Loop(count, backwards, _stride(node), body))
 
     def _change(self, storage: Tensor, sign: int) -> None:
-        born_in = self._loops[storage]
-        times = born_in if born_in != self._loop else None
+        times = self._loops[storage][len(self._open) :]
         self.trace.append(Change(self._parts[storage], sign, storage, times))
 
 
 class Forward:
     """Walks an unrolled tree as Python runs it."""
 
-    def __init__(self, ledger: Ledger, training: bool) -> None:
-        self.ledger, self.training = ledger, training
+    def __init__(self, ledger: Ledger, training: bool, again: bool = False) -> None:
+        self.ledger, self.training, self.again = ledger, training, again
         # autocast's copies of weights, which its cache holds until the context is left
         self.cached: list[Tensor] = []
 
@@ -186,8 +187,7 @@ class Forward:
                 own += self.op(item, place)
                 own = self._clean(own, last, i, results)
                 continue
-            layers = item.run.layers if item.run is not None else Count(1)
-            with self.ledger.layers(layers, 1):
+            with self.ledger.layers(item):
                 own += self.node(item, inside(place, item))
                 own = self._clean(own, last, i, results)
             self.ledger.hand_over(own)
@@ -195,20 +195,30 @@ class Forward:
 
     def op(self, op: Op, place: Place) -> list[Tensor]:
         """Runs one op and returns the storage that it wrote, if any."""
+        if self.again and op.again == "stops":
+            # recomputation ends where autograd packs the last tensor, before the op runs
+            self.keep(op)
+            return []
         if op.write.base is not None:
+            self.keep(op)
             return []
         written = list(dict.fromkeys((op.write, *op.extra)))
         for tensor in written:
             self.ledger.born(tensor)
         self.ledger.look(named(place, op))
-        for tensor in op.keeps:
-            self.ledger.keep(tensor)
+        self.keep(op)
         if op.kind == "cast" and op.reads[0].role == "param" and self._caches(op):
             self.ledger.hold(op.write)
             self.cached.append(op.write)
         for tensor in op.extra:
             self.ledger.drop(tensor)
         return [op.write]
+
+    def keep(self, op: Op) -> None:
+        """A checkpointed region keeps nothing but its inputs until it runs again."""
+        if self.again == bool(op.again):
+            for tensor in op.keeps:
+                self.ledger.keep(tensor)
 
     def leave_autocast(self) -> None:
         for tensor in self.cached:
@@ -242,7 +252,9 @@ def inside(place: Place, node: Node) -> Place:
     """The place of a child module."""
     if node.run is None:
         return place._replace(path=_join(place.path, node.name))
-    return place._replace(path=_join(place.path, "{}"), before=node.run.before)
+    # a checkpointed region around layers is no module: they count on from where it is
+    name = "" if node.type == REGION else "{}"
+    return place._replace(path=_join(place.path, name), before=(*place.before, *node.run.before))
 
 
 def named(place: Place, op: Op) -> Place:
@@ -260,7 +272,7 @@ def peak(trace: Sequence[Event], sizes: Sizes) -> Peak:
             top = largest(top, total)
         elif total > top:
             top, best, number = total, Live(*seen), i
-            where = place._replace(offset=place.offset + ahead).name(sizes)
+            where = place.name(sizes, ahead)
     return Peak(top, where, best, number, Live(*live))
 
 
@@ -283,8 +295,8 @@ def _looks(
             if shape not in known:
                 known[shape] = tensor.itemsize * numel(tensor.axes, sizes)
             amount = event.sign * known[shape]
-            if event.times is not None:
-                amount = amount * event.times.of(sizes)
+            for count in event.times:
+                amount = amount * count.of(sizes)
             live[event.part] = live[event.part] + amount
         elif isinstance(event, Place):
             yield event, 0, tuple(live)
@@ -293,11 +305,22 @@ def _looks(
             first = list(_looks(event.body, sizes, live, known))
             more = event.times.of(sizes) - 1
             further = [more * (now - then) for now, then in zip(live, before, strict=True)]
-            yield from first
-            for place, _, seen in first:
+            far = event.stride * more
+            early, late = (far, 0) if event.backwards else (0, far)
+            for place, ahead, seen in first:
+                yield place, ahead + early, seen
+            for place, ahead, seen in first:
                 shifted = (was + plus for was, plus in zip(seen, further, strict=True))
-                yield place, event.step * more, tuple(shifted)
+                yield place, ahead + late, tuple(shifted)
             live[:] = [now + plus for now, plus in zip(live, further, strict=True)]
+
+
+def _stride(node: Node) -> int:
+    """How many layers one of a run is: several in a checkpointed group."""
+    if node.type != REGION:
+        return 1
+    runs = (item.run for item in node.body if isinstance(item, Node))
+    return sum(run.layers.of(Sizes()) for run in runs if run is not None)
 
 
 def _last_reads(node: Node) -> dict[Tensor, int]:

@@ -73,7 +73,8 @@ def _cross_entropy(x: Tensor, mode: Mode) -> Node:
     CUDA the kernel reads half precision, and autograd keeps that too.
     """
     e = 2 if mode.precision == "half" else 4
-    logits, body, kept = x, [], ()
+    logits, body = x, []
+    kept: tuple[Tensor, ...] = ()
     if mode.precision == "amp" and x.itemsize == 2:
         if mode.platform == "cpu":
             logits = Tensor("logits", x.axes, "cast", None, e)

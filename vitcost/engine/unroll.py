@@ -33,7 +33,7 @@ def _layers(layer: Node) -> Iterator[Node]:
             copy.known[y] = y
         made = copy.node(layer)
         x = made.output
-        yield made._replace(run=run)
+        yield unroll(made)._replace(run=run)
 
 
 def _parts(run: Run) -> list[Run]:
