@@ -239,7 +239,7 @@ def _report(model: Resolved, scenario: Scenario) -> Report:
         flops=Flops(
             total.flops,
             total.backward_flops,
-            total.flops,
+            total.executed_flops,
             total.executed_backward_flops,
             total.pointwise,
         ),

@@ -128,7 +128,8 @@ def weigh(
 def _adjacent(c: Structure, m: Module, x: Tensor, like: Tensor | None = None) -> Tensor:
     """An operand of a batched product: batch and heads lie apart in a view of a projection, and in
     what is laid out like one, so that bmm reads a copy, which nobody else holds."""
-    if c.merged_heads or (like or x).base is None:
+    one_head = (x.axes[1] == "a" and c.one_head) or (x.axes[1] == "pool_a" and c.pool_one_head)
+    if c.one_image or one_head or (like or x).base is None:
         return x
     return m.op("copy", x, name=x.name, group="attention")
 
@@ -180,7 +181,7 @@ def differ(c: Structure, m: Module, qkv: Tensor) -> Tensor:
     v = m.view(qkv, axes("b a s d"), "v", kind="split")
     if c.qk_norm:
         q, k = norm(c.norm, m, "q_norm", q), norm(c.norm, m, "k_norm", k)
-    factor = _lambda(m)
+    factor = m.cast(_lambda(m), q)
     weights = _weights(c, m, q, k, [], drop=True)
     first, second = (
         m.view(weights, axes("b a s s"), group="attention", kind="split") for _ in range(2)
@@ -199,7 +200,7 @@ def _lambda(m: Module) -> Tensor:
     exps = []
     for i in "12":
         product = m.op("mul", *(m.parameter(f"lambda_{x}{i}", "d_2") for x in "qk"))
-        exps.append(m.op("exp", m.op("sum", product, axes=()), axes=()))
+        exps.append(m.op("exp", m.cast(m.op("sum", product, axes=()))))
     return m.op("add", *exps)
 
 
@@ -208,18 +209,19 @@ def _rope(c: Structure) -> Node:
     m = Module("rope", _ROPES[c.rope])
     # buffers are not allocated by the forward, no more than the image
     if c.rope != "mixed":
-        table = Tensor("rope", axes("n two_d"), "input")
-        return m.end(m.op("repeat", table) if c.dynamic else table)
+        table = Tensor("rope", axes("n two_d"), "input", itemsize=4)
+        return m.end(m.op("repeat", table) if c.dynamic or c.rope == "mrope" else table)
     freqs = m.parameter("freqs", 2, "L", "a", "d_2")
     angles = []
     for name in "xy":
-        grid = Tensor(f"t_{name}", axes("n 1"), "input")
+        grid = Tensor(f"t_{name}", axes("n 1"), "input", itemsize=4)
         grid = m.op("repeat", grid) if c.dynamic else grid
         axis = m.view(freqs, axes("L a 1 d_2"), kind="split")
         angles.append(m.op("mul", grid, axis, axes=axes("L a n d_2")))
     angle = m.op("add", *angles)
     waves = [m.op("repeat", m.op(f, angle), axes=axes("L a n d")) for f in ("sin", "cos")]
-    return m.end(m.op("cat", *waves, axes=axes("L a n two_d")))
+    table = m.op("cat", *waves, axes=axes("L a n two_d"))
+    return m.end(m.cast(table, freqs))
 
 
 def _rotate(c: Structure, m: Module, x: Tensor, table: Tensor) -> Tensor:
@@ -229,7 +231,8 @@ def _rotate(c: Structure, m: Module, x: Tensor, table: Tensor) -> Tensor:
     shape = axes("a n d" if learned else "n d")
     sin, cos = (m.view(table, shape, f, kind="chunk") for f in ("sin", "cos"))
     y = m.op("mul", patches, cos)
-    y = m.op("add", y, m.op("mul", m.op("rotate", patches), sin))
+    # the tables stay in fp32, whatever the model is in
+    y = m.cast(m.op("add", y, m.op("mul", m.op("rotate", patches), sin)), x)
     return m.op(
         "cat",
         *([m.view(x, x.axes, kind="slice")] if c.prefix else []),

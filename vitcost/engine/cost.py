@@ -22,6 +22,7 @@ class Cost(NamedTuple):
     executed_backward_flops: Size = 0
     tensors: Size = 0  # how many tensors its parameters are
     trainable: Size = 0  # parameters that train
+    executed_flops: Size = 0
 
     def plus(self, other: "Cost", times: Size = 1) -> "Cost":
         return Cost(
@@ -34,6 +35,7 @@ class Cost(NamedTuple):
             self.executed_backward_flops + times * other.executed_backward_flops,
             self.tensors + times * other.tensors,
             self.trainable + times * other.trainable,
+            self.executed_flops + times * other.executed_flops,
         )
 
 
@@ -97,17 +99,18 @@ def _cost(op: Op, sizes: Sizes) -> Cost:
     # what is kept in a checkpointed region is not, until it runs again in the backward pass
     for tensor in () if op.again else op.saves:
         saved = saved + ops.bytes_of(tensor, sizes)
-    own, flops = ops.params(op, sizes), ops.flops(op, sizes)
+    own, executed = ops.params(op, sizes), ops.executed_flops(op, sizes)
     return Cost(
         own,
-        flops,
+        ops.flops(op, sizes),
         ops.backward_flops(op, sizes),
         ops.pointwise(op, sizes),
         ops.moved(op, sizes),
         saved,
-        ops.executed_backward_flops(op, sizes) + (flops if op.again == "runs" else 0),
+        ops.executed_backward_flops(op, sizes) + (executed if op.again == "runs" else 0),
         (op.weight is not None) + (op.bias is not None),
         own if op.trains else 0,
+        executed,
     )
 
 

@@ -1,6 +1,6 @@
 """Attention kernels: what runs in place of the declared products of an attention."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from vitcost.engine.ops import Op, Tensor
 from vitcost.engine.tree import Node
@@ -28,13 +28,15 @@ def choose(op: Op, platform: str, half: bool) -> str:
 
     aten's fused CPU kernel has no dropout, and no mask that needs a gradient: sdp_utils_cpp.cpp,
     use_flash_attention_cpp. The flash kernel of a card takes halves alone, and no mask:
-    sdp_utils.cpp, check_tensor_dtype, check_for_attn_mask.
+    sdp_utils.cpp, check_tensor_dtype, check_for_attn_mask. Both want values as wide as queries.
     """
+    q, _, v, *_ = op.reads
     _, _, _, *masks = op.needs
+    same_width = q.axes[-1] == v.axes[-1]
     if platform == "cpu":
         dropout = any(part.kind == "dropout" for part in op.parts or ())
-        return "math" if dropout or any(masks) else "flash"
-    return "flash" if half and not masks else "efficient"
+        return "flash" if same_width and not dropout and not any(masks) else "math"
+    return "flash" if half and same_width and not masks else "efficient"
 
 
 def fuse(node: Node) -> Node:
@@ -43,7 +45,7 @@ def fuse(node: Node) -> Node:
     group: list[Op] = []
     for item in (*node.body, None):
         if group and (item is None or not item.group):
-            body.append(_fused(group))
+            body += _difference(group) if _is_difference(group) else [_fused(group)]
             group = []
         if item is None:
             break
@@ -58,6 +60,60 @@ def _fused(group: list[Op]) -> Op:
     written = {op.write for op in group}
     reads = [t for op in group for t in op.reads if t not in written]
     return Op("sdpa", tuple(reads), group[-1].write, parts=tuple(group))
+
+
+def _is_difference(group: list[Op]) -> bool:
+    return any(op.kind == "gate" for op in group)
+
+
+def _difference(group: list[Op]) -> list[Op | Node]:
+    """A differential attention in fused kernels: one for each half of the heads, and the difference
+    of what they write. Each multiplies with all of v: a product more than the definition has."""
+    made = {op.write: op for op in group if op.kind in ("copy", "scale")}
+    first, last = (op for op in group if op.over)
+    gate = next(op for op in group if op.kind == "gate")
+    (q, q_copied), (k, k_copied), (v, v_copied) = (
+        _source(t, made) for t in (*first.reads, last.reads[1])
+    )
+    body: list[Op | Node] = []
+    halves: list[Tensor] = []
+    for product in ("matmul", "matmul again"):
+        parts: list[Op] = []
+        operands: list[Tensor] = []
+        for x, copied in ((q, q_copied), (k, k_copied)):
+            half = Tensor(x.name, (x.axes[0], v.axes[1], *x.axes[2:]), base=x)
+            body.append(Op("split", (x,), half, group="attention"))
+            # what lies side by side for all heads does so for half of them, or for one
+            operands.append(_copied(half, parts) if copied and v_copied else half)
+        scores = Tensor("matmul", last.reads[0].axes)
+        parts.append(first._replace(reads=tuple(operands), write=scores))
+        for op in group:
+            if op.kind in ("softmax", "dropout"):
+                parts.append(op._replace(reads=(scores,), write=Tensor(op.kind, scores.axes)))
+                scores = parts[-1].write
+        values = _copied(v, parts) if v_copied else v
+        y = Tensor("matmul", last.write.axes)
+        parts.append(last._replace(kind=product, reads=(scores, values), write=y))
+        halves.append(y)
+        body.append(_fused(parts))
+    scaled = Tensor("gate", last.write.axes)
+    body.append(gate._replace(reads=(halves[1], gate.reads[1]), write=scaled))
+    body.append(Op("add", (halves[0], scaled), last.write, group="attention"))
+    return body
+
+
+def _copied(x: Tensor, parts: list[Op]) -> Tensor:
+    parts.append(Op("copy", (x,), Tensor(x.name, x.axes), group="attention"))
+    return parts[-1].write
+
+
+def _source(t: Tensor, made: Mapping[Tensor, Op]) -> tuple[Tensor, bool]:
+    """What an operand is a scaled or copied, and whether it is a copy."""
+    copied = False
+    while t in made:
+        copied = copied or made[t].kind == "copy"
+        t = made[t].reads[0]
+    return t, copied
 
 
 def _ops(item: Op | Node) -> Iterator[Op]:

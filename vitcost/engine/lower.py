@@ -149,9 +149,8 @@ class _Walk:
         """The state of a tensor; inputs and parameters are met here first."""
         if declared not in self.states:
             # an image comes in the precision of the parameters
-            itemsize = 2 if self.mode.precision == "half" else 4
-            if declared.role == "index":
-                itemsize = 8
+            own = 2 if self.mode.precision == "half" else 4
+            itemsize = declared.itemsize or (8 if declared.role == "index" else own)
             low = Tensor(declared.name, declared.axes, declared.role, None, itemsize)
             self.states[declared] = _State(low, self.training and declared.role == "param")
         return self.states[declared]
@@ -160,6 +159,8 @@ class _Walk:
         op = self.gradients(op)
         if op.kind == "sdpa":
             return self.attention(op)
+        if op.kind == "cast":
+            return (self.cast(op),)
         if op.kind == "rms norm" and self.mode.platform == "cpu":
             return self.each(op, root_mean_square(op, self.read(op.reads[0]).tensor.itemsize == 2))
         return self.plain(op)
@@ -171,6 +172,15 @@ class _Walk:
         low = low._replace(extra=tuple(self.extra(low, kernel)))
         self.states[op.write] = _State(low.write, needs)
         return (*casts, self.saved(low) if needs else low)
+
+    def cast(self, op: Op) -> Op:
+        """What is in the wanted precision already, that of another tensor say, is passed on."""
+        x, needs = self.read(op.reads[0])
+        itemsize = op.write.itemsize or self.read(op.reads[1]).tensor.itemsize
+        base = x if itemsize == x.itemsize else None
+        write = Tensor(op.write.name, op.write.axes, op.write.role, base, itemsize)
+        self.states[op.write] = _State(write, needs)
+        return Op("cast" if base is None else "view", (x,), write, needs=(needs,))
 
     def each(self, op: Op, ops: Iterable[Op]) -> Iterator[Op]:
         """The ops that a declared one is made of."""
@@ -218,11 +228,11 @@ class _Walk:
         rule = self.rule(op.kind)
         wanted = self.wanted(rule, reads)
         # the arguments of autocast's wrapper are evaluated from the last to the first
-        for group in (own, reads):
+        for group, needs in ((own, (op.trains,) * 2), (reads, op.needs)):
             for i, tensor in reversed(list(enumerate(group))):
                 if tensor is not None and wanted and tensor.itemsize != wanted:
                     cast = Tensor(tensor.name, tensor.axes, "cast", None, wanted)
-                    yield Op("cast", (tensor,), cast)
+                    yield Op("cast", (tensor,), cast, needs=(needs[i],))
                     group[i] = cast
         # a norm in half precision writes that, whatever its weight is
         given = [t.itemsize for t in (*reads, *own) if t is not None and t.role != "index"]

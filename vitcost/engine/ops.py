@@ -31,6 +31,7 @@ __all__ = [
     "backward_flops",
     "bytes_of",
     "executed_backward_flops",
+    "executed_flops",
     "flops",
     "largest",
     "moved",
@@ -109,6 +110,8 @@ KINDS: Mapping[str, Kind] = {
     "linear": Kind(autocast="half", saves="o"),
     "conv": Kind(autocast="half", saves="o"),
     "matmul": Kind(autocast="half", saves="o"),
+    # a product that a kernel computes once more than the definition has it
+    "matmul again": Kind(autocast="half", saves="o"),
     "norm": Kind(1, autocast="float", saves="xs", on_cpu="keep"),
     "rms norm": Kind(1, autocast="float", saves="xr", on_cpu="keep"),
     "softmax": Kind(1, autocast="float", saves="y", on_cpu="keep"),
@@ -234,6 +237,13 @@ def flops(op: Op, sizes: Sizes) -> Size:
     """Forward FLOPs of the definition: 2 for every element written and every element contracted."""
     if op.parts is not None:
         return sum(flops(part, sizes) for part in op.parts)
+    return 0 if op.kind == "matmul again" else executed_flops(op, sizes)
+
+
+def executed_flops(op: Op, sizes: Sizes) -> Size:
+    """Forward FLOPs as they run."""
+    if op.parts is not None:
+        return sum(executed_flops(part, sizes) for part in op.parts)
     if not op.over:
         return 0
     return 2 * numel(op.write.axes, sizes) * numel(op.over, sizes)
@@ -260,9 +270,11 @@ def backward_flops(op: Op, sizes: Sizes) -> Size:
 def executed_backward_flops(op: Op, sizes: Sizes) -> Size:
     """Backward FLOPs as they run: a fused attention computes its scores again."""
     n = backward_flops(op, sizes)
+    for part in op.parts or ():
+        n = n + sum(part.needs) * (executed_flops(part, sizes) - flops(part, sizes))
     if op.kind == "sdpa" and op.parts is not None and any(op.needs):
         scores = next(part for part in op.parts if part.over)
-        n = n + flops(scores, sizes)
+        n = n + executed_flops(scores, sizes)
     return n
 
 

@@ -37,7 +37,7 @@ class Structure(NamedTuple):
     # batch and heads
     one_image: bool
     one_head: bool
-    merged_heads: bool  # batch and heads fold into one axis without a copy
+    pool_one_head: bool
     # patches, tokens, positions
     pad: bool
     patch_bias: bool
@@ -100,7 +100,7 @@ def structure_of(c: ViTConfig, batch: int = 1, training: bool = False) -> Struct
         model_class=c.model_class,
         one_image=batch == 1,
         one_head=c.num_heads == 1,
-        merged_heads=c.num_heads == 1 or batch == 1,
+        pool_one_head=(c.attn_pool_num_heads or c.num_heads) == 1,
         pad=c.dynamic_img_pad,
         # a norm that follows makes the bias superfluous
         patch_bias=not c.pre_norm if c.patch_bias is None else c.patch_bias,

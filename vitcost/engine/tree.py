@@ -86,6 +86,13 @@ class Module:
         self.body.append(Op(kind, (x,), written, group=group or self.group))
         return written
 
+    def cast(self, x: Tensor, like: Tensor | None = None, group: str = "") -> Tensor:
+        """To the precision of another tensor, or to fp32."""
+        reads = (x,) if like is None else (x, like)
+        written = Tensor(x.name, x.axes, x.role, itemsize=4 if like is None else 0)
+        self.body.append(Op("cast", reads, written, group=group or self.group))
+        return written
+
     def parameter(self, name: str, *axes: Axis) -> Tensor:
         """A parameter that sits on the module itself, such as a class token."""
         weight = Tensor(name, axes, "param")
