@@ -170,9 +170,9 @@ def configure_text(base: TextConfig | ClipConfig, **overrides: Any) -> TextConfi
     )
 
 
-def _replaced(base: TextConfig, overrides: Mapping[str, Any]) -> dict[str, int]:
+def _replaced(base: TextConfig, overrides: Mapping[str, Any]) -> dict[str, Any]:
     """What an override takes along: a ratio the width, a context the tokens that fill it."""
-    replaced = {}
+    replaced: dict[str, Any] = {}
     if "mlp_ratio" in overrides:
         replaced["mlp_dim"] = 0
     if "context_length" in overrides and "seq_len" not in overrides:

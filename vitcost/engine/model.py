@@ -26,8 +26,9 @@ def structure_of(c: Config, batch: int = 1, training: bool = False) -> AnyStruct
     if isinstance(c, ViTConfig):
         return structure.structure_of(c, batch, training)
     from vitcost.engine import text
+    from vitcost.text import TextConfig
 
-    if isinstance(c, text.TextConfig):
+    if isinstance(c, TextConfig):
         return text.text_structure(c, batch, training)
     return text.clip_structure(c, batch, training)
 
@@ -37,8 +38,9 @@ def sizes_of(c: Config, batch: int = 1) -> Sizes:
     if isinstance(c, ViTConfig):
         return structure.sizes_of(c, batch)
     from vitcost.engine import text
+    from vitcost.text import TextConfig
 
-    if isinstance(c, text.TextConfig):
+    if isinstance(c, TextConfig):
         return text.text_sizes(c, batch)
     return text.clip_sizes(c, batch)
 
