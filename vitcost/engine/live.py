@@ -331,7 +331,7 @@ def _last_reads(node: Node) -> dict[Tensor, int]:
     last: dict[Tensor, int] = {}
     cast_from: dict[Tensor, Tensor] = {}
     for i, item in enumerate(node.body):
-        for tensor in item.reads if isinstance(item, Op) else item.inputs:
+        for tensor in _arguments(item):
             last[tensor.storage] = i
             if tensor in cast_from:
                 last[cast_from[tensor].storage] = i
@@ -339,6 +339,12 @@ def _last_reads(node: Node) -> dict[Tensor, int]:
             cast_from[item.write] = item.reads[0]
     last.update((tensor.storage, len(node.body)) for tensor in node.held)
     return last
+
+
+def _arguments(item: Op | Node) -> tuple[Tensor, ...]:
+    if isinstance(item, Node):
+        return item.inputs
+    return (*item.reads, *(t for t in (item.weight, item.bias) if t is not None))
 
 
 def _join(path: str, name: str) -> str:
