@@ -68,10 +68,13 @@ def inference(
     )
 
 
-def training(params: Size, tensors: Size, saved_bytes: Size, scenario: Scenario) -> Training:
+def training(
+    params: Size, trainable: Size, tensors: Size, saved_bytes: Size, scenario: Scenario
+) -> Training:
     """Model states of the scenario's recipe, and what autograd holds after the loss.
 
-    ``tensors`` is the number of parameter tensors: torch's optimizers keep a step counter each.
+    A parameter that does not train has no gradient and no state. ``tensors`` is the number of
+    parameter tensors that do: torch's optimizers keep a step counter each.
     """
     recipe = RECIPES[scenario.recipe]
     if recipe.weights:
@@ -83,7 +86,7 @@ def training(params: Size, tensors: Size, saved_bytes: Size, scenario: Scenario)
         states = optimizer.moments * weights
         steps = optimizer.step_bytes * tensors
     return Training(
-        weights * params, gradients * params, states * params + steps, saved_bytes, None, None
+        weights * params, gradients * trainable, states * trainable + steps, saved_bytes, None, None
     )
 
 

@@ -165,6 +165,9 @@ def report(
     platform: str = "cuda",
     optimizer: str | None = None,
     checkpointing: str = "none",
+    freeze: str = "none",
+    lora: int = 0,
+    lora_layers: str = "qkv,proj",
     recipe: str = "torch",
     layout: str = "nchw",
     **overrides: Any,
@@ -186,6 +189,9 @@ def report(
         platform=platform,
         optimizer=optimizer,
         checkpointing=checkpointing,
+        freeze=freeze,
+        lora=lora,
+        lora_layers=lora_layers,
         recipe=recipe,
         layout=layout,
     )
@@ -246,7 +252,9 @@ def _report(model: Resolved, scenario: Scenario) -> Report:
         moved_bytes=ran.cost.moved_bytes,
         rule_of_thumb=memory.rule_of_thumb(total.params),
         inference=_inference(total.params, trees[0], sizes, scenario),
-        training=memory.training(total.params, total.tensors, saved_bytes, scenario),
+        training=memory.training(
+            total.params, total.trainable, total.tensors, saved_bytes, scenario
+        ),
         parts=_parts(train, ran),
         layers=(*map(_layer, _top(train)), *_rest(train, saved_bytes)),
     )

@@ -20,7 +20,7 @@ class Cost(NamedTuple):
     moved_bytes: Size = 0
     saved_bytes: Size = 0
     executed_backward_flops: Size = 0
-    tensors: Size = 0  # how many tensors its parameters are
+    tensors: Size = 0  # how many tensors the parameters that train are
     trainable: Size = 0  # parameters that train
     executed_flops: Size = 0
 
@@ -108,7 +108,7 @@ def _cost(op: Op, sizes: Sizes) -> Cost:
         ops.moved(op, sizes),
         saved,
         ops.executed_backward_flops(op, sizes) + (executed if op.again == "runs" else 0),
-        (op.weight is not None) + (op.bias is not None),
+        (op.weight is not None) + (op.bias is not None) if op.trains else 0,
         own if op.trains else 0,
         executed,
     )
