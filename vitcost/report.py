@@ -130,7 +130,7 @@ class Report:
             "memory": {
                 "rule_of_thumb": self.rule_of_thumb._asdict(),
                 "inference": {**infer._asdict(), "total_bytes": infer.total_bytes},
-                "training": train._asdict(),
+                "training": train.to_dict(),
             },
             "time": [],
             "layers": [_layer_dict(layer) for layer in self.layers],
@@ -252,8 +252,12 @@ def _report(model: Resolved, scenario: Scenario) -> Report:
         moved_bytes=ran.cost.moved_bytes,
         rule_of_thumb=memory.rule_of_thumb(total.params),
         inference=_inference(total.params, trees[0], sizes, scenario),
-        training=memory.training(
-            total.params, total.trainable, total.tensors, saved_bytes, scenario
+        training=memory.with_peak(
+            memory.training(total.params, total.trainable, total.tensors, saved_bytes, scenario),
+            structure_of(config, batch, True),
+            sizes,
+            scenario,
+            config,
         ),
         parts=_parts(train, ran),
         layers=(*map(_layer, _top(train)), *_rest(train, saved_bytes)),

@@ -37,45 +37,84 @@ PRECISIONS = {
 
 
 class Optimizer(NamedTuple):
-    """State tensors that an optimizer keeps for each parameter, and counters for each tensor."""
+    """State tensors that an optimizer keeps for each parameter, and counters for each tensor.
+
+    ``step`` is how it walks over the parameters, which decides what a step allocates on the way:
+    ``foreach`` all of them at once, ``loop`` one after the other, ``fused`` in one kernel. Empty:
+    as torch chooses, foreach on CUDA and a loop on the CPU.
+    """
 
     moments: int
     step_bytes: int
+    step: str
     source: str
 
+    def steps(self, platform: str) -> str:
+        return self.step or ("foreach" if platform == "cuda" else "loop")
 
+
+_ADAM = "torch.optim.Adam: exp_avg, exp_avg_sq, step"
+_ADAMW = "torch.optim.AdamW: exp_avg, exp_avg_sq, step"
 OPTIMIZERS = {
-    "adamw": Optimizer(2, 4, "torch.optim.AdamW: exp_avg, exp_avg_sq, step"),
-    "adam": Optimizer(2, 4, "torch.optim.Adam: exp_avg, exp_avg_sq, step"),
-    "sgd": Optimizer(0, 0, "torch.optim.SGD without momentum"),
-    "sgd-momentum": Optimizer(1, 0, "torch.optim.SGD: momentum_buffer"),
+    "adamw": Optimizer(2, 4, "", _ADAMW),
+    "adamw-foreach": Optimizer(2, 4, "foreach", _ADAMW),
+    "adamw-fused": Optimizer(2, 4, "fused", _ADAMW),
+    "adamw-loop": Optimizer(2, 4, "loop", _ADAMW),
+    "adamw-amsgrad": Optimizer(3, 4, "", f"{_ADAMW}, max_exp_avg_sq"),
+    "adam": Optimizer(2, 4, "", _ADAM),
+    "adam-foreach": Optimizer(2, 4, "foreach", _ADAM),
+    "adam-fused": Optimizer(2, 4, "fused", _ADAM),
+    "adam-loop": Optimizer(2, 4, "loop", _ADAM),
+    "adam-amsgrad": Optimizer(3, 4, "", f"{_ADAM}, max_exp_avg_sq"),
+    "sgd": Optimizer(0, 0, "in place", "torch.optim.SGD without momentum"),
+    "sgd-momentum": Optimizer(1, 0, "in place", "torch.optim.SGD: momentum_buffer"),
+    "lion": Optimizer(
+        1, 0, "sign", "Chen et al. 2023, arXiv 2302.06675; timm.optim.Lion(foreach=False): exp_avg"
+    ),
 }
 
 
 class Recipe(NamedTuple):
-    """A named accounting of model states, in bytes a parameter; 0: by precision and optimizer."""
+    """A named accounting of model states, in bytes a parameter; 0: by precision and optimizer.
+
+    ``master`` is the copy of the weights that the optimizer updates, ``main_gradients`` the copy of
+    the gradients that it reads, where these are not the ones of the model itself.
+    """
 
     precision: str
     optimizer: str
     weights: int
+    master: int
     gradients: int
-    states: int
+    main_gradients: int
+    moments: int
     source: str
 
 
+_MEGATRON = "Megatron Core user guide, distributed optimizer, bytes per parameter"
 RECIPES = {
-    "torch": Recipe("", "", 0, 0, 0, "torch: one copy in the parameters' precision"),
+    "torch": Recipe("", "", 0, 0, 0, 0, 0, "torch: one copy in the parameters' precision"),
     "megatron-fp16": Recipe(
-        "fp16", "adamw", 2 + 4, 2 + 4, 4 + 4,
-        "Narayanan et al. 2021; Megatron-LM distributed optimizer table: 20 bytes a parameter",
+        "fp16", "adamw", 2, 4, 2, 4, 8, f"{_MEGATRON}: fp16 parameters, fp16 gradients, 20"
     ),
     "megatron-bf16": Recipe(
-        "bf16", "adamw", 2 + 4, 4, 4 + 4,
-        "Megatron-LM distributed optimizer table: bf16 with fp32 gradients, 18 bytes",
+        "bf16", "adamw", 2, 4, 4, 0, 8, f"{_MEGATRON}: bf16 parameters, fp32 gradients, 18"
+    ),
+    "megatron-fp32": Recipe(
+        "fp32", "adamw", 4, 0, 4, 0, 8, f"{_MEGATRON}: fp32 parameters, fp32 gradients, 16"
+    ),
+    "apex-o2": Recipe(
+        "fp16", "adamw", 2, 4, 2, 4, 8,
+        "NVIDIA Apex, apex.amp opt_level O2: fp32 masters and their gradients, during the step",
+    ),
+    "deepspeed": Recipe(
+        "fp16", "adamw", 2, 4, 2, 4, 8,
+        "DeepSpeed, estimate_zero2_model_states_mem_needs: 2 params_16bit + 18 (2 grads_16bit, "
+        "4 grads_32bit, 4 params_32bit, 8 optimizer_states_32bit)",
     ),
     "zero": Recipe(
-        "fp16", "adamw", 2 + 4, 2, 4 + 4,
-        "Rajbhandari et al. 2020 (ZeRO) §3.1: 2 + 2 + K with K = 12",
+        "fp16", "adamw", 2, 4, 2, 0, 8,
+        "Rajbhandari et al. 2020 (ZeRO), arXiv 1910.02054, section 3.1: 2 + 2 + K with K = 12",
     ),
 }  # fmt: skip
 

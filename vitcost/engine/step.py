@@ -14,6 +14,7 @@ from functools import lru_cache
 from vitcost.engine.backward import Backward
 from vitcost.engine.live import Event, Forward, Ledger, Place
 from vitcost.engine.lower import Mode, lower
+from vitcost.engine.model import AnyStructure
 from vitcost.engine.ops import Op, Tensor
 from vitcost.engine.structure import Structure
 from vitcost.engine.tree import Node
@@ -24,12 +25,14 @@ __all__ = ["step_trace"]
 
 
 @lru_cache(maxsize=256)
-def step_trace(structure: Structure, mode: Mode, in_place: bool = True) -> tuple[Event, ...]:
+def step_trace(structure: AnyStructure, mode: Mode, in_place: bool = True) -> tuple[Event, ...]:
     """Everything that a step allocates and frees besides weights, optimizer states and the batch.
 
     At its end the gradients are alive and the loss. ``in_place`` is that of ``Backward``. Raises
     ``NotCovered`` where the backward of an op is not known.
     """
+    if not isinstance(structure, Structure):
+        raise NotCovered("the training step of a model that reads text")
     tree = unroll(lower(structure, mode))
     outputs = (tree.output, *tree.also)
     if not structure.classes or any(len(t.axes) != 2 for t in outputs):

@@ -1,0 +1,45 @@
+"""Every parameter of a tree with its shape: what optimizers and sharding go through one by one."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from vitcost.engine.ops import Op, Size, Sizes, Tensor, numel
+from vitcost.engine.tree import Count, Node
+
+__all__ = ["Parameter", "parameters"]
+
+
+class Parameter(NamedTuple):
+    """A parameter, or its like in a run of equal layers."""
+
+    tensor: Tensor
+    kind: str  # of the op that it belongs to
+    top: str  # the top-level module that it is in, with the index of a layer left out
+    layers: tuple[Count, ...]  # it is there once in each of so many layers
+    trains: bool
+
+    def numel(self, sizes: Sizes) -> Size:
+        return numel(self.tensor.axes, sizes)
+
+    def repeat(self, sizes: Sizes) -> Size:
+        """How many there are of it."""
+        times: Size = 1
+        for count in self.layers:
+            times = times * count.of(sizes)
+        return times
+
+
+def parameters(tree: Node, top: str = "", layers: tuple[Count, ...] = ()) -> Iterator[Parameter]:
+    """The parameters of a tree in the order of ``model.parameters()``: those that sit on a module
+    come before those of its children."""
+    casts = {op.write: op.reads[0] for op in tree.body if isinstance(op, Op) and op.kind == "cast"}
+    for op in tree.body:
+        if isinstance(op, Op):
+            for own in (op.weight, op.bias):
+                if own is not None:
+                    yield Parameter(casts.get(own, own), op.kind, top, layers, op.trains)
+    children = [item for item in tree.body if isinstance(item, Node)]
+    # a parameter that is no layer's is a node of its own in the tree
+    for child in sorted(children, key=lambda node: node.type != "Parameter"):
+        inside = layers if child.run is None else (*layers, child.run.layers)
+        yield from parameters(child, top or child.name, inside)
