@@ -22,6 +22,7 @@ __all__ = [
     "load_calibrations",
     "percentile",
     "predicted",
+    "table",
     "to_toml",
 ]
 
@@ -124,6 +125,28 @@ def percentile(values: Sequence[float], share: float) -> float:
     low = int(place)
     high = min(low + 1, len(ordered) - 1)
     return ordered[low] + (place - low) * (ordered[high] - ordered[low])
+
+
+def table(calibrations: Iterable[Calibration]) -> str:
+    """The rows of ``calibrations.py``, for when the list of kernels or the data has changed."""
+
+    def order(row: Calibration) -> tuple[Any, ...]:
+        setup = row.setup
+        cpu = setup.platform == "cpu"
+        return cpu, setup.training, row.gpu, setup.compiled, setup.layout, setup.torch
+
+    lines: list[str] = []
+    for row in sorted(calibrations, key=order):
+        precision, training, compiled, layout, platform, torch = row.setup
+        run = f'"{precision}", {training}, {compiled}, "{layout}", "{platform}", {torch}'
+        errors = f"{row.rows}, {row.error}, {row.held_out}, {row.band}"
+        lines += [
+            "    (",
+            f'        "{row.gpu}", ({run}),',
+            f"        {row.constants}, ({errors}),",
+        ]
+        lines.append("    ),")
+    return "\n".join(lines) + "\n"
 
 
 def to_toml(calibrations: Iterable[Calibration]) -> str:

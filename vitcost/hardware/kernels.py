@@ -6,7 +6,14 @@ from typing import TypeAlias
 from vitcost.engine.ops import Op, Tensor
 from vitcost.hardware.steps import Step, like, step_of
 
-__all__ = ["fuse", "layout", "one_pass_softmax", "rms_norm_by_torch", "rms_norm_by_variance"]
+__all__ = [
+    "fuse",
+    "interleaved",
+    "layout",
+    "one_pass_softmax",
+    "rms_norm_by_torch",
+    "rms_norm_by_variance",
+]
 
 _KEEP_LAYOUT = (
     "cast", "add", "residual", "gain", "gate", "mul", "times", "scale", "square", "gelu", "silu",
@@ -70,6 +77,13 @@ def _compiled_reader(step: Step) -> Iterator[Step]:
 def _copy(step: Step) -> Step:
     x = step.op.reads[0]
     return step_of(Op("copy", (x,), like(x)), step.path, step.counts)
+
+
+def interleaved(steps: Iterable[Step]) -> Iterator[Step]:
+    """A rotary embedding turns pairs of neighbours: each of its kernels reads every second
+    element."""
+    for step in steps:
+        yield step._replace(strided=True) if step.op.kind == "rotate" else step
 
 
 def one_pass_softmax(steps: Iterable[Step]) -> Iterator[Step]:

@@ -11,6 +11,7 @@ from vitcost.engine.structure import Structure
 from vitcost.hardware.backward import ACCUMULATED_BYTES, UPDATE_BYTES, backward
 from vitcost.hardware.kernels import (
     fuse,
+    interleaved,
     layout,
     one_pass_softmax,
     rms_norm_by_torch,
@@ -127,6 +128,8 @@ def steps(structure: AnyStructure, mode: Mode, setup: Setup) -> tuple[Step, ...]
     forward: Iterable[Step] = flatten(lower(structure, mode))
     if setup.layout == "nchw" and setup.platform == "cuda":
         forward = layout(forward, setup.compiled)
+    if not setup.compiled:
+        forward = interleaved(forward)
     forward = list(one_pass_softmax(forward))
     back = list(backward(forward)) if setup.training else []
     rms_norm = rms_norm_by_torch if setup.torch >= (2, 8) else rms_norm_by_variance
