@@ -14,13 +14,13 @@ ROOT = Path(vitcost.__file__).parent
 # each layer may import from those before it, and from itself
 LAYERS = (
     ("errors", "units"),
-    ("config", "text", "fields", "textbook", "page"),
+    ("config", "rules", "backbones", "text", "fields", "textbook", "page"),
     # a renderer knows a page, and no result
     ("render",),
     ("engine",),
     ("zoo", "scenario"),
     ("memory", "sharding", "hardware", "summary", "formulas"),
-    ("report", "models", "explain"),
+    ("measured", "report", "models", "explain"),
     ("planner", "budget", "budgets", "pages"),
     ("check",),
     ("cli",),

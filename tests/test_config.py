@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from vitcost.config import _RULES, FIELDS, RATIOS, ViTConfig, configure, parse_field, parse_size
+from vitcost.config import FIELDS, RATIOS, ViTConfig, configure, parse_field, parse_size
 from vitcost.errors import ConfigError, UnknownName
+from vitcost.rules import RULES
 from vitcost.zoo import timm as zoo
 
 
@@ -169,7 +170,7 @@ def test_fields_that_do_not_go_together(fields: dict[str, Any], message: str) ->
 
 
 def test_no_rule_holds_for_nothing() -> None:
-    assert not any(broken(ViTConfig()) for broken, _ in _RULES)
+    assert not any(broken(ViTConfig()) for broken, _ in RULES)
 
 
 def test_an_unknown_field() -> None:

@@ -1,6 +1,6 @@
 """``ViTConfig``: what a Vision Transformer is, in integers, validated once, at the edge."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import InitVar, dataclass, fields, replace
 from typing import Annotated, Any
 
@@ -17,8 +17,16 @@ from vitcost.fields import (
     rate,
     size,
 )
+from vitcost.rules import RULES
 
 __all__ = ["FIELDS", "RATIOS", "Field", "ViTConfig", "configure", "parse_field", "parse_size"]
+
+# vitcost.backbones has them as rows
+_BACKBONES = (
+    "resnetv2_stem", "resnetv2_26", "resnetv2_50", "resnetv2_50_s16",
+    "resnet26d", "resnet50d", "resnet50d_s16", "mci",
+    "vitamin_small", "vitamin_base", "vitamin_large", "vitamin_xlarge",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,6 +54,9 @@ class ViTConfig:
     img_size: Annotated[Pair, size("image side, N or HxW")] = (224, 224)
     patch_size: Annotated[Pair, size("patch side, N or HxW")] = (16, 16)
     in_chans: Annotated[int, size("image channels")] = 3
+    backbone: Annotated[
+        str, choice("convolutional network that the patches are cut from", "", *_BACKBONES)
+    ] = ""
     patch_norm: Annotated[bool, Field("norm after the patch convolution")] = False
     patch_bias: Annotated[
         bool | None, Field("bias of the patch convolution; none: without pre_norm")
@@ -157,7 +168,7 @@ class ViTConfig:
             checked_ratio("mlp_ratio", mlp_ratio),
             checked_ratio("attn_pool_mlp_ratio", attn_pool_mlp_ratio),
         )
-        for broken, message in _RULES:
+        for broken, message in RULES:
             if broken(self):
                 raise ConfigError(message.format(c=self))
         self._check_image()
@@ -179,20 +190,42 @@ class ViTConfig:
         object.__setattr__(self, "attn_pool_mlp_dim", pool)
 
     def _check_image(self) -> None:
-        for side, patch in zip(self.img_size, self.patch_size, strict=True):
+        what = f"features of {self.backbone}, side" if self.backbone else "img_size"
+        floor = self.floor_img_size and not self.backbone
+        for side, patch in zip(self.features, self.patch_size, strict=True):
             if side < patch:
-                raise ConfigError(f"img_size {side} is smaller than patch_size {patch}")
-            if side % patch and not (self.floor_img_size or self.dynamic_img_pad):
+                raise ConfigError(f"{what} {side} is smaller than patch_size {patch}")
+            if side % patch and not (floor or self.dynamic_img_pad):
                 low, high = side // patch * patch, -(-side // patch) * patch
                 raise ConfigError(
-                    f"img_size {side} is not divisible by patch_size {patch}; "
+                    f"{what} {side} is not divisible by patch_size {patch}; "
                     f"nearest: {low} or {high}"
                 )
 
     @property
+    def features(self) -> Pair:
+        """What the patches are cut from: the image, or the features that a backbone makes of it."""
+        if not self.backbone:
+            return self.img_size
+        # only hybrids load it
+        from vitcost.backbones import features
+
+        return features(self.backbone, self.img_size)
+
+    @property
+    def feature_tokens(self) -> int:
+        """Width of features that are the tokens; 0 where a convolution makes these."""
+        if not self.backbone:
+            return 0
+        from vitcost.backbones import BACKBONES
+
+        row = BACKBONES[self.backbone]
+        return 0 if row.projected else row.width
+
+    @property
     def grid(self) -> Pair:
         """Patches down and across."""
-        (H, W), (p_h, p_w) = self.img_size, self.patch_size
+        (H, W), (p_h, p_w) = self.features, self.patch_size
         if self.dynamic_img_pad:
             return -(-H // p_h), -(-W // p_w)
         return H // p_h, W // p_w
@@ -247,121 +280,6 @@ RATIOS = ("mlp_ratio", "attn_pool_mlp_ratio")
 
 _DEFAULTS: Mapping[str, Any] = {f.name: f.default for f in fields(ViTConfig)}
 _PACKED = ("GluMlp", "SwiGLUPacked")
-_POOLS = {
-    "VisionTransformer": FIELDS["global_pool"][1].choices,
-    "Eva": ("token", "avg", "avgmax", "max", "map", ""),
-    "Beit": ("token", "avg", ""),
-}
-
-# what timm asserts, and what its classes cannot build: (broken, message)
-_RULES: tuple[tuple[Callable[[ViTConfig], bool], str], ...] = (
-    (
-        lambda c: c.embed_dim % c.num_heads != 0,
-        "embed_dim {c.embed_dim} is not divisible by num_heads {c.num_heads}",
-    ),
-    (
-        lambda c: c.global_pool not in _POOLS[c.model_class],
-        "global_pool {c.global_pool!r} does not exist in {c.model_class}",
-    ),
-    (
-        lambda c: c.global_pool in ("token", "token_avg") and not c.class_token,
-        "global_pool {c.global_pool!r} reads the class token, which class_token=False leaves out",
-    ),
-    (
-        lambda c: c.global_pool == "map" and c.embed_dim % (c.attn_pool_num_heads or 1) != 0,
-        "embed_dim {c.embed_dim} is not divisible by attn_pool_num_heads {c.attn_pool_num_heads}",
-    ),
-    (
-        lambda c: (
-            c.dist_token
-            and not (
-                c.global_pool == "token"
-                and c.pos_embed == "learn"
-                and not (c.reg_tokens or c.no_embed_class or c.fc_norm)
-            )
-        ),
-        "dist_token needs global_pool 'token' and a learned position embedding of all tokens, "
-        "and has no reg_tokens and no fc_norm",
-    ),
-    (
-        lambda c: (
-            c.mask_ratio > 0
-            and (c.rope_type != "none" or c.use_rel_pos_bias or c.use_shared_rel_pos_bias)
-        ),
-        "mask_ratio is for a learned position embedding alone",
-    ),
-    (
-        lambda c: c.mask_ratio > 0 and c.kept_patches < 1,
-        "mask_ratio {c.mask_ratio} leaves no patch",
-    ),
-    (
-        lambda c: c.dynamic_img_pad and not c.dynamic_img_size,
-        "dynamic_img_pad needs dynamic_img_size",
-    ),
-    (
-        lambda c: c.num_kv_heads is not None and len(c.kv_heads) != c.depth,
-        "num_kv_heads has not one number for each of depth {c.depth} blocks: {c.num_kv_heads}",
-    ),
-    (
-        lambda c: c.num_kv_heads is not None and any(c.num_heads % n for n in c.kv_heads),
-        "num_heads {c.num_heads} is not divisible by num_kv_heads {c.num_kv_heads}",
-    ),
-    (
-        lambda c: (
-            c.num_kv_heads is not None
-            and set(c.kv_heads) != {c.num_heads}
-            and (c.qkv_fused or c.attn_layer != "rope")
-        ),
-        "num_kv_heads below num_heads needs attn_layer 'rope' and qkv_fused=False",
-    ),
-    (
-        lambda c: (
-            c.rope_type != "none"
-            and (c.block_fn not in ("Block", "ResPostBlock") or c.attn_layer == "diff")
-        ),
-        "rope_type {c.rope_type!r} is not for block_fn {c.block_fn!r}, attn_layer {c.attn_layer!r}",
-    ),
-    (
-        lambda c: c.rope_type != "none" and c.embed_dim // c.num_heads % 4 != 0,
-        "rope_type {c.rope_type!r} needs embed_dim / num_heads divisible by 4",
-    ),
-    (
-        lambda c: (
-            (c.attn_layer == "diff" or c.block_fn == "DiffParallelScalingBlock")
-            and c.embed_dim // c.num_heads % 2 != 0
-        ),
-        "differential attention needs embed_dim / num_heads divisible by 2",
-    ),
-    (
-        lambda c: c.attn_layer == "diff" and not c.qkv_fused,
-        "differential attention needs qkv_fused",
-    ),
-    (
-        lambda c: "Scaling" in c.block_fn and (c.scale_attn_norm or c.scale_mlp_norm),
-        "{c.block_fn} has no scale_attn_norm and no scale_mlp_norm",
-    ),
-    (
-        lambda c: (
-            (c.use_rel_pos_bias or c.use_shared_rel_pos_bias)
-            and not (
-                c.prefix_tokens == c.class_token == 1
-                and c.block_fn in ("Block", "ResPostBlock")
-                and c.attn_layer != "diff"
-                and not c.dynamic_img_size
-            )
-        ),
-        "a relative position bias needs a class token as the only prefix, a plain block "
-        "and a fixed image",
-    ),
-    (
-        lambda c: (
-            c.model_class == "Eva"
-            and c.block_fn == "ResPostBlock"
-            and (c.qk_norm or c.attn_only_layer_scale or c.num_kv_heads is not None)
-        ),
-        "qk_norm, num_kv_heads and attn_only_layer_scale do not exist in Eva's post-norm block",
-    ),
-)
 
 
 def configure(base: Mapping[str, Any] | ViTConfig, **overrides: Any) -> ViTConfig:

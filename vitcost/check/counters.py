@@ -23,10 +23,14 @@ Shape = Sequence[int]
 
 
 # what is pointwise work, an element written each; an add is where it adds a residual, in a block
-_POINTWISE = tuple(
-    getattr(torch.ops.aten, name)
-    for name in ("native_layer_norm", "_softmax", "gelu", "tanh", "mul", "add")
-)
+_NAMES = (
+    "native_layer_norm", "native_group_norm", "_native_batch_norm_legit",
+    "_native_batch_norm_legit_no_training", "_softmax", "gelu", "relu", "relu_", "tanh", "mul",
+    "add", "add_",
+)  # fmt: skip
+_POINTWISE = tuple(getattr(torch.ops.aten, name) for name in _NAMES)
+# the modules whose own additions are of a residual
+_RESIDUAL = ("Block", "Bottleneck")
 
 
 class Counted(NamedTuple):
@@ -66,9 +70,12 @@ def counting(scopes: Scopes) -> Iterator[FlopCounterMode]:
         return prod(out_shape if isinstance(out_shape, torch.Size) else out_shape[0])
 
     def residual(*args: Any, out_shape: Any = None, **kwargs: Any) -> int:
-        return prod(out_shape) if scopes.running_type.endswith("Block") else 0
+        return prod(out_shape) if scopes.running_type.endswith(_RESIDUAL) else 0
 
-    rules = dict.fromkeys(_POINTWISE, written) | {torch.ops.aten.add: residual}
+    rules = dict.fromkeys(_POINTWISE, written) | {
+        torch.ops.aten.add: residual,
+        torch.ops.aten.add_: residual,
+    }
     counter = FlopCounterMode(display=False, custom_mapping=rules)
     counter.mod_tracker = scopes
     with counter:
@@ -145,7 +152,7 @@ def kept(model: nn.Module, shape: Shape, autocast: bool = False) -> Kept:
         stack.enter_context(_CpuStatistics())  # type: ignore[no-untyped-call]
         _fill(model, lambda p: torch.empty(p.shape, dtype=p.dtype))
         image = torch.empty(*shape)
-        known = {_storage(t) for t in (image, *model.parameters())}
+        known = {_storage(t) for t in (image, *model.parameters(), *model.buffers())}
 
         def pack(tensor: Tensor) -> Tensor:
             alive.append(tensor)  # or a freed storage's number would be given again
@@ -176,10 +183,19 @@ class _CpuStatistics(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         out = func(*args, **(kwargs or {}))
-        if func is not torch.ops.aten.native_layer_norm.default or args[2] is None:
+        at = _WEIGHTS.get(func)
+        if at is None or args[at] is None:
             return out
         y, *statistics = out
-        return y, *(t.to(args[2].dtype) for t in statistics)
+        return y, *(t.to(args[at].dtype) for t in statistics)
+
+
+# which argument of a norm is its weight
+_WEIGHTS = {
+    torch.ops.aten.native_layer_norm.default: 2,
+    torch.ops.aten.native_group_norm.default: 1,
+    torch.ops.aten._native_batch_norm_legit.default: 1,
+}
 
 
 def _storage(tensor: Tensor) -> int:
@@ -192,7 +208,8 @@ def _total(output: Any) -> Tensor:
 
 
 def _fill(model: nn.Module, make: Callable[[Tensor], Tensor]) -> None:
-    """Puts other tensors in place of a model's parameters; a shared one stays shared."""
+    """Puts other tensors in place of a model's parameters and buffers; a shared parameter stays
+    shared."""
     made: dict[Tensor, nn.Parameter] = {}
     for module in model.modules():
         for name, parameter in module._parameters.items():
@@ -200,3 +217,6 @@ def _fill(model: nn.Module, make: Callable[[Tensor], Tensor]) -> None:
                 if parameter not in made:
                     made[parameter] = nn.Parameter(make(parameter))
                 module._parameters[name] = made[parameter]
+        for name, buffer in module._buffers.items():
+            if buffer is not None:
+                module._buffers[name] = make(buffer)

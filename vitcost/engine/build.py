@@ -53,7 +53,9 @@ def _embed(m: Module, c: Structure, x: Tensor) -> Tensor:
         x, tokens = m.op("add", x, _position(m, c)), []
     if c.reg_tokens:
         tokens.append(m.parameter("reg_token", 1, "t", "h"))
-    if tokens:
+    # timm's VisionTransformer copies the patches where it has neither tokens nor positions for them
+    alone = not (c.pos_embed or c.masked) and c.model_class == "VisionTransformer"
+    if tokens or alone:
         x = m.op("cat", *_for_each_image(m, tokens), x, axes=axes("b s h"))
     if c.pos_embed == "s" and not c.masked:
         x = m.op("add", x, _position(m, c), axes=axes("b s h"))

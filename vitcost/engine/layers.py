@@ -23,22 +23,36 @@ _ACTIVATIONS = {
 
 
 def patch_embed(c: Structure, image: Tensor) -> Node:
-    """A convolution whose stride is its kernel, then the grid laid out as n tokens."""
-    m = Module("patch_embed", "PatchEmbed", image)
+    """A convolution whose stride is its kernel, then the grid laid out as n tokens; of a hybrid it
+    reads what a backbone makes of the image."""
+    m = Module("patch_embed", "HybridEmbed" if c.backbone else "PatchEmbed", image)
+    x = image
+    if c.backbone:
+        # loaded by the models that have one
+        from vitcost.engine.backbones import backbone
+
+        x = m.add(backbone(c.backbone, c.training, image))
     if c.pad:
-        image = m.op("pad", image, axes=axes("b c pad_h pad_w"), name="padded image")
-    proj = Module("proj", "Conv2d", image)
+        x = m.op("pad", x, axes=(*x.axes[:2], "pad_h", "pad_w"), name="padded image")
+    x = _patches(c, m, x) if c.patch_proj else m.leaf("proj", "Identity", "", x)
+    x = m.view(x, axes("b n h"))
+    if c.backbone:
+        return m.end(x)
+    return m.end(norm(c.norm, m, "norm", x) if c.patch_norm else m.leaf("norm", "Identity", "", x))
+
+
+def _patches(c: Structure, m: Module, x: Tensor) -> Tensor:
+    proj = Module("proj", "Conv2d", x)
+    over = (x.axes[1], "p_h", "p_w")
     y = proj.op(
         "conv",
-        image,
+        x,
         axes=axes("b h g_h g_w"),
-        over=axes("c p_h p_w"),
-        weight=param("weight", "h c p_h p_w"),
+        over=over,
+        weight=Tensor("weight", ("h", *over), "param"),
         bias=param("bias", "h") if c.patch_bias else None,
     )
-    x = m.view(m.add(proj.end(y)), axes("b n h"))
-    x = norm(c.norm, m, "norm", x) if c.patch_norm else m.leaf("norm", "Identity", "", x)
-    return m.end(x)
+    return m.add(proj.end(y))
 
 
 def norm(kind: str, parent: Module, name: str, x: Tensor) -> Tensor:

@@ -8,9 +8,9 @@ another state than it entered (the first block may read a frozen embedding, or a
 precision), that layer is split off and the rest visited again.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from vitcost.engine.kernels import choose, decompose, fuse, root_mean_square, statistics
 from vitcost.engine.model import AnyStructure, build
@@ -41,6 +41,16 @@ class Mode(NamedTuple):
 
 # what is there anyway: parameters, and the caller's images and indices
 _NOT_SAVED = ("param", "input", "index")
+
+Axes: TypeAlias = tuple[Axis, ...]
+# the statistics of a norm: which, and what is normed together
+_STATISTICS: Mapping[str, tuple[tuple[str, ...], Callable[[Axes], Axes]]] = {
+    "s": (("mean", "rstd"), lambda axes: axes[:-1]),
+    "r": (("rstd",), lambda axes: axes[:-1]),
+    # every GroupNorm here has 32 groups
+    "g": (("mean", "rstd"), lambda axes: (axes[0], 32)),
+    "c": (("mean", "rstd"), lambda axes: axes[1:2]),
+}
 
 
 @lru_cache(maxsize=1024)
@@ -262,14 +272,17 @@ class _Walk:
         cpu_half = self.mode.platform == "cpu" and self.mode.precision == "half"
         if op.kind == "sdpa":
             yield from statistics(kernel, self.mode.platform, op)
-        elif "s" in keeps or "r" in keeps:
-            for name in ("mean", "rstd") if "s" in keeps else ("rstd",):
-                axes = op.write.axes[:-1]
-                yield Tensor(name, axes, "stat", None, 2 if cpu_half else 4)
+        elif "i" in keeps:
+            yield Tensor("indices", op.write.axes, "mask", None, 8)
         elif "m" in keeps:
             axes = op.write.axes[:1] if op.kind == "droppath" else op.write.axes
             boolean = op.kind == "dropout" and self.mode.platform == "cuda"
             yield Tensor("mask", axes, "mask", None, 1 if boolean else e)
+        else:
+            for letter in _STATISTICS.keys() & set(keeps):
+                names, together = _STATISTICS[letter]
+                for name in names:
+                    yield Tensor(name, together(op.write.axes), "stat", None, 2 if cpu_half else 4)
 
     def saved(self, op: Op) -> Op:
         """What autograd keeps of this op, each storage once: with the first op that keeps it."""
@@ -294,7 +307,7 @@ class _Walk:
             yield from (*op.reads, op.write)
         elif op.kind == "conv":
             # convolution_backward takes both, whichever gradient is wanted
-            yield op.reads[0]
+            yield from op.reads
             if op.weight is not None:
                 yield op.weight
         elif op.weight is not None:

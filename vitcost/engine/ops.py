@@ -83,6 +83,11 @@ class Tensor:
     def storage(self) -> "Tensor":
         return self if self.base is None else self.base.storage
 
+    @property
+    def bases(self) -> "tuple[Tensor, ...]":
+        """The tensor, what it is a view of, and so on down to its storage."""
+        return (self,) if self.base is None else (self, *self.base.bases)
+
     def __repr__(self) -> str:
         return f"{self.name}[{' '.join(map(str, self.axes))}]"
 
@@ -94,8 +99,9 @@ class Kind(NamedTuple):
     ``autocast``: the precision torch's autocast runs it in: ``half``, ``float``, ``keep`` (that of
     the first read), ``widest``, or ``promote``, which casts to the widest first. ``saves``: what
     autograd keeps for the backward pass: ``x`` a read, ``y`` the written tensor, ``o`` each read
-    for the gradient of its partner (products), ``s`` mean and deviation, ``r``
-    deviation alone, ``m`` a mask.
+    for the gradient of its partner (products), ``m`` a mask, ``i`` where a maximum was; of a norm
+    mean and deviation of each row (``s``), group (``g``) or channel (``c``), or deviations of rows
+    alone (``r``).
     """
 
     pointwise: int = 0
@@ -114,6 +120,10 @@ KINDS: Mapping[str, Kind] = {
     "matmul again": Kind(autocast="half", saves="o"),
     "norm": Kind(1, autocast="float", saves="xs", on_cpu="keep"),
     "rms norm": Kind(1, autocast="float", saves="xr", on_cpu="keep"),
+    "group norm": Kind(1, autocast="float", saves="xg", on_cpu="keep"),
+    "batch norm": Kind(1, saves="xc"),
+    "affine": Kind(1),  # a batch norm whose statistics are known
+    "standardize": Kind(1, saves="c"),  # a batch norm of a weight
     "softmax": Kind(1, autocast="float", saves="y", on_cpu="keep"),
     "gelu": Kind(1, saves="x"),
     "tanh": Kind(1, saves="y"),
@@ -136,6 +146,8 @@ KINDS: Mapping[str, Kind] = {
     "sum": Kind(autocast="float", on_cpu="keep"),
     "mean": Kind(),
     "amax": Kind(saves="xy"),
+    "max pool": Kind(saves="xi"),
+    "avg pool": Kind(saves="x"),
     "index": Kind(),
     "embedding": Kind(),  # keeps the caller's indices alone
     "resample": Kind(),

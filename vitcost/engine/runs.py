@@ -44,7 +44,7 @@ def chained(container: Node, pieces: Iterable[tuple[Node, Count]]) -> Iterator[N
     for i, (node, layers) in enumerate(pieces):
         known = {node.inputs[0]: x}
         if i == len(pieces) - 1:
-            known[node.output] = container.output
+            known.update(zip(node.output.bases, container.output.bases, strict=True))
         piece = _renamed(node, known)._replace(run=Run(layers, before))
         yield piece
         x, before = piece.output, (*before, layers)

@@ -39,7 +39,9 @@ class Structure(NamedTuple):
     one_head: bool
     pool_one_head: bool
     # patches, tokens, positions
+    backbone: str
     pad: bool
+    patch_proj: bool
     patch_bias: bool
     patch_norm: bool
     class_token: bool
@@ -101,7 +103,9 @@ def structure_of(c: ViTConfig, batch: int = 1, training: bool = False) -> Struct
         one_image=batch == 1,
         one_head=c.num_heads == 1,
         pool_one_head=(c.attn_pool_num_heads or c.num_heads) == 1,
+        backbone=c.backbone,
         pad=c.dynamic_img_pad,
+        patch_proj=not c.feature_tokens,
         # a norm that follows makes the bias superfluous
         patch_bias=not c.pre_norm if c.patch_bias is None else c.patch_bias,
         patch_norm=c.patch_norm,
@@ -161,12 +165,12 @@ def structure_of(c: ViTConfig, batch: int = 1, training: bool = False) -> Struct
 
 def sizes_of(c: ViTConfig, batch: int = 1) -> Sizes:
     """The size of every axis that the layers name."""
-    (H, W), (p_h, p_w) = c.img_size, c.patch_size
+    (H, W), (p_h, p_w), (f_h, f_w) = c.img_size, c.patch_size, c.features
     h, a, m = c.embed_dim, c.num_heads, c.mlp_dim
     d = h // a
     # the grid that the position embedding is made for, and the one that this image has
-    e_h, e_w = H // p_h, W // p_w
-    g_h, g_w = (-(-H // p_h), -(-W // p_w)) if c.dynamic_img_pad else (e_h, e_w)
+    e_h, e_w = f_h // p_h, f_w // p_w
+    g_h, g_w = (-(-f_h // p_h), -(-f_w // p_w)) if c.dynamic_img_pad else (e_h, e_w)
     n = g_h * g_w
     kept = c.kept_patches
     prefix = c.class_token + c.dist_token + c.reg_tokens
@@ -211,6 +215,10 @@ def sizes_of(c: ViTConfig, batch: int = 1) -> Sizes:
         K=c.num_classes,
         L=c.depth,
     )
+    if c.backbone:
+        from vitcost.backbones import map_sizes
+
+        sizes.update(map_sizes(c.backbone, c.img_size))
     if isinstance(c.num_kv_heads, int | tuple):
         for i, (heads, count, _) in enumerate(_spans(c)):
             name = _kv_name(c, heads)
@@ -238,7 +246,7 @@ def _positions(c: ViTConfig) -> str:
 
 
 def _remainder(c: ViTConfig) -> bool:
-    return any(side % patch for side, patch in zip(c.img_size, c.patch_size, strict=True))
+    return any(side % patch for side, patch in zip(c.features, c.patch_size, strict=True))
 
 
 def _last_norms(c: ViTConfig) -> tuple[bool, bool]:

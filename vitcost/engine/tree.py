@@ -93,6 +93,12 @@ class Module:
         self.body.append(Op("cast", reads, written, group=group or self.group))
         return written
 
+    def overwrite(self, kind: str, x: Tensor, *reads: Tensor) -> Tensor:
+        """Appends an op that writes where its first read lies."""
+        written = Tensor(kind, x.axes, x.role, base=x)
+        self.body.append(Op(kind, (x, *reads), written, group=self.group))
+        return written
+
     def parameter(self, name: str, *axes: Axis) -> Tensor:
         """A parameter that sits on the module itself, such as a class token."""
         weight = Tensor(name, axes, "param")

@@ -30,7 +30,7 @@ def _layers(layer: Node) -> Iterator[Node]:
         copy = _Copy({layer.inputs[0]: x})
         # those behind the run read what its last layer writes
         if last:
-            copy.known[y] = y
+            copy.known.update((t, t) for t in y.bases)
         made = copy.node(layer)
         x = made.output
         yield unroll(made)._replace(run=run)

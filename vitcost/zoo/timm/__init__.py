@@ -37,11 +37,14 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
     "aimv2": ("aimv2",),
     "radio": ("radio",),
     "gap": ("_gap_", "_map_"),
+    "hybrid": ("_r_", "_r26_", "_r50_", "_resnet", "_mci_"),
+    "vitamin": ("vitamin",),
     "vit": ("",),
 }
 
 # names that timm had before it had tags; a name in _in21k means the original papers' model here
 RENAMED: Mapping[str, str] = {
+    "vit_base_resnet50_384": "vit_base_r50_s16_384.orig_in21k_ft_in1k",
     "vit_base_patch32_224_sam": "vit_base_patch32_224.sam_in1k",
     "vit_base_patch16_224_sam": "vit_base_patch16_224.sam_in1k",
     "vit_small_patch16_224_dino": "vit_small_patch16_224.dino",

@@ -1,0 +1,142 @@
+"""Layers on maps: convolutions, the norms and activations between them, and pools.
+
+b batch, i channels in, o channels out, k × k a kernel; a map is ``b i H1 W1``, and what a stride
+leaves of it is ``b o H2 W2``. How many channels there are is a number, how large the map is an
+axis: ``vitcost.backbones.map_sizes``.
+"""
+
+from collections.abc import Callable, Mapping
+
+from vitcost.engine.ops import Axis, Tensor
+from vitcost.engine.tree import Module
+
+__all__ = [
+    "batch_norm",
+    "conv",
+    "gelu",
+    "identity",
+    "layer_norm",
+    "norm_act",
+    "pool",
+    "relu",
+    "std_conv",
+]
+
+# the op of each norm, and the module that also activates
+_NORM_ACTS = {
+    "group norm": "GroupNormAct",
+    "norm": "LayerNormAct2d",
+    "batch norm": "BatchNormAct2d",
+    "affine": "BatchNormAct2d",
+}
+
+
+def conv(
+    parent: Module,
+    name: str,
+    x: Tensor,
+    o: int,
+    k: int = 1,
+    stride: int = 1,
+    *,
+    bias: bool = False,
+    depthwise: bool = False,
+) -> Tensor:
+    """``nn.Conv2d``: each element written contracts i · k · k, a depthwise one k · k."""
+    m = Module(name, "Conv2d", x)
+    b, i, *sides = x.axes
+    over: tuple[Axis, ...] = (1 if depthwise else i, k, k)
+    y = m.op(
+        "conv",
+        x,
+        axes=(b, o, *_reduced(sides, stride)),
+        over=over,
+        weight=Tensor("weight", (o, *over), "param"),
+        bias=Tensor("bias", (o,), "param") if bias else None,
+    )
+    return parent.add(m.end(y))
+
+
+def std_conv(parent: Module, name: str, x: Tensor, o: int, k: int = 1, stride: int = 1) -> Tensor:
+    """A convolution whose weight is standardized, channel by channel, each time: Qiao et al. 2019,
+    arXiv 1903.10520. Its strides reach to the borders."""
+    m = Module(name, "StdConv2dSame", x)
+    b, i, *sides = x.axes
+    padded = _same_pad(m, x, k) if stride > 1 else x
+    # a batch norm sees it as one image
+    weight = Tensor("weight", (o, i, k, k), "param")
+    standard = m.op("standardize", axes=(1, *weight.axes), weight=weight)
+    standard = m.view(standard, weight.axes, "standard weight")
+    axes = (b, o, *_reduced(sides, stride))
+    return parent.add(m.end(m.op("conv", padded, standard, axes=axes, over=(i, k, k))))
+
+
+def _same_pad(m: Module, x: Tensor, k: int) -> Tensor:
+    """The map padded for strides: a copy, for a kernel of 1 too, though that needs no padding."""
+    b, i, *sides = x.axes
+    padded = (f"{side}_{k}" for side in sides) if k > 1 else sides
+    return m.op("pad", x, axes=(b, i, *padded), name="padded map")
+
+
+def pool(parent: Module, name: str, kind: str, op: str, x: Tensor, *, same: int = 0) -> Tensor:
+    """A pool of stride 2; ``same`` is the kernel that it is padded for."""
+    m = Module(name, kind, x)
+    b, i, *sides = x.axes
+    source = _same_pad(m, x, same) if same else x
+    return parent.add(m.end(m.op(op, source, axes=(b, i, *_reduced(sides, 2)))))
+
+
+def norm_act(parent: Module, name: str, norm: str, x: Tensor, act: str = "") -> Tensor:
+    """A norm and an activation in one module; ``norm`` is the op."""
+    m = Module(name, _NORM_ACTS[norm], x)
+    y = m.leaf("drop", "Identity", "", _norm(m, norm, x))
+    return parent.add(m.end(_ACTIVATIONS[act](m, "act", y)))
+
+
+def batch_norm(parent: Module, name: str, norm: str, x: Tensor) -> Tensor:
+    m = Module(name, "BatchNorm2d", x)
+    return parent.add(m.end(_norm(m, norm, x)))
+
+
+def layer_norm(parent: Module, name: str, x: Tensor) -> Tensor:
+    """A LayerNorm of the channels, pixel by pixel."""
+    m = Module(name, "LayerNorm2d", x)
+    return parent.add(m.end(_norm(m, "norm", x)))
+
+
+def _norm(m: Module, op: str, x: Tensor) -> Tensor:
+    b, i, *sides = x.axes
+    weight, bias = (Tensor(name, (i,), "param") for name in ("weight", "bias"))
+    if op != "norm":
+        return m.op(op, x, weight=weight, bias=bias)
+    y = m.op("norm", m.view(x, (b, *sides, i)), weight=weight, bias=bias)
+    return m.view(y, x.axes)
+
+
+def relu(parent: Module, name: str, x: Tensor) -> Tensor:
+    """``nn.ReLU(inplace=True)``."""
+    m = Module(name, "ReLU", x)
+    return parent.add(m.end(m.overwrite("relu", x)))
+
+
+def gelu(parent: Module, name: str, x: Tensor) -> Tensor:
+    return parent.leaf(name, "GELU", "gelu", x)
+
+
+def identity(parent: Module, name: str, x: Tensor) -> Tensor:
+    """A module that does nothing."""
+    return parent.leaf(name, "Identity", "", x)
+
+
+def _reduced(sides: list[Axis], stride: int) -> list[Axis]:
+    """The axes of the next map: ``H`` is followed by ``H1``, that by ``H2``."""
+    if stride == 1:
+        return sides
+    return [f"{side[0]}{int(side[1:] or 0) + 1}" for side in map(str, sides)]
+
+
+_ACTIVATIONS: Mapping[str, Callable[[Module, str, Tensor], Tensor]] = {
+    "": identity,
+    "relu": relu,
+    "gelu": gelu,
+}

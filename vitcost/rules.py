@@ -1,0 +1,136 @@
+"""What a ``ViTConfig`` cannot be: what timm asserts, and what its classes cannot build."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vitcost.config import ViTConfig
+
+__all__ = ["RULES"]
+
+# VisionTransformer has every pool
+_POOLS = {
+    "Eva": ("token", "avg", "avgmax", "max", "map", ""),
+    "Beit": ("token", "avg", ""),
+}
+
+# (broken, message)
+RULES: tuple[tuple[Callable[["ViTConfig"], bool], str], ...] = (
+    (
+        lambda c: c.embed_dim % c.num_heads != 0,
+        "embed_dim {c.embed_dim} is not divisible by num_heads {c.num_heads}",
+    ),
+    (
+        lambda c: c.model_class in _POOLS and c.global_pool not in _POOLS[c.model_class],
+        "global_pool {c.global_pool!r} does not exist in {c.model_class}",
+    ),
+    (
+        lambda c: c.global_pool in ("token", "token_avg") and not c.class_token,
+        "global_pool {c.global_pool!r} reads the class token, which class_token=False leaves out",
+    ),
+    (
+        lambda c: c.global_pool == "map" and c.embed_dim % (c.attn_pool_num_heads or 1) != 0,
+        "embed_dim {c.embed_dim} is not divisible by attn_pool_num_heads {c.attn_pool_num_heads}",
+    ),
+    (
+        lambda c: (
+            c.dist_token
+            and not (
+                c.global_pool == "token"
+                and c.pos_embed == "learn"
+                and not (c.reg_tokens or c.no_embed_class or c.fc_norm)
+            )
+        ),
+        "dist_token needs global_pool 'token' and a learned position embedding of all tokens, "
+        "and has no reg_tokens and no fc_norm",
+    ),
+    (
+        lambda c: (
+            c.mask_ratio > 0
+            and (c.rope_type != "none" or c.use_rel_pos_bias or c.use_shared_rel_pos_bias)
+        ),
+        "mask_ratio is for a learned position embedding alone",
+    ),
+    (
+        lambda c: c.mask_ratio > 0 and c.kept_patches < 1,
+        "mask_ratio {c.mask_ratio} leaves no patch",
+    ),
+    (
+        lambda c: c.dynamic_img_pad and not c.dynamic_img_size,
+        "dynamic_img_pad needs dynamic_img_size",
+    ),
+    (
+        lambda c: c.num_kv_heads is not None and len(c.kv_heads) != c.depth,
+        "num_kv_heads has not one number for each of depth {c.depth} blocks: {c.num_kv_heads}",
+    ),
+    (
+        lambda c: c.num_kv_heads is not None and any(c.num_heads % n for n in c.kv_heads),
+        "num_heads {c.num_heads} is not divisible by num_kv_heads {c.num_kv_heads}",
+    ),
+    (
+        lambda c: (
+            c.num_kv_heads is not None
+            and set(c.kv_heads) != {c.num_heads}
+            and (c.qkv_fused or c.attn_layer != "rope")
+        ),
+        "num_kv_heads below num_heads needs attn_layer 'rope' and qkv_fused=False",
+    ),
+    (
+        lambda c: (
+            c.rope_type != "none"
+            and (c.block_fn not in ("Block", "ResPostBlock") or c.attn_layer == "diff")
+        ),
+        "rope_type {c.rope_type!r} is not for block_fn {c.block_fn!r}, attn_layer {c.attn_layer!r}",
+    ),
+    (
+        lambda c: c.rope_type != "none" and c.embed_dim // c.num_heads % 4 != 0,
+        "rope_type {c.rope_type!r} needs embed_dim / num_heads divisible by 4",
+    ),
+    (
+        lambda c: (
+            (c.attn_layer == "diff" or c.block_fn == "DiffParallelScalingBlock")
+            and c.embed_dim // c.num_heads % 2 != 0
+        ),
+        "differential attention needs embed_dim / num_heads divisible by 2",
+    ),
+    (
+        lambda c: c.attn_layer == "diff" and not c.qkv_fused,
+        "differential attention needs qkv_fused",
+    ),
+    (
+        lambda c: "Scaling" in c.block_fn and (c.scale_attn_norm or c.scale_mlp_norm),
+        "{c.block_fn} has no scale_attn_norm and no scale_mlp_norm",
+    ),
+    (
+        lambda c: (
+            (c.use_rel_pos_bias or c.use_shared_rel_pos_bias)
+            and not (
+                c.prefix_tokens == c.class_token == 1
+                and c.block_fn in ("Block", "ResPostBlock")
+                and c.attn_layer != "diff"
+                and not c.dynamic_img_size
+            )
+        ),
+        "a relative position bias needs a class token as the only prefix, a plain block "
+        "and a fixed image",
+    ),
+    (
+        lambda c: (
+            c.model_class == "Eva"
+            and c.block_fn == "ResPostBlock"
+            and (c.qk_norm or c.attn_only_layer_scale or c.num_kv_heads is not None)
+        ),
+        "qk_norm, num_kv_heads and attn_only_layer_scale do not exist in Eva's post-norm block",
+    ),
+    (
+        lambda c: c.backbone != "" and (c.model_class != "VisionTransformer" or c.patch_norm),
+        "backbone {c.backbone!r} needs model_class VisionTransformer and has no patch_norm",
+    ),
+    (
+        lambda c: (
+            c.feature_tokens > 0 and (c.embed_dim, c.patch_size) != (c.feature_tokens, (1, 1))
+        ),
+        "the features of backbone {c.backbone!r} are the tokens: embed_dim {c.feature_tokens} and "
+        "patch_size 1, got {c.embed_dim} and {c.patch_size}",
+    ),
+)
