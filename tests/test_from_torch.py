@@ -16,6 +16,7 @@ from torch import nn
 import vitcost
 from vitcost import ConfigError, NotCovered, ViTConfig, from_torch, report
 from vitcost.check.reference import build as reference
+from vitcost.cli import run
 from vitcost.zoo import Foreign, Resolved, find, resolve
 from vitcost.zoo.families import FAMILIES
 
@@ -287,8 +288,27 @@ def test_any_other_module_is_measured() -> None:
         find(found, depth=2)
     with pytest.raises(ConfigError, match="img_size must be between 1"):
         find(found, img_size=0)
-    with pytest.raises(NotCovered, match="mine can be measured, and no formula here describes it"):
-        report(found)
+    with pytest.raises(NotCovered, match="no formula here describes mine"):
+        resolve(found)  # type: ignore[arg-type]
+
+
+def test_a_measured_report_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = "from torch import nn\ndef small(): return nn.Sequential(nn.Conv2d(3, 4, 2), nn.ReLU())"
+    (tmp_path / "own_code.py").write_text(code, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    command = ["report", "own_code:small", "--img-size", "9"]
+    assert run([*command, "--json"]) == 0
+    page = json.loads(capsys.readouterr().out)
+    assert page["model"]["basis"] == "measured"
+    assert page["model"]["uncounted"] == []
+    # 4 filters of 3·2·2 and a bias; 8·8 places, 2 FLOPs a multiply-add
+    assert page["params"]["total"] == 4 * 12 + 4
+    assert page["flops"]["forward"] == 2 * 8 * 8 * 4 * 12
+    assert page["flops"]["train_step"] is None
+    assert run(command) == 0
+    assert "measured on torch's meta device, not derived" in capsys.readouterr().out
 
 
 def test_what_is_no_module() -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from vitcost import memory
 from vitcost.engine.cost import Row, fold
@@ -12,9 +12,10 @@ from vitcost.engine.model import sizes_of, structure_of
 from vitcost.engine.ops import Size, Sizes, bytes_of, numel
 from vitcost.engine.parts import by_part
 from vitcost.engine.tree import Node
+from vitcost.measured import MeasuredReport, measured_report
 from vitcost.scenario import Scenario
 from vitcost.summary import counted_params
-from vitcost.zoo import Model, Resolved, resolve
+from vitcost.zoo import Foreign, Model, Resolved, resolve
 
 if TYPE_CHECKING:
     from vitcost.page import Page
@@ -155,6 +156,9 @@ class Report:
         return fragment(self)
 
 
+@overload
+def report(model: Foreign, **flags: Any) -> MeasuredReport: ...
+@overload
 def report(
     model: Model,
     *,
@@ -171,8 +175,27 @@ def report(
     recipe: str = "torch",
     layout: str = "nchw",
     **overrides: Any,
-) -> Report:
+) -> Report: ...
+def report(
+    model: "Model | Foreign",
+    *,
+    batch: int = 1,
+    mode: str = "infer",
+    precision: str | None = None,
+    attention: str = "sdpa",
+    platform: str = "cuda",
+    optimizer: str | None = None,
+    checkpointing: str = "none",
+    freeze: str = "none",
+    lora: int = 0,
+    lora_layers: str = "qkv,proj",
+    recipe: str = "torch",
+    layout: str = "nchw",
+    **overrides: Any,
+) -> Report | MeasuredReport:
     """What a model costs: parameters, FLOPs, bytes moved and memory, without building it.
+
+    What ``from_torch`` makes of a module that no formula describes is measured, and says so.
 
     ``overrides`` are fields of the config (``num_classes=5``, ``img_size=384``). Raises
     ``VitcostError``: an unknown name, a field that cannot be, a scenario that is not covered.
@@ -195,6 +218,8 @@ def report(
         recipe=recipe,
         layout=layout,
     )
+    if isinstance(model, Foreign):
+        return measured_report(model.on_top(overrides), scenario)
     return _report(resolve(model, **overrides), scenario)
 
 

@@ -14,6 +14,7 @@ from vitcost.cli.options import (
 )
 from vitcost.cli.output import emit
 from vitcost.report import report
+from vitcost.zoo import Foreign, find
 
 __all__ = ["command"]
 
@@ -56,7 +57,14 @@ def command(
 
     MODEL is a name (`vitcost models` lists them); any field of it can be overridden.
     """
-    found = report(one_model(model, model_option), **given(ctx))
+    name = one_model(model, model_option)
+    if ":" in name and not check:
+        # the user's own code, which may be a module that can be measured alone
+        foreign = find(name)
+        if isinstance(foreign, Foreign):
+            emit(report(foreign, **given(ctx)), format, as_json, output)
+            return 0
+    found = report(name, **given(ctx))
     if not check:
         emit(found, format, as_json, output)
         return 0

@@ -23,7 +23,7 @@ class Resolved(NamedTuple):
     config: "Config"
 
 
-Model: TypeAlias = "str | ViTConfig | TextConfig | ClipConfig | Resolved | Foreign"
+Model: TypeAlias = "str | ViTConfig | TextConfig | ClipConfig | Resolved"
 
 
 def resolve(model: Model, **overrides: Any) -> Resolved:
@@ -40,12 +40,13 @@ def resolve(model: Model, **overrides: Any) -> Resolved:
     found = find(model, **overrides)
     if not isinstance(found, Resolved):
         raise NotCovered(
-            f"{found.name} can be measured, and no formula here describes it: {found.reason}"
+            f"no formula here describes {found.name}: {found.reason}; "
+            "vitcost.report(vitcost.from_torch(module)) measures it"
         )
     return found
 
 
-def find(model: Model, **overrides: Any) -> Resolved | Foreign:
+def find(model: "Model | Foreign", **overrides: Any) -> Resolved | Foreign:
     """What ``resolve`` finds, or a torch module that can be measured alone."""
     if isinstance(model, Resolved):
         return model._replace(config=_on_top(model.config, overrides))

@@ -1,0 +1,108 @@
+"""The report on a torch module that no formula describes: measured on meta, and called so."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from vitcost import memory
+from vitcost.engine.ops import Size
+from vitcost.scenario import PRECISIONS, Scenario
+from vitcost.zoo.foreign import Foreign
+
+if TYPE_CHECKING:
+    from vitcost.check.measure import Measured, MeasuredModule
+    from vitcost.page import Page
+
+__all__ = ["MeasuredReport", "measured_report"]
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredReport:
+    """Parameters and forward FLOPs of a module; what only formulas know is None."""
+
+    model: Foreign
+    scenario: Scenario
+    measured: "Measured"
+
+    @property
+    def params(self) -> Size:
+        return self.measured.params
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report in the schema of a formula's, with null for what was not measured."""
+        found = self.measured
+        weights = PRECISIONS[self.scenario.precision].param_bytes * found.params
+        return {
+            "schema": "vitcost.report/1",
+            "model": {
+                "name": self.model.name,
+                "source": self.model.source,
+                "basis": "measured",
+                "config": {"input_shape": list(self.model.input_shape)},
+                "reason": self.model.reason,
+                "uncounted": list(found.uncounted),
+            },
+            "scenario": {**asdict(self.scenario), "attention_kernel": None},
+            "tokens": None,
+            "params": {
+                "total": found.params,
+                "torchsummary": None,
+                "by_part": {call.path: call.params for call in self.top()},
+            },
+            "flops": {
+                "forward": found.flops,
+                "macs_forward": found.flops // 2,
+                **dict.fromkeys(
+                    ("backward", "train_step", "forward_executed", "train_step_executed",
+                     "pointwise_forward")
+                ),
+            },
+            "bytes_moved": {"forward": None},
+            "memory": {
+                "rule_of_thumb": memory.rule_of_thumb(found.params)._asdict(),
+                "inference": {
+                    "weights_bytes": weights,
+                    **dict.fromkeys(("input_bytes", "activations_bytes", "total_bytes")),
+                },
+                "training": dict.fromkeys(memory.Training._fields),
+            },
+            "time": [],
+            "layers": list(self.rows()),
+        }  # fmt: skip
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Every module call as a flat row: ``pandas.DataFrame(report.rows())``."""
+        for call in self.measured.modules:
+            yield {
+                "path": call.path,
+                "paths": [call.path, call.path],
+                "type": call.type,
+                "repeat": 1,
+                "output_shape": list(call.shape),
+                "params": call.params,
+                "flops": call.flops,
+                "pointwise": None,
+                "saved_bytes": None,
+                "children": [],
+            }
+
+    def page(self) -> "Page":
+        """The modules as a table, and what could not be counted."""
+        from vitcost.pages.measured import measured_page
+
+        return measured_page(self)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from vitcost.render.html import fragment
+
+        return fragment(self)
+
+    def top(self) -> "list[MeasuredModule]":
+        """The calls of the model's own modules, which contain the others."""
+        return [call for call in self.measured.modules if call.path and "." not in call.path]
+
+
+def measured_report(model: Foreign, scenario: Scenario) -> MeasuredReport:
+    """Runs a module on meta, with the scenario's batch, and counts."""
+    return MeasuredReport(model, scenario, model.measure(scenario.batch))

@@ -1,0 +1,39 @@
+"""The page of a report that is measured."""
+
+from vitcost.measured import MeasuredReport
+from vitcost.page import Column, Page, Row, Table
+
+__all__ = ["measured_page"]
+
+
+def measured_page(report: MeasuredReport) -> Page:
+    """The model's own modules, the total, and what the total leaves out."""
+    found = report.measured
+    rows = [
+        Row((call.path, call.type, call.shape, call.params, call.flops // 2, call.flops))
+        for call in report.top()
+    ]
+    total = Row(("total", "", "", found.params, found.flops // 2, found.flops), "total")
+    table = Table(
+        f"Modules, forward, batch of {report.scenario.batch:,}",
+        (
+            Column("module"),
+            Column("type", optional=True),
+            Column("output", "shape"),
+            Column("params", "count"),
+            Column("MACs", "si"),
+            Column("FLOPs", "si"),
+        ),
+        (*rows, total),
+        ("the total has what stands on no module, too",),
+    )
+    uncounted = tuple(f"not counted: {what}" for what in found.uncounted)
+    return Page(
+        report.model.name,
+        (
+            f"measured on torch's meta device, not derived: {report.model.reason}",
+            f"{found.params:,} parameters, {found.flops:,} FLOPs",
+        ),
+        (table,),
+        (*uncounted, "1 MAC = 2 FLOPs. Memory, pointwise work and training need a formula."),
+    )
