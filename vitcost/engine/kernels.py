@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from vitcost.engine.ops import Op, Tensor
 from vitcost.engine.tree import Node
 
-__all__ = ["choose", "decompose", "fuse", "root_mean_square", "statistics"]
+__all__ = ["choose", "decompose", "fuse", "padded", "root_mean_square", "statistics"]
 
 # the seeds and offsets of the random state that a fused kernel keeps, 8 bytes each:
 # aten's _scaled_dot_product_{flash,efficient,cudnn}_attention
@@ -39,6 +39,16 @@ def choose(op: Op, platform: str, half: bool) -> str:
     return "flash" if half and same_width and not masks else "efficient"
 
 
+def padded(op: Op) -> tuple[Op, ...]:
+    """A fused attention, and before it what its mask needs: rows of a multiple of 8 elements, which
+    the efficient kernel reads aligned. aten's attention.cpp, preprocess_mask."""
+    *operands, last = op.reads
+    if len(operands) < 3:
+        return (op,)
+    mask = Tensor(last.name, (*last.axes[:-1], f"{last.axes[-1]}8"))
+    return Op("pad", (last,), mask), op._replace(reads=(*operands, mask))
+
+
 def fuse(node: Node) -> Node:
     """Replaces each run of ops of one group by one fused op that reads and writes the same."""
     body: list[Op | Node] = []
@@ -58,8 +68,8 @@ def fuse(node: Node) -> Node:
 
 def _fused(group: list[Op]) -> Op:
     written = {op.write for op in group}
-    reads = [t for op in group for t in op.reads if t not in written]
-    return Op("sdpa", tuple(reads), group[-1].write, parts=tuple(group))
+    q, k, *masks, v = (t for op in group for t in op.reads if t not in written)
+    return Op("sdpa", (q, k, v, *masks), group[-1].write, parts=tuple(group))
 
 
 def _is_difference(group: list[Op]) -> bool:

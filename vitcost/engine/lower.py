@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
-from vitcost.engine.kernels import choose, decompose, fuse, root_mean_square, statistics
+from vitcost.engine.kernels import choose, decompose, fuse, padded, root_mean_square, statistics
 from vitcost.engine.model import AnyStructure, build
 from vitcost.engine.ops import KINDS, Axis, Op, Sizes, Tensor
 from vitcost.engine.regions import REGION, cores, groups, rerun
@@ -91,6 +91,8 @@ class _Walk:
         self.mode, self.training = mode, training
         self.states: dict[Tensor, _State] = {}
         self.kept: set[Tensor] = set()
+        # what attention kernels write with the heads of a token side by side
+        self.merged: set[Tensor] = set()
         # the ops of which autograd keeps something, by what they write: whether it is that
         self.packs: dict[Tensor, bool] = {}
 
@@ -171,6 +173,8 @@ class _Walk:
             return self.attention(op)
         if op.kind == "cast":
             return (self.cast(op),)
+        if op.kind == "merge" and op.reads[0] in self.merged:
+            return (self.passed_on(op),)
         if op.kind == "rms norm" and self.mode.platform == "cpu":
             return self.each(op, root_mean_square(op, self.read(op.reads[0]).tensor.itemsize == 2))
         return self.plain(op)
@@ -187,10 +191,18 @@ class _Walk:
         """What is in the wanted precision already, that of another tensor say, is passed on."""
         x, needs = self.read(op.reads[0])
         itemsize = op.write.itemsize or self.read(op.reads[1]).tensor.itemsize
-        base = x if itemsize == x.itemsize else None
-        write = Tensor(op.write.name, op.write.axes, op.write.role, base, itemsize)
+        if itemsize == x.itemsize:
+            return self.passed_on(op)
+        write = Tensor(op.write.name, op.write.axes, op.write.role, None, itemsize)
         self.states[op.write] = _State(write, needs)
-        return Op("cast" if base is None else "view", (x,), write, needs=(needs,))
+        return Op("cast", (x,), write, needs=(needs,))
+
+    def passed_on(self, op: Op) -> Op:
+        """An op that has nothing to do: a view of what it reads."""
+        x, needs = self.read(op.reads[0])
+        write = Tensor(op.write.name, op.write.axes, op.write.role, x, x.itemsize)
+        self.states[op.write] = _State(write, needs)
+        return Op("view", (x,), write, needs=(needs,))
 
     def each(self, op: Op, ops: Iterable[Op]) -> Iterator[Op]:
         """The ops that a declared one is made of."""
@@ -206,15 +218,25 @@ class _Walk:
         kernel = self.mode.kernel
         if kernel == "sdpa":
             kernel = choose(op, self.mode.platform, half)
-        if kernel != "math":
-            yield from self.plain(op, kernel)
-            return
         yield from casts
-        for declared, operand in zip(op.reads, low.reads, strict=True):
-            self.states[declared] = _State(operand, self.read(declared).needs)
-        # autocast reaches the operands, not what happens inside
+        # autocast reaches the operands, each by itself, and not what happens inside
         mode, self.mode = self.mode, self.mode._replace(precision="fp32")
-        yield from self.each(op, decompose(op.parts, half))
+        if kernel == "math":
+            for declared, operand in zip(op.reads, low.reads, strict=True):
+                self.states[declared] = _State(operand, self.read(declared).needs)
+            yield from self.each(op, decompose(op.parts, half))
+        else:
+            operands = []
+            for declared, operand in zip(op.reads, low.reads, strict=True):
+                operands.append(Tensor(operand.name, operand.axes, operand.role))
+                self.states[operands[-1]] = _State(operand, self.read(declared).needs)
+            op = op._replace(reads=tuple(operands))
+            if kernel == "efficient":
+                *pads, op = padded(op)
+                for pad in pads:
+                    yield from self.op(pad)
+                self.merged.add(op.write)
+            yield from self.plain(op, kernel)
         self.mode = mode
 
     def gradients(self, op: Op) -> Op:
