@@ -12,17 +12,19 @@ from importlib import import_module
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
+from vitcost.backbones import BACKBONES
 from vitcost.check.installed import timm
 from vitcost.config import ViTConfig
 from vitcost.errors import VitcostError
 from vitcost.zoo import resolve
 from vitcost.zoo import timm as zoo
+from vitcost.zoo.read_backbones import row_of
 from vitcost.zoo.timm.args import CLASSES, fields_of
 
 __all__ = ["Difference", "Entry", "differences", "entries", "main"]
 
 # where timm registers models of the classes that the tables cover
-_MODULES = ("vision_transformer", "deit", "eva", "beit")
+_MODULES = ("vision_transformer", "vision_transformer_hybrid", "vitamin", "deit", "eva", "beit")
 # what is called by name in the tables, and by class in timm
 _LAYERS = {
     "LayerNorm": "layernorm",
@@ -33,6 +35,8 @@ _LAYERS = {
     "SiLU": "silu",
     "ReLU": "relu",
 }
+# arguments of timm's builder itself
+_BUILDER = ("pretrained_filter_fn", "pretrained_strict", "feature_cfg")
 # put on top of a row and of timm's arguments alike: does the row follow as timm does?
 _OVERRIDES: tuple[Mapping[str, Any], ...] = (
     {},
@@ -79,12 +83,16 @@ def entries() -> dict[str, Entry]:
 
 
 def _built_with(module: Any, entrypoint: Any) -> tuple[str, dict[str, Any]] | None:
-    """The class and the arguments that an entry point hands to timm's builder."""
+    """The class and the arguments that an entry point hands to timm's builder.
+
+    The backbone of a hybrid is built before, on meta.
+    """
+    torch = import_module("torch")
 
     def stop(model_class: type, *_: Any, **kwargs: Any) -> None:
         raise _Stop(model_class.__name__, kwargs)
 
-    with patch.object(module, "build_model_with_cfg", stop):
+    with patch.object(module, "build_model_with_cfg", stop), torch.device("meta"):
         try:
             entrypoint()
         except _Stop as stopped:
@@ -107,13 +115,19 @@ def _entry(registry: Any, name: str, model_class: str, kwargs: dict[str, Any]) -
     filled: dict[str, Any] = {"in_chans": default.input_size[0]}
     if default.fixed_input_size:
         filled["img_size"] = default.input_size[1:]
-    own = {
-        key: _name(value)
-        for key, value in kwargs.items()
-        if key not in ("pretrained_filter_fn", "pretrained_strict", "feature_cfg")
-    }
+    own = {key: _name(value) for key, value in kwargs.items() if key not in _BUILDER}
+    if isinstance(kwargs.get("embed_layer"), partial):
+        own.update(embed_layer=None, backbone=_backbone(**kwargs["embed_layer"].keywords))
     classes = {tag: cfg.num_classes for tag, cfg in cfgs.items() if tag}
     return Entry(model_class, {**filled, **own}, classes)
+
+
+def _backbone(backbone: Any, proj: bool = True) -> str:
+    """The network of a hybrid by its name in the tables."""
+    name = row_of(backbone, in_chans=3)
+    if BACKBONES[name].projected != proj:
+        raise NotImplementedError(f"backbone {name} has proj={proj}")
+    return name
 
 
 def _name(value: Any) -> Any:

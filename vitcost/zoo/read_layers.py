@@ -54,6 +54,12 @@ _MLPS = {
     "timm.layers.mlp.Mlp": "Mlp",
     "timm.layers.mlp.GluMlp": "GluMlp",
     "timm.layers.mlp.SwiGLU": "SwiGLU",
+    "timm.models.vitamin.GeGluMlp": "GeGluMlp",
+}
+# the first layers of an MLP and its last, where they are not fc1 and fc2
+_MLP_LAYERS = {
+    "SwiGLU": (("fc1_g", "fc1_x"), "fc2"),
+    "GeGluMlp": (("w0", "w1"), "w2"),
 }
 
 
@@ -145,16 +151,18 @@ def _attention(m: Any, width: int) -> Fields:
 def read_mlp(m: Any, where: str = "an MLP") -> Fields:
     """An MLP of timm's, with or without a gate."""
     kind = one(_MLPS, m, where)
-    first = [m.fc1_g, m.fc1_x] if kind == "SwiGLU" else [m.fc1]
+    names, name = _MLP_LAYERS.get(kind, (("fc1",), "fc2"))
+    first, last = [getattr(m, each) for each in names], getattr(m, name)
     if kind == "GluMlp" and not m.gate_last:
         kind = "SwiGLUPacked"
-    width = linear(m.fc2, where).in_features
+    width = linear(last, where).in_features
     fields: Fields = {
         "mlp_layer": kind,
         "mlp_dim": width,
         "act_layer": _activation(m.act),
-        "scale_mlp_norm": exists(m.norm),
-        "proj_bias": has_bias(*first, m.fc2),
+        # ViTamin's has a norm anyway
+        "scale_mlp_norm": exists(m.norm) and kind != "GeGluMlp",
+        "proj_bias": has_bias(*first, last),
         "proj_drop_rate": m.drop2.p,
         "norm_layer": norm_of(m.norm),
     }

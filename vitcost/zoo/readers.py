@@ -30,11 +30,14 @@ _ROPES = {
 
 
 def _patches(m: Any) -> Fields:
-    """timm's PatchEmbed, and the tokens in front of the patches."""
+    """timm's PatchEmbed or HybridEmbed, and the tokens in front of the patches."""
     embed = m.patch_embed
     name = name_of(embed)
-    need(name == "timm.layers.patch_embed.PatchEmbed", f"patch_embed is {name}")
-    need(name_of(embed.proj) == CONV, f"patch_embed.proj is {name_of(embed.proj)}")
+    hybrid = name == "timm.layers.hybrid_embed.HybridEmbed"
+    need(hybrid or name == "timm.layers.patch_embed.PatchEmbed", f"patch_embed is {name}")
+    projected = exists(embed.proj)
+    plain = name_of(embed.proj) == CONV or (hybrid and not projected)
+    need(plain, f"patch_embed.proj is {name_of(embed.proj)}")
     need(embed.img_size is not None, "patch_embed has no img_size")
     dynamic = bool(getattr(m, "dynamic_img_size", False))
     rest = any(n % p for n, p in zip(embed.img_size, embed.patch_size, strict=True))
@@ -43,20 +46,28 @@ def _patches(m: Any) -> Fields:
     return {
         "img_size": tuple(embed.img_size),
         "patch_size": tuple(embed.patch_size),
-        "in_chans": embed.proj.in_channels,
-        "patch_bias": embed.proj.bias is not None,
-        "patch_norm": exists(embed.norm),
+        "in_chans": embed.in_chans if hybrid else embed.proj.in_channels,
+        "backbone": _backbone(embed) if hybrid else "",
+        "patch_bias": embed.proj.bias is not None if projected else None,
+        "patch_norm": exists(getattr(embed, "norm", None)),
         "dynamic_img_size": dynamic,
         "dynamic_img_pad": bool(embed.dynamic_img_pad),
-        "floor_img_size": rest and not dynamic,
+        "floor_img_size": rest and not (dynamic or hybrid),
         "class_token": m.cls_token is not None,
         "dist_token": distilled,
         "reg_tokens": 0 if registers is None else registers.shape[1],
         "pos_embed": "none" if m.pos_embed is None else "learn",
         "no_embed_class": bool(getattr(m, "no_embed_class", False)) and not distilled,
         "pos_drop_rate": m.pos_drop.p,
-        "norm_layer": norm_of(embed.norm),
+        "norm_layer": norm_of(getattr(embed, "norm", None)),
     }
+
+
+def _backbone(embed: Any) -> str:
+    # loaded by hybrids alone
+    from vitcost.zoo.read_backbones import backbone_of
+
+    return backbone_of(embed)
 
 
 def _head(m: Any) -> Fields:

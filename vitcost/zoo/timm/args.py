@@ -66,7 +66,7 @@ def fields_of(model_class: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
     for name, default in _NO_NAME.items():
         if name in fields and fields[name] in ("", None):
             fields[name] = default
-    if _has_rest(fields) and not fields.get("dynamic_img_size"):
+    if _has_rest(fields) and not (fields.get("dynamic_img_size") or fields.get("backbone")):
         fields["floor_img_size"] = True
     return {"scale_query": True, **fields}
 

@@ -1,0 +1,90 @@
+"""timm's hybrid patch embedding, read back: which row of ``vitcost.backbones`` its network is."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from vitcost.backbones import BACKBONES, features
+from vitcost.engine.backbones import backbone
+from vitcost.engine.ops import Op, Sizes, Tensor
+from vitcost.engine.tree import Node
+from vitcost.zoo.read_layers import name_of, need
+
+__all__ = ["backbone_of", "row_of"]
+
+_IMAGE = Tensor("image", ("b", "c", "H", "W"), "input")
+
+
+class _Module(NamedTuple):
+    """What of a module tells it from others: its type, its own parameters, its strides."""
+
+    kind: str
+    shapes: tuple[tuple[int, ...], ...]
+    strides: tuple[int, int]
+
+
+def backbone_of(embed: Any) -> str:
+    """The row of a ``HybridEmbed``'s network, which makes as many features of its image.
+
+    Raises ``NotCovered`` for any other network.
+    """
+    found = row_of(embed.backbone, embed.in_chans)
+    sides = features(found, tuple(embed.img_size))
+    need(sides == tuple(embed.feature_size), "patch_embed.backbone makes features of another size")
+    return found
+
+
+def row_of(network: Any, in_chans: int) -> str:
+    """The row that a network is: the same modules with the same parameters and strides."""
+    own = {path: _Module(type(m).__name__, _shapes(m), _strides(m)) for path, m in _walk(network)}
+    found = next((name for name in BACKBONES if dict(_declared(name, in_chans)) == own), "")
+    need(found != "", f"patch_embed.backbone is {name_of(network)} of another shape")
+    return found
+
+
+def _walk(network: Any) -> Iterator[tuple[str, Any]]:
+    for path, module in network.named_modules():
+        yield f"backbone.{path}" if path else "backbone", module
+
+
+def _shapes(module: Any) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(p.shape) for p in module.parameters(recurse=False))
+
+
+def _strides(module: Any) -> tuple[int, int]:
+    # blocks know their stride too, but have no kernel
+    stride = module.stride if hasattr(module, "kernel_size") else 1
+    return (stride, stride) if isinstance(stride, int) else tuple(stride)
+
+
+def _declared(name: str, in_chans: int) -> Iterator[tuple[str, _Module]]:
+    return _modules(backbone(name, False, _IMAGE), "", Sizes(c=in_chans), BACKBONES[name].strides)
+
+
+def _modules(
+    node: Node, above: str, sizes: Sizes, strides: tuple[int, ...]
+) -> Iterator[tuple[str, _Module]]:
+    """Every module of a declared network, the equal ones of a run one by one."""
+    names = [node.name]
+    if node.run is not None:
+        first = sum(count.of(sizes) for count in node.run.before)
+        names = [f"{first + i}" for i in range(node.run.layers.of(sizes))]
+    ops = [item for item in node.body if isinstance(item, Op)]
+    own = (t for op in ops for t in (op.weight, op.bias) if t is not None)
+    shapes = tuple(tuple(sizes[axis] for axis in t.axes) for t in own)
+    # a stride leads to the next map
+    onto = {_map(op.write) for op in ops if op.kind in _STRIDED} - {_map(node.inputs[0])}
+    stride = strides[onto.pop() - 1] if onto else 1
+    for each in names:
+        path = f"{above}.{each}" if above else each
+        yield path, _Module(node.type, shapes, (stride, stride))
+        for item in node.body:
+            if isinstance(item, Node):
+                yield from _modules(item, path, sizes, strides)
+
+
+_STRIDED = ("conv", "max pool", "avg pool")
+
+
+def _map(x: Tensor) -> int:
+    """The number of a map; the image is number 0."""
+    return int(str(x.axes[2])[1:] or 0)
