@@ -12,8 +12,9 @@ from vitcost.config import ViTConfig
 from vitcost.errors import ConfigError, MissingExtra, NotCovered
 from vitcost.zoo import Model, Resolved, resolve
 
-__all__ = ["CheckResult", "Difference", "ModelCheck", "check"]
+__all__ = ["CheckResult", "Difference", "ModelCheck", "check", "check_all"]
 
+_COUNTERS = ("torch", "fvcore")
 # done steps, all steps, what comes next
 Progress: TypeAlias = Callable[[int, int, str], None]
 
@@ -23,22 +24,21 @@ def check(
 ) -> CheckResult:
     """Compares parameters, FLOPs, shapes and saved bytes with what torch and fvcore count.
 
-    Nothing is allocated: the models are built on the meta device. ``overrides`` are fields of the
-    config. Raises ``MissingExtra`` without torch, ``NotCovered`` for a model that the reference
-    implementation does not have.
+    Nothing is allocated: the models are built on the meta device. A name of timm's is compared with
+    timm's own model where timm is installed, anything else with our reference implementation, which
+    a config always is. ``overrides`` are fields of the config. Raises ``MissingExtra`` without
+    torch, ``NotCovered`` for a model that neither has.
 
     >>> check(["vit_tiny_patch16_224"], depth=1).ok
     True
     """
-    if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
-        raise ConfigError(f"batch must be a positive integer, got {batch!r}")
+    _positive(batch)
     resolved = [resolve(model, **overrides) for model in models]
-    for package in ("torch", "fvcore"):
-        _require(package)
-    from vitcost.check.compare import STEPS, Case, compare
-    from vitcost.check.reference import build
+    _require_counters()
+    from vitcost.check.compare import compare, steps_of
+    from vitcost.check.witness import case_of
 
-    total = len(resolved) * len(STEPS)
+    total = len(resolved) * len(steps_of(quick=False))
     done = 0
 
     def on_step(label: str) -> None:
@@ -47,11 +47,49 @@ def check(
             progress(done, total, label)
         done += 1
 
-    cases = [Case(_vision(m), batch, build) for m in resolved]
+    # a config has a name too, but nobody vouches that it is the model of that name
+    asked = [model if isinstance(model, str) else "" for model in models]
+    cases = [
+        case_of(name, _vision(m), batch, overrides) for name, m in zip(asked, resolved, strict=True)
+    ]
     found = tuple(compare(m.name, c, on_step) for m, c in zip(resolved, cases, strict=True))
     if progress is not None:
         progress(total, total, "")
-    return CheckResult(found, {name: version(name) for name in ("torch", "fvcore")})
+    return CheckResult(found, _versions())
+
+
+def check_all(
+    names: Sequence[str] | None = None, *, batch: int = 1, progress: Progress | None = None
+) -> CheckResult:
+    """Parameters, forward FLOPs and shapes of all of timm's names, or of some, against timm.
+
+    In as many processes as there are cores: on a machine where processes are spawned, a script
+    calls it under ``if __name__ == "__main__"``. Raises ``NotCovered`` without timm.
+    """
+    _positive(batch)
+    _require_counters()
+    from vitcost.check.walk import walk
+    from vitcost.check.witness import has_timm
+    from vitcost.zoo import timm
+
+    if not has_timm():
+        raise NotCovered("check --all compares with timm, which is not installed: pip install timm")
+    asked = timm.names() if names is None else list(names)
+
+    def on_done(done: int, name: str) -> None:
+        if progress is not None:
+            progress(done, len(asked), name)
+
+    return CheckResult(walk(asked, batch, on_done), _versions())
+
+
+def _positive(batch: int) -> None:
+    if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
+        raise ConfigError(f"batch must be a positive integer, got {batch!r}")
+
+
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in _COUNTERS}
 
 
 def _vision(model: Resolved) -> ViTConfig:
@@ -60,8 +98,9 @@ def _vision(model: Resolved) -> ViTConfig:
     return model.config
 
 
-def _require(package: str) -> None:
+def _require_counters() -> None:
     from importlib.util import find_spec
 
-    if find_spec(package) is None:
-        raise MissingExtra(package, "torch", "check")
+    for package in _COUNTERS:
+        if find_spec(package) is None:
+            raise MissingExtra(package, "torch", "check")

@@ -5,7 +5,8 @@ it explains a difference of exactly that amount and no other.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from functools import lru_cache
 from math import prod
 from time import perf_counter
 from typing import NamedTuple, TypeAlias
@@ -22,14 +23,24 @@ from vitcost.summary import Call as TableRow
 from vitcost.summary import calls as table_rows
 from vitcost.summary import covers
 
-__all__ = ["STEPS", "Case", "Provider", "compare"]
+__all__ = ["REFERENCE", "STEPS", "Case", "Provider", "Step", "compare", "steps_of"]
 
 # the real model of a config, in eval mode, with eager or with torch's fused attention
 Provider: TypeAlias = Callable[[ViTConfig, bool], nn.Module]
 
+REFERENCE = "reference"
+# what the reference shares with the formulas by construction, and a model by another author need
+# not: modules that do nothing, and pointwise work that a definition leaves out or counters miss
+_REFERENCE_ALONE = {
+    "calls", "calls_training", "calls_fused",
+    "number_of_calls", "number_of_calls_training", "number_of_calls_fused",
+    "pointwise", "pointwise_total", "pointwise_fvcore", "summary_rows", "summary",
+}  # fmt: skip
+
 _FLASH = "a fused attention computes its scores again in backward: five products instead of four"
 _NO_CPU_RULE = "torch's FlopCounterMode has no rule for scaled_dot_product_attention on the CPU"
 _QUERIES = "the model scales its queries; the definition counts the scores that this scales"
+_GRID = "the model keeps its patches as a grid, and lays them out as tokens later"
 _NO_RULE = "fvcore has no rule for scaled_dot_product_attention"
 _PER_NORM = "fvcore counts 5 for every element of a LayerNorm, and has no rule for "
 
@@ -38,11 +49,12 @@ _POINTWISE = {"add", "div", "gelu", "mul", "softmax", "tanh"}
 
 
 class Case(NamedTuple):
-    """What a step compares."""
+    """What a step compares; ``against``: whose model the provider builds."""
 
     config: ViTConfig
     batch: int
     provider: Provider
+    against: str = REFERENCE
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -69,46 +81,62 @@ class Compared(NamedTuple):
     explained_by: str = ""
 
 
-def compare(name: str, case: Case, on_step: Callable[[str], None]) -> ModelCheck:
-    """Every step of ``STEPS``, and what differs."""
+class Step(NamedTuple):
+    """A part of a comparison; ``quick`` ones count without running, in about a second."""
+
+    run: Callable[[Case], Iterator[Compared]]
+    quick: bool = False
+
+
+def steps_of(quick: bool) -> list[str]:
+    """The labels of all steps, or of the quick ones."""
+    return [label for label, step in STEPS.items() if step.quick or not quick]
+
+
+def compare(
+    name: str, case: Case, on_step: Callable[[str], None], quick: bool = False
+) -> ModelCheck:
+    """Every step of ``STEPS``, or the quick ones, and what differs."""
     start = perf_counter()
     counts: Counter[str] = Counter()
     differences = []
-    for label, step in STEPS.items():
+    for label in steps_of(quick):
         on_step(f"{name}: {label}")
-        for one in step(case):
+        for one in STEPS[label].run(case):
+            if case.against != REFERENCE and one.quantity in _REFERENCE_ALONE:
+                continue
             counts[one.quantity] += 1
             if one.expected != one.actual:
                 differences.append(Difference(*one))
-    return ModelCheck(name, dict(counts), tuple(differences), perf_counter() - start)
+    seconds = perf_counter() - start
+    return ModelCheck(name, dict(counts), tuple(dict.fromkeys(differences)), seconds, case.against)
 
 
 def _parameters(case: Case) -> Iterator[Compared]:
     """Parameters of every module and of the whole, by shape."""
     model = case.model()
     actual = {path: _numel(module) for path, module in model.named_modules()}
-    for path, parameter in model.named_parameters():
-        owner = model.get_submodule(path.rpartition(".")[0])
-        if any(True for _ in owner.children()):
-            actual[path] = parameter.numel()
     formula = {e.path: e.cost.params for e in case.expected()}
+    # what is no layer's stands for itself; where the formulas lack one, its module's sum differs
+    own = {path: p.numel() for path, p in model.named_parameters() if path in formula}
+    actual.update(own)
     yield from _by_path("params", formula, actual)
-    tensors = case.expected()[-1].cost.tensors
+    tensors = case.expected(training=True)[-1].cost.tensors
     yield Compared("", "parameter_tensors", tensors, len(list(model.parameters())))
 
 
 def _eager_eval(case: Case) -> Iterator[Compared]:
-    counted = by_torch(case.model(), case.shape)
+    # a forward pass alone: autograd need not follow it
+    counted = by_torch(case.model().requires_grad_(False), case.shape)
     formula = case.expected()
     yield from _calls("calls", formula, counted.calls)
-    yield from _by_path("flops", {e.path: e.cost.flops for e in formula}, counted.forward)
-    yield from _pointwise(case.config, formula, counted.pointwise)
+    forward = {e.path: e.cost.flops for e in formula}
+    yield from _by_path("flops", forward, counted.forward, _paths(counted))
+    yield from _pointwise(case.config, formula, counted)
     yield from _summary(case, counted.calls)
 
 
-def _pointwise(
-    c: ViTConfig, formula: tuple[Expected, ...], actual: Mapping[str, int]
-) -> Iterator[Compared]:
+def _pointwise(c: ViTConfig, formula: tuple[Expected, ...], counted: Counted) -> Iterator[Compared]:
     """Elements written, an attention's scale being of its scores, whatever the model scales."""
     moved: Counter[str] = Counter()
     for attention in formula:
@@ -117,6 +145,7 @@ def _pointwise(
             for path in _ancestry(attention.path):
                 moved[path] += b * s * (h - c.num_heads * s)
     written = {e.path: e.cost.pointwise for e in formula}
+    actual = counted.pointwise
     yield from _by_path("pointwise", {p: n + moved[p] for p, n in written.items()}, actual)
     if c.scale_query:
         yield _explained("pointwise_total", written[""], actual[""], moved[""], _QUERIES)
@@ -132,8 +161,9 @@ def _eager_training(case: Case) -> Iterator[Compared]:
 def _training(formula: tuple[Expected, ...], counted: Counted) -> Iterator[Compared]:
     forward = {e.path: e.cost.flops for e in formula}
     backward = {e.path: e.cost.backward_flops for e in formula}
-    yield from _by_path("flops_training", forward, counted.forward)
-    yield from _by_path("backward_flops", backward, counted.backward)
+    called = _paths(counted)
+    yield from _by_path("flops_training", forward, counted.forward, called)
+    yield from _by_path("backward_flops", backward, counted.backward, called)
     step = counted.forward[""] + counted.backward[""]
     yield Compared("", "train_step_flops", forward[""] + backward[""], step)
 
@@ -144,9 +174,10 @@ def _fused(case: Case) -> Iterator[Compared]:
     formula = case.expected(training=True, kernel="flash")
     yield from _calls("calls_fused", formula, counted.calls)
     forward = {e.path: e.cost.flops for e in formula}
-    yield from _by_path("flops_fused", forward, counted.forward)
+    called = _paths(counted)
+    yield from _by_path("flops_fused", forward, counted.forward, called)
     executed = {e.path: e.cost.executed_backward_flops for e in formula}
-    yield from _by_path("executed_backward_flops", executed, counted.backward)
+    yield from _by_path("executed_backward_flops", executed, counted.backward, called)
     whole = formula[-1].cost
     # two products forward, of equal size: one of them is computed again
     again = _attention_flops(formula) // 2
@@ -161,7 +192,8 @@ def _fvcore_eager(case: Case) -> Iterator[Compared]:
     counts = by_fvcore(one.model(), one.shape)
     formula = one.expected()
     macs = {e.path: e.cost.flops // 2 for e in formula}
-    yield from _by_path("macs_fvcore", macs, {path: _products(ops) for path, ops in counts.items()})
+    actual = {path: _products(ops) for path, ops in counts.items()}
+    yield from _by_path("macs_fvcore", macs, actual, _called(one))
     norms = 5 * sum(prod(e.shape) for e in formula if e.type == "LayerNorm")
     whole = counts[""]
     silent = sorted(op for op, n in whole.items() if n == 0)
@@ -185,8 +217,11 @@ def _saved_eager(case: Case) -> Iterator[Compared]:
 
 
 def _saved_fused(case: Case) -> Iterator[Compared]:
-    if case.config.attn_drop_rate:
-        return  # the CPU's fused kernel has no dropout: torch falls back to eager products
+    c = case.config
+    if c.attn_drop_rate or c.use_rel_pos_bias or c.use_shared_rel_pos_bias:
+        # the CPU's fused kernel has neither dropout nor a bias that trains: torch falls back to
+        # eager products
+        return
     for precision in ("fp32", "amp"):
         yield from _saved(case, "flash", precision)
     counted = kept(case.model(fused=True, training=True), case.shape)
@@ -201,7 +236,7 @@ def _saved(case: Case, kernel: str, precision: str) -> Iterator[Compared]:
     actual = kept(model, case.shape, autocast=precision == "amp").saved_bytes
     formula = case.expected(training=True, kernel=kernel, precision=precision)
     saved = {e.path: e.cost.saved_bytes for e in formula}
-    yield from _by_path(f"saved_bytes_{kernel}_{precision}", saved, actual)
+    yield from _by_path(f"saved_bytes_{kernel}_{precision}", saved, actual, _called(case))
 
 
 def _summary(case: Case, calls: tuple[Call, ...]) -> Iterator[Compared]:
@@ -220,37 +255,61 @@ def _summary(case: Case, calls: tuple[Call, ...]) -> Iterator[Compared]:
         yield Compared(f"row {row}", "summary", str(formula), str(hook))
 
 
-STEPS: Mapping[str, Callable[[Case], Iterator[Compared]]] = {
-    "parameters": _parameters,
-    "forward FLOPs, eager attention": _eager_eval,
-    "forward and backward FLOPs, eager attention": _eager_training,
-    "forward and backward FLOPs, fused attention": _fused,
-    "fvcore, eager attention": _fvcore_eager,
-    "fvcore, fused attention": _fvcore_fused,
-    "saved activations, eager attention": _saved_eager,
-    "saved activations, fused attention": _saved_fused,
+STEPS: Mapping[str, Step] = {
+    "parameters": Step(_parameters, quick=True),
+    "forward FLOPs, eager attention": Step(_eager_eval, quick=True),
+    "forward and backward FLOPs, eager attention": Step(_eager_training),
+    "forward and backward FLOPs, fused attention": Step(_fused),
+    "fvcore, eager attention": Step(_fvcore_eager),
+    "fvcore, fused attention": Step(_fvcore_fused),
+    "saved activations, eager attention": Step(_saved_eager),
+    "saved activations, fused attention": Step(_saved_fused),
 }
 
 
 def _by_path(
-    quantity: str, formula: Mapping[str, int], actual: Mapping[str, int]
+    quantity: str,
+    formula: Mapping[str, int],
+    actual: Mapping[str, int],
+    called: Container[str] | None = None,
 ) -> Iterator[Compared]:
-    """A module that one side does not have counts 0 there."""
+    """A module that one side does not have counts 0 there.
+
+    Work is by the modules that are ``called``: where a model reads a layer's weight and does not
+    call the layer, or walks through a list of blocks, the work is of the module around it.
+    """
     for path in dict.fromkeys((*formula, *actual)):
-        yield Compared(path, quantity, formula.get(path, 0), actual.get(path, 0))
+        if called is None or path in called:
+            yield Compared(path, quantity, formula.get(path, 0), actual.get(path, 0))
+
+
+def _paths(counted: Counted) -> set[str]:
+    """The modules that a model called."""
+    return {call.path for call in counted.calls}
+
+
+@lru_cache(maxsize=1)
+def _called(case: Case) -> set[str]:
+    return _paths(by_torch(case.model().requires_grad_(False), case.shape))
 
 
 def _calls(
     quantity: str, formula: Iterable[Expected], calls: tuple[Call, ...]
 ) -> Iterator[Compared]:
-    """The order, the types and the output shapes of all module calls."""
+    """The order and the types of all module calls, and the output shapes of those in both."""
     declared = [e for e in formula if e.type != "Parameter"]
     yield Compared("", f"number_of_{quantity}", len(declared), len(calls))
     for want, call in zip(declared, calls, strict=False):
         yield Compared(
             want.path, quantity, f"{want.path}: {want.type}", f"{call.path}: {call.type}"
         )
-        yield Compared(want.path, "output_shape", want.shape, call.shape)
+    shapes = {call.path: call.shape for call in calls}
+    for want in declared:
+        if want.path in shapes:
+            got = shapes[want.path]
+            flat = (got[0], prod(got[1:-1]), got[-1]) if len(got) == 4 else ()
+            why = _GRID if flat == want.shape else ""
+            yield Compared(want.path, "output_shape", want.shape, got, why)
 
 
 def _explained(quantity: str, want: int, actual: int, amount: int, why: str) -> Compared:

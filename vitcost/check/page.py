@@ -17,6 +17,7 @@ def check_page(result: CheckResult) -> Page:
         "Check against the real torch model",
         (
             Column("model"),
+            Column("against"),
             Column("verdict"),
             Column("compared", "count"),
             Column("differ", "count"),
@@ -35,7 +36,9 @@ def _verdict(model: ModelCheck) -> Row:
     compared = sum(model.comparisons.values())
     word = "ok" if model.ok else "FAILED"
     kind = "" if model.ok else "failed"
-    return Row((model.model, word, compared, differ, unexplained, model.seconds), kind)
+    return Row(
+        (model.model, model.against, word, compared, differ, unexplained, model.seconds), kind
+    )
 
 
 def _differences(result: CheckResult) -> Iterator[Table]:

@@ -15,7 +15,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from vitcost.config import ViTConfig
 from vitcost.errors import NotCovered
 
-__all__ = ["VisionTransformer", "build"]
+__all__ = ["VisionTransformer", "beyond", "build"]
 
 Logits: TypeAlias = "Tensor | tuple[Tensor, Tensor]"
 
@@ -37,16 +37,25 @@ def build(config: ViTConfig, fused: bool = False) -> nn.Module:
     >>> sum(p.numel() for p in model.parameters())
     86567656
     """
+    missing = beyond(config)
+    if missing:
+        raise NotCovered(f"the reference model has no {', '.join(missing)}")
+    return VisionTransformer(config, fused).eval()
+
+
+def beyond(config: ViTConfig) -> list[str]:
+    """What a config has that the plain Vision Transformer has not, as ``field=value``.
+
+    >>> beyond(ViTConfig(reg_tokens=4))
+    ['reg_tokens=4']
+    """
     plain = ViTConfig()
-    beyond = [
+    return [
         f"{field.name}={value!r}"
         for field in fields(ViTConfig)
         if field.name not in _KNOWN
         and (value := getattr(config, field.name)) != getattr(plain, field.name)
     ]
-    if beyond:
-        raise NotCovered(f"the reference model has no {', '.join(beyond)}")
-    return VisionTransformer(config, fused).eval()
 
 
 class PatchEmbed(nn.Module):

@@ -38,12 +38,16 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class ModelCheck:
-    """One model against its torch module: how many numbers of each quantity, and what differs."""
+    """One model against its torch module: how many numbers of each quantity, and what differs.
+
+    ``against`` says whose module it is: ``reference``, or ``timm`` with its version.
+    """
 
     model: str
     comparisons: Mapping[str, int]
     differences: tuple[Difference, ...]
     seconds: float
+    against: str = "reference"
 
     @property
     def ok(self) -> bool:
@@ -53,6 +57,7 @@ class ModelCheck:
     def to_dict(self) -> dict[str, Any]:
         return {
             "model": self.model,
+            "against": self.against,
             "ok": self.ok,
             "differences": [d.to_dict() for d in self.differences],
             "comparisons": dict(self.comparisons),

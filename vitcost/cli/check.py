@@ -7,6 +7,7 @@ import click
 
 from vitcost.cli.options import (
     Command,
+    Option,
     field_options,
     given,
     model_options,
@@ -29,6 +30,7 @@ _EXAMPLES = """
 vitcost check vit_base_patch16_224
 vitcost check vit_huge_patch14_224 vit_base_patch32_224 --num-classes 5
 vitcost check vit_tiny_patch16_224 --depth 2 --batch 4 --json
+vitcost check --all
 """
 
 
@@ -39,6 +41,7 @@ vitcost check vit_tiny_patch16_224 --depth 2 --batch 4 --json
     rare=field_options,
     params=[
         *model_options(many=True),
+        Option(["--all", "walk"], is_flag=True, help="every name of timm's, against timm"),
         *output_options(),
         *scenario_options(["batch"]),
     ],
@@ -49,6 +52,7 @@ def command(
     /,
     model: Sequence[str],
     model_option: Sequence[str],
+    walk: bool,
     format: str | None,
     as_json: bool,
     output: str | None,
@@ -57,9 +61,13 @@ def command(
     """The formulas against the real torch model.
 
     Module by module: parameters, FLOPs, shapes, saved activations. A difference that a counter's
-    known habit does not explain to the last digit is a failure: exit 1. Needs vitcost[torch].
+    known habit does not explain to the last digit is a failure: exit 1. A name of timm's is
+    compared with timm's own model where timm is installed. Needs vitcost[torch].
     """
-    verdict = checked(models_given(model, model_option), **given(ctx))
+    if walk:
+        verdict = _walked([*model, *model_option], given(ctx))
+    else:
+        verdict = checked(models_given(model, model_option), **given(ctx))
     emit(verdict, format, as_json, output)
     return 0 if verdict.ok else 1
 
@@ -70,6 +78,16 @@ def checked(models: Sequence[Model], **keywords: Any) -> "CheckResult":
 
     with progress_bar() as step:
         return check(models, progress=step, **keywords)
+
+
+def _walked(models: Sequence[str], keywords: Mapping[str, Any]) -> "CheckResult":
+    """The verdict on every name, which leaves nothing to choose but the batch."""
+    if models or keywords.keys() - {"batch"}:
+        raise click.UsageError("--all takes every model as it is: no MODEL, and no fields of one")
+    from vitcost.check import check_all
+
+    with progress_bar() as step:
+        return check_all(progress=step, **keywords)
 
 
 class CheckedReport(NamedTuple):

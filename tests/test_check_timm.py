@@ -1,0 +1,188 @@
+"""``check`` on timm's names: timm's own model is the witness, and the walk over all of them."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+from test_cli import run
+
+from vitcost.check import CheckResult, check, check_all, compare, walk, witness
+from vitcost.config import ViTConfig
+from vitcost.engine import ops
+from vitcost.errors import ConfigError, NotCovered
+from vitcost.zoo import resolve
+
+# what differs between architectures: gated MLPs, rotary and relative positions, an attention pool,
+# two heads, registers, parallel blocks, other attentions, patches as a grid, convolutions below
+SPREAD = [
+    "aimv2_large_patch14_224",
+    "beit_base_patch16_224",
+    "deit_tiny_distilled_patch16_224",
+    "eva02_tiny_patch14_224",
+    "flexivit_small",
+    "test_vit3",
+    "vit_base_patch16_siglip_224",
+    "vit_base_patch16_xp_224",
+    "vit_dlittle_patch16_reg1_gap_256",
+    "vit_small_patch16_18x2_224",
+    "vit_small_patch16_dinov3",
+    "vit_small_patch16_rope_mixed_224",
+    "vit_tiny_r_s16_p8_224",
+]
+
+
+def quickly(name: str, **overrides: Any) -> Any:
+    config = resolve(name, **overrides).config
+    assert isinstance(config, ViTConfig)
+    case = witness.case_of(name, config, 1, overrides)
+    return compare.compare(name, case, lambda label: None, quick=True)
+
+
+def unexplained(model: Any) -> list[Any]:
+    return [d for d in model.differences if not d.explained_by]
+
+
+@pytest.mark.parametrize("name", SPREAD)
+def test_parameters_flops_and_shapes(name: str) -> None:
+    found = quickly(name)
+    assert re.fullmatch(r"timm \d+\.\d+\.\d+", found.against)
+    assert unexplained(found) == []
+    assert set(found.comparisons) == {"params", "parameter_tensors", "flops", "output_shape"}
+    assert min(found.comparisons["params"], found.comparisons["flops"]) > 3 * 6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SPREAD)
+def test_every_step(name: str) -> None:
+    result = check([name])
+    assert unexplained(result.models[0]) == []
+    # the reference's own modules and pointwise work are not asked of another author
+    assert not {"calls", "summary", "pointwise"} & set(result.models[0].comparisons)
+    assert {"flops_fused", "macs_fvcore"} <= set(result.models[0].comparisons)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"num_classes": 7, "img_size": (64, 96), "in_chans": 4},
+        {"depth": 2, "embed_dim": 128, "num_heads": 4, "mlp_ratio": 2.0},
+        {"global_pool": "avg", "reg_tokens": 2, "qkv_bias": False, "init_values": 0.1},
+        {"class_token": False, "global_pool": "avg", "qk_norm": True, "proj_bias": False},
+    ],
+)
+def test_what_timm_takes_is_on_top_of_its_model(overrides: dict[str, Any]) -> None:
+    found = quickly("vit_tiny_patch16_224", **overrides)
+    assert found.against.startswith("timm ")
+    assert unexplained(found) == []
+
+
+@pytest.mark.parametrize(
+    ("model", "overrides"),
+    [
+        ("vit_tiny_patch16_224", {"representation_size": 5}),
+        ("vit_tiny_patch16_224", {"mlp_dim": 100}),
+        # the original papers' model, which timm no longer has
+        ("vit_base_patch16_224_in21k", {}),
+        ("custom", {}),
+    ],
+)
+def test_what_timm_does_not_take_is_for_the_reference(
+    model: str, overrides: dict[str, Any]
+) -> None:
+    config = ViTConfig() if model == "custom" else resolve(model, **overrides).config
+    assert isinstance(config, ViTConfig)
+    assert witness.case_of(model, config, 1, overrides).against == "reference"
+
+
+@pytest.mark.parametrize(
+    ("name", "classes"),
+    [
+        ("vit_tiny_patch16_224", 1000),
+        ("vit_tiny_patch16_224.augreg_in21k", 21843),
+        ("vit_small_patch16_224_dino", 0),
+    ],
+)
+def test_a_tag_has_the_classes_of_timm(name: str, classes: int) -> None:
+    config = resolve(name).config
+    assert isinstance(config, ViTConfig)
+    model: Any = witness.case_of(name, config, 1, {}).model()
+    assert model.num_classes == classes
+    assert unexplained(quickly(name)) == []
+
+
+def test_attention_is_fused_where_it_is_asked_for() -> None:
+    case = witness.case_of("vit_base_patch16_siglip_224", ViTConfig(), 1, {})
+    for fused in (False, True):
+        flags = [getattr(m, "fused_attn", None) for m in case.model(fused).modules()]
+        # twelve blocks and the pool
+        assert [f for f in flags if f is not None] == [fused] * 13
+
+
+def test_without_timm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(witness, "has_timm", lambda: False)
+    assert check(["vit_tiny_patch16_224"], depth=1).models[0].against == "reference"
+    with pytest.raises(NotCovered, match=r"no init_values=.*pip install timm"):
+        check(["vit_small_patch14_dinov2"])
+    # timm would not help here
+    with pytest.raises(NotCovered, match=r"no reg_tokens=4$"):
+        check([ViTConfig(reg_tokens=4)])
+    with pytest.raises(NotCovered, match="pip install timm"):
+        check_all()
+
+
+def test_what_timm_refuses_is_said() -> None:
+    case = witness.case_of("vit_tiny_patch16_224", ViTConfig(), 1, {"num_heads": 7})
+    with pytest.raises(ConfigError, match="timm does not build vit_tiny_patch16_224"):
+        case.model()
+
+
+def test_a_broken_rule_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    rule = ops.flops
+    monkeypatch.setattr(ops, "flops", lambda *args: n + 2 if (n := rule(*args)) else n)
+    assert {d.quantity for d in unexplained(quickly("test_vit"))} == {"flops"}
+
+
+def test_another_model_is_caught() -> None:
+    config = resolve("test_vit2").config
+    assert isinstance(config, ViTConfig)
+    case = witness.case_of("test_vit", config, 1, {})
+    found = compare.compare("other", case, lambda label: None, quick=True)
+    assert {d.quantity for d in unexplained(found)} >= {"params", "flops", "output_shape"}
+
+
+def test_the_walk_is_in_order_and_tells_how_far_it_is() -> None:
+    seen: list[tuple[int, int, str]] = []
+    names = ["test_vit2", "test_vit", "vit_tiny_patch16_dinov3_qkvb"]
+    result = check_all(names, progress=lambda *step: seen.append(step))
+    assert seen == [(i, 3, name) for i, name in enumerate(names, 1)]
+    assert [m.model for m in result.models] == names
+    assert result.ok
+    data = json.loads(json.dumps(result.to_dict()))
+    assert all(m["against"].startswith("timm ") for m in data["models"])
+
+
+def test_a_model_that_does_not_run_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*args: Any, **kwargs: Any) -> None:
+        raise RuntimeError("out of words\nand more")
+
+    monkeypatch.setattr(walk, "compare", stop)
+    found = walk._quick("test_vit", 1)
+    assert not found.ok
+    assert found.differences[0].actual == "RuntimeError: out of words"
+
+
+def test_the_command_walks(capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
+    asked: list[Any] = []
+
+    def fake(**keywords: Any) -> CheckResult:
+        asked.append(keywords)
+        return CheckResult((quickly("test_vit"),), {"torch": "2.0"})
+
+    monkeypatch.setattr("vitcost.check.check_all", fake)
+    assert run(["check", "--all", "--batch", "2"]) == 0
+    assert re.search(r"test_vit +timm \S+ +ok ", capsys.readouterr().out)
+    assert asked == [{"progress": None, "batch": 2}]
+    for wrong in (["vit_tiny_patch16_224"], ["--depth", "2"]):
+        assert run(["check", "--all", *wrong]) == 2
+        assert "--all takes every model as it is" in capsys.readouterr().err

@@ -1,0 +1,81 @@
+"""Whose model a name is checked against: timm's own where timm is installed, else the reference."""
+
+from collections.abc import Mapping
+from functools import partial
+from importlib.metadata import version
+from importlib.util import find_spec
+from typing import Any
+
+from torch import nn
+
+from vitcost.check.compare import Case
+from vitcost.check.installed import timm
+from vitcost.check.reference import beyond, build
+from vitcost.config import ViTConfig
+from vitcost.errors import ConfigError, NotCovered
+from vitcost.zoo import papers
+from vitcost.zoo import timm as zoo
+
+__all__ = ["case_of", "has_timm"]
+
+# fields that are spelled alike here and in timm's constructors, and mean the same
+_ALIKE = {
+    "img_size", "patch_size", "in_chans", "num_classes", "global_pool", "embed_dim", "depth",
+    "num_heads", "mlp_ratio", "qkv_bias", "qk_norm", "proj_bias", "init_values", "class_token",
+    "no_embed_class", "reg_tokens", "pre_norm", "dynamic_img_size", "dynamic_img_pad", "drop_rate",
+    "pos_drop_rate", "proj_drop_rate", "attn_drop_rate", "drop_path_rate",
+}  # fmt: skip
+# of these, what the other classes have under another name, or not at all
+_VIT_ALONE = {"reg_tokens", "proj_bias", "pre_norm"}
+_NOT_IN: Mapping[str, set[str]] = {
+    "VisionTransformer": set(),
+    "Eva": _VIT_ALONE,
+    "Beit": {
+        *_VIT_ALONE, "qk_norm", "class_token", "no_embed_class", "dynamic_img_size",
+        "dynamic_img_pad",
+    },
+}  # fmt: skip
+
+
+def has_timm() -> bool:
+    """Whether timm is installed."""
+    return find_spec("timm") is not None
+
+
+def case_of(name: str, config: ViTConfig, batch: int, overrides: Mapping[str, Any]) -> Case:
+    """What to compare a config with: ``name`` and ``overrides`` are what it was made of.
+
+    Raises ``NotCovered`` where neither timm nor the reference has the model.
+
+    >>> case_of("custom", ViTConfig(), 1, {}).against
+    'reference'
+    """
+    of_timm = name not in papers.MODELS and zoo.lookup(name) is not None
+    alike = overrides.keys() <= _ALIKE - _NOT_IN[config.model_class]
+    if of_timm and alike and has_timm():
+        arguments = {**overrides} if "." in _own(name) else {"num_classes": 1000, **overrides}
+        provider = partial(_build, _own(name), arguments)
+        return Case(config, batch, provider, f"timm {version('timm')}")
+    missing = beyond(config)
+    if missing:
+        installed = has_timm()
+        hint = "; timm's own model is checked where timm is installed: pip install timm"
+        what = f"the reference model has no {', '.join(missing)}"
+        raise NotCovered(what + (hint if of_timm and alike and not installed else ""))
+    return Case(config, batch, build)
+
+
+def _own(name: str) -> str:
+    return zoo.RENAMED.get(name, name)
+
+
+def _build(name: str, arguments: Mapping[str, Any], config: ViTConfig, fused: bool) -> nn.Module:
+    """timm's model, built from its name alone: the config is what it is to be compared with."""
+    try:
+        model: nn.Module = timm().create_model(name, pretrained=False, **arguments)
+    except (AssertionError, TypeError, ValueError) as error:
+        raise ConfigError(f"timm does not build {name} with {dict(arguments)}: {error}") from error
+    for module in model.modules():
+        if hasattr(module, "fused_attn"):
+            setattr(module, "fused_attn", fused)  # noqa: B010 - torch types a module's attributes
+    return model.eval()
