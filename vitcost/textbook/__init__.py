@@ -16,6 +16,7 @@ Narayanan 2021: Efficient Large-Scale Language Model Training on GPU Clusters, a
 Korthikanti 2022: Reducing Activation Recomputation in Large Transformer Models, arXiv 2205.05198
 """
 
+from vitcost.textbook.activations import Running, block_saved_bytes, vit_saved_bytes
 from vitcost.textbook.flops import (
     attention_flops,
     backward_flops,
@@ -57,6 +58,7 @@ from vitcost.textbook.params import (
 __all__ = [
     "LayerComplexity",
     "ModelStates",
+    "Running",
     "Vit",
     "attention_flops",
     "attention_params",
@@ -64,6 +66,7 @@ __all__ = [
     "block_activation_bytes",
     "block_flops",
     "block_params",
+    "block_saved_bytes",
     "inference_bytes",
     "layer_complexities",
     "logits_flops",
@@ -86,6 +89,7 @@ __all__ = [
     "vit_flops",
     "vit_params",
     "vit_recomputed_training_flops",
+    "vit_saved_bytes",
     "vit_training_flops",
     "weighted_sum_flops",
 ]
