@@ -9,7 +9,8 @@ A constant says how many times longer than that it takes:
 
 P is the dense peak of the precision, BW the memory bandwidth. β, σ, κ and t₀ are the same
 everywhere; ``conv`` and ``strided`` are what one card or version of a library departs from κ and σ,
-and a fit holds them near 0. A CPU runs an image at a time:
+and a fit holds them near 0. A convolutional backbone joins the first and the third term by weights
+of its own. A CPU runs an image at a time:
 
     t = gemm·F/(1 TFLOP/s) + memory·(B_weights + B_stream + B_attention)/(100 GB/s)
       + layer·depth/(1 ms)
@@ -22,6 +23,7 @@ from vitcost.hardware.cards import Card
 from vitcost.hardware.work import Setup, Work
 
 __all__ = [
+    "BACKBONE",
     "BETA",
     "CPU",
     "GPU",
@@ -40,6 +42,9 @@ __all__ = [
 BETA = 0.5  # share of a product's bytes that no cache serves
 SIGMA = 1.75  # a strided byte, in streamed ones
 KAPPA = 3.0  # a FLOP of a patch convolution, in those of a matrix product
+# a backbone's FLOPs, the bytes of its convolutions, and its other bytes, in those of the
+# transformer: a cache serves much of a map that was just written, and a compiler fuses the rest
+BACKBONE = {"eager": (1.5, 1.0, 0.75), "compiled": (1.0, 0.5, 1.0)}
 LAUNCH_SECONDS = 3e-6  # before a kernel does anything; the smallest models of the data show it
 
 
@@ -119,13 +124,16 @@ def terms(work: Work, sheet: Sheet, setup: Setup) -> tuple[tuple[float, ...], fl
     P, BW = sheet
     if setup.platform == "cpu":
         moved = work.weight_bytes + work.stream_bytes + work.strided_bytes + work.attention_bytes
+        moved += work.backbone_bytes
         return (work.flops / P, moved / BW, work.layers * 1e-3), 0.0
+    kappa, convs, others = BACKBONE["compiled" if setup.compiled else "eager"]
     products = work.linear_bytes + work.attention_bytes
     # a compiled kernel goes both ways by tiles
     sigma = 1.0 if setup.compiled else SIGMA
     moved_bytes = work.stream_bytes + sigma * work.strided_bytes + BETA * products + work.conv_bytes
+    moved_bytes += convs * work.backbone_conv_bytes + others * work.backbone_bytes
     return (
-        (work.gemm_flops + KAPPA * work.conv_flops) / P,
+        (work.gemm_flops + KAPPA * work.conv_flops + kappa * work.backbone_flops) / P,
         work.attention_flops / P,
         moved_bytes / BW,
         work.conv_flops / P,

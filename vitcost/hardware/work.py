@@ -57,6 +57,10 @@ class Work(NamedTuple):
     attention_bytes: int = 0
     conv_bytes: int = 0
     weight_bytes: int = 0  # of products, which are among those above
+    # of a convolutional backbone, which is not among those above
+    backbone_flops: int = 0
+    backbone_conv_bytes: int = 0
+    backbone_bytes: int = 0
     launches: int = 0
     layers: int = 0  # attentions, one a block
     flops: int = 0  # of the definition: nothing padded, the forward pass alone
@@ -154,6 +158,8 @@ def _as_measured(structure: AnyStructure, setup: Setup) -> AnyStructure:
 def _part(path: str) -> str:
     """What a kernel is told under: a module, and within the blocks one of their modules."""
     first, *rest = path.split(".") if path else ["embed"]
+    if rest[:1] == ["backbone"]:
+        return "backbone"
     return f"{first}.{rest[0]}" if first == "blocks" and rest else first
 
 
@@ -162,7 +168,12 @@ def _work(step: Step, sizes: Sizes) -> Work:
     op, n, moving = step.op, times(step, sizes), moved(step, sizes)
     kind = op.kind if step.product else ""
     own = 0 if step.backward else n * flops(op, sizes)
-    if kind == "conv":
+    if ".backbone" in step.path:
+        if kind == "conv":
+            work = Work(backbone_flops=n * flops(op, sizes), backbone_conv_bytes=n * moving)
+        else:
+            work = Work(backbone_bytes=n * moving)
+    elif kind == "conv":
         work = Work(conv_flops=n * flops(op, sizes), conv_bytes=n * moving)
     elif kind == "linear":
         work = Work(gemm_flops=n * _padded_linear(op, sizes), linear_bytes=n * moving)
