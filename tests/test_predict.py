@@ -514,6 +514,8 @@ def test_what_a_prediction_rests_on() -> None:
     assert predict(BASE, SCENARIO, "rtx4090", compiled=True).software == "torch 2.9, compiled"
     other_mode = predict(BASE, SCENARIO, "rtx3090", compiled=True)
     assert other_mode.basis == "anchored"
+    assert predict(BASE, replace(SCENARIO, precision="bf16"), "rtx4090").basis == "anchored"
+    assert predict(BASE, replace(SCENARIO, precision="fp32"), "rtx4090").basis == "spec_sheet"
     sheet = predict(BASE, SCENARIO, "a100-sxm-80gb")
     assert sheet.basis == "spec_sheet"
     for time, most in ((fitted_card, 0.15), (other_mode, 0.25), (sheet, 0.40)):

@@ -227,7 +227,9 @@ def rates_of(
             f"{', compiled' if setup.compiled else ', eager'}"
         )
     constants, note = typical(row, setup, known)
-    other = [c for c in known if c.gpu == row.name and c.setup.platform == "cuda"]
+    # vector units in fp32 and tensor cores in half precision say nothing of each other
+    wide = setup.precision == "fp32"
+    other = [c for c in known if c.gpu == row.name and (c.setup.precision == "fp32") == wide]
     if other:
         constants = _as_elsewhere(constants, other, row, known)
         note = (f"{row.name} was measured in other modes alone",)

@@ -1,7 +1,6 @@
 """Constants of a card that nobody measured in a mode: those of cards that were."""
 
 from collections.abc import Sequence
-from math import exp, log
 
 from vitcost.hardware.cards import Card
 from vitcost.hardware.constants import Calibration
@@ -29,42 +28,34 @@ def typical(
 ) -> tuple[tuple[float, ...], tuple[str, ...]]:
     """The constants that cards show in a mode, and what there is to say about them.
 
-    The geometric mean over cards, each in the software nearest to the one asked for; what a card
-    departs in from the common κ and σ stays with it.
+    The mean over cards, each in the software nearest to the one asked for; what a card departs in
+    from the common κ and σ stays with it.
     """
     modes = (
         (setup.training, setup.compiled),
-        # nothing measured: the other mode is nearer than none
+        # nothing measured: another mode is nearer than none
         (setup.training, not setup.compiled),
         (not setup.training, setup.compiled),
     )
+    rows: list[Calibration] = []
     notes: tuple[str, ...] = ()
-    for training, compiled in modes:
-        rows = [
-            c
-            for c in known
-            if c.setup.platform == "cuda"
-            and (c.setup.training, c.setup.compiled) == (training, compiled)
-            and c.gpu != row.name
-        ] or [
-            c
-            for c in known
-            if c.setup.platform == "cuda"
-            and (c.setup.training, c.setup.compiled) == (training, compiled)
-        ]
+    for mode in modes:
+        rows = [c for c in known if c.setup.platform == "cuda" and _mode(c.setup) == mode]
         if rows:
             break
         notes = ("this mode was measured on no card",)
     nearest: dict[str, Calibration] = {}
     for c in sorted(rows, key=lambda c: (-_gap(c.setup, setup), c.setup.layout == setup.layout)):
         nearest[c.gpu] = c
-    means = [
-        exp(sum(log(c.constants[i]) for c in nearest.values()) / len(nearest)) for i in range(3)
-    ]
-    slower = _slower(row)
-    if setup.precision == "fp32" or row.vendor == "":
-        slower = 1.0
-    return (means[0] * slower, means[1] * slower, means[2], 0.0, 0.0), notes
+    gemm, attention, memory = (
+        sum(c.constants[i] for c in nearest.values()) / len(nearest) for i in range(3)
+    )
+    slower = 1.0 if setup.precision == "fp32" else _slower(row)
+    return (gemm * slower, attention * slower, memory, 0.0, 0.0), notes
+
+
+def _mode(setup: Setup) -> tuple[bool, bool]:
+    return setup.training, setup.compiled
 
 
 def _gap(a: Setup, b: Setup) -> int:
@@ -74,7 +65,7 @@ def _gap(a: Setup, b: Setup) -> int:
 def _slower(row: Card) -> float:
     """How many times the sheet's time a product takes."""
     peak = row.peaks.bf16 or row.peaks.fp16
-    if row.name.startswith(("rtx3", "rtx4", "rtx5")) or peak is None:
+    if row.name.startswith(("rtx3", "rtx4", "rtx5")) or not row.vendor or peak is None:
         return 1.0
     if row.name in REACHED:
         return peak / REACHED[row.name]
