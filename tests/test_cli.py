@@ -294,6 +294,8 @@ def test_json_has_the_keys_of_the_contract(capsys: Captured) -> None:
     assert set(memory["training"]) == {
         "weights_bytes", "gradients_bytes", "optimizer_bytes", "saved_activations_bytes",
         "peak_bytes", "peak_at",
+        "peak_parts",
+        "peak_missing",
     }  # fmt: skip
     assert set(found["model"]["config"]) == set(FIELDS)
     assert sum(found["params"]["by_part"].values()) == found["params"]["total"]
@@ -402,7 +404,7 @@ def test_check_exits_by_its_verdict(
     assert run(["check", BASE, HUGE, "--batch", "2", "--depth", "3"]) == code
     out = capsys.readouterr().out
     assert asked == [([BASE, HUGE], {"batch": 2, "depth": 3})]
-    assert re.search(rf"made_up +{'ok' if not code else 'FAILED'} +7 +1 +{code} ", out)
+    assert re.search(rf"made_up +reference +{'ok' if not code else 'FAILED'} +7 +1 +{code} ", out)
     assert re.search(r"blocks.0.attn +flops +10 +12 ", out)
     assert (explained_by or "unexplained") in out
 
