@@ -286,8 +286,9 @@ def test_the_page_of_a_report_says_what_the_report_says() -> None:
 def test_a_known_peak_has_its_row_below_the_sum() -> None:
     report = vitcost.report(HUGE)
     training = report.training._replace(peak_bytes=123, peak_at="head")
-    rows = replace(report, training=training).page().tables[3].rows
-    assert [row.cells for row in rows[5:]] == [("peak, at head", "", None, 123)]
+    table = replace(report, training=training).page().tables[3]
+    assert [row.cells for row in table.rows[5:]] == [("peak of a step", "", None, 123)]
+    assert table.notes[-1] == "peak of a step: head"
     without = report.training._replace(peak_bytes=None, peak_at=None)
     assert len(replace(report, training=without).page().tables[3].rows) == 5
 

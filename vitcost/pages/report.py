@@ -177,7 +177,7 @@ def _training(report: Report) -> Table:
     total = sum(part[3] for part in parts)
     rows.append(Row(("sum", f"{each.total}", report.rule_of_thumb.training_bytes, total), "total"))
     if own.peak_bytes is not None:
-        rows.append(Row((f"peak, at {own.peak_at}", "", None, own.peak_bytes)))
+        rows.append(Row(("peak of a step", "", None, own.peak_bytes)))
     recipe = f"{scenario.recipe}: {scenario.precision}, {scenario.optimizer}"
     return Table(
         f"Training memory, {_batch(report)}",
@@ -191,6 +191,7 @@ def _training(report: Report) -> Table:
         (
             "saved activations: what autograd holds after the forward pass and the loss. "
             "The parts do not peak together.",
+            f"peak of a step: {own.peak_at}" if own.peak_at else f"no peak: {own.peak_missing}",
         ),
     )
 
