@@ -9,6 +9,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from functools import lru_cache
 from math import prod
 from time import perf_counter
+from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
 import torch
@@ -41,6 +42,7 @@ _FLASH = "a fused attention computes its scores again in backward: five products
 _NO_CPU_RULE = "torch's FlopCounterMode has no rule for scaled_dot_product_attention on the CPU"
 _QUERIES = "the model scales its queries; the definition counts the scores that this scales"
 _GRID = "the model keeps its patches as a grid, and lays them out as tokens later"
+_GROUPS = "torch counts the gradient of a grouped convolution's weight as if it had one group"
 _NO_RULE = "fvcore has no rule for scaled_dot_product_attention"
 _PER_NORM = "fvcore counts 5 for every element of a LayerNorm, and has no rule for "
 
@@ -152,38 +154,54 @@ def _pointwise(c: ViTConfig, formula: tuple[Expected, ...], counted: Counted) ->
 
 
 def _eager_training(case: Case) -> Iterator[Compared]:
-    counted = by_torch(case.model(training=True), case.shape)
+    model = case.model(training=True)
+    counted = by_torch(model, case.shape)
     formula = case.expected(training=True)
     yield from _calls("calls_training", formula, counted.calls)
-    yield from _training(formula, counted)
+    yield from _training(formula, counted, _grouped(model, formula))
 
 
-def _training(formula: tuple[Expected, ...], counted: Counted) -> Iterator[Compared]:
+def _training(
+    formula: tuple[Expected, ...], counted: Counted, habit: Mapping[str, int]
+) -> Iterator[Compared]:
     forward = {e.path: e.cost.flops for e in formula}
     backward = {e.path: e.cost.backward_flops for e in formula}
     called = _paths(counted)
     yield from _by_path("flops_training", forward, counted.forward, called)
-    yield from _by_path("backward_flops", backward, counted.backward, called)
+    yield from _by_path("backward_flops", backward, counted.backward, called, habit)
     step = counted.forward[""] + counted.backward[""]
-    yield Compared("", "train_step_flops", forward[""] + backward[""], step)
+    want = forward[""] + backward[""]
+    yield _explained("train_step_flops", want, step, habit.get("", 0), _GROUPS)
+
+
+def _grouped(model: nn.Module, formula: tuple[Expected, ...]) -> Counter[str]:
+    """What torch's counter has too much of in backward, by module."""
+    flops = {e.path: e.cost.flops for e in formula}
+    extra: Counter[str] = Counter()
+    for path, module in model.named_modules():
+        if isinstance(module, nn.Conv2d) and module.groups > 1:
+            for above in _ancestry(path):
+                extra[above] += (module.groups - 1) * flops[path]
+    return extra
 
 
 def _fused(case: Case) -> Iterator[Compared]:
     """The fused kernel: the same forward, and one product more in backward."""
-    counted = by_torch(case.model(fused=True, training=True), case.shape, flash=True)
+    model = case.model(fused=True, training=True)
+    counted = by_torch(model, case.shape, flash=True)
     formula = case.expected(training=True, kernel="flash")
+    habit = _grouped(model, formula)
     yield from _calls("calls_fused", formula, counted.calls)
     forward = {e.path: e.cost.flops for e in formula}
     called = _paths(counted)
     yield from _by_path("flops_fused", forward, counted.forward, called)
     executed = {e.path: e.cost.executed_backward_flops for e in formula}
-    yield from _by_path("executed_backward_flops", executed, counted.backward, called)
+    yield from _by_path("executed_backward_flops", executed, counted.backward, called, habit)
     whole = formula[-1].cost
     # two products forward, of equal size: one of them is computed again
-    again = _attention_flops(formula) // 2
-    yield _explained(
-        "backward_flops_fused", whole.backward_flops, counted.backward[""], again, _FLASH
-    )
+    again = _attention_flops(formula) // 2 + habit[""]
+    why = f"{_FLASH}; {_GROUPS}" if habit else _FLASH
+    yield _explained("backward_flops_fused", whole.backward_flops, counted.backward[""], again, why)
 
 
 def _fvcore_eager(case: Case) -> Iterator[Compared]:
@@ -272,15 +290,17 @@ def _by_path(
     formula: Mapping[str, int],
     actual: Mapping[str, int],
     called: Container[str] | None = None,
+    habit: Mapping[str, int] = MappingProxyType({}),
 ) -> Iterator[Compared]:
-    """A module that one side does not have counts 0 there.
+    """A module that one side does not have counts 0 there; ``habit`` is what a counter has more of.
 
     Work is by the modules that are ``called``: where a model reads a layer's weight and does not
     call the layer, or walks through a list of blocks, the work is of the module around it.
     """
     for path in dict.fromkeys((*formula, *actual)):
         if called is None or path in called:
-            yield Compared(path, quantity, formula.get(path, 0), actual.get(path, 0))
+            want, got, amount = (each.get(path, 0) for each in (formula, actual, habit))
+            yield Compared(path, quantity, want, got, _GROUPS if got - want == amount else "")
 
 
 def _paths(counted: Counted) -> set[str]:

@@ -118,7 +118,7 @@ def by_fvcore(model: nn.Module, shape: Shape) -> dict[str, Counter[str]]:
         # importing fvcore compiles with torch.jit.script, which torch deprecates
         warnings.simplefilter("ignore", DeprecationWarning)
         from fvcore.nn import FlopCountAnalysis
-    _fill(model, lambda p: torch.zeros(1, dtype=p.dtype).expand(p.shape))
+    _fill(model, lambda p: torch.zeros((), dtype=p.dtype).expand(p.shape))
     # or autograd would keep what the run computes
     model.requires_grad_(False)
     image = torch.zeros(1).expand(*shape)

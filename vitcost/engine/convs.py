@@ -109,8 +109,9 @@ def _norm(m: Module, op: str, x: Tensor) -> Tensor:
     weight, bias = (Tensor(name, (i,), "param") for name in ("weight", "bias"))
     if op != "norm":
         return m.op(op, x, weight=weight, bias=bias)
-    y = m.op("norm", m.view(x, (b, *sides, i)), weight=weight, bias=bias)
-    return m.view(y, x.axes)
+    rows = m.view(x, (b, *sides, i), kind="channels last")
+    y = m.op("norm", rows, weight=weight, bias=bias)
+    return m.view(y, x.axes, kind="channels last")
 
 
 def relu(parent: Module, name: str, x: Tensor) -> Tensor:

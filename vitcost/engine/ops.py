@@ -173,6 +173,8 @@ KINDS: Mapping[str, Kind] = {
     "unbind": Kind(view=True),
     "chunk": Kind(view=True),
     "split": Kind(view=True),
+    # a map seen pixel by pixel, and back: what a convolution then reads lies in that order
+    "channels last": Kind(view=True),
     "parameter": Kind(view=True),
     "checkpoint": Kind(saves="x", view=True),
     "sdpa": Kind(autocast="half", saves="os"),
