@@ -52,7 +52,7 @@ def image(config: ViTConfig, batch: int) -> Tensor:
 
 def saved_bytes(model: nn.Module, x: Tensor, autocast: bool) -> int:
     """Bytes that autograd holds after a forward pass: each storage once, parameters and x apart."""
-    own = {t.untyped_storage().data_ptr() for t in (x, *model.parameters())}
+    own = {t.untyped_storage().data_ptr() for t in (x, *model.parameters(), *model.buffers())}
     held: dict[int, Tensor] = {}
 
     def pack(tensor: Tensor) -> Tensor:
@@ -71,9 +71,20 @@ def saved_bytes(model: nn.Module, x: Tensor, autocast: bool) -> int:
 
 def live_peak(model: nn.Module, x: Tensor, autocast: bool) -> int:
     """The most bytes of tensors alive after any operator of a forward pass without gradients."""
-    live = _Live([x, *model.parameters()])
+    live = _Live([x, *model.parameters(), *model.buffers()])
     with live, torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=autocast):
         model(x)
+    return live.peak
+
+
+def step_peak(model: nn.Module, x: Tensor, autocast: bool) -> int:
+    """The most bytes of tensors alive in the forward and backward pass of a cross entropy."""
+    targets = torch.zeros(len(x), dtype=torch.long)
+    live = _Live([x, targets, *model.parameters(), *model.buffers()])
+    with live:
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            loss = torch.nn.functional.cross_entropy(model(x), targets)
+        loss.backward()
     return live.peak
 
 
