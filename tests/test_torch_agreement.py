@@ -32,7 +32,7 @@ def unexplained(config: ViTConfig, batch: int, steps: tuple[str, ...]) -> list[o
     case = Case(config, batch, build)
     found: list[object] = []
     for label in steps:
-        compared = list(STEPS[label](case))
+        compared = list(STEPS[label].run(case))
         dropped = "saved" in label and "fused" in label and config.attn_drop_rate
         assert dropped or any(one.expected for one in compared)
         found += [o for o in compared if o.expected != o.actual and not o.explained_by]

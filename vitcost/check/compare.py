@@ -20,6 +20,7 @@ from vitcost.check.expected import Expected, expected, folded
 from vitcost.check.result import Difference, ModelCheck, Value
 from vitcost.check.scopes import Call
 from vitcost.config import ViTConfig
+from vitcost.errors import VitcostError
 from vitcost.summary import Call as TableRow
 from vitcost.summary import calls as table_rows
 from vitcost.summary import covers
@@ -104,7 +105,7 @@ def compare(
     differences = []
     for label in steps_of(quick):
         on_step(f"{name}: {label}")
-        for one in STEPS[label].run(case):
+        for one in _compared(label, case):
             if case.against != REFERENCE and one.quantity in _REFERENCE_ALONE:
                 continue
             counts[one.quantity] += 1
@@ -112,6 +113,17 @@ def compare(
                 differences.append(Difference(*one))
     seconds = perf_counter() - start
     return ModelCheck(name, dict(counts), tuple(dict.fromkeys(differences)), seconds, case.against)
+
+
+def _compared(label: str, case: Case) -> Iterator[Compared]:
+    """What a step compares; a model that stops on the way is a difference, and is told as one."""
+    try:
+        yield from STEPS[label].run(case)
+    except VitcostError:
+        raise
+    except Exception as error:  # whatever somebody else's forward raises
+        reason = str(error).strip().partition("\n")[0]
+        yield Compared("", label, "runs", f"{type(error).__name__}: {reason}")
 
 
 def _parameters(case: Case) -> Iterator[Compared]:
