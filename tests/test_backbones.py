@@ -26,6 +26,7 @@ from vitcost.engine.lower import Mode, lower
 from vitcost.engine.step import step_trace
 from vitcost.engine.structure import sizes_of, structure_of
 from vitcost.errors import NotCovered
+from vitcost.formulas.symbols import meaning
 from vitcost.zoo import Foreign, Resolved, resolve
 from vitcost.zoo import timm as zoo
 
@@ -110,6 +111,27 @@ def test_other_peoples_names() -> None:
     ):
         (row,) = (row for row in HYBRIDS if row["model"] == base)
         assert report(name).params == int(row["params_total_nc1000"])
+
+
+def test_the_papers_hybrids() -> None:
+    """21,843 classes, and in the first paper a layer as wide as the model before them."""
+    classes = 21843 - 1000
+    for name, width, layer in (
+        ("vit_tiny_r_s16_p8_224", 192, 0),
+        ("vit_small_r26_s32_224", 384, 0),
+        ("vit_large_r50_s32_224", 1024, 0),
+        ("vit_base_r50_s16_224", 768, 768 * 768 + 768),
+    ):
+        more = report(f"{name}_in21k").params - report(name).params
+        assert more == classes * (width + 1) + layer
+    first, second = (report(f"vit_base_{name}_224_in21k") for name in ("r50_s16", "resnet50"))
+    assert first.flops == second.flops
+
+
+def test_a_page_and_a_formula_say_what_a_map_is() -> None:
+    lead = report("vit_small_r26_s32_224").page().lead
+    assert "image 224×224, patch 1×1 of features of resnetv2_26, 50 tokens" in lead
+    assert meaning("W3") == "width of map 3 of the backbone"
 
 
 def test_a_plain_model_loads_no_backbone() -> None:

@@ -57,6 +57,8 @@ LETTERS = {
     "w": "entries of a table of relative positions",
 }
 
+_SIDES = {"H": "height", "W": "width"}
+
 # what axes are in many models: where the sizes agree, the right is spelled for the left
 _EQUAL = (
     ("e_s", "s"), ("e_u", "u"), ("e_n", "n"),
@@ -146,11 +148,14 @@ def in_order(name: str) -> tuple[int, str]:
 def meaning(name: str) -> str:
     """What a letter stands for.
 
-    >>> meaning("s"), meaning("text_s"), meaning("zeta")
-    ('tokens', 'tokens, of the text', 'size of axis zeta')
+    >>> meaning("s"), meaning("text_s"), meaning("H1"), meaning("zeta")
+    ('tokens', 'tokens, of the text', 'height of map 1 of the backbone', 'size of axis zeta')
     """
     letter = _bare(name)
     known = LETTERS.get(letter, f"size of axis {letter}")
+    side = re.fullmatch(r"([HW])(\d+)", letter)
+    if side:
+        known = f"{_SIDES[side[1]]} of map {side[2]} of the backbone"
     return known if letter == name else f"{known}, of the text"
 
 

@@ -53,7 +53,8 @@ def _inputs(config: Mapping[str, Any]) -> Iterator[str]:
             yield from _inputs(config[tower])
     if "img_size" in config:
         image, patch = tuple(config["img_size"]), tuple(config["patch_size"])
-        yield f"image {shown(image)}, patch {shown(patch)}"
+        behind = f" of features of {config['backbone']}" if config.get("backbone") else ""
+        yield f"image {shown(image)}, patch {shown(patch)}{behind}"
     if "vocab_size" in config:
         yield f"text of {config['seq_len']:,} tokens, vocabulary {config['vocab_size']:,}"
 

@@ -36,6 +36,16 @@ MODELS: dict[str, Row] = {
     "vit_large_patch16_224_in21k": Row(
         "vit_large_patch16_224", {"num_classes": 21843, "representation_size": 1024}, _VIT
     ),
+    "vit_tiny_r_s16_p8_224_in21k": Row("vit_tiny_r_s16_p8_224", {"num_classes": 21843}, _AUGREG),
+    "vit_small_r26_s32_224_in21k": Row("vit_small_r26_s32_224", {"num_classes": 21843}, _AUGREG),
+    "vit_large_r50_s32_224_in21k": Row("vit_large_r50_s32_224", {"num_classes": 21843}, _AUGREG),
+    "vit_base_r50_s16_224_in21k": Row(
+        "vit_base_r50_s16_224", {"num_classes": 21843, "representation_size": 768}, _VIT
+    ),
+    # timm's older name of the same
+    "vit_base_resnet50_224_in21k": Row(
+        "vit_base_r50_s16_224", {"num_classes": 21843, "representation_size": 768}, _VIT
+    ),
     "vit_huge_patch14_224_in21k": Row(
         "vit_huge_patch14_224", {"num_classes": 21843, "representation_size": 1280}, _VIT
     ),
