@@ -51,8 +51,8 @@ def test_parameters_flops_and_shapes(name: str) -> None:
     assert min(found.comparisons["params"], found.comparisons["flops"]) > 3 * 6
 
 
-# torch's fused attention on meta gives values twice as wide as queries the width of the queries, and
-# its fused RMSNorm warns under autocast: those two models cannot run every step
+# torch's fused attention on meta gives values twice as wide as queries the width of the queries,
+# and its fused RMSNorm warns under autocast: those two models cannot run every step
 ALL_STEPS = sorted({*SPREAD} - {"vit_dlittle_patch16_reg1_gap_256", "vit_base_patch16_xp_224"})
 
 
