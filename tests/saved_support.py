@@ -1,0 +1,282 @@
+"""What autograd holds of a real forward pass, and models that train in every way there is."""
+
+import contextlib
+import ctypes
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.checkpoint import checkpoint
+from vitcost.check import reference
+from vitcost.config import ViTConfig
+from vitcost.engine.cost import Row, fold
+from vitcost.engine.lower import lower
+from vitcost.engine.model import sizes_of, structure_of
+from vitcost.engine.tree import Node
+from vitcost.scenario import Scenario
+
+HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
+AMP = {"amp-bf16": torch.bfloat16, "amp-fp16": torch.float16}
+
+
+class Recipe(NamedTuple):
+    """Which parts train, and which run again in the backward pass."""
+
+    checkpointing: str = "none"
+    freeze: str = "none"
+    lora: int = 0
+    lora_layers: str = "qkv,proj"
+
+
+PLAIN = Recipe()
+
+
+class _Held:
+    """What autograd holds in place of a tensor; gone when autograd lets it go."""
+
+    __slots__ = ("__weakref__", "tensor")
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
+
+
+def held_bytes(run: Callable[[], Any], own: Iterable[Tensor]) -> int:
+    """Bytes that autograd holds once something has run: each storage once, one's own apart."""
+    handles: list[weakref.ref[_Held]] = []
+
+    def pack(tensor: Tensor) -> _Held:
+        handle = _Held(tensor)
+        handles.append(weakref.ref(handle))
+        return handle
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda handle: handle.tensor):
+        output = run()
+    known = {t.untyped_storage()._cdata for t in own}
+    held = [handle.tensor.untyped_storage() for ref in handles if (handle := ref()) is not None]
+    total = sum({s._cdata: s.nbytes() for s in held if s._cdata not in known}.values())
+    del output
+    return total
+
+
+@contextlib.contextmanager
+def running(precision: str, attention: str) -> Iterator[None]:
+    """torch's autocast on the CPU, and the attention kernel where one is forced."""
+    kernel = sdpa_kernel([SDPBackend.MATH]) if attention == "math" else contextlib.nullcontext()
+    dtype = AMP.get(precision, torch.bfloat16)
+    with torch.autocast("cpu", dtype, enabled=precision in AMP), kernel:
+        yield
+
+
+def cross_entropies(output: Any, classes: Tensor) -> Tensor:
+    """The loss on class indices, of every head."""
+    heads = output if isinstance(output, tuple) else (output,)
+    return torch.stack([functional.cross_entropy(y, classes) for y in heads]).sum()
+
+
+def model_of(config: ViTConfig, fused: bool, recipe: Recipe = PLAIN) -> nn.Module:
+    """The reference model in training mode, frozen, adapted and checkpointed by a recipe."""
+    model = reference.build(config, fused).train()
+    _freeze(model, recipe, config.depth)
+    if recipe.lora:
+        for name in recipe.lora_layers.split(","):
+            for block in model.blocks:
+                parent = block.attn if hasattr(block.attn, name) else block.mlp
+                setattr(parent, name, Lora(getattr(parent, name), recipe.lora))
+    word, _, number = recipe.checkpointing.partition(":")
+    if word == "selective":
+        for block in model.blocks:
+            block.attn = CheckpointedCore(block.attn)
+    elif word in ("block", "every"):
+        model.blocks = CheckpointedGroups(model.blocks, int(number or 1))
+    return model
+
+
+def _freeze(model: nn.Module, recipe: Recipe, depth: int) -> None:
+    word, _, number = recipe.freeze.partition(":")
+    if recipe.lora and word == "none":
+        word = "backbone"
+    frozen = depth - int(number or 0) if word == "all-but-last" else int(number or 0)
+    for name, parameter in model.named_parameters():
+        part, _, rest = name.partition(".")
+        if part in ("head", "head_dist"):
+            continue
+        after = part in ("norm", "pre_logits") or (
+            part == "blocks" and int(rest.partition(".")[0]) >= frozen
+        )
+        if word == "backbone" or (word != "none" and not after):
+            parameter.requires_grad_(False)
+
+
+class Lora(nn.Module):
+    """A frozen linear layer and its low-rank adapter: Hu et al. 2021, equation 3."""
+
+    def __init__(self, base: nn.Linear, rank: int) -> None:
+        super().__init__()
+        self.base_layer = base.requires_grad_(False)
+        self.lora_A = nn.Linear(base.in_features, rank, bias=False)
+        self.lora_B = nn.Linear(rank, base.out_features, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.base_layer(x) + self.lora_B(self.lora_A(x)) * 2.0
+
+
+class CheckpointedCore(nn.Module):
+    """The reference attention, what lies between q, k, v and its output checkpointed."""
+
+    def __init__(self, attention: nn.Module) -> None:
+        super().__init__()
+        self.attention = attention
+
+    def forward(self, x: Tensor) -> Tensor:
+        own = self.attention
+        b, s, h = x.shape
+        qkv = own.qkv(x).reshape(b, s, 3, own.num_heads, h // own.num_heads)
+        y = checkpoint(self.core, *qkv.permute(2, 0, 3, 1, 4).unbind(0), use_reentrant=False)
+        return own.proj_drop(own.proj(y.transpose(1, 2).reshape(b, s, h)))
+
+    def core(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        own = self.attention
+        if own.fused:
+            rate = own.attn_drop.p if self.training else 0.0
+            return reference.scaled_dot_product_attention(q, k, v, dropout_p=rate, scale=own.scale)
+        if own.scale_query:
+            scores = (q * own.scale) @ k.transpose(-2, -1)
+        else:
+            scores = (q @ k.transpose(-2, -1)) * own.scale
+        return own.attn_drop(scores.softmax(dim=-1)) @ v
+
+
+class CheckpointedGroups(nn.Module):
+    """Blocks in checkpointed groups of so many; the last may have fewer."""
+
+    def __init__(self, blocks: Sequence[nn.Module], every: int) -> None:
+        super().__init__()
+        self.blocks, self.every = nn.ModuleList(blocks), every
+
+    def forward(self, x: Tensor) -> Tensor:
+        for i in range(0, len(self.blocks), self.every):
+            group = nn.Sequential(*self.blocks[i : i + self.every])
+            x = checkpoint(group, x, use_reentrant=False)
+        return x
+
+
+def has_fake_cards() -> bool:
+    """Whether this torch keeps its device guards where they can be reached; private, so pinned."""
+    return torch.__version__.startswith("2.13.") and not torch.cuda.is_available()
+
+
+@contextlib.contextmanager
+def fake_card(precision: str) -> Iterator[FakeTensorMode]:
+    """Fake tensors on a CUDA device that is not there, under torch's own autocast for CUDA.
+
+    A CPU build has no device guard for CUDA, which autograd and autocast ask for. The one of the
+    meta device does nothing, and does.
+    """
+    lib = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libc10.so"))
+    guards = (ctypes.c_void_p * 22).in_dll(lib, "_ZN3c104impl26device_guard_impl_registryE")
+    cuda, meta = 1, 14  # c10/core/DeviceType.h
+    before, guards[cuda] = guards[cuda], guards[meta]
+    torch.set_autocast_enabled("cuda", precision in AMP)
+    torch.set_autocast_dtype("cuda", AMP.get(precision, torch.bfloat16))
+    torch.autocast_increment_nesting()
+    try:
+        with FakeTensorMode() as mode:
+            yield mode
+    finally:
+        if torch.autocast_decrement_nesting() == 0:
+            torch.clear_autocast_cache()
+        torch.set_autocast_enabled("cuda", False)
+        guards[cuda] = before
+
+
+def move(model: nn.Module) -> nn.Module:
+    """A model whose parameters and buffers lie on the fake card."""
+    for module in model.modules():
+        for name, own in module._parameters.items():
+            if own is not None:
+                new = torch.empty(own.shape, dtype=own.dtype, device="cuda")
+                module._parameters[name] = nn.Parameter(new)
+        for name, own in module._buffers.items():
+            if own is not None:
+                module._buffers[name] = torch.empty(own.shape, dtype=own.dtype, device="cuda")
+    return model
+
+
+def card_attention(kernel: str) -> contextlib.ExitStack:
+    """Calls a card's kernel where a model asks for attention: a fake card gets the math one."""
+
+    def attend(
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        attn_mask: Tensor | None = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        scale: float | None = None,
+    ) -> Tensor:
+        if torch.is_autocast_enabled("cuda"):
+            low = torch.get_autocast_dtype("cuda")
+            q, k, v = q.to(low), k.to(low), v.to(low)
+            attn_mask = attn_mask if attn_mask is None else attn_mask.to(low)
+        aten = torch.ops.aten
+        if kernel == "flash":
+            flash = aten._scaled_dot_product_flash_attention
+            return flash(q, k, v, dropout_p, is_causal, scale=scale)[0]
+        if kernel == "cudnn":
+            cudnn = aten._scaled_dot_product_cudnn_attention
+            return cudnn(q, k, v, attn_mask, True, dropout_p, is_causal, False, scale=scale)[0]
+        if attn_mask is not None:
+            # attention.cpp, preprocess_mask: rows of a multiple of 8
+            n = attn_mask.shape[-1]
+            if n % 8:
+                attn_mask = functional.pad(attn_mask, (0, 8 - n % 8))[..., :n]
+            attn_mask = attn_mask.expand(*q.shape[:3], k.shape[2])
+        efficient = aten._scaled_dot_product_efficient_attention
+        return efficient(q, k, v, attn_mask, True, dropout_p, is_causal, scale=scale)[0]
+
+    stack = contextlib.ExitStack()
+    for module in (functional, reference):
+        stack.enter_context(patch.object(module, "scaled_dot_product_attention", attend))
+    return stack
+
+
+def scenario(batch: int, precision: str, attention: str, recipe: Recipe = PLAIN) -> Scenario:
+    """A training step on a CPU."""
+    return Scenario(
+        batch=batch,
+        mode="train",
+        precision=precision,
+        attention=attention,
+        platform="cpu",
+        **recipe._asdict(),
+    )
+
+
+def folded(config: ViTConfig, how: Scenario) -> tuple[Row, Node]:
+    """The rows of a model under a scenario, and the lowered tree that they are of."""
+    tree = lower(structure_of(config, how.batch, True), how.engine_mode(config, True))
+    return fold(tree, sizes_of(config, how.batch)), tree
+
+
+def block_of(row: Row) -> Row:
+    """The last run of blocks, which drop their paths where there is any."""
+    blocks = next(child for child in row.children if child.path == "blocks")
+    return blocks.children[-1]
+
+
+def image(config: ViTConfig, how: Scenario) -> Tensor:
+    """A batch of images, in the precision of the parameters."""
+    dtype = HALF.get(how.precision, torch.float32)
+    return torch.zeros(how.batch, config.in_chans, *config.img_size, dtype=dtype)
+
+
+def prepared(model: nn.Module, precision: str) -> nn.Module:
+    """A model in the precision of its parameters."""
+    return model.to(HALF[precision]) if precision in HALF else model

@@ -1,0 +1,83 @@
+"""Bytes that autograd keeps of timm's models: every feature and every name, on real tensors."""
+
+import itertools
+from typing import Any
+
+import pytest
+from timm_support import timm
+from torch import Tensor, nn
+from vitcost.config import configure
+from vitcost.zoo import resolve
+from vitcost.zoo import timm as zoo
+from vitcost.zoo.timm.args import fields_of
+
+from saved_support import folded, held_bytes, image, prepared, running, scenario
+from timm_features import BASE, DROPS, FEATURES, build
+
+# torch says so where it takes a norm of halves with a weight in fp32 apart
+pytestmark = pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight")
+
+FEATURE_RUNS = (
+    # precision, dropouts, batch, heads
+    ("fp32", False, 2, 2),
+    ("fp32", True, 1, 2),
+    ("amp-bf16", True, 2, 2),
+    ("amp-bf16", False, 2, 1),
+    ("bf16", True, 2, 1),
+    ("fp16", False, 1, 2),
+)
+NAME_RUNS = (
+    # attention, batch, precision
+    ("eager", 2, "fp32"),
+    ("sdpa", 2, "fp32"),
+    ("eager", 1, "amp-bf16"),
+    ("sdpa", 3, "bf16"),
+)
+
+
+def timm_saved(model: nn.Module, x: Tensor, precision: str) -> int:
+    def run() -> Any:
+        with running(precision, "sdpa"):
+            return model(x)
+
+    return held_bytes(run, [x, *model.parameters(), *model.buffers()])
+
+
+@pytest.mark.parametrize("fused", [False, True], ids=["eager", "fused"])
+@pytest.mark.parametrize("name", FEATURES)
+def test_a_feature_of_timm(name: str, fused: bool) -> None:
+    model_class, options = FEATURES[name]
+    for precision, drops, batch, heads in FEATURE_RUNS:
+        if heads == 1 and "num_kv_heads" in options:
+            continue
+        kwargs = {**BASE, **options, **(DROPS if drops else {}), "num_heads": heads}
+        config = configure(fields_of(model_class, kwargs))
+        how = scenario(batch, precision, "sdpa" if fused else "eager")
+        model = prepared(build(model_class, kwargs, fused), precision)
+        expected = timm_saved(model, image(config, how), precision)
+        assert folded(config, how)[0].cost.saved_bytes == expected, (kwargs, how)
+
+
+def tiny(name: str) -> dict[str, Any]:
+    """Overrides that make a model small and leave what it is made of."""
+    options: dict[str, Any] = {
+        "img_size": (8, 12), "patch_size": 4, "mlp_ratio": 2.0, "num_classes": 5,
+    }  # fmt: skip
+    config = resolve(name).config
+    if isinstance(config.num_kv_heads, tuple):
+        # so many for each block
+        return {**options, "num_heads": config.num_heads, "embed_dim": 8 * config.num_heads}
+    return {**options, "num_heads": 4, "embed_dim": 64, "depth": 2}
+
+
+@pytest.mark.parametrize("family", zoo.FAMILIES)
+def test_every_name_of_timm(family: str) -> None:
+    for name, run in itertools.product(zoo.table(family).rows, NAME_RUNS):
+        attention, batch, precision = run
+        options = tiny(name)
+        config = resolve(name, **options).config
+        how = scenario(batch, precision, attention)
+        timm().layers.set_fused_attn(attention == "sdpa")
+        model = prepared(timm().create_model(name, **options).train(), precision)
+        expected = timm_saved(model, image(config, how), precision)
+        assert folded(config, how)[0].cost.saved_bytes == expected, (name, how)
