@@ -14,6 +14,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
+
 from vitcost.check import reference
 from vitcost.config import ViTConfig
 from vitcost.engine.cost import Row, fold

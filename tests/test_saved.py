@@ -8,18 +8,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
-from torch_support import configs
-from vitcost import textbook as tb
-from vitcost.config import ViTConfig
-from vitcost.engine.model import sizes_of
-from vitcost.engine.ops import numel
-from vitcost.engine.tree import Node
-from vitcost.memory import loss_bytes
-from vitcost.scenario import PRECISIONS, Scenario
-from vitcost.zoo import resolve
-
 from saved_support import (
     HALF,
     Recipe,
@@ -33,6 +21,18 @@ from saved_support import (
     running,
     scenario,
 )
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+from torch_support import configs
+
+from vitcost import textbook as tb
+from vitcost.config import ViTConfig
+from vitcost.engine.model import sizes_of
+from vitcost.engine.ops import numel
+from vitcost.engine.tree import Node
+from vitcost.memory import loss_bytes
+from vitcost.scenario import PRECISIONS, Scenario
+from vitcost.zoo import resolve
 
 ATTENTIONS = ("eager", "math", "sdpa")
 CHECKPOINTING = ("none", "selective", "block")

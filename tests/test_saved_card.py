@@ -3,16 +3,16 @@
 from typing import Any
 
 import pytest
-import torch
-from torch import nn
-from vitcost.config import ViTConfig, configure
-from vitcost.scenario import Scenario
-from vitcost.zoo.timm.args import fields_of
-
 import saved_support as support
+import torch
 from saved_support import HALF, folded, held_bytes, model_of, prepared
 from test_saved import MODELS, small
 from timm_features import BASE, DROPS, FEATURES, build
+from torch import nn
+
+from vitcost.config import ViTConfig, configure
+from vitcost.scenario import Scenario
+from vitcost.zoo.timm.args import fields_of
 
 pytestmark = pytest.mark.skipif(
     not support.has_fake_cards(), reason="private symbols of torch 2.13 on a machine without a card"

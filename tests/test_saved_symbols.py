@@ -5,6 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 import sympy
+from saved_support import block_of
+
 from vitcost import textbook as tb
 from vitcost.config import ViTConfig
 from vitcost.engine.cost import Row, fold
@@ -14,8 +16,6 @@ from vitcost.engine.ops import Sizes
 from vitcost.errors import NotCovered
 from vitcost.memory import loss_bytes
 from vitcost.scenario import Scenario
-
-from saved_support import block_of
 
 b, a, d, m, K, L, c, p_h, p_w, g_h, g_w = sympy.symbols(
     "b a d m K L c p_h p_w g_h g_w", integer=True, positive=True

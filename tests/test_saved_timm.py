@@ -4,15 +4,15 @@ import itertools
 from typing import Any
 
 import pytest
+from saved_support import folded, held_bytes, image, prepared, running, scenario
+from timm_features import BASE, DROPS, FEATURES, build
 from timm_support import timm
 from torch import Tensor, nn
+
 from vitcost.config import configure
 from vitcost.zoo import resolve
 from vitcost.zoo import timm as zoo
 from vitcost.zoo.timm.args import fields_of
-
-from saved_support import folded, held_bytes, image, prepared, running, scenario
-from timm_features import BASE, DROPS, FEATURES, build
 
 # torch says so where it takes a norm of halves with a weight in fp32 apart
 pytestmark = pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight")
