@@ -64,6 +64,9 @@ def tiny(name: str) -> dict[str, Any]:
         "img_size": (8, 12), "patch_size": 4, "mlp_ratio": 2.0, "num_classes": 5,
     }  # fmt: skip
     config = resolve(name).config
+    if config.backbone:
+        # its stages are what they are
+        return {"img_size": (64, 96), "depth": 1, "num_classes": 5}
     if isinstance(config.num_kv_heads, tuple):
         # so many for each block
         return {**options, "num_heads": config.num_heads, "embed_dim": 8 * config.num_heads}

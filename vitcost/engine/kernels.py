@@ -1,6 +1,6 @@
 """Attention kernels: what runs in place of the declared products of an attention."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 
 from vitcost.engine.ops import Op, Tensor
 from vitcost.engine.tree import Node
@@ -146,31 +146,40 @@ def decompose(parts: tuple[Op, ...], half: bool) -> Iterator[Op]:
     first, last = (op for op in parts if op.over)
     now: dict[Tensor, Tensor] = {}
 
-    def prepared(t: Tensor, product: bool, scaled: bool) -> Iterator[Op]:
-        """The ops between an operand as it is given and as it is read."""
+    def prepared(
+        t: Tensor, product: bool, scale: tuple[Op, ...] | None
+    ) -> Generator[Op, None, Tensor]:
+        """The ops between an operand as it is given and as it is read, which is returned: queries
+        may be the keys too, and are scaled apart."""
         kinds, source = set(), t
         while source in dropped:
             kinds.add(dropped[source].kind)
             source = dropped[source].reads[0]
-        now[t] = now.get(source, source)
+        x = now.get(source, source)
         if not product or source in written:
-            return
-        for kind, wanted in (("cast", half), ("scale", scaled), ("copy", "copy" in kinds)):
+            return x
+        for kind, wanted in (
+            ("cast", half),
+            ("scale", scale is not None),
+            ("copy", "copy" in kinds),
+        ):
             if wanted:
                 itemsize = 4 if kind == "cast" else 0
-                step = Op(kind, (now[t],), Tensor(t.name, t.axes, "activation", None, itemsize))
+                step = Op(kind, (x,), Tensor(t.name, t.axes, "activation", None, itemsize))
                 if kind == "scale":
-                    # two scales stand for the declared one
-                    step = step._replace(parts=scales if t is first.reads[0] else ())
-                now[t] = step.write
+                    step = step._replace(parts=scale)
+                x = step.write
                 yield step
+        return x
 
     for op in parts:
         if op.write in dropped:
             continue
-        for t in op.reads:
-            yield from prepared(t, bool(op.over), op is first)
-        reads = tuple(now[t] for t in op.reads)
+        # two scales stand for the declared one
+        apart = (scales, ()) if op is first else (None,) * len(op.reads)
+        reads: tuple[Tensor, ...] = ()
+        for t, scale in zip(op.reads, apart, strict=True):
+            reads = (*reads, (yield from prepared(t, bool(op.over), scale)))
         write = op.write
         if write.base is not None:
             write = Tensor(write.name, write.axes, write.role, reads[0])
