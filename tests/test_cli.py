@@ -125,7 +125,7 @@ BAD = [
     (["repot"], "no such command 'repot'; did you mean report?"),
     (
         ["zzzz"],
-        "no such command 'zzzz'; report, summary, models, explain, check, budget, completion",
+        "no such command 'zzzz'; report, summary, models, explain, check, fit, budget, completion",
     ),
     (["completion", "dos"], "no completion for 'dos'; bash, zsh, fish"),
 ]

@@ -37,6 +37,7 @@ def command(*args: str) -> str:
         ("check", "--help"),
         ("summary", MODEL),
         ("models", "huge"),
+        ("fit", MODEL, "--mode", "train"),
     ],
     ids=" ".join,
 )
@@ -50,6 +51,7 @@ def test_no_command_loads_a_heavy_package(args: tuple[str, ...]) -> None:
         ("report", MODEL, "--json"),
         ("report", MODEL, "--format", "csv"),
         ("models", "huge", "--json"),
+        ("fit", MODEL, "--json"),
         ("summary", MODEL),
     ],
     ids=" ".join,

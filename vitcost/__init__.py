@@ -12,6 +12,7 @@ from vitcost.scenario import Scenario
 from vitcost.summary import summary
 
 if TYPE_CHECKING:
+    from vitcost.planner.fit import fit
     from vitcost.zoo.modules import from_torch
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "assert_budget",
     "budget",
     "explain",
+    "fit",
     "from_torch",
     "models",
     "report",
@@ -34,10 +36,13 @@ __all__ = [
 __version__ = "0.1.0"
 
 
-def __getattr__(name: str) -> Any:
-    # readers of modules are not needed by names
-    if name == "from_torch":
-        from vitcost.zoo.modules import from_torch
+# what a report does without is loaded when it is asked for
+_LATER = {"fit": "vitcost.planner.fit", "from_torch": "vitcost.zoo.modules"}
 
-        return from_torch
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        from importlib import import_module
+
+        return getattr(import_module(_LATER[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -19,6 +19,7 @@ COMMANDS = {
     "models": "vitcost.cli.models",
     "explain": "vitcost.cli.explain",
     "check": "vitcost.cli.check",
+    "fit": "vitcost.cli.fit",
     "budget": "vitcost.cli.budget",
     "completion": "vitcost.cli.completion",
 }
@@ -57,6 +58,7 @@ def cli() -> None:
     vitcost explain vit_base_patch16_224 params
     vitcost models huge
     vitcost check vit_base_patch16_224
+    vitcost fit vit_huge_patch14_224 --mode train -g h100-sxm
     vitcost budget --why
     """
 

@@ -1,0 +1,334 @@
+"""``fit``: the batch that it names fits and the next one does not, whatever model and card."""
+
+import json
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import vitcost
+from vitcost.cli import run
+from vitcost.config import ViTConfig
+from vitcost.errors import ConfigError, NotCovered, UnknownName, VitcostError
+from vitcost.hardware.cards import CARDS
+from vitcost.hardware.specs import own_card
+from vitcost.planner.fit import Fit, FitRow
+from vitcost.planner.invert import largest_convex, largest_monotone
+from vitcost.planner.reserve import parse_reserve
+
+Captured = pytest.CaptureFixture[str]
+BASE = "vit_base_patch16_224"
+GIB = 2**30
+
+
+def reported(config: Any, batch: int, **scenario: Any) -> int:
+    """What a report says that a batch needs."""
+    r = vitcost.report(config, batch=batch, **scenario)
+    if r.scenario.mode == "infer":
+        return r.inference.total_bytes
+    assert r.training.peak_bytes is not None
+    return r.training.peak_bytes
+
+
+def random_models(seed: int, count: int) -> Iterator[tuple[ViTConfig, dict[str, Any]]]:
+    """Vision transformers of all sizes, each under a scenario."""
+    draw = random.Random(seed)
+    for _ in range(count):
+        heads, patch = draw.choice([1, 2, 3, 6, 12, 16]), draw.choice([4, 8, 14, 16, 32])
+        config = ViTConfig(
+            img_size=patch * draw.randint(1, 24),  # type: ignore[arg-type]
+            patch_size=patch,  # type: ignore[arg-type]
+            embed_dim=heads * draw.choice([8, 32, 64, 80]),
+            depth=draw.choice([1, 2, 5, 6, 12, 24, 40]),
+            num_heads=heads,
+            mlp_ratio=draw.choice([1.0, 2.7, 4.0]),
+            num_classes=draw.choice([1, 5, 1000, 21843]),
+            reg_tokens=draw.choice([0, 0, 4]),
+            init_values=draw.choice([None, 1e-5]),
+            block_fn=draw.choice(["Block", "Block", "ResPostBlock"]),
+            mlp_layer=draw.choice(["Mlp", "Mlp", "SwiGLUPacked"]),
+            proj_drop_rate=draw.choice([0.0, 0.1]),
+            drop_path_rate=draw.choice([0.0, 0.2]),
+        )
+        scenario = {
+            "mode": draw.choice(["infer", "train"]),
+            "precision": draw.choice(["fp32", "amp-bf16", "bf16"]),
+            "attention": draw.choice(["sdpa", "eager"]),
+        }
+        if scenario["mode"] == "train":
+            scenario["checkpointing"] = draw.choice(["none", "block", "selective"])
+            scenario["optimizer"] = draw.choice(["adamw", "sgd-momentum", "adamw-fused"])
+        yield config, scenario
+
+
+@pytest.mark.parametrize(
+    ("config", "scenario"), list(random_models(7, 100)), ids=[f"model{i}" for i in range(100)]
+)
+def test_the_batch_fits_and_the_next_one_does_not(
+    config: ViTConfig, scenario: dict[str, Any]
+) -> None:
+    needs: dict[int, int] = {}
+
+    def needed(batch: int) -> int:
+        if batch not in needs:
+            needs[batch] = reported(config, batch, **scenario)
+        return needs[batch]
+
+    found = vitcost.fit(config, **scenario)
+    assert [row.gpu for row in found.found] == list(CARDS)
+    for row in found.found:
+        card = CARDS[row.gpu]
+        if card.capacity_bytes is None:
+            assert row == FitRow(
+                row.gpu, None, None, None, None, None, None, "unknown", "", None, None, ()
+            )
+            continue
+        assert row.largest_batch is not None
+        assert needed(row.largest_batch + 1) > card.capacity_bytes
+        if row.largest_batch:
+            assert needed(row.largest_batch) <= card.capacity_bytes
+        assert row.used_bytes == needed(row.largest_batch or 1)
+        assert row.headroom_bytes == card.capacity_bytes - row.used_bytes
+        assert row.fits is (needed(1) <= card.capacity_bytes)
+
+
+def test_a_plain_sum_by_hand() -> None:
+    """ViT-B/16 in inference peaks behind an activation: the input of all blocks, of this one, the
+    stream, its norm, and the MLP's width before and behind: 1 + 1 + 1 + 1 + 4 + 4 of b·s·h."""
+    b, s, h, images = 9, 197, 768, 3 * 224 * 224
+    used = 4 * 86_567_656 + 4 * b * (images + 12 * s * h)
+    exactly = own_card("mine", {"memory_gb": 1, "usable_bytes": used})
+    row = vitcost.fit(BASE, gpu=exactly).found[0]
+    assert (row.largest_batch, row.used_bytes, row.headroom_bytes) == (b, used, 0)
+    less = own_card("mine", {"memory_gb": 1, "usable_bytes": used - 1})
+    assert vitcost.fit(BASE, gpu=less).found[0].largest_batch == b - 1
+
+
+def test_a_batch_of_one_may_need_more_than_two() -> None:
+    """Batch 1 and 2 run different operators; what lies between their needs holds two, not one."""
+    huge, how = "vit_huge_patch14_224", {"mode": "train", "precision": "amp-bf16"}
+    one, two = (reported(huge, batch, **how) for batch in (1, 2))
+    assert one > two
+    between = own_card("mine", {"usable_bytes": two})
+    row = vitcost.fit(huge, gpu=between, **how).found[0]
+    assert (row.largest_batch, row.fits) == (2, False)
+    below = own_card("mine", {"usable_bytes": two - 1})
+    assert vitcost.fit(huge, gpu=below, **how).found[0].largest_batch == 0
+
+
+def test_largest_image_and_depth() -> None:
+    found = vitcost.fit(
+        BASE, gpu=["t4", "h100-sxm"], mode="train", batch=8, largest=["img_size", "depth"]
+    )
+    for row in found.found:
+        limit = row.capacity_bytes
+        assert limit is not None
+        for name, most, step in (
+            ("img_size", row.largest_img_size, 16),
+            ("depth", row.largest_depth, 1),
+        ):
+            assert most is not None
+            assert most % step == 0
+            fits, beyond = ({name: most}, {name: most + step})
+            assert reported(BASE, 8, mode="train", **fits) <= limit
+            assert reported(BASE, 8, mode="train", **beyond) > limit
+
+
+def test_the_largest_image_of_a_hybrid_is_of_whole_features() -> None:
+    name = "vit_base_r50_s16_224"
+    row = vitcost.fit(name, gpu="t4", batch=16, largest="img_size").found[0]
+    most, limit = row.largest_img_size, row.capacity_bytes
+    assert most is not None
+    assert limit is not None
+    assert most % 16 == 0
+    assert reported(name, 16, img_size=most) <= limit < reported(name, 16, img_size=most + 16)
+
+
+def test_few_evaluations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One an amount of memory and two a line of the peak, however large the batches are."""
+    from vitcost.planner import fit as module
+
+    batches: list[int] = []
+    real = module.need
+
+    def counted(config: Any, scenario: Any, batch: int) -> Any:
+        batches.append(batch)
+        return real(config, scenario, batch)
+
+    monkeypatch.setattr(module, "need", counted)
+    amounts = len({card.capacity_bytes for card in CARDS.values() if card.capacity_bytes})
+    for model in (BASE, ViTConfig(img_size=32, embed_dim=8, num_heads=1, depth=1)):  # type: ignore[arg-type]
+        batches.clear()
+        vitcost.fit(model)
+        assert len(batches) == len(set(batches)) <= amounts + 10
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 50), st.integers(0, 10**6)), min_size=1, max_size=6),
+    st.lists(st.integers(-5, 10**7), min_size=1, max_size=5),
+    st.integers(0, 3),
+)
+def test_lines_are_inverted(lines: list[tuple[int, int]], limits: list[int], first: int) -> None:
+    def of(x: int) -> int:
+        return max(slope * x + start for slope, start in lines)
+
+    for limit, x in largest_convex(of, limits, first).items():
+        assert x >= first - 1
+        assert x == first - 1 or of(x) <= limit
+        assert of(x + 1) > limit
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=40), st.integers(-1, 60))
+def test_steps_are_inverted(steps: list[int], limit: int) -> None:
+    heights = [sum(steps[: i + 1]) for i in range(len(steps))]
+    within = sum(height <= limit for height in heights)
+    assert largest_monotone(lambda x: heights[x - 1], limit, len(heights)) == within
+
+
+# --- reserve, require, ways
+
+
+def test_a_reserve_is_kept() -> None:
+    plain = vitcost.fit(BASE, gpu="t4").found[0]
+    for reserve, kept in (("1 GiB", GIB), ("1 GB", 10**9), (123, 123), ("12.5 %", 2 * GIB)):
+        row = vitcost.fit(BASE, gpu="t4", reserve=reserve).found[0]
+        assert row.capacity_bytes == plain.capacity_bytes == 16 * GIB
+        assert row.reserved_bytes == kept
+        assert row.used_bytes is not None
+        assert row.headroom_bytes == 16 * GIB - kept - row.used_bytes
+    # a part of a byte is kept whole
+    assert parse_reserve("0.1 %").leaves(16 * GIB) == 16 * GIB - 17_179_870
+    assert vitcost.fit(BASE, gpu="t4", reserve="99 GiB").found[0].largest_batch == 0
+
+
+def test_what_is_required_decides(capsys: Captured) -> None:
+    largest = vitcost.fit(BASE, gpu="t4").found[0].largest_batch
+    assert largest is not None
+    assert run(["fit", BASE, "-g", "t4", "--require", str(largest)]) == 0
+    assert run(["fit", BASE, "-g", "t4", "--require", str(largest + 1)]) == 1
+    # every card that is named, or any of the catalogue
+    assert run(["fit", BASE, "-g", "t4", "-g", "h100-sxm", "--require", str(largest + 1)]) == 1
+    assert run(["fit", BASE, "--require", str(largest + 1)]) == 0
+    assert run(["fit", "gpt3-175b"]) == 1
+    # what is not known is not claimed
+    assert run(["fit", BASE, "-g", "tpu-v7x"]) == 1
+    assert capsys.readouterr().err == ""
+
+
+def test_ways_fit_and_are_cheapest_first() -> None:
+    found = vitcost.fit("vit_huge_patch14_224", gpu="l4", mode="train", require=64)
+    (row,) = found.found
+    assert row.fits is False
+    limit = row.capacity_bytes
+    assert limit is not None
+    for way in row.ways:
+        how = {name: getattr(way, name) for name in ("precision", "attention", "checkpointing")}
+        report = vitcost.report("vit_huge_patch14_224", batch=64, mode="train", **how)
+        assert way.used_bytes == report.training.peak_bytes == limit - way.headroom_bytes
+        assert way.headroom_bytes >= 0
+        assert way.executed_flops == report.flops.train_step_executed
+    flops = [way.executed_flops for way in row.ways]
+    assert flops == sorted(flops)
+    # nothing else fits: every other way needs more
+    told = {way[:3] for way in row.ways}
+    for precision in ("fp32", "amp-bf16", "bf16"):
+        for checkpointing in ("none", "selective", "block"):
+            if (precision, "sdpa", checkpointing) not in told:
+                how = {"precision": precision, "checkpointing": checkpointing, "mode": "train"}
+                assert reported("vit_huge_patch14_224", 64, **how) > limit
+    # a card without bfloat16 is offered none
+    ways = vitcost.fit("vit_huge_patch14_224", gpu="t4", mode="train", require=64).found[0].ways
+    assert {way.precision for way in ways} == {"fp32", "amp-fp16", "fp16"}
+
+
+def test_where_no_peak_is_known_the_sum_is_named() -> None:
+    found = vitcost.fit("gpt2", gpu="h100-sxm", mode="train")
+    if found.basis == "sum":
+        (row,) = found.found
+        assert row.largest_batch is not None
+        parts = vitcost.report("gpt2", batch=row.largest_batch, mode="train").training
+        assert row.used_bytes == sum(parts[:4])
+
+
+def test_a_recipe_keeps_its_precision() -> None:
+    found = vitcost.fit(BASE, gpu="t4", mode="train", recipe="megatron-fp16", require=400)
+    assert found.basis == "sum"
+    assert {way.precision for way in found.found[0].ways} <= {"fp16"}
+
+
+# --- what cannot be asked
+
+
+@pytest.mark.parametrize(
+    ("asked", "error", "says"),
+    [
+        ({"gpu": "h100-smx"}, UnknownName, "did you mean h100-sxm"),
+        ({"require": 0}, ConfigError, "batch must be between 1 and"),
+        ({"batch": -1}, ConfigError, "batch must be between 1 and"),
+        ({"reserve": "much"}, ConfigError, "expected bytes such as 24 GiB"),
+        ({"reserve": "-1 GiB"}, ConfigError, "expected bytes"),
+        ({"reserve": -1}, ConfigError, "reserve must be bytes"),
+        ({"reserve": "100 %"}, ConfigError, "below 100 %"),
+        ({"reserve": "x %"}, ConfigError, "reserve must be a share"),
+        ({"largest": "width"}, ConfigError, "largest must be one of img_size, depth"),
+        ({"precison": "fp32"}, UnknownName, "unknown field 'precison'"),
+    ],
+    ids=str,
+)
+def test_bad_input(asked: dict[str, Any], error: type[VitcostError], says: str) -> None:
+    with pytest.raises(error, match=says):
+        vitcost.fit(BASE, **asked)
+
+
+def test_a_text_has_no_image() -> None:
+    with pytest.raises(NotCovered, match="no largest image"):
+        vitcost.fit("gpt2", gpu="h100-sxm", largest="img_size")
+    assert vitcost.fit("gpt2", gpu="h100-sxm", largest="depth").found[0].largest_depth
+
+
+def test_one_message_on_the_command_line(capsys: Captured) -> None:
+    for args in (["-g", "h100"], ["--reserve", "200 %"], ["--require", "0"], ["--largest", "x"]):
+        assert run(["fit", BASE, *args]) == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err.startswith("Error: ")
+        assert err.count("\n") == 1
+
+
+# --- what is printed
+
+
+def test_json_rows_and_html(capsys: Captured) -> None:
+    assert run(["fit", BASE, "-g", "t4", "-g", "tpu-v7x", "--json", "--require", "9999"]) == 1
+    data = json.loads(capsys.readouterr().out)
+    assert data["schema"] == "vitcost.fit/1"
+    assert data["model"] == BASE
+    known, unknown = data["rows"]
+    result = vitcost.fit(BASE, gpu=["t4", "tpu-v7x"], require=9999)
+    assert data == json.loads(json.dumps(result.to_dict()))
+    assert known["gpu"] == "t4"
+    assert known["used_bytes"] + known["headroom_bytes"] == 16 * GIB
+    assert unknown["largest_batch"] is unknown["fits"] is None
+    flat = list(result.rows())
+    assert [row["gpu"] for row in flat] == ["t4", "tpu-v7x"]
+    assert "t4" in result._repr_html_()
+
+
+def test_the_page_names_what_is_not_known(capsys: Captured) -> None:
+    assert run(["fit", BASE, "--reserve", "1 GiB"]) == 0
+    out = capsys.readouterr().out
+    assert "no memory is known, and none is guessed: tpu-v7x" in out
+    assert "1.00 GiB of each card" in out
+    assert isinstance(vitcost.fit(BASE), Fit)
+
+
+@pytest.mark.parametrize("format", ["csv", "markdown", "html", "table"])
+def test_every_format(format: str, capsys: Captured) -> None:
+    args = ["fit", "vit_huge_patch14_224", "--mode", "train", "-g", "t4", "--require", "64"]
+    assert run([*args, "--format", format]) == 1
+    out, err = capsys.readouterr()
+    assert "t4" in out
+    assert err == ""

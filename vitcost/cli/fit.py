@@ -1,0 +1,85 @@
+"""``vitcost fit``."""
+
+import click
+
+from vitcost.cli.options import (
+    Command,
+    Option,
+    Words,
+    field_options,
+    given,
+    model_options,
+    one_model,
+    output_options,
+    scenario_options,
+)
+from vitcost.cli.output import emit
+from vitcost.planner.fit import LARGEST, fit
+
+__all__ = ["command"]
+
+_EXAMPLES = """
+vitcost fit vit_huge_patch14_224
+vitcost fit vit_huge_patch14_224 --mode train -g h100-sxm -g l4
+vitcost fit vit_large_patch16_224 --mode train -g a10 --require 64
+vitcost fit vit_base_patch16_224 -g t4 --largest img_size -b 32
+"""
+
+
+@click.command(
+    "fit",
+    cls=Command,
+    examples=_EXAMPLES,
+    rare=field_options,
+    params=[
+        *model_options(),
+        Option(
+            ["-g", "--gpu"],
+            multiple=True,
+            passed=True,
+            metavar="GPU",
+            help="a card, repeatable  [default: every card of `vitcost gpus`]",
+        ),
+        Option(
+            ["--require"],
+            type=click.INT,
+            passed=True,
+            metavar="N",
+            help="a batch that must fit: exit 1 where a named card holds less, or no card at all",
+        ),
+        Option(
+            ["--reserve"],
+            passed=True,
+            metavar="BYTES|X%",
+            help="kept of each card for a context, workspace and the allocator  [default: 0]",
+        ),
+        Option(
+            ["--largest"],
+            type=Words(LARGEST),
+            multiple=True,
+            passed=True,
+            metavar="|".join(LARGEST),
+            help="also the largest image or depth with the batch, repeatable",
+        ),
+        *output_options(),
+        *scenario_options(),
+    ],
+)
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    model: str | None,
+    model_option: str | None,
+    format: str | None,
+    as_json: bool,
+    output: str | None,
+    **_: object,
+) -> int:
+    """The largest batch that fits, and which cards hold it.
+
+    Nothing fits, or less than what is required: exit 1.
+    """
+    found = fit(one_model(model, model_option), **given(ctx))
+    emit(found, format, as_json, output)
+    return 0 if found.ok else 1

@@ -1,0 +1,124 @@
+"""The page of a fit: what each card holds, and what would make the wanted batch fit."""
+
+from collections.abc import Iterator
+
+from vitcost.page import Column, Page, Row, Table, Value
+from vitcost.planner.fit import Fit, FitRow
+
+__all__ = ["fit_page"]
+
+# ways that a card shows, where few cards are shown
+_WAYS = 6
+
+
+def fit_page(result: Fit) -> Page:
+    """A row a card, then the ways in which the wanted batch would fit."""
+    tables = (_cards(result), *_ways(result))
+    return Page(f"Largest batch of {result.model.name}", tuple(_lead(result)), tables)
+
+
+def _lead(result: Fit) -> Iterator[str]:
+    scenario = result.scenario
+    mode = {"infer": "inference", "train": "training"}[scenario.mode]
+    how = [mode, scenario.precision, f"attention {scenario.attention}"]
+    if scenario.mode == "train":
+        how += [f"optimizer {scenario.optimizer}", f"checkpointing {scenario.checkpointing}"]
+        if scenario.recipe != "torch":
+            how.append(f"recipe {scenario.recipe}")
+    yield ", ".join(how)
+    kept = f"{result.reserve} of each card" if str(result.reserve) != "0" else "nothing"
+    yield (
+        f"bytes of tensors; reserved for a context, workspace of kernels and the allocator: {kept}"
+    )
+
+
+def _cards(result: Fit) -> Table:
+    columns = [
+        Column("gpu"),
+        Column("memory", "bytes"),
+        Column("by", optional=True),
+        Column("largest batch", "count"),
+        Column("used", "bytes"),
+        Column("headroom", "bytes"),
+    ]
+    if "img_size" in result.largest:
+        columns.append(Column("image", "count"))
+    if "depth" in result.largest:
+        columns.append(Column("depth", "count"))
+    if result.wanted > 1:
+        columns.append(Column(f"batch {result.wanted:,}"))
+    if result.basis == "peak":
+        columns.append(Column("peak", optional=True))
+    rows = tuple(_card(result, row) for row in result.found)
+    return Table("", tuple(columns), rows, tuple(_notes(result)))
+
+
+def _card(result: Fit, row: FitRow) -> Row:
+    cells: list[Value] = [row.gpu, row.capacity_bytes, row.memory]
+    cells += [row.largest_batch, row.used_bytes, row.headroom_bytes]
+    if "img_size" in result.largest:
+        cells.append(row.largest_img_size)
+    if "depth" in result.largest:
+        cells.append(row.largest_depth)
+    if result.wanted > 1:
+        cells.append({True: "fits", False: "no", None: "?"}[row.fits])
+    if result.basis == "peak":
+        cells.append(row.peak_at)
+    return Row(tuple(cells), "failed" if row.fits is False else "")
+
+
+def _notes(result: Fit) -> Iterator[str]:
+    if any(row.memory == "sheet" for row in result.found):
+        yield (
+            "memory by sheet: the sheet's number, which on the card is GiB; stated: what a source "
+            "says that a process may use"
+        )
+    unknown = [row.gpu for row in result.found if row.memory == "unknown"]
+    if unknown:
+        yield f"no memory is known, and none is guessed: {', '.join(unknown)}"
+    if any(row.largest_batch == 0 for row in result.found):
+        yield "where no batch fits, used is what a batch of one needs"
+    if result.basis == "sum":
+        yield (
+            "no exact peak is known here: used is weights, gradients, optimizer states and saved "
+            "activations together"
+        )
+    if result.largest:
+        yield f"the largest with a batch of {result.wanted:,}; an image is square"
+
+
+def _ways(result: Fit) -> Iterator[Table]:
+    failing = [row for row in result.found if row.fits is False]
+    if not failing:
+        return
+    most = _WAYS if len(failing) < 4 else 1
+    columns = (
+        Column("gpu"),
+        Column("precision"),
+        Column("attention"),
+        Column("checkpointing"),
+        Column("used", "bytes"),
+        Column("headroom", "bytes"),
+        Column("FLOPs", "si"),
+        Column("× asked"),
+    )
+    rows = [
+        Row(
+            (
+                row.gpu, way.precision, way.attention, way.checkpointing, way.used_bytes,
+                way.headroom_bytes, way.executed_flops, f"{way.relative_flops:.2f}",
+            )
+        )
+        for row in failing
+        for way in row.ways[:most]
+    ]  # fmt: skip
+    hopeless = [row.gpu for row in failing if not row.ways]
+    notes = ["cheapest first, by the FLOPs that a step executes"] if rows else []
+    if hopeless:
+        notes.append(f"in no way: {', '.join(hopeless)}")
+    yield Table(
+        f"What would make a batch of {result.wanted:,} fit",
+        columns if rows else (),
+        tuple(rows),
+        tuple(notes),
+    )

@@ -1,0 +1,33 @@
+"""What a planner is asked: a model under a scenario, from keywords as ``report`` has them."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from typing import Any
+
+from vitcost.scenario import Scenario
+from vitcost.zoo import Model, Resolved, resolve
+
+__all__ = ["asked", "several"]
+
+
+def asked(model: Model, given: Mapping[str, Any], **fixed: Any) -> tuple[Resolved, Scenario]:
+    """The model and the scenario that keywords describe; ``fixed`` ones come before those given.
+
+    >>> found, scenario = asked("vit_base_patch16_224", {"img_size": 384, "mode": "train"}, batch=8)
+    >>> found.config.img_size, scenario.mode, scenario.batch
+    ((384, 384), 'train', 8)
+    """
+    names = {field.name for field in fields(Scenario)}
+    flags = {name: value for name, value in given.items() if name in names}
+    overrides = {name: value for name, value in given.items() if name not in names}
+    scenario = Scenario.of(**{**flags, **fixed})
+    return resolve(model, **overrides), scenario
+
+
+def several(given: "Any | Iterable[Any]", one: type | tuple[type, ...]) -> tuple[Any, ...]:
+    """One of something, or several, as a tuple without repetitions.
+
+    >>> several("a", str), several(["a", "b", "a"], str)
+    (('a',), ('a', 'b'))
+    """
+    return tuple(dict.fromkeys((given,) if isinstance(given, one) else given))

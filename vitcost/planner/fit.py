@@ -1,0 +1,278 @@
+"""``fit``: the largest batch that a card holds, and what would make a batch fit."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from itertools import product
+from math import lcm
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from vitcost.config import ViTConfig
+from vitcost.engine.model import Config
+from vitcost.errors import ConfigError, NotCovered
+from vitcost.hardware.cards import CARDS, Card
+from vitcost.hardware.specs import card
+from vitcost.planner.asked import asked, several
+from vitcost.planner.invert import largest_convex, largest_monotone
+from vitcost.planner.need import Need, executed_flops, need
+from vitcost.planner.reserve import Reserve, parse_reserve
+from vitcost.scenario import Scenario
+from vitcost.zoo import Model, Resolved, resolve
+
+if TYPE_CHECKING:
+    from vitcost.page import Page
+
+__all__ = ["LARGEST", "Fit", "FitRow", "Way", "fit"]
+
+SCHEMA = "vitcost.fit/1"
+# sides of an image in pixels, blocks: the highest that a config may have
+LARGEST = {"img_size": 10**6, "depth": 10**5}
+
+
+class Way(NamedTuple):
+    """Another way to run the wanted batch, which fits; ``relative_flops`` 1.0: as many as asked."""
+
+    precision: str
+    attention: str
+    checkpointing: str
+    used_bytes: int
+    headroom_bytes: int
+    executed_flops: int
+    relative_flops: float
+
+
+class FitRow(NamedTuple):
+    """A card, and the largest batch that it holds; None where its memory is not known.
+
+    ``used_bytes`` is what that batch needs, or a batch of one where none fits; ``headroom_bytes``
+    is what is left of ``capacity_bytes`` beside it and ``reserved_bytes``. ``fits``: whether the
+    wanted batch does. ``memory`` is ``stated`` (what a process may use, by a source), ``sheet``
+    (the sheet's number in GiB) or ``unknown``.
+    """
+
+    gpu: str
+    largest_batch: int | None
+    used_bytes: int | None
+    headroom_bytes: int | None
+    fits: bool | None
+    capacity_bytes: int | None
+    reserved_bytes: int | None
+    memory: str
+    peak_at: str
+    largest_img_size: int | None
+    largest_depth: int | None
+    ways: tuple[Way, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """What each card holds of a model under a scenario.
+
+    ``wanted`` is the batch that ``fits`` speaks of, ``named`` whether the user chose the cards,
+    ``basis`` what the bytes are: the exact ``peak``, or the ``sum`` of what training keeps.
+    """
+
+    model: Resolved
+    scenario: Scenario
+    wanted: int
+    named: bool
+    reserve: Reserve
+    largest: tuple[str, ...]
+    basis: str
+    found: tuple[FitRow, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether the wanted batch fits: every card that was named, or any of the catalogue."""
+        verdicts = [row.fits is True for row in self.found]
+        return all(verdicts) if self.named else any(verdicts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON of schema ``vitcost.fit/1``."""
+        rows = ({**row._asdict(), "ways": [w._asdict() for w in row.ways]} for row in self.found)
+        return {
+            "schema": SCHEMA,
+            "model": self.model.name,
+            "scenario": {**asdict(self.scenario), "batch": self.wanted},
+            "reserve": str(self.reserve),
+            "basis": self.basis,
+            "ok": self.ok,
+            "rows": list(rows),
+        }
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """A flat row a card: ``pandas.DataFrame(fit(...).rows())``."""
+        for row in self.found:
+            flat = {"model": self.model.name, **row._asdict(), "ways": len(row.ways)}
+            if row.ways:
+                cheapest = row.ways[0]
+                flat["cheapest_way"] = " ".join(cheapest[:3])
+            yield flat
+
+    def page(self) -> "Page":
+        """The cards as a table, and what would make the wanted batch fit where it does not."""
+        from vitcost.pages.fit import fit_page
+
+        return fit_page(self)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from vitcost.render.html import fragment
+
+        return fragment(self)
+
+
+def fit(
+    model: Model,
+    *,
+    gpu: "str | Card | Sequence[str | Card]" = (),
+    require: int | None = None,
+    reserve: int | str = 0,
+    largest: str | Sequence[str] = (),
+    **given: Any,
+) -> Fit:
+    """The largest batch that each card holds, exactly: it fits, and the next one does not.
+
+    The bytes are those of a report: of tensors, in inference ``total_bytes``, in training
+    ``peak_bytes``. ``reserve`` is what a card keeps besides (a context, workspace of kernels, the
+    allocator's rounding), in bytes or as a share (``"1 GiB"``, ``"5 %"``); by default nothing.
+    ``require`` is the batch that is wanted, else ``batch``; ``largest`` asks for the largest
+    ``img_size`` and ``depth`` with it. ``given``: fields of the scenario and of the config, as for
+    ``report``. Raises ``VitcostError`` for what cannot be asked.
+
+    >>> row = fit("vit_base_patch16_224", gpu="h100-sxm", mode="train", require=512).found[0]
+    >>> row.largest_batch, row.fits, row.memory
+    (707, True, 'stated')
+    """
+    wanted = {} if require is None else {"batch": require}
+    found, scenario = asked(model, given, **wanted)
+    # Card is a tuple itself
+    named = tuple(map(card, several(gpu, (str, Card))))
+    kept = parse_reserve(reserve)
+    sizes = several(largest, str)
+    rows, basis = _rows(found.config, scenario, named or tuple(CARDS.values()), kept, sizes)
+    return Fit(found, scenario, scenario.batch, bool(named), kept, sizes, basis, rows)
+
+
+def _rows(
+    config: Config,
+    scenario: Scenario,
+    cards: Sequence[Card],
+    reserve: Reserve,
+    largest: Sequence[str],
+) -> tuple[tuple[FitRow, ...], str]:
+    """A row a card, and what the bytes are."""
+
+    @cache
+    def of(batch: int) -> Need:
+        return need(config, scenario, batch)
+
+    limits = {row: reserve.leaves(row.capacity_bytes) for row in cards if row.capacity_bytes}
+    batches = largest_convex(lambda b: of(b).total_bytes, limits.values(), 2)
+    # a batch of one runs other operators: it is asked for by itself
+    batches = {
+        limit: most if most > 1 else int(of(1).total_bytes <= limit)
+        for limit, most in batches.items()
+    }
+    sizes = {name: _largest(name, config, scenario, set(limits.values())) for name in largest}
+    ways = cache(lambda precision: tuple(_ways(config, scenario, precision)))
+    rows = []
+    for row in cards:
+        if row not in limits:
+            rows.append(_unknown(row))
+            continue
+        limit = limits[row]
+        most = batches[limit]
+        used, wanted = of(most or 1), of(scenario.batch).total_bytes
+        assert row.capacity_bytes is not None
+        rows.append(
+            FitRow(
+                row.name,
+                most,
+                used.total_bytes,
+                limit - used.total_bytes,
+                wanted <= limit,
+                row.capacity_bytes,
+                row.capacity_bytes - limit,
+                "sheet" if row.usable_bytes is None else "stated",
+                used.at,
+                sizes["img_size"][limit] if "img_size" in sizes else None,
+                sizes["depth"][limit] if "depth" in sizes else None,
+                () if wanted <= limit else _fitting(ways(_half(row)), limit),
+            )
+        )
+    return tuple(rows), of(scenario.batch).basis
+
+
+def _unknown(row: Card) -> FitRow:
+    return FitRow(row.name, None, None, None, None, None, None, "unknown", "", None, None, ())
+
+
+def _largest(name: str, config: Config, scenario: Scenario, limits: set[int]) -> dict[int, int]:
+    """For each limit, the largest image or depth with which the wanted batch fits; 0: none."""
+    if name not in LARGEST:
+        raise ConfigError(f"largest must be one of {', '.join(LARGEST)}, got {name!r}")
+    step = _image_step(config) if name == "img_size" else 1
+    model = Resolved("", "", config)
+
+    @cache
+    def of(steps: int) -> int:
+        other = resolve(model, **{name: steps * step}).config
+        return need(other, scenario, scenario.batch).total_bytes
+
+    # what cannot be asked of the model is said before anything is searched
+    of(1)
+    most = LARGEST[name] // step
+    return {limit: step * largest_monotone(of, limit, most) for limit in limits}
+
+
+def _image_step(config: Config) -> int:
+    """By how many pixels a square image grows: whole patches, of the features of a backbone."""
+    vision = getattr(config, "vision", config)
+    if not isinstance(vision, ViTConfig):
+        raise NotCovered("a model that reads text has no largest image; ask for its depth")
+    step = lcm(*vision.patch_size)
+    if vision.backbone:
+        # hybrids alone load it
+        from vitcost.backbones import BACKBONES
+
+        for stride in BACKBONES[vision.backbone].strides:
+            step *= stride
+    return step
+
+
+def _half(row: Card) -> str:
+    """The half precision that a card's sheet has a peak for; "": none."""
+    return "bf16" if row.peaks.bf16 else "fp16" if row.peaks.fp16 else ""
+
+
+def _ways(config: Config, scenario: Scenario, half: str) -> Iterator[tuple[int, Way]]:
+    """Every other way to run the wanted batch, cheapest first, by what it needs."""
+    precisions = ("fp32", *((f"amp-{half}", half) if half else ()))
+    if scenario.recipe != "torch":
+        # a recipe fixes the precision
+        precisions = (scenario.precision,)
+    attentions = dict.fromkeys((scenario.attention, "sdpa"))
+    checkpoints = ("none", "selective", "block") if scenario.mode == "train" else ("none",)
+    own = executed_flops(config, scenario, scenario.batch)
+    found = []
+    for choice in product(precisions, attentions, checkpoints):
+        precision, attention, checkpointing = choice
+        other = replace(
+            scenario, precision=precision, attention=attention, checkpointing=checkpointing
+        )
+        if other == scenario:
+            continue
+        flops = executed_flops(config, other, other.batch)
+        needed = need(config, other, other.batch).total_bytes
+        changes = sum(getattr(other, name) != getattr(scenario, name) for name in Way._fields[:3])
+        way = Way(precision, attention, checkpointing, needed, 0, flops, flops / own)
+        found.append((flops, changes, needed, way))
+    for _, _, needed, way in sorted(found):
+        yield needed, way
+
+
+def _fitting(ways: Sequence[tuple[int, Way]], limit: int) -> tuple[Way, ...]:
+    return tuple(
+        way._replace(headroom_bytes=limit - needed) for needed, way in ways if needed <= limit
+    )

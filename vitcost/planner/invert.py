@@ -1,0 +1,64 @@
+"""From bytes back to sizes: the largest batch, image or depth that needs no more."""
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+__all__ = ["largest_convex", "largest_monotone"]
+
+
+class _Line(NamedTuple):
+    """Through a convex function at x - 1 and x: it lies nowhere above it, on integers."""
+
+    x: int
+    value: int
+    slope: int
+
+    def reaches(self, limit: int) -> int:
+        """The largest integer at which the line is within a limit."""
+        return self.x + (limit - self.value) // self.slope
+
+
+def largest_convex(of: Callable[[int], int], limits: Iterable[int], first: int) -> dict[int, int]:
+    """For each limit the largest x ≥ ``first`` whose ``of(x)`` is within it; ``first - 1``: none.
+
+    ``of`` must rise by at least 1 a step and be convex on the integers from ``first`` on, such as
+    the largest of several lines. Where the line through two neighbours leaves a limit, so does
+    ``of``; the lines that were found for one limit serve the others, so that each limit takes one
+    evaluation and each line two.
+
+    >>> largest_convex(lambda x: max(10 + x, 3 * x), [11, 12, 40, 2], 1)
+    {40: 13, 12: 2, 11: 1, 2: 0}
+    """
+    found: dict[int, int] = {}
+    lines: list[_Line] = []
+    for limit in sorted(set(limits), reverse=True):
+        # each step is 1 or more: beyond a limit's own distance nothing is within it
+        beyond = first + max(limit, 0) + 1
+        x = _reached(lines, limit, first) if lines else beyond
+        while (value := of(x)) > limit and x > first:
+            lines.append(_Line(x, value, value - of(x - 1)))
+            x = _reached(lines, limit, first)
+        found[limit] = x if value <= limit else first - 1
+    return found
+
+
+def _reached(lines: Iterable[_Line], limit: int, first: int) -> int:
+    return max(min(line.reaches(limit) for line in lines), first)
+
+
+def largest_monotone(of: Callable[[int], int], limit: int, last: int) -> int:
+    """The largest x of 1 … ``last`` whose ``of(x)`` is within a limit; 0: none.
+
+    ``of`` must not fall. Takes two evaluations for each doubling of the answer.
+
+    >>> largest_monotone(lambda x: x * x, 50, 1000), largest_monotone(lambda x: 9, 1, 5)
+    (7, 0)
+    """
+    low, high = 0, 1
+    while high <= last and of(high) <= limit:
+        low, high = high, 2 * high
+    high = min(high, last + 1)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if of(middle) <= limit else (low, middle)
+    return low

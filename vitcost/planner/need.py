@@ -1,0 +1,80 @@
+"""What a batch needs on one card: the number that ``fit`` inverts, the one that a report has."""
+
+from typing import NamedTuple
+
+from vitcost import memory
+from vitcost.engine.cost import Cost, fold
+from vitcost.engine.live import forward_peak
+from vitcost.engine.lower import lower
+from vitcost.engine.model import Config, sizes_of, structure_of
+from vitcost.engine.ops import bytes_of, numel
+from vitcost.scenario import Scenario
+
+__all__ = ["Need", "executed_flops", "need"]
+
+
+class Need(NamedTuple):
+    """Bytes of tensors, where they are the most, and what the number is.
+
+    ``peak``: the most bytes alive at one moment. ``sum``: where no exact peak is known, weights,
+    gradients, optimizer states and saved activations together, though they do not peak together.
+    """
+
+    total_bytes: int
+    at: str
+    basis: str
+
+
+def need(config: Config, scenario: Scenario, batch: int) -> Need:
+    """What a batch needs: in inference the forward pass, in training a steady step.
+
+    For a batch of two or more nothing but the axis b depends on the batch, so that every moment is
+    a sum of tensors whose bytes are a power of b, and the peak is the largest of such sums: it
+    rises with b and is convex. A batch of one runs other operators, and may need more than two.
+
+    >>> from vitcost.zoo import resolve
+    >>> base = resolve("vit_base_patch16_224").config
+    >>> need(base, Scenario(mode="train"), 64)
+    Need(total_bytes=8730708904, at='backward of blocks.11.mlp.fc2', basis='peak')
+    """
+    if scenario.mode == "infer":
+        return _inference(config, scenario, batch)
+    structure, sizes = structure_of(config, batch, True), sizes_of(config, batch)
+    tree = lower(structure, scenario.engine_mode(config, True))
+    cost = fold(tree, sizes).cost
+    loss = memory.loss_bytes(config, numel(tree.output.axes, sizes), scenario)
+    saved = cost.saved_bytes + loss
+    states = memory.training(cost.params, cost.trainable, cost.tensors, saved, scenario)
+    found = memory.with_peak(states, structure, sizes, scenario, config)
+    if found.peak_bytes is not None and found.peak_at is not None:
+        return Need(found.peak_bytes, found.peak_at, "peak")
+    parts = (
+        states.weights_bytes,
+        states.gradients_bytes,
+        states.optimizer_bytes,
+        states.saved_activations_bytes,
+    )
+    return Need(sum(parts), "", "sum")
+
+
+def _inference(config: Config, scenario: Scenario, batch: int) -> Need:
+    sizes = sizes_of(config, batch)
+    tree = lower(structure_of(config, batch), scenario.engine_mode(config, False))
+    images = sum(bytes_of(tensor, sizes) for tensor in tree.inputs)
+    top = forward_peak(tree, sizes)
+    found = memory.inference(fold(tree, sizes).cost.params, images, top.peak_bytes, scenario)
+    return Need(found.total_bytes, top.place, "peak")
+
+
+def executed_flops(config: Config, scenario: Scenario, batch: int) -> int:
+    """FLOPs that a step executes: recomputation and what a fused attention does again included."""
+    cost = _cost(config, scenario, batch)
+    if scenario.mode == "infer":
+        return cost.executed_flops
+    return cost.executed_flops + cost.executed_backward_flops
+
+
+def _cost(config: Config, scenario: Scenario, batch: int) -> Cost:
+    training = scenario.mode == "train"
+    tree = lower(structure_of(config, batch, training), scenario.engine_mode(config, training))
+    return fold(tree, sizes_of(config, batch)).cost
