@@ -267,7 +267,7 @@ def test_json_has_the_keys_of_the_contract(capsys: Captured) -> None:
     assert shape(found) == {
         "schema": "vitcost.report/1",
         "model": {"name", "source", "basis", "config"},
-        "scenario": {*Scenario.__dataclass_fields__, "attention_kernel"},
+        "scenario": {*Scenario.__dataclass_fields__, "gpu", "attention_kernel"},
         "tokens": 257,
         "params": {"total", "torchsummary", "by_part"},
         "flops": {
@@ -284,7 +284,7 @@ def test_json_has_the_keys_of_the_contract(capsys: Captured) -> None:
     }  # fmt: skip
     assert set(found["scenario"]) >= {
         "batch", "mode", "precision", "attention", "platform", "optimizer", "checkpointing",
-        "recipe", "layout",
+        "recipe", "layout", "compile", "software", "gpu",
     }  # fmt: skip
     memory = found["memory"]
     assert set(memory["rule_of_thumb"]) == {"inference_bytes", "training_bytes"}

@@ -25,12 +25,12 @@ from vitcost.hardware.calibrate import (
 from vitcost.hardware.calibrations import CALIBRATIONS
 from vitcost.hardware.constants import CPU, GPU, Form, Prior, form_of
 from vitcost.hardware.fit import fit
-from vitcost.hardware.measurements import Measurement, covered, read, version
+from vitcost.hardware.measurements import Measurement, covered, read
 from vitcost.hardware.roofline import Anchor, parse_anchor, predict, turning_points
 from vitcost.hardware.score import FileScore, Score, score, score_held_out
 from vitcost.hardware.specs import own_card
 from vitcost.hardware.work import Setup, Work, setup_of, total, work
-from vitcost.scenario import Scenario
+from vitcost.scenario import Scenario, torch_version
 from vitcost.zoo import resolve
 
 DATA = Path(__file__).parent / "data"
@@ -46,9 +46,9 @@ def done(config: Any = BASE, **given: Any) -> dict[str, Work]:
     mode = given.pop("mode", "infer")
     precision = given.pop("precision", "amp-bf16")
     layout = given.pop("layout", "nhwc")
-    scenario = Scenario(batch=b, precision=precision, mode=mode, layout=layout)
-    setup = setup_of(scenario, torch=given.pop("torch", (2, 4)), **given)
-    return work(config, scenario, setup)
+    given["software"] = given.get("software", "2.4")
+    scenario = Scenario(batch=b, precision=precision, mode=mode, layout=layout, **given)
+    return work(config, scenario, setup_of(scenario))
 
 
 def layer(config: Any = BASE, **given: Any) -> Work:
@@ -146,7 +146,7 @@ def test_fp32() -> None:
 
 @pytest.mark.parametrize(("precision", "r"), [("amp-bf16", 4), ("bf16", 2)])
 def test_compiled(precision: str, r: int) -> None:
-    block = layer(compiled=True, precision=precision)
+    block = layer(compile=True, precision=precision)
     e = 4 if r == 4 else 2
     # add and norm in one kernel: reads stream and branch, writes stream and the next input
     adds = 2 * ((r + 2 + r + 2) * T * d + 2 * e * d)
@@ -157,9 +157,9 @@ def test_compiled(precision: str, r: int) -> None:
 
 
 def test_compiling_removes_what_layer_scale_and_quick_gelu_cost() -> None:
-    plain = layer(compiled=True)
-    assert layer(replace(BASE, act_layer="quick_gelu"), compiled=True) == plain
-    scaled = layer(replace(BASE, init_values=1e-5), compiled=True)
+    plain = layer(compile=True)
+    assert layer(replace(BASE, act_layer="quick_gelu"), compile=True) == plain
+    scaled = layer(replace(BASE, init_values=1e-5), compile=True)
     assert scaled.stream_bytes == plain.stream_bytes + 2 * 4 * d
 
 
@@ -175,14 +175,14 @@ def test_tokens_without_prefix_stay_channel_major() -> None:
     # a class token in front lays them out anew
     assert layer(layout="nchw") == layer()
     # and so does a compiled norm
-    assert layer(GAP, layout="nchw", compiled=True) == layer(GAP, compiled=True)
+    assert layer(GAP, layout="nchw", compile=True) == layer(GAP, compile=True)
 
 
 def test_post_norm_tokens_stay_channel_major_when_compiled() -> None:
     post = resolve("vit_base_patch16_rpn_224").config
     t = b * 196
-    nchw = layer(post, layout="nchw", compiled=True)
-    nhwc = layer(post, compiled=True)
+    nchw = layer(post, layout="nchw", compile=True)
+    nhwc = layer(post, compile=True)
     # fused, norm, add and cast read branch and stream and write the stream and the next input;
     # apart, the norm writes what the add reads, and the cast reads what it wrote
     assert nhwc.stream_bytes == nchw.stream_bytes
@@ -192,7 +192,7 @@ def test_post_norm_tokens_stay_channel_major_when_compiled() -> None:
 
 
 def test_unfused_attention_before_torch_2() -> None:
-    old, new = layer(torch=(1, 13)), layer()
+    old, new = layer(software="1.13"), layer()
     scores = b * a * s * s
     copies = (3 + 1) * 4 * T * d  # q, k, v, and the merge of heads
     # scaled in half, softmax to fp32, cast back
@@ -217,7 +217,7 @@ def test_rms_norm_by_version() -> None:
     # torch 2.8: one kernel in fp32; half is squared, averaged and scaled in fp32, cast, weighted
     new = 2 * (8 * T * d + stat + 4 * d)
     new += 2 * ((6 + 8 + 4 + 8 + 6 + 6 + 6) * T * d + 2 * heads + 4 * 64)
-    assert layer(rms, torch=(2, 9)).stream_bytes == rest + new
+    assert layer(rms, software="2.9").stream_bytes == rest + new
 
 
 def test_training_byte_by_byte() -> None:
@@ -246,7 +246,7 @@ def test_the_image_needs_no_gradient() -> None:
 
 
 def test_flops_of_the_definition_stay_what_they_are() -> None:
-    for given in ({}, {"mode": "train"}, {"compiled": True}, {"torch": (1, 12)}):
+    for given in ({}, {"mode": "train"}, {"compile": True}, {"software": "1.12"}):
         assert total(done(**given)).flops == b * 35_127_656_448
 
 
@@ -256,7 +256,7 @@ def test_flops_of_the_definition_stay_what_they_are() -> None:
 @pytest.mark.parametrize("mode", ["infer", "train"])
 @pytest.mark.parametrize("compiled", [False, True])
 def test_every_family_has_work(name: str, mode: str, compiled: bool) -> None:
-    parts = done(resolve(name).config, mode=mode, compiled=compiled)
+    parts = done(resolve(name).config, mode=mode, compile=compiled)
     assert total(parts).gemm_flops > 0
     assert all(value >= 0 for part in parts.values() for value in part)
 
@@ -481,8 +481,8 @@ def test_a_card_that_was_never_fitted(measured: list[Measurement], known: str, n
     # what timm's files say vit_giant_patch14_224 does; its width, 1408, is not in the data
     [
         ("rtx3090", {}, 62.3),
-        ("rtx4090", {"compiled": True}, 137.5),
-        ("rtx5090", {"compiled": True}, 176.3),
+        ("rtx4090", {"compile": True}, 137.5),
+        ("rtx5090", {"compile": True}, 176.3),
     ],
 )
 def test_a_width_that_nobody_fitted(gpu: str, given: dict[str, bool], tflops: float) -> None:
@@ -494,7 +494,7 @@ def test_a_width_that_nobody_fitted(gpu: str, given: dict[str, bool], tflops: fl
         )
     assert float(claim["value"]) == tflops
     giant = resolve("vit_giant_patch14_224").config
-    time = predict(giant, Scenario(batch=256, precision="amp-bf16"), gpu, **given)
+    time = predict(giant, replace(SCENARIO, **given), gpu)
     # the files count 267.18 G multiply-adds an image
     reached = time.images_per_second * 2 * 267.18e9 / 1e12
     assert reached == pytest.approx(tflops, rel=0.04)
@@ -511,8 +511,10 @@ def test_what_a_prediction_rests_on() -> None:
     fitted_card = predict(BASE, SCENARIO, "rtx4090")
     assert fitted_card.basis == "calibrated"
     assert fitted_card.software == "torch 2.4"
-    assert predict(BASE, SCENARIO, "rtx4090", compiled=True).software == "torch 2.9, compiled"
-    other_mode = predict(BASE, SCENARIO, "rtx3090", compiled=True)
+    assert (
+        predict(BASE, replace(SCENARIO, compile=True), "rtx4090").software == "torch 2.9, compiled"
+    )
+    other_mode = predict(BASE, replace(SCENARIO, compile=True), "rtx3090")
     assert other_mode.basis == "anchored"
     assert predict(BASE, replace(SCENARIO, precision="bf16"), "rtx4090").basis == "anchored"
     assert predict(BASE, replace(SCENARIO, precision="fp32"), "rtx4090").basis == "spec_sheet"
@@ -571,13 +573,13 @@ def test_json_has_the_fields_of_the_contract() -> None:
 
 
 def test_software_chooses_the_nearest_calibration() -> None:
-    near = predict(BASE, SCENARIO, "rtx3090", software="2.0.1")
+    near = predict(BASE, replace(SCENARIO, software="2.0.1"), "rtx3090")
     assert near.software == "torch 2.0"
     assert near.high_seconds / near.seconds == pytest.approx(1.15)
-    exact = predict(BASE, SCENARIO, "rtx3090", software="2.1")
+    exact = predict(BASE, replace(SCENARIO, software="2.1"), "rtx3090")
     assert exact.high_seconds / exact.seconds == pytest.approx(1.10)
     assert near.seconds == pytest.approx(exact.seconds, rel=1e-9)
-    old = predict(BASE, SCENARIO, "rtx3090", software="1.13.1")
+    old = predict(BASE, replace(SCENARIO, software="1.13.1"), "rtx3090")
     assert old.seconds > 1.1 * exact.seconds
 
 
@@ -590,7 +592,9 @@ def test_launches_at_small_batches_are_called_unmeasured() -> None:
     one = predict(BASE, replace(SCENARIO, batch=1), "rtx4090")
     assert one.bound == "overhead"
     assert one.basis == "spec_sheet"
-    assert any("measured on no card" in note for note in one.notes)
+    assert one.notes[0] == "batches below 16 were measured on no GPU"
+    assert one.notes[1].startswith("launches, ")
+    assert one.notes[1].endswith("% of the time here, were measured on no GPU")
     assert predict(BASE, SCENARIO, "rtx4090").notes == ()
 
 
@@ -635,7 +639,7 @@ def test_the_users_own_card() -> None:
 def test_a_card_whose_power_is_capped() -> None:
     # 0.6 of its sheet, as the finding on such cards has it: 196.6 TFLOP/s, of 438.9
     giant = resolve("vit_giant_patch14_224").config
-    time = predict(giant, SCENARIO, "rtx-pro-6000-maxq", compiled=True)
+    time = predict(giant, replace(SCENARIO, compile=True), "rtx-pro-6000-maxq")
     assert time.images_per_second * 2 * 267.18e9 == pytest.approx(196.6e12, rel=0.05)
 
 
@@ -653,7 +657,7 @@ def test_what_no_source_states(card: str, scenario: Scenario, says: str) -> None
 
 
 def test_a_processor() -> None:
-    time = predict(BASE, Scenario(), "cpu-i7_12700h", compiled=True)
+    time = predict(BASE, Scenario(compile=True), "cpu-i7_12700h")
     assert time.basis == "calibrated"
     # 8.3 images a second were measured
     assert time.low_seconds <= 1 / 8.33 <= time.high_seconds
@@ -662,13 +666,13 @@ def test_a_processor() -> None:
 
 def test_turning_points() -> None:
     points = turning_points(BASE, SCENARIO, "h100-sxm")
-    assert points.beyond_overhead is not None
-    assert points.compute is not None
+    assert points.beyond_overhead_batch is not None
+    assert points.compute_batch is not None
     for batch, bound in (
-        (points.beyond_overhead - 1, {"overhead"}),
-        (points.beyond_overhead, {"memory", "compute"}),
-        (points.compute - 1, {"overhead", "memory"}),
-        (points.compute, {"compute"}),
+        (points.beyond_overhead_batch - 1, {"overhead"}),
+        (points.beyond_overhead_batch, {"memory", "compute"}),
+        (points.compute_batch - 1, {"overhead", "memory"}),
+        (points.compute_batch, {"compute"}),
     ):
         assert predict(BASE, replace(SCENARIO, batch=batch), "h100-sxm").bound in bound
 
@@ -746,7 +750,7 @@ def test_percentile() -> None:
     ("text", "is_"), [("2.13.0+cpu", (2, 13)), ("1.12", (1, 12)), ("2.4.0a0", (2, 4))]
 )
 def test_versions(text: str, is_: tuple[int, int]) -> None:
-    assert version(text) == is_
+    assert torch_version(text) == is_
 
 
 def test_forms() -> None:

@@ -19,7 +19,7 @@ class Column(NamedTuple):
     """A column: its header, the unit of its numbers, and whether a narrow screen may drop it."""
 
     title: str
-    unit: str = "text"  # text | count | si | bytes | ratio | seconds | shape
+    unit: str = "text"  # text | count | si | bytes | ratio | seconds | rate | shape
     optional: bool = False
 
 
@@ -104,4 +104,5 @@ _UNITS: Mapping[str, Callable[[int | float], str]] = {
     "bytes": units.binary_bytes,
     "ratio": lambda value: f"{100 * value:.1f} %",
     "seconds": units.seconds,
+    "rate": lambda value: f"{value:,.0f}" if value >= 100 else f"{value:.3g}",
 }

@@ -1,8 +1,8 @@
 """``report``: everything that one page says about a model, and all that a renderer may read."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, overload
 
 from vitcost import memory
 from vitcost.engine.cost import Row, fold
@@ -12,13 +12,20 @@ from vitcost.engine.model import sizes_of, structure_of
 from vitcost.engine.ops import Size, Sizes, bytes_of, numel
 from vitcost.engine.parts import by_part
 from vitcost.engine.tree import Node
+from vitcost.errors import ConfigError, NotCovered
 from vitcost.measured import MeasuredReport, measured_report
 from vitcost.scenario import Scenario
 from vitcost.summary import counted_params
 from vitcost.zoo import Foreign, Model, Resolved, resolve
 
 if TYPE_CHECKING:
+    from vitcost.hardware.cards import Card
+    from vitcost.hardware.roofline import Anchor, Time
     from vitcost.page import Page
+
+    Gpus: TypeAlias = str | Card | Iterable[str | Card]
+    Files: TypeAlias = str | Iterable[str]
+    Anchors: TypeAlias = str | Anchor | Iterable[str | Anchor]
 
 __all__ = ["Flops", "InferenceRow", "Layer", "Part", "Report", "inference_by_precision", "report"]
 
@@ -99,6 +106,7 @@ class Report:
     training: memory.Training
     parts: tuple[Part, ...]
     layers: tuple[Layer, ...]
+    time: "tuple[Time, ...]" = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The report as the JSON schema ``vitcost.report/1`` has it."""
@@ -111,7 +119,11 @@ class Report:
                 "basis": "formula",
                 "config": self.model.config.to_dict(),
             },
-            "scenario": {**asdict(self.scenario), "attention_kernel": self.attention_kernel},
+            "scenario": {
+                **asdict(self.scenario),
+                "gpu": [time.gpu for time in self.time],
+                "attention_kernel": self.attention_kernel,
+            },
             "tokens": self.tokens,
             "params": {
                 "total": self.params,
@@ -133,14 +145,16 @@ class Report:
                 "inference": {**infer._asdict(), "total_bytes": infer.total_bytes},
                 "training": train.to_dict(),
             },
-            "time": [],
+            "time": [time.to_dict() for time in self.time],
             "layers": [_layer_dict(layer) for layer in self.layers],
         }
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """Every layer as a flat row: ``pandas.DataFrame(report.rows())``."""
+        """Every layer as a flat row, then every time: ``pandas.DataFrame(report.rows())``."""
         for layer in self.layers:
             yield from _flat(layer)
+        for time in self.time:
+            yield from time.rows()
 
     def page(self) -> "Page":
         """The report as titled tables, which every format prints."""
@@ -174,6 +188,12 @@ def report(
     lora_layers: str = "qkv,proj",
     recipe: str = "torch",
     layout: str = "nchw",
+    compile: bool = False,
+    software: str = "",
+    gpu: "Gpus" = (),
+    gpu_file: "Files" = (),
+    calibration: "Files" = (),
+    anchor: "Anchors" = (),
     **overrides: Any,
 ) -> Report: ...
 def report(
@@ -191,11 +211,20 @@ def report(
     lora_layers: str = "qkv,proj",
     recipe: str = "torch",
     layout: str = "nchw",
+    compile: bool = False,
+    software: str = "",
+    gpu: "Gpus" = (),
+    gpu_file: "Files" = (),
+    calibration: "Files" = (),
+    anchor: "Anchors" = (),
     **overrides: Any,
 ) -> Report | MeasuredReport:
-    """What a model costs: parameters, FLOPs, bytes moved and memory, without building it.
+    """What a model costs: parameters, FLOPs, bytes moved, memory and time, without building it.
 
     What ``from_torch`` makes of a module that no formula describes is measured, and says so.
+    ``gpu`` names the cards that time is for (``vitcost gpus``); ``gpu_file`` has cards of the
+    user's own, ``calibration`` constants that ``calibrate`` wrote, and ``anchor`` says what a card
+    was measured to do: ``MODEL=IMAGES_PER_SECOND``.
 
     ``overrides`` are fields of the config (``num_classes=5``, ``img_size=384``). Raises
     ``VitcostError``: an unknown name, a field that cannot be, a scenario that is not covered.
@@ -217,10 +246,23 @@ def report(
         lora_layers=lora_layers,
         recipe=recipe,
         layout=layout,
+        compile=compile,
+        software=software,
     )
     if isinstance(model, Foreign):
+        if gpu:
+            raise NotCovered(f"time needs a formula, which {model.name} has not")
         return measured_report(model.on_top(overrides), scenario)
-    return _report(resolve(model, **overrides), scenario)
+    found = _report(resolve(model, **overrides), scenario)
+    if not gpu:
+        if anchor or calibration or gpu_file:
+            raise ConfigError("anchor, calibration and gpu_file are for a time: give a gpu")
+        return found
+    # a page without a card has no use for them
+    from vitcost.hardware.timed import timed
+
+    files = {"gpu_file": gpu_file, "calibration": calibration}
+    return replace(found, time=timed(found.model.config, scenario, gpu, anchor=anchor, **files))
 
 
 def inference_by_precision(report: Report) -> tuple[InferenceRow, ...]:

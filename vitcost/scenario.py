@@ -17,6 +17,7 @@ __all__ = [
     "Precision",
     "Recipe",
     "Scenario",
+    "torch_version",
 ]
 
 
@@ -142,6 +143,8 @@ HELP = {
     "lora_layers": "the linear layers that have adapters",
     "recipe": "accounting of model states; fixes precision and optimizer",
     "layout": "memory layout of the images",
+    "compile": "torch.compile made the kernels: what time is for",
+    "software": "version of torch that time is for: 2.4  [default: the newest that was measured]",
 }
 
 
@@ -165,6 +168,8 @@ class Scenario:
     lora_layers: str = "qkv,proj"
     recipe: str = "torch"
     layout: str = "nchw"
+    compile: bool = False
+    software: str = ""  # a version of torch; "": the newest that a card was measured with
 
     def __post_init__(self) -> None:
         if isinstance(self.batch, bool) or not isinstance(self.batch, int):
@@ -177,6 +182,9 @@ class Scenario:
                 raise UnknownName(name, str(given), allowed, f"allowed: {', '.join(allowed)}")
         _checkpointing(self.checkpointing)
         _frozen(self.freeze)
+        if not isinstance(self.compile, bool):
+            raise ConfigError(f"compile must be true or false, got {self.compile!r}")
+        torch_version(self.software)
         if self.lora < 0:
             raise ConfigError(f"lora must be a rank, or 0 for none, got {self.lora!r}")
 
@@ -232,6 +240,21 @@ class Scenario:
         if every > 1 or frozen in ("first", "last"):
             mode = mode._replace(layers=layer_counts(structure_of(config), sizes_of(config)))
         return mode
+
+
+def torch_version(text: str) -> tuple[int, int] | None:
+    """The version of torch that decides which kernels there are; None where none is given.
+
+    >>> torch_version("2.4.0"), torch_version("2.10.1+cu130"), torch_version("")
+    ((2, 4), (2, 10), None)
+    """
+    if text == "":
+        return None
+    major, _, rest = str(text).partition(".")
+    minor = rest.partition(".")[0]
+    if not (major.isdecimal() and minor.isdecimal() and len(text) < 40):
+        raise ConfigError(f"a version of torch is like 2.9 or 2.4.0, got {text!r:.80}")
+    return int(major), int(minor)
 
 
 def _checkpointing(text: str) -> tuple[str, int]:

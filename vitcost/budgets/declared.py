@@ -23,6 +23,9 @@ LEVELS = ("error", "warn")
 # a budget's own keys; all others are quantities, flags of the scenario or fields of the config
 KEYS = ("name", "model", "tolerance", "level")
 
+# what stands at tool.vitcost; cards are read where a time is asked for
+_TABLES = ("budget", "gpu")
+
 _HEADER = re.compile(
     r"""\s*\[\[\s*(["']?)tool\1\s*\.\s*(["']?)vitcost\2\s*\.\s*(["']?)budget\3\s*\]\]"""
 )
@@ -104,7 +107,7 @@ def _tables(config: str, data: Mapping[str, Any]) -> list[dict[str, Any]]:
     given = own.get("budget") if isinstance(own, dict) else None
     if isinstance(own, dict):
         for key in own:
-            if key != "budget":
+            if key not in _TABLES:
                 raise ConfigError(_unknown(Place(config, None, f"tool.vitcost.{key}"), key, own))
     if given is None:
         raise ConfigError(f"{config}: no budget: a budget is a table [[tool.vitcost.budget]]")
@@ -187,7 +190,7 @@ def _beside(config: str, model: str) -> str:
 
 
 def _unknown(place: Place, key: str, known: Any) -> str:
-    known = ("budget",) if place.key.count(".") == 2 and "[" not in place.key else known
+    known = _TABLES if place.key.count(".") == 2 and "[" not in place.key else known
     guesses = nearest(key, known, 1)
     hint = f"did you mean {guesses[0]!r}?" if guesses else f"allowed: {', '.join(known[:20])}, …"
     return f"{place}: unknown key {key!r}; {hint}"

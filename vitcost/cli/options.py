@@ -1,6 +1,7 @@
 """The flags that commands share, each generated from what the library declares."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import Field as DataclassField
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -25,6 +26,7 @@ __all__ = [
     "Words",
     "field_options",
     "given",
+    "gpu_options",
     "model_options",
     "models_given",
     "one_model",
@@ -131,6 +133,17 @@ class _Model(ParamType):
         return _completed(names(), incomplete) or _completed([incomplete], "", "file")
 
 
+class _Gpu(Words):
+    """The name of a card."""
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> "list[CompletionItem]":
+        from vitcost.hardware.specs import card_names
+
+        return _completed(card_names(), incomplete)
+
+
 def _completed(words: Iterable[str], start: str, kind: str = "plain") -> "list[CompletionItem]":
     # a shell asks for this, a command never does
     from click.shell_completion import CompletionItem
@@ -172,17 +185,54 @@ def models_given(arguments: Iterable[str], options: Iterable[str]) -> list[str]:
 def scenario_options(only: Iterable[str] | None = None) -> list[click.Parameter]:
     """A flag for each field of the scenario, or for some."""
     return [
-        _worded(
-            [*_SHORT.get(field.name, ()), _flag(field.name)],
-            CHOICES.get(field.name, ()),
-            click.INT if field.type is int else Words(CHOICES.get(field.name, ())),
-            "N" if field.type is int else "NAME",
-            HELP.get(field.name, ""),
-            "Scenario",
-            f"  [default: {field.default}]",
+        _scenario_option(field) for field in fields(Scenario) if only is None or field.name in only
+    ]
+
+
+def _scenario_option(field: "DataclassField[Any]") -> Option:
+    flags, words = [*_SHORT.get(field.name, ()), _flag(field.name)], HELP.get(field.name, "")
+    if field.type is bool:
+        return Option(flags, is_flag=True, help=words, section="Scenario", passed=True)
+    return _worded(
+        flags,
+        CHOICES.get(field.name, ()),
+        click.INT if field.type is int else Words(CHOICES.get(field.name, ())),
+        "N" if field.type is int else "NAME",
+        words,
+        "Scenario",
+        f"  [default: {field.default}]" if field.default != "" else "",
+    )
+
+
+def gpu_options() -> list[click.Parameter]:
+    """The cards that time is for, and what the user knows of them."""
+    flags: tuple[tuple[list[str], ParamType, str, str], ...] = (
+        (
+            ["-g", "--gpu"],
+            _Gpu(),
+            "NAME",
+            "a card, of `vitcost gpus` or your own; figures in place of its own behind commas: "
+            "l4,power_w=60",
+        ),
+        (
+            ["--gpu-file"],
+            click.Path(),
+            "FILE",
+            "your own cards, [gpu.NAME]  [default: pyproject.toml, [tool.vitcost.gpu.NAME]]",
+        ),
+        (["--calibration"], click.Path(), "FILE", "what `vitcost calibrate` wrote"),
+        (
+            ["--anchor"],
+            Words(),
+            "MODEL=IMG_PER_S",
+            "what the card was measured to do, in this scenario",
+        ),
+    )
+    return [
+        Option(
+            names, type=kind, metavar=metavar, help=text, section="Time", passed=True, multiple=True
         )
-        for field in fields(Scenario)
-        if only is None or field.name in only
+        for names, kind, metavar, text in flags
     ]
 
 

@@ -7,6 +7,7 @@ from vitcost.cli.options import (
     Option,
     field_options,
     given,
+    gpu_options,
     model_options,
     one_model,
     output_options,
@@ -23,6 +24,7 @@ vitcost report vit_huge_patch14_224
 vitcost report vit_base_patch16_224 --batch 64 --precision amp-bf16
 vitcost report deit_base_distilled_patch16_224 --img-size 384 --num-classes 5
 vitcost report vit_base_patch16_224 --json -o base.json
+vitcost report vit_base_patch16_224 -b 64 --precision amp-bf16 -g h100-sxm
 vitcost report vit_base_patch16_224 --check
 """
 
@@ -39,6 +41,7 @@ vitcost report vit_base_patch16_224 --check
         ),
         *output_options(),
         *scenario_options(),
+        *gpu_options(),
     ],
 )
 @click.pass_context
@@ -53,7 +56,7 @@ def command(
     output: str | None,
     **_: object,
 ) -> int:
-    """One page: parameters, FLOPs, bytes moved, memory.
+    """One page: parameters, FLOPs, bytes moved, memory, time.
 
     MODEL is a name (`vitcost models` lists them); any field of it can be overridden.
     """

@@ -10,11 +10,11 @@ from vitcost.errors import ConfigError, NotCovered, UnknownName
 from vitcost.hardware.cards import Card, Peaks
 from vitcost.hardware.constants import Sheet, sheet_of, terms
 from vitcost.hardware.specs import card
-from vitcost.hardware.work import NEWEST, Setup, Work, setup_of, total, work
+from vitcost.hardware.work import Setup, Work, setup_of, total, work
 from vitcost.scenario import Scenario
 from vitcost.zoo import resolve
 
-__all__ = ["Measurement", "Row", "measurement", "read", "version"]
+__all__ = ["Measurement", "Row", "measurement", "read"]
 
 # what the columns are called, here and in timm's own benchmark files
 _COLUMNS: Mapping[str, tuple[str, ...]] = {
@@ -125,26 +125,13 @@ def _row(line: Mapping[str, str | None], given: Mapping[str, str], place: str) -
         optimizer=says["optimizer"],
         layout=says["layout"],
         platform="cpu" if says["gpu"].startswith("cpu") else "cuda",
+        compile=says["dynamo"] == "1",
+        software=says["torch"],
     )
-    setup = setup_of(scenario, compiled=says["dynamo"] == "1", torch=version(says["torch"]))
+    setup = setup_of(scenario)
     model = found["model"].partition(".")[0]
     yield Row(says["file"] or place.partition(":")[0], model, says["gpu"], img_size, batch, rate,
               setup, scenario)  # fmt: skip
-
-
-def version(text: str) -> tuple[int, int]:
-    """The version of torch that decides which kernels there are.
-
-    >>> version("2.4.0"), version("2.10.1+cu130"), version("")
-    ((2, 4), (2, 10), (2, 9))
-    """
-    if not text:
-        return NEWEST
-    major, _, rest = text.partition(".")
-    minor = rest.partition(".")[0]
-    if not major.isdigit() or not minor.isdigit():
-        raise ConfigError(f"a version of torch is like 2.9 or 2.4.0, got {text!r}")
-    return int(major), int(minor)
 
 
 def measurement(row: Row, own: Mapping[str, Card] | None = None) -> Measurement:

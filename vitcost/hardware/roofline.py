@@ -1,6 +1,6 @@
 """The time of a step on a card: what it rests on, how far off it may be, and what bounds it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -8,9 +8,9 @@ from vitcost.engine.model import Config
 from vitcost.errors import ConfigError, NotCovered
 from vitcost.hardware.calibrate import WIDEST
 from vitcost.hardware.calibrations import CALIBRATIONS
-from vitcost.hardware.cards import Card
+from vitcost.hardware.cards import CARDS, CPUS, Card
 from vitcost.hardware.constants import Calibration, Sheet, form_of, sheet_of, terms
-from vitcost.hardware.measurements import kind_of, version
+from vitcost.hardware.measurements import kind_of
 from vitcost.hardware.specs import card
 from vitcost.hardware.typical import typical
 from vitcost.hardware.work import Setup, Work, setup_of, total, work
@@ -32,6 +32,9 @@ __all__ = [
 ]
 
 ANCHORED, SPEC_SHEET = 0.25, 0.40
+# below this batch nothing was measured on a GPU
+_SMALLEST_BATCH = 16
+_MEASURED_VENDORS = ("NVIDIA",)
 # above this share of launches in a step, its time rests on nothing that was measured
 _UNMEASURED_OVERHEAD = 0.2
 
@@ -58,7 +61,8 @@ class Time:
     ``basis`` says what it rests on: ``calibrated`` (this card and mode were fitted), ``anchored``
     (something was measured on this card), ``spec_sheet`` (nothing was). ``low_seconds`` and
     ``high_seconds`` are its band, ``peak_share`` the model's FLOPs over what the sheet allows in
-    that time, ``notes`` what was not validated.
+    that time, ``notes`` what was not validated, ``turning`` the batches at which the bound changes
+    (``timed`` looks for them, ``predict`` does not).
     """
 
     gpu: str
@@ -73,9 +77,11 @@ class Time:
     peak_share: float | None
     parts: tuple[Part, ...]
     notes: tuple[str, ...]
+    turning: "TurningPoints | None" = None
 
     def to_dict(self) -> dict[str, Any]:
         """The row of a report's ``time``."""
+        turning = self.turning or TurningPoints(None, None)
         return {
             "gpu": self.gpu,
             "mode": self.mode,
@@ -87,9 +93,29 @@ class Time:
             "high_seconds": self.high_seconds,
             "software": self.software,
             "peak_share": self.peak_share,
+            **turning._asdict(),
             "parts": [part._asdict() for part in self.parts],
             "notes": list(self.notes),
         }
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """The step and its parts as flat rows, as a report's layers have theirs."""
+        row = self.to_dict()
+        del row["parts"], row["notes"]
+        yield {"path": "", "type": "Time", **row}
+        for part in self.parts:
+            cells = {"gpu": self.gpu, "mode": self.mode, **part._asdict()}
+            yield {"path": cells.pop("name"), "type": "Time", **cells}
+
+
+class TurningPoints(NamedTuple):
+    """The smallest batches at which launches no longer bound a step, and at which compute does.
+
+    None: none up to 65,536.
+    """
+
+    beyond_overhead_batch: int | None
+    compute_batch: int | None
 
 
 class Rates(NamedTuple):
@@ -106,15 +132,13 @@ def predict(
     scenario: Scenario,
     gpu: "str | Card",
     *,
-    compiled: bool = False,
-    software: str = "",
     anchors: Sequence[Anchor] = (),
     own: Mapping[str, Card] | None = None,
     calibrations: Sequence[Calibration] = (),
 ) -> Time:
     """The time of one step: a sum over its kernels' work, by the constants of the card.
 
-    ``software`` is a version of torch, by default the newest that the card was measured with;
+    The scenario's software is by default the newest that the card was measured with;
     ``calibrations`` are the user's own, which come before the shipped ones. Raises ``UnknownName``
     for a card that nobody knows, ``NotCovered`` where its sheet lacks a figure.
 
@@ -129,14 +153,24 @@ def predict(
     row = card(gpu, own)
     if row.vendor == "CPU":
         scenario = replace(scenario, platform="cpu")
-    known = [*calibrations, *CALIBRATIONS]
-    setup = _setup(scenario, compiled, software, row, known)
+    elif scenario.platform == "cpu":
+        raise NotCovered(f"{row.name} is no processor, and the platform is cpu")
+    known = [*calibrations, *_shipped(row)]
+    setup = _setup(scenario, row, known)
     sheet = sheet_of(row, setup)
     rates = widened(rates_of(row, setup, known), kind_of(config))
     if anchors:
         rates = _anchored(rates, scenario, setup, sheet, anchors)
     parts = work(config, scenario, setup)
     return _time(row, scenario, setup, sheet, rates, parts)
+
+
+def _shipped(row: Card) -> Sequence[Calibration]:
+    """The shipped constants; those of a card stand for its sheet alone, not for a changed one."""
+    sheet = {**CARDS, **CPUS}.get(row.name)
+    if sheet is None or sheet == row:
+        return CALIBRATIONS
+    return [c for c in CALIBRATIONS if c.gpu != row.name]
 
 
 def _time(
@@ -150,7 +184,7 @@ def _time(
     told = tuple(_part(name, done, sheet, setup, rates) for name, done in parts.items())
     everything = total(parts)
     seconds, shares = seconds_of(everything, sheet, setup, rates.constants)
-    rates = _checked(rates, scenario, setup, shares["overhead"] / seconds)
+    rates = _checked(rates, scenario, setup, row.vendor, shares["overhead"] / seconds)
     flops = everything.flops * (3 if setup.training else 1)
     return Time(
         gpu=row.name,
@@ -168,12 +202,19 @@ def _time(
     )
 
 
-def _checked(rates: Rates, scenario: Scenario, setup: Setup, overhead: float) -> Rates:
+def _checked(rates: Rates, scenario: Scenario, setup: Setup, vendor: str, overhead: float) -> Rates:
     """What a prediction rests on where it leaves what was measured."""
     notes = rates.notes
-    if overhead > _UNMEASURED_OVERHEAD and setup.platform == "cuda":
-        notes = (*notes, "launch overhead, most of it here, was measured on no card")
+    unmeasured = []
+    if setup.platform == "cuda" and scenario.batch < _SMALLEST_BATCH:
+        unmeasured.append(f"batches below {_SMALLEST_BATCH} were measured on no GPU")
+    if setup.platform == "cuda" and overhead > _UNMEASURED_OVERHEAD:
+        unmeasured.append(f"launches, {overhead:.0%} of the time here, were measured on no GPU")
+    if unmeasured:
+        notes = (*notes, *unmeasured)
         rates = rates._replace(basis="spec_sheet", band=SPEC_SHEET)
+    if vendor not in ("", "CPU", *_MEASURED_VENDORS):
+        notes = (*notes, f"no card of {vendor} was measured")
     if scenario.checkpointing != "none":
         notes = (*notes, "what checkpointing computes again is not in the time")
     return rates._replace(notes=notes)
@@ -195,12 +236,10 @@ def _part(name: str, done: Work, sheet: Sheet, setup: Setup, rates: Rates) -> Pa
     return Part(name, seconds, max(shares, key=lambda name: shares[name]))
 
 
-def _setup(
-    scenario: Scenario, compiled: bool, software: str, row: Card, known: Sequence[Calibration]
-) -> Setup:
+def _setup(scenario: Scenario, row: Card, known: Sequence[Calibration]) -> Setup:
     """How the step runs: by default in the newest software that this was measured with."""
-    setup = setup_of(scenario, compiled=compiled, torch=version(software))
-    if software:
+    setup = setup_of(scenario)
+    if scenario.software:
         return setup
     measured = [c.setup.torch for c in known if c.gpu == row.name and _same_mode(c.setup, setup)]
     return setup._replace(torch=max(measured)) if measured else setup
@@ -296,13 +335,6 @@ def parse_anchor(text: str) -> Anchor:
     return anchor
 
 
-class TurningPoints(NamedTuple):
-    """The smallest batches at which a step is bound by something else; None: none up to 65,536."""
-
-    beyond_overhead: int | None
-    compute: int | None
-
-
 def turning_points(
     config: Config, scenario: Scenario, gpu: "str | Card", **given: Any
 ) -> TurningPoints:
@@ -310,7 +342,7 @@ def turning_points(
 
     >>> from vitcost.zoo import resolve
     >>> config = resolve("vit_base_patch16_224").config
-    >>> turning_points(config, Scenario(precision="amp-bf16"), "rtx4090").beyond_overhead
+    >>> turning_points(config, Scenario(precision="amp-bf16"), "rtx4090").beyond_overhead_batch
     2
     """
 

@@ -8,9 +8,23 @@ from typing import Any
 from vitcost.errors import ConfigError, UnknownName
 from vitcost.hardware.cards import ALIASES, CARDS, CPUS, SOURCES, Card, Peaks
 
-__all__ = ["card", "card_dict", "gpus", "load_cards", "own_card", "sources"]
+__all__ = [
+    "asked_cards",
+    "card",
+    "card_dict",
+    "card_names",
+    "gpus",
+    "load_cards",
+    "own_card",
+    "own_cards",
+    "sources",
+]
 
 _VENDORS = ("nvidia-", "amd-", "google-", "geforce-", "tesla-", "quadro-", "instinct-")
+# figures that are no numbers
+_WORDS = ("vendor", "like")
+# where a project keeps cards of its own
+_PROJECT = "pyproject.toml"
 _FIGURES = ("memory_gb", "bandwidth_gbps", "link_gbps", "power_w")
 
 
@@ -39,6 +53,11 @@ def card(name: "str | Card", own: Mapping[str, Card] | None = None) -> Card:
     if family:
         raise UnknownName("gpu", name, [], f"is not one exact card: {', '.join(family)}")
     raise UnknownName("gpu", name, [*known, *ALIASES], hint)
+
+
+def card_names() -> list[str]:
+    """The names of all cards: the table's, the processors' and the user's own."""
+    return [*CARDS, *CPUS, *own_cards()]
 
 
 def gpus(query: str = "", own: Mapping[str, Card] | None = None) -> list[Card]:
@@ -93,7 +112,65 @@ def card_dict(row: Card) -> dict[str, Any]:
     }
 
 
-def own_card(name: str, figures: Mapping[str, Any], source: str = "given") -> Card:
+def asked_cards(
+    gpu: "str | Card | Iterable[str | Card]", own: Mapping[str, Card] | None = None
+) -> tuple[Card, ...]:
+    """The cards that were asked for, each by name or as ``NAME,FIGURE=NUMBER,...``: figures that
+    hold in place of the card's own, or that make a card of a new name.
+
+    >>> mine, capped = asked_cards(["x,bf16_tflops=100,bandwidth_gbps=900", "l4,power_w=60"])
+    >>> mine.peaks.bf16, capped.name, capped.peaks.bf16
+    (100.0, 'l4,power_w=60', 121)
+    """
+    names = [gpu] if isinstance(gpu, str | Card) else gpu
+    return tuple(_asked(name, own) for name in names)
+
+
+def _asked(text: "str | Card", own: Mapping[str, Card] | None) -> Card:
+    if isinstance(text, Card) or "," not in text:
+        return card(text, own)
+    name, *given = (word.strip() for word in text.split(","))
+    figures: dict[str, Any] = {}
+    for word in given:
+        key, equals, value = (part.strip() for part in word.partition("="))
+        if not equals:
+            raise ConfigError(f"gpu {name}: a figure is NAME=NUMBER, got {word!r}")
+        figures[key] = value if key in _WORDS else _number(value)
+    if "like" not in figures:
+        try:
+            figures["like"] = card(name, own).name
+        except UnknownName:
+            return own_card(name, figures)
+        # its figures are not those of the card of this name
+        name = text
+    return own_card(name, figures, own=own)
+
+
+def _number(text: str) -> "float | str":
+    try:
+        return int(text) if text.isdecimal() else float(text)
+    except ValueError:
+        return text
+
+
+def own_cards(paths: "str | Iterable[str]" = ()) -> dict[str, Card]:
+    """The user's own cards: of files, else of ``pyproject.toml`` where there is one."""
+    files = [paths] if isinstance(paths, str) and paths else list(paths)
+    found: dict[str, Card] = {}
+    for path in files:
+        cards = load_cards(path)
+        if not cards:
+            raise ConfigError(f"{path}: no card; a card is a table, [gpu.NAME]")
+        found.update(cards)
+    return found if files or not Path(_PROJECT).is_file() else load_cards(_PROJECT)
+
+
+def own_card(
+    name: str,
+    figures: Mapping[str, Any],
+    source: str = "given",
+    own: Mapping[str, Card] | None = None,
+) -> Card:
     """A card that the user describes, in the table's own fields and units.
 
     ``fp32_tflops`` … ``int8_tflops`` dense, ``memory_gb``, ``usable_bytes``, ``bandwidth_gbps``,
@@ -103,13 +180,13 @@ def own_card(name: str, figures: Mapping[str, Any], source: str = "given") -> Ca
     >>> own_card("mine", {"like": "rtx4090", "power_w": 300}).peaks.bf16
     165.2
     """
-    base = card(figures["like"]) if "like" in figures else Card(name, "", Peaks())
+    base = card(str(figures["like"]), own) if "like" in figures else Card(name, "", Peaks())
     peaks = {f"{kind}_tflops": kind for kind in Peaks._fields}
     known = [*peaks, *_FIGURES, "usable_bytes", "vendor", "year", "like"]
     for key, value in figures.items():
         if key not in known:
             raise UnknownName(f"figure of gpu {name}", key, known, f"known: {', '.join(known)}")
-        if key not in ("vendor", "like"):
+        if key not in _WORDS:
             _positive(name, key, value)
     numbers = {peaks[key]: float(figures[key]) for key in peaks if key in figures}
     rest = {key: figures[key] for key in known if key in figures and key not in (*peaks, "like")}
@@ -123,10 +200,14 @@ def load_cards(path: "str | Path") -> dict[str, Card]:
     """
     document = read_toml(path)
     tool = document.get("tool", {})
-    tables = document.get("gpu", tool.get("vitcost", {}).get("gpu", {}))
+    ours = tool.get("vitcost", {}) if isinstance(tool, dict) else {}
+    tables = document.get("gpu", ours.get("gpu", {}) if isinstance(ours, dict) else {})
     if not isinstance(tables, dict) or not all(isinstance(t, dict) for t in tables.values()):
         raise ConfigError(f"{path}: a card is a table, [gpu.NAME]")
-    return {name: own_card(name, table, str(path)) for name, table in tables.items()}
+    found: dict[str, Card] = {}
+    for name, table in tables.items():
+        found[name] = own_card(name, table, str(path), found)
+    return found
 
 
 def read_toml(path: "str | Path") -> dict[str, Any]:

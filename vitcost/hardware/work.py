@@ -18,7 +18,7 @@ from vitcost.hardware.kernels import (
     rms_norm_by_variance,
 )
 from vitcost.hardware.steps import Step, flatten, moved, times
-from vitcost.scenario import PRECISIONS, Scenario
+from vitcost.scenario import PRECISIONS, Scenario, torch_version
 
 __all__ = ["NEWEST", "Setup", "Work", "setup_of", "total", "work"]
 
@@ -78,17 +78,15 @@ HEADS = (32, 64, 96, 128, 160, 192, 224, 256)
 NORM_ROW = 128
 
 
-def setup_of(
-    scenario: Scenario, *, compiled: bool = False, torch: tuple[int, int] = NEWEST
-) -> Setup:
+def setup_of(scenario: Scenario) -> Setup:
     """What of a scenario decides which kernels run."""
     return Setup(
         PRECISIONS[scenario.precision].engine,
         scenario.mode == "train",
-        compiled,
+        scenario.compile,
         scenario.layout,
         scenario.platform,
-        torch,
+        torch_version(scenario.software) or NEWEST,
     )
 
 

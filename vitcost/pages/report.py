@@ -6,6 +6,7 @@ from typing import Any
 from vitcost.engine.ops import Size
 from vitcost.engine.parts import part_of
 from vitcost.page import Column, Page, Row, Table, Value, shown
+from vitcost.pages.time import time_tables
 from vitcost.report import Layer, Report, inference_by_precision
 from vitcost.textbook.memory import training_bytes
 
@@ -20,11 +21,11 @@ _NOTES = (
 
 def report_page(report: Report) -> Page:
     """Everything that a report says, for people."""
-    tables = (_parts, _flops, _inference, _training, _layers)
+    tables = [table(report) for table in (_parts, _flops, _inference, _training)]
     return Page(
         report.model.name,
         tuple(_lead(report)),
-        tuple(table(report) for table in tables),
+        (*tables, *time_tables(report), _layers(report)),
         _NOTES,
     )
 

@@ -1,0 +1,50 @@
+"""The times that a user asks for: cards by name or by figures, own files, anchors."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from vitcost.engine.model import Config
+from vitcost.errors import ConfigError
+from vitcost.hardware.calibrate import load_calibrations
+from vitcost.hardware.cards import Card
+from vitcost.hardware.roofline import Anchor, Time, parse_anchor, predict, turning_points
+from vitcost.hardware.specs import asked_cards, own_cards
+from vitcost.scenario import Scenario
+
+__all__ = ["timed"]
+
+
+def timed(
+    config: Config,
+    scenario: Scenario,
+    gpu: "str | Card | Iterable[str | Card]",
+    *,
+    gpu_file: "str | Iterable[str]" = (),
+    calibration: "str | Iterable[str]" = (),
+    anchor: "str | Anchor | Iterable[str | Anchor]" = (),
+) -> tuple[Time, ...]:
+    """The time of a step on each card that was asked for, with the batches at which it turns.
+
+    ``gpu_file`` has cards of the user's own, ``calibration`` constants that ``calibrate`` wrote,
+    ``anchor`` what one card was measured to do in this scenario, ``MODEL=IMAGES_PER_SECOND``.
+
+    >>> from vitcost.zoo import resolve
+    >>> config = resolve("vit_base_patch16_224").config
+    >>> (time,) = timed(config, Scenario(batch=256, precision="amp-bf16"), "rtx4090")
+    >>> time.basis, time.turning
+    ('calibrated', TurningPoints(beyond_overhead_batch=2, compute_batch=7))
+    """
+    cards = asked_cards(gpu, own_cards(gpu_file))
+    measured = [anchor] if isinstance(anchor, str | Anchor) else list(anchor)
+    anchors = [each if isinstance(each, Anchor) else parse_anchor(each) for each in measured]
+    if anchors and len(cards) != 1:
+        raise ConfigError(f"an anchor was measured on one card; {len(cards)} are asked for")
+    files = [calibration] if isinstance(calibration, str) else calibration
+    own = [row for path in files for row in load_calibrations(path)]
+    return tuple(
+        replace(
+            predict(config, scenario, card, anchors=anchors, calibrations=own),
+            turning=turning_points(config, scenario, card, calibrations=own),
+        )
+        for card in cards
+    )

@@ -1,0 +1,87 @@
+"""The tables of time: a step on each card, and where on a card it goes."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from vitcost.page import Column, Row, Table
+from vitcost.report import Report
+
+if TYPE_CHECKING:
+    from vitcost.hardware.roofline import Time
+
+__all__ = ["time_tables"]
+
+_WORDS = {"infer": "inference", "train": "a training step"}
+_BASES = {
+    "calibrated": "calibrated: this card and mode were fitted to measurements",
+    "anchored": "anchored: something was measured on this card, other than this model and mode",
+    "spec_sheet": "spec_sheet: nothing was measured behind this time, and its band is a guess",
+}
+_ALONE = "one card alone: several at once, and their links, are not validated"
+
+
+def time_tables(report: Report) -> Iterator[Table]:
+    """A row a card, then the parts on each."""
+    if not report.time:
+        return
+    yield _cards(report)
+    for time in report.time:
+        yield _parts(time, report.scenario.batch)
+
+
+def _cards(report: Report) -> Table:
+    batch, mode = report.scenario.batch, _WORDS[report.scenario.mode]
+    bases = dict.fromkeys(time.basis for time in report.time)
+    notes = [
+        "low, high: the band that nine in ten measurements should lie in",
+        "of peak: the model's FLOPs over what the sheet allows in that time",
+        *(_BASES[basis] for basis in bases),
+        *(f"{time.gpu}: {note}" for time in report.time for note in time.notes),
+        _ALONE,
+    ]
+    if report.scenario.compile:
+        notes.append("compiled: time alone is; memory is of the eager model")
+    columns = (
+        Column("gpu"),
+        Column("a batch", "seconds"),
+        Column("low", "seconds"),
+        Column("high", "seconds"),
+        Column("images/s", "rate"),
+        Column("bound"),
+        Column("of peak", "ratio"),
+        Column("basis"),
+        Column("software", optional=True),
+    )
+    rows = tuple(map(_card, report.time))
+    return Table(f"Time, {mode}, batch of {batch:,}", columns, rows, tuple(notes))
+
+
+def _card(time: "Time") -> Row:
+    band = time.seconds, time.low_seconds, time.high_seconds
+    rate, share = time.images_per_second, time.peak_share
+    return Row((time.gpu, *band, rate, time.bound, share, time.basis, time.software))
+
+
+def _parts(time: "Time", batch: int) -> Table:
+    rows = [
+        Row((part.name, part.seconds, part.seconds / time.seconds, part.bound))
+        for part in time.parts
+    ]
+    rows.append(Row(("total", time.seconds, 1.0, time.bound), "total"))
+    columns = Column("part"), Column("time", "seconds"), Column("share", "ratio"), Column("bound")
+    title = f"Time by part, {time.gpu}, batch of {batch:,}"
+    return Table(title, columns, tuple(rows), tuple(_turning(time)))
+
+
+def _turning(time: "Time") -> Iterator[str]:
+    if time.turning is None:
+        return
+    beyond, compute = time.turning
+    yield _from("launches no longer bound it", beyond)
+    yield _from("compute bounds it", compute)
+
+
+def _from(what: str, batch: int | None) -> str:
+    if batch is None:
+        return f"at no batch up to 65,536 {what}"
+    return f"from a batch of {batch:,} {what}"
