@@ -19,7 +19,7 @@ BASE = "vit_base_patch16_224"
 VOID = {"meta"}
 ALLOWED = {
     "html", "head", "meta", "title", "style", "body", "div", "h1", "h2", "p", "table", "thead",
-    "tbody", "tr", "th", "td", "span", "details", "summary",
+    "tbody", "tr", "th", "td", "span", "details", "summary", "section", "b", "i",
 }  # fmt: skip
 
 
@@ -134,6 +134,50 @@ def test_bars_are_shares_of_the_total(rows: tuple[Row, ...], shares: list[str]) 
     assert [m[1] for style in styles if (m := re.search(r"--share: ([\d.]+%)", style))] == shares
 
 
+def stacks(text: str) -> list[list[tuple[str, str]]]:
+    """The segments of each stacked bar: what it says, and its length."""
+    bars: list[list[tuple[str, str]]] = []
+    for tag, attrs in Read(text).tags:
+        if attrs.get("class") == "stack":
+            bars.append([])
+        elif tag == "i" and (match := re.search(r"width: ([\d.]+%)", attrs.get("style") or "")):
+            bars[-1].append((attrs["title"] or "", match[1]))
+    return bars
+
+
+def test_where_a_total_goes() -> None:
+    # in two runs of 2 and of 3 blocks 2 · 30 + 3 · 10 = 90 of 100 are "attn"
+    rows = (
+        Row(("run", 2, 32)),
+        Row(("attn", 1, 30), level=1),
+        Row(("hidden", 1, 30), level=2, detail=True),
+        Row(("run", 3, 11)),
+        Row(("attn", 1, 10), level=1),
+        Row(("head", 1, 3)),
+        Row(("total", "", 100), "total"),
+    )
+    out = fragment(a_page("t", *rows))
+    assert stacks(out) == [[("attn 90.0 %", "90.00%"), ("head 3.0 %", "3.00%")]]
+    # 2 · 2 + 3 · 1 of the runs' own
+    assert ">rest<" in out
+    # nothing to be a part of
+    assert stacks(fragment(a_page("t", *rows[:-1]))) == []
+
+
+def test_where_a_models_parameters_go() -> None:
+    params, *_ = stacks(fragment(vitcost.report(BASE)))
+    h, L = 768, 12
+    total = 86_567_656
+    wanted = {
+        "patch_embed": 768 * h + h,
+        "attn": L * (4 * h * h + 4 * h),
+        "mlp": L * (8 * h * h + 5 * h),
+    }
+    assert {f"{name} {100 * n / total:.1f} %" for name, n in wanted.items()} <= {
+        said for said, _ in params
+    }
+
+
 def test_a_ratio_is_its_own_bar() -> None:
     rows: tuple[tuple[Value, ...], ...] = (("a", 0.125), ("b", None), ("c", 0.0))
     table = Table("", (Column(""), Column("share", "ratio")), tuple(map(Row, rows)))
@@ -172,6 +216,7 @@ def test_nothing_in_a_text_is_taken_for_markup(text: str) -> None:
             "http-equiv",
             "content",
             "name",
+            "title",
         }
         if text.isprintable():
             assert read.rows[-1][1] == [text, "1", "2"]
@@ -189,7 +234,7 @@ def test_it_loads_and_runs_nothing() -> None:
 def test_its_style_touches_nothing_else_on_a_page() -> None:
     out = fragment(vitcost.report(BASE))
     style = out[out.index("<style>") : out.index("</style>")]
-    rules = [line for line in style.splitlines() if "{" in line]
+    rules = [line for line in style.splitlines() if "{" in line and not line.startswith("@media")]
     assert rules
     for line in rules:
         selectors = line.partition("{")[0].split(",")

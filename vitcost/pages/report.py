@@ -80,7 +80,7 @@ def _parts(report: Report) -> Table:
     rows.append(_part("total", "", total, report.params)._replace(kind="total"))
     columns = (
         Column("part"),
-        Column("output", "shape"),
+        Column("output", "shape", optional=True),
         Column("params", "count"),
         Column("share", "ratio", optional=True),
         Column("MACs", "si"),
@@ -209,7 +209,7 @@ def _layers(report: Report) -> Table:
         Column("layer"),
         Column("type", optional=True),
         Column("×", "count"),
-        Column("output", "shape"),
+        Column("output", "shape", optional=True),
         Column("params", "count"),
         Column("FLOPs", "si"),
         Column("pointwise", "si"),

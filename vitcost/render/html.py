@@ -9,7 +9,7 @@ from html import escape
 from math import prod
 from typing import NamedTuple
 
-from vitcost.page import Result, Row, Table, Value, printable, shown
+from vitcost.page import Column, Result, Row, Table, Value, printable, shown
 
 __all__ = ["fragment", "render"]
 
@@ -24,38 +24,66 @@ _HEAD = """\
 <meta name="color-scheme" content="light dark">
 """
 _PAGE_STYLE = """\
-body { margin: 0 auto; padding: 1.5rem 1rem 4rem; max-width: 72rem;
-  color: #1c2128; background: #fff }
-@media (prefers-color-scheme: dark) { body { color: #d8dee6; background: #14171c } }
+body { margin: 0 auto; padding: 1.5rem 1rem 4rem; max-width: 84rem;
+  --paper: #fff; color: #1c2128; background: var(--paper) }
+@media (prefers-color-scheme: dark) { body { --paper: #14171c; color: #d8dee6 } }
+@media (max-width: 40rem) { body { padding: .8rem .5rem 3rem }
+  .vitcost .scroll :is(th, td, .row > span):first-child { position: sticky; left: 0;
+    opacity: 1; background-color: var(--paper) } }
 """
+# the colours are seen on light and on dark; a notebook's theme is not the system's
 _STYLE = """\
-.vitcost { --bar: #4c8dff40; --mark: #2da44e; --bad: #e5484d; --line: #8884;
-  font: 15px/1.5 system-ui, sans-serif; overflow-wrap: anywhere }
-.vitcost h1 { font-size: 1.6rem; margin: 0 0 .5rem }
-.vitcost h2 { font-size: 1.1rem; margin: 2rem 0 .5rem }
+.vitcost { --bar: #4c8dff44; --mark: #2da44e; --bad: #e5484d; --line: #8884;
+  font: 14px/1.5 system-ui, sans-serif; overflow-wrap: anywhere }
+.vitcost h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 .5rem }
+.vitcost h2 { font-size: 1.05rem; margin: 0 0 .5rem }
 .vitcost p { margin: .15rem 0; white-space: pre-wrap }
 .vitcost p.note { opacity: .7; font-size: .87em; margin-top: .5rem }
+.vitcost .tables { display: flex; flex-wrap: wrap; gap: 1rem; margin: 1.25rem 0 }
+.vitcost section { box-sizing: border-box; flex: 1 1 auto; max-width: 100%; padding: .9rem 1rem;
+  border: 1px solid var(--line); border-radius: .6rem }
+.vitcost section.wide { width: 100% }
+.vitcost section .note { max-width: 34rem; width: 0; min-width: 100% }
 .vitcost .scroll { overflow-x: auto }
-.vitcost table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 0 }
-.vitcost .grid { font-variant-numeric: tabular-nums; width: max-content }
+.vitcost table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 0;
+  width: 100% }
+.vitcost .grid { width: max-content; min-width: 100%; font-variant-numeric: tabular-nums }
 .vitcost .row { display: grid; grid-template-columns: var(--columns) }
-.vitcost th, .vitcost td, .vitcost .row > span { padding: .25rem .6rem; text-align: left;
+.vitcost th, .vitcost td, .vitcost .row > span { padding: .25rem .5rem; text-align: left;
   white-space: nowrap; overflow-wrap: normal; border: 0; color: inherit; background-color: #0000 }
 .vitcost .row > span { white-space: normal; overflow-wrap: anywhere }
 .vitcost .number.number { text-align: right }
 .vitcost tr, .vitcost .row { border-bottom: 1px solid var(--line); background: none }
 .vitcost th, .vitcost .head > span { font-weight: 600; opacity: .75 }
 .vitcost .bar.bar { background: linear-gradient(90deg, var(--bar) var(--share), #0000 0) }
-.vitcost .total { font-weight: 700 }
-.vitcost .marked { font-weight: 600; box-shadow: inset 3px 0 var(--mark) }
-.vitcost .failed { font-weight: 600; box-shadow: inset 3px 0 var(--bad) }
+.vitcost .total > * { font-weight: 700 }
+.vitcost .marked, .vitcost .failed { box-shadow: inset 3px 0 var(--mark) }
+.vitcost .failed { box-shadow: inset 3px 0 var(--bad) }
+.vitcost .marked > *, .vitcost .failed > * { font-weight: 600 }
 .vitcost summary { list-style: none; cursor: pointer }
 .vitcost summary::-webkit-details-marker { display: none }
 .vitcost summary:hover { background: var(--line) }
 .vitcost summary > span:first-child::before { content: "▸ " }
 .vitcost details[open] > summary > span:first-child::before { content: "▾ " }
 .vitcost .leaf > span:first-child::before { content: "\\2007 " }
+.vitcost .goes { display: grid; grid-template-columns: max-content 1fr; gap: .45rem .8rem;
+  align-items: center }
+.vitcost .goes > b, .vitcost .keys > i { font-weight: 400; font-style: normal }
+.vitcost .stack { display: flex; height: 1.3rem; border-radius: .3rem; overflow: hidden;
+  background: var(--line) }
+.vitcost .keys { display: flex; flex-wrap: wrap; gap: .2rem 1rem; margin-top: .6rem;
+  font-size: .87em }
+.vitcost .keys > i::before { content: ""; display: inline-block; width: .8em; height: .8em;
+  margin-right: .4em; border-radius: .2em; background: var(--key) }
+@media (max-width: 40rem) {
+  .vitcost { font-size: 13px }
+  .vitcost .optional.optional { display: none }
+  .vitcost .row { grid-template-columns: var(--narrow) }
+  .vitcost section { padding: .7rem .6rem }
+  .vitcost th, .vitcost td, .vitcost .row > span { padding: .3rem .35rem }
+}
 """
+_KEYS = ("#4c8dff", "#f28e2b", "#59a14f", "#b07aa1", "#e15759", "#2fa7a0", "#d4a72c")
 
 
 class _Nested(NamedTuple):
@@ -78,14 +106,75 @@ def fragment(result: Result) -> str:
     if page.title:
         lines.append(f"<h1>{_text(page.title)}</h1>")
     lines += [f"<p>{_text(line)}</p>" for line in page.lead]
+    lines.append('<div class="tables">')
     for table in page.tables:
-        if table.title:
-            lines.append(f"<h2>{_text(table.title)}</h2>")
-        folds = any(row.level or row.detail for row in table.rows)
-        lines += ['<div class="scroll">', *(_grid if folds else _flat)(table), "</div>"]
-        lines += [f'<p class="note">{_text(note)}</p>' for note in table.notes]
+        lines += _goes(table)
+    for table in page.tables:
+        lines += _section(table)
+    lines.append("</div>")
     lines += [f'<p class="note">{_text(note)}</p>' for note in page.notes]
     return "\n".join(['<div class="vitcost">', *lines, "</div>"]) + "\n"
+
+
+def _section(table: Table) -> Iterator[str]:
+    folds = _folds(table)
+    yield f"<section{_class('wide' if folds else '')}>"
+    if table.title:
+        yield f"<h2>{_text(table.title)}</h2>"
+    yield '<div class="scroll">'
+    yield from (_grid if folds else _flat)(table)
+    yield "</div>"
+    for note in table.notes:
+        yield f'<p class="note">{_text(note)}</p>'
+    yield "</section>"
+
+
+def _folds(table: Table) -> bool:
+    return any(row.level or row.detail for row in table.rows)
+
+
+def _goes(table: Table) -> Iterator[str]:
+    """Where each total of a table that folds goes: a bar, in a colour for each kind of layer."""
+    if not _folds(table) or table.rows[-1].kind != "total":
+        return
+    kinds: dict[str, list[float]] = {}
+    for name, shares in _kinds(table):
+        before = kinds.get(name, [0.0] * len(shares))
+        kinds[name] = [a + b for a, b in zip(before, shares, strict=True)]
+    largest = sorted(kinds, key=lambda name: max(kinds[name]), reverse=True)[: len(_KEYS)]
+    # in the order of the table, and none that nobody could see
+    seen = [name for name in kinds if name in largest and max(kinds[name]) >= 0.002]
+    drawn = [
+        (column.title, [(name, kinds[name][i]) for name in seen])
+        for i, column in enumerate(table.columns)
+        if any(each[i] for each in kinds.values())
+    ]
+    if not drawn:
+        return
+    keys = dict(zip(seen, _KEYS, strict=False))
+    if any(sum(share for _, share in segments) < 0.998 for _, segments in drawn):
+        keys["rest"] = "var(--line)"
+    yield '<section class="wide">\n<h2>Where it goes</h2>\n<div class="goes">'
+    for title, segments in drawn:
+        yield f'<b>{_text(title)}</b><div class="stack">'
+        for name, share in segments:
+            style = f"width: {100 * share:.2f}%; background: {keys[name]}"
+            yield f'<i style="{style}" title="{_text(name)} {shown(share, "ratio")}"></i>'
+        yield "</div>"
+    yield '</div>\n<div class="keys">'
+    for name, key in keys.items():
+        yield f'<i style="--key: {key}">{_text(name)}</i>'
+    yield "</div>\n</section>"
+
+
+def _kinds(table: Table) -> Iterator[tuple[str, list[float]]]:
+    """The shares of what a flat table splits its rows into, by the name in the first column."""
+    for nested in _nested(table.rows[:-1]):
+        split = [each.row for each in nested.inside if not each.row.detail]
+        times = _repeat(table, nested.row)
+        for row in split or [nested.row]:
+            shares = _shares(table, row, times * _repeat(table, row) if split else times)
+            yield str(row.cells[0]), [share or 0.0 for share in shares]
 
 
 def _flat(table: Table) -> Iterator[str]:
@@ -106,8 +195,11 @@ def _grid(table: Table) -> Iterator[str]:
     widths = [min(60, max(map(len, column))) + 3 for column in zip(*texts, strict=True)]
     # the signs of folding and the steps of nesting stand in the first column
     widths[0] += 2 + 2 * max(row.level for row in table.rows)
-    columns = " ".join(f"{width}ch" for width in widths)
-    yield f'<div class="grid" style="--columns: {columns}">'
+    tracks = [f"minmax({width}ch, {width}fr)" for width in widths]
+    pairs = list(zip(tracks, table.columns, strict=True))
+    columns = " ".join(track for track, _ in pairs)
+    narrow = " ".join(track for track, column in pairs if not column.optional)
+    yield f'<div class="grid" style="--columns: {columns}; --narrow: {narrow}">'
     yield f'<div class="row head">{"".join(_cells(table, None, "span"))}</div>'
     for each in _nested(table.rows):
         yield from _folded(table, each, ())
@@ -146,14 +238,14 @@ def _cells(table: Table, row: Row | None, tag: str, times: int = 1) -> Iterator[
     """The cells of a row, or of the header."""
     if row is None:
         for column in table.columns:
-            yield f"<{tag}{_class(_side(column.unit))}>{_text(column.title)}</{tag}>"
+            yield f"<{tag}{_class(*_sorts(column))}>{_text(column.title)}</{tag}>"
         return
     shares = _shares(table, row, times)
     indent = f"padding-left: {0.6 + 1.2 * row.level:.1f}rem" if row.level else ""
     for i, (value, unit) in enumerate(_typed(table, row)):
         bar = "" if shares[i] is None else f"--share: {100 * (shares[i] or 0):.2f}%"
         style = "; ".join(part for part in (bar, indent if i == 0 else "") if part)
-        kinds = _class(_side(table.columns[i].unit), "bar" if bar else "")
+        kinds = _class(*_sorts(table.columns[i]), "bar" if bar else "")
         styled = f' style="{style}"' if style else ""
         yield f"<{tag}{kinds}{styled}>{_text(shown(value, unit))}</{tag}>"
 
@@ -187,8 +279,8 @@ def _typed(table: Table, row: Row) -> Iterator[tuple[Value, str]]:
         yield value, row.unit or column.unit
 
 
-def _side(unit: str) -> str:
-    return "" if unit == "text" else "number"
+def _sorts(column: Column) -> tuple[str, str]:
+    return "" if column.unit == "text" else "number", "optional" if column.optional else ""
 
 
 def _class(*names: str) -> str:

@@ -1,0 +1,45 @@
+"""One of each result that a command answers with, for tests that hold of them all."""
+
+from collections.abc import Callable, Mapping
+
+import vitcost
+from vitcost.budget import BudgetResult, Check
+from vitcost.budgets.baseline import Grown
+from vitcost.budgets.declared import Place
+from vitcost.check.result import CheckResult, Difference, ModelCheck
+from vitcost.page import Result
+
+__all__ = ["RESULTS"]
+
+BASE = "vit_base_patch16_224"
+
+
+def budget(text: str = "small") -> BudgetResult:
+    """A budget that is exceeded and one that holds; the text wherever a user's file has one."""
+    place = Place(text, 7, "params")
+    grew = Grown(text, "params", "count", None, 3)
+    return BudgetResult(
+        (
+            Check(text, "params", 3, 2, 1, 1, "error", place, (grew,)),
+            Check(text, "weights", 12, 20, None, None, "warn", place._replace(line=None), ()),
+        ),
+        why=True,
+    )
+
+
+def check(text: str = "blocks.0") -> CheckResult:
+    """A verdict with a difference that is explained and one that is not."""
+    differences = (
+        Difference(text, "params", 1, 2),
+        Difference(text, "shape", (1, 2), text, "a habit"),
+    )
+    return CheckResult((ModelCheck(text, {"params": 2}, differences, 0.5),), {"torch": text})
+
+
+RESULTS: Mapping[str, Callable[[], Result]] = {
+    "report": lambda: vitcost.report(BASE, batch=2),
+    "models": lambda: vitcost.models("huge"),
+    "explain": lambda: vitcost.explain(BASE, "params", latex=True),
+    "budget": budget,
+    "check": check,
+}
