@@ -359,7 +359,8 @@ def _parts(train: Row, ran: Row) -> tuple[Part, ...]:
         by_part(ran.children, lambda cost: cost.moved_bytes),
         by_part(train.children, lambda cost: cost.saved_bytes),
     ]
-    parts = (Part(name, *(column[name] for column in columns)) for name in columns[0])
+    # a dropout before the head runs in training alone
+    parts = (Part(name, *(column.get(name, 0) for column in columns)) for name in columns[0])
     return tuple(part for part in parts if any(part[1:]))
 
 
