@@ -139,7 +139,18 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
     ({"dist_token": True, "fc_norm": True}, "dist_token needs global_pool 'token'"),
     ({"dist_token": True, "pos_embed": "none"}, "dist_token needs global_pool 'token'"),
     ({"dist_token": True, "no_embed_class": True}, "dist_token needs global_pool 'token'"),
-    ({"dynamic_img_pad": True}, "dynamic_img_pad needs dynamic_img_size"),
+    (
+        {"dynamic_img_pad": True, "img_size": 225},
+        "dynamic_img_pad needs dynamic_img_size where a patch does not divide the image",
+    ),
+    (
+        {"floor_img_size": True, "dynamic_img_size": True, "img_size": 225},
+        "img_size 225 is not divisible by patch_size 16; nearest: 224 or 240",
+    ),
+    (
+        {"mlp_layer": "GluMlp", "mlp_ratio": 0.5, "embed_dim": 30, "num_heads": 2},
+        "which a gate cannot halve",
+    ),
     ({**KV, "num_kv_heads": (6, 6)}, "not one number for each of depth 12 blocks: (6, 6)"),
     ({**KV, "num_kv_heads": 5}, "num_heads 12 is not divisible by num_kv_heads 5"),
     ({"num_kv_heads": 6}, "needs attn_layer 'rope' and qkv_fused=False"),

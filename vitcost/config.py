@@ -178,7 +178,7 @@ class ViTConfig:
         if not self.mlp_dim:
             if self.mlp_layer in _PACKED and "Scaling" not in self.block_fn:
                 # timm's ratio counts both halves of a packed gate, except in Eva
-                hidden = given if self.model_class == "Eva" else given // 2
+                hidden = given if self.model_class == "Eva" else _half(given)
             if self.swiglu_align_to:
                 hidden = -(-hidden // self.swiglu_align_to) * self.swiglu_align_to
             object.__setattr__(self, "mlp_dim", hidden)
@@ -191,7 +191,8 @@ class ViTConfig:
 
     def _check_image(self) -> None:
         what = f"features of {self.backbone}, side" if self.backbone else "img_size"
-        floor = self.floor_img_size and not self.backbone
+        # an image of any size may come: timm asks for whole patches then
+        floor = self.floor_img_size and not (self.backbone or self.dynamic_img_size)
         for side, patch in zip(self.features, self.patch_size, strict=True):
             if side < patch:
                 raise ConfigError(f"{what} {side} is smaller than patch_size {patch}")
@@ -229,6 +230,11 @@ class ViTConfig:
         if self.dynamic_img_pad:
             return -(-H // p_h), -(-W // p_w)
         return H // p_h, W // p_w
+
+    @property
+    def remainder(self) -> bool:
+        """Whether pixels or features are left beyond the last whole patch."""
+        return any(side % patch for side, patch in zip(self.features, self.patch_size, strict=True))
 
     @property
     def prefix_tokens(self) -> int:
@@ -280,6 +286,12 @@ RATIOS = ("mlp_ratio", "attn_pool_mlp_ratio")
 
 _DEFAULTS: Mapping[str, Any] = {f.name: f.default for f in fields(ViTConfig)}
 _PACKED = ("GluMlp", "SwiGLUPacked")
+
+
+def _half(width: int) -> int:
+    if width % 2:
+        raise ConfigError(f"mlp_ratio gives a width of {width}, which a gate cannot halve")
+    return width // 2
 
 
 def configure(base: Mapping[str, Any] | ViTConfig, **overrides: Any) -> ViTConfig:

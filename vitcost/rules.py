@@ -56,8 +56,9 @@ RULES: tuple[tuple[Callable[["ViTConfig"], bool], str], ...] = (
         "mask_ratio {c.mask_ratio} leaves no patch",
     ),
     (
-        lambda c: c.dynamic_img_pad and not c.dynamic_img_size,
-        "dynamic_img_pad needs dynamic_img_size",
+        # a table that is made for the whole patches has no place for those that padding adds
+        lambda c: c.dynamic_img_pad and not c.dynamic_img_size and c.remainder,
+        "dynamic_img_pad needs dynamic_img_size where a patch does not divide the image",
     ),
     (
         lambda c: c.num_kv_heads is not None and len(c.kv_heads) != c.depth,

@@ -115,7 +115,7 @@ def structure_of(c: ViTConfig, batch: int = 1, training: bool = False) -> Struct
         mask_token=c.mask_token,
         masked=c.mask_ratio > 0,
         pos_embed=_positions(c) if learned else "",
-        resampled=learned and c.dynamic_img_pad and _remainder(c),
+        resampled=learned and c.dynamic_img_pad and c.remainder,
         rope=c.rope_type,
         dynamic=c.dynamic_img_size,
         rel_pos_bias=c.use_rel_pos_bias,
@@ -244,10 +244,6 @@ def _positions(c: ViTConfig) -> str:
     if c.no_embed_class:
         return "n"
     return "u" if c.no_embed_reg and c.reg_tokens else "s"
-
-
-def _remainder(c: ViTConfig) -> bool:
-    return any(side % patch for side, patch in zip(c.features, c.patch_size, strict=True))
 
 
 def _last_norms(c: ViTConfig) -> tuple[bool, bool]:

@@ -57,7 +57,7 @@ def _patches(m: Any) -> Fields:
         "dist_token": distilled,
         "reg_tokens": 0 if registers is None else registers.shape[1],
         "pos_embed": "none" if m.pos_embed is None else "learn",
-        "no_embed_class": bool(getattr(m, "no_embed_class", False)) and not distilled,
+        "no_embed_class": bool(getattr(m, "no_embed_class", False)),
         "pos_drop_rate": m.pos_drop.p,
         "norm_layer": norm_of(getattr(embed, "norm", None)),
     }
