@@ -123,10 +123,7 @@ BAD = [
     ),
     (["check"], "no MODEL given; `vitcost models` lists them"),
     (["repot"], "no such command 'repot'; did you mean report?"),
-    (
-        ["zzzz"],
-        "no such command 'zzzz'; report, summary, models, explain, check, fit, budget, completion",
-    ),
+    (["zzzz"], f"no such command 'zzzz'; {', '.join(COMMANDS)}"),
     (["completion", "dos"], "no completion for 'dos'; bash, zsh, fish"),
 ]
 
@@ -649,6 +646,11 @@ def test_a_shell_completes_models_flags_and_words() -> None:
     assert completed("vitcost explain x mlp", 3) == ["plain,mlp-flops"]
     assert completed("vitcost report x --precision amp", 4) == ["plain,amp-bf16", "plain,amp-fp16"]
     assert completed("vitcost report ./conf", 2) == ["file,./conf"]
+    assert completed("vitcost report x -g rtx5", 4) == ["plain,rtx5090"]
+    assert completed("vitcost fit x --gpu h200", 4) == ["plain,h200-sxm", "plain,h200-nvl"]
+    assert completed("vitcost gpus mi3", 2) == [
+        f"plain,mi3{rest}" for rest in ("00x", "25x", "50x", "55x")
+    ]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -7,7 +7,7 @@ import pytest
 
 from vitcost.errors import ConfigError, UnknownName
 from vitcost.hardware.cards import ALIASES, CARDS, SOURCES, Card
-from vitcost.hardware.specs import card, card_dict, gpus, load_cards, own_card, sources
+from vitcost.hardware.specs import card, card_dict, load_cards, matching, own_card, sources
 from vitcost.hardware.typical import REACHED
 
 DATA = Path(__file__).parent / "data"
@@ -211,10 +211,10 @@ def test_an_unknown_card_names_its_neighbours(given: str, neighbours: list[str])
 
 
 def test_queries() -> None:
-    assert [row.name for row in gpus("4090")] == ["rtx4090"]
-    assert [row.name for row in gpus("google")] == [n for n in CARDS if n.startswith("tpu")]
-    assert [row.name for row in gpus()] == list(CARDS)
-    assert gpus("abacus") == []
+    assert [row.name for row in matching("4090")] == ["rtx4090"]
+    assert [row.name for row in matching("google")] == [n for n in CARDS if n.startswith("tpu")]
+    assert [row.name for row in matching()] == list(CARDS)
+    assert matching("abacus") == []
 
 
 def test_a_card_in_json_is_in_base_units() -> None:
@@ -238,7 +238,7 @@ def test_own_cards(tmp_path: Path, head: str) -> None:
     assert own["mine"].memory_bytes == 10 * 2**30
     assert own["capped"] == CARDS["h100-sxm"]._replace(name="capped", power_w=350, source=str(path))
     assert card("mine", own) is own["mine"]
-    assert gpus("capped", own) == [own["capped"]]
+    assert matching("capped", own) == [own["capped"]]
     assert sources(own["capped"]) == (str(path),)
 
 

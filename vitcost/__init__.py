@@ -1,4 +1,4 @@
-"""What a Vision Transformer costs before anyone runs it: parameters, FLOPs, memory."""
+"""What a Vision Transformer costs before anyone runs it: parameters, FLOPs, memory, time."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from vitcost.scenario import Scenario
 from vitcost.summary import summary
 
 if TYPE_CHECKING:
+    from vitcost.hardware.catalogue import gpus
     from vitcost.planner.fit import fit
     from vitcost.zoo.modules import from_torch
 
@@ -29,6 +30,7 @@ __all__ = [
     "explain",
     "fit",
     "from_torch",
+    "gpus",
     "models",
     "report",
     "summary",
@@ -37,7 +39,11 @@ __version__ = "0.1.0"
 
 
 # what a report does without is loaded when it is asked for
-_LATER = {"fit": "vitcost.planner.fit", "from_torch": "vitcost.zoo.modules"}
+_LATER = {
+    "fit": "vitcost.planner.fit",
+    "from_torch": "vitcost.zoo.modules",
+    "gpus": "vitcost.hardware.catalogue",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -17,6 +17,7 @@ COMMANDS = {
     "report": "vitcost.cli.report",
     "summary": "vitcost.cli.summary",
     "models": "vitcost.cli.models",
+    "gpus": "vitcost.cli.gpus",
     "explain": "vitcost.cli.explain",
     "check": "vitcost.cli.check",
     "fit": "vitcost.cli.fit",
@@ -57,6 +58,7 @@ def cli() -> None:
     vitcost summary vit_base_patch32_224 --num-classes 5
     vitcost explain vit_base_patch16_224 params
     vitcost models huge
+    vitcost gpus h100
     vitcost check vit_base_patch16_224
     vitcost fit vit_huge_patch14_224 --mode train -g h100-sxm
     vitcost budget --why

@@ -4,6 +4,7 @@ import click
 
 from vitcost.cli.options import (
     Command,
+    Gpu,
     Option,
     Words,
     field_options,
@@ -35,6 +36,7 @@ vitcost fit vit_base_patch16_224 -g t4 --largest img_size -b 32
         *model_options(),
         Option(
             ["-g", "--gpu"],
+            type=Gpu(),
             multiple=True,
             passed=True,
             metavar="GPU",

@@ -23,10 +23,12 @@ else:
 
 __all__ = [
     "Command",
+    "Gpu",
     "Words",
     "field_options",
     "given",
     "gpu_options",
+    "gpu_query",
     "model_options",
     "models_given",
     "one_model",
@@ -133,7 +135,7 @@ class _Model(ParamType):
         return _completed(names(), incomplete) or _completed([incomplete], "", "file")
 
 
-class _Gpu(Words):
+class Gpu(Words):
     """The name of a card."""
 
     def shell_complete(
@@ -209,7 +211,7 @@ def gpu_options() -> list[click.Parameter]:
     flags: tuple[tuple[list[str], ParamType, str, str], ...] = (
         (
             ["-g", "--gpu"],
-            _Gpu(),
+            Gpu(),
             "NAME",
             "a card, of `vitcost gpus` or your own; figures in place of its own behind commas: "
             "l4,power_w=60",
@@ -234,6 +236,11 @@ def gpu_options() -> list[click.Parameter]:
         )
         for names, kind, metavar, text in flags
     ]
+
+
+def gpu_query() -> click.Parameter:
+    """A part of a card's name."""
+    return click.Argument(["query"], required=False, default="", type=Gpu())
 
 
 def field_options() -> list[click.Parameter]:

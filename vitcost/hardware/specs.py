@@ -13,8 +13,8 @@ __all__ = [
     "card",
     "card_dict",
     "card_names",
-    "gpus",
     "load_cards",
+    "matching",
     "own_card",
     "own_cards",
     "sources",
@@ -60,10 +60,10 @@ def card_names() -> list[str]:
     return [*CARDS, *CPUS, *own_cards()]
 
 
-def gpus(query: str = "", own: Mapping[str, Card] | None = None) -> list[Card]:
+def matching(query: str = "", own: Mapping[str, Card] | None = None) -> list[Card]:
     """The cards whose name, alias or vendor holds the query, in the order of the table.
 
-    >>> [row.name for row in gpus("h200")]
+    >>> [row.name for row in matching("h200")]
     ['h200-sxm', 'h200-nvl']
     """
     key = _key(query)

@@ -11,7 +11,7 @@ from vitcost.config import ViTConfig
 from vitcost.engine.model import Config
 from vitcost.errors import ConfigError, NotCovered
 from vitcost.hardware.cards import CARDS, Card
-from vitcost.hardware.specs import card
+from vitcost.hardware.specs import asked_cards, own_cards
 from vitcost.planner.asked import asked, several
 from vitcost.planner.invert import largest_convex, largest_monotone
 from vitcost.planner.need import Need, executed_flops, need
@@ -147,7 +147,7 @@ def fit(
     wanted = {} if require is None else {"batch": require}
     found, scenario = asked(model, given, **wanted)
     # Card is a tuple itself
-    named = tuple(map(card, several(gpu, (str, Card))))
+    named = asked_cards(several(gpu, (str, Card)), own_cards())
     kept = parse_reserve(reserve)
     sizes = several(largest, str)
     rows, basis = _rows(found.config, scenario, named or tuple(CARDS.values()), kept, sizes)

@@ -1,0 +1,57 @@
+"""``vitcost gpus``."""
+
+from collections.abc import Sequence
+
+import click
+
+from vitcost.cli.options import Command, Option, gpu_query, output_options
+from vitcost.cli.output import emit, write
+
+__all__ = ["command"]
+
+_EXAMPLES = """
+vitcost gpus
+vitcost gpus h100
+vitcost gpus nvidia --json
+vitcost gpus a100 -q
+"""
+
+
+@click.command(
+    "gpus",
+    cls=Command,
+    examples=_EXAMPLES,
+    params=[
+        gpu_query(),
+        Option(["-q", "--quiet"], is_flag=True, help="names alone, one a line"),
+        Option(
+            ["--gpu-file"],
+            type=click.Path(),
+            metavar="FILE",
+            multiple=True,
+            help="your own cards  [default: pyproject.toml]",
+        ),
+        *output_options(),
+    ],
+)
+def command(
+    query: str,
+    quiet: bool,
+    gpu_file: Sequence[str],
+    format: str | None,
+    as_json: bool,
+    output: str | None,
+) -> int:
+    """What is known of which card, and from where.
+
+    QUERY is a part of a name or a vendor.
+    """
+    # a help text needs no cards
+    from vitcost.hardware.catalogue import gpus
+
+    found = gpus(query, gpu_file=gpu_file)
+    if quiet:
+        write("".join(f"{row.name}\n" for row in found.found), output)
+    else:
+        emit(found, format, as_json, output)
+    return 0

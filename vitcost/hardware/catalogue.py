@@ -1,0 +1,82 @@
+"""``gpus``: the cards that are known, what was measured on them, and where each figure is from."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from vitcost.errors import UnknownName
+from vitcost.hardware.calibrations import CALIBRATIONS
+from vitcost.hardware.cards import ALIASES, CARDS, Card
+from vitcost.hardware.constants import Calibration, form_of
+from vitcost.hardware.specs import card_dict, matching, own_cards
+
+if TYPE_CHECKING:
+    from vitcost.page import Page
+
+__all__ = ["Gpus", "gpus", "measured_on"]
+
+
+@dataclass(frozen=True, slots=True)
+class Gpus:
+    """The cards that a query found."""
+
+    found: tuple[Card, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON of schema ``vitcost.gpus/1``."""
+        return {"schema": "vitcost.gpus/1", "rows": list(self.rows())}
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """A flat row a card: ``pandas.DataFrame(gpus().rows())``."""
+        for row in self.found:
+            measured = [_calibration(c) for c in measured_on(row)]
+            yield {**card_dict(row), "measured": measured}
+
+    def page(self) -> "Page":
+        """The cards as a table, which every format prints."""
+        from vitcost.pages.gpus import gpus_page
+
+        return gpus_page(self)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from vitcost.render.html import fragment
+
+        return fragment(self)
+
+
+def gpus(query: str = "", *, gpu_file: "str | Iterable[str]" = ()) -> Gpus:
+    """The cards whose name, alias or vendor holds the query; the user's own are among them.
+
+    Raises ``UnknownName`` with the nearest names where there is none.
+
+    >>> [row.name for row in gpus("h200").found]
+    ['h200-sxm', 'h200-nvl']
+    """
+    own = own_cards(gpu_file)
+    found = matching(query, own)
+    if not found:
+        raise UnknownName("gpu", query, [*own, *CARDS, *ALIASES], "`vitcost gpus` lists all")
+    return Gpus(tuple(found))
+
+
+def measured_on(row: Card) -> list[Calibration]:
+    """The shipped constants of a card, if it is the one that was measured."""
+    return [c for c in CALIBRATIONS if c.gpu == row.name and CARDS.get(row.name) == row]
+
+
+def _calibration(c: Calibration) -> dict[str, Any]:
+    setup = c.setup
+    return {
+        "mode": setup.mode,
+        "precision": setup.precision,
+        "layout": setup.layout,
+        "compile": setup.compiled,
+        "software": ".".join(map(str, setup.torch)),
+        **dict(zip(form_of(setup).names, c.constants, strict=True)),
+        "rows": c.rows,
+        "error": c.error,
+        "held_out": c.held_out,
+        "band": c.band,
+        "source": c.source,
+    }

@@ -1,0 +1,59 @@
+"""The page of the cards that are known."""
+
+from collections.abc import Iterator
+
+from vitcost.hardware.cards import CPUS, SOURCES, Card, Peaks
+from vitcost.hardware.catalogue import Gpus, measured_on
+from vitcost.page import Column, Page, Row, Table, Value
+
+__all__ = ["gpus_page"]
+
+_NOTES = (
+    "Peaks are dense FLOP/s (int8: operations), half precision with fp32 accumulation; memory is "
+    "what is on the card, usable what a process is told; link is one direction; –: no source.",
+    "measured: what timm's benchmark files timed, whose constants are shipped. Your own card: "
+    "[tool.vitcost.gpu.NAME] in pyproject.toml, --gpu-file, or figures behind its name in -g.",
+)
+
+
+def gpus_page(gpus: Gpus) -> Page:
+    """A row a card, then what the sources' short names stand for."""
+    columns = (
+        Column("gpu"),
+        Column("year", optional=True),
+        Column("memory", "bytes"),
+        Column("usable", "bytes", optional=True),
+        Column("bytes/s", "si"),
+        *(Column(kind, "si", optional=kind != "bf16") for kind in Peaks._fields),
+        Column("link B/s", "si", optional=True),
+        Column("W", "count", optional=True),
+        Column("measured", optional=True),
+        Column("source", optional=True),
+    )
+    table = Table("", columns, tuple(map(_row, gpus.found)), tuple(_sources(gpus)))
+    count = len(gpus.found)
+    processors = f"Processors that were measured, compiled, batch 1: {', '.join(CPUS)}."
+    notes = (f"{count:,} cards" if count > 1 else "1 card", *_NOTES, processors)
+    return Page("", tables=(table,), notes=notes)
+
+
+def _row(card: Card) -> Row:
+    peaks = (None if peak is None else peak * 1e12 for peak in card.peaks)
+    year = None if card.year is None else str(card.year)
+    numbers: tuple[Value, ...] = (
+        year, card.memory_bytes, card.usable_bytes, card.bandwidth, *peaks, card.link, card.power_w,
+    )  # fmt: skip
+    return Row((card.name, *numbers, ", ".join(_measured(card)), card.source))
+
+
+def _measured(card: Card) -> Iterator[str]:
+    modes = {(c.setup.mode, c.setup.compiled) for c in measured_on(card)}
+    for mode, compiled in sorted(modes):
+        yield f"{mode} compiled" if compiled else mode
+
+
+def _sources(gpus: Gpus) -> Iterator[str]:
+    used = dict.fromkeys(key for card in gpus.found for key in card.source.split())
+    for key in used:
+        if key in SOURCES:
+            yield f"{key}: {SOURCES[key]}"
