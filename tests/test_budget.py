@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 import vitcost
 from vitcost.budgets.declared import KEYS, keywords, read_budgets
-from vitcost.budgets.quantities import QUANTITIES, parse_limit
 from vitcost.cli import run
 from vitcost.errors import ConfigError, NotCovered
 from vitcost.page import Column, Page, Row, Table
+from vitcost.quantities import QUANTITIES, parse_limit
 from vitcost.render import FORMATS, render
 from vitcost.render.github import Annotation
 

@@ -13,10 +13,12 @@ from vitcost.summary import summary
 
 if TYPE_CHECKING:
     from vitcost.hardware.catalogue import gpus
+    from vitcost.planner.compare import Comparison, compare
     from vitcost.planner.fit import fit
     from vitcost.zoo.modules import from_torch
 
 __all__ = [
+    "Comparison",
     "ConfigError",
     "MissingExtra",
     "NotCovered",
@@ -27,6 +29,7 @@ __all__ = [
     "VitcostError",
     "assert_budget",
     "budget",
+    "compare",
     "explain",
     "fit",
     "from_torch",
@@ -40,6 +43,8 @@ __version__ = "0.1.0"
 
 # what a report does without is loaded when it is asked for
 _LATER = {
+    "Comparison": "vitcost.planner.compare",
+    "compare": "vitcost.planner.compare",
     "fit": "vitcost.planner.fit",
     "from_torch": "vitcost.zoo.modules",
     "gpus": "vitcost.hardware.catalogue",

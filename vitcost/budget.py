@@ -3,16 +3,17 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from vitcost.budgets.quantities import QUANTITIES, parse_limit
 from vitcost.errors import ConfigError, NotCovered, VitcostError
+from vitcost.quantities import QUANTITIES, parse_limit
 from vitcost.report import Report, report
 from vitcost.zoo import Model
 
 # tomllib, json, fractions and pathlib stand behind these: nobody who needs no budget loads them
 if TYPE_CHECKING:
-    from vitcost.budgets.baseline import Baseline, Grown
+    from vitcost.budgets.baseline import Baseline
     from vitcost.budgets.declared import Declared, Place
     from vitcost.page import Page
+    from vitcost.quantities import Changed
     from vitcost.render.github import Annotation
 
 __all__ = ["BudgetResult", "Check", "assert_budget", "budget"]
@@ -34,7 +35,7 @@ class Check(NamedTuple):
     tolerated: int | None
     level: str
     place: "Place | None"
-    grew: "tuple[Grown, ...]"
+    grew: "tuple[Changed, ...]"
 
     @property
     def headroom(self) -> int | None:

@@ -19,7 +19,7 @@ class Column(NamedTuple):
     """A column: its header, the unit of its numbers, and whether a narrow screen may drop it."""
 
     title: str
-    unit: str = "text"  # text | count | si | bytes | ratio | seconds | rate | shape
+    unit: str = "text"  # text | count | si | bytes | ratio | relative | seconds | rate | shape
     optional: bool = False
 
 
@@ -103,6 +103,7 @@ _UNITS: Mapping[str, Callable[[int | float], str]] = {
     "si": units.si,
     "bytes": units.binary_bytes,
     "ratio": lambda value: f"{100 * value:.1f} %",
+    "relative": lambda value: f"{value:.2f}",
     "seconds": units.seconds,
     "rate": lambda value: f"{value:,.0f}" if value >= 100 else f"{value:.3g}",
 }

@@ -1,1 +1,1 @@
-"""What a budget is made of: quantities that can be limited, declarations, the baseline."""
+"""What a budget is made of: declarations and the baseline."""

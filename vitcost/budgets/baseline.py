@@ -2,20 +2,18 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vitcost.budgets.quantities import QUANTITIES
 from vitcost.errors import ConfigError
-from vitcost.report import Report
+from vitcost.quantities import NUMBERS, QUANTITIES, Changed, changes, values
+from vitcost.report import Layer, Report
 
-__all__ = ["FILE", "Baseline", "Grown", "Recorded", "beside", "grown", "read", "recorded", "write"]
+__all__ = ["FILE", "Baseline", "Recorded", "beside", "grown", "read", "recorded", "write"]
 
 FILE = "vitcost-baseline.json"
 SCHEMA = "vitcost.baseline/1"
-
-_NUMBERS = {"params": "count", "flops": "si", "pointwise": "si", "saved_bytes": "bytes"}
 
 
 class Recorded(NamedTuple):
@@ -26,43 +24,32 @@ class Recorded(NamedTuple):
     layers: Mapping[str, Mapping[str, int]]
 
 
-class Grown(NamedTuple):
-    """A number of a layer, or of a run of equal ones, that is larger than it was; None: new."""
-
-    layer: str
-    number: str
-    unit: str
-    was: int | None
-    now: int
-
-
 Baseline = Mapping[str, Recorded]
 
 
 def recorded(report: Report) -> Recorded:
     """What the baseline keeps of a report."""
-    values = {name: quantity.read(report) for name, quantity in QUANTITIES.items()}
+    found = {name: value for name, value in values(report).items() if value is not None}
     layers = {
-        layer.path: {number: layer.repeat * getattr(layer, number) for number in _NUMBERS}
+        layer.path: {number: layer.repeat * getattr(layer, number) for number in NUMBERS}
         for layer in report.layers
     }
-    return Recorded({name: v for name, v in values.items() if v is not None}, layers)
+    return Recorded(found, layers)
 
 
-def grown(report: Report, before: Recorded, quantity: str) -> Iterator[Grown]:
+def grown(report: Report, before: Recorded, quantity: str) -> list[Changed]:
     """The layers that a quantity grew with, the largest growth first."""
-    found = []
-    for layer in report.layers:
-        old = before.layers.get(layer.path)
-        last = layer.paths[1].rpartition(".")[2]
-        name = layer.path if layer.paths[1] == layer.path else f"{layer.path}–{last}"
-        for number in QUANTITIES[quantity].layers:
-            was = None if old is None else old[number]
-            now = layer.repeat * getattr(layer, number)
-            if now > (was or 0):
-                label, unit = name or "model and loss", _NUMBERS[number]
-                found.append(Grown(label, number, unit, was, now))
-    yield from sorted(found, key=lambda each: (each.was or 0) - each.now)
+    labels = {layer.path: _label(layer) for layer in report.layers}
+    found = changes(before.layers, recorded(report).layers, QUANTITIES[quantity].layers)
+    more = sorted((each for each in found if each.more > 0), key=lambda each: -each.more)
+    return [each._replace(layer=labels[each.layer]) for each in more]
+
+
+def _label(layer: Layer) -> str:
+    """A run of equal layers is told by its first and last."""
+    last = layer.paths[1].rpartition(".")[2]
+    name = layer.path if layer.paths[1] == layer.path else f"{layer.path}–{last}"
+    return name or "model and loss"
 
 
 def beside(config: str) -> str:
@@ -106,7 +93,7 @@ def write(path: str, baseline: Baseline) -> None:
 def _entry(data: Any) -> Recorded:
     quantities = {name: _whole(value) for name, value in data["quantities"].items()}
     layers = {
-        path: {number: _whole(numbers[number]) for number in _NUMBERS}
+        path: {number: _whole(numbers[number]) for number in NUMBERS}
         for path, numbers in data["layers"].items()
     }
     return Recorded(quantities, layers)

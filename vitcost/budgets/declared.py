@@ -8,9 +8,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vitcost.budgets.quantities import QUANTITIES, parse_limit
 from vitcost.config import FIELDS, RATIOS
 from vitcost.errors import ConfigError, nearest
+from vitcost.quantities import QUANTITIES, parse_limit
 from vitcost.scenario import Scenario
 from vitcost.text import TEXT_FIELDS
 from vitcost.zoo.files import is_path

@@ -20,6 +20,7 @@ COMMANDS = {
     "gpus": "vitcost.cli.gpus",
     "explain": "vitcost.cli.explain",
     "check": "vitcost.cli.check",
+    "compare": "vitcost.cli.compare",
     "fit": "vitcost.cli.fit",
     "budget": "vitcost.cli.budget",
     "completion": "vitcost.cli.completion",
@@ -60,6 +61,7 @@ def cli() -> None:
     vitcost models huge
     vitcost gpus h100
     vitcost check vit_base_patch16_224
+    vitcost compare vit_base_patch16_224 deit_base_patch16_224 --why
     vitcost fit vit_huge_patch14_224 --mode train -g h100-sxm
     vitcost budget --why
     """

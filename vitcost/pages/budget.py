@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from vitcost.budget import BudgetResult, Check
-from vitcost.budgets.quantities import QUANTITIES
 from vitcost.page import Column, Page, Row, Table, shown
+from vitcost.quantities import QUANTITIES
 from vitcost.render.github import Annotation
 
 __all__ = ["budget_annotations", "budget_page"]
@@ -62,8 +62,7 @@ def _grew(checks: tuple[Check, ...]) -> Iterator[Table]:
         if check.ok:
             continue
         rows = tuple(
-            Row((g.layer, g.number, g.was, g.now, g.now - (g.was or 0)), unit=g.unit)
-            for g in check.grew
+            Row((g.layer, g.number, g.was, g.now, g.more), unit=g.unit) for g in check.grew
         )
         none = "the baseline has none of it" if check.baseline is None else "no layer grew"
         columns = (

@@ -1,1 +1,1 @@
-"""Planning: what fits on which card, and what a training run takes."""
+"""Planning: what costs least, what fits on which card, and what a training run takes."""

@@ -1,0 +1,204 @@
+"""compare: models side by side, each number relative to the least, and the layers that differ."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import vitcost
+from vitcost.cli import run
+from vitcost.errors import ConfigError, UnknownName
+from vitcost.quantities import QUANTITIES
+
+Captured = pytest.CaptureFixture[str]
+BASE, LARGE, COARSE = "vit_base_patch16_224", "vit_large_patch16_224", "vit_base_patch32_224"
+
+
+def answer(capsys: Captured, *args: str) -> str:
+    assert run(["compare", *args]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    return out
+
+
+def refused(capsys: Captured, *args: str) -> str:
+    """The one message of what cannot be compared."""
+    assert run(["compare", *args]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "Traceback" not in err
+    return err.splitlines()[-1]
+
+
+def data(capsys: Captured, *args: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(answer(capsys, *args, "--json"))
+    return found
+
+
+# --- side by side
+
+
+def test_the_least_is_one(capsys: Captured) -> None:
+    found = data(capsys, BASE, LARGE, COARSE)
+    assert found["schema"] == "vitcost.compare/1"
+    rows = {row["model"]: row for row in found["rows"]}
+    # published: ViT-B/16, ViT-L/16 and ViT-B/32 with 1000 classes, as timm has them
+    assert [rows[name]["params"] for name in (BASE, LARGE, COARSE)] == [
+        86_567_656,
+        304_326_632,
+        88_224_232,
+    ]
+    assert rows[BASE]["relative_params"] == 1
+    assert rows[LARGE]["relative_params"] == 304_326_632 / 86_567_656
+    assert rows[COARSE]["relative_flops"] == 1
+    assert rows[BASE]["relative_flops"] == rows[BASE]["flops"] / rows[COARSE]["flops"]
+
+
+def test_every_number_is_the_reports(capsys: Captured) -> None:
+    flags = ("--batch", "4", "--precision", "amp-bf16", "--num-classes", "5")
+    row = data(capsys, BASE, *flags, "--quantities", ",".join(QUANTITIES))["rows"][0]
+    report = vitcost.report(BASE, batch=4, precision="amp-bf16", num_classes=5)
+    assert row["params"] == report.params
+    assert row["macs"] == report.flops.macs_forward
+    assert row["train_flops_executed"] == report.flops.train_step_executed
+    assert row["bytes_moved"] == report.moved_bytes
+    assert row["inference_memory_bytes"] == report.inference.total_bytes
+    assert row["saved_activations_bytes"] == report.training.saved_activations_bytes
+    assert row["train_memory_bytes"] == report.training.peak_bytes
+    assert row["torchsummary_params"] == report.torchsummary_params
+
+
+def test_names_files_configs_and_reports(tmp_path: Path) -> None:
+    saved = tmp_path / "saved.json"
+    saved.write_text(json.dumps(vitcost.report(LARGE, batch=2).to_dict()), encoding="utf-8")
+    own = tmp_path / "own.toml"
+    own.write_text(
+        "img_size = 32\npatch_size = 16\nembed_dim = 64\ndepth = 2\nnum_heads = 2\n",
+        encoding="utf-8",
+    )
+    config = vitcost.ViTConfig(embed_dim=192, num_heads=3)
+    reported = vitcost.report(COARSE)
+    found = vitcost.compare(str(saved), str(own), BASE, config, reported, "clip_vit_base_patch16")
+    assert [each.model for each in found.compared][:3] == [LARGE, str(own), BASE]
+    params = [row["params"] for row in found.rows()]
+    assert params[0] == 304_326_632
+    assert params[2] == 86_567_656
+    assert params[4] == reported.params == 88_224_232
+    assert next(iter(found.rows()))["flops"] == vitcost.report(LARGE, batch=2).flops.forward
+    # two towers: a step of theirs has no exact peak, so that it is not in the comparison
+    assert list(found.rows())[5]["train_memory_bytes"] is None
+    assert list(found.rows())[5]["relative_train_memory"] is None
+
+
+# --- why
+
+
+def layers_of(h: int, depth: int) -> dict[str, int]:
+    """Parameters of the plain ViT by layer, as the paper has them: width, depth, 16x16 patches."""
+    return {
+        "patch_embed": 3 * 16 * 16 * h + h,
+        "cls_token": h,
+        "pos_embed": 197 * h,
+        "blocks.*": depth * (12 * h * h + 13 * h),
+        "blocks.*.attn": depth * (4 * h * h + 4 * h),
+        "blocks.*.mlp": depth * (8 * h * h + 5 * h),
+        "norm": 2 * h,
+        "head": 1000 * h + 1000,
+    }
+
+
+def test_the_layers_that_make_the_difference() -> None:
+    (why,) = vitcost.compare(BASE, LARGE, why=True).why()
+    assert (why.model, why.against) == (LARGE, BASE)
+    more = {each.layer: each.more for each in why.changed if each.number == "params"}
+    base, large = layers_of(768, 12), layers_of(1024, 24)
+    assert {layer: more[layer] for layer in base} == {
+        layer: large[layer] - base[layer] for layer in base
+    }
+
+
+@pytest.mark.parametrize("flags", [{}, {"precision": "amp-bf16"}, {"checkpointing": "every:5"}])
+def test_the_differences_add_up(flags: dict[str, Any]) -> None:
+    found = vitcost.compare(BASE, COARSE, LARGE, why=True, batch=2, **flags)
+    first, *others = found.compared
+    for each, why in zip(others, found.why(), strict=True):
+        top = [c for c in why.changed if c.layer.count(".") == c.layer.startswith("blocks")]
+        for number, name in (
+            ("params", "params"),
+            ("flops", "flops"),
+            ("saved_bytes", "saved_activations"),
+        ):
+            more = each.quantities[name] - first.quantities[name]  # type: ignore[operator]
+            assert sum(c.more for c in top if c.number == number) == more
+
+
+def test_equal_models_differ_in_nothing(capsys: Captured) -> None:
+    found = data(capsys, BASE, BASE, "--why")
+    assert found["why"] == [{"model": BASE, "against": BASE, "changed": []}]
+    assert "no layer differs" in answer(capsys, BASE, BASE, "--why")
+
+
+# --- what people read
+
+
+def test_a_table_in_a_pipe_is_whole(capsys: Captured) -> None:
+    lines = answer(capsys, BASE, LARGE).splitlines()
+    assert lines[0].split() == [
+        "model", "params", "×", "FLOPs", "×", "inference", "×", "training", "×",
+    ]  # fmt: skip
+    assert lines[2].split()[:3] == [BASE, "86,567,656", "1.00"]
+    assert lines[3].split()[:3] == [LARGE, "304,326,632", "3.52"]
+
+
+@pytest.mark.parametrize("format", ["table", "json", "csv", "markdown", "html"])
+def test_every_format(format: str, capsys: Captured, tmp_path: Path) -> None:
+    file = tmp_path / f"out.{format}"
+    assert answer(capsys, BASE, LARGE, "--format", format, "-o", str(file)) == ""
+    text = file.read_text(encoding="utf-8")
+    assert BASE.replace("_", "") in text.replace("\\", "").replace("_", "")
+    assert "304326632" in text.replace(",", "")
+
+
+# --- what cannot be
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        ((), "no MODEL given"),
+        (("vit_bse_patch16_224",), "did you mean vit_base_patch16_224"),
+        ((BASE, "--quantities", "parms"), "unknown quantity 'parms'; did you mean params"),
+        ((BASE, "--quantities", ""), "unknown quantity ''"),
+        ((BASE, "--num-heads", "7"), "embed_dim 768 is not divisible by num_heads 7"),
+    ],
+)
+def test_one_message(args: tuple[str, ...], said: str, capsys: Captured) -> None:
+    assert said in refused(capsys, *args)
+
+
+def test_a_saved_report_is_what_it_is(tmp_path: Path, capsys: Captured) -> None:
+    saved = tmp_path / "saved.json"
+    whole = vitcost.report(BASE).to_dict()
+    saved.write_text(json.dumps(whole), encoding="utf-8")
+    assert "is a finished report, which batch cannot change" in refused(
+        capsys, str(saved), "--batch", "2"
+    )
+    with pytest.raises(ConfigError, match="which depth cannot change"):
+        vitcost.compare(vitcost.report(BASE), depth=3)
+    for broken in (
+        {"schema": "vitcost.report/1"},
+        {**whole, "layers": [{}]},
+        {**whole, "flops": 3},
+    ):
+        saved.write_text(json.dumps(broken), encoding="utf-8")
+        assert "not a report in schema vitcost.report/1" in refused(capsys, str(saved))
+    saved.write_text(json.dumps({**whole, "params": {"total": "many"}}), encoding="utf-8")
+    assert "not a report" in refused(capsys, str(saved))
+
+
+def test_nothing_to_compare() -> None:
+    with pytest.raises(ConfigError, match="no model"):
+        vitcost.compare()
+    with pytest.raises(UnknownName, match="flops"):
+        vitcost.compare(BASE, quantities=["flop"])

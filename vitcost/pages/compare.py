@@ -1,0 +1,67 @@
+"""The page of a comparison: a row a model, and the layers that make the difference."""
+
+from collections.abc import Iterator
+
+from vitcost.page import Column, Page, Row, Table, Value
+from vitcost.planner.compare import Comparison, Why, relative
+from vitcost.quantities import NUMBERS, QUANTITIES
+
+__all__ = ["compare_page"]
+
+# what a person reads first, and its short title; other quantities stand in JSON and CSV
+_SHOWN = {
+    "params": "params",
+    "flops": "FLOPs",
+    "inference_memory": "inference",
+    "train_memory": "training",
+}
+
+_COLUMNS = tuple(zip(("params", "FLOPs", "pointwise", "saved"), NUMBERS.values(), strict=True))
+
+
+def compare_page(found: Comparison) -> Page:
+    """Every model with its quantities and what they are relative to the least."""
+    shown = [name for name in _SHOWN if name in found.names] or list(found.names)
+    return Page("", tables=(_table(found, shown), *(_why(found) if found.explained else ())))
+
+
+def _table(found: Comparison, names: list[str]) -> Table:
+    best = [relative(each.quantities[name] for each in found.compared) for name in names]
+    varied = list(found.compared[0].varied)
+    columns = [Column("model"), *(Column(name) for name in varied)]
+    for name in names:
+        unit = QUANTITIES[name].unit
+        columns += [Column(_SHOWN.get(name, name), unit), Column("×", "relative", optional=True)]
+    rows = []
+    for i, each in enumerate(found.compared):
+        numbers: list[Value] = []
+        for name, ratios in zip(names, best, strict=True):
+            numbers += [each.quantities[name], ratios[i]]
+        rows.append(Row((each.model, *each.varied.values(), *numbers)))
+    notes = ["×: relative to the least, which is 1.00"]
+    return Table("", tuple(columns), tuple(rows), tuple(notes))
+
+
+def _why(found: Comparison) -> Iterator[Table]:
+    for why in found.why():
+        yield _differences(why)
+
+
+def _differences(why: Why) -> Table:
+    """What each layer costs more; what is inside a layer is in its numbers too."""
+    more: dict[str, dict[str, int]] = {}
+    for each in why.changed:
+        more.setdefault(each.layer, {})[each.number] = each.more
+    rows = []
+    total = dict.fromkeys(NUMBERS, 0)
+    for layer, numbers in more.items():
+        level = sum(layer.startswith(f"{other}.") for other in more if other)
+        if not level:
+            total = {column: total[column] + numbers.get(column, 0) for column in NUMBERS}
+        cells = (numbers.get(column, 0) for column in NUMBERS)
+        rows.append(Row((layer or "model and loss", *cells), level=level, detail=level > 1))
+    rows.append(Row(("total", *total.values()), "total"))
+    columns = (Column("layer"), *(Column(title, unit) for title, unit in _COLUMNS))
+    title = f"Why: what {why.model} costs more than {why.against}"
+    note = "* stands for every layer of a run" if more else "no layer differs"
+    return Table(title, columns, tuple(rows), (note,))

@@ -1,0 +1,195 @@
+"""``compare``: models side by side, and what each costs in terms of the least."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
+
+from vitcost.errors import ConfigError
+from vitcost.measured import MeasuredReport
+from vitcost.quantities import NUMBERS, QUANTITIES, Changed, Numbers, changes, known, values
+from vitcost.report import Report, report
+from vitcost.zoo import Foreign, Model
+from vitcost.zoo.files import is_path, read
+
+if TYPE_CHECKING:
+    from vitcost.page import Page
+
+__all__ = ["COMPARED", "Compared", "Comparison", "compare", "relative"]
+
+SCHEMA = "vitcost.compare/1"
+REPORT = "vitcost.report/1"
+
+# what is compared unless somebody asks for other quantities
+COMPARED = (
+    "params",
+    "flops",
+    "train_flops",
+    "inference_memory",
+    "weights",
+    "gradients",
+    "optimizer_states",
+    "saved_activations",
+    "train_memory",
+)
+
+Candidate: TypeAlias = "Model | Foreign | Report | MeasuredReport"
+
+
+class Compared(NamedTuple):
+    """One of the models, under one scenario.
+
+    ``layers`` has what the layers of one name cost together: ``blocks.*.attn`` stands for the
+    attention of every block.
+    """
+
+    model: str
+    source: str
+    varied: Mapping[str, Any]
+    quantities: Mapping[str, int | None]
+    layers: Numbers
+
+
+class Why(NamedTuple):
+    """What the layers of a model cost more, or less, than those of the first one."""
+
+    model: str
+    against: str
+    changed: tuple[Changed, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Models side by side."""
+
+    compared: tuple[Compared, ...]
+    names: tuple[str, ...]  # of the quantities
+    explained: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON of schema ``vitcost.compare/1``."""
+        data = {"schema": SCHEMA, "rows": list(self.rows())}
+        if self.explained:
+            data["why"] = [
+                {**why._asdict(), "changed": [each._asdict() for each in why.changed]}
+                for why in self.why()
+            ]
+        return data
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """A flat row a model, its relative numbers behind: ``pandas.DataFrame(found.rows())``."""
+        best = {
+            name: relative(each.quantities[name] for each in self.compared) for name in self.names
+        }
+        for i, each in enumerate(self.compared):
+            yield {
+                "model": each.model,
+                **each.varied,
+                **{QUANTITIES[name].key(name): each.quantities[name] for name in self.names},
+                **{f"relative_{name}": best[name][i] for name in self.names},
+            }
+
+    def why(self) -> Iterator[Why]:
+        """The layers that make the difference, of every model to the first."""
+        first, *others = self.compared
+        for each in others:
+            yield Why(each.model, first.model, tuple(changes(first.layers, each.layers)))
+
+    def page(self) -> "Page":
+        """The models as a table, which every format prints."""
+        from vitcost.pages.compare import compare_page
+
+        return compare_page(self)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from vitcost.render.html import fragment
+
+        return fragment(self)
+
+
+def compare(
+    *models: Candidate,
+    why: bool = False,
+    quantities: Sequence[str] = COMPARED,
+    **flags: Any,
+) -> Comparison:
+    """Models side by side, each quantity also relative to the least of all: 1.00 is the best.
+
+    A model is what ``report`` takes, a report, or the path of a saved ``report --json``. ``flags``
+    are the keywords of ``report``, the same for all. ``why`` explains the differences to the first
+    model by layer. Raises ``VitcostError``: an unknown name or quantity, a field that cannot be.
+
+    >>> found = compare("vit_base_patch16_224", "vit_large_patch16_224", quantities=["params"])
+    >>> [(row["params"], round(row["relative_params"], 2)) for row in found.rows()]
+    [(86567656, 1.0), (304326632, 3.52)]
+    """
+    if not models:
+        raise ConfigError("no model to compare")
+    names = known(quantities)
+    return Comparison(tuple(_compared(model, flags) for model in models), names, why)
+
+
+def relative(numbers: Iterable[int | float | None]) -> list[float | None]:
+    """Each number in terms of the least.
+
+    >>> relative([4, 2, None])
+    [2.0, 1.0, None]
+    """
+    numbers = list(numbers)
+    least = min((number for number in numbers if number is not None), default=None)
+    return [number / least if number is not None and least else None for number in numbers]
+
+
+def _compared(model: Candidate, flags: Mapping[str, Any]) -> Compared:
+    data = _reported(model)
+    if data is None:
+        data = report(cast(Model, model), **flags).to_dict()
+    elif flags:
+        what = f"{model!r:.80}" if isinstance(model, str) else data["model"]["name"]
+        raise ConfigError(f"{what} is a finished report, which {next(iter(flags))} cannot change")
+    broken = ConfigError(f"{model}: not a report in schema {REPORT}")
+    try:
+        name, source = str(data["model"]["name"]), str(data["model"]["source"])
+        found = Compared(name, source, {}, values(data), layer_numbers(data))
+    except (KeyError, TypeError, AttributeError):
+        raise broken from None
+    # what is saved may have been written by anybody
+    if not all(number is None or type(number) is int for number in found.quantities.values()):
+        raise broken
+    return found
+
+
+def _reported(model: Candidate) -> dict[str, Any] | None:
+    """The JSON of what is a report already, saved or not."""
+    if isinstance(model, str):
+        return saved(model)
+    return model.to_dict() if isinstance(model, Report | MeasuredReport) else None
+
+
+def saved(path: str) -> dict[str, Any] | None:
+    """The JSON of a saved report, or None for what is none."""
+    if not path.lower().endswith(".json") or not is_path(path):
+        return None
+    data = read(path)
+    return data if data.get("schema") == REPORT else None
+
+
+def layer_numbers(data: Mapping[str, Any]) -> Numbers:
+    """What the layers of a report cost together by name, each inside the one above."""
+    found: dict[str, dict[str, int]] = {}
+    # a measured report has every module in one list, the model itself too
+    measured = data["model"]["basis"] == "measured"
+    for layer in data["layers"]:
+        if not measured or layer["path"]:
+            _add(layer, 1, found)
+    return found
+
+
+def _add(layer: Mapping[str, Any], times: int, found: dict[str, dict[str, int]]) -> None:
+    times = times * layer["repeat"]
+    names = ("*" if name.isdigit() else name for name in layer["path"].split("."))
+    numbers = found.setdefault(".".join(names), dict.fromkeys(NUMBERS, 0))
+    for column in NUMBERS:
+        numbers[column] += times * (layer[column] or 0)
+    for child in layer["children"]:
+        _add(child, times, found)

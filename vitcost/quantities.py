@@ -1,0 +1,155 @@
+"""The quantities that a report has one number for: what is limited and compared. One row each."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from vitcost.engine.ops import Size
+from vitcost.errors import ConfigError, UnknownName
+from vitcost.units import parse_bytes, parse_count
+
+if TYPE_CHECKING:
+    from vitcost.page import Result
+
+__all__ = [
+    "NUMBERS",
+    "QUANTITIES",
+    "Changed",
+    "Numbers",
+    "Quantity",
+    "changes",
+    "known",
+    "parse_limit",
+    "values",
+]
+
+
+class Quantity(NamedTuple):
+    """Where the JSON of a report has a quantity, its unit, and the columns of a layer that it
+    grows with.
+
+    A report that has no exact figure for it has null there.
+    """
+
+    path: str
+    unit: str  # count | si | bytes, as a page has them
+    layers: tuple[str, ...]
+
+    def key(self, name: str) -> str:
+        """Its name in JSON, with the unit."""
+        return f"{name}_bytes" if self.unit == "bytes" and not name.startswith("bytes") else name
+
+    def read(self, report: "Result | Mapping[str, Any]") -> Size | None:
+        """The number of a report, or of its JSON.
+
+        >>> from vitcost import report
+        >>> QUANTITIES["flops"].read(report("vit_tiny_patch16_224"))
+        2506821120
+        """
+        found: Any = report if isinstance(report, Mapping) else report.to_dict()
+        for key in self.path.split("."):
+            found = found[key]
+        number: Size | None = found
+        return number
+
+
+_ALIVE = ("params", "saved_bytes")
+_TRAINING = "memory.training."
+
+QUANTITIES: Mapping[str, Quantity] = {
+    "params": Quantity("params.total", "count", ("params",)),
+    "torchsummary_params": Quantity("params.torchsummary", "count", ("params",)),
+    "tokens": Quantity("tokens", "count", ()),
+    "macs": Quantity("flops.macs_forward", "si", ("flops",)),
+    "flops": Quantity("flops.forward", "si", ("flops",)),
+    "train_flops": Quantity("flops.train_step", "si", ("flops",)),
+    "train_flops_executed": Quantity("flops.train_step_executed", "si", ("flops",)),
+    "pointwise": Quantity("flops.pointwise_forward", "si", ("pointwise",)),
+    "bytes_moved": Quantity("bytes_moved.forward", "bytes", ("params", "flops", "pointwise")),
+    "inference_memory": Quantity("memory.inference.total_bytes", "bytes", ("params",)),
+    "activations": Quantity("memory.inference.activations_bytes", "bytes", ("pointwise",)),
+    "weights": Quantity(_TRAINING + "weights_bytes", "bytes", ("params",)),
+    "gradients": Quantity(_TRAINING + "gradients_bytes", "bytes", ("params",)),
+    "optimizer_states": Quantity(_TRAINING + "optimizer_bytes", "bytes", ("params",)),
+    "saved_activations": Quantity(_TRAINING + "saved_activations_bytes", "bytes", ("saved_bytes",)),
+    "train_memory": Quantity(_TRAINING + "peak_bytes", "bytes", _ALIVE),
+}
+
+# the columns of a layer that quantities grow with, and their units
+NUMBERS = {"params": "count", "flops": "si", "pointwise": "si", "saved_bytes": "bytes"}
+
+Numbers = Mapping[str, Mapping[str, int]]  # by layer, then by column
+
+_PARSERS: Mapping[str, Callable[[str], int]] = {
+    "count": parse_count,
+    "si": parse_count,
+    "bytes": parse_bytes,
+}
+
+
+def known(names: Iterable[str]) -> tuple[str, ...]:
+    """The names of quantities, all of them known.
+
+    >>> known(["params", "flop"])
+    Traceback (most recent call last):
+    vitcost.errors.UnknownName: unknown quantity 'flop'; did you mean flops?
+    """
+    names = tuple(dict.fromkeys(names))
+    for name in names:
+        if name not in QUANTITIES:
+            hint = f"known: {', '.join(QUANTITIES)}"
+            raise UnknownName("quantity", name, QUANTITIES, hint)
+    return names
+
+
+def values(report: "Result | Mapping[str, Any]") -> dict[str, Size | None]:
+    """Every quantity of a report, or of its JSON."""
+    data = report if isinstance(report, Mapping) else report.to_dict()
+    return {name: quantity.read(data) for name, quantity in QUANTITIES.items()}
+
+
+class Changed(NamedTuple):
+    """A number of a layer, or of a run of equal ones, as it was and is; None: there was none."""
+
+    layer: str
+    number: str
+    unit: str
+    was: int | None
+    now: int | None
+
+    @property
+    def more(self) -> int:
+        return (self.now or 0) - (self.was or 0)
+
+
+def changes(was: Numbers, now: Numbers, columns: Iterable[str] = NUMBERS) -> Iterator[Changed]:
+    """Every number of every layer that is not what it was, in the order of the layers.
+
+    >>> list(changes({"head": {"params": 5}}, {"head": {"params": 7}}, ["params"]))
+    [Changed(layer='head', number='params', unit='count', was=5, now=7)]
+    """
+    none: Mapping[str, int] = {}
+    for layer in dict.fromkeys((*now, *was)):
+        for column in columns:
+            before = was.get(layer, none).get(column)
+            after = now.get(layer, none).get(column)
+            if (before or 0) != (after or 0):
+                yield Changed(layer, column, NUMBERS[column], before, after)
+
+
+def parse_limit(quantity: str, value: Any) -> int:
+    """A limit from its spelling: a number in base units, or text with a unit.
+
+    >>> parse_limit("params", "86.6 M"), parse_limit("train_memory", "24 GiB")
+    (86600000, 25769803776)
+    >>> parse_limit("weights", 4096)
+    4096
+    """
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number and not isinstance(value, str):
+        raise ConfigError(f"{quantity} must be a number or text with a unit, got {value!r:.80}")
+    parse = _PARSERS[QUANTITIES[quantity].unit]
+    try:
+        # the bytes of a plain number have no unit
+        return (parse_count if number else parse)(str(value))
+    except ConfigError as error:
+        raise ConfigError(f"{quantity}: {error}") from None
