@@ -23,7 +23,7 @@ __all__ = ["command"]
 
 _EXAMPLES = """
 vitcost compare vit_base_patch16_224 vit_base_patch32_224 --why
-vitcost compare vit_base_patch16_224 deit_base_patch16_224 --batch 64 --precision amp-bf16
+vitcost compare vit_base_patch16_224 vit_large_patch16_224 --batch 64
 vitcost compare saved.json vit_large_patch16_224
 """
 
@@ -40,7 +40,7 @@ vitcost compare saved.json vit_large_patch16_224
             ["--quantities"],
             type=Words(QUANTITIES),
             metavar="NAME,…",
-            help=f"what is compared: {', '.join(QUANTITIES)}  [default: {','.join(COMPARED)}]",
+            help=f"what is compared: {', '.join(QUANTITIES)}  [default: {', '.join(COMPARED)}]",
         ),
         *output_options(),
         *scenario_options(),
