@@ -4,19 +4,21 @@ All of them are bytes of tensors. What an allocator adds is in none of them: wor
 rounding of blocks, the context of a card.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from vitcost.engine import live
+from vitcost.engine.cost import fold
 from vitcost.engine.lower import lower
-from vitcost.engine.model import AnyStructure, Config
-from vitcost.engine.ops import Size, Sizes, bytes_of, largest
+from vitcost.engine.model import AnyStructure, Config, sizes_of, structure_of
+from vitcost.engine.ops import Size, Sizes, bytes_of, largest, numel
 from vitcost.engine.parameters import Parameter, parameters
 from vitcost.engine.step import step_trace
 from vitcost.engine.tree import Node
 from vitcost.engine.unroll import unroll
 from vitcost.errors import ConfigError, NotCovered
 from vitcost.scenario import OPTIMIZERS, PRECISIONS, RECIPES, Scenario
+from vitcost.sharding import Share, dealt, flat, fully_sharded, whole
 
 __all__ = [
     "STORAGES",
@@ -28,6 +30,7 @@ __all__ = [
     "inference",
     "loss_bytes",
     "rule_of_thumb",
+    "states",
     "step_peak",
     "stored_weights",
     "training",
@@ -63,6 +66,8 @@ class PeakParts(NamedTuple):
     saved_activations_bytes: Size
     temporary_bytes: Size
     batch_bytes: Size
+    ema_bytes: Size
+    buckets_bytes: Size
 
 
 class StepPeak(NamedTuple):
@@ -76,13 +81,17 @@ class StepPeak(NamedTuple):
 class Training(NamedTuple):
     """A training step by the parts of a recipe, and its peak.
 
-    Where no exact peak is known, ``peak_missing`` says why and the others are None.
+    Of several ranks it is what one of them needs. ``ema_bytes`` are averages of the weights, and
+    ``buckets_bytes`` copies of the gradients that data-parallel ranks reduce. Where no exact peak
+    is known, ``peak_missing`` says why and the others are None.
     """
 
     weights_bytes: Size
     gradients_bytes: Size
     optimizer_bytes: Size
     saved_activations_bytes: Size
+    ema_bytes: Size = 0
+    buckets_bytes: Size = 0
     peak_bytes: Size | None = None
     peak_at: str | None = None
     peak_parts: PeakParts | None = None
@@ -112,39 +121,120 @@ def inference(
 
 
 def training(
-    params: Size, trainable: Size, tensors: Size, saved_bytes: Size, scenario: Scenario
+    config: Config,
+    scenario: Scenario,
+    *,
+    rank: int | None = None,
 ) -> Training:
-    """Model states of the scenario's recipe, and what autograd holds after the loss.
+    """A training step of a model on one rank: model states, what autograd holds, the peak.
 
-    A parameter that does not train has no gradient and no state. ``tensors`` is the number of
-    parameter tensors that do: torch's optimizers keep a step counter each.
+    ``rank`` counts from 0; None is the one that holds the most. ``scenario`` says among how many
+    ranks (``ranks``) which states are divided (``zero``), and the batch of each rank. Sizes are
+    integers. ``states`` and ``with_peak`` are its two halves, for who has the lowered tree.
+
+    >>> from vitcost.zoo import resolve
+    >>> huge = resolve("vit_huge_patch14_224").config
+    >>> alone = training(huge, Scenario(batch=8))
+    >>> shared = training(huge, Scenario(batch=8, zero=1, ranks=64))
+    >>> alone.optimizer_bytes, shared.optimizer_bytes
+    (5056367968, 91750408)
     """
-    recipe = RECIPES[scenario.recipe]
-    weights = gradients = PRECISIONS[scenario.precision].param_bytes
-    optimizer = OPTIMIZERS[scenario.optimizer]
-    states, steps = optimizer.moments * weights, optimizer.step_bytes * tensors
-    if recipe.weights:
-        weights = recipe.weights + recipe.master
-        gradients = recipe.gradients + recipe.main_gradients
-        states, steps = recipe.moments, 0
+    structure = structure_of(config, scenario.batch, True)
+    sizes = sizes_of(config, scenario.batch)
+    tree = lower(structure, scenario.engine_mode(config, True))
+    logits = numel(tree.output.axes, sizes)
+    saved_bytes = fold(tree, sizes).cost.saved_bytes + loss_bytes(config, logits, scenario)
+    own = states(tree, sizes, saved_bytes, scenario, rank=rank)
+    return with_peak(own, structure, sizes, scenario, config, rank=rank)
+
+
+def states(
+    tree: Node, sizes: Sizes, saved_bytes: Size, scenario: Scenario, *, rank: int | None = None
+) -> Training:
+    """Model states of the scenario's recipe on one rank, and what autograd holds after the loss.
+
+    A parameter that does not train has no gradient and no state. torch's optimizers keep a step
+    counter for each tensor. ``rank`` as in ``training``.
+    """
+    share = _share(tree, sizes, scenario, rank)
+    recipe, e = RECIPES[scenario.recipe], PRECISIONS[scenario.precision].param_bytes
+    weights, gradients = recipe.weights or e, recipe.gradients or e
+    masters = recipe.master * share.states
+    # DistributedDataParallel reduces in buckets, which the gradients are copied to or views of
+    copied = scenario.recipe == "torch" and scenario.ranks > 1 and scenario.zero < 2
+    copied = copied and scenario.buckets == "copies"
     return Training(
-        weights * params, gradients * trainable, states * trainable + steps, saved_bytes
+        weights_bytes=weights * share.weights + masters,
+        gradients_bytes=gradients * share.gradients + recipe.main_gradients * share.states,
+        optimizer_bytes=_optimizer_bytes(share, scenario),
+        saved_activations_bytes=saved_bytes,
+        ema_bytes=scenario.ema * (masters or weights * share.weights),
+        buckets_bytes=e * share.gradients if copied else 0,
     )
 
 
+def _optimizer_bytes(share: Share, scenario: Scenario) -> Size:
+    recipe, optimizer = RECIPES[scenario.recipe], OPTIMIZERS[scenario.optimizer]
+    if recipe.moments:
+        return recipe.moments * share.states
+    e = PRECISIONS[scenario.precision].param_bytes
+    return optimizer.moments * e * share.states + optimizer.step_bytes * share.tensors
+
+
+def _share(tree: Node, sizes: Sizes, scenario: Scenario, rank: int | None) -> Share:
+    """What a rank holds of the parameters."""
+    ranks, zero, own = scenario.ranks, scenario.zero, parameters(tree)
+    if rank is not None and not 0 <= rank < ranks:
+        raise ConfigError(f"rank must be one of 0 to {ranks - 1:,}, got {rank:,}")
+    if scenario.recipe != "torch":
+        return flat(whole(own, sizes), zero, ranks)
+    if zero > 1:
+        return fully_sharded(own, sizes, ranks, rank or 0)
+    share = whole(own, sizes)
+    if zero == 1:
+        tensors = _dealt(tree, sizes, scenario, rank)
+        share = share._replace(states=sum(tensors), tensors=len(tensors))
+    return share
+
+
+def _dealt(tree: Node, sizes: Sizes, scenario: Scenario, rank: int | None) -> tuple[int, ...]:
+    """The tensors that a rank's optimizer updates where whole ones are dealt out."""
+    trained = _trained(parameters(tree))
+    each = dealt((n for p in trained for n in [p.numel(sizes)] * p.repeat(sizes)), scenario.ranks)
+    optimizer = OPTIMIZERS[scenario.optimizer]
+    e = PRECISIONS[scenario.precision].param_bytes
+
+    def most(tensors: tuple[int, ...]) -> int:
+        return optimizer.moments * e * sum(tensors) + optimizer.step_bytes * len(tensors)
+
+    return max(each, key=most) if rank is None else each[rank]
+
+
 def with_peak(
-    states: Training, structure: AnyStructure, sizes: Sizes, scenario: Scenario, config: Config
+    own: Training,
+    structure: AnyStructure,
+    sizes: Sizes,
+    scenario: Scenario,
+    config: Config,
+    *,
+    rank: int | None = None,
 ) -> Training:
     """The same with the peak of the step, or with the reason why it is not known."""
     try:
-        peak = step_peak(states, structure, sizes, scenario, config)
+        peak = step_peak(own, structure, sizes, scenario, config, rank=rank)
     except NotCovered as reason:
-        return states._replace(peak_missing=str(reason))
-    return states._replace(peak_bytes=peak.total_bytes, peak_at=peak.at, peak_parts=peak.parts)
+        return own._replace(peak_missing=str(reason))
+    return own._replace(peak_bytes=peak.total_bytes, peak_at=peak.at, peak_parts=peak.parts)
 
 
 def step_peak(
-    states: Training, structure: AnyStructure, sizes: Sizes, scenario: Scenario, config: Config
+    own: Training,
+    structure: AnyStructure,
+    sizes: Sizes,
+    scenario: Scenario,
+    config: Config,
+    *,
+    rank: int | None = None,
 ) -> StepPeak:
     """The peak of a steady training step, ``engine.step`` says which: the second of its kind,
     weights, optimizer states and the caller's images and targets included.
@@ -154,27 +244,33 @@ def step_peak(
     """
     if scenario.recipe != "torch":
         raise NotCovered(f"the peak of a step of recipe {scenario.recipe}: use recipe torch")
+    if scenario.zero > 1:
+        raise NotCovered("the peak of a step with fully sharded weights")
+    if scenario.ranks > 1 and scenario.buckets == "views":
+        raise NotCovered("the peak of a step whose gradients are views of buckets")
     mode = scenario.engine_mode(config, True)
     tree = lower(structure, mode)
     top = live.peak(step_trace(structure, mode), sizes)
     # class indices are 64-bit integers
     batch = sum(bytes_of(tensor, sizes) for tensor in tree.inputs) + 8 * sizes["b"]
-    stepping = _step_temporaries(tree, sizes, scenario)
+    stepping = _step_temporaries(tree, sizes, scenario, rank)
     moments = (
         (top.live, top.place),
         (top.left._replace(temporary=top.left.temporary + stepping), "optimizer step"),
     )
     found = [
-        StepPeak(states.weights_bytes + states.optimizer_bytes + batch + alive.total, at, parts)
+        StepPeak(sum(parts), at, parts)
         for alive, at in moments
         for parts in [
             PeakParts(
-                states.weights_bytes,
+                own.weights_bytes,
                 alive.gradients,
-                states.optimizer_bytes,
+                own.optimizer_bytes,
                 alive.saved,
                 alive.temporary,
                 batch,
+                own.ema_bytes,
+                own.buckets_bytes,
             )
         ]
     ]
@@ -186,22 +282,32 @@ def step_peak(
 _COPIES = {"loop": 2, "sign": 1}
 
 
-def _step_temporaries(tree: Node, sizes: Sizes, scenario: Scenario) -> Size:
+def _step_temporaries(tree: Node, sizes: Sizes, scenario: Scenario, rank: int | None) -> Size:
     """What ``optimizer.step`` allocates and frees: foreach a copy of all parameters, a loop copies
     of one beside what it left of the one before, a fused kernel nothing."""
     how = OPTIMIZERS[scenario.optimizer].steps(scenario.platform)
     e = PRECISIONS[scenario.precision].param_bytes
     if how == "foreach":
-        return e * sum(p.repeat(sizes) * p.numel(sizes) for p in _trained(parameters(tree)))
+        return e * _share(tree, sizes, scenario, rank).states
     if how not in _COPIES:
         return 0
     most: Size = 0
     before: Size = 0
-    for parameter in _trained(parameters(unroll(tree))):
-        one = e * parameter.numel(sizes)
+    for elements in _updated(tree, sizes, scenario, rank):
+        one = e * elements
         most = largest(most, before + _COPIES[how] * one)
         before = one
     return most
+
+
+def _updated(tree: Node, sizes: Sizes, scenario: Scenario, rank: int | None) -> Iterator[Size]:
+    """The elements of each tensor that a rank's optimizer updates, one after the other; of equal
+    layers the first, one of those between, and the last."""
+    if scenario.zero == 1:
+        yield from _dealt(tree, sizes, scenario, rank)
+        return
+    for parameter in _trained(parameters(unroll(tree))):
+        yield parameter.numel(sizes)
 
 
 def _trained(all_of_them: Iterable[Parameter]) -> list[Parameter]:

@@ -194,6 +194,10 @@ def report(
     gpu_file: "Files" = (),
     calibration: "Files" = (),
     anchor: "Anchors" = (),
+    ranks: int = 1,
+    zero: int = 0,
+    buckets: str = "copies",
+    ema: int = 0,
     **overrides: Any,
 ) -> Report: ...
 def report(
@@ -217,6 +221,10 @@ def report(
     gpu_file: "Files" = (),
     calibration: "Files" = (),
     anchor: "Anchors" = (),
+    ranks: int = 1,
+    zero: int = 0,
+    buckets: str = "copies",
+    ema: int = 0,
     **overrides: Any,
 ) -> Report | MeasuredReport:
     """What a model costs: parameters, FLOPs, bytes moved, memory and time, without building it.
@@ -248,6 +256,10 @@ def report(
         layout=layout,
         compile=compile,
         software=software,
+        ranks=ranks,
+        zero=zero,
+        buckets=buckets,
+        ema=ema,
     )
     if isinstance(model, Foreign):
         if gpu:
@@ -320,7 +332,7 @@ def _report(model: Resolved, scenario: Scenario) -> Report:
         rule_of_thumb=memory.rule_of_thumb(total.params),
         inference=_inference(total.params, trees[0], sizes, scenario),
         training=memory.with_peak(
-            memory.training(total.params, total.trainable, total.tensors, saved_bytes, scenario),
+            memory.states(trees[1], sizes, saved_bytes, scenario),
             structure_of(config, batch, True),
             sizes,
             scenario,

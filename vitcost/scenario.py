@@ -89,32 +89,33 @@ class Recipe(NamedTuple):
     gradients: int
     main_gradients: int
     moments: int
+    stages: int  # of ZeRO that it has
     source: str
 
 
 _MEGATRON = "Megatron Core user guide, distributed optimizer, bytes per parameter"
 RECIPES = {
-    "torch": Recipe("", "", 0, 0, 0, 0, 0, "torch: one copy in the parameters' precision"),
+    "torch": Recipe("", "", 0, 0, 0, 0, 0, 3, "torch: one copy in the parameters' precision"),
     "megatron-fp16": Recipe(
-        "fp16", "adamw", 2, 4, 2, 4, 8, f"{_MEGATRON}: fp16 parameters, fp16 gradients, 20"
+        "fp16", "adamw", 2, 4, 2, 4, 8, 1, f"{_MEGATRON}: fp16 parameters, fp16 gradients, 20"
     ),
     "megatron-bf16": Recipe(
-        "bf16", "adamw", 2, 4, 4, 0, 8, f"{_MEGATRON}: bf16 parameters, fp32 gradients, 18"
+        "bf16", "adamw", 2, 4, 4, 0, 8, 1, f"{_MEGATRON}: bf16 parameters, fp32 gradients, 18"
     ),
     "megatron-fp32": Recipe(
-        "fp32", "adamw", 4, 0, 4, 0, 8, f"{_MEGATRON}: fp32 parameters, fp32 gradients, 16"
+        "fp32", "adamw", 4, 0, 4, 0, 8, 1, f"{_MEGATRON}: fp32 parameters, fp32 gradients, 16"
     ),
     "apex-o2": Recipe(
-        "fp16", "adamw", 2, 4, 2, 4, 8,
+        "fp16", "adamw", 2, 4, 2, 4, 8, 0,
         "NVIDIA Apex, apex.amp opt_level O2: fp32 masters and their gradients, during the step",
     ),
     "deepspeed": Recipe(
-        "fp16", "adamw", 2, 4, 2, 4, 8,
+        "fp16", "adamw", 2, 4, 2, 4, 8, 3,
         "DeepSpeed, estimate_zero2_model_states_mem_needs: 2 params_16bit + 18 (2 grads_16bit, "
         "4 grads_32bit, 4 params_32bit, 8 optimizer_states_32bit)",
     ),
     "zero": Recipe(
-        "fp16", "adamw", 2, 4, 2, 0, 8,
+        "fp16", "adamw", 2, 4, 2, 0, 8, 3,
         "Rajbhandari et al. 2020 (ZeRO), arXiv 1910.02054, section 3.1: 2 + 2 + K with K = 12",
     ),
 }  # fmt: skip
@@ -127,6 +128,7 @@ CHOICES = {
     "optimizer": tuple(OPTIMIZERS),
     "recipe": tuple(RECIPES),
     "layout": ("nchw", "nhwc"),
+    "buckets": ("copies", "views"),
 }
 
 # what each field of the scenario is, for the help of the command line
@@ -145,6 +147,10 @@ HELP = {
     "layout": "memory layout of the images",
     "compile": "torch.compile made the kernels: what time is for",
     "software": "version of torch that time is for: 2.4  [default: the newest that was measured]",
+    "ranks": "data-parallel devices, each with a batch of its own; memory is that of one",
+    "zero": "what they divide: 1 optimizer states, 2 gradients too, 3 weights too; 0: nothing",
+    "buckets": "what DistributedDataParallel reduces: copies of the gradients, or what these view",
+    "ema": "moving averages of the weights that are kept",
 }
 
 
@@ -170,6 +176,10 @@ class Scenario:
     layout: str = "nchw"
     compile: bool = False
     software: str = ""  # a version of torch; "": the newest that a card was measured with
+    ranks: int = 1
+    zero: int = 0  # stage of Rajbhandari et al. 2020, arXiv 1910.02054
+    buckets: str = "copies"
+    ema: int = 0
 
     def __post_init__(self) -> None:
         if isinstance(self.batch, bool) or not isinstance(self.batch, int):
@@ -187,6 +197,25 @@ class Scenario:
         torch_version(self.software)
         if self.lora < 0:
             raise ConfigError(f"lora must be a rank, or 0 for none, got {self.lora!r}")
+        self._check_ranks()
+
+    def _check_ranks(self) -> None:
+        for name, least, most in (("ranks", 1, 10**6), ("zero", 0, 3), ("ema", 0, 100)):
+            given = getattr(self, name)
+            if isinstance(given, bool) or not isinstance(given, int):
+                raise ConfigError(f"{name} must be an integer, got {given!r}")
+            if not least <= given <= most:
+                raise ConfigError(f"{name} must be from {least:,} to {most:,}, got {given:,}")
+        if self.zero and self.ranks == 1:
+            raise ConfigError(
+                f"zero {self.zero} divides states among ranks, and there is 1 of them"
+            )
+        stages = RECIPES[self.recipe].stages
+        if self.zero > stages:
+            raise ConfigError(
+                f"zero {self.zero} contradicts recipe {self.recipe}, which "
+                + (f"has stages up to {stages}" if stages else "divides nothing")
+            )
 
     @classmethod
     def of(

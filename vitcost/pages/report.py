@@ -8,6 +8,7 @@ from vitcost.engine.parts import part_of
 from vitcost.page import Column, Page, Row, Table, Value, shown
 from vitcost.pages.time import time_tables
 from vitcost.report import Layer, Report, inference_by_precision
+from vitcost.scenario import Scenario
 from vitcost.textbook.memory import training_bytes
 
 __all__ = ["report_page"]
@@ -173,16 +174,19 @@ def _training(report: Report) -> Table:
             rule.moments,
             own.optimizer_bytes,
         ),
+        ("moving averages", "", None, own.ema_bytes),
+        ("gradient buckets", "", None, own.buckets_bytes),
         ("saved activations", "", None, own.saved_activations_bytes),
     )
-    rows = [Row(part) for part in parts]
+    # what a scenario asks for has a row where it does
+    rows = [Row(part) for part in parts if part[1] or part[3]]
     total = sum(part[3] for part in parts)
     rows.append(Row(("sum", f"{each.total}", report.rule_of_thumb.training_bytes, total), "total"))
     if own.peak_bytes is not None:
         rows.append(Row(("peak of a step", "", None, own.peak_bytes)))
     recipe = f"{scenario.recipe}: {scenario.precision}, {scenario.optimizer}"
     return Table(
-        f"Training memory, {_batch(report)}",
+        f"Training memory, {_batch(report)}{_rank(scenario)}",
         (
             Column(""),
             Column("bytes a parameter"),
@@ -196,6 +200,14 @@ def _training(report: Report) -> Table:
             f"peak of a step: {own.peak_at}" if own.peak_at else f"no peak: {own.peak_missing}",
         ),
     )
+
+
+def _rank(scenario: Scenario) -> str:
+    """Of several ranks, whose memory it is."""
+    if scenario.ranks == 1:
+        return ""
+    which = ", that holds the most" if scenario.zero else ""
+    return f", on one rank of {scenario.ranks:,}{which}, zero {scenario.zero}"
 
 
 def _layers(report: Report) -> Table:
