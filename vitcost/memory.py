@@ -97,6 +97,13 @@ class Training(NamedTuple):
     peak_parts: PeakParts | None = None
     peak_missing: str | None = None
 
+    @property
+    def sum_bytes(self) -> Size:
+        """All parts together, though they do not peak together."""
+        lasting = self.weights_bytes + self.gradients_bytes + self.optimizer_bytes
+        asked = self.ema_bytes + self.buckets_bytes
+        return lasting + asked + self.saved_activations_bytes
+
     def to_dict(self) -> dict[str, Any]:
         parts = self.peak_parts
         return {**self._asdict(), "peak_parts": None if parts is None else parts._asdict()}
@@ -121,16 +128,14 @@ def inference(
 
 
 def training(
-    config: Config,
-    scenario: Scenario,
-    *,
-    rank: int | None = None,
+    config: Config, scenario: Scenario, batch: int | None = None, *, rank: int | None = None
 ) -> Training:
     """A training step of a model on one rank: model states, what autograd holds, the peak.
 
-    ``rank`` counts from 0; None is the one that holds the most. ``scenario`` says among how many
-    ranks (``ranks``) which states are divided (``zero``), and the batch of each rank. Sizes are
-    integers. ``states`` and ``with_peak`` are its two halves, for who has the lowered tree.
+    ``batch`` is in place of the scenario's, that of each rank. ``rank`` counts from 0; None is the
+    one that holds the most. ``scenario`` says how many there are (``ranks``) and what they divide
+    (``zero``). Sizes are integers. ``states`` and ``with_peak`` are its two halves, for who has the
+    lowered tree.
 
     >>> from vitcost.zoo import resolve
     >>> huge = resolve("vit_huge_patch14_224").config
@@ -139,8 +144,8 @@ def training(
     >>> alone.optimizer_bytes, shared.optimizer_bytes
     (5056367968, 91750408)
     """
-    structure = structure_of(config, scenario.batch, True)
-    sizes = sizes_of(config, scenario.batch)
+    batch = scenario.batch if batch is None else batch
+    structure, sizes = structure_of(config, batch, True), sizes_of(config, batch)
     tree = lower(structure, scenario.engine_mode(config, True))
     logits = numel(tree.output.axes, sizes)
     saved_bytes = fold(tree, sizes).cost.saved_bytes + loss_bytes(config, logits, scenario)

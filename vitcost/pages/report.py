@@ -180,7 +180,7 @@ def _training(report: Report) -> Table:
     )
     # what a scenario asks for has a row where it does
     rows = [Row(part) for part in parts if part[1] or part[3]]
-    total = sum(part[3] for part in parts)
+    total = own.sum_bytes
     rows.append(Row(("sum", f"{each.total}", report.rule_of_thumb.training_bytes, total), "total"))
     if own.peak_bytes is not None:
         rows.append(Row(("peak of a step", "", None, own.peak_bytes)))

@@ -7,7 +7,7 @@ from vitcost.engine.cost import Cost, fold
 from vitcost.engine.live import forward_peak
 from vitcost.engine.lower import lower
 from vitcost.engine.model import Config, sizes_of, structure_of
-from vitcost.engine.ops import bytes_of, numel
+from vitcost.engine.ops import bytes_of
 from vitcost.scenario import Scenario
 
 __all__ = ["Need", "executed_flops", "need"]
@@ -39,22 +39,10 @@ def need(config: Config, scenario: Scenario, batch: int) -> Need:
     """
     if scenario.mode == "infer":
         return _inference(config, scenario, batch)
-    structure, sizes = structure_of(config, batch, True), sizes_of(config, batch)
-    tree = lower(structure, scenario.engine_mode(config, True))
-    cost = fold(tree, sizes).cost
-    loss = memory.loss_bytes(config, numel(tree.output.axes, sizes), scenario)
-    saved = cost.saved_bytes + loss
-    states = memory.training(cost.params, cost.trainable, cost.tensors, saved, scenario)
-    found = memory.with_peak(states, structure, sizes, scenario, config)
+    found = memory.training(config, scenario, batch)
     if found.peak_bytes is not None and found.peak_at is not None:
         return Need(found.peak_bytes, found.peak_at, "peak")
-    parts = (
-        states.weights_bytes,
-        states.gradients_bytes,
-        states.optimizer_bytes,
-        states.saved_activations_bytes,
-    )
-    return Need(sum(parts), "", "sum")
+    return Need(found.sum_bytes, "", "sum")
 
 
 def _inference(config: Config, scenario: Scenario, batch: int) -> Need:
