@@ -290,7 +290,7 @@ def test_json_has_the_keys_of_the_contract(capsys: Captured) -> None:
     }  # fmt: skip
     assert set(memory["training"]) == {
         "weights_bytes", "gradients_bytes", "optimizer_bytes", "saved_activations_bytes",
-        "peak_bytes", "peak_at",
+        "ema_bytes", "buckets_bytes", "peak_bytes", "peak_at",
         "peak_parts",
         "peak_missing",
     }  # fmt: skip
