@@ -38,6 +38,7 @@ def command(*args: str) -> str:
         ("summary", MODEL),
         ("models", "huge"),
         ("fit", MODEL, "--mode", "train"),
+        ("plan", MODEL, "--samples", "1M", "-g", "h100-sxm"),
     ],
     ids=" ".join,
 )
@@ -52,6 +53,7 @@ def test_no_command_loads_a_heavy_package(args: tuple[str, ...]) -> None:
         ("report", MODEL, "--format", "csv"),
         ("models", "huge", "--json"),
         ("fit", MODEL, "--json"),
+        ("plan", MODEL, "--samples", "1M", "-g", "h100-sxm", "--json"),
         ("summary", MODEL),
     ],
     ids=" ".join,

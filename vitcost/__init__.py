@@ -13,9 +13,9 @@ from vitcost.summary import summary
 
 if TYPE_CHECKING:
     from vitcost.hardware.catalogue import gpus
-    from vitcost.hardware.files import calibrate, check_throughput
     from vitcost.planner.compare import Comparison, compare
     from vitcost.planner.fit import fit
+    from vitcost.planner.plan import plan
     from vitcost.zoo.modules import from_torch
 
 __all__ = [
@@ -30,14 +30,13 @@ __all__ = [
     "VitcostError",
     "assert_budget",
     "budget",
-    "calibrate",
-    "check_throughput",
     "compare",
     "explain",
     "fit",
     "from_torch",
     "gpus",
     "models",
+    "plan",
     "report",
     "summary",
 ]
@@ -46,13 +45,12 @@ __version__ = "0.1.0"
 
 # what a report does without is loaded when it is asked for
 _LATER = {
-    "calibrate": "vitcost.hardware.files",
-    "check_throughput": "vitcost.hardware.files",
     "Comparison": "vitcost.planner.compare",
     "compare": "vitcost.planner.compare",
     "fit": "vitcost.planner.fit",
     "from_torch": "vitcost.zoo.modules",
     "gpus": "vitcost.hardware.catalogue",
+    "plan": "vitcost.planner.plan",
 }
 
 

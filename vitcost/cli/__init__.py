@@ -20,9 +20,9 @@ COMMANDS = {
     "gpus": "vitcost.cli.gpus",
     "explain": "vitcost.cli.explain",
     "check": "vitcost.cli.check",
-    "calibrate": "vitcost.cli.calibrate",
     "compare": "vitcost.cli.compare",
     "fit": "vitcost.cli.fit",
+    "plan": "vitcost.cli.plan",
     "budget": "vitcost.cli.budget",
     "completion": "vitcost.cli.completion",
 }
@@ -64,6 +64,7 @@ def cli() -> None:
     vitcost check vit_base_patch16_224
     vitcost compare vit_base_patch16_224 deit_base_patch16_224 --why
     vitcost fit vit_huge_patch14_224 --mode train -g h100-sxm
+    vitcost plan vit_base_patch16_224 --samples 384M -g h100-sxm
     vitcost budget --why
     """
 

@@ -4,11 +4,11 @@ import click
 
 from vitcost.cli.options import (
     Command,
-    Gpu,
     Option,
     Words,
     field_options,
     given,
+    gpu_options,
     model_options,
     one_model,
     output_options,
@@ -34,14 +34,7 @@ vitcost fit vit_base_patch16_224 -g t4 --largest img_size -b 32
     rare=field_options,
     params=[
         *model_options(),
-        Option(
-            ["-g", "--gpu"],
-            type=Gpu(),
-            multiple=True,
-            passed=True,
-            metavar="GPU",
-            help="a card, repeatable  [default: every card of `vitcost gpus`]",
-        ),
+        *gpu_options(["--gpu", "--gpu-file"], "Options"),
         Option(
             ["--require"],
             type=click.INT,

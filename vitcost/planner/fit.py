@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from vitcost.config import ViTConfig
 from vitcost.engine.model import Config
 from vitcost.errors import ConfigError, NotCovered
-from vitcost.hardware.cards import CARDS, Card
-from vitcost.hardware.specs import asked_cards, own_cards
+from vitcost.hardware.cards import Card
+from vitcost.hardware.specs import asked_cards, matching, own_cards
 from vitcost.planner.asked import asked, several
 from vitcost.planner.invert import largest_convex, largest_monotone
 from vitcost.planner.need import Need, executed_flops, need
@@ -126,6 +126,7 @@ def fit(
     model: Model,
     *,
     gpu: "str | Card | Sequence[str | Card]" = (),
+    gpu_file: "str | Sequence[str]" = (),
     require: int | None = None,
     reserve: int | str = 0,
     largest: str | Sequence[str] = (),
@@ -134,7 +135,8 @@ def fit(
     """The largest batch that each card holds, exactly: it fits, and the next one does not.
 
     The bytes are those of a report: of tensors, in inference ``total_bytes``, in training
-    ``peak_bytes``. ``reserve`` is what a card keeps besides (a context, workspace of kernels, the
+    ``peak_bytes``. ``gpu`` names the cards, all of them without it, ``gpu_file`` has cards of the
+    user's own. ``reserve`` is what a card keeps besides (a context, workspace of kernels, the
     allocator's rounding), in bytes or as a share (``"1 GiB"``, ``"5 %"``); by default nothing.
     ``require`` is the batch that is wanted, else ``batch``; ``largest`` asks for the largest
     ``img_size`` and ``depth`` with it. ``given``: fields of the scenario and of the config, as for
@@ -146,11 +148,11 @@ def fit(
     """
     wanted = {} if require is None else {"batch": require}
     found, scenario = asked(model, given, **wanted)
-    # Card is a tuple itself
-    named = asked_cards(several(gpu, (str, Card)), own_cards())
+    own = own_cards(gpu_file)
+    named = tuple(dict.fromkeys(asked_cards(gpu, own)))
     kept = parse_reserve(reserve)
     sizes = several(largest, str)
-    rows, basis = _rows(found.config, scenario, named or tuple(CARDS.values()), kept, sizes)
+    rows, basis = _rows(found.config, scenario, named or matching("", own), kept, sizes)
     return Fit(found, scenario, scenario.batch, bool(named), kept, sizes, basis, rows)
 
 

@@ -1,0 +1,114 @@
+"""``vitcost plan``."""
+
+from dataclasses import fields
+from typing import Any
+
+import click
+
+from vitcost.cli.options import (
+    Command,
+    Option,
+    field_options,
+    given,
+    gpu_options,
+    model_options,
+    one_model,
+    output_options,
+    scenario_options,
+)
+from vitcost.cli.output import emit
+from vitcost.planner.plan import plan
+from vitcost.scenario import Scenario
+
+__all__ = ["command"]
+
+_EXAMPLES = """
+vitcost plan vit_base_patch16_224 --samples 1.28M --epochs 300 -g h100-sxm
+vitcost plan vit_large_patch16_224 --samples 14M -g a100-sxm-80gb --price 2
+vitcost plan vit_base_patch16_224 --samples 384M -g l40s --deadline 2d
+vitcost plan gpt3-xl --samples 146M -g h100-sxm --zero 3 --efficiency 0.4
+"""
+# what a plan decides, or is always so
+_DECIDED = ("batch", "mode", "checkpointing", "platform", "zero", "ranks")
+_RUN, _FIXED = "Run", "Decided by you, else searched"
+_NUMBER: dict[str, Any] = {"type": click.INT, "metavar": "N"}
+_SHARE: dict[str, Any] = {"type": click.FLOAT, "metavar": "X"}
+
+# flag, section, help, how it is typed
+_FLAGS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
+    ("--samples", _RUN, "images or sequences of an epoch: 1.28M", {"metavar": "N"}),
+    ("--epochs", _RUN, "how often they are seen  [default: 1]", _NUMBER),
+    ("--global-batch", _RUN, "samples of a step, on all cards  [default: 4096]", _NUMBER),
+    ("--gpus", _RUN, "cards of a node  [default: 8]", _NUMBER),
+    ("--nodes", _RUN, "[default: 1]", _NUMBER),
+    (
+        "--network",
+        _RUN,
+        "bytes a second that a card has to other nodes, one direction: '50 GB/s'",
+        {"metavar": "RATE"},
+    ),
+    ("--price", _RUN, "of a card and hour", _SHARE),
+    ("--deadline", _RUN, "finds the fewest cards that keep it: 3d, 36h", {"metavar": "TIME"}),
+    ("--efficiency", _RUN, "FLOP/s of a card over its peak, not a predicted time", _SHARE),
+    (
+        "--overlap",
+        _RUN,
+        "share of the passes that data-parallel exchange hides behind  [default: 1]",
+        _SHARE,
+    ),
+    (
+        "--reserve",
+        _RUN,
+        "kept of each card for a context, workspace and the allocator  [default: 0]",
+        {"metavar": "BYTES|X%"},
+    ),
+    ("--zero", _FIXED, "what data-parallel ranks divide: 0 to 3", _NUMBER),
+    ("--tensor-parallel", _FIXED, "cards that share each layer", _NUMBER),
+    ("--pipeline-parallel", _FIXED, "stages that share the depth  [default: 1]", _NUMBER),
+    ("--checkpointing", _FIXED, "none, selective, block, every:K", {"metavar": "NAME"}),
+    ("--micro-batch", _FIXED, "samples that a card runs at once", _NUMBER),
+)
+
+
+@click.command(
+    "plan",
+    cls=Command,
+    examples=_EXAMPLES,
+    rare=field_options,
+    params=[
+        *model_options(),
+        *output_options(),
+        *gpu_options(),
+        *(Option([f], section=s, help=h, passed=True, **kind) for f, s, h, kind in _FLAGS),
+        Option(
+            ["--sequence-parallel/--no-sequence-parallel"],
+            default=None,
+            section=_FIXED,
+            passed=True,
+            help="tensor parallel ranks share the tokens between layers too",
+        ),
+        *scenario_options([f.name for f in fields(Scenario) if f.name not in _DECIDED]),
+    ],
+)
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    model: str | None,
+    model_option: str | None,
+    format: str | None,
+    as_json: bool,
+    output: str | None,
+    **_: object,
+) -> int:
+    """Time, cost and memory of a training run.
+
+    Nothing fits: exit 1.
+    """
+    name, flags = one_model(model, model_option), given(ctx)
+    for flag in ("samples", "gpu"):
+        if flag not in flags:
+            raise click.UsageError(f"no --{flag} given")
+    found = plan(name, **flags)
+    emit(found, format, as_json, output)
+    return 0 if found.ok else 1

@@ -1,0 +1,96 @@
+"""What a plan takes for granted, in sentences: every number of it rests on these."""
+
+from collections.abc import Iterator, Sequence
+
+from vitcost.hardware.cards import Card
+from vitcost.page import shown
+from vitcost.planner.choose import PlanRow
+from vitcost.planner.job import Job
+from vitcost.planner.pace import Pace
+from vitcost.planner.reserve import Reserve
+
+__all__ = ["assumptions"]
+
+
+def assumptions(pace: Pace, job: Job, reserve: Reserve, rows: Sequence[PlanRow]) -> Iterator[str]:
+    """Every assumption behind the rows of a plan."""
+    yield from _time(pace, rows)
+    yield from _exchange(pace.card, job)
+    yield from _memory(pace, reserve, rows)
+    yield from _energy(pace.card, job)
+    yield (
+        "not in it: reading and augmenting data, evaluation, checkpoints on disk, failures and "
+        "waiting for the slowest card"
+    )
+
+
+def _time(pace: Pace, rows: Sequence[PlanRow]) -> Iterator[str]:
+    peak = f"{pace.peak / 1e12:,.0f} TFLOP/s"
+    if pace.efficiency is not None:
+        yield f"time: each card computes at {pace.efficiency:.1%} of {peak}, as given"
+    else:
+        yield (
+            f"time: predicted for one card, {pace.basis}; utilisation is of {peak}, the sheet's "
+            f"dense peak in {pace.scenario.precision}"
+        )
+        fitting = [row for row in rows if row.fits]
+        if fitting:
+            notes = pace.micro(fitting[0].micro_batch, fitting[0].checkpointing).notes
+            yield from (f"time: {note}" for note in notes if "checkpointing" not in note)
+    if any(row.checkpointing != "none" for row in rows):
+        yield "time: what checkpointing computes again takes its share of the executed FLOPs"
+    if any(row.tensor > 1 or row.pipeline > 1 for row in rows):
+        yield "time: a layer divided among t cards takes 1/t of its time, a stage of p 1/p"
+    if any(row.pipeline > 1 for row in rows):
+        yield (
+            "pipeline: one forward, one backward, without interleaving; p - 1 micro-batches of "
+            "bubble: Narayanan et al. 2021, arXiv 2104.04473, section 2.2.1"
+        )
+
+
+def _exchange(card: Card, job: Job) -> Iterator[str]:
+    if job.cards == 1:
+        return
+    yield (
+        f"exchange: {_rate(card.link)} from card to card, one direction, as the sheet has it; "
+        "the faster of NCCL's ring and double tree, with the latencies of its tuning model"
+    )
+    if job.nodes > 1:
+        yield f"exchange: {_rate(job.network)} from a card to other nodes, as given"
+    yield (
+        f"exchange: data parallel hides behind {job.overlap:.0%} of the backward pass of the last "
+        "micro-batch at most, ZeRO-2 and ZeRO-3 behind every pass; tensor parallel hides nothing"
+    )
+
+
+def _memory(pace: Pace, reserve: Reserve, rows: Sequence[PlanRow]) -> Iterator[str]:
+    card = pace.card
+    by = "the sheet's number in GiB" if card.usable_bytes is None else "as a source states"
+    kept = f"{reserve} reserved" if str(reserve) != "0" else "nothing reserved"
+    yield (
+        f"memory: {shown(card.capacity_bytes, 'bytes')}, {by}; bytes of tensors, {kept} for a "
+        "context, workspace and the allocator"
+    )
+    if any(row.memory_basis == "sum" for row in rows):
+        yield (
+            "memory, sum: no exact peak is known; weights, gradients, optimizer states and saved "
+            "activations together"
+        )
+    if any(row.memory_basis == "bound" for row in rows):
+        yield (
+            "memory, bound: gradients that are kept from micro-batch to micro-batch are counted "
+            "in full beside the peak"
+        )
+
+
+def _energy(card: Card, job: Job) -> Iterator[str]:
+    if card.power_w is None:
+        yield f"energy: no source states the power of {card.name}"
+    else:
+        yield f"energy: {card.power_w:g} W of board power throughout, no host and no cooling"
+    if job.price is not None:
+        yield f"cost: {job.price:g} for each card and hour, as given"
+
+
+def _rate(bytes_per_second: float | None) -> str:
+    return "?" if bytes_per_second is None else f"{bytes_per_second / 1e9:,.4g} GB/s"

@@ -1,0 +1,278 @@
+"""The ways to divide a run among cards: which fit, how fast each is, how few cards are enough."""
+
+from collections.abc import Iterator
+from functools import cache
+from itertools import islice
+from typing import NamedTuple
+
+from vitcost.errors import ConfigError
+from vitcost.page import shown
+from vitcost.planner.job import Job
+from vitcost.planner.need import Need
+from vitcost.planner.pace import Micro, Pace, step_cost
+from vitcost.planner.rank import rank_need, stage_weights
+from vitcost.planner.reserve import Reserve
+from vitcost.planner.step import StepTime, step_time, volume
+from vitcost.planner.strategies import Fixed, Strategy, divisors, strategies
+from vitcost.scenario import RECIPES
+
+__all__ = ["PlanRow", "fewest_cards", "planned"]
+
+# micro-batches that are timed: the largest that fit
+_TIMED = 8
+# numbers of cards that are tried for a deadline
+_TRIED = 64
+_LIMITS = {"compute": "compute", "memory": "memory bandwidth", "overhead": "launches"}
+
+
+class PlanRow(NamedTuple):
+    """A way to divide the step, at its best micro-batch.
+
+    Memory and ``sent_bytes`` are of one card, the card that has the most; times, energy and cost
+    of the whole run follow from ``step_seconds``. Where it does not fit they are None, and
+    ``memory_bytes`` is what one sample needs.
+    """
+
+    strategy: str
+    zero: int
+    data: int
+    tensor: int
+    sequence: bool
+    pipeline: int
+    checkpointing: str
+    micro_batch: int
+    accumulation: int
+    fits: bool
+    memory_bytes: int
+    memory_basis: str
+    headroom_bytes: int
+    sent_bytes: int
+    limit: str
+    step_seconds: float | None = None
+    low_seconds: float | None = None
+    high_seconds: float | None = None
+    compute_seconds: float | None = None
+    exposed_seconds: float | None = None
+    bubble_seconds: float | None = None
+    update_seconds: float | None = None
+    samples_per_second: float | None = None
+    mfu: float | None = None
+    hfu: float | None = None
+    run_seconds: float | None = None
+    gpu_hours: float | None = None
+    energy_joules: float | None = None
+    cost: float | None = None
+
+
+def planned(pace: Pace, job: Job, fixed: Fixed, reserve: Reserve) -> tuple[PlanRow, ...]:
+    """Every way to divide a step, those that fit first, each the fastest of its micro-batches."""
+    capacity = pace.card.capacity_bytes
+    assert capacity is not None
+    limit = reserve.leaves(capacity)
+    micro = cache(pace.micro)
+    rows = []
+    most = RECIPES[pace.scenario.recipe].stages
+    for strategy in strategies(pace.config, job, fixed, most):
+        choices = list(_fitting(pace, job, strategy, fixed, limit))
+        if not choices:
+            rows.append(_too_large(pace, job, strategy, fixed, limit))
+            continue
+        weights = stage_weights(pace.config, pace.scenario, strategy)
+        timed = [
+            _row(pace, job, choice, need, limit, weights, micro(choice.micro_batch, way))
+            for choice, need in choices
+            for way in [choice.checkpointing]
+        ]
+        rows.append(min(timed, key=_seconds))
+    if not rows:
+        raise ConfigError(_indivisible(job, fixed))
+    return tuple(sorted(rows, key=_order))
+
+
+def _order(row: PlanRow) -> tuple[bool, float, int, int]:
+    """What fits first, the fastest first; of equally fast ones the least divided."""
+    return not row.fits, _seconds(row), row.zero, row.memory_bytes
+
+
+def _seconds(row: PlanRow) -> float:
+    return row.step_seconds or 0.0
+
+
+def _indivisible(job: Job, fixed: Fixed) -> str:
+    tensor, pipeline = fixed.tensor_parallel or 1, fixed.pipeline_parallel or 1
+    ranks = job.cards // (tensor * pipeline)
+    return f"global_batch {job.global_batch:,} is not divisible by {ranks:,} data-parallel ranks"
+
+
+def _batches(job: Job, strategy: Strategy, fixed: Fixed) -> list[int]:
+    """Micro-batches that the samples of a rank can be cut into."""
+    share = job.global_batch // strategy.data
+    if fixed.micro_batch is None:
+        return divisors(share)
+    if not 1 <= fixed.micro_batch <= share or share % fixed.micro_batch:
+        raise ConfigError(
+            f"micro_batch {fixed.micro_batch:,} does not divide the {share:,} samples of a rank"
+        )
+    return [fixed.micro_batch]
+
+
+def _with(strategy: Strategy, job: Job, batch: int) -> Strategy:
+    share = job.global_batch // strategy.data
+    return strategy._replace(micro_batch=batch, accumulation=share // batch)
+
+
+def _fitting(
+    pace: Pace, job: Job, strategy: Strategy, fixed: Fixed, limit: int
+) -> Iterator[tuple[Strategy, Need]]:
+    """The largest micro-batches that fit, with what each needs.
+
+    From two samples on, memory rises with the micro-batch; one that needs no accumulation keeps no
+    gradients, and is asked for by itself, as is a single sample.
+    """
+    batches = _batches(job, strategy, fixed)
+
+    @cache
+    def needed(batch: int) -> Need:
+        return rank_need(pace.config, pace.scenario, _with(strategy, job, batch))
+
+    rising = [batch for batch in batches[:-1] if batch > 1]
+    low, high = 0, len(rising)
+    while low < high:
+        middle = (low + high) // 2
+        if needed(rising[middle]).total_bytes <= limit:
+            low = middle + 1
+        else:
+            high = middle
+    alone = {batches[0], batches[-1]}
+    fits = [batch for batch in alone if needed(batch).total_bytes <= limit]
+    for batch in sorted({*rising[:low], *fits}, reverse=True)[:_TIMED]:
+        yield _with(strategy, job, batch), needed(batch)
+
+
+def _too_large(pace: Pace, job: Job, strategy: Strategy, fixed: Fixed, limit: int) -> PlanRow:
+    smallest = _with(strategy, job, _batches(job, strategy, fixed)[0])
+    need = rank_need(pace.config, pace.scenario, smallest)
+    weights = stage_weights(pace.config, pace.scenario, strategy)
+    return _plain(pace, smallest, need, limit, weights, "memory")
+
+
+def _plain(
+    pace: Pace, strategy: Strategy, need: Need, limit: int, weights: int, why: str
+) -> PlanRow:
+    """A row without its times."""
+    return PlanRow(
+        strategy.name,
+        strategy.zero,
+        strategy.data,
+        strategy.tensor,
+        strategy.sequence,
+        strategy.pipeline,
+        strategy.checkpointing,
+        strategy.micro_batch,
+        strategy.accumulation,
+        need.total_bytes <= limit,
+        need.total_bytes,
+        need.basis,
+        limit - need.total_bytes,
+        volume(pace.config, pace.scenario, strategy, weights).total_bytes,
+        why,
+    )
+
+
+def _row(
+    pace: Pace,
+    job: Job,
+    strategy: Strategy,
+    need: Need,
+    limit: int,
+    weights: int,
+    micro: Micro,
+) -> PlanRow:
+    step = step_time(pace.config, pace.scenario, strategy, micro, weights, job, pace.card)
+    seconds = step.total
+    plain = step_cost(pace.config, pace.scenario)
+    ran = step_cost(pace.config, pace.with_checkpointing(strategy.checkpointing))
+    per_second = job.global_batch / seconds / (job.cards * pace.peak)
+    run_seconds = job.steps * seconds
+    hours = run_seconds * job.cards / 3600
+    watts = pace.card.power_w
+    return _plain(pace, strategy, need, limit, weights, _limit(step, micro))._replace(
+        step_seconds=seconds,
+        low_seconds=seconds - micro.band * step.compute,
+        high_seconds=seconds + micro.band * step.compute,
+        compute_seconds=step.compute,
+        exposed_seconds=step.tensor + step.pipeline + step.data,
+        bubble_seconds=step.bubble,
+        update_seconds=step.update,
+        samples_per_second=job.global_batch / seconds,
+        mfu=(plain.flops + plain.backward_flops) * per_second,
+        hfu=(ran.executed_flops + ran.executed_backward_flops) * per_second,
+        run_seconds=run_seconds,
+        gpu_hours=hours,
+        energy_joules=None if watts is None else watts * job.cards * run_seconds,
+        cost=None if job.price is None else job.price * hours,
+    )
+
+
+def _limit(step: StepTime, micro: Micro) -> str:
+    """What most of the step is."""
+    parts = {
+        _LIMITS[micro.bound]: step.compute,
+        "tensor exchange": step.tensor,
+        "stage exchange": step.pipeline,
+        "bubble": step.bubble,
+        "data exchange": step.data,
+        "update": step.update,
+    }
+    return max(parts, key=lambda name: parts[name])
+
+
+def fewest_cards(
+    pace: Pace, job: Job, fixed: Fixed, reserve: Reserve
+) -> tuple[Job, tuple[PlanRow, ...]]:
+    """The fewest cards with which a run keeps its deadline, and the ways to divide it there.
+
+    Parts of a node come first, then whole nodes. No n cards are faster than n times the fastest
+    card, so that fewer than the deadline asks of that one are not tried.
+    """
+    assert job.deadline_seconds is not None
+    batches = divisors(job.global_batch)
+    fastest = min(pace.micro(b, "none").passes / b for b in batches[: 2 * _TIMED])
+    least = fastest * job.total_samples / job.deadline_seconds
+    best: PlanRow | None = None
+    refused: ConfigError | None = None
+    tried = (wanted for wanted in _sizes(job, fixed) if wanted.cards >= least)
+    for wanted in islice(tried, _TRIED):
+        try:
+            rows = planned(pace, wanted, fixed, reserve)
+        except ConfigError as error:
+            # so many cards cannot be divided as the user has fixed it
+            refused = error
+            continue
+        if rows[0].fits:
+            best = rows[0]
+            if (best.run_seconds or 0.0) <= job.deadline_seconds:
+                return wanted, rows
+    if best is None and refused is not None:
+        raise refused
+    raise ConfigError(_missed(job, best, least))
+
+
+def _sizes(job: Job, fixed: Fixed) -> Iterator[Job]:
+    """Runs on more and more cards: what data, tensor and pipeline parallel ranks multiply to."""
+    pipeline = fixed.pipeline_parallel or 1
+    tensors, ranks = divisors(job.gpus), divisors(job.global_batch)
+    for cards in sorted({d * t * pipeline for d in ranks for t in tensors}):
+        if cards <= job.gpus:
+            yield job._replace(gpus=cards, nodes=1)
+        elif cards % job.gpus == 0 and job.network is not None:
+            yield job._replace(nodes=cards // job.gpus)
+
+
+def _missed(job: Job, best: PlanRow | None, least: float) -> str:
+    wanted = shown(job.deadline_seconds, "seconds")
+    more = "" if job.network else f"; more than a node of {job.gpus} needs network"
+    if best is None:
+        return f"a deadline of {wanted} needs {least:,.1f} cards at least, which do not fit{more}"
+    took = shown(best.run_seconds, "seconds")
+    return f"no number of cards that was tried keeps a deadline of {wanted}: {took} is best{more}"

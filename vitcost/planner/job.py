@@ -1,0 +1,135 @@
+"""A training run as it is asked for: how much data, on how many cards, at which price."""
+
+from typing import NamedTuple
+
+from vitcost.errors import ConfigError
+from vitcost.units import parse_bytes, parse_count
+
+__all__ = ["Job", "job", "parse_days", "parse_rate"]
+
+# more cards than any cluster has, and more samples than any run saw
+_MOST_CARDS, _MOST_SAMPLES = 10**6, 10**15
+
+
+class Job(NamedTuple):
+    """What a run is to do and with what.
+
+    ``samples`` of an epoch are images, or sequences of a model that reads text; ``gpus`` are the
+    cards of one node; ``network`` is what a card has to other nodes, in bytes a second, one
+    direction; ``price`` is of one card and hour. ``efficiency`` is the FLOP/s of one card over its
+    peak, in place of a predicted time; ``overlap`` the share of the work beside which
+    data-parallel communication can hide.
+    """
+
+    samples: int
+    epochs: int
+    global_batch: int
+    gpus: int
+    nodes: int
+    network: float | None
+    price: float | None
+    deadline_seconds: float | None
+    efficiency: float | None
+    overlap: float
+
+    @property
+    def cards(self) -> int:
+        return self.gpus * self.nodes
+
+    @property
+    def total_samples(self) -> int:
+        return self.samples * self.epochs
+
+    @property
+    def steps(self) -> int:
+        """The last batch may be short."""
+        return -(-self.total_samples // self.global_batch)
+
+
+def job(
+    *,
+    samples: int | str,
+    epochs: int,
+    global_batch: int,
+    gpus: int,
+    nodes: int,
+    network: float | str | None,
+    price: float | None,
+    deadline: float | str | None,
+    efficiency: float | None,
+    overlap: float,
+) -> Job:
+    """A run whose figures can be; ``ConfigError`` says which cannot."""
+    wanted = Job(
+        _whole("samples", parse_count(samples) if isinstance(samples, str) else samples),
+        _whole("epochs", epochs),
+        _whole("global_batch", global_batch, 10**9),
+        _whole("gpus", gpus, _MOST_CARDS),
+        _whole("nodes", nodes, _MOST_CARDS),
+        None if network is None else parse_rate(network),
+        None if price is None else _positive("price", price),
+        None if deadline is None else parse_days(deadline),
+        None if efficiency is None else _share("efficiency", efficiency),
+        overlap if overlap == 0 else _share("overlap", overlap),
+    )
+    if wanted.total_samples > _MOST_SAMPLES:
+        raise ConfigError(
+            f"samples × epochs is {wanted.total_samples:,}, more than {_MOST_SAMPLES:,}"
+        )
+    if wanted.cards > _MOST_CARDS:
+        raise ConfigError(f"gpus × nodes is {wanted.cards:,}, more than {_MOST_CARDS:,}")
+    if wanted.nodes > 1 and wanted.network is None:
+        raise ConfigError(
+            "several nodes need network, the bytes a second that one card has to other nodes, "
+            "one direction, such as '50 GB/s' for 400 Gbit/s a card"
+        )
+    return wanted
+
+
+def parse_rate(given: float | str) -> float:
+    """Bytes a second, as a number or as it is typed.
+
+    >>> parse_rate("50 GB/s"), parse_rate(1e9)
+    (50000000000.0, 1000000000.0)
+    """
+    if isinstance(given, str):
+        given = parse_bytes(given.strip().removesuffix("/s"))
+    return _positive("network", given)
+
+
+def parse_days(given: float | str) -> float:
+    """A duration in seconds, as a number of them or as it is typed: ``3d``, ``36 h``, ``90min``.
+
+    >>> parse_days("3d"), parse_days("1.5 h")
+    (259200.0, 5400.0)
+    """
+    if not isinstance(given, str):
+        return _positive("deadline", given)
+    text = given.strip().lower()
+    for unit, seconds in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        if text.endswith(unit):
+            try:
+                return _positive("deadline", float(text.removesuffix(unit)) * seconds)
+            except ValueError:
+                break
+    raise ConfigError(f"deadline must be a duration such as 3d or 36h, got {given[:40]!r}")
+
+
+def _whole(name: str, value: int, most: int = _MOST_SAMPLES) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ConfigError(f"{name} must be an integer, got {value!r}")
+    if not 1 <= value <= most:
+        raise ConfigError(f"{name} must be between 1 and {most:,}, got {value:,}")
+    return value
+
+
+def _positive(name: str, value: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e18:
+        raise ConfigError(f"{name} must be above 0, got {value!r}")
+    return float(value)
+
+
+def _share(name: str, value: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
+        raise ConfigError(f"{name} must be above 0 and at most 1, got {value!r}")
+    return float(value)

@@ -1,0 +1,108 @@
+"""How fast one card computes: a micro-batch's forward and backward pass, and the update."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import NamedTuple
+
+from vitcost.engine.cost import Cost, fold
+from vitcost.engine.lower import lower
+from vitcost.engine.model import Config, sizes_of, structure_of
+from vitcost.errors import ConfigError, NotCovered
+from vitcost.hardware.cards import Card
+from vitcost.hardware.constants import Calibration, sheet_of
+from vitcost.hardware.roofline import Anchor, Time, predict
+from vitcost.hardware.work import setup_of
+from vitcost.scenario import Scenario
+from vitcost.text import ClipConfig
+
+__all__ = ["Micro", "Pace", "pace_of", "step_cost"]
+
+# the update reads weight, gradient and two moments and writes three of them: memory alone
+_UPDATE_PASSES = 7
+
+
+class Micro(NamedTuple):
+    """A micro-batch on one card that has the whole model, in seconds."""
+
+    passes: float  # forward and backward, with what is computed again
+    update: float  # the optimizer, once a step
+    bound: str  # compute | memory | overhead
+    band: float  # half-width, as a share
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """A card's speed on a model: predicted, or given as an efficiency."""
+
+    config: Config
+    scenario: Scenario
+    card: Card
+    efficiency: float | None
+    anchors: tuple[Anchor, ...]
+    calibrations: tuple[Calibration, ...]
+    peak: float  # FLOP/s of the sheet, dense, in the scenario's precision
+
+    def micro(self, batch: int, checkpointing: str) -> Micro:
+        """The time of a micro-batch; what checkpointing computes again takes its share of FLOPs."""
+        scenario = replace(self.scenario, batch=batch, checkpointing="none")
+        plain = step_cost(self.config, scenario)
+        ran = step_cost(self.config, replace(scenario, checkpointing=checkpointing))
+        executed = ran.executed_flops + ran.executed_backward_flops
+        if self.efficiency is not None:
+            update = _update_seconds(plain, scenario, self.card)
+            return Micro(executed / (self.peak * self.efficiency), update, "compute", 0.0, ())
+        time = self._predicted(scenario)
+        update = sum(part.seconds for part in time.parts if part.name == "optimizer")
+        again = executed / (plain.executed_flops + plain.executed_backward_flops)
+        band = 1 - time.low_seconds / time.seconds
+        return Micro((time.seconds - update) * again, update, time.bound, band, time.notes)
+
+    def with_checkpointing(self, checkpointing: str) -> Scenario:
+        return replace(self.scenario, checkpointing=checkpointing)
+
+    def _predicted(self, scenario: Scenario) -> Time:
+        return predict(
+            self.config, scenario, self.card, anchors=self.anchors, calibrations=self.calibrations
+        )
+
+    @property
+    def basis(self) -> str:
+        """What the time rests on."""
+        if self.efficiency is not None:
+            return "given"
+        return self._predicted(replace(self.scenario, batch=64, checkpointing="none")).basis
+
+
+def pace_of(
+    config: Config,
+    scenario: Scenario,
+    card: Card,
+    *,
+    efficiency: float | None,
+    anchors: Sequence[Anchor],
+    calibrations: Sequence[Calibration],
+) -> Pace:
+    """The speed of a card on a model; raises ``NotCovered`` where it needs to be told."""
+    if efficiency is not None and anchors:
+        raise ConfigError("efficiency and anchor are two accounts of one time; give one")
+    if isinstance(config, ClipConfig):
+        raise NotCovered("plan takes a model of one tower; a pair shares its loss among all ranks")
+    peak = sheet_of(card, setup_of(scenario)).flops_per_second
+    return Pace(config, scenario, card, efficiency, tuple(anchors), tuple(calibrations), peak)
+
+
+@cache
+def step_cost(config: Config, scenario: Scenario) -> Cost:
+    """The cost of a training step on one card."""
+    structure = structure_of(config, scenario.batch, True)
+    tree = lower(structure, scenario.engine_mode(config, True))
+    return fold(tree, sizes_of(config, scenario.batch)).cost
+
+
+def _update_seconds(cost: Cost, scenario: Scenario, card: Card) -> float:
+    """Seven passes over the parameters in fp32, as Adam makes them."""
+    if card.bandwidth is None:
+        return 0.0
+    return _UPDATE_PASSES * 4 * cost.trainable / card.bandwidth

@@ -1,0 +1,207 @@
+"""``plan``: how long a training run takes on some cards, what it costs, and how to divide it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from vitcost.engine.model import Config, sizes_of
+from vitcost.errors import ConfigError, NotCovered
+from vitcost.hardware.calibrate import load_calibrations
+from vitcost.hardware.cards import Card
+from vitcost.hardware.roofline import Anchor, parse_anchor
+from vitcost.hardware.specs import asked_cards, own_cards
+from vitcost.planner.asked import asked, several
+from vitcost.planner.assumptions import assumptions
+from vitcost.planner.choose import PlanRow, fewest_cards, planned
+from vitcost.planner.job import Job, job
+from vitcost.planner.pace import pace_of, step_cost
+from vitcost.planner.reserve import Reserve, parse_reserve
+from vitcost.planner.strategies import Fixed
+from vitcost.scenario import Scenario
+from vitcost.zoo import Model, Resolved
+
+if TYPE_CHECKING:
+    from vitcost.page import Page
+
+__all__ = ["Plan", "PlanRow", "Totals", "plan"]
+
+SCHEMA = "vitcost.plan/1"
+
+
+class Totals(NamedTuple):
+    """What the run is, whatever it runs on: counts are exact.
+
+    ``rule_flops`` are 6 for each parameter and token: Kaplan et al. 2020, arXiv 2001.08361,
+    section 2.1. ``model_flops`` are those of the model's definition.
+    """
+
+    samples: int
+    steps: int
+    tokens: int
+    params: int
+    rule_flops: int
+    model_flops: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A training run on some cards; ``found`` has the ways that fit, fastest first, then the rest.
+
+    ``basis`` is what the time rests on: ``calibrated``, ``anchored``, ``spec_sheet``, or ``given``.
+    """
+
+    model: Resolved
+    scenario: Scenario
+    job: Job
+    card: Card
+    reserve: Reserve
+    totals: Totals
+    basis: str
+    assumptions: tuple[str, ...]
+    found: tuple[PlanRow, ...]
+
+    @property
+    def best(self) -> PlanRow | None:
+        """The fastest that fits."""
+        return next((row for row in self.found if row.fits), None)
+
+    @property
+    def ok(self) -> bool:
+        """Whether anything fits."""
+        return self.best is not None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON of schema ``vitcost.plan/1``."""
+        scenario = asdict(self.scenario)
+        # a strategy decides these
+        for name in ("batch", "checkpointing", "ranks", "zero"):
+            scenario.pop(name, None)
+        return {
+            "schema": SCHEMA,
+            "model": self.model.name,
+            "scenario": scenario,
+            "gpu": self.card.name,
+            "job": {**self.job._asdict(), "cards": self.job.cards},
+            "totals": self.totals._asdict(),
+            "reserve": str(self.reserve),
+            "basis": self.basis,
+            "assumptions": list(self.assumptions),
+            "ok": self.ok,
+            "rows": list(self.rows()),
+        }
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """A flat row a strategy: ``pandas.DataFrame(plan(...).rows())``."""
+        for row in self.found:
+            yield row._asdict()
+
+    def page(self) -> "Page":
+        """The run, the best few ways to divide it, every way, and what was assumed."""
+        from vitcost.pages.plan import plan_page
+
+        return plan_page(self)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from vitcost.render.html import fragment
+
+        return fragment(self)
+
+
+def plan(
+    model: Model,
+    *,
+    samples: int | str,
+    gpu: "str | Card | Sequence[str | Card]",
+    epochs: int = 1,
+    global_batch: int = 4096,
+    gpus: int = 8,
+    nodes: int = 1,
+    network: float | str | None = None,
+    price: float | None = None,
+    deadline: float | str | None = None,
+    efficiency: float | None = None,
+    overlap: float = 1.0,
+    reserve: int | str = 0,
+    zero: int | None = None,
+    tensor_parallel: int | None = None,
+    sequence_parallel: bool | None = None,
+    pipeline_parallel: int | None = None,
+    checkpointing: str | None = None,
+    micro_batch: int | None = None,
+    gpu_file: "str | Sequence[str]" = (),
+    calibration: "str | Sequence[str]" = (),
+    anchor: "str | Anchor | Sequence[str | Anchor]" = (),
+    **given: Any,
+) -> Plan:
+    """Step time, days, GPU-hours, energy and cost of a training run, by parallel strategy.
+
+    ``samples`` of an epoch are images, or sequences; ``gpus`` are the cards of a node; ``network``
+    is what one card has to other nodes in bytes a second, one direction; ``price`` is of one card
+    and hour. With ``deadline`` (``"3d"``) the fewest cards that keep it are found, in nodes of
+    ``gpus``. ``efficiency`` is the FLOP/s of one card over its peak, in place of a predicted time.
+    ``zero``, ``tensor_parallel``, ``sequence_parallel``, ``pipeline_parallel``, ``checkpointing``
+    and ``micro_batch`` fix what is searched otherwise (stages of a pipeline are not: 1). ``given``:
+    fields of the scenario and of the config, as for ``report``. Raises ``VitcostError`` for a run
+    that cannot be.
+
+    >>> p = plan("vit_base_patch16_224", samples="1.28M", epochs=300, global_batch=4096,
+    ...          gpu="h100-sxm", precision="amp-bf16")
+    >>> p.totals.steps, p.totals.model_flops, p.best.strategy
+    (93750, 40378275201024000000, 'ZeRO-2')
+    """
+    found, scenario = asked(model, given, mode="train", batch=1)
+    wanted = job(
+        samples=samples, epochs=epochs, global_batch=global_batch, gpus=gpus, nodes=nodes,
+        network=network, price=price, deadline=deadline, efficiency=efficiency, overlap=overlap,
+    )  # fmt: skip
+    fixed = Fixed(
+        zero, tensor_parallel, sequence_parallel, pipeline_parallel, checkpointing, micro_batch
+    )
+    cards = asked_cards(gpu, own_cards(gpu_file))
+    if len(cards) != 1:
+        raise ConfigError(f"a run is planned on one kind of card; {len(cards)} are asked for")
+    pace = pace_of(
+        found.config,
+        scenario,
+        cards[0],
+        efficiency=efficiency,
+        anchors=[
+            parse_anchor(a) if isinstance(a, str) else a for a in several(anchor, (str, Anchor))
+        ],
+        calibrations=[row for path in several(calibration, str) for row in load_calibrations(path)],
+    )
+    kept = parse_reserve(reserve)
+    _known(cards[0], wanted)
+    if deadline is None:
+        rows = planned(pace, wanted, fixed, kept)
+    else:
+        wanted, rows = fewest_cards(pace, wanted, fixed, kept)
+    totals = _totals(found.config, scenario, wanted)
+    said = tuple(assumptions(pace, wanted, kept, rows))
+    return Plan(found, scenario, wanted, cards[0], kept, totals, pace.basis, said, rows)
+
+
+def _known(card: Card, job: Job) -> None:
+    """A plan rests on figures of the card: those that it lacks are asked for, not guessed."""
+    for figure, flag, needed in (
+        (card.capacity_bytes, "memory_gb", True),
+        (card.link, "link_gbps", job.cards > 1),
+    ):
+        if needed and figure is None:
+            raise NotCovered(
+                f"no source states {flag} of {card.name}; give it: -g '{card.name},{flag}=…'"
+            )
+
+
+def _totals(config: Config, scenario: Scenario, job: Job) -> Totals:
+    cost = step_cost(config, scenario)
+    tokens = job.total_samples * sizes_of(config)["s"]
+    return Totals(
+        job.total_samples,
+        job.steps,
+        tokens,
+        cost.params,
+        6 * cost.params * tokens,
+        job.total_samples * (cost.flops + cost.backward_flops),
+    )

@@ -1,0 +1,176 @@
+"""The time of a step that is divided among cards: computing, exchanging, waiting."""
+
+from typing import NamedTuple
+
+from vitcost.engine.model import Config, sizes_of
+from vitcost.hardware.cards import Card
+from vitcost.planner.communication import Fabric, all_gather, all_reduce, reduce_scatter, send
+from vitcost.planner.job import Job
+from vitcost.planner.pace import Micro
+from vitcost.planner.strategies import ZERO, Strategy
+from vitcost.scenario import PRECISIONS, RECIPES, Scenario
+
+__all__ = ["StepTime", "Volume", "step_time", "volume"]
+
+# of a forward and a backward pass: a backward pass is two forward passes
+_BACKWARD = 2 / 3
+# all-reduces of the stream in a block, forward and backward: Shoeybi et al. 2019 (Megatron-LM),
+# arXiv 1909.08053, section 3, figure 4; as all-gathers and reduce-scatters of as many bytes where
+# the sequence is divided too: Korthikanti et al. 2022, arXiv 2205.05198, section 4.2.2
+_TENSOR_PASSES = 4
+# recomputing a block runs its forward again
+_TENSOR_PASSES_AGAIN = 2
+
+
+class Volume(NamedTuple):
+    """Bytes that one card sends in a step."""
+
+    data_bytes: int
+    tensor_bytes: int
+    pipeline_bytes: int
+
+    @property
+    def total_bytes(self) -> int:
+        return sum(self)
+
+
+class StepTime(NamedTuple):
+    """The seconds of a step, which add up: what hides behind computing is not in them."""
+
+    compute: float
+    tensor: float  # exchanges inside blocks, which everything waits for
+    pipeline: float  # between stages
+    bubble: float  # stages that wait for the first and the last micro-batch
+    data: float  # the part of data-parallel exchanges that hides behind nothing
+    update: float
+
+    @property
+    def total(self) -> float:
+        return sum(self)
+
+
+def step_time(
+    config: Config,
+    scenario: Scenario,
+    strategy: Strategy,
+    micro: Micro,
+    weights: int,
+    job: Job,
+    card: Card,
+) -> StepTime:
+    """The time of a step; ``weights`` are the parameters that a card of the widest stage has.
+
+    A layer divided among t cards takes 1/t of its time, a stage of p 1/p of the model's. Stages
+    run one forward, one backward: (a + p - 1) micro-batches' time, Narayanan et al. 2021,
+    arXiv 2104.04473, section 2.2.1. Data-parallel exchanges hide behind the backward pass of the
+    last micro-batch, fully sharded ones behind every pass, ``overlap`` of it at most.
+    """
+    a, p = strategy.accumulation, strategy.pipeline
+    each = micro.passes / (strategy.tensor * p)
+    tensor = _tensor(config, scenario, strategy, job, card)
+    between = _pipeline(config, scenario, strategy, job, card)
+    turn = each + tensor + between
+    shared = 1 if strategy.zero == 0 else strategy.data
+    return StepTime(
+        compute=a * each,
+        tensor=a * tensor,
+        pipeline=a * between,
+        bubble=(p - 1) * turn,
+        data=_data(scenario, strategy, weights, each, job, card),
+        update=micro.update / (strategy.tensor * p * shared),
+    )
+
+
+def volume(config: Config, scenario: Scenario, strategy: Strategy, weights: int) -> Volume:
+    """What a card sends in a step, by rings: V (n - 1)/n a pass, twice that to all-reduce."""
+    row, n, a = ZERO[strategy.zero], strategy.data, strategy.accumulation
+    gradient, weight = _itemsizes(scenario)
+    times = a if row.each_pass else 1
+    data = (2 * row.reduced + row.scattered) * gradient + row.gathered * weight
+    stream = _stream(config, scenario, strategy)
+    t, p = strategy.tensor, strategy.pipeline
+    passes = _passes(config, strategy)
+    return Volume(
+        times * data * weights * (n - 1) // n,
+        a * 2 * passes * stream * (t - 1) // t,
+        2 * a * _between(config, scenario, strategy) if p > 1 else 0,
+    )
+
+
+def _data(
+    scenario: Scenario,
+    strategy: Strategy,
+    weights: int,
+    each: float,
+    job: Job,
+    card: Card,
+) -> float:
+    row, a = ZERO[strategy.zero], strategy.accumulation
+    gradient, weight = _itemsizes(scenario)
+    fabric = _fabric(strategy.data, strategy.tensor * strategy.pipeline, job, card)
+    reduced = row.reduced * all_reduce(gradient * weights, fabric)
+    scattered = row.scattered * reduce_scatter(gradient * weights, fabric)
+    gathered = row.gathered * all_gather(weight * weights, fabric)
+    if row.each_pass:
+        return a * max(0.0, scattered + gathered - job.overlap * each)
+    hidden = job.overlap * _BACKWARD * each
+    # new weights are gathered when everything is over
+    return max(0.0, reduced + scattered - hidden) + gathered
+
+
+def _tensor(config: Config, scenario: Scenario, strategy: Strategy, job: Job, card: Card) -> float:
+    """Exchanges inside the blocks of one stage, for one micro-batch."""
+    if strategy.tensor == 1:
+        return 0.0
+    fabric = _fabric(strategy.tensor, 1, job, card)
+    stream = _stream(config, scenario, strategy)
+    one = all_reduce(stream, fabric)
+    if strategy.sequence:
+        one = all_gather(stream, fabric) + reduce_scatter(stream, fabric)
+    return _passes(config, strategy) * one
+
+
+def _passes(config: Config, strategy: Strategy) -> int:
+    again = 0 if strategy.checkpointing in ("none", "selective") else _TENSOR_PASSES_AGAIN
+    return sizes_of(config)["L"] // strategy.pipeline * (_TENSOR_PASSES + again)
+
+
+def _pipeline(
+    config: Config, scenario: Scenario, strategy: Strategy, job: Job, card: Card
+) -> float:
+    """The stream to the next stage and its gradient back, for one micro-batch."""
+    if strategy.pipeline == 1:
+        return 0.0
+    # neighbours may be on two nodes, wherever the pipeline is laid
+    nodes = 1 if strategy.tensor * strategy.pipeline <= job.gpus else 2
+    fabric = Fabric(2, nodes, card.link or 0.0, job.network or 0.0)
+    return 2 * send(_between(config, scenario, strategy), fabric)
+
+
+def _fabric(ranks: int, stride: int, job: Job, card: Card) -> Fabric:
+    """A group of ranks that stand so many cards apart."""
+    nodes = -(-ranks * stride // job.gpus) if ranks > 1 else 1
+    return Fabric(ranks, min(nodes, ranks), card.link or 0.0, job.network or 0.0)
+
+
+def _stream(config: Config, scenario: Scenario, strategy: Strategy) -> int:
+    """Bytes of b·s·h as a product writes it: in half precision under autocast."""
+    half = PRECISIONS[scenario.precision].engine != "fp32"
+    return (2 if half else 4) * _elements(config, strategy)
+
+
+def _between(config: Config, scenario: Scenario, strategy: Strategy) -> int:
+    """Bytes of b·s·h as the residual stream has it: in fp32 under autocast."""
+    half = PRECISIONS[scenario.precision].engine == "half"
+    return (2 if half else 4) * _elements(config, strategy)
+
+
+def _elements(config: Config, strategy: Strategy) -> int:
+    sizes = sizes_of(config, strategy.micro_batch)
+    return sizes["b"] * sizes["s"] * sizes["h"]
+
+
+def _itemsizes(scenario: Scenario) -> tuple[int, int]:
+    """Bytes of a gradient and of a weight as they are exchanged."""
+    recipe, e = RECIPES[scenario.recipe], PRECISIONS[scenario.precision].param_bytes
+    return recipe.gradients or e, recipe.weights or e

@@ -1,0 +1,129 @@
+"""The ways to divide a training step among cards, a row each, and those that a run can take."""
+
+from collections.abc import Iterator, Mapping
+from math import gcd, isqrt
+from typing import NamedTuple
+
+from vitcost.engine.model import Config, sizes_of
+from vitcost.errors import ConfigError
+from vitcost.planner.job import Job
+
+__all__ = ["ZERO", "Fixed", "Strategy", "Zero", "divisors", "strategies"]
+
+
+class Zero(NamedTuple):
+    """What data-parallel ranks exchange, in passes over the parameters or their gradients.
+
+    ``reduced``: gradients are summed on every rank; ``scattered``: each rank gets its part of the
+    sum; ``gathered``: weights are collected. ``each_pass``: for every micro-batch, not once a step.
+    """
+
+    name: str
+    reduced: int
+    scattered: int
+    gathered: int
+    each_pass: bool
+    source: str
+
+
+_ZERO = "Rajbhandari et al. 2020 (ZeRO), arXiv 1910.02054, section 7"
+_FSDP = "Zhao et al. 2023 (PyTorch FSDP), arXiv 2304.11277, section 3; torch fully_shard"
+ZERO: Mapping[int, Zero] = {
+    0: Zero("data parallel", 1, 0, 0, False, "Li et al. 2020 (DDP), arXiv 2006.15704, section 3.2"),
+    1: Zero("ZeRO-1", 0, 1, 1, False, f"{_ZERO}.1: 2Φ, as much as without"),
+    2: Zero("ZeRO-2", 0, 1, 1, True, f"{_ZERO}.1; {_FSDP} with reshard_after_forward=False"),
+    3: Zero("ZeRO-3", 0, 1, 2, True, f"{_ZERO}.2: 3Φ; {_FSDP}"),
+}
+
+
+class Strategy(NamedTuple):
+    """How a step is divided: ``data`` · ``tensor`` · ``pipeline`` cards, each of which runs
+    ``accumulation`` micro-batches of ``micro_batch`` samples."""
+
+    zero: int
+    data: int
+    tensor: int
+    sequence: bool
+    pipeline: int
+    checkpointing: str
+    micro_batch: int = 0
+    accumulation: int = 0
+
+    @property
+    def name(self) -> str:
+        parts = [ZERO[self.zero].name] if self.data > 1 else []
+        if self.tensor > 1:
+            parts.append(f"tensor {self.tensor}" + " + sequence" * self.sequence)
+        if self.pipeline > 1:
+            parts.append(f"pipeline {self.pipeline}")
+        return ", ".join(parts) or "one card"
+
+
+class Fixed(NamedTuple):
+    """What the user has decided; None is left open."""
+
+    zero: int | None = None
+    tensor_parallel: int | None = None
+    sequence_parallel: bool | None = None
+    pipeline_parallel: int | None = None
+    checkpointing: str | None = None
+    micro_batch: int | None = None
+
+
+def strategies(config: Config, job: Job, fixed: Fixed, most: int = 3) -> Iterator[Strategy]:
+    """Every way to divide a step among the cards of a run, without its micro-batch; ``most`` is
+    the last stage of ZeRO that the model states can be divided by.
+
+    Raises ``ConfigError`` for a division that cannot be.
+    """
+    heads, depth = _heads(config), sizes_of(config)["L"]
+    pipeline = fixed.pipeline_parallel or 1
+    if job.cards % pipeline:
+        raise ConfigError(f"pipeline_parallel {pipeline} does not divide {job.cards:,} cards")
+    if depth % pipeline:
+        raise ConfigError(f"pipeline_parallel {pipeline} does not divide depth {depth}")
+    tensors = _tensor_degrees(heads, job, pipeline, fixed.tensor_parallel)
+    checkpoints = [fixed.checkpointing] if fixed.checkpointing else ["none", "selective", "block"]
+    for tensor in tensors:
+        data = job.cards // (tensor * pipeline)
+        if job.global_batch % data:
+            continue
+        # a stage of a pipeline gathers nothing for each micro-batch
+        last = 0 if data == 1 else min(most, 1) if pipeline > 1 else most
+        wanted = [fixed.zero] if fixed.zero is not None else [*range(last + 1)]
+        both = [False, True] if tensor > 1 else [False]
+        if fixed.sequence_parallel is not None and tensor > 1:
+            both = [fixed.sequence_parallel]
+        for zero in wanted:
+            for sequence in both:
+                for checkpointing in checkpoints:
+                    yield Strategy(zero, data, tensor, sequence, pipeline, checkpointing)
+
+
+def _tensor_degrees(heads: int, job: Job, pipeline: int, wanted: int | None) -> list[int]:
+    """By how many cards a layer can be divided: inside a node, whole heads each."""
+    cards = job.cards // pipeline
+    if wanted is None:
+        return [1]
+    if heads % wanted:
+        raise ConfigError(f"tensor_parallel {wanted} does not divide num_heads {heads}")
+    if job.gpus % wanted or cards % wanted:
+        raise ConfigError(
+            f"tensor_parallel {wanted} does not divide the {job.gpus} cards of a node"
+        )
+    return [wanted]
+
+
+def divisors(n: int) -> list[int]:
+    """All divisors in order.
+
+    >>> divisors(12)
+    [1, 2, 3, 4, 6, 12]
+    """
+    low = [i for i in range(1, isqrt(n) + 1) if n % i == 0]
+    return sorted({*low, *(n // i for i in low)})
+
+
+def _heads(config: Config) -> int:
+    """What the query heads and the key and value heads can be divided by."""
+    return gcd(sizes_of(config)["a"], *getattr(config, "kv_heads", ()))
