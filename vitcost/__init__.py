@@ -13,6 +13,7 @@ from vitcost.summary import summary
 
 if TYPE_CHECKING:
     from vitcost.hardware.catalogue import gpus
+    from vitcost.hardware.files import calibrate, check_throughput
     from vitcost.planner.compare import Comparison, compare
     from vitcost.planner.fit import fit
     from vitcost.planner.plan import plan
@@ -30,6 +31,8 @@ __all__ = [
     "VitcostError",
     "assert_budget",
     "budget",
+    "calibrate",
+    "check_throughput",
     "compare",
     "explain",
     "fit",
@@ -45,6 +48,8 @@ __version__ = "0.1.0"
 
 # what a report does without is loaded when it is asked for
 _LATER = {
+    "calibrate": "vitcost.hardware.files",
+    "check_throughput": "vitcost.hardware.files",
     "Comparison": "vitcost.planner.compare",
     "compare": "vitcost.planner.compare",
     "fit": "vitcost.planner.fit",

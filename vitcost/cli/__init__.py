@@ -20,6 +20,7 @@ COMMANDS = {
     "gpus": "vitcost.cli.gpus",
     "explain": "vitcost.cli.explain",
     "check": "vitcost.cli.check",
+    "calibrate": "vitcost.cli.calibrate",
     "compare": "vitcost.cli.compare",
     "fit": "vitcost.cli.fit",
     "plan": "vitcost.cli.plan",

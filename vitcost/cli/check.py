@@ -10,6 +10,7 @@ from vitcost.cli.options import (
     Option,
     field_options,
     given,
+    measured_options,
     model_options,
     models_given,
     output_options,
@@ -23,6 +24,7 @@ from vitcost.zoo import Model
 
 if TYPE_CHECKING:
     from vitcost.check import CheckResult
+    from vitcost.hardware.score import Score
 
 __all__ = ["CheckedReport", "checked", "command"]
 
@@ -31,7 +33,41 @@ vitcost check vit_base_patch16_224
 vitcost check vit_huge_patch14_224 vit_base_patch32_224 --num-classes 5
 vitcost check vit_tiny_patch16_224 --depth 2 --batch 4 --json
 vitcost check --all
+vitcost check --throughput benchmark-infer-amp-nchw-pt240-cu124-rtx4090.csv
 """
+
+
+_MEASURED = "Time, against files of measurements"
+
+
+def _throughput_options() -> list[click.Parameter]:
+    return [
+        Option(
+            ["--throughput"],
+            type=click.Path(),
+            multiple=True,
+            metavar="FILE",
+            help="a CSV of timm's benchmark script, or as `vitcost calibrate --help` says",
+            section=_MEASURED,
+        ),
+        Option(
+            ["--held-out"],
+            is_flag=True,
+            help="constants of the file's other widths, not the shipped ones",
+            section=_MEASURED,
+            passed=True,
+        ),
+        Option(
+            ["--calibration"],
+            type=click.Path(),
+            multiple=True,
+            metavar="FILE",
+            help="constants of your own",
+            section=_MEASURED,
+            passed=True,
+        ),
+        *measured_options(_MEASURED),
+    ]
 
 
 @click.command(
@@ -44,6 +80,7 @@ vitcost check --all
         Option(["--all", "walk"], is_flag=True, help="every name of timm's, against timm"),
         *output_options(),
         *scenario_options(["batch"]),
+        *_throughput_options(),
     ],
 )
 @click.pass_context
@@ -53,6 +90,7 @@ def command(
     model: Sequence[str],
     model_option: Sequence[str],
     walk: bool,
+    throughput: Sequence[str],
     format: str | None,
     as_json: bool,
     output: str | None,
@@ -63,13 +101,36 @@ def command(
     Module by module: parameters, FLOPs, shapes, saved activations. A difference that a counter's
     known habit does not explain to the last digit is a failure: exit 1. A name of timm's is
     compared with timm's own model where timm is installed. Needs vitcost[torch].
+
+    With --throughput: the predicted time against measurements, which needs no torch.
     """
+    keywords = given(ctx)
+    if throughput:
+        emit(_scored(throughput, [*model, *model_option], walk, keywords), format, as_json, output)
+        return 0
+    for name in keywords.keys() & _measured_names():
+        raise click.UsageError(f"--{name.replace('_', '-')} is for --throughput")
     if walk:
-        verdict = _walked([*model, *model_option], given(ctx))
+        verdict = _walked([*model, *model_option], keywords)
     else:
-        verdict = checked(models_given(model, model_option), **given(ctx))
+        verdict = checked(models_given(model, model_option), **keywords)
     emit(verdict, format, as_json, output)
     return 0 if verdict.ok else 1
+
+
+def _measured_names() -> set[str]:
+    return {option.name or "" for option in _throughput_options()} - {"throughput"}
+
+
+def _scored(
+    files: Sequence[str], models: Sequence[str], walk: bool, keywords: Mapping[str, Any]
+) -> "Score":
+    """How good predictions are on files, which name their models themselves."""
+    if models or walk or keywords.keys() - _measured_names():
+        raise click.UsageError("--throughput takes the models of its files: no MODEL, no fields")
+    from vitcost.hardware.files import check_throughput
+
+    return check_throughput(files, **keywords)
 
 
 def checked(models: Sequence[Model], **keywords: Any) -> "CheckResult":

@@ -26,9 +26,11 @@ __all__ = [
     "Gpu",
     "Words",
     "field_options",
+    "format_options",
     "given",
     "gpu_options",
     "gpu_query",
+    "measured_options",
     "model_options",
     "models_given",
     "one_model",
@@ -297,14 +299,52 @@ def _worded(
     return Option(flags, type=kind, metavar=metavar, help=text, section=section, passed=True)
 
 
+def measured_options(section: str = "What the files do not say") -> list[click.Parameter]:
+    """What holds for the rows of files of measurements."""
+    said = ["mode", "precision", "optimizer", "layout", "compile", "software"]
+    scenario = [
+        Option(
+            [_flag(name)],
+            is_flag=name == "compile",
+            default=None,
+            type=None if name == "compile" else Words(CHOICES.get(name, ())),
+            metavar=None if name == "compile" else "NAME",
+            help=HELP[name].partition(":")[0].partition("  [")[0],
+            section=section,
+            passed=True,
+        )
+        for name in said
+    ]
+    card = Option(
+        ["-g", "--gpu"], type=Gpu(), metavar="NAME", help="a card", section=section, passed=True
+    )
+    own = Option(
+        ["--gpu-file"],
+        type=click.Path(),
+        metavar="FILE",
+        multiple=True,
+        help="your own cards  [default: pyproject.toml]",
+        section=section,
+        passed=True,
+    )
+    return [card, *scenario, own]
+
+
 def output_options() -> list[click.Parameter]:
     """--format, --json, -o."""
+    return [
+        *format_options(),
+        Option(["-o", "--output"], type=click.Path(), metavar="FILE", help="a file, not stdout"),
+    ]
+
+
+def format_options() -> list[click.Parameter]:
+    """--format, --json."""
     return [
         Option(
             ["--format"], type=Words(FORMATS), metavar="|".join(FORMATS), help="[default: table]"
         ),
         Option(["--json", "as_json"], is_flag=True, help="the same as --format json"),
-        Option(["-o", "--output"], type=click.Path(), metavar="FILE", help="a file, not stdout"),
     ]
 
 

@@ -4,11 +4,13 @@ Models are told apart by width: constants are fitted on every other width and ju
 and the other way round. The band of a prediction is what nine in ten of those errors lie within.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from vitcost.errors import ConfigError
+from vitcost.hardware.cards import Card
 from vitcost.hardware.constants import Calibration, form_of
 from vitcost.hardware.fit import fit
 from vitcost.hardware.measurements import Measurement
@@ -28,6 +30,8 @@ __all__ = [
 
 # a band is no narrower than models of other families than those measured make it
 NARROWEST, WIDEST = 0.10, 0.15
+# as many measurements as a step has kinds of work
+_FEWEST = 3
 
 
 def fitted(measurements: Sequence[Measurement]) -> tuple[float, ...]:
@@ -90,10 +94,15 @@ def calibrate(measurements: Iterable[Measurement], source: str = "") -> list[Cal
 def _calibration(
     gpu: str, setup: Setup, measurements: list[Measurement], source: str
 ) -> Calibration:
+    if len(measurements) < _FEWEST:
+        raise ConfigError(
+            f"{len(measurements)} measurements of {gpu} are too few to fit constants, which takes "
+            f"{_FEWEST}; use one as an anchor: MODEL=IMAGES_PER_SECOND"
+        )
     constants = fitted(measurements)
     own = [abs(predicted(m, constants) / m.seconds - 1) for m in measurements]
     halves = [half for half in errors(measurements) if half]
-    held = mean([mean(half) for half in halves]) if halves else mean(own)
+    held = round(mean([mean(half) for half in halves]), 4) if halves else None
     others = [error for half in halves for error in half]
     band = percentile(others, 0.9) if len(others) >= 10 else WIDEST
     return Calibration(
@@ -102,7 +111,7 @@ def _calibration(
         tuple(round(value, 4) for value in constants),
         len(measurements),
         round(mean(own), 4),
-        round(held, 4),
+        held,
         round(min(max(band, NARROWEST), WIDEST), 2),
         source,
     )
@@ -149,9 +158,9 @@ def table(calibrations: Iterable[Calibration]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def to_toml(calibrations: Iterable[Calibration]) -> str:
-    """The constants as a TOML file that later predictions read."""
-    lines: list[str] = []
+def to_toml(calibrations: Iterable[Calibration], cards: Iterable[Card] = ()) -> str:
+    """The constants as a TOML file that later predictions read, with cards of the user's own."""
+    lines = [line for card in cards for line in _card_lines(card)]
     for row in calibrations:
         names = form_of(row.setup).names
         values = ", ".join(
@@ -159,7 +168,7 @@ def to_toml(calibrations: Iterable[Calibration]) -> str:
         )
         lines += [
             "[[calibration]]",
-            f'gpu = "{row.gpu}"',
+            f"gpu = {json.dumps(row.gpu)}",
             f'mode = "{row.setup.mode}"',
             f'precision = "{row.setup.precision}"',
             f'layout = "{row.setup.layout}"',
@@ -169,12 +178,26 @@ def to_toml(calibrations: Iterable[Calibration]) -> str:
             f"constants = {{ {values} }}",
             f"rows = {row.rows}",
             f"error = {row.error}",
-            f"held_out = {row.held_out}",
+            *([] if row.held_out is None else [f"held_out = {row.held_out}"]),
             f"band = {row.band}",
-            f'source = "{row.source}"',
+            f"source = {json.dumps(row.source)}",
             "",
         ]
     return "\n".join(lines)
+
+
+def _card_lines(card: Card) -> list[str]:
+    """A card in the words that ``load_cards`` reads."""
+    peaks = {f"{kind}_tflops": peak for kind, peak in card.peaks._asdict().items()}
+    rest = card._asdict()
+    for key in ("name", "peaks", "source"):
+        del rest[key]
+    figures = {key: value for key, value in {**rest, **peaks}.items() if value not in (None, "")}
+    return [
+        f"[gpu.{json.dumps(card.name)}]",
+        *(f"{key} = {json.dumps(value)}" for key, value in figures.items()),
+        "",
+    ]
 
 
 def load_calibrations(path: "str | Path") -> list[Calibration]:
@@ -205,7 +228,7 @@ def _loaded(table: Mapping[str, Any]) -> Calibration:
         constants,
         int(table["rows"]),
         float(table["error"]),
-        float(table["held_out"]),
+        float(table["held_out"]) if "held_out" in table else None,
         float(table["band"]),
         str(table["source"]),
     )

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from vitcost.errors import UnknownName
 from vitcost.hardware.calibrations import CALIBRATIONS
 from vitcost.hardware.cards import ALIASES, CARDS, Card
-from vitcost.hardware.constants import Calibration, form_of
+from vitcost.hardware.constants import Calibration
+from vitcost.hardware.files import calibration_row
 from vitcost.hardware.specs import card_dict, matching, own_cards
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class Gpus:
     def rows(self) -> Iterator[dict[str, Any]]:
         """A flat row a card: ``pandas.DataFrame(gpus().rows())``."""
         for row in self.found:
-            measured = [_calibration(c) for c in measured_on(row)]
+            measured = [calibration_row(c) for c in measured_on(row)]
             yield {**card_dict(row), "measured": measured}
 
     def page(self) -> "Page":
@@ -63,20 +64,3 @@ def gpus(query: str = "", *, gpu_file: "str | Iterable[str]" = ()) -> Gpus:
 def measured_on(row: Card) -> list[Calibration]:
     """The shipped constants of a card, if it is the one that was measured."""
     return [c for c in CALIBRATIONS if c.gpu == row.name and CARDS.get(row.name) == row]
-
-
-def _calibration(c: Calibration) -> dict[str, Any]:
-    setup = c.setup
-    return {
-        "mode": setup.mode,
-        "precision": setup.precision,
-        "layout": setup.layout,
-        "compile": setup.compiled,
-        "software": ".".join(map(str, setup.torch)),
-        **dict(zip(form_of(setup).names, c.constants, strict=True)),
-        "rows": c.rows,
-        "error": c.error,
-        "held_out": c.held_out,
-        "band": c.band,
-        "source": c.source,
-    }

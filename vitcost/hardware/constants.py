@@ -96,7 +96,7 @@ class Calibration(NamedTuple):
     constants: tuple[float, ...]  # in the order of the form's names
     rows: int
     error: float  # mean relative error on the rows that were fitted
-    held_out: float  # and on widths that were not
+    held_out: float | None  # and on widths that were not; None: there was one width
     band: float  # half-width that covers nine in ten of the latter
     source: str = ""
 

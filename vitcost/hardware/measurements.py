@@ -1,42 +1,47 @@
 """Measured throughput: reading it, and what each measurement was of."""
 
 import csv
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from vitcost.engine.model import Config
-from vitcost.errors import ConfigError, NotCovered, UnknownName
-from vitcost.hardware.cards import Card, Peaks
+from vitcost.errors import ConfigError, UnknownName, VitcostError
+from vitcost.hardware.cards import CPUS, Card, Peaks
 from vitcost.hardware.constants import Sheet, sheet_of, terms
 from vitcost.hardware.specs import card
 from vitcost.hardware.work import Setup, Work, setup_of, total, work
-from vitcost.scenario import Scenario
+from vitcost.scenario import PRECISIONS, Scenario
 from vitcost.zoo import resolve
 
-__all__ = ["Measurement", "Row", "measurement", "read"]
+__all__ = ["Measurement", "Row", "Uncovered", "covered", "kind_of", "measurement", "read"]
 
-# what the columns are called, here and in timm's own benchmark files
-_COLUMNS: Mapping[str, tuple[str, ...]] = {
-    "model": ("model",),
-    "rate": ("samples_per_sec", "infer_samples_per_sec", "train_samples_per_sec"),
-    "batch": ("batch_size", "infer_batch_size", "train_batch_size"),
-    "img_size": ("img_size", "infer_img_size", "train_img_size"),
-}
+# timm's own benchmark files may have both, each with columns of its own
+_PREFIXES = {"": "", "infer_": "infer", "train_": "train"}
 # what a row may say of how it was measured, and what holds where nothing does
 DEFAULTS = {
     "gpu": "",
     "mode": "infer",
     "precision": "amp",
     "layout": "nchw",
-    "dynamo": "0",
+    "compile": "0",
     "torch": "",
     # timm's benchmark script, unless told
     "optimizer": "sgd-momentum",
     "file": "",
 }
-_PRECISIONS = {"amp": "amp-bf16", "fp32": "fp32", "float32": "fp32", "half": "bf16"}
-_TRAINED = "train_samples_per_sec"
+_PRECISIONS = {
+    **{name: name for name in PRECISIONS},
+    "amp": "amp-bf16", "amp_bfloat16": "amp-bf16", "float32": "fp32", "half": "bf16",
+    "float16": "fp16", "bfloat16": "bf16",
+}  # fmt: skip
+_COMPILED = {"0": False, "1": True, "false": False, "true": True}
+# benchmark-infer-amp-nchw-pt240-cu124-rtx4090-dynamo.csv, as timm names its results
+_TIMM_NAME = re.compile(
+    r"benchmark-(?P<mode>infer|train)-(?P<precision>[a-z0-9_]+)-(?P<layout>nchw|nhwc)-"
+    r"pt(?P<torch>\d{3,4})-(?:cu\d+-)?(?P<gpu>.+?)(?P<compile>-dynamo)?\.csv"
+)
 
 
 class Row(NamedTuple):
@@ -57,6 +62,7 @@ class Measurement(NamedTuple):
 
     row: Row
     card: Card
+    config: Config
     work: Work
     width: int
     kind: str  # as kind_of tells it
@@ -78,8 +84,8 @@ class Measurement(NamedTuple):
 def read(path: "str | Path", **given: str) -> list[Row]:
     """The rows of a CSV that have a timing: timm's benchmark format, or columns of these names.
 
-    ``given`` says what the file does not: ``gpu``, ``mode``, ``precision``, ``layout``, ``dynamo``
-    (1: compiled), ``torch``, ``optimizer``.
+    ``given`` says what the file does not, in its columns or in the name that timm gave it: ``gpu``,
+    ``mode``, ``precision``, ``layout``, ``compile``, ``torch``, ``optimizer``.
     """
     for name in given:
         if name not in DEFAULTS:
@@ -91,29 +97,57 @@ def read(path: "str | Path", **given: str) -> list[Row]:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(f"{path} is not CSV: {error}") from None
-    rows = [row for i, line in enumerate(lines) for row in _row(line, given, f"{path}:{i + 2}")]
+    named = {**_named(Path(path).name), **given}
+    rows = [row for i, line in enumerate(lines) for row in _rows(line, named, f"{path}:{i + 2}")]
     if not rows:
         raise ConfigError(f"{path} has no row with a model, a batch size and a rate")
     return rows
 
 
-def _row(line: Mapping[str, str | None], given: Mapping[str, str], place: str) -> Iterator[Row]:
-    found = {
-        key: next((line[name] for name in names if line.get(name)), None)
-        for key, names in _COLUMNS.items()
-    }
-    if not found["model"] or not found["rate"] or not found["batch"]:
-        return
-    trained = "train" if line.get(_TRAINED) else ""
-    says = {
-        key: given.get(key) or line.get(key) or (trained if key == "mode" else "") or default
-        for key, default in DEFAULTS.items()
-    }
+def _named(name: str) -> dict[str, str]:
+    """What the name of a file says, where timm gave it.
+
+    >>> _named("benchmark-infer-amp-nchw-pt2100-cu130-rtx4090-dynamo.csv")["torch"]
+    '2.10'
+    """
+    match = _TIMM_NAME.fullmatch(name)
+    if match is None:
+        return {}
+    says = match.groupdict()
+    digits = says["torch"]
+    # 1.13 is pt113, 2.4.0 is pt240
+    minor = digits[1:] if digits.startswith("1") else digits[1:-1]
+    return {**says, "torch": f"{digits[0]}.{minor}", "compile": "1" if says["compile"] else "0"}
+
+
+def _rows(line: Mapping[str, str | None], given: Mapping[str, str], place: str) -> Iterator[Row]:
+    """A row for each timing of a line."""
+    model = (line.get("model") or "").partition(".")[0]
+    for prefix, mode in _PREFIXES.items():
+        numbers = [
+            line.get(f"{prefix}{name}") for name in ("samples_per_sec", "batch_size", "img_size")
+        ]
+        if model and numbers[0] and numbers[1]:
+            # a prefix says which of the two it is, whatever the rest of the line does
+            said = {**given, **({"mode": mode} if mode else {})}
+            yield _row(model, numbers, _said(line, said), place)
+
+
+def _said(line: Mapping[str, str | None], given: Mapping[str, str]) -> dict[str, str]:
+    # what timm calls torch.compile
+    line = {**line, "compile": line.get("compile") or line.get("dynamo")}
+    return {key: given.get(key) or line.get(key) or value for key, value in DEFAULTS.items()}
+
+
+def _row(model: str, numbers: Sequence[str | None], says: Mapping[str, str], place: str) -> Row:
     if says["precision"] not in _PRECISIONS:
         raise UnknownName(f"{place}: precision", says["precision"], _PRECISIONS)
+    if says["compile"].lower() not in _COMPILED:
+        raise UnknownName(f"{place}: compile", says["compile"], _COMPILED)
+    if not says["gpu"]:
+        raise ConfigError(f"{place}: of which gpu? Give it as one, or as a column")
     try:
-        batch, rate = int(found["batch"]), float(found["rate"])
-        img_size = int(found["img_size"] or 0)
+        rate, batch, img_size = float(numbers[0] or 0), int(numbers[1] or 0), int(numbers[2] or 0)
     except ValueError as error:
         raise ConfigError(f"{place}: {error}") from None
     if not 0 < rate < 1e12:
@@ -125,13 +159,11 @@ def _row(line: Mapping[str, str | None], given: Mapping[str, str], place: str) -
         optimizer=says["optimizer"],
         layout=says["layout"],
         platform="cpu" if says["gpu"].startswith("cpu") else "cuda",
-        compile=says["dynamo"] == "1",
+        compile=_COMPILED[says["compile"].lower()],
         software=says["torch"],
     )
-    setup = setup_of(scenario)
-    model = found["model"].partition(".")[0]
-    yield Row(says["file"] or place.partition(":")[0], model, says["gpu"], img_size, batch, rate,
-              setup, scenario)  # fmt: skip
+    file = says["file"] or place.rpartition(":")[0]
+    return Row(file, model, says["gpu"], img_size, batch, rate, setup_of(scenario), scenario)
 
 
 def measurement(row: Row, own: Mapping[str, Card] | None = None) -> Measurement:
@@ -140,7 +172,7 @@ def measurement(row: Row, own: Mapping[str, Card] | None = None) -> Measurement:
     config = resolve(row.model, **overrides).config
     width = getattr(config, "embed_dim", 0)
     done = total(work(config, row.scenario, row.setup))
-    return Measurement(row, _card(row, own), done, width, kind_of(config))
+    return Measurement(row, _card(row, own), config, done, width, kind_of(config))
 
 
 def kind_of(config: Config) -> str:
@@ -152,19 +184,28 @@ def kind_of(config: Config) -> str:
 
 
 def _card(row: Row, own: Mapping[str, Card] | None) -> Card:
-    # a processor needs no sheet: its constants are rates
-    return Card(row.gpu, "CPU", Peaks()) if row.setup.platform == "cpu" else card(row.gpu, own)
+    if row.setup.platform == "cpu":
+        # a processor needs no sheet: its constants are rates
+        return {**CPUS, **(own or {})}.get(row.gpu) or Card(row.gpu, "CPU", Peaks())
+    return card(row.gpu, own)
+
+
+class Uncovered(NamedTuple):
+    """A row that cannot be predicted, and why not."""
+
+    row: Row
+    reason: str
 
 
 def covered(
     rows: Iterable[Row], own: Mapping[str, Card] | None = None
-) -> tuple[list[Measurement], list[Row]]:
-    """The rows whose model is covered, and the others."""
+) -> tuple[list[Measurement], list[Uncovered]]:
+    """The rows whose model and card are covered, and the others."""
     known: list[Measurement] = []
-    others: list[Row] = []
+    others: list[Uncovered] = []
     for row in rows:
         try:
             known.append(measurement(row, own))
-        except (NotCovered, UnknownName):
-            others.append(row)
+        except VitcostError as error:
+            others.append(Uncovered(row, str(error)))
     return known, others

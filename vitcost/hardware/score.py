@@ -1,16 +1,20 @@
 """How good the predictor is: scored on measurements, per file, and against time ∝ FLOPs."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from vitcost.errors import VitcostError
 from vitcost.hardware.calibrate import fitted, held_out, mean, percentile, predicted
-from vitcost.hardware.calibrations import CALIBRATIONS
 from vitcost.hardware.cards import Card
 from vitcost.hardware.constants import Calibration
-from vitcost.hardware.measurements import Measurement, Row, covered
-from vitcost.hardware.roofline import rates_of, seconds_of, widened
+from vitcost.hardware.measurements import Measurement, Row, Uncovered, covered
+from vitcost.hardware.roofline import predict
 
-__all__ = ["FileScore", "Guess", "Score", "score", "score_held_out"]
+if TYPE_CHECKING:
+    from vitcost.page import Page
+
+__all__ = ["FileScore", "Guess", "Missed", "Score", "score", "score_held_out"]
 
 # two models are equal in FLOPs, and two speeds differ, beyond this
 _EQUAL = 1.05
@@ -21,7 +25,8 @@ class Guess(NamedTuple):
 
     measurement: Measurement
     seconds: float
-    band: float | None
+    band: float | None = None
+    basis: str = "held out"
 
     @property
     def ratio(self) -> float:
@@ -37,6 +42,8 @@ class Guess(NamedTuple):
         """What is likely to make this row hard."""
         m = self.measurement
         columns, left = m.shares()
+        if self.basis == "spec_sheet":
+            return "nothing was measured on this card in such a mode"
         if 1 - left > 0.15:
             return "small: launches, which were measured roughly"
         if m.kind != "plain":
@@ -45,7 +52,15 @@ class Guess(NamedTuple):
             return "channel-major tokens, whose copies vary by card"
         if len(columns) > 3 and columns[1] > 0.3:
             return "long sequences: the attention kernel"
-        return ""
+        return "no part of it stands out"
+
+
+class Missed(NamedTuple):
+    """A model that cannot be predicted, how many rows it has, and why."""
+
+    model: str
+    rows: int
+    reason: str
 
 
 class FileScore(NamedTuple):
@@ -62,20 +77,23 @@ class FileScore(NamedTuple):
     pairs: int
     pairs_right: int
     in_band: int | None
-    not_covered: tuple[str, ...]
+    bases: Mapping[str, int]
+    not_covered: tuple[Missed, ...]
     by_kind: Mapping[str, float]
     worst: tuple[Guess, ...]
 
     def to_dict(self) -> dict[str, Any]:
         row = self._asdict()
-        row["not_covered"] = list(self.not_covered)
-        row["by_kind"] = dict(self.by_kind)
+        row["bases"], row["by_kind"] = dict(self.bases), dict(self.by_kind)
+        row["not_covered"] = [missed._asdict() for missed in self.not_covered]
         row["worst"] = [
             {
                 "model": guess.measurement.row.model,
                 "img_size": guess.measurement.row.img_size,
+                "batch": guess.measurement.row.batch,
                 "measured_seconds": guess.measurement.seconds,
                 "predicted_seconds": guess.seconds,
+                "basis": guess.basis,
                 "reason": guess.reason,
             }
             for guess in self.worst
@@ -101,6 +119,26 @@ class Score(NamedTuple):
             "mean_mape": self.mean_mape,
         }
 
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """A flat row a file: ``pandas.DataFrame(check_throughput(...).rows())``."""
+        for file in self.files:
+            row = file._asdict()
+            for key in ("bases", "by_kind", "not_covered", "worst"):
+                del row[key]
+            yield row
+
+    def page(self) -> "Page":
+        """The files as a table, the worst rows with a likely reason, and what is not covered."""
+        from vitcost.pages.throughput import throughput_page
+
+        return throughput_page(self)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from vitcost.render.html import fragment
+
+        return fragment(self)
+
 
 def score(
     rows: Iterable[Row],
@@ -109,15 +147,18 @@ def score(
     calibrations: Sequence[Calibration] = (),
 ) -> Score:
     """Every row against what ``predict`` says of it, by file."""
-    known = [*calibrations, *CALIBRATIONS]
     files: list[FileScore] = []
     for name, group in _by_file(rows).items():
         measured, others = covered(group, own)
-        guesses = []
+        guesses: list[Guess] = []
         for m in measured:
-            rates = widened(rates_of(m.card, m.row.setup, known), m.kind)
-            seconds, _ = seconds_of(m.work, m.sheet, m.row.setup, rates.constants)
-            guesses.append(Guess(m, seconds, rates.band))
+            try:
+                time = predict(m.config, m.row.scenario, m.card, calibrations=calibrations)
+            except VitcostError as error:
+                others.append(Uncovered(m.row, str(error)))
+                continue
+            band = time.high_seconds / time.seconds - 1
+            guesses.append(Guess(m, time.seconds, band, time.basis))
         files.append(_file(name, guesses, others))
     return Score(tuple(files))
 
@@ -131,14 +172,14 @@ def score_held_out(rows: Iterable[Row], *, own: Mapping[str, Card] | None = None
         plain = [m for m in measured if m.kind == "plain"]
         even = set(sorted({m.width for m in plain})[::2])
         halves = [
-            [Guess(m, seconds, None) for m, seconds in zip(own_half, half, strict=False)]
+            [Guess(m, seconds) for m, seconds in zip(own_half, half, strict=False)]
             for side, half in zip((True, False), held_out(plain), strict=True)
             for own_half in [[m for m in plain if (m.width in even) == side]]
         ]
         rest: list[Guess] = []
         if plain:
             constants = fitted(plain)
-            rest = [Guess(m, predicted(m, constants), None) for m in measured if m.kind != "plain"]
+            rest = [Guess(m, predicted(m, constants)) for m in measured if m.kind != "plain"]
         files.append(_file(name, [*halves[0], *halves[1]], others, halves, rest))
     return Score(tuple(files))
 
@@ -153,7 +194,7 @@ def _by_file(rows: Iterable[Row]) -> dict[str, list[Row]]:
 def _file(
     name: str,
     guesses: Sequence[Guess],
-    others: Sequence[Row],
+    others: Sequence[Uncovered],
     halves: Sequence[Sequence[Guess]] = (),
     rest: Sequence[Guess] = (),
 ) -> FileScore:
@@ -176,10 +217,17 @@ def _file(
         pairs=pairs,
         pairs_right=right,
         in_band=sum(g.error <= g.band for g in banded if g.band) if banded else None,
-        not_covered=tuple(sorted({row.model for row in others})),
+        bases=Counter(guess.basis for guess in guesses),
+        not_covered=tuple(_missed(others)),
         by_kind={kind: mean(values) for kind, values in kinds.items()},
         worst=tuple(sorted(guesses, key=lambda guess: -guess.error)[:5]),
     )
+
+
+def _missed(others: Iterable[Uncovered]) -> Iterator[Missed]:
+    counts = Counter((each.row.model, each.reason) for each in others)
+    for (model, reason), rows in sorted(counts.items()):
+        yield Missed(model, rows, reason)
 
 
 def _by_flops(guesses: Sequence[Guess]) -> float:

@@ -8,7 +8,7 @@ from vitcost.errors import ConfigError
 from vitcost.hardware.calibrate import load_calibrations
 from vitcost.hardware.cards import Card
 from vitcost.hardware.roofline import Anchor, Time, parse_anchor, predict, turning_points
-from vitcost.hardware.specs import asked_cards, own_cards
+from vitcost.hardware.specs import asked_cards, load_cards, own_cards
 from vitcost.scenario import Scenario
 
 __all__ = ["timed"]
@@ -34,12 +34,14 @@ def timed(
     >>> time.basis, time.turning
     ('calibrated', TurningPoints(beyond_overhead_batch=2, compute_batch=7))
     """
-    cards = asked_cards(gpu, own_cards(gpu_file))
+    files = [calibration] if isinstance(calibration, str) else list(calibration)
+    # a calibration of a card of one's own has it beside the constants
+    beside = {name: row for path in files for name, row in load_cards(path).items()}
+    cards = asked_cards(gpu, {**beside, **own_cards(gpu_file)})
     measured = [anchor] if isinstance(anchor, str | Anchor) else list(anchor)
     anchors = [each if isinstance(each, Anchor) else parse_anchor(each) for each in measured]
     if anchors and len(cards) != 1:
         raise ConfigError(f"an anchor was measured on one card; {len(cards)} are asked for")
-    files = [calibration] if isinstance(calibration, str) else calibration
     own = [row for path in files for row in load_calibrations(path)]
     return tuple(
         replace(

@@ -1,0 +1,129 @@
+"""What a user asks of files of measurements: constants of their own, the worth of a prediction."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from vitcost.errors import NotCovered
+from vitcost.hardware import calibrate as fits
+from vitcost.hardware.calibrate import load_calibrations, to_toml
+from vitcost.hardware.cards import CARDS, CPUS, Card
+from vitcost.hardware.constants import Calibration, form_of
+from vitcost.hardware.measurements import Row, Uncovered, covered, read
+from vitcost.hardware.score import Score, score, score_held_out
+from vitcost.hardware.specs import own_cards
+
+if TYPE_CHECKING:
+    from vitcost.page import Page
+
+__all__ = ["Calibrated", "calibrate", "calibration_row", "check_throughput"]
+
+
+@dataclass(frozen=True, slots=True)
+class Calibrated:
+    """Constants of the user's own, and what they are worth."""
+
+    calibrations: tuple[Calibration, ...]
+    cards: tuple[Card, ...]  # that no catalogue has
+    not_covered: tuple[Uncovered, ...]
+
+    def to_toml(self) -> str:
+        """The file that ``calibration=`` and ``--calibration`` read."""
+        return to_toml(self.calibrations, self.cards)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON of schema ``vitcost.calibration/1``."""
+        missed = [{"model": each.row.model, "reason": each.reason} for each in self.not_covered]
+        rows = list(self.rows())
+        return {"schema": "vitcost.calibration/1", "rows": rows, "not_covered": missed}
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """A flat row for each card, software and mode: ``pandas.DataFrame(found.rows())``."""
+        for row in self.calibrations:
+            yield {"gpu": row.gpu, **calibration_row(row)}
+
+    def page(self) -> "Page":
+        """The constants and their errors as a table."""
+        from vitcost.pages.calibration import calibration_page
+
+        return calibration_page(self)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from vitcost.render.html import fragment
+
+        return fragment(self)
+
+
+def calibrate(
+    files: "str | Iterable[str]", *, gpu_file: "str | Iterable[str]" = (), **given: Any
+) -> Calibrated:
+    """Constants from files of measurements: timm's benchmark format as it is, or a simple CSV.
+
+    Every other width is held out by turns, which gives the error and the band. ``given`` says what
+    neither columns nor the file's name do: ``gpu``, ``mode``, ``precision``, ``layout``,
+    ``compile``, ``software``, ``optimizer``. Raises ``ConfigError`` for a file that cannot be read
+    and for too few measurements, ``NotCovered`` where no row is covered.
+    """
+    own = own_cards(gpu_file)
+    rows = _read(files, given)
+    measured, others = covered(rows, own)
+    if not measured:
+        raise NotCovered(f"no row can be fitted: {others[0].row.model}: {others[0].reason}")
+    found = fits.calibrate(measured, ", ".join(dict.fromkeys(row.file for row in rows)))
+    cards = {m.card.name: m.card for m in measured}
+    foreign = tuple(c for n, c in cards.items() if {**CARDS, **CPUS}.get(n) != c)
+    return Calibrated(tuple(found), foreign, tuple(others))
+
+
+def check_throughput(
+    files: "str | Iterable[str]",
+    *,
+    held_out: bool = False,
+    gpu_file: "str | Iterable[str]" = (),
+    calibration: "str | Iterable[str]" = (),
+    **given: Any,
+) -> Score:
+    """How good the predictor is on files of measurements, in the columns that ``calibrate`` reads.
+
+    ``held_out`` fits constants to the file's own other widths in place of the shipped ones, which
+    tells what the form of the prediction is worth. Raises ``NotCovered`` where no row is covered.
+    """
+    own = own_cards(gpu_file)
+    rows = _read(files, given)
+    if held_out:
+        found = score_held_out(rows, own=own)
+    else:
+        paths = [calibration] if isinstance(calibration, str) else calibration
+        mine = [row for path in paths for row in load_calibrations(path)]
+        found = score(rows, own=own, calibrations=mine)
+    if not any(file.covered for file in found.files):
+        missed = found.files[0].not_covered[0]
+        raise NotCovered(f"no row is covered: {missed.model}: {missed.reason}")
+    return found
+
+
+def calibration_row(row: Calibration) -> dict[str, Any]:
+    """The setup, constants and errors of a calibration."""
+    setup = row.setup
+    return {
+        "mode": setup.mode,
+        "precision": setup.precision,
+        "layout": setup.layout,
+        "compile": setup.compiled,
+        "software": ".".join(map(str, setup.torch)),
+        **dict(zip(form_of(setup).names, row.constants, strict=True)),
+        "rows": row.rows,
+        "error": row.error,
+        "held_out": row.held_out,
+        "band": row.band,
+        "source": row.source,
+    }
+
+
+def _read(files: "str | Iterable[str]", given: dict[str, Any]) -> list[Row]:
+    said = {key: str(value) for key, value in given.items() if value not in ("", None)}
+    if "software" in said:
+        said["torch"] = said.pop("software")
+    paths = [files] if isinstance(files, str) else files
+    return [row for path in paths for row in read(path, **said)]

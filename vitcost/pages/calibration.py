@@ -1,0 +1,43 @@
+"""The page of constants that were fitted to a user's measurements."""
+
+from vitcost.hardware.constants import Calibration, form_of
+from vitcost.hardware.files import Calibrated
+from vitcost.page import Column, Page, Row, Table
+
+__all__ = ["calibration_page"]
+
+_NOTES = (
+    "constants: how many times longer than its sheet says a card takes for each kind of work.",
+    "error: mean, on what was fitted. held out: mean, each half of the widths by constants of the "
+    "other half. band: half-width around a prediction.",
+)
+
+
+def calibration_page(found: Calibrated) -> Page:
+    """A row for each card, software and mode."""
+    columns = (
+        Column("gpu"),
+        Column("mode"),
+        Column("software"),
+        Column("constants"),
+        Column("rows", "count"),
+        Column("error", "ratio"),
+        Column("held out", "ratio"),
+        Column("band", "ratio"),
+    )
+    table = Table("", columns, tuple(map(_row, found.calibrations)))
+    alone = ("–: one width alone, nothing could be held out",)
+    notes = _NOTES + (alone if any(c.held_out is None for c in found.calibrations) else ())
+    count = len(found.not_covered)
+    names = ", ".join(sorted({each.row.model for each in found.not_covered}))
+    missed = (f"{count:,} rows are not covered: {names}",) if count else ()
+    return Page("Calibrated", tables=(table,), notes=(*notes, *missed))
+
+
+def _row(c: Calibration) -> Row:
+    setup = c.setup
+    mode = f"{setup.mode}, {setup.precision}, {setup.layout}"
+    software = f"torch {setup.torch[0]}.{setup.torch[1]}" + ", compiled" * setup.compiled
+    names = form_of(setup).names
+    values = ", ".join(f"{name} {value:g}" for name, value in zip(names, c.constants, strict=True))
+    return Row((c.gpu, mode, software, values, c.rows, c.error, c.held_out, c.band))

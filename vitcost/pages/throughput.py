@@ -1,0 +1,89 @@
+"""The page of a score: how far off predictions are on measurements, and where most."""
+
+from collections.abc import Iterator
+
+from vitcost.hardware.score import FileScore, Guess, Score
+from vitcost.page import Column, Page, Row, Table, Value
+
+__all__ = ["throughput_page"]
+
+_WORST = 10
+_NOTES = (
+    "errors are relative to what was measured; p90: nine in ten are below it. ∝ FLOPs: the mean "
+    "error of a time in proportion to FLOPs. pairs right: of the pairs within 5 % in FLOPs and "
+    "over 5 % apart in speed, those ordered as measured.",
+)
+_HELD_OUT = (
+    "held out: plain models alone, each half of the file's widths by constants of the other half; "
+    "the error is the mean of both.",
+)
+
+
+def throughput_page(score: Score) -> Page:
+    """A row a file, then the worst rows, then what is not covered."""
+    tables = [_files(score), _worst(score)]
+    missed = [(file.file, each) for file in score.files for each in file.not_covered]
+    if missed:
+        columns = Column("file"), Column("model"), Column("rows", "count"), Column("why")
+        rows = [Row((file, m.model, m.rows, m.reason)) for file, m in missed]
+        tables.append(Table("Not covered", columns, tuple(rows)))
+    held_out = any("held out" in file.bases for file in score.files)
+    notes = (*_NOTES, *(_HELD_OUT if held_out else ()))
+    return Page("Predicted against measured", tables=tuple(tables), notes=notes)
+
+
+def _files(score: Score) -> Table:
+    kinds = [k for k in ("other", "hybrid") if any(k in file.by_kind for file in score.files)]
+    columns = (
+        Column("file"),
+        Column("rows", "count"),
+        Column("covered", "count"),
+        Column("MAPE", "ratio"),
+        Column("median", "ratio"),
+        Column("p90", "ratio"),
+        Column("worst", "ratio"),
+        Column("∝ FLOPs", "ratio"),
+        Column("pairs right"),
+        Column("in band", "ratio"),
+        *(Column({"other": "Eva, Beit"}.get(kind, "hybrids"), "ratio") for kind in kinds),
+        Column("rests on", optional=True),
+    )
+    rows = [_file(file, kinds) for file in score.files]
+    blank: tuple[Value, ...] = ("",) * (len(columns) - 4)
+    total = sum(f.rows for f in score.files), sum(f.covered for f in score.files)
+    rows.append(Row(("mean", *total, score.mean_mape, *blank), "total"))
+    return Table("", columns, tuple(rows))
+
+
+def _file(file: FileScore, kinds: list[str]) -> Row:
+    name = file.file.rpartition("/")[2].removeprefix("benchmark-").removesuffix(".csv")
+    predicted = sum(file.bases.values())
+    in_band = file.in_band / predicted if file.in_band is not None and predicted else None
+    errors = (file.mape, file.median, file.p90, file.max, file.flops_mape)
+    pairs = f"{file.pairs_right} of {file.pairs}"
+    other = (file.by_kind.get(kind) for kind in kinds)
+    bases = ", ".join(file.bases)
+    return Row((name, file.rows, file.covered, *errors, pairs, in_band, *other, bases))
+
+
+def _worst(score: Score) -> Table:
+    guesses = [guess for file in score.files for guess in file.worst]
+    guesses.sort(key=lambda guess: -guess.error)
+    columns = (
+        Column("model"),
+        Column("image", "count"),
+        Column("batch", "count"),
+        Column("gpu"),
+        Column("measured", "seconds"),
+        Column("predicted", "seconds"),
+        Column("error", "ratio"),
+        Column("likely reason"),
+    )
+    return Table("Worst", columns, tuple(_guesses(guesses[:_WORST])))
+
+
+def _guesses(guesses: list[Guess]) -> Iterator[Row]:
+    for guess in guesses:
+        m = guess.measurement
+        what = m.row.model, m.row.img_size or None, m.row.batch, m.card.name
+        yield Row((*what, m.seconds, guess.seconds, guess.error, guess.reason))
