@@ -20,6 +20,8 @@ MODEL_CONFIGS = Path(open_clip.__file__).parent / "model_configs"
 _TOWERS = {
     "clip_vision_model": transformers.CLIPVisionConfig,
     "siglip_vision_model": transformers.SiglipVisionConfig,
+    "clip_text_model": transformers.CLIPTextConfig,
+    "siglip_text_model": transformers.SiglipTextConfig,
 }
 
 

@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from counting_support import config_class, counted, model_json, tower, transformer
+from torch.utils.flop_counter import FlopCounterMode
 
-from vitcost import ConfigError, NotCovered, VitcostError, report
+from vitcost import ConfigError, NotCovered, VitcostError, from_torch, report
 from vitcost.config import ViTConfig
-from vitcost.zoo import resolve
+from vitcost.text import ClipConfig
+from vitcost.zoo import Resolved, resolve
 from vitcost.zoo.families import FAMILIES
+from vitcost.zoo.huggingface_text import PAIRS, TEXTS
 
 # the classes that are the same for a file; ViTMAEForPreTraining is its encoder
 CLASSES = [
@@ -143,9 +147,106 @@ def test_the_vision_tower_of_a_file_of_two(kind: str, tower_kind: str, tmp_path:
             write(tmp_path, {"model_type": tower_kind, **config_class(tower_kind)().to_dict()})
         ).config
     )
-    data["architectures"] = [f"{'CLIP' if kind == 'clip' else 'Siglip'}Model"]
-    with pytest.raises(NotCovered, match="has a text tower, which is not covered"):
-        resolve(write(tmp_path, data))
+
+
+def drawn_text(kind: str, seed: int) -> dict[str, Any]:
+    """Keys of a tiny text tower."""
+    rng = random.Random(f"{kind} {seed}")
+    heads = rng.choice((1, 2, 3))
+    width = {"clip": "projection_dim", "siglip": "projection_size"}[kind.partition("_")[0]]
+    return {
+        "vocab_size": rng.choice((100, 333)),
+        "hidden_size": heads * rng.choice((8, 12)),
+        "intermediate_size": rng.choice((20, 48)),
+        "num_hidden_layers": rng.choice((1, 2, 7)),
+        "num_attention_heads": heads,
+        "max_position_embeddings": rng.choice((5, 16)),
+        "hidden_act": rng.choice(CHOICES["hidden_act"]),
+        "attention_dropout": rng.choice((0.0, 0.1)),
+        width: rng.choice((16, 40)),
+    }
+
+
+def agree_on_text(path: str, model: Any, *, both: bool = False) -> None:
+    """The counts of a model that reads as many tokens as it has positions."""
+    found = report(path, seq_len=5)
+    inputs: dict[str, Any] = {"input_ids": torch.zeros(1, 5, dtype=torch.long, device="meta")}
+    if both:
+        config = found.model.config
+        assert isinstance(config, ClipConfig)
+        shape = 1, config.vision.in_chans, *config.vision.img_size
+        inputs["pixel_values"] = torch.empty(*shape, device="meta")
+    with FlopCounterMode(display=False) as counter:
+        model.eval().requires_grad_(False)(**inputs)
+    params = sum(p.numel() for p in model.parameters())
+    assert (found.params, found.flops.forward) == (params, counter.get_total_flops())
+    # the module says the same as its file
+    module = from_torch(model)
+    assert isinstance(module, Resolved)
+    assert resolve(module, seq_len=5).config == found.model.config
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    ("kind", "name"), [(kind, name) for kind, text in TEXTS.items() for name in text.classes]
+)
+def test_a_random_text_tower(kind: str, name: str, seed: int, tmp_path: Path) -> None:
+    model = transformer(kind, name, **drawn_text(kind, seed))
+    model.config.architectures = [name]
+    model.config.save_pretrained(tmp_path)
+    agree_on_text(str(tmp_path / "config.json"), model)
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("kind", PAIRS)
+def test_a_random_pair_of_towers(kind: str, seed: int, tmp_path: Path) -> None:
+    vision = {**drawn(f"{kind}_vision_model", seed), "vision_use_head": True}
+    text = drawn_text(kind, seed)
+    keys: dict[str, Any] = {"projection_dim": 24}
+    if kind == "siglip":
+        keys, text = {}, {**text, "projection_size": vision["hidden_size"]}
+    else:
+        del vision["vision_use_head"]
+    name = PAIRS[kind].name
+    model = transformer(kind, name, **keys, vision_config=vision, text_config=text)
+    model.config.architectures = [name]
+    model.config.save_pretrained(tmp_path)
+    path = tmp_path / "config.json"
+    agree_on_text(str(path), model, both=True)
+    # the text tower of the same file
+    tower = next(iter(TEXTS[PAIRS[kind].text].classes))
+    data = {**json.loads(path.read_text()), "architectures": [tower]}
+    agree_on_text(write(tmp_path, data), transformer(PAIRS[kind].text, tower, **text))
+
+
+@pytest.mark.parametrize("kind", [*TEXTS, *PAIRS])
+def test_the_default_model_that_reads_text(kind: str, tmp_path: Path) -> None:
+    name = PAIRS[kind].name if kind in PAIRS else next(iter(TEXTS[kind].classes))
+    data = json.loads(config_class(kind)().to_json_string(use_diff=False))
+    agree_on_text(write(tmp_path, data), transformer(kind, name), both=kind in PAIRS)
+    if kind in TEXTS:
+        fields = config_class(kind).__dataclass_fields__
+        assert TEXTS[kind].keys == {key: fields[key].default for key in TEXTS[kind].keys}
+    else:
+        # and where a file leaves it all to transformers, the source says so
+        bare = {"model_type": kind, "vision_config": {}, "text_config": {}}
+        found = resolve(write(tmp_path, bare))
+        assert found.config == resolve(write(tmp_path, data)).config
+        assert "vision: left to its defaults: hidden_size 768" in found.source
+        assert "text: left to its defaults: vocab_size" in found.source
+
+
+def test_what_old_files_of_clip_put_on_top(tmp_path: Path) -> None:
+    # as in the file of openai/clip-vit-large-patch14
+    text = {"hidden_size": 24, "num_attention_heads": 3, "projection_dim": 16}
+    vision = {"hidden_size": 32, "num_attention_heads": 2, "patch_size": 14, "dropout": 0.0}
+    data = {
+        "model_type": "clip", "architectures": ["CLIPModel"], "projection_dim": 16,
+        "text_config": {"hidden_size": 48}, "vision_config": {"hidden_size": 64},
+        "text_config_dict": text, "vision_config_dict": vision,
+    }  # fmt: skip
+    keys = {key: value for key, value in data.items() if key not in ("model_type", "architectures")}
+    agree_on_text(write(tmp_path, data), transformer("clip", "CLIPModel", **keys), both=True)
 
 
 def test_the_encoder_of_vit_mae(tmp_path: Path) -> None:
@@ -183,6 +284,11 @@ def clip(**vision: Any) -> dict[str, Any]:
     """A file of CLIP with some keys of its vision tower."""
     model = {"model_type": "clip", "architectures": ["CLIPVisionModel"]}
     return {**model, "vision_config": vision}
+
+
+def pair(**text: Any) -> dict[str, Any]:
+    """A file of CLIP with some keys of its text tower."""
+    return {"model_type": "clip", "vision_config": {}, "text_config": text}
 
 
 DINO = {key: value for key, value in REQUIRED.items() if key != "intermediate_size"}
@@ -225,7 +331,27 @@ HEAD = ["ViTForImageClassification"]
             {"model_type": "dinov2", **DINO, "drop_path_rate": 0.1},
             "drop_path_rate must be 0.0, got 0.1: transformers drops every block's path at this",
         ),
-        ({"model_type": "clip"}, "architectures: a model of two towers has a text tower"),
+        ({"model_type": "clip"}, "vision_config is missing"),
+        ({**pair(), "text_config": None}, "text_config must be a table, got None"),
+        ({**pair(), "projection_dim": "8"}, "projection_dim must be an integer, got '8'"),
+        (pair(hidden_size=7), "text_config.hidden_size 7 is not divisible by text_config.num_att"),
+        (pair(vocab_size=0), "text_config.vocab_size must be between 1 and"),
+        (pair(width=7), "text_config.width is not known here"),
+        (pair(model_type="siglip_text_model"), "text_config.model_type must be 'clip_text_model'"),
+        ({**pair(), "architectures": ["CLIPForImageClassification"]}, "architectures: 'CLIPForI"),
+        ({"model_type": "clip_text_model", "vocab_size": 9}, "hidden_size is missing; transform"),
+        (
+            {
+                "model_type": "siglip",
+                "vision_config": {"vision_use_head": False},
+                "text_config": {},
+            },
+            "vision_config.vision_use_head must be True where features are compared",
+        ),
+        (
+            {"model_type": "siglip", "vision_config": {}, "text_config": {"projection_size": 8}},
+            "the towers do not meet: image features are 768 wide, text features 8",
+        ),
         ({"model_type": "clip", "architectures": ["CLIPVisionModel"]}, "vision_config is missing"),
         (clip(width=8), "vision_config.width is not known here"),
         (clip(hidden_size="8"), "vision_config.hidden_size must be an integer, got '8'"),
@@ -234,7 +360,11 @@ HEAD = ["ViTForImageClassification"]
             "vision_config.hidden_size 7 is not divisible by vision_config.num_attention_heads 12",
         ),
         ({**clip(), "quantization_config": {}}, "quantization_config is not known here"),
-        ({**clip(), "vision_config_dict": {}}, "vision_config_dict must be None, got {}"),
+        (
+            {**clip(), "vision_config_dict": {"width": 3}},
+            "vision_config_dict.width is not known here",
+        ),
+        ({**clip(), "vision_config_dict": []}, "vision_config_dict must be a table, got []"),
         (clip(dropout=0.1), "vision_config.dropout must be 0.0, got 0.1"),
         (clip(model_type="vit"), "vision_config.model_type must be 'clip_vision_model'"),
         ({"embed_dim": 8}, "img_size is missing; an own file gives it, or a base"),

@@ -18,7 +18,8 @@ class TextConfig:
 
     ``head`` is ``lm``: logits over the vocabulary by the tied embedding, for every token; or
     ``projection``: one token's features times a matrix, as CLIP has it; or ``linear``: the same
-    with a bias, as SigLIP has it. A report is a full forward over ``seq_len`` tokens (prefill).
+    with a bias, as SigLIP has it; or ``none``: the features as they are. A report is a full forward
+    over ``seq_len`` tokens (prefill).
 
     >>> TextConfig(embed_dim=768, depth=12, num_heads=12).mlp_dim
     3072
@@ -33,8 +34,12 @@ class TextConfig:
     num_heads: Annotated[int, size("attention heads")] = 12
     mlp_dim: Annotated[int, Field("hidden width of the MLP", 0, 10**6)] = 0
     mlp_ratio: InitVar[float | None] = None
-    act_layer: Annotated[str, choice("activation", "gelu", "gelu_tanh", "quick_gelu")] = "gelu"
-    head: Annotated[str, choice("what is made of the tokens", "lm", "projection", "linear")] = "lm"
+    act_layer: Annotated[
+        str, choice("activation", "gelu", "gelu_tanh", "quick_gelu", "silu", "relu")
+    ] = "gelu"
+    head: Annotated[
+        str, choice("what is made of the tokens", "lm", "projection", "linear", "none")
+    ] = "lm"
     projection_dim: Annotated[int, Field("width of the projection", 0, 10**6)] = 0
     pos_drop_rate: Annotated[float, rate("dropout after the position embedding")] = 0.0
     proj_drop_rate: Annotated[float, rate("dropout after projections")] = 0.0
@@ -56,7 +61,7 @@ class TextConfig:
             raise ConfigError(
                 f"seq_len {self.seq_len:,} is more than the context_length {self.context_length:,}"
             )
-        if (self.head == "lm") != (self.projection_dim == 0):
+        if (self.head in ("lm", "none")) != (self.projection_dim == 0):
             raise ConfigError(
                 f"head {self.head!r} does not go with projection_dim {self.projection_dim}"
             )

@@ -106,8 +106,9 @@ def build_text(c: TextStructure) -> Node:
         # the embedding again: its parameters are counted there
         y = m.add(head.end(head.op("matmul", x, table, axes=axes("b s V"), over=axes("h"))))
     else:
-        token = m.view(x, axes("b h"), "last token")
-        y = linear(m, "head", token, "O", bias=c.head == "linear")
+        y = m.view(x, axes("b h"), "last token")
+        if c.head != "none":
+            y = linear(m, "head", y, "O", bias=c.head == "linear")
     return _renamed(m.end(y), _NAMES[c.family])
 
 

@@ -116,6 +116,8 @@ def _by_others(model: str, overrides: Mapping[str, Any]) -> Resolved | Foreign:
 
         if files.is_path(model):
             row = files.described(model, _named)
+    if row is not None and row.text is not None:
+        return Resolved(model, row.source, _on_top(row.text, overrides))
     if row is not None:
         return Resolved(model, row.source, configure(row.fields, **overrides))
     from vitcost.zoo import modules

@@ -148,7 +148,7 @@ def _depth(data: Any) -> int:
 
 
 def _from(path: str, found: Described) -> Described:
-    return Described(f"{path}: {found.source}", found.fields)
+    return found._replace(source=f"{path}: {found.source}")
 
 
 def _own(data: Mapping[str, Any], base: Callable[[str], Described]) -> Described:

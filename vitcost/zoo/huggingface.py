@@ -1,4 +1,5 @@
-"""Hugging Face's ``config.json`` as fields of a ``ViTConfig``.
+"""Hugging Face's ``config.json`` as fields of a ``ViTConfig``; ``huggingface_text`` has those of
+models that read text.
 
 A file is read strictly: a key that nothing here knows may change the model, so it is refused. What
 a file leaves out has transformers' default, and the source says so.
@@ -7,11 +8,21 @@ a file leaves out has transformers' default, and the source says so.
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+from vitcost.config import ViTConfig
 from vitcost.errors import ConfigError, NotCovered
-from vitcost.zoo.families import FAMILIES, TOWERS, Family
+from vitcost.zoo.families import FAMILIES, TOWERS
 from vitcost.zoo.keys import Described, as_field_errors, check_keys, guess, shown, typed
 
-__all__ = ["described", "of_class"]
+__all__ = [
+    "FREE_KEYS",
+    "GENERAL",
+    "activation",
+    "architecture",
+    "described",
+    "of_class",
+    "said",
+    "tower_table",
+]
 
 Values: TypeAlias = Mapping[str, Any]
 
@@ -56,7 +67,7 @@ _REQUIRED = (
 )
 
 # PreTrainedConfig's own keys that describe no layer
-_FREE = frozenset({
+FREE_KEYS = frozenset({
     # bookkeeping
     "_name_or_path", "name_or_path", "_commit_hash", "transformers_version", "model_type",
     "architectures", "dtype", "torch_dtype", "_attn_implementation",
@@ -81,7 +92,7 @@ _FREE = frozenset({
     "suppress_tokens", "begin_suppress_tokens",
 })  # fmt: skip
 # PreTrainedConfig's own keys that change the model
-_FIXED: Mapping[str, tuple[Any, str]] = {
+GENERAL: Mapping[str, tuple[Any, str]] = {
     "is_encoder_decoder": (False, "an image encoder has no decoder"),
     "is_decoder": (False, "an image encoder has no decoder"),
     "add_cross_attention": (False, "an image encoder has no decoder"),
@@ -105,16 +116,21 @@ def described(data: Values) -> Described:
     kind = data["model_type"]
     if not isinstance(kind, str):
         raise ConfigError(f"model_type must be text, got {shown(kind)}")
-    if kind in TOWERS:
-        return _tower(data)
+    if kind in TOWERS and architecture(data) in FAMILIES[TOWERS[kind]].classes:
+        return of_class(TOWERS[kind], architecture(data), *tower_table(data, "vision"))
     if kind not in FAMILIES:
-        known = [*FAMILIES, *TOWERS]
+        # models of images alone start without
+        from vitcost.zoo import huggingface_text as text
+
+        if kind in (*text.TEXTS, *text.PAIRS):
+            return text.described(data)
+        known = [*FAMILIES, *text.TEXTS, *text.PAIRS]
         covered = ", ".join(known)
         raise NotCovered(
             f"model_type {shown(kind)} is not covered{guess(kind, known)}; covered: {covered}"
         )
     family = FAMILIES[kind]
-    name = _architecture(data) or next(iter(family.classes))
+    name = architecture(data) or next(iter(family.classes))
     for key in _REQUIRED:
         if key in family.keys and key not in data:
             raise ConfigError(f"{key} is missing; transformers would take {family.keys[key]}")
@@ -130,14 +146,14 @@ def of_class(kind: str, name: str, data: Values, path: str = "") -> Described:
     if name not in family.classes:
         covered = ", ".join(family.classes)
         raise NotCovered(f"architectures: {shown(name)} is not covered; covered: {covered}")
-    check_keys(data, {*family.keys, *family.free, *_FREE}, {**_FIXED, **family.fixed}, path)
+    check_keys(data, {*family.keys, *family.free, *FREE_KEYS}, {**GENERAL, **family.fixed}, path)
     values = {
         key: typed(path + key, default, data.get(key, default))
         for key, default in family.keys.items()
     }
     left_out = [key for key in family.keys if key not in data]
     fields: dict[str, Any] = {_NAMES[key]: values[key] for key in values if key in _NAMES}
-    fields |= {"qkv_fused": False, "num_classes": 0, "act_layer": _activation(values, path)}
+    fields |= {"qkv_fused": False, "num_classes": 0, "act_layer": activation(values, path)}
     # transformers lets the convolution drop what is left of an image
     fields |= {"floor_img_size": True, **family.fields(values)}
     added = family.classes[name](values)
@@ -145,41 +161,40 @@ def of_class(kind: str, name: str, data: Values, path: str = "") -> Described:
         added["num_classes"] = _labels(data)
         left_out += [] if data.get("id2label") or "num_labels" in data else ["num_labels"]
     fields |= added
-    as_field_errors(fields, {field: path + key for key, field in _NAMES.items() if key in values})
+    spelled = {field: path + key for key, field in _NAMES.items() if key in values}
+    as_field_errors(fields, spelled, ViTConfig)
     note = _NOTES.get(name, "")
-    return Described(f"{name} of transformers{note}{_said(left_out, family)}", fields)
+    return Described(
+        f"{name} of transformers{note}{said(left_out, {**family.keys, 'num_labels': _LABELS})}",
+        fields,
+    )
 
 
-def _tower(data: Values) -> Described:
-    """The vision tower of a two-tower file, where ``architectures`` names it."""
-    kind = TOWERS[data["model_type"]]
-    name = _architecture(data)
-    if name not in FAMILIES[kind].classes:
-        covered = ", ".join(FAMILIES[kind].classes)
-        raise NotCovered(
-            f"architectures: {name or 'a model of two towers'} has a text tower, which is not "
-            f"covered; covered: {covered}"
-        )
-    check_keys(data, {*_TWO_TOWERS, *_FREE}, {**_FIXED, **_OVERRIDDEN}, "")
-    if "vision_config" not in data:
-        raise ConfigError("vision_config is missing")
-    table = data["vision_config"]
+def tower_table(data: Values, side: str) -> tuple[Values, str]:
+    """One tower's table of a file of two towers, and the path that leads to it."""
+    check_keys(data, {*_TWO_TOWERS, *FREE_KEYS}, GENERAL, "")
+    # of old files of CLIP: what it says, and its defaults, are put on top of the other
+    name = f"{side}_config_dict"
+    if data.get(name) is None or data["model_type"] != "clip":
+        name = f"{side}_config"
+    if name not in data:
+        raise ConfigError(f"{name} is missing")
+    table = data[name]
     if not isinstance(table, dict):
-        raise ConfigError(f"vision_config must be a table, got {shown(table)}")
+        raise ConfigError(f"{name} must be a table, got {shown(table)}")
+    kind = f"{data['model_type']}_{side}_model"
     if table.get("model_type", kind) != kind:
-        raise ConfigError(f"vision_config.model_type must be {kind!r}")
-    return of_class(kind, name, table, "vision_config.")
+        raise ConfigError(f"{name}.model_type must be {kind!r}")
+    return table, f"{name}."
 
 
 _TWO_TOWERS = (
-    "vision_config", "text_config", "text_config_dict", "projection_dim", "logit_scale_init_value",
+    "vision_config", "text_config", "vision_config_dict", "text_config_dict", "projection_dim",
+    "logit_scale_init_value",
 )  # fmt: skip
-_OVERRIDDEN: Mapping[str, tuple[Any, str]] = {
-    "vision_config_dict": (None, "transformers puts it on top of vision_config")
-}
 
 
-def _architecture(data: Values) -> str:
+def architecture(data: Values) -> str:
     """The class that a file was saved from; where it says none, the bare model is meant."""
     names = data.get("architectures")
     if names is None:
@@ -189,7 +204,7 @@ def _architecture(data: Values) -> str:
     return names[0]
 
 
-def _activation(values: Values, path: str) -> str:
+def activation(values: Values, path: str) -> str:
     act = values["hidden_act"]
     if act not in _ACTIVATIONS:
         covered = ", ".join(_ACTIVATIONS)
@@ -210,8 +225,7 @@ def _labels(data: Values) -> int:
     return len(labels)
 
 
-def _said(left_out: list[str], family: Family) -> str:
+def said(left_out: list[str], defaults: Values) -> str:
     """Which keys a file leaves to transformers' defaults."""
-    defaults = {**family.keys, "num_labels": _LABELS}
-    said = [f"{key} {defaults[key]}" for key in left_out if defaults[key] is not None]
-    return f"; left to its defaults: {', '.join(said)}" if said else ""
+    words = [f"{key} {defaults[key]}" for key in left_out if defaults[key] is not None]
+    return f"; left to its defaults: {', '.join(words)}" if words else ""

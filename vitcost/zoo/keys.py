@@ -1,12 +1,14 @@
 """Reading somebody else's config file strictly: every key is known, of its type, and named."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from reprlib import Repr
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
-from vitcost.config import ViTConfig
 from vitcost.errors import ConfigError, NotCovered, nearest
+
+if TYPE_CHECKING:
+    from vitcost.text import ClipConfig, TextConfig
 
 __all__ = ["Described", "Fixed", "as_field_errors", "check_keys", "guess", "shown", "typed"]
 
@@ -14,11 +16,16 @@ __all__ = ["Described", "Fixed", "as_field_errors", "check_keys", "guess", "show
 Fixed: TypeAlias = Mapping[str, tuple[Any, str]]
 
 
+Made = TypeVar("Made")
+
+
 class Described(NamedTuple):
-    """A model as fields of a config, and where they come from."""
+    """A model as fields of a config, and where they come from; a model that reads text as its
+    config."""
 
     source: str
     fields: dict[str, Any]
+    text: "TextConfig | ClipConfig | None" = None
 
 
 _SHORT = Repr()
@@ -81,10 +88,12 @@ def _size(key: str, value: Any) -> tuple[int, int]:
     raise ConfigError(f"{key} must be an integer or two, got {shown(value)}")
 
 
-def as_field_errors(fields: dict[str, Any], keys: Mapping[str, str]) -> None:
-    """Builds the config of some fields; what is wrong with it is said in the words of the file."""
+def as_field_errors(
+    fields: dict[str, Any], keys: Mapping[str, str], kind: Callable[..., Made]
+) -> Made:
+    """The config of some fields; what is wrong with it is said in the words of the file."""
     try:
-        ViTConfig(**fields)
+        return kind(**fields)
     except ConfigError as error:
         words = re.sub(r"\w+", lambda word: keys.get(word[0], word[0]), str(error))
         raise ConfigError(words) from None

@@ -8,10 +8,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from vitcost.config import ViTConfig, configure
+from vitcost.config import configure
 from vitcost.engine.cost import fold
 from vitcost.engine.lower import Mode, lower
-from vitcost.engine.structure import sizes_of, structure_of
+from vitcost.engine.model import sizes_of, structure_of
 from vitcost.errors import ConfigError, MissingExtra, NotCovered
 from vitcost.zoo import Resolved
 from vitcost.zoo.families import FAMILIES
@@ -23,6 +23,8 @@ from vitcost.zoo.readers import READERS
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from vitcost.engine.model import Config
 
 __all__ = ["build", "from_torch", "is_factory"]
 
@@ -42,6 +44,7 @@ def from_torch(
     module can be measured on images of ``img_size``.
 
     >>> import torch
+    >>> from vitcost import ViTConfig
     >>> from vitcost.check.reference import build
     >>> with torch.device("meta"):
     ...     model = build(ViTConfig(depth=2, num_classes=5))
@@ -52,8 +55,7 @@ def from_torch(
         raise ConfigError(f"a torch.nn.Module is needed, got {shown(module)}")
     kind = name_of(module)
     try:
-        fields = _read(module)
-        config = configure(fields)
+        config = _read(module)
         _add_up(module, config)
     except (NotCovered, ConfigError, AttributeError, KeyError) as error:
         sides = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
@@ -114,12 +116,12 @@ def _users_code(doing: str) -> Iterator[None]:
             sys.path.remove(here)
 
 
-def _read(module: "nn.Module") -> dict[str, Any]:
-    """The fields of a module whose class, or one that it only configures, is known."""
+def _read(module: "nn.Module") -> "Config":
+    """The config of a module whose class, or one that it only configures, is known."""
     for cls in type(module).__mro__:
         name = f"{cls.__module__}.{cls.__qualname__}"
         if name in READERS:
-            return READERS[name](module)
+            return configure(READERS[name](module))
         if name.startswith("transformers.models."):
             return _transformers(module, cls.__name__)
         if set(vars(cls)) - _HARMLESS:
@@ -127,22 +129,30 @@ def _read(module: "nn.Module") -> dict[str, Any]:
     raise NotCovered(f"{name_of(module)} has no formula here")
 
 
-def _transformers(module: Any, name: str) -> dict[str, Any]:
+def _transformers(module: Any, name: str) -> "Config":
     """A model of transformers' says all in its config, but for the layers that its call chose."""
-    kinds = [kind for kind, family in FAMILIES.items() if name in family.classes]
-    if not kinds:
-        raise NotCovered(f"{name} of transformers has no formula here")
     # keys with an underscore are how it runs, not what it is
     data = {k: v for k, v in module.config.to_dict().items() if not k.startswith("_")}
-    fields = of_class(kinds[0], name, data).fields
-    if hasattr(getattr(module, "embeddings", None), "mask_token"):
-        fields["mask_token"] = module.embeddings.mask_token is not None
-    if getattr(module, "pooler", module) is None:
-        fields["representation_size"] = None
-    return fields
+    for kind, family in FAMILIES.items():
+        if name in family.classes:
+            fields = of_class(kind, name, data).fields
+            if hasattr(getattr(module, "embeddings", None), "mask_token"):
+                fields["mask_token"] = module.embeddings.mask_token is not None
+            if getattr(module, "pooler", module) is None:
+                fields["representation_size"] = None
+            return configure(fields)
+    # models of images alone start without
+    from vitcost.zoo import huggingface_text as text
+
+    kinds = [kind for kind, row in text.TEXTS.items() if name in row.classes]
+    kinds += [kind for kind, row in text.PAIRS.items() if name == row.name]
+    found = text.of_text_class(kinds[0], name, data).text if kinds else None
+    if found is None:
+        raise NotCovered(f"{name} of transformers has no formula here")
+    return found
 
 
-def _add_up(module: "nn.Module", config: ViTConfig) -> None:
+def _add_up(module: "nn.Module", config: "Config") -> None:
     """Refuses a module with other parameters than its formula."""
     formula = fold(lower(structure_of(config), Mode()), sizes_of(config)).cost.params
     own = sum(p.numel() for p in module.parameters())

@@ -7,7 +7,7 @@ Keys and defaults are those of open_clip 3.3, ``model.py: CLIPVisionCfg`` and
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from vitcost.config import configure
+from vitcost.config import ViTConfig, configure
 from vitcost.errors import ConfigError, NotCovered, UnknownName
 from vitcost.zoo.keys import Described, as_field_errors, check_keys, shown, typed
 
@@ -122,7 +122,7 @@ def _own(vision: Values, top: Values, path: str) -> Described:
         "num_classes": top["embed_dim"],
         "head_bias": False,
     }
-    as_field_errors(fields, {field: path + key for field, key in _KEYS.items()})
+    as_field_errors(fields, {field: path + key for field, key in _KEYS.items()}, ViTConfig)
     return Described("vision tower of open_clip", fields)
 
 
@@ -136,7 +136,7 @@ def _timm(vision: Values, width: int, base: Base, path: str) -> Described:
     """A timm model with open_clip's projection behind it."""
     name = typed(path + "timm_model_name", "", vision["timm_model_name"])
     try:
-        source, below = base(name)
+        source, below, _ = base(name)
     except (NotCovered, UnknownName) as error:
         raise NotCovered(f"{path}timm_model_name: {error}") from None
     v = {key: typed(path + key, d, vision.get(key, d)) for key, d in _TIMM.items()}
@@ -157,7 +157,7 @@ def _timm(vision: Values, width: int, base: Base, path: str) -> Described:
         fields |= {"num_classes": 0 if proj else width, "global_pool": v["timm_pool"]}
     else:
         raise NotCovered(f"{path}timm_proj {shown(proj)}; covered: linear, none, null")
-    as_field_errors(fields, {})
+    as_field_errors(fields, {}, ViTConfig)
     return Described(f"vision tower of open_clip, {name} ({source})", fields)
 
 
