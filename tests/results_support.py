@@ -40,6 +40,8 @@ RESULTS: Mapping[str, Callable[[], Result]] = {
     "report": lambda: vitcost.report(BASE, batch=2),
     "models": lambda: vitcost.models("huge"),
     "explain": lambda: vitcost.explain(BASE, "params", latex=True),
+    "gpus": lambda: vitcost.gpus("h200"),
+    "fit": lambda: vitcost.fit(BASE, gpu="t4", require=10**6, mode="train"),
     "budget": budget,
     "check": check,
 }

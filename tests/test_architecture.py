@@ -23,6 +23,7 @@ LAYERS = (
     ("measured", "report", "models", "explain"),
     ("planner", "budget", "budgets", "pages"),
     ("check",),
+    ("schemas",),
     ("cli",),
     ("__main__",),
 )

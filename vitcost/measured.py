@@ -42,7 +42,7 @@ class MeasuredReport:
                 "reason": self.model.reason,
                 "uncounted": list(found.uncounted),
             },
-            "scenario": {**asdict(self.scenario), "attention_kernel": None},
+            "scenario": {**asdict(self.scenario), "gpu": [], "attention_kernel": None},
             "tokens": None,
             "params": {
                 "total": found.params,

@@ -25,6 +25,7 @@ COMMANDS = {
     "fit": "vitcost.cli.fit",
     "plan": "vitcost.cli.plan",
     "budget": "vitcost.cli.budget",
+    "schema": "vitcost.cli.schema",
     "completion": "vitcost.cli.completion",
 }
 

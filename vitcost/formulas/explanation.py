@@ -50,9 +50,10 @@ class Explanation:
     latex: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The explanation as JSON has it; with ``latex`` where it was asked for."""
+        """The JSON of schema ``vitcost.explain/1``; with ``latex`` where it was asked for."""
         rows = self.value
         return {
+            "schema": "vitcost.explain/1",
             "model": self.model,
             "quantity": self.quantity,
             "unit": self.unit,

@@ -1,0 +1,36 @@
+"""JSON schemas of every result, generated from the types of ``documents``."""
+
+from typing import Any
+
+from vitcost.errors import UnknownName
+
+__all__ = ["SCHEMAS", "schema"]
+
+# what a result's own ``schema`` key says; "explain" is vitcost.explain/1
+SCHEMAS = (
+    "report",
+    "models",
+    "gpus",
+    "explain",
+    "check",
+    "fit",
+    "budget",
+    "baseline",
+)
+
+
+def schema(name: str) -> dict[str, Any]:
+    """The schema of a result, in JSON Schema's draft 2020-12.
+
+    Raises ``UnknownName`` for a result that does not exist.
+
+    >>> schema("budget")["properties"]["ok"]
+    {'type': 'boolean'}
+    """
+    if name not in SCHEMAS:
+        raise UnknownName("schema", name, SCHEMAS, f"there are {', '.join(SCHEMAS)}")
+    # the types of every result, which no other command needs together
+    from vitcost.schemas.documents import DOCUMENTS
+    from vitcost.schemas.generate import schema_of
+
+    return schema_of(f"vitcost.{name}/1", DOCUMENTS[name])

@@ -1,0 +1,217 @@
+"""The JSON of every result as types; a part that is a type's own fields is that type."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
+
+from vitcost.budgets.baseline import Grown, Recorded
+from vitcost.check.result import Difference, ModelCheck
+from vitcost.config import ViTConfig
+from vitcost.formulas.explanation import Term
+from vitcost.hardware.roofline import Time
+from vitcost.memory import Inference, RuleOfThumb, Training
+from vitcost.models import ModelRow
+from vitcost.planner.fit import FitRow
+from vitcost.report import Layer
+from vitcost.scenario import Scenario
+from vitcost.schemas.generate import Also, Rest
+from vitcost.text import ClipConfig, TextConfig
+from vitcost.textbook import LayerComplexity
+
+__all__ = ["DOCUMENTS"]
+
+
+class Model(TypedDict):
+    name: str
+    source: str
+    basis: Literal["formula", "measured"]
+    config: "ViTConfig | TextConfig | ClipConfig | MeasuredInput"
+    # of a model that was measured
+    reason: NotRequired[str]
+    uncounted: NotRequired[list[str]]
+
+
+class MeasuredInput(TypedDict):
+    input_shape: list[int]
+
+
+class Params(TypedDict):
+    total: int
+    torchsummary: int | None
+    by_part: dict[str, int]
+
+
+class Flops(TypedDict):
+    forward: int
+    backward: int | None
+    train_step: int | None
+    forward_executed: int | None
+    train_step_executed: int | None
+    macs_forward: int
+    pointwise_forward: int | None
+
+
+class BytesMoved(TypedDict):
+    forward: int | None
+
+
+class MeasuredInference(TypedDict):
+    weights_bytes: int
+    input_bytes: None
+    activations_bytes: None
+    total_bytes: None
+
+
+class MeasuredTraining(TypedDict):
+    weights_bytes: None
+    gradients_bytes: None
+    optimizer_bytes: None
+    saved_activations_bytes: None
+    peak_bytes: None
+    peak_at: None
+    peak_parts: None
+    peak_missing: None
+
+
+class Memory(TypedDict):
+    rule_of_thumb: RuleOfThumb
+    inference: Annotated[Inference, Also(total_bytes=int)] | MeasuredInference
+    training: Training | MeasuredTraining
+
+
+class Report(TypedDict):
+    schema: Literal["vitcost.report/1"]
+    model: Model
+    scenario: Annotated[Scenario, Also(gpu=list[str], attention_kernel=str | None)]
+    tokens: int | None
+    params: Params
+    flops: Flops
+    bytes_moved: BytesMoved
+    memory: Memory
+    time: list[
+        Annotated[
+            Time,
+            Also(turning=None, beyond_overhead_batch=int | None, compute_batch=int | None),
+        ]
+    ]
+    layers: list[Annotated[Layer, Also(pointwise=int | None, saved_bytes=int | None)]]
+    # of `report --check`
+    check: "NotRequired[Verdict]"
+
+
+class Models(TypedDict):
+    schema: Literal["vitcost.models/1"]
+    rows: list[ModelRow]
+
+
+class Measured(TypedDict):
+    """What was measured on a card in one setting, and the constants that were fitted to it."""
+
+    mode: str
+    precision: str
+    layout: str
+    compile: bool
+    software: str
+    rows: int
+    error: float
+    held_out: float
+    band: float
+    source: str
+
+
+class Gpu(TypedDict):
+    gpu: str
+    vendor: str
+    fp32_flops_per_second: float | None
+    tf32_flops_per_second: float | None
+    fp16_flops_per_second: float | None
+    bf16_flops_per_second: float | None
+    fp8_flops_per_second: float | None
+    int8_ops_per_second: float | None
+    memory_bytes: int | None
+    usable_bytes: int | None
+    bandwidth_bytes_per_second: float | None
+    link_bytes_per_second: float | None
+    power_watts: float | None
+    year: int | None
+    sources: list[str]
+    measured: list[Annotated[Measured, Rest(float)]]
+
+
+class Gpus(TypedDict):
+    schema: Literal["vitcost.gpus/1"]
+    rows: list[Gpu]
+
+
+class Explanation(TypedDict):
+    schema: Literal["vitcost.explain/1"]
+    model: str
+    quantity: str
+    unit: str
+    formula: str
+    substituted: str
+    value: int | list[Annotated[LayerComplexity, Also(work=int, sequential=int, path=int)]]
+    reference: str
+    terms: list[Term]
+    letters: dict[str, int]
+    latex: NotRequired[str]
+
+
+class Verdict(TypedDict):
+    schema: Literal["vitcost.check/1"]
+    ok: bool
+    models: list[
+        Annotated[
+            ModelCheck,
+            Also(
+                ok=bool,
+                differences=list[Annotated[Difference, Also(explained_by=str | None)]],
+            ),
+        ]
+    ]
+    versions: dict[str, str]
+
+
+class Fit(TypedDict):
+    schema: Literal["vitcost.fit/1"]
+    model: str
+    scenario: Scenario
+    reserve: str
+    basis: str
+    ok: bool
+    rows: list[FitRow]
+
+
+class Check(TypedDict):
+    name: str
+    quantity: str
+    value: int
+    limit: int | None
+    baseline: int | None
+    ok: bool
+    level: Literal["error", "warn"]
+    file: str | None
+    line: int | None
+    grew: list[Grown]
+
+
+class Budget(TypedDict):
+    schema: Literal["vitcost.budget/1"]
+    ok: bool
+    checks: list[Check]
+
+
+class Baseline(TypedDict):
+    schema: Literal["vitcost.baseline/1"]
+    budgets: dict[str, Recorded]
+
+
+DOCUMENTS: Mapping[str, Any] = {
+    "report": Report,
+    "models": Models,
+    "gpus": Gpus,
+    "explain": Explanation,
+    "check": Verdict,
+    "fit": Fit,
+    "budget": Budget,
+    "baseline": Baseline,
+}
