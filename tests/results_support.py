@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 
 import vitcost
 from vitcost.budget import BudgetResult, Check
-from vitcost.budgets.baseline import Grown
 from vitcost.budgets.declared import Place
 from vitcost.check.result import CheckResult, Difference, ModelCheck
 from vitcost.page import Result
+from vitcost.quantities import Changed
 
 __all__ = ["RESULTS"]
 
@@ -17,7 +17,7 @@ BASE = "vit_base_patch16_224"
 def budget(text: str = "small") -> BudgetResult:
     """A budget that is exceeded and one that holds; the text wherever a user's file has one."""
     place = Place(text, 7, "params")
-    grew = Grown(text, "params", "count", None, 3)
+    grew = Changed(text, "params", "count", None, 3)
     return BudgetResult(
         (
             Check(text, "params", 3, 2, 1, 1, "error", place, (grew,)),
@@ -42,6 +42,8 @@ RESULTS: Mapping[str, Callable[[], Result]] = {
     "explain": lambda: vitcost.explain(BASE, "params", latex=True),
     "gpus": lambda: vitcost.gpus("h200"),
     "fit": lambda: vitcost.fit(BASE, gpu="t4", require=10**6, mode="train"),
+    "compare": lambda: vitcost.compare(BASE, "vit_tiny_patch16_224", why=True),
+    "plan": lambda: vitcost.plan(BASE, samples=10**6, gpu="a100-sxm-80gb", zero=1),
     "budget": budget,
     "check": check,
 }

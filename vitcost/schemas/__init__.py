@@ -13,7 +13,9 @@ SCHEMAS = (
     "gpus",
     "explain",
     "check",
+    "compare",
     "fit",
+    "plan",
     "budget",
     "baseline",
 )

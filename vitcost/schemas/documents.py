@@ -3,17 +3,22 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
-from vitcost.budgets.baseline import Grown, Recorded
+from vitcost.budgets.baseline import Recorded
 from vitcost.check.result import Difference, ModelCheck
 from vitcost.config import ViTConfig
 from vitcost.formulas.explanation import Term
 from vitcost.hardware.roofline import Time
 from vitcost.memory import Inference, RuleOfThumb, Training
 from vitcost.models import ModelRow
+from vitcost.planner.choose import PlanRow
+from vitcost.planner.compare import Why
 from vitcost.planner.fit import FitRow
+from vitcost.planner.job import Job
+from vitcost.planner.plan import Totals
+from vitcost.quantities import Changed
 from vitcost.report import Layer
 from vitcost.scenario import Scenario
-from vitcost.schemas.generate import Also, Rest
+from vitcost.schemas.generate import Also, Rest, Unknown
 from vitcost.text import ClipConfig, TextConfig
 from vitcost.textbook import LayerComplexity
 
@@ -61,21 +66,10 @@ class MeasuredInference(TypedDict):
     total_bytes: None
 
 
-class MeasuredTraining(TypedDict):
-    weights_bytes: None
-    gradients_bytes: None
-    optimizer_bytes: None
-    saved_activations_bytes: None
-    peak_bytes: None
-    peak_at: None
-    peak_parts: None
-    peak_missing: None
-
-
 class Memory(TypedDict):
     rule_of_thumb: RuleOfThumb
     inference: Annotated[Inference, Also(total_bytes=int)] | MeasuredInference
-    training: Training | MeasuredTraining
+    training: Training | Annotated[Training, Unknown()]
 
 
 class Report(TypedDict):
@@ -181,6 +175,32 @@ class Fit(TypedDict):
     rows: list[FitRow]
 
 
+class Compared(TypedDict):
+    """A model; what is varied and compared has keys of its own."""
+
+    model: str
+
+
+class Compare(TypedDict):
+    schema: Literal["vitcost.compare/1"]
+    rows: list[Annotated[Compared, Rest(bool | int | float | str | list[int] | None)]]
+    why: NotRequired[list[Why]]
+
+
+class Plan(TypedDict):
+    schema: Literal["vitcost.plan/1"]
+    model: str
+    scenario: Annotated[Scenario, Also(batch=None, checkpointing=None, ranks=None, zero=None)]
+    gpu: str
+    job: Annotated[Job, Also(cards=int)]
+    totals: Totals
+    reserve: str
+    basis: str
+    assumptions: list[str]
+    ok: bool
+    rows: list[PlanRow]
+
+
 class Check(TypedDict):
     name: str
     quantity: str
@@ -191,7 +211,7 @@ class Check(TypedDict):
     level: Literal["error", "warn"]
     file: str | None
     line: int | None
-    grew: list[Grown]
+    grew: list[Changed]
 
 
 class Budget(TypedDict):
@@ -211,7 +231,9 @@ DOCUMENTS: Mapping[str, Any] = {
     "gpus": Gpus,
     "explain": Explanation,
     "check": Verdict,
+    "compare": Compare,
     "fit": Fit,
+    "plan": Plan,
     "budget": Budget,
     "baseline": Baseline,
 }

@@ -18,7 +18,7 @@ from typing import (
 
 from vitcost.fields import Field
 
-__all__ = ["Also", "Rest", "schema_of"]
+__all__ = ["Also", "Rest", "Unknown", "schema_of"]
 
 _PLAIN: Mapping[Any, str] = {
     int: "integer",
@@ -40,6 +40,10 @@ class Rest(NamedTuple):
     """What the keys hold that no field names."""
 
     kind: Any
+
+
+class Unknown:
+    """Every field of the type is null: what a measurement cannot tell."""
 
 
 def schema_of(name: str, document: Any) -> dict[str, Any]:
@@ -82,6 +86,8 @@ def _annotated(kind: Any, note: Any, defs: dict[str, Any]) -> dict[str, Any]:
         return _named(kind.__name__, kind, note.keys, defs)
     if isinstance(note, Rest):
         return {**_object(kind, {}, defs), "additionalProperties": _schema(note.kind, defs)}
+    if isinstance(note, Unknown):
+        return _object(kind, dict.fromkeys(get_type_hints(kind), type(None)), defs)
     found = _schema(kind, defs)
     if isinstance(note, Field) and note.choices and found == {"type": "string"}:
         return {**found, "enum": list(note.choices)}
