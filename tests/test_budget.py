@@ -334,7 +334,7 @@ def test_no_key_means_two_things() -> None:
 
 @pytest.mark.parametrize("name", QUANTITIES)
 def test_every_quantity_is_a_figure_of_the_report_and_has_layers_that_exist(name: str) -> None:
-    report = vitcost.report(BASE, batch=2, mode="train")
+    report = vitcost.report(BASE, batch=2, mode="train", gpu=["t4,fp32_tflops=8.1", "t4"])
     data = report.to_dict()
     memory, flops = data["memory"], data["flops"]
     training = memory["training"]
@@ -355,11 +355,14 @@ def test_every_quantity_is_a_figure_of_the_report_and_has_layers_that_exist(name
         "optimizer_states": training["optimizer_bytes"],
         "saved_activations": training["saved_activations_bytes"],
         "train_memory": training["peak_bytes"],
+        "step_time": max(data["time"][0]["seconds"], data["time"][1]["seconds"]),
     }
     assert QUANTITIES[name].read(report) == expected[name]
     assert set(QUANTITIES[name].layers) <= set(data["layers"][0])
-    unit = " GiB" if QUANTITIES[name].unit == "bytes" else " G"
-    assert parse_limit(name, f"3{unit}") == 3 * (2**30 if unit == " GiB" else 10**9)
+    word, factor = {"bytes": (" GiB", 2**30), "seconds": (" ms", 0.001)}.get(
+        QUANTITIES[name].unit, (" G", 10**9)
+    )
+    assert parse_limit(name, f"3{word}") == 3 * factor
 
 
 # --- in a test

@@ -223,3 +223,67 @@ def test_the_hardware_is_loaded_for_a_time_alone(card: list[str]) -> None:
     assert ("vitcost.hardware.roofline" in names) == bool(card)
     assert any(name.startswith("vitcost.hardware") for name in names) == bool(card)
     assert not {"numpy", "scipy", "torch", "sympy"} & names
+
+
+# a time that is limited, and compared
+
+BUDGET = """\
+[tool.vitcost.gpu.edge]
+bf16_tflops = 20
+bandwidth_gbps = 200
+
+[[tool.vitcost.budget]]
+model = "vit_tiny_patch16_224"
+batch = 64
+precision = "amp-bf16"
+gpu = ["edge", "rtx4090"]
+step_time = "{limit}"
+"""
+
+
+def test_a_time_has_a_budget(elsewhere: Path, capsys: Captured) -> None:
+    path = elsewhere / "limits.toml"
+    path.write_text(BUDGET.format(limit="1 s"))
+    found = vitcost.budget("limits.toml")
+    (check,) = found.checks
+    tiny = vitcost.report(
+        "vit_tiny_patch16_224",
+        batch=64,
+        precision="amp-bf16",
+        gpu=["edge", "rtx4090"],
+        gpu_file="limits.toml",
+    )
+    # the slower of the two is limited
+    assert check.value == tiny.time[0].seconds > tiny.time[1].seconds
+    assert (check.limit, check.ok) == (1.0, True)
+    assert run(["budget", "--config", "limits.toml", "--update"]) == 0
+    kept = json.loads((elsewhere / "vitcost-baseline.json").read_text())
+    (budget,) = kept["budgets"].values()
+    assert budget["quantities"]["step_time"] == check.value
+    assert vitcost.budget("limits.toml").checks[0].baseline == check.value
+    path.write_text(BUDGET.format(limit="1 ms"))
+    capsys.readouterr()
+    assert run(["budget", "--config", "limits.toml"]) == 1
+    assert "over the limit of 1.0 ms" in capsys.readouterr().out
+
+
+def test_a_time_without_a_card_has_no_figure() -> None:
+    with pytest.raises(NotCovered, match=r"step_time of .* is of a card: give a gpu"):
+        vitcost.assert_budget(BASE, step_time="1 s")
+    vitcost.assert_budget(BASE, step_time="1 s", gpu="l4", precision="amp-bf16")
+    with pytest.raises(AssertionError):
+        vitcost.assert_budget(BASE, step_time=1e-6, gpu="l4", precision="amp-bf16")
+    for wrong in ("1 GiB", "fast", "-1 s", True):
+        with pytest.raises(ConfigError, match="step_time"):
+            vitcost.assert_budget(BASE, step_time=wrong, gpu="l4")
+
+
+def test_models_are_compared_in_time(capsys: Captured) -> None:
+    args = ["compare", BASE, "vit_base_patch32_224", "-b", "256", "--precision", "amp-bf16"]
+    assert run([*args, "-g", "rtx4090", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert rows[0]["step_time_seconds"] == report(gpu="rtx4090").time[0].seconds
+    assert rows[0]["relative_step_time"] > 2
+    assert rows[1]["relative_step_time"] == 1
+    assert run([*args, "-g", "rtx4090"]) == 0
+    assert "time" in capsys.readouterr().out

@@ -4,12 +4,14 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vitcost.errors import ConfigError, NotCovered, VitcostError
-from vitcost.quantities import QUANTITIES, parse_limit
+from vitcost.quantities import QUANTITIES, Amount, parse_limit
 from vitcost.report import Report, report
 from vitcost.zoo import Model
 
 # tomllib, json, fractions and pathlib stand behind these: nobody who needs no budget loads them
 if TYPE_CHECKING:
+    from fractions import Fraction
+
     from vitcost.budgets.baseline import Baseline
     from vitcost.budgets.declared import Declared, Place
     from vitcost.page import Page
@@ -29,16 +31,16 @@ class Check(NamedTuple):
 
     name: str
     quantity: str
-    value: int
-    limit: int | None
-    baseline: int | None
-    tolerated: int | None
+    value: Amount
+    limit: Amount | None
+    baseline: Amount | None
+    tolerated: Amount | None
     level: str
     place: "Place | None"
     grew: "tuple[Changed, ...]"
 
     @property
-    def headroom(self) -> int | None:
+    def headroom(self) -> Amount | None:
         """What is left below the limit and the tolerated growth; below 0: exceeded."""
         ceilings = [most for most in (self.limit, self.tolerated) if most is not None]
         return min(ceilings) - self.value if ceilings else None
@@ -202,15 +204,23 @@ def _checks(budget: "Declared", report: Report, baseline: "Baseline") -> Iterato
                 f"{place}: {quantity} is limited by a baseline that does not have it; "
                 "`vitcost budget --update` writes it"
             )
-        tolerated = None if was is None else int(was * (1 + budget.tolerance))
+        tolerated = None if was is None else _tolerated(was, budget.tolerance)
         check = Check(budget.name, quantity, value, most, was, tolerated, budget.level, place, ())
         if before is not None and not check.ok:
             check = check._replace(grew=tuple(grown(report, before, quantity)))
         yield check
 
 
-def _value(quantity: str, name: str, report: Report, where: str = "") -> int:
-    value: int | None = QUANTITIES[quantity].read(report)
+def _tolerated(was: Amount, tolerance: "Fraction") -> Amount:
+    """The most that a quantity may have grown to: a count stays whole, and exact."""
+    most = was * (1 + tolerance)
+    return most if isinstance(most, float) else int(most)
+
+
+def _value(quantity: str, name: str, report: Report, where: str = "") -> Amount:
+    value = QUANTITIES[quantity].read(report)
+    if value is None and QUANTITIES[quantity].unit == "seconds":
+        raise NotCovered(f"{where}{quantity} of {name} is of a card: give a gpu")
     if value is None:
         raise NotCovered(f"{where}{quantity} of {name} has no exact figure under this scenario")
     return value

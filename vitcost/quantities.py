@@ -1,11 +1,10 @@
 """The quantities that a report has one number for: what is limited and compared. One row each."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from vitcost.engine.ops import Size
 from vitcost.errors import ConfigError, UnknownName
-from vitcost.units import parse_bytes, parse_count
+from vitcost.units import parse_bytes, parse_count, parse_seconds
 
 if TYPE_CHECKING:
     from vitcost.page import Result
@@ -13,6 +12,7 @@ if TYPE_CHECKING:
 __all__ = [
     "NUMBERS",
     "QUANTITIES",
+    "Amount",
     "Changed",
     "Numbers",
     "Quantity",
@@ -23,32 +23,41 @@ __all__ = [
 ]
 
 
+Amount: TypeAlias = int | float
+
+
 class Quantity(NamedTuple):
     """Where the JSON of a report has a quantity, its unit, and the columns of a layer that it
     grows with.
 
-    A report that has no exact figure for it has null there.
+    A report that has no exact figure for it has null there, or an empty list; of several figures
+    the largest is limited.
     """
 
     path: str
-    unit: str  # count | si | bytes, as a page has them
+    unit: str  # count | si | bytes | seconds, as a page has them
     layers: tuple[str, ...]
 
     def key(self, name: str) -> str:
         """Its name in JSON, with the unit."""
-        return f"{name}_bytes" if self.unit == "bytes" and not name.startswith("bytes") else name
+        if self.unit in ("bytes", "seconds") and not name.startswith("bytes"):
+            return f"{name}_{self.unit}"
+        return name
 
-    def read(self, report: "Result | Mapping[str, Any]") -> Size | None:
+    def read(self, report: "Result | Mapping[str, Any]") -> Amount | None:
         """The number of a report, or of its JSON.
 
         >>> from vitcost import report
         >>> QUANTITIES["flops"].read(report("vit_tiny_patch16_224"))
-        2506821120
+        2507366400
         """
         found: Any = report if isinstance(report, Mapping) else report.to_dict()
         for key in self.path.split("."):
-            found = found[key]
-        number: Size | None = found
+            if isinstance(found, list):
+                found = max((each[key] for each in found), default=None)
+            else:
+                found = found[key]
+        number: Amount | None = found
         return number
 
 
@@ -72,6 +81,8 @@ QUANTITIES: Mapping[str, Quantity] = {
     "optimizer_states": Quantity(_TRAINING + "optimizer_bytes", "bytes", ("params",)),
     "saved_activations": Quantity(_TRAINING + "saved_activations_bytes", "bytes", ("saved_bytes",)),
     "train_memory": Quantity(_TRAINING + "peak_bytes", "bytes", _ALIVE),
+    # of the slowest of the cards
+    "step_time": Quantity("time.seconds", "seconds", ("flops", "pointwise")),
 }
 
 # the columns of a layer that quantities grow with, and their units
@@ -79,10 +90,11 @@ NUMBERS = {"params": "count", "flops": "si", "pointwise": "si", "saved_bytes": "
 
 Numbers = Mapping[str, Mapping[str, int]]  # by layer, then by column
 
-_PARSERS: Mapping[str, Callable[[str], int]] = {
+_PARSERS: Mapping[str, Callable[[str], Amount]] = {
     "count": parse_count,
     "si": parse_count,
     "bytes": parse_bytes,
+    "seconds": parse_seconds,
 }
 
 
@@ -101,7 +113,7 @@ def known(names: Iterable[str]) -> tuple[str, ...]:
     return names
 
 
-def values(report: "Result | Mapping[str, Any]") -> dict[str, Size | None]:
+def values(report: "Result | Mapping[str, Any]") -> dict[str, Amount | None]:
     """Every quantity of a report, or of its JSON."""
     data = report if isinstance(report, Mapping) else report.to_dict()
     return {name: quantity.read(data) for name, quantity in QUANTITIES.items()}
@@ -136,20 +148,22 @@ def changes(was: Numbers, now: Numbers, columns: Iterable[str] = NUMBERS) -> Ite
                 yield Changed(layer, column, NUMBERS[column], before, after)
 
 
-def parse_limit(quantity: str, value: Any) -> int:
+def parse_limit(quantity: str, value: Any) -> Amount:
     """A limit from its spelling: a number in base units, or text with a unit.
 
     >>> parse_limit("params", "86.6 M"), parse_limit("train_memory", "24 GiB")
     (86600000, 25769803776)
-    >>> parse_limit("weights", 4096)
-    4096
+    >>> parse_limit("weights", 4096), parse_limit("step_time", "95 ms")
+    (4096, 0.095)
     """
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number and not isinstance(value, str):
         raise ConfigError(f"{quantity} must be a number or text with a unit, got {value!r:.80}")
-    parse = _PARSERS[QUANTITIES[quantity].unit]
+    unit = QUANTITIES[quantity].unit
+    if number and unit == "seconds" and 0 <= value < float("inf"):
+        return float(value)
     try:
         # the bytes of a plain number have no unit
-        return (parse_count if number else parse)(str(value))
+        return (parse_count if number else _PARSERS[unit])(str(value))
     except ConfigError as error:
         raise ConfigError(f"{quantity}: {error}") from None

@@ -1,8 +1,13 @@
 """Human units: the only place where G, GiB and milliseconds exist."""
 
+from typing import TYPE_CHECKING
+
 from vitcost.errors import ConfigError
 
-__all__ = ["binary_bytes", "parse_bytes", "parse_count", "seconds", "si"]
+if TYPE_CHECKING:
+    from fractions import Fraction
+
+__all__ = ["binary_bytes", "parse_bytes", "parse_count", "parse_seconds", "seconds", "si"]
 
 _SI = (
     (10**21, "Z"),
@@ -15,6 +20,9 @@ _SI = (
 )
 _BINARY = ((2**50, "PiB"), (2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 _COUNTS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9, "t": 10**12, "p": 10**15}
+_MICROSECONDS = {
+    "us": 1, "ms": 10**3, "s": 10**6, "min": 60 * 10**6, "h": 3600 * 10**6, "d": 86400 * 10**6,
+}  # fmt: skip
 _BYTES = {
     "b": 1,
     **{f"{letter}b": 1000**i for i, letter in enumerate("kmgtp", 1)},
@@ -76,7 +84,20 @@ def parse_bytes(text: str) -> int:
     return _parse(text, _BYTES, "bytes such as 24 GiB or 24 GB")
 
 
+def parse_seconds(text: str) -> float:
+    """A duration with a unit.
+
+    >>> parse_seconds("12 ms"), parse_seconds("1.5 s"), parse_seconds("2 h")
+    (0.012, 1.5, 7200.0)
+    """
+    return float(_parsed(text, _MICROSECONDS, "a duration such as 12 ms") / 10**6)
+
+
 def _parse(text: str, factors: dict[str, int], wanted: str) -> int:
+    return int(_parsed(text, factors, wanted))
+
+
+def _parsed(text: str, factors: dict[str, int], wanted: str) -> "Fraction":
     # Fraction keeps "86.6 M" exact, and is not needed by a plain report
     from fractions import Fraction
 
@@ -91,7 +112,7 @@ def _parse(text: str, factors: dict[str, int], wanted: str) -> int:
         raise ConfigError(f"expected {wanted}, got {text[:80]!r}") from None
     if value < 0:
         raise ConfigError(f"expected {wanted}, not below 0, got {text[:80]!r}")
-    return int(value)
+    return value
 
 
 def _digits(value: float) -> str:

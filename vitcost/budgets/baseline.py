@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vitcost.errors import ConfigError
-from vitcost.quantities import NUMBERS, QUANTITIES, Changed, changes, values
+from vitcost.quantities import NUMBERS, QUANTITIES, Amount, Changed, changes, values
 from vitcost.report import Layer, Report
 
 __all__ = ["FILE", "Baseline", "Recorded", "beside", "grown", "read", "recorded", "write"]
@@ -20,7 +20,7 @@ class Recorded(NamedTuple):
     """One budget's model as it was: quantities that had a figure, and top-level layers by path,
     equal layers summed."""
 
-    quantities: Mapping[str, int]
+    quantities: Mapping[str, Amount]
     layers: Mapping[str, Mapping[str, int]]
 
 
@@ -91,12 +91,18 @@ def write(path: str, baseline: Baseline) -> None:
 
 
 def _entry(data: Any) -> Recorded:
-    quantities = {name: _whole(value) for name, value in data["quantities"].items()}
+    quantities = {name: _number(name, value) for name, value in data["quantities"].items()}
     layers = {
         path: {number: _whole(numbers[number]) for number in NUMBERS}
         for path, numbers in data["layers"].items()
     }
     return Recorded(quantities, layers)
+
+
+def _number(quantity: str, value: Any) -> Amount:
+    """Seconds alone are no whole numbers."""
+    seconds = quantity in QUANTITIES and QUANTITIES[quantity].unit == "seconds"
+    return value if seconds and type(value) is float else _whole(value)
 
 
 def _whole(value: Any) -> int:

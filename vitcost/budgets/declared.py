@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from vitcost.config import FIELDS, RATIOS
 from vitcost.errors import ConfigError, nearest
-from vitcost.quantities import QUANTITIES, parse_limit
+from vitcost.quantities import QUANTITIES, Amount, parse_limit
 from vitcost.scenario import Scenario
 from vitcost.text import TEXT_FIELDS
 from vitcost.zoo.files import is_path
@@ -25,6 +25,10 @@ KEYS = ("name", "model", "tolerance", "level")
 
 # what stands at tool.vitcost; cards are read where a time is asked for
 _TABLES = ("budget", "gpu")
+
+# what a time is of
+_CARDS = ("gpu", "gpu_file", "calibration", "anchor")
+_FILES = ("gpu_file", "calibration")
 
 _HEADER = re.compile(
     r"""\s*\[\[\s*(["']?)tool\1\s*\.\s*(["']?)vitcost\2\s*\.\s*(["']?)budget\3\s*\]\]"""
@@ -47,7 +51,7 @@ class Limit(NamedTuple):
     """The most that a quantity may be; None where only the baseline says so."""
 
     quantity: str
-    most: int | None
+    most: Amount | None
     place: Place
 
 
@@ -66,7 +70,7 @@ class Declared(NamedTuple):
 def keywords() -> tuple[str, ...]:
     """What ``report`` takes beside the model: flags of the scenario and fields of the config."""
     scenario = (field.name for field in fields(Scenario))
-    return tuple(dict.fromkeys((*scenario, *FIELDS, *RATIOS, *TEXT_FIELDS)))
+    return tuple(dict.fromkeys((*scenario, *_CARDS, *FIELDS, *RATIOS, *TEXT_FIELDS)))
 
 
 def read_budgets(config: str) -> tuple[Declared, ...]:
@@ -82,6 +86,8 @@ def read_budgets(config: str) -> tuple[Declared, ...]:
         # spelled in some other way: a key is told by its path
         lines = [{} for _ in tables]
     found = [_declared(config, *each) for each in enumerate(zip(tables, lines, strict=True))]
+    if "gpu" in data["tool"]["vitcost"]:
+        found = [_with_cards(config, each) for each in found]
     for i, each in enumerate(found):
         if each.name in (before.name for before in found[:i]):
             place = each.places.get("name", each.places[""])
@@ -154,12 +160,23 @@ def _declared(config: str, index: int, given: tuple[dict[str, Any], dict[str, in
     return Declared(
         table.get("name", table["model"]),
         _beside(config, table["model"]),
-        {key: table[key] for key in table if key in allowed},
+        {
+            key: _beside(config, table[key]) if key in _FILES else table[key]
+            for key in table
+            if key in allowed
+        },
         limits,
         _tolerance(table.get("tolerance", 0), places.get("tolerance", here)),
         level,
         places,
     )
+
+
+def _with_cards(config: str, budget: Declared) -> Declared:
+    """A budget of a time finds cards of one's own in its own file."""
+    if "gpu" not in budget.keywords or "gpu_file" in budget.keywords:
+        return budget
+    return budget._replace(keywords={**budget.keywords, "gpu_file": config})
 
 
 def _limit(quantity: str, value: Any, place: Place) -> Limit:

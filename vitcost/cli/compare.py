@@ -10,6 +10,7 @@ from vitcost.cli.options import (
     Words,
     field_options,
     given,
+    gpu_options,
     model_options,
     models_given,
     output_options,
@@ -44,6 +45,7 @@ vitcost compare saved.json vit_large_patch16_224
         ),
         *output_options(),
         *scenario_options(),
+        *gpu_options(),
     ],
 )
 @click.pass_context

@@ -14,6 +14,7 @@ _SHOWN = {
     "flops": "FLOPs",
     "inference_memory": "inference",
     "train_memory": "training",
+    "step_time": "time",
 }
 
 _COLUMNS = tuple(zip(("params", "FLOPs", "pointwise", "saved"), NUMBERS.values(), strict=True))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
 from vitcost.errors import ConfigError
 from vitcost.measured import MeasuredReport
-from vitcost.quantities import NUMBERS, QUANTITIES, Changed, Numbers, changes, known, values
+from vitcost.quantities import NUMBERS, QUANTITIES, Amount, Changed, Numbers, changes, known, values
 from vitcost.report import Report, report
 from vitcost.zoo import Foreign, Model
 from vitcost.zoo.files import is_path, read
@@ -45,7 +45,7 @@ class Compared(NamedTuple):
     model: str
     source: str
     varied: Mapping[str, Any]
-    quantities: Mapping[str, int | None]
+    quantities: Mapping[str, Amount | None]
     layers: Numbers
 
 
@@ -125,7 +125,8 @@ def compare(
     """
     if not models:
         raise ConfigError("no model to compare")
-    names = known(quantities)
+    # who asks for a card asks for its time
+    names = known([*quantities, *(["step_time"] if flags.get("gpu") else [])])
     return Comparison(tuple(_compared(model, flags) for model in models), names, why)
 
 
@@ -154,8 +155,10 @@ def _compared(model: Candidate, flags: Mapping[str, Any]) -> Compared:
     except (KeyError, TypeError, AttributeError):
         raise broken from None
     # what is saved may have been written by anybody
-    if not all(number is None or type(number) is int for number in found.quantities.values()):
-        raise broken
+    for quantity, number in found.quantities.items():
+        kinds = (float,) if QUANTITIES[quantity].unit == "seconds" else (int,)
+        if number is not None and type(number) not in kinds:
+            raise broken
     return found
 
 
