@@ -1,23 +1,35 @@
 """Model states: torch's own optimizers on real parameters, frozen parts apart."""
 
+import importlib
+
 import pytest
 import torch
+from timm_support import timm
 
 import vitcost
 from vitcost.check import reference
 from vitcost.config import ViTConfig
 
+timm()
+optim = importlib.import_module("timm.optim")
 CONFIG = ViTConfig(img_size=8, patch_size=4, embed_dim=12, depth=7, num_heads=3, num_classes=5)
 OPTIMIZERS = {
     "adamw": torch.optim.AdamW,
     "adam": torch.optim.Adam,
+    "adamw-amsgrad": lambda parameters: torch.optim.AdamW(parameters, amsgrad=True),
+    "adam-amsgrad": lambda parameters: torch.optim.Adam(parameters, amsgrad=True),
+    "adamw-fused": lambda parameters: torch.optim.AdamW(parameters, fused=True),
+    "adamw-foreach": lambda parameters: torch.optim.AdamW(parameters, foreach=True),
+    "lion": lambda parameters: optim.Lion(parameters, foreach=False),
     "sgd": lambda parameters: torch.optim.SGD(parameters, lr=0.1),
     "sgd-momentum": lambda parameters: torch.optim.SGD(parameters, lr=0.1, momentum=0.9),
 }
 
 
-@pytest.mark.parametrize("freeze", ["none", "backbone", "first:3", "all-but-last:2"])
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize(
+    ("precision", "freeze"),
+    [("fp32", "none"), ("bf16", "backbone"), ("fp32", "first:3"), ("bf16", "all-but-last:2")],
+)
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_states_are_torchs(name: str, precision: str, freeze: str) -> None:
     model = reference.build(CONFIG)

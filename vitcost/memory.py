@@ -242,7 +242,9 @@ def step_peak(
     rank: int | None = None,
 ) -> StepPeak:
     """The peak of a steady training step, ``engine.step`` says which: the second of its kind,
-    weights, optimizer states and the caller's images and targets included.
+    weights, optimizer states and the caller's images and targets included. Where gradients are
+    accumulated it is the second batch of the step, since those of the first are there by then: as
+    a first backward pass leaves them, a view that keeps what it is of included.
 
     Raises ``NotCovered`` for a model of which the backward is not known op by op, and for recipes
     other than torch's own, which move gradients and weights between copies.
@@ -251,11 +253,13 @@ def step_peak(
         raise NotCovered(f"the peak of a step of recipe {scenario.recipe}: use recipe torch")
     if scenario.zero > 1:
         raise NotCovered("the peak of a step with fully sharded weights")
-    if scenario.ranks > 1 and scenario.buckets == "views":
-        raise NotCovered("the peak of a step whose gradients are views of buckets")
     mode = scenario.engine_mode(config, True)
     tree = lower(structure, mode)
     top = live.peak(step_trace(structure, mode), sizes)
+    kept: Size = 0
+    if scenario.keeps_gradients:
+        kept = own.gradients_bytes if scenario.views_gradients else top.left.gradients
+        top = live.peak(step_trace(structure, mode, onto=True), sizes)
     # class indices are 64-bit integers
     batch = sum(bytes_of(tensor, sizes) for tensor in tree.inputs) + 8 * sizes["b"]
     stepping = _step_temporaries(tree, sizes, scenario, rank)
@@ -269,7 +273,7 @@ def step_peak(
         for parts in [
             PeakParts(
                 own.weights_bytes,
-                alive.gradients,
+                alive.gradients + kept,
                 own.optimizer_bytes,
                 alive.saved,
                 alive.temporary,

@@ -198,6 +198,8 @@ def report(
     zero: int = 0,
     buckets: str = "copies",
     ema: int = 0,
+    accumulate: int = 1,
+    zero_grad: str = "none",
     **overrides: Any,
 ) -> Report: ...
 def report(
@@ -225,6 +227,8 @@ def report(
     zero: int = 0,
     buckets: str = "copies",
     ema: int = 0,
+    accumulate: int = 1,
+    zero_grad: str = "none",
     **overrides: Any,
 ) -> Report | MeasuredReport:
     """What a model costs: parameters, FLOPs, bytes moved, memory and time, without building it.
@@ -260,6 +264,8 @@ def report(
         zero=zero,
         buckets=buckets,
         ema=ema,
+        accumulate=accumulate,
+        zero_grad=zero_grad,
     )
     if isinstance(model, Foreign):
         if gpu:

@@ -129,7 +129,10 @@ CHOICES = {
     "recipe": tuple(RECIPES),
     "layout": ("nchw", "nhwc"),
     "buckets": ("copies", "views"),
+    "zero_grad": ("none", "zeros"),
 }
+
+_RANGES = {"ranks": (1, 10**6), "zero": (0, 3), "ema": (0, 100), "accumulate": (1, 10**6)}
 
 # what each field of the scenario is, for the help of the command line
 HELP = {
@@ -151,6 +154,8 @@ HELP = {
     "zero": "what they divide: 1 optimizer states, 2 gradients too, 3 weights too; 0: nothing",
     "buckets": "what DistributedDataParallel reduces: copies of the gradients, or what these view",
     "ema": "moving averages of the weights that are kept",
+    "accumulate": "batches whose gradients are added up before the optimizer steps",
+    "zero_grad": "what it sets gradients to: none gives their memory back until the next backward",
 }
 
 
@@ -180,6 +185,8 @@ class Scenario:
     zero: int = 0  # stage of Rajbhandari et al. 2020, arXiv 1910.02054
     buckets: str = "copies"
     ema: int = 0
+    accumulate: int = 1
+    zero_grad: str = "none"
 
     def __post_init__(self) -> None:
         if isinstance(self.batch, bool) or not isinstance(self.batch, int):
@@ -197,10 +204,15 @@ class Scenario:
         torch_version(self.software)
         if self.lora < 0:
             raise ConfigError(f"lora must be a rank, or 0 for none, got {self.lora!r}")
-        self._check_ranks()
+        self._check_ranges()
 
-    def _check_ranks(self) -> None:
-        for name, least, most in (("ranks", 1, 10**6), ("zero", 0, 3), ("ema", 0, 100)):
+    def _check_ranges(self) -> None:
+        for name, least, most in (
+            ("ranks", 1, 10**6),
+            ("zero", 0, 3),
+            ("ema", 0, 100),
+            ("accumulate", 1, 10**6),
+        ):
             given = getattr(self, name)
             if isinstance(given, bool) or not isinstance(given, int):
                 raise ConfigError(f"{name} must be an integer, got {given!r}")
@@ -248,6 +260,16 @@ class Scenario:
             return "math" if dropout else "flash"
         # aten's flash kernel takes half precision alone: sdp_utils.cpp, check_tensor_dtype
         return "flash" if half else "efficient"
+
+    @property
+    def views_gradients(self) -> bool:
+        """Whether gradients are views of the buckets that data-parallel ranks reduce."""
+        return self.ranks > 1 and self.zero < 2 and self.buckets == "views"
+
+    @property
+    def keeps_gradients(self) -> bool:
+        """Whether the backward pass finds gradients to add to, or buckets to write them into."""
+        return self.views_gradients or self.accumulate > 1 or self.zero_grad == "zeros"
 
     def engine_mode(self, config: Config, training: bool) -> Mode:
         """The passes that the engine applies for this scenario."""

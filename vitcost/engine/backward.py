@@ -35,11 +35,15 @@ class Backward:
     """Walks an unrolled tree from its end, as autograd's engine does.
 
     ``in_place``: whether a second gradient is added in place; torch does not under a dispatch
-    mode, which is how its own memory tracker looks at a step.
+    mode, which is how its own memory tracker looks at a step. ``onto``: whether parameters have
+    gradients already, which theirs are added to.
     """
 
-    def __init__(self, ledger: Ledger, one_image: bool, in_place: bool = True) -> None:
+    def __init__(
+        self, ledger: Ledger, one_image: bool, in_place: bool = True, onto: bool = False
+    ) -> None:
         self.ledger, self.one_image, self.in_place = ledger, one_image, in_place
+        self.onto = onto
         self.pending: dict[Tensor, Tensor] = {}
         # a gradient that several wait for is one tensor with several owners
         self.owners: Counter[Tensor] = Counter()
@@ -154,9 +158,12 @@ class Backward:
         self.drop(value)
 
     def settle(self, value: Tensor) -> None:
-        """The gradient of a parameter: taken over, or copied where another tensor waits for it."""
+        """The gradient of a parameter: added to what is there, or else taken over, or copied where
+        another tensor waits for it."""
         self.settled += 1
-        if self.owners[value] > 1:
+        if self.onto:
+            self.drop(value)
+        elif self.owners[value] > 1:
             self.ledger.born(Tensor("gradient", value.axes, "", None, value.itemsize), "gradients")
             self.look()
             self.drop(value)
@@ -165,7 +172,8 @@ class Backward:
 
     def new(self, like: Tensor, axes: tuple[Axis, ...] | None = None, itemsize: int = 0) -> Tensor:
         """Allocates a gradient."""
-        part = "gradients" if like.role == "param" and axes is None else "temporary"
+        lasts = like.role == "param" and axes is None and not self.onto
+        part = "gradients" if lasts else "temporary"
         value = Tensor(
             f"gradient of {like.name}", axes or like.axes, "", None, itemsize or like.itemsize
         )

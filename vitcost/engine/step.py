@@ -25,11 +25,14 @@ __all__ = ["step_trace"]
 
 
 @lru_cache(maxsize=256)
-def step_trace(structure: AnyStructure, mode: Mode, in_place: bool = True) -> tuple[Event, ...]:
+def step_trace(
+    structure: AnyStructure, mode: Mode, in_place: bool = True, onto: bool = False
+) -> tuple[Event, ...]:
     """Everything that a step allocates and frees besides weights, optimizer states and the batch.
 
-    At its end the gradients are alive and the loss. ``in_place`` is that of ``Backward``. Raises
-    ``NotCovered`` where the backward of an op is not known.
+    At its end the gradients are alive and the loss. ``in_place`` and ``onto`` are those of
+    ``Backward``: gradients that are there from the beginning are not in it. Raises ``NotCovered``
+    where the backward of an op is not known.
     """
     if not isinstance(structure, Structure):
         raise NotCovered("the training step of a model that reads text")
@@ -45,7 +48,7 @@ def step_trace(structure: AnyStructure, mode: Mode, in_place: bool = True) -> tu
     for tensor in held:
         ledger.drop(tensor)
     forward.leave_autocast()
-    backward = Backward(ledger, structure.one_image, in_place)
+    backward = Backward(ledger, structure.one_image, in_place, onto)
     seed = backward.new(loss)
     # backward() holds the gradient of the loss until it returns
     backward.pending[loss] = backward.share(seed)
