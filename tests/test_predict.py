@@ -13,6 +13,7 @@ import pytest
 from vitcost.config import ViTConfig
 from vitcost.errors import ConfigError, NotCovered, UnknownName
 from vitcost.hardware import calibrations
+from vitcost.hardware.backward import UPDATES
 from vitcost.hardware.calibrate import (
     calibrate,
     fitted,
@@ -30,7 +31,7 @@ from vitcost.hardware.roofline import Anchor, parse_anchor, predict, turning_poi
 from vitcost.hardware.score import FileScore, Score, score, score_held_out
 from vitcost.hardware.specs import own_card
 from vitcost.hardware.work import Setup, Work, setup_of, total, work
-from vitcost.scenario import Scenario, torch_version
+from vitcost.scenario import OPTIMIZERS, Scenario, torch_version
 from vitcost.zoo import resolve
 
 DATA = Path(__file__).parent / "data"
@@ -233,11 +234,53 @@ def test_training_byte_by_byte() -> None:
     gelu = 6 * T * h
     biases = 2 * T * (3 * d + d + h + d) + 2 * BIAS
     gathered = 3 * 2 * 2 * T * d  # q, k, v side by side
-    update = 88 * (LINEAR + BIAS + 4 * d)
+    # decay 2, m 3, v 2 + 3, its root 2, / c 2, + ε 2, p 4: twenty tensors of 4 bytes
+    update = 80 * (LINEAR + BIAS + 4 * d)
     backward = norms + inputs + branches + sums + gelu + biases + gathered + CASTS
     assert step.stream_bytes == forward.stream_bytes + backward + update
     # two products for each of the forward, of the same three operands but for the bias
     assert step.linear_bytes == 3 * forward.linear_bytes - 2 * 2 * BIAS
+
+
+def test_checkpointing_computes_again() -> None:
+    plain = layer(mode="train")
+    again = layer(mode="train", checkpointing="block")
+    # a block runs again up to what its last linear layer reads
+    rerun = Work(*(x - y for x, y in zip(again, plain, strict=True)))
+    assert rerun.gemm_flops == 2 * T * (LINEAR - h * d)
+    assert rerun.attention_flops == layer().attention_flops
+    assert rerun.linear_bytes == 2 * (T * (d + 3 * d + d + d + d + h) + LINEAR - h * d + BIAS - d)
+    assert rerun.flops == rerun.layers == 0
+    # selective: attention alone
+    core = layer(mode="train", checkpointing="selective")
+    assert core.attention_flops - plain.attention_flops == layer().attention_flops
+    assert core.gemm_flops == plain.gemm_flops
+
+
+@pytest.mark.parametrize(
+    ("given", "trained"),
+    [
+        ({}, 86_567_656),
+        ({"freeze": "backbone"}, 768 * 1000 + 1000),
+        # qkv and proj have adapters of rank 8, the head trains
+        ({"lora": 8}, 768 * 1000 + 1000 + 12 * 8 * ((d + 3 * d) + (d + d))),
+    ],
+)
+def test_the_update_is_of_what_trains(given: dict[str, Any], trained: int) -> None:
+    for optimizer, tensors in (("sgd", 3), ("adamw", 20), ("adamw-fused", 7), ("lion", 13)):
+        step = done(mode="train", optimizer=optimizer, **given)["optimizer"]
+        assert step.stream_bytes == 4 * tensors * trained
+    half = done(mode="train", optimizer="sgd", precision="bf16", **given)["optimizer"]
+    assert half.stream_bytes == 2 * 3 * trained
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_every_optimizer_has_a_time_or_says_why_not(optimizer: str) -> None:
+    if optimizer in UPDATES:
+        assert done(mode="train", optimizer=optimizer)["optimizer"].stream_bytes > 0
+    else:
+        with pytest.raises(NotCovered, match=optimizer):
+            done(mode="train", optimizer=optimizer)
 
 
 def test_the_image_needs_no_gradient() -> None:

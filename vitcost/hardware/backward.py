@@ -12,22 +12,38 @@ from collections.abc import Iterator
 from vitcost.engine.ops import Op, Tensor
 from vitcost.hardware.steps import Step, like, step_of
 
-__all__ = ["ACCUMULATED_BYTES", "UPDATE_BYTES", "backward"]
+__all__ = ["ACCUMULATED", "UPDATES", "backward", "rerun"]
 
-# bytes that an optimizer moves for each fp32 parameter: tensors of 4 bytes read and written by its
-# kernels, one after another as torch's loop over tensors launches them
-UPDATE_BYTES = {
+# m: m + β (g - m); v · β₂; v + g²; √v; / c; + ε; p, m, √v → p: torch/optim/adam.py, with or without
+# foreach
+_ADAM = 3 + 2 + 3 + 2 + 2 + 2 + 4
+# decay: p · (1 - λ)
+_DECAY = 2
+# p, g, m, v → p, m, v
+_FUSED = 4 + 3
+# max, v → max
+_AMSGRAD = 3
+# how many tensors of a parameter's size an optimizer's kernels read and write
+UPDATES = {
     # p, g → p
-    "sgd": 4 * 3,
+    "sgd": 3,
     # decay: p, g → d; buffer · μ; buffer + d; Nesterov: d + μ · buffer; p, d → p
-    "sgd-momentum": 4 * (3 + 2 + 3 + 3 + 3),
-    # decay: p, g → g; m: m · β₁, + g; v: v · β₂, + g²; √v; / c; + ε; p, m, √v → p
-    "adam": 4 * (3 + 2 + 3 + 2 + 3 + 2 + 2 + 2 + 4),
-    # decay: p · (1 - λ); m · β₁; m + g; v · β₂; v + g²; √v; / c; + ε; p, m, √v → p
-    "adamw": 4 * (2 + 2 + 3 + 2 + 3 + 2 + 2 + 2 + 4),
+    "sgd-momentum": 3 + 2 + 3 + 3 + 3,
+    "adam": _ADAM,
+    "adam-foreach": _ADAM,
+    "adam-loop": _ADAM,
+    "adam-fused": _FUSED,
+    "adam-amsgrad": _ADAM + _AMSGRAD,
+    "adamw": _DECAY + _ADAM,
+    "adamw-foreach": _DECAY + _ADAM,
+    "adamw-loop": _DECAY + _ADAM,
+    "adamw-fused": _FUSED,
+    "adamw-amsgrad": _DECAY + _ADAM + _AMSGRAD,
+    # decay; m, g → u; sign of u; p, u → p; m, g → m: timm/optim/lion.py
+    "lion": _DECAY + 3 + 2 + 3 + 3,
 }
 # before torch 2.0 gradients were set to zero, and added to
-ACCUMULATED_BYTES = 4 * (1 + 3)
+ACCUMULATED = 1 + 3
 
 # an add passes its gradient on
 _PASSED = ("add", "residual", "cat")
@@ -35,6 +51,13 @@ _PASSED = ("add", "residual", "cat")
 _PARTS = ("unbind", "chunk", "split")
 # and those of what was read in part are laid into a whole
 _GATHERED = (*_PARTS, "slice", "select")
+
+
+def rerun(steps: list[Step]) -> Iterator[Step]:
+    """The kernels that run again since checkpointing kept nothing of what they write."""
+    for step in steps:
+        if step.op.again == "runs":
+            yield step._replace(again=True)
 
 
 def backward(steps: list[Step]) -> Iterator[Step]:

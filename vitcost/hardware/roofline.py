@@ -215,8 +215,8 @@ def _checked(rates: Rates, scenario: Scenario, setup: Setup, vendor: str, overhe
         rates = rates._replace(basis="spec_sheet", band=SPEC_SHEET)
     if vendor not in ("", "CPU", *_MEASURED_VENDORS):
         notes = (*notes, f"no card of {vendor} was measured")
-    if scenario.checkpointing != "none":
-        notes = (*notes, "what checkpointing computes again is not in the time")
+    if setup.training and scenario.recipe != "torch":
+        notes = (*notes, f"the update is torch's, not that of {scenario.recipe}")
     return rates._replace(notes=notes)
 
 

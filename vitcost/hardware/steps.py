@@ -27,6 +27,7 @@ class Step(NamedTuple):
     writes: tuple[Tensor, ...] = ()
     strided: bool = False  # goes across the order in which an operand's elements lie
     backward: bool = False
+    again: bool = False  # a checkpointed one, in the backward pass
 
     @property
     def product(self) -> bool:

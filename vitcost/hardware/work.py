@@ -8,7 +8,8 @@ from vitcost.engine.lower import Mode, lower
 from vitcost.engine.model import AnyStructure, Config, sizes_of, structure_of
 from vitcost.engine.ops import Op, Sizes, bytes_of, executed_backward_flops, flops, numel, params
 from vitcost.engine.structure import Structure
-from vitcost.hardware.backward import ACCUMULATED_BYTES, UPDATE_BYTES, backward
+from vitcost.errors import NotCovered
+from vitcost.hardware.backward import ACCUMULATED, UPDATES, backward, rerun
 from vitcost.hardware.kernels import (
     fuse,
     interleaved,
@@ -115,7 +116,8 @@ def work(
         part = _part(step.path)
         parts[part] = parts.get(part, Work()) + _work(step, sizes)
     if training:
-        parts["optimizer"] = _update(config, sizes, setup, optimizer or scenario.optimizer)
+        name = optimizer or scenario.optimizer
+        parts["optimizer"] = _update(structure, mode, sizes, setup, name)
     return parts
 
 
@@ -133,7 +135,7 @@ def steps(structure: AnyStructure, mode: Mode, setup: Setup) -> tuple[Step, ...]
     if not setup.compiled:
         forward = interleaved(forward)
     forward = list(one_pass_softmax(forward))
-    back = list(backward(forward)) if setup.training else []
+    back = [*rerun(forward), *backward(forward)] if setup.training else []
     rms_norm = rms_norm_by_torch if setup.torch >= (2, 8) else rms_norm_by_variance
     listed = [*rms_norm(forward), *back]
     if setup.compiled:
@@ -165,7 +167,7 @@ def _work(step: Step, sizes: Sizes) -> Work:
     """The work of a step, all its launches together."""
     op, n, moving = step.op, times(step, sizes), moved(step, sizes)
     kind = op.kind if step.product else ""
-    own = 0 if step.backward else n * flops(op, sizes)
+    own = 0 if step.backward or step.again else n * flops(op, sizes)
     if ".backbone" in step.path:
         if kind == "conv":
             work = Work(backbone_flops=n * flops(op, sizes), backbone_conv_bytes=n * moving)
@@ -177,7 +179,7 @@ def _work(step: Step, sizes: Sizes) -> Work:
         work = Work(gemm_flops=n * _padded_linear(op, sizes), linear_bytes=n * moving)
     elif kind == "sdpa":
         done = _padded_attention(op, sizes, step.backward)
-        layers = 0 if step.backward else n
+        layers = 0 if step.backward or step.again else n
         work = Work(attention_flops=n * done, attention_bytes=n * moving, layers=layers)
     elif kind:
         work = Work(attention_flops=n * flops(op, sizes), attention_bytes=n * moving)
@@ -230,9 +232,13 @@ def _head(width: int) -> int:
     return next((known for known in HEADS if known >= width), width)
 
 
-def _update(config: Config, sizes: Sizes, setup: Setup, optimizer: str) -> Work:
-    """What the optimizer moves for each parameter."""
-    tree = lower(structure_of(config), Mode("eager", "fp32", "cpu"))
-    count = sum(times(step, sizes) * params(step.op, sizes) for step in flatten(tree))
-    accumulated = ACCUMULATED_BYTES if setup.torch < (2, 0) else 0
-    return Work(stream_bytes=count * (UPDATE_BYTES[optimizer] + accumulated))
+def _update(structure: AnyStructure, mode: Mode, sizes: Sizes, setup: Setup, name: str) -> Work:
+    """What the optimizer moves for each parameter that trains."""
+    if name not in UPDATES:
+        raise NotCovered(f"what {name} moves is not known: no time of a training step")
+    tree = lower(structure, mode)
+    own = (step for step in flatten(tree) if step.op.trains)
+    count = sum(times(step, sizes) * params(step.op, sizes) for step in own)
+    accumulated = ACCUMULATED if setup.torch < (2, 0) else 0
+    itemsize = 2 if setup.precision == "half" else 4
+    return Work(stream_bytes=count * itemsize * (UPDATES[name] + accumulated))
