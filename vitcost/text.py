@@ -83,6 +83,8 @@ class TextConfig:
             mlp_dim=self.mlp_dim,
             act_layer=self.act_layer,
             proj_drop_rate=self.proj_drop_rate,
+            # GPT-2's MLP has one dropout, behind its last layer
+            act_drop_rate=0.0,
             attn_drop_rate=self.attn_drop_rate,
         )
 
