@@ -53,44 +53,52 @@ def _totals(result: Plan) -> Table:
 
 
 def _best(result: Plan) -> Iterator[Table]:
-    fitting = [row for row in result.found if row.fits][:_BEST]
+    fitting = [rows[0] for rows in _divisions(result) if rows[0].fits][:_BEST]
     if not fitting:
         return
     columns = [
         Column("divided by"),
         Column("step", "seconds"),
-        Column("band", optional=True),
-        Column("samples/s", "si", optional=True),
         Column("MFU", "ratio"),
         Column("HFU", "ratio", optional=True),
         Column("run", "seconds"),
         Column("GPU-hours", "si"),
-        Column("kWh", "si", optional=True),
+        Column("kWh", "si"),
+        *([Column("cost", "si")] if result.job.price is not None else []),
+        Column("limit"),
+        Column("samples/s", "si", optional=True),
+        Column("band of a step", optional=True),
     ]
-    if result.job.price is not None:
-        columns.append(Column("cost", "si"))
-    columns.append(Column("limit"))
     rows = tuple(_best_row(result, row) for row in fitting)
     notes = (f"time {result.basis}; MFU: the model's FLOPs over the peak, HFU: those executed",)
     yield Table("Fastest that fit", tuple(columns), rows, notes)
 
 
+def _divisions(result: Plan) -> list[list[PlanRow]]:
+    """The rows by how they divide the step: the best of each first, by what it recomputes."""
+    found: dict[str, list[PlanRow]] = {}
+    for row in result.found:
+        found.setdefault(row.strategy, []).append(row)
+    return list(found.values())
+
+
 def _best_row(result: Plan, row: PlanRow) -> Row:
     energy = None if row.energy_joules is None else row.energy_joules / _JOULES_OF_KWH
-    cells = [
+    cost = [] if result.job.price is None else [row.cost]
+    cells = (
         _name(row),
         row.step_seconds,
-        _band(row),
-        row.samples_per_second,
         row.mfu,
         row.hfu,
         row.run_seconds,
         row.gpu_hours,
         energy,
-    ]
-    if result.job.price is not None:
-        cells.append(row.cost)
-    return Row((*cells, row.limit))
+        *cost,
+        row.limit,
+        row.samples_per_second,
+        _band(row),
+    )
+    return Row(cells)
 
 
 def _band(row: PlanRow) -> str | None:
@@ -117,29 +125,29 @@ def _ways(result: Plan) -> Table:
         Column("step", "seconds"),
         Column("limit", optional=True),
     )
-    rows = tuple(
-        Row(
-            (
-                row.strategy,
-                row.checkpointing,
-                row.micro_batch,
-                row.accumulation,
-                row.memory_bytes,
-                row.memory_basis,
-                row.headroom_bytes if row.fits else None,
-                row.sent_bytes,
-                None
-                if row.exposed_seconds is None
-                else row.exposed_seconds + (row.bubble_seconds or 0),
-                row.step_seconds,
-                row.limit,
-            ),
-            "" if row.fits else "failed",
-        )
-        for row in result.found
-    )
+    rows = tuple(_way(row, level) for rows in _divisions(result) for level, row in enumerate(rows))
     notes = (
         "of one card: micro × accumulated samples, memory, bytes sent in a step; waits: what "
         "hides behind no computing, and bubbles",
+        "recomputed: the fastest that fits; html, csv and json have the others",
     )
     return Table("Every way to divide the step", columns, rows, notes)
+
+
+def _way(row: PlanRow, place: int) -> Row:
+    waits = None if row.exposed_seconds is None else row.exposed_seconds + (row.bubble_seconds or 0)
+    cells = (
+        row.strategy,
+        row.checkpointing,
+        row.micro_batch,
+        row.accumulation,
+        row.memory_bytes,
+        row.memory_basis,
+        row.headroom_bytes if row.fits else None,
+        row.sent_bytes,
+        waits,
+        row.step_seconds,
+        row.limit,
+    )
+    # what else a division could recompute is folded below the best
+    return Row(cells, "" if row.fits else "failed", min(place, 1), detail=place > 0)

@@ -7,7 +7,9 @@ from vitcost.page import shown
 from vitcost.planner.choose import PlanRow
 from vitcost.planner.job import Job
 from vitcost.planner.pace import Pace
+from vitcost.planner.rank import tensor_missing
 from vitcost.planner.reserve import Reserve
+from vitcost.planner.strategies import ZERO
 
 __all__ = ["assumptions"]
 
@@ -16,6 +18,7 @@ def assumptions(pace: Pace, job: Job, reserve: Reserve, rows: Sequence[PlanRow])
     """Every assumption behind the rows of a plan."""
     yield from _time(pace, rows)
     yield from _exchange(pace.card, job)
+    yield from _sources(rows)
     yield from _memory(pace, reserve, rows)
     yield from _energy(pace.card, job)
     yield (
@@ -41,6 +44,9 @@ def _time(pace: Pace, rows: Sequence[PlanRow]) -> Iterator[str]:
         yield "time: what checkpointing computes again takes its share of the executed FLOPs"
     if any(row.tensor > 1 or row.pipeline > 1 for row in rows):
         yield "time: a layer divided among t cards takes 1/t of its time, a stage of p 1/p"
+    missing = tensor_missing(pace.config, pace.scenario)
+    if missing:
+        yield f"tensor parallel is left out: {missing} is not covered"
     if any(row.pipeline > 1 for row in rows):
         yield (
             "pipeline: one forward, one backward, without interleaving; p - 1 micro-batches of "
@@ -53,14 +59,28 @@ def _exchange(card: Card, job: Job) -> Iterator[str]:
         return
     yield (
         f"exchange: {_rate(card.link)} from card to card, one direction, as the sheet has it; "
-        "the faster of NCCL's ring and double tree, with the latencies of its tuning model"
+        "the faster of a ring and a double tree, Thakur et al. 2005 and NCCL, with the latencies "
+        "of NCCL's tuning model"
     )
     if job.nodes > 1:
         yield f"exchange: {_rate(job.network)} from a card to other nodes, as given"
     yield (
         f"exchange: data parallel hides behind {job.overlap:.0%} of the backward pass of the last "
-        "micro-batch at most, ZeRO-2 and ZeRO-3 behind every pass; tensor parallel hides nothing"
+        "micro-batch at most, ZeRO-2 and ZeRO-3 behind every pass; tensor parallel hides nothing, "
+        "and exchanges around embedding and head are left out"
     )
+
+
+def _sources(rows: Sequence[PlanRow]) -> Iterator[str]:
+    """Where the volumes of an exchange are written."""
+    for stage in sorted({row.zero for row in rows if row.data > 1}):
+        yield f"exchange, {ZERO[stage].name}: {ZERO[stage].source}"
+    if any(row.tensor > 1 for row in rows):
+        yield (
+            "exchange, tensor: 4 all-reduces of b·s·h a block, 2 more where it is recomputed, "
+            "Shoeybi et al. 2019, arXiv 1909.08053, section 3; + sequence as many bytes, "
+            "Korthikanti et al. 2022, arXiv 2205.05198, section 4.2.2"
+        )
 
 
 def _memory(pace: Pace, reserve: Reserve, rows: Sequence[PlanRow]) -> Iterator[str]:

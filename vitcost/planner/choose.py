@@ -10,7 +10,7 @@ from vitcost.page import shown
 from vitcost.planner.job import Job
 from vitcost.planner.need import Need
 from vitcost.planner.pace import Micro, Pace, step_cost
-from vitcost.planner.rank import rank_need, stage_weights
+from vitcost.planner.rank import rank_need, stage_weights, tensor_missing
 from vitcost.planner.reserve import Reserve
 from vitcost.planner.step import StepTime, step_time, volume
 from vitcost.planner.strategies import Fixed, Strategy, divisors, strategies
@@ -72,6 +72,8 @@ def planned(pace: Pace, job: Job, fixed: Fixed, reserve: Reserve) -> tuple[PlanR
     micro = cache(pace.micro)
     rows = []
     most = RECIPES[pace.scenario.recipe].stages
+    if fixed.tensor_parallel is None and tensor_missing(pace.config, pace.scenario):
+        fixed = fixed._replace(tensor_parallel=1)
     for strategy in strategies(pace.config, job, fixed, most):
         choices = list(_fitting(pace, job, strategy, fixed, limit))
         if not choices:
@@ -84,8 +86,6 @@ def planned(pace: Pace, job: Job, fixed: Fixed, reserve: Reserve) -> tuple[PlanR
             for way in [choice.checkpointing]
         ]
         rows.append(min(timed, key=_seconds))
-    if not rows:
-        raise ConfigError(_indivisible(job, fixed))
     return tuple(sorted(rows, key=_order))
 
 
@@ -96,12 +96,6 @@ def _order(row: PlanRow) -> tuple[bool, float, int, int]:
 
 def _seconds(row: PlanRow) -> float:
     return row.step_seconds or 0.0
-
-
-def _indivisible(job: Job, fixed: Fixed) -> str:
-    tensor, pipeline = fixed.tensor_parallel or 1, fixed.pipeline_parallel or 1
-    ranks = job.cards // (tensor * pipeline)
-    return f"global_batch {job.global_batch:,} is not divisible by {ranks:,} data-parallel ranks"
 
 
 def _batches(job: Job, strategy: Strategy, fixed: Fixed) -> list[int]:
@@ -259,10 +253,9 @@ def fewest_cards(
 
 
 def _sizes(job: Job, fixed: Fixed) -> Iterator[Job]:
-    """Runs on more and more cards: what data, tensor and pipeline parallel ranks multiply to."""
-    pipeline = fixed.pipeline_parallel or 1
-    tensors, ranks = divisors(job.gpus), divisors(job.global_batch)
-    for cards in sorted({d * t * pipeline for d in ranks for t in tensors}):
+    """Runs on more and more cards, which share the samples of a step evenly."""
+    shared = (fixed.pipeline_parallel or 1) * (fixed.tensor_parallel or 1)
+    for cards in (shared * ranks for ranks in divisors(job.global_batch)):
         if cards <= job.gpus:
             yield job._replace(gpus=cards, nodes=1)
         elif cards % job.gpus == 0 and job.network is not None:

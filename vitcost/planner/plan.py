@@ -142,8 +142,8 @@ def plan(
     ``gpus``. ``efficiency`` is the FLOP/s of one card over its peak, in place of a predicted time.
     ``zero``, ``tensor_parallel``, ``sequence_parallel``, ``pipeline_parallel``, ``checkpointing``
     and ``micro_batch`` fix what is searched otherwise (stages of a pipeline are not: 1). ``given``:
-    fields of the scenario and of the config, as for ``report``. Raises ``VitcostError`` for a run
-    that cannot be.
+    fields of the scenario and of the config, as for ``report``. An ``anchor`` was measured at the
+    ``micro_batch``. Raises ``VitcostError`` for a run that cannot be.
 
     >>> p = plan("vit_base_patch16_224", samples="1.28M", epochs=300, global_batch=4096,
     ...          gpu="h100-sxm", precision="amp-bf16")
@@ -171,6 +171,8 @@ def plan(
         ],
         calibrations=[row for path in several(calibration, str) for row in load_calibrations(path)],
     )
+    if anchor and micro_batch is None:
+        raise ConfigError("an anchor was measured at one batch: give it as micro_batch")
     kept = parse_reserve(reserve)
     _known(cards[0], wanted)
     if deadline is None:

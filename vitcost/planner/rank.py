@@ -3,7 +3,12 @@
 from dataclasses import replace
 
 from vitcost import memory
-from vitcost.engine.model import Config, sizes_of
+from vitcost.engine.cost import fold
+from vitcost.engine.lower import lower
+from vitcost.engine.model import Config, sizes_of, structure_of
+from vitcost.engine.ops import Sizes, numel
+from vitcost.engine.tensor_parallel import tensor_parallel, tensor_parallel_sizes
+from vitcost.engine.tree import Node
 from vitcost.errors import NotCovered
 from vitcost.planner.need import Need
 from vitcost.planner.pace import step_cost
@@ -11,12 +16,26 @@ from vitcost.planner.strategies import Strategy
 from vitcost.scenario import PRECISIONS, RECIPES, Scenario
 from vitcost.zoo import Resolved, resolve
 
-__all__ = ["rank_need", "stage_weights"]
+__all__ = ["rank_need", "stage_weights", "tensor_missing"]
 
 
 def stage_weights(config: Config, scenario: Scenario, strategy: Strategy) -> int:
     """Parameters of one card before data-parallel ranks divide them."""
-    return step_cost(_stage(config, strategy), scenario).params
+    stage = _stage(config, strategy)
+    if strategy.tensor == 1:
+        return step_cost(stage, scenario).params
+    own = replace(scenario, batch=strategy.micro_batch or 1)
+    return fold(*_tensor_rank(stage, own, strategy)).cost.params
+
+
+def tensor_missing(config: Config, scenario: Scenario) -> str | None:
+    """Why the layers of a model cannot be shared by tensor parallel ranks; None: they can."""
+    tree = lower(structure_of(config, 2, True), scenario.engine_mode(config, True))
+    try:
+        tensor_parallel(tree, True)
+    except NotCovered as reason:
+        return str(reason)
+    return None
 
 
 def rank_need(config: Config, scenario: Scenario, strategy: Strategy) -> Need:
@@ -27,8 +46,6 @@ def rank_need(config: Config, scenario: Scenario, strategy: Strategy) -> Need:
     some are a part already. A stage of a pipeline is counted with embedding and head, and keeps
     the activations of as many micro-batches as stages follow: Narayanan et al. 2021, section 2.2.
     """
-    if strategy.tensor > 1:
-        raise NotCovered("memory of tensor parallel ranks")
     own = replace(
         scenario,
         batch=strategy.micro_batch,
@@ -37,16 +54,32 @@ def rank_need(config: Config, scenario: Scenario, strategy: Strategy) -> Need:
         ranks=strategy.data,
     )
     stage = _stage(config, strategy)
-    found = memory.training(stage, own)
+    found = _training(stage, own, strategy)
     flights = min(strategy.pipeline, strategy.accumulation)
     if found.peak_bytes is not None and found.peak_at is not None and flights == 1:
         kept = found.gradients_bytes if strategy.accumulation > 1 else 0
         return Need(found.peak_bytes + kept, found.peak_at, "bound" if kept else "peak")
-    more = (flights - 1) * found.saved_activations_bytes + _gathered(stage, own)
+    more = (flights - 1) * found.saved_activations_bytes + _gathered(stage, own, strategy)
     return Need(found.sum_bytes + more, "", "sum")
 
 
-def _gathered(config: Config, scenario: Scenario) -> int:
+def _training(config: Config, scenario: Scenario, strategy: Strategy) -> memory.Training:
+    if strategy.tensor == 1:
+        return memory.training(config, scenario)
+    tree, sizes = _tensor_rank(config, scenario, strategy)
+    logits = numel(tree.output.axes, sizes)
+    saved = fold(tree, sizes).cost.saved_bytes + memory.loss_bytes(config, logits, scenario)
+    return memory.states(tree, sizes, saved, scenario)
+
+
+def _tensor_rank(config: Config, scenario: Scenario, strategy: Strategy) -> tuple[Node, Sizes]:
+    """The tree of one of the ranks that share each layer."""
+    structure = structure_of(config, scenario.batch, True)
+    tree = tensor_parallel(lower(structure, scenario.engine_mode(config, True)), strategy.sequence)
+    return tree, tensor_parallel_sizes(sizes_of(config, scenario.batch), strategy.tensor)
+
+
+def _gathered(config: Config, scenario: Scenario, strategy: Strategy) -> int:
     """Whole weights that a fully sharded step holds beside its shards: in stage 2 all of them, in
     stage 3 those outside the blocks, a block and the next one, and a block's whole gradients.
 
@@ -57,9 +90,12 @@ def _gathered(config: Config, scenario: Scenario) -> int:
         return 0
     recipe, e = RECIPES[scenario.recipe], PRECISIONS[scenario.precision].param_bytes
     weight, gradient = recipe.weights or e, recipe.gradients or e
-    total = step_cost(config, scenario).params
-    one = step_cost(_with_depth(config, 1), scenario).params
-    block = step_cost(_with_depth(config, 2), scenario).params - one
+    whole = strategy._replace(pipeline=1)
+    total, one, two = (
+        stage_weights(each, scenario, whole)
+        for each in (config, _with_depth(config, 1), _with_depth(config, 2))
+    )
+    block = two - one
     if scenario.zero == 2:
         return weight * total + gradient * block
     depth = sizes_of(config)["L"]

@@ -29,7 +29,7 @@ class Zero(NamedTuple):
 _ZERO = "Rajbhandari et al. 2020 (ZeRO), arXiv 1910.02054, section 7"
 _FSDP = "Zhao et al. 2023 (PyTorch FSDP), arXiv 2304.11277, section 3; torch fully_shard"
 ZERO: Mapping[int, Zero] = {
-    0: Zero("data parallel", 1, 0, 0, False, "Li et al. 2020 (DDP), arXiv 2006.15704, section 3.2"),
+    0: Zero("DDP", 1, 0, 0, False, "Li et al. 2020 (DDP), arXiv 2006.15704, section 3.2"),
     1: Zero("ZeRO-1", 0, 1, 1, False, f"{_ZERO}.1: 2Φ, as much as without"),
     2: Zero("ZeRO-2", 0, 1, 1, True, f"{_ZERO}.1; {_FSDP} with reshard_after_forward=False"),
     3: Zero("ZeRO-3", 0, 1, 2, True, f"{_ZERO}.2: 3Φ; {_FSDP}"),
@@ -83,6 +83,7 @@ def strategies(config: Config, job: Job, fixed: Fixed, most: int = 3) -> Iterato
     if depth % pipeline:
         raise ConfigError(f"pipeline_parallel {pipeline} does not divide depth {depth}")
     tensors = _tensor_degrees(heads, job, pipeline, fixed.tensor_parallel)
+    _check_batch(job, pipeline, tensors, fixed)
     checkpoints = [fixed.checkpointing] if fixed.checkpointing else ["none", "selective", "block"]
     for tensor in tensors:
         data = job.cards // (tensor * pipeline)
@@ -100,13 +101,27 @@ def strategies(config: Config, job: Job, fixed: Fixed, most: int = 3) -> Iterato
                     yield Strategy(zero, data, tensor, sequence, pipeline, checkpointing)
 
 
+def _check_batch(job: Job, pipeline: int, tensors: list[int], fixed: Fixed) -> None:
+    """The samples of a step are shared evenly by all cards, unless the user decides how."""
+    ranks = job.cards // (pipeline * (fixed.tensor_parallel or 1))
+    if job.global_batch % ranks == 0:
+        return
+    others = [t for t in tensors if job.global_batch % (job.cards // (pipeline * t)) == 0]
+    hint = f"; with tensor_parallel {others[0]} it would be" if others else ""
+    raise ConfigError(
+        f"global_batch {job.global_batch:,} is not divisible by {ranks:,} data-parallel ranks{hint}"
+    )
+
+
 def _tensor_degrees(heads: int, job: Job, pipeline: int, wanted: int | None) -> list[int]:
     """By how many cards a layer can be divided: inside a node, whole heads each."""
     cards = job.cards // pipeline
     if wanted is None:
-        return [1]
+        return divisors(gcd(heads, job.gpus, cards))
     if heads % wanted:
-        raise ConfigError(f"tensor_parallel {wanted} does not divide num_heads {heads}")
+        raise ConfigError(
+            f"tensor_parallel {wanted} does not divide heads and mlp_dim, which {heads} does"
+        )
     if job.gpus % wanted or cards % wanted:
         raise ConfigError(
             f"tensor_parallel {wanted} does not divide the {job.gpus} cards of a node"
@@ -125,5 +140,6 @@ def divisors(n: int) -> list[int]:
 
 
 def _heads(config: Config) -> int:
-    """What the query heads and the key and value heads can be divided by."""
-    return gcd(sizes_of(config)["a"], *getattr(config, "kv_heads", ()))
+    """What heads, those of keys and values too, and the MLP's width can be divided by."""
+    sizes = sizes_of(config)
+    return gcd(sizes["a"], sizes["m"], *getattr(config, "kv_heads", ()))
