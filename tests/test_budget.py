@@ -5,6 +5,7 @@ The sample is a plain ViT whose parameters are written out in ``sample_params``.
 
 import json
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -322,6 +323,57 @@ def test_a_factory_is_held_to_its_budget(project: Path, capsys: Captured) -> Non
     Path("users_own_model.py").write_text(FACTORY, encoding="utf-8")
     declare(BUDGET.replace("model.toml", "users_own_model:small"))
     assert checks(capsys)["params"]["value"] == sample_params(2, 10)
+
+
+OWN = """\
+from torch import nn
+
+class Mixer(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(nn.init.ones_(nn.Linear(1, 7).weight))
+        self.body = nn.Sequential(nn.Conv2d(3, 7, 16, 16), nn.Flatten(), nn.Linear(28, {width}))
+
+    def forward(self, x):
+        return self.body(x) * self.scale.sum()
+
+def build():
+    return Mixer()
+"""
+
+
+def test_a_module_that_no_formula_describes_is_held_to_its_budget(
+    project: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def grow(width: int) -> None:
+        Path("foreign_model.py").write_text(OWN.format(width=width), encoding="utf-8")
+        monkeypatch.delitem(sys.modules, "foreign_model", raising=False)
+
+    # a file that is written twice in a second has stale bytecode otherwise
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    declare(
+        "[[tool.vitcost.budget]]\nmodel = 'foreign_model:build'\nbatch = 2\nimg_size = 32\n"
+        "params = 'baseline'\nmacs = '10 k'\n"
+    )
+    grow(5)
+    conv, scale = 7 * 768 + 7, 7
+    assert answer(capsys, "--update")[0] == 1
+    found = checks(capsys)
+    assert found["params"]["value"] == scale + conv + 28 * 5 + 5
+    assert found["macs"]["value"] == 2 * (4 * 7 * 768 + 28 * 5)
+    grow(6)
+    found = checks(capsys)
+    assert [(each["layer"], each["was"], each["now"]) for each in found["params"]["grew"]] == [
+        ("body.2", 28 * 5 + 5, 28 * 6 + 6)
+    ]
+    baseline = json.loads(Path("vitcost-baseline.json").read_text(encoding="utf-8"))
+    layers = baseline["budgets"]["foreign_model:build"]["layers"]
+    # each module without those inside it
+    assert {path: layer["params"] for path, layer in layers.items()} == {
+        "": scale, "body": 0, "body.0": conv, "body.1": 0, "body.2": 28 * 5 + 5,
+    }  # fmt: skip
+    declare("[[tool.vitcost.budget]]\nmodel = 'foreign_model:build'\ntrain_memory = '1 GiB'\n")
+    assert "pyproject.toml:3: train_memory of" in refused(capsys)
 
 
 # --- quantities

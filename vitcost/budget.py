@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vitcost.errors import ConfigError, NotCovered, VitcostError
+from vitcost.measured import MeasuredReport
 from vitcost.quantities import QUANTITIES, Amount, parse_limit
 from vitcost.report import Report, report
-from vitcost.zoo import Model
+from vitcost.zoo import Foreign, Model, find
 
 # tomllib, json, fractions and pathlib stand behind these: nobody who needs no budget loads them
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ def budget(
     return BudgetResult(tuple(checks), why)
 
 
-def assert_budget(model: Model, **limits: Any) -> None:
+def assert_budget(model: "Model | Foreign", **limits: Any) -> None:
     """Fails a test whose model costs more than it may.
 
     ``limits`` are quantities (``params="87 M"``, ``train_memory="24 GiB"``) beside the keywords of
@@ -180,9 +181,11 @@ def assert_budget(model: Model, **limits: Any) -> None:
         raise AssertionError(render(result, "table").rstrip())
 
 
-def _reported(budget: "Declared") -> Report:
+def _reported(budget: "Declared") -> Report | MeasuredReport:
     try:
-        return report(budget.model, **budget.keywords)
+        # the user's own code may be a module that can be measured alone
+        model = find(budget.model) if ":" in budget.model else budget.model
+        return report(model, **budget.keywords)
     except VitcostError as error:
         message = str(error)
         words = message.replace("'", " ").split()
@@ -192,7 +195,9 @@ def _reported(budget: "Declared") -> Report:
         raise kind(f"{budget.places[key]}: {message}") from error
 
 
-def _checks(budget: "Declared", report: Report, baseline: "Baseline") -> Iterator[Check]:
+def _checks(
+    budget: "Declared", report: Report | MeasuredReport, baseline: "Baseline"
+) -> Iterator[Check]:
     from vitcost.budgets.baseline import grown
 
     before = baseline.get(budget.name)
@@ -217,7 +222,7 @@ def _tolerated(was: Amount, tolerance: "Fraction") -> Amount:
     return most if isinstance(most, float) else int(most)
 
 
-def _value(quantity: str, name: str, report: Report, where: str = "") -> Amount:
+def _value(quantity: str, name: str, report: Report | MeasuredReport, where: str = "") -> Amount:
     value = QUANTITIES[quantity].read(report)
     if value is None and QUANTITIES[quantity].unit == "seconds":
         raise NotCovered(f"{where}{quantity} of {name} is of a card: give a gpu")

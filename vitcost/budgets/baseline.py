@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vitcost.errors import ConfigError
-from vitcost.quantities import NUMBERS, QUANTITIES, Amount, Changed, changes, values
+from vitcost.measured import MeasuredReport
+from vitcost.quantities import NUMBERS, QUANTITIES, Amount, Changed, Numbers, changes, values
 from vitcost.report import Layer, Report
 
 __all__ = ["FILE", "Baseline", "Recorded", "beside", "grown", "read", "recorded", "write"]
@@ -17,8 +18,11 @@ SCHEMA = "vitcost.baseline/1"
 
 
 class Recorded(NamedTuple):
-    """One budget's model as it was: quantities that had a figure, and top-level layers by path,
-    equal layers summed."""
+    """One budget's model as it was: quantities that had a figure, and layers by path.
+
+    Of a formula's report these are the top-level layers, equal ones summed; of a measured one every
+    module, without those inside it.
+    """
 
     quantities: Mapping[str, Amount]
     layers: Mapping[str, Mapping[str, int]]
@@ -27,29 +31,53 @@ class Recorded(NamedTuple):
 Baseline = Mapping[str, Recorded]
 
 
-def recorded(report: Report) -> Recorded:
+def recorded(report: Report | MeasuredReport) -> Recorded:
     """What the baseline keeps of a report."""
     found = {name: value for name, value in values(report).items() if value is not None}
-    layers = {
-        layer.path: {number: layer.repeat * getattr(layer, number) for number in NUMBERS}
-        for layer in report.layers
-    }
+    layers = _measured(report) if isinstance(report, MeasuredReport) else _layers(report)
     return Recorded(found, layers)
 
 
-def grown(report: Report, before: Recorded, quantity: str) -> list[Changed]:
+def grown(report: Report | MeasuredReport, before: Recorded, quantity: str) -> list[Changed]:
     """The layers that a quantity grew with, the largest growth first."""
-    labels = {layer.path: _label(layer) for layer in report.layers}
+    labels = {} if isinstance(report, MeasuredReport) else dict(map(_label, report.layers))
     found = changes(before.layers, recorded(report).layers, QUANTITIES[quantity].layers)
     more = sorted((each for each in found if each.more > 0), key=lambda each: -each.more)
-    return [each._replace(layer=labels[each.layer]) for each in more]
+    return [
+        each._replace(layer=labels.get(each.layer, each.layer) or "model and loss") for each in more
+    ]
 
 
-def _label(layer: Layer) -> str:
-    """A run of equal layers is told by its first and last."""
+def _layers(report: Report) -> Numbers:
+    return {
+        layer.path: {number: layer.repeat * getattr(layer, number) for number in NUMBERS}
+        for layer in report.layers
+    }
+
+
+def _measured(report: MeasuredReport) -> Numbers:
+    """What each module has beside the modules inside it, over all its calls."""
+    found: dict[str, dict[str, int]] = {}
+    for call in report.measured.modules:
+        own = found.setdefault(call.path, dict.fromkeys(NUMBERS, 0))
+        own["params"] = call.params
+        own["flops"] += call.flops
+    whole = {path: dict(numbers) for path, numbers in found.items()}
+    for path, numbers in whole.items():
+        parent = path
+        while parent:
+            parent = parent.rpartition(".")[0]
+            if parent in found:
+                for number, value in numbers.items():
+                    found[parent][number] -= value
+                break
+    return found
+
+
+def _label(layer: Layer) -> tuple[str, str]:
+    """The path of a layer and its name: a run of equal layers is told by its first and last."""
     last = layer.paths[1].rpartition(".")[2]
-    name = layer.path if layer.paths[1] == layer.path else f"{layer.path}–{last}"
-    return name or "model and loss"
+    return layer.path, layer.path if layer.paths[1] == layer.path else f"{layer.path}–{last}"
 
 
 def beside(config: str) -> str:
