@@ -11,6 +11,8 @@ SCHEMAS = (
     "report",
     "models",
     "gpus",
+    "calibration",
+    "throughput",
     "explain",
     "check",
     "compare",

@@ -8,6 +8,7 @@ from vitcost.check.result import Difference, ModelCheck
 from vitcost.config import ViTConfig
 from vitcost.formulas.explanation import Term
 from vitcost.hardware.roofline import Time
+from vitcost.hardware.score import FileScore
 from vitcost.memory import Inference, RuleOfThumb, Training
 from vitcost.models import ModelRow
 from vitcost.planner.choose import PlanRow
@@ -136,6 +137,37 @@ class Gpus(TypedDict):
     rows: list[Gpu]
 
 
+class Missed(TypedDict):
+    model: str
+    reason: str
+
+
+class MeasuredOn(Measured):
+    gpu: str
+
+
+class Calibration(TypedDict):
+    schema: Literal["vitcost.calibration/1"]
+    rows: list[Annotated[MeasuredOn, Rest(float)]]
+    not_covered: list[Missed]
+
+
+class Guess(TypedDict):
+    model: str
+    img_size: int | None
+    batch: int
+    measured_seconds: float
+    predicted_seconds: float
+    basis: str
+    reason: str
+
+
+class Throughput(TypedDict):
+    schema: Literal["vitcost.throughput/1"]
+    files: list[Annotated[FileScore, Also(worst=list[Guess])]]
+    mean_mape: float
+
+
 class Explanation(TypedDict):
     schema: Literal["vitcost.explain/1"]
     model: str
@@ -229,6 +261,8 @@ DOCUMENTS: Mapping[str, Any] = {
     "report": Report,
     "models": Models,
     "gpus": Gpus,
+    "calibration": Calibration,
+    "throughput": Throughput,
     "explain": Explanation,
     "check": Verdict,
     "compare": Compare,
