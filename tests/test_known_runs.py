@@ -1,40 +1,15 @@
-"""Published training runs, each with its source and the margin within which it is reproduced."""
+"""Published training runs, each with its source and the margin within which it is reproduced.
+
+The runs with their cards, networks and what their times rest on are `examples/known_runs.py`.
+"""
 
 from typing import NamedTuple
 
 import pytest
+from test_examples import loaded
 
 import vitcost
 from vitcost.text import TextConfig
-
-# --- Dosovitskiy et al. 2021, arXiv 2010.11929, table 6: exaFLOPs of pre-training on JFT-300M,
-# which has 303 M images and 18,291 classes (section 4.1 and Sun et al. 2017, arXiv 1707.02968)
-
-JFT_IMAGES, JFT_CLASSES = 303_000_000, 18_291
-VIT = [
-    ("vit_base_patch32_224", 7, 55),
-    ("vit_base_patch16_224", 7, 224),
-    ("vit_large_patch32_224", 7, 196),
-    ("vit_large_patch16_224", 7, 783),
-    ("vit_large_patch16_224", 14, 1567),
-    ("vit_huge_patch14_224", 14, 4262),
-]
-
-
-@pytest.mark.parametrize(("model", "epochs", "exaflops"), VIT)
-def test_flops_of_the_vit_paper(model: str, epochs: int, exaflops: int) -> None:
-    """Within 1.5 %; the paper prints whole exaFLOPs."""
-    p = vitcost.plan(
-        model,
-        num_classes=JFT_CLASSES,
-        samples=JFT_IMAGES,
-        epochs=epochs,
-        gpu="h100-sxm",
-        efficiency=0.5,
-        checkpointing="block",
-    )
-    assert p.totals.model_flops / 1e18 == pytest.approx(exaflops, rel=0.015)
-
 
 # --- Brown et al. 2020, arXiv 2005.14165, table D.1: parameters in millions, FLOPs of 300 B tokens
 
@@ -122,3 +97,55 @@ def test_models_and_flops_of_megatron(run: Run) -> None:
     assert r.flops.train_step_executed == formula - 8 * s * l * h**2
     # the two columns of the table are one number, as exact as its digits
     assert run.teraflops * run.gpus / 1e3 == pytest.approx(run.petaflops, rel=0.005)
+
+
+# --- runs as they were planned: what was published of each, and within which margin a plan is
+
+PUBLISHED = {
+    # Dosovitskiy et al. 2021, arXiv 2010.11929, table 6, exaFLOPs, and table 2, TPUv3-core-days
+    "ViT-B/32, 7 epochs": (55, 0.015),
+    "ViT-B/16, 7 epochs": (224, 0.015),
+    "ViT-L/32, 7 epochs": (196, 0.015),
+    "ViT-L/16, 14 epochs": (1567, 0.015),
+    "ViT-H/14, 14 epochs": (4262, 0.015),
+    "ViT-L/16, JFT": (680, 0.2),
+    "ViT-H/14, JFT": (2500, 0.2),
+    # Touvron et al. 2021, arXiv 2012.12877, section 5.6, hours
+    "DeiT-B, 8 cards, predicted": (53, 0.45),
+    "DeiT-B, 16 cards, anchored": (37, 0.3),
+    # facebookresearch/deit issue 198, seconds an epoch
+    "DeiT III-L, an epoch, anchored": (5976.1, 0.2),
+    "DeiT III-H, an epoch, anchored": (8319.3, 0.2),
+    # Brown et al. 2020, arXiv 2005.14165, table D.1, 1e21 FLOPs
+    "GPT-3 175B": (314, 0.005),
+    # Narayanan et al. 2021, arXiv 2104.04473, table 1 and section 5.1, days
+    **{f"Megatron {name}": (rate, 0.25) for name, rate in [
+        ("1.7 B", 137), ("3.6 B", 138), ("7.5 B", 142), ("18.4 B", 135), ("39.1 B", 138),
+        ("76.1 B", 140), ("145.6 B", 148), ("310.1 B", 155), ("529.6 B", 163), ("1008 B", 163),
+    ]},
+    "Megatron, GPT-3": (34, 0.05),
+    "Megatron, 1008 B": (84, 0.25),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_published_run_is_planned_within_its_margin(name: str) -> None:
+    (run,) = (each for each in loaded("known_runs").RUNS if each.name == name)
+    published, margin = PUBLISHED[name]
+    assert (run.published, run.margin) == (published, margin)
+    assert run.planned() == pytest.approx(published, rel=margin)
+
+
+def test_every_run_of_the_example_is_tested() -> None:
+    assert [run.name for run in loaded("known_runs").RUNS] == list(PUBLISHED)
+
+
+def test_the_example_has_the_table_of_megatron() -> None:
+    """Parallel plans as published; each fits into 80 GB, as it did."""
+    example = loaded("known_runs")
+    for run, (name, arguments, rate) in zip(MEGATRON, example.TABLE_1, strict=True):
+        assert name == f"{run.billions:g} B"
+        assert arguments == (
+            run.width, run.layers, run.heads, run.tensor, run.pipeline, run.gpus, run.batch
+        )  # fmt: skip
+        assert rate == run.teraflops
