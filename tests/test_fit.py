@@ -38,13 +38,14 @@ def random_models(seed: int, count: int) -> Iterator[tuple[ViTConfig, dict[str, 
     draw = random.Random(seed)
     for _ in range(count):
         heads, patch = draw.choice([1, 2, 3, 6, 12, 16]), draw.choice([4, 8, 14, 16, 32])
+        width = heads * draw.choice([8, 32, 64, 80])
         config = ViTConfig(
             img_size=patch * draw.randint(1, 24),  # type: ignore[arg-type]
             patch_size=patch,  # type: ignore[arg-type]
-            embed_dim=heads * draw.choice([8, 32, 64, 80]),
+            embed_dim=width,
             depth=draw.choice([1, 2, 5, 6, 12, 24, 40]),
             num_heads=heads,
-            mlp_ratio=draw.choice([1.0, 2.7, 4.0]),
+            mlp_dim=int(width * draw.choice([1.0, 2.7, 4.0])),
             num_classes=draw.choice([1, 5, 1000, 21843]),
             reg_tokens=draw.choice([0, 0, 4]),
             init_values=draw.choice([None, 1e-5]),

@@ -118,6 +118,16 @@ def test_memory_is_that_of_one_rank_of_a_report(zero: int, ranks: int) -> None:
     assert row.headroom_bytes == 80 * 2**30 - row.memory_bytes
 
 
+def test_accumulated_gradients_stay() -> None:
+    row = only(gpus=2, global_batch=256, micro_batch=32, zero=1)
+    assert row.accumulation == 4
+    asked = {"zero": 1, "ranks": 2, "accumulate": 4}
+    report = vitcost.report(BASE, batch=32, mode="train", **asked)
+    assert row.memory_bytes == report.training.peak_bytes
+    once = only(gpus=2, global_batch=64, micro_batch=32, zero=1)
+    assert once.memory_bytes < row.memory_bytes <= once.memory_bytes + 4 * PHI
+
+
 def test_fully_sharded_weights_are_gathered_beside_the_shards() -> None:
     """All weights in stage 2; in stage 3 two blocks and what is outside; gradients of a block."""
     block = 12 * H * H + 13 * H

@@ -29,7 +29,7 @@ vitcost plan vit_base_patch16_224 --samples 384M -g l40s --deadline 2d
 vitcost plan gpt3-xl --samples 146M -g h100-sxm --zero 3 --efficiency 0.4
 """
 # what a plan decides, or is always so
-_DECIDED = ("batch", "mode", "checkpointing", "platform", "zero", "ranks")
+_DECIDED = ("batch", "mode", "checkpointing", "platform", "zero", "ranks", "accumulate")
 _RUN, _FIXED = "Run", "Decided by you, else searched"
 _NUMBER: dict[str, Any] = {"type": click.INT, "metavar": "N"}
 _SHARE: dict[str, Any] = {"type": click.FLOAT, "metavar": "X"}

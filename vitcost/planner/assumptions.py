@@ -39,9 +39,7 @@ def _time(pace: Pace, rows: Sequence[PlanRow]) -> Iterator[str]:
         fitting = [row for row in rows if row.fits]
         if fitting:
             notes = pace.micro(fitting[0].micro_batch, fitting[0].checkpointing).notes
-            yield from (f"time: {note}" for note in notes if "checkpointing" not in note)
-    if any(row.checkpointing != "none" for row in rows):
-        yield "time: what checkpointing computes again takes its share of the executed FLOPs"
+            yield from (f"time: {note}" for note in notes)
     if any(row.tensor > 1 or row.pipeline > 1 for row in rows):
         yield "time: a layer divided among t cards takes 1/t of its time, a stage of p 1/p"
     missing = tensor_missing(pace.config, pace.scenario)
@@ -95,11 +93,6 @@ def _memory(pace: Pace, reserve: Reserve, rows: Sequence[PlanRow]) -> Iterator[s
         yield (
             "memory, sum: no exact peak is known; weights, gradients, optimizer states and saved "
             "activations together"
-        )
-    if any(row.memory_basis == "bound" for row in rows):
-        yield (
-            "memory, bound: gradients that are kept from micro-batch to micro-batch are counted "
-            "in full beside the peak"
         )
 
 

@@ -45,19 +45,17 @@ class Pace:
     peak: float  # FLOP/s of the sheet, dense, in the scenario's precision
 
     def micro(self, batch: int, checkpointing: str) -> Micro:
-        """The time of a micro-batch; what checkpointing computes again takes its share of FLOPs."""
-        scenario = replace(self.scenario, batch=batch, checkpointing="none")
-        plain = step_cost(self.config, scenario)
-        ran = step_cost(self.config, replace(scenario, checkpointing=checkpointing))
-        executed = ran.executed_flops + ran.executed_backward_flops
+        """The time of a micro-batch, with what checkpointing computes again."""
+        scenario = replace(self.scenario, batch=batch, checkpointing=checkpointing)
         if self.efficiency is not None:
-            update = _update_seconds(plain, scenario, self.card)
+            cost = step_cost(self.config, scenario)
+            executed = cost.executed_flops + cost.executed_backward_flops
+            update = _update_seconds(cost, self.card)
             return Micro(executed / (self.peak * self.efficiency), update, "compute", 0.0, ())
         time = self._predicted(scenario)
         update = sum(part.seconds for part in time.parts if part.name == "optimizer")
-        again = executed / (plain.executed_flops + plain.executed_backward_flops)
         band = 1 - time.low_seconds / time.seconds
-        return Micro((time.seconds - update) * again, update, time.bound, band, time.notes)
+        return Micro(time.seconds - update, update, time.bound, band, time.notes)
 
     def with_checkpointing(self, checkpointing: str) -> Scenario:
         return replace(self.scenario, checkpointing=checkpointing)
@@ -101,7 +99,7 @@ def step_cost(config: Config, scenario: Scenario) -> Cost:
     return fold(tree, sizes_of(config, scenario.batch)).cost
 
 
-def _update_seconds(cost: Cost, scenario: Scenario, card: Card) -> float:
+def _update_seconds(cost: Cost, card: Card) -> float:
     """Seven passes over the parameters in fp32, as Adam makes them."""
     if card.bandwidth is None:
         return 0.0

@@ -74,7 +74,7 @@ class Plan:
         """The JSON of schema ``vitcost.plan/1``."""
         scenario = asdict(self.scenario)
         # a strategy decides these
-        for name in ("batch", "checkpointing", "ranks", "zero"):
+        for name in ("batch", "checkpointing", "ranks", "zero", "accumulate"):
             scenario.pop(name, None)
         return {
             "schema": SCHEMA,

@@ -41,10 +41,9 @@ def tensor_missing(config: Config, scenario: Scenario) -> str | None:
 def rank_need(config: Config, scenario: Scenario, strategy: Strategy) -> Need:
     """The bytes of the card that holds the most, with the strategy's micro-batch.
 
-    The exact peak of a step where it is known, else the sum of what is kept. Accumulation keeps
-    gradients from micro-batch to micro-batch: they are counted in full beside the peak, of which
-    some are a part already. A stage of a pipeline is counted with embedding and head, and keeps
-    the activations of as many micro-batches as stages follow: Narayanan et al. 2021, section 2.2.
+    The exact peak of a step where it is known, else the sum of what is kept. A stage of a pipeline
+    is counted with embedding and head, and keeps the activations of as many micro-batches as
+    stages follow: Narayanan et al. 2021, section 2.2.
     """
     own = replace(
         scenario,
@@ -52,13 +51,14 @@ def rank_need(config: Config, scenario: Scenario, strategy: Strategy) -> Need:
         checkpointing=strategy.checkpointing,
         zero=strategy.zero,
         ranks=strategy.data,
+        # however many there are, the second one finds gradients
+        accumulate=min(strategy.accumulation, 2),
     )
     stage = _stage(config, strategy)
     found = _training(stage, own, strategy)
     flights = min(strategy.pipeline, strategy.accumulation)
     if found.peak_bytes is not None and found.peak_at is not None and flights == 1:
-        kept = found.gradients_bytes if strategy.accumulation > 1 else 0
-        return Need(found.peak_bytes + kept, found.peak_at, "bound" if kept else "peak")
+        return Need(found.peak_bytes, found.peak_at, "peak")
     more = (flights - 1) * found.saved_activations_bytes + _gathered(stage, own, strategy)
     return Need(found.sum_bytes + more, "", "sum")
 
