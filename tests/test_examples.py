@@ -3,6 +3,7 @@
 import csv
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -115,3 +116,89 @@ def test_what_is_measured_here_can_be_calibrated(
         ("cpu-here", "train", 4),
     ]
     assert all(c.held_out is not None for c in found.calibrations)
+
+
+def test_the_papers_models_are_those_of_its_table(tmp_path: Path) -> None:
+    lines = run(ROOT / "examples" / "paper_models.py", tmp_path).splitlines()
+    # a block of width h is 12 h² + 13 h; patches, class token, positions, the last norm
+    sizes = {"base": (16, 768, 12), "large": (16, 1024, 24), "huge": (14, 1280, 32)}
+    for line, (p, h, depth) in zip(lines[1:4], sizes.values(), strict=True):
+        tokens = (224 // p) ** 2 + 1
+        encoder = 3 * p * p * h + h + h + tokens * h + depth * (12 * h * h + 13 * h) + 2 * h
+        assert f" {encoder + 1000 * h + 1000:,} " in line
+        assert f" {encoder:,} " in line
+
+
+def test_a_model_of_ones_own_in_four_ways(tmp_path: Path) -> None:
+    lines = run(ROOT / "examples" / "own_model.py", tmp_path).splitlines()
+    found = {line.split()[0]: line for line in lines}
+    h = 96
+    patches, block = 3 * 8 * 8 * h + h, 12 * h * h + 13 * h
+    plain = patches + h + 65 * h + 3 * block + 2 * h + 1000 * h + 1000
+    assert f" {plain:,} parameters" in found["fields"]
+    assert found["fields"].split()[1:] == found["module"].split()[1:]
+    # no class token, no positions, no last norm, ten classes
+    assert f" {patches + 3 * block + 10 * h + 10:,} parameters" in found["measured"]
+    assert [line.endswith("measured") for line in lines] == [False, False, False, True]
+    # 16 x 12 patches, a class token and four registers, all with positions, 17 classes
+    h, tokens = 384, 16 * 12 + 1 + 4
+    toml = 768 * h + h + h + 4 * h + tokens * h + 10 * (12 * h * h + 13 * h) + 2 * h + 17 * h + 17
+    assert f" {toml:,} parameters" in found["TOML"]
+
+
+@pytest.fixture
+def ci_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The project as a workflow checks it out."""
+    project = tmp_path / "project"
+    shutil.copytree(ROOT / "examples" / "ci_project", project)
+    monkeypatch.chdir(project)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    return project
+
+
+def vitcost_says(*args: str) -> tuple[int, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "vitcost", *args], capture_output=True, text=True, timeout=300
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_the_pull_request_of_the_project_fails_and_says_why(ci_project: Path) -> None:
+    # 3 to 4 layers of width 96, each 12 h² + 13 h
+    layer = 12 * 96 * 96 + 13 * 96
+    before = 3 * 8 * 8 * 96 + 96 + 3 * layer + 10 * 96 + 10
+    code, out = vitcost_says("budget", "--why", "--format", "github")
+    assert code == 1
+    assert "::error file=pyproject.toml,line=10,title=vitcost budget%3A classifier::" in out
+    assert f"params is {before + layer - 400_000:,} over the limit of 400,000" in out
+    assert f"params is {layer:,} more than the baseline of {before:,}" in out
+    assert "encoder.layers.3.linear1: params – → 37,248" in out
+    # accepted: the growth, and a higher limit
+    config = ci_project / "pyproject.toml"
+    config.write_text(config.read_text(encoding="utf-8").replace('"0.4 M"', '"0.5 M"'))
+    assert vitcost_says("budget", "--update")[0] == 0
+    assert vitcost_says("budget")[0] == 0
+
+
+def test_the_workflow_runs_what_it_says(ci_project: Path) -> None:
+    workflow = (ci_project / ".github" / "workflows" / "budget.yml").read_text(encoding="utf-8")
+    yaml = pytest.importorskip("yaml")
+    steps = yaml.safe_load(workflow)["jobs"]["budget"]["steps"]
+    commands = [step["run"] for step in steps if step.get("run", "").startswith("vitcost")]
+    summary = ci_project / "summary.md"
+    env = {
+        **os.environ,
+        "GITHUB_STEP_SUMMARY": str(summary),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    }
+    codes = [subprocess.run(command, shell=True, env=env).returncode for command in commands]
+    assert codes == [0, 1]
+    assert "## Budget exceeded" in summary.read_text(encoding="utf-8")
+
+
+def test_the_test_of_the_project_passes(ci_project: Path) -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "."]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout
+    assert "1 passed" in done.stdout

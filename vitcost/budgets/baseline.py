@@ -71,7 +71,7 @@ def _measured(report: MeasuredReport) -> Numbers:
                 for number, value in numbers.items():
                     found[parent][number] -= value
                 break
-    return found
+    return {path: numbers for path, numbers in found.items() if any(numbers.values())}
 
 
 def _label(layer: Layer) -> tuple[str, str]:
