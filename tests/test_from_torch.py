@@ -311,6 +311,43 @@ def test_a_measured_report_says_so(
     assert "measured on torch's meta device, not derived" in capsys.readouterr().out
 
 
+class Odd(nn.Module):
+    """Parameters on no module, a module that is called twice, one that is not, a tied weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(3))
+        self.inner = nn.Sequential(nn.Linear(3, 3), nn.ReLU())
+        self.tied = nn.Linear(3, 3)
+        self.tied.weight = self.inner[0].weight
+        self.idle = nn.Linear(3, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        # 3 channels, one pixel
+        x = self.inner(self.inner(x[..., 0, 0])) * self.gain
+        # a part of a module, and a product of the model's own
+        return self.tied(self.inner[0](x)) @ self.idle.weight.T
+
+
+def test_what_is_measured_adds_up() -> None:
+    found = from_torch(Odd(), img_size=1)
+    assert isinstance(found, Foreign)
+    answer = report(found, batch=2).to_dict()
+    linear, own = 2 * 2 * 3 * 3, 2 * 2 * 3 * 4
+    # a weight that two modules hold is told with the first, and so is its bias alone with the other
+    assert answer["params"]["by_part"] == {"gain": 3, "inner": 12, "tied": 3, "idle": 16}
+    assert answer["params"]["total"] == 34
+    assert answer["flops"]["forward"] == 4 * linear + own
+    rows = [(row["path"], row["params"], row["flops"]) for row in answer["layers"]]
+    # the third call of inner.0 is not one of inner
+    assert rows == [("inner", 12, 2 * linear), ("tied", 3, linear), ("", 19, linear + own)]
+    (first, _) = answer["layers"][0]["children"]
+    assert (first["path"], first["params"], first["flops"]) == ("inner.0", 12, 3 * linear)
+    (table,) = report(found, batch=2).page().tables
+    columns = list(zip(*(row.cells for row in table.rows[:-1]), strict=True))
+    assert [sum(columns[3]), sum(columns[5])] == list(table.rows[-1].cells[3::2])
+
+
 def test_what_is_no_module() -> None:
     with pytest.raises(ConfigError, match=r"a torch\.nn\.Module is needed, got 3"):
         from_torch(3)  # type: ignore[arg-type]

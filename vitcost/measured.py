@@ -47,7 +47,7 @@ class MeasuredReport:
             "params": {
                 "total": found.params,
                 "torchsummary": None,
-                "by_part": {call.path: call.params for call in self.top()},
+                "by_part": dict(found.params_by_part),
             },
             "flops": {
                 "forward": found.flops,
@@ -67,24 +67,13 @@ class MeasuredReport:
                 "training": dict.fromkeys(memory.Training._fields),
             },
             "time": [],
-            "layers": list(self.rows()),
+            "layers": [_nested(module) for module in found.layers],
         }  # fmt: skip
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """Every module call as a flat row: ``pandas.DataFrame(report.rows())``."""
-        for call in self.measured.modules:
-            yield {
-                "path": call.path,
-                "paths": [call.path, call.path],
-                "type": call.type,
-                "repeat": 1,
-                "output_shape": list(call.shape),
-                "params": call.params,
-                "flops": call.flops,
-                "pointwise": None,
-                "saved_bytes": None,
-                "children": [],
-            }
+        """Every module as a flat row: ``pandas.DataFrame(report.rows())``."""
+        for module in self.measured.layers:
+            yield from _flat(module)
 
     def page(self) -> "Page":
         """The modules as a table, and what could not be counted."""
@@ -98,11 +87,31 @@ class MeasuredReport:
 
         return fragment(self)
 
-    def top(self) -> "list[MeasuredModule]":
-        """The calls of the model's own modules, which contain the others."""
-        return [call for call in self.measured.modules if call.path and "." not in call.path]
-
 
 def measured_report(model: Foreign, scenario: Scenario) -> MeasuredReport:
     """Runs a module on meta, with the scenario's batch, and counts."""
     return MeasuredReport(model, scenario, model.measure(scenario.batch))
+
+
+def _row(module: "MeasuredModule") -> dict[str, Any]:
+    return {
+        "path": module.path,
+        "paths": [module.path, module.path],
+        "type": module.type,
+        "repeat": 1,
+        "output_shape": list(module.shape),
+        "params": module.params,
+        "flops": module.flops,
+        "pointwise": None,
+        "saved_bytes": None,
+    }
+
+
+def _nested(module: "MeasuredModule") -> dict[str, Any]:
+    return {**_row(module), "children": [_nested(child) for child in module.children]}
+
+
+def _flat(module: "MeasuredModule") -> Iterator[dict[str, Any]]:
+    yield _row(module)
+    for child in module.children:
+        yield from _flat(child)

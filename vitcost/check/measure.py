@@ -4,7 +4,7 @@ Parameters are exact. FLOPs are exact as far as every operator that multiplies m
 in torch's counter; those without one are listed, and so is what stopped the run.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from vitcost.check.counters import by_path, counting
-from vitcost.check.scopes import Scopes
+from vitcost.check.scopes import Call, Scopes
 
 __all__ = ["Measured", "MeasuredModule", "measure"]
 
@@ -30,13 +30,14 @@ _HARMLESS = {"linalg_vector_norm"}
 
 
 class MeasuredModule(NamedTuple):
-    """One module call, its children included."""
+    """A module that was called, its children included; FLOPs are those of all its calls."""
 
     path: str
     type: str
     shape: tuple[int, ...]
     params: int
     flops: int
+    children: "tuple[MeasuredModule, ...]" = ()
 
 
 class Measured(NamedTuple):
@@ -44,8 +45,25 @@ class Measured(NamedTuple):
 
     params: int
     flops: int
-    modules: tuple[MeasuredModule, ...]
+    modules: tuple[MeasuredModule, ...]  # in the order in which they return
     uncounted: tuple[str, ...]
+    params_by_part: Mapping[str, int]  # by the model's own modules and parameters
+
+    @property
+    def layers(self) -> tuple[MeasuredModule, ...]:
+        """The model's own modules with those inside them, and under the path that torch has for the
+        model itself what stands on none of them: the numbers add up to the model's."""
+        paths = {module.path for module in self.modules}
+        inside: dict[str, list[MeasuredModule]] = {"": []}
+        for module in self.modules[:-1]:
+            # a module returns after those that it calls
+            whole = module._replace(children=tuple(inside.pop(module.path, ())))
+            inside.setdefault(_around(module.path, paths), []).append(whole)
+        top, model = inside[""], self.modules[-1]
+        params = model.params - sum(module.params for module in top)
+        flops = model.flops - sum(module.flops for module in top)
+        own = model._replace(params=params, flops=flops)
+        return (*top, own) if params or flops else tuple(top)
 
 
 def measure(module: nn.Module, input_shape: Sequence[int]) -> Measured:
@@ -74,11 +92,23 @@ def measure(module: nn.Module, input_shape: Sequence[int]) -> Measured:
             where = scopes.running or "the model's own forward"
             stopped.append(f"stopped in {where}: {type(error).__name__}: {reason}")
         flops = by_path(counter)
-    params = {path: _numel(m) for path, m in module.named_modules()}
+    # a parameter that several modules hold is told with the first
+    params = [(name, p.numel()) for name, p in module.named_parameters()]
+    # and a module that is called several times with its first call; the model may have stopped
+    calls = {
+        call.path: call for call in reversed([*scopes.calls, Call("", type(module).__name__, ())])
+    }
+    order = dict.fromkeys(call.path for call in scopes.calls if call.path)
     modules = tuple(
-        MeasuredModule(*call, params[call.path], flops.get(call.path, 0)) for call in scopes.calls
+        MeasuredModule(*calls[path], _inside(path, params), flops.get(path, 0))
+        for path in (*order, "")
     )
-    return Measured(params[""], flops[""], modules, (*sorted(seen.uncounted), *stopped))
+    parts: dict[str, int] = {}
+    for name, n in params:
+        part = name.partition(".")[0]
+        parts[part] = parts.get(part, 0) + n
+    uncounted = (*sorted(seen.uncounted), *stopped)
+    return Measured(_inside("", params), flops[""], modules, uncounted, parts)
 
 
 class _Seen(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -116,5 +146,14 @@ def _evaluating(module: nn.Module) -> Iterator[None]:
             m.training = True
 
 
-def _numel(module: nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters())
+def _around(path: str, called: Collection[str]) -> str:
+    """The nearest module around a path that was called."""
+    while path:
+        path = path.rpartition(".")[0]
+        if path in called:
+            return path
+    return ""
+
+
+def _inside(path: str, params: Iterable[tuple[str, int]]) -> int:
+    return sum(n for name, n in params if not path or name.startswith(f"{path}."))

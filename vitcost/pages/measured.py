@@ -10,8 +10,8 @@ def measured_page(report: MeasuredReport) -> Page:
     """The model's own modules, the total, and what the total leaves out."""
     found = report.measured
     rows = [
-        Row((call.path, call.type, call.shape, call.params, call.flops // 2, call.flops))
-        for call in report.top()
+        Row((m.path or "on no module", m.type, m.shape, m.params, m.flops // 2, m.flops))
+        for m in found.layers
     ]
     total = Row(("total", "", "", found.params, found.flops // 2, found.flops), "total")
     table = Table(
@@ -25,7 +25,6 @@ def measured_page(report: MeasuredReport) -> Page:
             Column("FLOPs", "si"),
         ),
         (*rows, total),
-        ("the total has what stands on no module, too",),
     )
     uncounted = tuple(f"not counted: {what}" for what in found.uncounted)
     return Page(
