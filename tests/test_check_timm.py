@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -132,6 +133,25 @@ def test_attention_is_fused_where_it_is_asked_for() -> None:
         flags = [getattr(m, "fused_attn", None) for m in case.model(fused).modules()]
         # twelve blocks and the pool
         assert [f for f in flags if f is not None] == [fused] * 13
+
+
+def test_a_model_of_timms_from_the_users_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = (
+        "from timm import create_model\n"
+        "def small(): return create_model('vit_tiny_patch16_224', depth=2, reg_tokens=4)\n"
+    )
+    (tmp_path / "code_of_a_user.py").write_text(code, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    found = quickly("code_of_a_user:small")
+    assert (found.against, unexplained(found)) == ("code_of_a_user:small", [])
+    # it is that module which is counted, not the formula's
+    changed = resolve("code_of_a_user:small", depth=3).config
+    assert isinstance(changed, ViTConfig)
+    case = witness.case_of("code_of_a_user:small", changed, 1, {})
+    other = compare.compare("small", case, lambda label: None, quick=True)
+    assert {d.quantity for d in unexplained(other)} >= {"params", "flops"}
 
 
 def test_without_timm(monkeypatch: pytest.MonkeyPatch) -> None:

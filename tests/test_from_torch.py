@@ -17,6 +17,7 @@ import vitcost
 from vitcost import ConfigError, NotCovered, ViTConfig, from_torch, report
 from vitcost.check.reference import build as reference
 from vitcost.cli import run
+from vitcost.engine.model import structure_of
 from vitcost.zoo import Foreign, Resolved, find, resolve
 from vitcost.zoo.families import FAMILIES
 
@@ -88,8 +89,24 @@ def test_a_name_of_timm(name: str) -> None:
     with torch.device("meta"):
         model = timm().create_model(name)
     exact(model, row)
-    # and it is the model that the name means here
+    # and it is the model that the name means here, in all that runs
     assert report(name).params == int(row["params_total_nc1000"])
+    read, named = from_torch(model), resolve(name)
+    assert isinstance(read, Resolved)
+    for training in (False, True):
+        structures = [structure_of(found.config, 2, training) for found in (read, named)]
+        assert structures[0]._replace(classes=True) == structures[1]
+
+
+def test_a_field_on_top_of_a_module_follows_the_rules_of_its_class() -> None:
+    with torch.device("meta"):
+        model = timm().create_model("vit_tiny_patch16_224", depth=1)
+    found = from_torch(model)
+    assert isinstance(found, Resolved)
+    # the last norm moves behind the pool, and a norm before the blocks makes the bias superfluous
+    pooled = resolve(found, global_pool="avg", pre_norm=True)
+    named = resolve("vit_tiny_patch16_224", depth=1, global_pool="avg", pre_norm=True)
+    assert structure_of(pooled.config) == structure_of(named.config)
 
 
 TINY = {

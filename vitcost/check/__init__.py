@@ -25,9 +25,10 @@ def check(
     """Compares parameters, FLOPs, shapes and saved bytes with what torch and fvcore count.
 
     Nothing is allocated: the models are built on the meta device. A name of timm's is compared with
-    timm's own model where timm is installed, anything else with our reference implementation, which
-    a config always is. ``overrides`` are fields of the config. Raises ``MissingExtra`` without
-    torch, ``NotCovered`` for a model that neither has.
+    timm's own model where timm is installed, a model of timm's that the user's code builds with
+    itself, anything else with our reference implementation, which a config always is. ``overrides``
+    are fields of the config. Raises ``MissingExtra`` without torch, ``NotCovered`` for a model that
+    neither has.
 
     >>> check(["vit_tiny_patch16_224"], depth=1).ok
     True

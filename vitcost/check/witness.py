@@ -1,4 +1,5 @@
-"""Whose model a name is checked against: timm's own where timm is installed, else the reference."""
+"""Whose model a name is checked against: the user's own, timm's where timm is installed, else the
+reference."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -15,6 +16,8 @@ from vitcost.config import ViTConfig
 from vitcost.errors import ConfigError, NotCovered
 from vitcost.zoo import papers
 from vitcost.zoo import timm as zoo
+from vitcost.zoo.modules import build as build_own
+from vitcost.zoo.modules import is_factory
 
 __all__ = ["case_of", "has_timm"]
 
@@ -50,6 +53,8 @@ def case_of(name: str, config: ViTConfig, batch: int, overrides: Mapping[str, An
     >>> case_of("custom", ViTConfig(), 1, {}).against
     'reference'
     """
+    if is_factory(name) and not overrides and _is_timms(build_own(name)):
+        return Case(config, batch, partial(_users, name), name)
     of_timm = name not in papers.MODELS and zoo.lookup(name) is not None
     alike = overrides.keys() <= _ALIKE - _NOT_IN[config.model_class]
     if of_timm and alike and has_timm():
@@ -65,6 +70,16 @@ def case_of(name: str, config: ViTConfig, batch: int, overrides: Mapping[str, An
     return Case(config, batch, build)
 
 
+def _is_timms(module: nn.Module) -> bool:
+    """Whether the modules inside have timm's paths, which are those of the formulas."""
+    return type(module).__module__.startswith("timm.models.")
+
+
+def _users(name: str, config: ViTConfig, fused: bool) -> nn.Module:
+    """What the user's factory builds."""
+    return _with_attention(build_own(name), fused)
+
+
 def _own(name: str) -> str:
     return zoo.RENAMED.get(name, name)
 
@@ -75,6 +90,10 @@ def _build(name: str, arguments: Mapping[str, Any], config: ViTConfig, fused: bo
         model: nn.Module = timm().create_model(name, pretrained=False, **arguments)
     except (AssertionError, TypeError, ValueError) as error:
         raise ConfigError(f"timm does not build {name} with {dict(arguments)}: {error}") from error
+    return _with_attention(model, fused)
+
+
+def _with_attention(model: nn.Module, fused: bool) -> nn.Module:
     for module in model.modules():
         if hasattr(module, "fused_attn"):
             setattr(module, "fused_attn", fused)  # noqa: B010 - torch types a module's attributes

@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from vitcost.config import configure
+from vitcost.config import ViTConfig, configure
 from vitcost.engine.cost import fold
 from vitcost.engine.lower import Mode, lower
 from vitcost.engine.model import sizes_of, structure_of
@@ -44,7 +44,6 @@ def from_torch(
     module can be measured on images of ``img_size``.
 
     >>> import torch
-    >>> from vitcost import ViTConfig
     >>> from vitcost.check.reference import build
     >>> with torch.device("meta"):
     ...     model = build(ViTConfig(depth=2, num_classes=5))
@@ -121,12 +120,22 @@ def _read(module: "nn.Module") -> "Config":
     for cls in type(module).__mro__:
         name = f"{cls.__module__}.{cls.__qualname__}"
         if name in READERS:
-            return configure(READERS[name](module))
+            return _by_rule(configure(READERS[name](module)))
         if name.startswith("transformers.models."):
             return _transformers(module, cls.__name__)
         if set(vars(cls)) - _HARMLESS:
             break
     raise NotCovered(f"{name_of(module)} has no formula here")
+
+
+def _by_rule(config: ViTConfig) -> ViTConfig:
+    """Leaves to the rules of timm's class what these would say, so that they go on to say it when
+    a field is put on top."""
+    for name in ("patch_bias", "final_norm", "fc_norm"):
+        ruled = configure(config, **{name: None})
+        if structure_of(ruled) == structure_of(config):
+            config = ruled
+    return config
 
 
 def _transformers(module: Any, name: str) -> "Config":

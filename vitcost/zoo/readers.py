@@ -114,6 +114,7 @@ def _timm(m: Any, model_class: str) -> Fields:
     own = {
         "model_class": model_class,
         "embed_dim": width,
+        "scale_query": True,
         "global_pool": m.global_pool,
         "pool_include_prefix": bool(getattr(m, "pool_include_prefix", False)),
         "pre_norm": exists(getattr(m, "norm_pre", None)),
