@@ -34,7 +34,8 @@ def throughput_page(score: Score) -> Page:
 
 def _files(score: Score) -> Table:
     kinds = [k for k in ("other", "hybrid") if any(k in file.by_kind for file in score.files)]
-    columns = (
+    held_out = all("held out" in file.bases for file in score.files)
+    columns = [
         Column("file"),
         Column("rows", "count"),
         Column("covered", "count"),
@@ -44,26 +45,29 @@ def _files(score: Score) -> Table:
         Column("worst", "ratio"),
         Column("∝ FLOPs", "ratio"),
         Column("pairs right"),
-        Column("in band", "ratio"),
         *(Column({"other": "Eva, Beit"}.get(kind, "hybrids"), "ratio") for kind in kinds),
-        Column("rests on", optional=True),
-    )
+    ]
     rows = [_file(file, kinds) for file in score.files]
+    if not held_out:
+        columns += [Column("in band", "ratio"), Column("rests on", optional=True)]
+        rows = [(*row, *_basis(file)) for row, file in zip(rows, score.files, strict=True)]
     blank: tuple[Value, ...] = ("",) * (len(columns) - 4)
     total = sum(f.rows for f in score.files), sum(f.covered for f in score.files)
-    rows.append(Row(("mean", *total, score.mean_mape, *blank), "total"))
-    return Table("", columns, tuple(rows))
+    mean = Row(("mean", *total, score.mean_mape, *blank), "total")
+    return Table("", tuple(columns), (*map(Row, rows), mean))
 
 
-def _file(file: FileScore, kinds: list[str]) -> Row:
+def _file(file: FileScore, kinds: list[str]) -> tuple[Value, ...]:
     name = file.file.rpartition("/")[2].removeprefix("benchmark-").removesuffix(".csv")
-    predicted = sum(file.bases.values())
-    in_band = file.in_band / predicted if file.in_band is not None and predicted else None
     errors = (file.mape, file.median, file.p90, file.max, file.flops_mape)
     pairs = f"{file.pairs_right} of {file.pairs}"
-    other = (file.by_kind.get(kind) for kind in kinds)
-    bases = ", ".join(file.bases)
-    return Row((name, file.rows, file.covered, *errors, pairs, in_band, *other, bases))
+    return (name, file.rows, file.covered, *errors, pairs, *map(file.by_kind.get, kinds))
+
+
+def _basis(file: FileScore) -> tuple[Value, ...]:
+    """The share of rows in the band that was printed for them, and what predictions rest on."""
+    share = None if file.in_band is None else file.in_band / sum(file.bases.values())
+    return share, ", ".join(file.bases)
 
 
 def _worst(score: Score) -> Table:
