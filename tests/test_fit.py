@@ -231,8 +231,21 @@ def test_ways_fit_and_are_cheapest_first() -> None:
         assert way.used_bytes == report.training.peak_bytes == limit - way.headroom_bytes
         assert way.headroom_bytes >= 0
         assert way.executed_flops == report.flops.train_step_executed
-    flops = [way.executed_flops for way in row.ways]
+        (time,) = vitcost.report(
+            "vit_huge_patch14_224", batch=64, mode="train", gpu="l4", **how
+        ).time
+        assert way.seconds == time.seconds
+    seconds = [way.seconds for way in row.ways]
+    assert seconds == sorted(seconds, key=lambda s: s or 0)
+    # of the whole catalogue no time is predicted: by the FLOPs that a step executes
+    (same,) = (
+        each
+        for each in vitcost.fit("vit_huge_patch14_224", mode="train", require=64).found
+        if each.gpu == "l4"
+    )
+    flops = [way.executed_flops for way in same.ways]
     assert flops == sorted(flops)
+    assert {way[:3] for way in same.ways} == {way[:3] for way in row.ways}
     # nothing else fits: every other way needs more
     told = {way[:3] for way in row.ways}
     for precision in ("fp32", "amp-bf16", "bf16"):

@@ -101,19 +101,21 @@ def _ways(result: Fit) -> Iterator[Table]:
         Column("headroom", "bytes"),
         Column("FLOPs", "si"),
         Column("× asked"),
+        Column("step", "seconds", optional=True),
     )
     rows = [
         Row(
             (
                 row.gpu, way.precision, way.attention, way.checkpointing, way.used_bytes,
-                way.headroom_bytes, way.executed_flops, f"{way.relative_flops:.2f}",
+                way.headroom_bytes, way.executed_flops, f"{way.relative_flops:.2f}", way.seconds,
             )
         )
         for row in failing
         for way in row.ways[:most]
     ]  # fmt: skip
     hopeless = [row.gpu for row in failing if not row.ways]
-    notes = ["cheapest first, by the FLOPs that a step executes"] if rows else []
+    by = "predicted time of a step" if all(_timed(row) for row in failing) else "FLOPs of a step"
+    notes = [f"cheapest first, by the {by}"] if rows else []
     if hopeless:
         notes.append(f"in no way: {', '.join(hopeless)}")
     yield Table(
@@ -122,3 +124,7 @@ def _ways(result: Fit) -> Iterator[Table]:
         tuple(rows),
         tuple(notes),
     )
+
+
+def _timed(row: FitRow) -> bool:
+    return all(way.seconds is not None for way in row.ways)

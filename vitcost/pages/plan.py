@@ -30,7 +30,7 @@ def _lead(result: Plan) -> Iterator[str]:
     yield f"{scenario.precision}, attention {scenario.attention}, optimizer {scenario.optimizer}"
     if job.deadline_seconds is not None:
         wanted = shown(job.deadline_seconds, "seconds")
-        yield f"the fewest cards that keep a deadline of {wanted}"
+        yield f"the fewest cards that share a step evenly and keep a deadline of {wanted}"
     best = result.best
     if best is None:
         yield "nothing fits"

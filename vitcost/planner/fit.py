@@ -1,9 +1,8 @@
 """``fit``: the largest batch that a card holds, and what would make a batch fit."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cache
-from itertools import product
 from math import lcm
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,8 +13,9 @@ from vitcost.hardware.cards import Card
 from vitcost.hardware.specs import asked_cards, matching, own_cards
 from vitcost.planner.asked import asked, several
 from vitcost.planner.invert import largest_convex, largest_monotone
-from vitcost.planner.need import Need, executed_flops, need
+from vitcost.planner.need import Need, need
 from vitcost.planner.reserve import Reserve, parse_reserve
+from vitcost.planner.ways import Way, fitting, half, timed, ways
 from vitcost.scenario import Scenario
 from vitcost.zoo import Model, Resolved, resolve
 
@@ -27,18 +27,6 @@ __all__ = ["LARGEST", "Fit", "FitRow", "Way", "fit"]
 SCHEMA = "vitcost.fit/1"
 # sides of an image in pixels, blocks: the highest that a config may have
 LARGEST = {"img_size": 10**6, "depth": 10**5}
-
-
-class Way(NamedTuple):
-    """Another way to run the wanted batch, which fits; ``relative_flops`` 1.0: as many as asked."""
-
-    precision: str
-    attention: str
-    checkpointing: str
-    used_bytes: int
-    headroom_bytes: int
-    executed_flops: int
-    relative_flops: float
 
 
 class FitRow(NamedTuple):
@@ -152,7 +140,9 @@ def fit(
     named = tuple(dict.fromkeys(asked_cards(gpu, own)))
     kept = parse_reserve(reserve)
     sizes = several(largest, str)
-    rows, basis = _rows(found.config, scenario, named or matching("", own), kept, sizes)
+    rows, basis = _rows(
+        found.config, scenario, named or matching("", own), kept, sizes, bool(named)
+    )
     return Fit(found, scenario, scenario.batch, bool(named), kept, sizes, basis, rows)
 
 
@@ -162,6 +152,7 @@ def _rows(
     cards: Sequence[Card],
     reserve: Reserve,
     largest: Sequence[str],
+    named: bool,
 ) -> tuple[tuple[FitRow, ...], str]:
     """A row a card, and what the bytes are."""
 
@@ -177,33 +168,48 @@ def _rows(
         for limit, most in batches.items()
     }
     sizes = {name: _largest(name, config, scenario, set(limits.values())) for name in largest}
-    ways = cache(lambda precision: tuple(_ways(config, scenario, precision)))
+    others = cache(lambda precision: ways(config, scenario, precision))
     rows = []
     for row in cards:
         if row not in limits:
             rows.append(_unknown(row))
             continue
         limit = limits[row]
+        found: tuple[Way, ...] = ()
+        if of(scenario.batch).total_bytes > limit:
+            found = fitting(others(half(row)), limit)
+            found = timed(found, config, scenario, row) if named else found
+        asked = {name: each[limit] for name, each in sizes.items()}
         most = batches[limit]
-        used, wanted = of(most or 1), of(scenario.batch).total_bytes
-        assert row.capacity_bytes is not None
-        rows.append(
-            FitRow(
-                row.name,
-                most,
-                used.total_bytes,
-                limit - used.total_bytes,
-                wanted <= limit,
-                row.capacity_bytes,
-                row.capacity_bytes - limit,
-                "sheet" if row.usable_bytes is None else "stated",
-                used.at,
-                sizes["img_size"][limit] if "img_size" in sizes else None,
-                sizes["depth"][limit] if "depth" in sizes else None,
-                () if wanted <= limit else _fitting(ways(_half(row)), limit),
-            )
-        )
+        rows.append(_row(row, limit, most, of(most or 1), of(scenario.batch), asked, found))
     return tuple(rows), of(scenario.batch).basis
+
+
+def _row(
+    row: Card,
+    limit: int,
+    most: int,
+    used: Need,
+    wanted: Need,
+    sizes: Mapping[str, int],
+    found: tuple[Way, ...],
+) -> FitRow:
+    capacity = row.capacity_bytes
+    assert capacity is not None
+    return FitRow(
+        row.name,
+        most,
+        used.total_bytes,
+        limit - used.total_bytes,
+        wanted.total_bytes <= limit,
+        capacity,
+        capacity - limit,
+        "sheet" if row.usable_bytes is None else "stated",
+        used.at,
+        sizes.get("img_size"),
+        sizes.get("depth"),
+        found,
+    )
 
 
 def _unknown(row: Card) -> FitRow:
@@ -241,40 +247,3 @@ def _image_step(config: Config) -> int:
         for stride in BACKBONES[vision.backbone].strides:
             step *= stride
     return step
-
-
-def _half(row: Card) -> str:
-    """The half precision that a card's sheet has a peak for; "": none."""
-    return "bf16" if row.peaks.bf16 else "fp16" if row.peaks.fp16 else ""
-
-
-def _ways(config: Config, scenario: Scenario, half: str) -> Iterator[tuple[int, Way]]:
-    """Every other way to run the wanted batch, cheapest first, by what it needs."""
-    precisions = ("fp32", *((f"amp-{half}", half) if half else ()))
-    if scenario.recipe != "torch":
-        # a recipe fixes the precision
-        precisions = (scenario.precision,)
-    attentions = dict.fromkeys((scenario.attention, "sdpa"))
-    checkpoints = ("none", "selective", "block") if scenario.mode == "train" else ("none",)
-    own = executed_flops(config, scenario, scenario.batch)
-    found = []
-    for choice in product(precisions, attentions, checkpoints):
-        precision, attention, checkpointing = choice
-        other = replace(
-            scenario, precision=precision, attention=attention, checkpointing=checkpointing
-        )
-        if other == scenario:
-            continue
-        flops = executed_flops(config, other, other.batch)
-        needed = need(config, other, other.batch).total_bytes
-        changes = sum(getattr(other, name) != getattr(scenario, name) for name in Way._fields[:3])
-        way = Way(precision, attention, checkpointing, needed, 0, flops, flops / own)
-        found.append((flops, changes, needed, way))
-    for _, _, needed, way in sorted(found):
-        yield needed, way
-
-
-def _fitting(ways: Sequence[tuple[int, Way]], limit: int) -> tuple[Way, ...]:
-    return tuple(
-        way._replace(headroom_bytes=limit - needed) for needed, way in ways if needed <= limit
-    )

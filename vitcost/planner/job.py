@@ -8,7 +8,7 @@ from vitcost.units import parse_bytes, parse_count
 __all__ = ["Job", "job", "parse_days", "parse_rate"]
 
 # more cards than any cluster has, and more samples than any run saw
-_MOST_CARDS, _MOST_SAMPLES = 10**6, 10**15
+_MOST_CARDS, _MOST_SAMPLES = 2**17, 10**15
 
 
 class Job(NamedTuple):

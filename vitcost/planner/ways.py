@@ -1,0 +1,105 @@
+"""Other ways to run a batch that does not fit, cheapest first."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import product
+from typing import NamedTuple
+
+from vitcost.engine.model import Config
+from vitcost.errors import NotCovered
+from vitcost.hardware.cards import Card
+from vitcost.planner.need import executed_flops, need
+from vitcost.scenario import Scenario
+
+__all__ = ["Way", "fitting", "half", "timed", "ways"]
+
+
+class Way(NamedTuple):
+    """Another way to run the wanted batch, which fits; ``relative_flops`` 1.0: as many as asked.
+
+    ``seconds`` are of a step on the card, where they are predicted.
+    """
+
+    precision: str
+    attention: str
+    checkpointing: str
+    used_bytes: int
+    headroom_bytes: int
+    executed_flops: int
+    relative_flops: float
+    seconds: float | None = None
+
+
+def half(row: Card) -> str:
+    """The half precision that a card's sheet has a peak for; "": none.
+
+    >>> from vitcost.hardware.specs import card
+    >>> half(card("t4")), half(card("l4"))
+    ('fp16', 'bf16')
+    """
+    return "bf16" if row.peaks.bf16 else "fp16" if row.peaks.fp16 else ""
+
+
+def ways(config: Config, scenario: Scenario, precision: str) -> tuple[Way, ...]:
+    """Every other way to run the scenario's batch, by the FLOPs that a step executes; of equal ones
+    what changes least comes first. ``precision`` is the half precision that there is."""
+    found = sorted(_ways(config, scenario, precision), key=lambda pair: pair[0])
+    return tuple(way for _, way in found)
+
+
+def _ways(
+    config: Config, scenario: Scenario, half: str
+) -> Iterator[tuple[tuple[int, int, int], Way]]:
+    precisions = ("fp32", *((f"amp-{half}", half) if half else ()))
+    if scenario.recipe != "torch":
+        # a recipe fixes the precision
+        precisions = (scenario.precision,)
+    attentions = dict.fromkeys((scenario.attention, "sdpa"))
+    checkpoints = ("none", "selective", "block") if scenario.mode == "train" else ("none",)
+    own = executed_flops(config, scenario, scenario.batch)
+    for precision, attention, checkpointing in product(precisions, attentions, checkpoints):
+        other = replace(
+            scenario, precision=precision, attention=attention, checkpointing=checkpointing
+        )
+        if other == scenario:
+            continue
+        flops = executed_flops(config, other, other.batch)
+        needed = need(config, other, other.batch).total_bytes
+        changes = sum(getattr(other, name) != getattr(scenario, name) for name in Way._fields[:3])
+        way = Way(precision, attention, checkpointing, needed, 0, flops, flops / own)
+        yield (flops, changes, needed), way
+
+
+def fitting(found: Sequence[Way], limit: int) -> tuple[Way, ...]:
+    """The ways that need no more than a limit."""
+    return tuple(
+        way._replace(headroom_bytes=limit - way.used_bytes)
+        for way in found
+        if way.used_bytes <= limit
+    )
+
+
+def timed(found: Sequence[Way], config: Config, scenario: Scenario, row: Card) -> tuple[Way, ...]:
+    """The same with their predicted time, fastest first; as they are where a card has none."""
+    # a fit on the whole catalogue predicts no time
+    from vitcost.hardware.roofline import predict
+
+    try:
+        times = [
+            way._replace(
+                seconds=predict(
+                    config,
+                    replace(
+                        scenario,
+                        precision=way.precision,
+                        attention=way.attention,
+                        checkpointing=way.checkpointing,
+                    ),
+                    row,
+                ).seconds
+            )
+            for way in found
+        ]
+    except NotCovered:
+        return tuple(found)
+    return tuple(sorted(times, key=lambda way: way.seconds or 0.0))
