@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, overload
 
 from vitcost import memory
 from vitcost.engine.cost import Row, fold
-from vitcost.engine.live import forward_peak
-from vitcost.engine.lower import lower
-from vitcost.engine.model import sizes_of, structure_of
+from vitcost.engine.live import peak
+from vitcost.engine.lower import Mode, lower
+from vitcost.engine.model import Config, sizes_of, structure_of
 from vitcost.engine.ops import Size, Sizes, bytes_of, numel
 from vitcost.engine.parts import by_part
-from vitcost.engine.tree import Node
+from vitcost.engine.step import inference_trace
 from vitcost.errors import ConfigError, NotCovered
 from vitcost.measured import MeasuredReport, measured_report
 from vitcost.scenario import Scenario
@@ -296,24 +296,30 @@ def inference_by_precision(report: Report) -> tuple[InferenceRow, ...]:
     rows: dict[tuple[str, str], InferenceRow] = {}
     for precision, attention in [*choices, (own.precision, own.attention)]:
         scenario = replace(own, precision=precision, attention=attention, recipe="torch")
-        tree = lower(structure_of(config, batch), scenario.engine_mode(config, False))
+        mode = scenario.engine_mode(config, False)
         key = precision, scenario.kernel(config, False)
         asked = key == (own.precision, own.kernel(config, False))
-        rows[key] = InferenceRow(*key, _inference(report.params, tree, sizes, scenario), asked)
+        found = _inference(report.params, config, mode, sizes, scenario)
+        rows[key] = InferenceRow(*key, found, asked)
     return tuple(rows.values())
 
 
-def _inference(params: Size, tree: Node, sizes: Sizes, scenario: Scenario) -> memory.Inference:
-    batch = sum(bytes_of(tensor, sizes) for tensor in tree.inputs)
-    return memory.inference(params, batch, forward_peak(tree, sizes).peak_bytes, scenario)
+def _inference(
+    params: Size, config: Config, mode: Mode, sizes: Sizes, scenario: Scenario
+) -> memory.Inference:
+    structure = structure_of(config, scenario.batch)
+    batch = sum(bytes_of(tensor, sizes) for tensor in lower(structure, mode).inputs)
+    top = peak(inference_trace(structure, mode), sizes)
+    return memory.inference(params, batch, top.peak_bytes, scenario)
 
 
 def _report(model: Resolved, scenario: Scenario) -> Report:
     config, batch = model.config, scenario.batch
     sizes = sizes_of(config, batch)
+    modes = [scenario.engine_mode(config, training) for training in (False, True)]
     trees = [
-        lower(structure_of(config, batch, training), scenario.engine_mode(config, training))
-        for training in (False, True)
+        lower(structure_of(config, batch, training), mode)
+        for training, mode in zip((False, True), modes, strict=True)
     ]
     infer, train = (fold(tree, sizes) for tree in trees)
     ran = train if scenario.mode == "train" else infer
@@ -336,7 +342,7 @@ def _report(model: Resolved, scenario: Scenario) -> Report:
         ),
         moved_bytes=ran.cost.moved_bytes,
         rule_of_thumb=memory.rule_of_thumb(total.params),
-        inference=_inference(total.params, trees[0], sizes, scenario),
+        inference=_inference(total.params, config, modes[0], sizes, scenario),
         training=memory.with_peak(
             memory.states(trees[1], sizes, saved_bytes, scenario),
             structure_of(config, batch, True),

@@ -243,9 +243,14 @@ class Forward:
 
 def forward_peak(tree: Node, sizes: Sizes) -> Peak:
     """The peak of a forward pass in eval over its own activations: no parameters, no inputs."""
+    return peak(forward_trace(tree), sizes)
+
+
+def forward_trace(tree: Node) -> tuple[Event, ...]:
+    """Everything that a forward pass in eval allocates and frees."""
     ledger = Ledger()
     Forward(ledger, training=False).node(unroll(tree), Place("forward", ""))
-    return peak(tuple(ledger.trace), sizes)
+    return tuple(ledger.trace)
 
 
 def inside(place: Place, node: Node) -> Place:

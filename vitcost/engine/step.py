@@ -12,7 +12,7 @@ The step is the usual one, the second of its kind, so that the optimizer's state
 from functools import lru_cache
 
 from vitcost.engine.backward import Backward
-from vitcost.engine.live import Event, Forward, Ledger, Place
+from vitcost.engine.live import Event, Forward, Ledger, Place, forward_trace
 from vitcost.engine.lower import Mode, lower
 from vitcost.engine.model import AnyStructure
 from vitcost.engine.ops import Op, Tensor
@@ -21,7 +21,13 @@ from vitcost.engine.tree import Node
 from vitcost.engine.unroll import unroll
 from vitcost.errors import NotCovered
 
-__all__ = ["step_trace"]
+__all__ = ["inference_trace", "step_trace"]
+
+
+@lru_cache(maxsize=256)
+def inference_trace(structure: AnyStructure, mode: Mode) -> tuple[Event, ...]:
+    """Everything that a forward pass in eval allocates and frees, walked once for a structure."""
+    return forward_trace(lower(structure, mode))
 
 
 @lru_cache(maxsize=256)
