@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -94,6 +95,21 @@ def test_the_batch_fits_and_the_next_one_does_not(
         assert row.used_bytes == needed(row.largest_batch or 1)
         assert row.headroom_bytes == card.capacity_bytes - row.used_bytes
         assert row.fits is (needed(1) <= card.capacity_bytes)
+
+
+@pytest.mark.parametrize(
+    ("config", "scenario"), list(random_models(11, 20)), ids=[f"model{i}" for i in range(20)]
+)
+def test_memory_rises_with_the_batch_and_never_flattens(
+    config: ViTConfig, scenario: dict[str, Any]
+) -> None:
+    """From two images on it is convex, which is what the search rests on."""
+    batches = [2, 3, 4, 9, 10, 40, 41, 1000, 1001]
+    needs = [reported(config, batch, **scenario) for batch in batches]
+    points = list(zip(batches, needs, strict=True))
+    slopes = [(after[1] - before[1]) / (after[0] - before[0]) for before, after in pairwise(points)]
+    assert slopes[0] > 0
+    assert slopes == sorted(slopes)
 
 
 def test_a_plain_sum_by_hand() -> None:
@@ -281,6 +297,7 @@ def test_a_recipe_keeps_its_precision() -> None:
     [
         ({"gpu": "h100-smx"}, UnknownName, "did you mean h100-sxm"),
         ({"require": 0}, ConfigError, "batch must be between 1 and"),
+        ({"batch": 8, "require": 64}, ConfigError, "batch 8 contradicts require 64"),
         ({"batch": -1}, ConfigError, "batch must be between 1 and"),
         ({"reserve": "much"}, ConfigError, "expected bytes such as 24 GiB"),
         ({"reserve": "-1 GiB"}, ConfigError, "expected bytes"),

@@ -226,6 +226,45 @@ def test_data_parallel_hides_behind_the_backward_pass() -> None:
     assert fast.exposed_seconds == 0
 
 
+@pytest.mark.parametrize(("checkpointing", "passes"), [("none", 4), ("selective", 4), ("block", 6)])
+@pytest.mark.parametrize("sequence", [False, True])
+def test_what_tensor_parallel_ranks_exchange(
+    checkpointing: str, passes: int, sequence: bool
+) -> None:
+    """Four all-reduces of b·s·h in half precision a block, two more for a forward that runs again;
+    Shoeybi et al. 2019, section 3. A ring sends 2 (t - 1)/t of each."""
+    asked = {
+        "gpus": 4, "global_batch": 64, "micro_batch": 32, "precision": "amp-bf16", "zero": 0,
+        "efficiency": 0.5, "tensor_parallel": 4, "sequence_parallel": sequence,
+        "checkpointing": checkpointing,
+    }  # fmt: skip
+    (row,) = planned(**asked).found
+    stream, node = 2 * 32 * S * H, Fabric(4, 1, 450e9, 0)
+    one = all_gather(stream, node) + reduce_scatter(stream, node)
+    one = one if sequence else all_reduce(stream, node)
+    assert (row.data, row.tensor, row.accumulation) == (1, 4, 2)
+    assert row.exposed_seconds == pytest.approx(2 * 12 * passes * one)
+    assert row.sent_bytes == 2 * 12 * passes * 2 * stream * 3 // 4
+    alone = only(gpus=1, **{n: v for n, v in asked.items() if n not in ("gpus", "tensor_parallel",
+                 "sequence_parallel")})  # fmt: skip
+    assert row.compute_seconds == pytest.approx((alone.compute_seconds or 0) / 4)
+    assert row.update_seconds == pytest.approx((alone.update_seconds or 0) / 4)
+
+
+def test_sharded_states_are_updated_by_their_part() -> None:
+    asked = {"gpus": 8, "global_batch": 256, "micro_batch": 32, "efficiency": 0.5}
+    whole = only(**asked).update_seconds or 0
+    for zero in (1, 2, 3):
+        assert only(**asked, zero=zero).update_seconds == pytest.approx(whole / 8)
+
+
+def test_adapters_alone_are_exchanged() -> None:
+    """LoRA of rank 8 on qkv and proj: 8 (h + 3h) + 8 (h + h) a block, and the head trains."""
+    row = only(gpus=8, global_batch=256, micro_batch=32, lora=8)
+    trained = 12 * 8 * (4 * H + 2 * H) + 1000 * H + 1000
+    assert row.sent_bytes == 2 * 4 * trained * 7 // 8
+
+
 def test_a_pipeline_waits_for_its_first_and_last_micro_batch() -> None:
     """p - 1 of a + p - 1 turns: Narayanan et al. 2021, section 2.2.1."""
     asked = {"gpus": 4, "global_batch": 64, "efficiency": 0.5, "checkpointing": "none", "zero": 0}
@@ -317,6 +356,8 @@ def test_a_deadline_over_nodes() -> None:
         ),
         ({"gpu": "rtx4090"}, NotCovered, "link_gbps of rtx4090; give it"),
         ({"recipe": "apex-o2", "zero": 1}, ConfigError, "divides nothing"),
+        ({"batch": 8}, ConfigError, "a plan decides batch; give global_batch"),
+        ({"mode": "infer"}, ConfigError, "a plan decides mode; it is always train"),
         ({"depht": 3}, UnknownName, "unknown field 'depht'"),
     ],
     ids=str,

@@ -17,7 +17,7 @@ from vitcost.cli.options import (
     scenario_options,
 )
 from vitcost.cli.output import emit
-from vitcost.planner.plan import plan
+from vitcost.planner.plan import DECIDED, plan
 from vitcost.scenario import Scenario
 
 __all__ = ["command"]
@@ -28,8 +28,8 @@ vitcost plan vit_large_patch16_224 --samples 14M -g a100-sxm-80gb --price 2
 vitcost plan vit_base_patch16_224 --samples 384M -g l40s --deadline 2d
 vitcost plan gpt3-xl --samples 146M -g h100-sxm --zero 3 --efficiency 0.4
 """
-# what a plan decides, or is always so
-_DECIDED = ("batch", "mode", "checkpointing", "platform", "zero", "ranks", "accumulate")
+# what a plan decides, or has flags of its own for; it is on cards
+_DECIDED = (*DECIDED, "checkpointing", "zero", "platform")
 _RUN, _FIXED = "Run", "Decided by you, else searched"
 _NUMBER: dict[str, Any] = {"type": click.INT, "metavar": "N"}
 _SHARE: dict[str, Any] = {"type": click.FLOAT, "metavar": "X"}

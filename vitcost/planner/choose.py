@@ -10,7 +10,7 @@ from vitcost.page import shown
 from vitcost.planner.job import Job
 from vitcost.planner.need import Need
 from vitcost.planner.pace import Micro, Pace, step_cost
-from vitcost.planner.rank import rank_need, stage_weights, tensor_missing
+from vitcost.planner.rank import Weights, rank_need, stage_weights, tensor_missing
 from vitcost.planner.reserve import Reserve
 from vitcost.planner.step import StepTime, step_time, volume
 from vitcost.planner.strategies import Fixed, Strategy, divisors, strategies
@@ -151,7 +151,7 @@ def _too_large(pace: Pace, job: Job, strategy: Strategy, fixed: Fixed, limit: in
 
 
 def _plain(
-    pace: Pace, strategy: Strategy, need: Need, limit: int, weights: int, why: str
+    pace: Pace, strategy: Strategy, need: Need, limit: int, weights: Weights, why: str
 ) -> PlanRow:
     """A row without its times."""
     return PlanRow(
@@ -179,7 +179,7 @@ def _row(
     strategy: Strategy,
     need: Need,
     limit: int,
-    weights: int,
+    weights: Weights,
     micro: Micro,
 ) -> PlanRow:
     step = step_time(pace.config, pace.scenario, strategy, micro, weights, job, pace.card)

@@ -135,6 +135,8 @@ def fit(
     (707, True, 'stated')
     """
     wanted = {} if require is None else {"batch": require}
+    if require is not None and given.get("batch", require) != require:
+        raise ConfigError(f"batch {given['batch']} contradicts require {require}")
     found, scenario = asked(model, given, **wanted)
     own = own_cards(gpu_file)
     named = tuple(dict.fromkeys(asked_cards(gpu, own)))

@@ -1,6 +1,6 @@
 """``plan``: how long a training run takes on some cards, what it costs, and how to divide it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,9 +23,16 @@ from vitcost.zoo import Model, Resolved
 if TYPE_CHECKING:
     from vitcost.page import Page
 
-__all__ = ["Plan", "PlanRow", "Totals", "plan"]
+__all__ = ["DECIDED", "Plan", "PlanRow", "Totals", "plan"]
 
 SCHEMA = "vitcost.plan/1"
+# fields of a scenario that follow from how a step is divided, and what is given instead
+DECIDED = {
+    "batch": "give global_batch, or micro_batch",
+    "mode": "it is always train",
+    "ranks": "give gpus and nodes",
+    "accumulate": "give micro_batch",
+}
 
 
 class Totals(NamedTuple):
@@ -74,8 +81,8 @@ class Plan:
         """The JSON of schema ``vitcost.plan/1``."""
         scenario = asdict(self.scenario)
         # a strategy decides these
-        for name in ("batch", "checkpointing", "ranks", "zero", "accumulate"):
-            scenario.pop(name, None)
+        for name in (*DECIDED, "checkpointing", "zero"):
+            del scenario[name]
         return {
             "schema": SCHEMA,
             "model": self.model.name,
@@ -150,6 +157,7 @@ def plan(
     >>> p.totals.steps, p.totals.model_flops, p.best.strategy
     (93750, 40378275201024000000, 'ZeRO-2')
     """
+    _undecided(given)
     found, scenario = asked(model, given, mode="train", batch=1)
     wanted = job(
         samples=samples, epochs=epochs, global_batch=global_batch, gpus=gpus, nodes=nodes,
@@ -182,6 +190,13 @@ def plan(
     totals = _totals(found.config, scenario, wanted)
     said = tuple(assumptions(pace, wanted, kept, rows))
     return Plan(found, scenario, wanted, cards[0], kept, totals, pace.basis, said, rows)
+
+
+def _undecided(given: Mapping[str, Any]) -> None:
+    """What a plan decides itself cannot be given under another name."""
+    for name, instead in DECIDED.items():
+        if name in given:
+            raise ConfigError(f"a plan decides {name}; {instead}")
 
 
 def _known(card: Card, job: Job) -> None:

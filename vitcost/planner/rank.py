@@ -1,6 +1,7 @@
 """What one card of a divided run holds."""
 
 from dataclasses import replace
+from typing import NamedTuple
 
 from vitcost import memory
 from vitcost.engine.cost import fold
@@ -16,16 +17,25 @@ from vitcost.planner.strategies import Strategy
 from vitcost.scenario import PRECISIONS, RECIPES, Scenario
 from vitcost.zoo import Resolved, resolve
 
-__all__ = ["rank_need", "stage_weights", "tensor_missing"]
+__all__ = ["Weights", "rank_need", "stage_weights", "tensor_missing"]
 
 
-def stage_weights(config: Config, scenario: Scenario, strategy: Strategy) -> int:
-    """Parameters of one card before data-parallel ranks divide them."""
+class Weights(NamedTuple):
+    """Parameters of one card before data-parallel ranks divide them, and those that train."""
+
+    params: int
+    trainable: int
+
+
+def stage_weights(config: Config, scenario: Scenario, strategy: Strategy) -> Weights:
+    """The parameters of a card of the widest stage."""
     stage = _stage(config, strategy)
-    if strategy.tensor == 1:
-        return step_cost(stage, scenario).params
     own = replace(scenario, batch=strategy.micro_batch or 1)
-    return fold(*_tensor_rank(stage, own, strategy)).cost.params
+    if strategy.tensor == 1:
+        cost = step_cost(stage, scenario)
+    else:
+        cost = fold(*_tensor_rank(stage, own, strategy)).cost
+    return Weights(cost.params, cost.trainable)
 
 
 def tensor_missing(config: Config, scenario: Scenario) -> str | None:
@@ -92,7 +102,7 @@ def _gathered(config: Config, scenario: Scenario, strategy: Strategy) -> int:
     weight, gradient = recipe.weights or e, recipe.gradients or e
     whole = strategy._replace(pipeline=1)
     total, one, two = (
-        stage_weights(each, scenario, whole)
+        stage_weights(each, scenario, whole).params
         for each in (config, _with_depth(config, 1), _with_depth(config, 2))
     )
     block = two - one

@@ -7,6 +7,7 @@ from vitcost.hardware.cards import Card
 from vitcost.planner.communication import Fabric, all_gather, all_reduce, reduce_scatter, send
 from vitcost.planner.job import Job
 from vitcost.planner.pace import Micro
+from vitcost.planner.rank import Weights
 from vitcost.planner.strategies import ZERO, Strategy
 from vitcost.scenario import PRECISIONS, RECIPES, Scenario
 
@@ -54,11 +55,11 @@ def step_time(
     scenario: Scenario,
     strategy: Strategy,
     micro: Micro,
-    weights: int,
+    weights: Weights,
     job: Job,
     card: Card,
 ) -> StepTime:
-    """The time of a step; ``weights`` are the parameters that a card of the widest stage has.
+    """The time of a step; ``weights`` are those that a card of the widest stage has.
 
     A layer divided among t cards takes 1/t of its time, a stage of p 1/p of the model's. Stages
     run one forward, one backward: (a + p - 1) micro-batches' time, Narayanan et al. 2021,
@@ -81,17 +82,18 @@ def step_time(
     )
 
 
-def volume(config: Config, scenario: Scenario, strategy: Strategy, weights: int) -> Volume:
+def volume(config: Config, scenario: Scenario, strategy: Strategy, weights: Weights) -> Volume:
     """What a card sends in a step, by rings: V (n - 1)/n a pass, twice that to all-reduce."""
     row, n, a = ZERO[strategy.zero], strategy.data, strategy.accumulation
     gradient, weight = _itemsizes(scenario)
     times = a if row.each_pass else 1
-    data = (2 * row.reduced + row.scattered) * gradient + row.gathered * weight
+    data = (2 * row.reduced + row.scattered) * gradient * weights.trainable
+    data += row.gathered * weight * weights.params
     stream = _stream(config, scenario, strategy)
     t, p = strategy.tensor, strategy.pipeline
     passes = _passes(config, strategy)
     return Volume(
-        times * data * weights * (n - 1) // n,
+        times * data * (n - 1) // n,
         a * 2 * passes * stream * (t - 1) // t,
         2 * a * _between(config, scenario, strategy) if p > 1 else 0,
     )
@@ -100,7 +102,7 @@ def volume(config: Config, scenario: Scenario, strategy: Strategy, weights: int)
 def _data(
     scenario: Scenario,
     strategy: Strategy,
-    weights: int,
+    weights: Weights,
     each: float,
     job: Job,
     card: Card,
@@ -108,9 +110,9 @@ def _data(
     row, a = ZERO[strategy.zero], strategy.accumulation
     gradient, weight = _itemsizes(scenario)
     fabric = _fabric(strategy.data, strategy.tensor * strategy.pipeline, job, card)
-    reduced = row.reduced * all_reduce(gradient * weights, fabric)
-    scattered = row.scattered * reduce_scatter(gradient * weights, fabric)
-    gathered = row.gathered * all_gather(weight * weights, fabric)
+    reduced = row.reduced * all_reduce(gradient * weights.trainable, fabric)
+    scattered = row.scattered * reduce_scatter(gradient * weights.trainable, fabric)
+    gathered = row.gathered * all_gather(weight * weights.params, fabric)
     if row.each_pass:
         return a * max(0.0, scattered + gathered - job.overlap * each)
     hidden = job.overlap * _BACKWARD * each
