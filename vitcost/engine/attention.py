@@ -11,7 +11,17 @@ from vitcost.engine.ops import Axis, Op, Tensor, axes
 from vitcost.engine.structure import Span, Structure
 from vitcost.engine.tree import Module, Node, linear
 
-__all__ = ["Outer", "attention", "attention_pool", "heads", "merge", "positions", "refine", "weigh"]
+__all__ = [
+    "Outer",
+    "attention",
+    "attention_pool",
+    "heads",
+    "merge",
+    "refine",
+    "relative_positions",
+    "rotary",
+    "weigh",
+]
 
 _TYPES = {
     "attn": "Attention",
@@ -38,14 +48,17 @@ class Outer(NamedTuple):
         return tuple(t for t in self if t is not None)
 
 
-def positions(c: Structure, m: Module) -> Outer:
-    """The position tables that all blocks share."""
-    rope = m.add(_rope(c)) if c.rope != "none" else None
-    bias = None
-    if c.shared_rel_pos_bias:
-        shared = Module("rel_pos_bias", "RelativePositionBias")
-        bias = m.add(shared.end(_relative(shared)))
-    return Outer(rope, bias)
+def rotary(c: Structure, m: Module) -> Tensor | None:
+    """The table of sines and cosines that all blocks share."""
+    return m.add(_rope(c)) if c.rope != "none" else None
+
+
+def relative_positions(c: Structure, m: Module) -> Tensor | None:
+    """The bias that all blocks add to their scores."""
+    if not c.shared_rel_pos_bias:
+        return None
+    shared = Module("rel_pos_bias", "RelativePositionBias")
+    return m.add(shared.end(_relative(shared)))
 
 
 def attention(c: Structure, x: Tensor, span: Span, outer: Outer) -> Node:
@@ -69,16 +82,19 @@ def _self_attention(c: Structure, m: Module, x: Tensor, span: Span, outer: Outer
         k, v = (m.op("repeat", t, axes=axes("b a s d"), name=t.name) for t in (k, v))
     biases = [outer.bias] if outer.bias is not None else []
     if c.rel_pos_bias:
-        biases.insert(0, _relative(m))
+        biases.insert(0, m.view(_relative(m), axes("1 a s s")))
     return merge(c, m, weigh(c, m, q, k, v, biases=biases, drop=True), q)
 
 
 def _project(c: Structure, m: Module, x: Tensor, span: Span) -> tuple[Tensor, Tensor, Tensor]:
     """Queries, keys and values: by one layer, or by one each."""
     if c.qkv_fused:
+        given = None
         if c.qkv_bias and not c.k_bias:
-            m.op("cat", m.parameter("q_bias", "h"), m.parameter("v_bias", "h"), axes=("q",))
-        qkv = linear(m, "qkv", x, "q", bias=c.k_bias)
+            biases = m.parameter("q_bias", "h"), m.parameter("v_bias", "h")
+            given = m.op("cat", *biases, axes=("q",))
+            m.hold(given)
+        qkv = linear(m, "qkv", x, "q", bias=c.k_bias, given=given)
         m.hold(qkv)
         return heads(m, qkv, qkv, qkv)
     kv = f"k{span.kv}" if span.kv else "h"
@@ -121,7 +137,7 @@ def weigh(
         over=v.axes[2:3],
         group="attention",
     )
-    m.hold(q, k, v, weights)
+    m.hold(k, v, weights)
     return y
 
 
@@ -142,7 +158,13 @@ def _weights(
         # pointwise work is that of the definition, softmax(q kᵀ · scale), wherever it is scaled
         scores = Tensor("scores", (*q.axes[:3], k.axes[2]))
         definition = Op("scale", (scores,), Tensor("scale", scores.axes))
-        q = m.op("scale", q, group="attention", parts=(definition,))
+        q, given = m.op("scale", q, group="attention", parts=(definition,)), q
+        if given is k:
+            # what is queries, keys and values at once keeps its name, and the scaled has none
+            m.hold(given)
+        else:
+            m.hold(q)
+    else:
         m.hold(q)
     q, k = _adjacent(c, m, q, like=laid_out), _adjacent(c, m, k)
     scores = m.op("matmul", q, k, axes=(*q.axes[:3], k.axes[2]), over=q.axes[3:], group="attention")
@@ -172,25 +194,26 @@ def _differential(c: Structure, m: Module, x: Tensor) -> Tensor:
     """The difference of two attentions, whose heads are half as wide."""
     qkv = linear(m, "qkv", x, "q", bias=c.qkv_bias)
     m.hold(qkv)
-    return differ(c, m, qkv)
+    q, k = (m.view(qkv, axes("b s two_a d_2"), name, kind="chunk") for name in "qk")
+    return differ(c, m, q, k, m.view(qkv, axes("b s a d"), "v", kind="chunk"))
 
 
-def differ(c: Structure, m: Module, qkv: Tensor) -> Tensor:
+def differ(c: Structure, m: Module, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """``(softmax(q₁ k₁ᵀ) - λ softmax(q₂ k₂ᵀ)) v``, normed: DIFF Transformer, arXiv 2410.05258."""
-    q, k = (m.view(qkv, axes("b two_a s d_2"), name, kind="split") for name in ("q", "k"))
-    v = m.view(qkv, axes("b a s d"), "v", kind="split")
+    q, k = (m.view(t, axes("b two_a s d_2"), t.name, kind="heads") for t in (q, k))
+    v = m.view(v, axes("b a s d"), "v", kind="heads")
     if c.qk_norm:
         q, k = norm(c.norm, m, "q_norm", q), norm(c.norm, m, "k_norm", k)
     factor = m.cast(_lambda(m), q)
     weights = _weights(c, m, q, k, [], drop=True)
     first, second = (
-        m.view(weights, axes("b a s s"), group="attention", kind="split") for _ in range(2)
+        m.view(weights, axes("b a s s"), group="attention", kind="select") for _ in range(2)
     )
     second = m.op("gate", second, factor, group="attention")
     weights = m.op("add", first, second, group="attention")
     values = _adjacent(c, m, v)
     y = m.op("matmul", weights, values, axes=axes("b a s d"), over=axes("s"), group="attention")
-    m.hold(q, k, v, weights)
+    m.hold(k, v, weights, factor)
     y = m.op("scale", norm("RmsNorm", m, "sub_norm", y))
     return merge(c, m, y)
 
@@ -209,37 +232,35 @@ def _rope(c: Structure) -> Node:
     m = Module("rope", _ROPES[c.rope])
     # buffers are not allocated by the forward, no more than the image
     if c.rope != "mixed":
-        table = Tensor("rope", axes("n two_d"), "input", itemsize=4)
-        return m.end(m.op("repeat", table) if c.dynamic or c.rope == "mrope" else table)
+        made = c.dynamic or c.rope == "mrope"
+        # what is made for the image is in fp32, a buffer is in the precision of the model
+        table = Tensor("rope", axes("n two_d"), "input", itemsize=4 if made else 0)
+        return m.end(m.op("repeat", table) if made else table)
     freqs = m.parameter("freqs", 2, "L", "a", "d_2")
+    wide = m.cast(freqs)
     angles = []
     for name in "xy":
         grid = Tensor(f"t_{name}", axes("n 1"), "input", itemsize=4)
         grid = m.op("repeat", grid) if c.dynamic else grid
-        axis = m.view(freqs, axes("L a 1 d_2"), kind="split")
+        axis = m.view(wide, axes("L a 1 d_2"), kind="select")
         angles.append(m.op("mul", grid, axis, axes=axes("L a n d_2")))
     angle = m.op("add", *angles)
     waves = [m.op("repeat", m.op(f, angle), axes=axes("L a n d")) for f in ("sin", "cos")]
     table = m.op("cat", *waves, axes=axes("L a n two_d"))
+    m.hold(wide, *angles, angle, *waves, table)
     return m.end(m.cast(table, freqs))
 
 
 def _rotate(c: Structure, m: Module, x: Tensor, table: Tensor) -> Tensor:
     """``x cos + rotated(x) sin`` for the patches; prefix tokens pass."""
     learned = c.rope == "mixed"
+    prefix = [m.view(x, x.axes, kind="slice")] if c.prefix else []
     patches = m.view(x, (*x.axes[:2], "n", "d"), kind="slice")
     shape = axes("a n d" if learned else "n d")
     sin, cos = (m.view(table, shape, f, kind="chunk") for f in ("sin", "cos"))
     y = m.op("mul", patches, cos)
-    # the tables stay in fp32, whatever the model is in
     y = m.cast(m.op("add", y, m.op("mul", m.op("rotate", patches), sin)), x)
-    return m.op(
-        "cat",
-        *([m.view(x, x.axes, kind="slice")] if c.prefix else []),
-        y,
-        axes=x.axes,
-        name=x.name,
-    )
+    return m.op("cat", *prefix, y, axes=x.axes, name=x.name)
 
 
 def _relative(m: Module) -> Tensor:

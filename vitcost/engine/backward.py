@@ -50,6 +50,8 @@ class Backward:
         self.settled = 0
         self.place = Place("backward", "")
         self.region: _Region | None = None
+        # what the node that runs needs besides what it gives
+        self.passing: list[Tensor] = []
 
     def node(self, node: Node, place: Place) -> None:
         """Runs the backward of one forward."""
@@ -95,6 +97,8 @@ class Backward:
             self.rerun(self.region)
         given = rule.last(self, op, taken)
         self.look()
+        while self.passing:
+            self.ledger.drop(self.passing.pop())
         if op.again:
             # what was computed again is handed to the node, and gone when it returns
             self.release(op)
@@ -180,6 +184,12 @@ class Backward:
         self.ledger.born(value, part)
         self.owners[value] = 1
         return value
+
+    def pass_by(self, axes: tuple[Axis, ...], itemsize: int) -> None:
+        """Allocates what a node computes on its way: C++ lets it go at the end of the statement."""
+        value = Tensor("", axes, "", None, itemsize)
+        self.ledger.born(value)
+        self.passing.append(value)
 
     def view(self, value: Tensor, axes: tuple[Axis, ...], role: str = "") -> Tensor:
         """Another tensor in the storage of a gradient."""
@@ -267,6 +277,48 @@ def _factors(walk: Backward, op: Op, taken: Tensor) -> list[Gradient]:
     ]
 
 
+def _squared(walk: Backward, op: Op, taken: Tensor) -> list[Gradient]:
+    """``grad · (2 · x)``, where x is copied first, as its first power."""
+    for _ in range(2):
+        walk.pass_by(op.reads[0].axes, op.reads[0].itemsize)
+    return _each(walk, op, taken)
+
+
+def _inverse_root(walk: Backward, op: Op, taken: Tensor) -> list[Gradient]:
+    """``-½ grad · y³``."""
+    for _ in range(2):
+        walk.pass_by(op.write.axes, op.write.itemsize)
+    return _each(walk, op, taken)
+
+
+def _wave(walk: Backward, op: Op, taken: Tensor) -> list[Gradient]:
+    """``grad · cos(x)``, or of a cosine ``grad · -sin(x)``."""
+    for _ in range(1 if op.kind == "sin" else 2):
+        walk.pass_by(op.write.axes, op.write.itemsize)
+    return _each(walk, op, taken)
+
+
+def _where_largest(walk: Backward, op: Op, taken: Tensor) -> list[Gradient]:
+    """``grad / count · mask``: booleans, and how many of them are true, as integers."""
+    walk.pass_by(op.reads[0].axes, 1)
+    walk.pass_by(op.write.axes, 8)
+    walk.pass_by(op.write.axes, op.write.itemsize)
+    return _each(walk, op, taken)
+
+
+def _even(walk: Backward, op: Op, taken: Tensor) -> Tensor:
+    """Of what was every second element in turn: the gradient of the even ones, in a tensor of their
+    whole, and that of the odd ones with its sign turned."""
+    (x,) = op.reads
+    even = walk.new(x)
+    walk.look()
+    walk.give(x, even)
+    odd = walk.new(x, (*x.axes[:-1], "d_2"))
+    walk.look()
+    walk.drop(taken)
+    return odd
+
+
 def _passed(walk: Backward, op: Op, taken: Tensor) -> list[Gradient]:
     """The gradient itself."""
     return [Gradient(t, walk.share(taken)) for t in _wanted(op)]
@@ -316,6 +368,19 @@ BACKWARD: Mapping[str, Rule] = {
     "silu": Rule(_each),
     "relu": Rule(_each),
     "tanh": Rule(_each),
+    "sigmoid": Rule(_each),
+    "times": Rule(_each),
+    "exp": Rule(_each),
+    "mean": Rule(_each),
+    "square": Rule(_squared),
+    "rsqrt": Rule(_inverse_root),
+    "sin": Rule(_wave),
+    "cos": Rule(_wave),
+    "amax": Rule(_where_largest),
+    "rotate": Rule(_each, before=(_even,)),
+    "repeat": Rule(_each),
+    "index": Rule(_each),
+    "resample": Rule(_each),
     "group norm": Rule(_each),
     "batch norm": Rule(_each),
     "standardize": Rule(_each),
@@ -331,13 +396,16 @@ BACKWARD: Mapping[str, Rule] = {
     "select": Rule(_each),
     "slice": Rule(_each),
     "matmul": Rule(_each, before=(_adjacent,)),
+    "matmul again": Rule(_each, before=(_adjacent,)),
     "residual": Rule(_passed),
     "add": Rule(_passed),
     "expand": Rule(_passed),
+    "sum": Rule(_viewed),
     "cat": Rule(_viewed),
     "copy": Rule(_viewed),
     "view": Rule(_viewed),
     "merge": Rule(_heads),
+    "permute": Rule(_heads),
     "heads": Rule(_each),
     "cast": Rule(_cast),
     "parameter": Rule(_of_parameter),
@@ -350,6 +418,7 @@ BACKWARD: Mapping[str, Rule] = {
 GATHERED: Mapping[str, tuple[Step, ...]] = {
     "unbind": (_copied,),  # the three of a qkv lie apart in it
     "chunk": (),
+    "split": (),
 }
 
 

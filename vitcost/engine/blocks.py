@@ -19,6 +19,10 @@ def block(c: Structure, x: Tensor, run: Run, span: Span, outer: Outer, *, drop_p
     """A run of equal blocks."""
     kind = _EVA.get(c.block, c.block) if c.model_class == "Eva" else c.block
     m = Module("", kind, x, *outer.tensors)
+    if c.rope == "mixed" and outer.rope is not None:
+        # each block has a table of its own
+        table = m.view(outer.rope, axes("a n two_d"), kind="select")
+        outer = outer._replace(rope=table)
     y = _WIRING[c.block](c, m, x, span, outer, drop_path)
     return m.end(y, run)
 
@@ -30,6 +34,8 @@ def _pre_norm(
     y = m.add(attention(c, norm(c.norm, m, "norm1", x), span, outer))
     if c.layer_scale[0]:
         y = layer_scale(c, m, "1", y)
+    if c.model_class == "Eva":
+        m.hold(y)  # which has a name there
     x = m.op("residual", x, _drop_path(c, m, "drop_path1", y, drop_path))
     y = m.add(mlp(c, norm(c.norm, m, "norm2", x)))
     if c.layer_scale[1]:
@@ -75,19 +81,23 @@ def _parallel(
     """Attention and MLP side by side behind one layer: ViT-22B, arXiv 2302.05442."""
     differential = c.block == "DiffParallelScalingBlock"
     y = linear(m, "in_proj", norm(c.norm, m, "in_norm", x), "q_m", c.qkv_bias)
+    m.hold(y)
     hidden = m.view(y, axes("b s m"), "hidden", kind="split")
+    shape = axes("b s two_a d_2" if differential else "b s a d")
+    q, k = (m.view(y, shape, name, kind="split") for name in "qk")
+    v = m.view(y, axes("b s a d"), "v", kind="split")
     if not c.qkv_bias:
         hidden = m.op("add", hidden, m.parameter("mlp_bias", "m"))
     if differential:
-        attended = differ(c, m, y)
+        attended = differ(c, m, q, k, v)
     else:
-        q, k, v = (m.view(y, axes("b s a d"), name, kind="split") for name in "qkv")
         if c.qk_norm:
             q, k = norm(c.norm, m, "q_norm", q), norm(c.norm, m, "k_norm", k)
         q, k, v = (m.view(t, axes("b a s d"), t.name, kind="heads") for t in (q, k, v))
         attended = merge(c, m, weigh(c, m, q, k, v, drop=True), q)
     hidden = activation(m, "mlp_act", c.act, hidden)
     hidden = m.leaf("mlp_drop", "Dropout", "dropout" if c.act_drop else "", hidden)
+    m.hold(attended, hidden)
     if differential:
         both = m.op("cat", attended, hidden, axes=axes("b s h_m"))
         y = linear(m, "out_proj", both, "h", c.proj_bias)
@@ -97,6 +107,7 @@ def _parallel(
             linear(m, "attn_out_proj", attended, "h", c.proj_bias),
             linear(m, "mlp_out_proj", hidden, "h", c.proj_bias),
         )
+    m.hold(y)
     if c.layer_scale[0]:
         y = layer_scale(c, m, "", y)
     return m.op("residual", x, _drop_path(c, m, "drop_path", y, drop_path))

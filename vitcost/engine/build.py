@@ -7,7 +7,13 @@ that the embedding is made for: of all tokens, all but registers, patches.
 from collections.abc import Iterator
 from functools import lru_cache
 
-from vitcost.engine.attention import attention_pool, positions, refine
+from vitcost.engine.attention import (
+    Outer,
+    attention_pool,
+    refine,
+    relative_positions,
+    rotary,
+)
 from vitcost.engine.blocks import block
 from vitcost.engine.layers import norm, patch_embed
 from vitcost.engine.ops import Tensor, axes
@@ -22,14 +28,17 @@ def build(c: Structure) -> Node:
     """The Vision Transformer: embed, L blocks, norm, pool, head."""
     image = Tensor("image", axes("b c H W"), "input")
     m = Module("", c.model_class, image)
-    x = _embed(m, c, m.add(patch_embed(c, image)))
-    outer = positions(c, m)
+    patches = m.add(patch_embed(c, image))
+    rope = rotary(c, m)
+    x = _embed(m, c, patches)
+    outer = Outer(rope, relative_positions(c, m))
     if c.pre_norm:
         x = norm(c.norm, m, "norm_pre", x)
     blocks = Module("blocks", "Sequential", x, *outer.tensors)
     for run, span, drop_path in runs(c):
         x = blocks.add(block(c, x, run, span, outer, drop_path=drop_path))
-    x = m.add(blocks.end(x))
+    walked = c.model_class in ("Eva", "Beit")
+    x = m.add(blocks.end(x)._replace(walked=walked))
     if c.final_norm:
         x = norm(c.norm, m, "norm", x)
     return m.end(_head(m, c, x))
@@ -38,7 +47,7 @@ def build(c: Structure) -> Node:
 def _embed(m: Module, c: Structure, x: Tensor) -> Tensor:
     """Prefix tokens and position embedding, which may be that of the patches alone."""
     if c.mask_token:
-        m.parameter("mask_token", 1, 1, "h")
+        m.parameter("mask_token", 1, 1, "h", used=False)
     tokens: list[Tensor] = []
     if c.masked:
         x, tokens = _mask(m, c, x)

@@ -99,17 +99,17 @@ def _cost(op: Op, sizes: Sizes) -> Cost:
     # what is kept in a checkpointed region is not, until it runs again in the backward pass
     for tensor in () if op.again else op.saves:
         saved = saved + ops.bytes_of(tensor, sizes)
-    own, executed = ops.params(op, sizes), ops.executed_flops(op, sizes)
+    params, executed = ops.params(op, sizes), ops.executed_flops(op, sizes)
     return Cost(
-        own,
+        params,
         ops.flops(op, sizes),
         ops.backward_flops(op, sizes),
         ops.pointwise(op, sizes),
         ops.moved(op, sizes),
         saved,
         ops.executed_backward_flops(op, sizes) + (executed if op.again == "runs" else 0),
-        (op.weight is not None) + (op.bias is not None) if op.trains else 0,
-        own if op.trains else 0,
+        len(ops.own(op)) if op.trains else 0,
+        params if op.trains else 0,
         executed,
     )
 

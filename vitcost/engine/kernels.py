@@ -26,16 +26,18 @@ def statistics(kernel: str, platform: str, op: Op) -> Iterator[Tensor]:
 def choose(op: Op, platform: str, half: bool) -> str:
     """The kernel that ``scaled_dot_product_attention`` takes by itself.
 
-    aten's fused CPU kernel has no dropout, and no mask that needs a gradient: sdp_utils_cpp.cpp,
-    use_flash_attention_cpp. The flash kernel of a card takes halves alone, and no mask:
-    sdp_utils.cpp, check_tensor_dtype, check_for_attn_mask. Both want values as wide as queries.
+    aten's fused CPU kernel has no dropout, and no mask that needs a gradient or has three axes:
+    sdp_utils_cpp.cpp, use_flash_attention_cpp. The flash kernel of a card takes halves alone, and
+    no mask: sdp_utils.cpp, check_tensor_dtype, check_for_attn_mask. Both want values as wide as
+    queries.
     """
-    q, _, v, *_ = op.reads
+    q, _, v, *given = op.reads
     _, _, _, *masks = op.needs
     same_width = q.axes[-1] == v.axes[-1]
     if platform == "cpu":
         dropout = any(part.kind == "dropout" for part in op.parts or ())
-        return "flash" if same_width and not dropout and not any(masks) else "math"
+        odd = any(masks) or any(len(mask.axes) == 3 for mask in given)
+        return "flash" if same_width and not dropout and not odd else "math"
     return "flash" if half and same_width and not masks else "efficient"
 
 
@@ -50,12 +52,19 @@ def padded(op: Op) -> tuple[Op, ...]:
 
 
 def fuse(node: Node) -> Node:
-    """Replaces each run of ops of one group by one fused op that reads and writes the same."""
+    """Replaces each run of ops of one group by one fused op that reads and writes the same. The
+    operands of a kernel have names in the forward around it, and so have the two of a difference.
+    """
     body: list[Op | Node] = []
     group: list[Op] = []
+    held = list(node.held)
     for item in (*node.body, None):
         if group and (item is None or not item.group):
-            body += _difference(group) if _is_difference(group) else [_fused(group)]
+            made = _difference(group) if _is_difference(group) else [_fused(group)]
+            kernels = [op for op in made if isinstance(op, Op) and op.kind == "sdpa"]
+            held += (t for op in kernels for t in op.reads)
+            held += (op.write for op in kernels if len(kernels) > 1)
+            body += made
             group = []
         if item is None:
             break
@@ -63,7 +72,7 @@ def fuse(node: Node) -> Node:
             group += _ops(item)
         else:
             body.append(fuse(item) if isinstance(item, Node) else item)
-    return node._replace(body=tuple(body))
+    return node._replace(body=tuple(body), held=tuple(held))
 
 
 def _fused(group: list[Op]) -> Op:
@@ -138,60 +147,65 @@ def decompose(parts: tuple[Op, ...], half: bool) -> Iterator[Op]:
     """The parts as aten's ``_scaled_dot_product_attention_math`` runs them.
 
     It computes halves in fp32, and scales q and k by the root of the scale each instead of the
-    scores; the copies that a product needs come after that.
+    scores; the copies that a product needs come after that. It returns the weights too, which
+    nobody wants.
     """
-    dropped = {op.write: op for op in parts if op.kind in ("copy", "scale")}
+    made = {op.write: op for op in parts if op.kind in ("copy", "scale")}
     scales = tuple(op for op in parts if op.kind == "scale")
-    written = {op.write for op in parts}
     first, last = (op for op in parts if op.over)
-    now: dict[Tensor, Tensor] = {}
-
-    def prepared(
-        t: Tensor, product: bool, scale: tuple[Op, ...] | None
-    ) -> Generator[Op, None, Tensor]:
-        """The ops between an operand as it is given and as it is read, which is returned: queries
-        may be the keys too, and are scaled apart."""
-        kinds, source = set(), t
-        while source in dropped:
-            kinds.add(dropped[source].kind)
-            source = dropped[source].reads[0]
-        x = now.get(source, source)
-        if not product or source in written:
-            return x
-        for kind, wanted in (
-            ("cast", half),
-            ("scale", scale is not None),
-            ("copy", "copy" in kinds),
-        ):
-            if wanted:
-                itemsize = 4 if kind == "cast" else 0
-                step = Op(kind, (x,), Tensor(t.name, t.axes, "activation", None, itemsize))
-                if kind == "scale":
-                    step = step._replace(parts=scale)
-                x = step.write
-                yield step
-        return x
-
+    operands = (*first.reads, last.reads[1])
+    # q, k and v, each by itself: they may be one tensor
+    given = [_source(t, made)[0] for t in operands]
+    named: list[Tensor] = []
+    for i, t in enumerate(operands) if half else ():
+        named.append(Tensor(t.name, t.axes, "activation", None, 4))
+        yield Op("cast", (given[i],), named[i])
+        given[i] = named[i]
+    # two scales stand for the declared one
+    q = yield from _prepared(first.reads[0], given[0], made, scales)
+    named.append(q[0])
+    k = yield from _prepared(first.reads[1], given[1], made, ())
+    yield first._replace(reads=(q[-1], k[-1]), group="")
     for op in parts:
-        if op.write in dropped:
-            continue
-        # two scales stand for the declared one
-        apart = (scales, ()) if op is first else (None,) * len(op.reads)
-        reads: tuple[Tensor, ...] = ()
-        for t, scale in zip(op.reads, apart, strict=True):
-            reads = (*reads, (yield from prepared(t, bool(op.over), scale)))
-        write = op.write
-        if write.base is not None:
-            write = Tensor(write.name, write.axes, write.role, reads[0])
-        if op is last and half:
-            # back to the precision that the kernel was given
-            write = Tensor(write.name, write.axes)
-            now[op.write] = Tensor(write.name, write.axes, "activation", None, 2)
-        else:
-            now[op.write] = write
-        yield op._replace(reads=reads, write=write, group="")
-        if now[op.write] is not write:
-            yield Op("cast", (write,), now[op.write])
+        if op.write not in made and not op.over:
+            reads = tuple(_source(t, made)[0] for t in op.reads)
+            write = op.write
+            if write.base is not None:
+                write = Tensor(write.name, write.axes, write.role, reads[0])
+            yield op._replace(reads=reads, write=write, group="")
+    v = yield from _prepared(operands[2], given[2], made, None)
+    yield from _weighed(last, v[-1], named, half)
+
+
+def _weighed(last: Op, v: Tensor, named: list[Tensor], half: bool) -> Iterator[Op]:
+    """The weighted sum of values, brought back to the precision that the kernel was given."""
+    weights = last.reads[0]
+    named.append(weights)
+    if half:
+        named.append(Tensor("weights", weights.axes, "activation", None, 2))
+        yield Op("cast", (weights,), named[-1])
+    write = Tensor(last.write.name, last.write.axes) if half else last.write
+    holds = tuple(named)
+    yield last._replace(reads=(weights, v), write=write, group="", holds=holds)
+    if half:
+        yield Op(
+            "cast", (write,), Tensor(write.name, write.axes, "activation", None, 2), holds=holds
+        )
+
+
+def _prepared(
+    t: Tensor, x: Tensor, made: Mapping[Tensor, Op], scale: tuple[Op, ...] | None
+) -> Generator[Op, None, list[Tensor]]:
+    """Scales an operand, and copies it where a product needs that: what it is after each step."""
+    steps = [("scale", scale)] if scale is not None else []
+    steps += [("copy", None)] if _source(t, made)[1] else []
+    seen = [] if steps else [x]
+    for kind, stands_for in steps:
+        step = Op(kind, (x,), Tensor(t.name, t.axes), parts=stands_for)
+        yield step
+        x = step.write
+        seen.append(x)
+    return seen
 
 
 def root_mean_square(op: Op, half: bool) -> Iterator[Op]:
@@ -211,6 +225,7 @@ def root_mean_square(op: Op, half: bool) -> Iterator[Op]:
     yield Op("rsqrt", (mean,), rms)
     yield Op("mul", (x, rms), y)
     wide = Tensor("gain", x.axes) if half else op.write
-    yield Op("gain", (y,), wide, weight=op.weight, frozen=op.frozen)
+    yield Op("gain", (y,), wide, weight=op.weight, frozen=op.frozen, holds=(x, rms))
     if half:
-        yield Op("cast", (wide,), Tensor(op.write.name, x.axes, "activation", None, 2))
+        result = Tensor(op.write.name, x.axes, "activation", None, 2)
+        yield Op("cast", (wide,), result, holds=(x, rms))

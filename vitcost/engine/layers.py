@@ -66,7 +66,7 @@ def norm(kind: str, parent: Module, name: str, x: Tensor) -> Tensor:
 def layer_scale(c: Structure, block: Module, number: str, y: Tensor) -> Tensor:
     """A learned weight for each channel: a module in VisionTransformer, else the block's own."""
     if c.model_class != "VisionTransformer":
-        return block.op("gain", y, block.parameter(f"gamma_{number}", "h"))
+        return block.op("gain", block.parameter(f"gamma_{number}", "h"), y, axes=y.axes)
     m = Module(f"ls{number}", "LayerScale", y)
     return block.add(m.end(m.op("gain", y, weight=param("gamma", "h"))))
 
@@ -122,6 +122,7 @@ def _packed(c: Structure, m: Module, x: Tensor) -> Node:
     y = linear(m, "fc1", x, "two_m", c.proj_bias)
     shape = (*x.axes[:-1], "m")
     first, last = (m.view(y, shape, name, kind="chunk") for name in ("first half", "last half"))
+    m.hold(y)
     if c.mlp == "SwiGLUPacked":
         first = activation(m, "act", c.act, first)
     else:
@@ -132,6 +133,7 @@ def _packed(c: Structure, m: Module, x: Tensor) -> Node:
 def _split(c: Structure, m: Module, x: Tensor) -> Node:
     """A layer for the gate and one for what it gates."""
     gate = linear(m, "fc1_g", x, "m", c.proj_bias)
+    m.hold(gate)
     y = linear(m, "fc1_x", x, "m", c.proj_bias)
     return _close_gate(c, m, activation(m, "act", c.act, gate), y, "fc2")
 

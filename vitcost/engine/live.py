@@ -177,18 +177,21 @@ class Forward:
         # autocast's copies of weights, which its cache holds until the context is left
         self.cached: list[Tensor] = []
 
-    def node(self, node: Node, place: Place) -> list[Tensor]:
-        """Runs one forward; what it returns stays alive and belongs to the caller."""
+    def node(self, node: Node, place: Place, given: Sequence[Tensor] = ()) -> list[Tensor]:
+        """Runs one forward; what it returns stays alive and belongs to the caller. It may be given
+        what belonged to the caller."""
         last = _last_reads(node)
         results = {t.storage for t in (node.output, *node.also)}
-        own: list[Tensor] = []
+        own = list(given)
         for i, item in enumerate(node.body):
             if isinstance(item, Op):
                 own += self.op(item, place)
                 own = self._clean(own, last, i, results)
                 continue
+            handed = [t for t in own if last.get(t, i) == i] if item.walked else []
+            own = [t for t in own if t not in handed]
             with self.ledger.layers(item):
-                own += self.node(item, inside(place, item))
+                own += self.node(item, inside(place, item), handed)
                 own = self._clean(own, last, i, results)
             self.ledger.hand_over(own)
         return self._clean(own, {}, len(node.body), results)
@@ -207,7 +210,7 @@ class Forward:
             self.ledger.born(tensor)
         self.ledger.look(named(place, op))
         self.keep(op)
-        if op.kind == "cast" and op.reads[0].role == "param" and self._caches(op):
+        if op.write.role == "cast" and op.reads[0].role == "param" and self._caches(op):
             self.ledger.hold(op.write)
             self.cached.append(op.write)
         for tensor in op.extra:
@@ -329,19 +332,11 @@ def _stride(node: Node) -> int:
 
 
 def _last_reads(node: Node) -> dict[Tensor, int]:
-    """For each storage, the last item of a body that reads it; held locals live to the end.
-
-    What autocast casts for an op is the argument of that op.
-    """
+    """For each storage, the last item of a body that reads it; held locals live to the end."""
     last: dict[Tensor, int] = {}
-    cast_from: dict[Tensor, Tensor] = {}
     for i, item in enumerate(node.body):
         for tensor in _arguments(item):
             last[tensor.storage] = i
-            if tensor in cast_from:
-                last[cast_from[tensor].storage] = i
-        if isinstance(item, Op) and item.kind == "cast":
-            cast_from[item.write] = item.reads[0]
     last.update((tensor.storage, len(node.body)) for tensor in node.held)
     return last
 
@@ -349,7 +344,8 @@ def _last_reads(node: Node) -> dict[Tensor, int]:
 def _arguments(item: Op | Node) -> tuple[Tensor, ...]:
     if isinstance(item, Node):
         return item.inputs
-    return (*item.reads, *(t for t in (item.weight, item.bias) if t is not None))
+    own = (t for t in (item.weight, item.bias) if t is not None)
+    return (*item.reads, *own, *item.holds)
 
 
 def _join(path: str, name: str) -> str:

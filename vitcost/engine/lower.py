@@ -195,7 +195,8 @@ class _Walk:
             return self.passed_on(op)
         write = Tensor(op.write.name, op.write.axes, op.write.role, None, itemsize)
         self.states[op.write] = _State(write, needs)
-        return Op("cast", (x,), write, needs=(needs,))
+        holds = tuple(self.read(t).tensor for t in op.holds)
+        return Op("cast", (x,), write, needs=(needs,), holds=holds)
 
     def passed_on(self, op: Op) -> Op:
         """An op that has nothing to do: a view of what it reads."""
@@ -219,6 +220,7 @@ class _Walk:
         if kernel == "sdpa":
             kernel = choose(op, self.mode.platform, half)
         yield from casts
+        given = {t: self.states[t] for t in op.reads}
         # autocast reaches the operands, each by itself, and not what happens inside
         mode, self.mode = self.mode, self.mode._replace(precision="fp32")
         if kernel == "math":
@@ -237,6 +239,8 @@ class _Walk:
                     yield from self.op(pad)
                 self.merged.add(op.write)
             yield from self.plain(op, kernel)
+        # who else reads what was cast here casts it anew
+        self.states.update(given)
         self.mode = mode
 
     def gradients(self, op: Op) -> Op:
@@ -259,13 +263,17 @@ class _Walk:
         own = [None if t is None else self.read(t).tensor for t in (op.weight, op.bias)]
         rule = self.rule(op.kind)
         wanted = self.wanted(rule, reads)
+        holds = [self.read(t).tensor for t in op.holds]
         # the arguments of autocast's wrapper are evaluated from the last to the first
         for group, needs in ((own, (op.trains,) * 2), (reads, op.needs)):
             for i, tensor in reversed(list(enumerate(group))):
                 if tensor is not None and wanted and tensor.itemsize != wanted:
-                    cast = Tensor(tensor.name, tensor.axes, "cast", None, wanted)
+                    role = tensor.role if tensor.role == "activation" else "cast"
+                    cast = Tensor(tensor.name, tensor.axes, role, None, wanted)
                     yield Op("cast", (tensor,), cast, needs=(needs[i],))
                     group[i] = cast
+                    # what is cast for an op is the argument of that op
+                    holds.append(tensor)
         # a norm in half precision writes that, whatever its weight is
         given = [t.itemsize for t in (*reads, *own) if t is not None and t.role != "index"]
         itemsize = op.write.itemsize or wanted or (given[0] if rule == "keep" else max(given))
@@ -273,7 +281,9 @@ class _Walk:
         declared = op.write.base if op.parts is None else None
         base = None if declared is None else self.read(declared).tensor
         write = Tensor(op.write.name, op.write.axes, op.write.role, base, itemsize)
-        yield op._replace(reads=tuple(reads), write=write, weight=own[0], bias=own[1])
+        yield op._replace(
+            reads=tuple(reads), write=write, weight=own[0], bias=own[1], holds=tuple(holds)
+        )
 
     def rule(self, kind: str) -> str:
         """The precision that autocast runs an op in."""

@@ -36,6 +36,7 @@ __all__ = [
     "largest",
     "moved",
     "numel",
+    "own",
     "param",
     "params",
     "pointwise",
@@ -195,6 +196,9 @@ class Op(NamedTuple):
     # what a lowered op stands for in the declared list, when it stands for something else
     parts: "tuple[Op, ...] | None" = None
     frozen: bool = False  # whether its own parameters are kept from training
+    # what it does not read and is not let go before: arguments that were cast for it, and what the
+    # C++ function around it has names for
+    holds: tuple[Tensor, ...] = ()
     # filled in by lowering
     extra: tuple[Tensor, ...] = ()  # statistics and masks that it also writes
     needs: tuple[bool, ...] = ()  # which reads need a gradient
@@ -237,14 +241,16 @@ def numel(over: Iterable[Axis], sizes: Sizes) -> Size:
     return n
 
 
+def own(op: Op) -> tuple[Tensor, ...]:
+    """The op's own weight and bias, as parameters or as autocast's copies of them; a bias that
+    another op puts together is not its own."""
+    both = (t for t in (op.weight, op.bias) if t is not None)
+    return tuple(t for t in both if t.role in ("param", "cast"))
+
+
 def params(op: Op, sizes: Sizes) -> Size:
     """Elements of the op's own weight and bias."""
-    n = 0
-    if op.weight is not None:
-        n = n + numel(op.weight.axes, sizes)
-    if op.bias is not None:
-        n = n + numel(op.bias.axes, sizes)
-    return n
+    return sum(numel(t.axes, sizes) for t in own(op))
 
 
 def flops(op: Op, sizes: Sizes) -> Size:
@@ -301,8 +307,5 @@ def moved(op: Op, sizes: Sizes) -> Size:
     """Bytes of everything that a lowered op reads and writes; a view moves nothing."""
     if KINDS[op.kind].view:
         return 0
-    own = tuple(t for t in (op.weight, op.bias) if t is not None)
-    n = 0
-    for tensor in (*op.reads, *own, op.write, *op.extra):
-        n = n + bytes_of(tensor, sizes)
-    return n
+    read = tuple(t for t in (*op.reads, op.weight, op.bias) if t is not None)
+    return sum(bytes_of(tensor, sizes) for tensor in (*read, op.write, *op.extra))

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from vitcost.engine.ops import Op, Size, Sizes, Tensor, numel
+from vitcost.engine.ops import Op, Size, Sizes, Tensor, numel, own
 from vitcost.engine.tree import Count, Node
 
 __all__ = ["Parameter", "parameters"]
@@ -35,9 +35,8 @@ def parameters(tree: Node, top: str = "", layers: tuple[Count, ...] = ()) -> Ite
     casts = {op.write: op.reads[0] for op in tree.body if isinstance(op, Op) and op.kind == "cast"}
     for op in tree.body:
         if isinstance(op, Op):
-            for own in (op.weight, op.bias):
-                if own is not None:
-                    yield Parameter(casts.get(own, own), op.kind, top, layers, op.trains)
+            for each in own(op):
+                yield Parameter(casts.get(each, each), op.kind, top, layers, op.trains)
     children = [item for item in tree.body if isinstance(item, Node)]
     # a parameter that is no layer's is a node of its own in the tree
     for child in sorted(children, key=lambda node: node.type != "Parameter"):

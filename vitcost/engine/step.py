@@ -15,7 +15,7 @@ from vitcost.engine.backward import Backward
 from vitcost.engine.live import Event, Forward, Ledger, Place, forward_trace
 from vitcost.engine.lower import Mode, lower
 from vitcost.engine.model import AnyStructure
-from vitcost.engine.ops import Op, Tensor
+from vitcost.engine.ops import Op, Tensor, own
 from vitcost.engine.structure import Structure
 from vitcost.engine.tree import Node
 from vitcost.engine.unroll import unroll
@@ -46,6 +46,8 @@ def step_trace(
     outputs = (tree.output, *tree.also)
     if not structure.classes or any(len(t.axes) != 2 for t in outputs):
         raise NotCovered("cross entropy wants one vector of class scores an image")
+    if "max" in structure.pool and not (structure.prefix or structure.one_image):
+        raise NotCovered("a maximum over tokens that lie as the patch convolution left them")
     ledger = Ledger()
     forward = Forward(ledger, training=True)
     held = forward.node(tree, Place("forward", ""))
@@ -116,6 +118,6 @@ def _check(ledger: Ledger, backward: Backward, tree: Node, loss: Tensor) -> None
 
 def _trained(node: Node) -> int:
     """The parameters of an unrolled tree that want a gradient."""
-    own = (item for item in node.body if isinstance(item, Op) and item.trains)
+    here = (len(own(op)) for op in node.body if isinstance(op, Op) and op.trains)
     inner = (_trained(item) for item in node.body if isinstance(item, Node))
-    return sum((op.weight is not None) + (op.bias is not None) for op in own) + sum(inner)
+    return sum(here) + sum(inner)

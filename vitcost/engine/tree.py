@@ -45,6 +45,8 @@ class Node(NamedTuple):
     held: tuple[Tensor, ...] = ()
     # what it returns besides its output
     also: tuple[Tensor, ...] = ()
+    # a list that the forward around it walks through, which lets go what it gives to the first
+    walked: bool = False
 
 
 class Module:
@@ -89,7 +91,8 @@ class Module:
     def cast(self, x: Tensor, like: Tensor | None = None, group: str = "") -> Tensor:
         """To the precision of another tensor, or to fp32."""
         reads = (x,) if like is None else (x, like)
-        written = Tensor(x.name, x.axes, x.role, itemsize=4 if like is None else 0)
+        role = "activation" if x.role == "param" else x.role
+        written = Tensor(x.name, x.axes, role, itemsize=4 if like is None else 0)
         self.body.append(Op("cast", reads, written, group=group or self.group))
         return written
 
@@ -99,11 +102,12 @@ class Module:
         self.body.append(Op(kind, (x, *reads), written, group=self.group))
         return written
 
-    def parameter(self, name: str, *axes: Axis) -> Tensor:
-        """A parameter that sits on the module itself, such as a class token."""
+    def parameter(self, name: str, *axes: Axis, used: bool = True) -> Tensor:
+        """A parameter that sits on the module itself, such as a class token; one that the forward
+        does not use gets no gradient."""
         weight = Tensor(name, axes, "param")
         read = Tensor(name, axes, "param", base=weight)
-        op = Op("parameter", (), read, weight=weight)
+        op = Op("parameter", (), read, weight=weight, frozen=not used)
         self.body.append(Node(name, "Parameter", (op,), (), read))
         return read
 
@@ -139,9 +143,12 @@ class Module:
         )
 
 
-def linear(parent: Module, name: str, x: Tensor, out: Axis, bias: bool = True) -> Tensor:
-    """``nn.Linear``: contracts the last axis of ``x`` into ``out``."""
+def linear(
+    parent: Module, name: str, x: Tensor, out: Axis, bias: bool = True, given: Tensor | None = None
+) -> Tensor:
+    """``nn.Linear``: contracts the last axis of ``x`` into ``out``; its bias may be given to it."""
     *outer, h = x.axes
+    own = Tensor("bias", (out,), "param") if bias else None
     child = Module(name, "Linear", x)
     y = child.op(
         "linear",
@@ -149,7 +156,7 @@ def linear(parent: Module, name: str, x: Tensor, out: Axis, bias: bool = True) -
         axes=(*outer, out),
         over=(h,),
         weight=Tensor("weight", (out, h), "param"),
-        bias=Tensor("bias", (out,), "param") if bias else None,
+        bias=own if given is None else given,
     )
     return parent.add(child.end(y))
 

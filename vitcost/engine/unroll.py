@@ -74,6 +74,7 @@ class _Copy:
             extra=tuple(self.write(t) for t in op.extra),
             weight=None if op.weight is None else self.read(op.weight),
             bias=None if op.bias is None else self.read(op.bias),
+            holds=self.all(op.holds),
             saves=self.all(op.saves),
             keeps=self.all(op.keeps),
         )
