@@ -240,11 +240,13 @@ def step_peak(
     config: Config,
     *,
     rank: int | None = None,
+    in_place: bool = True,
 ) -> StepPeak:
     """The peak of a steady training step, ``engine.step`` says which: the second of its kind,
     weights, optimizer states and the caller's images and targets included. Where gradients are
     accumulated it is the second batch of the step, since those of the first are there by then: as
-    a first backward pass leaves them, a view that keeps what it is of included.
+    a first backward pass leaves them, a view that keeps what it is of included. Without
+    ``in_place`` it is what torch's own trackers see, under which gradients are not added in place.
 
     Raises ``NotCovered`` for a model of which the backward is not known op by op, and for recipes
     other than torch's own, which move gradients and weights between copies.
@@ -255,11 +257,11 @@ def step_peak(
         raise NotCovered("the peak of a step with fully sharded weights")
     mode = scenario.engine_mode(config, True)
     tree = lower(structure, mode)
-    top = live.peak(step_trace(structure, mode), sizes)
+    top = live.peak(step_trace(structure, mode, in_place), sizes)
     kept: Size = 0
     if scenario.keeps_gradients:
         kept = own.gradients_bytes if scenario.views_gradients else top.left.gradients
-        top = live.peak(step_trace(structure, mode, onto=True), sizes)
+        top = live.peak(step_trace(structure, mode, in_place, onto=True), sizes)
     # class indices are 64-bit integers
     batch = sum(bytes_of(tensor, sizes) for tensor in tree.inputs) + 8 * sizes["b"]
     stepping = _step_temporaries(tree, sizes, scenario, rank)

@@ -102,7 +102,7 @@ class _Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self, lasting: Iterable[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.known = {t.untyped_storage()._cdata for t in lasting}
-        self.alive: dict[int, tuple[StorageWeakRef, int]] = {}
+        self.alive: dict[int, tuple[Any, int]] = {}
         self.seen: list[int] = []
 
     def __torch_dispatch__(
@@ -134,7 +134,7 @@ def tracked(
         dtype = next(model.parameters()).dtype
         _fake(model, mode)
         step = Step(model, torch.empty(*shape, dtype=dtype), make, autocast)
-        tracker = MemTracker()  # type: ignore[no-untyped-call]
+        tracker = MemTracker()
         tracker.track_external(step.model, step.optimizer, step.images, step.targets)
         with tracker:
             step.run()

@@ -4,8 +4,10 @@ Beside the letters of ``layers``: k{i} = a{i}·d the width of a{i} grouped key a
 entries of a relative position table, d_2 half a head, pool_a heads of pool_d in an attention pool.
 """
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from vitcost.engine.kernels import BIAS
 from vitcost.engine.layers import norm, plain_mlp
 from vitcost.engine.ops import Axis, Op, Tensor, axes
 from vitcost.engine.structure import Span, Structure
@@ -58,7 +60,7 @@ def relative_positions(c: Structure, m: Module) -> Tensor | None:
     if not c.shared_rel_pos_bias:
         return None
     shared = Module("rel_pos_bias", "RelativePositionBias")
-    return m.add(shared.end(_relative(shared)))
+    return m.add(shared.end(_relative(shared, _table(shared))))
 
 
 def attention(c: Structure, x: Tensor, span: Span, outer: Outer) -> Node:
@@ -80,9 +82,12 @@ def _self_attention(c: Structure, m: Module, x: Tensor, span: Span, outer: Outer
         q, k = _rotate(c, m, q, outer.rope), _rotate(c, m, k, outer.rope)
     if span.kv:
         k, v = (m.op("repeat", t, axes=axes("b a s d"), name=t.name) for t in (k, v))
-    biases = [outer.bias] if outer.bias is not None else []
+    biases: list[Callable[[], Tensor]] = []
     if c.rel_pos_bias:
-        biases.insert(0, m.view(_relative(m), axes("1 a s s")))
+        table = _table(m)
+        biases.append(lambda: m.view(_relative(m, table, BIAS), axes("1 a s s"), group=BIAS))
+    if (shared := outer.bias) is not None:
+        biases.append(lambda: shared)
     return merge(c, m, weigh(c, m, q, k, v, biases=biases, drop=True), q)
 
 
@@ -123,11 +128,11 @@ def weigh(
     k: Tensor,
     v: Tensor,
     *,
-    biases: list[Tensor] | None = None,
+    biases: Sequence[Callable[[], Tensor]] = (),
     drop: bool = False,
 ) -> Tensor:
     """The weighted sum of values; the product of q and k contracts d, that with v contracts s."""
-    weights = _weights(c, m, q, k, biases or [], drop)
+    weights = _weights(c, m, q, k, drop, biases)
     values = _adjacent(c, m, v)
     y = m.op(
         "matmul",
@@ -151,8 +156,14 @@ def _adjacent(c: Structure, m: Module, x: Tensor, like: Tensor | None = None) ->
 
 
 def _weights(
-    c: Structure, m: Module, q: Tensor, k: Tensor, biases: list[Tensor], drop: bool
+    c: Structure,
+    m: Module,
+    q: Tensor,
+    k: Tensor,
+    drop: bool,
+    biases: Sequence[Callable[[], Tensor]] = (),
 ) -> Tensor:
+    """The softmax of the scores; a bias is made where it is added."""
     laid_out = q
     if c.scale_query:
         # pointwise work is that of the definition, softmax(q kᵀ · scale), wherever it is scaled
@@ -171,7 +182,7 @@ def _weights(
     if not c.scale_query:
         scores = m.op("scale", scores, group="attention")
     for bias in biases:
-        scores = m.op("add", scores, bias, group="attention")
+        scores = m.op("add", scores, bias(), group="attention")
     weights = m.op("softmax", scores, group="attention")
     if not drop:
         return weights
@@ -205,7 +216,7 @@ def differ(c: Structure, m: Module, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     if c.qk_norm:
         q, k = norm(c.norm, m, "q_norm", q), norm(c.norm, m, "k_norm", k)
     factor = m.cast(_lambda(m), q)
-    weights = _weights(c, m, q, k, [], drop=True)
+    weights = _weights(c, m, q, k, drop=True)
     first, second = (
         m.view(weights, axes("b a s s"), group="attention", kind="select") for _ in range(2)
     )
@@ -263,19 +274,24 @@ def _rotate(c: Structure, m: Module, x: Tensor, table: Tensor) -> Tensor:
     return m.op("cat", *prefix, y, axes=x.axes, name=x.name)
 
 
-def _relative(m: Module) -> Tensor:
-    """A bias for each pair of positions, by their distance; the class token has entries of its own:
+def _table(m: Module) -> Tensor:
+    """A bias for each distance of two positions; the class token has entries of its own:
     ``((2g_h-1)(2g_w-1)+3) · a``."""
-    table = m.parameter("relative_position_bias_table", "w", "a")
-    return m.op("permute", m.op("index", table, axes=axes("s s a")), axes=axes("a s s"))
+    return m.parameter("relative_position_bias_table", "w", "a")
 
 
-def attention_pool(c: Structure, x: Tensor, act: str) -> Node:
-    """One learned query that attends to the tokens, and an MLP behind it."""
+def _relative(m: Module, table: Tensor, group: str = "") -> Tensor:
+    """A bias for each pair of positions."""
+    found = m.op("index", table, axes=axes("s s a"), group=group)
+    return m.op("permute", found, axes=axes("a s s"), group=group)
+
+
+def attention_pool(c: Structure, x: Tensor, act: str, apart: bool) -> Node:
+    """One learned query that attends to tokens, whose rows may lie apart, and an MLP behind it."""
     m = Module("attn_pool", "AttentionPoolLatent", x)
     latent = m.view(m.parameter("latent", 1, 1, "h"), axes("b 1 h"), kind="expand")
     q = m.view(linear(m, "q", latent, "h"), axes("b pool_a 1 pool_d"))
-    kv = linear(m, "kv", x, "two_h")
+    kv = linear(m, "kv", m.op("rows", x) if apart else x, "two_h")
     shape = ("b", "pool_a", x.axes[1], "pool_d")
     k, v = (m.view(kv, shape, name, kind="unbind") for name in "kv")
     m.hold(kv)

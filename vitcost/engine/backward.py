@@ -403,6 +403,7 @@ BACKWARD: Mapping[str, Rule] = {
     "sum": Rule(_viewed),
     "cat": Rule(_viewed),
     "copy": Rule(_viewed),
+    "rows": Rule(_viewed),
     "view": Rule(_viewed),
     "merge": Rule(_heads),
     "permute": Rule(_heads),

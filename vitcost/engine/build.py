@@ -149,11 +149,11 @@ def _pool(m: Module, c: Structure, x: Tensor) -> Tensor:
     if c.prefix and not c.pool_prefix:
         x = _patches(m, c, x)
     if c.pool == "map":
-        if c.prefix and not c.pool_prefix and not c.one_image:
-            # the patches of one image and the next lie apart, and a linear layer reads rows
-            x = m.op("copy", x)
+        # the patches of one image and the next lie apart
+        apart = c.prefix and not c.pool_prefix and not c.one_image
         # Eva's pool has a GELU, whatever its blocks have
-        return m.add(attention_pool(c, x, "gelu" if c.model_class == "Eva" else c.act))
+        act = "gelu" if c.model_class == "Eva" else c.act
+        return m.add(attention_pool(c, x, act, apart))
     if c.pool == "prr":
         return m.add(refine(c, x))
     kinds = {"avg": ("mean",), "max": ("amax",), "avgmax": ("amax", "mean")}[c.pool]

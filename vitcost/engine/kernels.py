@@ -5,7 +5,7 @@ from collections.abc import Generator, Iterator, Mapping
 from vitcost.engine.ops import Op, Tensor
 from vitcost.engine.tree import Node
 
-__all__ = ["choose", "decompose", "fuse", "padded", "root_mean_square", "statistics"]
+__all__ = ["BIAS", "choose", "decompose", "fuse", "padded", "root_mean_square", "statistics"]
 
 # the seeds and offsets of the random state that a fused kernel keeps, 8 bytes each:
 # aten's _scaled_dot_product_{flash,efficient,cudnn}_attention
@@ -51,6 +51,10 @@ def padded(op: Op) -> tuple[Op, ...]:
     return Op("pad", (last,), mask), op._replace(reads=(*operands, mask))
 
 
+# the group of ops that make a bias where it is added to the scores; a kernel is given it
+BIAS = "bias"
+
+
 def fuse(node: Node) -> Node:
     """Replaces each run of ops of one group by one fused op that reads and writes the same. The
     operands of a kernel have names in the forward around it, and so have the two of a difference.
@@ -68,7 +72,9 @@ def fuse(node: Node) -> Node:
             group = []
         if item is None:
             break
-        if item.group:
+        if item.group == BIAS:
+            body.append(item)
+        elif item.group:
             group += _ops(item)
         else:
             body.append(fuse(item) if isinstance(item, Node) else item)
@@ -156,16 +162,19 @@ def decompose(parts: tuple[Op, ...], half: bool) -> Iterator[Op]:
     operands = (*first.reads, last.reads[1])
     # q, k and v, each by itself: they may be one tensor
     given = [_source(t, made)[0] for t in operands]
-    named: list[Tensor] = []
+    written = {op.write for op in parts}
+    named = [t for op in parts for t in op.reads if t not in written]
     for i, t in enumerate(operands) if half else ():
-        named.append(Tensor(t.name, t.axes, "activation", None, 4))
-        yield Op("cast", (given[i],), named[i])
-        given[i] = named[i]
+        wide = Tensor(t.name, t.axes, "activation", None, 4)
+        yield Op("cast", (given[i],), wide)
+        named.append(wide)
+        given[i] = wide
     # two scales stand for the declared one
     q = yield from _prepared(first.reads[0], given[0], made, scales)
     named.append(q[0])
     k = yield from _prepared(first.reads[1], given[1], made, ())
-    yield first._replace(reads=(q[-1], k[-1]), group="")
+    # the scaled keys have no name, and live as long as the statement
+    yield first._replace(reads=(q[-1], k[-1]), group="", holds=tuple(k[:1]))
     for op in parts:
         if op.write not in made and not op.over:
             reads = tuple(_source(t, made)[0] for t in op.reads)
@@ -197,8 +206,11 @@ def _prepared(
     t: Tensor, x: Tensor, made: Mapping[Tensor, Op], scale: tuple[Op, ...] | None
 ) -> Generator[Op, None, list[Tensor]]:
     """Scales an operand, and copies it where a product needs that: what it is after each step."""
-    steps = [("scale", scale)] if scale is not None else []
-    steps += [("copy", None)] if _source(t, made)[1] else []
+    steps: list[tuple[str, tuple[Op, ...] | None]] = []
+    if scale is not None:
+        steps.append(("scale", scale))
+    if _source(t, made)[1]:
+        steps.append(("copy", None))
     seen = [] if steps else [x]
     for kind, stands_for in steps:
         step = Op(kind, (x,), Tensor(t.name, t.axes), parts=stands_for)

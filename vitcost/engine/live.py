@@ -210,7 +210,7 @@ class Forward:
             self.ledger.born(tensor)
         self.ledger.look(named(place, op))
         self.keep(op)
-        if op.write.role == "cast" and op.reads[0].role == "param" and self._caches(op):
+        if op.write.role == "cast" and self._caches(op):
             self.ledger.hold(op.write)
             self.cached.append(op.write)
         for tensor in op.extra:

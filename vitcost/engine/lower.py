@@ -175,6 +175,8 @@ class _Walk:
             return (self.cast(op),)
         if op.kind == "merge" and op.reads[0] in self.merged:
             return (self.passed_on(op),)
+        if op.kind == "rows":
+            return self.rows(op)
         if op.kind == "rms norm" and self.mode.platform == "cpu":
             return self.each(op, root_mean_square(op, self.read(op.reads[0]).tensor.itemsize == 2))
         return self.plain(op)
@@ -197,6 +199,14 @@ class _Walk:
         self.states[op.write] = _State(write, needs)
         holds = tuple(self.read(t).tensor for t in op.holds)
         return Op("cast", (x,), write, needs=(needs,), holds=holds)
+
+    def rows(self, op: Op) -> Iterable[Op]:
+        """A copy, or the cast that takes its place."""
+        *casts, low = self.precision(op)
+        if not casts:
+            return self.plain(op)
+        self.states[op.write] = _State(low.reads[0], op.needs[0])
+        return casts
 
     def passed_on(self, op: Op) -> Op:
         """An op that has nothing to do: a view of what it reads."""
@@ -268,7 +278,8 @@ class _Walk:
         for group, needs in ((own, (op.trains,) * 2), (reads, op.needs)):
             for i, tensor in reversed(list(enumerate(group))):
                 if tensor is not None and wanted and tensor.itemsize != wanted:
-                    role = tensor.role if tensor.role == "activation" else "cast"
+                    # autocast's cache holds those of parameters alone
+                    role = "cast" if tensor.leaf else "activation"
                     cast = Tensor(tensor.name, tensor.axes, role, None, wanted)
                     yield Op("cast", (tensor,), cast, needs=(needs[i],))
                     group[i] = cast

@@ -85,6 +85,11 @@ class Tensor:
         return self if self.base is None else self.base.storage
 
     @property
+    def leaf(self) -> bool:
+        """Whether it is a parameter itself, read where it stands, and no view of one."""
+        return self.role == "param" and (self.base is None or self.base.base is None)
+
+    @property
     def bases(self) -> "tuple[Tensor, ...]":
         """The tensor, what it is a view of, and so on down to its storage."""
         return (self,) if self.base is None else (self, *self.base.bases)
@@ -159,6 +164,8 @@ KINDS: Mapping[str, Kind] = {
     # as heads
     "copy": Kind(),
     "merge": Kind(),
+    # rows that lie apart laid out for a linear layer, which a cast does too
+    "rows": Kind(autocast="half"),
     "pad": Kind(),
     "permute": Kind(),
     "repeat": Kind(),

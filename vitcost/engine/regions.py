@@ -7,6 +7,7 @@ last linear layer say, does not run a second time.
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from vitcost.engine.kernels import BIAS
 from vitcost.engine.ops import Op, Sizes, Tensor
 from vitcost.engine.runs import chained, has_runs
 from vitcost.engine.tree import Count, Node, Run
@@ -25,6 +26,9 @@ def cores(node: Node) -> Node:
     body: list[Op | Node] = []
     core: list[Op | Node] = []
     for item in (*node.body, None):
+        if item is not None and item.group == BIAS:
+            body.append(item)
+            continue
         if item is not None and (item.group or (isinstance(item, Op) and item.kind == "sdpa")):
             core.append(item)
             continue

@@ -1,0 +1,258 @@
+"""The peak of a training step, against torch's trackers on fake tensors and the CPU's allocator."""
+
+import itertools
+from functools import partial
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from saved_support import PLAIN, Recipe, model_of
+from timm_features import BASE, DROPS, FEATURES, build
+from timm_support import timm
+from torch import nn
+from torch_support import configs
+
+from vitcost.check.steps import Step, forward_peak, looks, tracked
+from vitcost.config import ViTConfig, configure
+from vitcost.engine.live import forward_peak as engine_forward_peak
+from vitcost.engine.live import peak
+from vitcost.engine.lower import Mode, lower
+from vitcost.engine.model import sizes_of, structure_of
+from vitcost.engine.step import step_trace
+from vitcost.errors import NotCovered
+from vitcost.memory import step_peak, training
+from vitcost.scenario import Scenario
+from vitcost.zoo import resolve
+from vitcost.zoo.timm.args import fields_of
+
+# torch says so where it takes a norm of halves with a weight in fp32 apart
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight"),
+    # MemTracker loses its place among modules, not its sum, where a block runs again
+    pytest.mark.filterwarnings("ignore:Module is None"),
+]
+
+AUTOCAST = {"amp-bf16": torch.bfloat16, "amp": torch.bfloat16}
+ADAM, ADAMW, SGD = torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD
+OPTIMIZERS: dict[str, Any] = {
+    "adamw-loop": partial(ADAMW, foreach=False),
+    "adamw-foreach": partial(ADAMW, foreach=True),
+    "adamw-fused": partial(ADAMW, fused=True),
+    "adamw-amsgrad": partial(ADAMW, foreach=False, amsgrad=True),
+    "adam-loop": partial(ADAM, foreach=False),
+    "adam-foreach": partial(ADAM, foreach=True),
+    "sgd": partial(SGD, lr=0.1, foreach=False),
+    "sgd-momentum": partial(SGD, lr=0.1, momentum=0.9, foreach=False),
+}
+SMALL: dict[str, Any] = {
+    "img_size": (24, 32), "patch_size": 8, "num_classes": 5, "embed_dim": 48, "depth": 3,
+    "num_heads": 3, "mlp_dim": 96,
+}  # fmt: skip
+
+
+def of(**fields: Any) -> ViTConfig:
+    return ViTConfig(**{**SMALL, **fields})
+
+
+def scenario(batch: int, precision: str, attention: str, optimizer: str, how: Recipe) -> Scenario:
+    return Scenario(
+        batch=batch, mode="train", precision=precision, attention=attention, platform="cpu",
+        optimizer=optimizer, **how._asdict(),
+    )  # fmt: skip
+
+
+def predicted(config: ViTConfig, how: Scenario, in_place: bool) -> int:
+    structure, sizes = structure_of(config, how.batch, True), sizes_of(config, how.batch)
+    own = training(config, how)
+    return step_peak(own, structure, sizes, how, config, in_place=in_place).total_bytes
+
+
+def half(model: nn.Module, precision: str) -> nn.Module:
+    return model.to(torch.bfloat16) if precision in ("bf16", "half") else model
+
+
+class Run(NamedTuple):
+    """A step to track."""
+
+    config: ViTConfig
+    batch: int = 2
+    precision: str = "fp32"
+    attention: str = "eager"
+    optimizer: str = "sgd"
+    how: Recipe = PLAIN
+
+
+_DROPS = {"pos_drop_rate": 0.1, "proj_drop_rate": 0.1, "attn_drop_rate": 0.1}
+RUNS = [
+    # small batches peak in the optimizer, large ones in the backward pass
+    *(
+        Run(of(), batch, precision, attention, "adamw-loop")
+        for batch, precision, attention in itertools.product(
+            (1, 6), ("fp32", "amp-bf16", "bf16"), ("eager", "sdpa")
+        )
+    ),
+    *(Run(of(), 1, "fp32", "eager", optimizer) for optimizer in OPTIMIZERS),
+    *(Run(of(embed_dim=96), 2, "bf16", "sdpa", optimizer) for optimizer in OPTIMIZERS),
+    *(
+        Run(of(depth=5), 3, precision, attention, "sgd", Recipe(checkpointing))
+        for precision, attention in (("fp32", "eager"), ("amp-bf16", "sdpa"), ("bf16", "eager"))
+        for checkpointing in ("block", "every:2", "selective")
+    ),
+    Run(of(dist_token=True), 1),
+    Run(of(dist_token=True), 4, "amp-bf16", "sdpa", "adamw-loop"),
+    Run(of(representation_size=40), 2, "amp-bf16"),
+    Run(of(**_DROPS), 2),
+    Run(of(**_DROPS), 3, "amp-bf16", "sdpa"),
+    Run(of(drop_path_rate=0.1), 3, "bf16"),
+    Run(of(qkv_bias=False, patch_norm=True), 1, "fp32", "sdpa"),
+    Run(resolve("vit_tiny_patch16_224", depth=7).config, 2, "amp-bf16", "sdpa", "adamw-loop"),
+]  # fmt: skip
+
+
+# MemTracker hooks the gradient of every parameter, and stops at one that has none
+FROZEN = [
+    Run(of(depth=4), 3, precision, "sdpa", "sgd", how)
+    for precision in ("fp32", "amp-bf16")
+    for how in (
+        Recipe(freeze="backbone"), Recipe(freeze="first:2"), Recipe(freeze="all-but-last:1"),
+        Recipe(lora=2), Recipe("block", "all-but-last:2"),
+    )
+]  # fmt: skip
+
+
+def run_name(run: Run) -> str:
+    how = "-".join(str(each) for each in run.how if each)
+    return f"{run.batch}-{run.precision}-{run.attention}-{run.optimizer}-{how}"
+
+
+@pytest.mark.parametrize("run", RUNS, ids=run_name)
+def test_a_tracked_step(run: Run) -> None:
+    """Everything that is in memory, by torch's MemTracker: weights, states, batch and the rest."""
+    c = run.config
+    with torch.device("meta"):
+        model = half(model_of(c, run.attention == "sdpa", run.how), run.precision)
+    shape = run.batch, c.in_chans, *c.img_size
+    seen = tracked(model, shape, OPTIMIZERS[run.optimizer], AUTOCAST.get(run.precision))
+    how = scenario(run.batch, run.precision, run.attention, run.optimizer, run.how)
+    assert predicted(c, how, in_place=False) == seen
+
+
+@pytest.mark.parametrize("run", FROZEN, ids=run_name)
+def test_a_step_of_a_model_that_is_frozen_in_part(run: Run) -> None:
+    step = step_of(model_of(run.config, True, run.how), run.config, run.batch, run.precision)
+    lasting = sum(t.untyped_storage().nbytes() for t in step.lasting)
+    how = scenario(run.batch, run.precision, run.attention, run.optimizer, run.how)
+    assert predicted(run.config, how, in_place=False) - lasting == max(looks(step))
+
+
+@pytest.mark.slow
+def test_a_large_model() -> None:
+    """ViT-L at 384 pixels, 32 images: 21 GB, none of it allocated."""
+    run = Run(resolve("vit_large_patch16_384").config, 32, "amp-bf16", "sdpa", "adamw-loop")
+    test_a_tracked_step(run)
+
+
+def test_every_configuration_is_another() -> None:
+    assert len({*RUNS}) == len(RUNS) >= 40
+
+
+@pytest.mark.parametrize("precision", ["fp32", "amp-bf16", "bf16"])
+@settings(deadline=None, database=None, derandomize=True, max_examples=15)
+@given(configs(head_dims=(2, 8)), st.integers(1, 3), st.booleans())
+def test_any_plain_model(precision: str, config: ViTConfig, batch: int, fused: bool) -> None:
+    if not config.num_classes:
+        return
+    model = half(model_of(config, fused), precision)
+    step = step_of(model, config, batch, precision)
+    attention = "sdpa" if fused else "eager"
+    how = scenario(batch, precision, attention, "sgd", PLAIN)
+    lasting = sum(t.untyped_storage().nbytes() for t in step.lasting)
+    assert predicted(config, how, in_place=False) - lasting == max(looks(step))
+
+
+def step_of(model: nn.Module, config: ViTConfig, batch: int, precision: str) -> Step:
+    dtype = next(model.parameters()).dtype
+    images = torch.zeros(batch, config.in_chans, *config.img_size, dtype=dtype)
+    return Step(model, images, OPTIMIZERS["sgd"], AUTOCAST.get(precision))
+
+
+FEATURE_RUNS = (
+    # precision, dropouts, batch, heads, attention
+    ("fp32", False, 2, 2, "eager"),
+    ("fp32", True, 1, 2, "sdpa"),
+    ("amp", True, 2, 2, "eager"),
+    ("amp", False, 2, 1, "sdpa"),
+    ("half", False, 1, 2, "eager"),
+    ("half", False, 3, 2, "sdpa"),
+)
+# of these the peak is not known, and says so
+NO_PEAK = {
+    "no pool": "one vector of class scores an image",
+    "max pool, no class token": "tokens that lie as the patch convolution left them",
+}
+
+
+@pytest.mark.parametrize("name", FEATURES)
+def test_a_feature_of_timm(name: str) -> None:
+    """The most that is alive in a step and in inference, after any operator of a real model."""
+    model_class, options = FEATURES[name]
+    for precision, drops, batch, heads, attention in FEATURE_RUNS:
+        if heads == 1 and "num_kv_heads" in options:
+            continue
+        kwargs = {**BASE, **options, **(DROPS if drops else {}), "num_heads": heads}
+        config = configure(fields_of(model_class, kwargs))
+        model = half(build(model_class, kwargs, attention == "sdpa"), precision)
+        check_inference(config, model, batch, precision, attention)
+        check_step(name, config, model, batch, precision, attention)
+
+
+def check_inference(
+    config: ViTConfig, model: nn.Module, batch: int, precision: str, attention: str
+) -> None:
+    dtype = next(model.parameters()).dtype
+    images = torch.zeros(batch, config.in_chans, *config.img_size, dtype=dtype)
+    real = forward_peak(model.eval(), images, AUTOCAST.get(precision))
+    tree = lower(structure_of(config, batch), Mode(attention, precision, "cpu"))
+    assert engine_forward_peak(tree, sizes_of(config, batch)).peak_bytes == real
+
+
+def check_step(
+    name: str, config: ViTConfig, model: nn.Module, batch: int, precision: str, attention: str
+) -> None:
+    structure, mode = structure_of(config, batch, True), Mode(attention, precision, "cpu")
+    if name in NO_PEAK and (name == "no pool" or batch > 1):
+        with pytest.raises(NotCovered, match=NO_PEAK[name]):
+            step_trace(structure, mode, False)
+        return
+    trace = step_trace(structure, mode, False)
+    real = max(looks(step_of(model, config, batch, precision)))
+    assert peak(trace, sizes_of(config, batch)).peak_bytes == real
+
+
+# spread over the features of the zoo; each is made small, and leaves what it is made of
+NAMES = (
+    "beit_base_patch16_224", "beitv2_large_patch16_224", "deit3_base_patch16_224",
+    "deit_base_distilled_patch16_224", "eva02_base_patch14_224", "eva_giant_patch14_224",
+    "aimv2_large_patch14_224", "flexivit_base", "test_vit3", "test_vit4",
+    "vit_base_patch14_dinov2", "vit_base_patch14_reg4_dinov2", "vit_base_patch16_18x2_224",
+    "vit_base_patch16_clip_quickgelu_224", "vit_base_patch16_dinov3", "vit_base_patch16_siglip_224",
+    "vit_base_patch16_rope_mixed_224", "vit_dlittle_patch16_reg1_gap_256",
+    "vit_dpwee_patch16_reg1_gap_256", "vit_pwee_patch16_reg1_gap_256", "vit_base_patch16_xp_224",
+    "vit_wee_patch16_reg1_gap_256", "vit_so400m_patch14_siglip_gap_224", "vit_base_mci_224",
+    "vit_small_r26_s32_224",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_of_timm(name: str) -> None:
+    from test_saved_timm import tiny
+
+    options = tiny(name)
+    config = resolve(name, **options).config
+    assert isinstance(config, ViTConfig)
+    for precision, attention in (("fp32", "eager"), ("amp", "sdpa")):
+        timm().layers.set_fused_attn(attention == "sdpa")
+        model = timm().create_model(name, **options).train()
+        check_step(name, config, model, 2, precision, attention)
