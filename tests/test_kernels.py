@@ -20,7 +20,6 @@ IMAGES = 2
 DEPTH = 3
 
 _RMS = "an RMS norm, which torch takes apart on its way to a fake card: a real one has a kernel"
-_SLICE = "the pool's linear layer reads patches behind registers, and copies them first"
 _BATCHED = "a linear layer over channel-major tokens is a product for each image"
 _HEADS = "the fake flash kernel answers in the width of its queries, not of its values"
 EXPLAINED = {
@@ -32,7 +31,6 @@ EXPLAINED = {
     "vit_dwee_patch16_reg1_gap_256": _HEADS,
     "vit_huge_patch14_xp_224": _RMS,
     "vit_large_patch14_xp_224": _RMS,
-    "vit_so150m_patch16_reg4_map_256": _SLICE,
     **{
         f"aimv2_{size}_patch14_{side}": _RMS
         for size in ("large", "huge", "1b", "3b")
