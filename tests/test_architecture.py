@@ -36,7 +36,9 @@ HEAVY = {
     "fvcore": {"check"},
     "timm": {"check"},
     "sympy": {"formulas", "engine/ops.py"},
-    "numpy": {"engine/ops.py", "hardware"},
+    "numpy": {"engine/ops.py", "hardware", "planner"},
+    "pyarrow": {"planner"},
+    "matplotlib": {"planner"},
     "scipy": {"hardware"},
     "rich": {"render", "cli"},
 }

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from vitcost.planner.compare import Comparison, compare
     from vitcost.planner.fit import fit
     from vitcost.planner.plan import plan
+    from vitcost.planner.sweep import Sweep, sweep
     from vitcost.zoo.modules import from_torch
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "NotCovered",
     "Report",
     "Scenario",
+    "Sweep",
     "UnknownName",
     "ViTConfig",
     "VitcostError",
@@ -42,6 +44,7 @@ __all__ = [
     "plan",
     "report",
     "summary",
+    "sweep",
 ]
 __version__ = "0.1.0"
 
@@ -51,10 +54,12 @@ _LATER = {
     "calibrate": "vitcost.hardware.files",
     "check_throughput": "vitcost.hardware.files",
     "Comparison": "vitcost.planner.compare",
+    "Sweep": "vitcost.planner.sweep",
     "compare": "vitcost.planner.compare",
     "fit": "vitcost.planner.fit",
     "from_torch": "vitcost.zoo.modules",
     "gpus": "vitcost.hardware.catalogue",
+    "sweep": "vitcost.planner.sweep",
     "plan": "vitcost.planner.plan",
 }
 

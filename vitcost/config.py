@@ -1,7 +1,7 @@
 """``ViTConfig``: what a Vision Transformer is, in integers, validated once, at the edge."""
 
 from collections.abc import Mapping
-from dataclasses import InitVar, dataclass, fields, replace
+from dataclasses import InitVar, dataclass, fields
 from typing import Annotated, Any
 
 from vitcost.errors import ConfigError, UnknownName
@@ -19,7 +19,16 @@ from vitcost.fields import (
 )
 from vitcost.rules import RULES
 
-__all__ = ["FIELDS", "RATIOS", "Field", "ViTConfig", "configure", "parse_field", "parse_size"]
+__all__ = [
+    "FIELDS",
+    "RATIOS",
+    "Field",
+    "ViTConfig",
+    "configure",
+    "merged",
+    "parse_field",
+    "parse_size",
+]
 
 # vitcost.backbones has them as rows
 _BACKBONES = (
@@ -168,40 +177,47 @@ class ViTConfig:
             checked_ratio("mlp_ratio", mlp_ratio),
             checked_ratio("attn_pool_mlp_ratio", attn_pool_mlp_ratio),
         )
+        checked("mlp_dim", int, FIELDS["mlp_dim"][1], self.mlp_dim)
         for broken, message in RULES:
             if broken(self):
                 raise ConfigError(message.format(c=self))
         self._check_image()
 
     def _fill_widths(self, mlp_ratio: float | None, pool_ratio: float | None) -> None:
-        hidden = given = self.mlp_dim or int(self.embed_dim * (mlp_ratio or 4))
-        if not self.mlp_dim:
+        hidden = given = self.mlp_dim
+        # a width that is an array, as a sweep has them, is given
+        if isinstance(given, int) and not given:
+            hidden = given = _whole(self.embed_dim * (mlp_ratio or 4))
             if self.mlp_layer in _PACKED and "Scaling" not in self.block_fn:
                 # timm's ratio counts both halves of a packed gate, except in Eva
                 hidden = given if self.model_class == "Eva" else _half(given)
             if self.swiglu_align_to:
                 hidden = -(-hidden // self.swiglu_align_to) * self.swiglu_align_to
             object.__setattr__(self, "mlp_dim", hidden)
-            checked("mlp_dim", int, FIELDS["mlp_dim"][1], hidden)
         pool = 0
         if self.global_pool == "map":
-            pool = int(self.embed_dim * pool_ratio) if pool_ratio else self.attn_pool_mlp_dim
-            pool = pool or given
+            pool = _whole(self.embed_dim * pool_ratio) if pool_ratio else self.attn_pool_mlp_dim
+            pool = given if isinstance(pool, int) and not pool else pool
         object.__setattr__(self, "attn_pool_mlp_dim", pool)
 
     def _check_image(self) -> None:
         what = f"features of {self.backbone}, side" if self.backbone else "img_size"
-        # an image of any size may come: timm asks for whole patches then
-        floor = self.floor_img_size and not (self.backbone or self.dynamic_img_size)
         for side, patch in zip(self.features, self.patch_size, strict=True):
             if side < patch:
                 raise ConfigError(f"{what} {side} is smaller than patch_size {patch}")
-            if side % patch and not (floor or self.dynamic_img_pad):
+            if self.whole_patches and side % patch:
                 low, high = side // patch * patch, -(-side // patch) * patch
                 raise ConfigError(
                     f"{what} {side} is not divisible by patch_size {patch}; "
                     f"nearest: {low} or {high}"
                 )
+
+    @property
+    def whole_patches(self) -> bool:
+        """Whether patches must cover the image, with nothing left over."""
+        # an image of any size may come where it is dynamic: timm asks for whole patches then
+        floor = self.floor_img_size and not (self.backbone or self.dynamic_img_size)
+        return not (floor or self.dynamic_img_pad)
 
     @property
     def features(self) -> Pair:
@@ -288,6 +304,11 @@ _DEFAULTS: Mapping[str, Any] = {f.name: f.default for f in fields(ViTConfig)}
 _PACKED = ("GluMlp", "SwiGLUPacked")
 
 
+def _whole(width: Any) -> Any:
+    """A width without its fraction; of an array, each."""
+    return int(width) if isinstance(width, int | float) else width.astype("int64")
+
+
 def _half(width: int) -> int:
     if width % 2:
         raise ConfigError(f"mlp_ratio gives a width of {width}, which a gate cannot halve")
@@ -300,6 +321,11 @@ def configure(base: Mapping[str, Any] | ViTConfig, **overrides: Any) -> ViTConfi
     >>> configure({"embed_dim": 192, "num_heads": 3, "mlp_ratio": 4}, embed_dim=384).mlp_dim
     1536
     """
+    return ViTConfig(**merged(base, overrides))
+
+
+def merged(base: Mapping[str, Any] | ViTConfig, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a config with others put on top."""
     for name in overrides:
         if name not in FIELDS and name not in RATIOS:
             raise UnknownName("field", name, [*FIELDS, *RATIOS])
@@ -310,8 +336,8 @@ def configure(base: Mapping[str, Any] | ViTConfig, **overrides: Any) -> ViTConfi
         if ratio in overrides
     }
     if isinstance(base, ViTConfig):
-        return replace(base, **{**replaced, **overrides})
-    return ViTConfig(**{**base, **replaced, **overrides})
+        base = {name: getattr(base, name) for name in FIELDS}
+    return {**base, **replaced, **overrides}
 
 
 def parse_field(name: str, text: str) -> Any:

@@ -71,11 +71,12 @@ class PeakParts(NamedTuple):
 
 
 class StepPeak(NamedTuple):
-    """The most bytes in memory during a step, where that is, and what they are."""
+    """The most bytes in memory during a step, where that is, and what they are: of arrays and
+    symbols there is no single place."""
 
     total_bytes: Size
     at: str
-    parts: PeakParts
+    parts: PeakParts | None
 
 
 class Training(NamedTuple):
@@ -265,27 +266,23 @@ def step_peak(
     # class indices are 64-bit integers
     batch = sum(bytes_of(tensor, sizes) for tensor in tree.inputs) + 8 * sizes["b"]
     stepping = _step_temporaries(tree, sizes, scenario, rank)
-    moments = (
-        (top.live, top.place),
-        (top.left._replace(temporary=top.left.temporary + stepping), "optimizer step"),
+    last = top.left._replace(temporary=top.left.temporary + stepping)
+    lasting = own.weights_bytes + own.optimizer_bytes + own.ema_bytes + own.buckets_bytes + kept
+    most = largest(top.peak_bytes, last.total)
+    if not isinstance(most, int):
+        return StepPeak(lasting + batch + most, "", None)
+    alive, at = (top.live, top.place) if most == top.peak_bytes else (last, "optimizer step")
+    parts = PeakParts(
+        own.weights_bytes,
+        alive.gradients + kept,
+        own.optimizer_bytes,
+        alive.saved,
+        alive.temporary,
+        batch,
+        own.ema_bytes,
+        own.buckets_bytes,
     )
-    found = [
-        StepPeak(sum(parts), at, parts)
-        for alive, at in moments
-        for parts in [
-            PeakParts(
-                own.weights_bytes,
-                alive.gradients + kept,
-                own.optimizer_bytes,
-                alive.saved,
-                alive.temporary,
-                batch,
-                own.ema_bytes,
-                own.buckets_bytes,
-            )
-        ]
-    ]
-    return max(found, key=lambda peak: peak.total_bytes)
+    return StepPeak(sum(parts), at, parts)
 
 
 # how many copies of a parameter an optimizer that takes one after the other makes of it: Adam the

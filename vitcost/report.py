@@ -27,7 +27,16 @@ if TYPE_CHECKING:
     Files: TypeAlias = str | Iterable[str]
     Anchors: TypeAlias = str | Anchor | Iterable[str | Anchor]
 
-__all__ = ["Flops", "InferenceRow", "Layer", "Part", "Report", "inference_by_precision", "report"]
+__all__ = [
+    "Flops",
+    "InferenceRow",
+    "Layer",
+    "Part",
+    "Report",
+    "inference_by_precision",
+    "report",
+    "report_on",
+]
 
 SCHEMA = "vitcost.report/1"
 
@@ -271,16 +280,17 @@ def report(
         if gpu:
             raise NotCovered(f"time needs a formula, which {model.name} has not")
         return measured_report(model.on_top(overrides), scenario)
-    found = _report(resolve(model, **overrides), scenario)
+    found = resolve(model, **overrides)
+    own = report_on(found, scenario, sizes_of(found.config, batch))
     if not gpu:
         if anchor or calibration or gpu_file:
             raise ConfigError("anchor, calibration and gpu_file are for a time: give a gpu")
-        return found
+        return own
     # a page without a card has no use for them
     from vitcost.hardware.timed import timed
 
     files = {"gpu_file": gpu_file, "calibration": calibration}
-    return replace(found, time=timed(found.model.config, scenario, gpu, anchor=anchor, **files))
+    return replace(own, time=timed(found.config, scenario, gpu, anchor=anchor, **files))
 
 
 def inference_by_precision(report: Report) -> tuple[InferenceRow, ...]:
@@ -313,9 +323,9 @@ def _inference(
     return memory.inference(params, batch, top.peak_bytes, scenario)
 
 
-def _report(model: Resolved, scenario: Scenario) -> Report:
+def report_on(model: Resolved, scenario: Scenario, sizes: Sizes) -> Report:
+    """The report on any sizes of a model's axes: its own, arrays of them, or symbols."""
     config, batch = model.config, scenario.batch
-    sizes = sizes_of(config, batch)
     modes = [scenario.engine_mode(config, training) for training in (False, True)]
     trees = [
         lower(structure_of(config, batch, training), mode)

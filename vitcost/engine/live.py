@@ -276,7 +276,7 @@ def peak(trace: Sequence[Event], sizes: Sizes) -> Peak:
     top, best, where, number = 0, Live(), "", 0
     for i, (place, ahead, seen) in enumerate(_looks(trace, sizes, live, {})):
         total = seen[0] + seen[1] + seen[2]
-        if not isinstance(total, int):
+        if not (isinstance(total, int) and isinstance(top, int)):
             top = largest(top, total)
         elif total > top:
             top, best, number = total, Live(*seen), i

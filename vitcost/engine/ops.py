@@ -40,6 +40,7 @@ __all__ = [
     "param",
     "params",
     "pointwise",
+    "smallest",
 ]
 
 Axis: TypeAlias = "str | int"
@@ -221,6 +222,10 @@ def largest(a: Size, b: Size) -> Size:
     if isinstance(a, int) and isinstance(b, int):
         return max(a, b)
     # arrays and symbols bring their own maximum; neither library is loaded for plain ints
+    for one, other in ((a, b), (b, a)):
+        if hasattr(one, "largest"):
+            found: Size = one.largest(other)
+            return found
     if hasattr(a, "free_symbols") or hasattr(b, "free_symbols"):
         from sympy import Max
 
@@ -228,6 +233,11 @@ def largest(a: Size, b: Size) -> Size:
     import numpy as np
 
     return np.maximum(a, b)
+
+
+def smallest(a: Size, b: Size) -> Size:
+    """The smaller of two sizes, elementwise for arrays."""
+    return a + b - largest(a, b)
 
 
 def axes(text: str) -> tuple[Axis, ...]:

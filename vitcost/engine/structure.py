@@ -4,7 +4,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from vitcost.config import ViTConfig
-from vitcost.engine.ops import Sizes
+from vitcost.engine.ops import Sizes, smallest
 
 __all__ = ["MANY", "Span", "Structure", "sizes_of", "structure_of"]
 
@@ -122,7 +122,7 @@ def structure_of(c: ViTConfig, batch: int = 1, training: bool = False) -> Struct
         shared_rel_pos_bias=c.use_shared_rel_pos_bias,
         pre_norm=c.pre_norm,
         spans=tuple(
-            Span(min(count, MANY), f"L{i}" if several else "L", _kv_name(c, heads))
+            Span(smallest(count, MANY), f"L{i}" if several else "L", _kv_name(c, heads))
             for i, (heads, count, several) in enumerate(_spans(c))
         ),
         block=c.block_fn,
@@ -236,7 +236,9 @@ def _spans(c: ViTConfig) -> list[tuple[int, int, bool]]:
 
 
 def _kv_name(c: ViTConfig, heads: int) -> str:
-    return "" if heads == c.num_heads else str(sorted(set(c.kv_heads)).index(heads))
+    if c.num_kv_heads is None or heads == c.num_heads:
+        return ""
+    return str(sorted(set(c.kv_heads)).index(heads))
 
 
 def _positions(c: ViTConfig) -> str:

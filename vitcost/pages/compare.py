@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from vitcost.page import Column, Page, Row, Table, Value
+from vitcost.pages.sweep import skipped_notes, spelled
 from vitcost.planner.compare import Comparison, Why, relative
 from vitcost.quantities import NUMBERS, QUANTITIES
 
@@ -22,7 +23,8 @@ _COLUMNS = tuple(zip(("params", "FLOPs", "pointwise", "saved"), NUMBERS.values()
 
 def compare_page(found: Comparison) -> Page:
     """Every model with its quantities and what they are relative to the least."""
-    shown = [name for name in _SHOWN if name in found.names] or list(found.names)
+    asked = found.pareto or ()
+    shown = [name for name in found.names if name in _SHOWN or name in asked] or list(found.names)
     return Page("", tables=(_table(found, shown), *(_why(found) if found.explained else ())))
 
 
@@ -33,13 +35,17 @@ def _table(found: Comparison, names: list[str]) -> Table:
     for name in names:
         unit = QUANTITIES[name].unit
         columns += [Column(_SHOWN.get(name, name), unit), Column("×", "relative", optional=True)]
-    rows = []
+    rows, front = [], found.front()
     for i, each in enumerate(found.compared):
         numbers: list[Value] = []
         for name, ratios in zip(names, best, strict=True):
             numbers += [each.quantities[name], ratios[i]]
-        rows.append(Row((each.model, *each.varied.values(), *numbers)))
+        kind = "marked" if i in front else ""
+        rows.append(Row((each.model, *map(spelled, each.varied.values()), *numbers), kind))
     notes = ["×: relative to the least, which is 1.00"]
+    if found.pareto is not None:
+        notes.append(f"◂: Pareto front of {' and '.join(found.pareto)}")
+    notes += skipped_notes(found.skipped)
     return Table("", tuple(columns), tuple(rows), tuple(notes))
 
 

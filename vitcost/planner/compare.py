@@ -1,20 +1,30 @@
 """``compare``: models side by side, and what each costs in terms of the least."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
-from vitcost.errors import ConfigError
+from vitcost.errors import ConfigError, UnknownName, VitcostError
 from vitcost.measured import MeasuredReport
+from vitcost.planner.grid import Grid, Skipped, Vary, check_apart, grid, reason, skips
+from vitcost.planner.pareto import front, pair_of
 from vitcost.quantities import NUMBERS, QUANTITIES, Amount, Changed, Numbers, changes, known, values
 from vitcost.report import Report, report
-from vitcost.zoo import Foreign, Model
+from vitcost.zoo import Foreign, Model, described
 from vitcost.zoo.files import is_path, read
 
 if TYPE_CHECKING:
     from vitcost.page import Page
 
-__all__ = ["COMPARED", "Compared", "Comparison", "compare", "relative"]
+__all__ = [
+    "COMPARED",
+    "MOST_COMPARED",
+    "Compared",
+    "Comparison",
+    "compare",
+    "relative",
+]
 
 SCHEMA = "vitcost.compare/1"
 REPORT = "vitcost.report/1"
@@ -33,6 +43,10 @@ COMPARED = (
 )
 
 Candidate: TypeAlias = "Model | Foreign | Report | MeasuredReport"
+
+
+# more combinations are read better from a file, and computed on arrays
+MOST_COMPARED = 1000
 
 
 class Compared(NamedTuple):
@@ -64,10 +78,15 @@ class Comparison:
     compared: tuple[Compared, ...]
     names: tuple[str, ...]  # of the quantities
     explained: bool = False
+    pareto: tuple[str, str] | None = None
+    # combinations that cannot be, by reason
+    skipped: tuple[Skipped, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of schema ``vitcost.compare/1``."""
-        data = {"schema": SCHEMA, "rows": list(self.rows())}
+        data: dict[str, Any] = {"schema": SCHEMA, "rows": list(self.rows())}
+        if self.skipped:
+            data["skipped"] = [each._asdict() for each in self.skipped]
         if self.explained:
             data["why"] = [
                 {**why._asdict(), "changed": [each._asdict() for each in why.changed]}
@@ -80,13 +99,22 @@ class Comparison:
         best = {
             name: relative(each.quantities[name] for each in self.compared) for name in self.names
         }
+        front = self.front()
         for i, each in enumerate(self.compared):
             yield {
                 "model": each.model,
-                **each.varied,
+                **{name: _plain(value) for name, value in each.varied.items()},
                 **{QUANTITIES[name].key(name): each.quantities[name] for name in self.names},
                 **{f"relative_{name}": best[name][i] for name in self.names},
+                **({} if self.pareto is None else {"pareto": i in front}),
             }
+
+    def front(self) -> frozenset[int]:
+        """Those that no other beats in one of two quantities without losing in the other."""
+        if self.pareto is None:
+            return frozenset()
+        x, y = self.pareto
+        return front((each.quantities[x], each.quantities[y]) for each in self.compared)
 
     def why(self) -> Iterator[Why]:
         """The layers that make the difference, of every model to the first."""
@@ -109,15 +137,20 @@ class Comparison:
 
 def compare(
     *models: Candidate,
+    vary: "Vary | None" = None,
     why: bool = False,
     quantities: Sequence[str] = COMPARED,
+    pareto: Sequence[str] | None = None,
     **flags: Any,
 ) -> Comparison:
     """Models side by side, each quantity also relative to the least of all: 1.00 is the best.
 
     A model is what ``report`` takes, a report, or the path of a saved ``report --json``. ``flags``
     are the keywords of ``report``, the same for all. ``why`` explains the differences to the first
-    model by layer. Raises ``VitcostError``: an unknown name or quantity, a field that cannot be.
+    model by layer. ``vary`` compares every combination of some fields' values too, as ``sweep`` has
+    them, up to a thousand; those that cannot be are counted in ``skipped``. ``pareto`` names two
+    quantities whose front is marked. Raises ``VitcostError``: an unknown name or quantity, a field
+    that cannot be.
 
     >>> found = compare("vit_base_patch16_224", "vit_large_patch16_224", quantities=["params"])
     >>> [(row["params"], round(row["relative_params"], 2)) for row in found.rows()]
@@ -125,9 +158,22 @@ def compare(
     """
     if not models:
         raise ConfigError("no model to compare")
+    pair = pair_of(pareto)
     # who asks for a card asks for its time
-    names = known([*quantities, *(["step_time"] if flags.get("gpu") else [])])
-    return Comparison(tuple(_compared(model, flags) for model in models), names, why)
+    names = known([*quantities, *(["step_time"] if flags.get("gpu") else []), *(pair or ())])
+    varied = grid(vary)
+    points = len(models) * varied.points
+    if points > MOST_COMPARED:
+        raise ConfigError(
+            f"{points:,} combinations are more than the {MOST_COMPARED:,} that are laid side by "
+            "side; vitcost.sweep computes them"
+        )
+    check_apart(varied, flags)
+    skipped: Counter[str] = Counter()
+    found = [each for model in models for each in _varied(model, flags, varied, skipped)]
+    if not found:
+        raise ConfigError(f"no combination can be: {', '.join(skipped)}")
+    return Comparison(tuple(found), names, why, pair, skips(skipped))
 
 
 def relative(numbers: Iterable[int | float | None]) -> list[float | None]:
@@ -139,6 +185,32 @@ def relative(numbers: Iterable[int | float | None]) -> list[float | None]:
     numbers = list(numbers)
     least = min((number for number in numbers if number is not None), default=None)
     return [number / least if number is not None and least else None for number in numbers]
+
+
+def _varied(
+    model: Candidate, flags: Mapping[str, Any], varied: Grid, skipped: "Counter[str]"
+) -> Iterator[Compared]:
+    """A model in every combination that can be."""
+    if not varied:
+        yield _compared(model, flags)
+        return
+    if _reported(model) is None:
+        # an unknown name is no combination that cannot be
+        described(cast(Model, model))
+    for index in range(varied.points):
+        point = varied.point(index)
+        try:
+            found = _compared(model, {**flags, **point})
+        except UnknownName:
+            raise
+        except VitcostError as error:
+            skipped[reason(error)] += 1
+            continue
+        yield found._replace(varied=point)
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _compared(model: Candidate, flags: Mapping[str, Any]) -> Compared:

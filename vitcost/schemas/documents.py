@@ -14,6 +14,7 @@ from vitcost.models import ModelRow
 from vitcost.planner.choose import PlanRow
 from vitcost.planner.compare import Why
 from vitcost.planner.fit import FitRow
+from vitcost.planner.grid import Skipped
 from vitcost.planner.job import Job
 from vitcost.planner.plan import Totals
 from vitcost.quantities import Changed
@@ -217,6 +218,7 @@ class Compare(TypedDict):
     schema: Literal["vitcost.compare/1"]
     rows: list[Annotated[Compared, Rest(bool | int | float | str | list[int] | None)]]
     why: NotRequired[list[Why]]
+    skipped: NotRequired[list[Skipped]]
 
 
 class Plan(TypedDict):

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from vitcost.text import ClipConfig, TextConfig
     from vitcost.zoo.keys import Described
 
-__all__ = ["Foreign", "Model", "Resolved", "find", "names", "resolve"]
+__all__ = ["Base", "Foreign", "Model", "Resolved", "described", "find", "names", "resolve"]
 
 
 class Resolved(NamedTuple):
@@ -23,7 +23,15 @@ class Resolved(NamedTuple):
     config: "Config"
 
 
-Model: TypeAlias = "str | ViTConfig | TextConfig | ClipConfig | Resolved"
+class Base(NamedTuple):
+    """A model before any field is put on top: its fields, or its whole config."""
+
+    name: str
+    source: str
+    base: "Mapping[str, Any] | Config"
+
+
+Model: TypeAlias = "str | ViTConfig | TextConfig | ClipConfig | Resolved | Base"
 
 
 def resolve(model: Model, **overrides: Any) -> Resolved:
@@ -48,25 +56,33 @@ def resolve(model: Model, **overrides: Any) -> Resolved:
 
 def find(model: "Model | Foreign", **overrides: Any) -> Resolved | Foreign:
     """What ``resolve`` finds, or a torch module that can be measured alone."""
+    found = described(model)
+    if isinstance(found, Foreign):
+        return found.on_top(overrides)
+    return Resolved(found.name, found.source, _on_top(found.base, overrides))
+
+
+def described(model: "Model | Foreign") -> Base | Foreign:
+    """What is known of a model before any field is put on top: a width given as a ratio is one."""
     if isinstance(model, Resolved):
-        return model._replace(config=_on_top(model.config, overrides))
-    if isinstance(model, Foreign):
-        return model.on_top(overrides)
+        return Base(*model)
+    if isinstance(model, Base | Foreign):
+        return model
     if not isinstance(model, str):
         if hasattr(model, "named_parameters"):
             raise ConfigError("a torch module is read by vitcost.from_torch(module)")
         if not hasattr(model, "to_dict"):
             raise ConfigError(f"a model is a name, a path or a config, got {model!r}")
-        return Resolved("custom", "config", _on_top(model, overrides))
+        return Base("custom", "config", model)
     if not model.strip():
         raise ConfigError(f"a model is a name, a path or a config, got {model!r}")
     row = _fields(model)
     if row is not None:
-        return Resolved(model, row[0], configure(row[1], **overrides))
+        return Base(model, *row)
     text = _text(model)
     if text is not None:
-        return Resolved(model, text[0], _on_top(text[1], overrides))
-    return _by_others(model, overrides)
+        return Base(model, *text)
+    return _by_others(model)
 
 
 def names() -> list[str]:
@@ -105,7 +121,7 @@ def _text(name: str) -> "tuple[str, TextConfig | ClipConfig] | None":
     return row.source, text.clip_config(row, vision[1])
 
 
-def _by_others(model: str, overrides: Mapping[str, Any]) -> Resolved | Foreign:
+def _by_others(model: str) -> Base | Foreign:
     """A model by somebody else's name, by a file, or by the user's code."""
     # each loader costs every start that loads it
     from vitcost.zoo import aliases
@@ -116,15 +132,13 @@ def _by_others(model: str, overrides: Mapping[str, Any]) -> Resolved | Foreign:
 
         if files.is_path(model):
             row = files.described(model, _named)
-    if row is not None and row.text is not None:
-        return Resolved(model, row.source, _on_top(row.text, overrides))
     if row is not None:
-        return Resolved(model, row.source, configure(row.fields, **overrides))
+        return Base(model, row.source, row.fields if row.text is None else row.text)
     from vitcost.zoo import modules
 
     if not modules.is_factory(model):
         raise _unknown(model)
-    return find(modules.from_torch(modules.build(model), name=model), **overrides)
+    return described(modules.from_torch(modules.build(model), name=model))
 
 
 def _named(name: str) -> "Described":
@@ -152,8 +166,8 @@ def _unknown(model: str) -> VitcostError:
     return UnknownName("model", model, names(), "`vitcost models` lists all", rows)
 
 
-def _on_top(config: "Config", overrides: Mapping[str, Any]) -> "Config":
-    if isinstance(config, ViTConfig):
+def _on_top(config: "Mapping[str, Any] | Config", overrides: Mapping[str, Any]) -> "Config":
+    if isinstance(config, ViTConfig | Mapping):
         return configure(config, **overrides)
     from vitcost.text import configure_text
 

@@ -1,0 +1,515 @@
+"""Sweeps: arrays of configs give what single reports give, to the last digit, or say why not."""
+
+import json
+import math
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+import vitcost
+from vitcost.cli import run
+from vitcost.errors import ConfigError, NotCovered, UnknownName
+from vitcost.planner.formulas import Plan, formulas
+from vitcost.planner.grid import grid
+from vitcost.planner.pareto import front
+from vitcost.planner.polynomial import Polynomial, symbol, undominated
+from vitcost.quantities import QUANTITIES, values
+from vitcost.scenario import Scenario
+from vitcost.schemas import schema
+from vitcost.zoo import resolve
+
+Captured = pytest.CaptureFixture[str]
+BASE = "vit_base_patch16_224"
+EXACT = tuple(name for name in QUANTITIES if name != "step_time")
+STATES = ("params", "flops", "weights", "gradients", "optimizer_states", "saved_activations")
+
+
+def answer(capsys: Captured, *args: str) -> tuple[str, str]:
+    assert run(["compare", *args]) == 0
+    out, err = capsys.readouterr()
+    return out, err
+
+
+def refused(capsys: Captured, *args: str) -> str:
+    """The one message of what cannot be computed."""
+    assert run(["compare", *args]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "Traceback" not in err
+    return err.splitlines()[-1]
+
+
+def single(model: Any, row: dict[str, Any], fields: Any, **flags: Any) -> dict[str, Any]:
+    """What a report says of one row of a sweep, under the keys of the row."""
+    report = vitcost.report(model, **{name: row[name] for name in fields}, **flags)
+    return {QUANTITIES[name].key(name): value for name, value in values(report).items()}
+
+
+def agree(model: Any, vary: Any, most: int = 40, **flags: Any) -> list[dict[str, Any]]:
+    """Every row of a sweep, or some of many, against reports; the rows that are left out too."""
+    found = vitcost.sweep(model, vary=vary, quantities=EXACT, **flags)
+    flags = {name: value for name, value in flags.items() if name not in ("sample", "seed")}
+    rows = list(found.rows())
+    for row in random.Random(0).sample(rows, min(most, len(rows))):
+        report = single(model, row, [axis.name for axis in found.grid.axes], **flags)
+        assert {key: row[key] for key in report if key in row} == {
+            key: value for key, value in report.items() if key in row
+        }, row
+    return rows
+
+
+# --- equal to single reports
+
+SPACE = {
+    "img_size": "96:256:+16",
+    "patch_size": [8, 14, 16, (16, 8)],
+    "embed_dim": "64:512:+64",
+    "depth": "1:14:+1",
+    "num_heads": [1, 2, 3, 4, 8],
+    "mlp_ratio": [2.5, 4],
+    "num_classes": [0, 1, 1000],
+    "batch": [1, 2, 3, 64],
+}
+
+
+def test_rows_of_a_random_space_are_reports() -> None:
+    rows = agree(BASE, SPACE, sample=4000, seed=1, most=150)
+    assert len(rows) > 1000
+    # what decides a structure is among them: one image, one head, no head, few layers and many
+    assert {row["batch"] == 1 for row in rows} == {True, False}
+    assert {row["num_heads"] == 1 for row in rows} == {True, False}
+    assert {row["depth"] < 6 for row in rows} == {True, False}
+    assert {row["train_memory_bytes"] is None for row in rows} == {True, False}
+
+
+@pytest.mark.slow
+def test_a_thousand_rows_are_reports() -> None:
+    agree(BASE, SPACE, sample=4000, seed=2, most=1000)
+
+
+@pytest.mark.parametrize(
+    ("model", "vary", "flags"),
+    [
+        (BASE, {"precision": ["fp32", "amp-bf16", "bf16"], "batch": [1, 8]}, {}),
+        (BASE, {"checkpointing": ["none", "block", "every:4"], "depth": [4, 9, 12]}, {}),
+        (BASE, {"attention": ["sdpa", "eager", "math"], "img_size": [224, 240]}, {"batch": 2}),
+        (BASE, {"optimizer": ["sgd", "adamw-loop", "lion"], "embed_dim": [192, 384]}, {}),
+        (BASE, {"lora": [0, 4], "freeze": ["none", "backbone"], "batch": [2]}, {}),
+        (BASE, {"zero": [0, 1, 2], "depth": [3, 12]}, {"ranks": 8}),
+        (BASE, {"platform": ["cuda", "cpu"], "batch": [1, 4]}, {"precision": "amp-bf16"}),
+        (BASE, {"recipe": ["torch", "megatron-fp16"], "depth": [12, 24]}, {"mode": "train"}),
+        (BASE, {"class_token": [True, False], "global_pool": ["token", "avg", "map"]}, {}),
+        (BASE, {"representation_size": [None, 96], "reg_tokens": [0, 4]}, {"batch": 3}),
+        (BASE, {"dynamic_img_pad": [True], "img_size": [224, 230]}, {"dynamic_img_size": True}),
+        (BASE, {"mlp_layer": ["Mlp", "SwiGLU", "GluMlp"], "embed_dim": [96, 192]}, {}),
+        (BASE, {"mlp_dim": [100, 3072], "swiglu_align_to": [0, 64]}, {}),
+        ("deit_small_distilled_patch16_224", {"depth": "1:12:+3", "batch": [1, 5]}, {}),
+        ("eva02_tiny_patch14_224", {"num_heads": [3, 6], "img_size": "224:252:+14"}, {}),
+        ("vit_base_r26_s32_224", {"batch": [1, 2], "depth": [6, 12]}, {}),
+        ("vit_so150m2_patch16_reg1_gap_256", {"embed_dim": [416, 832], "batch": [1, 2]}, {}),
+        (
+            BASE,
+            {"num_kv_heads": [None, 4], "depth": [3, 9]},
+            {"attn_layer": "rope", "qkv_fused": False},
+        ),
+        ("gpt2", {"batch": [1, 2, 8], "seq_len": [64, 128]}, {}),
+        ("clip_vit_base_patch32", {"batch": [1, 2]}, {"precision": "fp16"}),
+        ("vit_base_patch16_siglip_224", {"img_size": [224, 256], "batch": [1, 2]}, {}),
+    ],
+    ids=str,
+)
+def test_every_kind_of_field_varies(model: str, vary: Any, flags: dict[str, Any]) -> None:
+    assert agree(model, vary, **flags)
+
+
+configs = st.fixed_dictionaries(
+    {
+        "embed_dim": st.sampled_from([48, 96, 160]),
+        "num_heads": st.sampled_from([1, 2, 4]),
+        "depth": st.integers(1, 9),
+        "patch_size": st.sampled_from([4, 8, (4, 8)]),
+        "class_token": st.booleans(),
+        "reg_tokens": st.integers(0, 2),
+        "qkv_bias": st.booleans(),
+        "qk_norm": st.booleans(),
+        "init_values": st.sampled_from([None, 1e-5]),
+        "global_pool": st.sampled_from(["avg", "map"]),
+        "block_fn": st.sampled_from(["Block", "ResPostBlock", "ParallelScalingBlock"]),
+        "num_classes": st.sampled_from([0, 10]),
+        "attn_drop_rate": st.sampled_from([0.0, 0.1]),
+        "pre_norm": st.booleans(),
+    }
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(fields=configs, precision=st.sampled_from(["fp32", "amp-bf16", "bf16"]))
+def test_random_models_on_arrays(fields: dict[str, Any], precision: str) -> None:
+    config = vitcost.ViTConfig(img_size=32, **fields)
+    vary = {"batch": [1, 2, 5], "img_size": [32, 40], "depth": [2, 8], "embed_dim": [96, 192]}
+    assert agree(config, vary, most=8, precision=precision)
+
+
+@settings(max_examples=25, deadline=None)
+@given(fields=configs, batch=st.integers(1, 4), mode=st.sampled_from(["infer", "train"]))
+def test_formulas_are_the_report(fields: dict[str, Any], batch: int, mode: str) -> None:
+    model = resolve(vitcost.ViTConfig(img_size=32, **fields))
+    from vitcost.engine.model import sizes_of
+
+    scenario = Scenario(batch=batch, mode=mode)
+    sizes = {str(axis): size for axis, size in sizes_of(model.config, batch).items()}
+    found = Plan(formulas(model, scenario, EXACT), {}).values(sizes)
+    report = values(vitcost.report(model, batch=batch, mode=mode))
+    assert found == {name: report[name] for name in EXACT}
+
+
+# --- polynomials
+
+
+def test_the_formula_of_a_block_is_the_textbooks() -> None:
+    model = resolve(vitcost.ViTConfig(depth=12))
+    (params,) = formulas(model, Scenario(), ["params"])["params"] or ()
+    h = 768
+    known = {"h": h, "m": 4 * h, "d": 64, "a": 12, "two_h": 2 * h, "q": 3 * h}
+    left = params.put_in(known)
+    # 12h² + 13h a block: Narayanan et al. 2021, arXiv 2104.04473, section 5.1
+    assert left.terms[("L",)] == 12 * h * h + 13 * h
+
+
+letters = st.sampled_from("Lbhs")
+polynomials = st.dictionaries(
+    st.lists(letters, max_size=3).map(lambda p: tuple(sorted(p))), st.integers(-9, 9), max_size=4
+).map(Polynomial)
+sizes = st.fixed_dictionaries(
+    {"L": st.integers(6, 9), **{letter: st.integers(0, 5) for letter in "bhs"}}
+)
+
+
+def at(polynomial: Polynomial, numbers: dict[str, int]) -> int:
+    return sum(
+        n * math.prod(numbers[axis] for axis in product) for product, n in polynomial.terms.items()
+    )
+
+
+@given(one=polynomials, other=polynomials, numbers=sizes)
+def test_polynomials_are_what_they_say(
+    one: Polynomial, other: Polynomial, numbers: dict[str, int]
+) -> None:
+    x, y = at(one, numbers), at(other, numbers)
+    assert at(one + other, numbers) == x + y
+    assert at(one - other, numbers) == x - y
+    assert at(3 - one, numbers) == 3 - x
+    assert at(one * other, numbers) == x * y
+    assert at((6 * one) // 3, numbers) == 2 * x
+    assert at(one.put_in({"L": numbers["L"], "s": numbers["s"]}), numbers) == x
+    assert (one == other) <= (x == y)
+
+
+@given(of=st.lists(polynomials, min_size=1, max_size=6), numbers=sizes)
+def test_what_is_pruned_is_never_the_largest(of: list[Polynomial], numbers: dict[str, int]) -> None:
+    left = undominated(of, {"L": 6})
+    assert max(at(each, numbers) for each in left) == max(at(each, numbers) for each in of)
+    plan = Plan({"most": left}, {})
+    assert plan.values(numbers) == {"most": max(at(each, numbers) for each in of)}
+    assert abs(plan.values(numbers)["most"]) <= plan.bound(numbers)
+
+
+def test_division_that_leaves_something_is_refused() -> None:
+    with pytest.raises(ArithmeticError, match="no multiple of 2"):
+        (3 * symbol("h")) // 2
+
+
+# --- integers of any size
+
+
+def test_no_count_wraps() -> None:
+    vary = {"batch": [1, 10**9], "depth": [12, 10**5], "img_size": [224, 16 * 10**4]}
+    rows = agree(BASE, vary)
+    assert max(row["train_flops"] for row in rows) > 2**63
+    assert min(row["params"] for row in rows) > 0
+
+
+def test_parquet_refuses_what_64_bits_do_not_hold(tmp_path: Path, capsys: Captured) -> None:
+    file = tmp_path / "x.parquet"
+    vary = ("--vary", "batch=1:1000000000:x10", "--vary", "depth=1000:100000:+900")
+    said = refused(capsys, BASE, *vary, "--img-size", "3200", "-o", str(file))
+    assert "larger than 64 bits hold" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_edge_of_64_bits() -> None:
+    """FLOPs of a linear head alone grow by 2·h·K an image: up to either side of the edge."""
+    flags: dict[str, Any] = {"embed_dim": 768, "num_classes": 10**6}
+    one = vitcost.report(BASE, batch=2, **flags).flops.forward // 2
+    edge = (2**63 - 1) // one
+    batches = [b for b in (edge - 1, edge, edge + 1, 2 * edge, 10**9) if b <= 10**9]
+    found = vitcost.sweep(BASE, vary={"batch": batches}, quantities=["flops"], **flags)
+    assert [row["flops"] for row in found.rows()] == [one * b for b in batches]
+
+
+# --- what cannot be
+
+
+def test_what_cannot_be_is_counted_by_reason() -> None:
+    vary = {"img_size": [224, 225], "patch_size": [16, 300], "num_heads": [12, 7]}
+    found = vitcost.sweep(BASE, vary=vary, quantities=["params"])
+    data = found.to_dict()
+    assert [row["num_heads"] for row in data["rows"]] == [12]
+    assert {each["reason"]: each["combinations"] for each in data["skipped"]} == {
+        "embed_dim is not divisible by num_heads": 4,
+        "img_size is smaller than patch_size": 2,
+        "img_size is not divisible by patch_size": 1,
+    }
+    compared = vitcost.compare(BASE, vary=vary, quantities=["params"])
+    assert compared.to_dict()["skipped"] == data["skipped"]
+    Draft202012Validator(schema("compare")).validate(data)
+
+
+def test_a_contradiction_is_counted_too() -> None:
+    vary = {"recipe": ["torch", "megatron-fp16"], "precision": ["fp32", "fp16"]}
+    found = vitcost.sweep(BASE, vary=vary, quantities=["params"]).extremes()
+    assert (found.points, found.rows) == (4, 3)
+    assert [each.combinations for each in found.skipped] == [1]
+    assert "contradicts recipe" in found.skipped[0].reason
+
+
+HUGE = ("--vary", "depth=1:100000:+1", "--vary", "batch=1:1000000:+1",
+        "--vary", "num_classes=1:10000:+1")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("--vary", "depth=1:0:+0"), "depth must be between 1 and 100,000, got 0"),
+        (("--vary", "depth=3:2:+1"), "3 is above 2"),
+        (("--vary", "depth=1:9:+0"), "the step must be at least +1"),
+        (("--vary", "batch=1:9:x1"), "the factor must be at least x2"),
+        (("--vary", "batch=1:9"), "a range is LOW:HIGH:+STEP or LOW:HIGH:xFACTOR"),
+        (("--vary", "depth=-3:9:+1"), "a range is LOW:HIGH:+STEP or LOW:HIGH:xFACTOR"),
+        (("--vary", "dpth=12"), "unknown field 'dpth'; did you mean depth?"),
+        (("--vary", "depth"), "what varies is FIELD=VALUES"),
+        (("--vary", "depth="), "depth must be an integer, got ''"),
+        (("--vary", "depth=nan"), "depth must be an integer, got 'nan'"),
+        (("--vary", "mlp_ratio=nan"), "mlp_ratio must be above 0, got nan"),
+        (("--vary", "batch=-1"), "batch must be between 1 and 1,000,000,000, got -1"),
+        (("--vary", "precision=fp33"), "unknown precision 'fp33'; did you mean fp32?"),
+        (("--vary", "depth=1,2", "--vary", "depth=3"), "depth varies twice"),
+        (("--vary", "depth=1,2", "--depth", "3"), "depth varies, and is also given"),
+        (("--vary", "mlp_dim=1,2", "--vary", "mlp_ratio=3"), "each decides the other"),
+        (("--vary", "num_heads=7,11"), "no combination can be: embed_dim is not divisible by"),
+        (("--vary", "seq_len=7"), "unknown field 'seq_len'"),
+        (HUGE, "a grid of 1,000,000,000,000,000 points is too large"),
+        ((*HUGE, "--sample", "0"), "sample must be a number from 1, got 0"),
+        ((*HUGE, "--sample", "2000000000"), "a grid of 2,000,000,000 points is too large"),
+        (("--sample", "5"), "--sample draws from what --vary has"),
+        (("--vary", "batch=1:200000:+1", "--json"), "write Parquet (-o FILE.parquet)"),
+        (("--vary", "batch=1:2000:+1", "-g", "t4"), "time is no formula of sizes alone"),
+        (("--vary", "batch=1:2000:+1", "--why"), "--why explains up to 1,000 combinations"),
+        (("--vary", "batch=1,2", "--format", "parquet"), "-o FILE.parquet"),
+        (("--vary", "batch=1,2", "--plot", "x.pdf"), "a plot is a .png or a .svg"),
+        (("--vary", "batch=1,2", "--pareto", "params"), "a Pareto front is over two quantities"),
+        (("--vary", "batch=1,2", "--pareto", "params,flop"), "did you mean flops?"),
+    ],
+    ids=str,
+)
+def test_one_message(args: tuple[str, ...], said: str, capsys: Captured) -> None:
+    assert said in refused(capsys, BASE, *args)
+
+
+def test_contradictions_in_python() -> None:
+    with pytest.raises(ConfigError, match="vary"):
+        vitcost.sweep(BASE, vary={})
+    with pytest.raises(ConfigError, match="has no values"):
+        vitcost.sweep(BASE, vary={"depth": []})
+    with pytest.raises(ConfigError, match="more than the 1,000"):
+        vitcost.compare(BASE, vary={"batch": range(1, 2000)})
+    with pytest.raises(UnknownName, match="did you mean vit_base_patch16_224"):
+        vitcost.sweep("vit_bse_patch16_224", vary={"depth": [1]})
+    with pytest.raises(NotCovered, match="one by one"):
+        vitcost.sweep(BASE, vary={"batch": range(1, 200_000)}, zero=1, ranks=8)
+    with pytest.raises(ConfigError, match="must be an integer"):
+        vitcost.sweep(BASE, vary={"depth": [1.5]})
+
+
+# --- ranges
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("depth=12:48:+12", [12, 24, 36, 48]),
+        ("depth=12:47:+12", [12, 24, 36]),
+        ("batch=1:512:x2", [1, 2, 4, 8, 16, 32, 64, 128, 256, 512]),
+        ("batch=3:20:x3", [3, 9]),
+        ("batch=5,1:3:+1,5", [5, 1, 2, 3]),
+        ("img-size=224,256x192", [(224, 224), (256, 192)]),
+        ("img_size=96:128:+16", [(96, 96), (112, 112), (128, 128)]),
+        ("checkpointing=none,every:4", ["none", "every:4"]),
+        ("init_values=none,0.1", [None, 0.1]),
+        ("compile=true,false", [True, False]),
+    ],
+)
+def test_values_as_they_are_spelled(text: str, wanted: list[Any]) -> None:
+    (axis,) = grid([text]).axes
+    assert [axis.value(i) for i in range(len(axis.values))] == wanted
+
+
+def test_the_last_field_changes_first() -> None:
+    rows = list(vitcost.sweep(BASE, vary={"depth": [1, 2], "batch": np.arange(1, 4)}).rows())
+    assert [(row["depth"], row["batch"]) for row in rows] == [
+        (1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (2, 3),
+    ]  # fmt: skip
+
+
+def test_a_draw_is_its_seed() -> None:
+    def drawn(seed: int) -> list[dict[str, Any]]:
+        found = vitcost.sweep(
+            BASE, vary={"batch": "1:1000000:+1"}, quantities=["flops"], sample=20, seed=seed
+        )
+        return list(found.rows())
+
+    assert len(drawn(0)) == 20
+    assert drawn(0) == drawn(0) != drawn(1)
+
+
+# --- fronts and ends
+
+
+def test_the_front_is_what_nothing_beats() -> None:
+    draw = random.Random(3)
+    points = [(draw.randrange(9), draw.randrange(9)) for _ in range(60)]
+    beaten = {
+        i
+        for i, (x, y) in enumerate(points)
+        if any(u <= x and v <= y and (u, v) != (x, y) for u, v in points)
+    }
+    assert front(points) == set(range(60)) - beaten
+
+
+def test_the_front_of_a_sweep_is_that_of_all_its_rows() -> None:
+    vary = {"embed_dim": "64:768:+64", "depth": "1:30:+1", "patch_size": [16, 32], "num_heads": [4]}
+    pair = ("params", "flops")
+    found = vitcost.sweep(BASE, vary=vary, quantities=pair, pareto=pair)
+    rows = list(found.rows())
+    best = front((row["params"], row["flops"]) for row in rows)
+    ends = found.extremes()
+    assert sorted(map(str, ends.front)) == sorted(str(rows[i]) for i in best)
+    assert ends.least["params"]["params"] == min(row["params"] for row in rows)
+    assert ends.most["flops"]["flops"] == max(row["flops"] for row in rows)
+    assert ends.rows == len(rows) == ends.points
+
+
+# --- formats
+
+
+def test_every_format_of_a_large_grid(tmp_path: Path, capsys: Captured) -> None:
+    args = (BASE, "--vary", "batch=1:2000:+1", "--quantities", "params,flops")
+    rows = json.loads(answer(capsys, *args, "--json")[0])["rows"]
+    assert len(rows) == 2000
+    assert rows[1999]["flops"] == vitcost.report(BASE, batch=2000).flops.forward
+    lines = answer(capsys, *args, "--format", "csv")[0].splitlines()
+    assert lines[0] == "model,batch,params,flops"
+    assert lines[2000] == f"{BASE},2000,86567656,{rows[1999]['flops']}"
+    for name in ("table", "markdown", "html"):
+        out, _ = answer(capsys, *args, "--format", name)
+        assert "2,000 combinations, 2,000 of them can be" in out
+        assert "86,567,656" in out
+
+
+def test_parquet_is_read_back(tmp_path: Path, capsys: Captured) -> None:
+    file = tmp_path / "grid.parquet"
+    args = ("--vary", "img_size=224,225,240x224", "--vary", "batch=1:600:+1",
+            "--vary", "precision=fp32,bf16")  # fmt: skip
+    out, err = answer(capsys, BASE, "vit_tiny_patch16_224", *args, "-o", str(file))
+    assert out == ""
+    assert err == "left out, 2,400: img_size is not divisible by patch_size\n"
+    table = pq.read_table(file)
+    assert table.num_rows == 2 * 2 * 600 * 2
+    rows = table.to_pylist()
+    assert {row["img_size"] for row in rows} == {"224x224", "240x224"}
+    for row in random.Random(0).sample(rows, 12):
+        size = tuple(int(side) for side in row["img_size"].split("x"))
+        report = single(row["model"], {**row, "img_size": size}, ["img_size", "batch", "precision"])
+        assert {key: report[key] for key in row if key in report} == {
+            key: value for key, value in row.items() if key in report
+        }
+    # a small comparison has its relative numbers there too
+    answer(capsys, BASE, "--vary", "batch=1,2", "-o", str(file))
+    assert pq.read_table(file).column("relative_flops").to_pylist() == [1.0, 2.0]
+
+
+def test_models_and_text_in_one_file(tmp_path: Path) -> None:
+    file = tmp_path / "text.parquet"
+    found = vitcost.sweep("gpt2", vary={"batch": [1, 2], "seq_len": [64, 128]})
+    assert found.write_parquet(str(file)) == ()
+    table = pq.read_table(file)
+    assert table.column("seq_len").to_pylist() == [64, 128, 64, 128]
+    # the step of a model that reads text has no exact peak
+    assert table.column("train_memory_bytes").to_pylist() == [None] * 4
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg"])
+def test_a_plot_is_a_picture(suffix: str, tmp_path: Path, capsys: Captured) -> None:
+    file = tmp_path / f"plot.{suffix}"
+    args = ("--vary", "depth=6,12,48", "--pareto", "flops,train_memory", "--plot", str(file))
+    answer(capsys, BASE, *args)
+    data = file.read_bytes()
+    assert data.startswith(b"\x89PNG\r\n" if suffix == "png" else b"<?xml")
+    assert (b"IEND" if suffix == "png" else b"</svg>") in data
+
+
+def test_the_front_is_marked(capsys: Captured) -> None:
+    vary = ("--vary", "img_size=224,384", "--vary", "patch_size=16,32")
+    out, _ = answer(capsys, BASE, *vary, "--pareto", "params,flops")
+    # a larger image has more positions and more FLOPs; larger patches trade one for the other
+    assert [line[-1] == "◂" for line in out.splitlines()[2:6]] == [True, True, False, False]
+    rows = json.loads(answer(capsys, BASE, *vary, "--pareto", "params,flops", "--json")[0])["rows"]
+    assert [row["pareto"] for row in rows] == [True, True, False, False]
+
+
+# --- doors
+
+
+def without(package: str, *args: str) -> subprocess.CompletedProcess[str]:
+    code = f"import sys; sys.modules[{package!r}] = None\n"
+    code += f"from vitcost.cli import run; sys.exit(run(['compare', *{list(args)!r}]))"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    ("package", "extra", "args"),
+    [
+        ("numpy", "sweep", ("--vary", "batch=1:2000:+1")),
+        ("pyarrow", "sweep", ("--vary", "batch=1,2", "-o", "x.parquet")),
+        ("matplotlib.figure", "plot", ("--vary", "batch=1,2", "--plot", "x.png")),
+    ],
+)
+def test_a_missing_extra_is_named(package: str, extra: str, args: tuple[str, ...]) -> None:
+    done = without(package, BASE, *args)
+    assert done.returncode == 2
+    assert f"pip install 'vitcost[{extra}]'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_small_grid_needs_no_numpy() -> None:
+    done = without("numpy", BASE, "--vary", "batch=1,2")
+    assert done.returncode == 0
+    assert done.stdout.count(BASE) == 2
+
+
+def test_memory_does_not_grow_with_the_grid() -> None:
+    """A chunk is computed, given and forgotten: as many arrays live after ten as after one."""
+    found = vitcost.sweep(BASE, vary={"batch": "1:1000000:+1"}, quantities=STATES)
+    chunks = found.chunks()
+    sizes = [next(chunks).rows for _ in range(3)]
+    assert max(sizes) <= 2**16
+    assert found.points == 10**6

@@ -1,0 +1,64 @@
+"""The page of a sweep: the least and the most of each quantity, and where they are."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from vitcost.page import Column, Page, Row, Table, shown
+from vitcost.planner.grid import Skipped
+from vitcost.planner.sweep import Extremes
+from vitcost.quantities import QUANTITIES
+
+__all__ = ["skipped_notes", "spelled", "sweep_page"]
+
+# a front of more points is read from a file
+_MOST_ROWS = 100
+
+
+def sweep_page(found: Extremes) -> Page:
+    """The ends of each quantity, and the front of two."""
+    lead = f"{found.points:,} combinations, {found.rows:,} of them can be"
+    ends = (
+        _table("The least of each quantity", found.least),
+        _table("The most of each quantity", found.most),
+    )
+    front = (_front(found),) if found.front else ()
+    return Page("", (lead,), (*ends, *front), tuple(skipped_notes(found.skipped)))
+
+
+def skipped_notes(skipped: Iterable[Skipped]) -> Iterator[str]:
+    """What could not be, and why."""
+    for each in skipped:
+        yield f"left out, {each.combinations:,}: {each.reason}"
+
+
+def spelled(value: Any) -> str:
+    """The value of a field, whatever it is."""
+    return shown(tuple(value) if isinstance(value, list) else value)
+
+
+def _table(title: str, rows: Mapping[str, Mapping[str, Any]]) -> Table:
+    """A row a quantity: its value, and the combination that has it."""
+    keys = {QUANTITIES[name].key(name) for name in QUANTITIES}
+    fields = [key for row in list(rows.values())[:1] for key in row if key not in keys]
+    columns = (Column("quantity"), Column("value", "count"), *map(Column, fields))
+    cells = (
+        Row(
+            (name, row[QUANTITIES[name].key(name)], *(spelled(row[field]) for field in fields)),
+            unit=QUANTITIES[name].unit,
+        )
+        for name, row in rows.items()
+    )
+    return Table(title, columns, tuple(cells))
+
+
+def _front(found: Extremes) -> Table:
+    """The combinations that nothing beats in both quantities."""
+    units = {quantity.key(name): quantity.unit for name, quantity in QUANTITIES.items()}
+    columns = tuple(Column(key, units.get(key, "text")) for key in found.front[0])
+    rows = [
+        Row(tuple(cell if key in units else spelled(cell) for key, cell in row.items()))
+        for row in found.front[:_MOST_ROWS]
+    ]
+    more = len(found.front) - len(rows)
+    notes = (f"{more:,} more points of the front are not shown",) if more else ()
+    return Table("Pareto front", columns, tuple(rows), notes)

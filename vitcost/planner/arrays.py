@@ -1,0 +1,124 @@
+"""Many configs at once: sizes as arrays, what they cannot be, and which share a structure.
+
+The fields whose values are sizes are columns; all others stand outside, one value for all. The
+rules of a config, its structure and its sizes are those of a single one, run on arrays.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from vitcost.config import FIELDS, ViTConfig, merged
+from vitcost.engine.model import structure_of
+from vitcost.engine.structure import MANY
+from vitcost.errors import MissingExtra
+from vitcost.fields import checked
+from vitcost.rules import RULES
+from vitcost.zoo import Base
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Array: TypeAlias = NDArray[np.int64]
+
+__all__ = ["Columns", "column_fields", "is_column", "load", "structures", "taken"]
+
+# fields of which a builder asks how large they are, and no more
+_SIZES = (
+    "img_size", "patch_size", "in_chans", "embed_dim", "depth", "num_heads", "mlp_dim",
+    "num_classes",
+)  # fmt: skip
+
+
+def load() -> Any:
+    """numpy, or the line that installs it."""
+    try:
+        import numpy
+    except ImportError:
+        raise MissingExtra("numpy", "sweep", "a large grid") from None
+    return numpy
+
+
+class Columns(ViTConfig):
+    """Configs as one, with arrays in place of sizes; ``broken`` has, for each rule, where it is
+    broken."""
+
+    __slots__ = ("broken",)
+    broken: "tuple[NDArray[np.bool_] | bool, ...]"
+
+    def __post_init__(self, mlp_ratio: float | None, attn_pool_mlp_ratio: float | None) -> None:
+        for name, (kind, field) in FIELDS.items():
+            value = getattr(self, name)
+            if not is_column(value) and value is not _default(name):
+                object.__setattr__(self, name, checked(name, kind, field, value))
+        self._fill_widths(mlp_ratio, attn_pool_mlp_ratio)
+        object.__setattr__(self, "broken", tuple(self._broken()))
+
+    def _broken(self) -> "Iterator[NDArray[np.bool_] | bool]":
+        width = FIELDS["mlp_dim"][1]
+        yield (self.mlp_dim < width.low) | (self.mlp_dim > width.high)
+        for broken, _ in RULES:
+            yield broken(self)
+        for side, patch in zip(self.features, self.patch_size, strict=True):
+            yield side < patch
+            if self.whole_patches:
+                yield side % patch != 0
+
+
+# fields which, where they are not the default, let a builder ask more of a size
+_DECIDING: Mapping[str, set[str]] = {
+    "backbone": {"img_size", "patch_size", "in_chans", "embed_dim"},
+    "dynamic_img_pad": {"img_size", "patch_size"},
+    "mask_ratio": {"img_size", "patch_size"},
+    "num_kv_heads": {"depth", "num_heads"},
+    # a width that a packed gate cannot halve is refused one by one
+    "mlp_layer": {"embed_dim", "mlp_dim"},
+}
+
+
+def column_fields(base: Base, given: Mapping[str, Any], vary: Mapping[str, Any]) -> set[str]:
+    """The fields that may be columns, with some fields put on top and others varied."""
+    if not isinstance(base.base, ViTConfig | Mapping):
+        return set()
+    fields = merged(base.base, given)
+    inside = set(_SIZES)
+    for name, without in _DECIDING.items():
+        default = _default(name)
+        values = vary[name] if name in vary else (fields.get(name, default),)
+        if not set(values) <= {default}:
+            inside -= without
+    return inside
+
+
+def _default(name: str) -> Any:
+    return ViTConfig.__dataclass_fields__[name].default
+
+
+def structures(config: Any, batch: Any) -> Any:
+    """A number for the structure of each row: an array, or one for all."""
+    code: Any = 0
+    for value in _flat(structure_of(config, batch, True)):
+        if is_column(value):
+            # whether something is there, or a count of layers up to MANY
+            code = code * (MANY + 1) + value
+    return code
+
+
+def taken(value: Any, rows: Any) -> Any:
+    """Some rows of a column, or of the two of a pair; what is no column is every row's."""
+    if isinstance(value, tuple):
+        return tuple(taken(each, rows) for each in value)
+    return value[rows] if is_column(value) else value
+
+
+def _flat(structure: Any) -> Iterator[Any]:
+    """What stands in a structure, that of its spans of blocks too."""
+    for value in structure:
+        if isinstance(value, tuple):
+            yield from _flat(value)
+        else:
+            yield value
+
+
+def is_column(value: Any) -> bool:
+    return hasattr(value[0] if isinstance(value, tuple) and value else value, "dtype")

@@ -1,0 +1,275 @@
+"""A grid in numbers: which combinations can be, which share a structure, what each costs."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields, replace
+from typing import Any, NamedTuple
+
+from vitcost.config import FIELDS, ViTConfig, merged
+from vitcost.engine.model import sizes_of
+from vitcost.errors import VitcostError
+from vitcost.planner.arrays import Columns, column_fields, is_column, load, structures, taken
+from vitcost.planner.formulas import Plan, formulas
+from vitcost.planner.grid import Axis, Grid, reason
+from vitcost.quantities import QUANTITIES
+from vitcost.report import report_on
+from vitcost.scenario import Scenario
+from vitcost.zoo import Base, resolve
+
+__all__ = ["Chunk", "Evaluator"]
+
+_FLAGS = {field.name for field in fields(Scenario)}
+_INT64 = 2**63 - 1
+_DEPTHS = int(FIELDS["depth"][1].high) + 1
+
+
+class Chunk(NamedTuple):
+    """Combinations that can be, as columns.
+
+    ``varied`` has the index of each field's value. ``quantities`` are 64-bit integers, or Python's
+    where one is larger, or None where one has no exact figure. What cannot be is counted by reason.
+    """
+
+    model: str
+    rows: int
+    varied: Mapping[str, Any]
+    quantities: Mapping[str, Any]
+    skipped: "Counter[str]"
+
+
+class _Block(NamedTuple):
+    """What is the same in all rows of a block: fields and flags that are no columns."""
+
+    number: int
+    fields: Mapping[str, Any]
+    scenario: Scenario
+
+
+class _Filled:
+    """The columns of a chunk while its rows are filled in."""
+
+    def __init__(self, names: Iterable[str], rows: int) -> None:
+        np = load()
+        self.done = np.zeros(rows, bool)
+        self.columns = {name: np.zeros(rows, np.int64) for name in names}
+        self.skipped: Counter[str] = Counter()
+
+    def put(self, name: str, rows: Any, values: Any) -> None:
+        # None, and integers that 64 bits do not hold, are objects
+        if values is None or isinstance(values, int) or getattr(values, "dtype", None) == "object":
+            self.columns[name] = self.columns[name].astype(object)
+        self.columns[name][rows] = values
+
+
+class Evaluator:
+    """One model over a grid; what was found out of a structure is kept for the next chunk."""
+
+    def __init__(
+        self, base: Base, grid: Grid, given: Mapping[str, Any], names: tuple[str, ...]
+    ) -> None:
+        self.base, self.names = base, names
+        self.fields = {name: value for name, value in given.items() if name not in _FLAGS}
+        self.flags = {name: value for name, value in given.items() if name in _FLAGS}
+        vary = {axis.name: axis.values for axis in grid.axes}
+        inside = {*column_fields(base, self.fields, vary), "batch"}
+        self.inside = [axis for axis in grid.axes if axis.name in inside]
+        self.outside = [axis for axis in grid.axes if axis.name not in inside]
+        self._values = {axis.name: _values(axis) for axis in self.inside}
+        self._blocks: dict[int, _Block | str] = {}
+        self._by_depth: dict[int, bool] = {}
+        self._plans: dict[tuple[int, int], Plan | str] = {}
+        self._safe: dict[tuple[int, int], Mapping[str, int]] = {}
+        self._refusals: dict[tuple[int, int], str] = {}
+
+    def chunk(self, at: Mapping[str, Any], rows: int) -> Chunk:
+        """The combinations at some indices of each field's values."""
+        np = load()
+        filled = _Filled(self.names, rows)
+        number: Any = 0
+        for axis in self.outside:
+            number = number * len(axis.values) + at[axis.name]
+        for each, where in _apart(number, np.arange(rows)):
+            self._block(each, where, at, filled)
+        kept = slice(None) if filled.done.all() else np.flatnonzero(filled.done)
+        return Chunk(
+            self.base.name,
+            int(np.count_nonzero(filled.done)),
+            {name: index[kept] for name, index in at.items()},
+            {name: column[kept] for name, column in filled.columns.items()},
+            filled.skipped,
+        )
+
+    def _block(self, number: int, where: Any, at: Mapping[str, Any], filled: _Filled) -> None:
+        """Rows with the same values outside the columns."""
+        if number not in self._blocks:
+            self._blocks[number] = self._described(number, where[0], at)
+        block = self._blocks[number]
+        if isinstance(block, str):
+            filled.skipped[block] += where.size
+            return
+        columns = {
+            axis.name: taken(self._values[axis.name], at[axis.name][where]) for axis in self.inside
+        }
+        batch = columns.pop("batch", block.scenario.batch)
+        config = self._config(block, columns)
+        rows = self._possible(block, config, where, at, filled)
+        if not rows.size:
+            return
+        sizes, code = sizes_of(config, batch), structures(config, batch)
+        if self._counts_layers(block, where[rows[0]], at):
+            code = code * _DEPTHS + sizes["L"]
+        if block.scenario.zero:
+            self._one_by_one(block, where[rows], at, filled)
+            return
+        for each, same in _apart(code, rows):
+            plan = self._plan(block, each, where[same[0]], at)
+            if isinstance(plan, str):
+                filled.skipped[plan] += same.size
+                continue
+            own = {axis: taken(sizes[axis], same) for axis in plan.axes}
+            for name, column in self._evaluated((block.number, each), plan, own).items():
+                filled.put(name, where[same], column)
+            filled.done[where[same]] = True
+
+    def _one_by_one(
+        self, block: _Block, where: Any, at: Mapping[str, Any], filled: _Filled
+    ) -> None:
+        """Rows whose states are divided among ranks: what is rounded for each tensor, and dealt
+        out by size, is no sum of products."""
+        for row in where.tolist():
+            model = resolve(self.base, **block.fields, **self._point(row, at))
+            scenario = replace(block.scenario, batch=self._batch(block, row, at))
+            data = report_on(model, scenario, sizes_of(model.config, scenario.batch)).to_dict()
+            for name in self.names:
+                filled.put(name, row, QUANTITIES[name].read(data))
+            filled.done[row] = True
+
+    def _batch(self, block: _Block, row: int, at: Mapping[str, Any]) -> int:
+        varied = [axis for axis in self.inside if axis.name == "batch"]
+        found = [int(axis.value(int(at[axis.name][row]))) for axis in varied]
+        return found[0] if found else block.scenario.batch
+
+    def _described(self, number: int, row: int, at: Mapping[str, Any]) -> _Block | str:
+        """The block of a row, or why there is none: flags that contradict each other."""
+        given = {axis.name: axis.value(int(at[axis.name][row])) for axis in self.outside}
+        flags = {name: value for name, value in given.items() if name in _FLAGS}
+        own = {name: value for name, value in given.items() if name not in _FLAGS}
+        try:
+            scenario = Scenario.of(**{**self.flags, **flags})
+            block = _Block(number, {**self.fields, **own}, scenario)
+            self._config(block, {axis.name: _one(axis) for axis in self._sizes()})
+        except VitcostError as error:
+            return reason(error)
+        return block
+
+    def _sizes(self) -> list[Axis]:
+        return [axis for axis in self.inside if axis.name != "batch"]
+
+    def _config(self, block: _Block, columns: Mapping[str, Any]) -> Any:
+        """The config of a block, with columns in place of sizes where there are any."""
+        if not columns:
+            return resolve(self.base, **block.fields).config
+        assert isinstance(self.base.base, ViTConfig | Mapping)
+        return Columns(**merged(self.base.base, {**block.fields, **columns}))
+
+    def _possible(
+        self, block: _Block, config: Any, where: Any, at: Mapping[str, Any], filled: _Filled
+    ) -> Any:
+        """The rows that no rule forbids; the others are counted under the first that does."""
+        np = load()
+        ok = np.ones(where.size, bool)
+        for rule, broken in enumerate(getattr(config, "broken", ())):
+            bad = ok & broken
+            count = int(np.count_nonzero(bad))
+            if count:
+                key = block.number, rule
+                if key not in self._refusals:
+                    self._refusals[key] = self._refused(block, where[np.flatnonzero(bad)[0]], at)
+                filled.skipped[self._refusals[key]] += count
+                ok &= ~bad
+        return np.flatnonzero(ok)
+
+    def _point(self, row: int, at: Mapping[str, Any]) -> dict[str, Any]:
+        """The sizes of one row."""
+        return {axis.name: axis.value(int(at[axis.name][row])) for axis in self._sizes()}
+
+    def _refused(self, block: _Block, row: int, at: Mapping[str, Any]) -> str:
+        """Why a combination cannot be, as a single report says it."""
+        try:
+            resolve(self.base, **block.fields, **self._point(row, at))
+        except VitcostError as error:
+            return reason(error)
+        raise AssertionError("a sweep refuses what a report takes")
+
+    def _counts_layers(self, block: _Block, row: int, at: Mapping[str, Any]) -> bool:
+        """Whether layers are counted off, so that every depth is run in another way."""
+        if block.number not in self._by_depth:
+            model = resolve(self.base, **block.fields, **self._point(row, at))
+            mode = block.scenario.engine_mode(model.config, True)
+            self._by_depth[block.number] = bool(mode.layers)
+        return self._by_depth[block.number]
+
+    def _plan(self, block: _Block, each: int, row: int, at: Mapping[str, Any]) -> Plan | str:
+        """How the rows of a structure are computed, or why they cannot be."""
+        key = block.number, each
+        if key not in self._plans:
+            model = resolve(self.base, **block.fields, **self._point(row, at))
+            scenario = replace(block.scenario, batch=self._batch(block, row, at))
+            constants = self._constants(block, scenario.batch)
+            try:
+                self._plans[key] = Plan(formulas(model, scenario, self.names), constants)
+            except VitcostError as error:
+                self._plans[key] = reason(error)
+        return self._plans[key]
+
+    def _constants(self, block: _Block, batch: int) -> dict[str, int]:
+        """The sizes that are the same in all rows of a block."""
+        columns = {axis.name: _one(axis) for axis in self._sizes()}
+        of: Any = batch
+        if any(axis.name == "batch" for axis in self.inside):
+            of = load().ones(1, "int64")
+        sizes = sizes_of(self._config(block, columns), of)
+        return {str(axis): size for axis, size in sizes.items() if not is_column(size)}
+
+    def _evaluated(
+        self, key: tuple[int, int], plan: Plan, sizes: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """The quantities: in 64-bit integers where none on the way can be larger."""
+        most = {axis: int(size.max()) for axis, size in sizes.items()}
+        safe = self._safe.get(key, {})
+        if any(size > safe.get(axis, -1) for axis, size in most.items()):
+            if plan.bound(most) > _INT64:
+                return plan.values({axis: size.astype(object) for axis, size in sizes.items()})
+            self._safe[key] = most
+        return plan.values(sizes)
+
+
+def _apart(code: Any, rows: Any) -> Iterator[tuple[int, Any]]:
+    """Rows by the number that stands for what they share."""
+    if not is_column(code):
+        yield int(code), rows
+        return
+    code = code[rows]
+    first, last = int(code.min()), int(code.max())
+    if first == last:
+        yield first, rows
+        return
+    for each in load().unique(code):
+        yield int(each), rows[code == each]
+
+
+def _values(axis: Axis) -> Any:
+    """The values of a field as a column; the sides of a pair as two."""
+    np = load()
+    found = np.array(axis.values, np.int64)
+    if _is_pair(axis):
+        return (found, found) if found.ndim == 1 else (found[:, 0], found[:, 1])
+    return found
+
+
+def _one(axis: Axis) -> Any:
+    return taken(_values(axis), slice(0, 1))
+
+
+def _is_pair(axis: Axis) -> bool:
+    return isinstance(axis.value(0), tuple)

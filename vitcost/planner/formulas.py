@@ -1,0 +1,139 @@
+"""The formulas of a report's quantities: the report itself, on symbols in place of sizes."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeAlias, cast
+
+from vitcost.engine.model import sizes_of
+from vitcost.engine.ops import Sizes, largest
+from vitcost.engine.structure import MANY
+from vitcost.planner.polynomial import Polynomial, Product, candidates, symbol, undominated
+from vitcost.quantities import QUANTITIES
+from vitcost.report import report_on
+from vitcost.scenario import Scenario
+from vitcost.zoo import Resolved
+
+__all__ = ["Formulas", "Plan", "formulas"]
+
+# each quantity is the largest of its polynomials; None: it has no exact figure
+Formulas: TypeAlias = Mapping[str, tuple[Polynomial, ...] | None]
+
+Numbers: TypeAlias = Any  # integers, or arrays of them
+
+
+def formulas(model: Resolved, scenario: Scenario, names: Iterable[str]) -> Formulas:
+    """The quantities as polynomials in the axes of a model, for every model of its structure.
+
+    >>> from vitcost.zoo import resolve
+    >>> formulas(resolve("vit_base_patch16_224"), Scenario(), ["tokens"])
+    {'tokens': (1*s,)}
+    """
+    own = sizes_of(model.config, scenario.batch)
+    letters = Sizes(cast(Any, {axis: symbol(str(axis)) for axis in own}))
+    data = report_on(model, scenario, letters).to_dict()
+    found: dict[str, Any] = {name: QUANTITIES[name].read(data) for name in names}
+    return {
+        name: None if value is None else undominated(candidates(value), _least(map(str, letters)))
+        for name, value in found.items()
+    }
+
+
+def _least(axes: Iterable[str]) -> dict[str, int]:
+    """Where blocks are counted by an axis, there are many."""
+    return {axis: MANY for axis in axes if axis.startswith("L")}
+
+
+class Plan:
+    """How quantities are computed from columns of sizes: formulas with what is constant put in.
+
+    What all candidates of a maximum share is added once.
+
+    >>> h, s = symbol("h"), symbol("s")
+    >>> plan = Plan({"most": (h * s + 2 * h, h * s + 3 * s), "none": None}, {"h": 5})
+    >>> plan.values({"s": 7}), plan.values({"s": 2}), sorted(plan.axes)
+    ({'most': 56, 'none': None}, {'most': 20, 'none': None}, ['s'])
+    """
+
+    def __init__(self, formulas: Formulas, constants: Mapping[str, int]) -> None:
+        self._parts = {
+            name: None if of is None else _shared([each.put_in(constants) for each in of])
+            for name, of in formulas.items()
+        }
+        self.axes = {axis for each in self._sums() for product in each.terms for axis in product}
+
+    def _sums(self) -> Iterator[Polynomial]:
+        for parts in self._parts.values():
+            if parts is not None:
+                yield parts[0]
+                yield from parts[1]
+
+    def bound(self, most: Mapping[str, int]) -> int:
+        """What no number on the way to a quantity exceeds, for sizes up to these."""
+        found = 0
+        for parts in self._parts.values():
+            if parts is not None:
+                shared, *differing = (_bound(each, most) for each in (parts[0], *parts[1]))
+                found = max(found, shared + max(differing, default=0))
+        return found
+
+    def values(self, sizes: Mapping[str, Numbers]) -> dict[str, Numbers]:
+        """The quantities for the sizes of all axes; None: no exact figure."""
+        known: dict[Product, Numbers] = {(): 1}
+        found: dict[str, Numbers] = {}
+        for name, parts in self._parts.items():
+            if parts is None:
+                found[name] = None
+                continue
+            shared, differing = parts
+            value = _sum(shared, sizes, known)
+            if differing:
+                top = _sum(differing[0], sizes, known)
+                for each in differing[1:]:
+                    top = largest(top, _sum(each, sizes, known))
+                value = value + top
+            found[name] = value
+        return found
+
+
+def _bound(of: Polynomial, most: Mapping[str, int]) -> int:
+    found = 0
+    for product, n in of.terms.items():
+        n = abs(n)
+        for axis in product:
+            n *= max(most[axis], 1)
+        found += n
+    return found
+
+
+def _shared(of: list[Polynomial]) -> tuple[Polynomial, tuple[Polynomial, ...]]:
+    """What all candidates have, and what each has beside it."""
+    axes = {axis for each in of for product in each.terms for axis in product}
+    left = undominated(of, _least(axes))
+    if len(left) == 1:
+        return left[0], ()
+    shared = Polynomial(
+        {
+            product: min(each.terms.get(product, 0) for each in left)
+            for product in {product for each in left for product in each.terms}
+        }
+    )
+    return shared, tuple(each - shared for each in left)
+
+
+def _sum(of: Polynomial, sizes: Mapping[str, Numbers], known: dict[Product, Numbers]) -> Numbers:
+    total: Numbers = 0
+    for product, n in of.terms.items():
+        term = n * _product(product, sizes, known)
+        if isinstance(total, int):
+            total = total + term
+        else:
+            total += term
+    return total
+
+
+def _product(
+    product: Product, sizes: Mapping[str, Numbers], known: dict[Product, Numbers]
+) -> Numbers:
+    """A product of sizes, each of which is computed once."""
+    if product not in known:
+        known[product] = _product(product[:-1], sizes, known) * sizes[product[-1]]
+    return known[product]

@@ -1,0 +1,247 @@
+"""Grids: the fields that vary, the values that each takes, and every combination of them."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
+from math import prod
+from typing import Any, NamedTuple, TypeAlias
+
+from vitcost.config import FIELDS, RATIOS
+from vitcost.errors import ConfigError, UnknownName, VitcostError
+from vitcost.fields import Field, Pair, checked, checked_ratio, parse
+from vitcost.scenario import Scenario
+from vitcost.text import TEXT_FIELDS
+
+__all__ = [
+    "MOST_POINTS",
+    "Axis",
+    "Grid",
+    "Skipped",
+    "Vary",
+    "bounded",
+    "check_apart",
+    "grid",
+    "reason",
+    "skips",
+]
+
+# beyond it a grid is a mistake, or wants to be drawn from
+MOST_POINTS = 10**9
+# values that are no plain range are all written out
+_MOST_VALUES = 10**6
+
+Vary: TypeAlias = "Mapping[str, Any] | Iterable[str]"
+
+_SCENARIO = {field.name: field.type for field in fields(Scenario)}
+_RATIO: tuple[Any, Field] = (float | None, Field("ratio to embed_dim"))
+_COUNTED = (int, int | None, Pair)
+
+
+class Axis(NamedTuple):
+    """A field and its values; a side of a square stands for both."""
+
+    name: str
+    values: Sequence[Any]
+
+    def value(self, index: int) -> Any:
+        value = self.values[index]
+        return (value, value) if _kind(self.name)[0] == Pair and isinstance(value, int) else value
+
+
+class Grid(NamedTuple):
+    """Every combination of the values of some fields; the last field changes first."""
+
+    axes: tuple[Axis, ...]
+
+    @property
+    def points(self) -> int:
+        return prod(len(axis.values) for axis in self.axes)
+
+    def point(self, index: int) -> dict[str, Any]:
+        """The combination at an index.
+
+        >>> grid({"depth": "12:36:+12", "batch": "1:64:x8"}).point(4)
+        {'depth': 24, 'batch': 8}
+        """
+        found = {}
+        for axis in reversed(self.axes):
+            index, at = divmod(index, len(axis.values))
+            found[axis.name] = axis.value(at)
+        return dict(reversed(found.items()))
+
+    def __bool__(self) -> bool:
+        return bool(self.axes)
+
+
+class Skipped(NamedTuple):
+    """Combinations that cannot be, and why: a patch that does not divide its image, say."""
+
+    reason: str
+    combinations: int
+
+
+def skips(counted: Mapping[str, int]) -> tuple[Skipped, ...]:
+    """The reasons, the most frequent first."""
+    return tuple(Skipped(*each) for each in sorted(counted.items(), key=lambda each: -each[1]))
+
+
+def grid(vary: "Vary | None") -> Grid:
+    """The grid of ``{"depth": [12, 24], "batch": "1:512:x2"}``, or of ``["depth=12,24", …]``.
+
+    Values are a list, or text: values with commas between them, a range ``LOW:HIGH:+STEP`` or
+    ``LOW:HIGH:xFACTOR``. Raises ``ConfigError`` or ``UnknownName``.
+
+    >>> grid(["img_size=224,384", "batch=1:512:x2"]).points
+    20
+    """
+    if vary is None:
+        return Grid(())
+    if isinstance(vary, str):
+        vary = [vary]
+    if isinstance(vary, Mapping):
+        given = [_axis(name, values) for name, values in vary.items()]
+    else:
+        given = [_parsed(text) for text in vary]
+    axes: dict[str, Axis] = {}
+    for axis in given:
+        if axis.name in axes:
+            raise ConfigError(f"{axis.name} varies twice")
+        axes[axis.name] = axis
+    for width, ratio in (("mlp_dim", "mlp_ratio"), ("attn_pool_mlp_dim", "attn_pool_mlp_ratio")):
+        if width in axes and ratio in axes:
+            raise ConfigError(f"{width} and {ratio} vary, and each decides the other")
+    return Grid(tuple(axes.values()))
+
+
+def bounded(points: int) -> int:
+    """The points of a grid that somebody would wait for.
+
+    >>> bounded(10**15)
+    Traceback (most recent call last):
+    vitcost.errors.ConfigError: a grid of 1,000,000,000,000,000 points is too large
+    """
+    if points > MOST_POINTS:
+        raise ConfigError(
+            f"a grid of {points:,} points is too large: more than {MOST_POINTS:,}; "
+            "vary less, or draw from it with --sample N"
+        )
+    return points
+
+
+def check_apart(varied: Grid, given: Mapping[str, Any]) -> None:
+    """What varies is not also given."""
+    for axis in varied.axes:
+        if axis.name in given:
+            raise ConfigError(f"{axis.name} varies, and is also given: {given[axis.name]!r:.80}")
+
+
+def reason(error: VitcostError) -> str:
+    """Why a combination cannot be, without the numbers that differ from one to the next.
+
+    >>> reason(VitcostError("img_size 224 is not divisible by patch_size 15; nearest: 210 or 225"))
+    'img_size is not divisible by patch_size'
+    """
+    return re.sub(r" [(\d][^ ]*", "", str(error).partition(";")[0])
+
+
+def _parsed(text: str) -> Axis:
+    name, equal, values = str(text).partition("=")
+    if not equal:
+        raise ConfigError(
+            f"what varies is FIELD=VALUES, such as depth=12,24 or batch=1:512:x2, got {text!r:.80}"
+        )
+    return _axis(name.strip().replace("-", "_"), values)
+
+
+def _axis(name: str, given: Any) -> Axis:
+    """A field and its values, each of which it may have."""
+    kind, field = _kind(name)
+    if isinstance(given, str):
+        values = _spelled(name, kind, field, given)
+    else:
+        values = given if isinstance(given, range) else _listed(given)
+    if not values:
+        raise ConfigError(f"{name} has no values to vary over")
+    if isinstance(values, range):
+        # what lies between its ends may be whatever they may be
+        for end in (values[0], values[-1]):
+            _checked(name, kind, field, end)
+        return Axis(name, values)
+    return Axis(name, tuple(dict.fromkeys(_checked(name, kind, field, v) for v in values)))
+
+
+def _listed(given: Any) -> list[Any]:
+    """One value, or several in whatever holds them: numpy's are numbers as Python has them."""
+    several = given if isinstance(given, Iterable) else [given]
+    return [value.item() if hasattr(value, "item") else value for value in several]
+
+
+def _kind(name: str) -> tuple[Any, Field]:
+    """The type of a field, and what it may hold."""
+    if name in FIELDS:
+        return FIELDS[name]
+    if name in RATIOS:
+        return _RATIO
+    if name in _SCENARIO:
+        return _SCENARIO[name], Field("")
+    if name in TEXT_FIELDS:
+        return TEXT_FIELDS[name]
+    raise UnknownName("field", name, [*FIELDS, *RATIOS, *_SCENARIO, *TEXT_FIELDS])
+
+
+def _checked(name: str, kind: Any, field: Field, value: Any) -> Any:
+    if name in RATIOS:
+        return checked_ratio(name, value)
+    if name in _SCENARIO:
+        # what is divided needs ranks to divide it
+        Scenario(**{"ranks": 2, name: value})
+        return value
+    return checked(name, kind, field, value)
+
+
+def _spelled(name: str, kind: Any, field: Field, text: str) -> Sequence[Any]:
+    """Values with commas between them, each of which may be a range where it is a number."""
+    found: list[Any] = []
+    for word in text.split(","):
+        word = word.strip()
+        if kind not in _COUNTED or ":" not in word:
+            found.append(parse(name, kind, field, word))
+            continue
+        many = _range(name, kind, field, word)
+        if word == text.strip():
+            return many
+        if len(many) > _MOST_VALUES:
+            raise ConfigError(f"{name}={word} has more than {_MOST_VALUES:,} values to be listed")
+        found += many
+    return found
+
+
+def _range(name: str, kind: Any, field: Field, text: str) -> Sequence[int]:
+    """``LOW:HIGH:+STEP`` or ``LOW:HIGH:xFACTOR``, both ends included where they are met."""
+    low, _, rest = text.partition(":")
+    high, _, step = rest.partition(":")
+    sign, by = step[:1], step[1:]
+    if not (low.isdecimal() and high.isdecimal() and by.isdecimal() and sign in ("+", "x")):
+        raise ConfigError(
+            f"a range is LOW:HIGH:+STEP or LOW:HIGH:xFACTOR, such as 12:48:+12 or 1:512:x2, "
+            f"got {name}={text!r:.80}"
+        )
+    # a number that no field may hold need not be read
+    ends = [checked(name, int, _bounds(name, field), int(end[:20])) for end in (low, high)]
+    first, last, number = *ends, int(by[:20])
+    if first > last:
+        raise ConfigError(f"{name}={text}: {first} is above {last}")
+    if sign == "+":
+        if number < 1:
+            raise ConfigError(f"{name}={text}: the step must be at least +1")
+        return range(first, last + 1, number)
+    if number < 2 or first < 1:
+        raise ConfigError(f"{name}={text}: the factor must be at least x2, from 1 or more")
+    values = [first]
+    while values[-1] * number <= last:
+        values.append(values[-1] * number)
+    return values
+
+
+def _bounds(name: str, field: Field) -> Field:
+    return Field("", 1) if name == "batch" else field

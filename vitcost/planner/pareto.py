@@ -1,0 +1,37 @@
+"""Pareto fronts over two quantities: what nothing else beats."""
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+
+from vitcost.errors import ConfigError
+from vitcost.quantities import Amount, known
+
+__all__ = ["front", "pair_of"]
+
+
+def pair_of(pareto: Sequence[str] | None) -> tuple[str, str] | None:
+    """The two quantities of a Pareto front."""
+    if pareto is None:
+        return None
+    if isinstance(pareto, str) or len(known(pareto)) != 2:
+        raise ConfigError(f"a Pareto front is over two quantities, got {pareto!r:.80}")
+    x, y = pareto
+    return x, y
+
+
+def front(points: "Iterable[tuple[Amount | None, Amount | None]]") -> frozenset[int]:
+    """The points that no other one beats: less in one, and no more in the other.
+
+    >>> sorted(front([(1, 9), (2, 5), (3, 5), (9, 1), (None, 0)]))
+    [0, 1, 3]
+    """
+    known = ((x, y, i) for i, (x, y) in enumerate(points) if x is not None and y is not None)
+    found: list[int] = []
+    lowest: Amount | None = None
+    for _, same in groupby(sorted(known), key=lambda point: point[0]):
+        column = list(same)
+        least = column[0][1]
+        if lowest is None or least < lowest:
+            lowest = least
+            found += [i for _, y, i in column if y == least]
+    return frozenset(found)

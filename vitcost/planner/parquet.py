@@ -1,0 +1,122 @@
+"""Parquet: a sweep row by row in one file, written as it is computed."""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vitcost.errors import ConfigError, MissingExtra
+from vitcost.planner.arrays import load
+from vitcost.planner.evaluate import Chunk
+from vitcost.planner.grid import Axis, Skipped, skips
+from vitcost.quantities import QUANTITIES
+
+if TYPE_CHECKING:
+    from vitcost.planner.sweep import Sweep
+
+__all__ = ["write", "write_rows"]
+
+# rows of a group, which a reader takes at a time: eight columns of them are 16 MiB
+_GROUP = 262_144
+
+
+def write(
+    sweep: "Sweep", path: str, progress: Callable[[int, int, str], None] | None = None
+) -> tuple[Skipped, ...]:
+    """Writes a sweep beside the file and moves over it; returns what could not be.
+
+    Fields are columns as JSON has them, sizes as text, ``224x224``. Raises ``ConfigError`` for a
+    number that 64 bits do not hold.
+    """
+    arrow, _ = _load()
+    skipped: Counter[str] = Counter()
+    types = {"model": arrow.string(), **{axis.name: _type(axis) for axis in sweep.grid.axes}}
+    numbers = {QUANTITIES[name].key(name): arrow.int64() for name in sweep.names}
+    schema = arrow.schema([*types.items(), *numbers.items()])
+
+    def batches() -> Iterator[Any]:
+        for chunk in sweep.chunks(progress):
+            skipped.update(chunk.skipped)
+            if chunk.rows:
+                yield arrow.RecordBatch.from_arrays(list(_columns(sweep, chunk)), schema=schema)
+
+    _replace(path, schema, batches())
+    return skips(skipped)
+
+
+def write_rows(rows: Iterable[Mapping[str, Any]], path: str) -> None:
+    """Writes flat rows, sizes as text."""
+    arrow, _ = _load()
+    table = arrow.Table.from_pylist([{k: _spelled(v) for k, v in row.items()} for row in rows])
+    _replace(path, table.schema, table.to_batches())
+
+
+def _load() -> Any:
+    """pyarrow, or the line that installs it."""
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise MissingExtra("pyarrow", "sweep", "Parquet") from None
+    return pyarrow, pyarrow.parquet
+
+
+def _columns(sweep: "Sweep", chunk: Chunk) -> Iterator[Any]:
+    """The columns of a chunk: every field's values by their index, then the quantities."""
+    arrow, _ = _load()
+    yield arrow.repeat(chunk.model, chunk.rows)
+    for axis in sweep.grid.axes:
+        index = chunk.varied[axis.name]
+        if isinstance(axis.values, range) and _type(axis) == arrow.int64():
+            yield arrow.array(axis.values.start + index * axis.values.step)
+            continue
+        # a range may have more values than a chunk has rows
+        used, index = load().unique(index, return_inverse=True)
+        values = [_spelled(axis.value(i)) for i in used.tolist()]
+        yield arrow.array(values, _type(axis)).take(arrow.array(index))
+    for name in sweep.names:
+        try:
+            yield arrow.array(chunk.quantities[name], arrow.int64())
+        except (OverflowError, arrow.ArrowInvalid):
+            raise ConfigError(
+                f"{name} is larger than 64 bits hold, which is what Parquet has; "
+                "JSON and CSV hold any integer"
+            ) from None
+
+
+def _type(axis: Axis) -> Any:
+    """The type of a field's column: that of its values."""
+    arrow, _ = _load()
+    values = axis.values[:1] if isinstance(axis.values, range) else axis.values
+    kinds = {type(_spelled(axis.value(i))) for i in range(len(values))} - {type(None)}
+    if kinds <= {int, float}:
+        return arrow.float64() if float in kinds else arrow.int64()
+    return arrow.bool_() if kinds == {bool} else arrow.string()
+
+
+def _spelled(value: Any) -> Any:
+    return "x".join(map(str, value)) if isinstance(value, tuple | list) else value
+
+
+def _replace(name: str, schema: Any, batches: Iterable[Any]) -> None:
+    """Writes beside the file and moves over it, so that no reader sees a half."""
+    arrow, parquet = _load()
+    path = Path(name).resolve()
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with parquet.ParquetWriter(part, schema) as writer:
+            waiting: list[Any] = []
+            for batch in batches:
+                waiting.append(batch)
+                if sum(each.num_rows for each in waiting) >= _GROUP:
+                    writer.write_table(arrow.Table.from_batches(waiting))
+                    waiting = []
+            if waiting:
+                writer.write_table(arrow.Table.from_batches(waiting))
+        part.replace(path)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise ConfigError(f"cannot write {name!r}: {reason}") from None
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,226 @@
+"""``sweep``: every combination of a grid, or many drawn from it, computed on arrays."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+from vitcost.errors import ConfigError, NotCovered
+from vitcost.planner.arrays import load
+from vitcost.planner.compare import COMPARED, SCHEMA
+from vitcost.planner.evaluate import Chunk, Evaluator
+from vitcost.planner.grid import Grid, Skipped, Vary, bounded, check_apart, grid, skips
+from vitcost.planner.pareto import front, pair_of
+from vitcost.quantities import QUANTITIES, known
+from vitcost.scenario import Scenario
+from vitcost.zoo import Base, Foreign, Model, described
+
+if TYPE_CHECKING:
+    from vitcost.page import Page
+
+__all__ = ["MOST_LISTED", "Extremes", "Sweep", "sweep"]
+
+# combinations that are computed at a time: their columns stay in the processor's cache
+CHUNK = 32_768
+# rows that somebody lists as text, or has computed one by one
+MOST_LISTED = 100_000
+
+Progress: TypeAlias = Callable[[int, int, str], None]
+Row: TypeAlias = dict[str, Any]
+
+
+class Extremes(NamedTuple):
+    """What a sweep comes to: how many combinations there are and can be, for each quantity the
+    rows with the least and the most of it, and the rows of the Pareto front."""
+
+    points: int
+    rows: int
+    skipped: tuple[Skipped, ...]
+    least: Mapping[str, Row]
+    most: Mapping[str, Row]
+    front: tuple[Row, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """A grid whose combinations are computed as they are read: memory holds a chunk of them."""
+
+    models: tuple[Base, ...]
+    grid: Grid
+    given: Mapping[str, Any]
+    names: tuple[str, ...]  # of the quantities
+    sample: int | None = None
+    seed: int = 0
+    pareto: tuple[str, str] | None = None
+
+    @property
+    def points(self) -> int:
+        """How many combinations there are, those that cannot be among them."""
+        return len(self.models) * (self.grid.points if self.sample is None else self.sample)
+
+    def chunks(self, progress: Progress | None = None) -> Iterator[Chunk]:
+        """The combinations in order as columns, some thousands at a time."""
+        done = 0
+        for model in self.models:
+            evaluator = Evaluator(model, self.grid, self.given, self.names)
+            for at, rows in _indices(self):
+                yield evaluator.chunk(at, rows)
+                done += rows
+                if progress is not None:
+                    progress(done, self.points, "combinations")
+
+    def rows(self) -> Iterator[Row]:
+        """Every combination that can be as a flat row, in base units."""
+        for chunk in self.chunks():
+            yield from self._rows(chunk, slice(None))
+
+    def _rows(self, chunk: Chunk, which: Any) -> Iterator[Row]:
+        axes = self.grid.axes
+        varied = (map(axis.value, chunk.varied[axis.name][which].tolist()) for axis in axes)
+        numbers = (chunk.quantities[name][which].tolist() for name in self.names)
+        keys = (*(axis.name for axis in axes), *(QUANTITIES[n].key(n) for n in self.names))
+        for cells in zip(*varied, *numbers, strict=True):
+            cells = tuple(list(cell) if isinstance(cell, tuple) else cell for cell in cells)
+            yield {"model": chunk.model, **dict(zip(keys, cells, strict=True))}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON of schema ``vitcost.compare/1``: every row, for a grid that fits memory."""
+        self.listed()
+        skipped: Counter[str] = Counter()
+        rows: list[Row] = []
+        for chunk in self.chunks():
+            skipped += chunk.skipped
+            rows += self._rows(chunk, slice(None))
+        counted = [each._asdict() for each in skips(skipped)]
+        return {"schema": SCHEMA, "rows": rows, **({"skipped": counted} if counted else {})}
+
+    def listed(self) -> None:
+        """Raises ``ConfigError`` where there are more combinations than anybody lists as text."""
+        if self.points > MOST_LISTED:
+            raise ConfigError(
+                f"{self.points:,} combinations are more than {MOST_LISTED:,}, which is what text "
+                "is for: write Parquet (-o FILE.parquet), or draw with --sample N"
+            )
+
+    def extremes(self, progress: Progress | None = None) -> Extremes:
+        """The least and the most of each quantity, read once, whatever the size of the grid."""
+        skipped: Counter[str] = Counter()
+        least: dict[str, Row] = {}
+        most: dict[str, Row] = {}
+        rows, best = 0, list[Row]()
+        for chunk in self.chunks(progress):
+            skipped += chunk.skipped
+            rows += chunk.rows
+            if not chunk.rows:
+                continue
+            for name in self.names:
+                column = chunk.quantities[name]
+                if column.dtype == "object" and None in column:
+                    continue
+                self._better(chunk, name, int(column.argmin()), least, -1)
+                self._better(chunk, name, int(column.argmax()), most, 1)
+            if self.pareto is not None:
+                best = self._front([*best, *self._rows(chunk, self._ahead(chunk))])
+        return Extremes(self.points, rows, skips(skipped), least, most, tuple(best))
+
+    def _better(self, chunk: Chunk, name: str, i: int, found: dict[str, Row], sign: int) -> None:
+        key, value = QUANTITIES[name].key(name), int(chunk.quantities[name][i])
+        if name not in found or sign * value > sign * found[name][key]:
+            (found[name],) = self._rows(chunk, slice(i, i + 1))
+
+    def _ahead(self, chunk: Chunk) -> Any:
+        """The rows of a chunk that are on its own front: all others are behind somewhere."""
+        np, pair = load(), self.pareto or ()
+        x, y = (chunk.quantities[name] for name in pair)
+        return np.array(sorted(front(zip(x.tolist(), y.tolist(), strict=True))), np.int64)
+
+    def _front(self, rows: list[Row]) -> list[Row]:
+        x, y = (QUANTITIES[name].key(name) for name in self.pareto or ())
+        return [rows[i] for i in sorted(front((row[x], row[y]) for row in rows))]
+
+    def page(self) -> "Page":
+        """What the grid comes to; every row of it is in the flat formats and in Parquet."""
+        from vitcost.pages.sweep import sweep_page
+
+        return sweep_page(self.extremes())
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from vitcost.render.html import fragment
+
+        return fragment(self)
+
+    def write_parquet(self, path: str, progress: Progress | None = None) -> tuple[Skipped, ...]:
+        """Writes every combination that can be, a chunk at a time, and returns what cannot be.
+
+        Needs pyarrow (``vitcost[sweep]``). Fields and quantities are columns as JSON has them,
+        sizes as text, ``224x224``. Raises ``ConfigError`` for a number that 64 bits do not hold.
+        """
+        from vitcost.planner.parquet import write
+
+        return write(self, path, progress)
+
+
+def sweep(
+    *models: Model,
+    vary: Vary,
+    quantities: Sequence[str] = COMPARED,
+    sample: int | None = None,
+    seed: int = 0,
+    pareto: Sequence[str] | None = None,
+    **flags: Any,
+) -> Sweep:
+    """Every combination of some fields' values: exact, and millions of them in seconds.
+
+    ``vary`` is ``{"depth": [12, 24], "batch": "1:512:x2"}`` or ``["depth=12,24", …]``: fields of
+    the config or of the scenario. ``sample`` draws so many combinations instead, each by itself, so
+    that one may come twice. ``flags`` are the keywords of ``report``. Combinations that cannot be
+    are left out and counted by reason. Raises ``VitcostError``; ``MissingExtra`` without numpy.
+
+    >>> found = sweep("vit_base_patch16_224", vary={"depth": [6, 12], "patch_size": [15, 16]})
+    >>> [(row["depth"], row["patch_size"], row["params"]) for row in found.rows()]
+    [(6, [16, 16], 44040424), (12, [16, 16], 86567656)]
+    """
+    load()
+    pair, varied = pair_of(pareto), grid(vary)
+    names = known([*quantities, *(pair or ())])
+    if "step_time" in names or flags.get("gpu"):
+        raise NotCovered("time is no formula of sizes alone: compare has it, up to 1,000 points")
+    if not models or not varied:
+        raise ConfigError("a sweep is of a model over what varies: vary={FIELD: VALUES}")
+    check_apart(varied, flags)
+    bases = [described(model) for model in models]
+    for base in bases:
+        if isinstance(base, Foreign):
+            raise ConfigError(f"{base.name} is measured, so that nothing of it varies")
+    if sample is not None and (type(sample) is not int or sample < 1):
+        raise ConfigError(f"sample must be a number from 1, got {sample!r:.80}")
+    found = Sweep(tuple(bases), varied, flags, names, sample, seed, pair)  # type: ignore[arg-type]
+    bounded(found.points)
+    if found.points > MOST_LISTED and _one_by_one(found):
+        raise NotCovered(
+            f"states that ranks divide (zero) are computed one by one, up to {MOST_LISTED:,} points"
+        )
+    return found
+
+
+def _one_by_one(sweep: Sweep) -> bool:
+    varied = {axis.name: axis.values for axis in sweep.grid.axes}
+    return any(varied.get("zero", (sweep.given.get("zero", Scenario().zero),)))
+
+
+def _indices(sweep: Sweep) -> Iterator[tuple[dict[str, Any], int]]:
+    """The index of each field's value in every combination, chunk by chunk."""
+    np = load()
+    drawn = np.random.default_rng(sweep.seed)
+    points = sweep.grid.points if sweep.sample is None else sweep.sample
+    for start in range(0, points, CHUNK):
+        rows = min(CHUNK, points - start)
+        found: dict[str, Any] = {}
+        index = np.arange(start, start + rows)
+        for axis in reversed(sweep.grid.axes):
+            if sweep.sample is None:
+                index, found[axis.name] = np.divmod(index, len(axis.values))
+            else:
+                found[axis.name] = drawn.integers(len(axis.values), size=rows)
+        yield found, rows
