@@ -27,7 +27,7 @@ REPORTS: list[dict[str, Any]] = [
         "batch": 3,
         "mode": "train",
         "precision": "amp-bf16",
-        "gpu": ["h200-sxm", "t4"],
+        "gpu": ["h200-sxm", "l4"],
     },
     {"model": BASE, "checkpointing": "block", "lora": 8, "optimizer": "sgd", "mode": "train"},
     {"model": BASE, "recipe": "megatron-fp16", "mode": "train"},

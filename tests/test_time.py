@@ -134,6 +134,13 @@ def test_an_anchor_is_met() -> None:
         ({"software": "new"}, ConfigError, "like 2.9 or 2.4.0"),
         ({"compile": 1}, ConfigError, "true or false"),
         ({"gpu": "rtx4090", "platform": "cpu"}, NotCovered, "no processor"),
+        ({"gpu": "v100-sxm2"}, NotCovered, "bf16 peak of v100-sxm2; it has amp-fp16"),
+        ({"gpu": "tpu-v4", "precision": "fp16"}, NotCovered, "it has bf16"),
+        (
+            {"gpu": "cpu-i9_10940x", "precision": "fp32"},
+            NotCovered,
+            "not measured in infer, fp32, eager: there is infer, fp32, compiled",
+        ),
     ],
 )
 def test_what_cannot_be_asked(given: dict[str, Any], error: type[Exception], says: str) -> None:
@@ -202,6 +209,15 @@ def test_what_is_not_validated_is_printed(capsys: Captured) -> None:
     ):
         assert run(["report", BASE, "--precision", "amp-bf16", "-g", gpu]) == 0
         assert words in capsys.readouterr().out
+
+
+def test_what_was_measured_otherwise_is_said() -> None:
+    (old,) = report(gpu="rtx4090", software="1.13").time
+    assert old.notes == ("constants measured with torch 2.4, nchw",)
+    assert old.high_seconds / old.seconds == pytest.approx(1.15)
+    (cpu,) = report(gpu="cpu-i9_10940x", precision="fp32", compile=True, batch=8).time
+    assert cpu.basis == "spec_sheet"
+    assert "batches above 1 were measured on no processor" in cpu.notes
 
 
 def test_the_scenario_knows_compile_and_software() -> None:

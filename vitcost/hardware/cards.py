@@ -155,6 +155,11 @@ _ROWS: tuple[tuple[Any, ...], ...] = (
      2025, "accel aiconf", 288_400_343_040),
     ("gb300", "NVIDIA", (80, 1250, 2500, 2500, 5000, 165), _, 8000, 900, 1400,
      2025, "aiconf accel", 298_013_687_808),
+    # the two that follow: claims alone; where these disagree, on int8, none was picked
+    ("mi100", "AMD", (_, _, 184.6, _, _, _), 32, 1228.8, 138, _,
+     2020, "llm-analysis gpuhunt"),
+    ("mi210", "AMD", (45.3, _, 181, 181, _, _), 64, 1638, 150, _,
+     2022, "llm-analysis gpuhunt inductor"),
     ("mi250x", "AMD", (47.9, _, 383, 383, _, 383), 128, 3280, 350, _,
      2021, "accel network"),
     ("mi300x", "AMD", (163.4, 653.7, 1307.4, 1307.4, 2614.9, 2614.9), 192, 5300, 448, 750,

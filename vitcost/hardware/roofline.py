@@ -160,6 +160,7 @@ def predict(
         scenario = replace(scenario, platform="cpu")
     elif scenario.platform == "cpu":
         raise NotCovered(f"{row.name} is no processor, and the platform is cpu")
+    _typed(row, scenario)
     known = [*calibrations, *_shipped(row)]
     setup = _setup(scenario, row, known)
     sheet = sheet_of(row, setup)
@@ -168,6 +169,16 @@ def predict(
         rates = _anchored(rates, scenario, setup, sheet, anchors)
     parts = work(config, scenario, setup)
     return _time(row, scenario, setup, sheet, rates, parts)
+
+
+def _typed(row: Card, scenario: Scenario) -> None:
+    """Refuses a half precision that the card's sheet has no peak for, where it has the other."""
+    wanted = scenario.precision.removeprefix("amp-")
+    if wanted in ("bf16", "fp16") and getattr(row.peaks, wanted) is None:
+        other = {"bf16": "fp16", "fp16": "bf16"}[wanted]
+        if getattr(row.peaks, other) is not None:
+            precision = scenario.precision.replace(wanted, other)
+            raise NotCovered(f"no source states a {wanted} peak of {row.name}; it has {precision}")
 
 
 def _shipped(row: Card) -> Sequence[Calibration]:
@@ -213,6 +224,8 @@ def _checked(rates: Rates, scenario: Scenario, setup: Setup, vendor: str, overhe
     unmeasured = []
     if setup.platform == "cuda" and scenario.batch < _SMALLEST_BATCH:
         unmeasured.append(f"batches below {_SMALLEST_BATCH} were measured on no GPU")
+    if setup.platform == "cpu" and scenario.batch > 1:
+        unmeasured.append("batches above 1 were measured on no processor")
     if setup.platform == "cuda" and overhead > _UNMEASURED_OVERHEAD:
         unmeasured.append(f"launches, {overhead:.0%} of the time here, were measured on no GPU")
     if unmeasured:
@@ -250,6 +263,11 @@ def _setup(scenario: Scenario, row: Card, known: Sequence[Calibration]) -> Setup
     return setup._replace(torch=max(measured)) if measured else setup
 
 
+def _mode(setup: Setup) -> str:
+    compiled = "compiled" if setup.compiled else "eager"
+    return f"{setup.mode}, {setup.precision}, {compiled}"
+
+
 def _same_mode(a: Setup, b: Setup) -> bool:
     return a._replace(torch=b.torch, layout=b.layout) == b
 
@@ -265,12 +283,13 @@ def rates_of(
         best = min(exact, key=lambda c: _distance(c.setup, setup))
         fits = best.setup == setup
         band = best.band if fits else max(best.band, WIDEST[setup.platform])
-        return Rates(best.constants, "calibrated", band)
+        torch = ".".join(map(str, best.setup.torch))
+        said = f"constants measured with torch {torch}, {best.setup.layout}"
+        return Rates(best.constants, "calibrated", band, () if fits else (said,))
     if setup.platform == "cpu":
-        raise NotCovered(
-            f"{row.name} was not measured in {setup.precision}"
-            f"{', compiled' if setup.compiled else ', eager'}"
-        )
+        modes = dict.fromkeys(_mode(c.setup) for c in known if c.gpu == row.name)
+        said = "; ".join(modes) or "nothing"
+        raise NotCovered(f"{row.name} was not measured in {_mode(setup)}: there is {said}")
     constants, note = typical(row, setup, known)
     # vector units in fp32 and tensor cores in half precision say nothing of each other
     wide = setup.precision == "fp32"
