@@ -17,6 +17,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from bench import accuracy
+
+import vitcost
 
 ROOT = Path(__file__).parents[1]
 FENCE = re.compile(
@@ -104,6 +107,79 @@ def test_the_readme_has_the_two_commands() -> None:
     marks = [block.mark for block in blocks()]
     assert marks.count("quick-start") == 1
     assert marks.count("tests") == 1
+
+
+def table(mark: str) -> list[list[str]]:
+    """The rows of the table behind a mark, without the bold."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8").partition(f"<!-- {mark} -->\n")[2]
+    lines = text.partition("\n\n")[0].splitlines()[2:]
+    return [[cell.strip().strip("*") for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_what_other_tools_count_is_explained() -> None:
+    """Each count of the table from what README says that the tool leaves out or adds."""
+    s, h, L, p, K = 257, 1280, 32, 14, 1000
+    norms, on_no_layer = 2 * L + 1, h + s * h
+    patches, projections = (s - 1) * 3 * p * p * h, L * s * 4 * h * h
+    mlp, products, head = L * s * 8 * h * h, L * 2 * s * s * h, K * h
+    macs = patches + projections + mlp + products + head
+    assert macs == vitcost.report("vit_huge_patch14_224").flops.macs_forward
+    # a convolution is counted at every place, with its bias; a linear layer once
+    once = (s - 1) * (3 * p * p * h + h) + L * (12 * h * h + 9 * h) + K * h + K + 2 * h * norms
+    expected = {
+        "vitcost": (0, macs),
+        "torchsummary": (-on_no_layer, None),
+        "torchinfo": (0, once),
+        "fvcore": (0, macs - products + 5 * norms * s * h),
+        "thop": (-on_no_layer - 2 * h * norms, macs - products),
+        "ultralytics-thop": (0, macs + 4 * norms * s * h),
+        "calflops": (0, macs - products),
+        "deepspeed": (0, macs),
+        "torchprofile": (0, macs + norms * s * h),
+        "FlopCounterMode, CPU": (0, macs - products),
+        "FlopCounterMode, meta": (0, macs),
+    }
+    rows = {row[0]: row[2:5] for row in table("peers")}
+    partly = int(rows.pop("ptflops")[1].replace(",", ""))
+    # its pointwise work is below one for each element of eight tensors a block
+    assert 0 < partly - (macs - projections) < L * 8 * s * 4 * h
+    assert rows == {
+        name: [
+            "exact" if missing == 0 else f"{missing:+,}",
+            "none" if counted is None else f"{counted:,}",
+            "–" if counted is None else "exact" if counted == macs else f"{counted / macs:.3f}",
+        ]
+        for name, (missing, counted) in expected.items()
+    }
+
+
+def test_the_accuracy_table_counts_no_case_that_is_not_there() -> None:
+    rows = {row[0]: row for row in table("accuracy")}
+    there = accuracy.collected()
+    for row in accuracy.ROWS:
+        _, witness, cases, error = rows.pop(row.quantity)
+        assert (witness, error) == (row.witness, "0")
+        assert 0 < int(cases.replace(",", "")) <= there[row.quantity]
+    # the times, whose errors a test of their own holds
+    assert [name for name, _ in accuracy.TIMES] == list(rows)
+
+
+def test_the_workflow_is_that_of_the_example() -> None:
+    (block,) = (block for block in blocks() if block.language == "yaml")
+    path = ROOT / "examples" / "ci_project" / ".github" / "workflows" / "budget.yml"
+    assert block.body == path.read_text(encoding="utf-8")
+
+
+def test_every_link_is_to_a_file_or_a_heading() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    headings = {
+        re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
+        for title in re.findall(r"^## (.*)$", text, re.MULTILINE)
+    }
+    links = re.findall(r"\]\(([^)]+)\)", text)
+    assert len(links) > 3
+    for link in links:
+        assert link[1:] in headings if link[0] == "#" else (ROOT / link).exists(), link
 
 
 def test_a_wrong_output_is_found(tmp_path: Path) -> None:
