@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from vitcost.engine import live
 from vitcost.engine.cost import fold
-from vitcost.engine.lower import lower
+from vitcost.engine.lower import Mode, lower
 from vitcost.engine.model import AnyStructure, Config, sizes_of, structure_of
 from vitcost.engine.ops import Size, Sizes, bytes_of, largest, numel
 from vitcost.engine.parameters import Parameter, parameters
@@ -18,7 +18,16 @@ from vitcost.engine.tree import Node
 from vitcost.engine.unroll import unroll
 from vitcost.errors import ConfigError, NotCovered
 from vitcost.scenario import OPTIMIZERS, PRECISIONS, RECIPES, Scenario
-from vitcost.sharding import Share, dealt, flat, fully_sharded, whole
+from vitcost.sharding import (
+    ALONE,
+    Share,
+    TensorParallel,
+    dealt,
+    flat,
+    fully_sharded,
+    layers_of_rank,
+    whole,
+)
 
 __all__ = [
     "STORAGES",
@@ -129,14 +138,20 @@ def inference(
 
 
 def training(
-    config: Config, scenario: Scenario, batch: int | None = None, *, rank: int | None = None
+    config: Config,
+    scenario: Scenario,
+    batch: int | None = None,
+    *,
+    rank: int | None = None,
+    parallel: TensorParallel = ALONE,
 ) -> Training:
     """A training step of a model on one rank: model states, what autograd holds, the peak.
 
     ``batch`` is in place of the scenario's, that of each rank. ``rank`` counts from 0; None is the
     one that holds the most. ``scenario`` says how many there are (``ranks``) and what they divide
-    (``zero``). Sizes are integers. ``states`` and ``with_peak`` are its two halves, for who has the
-    lowered tree.
+    (``zero``); ``parallel`` is one of those that each of them is made of where layers are divided
+    too. Its peak takes it that sums over these are made in place, as Megatron-LM does. Sizes are
+    integers. ``states`` and ``with_peak`` are its two halves, for who has the lowered tree.
 
     >>> from vitcost.zoo import resolve
     >>> huge = resolve("vit_huge_patch14_224").config
@@ -144,14 +159,18 @@ def training(
     >>> shared = training(huge, Scenario(batch=8, zero=1, ranks=64))
     >>> alone.optimizer_bytes, shared.optimizer_bytes
     (5056367968, 91750408)
+    >>> training(huge, Scenario(batch=8), parallel=TensorParallel(8)).saved_activations_bytes
+    1875447620
     """
     batch = scenario.batch if batch is None else batch
-    structure, sizes = structure_of(config, batch, True), sizes_of(config, batch)
-    tree = lower(structure, scenario.engine_mode(config, True))
+    whole_model = structure_of(config, batch, True), sizes_of(config, batch)
+    mode = scenario.engine_mode(config, True)
+    structure, sizes, mode = layers_of_rank(*whole_model, mode, parallel)
+    tree = lower(structure, mode)
     logits = numel(tree.output.axes, sizes)
     saved_bytes = fold(tree, sizes).cost.saved_bytes + loss_bytes(config, logits, scenario)
     own = states(tree, sizes, saved_bytes, scenario, rank=rank)
-    return with_peak(own, structure, sizes, scenario, config, rank=rank)
+    return with_peak(own, structure, sizes, scenario, mode, rank=rank)
 
 
 def states(
@@ -221,13 +240,13 @@ def with_peak(
     structure: AnyStructure,
     sizes: Sizes,
     scenario: Scenario,
-    config: Config,
+    mode: Mode,
     *,
     rank: int | None = None,
 ) -> Training:
     """The same with the peak of the step, or with the reason why it is not known."""
     try:
-        peak = step_peak(own, structure, sizes, scenario, config, rank=rank)
+        peak = step_peak(own, structure, sizes, scenario, mode, rank=rank)
     except NotCovered as reason:
         return own._replace(peak_missing=str(reason))
     return own._replace(peak_bytes=peak.total_bytes, peak_at=peak.at, peak_parts=peak.parts)
@@ -238,7 +257,7 @@ def step_peak(
     structure: AnyStructure,
     sizes: Sizes,
     scenario: Scenario,
-    config: Config,
+    mode: Mode,
     *,
     rank: int | None = None,
     in_place: bool = True,
@@ -256,7 +275,6 @@ def step_peak(
         raise NotCovered(f"the peak of a step of recipe {scenario.recipe}: use recipe torch")
     if scenario.zero > 1:
         raise NotCovered("the peak of a step with fully sharded weights")
-    mode = scenario.engine_mode(config, True)
     tree = lower(structure, mode)
     top = live.peak(step_trace(structure, mode, in_place), sizes)
     kept: Size = 0

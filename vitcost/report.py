@@ -358,7 +358,7 @@ def report_on(model: Resolved, scenario: Scenario, sizes: Sizes) -> Report:
             structure_of(config, batch, True),
             sizes,
             scenario,
-            config,
+            scenario.engine_mode(config, True),
         ),
         parts=_parts(train, ran),
         layers=(*map(_layer, _top(train)), *_rest(train, saved_bytes)),

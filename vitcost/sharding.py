@@ -14,11 +14,42 @@ from collections.abc import Iterable
 from heapq import heapreplace
 from typing import NamedTuple
 
+from vitcost.engine.lower import Mode
+from vitcost.engine.model import AnyStructure
 from vitcost.engine.ops import Size, Sizes, largest, numel
 from vitcost.engine.parameters import Parameter
-from vitcost.errors import NotCovered
+from vitcost.engine.split import SEQUENCES, split_sizes
+from vitcost.engine.structure import Structure
+from vitcost.errors import ConfigError, NotCovered, UnknownName
 
-__all__ = ["Share", "dealt", "flat", "fully_sharded", "local", "rows", "whole"]
+__all__ = [
+    "ALONE",
+    "Share",
+    "TensorParallel",
+    "dealt",
+    "flat",
+    "fully_sharded",
+    "layers_of_rank",
+    "local",
+    "rows",
+    "whole",
+]
+
+
+class TensorParallel(NamedTuple):
+    """One of ``ranks`` that each run a part of every layer: ``engine.split`` says which.
+
+    ``sequence``: "" for none, or whose sequence parallel: megatron or torch. Tokens that cannot be
+    divided evenly are cut as ``torch.chunk`` does, so that the first rank has the most; Megatron
+    refuses them.
+    """
+
+    ranks: int = 1
+    sequence: str = ""
+    rank: int = 0
+
+
+ALONE = TensorParallel()
 
 
 class Share(NamedTuple):
@@ -140,6 +171,57 @@ def rows(total: Size, ranks: Size, rank: Size) -> Size:
     most = ceil_div(total, ranks)
     left = largest(total - rank * most, 0)
     return -largest(-left, -most)
+
+
+def layers_of_rank(
+    structure: AnyStructure, sizes: Sizes, mode: Mode, parallel: TensorParallel
+) -> tuple[AnyStructure, Sizes, Mode]:
+    """What ``engine.lower.lower`` and the rules of the engine need for one tensor-parallel rank.
+
+    The embeddings and the head are whole on every rank; Megatron-LM also divides a vocabulary.
+    Raises ``ConfigError`` where the ranks do not divide heads or widths, ``NotCovered`` for layers
+    that cannot be divided.
+
+    >>> from vitcost.engine.lower import lower
+    >>> from vitcost.engine.model import sizes_of, structure_of
+    >>> from vitcost.engine.parameters import parameters
+    >>> from vitcost.zoo import resolve
+    >>> base = resolve("vit_base_patch16_224").config
+    >>> one = structure_of(base, 1, True), sizes_of(base), Mode()
+    >>> structure, sizes, mode = layers_of_rank(*one, TensorParallel(4))
+    >>> whole(parameters(lower(structure, mode)), sizes).weights
+    22818280
+    """
+    t, sequence, rank = parallel
+    if t == 1:
+        return structure, sizes, mode
+    if sequence not in SEQUENCES:
+        raise UnknownName("sequence parallel", sequence, SEQUENCES[1:], "allowed: megatron, torch")
+    if not 0 <= rank < t:
+        raise ConfigError(f"rank must be one of 0 to {t - 1:,}, got {rank:,}")
+    if mode.adapted:
+        raise NotCovered("tensor parallel adapters")
+    for axis, what in (("a", "heads"), ("m", "hidden units of an MLP"), ("s", "tokens")):
+        if sizes[axis] % t and (axis != "s" or sequence == "megatron"):
+            raise ConfigError(f"{t:,} tensor-parallel ranks do not divide {sizes[axis]:,} {what}")
+    if sequence and sizes["s"] < t:
+        # DTensor then norms all of them on every rank
+        raise NotCovered(f"{sizes['s']:,} tokens divided among {t:,} ranks")
+    if sequence == "megatron" and mode.precision == "amp":
+        raise NotCovered("Megatron's sequence parallel under autocast, which it does not use")
+    own = split_sizes(sizes, t, rows(sizes["s"], t, rank))
+    # with a single head on each rank the layers are built otherwise
+    one = own["a/t"] == 1
+    if isinstance(structure, Structure):
+        structure = structure._replace(one_head=one)
+    else:
+        # a plain ViT has no text
+        from vitcost.engine.text import TextStructure
+
+        if not isinstance(structure, TextStructure):
+            raise NotCovered("tensor parallel models of two towers")
+        structure = structure._replace(blocks=structure.blocks._replace(one_head=one))
+    return structure, own, mode._replace(split=True, sequence=sequence)
 
 
 def ceil_div(a: Size, b: Size) -> Size:

@@ -87,8 +87,8 @@ class Attention(nn.Module):
         self.proj_drop = nn.Dropout(c.proj_drop_rate)
 
     def forward(self, x: Tensor) -> Tensor:
-        b, s, h = x.shape
-        qkv = self.qkv(x).reshape(b, s, 3, self.num_heads, h // self.num_heads)
+        b, s, _ = x.shape
+        qkv = self.qkv(x).reshape(b, s, 3, self.num_heads, -1)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
         if self.fused:
             rate = self.attn_drop.p if self.training else 0.0
@@ -102,7 +102,7 @@ class Attention(nn.Module):
             attn = attn.softmax(dim=-1)
             attn = self.attn_drop(attn)
             x = attn @ v
-        x = x.transpose(1, 2).reshape(b, s, h)
+        x = x.transpose(1, 2).reshape(b, s, -1)
         x = self.proj(x)
         x = self.proj_drop(x)
         return x

@@ -35,6 +35,8 @@ class Mode(NamedTuple):
     frozen_layers: int = 0
     adapted: tuple[str, ...] = ()  # names of the linear layers that have an adapter
     rank: Axis = 0
+    split: bool = False  # whether it is one rank of a tensor-parallel run
+    sequence: str = ""  # how that divides tokens: one of split.SEQUENCES
     # how long the runs of layers are, by axis: where layers are counted off
     layers: tuple[tuple[Axis, int], ...] = ()
 
@@ -57,6 +59,11 @@ _STATISTICS: Mapping[str, tuple[tuple[str, ...], Callable[[Axes], Axes]]] = {
 def lower(structure: AnyStructure, mode: Mode) -> Node:
     """The declared tree of a structure, lowered to what runs in a mode."""
     tree = build(structure)
+    if mode.split:
+        # the only who needs it
+        from vitcost.engine.split import split
+
+        tree = split(tree, mode.sequence, structure.one_image)
     if mode.layers:
         tree = counted(tree, dict(mode.layers))
     if mode.frozen:

@@ -172,6 +172,9 @@ KINDS: Mapping[str, Kind] = {
     "repeat": Kind(),
     "rotate": Kind(),
     "cast": Kind(),
+    # between the ranks of a parallel run
+    "scatter": Kind(),
+    "gather": Kind(),
     # views, by what their backward does: pass the gradient on, copy it into one of the whole shape,
     # or gather those of all parts
     "view": Kind(view=True),
@@ -185,6 +188,8 @@ KINDS: Mapping[str, Kind] = {
     # a map seen pixel by pixel, and back: what a convolution then reads lies in that order
     "channels last": Kind(view=True),
     "parameter": Kind(view=True),
+    # gathered for one op and again for its backward: what is kept is what it is gathered from
+    "regather": Kind(view=True),
     "checkpoint": Kind(saves="x", view=True),
     "sdpa": Kind(autocast="half", saves="os"),
 }

@@ -41,6 +41,11 @@ class TextStructure(NamedTuple):
     head: str
     pos_drop: bool
 
+    @property
+    def one_image(self) -> bool:
+        """Whether the batch is of one text."""
+        return self.blocks.one_image
+
 
 class ClipStructure(NamedTuple):
     """What exists in a model of two towers."""
@@ -50,6 +55,11 @@ class ClipStructure(NamedTuple):
     text: TextStructure
     projection: bool
     logit_bias: bool
+
+    @property
+    def one_image(self) -> bool:
+        """Whether the batch is of one image and one text."""
+        return self.vision.one_image
 
 
 def text_structure(c: TextConfig, batch: int = 1, training: bool = False) -> TextStructure:

@@ -1,0 +1,244 @@
+"""Tensor and sequence parallel: what one of t ranks runs of every layer.
+
+A pass over the declared tree. In attention and in an MLP, the linear layers that read whole data
+are cut by columns, so that a rank has its share of the heads or of the hidden width, and those that
+read such a share are cut by rows; what they write is summed over the ranks. An axis that is divided
+is called ``a/t``. Source: Shoeybi et al. 2019 (Megatron-LM), arXiv 1909.08053, section 3.
+
+Sequence parallel divides tokens too, outside of those: norms, dropouts and the residual stream of
+every layer. What comes before and behind the layers is whole on every rank. Source: Korthikanti et
+al. 2022, arXiv 2205.05198, section 4.2.2.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from vitcost.engine.ops import Axis, Op, Size, Sizes, Tensor
+from vitcost.engine.runs import has_runs
+from vitcost.engine.tree import Node
+from vitcost.errors import NotCovered
+
+__all__ = ["SEQUENCES", "split", "split_sizes"]
+
+# who divides tokens too: Megatron gathers what a linear layer reads once more in the backward pass,
+# so that autograd keeps the rank's share of it; torch's own styles keep what was gathered
+SEQUENCES = ("", "megatron", "torch")
+
+
+def split(tree: Node, sequence: str = "", one_image: bool = False) -> Node:
+    """The tree that one rank runs; ``split_sizes`` has the sizes of its axes. ``one_image``: of a
+    batch of one, what is gathered stays as it came.
+
+    Raises ``NotCovered`` for a layer whose linear layers stand in no attention or MLP of their own,
+    and for an op that needs the share of other ranks.
+    """
+    return _Split(sequence, one_image).node(tree)
+
+
+def split_sizes(sizes: Sizes, ranks: Size, tokens: Size) -> Sizes:
+    """The same with the divided axes: widths and heads by the number of ranks, and so many tokens.
+    ``s·t`` are those that shares of one size gather.
+
+    Who calls it sees to it that heads and widths can be divided.
+    """
+    own = Sizes(sizes)
+    own.update({f"{axis}/t": n // ranks for axis, n in sizes.items() if _is_width(axis)})
+    own["s/t"], own["s·t"] = tokens, -(-sizes["s"] // ranks) * ranks
+    return own
+
+
+def _is_width(axis: Axis) -> bool:
+    """Widths of the parts of a layer and numbers of heads; grouped ones have a number."""
+    return isinstance(axis, str) and axis.rstrip("0123456789") in ("q", "a", "k", "m", "two_m", "h")
+
+
+class _State(NamedTuple):
+    """What a declared tensor has become."""
+
+    tensor: Tensor
+    share: str  # whole | width: some heads, or a part of the hidden layer | tokens
+
+
+class _Split:
+    def __init__(self, sequence: str, one_image: bool) -> None:
+        self.sequence, self.one_image = sequence, one_image
+        self.states: dict[Tensor, _State] = {}
+        self.gathered: dict[Tensor, Tensor] = {}
+
+    def read(self, tensor: Tensor) -> Tensor:
+        return self.states[tensor].tensor if tensor in self.states else tensor
+
+    def share(self, tensors: Iterable[Tensor]) -> str:
+        shares = {self.states[t].share for t in tensors if t in self.states}
+        return next((share for share in ("width", "tokens") if share in shares), "whole")
+
+    def node(self, node: Node, layer: bool = False) -> Node:
+        """A module outside of attention and MLP; ``layer``: one of the layers."""
+        inputs = tuple(map(self.read, node.inputs))
+        body: list[Op | Node] = []
+        found = False
+        for item in node.body:
+            if isinstance(item, Op):
+                body.append(self.op(item))
+            elif layer and _is_region(item):
+                body.append(self.region(item))
+                found = True
+            elif not layer and has_runs(item):
+                body += self.layers(item)
+            else:
+                inside = self.node(item, layer or item.run is not None)
+                found = found or any(_is_region(child) for child in _nodes(item))
+                body.append(inside)
+        if node.run is not None and not found:
+            raise NotCovered(f"tensor parallel layers of type {node.type}")
+        return self.ended(node, inputs, body)
+
+    def layers(self, container: Node) -> list[Op | Node]:
+        """The container of the layers, between what divides the tokens and what gathers them."""
+        if not self.sequence:
+            return [self.node(container)]
+        x, y = container.inputs[0], container.output
+        scatter = self.scatter(x)
+        inside = self.node(container)
+        *gather, last = self.gather(self.read(y), y)
+        self.states[y] = _State(last.write, "whole")
+        return [scatter, inside, *gather, last]
+
+    def scatter(self, x: Tensor) -> Op:
+        """To each rank its tokens."""
+        share = Tensor(x.name, _divided(x.axes, "tokens"))
+        op = Op("scatter", (self.read(x),), share)
+        self.states[x] = _State(share, "tokens")
+        return op
+
+    def region(self, node: Node) -> Node:
+        """Attention, or an MLP: cut from its first linear layers to its last."""
+        inputs = tuple(map(self.read, node.inputs))
+        body: list[Op | Node] = []
+        for item in node.body:
+            if isinstance(item, Op):
+                body.append(self.op(item))
+            elif item.type == "Linear":
+                body += self.linear(item)
+            else:
+                body.append(self.node(item, layer=True))
+        return self.ended(node, inputs, body)
+
+    def linear(self, node: Node) -> list[Op | Node]:
+        """By columns where it reads whole data, by rows where it reads a share."""
+        (op,) = node.body
+        assert isinstance(op, Op)
+        assert op.weight is not None
+        (x,), share = op.reads, self.share(op.reads)
+        out, into = op.weight.axes
+        before: list[Op | Node] = []
+        read, over, bias, write = (
+            self.read(x),
+            op.over,
+            op.bias,
+            Tensor(op.write.name, op.write.axes),
+        )
+        weight: tuple[Axis, ...] = (out, f"{into}/t")
+        if share == "width":
+            over = (f"{into}/t",)
+        else:
+            read, before = self.whole(x)
+            weight = (f"{out}/t", into)
+            bias = None if op.bias is None else Tensor("bias", weight[:1], "param")
+            write = Tensor(op.write.name, (*op.write.axes[:-1], weight[0]))
+        own = Tensor("weight", weight, "param")
+        made = op._replace(reads=(read,), write=write, over=over, weight=own, bias=bias)
+        self.states[op.write] = _State(write, "whole" if share == "width" else "width")
+        body = [*before, node._replace(body=(made,), inputs=(read,), output=write)]
+        if share == "width" and self.sequence:
+            # the sum over the ranks, of which each gets its tokens
+            body.append(self.scatter(op.write))
+        return body
+
+    def whole(self, x: Tensor) -> tuple[Tensor, list[Op | Node]]:
+        """All tokens of what a linear layer reads, gathered once."""
+        own = self.read(x)
+        if self.share((x,)) != "tokens":
+            return own, []
+        if own in self.gathered:
+            return self.gathered[own], []
+        if self.sequence == "megatron":
+            ops = [Op("regather", (own,), Tensor(x.name, x.axes, x.role, own))]
+        else:
+            ops = self.gather(own, x)
+        self.gathered[own] = ops[-1].write
+        return ops[-1].write, [*ops]
+
+    def gather(self, own: Tensor, x: Tensor) -> list[Op]:
+        """From all ranks their tokens, in shares of one size. What fills those up is cut off: from
+        one image by a view, which keeps it alive, from several by a copy."""
+        if not self.one_image:
+            return [Op("gather", (own,), Tensor(x.name, x.axes))]
+        filled = Tensor(x.name, tuple("s·t" if axis == "s" else axis for axis in x.axes))
+        return [
+            Op("gather", (own,), filled),
+            Op("view", (filled,), Tensor(x.name, x.axes, base=filled)),
+        ]
+
+    def op(self, op: Op) -> Op:
+        """An op on what its reads have become."""
+        share = self.share(op.reads)
+        reads = tuple(map(self.read, op.reads))
+        if share == "width":
+            self.check(op)
+        write = self.written(op.write, share)
+        parts = op.parts
+        if parts is not None:
+            parts = tuple(
+                part._replace(
+                    reads=tuple(self.written(t, share) for t in part.reads),
+                    write=self.written(part.write, share),
+                )
+                for part in parts
+            )
+        self.states[op.write] = _State(write, share)
+        return op._replace(reads=reads, write=write, parts=parts)
+
+    def check(self, op: Op) -> None:
+        """Whether a rank can do without the share of the others."""
+        own = [t.axes for t in (op.weight, op.bias) if t is not None]
+        others = [t.axes for t in op.reads if self.share((t,)) != "width"]
+        if any(
+            _is_width(axis) for axis in (*op.over, *(a for axes in (*own, *others) for a in axes))
+        ):
+            raise NotCovered(f"tensor parallel: {op.write.name} over a divided axis")
+
+    def written(self, tensor: Tensor, share: str) -> Tensor:
+        base = None if tensor.base is None else self.read(tensor.base)
+        axes = _divided(tensor.axes, share)
+        return Tensor(tensor.name, axes, tensor.role, base, tensor.itemsize)
+
+    def ended(self, node: Node, inputs: tuple[Tensor, ...], body: list[Op | Node]) -> Node:
+        return node._replace(
+            body=tuple(body),
+            inputs=inputs,
+            output=self.read(node.output),
+            held=tuple(map(self.read, node.held)),
+            also=tuple(map(self.read, node.also)),
+        )
+
+
+def _divided(axes: tuple[Axis, ...], share: str) -> tuple[Axis, ...]:
+    """The axes of a share: of widths the first that there is, since heads come before their own."""
+    named = [axis for axis in axes if (_is_width(axis) if share == "width" else axis == "s")]
+    if share == "whole" or not named:
+        return axes
+    at = axes.index(named[0])
+    return (*axes[:at], f"{axes[at]}/t", *axes[at + 1 :])
+
+
+def _is_region(node: Node) -> bool:
+    """Attention and MLPs: where linear layers stand side by side."""
+    return sum(isinstance(item, Node) and item.type == "Linear" for item in node.body) > 1
+
+
+def _nodes(node: Node) -> Iterable[Node]:
+    for item in node.body:
+        if isinstance(item, Node):
+            yield item
+            yield from _nodes(item)
