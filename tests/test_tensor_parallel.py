@@ -25,12 +25,13 @@ from vitcost.check.reference import build
 from vitcost.config import ViTConfig
 from vitcost.engine.cost import fold
 from vitcost.engine.lower import Mode, lower
-from vitcost.engine.model import structure_of
+from vitcost.engine.model import sizes_of, structure_of
 from vitcost.engine.ops import Sizes
 from vitcost.engine.split import split_sizes
 from vitcost.errors import ConfigError, NotCovered, UnknownName
+from vitcost.planner.plan import plan
 from vitcost.scenario import Scenario
-from vitcost.sharding import TensorParallel
+from vitcost.sharding import TensorParallel, layers_of_rank
 from vitcost.zoo import resolve
 
 
@@ -177,19 +178,85 @@ def test_the_ranks_hold_the_model_together() -> None:
         assert own.weights_bytes == 4 * (everywhere + (86_567_656 - everywhere) // ranks)
 
 
-def test_a_language_model() -> None:
-    """GPT-2: 50,257 × 768 words and 1,024 × 768 positions, 2h of the last norm, 6h of a layer."""
+@pytest.mark.parametrize("ranks", [2, 4, 12])
+def test_a_language_model(ranks: int) -> None:
+    """GPT-2: 50,257 words in rows, filled up, 1,024 positions, 2h of the last norm, 6h of a layer;
+    autograd keeps the rank's part of the logits, twice, and the total weight of the loss."""
     small = resolve("gpt2").config
-    total, everywhere = 124_439_808, 50_257 * 768 + 1_024 * 768 + 2 * 768 + 12 * 6 * 768
-    own = memory.training(small, Scenario(), parallel=TensorParallel(4))
-    assert own.weights_bytes == 4 * (everywhere + (total - everywhere) // 4)
+    words = 50_257 * 768
+    everywhere = (1_024 + 2 + 12 * 6) * 768
+    layers = 124_439_808 - words - everywhere
+    own = memory.training(small, Scenario(), parallel=TensorParallel(ranks))
+    rows = -(-50_257 // ranks)
+    assert own.weights_bytes == 4 * (everywhere + rows * 768 + layers // ranks)
+
+
+def test_filled_up_tokens() -> None:
+    """197 tokens among 4 ranks are 50 on each of Megatron's, and 47 on the last of torch's."""
+    sizes = sizes_of(resolve("vit_base_patch16_224").config)
+    whole = structure_of(ViTConfig(), 1, True), sizes, Mode()
+    for sequence, rank, tokens in (("megatron", 3, 50), ("torch", 0, 50), ("torch", 3, 47)):
+        _, own, _ = layers_of_rank(*whole, TensorParallel(4, sequence, rank))
+        assert (own["s/t"], own["a/t"], own["m/t"], own["q/t"]) == (tokens, 3, 768, 576)
+
+
+@pytest.mark.parametrize("name", ["vit_base_patch16_224", "gpt2", "deit3_base_patch16_224"])
+@pytest.mark.parametrize("precision", ["fp32", "amp", "half"])
+@pytest.mark.parametrize("checkpointing", ["none", "selective", "layers"])
+@pytest.mark.parametrize("sequence", ["", "megatron"])
+def test_one_rank_is_the_model(
+    name: str, precision: str, checkpointing: str, sequence: str
+) -> None:
+    config = resolve(name).config
+    structure, sizes = structure_of(config, 4, True), sizes_of(config, 4)
+    mode = Mode("sdpa", precision, "cuda", checkpointing)
+    alone = lower(structure, mode._replace(split=True, sequence=sequence))
+    whole, same = (
+        fold(lower(structure, mode), sizes).cost,
+        fold(alone, split_sizes(sizes, 1, sizes["s"])).cost,
+    )
+    assert same.saved_bytes == whole.saved_bytes
+    assert same[:3] == whole[:3]
+
+
+def test_the_products_of_a_layer_are_divided() -> None:
+    def of_rank(depth: int, ranks: int) -> int:
+        config = resolve("vit_base_patch16_224", depth=depth).config
+        whole = structure_of(config, 4, True), sizes_of(config, 4), Mode()
+        structure, sizes, mode = layers_of_rank(*whole, TensorParallel(ranks))
+        return fold(lower(structure, mode), sizes).cost.flops
+
+    assert of_rank(13, 1) - of_rank(12, 1) == 4 * (of_rank(13, 4) - of_rank(12, 4))
+
+
+@pytest.mark.parametrize(("sequence", "tokens"), [("", 197), ("megatron", 50)])
+def test_a_checkpointed_layer_keeps_its_part_of_the_tokens(sequence: str, tokens: int) -> None:
+    def saved(depth: int) -> int:
+        config = resolve("vit_base_patch16_224", depth=depth).config
+        scenario = Scenario(batch=4, precision="bf16", checkpointing="block")
+        own = memory.training(config, scenario, parallel=TensorParallel(4, sequence))
+        return own.saved_activations_bytes
+
+    assert saved(13) - saved(12) == 2 * 4 * tokens * 768
+
+
+def test_layers_that_cannot_be_divided_are_left_out_of_a_plan() -> None:
+    for name, says in (
+        ("eva02_large_patch14_224", "a norm over a divided width"),
+        ("vit_pwee_patch16_reg1_gap_256", "ParallelScalingBlock"),
+    ):
+        asked = {"samples": 1024, "global_batch": 64, "gpu": "h100-sxm", "gpus": 2}
+        found = plan(name, **asked)
+        assert {row.tensor for row in found.found} == {1}
+        assert any(line.startswith("tensor parallel is left out") for line in found.assumptions)
+        with pytest.raises(NotCovered, match=says):
+            plan(name, **asked, tensor_parallel=2)
 
 
 @pytest.mark.parametrize(
     ("split", "error", "said"),
     [
         (TensorParallel(5), ConfigError, "5 tensor-parallel ranks do not divide 12 heads"),
-        (TensorParallel(2, "megatron"), ConfigError, "2 tensor-parallel ranks do not divide 197 t"),
         (TensorParallel(2, "", 2), ConfigError, "rank must be one of 0 to 1, got 2"),
         (TensorParallel(2, "ring"), UnknownName, "unknown sequence parallel .ring."),
     ],

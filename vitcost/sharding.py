@@ -40,8 +40,8 @@ class TensorParallel(NamedTuple):
     """One of ``ranks`` that each run a part of every layer: ``engine.split`` says which.
 
     ``sequence``: "" for none, or whose sequence parallel: megatron or torch. Tokens that cannot be
-    divided evenly are cut as ``torch.chunk`` does, so that the first rank has the most; Megatron
-    refuses them.
+    divided evenly are cut as ``torch.chunk`` does, so that the first rank has the most; Megatron-LM
+    refuses them, here they are filled up.
     """
 
     ranks: int = 1
@@ -178,9 +178,9 @@ def layers_of_rank(
 ) -> tuple[AnyStructure, Sizes, Mode]:
     """What ``engine.lower.lower`` and the rules of the engine need for one tensor-parallel rank.
 
-    The embeddings and the head are whole on every rank; Megatron-LM also divides a vocabulary.
-    Raises ``ConfigError`` where the ranks do not divide heads or widths, ``NotCovered`` for layers
-    that cannot be divided.
+    Embeddings and head are whole on every rank, but for the rows of a vocabulary. Raises
+    ``ConfigError`` where the ranks do not divide heads or widths, ``NotCovered`` for layers that
+    cannot be divided.
 
     >>> from vitcost.engine.lower import lower
     >>> from vitcost.engine.model import sizes_of, structure_of
@@ -201,15 +201,14 @@ def layers_of_rank(
         raise ConfigError(f"rank must be one of 0 to {t - 1:,}, got {rank:,}")
     if mode.adapted:
         raise NotCovered("tensor parallel adapters")
-    for axis, what in (("a", "heads"), ("m", "hidden units of an MLP"), ("s", "tokens")):
-        if sizes[axis] % t and (axis != "s" or sequence == "megatron"):
+    for axis, what in (("a", "heads"), ("m", "hidden units of an MLP")):
+        if sizes[axis] % t:
             raise ConfigError(f"{t:,} tensor-parallel ranks do not divide {sizes[axis]:,} {what}")
     if sequence and sizes["s"] < t:
         # DTensor then norms all of them on every rank
         raise NotCovered(f"{sizes['s']:,} tokens divided among {t:,} ranks")
-    if sequence == "megatron" and mode.precision == "amp":
-        raise NotCovered("Megatron's sequence parallel under autocast, which it does not use")
-    own = split_sizes(sizes, t, rows(sizes["s"], t, rank))
+    tokens = rows(sizes["s"], t, rank if sequence == "torch" else 0)
+    own = split_sizes(sizes, t, tokens)
     # with a single head on each rank the layers are built otherwise
     one = own["a/t"] == 1
     if isinstance(structure, Structure):
@@ -218,9 +217,8 @@ def layers_of_rank(
         # a plain ViT has no text
         from vitcost.engine.text import TextStructure
 
-        if not isinstance(structure, TextStructure):
-            raise NotCovered("tensor parallel models of two towers")
-        structure = structure._replace(blocks=structure.blocks._replace(one_head=one))
+        if isinstance(structure, TextStructure):
+            structure = structure._replace(blocks=structure.blocks._replace(one_head=one))
     return structure, own, mode._replace(split=True, sequence=sequence)
 
 

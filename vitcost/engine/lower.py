@@ -287,7 +287,9 @@ class _Walk:
                 if tensor is not None and wanted and tensor.itemsize != wanted:
                     # autocast's cache holds those of parameters alone
                     role = "cast" if tensor.leaf else "activation"
-                    cast = Tensor(tensor.name, tensor.axes, role, None, wanted)
+                    # what is gathered again is cast before
+                    x = tensor.storage if tensor.role == "regathered" else tensor
+                    cast = Tensor(x.name, x.axes, role, None, wanted)
                     yield Op("cast", (tensor,), cast, needs=(needs[i],))
                     group[i] = cast
                     # what is cast for an op is the argument of that op

@@ -6,8 +6,8 @@ read such a share are cut by rows; what they write is summed over the ranks. An 
 is called ``a/t``. Source: Shoeybi et al. 2019 (Megatron-LM), arXiv 1909.08053, section 3.
 
 Sequence parallel divides tokens too, outside of those: norms, dropouts and the residual stream of
-every layer. What comes before and behind the layers is whole on every rank. Source: Korthikanti et
-al. 2022, arXiv 2205.05198, section 4.2.2.
+every layer. What comes before and behind the layers is whole on every rank, but for the rows of a
+vocabulary and their logits. Source: Korthikanti et al. 2022, arXiv 2205.05198, section 4.2.2.
 """
 
 from collections.abc import Iterable
@@ -32,18 +32,22 @@ def split(tree: Node, sequence: str = "", one_image: bool = False) -> Node:
     Raises ``NotCovered`` for a layer whose linear layers stand in no attention or MLP of their own,
     and for an op that needs the share of other ranks.
     """
+    if any(str(axis).startswith("text.") for t in tree.inputs for axis in t.axes):
+        raise NotCovered("tensor parallel models of two towers")
     return _Split(sequence, one_image).node(tree)
 
 
 def split_sizes(sizes: Sizes, ranks: Size, tokens: Size) -> Sizes:
     """The same with the divided axes: widths and heads by the number of ranks, and so many tokens.
-    ``s·t`` are those that shares of one size gather.
+    ``s·t`` are those that shares of one size gather. A vocabulary is filled up.
 
     Who calls it sees to it that heads and widths can be divided.
     """
     own = Sizes(sizes)
     own.update({f"{axis}/t": n // ranks for axis, n in sizes.items() if _is_width(axis)})
     own["s/t"], own["s·t"] = tokens, -(-sizes["s"] // ranks) * ranks
+    if "V" in sizes:
+        own["V/t"] = -(-sizes["V"] // ranks)
     return own
 
 
@@ -66,6 +70,8 @@ class _Split:
         self.gathered: dict[Tensor, Tensor] = {}
 
     def read(self, tensor: Tensor) -> Tensor:
+        if tensor not in self.states and "V" in tensor.axes:
+            self.states[tensor] = _State(self.written(tensor, "whole"), "whole")
         return self.states[tensor].tensor if tensor in self.states else tensor
 
     def share(self, tensors: Iterable[Tensor]) -> str:
@@ -163,7 +169,7 @@ class _Split:
         if own in self.gathered:
             return self.gathered[own], []
         if self.sequence == "megatron":
-            ops = [Op("regather", (own,), Tensor(x.name, x.axes, x.role, own))]
+            ops = [Op("regather", (own,), Tensor(x.name, x.axes, "regathered", own))]
         else:
             ops = self.gather(own, x)
         self.gathered[own] = ops[-1].write
@@ -197,16 +203,18 @@ class _Split:
                 for part in parts
             )
         self.states[op.write] = _State(write, share)
-        return op._replace(reads=reads, write=write, parts=parts)
+        weight = op.weight if op.weight is None else self.read(op.weight)
+        return op._replace(reads=reads, write=write, parts=parts, weight=weight)
 
     def check(self, op: Op) -> None:
         """Whether a rank can do without the share of the others."""
-        own = [t.axes for t in (op.weight, op.bias) if t is not None]
-        others = [t.axes for t in op.reads if self.share((t,)) != "width"]
-        if any(
-            _is_width(axis) for axis in (*op.over, *(a for axes in (*own, *others) for a in axes))
-        ):
-            raise NotCovered(f"tensor parallel: {op.write.name} over a divided axis")
+        own = [t for t in (op.weight, op.bias) if t is not None]
+        own += [t for t in op.reads if self.share((t,)) != "width"]
+        if any(map(_is_width, (*op.over, *(axis for t in own for axis in t.axes)))):
+            given = "a norm over a divided width"
+            if "norm" not in op.kind:
+                given = f"{own[-1].name if own else op.kind} for all heads"
+            raise NotCovered(f"tensor parallel layers that have {given}")
 
     def written(self, tensor: Tensor, share: str) -> Tensor:
         base = None if tensor.base is None else self.read(tensor.base)
@@ -225,8 +233,11 @@ class _Split:
 
 def _divided(axes: tuple[Axis, ...], share: str) -> tuple[Axis, ...]:
     """The axes of a share: of widths the first that there is, since heads come before their own."""
-    named = [axis for axis in axes if (_is_width(axis) if share == "width" else axis == "s")]
-    if share == "whole" or not named:
+    one = {"tokens": "s", "whole": "V"}
+    named = [
+        axis for axis in axes if axis == one.get(share) or (share == "width" and _is_width(axis))
+    ]
+    if not named:
         return axes
     at = axes.index(named[0])
     return (*axes[:at], f"{axes[at]}/t", *axes[at + 1 :])

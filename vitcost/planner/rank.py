@@ -7,14 +7,12 @@ from vitcost import memory
 from vitcost.engine.cost import fold
 from vitcost.engine.lower import lower
 from vitcost.engine.model import Config, sizes_of, structure_of
-from vitcost.engine.ops import Sizes, numel
-from vitcost.engine.tensor_parallel import tensor_parallel, tensor_parallel_sizes
-from vitcost.engine.tree import Node
 from vitcost.errors import NotCovered
 from vitcost.planner.need import Need
 from vitcost.planner.pace import step_cost
 from vitcost.planner.strategies import Strategy
 from vitcost.scenario import PRECISIONS, RECIPES, Scenario
+from vitcost.sharding import TensorParallel, layers_of_rank
 from vitcost.zoo import Resolved, resolve
 
 __all__ = ["Weights", "rank_need", "stage_weights", "tensor_missing"]
@@ -30,19 +28,22 @@ class Weights(NamedTuple):
 def stage_weights(config: Config, scenario: Scenario, strategy: Strategy) -> Weights:
     """The parameters of a card of the widest stage."""
     stage = _stage(config, strategy)
-    own = replace(scenario, batch=strategy.micro_batch or 1)
     if strategy.tensor == 1:
         cost = step_cost(stage, scenario)
     else:
-        cost = fold(*_tensor_rank(stage, own, strategy)).cost
+        batch = strategy.micro_batch or 1
+        whole = structure_of(stage, batch, True), sizes_of(stage, batch)
+        mode = scenario.engine_mode(stage, True)
+        structure, sizes, mode = layers_of_rank(*whole, mode, _parallel(strategy))
+        cost = fold(lower(structure, mode), sizes).cost
     return Weights(cost.params, cost.trainable)
 
 
 def tensor_missing(config: Config, scenario: Scenario) -> str | None:
     """Why the layers of a model cannot be shared by tensor parallel ranks; None: they can."""
-    tree = lower(structure_of(config, 2, True), scenario.engine_mode(config, True))
+    mode = scenario.engine_mode(config, True)._replace(split=True, sequence="megatron")
     try:
-        tensor_parallel(tree, True)
+        lower(structure_of(config, 2, True), mode)
     except NotCovered as reason:
         return str(reason)
     return None
@@ -74,19 +75,11 @@ def rank_need(config: Config, scenario: Scenario, strategy: Strategy) -> Need:
 
 
 def _training(config: Config, scenario: Scenario, strategy: Strategy) -> memory.Training:
-    if strategy.tensor == 1:
-        return memory.training(config, scenario)
-    tree, sizes = _tensor_rank(config, scenario, strategy)
-    logits = numel(tree.output.axes, sizes)
-    saved = fold(tree, sizes).cost.saved_bytes + memory.loss_bytes(config, logits, scenario)
-    return memory.states(tree, sizes, saved, scenario)
+    return memory.training(config, scenario, parallel=_parallel(strategy))
 
 
-def _tensor_rank(config: Config, scenario: Scenario, strategy: Strategy) -> tuple[Node, Sizes]:
-    """The tree of one of the ranks that share each layer."""
-    structure = structure_of(config, scenario.batch, True)
-    tree = tensor_parallel(lower(structure, scenario.engine_mode(config, True)), strategy.sequence)
-    return tree, tensor_parallel_sizes(sizes_of(config, scenario.batch), strategy.tensor)
+def _parallel(strategy: Strategy) -> TensorParallel:
+    return TensorParallel(strategy.tensor, "megatron" if strategy.sequence else "")
 
 
 def _gathered(config: Config, scenario: Scenario, strategy: Strategy) -> int:
