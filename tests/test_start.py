@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-HEAVY = {"torch", "fvcore", "timm", "sympy", "numpy", "scipy", "pandas", "matplotlib"}
+HEAVY = {"torch", "fvcore", "timm", "sympy", "numpy", "scipy", "pandas", "matplotlib", "pyarrow"}
 MODEL = "vit_huge_patch14_224"
 
 
@@ -38,6 +38,8 @@ def command(*args: str) -> str:
         ("summary", MODEL),
         ("models", "huge"),
         ("fit", MODEL, "--mode", "train"),
+        ("compare", MODEL, "vit_base_patch16_224", "--why"),
+        ("compare", MODEL, "--vary", "depth=12,24"),
         ("plan", MODEL, "--samples", "1M", "-g", "h100-sxm"),
     ],
     ids=" ".join,
@@ -53,6 +55,7 @@ def test_no_command_loads_a_heavy_package(args: tuple[str, ...]) -> None:
         ("report", MODEL, "--format", "csv"),
         ("models", "huge", "--json"),
         ("fit", MODEL, "--json"),
+        ("compare", MODEL, "--vary", "depth=12,24", "--json"),
         ("plan", MODEL, "--samples", "1M", "-g", "h100-sxm", "--json"),
         ("summary", MODEL),
     ],

@@ -3,8 +3,10 @@
 import json
 import math
 import random
+import re
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from vitcost.planner.formulas import Plan, formulas
 from vitcost.planner.grid import grid
 from vitcost.planner.pareto import front
 from vitcost.planner.polynomial import Polynomial, symbol, undominated
+from vitcost.planner.sweep import CHUNK
 from vitcost.quantities import QUANTITIES, values
 from vitcost.scenario import Scenario
 from vitcost.schemas import schema
@@ -507,9 +510,25 @@ def test_a_small_grid_needs_no_numpy() -> None:
 
 
 def test_memory_does_not_grow_with_the_grid() -> None:
-    """A chunk is computed, given and forgotten: as many arrays live after ten as after one."""
+    """A chunk is computed, given and forgotten: none of the arrays of the last one are left."""
     found = vitcost.sweep(BASE, vary={"batch": "1:1000000:+1"}, quantities=STATES)
-    chunks = found.chunks()
-    sizes = [next(chunks).rows for _ in range(3)]
-    assert max(sizes) <= 2**16
-    assert found.points == 10**6
+    before: list[weakref.ref[Any]] = []
+    sizes = set()
+    for _, chunk in zip(range(4), found.chunks(), strict=False):
+        assert [each() for each in before] == [None] * len(before)
+        columns = (*chunk.varied.values(), *chunk.quantities.values())
+        before = [weakref.ref(each) for each in columns]
+        sizes.add(chunk.rows)
+        del chunk, columns
+    assert len(before) == 1 + len(STATES)
+    assert sizes == {CHUNK}
+
+
+@pytest.mark.slow
+def test_the_measuring_script_measures_every_case() -> None:
+    script = Path(__file__).parent / "bench" / "sweep_rate.py"
+    command = [sys.executable, str(script), "40000"]
+    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    # 36,000 combinations of all fields but the batch, and a tenth is no smaller
+    assert re.findall(r"saved +([\d,]+) +\d", out) == ["36,000", "36,000"]
+    assert out.splitlines()[-1] == "1,000 of 1,000 drawn rows equal single reports"

@@ -55,6 +55,9 @@ class _Filled:
         self.skipped: Counter[str] = Counter()
 
     def put(self, name: str, rows: Any, values: Any) -> None:
+        if is_column(values) and values.size == self.done.size:
+            self.columns[name] = values
+            return
         # None, and integers that 64 bits do not hold, are objects
         if values is None or isinstance(values, int) or getattr(values, "dtype", None) == "object":
             self.columns[name] = self.columns[name].astype(object)
@@ -107,8 +110,10 @@ class Evaluator:
         if isinstance(block, str):
             filled.skipped[block] += where.size
             return
+        whole = where.size == filled.done.size
+        index = at if whole else {axis.name: at[axis.name][where] for axis in self.inside}
         columns = {
-            axis.name: taken(self._values[axis.name], at[axis.name][where]) for axis in self.inside
+            axis.name: taken(self._values[axis.name], index[axis.name]) for axis in self.inside
         }
         batch = columns.pop("batch", block.scenario.batch)
         config = self._config(block, columns)
@@ -126,7 +131,8 @@ class Evaluator:
             if isinstance(plan, str):
                 filled.skipped[plan] += same.size
                 continue
-            own = {axis: taken(sizes[axis], same) for axis in plan.axes}
+            some = slice(None) if same.size == where.size else same
+            own = {axis: taken(sizes[axis], some) for axis in plan.axes}
             for name, column in self._evaluated((block.number, each), plan, own).items():
                 filled.put(name, where[same], column)
             filled.done[where[same]] = True

@@ -1,7 +1,9 @@
 """The formulas of a report's quantities: the report itself, on symbols in place of sizes."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, TypeAlias, cast
+from collections.abc import Iterable, Mapping
+from functools import reduce
+from math import gcd
+from typing import Any, NamedTuple, TypeAlias, cast
 
 from vitcost.engine.model import sizes_of
 from vitcost.engine.ops import Sizes, largest
@@ -54,44 +56,59 @@ class Plan:
     """
 
     def __init__(self, formulas: Formulas, constants: Mapping[str, int]) -> None:
+        # what several quantities are multiples of is computed once
+        self._index: dict[Polynomial, int] = {}
         self._parts = {
-            name: None if of is None else _shared([each.put_in(constants) for each in of])
+            name: None if of is None else self._listed([each.put_in(constants) for each in of])
             for name, of in formulas.items()
         }
-        self.axes = {axis for each in self._sums() for product in each.terms for axis in product}
+        self._sums = list(self._index)
+        self.axes = {axis for each in self._sums for product in each.terms for axis in product}
 
-    def _sums(self) -> Iterator[Polynomial]:
-        for parts in self._parts.values():
-            if parts is not None:
-                yield parts[0]
-                yield from parts[1]
+    def _listed(self, of: list[Polynomial]) -> "tuple[_Multiple, tuple[_Multiple, ...]]":
+        shared, differing = _shared(of)
+        return self._multiple(shared), tuple(map(self._multiple, differing))
+
+    def _multiple(self, of: Polynomial) -> "_Multiple":
+        factor = gcd(*of.terms.values()) or 1
+        return _Multiple(factor, self._index.setdefault(of // factor, len(self._index)))
 
     def bound(self, most: Mapping[str, int]) -> int:
         """What no number on the way to a quantity exceeds, for sizes up to these."""
+        sums = [_bound(each, most) for each in self._sums]
         found = 0
         for parts in self._parts.values():
             if parts is not None:
-                shared, *differing = (_bound(each, most) for each in (parts[0], *parts[1]))
+                shared, *differing = (each.times * sums[each.of] for each in (parts[0], *parts[1]))
                 found = max(found, shared + max(differing, default=0))
         return found
 
     def values(self, sizes: Mapping[str, Numbers]) -> dict[str, Numbers]:
         """The quantities for the sizes of all axes; None: no exact figure."""
-        known: dict[Product, Numbers] = {(): 1}
+        products: dict[Product, Numbers] = {(): 1}
+        sums: dict[int, Numbers] = {}
+
+        def value(part: _Multiple) -> Numbers:
+            if part.of not in sums:
+                sums[part.of] = _sum(self._sums[part.of], sizes, products)
+            return part.times * sums[part.of] if part.times > 1 else sums[part.of]
+
         found: dict[str, Numbers] = {}
         for name, parts in self._parts.items():
-            if parts is None:
-                found[name] = None
-                continue
-            shared, differing = parts
-            value = _sum(shared, sizes, known)
-            if differing:
-                top = _sum(differing[0], sizes, known)
-                for each in differing[1:]:
-                    top = largest(top, _sum(each, sizes, known))
-                value = value + top
-            found[name] = value
+            found[name] = None
+            if parts is not None:
+                shared, differing = parts
+                found[name] = value(shared)
+                if differing:
+                    found[name] = found[name] + reduce(largest, map(value, differing))
         return found
+
+
+class _Multiple(NamedTuple):
+    """How often a sum is taken, and which."""
+
+    times: int
+    of: int
 
 
 def _bound(of: Polynomial, most: Mapping[str, int]) -> int:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["MOST_LISTED", "Extremes", "Sweep", "sweep"]
 
 # combinations that are computed at a time: their columns stay in the processor's cache
-CHUNK = 32_768
+CHUNK = 8192
 # rows that somebody lists as text, or has computed one by one
 MOST_LISTED = 100_000
 
