@@ -28,14 +28,8 @@ from vitcost.hardware.calibrations import CALIBRATIONS
 from vitcost.hardware.constants import CPU, GPU, Form, Prior, form_of
 from vitcost.hardware.fit import fit
 from vitcost.hardware.measurements import Measurement, covered, read
-from vitcost.hardware.roofline import (
-    Anchor,
-    parse_anchor,
-    predict,
-    rates_of,
-    seconds_of,
-    turning_points,
-)
+from vitcost.hardware.rates import rates_of, seconds_of
+from vitcost.hardware.roofline import Anchor, parse_anchor, predict, turning_points
 from vitcost.hardware.score import FileScore, Score, score, score_held_out
 from vitcost.hardware.specs import own_card
 from vitcost.hardware.work import Setup, Work, setup_of, total, work

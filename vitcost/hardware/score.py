@@ -44,7 +44,9 @@ class Guess(NamedTuple):
         columns, left = m.shares()
         if self.basis == "spec_sheet":
             return "nothing was measured on this card in such a mode"
-        if 1 - left > 0.15:
+        if m.row.setup.platform == "cpu" and m.kind == "plain":
+            return "a processor, timed one image at a time"
+        if 1 - left > 0.10:
             return "small: launches, which were measured roughly"
         if m.kind != "plain":
             return "a family that was not fitted"
