@@ -278,6 +278,35 @@ def test_a_pipeline_waits_for_its_first_and_last_micro_batch() -> None:
     assert row.compute_seconds == pytest.approx((one.compute_seconds or 0) / 4)
 
 
+@pytest.mark.parametrize(("micro_batch", "flights"), [(8, 4), (32, 2), (64, 1)])
+def test_a_stage_keeps_what_is_in_flight(micro_batch: int, flights: int) -> None:
+    """A quarter of the blocks with embedding and head, and the activations of as many micro-batches
+    as there are stages behind it, or as there are at all."""
+    row = only(
+        gpus=4, global_batch=64, efficiency=0.5, pipeline_parallel=4, micro_batch=micro_batch
+    )
+    accumulate = min(64 // micro_batch, 2)
+    stage = vitcost.report(
+        BASE, depth=3, batch=micro_batch, mode="train", accumulate=accumulate
+    ).training
+    if flights == 1:
+        assert row.memory_bytes == stage.peak_bytes
+    else:
+        more = (flights - 1) * stage.saved_activations_bytes
+        assert row.memory_bytes == stage.sum_bytes + more
+
+
+def test_what_is_decided_is_not_searched() -> None:
+    assert {row.zero for row in planned(recipe="apex-o2").found} == {0}
+    assert {row.zero for row in planned(recipe="megatron-bf16").found} == {0, 1}
+    assert {row.zero for row in planned(pipeline_parallel=4).found} == {0, 1}
+    assert {row.tensor for row in planned(gpus=8).found} == {1, 2, 4}
+    shared = planned(sequence_parallel=True).found
+    assert {row.sequence for row in shared} == {True}
+    assert {row.tensor for row in shared} == {2, 4}
+    assert {row.checkpointing for row in planned(checkpointing="every:4").found} == {"every:4"}
+
+
 def test_several_nodes_share_a_network() -> None:
     asked = {"gpus": 8, "global_batch": 1024, "micro_batch": 64, "efficiency": 0.5, "overlap": 0}
     row = only(**asked, nodes=2, network="10 GB/s")
@@ -356,6 +385,7 @@ def test_a_deadline_over_nodes() -> None:
         ),
         ({"gpu": "rtx4090"}, NotCovered, "link_gbps of rtx4090; give it"),
         ({"recipe": "apex-o2", "zero": 1}, ConfigError, "divides nothing"),
+        ({"sequence_parallel": True, "gpus": 1}, ConfigError, "needs tensor_parallel ranks"),
         ({"batch": 8}, ConfigError, "a plan decides batch; give global_batch"),
         ({"mode": "infer"}, ConfigError, "a plan decides mode; it is always train"),
         ({"depht": 3}, UnknownName, "unknown field 'depht'"),

@@ -84,6 +84,8 @@ def strategies(config: Config, job: Job, fixed: Fixed, most: int = 3) -> Iterato
         raise ConfigError(f"pipeline_parallel {pipeline} does not divide depth {depth}")
     tensors = _tensor_degrees(heads, job, pipeline, fixed.tensor_parallel)
     _check_batch(job, pipeline, tensors, fixed)
+    if fixed.sequence_parallel and max(tensors) == 1:
+        raise ConfigError("sequence_parallel needs tensor_parallel ranks that share the tokens")
     checkpoints = [fixed.checkpointing] if fixed.checkpointing else ["none", "selective", "block"]
     for tensor in tensors:
         data = job.cards // (tensor * pipeline)
@@ -93,8 +95,8 @@ def strategies(config: Config, job: Job, fixed: Fixed, most: int = 3) -> Iterato
         last = 0 if data == 1 else min(most, 1) if pipeline > 1 else most
         wanted = [fixed.zero] if fixed.zero is not None else [*range(last + 1)]
         both = [False, True] if tensor > 1 else [False]
-        if fixed.sequence_parallel is not None and tensor > 1:
-            both = [fixed.sequence_parallel]
+        if fixed.sequence_parallel is not None:
+            both = [sequence for sequence in both if sequence == fixed.sequence_parallel]
         for zero in wanted:
             for sequence in both:
                 for checkpointing in checkpoints:
