@@ -1,6 +1,6 @@
 """The ways to divide a run among cards: which fit, how fast each is, how few cards are enough."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import islice
 from typing import NamedTuple
@@ -70,23 +70,42 @@ def planned(pace: Pace, job: Job, fixed: Fixed, reserve: Reserve) -> tuple[PlanR
     assert capacity is not None
     limit = reserve.leaves(capacity)
     micro = cache(pace.micro)
-    rows = []
     most = RECIPES[pace.scenario.recipe].stages
     if fixed.tensor_parallel is None and tensor_missing(pace.config, pace.scenario):
         fixed = fixed._replace(tensor_parallel=1)
-    for strategy in strategies(pace.config, job, fixed, most):
-        choices = list(_fitting(pace, job, strategy, fixed, limit))
-        if not choices:
-            rows.append(_too_large(pace, job, strategy, fixed, limit))
-            continue
-        weights = stage_weights(pace.config, pace.scenario, strategy)
-        timed = [
-            _row(pace, job, choice, need, limit, weights, micro(choice.micro_batch, way))
-            for choice, need in choices
-            for way in [choice.checkpointing]
-        ]
-        rows.append(min(timed, key=_seconds))
+    rows = (
+        _best(pace, job, strategy, _batches(job, strategy, fixed), limit, micro)
+        for strategy in strategies(pace.config, job, fixed, most)
+    )
     return tuple(sorted(rows, key=_order))
+
+
+def _best(
+    pace: Pace,
+    job: Job,
+    strategy: Strategy,
+    batches: list[int],
+    limit: int,
+    micro: Callable[[int, str], Micro],
+) -> PlanRow:
+    """The fastest micro-batch that fits, or the smallest where none does."""
+    weights = stage_weights(pace.config, pace.scenario, strategy)
+
+    @cache
+    def needed(batch: int) -> Need:
+        return rank_need(pace.config, pace.scenario, _with(strategy, job, batch))
+
+    def step(batch: int) -> StepTime:
+        own, time = _with(strategy, job, batch), micro(batch, strategy.checkpointing)
+        return step_time(pace.config, pace.scenario, own, time, weights, job, pace.card)
+
+    fits = _fitting(batches, lambda batch: needed(batch).total_bytes <= limit)
+    batch = min(fits, key=lambda batch: step(batch).total) if fits else batches[0]
+    row = _plain(pace, _with(strategy, job, batch), needed(batch), limit, weights)
+    if not fits:
+        return row
+    time = micro(batch, strategy.checkpointing)
+    return _timed(pace, job, row, step(batch), time)
 
 
 def _order(row: PlanRow) -> tuple[bool, float, int, int]:
@@ -115,44 +134,22 @@ def _with(strategy: Strategy, job: Job, batch: int) -> Strategy:
     return strategy._replace(micro_batch=batch, accumulation=share // batch)
 
 
-def _fitting(
-    pace: Pace, job: Job, strategy: Strategy, fixed: Fixed, limit: int
-) -> Iterator[tuple[Strategy, Need]]:
-    """The largest micro-batches that fit, with what each needs.
+def _fitting(batches: list[int], fits: Callable[[int], bool]) -> list[int]:
+    """The largest micro-batches that fit.
 
     From two samples on, memory rises with the micro-batch; one that needs no accumulation keeps no
     gradients, and is asked for by itself, as is a single sample.
     """
-    batches = _batches(job, strategy, fixed)
-
-    @cache
-    def needed(batch: int) -> Need:
-        return rank_need(pace.config, pace.scenario, _with(strategy, job, batch))
-
     rising = [batch for batch in batches[:-1] if batch > 1]
     low, high = 0, len(rising)
     while low < high:
         middle = (low + high) // 2
-        if needed(rising[middle]).total_bytes <= limit:
-            low = middle + 1
-        else:
-            high = middle
-    alone = {batches[0], batches[-1]}
-    fits = [batch for batch in alone if needed(batch).total_bytes <= limit]
-    for batch in sorted({*rising[:low], *fits}, reverse=True)[:_TIMED]:
-        yield _with(strategy, job, batch), needed(batch)
+        low, high = (middle + 1, high) if fits(rising[middle]) else (low, middle)
+    alone = [batch for batch in {batches[0], batches[-1]} if fits(batch)]
+    return sorted({*rising[:low], *alone}, reverse=True)[:_TIMED]
 
 
-def _too_large(pace: Pace, job: Job, strategy: Strategy, fixed: Fixed, limit: int) -> PlanRow:
-    smallest = _with(strategy, job, _batches(job, strategy, fixed)[0])
-    need = rank_need(pace.config, pace.scenario, smallest)
-    weights = stage_weights(pace.config, pace.scenario, strategy)
-    return _plain(pace, smallest, need, limit, weights, "memory")
-
-
-def _plain(
-    pace: Pace, strategy: Strategy, need: Need, limit: int, weights: Weights, why: str
-) -> PlanRow:
+def _plain(pace: Pace, strategy: Strategy, need: Need, limit: int, weights: Weights) -> PlanRow:
     """A row without its times."""
     return PlanRow(
         strategy.name,
@@ -169,28 +166,21 @@ def _plain(
         need.basis,
         limit - need.total_bytes,
         volume(pace.config, pace.scenario, strategy, weights).total_bytes,
-        why,
+        "memory",
     )
 
 
-def _row(
-    pace: Pace,
-    job: Job,
-    strategy: Strategy,
-    need: Need,
-    limit: int,
-    weights: Weights,
-    micro: Micro,
-) -> PlanRow:
-    step = step_time(pace.config, pace.scenario, strategy, micro, weights, job, pace.card)
+def _timed(pace: Pace, job: Job, row: PlanRow, step: StepTime, micro: Micro) -> PlanRow:
+    """A row with the times of a step, and what follows from them for the run."""
     seconds = step.total
     plain = step_cost(pace.config, pace.scenario)
-    ran = step_cost(pace.config, pace.with_checkpointing(strategy.checkpointing))
+    ran = step_cost(pace.config, pace.with_checkpointing(row.checkpointing))
     per_second = job.global_batch / seconds / (job.cards * pace.peak)
     run_seconds = job.steps * seconds
     hours = run_seconds * job.cards / 3600
     watts = pace.card.power_w
-    return _plain(pace, strategy, need, limit, weights, _limit(step, micro))._replace(
+    return row._replace(
+        limit=_limit(step, micro),
         step_seconds=seconds,
         low_seconds=seconds - micro.band * step.compute,
         high_seconds=seconds + micro.band * step.compute,

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import lru_cache
 from typing import NamedTuple
 
 from vitcost.engine.cost import Cost, fold
@@ -91,7 +91,7 @@ def pace_of(
     return Pace(config, scenario, card, efficiency, tuple(anchors), tuple(calibrations), peak)
 
 
-@cache
+@lru_cache(maxsize=1024)
 def step_cost(config: Config, scenario: Scenario) -> Cost:
     """The cost of a training step on one card."""
     structure = structure_of(config, scenario.batch, True)

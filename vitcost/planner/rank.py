@@ -1,6 +1,7 @@
 """What one card of a divided run holds."""
 
 from dataclasses import replace
+from functools import lru_cache
 from typing import NamedTuple
 
 from vitcost import memory
@@ -27,14 +28,16 @@ class Weights(NamedTuple):
 
 def stage_weights(config: Config, scenario: Scenario, strategy: Strategy) -> Weights:
     """The parameters of a card of the widest stage."""
-    stage = _stage(config, strategy)
-    if strategy.tensor == 1:
-        cost = step_cost(stage, scenario)
-    else:
-        batch = strategy.micro_batch or 1
-        whole = structure_of(stage, batch, True), sizes_of(stage, batch)
-        mode = scenario.engine_mode(stage, True)
-        structure, sizes, mode = layers_of_rank(*whole, mode, _parallel(strategy))
+    return _weights(_stage(config, strategy), replace(scenario, batch=1), strategy.tensor)
+
+
+@lru_cache(maxsize=256)
+def _weights(config: Config, scenario: Scenario, tensor: int) -> Weights:
+    cost = step_cost(config, scenario)
+    if tensor > 1:
+        whole = structure_of(config, 1, True), sizes_of(config, 1)
+        mode = scenario.engine_mode(config, True)
+        structure, sizes, mode = layers_of_rank(*whole, mode, TensorParallel(tensor, ""))
         cost = fold(lower(structure, mode), sizes).cost
     return Weights(cost.params, cost.trainable)
 
@@ -93,9 +96,9 @@ def _gathered(config: Config, scenario: Scenario, strategy: Strategy) -> int:
         return 0
     recipe, e = RECIPES[scenario.recipe], PRECISIONS[scenario.precision].param_bytes
     weight, gradient = recipe.weights or e, recipe.gradients or e
-    whole = strategy._replace(pipeline=1)
+    plain = replace(scenario, batch=1, checkpointing="none", zero=0, ranks=1, accumulate=1)
     total, one, two = (
-        stage_weights(each, scenario, whole).params
+        _weights(each, plain, strategy.tensor).params
         for each in (config, _with_depth(config, 1), _with_depth(config, 2))
     )
     block = two - one
