@@ -1,9 +1,11 @@
 """One of each result that a command answers with, for tests that hold of them all."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import vitcost
 from vitcost.budget import BudgetResult, Check
@@ -12,7 +14,7 @@ from vitcost.check.result import CheckResult, Difference, ModelCheck
 from vitcost.page import Result
 from vitcost.quantities import Changed
 
-__all__ = ["RESULTS"]
+__all__ = ["NAMED", "RESULTS"]
 
 DATA = Path(__file__).parent / "data"
 BASE = "vit_base_patch16_224"
@@ -62,6 +64,62 @@ RESULTS: Mapping[str, Callable[[], Result]] = {
     "throughput": lambda: throughput(vitcost.check_throughput),
     "compare": lambda: vitcost.compare(BASE, "vit_tiny_patch16_224", why=True),
     "plan": lambda: vitcost.plan(BASE, samples=10**6, gpu="a100-sxm-80gb", zero=1),
+    "budget": budget,
+    "check": check,
+}
+
+
+@lru_cache
+def once(name: str) -> Any:
+    return RESULTS[name]()
+
+
+def _reported(text: str) -> Result:
+    found = once("report")
+    return replace(found, model=found.model._replace(name=text, source=text))
+
+
+def _fitted(text: str) -> Result:
+    found = once("fit")
+    rows = tuple(row._replace(gpu=text, peak_at=text) for row in found.found)
+    return replace(found, model=found.model._replace(name=text), found=rows)
+
+
+def _planned(text: str) -> Result:
+    found = once("plan")
+    card, model = found.card._replace(name=text), found.model._replace(name=text)
+    return replace(found, model=model, card=card, assumptions=(text,))
+
+
+def _compared(text: str) -> Result:
+    found = once("compare")
+    rows = tuple(each._replace(model=text, source=text) for each in found.compared)
+    return replace(found, compared=rows)
+
+
+def _listed(name: str, /, **texts: str) -> Result:
+    found = once(name)
+    return replace(found, found=tuple(row._replace(**texts) for row in found.found))
+
+
+# every result with a text wherever a user's names, files and configs have one
+NAMED: Mapping[str, Callable[[str], Result]] = {
+    "report": _reported,
+    "models": lambda text: _listed("models", name=text, family=text, source=text),
+    "gpus": lambda text: _listed("gpus", name=text, vendor=text),
+    "explain": lambda text: replace(once("explain"), model=text),
+    "calibration": lambda text: replace(
+        once("calibration"),
+        calibrations=tuple(
+            c._replace(gpu=text, source=text) for c in once("calibration").calibrations
+        ),
+    ),
+    "throughput": lambda text: once("throughput")._replace(
+        files=tuple(file._replace(file=text) for file in once("throughput").files)
+    ),
+    "compare": _compared,
+    "fit": _fitted,
+    "plan": _planned,
     "budget": budget,
     "check": check,
 }

@@ -79,6 +79,11 @@ def test_every_model_and_card_keeps_its_schema() -> None:
     assert errors("gpus", vitcost.gpus().to_dict()) == []
 
 
+def test_a_sweep_keeps_the_schema_of_a_comparison() -> None:
+    vary = {"depth": [2, 12], "img_size": [224, 225], "precision": ["fp32", "bf16"]}
+    assert errors("compare", vitcost.sweep(BASE, vary=vary).to_dict()) == []
+
+
 def test_a_comparison_of_layers_keeps_its_schema() -> None:
     assert errors("explain", vitcost.explain(BASE, "complexity").to_dict()) == []
 
