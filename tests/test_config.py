@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from vitcost.config import FIELDS, RATIOS, ViTConfig, configure, parse_field, parse_size
-from vitcost.errors import ConfigError, UnknownName
+from vitcost.errors import ConfigError, UnknownName, VitcostError
+from vitcost.report import report
 from vitcost.rules import RULES
 from vitcost.zoo import timm as zoo
 
@@ -219,3 +220,29 @@ def test_kv_heads() -> None:
     assert ViTConfig(depth=2).kv_heads == (12, 12)
     assert ViTConfig(depth=2, num_kv_heads=6, **KV).kv_heads == (6, 6)
     assert ViTConfig(depth=2, num_kv_heads=[12, 4], **KV).kv_heads == (12, 4)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value", "message"),
+    [
+        ("batch", True, "batch must be an integer, got True"),
+        ("batch", 10**5000, "batch must be between 1 and 1,000,000,000, got an integer of 16,610"),
+        ("lora", "8", "lora must be an integer, got '8'"),
+        ("recipe", ["torch"], r"recipe must be text, got \['torch'\]"),
+        ("freeze", 3, "freeze must be text, got 3"),
+        ("precision", "", "unknown precision ''; allowed: fp32"),
+        ("compile", 1, "compile must be true or false, got 1"),
+        ("depth", 10**5000, "depth must be between 1 and 100,000, got an integer of 16,610 bits"),
+        ("act_layer", 10**5000, "act_layer must be one of .*, got an integer of 16,610 bits"),
+    ],
+    # pytest cannot print the largest
+    ids=map(str, range(9)),
+)
+def test_a_keyword_of_a_wrong_kind(keyword: str, value: Any, message: str) -> None:
+    with pytest.raises(VitcostError, match=f"^{message}"):
+        report("vit_tiny_patch16_224", **{keyword: value})
+
+
+def test_a_model_that_is_a_number() -> None:
+    with pytest.raises(ConfigError, match="a path or a config, got an integer of 16,610 bits"):
+        report(10**5000)  # type: ignore[call-overload]

@@ -159,6 +159,10 @@ def test_what_does_not_go_together() -> None:
         ClipConfig(vision=ViTConfig(num_classes=0), text=text)
     clip = ClipConfig(vision=ViTConfig(num_classes=0), text=text, projection_dim=512)
     assert configure_text(clip, img_size=32, seq_len=5).text.seq_len == 5
+    # a width is taken before a ratio
+    wide = configure_text(TextConfig(), mlp_dim=100, mlp_ratio=2)
+    assert isinstance(wide, TextConfig)
+    assert wide.mlp_dim == 100
     with pytest.raises(ConfigError, match="depth belongs to the image tower and to the text"):
         configure_text(clip, depth=3)
     with pytest.raises(UnknownName, match="did you mean img_size"):

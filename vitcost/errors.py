@@ -1,6 +1,7 @@
 """What can go wrong, in words that say what was given, what is allowed and the nearest guess."""
 
 from collections.abc import Iterable, Mapping
+from reprlib import Repr
 from types import MappingProxyType
 
 __all__ = [
@@ -10,7 +11,29 @@ __all__ = [
     "UnknownName",
     "VitcostError",
     "nearest",
+    "shown",
 ]
+
+
+class _Short(Repr):
+    def repr_int(self, x: int, level: int) -> str:
+        # Python does not print an integer of more than 4300 digits
+        return f"{x:,}" if -(10**40) < x < 10**40 else f"an integer of {x.bit_length():,} bits"
+
+
+_SHORT = _Short()
+_SHORT.maxlevel, _SHORT.maxdict, _SHORT.maxlist, _SHORT.maxstring = 2, 2, 4, 80
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it: short, however large it is.
+
+    >>> shown("x" * 1000)
+    "'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx'"
+    >>> shown(10**5000)
+    'an integer of 16,610 bits'
+    """
+    return _SHORT.repr(value)
 
 
 class VitcostError(Exception):
@@ -69,7 +92,7 @@ def nearest(given: str, known: Iterable[str], most: int = 3) -> list[str]:
 
     by_lower = {name.lower(): name for name in known}
     found = get_close_matches(given.lower(), by_lower, n=most, cutoff=0.6)
-    if not found:
+    if given and not found:
         # perhaps the beginning of a name
         starts = {name[: len(given)]: name for name in reversed(by_lower)}
         found = [starts[key] for key in get_close_matches(given.lower(), starts, most, cutoff=0.7)]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeAlias
 
-from vitcost.errors import ConfigError, nearest
+from vitcost.errors import ConfigError, nearest, shown
 
 __all__ = [
     "Field",
@@ -64,7 +64,7 @@ _OPTIONAL: Mapping[Any, Any] = {
 
 def checked(name: str, kind: Any, field: Field, value: Any) -> Any:
     """The value as the field's type, or a ConfigError that says what is allowed."""
-    wrong = ConfigError(f"{name} must be {_WORDS[kind]}, got {value!r}")
+    wrong = ConfigError(f"{name} must be {_WORDS[kind]}, got {shown(value)}")
     if kind in _OPTIONAL:
         if value is None:
             return None
@@ -86,16 +86,18 @@ def checked(name: str, kind: Any, field: Field, value: Any) -> Any:
         raise wrong
     if kind == float | int:
         if not -1e300 < value < 1e300:
-            raise ConfigError(f"{name} must be a finite number, got {value!r}")
+            raise ConfigError(f"{name} must be a finite number, got {shown(value)}")
         return float(value)
     if kind is float:
         if not field.low <= value < field.high:
             raise ConfigError(
-                f"{name} must be at least {field.low} and below {field.high}, got {value!r}"
+                f"{name} must be at least {field.low} and below {field.high}, got {shown(value)}"
             )
         return float(value)
     if not field.low <= value <= field.high:
-        raise ConfigError(f"{name} must be between {field.low:,} and {field.high:,}, got {value:,}")
+        raise ConfigError(
+            f"{name} must be between {field.low:,} and {field.high:,}, got {shown(value)}"
+        )
     return value
 
 
@@ -105,16 +107,16 @@ def _checkedchoice(name: str, field: Field, value: Any) -> str:
     message = f"{name} must be one of {', '.join(c or repr(c) for c in field.choices)}"
     guesses = nearest(value, field.choices, 1) if isinstance(value, str) else []
     guess = f"; did you mean {guesses[0]!r}?" if guesses else ""
-    raise ConfigError(f"{message}, got {value!r}{guess}")
+    raise ConfigError(f"{message}, got {shown(value)}{guess}")
 
 
 def checked_ratio(name: str, value: float | None) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ConfigError(f"{name} must be a number, got {value!r}")
+        raise ConfigError(f"{name} must be a number, got {shown(value)}")
     if not 0 < value <= 10**6:
-        raise ConfigError(f"{name} must be above 0, got {value!r}")
+        raise ConfigError(f"{name} must be above 0, got {shown(value)}")
     return value
 
 
@@ -128,9 +130,9 @@ def parse_size(text: str) -> int | Pair:
     try:
         numbers = [int(part) for part in parts]
     except ValueError:
-        raise ConfigError(f"a size is N or HxW, got {text!r}") from None
+        raise ConfigError(f"a size is N or HxW, got {shown(text)}") from None
     if len(numbers) > 2:
-        raise ConfigError(f"a size is N or HxW, got {text!r}")
+        raise ConfigError(f"a size is N or HxW, got {shown(text)}")
     return numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
 
 
@@ -150,4 +152,4 @@ def parse(name: str, kind: Any, field: Field, text: str) -> Any:
             return numbers if len(numbers) > 1 else numbers[0]
         return float(text) if kind in (float, float | None) else int(text)
     except (KeyError, ValueError, ConfigError):
-        raise ConfigError(f"{name} must be {_WORDS[kind]}, got {text!r}") from None
+        raise ConfigError(f"{name} must be {_WORDS[kind]}, got {shown(text)}") from None

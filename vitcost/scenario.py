@@ -1,11 +1,11 @@
 """``Scenario``: how a model is run, every choice resolved and named."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 from vitcost.engine.lower import Mode, layer_counts
 from vitcost.engine.model import Config, sizes_of, structure_of
-from vitcost.errors import ConfigError, UnknownName
+from vitcost.errors import ConfigError, UnknownName, shown
 
 __all__ = [
     "CHOICES",
@@ -159,6 +159,9 @@ HELP = {
 }
 
 
+_WORDS: dict[object, str] = {bool: "true or false", int: "an integer", str: "text"}
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scenario:
     """How a model is run; every field is a flag of the command line.
@@ -189,21 +192,21 @@ class Scenario:
     zero_grad: str = "none"
 
     def __post_init__(self) -> None:
-        if isinstance(self.batch, bool) or not isinstance(self.batch, int):
-            raise ConfigError(f"batch must be an integer, got {self.batch!r}")
+        for field in fields(self):
+            given = getattr(self, field.name)
+            if type(given) is not field.type:
+                raise ConfigError(f"{field.name} must be {_WORDS[field.type]}, got {shown(given)}")
         if not 1 <= self.batch <= 10**9:
-            raise ConfigError(f"batch must be between 1 and 1,000,000,000, got {self.batch:,}")
+            raise ConfigError(f"batch must be between 1 and 1,000,000,000, got {shown(self.batch)}")
         for name, allowed in CHOICES.items():
             given = getattr(self, name)
             if given not in allowed:
                 raise UnknownName(name, str(given), allowed, f"allowed: {', '.join(allowed)}")
         _checkpointing(self.checkpointing)
         _frozen(self.freeze)
-        if not isinstance(self.compile, bool):
-            raise ConfigError(f"compile must be true or false, got {self.compile!r}")
         torch_version(self.software)
         if self.lora < 0:
-            raise ConfigError(f"lora must be a rank, or 0 for none, got {self.lora!r}")
+            raise ConfigError(f"lora must be a rank, or 0 for none, got {shown(self.lora)}")
         self._check_ranges()
 
     def _check_ranges(self) -> None:
@@ -214,10 +217,8 @@ class Scenario:
             ("accumulate", 1, 10**6),
         ):
             given = getattr(self, name)
-            if isinstance(given, bool) or not isinstance(given, int):
-                raise ConfigError(f"{name} must be an integer, got {given!r}")
             if not least <= given <= most:
-                raise ConfigError(f"{name} must be from {least:,} to {most:,}, got {given:,}")
+                raise ConfigError(f"{name} must be from {least:,} to {most:,}, got {shown(given)}")
         if self.zero and self.ranks == 1:
             raise ConfigError(
                 f"zero {self.zero} divides states among ranks, and there is 1 of them"
@@ -234,18 +235,19 @@ class Scenario:
         cls, *, precision: str | None = None, optimizer: str | None = None, **flags: Any
     ) -> "Scenario":
         """A scenario from flags; a recipe decides what is left open and contradicts the rest."""
-        recipe = RECIPES.get(flags.get("recipe", "torch"), RECIPES["torch"])
+        # what no recipe is called is refused below
+        recipe = RECIPES.get(str(flags.get("recipe")), RECIPES["torch"])
         for flag, given, fixed in (
             ("precision", precision, recipe.precision),
             ("optimizer", optimizer, recipe.optimizer),
         ):
-            if given and fixed and given != fixed:
+            if isinstance(given, str) and fixed and given != fixed:
                 raise ConfigError(
                     f"{flag} {given} contradicts recipe {flags['recipe']}, which has {fixed}"
                 )
         return cls(
-            precision=precision or recipe.precision or "fp32",
-            optimizer=optimizer or recipe.optimizer or "adamw",
+            precision=(recipe.precision or "fp32") if precision is None else precision,
+            optimizer=(recipe.optimizer or "adamw") if optimizer is None else optimizer,
             **flags,
         )
 

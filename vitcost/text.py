@@ -160,7 +160,7 @@ def configure_text(base: TextConfig | ClipConfig, **overrides: Any) -> TextConfi
         for name in overrides:
             if name not in TEXT_FIELDS and name != "mlp_ratio":
                 raise UnknownName("field", name, [*TEXT_FIELDS, "mlp_ratio"])
-        return replace(base, **_replaced(base, overrides), **overrides)
+        return replace(base, **{**_replaced(base, overrides), **overrides})
     for name in overrides:
         if name in VISION_FIELDS and name in TEXT_FIELDS:
             raise ConfigError(
@@ -173,7 +173,7 @@ def configure_text(base: TextConfig | ClipConfig, **overrides: Any) -> TextConfi
     return replace(
         base,
         vision=configure(base.vision, **vision),
-        text=replace(base.text, **_replaced(base.text, text), **text),
+        text=replace(base.text, **{**_replaced(base.text, text), **text}),
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from vitcost.config import ViTConfig, configure
-from vitcost.errors import ConfigError, NotCovered, UnknownName, VitcostError
+from vitcost.errors import ConfigError, NotCovered, UnknownName, VitcostError, shown
 from vitcost.zoo.foreign import Foreign
 
 if TYPE_CHECKING:
@@ -72,10 +72,10 @@ def described(model: "Model | Foreign") -> Base | Foreign:
         if hasattr(model, "named_parameters"):
             raise ConfigError("a torch module is read by vitcost.from_torch(module)")
         if not hasattr(model, "to_dict"):
-            raise ConfigError(f"a model is a name, a path or a config, got {model!r}")
+            raise ConfigError(f"a model is a name, a path or a config, got {shown(model)}")
         return Base("custom", "config", model)
     if not model.strip():
-        raise ConfigError(f"a model is a name, a path or a config, got {model!r}")
+        raise ConfigError(f"a model is a name, a path or a config, got {shown(model)}")
     row = _fields(model)
     if row is not None:
         return Base(model, *row)

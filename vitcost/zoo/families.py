@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
-from vitcost.errors import NotCovered
-from vitcost.zoo.keys import Fixed, shown
+from vitcost.errors import NotCovered, shown
+from vitcost.zoo.keys import Fixed
 
 __all__ = ["FAMILIES", "TOWERS", "Family"]
 

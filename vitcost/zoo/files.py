@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from vitcost.config import FIELDS, RATIOS, configure
-from vitcost.errors import ConfigError, NotCovered, UnknownName, VitcostError, nearest
+from vitcost.errors import ConfigError, NotCovered, UnknownName, VitcostError, nearest, shown
 from vitcost.zoo import huggingface, open_clip
-from vitcost.zoo.keys import Described, Fixed, check_keys, shown, typed
+from vitcost.zoo.keys import Described, Fixed, check_keys, typed
 
 __all__ = ["described", "is_path", "read"]
 

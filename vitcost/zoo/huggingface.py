@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from vitcost.config import ViTConfig
-from vitcost.errors import ConfigError, NotCovered
+from vitcost.errors import ConfigError, NotCovered, shown
 from vitcost.zoo.families import FAMILIES, TOWERS
-from vitcost.zoo.keys import Described, as_field_errors, check_keys, guess, shown, typed
+from vitcost.zoo.keys import Described, as_field_errors, check_keys, guess, typed
 
 __all__ = [
     "FREE_KEYS",

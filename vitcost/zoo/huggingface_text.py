@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 from vitcost.config import ViTConfig
-from vitcost.errors import ConfigError, NotCovered
+from vitcost.errors import ConfigError, NotCovered, shown
 from vitcost.text import ClipConfig, TextConfig
 from vitcost.zoo.families import TOWERS
 from vitcost.zoo.huggingface import (
@@ -16,7 +16,7 @@ from vitcost.zoo.huggingface import (
     said,
     tower_table,
 )
-from vitcost.zoo.keys import Described, as_field_errors, check_keys, shown, typed
+from vitcost.zoo.keys import Described, as_field_errors, check_keys, typed
 
 __all__ = ["PAIRS", "TEXTS", "described", "of_text_class"]
 

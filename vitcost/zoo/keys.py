@@ -2,15 +2,14 @@
 
 import re
 from collections.abc import Callable, Collection, Mapping
-from reprlib import Repr
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
-from vitcost.errors import ConfigError, NotCovered, nearest
+from vitcost.errors import ConfigError, NotCovered, nearest, shown
 
 if TYPE_CHECKING:
     from vitcost.text import ClipConfig, TextConfig
 
-__all__ = ["Described", "Fixed", "as_field_errors", "check_keys", "guess", "shown", "typed"]
+__all__ = ["Described", "Fixed", "as_field_errors", "check_keys", "guess", "typed"]
 
 # keys that change a model: the only value that is described here, and why
 Fixed: TypeAlias = Mapping[str, tuple[Any, str]]
@@ -28,18 +27,7 @@ class Described(NamedTuple):
     text: "TextConfig | ClipConfig | None" = None
 
 
-_SHORT = Repr()
-_SHORT.maxlevel, _SHORT.maxdict, _SHORT.maxlist = 2, 2, 4
 _WORDS = {bool: "true or false", int: "an integer", float: "a number", str: "text"}
-
-
-def shown(value: object) -> str:
-    """A value as a message shows it: short, however large it is.
-
-    >>> shown("x" * 1000)
-    "'xxxxxxxxxxxx...xxxxxxxxxxxxx'"
-    """
-    return _SHORT.repr(value)
 
 
 def guess(given: str, known: Collection[str]) -> str:

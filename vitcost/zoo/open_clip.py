@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from vitcost.config import ViTConfig, configure
-from vitcost.errors import ConfigError, NotCovered, UnknownName
-from vitcost.zoo.keys import Described, as_field_errors, check_keys, shown, typed
+from vitcost.errors import ConfigError, NotCovered, UnknownName, shown
+from vitcost.zoo.keys import Described, as_field_errors, check_keys, typed
 
 __all__ = ["described"]
 
