@@ -19,7 +19,7 @@ LAYERS = (
     ("render",),
     ("engine",),
     ("zoo", "scenario"),
-    ("memory", "sharding", "hardware", "summary", "formulas", "quantities"),
+    ("memory", "thumb", "sharding", "hardware", "summary", "formulas", "quantities"),
     ("measured", "report", "models", "explain"),
     ("planner", "budget", "budgets", "pages"),
     ("check",),

@@ -284,9 +284,13 @@ def test_json_has_the_keys_of_the_contract(capsys: Captured) -> None:
         "recipe", "layout", "compile", "software", "gpu",
     }  # fmt: skip
     memory = found["memory"]
-    assert set(memory["rule_of_thumb"]) == {"inference_bytes", "training_bytes"}
+    assert set(memory["rule_of_thumb"]) == {
+        "inference_bytes", "training_bytes", "saved_activations_bytes",
+        "saved_activations_formula", "inference_error", "training_error",
+        "saved_activations_error",
+    }  # fmt: skip
     assert set(memory["inference"]) == {
-        "weights_bytes", "input_bytes", "activations_bytes", "total_bytes",
+        "weights_bytes", "input_bytes", "activations_bytes", "int8_weights_bytes", "total_bytes",
     }  # fmt: skip
     assert set(memory["training"]) == {
         "weights_bytes", "gradients_bytes", "optimizer_bytes", "saved_activations_bytes",

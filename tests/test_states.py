@@ -57,3 +57,41 @@ def test_states_are_torchs(name: str, precision: str, freeze: str) -> None:
     assert training.weights_bytes == sum(p.nbytes for p in model.parameters())
     assert training.gradients_bytes == sum(p.nbytes for p in trained)
     assert training.optimizer_bytes == sum(t.nbytes for t in states)
+
+
+def test_rules_of_thumb_beside_what_is_exact() -> None:
+    """ViT-B/16 in fp32: 2Φ is half of the weights alone; 20Φ against 16Φ and what is saved."""
+    b, s, h, a, params = 8, 197, 768, 12, 86_567_656
+    found = vitcost.report("vit_base_patch16_224", batch=b, attention="eager")
+    rule, train = found.rule_of_thumb, found.training
+    assert rule[:2] == (2 * params, 20 * params)
+    saved = 12 * (32 * s * b * h + 2 * a * s * s * b)
+    assert rule.saved_activations_bytes == saved
+    assert rule.saved_activations_formula == "32sbh + 2as²b"
+    assert rule.saved_activations_error == saved / train.saved_activations_bytes - 1 < -0.4
+    assert rule.inference_error == 2 * params / found.inference.total_bytes - 1 < -0.5
+    assert rule.training_error == 20 * params / train.sum_bytes - 1
+
+
+def test_the_published_rule_has_dropout_where_the_model_has() -> None:
+    b, s, h, a = 2, 197, 192, 3
+    rates = {"proj_drop_rate": 0.1, "attn_drop_rate": 0.1}
+    rule = vitcost.report("vit_tiny_patch16_224", batch=b, **rates).rule_of_thumb
+    assert rule.saved_activations_bytes == 12 * (34 * s * b * h + 5 * a * s * s * b)
+    assert rule.saved_activations_formula == "34sbh + 5as²b"
+    # it is of an MLP four times as wide
+    assert (
+        vitcost.report("vit_tiny_patch16_224", mlp_dim=400).rule_of_thumb.saved_activations_bytes
+        is None
+    )
+
+
+def test_weights_stored_as_integers() -> None:
+    """Linear layers a byte an element, and a scale for each output channel; the rest in fp32."""
+    h, m, K, L, params = 192, 768, 1000, 12, 5_717_416
+    matrices = L * (4 * h * h + 2 * h * m) + h * K
+    channels = L * (3 * h + h + m + h) + K
+    stored = matrices + 4 * channels + 4 * (params - matrices)
+    found = vitcost.report("vit_tiny_patch16_224")
+    assert found.inference.int8_weights_bytes == stored
+    assert found.to_dict()["memory"]["inference"]["int8_weights_bytes"] == stored

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from vitcost import memory
 from vitcost.engine.ops import Size
 from vitcost.scenario import PRECISIONS, Scenario
+from vitcost.thumb import rule_of_thumb
 from vitcost.zoo.foreign import Foreign
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class MeasuredReport:
             },
             "bytes_moved": {"forward": None},
             "memory": {
-                "rule_of_thumb": memory.rule_of_thumb(found.params)._asdict(),
+                "rule_of_thumb": rule_of_thumb(found.params)._asdict(),
                 "inference": {
                     "weights_bytes": weights,
                     **dict.fromkeys(("input_bytes", "activations_bytes", "total_bytes")),

@@ -33,12 +33,10 @@ __all__ = [
     "STORAGES",
     "Inference",
     "PeakParts",
-    "RuleOfThumb",
     "StepPeak",
     "Training",
     "inference",
     "loss_bytes",
-    "rule_of_thumb",
     "states",
     "step_peak",
     "stored_weights",
@@ -47,19 +45,17 @@ __all__ = [
 ]
 
 
-class RuleOfThumb(NamedTuple):
-    """What planners write on a napkin, Φ parameters."""
-
-    inference_bytes: Size  # 2Φ: half precision weights
-    training_bytes: Size  # 20Φ: fp16 mixed precision with Adam
-
-
 class Inference(NamedTuple):
-    """A forward pass in eval: ``activations_bytes`` is the largest sum alive at one time."""
+    """A forward pass in eval: ``activations_bytes`` is the largest sum alive at one time.
+
+    ``int8_weights_bytes`` are what the weights take where they are stored as ``stored_weights``
+    says; the total has them as they are computed with.
+    """
 
     weights_bytes: Size
     input_bytes: Size
     activations_bytes: Size
+    int8_weights_bytes: Size
 
     @property
     def total_bytes(self) -> Size:
@@ -119,21 +115,15 @@ class Training(NamedTuple):
         return {**self._asdict(), "peak_parts": None if parts is None else parts._asdict()}
 
 
-def rule_of_thumb(params: Size) -> RuleOfThumb:
-    """2Φ bytes to infer, 20Φ to train: weights 2 + 4, gradients 2 + 4, moments 4 + 4.
-
-    >>> rule_of_thumb(632_045_800)
-    RuleOfThumb(inference_bytes=1264091600, training_bytes=12640916000)
-    """
-    return RuleOfThumb(2 * params, 20 * params)
-
-
 def inference(
-    params: Size, input_bytes: Size, activations_bytes: Size, scenario: Scenario
+    params: Size, tree: Node, sizes: Sizes, activations_bytes: Size, scenario: Scenario
 ) -> Inference:
     """Weights in the parameters' precision, the caller's batch, and the live activations."""
     return Inference(
-        PRECISIONS[scenario.precision].param_bytes * params, input_bytes, activations_bytes
+        PRECISIONS[scenario.precision].param_bytes * params,
+        sum(bytes_of(tensor, sizes) for tensor in tree.inputs),
+        activations_bytes,
+        stored_weights(tree, sizes, scenario, "int8"),
     )
 
 

@@ -9,13 +9,14 @@ from vitcost.engine.cost import Row, fold
 from vitcost.engine.live import peak
 from vitcost.engine.lower import Mode, lower
 from vitcost.engine.model import Config, sizes_of, structure_of
-from vitcost.engine.ops import Size, Sizes, bytes_of, numel
+from vitcost.engine.ops import Size, Sizes, numel
 from vitcost.engine.parts import by_part
 from vitcost.engine.step import inference_trace
 from vitcost.errors import ConfigError, NotCovered
 from vitcost.measured import MeasuredReport, measured_report
 from vitcost.scenario import Scenario
 from vitcost.summary import counted_params
+from vitcost.thumb import RuleOfThumb, compared
 from vitcost.zoo import Foreign, Model, Resolved, resolve
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ class Report:
     torchsummary_params: Size | None
     flops: Flops
     moved_bytes: Size
-    rule_of_thumb: memory.RuleOfThumb
+    rule_of_thumb: RuleOfThumb
     inference: memory.Inference
     training: memory.Training
     parts: tuple[Part, ...]
@@ -318,9 +319,8 @@ def _inference(
     params: Size, config: Config, mode: Mode, sizes: Sizes, scenario: Scenario
 ) -> memory.Inference:
     structure = structure_of(config, scenario.batch)
-    batch = sum(bytes_of(tensor, sizes) for tensor in lower(structure, mode).inputs)
     top = peak(inference_trace(structure, mode), sizes)
-    return memory.inference(params, batch, top.peak_bytes, scenario)
+    return memory.inference(params, lower(structure, mode), sizes, top.peak_bytes, scenario)
 
 
 def report_on(model: Resolved, scenario: Scenario, sizes: Sizes) -> Report:
@@ -336,6 +336,8 @@ def report_on(model: Resolved, scenario: Scenario, sizes: Sizes) -> Report:
     total = train.cost
     logits = numel(trees[1].output.axes, sizes)
     saved_bytes = total.saved_bytes + memory.loss_bytes(config, logits, scenario)
+    own = memory.states(trees[1], sizes, saved_bytes, scenario)
+    inference = _inference(total.params, config, modes[0], sizes, scenario)
     return Report(
         model=model,
         scenario=scenario,
@@ -351,10 +353,12 @@ def report_on(model: Resolved, scenario: Scenario, sizes: Sizes) -> Report:
             total.pointwise,
         ),
         moved_bytes=ran.cost.moved_bytes,
-        rule_of_thumb=memory.rule_of_thumb(total.params),
-        inference=_inference(total.params, config, modes[0], sizes, scenario),
+        rule_of_thumb=compared(
+            total.params, inference.total_bytes, own.sum_bytes, saved_bytes, config, sizes
+        ),
+        inference=inference,
         training=memory.with_peak(
-            memory.states(trees[1], sizes, saved_bytes, scenario),
+            own,
             structure_of(config, batch, True),
             sizes,
             scenario,

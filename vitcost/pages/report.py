@@ -10,6 +10,7 @@ from vitcost.pages.time import time_tables
 from vitcost.report import Layer, Report, inference_by_precision
 from vitcost.scenario import Scenario
 from vitcost.textbook.memory import training_bytes
+from vitcost.thumb import RuleOfThumb, off_by
 
 __all__ = ["report_page"]
 
@@ -124,6 +125,7 @@ def _flops(report: Report) -> Table:
 
 
 def _inference(report: Report) -> Table:
+    thumb = report.rule_of_thumb
     return Table(
         f"Inference memory, {_batch(report)}",
         (
@@ -148,14 +150,20 @@ def _inference(report: Report) -> Table:
             )
             for row in inference_by_precision(report)
         ),
-        ("activations: the largest sum alive at one time",),
+        (
+            "activations: the largest sum alive at one time",
+            f"rule of thumb, 2 bytes a parameter: {shown(thumb.inference_bytes, 'bytes')}, "
+            f"off by {shown(thumb.inference_error, 'ratio')} from the marked total",
+            "weights stored as int8, linear layers by output channel: "
+            f"{shown(report.inference.int8_weights_bytes, 'bytes')}",
+        ),
     )
 
 
 def _training(report: Report) -> Table:
     scenario, own = report.scenario, report.training
     each, rule = training_bytes(1), training_bytes(report.params)
-    parts: tuple[tuple[str, str, Value, Size], ...] = (
+    parts: tuple[tuple[str, str, Size | None, Size], ...] = (
         (
             "weights",
             f"{each.half_weights} + {each.full_weights}",
@@ -179,11 +187,12 @@ def _training(report: Report) -> Table:
         ("saved activations", "", None, own.saved_activations_bytes),
     )
     # what a scenario asks for has a row where it does
-    rows = [Row(part) for part in parts if part[1] or part[3]]
-    total = own.sum_bytes
-    rows.append(Row(("sum", f"{each.total}", report.rule_of_thumb.training_bytes, total), "total"))
+    rows = [Row((*part, off_by(part[2], part[3]))) for part in parts if part[1] or part[3]]
+    total, thumb = own.sum_bytes, report.rule_of_thumb
+    numbers = thumb.training_bytes, total, thumb.training_error
+    rows.append(Row(("sum", f"{each.total}", *numbers), "total"))
     if own.peak_bytes is not None:
-        rows.append(Row(("peak of a step", "", None, own.peak_bytes)))
+        rows.append(Row(("peak of a step", "", None, own.peak_bytes, None)))
     recipe = f"{scenario.recipe}: {scenario.precision}, {scenario.optimizer}"
     return Table(
         f"Training memory, {_batch(report)}{_rank(scenario)}",
@@ -192,13 +201,28 @@ def _training(report: Report) -> Table:
             Column("bytes a parameter"),
             Column("rule of thumb", "bytes"),
             Column(recipe, "bytes"),
+            Column("off by", "ratio", optional=True),
         ),
         tuple(rows),
         (
             "saved activations: what autograd holds after the forward pass and the loss. "
             "The parts do not peak together.",
             f"peak of a step: {own.peak_at}" if own.peak_at else f"no peak: {own.peak_missing}",
+            *_published(thumb),
         ),
+    )
+
+
+def _published(thumb: RuleOfThumb) -> Iterator[str]:
+    """Which rule the saved activations are compared with: like with like."""
+    if thumb.saved_activations_formula is None:
+        return
+    formula = thumb.saved_activations_formula
+    less = "" if formula.startswith("34") else ", 34sbh + 5as²b with dropout"
+    yield (
+        f"rule of thumb of saved activations, {formula} a block (Korthikanti et al. 2022{less}): "
+        f"{shown(thumb.saved_activations_bytes, 'bytes')}, "
+        f"off by {shown(thumb.saved_activations_error, 'ratio')}"
     )
 
 

@@ -7,7 +7,6 @@ from vitcost.engine.cost import Cost, fold
 from vitcost.engine.live import peak
 from vitcost.engine.lower import lower
 from vitcost.engine.model import Config, sizes_of, structure_of
-from vitcost.engine.ops import bytes_of
 from vitcost.engine.step import inference_trace
 from vitcost.scenario import Scenario
 
@@ -50,9 +49,8 @@ def _inference(config: Config, scenario: Scenario, batch: int) -> Need:
     sizes = sizes_of(config, batch)
     structure, mode = structure_of(config, batch), scenario.engine_mode(config, False)
     tree = lower(structure, mode)
-    images = sum(bytes_of(tensor, sizes) for tensor in tree.inputs)
     top = peak(inference_trace(structure, mode), sizes)
-    found = memory.inference(fold(tree, sizes).cost.params, images, top.peak_bytes, scenario)
+    found = memory.inference(fold(tree, sizes).cost.params, tree, sizes, top.peak_bytes, scenario)
     return Need(found.total_bytes, top.place, "peak")
 
 

@@ -9,7 +9,7 @@ from vitcost.config import ViTConfig
 from vitcost.formulas.explanation import Term
 from vitcost.hardware.roofline import Time
 from vitcost.hardware.score import FileScore
-from vitcost.memory import Inference, RuleOfThumb, Training
+from vitcost.memory import Inference, Training
 from vitcost.models import ModelRow
 from vitcost.planner.choose import PlanRow
 from vitcost.planner.compare import Why
@@ -23,6 +23,7 @@ from vitcost.scenario import Scenario
 from vitcost.schemas.generate import Also, Rest, Unknown
 from vitcost.text import ClipConfig, TextConfig
 from vitcost.textbook import LayerComplexity
+from vitcost.thumb import RuleOfThumb
 
 __all__ = ["DOCUMENTS"]
 

@@ -1,0 +1,69 @@
+"""Rules of thumb beside the exact bytes: what planners write on a napkin, and how far off it is."""
+
+from typing import NamedTuple
+
+from vitcost.config import ViTConfig
+from vitcost.engine.model import Config
+from vitcost.engine.ops import Size, Sizes
+from vitcost.errors import NotCovered
+from vitcost.textbook.memory import block_activation_bytes
+
+__all__ = ["RuleOfThumb", "compared", "off_by", "rule_of_thumb"]
+
+
+class RuleOfThumb(NamedTuple):
+    """Bytes by rules of thumb, Φ parameters; an error is the rule's share above the exact bytes.
+
+    ``saved_activations_bytes`` is that of Korthikanti et al. 2022 for every block, where it has an
+    answer: an MLP four times as wide as the model.
+    """
+
+    inference_bytes: Size  # 2Φ: half precision weights
+    training_bytes: Size  # 20Φ: fp16 mixed precision with Adam
+    saved_activations_bytes: Size | None = None
+    saved_activations_formula: str | None = None  # of a block: the published one, or less dropout
+    inference_error: float | None = None  # of all that inference holds
+    training_error: float | None = None  # of model states and saved activations
+    saved_activations_error: float | None = None
+
+
+def rule_of_thumb(params: Size) -> RuleOfThumb:
+    """2Φ bytes to infer, 20Φ to train: weights 2 + 4, gradients 2 + 4, moments 4 + 4.
+
+    >>> rule_of_thumb(632_045_800)[:2]
+    (1264091600, 12640916000)
+    """
+    return RuleOfThumb(2 * params, 20 * params)
+
+
+def compared(
+    params: Size, inference: Size, training: Size, saved: Size, config: Config, sizes: Sizes
+) -> RuleOfThumb:
+    """The rules beside the exact bytes of inference, training and saved activations."""
+    rule = rule_of_thumb(params)
+    rule = rule._replace(
+        inference_error=off_by(rule.inference_bytes, inference),
+        training_error=off_by(rule.training_bytes, training),
+    )
+    if not isinstance(config, ViTConfig):
+        return rule
+    dropout = config.proj_drop_rate > 0 and config.attn_drop_rate > 0
+    b, s, h, a, m = (sizes[letter] for letter in "bsham")
+    try:
+        block = block_activation_bytes(b, s, h, a, dropout=dropout, m=m)
+    except NotCovered:
+        return rule
+    return rule._replace(
+        saved_activations_bytes=config.depth * block,
+        saved_activations_formula="34sbh + 5as²b" if dropout else "32sbh + 2as²b",
+        saved_activations_error=off_by(config.depth * block, saved),
+    )
+
+
+def off_by(rule: Size | None, exact: Size) -> float | None:
+    """By which share a rule is above what is exact, or below.
+
+    >>> off_by(20, 16), off_by(None, 16)
+    (0.25, None)
+    """
+    return rule / exact - 1 if rule is not None and exact else None
