@@ -21,8 +21,11 @@ from torch_support import configs, image
 from vitcost import memory, report
 from vitcost.check.reference import build
 from vitcost.config import ViTConfig
+from vitcost.engine.lower import Mode, lower
+from vitcost.engine.model import sizes_of, structure_of
 from vitcost.errors import VitcostError
 from vitcost.scenario import Scenario
+from vitcost.sharding import gathered
 
 with warnings.catch_warnings():
     # importing them scripts functions, which torch itself deprecates
@@ -99,6 +102,23 @@ def test_fully_sharded_states_of_any_model(
     config: ViTConfig, ranks: int, data: st.DataObject
 ) -> None:
     check_fully(config, ranks, data.draw(st.integers(0, ranks - 1)))
+
+
+@pytest.mark.parametrize("ranks", [2, 5, 16])
+def test_gathered_weights_are_torchs(ranks: int) -> None:
+    tree, sizes = lower(structure_of(CONFIG, 2, True), Mode()), sizes_of(CONFIG, 2)
+    root, layer = gathered(tree, sizes, ranks)
+    with simulated(1, ranks) as mesh:
+        model = fully(CONFIG, mesh)
+        model.unshard()
+        outside = [p for n, p in model.named_parameters() if not n.startswith("blocks")]
+        assert 4 * root == here(outside)
+        model.blocks[1].unshard()
+        assert 4 * layer == here(model.blocks[1].parameters())
+    own = memory.training(CONFIG, Scenario(zero=3, ranks=ranks))
+    assert own.peak_bytes is None
+    said = f"gathered {4 * root:,} bytes outside of the layers and {4 * layer:,} for each one"
+    assert said in str(own.peak_missing)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)

@@ -25,6 +25,7 @@ from vitcost.sharding import (
     dealt,
     flat,
     fully_sharded,
+    gathered,
     layers_of_rank,
     whole,
 )
@@ -264,7 +265,12 @@ def step_peak(
     if scenario.recipe != "torch":
         raise NotCovered(f"the peak of a step of recipe {scenario.recipe}: use recipe torch")
     if scenario.zero > 1:
-        raise NotCovered("the peak of a step with fully sharded weights")
+        e = PRECISIONS[scenario.precision].param_bytes
+        root, layer = gathered(lower(structure, mode), sizes, scenario.ranks)
+        raise NotCovered(
+            "the peak of a step with fully sharded weights, for which are gathered "
+            f"{e * root:,} bytes outside of the layers and {e * layer:,} for each one"
+        )
     tree = lower(structure, mode)
     top = live.peak(step_trace(structure, mode, in_place), sizes)
     kept: Size = 0

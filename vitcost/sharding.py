@@ -10,16 +10,17 @@ Stage 0 holds all of them on every rank. With recipe ``torch``, stage 1 is
 vector in N equal parts: Rajbhandari et al. 2020, arXiv 1910.02054, section 5.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from heapq import heapreplace
 from typing import NamedTuple
 
 from vitcost.engine.lower import Mode
 from vitcost.engine.model import AnyStructure
 from vitcost.engine.ops import Size, Sizes, largest, numel
-from vitcost.engine.parameters import Parameter
+from vitcost.engine.parameters import Parameter, parameters
 from vitcost.engine.split import SEQUENCES, split_sizes
 from vitcost.engine.structure import Structure
+from vitcost.engine.tree import Node
 from vitcost.errors import ConfigError, NotCovered, UnknownName
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "dealt",
     "flat",
     "fully_sharded",
+    "gathered",
     "layers_of_rank",
     "local",
     "rows",
@@ -160,6 +162,36 @@ def local(parameter: Parameter, sizes: Sizes, ranks: Size, rank: Size = 0) -> Si
         raise NotCovered(f"fully_shard takes no scalar parameter: {parameter.tensor.name}")
     first, *rest = parameter.tensor.axes
     return numel(rest, sizes) * rows(sizes[first], ranks, rank)
+
+
+def gathered(tree: Node, sizes: Sizes, ranks: Size) -> tuple[Size, Size]:
+    """Elements of the whole weights that ``fully_shard`` gathers where every layer is wrapped, and
+    the model: outside of the layers, which are there until the backward pass is over, and for the
+    largest layer, while it runs. Shares come as they lie, filled up: ``N · Σ ⌈d₀/N⌉ · numel/d₀``.
+
+    A layer that is fetched ahead comes on top.
+
+    >>> from vitcost.engine.lower import Mode, lower
+    >>> from vitcost.engine.model import sizes_of, structure_of
+    >>> from vitcost.zoo import resolve
+    >>> base = resolve("vit_base_patch16_224").config
+    >>> gathered(lower(structure_of(base, 1, True), Mode()), sizes_of(base), 1)
+    (1513192, 7087872)
+    """
+    everything = fully_sharded(parameters(tree), sizes, ranks).weights
+    largest_one, inside = 0, 0
+    for layer in _layers(tree):
+        assert layer.run is not None
+        one = fully_sharded(parameters(layer), sizes, ranks).weights
+        inside = inside + layer.run.layers.of(sizes) * one
+        largest_one = largest(largest_one, one)
+    return ranks * (everything - inside), ranks * largest_one
+
+
+def _layers(node: Node) -> Iterator[Node]:
+    for item in node.body:
+        if isinstance(item, Node):
+            yield from (item,) if item.run is not None else _layers(item)
 
 
 def rows(total: Size, ranks: Size, rank: Size) -> Size:
