@@ -1,5 +1,6 @@
 """Sweeps: arrays of configs give what single reports give, to the last digit, or say why not."""
 
+import dataclasses
 import json
 import math
 import random
@@ -313,6 +314,8 @@ HUGE = ("--vary", "depth=1:100000:+1", "--vary", "batch=1:1000000:+1",
         (HUGE, "a grid of 1,000,000,000,000,000 points is too large"),
         ((*HUGE, "--sample", "0"), "sample must be a number from 1, got 0"),
         ((*HUGE, "--sample", "2000000000"), "a grid of 2,000,000,000 points is too large"),
+        (("--vary", "batch=1,2", "--seed", "5"), "--seed is of a --sample"),
+        (("--vary", "batch=1:200000:+1", "--plot", "x.png"), "write Parquet (-o FILE.parquet)"),
         (("--sample", "5"), "--sample draws from what --vary has"),
         (("--vary", "batch=1:200000:+1", "--json"), "write Parquet (-o FILE.parquet)"),
         (("--vary", "batch=1:2000:+1", "-g", "t4"), "time is no formula of sizes alone"),
@@ -409,6 +412,23 @@ def test_the_front_of_a_sweep_is_that_of_all_its_rows() -> None:
     assert ends.least["params"]["params"] == min(row["params"] for row in rows)
     assert ends.most["flops"]["flops"] == max(row["flops"] for row in rows)
     assert ends.rows == len(rows) == ends.points
+
+
+def test_what_varies_is_told_apart_in_the_differences() -> None:
+    (why,) = vitcost.compare(BASE, vary={"depth": [12, 13]}, why=True).why()
+    assert (why.model, why.against) == (f"{BASE} (depth 13)", f"{BASE} (depth 12)")
+    more = {each.layer: each.more for each in why.changed if each.number == "params"}
+    # a block more: 12h² + 13h
+    assert more["blocks.*"] == 12 * 768 * 768 + 13 * 768
+
+
+def test_progress_is_told(tmp_path: Path) -> None:
+    told: list[tuple[int, int, str]] = []
+    found = vitcost.sweep(BASE, vary={"batch": range(1, 2 * CHUNK)}, quantities=["flops"])
+    found = dataclasses.replace(found, progress=lambda *step: told.append(step))
+    found.write_parquet(str(tmp_path / "x.parquet"))
+    last = 2 * CHUNK - 1
+    assert told == [(CHUNK, last, "combinations"), (last, last, "combinations")]
 
 
 # --- formats

@@ -1,6 +1,7 @@
 """``vitcost compare``."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,6 +20,7 @@ from vitcost.cli.options import (
 )
 from vitcost.cli.output import emit
 from vitcost.cli.progress import progress_bar
+from vitcost.pages.skipped import skipped_notes
 from vitcost.planner.compare import COMPARED, MOST_COMPARED, Comparison, compare
 from vitcost.planner.grid import grid
 from vitcost.planner.parquet import write_rows
@@ -102,65 +104,60 @@ def command(
     all.
     """
     models = models_given(model, model_option)
-    asked: dict[str, Any] = {**given(ctx), "vary": vary}
-    if quantities is not None:
-        asked["quantities"] = quantities.split(",")
-    if pareto is not None:
-        asked["pareto"] = pareto.split(",")
-    if (sample is not None or seed is not None) and not vary:
+    lists = {"quantities": quantities, "pareto": pareto}
+    asked: dict[str, Any] = {
+        name: text.split(",") for name, text in lists.items() if text is not None
+    }
+    asked = {**given(ctx), **asked, "vary": vary}
+    if sample is None and seed is not None:
+        raise click.UsageError("--seed is of a --sample")
+    if sample is not None and not vary:
         raise click.UsageError("--sample draws from what --vary has")
     if plot is not None:
         check_file(plot)
         asked["quantities"] = (*asked.get("quantities", COMPARED), *DRAWN)
-    parquet = format == "parquet" or (format is None and not as_json and _is_parquet(output))
-    if parquet and (output is None or as_json):
-        raise click.UsageError("Parquet is written to a file: -o FILE.parquet")
+    parquet = _is_parquet(format, as_json, output)
     found: Comparison | Sweep
     if sample is not None or len(models) * grid(vary).points > MOST_COMPARED:
         if why:
             raise click.UsageError("--why explains up to 1,000 combinations")
-        found = _swept(models, asked, sample, seed or 0)
-        _answer_sweep(found, parquet, format, as_json, output)
+        found = _swept(models, {**asked, "sample": sample, "seed": seed or 0})
+        if plot is not None or as_json or format in ("json", "csv"):
+            found.listed()
     else:
         found = compare(*models, why=why, **asked)
-        if parquet and output is not None:
-            write_rows(found.rows(), output)
-        else:
-            emit(found, format, as_json, output)
+    if parquet and output is not None:
+        _write_parquet(found, output)
+    else:
+        emit(found, format, as_json, output)
     if plot is not None:
-        _draw(found, plot)
+        draw(found.rows(), found.pareto or DRAWN, plot)
     return 0
 
 
-def _is_parquet(output: str | None) -> bool:
-    return output is not None and output.lower().endswith(".parquet")
+def _is_parquet(format: str | None, as_json: bool, output: str | None) -> bool:
+    """Whether the answer is a table for programs, which no terminal shows."""
+    named = output is not None and output.lower().endswith(".parquet")
+    parquet = format == "parquet" or (format is None and not as_json and named)
+    if parquet and (output is None or as_json):
+        raise click.UsageError("Parquet is written to a file: -o FILE.parquet")
+    return parquet
 
 
-def _swept(models: Sequence[str], asked: dict[str, Any], sample: int | None, seed: int) -> "Sweep":
+def _swept(models: Sequence[str], asked: Mapping[str, Any]) -> "Sweep":
+    # numpy is for large grids alone
     from vitcost.planner.sweep import sweep
 
-    return sweep(*models, sample=sample, seed=seed, **asked)
+    return sweep(*models, **asked)
 
 
-def _answer_sweep(
-    found: "Sweep", parquet: bool, format: str | None, as_json: bool, output: str | None
-) -> None:
-    """Streams a sweep to a file, or says what it comes to."""
-    if not parquet:
-        if as_json or format in ("json", "csv"):
-            found.listed()
-        emit(found, format, as_json, output)
-        return
-    assert output is not None
-    with progress_bar() as step:
-        skipped = found.write_parquet(output, step)
-    from vitcost.pages.sweep import skipped_notes
-
+def _write_parquet(found: "Comparison | Sweep", output: str) -> None:
+    """Every row, those of a sweep as they are computed; what cannot be is told."""
+    if isinstance(found, Comparison):
+        write_rows(found.rows(), output)
+        skipped = found.skipped
+    else:
+        with progress_bar() as step:
+            skipped = replace(found, progress=step).write_parquet(output)
     for note in skipped_notes(skipped):
         click.echo(note, err=True)
-
-
-def _draw(found: "Comparison | Sweep", path: str) -> None:
-    if not isinstance(found, Comparison):
-        found.listed()
-    draw(found.rows(), found.pareto or DRAWN, path)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from vitcost.page import Column, Page, Row, Table, Value
-from vitcost.pages.sweep import skipped_notes, spelled
+from vitcost.pages.skipped import skipped_notes, spelled
 from vitcost.planner.compare import Comparison, Why, relative
 from vitcost.quantities import NUMBERS, QUANTITIES
 

@@ -1,14 +1,14 @@
 """The page of a sweep: the least and the most of each quantity, and where they are."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from vitcost.page import Column, Page, Row, Table, shown
-from vitcost.planner.grid import Skipped
+from vitcost.page import Column, Page, Row, Table
+from vitcost.pages.skipped import skipped_notes, spelled
 from vitcost.planner.sweep import Extremes
 from vitcost.quantities import QUANTITIES
 
-__all__ = ["skipped_notes", "spelled", "sweep_page"]
+__all__ = ["sweep_page"]
 
 # a front of more points is read from a file
 _MOST_ROWS = 100
@@ -23,17 +23,6 @@ def sweep_page(found: Extremes) -> Page:
     )
     front = (_front(found),) if found.front else ()
     return Page("", (lead,), (*ends, *front), tuple(skipped_notes(found.skipped)))
-
-
-def skipped_notes(skipped: Iterable[Skipped]) -> Iterator[str]:
-    """What could not be, and why."""
-    for each in skipped:
-        yield f"left out, {each.combinations:,}: {each.reason}"
-
-
-def spelled(value: Any) -> str:
-    """The value of a field, whatever it is."""
-    return shown(tuple(value) if isinstance(value, list) else value)
 
 
 def _table(title: str, rows: Mapping[str, Mapping[str, Any]]) -> Table:
@@ -54,11 +43,17 @@ def _table(title: str, rows: Mapping[str, Mapping[str, Any]]) -> Table:
 def _front(found: Extremes) -> Table:
     """The combinations that nothing beats in both quantities."""
     units = {quantity.key(name): quantity.unit for name, quantity in QUANTITIES.items()}
-    columns = tuple(Column(key, units.get(key, "text")) for key in found.front[0])
+    pair = {QUANTITIES[name].key(name) for name in found.pareto}
+    # a narrow screen has what the front is over
+    columns = tuple(
+        Column(key, units.get(key, "text"), optional=key in units and key not in pair)
+        for key in found.front[0]
+    )
     rows = [
         Row(tuple(cell if key in units else spelled(cell) for key, cell in row.items()))
         for row in found.front[:_MOST_ROWS]
     ]
     more = len(found.front) - len(rows)
     notes = (f"{more:,} more points of the front are not shown",) if more else ()
-    return Table("Pareto front", columns, tuple(rows), notes)
+    title = f"Pareto front of {' and '.join(found.pareto)}"
+    return Table(title, columns, tuple(rows), notes)

@@ -120,7 +120,8 @@ class Comparison:
         """The layers that make the difference, of every model to the first."""
         first, *others = self.compared
         for each in others:
-            yield Why(each.model, first.model, tuple(changes(first.layers, each.layers)))
+            changed = tuple(changes(first.layers, each.layers))
+            yield Why(_label(each), _label(first), changed)
 
     def page(self) -> "Page":
         """The models as a table, which every format prints."""
@@ -207,6 +208,16 @@ def _varied(
             skipped[reason(error)] += 1
             continue
         yield found._replace(varied=point)
+
+
+def _label(each: Compared) -> str:
+    """A model, and what it varies in."""
+    varied = ", ".join(f"{name} {_spelled(value)}" for name, value in each.varied.items())
+    return f"{each.model} ({varied})" if varied else each.model
+
+
+def _spelled(value: Any) -> str:
+    return "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _plain(value: Any) -> Any:

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +21,7 @@ __all__ = ["write", "write_rows"]
 _GROUP = 262_144
 
 
-def write(
-    sweep: "Sweep", path: str, progress: Callable[[int, int, str], None] | None = None
-) -> tuple[Skipped, ...]:
+def write(sweep: "Sweep", path: str) -> tuple[Skipped, ...]:
     """Writes a sweep beside the file and moves over it; returns what could not be.
 
     Fields are columns as JSON has them, sizes as text, ``224x224``. Raises ``ConfigError`` for a
@@ -36,7 +34,7 @@ def write(
     schema = arrow.schema([*types.items(), *numbers.items()])
 
     def batches() -> Iterator[Any]:
-        for chunk in sweep.chunks(progress):
+        for chunk in sweep.chunks():
             skipped.update(chunk.skipped)
             if chunk.rows:
                 yield arrow.RecordBatch.from_arrays(list(_columns(sweep, chunk)), schema=schema)

@@ -38,6 +38,7 @@ class Extremes(NamedTuple):
     skipped: tuple[Skipped, ...]
     least: Mapping[str, Row]
     most: Mapping[str, Row]
+    pareto: tuple[str, ...]
     front: tuple[Row, ...]
 
 
@@ -52,13 +53,14 @@ class Sweep:
     sample: int | None = None
     seed: int = 0
     pareto: tuple[str, str] | None = None
+    progress: Progress | None = None  # is told how many combinations are done
 
     @property
     def points(self) -> int:
         """How many combinations there are, those that cannot be among them."""
         return len(self.models) * (self.grid.points if self.sample is None else self.sample)
 
-    def chunks(self, progress: Progress | None = None) -> Iterator[Chunk]:
+    def chunks(self) -> Iterator[Chunk]:
         """The combinations in order as columns, some thousands at a time."""
         done = 0
         for model in self.models:
@@ -66,8 +68,8 @@ class Sweep:
             for at, rows in _indices(self):
                 yield evaluator.chunk(at, rows)
                 done += rows
-                if progress is not None:
-                    progress(done, self.points, "combinations")
+                if self.progress is not None:
+                    self.progress(done, self.points, "combinations")
 
     def rows(self) -> Iterator[Row]:
         """Every combination that can be as a flat row, in base units."""
@@ -102,13 +104,13 @@ class Sweep:
                 "is for: write Parquet (-o FILE.parquet), or draw with --sample N"
             )
 
-    def extremes(self, progress: Progress | None = None) -> Extremes:
+    def extremes(self) -> Extremes:
         """The least and the most of each quantity, read once, whatever the size of the grid."""
         skipped: Counter[str] = Counter()
         least: dict[str, Row] = {}
         most: dict[str, Row] = {}
         rows, best = 0, list[Row]()
-        for chunk in self.chunks(progress):
+        for chunk in self.chunks():
             skipped += chunk.skipped
             rows += chunk.rows
             if not chunk.rows:
@@ -121,7 +123,9 @@ class Sweep:
                 self._better(chunk, name, int(column.argmax()), most, 1)
             if self.pareto is not None:
                 best = self._front([*best, *self._rows(chunk, self._ahead(chunk))])
-        return Extremes(self.points, rows, skips(skipped), least, most, tuple(best))
+        return Extremes(
+            self.points, rows, skips(skipped), least, most, self.pareto or (), tuple(best)
+        )
 
     def _better(self, chunk: Chunk, name: str, i: int, found: dict[str, Row], sign: int) -> None:
         key, value = QUANTITIES[name].key(name), int(chunk.quantities[name][i])
@@ -150,7 +154,7 @@ class Sweep:
 
         return fragment(self)
 
-    def write_parquet(self, path: str, progress: Progress | None = None) -> tuple[Skipped, ...]:
+    def write_parquet(self, path: str) -> tuple[Skipped, ...]:
         """Writes every combination that can be, a chunk at a time, and returns what cannot be.
 
         Needs pyarrow (``vitcost[sweep]``). Fields and quantities are columns as JSON has them,
@@ -158,7 +162,7 @@ class Sweep:
         """
         from vitcost.planner.parquet import write
 
-        return write(self, path, progress)
+        return write(self, path)
 
 
 def sweep(

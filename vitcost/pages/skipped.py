@@ -1,0 +1,20 @@
+"""Notes on combinations of a grid that cannot be, and the spelling of those that can."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from vitcost.page import shown
+from vitcost.planner.grid import Skipped
+
+__all__ = ["skipped_notes", "spelled"]
+
+
+def skipped_notes(skipped: Iterable[Skipped]) -> Iterator[str]:
+    """What could not be, and why."""
+    for each in skipped:
+        yield f"left out, {each.combinations:,}: {each.reason}"
+
+
+def spelled(value: Any) -> str:
+    """The value of a field, whatever it is."""
+    return shown(tuple(value) if isinstance(value, list) else value)
