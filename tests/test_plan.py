@@ -322,6 +322,7 @@ def test_the_fewest_cards(hours: int) -> None:
     found = planned(**asked, deadline=f"{hours}h")
     assert found.best is not None
     assert (found.best.run_seconds or 0) <= 3600 * hours
+    assert "deadline: kept by the predicted time, the middle of its band" in found.assumptions
     for fewer in divisors(4096):
         if fewer < found.job.cards:
             best = planned(**{**asked, "gpus": fewer}).best

@@ -21,6 +21,8 @@ def assumptions(pace: Pace, job: Job, reserve: Reserve, rows: Sequence[PlanRow])
     yield from _sources(rows)
     yield from _memory(pace, reserve, rows)
     yield from _energy(pace.card, job)
+    if job.deadline_seconds is not None and pace.efficiency is None:
+        yield "deadline: kept by the predicted time, the middle of its band"
     yield (
         "not in it: reading and augmenting data, evaluation, checkpoints on disk, failures and "
         "waiting for the slowest card"
@@ -92,7 +94,7 @@ def _memory(pace: Pace, reserve: Reserve, rows: Sequence[PlanRow]) -> Iterator[s
     if any(row.memory_basis == "sum" for row in rows):
         yield (
             "memory, sum: no exact peak is known; weights, gradients, optimizer states and saved "
-            "activations together"
+            "activations together, and in ZeRO-2 and ZeRO-3 the whole weights that are gathered"
         )
 
 
