@@ -40,12 +40,19 @@ PLAIN = Recipe()
 
 
 class _Held:
-    """What autograd holds in place of a tensor; gone when autograd lets it go."""
+    """What autograd holds in place of a tensor; gone when autograd lets it go.
 
-    __slots__ = ("__weakref__", "tensor")
+    It has the storage alone: an output that is held by its own graph would never be freed.
+    """
+
+    __slots__ = ("__weakref__", "storage")
 
     def __init__(self, tensor: Tensor) -> None:
-        self.tensor = tensor
+        self.storage = tensor.untyped_storage()
+
+
+def _never(handle: _Held) -> Tensor:
+    raise AssertionError("nothing runs backward here")
 
 
 def held_bytes(run: Callable[[], Any], own: Iterable[Tensor]) -> int:
@@ -57,10 +64,10 @@ def held_bytes(run: Callable[[], Any], own: Iterable[Tensor]) -> int:
         handles.append(weakref.ref(handle))
         return handle
 
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda handle: handle.tensor):
+    with torch.autograd.graph.saved_tensors_hooks(pack, _never):
         output = run()
     known = {t.untyped_storage()._cdata for t in own}
-    held = [handle.tensor.untyped_storage() for ref in handles if (handle := ref()) is not None]
+    held = [handle.storage for ref in handles if (handle := ref()) is not None]
     total = sum({s._cdata: s.nbytes() for s in held if s._cdata not in known}.values())
     del output
     return total

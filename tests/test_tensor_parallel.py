@@ -75,7 +75,8 @@ def saved(model: nn.Module, x: Tensor) -> int:
 
     def pack(tensor: Tensor) -> Tensor:
         held.setdefault(local(tensor).untyped_storage()._cdata, local(tensor))
-        return tensor
+        # an output that is held by its own graph would never be freed
+        return tensor.detach()
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         y = model(x)

@@ -57,7 +57,8 @@ def saved_bytes(model: nn.Module, x: Tensor, autocast: bool) -> int:
 
     def pack(tensor: Tensor) -> Tensor:
         held.setdefault(tensor.untyped_storage().data_ptr(), tensor)
-        return tensor
+        # an output that is held by its own graph would never be freed
+        return tensor.detach()
 
     with (
         torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),

@@ -160,7 +160,8 @@ def kept(model: nn.Module, shape: Shape, autocast: bool = False) -> Kept:
                 known.add(_storage(tensor))
                 for path in scopes.parents:
                     saved[path] += tensor.untyped_storage().nbytes()
-            return tensor
+            # an output that is held by its own graph would never be freed
+            return tensor.detach()
 
         stack.enter_context(torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t))
         counter = stack.enter_context(counting(scopes))
