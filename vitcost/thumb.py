@@ -41,6 +41,9 @@ def compared(
 ) -> RuleOfThumb:
     """The rules beside the exact bytes of inference, training and saved activations."""
     rule = rule_of_thumb(params)
+    if not isinstance(params, int):
+        # of arrays and symbols there is no single error
+        return rule
     rule = rule._replace(
         inference_error=off_by(rule.inference_bytes, inference),
         training_error=off_by(rule.training_bytes, training),
