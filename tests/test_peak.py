@@ -14,6 +14,7 @@ from timm_support import timm
 from torch import nn
 from torch_support import configs
 
+from vitcost import explain, report
 from vitcost.check.steps import Step, forward_peak, looks, tracked
 from vitcost.config import ViTConfig, configure
 from vitcost.engine.live import forward_peak as engine_forward_peak
@@ -256,3 +257,30 @@ def test_a_name_of_timm(name: str) -> None:
         timm().layers.set_fused_attn(attention == "sdpa")
         model = timm().create_model(name, **options).train()
         check_step(name, config, model, 2, precision, attention)
+
+
+@pytest.mark.parametrize(
+    ("name", "batch", "place"),
+    [
+        ("vit_tiny_patch16_224", 1, "optimizer step"),
+        ("vit_tiny_patch16_224", 64, "backward of blocks.11.mlp.fc2"),
+        ("deit_tiny_distilled_patch16_224", 8, ""),
+        ("eva02_tiny_patch14_336", 8, ""),
+    ],
+)
+def test_the_polynomial_of_a_peak_has_its_value(name: str, batch: int, place: str) -> None:
+    """At the winning point with the numbers: the terms in letters add up to the report's bytes."""
+    known = report(name, batch=batch).training
+    peak_memory = explain(name, "peak-memory", batch=batch)
+    assert place in peak_memory.unit
+    assert peak_memory.value == known.peak_bytes == sum(t.value for t in peak_memory.terms)
+    saved = explain(name, "saved-activations", batch=batch)
+    assert saved.value == known.saved_activations_bytes == sum(t.value for t in saved.terms)
+
+
+def test_the_terms_of_a_large_batch() -> None:
+    """A block in fp32 with the efficient kernel: 64bsh + 4ab·s32 + 16bs, and its random state."""
+    found = explain("vit_base_patch16_224", "peak-memory", batch=64)
+    terms = {term.name: term.formula for term in found.terms}
+    assert terms["saved"] == "L*(4*b*a*s32 + 64*b*s*h + 16*b*s + 16)"
+    assert terms["batch"] == "4*b*c*H*W + 8*b"

@@ -28,6 +28,7 @@ __all__ = [
     "Live",
     "Peak",
     "Place",
+    "at_end",
     "forward_peak",
     "inside",
     "look_at",
@@ -290,6 +291,14 @@ def look_at(trace: Sequence[Event], sizes: Sizes, number: int) -> Live:
         if i == number:
             return Live(*seen)
     raise IndexError(f"the trace has no look {number}")
+
+
+def at_end(trace: Sequence[Event], sizes: Sizes) -> Live:
+    """What is alive when everything has happened."""
+    live: list[Size] = [0, 0, 0]
+    for _ in _looks(trace, sizes, live, {}):
+        pass
+    return Live(*live)
 
 
 def _looks(

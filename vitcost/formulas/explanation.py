@@ -99,7 +99,7 @@ def explained(
     return Explanation(
         model=resolved.name,
         quantity=quantity,
-        unit=row.unit,
+        unit=f"{row.unit}: {found.place}" if found.place else row.unit,
         formula=_joined(found, _formula),
         substituted=_joined(found, _substituted),
         value=found.value,

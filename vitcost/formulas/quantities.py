@@ -6,13 +6,17 @@ from operator import attrgetter
 from typing import Any, NamedTuple, TypeAlias
 
 from vitcost import textbook
+from vitcost.engine import live
 from vitcost.engine.cost import Cost, Row, fold
 from vitcost.engine.lower import Mode, lower
 from vitcost.engine.model import AnyStructure, Config, sizes_of, structure_of
-from vitcost.engine.ops import Axis, Size, Sizes
+from vitcost.engine.ops import Axis, Size, Sizes, bytes_of, numel
 from vitcost.engine.parts import by_part
+from vitcost.engine.step import step_trace
 from vitcost.errors import NotCovered
 from vitcost.formulas.symbols import Expr, load, symbol, tidy
+from vitcost.memory import loss_bytes, training
+from vitcost.scenario import Scenario
 
 __all__ = ["QUANTITIES", "Found", "Quantity", "Value"]
 
@@ -32,6 +36,7 @@ class Found(NamedTuple):
     whole: "Expr | None" = None
     # of letters that this quantity uses in its own way
     meanings: Mapping[str, str] = {}
+    place: str = ""  # where it is reached, of a peak
 
 
 class Quantity(NamedTuple):
@@ -142,6 +147,62 @@ def _forward_and_backward(cost: Cost) -> Size:
     return cost.flops + cost.backward_flops
 
 
+def _saved(config: Config, batch: int) -> Found:
+    """What autograd holds after the loss, part by part, in the report's own scenario."""
+    scenario = Scenario(batch=batch, mode="train")
+    structure, sizes = structure_of(config, batch, True), sizes_of(config, batch)
+    tree = lower(structure, scenario.engine_mode(config, True))
+
+    def terms(over: Sizes) -> dict[str, Size]:
+        loss = loss_bytes(config, numel(tree.output.axes, over), scenario)
+        return {**_summands(fold(tree, over), attrgetter("saved_bytes"), ""), "loss": loss}
+
+    exact, symbolic = terms(sizes), terms(_symbols(sizes))
+    numbers = _numbers(sizes)
+    tidied = {name: tidy(symbolic[name], numbers) for name, value in exact.items() if value}
+    return Found(tidied, numbers, sum(exact.values()))
+
+
+def _peak(config: Config, batch: int) -> Found:
+    """The moment that wins with the numbers, and what lies in memory then, in letters."""
+    scenario = Scenario(batch=batch, mode="train")
+    own = training(config, scenario)
+    if own.peak_parts is None:
+        raise NotCovered(f"no peak: {own.peak_missing}")
+    structure, sizes = structure_of(config, batch, True), sizes_of(config, batch)
+    mode = scenario.engine_mode(config, True)
+    trace, tree = step_trace(structure, mode), lower(structure, mode)
+    top, over, numbers = live.peak(trace, sizes), _symbols(sizes), _numbers(sizes)
+    total = fold(tree, over).cost
+    images = sum(bytes_of(tensor, over) for tensor in tree.inputs)
+    if own.peak_at == "optimizer step":
+        # what backward left, and a copy of all parameters
+        alive = live.at_end(trace, over)
+        alive = alive._replace(temporary=alive.temporary + 4 * total.trainable)
+    else:
+        alive = live.look_at(trace, over, top.look)
+    terms = {
+        "weights": 4 * total.params,
+        "optimizer": 8 * total.trainable + 4 * total.tensors,
+        "batch": images + 8 * over["b"],
+        **alive._asdict(),
+    }
+    names = ("weights", "gradients", "optimizer", "saved", "temporary", "batch")
+    exact = dict(zip(names, own.peak_parts, strict=False))
+    tidied = {name: tidy(expr, numbers) for name, expr in terms.items() if exact[name]}
+    return Found(tidied, numbers, sum(exact.values()), place=own.peak_at or "")
+
+
+def _symbols(sizes: Sizes) -> Sizes:
+    return Sizes({axis: symbol(_letter(axis)) for axis in sizes})
+
+
+def _numbers(sizes: Sizes) -> dict[str, Size]:
+    numbers = {_letter(axis): size for axis, size in sizes.items()}
+    numbers["p"] = numbers.get("p_h", 1)
+    return numbers
+
+
 _NARAYANAN = "Narayanan et al. 2021, arXiv 2104.04473"
 
 QUANTITIES: Mapping[str, Quantity] = {
@@ -178,6 +239,19 @@ QUANTITIES: Mapping[str, Quantity] = {
         "elements written in a forward pass",
         "one for each element that a norm, softmax, activation, scale or residual add writes, "
         "unfused; never added to FLOPs",
+    ),
+    "saved-activations": Quantity(
+        _saved,
+        "bytes that autograd holds after the loss, fp32, on a card",
+        "torch's derivatives.yaml says what each op keeps; in half precision, eager and without "
+        "dropout 32sbh + 2as²b a block: Korthikanti et al. 2022, arXiv 2205.05198, equation 1",
+    ),
+    "peak-memory": Quantity(
+        _peak,
+        "bytes of tensors at the peak of a training step, fp32 with AdamW, on a card",
+        "a walk over the operations, backward included: born where it is written, dead after its "
+        "last reader (torch/csrc/autograd/engine.cpp); what is kept: Korthikanti et al. 2022, "
+        "arXiv 2205.05198",
     ),
     "inference-memory": Quantity(
         partial(_rule_of_thumb, _weights),
