@@ -41,8 +41,8 @@ def vitcost_process(*args: str, before: str = "", **env: str) -> subprocess.Comp
 # --- bad input: the message, exit code 2, nothing on stdout, no traceback
 
 QUANTITIES = (
-    "params, flops, train-flops, attention-flops, mlp-flops, pointwise, inference-memory, "
-    "training-memory, complexity"
+    "params, flops, train-flops, attention-flops, mlp-flops, pointwise, saved-activations, "
+    "peak-memory, inference-memory, training-memory, complexity"
 )
 BAD = [
     (
