@@ -69,4 +69,7 @@ def off_by(rule: Size | None, exact: Size) -> float | None:
     >>> off_by(20, 16), off_by(None, 16)
     (0.25, None)
     """
-    return rule / exact - 1 if rule is not None and exact else None
+    # a sweep reports on letters, of which no share is asked
+    if not isinstance(rule, int) or not isinstance(exact, int) or not exact:
+        return None
+    return rule / exact - 1

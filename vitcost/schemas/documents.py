@@ -16,7 +16,7 @@ from vitcost.planner.compare import Why
 from vitcost.planner.fit import FitRow
 from vitcost.planner.grid import Skipped
 from vitcost.planner.job import Job
-from vitcost.planner.plan import Totals
+from vitcost.planner.plan import DECIDED, Totals
 from vitcost.quantities import Changed
 from vitcost.report import Layer
 from vitcost.scenario import Scenario
@@ -225,7 +225,7 @@ class Compare(TypedDict):
 class Plan(TypedDict):
     schema: Literal["vitcost.plan/1"]
     model: str
-    scenario: Annotated[Scenario, Also(batch=None, checkpointing=None, ranks=None, zero=None)]
+    scenario: Annotated[Scenario, Also(**dict.fromkeys((*DECIDED, "checkpointing", "zero")))]
     gpu: str
     job: Annotated[Job, Also(cards=int)]
     totals: Totals
