@@ -121,7 +121,6 @@ ROWS = (
             "tests/test_sharding.py::test_dealt_states_are_torchs",
             "tests/test_sharding.py::test_buckets_are_torchs",
             "tests/test_sharding.py::test_accounts_are_the_published_ones",
-            "tests/test_tensor_parallel.py::test_states_are_those_of_torchs_own_ranks",
         ),
     ),
     Row(
@@ -129,6 +128,8 @@ ROWS = (
         "torch's memory tracker, every tensor of a step",
         (
             "tests/test_backbones.py::test_peak_of_a_training_step",
+            "tests/test_peak.py::test_a_tracked_step",
+            "tests/test_peak.py::test_a_step_of_a_model_that_is_frozen_in_part",
             "tests/test_accumulation.py::test_peak_is_torchs",
             "tests/test_accumulation.py::test_averages_are_torchs",
         ),
