@@ -20,7 +20,7 @@ LAYERS = (
     ("engine",),
     ("zoo", "scenario"),
     ("memory", "thumb", "sharding", "hardware", "summary", "formulas", "quantities"),
-    ("measured", "report", "models", "explain"),
+    ("measured", "reported", "report", "models", "explain"),
     ("planner", "budget", "budgets", "pages"),
     ("check",),
     ("schemas",),

@@ -24,7 +24,7 @@ from vitcost.errors import UnknownName
 from vitcost.models import models
 from vitcost.page import Column, Page, Row, Table, Value
 from vitcost.render import FORMATS, render
-from vitcost.report import Report
+from vitcost.reported import Report
 
 GOLDEN = Path(__file__).parent / "golden"
 HUGE = "vit_huge_patch14_224"

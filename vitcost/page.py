@@ -73,8 +73,8 @@ def shown(value: Value, unit: str = "text") -> str:
 
     >>> shown(167_295_109_120, "si"), shown(2**30, "bytes"), shown((1, 257, 1280), "shape")
     ('167.3 G', '1.00 GiB', '1×257×1280')
-    >>> shown(None), shown(0.125, "ratio"), shown(86_567_656, "count")
-    ('–', '12.5 %', '86,567,656')
+    >>> shown(None), shown(-0.0001, "ratio"), shown(86_567_656, "count")
+    ('–', '0.0 %', '86,567,656')
     """
     if value is None:
         return "–"
@@ -102,7 +102,7 @@ _UNITS: Mapping[str, Callable[[int | float], str]] = {
     "count": lambda value: f"{value:,}",
     "si": units.si,
     "bytes": units.binary_bytes,
-    "ratio": lambda value: f"{100 * value:.1f} %",
+    "ratio": lambda value: f"{100 * value:z.1f} %",
     "relative": lambda value: f"{value:.2f}",
     "seconds": units.seconds,
     "rate": lambda value: f"{value:,.0f}" if value >= 100 else f"{value:.3g}",

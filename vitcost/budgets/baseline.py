@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from vitcost.errors import ConfigError
 from vitcost.measured import MeasuredReport
 from vitcost.quantities import NUMBERS, QUANTITIES, Amount, Changed, Numbers, changes, values
-from vitcost.report import Layer, Report
+from vitcost.reported import Layer, Report
 
 __all__ = ["FILE", "Baseline", "Recorded", "beside", "grown", "read", "recorded", "write"]
 

@@ -19,7 +19,7 @@ from vitcost.cli.options import (
 from vitcost.cli.output import emit
 from vitcost.cli.progress import progress_bar
 from vitcost.page import Page
-from vitcost.report import Report
+from vitcost.reported import Report
 from vitcost.zoo import Model
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from vitcost.engine.ops import Size
 from vitcost.engine.parts import part_of
 from vitcost.page import Column, Page, Row, Table, Value, shown
 from vitcost.pages.time import time_tables
-from vitcost.report import Layer, Report, inference_by_precision
+from vitcost.report import inference_by_precision
+from vitcost.reported import Layer, Report
 from vitcost.scenario import Scenario
 from vitcost.textbook.memory import training_bytes
 from vitcost.thumb import RuleOfThumb, off_by

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from vitcost.page import Column, Row, Table
-from vitcost.report import Report
+from vitcost.reported import Report
 
 if TYPE_CHECKING:
     from vitcost.hardware.roofline import Time

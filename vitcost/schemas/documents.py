@@ -18,7 +18,7 @@ from vitcost.planner.grid import Skipped
 from vitcost.planner.job import Job
 from vitcost.planner.plan import DECIDED, Totals
 from vitcost.quantities import Changed
-from vitcost.report import Layer
+from vitcost.reported import Layer
 from vitcost.scenario import Scenario
 from vitcost.schemas.generate import Also, Rest, Unknown
 from vitcost.text import ClipConfig, TextConfig

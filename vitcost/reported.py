@@ -1,0 +1,174 @@
+"""What a report says: the types of its numbers, all that a renderer may read."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from vitcost import memory
+from vitcost.engine.ops import Size
+from vitcost.scenario import Scenario
+from vitcost.thumb import RuleOfThumb
+from vitcost.zoo import Resolved
+
+if TYPE_CHECKING:
+    from vitcost.hardware.roofline import Time
+    from vitcost.page import Page
+
+__all__ = ["Flops", "InferenceRow", "Layer", "Part", "Report"]
+
+SCHEMA = "vitcost.report/1"
+
+
+class Flops(NamedTuple):
+    """FLOPs of the whole batch: of the definition, and as the scenario executes them."""
+
+    forward: Size
+    backward: Size
+    forward_executed: Size
+    backward_executed: Size
+    pointwise_forward: Size
+
+    @property
+    def macs_forward(self) -> Size:
+        return self.forward // 2
+
+    @property
+    def train_step(self) -> Size:
+        return self.forward + self.backward
+
+    @property
+    def train_step_executed(self) -> Size:
+        return self.forward_executed + self.backward_executed
+
+
+class Part(NamedTuple):
+    """A part of the model, summed over its modules."""
+
+    name: str
+    params: Size
+    macs: Size
+    pointwise: Size
+    moved_bytes: Size
+    saved_bytes: Size
+
+
+class Layer(NamedTuple):
+    """A module, or a run of equal ones with the numbers of one."""
+
+    path: str
+    paths: tuple[str, str]
+    type: str
+    repeat: Size
+    output_shape: tuple[Size, ...]
+    params: Size
+    flops: Size
+    pointwise: Size
+    saved_bytes: Size
+    children: "tuple[Layer, ...]"
+
+
+class InferenceRow(NamedTuple):
+    """Inference memory in one precision with one attention kernel."""
+
+    precision: str
+    attention_kernel: str
+    memory: memory.Inference
+    asked: bool  # whether it is the scenario's own
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a model costs under a scenario; counts are exact integers."""
+
+    model: Resolved
+    scenario: Scenario
+    attention_kernel: str
+    tokens: Size
+    params: Size
+    torchsummary_params: Size | None
+    flops: Flops
+    moved_bytes: Size
+    rule_of_thumb: RuleOfThumb
+    inference: memory.Inference
+    training: memory.Training
+    parts: tuple[Part, ...]
+    layers: tuple[Layer, ...]
+    time: "tuple[Time, ...]" = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as the JSON schema ``vitcost.report/1`` has it."""
+        flops, infer, train = self.flops, self.inference, self.training
+        return {
+            "schema": SCHEMA,
+            "model": {
+                "name": self.model.name,
+                "source": self.model.source,
+                "basis": "formula",
+                "config": self.model.config.to_dict(),
+            },
+            "scenario": {
+                **asdict(self.scenario),
+                "gpu": [time.gpu for time in self.time],
+                "attention_kernel": self.attention_kernel,
+            },
+            "tokens": self.tokens,
+            "params": {
+                "total": self.params,
+                "torchsummary": self.torchsummary_params,
+                "by_part": {part.name: part.params for part in self.parts},
+            },
+            "flops": {
+                "forward": flops.forward,
+                "backward": flops.backward,
+                "train_step": flops.train_step,
+                "forward_executed": flops.forward_executed,
+                "train_step_executed": flops.train_step_executed,
+                "macs_forward": flops.macs_forward,
+                "pointwise_forward": flops.pointwise_forward,
+            },
+            "bytes_moved": {"forward": self.moved_bytes},
+            "memory": {
+                "rule_of_thumb": self.rule_of_thumb._asdict(),
+                "inference": {**infer._asdict(), "total_bytes": infer.total_bytes},
+                "training": train.to_dict(),
+            },
+            "time": [time.to_dict() for time in self.time],
+            "layers": [_layer_dict(layer) for layer in self.layers],
+        }
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Every layer as a flat row, then every time: ``pandas.DataFrame(report.rows())``."""
+        for layer in self.layers:
+            yield from _flat(layer)
+        for time in self.time:
+            yield from time.rows()
+
+    def page(self) -> "Page":
+        """The report as titled tables, which every format prints."""
+        # a caller who wants numbers alone needs no page
+        from vitcost.pages.report import report_page
+
+        return report_page(self)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from vitcost.render.html import fragment
+
+        return fragment(self)
+
+
+def _layer_dict(layer: Layer) -> dict[str, Any]:
+    return {
+        **layer._asdict(),
+        "paths": list(layer.paths),
+        "output_shape": list(layer.output_shape),
+        "children": [_layer_dict(child) for child in layer.children],
+    }
+
+
+def _flat(layer: Layer) -> Iterator[dict[str, Any]]:
+    row = layer._asdict()
+    del row["children"]
+    yield row
+    for child in layer.children:
+        yield from _flat(child)
