@@ -5,6 +5,7 @@ import math
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -123,6 +124,7 @@ def test_every_model_explains_itself(model: str) -> None:
         with pytest.raises(NotCovered, match=re.escape(str(why))):
             explain(model, "params")
         return
+    reported = of_the_report(vitcost.report(model).to_dict())
     # a block that computes attention and MLP side by side has no module for either
     fused = "ParallelScaling" in getattr(config, "block_fn", "")
     no_peak = vitcost.report(model).training.peak_missing
@@ -133,7 +135,36 @@ def test_every_model_explains_itself(model: str) -> None:
             with pytest.raises(NotCovered):
                 explain(model, quantity)
         else:
-            assert holds(explain(model, quantity)), quantity
+            found = explain(model, quantity)
+            assert holds(found), quantity
+            assert found.value == reported[quantity], quantity
+
+
+def of_the_report(report: dict[str, Any]) -> dict[str, int]:
+    """Every quantity as the one page has it."""
+    flops, thumb = report["flops"], report["memory"]["rule_of_thumb"]
+    modules = list(below(report["layers"], 1))
+    attention, mlp = (
+        sum(times * row["flops"] for row, times in modules if row["path"].split(".")[-1] == name)
+        for name in ("attn", "mlp")
+    )
+    return {
+        "params": report["params"]["total"],
+        "flops": flops["forward"],
+        "train-flops": flops["train_step"],
+        "attention-flops": attention,
+        "mlp-flops": mlp,
+        "pointwise": flops["pointwise_forward"],
+        "inference-memory": thumb["inference_bytes"],
+        "training-memory": thumb["training_bytes"],
+    }
+
+
+def below(rows: list[Any], times: int) -> Iterator[tuple[Any, int]]:
+    """Every row, with how often it stands in the model."""
+    for row in rows:
+        yield row, times * row["repeat"]
+        yield from below(row["children"], times * row["repeat"])
 
 
 def test_published_counts() -> None:

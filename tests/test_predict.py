@@ -686,6 +686,30 @@ def test_software_chooses_the_nearest_calibration() -> None:
     assert old.seconds > 1.1 * exact.seconds
 
 
+@pytest.mark.parametrize(
+    ("gpu", "given", "measured"),
+    # timm measured an RTX 3090 with torch 1.13, 2.1 and 2.4, a compiled RTX 4090 with 2.4 and 2.9
+    [
+        ("rtx3090", {"software": "1.12"}, "1.13, nchw"),
+        ("rtx3090", {"software": "1.14"}, "1.13, nchw"),
+        ("rtx3090", {"software": "2.0"}, "2.1, nchw"),
+        ("rtx3090", {"software": "2.2"}, "2.1, nchw"),
+        ("rtx3090", {"software": "2.3"}, "2.4, nchw"),
+        ("rtx3090", {"software": "2.3", "layout": "nhwc"}, "2.4, nhwc"),
+        ("rtx3090", {"software": "2.9"}, "2.4, nchw"),
+        ("rtx4090", {"software": "2.6", "compile": True}, "2.4, nchw"),
+        ("rtx4090", {"software": "2.7", "compile": True}, "2.9, nchw"),
+        # another layout is nearer than other software
+        ("rtx4090", {"software": "2.9", "compile": True, "layout": "nhwc"}, "2.9, nchw"),
+    ],
+)
+def test_the_nearest_software_is_by_its_minor_version_too(
+    gpu: str, given: dict[str, Any], measured: str
+) -> None:
+    time = predict(BASE, replace(SCENARIO, **given), gpu)
+    assert time.notes == (f"constants measured with torch {measured}",)
+
+
 def test_other_families_have_a_wider_band() -> None:
     eva = predict(resolve("vit_base_patch16_rope_224").config, SCENARIO, "rtx4090")
     assert eva.high_seconds / eva.seconds == pytest.approx(1.15)

@@ -82,18 +82,22 @@ class MissingExtra(VitcostError):
 
 
 def nearest(given: str, known: Iterable[str], most: int = 3) -> list[str]:
-    """The known names that look most like the given one, best first.
+    """The known names that begin with the given one, or look most like it, best first.
 
     >>> nearest("vit_bse_patch16_224", ["vit_base_patch16_224", "gpt2"])
     ['vit_base_patch16_224']
+    >>> nearest("vit_huge", ["vit_tiny", "vit_huge_patch14_384", "vit_huge_patch14_224"])
+    ['vit_huge_patch14_384', 'vit_huge_patch14_224']
     """
     # difflib is needed by mistakes alone, and costs every other start 5 ms
     from difflib import get_close_matches
 
     by_lower = {name.lower(): name for name in known}
-    found = get_close_matches(given.lower(), by_lower, n=most, cutoff=0.6)
+    begun = [name for name in by_lower if given and name.startswith(given.lower())]
+    found = sorted(begun, key=len)[:most]
+    found = found or get_close_matches(given.lower(), by_lower, n=most, cutoff=0.6)
     if given and not found:
-        # perhaps the beginning of a name
+        # perhaps the beginning of a name, misspelled
         starts = {name[: len(given)]: name for name in reversed(by_lower)}
         found = [starts[key] for key in get_close_matches(given.lower(), starts, most, cutoff=0.7)]
     return [by_lower[key] for key in found]

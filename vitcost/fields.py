@@ -74,7 +74,7 @@ def checked(name: str, kind: Any, field: Field, value: Any) -> Any:
     if kind == Pair:
         pair = (value, value) if isinstance(value, int) else value
         if not isinstance(pair, tuple | list) or len(pair) != 2:
-            raise wrong
+            raise ConfigError(f"{name} must be N or (height, width), got {shown(value)}")
         return tuple(checked(name, int, field, side) for side in pair)
     if kind == int | tuple[int, ...] and isinstance(value, tuple | list):
         return tuple(checked(name, int, field, n) for n in value)

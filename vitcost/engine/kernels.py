@@ -121,8 +121,12 @@ def _difference(group: list[Op]) -> list[Op | Node]:
         parts.append(last._replace(kind=product, reads=(scores, values), write=y))
         halves.append(y)
         body.append(_fused(parts))
+    # pointwise work is that of the definition, which scales and weighs scores
+    rest = [op for op in group if op.kind in ("scale", "gate")]
+    defined = [part._replace(reads=()) for op in rest for part in op.parts or (op,)]
     scaled = Tensor("gate", last.write.axes)
-    body.append(gate._replace(reads=(halves[1], gate.reads[1]), write=scaled))
+    read = halves[1], gate.reads[1]
+    body.append(gate._replace(reads=read, write=scaled, parts=tuple(defined)))
     body.append(Op("add", (halves[0], scaled), last.write, group="attention"))
     return body
 
