@@ -278,6 +278,28 @@ OUTSIDE = {
     "distilled FLOPs": (lambda: tb.vit_flops(vit(32, 16, 8, 1, distilled=True, r=24)), ("24",)),
     "kernel": (lambda: tb.layer_complexities(10, 6, 1, 4), ("1",)),
     "neighbourhood": (lambda: tb.layer_complexities(10, 6, 3, 11), ("11", "10")),
+    "precision": (
+        lambda: tb.block_saved_bytes(1, 4, 8, 2, 32, tb.Running("amp-bf16")),
+        ("amp-bf16", "fp32, autocast, half"),
+    ),
+    "platform": (
+        lambda: tb.block_saved_bytes(1, 4, 8, 2, 32, tb.Running(platform="tpu")),
+        ("tpu", "cuda, cpu"),
+    ),
+    "kernel of attention": (
+        lambda: tb.block_saved_bytes(1, 4, 8, 2, 32, tb.Running(attention="sdpa")),
+        ("sdpa", "eager, math, flash, efficient, cudnn"),
+    ),
+    "kernel of a card": (
+        lambda: tb.block_saved_bytes(
+            1, 4, 8, 2, 32, tb.Running(attention="efficient", platform="cpu")
+        ),
+        ("efficient", "cpu", "eager, math, flash"),
+    ),
+    "checkpointed": (
+        lambda: tb.vit_saved_bytes(vit(32, 16, 8, 1), 2, 1, tb.Running("bf16"), checkpointed=True),
+        ("bf16",),
+    ),
     "any of many": (
         lambda: tb.text_params(2, np.array([8, 8]), 3, m=np.array([32, 33])),
         ("33",),

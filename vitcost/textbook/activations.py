@@ -14,8 +14,17 @@ from vitcost.textbook.letters import Number, Vit, always
 __all__ = ["Running", "block_saved_bytes", "vit_saved_bytes"]
 
 
+# of each fused kernel: a multiple of how many rows its statistics are of, bytes of random state
+_FUSED = {
+    ("flash", "cuda"): (1, 24),
+    ("flash", "cpu"): (1, 0),
+    ("efficient", "cuda"): (32, 16),
+    ("cudnn", "cuda"): (1, 16),
+}
+
+
 class Running(NamedTuple):
-    """How a model runs, as far as it decides what is kept.
+    """How a model runs, as far as it decides what is kept; other words are not covered.
 
     ``precision``: fp32, autocast or half; ``attention``: eager, math, flash, efficient or cudnn;
     ``platform``: cuda or cpu. ``dropout`` is that after the projection and in the MLP.
@@ -64,6 +73,7 @@ def block_saved_bytes(
     >>> block_saved_bytes(8, 197, 768, 12, 3072, Running())
     92391424
     """
+    _assume_known(how)
     e, x, st, w = how.e, how.x, how.st, how.w
     norms = 2 * x * b * s * h + 4 * st * b * s
     inputs = 3 * e * b * s * h + 2 * e * b * s * m  # of qkv, proj and fc1; of GELU and of fc2
@@ -71,6 +81,19 @@ def block_saved_bytes(
     masks = how.u(e) * (2 * b * s * h + b * s * m) if how.dropout else 0
     paths = 2 * e * b if how.drop_path else 0
     return norms + inputs + weights + masks + paths + _attention(b, s, h, a, how)
+
+
+def _assume_known(how: Running) -> None:
+    for word, words in (
+        (how.precision, ("fp32", "autocast", "half")),
+        (how.platform, ("cuda", "cpu")),
+        (
+            how.attention,
+            ("eager", "math", *(kernel for kernel, at in _FUSED if at == how.platform)),
+        ),
+    ):
+        if word not in words:
+            raise NotCovered(f"{word!r} on {how.platform}; covered are {', '.join(words)}")
 
 
 def _attention(b: Number, s: Number, h: Number, a: Number, how: Running) -> Number:
@@ -87,13 +110,8 @@ def _attention(b: Number, s: Number, h: Number, a: Number, how: Running) -> Numb
         dropped = 4 + how.u(4) if how.attention_dropout else 0
         scaled = 8 * b * s * h if e == 4 and (always(b == 1) or always(a == 1)) else 0
         return 12 * b * s * h + scaled + (4 + dropped) * a * b * s * s
-    rows, state = {
-        ("flash", "cuda"): (s, 24),
-        ("flash", "cpu"): (s, 0),
-        ("efficient", "cuda"): (-(-s // 32) * 32, 16),
-        ("cudnn", "cuda"): (s, 16),
-    }[how.attention, how.platform]
-    return qkv + 4 * a * b * rows + state
+    whole, state = _FUSED[how.attention, how.platform]
+    return qkv + 4 * a * b * (-(-s // whole) * whole) + state
 
 
 def vit_saved_bytes(
