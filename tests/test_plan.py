@@ -1,6 +1,7 @@
 """``plan``: what a run is by arithmetic, how a step is divided, and what cannot be asked."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -335,8 +336,13 @@ def test_a_deadline_over_nodes() -> None:
         planned(**asked)
     found = planned(**asked, network="50 GB/s")
     assert (found.job.gpus, found.job.nodes > 1) == (8, True)
-    with pytest.raises(ConfigError, match="needs 131,03"):
+    with pytest.raises(ConfigError, match=r"needs \d+,\d+ cards at least") as error:
         planned(precision="amp-bf16", deadline="1s", network="50 GB/s")
+    # no fewer cards than there are seconds of them, if nobody waited for another
+    told = int(re.sub(r".* needs ([\d,]+) cards.*", r"\1", str(error.value)).replace(",", ""))
+    alone = planned(precision="amp-bf16", gpus=8).best
+    assert alone is not None
+    assert 0.9 < told / (8 * (alone.run_seconds or 0)) <= 1
 
 
 # --- what cannot be

@@ -31,7 +31,7 @@ from vitcost.hardware.measurements import Measurement, covered, read
 from vitcost.hardware.rates import rates_of, seconds_of
 from vitcost.hardware.roofline import Anchor, parse_anchor, predict, turning_points
 from vitcost.hardware.score import FileScore, Score, score, score_held_out
-from vitcost.hardware.specs import own_card
+from vitcost.hardware.specs import matching, own_card
 from vitcost.hardware.work import Setup, Work, setup_of, total, work
 from vitcost.scenario import OPTIMIZERS, Scenario, torch_version
 from vitcost.zoo import resolve
@@ -906,3 +906,24 @@ def test_a_start_without_hardware_and_hardware_without_numpy() -> None:
 
 def test_vit_config_is_what_is_predicted() -> None:
     assert isinstance(BASE, ViTConfig)
+
+
+@pytest.mark.parametrize("mode", ["infer", "train"])
+@pytest.mark.parametrize("precision", ["fp32", "amp-bf16"])
+def test_no_card_computes_faster_than_its_sheet(mode: str, precision: str) -> None:
+    """A GeForce clocks higher than its sheet says; what it reaches is not what others do."""
+    config = resolve("vit_large_patch16_224").config
+    tried = 0
+    for row in matching():
+        if row.name.startswith(("rtx3", "rtx4", "rtx5")):
+            continue
+        for compiled in (False, True):
+            scenario = Scenario(batch=512, mode=mode, precision=precision, compile=compiled)
+            try:
+                time = predict(config, scenario, row)
+            except NotCovered:
+                continue
+            assert time.peak_share is not None
+            assert 0 < time.peak_share <= 1, row.name
+            tried += 1
+    assert tried > 40

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import islice
+from math import ceil
 from typing import NamedTuple
 
 from vitcost.errors import ConfigError
@@ -256,6 +257,8 @@ def _missed(job: Job, best: PlanRow | None, least: float) -> str:
     wanted = shown(job.deadline_seconds, "seconds")
     more = "" if job.network else f"; more than a node of {job.gpus} needs network"
     if best is None:
-        return f"a deadline of {wanted} needs {least:,.1f} cards at least, which do not fit{more}"
+        return (
+            f"a deadline of {wanted} needs {ceil(least):,} cards at least, which do not fit{more}"
+        )
     took = shown(best.run_seconds, "seconds")
     return f"no number of cards that was tried keeps a deadline of {wanted}: {took} is best{more}"
