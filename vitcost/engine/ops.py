@@ -312,7 +312,8 @@ def backward_flops(op: Op, sizes: Sizes) -> Size:
 def executed_backward_flops(op: Op, sizes: Sizes) -> Size:
     """Backward FLOPs as they run: a fused attention computes its scores again."""
     n = backward_flops(op, sizes)
-    for part in op.parts or ():
+    # where a product is one more than the definition has, its gradients are too
+    for part in (op,) if op.parts is None else op.parts:
         n = n + sum(part.needs) * (executed_flops(part, sizes) - flops(part, sizes))
     if op.kind == "sdpa" and op.parts is not None and any(op.needs):
         scores = next(part for part in op.parts if part.over)
