@@ -2,11 +2,13 @@
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from timm_support import timm
 
+import vitcost
 from vitcost.check.trace import trace
 from vitcost.engine.lower import Mode, lower
 from vitcost.engine.model import sizes_of, structure_of
@@ -105,3 +107,47 @@ def test_an_explained_difference_is_one(name: str) -> None:
 def test_what_cannot_be_traced(name: str) -> None:
     with pytest.raises(RuntimeError, match="normalized_shape"):
         traced(name)
+
+
+NAMED: dict[str, tuple[dict[str, Any], tuple[str, str, str, str]]] = {
+    # by what the scores are given: on a card in fp32 and halves, on a CPU in inference and training
+    "nothing": ({}, ("efficient", "flash", "flash", "flash")),
+    # sdp_utils.cpp: the flash kernel of a card has no mask; sdp_utils_cpp.cpp: that of a CPU none
+    # that trains, nor one of three axes
+    "a bias a block": (
+        {"use_rel_pos_bias": True, "pos_embed": "none"},
+        ("efficient", "efficient", "flash", "math"),
+    ),
+    "a bias of all": (
+        {"use_shared_rel_pos_bias": True, "pos_embed": "none"},
+        ("efficient", "efficient", "math", "math"),
+    ),
+    # both want values as wide as queries
+    "half the width": ({"attn_layer": "diff"}, ("efficient", "efficient", "math", "math")),
+}
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_a_report_names_the_kernel_that_runs(name: str) -> None:
+    given, kernels = NAMED[name]
+    model = "Beit" if "bias" in name else "VisionTransformer"
+    config = vitcost.ViTConfig(
+        model_class=model, img_size=(6, 4), patch_size=2, embed_dim=16, depth=2, num_heads=2,
+        mlp_dim=40, **given,
+    )  # fmt: skip
+    found = []
+    for platform, precision, mode in (
+        ("cuda", "fp32", "train"),
+        ("cuda", "amp-bf16", "train"),
+        ("cpu", "fp32", "infer"),
+        ("cpu", "fp32", "train"),
+    ):
+        run = {"platform": platform, "precision": precision, "mode": mode, "batch": 2}
+        chosen = vitcost.report(config, **run).to_dict()
+        found.append(chosen["scenario"]["attention_kernel"])
+        forced = vitcost.report(config, attention=found[-1], **run).to_dict()
+        assert chosen["bytes_moved"] == forced["bytes_moved"]
+        if mode == "train":
+            assert chosen["flops"] == forced["flops"]
+            assert chosen["memory"]["training"] == forced["memory"]["training"]
+    assert tuple(found) == kernels

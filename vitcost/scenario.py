@@ -3,6 +3,7 @@
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
+from vitcost.config import ViTConfig
 from vitcost.engine.lower import Mode, layer_counts
 from vitcost.engine.model import Config, sizes_of, structure_of
 from vitcost.errors import ConfigError, UnknownName, shown
@@ -257,11 +258,14 @@ class Scenario:
             return self.attention
         dropout = training and config.attn_drop_rate > 0
         half = self.precision != "fp32"
+        # as the engine chooses for every attention of its own
+        narrow, own, shared = _operands(config)
         if self.platform == "cpu":
+            learned = own and training and self.freeze == "none" and not self.lora
             # aten's fused CPU kernel has no dropout: sdp_utils_cpp.cpp, use_flash_attention_cpp
-            return "math" if dropout else "flash"
+            return "math" if dropout or narrow or shared or learned else "flash"
         # aten's flash kernel takes half precision alone: sdp_utils.cpp, check_tensor_dtype
-        return "flash" if half else "efficient"
+        return "flash" if half and not (narrow or own or shared) else "efficient"
 
     @property
     def views_gradients(self) -> bool:
@@ -336,3 +340,11 @@ def _frozen(text: str) -> tuple[str, int]:
     if word in ("first", "all-but-last") and number.isdigit():
         return word.removeprefix("all-but-"), int(number)
     raise ConfigError(f"freeze must be none, backbone, first:K or all-but-last:K, got {text!r}")
+
+
+def _operands(config: Config) -> tuple[bool, bool, bool]:
+    """Whether queries are narrower than values; a bias of scores in every block, and one of all."""
+    if not isinstance(config, ViTConfig):
+        return False, False, False
+    differential = config.attn_layer == "diff" or config.block_fn == "DiffParallelScalingBlock"
+    return differential, config.use_rel_pos_bias, config.use_shared_rel_pos_bias
