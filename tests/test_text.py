@@ -8,6 +8,7 @@ import torch
 from timm_support import transformers as load
 from torch.utils.flop_counter import FlopCounterMode
 
+from vitcost import report
 from vitcost.config import ViTConfig
 from vitcost.engine.cost import Cost, fold
 from vitcost.engine.lower import Mode, lower
@@ -200,3 +201,16 @@ def test_named_models(name: str, params: int) -> None:
 )  # fmt: skip
 def test_gpt3_is_what_its_name_says(name: str, billions: float) -> None:
     assert abs(cost(resolve(name).config).params / 1e9 / billions - 1) < 0.025
+
+
+def test_the_efficient_kernel_pads_a_text_too() -> None:
+    """aten's attention.cu: a log-sum-exp in fp32 for every query and head, 32 queries at a time
+    in the efficient kernel; 16 bytes of random state beside it, 24 beside the flash kernel's."""
+    b, a, s, L = 2, 12, 77, 3
+    run: dict[str, Any] = {"batch": b, "precision": "amp-bf16", "mode": "train"}
+    efficient, flash = (
+        report("gpt2", context_length=s, depth=L, attention=kernel, **run).to_dict()
+        for kernel in ("efficient", "flash")
+    )
+    saved = [r["memory"]["training"]["saved_activations_bytes"] for r in (efficient, flash)]
+    assert saved[0] - saved[1] == L * (4 * b * a * (96 - s) + 16 - 24)
