@@ -109,7 +109,8 @@ def holds(found: Explanation) -> bool:
 def test_a_formula_with_numbers_is_the_exact_count(name: str, batch: int) -> None:
     given = config(name)
     want = expected(given, batch)
-    assert set(want) == set(SUMS)
+    # those two are the report's, which autograd and torch's tracker are the witnesses of
+    assert set(want) == set(SUMS) - {"saved-activations", "peak-memory"}
     for quantity, value in want.items():
         found = explain(given, quantity, batch=batch)
         assert found.value == value, quantity
