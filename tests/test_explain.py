@@ -144,6 +144,7 @@ def test_every_model_explains_itself(model: str) -> None:
 def of_the_report(report: dict[str, Any]) -> dict[str, int]:
     """Every quantity as the one page has it."""
     flops, thumb = report["flops"], report["memory"]["rule_of_thumb"]
+    training = report["memory"]["training"]
     modules = list(below(report["layers"], 1))
     attention, mlp = (
         sum(times * row["flops"] for row, times in modules if row["path"].split(".")[-1] == name)
@@ -158,6 +159,8 @@ def of_the_report(report: dict[str, Any]) -> dict[str, int]:
         "pointwise": flops["pointwise_forward"],
         "inference-memory": thumb["inference_bytes"],
         "training-memory": thumb["training_bytes"],
+        "saved-activations": training["saved_activations_bytes"],
+        "peak-memory": training["peak_bytes"],
     }
 
 
