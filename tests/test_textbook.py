@@ -277,6 +277,7 @@ OUTSIDE = {
     ),
     "distilled FLOPs": (lambda: tb.vit_flops(vit(32, 16, 8, 1, distilled=True, r=24)), ("24",)),
     "kernel": (lambda: tb.layer_complexities(10, 6, 1, 4), ("1",)),
+    "no neighbourhood": (lambda: tb.layer_complexities(10, 6, 3, 0), ("r = 0",)),
     "neighbourhood": (lambda: tb.layer_complexities(10, 6, 3, 11), ("11", "10")),
     "precision": (
         lambda: tb.block_saved_bytes(1, 4, 8, 2, 32, tb.Running("amp-bf16")),

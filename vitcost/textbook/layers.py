@@ -43,6 +43,8 @@ def layer_complexities(
     # whole quotients, not inequalities: between symbols those are undecided
     if not always(k // 2 != 0):
         raise NotCovered(f"a kernel of k = {k} positions sees no neighbour")
+    if not always(r != 0):
+        raise NotCovered(f"attention restricted to r = {r} neighbours sees nothing")
     if not always(n // r != 0):
         raise NotCovered(f"a neighbourhood of r = {r} is wider than the sequence, n = {n}")
     log = log or _layers_to_reach
