@@ -47,6 +47,8 @@ LETTERS = {
     "kept": "patches that the blocks see",
     "s": "tokens",
     "c": "image channels",
+    "H": "height of the image",
+    "W": "width of the image",
     "p": "side of a patch",
     "p_h": "height of a patch",
     "p_w": "width of a patch",
@@ -150,9 +152,14 @@ def meaning(name: str) -> str:
 
     >>> meaning("s"), meaning("text_s"), meaning("H1"), meaning("zeta")
     ('tokens', 'tokens, of the text', 'height of map 1 of the backbone', 'size of axis zeta')
+    >>> meaning("s32")
+    'tokens, filled up to a multiple of 32'
     """
     letter = _bare(name)
     known = LETTERS.get(letter, f"size of axis {letter}")
+    padded = re.fullmatch(r"(\D+)(8|32)", letter)
+    if padded and padded[1] in LETTERS and padded[1] not in _SIDES:
+        known = f"{LETTERS[padded[1]]}, filled up to a multiple of {padded[2]}"
     side = re.fullmatch(r"([HW])(\d+)", letter)
     if side:
         known = f"{_SIDES[side[1]]} of map {side[2]} of the backbone"
