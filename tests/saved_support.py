@@ -3,7 +3,7 @@
 import contextlib
 import ctypes
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.checkpoint import checkpoint
 
 from vitcost.check import reference
+from vitcost.check.checkpointed import checkpointed
 from vitcost.config import ViTConfig
 from vitcost.engine.cost import Row, fold
 from vitcost.engine.lower import lower
@@ -97,13 +97,7 @@ def model_of(config: ViTConfig, fused: bool, recipe: Recipe = PLAIN) -> nn.Modul
             for block in model.blocks:
                 parent = block.attn if hasattr(block.attn, name) else block.mlp
                 setattr(parent, name, Lora(getattr(parent, name), recipe.lora))
-    word, _, number = recipe.checkpointing.partition(":")
-    if word == "selective":
-        for block in model.blocks:
-            block.attn = CheckpointedCore(block.attn)
-    elif word in ("block", "every"):
-        model.blocks = CheckpointedGroups(model.blocks, int(number or 1))
-    return model
+    return checkpointed(model, recipe.checkpointing)
 
 
 def _freeze(model: nn.Module, recipe: Recipe, depth: int) -> None:
@@ -133,46 +127,6 @@ class Lora(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.base_layer(x) + self.lora_B(self.lora_A(x)) * 2.0
-
-
-class CheckpointedCore(nn.Module):
-    """The reference attention, what lies between q, k, v and its output checkpointed."""
-
-    def __init__(self, attention: nn.Module) -> None:
-        super().__init__()
-        self.attention = attention
-
-    def forward(self, x: Tensor) -> Tensor:
-        own = self.attention
-        b, s, h = x.shape
-        qkv = own.qkv(x).reshape(b, s, 3, own.num_heads, h // own.num_heads)
-        y = checkpoint(self.core, *qkv.permute(2, 0, 3, 1, 4).unbind(0), use_reentrant=False)
-        return own.proj_drop(own.proj(y.transpose(1, 2).reshape(b, s, h)))
-
-    def core(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        own = self.attention
-        if own.fused:
-            rate = own.attn_drop.p if self.training else 0.0
-            return reference.scaled_dot_product_attention(q, k, v, dropout_p=rate, scale=own.scale)
-        if own.scale_query:
-            scores = (q * own.scale) @ k.transpose(-2, -1)
-        else:
-            scores = (q @ k.transpose(-2, -1)) * own.scale
-        return own.attn_drop(scores.softmax(dim=-1)) @ v
-
-
-class CheckpointedGroups(nn.Module):
-    """Blocks in checkpointed groups of so many; the last may have fewer."""
-
-    def __init__(self, blocks: Sequence[nn.Module], every: int) -> None:
-        super().__init__()
-        self.blocks, self.every = nn.ModuleList(blocks), every
-
-    def forward(self, x: Tensor) -> Tensor:
-        for i in range(0, len(self.blocks), self.every):
-            group = nn.Sequential(*self.blocks[i : i + self.every])
-            x = checkpoint(group, x, use_reentrant=False)
-        return x
 
 
 def has_fake_cards() -> bool:

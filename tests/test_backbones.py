@@ -12,11 +12,11 @@ import pytest
 import torch
 from timm_support import timm
 from torch import nn
-from torch_support import image, live_peak, saved_bytes, step_peak
+from torch_support import image, saved_bytes
 
 from vitcost import ConfigError, ViTConfig, from_torch, report
 from vitcost.backbones import BACKBONES, features, map_sizes
-from vitcost.check import check
+from vitcost.check import check, steps
 from vitcost.check.counters import by_torch
 from vitcost.check.expected import expected
 from vitcost.config import FIELDS, configure
@@ -223,7 +223,8 @@ def test_bytes_of_real_tensors(name: str, precision: str) -> None:
             lower(structure_of(config, batch, training), Mode("eager", precision, "cpu"))
             for training in (False, True)
         )
-        assert forward_peak(eval_tree, sizes).peak_bytes == live_peak(made.eval(), x, autocast)
+        real = steps.forward_peak(made.eval(), x, torch.bfloat16 if autocast else None)
+        assert forward_peak(eval_tree, sizes).peak_bytes == real
         saved = fold(train_tree, sizes).cost.saved_bytes
         assert saved == saved_bytes(made.train(), x, autocast)
 
@@ -235,8 +236,9 @@ def test_peak_of_a_training_step(name: str, precision: str) -> None:
     made = unfused(model(name, **small(name))).to(kind).train()
     config = resolve(name, num_classes=5, **small(name)).config
     trace = step_trace(structure_of(config, 2, True), Mode("eager", precision, "cpu"), False)
-    real = step_peak(made, image(config, 2).to(kind), precision == "amp")
-    assert peak(trace, sizes_of(config, 2)).peak_bytes == real
+    autocast = torch.bfloat16 if precision == "amp" else None
+    step = steps.Step(made, image(config, 2).to(kind), steps.optimizer("sgd"), autocast)
+    assert peak(trace, sizes_of(config, 2)).peak_bytes == max(steps.looks(step))
 
 
 def test_a_peak_that_is_not_covered() -> None:

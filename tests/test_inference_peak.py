@@ -4,8 +4,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch_support import configs, image, live_peak
+from torch_support import configs, image
 
+from vitcost.check import steps
 from vitcost.check.reference import build
 from vitcost.config import ViTConfig
 from vitcost.engine.live import forward_peak
@@ -32,7 +33,9 @@ def test_peak_is_that_of_real_tensors(
 ) -> None:
     kind = PRECISIONS[precision]
     model = build(config, kernel == "flash").to(kind)
-    real = live_peak(model, image(config, batch).to(kind), precision == "amp")
+    real = steps.forward_peak(
+        model, image(config, batch).to(kind), torch.bfloat16 if precision == "amp" else None
+    )
     assert engine(config, batch, kernel, precision) == real
 
 

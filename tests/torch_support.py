@@ -1,13 +1,8 @@
 """Witnesses that run real torch modules on real CPU tensors, and the configurations to run."""
 
-from typing import Any
-
 import torch
 from hypothesis import strategies as st
 from torch import Tensor, nn
-from torch.multiprocessing.reductions import StorageWeakRef
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from vitcost.config import ViTConfig
 
@@ -68,45 +63,3 @@ def saved_bytes(model: nn.Module, x: Tensor, autocast: bool) -> int:
     total = sum(t.untyped_storage().nbytes() for at, t in held.items() if at not in own)
     del output
     return total
-
-
-def live_peak(model: nn.Module, x: Tensor, autocast: bool) -> int:
-    """The most bytes of tensors alive after any operator of a forward pass without gradients."""
-    live = _Live([x, *model.parameters(), *model.buffers()])
-    with live, torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-        model(x)
-    return live.peak
-
-
-def step_peak(model: nn.Module, x: Tensor, autocast: bool) -> int:
-    """The most bytes of tensors alive in the forward and backward pass of a cross entropy."""
-    targets = torch.zeros(len(x), dtype=torch.long)
-    live = _Live([x, targets, *model.parameters(), *model.buffers()])
-    with live:
-        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-            loss = torch.nn.functional.cross_entropy(model(x), targets)
-        loss.backward()
-    return live.peak
-
-
-class _Live(TorchDispatchMode):
-    """Follows every storage that an operator returns until Python lets it go."""
-
-    def __init__(self, known: list[Tensor]) -> None:
-        super().__init__()
-        self.known = {t.untyped_storage()._cdata for t in known}
-        self.alive: dict[int, tuple[StorageWeakRef, int]] = {}
-        self.peak = 0
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        output = func(*args, **(kwargs or {}))
-        self.alive = {at: (ref, n) for at, (ref, n) in self.alive.items() if not ref.expired()}
-        for tensor in tree_leaves(output):
-            if isinstance(tensor, Tensor):
-                storage = tensor.untyped_storage()
-                if storage._cdata not in self.known and storage._cdata not in self.alive:
-                    self.alive[storage._cdata] = (StorageWeakRef(storage), storage.nbytes())
-        self.peak = max(self.peak, sum(n for _, n in self.alive.values()))
-        return output

@@ -3,7 +3,8 @@
 The only package that knows torch, and it loads it when a check runs, not before.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib.metadata import version
 from typing import Any, TypeAlias
 
@@ -19,8 +20,17 @@ _COUNTERS = ("torch", "fvcore")
 Progress: TypeAlias = Callable[[int, int, str], None]
 
 
+# the fields of a scenario that a step on the CPU can have
+_SCENARIO = ("precision", "attention", "optimizer", "checkpointing")
+
+
 def check(
-    models: Sequence[Model], *, batch: int = 1, progress: Progress | None = None, **overrides: Any
+    models: Sequence[Model],
+    *,
+    batch: int = 1,
+    memory: bool = False,
+    progress: Progress | None = None,
+    **overrides: Any,
 ) -> CheckResult:
     """Compares parameters, FLOPs, shapes and saved bytes with what torch and fvcore count.
 
@@ -30,16 +40,24 @@ def check(
     are fields of the config. Raises ``MissingExtra`` without torch, ``NotCovered`` for a model that
     neither has.
 
+    With ``memory`` it compares the memory of a training step instead, for ``precision``,
+    ``attention`` (sdpa or eager), ``optimizer`` and ``checkpointing`` as ``report`` has them: what
+    autograd keeps and the peak, on fake tensors; and where the peak is predicted to be up to 2 GiB
+    that of a step that really runs on the CPU, and where there is a CUDA card, on the card.
+
     >>> check(["vit_tiny_patch16_224"], depth=1).ok
+    True
+    >>> check(["vit_tiny_patch16_224"], depth=1, memory=True, precision="amp-bf16").ok
     True
     """
     _positive(batch)
+    flags = {name: overrides.pop(name) for name in _SCENARIO if memory and name in overrides}
     resolved = [resolve(model, **overrides) for model in models]
     _require_counters()
-    from vitcost.check.compare import compare, steps_of
     from vitcost.check.witness import case_of
 
-    total = len(resolved) * len(steps_of(quick=False))
+    one, steps = _memory({"batch": batch, **flags}) if memory else _costs()
+    total = len(resolved) * steps
     done = 0
 
     def on_step(label: str) -> None:
@@ -53,10 +71,24 @@ def check(
     cases = [
         case_of(name, _vision(m), batch, overrides) for name, m in zip(asked, resolved, strict=True)
     ]
-    found = tuple(compare(m.name, c, on_step) for m, c in zip(resolved, cases, strict=True))
+    found = tuple(one(m.name, c, on_step) for m, c in zip(resolved, cases, strict=True))
     if progress is not None:
         progress(total, total, "")
     return CheckResult(found, _versions())
+
+
+def _costs() -> tuple[Callable[..., ModelCheck], int]:
+    """What compares one model, and in how many steps."""
+    from vitcost.check.compare import STEPS, compare
+
+    return compare, len(STEPS)
+
+
+def _memory(flags: Mapping[str, Any]) -> tuple[Callable[..., ModelCheck], int]:
+    """The same of memory."""
+    from vitcost.check.memory import MEMORY_STEPS, compare_memory, scenario_of
+
+    return partial(compare_memory, scenario=scenario_of(flags)), len(MEMORY_STEPS)
 
 
 def check_all(

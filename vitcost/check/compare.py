@@ -6,7 +6,7 @@ it explains a difference of exactly that amount and no other.
 
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import prod
 from time import perf_counter
 from types import MappingProxyType
@@ -25,7 +25,10 @@ from vitcost.summary import Call as TableRow
 from vitcost.summary import calls as table_rows
 from vitcost.summary import covers
 
-__all__ = ["REFERENCE", "STEPS", "Case", "Provider", "Step", "compare", "steps_of"]
+__all__ = [
+    "REFERENCE", "STEPS", "Case", "Compared", "Provider", "Step", "called", "compare", "steps_of",
+    "told",
+]  # fmt: skip
 
 # the real model of a config, in eval mode, with eager or with torch's fused attention
 Provider: TypeAlias = Callable[[ViTConfig, bool], nn.Module]
@@ -105,7 +108,7 @@ def compare(
     differences = []
     for label in steps_of(quick):
         on_step(f"{name}: {label}")
-        for one in _compared(label, case):
+        for one in told(label, partial(STEPS[label].run, case)):
             if case.against != REFERENCE and one.quantity in _REFERENCE_ALONE:
                 continue
             counts[one.quantity] += 1
@@ -115,10 +118,10 @@ def compare(
     return ModelCheck(name, dict(counts), tuple(dict.fromkeys(differences)), seconds, case.against)
 
 
-def _compared(label: str, case: Case) -> Iterator[Compared]:
+def told(label: str, run: Callable[[], Iterator[Compared]]) -> Iterator[Compared]:
     """What a step compares; a model that stops on the way is a difference, and is told as one."""
     try:
-        yield from STEPS[label].run(case)
+        yield from run()
     except VitcostError:
         raise
     except Exception as error:  # whatever somebody else's forward raises
@@ -223,7 +226,7 @@ def _fvcore_eager(case: Case) -> Iterator[Compared]:
     formula = one.expected()
     macs = {e.path: e.cost.flops // 2 for e in formula}
     actual = {path: _products(ops) for path, ops in counts.items()}
-    yield from _by_path("macs_fvcore", macs, actual, _called(one))
+    yield from _by_path("macs_fvcore", macs, actual, called(one))
     norms = 5 * sum(prod(e.shape) for e in formula if e.type == "LayerNorm")
     whole = counts[""]
     silent = sorted(op for op, n in whole.items() if n == 0)
@@ -263,10 +266,11 @@ def _saved_fused(case: Case) -> Iterator[Compared]:
 def _saved(case: Case, kernel: str, precision: str) -> Iterator[Compared]:
     """What autograd keeps for the backward pass, fp32 and under autocast."""
     model = case.model(fused=kernel == "flash", training=True)
-    actual = kept(model, case.shape, autocast=precision == "amp").saved_bytes
+    autocast = torch.bfloat16 if precision == "amp" else None
+    actual = kept(model, case.shape, autocast).saved_bytes
     formula = case.expected(training=True, kernel=kernel, precision=precision)
     saved = {e.path: e.cost.saved_bytes for e in formula}
-    yield from _by_path(f"saved_bytes_{kernel}_{precision}", saved, actual, _called(case))
+    yield from _by_path(f"saved_bytes_{kernel}_{precision}", saved, actual, called(case))
 
 
 def _summary(case: Case, calls: tuple[Call, ...]) -> Iterator[Compared]:
@@ -321,7 +325,8 @@ def _paths(counted: Counted) -> set[str]:
 
 
 @lru_cache(maxsize=1)
-def _called(case: Case) -> set[str]:
+def called(case: Case) -> set[str]:
+    """The modules that the model of a case calls."""
     return _paths(by_torch(case.model().requires_grad_(False), case.shape))
 
 

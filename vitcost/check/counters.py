@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vitcost.check.scopes import Call, Scopes
 
-__all__ = ["Counted", "Kept", "by_fvcore", "by_path", "by_torch", "counting", "kept"]
+__all__ = ["Counted", "Kept", "by_fvcore", "by_path", "by_torch", "counting", "fill", "kept"]
 
 Shape = Sequence[int]
 
@@ -118,7 +118,7 @@ def by_fvcore(model: nn.Module, shape: Shape) -> dict[str, Counter[str]]:
         # importing fvcore compiles with torch.jit.script, which torch deprecates
         warnings.simplefilter("ignore", DeprecationWarning)
         from fvcore.nn import FlopCountAnalysis
-    _fill(model, lambda p: torch.zeros((), dtype=p.dtype).expand(p.shape))
+    fill(model, lambda p: torch.zeros((), dtype=p.dtype).expand(p.shape))
     # or autograd would keep what the run computes
     model.requires_grad_(False)
     image = torch.zeros(1).expand(*shape)
@@ -138,11 +138,16 @@ class Kept(NamedTuple):
     forward: Mapping[str, int]
 
 
-def kept(model: nn.Module, shape: Shape, autocast: bool = False) -> Kept:
+def kept(
+    model: nn.Module,
+    shape: Shape,
+    autocast: torch.dtype | None = None,
+    loss: Callable[[Any, Tensor], Tensor] | None = None,
+) -> Kept:
     """What the forward pass of a CPU keeps for backward, each storage once, with its first keeper.
 
-    Parameters and the caller's images are not counted. The tensors are fakes: shapes and storages
-    are the CPU's, memory is not touched.
+    Parameters and the caller's images and targets are not counted. The tensors are fakes: shapes
+    and storages are the CPU's, memory is not touched. ``loss``: what follows the model.
     """
     saved: dict[str, int] = defaultdict(int)
     scopes = Scopes(model)
@@ -150,9 +155,10 @@ def kept(model: nn.Module, shape: Shape, autocast: bool = False) -> Kept:
     with ExitStack() as stack:
         stack.enter_context(FakeTensorMode())
         stack.enter_context(_CpuStatistics())  # type: ignore[no-untyped-call]
-        _fill(model, lambda p: torch.empty(p.shape, dtype=p.dtype))
-        image = torch.empty(*shape)
-        known = {_storage(t) for t in (image, *model.parameters(), *model.buffers())}
+        fill(model, lambda p: torch.empty(p.shape, dtype=p.dtype))
+        image = torch.empty(*shape, dtype=next(model.parameters()).dtype)
+        targets = torch.zeros(len(image), dtype=torch.long)
+        known = {_storage(t) for t in (image, targets, *model.parameters(), *model.buffers())}
 
         def pack(tensor: Tensor) -> Tensor:
             alive.append(tensor)  # or a freed storage's number would be given again
@@ -165,8 +171,10 @@ def kept(model: nn.Module, shape: Shape, autocast: bool = False) -> Kept:
 
         stack.enter_context(torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t))
         counter = stack.enter_context(counting(scopes))
-        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-            model(image)
+        with torch.autocast("cpu", autocast or torch.bfloat16, enabled=autocast is not None):
+            output = model(image)
+            last = output if loss is None else loss(output, targets)
+        del output, last
         forward = by_path(counter)
     saved[""] = saved.pop("Global", 0)
     return Kept(dict(saved), forward)
@@ -208,16 +216,18 @@ def _total(output: Any) -> Tensor:
     return torch.stack([t.sum() for t in outputs]).sum()
 
 
-def _fill(model: nn.Module, make: Callable[[Tensor], Tensor]) -> None:
-    """Puts other tensors in place of a model's parameters and buffers; a shared parameter stays
+def fill(model: nn.Module, make: Callable[[Tensor], Tensor]) -> None:
+    """Puts other tensors in place of a model's parameters and buffers; what is shared stays
     shared."""
-    made: dict[Tensor, nn.Parameter] = {}
+    made: dict[int, Any] = {}
     for module in model.modules():
-        for name, parameter in module._parameters.items():
-            if parameter is not None:
-                if parameter not in made:
-                    made[parameter] = nn.Parameter(make(parameter))
-                module._parameters[name] = made[parameter]
-        for name, buffer in module._buffers.items():
-            if buffer is not None:
-                module._buffers[name] = make(buffer)
+        own: dict[str, Any]
+        for own in (module._parameters, module._buffers):
+            for name, tensor in own.items():
+                if tensor is None:
+                    continue
+                if id(tensor) not in made:
+                    new = make(tensor)
+                    trains = isinstance(tensor, nn.Parameter)
+                    made[id(tensor)] = nn.Parameter(new, tensor.requires_grad) if trains else new
+                own[name] = made[id(tensor)]

@@ -8,7 +8,7 @@ from vitcost.engine.cost import Cost, Row, fold
 from vitcost.engine.lower import Mode, lower
 from vitcost.engine.structure import sizes_of, structure_of
 
-__all__ = ["Expected", "expected", "folded"]
+__all__ = ["Expected", "expected", "folded", "written_out"]
 
 
 class Expected(NamedTuple):
@@ -38,15 +38,16 @@ def expected(
     >>> [call.path for call in expected(ViTConfig(depth=2), 1)][-3:]
     ['pre_logits', 'head', '']
     """
-    return tuple(_written_out(folded(config, batch, training, kernel, precision), ""))
+    return tuple(written_out(folded(config, batch, training, kernel, precision)))
 
 
-def _written_out(row: Row, path: str) -> Iterator[Expected]:
+def written_out(row: Row, path: str = "") -> Iterator[Expected]:
+    """The calls inside a row, then its own; ``path`` is where it lies."""
     for child in row.children:
         first, last = (p.rpartition(".")[2] for p in (child.path, child.last))
         names = [first] if first == last else _numbers(int(first), child.repeat)
         for each in names:
-            yield from _written_out(child, f"{path}.{each}" if path else each)
+            yield from written_out(child, f"{path}.{each}" if path else each)
     yield Expected(path, row.type, row.shape, row.cost)
 
 

@@ -25,7 +25,7 @@ def check_page(result: CheckResult) -> Page:
             Column("time", "seconds", optional=True),
         ),
         tuple(_verdict(model) for model in result.models),
-        (f"{verdict}; counted by {against}",),
+        (f"{verdict}; counted by {against}", *_left_out(result)),
     )
     return Page("", tables=(verdicts, *_differences(result)))
 
@@ -39,6 +39,12 @@ def _verdict(model: ModelCheck) -> Row:
     return Row(
         (model.model, model.against, word, compared, differ, unexplained, model.seconds), kind
     )
+
+
+def _left_out(result: CheckResult) -> Iterator[str]:
+    for model in result.models:
+        for reason in model.left_out:
+            yield f"{model.model}: not compared: {reason}"
 
 
 def _differences(result: CheckResult) -> Iterator[Table]:

@@ -15,7 +15,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from vitcost.config import ViTConfig
 from vitcost.errors import NotCovered
 
-__all__ = ["VisionTransformer", "beyond", "build"]
+__all__ = ["VisionTransformer", "beyond", "build", "scaled_dot_product_attention"]
 
 Logits: TypeAlias = "Tensor | tuple[Tensor, Tensor]"
 

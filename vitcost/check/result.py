@@ -40,7 +40,8 @@ class Difference:
 class ModelCheck:
     """One model against its torch module: how many numbers of each quantity, and what differs.
 
-    ``against`` says whose module it is: ``reference``, or ``timm`` with its version.
+    ``against`` says whose module it is: ``reference``, or ``timm`` with its version. ``left_out``
+    says what was not compared, and why.
     """
 
     model: str
@@ -48,6 +49,7 @@ class ModelCheck:
     differences: tuple[Difference, ...]
     seconds: float
     against: str = "reference"
+    left_out: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -62,6 +64,7 @@ class ModelCheck:
             "differences": [d.to_dict() for d in self.differences],
             "comparisons": dict(self.comparisons),
             "seconds": self.seconds,
+            "left_out": list(self.left_out),
         }
 
 

@@ -4,10 +4,14 @@ The step is that of ``vitcost.engine.step``, the second of its kind: it runs onc
 looked at, so that the optimizer's states exist.
 """
 
+import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from functools import cache, partial
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -20,14 +24,45 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-__all__ = ["Step", "adamw", "allocated", "forward_peak", "looks", "on_card", "tracked"]
+from vitcost.check.counters import fill
+from vitcost.errors import NotCovered
+
+__all__ = [
+    "Allocated",
+    "Step",
+    "allocated",
+    "cross_entropies",
+    "forward_peak",
+    "looks",
+    "on_card",
+    "optimizer",
+    "tracked",
+]
 
 MakeOptimizer: TypeAlias = Callable[[Iterable[nn.Parameter]], Optimizer]
 
 
-def adamw(parameters: Iterable[nn.Parameter]) -> Optimizer:
-    """AdamW one parameter after the other, which is torch's choice on a CPU."""
-    return torch.optim.AdamW(parameters, lr=1e-3, foreach=False)
+_KINDS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "sgd": torch.optim.SGD}
+_HOW: Mapping[str, Mapping[str, Any]] = {
+    "": {},
+    "foreach": {"foreach": True},
+    "fused": {"fused": True},
+    "loop": {"foreach": False},
+    "amsgrad": {"amsgrad": True},
+    "momentum": {"momentum": 0.9},
+}
+
+
+def optimizer(name: str) -> MakeOptimizer:
+    """The optimizer of a scenario's name; where that leaves it open, torch chooses how it walks.
+
+    >>> optimizer("adamw-foreach")([nn.Parameter(torch.zeros(1))]).defaults["foreach"]
+    True
+    """
+    kind, _, how = name.partition("-")
+    if kind not in _KINDS:
+        raise NotCovered(f"a step of {name}: torch has {', '.join(_KINDS)} alone")
+    return partial(_KINDS[kind], lr=1e-3, **_HOW[how])
 
 
 class Step:
@@ -37,7 +72,7 @@ class Step:
         self,
         model: nn.Module,
         images: Tensor,
-        make: MakeOptimizer = adamw,
+        make: MakeOptimizer,
         autocast: torch.dtype | None = None,
     ) -> None:
         self.model, self.images, self.autocast = model.train(), images, autocast
@@ -51,7 +86,7 @@ class Step:
         self.optimizer.zero_grad(set_to_none=True)
         kind, dtype = self.images.device.type, self.autocast
         with torch.autocast(kind, dtype or torch.bfloat16, enabled=dtype is not None):
-            loss = _loss(self.model(self.images), self.targets)
+            loss = cross_entropies(self.model(self.images), self.targets)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
 
@@ -72,7 +107,8 @@ class Step:
         return [self.images, self.targets, *own, *tensors]
 
 
-def _loss(logits: Any, targets: Tensor) -> Tensor:
+def cross_entropies(logits: Any, targets: Tensor) -> Tensor:
+    """The loss of a step: the cross entropy of every head."""
     if isinstance(logits, tuple):
         first, second = (functional.cross_entropy(each, targets) for each in logits)
         return first + second
@@ -123,16 +159,18 @@ class _Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]
 def tracked(
     model: nn.Module,
     shape: Iterable[int],
-    make: MakeOptimizer = adamw,
+    make: MakeOptimizer,
     autocast: torch.dtype | None = None,
 ) -> int:
     """The peak of a step by torch's MemTracker, everything in memory, on fake tensors.
 
     The model may lie on meta. Nothing is allocated, and everything has the shapes of the CPU.
     """
-    with _counters(), FakeTensorMode() as mode:
+    with warnings.catch_warnings(), _counters(), FakeTensorMode():
+        # it loses its place among modules, not its sum, where a block runs again
+        warnings.filterwarnings("ignore", message="Module is None")
         dtype = next(model.parameters()).dtype
-        _fake(model, mode)
+        fill(model, lambda t: torch.empty(t.shape, dtype=t.dtype))
         step = Step(model, torch.empty(*shape, dtype=dtype), make, autocast)
         tracker = MemTracker()
         tracker.track_external(step.model, step.optimizer, step.images, step.targets)
@@ -140,22 +178,6 @@ def tracked(
             step.run()
         peak = tracker.get_tracker_snapshot("peak")
         return sum(device["Total"] for device in peak.values())
-
-
-def _fake(model: nn.Module, mode: FakeTensorMode) -> None:
-    """Puts fake CPU tensors in place of a module's own; one that is shared stays shared."""
-    made: dict[int, Any] = {}
-    for module in model.modules():
-        own: dict[str, Any]
-        for own in (module._parameters, module._buffers):
-            for name, tensor in own.items():
-                if tensor is None:
-                    continue
-                if id(tensor) not in made:
-                    fake = torch.empty(tensor.shape, dtype=tensor.dtype)
-                    trains = isinstance(tensor, nn.Parameter)
-                    made[id(tensor)] = nn.Parameter(fake, tensor.requires_grad) if trains else fake
-                own[name] = made[id(tensor)]
 
 
 @contextmanager
@@ -170,60 +192,105 @@ def _counters() -> Iterator[None]:
         adam._get_value = value
 
 
-def allocated(step: Step, workspace: bool = False) -> int:
-    """The most that a step allocates by the CPU's allocator, over what lasts.
+class Allocated(NamedTuple):
+    """The peak of a step by an allocator, over what lasts.
 
-    What one call of a kernel allocates and frees again is its workspace: left out, unless asked
-    for.
+    ``tensor_bytes`` is the most of what operators hand on; ``total_bytes`` counts everything, and
+    of that moment ``others`` says what is not a tensor of the model: by operator, its workspace.
     """
+
+    tensor_bytes: int
+    total_bytes: int
+    others: Mapping[str, int]
+
+
+def allocated(step: Step) -> Allocated:
+    """The most that a step allocates by the CPU's allocator: the events of torch's profiler.
+
+    What one call of an operator allocates and frees again is its workspace, and what is allocated
+    outside of any operator is no tensor of the model.
+    """
+    step.optimizer.zero_grad(set_to_none=True)
+    # the profiler would say on stderr that it starts and stops
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         step.run()
     results: Any = profiler.profiler
     tree = results.kineto_results.experimental_event_tree()
-    events = sorted(event for root in tree for event in _memory(root, ""))
-    skipped = set() if workspace else _workspace(events)
-    now = top = 0
+    events = sorted(
+        (event for root in tree for event in _memory(root, None)), key=lambda event: event[0]
+    )
+    apart = _apart(events)
+    now = others = tensors = total = 0
+    alive: Counter[str] = Counter()
+    most: Mapping[str, int] = {}
     for i, (*_, size) in enumerate(events):
-        now += 0 if i in skipped else size
-        top = max(top, now)
-    return top
+        now += size
+        if i in apart:
+            others += size
+            alive[apart[i]] += size
+        tensors = max(tensors, now - others)
+        if now > total:
+            total, most = now, {name: n for name, n in alive.items() if n}
+    return Allocated(tensors, total, most)
 
 
-# when, in which call of a kernel, at which address, how many bytes
-Allocation: TypeAlias = tuple[int, str, int, int]
+class Call(NamedTuple):
+    """One call of an operator, as a tool on torch's dispatcher sees it."""
+
+    name: str
+    start: int
 
 
-def _workspace(events: list[Allocation]) -> set[int]:
-    """The allocations, and what frees them, that lie within one call of a kernel."""
-    births: dict[int, tuple[int, str]] = {}
-    found = set()
-    for i, (_, kernel, address, size) in enumerate(events):
+# when, in which call, at which address, how many bytes
+Allocation: TypeAlias = tuple[int, Call | None, int, int]
+
+# what Python allocates outside of operators, by its bytes
+_OUTSIDE = {
+    8: "numbers of Python that operators keep as tensors",
+    torch.get_rng_state().nbytes: "state of the random generator, for what runs again",
+}
+
+
+def _apart(events: Sequence[Allocation]) -> Mapping[int, str]:
+    """The allocations that are no tensors of the model with what frees them, and whose they are."""
+    births: dict[int, int] = {}
+    found = {}
+    for i, (_, call, address, size) in enumerate(events):
         if size > 0:
-            births[address] = i, kernel
-        elif births.get(address, (0, ""))[1] == kernel != "":
-            found |= {i, births[address][0]}
+            births[address] = i
+            continue
+        first = births.pop(address, i)
+        born = events[first][1]
+        if born is not None and born == call:
+            found[first] = found[i] = f"workspace of {born.name}"
+        elif born is None and first != i and -size in _OUTSIDE:
+            found[first] = found[i] = _OUTSIDE[-size]
     return found
 
 
-# the operators below which torch computes in kernels, and calls no other operator that a
-# dispatcher's tool would see
-KERNELS = {
-    "_safe_softmax", "_scaled_dot_product_flash_attention_for_cpu", "_softmax",
-    "_scaled_dot_product_flash_attention_for_cpu_backward", "_softmax_backward_data", "add",
-    "add_", "addmm", "bmm", "cat", "convolution", "convolution_backward", "mm", "mul",
-    "native_layer_norm", "native_layer_norm_backward", "sum",
-}  # fmt: skip
-
-
-def _memory(event: Any, kernel: str) -> Iterator[Allocation]:
+def _memory(event: Any, call: Call | None) -> Iterator[Allocation]:
+    """The allocations below an event of the profiler, a call of an operator or what makes some."""
     if "Allocation" in str(event.tag):
-        yield event.start_time_ns, kernel, event.extra_fields.ptr, event.extra_fields.alloc_size
+        yield event.start_time_ns, call, event.extra_fields.ptr, event.extra_fields.alloc_size
         return
-    name = event.name.removeprefix("aten::")
-    if not kernel and name in KERNELS:
-        kernel = f"{name} {event.start_time_ns}"
+    if call is None and _is_seen(event.name):
+        call = Call(event.name.removeprefix("aten::"), event.start_time_ns)
     for child in event.children:
-        yield from _memory(child, kernel)
+        yield from _memory(child, call)
+
+
+@cache
+def _is_seen(name: str) -> bool:
+    """Whether a tool on the dispatcher sees an operator itself, not those that it is made of."""
+    packet = getattr(torch.ops.aten, name.removeprefix("aten::"), None)
+    if packet is None or not name.startswith("aten::"):
+        return False
+    overloads = [f"{name}.{each}" for each in packet.overloads() if "out" not in each]
+    names = [each.removesuffix(".default") for each in overloads]
+    has = torch._C._dispatch_has_kernel_for_dispatch_key
+    known = [each for each in names if torch._C._dispatch_has_kernel(each)]
+    return any(not has(each, "CompositeImplicitAutograd") for each in known)
 
 
 def on_card(step: Step) -> int:

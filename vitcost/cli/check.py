@@ -32,6 +32,7 @@ _EXAMPLES = """
 vitcost check vit_base_patch16_224
 vitcost check vit_huge_patch14_224 vit_base_patch32_224 --num-classes 5
 vitcost check vit_tiny_patch16_224 --depth 2 --batch 4 --json
+vitcost check vit_tiny_patch16_224 --memory --batch 4 --precision amp-bf16
 vitcost check --all
 vitcost check --throughput benchmark-infer-amp-nchw-pt240-cu124-rtx4090.csv
 """
@@ -78,8 +79,14 @@ def _throughput_options() -> list[click.Parameter]:
     params=[
         *model_options(many=True),
         Option(["--all", "walk"], is_flag=True, help="every name of timm's, against timm"),
+        Option(
+            ["--memory"],
+            is_flag=True,
+            help="what autograd keeps and the peak of a training step instead, on the CPU and on "
+            "a CUDA card where there is one",
+        ),
         *output_options(),
-        *scenario_options(["batch"]),
+        *scenario_options(["batch", "attention", "checkpointing"]),
         *_throughput_options(),
     ],
 )
@@ -90,6 +97,7 @@ def command(
     model: Sequence[str],
     model_option: Sequence[str],
     walk: bool,
+    memory: bool,
     throughput: Sequence[str],
     format: str | None,
     as_json: bool,
@@ -102,20 +110,35 @@ def command(
     known habit does not explain to the last digit is a failure: exit 1. A name of timm's is
     compared with timm's own model where timm is installed. Needs vitcost[torch].
 
+    With --memory: the bytes that autograd keeps against saved_tensors_hooks, and the peak of a
+    step against MemTracker, both on fake tensors; then the CPU's allocator for a real step, where
+    its peak is predicted to be 2 GiB or less, and a CUDA card's where there is one.
+
     With --throughput: the predicted time against measurements, which needs no torch.
     """
     keywords = given(ctx)
     if throughput:
         emit(_scored(throughput, [*model, *model_option], walk, keywords), format, as_json, output)
         return 0
-    for name in keywords.keys() & _measured_names():
-        raise click.UsageError(f"--{name.replace('_', '-')} is for --throughput")
+    _refuse(keywords, memory)
+    if walk and memory:
+        raise click.UsageError("--all compares no memory: --memory takes models by their names")
     if walk:
         verdict = _walked([*model, *model_option], keywords)
     else:
-        verdict = checked(models_given(model, model_option), **keywords)
+        verdict = checked(models_given(model, model_option), memory=memory, **keywords)
     emit(verdict, format, as_json, output)
     return 0 if verdict.ok else 1
+
+
+def _refuse(keywords: Mapping[str, Any], memory: bool) -> None:
+    """Flags that only another form of the command has."""
+    of_memory = {"attention", "checkpointing", "precision", "optimizer"}
+    of_files = _measured_names()
+    for name in keywords:
+        forms = ["--memory"] * (name in of_memory) + ["--throughput"] * (name in of_files)
+        if forms and not (memory and name in of_memory):
+            raise click.UsageError(f"--{name.replace('_', '-')} is for {' or '.join(forms)}")
 
 
 def _measured_names() -> set[str]:

@@ -1,0 +1,231 @@
+"""The memory of a training step against torch: what autograd keeps, and the peak, byte for byte.
+
+Four witnesses. Two allocate nothing: fake tensors have the CPU's shapes and storages. A real step
+on the CPU shows what its allocator does, and one on a card what is beside the tensors there.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from time import perf_counter
+from typing import Any, NamedTuple, TypeAlias
+
+import torch
+from torch import nn
+
+from vitcost.check.checkpointed import checkpointed
+from vitcost.check.compare import Case, Compared, called, told
+from vitcost.check.counters import fill, kept
+from vitcost.check.expected import written_out
+from vitcost.check.reference import beyond, build
+from vitcost.check.result import Difference, ModelCheck
+from vitcost.check.steps import Step, allocated, cross_entropies, on_card, optimizer, tracked
+from vitcost.engine.cost import Row, fold
+from vitcost.engine.lower import lower
+from vitcost.engine.model import sizes_of, structure_of
+from vitcost.engine.ops import numel
+from vitcost.errors import ConfigError, NotCovered
+from vitcost.memory import StepPeak, loss_bytes, step_peak, training
+from vitcost.scenario import Scenario
+from vitcost.units import binary_bytes
+
+__all__ = ["LARGEST_REAL", "MEMORY_STEPS", "MemoryCase", "compare_memory", "scenario_of"]
+
+# of a step that is really run on the CPU, predicted bytes
+LARGEST_REAL = 2 * 2**30
+
+# what a card may have beside the tensors: cuBLAS keeps 32 MiB at most by default
+# (CUBLAS_WORKSPACE_CONFIG), and the other kernels' scratch and the rounding of blocks to 512 bytes
+# are taken to be a part in thirty of the rest
+_CARD_WORKSPACE, _CARD_SHARE = 32 * 2**20, 30
+
+_DTYPES = {
+    "amp-bf16": torch.bfloat16, "bf16": torch.bfloat16, "amp-fp16": torch.float16,
+    "fp16": torch.float16,
+}  # fmt: skip
+
+
+class MemoryCase(NamedTuple):
+    """A model, and the step of it that is compared."""
+
+    case: Case
+    scenario: Scenario
+
+    @property
+    def autocast(self) -> torch.dtype | None:
+        amp = self.scenario.precision.startswith("amp")
+        return _DTYPES[self.scenario.precision] if amp else None
+
+    def model(self) -> nn.Module:
+        """The real model on meta, in training mode."""
+        how = self.scenario
+        case = self.case
+        model = case.model(fused=how.attention == "sdpa", training=True)
+        if how.precision in _DTYPES and self.autocast is None:
+            model.to(_DTYPES[how.precision])
+        if case.config.dist_token and hasattr(model, "distilled_training"):
+            # timm's answers with both heads, as it trains, where it is told to
+            model.distilled_training = True  # type: ignore[assignment]
+        return checkpointed(model, how.checkpointing)
+
+    def step(self, device: str) -> Step:
+        """The same on a device, every number in it zero: what lies in memory is the same."""
+        model = self.model()
+        fill(model, partial(torch.zeros_like, device=device))
+        dtype = next(model.parameters()).dtype
+        images = torch.zeros(*self.case.shape, dtype=dtype, device=device)
+        return Step(model, images, optimizer(self.scenario.optimizer), self.autocast)
+
+    def predicted(self, platform: str = "cpu", in_place: bool = True) -> StepPeak:
+        """The formulas' peak of the step."""
+        c, how = self.case.config, replace(self.scenario, platform=platform)
+        mode = how.engine_mode(c, True)
+        structure, sizes = structure_of(c, how.batch, True), sizes_of(c, how.batch)
+        own = training(c, how)
+        return step_peak(own, structure, sizes, how, mode, in_place=in_place)
+
+
+_BUFFERS = "buffers of the model, {:,} bytes: weights are parameters alone"
+
+
+class LeftOut(NamedTuple):
+    """What is not compared, and why."""
+
+    reason: str
+
+
+Found: TypeAlias = Compared | LeftOut
+
+
+def scenario_of(flags: Mapping[str, Any]) -> Scenario:
+    """A training step on the CPU; the attention kernel is torch's choice, or eager."""
+    how = Scenario.of(**{**flags, "mode": "train", "platform": "cpu"})
+    if how.attention not in ("sdpa", "eager"):
+        raise ConfigError(
+            f"attention must be sdpa or eager where torch runs, got {how.attention!r}"
+        )
+    return how
+
+
+def compare_memory(
+    name: str, case: Case, on_step: Callable[[str], None], *, scenario: Scenario
+) -> ModelCheck:
+    """Every step of ``MEMORY_STEPS``, what differs, and what was left out."""
+    if scenario.checkpointing == "selective" and not beyond(case.config):
+        # timm's own attention cannot be taken apart; the reference is the same model
+        case = Case(case.config, case.batch, build)
+    start, counts = perf_counter(), Counter[str]()
+    differences, left_out = [], []
+    for label, run in MEMORY_STEPS.items():
+        on_step(f"{name}: {label}")
+        try:
+            for one in told(label, partial(run, MemoryCase(case, scenario))):
+                if isinstance(one, LeftOut):
+                    left_out.append(f"{label}: {one.reason}")
+                    continue
+                counts[one.quantity] += 1
+                if one.expected != one.actual:
+                    differences.append(Difference(*one))
+        except NotCovered as reason:
+            left_out.append(f"{label}: not covered: {reason}")
+    if not counts:
+        raise NotCovered(f"check --memory compares nothing of {name}: {'; '.join(left_out)}")
+    seconds = perf_counter() - start
+    return ModelCheck(
+        name, dict(counts), tuple(differences), seconds, case.against, tuple(left_out)
+    )
+
+
+def _saved(own: MemoryCase) -> Iterator[Found]:
+    """What autograd keeps, by module path; of a checkpointed model by what its parts are."""
+    case, how = own.case, own.scenario
+    row, logits = _folded(own)
+    saved = kept(own.model(), case.shape, own.autocast).saved_bytes
+    whole = how.checkpointing == "none"
+    paths = called(case) if whole else {"", *saved.keys()}
+    for e in written_out(row):
+        if e.path in paths and (whole or e.path.count(".") <= 1):
+            yield Compared(e.path, "saved_bytes", e.cost.saved_bytes, saved.get(e.path, 0))
+    if case.config.losses:
+        with_loss = kept(own.model(), case.shape, own.autocast, cross_entropies).saved_bytes[""]
+        formula = row.cost.saved_bytes + loss_bytes(case.config, logits, how)
+        yield Compared("", "saved_activations_bytes", formula, with_loss)
+
+
+def _folded(own: MemoryCase) -> tuple[Row, int]:
+    """The engine's rows of the step, and how many logits there are."""
+    c, batch = own.case.config, own.case.batch
+    tree = lower(structure_of(c, batch, True), own.scenario.engine_mode(c, True))
+    sizes = sizes_of(c, batch)
+    return fold(tree, sizes), int(numel(tree.output.axes, sizes))
+
+
+def _tracked(own: MemoryCase) -> Iterator[Found]:
+    """The peak as torch's MemTracker sees it, on fake tensors."""
+    formula, model = int(own.predicted(in_place=False).total_bytes), own.model()
+    buffers = _buffers(model)
+    actual = tracked(model, own.case.shape, optimizer(own.scenario.optimizer), own.autocast)
+    why = _BUFFERS.format(buffers) if actual == formula + buffers else ""
+    yield Compared("", "peak_bytes_tracked", formula, actual, why)
+
+
+def _buffers(model: nn.Module) -> int:
+    storages = {id(b): b.numel() * b.itemsize for b in model.buffers()}
+    return sum(storages.values())
+
+
+def _allocated(own: MemoryCase) -> Iterator[Found]:
+    """The peak by the CPU's allocator: of tensors to the byte, and all with the workspace named."""
+    formula = int(own.predicted().total_bytes)
+    if formula > LARGEST_REAL:
+        limit, needed = binary_bytes(LARGEST_REAL), binary_bytes(formula)
+        yield LeftOut(f"a real step needs {needed}, and is run up to {limit}")
+        return
+    step = own.step("cpu")
+    lasting = sum(t.untyped_storage().nbytes() for t in step.lasting)
+    buffers = _buffers(step.model)
+    found = allocated(step)
+    tensors, total = lasting + found.tensor_bytes, lasting + found.total_bytes
+    equal = tensors == formula + buffers
+    yield Compared(
+        "", "peak_bytes_tensors", formula, tensors, _BUFFERS.format(buffers) if equal else ""
+    )
+    # what is beside the tensors explains a peak that is above theirs, and no other
+    explained = equal and total - tensors <= sum(found.others.values())
+    reasons = [_BUFFERS.format(buffers)] if buffers else []
+    reasons += [f"{name}, {n:,} bytes" for name, n in sorted(found.others.items())]
+    yield Compared(
+        "", "peak_bytes_allocated", formula, total, "; ".join(reasons) if explained else ""
+    )
+
+
+def _on_card(own: MemoryCase) -> Iterator[Found]:
+    """The peak by the allocator of a CUDA card, of which the formulas know the tensors."""
+    if not torch.cuda.is_available():
+        yield LeftOut("torch sees no CUDA card here")
+        return
+    formula = int(own.predicted("cuda").total_bytes)
+    free, _ = torch.cuda.mem_get_info()
+    if formula > free:
+        yield LeftOut(
+            f"a step needs {binary_bytes(formula)}, of which {binary_bytes(free)} are free"
+        )
+        return
+    before = torch.cuda.memory_allocated()
+    actual = on_card(own.step("cuda")) - before
+    most = _CARD_WORKSPACE + formula // _CARD_SHARE
+    why = (
+        f"workspace of kernels and rounding of blocks, {actual - formula:,} bytes: not in the "
+        f"formulas, and taken as such up to {most:,}"
+    )
+    explained = 0 < actual - formula <= most
+    yield Compared("", "peak_bytes_card", formula, actual, why if explained else "")
+
+
+MEMORY_STEPS: Mapping[str, Callable[[MemoryCase], Iterator[Any]]] = {
+    "saved activations, saved_tensors_hooks": _saved,
+    "peak of a step, MemTracker": _tracked,
+    "peak of a step, the CPU's allocator": _allocated,
+    "peak of a step, a CUDA card": _on_card,
+}
