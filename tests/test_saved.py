@@ -61,9 +61,7 @@ def block_config(size: Any, drops: tuple[float, float, float]) -> ViTConfig:
 def block_saved(config: ViTConfig, how: Scenario, recipe: Recipe) -> int:
     """What autograd holds of the second block, which drops its path where there is any."""
     model = prepared(model_of(config, how.attention != "eager", recipe), how.precision)
-    block = model.blocks[1:] if recipe.checkpointing != "block" else model.blocks
-    if recipe.checkpointing == "block":
-        block.blocks = block.blocks[1:]
+    block = model.blocks[1:]
     dtype = HALF.get(how.precision, torch.float32)
     x = torch.zeros(how.batch, config.tokens, config.embed_dim, dtype=dtype).requires_grad_()
 
