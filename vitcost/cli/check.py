@@ -84,6 +84,7 @@ def _throughput_options() -> list[click.Parameter]:
             is_flag=True,
             help="what autograd keeps and the peak of a training step instead, on the CPU and on "
             "a CUDA card where there is one",
+            passed=True,
         ),
         *output_options(),
         *scenario_options(["batch", "attention", "checkpointing"]),
@@ -126,7 +127,7 @@ def command(
     if walk:
         verdict = _walked([*model, *model_option], keywords)
     else:
-        verdict = checked(models_given(model, model_option), memory=memory, **keywords)
+        verdict = checked(models_given(model, model_option), **keywords)
     emit(verdict, format, as_json, output)
     return 0 if verdict.ok else 1
 
