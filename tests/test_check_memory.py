@@ -16,7 +16,7 @@ from vitcost.check.reference import build
 from vitcost.check.steps import allocated
 from vitcost.cli import run
 from vitcost.config import ViTConfig
-from vitcost.engine import backward, ops
+from vitcost.engine import backward, derivatives, ops
 from vitcost.errors import ConfigError, NotCovered, UnknownName
 from vitcost.schemas import schema
 from vitcost.zoo import resolve
@@ -100,7 +100,7 @@ def test_broken_bytes_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_broken_backward_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    rules = {**backward.BACKWARD, "linear": backward.BACKWARD["copy"]}
+    rules = {**derivatives.BACKWARD, "linear": derivatives.BACKWARD["copy"]}
     monkeypatch.setattr(backward, "BACKWARD", rules)
     found = unexplained(batch=64, optimizer="sgd", precision="fp32")
     assert found >= {"peak_bytes_tracked", "peak_bytes_tensors", "peak_bytes_allocated"}

@@ -11,24 +11,17 @@ gradient of a parameter is taken over unless somebody else holds it (``accumulat
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import NamedTuple, TypeAlias
 
+from vitcost.engine.derivatives import BACKWARD, GATHERED, Gradient
 from vitcost.engine.live import Forward, Ledger, Place, inside, named
 from vitcost.engine.ops import Axis, Op, Tensor
 from vitcost.engine.regions import REGION
 from vitcost.engine.tree import Node
 from vitcost.errors import NotCovered
 
-__all__ = ["BACKWARD", "Backward"]
-
-
-class Gradient(NamedTuple):
-    """A gradient on its way to the tensor that it is of."""
-
-    of: Tensor
-    value: Tensor
+__all__ = ["Backward"]
 
 
 class Backward:
@@ -234,193 +227,6 @@ def _ops(node: Node) -> Iterator[Op]:
             yield item
         else:
             yield from _ops(item)
-
-
-# one node of the graph takes a gradient over and gives another; the last of an op gives all those
-# of what the op read
-Step: TypeAlias = Callable[[Backward, Op, Tensor], Tensor]
-Last: TypeAlias = Callable[[Backward, Op, Tensor], list[Gradient]]
-
-
-class Rule(NamedTuple):
-    """The nodes of one kind of op, in the order that they run."""
-
-    last: Last
-    before: tuple[Step, ...] = ()
-
-
-def _wanted(op: Op) -> Iterator[Tensor]:
-    """What needs a gradient, in the order of torch's arguments."""
-    yield from (t for t, needs in zip(op.reads, op.needs, strict=True) if needs)
-    if op.trains:
-        yield from (t for t in (op.weight, op.bias) if t is not None)
-
-
-def _each(walk: Backward, op: Op, taken: Tensor) -> list[Gradient]:
-    """A tensor for each gradient, shaped like what it is of."""
-    return [Gradient(t, walk.new(t)) for t in _wanted(op)]
-
-
-def _matrices(walk: Backward, op: Op, taken: Tensor) -> list[Gradient]:
-    """A product for each factor; the bias has the gradient itself, which is summed after them."""
-    return [Gradient(t, walk.share(taken) if t is op.bias else walk.new(t)) for t in _wanted(op)]
-
-
-def _factors(walk: Backward, op: Op, taken: Tensor) -> list[Gradient]:
-    """The gradient times the other factor, for each: as large as what the op wrote."""
-    written = op.write
-    return [
-        Gradient(t, walk.new(t, written.axes, written.itemsize))
-        if walk.repeats(t.axes, written.axes) or t.itemsize != written.itemsize
-        else Gradient(t, walk.new(t))
-        for t in _wanted(op)
-    ]
-
-
-def _squared(walk: Backward, op: Op, taken: Tensor) -> list[Gradient]:
-    """``grad · (2 · x)``, where x is copied first, as its first power."""
-    for _ in range(2):
-        walk.pass_by(op.reads[0].axes, op.reads[0].itemsize)
-    return _each(walk, op, taken)
-
-
-def _inverse_root(walk: Backward, op: Op, taken: Tensor) -> list[Gradient]:
-    """``-½ grad · y³``."""
-    for _ in range(2):
-        walk.pass_by(op.write.axes, op.write.itemsize)
-    return _each(walk, op, taken)
-
-
-def _wave(walk: Backward, op: Op, taken: Tensor) -> list[Gradient]:
-    """``grad · cos(x)``, or of a cosine ``grad · -sin(x)``."""
-    for _ in range(1 if op.kind == "sin" else 2):
-        walk.pass_by(op.write.axes, op.write.itemsize)
-    return _each(walk, op, taken)
-
-
-def _where_largest(walk: Backward, op: Op, taken: Tensor) -> list[Gradient]:
-    """``grad / count · mask``: booleans, and how many of them are true, as integers."""
-    walk.pass_by(op.reads[0].axes, 1)
-    walk.pass_by(op.write.axes, 8)
-    walk.pass_by(op.write.axes, op.write.itemsize)
-    return _each(walk, op, taken)
-
-
-def _even(walk: Backward, op: Op, taken: Tensor) -> Tensor:
-    """Of what was every second element in turn: the gradient of the even ones, in a tensor of their
-    whole, and that of the odd ones with its sign turned."""
-    (x,) = op.reads
-    even = walk.new(x)
-    walk.look()
-    walk.give(x, even)
-    odd = walk.new(x, (*x.axes[:-1], "d_2"))
-    walk.look()
-    walk.drop(taken)
-    return odd
-
-
-def _passed(walk: Backward, op: Op, taken: Tensor) -> list[Gradient]:
-    """The gradient itself."""
-    return [Gradient(t, walk.share(taken)) for t in _wanted(op)]
-
-
-def _viewed(walk: Backward, op: Op, taken: Tensor) -> list[Gradient]:
-    """A view of the gradient for each."""
-    return [Gradient(t, walk.view(taken, t.axes)) for t in _wanted(op)]
-
-
-def _heads(walk: Backward, op: Op, taken: Tensor) -> list[Gradient]:
-    """A view that lies in another order than its axes say."""
-    return [Gradient(t, walk.view(taken, t.axes, "permuted")) for t in _wanted(op)]
-
-
-def _cast(walk: Backward, op: Op, taken: Tensor) -> list[Gradient]:
-    """A copy in the type that was cast."""
-    return [Gradient(op.reads[0], walk.new(op.reads[0]))]
-
-
-def _of_parameter(walk: Backward, op: Op, taken: Tensor) -> list[Gradient]:
-    """What was read of a parameter is its gradient."""
-    assert op.weight is not None
-    return [Gradient(op.weight, walk.share(taken))]
-
-
-def _copied(walk: Backward, op: Op, taken: Tensor) -> Tensor:
-    """Lays a gradient out anew."""
-    value = walk.new(taken)
-    walk.look()
-    walk.drop(taken)
-    return value
-
-
-def _adjacent(walk: Backward, op: Op, taken: Tensor) -> Tensor:
-    """bmm folds images and heads into one axis, which a permuted gradient of several has not."""
-    return taken if walk.one_image or taken.role != "permuted" else _copied(walk, op, taken)
-
-
-# derivatives.yaml says what each node computes; a kind that has no row is not covered
-BACKWARD: Mapping[str, Rule] = {
-    "linear": Rule(_matrices),
-    "conv": Rule(_each),
-    "norm": Rule(_each),
-    "softmax": Rule(_each),
-    "gelu": Rule(_each),
-    "silu": Rule(_each),
-    "relu": Rule(_each),
-    "tanh": Rule(_each),
-    "sigmoid": Rule(_each),
-    "times": Rule(_each),
-    "exp": Rule(_each),
-    "mean": Rule(_each),
-    "square": Rule(_squared),
-    "rsqrt": Rule(_inverse_root),
-    "sin": Rule(_wave),
-    "cos": Rule(_wave),
-    "amax": Rule(_where_largest),
-    "rotate": Rule(_each, before=(_even,)),
-    "repeat": Rule(_each),
-    "index": Rule(_each),
-    "resample": Rule(_each),
-    "group norm": Rule(_each),
-    "batch norm": Rule(_each),
-    "standardize": Rule(_each),
-    "max pool": Rule(_each),
-    "avg pool": Rule(_each),
-    "pad": Rule(_each),
-    "scale": Rule(_each),
-    "dropout": Rule(_each),
-    "droppath": Rule(_each),
-    "sdpa": Rule(_each),
-    "nll": Rule(_each),
-    "log_softmax": Rule(_each),
-    "select": Rule(_each),
-    "slice": Rule(_each),
-    "matmul": Rule(_each, before=(_adjacent,)),
-    "matmul again": Rule(_each, before=(_adjacent,)),
-    "residual": Rule(_passed),
-    "add": Rule(_passed),
-    "expand": Rule(_passed),
-    "sum": Rule(_viewed),
-    "cat": Rule(_viewed),
-    "copy": Rule(_viewed),
-    "rows": Rule(_viewed),
-    "view": Rule(_viewed),
-    "merge": Rule(_heads),
-    "permute": Rule(_heads),
-    "heads": Rule(_each),
-    "cast": Rule(_cast),
-    "parameter": Rule(_of_parameter),
-    "gate": Rule(_factors),
-    "gain": Rule(_factors),
-    "mul": Rule(_factors),
-}
-
-# the parts of one tensor: what happens to their gradients once they lie side by side
-GATHERED: Mapping[str, tuple[Step, ...]] = {
-    "unbind": (_copied,),  # the three of a qkv lie apart in it
-    "chunk": (),
-    "split": (),
-}
 
 
 def _from_the_end(body: Sequence[Op | Node]) -> Iterator[list[Op | Node]]:
