@@ -19,7 +19,7 @@ LAYERS = (
     ("render",),
     ("engine",),
     ("zoo", "scenario"),
-    ("memory", "thumb", "sharding", "hardware", "summary", "formulas", "quantities"),
+    ("memory", "stored", "thumb", "sharding", "hardware", "summary", "formulas", "quantities"),
     ("measured", "reported", "report", "models", "explain"),
     ("planner", "budget", "budgets", "pages"),
     ("check",),

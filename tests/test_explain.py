@@ -171,6 +171,44 @@ def below(rows: list[Any], times: int) -> Iterator[tuple[Any, int]]:
         yield from below(row["children"], times * row["repeat"])
 
 
+MEMORY: tuple[dict[str, Any], ...] = (
+    {"batch": 64, "precision": "amp-bf16"},
+    {"batch": 3, "attention": "eager", "platform": "cpu", "optimizer": "adamw-loop"},
+    {"precision": "bf16", "platform": "cpu", "optimizer": "lion", "ema": 2},
+    {"batch": 8, "checkpointing": "every:5", "optimizer": "sgd-momentum"},
+    {"batch": 8, "checkpointing": "block", "precision": "amp-fp16", "accumulate": 4},
+    {"batch": 2, "freeze": "first:7", "zero_grad": "zeros", "optimizer": "adam-amsgrad"},
+    {"batch": 2, "lora": 4, "lora_layers": "qkv,fc1", "attention": "math"},
+)
+
+
+@pytest.mark.parametrize("flags", MEMORY, ids=str)
+@pytest.mark.parametrize("quantity", ["saved-activations", "peak-memory"])
+def test_memory_is_explained_as_it_is_reported(quantity: str, flags: dict[str, Any]) -> None:
+    step = ("optimizer", "ema", "accumulate", "zero_grad")
+    given = {k: v for k, v in flags.items() if quantity == "peak-memory" or k not in step}
+    for model in ("deit_tiny_distilled_patch16_224", "vit_small_patch16_224"):
+        found = explain(model, quantity, **given)
+        report = vitcost.report(model, mode="train", **given).to_dict()
+        assert found.value == of_the_report(report)[quantity]
+        assert holds(found)
+
+
+@pytest.mark.parametrize(
+    ("quantity", "flags"),
+    [
+        ("params", {"precision": "bf16"}),
+        ("flops", {"attention": "eager"}),
+        ("saved-activations", {"optimizer": "sgd"}),
+        ("peak-memory", {"zero": 1}),
+    ],
+)
+def test_a_flag_without_a_part_in_it_is_refused(quantity: str, flags: dict[str, Any]) -> None:
+    (flag,) = flags
+    with pytest.raises(ConfigError, match=f"{flag} has no part in the formula of {quantity}"):
+        explain("vit_small_patch16_224", quantity, **flags)
+
+
 def test_published_counts() -> None:
     """timm 1.0.31 on torch: parameters, FLOPs forward, FLOPs of a training step."""
     base = "vit_base_patch16_224"

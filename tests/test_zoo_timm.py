@@ -289,10 +289,9 @@ def parameters(node: Node, sizes: Sizes, path: str = "") -> Iterator[tuple[str, 
     """Every parameter of a declared tree, by the name that torch has for it."""
     for item in node.body:
         if isinstance(item, Op):
-            for tensor in (item.weight, item.bias):
-                if tensor is not None:
-                    own = path if item.kind == "parameter" else f"{path}.{tensor.name}"
-                    yield own, ops.numel(tensor.axes, sizes)
+            for tensor in ops.own(item):
+                own = path if item.kind == "parameter" else f"{path}.{tensor.name}"
+                yield own, ops.numel(tensor.axes, sizes)
             continue
         names = [item.name]
         if item.run is not None:

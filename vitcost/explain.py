@@ -4,8 +4,10 @@ No formula is written down for it: the engine and the textbook are run on symbol
 and what comes out is printed.
 """
 
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+from vitcost.scenario import Scenario
 from vitcost.zoo import Model
 
 if TYPE_CHECKING:
@@ -14,21 +16,28 @@ if TYPE_CHECKING:
 __all__ = ["explain"]
 
 
-def explain(
-    model: Model, quantity: str, *, batch: int = 1, latex: bool = False, **overrides: Any
-) -> "Explanation":
+def explain(model: Model, quantity: str, *, latex: bool = False, **flags: Any) -> "Explanation":
     """The formula of a quantity, with the numbers of a model put in, and its exact result.
 
+    ``flags`` are fields of the config (``num_classes=5``) and of the scenario (``batch=8``,
+    ``precision="amp-bf16"``), as ``report`` takes them; one that the quantity does not depend on is
+    refused.
+
     Raises ``UnknownName`` for a quantity or model, ``NotCovered`` for a model that lacks what is
-    asked for, ``MissingExtra`` without sympy.
+    asked for, ``ConfigError`` for a flag, ``MissingExtra`` without sympy.
 
     >>> base = explain("vit_base_patch16_224", "params", num_classes=5)
     >>> base.formula
     'c*p**2*h + h + h + s*h + L*(12*h**2 + 13*h) + 2*h + K*h + K'
     >>> base.value
     85802501
+    >>> explain("vit_base_patch16_224", "saved-activations", batch=8, precision="bf16").value
+    470862050
     """
     # only who asks for a formula loads what makes one: every other command starts without
     from vitcost.formulas.explanation import explained
 
-    return explained(model, quantity, batch, latex, overrides)
+    scenario = {field.name for field in fields(Scenario)}
+    given = {name: value for name, value in flags.items() if name in scenario}
+    overrides = {name: value for name, value in flags.items() if name not in scenario}
+    return explained(model, quantity, latex, given, overrides)

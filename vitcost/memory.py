@@ -29,18 +29,18 @@ from vitcost.sharding import (
     layers_of_rank,
     whole,
 )
+from vitcost.stored import stored_weights
 
 __all__ = [
-    "STORAGES",
     "Inference",
     "PeakParts",
     "StepPeak",
     "Training",
     "inference",
     "loss_bytes",
+    "moment",
     "states",
     "step_peak",
-    "stored_weights",
     "training",
     "with_peak",
 ]
@@ -75,6 +75,14 @@ class PeakParts(NamedTuple):
     ema_bytes: Size
     buckets_bytes: Size
 
+    def plus(self, alive: live.Live) -> "PeakParts":
+        """What outlives a step, and what is alive in it."""
+        return self._replace(
+            gradients_bytes=self.gradients_bytes + alive.gradients,
+            saved_activations_bytes=self.saved_activations_bytes + alive.saved,
+            temporary_bytes=self.temporary_bytes + alive.temporary,
+        )
+
 
 class StepPeak(NamedTuple):
     """The most bytes in memory during a step, where that is, and what they are: of arrays and
@@ -83,6 +91,7 @@ class StepPeak(NamedTuple):
     total_bytes: Size
     at: str
     parts: PeakParts | None
+    look: int | None = None  # which look of the trace sees it; None: the optimizer's step
 
 
 class Training(NamedTuple):
@@ -271,32 +280,74 @@ def step_peak(
             "the peak of a step with fully sharded weights, for which are gathered "
             f"{e * root:,} bytes outside of the layers and {e * layer:,} for each one"
         )
-    tree = lower(structure, mode)
-    top = live.peak(step_trace(structure, mode, in_place), sizes)
-    kept: Size = 0
-    if scenario.keeps_gradients:
-        kept = own.gradients_bytes if scenario.views_gradients else top.left.gradients
-        top = live.peak(step_trace(structure, mode, in_place, onto=True), sizes)
-    # class indices are 64-bit integers
-    batch = sum(bytes_of(tensor, sizes) for tensor in tree.inputs) + 8 * sizes["b"]
-    stepping = _step_temporaries(tree, sizes, scenario, rank)
-    last = top.left._replace(temporary=top.left.temporary + stepping)
-    lasting = own.weights_bytes + own.optimizer_bytes + own.ema_bytes + own.buckets_bytes + kept
+    trace = step_trace(structure, mode, in_place, onto=scenario.keeps_gradients)
+    top = live.peak(trace, sizes)
+    last = _optimizing(top.left, lower(structure, mode), sizes, scenario, rank)
+    lasting = _lasting(own, structure, sizes, scenario, mode, in_place)
     most = largest(top.peak_bytes, last.total)
     if not isinstance(most, int):
-        return StepPeak(lasting + batch + most, "", None)
-    alive, at = (top.live, top.place) if most == top.peak_bytes else (last, "optimizer step")
-    parts = PeakParts(
-        own.weights_bytes,
-        alive.gradients + kept,
-        own.optimizer_bytes,
-        alive.saved,
-        alive.temporary,
-        batch,
-        own.ema_bytes,
-        own.buckets_bytes,
+        return StepPeak(sum(lasting) + most, "", None)
+    look: int | None = top.look
+    alive, at = top.live, top.place
+    if most != top.peak_bytes:
+        alive, at, look = last, "optimizer step", None
+    parts = lasting.plus(alive)
+    return StepPeak(sum(parts), at, parts, look)
+
+
+def moment(
+    own: Training,
+    structure: AnyStructure,
+    sizes: Sizes,
+    scenario: Scenario,
+    mode: Mode,
+    look: int | None,
+) -> PeakParts:
+    """What lies in memory at one moment of a step, ``look`` as ``step_peak`` tells it, on sizes of
+    any kind: on symbols it is the polynomial of a peak."""
+    trace = step_trace(structure, mode, onto=scenario.keeps_gradients)
+    if look is None:
+        left = live.at_end(trace, sizes)
+        alive = _optimizing(left, lower(structure, mode), sizes, scenario, None)
+    else:
+        alive = live.look_at(trace, sizes, look)
+    return _lasting(own, structure, sizes, scenario, mode).plus(alive)
+
+
+def _optimizing(
+    left: live.Live, tree: Node, sizes: Sizes, scenario: Scenario, rank: int | None
+) -> live.Live:
+    """What is alive in the optimizer's step: what the backward pass left, and temporaries."""
+    stepping = _step_temporaries(tree, sizes, scenario, rank)
+    return left._replace(temporary=left.temporary + stepping)
+
+
+def _lasting(
+    own: Training,
+    structure: AnyStructure,
+    sizes: Sizes,
+    scenario: Scenario,
+    mode: Mode,
+    in_place: bool = True,
+) -> PeakParts:
+    """What outlives a step: gradients too where the step before has left them."""
+    kept: Size = 0
+    if scenario.keeps_gradients:
+        kept = own.gradients_bytes
+        if not scenario.views_gradients:
+            kept = live.at_end(step_trace(structure, mode, in_place), sizes).gradients
+    images = sum(bytes_of(tensor, sizes) for tensor in lower(structure, mode).inputs)
+    return PeakParts(
+        weights_bytes=own.weights_bytes,
+        gradients_bytes=kept,
+        optimizer_bytes=own.optimizer_bytes,
+        saved_activations_bytes=0,
+        temporary_bytes=0,
+        # class indices are 64-bit integers
+        batch_bytes=images + 8 * sizes["b"],
+        ema_bytes=own.ema_bytes,
+        buckets_bytes=own.buckets_bytes,
     )
-    return StepPeak(sum(parts), at, parts)
 
 
 # how many copies of a parameter an optimizer that takes one after the other makes of it: Adam the
@@ -334,30 +385,6 @@ def _updated(tree: Node, sizes: Sizes, scenario: Scenario, rank: int | None) -> 
 
 def _trained(all_of_them: Iterable[Parameter]) -> list[Parameter]:
     return [parameter for parameter in all_of_them if parameter.trains]
-
-
-# bytes of an element of a stored matrix, by how a model is stored for inference
-STORAGES = {"int8": 1}
-
-
-def stored_weights(tree: Node, sizes: Sizes, scenario: Scenario, storage: str) -> Size:
-    """Weights stored for inference alone: the matrices of linear layers as integers, with a scale
-    for each output channel in the scenario's precision; everything else stays as it is.
-
-    Source: weight-only quantization of ``nn.Linear`` by output channel, as torchao's
-    ``Int8WeightOnlyConfig`` has it.
-    """
-    if storage not in STORAGES:
-        raise ConfigError(f"storage must be one of {', '.join(STORAGES)}, got {storage!r}")
-    e = PRECISIONS[scenario.precision].param_bytes
-    total: Size = 0
-    for parameter in parameters(tree):
-        axes = parameter.tensor.axes
-        one = e * parameter.numel(sizes)
-        if parameter.kind == "linear" and len(axes) == 2:
-            one = STORAGES[storage] * parameter.numel(sizes) + e * sizes[axes[0]]
-        total = total + parameter.repeat(sizes) * one
-    return total
 
 
 def loss_bytes(config: Config, logits: Size, scenario: Scenario) -> Size:

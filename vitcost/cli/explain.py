@@ -14,7 +14,7 @@ from vitcost.cli.options import (
 )
 from vitcost.cli.output import emit
 from vitcost.explain import explain
-from vitcost.formulas.quantities import QUANTITIES
+from vitcost.formulas.quantities import FLAGS, QUANTITIES
 
 __all__ = ["command"]
 
@@ -26,6 +26,7 @@ _EXAMPLES = """
 vitcost explain vit_base_patch16_224 params
 vitcost explain vit_base_patch16_224 attention-flops --batch 8
 vitcost explain vit_huge_patch14_224 training-memory --latex
+vitcost explain vit_base_patch16_224 peak-memory -b 64 --precision amp-bf16
 """
 
 
@@ -40,7 +41,7 @@ vitcost explain vit_huge_patch14_224 training-memory --latex
         click.Argument(["quantity"], required=False, type=Words(QUANTITIES)),
         Option(["--latex"], is_flag=True, help="the formula in LaTeX too"),
         *output_options(),
-        *scenario_options(["batch"]),
+        *scenario_options(FLAGS),
     ],
 )
 @click.pass_context

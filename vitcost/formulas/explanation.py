@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vitcost.engine.ops import Size
-from vitcost.errors import UnknownName
+from vitcost.errors import ConfigError, UnknownName
 from vitcost.formulas.quantities import QUANTITIES, Found, Value
 from vitcost.formulas.symbols import Expr, growth, in_order, latex, load, meaning, text, value
 from vitcost.scenario import Scenario
@@ -86,20 +86,24 @@ class Explanation:
 
 
 def explained(
-    model: Model, quantity: str, batch: int, latex: bool, overrides: Mapping[str, Any]
+    model: Model, quantity: str, latex: bool, flags: Mapping[str, Any], overrides: Mapping[str, Any]
 ) -> Explanation:
     """The explanation that ``vitcost.explain`` returns."""
     if quantity not in QUANTITIES:
         raise UnknownName("quantity", quantity, QUANTITIES, f"known: {', '.join(QUANTITIES)}")
     load()
-    Scenario(batch=batch)
-    resolved = resolve(model, **overrides)
     row = QUANTITIES[quantity]
-    found = row.find(resolved.config, batch)
+    for flag in flags:
+        if flag not in row.flags:
+            hint = f"{quantity} depends on {', '.join(row.flags)}"
+            raise ConfigError(f"{flag} has no part in the formula of {quantity}; {hint}")
+    scenario = Scenario(mode="train", **flags)
+    resolved = resolve(model, **overrides)
+    found = row.find(resolved.config, scenario)
     return Explanation(
         model=resolved.name,
         quantity=quantity,
-        unit=f"{row.unit}: {found.place}" if found.place else row.unit,
+        unit=f"{row.unit}, {found.how}" if found.how else row.unit,
         formula=_joined(found, _formula),
         substituted=_joined(found, _substituted),
         value=found.value,

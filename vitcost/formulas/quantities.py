@@ -6,19 +6,18 @@ from operator import attrgetter
 from typing import Any, NamedTuple, TypeAlias
 
 from vitcost import textbook
-from vitcost.engine import live
 from vitcost.engine.cost import Cost, Row, fold
 from vitcost.engine.lower import Mode, lower
 from vitcost.engine.model import AnyStructure, Config, sizes_of, structure_of
-from vitcost.engine.ops import Axis, Size, Sizes, bytes_of, numel
+from vitcost.engine.ops import Axis, Size, Sizes, numel
 from vitcost.engine.parts import by_part
-from vitcost.engine.step import step_trace
+from vitcost.engine.tree import Node
 from vitcost.errors import NotCovered
-from vitcost.formulas.symbols import Expr, load, symbol, tidy
-from vitcost.memory import loss_bytes, training
+from vitcost.formulas.symbols import Expr, largest_of, load, symbol, tidy
+from vitcost.memory import Training, loss_bytes, moment, states, step_peak
 from vitcost.scenario import Scenario
 
-__all__ = ["QUANTITIES", "Found", "Quantity", "Value"]
+__all__ = ["FLAGS", "QUANTITIES", "Found", "Quantity", "Value"]
 
 Value: TypeAlias = "Size | tuple[textbook.LayerComplexity, ...]"
 
@@ -36,26 +35,29 @@ class Found(NamedTuple):
     whole: "Expr | None" = None
     # of letters that this quantity uses in its own way
     meanings: Mapping[str, str] = {}
-    place: str = ""  # where it is reached, of a peak
+    how: str = ""  # the scenario that it is of, and where a peak is reached
 
 
 class Quantity(NamedTuple):
-    """A row of the table: how the terms are found, the unit, and who says so."""
+    """A row of the table: how the terms are found, the unit, who says so, and the flags of a
+    scenario that it depends on."""
 
-    find: Callable[[Config, int], Found]
+    find: Callable[[Config, Scenario], Found]
     unit: str
     reference: str
+    flags: tuple[str, ...] = ("batch",)
 
 
 def _engine(
     cost: Callable[[Cost], Size],
     config: Config,
-    batch: int,
+    scenario: Scenario,
     *,
     module: str = "",
     training: bool = False,
 ) -> Found:
     """A cost, part by part of the model; or that of all modules of one name, child by child."""
+    batch = scenario.batch
     structure, sizes = structure_of(config, batch, training), sizes_of(config, batch)
     exact = _summands(fold(lower(structure, Mode()), sizes), cost, module)
     terms = _summands(_in_symbols(structure, tuple(sizes)), cost, module)
@@ -105,9 +107,10 @@ def _name(row: Row) -> str:
 
 
 def _rule_of_thumb(
-    terms: Callable[[Size], Mapping[str, Size]], config: Config, batch: int
+    terms: Callable[[Size], Mapping[str, Size]], config: Config, scenario: Scenario
 ) -> Found:
     """So many bytes a parameter, on the exact count of parameters."""
+    batch = scenario.batch
     params = fold(lower(structure_of(config, batch), Mode()), sizes_of(config, batch)).cost.params
     return Found(terms(symbol("Φ")), {"Φ": params}, sum(terms(params).values()))
 
@@ -121,10 +124,10 @@ def _model_states(params: Size) -> dict[str, Size]:
     return {name.replace("_", " "): value for name, value in states._asdict().items()}
 
 
-def _complexity(config: Config, batch: int) -> Found:
+def _complexity(config: Config, scenario: Scenario) -> Found:
     """Four types of layer on the sequence of this model."""
     sp = load()
-    sizes = sizes_of(config, batch)
+    sizes = sizes_of(config, scenario.batch)
     numbers = {"s": sizes["s"], "h": sizes["h"], "k": _KERNEL, "r": min(_WINDOW, sizes["s"])}
     letters = [symbol(letter) for letter in numbers]
     symbolic = textbook.layer_complexities(*letters, log=_log)
@@ -147,50 +150,57 @@ def _forward_and_backward(cost: Cost) -> Size:
     return cost.flops + cost.backward_flops
 
 
-def _saved(config: Config, batch: int) -> Found:
-    """What autograd holds after the loss, part by part, in the report's own scenario."""
-    scenario = Scenario(batch=batch, mode="train")
-    structure, sizes = structure_of(config, batch, True), sizes_of(config, batch)
-    tree = lower(structure, scenario.engine_mode(config, True))
-
-    def terms(over: Sizes) -> dict[str, Size]:
-        loss = loss_bytes(config, numel(tree.output.axes, over), scenario)
-        return {**_summands(fold(tree, over), attrgetter("saved_bytes"), ""), "loss": loss}
-
-    exact, symbolic = terms(sizes), terms(_symbols(sizes))
+def _saved(config: Config, scenario: Scenario) -> Found:
+    """What autograd holds after the loss, part by part."""
+    tree, sizes, _ = _trained(config, scenario)
+    exact, symbolic = (_kept(config, scenario, tree, over) for over in (sizes, _symbols(sizes)))
     numbers = _numbers(sizes)
     tidied = {name: tidy(symbolic[name], numbers) for name, value in exact.items() if value}
-    return Found(tidied, numbers, sum(exact.values()))
+    return Found(tidied, numbers, sum(exact.values()), how=_how(config, scenario))
 
 
-def _peak(config: Config, batch: int) -> Found:
+def _kept(config: Config, scenario: Scenario, tree: Node, sizes: Sizes) -> dict[str, Size]:
+    loss = loss_bytes(config, numel(tree.output.axes, sizes), scenario)
+    parts = _summands(fold(tree, sizes), attrgetter("saved_bytes"), "")
+    return {**parts, "loss": loss}
+
+
+def _peak(config: Config, scenario: Scenario) -> Found:
     """The moment that wins with the numbers, and what lies in memory then, in letters."""
-    scenario = Scenario(batch=batch, mode="train")
-    own = training(config, scenario)
-    if own.peak_parts is None:
-        raise NotCovered(f"no peak: {own.peak_missing}")
-    structure, sizes = structure_of(config, batch, True), sizes_of(config, batch)
-    mode = scenario.engine_mode(config, True)
-    trace, tree = step_trace(structure, mode), lower(structure, mode)
-    top, over, numbers = live.peak(trace, sizes), _symbols(sizes), _numbers(sizes)
-    total = fold(tree, over).cost
-    images = sum(bytes_of(tensor, over) for tensor in tree.inputs)
-    if own.peak_at == "optimizer step":
-        # what backward left, and a copy of all parameters
-        alive = live.at_end(trace, over)
-        alive = alive._replace(temporary=alive.temporary + 4 * total.trainable)
-    else:
-        alive = live.look_at(trace, over, top.look)
-    terms = {
-        "weights": 4 * total.params,
-        "optimizer": 8 * total.trainable + 4 * total.tensors,
-        "batch": images + 8 * over["b"],
-        **alive._asdict(),
+    tree, sizes, mode = _trained(config, scenario)
+    structure = structure_of(config, scenario.batch, True)
+
+    def own(over: Sizes) -> Training:
+        return states(tree, over, sum(_kept(config, scenario, tree, over).values()), scenario)
+
+    top = step_peak(own(sizes), structure, sizes, scenario, mode)
+    assert top.parts is not None
+    over, numbers = _symbols(sizes), _numbers(sizes)
+    symbolic = moment(own(over), structure, over, scenario, mode, top.look)
+    tidied = {
+        name.removesuffix("_bytes").replace("_", " "): tidy(largest_of(expr, numbers), numbers)
+        for name, expr, value in zip(top.parts._fields, symbolic, top.parts, strict=True)
+        if value
     }
-    names = ("weights", "gradients", "optimizer", "saved", "temporary", "batch")
-    exact = dict(zip(names, own.peak_parts, strict=False))
-    tidied = {name: tidy(expr, numbers) for name, expr in terms.items() if exact[name]}
-    return Found(tidied, numbers, sum(exact.values()), place=own.peak_at or "")
+    how = f"{_how(config, scenario)}, optimizer {scenario.optimizer}: {top.at}"
+    return Found(tidied, numbers, top.total_bytes, how=how)
+
+
+def _trained(config: Config, scenario: Scenario) -> tuple[Node, Sizes, Mode]:
+    """A model as a training step runs it, and what its axes measure."""
+    mode = scenario.engine_mode(config, True)
+    structure = structure_of(config, scenario.batch, True)
+    return lower(structure, mode), sizes_of(config, scenario.batch), mode
+
+
+def _how(config: Config, scenario: Scenario) -> str:
+    """What of a scenario is not as it always is."""
+    said = [scenario.precision, scenario.platform, f"attention {scenario.kernel(config, True)}"]
+    for name in _STEP_FLAGS[4:]:
+        given = getattr(scenario, name)
+        if name not in ("optimizer", "lora_layers") and given != getattr(Scenario(), name):
+            said.append(f"{name} {given}")
+    return ", ".join(said)
 
 
 def _symbols(sizes: Sizes) -> Sizes:
@@ -203,6 +213,12 @@ def _numbers(sizes: Sizes) -> dict[str, Size]:
     return numbers
 
 
+# what autograd keeps depends on, and what the peak of a step does besides
+_MEMORY_FLAGS = (
+    "batch", "precision", "platform", "attention",
+    "checkpointing", "freeze", "lora", "lora_layers",
+)  # fmt: skip
+_STEP_FLAGS = (*_MEMORY_FLAGS, "optimizer", "ema", "accumulate", "zero_grad")
 _NARAYANAN = "Narayanan et al. 2021, arXiv 2104.04473"
 
 QUANTITIES: Mapping[str, Quantity] = {
@@ -242,16 +258,18 @@ QUANTITIES: Mapping[str, Quantity] = {
     ),
     "saved-activations": Quantity(
         _saved,
-        "bytes that autograd holds after the loss, fp32, on a card",
+        "bytes that autograd holds after the loss",
         "torch's derivatives.yaml says what each op keeps; in half precision, eager and without "
         "dropout 32sbh + 2as²b a block: Korthikanti et al. 2022, arXiv 2205.05198, equation 1",
+        _MEMORY_FLAGS,
     ),
     "peak-memory": Quantity(
         _peak,
-        "bytes of tensors at the peak of a training step, fp32 with AdamW, on a card",
+        "bytes of tensors at the peak of a training step",
         "a walk over the operations, backward included: born where it is written, dead after its "
         "last reader (torch/csrc/autograd/engine.cpp); what is kept: Korthikanti et al. 2022, "
         "arXiv 2205.05198",
+        _STEP_FLAGS,
     ),
     "inference-memory": Quantity(
         partial(_rule_of_thumb, _weights),
@@ -270,3 +288,5 @@ QUANTITIES: Mapping[str, Quantity] = {
         "Vaswani et al. 2017, arXiv 1706.03762, Table 1",
     ),
 }
+# every flag of a scenario that some quantity depends on
+FLAGS = tuple(dict.fromkeys(flag for row in QUANTITIES.values() for flag in row.flags))

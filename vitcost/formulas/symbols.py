@@ -141,6 +141,14 @@ def growth(expr: Expr) -> Expr:
     return sp.sympify(expr).replace(sp.ceiling, lambda argument: argument)
 
 
+def largest_of(expr: Expr, numbers: Mapping[str, Size]) -> Expr:
+    """An expression with the winner, by the numbers, in place of every maximum."""
+    sp = load()
+    return sp.sympify(expr).replace(
+        sp.Max, lambda *each: max(each, key=lambda x: value(x, numbers))
+    )
+
+
 def in_order(name: str) -> tuple[int, str]:
     """Where a letter stands in a product; axes that have no letter come last."""
     order, letter = list(LETTERS), _bare(name)
