@@ -272,5 +272,5 @@ def test_the_terms_of_a_large_batch() -> None:
     """A block in fp32 with the efficient kernel: 64bsh + 4ab·s32 + 16bs, and its random state."""
     found = explain("vit_base_patch16_224", "peak-memory", batch=64)
     terms = {term.name: term.formula for term in found.terms}
-    assert terms["saved"] == "L*(4*b*a*s32 + 64*b*s*h + 16*b*s + 16)"
+    assert terms["saved activations"] == "L*(4*b*a*s32 + 64*b*s*h + 16*b*s + 16)"
     assert terms["batch"] == "4*b*c*H*W + 8*b"
