@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vitcost.errors import ConfigError, NotCovered, VitcostError
-from vitcost.measured import MeasuredReport
 from vitcost.quantities import QUANTITIES, Amount, parse_limit
 from vitcost.report import Report, report
 from vitcost.zoo import Foreign, Model, find
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
 
     from vitcost.budgets.baseline import Baseline
     from vitcost.budgets.declared import Declared, Place
+    from vitcost.measured import MeasuredReport
     from vitcost.page import Page
     from vitcost.quantities import Changed
     from vitcost.render.github import Annotation
@@ -181,7 +181,7 @@ def assert_budget(model: "Model | Foreign", **limits: Any) -> None:
         raise AssertionError(render(result, "table").rstrip())
 
 
-def _reported(budget: "Declared") -> Report | MeasuredReport:
+def _reported(budget: "Declared") -> "Report | MeasuredReport":
     try:
         # the user's own code may be a module that can be measured alone
         model = find(budget.model) if ":" in budget.model else budget.model
@@ -196,7 +196,7 @@ def _reported(budget: "Declared") -> Report | MeasuredReport:
 
 
 def _checks(
-    budget: "Declared", report: Report | MeasuredReport, baseline: "Baseline"
+    budget: "Declared", report: "Report | MeasuredReport", baseline: "Baseline"
 ) -> Iterator[Check]:
     from vitcost.budgets.baseline import grown
 
@@ -222,7 +222,7 @@ def _tolerated(was: Amount, tolerance: "Fraction") -> Amount:
     return most if isinstance(most, float) else int(most)
 
 
-def _value(quantity: str, name: str, report: Report | MeasuredReport, where: str = "") -> Amount:
+def _value(quantity: str, name: str, report: "Report | MeasuredReport", where: str = "") -> Amount:
     value = QUANTITIES[quantity].read(report)
     if value is None and QUANTITIES[quantity].unit == "seconds":
         raise NotCovered(f"{where}{quantity} of {name} is of a card: give a gpu")

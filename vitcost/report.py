@@ -13,7 +13,6 @@ from vitcost.engine.ops import Size, Sizes, numel
 from vitcost.engine.parts import by_part
 from vitcost.engine.step import inference_trace
 from vitcost.errors import ConfigError, NotCovered
-from vitcost.measured import MeasuredReport, measured_report
 from vitcost.reported import Flops, InferenceRow, Layer, Part, Report
 from vitcost.scenario import Scenario
 from vitcost.summary import counted_params
@@ -23,6 +22,7 @@ from vitcost.zoo import Foreign, Model, Resolved, resolve
 if TYPE_CHECKING:
     from vitcost.hardware.cards import Card
     from vitcost.hardware.roofline import Anchor
+    from vitcost.measured import MeasuredReport
 
     Gpus: TypeAlias = str | Card | Iterable[str | Card]
     Files: TypeAlias = str | Iterable[str]
@@ -32,7 +32,7 @@ __all__ = ["Report", "inference_by_precision", "report", "report_on"]
 
 
 @overload
-def report(model: Foreign, **flags: Any) -> MeasuredReport: ...
+def report(model: Foreign, **flags: Any) -> "MeasuredReport": ...
 @overload
 def report(
     model: Model,
@@ -91,7 +91,7 @@ def report(
     accumulate: int = 1,
     zero_grad: str = "none",
     **overrides: Any,
-) -> Report | MeasuredReport:
+) -> "Report | MeasuredReport":
     """What a model costs: parameters, FLOPs, bytes moved, memory and time, without building it.
 
     What ``from_torch`` makes of a module that no formula describes is measured, and says so.
@@ -131,6 +131,9 @@ def report(
     if isinstance(model, Foreign):
         if gpu:
             raise NotCovered(f"time needs a formula, which {model.name} has not")
+        # only the user's own code is measured
+        from vitcost.measured import measured_report
+
         return measured_report(model.on_top(overrides), scenario)
     found = resolve(model, **overrides)
     own = report_on(found, scenario, sizes_of(found.config, batch))

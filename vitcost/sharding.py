@@ -18,7 +18,6 @@ from vitcost.engine.lower import Mode
 from vitcost.engine.model import AnyStructure
 from vitcost.engine.ops import Size, Sizes, largest, numel
 from vitcost.engine.parameters import Parameter, parameters
-from vitcost.engine.split import SEQUENCES, split_sizes
 from vitcost.engine.structure import Structure
 from vitcost.engine.tree import Node
 from vitcost.errors import ConfigError, NotCovered, UnknownName
@@ -227,6 +226,9 @@ def layers_of_rank(
     t, sequence, rank = parallel
     if t == 1:
         return structure, sizes, mode
+    # most models run on whole layers
+    from vitcost.engine.split import SEQUENCES, split_sizes
+
     if sequence not in SEQUENCES:
         raise UnknownName("sequence parallel", sequence, SEQUENCES[1:], "allowed: megatron, torch")
     if not 0 <= rank < t:

@@ -17,7 +17,6 @@ from vitcost.engine.model import AnyStructure, build
 from vitcost.engine.ops import KINDS, Axis, Op, Sizes, Tensor
 from vitcost.engine.regions import REGION, cores, groups, rerun
 from vitcost.engine.runs import counted, run_axes
-from vitcost.engine.trainable import adapt, freeze
 from vitcost.engine.tree import Node
 
 __all__ = ["Mode", "layer_counts", "lower"]
@@ -66,6 +65,9 @@ def lower(structure: AnyStructure, mode: Mode) -> Node:
         tree = split(tree, mode.sequence, structure.one_image)
     if mode.layers:
         tree = counted(tree, dict(mode.layers))
+    if mode.frozen or mode.adapted:
+        # most models train as a whole
+        from vitcost.engine.trainable import adapt, freeze
     if mode.frozen:
         tree = freeze(tree, mode.frozen, mode.frozen_layers)
     if mode.adapted:
