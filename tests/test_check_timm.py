@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from test_cli import run
 
-from vitcost.check import CheckResult, check, check_all, compare, walk, witness
+from vitcost.check import CheckResult, check, check_all, compare, installed, walk, witness
 from vitcost.config import ViTConfig
 from vitcost.engine import ops
 from vitcost.errors import ConfigError, NotCovered
@@ -154,16 +154,40 @@ def test_a_model_of_timms_from_the_users_code(
     assert {d.quantity for d in unexplained(other)} >= {"params", "flops"}
 
 
-def test_without_timm(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(witness, "has_timm", lambda: False)
-    assert check(["vit_tiny_patch16_224"], depth=1).models[0].against == "reference"
-    with pytest.raises(NotCovered, match=r"no init_values=.*pip install timm"):
+@pytest.mark.parametrize(
+    "missing",
+    ["timm is not installed: pip install timm", "timm does not import: no such operator"],
+)
+def test_without_timm(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+    for module in (witness, installed):
+        monkeypatch.setattr(module, "timm_missing", lambda: missing)
+    model = check(["vit_tiny_patch16_224"], depth=1).models[0]
+    assert (model.against, model.left_out) == ("reference", (f"timm's own model: {missing}",))
+    assert not check([ViTConfig(depth=1)]).models[0].left_out
+    with pytest.raises(NotCovered, match=rf"no init_values=.*{missing}$"):
         check(["vit_small_patch14_dinov2"])
     # timm would not help here
     with pytest.raises(NotCovered, match=r"no reg_tokens=4$"):
         check([ViTConfig(reg_tokens=4)])
-    with pytest.raises(NotCovered, match="pip install timm"):
+    with pytest.raises(NotCovered, match=f"but {missing}$"):
         check_all()
+    with pytest.raises(NotCovered, match=f"^{missing}$"):
+        installed.timm()
+
+
+def test_a_timm_that_does_not_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(name: str) -> None:
+        raise RuntimeError("no such operator\nand so on")
+
+    monkeypatch.setattr(installed, "import_module", broken)
+    installed.timm_missing.cache_clear()
+    try:
+        assert installed.timm_missing().startswith("timm does not import (no such operator): ")
+        monkeypatch.setattr(installed, "find_spec", lambda name: None)
+        installed.timm_missing.cache_clear()
+        assert installed.timm_missing() == "timm is not installed: pip install timm"
+    finally:
+        installed.timm_missing.cache_clear()
 
 
 def test_what_timm_refuses_is_said() -> None:

@@ -101,12 +101,13 @@ def check_all(
     """
     _positive(batch)
     _require_counters()
+    from vitcost.check.installed import timm_missing
     from vitcost.check.walk import walk
-    from vitcost.check.witness import has_timm
     from vitcost.zoo import timm
 
-    if not has_timm():
-        raise NotCovered("check --all compares with timm, which is not installed: pip install timm")
+    missing = timm_missing()
+    if missing:
+        raise NotCovered(f"check --all compares with timm, but {missing}")
     asked = timm.names() if names is None else list(names)
 
     def on_done(done: int, name: str) -> None:

@@ -55,12 +55,14 @@ _POINTWISE = {"add", "div", "gelu", "mul", "softmax", "tanh"}
 
 
 class Case(NamedTuple):
-    """What a step compares; ``against``: whose model the provider builds."""
+    """What a step compares; ``against``: whose model the provider builds, and ``left_out``: whose
+    it should have built, and why not."""
 
     config: ViTConfig
     batch: int
     provider: Provider
     against: str = REFERENCE
+    left_out: tuple[str, ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -115,7 +117,8 @@ def compare(
             if one.expected != one.actual:
                 differences.append(Difference(*one))
     seconds = perf_counter() - start
-    return ModelCheck(name, dict(counts), tuple(dict.fromkeys(differences)), seconds, case.against)
+    differs = tuple(dict.fromkeys(differences))
+    return ModelCheck(name, dict(counts), differs, seconds, case.against, case.left_out)
 
 
 def told(label: str, run: Callable[[], Iterator[Compared]]) -> Iterator[Compared]:

@@ -1,26 +1,37 @@
-"""timm, also where torchvision is installed for another torch than the one that is there."""
+"""timm, where it is installed and imports."""
 
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
 from types import ModuleType
 
-__all__ = ["timm"]
+from vitcost.errors import NotCovered
 
-# the operators that torchvision's Python code names when it is imported, and that its binary for
-# another torch does not register; nothing here calls them
-_OPS = ("nms", "qnms")
-_libraries: list[object] = []
+__all__ = ["timm", "timm_missing"]
+
+
+@cache
+def timm_missing() -> str:
+    """Why there is no timm and what to do; empty where there is one.
+
+    A torchvision that was built for another torch keeps it from importing.
+    """
+    if find_spec("timm") is None:
+        return "timm is not installed: pip install timm"
+    try:
+        import_module("timm")
+    except Exception as error:
+        # what another package does when it is imported may be anything
+        reason = (str(error) or repr(error)).splitlines()[0]
+        return f"timm does not import ({reason}): python -c 'import timm' says more"
+    return ""
 
 
 def timm() -> ModuleType:
-    """The timm package; raises ``ImportError`` where it is not installed."""
-    import torch
-
-    if not _libraries and not hasattr(torch.ops.torchvision, _OPS[0]):
-        library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
-        for name in _OPS:
-            schema = f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-            library.define(schema)  # type: ignore[no-untyped-call]
-        # the operators live as long as the library does
-        _libraries.append(library)
+    """The timm package; raises ``NotCovered`` where there is none."""
+    missing = timm_missing()
+    if missing:
+        raise NotCovered(missing)
     import timm as package
 
     return package

@@ -133,7 +133,7 @@ def compare_memory(
         raise NotCovered(f"check --memory compares nothing of {name}: {'; '.join(left_out)}")
     seconds = perf_counter() - start
     return ModelCheck(
-        name, dict(counts), tuple(differences), seconds, case.against, tuple(left_out)
+        name, dict(counts), tuple(differences), seconds, case.against, (*case.left_out, *left_out)
     )
 
 

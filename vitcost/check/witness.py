@@ -4,13 +4,12 @@ reference."""
 from collections.abc import Mapping
 from functools import partial
 from importlib.metadata import version
-from importlib.util import find_spec
 from typing import Any
 
 from torch import nn
 
 from vitcost.check.compare import Case
-from vitcost.check.installed import timm
+from vitcost.check.installed import timm, timm_missing
 from vitcost.check.reference import beyond, build
 from vitcost.config import ViTConfig
 from vitcost.errors import ConfigError, NotCovered
@@ -19,7 +18,7 @@ from vitcost.zoo import timm as zoo
 from vitcost.zoo.modules import build as build_own
 from vitcost.zoo.modules import is_factory
 
-__all__ = ["case_of", "has_timm"]
+__all__ = ["case_of"]
 
 # fields that are spelled alike here and in timm's constructors, and mean the same
 _ALIKE = {
@@ -40,11 +39,6 @@ _NOT_IN: Mapping[str, set[str]] = {
 }  # fmt: skip
 
 
-def has_timm() -> bool:
-    """Whether timm is installed."""
-    return find_spec("timm") is not None
-
-
 def case_of(name: str, config: ViTConfig, batch: int, overrides: Mapping[str, Any]) -> Case:
     """What to compare a config with: ``name`` and ``overrides`` are what it was made of.
 
@@ -57,17 +51,18 @@ def case_of(name: str, config: ViTConfig, batch: int, overrides: Mapping[str, An
         return Case(config, batch, partial(_users, name), name)
     of_timm = name not in papers.MODELS and zoo.lookup(name) is not None
     alike = overrides.keys() <= _ALIKE - _NOT_IN[config.model_class]
-    if of_timm and alike and has_timm():
+    without = timm_missing() if of_timm and alike else ""
+    if of_timm and alike and not without:
         arguments = {**overrides} if "." in _own(name) else {"num_classes": 1000, **overrides}
         provider = partial(_build, _own(name), arguments)
         return Case(config, batch, provider, f"timm {version('timm')}")
     missing = beyond(config)
     if missing:
-        installed = has_timm()
-        hint = "; timm's own model is checked where timm is installed: pip install timm"
+        hint = f"; timm's own model is checked where there is one, but {without}"
         what = f"the reference model has no {', '.join(missing)}"
-        raise NotCovered(what + (hint if of_timm and alike and not installed else ""))
-    return Case(config, batch, build)
+        raise NotCovered(what + (hint if without else ""))
+    left_out = (f"timm's own model: {without}",) if without else ()
+    return Case(config, batch, build, left_out=left_out)
 
 
 def _is_timms(module: nn.Module) -> bool:
