@@ -348,6 +348,13 @@ def test_fit_holds_a_constant_near_its_prior() -> None:
     assert fit([(1.0,)], [1.0], held)[0] == pytest.approx(1.5)
 
 
+def test_what_a_few_rows_leave_open_stays_near_its_prior() -> None:
+    # as much as one measurement with an error of 0.04, however many there are
+    held = Form(("x", "y"), (Prior(3.0, 0.04, once=True), Prior(2.0, 0.04, once=True)), ("", ""), 1)
+    assert fit([(1.0, 0.0)], [1.0], held) == pytest.approx(((1 + 3 * 0.0016) / 1.0016, 2.0))
+    assert fit([(1.0, 0.0)] * 9, [1.0] * 9, held)[0] == pytest.approx((9 + 3 * 0.0016) / 9.0016)
+
+
 # reading measurements
 
 
@@ -491,6 +498,25 @@ def test_bands_cover_what_was_not_fitted(measured: list[Measurement]) -> None:
             inside += sum(abs(ratio - 1) <= calibration.band for ratio in ratios)
             counted += len(own)
     assert inside / counted >= 0.9
+
+
+def test_three_rows_are_enough_to_predict_the_rest(measured: list[Measurement]) -> None:
+    """By FLOPs an image, the models of a file at a tenth, at the half and at nine tenths."""
+    groups: dict[str, list[Measurement]] = {}
+    for m in measured:
+        if m.kind == "plain" and m.row.setup.platform == "cuda":
+            groups.setdefault(m.row.file, []).append(m)
+    assert len(groups) == 14
+    inside = counted = 0
+    for file, group in groups.items():
+        group.sort(key=lambda m: m.work.flops / m.row.batch)
+        few = [group[len(group) * tenth // 10] for tenth in (1, 5, 9)]
+        (found,) = calibrate(few)
+        errors = [abs(predicted(m, found.constants) / m.seconds - 1) for m in group]
+        assert sum(errors) / len(errors) <= 0.08, file
+        inside += sum(error <= found.band for error in errors)
+        counted += len(errors)
+    assert inside / counted >= 0.95
 
 
 def test_each_row_lies_in_the_band_that_is_printed_for_its_kind(rows: list[Any]) -> None:

@@ -85,6 +85,30 @@ def test_a_line_with_both_timings_is_two_rows(elsewhere: Path) -> None:
     ]
 
 
+def test_numbers_as_a_table_tool_writes_them_under_a_reports_own_names(elsewhere: Path) -> None:
+    # where a cell of a column is empty, pandas writes its integers as floats
+    (elsewhere / "x.csv").write_text(
+        "model,gpu,batch,img_size,images_per_second\n"
+        f"{BASE},l4,256.0,384.0,300.5\nvit_small_patch16_224,l4,64,,900\n"
+    )
+    rows = read("x.csv")
+    assert [(r.batch, r.img_size, r.images_per_second) for r in rows] == [
+        (256, 384, 300.5),
+        (64, 0, 900.0),
+    ]
+
+
+def test_a_card_without_bf16_is_scored_in_timms_half_precision(elsewhere: Path) -> None:
+    """timm's --amp is autocast to float16, which a T4 and a V100 have."""
+    (elsewhere / "x.csv").write_text(
+        f"model,samples_per_sec,batch_size,gpu,precision\n{BASE},300,64,t4,amp\n"
+        f"{BASE},900,64,v100-sxm2,amp\n{BASE},900,64,v100-sxm2,amp_bfloat16\n"
+    )
+    (file,) = vitcost.check_throughput("x.csv").files
+    assert (file.rows, file.covered) == (3, 2)
+    assert file.not_covered[0].reason.endswith("it has amp-fp16")
+
+
 # calibrate
 
 
@@ -159,7 +183,7 @@ def test_one_width_leaves_nothing_to_hold_out(elsewhere: Path, capsys: Captured)
     [
         (f"{BASE},900,64", ConfigError, "too few to fit constants.*anchor"),
         ("resnet50,900,64", NotCovered, "no row can be fitted: resnet50: .*ResNet|resnet50"),
-        ("", ConfigError, "no row with a model"),
+        ("", ConfigError, "no row with a model.*it has: model, samples_per_sec, batch_size"),
     ],
 )
 def test_what_cannot_be_calibrated(
@@ -245,7 +269,7 @@ def test_held_out_widths_are_harder(elsewhere: Path, capsys: Captured) -> None:
 def test_a_card_that_nobody_measured_is_scored_by_its_sheet(elsewhere: Path) -> None:
     (elsewhere / "x.csv").write_text(
         f"model,samples_per_sec,batch_size,gpu,precision\n{BASE},9000,256,h100-sxm,amp\n"
-        f"{BASE},9000,256,tpu-v7x,amp\n{BASE},9000,256,abacus,amp\n"
+        f"{BASE},9000,256,tpu-v7x,amp-bf16\n{BASE},9000,256,abacus,amp\n"
     )
     (file,) = vitcost.check_throughput("x.csv").files
     assert (file.rows, file.covered, dict(file.bases)) == (3, 1, {"spec_sheet": 1})

@@ -57,10 +57,11 @@ class Sheet(NamedTuple):
 
 class Prior(NamedTuple):
     """What a fit holds a constant near: being off by 1 counts like a relative error of ``firm`` in
-    every measurement."""
+    every measurement; with ``once`` in a single one, which decides what few of them leave open."""
 
     near: float
     firm: float
+    once: bool = False
 
 
 class Form(NamedTuple):
@@ -74,7 +75,14 @@ class Form(NamedTuple):
 
 GPU = Form(
     ("gemm", "attention", "memory", "conv", "strided"),
-    (None, None, None, Prior(0.0, 0.012), Prior(0.0, 0.17)),
+    (
+        # what cards are near to
+        Prior(1.0, 0.04, once=True),
+        Prior(1.2, 0.04, once=True),
+        Prior(1.0, 0.04, once=True),
+        Prior(0.0, 0.012),
+        Prior(0.0, 0.17),
+    ),
     ("compute", "compute", "memory", "compute", "memory"),
     0.01,
 )

@@ -51,7 +51,8 @@ def _non_negative(
                 gram[i][j] += weight * row[i] * row[j]
     for i, prior in enumerate(form.priors):
         if prior is not None:
-            firm = len(rows) * prior.firm**2
+            # a single one that fits weighs as much
+            firm = prior.firm**2 * (1 / form.close if prior.once else len(rows))
             gram[i][i] += firm
             right[i] += firm * prior.near
     best, least = (0.0,) * n, float("inf")

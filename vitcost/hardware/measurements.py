@@ -19,6 +19,10 @@ __all__ = ["Measurement", "Row", "Uncovered", "covered", "kind_of", "measurement
 
 # timm's own benchmark files may have both, each with columns of its own
 _PREFIXES = {"": "", "infer_": "infer", "train_": "train"}
+# the numbers of a row by timm's names, and by those of a report
+_RATE = ("samples_per_sec", "images_per_second")
+_BATCH = ("batch_size", "batch")
+_IMAGE = ("img_size",)
 # what a row may say of how it was measured, and what holds where nothing does
 DEFAULTS = {
     "gpu": "",
@@ -33,7 +37,8 @@ DEFAULTS = {
 }
 _PRECISIONS = {
     **{name: name for name in PRECISIONS},
-    "amp": "amp-bf16", "amp_bfloat16": "amp-bf16", "float32": "fp32", "half": "bf16",
+    # timm/benchmark.py --amp-dtype: float16, unless told
+    "amp": "amp-fp16", "amp_bfloat16": "amp-bf16", "float32": "fp32", "half": "fp16",
     "float16": "fp16", "bfloat16": "bf16",
 }  # fmt: skip
 _COMPILED = {"0": False, "1": True, "false": False, "true": True}
@@ -92,7 +97,8 @@ def read(path: "str | Path", **given: str) -> list[Row]:
             raise UnknownName("column", name, DEFAULTS)
     try:
         with Path(path).open(newline="", encoding="utf-8-sig") as file:
-            lines = list(csv.DictReader(file))
+            table = csv.DictReader(file)
+            lines, columns = list(table), table.fieldnames or ()
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
     except (UnicodeDecodeError, csv.Error) as error:
@@ -100,7 +106,10 @@ def read(path: "str | Path", **given: str) -> list[Row]:
     named = {**_named(Path(path).name), **given}
     rows = [row for i, line in enumerate(lines) for row in _rows(line, named, f"{path}:{i + 2}")]
     if not rows:
-        raise ConfigError(f"{path} has no row with a model, a batch size and a rate")
+        raise ConfigError(
+            f"{path} has no row with a model, a batch size and a rate, of columns model, "
+            f"{_BATCH[0]} and {_RATE[0]}; it has: {', '.join(columns) or 'none':.200}"
+        )
     return rows
 
 
@@ -125,7 +134,8 @@ def _rows(line: Mapping[str, str | None], given: Mapping[str, str], place: str) 
     model = (line.get("model") or "").partition(".")[0]
     for prefix, mode in _PREFIXES.items():
         numbers = [
-            line.get(f"{prefix}{name}") for name in ("samples_per_sec", "batch_size", "img_size")
+            next((text for name in names if (text := line.get(f"{prefix}{name}"))), None)
+            for names in (_RATE, _BATCH, _IMAGE)
         ]
         if model and numbers[0] and numbers[1]:
             # a prefix says which of the two it is, whatever the rest of the line does
@@ -147,7 +157,7 @@ def _row(model: str, numbers: Sequence[str | None], says: Mapping[str, str], pla
     if not says["gpu"]:
         raise ConfigError(f"{place}: of which gpu? Give it as one, or as a column")
     try:
-        rate, batch, img_size = float(numbers[0] or 0), int(numbers[1] or 0), int(numbers[2] or 0)
+        rate, batch, img_size = float(numbers[0] or 0), _whole(numbers[1]), _whole(numbers[2])
     except ValueError as error:
         raise ConfigError(f"{place}: {error}") from None
     if not 0 < rate < 1e12:
@@ -164,6 +174,12 @@ def _row(model: str, numbers: Sequence[str | None], says: Mapping[str, str], pla
     )
     file = says["file"] or place.rpartition(":")[0]
     return Row(file, model, says["gpu"], img_size, batch, rate, setup_of(scenario), scenario)
+
+
+def _whole(text: str | None) -> int:
+    """A number, which tools that know no integers write as ``256.0``; 0: none."""
+    whole = (text or "0").strip()
+    return int(whole.removesuffix(".0"))
 
 
 def measurement(row: Row, own: Mapping[str, Card] | None = None) -> Measurement:
