@@ -228,6 +228,12 @@ def test_the_hub_s_copies_of_timm_s_weights() -> None:
     found = report("timm/vit_base_patch16_224.augreg_in21k")
     # 21,843 classes
     assert found.params == head("vit_base_patch16_224", 768) + 769 * 21843
+    # as timm.create_model takes them from the hub
+    for spelled in (
+        "hf-hub:timm/vit_base_patch16_224.dino",
+        "hf_hub:timm/vit_base_patch16_224.dino",
+    ):
+        assert report(spelled).params == head("vit_base_patch16_224", 768)
     with pytest.raises(UnknownName, match="unknown model 'vit_base_patch16_225'"):
         report("timm/vit_base_patch16_225")
 

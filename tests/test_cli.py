@@ -52,11 +52,13 @@ BAD = [
     (["report", "qqqqqq"], "unknown model 'qqqqqq'; `vitcost models` lists all"),
     (
         ["report", BASE, "--img-size", "225"],
-        "img_size 225 is not divisible by patch_size 16; nearest: 224 or 240",
+        "img_size 225 is not divisible by patch_size 16; nearest: 224 or 240; "
+        "floor_img_size=True drops the rest, as timm does",
     ),
     (
         ["report", BASE, "--img-size", "224x230"],
-        "img_size 230 is not divisible by patch_size 16; nearest: 224 or 240",
+        "img_size 230 is not divisible by patch_size 16; nearest: 224 or 240; "
+        "floor_img_size=True drops the rest, as timm does",
     ),
     (["report", BASE, "--img-size", "8"], "img_size 8 is smaller than patch_size 16"),
     (["report", BASE, "--img-size", "wide"], "img_size must be N or HxW, got 'wide'"),
@@ -217,6 +219,9 @@ def test_a_model_of_text_has_flags_of_its_own(capsys: Captured) -> None:
     found = json.loads(capsys.readouterr().out)
     assert found == vitcost.report("gpt2", seq_len=128).to_dict()
     assert found["tokens"] == 128
+    assert run(["report", "gpt2", "--seq-len", "128"]) == 0
+    lead = capsys.readouterr().out.splitlines()[2]
+    assert lead == "text of 128 tokens, vocabulary 50,257: the full forward (prefill)"
     assert run(["report", "gpt2", "--seq-len=wide"]) == 2
     assert capsys.readouterr().err == "Error: seq_len must be an integer, got 'wide'\n"
     assert run(["report", "--help"]) == 0

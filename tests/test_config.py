@@ -234,9 +234,13 @@ def test_kv_heads() -> None:
         ("compile", 1, "compile must be true or false, got 1"),
         ("depth", 10**5000, "depth must be between 1 and 100,000, got an integer of 16,610 bits"),
         ("act_layer", 10**5000, "act_layer must be one of .*, got an integer of 16,610 bits"),
+        ("mlp_ratio", float("inf"), "mlp_ratio must be above 0 and at most 1,000,000, got inf"),
+        ("checkpointing", "every:²", "checkpointing must be none, selective, block or every:K"),
+        ("checkpointing", "every:" + "9" * 5000, "checkpointing must be none, .*, got 'every:9"),
+        ("freeze", "first:²", "freeze must be none, backbone, first:K or all-but-last:K, got"),
     ],
     # pytest cannot print the largest
-    ids=map(str, range(9)),
+    ids=map(str, range(13)),
 )
 def test_a_keyword_of_a_wrong_kind(keyword: str, value: Any, message: str) -> None:
     with pytest.raises(VitcostError, match=f"^{message}"):

@@ -209,6 +209,13 @@ def test_a_flag_without_a_part_in_it_is_refused(quantity: str, flags: dict[str, 
         explain("vit_small_patch16_224", quantity, **flags)
 
 
+def test_a_model_without_a_peak_says_so() -> None:
+    with pytest.raises(
+        NotCovered, match=r"^no peak-memory: the training step of a model that reads"
+    ):
+        explain("gpt2", "peak-memory")
+
+
 def test_published_counts() -> None:
     """timm 1.0.31 on torch: parameters, FLOPs forward, FLOPs of a training step."""
     base = "vit_base_patch16_224"

@@ -126,6 +126,16 @@ def test_defaults_are_those_of_transformers(kind: str, tmp_path: Path) -> None:
     assert source.endswith("; no architectures, so the bare model")
 
 
+def test_registers_as_the_hub_has_them(tmp_path: Path) -> None:
+    """facebook/dinov2-with-registers-* name how positions are resampled, which nothing reads."""
+    kind, name = "dinov2_with_registers", "Dinov2WithRegistersModel"
+    keys = {key: value for key, value in REQUIRED.items() if key != "intermediate_size"}
+    keys |= {"mlp_ratio": 4, "num_register_tokens": 4}
+    published = {"interpolate_antialias": True, "interpolate_offset": 0.0, "apply_layernorm": True}
+    data = {"model_type": kind, "architectures": [name], **keys, **published}
+    agree(write(tmp_path, data), transformer(kind, name, **keys))
+
+
 @pytest.mark.parametrize(
     ("kind", "tower_kind"), [("clip", "clip_vision_model"), ("siglip", "siglip_vision_model")]
 )

@@ -211,6 +211,13 @@ def test_the_scale_of_the_scores(block: str) -> None:
     assert resolve(from_torch(model)).config.qk_scale == 0.25
 
 
+def test_an_image_that_is_padded_to_whole_patches_needs_no_positions() -> None:
+    # 18 pixels are 5 patches of 4 where they are padded
+    model = tiny(img_size=18, pos_embed="none", dynamic_img_pad=True)
+    agree(model)
+    assert resolve(from_torch(model)).config.tokens == 1 + 5 * 5
+
+
 def test_a_head_that_was_replaced() -> None:
     model = tiny()
     model.reset_classifier(7)

@@ -67,6 +67,8 @@ def test_a_batch_that_torchsummary_has_not(batch: Any) -> None:
 def test_a_model_that_the_plain_tree_does_not_express() -> None:
     with pytest.raises(NotCovered, match="differs in class_token"):
         summary(SMALL, class_token=False, global_pool="avg")
+    with pytest.raises(NotCovered, match=r"the plain ViT only; this model reads text$"):
+        summary("gpt2")
 
 
 def test_a_table_of_a_million_rows_is_refused() -> None:

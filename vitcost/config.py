@@ -207,9 +207,11 @@ class ViTConfig:
                 raise ConfigError(f"{what} {side} is smaller than patch_size {patch}")
             if self.whole_patches and side % patch:
                 low, high = side // patch * patch, -(-side // patch) * patch
+                fixed = not (self.backbone or self.dynamic_img_size)
+                hint = "; floor_img_size=True drops the rest, as timm does" if fixed else ""
                 raise ConfigError(
                     f"{what} {side} is not divisible by patch_size {patch}; "
-                    f"nearest: {low} or {high}"
+                    f"nearest: {low} or {high}{hint}"
                 )
 
     @property

@@ -116,7 +116,7 @@ def checked_ratio(name: str, value: float | None) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ConfigError(f"{name} must be a number, got {shown(value)}")
     if not 0 < value <= 10**6:
-        raise ConfigError(f"{name} must be above 0, got {shown(value)}")
+        raise ConfigError(f"{name} must be above 0 and at most 1,000,000, got {shown(value)}")
     return value
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from vitcost.errors import ConfigError, UnknownName
-from vitcost.units import parse_bytes, parse_count, parse_seconds
+from vitcost.errors import ConfigError, UnknownName, shown
+from vitcost.units import MOST, parse_bytes, parse_count, parse_seconds
 
 if TYPE_CHECKING:
     from vitcost.page import Result
@@ -158,11 +158,13 @@ def parse_limit(quantity: str, value: Any) -> Amount:
     """
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number and not isinstance(value, str):
-        raise ConfigError(f"{quantity} must be a number or text with a unit, got {value!r:.80}")
+        raise ConfigError(f"{quantity} must be a number or text with a unit, got {shown(value)}")
     unit = QUANTITIES[quantity].unit
-    if number and unit == "seconds" and 0 <= value < float("inf"):
-        return float(value)
     try:
+        if number and not 0 <= value <= MOST:
+            raise ConfigError(f"expected a number from 0 to 10^30, got {shown(value)}")
+        if number and unit == "seconds":
+            return float(value)
         # the bytes of a plain number have no unit
         return (parse_count if number else _PARSERS[unit])(str(value))
     except ConfigError as error:

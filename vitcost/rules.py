@@ -57,7 +57,17 @@ RULES: tuple[tuple[Callable[["ViTConfig"], bool], str], ...] = (
     ),
     (
         # a table that is made for the whole patches has no place for those that padding adds
-        lambda c: c.dynamic_img_pad and not c.dynamic_img_size and c.remainder,
+        lambda c: (
+            c.dynamic_img_pad
+            and not c.dynamic_img_size
+            and c.remainder
+            and (
+                c.pos_embed == "learn"
+                or c.rope_type != "none"
+                or c.use_rel_pos_bias
+                or c.use_shared_rel_pos_bias
+            )
+        ),
         "dynamic_img_pad needs dynamic_img_size where a patch does not divide the image",
     ),
     (

@@ -323,9 +323,12 @@ def _checkpointing(text: str) -> tuple[str, int]:
     if text in ("none", "selective"):
         return text, 1
     word, _, number = text.partition(":")
-    if text == "block" or (word == "every" and number.isdigit() and int(number)):
-        return "layers", int(number or 1)
-    raise ConfigError(f"checkpointing must be none, selective, block or every:K, got {text!r}")
+    every = 1 if text == "block" else _layers(number) if word == "every" else 0
+    if not every:
+        raise ConfigError(
+            f"checkpointing must be none, selective, block or every:K, got {shown(text)}"
+        )
+    return "layers", every
 
 
 def _frozen(text: str) -> tuple[str, int]:
@@ -337,9 +340,17 @@ def _frozen(text: str) -> tuple[str, int]:
     if text in ("none", "backbone"):
         return text.removeprefix("none"), 0
     word, _, number = text.partition(":")
-    if word in ("first", "all-but-last") and number.isdigit():
-        return word.removeprefix("all-but-"), int(number)
-    raise ConfigError(f"freeze must be none, backbone, first:K or all-but-last:K, got {text!r}")
+    layers = _layers(number) if word in ("first", "all-but-last") else None
+    if layers is None:
+        raise ConfigError(
+            f"freeze must be none, backbone, first:K or all-but-last:K, got {shown(text)}"
+        )
+    return word.removeprefix("all-but-"), layers
+
+
+def _layers(text: str) -> int | None:
+    """A number of layers; None where it is none, or more than a model can have."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
 
 
 def _operands(config: Config) -> tuple[bool, bool, bool]:

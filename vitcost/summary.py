@@ -62,9 +62,10 @@ def summarize(model: Model, *, batch: int = -1, **overrides: Any) -> Summary:
         raise ConfigError(f"batch must be a positive integer, or -1 as torchsummary's, got {batch}")
     config = resolve(model, **overrides).config
     if not isinstance(config, ViTConfig) or not covers(config):
+        odd = ", ".join(_odd(config))
+        why = f"differs in {odd}" if odd else "reads text"
         raise NotCovered(
-            "torchsummary's table is covered for the plain ViT only; "
-            f"this model differs in {', '.join(_odd(config))}"
+            f"torchsummary's table is covered for the plain ViT only; this model {why}"
         )
     if config.depth * _BLOCK_ROWS > _MAX_ROWS:
         raise NotCovered(f"a table of {config.depth:,} blocks is longer than {_MAX_ROWS:,} rows")
@@ -76,7 +77,7 @@ def summarize(model: Model, *, batch: int = -1, **overrides: Any) -> Summary:
 
 def covers(config: Config) -> bool:
     """Whether the plain module tree expresses a config."""
-    return not _odd(config)
+    return isinstance(config, ViTConfig) and not _odd(config)
 
 
 def counted_params(config: Config, root: Row) -> Size | None:
@@ -98,9 +99,9 @@ def calls(root: Row) -> Iterator[Call]:
 
 
 def _odd(config: Config) -> list[str]:
-    """The fields in which a config is not the plain ViT."""
+    """The fields in which an image model's config is not the plain ViT."""
     if not isinstance(config, ViTConfig):
-        return [type(config).__name__]
+        return []
     return [
         name
         for name in FIELDS

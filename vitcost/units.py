@@ -1,5 +1,6 @@
 """Human units: the only place where G, GiB and milliseconds exist."""
 
+import re
 from typing import TYPE_CHECKING
 
 from vitcost.errors import ConfigError
@@ -7,7 +8,16 @@ from vitcost.errors import ConfigError
 if TYPE_CHECKING:
     from fractions import Fraction
 
-__all__ = ["binary_bytes", "parse_bytes", "parse_count", "parse_seconds", "seconds", "si"]
+__all__ = [
+    "MOST",
+    "binary_bytes",
+    "exact",
+    "parse_bytes",
+    "parse_count",
+    "parse_seconds",
+    "seconds",
+    "si",
+]
 
 _SI = (
     (10**21, "Z"),
@@ -23,6 +33,9 @@ _COUNTS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9, "t": 10**12, "
 _MICROSECONDS = {
     "us": 1, "ms": 10**3, "s": 10**6, "min": 60 * 10**6, "h": 3600 * 10**6, "d": 86400 * 10**6,
 }  # fmt: skip
+_DECIMAL = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?"
+# no count is as large, and a float still has room for it
+MOST = 10**30
 _BYTES = {
     "b": 1,
     **{f"{letter}b": 1000**i for i, letter in enumerate("kmgtp", 1)},
@@ -97,18 +110,30 @@ def _parse(text: str, factors: dict[str, int], wanted: str) -> int:
     return int(_parsed(text, factors, wanted))
 
 
-def _parsed(text: str, factors: dict[str, int], wanted: str) -> "Fraction":
-    # Fraction keeps "86.6 M" exact, and is not needed by a plain report
+def exact(text: str) -> "Fraction":
+    """A decimal number as it is typed, of at most 10^30; ``ValueError`` where it is none.
+
+    >>> exact("0.1")
+    Fraction(1, 10)
+    """
+    # not needed by a plain report
     from fractions import Fraction
 
+    # ten to a power that is typed would be computed, however large
+    if not re.fullmatch(_DECIMAL, text) or abs(value := Fraction(text)) > MOST:
+        raise ValueError(text)
+    return value
+
+
+def _parsed(text: str, factors: dict[str, int], wanted: str) -> "Fraction":
     stripped = text.strip().replace("_", "").replace(",", "")
     number = stripped.rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ")
     unit = stripped[len(number) :].strip().lower()
     if len(stripped) > 64 or unit not in factors or not number:
         raise ConfigError(f"expected {wanted}, got {text[:80]!r}")
     try:
-        value = Fraction(number) * factors[unit]
-    except (ValueError, ZeroDivisionError):
+        value = exact(number) * factors[unit]
+    except ValueError:
         raise ConfigError(f"expected {wanted}, got {text[:80]!r}") from None
     if value < 0:
         raise ConfigError(f"expected {wanted}, not below 0, got {text[:80]!r}")

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vitcost.config import FIELDS, RATIOS
-from vitcost.errors import ConfigError, nearest
+from vitcost.errors import ConfigError, nearest, shown
 from vitcost.quantities import QUANTITIES, Amount, parse_limit
 from vitcost.scenario import Scenario
 from vitcost.text import TEXT_FIELDS
+from vitcost.units import exact
 from vitcost.zoo.files import is_path
 
 __all__ = ["BASELINE", "KEYS", "LEVELS", "Declared", "Limit", "Place", "keywords", "read_budgets"]
@@ -192,11 +193,11 @@ def _tolerance(value: Any, place: Place) -> Fraction:
     """A share of the baseline: 0.01, or text with a percent sign."""
     text, percent, rest = str(value).partition("%")
     try:
-        share = Fraction(text.strip()) / (100 if percent else 1)
-    except (ValueError, ZeroDivisionError):
-        share = Fraction(-1)
-    if rest.strip() or isinstance(value, bool) or share < 0:
-        raise ConfigError(f"{place}: tolerance must be such as 0.01 or '1 %', got {value!r:.80}")
+        share = exact(text.strip()) / (100 if percent else 1)
+    except ValueError:
+        share = None
+    if share is None or share < 0 or rest.strip() or isinstance(value, bool):
+        raise ConfigError(f"{place}: tolerance must be such as 0.01 or '1 %', got {shown(value)}")
     return share
 
 

@@ -173,7 +173,10 @@ def _peak(config: Config, scenario: Scenario) -> Found:
     def own(over: Sizes) -> Training:
         return states(tree, over, sum(_kept(config, scenario, tree, over).values()), scenario)
 
-    top = step_peak(own(sizes), structure, sizes, scenario, mode)
+    try:
+        top = step_peak(own(sizes), structure, sizes, scenario, mode)
+    except NotCovered as reason:
+        raise NotCovered(f"no peak-memory: {reason}") from None
     assert top.parts is not None
     over, numbers = _symbols(sizes), _numbers(sizes)
     symbolic = moment(own(over), structure, over, scenario, mode, top.look)
@@ -225,8 +228,8 @@ QUANTITIES: Mapping[str, Quantity] = {
     "params": Quantity(
         partial(_engine, attrgetter("params")),
         "parameters",
-        "Dosovitskiy et al. 2021, arXiv 2010.11929, section 3; a block with m = 4h is "
-        f"12h² + 13h: {_NARAYANAN}, section 5.1",
+        f"a block with m = 4h is 12h² + 13h: {_NARAYANAN}, section 5.1; patches, tokens and head "
+        "of an image model: Dosovitskiy et al. 2021, arXiv 2010.11929, section 3",
     ),
     "flops": Quantity(
         partial(_engine, attrgetter("flops")),
@@ -236,7 +239,7 @@ QUANTITIES: Mapping[str, Quantity] = {
     "train-flops": Quantity(
         partial(_engine, _forward_and_backward, training=True),
         "FLOPs of a forward and a backward pass",
-        f"backward is twice the forward ({_NARAYANAN}, appendix), but once for the patch "
+        f"backward is twice the forward ({_NARAYANAN}, appendix), but once for a patch "
         "embedding: the image needs no gradient",
     ),
     "attention-flops": Quantity(

@@ -36,7 +36,7 @@ def report_page(report: Report) -> Page:
 def _lead(report: Report) -> Iterator[str]:
     scenario = report.scenario
     yield f"{report.params:,} parameters · {report.model.source}"
-    yield ", ".join((*_inputs(report.model.config.to_dict()), f"{report.tokens:,} tokens"))
+    yield ", ".join(_inputs(report.model.config.to_dict(), report.tokens))
     mode = {"infer": "inference", "train": "training"}[scenario.mode]
     asked, kernel = scenario.attention, report.attention_kernel
     attention = asked if asked == kernel else f"{asked} → {kernel}"
@@ -50,17 +50,20 @@ def _lead(report: Report) -> Iterator[str]:
         yield f"torchsummary counts {counted:,}: it misses {missed:,} that sit on no layer"
 
 
-def _inputs(config: Mapping[str, Any]) -> Iterator[str]:
-    """What a model reads, whichever kind it is; a model of two towers reads both."""
+def _inputs(config: Mapping[str, Any], tokens: Size) -> Iterator[str]:
+    """What a model reads, whichever kind it is; a model of two towers reads both, and its tokens
+    are those of the image."""
     for tower in ("vision", "text"):
         if tower in config:
-            yield from _inputs(config[tower])
+            yield from _inputs(config[tower], tokens)
     if "img_size" in config:
         image, patch = tuple(config["img_size"]), tuple(config["patch_size"])
         behind = f" of features of {config['backbone']}" if config.get("backbone") else ""
-        yield f"image {shown(image)}, patch {shown(patch)}{behind}"
+        yield f"image {shown(image)}, patch {shown(patch)}{behind}, {tokens:,} tokens"
     if "vocab_size" in config:
-        yield f"text of {config['seq_len']:,} tokens, vocabulary {config['vocab_size']:,}"
+        said = f"text of {config['seq_len']:,} tokens, vocabulary {config['vocab_size']:,}"
+        # one token after another, behind a cache, costs otherwise
+        yield f"{said}: the full forward (prefill)" if config["head"] == "lm" else said
 
 
 def _batch(report: Report) -> str:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from vitcost.errors import ConfigError
 from vitcost.page import shown
-from vitcost.units import parse_bytes
+from vitcost.units import exact, parse_bytes
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -49,13 +49,10 @@ def parse_reserve(given: int | str) -> Reserve:
 
 
 def _share(given: str, number: str) -> "Fraction":
-    # exact, and not needed by a reserve in bytes
-    from fractions import Fraction
-
     try:
-        share = Fraction(number.strip()) / 100
-    except (ValueError, ZeroDivisionError):
-        share = Fraction(-1)
-    if len(given) > 32 or not 0 <= share < 1:
+        share = exact(number.strip()) / 100
+    except ValueError:
+        share = None
+    if share is None or not 0 <= share < 1:
         raise ConfigError(f"reserve must be a share from 0 % to below 100 %, got {given[:40]!r}")
     return share

@@ -137,8 +137,9 @@ def _in_a_table(name: str, row: Callable[[str], Described]) -> Described | None:
 
         found = described(MODELS[name], row)
         return found._replace(source=f"open_clip 3.3, vision tower of model_configs/{name}.json")
-    # the hub's copies of timm's weights
-    return row(name.removeprefix("timm/")) if name.startswith("timm/") else None
+    # the hub's copies of timm's weights, as its page or timm's create_model spells them
+    path = name.removeprefix("hf-hub:").removeprefix("hf_hub:")
+    return row(path.removeprefix("timm/")) if path.startswith("timm/") else None
 
 
 def names(rows: Collection[str]) -> list[str]:

@@ -262,7 +262,8 @@ FAMILIES: Mapping[str, Family] = {
         },
         _dinov2_with_registers,
         {"drop_path_rate": _CONSTANT_DROP_PATH},
-        _BACKBONE,
+        # of the files on the hub, which transformers no longer reads: how positions are resampled
+        (*_BACKBONE, "interpolate_antialias", "interpolate_offset"),
     ),
     "dinov3_vit": Family(
         {
