@@ -90,11 +90,16 @@ def cross_entropies(output: Any, classes: Tensor) -> Tensor:
 
 def model_of(config: ViTConfig, fused: bool, recipe: Recipe = PLAIN) -> nn.Module:
     """The reference model in training mode, frozen, adapted and checkpointed by a recipe."""
-    model = reference.build(config, fused).train()
-    _freeze(model, recipe, config.depth)
+    return treated(reference.build(config, fused), recipe, config.depth)
+
+
+def treated(model: nn.Module, recipe: Recipe, depth: int) -> nn.Module:
+    """A model in training mode, frozen, adapted and checkpointed by a recipe."""
+    _freeze(model.train(), recipe, depth)
     if recipe.lora:
         for name in recipe.lora_layers.split(","):
-            for block in model.blocks:
+            blocks: Any = model.blocks
+            for block in blocks:
                 parent = block.attn if hasattr(block.attn, name) else block.mlp
                 setattr(parent, name, Lora(getattr(parent, name), recipe.lora))
     return checkpointed(model, recipe.checkpointing)
@@ -109,7 +114,7 @@ def _freeze(model: nn.Module, recipe: Recipe, depth: int) -> None:
         part, _, rest = name.partition(".")
         if part in ("head", "head_dist"):
             continue
-        after = part in ("norm", "pre_logits") or (
+        after = part in ("norm", "fc_norm", "pre_logits") or (
             part == "blocks" and int(rest.partition(".")[0]) >= frozen
         )
         if word == "backbone" or (word != "none" and not after):

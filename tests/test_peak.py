@@ -1,16 +1,18 @@
 """The peak of a training step, against torch's trackers on fake tensors and the CPU's allocator."""
 
 import itertools
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from saved_support import PLAIN, Recipe, model_of
-from timm_features import BASE, DROPS, FEATURES, build
+from saved_support import PLAIN, Recipe, model_of, treated
+from timm_features import BASE, BEIT, DROPS, EVA, FEATURES, build
 from timm_support import timm
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch_support import configs
 
 from vitcost import explain, report
@@ -98,6 +100,12 @@ RUNS = [
     Run(of(**_DROPS), 3, "amp-bf16", "sdpa"),
     Run(of(drop_path_rate=0.1), 3, "bf16"),
     Run(of(qkv_bias=False, patch_norm=True), 1, "fp32", "sdpa"),
+    # what runs again ends with a mask: it is drawn, and nothing is multiplied with it
+    *(
+        Run(of(img_size=16, patch_size=4, embed_dim=8, num_heads=1, mlp_dim=4, **rate), 3, how=how)
+        for rate in ({"proj_drop_rate": 0.1}, {"drop_path_rate": 0.1})
+        for how in (Recipe("block"), Recipe("every:2"))
+    ),
     Run(resolve("vit_tiny_patch16_224", depth=7).config, 2, "amp-bf16", "sdpa", "adamw-loop"),
 ]  # fmt: skip
 
@@ -247,6 +255,56 @@ def test_a_name_of_timm(name: str) -> None:
         timm().layers.set_fused_attn(attention == "sdpa")
         model = timm().create_model(name, **options).train()
         check_step(name, config, model, 2, precision, attention)
+
+
+_BIASES = {"use_rel_pos_bias": True, "use_shared_rel_pos_bias": True}
+_ONE_HEAD = {"num_heads": 1, "mlp_ratio": 0.5}
+_TURNED = {"use_rot_pos_emb": True, "dynamic_img_size": True}
+# what was once counted wrongly: class, arguments, precision, attention, batch, recipe
+SEEN: tuple[tuple[str, dict[str, Any], str, str, int, Recipe], ...] = (
+    # the bias that is put together for a frozen, or a grouped, layer
+    (BEIT, {"depth": 3}, "fp32", "sdpa", 2, Recipe(freeze="first:1")),
+    (EVA, {"depth": 3}, "amp", "eager", 1, Recipe("every:2", "all-but-last:2")),
+    # a kernel is given one bias: the sum of two
+    (BEIT, _BIASES, "fp32", "sdpa", 3, PLAIN),
+    (BEIT, {**_BIASES, "num_heads": 1}, "half", "math", 2, PLAIN),
+    # the bias of one head need not be laid out anew
+    (BEIT, {**_ONE_HEAD, "use_rel_pos_bias": True, "embed_dim": 12}, "fp32", "sdpa", 1, PLAIN),
+    # what all blocks read lives until the norm behind them is done
+    (
+        BEIT,
+        {**_ONE_HEAD, "use_shared_rel_pos_bias": True, "use_fc_norm": False},
+        "half", "eager", 1, PLAIN,
+    ),
+    (BEIT, {"use_shared_rel_pos_bias": True, "depth": 3}, "fp32", "sdpa", 2, Recipe("every:2")),
+    # both coordinates are there before the learned frequencies are read
+    (EVA, {**_TURNED, "rope_type": "mixed", "num_heads": 1}, "half", "sdpa", 1, PLAIN),
+    (EVA, {**_TURNED, "rope_type": "dinov3"}, "amp", "sdpa", 2, Recipe("block")),
+    # the weights of the plain products are gone when the next norm runs
+    (
+        EVA, {**_ONE_HEAD, **_TURNED, "scale_attn_inner": True, "img_size": (4, 6)},
+        "fp32", "math", 2, PLAIN,
+    ),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("case", SEEN, ids=range(len(SEEN)))
+def test_a_model_once_counted_wrongly(case: tuple[Any, ...]) -> None:
+    model_class, options, precision, attention, batch, how = case
+    kwargs = {**BASE, "img_size": (8, 12), **options}
+    config = configure(fields_of(model_class, kwargs))
+    fused = attention != "eager"
+    kernel = sdpa_kernel([SDPBackend.MATH]) if attention == "math" else nullcontext()
+    with kernel:
+        check_inference(
+            config, half(build(model_class, kwargs, fused), precision), batch, precision, attention
+        )
+        model = treated(half(build(model_class, kwargs, fused), precision), how, config.depth)
+        real = max(looks(step_of(model, config, batch, precision)))
+    named = {"fp32": "fp32", "amp": "amp-bf16", "half": "bf16"}[precision]
+    mode = scenario(batch, named, attention, "sgd", how).engine_mode(config, True)
+    trace = step_trace(structure_of(config, batch, True), mode, False)
+    assert peak(trace, sizes_of(config, batch)).peak_bytes == real
 
 
 @pytest.mark.parametrize(

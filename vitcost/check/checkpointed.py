@@ -1,6 +1,8 @@
 """Real models that run parts of themselves again in the backward pass: torch's checkpoint."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -15,7 +17,7 @@ __all__ = ["checkpointed"]
 def checkpointed(model: nn.Module, how: str) -> nn.Module:
     """The same model, checkpointed as a scenario says: none, selective, block or every:K.
 
-    Raises ``NotCovered`` for a model whose blocks are not one sequence, where several share a
+    Raises ``NotCovered`` for a model that gives each block another position, where several share a
     region, and for selective checkpointing of any attention but the reference's.
     """
     blocks: Any = model.blocks
@@ -27,20 +29,27 @@ def checkpointed(model: nn.Module, how: str) -> nn.Module:
                 raise NotCovered(f"selective checkpointing of a real {kind}: it is the reference's")
             block.attn = _Core(block.attn)
     elif word == "every" and int(number) > 1:
-        if not isinstance(blocks, nn.Sequential):
-            raise NotCovered(f"checkpointing every {number} of blocks that take more than tokens")
-        model.blocks = _Groups(blocks, int(number))
+        if getattr(model, "rope_mixed", False):
+            raise NotCovered(f"checkpointing every {number} of blocks with a rotation of their own")
+        every = int(number)
+        starts = range(0, len(blocks), every)
+        groups = {f"group_{i}": _Group(blocks[i : i + every]) for i in starts}
+        # a model that walks through its blocks walks through these
+        model.blocks = nn.Sequential(OrderedDict(groups))
     elif word in ("block", "every"):
         for block in blocks:
-            block.forward = _again(block.forward)
+            block.forward = partial(_again, block.forward)
     return model
 
 
-def _again(forward: Callable[..., Any]) -> Callable[..., Any]:
-    def run(*args: Any, **kwargs: Any) -> Any:
-        return checkpoint(forward, *args, use_reentrant=False, **kwargs)
+def _again(forward: Callable[..., Any], x: Tensor, **outer: Any) -> Any:
+    """Calls a checkpointed forward. What every block reads goes in by position: autograd holds what
+    goes in by keyword just as well, and its hooks do not see that."""
 
-    return run
+    def run(x: Tensor, *given: Any) -> Any:
+        return forward(x, **dict(zip(outer, given, strict=True)))
+
+    return checkpoint(run, x, *outer.values(), use_reentrant=False)
 
 
 class _Core(nn.Module):
@@ -71,15 +80,17 @@ class _Core(nn.Module):
         return mixed
 
 
-class _Groups(nn.Module):
-    """Blocks in checkpointed groups of so many; the last may have fewer."""
+class _Group(nn.Module):
+    """Blocks that share a checkpointed region."""
 
-    def __init__(self, blocks: Iterable[nn.Module], every: int) -> None:
+    def __init__(self, blocks: Iterable[nn.Module]) -> None:
         super().__init__()
-        self.blocks, self.every = nn.ModuleList(blocks), every
+        self.blocks = nn.ModuleList(blocks)
 
-    def forward(self, x: Tensor) -> Tensor:
-        for i in range(0, len(self.blocks), self.every):
-            group = nn.Sequential(*self.blocks[i : i + self.every])
-            x = checkpoint(group, x, use_reentrant=False)
+    def forward(self, x: Tensor, **outer: Any) -> Any:
+        return _again(self.each, x, **outer)
+
+    def each(self, x: Tensor, **outer: Any) -> Tensor:
+        for block in self.blocks:
+            x = block(x, **outer)
         return x

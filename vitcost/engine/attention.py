@@ -60,7 +60,7 @@ def relative_positions(c: Structure, m: Module) -> Tensor | None:
     if not c.shared_rel_pos_bias:
         return None
     shared = Module("rel_pos_bias", "RelativePositionBias")
-    return m.add(shared.end(_relative(shared, _table(shared))))
+    return m.add(shared.end(_relative(c, shared, _table(shared))))
 
 
 def attention(c: Structure, x: Tensor, span: Span, outer: Outer) -> Node:
@@ -85,7 +85,7 @@ def _self_attention(c: Structure, m: Module, x: Tensor, span: Span, outer: Outer
     biases: list[Callable[[], Tensor]] = []
     if c.rel_pos_bias:
         table = _table(m)
-        biases.append(lambda: m.view(_relative(m, table, BIAS), axes("1 a s s"), group=BIAS))
+        biases.append(lambda: m.view(_relative(c, m, table, BIAS), axes("1 a s s"), group=BIAS))
     if (shared := outer.bias) is not None:
         biases.append(lambda: shared)
     return merge(c, m, weigh(c, m, q, k, v, biases=biases, drop=True), q)
@@ -248,11 +248,13 @@ def _rope(c: Structure) -> Node:
         table = Tensor("rope", axes("n two_d"), "input", itemsize=4 if made else 0)
         return m.end(m.op("repeat", table) if made else table)
     freqs = m.parameter("freqs", 2, "L", "a", "d_2")
+    grids = [Tensor(f"t_{name}", axes("n 1"), "input", itemsize=4) for name in "xy"]
+    if c.dynamic:
+        grids = [m.op("repeat", grid) for grid in grids]
+        m.hold(*grids)
     wide = m.cast(freqs)
     angles = []
-    for name in "xy":
-        grid = Tensor(f"t_{name}", axes("n 1"), "input", itemsize=4)
-        grid = m.op("repeat", grid) if c.dynamic else grid
+    for grid in grids:
         axis = m.view(wide, axes("L a 1 d_2"), kind="select")
         angles.append(m.op("mul", grid, axis, axes=axes("L a n d_2")))
     angle = m.op("add", *angles)
@@ -280,9 +282,11 @@ def _table(m: Module) -> Tensor:
     return m.parameter("relative_position_bias_table", "w", "a")
 
 
-def _relative(m: Module, table: Tensor, group: str = "") -> Tensor:
-    """A bias for each pair of positions."""
+def _relative(c: Structure, m: Module, table: Tensor, group: str = "") -> Tensor:
+    """A bias for each pair of positions; that of a single head lies as it was found."""
     found = m.op("index", table, axes=axes("s s a"), group=group)
+    if c.one_head:
+        return m.view(found, axes("a s s"), group=group)
     return m.op("permute", found, axes=axes("a s s"), group=group)
 
 

@@ -41,6 +41,8 @@ def build(c: Structure) -> Node:
     x = m.add(blocks.end(x)._replace(walked=walked))
     if c.final_norm:
         x = norm(c.norm, m, "norm", x)
+        # timm's forward_features ends here
+        m.hold_through(*outer.tensors)
     return m.end(_head(m, c, x))
 
 

@@ -64,8 +64,11 @@ def fuse(node: Node) -> Node:
     held = list(node.held)
     for item in (*node.body, None):
         if group and (item is None or not item.group):
-            made = _difference(group) if _is_difference(group) else [_fused(group)]
+            made = _difference(group) if _is_difference(group) else [*_fused(group)]
             kernels = [op for op in made if isinstance(op, Op) and op.kind == "sdpa"]
+            # what a kernel makes on its way has no name in the forward
+            inside = {op.write for op in group[:-1]}
+            held = [t for t in held if t not in inside]
             held += (t for op in kernels for t in op.reads)
             held += (op.write for op in kernels if len(kernels) > 1)
             body += made
@@ -81,10 +84,19 @@ def fuse(node: Node) -> Node:
     return node._replace(body=tuple(body), held=tuple(held))
 
 
-def _fused(group: list[Op]) -> Op:
+def _fused(group: list[Op]) -> Iterator[Op]:
+    """One kernel for a group of ops; of two biases it is given the sum."""
+    biased = [op for op in group if op.kind == "add"]
+    if len(biased) > 1:
+        first, second = biased
+        biases = first.reads[1], second.reads[1]
+        bias = Tensor("add", biases[0].axes)
+        yield Op("add", biases, bias)
+        group = [op for op in group if op is not first]
+        group[group.index(second)] = second._replace(reads=(first.reads[0], bias))
     written = {op.write for op in group}
     q, k, *masks, v = (t for op in group for t in op.reads if t not in written)
-    return Op("sdpa", (q, k, v, *masks), group[-1].write, parts=tuple(group))
+    yield Op("sdpa", (q, k, v, *masks), group[-1].write, parts=tuple(group))
 
 
 def _is_difference(group: list[Op]) -> bool:
@@ -120,7 +132,7 @@ def _difference(group: list[Op]) -> list[Op | Node]:
         y = Tensor("matmul", last.write.axes)
         parts.append(last._replace(kind=product, reads=(scores, values), write=y))
         halves.append(y)
-        body.append(_fused(parts))
+        body += _fused(parts)
     # pointwise work is that of the definition, which scales and weighs scores
     rest = [op for op in group if op.kind in ("scale", "gate")]
     defined = [part._replace(reads=()) for op in rest for part in op.parts or (op,)]

@@ -206,7 +206,8 @@ class Forward:
         if op.write.base is not None:
             self.keep(op)
             return []
-        written = list(dict.fromkeys((op.write, *op.extra)))
+        mask_alone = self.again and op.again == "draws"
+        written = op.extra if mask_alone else tuple(dict.fromkeys((op.write, *op.extra)))
         for tensor in written:
             self.ledger.born(tensor)
         self.ledger.look(named(place, op))
@@ -216,7 +217,7 @@ class Forward:
             self.cached.append(op.write)
         for tensor in op.extra:
             self.ledger.drop(tensor)
-        return [op.write]
+        return [] if mask_alone else [op.write]
 
     def keep(self, op: Op) -> None:
         """A checkpointed region keeps nothing but its inputs until it runs again."""

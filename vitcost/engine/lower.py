@@ -102,8 +102,8 @@ class _Walk:
         self.kept: set[Tensor] = set()
         # what attention kernels write with the heads of a token side by side
         self.merged: set[Tensor] = set()
-        # the ops of which autograd keeps something, by what they write: whether it is that
-        self.packs: dict[Tensor, bool] = {}
+        # the ops of which autograd keeps something, by what they write: what brings that back
+        self.packs: dict[Tensor, str] = {}
 
     def node(self, node: Node) -> Node:
         return self.region(node) if node.type == REGION else self.module(node)
@@ -349,11 +349,20 @@ class _Walk:
         if "o" in keeps:
             kept += self.partners(op)
         if kept:
-            self.packs[op.write] = any(t is op.write or t in op.extra for t in kept)
+            self.packs[op.write] = self.brings_back(op, kept)
         held = _storages(kept)
         fresh = tuple(storage for storage in held if storage not in self.kept)
         self.kept.update(fresh)
         return op._replace(saves=fresh, keeps=held)
+
+    def brings_back(self, op: Op, kept: list[Tensor]) -> str:
+        """What must happen again for what autograd keeps of the last op of a region: nothing where
+        that is what it reads. A mask is drawn before the product with it is packed, but by a card's
+        kernel of dropout, which does both."""
+        if not any(t is op.write or t in op.extra for t in kept):
+            return "stops"
+        drawn = op.kind == "droppath" or (op.kind == "dropout" and self.mode.platform == "cpu")
+        return "draws" if drawn else "runs"
 
     def partners(self, op: Op) -> Iterator[Tensor]:
         """The factors of a product that the other factors' gradients need."""

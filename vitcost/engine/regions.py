@@ -111,19 +111,19 @@ def _ends(group: list[Piece]) -> Iterator[tuple[Node, Count]]:
 
 
 def rerun(
-    body: tuple[Op | Node, ...], keeps: Mapping[Tensor, bool], found: bool = False
+    body: tuple[Op | Node, ...], keeps: Mapping[Tensor, str], found: bool = False
 ) -> tuple[tuple[Op | Node, ...], bool]:
     """Marks which ops of a region run again, and tells whether any is kept by autograd at all.
 
-    ``keeps`` holds, by what they write, the ops of which something is kept: whether it is something
-    that they write, which only running them brings back.
+    ``keeps`` holds, by what they write, the ops of which something is kept, and what brings that
+    back where nothing behind them does: ``Op.again``.
     """
     marked: list[Op | Node] = []
     for item in reversed(body):
         if isinstance(item, Op):
-            runs = found or keeps.get(item.write, False)
+            again = "runs" if found else keeps.get(item.write, "stops")
             found = found or item.write in keeps
-            marked.append(item._replace(again="runs" if runs else "stops"))
+            marked.append(item._replace(again=again))
         else:
             inner, found = rerun(item.body, keeps, found)
             marked.append(item._replace(body=inner))

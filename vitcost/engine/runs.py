@@ -67,8 +67,10 @@ def _renamed(node: Node, known: dict[Tensor, Tensor]) -> Node:
 def _op(op: Op, known: dict[Tensor, Tensor]) -> Op:
     parts = op.parts if op.parts is None else tuple(_op(part, known) for part in op.parts)
     reads = tuple(known.get(t, t) for t in op.reads)
+    # the bias that an op is given is written by another
+    bias = op.bias and known.get(op.bias, op.bias)
     write = op.write
     if write not in known:
         base = write.base if write.base is None else known.get(write.base, write.base)
         known[write] = Tensor(write.name, write.axes, write.role, base, write.itemsize)
-    return op._replace(reads=reads, write=known[write], parts=parts)
+    return op._replace(reads=reads, write=known[write], bias=bias, parts=parts)

@@ -125,6 +125,12 @@ class Module:
     def hold(self, *tensors: Tensor) -> None:
         self.held += tensors
 
+    def hold_through(self, *tensors: Tensor) -> None:
+        """Locals that live until the child module called last returns."""
+        last = self.body[-1]
+        assert isinstance(last, Node)
+        self.body[-1] = last._replace(inputs=(*last.inputs, *tensors))
+
     def returns(self, *tensors: Tensor) -> None:
         """What the forward returns besides its output."""
         self.also += tensors
