@@ -110,7 +110,7 @@ def test_json_and_back(name: str) -> None:
         ({"mlp_ratio": 1e-9}, "mlp_dim must be between 1 and 1,000,000, got 0"),
         ({"attn_pool_mlp_ratio": -1}, "attn_pool_mlp_ratio must be above 0, got -1"),
         ({"norm_layer": "x"}, "norm_layer must be one of layernorm, rmsnorm, got 'x'"),
-        ({"pos_embed": 1}, "pos_embed must be one of learn, none, got 1"),
+        ({"pos_embed": 1}, "pos_embed must be one of learn, fixed, none, got 1"),
         (
             {"norm_layer": "layer_norm"},
             "norm_layer must be one of layernorm, rmsnorm, got 'layer_norm'; "

@@ -126,6 +126,29 @@ def test_defaults_are_those_of_transformers(kind: str, tmp_path: Path) -> None:
     assert source.endswith("; no architectures, so the bare model")
 
 
+def test_positions_that_do_not_train(tmp_path: Path) -> None:
+    """ViTMAEModel's sines and cosines, and those of open_clip's sin_cos_2d, have no gradient."""
+    mae = transformer("vit_mae", "ViTMAEModel", **REQUIRED)
+    data = {
+        "embed_dim": 16,
+        "vision_cfg": {"layers": 2, "width": 64, "patch_size": 8, "image_size": 32},
+    }
+    data["vision_cfg"]["pos_embed_type"] = "sin_cos_2d"  # type: ignore[index]
+    for model, keys in (
+        (mae, {"model_type": "vit_mae", "architectures": ["ViTMAEModel"], **REQUIRED}),
+        (tower(data), data),
+    ):
+        path = write(tmp_path, keys)
+        agree(path, model)
+        trained = [p for p in model.parameters() if p.requires_grad]
+        assert len(trained) == sum(1 for _ in model.parameters()) - 1
+        numbers = sum(p.numel() for p in trained)
+        # two moments of each, and a counter of steps for each tensor
+        found = report(path).training
+        assert found.gradients_bytes == 4 * numbers
+        assert found.optimizer_bytes == 8 * numbers + 4 * len(trained)
+
+
 def test_registers_as_the_hub_has_them(tmp_path: Path) -> None:
     """facebook/dinov2-with-registers-* name how positions are resampled, which nothing reads."""
     kind, name = "dinov2_with_registers", "Dinov2WithRegistersModel"
@@ -574,6 +597,11 @@ def test_the_file_that_the_hub_keeps_of_open_clip(tmp_path: Path) -> None:
         ({"scale_heads": True}, "scale_heads must be False"),
         ({"patch_dropout": 0.5}, "patch_dropout must be 0.0"),
         ({"pool_type": "max"}, "pool_type must be one of tok, avg, none"),
+        ({"pos_embed_type": "rope"}, "pos_embed_type must be one of learnable, sin_cos_2d"),
+        (
+            {"pos_embed_type": "sin_cos_2d", "image_size": [32, 64]},
+            "pos_embed_type sin_cos_2d needs a square image",
+        ),
         ({"block_type": "default", "qk_norm": True}, "block_type 'default' has no use"),
         ({"timm_model_name": "convnext_base"}, "timm_model_name: not covered: ConvNeXt"),
         ({"timm_model_name": "vit_tiny_patch16_224", "timm_proj": "mlp"}, "timm_proj 'mlp'"),

@@ -78,7 +78,10 @@ class ViTConfig:
     class_token: Annotated[bool, Field("class token")] = True
     dist_token: Annotated[bool, Field("distillation token with a second head")] = False
     reg_tokens: Annotated[int, Field("register tokens", 0, 10**6)] = 0
-    pos_embed: Annotated[str, choice("absolute position embedding", "learn", "none")] = "learn"
+    pos_embed: Annotated[
+        str,
+        choice("absolute position embedding; fixed: it does not train", "learn", "fixed", "none"),
+    ] = "learn"
     no_embed_class: Annotated[bool, Field("position embedding of the patches alone")] = False
     no_embed_reg: Annotated[bool, Field("position embedding of all but the registers")] = False
     mask_token: Annotated[bool, Field("mask token, which whole images do not use")] = False

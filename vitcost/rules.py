@@ -62,7 +62,7 @@ RULES: tuple[tuple[Callable[["ViTConfig"], bool], str], ...] = (
             and not c.dynamic_img_size
             and c.remainder
             and (
-                c.pos_embed == "learn"
+                c.pos_embed != "none"
                 or c.rope_type != "none"
                 or c.use_rel_pos_bias
                 or c.use_shared_rel_pos_bias

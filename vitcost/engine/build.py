@@ -49,7 +49,7 @@ def build(c: Structure) -> Node:
 def _embed(m: Module, c: Structure, x: Tensor) -> Tensor:
     """Prefix tokens and position embedding, which may be that of the patches alone."""
     if c.mask_token:
-        m.parameter("mask_token", 1, 1, "h", used=False)
+        m.parameter("mask_token", 1, 1, "h", trains=False)
     tokens: list[Tensor] = []
     if c.masked:
         x, tokens = _mask(m, c, x)
@@ -81,7 +81,7 @@ def _mask(m: Module, c: Structure, x: Tensor) -> tuple[Tensor, list[Tensor]]:
     """Positions, then what is left of the patches, then the class token: MAE, arXiv 2111.06377."""
     tokens = [m.parameter("cls_token", 1, 1, "h")] if c.class_token else []
     if c.pos_embed:
-        table = m.parameter("pos_embed", 1, f"e_{c.pos_embed}", "h")
+        table = m.parameter("pos_embed", 1, f"e_{c.pos_embed}", "h", trains=not c.pos_fixed)
         x = m.op("add", x, m.view(table, axes("1 n h"), kind="slice"))
         if c.pos_embed != "n":
             first = m.view(table, axes("1 1 h"), kind="slice")
@@ -90,9 +90,10 @@ def _mask(m: Module, c: Structure, x: Tensor) -> tuple[Tensor, list[Tensor]]:
 
 
 def _position(m: Module, c: Structure) -> Tensor:
+    trains = not c.pos_fixed
     if not c.resampled:
-        return m.parameter("pos_embed", 1, c.pos_embed, "h")
-    position = m.parameter("pos_embed", 1, f"e_{c.pos_embed}", "h")
+        return m.parameter("pos_embed", 1, c.pos_embed, "h", trains=trains)
+    position = m.parameter("pos_embed", 1, f"e_{c.pos_embed}", "h", trains=trains)
     return m.op("resample", position, axes=(1, c.pos_embed, "h"))
 
 

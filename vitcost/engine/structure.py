@@ -50,6 +50,7 @@ class Structure(NamedTuple):
     mask_token: bool
     masked: bool
     pos_embed: str  # "" | s: of all tokens | u: of all but the registers | n: of the patches
+    pos_fixed: bool
     resampled: bool
     rope: str
     dynamic: bool  # position tables are made for each image, and are no buffers
@@ -96,7 +97,7 @@ class Structure(NamedTuple):
 def structure_of(c: ViTConfig, batch: int = 1, training: bool = False) -> Structure:
     """The structure of a config; dropouts act in training alone."""
     final_norm, fc_norm = _last_norms(c)
-    learned = c.pos_embed == "learn"
+    positions = c.pos_embed != "none"
     return Structure(
         training=training,
         model_class=c.model_class,
@@ -114,8 +115,9 @@ def structure_of(c: ViTConfig, batch: int = 1, training: bool = False) -> Struct
         reg_tokens=c.reg_tokens > 0,
         mask_token=c.mask_token,
         masked=c.mask_ratio > 0,
-        pos_embed=_positions(c) if learned else "",
-        resampled=learned and c.dynamic_img_pad and c.remainder,
+        pos_embed=_positions(c) if positions else "",
+        pos_fixed=c.pos_embed == "fixed",
+        resampled=positions and c.dynamic_img_pad and c.remainder,
         rope=c.rope_type,
         dynamic=c.dynamic_img_size,
         rel_pos_bias=c.use_rel_pos_bias,
@@ -154,7 +156,7 @@ def structure_of(c: ViTConfig, batch: int = 1, training: bool = False) -> Struct
         # VisionTransformer leaves its embedding early where there is no position to add
         pos_drop=training
         and c.pos_drop_rate > 0
-        and (learned or c.model_class != "VisionTransformer"),
+        and (positions or c.model_class != "VisionTransformer"),
         proj_drop=training and c.proj_drop_rate > 0,
         act_drop=training
         and (c.proj_drop_rate if c.act_drop_rate is None else c.act_drop_rate) > 0,
@@ -242,7 +244,7 @@ def _kv_name(c: ViTConfig, heads: int) -> str:
 
 
 def _positions(c: ViTConfig) -> str:
-    """The axis of a learned position embedding."""
+    """The axis of an absolute position embedding."""
     if c.no_embed_class:
         return "n"
     return "u" if c.no_embed_reg and c.reg_tokens else "s"

@@ -102,12 +102,12 @@ class Module:
         self.body.append(Op(kind, (x, *reads), written, group=self.group))
         return written
 
-    def parameter(self, name: str, *axes: Axis, used: bool = True) -> Tensor:
-        """A parameter that sits on the module itself, such as a class token; one that the forward
-        does not use gets no gradient."""
+    def parameter(self, name: str, *axes: Axis, trains: bool = True) -> Tensor:
+        """A parameter that sits on the module itself, such as a class token; one that is fixed, or
+        that the forward does not use, gets no gradient."""
         weight = Tensor(name, axes, "param")
         read = Tensor(name, axes, "param", base=weight)
-        op = Op("parameter", (), read, weight=weight, frozen=not used)
+        op = Op("parameter", (), read, weight=weight, frozen=not trains)
         self.body.append(Node(name, "Parameter", (op,), (), read))
         return read
 

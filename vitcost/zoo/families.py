@@ -38,7 +38,8 @@ def _vit(values: Values) -> dict[str, Any]:
 
 
 def _vit_mae(values: Values) -> dict[str, Any]:
-    return {**_vit(values), "pos_drop_rate": 0.0}
+    # sines and cosines that do not train
+    return {**_vit(values), "pos_drop_rate": 0.0, "pos_embed": "fixed"}
 
 
 def _deit(values: Values) -> dict[str, Any]:

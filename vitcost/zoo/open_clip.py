@@ -32,6 +32,7 @@ _VISION: Values = {
     "no_ln_pre": False,
     "final_ln_after_pool": False,
     "pool_type": "tok",
+    "pos_embed_type": "learnable",
     "qk_norm": False,
     "scale_attn_inner": False,
     "scale_fc": False,
@@ -46,14 +47,14 @@ _VISION_FIXED: Mapping[str, tuple[Any, str]] = {
     "act_kwargs": (None, _NO_FORMULA),
 }
 _VISION_FREE = (
-    # sin_cos_2d is a parameter too, if a frozen one
-    "ls_init_value", "block_type", "pos_embed_type", "norm_kwargs", "output_tokens",
-    "attn_pooler_queries", "attn_pooler_heads", "timm_model_name", "timm_model_pretrained",
-    "timm_pool", "timm_proj", "timm_proj_bias", "timm_drop", "timm_drop_path",
+    "ls_init_value", "block_type", "norm_kwargs", "output_tokens", "attn_pooler_queries",
+    "attn_pooler_heads", "timm_model_name", "timm_model_pretrained", "timm_pool", "timm_proj",
+    "timm_proj_bias", "timm_drop", "timm_drop_path",
 )  # fmt: skip
 _REQUIRED = ("layers", "width", "patch_size", "image_size")
 _TIMM: Values = {"timm_pool": "avg", "timm_proj_bias": False, "timm_drop": 0.0}
 _POOLS = {"tok": "token", "avg": "avg", "none": ""}
+_POSITIONS = {"learnable": "learn", "sin_cos_2d": "fixed"}
 # a field, and the key whose value it is
 _KEYS = {
     "img_size": "image_size",
@@ -97,8 +98,12 @@ def _own(vision: Values, top: Values, path: str) -> Described:
     if isinstance(vision["layers"], list):
         raise NotCovered(f"not covered: ModifiedResNet, which {path}layers asks for by its list")
     v = {key: typed(path + key, d, vision.get(key, d)) for key, d in _VISION.items()}
-    if v["pool_type"] not in _POOLS:
-        raise ConfigError(f"{path}pool_type must be one of {', '.join(_POOLS)}")
+    for key, table in (("pool_type", _POOLS), ("pos_embed_type", _POSITIONS)):
+        if v[key] not in table:
+            allowed = ", ".join(table)
+            raise ConfigError(f"{path}{key} must be one of {allowed}, got {shown(v[key])}")
+    if v["pos_embed_type"] == "sin_cos_2d" and len(set(v["image_size"])) > 1:
+        raise ConfigError(f"{path}pos_embed_type sin_cos_2d needs a square image")
     special = v["qk_norm"] or v["scale_attn_inner"] or v["scale_fc"]
     if special and vision.get("block_type") == "default":
         raise NotCovered(f"{path}block_type 'default' has no use for the norms that are asked for")
@@ -117,6 +122,7 @@ def _own(vision: Values, top: Values, path: str) -> Described:
         "scale_mlp_norm": v["scale_fc"],
         "act_layer": "quick_gelu" if top["quick_gelu"] else "gelu",
         "init_values": _layer_scale(vision, path),
+        "pos_embed": _POSITIONS[v["pos_embed_type"]],
         "global_pool": _POOLS[v["pool_type"]],
         "fc_norm": v["final_ln_after_pool"],
         "num_classes": top["embed_dim"],
