@@ -105,10 +105,13 @@ def test_json_and_back(name: str) -> None:
         ({"init_values": "a"}, "init_values must be a number, got 'a'"),
         ({"num_kv_heads": [4, "a"]}, "num_kv_heads must be an integer, got 'a'"),
         ({"num_kv_heads": "4"}, "num_kv_heads must be an integer, or one a block, got '4'"),
-        ({"mlp_ratio": 0}, "mlp_ratio must be above 0, got 0"),
+        ({"mlp_ratio": 0}, "mlp_ratio must be above 0 and at most 1,000,000, got 0"),
         ({"mlp_ratio": "4"}, "mlp_ratio must be a number, got '4'"),
         ({"mlp_ratio": 1e-9}, "mlp_dim must be between 1 and 1,000,000, got 0"),
-        ({"attn_pool_mlp_ratio": -1}, "attn_pool_mlp_ratio must be above 0, got -1"),
+        (
+            {"attn_pool_mlp_ratio": -1},
+            "attn_pool_mlp_ratio must be above 0 and at most 1,000,000, got -1",
+        ),
         ({"norm_layer": "x"}, "norm_layer must be one of layernorm, rmsnorm, got 'x'"),
         ({"pos_embed": 1}, "pos_embed must be one of learn, fixed, none, got 1"),
         (
@@ -117,7 +120,11 @@ def test_json_and_back(name: str) -> None:
             "did you mean 'layernorm'?",
         ),
         ({"img_size": 8}, "img_size 8 is smaller than patch_size 16"),
-        ({"img_size": 225}, "img_size 225 is not divisible by patch_size 16; nearest: 224 or 240"),
+        (
+            {"img_size": 225},
+            "img_size 225 is not divisible by patch_size 16; nearest: 224 or 240; "
+            "floor_img_size=True drops the rest, as timm does",
+        ),
         ({"img_size": (224, 9)}, "img_size 9 is smaller than patch_size 16"),
     ],
 )
