@@ -90,6 +90,11 @@ def test_the_time_is_the_predicted_one() -> None:
     ).time
     assert row.step_seconds == pytest.approx(time.seconds)
     assert row.mfu == pytest.approx(128 * TRAIN / time.seconds / 989e12)
+    # the band is of the passes, the update is bytes
+    half = (time.high_seconds - time.low_seconds) / 2 / time.seconds
+    assert row.compute_seconds < time.seconds
+    assert row.low_seconds == pytest.approx(time.seconds - half * row.compute_seconds)
+    assert row.high_seconds == pytest.approx(time.seconds + half * row.compute_seconds)
     assert planned(gpus=1, precision="amp-bf16").basis == time.basis == "spec_sheet"
 
 
@@ -402,6 +407,15 @@ def test_a_deadline_over_nodes() -> None:
 def test_bad_input(asked: dict[str, Any], error: type[VitcostError], says: str) -> None:
     with pytest.raises(error, match=says):
         planned(**asked)
+
+
+def test_layers_that_ranks_cannot_share_are_divided_by_data_alone() -> None:
+    asked = {**ASKED, "efficiency": 0.4}
+    found = vitcost.plan("vit_dpwee_patch16_reg1_gap_256", **asked)
+    assert found.found
+    assert {row.tensor for row in found.found} == {1}
+    (why,) = (said for said in found.assumptions if said.startswith("tensor parallel"))
+    assert "of type DiffParallelScalingBlock is not covered" in why
 
 
 def test_what_the_command_line_needs(capsys: Captured) -> None:

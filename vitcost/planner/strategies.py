@@ -70,7 +70,7 @@ class Fixed(NamedTuple):
     micro_batch: int | None = None
 
 
-def strategies(config: Config, job: Job, fixed: Fixed, most: int = 3) -> Iterator[Strategy]:
+def strategies(config: Config, job: Job, fixed: Fixed, most: int) -> Iterator[Strategy]:
     """Every way to divide a step among the cards of a run, without its micro-batch; ``most`` is
     the last stage of ZeRO that the model states can be divided by.
 
