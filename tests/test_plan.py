@@ -113,6 +113,27 @@ def test_an_anchor_scales_the_time() -> None:
     assert p.found[0].samples_per_second == pytest.approx(500, rel=0.001)
 
 
+def test_an_anchor_was_measured_without_checkpointing_unless_that_is_fixed() -> None:
+    """What is computed again comes on top of it: a block's forward but for its last layer."""
+    measured = {"anchor": f"{BASE}=900", "precision": "amp-bf16", "gpu": "rtx4090", "gpus": 1}
+    rows = {row.checkpointing: row for row in planned(**measured, micro_batch=256).found}
+    assert 4096 / (rows["none"].compute_seconds or 0) == pytest.approx(900, rel=0.05)
+    # 0.17 of the step's FLOPs again at least, and all of the forward, a third, at most
+    again = (rows["block"].compute_seconds or 0) / (rows["none"].compute_seconds or 1)
+    assert 1.17 < again < 1.34
+    fixed = planned(**measured, micro_batch=256, checkpointing="block").found[0]
+    assert fixed.compute_seconds == pytest.approx(rows["none"].compute_seconds, rel=0.02)
+
+
+def test_the_basis_is_that_of_the_micro_batch() -> None:
+    measured = {"precision": "amp-bf16", "gpu": "rtx3090", "gpus": 1, "layout": "nhwc"}
+    assert planned(**measured, micro_batch=64).basis == "calibrated"
+    # below 16 nothing was measured
+    small = planned(**measured, micro_batch=8)
+    assert small.basis == "spec_sheet"
+    assert "time: predicted for one card, spec_sheet; " in " ".join(small.assumptions)
+
+
 # --- memory
 
 
@@ -333,6 +354,26 @@ def test_the_fewest_cards(hours: int) -> None:
         if fewer < found.job.cards:
             best = planned(**{**asked, "gpus": fewer}).best
             assert best is None or (best.run_seconds or 0) > 3600 * hours
+
+
+def test_a_card_that_keeps_a_deadline_is_alone() -> None:
+    """5,040 samples are cut in 60 ways: the small micro-batches are slower than the one that is
+    best, by which more cards would seem to be needed."""
+    asked = {"global_batch": 5040, "precision": "amp-bf16"}
+    alone = planned(**asked, gpus=1).best
+    assert alone is not None
+    assert alone.micro_batch > 500
+    deadline = 1.001 * (alone.run_seconds or 0)
+    assert planned(**asked, gpus=8, deadline=deadline).job.cards == 1
+    # a hair less time than that, and there are two
+    assert planned(**asked, gpus=8, deadline=0.999 * (alone.run_seconds or 0)).job.cards == 2
+
+
+def test_a_deadline_by_an_anchor() -> None:
+    asked = {"precision": "amp-bf16", "anchor": f"{BASE}=900", "micro_batch": 256}
+    # 384 M images at 900 a second take 118.5 hours, by two of them half of that
+    assert planned(**asked, gpus=4, deadline="120h").job.cards == 1
+    assert planned(**asked, gpus=4, deadline="61h").job.cards == 2
 
 
 def test_a_deadline_over_nodes() -> None:

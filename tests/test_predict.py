@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import vitcost
 from vitcost.config import ViTConfig
 from vitcost.errors import ConfigError, NotCovered, UnknownName
 from vitcost.hardware import calibrations
@@ -762,6 +763,41 @@ def test_an_anchor_is_met_and_moves_the_rest() -> None:
     without = predict(huge, SCENARIO, card).seconds / predict(BASE, SCENARIO, card).seconds
     with_it = predict(huge, SCENARIO, card, anchors=[anchor]).seconds / met.seconds
     assert with_it == pytest.approx(without, rel=0.05)
+
+
+def test_an_anchor_of_another_batch() -> None:
+    """The constants are longer by what the anchor shows at its own batch; launches are not."""
+    slow = Anchor("vit_base_patch16_224", 900.0, SCENARIO)
+    plain, met = (predict(BASE, SCENARIO, "rtx4090", anchors=a).seconds for a in ([], [slow]))
+    small = replace(SCENARIO, batch=64)
+    plain_small, small_too = (
+        predict(BASE, small, "rtx4090", anchors=a).seconds for a in ([], [slow])
+    )
+    launches = 3e-6 * total(work(BASE, SCENARIO, Setup("amp", torch=(2, 4)))).launches
+    assert met == pytest.approx(256 / 900)
+    factor = (met - launches) / (plain - launches)
+    assert small_too - launches == pytest.approx(factor * (plain_small - launches))
+    # where compute takes the longest depends on it
+    given = vitcost.report(
+        BASE, batch=256, precision="amp-bf16", gpu="rtx4090", anchor="vit_base_patch16_224=200"
+    ).time[0]
+    assert given.turning is not None
+    assert given.turning.beyond_overhead_batch == 1
+
+
+def test_a_small_batch_that_the_user_measured_is_not_called_unmeasured() -> None:
+    huge = resolve("vit_huge_patch14_224").config
+    small = replace(SCENARIO, batch=8, mode="train")
+    assert predict(huge, small, "rtx4090").basis == "spec_sheet"
+    mine = predict(huge, small, "rtx4090", anchors=[Anchor("vit_huge_patch14_224", 50.0)])
+    assert (mine.basis, mine.images_per_second) == ("anchored", pytest.approx(50))
+    assert mine.high_seconds <= 1.25 * mine.seconds
+    assert not [note for note in mine.notes if "batches below" in note]
+    # launches are still not what was measured, where they matter
+    one = predict(BASE, replace(SCENARIO, batch=1), "rtx4090",
+                  anchors=[Anchor("vit_base_patch16_224", 300.0)])  # fmt: skip
+    assert one.basis == "spec_sheet"
+    assert one.notes[-1].endswith("were measured on no GPU")
 
 
 @pytest.mark.parametrize("text", ["vit_base_patch16_224", "=3", "x=y", "x=0", "x=-1", "x=nan"])

@@ -36,16 +36,19 @@ __all__ = [
 
 # below this batch nothing was measured on a GPU
 _SMALLEST_BATCH = 16
+_LARGER = "batches above 1 were measured on no processor"
 _MEASURED_VENDORS = ("NVIDIA",)
 # above this share of launches in a step, its time rests on nothing that was measured
 _UNMEASURED_OVERHEAD = 0.2
 
 
 class Anchor(NamedTuple):
-    """One measurement on a card: a model in the scenario's own batch and mode."""
+    """One measurement on a card: a model in the mode of a prediction, in a scenario that may have
+    another batch and checkpointing; None: in the prediction's own."""
 
     model: str
     images_per_second: float
+    scenario: Scenario | None = None
 
 
 class Part(NamedTuple):
@@ -153,10 +156,13 @@ def predict(
     setup = _setup(scenario, row, known)
     sheet = sheet_of(row, setup)
     rates = widened(rates_of(row, setup, known), kind_of(config), setup.platform)
+    parts = work(config, scenario, setup)
+    seconds, shares = seconds_of(total(parts), sheet, setup, rates.constants)
+    measured = [anchor.scenario or scenario for anchor in anchors]
+    unmeasured = _unmeasured(scenario, row, shares["overhead"] / seconds, measured)
     if anchors:
         rates = _anchored(rates, scenario, setup, sheet, anchors)
-    parts = work(config, scenario, setup)
-    return _time(row, scenario, setup, sheet, rates, parts)
+    return _time(row, scenario, setup, sheet, _checked(rates, scenario, row, unmeasured), parts)
 
 
 def _typed(row: Card, scenario: Scenario) -> None:
@@ -188,7 +194,6 @@ def _time(
     told = tuple(_part(name, done, sheet, setup, rates) for name, done in parts.items())
     everything = total(parts)
     seconds, shares = seconds_of(everything, sheet, setup, rates.constants)
-    rates = _checked(rates, scenario, setup, row.vendor, shares["overhead"] / seconds)
     flops = everything.flops * (3 if setup.training else 1)
     return Time(
         gpu=row.name,
@@ -206,22 +211,31 @@ def _time(
     )
 
 
-def _checked(rates: Rates, scenario: Scenario, setup: Setup, vendor: str, overhead: float) -> Rates:
-    """What a prediction rests on where it leaves what was measured."""
-    notes = rates.notes
-    unmeasured = []
-    if setup.platform == "cuda" and scenario.batch < _SMALLEST_BATCH:
-        unmeasured.append(f"batches below {_SMALLEST_BATCH} were measured on no GPU")
-    if setup.platform == "cpu" and scenario.batch > 1:
-        unmeasured.append("batches above 1 were measured on no processor")
-    if setup.platform == "cuda" and overhead > _UNMEASURED_OVERHEAD:
-        unmeasured.append(f"launches, {overhead:.0%} of the time here, were measured on no GPU")
+def _unmeasured(
+    scenario: Scenario, row: Card, overhead: float, measured: Sequence[Scenario]
+) -> tuple[str, ...]:
+    """Where a prediction leaves what was measured; ``overhead`` is the share of launches in it,
+    ``measured`` what the user has measured on this card."""
+    found = []
+    least = min([_SMALLEST_BATCH, *(each.batch for each in measured)])
+    if row.vendor == "CPU":
+        most = max([1, *(each.batch for each in measured)])
+        return () if scenario.batch <= most else (_LARGER,)
+    if scenario.batch < least:
+        found.append(f"batches below {least} were measured on no GPU")
+    if overhead > _UNMEASURED_OVERHEAD:
+        found.append(f"launches, {overhead:.0%} of the time here, were measured on no GPU")
+    return tuple(found)
+
+
+def _checked(rates: Rates, scenario: Scenario, row: Card, unmeasured: tuple[str, ...]) -> Rates:
+    """What a prediction rests on, and what there is to say about it."""
+    notes = (*rates.notes, *unmeasured)
     if unmeasured:
-        notes = (*notes, *unmeasured)
         rates = rates._replace(basis="spec_sheet", band=SPEC_SHEET)
-    if vendor not in ("", "CPU", *_MEASURED_VENDORS):
-        notes = (*notes, f"no card of {vendor} was measured")
-    if setup.training and scenario.recipe != "torch":
+    if row.vendor not in ("", "CPU", *_MEASURED_VENDORS):
+        notes = (*notes, f"no card of {row.vendor} was measured")
+    if scenario.mode == "train" and scenario.recipe != "torch":
         notes = (*notes, f"the update is torch's, not that of {scenario.recipe}")
     return rates._replace(notes=notes)
 
@@ -246,9 +260,10 @@ def _anchored(
     """The constants, all longer or shorter by what the anchors show."""
     factors = []
     for anchor in anchors:
-        done = total(work(resolve(anchor.model).config, scenario, setup))
+        own = replace(anchor.scenario or scenario, platform=setup.platform)
+        done = total(work(resolve(anchor.model).config, own, setup))
         seconds, shares = seconds_of(done, sheet, setup, rates.constants)
-        measured = scenario.batch / anchor.images_per_second
+        measured = own.batch / anchor.images_per_second
         factors.append((measured - shares["overhead"]) / (seconds - shares["overhead"]))
     factor = sum(factors) / len(factors)
     if factor <= 0:

@@ -40,13 +40,14 @@ def timed(
     cards = asked_cards(gpu, {**beside, **own_cards(gpu_file)})
     measured = [anchor] if isinstance(anchor, str | Anchor) else list(anchor)
     anchors = [each if isinstance(each, Anchor) else parse_anchor(each) for each in measured]
+    anchors = [each._replace(scenario=each.scenario or scenario) for each in anchors]
     if anchors and len(cards) != 1:
         raise ConfigError(f"an anchor was measured on one card; {len(cards)} are asked for")
     own = [row for path in files for row in load_calibrations(path)]
     return tuple(
         replace(
             predict(config, scenario, card, anchors=anchors, calibrations=own),
-            turning=turning_points(config, scenario, card, calibrations=own),
+            turning=turning_points(config, scenario, card, anchors=anchors, calibrations=own),
         )
         for card in cards
     )

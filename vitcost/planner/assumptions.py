@@ -34,14 +34,13 @@ def _time(pace: Pace, rows: Sequence[PlanRow]) -> Iterator[str]:
     if pace.efficiency is not None:
         yield f"time: each card computes at {pace.efficiency:.1%} of {peak}, as given"
     else:
+        first = pace.micro(rows[0].micro_batch, rows[0].checkpointing)
         yield (
-            f"time: predicted for one card, {pace.basis}; utilisation is of {peak}, the sheet's "
+            f"time: predicted for one card, {first.basis}; utilisation is of {peak}, the sheet's "
             f"dense peak in {pace.scenario.precision}"
         )
-        fitting = [row for row in rows if row.fits]
-        if fitting:
-            notes = pace.micro(fitting[0].micro_batch, fitting[0].checkpointing).notes
-            yield from (f"time: {note}" for note in notes)
+        if rows[0].fits:
+            yield from (f"time: {note}" for note in first.notes)
     if any(row.tensor > 1 or row.pipeline > 1 for row in rows):
         yield "time: a layer divided among t cards takes 1/t of its time, a stage of p 1/p"
     missing = tensor_missing(pace.config, pace.scenario)

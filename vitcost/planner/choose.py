@@ -217,12 +217,11 @@ def fewest_cards(
 ) -> tuple[Job, tuple[PlanRow, ...]]:
     """The fewest cards with which a run keeps its deadline, and the ways to divide it there.
 
-    Parts of a node come first, then whole nodes. No n cards are faster than n times the fastest
-    card, so that fewer than the deadline asks of that one are not tried.
+    Parts of a node come first, then whole nodes. No n cards are faster than n times a card that
+    has room for the whole batch, so that fewer than the deadline asks of that one are not tried.
     """
     assert job.deadline_seconds is not None
-    batches = divisors(job.global_batch)
-    fastest = min(pace.micro(b, "none").passes / b for b in batches[: 2 * _TIMED])
+    fastest = pace.micro(job.global_batch, "none").passes / job.global_batch
     least = fastest * job.total_samples / job.deadline_seconds
     best: PlanRow | None = None
     refused: ConfigError | None = None

@@ -8,10 +8,10 @@ from typing import NamedTuple
 from vitcost.engine.cost import Cost, fold
 from vitcost.engine.lower import lower
 from vitcost.engine.model import Config, sizes_of, structure_of
-from vitcost.errors import ConfigError, NotCovered
+from vitcost.errors import NotCovered
 from vitcost.hardware.cards import Card
 from vitcost.hardware.constants import Calibration, sheet_of
-from vitcost.hardware.roofline import Anchor, Time, predict
+from vitcost.hardware.roofline import Anchor, predict
 from vitcost.hardware.work import setup_of
 from vitcost.scenario import Scenario
 from vitcost.text import ClipConfig
@@ -29,6 +29,7 @@ class Micro(NamedTuple):
     update: float  # the optimizer, once a step
     bound: str  # compute | memory | overhead
     band: float  # half-width, as a share
+    basis: str  # calibrated | anchored | spec_sheet | given
     notes: tuple[str, ...]
 
 
@@ -51,26 +52,18 @@ class Pace:
             cost = step_cost(self.config, scenario)
             executed = cost.executed_flops + cost.executed_backward_flops
             update = _update_seconds(cost, self.card)
-            return Micro(executed / (self.peak * self.efficiency), update, "compute", 0.0, ())
-        time = self._predicted(scenario)
+            return Micro(
+                executed / (self.peak * self.efficiency), update, "compute", 0.0, "given", ()
+            )
+        time = predict(
+            self.config, scenario, self.card, anchors=self.anchors, calibrations=self.calibrations
+        )
         update = sum(part.seconds for part in time.parts if part.name == "optimizer")
         band = 1 - time.low_seconds / time.seconds
-        return Micro(time.seconds - update, update, time.bound, band, time.notes)
+        return Micro(time.seconds - update, update, time.bound, band, time.basis, time.notes)
 
     def with_checkpointing(self, checkpointing: str) -> Scenario:
         return replace(self.scenario, checkpointing=checkpointing)
-
-    def _predicted(self, scenario: Scenario) -> Time:
-        return predict(
-            self.config, scenario, self.card, anchors=self.anchors, calibrations=self.calibrations
-        )
-
-    @property
-    def basis(self) -> str:
-        """What the time rests on."""
-        if self.efficiency is not None:
-            return "given"
-        return self._predicted(replace(self.scenario, batch=64, checkpointing="none")).basis
 
 
 def pace_of(
@@ -83,8 +76,6 @@ def pace_of(
     calibrations: Sequence[Calibration],
 ) -> Pace:
     """The speed of a card on a model; raises ``NotCovered`` where it needs to be told."""
-    if efficiency is not None and anchors:
-        raise ConfigError("efficiency and anchor are two accounts of one time; give one")
     if isinstance(config, ClipConfig):
         raise NotCovered("plan takes a model of one tower; a pair shares its loss among all ranks")
     peak = sheet_of(card, setup_of(scenario)).flops_per_second

@@ -1,7 +1,7 @@
 """``plan``: how long a training run takes on some cards, what it costs, and how to divide it."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vitcost.engine.model import Config, sizes_of
@@ -54,7 +54,8 @@ class Totals(NamedTuple):
 class Plan:
     """A training run on some cards; ``found`` has the ways that fit, fastest first, then the rest.
 
-    ``basis`` is what the time rests on: ``calibrated``, ``anchored``, ``spec_sheet``, or ``given``.
+    ``basis`` is what the time of the first rests on: ``calibrated``, ``anchored``, ``spec_sheet``,
+    or ``given``.
     """
 
     model: Resolved
@@ -150,7 +151,8 @@ def plan(
     ``zero``, ``tensor_parallel``, ``sequence_parallel``, ``pipeline_parallel``, ``checkpointing``
     and ``micro_batch`` fix what is searched otherwise (stages of a pipeline are not: 1). ``given``:
     fields of the scenario and of the config, as for ``report``. An ``anchor`` was measured at the
-    ``micro_batch``. Raises ``VitcostError`` for a run that cannot be.
+    ``micro_batch``, without checkpointing unless that is fixed. Raises ``VitcostError`` for a run
+    that cannot be.
 
     >>> p = plan("vit_base_patch16_224", samples="1.28M", epochs=300, global_batch=4096,
     ...          gpu="h100-sxm", precision="amp-bf16")
@@ -174,13 +176,9 @@ def plan(
         scenario,
         cards[0],
         efficiency=efficiency,
-        anchors=[
-            parse_anchor(a) if isinstance(a, str) else a for a in several(anchor, (str, Anchor))
-        ],
+        anchors=_anchors(anchor, scenario, fixed, efficiency),
         calibrations=[row for path in several(calibration, str) for row in load_calibrations(path)],
     )
-    if anchor and micro_batch is None:
-        raise ConfigError("an anchor was measured at one batch: give it as micro_batch")
     kept = parse_reserve(reserve)
     _known(cards[0], wanted)
     if deadline is None:
@@ -189,7 +187,26 @@ def plan(
         wanted, rows = fewest_cards(pace, wanted, fixed, kept)
     totals = _totals(found.config, scenario, wanted)
     said = tuple(assumptions(pace, wanted, kept, rows))
-    return Plan(found, scenario, wanted, cards[0], kept, totals, pace.basis, said, rows)
+    basis = pace.micro(rows[0].micro_batch, rows[0].checkpointing).basis
+    return Plan(found, scenario, wanted, cards[0], kept, totals, basis, said, rows)
+
+
+def _anchors(
+    given: "str | Anchor | Sequence[str | Anchor]",
+    scenario: Scenario,
+    fixed: Fixed,
+    efficiency: float | None,
+) -> list[Anchor]:
+    """Anchors, measured at the micro-batch, and without checkpointing unless that is fixed."""
+    found = [parse_anchor(a) if isinstance(a, str) else a for a in several(given, (str, Anchor))]
+    if found and efficiency is not None:
+        raise ConfigError("efficiency and anchor are two accounts of one time; give one")
+    if not all(each.scenario for each in found) and fixed.micro_batch is None:
+        raise ConfigError("an anchor was measured at one batch: give it as micro_batch")
+    own = replace(
+        scenario, batch=fixed.micro_batch or 1, checkpointing=fixed.checkpointing or "none"
+    )
+    return [each._replace(scenario=each.scenario or own) for each in found]
 
 
 def _undecided(given: Mapping[str, Any]) -> None:
