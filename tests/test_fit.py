@@ -154,14 +154,22 @@ def test_largest_image_and_depth() -> None:
             assert reported(BASE, 8, mode="train", **beyond) > limit
 
 
-def test_the_largest_image_of_a_hybrid_is_of_whole_features() -> None:
-    name = "vit_base_r50_s16_224"
-    row = vitcost.fit(name, gpu="t4", batch=16, largest="img_size").found[0]
+@pytest.mark.parametrize(
+    ("name", "given"),
+    # a backbone rounds its features up, dynamic_img_pad fills up patches: every size is taken
+    [
+        ("vit_base_r50_s16_224", {}),
+        ("vit_small_r26_s32_224", {}),
+        ("vit_base_patch16_224", {"dynamic_img_size": True, "dynamic_img_pad": True}),
+    ],
+)
+def test_the_largest_image_is_the_largest_that_is_taken(name: str, given: dict[str, bool]) -> None:
+    row = vitcost.fit(name, gpu="t4", batch=16, largest="img_size", **given).found[0]
     most, limit = row.largest_img_size, row.capacity_bytes
     assert most is not None
     assert limit is not None
-    assert most % 16 == 0
-    assert reported(name, 16, img_size=most) <= limit < reported(name, 16, img_size=most + 16)
+    fits, beyond = (reported(name, 16, img_size=s, **given) for s in (most, most + 1))
+    assert fits <= limit < beyond
 
 
 def test_few_evaluations(monkeypatch: pytest.MonkeyPatch) -> None:

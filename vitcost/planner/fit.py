@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vitcost.config import ViTConfig
 from vitcost.engine.model import Config
-from vitcost.errors import ConfigError, NotCovered
+from vitcost.errors import ConfigError, NotCovered, VitcostError
 from vitcost.hardware.cards import Card
 from vitcost.hardware.specs import asked_cards, matching, own_cards
 from vitcost.planner.asked import asked, several
@@ -226,14 +226,30 @@ def _largest(name: str, config: Config, scenario: Scenario, limits: set[int]) ->
     model = Resolved("", "", config)
 
     @cache
-    def of(steps: int) -> int:
-        other = resolve(model, **{name: steps * step}).config
+    def of(size: int) -> int:
+        other = resolve(model, **{name: size}).config
         return need(other, scenario, scenario.batch).total_bytes
 
+    def most(limit: int) -> int:
+        found = step * largest_monotone(lambda steps: of(steps * step), limit, last)
+        # a backbone and a model that pads take sizes between, which hold no less
+        between = [size for size in range(found + 1, found + step) if _taken(model, name, size)]
+        more = largest_monotone(lambda i: of(between[i - 1]), limit, len(between))
+        return between[more - 1] if more else found
+
     # what cannot be asked of the model is said before anything is searched
-    of(1)
-    most = LARGEST[name] // step
-    return {limit: step * largest_monotone(of, limit, most) for limit in limits}
+    of(step)
+    last = LARGEST[name] // step
+    return {limit: most(limit) for limit in limits}
+
+
+def _taken(model: Resolved, name: str, size: int) -> bool:
+    """Whether there is such a model."""
+    try:
+        resolve(model, **{name: size})
+    except VitcostError:
+        return False
+    return True
 
 
 def _image_step(config: Config) -> int:
