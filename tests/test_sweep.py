@@ -342,6 +342,17 @@ def test_contradictions_in_python() -> None:
         vitcost.sweep("vit_bse_patch16_224", vary={"depth": [1]})
     with pytest.raises(NotCovered, match="one by one"):
         vitcost.sweep(BASE, vary={"batch": range(1, 200_000)}, zero=1, ranks=8)
+
+
+def test_what_ranks_cannot_divide_is_counted_beside_what_they_can() -> None:
+    # fully_shard takes no scalar parameter, which CLIP's temperature is
+    found = vitcost.sweep(
+        "clip_vit_base_patch16", vary={"zero": [0, 3], "batch": [2, 4]}, ranks=4,
+        quantities=["params", "train_memory"],
+    )  # fmt: skip
+    (skipped,) = found.extremes().skipped
+    assert (skipped.combinations, "scalar" in skipped.reason) == (2, True)
+    assert [(row["zero"], row["batch"]) for row in found.rows()] == [(0, 2), (0, 4)]
     with pytest.raises(ConfigError, match="must be an integer"):
         vitcost.sweep(BASE, vary={"depth": [1.5]})
 

@@ -145,7 +145,11 @@ class Evaluator:
         for row in where.tolist():
             model = resolve(self.base, **block.fields, **self._point(row, at))
             scenario = replace(block.scenario, batch=self._batch(block, row, at))
-            data = report_on(model, scenario, sizes_of(model.config, scenario.batch)).to_dict()
+            try:
+                data = report_on(model, scenario, sizes_of(model.config, scenario.batch)).to_dict()
+            except VitcostError as error:
+                filled.skipped[reason(error)] += 1
+                continue
             for name in self.names:
                 filled.put(name, row, QUANTITIES[name].read(data))
             filled.done[row] = True
