@@ -7,14 +7,16 @@ from typing import Any
 import pytest
 import torch
 from timm_support import timm
+from torch import nn
 
 import vitcost
+from vitcost import ViTConfig
 from vitcost.check.trace import trace
-from vitcost.engine.lower import Mode, lower
+from vitcost.engine.lower import Mode
 from vitcost.engine.model import sizes_of, structure_of
 from vitcost.engine.ops import flops
-from vitcost.hardware.kernels import layout, one_pass_softmax
-from vitcost.hardware.steps import flatten, moved, times
+from vitcost.hardware.steps import moved, times
+from vitcost.hardware.work import Setup, steps
 from vitcost.zoo import resolve
 
 IMAGES = 2
@@ -51,24 +53,29 @@ def plain() -> list[str]:
         ]
 
 
-def listed(name: str) -> tuple[int, int, int]:
+def listed(config: ViTConfig) -> tuple[int, int, int]:
     """FLOPs, bytes and launches of the list, in eager autocast with images channel by channel."""
-    config = resolve(name, depth=DEPTH).config
     sizes = sizes_of(config, IMAGES)
-    tree = lower(structure_of(config, IMAGES), Mode("flash", "amp", "cuda"))
-    steps = [s for s in one_pass_softmax(layout(flatten(tree))) if not s.view]
+    found = steps(structure_of(config, IMAGES), Mode("flash", "amp", "cuda"), Setup("amp"))
     return (
-        sum(times(step, sizes) * flops(step.op, sizes) for step in steps),
-        sum(times(step, sizes) * moved(step, sizes) for step in steps),
-        sum(times(step, sizes) for step in steps),
+        sum(times(step, sizes) * flops(step.op, sizes) for step in found),
+        sum(times(step, sizes) * moved(step, sizes) for step in found),
+        sum(times(step, sizes) for step in found),
     )
 
 
-def traced(name: str) -> tuple[int, int, int]:
-    with torch.device("meta"):
-        model = timm().create_model(name, num_classes=1000, depth=DEPTH).eval()
-    found = trace(model, (IMAGES, 3, *resolve(name).config.img_size))
+def traced(model: nn.Module, config: ViTConfig) -> tuple[int, int, int]:
+    found = trace(model.eval(), (IMAGES, config.in_chans, *config.img_size))
     return found.flops, found.bytes, sum(found.launches.values())
+
+
+def both(name: str) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    """A name of few layers by the list, and as it is traced."""
+    config = resolve(name, depth=DEPTH).config
+    assert isinstance(config, ViTConfig)
+    with torch.device("meta"):
+        model = timm().create_model(name, num_classes=1000, depth=DEPTH)
+    return listed(config), traced(model, config)
 
 
 NAMES = plain()
@@ -92,13 +99,42 @@ QUICK = ("vit_tiny_patch16_224", "vit_little_patch16_reg4_gap_256", "vit_base_pa
     ],
 )
 def test_the_list_is_what_torch_launches(name: str) -> None:
-    assert listed(name) == traced(name)
+    ours, theirs = both(name)
+    assert ours == theirs
+
+
+# what no name has: arguments of timm's constructor
+OTHERS: dict[str, dict[str, Any]] = {
+    "norms of queries and keys": {"qk_norm": True},
+    "in a block of two branches": {"qk_norm": True, "block_fn": "ParallelScalingBlock"},
+    "of one head": {"qk_norm": True, "num_heads": 1},
+    "parallel things without a layer scale": {"block_fn": "ParallelThingsBlock"},
+    "with one": {"block_fn": "ParallelThingsBlock", "init_values": 0.1, "qk_norm": True},
+    "a norm of the class token": {"fc_norm": True, "global_pool": "token"},
+    "norms inside": {"scale_attn_norm": True, "scale_mlp_norm": True, "act_layer": "silu"},
+    "nothing but patches": {"class_token": False, "global_pool": "avg", "qk_norm": True},
+    "an attention pool": {"global_pool": "map", "class_token": False, "mlp_layer": "SwiGLU"},
+}
+
+
+@pytest.mark.parametrize("what", OTHERS)
+def test_the_list_of_a_model_that_has_no_name(what: str) -> None:
+    vit, layers = timm().models.vision_transformer, timm().layers
+    given = {**OTHERS[what]}
+    for key, home in (("block_fn", vit), ("mlp_layer", layers)):
+        if key in given:
+            given[key] = getattr(home, given[key])
+    sizes = {"img_size": (32, 24), "patch_size": 4, "embed_dim": 24, "depth": 2, "num_classes": 5}
+    with torch.device("meta"):
+        model = vit.VisionTransformer(**{**sizes, "num_heads": 2, **given})
+    config = vitcost.from_torch(model).config
+    assert listed(config) == traced(model, config)
 
 
 @pytest.mark.parametrize("name", [n for n, why in EXPLAINED.items() if why is not _HEADS])
 def test_an_explained_difference_is_one(name: str) -> None:
     """One that went away leaves the table."""
-    ours, theirs = listed(name), traced(name)
+    ours, theirs = both(name)
     assert ours[0] == theirs[0]
     assert ours != theirs
 
@@ -106,7 +142,7 @@ def test_an_explained_difference_is_one(name: str) -> None:
 @pytest.mark.parametrize("name", [n for n, why in EXPLAINED.items() if why is _HEADS])
 def test_what_cannot_be_traced(name: str) -> None:
     with pytest.raises(RuntimeError, match="normalized_shape"):
-        traced(name)
+        both(name)
 
 
 NAMED: dict[str, tuple[dict[str, Any], tuple[str, str, str, str]]] = {

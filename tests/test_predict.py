@@ -211,9 +211,9 @@ def test_rms_norm_by_version() -> None:
     layered = replace(BASE, qk_norm=True)
     stat, heads = 4 * T, 4 * b * a * s
     rest = layer(layered).stream_bytes - 2 * (8 * T * d + 8 * d + 8 * T)
-    # LayerNorm of q and k: cast to fp32, normed, cast to half
+    # LayerNorm of q and k: cast to fp32, laid out by head, normed, cast to half
     # the norm in rows of 64, of which a block of threads fills half
-    rest -= 2 * ((6 + 6) * T * d + 2 * (8 * T * d + 2 * 4 * 64 + 2 * heads))
+    rest -= 2 * ((6 + 8 + 6) * T * d + 2 * (8 * T * d + 2 * 4 * 64 + 2 * heads))
     # until 2024: variance, product with it, weight
     old = 2 * ((4 + 8 + 8) * T * d + 2 * stat + 4 * d)
     old += 2 * ((2 + 4 + 6 + 6) * T * d + 2 * heads + 4 * 64)

@@ -8,9 +8,10 @@ from vitcost.hardware.steps import Step, like, step_of
 
 __all__ = [
     "fuse",
+    "in_order",
     "interleaved",
     "layout",
-    "one_pass_softmax",
+    "one_pass",
     "rms_norm_by_torch",
     "rms_norm_by_variance",
 ]
@@ -21,6 +22,9 @@ _KEEP_LAYOUT = (
 )  # fmt: skip
 
 
+# views of a part of a tensor, and those that put heads in front of tokens
+_PARTS = ("unbind", "chunk", "split", "slice", "select")
+_BY_HEAD = ("unbind", "heads")
 _NORMS = ("norm", "rms norm")
 _LAID_OUT = (*_NORMS, "linear")
 
@@ -79,6 +83,26 @@ def _copy(step: Step) -> Step:
     return step_of(Op("copy", (x,), like(x)), step.path, step.counts)
 
 
+def in_order(steps: Iterable[Step], one_head: bool = False) -> Iterator[Step]:
+    """A layer norm copies first what does not lie in order: queries and keys by head, between whose
+    tokens the other heads lie, and a part of a larger tensor. A pointwise kernel writes a part in
+    order, and heads as they lie: ``expect_contiguous`` in aten's layer_norm_kernel.cu.
+    """
+    parts: set[Tensor] = set()
+    by_head: set[Tensor] = set()
+    for step in steps:
+        op, x = step.op, step.op.reads[0] if step.op.reads else None
+        if op.kind in _PARTS:
+            parts.add(op.write)
+        if op.kind in _BY_HEAD and "a" in op.write.axes[1:2] and not one_head:
+            by_head.add(op.write)
+        elif x in by_head and op.kind in _KEEP_LAYOUT:
+            by_head.add(op.write)
+        if op.kind == "norm" and (x in parts or x in by_head):
+            yield _copy(step)
+        yield step
+
+
 def interleaved(steps: Iterable[Step]) -> Iterator[Step]:
     """A rotary embedding turns pairs of neighbours: each of its kernels reads every second
     element."""
@@ -86,12 +110,12 @@ def interleaved(steps: Iterable[Step]) -> Iterator[Step]:
         yield step._replace(strided=True) if step.op.kind == "rotate" else step
 
 
-def one_pass_softmax(steps: Iterable[Step]) -> Iterator[Step]:
-    """A softmax that autocast runs in fp32 reads half precision itself, without a cast first:
-    ``softmax(x, dtype=float)`` in autocast_mode.h."""
+def one_pass(steps: Iterable[Step]) -> Iterator[Step]:
+    """A softmax or a sum that autocast runs in fp32 reads half precision itself, without a cast
+    first: ``softmax(x, dtype=float)``, ``fp32_set_opt_dtype`` in autocast_mode.h."""
     held: list[Step] = []
     for step in steps:
-        if held and step.op.kind == "softmax":
+        if held and step.op.kind in ("softmax", "sum"):
             step = step_of(step.op._replace(reads=held[0].op.reads), step.path, step.counts)
             held = []
         yield from held

@@ -12,9 +12,10 @@ from vitcost.errors import NotCovered
 from vitcost.hardware.backward import ACCUMULATED, UPDATES, backward, rerun
 from vitcost.hardware.kernels import (
     fuse,
+    in_order,
     interleaved,
     layout,
-    one_pass_softmax,
+    one_pass,
     rms_norm_by_torch,
     rms_norm_by_variance,
 )
@@ -133,8 +134,8 @@ def steps(structure: AnyStructure, mode: Mode, setup: Setup) -> tuple[Step, ...]
     if setup.layout == "nchw" and setup.platform == "cuda":
         forward = layout(forward, setup.compiled)
     if not setup.compiled:
-        forward = interleaved(forward)
-    forward = list(one_pass_softmax(forward))
+        forward = in_order(interleaved(forward), getattr(structure, "one_head", False))
+    forward = list(one_pass(forward))
     back = [*rerun(forward), *backward(forward)] if setup.training else []
     rms_norm = rms_norm_by_torch if setup.torch >= (2, 8) else rms_norm_by_variance
     listed = [*rms_norm(forward), *back]
