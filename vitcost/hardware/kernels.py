@@ -94,9 +94,8 @@ def in_order(steps: Iterable[Step], one_head: bool = False) -> Iterator[Step]:
         op, x = step.op, step.op.reads[0] if step.op.reads else None
         if op.kind in _PARTS:
             parts.add(op.write)
-        if op.kind in _BY_HEAD and "a" in op.write.axes[1:2] and not one_head:
-            by_head.add(op.write)
-        elif x in by_head and op.kind in _KEEP_LAYOUT:
+        turned = op.kind in _BY_HEAD and "a" in op.write.axes[1:2] and not one_head
+        if turned or (x in by_head and op.kind in _KEEP_LAYOUT):
             by_head.add(op.write)
         if op.kind == "norm" and (x in parts or x in by_head):
             yield _copy(step)
