@@ -22,6 +22,7 @@ from vitcost.page import Column, Page, Row, Table
 from vitcost.quantities import QUANTITIES, parse_limit
 from vitcost.render import FORMATS, render
 from vitcost.render.github import Annotation
+from vitcost.zoo import find
 
 Captured = pytest.CaptureFixture[str]
 BASE = "vit_base_patch16_224"
@@ -378,6 +379,35 @@ def test_a_module_that_no_formula_describes_is_held_to_its_budget(
     }  # fmt: skip
     declare("[[tool.vitcost.budget]]\nmodel = 'foreign_model:build'\ntrain_memory = '1 GiB'\n")
     assert "pyproject.toml:3: train_memory of" in refused(capsys)
+
+
+@pytest.mark.parametrize(
+    ("line", "left_out", "forward"),
+    [
+        ("torch.fft.fft(x).real", "aten::_fft_r2c", 2 * 2 * 3 * 32 * 32 * 5),
+        ("x if x.sum() > 0 else -x", "stopped in the model's own forward: RuntimeError", None),
+    ],
+)
+def test_flops_that_were_not_all_counted_keep_no_budget(
+    line: str, left_out: str, forward: int | None, project: Path, capsys: Captured
+) -> None:
+    module = f"counted_{abs(hash(line))}"
+    Path(f"{module}.py").write_text(
+        "import torch\n\nclass Odd(torch.nn.Linear):\n    def forward(self, x):\n"
+        f"        x = super().forward(x)\n        return {line}\n\ndef build():\n"
+        "    return Odd(32, 5)\n",
+        encoding="utf-8",
+    )
+    given = f"[[tool.vitcost.budget]]\nmodel = '{module}:build'\nbatch = 2\nimg_size = 32\n"
+    declare(f"{given}params = '1 k'\n")
+    assert answer(capsys)[0] == 0
+    declare(f"{given}flops = '1 G'\n")
+    assert f"pyproject.toml:5: flops of {module}:build are not all counted: {left_out}" in refused(
+        capsys
+    )
+    found = vitcost.report(find(f"{module}:build", img_size=32), batch=2).to_dict()
+    assert found["params"]["total"] == 32 * 5 + 5
+    assert found["flops"]["forward"] == forward
 
 
 # --- quantities

@@ -218,6 +218,25 @@ def test_an_image_that_is_padded_to_whole_patches_needs_no_positions() -> None:
     assert resolve(from_torch(model)).config.tokens == 1 + 5 * 5
 
 
+def test_frozen_parameters_are_for_the_scenario_to_say() -> None:
+    model = tiny()
+    model.patch_embed.requires_grad_(False)
+    # 3 · 4 · 4 · 8 weights and 8 biases
+    assert resolve(from_torch(model)).source.endswith(
+        "; its 392 frozen parameters train here unless freeze says so"
+    )
+    fixed = transformer("vit_mae", "ViTMAEModel", **TINY)
+    assert resolve(from_torch(fixed)).source.endswith(".ViTMAEModel")
+
+
+def test_a_model_without_blocks_is_measured() -> None:
+    model = tiny()
+    model.blocks = nn.Sequential()
+    found = from_torch(model)
+    assert isinstance(found, Foreign)
+    assert found.reason == "a model without blocks"
+
+
 def test_a_head_that_was_replaced() -> None:
     model = tiny()
     model.reset_classifier(7)

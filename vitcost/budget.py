@@ -224,6 +224,9 @@ def _tolerated(was: Amount, tolerance: "Fraction") -> Amount:
 
 def _value(quantity: str, name: str, report: "Report | MeasuredReport", where: str = "") -> Amount:
     value = QUANTITIES[quantity].read(report)
+    left_out = () if isinstance(report, Report) else report.measured.uncounted
+    if left_out and quantity in ("flops", "macs"):
+        raise NotCovered(f"{where}{quantity} of {name} are not all counted: {', '.join(left_out)}")
     if value is None and QUANTITIES[quantity].unit == "seconds":
         raise NotCovered(f"{where}{quantity} of {name} is of a card: give a gpu")
     if value is None:

@@ -29,9 +29,15 @@ class MeasuredReport:
     def params(self) -> Size:
         return self.measured.params
 
+    @property
+    def forward_flops(self) -> int | None:
+        """FLOPs of the forward, of all operators that torch's counter knows; None where it stopped
+        before its end."""
+        return None if self.measured.stopped else self.measured.flops
+
     def to_dict(self) -> dict[str, Any]:
         """The report in the schema of a formula's, with null for what was not measured."""
-        found = self.measured
+        found, flops = self.measured, self.forward_flops
         weights = PRECISIONS[self.scenario.precision].param_bytes * found.params
         return {
             "schema": "vitcost.report/1",
@@ -51,8 +57,8 @@ class MeasuredReport:
                 "by_part": dict(found.params_by_part),
             },
             "flops": {
-                "forward": found.flops,
-                "macs_forward": found.flops // 2,
+                "forward": flops,
+                "macs_forward": None if flops is None else flops // 2,
                 **dict.fromkeys(
                     ("backward", "train_step", "forward_executed", "train_step_executed",
                      "pointwise_forward")

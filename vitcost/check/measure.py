@@ -48,6 +48,7 @@ class Measured(NamedTuple):
     modules: tuple[MeasuredModule, ...]  # in the order in which they return
     uncounted: tuple[str, ...]
     params_by_part: Mapping[str, int]  # by the model's own modules and parameters
+    stopped: bool  # the forward did not come to its end: its FLOPs are those up to there
 
     @property
     def layers(self) -> tuple[MeasuredModule, ...]:
@@ -108,7 +109,7 @@ def measure(module: nn.Module, input_shape: Sequence[int]) -> Measured:
         part = name.partition(".")[0]
         parts[part] = parts.get(part, 0) + n
     uncounted = (*sorted(seen.uncounted), *stopped)
-    return Measured(_inside("", params), flops[""], modules, uncounted, parts)
+    return Measured(_inside("", params), flops[""], modules, uncounted, parts, bool(stopped))
 
 
 class _Seen(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -13,7 +13,9 @@ def measured_page(report: MeasuredReport) -> Page:
         Row((m.path or "on no module", m.type, m.shape, m.params, m.flops // 2, m.flops))
         for m in found.layers
     ]
-    total = Row(("total", "", "", found.params, found.flops // 2, found.flops), "total")
+    flops = report.forward_flops
+    macs = None if flops is None else flops // 2
+    total = Row(("total", "", "", found.params, macs, flops), "total")
     table = Table(
         f"Modules, forward, batch of {report.scenario.batch:,}",
         (
@@ -31,7 +33,8 @@ def measured_page(report: MeasuredReport) -> Page:
         report.model.name,
         (
             f"measured on torch's meta device, not derived: {report.model.reason}",
-            f"{found.params:,} parameters, {found.flops:,} FLOPs",
+            f"{found.params:,} parameters, "
+            + ("FLOPs not counted" if flops is None else f"{flops:,} FLOPs"),
         ),
         (table,),
         (*uncounted, "1 MAC = 2 FLOPs. Memory, pointwise work and training need a formula."),

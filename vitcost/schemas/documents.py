@@ -49,12 +49,12 @@ class Params(TypedDict):
 
 
 class Flops(TypedDict):
-    forward: int
+    forward: int | None
     backward: int | None
     train_step: int | None
     forward_executed: int | None
     train_step_executed: int | None
-    macs_forward: int
+    macs_forward: int | None
     pointwise_forward: int | None
 
 

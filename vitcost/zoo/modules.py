@@ -54,12 +54,14 @@ def from_torch(
     kind = name_of(module)
     try:
         config = _read(module)
-        _add_up(module, config)
+        frozen = _add_up(module, config)
     except (NotCovered, ConfigError, AttributeError, KeyError) as error:
         sides = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
         reason = str(error) if not isinstance(error, AttributeError | KeyError) else repr(error)
         return Foreign(name or type(module).__name__, kind, module, (in_chans, *sides), reason)
-    return Resolved(name or type(module).__name__, f"a torch module, {kind}", config)
+    # which parameters train is a flag of the scenario
+    more = f"; its {frozen:,} frozen parameters train here unless freeze says so" if frozen else ""
+    return Resolved(name or type(module).__name__, f"a torch module, {kind}{more}", config)
 
 
 def is_factory(model: str) -> bool:
@@ -160,9 +162,13 @@ def _transformers(module: Any, name: str) -> "Config":
     return found
 
 
-def _add_up(module: "nn.Module", config: "Config") -> None:
-    """Refuses a module with other parameters than its formula."""
-    formula = fold(lower(structure_of(config), Mode()), sizes_of(config)).cost.params
+def _add_up(module: "nn.Module", config: "Config") -> int:
+    """Refuses a module with other parameters than its formula; how many train in the formula that
+    are frozen in the module."""
+    tree = lower(structure_of(config, training=True), Mode())
+    formula = fold(tree, sizes_of(config)).cost
     own = sum(p.numel() for p in module.parameters())
-    if own != formula:
-        raise NotCovered(f"its {own:,} parameters are not the {formula:,} of the formula")
+    if own != formula.params:
+        raise NotCovered(f"its {own:,} parameters are not the {formula.params:,} of the formula")
+    trained = sum(p.numel() for p in module.parameters() if p.requires_grad)
+    return max(formula.trainable - trained, 0)

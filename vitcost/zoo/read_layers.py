@@ -283,6 +283,7 @@ def read_blocks(blocks: Iterable[Any], width: int) -> Fields:
         need(name in _BLOCKS, f"blocks.{i} is {name}, which has no formula here")
         read.append(_BLOCKS[name](block, width))
         rates.append(_drop_path(block))
+    need(bool(read), "a model without blocks")
     kv = tuple(fields.pop("kv_heads", fields["num_heads"]) for fields in read)
     last = max(len(rates) - 1, 1)
     rising = all(abs(rate - rates[-1] * i / last) < 1e-6 for i, rate in enumerate(rates))
