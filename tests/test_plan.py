@@ -334,6 +334,13 @@ def test_what_is_decided_is_not_searched() -> None:
     assert {row.checkpointing for row in planned(checkpointing="every:4").found} == {"every:4"}
 
 
+def test_states_that_ranks_divide_leave_ranks_to_divide_them() -> None:
+    # 12 heads and 4 cards: by 4 a layer would be divided among all of them
+    assert {(row.data, row.tensor) for row in planned(zero=1, gpus=4).found} == {(4, 1), (2, 2)}
+    assert {(row.data, row.tensor) for row in planned(gpus=4).found} == {(4, 1), (2, 2), (1, 4)}
+    assert planned(zero=2, gpus=4, precision="amp-bf16", deadline="30h").best is not None
+
+
 def test_several_nodes_share_a_network() -> None:
     asked = {"gpus": 8, "global_batch": 1024, "micro_batch": 64, "efficiency": 0.5, "overlap": 0}
     row = only(**asked, nodes=2, network="10 GB/s")
@@ -414,6 +421,17 @@ def test_a_deadline_over_nodes() -> None:
         ({"pipeline_parallel": 3}, ConfigError, "pipeline_parallel 3 does not divide 8 cards"),
         ({"pipeline_parallel": 8}, ConfigError, "pipeline_parallel 8 does not divide depth 12"),
         ({"zero": 4}, ConfigError, "zero must be"),
+        ({"zero": 1, "gpus": 1}, ConfigError, "zero 1 divides states .* there is 1 of them"),
+        (
+            {"zero": 1, "gpus": 8, "tensor_parallel": 4, "pipeline_parallel": 2},
+            ConfigError,
+            "zero 1 divides states among ranks",
+        ),
+        (
+            {"gpu": "v100-sxm2", "precision": "bf16", "efficiency": 0.5},
+            NotCovered,
+            "no source states a bf16 peak of v100-sxm2; it has fp16",
+        ),
         ({"checkpointing": "all"}, ConfigError, "checkpointing must be none"),
         ({"price": 0}, ConfigError, "price must be above 0, got 0"),
         ({"price": float("nan")}, ConfigError, "price must be above 0"),

@@ -29,6 +29,7 @@ __all__ = [
     "Part",
     "Time",
     "TurningPoints",
+    "check_half",
     "parse_anchor",
     "predict",
     "turning_points",
@@ -151,7 +152,7 @@ def predict(
         scenario = replace(scenario, platform="cpu")
     elif scenario.platform == "cpu":
         raise NotCovered(f"{row.name} is no processor, and the platform is cpu")
-    _typed(row, scenario)
+    check_half(row, scenario)
     known = [*calibrations, *_shipped(row)]
     setup = _setup(scenario, row, known)
     sheet = sheet_of(row, setup)
@@ -165,7 +166,7 @@ def predict(
     return _time(row, scenario, setup, sheet, _checked(rates, scenario, row, unmeasured), parts)
 
 
-def _typed(row: Card, scenario: Scenario) -> None:
+def check_half(row: Card, scenario: Scenario) -> None:
     """Refuses a half precision that the card's sheet has no peak for, where it has the other."""
     wanted = scenario.precision.removeprefix("amp-")
     if wanted in ("bf16", "fp16") and getattr(row.peaks, wanted) is None:

@@ -11,7 +11,7 @@ from vitcost.engine.model import Config, sizes_of, structure_of
 from vitcost.errors import NotCovered
 from vitcost.hardware.cards import Card
 from vitcost.hardware.constants import Calibration, sheet_of
-from vitcost.hardware.roofline import Anchor, predict
+from vitcost.hardware.roofline import Anchor, check_half, predict
 from vitcost.hardware.work import setup_of
 from vitcost.scenario import Scenario
 from vitcost.text import ClipConfig
@@ -78,6 +78,7 @@ def pace_of(
     """The speed of a card on a model; raises ``NotCovered`` where it needs to be told."""
     if isinstance(config, ClipConfig):
         raise NotCovered("plan takes a model of one tower; a pair shares its loss among all ranks")
+    check_half(card, scenario)
     peak = sheet_of(card, setup_of(scenario)).flops_per_second
     return Pace(config, scenario, card, efficiency, tuple(anchors), tuple(calibrations), peak)
 

@@ -83,6 +83,12 @@ def strategies(config: Config, job: Job, fixed: Fixed, most: int) -> Iterator[St
     if depth % pipeline:
         raise ConfigError(f"pipeline_parallel {pipeline} does not divide depth {depth}")
     tensors = _tensor_degrees(heads, job, pipeline, fixed.tensor_parallel)
+    if fixed.zero:
+        tensors = [tensor for tensor in tensors if tensor * pipeline < job.cards]
+        if not tensors:
+            raise ConfigError(
+                f"zero {fixed.zero} divides states among ranks, and there is 1 of them"
+            )
     _check_batch(job, pipeline, tensors, fixed)
     if fixed.sequence_parallel and max(tensors) == 1:
         raise ConfigError("sequence_parallel needs tensor_parallel ranks that share the tokens")
