@@ -257,7 +257,9 @@ def test_own_cards(tmp_path: Path, head: str) -> None:
     own = load_cards(path)
     assert own["mine"].peaks.bf16 == 100
     assert own["mine"].memory_bytes == 10 * 2**30
-    assert own["capped"] == CARDS["h100-sxm"]._replace(name="capped", power_w=350, source=str(path))
+    assert own["capped"] == CARDS["h100-sxm"]._replace(
+        name="capped", power_w=350, source=str(path), like="h100-sxm"
+    )
     assert card("mine", own) is own["mine"]
     assert matching("capped", own) == [own["capped"]]
     assert sources(own["capped"]) == (str(path),)

@@ -32,7 +32,7 @@ from vitcost.hardware.measurements import Measurement, covered, read
 from vitcost.hardware.rates import rates_of, seconds_of
 from vitcost.hardware.roofline import Anchor, parse_anchor, predict, turning_points
 from vitcost.hardware.score import FileScore, Score, score, score_held_out
-from vitcost.hardware.specs import matching, own_card
+from vitcost.hardware.specs import asked_cards, matching, own_card
 from vitcost.hardware.work import Setup, Work, setup_of, total, work
 from vitcost.scenario import OPTIMIZERS, Scenario, torch_version
 from vitcost.zoo import resolve
@@ -823,6 +823,31 @@ def test_the_users_own_card() -> None:
     assert double.peak_share == pytest.approx(
         256 * 35_127_656_448 / double.seconds / 330.4e12, rel=1e-12
     )
+
+
+def test_a_card_made_from_another_is_as_fast() -> None:
+    """What its silicon makes of a sheet goes with it, whatever it is called."""
+    for text in ("l4,link_gbps=32", "l4,power_w=60", "mine,like=l4", "mine,like=h100-sxm"):
+        (mine,) = asked_cards(text)
+        theirs = predict(BASE, SCENARIO, mine.kin)
+        assert predict(BASE, SCENARIO, mine).seconds == theirs.seconds
+    # 794.5 of an H100's 989 TFLOP/s were seen, so much of any other peak: a matrix product's time
+    # by a tenth of the peak is that by the whole, ten times over
+    (tenth,) = asked_cards("mine,like=h100-sxm,bf16_tflops=98.9")
+    parts = [predict(BASE, SCENARIO, row).seconds for row in (tenth, "h100-sxm")]
+    w = total(work(BASE, SCENARIO, Setup("amp")))
+    flops = w.gemm_flops + 3 * w.conv_flops + w.attention_flops
+    assert parts[0] - parts[1] > 9 * flops / 989e12 * 989 / 794.5 * 0.9
+
+
+def test_constants_hold_for_a_card_whose_links_are_told() -> None:
+    for text in ("rtx4090,link_gbps=32", "rtx4090,memory_gb=48", "mine,like=rtx4090"):
+        (mine,) = asked_cards(text)
+        time, theirs = predict(BASE, SCENARIO, mine), predict(BASE, SCENARIO, "rtx4090")
+        assert (time.basis, time.seconds) == ("calibrated", theirs.seconds)
+    for text in ("rtx4090,power_w=300", "rtx4090,bandwidth_gbps=900", "mine,bf16_tflops=9,like=l4"):
+        (mine,) = asked_cards(text)
+        assert predict(BASE, SCENARIO, mine).basis == "spec_sheet"
 
 
 def test_a_card_whose_power_is_capped() -> None:

@@ -36,6 +36,12 @@ class Card(NamedTuple):
     year: int | None = None  # of the vendor's announcement
     source: str = ""  # keys of SOURCES, or where the user describes the card
     usable_bytes: int | None = None  # what a process is told that it has, where a source says so
+    like: str = ""  # the card of the table that one of the user's own is made from
+
+    @property
+    def kin(self) -> str:
+        """The card of the table whose silicon it has, else itself."""
+        return self.like or self.name
 
     @property
     def memory_bytes(self) -> int | None:

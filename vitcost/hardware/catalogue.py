@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vitcost.errors import UnknownName
-from vitcost.hardware.calibrations import CALIBRATIONS
+from vitcost.hardware.calibrations import shipped
 from vitcost.hardware.cards import ALIASES, CARDS, Card
 from vitcost.hardware.constants import Calibration
 from vitcost.hardware.files import calibration_row
@@ -62,5 +62,5 @@ def gpus(query: str = "", *, gpu_file: "str | Iterable[str]" = ()) -> Gpus:
 
 
 def measured_on(row: Card) -> list[Calibration]:
-    """The shipped constants of a card, if it is the one that was measured."""
-    return [c for c in CALIBRATIONS if c.gpu == row.name and CARDS.get(row.name) == row]
+    """The shipped constants of a card, if it is one that was measured, or made like it."""
+    return [c for c in shipped(row) if c.gpu == row.name]

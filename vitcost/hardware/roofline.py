@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 from vitcost.engine.model import Config
 from vitcost.errors import ConfigError, NotCovered
-from vitcost.hardware.calibrations import CALIBRATIONS
-from vitcost.hardware.cards import CARDS, CPUS, Card
+from vitcost.hardware.calibrations import shipped
+from vitcost.hardware.cards import Card
 from vitcost.hardware.constants import Calibration, Sheet, sheet_of
 from vitcost.hardware.measurements import kind_of
 from vitcost.hardware.rates import (
@@ -153,7 +153,7 @@ def predict(
     elif scenario.platform == "cpu":
         raise NotCovered(f"{row.name} is no processor, and the platform is cpu")
     check_half(row, scenario)
-    known = [*calibrations, *_shipped(row)]
+    known = [*calibrations, *shipped(row)]
     setup = _setup(scenario, row, known)
     sheet = sheet_of(row, setup)
     rates = widened(rates_of(row, setup, known), kind_of(config), setup.platform)
@@ -174,14 +174,6 @@ def check_half(row: Card, scenario: Scenario) -> None:
         if getattr(row.peaks, other) is not None:
             precision = scenario.precision.replace(wanted, other)
             raise NotCovered(f"no source states a {wanted} peak of {row.name}; it has {precision}")
-
-
-def _shipped(row: Card) -> Sequence[Calibration]:
-    """The shipped constants; those of a card stand for its sheet alone, not for a changed one."""
-    sheet = {**CARDS, **CPUS}.get(row.name)
-    if sheet is None or sheet == row:
-        return CALIBRATIONS
-    return [c for c in CALIBRATIONS if c.gpu != row.name]
 
 
 def _time(

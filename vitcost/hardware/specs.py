@@ -190,6 +190,7 @@ def own_card(
             _positive(name, key, value)
     numbers = {peaks[key]: float(figures[key]) for key in peaks if key in figures}
     rest = {key: figures[key] for key in known if key in figures and key not in (*peaks, "like")}
+    rest["like"] = base.kin if base.kin in CARDS else ""
     return base._replace(name=name, peaks=base.peaks._replace(**numbers), source=source, **rest)
 
 

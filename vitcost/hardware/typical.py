@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from vitcost.hardware.cards import Card
+from vitcost.hardware.cards import CARDS, Card
 from vitcost.hardware.constants import Calibration
 from vitcost.hardware.work import Setup
 
@@ -66,14 +66,15 @@ def _gap(a: Setup, b: Setup) -> int:
 
 
 def _is_geforce(row: Card) -> bool:
-    return row.name.startswith(("rtx3", "rtx4", "rtx5"))
+    return row.kin.startswith(("rtx3", "rtx4", "rtx5"))
 
 
 def _slower(row: Card) -> float:
     """How many times the sheet's time a product takes."""
-    peak = row.peaks.bf16 or row.peaks.fp16
+    peaks = (CARDS.get(row.kin) or row).peaks
+    peak = peaks.bf16 or peaks.fp16
     if _is_geforce(row) or not row.vendor or peak is None:
         return 1.0
-    if row.name in REACHED:
-        return peak / REACHED[row.name]
-    return 1 / _CAPPED.get(row.name, _SHARES.get(row.vendor, 1.0))
+    if row.kin in REACHED:
+        return peak / REACHED[row.kin]
+    return 1 / _CAPPED.get(row.kin, _SHARES.get(row.vendor, 1.0))
