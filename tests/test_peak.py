@@ -117,6 +117,8 @@ FROZEN = [
     for how in (
         Recipe(freeze="backbone"), Recipe(freeze="first:2"), Recipe(freeze="all-but-last:1"),
         Recipe(lora=2), Recipe("block", "all-but-last:2"),
+        # a frozen layer wants its weight back: a region runs again for it
+        Recipe("block", lora=2, lora_layers="fc1"),
     )
 ]  # fmt: skip
 
@@ -280,6 +282,18 @@ SEEN: tuple[tuple[str, dict[str, Any], str, str, int, Recipe], ...] = (
     # both coordinates are there before the learned frequencies are read
     (EVA, {**_TURNED, "rope_type": "mixed", "num_heads": 1}, "half", "sdpa", 1, PLAIN),
     (EVA, {**_TURNED, "rope_type": "dinov3"}, "amp", "sdpa", 2, Recipe("block")),
+    # queries as projected are there until the keys are normed too
+    (EVA, {**_ONE_HEAD, "qkv_fused": False, "qk_norm": True}, "half", "sdpa", 1, PLAIN),
+    # what an MLP makes has a name in Eva's block
+    (
+        EVA, {**_ONE_HEAD, "embed_dim": 4, "img_size": (4, 10), "drop_path_rate": 0.1, "depth": 7},
+        "amp", "eager", 2, PLAIN,
+    ),
+    # a region's inputs are there until its first node has returned
+    (
+        EVA, {"use_post_norm": True, "num_heads": 4, "embed_dim": 64, "img_size": (4, 6)},
+        "half", "eager", 3, Recipe("block"),
+    ),
     # the weights of the plain products are gone when the next norm runs
     (
         EVA, {**_ONE_HEAD, **_TURNED, "scale_attn_inner": True, "img_size": (4, 6)},

@@ -4,7 +4,16 @@ import itertools
 from typing import Any
 
 import pytest
-from saved_support import folded, held_bytes, image, prepared, running, scenario
+from saved_support import (
+    Recipe,
+    folded,
+    held_bytes,
+    image,
+    prepared,
+    running,
+    scenario,
+    treated,
+)
 from timm_features import BASE, DROPS, FEATURES, build
 from timm_support import timm
 from torch import Tensor, nn
@@ -84,3 +93,14 @@ def test_every_name_of_timm(family: str) -> None:
         model = prepared(timm().create_model(name, **options).train(), precision)
         expected = timm_saved(model, image(config, how), precision)
         assert folded(config, how)[0].cost.saved_bytes == expected, (name, how)
+
+
+def test_a_backbone_does_not_run_again() -> None:
+    """What is checkpointed are the Transformer's blocks."""
+    name = "vit_small_r26_s32_224"
+    options, recipe = tiny(name), Recipe("block")
+    config, how = resolve(name, **options).config, scenario(2, "fp32", "sdpa", recipe)
+    timm().layers.set_fused_attn(True)
+    model = treated(timm().create_model(name, **options), recipe, config.depth)
+    expected = timm_saved(model, image(config, how), "fp32")
+    assert folded(config, how)[0].cost.saved_bytes == expected

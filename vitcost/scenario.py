@@ -143,7 +143,7 @@ HELP = {
     "attention": "attention kernel; sdpa: the one that torch chooses",
     "platform": "where it runs",
     "optimizer": "whose states training keeps",
-    "checkpointing": "what is computed again: none, selective, block, every:K",
+    "checkpointing": "what of the blocks is computed again: none, selective, block, every:K",
     "freeze": "what does not train: none, backbone, first:K, all-but-last:K",
     "lora": "rank of the adapters, which train with the head alone; 0: none",
     "lora_layers": "the linear layers that have adapters",

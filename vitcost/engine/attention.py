@@ -77,7 +77,9 @@ def attention(c: Structure, x: Tensor, span: Span, outer: Outer) -> Node:
 def _self_attention(c: Structure, m: Module, x: Tensor, span: Span, outer: Outer) -> Tensor:
     q, k, v = _project(c, m, x, span)
     if c.qk_norm:
-        q, k = norm(c.norm, m, "q_norm", q), norm(c.norm, m, "k_norm", k)
+        given, q, k = q, norm(c.norm, m, "q_norm", q), norm(c.norm, m, "k_norm", k)
+        # both have their names once both are normed
+        m.hold_through(given)
     if outer.rope is not None:
         q, k = _rotate(c, m, q, outer.rope), _rotate(c, m, k, outer.rope)
     if span.kv:

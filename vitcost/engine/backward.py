@@ -86,7 +86,7 @@ class Backward:
             raise NotCovered(f"the backward of {op.kind} in {self.place.path}")
         for step in rule.before:
             taken = step(self, op, taken)
-        if op.again and op.keeps and self.region is not None and not self.region.ran:
+        if op.again and op.packs and self.region is not None and not self.region.ran:
             self.rerun(self.region)
         given = rule.last(self, op, taken)
         self.look()
@@ -98,6 +98,11 @@ class Backward:
         given = [self.validated(one) for one in given]
         if not op.again:
             self.release(op)
+        if self.region is not None and op is self.region.first:
+            # the last that holds the inputs of the region
+            for tensor in self.region.inputs:
+                self.ledger.drop(tensor)
+            self.region = None
         self.drop(taken)
         for of, value in given:
             self.give(of, value)
@@ -105,11 +110,6 @@ class Backward:
     def release(self, op: Op) -> None:
         for tensor in op.keeps:
             self.ledger.drop(tensor)
-        if self.region is not None and op is self.region.first:
-            # the last that holds the inputs of the region
-            for tensor in self.region.inputs:
-                self.ledger.drop(tensor)
-            self.region = None
 
     def validated(self, given: Gradient) -> Gradient:
         """Brings a gradient to the shape and the type of what it is of: a sum over what the op
@@ -218,7 +218,7 @@ class _Region:
         self.node, self.place, self.ran = node, place, False
         ops = list(_ops(node))
         self.inputs = [t for op in ops if op.kind == "checkpoint" for t in op.keeps]
-        self.first = next((op for op in ops if op.again and op.keeps), None)
+        self.first = next((op for op in ops if op.again and op.packs), None)
 
 
 def _ops(node: Node) -> Iterator[Op]:

@@ -34,13 +34,19 @@ def _pre_norm(
     y = m.add(attention(c, norm(c.norm, m, "norm1", x), span, outer))
     if c.layer_scale[0]:
         y = layer_scale(c, m, "1", y)
-    if c.model_class == "Eva":
-        m.hold(y)  # which has a name there
+    _name(c, m, y)
     x = m.op("residual", x, _drop_path(c, m, "drop_path1", y, drop_path))
     y = m.add(mlp(c, norm(c.norm, m, "norm2", x)))
     if c.layer_scale[1]:
         y = layer_scale(c, m, "2", y)
+    _name(c, m, y)
     return m.op("residual", x, _drop_path(c, m, "drop_path2", y, drop_path))
+
+
+def _name(c: Structure, m: Module, y: Tensor) -> None:
+    """What a branch makes has a name of its own in Eva's block."""
+    if c.model_class == "Eva":
+        m.hold(y)
 
 
 def _post_norm(

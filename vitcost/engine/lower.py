@@ -102,8 +102,6 @@ class _Walk:
         self.kept: set[Tensor] = set()
         # what attention kernels write with the heads of a token side by side
         self.merged: set[Tensor] = set()
-        # the ops of which autograd keeps something, by what they write: what brings that back
-        self.packs: dict[Tensor, str] = {}
 
     def node(self, node: Node) -> Node:
         return self.region(node) if node.type == REGION else self.module(node)
@@ -114,7 +112,7 @@ class _Walk:
         outer, held = self.kept, _storages(inputs)
         self.kept = outer | set(held)
         low = self.module(node)
-        body, live = rerun(low.body, self.packs)
+        body, live = rerun(low.body)
         if not live:
             # no gradient comes by: nothing is kept, nor the inputs
             self.kept = outer
@@ -348,12 +346,11 @@ class _Walk:
             kept.append(op.write)
         if "o" in keeps:
             kept += self.partners(op)
-        if kept:
-            self.packs[op.write] = self.brings_back(op, kept)
         held = _storages(kept)
         fresh = tuple(storage for storage in held if storage not in self.kept)
         self.kept.update(fresh)
-        return op._replace(saves=fresh, keeps=held)
+        packs = self.brings_back(op, kept) if kept else ""
+        return op._replace(saves=fresh, keeps=held, packs=packs)
 
     def brings_back(self, op: Op, kept: list[Tensor]) -> str:
         """What must happen again for what autograd keeps of the last op of a region: nothing where

@@ -218,6 +218,9 @@ class Op(NamedTuple):
     trains: bool = False  # whether its own parameters do
     saves: tuple[Tensor, ...] = ()  # storages that this op is the first to keep
     keeps: tuple[Tensor, ...] = ()  # every storage that it keeps until its backward has run
+    # whether autograd keeps anything of it, a parameter too, and what would bring that back if
+    # nothing came behind: "" | Op.again
+    packs: str = ""
     # in a checkpointed region: whether it runs a second time, or recomputation stops before it, or
     # when it has drawn its mask
     again: str = ""  # "" | runs | stops | draws

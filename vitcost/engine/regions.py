@@ -5,10 +5,10 @@ reaches it runs it again, up to the last tensor that autograd kept: what comes a
 last linear layer say, does not run a second time.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 from vitcost.engine.kernels import BIAS
-from vitcost.engine.ops import Op, Sizes, Tensor
+from vitcost.engine.ops import Op, Sizes
 from vitcost.engine.runs import chained, has_runs
 from vitcost.engine.tree import Count, Node, Run
 
@@ -48,9 +48,13 @@ def _core(body: list[Op | Node]) -> Node:
 
 
 def groups(node: Node, every: int) -> Node:
-    """A region around every so many layers of a run; the last one may have fewer."""
+    """A region around every so many blocks; the last one may have fewer. What repeats in the
+    stages of a hybrid's backbone is no block of the Transformer."""
     if not has_runs(node):
-        body = (item if isinstance(item, Op) else groups(item, every) for item in node.body)
+        body = (
+            item if isinstance(item, Op) or item.type == "HybridEmbed" else groups(item, every)
+            for item in node.body
+        )
         return node._replace(body=tuple(body))
     layers = [item for item in node.body if isinstance(item, Node)]
     if every == 1:
@@ -110,21 +114,14 @@ def _ends(group: list[Piece]) -> Iterator[tuple[Node, Count]]:
         at += count
 
 
-def rerun(
-    body: tuple[Op | Node, ...], keeps: Mapping[Tensor, str], found: bool = False
-) -> tuple[tuple[Op | Node, ...], bool]:
-    """Marks which ops of a region run again, and tells whether any is kept by autograd at all.
-
-    ``keeps`` holds, by what they write, the ops of which something is kept, and what brings that
-    back where nothing behind them does: ``Op.again``.
-    """
+def rerun(body: tuple[Op | Node, ...], found: bool = False) -> tuple[tuple[Op | Node, ...], bool]:
+    """Marks which ops of a region run again, and tells whether any is kept by autograd at all."""
     marked: list[Op | Node] = []
     for item in reversed(body):
         if isinstance(item, Op):
-            again = "runs" if found else keeps.get(item.write, "stops")
-            found = found or item.write in keeps
-            marked.append(item._replace(again=again))
+            marked.append(item._replace(again="runs" if found else item.packs or "stops"))
+            found = found or item.packs != ""
         else:
-            inner, found = rerun(item.body, keeps, found)
+            inner, found = rerun(item.body, found)
             marked.append(item._replace(body=inner))
     return tuple(reversed(marked)), found
