@@ -10,6 +10,7 @@ import vitcost
 from vitcost.cli import run
 from vitcost.errors import ConfigError, UnknownName
 from vitcost.quantities import QUANTITIES
+from vitcost.render import render
 
 Captured = pytest.CaptureFixture[str]
 BASE, LARGE, COARSE = "vit_base_patch16_224", "vit_large_patch16_224", "vit_base_patch32_224"
@@ -202,3 +203,24 @@ def test_nothing_to_compare() -> None:
         vitcost.compare()
     with pytest.raises(UnknownName, match="flops"):
         vitcost.compare(BASE, quantities=["flop"])
+
+
+def test_a_time_says_of_which_card_it_is_and_what_it_rests_on() -> None:
+    cards = ["rtx4090", "l4"]
+    flags = {"batch": 64, "precision": "amp-bf16"}
+    times = {t.gpu: t for t in vitcost.report("vit_base_patch16_224", gpu=cards, **flags).time}
+    slow = times["l4"]
+    assert slow.seconds > times["rtx4090"].seconds
+    found = vitcost.compare("vit_base_patch16_224", gpu=cards, **flags)
+    (row,) = found.rows()
+    told = {key: row[f"step_time_{key}"] for key in ("gpu", "mode", "basis", "seconds")}
+    assert told == {"gpu": "l4", "mode": "infer", "basis": "spec_sheet", "seconds": slow.seconds}
+    assert (row["step_time_low_seconds"], row["step_time_high_seconds"]) == (
+        slow.low_seconds,
+        slow.high_seconds,
+    )
+    assert "l4 infer, spec_sheet ±40%" in render(found, "markdown").replace("\\", "")
+    # where no card is asked for, nothing is said of one
+    assert not [
+        key for key in next(vitcost.compare("vit_base_patch16_224").rows()) if "time" in key
+    ]

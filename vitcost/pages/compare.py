@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from vitcost.page import Column, Page, Row, Table, Value
 from vitcost.pages.skipped import skipped_notes, spelled
-from vitcost.planner.compare import Comparison, Why, relative
+from vitcost.planner.compare import Compared, Comparison, Why, relative
 from vitcost.quantities import NUMBERS, QUANTITIES
 
 __all__ = ["compare_page"]
@@ -35,18 +35,30 @@ def _table(found: Comparison, names: list[str]) -> Table:
     for name in names:
         unit = QUANTITIES[name].unit
         columns += [Column(_SHOWN.get(name, name), unit), Column("×", "relative", optional=True)]
+    timed = "step_time" in names and any(each.time for each in found.compared)
+    if timed:
+        columns.append(Column("time rests on"))
     rows, front = [], found.front()
     for i, each in enumerate(found.compared):
         numbers: list[Value] = []
         for name, ratios in zip(names, best, strict=True):
             numbers += [each.quantities[name], ratios[i]]
+        if timed:
+            numbers.append(_rests_on(each))
         kind = "marked" if i in front else ""
         rows.append(Row((each.model, *map(spelled, each.varied.values()), *numbers), kind))
     notes = ["×: relative to the least, which is 1.00"]
     if found.pareto is not None:
         notes.append(f"◂: Pareto front of {' and '.join(found.pareto)}")
+    if timed:
+        notes.append("time: of a step, on the slowest of the cards; ±: its band")
     notes += skipped_notes(found.skipped)
     return Table("", tuple(columns), tuple(rows), tuple(notes))
+
+
+def _rests_on(each: Compared) -> str | None:
+    time = each.time
+    return None if time is None else f"{time.gpu} {time.mode}, {time.basis} ±{time.band:.0%}"
 
 
 def _why(found: Comparison) -> Iterator[Table]:

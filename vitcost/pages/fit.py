@@ -102,12 +102,14 @@ def _ways(result: Fit) -> Iterator[Table]:
         Column("FLOPs", "si"),
         Column("× asked"),
         Column("step", "seconds", optional=True),
+        Column("rests on", optional=True),
     )
     rows = [
         Row(
             (
                 row.gpu, way.precision, way.attention, way.checkpointing, way.used_bytes,
                 way.headroom_bytes, way.executed_flops, f"{way.relative_flops:.2f}", way.seconds,
+                way.basis or None,
             )
         )
         for row in failing

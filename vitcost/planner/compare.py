@@ -61,6 +61,22 @@ class Compared(NamedTuple):
     varied: Mapping[str, Any]
     quantities: Mapping[str, Amount | None]
     layers: Numbers
+    time: "TimeOf | None" = None  # None: of no card
+
+
+class TimeOf(NamedTuple):
+    """What a time is of, the slowest of the cards, and what it rests on."""
+
+    gpu: str
+    mode: str
+    basis: str
+    low_seconds: float
+    high_seconds: float
+
+    @property
+    def band(self) -> float:
+        """Its half-width, as a share of the middle."""
+        return (self.high_seconds - self.low_seconds) / (self.high_seconds + self.low_seconds)
 
 
 class Why(NamedTuple):
@@ -105,6 +121,7 @@ class Comparison:
                 "model": each.model,
                 **{name: _plain(value) for name, value in each.varied.items()},
                 **{QUANTITIES[name].key(name): each.quantities[name] for name in self.names},
+                **_told(each.time if "step_time" in self.names else None),
                 **{f"relative_{name}": best[name][i] for name in self.names},
                 **({} if self.pareto is None else {"pareto": i in front}),
             }
@@ -210,6 +227,20 @@ def _varied(
         yield found._replace(varied=point)
 
 
+def _told(time: TimeOf | None) -> dict[str, Any]:
+    return {} if time is None else {f"step_time_{k}": v for k, v in time._asdict().items()}
+
+
+def _slowest(times: Sequence[Mapping[str, Any]]) -> TimeOf | None:
+    """What the time of a report is of, which is the longest."""
+    if not times:
+        return None
+    longest = max(times, key=lambda time: float(time["seconds"]))
+    gpu, mode, basis = (str(longest[name]) for name in TimeOf._fields[:3])
+    low, high = (float(longest[name]) for name in TimeOf._fields[3:])
+    return TimeOf(gpu, mode, basis, low, high)
+
+
 def _label(each: Compared) -> str:
     """A model, and what it varies in."""
     varied = ", ".join(f"{name} {_spelled(value)}" for name, value in each.varied.items())
@@ -234,8 +265,10 @@ def _compared(model: Candidate, flags: Mapping[str, Any]) -> Compared:
     broken = ConfigError(f"{model}: not a report in schema {REPORT}")
     try:
         name, source = str(data["model"]["name"]), str(data["model"]["source"])
-        found = Compared(name, source, {}, values(data), layer_numbers(data))
-    except (KeyError, TypeError, AttributeError):
+        found = Compared(
+            name, source, {}, values(data), layer_numbers(data), _slowest(data["time"])
+        )
+    except (KeyError, TypeError, ValueError, AttributeError):
         raise broken from None
     # what is saved may have been written by anybody
     for quantity, number in found.quantities.items():

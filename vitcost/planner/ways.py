@@ -17,7 +17,8 @@ __all__ = ["Way", "fitting", "half", "timed", "ways"]
 class Way(NamedTuple):
     """Another way to run the wanted batch, which fits; ``relative_flops`` 1.0: as many as asked.
 
-    ``seconds`` are of a step on the card, where they are predicted.
+    ``seconds`` are of a step on the card, where they are predicted, and ``basis`` is what they
+    rest on.
     """
 
     precision: str
@@ -28,6 +29,7 @@ class Way(NamedTuple):
     executed_flops: int
     relative_flops: float
     seconds: float | None = None
+    basis: str = ""
 
 
 def half(row: Card) -> str:
@@ -84,22 +86,12 @@ def timed(found: Sequence[Way], config: Config, scenario: Scenario, row: Card) -
     # a fit on the whole catalogue predicts no time
     from vitcost.hardware.roofline import predict
 
-    try:
-        times = [
-            way._replace(
-                seconds=predict(
-                    config,
-                    replace(
-                        scenario,
-                        precision=way.precision,
-                        attention=way.attention,
-                        checkpointing=way.checkpointing,
-                    ),
-                    row,
-                ).seconds
-            )
-            for way in found
-        ]
-    except NotCovered:
-        return tuple(found)
+    times = []
+    for way in found:
+        own = {name: getattr(way, name) for name in Way._fields[:3]}
+        try:
+            time = predict(config, replace(scenario, **own), row)
+        except NotCovered:
+            return tuple(found)
+        times.append(way._replace(seconds=time.seconds, basis=time.basis))
     return tuple(sorted(times, key=lambda way: way.seconds or 0.0))
