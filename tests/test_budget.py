@@ -4,6 +4,7 @@ The sample is a plain ViT whose parameters are written out in ``sample_params``.
 """
 
 import json
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -271,6 +272,21 @@ def test_what_is_wrong_is_told_with_its_place(
 
 def test_a_missing_file(project: Path, capsys: Captured) -> None:
     assert "no.toml: no such file" in refused(capsys, "--config", "no.toml")
+
+
+def test_a_refused_update_leaves_the_baseline(project: Path, capsys: Captured) -> None:
+    declare(BUDGET)
+    assert answer(capsys, "--update")[0] == 0
+    before = Path("vitcost-baseline.json").read_bytes()
+    grow(5, 10)
+    # seconds of a card that is not given
+    declare(BUDGET + "step_time = '1 s'\n")
+    assert "give a gpu" in refused(capsys, "--update")
+    assert Path("vitcost-baseline.json").read_bytes() == before
+    # and a device is written to, not replaced
+    declare(BUDGET)
+    answer(capsys, "--update", "--baseline", os.devnull)
+    assert not Path(os.devnull).is_file()
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"schema": "other"}', "\udcff"])

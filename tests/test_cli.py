@@ -466,6 +466,20 @@ def test_a_failed_write_leaves_the_file_as_it_was(
     assert [p.name for p in tmp_path.iterdir()] == ["kept"]
 
 
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="no device that is full")
+@pytest.mark.parametrize("args", [["models", "-q"], ["report", BASE, "--json"], ["--help"]])
+def test_a_stdout_that_is_full(args: list[str]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "vitcost", *args],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    message = b"Error: cannot write the answer: No space left on device\n"
+    assert (done.returncode, done.stderr) == (2, message)
+
+
 # --- terminals, pipes, encodings
 
 

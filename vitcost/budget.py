@@ -142,7 +142,6 @@ def budget(
     if update:
         names = (each.name for each in declared)
         found: Baseline = dict(zip(names, map(kept.recorded, reports), strict=True))
-        kept.write(path, found)
     else:
         found = kept.read(path) or {}
     checks = [
@@ -150,6 +149,9 @@ def budget(
         for each, report in zip(declared, reports, strict=True)
         for check in _checks(each, report, found)
     ]
+    if update:
+        # not for a budget that is refused
+        kept.write(path, found)
     return BudgetResult(tuple(checks), why)
 
 

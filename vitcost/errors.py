@@ -60,7 +60,7 @@ class UnknownName(VitcostError):
     ) -> None:
         names = nearest(given, known)
         guesses = [f"{name} ({means[name]})" if name in means else name for name in names]
-        message = f"unknown {what} {given!r}"
+        message = f"unknown {what} {shown(given)}"
         if guesses:
             message += f"; did you mean {', '.join(guesses)}?"
         if hint:

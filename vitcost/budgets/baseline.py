@@ -1,7 +1,6 @@
 """The committed baseline: what each budget's model cost, in all quantities and by layer."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +9,7 @@ from vitcost.errors import ConfigError
 from vitcost.measured import MeasuredReport
 from vitcost.quantities import NUMBERS, QUANTITIES, Amount, Changed, Numbers, changes, values
 from vitcost.reported import Layer, Report
+from vitcost.written import whole
 
 __all__ = ["FILE", "Baseline", "Recorded", "beside", "grown", "read", "recorded", "write"]
 
@@ -105,17 +105,11 @@ def read(path: str) -> Baseline | None:
 
 
 def write(path: str, baseline: Baseline) -> None:
-    """Writes beside the file and moves over it; the same baseline gives the same bytes."""
+    """Writes a baseline; the same one gives the same bytes."""
     data = {"schema": SCHEMA, "budgets": {name: each._asdict() for name, each in baseline.items()}}
     text = json.dumps(data, indent=1, sort_keys=True) + "\n"
-    file = Path(path).resolve()
-    part = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        part.write_text(text, encoding="utf-8", newline="\n")
-        part.replace(file)
-    except (OSError, ValueError) as error:
-        part.unlink(missing_ok=True)
-        raise ConfigError(f"cannot write {path!r}: {error}") from None
+    with whole(path) as file:
+        file.write_text(text, encoding="utf-8", newline="\n")
 
 
 def _entry(data: Any) -> Recorded:

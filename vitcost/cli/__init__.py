@@ -81,6 +81,12 @@ def run(args: Sequence[str]) -> int:
         return _refuse(error.format_message(), getattr(error, "ctx", None))
     except VitcostError as error:
         return _refuse(str(error))
+    except OSError as error:
+        # help and answers alike: stdout is on a full disk
+        from vitcost.cli.output import leave
+
+        leave()
+        return _refuse(f"cannot write the answer: {error.strerror}")
     return code if isinstance(code, int) else 0
 
 

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vitcost.errors import ConfigError
 from vitcost.render import render
+from vitcost.written import whole
 
 if TYPE_CHECKING:
     from vitcost.page import Result
 
-__all__ = ["emit", "write"]
+__all__ = ["emit", "leave", "write"]
 
 # for a terminal that has no more than ASCII, or some old code page
 _PLAIN = {
@@ -38,14 +38,20 @@ def emit(result: "Result", format: str | None, as_json: bool, output: str | None
 def write(text: str, output: str | None, *, color: bool = False) -> None:
     """Writes text to stdout, or to a file as a whole or not at all."""
     if output is not None:
-        _replace(output, text)
+        with whole(output) as path:
+            path.write_text(text, encoding="utf-8", newline="\n")
         return
     try:
         click.echo(_encodable(text, sys.stdout.encoding), nl=False, color=color)
     except BrokenPipeError:
         # the reader has gone (`| head`): silence, and what a shell says of a process so ended
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        leave()
         raise SystemExit(128 + 13) from None
+
+
+def leave() -> None:
+    """Gives up a stdout that takes no more, and what is left for it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _columns() -> int:
@@ -64,25 +70,3 @@ def _encodable(text: str, encoding: str | None) -> str:
             text = text.replace(sign, plain)
         return text.encode(encoding, "backslashreplace").decode(encoding)
     return text
-
-
-def _replace(name: str, text: str) -> None:
-    """Writes beside the file and moves over it, so that no reader sees a half."""
-    # pathlib brings urllib and ipaddress along, which is more than the whole command line
-    from pathlib import Path
-
-    try:
-        # a link is followed; a device or a pipe is written to, not replaced
-        path = Path(name).resolve()
-        if path.exists() and not path.is_file():
-            path.write_text(text, encoding="utf-8")
-            return
-        part = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            part.write_text(text, encoding="utf-8", newline="\n")
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise ConfigError(f"cannot write {name!r}: {reason}") from None

@@ -1,9 +1,7 @@
 """Parquet: a sweep row by row in one file, written as it is computed."""
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vitcost.errors import ConfigError, MissingExtra
@@ -11,6 +9,7 @@ from vitcost.planner.arrays import load
 from vitcost.planner.evaluate import Chunk
 from vitcost.planner.grid import Axis, Skipped, skips
 from vitcost.quantities import QUANTITIES
+from vitcost.written import whole
 
 if TYPE_CHECKING:
     from vitcost.planner.sweep import Sweep
@@ -39,7 +38,7 @@ def write(sweep: "Sweep", path: str) -> tuple[Skipped, ...]:
             if chunk.rows:
                 yield arrow.RecordBatch.from_arrays(list(_columns(sweep, chunk)), schema=schema)
 
-    _replace(path, schema, batches())
+    _write(path, schema, batches())
     return skips(skipped)
 
 
@@ -47,7 +46,7 @@ def write_rows(rows: Iterable[Mapping[str, Any]], path: str) -> None:
     """Writes flat rows, sizes as text."""
     arrow, _ = _load()
     table = arrow.Table.from_pylist([{k: _spelled(v) for k, v in row.items()} for row in rows])
-    _replace(path, table.schema, table.to_batches())
+    _write(path, table.schema, table.to_batches())
 
 
 def _load() -> Any:
@@ -97,24 +96,15 @@ def _spelled(value: Any) -> Any:
     return "x".join(map(str, value)) if isinstance(value, tuple | list) else value
 
 
-def _replace(name: str, schema: Any, batches: Iterable[Any]) -> None:
-    """Writes beside the file and moves over it, so that no reader sees a half."""
+def _write(name: str, schema: Any, batches: Iterable[Any]) -> None:
+    """Writes batches in groups of rows."""
     arrow, parquet = _load()
-    path = Path(name).resolve()
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with parquet.ParquetWriter(part, schema) as writer:
-            waiting: list[Any] = []
-            for batch in batches:
-                waiting.append(batch)
-                if sum(each.num_rows for each in waiting) >= _GROUP:
-                    writer.write_table(arrow.Table.from_batches(waiting))
-                    waiting = []
-            if waiting:
+    with whole(name) as path, parquet.ParquetWriter(path, schema) as writer:
+        waiting: list[Any] = []
+        for batch in batches:
+            waiting.append(batch)
+            if sum(each.num_rows for each in waiting) >= _GROUP:
                 writer.write_table(arrow.Table.from_batches(waiting))
-        part.replace(path)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise ConfigError(f"cannot write {name!r}: {reason}") from None
-    finally:
-        part.unlink(missing_ok=True)
+                waiting = []
+        if waiting:
+            writer.write_table(arrow.Table.from_batches(waiting))
