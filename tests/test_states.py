@@ -1,14 +1,21 @@
 """Model states: torch's own optimizers on real parameters, frozen parts apart."""
 
 import importlib
+from typing import Any
 
 import pytest
 import torch
+from timm_features import BASE, FEATURES, VIT, build
 from timm_support import timm
 
 import vitcost
 from vitcost.check import reference
-from vitcost.config import ViTConfig
+from vitcost.config import ViTConfig, configure
+from vitcost.engine.lower import Mode, lower
+from vitcost.engine.model import sizes_of, structure_of
+from vitcost.engine.parameters import parameters
+from vitcost.engine.unroll import unroll
+from vitcost.zoo.timm.args import fields_of
 
 timm()
 optim = importlib.import_module("timm.optim")
@@ -57,6 +64,21 @@ def test_states_are_torchs(name: str, precision: str, freeze: str) -> None:
     assert training.weights_bytes == sum(p.nbytes for p in model.parameters())
     assert training.gradients_bytes == sum(p.nbytes for p in trained)
     assert training.optimizer_bytes == sum(t.nbytes for t in states)
+
+
+_REGISTERS = {"reg_tokens": 3, "no_embed_class": True}
+
+
+@pytest.mark.parametrize(
+    ("model_class", "options"), [*FEATURES.values(), (VIT, _REGISTERS)], ids=[*FEATURES, "both"]
+)
+def test_parameters_come_in_the_order_of_torchs(model_class: str, options: dict[str, Any]) -> None:
+    """An optimizer that takes one after the other has two of them in memory at a time."""
+    kwargs = {**BASE, **options}
+    config = configure(fields_of(model_class, kwargs))
+    tree, sizes = lower(structure_of(config, 1, True), Mode()), sizes_of(config)
+    mine = [parameter.numel(sizes) for parameter in parameters(unroll(tree))]
+    assert mine == [p.numel() for p in build(model_class, kwargs, fused=False).parameters()]
 
 
 def test_rules_of_thumb_beside_what_is_exact() -> None:

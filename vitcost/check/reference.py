@@ -168,8 +168,8 @@ class VisionTransformer(nn.Module):
         self.config = c
         tokens = c.grid[0] * c.grid[1] + 1 + c.dist_token
         self.cls_token = nn.Parameter(torch.zeros(1, 1, c.embed_dim))
-        self.dist_token = nn.Parameter(torch.zeros(1, 1, c.embed_dim)) if c.dist_token else None
         self.pos_embed = nn.Parameter(torch.zeros(1, tokens, c.embed_dim))
+        self.dist_token = nn.Parameter(torch.zeros(1, 1, c.embed_dim)) if c.dist_token else None
         self.patch_embed = PatchEmbed(c)
         self.pos_drop = nn.Dropout(c.pos_drop_rate)
         # plain floats: torch.linspace(...).item() cannot run on meta
