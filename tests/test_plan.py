@@ -253,6 +253,63 @@ def test_data_parallel_hides_behind_the_backward_pass() -> None:
     assert fast.exposed_seconds == 0
 
 
+def test_what_sharded_ranks_wait_for() -> None:
+    """Stage 1 hides its reduce-scatter behind a backward pass, and its all-gather behind nothing;
+    stages 2 and 3 exchange for each micro-batch, behind all of it, and gather once or twice."""
+    slow = own_card("slow", {"like": "h100-sxm", "link_gbps": 1})
+    asked = {"gpu": slow, "gpus": 8, "global_batch": 512, "micro_batch": 32, "efficiency": 0.5}
+    one = all_gather(4 * PHI, Fabric(8, 1, 1e9, 0))
+    each = (only(**asked).compute_seconds or 0) / 2
+    assert only(**asked, zero=1).exposed_seconds == pytest.approx(one - each * 2 / 3 + one)
+    assert only(**asked, zero=2).exposed_seconds == pytest.approx(2 * (2 * one - each))
+    assert only(**asked, zero=3).exposed_seconds == pytest.approx(2 * (3 * one - each))
+    half = only(**asked, zero=3, overlap=0.5)
+    assert half.exposed_seconds == pytest.approx(2 * (3 * one - each / 2))
+    # megatron-bf16 sends fp32 gradients and bf16 weights
+    mixed = only(**asked, zero=1, recipe="megatron-bf16", overlap=0)
+    gathered = all_gather(2 * PHI, Fabric(8, 1, 1e9, 0))
+    assert mixed.exposed_seconds == pytest.approx(one + gathered)
+    assert mixed.sent_bytes == (4 + 2) * PHI * 7 // 8
+
+
+def test_ranks_of_a_layer_reduce_their_own_part_over_nodes() -> None:
+    """Four cards share a layer, and four such groups lie on two nodes: each of them reduces whole
+    embeddings, head and norms, and a quarter of the rest."""
+    row = only(
+        gpus=8, nodes=2, network="10 GB/s", global_batch=64, micro_batch=16, efficiency=0.5,
+        overlap=0, tensor_parallel=4, sequence_parallel=False,
+    )  # fmt: skip
+    assert (row.data, row.tensor, row.accumulation) == (4, 4, 1)
+    # weights 12h², biases of qkv and fc1 3h + 4h; biases of proj and fc2 h + h, norms 4h
+    divided, kept = 12 * (12 * H * H + 7 * H), 12 * (2 * H + 4 * H)
+    own = divided // 4 + kept + PHI - divided - kept
+    stream = 4 * 16 * S * H
+    exchange = 4 * 12 * all_reduce(stream, Fabric(4, 1, 450e9, 0))
+    reduced = all_reduce(4 * own, Fabric(4, 2, 450e9, 10e9))
+    assert row.exposed_seconds == pytest.approx(exchange + reduced)
+    assert row.sent_bytes == 2 * 4 * own * 3 // 4 + 4 * 12 * 2 * stream * 3 // 4
+
+
+@pytest.mark.parametrize(("gpus", "nodes"), [(4, 1), (2, 2)])
+def test_stages_send_to_the_next_one(gpus: int, nodes: int) -> None:
+    """The stream and its gradient, 16 micro-batches of 4 images; over nodes by their network."""
+    row = only(
+        gpus=gpus, nodes=nodes, network="10 GB/s", global_batch=64, micro_batch=4, efficiency=0.5,
+        pipeline_parallel=4,
+    )  # fmt: skip
+    between = send(4 * 4 * S * H, Fabric(2, nodes, 450e9, 10e9))
+    assert row.exposed_seconds == pytest.approx(16 * 2 * between)
+
+
+def test_the_band_is_that_of_computing() -> None:
+    row = only(gpus=8, global_batch=1024, micro_batch=128, precision="amp-bf16", zero=1)
+    assert row.step_seconds is not None
+    assert row.compute_seconds is not None
+    # nothing was measured on an H100: 40 % either way
+    assert row.low_seconds == pytest.approx(row.step_seconds - 0.4 * row.compute_seconds)
+    assert row.high_seconds == pytest.approx(row.step_seconds + 0.4 * row.compute_seconds)
+
+
 @pytest.mark.parametrize(("checkpointing", "passes"), [("none", 4), ("selective", 4), ("block", 6)])
 @pytest.mark.parametrize("sequence", [False, True])
 def test_what_tensor_parallel_ranks_exchange(

@@ -33,6 +33,8 @@ from vitcost.hardware.rates import rates_of, seconds_of
 from vitcost.hardware.roofline import Anchor, parse_anchor, predict, turning_points
 from vitcost.hardware.score import FileScore, Score, score, score_held_out
 from vitcost.hardware.specs import asked_cards, matching, own_card
+from vitcost.hardware.specs import card as find
+from vitcost.hardware.typical import typical
 from vitcost.hardware.work import Setup, Work, setup_of, total, work
 from vitcost.scenario import OPTIMIZERS, Scenario, torch_version
 from vitcost.zoo import resolve
@@ -270,7 +272,25 @@ def test_checkpointing_computes_again() -> None:
     ],
 )
 def test_the_update_is_of_what_trains(given: dict[str, Any], trained: int) -> None:
-    for optimizer, tensors in (("sgd", 3), ("adamw", 20), ("adamw-fused", 7), ("lion", 13)):
+    # p, g → p; decay 3, momentum · μ 2, + g 3, Nesterov 3, p 3
+    sgd, momentum = 3, 3 + 2 + 3 + 3 + 3
+    # m 3, v 2 + 3, its root 2, / c 2, + ε 2, p 4; decay 2; the maximum of v 3
+    adam, decay, amsgrad, fused = 18, 2, 3, 7
+    for optimizer, tensors in (
+        ("sgd", sgd),
+        ("sgd-momentum", momentum),
+        ("adam", adam),
+        ("adam-foreach", adam),
+        ("adam-loop", adam),
+        ("adam-fused", fused),
+        ("adam-amsgrad", adam + amsgrad),
+        ("adamw", adam + decay),
+        ("adamw-foreach", adam + decay),
+        ("adamw-loop", adam + decay),
+        ("adamw-fused", fused),
+        ("adamw-amsgrad", adam + decay + amsgrad),
+        ("lion", 13),
+    ):
         step = done(mode="train", optimizer=optimizer, **given)["optimizer"]
         assert step.stream_bytes == 4 * tensors * trained
     half = done(mode="train", optimizer="sgd", precision="bf16", **given)["optimizer"]
@@ -683,6 +703,50 @@ def test_the_time_is_the_sum_written_out() -> None:
     assert predict(BASE, SCENARIO, "rtx4090").seconds == pytest.approx(seconds, rel=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("compiled", "torch", "weights"),
+    [(False, (2, 4), (1.5, 1.0, 0.75)), (True, (2, 9), (1, 0.5, 1))],
+)
+def test_the_time_of_a_backbone_written_out(
+    compiled: bool, torch: tuple[int, int], weights: tuple[float, ...]
+) -> None:
+    """Its FLOPs in those of products, the bytes of its convolutions and its others in streamed
+    ones; a strided byte of an eager step is 1.75 of them, a compiled one a byte."""
+    setup = Setup("amp", False, compiled, "nchw", "cuda", torch)
+    (c,) = (c.constants for c in CALIBRATIONS if (c.gpu, c.setup) == ("rtx4090", setup))
+    for name in ("vit_base_r50_s16_224", "vit_base_patch16_rpn_224"):
+        config = resolve(name).config
+        w, (flops, convs, others) = total(work(config, SCENARIO, setup)), weights
+        P, BW = 165.2e12, 1008e9
+        streamed = w.stream_bytes + (1 if compiled else 1.75) * w.strided_bytes + w.conv_bytes
+        streamed += 0.5 * (w.linear_bytes + w.attention_bytes)
+        streamed += convs * w.backbone_conv_bytes + others * w.backbone_bytes
+        seconds = (
+            c[0] * (w.gemm_flops + 3 * w.conv_flops + flops * w.backbone_flops) / P
+            + c[1] * w.attention_flops / P
+            + c[2] * streamed / BW
+            + c[3] * w.conv_flops / P
+            + c[4] * w.strided_bytes / BW
+            + 3e-6 * w.launches
+        )
+        time = predict(config, replace(SCENARIO, compile=compiled), "rtx4090")
+        assert time.seconds == pytest.approx(seconds, rel=1e-12)
+        assert w.backbone_flops or w.strided_bytes
+
+
+def test_the_time_of_a_processor_written_out() -> None:
+    setup = Setup("fp32", False, True, "nchw", "cpu", (2, 4))
+    (c,) = (c.constants for c in CALIBRATIONS if (c.gpu, c.setup) == ("cpu-i7_12700h", setup))
+    for name in ("vit_base_patch16_224", "vit_base_r50_s16_224"):
+        config = resolve(name).config
+        w = total(work(config, Scenario(platform="cpu", compile=True), setup))
+        moved = w.weight_bytes + w.stream_bytes + w.strided_bytes + w.attention_bytes
+        moved += w.backbone_bytes
+        seconds = c[0] * w.flops / 1e12 + c[1] * moved / 1e11 + c[2] * 12 * 1e-3
+        time = predict(config, Scenario(compile=True), "cpu-i7_12700h")
+        assert time.seconds == pytest.approx(seconds, rel=1e-12)
+
+
 @pytest.mark.parametrize("mode", ["infer", "train"])
 def test_the_parts_add_up(mode: str) -> None:
     time = predict(BASE, replace(SCENARIO, mode=mode), "rtx3090")
@@ -740,6 +804,61 @@ def test_the_nearest_software_is_by_its_minor_version_too(
 def test_other_families_have_a_wider_band() -> None:
     eva = predict(resolve("vit_base_patch16_rope_224").config, SCENARIO, "rtx4090")
     assert eva.high_seconds / eva.seconds == pytest.approx(1.15)
+
+
+@pytest.mark.parametrize(
+    ("name", "card", "wide"),
+    [
+        ("beit_base_patch16_224", "rtx4090", 0.15),
+        ("vit_base_r50_s16_224", "rtx4090", 0.20),
+        ("beit_base_patch16_224", "cpu-i7_12700h", 0.25),
+        ("vit_base_r50_s16_224", "cpu-i7_12700h", 0.40),
+    ],
+)
+def test_bands_of_families_that_were_not_fitted(name: str, card: str, wide: float) -> None:
+    scenario = Scenario(compile=True) if card.startswith("cpu") else SCENARIO
+    time = predict(resolve(name).config, scenario, card)
+    assert time.high_seconds / time.seconds - 1 == pytest.approx(wide)
+    assert 1 - time.low_seconds / time.seconds == pytest.approx(wide)
+    assert time.basis == ("anchored" if "r50" in name else "calibrated")
+
+
+def test_where_measurements_end() -> None:
+    large = resolve("vit_large_patch16_224").config
+    # no row of a GPU in the data has a smaller batch than 16
+    bases = [predict(large, replace(SCENARIO, batch=b), "rtx4090").basis for b in (15, 16)]
+    assert bases == ["spec_sheet", "calibrated"]
+    # beyond a fifth of the time launches are told: 3 µs each
+    shares = []
+    for batch in (16, 20, 24, 28, 64):
+        config = resolve("vit_base_patch32_224").config
+        scenario = replace(SCENARIO, batch=batch)
+        time = predict(config, scenario, "rtx4090")
+        launches = 3e-6 * total(work(config, scenario, Setup("amp", torch=(2, 4)))).launches
+        shares.append(launches / time.seconds)
+        assert (time.basis == "spec_sheet") == bool(time.notes) == (shares[-1] > 0.2)
+    assert max(shares) > 0.2 > min(shares)
+
+
+@pytest.mark.parametrize(
+    ("card", "share"),
+    # what was seen; else as the middle of what others of its vendor reach; else as capped cards do
+    [
+        ("h100-sxm", 794.5 / 989), ("mi300x", 668.4 / 1307.4), ("h200-sxm", 0.8), ("mi100", 0.6),
+        ("tpu-v5e", 0.8), ("l4", 0.6), ("l40s", 0.6), ("a10", 0.6), ("a40", 0.6), ("t4", 0.6),
+        ("rtx-a6000", 0.6), ("rtx-pro-6000-server", 0.6), ("rtx-pro-6000-maxq", 0.535),
+    ],
+)  # fmt: skip
+def test_what_products_reach_of_a_sheet(card: str, share: float) -> None:
+    """The constants of GeForce cards, whose mean stands for the rest, by the share; no other card
+    is faster than its sheet."""
+    setup = Setup("amp")
+    usual, _ = typical(own_card("x", {"bf16_tflops": 1}), setup, CALIBRATIONS)
+    geforce, _ = typical(find("rtx4090"), setup, CALIBRATIONS)
+    found, _ = typical(find(card), setup, CALIBRATIONS)
+    assert found[2:] == usual[2:] == geforce[2:]
+    assert found[:2] == pytest.approx([max(c / share, 1.0) for c in geforce[:2]])
+    assert usual[:2] == pytest.approx([max(c, 1.0) for c in geforce[:2]])
 
 
 def test_launches_at_small_batches_are_called_unmeasured() -> None:
