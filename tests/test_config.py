@@ -257,3 +257,15 @@ def test_a_keyword_of_a_wrong_kind(keyword: str, value: Any, message: str) -> No
 def test_a_model_that_is_a_number() -> None:
     with pytest.raises(ConfigError, match="a path or a config, got an integer of 16,610 bits"):
         report(10**5000)  # type: ignore[call-overload]
+
+
+def test_adapters_on_a_layer_that_is_not_there() -> None:
+    with pytest.raises(UnknownName, match="unknown lora_layers 'prjo'; did you mean proj"):
+        report("vit_tiny_patch16_224", lora=8, lora_layers="qkv,prjo")
+    # queries, keys and values have a layer each: 12 blocks, rank 8, 384 wide
+    with pytest.raises(UnknownName, match="lora_layers 'qkv'; linear layers: q_proj, k_proj, v_pr"):
+        report("facebook/dinov2-small", lora=8)
+    plain, adapted = (
+        report("facebook/dinov2-small", lora=rank, lora_layers="q_proj,v_proj") for rank in (0, 8)
+    )
+    assert adapted.params - plain.params == 12 * 2 * 8 * (384 + 384)

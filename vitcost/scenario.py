@@ -211,12 +211,7 @@ class Scenario:
         self._check_ranges()
 
     def _check_ranges(self) -> None:
-        for name, least, most in (
-            ("ranks", 1, 10**6),
-            ("zero", 0, 3),
-            ("ema", 0, 100),
-            ("accumulate", 1, 10**6),
-        ):
+        for name, (least, most) in _RANGES.items():
             given = getattr(self, name)
             if not least <= given <= most:
                 raise ConfigError(f"{name} must be from {least:,} to {most:,}, got {shown(given)}")

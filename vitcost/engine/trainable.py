@@ -6,6 +6,7 @@ from vitcost.engine.ops import Axis, Op, Sizes, Tensor
 from vitcost.engine.parts import part_of
 from vitcost.engine.runs import chained, has_runs
 from vitcost.engine.tree import Count, Node
+from vitcost.errors import UnknownName
 
 __all__ = ["adapt", "freeze"]
 
@@ -58,14 +59,32 @@ def _frozen(node: Node) -> Node:
     return node._replace(body=tuple(body))
 
 
-def adapt(node: Node, names: tuple[str, ...], rank: Axis) -> Node:
+def adapt(tree: Node, names: tuple[str, ...], rank: Axis) -> Node:
     """Low-rank adapters on the linear layers of these names: Hu et al. 2021, arXiv 2106.09685.
 
     ``y = W x + scale · B A x``: W is frozen, A has ``rank`` rows, B as many columns, no biases.
+    Raises ``UnknownName`` for a name that no linear layer of the model has.
     """
+    known = dict.fromkeys(_linear(tree))
+    for name in names:
+        if name not in known:
+            raise UnknownName("lora_layers", name, known, f"linear layers: {', '.join(known)}")
+    return _adapted(tree, names, rank)
+
+
+def _linear(node: Node) -> Iterator[str]:
+    """The names of linear layers, in the order of the forward."""
+    if node.type == "Linear":
+        yield node.name
+    for item in node.body:
+        if isinstance(item, Node):
+            yield from _linear(item)
+
+
+def _adapted(node: Node, names: tuple[str, ...], rank: Axis) -> Node:
     if node.type == "Linear" and node.name in names:
         return node._replace(type="LoraLinear", body=tuple(_adapter(node, rank)))
-    body = (item if isinstance(item, Op) else adapt(item, names, rank) for item in node.body)
+    body = (item if isinstance(item, Op) else _adapted(item, names, rank) for item in node.body)
     return node._replace(body=tuple(body))
 
 
