@@ -191,6 +191,31 @@ def test_bands_of_families_that_were_not_fitted(name: str, card: str, wide: floa
     assert time.basis == ("anchored" if "r50" in name else "calibrated")
 
 
+@pytest.mark.parametrize(
+    ("name", "given", "says"),
+    [
+        ("gpt2", {}, "no model that reads text was measured"),
+        ("clip_vit_base_patch16", {}, "no model that reads text was measured"),
+        ("vit_base_patch16_224", {"attention": "eager"}, "attention eager was not measured"),
+        ("vit_base_patch16_224", {"mode": "train", "checkpointing": "block"}, "checkpointing"),
+        ("vit_base_patch16_224", {"mode": "train", "freeze": "first:3"}, "training of a part"),
+        ("vit_base_patch16_224", {"mode": "train", "lora": 8}, "training of a part"),
+    ],
+)
+def test_what_no_file_measured_is_said(name: str, given: dict[str, Any], says: str) -> None:
+    """timm's files are of image models, their own kernels, and whole steps."""
+    time = predict(resolve(name).config, replace(SCENARIO, **given), "rtx3090")
+    assert time.basis == "anchored"
+    assert time.high_seconds == pytest.approx(1.25 * time.seconds)
+    assert says in time.notes[-1]
+    # named or chosen, the kernel is the same; before torch 2.0 this one was measured
+    for known in ({"attention": "flash"}, {"attention": "eager", "software": "1.13"}):
+        assert predict(BASE, replace(SCENARIO, **known), "rtx3090").basis == "calibrated"
+    mine = [Anchor(name, 50.0)]
+    met = predict(resolve(name).config, replace(SCENARIO, **given), "rtx3090", anchors=mine)
+    assert not [note for note in met.notes if says in note and name == "vit_base_patch16_224"]
+
+
 def test_where_measurements_end() -> None:
     large = resolve("vit_large_patch16_224").config
     # no row of a GPU in the data has a smaller batch than 16

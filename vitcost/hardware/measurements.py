@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from vitcost.config import ViTConfig
 from vitcost.engine.model import Config
 from vitcost.errors import ConfigError, UnknownName, VitcostError
 from vitcost.hardware.cards import CPUS, Card, Peaks
@@ -193,10 +194,12 @@ def measurement(row: Row, own: Mapping[str, Card] | None = None) -> Measurement:
 
 def kind_of(config: Config) -> str:
     """``plain``: what the shipped constants are fitted to; ``hybrid``: with a convolutional
-    backbone; ``other``: Eva, Beit, text."""
-    if getattr(config, "backbone", ""):
+    backbone; ``other``: Eva, Beit; ``text``: what reads text, a pair of towers too."""
+    if not isinstance(config, ViTConfig):
+        return "text"
+    if config.backbone:
         return "hybrid"
-    return "plain" if getattr(config, "model_class", "") == "VisionTransformer" else "other"
+    return "plain" if config.model_class == "VisionTransformer" else "other"
 
 
 def _card(row: Row, own: Mapping[str, Card] | None) -> Card:

@@ -163,6 +163,8 @@ def predict(
     unmeasured = _unmeasured(scenario, row, shares["overhead"] / seconds, measured)
     if anchors:
         rates = _anchored(rates, scenario, setup, sheet, anchors)
+    elif unlike := _unlike(config, scenario, setup):
+        rates = rates._replace(band=max(rates.band, ANCHORED)).unlike(*unlike)
     return _time(row, scenario, setup, sheet, _checked(rates, scenario, row, unmeasured), parts)
 
 
@@ -218,6 +220,20 @@ def _unmeasured(
         found.append(f"batches below {least} were measured on no GPU")
     if overhead > _UNMEASURED_OVERHEAD:
         found.append(f"launches, {overhead:.0%} of the time here, were measured on no GPU")
+    return tuple(found)
+
+
+def _unlike(config: Config, scenario: Scenario, setup: Setup) -> tuple[str, ...]:
+    """What of a step no file of measurements has, whose card and mode were measured."""
+    found = []
+    kernels = [each.kernel(config, setup.training) for each in
+               (scenario, replace(scenario, attention="sdpa"))]  # fmt: skip
+    if setup.torch >= (2, 0) and kernels[0] != kernels[1]:
+        found.append(f"attention {kernels[0]} was not measured in this software")
+    if setup.training and scenario.checkpointing != "none":
+        found.append("checkpointing was measured on no card")
+    if setup.training and (scenario.freeze != "none" or scenario.lora):
+        found.append("training of a part was measured on no card")
     return tuple(found)
 
 

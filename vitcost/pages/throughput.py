@@ -8,6 +8,7 @@ from vitcost.page import Column, Page, Row, Table, Value
 __all__ = ["throughput_page"]
 
 _WORST = 10
+_KINDS = {"other": "Eva, Beit", "hybrid": "hybrids", "text": "text"}
 _NOTES = (
     "errors are relative to what was measured; p90: nine in ten are below it. ∝ FLOPs: the mean "
     "error of a time in proportion to FLOPs. pairs right: of the pairs within 5 % in FLOPs and "
@@ -33,7 +34,7 @@ def throughput_page(score: Score) -> Page:
 
 
 def _files(score: Score) -> Table:
-    kinds = [k for k in ("other", "hybrid") if any(k in file.by_kind for file in score.files)]
+    kinds = [k for k in _KINDS if any(k in file.by_kind for file in score.files)]
     held_out = all("held out" in file.bases for file in score.files)
     columns = [
         Column("file"),
@@ -45,7 +46,7 @@ def _files(score: Score) -> Table:
         Column("worst", "ratio"),
         Column("∝ FLOPs", "ratio"),
         Column("pairs right"),
-        *(Column({"other": "Eva, Beit"}.get(kind, "hybrids"), "ratio") for kind in kinds),
+        *(Column(_KINDS[kind], "ratio") for kind in kinds),
     ]
     rows = [_file(file, kinds) for file in score.files]
     if not held_out:
