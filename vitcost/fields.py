@@ -1,6 +1,6 @@
 """What a field of a config may hold: its kind, its range, and how it is spelled as text."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 from vitcost.errors import ConfigError, nearest, shown
@@ -15,6 +15,7 @@ __all__ = [
     "parse",
     "parse_size",
     "rate",
+    "several",
     "size",
 ]
 
@@ -118,6 +119,20 @@ def checked_ratio(name: str, value: float | None) -> float | None:
     if not 0 < value <= 10**6:
         raise ConfigError(f"{name} must be above 0 and at most 1,000,000, got {shown(value)}")
     return value
+
+
+def several(name: str, given: Any, *kinds: type) -> list[Any]:
+    """One thing of some kinds, or an iterable of them, as a list.
+
+    >>> several("gpu", "t4", str), several("gpu", ("t4", "l4"), str)
+    (['t4'], ['t4', 'l4'])
+    """
+    given = [given] if isinstance(given, kinds) else given
+    found = list(given) if isinstance(given, Iterable) else [given]
+    for each in found:
+        if not isinstance(each, kinds):
+            raise ConfigError(f"{name} must be text, or several of them, got {shown(each)}")
+    return found
 
 
 def parse_size(text: str) -> int | Pair:

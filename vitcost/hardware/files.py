@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vitcost.errors import NotCovered
+from vitcost.fields import several
 from vitcost.hardware import calibrate as fits
 from vitcost.hardware.calibrate import load_calibrations, to_toml
 from vitcost.hardware.cards import CARDS, CPUS, Card
@@ -94,7 +95,7 @@ def check_throughput(
     if held_out:
         found = score_held_out(rows, own=own)
     else:
-        paths = [calibration] if isinstance(calibration, str) else calibration
+        paths = several("calibration", calibration, str)
         mine = [row for path in paths for row in load_calibrations(path)]
         found = score(rows, own=own, calibrations=mine)
     if not any(file.covered for file in found.files):

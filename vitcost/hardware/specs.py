@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vitcost.errors import ConfigError, UnknownName
+from vitcost.fields import several
 from vitcost.hardware.cards import ALIASES, CARDS, CPUS, SOURCES, Card, Peaks
 
 __all__ = [
@@ -122,8 +123,7 @@ def asked_cards(
     >>> mine.peaks.bf16, capped.name, capped.peaks.bf16
     (100.0, 'l4,power_w=60', 121)
     """
-    names = [gpu] if isinstance(gpu, str | Card) else gpu
-    return tuple(_asked(name, own) for name in names)
+    return tuple(_asked(name, own) for name in several("gpu", gpu, str, Card))
 
 
 def _asked(text: "str | Card", own: Mapping[str, Card] | None) -> Card:
@@ -155,7 +155,7 @@ def _number(text: str) -> "float | str":
 
 def own_cards(paths: "str | Iterable[str]" = ()) -> dict[str, Card]:
     """The user's own cards: of files, else of ``pyproject.toml`` where there is one."""
-    files = [paths] if isinstance(paths, str) and paths else list(paths)
+    files = several("gpu_file", paths or (), str)
     found: dict[str, Card] = {}
     for path in files:
         cards = load_cards(path)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from vitcost.engine.model import Config
 from vitcost.errors import ConfigError
+from vitcost.fields import several
 from vitcost.hardware.calibrate import load_calibrations
 from vitcost.hardware.cards import Card
 from vitcost.hardware.roofline import Anchor, Time, parse_anchor, predict, turning_points
@@ -34,11 +35,11 @@ def timed(
     >>> time.basis, time.turning
     ('calibrated', TurningPoints(beyond_overhead_batch=2, compute_batch=7))
     """
-    files = [calibration] if isinstance(calibration, str) else list(calibration)
+    files = several("calibration", calibration, str)
     # a calibration of a card of one's own has it beside the constants
     beside = {name: row for path in files for name, row in load_cards(path).items()}
     cards = asked_cards(gpu, {**beside, **own_cards(gpu_file)})
-    measured = [anchor] if isinstance(anchor, str | Anchor) else list(anchor)
+    measured = several("anchor", anchor, str, Anchor)
     anchors = [each if isinstance(each, Anchor) else parse_anchor(each) for each in measured]
     anchors = [each._replace(scenario=each.scenario or scenario) for each in anchors]
     if anchors and len(cards) != 1:
