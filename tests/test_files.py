@@ -404,6 +404,7 @@ HEAD = ["ViTForImageClassification"]
         ({"embed_dims": 8}, "unknown key 'embed_dims'; did you mean 'embed_dim'?"),
         ({"zzz": 8}, "unknown key 'zzz'; other files are told by 'model_type' or 'vision_cfg'"),
         ({"base": "vit_tiny_patch16_225"}, "base: unknown model 'vit_tiny_patch16_225'; did you"),
+        ({"base": "gpt2"}, "gpt2 reads text, and a model of images is asked for"),
         ({"base": 3}, "base must be a model's name, got 3"),
         ({"base": "vit_tiny_patch16_224", "depth": "12"}, "depth must be an integer, got '12'"),
         ({"base": "vit_tiny_patch16_224", "num_heads": 5}, "192 is not divisible by num_heads 5"),

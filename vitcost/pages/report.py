@@ -165,36 +165,12 @@ def _inference(report: Report) -> Table:
 
 
 def _training(report: Report) -> Table:
-    scenario, own = report.scenario, report.training
-    each, rule = training_bytes(1), training_bytes(report.params)
-    parts: tuple[tuple[str, str, Size | None, Size], ...] = (
-        (
-            "weights",
-            f"{each.half_weights} + {each.full_weights}",
-            rule.weights,
-            own.weights_bytes,
-        ),
-        (
-            "gradients",
-            f"{each.half_gradients} + {each.full_gradients}",
-            rule.gradients,
-            own.gradients_bytes,
-        ),
-        (
-            "moments",
-            f"{each.first_moments} + {each.second_moments}",
-            rule.moments,
-            own.optimizer_bytes,
-        ),
-        ("moving averages", "", None, own.ema_bytes),
-        ("gradient buckets", "", None, own.buckets_bytes),
-        ("saved activations", "", None, own.saved_activations_bytes),
-    )
+    scenario, own, thumb = report.scenario, report.training, report.rule_of_thumb
     # what a scenario asks for has a row where it does
-    rows = [Row((*part, off_by(part[2], part[3]))) for part in parts if part[1] or part[3]]
-    total, thumb = own.sum_bytes, report.rule_of_thumb
-    numbers = thumb.training_bytes, total, thumb.training_error
-    rows.append(Row(("sum", f"{each.total}", *numbers), "total"))
+    parts = (part for part in _states(report) if part[1] or part[3])
+    rows = [Row((*part, off_by(part[2], part[3]))) for part in parts]
+    numbers = thumb.training_bytes, own.sum_bytes, thumb.training_error
+    rows.append(Row(("sum", f"{training_bytes(1).total}", *numbers), "total"))
     if own.peak_bytes is not None:
         rows.append(Row(("peak of a step", "", None, own.peak_bytes, None)))
     recipe = f"{scenario.recipe}: {scenario.precision}, {scenario.optimizer}"
@@ -215,6 +191,20 @@ def _training(report: Report) -> Table:
             *_published(thumb),
         ),
     )
+
+
+def _states(report: Report) -> Iterator[tuple[str, str, Size | None, Size]]:
+    """What lies in memory: its name, the rule's bytes a parameter, the rule's bytes, the bytes."""
+    each, rule, own = training_bytes(1), training_bytes(report.params), report.training
+    weights = f"{each.half_weights} + {each.full_weights}"
+    yield "weights", weights, rule.weights, own.weights_bytes
+    gradients = f"{each.half_gradients} + {each.full_gradients}"
+    yield "gradients", gradients, rule.gradients, own.gradients_bytes
+    moments = f"{each.first_moments} + {each.second_moments}"
+    yield "moments", moments, rule.moments, own.optimizer_bytes
+    yield "moving averages", "", None, own.ema_bytes
+    yield "gradient buckets", "", None, own.buckets_bytes
+    yield "saved activations", "", None, own.saved_activations_bytes
 
 
 def _published(thumb: RuleOfThumb) -> Iterator[str]:

@@ -148,6 +148,8 @@ def _named(name: str) -> "Described":
 
     own = _fields(name)
     found = Described(*own) if own is not None else aliases.lookup(name, _named)
+    if found is None and _text(name) is not None:
+        raise NotCovered(f"{name} reads text, and a model of images is asked for")
     if found is None:
         raise _unknown(name)
     return found
