@@ -153,16 +153,18 @@ def test_each_row_lies_in_the_band_that_is_printed_for_its_kind(rows: list[Any])
     for m in covered(rows)[0]:
         time = predict(m.config, m.row.scenario, m.card)
         half = time.high_seconds / time.seconds - 1
-        cuda = m.row.setup.platform == "cuda"
-        if cuda:
-            assert half <= (0.15 if time.basis == "calibrated" else 0.25) + 1e-9
+        if m.row.setup.platform == "cuda":
+            most = 0.15 if time.basis == "calibrated" else 0.25
+        else:
+            most = 0.40 if m.kind == "hybrid" else 0.27
+        assert half <= most + 1e-9
         place = f"{m.kind} on {m.row.setup.platform}"
         counted[place] += 1
         inside[place] += abs(time.seconds / m.seconds - 1) <= half
     assert set(counted) == {f"{kind} on {place}" for kind in ("plain", "other", "hybrid")
                             for place in ("cuda", "cpu")}  # fmt: skip
     for place, count in counted.items():
-        assert inside[place] >= 0.89 * count, place
+        assert inside[place] >= 0.9 * count, place
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,17 @@ def test_attention_is_padded_to_tiles() -> None:
     assert layer(so400m).attention_flops == 2 * b * 16 * 256 * 256 * (96 + 96)
 
 
+@pytest.mark.parametrize(
+    ("head", "kernel"),
+    # the widths of flash_attn/src/static_switch.h, and one beyond them that nothing pads
+    [(20, 32), (32, 32), (33, 64), (65, 96), (97, 128), (129, 160), (161, 192), (193, 224),
+     (225, 256), (257, 257)],
+)  # fmt: skip
+def test_heads_are_padded_to_the_width_of_a_kernel(head: int, kernel: int) -> None:
+    config = replace(BASE, embed_dim=12 * head)
+    assert layer(config).attention_flops == 2 * b * 12 * 256 * 256 * (kernel + kernel)
+
+
 def test_products_are_padded_to_tiles_of_their_output() -> None:
     tiny = resolve("vit_tiny_patch16_224").config
     # qkv 576 → 640, proj 192 → 256, fc1 768, fc2 192 → 256

@@ -62,7 +62,7 @@ class ClipStructure(NamedTuple):
         return self.vision.one_image
 
 
-def text_structure(c: TextConfig, batch: int = 1, training: bool = False) -> TextStructure:
+def text_structure(c: TextConfig, batch: int, training: bool) -> TextStructure:
     return TextStructure(
         training=training,
         family=c.family,
@@ -72,14 +72,14 @@ def text_structure(c: TextConfig, batch: int = 1, training: bool = False) -> Tex
     )
 
 
-def text_sizes(c: TextConfig, batch: int = 1) -> Sizes:
+def text_sizes(c: TextConfig, batch: int) -> Sizes:
     sizes = sizes_of(c.blocks, batch)
     s = c.seq_len
     sizes.update(s=s, s32=-(-s // 32) * 32, V=c.vocab_size, P=c.context_length, O=c.projection_dim)
     return sizes
 
 
-def clip_structure(c: ClipConfig, batch: int = 1, training: bool = False) -> ClipStructure:
+def clip_structure(c: ClipConfig, batch: int, training: bool) -> ClipStructure:
     return ClipStructure(
         training=training,
         vision=structure_of(c.vision, batch, training),
@@ -89,7 +89,7 @@ def clip_structure(c: ClipConfig, batch: int = 1, training: bool = False) -> Cli
     )
 
 
-def clip_sizes(c: ClipConfig, batch: int = 1) -> Sizes:
+def clip_sizes(c: ClipConfig, batch: int) -> Sizes:
     sizes = sizes_of(c.vision, batch)
     sizes["O"] = c.projection_dim or c.vision.embed_dim
     sizes.update({f"text.{axis}": n for axis, n in text_sizes(c.text, batch).items()})
