@@ -10,14 +10,15 @@ from vitcost.hardware.calibrate import (
     calibrate,
     load_calibrations,
     percentile,
+    predicted,
     to_toml,
 )
-from vitcost.hardware.constants import CPU, GPU, Form, Prior, form_of
+from vitcost.hardware.constants import CPU, GPU, Form, Prior, form_of, terms
 from vitcost.hardware.fit import fit
-from vitcost.hardware.measurements import Measurement, read
+from vitcost.hardware.measurements import Measurement, Row, measurement, read
 from vitcost.hardware.roofline import predict
 from vitcost.hardware.score import score
-from vitcost.hardware.work import Setup
+from vitcost.hardware.work import Setup, setup_of
 from vitcost.scenario import Scenario, torch_version
 from vitcost.zoo import resolve
 
@@ -143,6 +144,53 @@ def test_calibrate_with_few_rows_has_the_widest_band(measured: list[Measurement]
 def test_constants_that_cannot_be_read(tmp_path: Path, text: str) -> None:
     with pytest.raises(ConfigError, match="calibration"):
         load_calibrations(write(tmp_path / "x.toml", text))
+
+
+MODELS = ("vit_tiny_patch16_224", "vit_small_patch16_224", "vit_base_patch16_224",
+          "vit_large_patch16_224", "vit_small_patch16_384")  # fmt: skip
+
+
+def synthetic(
+    batches: tuple[int, ...], launch: float, models: tuple[str, ...] = MODELS
+) -> list[Measurement]:
+    """Steps of a card of constants 1.3, 1.6, 1.1, 1, whose kernels wait so long to be launched."""
+    found = []
+    for name in models:
+        for batch in batches:
+            scenario = Scenario(batch=batch, precision="amp-bf16", software="2.4")
+            row = Row("x.csv", name, "l4", 0, batch, 1.0, setup_of(scenario), scenario)
+            m = measurement(row)
+            parts, _ = terms(m.work, m.sheet, m.row.setup)
+            computing = sum(c * part for c, part in zip((1.3, 1.6, 1.1, 1, 0), parts, strict=True))
+            seconds = max(computing, m.work.launches * launch)
+            found.append(m._replace(row=row._replace(images_per_second=batch / seconds)))
+    return found
+
+
+@pytest.mark.parametrize("launch", [3e-6, 10e-6])
+def test_steps_that_launches_bound_do_not_move_the_constants(launch: float) -> None:
+    batches = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+    every = synthetic(batches, launch)
+    (found,) = calibrate(every)
+    assert found.rows < len(every)
+    large = [m for m in every if m.row.batch >= 128]
+    errors = [abs(predicted(m, found.constants) / m.seconds - 1) for m in large]
+    assert sum(errors) / len(errors) < 0.04
+    # what most of is launches still says so, and where there is nothing else it is fitted
+    assert len(calibrate(synthetic((1,), launch))[0].constants) == 5
+
+
+def test_small_batches_of_ones_own_are_measured() -> None:
+    large_ones = ("vit_large_patch16_224", "vit_huge_patch14_224", "vit_giant_patch14_224")
+    (found,) = calibrate(synthetic((4, 8, 64), 0.0, large_ones))
+    assert found.least_batch == 4
+    large = resolve("vit_large_patch16_224").config
+    for batch, basis in ((3, "spec_sheet"), (4, "calibrated")):
+        scenario = Scenario(batch=batch, precision="amp-bf16", software="2.4")
+        time = predict(large, scenario, "l4", calibrations=[found])
+        assert (batch, time.basis) == (batch, basis)
+    (plain,) = calibrate(synthetic((64, 128), 0.0))
+    assert plain.least_batch == 16
 
 
 # scoring, on numbers made by hand

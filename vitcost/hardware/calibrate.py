@@ -11,7 +11,7 @@ from typing import Any
 
 from vitcost.errors import ConfigError
 from vitcost.hardware.cards import Card
-from vitcost.hardware.constants import Calibration, form_of
+from vitcost.hardware.constants import MOST_LAUNCHING, SMALLEST_BATCH, Calibration, form_of
 from vitcost.hardware.fit import fit
 from vitcost.hardware.measurements import Measurement
 from vitcost.hardware.specs import read_toml
@@ -82,7 +82,8 @@ def errors(measurements: Sequence[Measurement]) -> tuple[list[float], list[float
 def calibrate(measurements: Iterable[Measurement], source: str = "") -> list[Calibration]:
     """The constants of every card and setup among the measurements.
 
-    Plain models are fitted; where a file has none, all of them.
+    Plain models are fitted; where a file has none, all of them. Steps that are mostly launches are
+    left out.
     """
     groups: dict[tuple[str, Setup], list[Measurement]] = {}
     for m in measurements:
@@ -96,6 +97,8 @@ def calibrate(measurements: Iterable[Measurement], source: str = "") -> list[Cal
 def _calibration(
     gpu: str, setup: Setup, measurements: list[Measurement], source: str
 ) -> Calibration:
+    cpu = setup.platform == "cpu"
+    measurements = measurements if cpu else _running(measurements)
     if len(measurements) < _FEWEST:
         raise ConfigError(
             f"{len(measurements)} measurements of {gpu} are too few to fit constants, which takes "
@@ -117,7 +120,15 @@ def _calibration(
         held,
         round(min(max(band, NARROWEST), widest), 2),
         source,
+        SMALLEST_BATCH if cpu else min(SMALLEST_BATCH, *(m.row.batch for m in measurements)),
     )
+
+
+def _running(measurements: list[Measurement]) -> list[Measurement]:
+    """Those that tell of kernels: of the others most is launches, which no constant stands for.
+    All of them, where too few are left."""
+    found = [m for m in measurements if 1 - m.shares()[1] <= MOST_LAUNCHING]
+    return measurements if len(found) < _FEWEST else found
 
 
 def mean(values: Sequence[float]) -> float:
@@ -184,6 +195,7 @@ def to_toml(calibrations: Iterable[Calibration], cards: Iterable[Card] = ()) -> 
             *([] if row.held_out is None else [f"held_out = {row.held_out}"]),
             f"band = {row.band}",
             f"source = {json.dumps(row.source)}",
+            f"least_batch = {row.least_batch}",
             "",
         ]
     return "\n".join(lines)
@@ -234,4 +246,5 @@ def _loaded(table: Mapping[str, Any]) -> Calibration:
         float(table["held_out"]) if "held_out" in table else None,
         float(table["band"]),
         str(table["source"]),
+        int(table.get("least_batch", SMALLEST_BATCH)),
     )

@@ -29,7 +29,9 @@ __all__ = [
     "GPU",
     "KAPPA",
     "LAUNCH_SECONDS",
+    "MOST_LAUNCHING",
     "SIGMA",
+    "SMALLEST_BATCH",
     "Calibration",
     "Form",
     "Prior",
@@ -46,6 +48,10 @@ KAPPA = 3.0  # a FLOP of a patch convolution, in those of a matrix product
 # transformer: a cache serves much of a map that was just written, and a compiler fuses the rest
 BACKBONE = {"eager": (1.5, 1.0, 0.75), "compiled": (1.0, 0.5, 1.0)}
 LAUNCH_SECONDS = 3e-6  # before a kernel does anything; the smallest models of the data show it
+# above this share of launches in a step, its time rests on nothing that was measured
+MOST_LAUNCHING = 0.2
+# below this batch timm's files have nothing of a GPU
+SMALLEST_BATCH = 16
 
 
 class Sheet(NamedTuple):
@@ -107,6 +113,7 @@ class Calibration(NamedTuple):
     held_out: float | None  # and on widths that were not; None: there was one width
     band: float  # half-width that covers nine in ten of the latter
     source: str = ""
+    least_batch: int = SMALLEST_BATCH  # below it nothing was fitted
 
 
 def form_of(setup: Setup) -> Form:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from vitcost.errors import NotCovered
 from vitcost.hardware.calibrate import WIDEST
 from vitcost.hardware.cards import Card
-from vitcost.hardware.constants import Calibration, Sheet, form_of, terms
+from vitcost.hardware.constants import SMALLEST_BATCH, Calibration, Sheet, form_of, terms
 from vitcost.hardware.typical import typical
 from vitcost.hardware.work import Setup, Work
 
@@ -32,6 +32,7 @@ class Rates(NamedTuple):
     basis: str
     band: float
     notes: tuple[str, ...] = ()
+    least_batch: int = SMALLEST_BATCH
 
     def unlike(self, *why: str) -> "Rates":
         """The same for what is unlike all that was measured on the card."""
@@ -54,7 +55,8 @@ def rates_of(
         band = best.band if fits else max(best.band, WIDEST[setup.platform])
         torch = ".".join(map(str, best.setup.torch))
         said = f"constants measured with torch {torch}, {best.setup.layout}"
-        return Rates(best.constants, "calibrated", band, () if fits else (said,))
+        notes = () if fits else (said,)
+        return Rates(best.constants, "calibrated", band, notes, best.least_batch)
     if setup.platform == "cpu":
         modes = dict.fromkeys(_mode(c.setup) for c in known if c.gpu == row.name)
         said = "; ".join(modes) or "nothing"

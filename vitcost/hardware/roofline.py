@@ -8,7 +8,7 @@ from vitcost.engine.model import Config
 from vitcost.errors import ConfigError, NotCovered
 from vitcost.hardware.calibrations import shipped
 from vitcost.hardware.cards import Card
-from vitcost.hardware.constants import Calibration, Sheet, sheet_of
+from vitcost.hardware.constants import MOST_LAUNCHING, Calibration, Sheet, sheet_of
 from vitcost.hardware.measurements import kind_of
 from vitcost.hardware.rates import (
     ANCHORED,
@@ -35,12 +35,8 @@ __all__ = [
     "turning_points",
 ]
 
-# below this batch nothing was measured on a GPU
-_SMALLEST_BATCH = 16
 _LARGER = "batches above 1 were measured on no processor"
 _MEASURED_VENDORS = ("NVIDIA",)
-# above this share of launches in a step, its time rests on nothing that was measured
-_UNMEASURED_OVERHEAD = 0.2
 
 
 class Anchor(NamedTuple):
@@ -159,8 +155,9 @@ def predict(
     rates = widened(rates_of(row, setup, known), kind_of(config), setup.platform)
     parts = work(config, scenario, setup)
     seconds, shares = seconds_of(total(parts), sheet, setup, rates.constants)
-    measured = [anchor.scenario or scenario for anchor in anchors]
-    unmeasured = _unmeasured(scenario, row, shares["overhead"] / seconds, measured)
+    batches = [(anchor.scenario or scenario).batch for anchor in anchors]
+    overhead = shares["overhead"] / seconds
+    unmeasured = _unmeasured(scenario, row, overhead, [rates.least_batch, *batches])
     if anchors:
         rates = _anchored(rates, scenario, setup, sheet, anchors)
     elif unlike := _unlike(config, scenario, setup):
@@ -207,18 +204,17 @@ def _time(
 
 
 def _unmeasured(
-    scenario: Scenario, row: Card, overhead: float, measured: Sequence[Scenario]
+    scenario: Scenario, row: Card, overhead: float, batches: Sequence[int]
 ) -> tuple[str, ...]:
     """Where a prediction leaves what was measured; ``overhead`` is the share of launches in it,
-    ``measured`` what the user has measured on this card."""
+    ``batches`` the smallest that were measured, and those of anchors."""
     found = []
-    least = min([_SMALLEST_BATCH, *(each.batch for each in measured)])
     if row.vendor == "CPU":
-        most = max([1, *(each.batch for each in measured)])
+        most = max([1, *batches[1:]])
         return () if scenario.batch <= most else (_LARGER,)
-    if scenario.batch < least:
-        found.append(f"batches below {least} were measured on no GPU")
-    if overhead > _UNMEASURED_OVERHEAD:
+    if scenario.batch < min(batches):
+        found.append(f"batches below {min(batches)} were measured on no GPU")
+    if overhead > MOST_LAUNCHING:
         found.append(f"launches, {overhead:.0%} of the time here, were measured on no GPU")
     return tuple(found)
 

@@ -10,6 +10,7 @@ _NOTES = (
     "constants: how many times longer than its sheet says a card takes for each kind of work.",
     "error: mean, on what was fitted. held out: mean, each half of the widths by constants of the "
     "other half. band: half-width around a prediction.",
+    "steps of which a fifth or more is launches tell of no constant, and are left out of rows.",
 )
 
 
