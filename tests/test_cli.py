@@ -480,6 +480,16 @@ def test_a_stdout_that_is_full(args: list[str]) -> None:
     assert (done.returncode, done.stderr) == (2, message)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="a shell that closes stdout")
+def test_a_stdout_that_is_closed(tmp_path: Path) -> None:
+    for more, code in (("", 2), (f" -o {tmp_path}/models", 0)):
+        command = f"{sys.executable} -m vitcost models huge{more} >&-"
+        done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, check=False)
+        assert done.returncode == code
+        message = b"Error: cannot write the answer: stdout is closed\n"
+        assert done.stderr == (message if code else b"")
+
+
 # --- terminals, pipes, encodings
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vitcost.errors import ConfigError
 from vitcost.render import render
 from vitcost.written import whole
 
@@ -26,7 +27,7 @@ def emit(result: "Result", format: str | None, as_json: bool, output: str | None
     if as_json and format not in (None, "json"):
         raise click.UsageError(f"--json contradicts --format {format}")
     chosen = "json" if as_json else format or "table"
-    if output is None and sys.stdout.isatty():
+    if output is None and sys.stdout and sys.stdout.isatty():
         # as https://no-color.org has it
         color = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
         width = _columns()
@@ -41,6 +42,9 @@ def write(text: str, output: str | None, *, color: bool = False) -> None:
         with whole(output) as path:
             path.write_text(text, encoding="utf-8", newline="\n")
         return
+    # Python has none where it is closed (`>&-`)
+    if not sys.stdout:
+        raise ConfigError("cannot write the answer: stdout is closed")
     try:
         click.echo(_encodable(text, sys.stdout.encoding), nl=False, color=color)
     except BrokenPipeError:
