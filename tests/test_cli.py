@@ -1,5 +1,6 @@
 """The command line: what it prints where, its exit codes, and the message of every bad input."""
 
+import inspect
 import json
 import os
 import pty
@@ -182,6 +183,26 @@ def test_report_is_the_librarys_report(capsys: Captured) -> None:
     out, err = capsys.readouterr()
     assert json.loads(out) == vitcost.report(HUGE).to_dict()
     assert err == ""
+
+
+# what each flag of a scenario may be besides its default
+OTHERWISE: dict[str, Any] = {
+    "batch": 3, "mode": "train", "precision": "bf16", "attention": "eager", "platform": "cpu",
+    "optimizer": "sgd", "checkpointing": "block", "freeze": "backbone", "lora": 2,
+    "lora_layers": "fc1", "recipe": "zero", "layout": "nhwc", "compile": True, "software": "2.9",
+    "ranks": 4, "zero": 1, "buckets": "views", "ema": 1, "accumulate": 2, "zero_grad": "zeros",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("flag", Scenario.__dataclass_fields__)
+def test_every_flag_reaches_the_scenario(flag: str) -> None:
+    default = Scenario.__dataclass_fields__[flag].default
+    # a recipe decides precision and optimizer where they are left open
+    own = None if flag in ("precision", "optimizer") else default
+    assert inspect.signature(vitcost.report).parameters[flag].default == own
+    given = {flag: OTHERWISE[flag], **({"ranks": 4} if flag == "zero" else {})}
+    found = vitcost.report("vit_tiny_patch16_224", **given).to_dict()["scenario"][flag]
+    assert found == OTHERWISE[flag] != default
 
 
 def test_every_flag_is_a_keyword_of_the_library(capsys: Captured) -> None:
