@@ -321,6 +321,27 @@ def test_a_model_once_counted_wrongly(case: tuple[Any, ...]) -> None:
     assert peak(trace, sizes_of(config, batch)).peak_bytes == real
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_root_mean_square_on_a_card(precision: str) -> None:
+    """One kernel there, like a LayerNorm's, but without a bias and the means of the rows.
+
+    Of many images the peak lies behind the last norm; of one, where all gradients are there.
+    """
+    e, b, s, h, norms = 4 if precision == "fp32" else 2, 8, 13, 48, 7
+
+    def found(norm: str, batch: int) -> Any:
+        how: Any = {"optimizer": "sgd", "precision": precision, "attention": "eager"}
+        return report(of(norm_layer=norm), batch=batch, **how).training
+
+    plain, square = found("layernorm", b), found("rmsnorm", b)
+    assert plain.peak_at == square.peak_at == "backward of blocks.2.mlp.fc2"
+    means, biases, gradient = (norms - 1) * 4 * b * s, norms * e * h, e * h
+    assert plain.peak_bytes - square.peak_bytes == means + biases + gradient
+    plain, square = found("layernorm", 1), found("rmsnorm", 1)
+    assert plain.peak_at == square.peak_at == "backward of patch_embed.proj"
+    assert plain.peak_bytes - square.peak_bytes == 2 * biases
+
+
 @pytest.mark.parametrize(
     ("name", "batch", "place"),
     [

@@ -145,6 +145,8 @@ BACKWARD: Mapping[str, Rule] = {
     "linear": Rule(_matrices),
     "conv": Rule(_each),
     "norm": Rule(_each),
+    # by a card's kernel: _fused_rms_norm_backward; elsewhere it is taken apart
+    "rms norm": Rule(_each),
     "softmax": Rule(_each),
     "gelu": Rule(_each),
     "silu": Rule(_each),
