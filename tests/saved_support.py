@@ -16,6 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from vitcost.check import reference
 from vitcost.check.checkpointed import checkpointed
+from vitcost.check.trainable import adapted, frozen
 from vitcost.config import ViTConfig
 from vitcost.engine.cost import Row, fold
 from vitcost.engine.lower import lower
@@ -90,48 +91,16 @@ def cross_entropies(output: Any, classes: Tensor) -> Tensor:
 
 def model_of(config: ViTConfig, fused: bool, recipe: Recipe = PLAIN) -> nn.Module:
     """The reference model in training mode, frozen, adapted and checkpointed by a recipe."""
-    return treated(reference.build(config, fused), recipe, config.depth)
+    return treated(reference.build(config, fused), recipe)
 
 
-def treated(model: nn.Module, recipe: Recipe, depth: int) -> nn.Module:
+def treated(model: nn.Module, recipe: Recipe) -> nn.Module:
     """A model in training mode, frozen, adapted and checkpointed by a recipe."""
-    _freeze(model.train(), recipe, depth)
+    freeze = "backbone" if recipe.lora and recipe.freeze == "none" else recipe.freeze
+    frozen(model.train(), freeze)
     if recipe.lora:
-        for name in recipe.lora_layers.split(","):
-            blocks: Any = model.blocks
-            for block in blocks:
-                parent = block.attn if hasattr(block.attn, name) else block.mlp
-                setattr(parent, name, Lora(getattr(parent, name), recipe.lora))
+        adapted(model, recipe.lora, recipe.lora_layers)
     return checkpointed(model, recipe.checkpointing)
-
-
-def _freeze(model: nn.Module, recipe: Recipe, depth: int) -> None:
-    word, _, number = recipe.freeze.partition(":")
-    if recipe.lora and word == "none":
-        word = "backbone"
-    frozen = depth - int(number or 0) if word == "all-but-last" else int(number or 0)
-    for name, parameter in model.named_parameters():
-        part, _, rest = name.partition(".")
-        if part in ("head", "head_dist"):
-            continue
-        after = part in ("norm", "fc_norm", "pre_logits") or (
-            part == "blocks" and int(rest.partition(".")[0]) >= frozen
-        )
-        if word == "backbone" or (word != "none" and not after):
-            parameter.requires_grad_(False)
-
-
-class Lora(nn.Module):
-    """A frozen linear layer and its low-rank adapter: Hu et al. 2021, equation 3."""
-
-    def __init__(self, base: nn.Linear, rank: int) -> None:
-        super().__init__()
-        self.base_layer = base.requires_grad_(False)
-        self.lora_A = nn.Linear(base.in_features, rank, bias=False)
-        self.lora_B = nn.Linear(rank, base.out_features, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.base_layer(x) + self.lora_B(self.lora_A(x)) * 2.0
 
 
 def has_fake_cards() -> bool:

@@ -313,7 +313,7 @@ def test_a_model_once_counted_wrongly(case: tuple[Any, ...]) -> None:
         check_inference(
             config, half(build(model_class, kwargs, fused), precision), batch, precision, attention
         )
-        model = treated(half(build(model_class, kwargs, fused), precision), how, config.depth)
+        model = treated(half(build(model_class, kwargs, fused), precision), how)
         real = max(looks(step_of(model, config, batch, precision)))
     named = {"fp32": "fp32", "amp": "amp-bf16", "half": "bf16"}[precision]
     mode = scenario(batch, named, attention, "sgd", how).engine_mode(config, True)

@@ -101,6 +101,6 @@ def test_a_backbone_does_not_run_again() -> None:
     options, recipe = tiny(name), Recipe("block")
     config, how = resolve(name, **options).config, scenario(2, "fp32", "sdpa", recipe)
     timm().layers.set_fused_attn(True)
-    model = treated(timm().create_model(name, **options), recipe, config.depth)
+    model = treated(timm().create_model(name, **options), recipe)
     expected = timm_saved(model, image(config, how), "fp32")
     assert folded(config, how)[0].cost.saved_bytes == expected

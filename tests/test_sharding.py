@@ -86,6 +86,8 @@ def check_fully(config: ViTConfig, ranks: int, rank: int, optimizer: str = "adam
         assert own.weights_bytes == here(model.parameters())
         assert own.gradients_bytes == here(p.grad for p in model.parameters())
         assert own.optimizer_bytes == here(states(real))
+        # reduced by fully_shard itself
+        assert own.buckets_bytes == 0
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -136,6 +138,8 @@ def test_dealt_states_are_torchs(optimizer: str, ranks: int) -> None:
             found.append(here(states(real.optim)))
         own = memory.training(CONFIG, scenario, rank=rank)
         assert own.optimizer_bytes == found[-1]
+        # DistributedDataParallel is around it, as it is around any other optimizer
+        assert own.buckets_bytes == own.gradients_bytes
         assert own.weights_bytes == here(model.parameters())
         assert own.gradients_bytes == here(p.grad for p in model.parameters())
     assert memory.training(CONFIG, scenario).optimizer_bytes == max(found)
@@ -195,6 +199,18 @@ def test_accounts_are_the_published_ones(recipe: str, stage: int, ranks: int) ->
     assert found.params == 86_567_656
     total = own.weights_bytes + own.gradients_bytes + own.optimizer_bytes
     assert total == everywhere * 86_567_656 + divided * 86_567_656 // ranks
+    assert own.buckets_bytes == 0
+
+
+@pytest.mark.parametrize(("recipe", "stage", "each"), [("zero", 0, 4), ("megatron-fp32", 0, 4)])
+def test_averages_are_of_the_masters(recipe: str, stage: int, each: int) -> None:
+    """What the optimizer updates is averaged: fp32, or the weights where these are that."""
+    found = report("vit_base_patch16_224", recipe=recipe, zero=stage, ema=1)
+    assert found.training.ema_bytes == each * 86_567_656
+
+
+def test_gradients_that_fully_shard_keeps_whole_are_in_no_bucket() -> None:
+    assert report("vit_tiny_patch16_224", zero=2, ranks=2).training.buckets_bytes == 0
 
 
 @pytest.mark.parametrize(

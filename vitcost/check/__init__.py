@@ -21,7 +21,9 @@ Progress: TypeAlias = Callable[[int, int, str], None]
 
 
 # the fields of a scenario that a step on the CPU can have
-_SCENARIO = ("precision", "attention", "optimizer", "checkpointing")
+_SCENARIO = (
+    "precision", "attention", "optimizer", "checkpointing", "freeze", "lora", "lora_layers",
+)  # fmt: skip
 
 
 def check(
@@ -41,9 +43,10 @@ def check(
     neither has.
 
     With ``memory`` it compares the memory of a training step instead, for ``precision``,
-    ``attention`` (sdpa or eager), ``optimizer`` and ``checkpointing`` as ``report`` has them: what
-    autograd keeps and the peak, on fake tensors; and where the peak is predicted to be up to 2 GiB
-    that of a step that really runs on the CPU, and where there is a CUDA card, on the card.
+    ``attention`` (sdpa or eager), ``optimizer``, ``checkpointing``, ``freeze``, ``lora`` and
+    ``lora_layers`` as ``report`` has them: what autograd keeps and the peak, on fake tensors; and
+    where the peak is predicted to be up to 2 GiB that of a step that really runs on the CPU, and
+    where there is a CUDA card, on the card.
 
     >>> check(["vit_tiny_patch16_224"], depth=1).ok
     True

@@ -21,6 +21,7 @@ from vitcost.check.expected import written_out
 from vitcost.check.reference import beyond, build
 from vitcost.check.result import Difference, ModelCheck
 from vitcost.check.steps import Step, allocated, cross_entropies, on_card, optimizer, tracked
+from vitcost.check.trainable import adapted, frozen
 from vitcost.engine.cost import Row, fold
 from vitcost.engine.lower import lower
 from vitcost.engine.model import sizes_of, structure_of
@@ -67,6 +68,10 @@ class MemoryCase(NamedTuple):
         if case.config.dist_token and hasattr(model, "distilled_training"):
             # timm's answers with both heads, as it trains, where it is told to
             model.distilled_training = True  # type: ignore[assignment]
+        freeze = "backbone" if how.lora and how.freeze == "none" else how.freeze
+        frozen(model, freeze)
+        if how.lora:
+            adapted(model, how.lora, how.lora_layers)
         return checkpointed(model, how.checkpointing)
 
     def step(self, device: str) -> Step:
@@ -164,6 +169,9 @@ def _folded(own: MemoryCase) -> tuple[Row, int]:
 def _tracked(own: MemoryCase) -> Iterator[Found]:
     """The peak as torch's MemTracker sees it, on fake tensors."""
     formula, model = int(own.predicted(in_place=False).total_bytes), own.model()
+    if not all(p.requires_grad for p in model.parameters()):
+        yield LeftOut("it hooks the gradient of every parameter, and some are frozen")
+        return
     buffers = _buffers(model)
     actual = tracked(model, own.case.shape, optimizer(own.scenario.optimizer), own.autocast)
     why = _BUFFERS.format(buffers) if actual == formula + buffers else ""

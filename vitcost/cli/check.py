@@ -71,6 +71,10 @@ def _throughput_options() -> list[click.Parameter]:
     ]
 
 
+# what a training step of --memory has beside the batch, the precision and the optimizer
+_OF_MEMORY = ("attention", "checkpointing", "freeze", "lora", "lora_layers")
+
+
 @click.command(
     "check",
     cls=Command,
@@ -87,7 +91,7 @@ def _throughput_options() -> list[click.Parameter]:
             passed=True,
         ),
         *output_options(),
-        *scenario_options(["batch", "attention", "checkpointing"]),
+        *scenario_options(["batch", *_OF_MEMORY]),
         *_throughput_options(),
     ],
 )
@@ -134,7 +138,7 @@ def command(
 
 def _refuse(keywords: Mapping[str, Any], memory: bool) -> None:
     """Flags that only another form of the command has."""
-    of_memory = {"attention", "checkpointing", "precision", "optimizer"}
+    of_memory = {*_OF_MEMORY, "precision", "optimizer"}
     of_files = _measured_names()
     for name in keywords:
         forms = ["--memory"] * (name in of_memory) + ["--throughput"] * (name in of_files)
