@@ -8,12 +8,13 @@ from vitcost import memory
 from vitcost.engine.cost import fold
 from vitcost.engine.lower import lower
 from vitcost.engine.model import Config, sizes_of, structure_of
+from vitcost.engine.parameters import parameters
 from vitcost.errors import NotCovered
 from vitcost.planner.need import Need
 from vitcost.planner.pace import step_cost
 from vitcost.planner.strategies import Strategy
 from vitcost.scenario import PRECISIONS, RECIPES, Scenario
-from vitcost.sharding import TensorParallel, layers_of_rank
+from vitcost.sharding import TensorParallel, fully_sharded, gathered, layers_of_rank
 from vitcost.zoo import Resolved, resolve
 
 __all__ = ["Weights", "rank_need", "stage_weights", "tensor_missing"]
@@ -97,15 +98,25 @@ def _gathered(config: Config, scenario: Scenario, strategy: Strategy) -> int:
     recipe, e = RECIPES[scenario.recipe], PRECISIONS[scenario.precision].param_bytes
     weight, gradient = recipe.weights or e, recipe.gradients or e
     plain = replace(scenario, batch=1, checkpointing="none", zero=0, ranks=1, accumulate=1)
-    total, one, two = (
-        _weights(each, plain, strategy.tensor).params
-        for each in (config, _with_depth(config, 1), _with_depth(config, 2))
-    )
-    block = two - one
+    # what others than fully_shard gather is cut from one vector, and not filled up
+    ranks = scenario.ranks if scenario.recipe == "torch" else 1
+    total, root, block = _whole_layers(config, plain, strategy.tensor, ranks)
     if scenario.zero == 2:
         return weight * total + gradient * block
-    depth = sizes_of(config)["L"]
-    return weight * (total - depth * block + min(depth, 2) * block) + gradient * block
+    return weight * (root + min(sizes_of(config)["L"], 2) * block) + gradient * block
+
+
+@lru_cache(maxsize=256)
+def _whole_layers(
+    config: Config, scenario: Scenario, tensor: int, ranks: int
+) -> tuple[int, int, int]:
+    """Elements of a model, outside of its blocks, and of a block, as they are gathered."""
+    whole = structure_of(config, 1, True), sizes_of(config, 1)
+    mode = scenario.engine_mode(config, True)
+    structure, sizes, mode = layers_of_rank(*whole, mode, TensorParallel(tensor, ""))
+    tree = lower(structure, mode)
+    total = ranks * fully_sharded(parameters(tree), sizes, ranks).weights
+    return total, *gathered(tree, sizes, ranks)
 
 
 def _stage(config: Config, strategy: Strategy) -> Config:
