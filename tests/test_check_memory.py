@@ -44,7 +44,7 @@ def unexplained(**flags: Any) -> set[str]:
         {"depth": 3, "checkpointing": "every:2", "precision": "amp-fp16"},
         {"checkpointing": "selective", "attention": "eager", "optimizer": "sgd-momentum"},
         {"model": NAME, "depth": 1, "checkpointing": "block", "batch": 2},
-        {"freeze": "all-but-last:1", "optimizer": "adamw-loop"},
+        {"freeze": "all-but-last:1", "optimizer": "lion"},
         {"lora": 2, "lora_layers": "fc1,proj", "checkpointing": "block", "precision": "amp-bf16"},
         # every block reads a rotation that is made for the image
         {"model": "vit_small_patch16_dinov3", "depth": 2, "img_size": 32, "checkpointing": "block"},

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
+from importlib import import_module
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
@@ -25,7 +26,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from vitcost.check.counters import fill
-from vitcost.errors import NotCovered
+from vitcost.check.installed import timm
 
 __all__ = [
     "Allocated",
@@ -55,13 +56,15 @@ _HOW: Mapping[str, Mapping[str, Any]] = {
 
 def optimizer(name: str) -> MakeOptimizer:
     """The optimizer of a scenario's name; where that leaves it open, torch chooses how it walks.
+    Lion is timm's.
 
     >>> optimizer("adamw-foreach")([nn.Parameter(torch.zeros(1))]).defaults["foreach"]
     True
     """
     kind, _, how = name.partition("-")
     if kind not in _KINDS:
-        raise NotCovered(f"a step of {name}: torch has {', '.join(_KINDS)} alone")
+        lion = import_module(f"{timm().__name__}.optim").Lion
+        return partial(lion, lr=1e-3, foreach=False)
     return partial(_KINDS[kind], lr=1e-3, **_HOW[how])
 
 
