@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
+from vitcost.engine.model import structure_of
 from vitcost.errors import NotCovered
 from vitcost.hardware.backward import UPDATES
 from vitcost.hardware.work import Work, setup_of, total, work
 from vitcost.scenario import OPTIMIZERS, Scenario
-from vitcost.zoo import resolve
+from vitcost.zoo import names, resolve
 
 BASE = resolve("vit_base_patch16_224").config
 
@@ -307,6 +308,29 @@ def test_every_family_has_work(name: str, mode: str, compiled: bool) -> None:
     parts = done(resolve(name).config, mode=mode, compile=compiled)
     assert total(parts).gemm_flops > 0
     assert all(value >= 0 for part in parts.values() for value in part)
+
+
+@pytest.mark.parametrize(("precision", "compiled"), [("amp-bf16", False), ("bf16", True)])
+def test_every_structure_has_the_work_of_a_step(precision: str, compiled: bool) -> None:
+    """Every name, those of equal layers once: more than a forward pass, less than five."""
+    configs = {structure_of(m.config, b): m.config for m in map(resolve, names())}
+    assert len(configs) > 100
+    for config in configs.values():
+        train, infer = (
+            total(done(config, mode=mode, precision=precision, compile=compiled))
+            for mode in ("train", "infer")
+        )
+        assert 2 * infer.gemm_flops < train.gemm_flops <= 3 * infer.gemm_flops
+        assert infer.stream_bytes < train.stream_bytes
+
+
+def test_differential_attention_trains() -> None:
+    """Its λ is a sum of scalars, which passes its gradient on and launches nothing for that."""
+    diff = resolve("vit_dpwee_patch16_reg1_gap_256").config
+    step, forward = (done(diff, mode=mode) for mode in ("train", "infer"))
+    for part in ("blocks.in_proj", "blocks.out_proj"):
+        assert step[part].gemm_flops == 3 * forward[part].gemm_flops
+    assert step["blocks"].attention_flops > 2 * forward["blocks"].attention_flops
 
 
 def test_a_backbone_is_told_apart() -> None:

@@ -81,7 +81,9 @@ def _rule(step: Step) -> Iterator[Step]:
     elif op.kind in _PASSED:
         # cast back where an operand was widened, and summed where it was repeated
         for operand in _wanted(op):
-            if operand.itemsize != op.write.itemsize or operand.axes[0] != "b":
+            # a scalar is part of a weight, and passes its gradient on
+            repeated = operand.axes[:1] not in (("b",), ())
+            if repeated or operand.itemsize != op.write.itemsize:
                 yield _pointwise(step, (gradient,), (_gradient(operand),))
     else:
         kept = tuple(t for t in op.keeps if t.role != "param")

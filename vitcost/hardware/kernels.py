@@ -51,7 +51,7 @@ def layout(steps: Iterable[Step], compiled: bool = False) -> Iterator[Step]:
             continue
         elif any(t in across for t in op.reads) and op.kind in _KEEP_LAYOUT:
             # a broadcast operand is small
-            full = [t for t in op.reads if t.axes[0] == "b"]
+            full = [t for t in op.reads if t.axes[:1] == ("b",)]
             if full[0] in across:
                 across.add(op.write)
             step = step._replace(strided=any(t not in across for t in full))
