@@ -446,6 +446,8 @@ def test_every_quantity_is_a_figure_of_the_report_and_has_layers_that_exist(name
         "tokens": 14 * 14 + 1,
         "macs": flops["macs_forward"],
         "flops": flops["forward"],
+        "flops_executed": flops["forward_executed"],
+        "backward_flops": flops["backward"],
         "train_flops": flops["train_step"],
         "train_flops_executed": flops["train_step_executed"],
         "pointwise": flops["pointwise_forward"],

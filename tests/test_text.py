@@ -148,6 +148,16 @@ def test_published_sizes() -> None:
     assert cost(gpt2, b, training=True).backward_flops == 2 * forward
 
 
+def test_what_an_override_of_a_text_model_takes_along() -> None:
+    # a width of four times the model's stays that, another stays what it is
+    assert resolve("gpt2", embed_dim=1024, num_heads=16).config.mlp_dim == 4096
+    assert resolve("siglip_so400m_text", embed_dim=1280).config.mlp_dim == 4304
+    assert resolve("gpt2", mlp_ratio=2).config.mlp_dim == 1536
+    # a context is full unless it is said how much of it is
+    assert resolve("gpt2", context_length=512).config.seq_len == 512
+    assert resolve("gpt2", context_length=512, seq_len=100).config.seq_len == 100
+
+
 def test_what_does_not_go_together() -> None:
     with pytest.raises(ConfigError, match="seq_len 2,000 is more than the context_length 1,024"):
         TextConfig(seq_len=2000)

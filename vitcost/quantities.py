@@ -70,6 +70,8 @@ QUANTITIES: Mapping[str, Quantity] = {
     "tokens": Quantity("tokens", "count", ()),
     "macs": Quantity("flops.macs_forward", "si", ("flops",)),
     "flops": Quantity("flops.forward", "si", ("flops",)),
+    "flops_executed": Quantity("flops.forward_executed", "si", ("flops",)),
+    "backward_flops": Quantity("flops.backward", "si", ("flops",)),
     "train_flops": Quantity("flops.train_step", "si", ("flops",)),
     "train_flops_executed": Quantity("flops.train_step_executed", "si", ("flops",)),
     "pointwise": Quantity("flops.pointwise_forward", "si", ("pointwise",)),
