@@ -18,11 +18,13 @@ from torch_support import configs
 from vitcost import explain, report
 from vitcost.check.steps import Step, forward_peak, looks, optimizer, tracked
 from vitcost.config import ViTConfig, configure
+from vitcost.engine.live import Change, Loop, Place, peak
 from vitcost.engine.live import forward_peak as engine_forward_peak
-from vitcost.engine.live import peak
 from vitcost.engine.lower import Mode, lower
 from vitcost.engine.model import sizes_of, structure_of
+from vitcost.engine.ops import Sizes, Tensor
 from vitcost.engine.step import step_trace
+from vitcost.engine.tree import Count
 from vitcost.errors import NotCovered
 from vitcost.memory import step_peak, training
 from vitcost.scenario import Scenario
@@ -319,6 +321,20 @@ def test_a_model_once_counted_wrongly(case: tuple[Any, ...]) -> None:
     mode = scenario(batch, named, attention, "sgd", how).engine_mode(config, True)
     trace = step_trace(structure_of(config, batch, True), mode, False)
     assert peak(trace, sizes_of(config, batch)).peak_bytes == real
+
+
+@pytest.mark.parametrize(
+    ("sign", "backwards", "layer"), [(1, False, 5), (1, True, 1), (-1, False, 1), (-1, True, 5)]
+)
+def test_where_in_a_run_of_layers_a_peak_lies(sign: int, backwards: bool, layer: int) -> None:
+    """Blocks 1 to 5 of which each adds 12 bytes to 120, or takes them: the last or the first."""
+    kept, one = Tensor("kept", ("s",), itemsize=40), Tensor("one", ("s",), itemsize=4)
+    place = Place("backward", "blocks.{}.mlp", (Count(1),))
+    run = Loop(Count(5), backwards, 1, (Change(0, sign, one, ()), place))
+    found = peak((Change(0, 1, kept, ()), run), Sizes(s=3))
+    assert found.place == f"backward of blocks.{layer}.mlp"
+    assert found.peak_bytes == 120 + (5 * 12 if sign > 0 else -12)
+    assert found.left.total == 120 + sign * 5 * 12
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
