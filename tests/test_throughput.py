@@ -300,6 +300,13 @@ def test_what_does_not_go_together(args: list[str], capsys: Captured) -> None:
     assert "Error: " in captured.err
 
 
+def test_files_are_of_one_card(elsewhere: Path, capsys: Captured) -> None:
+    name = timm_file(elsewhere, most=30)
+    for command in (["calibrate", name], ["check", "--throughput", name]):
+        assert run([*command, "-g", "l4", "-g", "t4"]) == 2
+        assert "measurements are of one card, got l4, t4" in capsys.readouterr().err
+
+
 def test_neither_needs_torch_or_numpy(elsewhere: Path) -> None:
     name = timm_file(elsewhere, most=30)
     code = (

@@ -1,6 +1,6 @@
 """The flags that commands share, each generated from what the library declares."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import Field as DataclassField
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -9,6 +9,7 @@ import click
 from click.core import ParameterSource
 
 from vitcost.config import FIELDS, RATIOS
+from vitcost.errors import ConfigError
 from vitcost.fields import Field, Pair, parse
 from vitcost.render import FORMATS
 from vitcost.scenario import CHOICES, HELP, Scenario
@@ -299,6 +300,13 @@ def _worded(
     return Option(flags, type=kind, metavar=metavar, help=text, section=section, passed=True)
 
 
+def _one_card(ctx: click.Context, param: click.Parameter, names: Sequence[str]) -> str | None:
+    # other commands take several
+    if len(names) > 1:
+        raise ConfigError(f"measurements are of one card, got {', '.join(names)}")
+    return names[0] if names else None
+
+
 def measured_options(section: str = "What the files do not say") -> list[click.Parameter]:
     """What holds for the rows of files of measurements."""
     said = ["mode", "precision", "optimizer", "layout", "compile", "software"]
@@ -316,7 +324,14 @@ def measured_options(section: str = "What the files do not say") -> list[click.P
         for name in said
     ]
     card = Option(
-        ["-g", "--gpu"], type=Gpu(), metavar="NAME", help="a card", section=section, passed=True
+        ["-g", "--gpu"],
+        type=Gpu(),
+        metavar="NAME",
+        multiple=True,
+        callback=_one_card,
+        help="a card",
+        section=section,
+        passed=True,
     )
     own = Option(
         ["--gpu-file"],
