@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from saved_support import (
     Recipe,
+    block_of,
     folded,
     held_bytes,
     image,
@@ -14,7 +15,7 @@ from saved_support import (
     scenario,
     treated,
 )
-from timm_features import BASE, DROPS, FEATURES, build
+from timm_features import BASE, BEIT, DROPS, EVA, FEATURES, VIT, build
 from timm_support import timm
 from torch import Tensor, nn
 
@@ -104,3 +105,23 @@ def test_a_backbone_does_not_run_again() -> None:
     model = treated(timm().create_model(name, **options), recipe)
     expected = timm_saved(model, image(config, how), "fp32")
     assert folded(config, how)[0].cost.saved_bytes == expected
+
+
+def test_an_image_that_is_padded() -> None:
+    """10 × 13 pixels in patches of 4: three rows of four."""
+    sizes = {"img_size": (10, 13), "patch_size": 4}
+    kwargs = {**BASE, **sizes, "dynamic_img_size": True, "dynamic_img_pad": True}
+    config, how = configure(fields_of(VIT, kwargs)), scenario(2, "fp32", "eager")
+    row, _ = folded(config, how)
+    blocks = next(child for child in row.children if child.path == "blocks")
+    assert blocks.shape == (2, 3 * 4 + 1, 16)
+    model = build(VIT, kwargs, fused=False)
+    assert row.cost.saved_bytes == timm_saved(model, image(config, how), "fp32")
+
+
+def test_blocks_have_timms_types() -> None:
+    for model_class, options in ((VIT, {}), (EVA, {}), (EVA, {"use_post_norm": True}), (BEIT, {})):
+        kwargs = {**BASE, **options}
+        row, _ = folded(configure(fields_of(model_class, kwargs)), scenario(1, "fp32", "eager"))
+        blocks: Any = build(model_class, kwargs, fused=False).blocks
+        assert block_of(row).type == type(blocks[0]).__name__
