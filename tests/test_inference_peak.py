@@ -4,14 +4,18 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from timm_features import BASE, FEATURES
+from timm_features import build as built
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch_support import configs, image
 
 from vitcost.check import steps
 from vitcost.check.reference import build
-from vitcost.config import ViTConfig
+from vitcost.config import ViTConfig, configure
 from vitcost.engine.live import forward_peak
 from vitcost.engine.lower import Mode, lower
 from vitcost.engine.structure import sizes_of, structure_of
+from vitcost.zoo.timm.args import fields_of
 
 PRECISIONS = {"fp32": torch.float32, "amp": torch.float32, "half": torch.bfloat16}
 
@@ -37,6 +41,20 @@ def test_peak_is_that_of_real_tensors(
         model, image(config, batch).to(kind), torch.bfloat16 if precision == "amp" else None
     )
     assert engine(config, batch, kernel, precision) == real
+
+
+@pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight")
+@pytest.mark.parametrize("name", FEATURES)
+def test_autocast_reaches_each_operand_of_the_math_kernel(name: str) -> None:
+    """Queries, keys and values are cast one by one, though they may be one tensor."""
+    model_class, options = FEATURES[name]
+    kwargs = {**BASE, **options}
+    config = configure(fields_of(model_class, kwargs))
+    with sdpa_kernel(SDPBackend.MATH):
+        real = steps.forward_peak(
+            built(model_class, kwargs, True).eval(), image(config, 2), torch.bfloat16
+        )
+    assert engine(config, 2, "math", "amp") == real
 
 
 @pytest.mark.parametrize("batch", [1, 2])

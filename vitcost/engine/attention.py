@@ -150,9 +150,10 @@ def weigh(
 
 def _adjacent(c: Structure, m: Module, x: Tensor, like: Tensor | None = None) -> Tensor:
     """An operand of a batched product: batch and heads lie apart in a view of a projection, and in
-    what is laid out like one, so that bmm reads a copy, which nobody else holds."""
+    what is laid out like one, so that bmm reads a copy, which nobody else holds. The heads of a
+    single token lie side by side."""
     one_head = (x.axes[1] == "a" and c.one_head) or (x.axes[1] == "pool_a" and c.pool_one_head)
-    if c.one_image or one_head or (like or x).base is None:
+    if c.one_image or one_head or x.axes[2] == 1 or (like or x).base is None:
         return x
     return m.op("copy", x, name=x.name, group="attention")
 

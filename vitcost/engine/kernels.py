@@ -1,11 +1,20 @@
 """Attention kernels: what runs in place of the declared products of an attention."""
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 
 from vitcost.engine.ops import Op, Tensor
 from vitcost.engine.tree import Node
 
-__all__ = ["BIAS", "choose", "decompose", "fuse", "padded", "root_mean_square", "statistics"]
+__all__ = [
+    "BIAS",
+    "choose",
+    "decompose",
+    "fuse",
+    "padded",
+    "reading",
+    "root_mean_square",
+    "statistics",
+]
 
 # the seeds and offsets of the random state that a fused kernel keeps, 8 bytes each:
 # aten's _scaled_dot_product_{flash,efficient,cudnn}_attention
@@ -94,9 +103,25 @@ def _fused(group: list[Op]) -> Iterator[Op]:
         yield Op("add", biases, bias)
         group = [op for op in group if op is not first]
         group[group.index(second)] = second._replace(reads=(first.reads[0], bias))
-    written = {op.write for op in group}
-    q, k, *masks, v = (t for op in group for t in op.reads if t not in written)
+    q, k, *masks, v = _given(group)
     yield Op("sdpa", (q, k, v, *masks), group[-1].write, parts=tuple(group))
+
+
+def _given(parts: Sequence[Op]) -> list[Tensor]:
+    """What the parts of a kernel read that none of them writes: queries, keys, masks, values."""
+    written = {op.write for op in parts}
+    return [t for op in parts for t in op.reads if t not in written]
+
+
+def reading(parts: tuple[Op, ...], operands: Sequence[Tensor]) -> tuple[Op, ...]:
+    """The parts of a kernel that is given these queries, keys, values and masks."""
+    q, k, v, *masks = operands
+    given = iter((q, k, *masks, v))
+    written = {op.write for op in parts}
+    return tuple(
+        op._replace(reads=tuple(t if t in written else next(given) for t in op.reads))
+        for op in parts
+    )
 
 
 def _is_difference(group: list[Op]) -> bool:
@@ -178,8 +203,7 @@ def decompose(parts: tuple[Op, ...], half: bool) -> Iterator[Op]:
     operands = (*first.reads, last.reads[1])
     # q, k and v, each by itself: they may be one tensor
     given = [_source(t, made)[0] for t in operands]
-    written = {op.write for op in parts}
-    named = [t for op in parts for t in op.reads if t not in written]
+    named = _given(parts)
     for i, t in enumerate(operands) if half else ():
         wide = Tensor(t.name, t.axes, "activation", None, 4)
         yield Op("cast", (given[i],), wide)

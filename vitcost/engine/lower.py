@@ -12,7 +12,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
-from vitcost.engine.kernels import choose, decompose, fuse, padded, root_mean_square, statistics
+from vitcost.engine.kernels import (
+    choose,
+    decompose,
+    fuse,
+    padded,
+    reading,
+    root_mean_square,
+    statistics,
+)
 from vitcost.engine.model import AnyStructure, build
 from vitcost.engine.ops import KINDS, Axis, Op, Sizes, Tensor
 from vitcost.engine.regions import REGION, cores, groups, rerun
@@ -240,15 +248,13 @@ class _Walk:
         given = {t: self.states[t] for t in op.reads}
         # autocast reaches the operands, each by itself, and not what happens inside
         mode, self.mode = self.mode, self.mode._replace(precision="fp32")
+        operands = []
+        for declared, operand in zip(op.reads, low.reads, strict=True):
+            operands.append(Tensor(operand.name, operand.axes, operand.role))
+            self.states[operands[-1]] = _State(operand, self.read(declared).needs)
         if kernel == "math":
-            for declared, operand in zip(op.reads, low.reads, strict=True):
-                self.states[declared] = _State(operand, self.read(declared).needs)
-            yield from self.each(op, decompose(op.parts, half))
+            yield from self.each(op, decompose(reading(op.parts, operands), half))
         else:
-            operands = []
-            for declared, operand in zip(op.reads, low.reads, strict=True):
-                operands.append(Tensor(operand.name, operand.axes, operand.role))
-                self.states[operands[-1]] = _State(operand, self.read(declared).needs)
             op = op._replace(reads=tuple(operands))
             if kernel == "efficient":
                 *pads, op = padded(op)
