@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from saved_support import PLAIN, Recipe, model_of, treated
 from timm_features import BASE, BEIT, DROPS, EVA, FEATURES, build
-from timm_support import timm
+from timm_support import fused_attention, timm
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch_support import configs
@@ -256,8 +256,8 @@ def test_a_name_of_timm(name: str) -> None:
     config = resolve(name, **options).config
     assert isinstance(config, ViTConfig)
     for precision, attention in (("fp32", "eager"), ("amp", "sdpa")):
-        timm().layers.set_fused_attn(attention == "sdpa")
-        model = timm().create_model(name, **options).train()
+        with fused_attention(attention == "sdpa"):
+            model = timm().create_model(name, **options).train()
         check_step(name, config, model, 2, precision, attention)
 
 

@@ -16,7 +16,7 @@ from saved_support import (
     treated,
 )
 from timm_features import BASE, BEIT, DROPS, EVA, FEATURES, VIT, build
-from timm_support import timm
+from timm_support import fused_attention, timm
 from torch import Tensor, nn
 
 from vitcost.config import configure
@@ -90,8 +90,8 @@ def test_every_name_of_timm(family: str) -> None:
         options = tiny(name)
         config = resolve(name, **options).config
         how = scenario(batch, precision, attention)
-        timm().layers.set_fused_attn(attention == "sdpa")
-        model = prepared(timm().create_model(name, **options).train(), precision)
+        with fused_attention(attention == "sdpa"):
+            model = prepared(timm().create_model(name, **options).train(), precision)
         expected = timm_saved(model, image(config, how), precision)
         assert folded(config, how)[0].cost.saved_bytes == expected, (name, how)
 
@@ -101,7 +101,6 @@ def test_a_backbone_does_not_run_again() -> None:
     name = "vit_small_r26_s32_224"
     options, recipe = tiny(name), Recipe("block")
     config, how = resolve(name, **options).config, scenario(2, "fp32", "sdpa", recipe)
-    timm().layers.set_fused_attn(True)
     model = treated(timm().create_model(name, **options), recipe)
     expected = timm_saved(model, image(config, how), "fp32")
     assert folded(config, how)[0].cost.saved_bytes == expected

@@ -116,7 +116,6 @@ def test_the_reference_computes_what_timm_computes(dist_token: bool) -> None:
         img_size=(32, 48), embed_dim=24, depth=3, num_heads=3, num_classes=7, dist_token=dist_token
     )
     kind = "deit.VisionTransformerDistilled" if dist_token else "VisionTransformer"
-    timm().layers.set_fused_attn(True)
     package = timm().models
     for part in kind.split("."):
         package = getattr(package, part)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from timm_support import timm
+from timm_support import fused_attention, timm
 from torch import nn
 
 VIT, DEIT, EVA, BEIT = "VisionTransformer", "VisionTransformerDistilled", "Eva", "Beit"
@@ -92,7 +92,6 @@ FEATURES: dict[str, tuple[str, dict[str, Any]]] = {
 def build(model_class: str, kwargs: dict[str, Any], fused: bool) -> nn.Module:
     """A timm model in training mode, with torch's attention kernels or with plain products."""
     package = timm()
-    package.layers.set_fused_attn(fused)
     models = package.models
     classes = {
         VIT: models.vision_transformer.VisionTransformer,
@@ -102,5 +101,6 @@ def build(model_class: str, kwargs: dict[str, Any], fused: bool) -> nn.Module:
     }
     homes = {"block_fn": models.vision_transformer, "mlp_layer": package.layers}
     named = {key: getattr(home, kwargs[key]) for key, home in homes.items() if key in kwargs}
-    model: nn.Module = classes[model_class](**{**kwargs, **named})
+    with fused_attention(fused):
+        model: nn.Module = classes[model_class](**{**kwargs, **named})
     return model.train()
