@@ -323,7 +323,7 @@ HUGE = ("--vary", "depth=1:100000:+1", "--vary", "batch=1:1000000:+1",
         (("--vary", "batch=1,2", "--format", "parquet"), "-o FILE.parquet"),
         (("--vary", "batch=1,2", "--plot", "x.pdf"), "a plot is a .png or a .svg"),
         (("--vary", "batch=1,2", "--pareto", "params"), "a Pareto front is over two quantities"),
-        (("--vary", "batch=1,2", "--pareto", "params,flop"), "did you mean flops?"),
+        (("--vary", "batch=1,2", "--pareto", "params,flop"), "did you mean flops, flops_executed?"),
     ],
     ids=str,
 )
