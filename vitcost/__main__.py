@@ -17,6 +17,8 @@ def main() -> None:
     except KeyboardInterrupt:
         # as a shell reports a process that was ended by this signal
         code = 130
+    # the interpreter looks for cycles once more as it ends, through all that it then throws away
+    gc.freeze()
     sys.exit(code)
 
 
