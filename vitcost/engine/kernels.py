@@ -5,16 +5,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from vitcost.engine.ops import Op, Tensor
 from vitcost.engine.tree import Node
 
-__all__ = [
-    "BIAS",
-    "choose",
-    "decompose",
-    "fuse",
-    "padded",
-    "reading",
-    "root_mean_square",
-    "statistics",
-]
+__all__ = ["BIAS", "choose", "decompose", "fuse", "padded", "root_mean_square", "statistics"]
 
 # the seeds and offsets of the random state that a fused kernel keeps, 8 bytes each:
 # aten's _scaled_dot_product_{flash,efficient,cudnn}_attention
@@ -113,17 +104,6 @@ def _given(parts: Sequence[Op]) -> list[Tensor]:
     return [t for op in parts for t in op.reads if t not in written]
 
 
-def reading(parts: tuple[Op, ...], operands: Sequence[Tensor]) -> tuple[Op, ...]:
-    """The parts of a kernel that is given these queries, keys, values and masks."""
-    q, k, v, *masks = operands
-    given = iter((q, k, *masks, v))
-    written = {op.write for op in parts}
-    return tuple(
-        op._replace(reads=tuple(t if t in written else next(given) for t in op.reads))
-        for op in parts
-    )
-
-
 def _is_difference(group: list[Op]) -> bool:
     return any(op.kind == "gate" for op in group)
 
@@ -190,21 +170,21 @@ def _ops(item: Op | Node) -> Iterator[Op]:
             yield from _ops(inner)
 
 
-def decompose(parts: tuple[Op, ...], half: bool) -> Iterator[Op]:
+def decompose(parts: tuple[Op, ...], operands: Sequence[Tensor], half: bool) -> Iterator[Op]:
     """The parts as aten's ``_scaled_dot_product_attention_math`` runs them.
 
     It computes halves in fp32, and scales q and k by the root of the scale each instead of the
     scores; the copies that a product needs come after that. It returns the weights too, which
-    nobody wants.
+    nobody wants. Queries, keys and values are operands each by itself: they may be one tensor.
     """
+    parts = _reading(parts, operands)
     made = {op.write: op for op in parts if op.kind in ("copy", "scale")}
     scales = tuple(op for op in parts if op.kind == "scale")
     first, last = (op for op in parts if op.over)
-    operands = (*first.reads, last.reads[1])
-    # q, k and v, each by itself: they may be one tensor
-    given = [_source(t, made)[0] for t in operands]
+    factors = (*first.reads, last.reads[1])
+    given = [_source(t, made)[0] for t in factors]
     named = _given(parts)
-    for i, t in enumerate(operands) if half else ():
+    for i, t in enumerate(factors) if half else ():
         wide = Tensor(t.name, t.axes, "activation", None, 4)
         yield Op("cast", (given[i],), wide)
         named.append(wide)
@@ -222,8 +202,19 @@ def decompose(parts: tuple[Op, ...], half: bool) -> Iterator[Op]:
             if write.base is not None:
                 write = Tensor(write.name, write.axes, write.role, reads[0])
             yield op._replace(reads=reads, write=write, group="")
-    v = yield from _prepared(operands[2], given[2], made, None)
+    v = yield from _prepared(factors[2], given[2], made, None)
     yield from _weighed(last, v[-1], named, half)
+
+
+def _reading(parts: tuple[Op, ...], operands: Sequence[Tensor]) -> tuple[Op, ...]:
+    """The parts of a kernel that is given these queries, keys, values and masks."""
+    q, k, v, *masks = operands
+    given = iter((q, k, *masks, v))
+    written = {op.write for op in parts}
+    return tuple(
+        op._replace(reads=tuple(t if t in written else next(given) for t in op.reads))
+        for op in parts
+    )
 
 
 def _weighed(last: Op, v: Tensor, named: list[Tensor], half: bool) -> Iterator[Op]:

@@ -12,15 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
-from vitcost.engine.kernels import (
-    choose,
-    decompose,
-    fuse,
-    padded,
-    reading,
-    root_mean_square,
-    statistics,
-)
+from vitcost.engine.kernels import choose, decompose, fuse, padded, root_mean_square, statistics
 from vitcost.engine.model import AnyStructure, build
 from vitcost.engine.ops import KINDS, Axis, Op, Sizes, Tensor
 from vitcost.engine.regions import REGION, cores, groups, rerun
@@ -253,7 +245,7 @@ class _Walk:
             operands.append(Tensor(operand.name, operand.axes, operand.role))
             self.states[operands[-1]] = _State(operand, self.read(declared).needs)
         if kernel == "math":
-            yield from self.each(op, decompose(reading(op.parts, operands), half))
+            yield from self.each(op, decompose(op.parts, operands, half))
         else:
             op = op._replace(reads=tuple(operands))
             if kernel == "efficient":
