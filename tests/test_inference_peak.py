@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from timm_features import BASE, FEATURES
+from timm_features import BASE, EVA, FEATURES
 from timm_features import build as built
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch_support import configs, image
@@ -55,6 +55,21 @@ def test_autocast_reaches_each_operand_of_the_math_kernel(name: str) -> None:
             built(model_class, kwargs, True).eval(), image(config, 2), torch.bfloat16
         )
     assert engine(config, 2, "math", "amp") == real
+
+
+@pytest.mark.parametrize("size", [(13, 17), (21, 26)])
+@pytest.mark.parametrize("precision", ["fp32", "amp"])
+def test_positions_of_a_padded_image_are_made_before_those_that_turn(
+    precision: str, size: tuple[int, int]
+) -> None:
+    """The patches of an odd side are filled up, and both tables of positions with them."""
+    rope = {"use_rot_pos_emb": True, "rope_type": "mixed"}
+    padded = {"dynamic_img_size": True, "dynamic_img_pad": True, "img_size": size}
+    kwargs = {**BASE, **rope, **padded, "mlp_ratio": 0.25, "num_heads": 1}
+    config = configure(fields_of(EVA, kwargs))
+    autocast = torch.bfloat16 if precision == "amp" else None
+    real = steps.forward_peak(built(EVA, kwargs, True).eval(), image(config, 1), autocast)
+    assert engine(config, 1, "sdpa", precision) == real
 
 
 @pytest.mark.parametrize("batch", [1, 2])

@@ -29,8 +29,10 @@ def build(c: Structure) -> Node:
     image = Tensor("image", axes("b c H W"), "input")
     m = Module("", c.model_class, image)
     patches = m.add(patch_embed(c, image))
+    # timm resamples positions before it makes those that turn
+    position = _resampled(m, c) if c.resampled and not c.masked else None
     rope = rotary(c, m)
-    x = _embed(m, c, patches)
+    x = _embed(m, c, patches, position)
     outer = Outer(rope, relative_positions(c, m))
     if c.pre_norm:
         x = norm(c.norm, m, "norm_pre", x)
@@ -46,7 +48,7 @@ def build(c: Structure) -> Node:
     return m.end(_head(m, c, x))
 
 
-def _embed(m: Module, c: Structure, x: Tensor) -> Tensor:
+def _embed(m: Module, c: Structure, x: Tensor, position: Tensor | None) -> Tensor:
     """Prefix tokens and position embedding, which may be that of the patches alone."""
     if c.mask_token:
         m.parameter("mask_token", 1, 1, "h", trains=False)
@@ -54,14 +56,14 @@ def _embed(m: Module, c: Structure, x: Tensor) -> Tensor:
     if c.masked:
         x, tokens = _mask(m, c, x)
     elif c.pos_embed == "n":
-        x = m.op("add", x, _position(m, c))
+        x = m.op("add", x, position or _position(m, c))
     if c.class_token and not c.masked:
         tokens.append(m.parameter("cls_token", 1, 1, "h"))
     if c.dist_token:
         tokens.append(m.parameter("dist_token", 1, 1, "h"))
     if c.pos_embed == "u" and not c.masked:
         x = m.op("cat", *_for_each_image(m, tokens), x, axes=axes("b u h")) if tokens else x
-        x, tokens = m.op("add", x, _position(m, c)), []
+        x, tokens = m.op("add", x, position or _position(m, c)), []
     if c.reg_tokens:
         tokens.append(m.parameter("reg_token", 1, "t", "h"))
     # timm's VisionTransformer copies the patches where it has neither tokens nor positions for them
@@ -69,7 +71,7 @@ def _embed(m: Module, c: Structure, x: Tensor) -> Tensor:
     if tokens or alone:
         x = m.op("cat", *_for_each_image(m, tokens), x, axes=axes("b s h"))
     if c.pos_embed == "s" and not c.masked:
-        x = m.op("add", x, _position(m, c), axes=axes("b s h"))
+        x = m.op("add", x, position or _position(m, c), axes=axes("b s h"))
     return m.leaf("pos_drop", "Dropout", "dropout" if c.pos_drop else "", x)
 
 
@@ -90,10 +92,11 @@ def _mask(m: Module, c: Structure, x: Tensor) -> tuple[Tensor, list[Tensor]]:
 
 
 def _position(m: Module, c: Structure) -> Tensor:
-    trains = not c.pos_fixed
-    if not c.resampled:
-        return m.parameter("pos_embed", 1, c.pos_embed, "h", trains=trains)
-    position = m.parameter("pos_embed", 1, f"e_{c.pos_embed}", "h", trains=trains)
+    return m.parameter("pos_embed", 1, c.pos_embed, "h", trains=not c.pos_fixed)
+
+
+def _resampled(m: Module, c: Structure) -> Tensor:
+    position = m.parameter("pos_embed", 1, f"e_{c.pos_embed}", "h", trains=not c.pos_fixed)
     return m.op("resample", position, axes=(1, c.pos_embed, "h"))
 
 
