@@ -12,6 +12,7 @@ from torch_support import configs, image
 from vitcost.check import steps
 from vitcost.check.reference import build
 from vitcost.config import ViTConfig, configure
+from vitcost.engine.cost import fold
 from vitcost.engine.live import forward_peak
 from vitcost.engine.lower import Mode, lower
 from vitcost.engine.structure import sizes_of, structure_of
@@ -55,6 +56,17 @@ def test_autocast_reaches_each_operand_of_the_math_kernel(name: str) -> None:
             built(model_class, kwargs, True).eval(), image(config, 2), torch.bfloat16
         )
     assert engine(config, 2, "math", "amp") == real
+
+
+@pytest.mark.parametrize("kernel", ["flash", "efficient", "math"])
+def test_a_kernel_scales_by_itself(kernel: str) -> None:
+    """Whether scores or queries are scaled in plain products is nothing to a kernel."""
+    costs = []
+    for scale_query in (False, True):
+        config = ViTConfig(global_pool="map", depth=1, scale_query=scale_query)
+        tree = lower(structure_of(config, 2, True), Mode(kernel, "amp", "cuda"))
+        costs.append(fold(tree, sizes_of(config, 2)).cost)
+    assert costs[0] == costs[1]
 
 
 @pytest.mark.parametrize("size", [(13, 17), (21, 26)])

@@ -95,13 +95,22 @@ def _fused(group: list[Op]) -> Iterator[Op]:
         group = [op for op in group if op is not first]
         group[group.index(second)] = second._replace(reads=(first.reads[0], bias))
     q, k, *masks, v = _given(group)
+    if _keys_first(group):
+        q, k = k, q
     yield Op("sdpa", (q, k, v, *masks), group[-1].write, parts=tuple(group))
 
 
 def _given(parts: Sequence[Op]) -> list[Tensor]:
-    """What the parts of a kernel read that none of them writes: queries, keys, masks, values."""
+    """What the parts of a kernel read that none of them writes: queries and keys, masks, values."""
     written = {op.write for op in parts}
     return [t for op in parts for t in op.reads if t not in written]
+
+
+def _keys_first(parts: Sequence[Op]) -> bool:
+    """Whether the keys are read before the queries: these are neither scaled nor copied."""
+    made = {op.write: op for op in parts if op.kind in ("copy", "scale")}
+    product = next(op for op in parts if op.over)
+    return _source(product.reads[0], made)[0] is not _given(parts)[0]
 
 
 def _is_difference(group: list[Op]) -> bool:
@@ -209,6 +218,8 @@ def decompose(parts: tuple[Op, ...], operands: Sequence[Tensor], half: bool) -> 
 def _reading(parts: tuple[Op, ...], operands: Sequence[Tensor]) -> tuple[Op, ...]:
     """The parts of a kernel that is given these queries, keys, values and masks."""
     q, k, v, *masks = operands
+    if _keys_first(parts):
+        q, k = k, q
     given = iter((q, k, *masks, v))
     written = {op.write for op in parts}
     return tuple(
