@@ -20,11 +20,12 @@ ROOT = Path(__file__).parents[2]
 CONSTRAINTS = ROOT / "tests" / "constraints.txt"
 BUILD = """
 import torch
+from torch import library
 try:
     import torchvision
 except RuntimeError:
     # a build for CUDA beside a torch for the CPU: its two operators are declared, and never run
-    ops = torch.library.Library("torchvision", "DEF")
+    ops = library.Library("torchvision", "DEF")
     for name in ("nms", "qnms"):
         ops.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 import timm

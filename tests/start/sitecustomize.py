@@ -19,12 +19,12 @@ class _Declared:
     def find_spec(name: str, path: Any = None, target: Any = None) -> None:
         if name != "torchvision" or _libraries:
             return
-        import torch
+        from torch import library
 
-        library = torch.library.Library("torchvision", "DEF")
-        _libraries.append(library)
+        ops = library.Library("torchvision", "DEF")
+        _libraries.append(ops)
         for each in _OPS:
-            library.define(f"{each}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+            ops.define(f"{each}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
 
 sys.meta_path.insert(0, _Declared)  # type: ignore[arg-type]
