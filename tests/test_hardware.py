@@ -177,6 +177,39 @@ def test_links_are_one_direction(name: str, both_ways: int) -> None:
     assert link == both_ways / 2 * 1e9
 
 
+# https://developer.nvidia.com/cuda-gpus and its page of legacy cards, MIG's list of cards for the
+# H20, rocm.docs.amd.com reference/gpu-specs; a TPU has neither
+_ARCHITECTURES = {
+    "v100": "7.0", "t4": "7.5", "a100": "8.0", "a30": "8.0", "a10": "8.6", "a40": "8.6",
+    "rtx-a6000": "8.6", "rtx3090": "8.6", "l4": "8.9", "rtx4090": "8.9", "h100": "9.0",
+    "h200": "9.0", "h20": "9.0", "b200": "10.0", "gb200": "10.0", "b300": "10.3", "gb300": "10.3",
+    "rtx5090": "12.0", "rtx-pro-6000": "12.0", "mi100": "gfx908", "mi2": "gfx90a",
+    "mi30": "gfx942", "mi32": "gfx942", "mi35": "gfx950", "tpu": "",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_the_architecture_of_every_card(name: str) -> None:
+    prefix = max((p for p in _ARCHITECTURES if name.startswith(p)), key=len)
+    assert CARDS[name].architecture == _ARCHITECTURES[prefix]
+    stated = any(
+        "compute capability" in text or "LLVM target" in text for text in sources(card(name))
+    )
+    assert stated == (CARDS[name].vendor != "Google")
+    # 10.0 is above 8.9, which text is not
+    assert CARDS[name].capability is None or CARDS[name].capability >= (7, 0)
+
+
+def test_the_architecture_of_ones_own_card(tmp_path: Path) -> None:
+    path = tmp_path / "cards.toml"
+    path.write_text("[gpu.mine]\narchitecture = 8.9\n[gpu.theirs]\nlike = 'mine'\n")
+    assert load_cards(path)["mine"].capability == (8, 9) == load_cards(path)["theirs"].capability
+    assert own_card("x", {"like": "l4", "architecture": "gfx942"}).capability is None
+    for wrong in (9, "sm90", "hopper", ""):
+        with pytest.raises(ConfigError, match="such as 9"):
+            own_card("x", {"architecture": wrong})
+
+
 def test_bandwidths_that_are_often_wrong() -> None:
     assert CARDS["h100-sxm"].bandwidth == 3350e9
     assert CARDS["a100-sxm-80gb"].bandwidth == 2039e9

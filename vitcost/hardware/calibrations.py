@@ -113,4 +113,4 @@ def shipped(row: Card) -> list[Calibration]:
 
 
 def _speed(row: Card) -> tuple[object, ...]:
-    return row.peaks, row.bandwidth_gbps, row.power_w
+    return row.peaks, row.bandwidth_gbps, row.power_w, row.architecture

@@ -4,7 +4,8 @@ A row is one exact card: an H100 on a board (``h100-sxm``) and one in a slot (``
 by a third. Peaks are dense TFLOP/s (int8: TOP/s), half precision with fp32 accumulation: a sheet's
 sparse figure is twice that, and so is a GeForce's with fp16 accumulation, which torch never uses.
 ``link_gbps`` is one direction; sheets add both. ``memory_gb`` is the sheet's number, which on the
-card is GiB. None means that no source was found.
+card is GiB. ``architecture`` decides which kernels a library has for the card. None, or an empty
+text, means that no source was found.
 """
 
 from typing import Any, NamedTuple
@@ -37,11 +38,18 @@ class Card(NamedTuple):
     source: str = ""  # keys of SOURCES, or where the user describes the card
     usable_bytes: int | None = None  # what a process is told that it has, where a source says so
     like: str = ""  # the card of the table that one of the user's own is made from
+    architecture: str = ""  # NVIDIA's compute capability, "9.0", or AMD's LLVM target, "gfx942"
 
     @property
     def kin(self) -> str:
         """The card of the table whose silicon it has, else itself."""
         return self.like or self.name
+
+    @property
+    def capability(self) -> tuple[int, int] | None:
+        """The compute capability of an NVIDIA card as two numbers, which compare; else None."""
+        major, dot, minor = self.architecture.partition(".")
+        return (int(major), int(minor)) if dot else None
 
     @property
     def memory_bytes(self) -> int | None:
@@ -68,12 +76,16 @@ SOURCES = {
     "accel": "stas00/ml-engineering@744d01e18 compute/accelerator/README.md (CC BY-SA 4.0)",
     "aiconf": "ai-dynamo/aiconfigurator@095f58a51 systems/*.yaml (NVIDIA)",
     "anandtech": "https://www.anandtech.com/show/18780",
+    "cc": "https://developer.nvidia.com/cuda-gpus (compute capability)",
+    "cc-legacy": "https://developer.nvidia.com/cuda-legacy-gpus (compute capability)",
     "composer": "mosaicml/composer@640518880 composer/callbacks/speed_monitor.py",
     "fixstars": "https://blog.us.fixstars.com/"
     "what-kind-of-gpu-is-the-nvidia-rtx-pro-6000-blackwell-max-q",
     "google": "https://docs.cloud.google.com/tpu/docs/{v4,v5e,v5p-training,v6e}",
     "gpublog": "https://gpu.blog/gpus/instinct-mi300x-mi300x",
     "gpuhunt": "dstackai/gpuhunt@35841515d src/gpuhunt/_internal/constraints.py",
+    "gpuhunt-cc": "dstackai/gpuhunt@0ae939f7d src/gpuhunt/_internal/constraints.py "
+    "(compute capability)",
     "hmc": "https://hmc-tech.com/gpus/nvidia-geforce-rtx-4090-vs-nvidia-rtx-pro-5000-blackwell",
     "holynerdvana": "https://holynerdvana.blogspot.com/2022/10/"
     "nvidia-geforce-rtx-3090-specifications.html",
@@ -81,10 +93,13 @@ SOURCES = {
     "lightning": "Lightning-AI/pytorch-lightning@7f0c3436c "
     "src/lightning/fabric/utilities/throughput.py",
     "llm-analysis": "cli99/llm-analysis@d841e40ae gpu_configs/*.json",
+    "mig": "https://docs.nvidia.com/datacenter/tesla/mig-user-guide/supported-gpus.html "
+    "(compute capability)",
     "mlco2": "mlco2/impact@d0d3ee5a7 data/gpus.csv",
     "nanochat": "karpathy/nanochat@92d63d4e8 nanochat/common.py get_peak_flops",
     "nanochat60": "karpathy/nanochat issue 60, citing NVIDIA's RTX Blackwell whitepaper",
     "network": "stas00/ml-engineering@744d01e18 network/README.md (CC BY-SA 4.0)",
+    "rocm": "https://rocm.docs.amd.com/en/latest/reference/gpu-specs.html (LLVM target)",
     "scaling": "jax-ml/scaling-book@0819a7d8c tpus.md",
     "spheron": "https://www.spheron.network/blog/nvidia-rtx-5090-specs/",
     "sysrqmts": "https://sysrqmts.com/en/gpus/nvidia/tesla/t4",
@@ -99,92 +114,93 @@ SOURCES = {
 _: None = None  # no source
 # fmt: off
 _ROWS: tuple[tuple[Any, ...], ...] = (
-    # name, vendor, (fp32, tf32, fp16, bf16, fp8, int8), memory, bandwidth, link, power,
-    # year, source, usable
-    ("v100-sxm2", "NVIDIA", (15.7, _, 125, _, _, _), 32, 900, 150, 300,
-     2017, "llm-analysis lightning mlco2"),
-    ("v100-pcie", "NVIDIA", (14, _, 112, _, _, _), 16, 900, 16, 250,
-     2017, "llm-analysis lightning"),
-    ("t4", "NVIDIA", (8.1, _, 65, _, _, 130), 16, 320, 16, 70,
-     2018, "lightning sysrqmts mlco2"),
-    ("a10", "NVIDIA", (31.2, 62.5, 125, 125, _, 250), 24, 600, 32, _,
-     2021, "trtllm composer"),
-    ("a10g", "NVIDIA", (_, 35, 70, 70, _, 140), 24, 600, 32, _,
-     2021, "trtllm llm-analysis"),
-    ("a30", "NVIDIA", (_, 82, 165, 165, _, 330), 24, 933, 32, 165,
-     2021, "trtllm aiconf", 25_769_803_776),
-    ("a40", "NVIDIA", (37.4, 74.8, 149.7, 149.7, _, 299.3), 48, 696, 32, _,
-     2020, "trtllm lightning"),
-    ("rtx-a6000", "NVIDIA", (38.7, 77.4, 154.8, 154.8, _, 309.7), 48, 768, 56.25, 300,
-     2020, "llm-analysis lightning torchtitan mlco2"),
-    ("a100-sxm-40gb", "NVIDIA", (_, 156, 312, 312, _, 624), 40, 1555, 300, _,
-     2020, "trtllm llm-analysis"),
-    ("a100-sxm-80gb", "NVIDIA", (19.5, 156, 312, 312, _, 624), 80, 2039, 300, 400,
-     2020, "trtllm lightning aiconf", 85_899_345_920),
-    ("a100-pcie-40gb", "NVIDIA", (_, 156, 312, 312, _, 624), 40, 1555, 32, _,
-     2020, "trtllm llm-analysis"),
-    ("a100-pcie-80gb", "NVIDIA", (19.5, 156, 312, 312, _, 624), 80, 1935, 32, 300,
-     2021, "accel aiconf trtllm", 85_899_345_920),
-    ("l4", "NVIDIA", (30.3, 60, 121, 121, 242, 242), 24, 300, 32, 72,
-     2023, "aiconf lightning trtllm", 25_769_803_776),
-    ("l40", "NVIDIA", (90.5, 90.5, 181, 181, 362, 362), 48, 864, 32, _,
-     2022, "trtllm lightning"),
-    ("l40s", "NVIDIA", (91.6, 183, 362, 362, 733, 733), 48, 864, 32, 350,
-     2023, "accel aiconf trtllm", 48_305_799_168),
-    ("rtx3090", "NVIDIA", (35.6, 35.6, 71, 71, _, 284), 24, 936, _, 350,
-     2020, "holynerdvana lightning nanochat torch3090", 25_447_681_228),
-    ("rtx4090", "NVIDIA", (82.6, 82.6, 165.2, 165.2, 330.3, 660.6), 24, 1008, _, 450,
-     2022, "hmc lightning torch4090", 25_383_256_719),
-    ("rtx5090", "NVIDIA", (104.8, _, 209.5, 209.5, _, _), 32, 1792, 64, 575,
-     2025, "spheron nanochat"),
-    ("rtx-pro-6000-server", "NVIDIA", (_, _, 467.8, 467.8, 935.6, 935.6), 96, 1792, 64, 600,
-     2025, "aiconf gpuhunt", 102_641_958_912),
-    ("rtx-pro-6000-maxq", "NVIDIA", (_, _, 438.9, 438.9, _, _), 96, 1792, _, 300,
-     2025, "nanochat60 fixstars"),
-    ("h100-sxm", "NVIDIA", (67, 494.5, 989, 989, 1979, 1979), 80, 3350, 450, 700,
-     2022, "accel aiconf", 85_899_345_920),
-    ("h100-pcie", "NVIDIA", (51, 378, 756, 756, 1513, 1513), 80, 2000, 64, 350,
-     2022, "accel aiconf", 85_899_345_920),
-    ("h100-nvl", "NVIDIA", (60, 417.5, 835, 835, _, 1670.5), 94, 3900, _, 400,
-     2023, "lightning mlco2 nanochat anandtech"),
-    ("h200-sxm", "NVIDIA", (67, 494.5, 989, 989, 1979, 1979), 141, 4800, 450, 700,
-     2023, "accel aiconf", 151_397_597_184),
-    ("h200-nvl", "NVIDIA", (60, 418, 836, 836, _, 1671), 141, 4800, 450, _,
-     2024, "lightning trtllm nanochat"),
-    ("h20", "NVIDIA", (_, 74, 148, 148, 296, 296), 96, 4000, 450, _,
-     2023, "trtllm torchtitan"),
-    ("b200", "NVIDIA", (80, 1125, 2250, 2250, 4500, 4500), 180, 7700, 900, 1000,
-     2024, "accel aiconf", 193_273_528_320),
-    ("gb200", "NVIDIA", (80, 1250, 2500, 2500, 5000, 5000), 186, 8000, 900, 1200,
-     2024, "accel aiconf", 198_674_743_296),
-    ("b300", "NVIDIA", (80, 1125, 2250, 2250, 4500, 153.5), 288, 8000, 900, 1100,
-     2025, "accel aiconf", 288_400_343_040),
-    ("gb300", "NVIDIA", (80, 1250, 2500, 2500, 5000, 165), _, 8000, 900, 1400,
-     2025, "aiconf accel", 298_013_687_808),
+    # name, vendor, architecture, (fp32, tf32, fp16, bf16, fp8, int8), memory, bandwidth, link,
+    # power, year, source, usable
+    ("v100-sxm2", "NVIDIA", "7.0", (15.7, _, 125, _, _, _), 32, 900, 150, 300,
+     2017, "llm-analysis lightning mlco2 cc-legacy"),
+    ("v100-pcie", "NVIDIA", "7.0", (14, _, 112, _, _, _), 16, 900, 16, 250,
+     2017, "llm-analysis lightning cc-legacy"),
+    ("t4", "NVIDIA", "7.5", (8.1, _, 65, _, _, 130), 16, 320, 16, 70,
+     2018, "lightning sysrqmts mlco2 cc"),
+    ("a10", "NVIDIA", "8.6", (31.2, 62.5, 125, 125, _, 250), 24, 600, 32, _,
+     2021, "trtllm composer cc"),
+    ("a10g", "NVIDIA", "8.6", (_, 35, 70, 70, _, 140), 24, 600, 32, _,
+     2021, "trtllm llm-analysis gpuhunt-cc"),
+    ("a30", "NVIDIA", "8.0", (_, 82, 165, 165, _, 330), 24, 933, 32, 165,
+     2021, "trtllm aiconf cc", 25_769_803_776),
+    ("a40", "NVIDIA", "8.6", (37.4, 74.8, 149.7, 149.7, _, 299.3), 48, 696, 32, _,
+     2020, "trtllm lightning cc"),
+    ("rtx-a6000", "NVIDIA", "8.6", (38.7, 77.4, 154.8, 154.8, _, 309.7), 48, 768, 56.25, 300,
+     2020, "llm-analysis lightning torchtitan mlco2 cc"),
+    ("a100-sxm-40gb", "NVIDIA", "8.0", (_, 156, 312, 312, _, 624), 40, 1555, 300, _,
+     2020, "trtllm llm-analysis cc"),
+    ("a100-sxm-80gb", "NVIDIA", "8.0", (19.5, 156, 312, 312, _, 624), 80, 2039, 300, 400,
+     2020, "trtllm lightning aiconf cc", 85_899_345_920),
+    ("a100-pcie-40gb", "NVIDIA", "8.0", (_, 156, 312, 312, _, 624), 40, 1555, 32, _,
+     2020, "trtllm llm-analysis cc"),
+    ("a100-pcie-80gb", "NVIDIA", "8.0", (19.5, 156, 312, 312, _, 624), 80, 1935, 32, 300,
+     2021, "accel aiconf trtllm cc", 85_899_345_920),
+    ("l4", "NVIDIA", "8.9", (30.3, 60, 121, 121, 242, 242), 24, 300, 32, 72,
+     2023, "aiconf lightning trtllm cc", 25_769_803_776),
+    ("l40", "NVIDIA", "8.9", (90.5, 90.5, 181, 181, 362, 362), 48, 864, 32, _,
+     2022, "trtllm lightning cc"),
+    ("l40s", "NVIDIA", "8.9", (91.6, 183, 362, 362, 733, 733), 48, 864, 32, 350,
+     2023, "accel aiconf trtllm cc", 48_305_799_168),
+    ("rtx3090", "NVIDIA", "8.6", (35.6, 35.6, 71, 71, _, 284), 24, 936, _, 350,
+     2020, "holynerdvana lightning nanochat torch3090 cc", 25_447_681_228),
+    ("rtx4090", "NVIDIA", "8.9", (82.6, 82.6, 165.2, 165.2, 330.3, 660.6), 24, 1008, _, 450,
+     2022, "hmc lightning torch4090 cc", 25_383_256_719),
+    ("rtx5090", "NVIDIA", "12.0", (104.8, _, 209.5, 209.5, _, _), 32, 1792, 64, 575,
+     2025, "spheron nanochat cc"),
+    ("rtx-pro-6000-server", "NVIDIA", "12.0", (_, _, 467.8, 467.8, 935.6, 935.6), 96, 1792, 64, 600,
+     2025, "aiconf gpuhunt cc", 102_641_958_912),
+    ("rtx-pro-6000-maxq", "NVIDIA", "12.0", (_, _, 438.9, 438.9, _, _), 96, 1792, _, 300,
+     2025, "nanochat60 fixstars cc"),
+    ("h100-sxm", "NVIDIA", "9.0", (67, 494.5, 989, 989, 1979, 1979), 80, 3350, 450, 700,
+     2022, "accel aiconf cc", 85_899_345_920),
+    ("h100-pcie", "NVIDIA", "9.0", (51, 378, 756, 756, 1513, 1513), 80, 2000, 64, 350,
+     2022, "accel aiconf cc", 85_899_345_920),
+    ("h100-nvl", "NVIDIA", "9.0", (60, 417.5, 835, 835, _, 1670.5), 94, 3900, _, 400,
+     2023, "lightning mlco2 nanochat anandtech cc"),
+    ("h200-sxm", "NVIDIA", "9.0", (67, 494.5, 989, 989, 1979, 1979), 141, 4800, 450, 700,
+     2023, "accel aiconf cc", 151_397_597_184),
+    ("h200-nvl", "NVIDIA", "9.0", (60, 418, 836, 836, _, 1671), 141, 4800, 450, _,
+     2024, "lightning trtllm nanochat cc"),
+    ("h20", "NVIDIA", "9.0", (_, 74, 148, 148, 296, 296), 96, 4000, 450, _,
+     2023, "trtllm torchtitan mig"),
+    ("b200", "NVIDIA", "10.0", (80, 1125, 2250, 2250, 4500, 4500), 180, 7700, 900, 1000,
+     2024, "accel aiconf cc", 193_273_528_320),
+    ("gb200", "NVIDIA", "10.0", (80, 1250, 2500, 2500, 5000, 5000), 186, 8000, 900, 1200,
+     2024, "accel aiconf cc", 198_674_743_296),
+    ("b300", "NVIDIA", "10.3", (80, 1125, 2250, 2250, 4500, 153.5), 288, 8000, 900, 1100,
+     2025, "accel aiconf cc", 288_400_343_040),
+    ("gb300", "NVIDIA", "10.3", (80, 1250, 2500, 2500, 5000, 165), _, 8000, 900, 1400,
+     2025, "aiconf accel cc", 298_013_687_808),
     # the two that follow: claims alone; where these disagree, on int8, none was picked
-    ("mi100", "AMD", (_, _, 184.6, _, _, _), 32, 1228.8, 138, _,
-     2020, "llm-analysis gpuhunt"),
-    ("mi210", "AMD", (45.3, _, 181, 181, _, _), 64, 1638, 150, _,
-     2022, "llm-analysis gpuhunt inductor"),
-    ("mi250x", "AMD", (47.9, _, 383, 383, _, 383), 128, 3280, 350, _,
-     2021, "accel network"),
-    ("mi300x", "AMD", (163.4, 653.7, 1307.4, 1307.4, 2614.9, 2614.9), 192, 5300, 448, 750,
-     2023, "inductor network gpublog accel"),
-    ("mi325x", "AMD", (163.4, 653.7, 1307.4, 1307.4, 2614.9, 2614.9), 256, 6000, 448, 1000,
-     2024, "accel nanochat network yobitel"),
-    ("mi350x", "AMD", (144.2, _, 2309.6, 2309.6, 4614, 4614), 288, 8000, 535.5, _,
-     2025, "inductor network"),
-    ("mi355x", "AMD", (157.3, _, 2500, 2500, 5000, 5000), 288, 8000, 535.5, _,
-     2025, "accel network"),
-    ("tpu-v4", "Google", (_, _, _, 275, _, 275), 32, 1200, 270, _,
+    ("mi100", "AMD", "gfx908", (_, _, 184.6, _, _, _), 32, 1228.8, 138, _,
+     2020, "llm-analysis gpuhunt rocm"),
+    ("mi210", "AMD", "gfx90a", (45.3, _, 181, 181, _, _), 64, 1638, 150, _,
+     2022, "llm-analysis gpuhunt inductor rocm"),
+    ("mi250x", "AMD", "gfx90a", (47.9, _, 383, 383, _, 383), 128, 3280, 350, _,
+     2021, "accel network rocm"),
+    ("mi300x", "AMD", "gfx942", (163.4, 653.7, 1307.4, 1307.4, 2614.9, 2614.9), 192, 5300, 448, 750,
+     2023, "inductor network gpublog accel rocm"),
+    ("mi325x", "AMD", "gfx942", (163.4, 653.7, 1307.4, 1307.4, 2614.9, 2614.9),
+     256, 6000, 448, 1000,
+     2024, "accel nanochat network yobitel rocm"),
+    ("mi350x", "AMD", "gfx950", (144.2, _, 2309.6, 2309.6, 4614, 4614), 288, 8000, 535.5, _,
+     2025, "inductor network rocm"),
+    ("mi355x", "AMD", "gfx950", (157.3, _, 2500, 2500, 5000, 5000), 288, 8000, 535.5, _,
+     2025, "accel network rocm"),
+    ("tpu-v4", "Google", "", (_, _, _, 275, _, 275), 32, 1200, 270, _,
      2021, "google scaling"),
-    ("tpu-v5e", "Google", (_, _, _, 197, _, 393), 16, 819, 200, _,
+    ("tpu-v5e", "Google", "", (_, _, _, 197, _, 393), 16, 819, 200, _,
      2023, "google"),
-    ("tpu-v5p", "Google", (_, _, _, 459, _, 918), 95, 2765, 600, _,
+    ("tpu-v5p", "Google", "", (_, _, _, 459, _, 918), 95, 2765, 600, _,
      2023, "google scaling"),
-    ("tpu-v6e", "Google", (_, _, _, 918, _, 1836), 32, 1638, 400, _,
+    ("tpu-v6e", "Google", "", (_, _, _, 918, _, 1836), 32, 1638, 400, _,
      2024, "google"),
-    ("tpu-v7x", "Google", (_, _, _, 2307, 4614, _), _, _, 600, _,
+    ("tpu-v7x", "Google", "", (_, _, _, 2307, 4614, _), _, _, 600, _,
      2025, "accel network"),
 )
 
@@ -214,4 +230,7 @@ CPUS = {
     name: Card(name, "CPU", Peaks(), source="timm benchmark files @aa4b5850")
     for name in ("cpu-i9_10940x", "cpu-i7_12700h")
 }
-CARDS = {name: Card(name, vendor, Peaks(*peaks), *rest) for name, vendor, peaks, *rest in _ROWS}
+CARDS = {
+    name: Card(name, vendor, Peaks(*peaks), *rest)._replace(architecture=architecture)
+    for name, vendor, architecture, peaks, *rest in _ROWS
+}

@@ -1,5 +1,6 @@
 """Finding a card: by name, by the user's own description, by what a query matches."""
 
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -23,7 +24,9 @@ __all__ = [
 
 _VENDORS = ("nvidia-", "amd-", "google-", "geforce-", "tesla-", "quadro-", "instinct-")
 # figures that are no numbers
-_WORDS = ("vendor", "like")
+_WORDS = ("vendor", "like", "architecture")
+# a compute capability of NVIDIA, or an LLVM target of AMD
+_ARCHITECTURE = re.compile(r"[1-9]\d?\.\d|gfx[0-9a-f]{3,4}")
 # where a project keeps cards of its own
 _PROJECT = "pyproject.toml"
 _FIGURES = ("memory_gb", "bandwidth_gbps", "link_gbps", "power_w")
@@ -102,6 +105,7 @@ def card_dict(row: Card) -> dict[str, Any]:
     return {
         "gpu": row.name,
         "vendor": row.vendor,
+        "architecture": row.architecture or None,
         **peaks,
         "memory_bytes": row.memory_bytes,
         "usable_bytes": row.usable_bytes,
@@ -174,22 +178,30 @@ def own_card(
     """A card that the user describes, in the table's own fields and units.
 
     ``fp32_tflops`` … ``int8_tflops`` dense, ``memory_gb``, ``usable_bytes``, ``bandwidth_gbps``,
-    ``link_gbps`` one direction, ``power_w``; ``like`` names a card whose figures hold where none
-    is given.
+    ``link_gbps`` one direction, ``power_w``; ``architecture`` a compute capability (``8.9``) or an
+    AMD target (``gfx942``); ``like`` names a card whose figures hold where none is given.
 
     >>> own_card("mine", {"like": "rtx4090", "power_w": 300}).peaks.bf16
     165.2
     """
     base = card(str(figures["like"]), own) if "like" in figures else Card(name, "", Peaks())
     peaks = {f"{kind}_tflops": kind for kind in Peaks._fields}
-    known = [*peaks, *_FIGURES, "usable_bytes", "vendor", "year", "like"]
+    known = [*peaks, *_FIGURES, "usable_bytes", "vendor", "year", "like", "architecture"]
     for key, value in figures.items():
         if key not in known:
             raise UnknownName(f"figure of gpu {name}", key, known, f"known: {', '.join(known)}")
         if key not in _WORDS:
             _positive(name, key, value)
+        if key == "architecture" and not _ARCHITECTURE.fullmatch(str(value)):
+            raise ConfigError(
+                f"gpu {name}: architecture is a compute capability such as 9.0, or a target such "
+                f"as gfx942, got {value!r:.80}"
+            )
     numbers = {peaks[key]: float(figures[key]) for key in peaks if key in figures}
     rest = {key: figures[key] for key in known if key in figures and key not in (*peaks, "like")}
+    if "architecture" in rest:
+        # TOML reads 8.9 as a number
+        rest["architecture"] = str(rest["architecture"])
     rest["like"] = base.kin if base.kin in CARDS else ""
     return base._replace(name=name, peaks=base.peaks._replace(**numbers), source=source, **rest)
 

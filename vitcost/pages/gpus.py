@@ -10,7 +10,8 @@ __all__ = ["gpus_page"]
 
 _NOTES = (
     "Peaks are dense FLOP/s (int8: operations), half precision with fp32 accumulation; memory is "
-    "what is on the card, usable what a process is told; link is one direction; –: no source.",
+    "what is on the card, usable what a process is told; link is one direction; architecture is "
+    "NVIDIA's compute capability or AMD's LLVM target; –: no source.",
     "measured: what timm's benchmark files timed, whose constants are shipped. Your own card: "
     "[tool.vitcost.gpu.NAME] in pyproject.toml, --gpu-file, or figures behind its name in -g.",
 )
@@ -21,6 +22,7 @@ def gpus_page(gpus: Gpus) -> Page:
     columns = (
         Column("gpu"),
         Column("year", optional=True),
+        Column("architecture", optional=True),
         Column("memory", "bytes"),
         Column("usable", "bytes", optional=True),
         Column("bytes/s", "si"),
@@ -41,7 +43,8 @@ def _row(card: Card) -> Row:
     peaks = (None if peak is None else peak * 1e12 for peak in card.peaks)
     year = None if card.year is None else str(card.year)
     numbers: tuple[Value, ...] = (
-        year, card.memory_bytes, card.usable_bytes, card.bandwidth, *peaks, card.link, card.power_w,
+        year, card.architecture or None, card.memory_bytes, card.usable_bytes, card.bandwidth,
+        *peaks, card.link, card.power_w,
     )  # fmt: skip
     return Row((card.name, *numbers, ", ".join(_measured(card)), card.source))
 

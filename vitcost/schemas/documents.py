@@ -118,6 +118,7 @@ class Measured(TypedDict):
 class Gpu(TypedDict):
     gpu: str
     vendor: str
+    architecture: str | None
     fp32_flops_per_second: float | None
     tf32_flops_per_second: float | None
     fp16_flops_per_second: float | None
