@@ -6,8 +6,16 @@ from pathlib import Path
 import pytest
 
 from vitcost.errors import ConfigError, UnknownName
-from vitcost.hardware.cards import ALIASES, CARDS, SOURCES, Card
-from vitcost.hardware.specs import card, card_dict, load_cards, matching, own_card, sources
+from vitcost.hardware.cards import ALIASES, CARDS, SOURCES, Card, Peaks
+from vitcost.hardware.specs import (
+    asked_cards,
+    card,
+    card_dict,
+    load_cards,
+    matching,
+    own_card,
+    sources,
+)
 from vitcost.hardware.typical import REACHED
 
 DATA = Path(__file__).parent / "data"
@@ -296,6 +304,37 @@ def test_own_cards(tmp_path: Path, head: str) -> None:
     assert card("mine", own) is own["mine"]
     assert matching("capped", own) == [own["capped"]]
     assert sources(own["capped"]) == (str(path),)
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_a_figure_that_the_user_states_is_the_figure_of_the_card(name: str, tmp_path: Path) -> None:
+    """Every figure of every card, as a flag, in a file by name, and through a card in between."""
+    figures: dict[str, object] = {
+        **{f"{kind}_tflops": 3.5 for kind in Peaks._fields},
+        "memory_gb": 12,
+        "usable_bytes": 11 * 2**30,
+        "bandwidth_gbps": 77,
+        "link_gbps": 7,
+        "power_w": 42,
+        "year": 1999,
+        "architecture": "8.6",
+    }
+    for key, value in figures.items():
+        spelled = f"'{value}'" if isinstance(value, str) else value
+        path = tmp_path / f"{key}.toml"
+        path.write_text(
+            f"[gpu.x]\nlike = '{name}'\n{key} = {spelled}\n[gpu.y]\nlike = 'x'\npower_w = 42\n"
+        )
+        (flag,) = asked_cards(f"{name},{key}={value}")
+        own = load_cards(path)
+        for row in (flag, own["x"], own["y"]):
+            kind = key.removesuffix("_tflops")
+            stated = getattr(row.peaks, kind) if kind in Peaks._fields else getattr(row, key)
+            assert stated == value
+            if key in ("memory_gb", "usable_bytes"):
+                assert row.capacity_bytes == (12 if key == "memory_gb" else 11) * 2**30
+            else:
+                assert row.capacity_bytes == CARDS[name].capacity_bytes
 
 
 @pytest.mark.parametrize(

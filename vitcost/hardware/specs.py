@@ -179,7 +179,8 @@ def own_card(
 
     ``fp32_tflops`` … ``int8_tflops`` dense, ``memory_gb``, ``usable_bytes``, ``bandwidth_gbps``,
     ``link_gbps`` one direction, ``power_w``; ``architecture`` a compute capability (``8.9``) or an
-    AMD target (``gfx942``); ``like`` names a card whose figures hold where none is given.
+    AMD target (``gfx942``); ``like`` names a card whose figures hold where none is given. A
+    ``memory_gb`` without ``usable_bytes`` is all that a process may use.
 
     >>> own_card("mine", {"like": "rtx4090", "power_w": 300}).peaks.bf16
     165.2
@@ -202,6 +203,11 @@ def own_card(
     if "architecture" in rest:
         # TOML reads 8.9 as a number
         rest["architecture"] = str(rest["architecture"])
+    if "usable_bytes" in rest:
+        rest["usable_bytes"] = int(rest["usable_bytes"])
+    elif "memory_gb" in rest:
+        # a source says how much of the named card is usable, and nothing of another amount
+        rest["usable_bytes"] = None
     rest["like"] = base.kin if base.kin in CARDS else ""
     return base._replace(name=name, peaks=base.peaks._replace(**numbers), source=source, **rest)
 
