@@ -13,7 +13,7 @@ ROOT = Path(vitcost.__file__).parent
 
 # each layer may import from those before it, and from itself
 LAYERS = (
-    ("errors", "units", "written"),
+    ("errors", "units", "written", "reading"),
     ("config", "rules", "backbones", "text", "fields", "textbook", "page"),
     # a renderer knows a page, and no result
     ("render",),

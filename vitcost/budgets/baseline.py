@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from vitcost.errors import ConfigError
 from vitcost.measured import MeasuredReport
 from vitcost.quantities import NUMBERS, QUANTITIES, Amount, Changed, Numbers, changes, values
+from vitcost.reading import BASELINE, NoSuchFile, read_json
 from vitcost.reported import Layer, Report
 from vitcost.written import whole
 
@@ -88,20 +89,21 @@ def beside(config: str) -> str:
 def read(path: str) -> Baseline | None:
     """The baseline of a file; None where there is none yet."""
     try:
-        text = Path(path).read_bytes().decode("utf-8")
-    except FileNotFoundError:
+        data = read_json(path, BASELINE)
+    except NoSuchFile:
         return None
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from None
+    if data.get("schema") != SCHEMA:
+        raise _broken(path, f"its schema is not {SCHEMA}")
     try:
-        data = json.loads(text)
-        if data["schema"] != SCHEMA:
-            raise ValueError(f"its schema is not {SCHEMA}")
         return {name: _entry(each) for name, each in data["budgets"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ConfigError(
-            f"{path}: no baseline: {error}; `vitcost budget --update` writes one"
-        ) from None
+    except KeyError as error:
+        raise _broken(path, f"{error} is missing") from None
+    except (ValueError, TypeError, AttributeError) as error:
+        raise _broken(path, str(error)) from None
+
+
+def _broken(path: str, reason: str) -> ConfigError:
+    return ConfigError(f"{path}: no baseline: {reason}; `vitcost budget --update` writes one")
 
 
 def write(path: str, baseline: Baseline) -> None:

@@ -1,7 +1,6 @@
 """Budgets as a file declares them: ``[[tool.vitcost.budget]]``, each key with its line."""
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import fields
 from fractions import Fraction
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple
 from vitcost.config import FIELDS, RATIOS
 from vitcost.errors import ConfigError, nearest, shown
 from vitcost.quantities import QUANTITIES, Amount, parse_limit
+from vitcost.reading import BUDGETS, parse_toml, read_text
 from vitcost.scenario import Scenario
 from vitcost.text import TEXT_FIELDS
 from vitcost.units import exact
@@ -76,11 +76,8 @@ def keywords() -> tuple[str, ...]:
 
 def read_budgets(config: str) -> tuple[Declared, ...]:
     """The budgets of a file; ``ConfigError`` with the file, and the line or the key's path."""
-    text = _text(config)
-    try:
-        data = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{config}: not TOML: {error}") from None
+    text = read_text(config, BUDGETS)
+    data = parse_toml(config, text)
     tables = _tables(config, data)
     lines = _lines(text)
     if len(lines) != len(tables):
@@ -94,17 +91,6 @@ def read_budgets(config: str) -> tuple[Declared, ...]:
             place = each.places.get("name", each.places[""])
             raise ConfigError(f"{place}: two budgets have the name {each.name!r}; give it a name")
     return tuple(found)
-
-
-def _text(config: str) -> str:
-    try:
-        return Path(config).read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        raise ConfigError(f"{config}: no such file") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{config}: not UTF-8 at byte {error.start}") from None
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{config}: cannot be read: {error}") from None
 
 
 def _tables(config: str, data: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -14,8 +14,8 @@ from vitcost.hardware.cards import Card
 from vitcost.hardware.constants import MOST_LAUNCHING, SMALLEST_BATCH, Calibration, form_of
 from vitcost.hardware.fit import fit
 from vitcost.hardware.measurements import Measurement
-from vitcost.hardware.specs import read_toml
 from vitcost.hardware.work import Setup
+from vitcost.reading import CALIBRATION, read_toml
 
 __all__ = [
     "calibrate",
@@ -217,7 +217,7 @@ def _card_lines(card: Card) -> list[str]:
 
 def load_calibrations(path: "str | Path") -> list[Calibration]:
     """The constants of a file that ``to_toml`` wrote."""
-    tables = read_toml(path).get("calibration", [])
+    tables = read_toml(path, CALIBRATION).get("calibration", [])
     if not isinstance(tables, list) or not tables:
         raise ConfigError(f"{path} has no [[calibration]]")
     try:

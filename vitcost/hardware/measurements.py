@@ -3,6 +3,7 @@
 import csv
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from io import StringIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from vitcost.hardware.cards import CPUS, Card, Peaks
 from vitcost.hardware.constants import Sheet, sheet_of, terms
 from vitcost.hardware.specs import card
 from vitcost.hardware.work import Setup, Work, setup_of, total, work
+from vitcost.reading import MEASUREMENTS, read_text
 from vitcost.scenario import PRECISIONS, Scenario
 from vitcost.zoo import resolve
 
@@ -96,14 +98,12 @@ def read(path: "str | Path", **given: str) -> list[Row]:
     for name in given:
         if name not in DEFAULTS:
             raise UnknownName("column", name, DEFAULTS)
+    text = read_text(path, MEASUREMENTS)
     try:
-        with Path(path).open(newline="", encoding="utf-8-sig") as file:
-            table = csv.DictReader(file)
-            lines, columns = list(table), table.fieldnames or ()
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(f"{path} is not CSV: {error}") from None
+        table = csv.DictReader(StringIO(text, newline=""))
+        lines, columns = list(table), table.fieldnames or ()
+    except csv.Error as error:
+        raise ConfigError(f"{path}: not CSV: {error}") from None
     named = {**_named(Path(path).name), **given}
     rows = [row for i, line in enumerate(lines) for row in _rows(line, named, f"{path}:{i + 2}")]
     if not rows:

@@ -1,7 +1,6 @@
 """Finding a card: by name, by the user's own description, by what a query matches."""
 
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 from vitcost.errors import ConfigError, UnknownName
 from vitcost.fields import several
 from vitcost.hardware.cards import ALIASES, CARDS, CPUS, SOURCES, Card, Peaks
+from vitcost.reading import OWN_CARDS, read_toml
 
 __all__ = [
     "asked_cards",
@@ -217,7 +217,7 @@ def load_cards(path: "str | Path") -> dict[str, Card]:
 
     Raises ``ConfigError`` for a file that cannot be read or a figure that cannot be.
     """
-    document = read_toml(path)
+    document = read_toml(path, OWN_CARDS)
     tool = document.get("tool", {})
     ours = tool.get("vitcost", {}) if isinstance(tool, dict) else {}
     tables = document.get("gpu", ours.get("gpu", {}) if isinstance(ours, dict) else {})
@@ -227,17 +227,6 @@ def load_cards(path: "str | Path") -> dict[str, Card]:
     for name, table in tables.items():
         found[name] = own_card(name, table, str(path), found)
     return found
-
-
-def read_toml(path: "str | Path") -> dict[str, Any]:
-    """A TOML file, or a ConfigError that says why not."""
-    try:
-        with Path(path).open("rb") as file:
-            return tomllib.load(file)
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not TOML: {error}") from None
 
 
 def _key(name: str) -> str:
