@@ -1,6 +1,8 @@
 """The list of kernels against the calls that torch makes on a fake card, byte by byte."""
 
 import csv
+from collections import Counter
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +10,12 @@ import pytest
 import torch
 from timm_support import timm
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import vitcost
 from vitcost import ViTConfig
 from vitcost.check.trace import trace
+from vitcost.check.trainable import adapted, frozen
 from vitcost.engine.lower import Mode
 from vitcost.engine.model import sizes_of, structure_of
 from vitcost.engine.ops import flops
@@ -181,9 +185,73 @@ def test_a_report_names_the_kernel_that_runs(name: str) -> None:
         run = {"platform": platform, "precision": precision, "mode": mode, "batch": 2}
         chosen = vitcost.report(config, **run).to_dict()
         found.append(chosen["scenario"]["attention_kernel"])
-        forced = vitcost.report(config, attention=found[-1], **run).to_dict()
+        forced = vitcost.report(config, attention=found[-1][0], **run).to_dict()
         assert chosen["bytes_moved"] == forced["bytes_moved"]
         if mode == "train":
             assert chosen["flops"] == forced["flops"]
             assert chosen["memory"]["training"] == forced["memory"]["training"]
-    assert tuple(found) == kernels
+    assert found == [[kernel] for kernel in kernels]
+
+
+_TINY: dict[str, Any] = {
+    "img_size": 16, "patch_size": 8, "embed_dim": 32, "depth": 3, "num_heads": 2, "num_classes": 5,
+}  # fmt: skip
+# models of timm whose attentions run by different kernels, small
+_MIXED: Mapping[str, Callable[[], nn.Module]] = {
+    "plain": lambda: timm().models.VisionTransformer(**_TINY),
+    "dropout": lambda: timm().models.VisionTransformer(attn_drop_rate=0.1, **_TINY),
+    "differential": lambda: timm().models.VisionTransformer(attn_layer="diff", **_TINY),
+    "pooled by attention": lambda: timm().models.VisionTransformer(
+        global_pool="map", class_token=False, **_TINY
+    ),
+    "a bias a block": lambda: timm().models.Beit(use_rel_pos_bias=True, **_TINY),
+    "a bias of all": lambda: timm().models.Beit(use_shared_rel_pos_bias=True, **_TINY),
+    "both biases": lambda: timm().models.Beit(
+        use_rel_pos_bias=True, use_shared_rel_pos_bias=True, **_TINY
+    ),
+    "rotary": lambda: timm().models.Eva(use_rot_pos_emb=True, **_TINY),
+}
+
+
+class _Attentions(TorchDispatchMode):
+    """Counts attentions by the kernel that a CPU runs: math alone has a softmax of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.overloadpacket.__name__
+        if name == "_scaled_dot_product_flash_attention_for_cpu":
+            self.calls["flash"] += 1
+        elif name in ("_softmax", "_safe_softmax"):
+            self.calls["math"] += 1
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight")
+@pytest.mark.parametrize("freeze", ["none", "first:1", "all-but-last:1", "backbone", "lora"])
+@pytest.mark.parametrize("precision", ["fp32", "amp-bf16"])
+@pytest.mark.parametrize("mode", ["infer", "train"])
+@pytest.mark.parametrize("name", _MIXED)
+def test_the_kernels_that_are_named_are_torchs(
+    name: str, mode: str, precision: str, freeze: str
+) -> None:
+    model = _MIXED[name]().train(mode == "train")
+    part = {"lora": 2} if freeze == "lora" else {"freeze": freeze}
+    config = vitcost.from_torch(model)
+    run = {"batch": 2, "mode": mode, "precision": precision, "platform": "cpu", **part}
+    named = vitcost.report(config, **run).to_dict()["scenario"]["attention_kernel"]
+    if freeze == "lora":
+        frozen(model, "backbone")
+        adapted(model, 2, "proj")
+    else:
+        frozen(model, freeze)
+    counted = _Attentions()
+    with (
+        torch.set_grad_enabled(mode == "train"),
+        torch.autocast("cpu", torch.bfloat16, enabled=precision != "fp32"),
+        counted,
+    ):
+        model(torch.zeros(2, 3, 16, 16))
+    assert named == [kernel for kernel, _ in counted.calls.most_common()]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 from vitcost import memory
 from vitcost.engine.cost import Row, fold
+from vitcost.engine.kernels import attention_kernels
 from vitcost.engine.live import peak
 from vitcost.engine.lower import Mode, lower
 from vitcost.engine.model import Config, sizes_of, structure_of
@@ -153,19 +154,20 @@ def inference_by_precision(report: Report) -> tuple[InferenceRow, ...]:
 
     >>> rows = inference_by_precision(report("vit_base_patch16_224"))
     >>> [(row.precision, row.attention_kernel) for row in rows][:2]
-    [('fp32', 'eager'), ('fp32', 'efficient')]
+    [('fp32', ('eager',)), ('fp32', ('efficient',))]
     """
     config, batch, own = report.model.config, report.scenario.batch, report.scenario
     sizes = sizes_of(config, batch)
     choices = [(p, a) for p in ("fp32", "amp-bf16", "bf16") for a in ("eager", "sdpa")]
-    rows: dict[tuple[str, str], InferenceRow] = {}
+    rows: dict[tuple[str, tuple[str, ...]], InferenceRow] = {}
     for precision, attention in [*choices, (own.precision, own.attention)]:
         scenario = replace(own, precision=precision, attention=attention, recipe="torch")
         mode = scenario.engine_mode(config, False)
-        key = precision, scenario.kernel(config, False)
-        asked = key == (own.precision, own.kernel(config, False))
+        kernels = attention_kernels(lower(structure_of(config, batch), mode), sizes)
         found = _inference(report.params, config, mode, sizes, scenario)
-        rows[key] = InferenceRow(*key, found, asked)
+        asked = (precision, attention) == (own.precision, own.attention)
+        # two choices may run the same kernels: the scenario's own comes last
+        rows[precision, kernels] = InferenceRow(precision, kernels, found, asked)
     return tuple(rows.values())
 
 
@@ -195,7 +197,7 @@ def report_on(model: Resolved, scenario: Scenario, sizes: Sizes) -> Report:
     return Report(
         model=model,
         scenario=scenario,
-        attention_kernel=scenario.kernel(config, scenario.mode == "train"),
+        attention_kernel=attention_kernels(trees[scenario.mode == "train"], sizes),
         tokens=sizes["s"],
         params=total.params,
         torchsummary_params=counted_params(config, train),

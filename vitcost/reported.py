@@ -68,10 +68,10 @@ class Layer(NamedTuple):
 
 
 class InferenceRow(NamedTuple):
-    """Inference memory in one precision with one attention kernel."""
+    """Inference memory in one precision with the attention kernels of one choice."""
 
     precision: str
-    attention_kernel: str
+    attention_kernel: tuple[str, ...]
     memory: memory.Inference
     asked: bool  # whether it is the scenario's own
 
@@ -82,7 +82,7 @@ class Report:
 
     model: Resolved
     scenario: Scenario
-    attention_kernel: str
+    attention_kernel: tuple[str, ...]  # every one that runs, most used first
     tokens: Size
     params: Size
     torchsummary_params: Size | None
@@ -109,7 +109,7 @@ class Report:
             "scenario": {
                 **asdict(self.scenario),
                 "gpu": [time.gpu for time in self.time],
-                "attention_kernel": self.attention_kernel,
+                "attention_kernel": list(self.attention_kernel),
             },
             "tokens": self.tokens,
             "params": {

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
-from vitcost.config import ViTConfig
 from vitcost.engine.lower import Mode, layer_counts
 from vitcost.engine.model import Config, sizes_of, structure_of
 from vitcost.errors import ConfigError, UnknownName, shown
@@ -247,21 +246,6 @@ class Scenario:
             **flags,
         )
 
-    def kernel(self, config: Config, training: bool) -> str:
-        """The attention kernel that runs, resolved as torch's scaled_dot_product_attention does."""
-        if self.attention != "sdpa":
-            return self.attention
-        dropout = training and config.attn_drop_rate > 0
-        half = self.precision != "fp32"
-        # as the engine chooses for every attention of its own
-        narrow, own, shared = _operands(config)
-        if self.platform == "cpu":
-            learned = own and training and self.freeze == "none" and not self.lora
-            # aten's fused CPU kernel has no dropout: sdp_utils_cpp.cpp, use_flash_attention_cpp
-            return "math" if dropout or narrow or shared or learned else "flash"
-        # aten's flash kernel takes half precision alone: sdp_utils.cpp, check_tensor_dtype
-        return "flash" if half and not (narrow or own or shared) else "efficient"
-
     @property
     def views_gradients(self) -> bool:
         """Whether gradients are views of the buckets that data-parallel ranks reduce."""
@@ -279,7 +263,7 @@ class Scenario:
         if self.lora and not frozen:
             frozen = "backbone"
         mode = Mode(
-            "sdpa" if self.attention == "sdpa" else self.kernel(config, training),
+            self.attention,
             PRECISIONS[self.precision].engine,
             self.platform,
             checkpointing,
@@ -346,11 +330,3 @@ def _frozen(text: str) -> tuple[str, int]:
 def _layers(text: str) -> int | None:
     """A number of layers; None where it is none, or more than a model can have."""
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
-
-
-def _operands(config: Config) -> tuple[bool, bool, bool]:
-    """Whether queries are narrower than values; a bias of scores in every block, and one of all."""
-    if not isinstance(config, ViTConfig):
-        return False, False, False
-    differential = config.attn_layer == "diff" or config.block_fn == "DiffParallelScalingBlock"
-    return differential, config.use_rel_pos_bias, config.use_shared_rel_pos_bias

@@ -2,10 +2,19 @@
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
 
-from vitcost.engine.ops import Op, Tensor
+from vitcost.engine.ops import Op, Size, Sizes, Tensor
 from vitcost.engine.tree import Node
 
-__all__ = ["BIAS", "choose", "decompose", "fuse", "padded", "root_mean_square", "statistics"]
+__all__ = [
+    "BIAS",
+    "attention_kernels",
+    "choose",
+    "decompose",
+    "fuse",
+    "padded",
+    "root_mean_square",
+    "statistics",
+]
 
 # the seeds and offsets of the random state that a fused kernel keeps, 8 bytes each:
 # aten's _scaled_dot_product_{flash,efficient,cudnn}_attention
@@ -39,6 +48,35 @@ def choose(op: Op, platform: str, half: bool) -> str:
         odd = any(masks) or any(len(mask.axes) == 3 for mask in given)
         return "flash" if same_width and not dropout and not odd else "math"
     return "flash" if half and same_width and not masks else "efficient"
+
+
+def attention_kernels(tree: Node, sizes: Sizes) -> tuple[str, ...]:
+    """The kernels that compute the attentions of a lowered tree, most used first; equally used ones
+    in the order they run, and so all where layers are counted by arrays or symbols.
+
+    >>> from vitcost.engine.lower import Mode, lower
+    >>> from vitcost.engine.model import sizes_of, structure_of
+    >>> from vitcost.zoo import resolve
+    >>> base = resolve("vit_base_patch16_224").config
+    >>> attention_kernels(lower(structure_of(base), Mode("sdpa")), sizes_of(base))
+    ('efficient',)
+    """
+    counts: dict[str, int] = {}
+    for kernel, times in _attentions(tree, sizes, 1):
+        counts[kernel] = counts.get(kernel, 0) + (times if isinstance(times, int) else 0)
+    return tuple(sorted(counts, key=lambda kernel: -counts[kernel]))
+
+
+def _attentions(node: Node, sizes: Sizes, times: Size) -> Iterator[tuple[str, Size]]:
+    """The kernel of every attention, and how often it is called."""
+    for item in node.body:
+        if isinstance(item, Op):
+            if item.kernel:
+                yield item.kernel, times
+        elif item.run is None:
+            yield from _attentions(item, sizes, times)
+        else:
+            yield from _attentions(item, sizes, times * item.run.layers.of(sizes))
 
 
 def padded(op: Op) -> tuple[Op, ...]:
@@ -210,7 +248,8 @@ def decompose(parts: tuple[Op, ...], operands: Sequence[Tensor], half: bool) -> 
             write = op.write
             if write.base is not None:
                 write = Tensor(write.name, write.axes, write.role, reads[0])
-            yield op._replace(reads=reads, write=write, group="")
+            kernel = "math" if op.kind == "softmax" else ""
+            yield op._replace(reads=reads, write=write, group="", kernel=kernel)
     v = yield from _prepared(factors[2], given[2], made, None)
     yield from _weighed(last, v[-1], named, half)
 

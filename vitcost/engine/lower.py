@@ -188,11 +188,13 @@ class _Walk:
             return self.each(op, root_mean_square(op, self.read(op.reads[0]).tensor.itemsize == 2))
         return self.plain(op)
 
-    def plain(self, op: Op, kernel: str = "") -> Iterable[Op]:
-        """An op as it stands; ``kernel`` where it is a fused attention."""
+    def plain(self, op: Op) -> Iterable[Op]:
+        """An op as it stands; every softmax is that of an attention."""
         needs = any(op.needs) or op.trains
         *casts, low = self.precision(op)
-        low = low._replace(extra=tuple(self.extra(low, kernel)))
+        if op.kind == "softmax" and not op.kernel:
+            low = low._replace(kernel="eager")
+        low = low._replace(extra=tuple(self.extra(low)))
         self.states[op.write] = _State(low.write, needs)
         return (*casts, self.saved(low) if needs else low)
 
@@ -253,7 +255,7 @@ class _Walk:
                 for pad in pads:
                     yield from self.op(pad)
                 self.merged.add(op.write)
-            yield from self.plain(op, kernel)
+            yield from self.plain(op._replace(kernel=kernel))
         # who else reads what was cast here casts it anew
         self.states.update(given)
         self.mode = mode
@@ -316,12 +318,12 @@ class _Walk:
             return max(t.itemsize for t in reads)
         return {"half": 2, "float": 4}.get(rule, 0)
 
-    def extra(self, op: Op, kernel: str) -> Iterator[Tensor]:
+    def extra(self, op: Op) -> Iterator[Tensor]:
         """Statistics and masks, which exist only while a gradient is wanted (norms: always)."""
         keeps, e = KINDS[op.kind].saves, op.write.itemsize
         cpu_half = self.mode.platform == "cpu" and self.mode.precision == "half"
         if op.kind == "sdpa":
-            yield from statistics(kernel, self.mode.platform, op)
+            yield from statistics(op.kernel, self.mode.platform, op)
         elif "i" in keeps:
             yield Tensor("indices", op.write.axes, "mask", None, 8)
         elif "m" in keeps:

@@ -224,6 +224,8 @@ class Op(NamedTuple):
     # in a checkpointed region: whether it runs a second time, or recomputation stops before it, or
     # when it has drawn its mask
     again: str = ""  # "" | runs | stops | draws
+    # of an attention, which is one op or the products around a softmax: the kernel that computes it
+    kernel: str = ""
 
 
 def largest(a: Size, b: Size) -> Size:

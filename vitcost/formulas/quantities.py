@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from vitcost import textbook
 from vitcost.engine.cost import Cost, Row, fold
+from vitcost.engine.kernels import attention_kernels
 from vitcost.engine.lower import Mode, lower
 from vitcost.engine.model import AnyStructure, Config, sizes_of, structure_of
 from vitcost.engine.ops import Axis, Size, Sizes, numel
@@ -198,7 +199,9 @@ def _trained(config: Config, scenario: Scenario) -> tuple[Node, Sizes, Mode]:
 
 def _how(config: Config, scenario: Scenario) -> str:
     """What of a scenario is not as it always is."""
-    said = [scenario.precision, scenario.platform, f"attention {scenario.kernel(config, True)}"]
+    tree, sizes, _ = _trained(config, scenario)
+    kernels = ", ".join(attention_kernels(tree, sizes))
+    said = [scenario.precision, scenario.platform, f"attention {kernels}"]
     for name in _STEP_FLAGS[4:]:
         given = getattr(scenario, name)
         if name not in ("optimizer", "lora_layers") and given != getattr(Scenario(), name):

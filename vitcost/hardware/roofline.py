@@ -20,7 +20,7 @@ from vitcost.hardware.rates import (
     widened,
 )
 from vitcost.hardware.specs import card
-from vitcost.hardware.work import Setup, Work, setup_of, total, work
+from vitcost.hardware.work import Setup, Work, kernels_of, setup_of, total, work
 from vitcost.scenario import Scenario
 from vitcost.zoo import resolve
 
@@ -222,10 +222,11 @@ def _unmeasured(
 def _unlike(config: Config, scenario: Scenario, setup: Setup) -> tuple[str, ...]:
     """What of a step no file of measurements has, whose card and mode were measured."""
     found = []
-    kernels = [each.kernel(config, setup.training) for each in
-               (scenario, replace(scenario, attention="sdpa"))]  # fmt: skip
-    if setup.torch >= (2, 0) and kernels[0] != kernels[1]:
-        found.append(f"attention {kernels[0]} was not measured in this software")
+    kernels, usual = (
+        kernels_of(config, each, setup) for each in (scenario, replace(scenario, attention="sdpa"))
+    )
+    if kernels != usual:
+        found.append(f"attention {', '.join(kernels)} was not measured in this software")
     if setup.training and scenario.checkpointing != "none":
         found.append("checkpointing was measured on no card")
     if setup.training and (scenario.freeze != "none" or scenario.lora):

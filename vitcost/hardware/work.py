@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
+from vitcost.engine.kernels import attention_kernels
 from vitcost.engine.lower import Mode, lower
 from vitcost.engine.model import AnyStructure, Config, sizes_of, structure_of
 from vitcost.engine.ops import Op, Sizes, bytes_of, executed_backward_flops, flops, numel, params
@@ -22,7 +23,7 @@ from vitcost.hardware.kernels import (
 from vitcost.hardware.steps import Step, flatten, moved, times
 from vitcost.scenario import PRECISIONS, Scenario, torch_version
 
-__all__ = ["NEWEST", "Setup", "Work", "setup_of", "total", "work"]
+__all__ = ["NEWEST", "Setup", "Work", "kernels_of", "setup_of", "total", "work"]
 
 
 # the newest torch whose kernels are known here
@@ -106,13 +107,9 @@ def work(
     >>> total(parts).flops == 256 * 35_127_656_448
     True
     """
-    training = setup.training
-    mode = scenario.engine_mode(config, training)
-    if setup.torch < (2, 0) and mode.kernel != "eager":
-        mode = mode._replace(kernel="eager")
-    sizes = sizes_of(config, scenario.batch)
+    training, sizes = setup.training, sizes_of(config, scenario.batch)
+    structure, mode = _lowering(config, scenario, setup)
     parts: dict[str, Work] = {}
-    structure = _as_measured(structure_of(config, scenario.batch, training), setup)
     for step in steps(structure, mode, setup):
         part = _part(step.path)
         parts[part] = parts.get(part, Work()) + _work(step, sizes)
@@ -120,6 +117,22 @@ def work(
         name = optimizer or scenario.optimizer
         parts["optimizer"] = _update(structure, mode, sizes, setup, name)
     return parts
+
+
+def kernels_of(config: Config, scenario: Scenario, setup: Setup) -> tuple[str, ...]:
+    """The attention kernels that a step launches, most used first."""
+    tree = lower(*_lowering(config, scenario, setup))
+    return attention_kernels(tree, sizes_of(config, scenario.batch))
+
+
+def _lowering(config: Config, scenario: Scenario, setup: Setup) -> tuple[AnyStructure, Mode]:
+    """What is lowered: the model as it was in the software, which had no fused attention before
+    torch 2.0."""
+    mode = scenario.engine_mode(config, setup.training)
+    if setup.torch < (2, 0):
+        mode = mode._replace(kernel="eager")
+    structure = structure_of(config, scenario.batch, setup.training)
+    return _as_measured(structure, setup), mode
 
 
 def total(parts: Mapping[str, Work]) -> Work:
@@ -198,12 +211,6 @@ def _work(step: Step, sizes: Sizes) -> Work:
         work = Work(stream_bytes=n * moving)
     weights = sum(bytes_of(t, sizes) for t in step.reads if t is op.weight or t is op.bias)
     return work._replace(launches=n, flops=own, weight_bytes=n * weights if kind else 0)
-
-
-def _is_norm(step: Step) -> bool:
-    """A norm of its own, not one that a compiler fused or the backward of one."""
-    own = step.reads[:1] == step.op.reads and step.writes[:1] == (step.op.write,)
-    return own and step.op.kind in ("norm", "rms norm")
 
 
 def _padded_linear(op: Op, sizes: Sizes) -> int:

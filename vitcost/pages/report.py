@@ -38,8 +38,8 @@ def _lead(report: Report) -> Iterator[str]:
     yield f"{report.params:,} parameters · {report.model.source}"
     yield ", ".join(_inputs(report.model.config.to_dict(), report.tokens))
     mode = {"infer": "inference", "train": "training"}[scenario.mode]
-    asked, kernel = scenario.attention, report.attention_kernel
-    attention = asked if asked == kernel else f"{asked} → {kernel}"
+    asked, kernels = scenario.attention, ", ".join(report.attention_kernel)
+    attention = asked if kernels in (asked, "") else f"{asked} → {kernels}"
     yield (
         f"{mode}, batch {scenario.batch:,}, {scenario.precision}, "
         f"{scenario.platform}, attention {attention}"
@@ -144,7 +144,7 @@ def _inference(report: Report) -> Table:
             Row(
                 (
                     row.precision,
-                    row.attention_kernel,
+                    ", ".join(row.attention_kernel),
                     row.memory.weights_bytes,
                     row.memory.input_bytes,
                     row.memory.activations_bytes,

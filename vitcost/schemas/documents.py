@@ -78,7 +78,7 @@ class Memory(TypedDict):
 class Report(TypedDict):
     schema: Literal["vitcost.report/1"]
     model: Model
-    scenario: Annotated[Scenario, Also(gpu=list[str], attention_kernel=str | None)]
+    scenario: Annotated[Scenario, Also(gpu=list[str], attention_kernel=list[str] | None)]
     tokens: int | None
     params: Params
     flops: Flops
