@@ -11,8 +11,8 @@ import vitcost
 from vitcost.budget import BudgetResult, Check
 from vitcost.budgets.declared import Place
 from vitcost.check.result import CheckResult, Difference, ModelCheck
-from vitcost.page import Result
 from vitcost.quantities import Changed
+from vitcost.result import Result
 
 __all__ = ["NAMED", "RESULTS"]
 
@@ -114,8 +114,9 @@ NAMED: Mapping[str, Callable[[str], Result]] = {
             c._replace(gpu=text, source=text) for c in once("calibration").calibrations
         ),
     ),
-    "throughput": lambda text: once("throughput")._replace(
-        files=tuple(file._replace(file=text) for file in once("throughput").files)
+    "throughput": lambda text: replace(
+        once("throughput"),
+        files=tuple(file._replace(file=text) for file in once("throughput").files),
     ),
     "compare": _compared,
     "fit": _fitted,

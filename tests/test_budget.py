@@ -19,10 +19,9 @@ import vitcost
 from vitcost.budgets.declared import KEYS, keywords, read_budgets
 from vitcost.cli import run
 from vitcost.errors import ConfigError, NotCovered
-from vitcost.page import Column, Page, Row, Table
+from vitcost.page import Annotation, Column, Page, Row, Table
 from vitcost.quantities import QUANTITIES, parse_limit
 from vitcost.render import FORMATS, render
-from vitcost.render.github import Annotation
 from vitcost.zoo import find
 
 Captured = pytest.CaptureFixture[str]
@@ -534,8 +533,9 @@ class Failing:
 
 
 class Annotating(Failing):
-    def annotations(self) -> Iterator[Annotation]:
-        yield Annotation("error", self.text, self.text, self.text, 7)
+    def page(self) -> Page:
+        note = Annotation("error", self.text, self.text, self.text, 7)
+        return super().page()._replace(annotations=(note,))
 
 
 @given(st.text())

@@ -298,7 +298,7 @@ def test_json_has_the_keys_of_the_contract(capsys: Captured) -> None:
             "macs_forward", "pointwise_forward",
         },
         "bytes_moved": {"forward"},
-        "memory": {"rule_of_thumb", "inference", "training"},
+        "memory": {"rule_of_thumb", "inference", "inference_by_precision", "training"},
         "time": [],
         "layers": {
             "path", "paths", "type", "repeat", "output_shape", "params", "flops", "pointwise",

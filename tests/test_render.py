@@ -5,9 +5,11 @@ checked where it is computed. ``UPDATE_GOLDEN=1`` writes them anew.
 """
 
 import csv
+import importlib
 import io
 import json
 import os
+import pkgutil
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -25,6 +27,7 @@ from vitcost.models import models
 from vitcost.page import Column, Page, Row, Table, Value
 from vitcost.render import FORMATS, render
 from vitcost.reported import Report
+from vitcost.result import PAGES, Result
 
 GOLDEN = Path(__file__).parent / "golden"
 HUGE = "vit_huge_patch14_224"
@@ -387,3 +390,15 @@ def test_markdown_leaves_plain_names_alone() -> None:
     assert r"\[red\]\*x\*" in render(sample("[red]*x*"), "markdown")
     assert r"\_a\_b c" not in render(sample("a_b c"), "markdown")
     assert r"\_i\_" in render(sample("_i_"), "markdown")
+
+
+def test_every_result_has_a_row_with_its_page() -> None:
+    for info in pkgutil.walk_packages(vitcost.__path__, "vitcost."):
+        if not info.name.endswith("__main__"):
+            importlib.import_module(info.name)
+    results = {cls.__name__ for cls in Result.__subclasses__() if cls.page is Result.page}
+    # the report with a verdict puts two pages together
+    assert results == set(PAGES)
+    for path in (*PAGES.values(), "vitcost.render.html.fragment"):
+        module, _, name = path.rpartition(".")
+        assert callable(getattr(importlib.import_module(module), name))

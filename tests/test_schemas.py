@@ -15,8 +15,8 @@ import vitcost
 from vitcost.budget import budget
 from vitcost.cli import run
 from vitcost.errors import UnknownName
-from vitcost.page import Result
 from vitcost.render import render
+from vitcost.result import Result
 from vitcost.schemas import SCHEMAS, schema
 
 BASE = "vit_base_patch16_224"

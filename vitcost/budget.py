@@ -1,11 +1,13 @@
 """``budget``: limits on what a model costs, and on how it grows, for a pull request to keep."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vitcost.errors import ConfigError, NotCovered, VitcostError
 from vitcost.quantities import QUANTITIES, Amount, parse_limit
 from vitcost.report import Report, report
+from vitcost.result import Result
 from vitcost.zoo import Foreign, Model, find
 
 # tomllib, json, fractions and pathlib stand behind these: nobody who needs no budget loads them
@@ -15,9 +17,7 @@ if TYPE_CHECKING:
     from vitcost.budgets.baseline import Baseline
     from vitcost.budgets.declared import Declared, Place
     from vitcost.measured import MeasuredReport
-    from vitcost.page import Page
     from vitcost.quantities import Changed
-    from vitcost.render.github import Annotation
 
 __all__ = ["BudgetResult", "Check", "assert_budget", "budget"]
 
@@ -68,7 +68,8 @@ class Check(NamedTuple):
         return tuple(f"{self.quantity} is {each}" for each in said)
 
 
-class BudgetResult(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class BudgetResult(Result):
     """Every check of every budget; ``why``: whether the page names the layers that grew."""
 
     checks: tuple[Check, ...]
@@ -100,24 +101,6 @@ class BudgetResult(NamedTuple):
                 "file": check.place and check.place.file,
                 "line": check.place and check.place.line,
             }
-
-    def page(self) -> "Page":
-        """The checks, why they fail, and where to raise a limit."""
-        from vitcost.pages.budget import budget_page
-
-        return budget_page(self)
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows."""
-        from vitcost.render.html import fragment
-
-        return fragment(self)
-
-    def annotations(self) -> "Iterator[Annotation]":
-        """What GitHub shows at the line of each limit that does not hold."""
-        from vitcost.pages.budget import budget_annotations
-
-        return budget_annotations(self)
 
 
 def budget(

@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 from vitcost import memory
 from vitcost.engine.ops import Size
+from vitcost.result import Result
 from vitcost.scenario import PRECISIONS, Scenario
 from vitcost.thumb import rule_of_thumb
 from vitcost.zoo.foreign import Foreign
 
 if TYPE_CHECKING:
     from vitcost.check.measure import Measured, MeasuredModule
-    from vitcost.page import Page
 
 __all__ = ["MeasuredReport", "measured_report"]
 
 
 @dataclass(frozen=True, slots=True)
-class MeasuredReport:
+class MeasuredReport(Result):
     """Parameters and forward FLOPs of a module; what only formulas know is None."""
 
     model: Foreign
@@ -71,6 +71,7 @@ class MeasuredReport:
                     "weights_bytes": weights,
                     **dict.fromkeys(("input_bytes", "activations_bytes", "total_bytes")),
                 },
+                "inference_by_precision": [],
                 "training": dict.fromkeys(memory.Training._fields),
             },
             "time": [],
@@ -81,18 +82,6 @@ class MeasuredReport:
         """Every module as a flat row: ``pandas.DataFrame(report.rows())``."""
         for module in self.measured.layers:
             yield from _flat(module)
-
-    def page(self) -> "Page":
-        """The modules as a table, and what could not be counted."""
-        from vitcost.pages.measured import measured_page
-
-        return measured_page(self)
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows."""
-        from vitcost.render.html import fragment
-
-        return fragment(self)
 
 
 def measured_report(model: Foreign, scenario: Scenario) -> MeasuredReport:

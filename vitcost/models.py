@@ -3,17 +3,15 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from vitcost.engine.cost import fold
 from vitcost.engine.lower import Mode, lower
 from vitcost.engine.model import sizes_of, structure_of
 from vitcost.engine.ops import Size
 from vitcost.errors import UnknownName
+from vitcost.result import Result
 from vitcost.zoo import names, resolve
-
-if TYPE_CHECKING:
-    from vitcost.page import Page
 
 __all__ = ["ModelRow", "Models", "matching", "models"]
 
@@ -30,7 +28,7 @@ class ModelRow(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Models:
+class Models(Result):
     """The models that a query found."""
 
     found: tuple[ModelRow, ...]
@@ -43,18 +41,6 @@ class Models:
         """A flat row a model: ``pandas.DataFrame(models().rows())``."""
         for row in self.found:
             yield {**row._asdict(), "img_size": row.img_size and list(row.img_size)}
-
-    def page(self) -> "Page":
-        """The models as a table, which every format prints."""
-        from vitcost.pages.models import models_page
-
-        return models_page(self)
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows."""
-        from vitcost.render.html import fragment
-
-        return fragment(self)
 
 
 def models(query: str = "") -> Models:

@@ -1,16 +1,16 @@
 """``Page``: what a result says, as titled tables of typed cells, apart from how it is printed.
 
-Every result makes its page and every format prints any page, so that a result and a format are each
+Every result has a page and every format prints any page, so that a result and a format are each
 written once. A cell is a raw value in base units; its column, or its row, names the unit, and
 ``shown`` is the one place that turns both into what a person reads.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, TypeAlias
 
 from vitcost import units
 
-__all__ = ["Column", "Page", "Result", "Row", "Table", "Value", "printable", "shown"]
+__all__ = ["Annotation", "Column", "Page", "Row", "Table", "Value", "printable", "shown"]
 
 Value: TypeAlias = "int | float | str | tuple[int, ...] | None"
 
@@ -43,29 +43,27 @@ class Table(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
+class Annotation(NamedTuple):
+    """A message beside a line of a file; ``level`` is error, warning or notice."""
+
+    level: str
+    title: str
+    message: str
+    file: str = ""
+    line: int | None = None
+
+
 class Page(NamedTuple):
-    """A result as people read it: a title, lines of text, tables, and what to know about them."""
+    """A result as people read it: a title, lines of text, tables, and what to know about them.
+
+    ``annotations`` are of the lines in files of the user's that the result speaks of.
+    """
 
     title: str
     lead: tuple[str, ...] = ()
     tables: tuple[Table, ...] = ()
     notes: tuple[str, ...] = ()
-
-
-class Result(Protocol):
-    """What every command answers with."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON, in base units."""
-        ...
-
-    def rows(self) -> Iterable[Mapping[str, Any]]:
-        """Flat rows in base units: ``pandas.DataFrame(result.rows())``."""
-        ...
-
-    def page(self) -> Page:
-        """The page that people read."""
-        ...
+    annotations: tuple[Annotation, ...] = ()
 
 
 def shown(value: Value, unit: str = "text") -> str:

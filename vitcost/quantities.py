@@ -7,7 +7,7 @@ from vitcost.errors import ConfigError, UnknownName, shown
 from vitcost.units import MOST, parse_bytes, parse_count, parse_seconds
 
 if TYPE_CHECKING:
-    from vitcost.page import Result
+    from vitcost.result import Result
 
 __all__ = [
     "NUMBERS",

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     Files: TypeAlias = str | Iterable[str]
     Anchors: TypeAlias = str | Anchor | Iterable[str | Anchor]
 
-__all__ = ["Report", "inference_by_precision", "report", "report_on"]
+__all__ = ["Report", "report", "report_on"]
 
 
 @overload
@@ -138,6 +138,7 @@ def report(
         return measured_report(model.on_top(overrides), scenario)
     found = resolve(model, **overrides)
     own = report_on(found, scenario, sizes_of(found.config, batch))
+    own = replace(own, inference_by_precision=_by_precision(own))
     if not gpu:
         if anchor or calibration or gpu_file:
             raise ConfigError("anchor, calibration and gpu_file are for a time: give a gpu")
@@ -149,13 +150,8 @@ def report(
     return replace(own, time=timed(found.config, scenario, gpu, anchor=anchor, **files))
 
 
-def inference_by_precision(report: Report) -> tuple[InferenceRow, ...]:
-    """Inference memory in each precision, with eager and with torch's fused attention.
-
-    >>> rows = inference_by_precision(report("vit_base_patch16_224"))
-    >>> [(row.precision, row.attention_kernel) for row in rows][:2]
-    [('fp32', ('eager',)), ('fp32', ('efficient',))]
-    """
+def _by_precision(report: Report) -> tuple[InferenceRow, ...]:
+    """Inference memory in each precision, with eager and with torch's fused attention."""
     config, batch, own = report.model.config, report.scenario.batch, report.scenario
     sizes = sizes_of(config, batch)
     choices = [(p, a) for p in ("fp32", "amp-bf16", "bf16") for a in ("eager", "sdpa")]

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vitcost import memory
 from vitcost.engine.ops import Size
+from vitcost.result import Result
 from vitcost.scenario import Scenario
 from vitcost.thumb import RuleOfThumb
 from vitcost.zoo import Resolved
 
 if TYPE_CHECKING:
     from vitcost.hardware.roofline import Time
-    from vitcost.page import Page
 
 __all__ = ["Flops", "InferenceRow", "Layer", "Part", "Report"]
 
@@ -75,9 +75,14 @@ class InferenceRow(NamedTuple):
     memory: memory.Inference
     asked: bool  # whether it is the scenario's own
 
+    def to_dict(self) -> dict[str, Any]:
+        kernels = list(self.attention_kernel)
+        own = {"precision": self.precision, "attention_kernel": kernels}
+        return {**own, **_inference_dict(self.memory)}
+
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class Report(Result):
     """What a model costs under a scenario; counts are exact integers."""
 
     model: Resolved
@@ -93,6 +98,8 @@ class Report:
     training: memory.Training
     parts: tuple[Part, ...]
     layers: tuple[Layer, ...]
+    # with eager and with torch's fused attention, and as the scenario asks
+    inference_by_precision: tuple[InferenceRow, ...] = ()
     time: "tuple[Time, ...]" = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -129,7 +136,8 @@ class Report:
             "bytes_moved": {"forward": self.moved_bytes},
             "memory": {
                 "rule_of_thumb": self.rule_of_thumb._asdict(),
-                "inference": {**infer._asdict(), "total_bytes": infer.total_bytes},
+                "inference": _inference_dict(infer),
+                "inference_by_precision": [row.to_dict() for row in self.inference_by_precision],
                 "training": train.to_dict(),
             },
             "time": [time.to_dict() for time in self.time],
@@ -143,18 +151,9 @@ class Report:
         for time in self.time:
             yield from time.rows()
 
-    def page(self) -> "Page":
-        """The report as titled tables, which every format prints."""
-        # a caller who wants numbers alone needs no page
-        from vitcost.pages.report import report_page
 
-        return report_page(self)
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows."""
-        from vitcost.render.html import fragment
-
-        return fragment(self)
+def _inference_dict(of: memory.Inference) -> dict[str, Any]:
+    return {**of._asdict(), "total_bytes": of.total_bytes}
 
 
 def _layer_dict(layer: Layer) -> dict[str, Any]:

@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
-if TYPE_CHECKING:
-    from vitcost.page import Page
+from vitcost.result import Result
 
 __all__ = ["CheckResult", "Difference", "ModelCheck", "Value"]
 
@@ -69,7 +68,7 @@ class ModelCheck:
 
 
 @dataclass(frozen=True, slots=True)
-class CheckResult:
+class CheckResult(Result):
     """The verdict on all models, and the versions of the counters that gave it."""
 
     models: tuple[ModelCheck, ...]
@@ -94,18 +93,6 @@ class CheckResult:
         for model in self.models:
             for difference in model.differences:
                 yield {"model": model.model, **difference.to_dict()}
-
-    def page(self) -> "Page":
-        """The verdicts and differences as tables, which every format prints."""
-        from vitcost.check.page import check_page
-
-        return check_page(self)
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows."""
-        from vitcost.render.html import fragment
-
-        return fragment(self)
 
 
 def _plain(value: Value) -> Any:

@@ -1,7 +1,8 @@
 """``vitcost check``, and the verdict that ``report --check`` appends."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,6 +21,7 @@ from vitcost.cli.output import emit
 from vitcost.cli.progress import progress_bar
 from vitcost.page import Page
 from vitcost.reported import Report
+from vitcost.result import Result
 from vitcost.zoo import Model
 
 if TYPE_CHECKING:
@@ -179,7 +181,8 @@ def _walked(models: Sequence[str], keywords: Mapping[str, Any]) -> "CheckResult"
         return check_all(progress=step, **keywords)
 
 
-class CheckedReport(NamedTuple):
+@dataclass(frozen=True)
+class CheckedReport(Result):
     """A report with the verdict of a check behind it."""
 
     report: Report

@@ -11,7 +11,7 @@ from vitcost.render import render
 from vitcost.written import whole
 
 if TYPE_CHECKING:
-    from vitcost.page import Result
+    from vitcost.result import Result
 
 __all__ = ["emit", "leave", "write"]
 

@@ -2,17 +2,15 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from vitcost.engine.ops import Size
 from vitcost.errors import ConfigError, UnknownName
 from vitcost.formulas.quantities import QUANTITIES, Found, Value
 from vitcost.formulas.symbols import Expr, growth, in_order, latex, load, meaning, text, value
+from vitcost.result import Result
 from vitcost.scenario import Scenario
 from vitcost.zoo import Model, resolve
-
-if TYPE_CHECKING:
-    from vitcost.page import Page
 
 __all__ = ["Explanation", "Letter", "Term", "explained"]
 
@@ -35,7 +33,7 @@ class Letter(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Explanation:
+class Explanation(Result):
     """A quantity of a model: formula, numbers put in, result."""
 
     model: str
@@ -70,19 +68,6 @@ class Explanation:
         """Every term as a flat row."""
         for term in self.terms:
             yield term._asdict()
-
-    def page(self) -> "Page":
-        """The explanation as people read it, which every format prints."""
-        # a caller who wants the formula alone needs no page
-        from vitcost.pages.explain import explain_page
-
-        return explain_page(self)
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows."""
-        from vitcost.render.html import fragment
-
-        return fragment(self)
 
 
 def explained(

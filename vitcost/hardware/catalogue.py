@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vitcost.errors import UnknownName
 from vitcost.hardware.calibrations import shipped
@@ -10,15 +10,13 @@ from vitcost.hardware.cards import ALIASES, CARDS, Card
 from vitcost.hardware.constants import Calibration
 from vitcost.hardware.files import calibration_row
 from vitcost.hardware.specs import card_dict, matching, own_cards
-
-if TYPE_CHECKING:
-    from vitcost.page import Page
+from vitcost.result import Result
 
 __all__ = ["Gpus", "gpus", "measured_on"]
 
 
 @dataclass(frozen=True, slots=True)
-class Gpus:
+class Gpus(Result):
     """The cards that a query found."""
 
     found: tuple[Card, ...]
@@ -32,18 +30,6 @@ class Gpus:
         for row in self.found:
             measured = [calibration_row(c) for c in measured_on(row)]
             yield {**card_dict(row), "measured": measured}
-
-    def page(self) -> "Page":
-        """The cards as a table, which every format prints."""
-        from vitcost.pages.gpus import gpus_page
-
-        return gpus_page(self)
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows."""
-        from vitcost.render.html import fragment
-
-        return fragment(self)
 
 
 def gpus(query: str = "", *, gpu_file: "str | Iterable[str]" = ()) -> Gpus:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vitcost.errors import NotCovered
 from vitcost.fields import several
@@ -13,15 +13,13 @@ from vitcost.hardware.constants import Calibration, form_of
 from vitcost.hardware.measurements import Row, Uncovered, covered, read
 from vitcost.hardware.score import Score, score, score_held_out
 from vitcost.hardware.specs import own_cards
-
-if TYPE_CHECKING:
-    from vitcost.page import Page
+from vitcost.result import Result
 
 __all__ = ["Calibrated", "calibrate", "calibration_row", "check_throughput"]
 
 
 @dataclass(frozen=True, slots=True)
-class Calibrated:
+class Calibrated(Result):
     """Constants of the user's own, and what they are worth."""
 
     calibrations: tuple[Calibration, ...]
@@ -42,18 +40,6 @@ class Calibrated:
         """A flat row for each card, software and mode: ``pandas.DataFrame(found.rows())``."""
         for row in self.calibrations:
             yield {"gpu": row.gpu, **calibration_row(row)}
-
-    def page(self) -> "Page":
-        """The constants and their errors as a table."""
-        from vitcost.pages.calibration import calibration_page
-
-        return calibration_page(self)
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows."""
-        from vitcost.render.html import fragment
-
-        return fragment(self)
 
 
 def calibrate(

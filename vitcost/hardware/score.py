@@ -2,7 +2,8 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from vitcost.errors import VitcostError
 from vitcost.hardware.calibrate import fitted, held_out, mean, percentile, predicted
@@ -10,9 +11,7 @@ from vitcost.hardware.cards import Card
 from vitcost.hardware.constants import Calibration
 from vitcost.hardware.measurements import Measurement, Row, Uncovered, covered
 from vitcost.hardware.roofline import predict
-
-if TYPE_CHECKING:
-    from vitcost.page import Page
+from vitcost.result import Result
 
 __all__ = ["FileScore", "Guess", "Missed", "Score", "score", "score_held_out"]
 
@@ -103,7 +102,8 @@ class FileScore(NamedTuple):
         return row
 
 
-class Score(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Score(Result):
     """The errors of all files."""
 
     files: tuple[FileScore, ...]
@@ -128,18 +128,6 @@ class Score(NamedTuple):
             for key in ("bases", "by_kind", "not_covered", "worst"):
                 del row[key]
             yield row
-
-    def page(self) -> "Page":
-        """The files as a table, the worst rows with a likely reason, and what is not covered."""
-        from vitcost.pages.throughput import throughput_page
-
-        return throughput_page(self)
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows."""
-        from vitcost.render.html import fragment
-
-        return fragment(self)
 
 
 def score(

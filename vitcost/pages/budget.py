@@ -3,11 +3,10 @@
 from collections.abc import Iterator
 
 from vitcost.budget import BudgetResult, Check
-from vitcost.page import Column, Page, Row, Table, shown
+from vitcost.page import Annotation, Column, Page, Row, Table, shown
 from vitcost.quantities import QUANTITIES
-from vitcost.render.github import Annotation
 
-__all__ = ["budget_annotations", "budget_page"]
+__all__ = ["budget_page"]
 
 
 def budget_page(result: BudgetResult) -> Page:
@@ -28,10 +27,10 @@ def budget_page(result: BudgetResult) -> Page:
     )
     grew = tuple(_grew(result.checks)) if result.why else ()
     title = "Budget kept" if result.ok else "Budget exceeded"
-    return Page(title, tables=(checks, *grew))
+    return Page(title, tables=(checks, *grew), annotations=tuple(_annotations(result)))
 
 
-def budget_annotations(result: BudgetResult) -> Iterator[Annotation]:
+def _annotations(result: BudgetResult) -> Iterator[Annotation]:
     """An annotation for each check that fails, at the line of its limit."""
     for check in result.checks:
         if check.ok:

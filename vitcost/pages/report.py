@@ -7,7 +7,6 @@ from vitcost.engine.ops import Size
 from vitcost.engine.parts import part_of
 from vitcost.page import Column, Page, Row, Table, Value, shown
 from vitcost.pages.time import time_tables
-from vitcost.report import inference_by_precision
 from vitcost.reported import Layer, Report
 from vitcost.scenario import Scenario
 from vitcost.textbook.memory import training_bytes
@@ -152,7 +151,7 @@ def _inference(report: Report) -> Table:
                 ),
                 "marked" if row.asked else "",
             )
-            for row in inference_by_precision(report)
+            for row in report.inference_by_precision
         ),
         (
             "activations: the largest sum alive at one time",

@@ -5,7 +5,7 @@ from typing import Any
 
 from vitcost.page import Column, Page, Row, Table
 from vitcost.pages.skipped import skipped_notes, spelled
-from vitcost.planner.sweep import Extremes
+from vitcost.planner.sweep import Extremes, Sweep
 from vitcost.quantities import QUANTITIES
 
 __all__ = ["sweep_page"]
@@ -14,8 +14,9 @@ __all__ = ["sweep_page"]
 _MOST_ROWS = 100
 
 
-def sweep_page(found: Extremes) -> Page:
-    """The ends of each quantity, and the front of two."""
+def sweep_page(sweep: Sweep) -> Page:
+    """The ends of each quantity, and the front of two; every row is in the flat formats."""
+    found = sweep.extremes()
     lead = f"{found.points:,} combinations, {found.rows:,} of them can be"
     ends = (
         _table("The least of each quantity", found.least),

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 
 from vitcost.errors import ConfigError, UnknownName, VitcostError
 from vitcost.measured import MeasuredReport
@@ -11,11 +11,9 @@ from vitcost.planner.grid import Grid, Skipped, Vary, check_apart, grid, reason,
 from vitcost.planner.pareto import front, pair_of
 from vitcost.quantities import NUMBERS, QUANTITIES, Amount, Changed, Numbers, changes, known, values
 from vitcost.report import Report, report
+from vitcost.result import Result
 from vitcost.zoo import Foreign, Model, described
 from vitcost.zoo.files import is_path, read
-
-if TYPE_CHECKING:
-    from vitcost.page import Page
 
 __all__ = [
     "COMPARED",
@@ -88,7 +86,7 @@ class Why(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(Result):
     """Models side by side."""
 
     compared: tuple[Compared, ...]
@@ -139,18 +137,6 @@ class Comparison:
         for each in others:
             changed = tuple(changes(first.layers, each.layers))
             yield Why(_label(each), _label(first), changed)
-
-    def page(self) -> "Page":
-        """The models as a table, which every format prints."""
-        from vitcost.pages.compare import compare_page
-
-        return compare_page(self)
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows."""
-        from vitcost.render.html import fragment
-
-        return fragment(self)
 
 
 def compare(

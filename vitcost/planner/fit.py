@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from math import lcm
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from vitcost.config import ViTConfig
 from vitcost.engine.model import Config
@@ -16,11 +16,9 @@ from vitcost.planner.invert import largest_convex, largest_monotone
 from vitcost.planner.need import Need, need
 from vitcost.planner.reserve import Reserve, parse_reserve
 from vitcost.planner.ways import Way, fitting, half, timed, ways
+from vitcost.result import Result
 from vitcost.scenario import Scenario
 from vitcost.zoo import Model, Resolved, resolve
-
-if TYPE_CHECKING:
-    from vitcost.page import Page
 
 __all__ = ["LARGEST", "Fit", "FitRow", "Way", "fit"]
 
@@ -53,7 +51,7 @@ class FitRow(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Fit:
+class Fit(Result):
     """What each card holds of a model under a scenario.
 
     ``wanted`` is the batch that ``fits`` speaks of, ``named`` whether the user chose the cards,
@@ -96,18 +94,6 @@ class Fit:
                 cheapest = row.ways[0]
                 flat["cheapest_way"] = " ".join(cheapest[:3])
             yield flat
-
-    def page(self) -> "Page":
-        """The cards as a table, and what would make the wanted batch fit where it does not."""
-        from vitcost.pages.fit import fit_page
-
-        return fit_page(self)
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows."""
-        from vitcost.render.html import fragment
-
-        return fragment(self)
 
 
 def fit(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from vitcost.engine.model import Config, sizes_of
 from vitcost.errors import ConfigError, NotCovered
@@ -17,11 +17,9 @@ from vitcost.planner.job import Job, job
 from vitcost.planner.pace import pace_of, step_cost
 from vitcost.planner.reserve import Reserve, parse_reserve
 from vitcost.planner.strategies import Fixed
+from vitcost.result import Result
 from vitcost.scenario import Scenario
 from vitcost.zoo import Model, Resolved
-
-if TYPE_CHECKING:
-    from vitcost.page import Page
 
 __all__ = ["DECIDED", "Plan", "PlanRow", "Totals", "plan"]
 
@@ -51,7 +49,7 @@ class Totals(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Result):
     """A training run on some cards; ``found`` has the ways that fit, fastest first, then the rest.
 
     ``basis`` is what the time of the first rests on: ``calibrated``, ``anchored``, ``spec_sheet``,
@@ -102,18 +100,6 @@ class Plan:
         """A flat row a strategy: ``pandas.DataFrame(plan(...).rows())``."""
         for row in self.found:
             yield row._asdict()
-
-    def page(self) -> "Page":
-        """The run, the best few ways to divide it, every way, and what was assumed."""
-        from vitcost.pages.plan import plan_page
-
-        return plan_page(self)
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows."""
-        from vitcost.render.html import fragment
-
-        return fragment(self)
 
 
 def plan(

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from vitcost.errors import ConfigError, NotCovered
 from vitcost.planner.arrays import load
@@ -12,11 +12,9 @@ from vitcost.planner.evaluate import Chunk, Evaluator
 from vitcost.planner.grid import Grid, Skipped, Vary, bounded, check_apart, grid, skips
 from vitcost.planner.pareto import front, pair_of
 from vitcost.quantities import QUANTITIES, known
+from vitcost.result import Result
 from vitcost.scenario import Scenario
 from vitcost.zoo import Base, Foreign, Model, described
-
-if TYPE_CHECKING:
-    from vitcost.page import Page
 
 __all__ = ["MOST_LISTED", "Extremes", "Sweep", "sweep"]
 
@@ -43,7 +41,7 @@ class Extremes(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Sweep:
+class Sweep(Result):
     """A grid whose combinations are computed as they are read: memory holds a chunk of them."""
 
     models: tuple[Base, ...]
@@ -141,18 +139,6 @@ class Sweep:
     def _front(self, rows: list[Row]) -> list[Row]:
         x, y = (QUANTITIES[name].key(name) for name in self.pareto or ())
         return [rows[i] for i in sorted(front((row[x], row[y]) for row in rows))]
-
-    def page(self) -> "Page":
-        """What the grid comes to; every row of it is in the flat formats and in Parquet."""
-        from vitcost.pages.sweep import sweep_page
-
-        return sweep_page(self.extremes())
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows."""
-        from vitcost.render.html import fragment
-
-        return fragment(self)
 
     def write_parquet(self, path: str) -> tuple[Skipped, ...]:
         """Writes every combination that can be, a chunk at a time, and returns what cannot be.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from vitcost.errors import UnknownName
 
 if TYPE_CHECKING:
-    from vitcost.page import Result
+    from vitcost.result import Result
 
 __all__ = ["FORMATS", "render"]
 

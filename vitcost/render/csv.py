@@ -4,7 +4,8 @@ import csv
 from io import StringIO
 from typing import Any
 
-from vitcost.page import Result, printable
+from vitcost.page import printable
+from vitcost.result import Result
 
 __all__ = ["render"]
 

@@ -1,33 +1,16 @@
 """GitHub's annotations: a workflow command for each failure, at the line that it is about."""
 
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol, runtime_checkable
 
-from vitcost.page import Page, Result, printable, shown
+from vitcost.page import Annotation, Page, printable, shown
+from vitcost.result import Result
 
-__all__ = ["Annotated", "Annotation", "render"]
-
-
-class Annotation(NamedTuple):
-    """What GitHub shows beside a line of a file; ``level`` is error, warning or notice."""
-
-    level: str
-    title: str
-    message: str
-    file: str = ""
-    line: int | None = None
-
-
-@runtime_checkable
-class Annotated(Protocol):
-    """A result that knows which lines its failures are about."""
-
-    def annotations(self) -> Iterator[Annotation]: ...
+__all__ = ["render"]
 
 
 def render(result: Result, *, color: bool, width: int | None) -> str:
     page = result.page()
-    found = list(result.annotations() if isinstance(result, Annotated) else _failed(page))
+    found = list(page.annotations or _failed(page))
     if not found:
         found = [Annotation("notice", page.title or "vitcost", "nothing failed")]
     return "".join(f"{_command(each)}\n" for each in found)

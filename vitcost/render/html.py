@@ -9,7 +9,8 @@ from html import escape
 from math import prod
 from typing import NamedTuple
 
-from vitcost.page import Column, Result, Row, Table, Value, printable, shown
+from vitcost.page import Column, Row, Table, Value, printable, shown
+from vitcost.result import Result
 
 __all__ = ["fragment", "render"]
 

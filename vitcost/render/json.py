@@ -4,7 +4,7 @@ import json
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from vitcost.page import Result
+    from vitcost.result import Result
 
 __all__ = ["render"]
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from vitcost.page import Result, Table, printable, shown
+from vitcost.page import Table, printable, shown
+from vitcost.result import Result
 
 __all__ = ["render"]
 

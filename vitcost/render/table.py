@@ -9,7 +9,8 @@ from typing import NamedTuple, TypeAlias
 
 from rich.cells import cell_len
 
-from vitcost.page import Column, Page, Result, Table, printable, shown
+from vitcost.page import Column, Page, Table, printable, shown
+from vitcost.result import Result
 
 __all__ = ["render"]
 

@@ -1,7 +1,7 @@
 """The JSON of every result as types; a part that is a type's own fields is that type."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, NotRequired, TypedDict
+from typing import Annotated, Any, Literal, NotRequired, TypedDict, get_type_hints
 
 from vitcost.budgets.baseline import Recorded
 from vitcost.check.result import Difference, ModelCheck
@@ -18,7 +18,7 @@ from vitcost.planner.grid import Skipped
 from vitcost.planner.job import Job
 from vitcost.planner.plan import DECIDED, Totals
 from vitcost.quantities import Changed
-from vitcost.reported import Layer
+from vitcost.reported import InferenceRow, Layer
 from vitcost.scenario import Scenario
 from vitcost.schemas.generate import Also, Rest, Unknown
 from vitcost.text import ClipConfig, TextConfig
@@ -72,6 +72,13 @@ class MeasuredInference(TypedDict):
 class Memory(TypedDict):
     rule_of_thumb: RuleOfThumb
     inference: Annotated[Inference, Also(total_bytes=int)] | MeasuredInference
+    # empty where it is measured
+    inference_by_precision: list[
+        Annotated[
+            InferenceRow,
+            Also(memory=None, asked=None, total_bytes=int, **get_type_hints(Inference)),
+        ]
+    ]
     training: Training | Annotated[Training, Unknown()]
 
 
