@@ -14,7 +14,7 @@ ROOT = Path(vitcost.__file__).parent
 # each layer may import from those before it, and from itself
 LAYERS = (
     ("errors", "units", "written", "reading"),
-    ("config", "rules", "backbones", "text", "fields", "textbook", "page"),
+    ("config", "rules", "backbones", "text", "fields", "textbook", "page", "result"),
     # a renderer knows a page, and no result
     ("render",),
     ("engine",),
@@ -58,16 +58,7 @@ def imported(path: Path) -> list[tuple[str, bool]]:
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
         for inner in ast.walk(node)
     }
-    # a result may hand itself to its page, when it is asked for it
-    own_page = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef) and node.name == "page"
-        for inner in ast.walk(node)
-    }
     for node in ast.walk(tree):
-        if id(node) in own_page:
-            continue
         if isinstance(node, ast.Import):
             found += [(alias.name, id(node) in typing_only) for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
