@@ -182,7 +182,9 @@ def test_a_warning_is_shown_and_passes(project: Path, capsys: Captured) -> None:
 
 def test_a_quantity_limited_by_its_baseline_alone(project: Path, capsys: Captured) -> None:
     declare(BUDGET.replace('"1 M"', '"baseline"'))
-    assert "pyproject.toml:9: params is limited by a baseline" in refused(capsys)
+    found = vitcost.budget()
+    assert [check.verdicts for check in found.checks] == [("no answer",), (), ()]
+    assert "pyproject.toml:9: params is limited by a baseline" in found.unanswered[0]
     assert answer(capsys, "--update")[0] == 0
     assert checks(capsys)["params"]["limit"] is None
     grow(2, 11)
@@ -190,7 +192,7 @@ def test_a_quantity_limited_by_its_baseline_alone(project: Path, capsys: Capture
 
 
 def test_scenario_and_fields_reach_the_report(project: Path, capsys: Captured) -> None:
-    declare(BUDGET + 'num_classes = 3\nimg_size = [32, 64]\nprecision = "bf16"\nweights = 1\n')
+    declare(BUDGET + 'num_classes = 3\nimg_size = [32, 64]\nprecision = "bf16"\nweights = "1 B"\n')
     found = checks(capsys)
     # two images of 2 x 4 patches: four positions more
     assert found["params"]["value"] == sample_params(2, 3) + 4 * 64
@@ -246,6 +248,8 @@ def test_files_are_found_beside_the_config(
         (BUDGET.replace("1 GiB", "1e400 GiB"), "pyproject.toml:11: .*: expected bytes such as"),
         (BUDGET.replace('"1 M"', "1e40"), r"toml:9: params: .* from 0 to 10\^30, got 1e\+40"),
         (BUDGET.replace('"1 M"', "true"), "pyproject.toml:9: params must be a number"),
+        (BUDGET.replace('"1 GiB"', "24"), "toml:11: .* expected bytes such as 24 GiB .* got '24'"),
+        (BUDGET.replace('"1 GiB"', "2.5e9"), "toml:11: .* expected bytes such as 24 GiB"),
         (BUDGET.replace("batch = 2", "batch = 0"), "pyproject.toml:7: batch must be"),
         (BUDGET + "level = 'hint'", "pyproject.toml:12: level must be error or warn"),
         (BUDGET + "tolerance = -1", "pyproject.toml:12: tolerance must be"),
@@ -301,6 +305,61 @@ def test_a_quantity_without_a_figure_is_refused(project: Path, capsys: Captured)
     declare("[[tool.vitcost.budget]]\nmodel = 'gpt2'\ntorchsummary_params = '1 G'\n")
     assert vitcost.report("gpt2").torchsummary_params is None
     assert "pyproject.toml:3: torchsummary_params of gpt2 has no exact figure" in refused(capsys)
+
+
+def test_what_has_no_answer_stops_nothing_else(project: Path, capsys: Captured) -> None:
+    """A model that is unknown, and a quantity without a figure, beside limits that are judged."""
+    more = (
+        "[[tool.vitcost.budget]]\nname = 'gone'\nmodel = 'vit_bse_patch16_224'\nparams = '1 M'\n"
+        "[[tool.vitcost.budget]]\nname = 'text'\nmodel = 'gpt2'\ntorchsummary_params = '1 G'\n"
+        "params = '1 k'\n"
+    )
+    declare(BUDGET + more)
+    assert run(["budget", "--json"]) == 2
+    out, err = capsys.readouterr()
+    data = json.loads(out)
+    verdicts = [(check["name"], check["quantity"], check["verdict"]) for check in data["checks"]]
+    assert verdicts == [
+        ("small", "params", "ok"),
+        ("small", "macs", "ok"),
+        ("small", "saved_activations", "ok"),
+        ("gone", "params", "no answer"),
+        ("text", "torchsummary_params", "no answer"),
+        ("text", "params", "exceeded"),
+    ]
+    assert not data["ok"]
+    assert data["checks"][3]["value"] is None
+    assert "did you mean vit_base_patch16_224" in data["checks"][3]["missing"]
+    told = err.splitlines()
+    assert [line.partition(": ")[0] for line in told] == ["Error", "Error"]
+    assert ["pyproject.toml:14: " in told[0], "pyproject.toml:19: " in told[1]] == [True, True]
+    # a warning has no answer either, and fails nothing
+    declare(
+        BUDGET
+        + more.replace("params = '1 k'", "level = 'warn'").replace("'1 M'", "'1 M'\nlevel = 'warn'")
+    )
+    assert answer(capsys)[0] == 0
+    assert "warning: no answer" in answer(capsys)[1]
+    github = answer(capsys, "--format", "github")[1]
+    assert "::warning file=pyproject.toml,line=15,title=vitcost budget%3A gone::params: " in github
+
+
+def test_what_is_exceeded_and_what_grew_are_told_apart(project: Path, capsys: Captured) -> None:
+    answer(capsys, "--update")
+    grow(2, 11)
+    code, out = answer(capsys)
+    assert code == 1
+    assert out.startswith("Budget grew\n")
+    assert re.search(r"params +[\d,]+ +1,000,000 +[\d,]+ +-65 +GREW", out)
+    assert "EXCEEDED" not in out
+    declare(BUDGET.replace("1 M", "0.1 M"))
+    assert {check["verdict"] for check in checks(capsys).values()} >= {"exceeded, grew", "grew"}
+    assert "EXCEEDED, GREW" in answer(capsys)[1]
+    answer(capsys, "--update")
+    out = answer(capsys)[1]
+    assert out.startswith("Budget exceeded\n")
+    assert "EXCEEDED\n" in out
+    assert "GREW" not in out
 
 
 # --- the user's own code
@@ -480,8 +539,9 @@ def test_assert_budget() -> None:
     assert "tokens" in str(error.value)
     with pytest.raises(ConfigError, match="no limit"):
         vitcost.assert_budget(BASE)
-    with pytest.raises(ConfigError, match="weights: expected bytes"):
-        vitcost.assert_budget(BASE, weights="4 X")
+    for weights in ("4 X", "4", 4, 4.0):
+        with pytest.raises(ConfigError, match="weights: expected bytes"):
+            vitcost.assert_budget(BASE, weights=weights)
     with pytest.raises(NotCovered, match="no exact figure"):
         vitcost.assert_budget("gpt2", torchsummary_params=1)
 

@@ -461,6 +461,54 @@ def test_output_goes_to_a_file_whole(tmp_path: Path, capsys: Captured) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["report.json"]
 
 
+STARTS = {
+    "txt": BASE, "json": "{", "csv": "path,", "md": "#", "markdown": "#", "html": "<!DOCTYPE",
+    "HTM": "<!DOCTYPE",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", STARTS)
+def test_a_suffix_chooses_the_format(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"report.{suffix}"
+    assert run(["report", BASE, "-o", str(path)]) == 0
+    assert path.read_text(encoding="utf-8").startswith(STARTS[suffix])
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        ("report M -o x.tex", "no format for the suffix '.tex' of 'x.tex'; there are .txt, .json"),
+        ("fit M -o x.json.gz", "no format for the suffix '.gz'"),
+        ("gpus -o x.parquet", "no format for the suffix '.parquet'"),
+        ("report M --json -o x.html", "--json contradicts 'x.html', a file of html"),
+        ("compare M --format csv -o x.md", "--format csv contradicts 'x.md', a file of markdown"),
+        ("compare M --json -o x.parquet", "--json contradicts 'x.parquet'"),
+        ("summary M -o x.json", "no format for the suffix '.json' of 'x.json'; there are .txt"),
+        ("models -q -o x.json", "no format for the suffix '.json'"),
+        ("gpus -q --json", "-q prints names alone, in no format"),
+        ("schema report -o x.html", "no format for the suffix '.html'"),
+        ("calibrate none.csv -o x.json", "'.json' of 'x.json'; there are .toml"),
+        ("budget --config none.toml --update -o x.pdf", "no format for the suffix '.pdf'"),
+        ("report M --format jsn -o x.json", "unknown format 'jsn'; did you mean json?"),
+    ],
+)
+def test_a_suffix_that_no_format_has_is_refused(
+    args: str, said: str, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run([BASE if word == "M" else word for word in args.split()]) == 2
+    out, err = capsys.readouterr()
+    assert (out, list(tmp_path.iterdir())) == ("", [])
+    assert said in err.splitlines()[-1]
+
+
+def test_a_named_format_goes_into_any_file(tmp_path: Path) -> None:
+    for name in ("layers.txt", "layers.dat", "layers"):
+        path = tmp_path / name
+        assert run(["report", BASE, "--format", "csv", "-o", str(path)]) == 0
+        assert path.read_text(encoding="utf-8").startswith("path,")
+
+
 def test_a_link_is_followed_and_a_device_written_to(tmp_path: Path) -> None:
     target, link = tmp_path / "target", tmp_path / "link"
     link.symlink_to(target)

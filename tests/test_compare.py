@@ -1,5 +1,7 @@
 """compare: models side by side, each number relative to the least, and the layers that differ."""
 
+import csv
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ import pytest
 import vitcost
 from vitcost.cli import run
 from vitcost.errors import ConfigError, UnknownName
+from vitcost.page import shown
 from vitcost.quantities import QUANTITIES
 from vitcost.render import render
 
@@ -161,6 +164,31 @@ def test_every_format(format: str, capsys: Captured, tmp_path: Path) -> None:
     assert "304326632" in text.replace(",", "")
 
 
+@pytest.mark.parametrize(
+    "names",
+    [("params", "macs"), ("macs", "params"), ("tokens",), ("train_flops", "flops", "weights"),
+     ("step_time", "gradients"), tuple(reversed(QUANTITIES))],
+    ids=",".join,
+)  # fmt: skip
+def test_what_is_named_is_shown_in_that_order(names: tuple[str, ...], capsys: Captured) -> None:
+    card = ("-g", "l4") if "step_time" in names else ()
+    # spelled with dashes they are the same quantities
+    args = (BASE, LARGE, "--quantities", ",".join(names).replace("_", "-"), *card)
+    keys = [QUANTITIES[name].key(name) for name in names]
+    for row in data(capsys, *args)["rows"]:
+        assert [key for key in row if key in keys] == keys
+    header = next(csv.reader(io.StringIO(answer(capsys, *args, "--format", "csv"))))
+    assert [key for key in header if key in keys] == keys
+    report = vitcost.report(LARGE, gpu="l4" if card else ())
+    row = answer(capsys, *args, "--format", "markdown").splitlines()[3]
+    cells = [cell.strip() for cell in row.strip("|").split("|")][1::2]
+    assert cells[: len(names)] == [
+        shown(QUANTITIES[name].read(report), QUANTITIES[name].unit) for name in names
+    ]
+    titles = answer(capsys, *args).splitlines()[0].split()
+    assert titles.count("×") == len(names)
+
+
 # --- what cannot be
 
 
@@ -168,6 +196,7 @@ def test_every_format(format: str, capsys: Captured, tmp_path: Path) -> None:
     ("args", "said"),
     [
         ((), "no MODEL given"),
+        ((BASE, "--quantities", "params", "--plot", "x.png"), "--quantities names params"),
         (("vit_bse_patch16_224",), "did you mean vit_base_patch16_224"),
         ((BASE, "--quantities", "parms"), "unknown quantity 'parms'; did you mean params"),
         ((BASE, "--quantities", ""), "unknown quantity ''"),

@@ -501,6 +501,28 @@ def test_a_plot_is_a_picture(suffix: str, tmp_path: Path, capsys: Captured) -> N
     assert (b"IEND" if suffix == "png" else b"</svg>") in data
 
 
+@pytest.mark.parametrize(
+    ("flags", "axes"),
+    [
+        (("--quantities", "params,macs,weights"), ("params", "macs")),
+        (("--quantities", "params,flops", "--pareto", "flops,tokens"), ("flops", "tokens")),
+        ((), ("flops", "train memory")),
+    ],
+)
+def test_a_plot_draws_what_is_named(
+    flags: tuple[str, ...], axes: tuple[str, str], tmp_path: Path, capsys: Captured
+) -> None:
+    file = tmp_path / "plot.svg"
+    answer(capsys, BASE, "vit_tiny_patch16_224", *flags, "--plot", str(file))
+    # matplotlib writes each text of a picture in a comment beside its outlines
+    texts = re.findall(r"<!-- (.*?) -->", file.read_text(encoding="utf-8"))
+    assert [
+        text
+        for text in texts
+        if text in ("params", "macs", "flops", "tokens", "train memory", "weights")
+    ] == list(axes)
+
+
 def test_the_front_is_marked(capsys: Captured) -> None:
     vary = ("--vary", "img_size=224,384", "--vary", "patch_size=16,32")
     out, _ = answer(capsys, BASE, *vary, "--pareto", "params,flops")

@@ -27,41 +27,56 @@ SCHEMA = "vitcost.budget/1"
 class Check(NamedTuple):
     """A quantity of one budget against its limit and its baseline.
 
-    ``baseline`` is what it was, ``tolerated`` the most that it may have grown to.
+    ``baseline`` is what it was, ``tolerated`` the most that it may have grown to. Where ``value``
+    is None, ``missing`` says why there is none.
     """
 
     name: str
     quantity: str
-    value: Amount
+    value: Amount | None
     limit: Amount | None
     baseline: Amount | None
     tolerated: Amount | None
     level: str
     place: "Place | None"
-    grew: "tuple[Changed, ...]"
+    grew: "tuple[Changed, ...]" = ()
+    missing: str | None = None
 
     @property
     def headroom(self) -> Amount | None:
-        """What is left below the limit and the tolerated growth; below 0: exceeded."""
+        """What is left below the limit and the tolerated growth; below 0: one does not hold."""
         ceilings = [most for most in (self.limit, self.tolerated) if most is not None]
-        return min(ceilings) - self.value if ceilings else None
+        return None if self.value is None or not ceilings else min(ceilings) - self.value
+
+    @property
+    def verdicts(self) -> tuple[str, ...]:
+        """All that does not hold: a limit is ``exceeded``, the model ``grew`` beyond its baseline,
+        or there is ``no answer``."""
+        if self.value is None:
+            return ("no answer",)
+        ceilings = {"exceeded": self.limit, "grew": self.tolerated}
+        return tuple(
+            word for word, most in ceilings.items() if most is not None and self.value > most
+        )
 
     @property
     def ok(self) -> bool:
-        return self.headroom is None or self.headroom >= 0
+        return not self.verdicts
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """What is exceeded, by how much, and what to do about it."""
+        """What does not hold, by how much, and what to do about it."""
         from vitcost.page import shown
 
+        if self.value is None:
+            return (f"{self.quantity}: {self.missing}",)
         unit = QUANTITIES[self.quantity].unit
         said = []
-        if self.limit is not None and self.value > self.limit:
-            over = shown(self.value - self.limit, unit)
+        if "exceeded" in self.verdicts:
+            over = shown(self.value - (self.limit or 0), unit)
             raised = f"; raise the limit at {self.place}" if self.place else ""
             said.append(f"{over} over the limit of {shown(self.limit, unit)}{raised}")
-        if self.tolerated is not None and self.value > self.tolerated:
+        if "grew" in self.verdicts:
             more = shown(self.value - (self.baseline or 0), unit)
             was = shown(self.baseline, unit)
             said.append(f"{more} more than the baseline of {was}; accept: vitcost budget --update")
@@ -80,6 +95,14 @@ class BudgetResult(Result):
         """Whether all hold that are not warnings."""
         return all(check.ok or check.level == "warn" for check in self.checks)
 
+    @property
+    def unanswered(self) -> tuple[str, ...]:
+        """Why checks that are not warnings have no answer, each reason once."""
+        reasons = (
+            check.missing for check in self.checks if check.missing and check.level != "warn"
+        )
+        return tuple(dict.fromkeys(reasons))
+
     def to_dict(self) -> dict[str, Any]:
         """The JSON of schema ``vitcost.budget/1``."""
         grew = ([each._asdict() for each in check.grew] for check in self.checks)
@@ -97,6 +120,8 @@ class BudgetResult(Result):
                 "limit": check.limit,
                 "baseline": check.baseline,
                 "ok": check.ok,
+                "verdict": ", ".join(check.verdicts) or "ok",
+                "missing": check.missing,
                 "level": check.level,
                 "file": check.place and check.place.file,
                 "line": check.place and check.place.line,
@@ -113,27 +138,32 @@ def budget(
     """The budgets of a file, each quantity against its limit and against the baseline.
 
     ``baseline`` is a file, ``vitcost-baseline.json`` beside ``config`` unless given; ``update``
-    writes it. Raises ``ConfigError`` with file and line, ``NotCovered`` for a quantity that has no
-    exact figure.
+    writes it. A check without an answer has the reason, and the others are answered. Raises
+    ``ConfigError`` with file and line for a file that is wrong; where nothing can be answered, and
+    where a baseline would be written without an answer, the reason: ``ConfigError``, or
+    ``NotCovered`` for a quantity that has no exact figure.
     """
     from vitcost.budgets import baseline as kept
     from vitcost.budgets.declared import read_budgets
 
     declared = read_budgets(config)
     path = baseline or kept.beside(config)
-    reports = [_reported(each) for each in declared]
+    found: Baseline = {} if update else kept.read(path) or {}
+    errors: list[VitcostError] = []
+    checks: list[Check] = []
+    for each in declared:
+        try:
+            report = _reported(each)
+        except VitcostError as error:
+            errors.append(error)
+            checks += _unanswered(each, error)
+            continue
+        if update:
+            found = {**found, each.name: kept.recorded(report)}
+        checks += _checks(each, report, found, errors)
+    if errors and (update or all(check.missing for check in checks)):
+        raise errors[0]
     if update:
-        names = (each.name for each in declared)
-        found: Baseline = dict(zip(names, map(kept.recorded, reports), strict=True))
-    else:
-        found = kept.read(path) or {}
-    checks = [
-        check
-        for each, report in zip(declared, reports, strict=True)
-        for check in _checks(each, report, found)
-    ]
-    if update:
-        # not for a budget that is refused
         kept.write(path, found)
     return BudgetResult(tuple(checks), why)
 
@@ -155,9 +185,7 @@ def assert_budget(model: "Model | Foreign", **limits: Any) -> None:
     found = report(model, **{key: limits[key] for key in limits if key not in most})
     name = found.model.name
     values = {key: _value(key, name, found) for key in most}
-    checks = (
-        Check(name, key, values[key], most[key], None, None, "error", None, ()) for key in most
-    )
+    checks = (Check(name, key, values[key], most[key], None, None, "error", None) for key in most)
     result = BudgetResult(tuple(checks))
     if not result.ok:
         # a test that holds draws nothing
@@ -180,22 +208,37 @@ def _reported(budget: "Declared") -> "Report | MeasuredReport":
         raise kind(f"{budget.places[key]}: {message}") from error
 
 
+def _unanswered(budget: "Declared", error: VitcostError) -> Iterator[Check]:
+    """The checks of a budget that has no report."""
+    for quantity, most, place in budget.limits:
+        check = Check(budget.name, quantity, None, most, None, None, budget.level, place)
+        yield check._replace(missing=str(error))
+
+
 def _checks(
-    budget: "Declared", report: "Report | MeasuredReport", baseline: "Baseline"
+    budget: "Declared",
+    report: "Report | MeasuredReport",
+    baseline: "Baseline",
+    errors: list[VitcostError],
 ) -> Iterator[Check]:
+    """The checks of a budget; an answer that one of them lacks is among the ``errors`` too."""
     from vitcost.budgets.baseline import grown
 
     before = baseline.get(budget.name)
     for quantity, most, place in budget.limits:
-        value = _value(quantity, budget.name, report, f"{place}: ")
         was = before and before.quantities.get(quantity)
-        if most is None and was is None:
-            raise ConfigError(
-                f"{place}: {quantity} is limited by a baseline that does not have it; "
-                "`vitcost budget --update` writes it"
-            )
         tolerated = None if was is None else _tolerated(was, budget.tolerance)
-        check = Check(budget.name, quantity, value, most, was, tolerated, budget.level, place, ())
+        check = Check(budget.name, quantity, None, most, was, tolerated, budget.level, place)
+        try:
+            check = check._replace(value=_value(quantity, budget.name, report, f"{place}: "))
+            if most is None and was is None:
+                raise ConfigError(
+                    f"{place}: {quantity} is limited by a baseline that does not have it; "
+                    "`vitcost budget --update` writes it"
+                )
+        except VitcostError as error:
+            errors.append(error)
+            check = check._replace(value=None, missing=str(error))
         if before is not None and not check.ok:
             check = check._replace(grew=tuple(grown(report, before, quantity)))
         yield check

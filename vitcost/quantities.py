@@ -101,13 +101,15 @@ _PARSERS: Mapping[str, Callable[[str], Amount]] = {
 
 
 def known(names: Iterable[str]) -> tuple[str, ...]:
-    """The names of quantities, all of them known.
+    """The names of quantities, all of them known; ``-`` in one is the same as ``_``.
 
+    >>> known(["train-memory", "params"])
+    ('train_memory', 'params')
     >>> known(["params", "flop"])
     Traceback (most recent call last):
     vitcost.errors.UnknownName: unknown quantity 'flop'; did you mean flops?
     """
-    names = tuple(dict.fromkeys(names))
+    names = tuple(dict.fromkeys(name.replace("-", "_") for name in names))
     for name in names:
         if name not in QUANTITIES:
             hint = f"known: {', '.join(QUANTITIES)}"
@@ -151,12 +153,14 @@ def changes(was: Numbers, now: Numbers, columns: Iterable[str] = NUMBERS) -> Ite
 
 
 def parse_limit(quantity: str, value: Any) -> Amount:
-    """A limit from its spelling: a number in base units, or text with a unit.
+    """A limit from its spelling: text with a unit, or a number of what has none, or of seconds.
+
+    A number of bytes says its unit, since 24 is read as GiB by whoever writes it.
 
     >>> parse_limit("params", "86.6 M"), parse_limit("train_memory", "24 GiB")
     (86600000, 25769803776)
-    >>> parse_limit("weights", 4096), parse_limit("step_time", "95 ms")
-    (4096, 0.095)
+    >>> parse_limit("tokens", 197), parse_limit("weights", "4096 B"), parse_limit("step_time", 0.1)
+    (197, 4096, 0.1)
     """
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number and not isinstance(value, str):
@@ -167,7 +171,6 @@ def parse_limit(quantity: str, value: Any) -> Amount:
             raise ConfigError(f"expected a number from 0 to 10^30, got {shown(value)}")
         if number and unit == "seconds":
             return float(value)
-        # the bytes of a plain number have no unit
-        return (parse_count if number else _PARSERS[unit])(str(value))
+        return _PARSERS[unit](str(value))
     except ConfigError as error:
         raise ConfigError(f"{quantity}: {error}") from None

@@ -5,6 +5,7 @@ import click
 from vitcost.budget import budget
 from vitcost.cli.options import Command, Option, output_options
 from vitcost.cli.output import emit
+from vitcost.page import printable
 
 __all__ = ["command"]
 
@@ -50,8 +51,11 @@ def command(
 ) -> int:
     """Limits on what models cost, for CI.
 
-    A limit that is exceeded, or growth beyond the tolerance of the committed baseline, is exit 1.
+    A limit that is exceeded, or growth beyond the tolerance of the committed baseline, is exit 1. A
+    check that has no answer is exit 2; the others are answered beside it.
     """
     found = budget(config, baseline=baseline, update=update, why=why)
     emit(found, format, as_json, output)
-    return 0 if found.ok else 1
+    for reason in found.unanswered:
+        click.echo(f"Error: {printable(reason)}", err=True)
+    return 2 if found.unanswered else 0 if found.ok else 1

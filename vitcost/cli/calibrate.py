@@ -20,6 +20,8 @@ vitcost report vit_base_patch16_224 -g h100-sxm --calibration mine.toml
 @click.command(
     "calibrate",
     cls=Command,
+    suffixes={".toml": "toml"},
+    own_file=True,
     examples=_EXAMPLES,
     params=[
         click.Argument(["files"], nargs=-1, required=True, metavar="FILE...", type=click.Path()),

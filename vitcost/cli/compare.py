@@ -23,10 +23,12 @@ from vitcost.cli.progress import progress_bar
 from vitcost.pages.skipped import skipped_notes
 from vitcost.planner.compare import COMPARED, MOST_COMPARED, Comparison, compare
 from vitcost.planner.grid import grid
+from vitcost.planner.pareto import pair_of
 from vitcost.planner.parquet import write_rows
 from vitcost.planner.plot import DRAWN, check_file
 from vitcost.planner.plot import plot as draw
-from vitcost.quantities import QUANTITIES
+from vitcost.quantities import QUANTITIES, known
+from vitcost.render import SUFFIXES
 
 if TYPE_CHECKING:
     from vitcost.planner.sweep import Sweep
@@ -46,6 +48,7 @@ vitcost compare vit_base_patch16_224 --vary batch=1:99999:+1 -o grid.parquet
 @click.command(
     "compare",
     cls=Command,
+    suffixes={**SUFFIXES, ".parquet": "parquet"},
     examples=_EXAMPLES,
     rare=field_options,
     params=[
@@ -65,13 +68,15 @@ vitcost compare vit_base_patch16_224 --vary batch=1:99999:+1 -o grid.parquet
             ["--plot"],
             type=click.Path(),
             metavar="FILE.png|svg",
-            help="draw two quantities  [default: those of --pareto, or flops,train_memory]",
+            help="draw two quantities  [default: those of --pareto, the first two of --quantities, "
+            "or flops,train_memory]",
         ),
         Option(
             ["--quantities"],
             type=Words(QUANTITIES),
             metavar="NAME,…",
-            help=f"what is compared: {', '.join(QUANTITIES)}  [default: {', '.join(COMPARED)}]",
+            help=f"what is compared and shown, in this order: {', '.join(QUANTITIES)}  "
+            f"[default: {', '.join(COMPARED)}]",
         ),
         *output_options(),
         *scenario_options(),
@@ -115,7 +120,7 @@ def command(
         raise click.UsageError("--sample draws from what --vary has")
     if plot is not None:
         check_file(plot)
-        asked["quantities"] = (*asked.get("quantities", COMPARED), *DRAWN)
+    axes = _axes(asked) if plot is not None else DRAWN
     parquet = _is_parquet(format, as_json, output)
     found: Comparison | Sweep
     if sample is not None or len(models) * grid(vary).points > MOST_COMPARED:
@@ -131,8 +136,17 @@ def command(
     else:
         emit(found, format, as_json, output)
     if plot is not None:
-        draw(found.rows(), found.pareto or DRAWN, plot)
+        draw(found.rows(), axes, plot)
     return 0
+
+
+def _axes(asked: Mapping[str, Any]) -> tuple[str, str]:
+    """The two quantities of a plot: those of the front, else the first two that are compared."""
+    pair = pair_of(asked.get("pareto"))
+    named = known(asked.get("quantities", DRAWN)) if pair is None else pair
+    if len(named) < 2:
+        raise click.UsageError(f"a plot draws two quantities, and --quantities names {named[0]}")
+    return named[0], named[1]
 
 
 def _is_parquet(format: str | None, as_json: bool, output: str | None) -> bool:

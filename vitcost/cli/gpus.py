@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import click
 
 from vitcost.cli.options import Command, Option, gpu_query, output_options
-from vitcost.cli.output import emit, write
+from vitcost.cli.output import emit, names_alone, write
 
 __all__ = ["command"]
 
@@ -51,6 +51,7 @@ def command(
 
     found = gpus(query, gpu_file=gpu_file)
     if quiet:
+        names_alone(format, as_json, output)
         write("".join(f"{row.name}\n" for row in found.found), output)
     else:
         emit(found, format, as_json, output)

@@ -3,7 +3,7 @@
 import click
 
 from vitcost.cli.options import Command, Option, output_options
-from vitcost.cli.output import emit, write
+from vitcost.cli.output import emit, names_alone, write
 from vitcost.models import matching, models
 
 __all__ = ["command"]
@@ -32,6 +32,7 @@ def command(query: str, quiet: bool, format: str | None, as_json: bool, output: 
     QUERY is a part of a name, or a pattern.
     """
     if quiet:
+        names_alone(format, as_json, output)
         write("".join(f"{name}\n" for name in matching(query)), output)
     else:
         emit(models(query), format, as_json, output)

@@ -1,6 +1,6 @@
 """The flags that commands share, each generated from what the library declares."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import Field as DataclassField
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import click
 from click.core import ParameterSource
 
+from vitcost.cli.output import chosen_format
 from vitcost.config import FIELDS, RATIOS
 from vitcost.errors import ConfigError
 from vitcost.fields import Field, Pair, parse
-from vitcost.render import FORMATS
+from vitcost.render import FORMATS, SUFFIXES
 from vitcost.scenario import CHOICES, HELP, Scenario
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ class Command(click.Command):
     """A command whose help shows examples first, and its options by section.
 
     ``rare`` makes options that are many: they are made when a flag is not found without them.
+    ``suffixes`` are those of the files that ``-o`` writes, and the format of each; ``own_file``:
+    the file is no answer in a format, but the command's own.
     """
 
     def __init__(
@@ -54,11 +57,23 @@ class Command(click.Command):
         *args: Any,
         examples: str = "",
         rare: Callable[[], list[click.Parameter]] | None = None,
+        suffixes: Mapping[str, str] = SUFFIXES,
+        own_file: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.examples = examples
         self.rare = rare
+        self.suffixes = suffixes
+        self.own_file = own_file
+
+    def invoke(self, ctx: click.Context) -> Any:
+        # a file that is not what its name says is refused before anything is computed
+        named, as_json, output = (ctx.params.get(n) for n in ("format", "as_json", "output"))
+        if self.own_file:
+            named, as_json = None, False
+        chosen_format(named, bool(as_json), output, self.suffixes)
+        return super().invoke(ctx)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         known = {flag for param in self.params for flag in (*param.opts, *param.secondary_opts)}

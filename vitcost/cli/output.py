@@ -2,18 +2,20 @@
 
 import os
 import sys
+from collections.abc import Mapping
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 import click
 
 from vitcost.errors import ConfigError
-from vitcost.render import render
+from vitcost.render import FORMATS, SUFFIXES, render
 from vitcost.written import whole
 
 if TYPE_CHECKING:
     from vitcost.result import Result
 
-__all__ = ["emit", "leave", "write"]
+__all__ = ["chosen_format", "emit", "leave", "names_alone", "write"]
 
 # for a terminal that has no more than ASCII, or some old code page
 _PLAIN = {
@@ -24,9 +26,7 @@ _PLAIN = {
 
 def emit(result: "Result", format: str | None, as_json: bool, output: str | None) -> None:
     """Renders a result for where it goes, and writes it there."""
-    if as_json and format not in (None, "json"):
-        raise click.UsageError(f"--json contradicts --format {format}")
-    chosen = "json" if as_json else format or "table"
+    chosen = chosen_format(format, as_json, output)
     if output is None and sys.stdout and sys.stdout.isatty():
         # as https://no-color.org has it
         color = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
@@ -34,6 +34,44 @@ def emit(result: "Result", format: str | None, as_json: bool, output: str | None
         write(render(result, chosen, color=color, width=width), None, color=color)
     else:
         write(render(result, chosen), output)
+
+
+def chosen_format(
+    format: str | None,
+    as_json: bool,
+    output: str | None,
+    suffixes: Mapping[str, str] = SUFFIXES,
+) -> str:
+    """The format of an answer: the one that is named, else the one of the file's suffix.
+
+    A name without a suffix holds any format, and ``.txt`` any text.
+
+    >>> chosen_format(None, False, "page.HTML"), chosen_format("csv", False, "layers.txt")
+    ('html', 'csv')
+    """
+    if as_json and format not in (None, "json"):
+        raise click.UsageError(f"--json contradicts --format {format}")
+    named = "json" if as_json else format
+    suffix = "" if output is None else PurePath(output).suffix.lower()
+    of_suffix = suffixes.get(suffix)
+    if suffix and of_suffix is None and named is None:
+        known = ", ".join(suffixes)
+        more = ", or give --format" if len(suffixes) > 1 else ""
+        raise click.UsageError(
+            f"no format for the suffix {suffix!r:.20} of {output!r:.80}; there are {known}{more}"
+        )
+    # of an unknown format the renderer speaks
+    if named in FORMATS and of_suffix not in (None, named) and suffix != ".txt":
+        flag = "--json" if as_json else f"--format {named}"
+        raise click.UsageError(f"{flag} contradicts {output!r:.80}, a file of {of_suffix}")
+    return named or of_suffix or "table"
+
+
+def names_alone(format: str | None, as_json: bool, output: str | None) -> None:
+    """Refuses what a list of names, one a line, cannot be."""
+    if as_json or format is not None:
+        raise click.UsageError("-q prints names alone, in no format")
+    chosen_format(None, False, output, {".txt": "table"})
 
 
 def write(text: str, output: str | None, *, color: bool = False) -> None:

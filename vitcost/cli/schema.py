@@ -22,6 +22,7 @@ vitcost schema report -o report.schema.json
 @click.command(
     "schema",
     cls=Command,
+    suffixes={".json": "json"},
     help=_HELP,
     examples=_EXAMPLES,
     params=[

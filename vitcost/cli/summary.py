@@ -18,6 +18,7 @@ vitcost summary vit_base_patch16_224 -o summary.txt
 @click.command(
     "summary",
     cls=Command,
+    suffixes={".txt": "table"},
     examples=_EXAMPLES,
     rare=field_options,
     params=[

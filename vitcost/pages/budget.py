@@ -26,8 +26,18 @@ def budget_page(result: BudgetResult) -> Page:
         tuple(f"{check.name}: {reason}" for check in result.checks for reason in check.reasons),
     )
     grew = tuple(_grew(result.checks)) if result.why else ()
-    title = "Budget kept" if result.ok else "Budget exceeded"
-    return Page(title, tables=(checks, *grew), annotations=tuple(_annotations(result)))
+    return Page(_title(result), tables=(checks, *grew), annotations=tuple(_annotations(result)))
+
+
+def _title(result: BudgetResult) -> str:
+    """What does not hold, of all checks together."""
+    failed = [check for check in result.checks if check.level != "warn"]
+    said = [
+        word
+        for word in ("exceeded", "grew", "no answer")
+        if any(word in check.verdicts for check in failed)
+    ]
+    return f"Budget {', '.join(said) or 'kept'}"
 
 
 def _annotations(result: BudgetResult) -> Iterator[Annotation]:
@@ -36,7 +46,8 @@ def _annotations(result: BudgetResult) -> Iterator[Annotation]:
         if check.ok:
             continue
         unit = QUANTITIES[check.quantity].unit
-        lines = [f"{check.quantity} is {shown(check.value, unit)}", *check.reasons]
+        value = [] if check.value is None else [f"{check.quantity} is {shown(check.value, unit)}"]
+        lines = [*value, *check.reasons]
         if result.why:
             for each in check.grew:
                 was, now = shown(each.was, each.unit), shown(each.now, each.unit)
@@ -48,7 +59,9 @@ def _annotations(result: BudgetResult) -> Iterator[Annotation]:
 
 
 def _check(check: Check) -> Row:
-    word = "ok" if check.ok else "warning" if check.level == "warn" else "EXCEEDED"
+    failed = ", ".join(check.verdicts)
+    word = f"warning: {failed}" if check.level == "warn" else failed.upper()
+    word = word if failed else "ok"
     numbers = (check.value, check.limit, check.baseline, check.headroom)
     unit = QUANTITIES[check.quantity].unit
     return Row(
@@ -58,7 +71,7 @@ def _check(check: Check) -> Row:
 
 def _grew(checks: tuple[Check, ...]) -> Iterator[Table]:
     for check in checks:
-        if check.ok:
+        if check.ok or check.value is None:
             continue
         rows = tuple(
             Row((g.layer, g.number, g.was, g.now, g.more), unit=g.unit) for g in check.grew

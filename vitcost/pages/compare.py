@@ -9,8 +9,8 @@ from vitcost.quantities import NUMBERS, QUANTITIES
 
 __all__ = ["compare_page"]
 
-# what a person reads first, and its short title; other quantities stand in JSON and CSV
-_SHOWN = {
+# short titles of quantities
+_TITLES = {
     "params": "params",
     "flops": "FLOPs",
     "inference_memory": "inference",
@@ -23,18 +23,16 @@ _COLUMNS = tuple(zip(("params", "FLOPs", "pointwise", "saved"), NUMBERS.values()
 
 def compare_page(found: Comparison) -> Page:
     """Every model with its quantities and what they are relative to the least."""
-    asked = found.pareto or ()
-    shown = [name for name in found.names if name in _SHOWN or name in asked] or list(found.names)
-    return Page("", tables=(_table(found, shown), *(_why(found) if found.explained else ())))
+    return Page("", tables=(_table(found, found.shown), *(_why(found) if found.explained else ())))
 
 
-def _table(found: Comparison, names: list[str]) -> Table:
+def _table(found: Comparison, names: tuple[str, ...]) -> Table:
     best = [relative(each.quantities[name] for each in found.compared) for name in names]
     varied = list(found.compared[0].varied)
     columns = [Column("model"), *(Column(name) for name in varied)]
     for name in names:
         unit = QUANTITIES[name].unit
-        columns += [Column(_SHOWN.get(name, name), unit), Column("×", "relative", optional=True)]
+        columns += [Column(_TITLES.get(name, name), unit), Column("×", "relative", optional=True)]
     timed = "step_time" in names and any(each.time for each in found.compared)
     if timed:
         columns.append(Column("time rests on"))

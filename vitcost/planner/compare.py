@@ -28,7 +28,7 @@ SCHEMA = "vitcost.compare/1"
 REPORT = "vitcost.report/1"
 
 # what is compared unless somebody asks for other quantities
-COMPARED = (
+COMPARED: tuple[str, ...] = (
     "params",
     "flops",
     "train_flops",
@@ -39,6 +39,8 @@ COMPARED = (
     "saved_activations",
     "train_memory",
 )
+# and what a page shows of them: its columns are few
+SHOWN = ("params", "flops", "inference_memory", "train_memory")
 
 Candidate: TypeAlias = "Model | Foreign | Report | MeasuredReport"
 
@@ -91,6 +93,7 @@ class Comparison(Result):
 
     compared: tuple[Compared, ...]
     names: tuple[str, ...]  # of the quantities
+    shown: tuple[str, ...]  # the quantities of a page: those that were named, in that order
     explained: bool = False
     pareto: tuple[str, str] | None = None
     # combinations that cannot be, by reason
@@ -143,14 +146,15 @@ def compare(
     *models: Candidate,
     vary: "Vary | None" = None,
     why: bool = False,
-    quantities: Sequence[str] = COMPARED,
+    quantities: Sequence[str] | None = None,
     pareto: Sequence[str] | None = None,
     **flags: Any,
 ) -> Comparison:
     """Models side by side, each quantity also relative to the least of all: 1.00 is the best.
 
     A model is what ``report`` takes, a report, or the path of a saved ``report --json``. ``flags``
-    are the keywords of ``report``, the same for all. ``why`` explains the differences to the first
+    are the keywords of ``report``, the same for all. ``quantities`` are shown in the order in which
+    they are named, the time of a card behind them. ``why`` explains the differences to the first
     model by layer. ``vary`` compares every combination of some fields' values too, as ``sweep`` has
     them, up to a thousand; those that cannot be are counted in ``skipped``. ``pareto`` names two
     quantities whose front is marked. Raises ``VitcostError``: an unknown name or quantity, a field
@@ -163,8 +167,10 @@ def compare(
     if not models:
         raise ConfigError("no model to compare")
     pair = pair_of(pareto)
-    # who asks for a card asks for its time
-    names = known([*quantities, *(["step_time"] if flags.get("gpu") else []), *(pair or ())])
+    # a card is named for its time
+    more = (*(["step_time"] if flags.get("gpu") else []), *(pair or ()))
+    names = known([*(COMPARED if quantities is None else quantities), *more])
+    shown = names if quantities is not None else known([*SHOWN, *more])
     varied = grid(vary)
     points = len(models) * varied.points
     if points > MOST_COMPARED:
@@ -177,7 +183,7 @@ def compare(
     found = [each for model in models for each in _varied(model, flags, varied, skipped)]
     if not found:
         raise ConfigError(f"no combination can be: {', '.join(skipped)}")
-    return Comparison(tuple(found), names, why, pair, skips(skipped))
+    return Comparison(tuple(found), names, shown, why, pair, skips(skipped))
 
 
 def relative(numbers: Iterable[int | float | None]) -> list[float | None]:

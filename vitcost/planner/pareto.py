@@ -13,10 +13,10 @@ def pair_of(pareto: Sequence[str] | None) -> tuple[str, str] | None:
     """The two quantities of a Pareto front."""
     if pareto is None:
         return None
-    if isinstance(pareto, str) or len(known(pareto)) != 2:
+    names = () if isinstance(pareto, str) else known(pareto)
+    if len(names) != 2:
         raise ConfigError(f"a Pareto front is over two quantities, got {pareto!r:.80}")
-    x, y = pareto
-    return x, y
+    return names[0], names[1]
 
 
 def front(points: "Iterable[tuple[Amount | None, Amount | None]]") -> frozenset[int]:

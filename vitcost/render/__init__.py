@@ -12,7 +12,7 @@ from vitcost.errors import UnknownName
 if TYPE_CHECKING:
     from vitcost.result import Result
 
-__all__ = ["FORMATS", "render"]
+__all__ = ["FORMATS", "SUFFIXES", "render"]
 
 FORMATS = {
     "table": "vitcost.render.table",
@@ -21,6 +21,16 @@ FORMATS = {
     "markdown": "vitcost.render.markdown",
     "html": "vitcost.render.html",
     "github": "vitcost.render.github",
+}
+# the format that a file's name asks for
+SUFFIXES = {
+    ".txt": "table",
+    ".json": "json",
+    ".csv": "csv",
+    ".md": "markdown",
+    ".markdown": "markdown",
+    ".html": "html",
+    ".htm": "html",
 }
 
 

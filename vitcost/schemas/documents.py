@@ -247,10 +247,12 @@ class Plan(TypedDict):
 class Check(TypedDict):
     name: str
     quantity: str
-    value: int
-    limit: int | None
-    baseline: int | None
+    value: int | float | None
+    limit: int | float | None
+    baseline: int | float | None
     ok: bool
+    verdict: str
+    missing: str | None
     level: Literal["error", "warn"]
     file: str | None
     line: int | None
