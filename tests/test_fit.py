@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Iterator
+from functools import cache, partial
 from itertools import pairwise
 from typing import Any
 
@@ -14,11 +15,13 @@ import vitcost
 from vitcost.cli import run
 from vitcost.config import ViTConfig
 from vitcost.errors import ConfigError, NotCovered, UnknownName, VitcostError
+from vitcost.hardware.attention import on_card
 from vitcost.hardware.cards import CARDS
 from vitcost.hardware.specs import own_card
 from vitcost.planner.fit import Fit, FitRow
 from vitcost.planner.invert import largest_convex, largest_monotone
 from vitcost.planner.reserve import parse_reserve
+from vitcost.scenario import Scenario
 
 Captured = pytest.CaptureFixture[str]
 BASE = "vit_base_patch16_224"
@@ -72,17 +75,16 @@ def random_models(seed: int, count: int) -> Iterator[tuple[ViTConfig, dict[str, 
 def test_the_batch_fits_and_the_next_one_does_not(
     config: ViTConfig, scenario: dict[str, Any]
 ) -> None:
-    needs: dict[int, int] = {}
-
-    def needed(batch: int) -> int:
-        if batch not in needs:
-            needs[batch] = reported(config, batch, **scenario)
-        return needs[batch]
+    @cache
+    def of(batch: int, attention: str) -> int:
+        return reported(config, batch, **{**scenario, "attention": attention})
 
     found = vitcost.fit(config, **scenario)
     assert [row.gpu for row in found.found] == list(CARDS)
     for row in found.found:
         card = CARDS[row.gpu]
+        # in the attention kernel of the card
+        needed = partial(of, attention=on_card(Scenario(**scenario), card).attention)
         if card.capacity_bytes is None:
             assert row == FitRow(
                 row.gpu, None, None, None, None, None, None, "unknown", "", None, None, ()
@@ -176,11 +178,11 @@ def test_few_evaluations(monkeypatch: pytest.MonkeyPatch) -> None:
     """One an amount of memory and two a line of the peak, however large the batches are."""
     from vitcost.planner import fit as module
 
-    batches: list[int] = []
+    batches: list[tuple[str, int]] = []
     real = module.need
 
     def counted(config: Any, scenario: Any, batch: int) -> Any:
-        batches.append(batch)
+        batches.append((scenario.attention, batch))
         return real(config, scenario, batch)
 
     monkeypatch.setattr(module, "need", counted)
@@ -188,7 +190,8 @@ def test_few_evaluations(monkeypatch: pytest.MonkeyPatch) -> None:
     for model in (BASE, ViTConfig(img_size=32, embed_dim=8, num_heads=1, depth=1)):  # type: ignore[arg-type]
         batches.clear()
         vitcost.fit(model)
-        assert len(batches) == len(set(batches)) <= amounts + 10
+        # a card without a fused kernel, the MI100, has lines of its own
+        assert len(batches) == len(set(batches)) <= amounts + 2 * 10
 
 
 @given(

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from vitcost.engine.model import Config
 from vitcost.errors import ConfigError, NotCovered
+from vitcost.hardware.attention import on_card
 from vitcost.hardware.calibrations import shipped
 from vitcost.hardware.cards import Card
 from vitcost.hardware.constants import MOST_LAUNCHING, Calibration, Sheet, sheet_of
@@ -62,9 +63,10 @@ class Time:
 
     ``basis`` says what it rests on: ``calibrated`` (this card and mode were fitted), ``anchored``
     (something was measured on this card), ``spec_sheet`` (nothing was). ``low_seconds`` and
-    ``high_seconds`` are its band, ``peak_share`` the model's FLOPs over what the sheet allows in
-    that time, ``notes`` what was not validated, ``turning`` the batches at which the bound changes
-    (``timed`` looks for them, ``predict`` does not).
+    ``high_seconds`` are its band, ``attention_kernel`` the kernels of this card that compute its
+    attentions, ``peak_share`` the model's FLOPs over what the sheet allows in that time, ``notes``
+    what was not validated, ``turning`` the batches at which the bound changes (``timed`` looks for
+    them, ``predict`` does not).
     """
 
     gpu: str
@@ -80,6 +82,7 @@ class Time:
     parts: tuple[Part, ...]
     notes: tuple[str, ...]
     turning: "TurningPoints | None" = None
+    attention_kernel: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The row of a report's ``time``."""
@@ -94,6 +97,7 @@ class Time:
             "low_seconds": self.low_seconds,
             "high_seconds": self.high_seconds,
             "software": self.software,
+            "attention_kernel": list(self.attention_kernel),
             "peak_share": self.peak_share,
             **turning._asdict(),
             "parts": [part._asdict() for part in self.parts],
@@ -151,18 +155,23 @@ def predict(
     check_half(row, scenario)
     known = [*calibrations, *shipped(row)]
     setup = _setup(scenario, row, known)
+    _check_fused(scenario, setup)
+    scenario = on_card(scenario, row)
+    anchors = [a._replace(scenario=on_card(a.scenario or scenario, row)) for a in anchors]
     sheet = sheet_of(row, setup)
     rates = widened(rates_of(row, setup, known), kind_of(config), setup.platform)
     parts = work(config, scenario, setup)
     seconds, shares = seconds_of(total(parts), sheet, setup, rates.constants)
-    batches = [(anchor.scenario or scenario).batch for anchor in anchors]
+    batches = [anchor.scenario.batch for anchor in anchors if anchor.scenario]
     overhead = shares["overhead"] / seconds
     unmeasured = _unmeasured(scenario, row, overhead, [rates.least_batch, *batches])
     if anchors:
         rates = _anchored(rates, scenario, setup, sheet, anchors)
-    elif unlike := _unlike(config, scenario, setup):
+    elif unlike := _unlike(config, scenario, setup, row):
         rates = rates._replace(band=max(rates.band, ANCHORED)).unlike(*unlike)
-    return _time(row, scenario, setup, sheet, _checked(rates, scenario, row, unmeasured), parts)
+    checked = _checked(rates, scenario, row, unmeasured)
+    time = _time(row, scenario, setup, sheet, checked, parts)
+    return replace(time, attention_kernel=kernels_of(config, scenario, setup))
 
 
 def check_half(row: Card, scenario: Scenario) -> None:
@@ -173,6 +182,13 @@ def check_half(row: Card, scenario: Scenario) -> None:
         if getattr(row.peaks, other) is not None:
             precision = scenario.precision.replace(wanted, other)
             raise NotCovered(f"no source states a {wanted} peak of {row.name}; it has {precision}")
+
+
+def _check_fused(scenario: Scenario, setup: Setup) -> None:
+    """Refuses a fused attention that is asked for by name of a torch that had none."""
+    if setup.torch < (2, 0) and scenario.attention not in ("sdpa", "eager"):
+        torch = ".".join(map(str, setup.torch))
+        raise NotCovered(f"torch {torch} has no {scenario.attention} attention: eager alone")
 
 
 def _time(
@@ -219,11 +235,12 @@ def _unmeasured(
     return tuple(found)
 
 
-def _unlike(config: Config, scenario: Scenario, setup: Setup) -> tuple[str, ...]:
+def _unlike(config: Config, scenario: Scenario, setup: Setup, row: Card) -> tuple[str, ...]:
     """What of a step no file of measurements has, whose card and mode were measured."""
     found = []
     kernels, usual = (
-        kernels_of(config, each, setup) for each in (scenario, replace(scenario, attention="sdpa"))
+        kernels_of(config, each, setup)
+        for each in (scenario, on_card(replace(scenario, attention="sdpa"), row))
     )
     if kernels != usual:
         found.append(f"attention {', '.join(kernels)} was not measured in this software")

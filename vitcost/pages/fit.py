@@ -74,6 +74,9 @@ def _notes(result: Fit) -> Iterator[str]:
             "says that a process may use"
         )
     unknown = [row.gpu for row in result.found if row.memory == "unknown"]
+    without = [row.gpu for row in result.found if row.memory == "no kernel"]
+    if without:
+        yield f"no {result.scenario.attention} attention kernel on: {', '.join(without)}"
     if unknown:
         yield f"no memory is known, and none is guessed: {', '.join(unknown)}"
     if any(row.largest_batch == 0 for row in result.found):

@@ -50,6 +50,7 @@ def _cards(report: Report) -> Table:
         Column("bound"),
         Column("of peak", "ratio"),
         Column("basis"),
+        Column("attention", optional=True),
         Column("software", optional=True),
     )
     rows = tuple(map(_card, report.time))
@@ -59,7 +60,8 @@ def _cards(report: Report) -> Table:
 def _card(time: "Time") -> Row:
     band = time.seconds, time.low_seconds, time.high_seconds
     rate, share = time.images_per_second, time.peak_share
-    return Row((time.gpu, *band, rate, time.bound, share, time.basis, time.software))
+    kernels = ", ".join(time.attention_kernel)
+    return Row((time.gpu, *band, rate, time.bound, share, time.basis, kernels, time.software))
 
 
 def _parts(time: "Time", batch: int) -> Table:

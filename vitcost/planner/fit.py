@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from vitcost.config import ViTConfig
 from vitcost.engine.model import Config
 from vitcost.errors import ConfigError, NotCovered, VitcostError
+from vitcost.hardware.attention import Kernels, kernels_on, on_card
 from vitcost.hardware.cards import Card
 from vitcost.hardware.specs import asked_cards, matching, own_cards
 from vitcost.planner.asked import asked, several
@@ -33,7 +34,8 @@ class FitRow(NamedTuple):
     ``used_bytes`` is what that batch needs, or a batch of one where none fits; ``headroom_bytes``
     is what is left of ``capacity_bytes`` beside it and ``reserved_bytes``. ``fits``: whether the
     wanted batch does. ``memory`` is ``stated`` (what a process may use, by a source), ``sheet``
-    (the sheet's number in GiB) or ``unknown``.
+    (the sheet's number in GiB), ``unknown``, or ``no kernel``: the card lacks the attention kernel
+    that is asked for by name.
     """
 
     gpu: str
@@ -142,11 +144,51 @@ def _rows(
     largest: Sequence[str],
     named: bool,
 ) -> tuple[tuple[FitRow, ...], str]:
-    """A row a card, and what the bytes are."""
+    """A row a card, in its own attention kernels, and what the bytes are."""
+    groups: dict[Scenario | None, list[Card]] = {}
+    for row in cards:
+        groups.setdefault(_runs(scenario, row, named), []).append(row)
+    found: dict[Card, FitRow] = {}
+    bases: dict[str, None] = {}
+    for runs, group in groups.items():
+        if runs is None:
+            found.update((row, _kernelless(row, reserve)) for row in group)
+            continue
+        rows, basis = _alike(config, scenario, runs, group, reserve, largest, named)
+        found.update(zip(group, rows, strict=True))
+        bases[basis] = None
+    return tuple(found[row] for row in cards), next(iter(bases), "")
+
+
+def _runs(scenario: Scenario, row: Card, named: bool) -> Scenario | None:
+    """The scenario in the attention kernels of a card; None where the card of a whole catalogue has
+    not the one that is asked for."""
+    try:
+        return on_card(scenario, row)
+    except NotCovered:
+        if named:
+            raise
+        return None
+
+
+def _kernelless(row: Card, reserve: Reserve) -> FitRow:
+    return _unknown(row)._replace(fits=False, memory="no kernel")
+
+
+def _alike(
+    config: Config,
+    scenario: Scenario,
+    runs: Scenario,
+    cards: Sequence[Card],
+    reserve: Reserve,
+    largest: Sequence[str],
+    named: bool,
+) -> tuple[tuple[FitRow, ...], str]:
+    """The rows of cards that run a scenario by the same kernels, those of ``runs``."""
 
     @cache
     def of(batch: int) -> Need:
-        return need(config, scenario, batch)
+        return need(config, runs, batch)
 
     limits = {row: reserve.leaves(row.capacity_bytes) for row in cards if row.capacity_bytes}
     batches = largest_convex(lambda b: of(b).total_bytes, limits.values(), 2)
@@ -155,8 +197,8 @@ def _rows(
         limit: most if most > 1 else int(of(1).total_bytes <= limit)
         for limit, most in batches.items()
     }
-    sizes = {name: _largest(name, config, scenario, set(limits.values())) for name in largest}
-    others = cache(lambda precision: ways(config, scenario, precision))
+    sizes = {name: _largest(name, config, runs, set(limits.values())) for name in largest}
+    others: dict[tuple[str, Kernels], tuple[Way, ...]] = {}
     rows = []
     for row in cards:
         if row not in limits:
@@ -165,7 +207,10 @@ def _rows(
         limit = limits[row]
         found: tuple[Way, ...] = ()
         if of(scenario.batch).total_bytes > limit:
-            found = fitting(others(half(row)), limit)
+            kind = half(row), kernels_on(row)
+            if kind not in others:
+                others[kind] = ways(config, scenario, row)
+            found = fitting(others[kind], limit)
             found = timed(found, config, scenario, row) if named else found
         asked = {name: each[limit] for name, each in sizes.items()}
         most = batches[limit]

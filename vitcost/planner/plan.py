@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from vitcost.engine.model import Config, sizes_of
 from vitcost.errors import ConfigError, NotCovered
+from vitcost.hardware.attention import on_card
 from vitcost.hardware.calibrate import load_calibrations
 from vitcost.hardware.cards import Card
 from vitcost.hardware.roofline import Anchor, parse_anchor
@@ -159,7 +160,7 @@ def plan(
         raise ConfigError(f"a run is planned on one kind of card; {len(cards)} are asked for")
     pace = pace_of(
         found.config,
-        scenario,
+        on_card(scenario, cards[0]),
         cards[0],
         efficiency=efficiency,
         anchors=_anchors(anchor, scenario, fixed, efficiency),

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from vitcost.engine.model import Config
 from vitcost.errors import NotCovered
+from vitcost.hardware.attention import on_card
 from vitcost.hardware.cards import Card
 from vitcost.planner.need import executed_flops, need
 from vitcost.scenario import Scenario
@@ -42,31 +43,38 @@ def half(row: Card) -> str:
     return "bf16" if row.peaks.bf16 else "fp16" if row.peaks.fp16 else ""
 
 
-def ways(config: Config, scenario: Scenario, precision: str) -> tuple[Way, ...]:
-    """Every other way to run the scenario's batch, by the FLOPs that a step executes; of equal ones
-    what changes least comes first. ``precision`` is the half precision that there is."""
-    found = sorted(_ways(config, scenario, precision), key=lambda pair: pair[0])
+def ways(config: Config, scenario: Scenario, row: Card) -> tuple[Way, ...]:
+    """Every other way to run the scenario's batch on a card, in its half precision and by its
+    attention kernels, by the FLOPs that a step executes; of equal ones what changes least comes
+    first."""
+    found = sorted(_ways(config, scenario, row), key=lambda pair: pair[0])
     return tuple(way for _, way in found)
 
 
 def _ways(
-    config: Config, scenario: Scenario, half: str
+    config: Config, scenario: Scenario, row: Card
 ) -> Iterator[tuple[tuple[int, int, int], Way]]:
-    precisions = ("fp32", *((f"amp-{half}", half) if half else ()))
+    narrow = half(row)
+    precisions = ("fp32", *((f"amp-{narrow}", narrow) if narrow else ()))
     if scenario.recipe != "torch":
         # a recipe fixes the precision
         precisions = (scenario.precision,)
     attentions = dict.fromkeys((scenario.attention, "sdpa"))
     checkpoints = ("none", "selective", "block") if scenario.mode == "train" else ("none",)
-    own = executed_flops(config, scenario, scenario.batch)
+    own = executed_flops(config, on_card(scenario, row), scenario.batch)
     for precision, attention, checkpointing in product(precisions, attentions, checkpoints):
         other = replace(
             scenario, precision=precision, attention=attention, checkpointing=checkpointing
         )
         if other == scenario:
             continue
-        flops = executed_flops(config, other, other.batch)
-        needed = need(config, other, other.batch).total_bytes
+        try:
+            runs = on_card(other, row)
+        except NotCovered:
+            # the kernel that is asked for by name is not there in every precision
+            continue
+        flops = executed_flops(config, runs, other.batch)
+        needed = need(config, runs, other.batch).total_bytes
         changes = sum(getattr(other, name) != getattr(scenario, name) for name in Way._fields[:3])
         way = Way(precision, attention, checkpointing, needed, 0, flops, flops / own)
         yield (flops, changes, needed), way
