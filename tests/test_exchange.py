@@ -201,7 +201,7 @@ def test_states_that_ranks_divide_leave_ranks_to_divide_them() -> None:
     # 12 heads and 4 cards: by 4 a layer would be divided among all of them
     assert {(row.data, row.tensor) for row in planned(zero=1, gpus=4).found} == {(4, 1), (2, 2)}
     assert {(row.data, row.tensor) for row in planned(gpus=4).found} == {(4, 1), (2, 2), (1, 4)}
-    assert planned(zero=2, gpus=4, precision="amp-bf16", deadline="30h").best is not None
+    assert planned(zero=2, precision="amp-bf16", deadline="30h").best is not None
 
 
 def test_several_nodes_share_a_network() -> None:

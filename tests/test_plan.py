@@ -10,6 +10,8 @@ from plan_support import ASKED, BASE, PHI, TRAIN, H, S, only, planned
 import vitcost
 from vitcost.cli import run
 from vitcost.errors import ConfigError, NotCovered, UnknownName, VitcostError
+from vitcost.hardware.cards import CARDS
+from vitcost.hardware.nodes import NODES
 from vitcost.hardware.specs import own_card
 from vitcost.page import shown
 from vitcost.planner.job import parse_days, parse_rate
@@ -184,7 +186,7 @@ def test_nothing_fits(capsys: Captured) -> None:
 
 @pytest.mark.parametrize("hours", [8, 14, 40])
 def test_the_fewest_cards(hours: int) -> None:
-    asked = {"gpus": 8, "precision": "amp-bf16", "global_batch": 4096}
+    asked = {"precision": "amp-bf16", "global_batch": 4096}
     found = planned(**asked, deadline=f"{hours}h")
     assert found.best is not None
     assert (found.best.run_seconds or 0) <= 3600 * hours
@@ -203,16 +205,16 @@ def test_a_card_that_keeps_a_deadline_is_alone() -> None:
     assert alone is not None
     assert alone.micro_batch > 500
     deadline = 1.001 * (alone.run_seconds or 0)
-    assert planned(**asked, gpus=8, deadline=deadline).job.cards == 1
+    assert planned(**asked, deadline=deadline).job.cards == 1
     # a hair less time than that, and there are two
-    assert planned(**asked, gpus=8, deadline=0.999 * (alone.run_seconds or 0)).job.cards == 2
+    assert planned(**asked, deadline=0.999 * (alone.run_seconds or 0)).job.cards == 2
 
 
 def test_a_deadline_by_an_anchor() -> None:
     asked = {"precision": "amp-bf16", "anchor": f"{BASE}=900", "micro_batch": 256}
     # 384 M images at 900 a second take 118.5 hours, by two of them half of that
-    assert planned(**asked, gpus=4, deadline="120h").job.cards == 1
-    assert planned(**asked, gpus=4, deadline="61h").job.cards == 2
+    assert planned(**asked, deadline="120h").job.cards == 1
+    assert planned(**asked, deadline="61h").job.cards == 2
 
 
 def test_a_deadline_over_nodes() -> None:
@@ -228,6 +230,41 @@ def test_a_deadline_over_nodes() -> None:
     alone = planned(precision="amp-bf16", gpus=8).best
     assert alone is not None
     assert 0.9 < told / (8 * (alone.run_seconds or 0)) <= 1
+
+
+# --- adapters, and the nodes that there are
+
+
+@pytest.mark.parametrize("flags", [{"lora": 16}, {"lora": 4, "lora_layers": "fc1,fc2"}])
+def test_a_run_of_adapters_is_planned_on_whole_layers(flags: dict[str, Any]) -> None:
+    found = planned(**flags)
+    assert found.best is not None
+    assert {row.tensor for row in found.found} == {1}
+    assert any("tensor parallel is left out: adapters of" in said for said in found.assumptions)
+    whole = planned(tensor_parallel=1)
+    assert whole.best is not None
+    # weights without a gradient are neither updated nor exchanged
+    assert found.best.memory_bytes != whole.best.memory_bytes
+    assert min(row.sent_bytes for row in found.found) < min(r.sent_bytes for r in whole.found) / 20
+    assert planned(**flags, deadline="40h").best is not None
+
+
+def test_every_card_has_a_largest_node_with_a_source() -> None:
+    named = [name for node in NODES for name in node.cards]
+    assert sorted(named) == sorted(CARDS)
+    assert all(node.source and node.most >= 8 for node in NODES)
+    # HGX boards have 8, Google's a2-megagpu-16g 16, an NVL72 rack 72, a pod of TPU v5e 256
+    sizes = {name: node.most for node in NODES for name in node.cards}
+    known = ("h100-sxm", "a100-sxm-40gb", "gb200", "tpu-v5e")
+    assert [sizes[name] for name in known] == [8, 16, 72, 256]
+
+
+def test_a_node_that_is_sold_is_planned() -> None:
+    asked: dict[str, Any] = {"gpu": "gb200", "gpus": 64, "precision": "amp-bf16"}
+    assert planned(**asked, efficiency=0.4).job.cards == 64
+    # who describes a card of another name knows its nodes
+    own = "mine,bf16_tflops=900,fp32_tflops=60,memory_gb=80,bandwidth_gbps=3000,link_gbps=400"
+    assert planned(gpu=own, gpus=64).job.cards == 64
 
 
 # --- what cannot be
@@ -292,6 +329,13 @@ def test_a_deadline_over_nodes() -> None:
         ({"batch": 8}, ConfigError, "a plan decides batch; give global_batch"),
         ({"mode": "infer"}, ConfigError, "a plan decides mode; it is always train"),
         ({"depht": 3}, UnknownName, "unknown field 'depht'"),
+        ({"gpus": 64}, ConfigError, "no node of h100-sxm has more than 8; give gpus 8, nodes 8"),
+        ({"gpu": "l4", "gpus": 64}, ConfigError, "no node of l4 has more than 20; give gpus 20"),
+        ({"gpu": "b200,power_w=900", "gpus": 9}, ConfigError, "b200,power_w=900 has more than 8"),
+        ({"gpus": 64, "deadline": "2d"}, ConfigError, "gpus 64 contradicts deadline 2d, which"),
+        ({"gpus": 8, "deadline": "2d"}, ConfigError, "gpus 8 contradicts deadline 2d, which finds"),
+        ({"nodes": 2, "deadline": "2d"}, ConfigError, "nodes 2 contradicts deadline 2d"),
+        ({"lora": 4, "tensor_parallel": 2}, NotCovered, "adapters of layers that tensor-parallel"),
     ],
     ids=str,
 )

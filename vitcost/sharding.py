@@ -233,8 +233,6 @@ def layers_of_rank(
         raise UnknownName("sequence parallel", sequence, SEQUENCES[1:], "allowed: megatron, torch")
     if not 0 <= rank < t:
         raise ConfigError(f"rank must be one of 0 to {t - 1:,}, got {rank:,}")
-    if mode.adapted:
-        raise NotCovered("tensor parallel adapters")
     for axis, what in (("a", "heads"), ("m", "hidden units of an MLP")):
         if sizes[axis] % t:
             raise ConfigError(f"{t:,} tensor-parallel ranks do not divide {sizes[axis]:,} {what}")

@@ -48,7 +48,12 @@ _FLAGS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
         {"metavar": "RATE"},
     ),
     ("--price", _RUN, "of a card and hour", _SHARE),
-    ("--deadline", _RUN, "finds the fewest cards that keep it: 3d, 36h", {"metavar": "TIME"}),
+    (
+        "--deadline",
+        _RUN,
+        "in place of --gpus and --nodes: finds the fewest cards that keep it: 3d, 36h",
+        {"metavar": "TIME"},
+    ),
     ("--efficiency", _RUN, "FLOP/s of a card over its peak, not a predicted time", _SHARE),
     (
         "--overlap",

@@ -18,6 +18,7 @@ from vitcost.engine.ops import KINDS, Axis, Op, Sizes, Tensor
 from vitcost.engine.regions import REGION, cores, groups, rerun
 from vitcost.engine.runs import counted, run_axes
 from vitcost.engine.tree import Node
+from vitcost.errors import NotCovered
 
 __all__ = ["Mode", "layer_counts", "lower"]
 
@@ -59,6 +60,8 @@ def lower(structure: AnyStructure, mode: Mode) -> Node:
     """The declared tree of a structure, lowered to what runs in a mode."""
     tree = build(structure)
     if mode.split:
+        if mode.adapted:
+            raise NotCovered("adapters of layers that tensor-parallel ranks share")
         # the only who needs it
         from vitcost.engine.split import split
 

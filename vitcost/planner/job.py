@@ -7,6 +7,8 @@ from vitcost.units import parse_bytes, parse_count
 
 __all__ = ["Job", "job", "parse_days", "parse_rate"]
 
+# cards of a node, unless somebody says otherwise
+NODE = 8
 # more cards than any cluster has, and more samples than any run saw
 _MOST_CARDS, _MOST_SAMPLES = 2**17, 10**15
 
@@ -51,8 +53,8 @@ def job(
     samples: int | str,
     epochs: int,
     global_batch: int,
-    gpus: int,
-    nodes: int,
+    gpus: int | None,
+    nodes: int | None,
     network: float | str | None,
     price: float | None,
     deadline: float | str | None,
@@ -60,12 +62,19 @@ def job(
     overlap: float,
 ) -> Job:
     """A run whose figures can be; ``ConfigError`` says which cannot."""
+    if deadline is not None:
+        for name, given in (("gpus", gpus), ("nodes", nodes)):
+            if given is not None:
+                raise ConfigError(
+                    f"{name} {given} contradicts deadline {deadline}, which finds how many cards "
+                    "keep it: give one of the two"
+                )
     wanted = Job(
         _whole("samples", parse_count(samples) if isinstance(samples, str) else samples),
         _whole("epochs", epochs),
         _whole("global_batch", global_batch, 10**9),
-        _whole("gpus", gpus, _MOST_CARDS),
-        _whole("nodes", nodes, _MOST_CARDS),
+        _whole("gpus", NODE if gpus is None else gpus, _MOST_CARDS),
+        _whole("nodes", 1 if nodes is None else nodes, _MOST_CARDS),
         None if network is None else parse_rate(network),
         None if price is None else _positive("price", price),
         None if deadline is None else parse_days(deadline),

@@ -9,6 +9,7 @@ from vitcost.errors import ConfigError, NotCovered
 from vitcost.hardware.attention import on_card
 from vitcost.hardware.calibrate import load_calibrations
 from vitcost.hardware.cards import Card
+from vitcost.hardware.nodes import most_of_a_node
 from vitcost.hardware.roofline import Anchor, parse_anchor
 from vitcost.hardware.specs import asked_cards, own_cards
 from vitcost.planner.asked import asked, several
@@ -29,7 +30,7 @@ SCHEMA = "vitcost.plan/1"
 DECIDED = {
     "batch": "give global_batch, or micro_batch",
     "mode": "it is always train",
-    "ranks": "give gpus and nodes",
+    "ranks": "give gpus and nodes, or a deadline",
     "accumulate": "give micro_batch",
 }
 
@@ -110,8 +111,8 @@ def plan(
     gpu: "str | Card | Sequence[str | Card]",
     epochs: int = 1,
     global_batch: int = 4096,
-    gpus: int = 8,
-    nodes: int = 1,
+    gpus: int | None = None,
+    nodes: int | None = None,
     network: float | str | None = None,
     price: float | None = None,
     deadline: float | str | None = None,
@@ -131,15 +132,15 @@ def plan(
 ) -> Plan:
     """Step time, days, GPU-hours, energy and cost of a training run, by parallel strategy.
 
-    ``samples`` of an epoch are images, or sequences; ``gpus`` are the cards of a node; ``network``
-    is what one card has to other nodes in bytes a second, one direction; ``price`` is of one card
-    and hour. With ``deadline`` (``"3d"``) the fewest cards that keep it are found, in nodes of
-    ``gpus``. ``efficiency`` is the FLOP/s of one card over its peak, in place of a predicted time.
-    ``zero``, ``tensor_parallel``, ``sequence_parallel``, ``pipeline_parallel``, ``checkpointing``
-    and ``micro_batch`` fix what is searched otherwise (stages of a pipeline are not: 1). ``given``:
-    fields of the scenario and of the config, as for ``report``. An ``anchor`` was measured at the
-    ``micro_batch``, without checkpointing unless that is fixed. Raises ``VitcostError`` for a run
-    that cannot be.
+    ``samples`` of an epoch are images, or sequences; ``gpus`` are the cards of a node, 8 unless
+    given, ``nodes`` 1; ``network`` is what one card has to other nodes in bytes a second, one
+    direction; ``price`` is of one card and hour. ``deadline`` (``"3d"``), in place of ``gpus`` and
+    ``nodes``, finds the fewest cards that keep it, in nodes of 8. ``efficiency`` is the FLOP/s of
+    one card over its peak, in place of a predicted time. ``zero``, ``tensor_parallel``,
+    ``sequence_parallel``, ``pipeline_parallel``, ``checkpointing`` and ``micro_batch`` fix what is
+    searched otherwise (stages of a pipeline are not: 1). ``given``: fields of the scenario and of
+    the config, as for ``report``. An ``anchor`` was measured at the ``micro_batch``, without
+    checkpointing unless that is fixed. Raises ``VitcostError`` for a run that cannot be.
 
     >>> p = plan("vit_base_patch16_224", samples="1.28M", epochs=300, global_batch=4096,
     ...          gpu="h100-sxm", precision="amp-bf16")
@@ -158,6 +159,7 @@ def plan(
     cards = asked_cards(gpu, own_cards(gpu_file))
     if len(cards) != 1:
         raise ConfigError(f"a run is planned on one kind of card; {len(cards)} are asked for")
+    _of_a_node(cards[0], wanted.gpus)
     pace = pace_of(
         found.config,
         on_card(scenario, cards[0]),
@@ -201,6 +203,17 @@ def _undecided(given: Mapping[str, Any]) -> None:
     for name, instead in DECIDED.items():
         if name in given:
             raise ConfigError(f"a plan decides {name}; {instead}")
+
+
+def _of_a_node(card: Card, gpus: int) -> None:
+    """Refuses more cards in a node than any node of theirs has: they would need a network."""
+    node = most_of_a_node(card)
+    if node is not None and gpus > node.most:
+        nodes = -(-gpus // node.most)
+        raise ConfigError(
+            f"gpus {gpus:,} are cards of one node, and no node of {card.name} has more than "
+            f"{node.most:,}; give gpus {node.most:,}, nodes {nodes:,} and network"
+        )
 
 
 def _known(card: Card, job: Job) -> None:
