@@ -9,9 +9,11 @@ __all__ = [
     "Field",
     "Pair",
     "PerBlock",
+    "as_python",
     "checked",
     "checked_ratio",
     "choice",
+    "integer",
     "parse",
     "parse_size",
     "rate",
@@ -65,6 +67,7 @@ _OPTIONAL: Mapping[Any, Any] = {
 
 def checked(name: str, kind: Any, field: Field, value: Any) -> Any:
     """The value as the field's type, or a ConfigError that says what is allowed."""
+    value = as_python(value)
     wrong = ConfigError(f"{name} must be {_WORDS[kind]}, got {shown(value)}")
     if kind in _OPTIONAL:
         if value is None:
@@ -112,6 +115,7 @@ def _checkedchoice(name: str, field: Field, value: Any) -> str:
 
 
 def checked_ratio(name: str, value: float | None) -> float | None:
+    value = as_python(value)
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -133,6 +137,37 @@ def several(name: str, given: Any, *kinds: type) -> list[Any]:
         if not isinstance(each, kinds):
             raise ConfigError(f"{name} must be text, or several of them, got {shown(each)}")
     return found
+
+
+def integer(name: str, value: object, low: int = 0, high: int = 10**18) -> int:
+    """An argument that is an integer in a range, numpy's and torch's integers among them.
+
+    >>> integer("batch", 8), integer("batch", -1)
+    Traceback (most recent call last):
+    vitcost.errors.ConfigError: batch must be an integer from 0 to 1,000,000,000,000,000,000, got -1
+    """
+    found = as_python(value)
+    if type(found) is not int or not low <= found <= high:
+        raise ConfigError(f"{name} must be an integer from {low:,} to {high:,}, got {shown(value)}")
+    return found
+
+
+def as_python(value: Any) -> Any:
+    """numpy's integers, booleans and text as Python's own; anything else is itself.
+
+    >>> import numpy
+    >>> as_python(numpy.int64(4)), as_python(numpy.bool_(True)), as_python(0.5)
+    (4, True, 0.5)
+    """
+    kind = type(value)
+    if kind in (int, bool, str, float) or value is None:
+        return value
+    if isinstance(value, str):
+        return str.__str__(value)
+    # what is an integer to Python, and no array of several
+    if kind.__module__ in ("numpy", "torch") and getattr(value, "shape", None) == ():
+        return value.item()
+    return value
 
 
 def parse_size(text: str) -> int | Pair:

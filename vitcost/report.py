@@ -137,7 +137,7 @@ def report(
 
         return measured_report(model.on_top(overrides), scenario)
     found = resolve(model, **overrides)
-    own = report_on(found, scenario, sizes_of(found.config, batch))
+    own = report_on(found, scenario, sizes_of(found.config, scenario.batch))
     own = replace(own, inference_by_precision=_by_precision(own))
     if not gpu:
         if anchor or calibration or gpu_file:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from vitcost.engine.lower import Mode, layer_counts
 from vitcost.engine.model import Config, sizes_of, structure_of
 from vitcost.errors import ConfigError, UnknownName, shown
+from vitcost.fields import as_python
 
 __all__ = [
     "CHOICES",
@@ -193,7 +194,8 @@ class Scenario:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            given = getattr(self, field.name)
+            given = as_python(getattr(self, field.name))
+            object.__setattr__(self, field.name, given)
             if type(given) is not field.type:
                 raise ConfigError(f"{field.name} must be {_WORDS[field.type]}, got {shown(given)}")
         if not 1 <= self.batch <= 10**9:
@@ -230,8 +232,9 @@ class Scenario:
         cls, *, precision: str | None = None, optimizer: str | None = None, **flags: Any
     ) -> "Scenario":
         """A scenario from flags; a recipe decides what is left open and contradicts the rest."""
+        name = flags.get("recipe")
         # what no recipe is called is refused below
-        recipe = RECIPES.get(str(flags.get("recipe")), RECIPES["torch"])
+        recipe = RECIPES.get(name if isinstance(name, str) else "", RECIPES["torch"])
         for flag, given, fixed in (
             ("precision", precision, recipe.precision),
             ("optimizer", optimizer, recipe.optimizer),

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from stat import S_IMODE, S_ISREG
 from typing import TYPE_CHECKING
 
 from vitcost.errors import ConfigError, shown
@@ -17,23 +18,37 @@ __all__ = ["whole"]
 def whole(name: str) -> "Iterator[Path]":
     """A path to write to, which is moved over the file at the end, so that no reader sees a half.
 
-    A link is followed; a device or a pipe is written to, not replaced. Raises ``ConfigError`` with
-    the reason where the file cannot be written.
+    A link is followed, a device or a pipe is written to, not replaced, and a file keeps its mode.
+    Raises ``ConfigError`` with the reason where the file cannot be written.
     """
     # pathlib brings urllib and ipaddress along, which is more than the whole command line
     from pathlib import Path
 
     try:
-        path = Path(name).resolve()
-        if path.exists() and not path.is_file():
+        path = Path(name)
+        # a loop of links is told here, before it is followed
+        status = _status(path)
+        if status is not None and not S_ISREG(status.st_mode):
             yield path
             return
-        part = path.with_name(f".{path.name}.{os.getpid()}")
+        path = path.resolve()
+        # a name may be as long as a file system allows
+        part = path.with_name(f".{path.name[:40]}.{os.getpid()}")
         try:
             yield part
+            if status is not None:
+                part.chmod(S_IMODE(status.st_mode))
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise ConfigError(f"cannot write {shown(name)}: {reason}") from None
+
+
+def _status(path: "Path") -> os.stat_result | None:
+    """What stands at a path, links followed; None: nothing yet."""
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None

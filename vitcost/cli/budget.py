@@ -4,7 +4,7 @@ import click
 
 from vitcost.budget import budget
 from vitcost.cli.options import Command, Option, output_options
-from vitcost.cli.output import emit
+from vitcost.cli.output import chosen_format, emit, said_in
 from vitcost.page import printable
 
 __all__ = ["command"]
@@ -54,6 +54,12 @@ def command(
     A limit that is exceeded, or growth beyond the tolerance of the committed baseline, is exit 1. A
     check that has no answer is exit 2; the others are answered beside it.
     """
+    if why:
+        said_in(
+            "--why",
+            chosen_format(format, as_json, output),
+            ("table", "json", "markdown", "html", "github"),
+        )
     found = budget(config, baseline=baseline, update=update, why=why)
     emit(found, format, as_json, output)
     for reason in found.unanswered:

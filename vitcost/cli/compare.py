@@ -18,7 +18,7 @@ from vitcost.cli.options import (
     output_options,
     scenario_options,
 )
-from vitcost.cli.output import emit
+from vitcost.cli.output import chosen_format, emit, said_in
 from vitcost.cli.progress import progress_bar
 from vitcost.pages.skipped import skipped_notes
 from vitcost.planner.compare import COMPARED, MOST_COMPARED, Comparison, compare
@@ -120,23 +120,31 @@ def command(
         raise click.UsageError("--sample draws from what --vary has")
     if plot is not None:
         check_file(plot)
+        if output == plot:
+            raise click.UsageError(f"-o and --plot are both {plot!r}")
     axes = _axes(asked) if plot is not None else DRAWN
     parquet = _is_parquet(format, as_json, output)
+    chosen = "parquet" if parquet else chosen_format(format, as_json, output)
+    if why:
+        said_in("--why", chosen, ("table", "json", "markdown", "html"))
     found: Comparison | Sweep
     if sample is not None or len(models) * grid(vary).points > MOST_COMPARED:
         if why:
             raise click.UsageError("--why explains up to 1,000 combinations")
         found = _swept(models, {**asked, "sample": sample, "seed": seed or 0})
-        if plot is not None or as_json or format in ("json", "csv"):
+        if plot is not None or chosen in ("json", "csv"):
             found.listed()
+        elif chosen != "parquet":
+            found.streamed()
     else:
         found = compare(*models, why=why, **asked)
+    if plot is not None:
+        # an answer is printed when nothing can go wrong any more
+        draw(found.rows(), axes, plot)
     if parquet and output is not None:
         _write_parquet(found, output)
     else:
         emit(found, format, as_json, output)
-    if plot is not None:
-        draw(found.rows(), axes, plot)
     return 0
 
 

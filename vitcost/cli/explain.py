@@ -12,7 +12,7 @@ from vitcost.cli.options import (
     output_options,
     scenario_options,
 )
-from vitcost.cli.output import emit
+from vitcost.cli.output import chosen_format, emit, said_in
 from vitcost.explain import explain
 from vitcost.formulas.quantities import FLAGS, QUANTITIES
 
@@ -65,6 +65,10 @@ def command(
         raise click.UsageError("no MODEL given; `vitcost models` lists them")
     if quantity is None:
         raise click.UsageError(f"no QUANTITY given; one of {', '.join(QUANTITIES)}")
+    if latex:
+        said_in(
+            "--latex", chosen_format(format, as_json, output), ("table", "json", "markdown", "html")
+        )
     found = explain(model, quantity, latex=latex, **given(ctx))
     emit(found, format, as_json, output)
     return 0

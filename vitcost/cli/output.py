@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from vitcost.written import whole
 if TYPE_CHECKING:
     from vitcost.result import Result
 
-__all__ = ["chosen_format", "emit", "leave", "names_alone", "write"]
+__all__ = ["chosen_format", "emit", "leave", "names_alone", "said_in", "write"]
 
 # for a terminal that has no more than ASCII, or some old code page
 _PLAIN = {
@@ -72,6 +72,12 @@ def names_alone(format: str | None, as_json: bool, output: str | None) -> None:
     if as_json or format is not None:
         raise click.UsageError("-q prints names alone, in no format")
     chosen_format(None, False, output, {".txt": "table"})
+
+
+def said_in(flag: str, chosen: str, formats: Sequence[str]) -> None:
+    """Refuses a flag beside a format that has no place for what it asks for."""
+    if chosen not in formats:
+        raise click.UsageError(f"{flag} is not said in {chosen}, but in {', '.join(formats)}")
 
 
 def write(text: str, output: str | None, *, color: bool = False) -> None:

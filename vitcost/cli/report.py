@@ -13,7 +13,7 @@ from vitcost.cli.options import (
     output_options,
     scenario_options,
 )
-from vitcost.cli.output import emit
+from vitcost.cli.output import chosen_format, emit, said_in
 from vitcost.report import report
 from vitcost.zoo import Foreign, find
 
@@ -67,6 +67,12 @@ def command(
         if isinstance(foreign, Foreign):
             emit(report(foreign, **given(ctx)), format, as_json, output)
             return 0
+    if check:
+        said_in(
+            "--check",
+            chosen_format(format, as_json, output),
+            ("table", "json", "markdown", "html", "github"),
+        )
     found = report(name, **given(ctx))
     if not check:
         emit(found, format, as_json, output)

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, replace
+from math import prod
 from typing import Any, NamedTuple
 
 from vitcost.config import FIELDS, ViTConfig, merged
@@ -77,12 +78,17 @@ class Evaluator:
         inside = {*column_fields(base, self.fields, vary), "batch"}
         self.inside = [axis for axis in grid.axes if axis.name in inside]
         self.outside = [axis for axis in grid.axes if axis.name not in inside]
-        self._values = {axis.name: _values(axis) for axis in self.inside}
+        self._values = {axis.name: _laid_out(axis) for axis in self.inside}
         self._blocks: dict[int, _Block | str] = {}
         self._by_depth: dict[int, bool] = {}
         self._plans: dict[tuple[int, int], Plan | str] = {}
         self._safe: dict[tuple[int, int], Mapping[str, int]] = {}
         self._refusals: dict[tuple[int, int], str] = {}
+
+    @property
+    def blocks(self) -> int:
+        """How many combinations there are of fields that are no columns, each described alone."""
+        return prod(len(axis.values) for axis in self.outside)
 
     def chunk(self, at: Mapping[str, Any], rows: int) -> Chunk:
         """The combinations at some indices of each field's values."""
@@ -113,7 +119,8 @@ class Evaluator:
         whole = where.size == filled.done.size
         index = at if whole else {axis.name: at[axis.name][where] for axis in self.inside}
         columns = {
-            axis.name: taken(self._values[axis.name], index[axis.name]) for axis in self.inside
+            axis.name: _values(axis, self._values[axis.name], index[axis.name])
+            for axis in self.inside
         }
         batch = columns.pop("batch", block.scenario.batch)
         config = self._config(block, columns)
@@ -268,17 +275,23 @@ def _apart(code: Any, rows: Any) -> Iterator[tuple[int, Any]]:
         yield int(each), rows[code == each]
 
 
-def _values(axis: Axis) -> Any:
-    """The values of a field as a column; the sides of a pair as two."""
-    np = load()
-    found = np.array(axis.values, np.int64)
+def _laid_out(axis: Axis) -> Any:
+    """The values of a field as an array; a range stays one, however long it is."""
+    values = axis.values
+    return values if isinstance(values, range) else load().array(values, "int64")
+
+
+def _values(axis: Axis, values: Any, index: Any) -> Any:
+    """The values of a field at some indices as a column; the sides of a pair as two."""
+    ranged = isinstance(values, range)
+    found = values.start + index * values.step if ranged else values[index]
     if _is_pair(axis):
         return (found, found) if found.ndim == 1 else (found[:, 0], found[:, 1])
     return found
 
 
 def _one(axis: Axis) -> Any:
-    return taken(_values(axis), slice(0, 1))
+    return _values(axis, _laid_out(axis._replace(values=axis.values[:1])), load().zeros(1, "int64"))
 
 
 def _is_pair(axis: Axis) -> bool:

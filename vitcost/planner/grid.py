@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
+from itertools import islice
 from math import prod
 from typing import Any, NamedTuple, TypeAlias
 
@@ -28,7 +29,7 @@ __all__ = [
 # beyond it a grid is a mistake, or wants to be drawn from
 MOST_POINTS = 10**9
 # values that are no plain range are all written out
-_MOST_VALUES = 10**6
+_MOST_VALUES = 10**5
 
 Vary: TypeAlias = "Mapping[str, Any] | Iterable[str]"
 
@@ -173,7 +174,10 @@ def _axis(name: str, given: Any) -> Axis:
 def _listed(given: Any) -> list[Any]:
     """One value, or several in whatever holds them: numpy's are numbers as Python has them."""
     several = given if isinstance(given, Iterable) else [given]
-    return [value.item() if hasattr(value, "item") else value for value in several]
+    found = list(islice(several, _MOST_VALUES + 1))
+    if len(found) > _MOST_VALUES:
+        raise ConfigError(f"more than {_MOST_VALUES:,} values that are no range are not varied")
+    return [value.item() if hasattr(value, "item") else value for value in found]
 
 
 def _kind(name: str) -> tuple[Any, Field]:
@@ -213,6 +217,8 @@ def _spelled(name: str, kind: Any, field: Field, text: str) -> Sequence[Any]:
         if len(many) > _MOST_VALUES:
             raise ConfigError(f"{name}={word} has more than {_MOST_VALUES:,} values to be listed")
         found += many
+        if len(found) > _MOST_VALUES:
+            raise ConfigError(f"{name} has more than {_MOST_VALUES:,} values to be listed")
     return found
 
 

@@ -9,6 +9,7 @@ from vitcost.errors import ConfigError, MissingExtra
 from vitcost.page import printable, shown
 from vitcost.planner.pareto import front
 from vitcost.quantities import QUANTITIES
+from vitcost.written import whole
 
 __all__ = ["DRAWN", "check_file", "plot"]
 
@@ -17,6 +18,8 @@ DRAWN = ("flops", "train_memory")
 
 # points whose names do not cover each other
 _NAMED = 24
+# letters of a name that a picture has room for
+_LETTERS = 80
 
 
 def plot(rows: Iterable[Mapping[str, Any]], pair: tuple[str, str], path: str) -> None:
@@ -50,13 +53,11 @@ def plot(rows: Iterable[Mapping[str, Any]], pair: tuple[str, str], path: str) ->
     if len(known) <= _NAMED:
         _name(axes, known, x, y)
     for axis, name in zip((axes.xaxis, axes.yaxis), pair, strict=True):
-        _scale(axis, name, [float(row[QUANTITIES[name].key(name)]) for row in known])
+        _scale(axis, name, [row[QUANTITIES[name].key(name)] for row in known])
     axes.grid(color="0.92")
     axes.legend(frameon=False, fontsize=8)
-    try:
-        figure.savefig(path, dpi=150)
-    except OSError as error:
-        raise ConfigError(f"cannot write {path!r}: {error.strerror}") from None
+    with whole(path) as file:
+        figure.savefig(file, format=Path(path).suffix[1:].lower(), dpi=150)
 
 
 def check_file(path: str) -> None:
@@ -88,24 +89,26 @@ def _name(axes: Any, rows: list[Mapping[str, Any]], x: str, y: str) -> None:
         axes.annotate(text, (row[x], row[y]), (4, 4), textcoords="offset points", fontsize=7)
 
 
-def _scale(axis: Any, name: str, numbers: list[float]) -> None:
+def _scale(axis: Any, name: str, numbers: list[Any]) -> None:
     """Ticks in the unit of a quantity, in powers where its values are far apart."""
     from matplotlib.ticker import LogLocator, MultipleLocator, NullLocator
 
     unit, least, most = QUANTITIES[name].unit, min(numbers), max(numbers)
+    far = least > 0 and most > 20 * least
     axis.set_label_text(name.replace("_", " "))
-    if least > 0 and most > 20 * least:
+    if far:
         getattr(axis.axes, f"set_{axis.axis_name}scale")("log")
         axis.set_minor_locator(NullLocator())
     if unit == "bytes":
-        # round in powers of two
-        far = least > 0 and most > 20 * least
-        step = 2.0 ** ceil(log2(max(most - least, 1) / 6))
+        # round in powers of two; the axis of equal values has a width too
+        low, high = getattr(axis.axes, f"get_{axis.axis_name}lim")()
+        step = 2.0 ** ceil(log2((high - low) / 6))
         axis.set_major_locator(LogLocator(2, numticks=8) if far else MultipleLocator(step))
     shown_as = "si" if unit == "count" else unit
     axis.set_major_formatter(lambda value, _: shown(value, shown_as))
 
 
 def _safe(text: str) -> str:
-    """Text that no picture takes for mathematics."""
-    return printable(text).replace("$", "\\$")
+    """Text that no picture takes for mathematics, as long as a picture has room for."""
+    short = text if len(text) <= _LETTERS else f"{text[: _LETTERS - 1]}…"
+    return printable(short).replace("$", "\\$")

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 from vitcost.errors import ConfigError, NotCovered
+from vitcost.fields import integer
 from vitcost.planner.arrays import load
 from vitcost.planner.compare import COMPARED, SCHEMA
 from vitcost.planner.evaluate import Chunk, Evaluator
-from vitcost.planner.grid import Grid, Skipped, Vary, bounded, check_apart, grid, skips
+from vitcost.planner.grid import MOST_POINTS, Grid, Skipped, Vary, bounded, check_apart, grid, skips
 from vitcost.planner.pareto import front, pair_of
 from vitcost.quantities import QUANTITIES, known
 from vitcost.result import Result
@@ -20,6 +21,10 @@ __all__ = ["MOST_LISTED", "Extremes", "Sweep", "sweep"]
 
 # combinations that are computed at a time: their columns stay in the processor's cache
 CHUNK = 8192
+# structures that are described one by one, each of which takes a hundredth of a second
+MOST_BLOCKS = 10_000
+# combinations whose ends a page shows, some seconds' worth
+MOST_STREAMED = 10**7
 # rows that somebody lists as text, or has computed one by one
 MOST_LISTED = 100_000
 
@@ -100,6 +105,14 @@ class Sweep(Result):
             raise ConfigError(
                 f"{self.points:,} combinations are more than {MOST_LISTED:,}, which is what text "
                 "is for: write Parquet (-o FILE.parquet), or draw with --sample N"
+            )
+
+    def streamed(self) -> None:
+        """Raises ``ConfigError`` where a page would take longer than somebody waits for it."""
+        if self.points > MOST_STREAMED:
+            raise ConfigError(
+                f"{self.points:,} combinations are more than {MOST_STREAMED:,}, which is what a "
+                "page goes through: write Parquet (-o FILE.parquet), or draw with --sample N"
             )
 
     def extremes(self) -> Extremes:
@@ -183,15 +196,28 @@ def sweep(
     for base in bases:
         if isinstance(base, Foreign):
             raise ConfigError(f"{base.name} is measured, so that nothing of it varies")
-    if sample is not None and (type(sample) is not int or sample < 1):
-        raise ConfigError(f"sample must be a number from 1, got {sample!r:.80}")
+    sample = None if sample is None else integer("sample", sample, 1, MOST_POINTS)
+    seed = integer("seed", seed, 0, 2**64 - 1)
     found = Sweep(tuple(bases), varied, flags, names, sample, seed, pair)  # type: ignore[arg-type]
     bounded(found.points)
+    for base in found.models:
+        _bounded_blocks(found, Evaluator(base, varied, flags, names))
     if found.points > MOST_LISTED and _one_by_one(found):
         raise NotCovered(
             f"states that ranks divide (zero) are computed one by one, up to {MOST_LISTED:,} points"
         )
     return found
+
+
+def _bounded_blocks(sweep: Sweep, evaluator: Evaluator) -> None:
+    """Raises ``ConfigError`` where more structures are described than somebody would wait for."""
+    points = sweep.points // len(sweep.models)
+    if min(points, evaluator.blocks) > MOST_BLOCKS or evaluator.blocks >= 2**62:
+        names = ", ".join(axis.name for axis in evaluator.outside)
+        raise ConfigError(
+            f"{evaluator.blocks:,} combinations of {names} are described one by one, and "
+            f"{MOST_BLOCKS:,} are the most: vary less, or draw fewer with --sample N"
+        )
 
 
 def _one_by_one(sweep: Sweep) -> bool:

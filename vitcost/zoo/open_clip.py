@@ -104,6 +104,8 @@ def _own(vision: Values, top: Values, path: str) -> Described:
             raise ConfigError(f"{path}{key} must be one of {allowed}, got {shown(v[key])}")
     if v["pos_embed_type"] == "sin_cos_2d" and len(set(v["image_size"])) > 1:
         raise ConfigError(f"{path}pos_embed_type sin_cos_2d needs a square image")
+    if v["head_width"] < 1:
+        raise ConfigError(f"{path}head_width must be at least 1, got {v['head_width']}")
     special = v["qk_norm"] or v["scale_attn_inner"] or v["scale_fc"]
     if special and vision.get("block_type") == "default":
         raise NotCovered(f"{path}block_type 'default' has no use for the norms that are asked for")

@@ -1,0 +1,187 @@
+"""What is typed takes bounded time and memory; what is written is whole, and keeps its mode."""
+
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from limited import limited
+
+from vitcost import ConfigError, Scenario, compare, report, sweep
+from vitcost.cli import run
+from vitcost.planner.plot import plot
+from vitcost.written import whole
+
+TINY = "vit_tiny_patch16_224"
+BILLION = "batch=1:1000000000:+1"
+
+
+@pytest.mark.parametrize("count", [1, 2, 30])
+@pytest.mark.parametrize("quantity", ["train_memory", "flops", "step_time"])
+def test_a_plot_of_equal_values_has_few_ticks(quantity: str, count: int, tmp_path: Path) -> None:
+    """Each side of the picture has one value, of whatever unit and size."""
+    flags = {"gpu": "l4"} if quantity == "step_time" else {}
+    found = compare(*[TINY] * count, quantities=[quantity, "weights"], **flags)
+    path = tmp_path / "p.svg"
+    plot(found.rows(), (quantity, "weights"), str(path))
+    text = path.read_text()
+    assert 0 < text.count("xtick_") < 50
+    assert 0 < text.count("ytick_") < 50
+
+
+def test_a_plot_in_a_limited_process(tmp_path: Path) -> None:
+    ran = limited("-m", "vitcost", "compare", TINY, "--plot", "p.png", cwd=tmp_path)
+    assert (ran.code, ran.err) == (0, "")
+    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_name_of_any_length_is_drawn(tmp_path: Path) -> None:
+    row = {"model": "$x" * 10**6, "flops": 1, "train_memory_bytes": 1}
+    plot([row], ("flops", "train_memory"), str(tmp_path / "p.svg"))
+
+
+def test_a_range_is_drawn_from_without_being_laid_out(tmp_path: Path) -> None:
+    args = ("compare", TINY, "--vary", BILLION, "--sample", "5", "--json")
+    ran = limited("-m", "vitcost", *args, cwd=tmp_path)
+    assert ran.code == 0, ran.err
+    rows = json.loads(ran.out)["rows"]
+    assert len(rows) == 5
+    for row in rows:
+        # 1,257,... forward FLOPs a image: linear in the batch
+        assert row["flops"] == row["batch"] * report(TINY).flops.forward
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("--vary", BILLION), "1,000,000,000 combinations are more than 10,000,000"),
+        (("--vary", "reg_tokens=0:99999:+1"), "100,000 combinations of reg_tokens are described"),
+        (("--vary", "batch=1:999999:+1,5"), "more than 100,000 values to be listed"),
+        (("--vary", "batch=1:999:+1", "--sample", "5", "--seed", "-1"), "seed must be an integer"),
+        (("--vary", "batch=1:999:+1", "--sample", "0"), "sample must be an integer"),
+        (("--plot", "x.svg", "-o", "x.svg"), "-o and --plot are both 'x.svg'"),
+    ],
+    ids=str,
+)
+def test_a_grid_that_nobody_would_wait_for(
+    args: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["compare", TINY, *args]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert said in err
+
+
+def test_what_has_no_end_is_not_listed() -> None:
+    with pytest.raises(ConfigError, match="more than 100,000 values"):
+        sweep(TINY, vary={"batch": itertools.count(1)})
+    with pytest.raises(ConfigError, match="too large"):
+        sweep(TINY, vary={"batch": range(1, 10**9, 1), "depth": range(1, 100)})
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.int64, np.uint16])
+def test_the_integers_of_numpy_are_integers(kind: type) -> None:
+    assert report(TINY, batch=kind(4), depth=kind(3)) == report(TINY, batch=4, depth=3)
+    assert Scenario(batch=kind(4)) == Scenario(batch=4)
+    assert type(Scenario(batch=kind(4)).batch) is int
+    with pytest.raises(ConfigError, match="batch must be an integer"):
+        report(TINY, batch=np.float64(4))
+    with pytest.raises(ConfigError, match="batch must be an integer"):
+        report(TINY, batch=np.array([4, 5]))
+    with pytest.raises(ConfigError, match="batch must be an integer"):
+        report(TINY, batch=np.bool_(True))
+
+
+# writing
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o755])
+def test_a_file_keeps_its_mode(mode: int, tmp_path: Path) -> None:
+    for name, args in {
+        "x.txt": ("report", TINY, "-o"),
+        "x.svg": ("compare", TINY, "--plot"),
+        "x.parquet": ("compare", TINY, "-o"),
+    }.items():
+        path = tmp_path / name
+        path.write_text("old")
+        path.chmod(mode)
+        assert run([*args, str(path)]) == 0
+        assert path.stat().st_mode & 0o7777 == mode
+        assert path.read_bytes() != b"old"
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["x.parquet", "x.svg", "x.txt"]
+
+
+@pytest.mark.parametrize("args", [("report", TINY, "-o"), ("compare", TINY, "--plot")])
+def test_a_loop_of_links_is_a_message(
+    args: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a, b = tmp_path / "a.svg", tmp_path / "b.svg"
+    a.symlink_to(b)
+    b.symlink_to(a)
+    assert run([*args, str(a)]) == 2
+    assert "Too many levels of symbolic links" in capsys.readouterr().err
+    assert a.is_symlink()
+    assert b.is_symlink()
+
+
+def test_a_link_is_followed_and_stays(tmp_path: Path) -> None:
+    link, file, name = tmp_path / "link", tmp_path / "file", tmp_path / ("x" * 250)
+    link.symlink_to(file)
+    # to nothing yet, and to a file
+    for _ in range(2):
+        assert run(["models", "-q", "-o", str(link)]) == 0
+        assert link.is_symlink()
+        assert TINY in file.read_text()
+        file.write_text("old")
+    assert run(["models", "-q", "-o", str(name)]) == 0
+
+
+def test_an_interrupted_writer_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_text("old")
+
+    def write(error: type[BaseException]) -> None:
+        with whole(str(path)) as part:
+            part.write_text("half")
+            raise error
+
+    for error in (KeyboardInterrupt, MemoryError, SystemExit):
+        with pytest.raises(error):
+            write(error)
+        assert path.read_text() == "old"
+        assert list(tmp_path.iterdir()) == [path]
+
+
+def test_nothing_is_printed_before_the_answer_is_known(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The picture has nothing to show, or nowhere to go: then there is no answer beside it."""
+    nothing = ("--recipe", "megatron-fp32", "--plot", str(tmp_path / "p.svg"))
+    nowhere = ("--plot", str(tmp_path / "none" / "p.svg"))
+    for args in (nothing, nowhere):
+        assert run(["compare", TINY, "--json", *args]) == 2
+        assert capsys.readouterr().out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("models", "-q", "--json"),
+        ("models", "-q", "--format", "csv"),
+        ("gpus", "-q", "--json"),
+        ("compare", TINY, TINY, "--why", "--format", "csv"),
+        ("report", TINY, "--check", "--format", "csv"),
+        ("explain", TINY, "params", "--latex", "--format", "csv"),
+        ("budget", "--why", "--format", "csv"),
+    ],
+    ids=str,
+)
+def test_a_flag_that_a_format_has_no_place_for_is_refused(
+    args: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(args) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "is not said in" in err
