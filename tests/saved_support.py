@@ -22,6 +22,7 @@ from vitcost.engine.cost import Row, fold
 from vitcost.engine.lower import lower
 from vitcost.engine.model import sizes_of, structure_of
 from vitcost.engine.tree import Node
+from vitcost.engine.workload import mode_of
 from vitcost.scenario import Scenario
 
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -197,7 +198,7 @@ def scenario(batch: int, precision: str, attention: str, recipe: Recipe = PLAIN)
 
 def folded(config: ViTConfig, how: Scenario) -> tuple[Row, Node]:
     """The rows of a model under a scenario, and the lowered tree that they are of."""
-    tree = lower(structure_of(config, how.batch, True), how.engine_mode(config, True))
+    tree = lower(structure_of(config, how.batch, True), mode_of(config, how))
     return fold(tree, sizes_of(config, how.batch)), tree
 
 

@@ -14,11 +14,11 @@ ROOT = Path(vitcost.__file__).parent
 # each layer may import from those before it, and from itself
 LAYERS = (
     ("errors", "units", "written", "reading"),
-    ("config", "rules", "backbones", "text", "fields", "textbook", "page", "result"),
+    ("config", "rules", "backbones", "text", "fields", "textbook", "page", "result", "scenario"),
     # a renderer knows a page, and no result
     ("render",),
     ("engine",),
-    ("zoo", "scenario"),
+    ("zoo",),
     ("memory", "stored", "thumb", "sharding", "hardware", "summary", "formulas", "quantities"),
     ("measured", "reported", "report", "models", "explain"),
     ("planner", "budget", "budgets", "pages"),

@@ -16,10 +16,10 @@ import vitcost
 from vitcost import ViTConfig
 from vitcost.check.trace import trace
 from vitcost.check.trainable import adapted, frozen
+from vitcost.engine.launches import moved, times
 from vitcost.engine.lower import Mode
 from vitcost.engine.model import sizes_of, structure_of
 from vitcost.engine.ops import flops
-from vitcost.hardware.steps import moved, times
 from vitcost.hardware.work import Setup, steps
 from vitcost.zoo import resolve
 

@@ -16,6 +16,7 @@ from vitcost.engine.parameters import Parameter, parameters
 from vitcost.engine.step import step_trace
 from vitcost.engine.tree import Node
 from vitcost.engine.unroll import unroll
+from vitcost.engine.workload import mode_of
 from vitcost.errors import ConfigError, NotCovered
 from vitcost.scenario import OPTIMIZERS, PRECISIONS, RECIPES, Scenario
 from vitcost.sharding import (
@@ -164,7 +165,7 @@ def training(
     """
     batch = scenario.batch if batch is None else batch
     whole_model = structure_of(config, batch, True), sizes_of(config, batch)
-    mode = scenario.engine_mode(config, True)
+    mode = mode_of(config, scenario)
     structure, sizes, mode = layers_of_rank(*whole_model, mode, parallel)
     tree = lower(structure, mode)
     logits = numel(tree.output.axes, sizes)

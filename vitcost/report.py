@@ -5,14 +5,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 from vitcost import memory
-from vitcost.engine.cost import Row, fold
-from vitcost.engine.kernels import attention_kernels
+from vitcost.engine.cost import Row
 from vitcost.engine.live import peak
-from vitcost.engine.lower import Mode, lower
-from vitcost.engine.model import Config, sizes_of, structure_of
-from vitcost.engine.ops import Size, Sizes, numel
+from vitcost.engine.lower import lower
+from vitcost.engine.model import structure_of
+from vitcost.engine.ops import Size, numel
 from vitcost.engine.parts import by_part
-from vitcost.engine.step import inference_trace
+from vitcost.engine.workload import Workload, mode_of, workload
 from vitcost.errors import ConfigError, NotCovered
 from vitcost.reported import Flops, InferenceRow, Layer, Part, Report
 from vitcost.scenario import Scenario
@@ -137,8 +136,8 @@ def report(
 
         return measured_report(model.on_top(overrides), scenario)
     found = resolve(model, **overrides)
-    own = report_on(found, scenario, sizes_of(found.config, scenario.batch))
-    own = replace(own, inference_by_precision=_by_precision(own))
+    run = workload(found.config, scenario)
+    own = replace(report_on(found, run), inference_by_precision=_by_precision(found, run))
     if not gpu:
         if anchor or calibration or gpu_file:
             raise ConfigError("anchor, calibration and gpu_file are for a time: give a gpu")
@@ -150,53 +149,57 @@ def report(
     return replace(own, time=timed(found.config, scenario, gpu, anchor=anchor, **files))
 
 
-def _by_precision(report: Report) -> tuple[InferenceRow, ...]:
+def _by_precision(model: Resolved, own: Workload) -> tuple[InferenceRow, ...]:
     """Inference memory in each precision, with eager and with torch's fused attention."""
-    config, batch, own = report.model.config, report.scenario.batch, report.scenario
-    sizes = sizes_of(config, batch)
+    chosen = own.scenario.precision, own.scenario.attention
     choices = [(p, a) for p in ("fp32", "amp-bf16", "bf16") for a in ("eager", "sdpa")]
     rows: dict[tuple[str, tuple[str, ...]], InferenceRow] = {}
-    for precision, attention in [*choices, (own.precision, own.attention)]:
-        scenario = replace(own, precision=precision, attention=attention, recipe="torch")
-        mode = scenario.engine_mode(config, False)
-        kernels = attention_kernels(lower(structure_of(config, batch), mode), sizes)
-        found = _inference(report.params, config, mode, sizes, scenario)
-        asked = (precision, attention) == (own.precision, own.attention)
+    for choice in [*choices, chosen]:
+        precision, attention = choice
+        run = own.under(
+            replace(
+                own.scenario, mode="infer", precision=precision, attention=attention, recipe="torch"
+            )
+        )
+        kernels = run.attention()
         # two choices may run the same kernels: the scenario's own comes last
-        rows[precision, kernels] = InferenceRow(precision, kernels, found, asked)
+        row = InferenceRow(precision, kernels, _inference(model, run), choice == chosen)
+        rows[precision, kernels] = row
     return tuple(rows.values())
 
 
-def _inference(
-    params: Size, config: Config, mode: Mode, sizes: Sizes, scenario: Scenario
-) -> memory.Inference:
-    structure = structure_of(config, scenario.batch)
-    top = peak(inference_trace(structure, mode), sizes)
-    return memory.inference(params, lower(structure, mode), sizes, top.peak_bytes, scenario)
+def _inference(model: Resolved, run: Workload) -> memory.Inference:
+    mode, scenario = mode_of(model.config, run.scenario), run.scenario
+    tree = lower(structure_of(model.config, scenario.batch), mode)
+    top = peak(run.inference(), run.sizes)
+    return memory.inference(run.rows().cost.params, tree, run.sizes, top.peak_bytes, scenario)
 
 
-def report_on(model: Resolved, scenario: Scenario, sizes: Sizes) -> Report:
-    """The report on any sizes of a model's axes: its own, arrays of them, or symbols."""
-    config, batch = model.config, scenario.batch
-    modes = [scenario.engine_mode(config, training) for training in (False, True)]
-    trees = [
-        lower(structure_of(config, batch, training), mode)
-        for training, mode in zip((False, True), modes, strict=True)
-    ]
-    infer, train = (fold(tree, sizes) for tree in trees)
-    ran = train if scenario.mode == "train" else infer
+def _training(model: Resolved, run: Workload, saved_bytes: Size) -> memory.Training:
+    structure = structure_of(model.config, run.scenario.batch, True)
+    mode = mode_of(model.config, run.scenario)
+    own = memory.states(lower(structure, mode), run.sizes, saved_bytes, run.scenario)
+    return memory.with_peak(own, structure, run.sizes, run.scenario, mode)
+
+
+def report_on(model: Resolved, own: Workload) -> Report:
+    """The report on a workload of a model, whatever its sizes are: integers, arrays or symbols."""
+    scenario = own.scenario
+    runs = [own.under(replace(scenario, mode=mode)) for mode in ("infer", "train")]
+    infer, train = (run.rows() for run in runs)
+    ran = train if own.training else infer
     total = train.cost
-    logits = numel(trees[1].output.axes, sizes)
-    saved_bytes = total.saved_bytes + memory.loss_bytes(config, logits, scenario)
-    own = memory.states(trees[1], sizes, saved_bytes, scenario)
-    inference = _inference(total.params, config, modes[0], sizes, scenario)
+    logits = sum(numel(t.axes, own.sizes) for t in runs[1].losses[:1])
+    saved_bytes = total.saved_bytes + memory.loss_bytes(model.config, logits, scenario)
+    inference = _inference(model, runs[0])
+    training = _training(model, runs[1], saved_bytes)
     return Report(
         model=model,
         scenario=scenario,
-        attention_kernel=attention_kernels(trees[scenario.mode == "train"], sizes),
-        tokens=sizes["s"],
+        attention_kernel=own.attention(),
+        tokens=own.sizes["s"],
         params=total.params,
-        torchsummary_params=counted_params(config, train),
+        torchsummary_params=counted_params(model.config, train),
         flops=Flops(
             total.flops,
             total.backward_flops,
@@ -206,16 +209,15 @@ def report_on(model: Resolved, scenario: Scenario, sizes: Sizes) -> Report:
         ),
         moved_bytes=ran.cost.moved_bytes,
         rule_of_thumb=compared(
-            total.params, inference.total_bytes, own.sum_bytes, saved_bytes, config, sizes
+            total.params,
+            inference.total_bytes,
+            training.sum_bytes,
+            saved_bytes,
+            model.config,
+            own.sizes,
         ),
         inference=inference,
-        training=memory.with_peak(
-            own,
-            structure_of(config, batch, True),
-            sizes,
-            scenario,
-            scenario.engine_mode(config, True),
-        ),
+        training=training,
         parts=_parts(train, ran),
         layers=(*map(_layer, _top(train)), *_rest(train, saved_bytes)),
     )

@@ -3,8 +3,6 @@
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
-from vitcost.engine.lower import Mode, layer_counts
-from vitcost.engine.model import Config, sizes_of, structure_of
 from vitcost.errors import ConfigError, UnknownName, shown
 from vitcost.fields import as_python
 
@@ -259,26 +257,15 @@ class Scenario:
         """Whether the backward pass finds gradients to add to, or buckets to write them into."""
         return self.views_gradients or self.accumulate > 1 or self.zero_grad == "zeros"
 
-    def engine_mode(self, config: Config, training: bool) -> Mode:
-        """The passes that the engine applies for this scenario."""
-        checkpointing, every = _checkpointing(self.checkpointing)
-        frozen, layers = _frozen(self.freeze)
-        if self.lora and not frozen:
-            frozen = "backbone"
-        mode = Mode(
-            self.attention,
-            PRECISIONS[self.precision].engine,
-            self.platform,
-            checkpointing,
-            every,
-            frozen,
-            layers,
-            tuple(self.lora_layers.split(",")) if self.lora else (),
-            self.lora,
-        )
-        if every > 1 or frozen in ("first", "last"):
-            mode = mode._replace(layers=layer_counts(structure_of(config), sizes_of(config)))
-        return mode
+    @property
+    def regions(self) -> tuple[str, int]:
+        """The engine's pass for its checkpointing, and how many layers share a region."""
+        return _checkpointing(self.checkpointing)
+
+    @property
+    def frozen(self) -> tuple[str, int]:
+        """The engine's pass for what does not train, and how many layers it counts off."""
+        return _frozen(self.freeze)
 
 
 def torch_version(text: str) -> tuple[int, int] | None:

@@ -26,6 +26,7 @@ from vitcost.engine.cost import Row, fold
 from vitcost.engine.lower import lower
 from vitcost.engine.model import sizes_of, structure_of
 from vitcost.engine.ops import numel
+from vitcost.engine.workload import mode_of
 from vitcost.errors import ConfigError, NotCovered
 from vitcost.memory import StepPeak, loss_bytes, step_peak, training
 from vitcost.scenario import Scenario
@@ -85,7 +86,7 @@ class MemoryCase(NamedTuple):
     def predicted(self, platform: str = "cpu", in_place: bool = True) -> StepPeak:
         """The formulas' peak of the step."""
         c, how = self.case.config, replace(self.scenario, platform=platform)
-        mode = how.engine_mode(c, True)
+        mode = mode_of(c, how)
         structure, sizes = structure_of(c, how.batch, True), sizes_of(c, how.batch)
         own = training(c, how)
         return step_peak(own, structure, sizes, how, mode, in_place=in_place)
@@ -161,7 +162,7 @@ def _saved(own: MemoryCase) -> Iterator[Found]:
 def _folded(own: MemoryCase) -> tuple[Row, int]:
     """The engine's rows of the step, and how many logits there are."""
     c, batch = own.case.config, own.case.batch
-    tree = lower(structure_of(c, batch, True), own.scenario.engine_mode(c, True))
+    tree = lower(structure_of(c, batch, True), mode_of(c, own.scenario))
     sizes = sizes_of(c, batch)
     return fold(tree, sizes), int(numel(tree.output.axes, sizes))
 

@@ -13,6 +13,7 @@ from vitcost.engine.model import AnyStructure, Config, sizes_of, structure_of
 from vitcost.engine.ops import Axis, Size, Sizes, numel
 from vitcost.engine.parts import by_part
 from vitcost.engine.tree import Node
+from vitcost.engine.workload import mode_of
 from vitcost.errors import NotCovered
 from vitcost.formulas.symbols import Expr, largest_of, load, symbol, tidy
 from vitcost.memory import Training, loss_bytes, moment, states, step_peak
@@ -192,7 +193,7 @@ def _peak(config: Config, scenario: Scenario) -> Found:
 
 def _trained(config: Config, scenario: Scenario) -> tuple[Node, Sizes, Mode]:
     """A model as a training step runs it, and what its axes measure."""
-    mode = scenario.engine_mode(config, True)
+    mode = mode_of(config, scenario)
     structure = structure_of(config, scenario.batch, True)
     return lower(structure, mode), sizes_of(config, scenario.batch), mode
 

@@ -9,8 +9,8 @@ gradient in a pointwise op, a sum over all rows, is a kernel of its own.
 from collections import Counter
 from collections.abc import Iterator
 
+from vitcost.engine.launches import Step, like, step_of
 from vitcost.engine.ops import Op, Tensor
-from vitcost.hardware.steps import Step, like, step_of
 
 __all__ = ["ACCUMULATED", "UPDATES", "backward", "rerun"]
 

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias
 
+from vitcost.engine.launches import Step, like, step_of
 from vitcost.engine.ops import Op, Tensor
-from vitcost.hardware.steps import Step, like, step_of
 
 __all__ = [
     "fuse",

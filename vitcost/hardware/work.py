@@ -5,10 +5,12 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from vitcost.engine.kernels import attention_kernels
+from vitcost.engine.launches import Step, flatten, moved, times
 from vitcost.engine.lower import Mode, lower
 from vitcost.engine.model import AnyStructure, Config, sizes_of, structure_of
 from vitcost.engine.ops import Op, Sizes, bytes_of, executed_backward_flops, flops, numel, params
 from vitcost.engine.structure import Structure
+from vitcost.engine.workload import mode_of
 from vitcost.errors import NotCovered
 from vitcost.hardware.backward import ACCUMULATED, UPDATES, backward, rerun
 from vitcost.hardware.kernels import (
@@ -20,7 +22,6 @@ from vitcost.hardware.kernels import (
     rms_norm_by_torch,
     rms_norm_by_variance,
 )
-from vitcost.hardware.steps import Step, flatten, moved, times
 from vitcost.scenario import PRECISIONS, Scenario, torch_version
 
 __all__ = ["NEWEST", "Setup", "Work", "kernels_of", "setup_of", "total", "work"]
@@ -128,7 +129,7 @@ def kernels_of(config: Config, scenario: Scenario, setup: Setup) -> tuple[str, .
 def _lowering(config: Config, scenario: Scenario, setup: Setup) -> tuple[AnyStructure, Mode]:
     """What is lowered: the model as it was in the software, which had no fused attention before
     torch 2.0."""
-    mode = scenario.engine_mode(config, setup.training)
+    mode = mode_of(config, scenario)
     if setup.torch < (2, 0):
         mode = mode._replace(kernel="eager")
     structure = structure_of(config, scenario.batch, setup.training)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from vitcost.config import FIELDS, ViTConfig, merged
 from vitcost.engine.model import sizes_of
+from vitcost.engine.workload import mode_of, workload
 from vitcost.errors import VitcostError
 from vitcost.planner.arrays import Columns, column_fields, is_column, load, structures, taken
 from vitcost.planner.formulas import Plan, formulas
@@ -153,7 +154,7 @@ class Evaluator:
             model = resolve(self.base, **block.fields, **self._point(row, at))
             scenario = replace(block.scenario, batch=self._batch(block, row, at))
             try:
-                data = report_on(model, scenario, sizes_of(model.config, scenario.batch)).to_dict()
+                data = report_on(model, workload(model.config, scenario)).to_dict()
             except VitcostError as error:
                 filled.skipped[reason(error)] += 1
                 continue
@@ -222,7 +223,7 @@ class Evaluator:
         """Whether layers are counted off, so that every depth is run in another way."""
         if block.number not in self._by_depth:
             model = resolve(self.base, **block.fields, **self._point(row, at))
-            mode = block.scenario.engine_mode(model.config, True)
+            mode = mode_of(model.config, block.scenario)
             self._by_depth[block.number] = bool(mode.layers)
         return self._by_depth[block.number]
 

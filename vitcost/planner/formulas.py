@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeAlias, cast
 from vitcost.engine.model import sizes_of
 from vitcost.engine.ops import Sizes, largest
 from vitcost.engine.structure import MANY
+from vitcost.engine.workload import workload
 from vitcost.planner.polynomial import Polynomial, Product, candidates, symbol, undominated
 from vitcost.quantities import QUANTITIES
 from vitcost.report import report_on
@@ -31,7 +32,7 @@ def formulas(model: Resolved, scenario: Scenario, names: Iterable[str]) -> Formu
     """
     own = sizes_of(model.config, scenario.batch)
     letters = Sizes(cast(Any, {axis: symbol(str(axis)) for axis in own}))
-    data = report_on(model, scenario, letters).to_dict()
+    data = report_on(model, workload(model.config, scenario, letters)).to_dict()
     found: dict[str, Any] = {name: QUANTITIES[name].read(data) for name in names}
     return {
         name: None if value is None else undominated(candidates(value), _least(map(str, letters)))

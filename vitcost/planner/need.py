@@ -8,6 +8,7 @@ from vitcost.engine.live import peak
 from vitcost.engine.lower import lower
 from vitcost.engine.model import Config, sizes_of, structure_of
 from vitcost.engine.step import inference_trace
+from vitcost.engine.workload import mode_of
 from vitcost.scenario import Scenario
 
 __all__ = ["Need", "executed_flops", "need"]
@@ -47,7 +48,7 @@ def need(config: Config, scenario: Scenario, batch: int) -> Need:
 
 def _inference(config: Config, scenario: Scenario, batch: int) -> Need:
     sizes = sizes_of(config, batch)
-    structure, mode = structure_of(config, batch), scenario.engine_mode(config, False)
+    structure, mode = structure_of(config, batch), mode_of(config, scenario)
     tree = lower(structure, mode)
     top = peak(inference_trace(structure, mode), sizes)
     found = memory.inference(fold(tree, sizes).cost.params, tree, sizes, top.peak_bytes, scenario)
@@ -64,5 +65,5 @@ def executed_flops(config: Config, scenario: Scenario, batch: int) -> int:
 
 def _cost(config: Config, scenario: Scenario, batch: int) -> Cost:
     training = scenario.mode == "train"
-    tree = lower(structure_of(config, batch, training), scenario.engine_mode(config, training))
+    tree = lower(structure_of(config, batch, training), mode_of(config, scenario))
     return fold(tree, sizes_of(config, batch)).cost

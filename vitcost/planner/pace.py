@@ -8,6 +8,7 @@ from typing import NamedTuple
 from vitcost.engine.cost import Cost, fold
 from vitcost.engine.lower import lower
 from vitcost.engine.model import Config, sizes_of, structure_of
+from vitcost.engine.workload import mode_of
 from vitcost.errors import NotCovered
 from vitcost.hardware.cards import Card
 from vitcost.hardware.constants import Calibration, sheet_of
@@ -87,7 +88,7 @@ def pace_of(
 def step_cost(config: Config, scenario: Scenario) -> Cost:
     """The cost of a training step on one card."""
     structure = structure_of(config, scenario.batch, True)
-    tree = lower(structure, scenario.engine_mode(config, True))
+    tree = lower(structure, mode_of(config, scenario))
     return fold(tree, sizes_of(config, scenario.batch)).cost
 
 

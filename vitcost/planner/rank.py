@@ -9,6 +9,7 @@ from vitcost.engine.cost import fold
 from vitcost.engine.lower import lower
 from vitcost.engine.model import Config, sizes_of, structure_of
 from vitcost.engine.parameters import parameters
+from vitcost.engine.workload import mode_of
 from vitcost.errors import NotCovered
 from vitcost.planner.need import Need
 from vitcost.planner.pace import step_cost
@@ -37,7 +38,7 @@ def _weights(config: Config, scenario: Scenario, tensor: int) -> Weights:
     cost = step_cost(config, scenario)
     if tensor > 1:
         whole = structure_of(config, 1, True), sizes_of(config, 1)
-        mode = scenario.engine_mode(config, True)
+        mode = mode_of(config, scenario)
         structure, sizes, mode = layers_of_rank(*whole, mode, TensorParallel(tensor, ""))
         cost = fold(lower(structure, mode), sizes).cost
     return Weights(cost.params, cost.trainable)
@@ -45,7 +46,7 @@ def _weights(config: Config, scenario: Scenario, tensor: int) -> Weights:
 
 def tensor_missing(config: Config, scenario: Scenario) -> str | None:
     """Why the layers of a model cannot be shared by tensor parallel ranks; None: they can."""
-    mode = scenario.engine_mode(config, True)._replace(split=True, sequence="megatron")
+    mode = mode_of(config, scenario)._replace(split=True, sequence="megatron")
     try:
         lower(structure_of(config, 2, True), mode)
     except NotCovered as reason:
@@ -112,7 +113,7 @@ def _whole_layers(
 ) -> tuple[int, int, int]:
     """Elements of a model, outside of its blocks, and of a block, as they are gathered."""
     whole = structure_of(config, 1, True), sizes_of(config, 1)
-    mode = scenario.engine_mode(config, True)
+    mode = mode_of(config, scenario)
     structure, sizes, mode = layers_of_rank(*whole, mode, TensorParallel(tensor, ""))
     tree = lower(structure, mode)
     total = ranks * fully_sharded(parameters(tree), sizes, ranks).weights
