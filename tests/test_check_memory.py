@@ -18,6 +18,7 @@ from vitcost.cli import run
 from vitcost.config import ViTConfig
 from vitcost.engine import backward, derivatives, ops
 from vitcost.errors import ConfigError, NotCovered, UnknownName
+from vitcost.scenario import CHOICES, OPTIMIZERS
 from vitcost.schemas import schema
 from vitcost.zoo import resolve
 
@@ -49,11 +50,28 @@ def unexplained(**flags: Any) -> set[str]:
         # every block reads a rotation that is made for the image
         {"model": "vit_small_patch16_dinov3", "depth": 2, "img_size": 32, "checkpointing": "block"},
         {"model": "deit_tiny_distilled_patch16_224", "depth": 1, "optimizer": "adamw-amsgrad"},
+        # torch packs what enters a region, and lets it go where nothing in it trains
+        {"freeze": "backbone", "checkpointing": "block"},
+        {"freeze": "backbone", "checkpointing": "selective", "attention": "eager"},
+        {"freeze": "backbone", "checkpointing": "every:2", "depth": 3},
+        {"freeze": "first:1", "checkpointing": "block", "precision": "amp-bf16"},
+        {"freeze": "first:1", "checkpointing": "every:2", "depth": 3, "batch": 2},
+        {"lora": 2, "lora_layers": "fc1,fc2", "checkpointing": "selective"},
+        *({"optimizer": name, "num_classes": 2} for name in OPTIMIZERS),
     ],
     ids=lambda flags: "-".join(map(str, flags.values())),
 )
 def test_a_step_is_what_the_formulas_say(flags: dict[str, Any]) -> None:
     assert unexplained(**flags) == set()
+
+
+def test_an_optimizer_without_a_class_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its states are counted by its row of the table; another optimizer must not be stepped."""
+    for name in ("adafactor", "adamw-paged"):
+        monkeypatch.setitem(OPTIMIZERS, name, OPTIMIZERS["lion"])
+        monkeypatch.setitem(CHOICES, "optimizer", tuple(OPTIMIZERS))
+        with pytest.raises(NotCovered, match=f"optimizer {name}: classes are known for adamw"):
+            check([TINY], memory=True, optimizer=name)
 
 
 def test_what_was_compared_and_what_was_not() -> None:

@@ -1,8 +1,9 @@
 """The witnesses: what torch and fvcore count on a real module, none of its tensors allocated."""
 
 import warnings
+import weakref
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from math import prod
 from typing import Any, NamedTuple
@@ -146,12 +147,13 @@ def kept(
 ) -> Kept:
     """What the forward pass of a CPU keeps for backward, each storage once, with its first keeper.
 
-    Parameters and the caller's images and targets are not counted. The tensors are fakes: shapes
-    and storages are the CPU's, memory is not touched. ``loss``: what follows the model.
+    Autograd's own references are counted: a tensor that it packs and lets go before the end, as a
+    checkpointed region does with its inputs where nothing in it trains, is not kept. Parameters and
+    the caller's images and targets are not counted. The tensors are fakes: shapes and storages are
+    the CPU's, memory is not touched. ``loss``: what follows the model.
     """
-    saved: dict[str, int] = defaultdict(int)
     scopes = Scopes(model)
-    alive: list[Tensor] = []
+    packed: list[tuple[weakref.ref[_Packed], tuple[str, ...]]] = []
     with ExitStack() as stack:
         stack.enter_context(FakeTensorMode())
         stack.enter_context(_CpuStatistics())  # type: ignore[no-untyped-call]
@@ -160,24 +162,51 @@ def kept(
         targets = torch.zeros(len(image), dtype=torch.long)
         known = {_storage(t) for t in (image, targets, *model.parameters(), *model.buffers())}
 
-        def pack(tensor: Tensor) -> Tensor:
-            alive.append(tensor)  # or a freed storage's number would be given again
-            if _storage(tensor) not in known:
-                known.add(_storage(tensor))
-                for path in scopes.parents:
-                    saved[path] += tensor.untyped_storage().nbytes()
-            # an output that is held by its own graph would never be freed
-            return tensor.detach()
+        def pack(tensor: Tensor) -> _Packed:
+            handle = _Packed(tensor.untyped_storage())
+            packed.append((weakref.ref(handle), tuple(scopes.parents)))
+            return handle
 
-        stack.enter_context(torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t))
+        stack.enter_context(torch.autograd.graph.saved_tensors_hooks(pack, _never_unpacked))
         counter = stack.enter_context(counting(scopes))
         with torch.autocast("cpu", autocast or torch.bfloat16, enabled=autocast is not None):
             output = model(image)
             last = output if loss is None else loss(output, targets)
+        saved = _by_path(packed, known)
         del output, last
         forward = by_path(counter)
     saved[""] = saved.pop("Global", 0)
-    return Kept(dict(saved), forward)
+    return Kept(saved, forward)
+
+
+class _Packed:
+    """A storage in place of a tensor that autograd keeps; it goes when autograd lets it go."""
+
+    __slots__ = ("__weakref__", "storage")
+
+    def __init__(self, storage: torch.UntypedStorage) -> None:
+        self.storage = storage
+
+
+def _never_unpacked(handle: _Packed) -> Tensor:
+    raise AssertionError("no backward pass runs here")
+
+
+def _by_path(
+    packed: Iterable[tuple[weakref.ref[_Packed], tuple[str, ...]]], known: Collection[int]
+) -> dict[str, int]:
+    """The bytes of the storages that are still kept, by the modules that ran when each was first
+    packed."""
+    saved: dict[str, int] = defaultdict(int)
+    seen = set(known)
+    for reference, parents in packed:
+        handle = reference()
+        if handle is None or handle.storage._cdata in seen:
+            continue
+        seen.add(handle.storage._cdata)
+        for path in parents:
+            saved[path] += handle.storage.nbytes()
+    return dict(saved)
 
 
 class _CpuStatistics(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -199,7 +199,8 @@ class VisionTransformer(nn.Module):
         if self.head_dist is None:
             first = self.head(self.pre_logits(x[:, 0]))
             return first
-        first, second = self.head(x[:, 0]), self.head_dist(x[:, 1])
+        first, second = x[:, 0], x[:, 1]
+        first, second = self.head(first), self.head_dist(second)
         if self.training:
             return first, second
         return (first + second) / 2

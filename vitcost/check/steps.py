@@ -27,6 +27,7 @@ from torch.utils._pytree import tree_leaves
 
 from vitcost.check.counters import fill
 from vitcost.check.installed import timm
+from vitcost.errors import NotCovered
 
 __all__ = [
     "Allocated",
@@ -43,7 +44,21 @@ __all__ = [
 MakeOptimizer: TypeAlias = Callable[[Iterable[nn.Parameter]], Optimizer]
 
 
-_KINDS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "sgd": torch.optim.SGD}
+def _lion(parameters: Iterable[nn.Parameter]) -> Optimizer:
+    """Lion is timm's."""
+    made: Optimizer = import_module(f"{timm().__name__}.optim").Lion(
+        parameters, lr=1e-3, foreach=False
+    )
+    return made
+
+
+# the class of each kind of optimizer, and what a name says after its hyphen
+_KINDS: Mapping[str, Callable[..., Optimizer]] = {
+    "adamw": partial(torch.optim.AdamW, lr=1e-3),
+    "adam": partial(torch.optim.Adam, lr=1e-3),
+    "sgd": partial(torch.optim.SGD, lr=1e-3),
+    "lion": _lion,
+}
 _HOW: Mapping[str, Mapping[str, Any]] = {
     "": {},
     "foreach": {"foreach": True},
@@ -56,16 +71,18 @@ _HOW: Mapping[str, Mapping[str, Any]] = {
 
 def optimizer(name: str) -> MakeOptimizer:
     """The optimizer of a scenario's name; where that leaves it open, torch chooses how it walks.
-    Lion is timm's.
+
+    Raises ``NotCovered`` for a name that has no class here: another optimizer would be stepped.
 
     >>> optimizer("adamw-foreach")([nn.Parameter(torch.zeros(1))]).defaults["foreach"]
     True
     """
     kind, _, how = name.partition("-")
-    if kind not in _KINDS:
-        lion = import_module(f"{timm().__name__}.optim").Lion
-        return partial(lion, lr=1e-3, foreach=False)
-    return partial(_KINDS[kind], lr=1e-3, **_HOW[how])
+    if kind not in _KINDS or how not in _HOW:
+        raise NotCovered(
+            f"a real step of optimizer {name}: classes are known for {', '.join(_KINDS)}"
+        )
+    return partial(_KINDS[kind], **_HOW[how])
 
 
 class Step:

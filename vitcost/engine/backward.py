@@ -6,8 +6,9 @@ and the gradient that it took; a bias gradient, a sum over the others, is the la
 allocates (``torch/csrc/autograd/engine.cpp``: ``call_function``, ``validate_outputs``,
 ``release_variables``). Some gradients are no tensor of their own: an add passes its own on, a
 concatenation hands out views of it, and a view keeps the whole storage alive. A second gradient of
-the same tensor is added in place where nobody else holds the first (``input_buffer.cpp``), and the
-gradient of a parameter is taken over unless somebody else holds it (``accumulate_grad.h``).
+the same tensor is added in place where the first is no view and has no other owner
+(``input_buffer.cpp``: ``can_accumulate_inplace``), and the gradient of a parameter is taken over
+unless somebody else holds it (``accumulate_grad.h``).
 """
 
 from collections import Counter
@@ -117,10 +118,13 @@ class Backward:
         of, value = given
         if of.itemsize == value.itemsize and not self.repeats(of.axes, value.axes):
             return given
-        fitting = Gradient(of, self.new(of))
+        fitting = self.new(of)
         self.look()
         self.drop(value)
-        return fitting
+        if len(value.axes) > len(of.axes) and value.itemsize == of.itemsize:
+            # the sum keeps the axes that it is over, and a view leaves them out
+            fitting = self.only_view(fitting)
+        return Gradient(of, fitting)
 
     def gather(self, parts: Sequence[Op]) -> None:
         """The parts of one tensor, taken apart by one call: their gradients side by side."""
@@ -146,7 +150,9 @@ class Backward:
         if first is None:
             self.pending[tensor] = value
             return
-        if self.in_place and self.owners[first] == 1 == self.ledger.holders[first.storage]:
+        alone = self.owners[first] == 1 == self.ledger.holders[first.storage]
+        # a view holds its base, so that its storage has two owners
+        if self.in_place and alone and first.base is None:
             self.drop(value)
             return
         self.pending[tensor] = self.new(tensor)
@@ -189,6 +195,12 @@ class Backward:
         seen = Tensor(value.name, axes, role, value, value.itemsize)
         self.ledger.hold(seen)
         self.owners[seen] = 1
+        return seen
+
+    def only_view(self, value: Tensor) -> Tensor:
+        """A view of a gradient that nothing else holds."""
+        seen = self.view(value, value.axes)
+        self.drop(value)
         return seen
 
     def share(self, value: Tensor) -> Tensor:

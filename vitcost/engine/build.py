@@ -119,6 +119,8 @@ def _head(m: Module, c: Structure, x: Tensor) -> Tensor:
     """Classifies what the pool makes of the tokens; a distilled model also its second token,
     averaged in eval."""
     m.hold(x)
+    if c.dist_token:
+        return _two_heads(m, c, x)
     token = _pool(m, c, x)
     if c.fc_norm:
         token = norm(c.norm, m, "fc_norm", token)
@@ -127,13 +129,17 @@ def _head(m: Module, c: Structure, x: Tensor) -> Tensor:
         pre = Module("pre_logits", "Sequential", token)
         y = pre.leaf("act", "Tanh", "tanh", linear(pre, "fc", token, "r"))
         token = m.add(pre.end(y))
-    elif not c.dist_token:
+    else:
         token = m.leaf("pre_logits", "Identity", "", token)
-    logits = _classify(m, c, "head", token)
-    if not c.dist_token:
-        return logits
-    second = _drop(m, c, m.view(x, axes("b h"), "distillation token", kind="select"))
-    second = _classify(m, c, "head_dist", second)
+    return _classify(m, c, "head", token)
+
+
+def _two_heads(m: Module, c: Structure, x: Tensor) -> Tensor:
+    """A head for the class token and one for the distillation token, both taken first."""
+    names = ("class token", "distillation token")
+    first, second = (m.view(x, axes("b h"), name, kind="select") for name in names)
+    first, second = _drop(m, c, first), _drop(m, c, second)
+    logits, second = _classify(m, c, "head", first), _classify(m, c, "head_dist", second)
     m.hold(logits, second)
     if not c.training:
         return m.op("times", m.op("add", logits, second))

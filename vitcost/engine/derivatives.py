@@ -45,7 +45,20 @@ def _each(walk: "Backward", op: Op, taken: Tensor) -> list[Gradient]:
 
 def _matrices(walk: "Backward", op: Op, taken: Tensor) -> list[Gradient]:
     """A product for each factor; the bias has the gradient itself, which is summed after them."""
-    return [Gradient(t, walk.share(taken) if t is op.bias else walk.new(t)) for t in _wanted(op)]
+    return [
+        Gradient(t, walk.share(taken) if t is op.bias else _product(walk, t)) for t in _wanted(op)
+    ]
+
+
+def _products(walk: "Backward", op: Op, taken: Tensor) -> list[Gradient]:
+    """A product for each factor."""
+    return [Gradient(t, _product(walk, t)) for t in _wanted(op)]
+
+
+def _product(walk: "Backward", of: Tensor) -> Tensor:
+    """What a product of matrices writes: a tensor of more axes has a view of it as its gradient."""
+    value = walk.new(of)
+    return walk.only_view(value) if len(of.axes) > 2 else value
 
 
 def _factors(walk: "Backward", op: Op, taken: Tensor) -> list[Gradient]:
@@ -179,8 +192,8 @@ BACKWARD: Mapping[str, Rule] = {
     "log_softmax": Rule(_each),
     "select": Rule(_each),
     "slice": Rule(_each),
-    "matmul": Rule(_each, before=(_adjacent,)),
-    "matmul again": Rule(_each, before=(_adjacent,)),
+    "matmul": Rule(_products, before=(_adjacent,)),
+    "matmul again": Rule(_products, before=(_adjacent,)),
     "residual": Rule(_passed),
     "add": Rule(_passed),
     "expand": Rule(_passed),

@@ -91,7 +91,7 @@ def _cross_entropy(x: Tensor, mode: Mode) -> Node:
     kept: tuple[Tensor, ...] = ()
     if mode.precision == "amp" and x.itemsize == 2:
         if mode.platform == "cpu":
-            logits = Tensor("logits", x.axes, "cast", None, e)
+            logits = Tensor("logits", x.axes, "activation", None, e)
             body.append(Op("cast", (x,), logits, needs=(True,)))
         else:
             kept = (x.storage,)
