@@ -1,12 +1,12 @@
 """What a ``ViTConfig`` cannot be: what timm asserts, and what its classes cannot build."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from vitcost.config import ViTConfig
+from typing import Any, TypeAlias
 
 __all__ = ["RULES"]
+
+# a ViTConfig, which asks these when it is made; in a sweep its sizes are arrays, and so are answers
+Config: TypeAlias = Any
 
 # VisionTransformer has every pool
 _POOLS = {
@@ -15,7 +15,7 @@ _POOLS = {
 }
 
 # (broken, message)
-RULES: tuple[tuple[Callable[["ViTConfig"], bool], str], ...] = (
+RULES: tuple[tuple[Callable[[Config], Any], str], ...] = (
     (
         lambda c: c.embed_dim % c.num_heads != 0,
         "embed_dim {c.embed_dim} is not divisible by num_heads {c.num_heads}",

@@ -1,8 +1,8 @@
 """Parquet: a sweep row by row in one file, written as it is computed."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from vitcost.errors import ConfigError, MissingExtra
 from vitcost.planner.arrays import load
@@ -11,16 +11,15 @@ from vitcost.planner.grid import Axis, Skipped, skips
 from vitcost.quantities import QUANTITIES
 from vitcost.written import whole
 
-if TYPE_CHECKING:
-    from vitcost.planner.sweep import Sweep
-
 __all__ = ["write", "write_rows"]
 
 # rows of a group, which a reader takes at a time: eight columns of them are 16 MiB
 _GROUP = 262_144
 
 
-def write(sweep: "Sweep", path: str) -> tuple[Skipped, ...]:
+def write(
+    chunks: Iterable[Chunk], axes: Sequence[Axis], names: Sequence[str], path: str
+) -> tuple[Skipped, ...]:
     """Writes a sweep beside the file and moves over it; returns what could not be.
 
     Fields are columns as JSON has them, sizes as text, ``224x224``. Raises ``ConfigError`` for a
@@ -28,15 +27,17 @@ def write(sweep: "Sweep", path: str) -> tuple[Skipped, ...]:
     """
     arrow, _ = _load()
     skipped: Counter[str] = Counter()
-    types = {"model": arrow.string(), **{axis.name: _type(axis) for axis in sweep.grid.axes}}
-    numbers = {QUANTITIES[name].key(name): arrow.int64() for name in sweep.names}
+    types = {"model": arrow.string(), **{axis.name: _type(axis) for axis in axes}}
+    numbers = {QUANTITIES[name].key(name): arrow.int64() for name in names}
     schema = arrow.schema([*types.items(), *numbers.items()])
 
     def batches() -> Iterator[Any]:
-        for chunk in sweep.chunks():
+        for chunk in chunks:
             skipped.update(chunk.skipped)
             if chunk.rows:
-                yield arrow.RecordBatch.from_arrays(list(_columns(sweep, chunk)), schema=schema)
+                yield arrow.RecordBatch.from_arrays(
+                    list(_columns(chunk, axes, names)), schema=schema
+                )
 
     _write(path, schema, batches())
     return skips(skipped)
@@ -59,11 +60,11 @@ def _load() -> Any:
     return pyarrow, pyarrow.parquet
 
 
-def _columns(sweep: "Sweep", chunk: Chunk) -> Iterator[Any]:
+def _columns(chunk: Chunk, axes: Sequence[Axis], names: Sequence[str]) -> Iterator[Any]:
     """The columns of a chunk: every field's values by their index, then the quantities."""
     arrow, _ = _load()
     yield arrow.repeat(chunk.model, chunk.rows)
-    for axis in sweep.grid.axes:
+    for axis in axes:
         index = chunk.varied[axis.name]
         if isinstance(axis.values, range) and _type(axis) == arrow.int64():
             yield arrow.array(axis.values.start + index * axis.values.step)
@@ -72,7 +73,7 @@ def _columns(sweep: "Sweep", chunk: Chunk) -> Iterator[Any]:
         used, index = load().unique(index, return_inverse=True)
         values = [_spelled(axis.value(i)) for i in used.tolist()]
         yield arrow.array(values, _type(axis)).take(arrow.array(index))
-    for name in sweep.names:
+    for name in names:
         try:
             yield arrow.array(chunk.quantities[name], arrow.int64())
         except (OverflowError, arrow.ArrowInvalid):

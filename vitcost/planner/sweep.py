@@ -161,7 +161,7 @@ class Sweep(Result):
         """
         from vitcost.planner.parquet import write
 
-        return write(self, path)
+        return write(self.chunks(), self.grid.axes, self.names, path)
 
 
 def sweep(

@@ -1,11 +1,12 @@
 """From what a user types to a config: names, files and configs."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from vitcost.config import ViTConfig, configure
 from vitcost.errors import ConfigError, NotCovered, UnknownName, VitcostError, shown
 from vitcost.zoo.foreign import Foreign
+from vitcost.zoo.found import Base, Resolved
 
 if TYPE_CHECKING:
     from vitcost.engine.model import Config
@@ -13,22 +14,6 @@ if TYPE_CHECKING:
     from vitcost.zoo.keys import Described
 
 __all__ = ["Base", "Foreign", "Model", "Resolved", "described", "find", "names", "resolve"]
-
-
-class Resolved(NamedTuple):
-    """A model that was found: its name, where its description comes from, its config."""
-
-    name: str
-    source: str
-    config: "Config"
-
-
-class Base(NamedTuple):
-    """A model before any field is put on top: its fields, or its whole config."""
-
-    name: str
-    source: str
-    base: "Mapping[str, Any] | Config"
 
 
 Model: TypeAlias = "str | ViTConfig | TextConfig | ClipConfig | Resolved | Base"

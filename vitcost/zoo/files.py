@@ -106,9 +106,18 @@ def _timm(data: Mapping[str, Any], base: Callable[[str], Described]) -> Describe
     return below._replace(fields={**below.fields, **fields})
 
 
+def _transformers(data: Mapping[str, Any], base: Callable[[str], Described]) -> Described:
+    if huggingface.reads_images(data):
+        return huggingface.described(data)
+    # models of images alone start without
+    from vitcost.zoo import huggingface_text
+
+    return huggingface_text.described(data)
+
+
 # the key that tells what a file is
 _KINDS: Mapping[str, Callable[[Mapping[str, Any], Callable[[str], Described]], Described]] = {
-    "model_type": lambda data, base: huggingface.described(data),
+    "model_type": _transformers,
     "vision_cfg": open_clip.described,
     "model_cfg": open_clip.described,
     "architecture": _timm,

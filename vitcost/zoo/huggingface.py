@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from vitcost.config import ViTConfig
 from vitcost.errors import ConfigError, NotCovered, shown
 from vitcost.zoo.families import FAMILIES, TOWERS
-from vitcost.zoo.keys import Described, as_field_errors, check_keys, guess, typed
+from vitcost.zoo.keys import Described, as_field_errors, check_keys, typed
 
 __all__ = [
     "FREE_KEYS",
@@ -106,29 +106,26 @@ _NOTES: Mapping[str, str] = {"ViTMAEForPreTraining": ", its encoder alone"}
 _LABELS = 2
 
 
+def reads_images(data: Values) -> bool:
+    """Whether a ``config.json`` is of a model of images, or of the image tower of two."""
+    kind = data["model_type"]
+    if not isinstance(kind, str):
+        raise ConfigError(f"model_type must be text, got {shown(kind)}")
+    tower = kind in TOWERS and architecture(data) in FAMILIES[TOWERS[kind]].classes
+    return tower or kind in FAMILIES
+
+
 def described(data: Values) -> Described:
-    """The fields of a ``config.json``, for the class that ``architectures`` names.
+    """The fields of the ``config.json`` of a model of images, for the class that ``architectures``
+    names.
 
     >>> described({"model_type": "vit"})
     Traceback (most recent call last):
     vitcost.errors.ConfigError: hidden_size is missing; transformers would take 768
     """
     kind = data["model_type"]
-    if not isinstance(kind, str):
-        raise ConfigError(f"model_type must be text, got {shown(kind)}")
-    if kind in TOWERS and architecture(data) in FAMILIES[TOWERS[kind]].classes:
-        return of_class(TOWERS[kind], architecture(data), *tower_table(data, "vision"))
     if kind not in FAMILIES:
-        # models of images alone start without
-        from vitcost.zoo import huggingface_text as text
-
-        if kind in (*text.TEXTS, *text.PAIRS):
-            return text.described(data)
-        known = [*FAMILIES, *text.TEXTS, *text.PAIRS]
-        covered = ", ".join(known)
-        raise NotCovered(
-            f"model_type {shown(kind)} is not covered{guess(kind, known)}; covered: {covered}"
-        )
+        return of_class(TOWERS[kind], architecture(data), *tower_table(data, "vision"))
     family = FAMILIES[kind]
     name = architecture(data) or next(iter(family.classes))
     for key in _REQUIRED:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, TypeAlias
 from vitcost.config import ViTConfig
 from vitcost.errors import ConfigError, NotCovered, shown
 from vitcost.text import ClipConfig, TextConfig
-from vitcost.zoo.families import TOWERS
+from vitcost.zoo.families import FAMILIES, TOWERS
 from vitcost.zoo.huggingface import (
     FREE_KEYS,
     GENERAL,
@@ -16,7 +16,7 @@ from vitcost.zoo.huggingface import (
     said,
     tower_table,
 )
-from vitcost.zoo.keys import Described, as_field_errors, check_keys, typed
+from vitcost.zoo.keys import Described, as_field_errors, check_keys, guess, typed
 
 __all__ = ["PAIRS", "TEXTS", "described", "of_text_class"]
 
@@ -101,6 +101,12 @@ def described(data: Values) -> Described:
     vitcost.errors.ConfigError: vocab_size is missing; transformers would take 49408
     """
     kind = data["model_type"]
+    if kind not in (*TEXTS, *PAIRS):
+        known = [*FAMILIES, *TEXTS, *PAIRS]
+        covered = ", ".join(known)
+        raise NotCovered(
+            f"model_type {shown(kind)} is not covered{guess(kind, known)}; covered: {covered}"
+        )
     if kind in PAIRS:
         name = architecture(data) or PAIRS[kind].name
         if name in TEXTS[PAIRS[kind].text].classes:

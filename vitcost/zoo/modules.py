@@ -13,9 +13,9 @@ from vitcost.engine.cost import fold
 from vitcost.engine.lower import Mode, lower
 from vitcost.engine.model import sizes_of, structure_of
 from vitcost.errors import ConfigError, MissingExtra, NotCovered, shown
-from vitcost.zoo import Resolved
 from vitcost.zoo.families import FAMILIES
 from vitcost.zoo.foreign import Foreign
+from vitcost.zoo.found import Resolved
 from vitcost.zoo.huggingface import of_class
 from vitcost.zoo.read_layers import name_of
 from vitcost.zoo.readers import READERS

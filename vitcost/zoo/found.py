@@ -1,0 +1,25 @@
+"""A model that was found by a name, in a file or in the user's code."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from vitcost.engine.model import Config
+
+__all__ = ["Base", "Resolved"]
+
+
+class Resolved(NamedTuple):
+    """A model that was found: its name, where its description comes from, its config."""
+
+    name: str
+    source: str
+    config: "Config"
+
+
+class Base(NamedTuple):
+    """A model before any field is put on top: its fields, or its whole config."""
+
+    name: str
+    source: str
+    base: "Mapping[str, Any] | Config"
