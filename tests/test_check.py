@@ -268,10 +268,10 @@ def test_measure_a_foreign_vision_transformer() -> None:
     # vit_base_patch16_224 by another author
     assert (measured.params, measured.flops) == (86_567_656, 35_127_656_448)
     assert measured.uncounted == ()
-    heads = {m.path: m for m in measured.modules}["heads.head"]
+    (heads,) = next(m.children for m in measured.layers if m.path == "heads")
     assert (heads.type, heads.shape, heads.params) == ("Linear", (1, 1000), 769_000)
     assert heads.flops == 2 * 768 * 1000
-    assert measured.modules[-1].path == ""
+    assert measured.layers[-1].path == ""
 
 
 class Odd(nn.Module):

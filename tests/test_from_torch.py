@@ -218,15 +218,11 @@ def test_an_image_that_is_padded_to_whole_patches_needs_no_positions() -> None:
     assert resolve(from_torch(model)).config.tokens == 1 + 5 * 5
 
 
-def test_frozen_parameters_are_for_the_scenario_to_say() -> None:
-    model = tiny()
-    model.patch_embed.requires_grad_(False)
-    # 3 · 4 · 4 · 8 weights and 8 biases
-    assert resolve(from_torch(model)).source.endswith(
-        "; its 392 frozen parameters train here unless freeze says so"
-    )
+def test_what_never_trains_is_not_frozen() -> None:
     fixed = transformer("vit_mae", "ViTMAEModel", **TINY)
-    assert resolve(from_torch(fixed)).source.endswith(".ViTMAEModel")
+    found = from_torch(fixed)
+    assert isinstance(found, Resolved)
+    assert found.flags == {"attention": "eager"}
 
 
 def test_a_model_without_blocks_is_measured() -> None:
@@ -389,6 +385,73 @@ def test_what_is_measured_adds_up() -> None:
     (table,) = report(found, batch=2).page().tables
     columns = list(zip(*(row.cells for row in table.rows[:-1]), strict=True))
     assert [sum(columns[3]), sum(columns[5])] == list(table.rows[-1].cells[3::2])
+
+
+class Patch(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch, self.fc = nn.Conv2d(3, 8, 4, 4), nn.Linear(8, 8)
+
+
+class Shared(nn.Module):
+    """One layer under two names, a module that is never called, a pair of which one is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enc = Patch()
+        self.steps = nn.Sequential(self.enc.fc, nn.ReLU(), self.enc.fc)
+        self.other = Patch()
+        self.both = nn.Sequential(nn.Linear(8, 3), nn.Linear(8, 2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.enc.fc(self.enc.patch(x).flatten(2).transpose(1, 2))
+        y: torch.Tensor = self.both[1](self.steps(x).mean(1))
+        return y
+
+
+def test_a_module_under_two_names_is_counted_once() -> None:
+    found = from_torch(Shared(), img_size=8)
+    assert isinstance(found, Foreign)
+    measured = found.measure()
+    # 4 patches: 48 products for each of 8 channels, a layer of 8 x 8 three times, 8 x 2 of the mean
+    patch, fc, head = 2 * 4 * 8 * 48, 2 * 4 * 8 * 8, 2 * 8 * 2
+    assert measured.flops == patch + 3 * fc + head
+    rows = [(row.path, row.params, row.flops) for row in measured.layers]
+    assert rows == [
+        ("enc.patch", 8 * 49, patch),
+        ("enc.fc", 72, fc),
+        ("steps", 0, 2 * fc),
+        ("both.1", 18, head),
+        # what was never called, and of the pair the layer that was not
+        ("", 8 * 49 + 72 + 27, 0),
+    ]
+    assert sum(row[1] for row in rows) == measured.params == 2 * (8 * 49 + 72) + 27 + 18
+    assert measured.unread == ("other", "both.0")
+    page = report(found).page()
+    assert any("read the parameters of other, both.0" in note for note in page.notes)
+    assert report(found).to_dict()["model"]["unread"] == ["other", "both.0"]
+
+
+class Yields(nn.Linear):
+    def forward(self, x: torch.Tensor) -> Any:
+        yield super().forward(x)
+
+
+def test_a_forward_that_is_a_generator_has_not_run() -> None:
+    found = from_torch(Yields(3, 3), img_size=3)
+    assert isinstance(found, Foreign)
+    assert found.measure().uncounted == ("the model's own forward is a generator: none of it ran",)
+    assert report(found).to_dict()["flops"]["forward"] is None
+
+
+def test_a_measured_module_has_its_own_type_and_what_trains_of_it() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 5), nn.Linear(5, 2)).half()
+    model[1].requires_grad_(False)
+    found = from_torch(model, img_size=2)
+    answer = report(found).to_dict()
+    assert (answer["params"]["total"], answer["params"]["trainable"]) == (65 + 12, 12)
+    assert answer["memory"]["inference"]["weights_bytes"] == 2 * 77
+    assert "12 of which train" in " ".join(report(found).page().lead)
 
 
 def test_what_is_no_module() -> None:

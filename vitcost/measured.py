@@ -38,7 +38,9 @@ class MeasuredReport(Result):
     def to_dict(self) -> dict[str, Any]:
         """The report in the schema of a formula's, with null for what was not measured."""
         found, flops = self.measured, self.forward_flops
-        weights = PRECISIONS[self.scenario.precision].param_bytes * found.params
+        # a precision that is asked for casts; else the parameters are as they are
+        asked = PRECISIONS[self.scenario.precision].param_bytes * found.params
+        weights = asked if self.scenario.precision in ("bf16", "fp16") else found.weights_bytes
         return {
             "schema": "vitcost.report/1",
             "model": {
@@ -48,11 +50,13 @@ class MeasuredReport(Result):
                 "config": {"input_shape": list(self.model.input_shape)},
                 "reason": self.model.reason,
                 "uncounted": list(found.uncounted),
+                "unread": list(found.unread),
             },
             "scenario": {**asdict(self.scenario), "gpu": [], "attention_kernel": None},
             "tokens": None,
             "params": {
                 "total": found.params,
+                "trainable": found.trainable,
                 "torchsummary": None,
                 "by_part": dict(found.params_by_part),
             },

@@ -136,6 +136,7 @@ def report(
 
         return measured_report(model.on_top(overrides), scenario)
     found = resolve(model, **overrides)
+    scenario = scenario.added_to(found.flags)
     run = workload(found.config, scenario)
     own = replace(report_on(found, run), inference_by_precision=_by_precision(found, run))
     if not gpu:
@@ -199,6 +200,7 @@ def report_on(model: Resolved, own: Workload) -> Report:
         attention_kernel=own.attention(),
         tokens=own.sizes["s"],
         params=total.params,
+        trainable_params=total.trainable,
         torchsummary_params=counted_params(model.config, train),
         flops=Flops(
             total.flops,

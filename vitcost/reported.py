@@ -90,6 +90,7 @@ class Report(Result):
     attention_kernel: tuple[str, ...]  # every one that runs, most used first
     tokens: Size
     params: Size
+    trainable_params: Size
     torchsummary_params: Size | None
     flops: Flops
     moved_bytes: Size
@@ -121,6 +122,7 @@ class Report(Result):
             "tokens": self.tokens,
             "params": {
                 "total": self.params,
+                "trainable": self.trainable_params,
                 "torchsummary": self.torchsummary_params,
                 "by_part": {part.name: part.params for part in self.parts},
             },

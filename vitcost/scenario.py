@@ -1,6 +1,7 @@
 """``Scenario``: how a model is run, every choice resolved and named."""
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
 from vitcost.errors import ConfigError, UnknownName, shown
@@ -246,6 +247,22 @@ class Scenario:
             optimizer=(recipe.optimizer or "adamw") if optimizer is None else optimizer,
             **flags,
         )
+
+    def added_to(self, own: Mapping[str, Any]) -> "Scenario":
+        """The scenario of a module that has flags of its own: a flag that is left at its default
+        is the module's, one that says something else contradicts it.
+
+        >>> Scenario(batch=8).added_to({"checkpointing": "block"}).checkpointing
+        'block'
+        """
+        defaults = {field.name: field.default for field in fields(self)}
+        for flag, value in own.items():
+            given = getattr(self, flag)
+            if given not in (value, defaults[flag]):
+                raise ConfigError(
+                    f"{flag} {given} contradicts the module, whose own {flag} is {value}"
+                )
+        return replace(self, **own) if own else self
 
     @property
     def views_gradients(self) -> bool:

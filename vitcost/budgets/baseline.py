@@ -58,21 +58,12 @@ def _layers(report: Report) -> Numbers:
 
 def _measured(report: MeasuredReport) -> Numbers:
     """What each module has beside the modules inside it, over all its calls."""
-    found: dict[str, dict[str, int]] = {}
-    for call in report.measured.modules:
-        own = found.setdefault(call.path, dict.fromkeys(NUMBERS, 0))
-        own["params"] = call.params
-        own["flops"] += call.flops
-    whole = {path: dict(numbers) for path, numbers in found.items()}
-    for path, numbers in whole.items():
-        parent = path
-        while parent:
-            parent = parent.rpartition(".")[0]
-            if parent in found:
-                for number, value in numbers.items():
-                    found[parent][number] -= value
-                break
-    return {path: numbers for path, numbers in found.items() if any(numbers.values())}
+    zeros = dict.fromkeys(NUMBERS, 0)
+    return {
+        path: {**zeros, "params": params, "flops": flops}
+        for path, (params, flops) in report.measured.own.items()
+        if params or flops
+    }
 
 
 def _label(layer: Layer) -> tuple[str, str]:

@@ -59,6 +59,10 @@ def check(
     _require_counters()
     from vitcost.check.witness import case_of
 
+    for model in resolved if memory else ():
+        if model.flags:
+            own = ", ".join(f"{flag} {value}" for flag, value in model.flags.items())
+            raise NotCovered(f"check --memory of a module that has {own} of itself: {model.name}")
     one, steps = _memory({"batch": batch, **flags}) if memory else _costs()
     total = len(resolved) * steps
     done = 0

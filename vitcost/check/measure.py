@@ -4,18 +4,20 @@ Parameters are exact. FLOPs are exact as far as every operator that multiplies m
 in torch's counter; those without one are listed, and so is what stopped the run.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from inspect import iscoroutine, isgenerator
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from vitcost.check.counters import by_path, counting
-from vitcost.check.scopes import Call, Scopes
+from vitcost.check.scopes import INNERMOST, OUTERMOST, Call, Scopes
 
 __all__ = ["Measured", "MeasuredModule", "measure"]
 
@@ -30,7 +32,8 @@ _HARMLESS = {"linalg_vector_norm"}
 
 
 class MeasuredModule(NamedTuple):
-    """A module that was called, its children included; FLOPs are those of all its calls."""
+    """A module that was called, its children included. FLOPs are those of all its calls; of one
+    that the model's own forward calls, those of the calls from there."""
 
     path: str
     type: str
@@ -44,27 +47,17 @@ class Measured(NamedTuple):
     """A module's parameters and forward FLOPs, and what the FLOPs leave out."""
 
     params: int
+    trainable: int
+    weights_bytes: int  # in the types that the parameters have
     flops: int
-    modules: tuple[MeasuredModule, ...]  # in the order in which they return
+    # the model's own modules with those inside them, and under the path that torch has for the
+    # model itself what stands on none of them: the numbers add up to the model's
+    layers: tuple[MeasuredModule, ...]
+    own: Mapping[str, tuple[int, int]]  # parameters and FLOPs of each module without those inside
     uncounted: tuple[str, ...]
+    unread: tuple[str, ...]  # modules and parameters that no operator of this forward read
     params_by_part: Mapping[str, int]  # by the model's own modules and parameters
     stopped: bool  # the forward did not come to its end: its FLOPs are those up to there
-
-    @property
-    def layers(self) -> tuple[MeasuredModule, ...]:
-        """The model's own modules with those inside them, and under the path that torch has for the
-        model itself what stands on none of them: the numbers add up to the model's."""
-        paths = {module.path for module in self.modules}
-        inside: dict[str, list[MeasuredModule]] = {"": []}
-        for module in self.modules[:-1]:
-            # a module returns after those that it calls
-            whole = module._replace(children=tuple(inside.pop(module.path, ())))
-            inside.setdefault(_around(module.path, paths), []).append(whole)
-        top, model = inside[""], self.modules[-1]
-        params = model.params - sum(module.params for module in top)
-        flops = model.flops - sum(module.flops for module in top)
-        own = model._replace(params=params, flops=flops)
-        return (*top, own) if params or flops else tuple(top)
 
 
 def measure(module: nn.Module, input_shape: Sequence[int]) -> Measured:
@@ -80,36 +73,97 @@ def measure(module: nn.Module, input_shape: Sequence[int]) -> Measured:
     on_meta = {name: tensor.to("meta") for name, tensor in tensors.items()}
     kinds = [t.dtype for t in tensors.values() if t.is_floating_point()]
     x = torch.empty(*input_shape, device="meta", dtype=kinds[0] if kinds else torch.float32)
-    scopes, seen = Scopes(module), _Seen()
-    stopped = []
+    scopes, seen = Scopes(module, ends=True), _Seen()
+    stopped: list[str] = []
     with ExitStack() as stack:
         stack.enter_context(_evaluating(module))
         stack.enter_context(seen)
         counter = stack.enter_context(counting(scopes))
         try:
-            functional_call(module, on_meta, (x,))
+            output = functional_call(module, on_meta, (x,))
+            if isgenerator(output) or iscoroutine(output):
+                stopped.append(
+                    f"the model's own forward is a {type(output).__name__}: none of it ran"
+                )
         except Exception as error:  # whatever a foreign forward raises is part of the answer
             reason = str(error).strip().partition("\n")[0]
             where = scopes.running or "the model's own forward"
             stopped.append(f"stopped in {where}: {type(error).__name__}: {reason}")
         flops = by_path(counter)
-    # a parameter that several modules hold is told with the first
-    params = [(name, p.numel()) for name, p in module.named_parameters()]
-    # and a module that is called several times with its first call; the model may have stopped
-    calls = {
-        call.path: call for call in reversed([*scopes.calls, Call("", type(module).__name__, ())])
-    }
-    order = dict.fromkeys(call.path for call in scopes.calls if call.path)
-    modules = tuple(
-        MeasuredModule(*calls[path], _inside(path, params), flops.get(path, 0))
-        for path in (*order, "")
-    )
     parts: dict[str, int] = {}
-    for name, n in params:
+    for name, p in module.named_parameters():
         part = name.partition(".")[0]
-        parts[part] = parts.get(part, 0) + n
-    uncounted = (*sorted(seen.uncounted), *stopped)
-    return Measured(_inside("", params), flops[""], modules, uncounted, parts, bool(stopped))
+        parts[part] = parts.get(part, 0) + p.numel()
+    own = list(module.parameters())
+    return Measured(
+        params=sum(p.numel() for p in own),
+        trainable=sum(p.numel() for p in own if p.requires_grad),
+        weights_bytes=sum(p.numel() * p.element_size() for p in own),
+        flops=flops[""],
+        layers=_layers(module, scopes.calls, flops),
+        own=_own(module, flops),
+        uncounted=(*sorted(seen.uncounted), *stopped),
+        unread=() if stopped else tuple(_unread(module, on_meta, seen.read)),
+        params_by_part=parts,
+        stopped=bool(stopped),
+    )
+
+
+def _layers(
+    module: nn.Module, calls: Sequence[Call], flops: Mapping[str, int]
+) -> tuple[MeasuredModule, ...]:
+    """The modules that were called, each inside the one that called it first; a parameter that
+    several hold is told with the first."""
+    inside: dict[str, dict[str, Call]] = {}
+    called: set[str] = set()
+    for call in calls:
+        if call.path and call.path not in called:
+            called.add(call.path)
+            inside.setdefault(call.caller, {})[call.path] = call
+    left = {id(p): p.numel() for p in module.parameters()}
+
+    def told(call: Call, left: dict[int, int], outermost: str) -> MeasuredModule:
+        ids = {id(p) for p in module.get_submodule(call.path).parameters()}
+        own = {key: left.pop(key) for key in ids & left.keys()}
+        params = sum(own.values())
+        children = tuple(told(child, own, "") for child in inside.get(call.path, {}).values())
+        count = flops.get(outermost + call.path, 0)
+        return MeasuredModule(call.path, call.type, call.shape, params, count, children)
+
+    top = [told(call, left, OUTERMOST) for call in inside.get("", {}).values()]
+    params = sum(left.values())
+    own = flops[""] - sum(each.flops for each in top)
+    shape = next((call.shape for call in calls if not call.path), ())
+    rest = MeasuredModule("", type(module).__name__, shape, params, own)
+    return (*top, rest) if params or own else tuple(top)
+
+
+def _own(module: nn.Module, flops: Mapping[str, int]) -> dict[str, tuple[int, int]]:
+    params: dict[str, int] = {}
+    for name, p in module.named_parameters():
+        path = name.rpartition(".")[0]
+        params[path] = params.get(path, 0) + p.numel()
+    runs = {path.removeprefix(INNERMOST): n for path, n in flops.items() if INNERMOST in path}
+    return {path: (params.get(path, 0), runs.get(path, 0)) for path in {**params, **runs}}
+
+
+def _unread(
+    module: nn.Module, tensors: Mapping[str, torch.Tensor], read: Collection[int]
+) -> Iterator[str]:
+    """The largest modules of which no parameter was read, and parameters that stand alone."""
+    idle = {name for name, _ in module.named_parameters() if id(tensors[name]) not in read}
+    names = [name for name, _ in module.named_parameters()]
+    told: list[str] = []
+    for name in (name for name in names if name in idle):
+        if any(name.startswith(f"{path}.") for path in told):
+            continue
+        path = name
+        while path.rpartition(".")[0] and all(
+            each in idle for each in names if each.startswith(f"{path.rpartition('.')[0]}.")
+        ):
+            path = path.rpartition(".")[0]
+        told.append(path)
+        yield path
 
 
 class _Seen(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -118,6 +172,7 @@ class _Seen(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.uncounted: set[str] = set()
+        self.read: set[int] = set()
 
     def __torch_dispatch__(
         self,
@@ -126,6 +181,7 @@ class _Seen(TorchDispatchMode):  # type: ignore[no-untyped-call]
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
+        self.read |= {id(leaf) for leaf in tree_leaves((args, kwargs))}
         space, _, name = func.overloadpacket._qualified_op_name.partition("::")
         words = set(name.split("_"))
         matrix = name not in _HARMLESS and bool(words & _MATRIX_WORDS)
@@ -145,16 +201,3 @@ def _evaluating(module: nn.Module) -> Iterator[None]:
     finally:
         for m in training:
             m.training = True
-
-
-def _around(path: str, called: Collection[str]) -> str:
-    """The nearest module around a path that was called."""
-    while path:
-        path = path.rpartition(".")[0]
-        if path in called:
-            return path
-    return ""
-
-
-def _inside(path: str, params: Iterable[tuple[str, int]]) -> int:
-    return sum(n for name, n in params if not path or name.startswith(f"{path}."))

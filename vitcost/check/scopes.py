@@ -9,7 +9,11 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 from torch.utils.module_tracker import ModuleTracker
 
-__all__ = ["Call", "Scopes"]
+__all__ = ["INNERMOST", "OUTERMOST", "Call", "Scopes"]
+
+# before the path of the module that the model's own forward called, and of the one whose own
+# forward runs: work by either adds up to the whole, however modules call each other
+OUTERMOST, INNERMOST = "outermost ", "innermost "
 
 
 class Call(NamedTuple):
@@ -18,6 +22,7 @@ class Call(NamedTuple):
     path: str
     type: str
     shape: tuple[int, ...]
+    caller: str = ""  # the path of the module whose forward called it
 
 
 class _Handle(Protocol):
@@ -35,12 +40,13 @@ class Scopes(ModuleTracker):
 
     torch's own tracker loses its place in the backward pass where a module's input needs no
     gradient. Here a module's autograd nodes are those that its output reaches and that no call
-    before it has claimed; each says whose it is when the backward pass comes to it.
+    before it has claimed; each says whose it is when the backward pass comes to it. With ``ends``
+    the outermost and the innermost of the modules that run have a path of their own beside.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, ends: bool = False) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.ends = model, ends
         self.calls: list[Call] = []
         self._stack: list[str] = []
         self._handles: list[_Handle] = []
@@ -92,12 +98,15 @@ class Scopes(ModuleTracker):
             self._where()
             tensors = list(_tensors(output))
             shape = tuple(tensors[0].shape) if tensors else ()
-            self.calls.append(Call(path, type(module).__name__, shape))
+            self.calls.append(Call(path, type(module).__name__, shape, self.running))
 
         return hook
 
     def _where(self) -> None:
         self.parents = {"Global", *self._stack}
+        if self.ends:
+            self.parents |= {OUTERMOST + path for path in self._stack[1:2]}
+            self.parents |= {INNERMOST + self.running}
 
     def _claim(self, values: Any) -> None:
         found = [node for t in _tensors(values) if (node := _node(t)) is not None]

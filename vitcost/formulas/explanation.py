@@ -82,8 +82,8 @@ def explained(
         if flag not in row.flags:
             hint = f"{quantity} depends on {', '.join(row.flags)}"
             raise ConfigError(f"{flag} has no part in the formula of {quantity}; {hint}")
-    scenario = Scenario(mode="train", **flags)
     resolved = resolve(model, **overrides)
+    scenario = Scenario(mode="train", **flags).added_to(resolved.flags)
     found = row.find(resolved.config, scenario)
     return Explanation(
         model=resolved.name,

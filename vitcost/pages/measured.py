@@ -29,13 +29,19 @@ def measured_page(report: MeasuredReport) -> Page:
         (*rows, total),
     )
     uncounted = tuple(f"not counted: {what}" for what in found.uncounted)
+    idle = ", ".join(found.unread)
+    unread = (f"no operator of this forward read the parameters of {idle}",) if idle else ()
     return Page(
         report.model.name,
         (
             f"measured on torch's meta device, not derived: {report.model.reason}",
-            f"{found.params:,} parameters, "
+            f"{found.params:,} parameters, {found.trainable:,} of which train, "
             + ("FLOPs not counted" if flops is None else f"{flops:,} FLOPs"),
         ),
         (table,),
-        (*uncounted, "1 MAC = 2 FLOPs. Memory, pointwise work and training need a formula."),
+        (
+            *uncounted,
+            *unread,
+            "1 MAC = 2 FLOPs. Memory, pointwise work and training need a formula.",
+        ),
     )

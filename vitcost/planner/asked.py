@@ -21,7 +21,8 @@ def asked(model: Model, given: Mapping[str, Any], **fixed: Any) -> tuple[Resolve
     flags = {name: value for name, value in given.items() if name in names}
     overrides = {name: value for name, value in given.items() if name not in names}
     scenario = Scenario.of(**{**flags, **fixed})
-    return resolve(model, **overrides), scenario
+    found = resolve(model, **overrides)
+    return found, scenario.added_to(found.flags)
 
 
 def several(given: "Any | Iterable[Any]", one: type | tuple[type, ...]) -> tuple[Any, ...]:

@@ -173,7 +173,7 @@ class Evaluator:
         flags = {name: value for name, value in given.items() if name in _FLAGS}
         own = {name: value for name, value in given.items() if name not in _FLAGS}
         try:
-            scenario = Scenario.of(**{**self.flags, **flags})
+            scenario = Scenario.of(**{**self.flags, **flags}).added_to(self.base.flags)
             block = _Block(number, {**self.fields, **own}, scenario)
             self._config(block, {axis.name: _one(axis) for axis in self._sizes()})
         except VitcostError as error:

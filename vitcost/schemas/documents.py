@@ -36,6 +36,7 @@ class Model(TypedDict):
     # of a model that was measured
     reason: NotRequired[str]
     uncounted: NotRequired[list[str]]
+    unread: NotRequired[list[str]]
 
 
 class MeasuredInput(TypedDict):
@@ -44,6 +45,7 @@ class MeasuredInput(TypedDict):
 
 class Params(TypedDict):
     total: int
+    trainable: int
     torchsummary: int | None
     by_part: dict[str, int]
 

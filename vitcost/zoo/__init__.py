@@ -44,7 +44,7 @@ def find(model: "Model | Foreign", **overrides: Any) -> Resolved | Foreign:
     found = described(model)
     if isinstance(found, Foreign):
         return found.on_top(overrides)
-    return Resolved(found.name, found.source, _on_top(found.base, overrides))
+    return Resolved(found.name, found.source, _on_top(found.base, overrides), found.flags)
 
 
 def described(model: "Model | Foreign") -> Base | Foreign:

@@ -1,6 +1,7 @@
 """A model that was found by a name, in a file or in the user's code."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -10,11 +11,13 @@ __all__ = ["Base", "Resolved"]
 
 
 class Resolved(NamedTuple):
-    """A model that was found: its name, where its description comes from, its config."""
+    """A model that was found: its name, where its description comes from, its config; of a module,
+    the flags of a scenario that it has of itself."""
 
     name: str
     source: str
     config: "Config"
+    flags: "Mapping[str, str]" = MappingProxyType({})
 
 
 class Base(NamedTuple):
@@ -23,3 +26,4 @@ class Base(NamedTuple):
     name: str
     source: str
     base: "Mapping[str, Any] | Config"
+    flags: "Mapping[str, str]" = MappingProxyType({})

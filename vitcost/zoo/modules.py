@@ -2,21 +2,26 @@
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
+from copy import deepcopy
+from functools import partial
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from vitcost.config import ViTConfig, configure
-from vitcost.engine.cost import fold
-from vitcost.engine.lower import Mode, lower
-from vitcost.engine.model import sizes_of, structure_of
+from vitcost.engine.model import structure_of
+from vitcost.engine.workload import workload
 from vitcost.errors import ConfigError, MissingExtra, NotCovered, shown
+from vitcost.scenario import Scenario
+from vitcost.zoo.alterations import need_alike, need_slots, need_unchanged
 from vitcost.zoo.families import FAMILIES
 from vitcost.zoo.foreign import Foreign
 from vitcost.zoo.found import Resolved
 from vitcost.zoo.huggingface import of_class
+from vitcost.zoo.module_flags import flags_of
 from vitcost.zoo.read_layers import name_of
 from vitcost.zoo.readers import READERS
 
@@ -34,13 +39,22 @@ _HARMLESS = {"__module__", "__qualname__", "__doc__", "__init__", "__annotations
 
 
 def from_torch(
-    module: "nn.Module", *, name: str = "", img_size: Size = 224, in_chans: int = 3
+    module: "nn.Module",
+    *,
+    name: str = "",
+    img_size: Size | None = None,
+    in_chans: int | None = None,
 ) -> Resolved | Foreign:
     """A torch module as a model: by formula where it is a Vision Transformer that is known here.
 
     timm's VisionTransformer, VisionTransformerDistilled, Eva and Beit, transformers' ViTs and
-    torchvision's are read back from their attributes, and their parameters must add up. Any other
-    module can be measured on images of ``img_size``.
+    torchvision's are read back from their attributes, and their parameters must add up. The
+    module's own type, attention, checkpointing and frozen parameters are flags of every scenario
+    that it is asked under. A module of which a method was set, a hook registered or a submodule
+    taken out has no formula. Any other module can be measured on images of ``img_size``, 224 unless
+    given, with ``in_chans`` channels.
+
+    Raises ``ConfigError`` for an image that the module does not take.
 
     >>> import torch
     >>> from vitcost.check.reference import build
@@ -52,16 +66,20 @@ def from_torch(
     if not hasattr(module, "named_parameters"):
         raise ConfigError(f"a torch.nn.Module is needed, got {shown(module)}")
     kind = name_of(module)
+    called = name or type(module).__name__
     try:
-        config = _read(module)
-        frozen = _add_up(module, config)
-    except (NotCovered, ConfigError, AttributeError, KeyError) as error:
-        sides = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
-        reason = str(error) if not isinstance(error, AttributeError | KeyError) else repr(error)
-        return Foreign(name or type(module).__name__, kind, module, (in_chans, *sides), reason)
-    # which parameters train is a flag of the scenario
-    more = f"; its {frozen:,} frozen parameters train here unless freeze says so" if frozen else ""
-    return Resolved(name or type(module).__name__, f"a torch module, {kind}{more}", config)
+        need_unchanged(module)
+        config = _understood(module)
+        _add_up(module, config)
+        flags = flags_of(module, partial(_trained, config))
+    except (NotCovered, ConfigError) as error:
+        size = 224 if img_size is None else img_size
+        sides = (size, size) if isinstance(size, int) else tuple(size)
+        shape = (3 if in_chans is None else in_chans, *sides)
+        return Foreign(called, kind, module, shape, str(error))
+    _fed(config, img_size, in_chans)
+    said = "".join(f"; its own {flag}: {value}" for flag, value in flags.items())
+    return Resolved(called, f"a torch module, {kind}{said}", config, flags)
 
 
 def is_factory(model: str) -> bool:
@@ -116,14 +134,27 @@ def _users_code(doing: str) -> Iterator[None]:
             sys.path.remove(here)
 
 
+def _understood(module: "nn.Module") -> "Config":
+    try:
+        return _read(module)
+    except (AttributeError, KeyError) as error:
+        # something that a reader asks for is not there, or has a value that no table knows
+        raise NotCovered(repr(error)) from None
+
+
 def _read(module: "nn.Module") -> "Config":
     """The config of a module whose class, or one that it only configures, is known."""
     for cls in type(module).__mro__:
         name = f"{cls.__module__}.{cls.__qualname__}"
         if name in READERS:
+            need_slots(module)
+            if name.startswith("torchvision."):
+                need_alike(module, _torchvision_anew(cls, module), apart=("heads",))
             return _by_rule(configure(READERS[name](module)))
         if name.startswith("transformers.models."):
-            return _transformers(module, cls.__name__)
+            config = _transformers(module, cls.__name__)
+            need_alike(module, _anew(cls, module))
+            return config
         if set(vars(cls)) - _HARMLESS:
             break
     raise NotCovered(f"{name_of(module)} has no formula here")
@@ -162,13 +193,61 @@ def _transformers(module: Any, name: str) -> "Config":
     return found
 
 
-def _add_up(module: "nn.Module", config: "Config") -> int:
-    """Refuses a module with other parameters than its formula; how many train in the formula that
-    are frozen in the module."""
-    tree = lower(structure_of(config, training=True), Mode())
-    formula = fold(tree, sizes_of(config)).cost
+def _anew(cls: Any, module: Any) -> "nn.Module":
+    """The module that the config of one of transformers' builds, with what its call chose."""
+    chosen = {
+        "add_pooling_layer": getattr(module, "pooler", None) is not None,
+        "use_mask_token": getattr(getattr(module, "embeddings", None), "mask_token", None)
+        is not None,
+    }
+    taken = signature(cls.__init__).parameters
+    kwargs = {name: value for name, value in chosen.items() if name in taken}
+    return _on_meta(partial(cls, deepcopy(module.config), **kwargs))
+
+
+def _torchvision_anew(cls: Any, m: Any) -> "nn.Module":
+    """The module that the attributes of one of torchvision's build."""
+    names = (
+        "image_size", "patch_size", "hidden_dim", "mlp_dim", "dropout", "attention_dropout",
+        "num_classes", "representation_size", "norm_layer",
+    )  # fmt: skip
+    arguments = {name: getattr(m, name) for name in names}
+    layers = list(m.encoder.layers)
+    return _on_meta(
+        partial(cls, num_layers=len(layers), num_heads=layers[0].num_heads, **arguments)
+    )
+
+
+def _on_meta(build: "Callable[[], nn.Module]") -> "nn.Module":
+    import torch
+
+    # the caller's random numbers go on as they would
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        return build()
+
+
+def _fed(config: "Config", img_size: Size | None, in_chans: int | None) -> None:
+    """Refuses images that the module does not take."""
+    image = getattr(config, "vision", config)
+    if not isinstance(image, ViTConfig):
+        return
+    if img_size is not None:
+        sides = configure(image, img_size=img_size).img_size
+        if sides != image.img_size:
+            own = "x".join(map(str, image.img_size))
+            raise ConfigError(f"img_size {sides[0]}x{sides[1]}: the module takes images of {own}")
+    if in_chans not in (None, image.in_chans):
+        raise ConfigError(f"in_chans {in_chans}: the module reads {image.in_chans} channels")
+
+
+def _add_up(module: "nn.Module", config: "Config") -> None:
+    """Refuses a module with other parameters than its formula."""
+    params = workload(config, Scenario(mode="train")).rows().cost.params
     own = sum(p.numel() for p in module.parameters())
-    if own != formula.params:
-        raise NotCovered(f"its {own:,} parameters are not the {formula.params:,} of the formula")
-    trained = sum(p.numel() for p in module.parameters() if p.requires_grad)
-    return max(formula.trainable - trained, 0)
+    if own != params:
+        raise NotCovered(f"its {own:,} parameters are not the {params:,} of the formula")
+
+
+def _trained(config: "Config", freeze: str) -> int:
+    """Parameters that train in the formula."""
+    return workload(config, Scenario(mode="train", freeze=freeze)).rows().cost.trainable

@@ -40,6 +40,9 @@ def _patches(m: Any) -> Fields:
     need(plain, f"patch_embed.proj is {name_of(embed.proj)}")
     need(embed.img_size is not None, "patch_embed has no img_size")
     dynamic = bool(getattr(m, "dynamic_img_size", False))
+    if projected:
+        _cuts(embed.proj, tuple(embed.patch_size))
+    need(embed.flatten != dynamic, "patch_embed lays its patches out otherwise than its model")
     rest = any(n % p for n, p in zip(embed.img_size, embed.patch_size, strict=True))
     registers = getattr(m, "reg_token", None)
     distilled = getattr(m, "dist_token", None) is not None
@@ -61,6 +64,19 @@ def _patches(m: Any) -> Fields:
         "pos_drop_rate": m.pos_drop.p,
         "norm_layer": norm_of(getattr(embed, "norm", None)),
     }
+
+
+def _cuts(proj: Any, patch_size: tuple[int, ...]) -> None:
+    """Refuses a convolution that does not cut an image into patches side by side."""
+    for name, value in (
+        ("a stride", patch_size), ("a kernel", patch_size), ("padding", (0, 0)),
+        ("dilation", (1, 1)), ("groups", 1),
+    ):  # fmt: skip
+        own = getattr(proj, _CONV_NAMES.get(name, name))
+        need(own == value, f"patch_embed.proj has {name} of {own}")
+
+
+_CONV_NAMES = {"a stride": "stride", "a kernel": "kernel_size"}
 
 
 def _backbone(embed: Any) -> str:

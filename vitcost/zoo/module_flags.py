@@ -1,0 +1,128 @@
+"""How a module runs of itself, as flags of a scenario: its type, its attention, its checkpointing,
+which of its parameters train.
+
+What no flag says raises ``NotCovered``: the module has no formula then.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from vitcost.errors import NotCovered
+from vitcost.zoo.read_layers import need
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["flags_of"]
+
+_PRECISIONS = {"torch.float32": "", "torch.float16": "fp16", "torch.bfloat16": "bf16"}
+# transformers' names of attention
+_ATTENTIONS = {"sdpa": "", "eager": "eager", "flash_attention_2": "flash"}
+# what lists of blocks are called, and the heads by their paths, in timm, torchvision, transformers
+_BLOCKS = ("blocks", "layers", "layer")
+_HEADS = (
+    "head.", "head_dist.", "heads.head.", "heads.weight", "heads.bias", "classifier.",
+    "cls_classifier.", "distillation_classifier.", "visual_projection.",
+)  # fmt: skip
+# parameters that no gradient reaches, whatever their requires_grad says
+_IDLE = ("mask_token",)
+
+
+def flags_of(module: "nn.Module", trained: Callable[[str], int]) -> dict[str, str]:
+    """The flags that say how a module runs of itself; none where it runs as it was built.
+
+    ``trained`` gives the parameters that train in the formula under a ``freeze``.
+    """
+    return {
+        **_precision(module),
+        **_attention(module),
+        **_checkpointing(module),
+        **_freeze(module, trained),
+    }
+
+
+def _precision(module: "nn.Module") -> dict[str, str]:
+    tensors = (*module.parameters(), *module.buffers())
+    types = sorted({str(t.dtype) for t in tensors if t.is_floating_point()})
+    need(len(types) < 2, f"its tensors are of several types: {', '.join(types)}")
+    need(types[0] in _PRECISIONS, f"its tensors are {types[0]}")
+    return _flag("precision", _PRECISIONS[types[0]])
+
+
+def _attention(module: "nn.Module") -> dict[str, str]:
+    """timm says it on each attention, transformers in the config."""
+    fused = {bool(m.fused_attn) for m in module.modules() if hasattr(m, "fused_attn")}
+    need(len(fused) < 2, "some of its attentions are fused, and others are not")
+    if fused == {False}:
+        return {"attention": "eager"}
+    name = getattr(getattr(module, "config", None), "_attn_implementation", None)
+    if name is None:
+        return {}
+    need(name in _ATTENTIONS, f"its attention is {name}")
+    return _flag("attention", _ATTENTIONS[name])
+
+
+def _checkpointing(module: "nn.Module") -> dict[str, str]:
+    """timm's models say it of all their blocks, transformers' blocks each of itself."""
+    if getattr(module, "grad_checkpointing", False):
+        return {"checkpointing": "block"}
+    layers = [m for m in module.modules() if hasattr(m, "gradient_checkpointing")]
+    said = {bool(m.gradient_checkpointing) for m in layers}
+    if True not in said:
+        return {}
+    need(len(said) == 1, "some of its layers are checkpointed, and others are not")
+    how = {_reentrant(m) for m in layers}
+    need(how == {False}, "its checkpoints are reentrant")
+    return {"checkpointing": "block"}
+
+
+def _reentrant(layer: Any) -> bool:
+    function = getattr(layer, "_gradient_checkpointing_func", None)
+    said = getattr(function, "keywords", {})
+    return bool(said.get("use_reentrant", True))
+
+
+def _freeze(module: "nn.Module", trained: Callable[[str], int]) -> dict[str, str]:
+    """The flag that freezes the same parameters, those aside that no gradient reaches."""
+    frozen = {
+        name: not p.requires_grad
+        for name, p in module.named_parameters()
+        if name.rpartition(".")[2] not in _IDLE
+    }
+    own = sum(p.numel() for name, p in module.named_parameters() if not frozen.get(name, True))
+    if own == trained("none"):
+        return {}
+    still = {name for name, kept in frozen.items() if kept}
+    for flag, names in _ways(module, list(frozen)):
+        if still == names and own == trained(flag):
+            return {"freeze": flag}
+    raise NotCovered(
+        f"{len(still)} of its {len(frozen)} parameters do not train, which no freeze says"
+    )
+
+
+def _ways(module: "nn.Module", names: list[str]) -> Iterator[tuple[str, set[str]]]:
+    """Every flag, with the parameters that it freezes."""
+    yield "backbone", {name for name in names if not name.startswith(_HEADS)}
+    lists = (path for path, _ in module.named_modules() if path.rpartition(".")[2] in _BLOCKS)
+    blocks = next(lists, "")
+    places = {name: _place(name, blocks) for name in names}
+    inside = [name for name in names if places[name] is not None]
+    if not inside:
+        return
+    # parameters are listed as they were registered: those of the embedding first
+    frozen = set(names[: names.index(inside[0])])
+    depth = len(module.get_submodule(blocks)._modules)
+    for layers in range(depth + 1):
+        yield f"first:{layers}", frozen
+        frozen = frozen | {name for name in inside if places[name] == layers}
+
+
+def _place(name: str, blocks: str) -> int | None:
+    """The number of the block that a parameter stands in."""
+    number = name.removeprefix(f"{blocks}.").partition(".")[0]
+    return int(number) if name.startswith(f"{blocks}.") and number.isdecimal() else None
+
+
+def _flag(name: str, value: str) -> dict[str, str]:
+    return {name: value} if value else {}
