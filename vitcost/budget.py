@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["BudgetResult", "Check", "assert_budget", "budget"]
 
 SCHEMA = "vitcost.budget/1"
+# flags of training change the training quantities, and never what a time is of
+_MODE = {"mode": "infer"}
 
 
 class Check(NamedTuple):
@@ -182,7 +184,8 @@ def assert_budget(model: "Model | Foreign", **limits: Any) -> None:
     most = {key: parse_limit(key, limits[key]) for key in limits if key in QUANTITIES}
     if not most:
         raise ConfigError(f"no limit; there are {', '.join(QUANTITIES)}")
-    found = report(model, **{key: limits[key] for key in limits if key not in most})
+    keywords = {key: limits[key] for key in limits if key not in most}
+    found = report(model, **{**_MODE, **keywords})
     name = found.model.name
     values = {key: _value(key, name, found) for key in most}
     checks = (Check(name, key, values[key], most[key], None, None, "error", None) for key in most)
@@ -198,7 +201,7 @@ def _reported(budget: "Declared") -> "Report | MeasuredReport":
     try:
         # the user's own code may be a module that can be measured alone
         model = find(budget.model) if ":" in budget.model else budget.model
-        return report(model, **budget.keywords)
+        return report(model, **{**_MODE, **budget.keywords})
     except VitcostError as error:
         message = str(error)
         words = message.replace("'", " ").split()

@@ -13,6 +13,7 @@ from vitcost.engine.ops import Size, numel
 from vitcost.engine.parts import by_part
 from vitcost.engine.workload import Workload, mode_of, workload
 from vitcost.errors import ConfigError, NotCovered
+from vitcost.flags import settled
 from vitcost.reported import Flops, InferenceRow, Layer, Part, Report
 from vitcost.scenario import Scenario
 from vitcost.summary import counted_params
@@ -63,6 +64,7 @@ def report(
     zero_grad: str = "none",
     **overrides: Any,
 ) -> Report: ...
+@settled("report")
 def report(
     model: "Model | Foreign",
     *,
@@ -99,6 +101,8 @@ def report(
     user's own, ``calibration`` constants that ``calibrate`` wrote, and ``anchor`` says what a card
     was measured to do: ``MODEL=IMAGES_PER_SECOND``.
 
+    A flag of training (``ema``, ``zero``, …: ``vitcost.flags``) makes the mode ``train`` where a
+    card is named and no mode is given; in inference it changes the training quantities alone.
     ``overrides`` are fields of the config (``num_classes=5``, ``img_size=384``). Raises
     ``VitcostError``: an unknown name, a field that cannot be, a scenario that is not covered.
 

@@ -50,6 +50,8 @@ def _table(found: Comparison, names: tuple[str, ...]) -> Table:
         notes.append(f"◂: Pareto front of {' and '.join(found.pareto)}")
     if timed:
         notes.append("time: of a step, on the slowest of the cards; ±: its band")
+        if found.aside:
+            notes.append(f"of training alone, not of the time: {', '.join(found.aside)}")
     notes += skipped_notes(found.skipped)
     return Table("", tuple(columns), tuple(rows), tuple(notes))
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from vitcost.engine.ops import Size
 from vitcost.engine.parts import part_of
+from vitcost.flags import trained_aside
 from vitcost.page import Column, Page, Row, Table, Value, shown
 from vitcost.pages.time import time_tables
 from vitcost.reported import Layer, Report
@@ -43,6 +44,11 @@ def _lead(report: Report) -> Iterator[str]:
         f"{mode}, batch {scenario.batch:,}, {scenario.precision}, "
         f"{scenario.platform}, attention {attention}"
     )
+    aside = trained_aside(scenario)
+    if aside:
+        # a recipe fixes the precision of everything
+        said = (f"{flag} but for its precision" if flag == "recipe" else flag for flag in aside)
+        yield f"of the training step alone, not of bytes moved and time: {', '.join(said)}"
     counted = report.torchsummary_params
     if counted is not None and counted != report.params:
         missed = report.params - counted

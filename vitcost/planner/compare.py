@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias, cast
 
 from vitcost.errors import ConfigError, UnknownName, VitcostError
+from vitcost.flags import TRAINING
 from vitcost.measured import MeasuredReport
 from vitcost.planner.grid import Grid, Skipped, Vary, check_apart, grid, reason, skips
 from vitcost.planner.pareto import front, pair_of
@@ -98,6 +99,8 @@ class Comparison(Result):
     pareto: tuple[str, str] | None = None
     # combinations that cannot be, by reason
     skipped: tuple[Skipped, ...] = ()
+    # flags of training beside times of inference
+    aside: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of schema ``vitcost.compare/1``."""
@@ -183,7 +186,10 @@ def compare(
     found = [each for model in models for each in _varied(model, flags, varied, skipped)]
     if not found:
         raise ConfigError(f"no combination can be: {', '.join(skipped)}")
-    return Comparison(tuple(found), names, shown, why, pair, skips(skipped))
+    timed = any(each.time is not None and each.time.mode == "infer" for each in found)
+    named = {*flags, *(axis.name for axis in varied.axes)}
+    aside = tuple(flag for flag in TRAINING if timed and flag in named)
+    return Comparison(tuple(found), names, shown, why, pair, skips(skipped), aside)
 
 
 def relative(numbers: Iterable[int | float | None]) -> list[float | None]:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from vitcost.config import ViTConfig
 from vitcost.engine.model import Config
 from vitcost.errors import ConfigError, NotCovered, VitcostError
+from vitcost.flags import settled
 from vitcost.hardware.attention import Kernels, kernels_on, on_card
 from vitcost.hardware.cards import Card
 from vitcost.hardware.specs import asked_cards, matching, own_cards
@@ -98,6 +99,7 @@ class Fit(Result):
             yield flat
 
 
+@settled("fit")
 def fit(
     model: Model,
     *,
@@ -116,7 +118,8 @@ def fit(
     allocator's rounding), in bytes or as a share (``"1 GiB"``, ``"5 %"``); by default nothing.
     ``require`` is the batch that is wanted, else ``batch``; ``largest`` asks for the largest
     ``img_size`` and ``depth`` with it. ``given``: fields of the scenario and of the config, as for
-    ``report``. Raises ``VitcostError`` for what cannot be asked.
+    ``report``; a flag of training makes the mode ``train``, and is refused beside ``infer``. Raises
+    ``VitcostError`` for what cannot be asked.
 
     >>> row = fit("vit_base_patch16_224", gpu="h100-sxm", mode="train", require=512).found[0]
     >>> row.largest_batch, row.fits, row.memory

@@ -1,0 +1,114 @@
+"""What a flag of a scenario is of, and what each command makes of it: one row a flag.
+
+The command line and the library read the same table, so that a flag means the same in both.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import NamedTuple, ParamSpec, TypeVar
+
+from vitcost.errors import ConfigError
+from vitcost.scenario import Scenario
+
+__all__ = ["FLAGS", "TAKES", "TRAINING", "Takes", "mode_of", "settled", "trained_aside"]
+
+# what a flag is of: a forward pass and a training step alike, a step alone, a time alone
+_BOTH, _STEP, _TIME = "both", "training", "time"
+FLAGS: Mapping[str, str] = {
+    "batch": _BOTH,
+    "mode": _BOTH,
+    "precision": _BOTH,
+    "attention": _BOTH,
+    "platform": _BOTH,
+    "optimizer": _STEP,
+    "checkpointing": _STEP,
+    "freeze": _STEP,
+    "lora": _BOTH,
+    "lora_layers": _BOTH,
+    "recipe": _STEP,
+    "layout": _TIME,
+    "compile": _TIME,
+    "software": _TIME,
+    "ranks": _BOTH,
+    "zero": _STEP,
+    "buckets": _STEP,
+    "ema": _STEP,
+    "accumulate": _STEP,
+    "zero_grad": _STEP,
+}
+TRAINING = tuple(flag for flag, of in FLAGS.items() if of == _STEP)
+
+
+class Takes(NamedTuple):
+    """What a command makes of a flag of training.
+
+    ``implies`` says when such a flag makes the mode ``train`` where none is given: ``always``, or
+    where a ``card`` is named. ``beside_infer`` says what becomes of it beside an explicit
+    ``infer``: it is ``refused``, or changes the ``training quantities`` that stand in the answer
+    too.
+    """
+
+    implies: str
+    beside_infer: str
+
+
+# budget and explain are no rows: their answer has the training quantities whatever the mode is
+TAKES: Mapping[str, Takes] = {
+    "report": Takes("card", "training quantities"),
+    "compare": Takes("card", "training quantities"),
+    "fit": Takes("always", "refused"),
+}
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def settled(command: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
+    """A command's function, called with the mode that its flags imply."""
+
+    def wrapped(function: Callable[_P, _R]) -> Callable[_P, _R]:
+        @wraps(function)
+        def call(*args: _P.args, **given: _P.kwargs) -> _R:
+            given.update(mode_of(command, given))
+            return function(*args, **given)
+
+        return call
+
+    return wrapped
+
+
+def mode_of(command: str, given: Mapping[str, object]) -> dict[str, str]:
+    """The mode that a command's keywords imply; none where one is given, or none is implied.
+
+    Raises ``ConfigError`` for a flag of training beside an explicit ``infer``, where the command
+    has no training quantities.
+
+    >>> mode_of("fit", {"ema": 1}), mode_of("report", {"ema": 1})
+    ({'mode': 'train'}, {})
+    >>> mode_of("report", {"ema": 1, "gpu": "l4"}), mode_of("fit", {"lora": 8})
+    ({'mode': 'train'}, {})
+    """
+    takes, mode = TAKES[command], given.get("mode")
+    asked = [flag for flag in TRAINING if given.get(flag) is not None]
+    if not asked:
+        return {}
+    if mode is None:
+        card = bool(given.get("gpu"))
+        return {"mode": "train"} if takes.implies == "always" or card else {}
+    if mode == "infer" and takes.beside_infer == "refused":
+        raise ConfigError(
+            f"{asked[0]} is of a training step, and mode infer of none: leave one of them out"
+        )
+    return {}
+
+
+def trained_aside(scenario: Scenario) -> tuple[str, ...]:
+    """The flags of training of a scenario of inference: they change its training quantities alone.
+
+    >>> trained_aside(Scenario(ema=1)), trained_aside(Scenario(ema=1, mode="train"))
+    (('ema',), ())
+    """
+    if scenario.mode == "train":
+        return ()
+    plain = Scenario()
+    return tuple(flag for flag in TRAINING if getattr(scenario, flag) != getattr(plain, flag))
