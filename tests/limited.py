@@ -1,16 +1,21 @@
 """Code that may hang or eat memory, run in a process of its own that has limits of both."""
 
+import json
 import os
 import resource
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parent.parent
 # what a run of one command may take
 CPU_SECONDS = 5
 MEMORY_BYTES = 2**30
+
+
+# the threads of a library for arrays ask for memory each
+_SINGLE = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 class Ran(NamedTuple):
@@ -21,6 +26,7 @@ class Ran(NamedTuple):
     err: str
     cpu_seconds: float
     peak_bytes: int
+    late: bool = False  # it was still running when nobody waited any longer
 
 
 def limited(
@@ -42,9 +48,7 @@ def limited(
         resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
-    # one thread: the threads of a library for arrays ask for memory each
-    single = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    env = {**os.environ, **single, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
+    env = {**os.environ, **_SINGLE, "PYTHONPATH": str(ROOT)}
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
         [sys.executable, *args],
@@ -61,3 +65,39 @@ def limited(
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return Ran(done.returncode, done.stdout, done.stderr, cpu, 1024 * after.ru_maxrss)
+
+
+class Forks:
+    """Command lines in forks of a process that has loaded all: ``tests/fuzz/zygote.py``."""
+
+    def __init__(self, *preloaded: str) -> None:
+        self._preloaded = preloaded
+
+    def __enter__(self) -> "Forks":
+        script = ROOT / "tests" / "fuzz" / "zygote.py"
+        env = {**os.environ, **_SINGLE, "PYTHONPATH": str(ROOT)}
+        self._process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", script, *self._preloaded],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            encoding="utf-8",
+            env=env,
+        )
+        self._said()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()
+
+    def run(self, *args: str, cwd: Path, code: str | None = None) -> Ran:
+        """Runs ``vitcost`` with some arguments, or code in its place."""
+        case = {"args": args, "cwd": str(cwd), **({} if code is None else {"code": code})}
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(case) + "\n")
+        self._process.stdin.flush()
+        return Ran(**self._said())
+
+    def _said(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        said: dict[str, Any] = json.loads(self._process.stdout.readline())
+        return said

@@ -13,7 +13,7 @@ ROOT = Path(vitcost.__file__).parent
 
 # each layer may import from those before it, and from itself
 LAYERS = (
-    ("errors", "units", "written", "reading"),
+    ("errors", "units", "written", "reading", "users_code"),
     ("config", "rules", "backbones", "text", "fields", "textbook", "page", "result", "scenario"),
     # a renderer knows a page, and no result
     ("render",),

@@ -10,6 +10,9 @@ def main() -> None:
     """Runs the command line and exits with its code."""
     # a start makes many objects and drops few: looking for cycles so often is a tenth of its time
     gc.set_threshold(50_000)
+    from vitcost.users_code import end, keep_answers_apart
+
+    keep_answers_apart()
     try:
         from vitcost.cli import run
 
@@ -19,7 +22,7 @@ def main() -> None:
         code = 130
     # the interpreter looks for cycles once more as it ends, through all that it then throws away
     gc.freeze()
-    sys.exit(code)
+    end(code)
 
 
 if __name__ == "__main__":

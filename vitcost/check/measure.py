@@ -4,9 +4,9 @@ Parameters are exact. FLOPs are exact as far as every operator that multiplies m
 in torch's counter; those without one are listed, and so is what stopped the run.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from inspect import iscoroutine, isgenerator
+from inspect import iscoroutine
 from typing import Any, NamedTuple
 
 import torch
@@ -18,6 +18,7 @@ from torch.utils.flop_counter import flop_registry
 
 from vitcost.check.counters import by_path, counting
 from vitcost.check.scopes import INNERMOST, OUTERMOST, Call, Scopes
+from vitcost.users_code import reason_of
 
 __all__ = ["Measured", "MeasuredModule", "measure"]
 
@@ -80,15 +81,13 @@ def measure(module: nn.Module, input_shape: Sequence[int]) -> Measured:
         stack.enter_context(seen)
         counter = stack.enter_context(counting(scopes))
         try:
-            output = functional_call(module, on_meta, (x,))
-            if isgenerator(output) or iscoroutine(output):
-                stopped.append(
-                    f"the model's own forward is a {type(output).__name__}: none of it ran"
-                )
-        except Exception as error:  # whatever a foreign forward raises is part of the answer
-            reason = str(error).strip().partition("\n")[0]
+            lazy = _lazy(functional_call(module, on_meta, (x,)))
+            if lazy:
+                stopped.append(f"the model's own forward gives a {lazy}: none of it ran")
+        except (Exception, SystemExit) as error:
+            # whatever a foreign forward raises is part of the answer
             where = scopes.running or "the model's own forward"
-            stopped.append(f"stopped in {where}: {type(error).__name__}: {reason}")
+            stopped.append(f"stopped in {where}: {reason_of(error)}")
         flops = by_path(counter)
     parts: dict[str, int] = {}
     for name, p in module.named_parameters():
@@ -107,6 +106,16 @@ def measure(module: nn.Module, input_shape: Sequence[int]) -> Measured:
         params_by_part=parts,
         stopped=bool(stopped),
     )
+
+
+def _lazy(output: Any) -> str:
+    """The type of an output that computes when somebody reads it: a generator, a coroutine, a map."""
+    for leaf in tree_leaves(output):
+        if isinstance(leaf, Iterator | AsyncIterator | Awaitable):
+            if iscoroutine(leaf):
+                leaf.close()
+            return type(leaf).__name__
+    return ""
 
 
 def _layers(

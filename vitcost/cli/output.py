@@ -1,7 +1,6 @@
 """Where an answer goes: a terminal, a pipe or a file."""
 
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ import click
 
 from vitcost.errors import ConfigError
 from vitcost.render import FORMATS, SUFFIXES, render
+from vitcost.users_code import answers
 from vitcost.written import whole
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ _PLAIN = {
 def emit(result: "Result", format: str | None, as_json: bool, output: str | None) -> None:
     """Renders a result for where it goes, and writes it there."""
     chosen = chosen_format(format, as_json, output)
-    if output is None and sys.stdout and sys.stdout.isatty():
+    stream = answers()
+    if output is None and stream and stream.isatty():
         # as https://no-color.org has it
         color = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
         width = _columns()
@@ -87,10 +88,11 @@ def write(text: str, output: str | None, *, color: bool = False) -> None:
             path.write_text(text, encoding="utf-8", newline="\n")
         return
     # Python has none where it is closed (`>&-`)
-    if not sys.stdout:
+    stream = answers()
+    if not stream:
         raise ConfigError("cannot write the answer: stdout is closed")
     try:
-        click.echo(_encodable(text, sys.stdout.encoding), nl=False, color=color)
+        click.echo(_encodable(text, stream.encoding), stream, nl=False, color=color)
     except BrokenPipeError:
         # the reader has gone (`| head`): silence, and what a shell says of a process so ended
         leave()
@@ -99,7 +101,9 @@ def write(text: str, output: str | None, *, color: bool = False) -> None:
 
 def leave() -> None:
     """Gives up a stdout that takes no more, and what is left for it."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    stream = answers()
+    if stream:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _columns() -> int:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vitcost.config import configure
 from vitcost.errors import ConfigError
+from vitcost.users_code import users_code
 
 if TYPE_CHECKING:
     from torch import nn
@@ -39,4 +40,5 @@ class Foreign(NamedTuple):
         """Its parameters and forward FLOPs, and what could not be counted."""
         from vitcost.check.measure import measure
 
-        return measure(self.module, (batch, *self.input_shape))
+        with users_code(f"{self.name}: running it on meta"):
+            return measure(self.module, (batch, *self.input_shape))

@@ -3,7 +3,7 @@
 import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from copy import deepcopy
 from functools import partial
 from importlib import import_module
@@ -16,6 +16,7 @@ from vitcost.engine.model import structure_of
 from vitcost.engine.workload import workload
 from vitcost.errors import ConfigError, MissingExtra, NotCovered, shown
 from vitcost.scenario import Scenario
+from vitcost.users_code import users_code
 from vitcost.zoo.alterations import need_alike, need_slots, need_unchanged
 from vitcost.zoo.families import FAMILIES
 from vitcost.zoo.foreign import Foreign
@@ -38,6 +39,7 @@ _HARMLESS = {"__module__", "__qualname__", "__doc__", "__init__", "__annotations
              "__firstlineno__", "__static_attributes__", "__parameters__"}  # fmt: skip
 
 
+@users_code("reading the module")
 def from_torch(
     module: "nn.Module",
     *,
@@ -66,6 +68,8 @@ def from_torch(
     if not hasattr(module, "named_parameters"):
         raise ConfigError(f"a torch.nn.Module is needed, got {shown(module)}")
     kind = name_of(module)
+    if kind.startswith("torch.jit."):
+        raise NotCovered(f"{kind}: TorchScript hides its forward; give the module it was made of")
     called = name or type(module).__name__
     try:
         need_unchanged(module)
@@ -98,17 +102,18 @@ def build(model: str) -> "nn.Module":
     except ImportError:
         raise MissingExtra("torch", "torch", "a model from code") from None
     path, _, attribute = model.partition(":")
-    with _users_code(f"{model}: importing {path}"):
+    with _code_here(f"{model}: importing {path}"):
         found: Any = import_module(path)
     for part in attribute.split("."):
-        if not hasattr(found, part):
-            raise ConfigError(f"{model}: {path} has no {attribute}")
-        found = getattr(found, part)
+        with users_code(f"{model}: looking for {attribute}"):
+            if not hasattr(found, part):
+                raise ConfigError(f"{model}: {path} has no {attribute}")
+            found = getattr(found, part)
     if not isinstance(found, torch.nn.Module):
         if not callable(found):
             raise ConfigError(f"{model}: {attribute} is {shown(found)}, which cannot be called")
         with (
-            _users_code(f"{model}: calling {attribute}() on the meta device"),
+            _code_here(f"{model}: calling {attribute}() on the meta device"),
             torch.device("meta"),
         ):
             found = found()
@@ -118,17 +123,13 @@ def build(model: str) -> "nn.Module":
 
 
 @contextmanager
-def _users_code(doing: str) -> Iterator[None]:
-    """Runs code of the user's: whatever it raises is a message."""
+def _code_here(doing: str) -> Iterator[None]:
+    """Runs code of the user's, which imports from the current directory first."""
     here = str(Path.cwd())
     sys.path.insert(0, here)
     try:
-        # stdout carries the answer alone
-        with redirect_stdout(sys.stderr):
+        with users_code(doing):
             yield
-    except (Exception, SystemExit) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise ConfigError(f"{doing}: {type(error).__name__}: {reason}") from error
     finally:
         if here in sys.path:
             sys.path.remove(here)

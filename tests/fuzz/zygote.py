@@ -1,0 +1,116 @@
+"""Command lines run by the hundred: a process that has loaded all, and forks for each of them.
+
+A line of stdin is a case in JSON: ``{"args": [...], "cwd": "..."}``; a line of stdout says how it
+ended. A fork is a process of its own, with limits of CPU time and memory, that runs what the
+command runs; only the loading is shared, which is no part of what a case may take.
+"""
+
+import atexit
+import json
+import os
+import resource
+import select
+import signal
+import sys
+import tempfile
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+CPU_SECONDS = 5
+MEMORY_BYTES = 2**30
+WALL_SECONDS = 20
+
+
+def preload(names: list[str]) -> None:
+    """Whatever a case may import, so that none pays for it."""
+    from vitcost.cli import COMMANDS
+
+    for name in [*COMMANDS.values(), *names]:
+        warm = getattr(import_module(name), "warm", None)
+        if warm is not None:
+            warm()
+
+
+def virtual_bytes() -> int:
+    pages = Path("/proc/self/statm").read_text().split()[0]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def child(case: dict[str, Any], out: int, err: int, inside: int) -> None:
+    """The command, in a fork; never returns."""
+    code = 70
+    try:
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(out, 1)
+        os.dup2(err, 2)
+        os.chdir(case["cwd"])
+        resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS + 1, CPU_SECONDS + 2))
+        resource.setrlimit(resource.RLIMIT_AS, (inside, inside))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2**28, 2**28))
+        # as the interpreter of a shell's command has them
+        sys.stdin, sys.stdout, sys.stderr = os.fdopen(0), os.fdopen(1, "w"), os.fdopen(2, "w")
+        sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr
+        sys.argv = ["vitcost", *case["args"]]
+        if "code" in case:
+            exec(compile(case["code"], "case", "exec"), {"__name__": "__main__"})
+            code = 0
+        else:
+            from vitcost.__main__ import main
+
+            main()
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else 0 if error.code is None else 1
+    except BaseException:
+        # what Python itself does
+        import traceback
+
+        traceback.print_exc()
+        code = 1
+    finally:
+        atexit._run_exitfuncs()
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        except (OSError, ValueError):
+            code = 120
+        os._exit(code & 0xFF)
+
+
+def run(case: dict[str, Any], inside: int) -> dict[str, Any]:
+    """A case in a fork: its exit code (below 0: a signal), its streams, what it took."""
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        pid = os.fork()
+        if pid == 0:
+            child(case, out.fileno(), err.fileno(), inside)
+        late = False
+        watch = os.pidfd_open(pid)
+        if not select.select([watch], [], [], WALL_SECONDS)[0]:
+            late = True
+            os.kill(pid, signal.SIGKILL)
+        os.close(watch)
+        _, status, usage = os.wait4(pid, 0)
+        texts = []
+        for file in (out, err):
+            file.seek(0)
+            texts.append(file.read(2**24).decode("utf-8", "backslashreplace"))
+        return {
+            "code": os.waitstatus_to_exitcode(status),
+            "late": late,
+            "out": texts[0],
+            "err": texts[1],
+            "cpu_seconds": usage.ru_utime + usage.ru_stime,
+            "peak_bytes": 1024 * usage.ru_maxrss,
+        }
+
+
+def main() -> None:
+    preload(sys.argv[1:])
+    inside = virtual_bytes() + MEMORY_BYTES
+    print(json.dumps({"ready": True}), flush=True)
+    for line in sys.stdin:
+        print(json.dumps(run(json.loads(line), inside)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

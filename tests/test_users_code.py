@@ -1,0 +1,222 @@
+"""The user's own code: whatever it prints, raises, leaves behind or is made of."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from limited import Forks
+
+from vitcost import ConfigError
+from vitcost.users_code import reason_of, users_code
+
+MODULES = """
+import atexit, os, sys, threading, time
+import torch
+from torch import nn
+
+print("printed by the import")
+
+class Plain(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(224, 4)
+    def forward(self, x):
+        return self.layer(x)
+
+class Prints(Plain):
+    def forward(self, x):
+        print("printed by the forward")
+        os.write(1, b"written below Python\\n")
+        os.system("echo printed by a child")
+        return self.layer(x)
+
+def hooked():
+    model = Plain()
+    model.layer.register_forward_hook(lambda *_: print("printed by a hook"))
+    return model
+
+def at_exit():
+    atexit.register(print, "printed at the exit")
+    return Plain()
+
+def thread():
+    def printing():
+        while True:
+            print("printed by a thread")
+            time.sleep(0.01)
+    threading.Thread(target=printing).start()
+    return Plain()
+
+def taken_streams():
+    sys.stdout = sys.stderr = open(os.devnull, "w")
+    return Plain()
+
+def elsewhere():
+    os.chdir("/")
+    return Plain()
+
+class Elsewhere(Plain):
+    def forward(self, x):
+        os.chdir("/")
+        return self.layer(x)
+
+class Exits(Plain):
+    def forward(self, x):
+        sys.exit(3)
+
+class ExitsWhenRead(Plain):
+    @property
+    def patch_embed(self):
+        sys.exit(0)
+    def named_parameters(self, *args, **kwargs):
+        sys.exit(0)
+
+class Odd(BaseException):
+    def __str__(self):
+        raise ValueError
+
+class Raises(Plain):
+    def forward(self, x):
+        raise Odd
+
+class NoParameters(Plain):
+    def named_parameters(self, *args, **kwargs):
+        raise ValueError("no parameters")
+
+def scripted():
+    return torch.jit.script(nn.Sequential(nn.Linear(224, 4)))
+
+def nested():
+    model = nn.Linear(224, 4)
+    for _ in range(1500):
+        model = nn.Sequential(model)
+    return model
+
+def exits():
+    sys.exit(0)
+
+def odd():
+    raise Odd
+
+text = "text"
+"""
+
+# a model that is answered, and a line that it prints, which belongs on stderr
+ANSWERED = {
+    "Plain": "printed by the import",
+    "Prints": "printed by the forward\n",
+    "hooked": "printed by a hook",
+    "at_exit": "printed at the exit",
+    "thread": "printed by a thread",
+    "taken_streams": "",
+    "elsewhere": "",
+    "Elsewhere": "",
+    "Exits": "",
+}
+REFUSED = {
+    "ExitsWhenRead": "running it on meta: SystemExit: 0",
+    "Raises": "running it on meta: Odd: it cannot say why",
+    "NoParameters": "running it on meta: ValueError: no parameters",
+    "scripted": "TorchScript hides its forward; give the module it was made of",
+    "nested": "RecursionError: maximum recursion depth exceeded",
+    "exits": "calling exits() on the meta device: SystemExit: 0",
+    "odd": "calling odd() on the meta device: Odd: it cannot say why",
+    "text": "text is 'text', which cannot be called",
+    "absent": "has no absent",
+}
+
+
+@pytest.fixture(scope="module")
+def forks() -> Iterator[Forks]:
+    with Forks("warm_torch") as found:
+        yield found
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "users.py").write_text(MODULES)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ANSWERED)
+def test_the_answer_stands_alone(name: str, forks: Forks, project: Path) -> None:
+    ran = forks.run("report", f"users:{name}", "--json", cwd=project)
+    assert ran.code == 0, ran.err
+    assert json.loads(ran.out)["params"]["total"] == 224 * 4 + 4
+    assert ANSWERED[name] in ran.err
+    assert "Traceback" not in ran.err
+    assert not ran.late
+
+
+def test_all_that_is_printed_goes_to_stderr(forks: Forks, project: Path) -> None:
+    ran = forks.run("report", "users:Prints", cwd=project)
+    assert "printed" not in ran.out
+    assert "written" not in ran.out
+    for line in ("printed by the forward", "written below Python", "printed by a child"):
+        assert ran.err.count(line) == 1
+
+
+def test_an_exit_in_the_forward_is_said(forks: Forks, project: Path) -> None:
+    found = json.loads(forks.run("report", "users:Exits", "--json", cwd=project).out)
+    assert found["flops"]["forward"] is None
+    assert "SystemExit: 3" in " ".join(found["model"]["uncounted"])
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_one_message(name: str, forks: Forks, project: Path) -> None:
+    ran = forks.run("report", f"users:{name}", "--json", cwd=project)
+    assert (ran.code, ran.out) == (2, ""), ran.err
+    assert REFUSED[name] in ran.err
+    assert "Traceback" not in ran.err
+
+
+@pytest.mark.parametrize("name", ["elsewhere", "Elsewhere"])
+def test_the_answer_is_written_where_the_user_stands(
+    name: str, forks: Forks, project: Path
+) -> None:
+    ran = forks.run("report", f"users:{name}", "-o", "answer.json", cwd=project)
+    assert ran.code == 0, ran.err
+    assert json.loads((project / "answer.json").read_text())["schema"] == "vitcost.report/1"
+
+
+def test_a_full_disk_is_a_message(forks: Forks, project: Path) -> None:
+    code = """
+import os, sys
+os.dup2(os.open("/dev/full", os.O_WRONLY), 1)
+from vitcost.__main__ import main
+main()
+"""
+    ran = forks.run("report", "users:Plain", cwd=project, code=code)
+    assert ran.code == 2, ran.err
+    assert "cannot write the answer: No space left on device" in ran.err
+
+
+def test_in_a_process_of_others_the_streams_are_given_back(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before = sys.stdout, sys.stderr, Path.cwd()
+
+    def leave() -> None:
+        with users_code("trying"):
+            print("aside")
+            sys.exit(4)
+
+    with pytest.raises(ConfigError, match=r"trying: SystemExit: 4"):
+        leave()
+    assert (sys.stdout, sys.stderr, Path.cwd()) == before
+    assert capsys.readouterr() == ("", "aside\n")
+
+
+def test_an_interrupt_and_our_own_errors_pass() -> None:
+    for error in (KeyboardInterrupt(), ConfigError("ours")):
+        with pytest.raises(type(error)) as caught, users_code("trying"):
+            raise error
+        assert caught.value is error
+
+
+def test_a_reason_is_one_short_line() -> None:
+    assert reason_of(ValueError("a\nb")) == "ValueError: a"
+    assert reason_of(KeyError()) == "KeyError"
+    assert len(reason_of(ValueError("x" * 10**6))) < 400

@@ -1,0 +1,108 @@
+"""Code of the user's, run so that it cannot spoil the answer: its module, its factory, its forward.
+
+What it prints goes to stderr; what it raises, an exit of the process too, is one message; and the
+current directory, where answers are written, is what it was.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import NoReturn, TextIO
+
+from vitcost.errors import ConfigError, VitcostError
+
+__all__ = ["answers", "end", "keep_answers_apart", "reason_of", "users_code"]
+
+# letters of a reason, which may be a whole tensor
+_MOST_SAID = 300
+
+
+class _Process:
+    """This process: whether it is a command of ours alone, and where its answer goes then."""
+
+    ours = False
+    kept: TextIO | None = None
+
+
+@contextmanager
+def users_code(doing: str) -> Iterator[None]:
+    """Runs code of the user's; whatever it raises, an interrupt apart, is a ``ConfigError``.
+
+    >>> with users_code("calling f()"):
+    ...     sys.exit("I give up")
+    Traceback (most recent call last):
+    vitcost.errors.ConfigError: calling f(): SystemExit: I give up
+    """
+    here, streams = _directory(), (sys.stdout, sys.stderr)
+    if _Process.ours and _Process.kept is None:
+        _keep()
+    sys.stdout = sys.stderr
+    try:
+        yield
+    except (VitcostError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        raise ConfigError(f"{doing}: {reason_of(error)}") from error
+    finally:
+        sys.stdout, sys.stderr = streams
+        if _Process.kept is not None:
+            # a thread or an exit handler may print later
+            sys.stdout = sys.stderr
+        if here is not None and _directory() != here:
+            os.chdir(here)
+
+
+def reason_of(error: BaseException) -> str:
+    """The kind of an error and the first line of what it says, which may be an error again."""
+    try:
+        said = str(error)
+    except Exception:
+        said = "it cannot say why"
+    line = said.strip().partition("\n")[0][:_MOST_SAID]
+    return f"{type(error).__name__}: {line}" if line else type(error).__name__
+
+
+def keep_answers_apart() -> None:
+    """Says that this process is a command of ours: once the user's code has run, stdout is the way
+    of the answer alone, and whatever else is written there goes to stderr, from below Python too.
+    """
+    _Process.ours = True
+
+
+def answers() -> TextIO | None:
+    """The stream of the answer; None where it is closed."""
+    return _Process.kept or sys.stdout
+
+
+def end(code: int) -> NoReturn:
+    """Ends the process, though a thread of the user's code would go on for ever."""
+    threading = sys.modules.get("threading")
+    running = [] if threading is None or _Process.kept is None else threading.enumerate()
+    if any(not thread.daemon for thread in running[1:]):
+        for stream in (answers(), sys.stderr):
+            with suppress(OSError, ValueError, AttributeError):
+                stream.flush()  # type: ignore[union-attr]
+        os._exit(code)
+    sys.exit(code)
+
+
+def _keep() -> None:
+    """Keeps the way of the answer, and sends all that is written to stdout to stderr instead."""
+    stdout = sys.stdout
+    if stdout is None or sys.stderr is None:
+        return
+    with suppress(OSError, ValueError):
+        stdout.flush()
+        own = os.dup(stdout.fileno())
+        os.dup2(sys.stderr.fileno(), stdout.fileno())
+        _Process.kept = os.fdopen(own, "w", encoding=stdout.encoding, errors=stdout.errors)
+
+
+def _directory() -> str | None:
+    """The current directory; None where it is no more."""
+    try:
+        # a start does without pathlib
+        return os.getcwd()  # noqa: PTH109
+    except OSError:
+        return None
