@@ -73,6 +73,14 @@ class ExitsWhenRead(Plain):
     def named_parameters(self, *args, **kwargs):
         sys.exit(0)
 
+class Later(Plain):
+    def forward(self, x):
+        return {"later": map(self.layer, [x])}
+
+class Awaited(Plain):
+    async def forward(self, x):
+        return self.layer(x)
+
 class Odd(BaseException):
     def __str__(self):
         raise ValueError
@@ -116,9 +124,9 @@ ANSWERED = {
     "Exits": "",
 }
 REFUSED = {
-    "ExitsWhenRead": "running it on meta: SystemExit: 0",
+    "ExitsWhenRead": "reading the module: SystemExit: 0",
     "Raises": "running it on meta: Odd: it cannot say why",
-    "NoParameters": "running it on meta: ValueError: no parameters",
+    "NoParameters": "reading the module: ValueError: no parameters",
     "scripted": "TorchScript hides its forward; give the module it was made of",
     "nested": "RecursionError: maximum recursion depth exceeded",
     "exits": "calling exits() on the meta device: SystemExit: 0",
@@ -158,10 +166,22 @@ def test_all_that_is_printed_goes_to_stderr(forks: Forks, project: Path) -> None
         assert ran.err.count(line) == 1
 
 
-def test_an_exit_in_the_forward_is_said(forks: Forks, project: Path) -> None:
-    found = json.loads(forks.run("report", "users:Exits", "--json", cwd=project).out)
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("Exits", "stopped in the model's own forward: SystemExit: 3"),
+        ("Later", "the model's own forward is a map: none of it ran"),
+        ("Awaited", "the model's own forward is a coroutine: none of it ran"),
+    ],
+)
+def test_a_forward_that_does_not_run_has_no_flops(
+    name: str, said: str, forks: Forks, project: Path
+) -> None:
+    ran = forks.run("report", f"users:{name}", "--json", cwd=project)
+    found = json.loads(ran.out)
     assert found["flops"]["forward"] is None
-    assert "SystemExit: 3" in " ".join(found["model"]["uncounted"])
+    assert said in found["model"]["uncounted"]
+    assert "never awaited" not in ran.err
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -83,7 +83,7 @@ def measure(module: nn.Module, input_shape: Sequence[int]) -> Measured:
         try:
             lazy = _lazy(functional_call(module, on_meta, (x,)))
             if lazy:
-                stopped.append(f"the model's own forward gives a {lazy}: none of it ran")
+                stopped.append(f"the model's own forward is a {lazy}: none of it ran")
         except (Exception, SystemExit) as error:
             # whatever a foreign forward raises is part of the answer
             where = scopes.running or "the model's own forward"
@@ -109,7 +109,7 @@ def measure(module: nn.Module, input_shape: Sequence[int]) -> Measured:
 
 
 def _lazy(output: Any) -> str:
-    """The type of an output that computes when somebody reads it: a generator, a coroutine, a map."""
+    """The type of an output that computes when it is read: a generator, a coroutine, a map."""
     for leaf in tree_leaves(output):
         if isinstance(leaf, Iterator | AsyncIterator | Awaitable):
             if iscoroutine(leaf):
