@@ -26,6 +26,9 @@ hostile = st.text(st.characters(), max_size=40) | st.sampled_from(
         "| a | b |\n\n# c",
         "![x](http://a.b/c) <b> `c` [d](e)",
         "::error file=a::b%0A",
+        " \u00a0::error::b",
+        "a ##[error]b ##vso[task.complete]c ##teamcity[d",
+        "words " * 20 + "::error::" + " words" * 20,
         "\u202eevil\u2066",
         "\ud800",
         "[red]bold[/red] :smile:",
@@ -61,6 +64,13 @@ def check_markdown(out: str) -> None:
         pipes.append(count)
 
 
+def check_job(out: str) -> None:
+    """No line that a job of CI obeys: the runner of GitHub trims it and looks for ``::`` first,
+    then for ``##[`` anywhere, that of Azure for ``##vso[``."""
+    assert not re.search(r"^\s*::", out, re.MULTILINE)
+    assert not re.search(r"##\w*\[", out)
+
+
 def check_github(out: str) -> None:
     for line in out.splitlines():
         head, _, _ = line.partition(" ")[2].partition("::")
@@ -82,6 +92,8 @@ CHECKS: dict[str, Any] = {
 def test_a_text_is_shown_as_itself(name: str, text: str) -> None:
     result = NAMED[name](text)
     for each in FORMATS:
+        if each != "github":
+            check_job(render(result, each, width=60))
         out = render(result, each)
         assert out.endswith("\n")
         assert all(c.isprintable() or c == "\n" for c in out)

@@ -5,6 +5,7 @@ written once. A cell is a raw value in base units; its column, or its row, names
 ``shown`` is the one place that turns both into what a person reads.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, TypeAlias
 
@@ -13,6 +14,10 @@ from vitcost import units
 __all__ = ["Annotation", "Column", "Page", "Row", "Table", "Value", "printable", "shown"]
 
 Value: TypeAlias = "int | float | str | tuple[int, ...] | None"
+
+
+# the runners of GitHub, Azure and TeamCity
+_JOB = re.compile(r"##(?=\w*\[)")
 
 
 class Column(NamedTuple):
@@ -84,14 +89,20 @@ def shown(value: Value, unit: str = "text") -> str:
 
 
 def printable(text: str) -> str:
-    r"""Text without anything that a terminal, a browser or a reader could take for a command.
+    r"""Text without anything that a terminal, a browser or a job could take for a command.
 
-    >>> printable("a\x1b[2Jb\n\u202ec")
-    'a\\x1b[2Jb\\n\\u202ec'
+    A job of CI obeys a line that begins with ``::``, and ``##[`` or ``##vso[`` wherever it stands.
+
+    >>> printable("a\x1b[2Jb\n\u202ec"), printable("::error::x"), printable("##[error]x")
+    ('a\\x1b[2Jb\\n\\u202ec', '\\x3a:error::x', '#\\x23[error]x')
     """
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    if "##" in text:
+        text = _JOB.sub(r"#\\x23", text)
+    if text.lstrip().startswith("::"):
+        text = text.replace(":", r"\x3a", 1)
+    return text
 
 
 _UNITS: Mapping[str, Callable[[int | float], str]] = {

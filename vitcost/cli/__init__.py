@@ -4,6 +4,7 @@ A command is loaded when it is called, so that none of them pays for the others.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 
 import click
@@ -86,7 +87,7 @@ def run(args: Sequence[str]) -> int:
         from vitcost.cli.output import leave
 
         leave()
-        return _refuse(f"cannot write the answer: {error.strerror}")
+        return _refuse(f"cannot write the answer: {error.strerror or error}")
     return code if isinstance(code, int) else 0
 
 
@@ -94,9 +95,11 @@ def _refuse(message: str, ctx: click.Context | None = None) -> int:
     """Says what is wrong, with the usage where that is it, and gives the exit code."""
     from vitcost.page import printable
 
-    if ctx is not None:
-        usage = f"{ctx.get_usage()}\nTry '{ctx.command_path} --help' for help.\n"
-        click.echo(usage, err=True)
+    usage = (
+        "" if ctx is None else f"{ctx.get_usage()}\nTry '{ctx.command_path} --help' for help.\n\n"
+    )
     lines = [printable(line) for line in message.splitlines()]
-    click.echo("Error: " + "\n".join(lines), err=True)
+    # the code says it too, where stderr takes no more
+    with suppress(OSError):
+        click.echo(usage + "Error: " + "\n".join(lines), err=True)
     return 2

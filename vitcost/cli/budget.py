@@ -4,8 +4,7 @@ import click
 
 from vitcost.budget import budget
 from vitcost.cli.options import Command, Option, output_options
-from vitcost.cli.output import chosen_format, emit, said_in
-from vitcost.page import printable
+from vitcost.cli.output import chosen_format, emit, said_in, tell
 
 __all__ = ["command"]
 
@@ -63,5 +62,5 @@ def command(
     found = budget(config, baseline=baseline, update=update, why=why)
     emit(found, format, as_json, output)
     for reason in found.unanswered:
-        click.echo(f"Error: {printable(reason)}", err=True)
+        tell(f"Error: {reason}")
     return 2 if found.unanswered else 0 if found.ok else 1

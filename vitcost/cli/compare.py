@@ -18,7 +18,7 @@ from vitcost.cli.options import (
     output_options,
     scenario_options,
 )
-from vitcost.cli.output import chosen_format, emit, said_in
+from vitcost.cli.output import chosen_format, emit, said_in, tell
 from vitcost.cli.progress import progress_bar
 from vitcost.pages.skipped import skipped_notes
 from vitcost.planner.compare import COMPARED, MOST_COMPARED, Comparison, compare
@@ -182,4 +182,4 @@ def _write_parquet(found: "Comparison | Sweep", output: str) -> None:
         with progress_bar() as step:
             skipped = replace(found, progress=step).write_parquet(output)
     for note in skipped_notes(skipped):
-        click.echo(note, err=True)
+        tell(note)

@@ -6,6 +6,7 @@ import click
 
 from vitcost.cli.options import Command, Option, gpu_query, output_options
 from vitcost.cli.output import emit, names_alone, write
+from vitcost.page import printable
 
 __all__ = ["command"]
 
@@ -52,7 +53,7 @@ def command(
     found = gpus(query, gpu_file=gpu_file)
     if quiet:
         names_alone(format, as_json, output)
-        write("".join(f"{row.name}\n" for row in found.found), output)
+        write("".join(f"{printable(row.name)}\n" for row in found.found), output)
     else:
         emit(found, format, as_json, output)
     return 0

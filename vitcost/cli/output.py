@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from vitcost.errors import ConfigError
+from vitcost.page import printable
 from vitcost.render import FORMATS, SUFFIXES, render
 from vitcost.users_code import answers
 from vitcost.written import whole
@@ -15,7 +16,7 @@ from vitcost.written import whole
 if TYPE_CHECKING:
     from vitcost.result import Result
 
-__all__ = ["chosen_format", "emit", "leave", "names_alone", "said_in", "write"]
+__all__ = ["chosen_format", "emit", "leave", "names_alone", "said_in", "tell", "write"]
 
 # for a terminal that has no more than ASCII, or some old code page
 _PLAIN = {
@@ -97,6 +98,11 @@ def write(text: str, output: str | None, *, color: bool = False) -> None:
         # the reader has gone (`| head`): silence, and what a shell says of a process so ended
         leave()
         raise SystemExit(128 + 13) from None
+
+
+def tell(line: str) -> None:
+    """Says something beside the answer, on stderr."""
+    click.echo(printable(line), err=True)
 
 
 def leave() -> None:

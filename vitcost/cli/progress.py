@@ -12,7 +12,7 @@ PATIENCE_SECONDS = 1.0
 @contextmanager
 def progress_bar() -> Iterator[Callable[[int, int, str], None] | None]:
     """Gives ``step(done, total, what)``; the bar appears after a second, on a terminal alone."""
-    if not sys.stderr.isatty():
+    if not (sys.stderr and sys.stderr.isatty()):
         yield None
         return
     from threading import Timer

@@ -3,7 +3,7 @@
 import click
 
 from vitcost.cli.options import Command, Option, field_options, given, model_options, one_model
-from vitcost.cli.output import write
+from vitcost.cli.output import tell, write
 from vitcost.summary import summarize
 
 __all__ = ["command"]
@@ -48,5 +48,5 @@ def command(
     found = summarize(one_model(model, model_option), **given(ctx))
     write(found.text + "\n", output)
     for note in found.notes:
-        click.echo(note, err=True)
+        tell(note)
     return 0

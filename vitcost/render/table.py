@@ -133,7 +133,9 @@ def _wrap(text: str, width: int | None) -> list[str]:
         return [text]
     from textwrap import wrap
 
-    return wrap(text, width, break_long_words=False, break_on_hyphens=False)
+    lines = wrap(text, width, break_long_words=False, break_on_hyphens=False)
+    # a line begins with another word now
+    return [printable(line) for line in lines]
 
 
 def _plain(text: str, style: str) -> str:
