@@ -42,8 +42,10 @@ def vitcost_process(*args: str, before: str = "", **env: str) -> subprocess.Comp
 # --- bad input: the message, exit code 2, nothing on stdout, no traceback
 
 QUANTITIES = (
-    "params, flops, train-flops, attention-flops, mlp-flops, pointwise, saved-activations, "
-    "peak-memory, inference-memory, training-memory, complexity"
+    "params, torchsummary_params, tokens, macs, flops, flops_executed, backward_flops, "
+    "train_flops, train_flops_executed, pointwise, attention_flops, mlp_flops, bytes_moved, "
+    "inference_memory, activations, weights, gradients, optimizer_states, saved_activations, "
+    "train_memory, rule_of_thumb_inference, rule_of_thumb_training, complexity"
 )
 BAD = [
     (
@@ -402,9 +404,9 @@ def test_explain_takes_the_model_either_way(capsys: Captured) -> None:
 
 
 def test_explain_latex_is_there_when_asked(capsys: Captured) -> None:
-    assert run(["explain", BASE, "attention-flops"]) == 0
+    assert run(["explain", BASE, "attention_flops"]) == 0
     assert "^{2}" not in capsys.readouterr().out
-    assert run(["explain", BASE, "attention-flops", "--latex"]) == 0
+    assert run(["explain", BASE, "attention_flops", "--latex"]) == 0
     assert "^{2}" in capsys.readouterr().out
 
 
@@ -584,7 +586,7 @@ def test_a_pipe_gets_the_same_whatever_the_terminal(env: dict[str, str]) -> None
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp437", "cp1252"])
 @pytest.mark.parametrize("format", ["table", "markdown", "csv", "json"])
 def test_a_stdout_that_is_not_utf8(encoding: str, format: str) -> None:
-    args = ("explain", BASE, "training-memory") if format == "table" else ("report", HUGE)
+    args = ("explain", BASE, "rule_of_thumb_training") if format == "table" else ("report", HUGE)
     done = vitcost_process(*args, "--format", format, PYTHONIOENCODING=encoding)
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout.decode(encoding).endswith("\n")
@@ -745,7 +747,7 @@ def test_a_shell_completes_models_flags_and_words() -> None:
         f"plain,{HUGE}",
         f"plain,{HUGE}_in21k",
     ]
-    assert completed("vitcost explain x mlp", 3) == ["plain,mlp-flops"]
+    assert completed("vitcost explain x mlp", 3) == ["plain,mlp_flops"]
     assert completed("vitcost report x --precision amp", 4) == ["plain,amp-bf16", "plain,amp-fp16"]
     assert completed("vitcost report ./conf", 2) == ["file,./conf"]
     assert completed("vitcost report x -g rtx5", 4) == ["plain,rtx5090"]

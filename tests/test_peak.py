@@ -367,16 +367,16 @@ def test_a_root_mean_square_on_a_card(precision: str) -> None:
 def test_the_polynomial_of_a_peak_has_its_value(name: str, batch: int, place: str) -> None:
     """At the winning point with the numbers: the terms in letters add up to the report's bytes."""
     known = report(name, batch=batch).training
-    peak_memory = explain(name, "peak-memory", batch=batch)
+    peak_memory = explain(name, "train_memory", batch=batch)
     assert place in peak_memory.unit
     assert peak_memory.value == known.peak_bytes == sum(t.value for t in peak_memory.terms)
-    saved = explain(name, "saved-activations", batch=batch)
+    saved = explain(name, "saved_activations", batch=batch)
     assert saved.value == known.saved_activations_bytes == sum(t.value for t in saved.terms)
 
 
 def test_the_terms_of_a_large_batch() -> None:
     """A block in fp32 with the efficient kernel: 64bsh + 4ab·s32 + 16bs, and its random state."""
-    found = explain("vit_base_patch16_224", "peak-memory", batch=64)
+    found = explain("vit_base_patch16_224", "train_memory", batch=64)
     terms = {term.name: term.formula for term in found.terms}
     assert terms["saved activations"] == "L*(4*b*a*s32 + 64*b*s*h + 16*b*s + 16)"
     assert terms["batch"] == "4*b*c*H*W + 8*b"

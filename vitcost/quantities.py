@@ -10,10 +10,13 @@ if TYPE_CHECKING:
     from vitcost.result import Result
 
 __all__ = [
+    "EXPLAINED",
     "NUMBERS",
     "QUANTITIES",
+    "RENAMED",
     "Amount",
     "Changed",
+    "Formula",
     "Numbers",
     "Quantity",
     "changes",
@@ -26,17 +29,32 @@ __all__ = [
 Amount: TypeAlias = int | float
 
 
-class Quantity(NamedTuple):
-    """Where the JSON of a report has a quantity, its unit, and the columns of a layer that it
-    grows with.
+class Formula(NamedTuple):
+    """How ``explain`` finds a quantity: by a rule, run on symbols in place of sizes.
 
-    A report that has no exact figure for it has null there, or an empty list; of several figures
-    the largest is limited.
+    ``of`` names what the rule adds up: costs of the engine, the modules of a name, or states.
+    """
+
+    rule: str  # one of formulas.terms.RULES
+    of: tuple[str, ...]
+    unit: str  # what its number counts
+    reference: str
+    flags: tuple[str, ...] = ("batch",)  # of a scenario that it depends on
+    module: str = ""
+
+
+class Quantity(NamedTuple):
+    """A number that a report has, or that has a formula: one row for each, one name everywhere.
+
+    ``path`` is where the JSON of a report has it; empty: it is explained alone. A report that has
+    no exact figure for it has null there, or an empty list; of several figures the largest is
+    limited. ``layers`` are the columns of a layer that it grows with.
     """
 
     path: str
     unit: str  # count | si | bytes | seconds, as a page has them
     layers: tuple[str, ...]
+    formula: Formula | None
 
     def key(self, name: str) -> str:
         """Its name in JSON, with the unit."""
@@ -63,28 +81,224 @@ class Quantity(NamedTuple):
 
 _ALIVE = ("params", "saved_bytes")
 _TRAINING = "memory.training."
+# flags of a scenario that decide which kernels run, and what of a step there is besides
+_RUN_FLAGS = ("batch", "precision", "platform", "attention")
+_PASS_FLAGS = ("checkpointing", "freeze", "lora", "lora_layers")
+_STEP_FLAGS = (*_RUN_FLAGS, *_PASS_FLAGS)
+_PEAK_FLAGS = (*_STEP_FLAGS, "optimizer", "ema", "accumulate", "zero_grad")
+_STATE_FLAGS = ("batch", "precision", "freeze", "lora", "lora_layers", "recipe")
+_NARAYANAN = "Narayanan et al. 2021, arXiv 2104.04473"
+_ALLOCATED = (
+    "a walk over the operations, {}: born where it is written, dead after its last reader "
+    "(torch 2.13, torch/csrc/autograd/engine.cpp)"
+)
+_STATES = (
+    "a parameter that trains has them: Rajbhandari et al. 2020, arXiv 1910.02054, section 3.1; "
+    "bytes of each by the recipe and torch.optim"
+)
 
-QUANTITIES: Mapping[str, Quantity] = {
-    "params": Quantity("params.total", "count", ("params",)),
-    "torchsummary_params": Quantity("params.torchsummary", "count", ("params",)),
-    "tokens": Quantity("tokens", "count", ()),
-    "macs": Quantity("flops.macs_forward", "si", ("flops",)),
-    "flops": Quantity("flops.forward", "si", ("flops",)),
-    "flops_executed": Quantity("flops.forward_executed", "si", ("flops",)),
-    "backward_flops": Quantity("flops.backward", "si", ("flops",)),
-    "train_flops": Quantity("flops.train_step", "si", ("flops",)),
-    "train_flops_executed": Quantity("flops.train_step_executed", "si", ("flops",)),
-    "pointwise": Quantity("flops.pointwise_forward", "si", ("pointwise",)),
-    "bytes_moved": Quantity("bytes_moved.forward", "bytes", ("params", "flops", "pointwise")),
-    "inference_memory": Quantity("memory.inference.total_bytes", "bytes", ("params",)),
-    "activations": Quantity("memory.inference.activations_bytes", "bytes", ("pointwise",)),
-    "weights": Quantity(_TRAINING + "weights_bytes", "bytes", ("params",)),
-    "gradients": Quantity(_TRAINING + "gradients_bytes", "bytes", ("params",)),
-    "optimizer_states": Quantity(_TRAINING + "optimizer_bytes", "bytes", ("params",)),
-    "saved_activations": Quantity(_TRAINING + "saved_activations_bytes", "bytes", ("saved_bytes",)),
-    "train_memory": Quantity(_TRAINING + "peak_bytes", "bytes", _ALIVE),
-    # of the slowest of the cards
-    "step_time": Quantity("time.seconds", "seconds", ("flops", "pointwise")),
+# every quantity
+_TABLE: Mapping[str, Quantity] = {
+    "params": Quantity(
+        "params.total", "count", ("params",),
+        Formula(
+            "cost", ("params",), "parameters",
+            f"a block with m = 4h is 12h² + 13h: {_NARAYANAN}, section 5.1; patches, tokens and "
+            "head of an image model: Dosovitskiy et al. 2021, arXiv 2010.11929, section 3",
+        ),
+    ),
+    "torchsummary_params": Quantity(
+        "params.torchsummary", "count", ("params",),
+        Formula(
+            "torchsummary", ("params",), "parameters that torchsummary counts",
+            "torchsummary 1.5.1, 2018: its hooks are on layers, and miss parameters that sit on "
+            "none",
+        ),
+    ),
+    "tokens": Quantity(
+        "tokens", "count", (),
+        Formula(
+            "tokens", (), "tokens of an image, or of a text",
+            "one a patch, and the tokens before them: Dosovitskiy et al. 2021, arXiv 2010.11929, "
+            "section 3.1",
+        ),
+    ),
+    "macs": Quantity(
+        "flops.macs_forward", "si", ("flops",),
+        Formula(
+            "cost", ("macs",), "multiply-adds of a forward pass",
+            f"half of the FLOPs; a block with m = 4h is 12bsh² + 2bs²h: {_NARAYANAN}, appendix",
+        ),
+    ),
+    "flops": Quantity(
+        "flops.forward", "si", ("flops",),
+        Formula(
+            "cost", ("flops",), "FLOPs of a forward pass",
+            f"2 a multiply-add; a block with m = 4h is 24bsh² + 4bs²h: {_NARAYANAN}, appendix",
+        ),
+    ),
+    "flops_executed": Quantity(
+        "flops.forward_executed", "si", ("flops",),
+        Formula(
+            "cost", ("executed_flops",), "FLOPs that a forward pass executes",
+            "FLOPs of the definition, and products that an attention kernel computes once more",
+            _STEP_FLAGS,
+        ),
+    ),
+    "backward_flops": Quantity(
+        "flops.backward", "si", ("flops",),
+        Formula(
+            "cost", ("backward_flops",), "FLOPs of a backward pass",
+            f"twice the forward ({_NARAYANAN}, appendix), but once for a patch embedding: the "
+            "image needs no gradient",
+            ("batch", "freeze", "lora", "lora_layers"),
+        ),
+    ),
+    "train_flops": Quantity(
+        "flops.train_step", "si", ("flops",),
+        Formula(
+            "cost", ("flops", "backward_flops"), "FLOPs of a forward and a backward pass",
+            f"backward is twice the forward ({_NARAYANAN}, appendix), but once for a patch "
+            "embedding: the image needs no gradient",
+            ("batch", "freeze", "lora", "lora_layers"),
+        ),
+    ),
+    "train_flops_executed": Quantity(
+        "flops.train_step_executed", "si", ("flops",),
+        Formula(
+            "cost", ("executed_flops", "executed_backward_flops"),
+            "FLOPs that a forward and a backward pass execute",
+            "those of the definition, and what is computed again: by a fused attention in its "
+            "backward (Dao et al. 2022, arXiv 2205.14135), in checkpointed regions (Chen et al. "
+            "2016, arXiv 1604.06174)",
+            _STEP_FLAGS,
+        ),
+    ),
+    "pointwise": Quantity(
+        "flops.pointwise_forward", "si", ("pointwise",),
+        Formula(
+            "cost", ("pointwise",), "elements written in a forward pass",
+            "one for each element that a norm, softmax, activation, scale or residual add writes, "
+            "unfused; never added to FLOPs",
+        ),
+    ),
+    "attention_flops": Quantity(
+        "", "si", ("flops",),
+        Formula(
+            "cost", ("flops",), "FLOPs of a forward pass",
+            "qkv 6bsh², scores 2bs²h, weighted sum 2bs²h, output 2bsh² a block: "
+            f"{_NARAYANAN}, appendix",
+            module="attn",
+        ),
+    ),
+    "mlp_flops": Quantity(
+        "", "si", ("flops",),
+        Formula(
+            "cost", ("flops",), "FLOPs of a forward pass",
+            f"16bsh² a block with m = 4h: {_NARAYANAN}, appendix",
+            module="mlp",
+        ),
+    ),
+    "bytes_moved": Quantity(
+        "bytes_moved.forward", "bytes", ("params", "flops", "pointwise"),
+        Formula(
+            "cost", ("moved_bytes",), "bytes read and written by a forward pass",
+            "everything that an operation reads and writes, parameters included, nothing from a "
+            "cache: Williams et al. 2009, doi 10.1145/1498765.1498785",
+            ("mode", *_STEP_FLAGS),
+        ),
+    ),
+    "inference_memory": Quantity(
+        "memory.inference.total_bytes", "bytes", ("params",),
+        Formula(
+            "inference", (), "bytes of tensors at the peak of a forward pass in eval",
+            f"weights, the caller's batch, and {_ALLOCATED.format('forward')}",
+            _RUN_FLAGS,
+        ),
+    ),
+    "activations": Quantity(
+        "memory.inference.activations_bytes", "bytes", ("pointwise",),
+        Formula(
+            "inference", ("activations_bytes",), "bytes of activations alive at one time in eval",
+            _ALLOCATED.format("forward"),
+            _RUN_FLAGS,
+        ),
+    ),
+    "weights": Quantity(
+        _TRAINING + "weights_bytes", "bytes", ("params",),
+        Formula("states", ("weights_bytes",), "bytes of weights in training", _STATES,
+                _STATE_FLAGS),
+    ),
+    "gradients": Quantity(
+        _TRAINING + "gradients_bytes", "bytes", ("params",),
+        Formula("states", ("gradients_bytes",), "bytes of gradients", _STATES, _STATE_FLAGS),
+    ),
+    "optimizer_states": Quantity(
+        _TRAINING + "optimizer_bytes", "bytes", ("params",),
+        Formula("states", ("optimizer_bytes",), "bytes of the optimizer's states", _STATES,
+                (*_STATE_FLAGS, "optimizer")),
+    ),
+    "saved_activations": Quantity(
+        _TRAINING + "saved_activations_bytes", "bytes", ("saved_bytes",),
+        Formula(
+            "saved", (), "bytes that autograd holds after the loss",
+            "torch's derivatives.yaml says what each op keeps; in half precision, eager and "
+            "without dropout 32sbh + 2as²b a block: Korthikanti et al. 2022, arXiv 2205.05198, "
+            "equation 1",
+            _STEP_FLAGS,
+        ),
+    ),
+    "train_memory": Quantity(
+        _TRAINING + "peak_bytes", "bytes", _ALIVE,
+        Formula(
+            "peak", (), "bytes of tensors at the peak of a training step",
+            f"{_ALLOCATED.format('backward included')}; what is kept: Korthikanti et al. 2022, "
+            "arXiv 2205.05198",
+            _PEAK_FLAGS,
+        ),
+    ),
+    "rule_of_thumb_inference": Quantity(
+        "memory.rule_of_thumb.inference_bytes", "bytes", ("params",),
+        Formula(
+            "thumb", ("inference",), "bytes of weights in half precision",
+            "2 bytes a parameter, no activations: Rajbhandari et al. 2020, arXiv 1910.02054, "
+            "section 3",
+        ),
+    ),
+    "rule_of_thumb_training": Quantity(
+        "memory.rule_of_thumb.training_bytes", "bytes", ("params",),
+        Formula(
+            "thumb", ("training",), "bytes of model states in mixed precision with AdamW",
+            "20 bytes a parameter: weights 2 + 4, gradients 2 + 4, moments 4 + 4, no activations; "
+            "Megatron Core, distributed optimizer guide: fp16 parameters, fp16 gradients",
+        ),
+    ),
+    "complexity": Quantity(
+        "", "count", (),
+        Formula(
+            "complexity", (), "leading terms: work a layer, sequential operations, longest path",
+            "Vaswani et al. 2017, arXiv 1706.03762, Table 1",
+        ),
+    ),
+    # of the slowest of the cards; a fit of measured constants, which no formula in sizes is
+    "step_time": Quantity("time.seconds", "seconds", ("flops", "pointwise"), None),
+}  # fmt: skip
+
+# those that a report has a number for: what is compared, limited and swept
+QUANTITIES = {name: row for name, row in _TABLE.items() if row.path}
+# those that have a formula: what is explained
+EXPLAINED = {name: row.formula for name, row in _TABLE.items() if row.formula is not None}
+# names that explain had for quantities, and the note beside its answer
+RENAMED = {
+    "peak_memory": ("train_memory", "peak-memory is called train_memory"),
+    "training_memory": (
+        "rule_of_thumb_training",
+        "training-memory is called rule_of_thumb_training; the peak of a step is train_memory",
+    ),
+    "inference_memory": (
+        "inference_memory",
+        "the rule of thumb, 2 bytes a parameter, is called rule_of_thumb_inference",
+    ),
 }
 
 # the columns of a layer that quantities grow with, and their units

@@ -14,20 +14,24 @@ from vitcost.cli.options import (
 )
 from vitcost.cli.output import chosen_format, emit, said_in
 from vitcost.explain import explain
-from vitcost.formulas.quantities import FLAGS, QUANTITIES
+from vitcost.quantities import EXPLAINED
 
 __all__ = ["command"]
 
 _HELP = f"""A formula, its numbers, result and reference.
 
-QUANTITY is one of {", ".join(QUANTITIES)}. Needs vitcost[explain].
+QUANTITY is one of {", ".join(EXPLAINED)}. Needs vitcost[explain].
 """
 _EXAMPLES = """
 vitcost explain vit_base_patch16_224 params
-vitcost explain vit_base_patch16_224 attention-flops --batch 8
-vitcost explain vit_huge_patch14_224 training-memory --latex
-vitcost explain vit_base_patch16_224 peak-memory -b 64 --precision amp-bf16
+vitcost explain vit_base_patch16_224 attention_flops --batch 8
+vitcost explain vit_huge_patch14_224 rule_of_thumb_training --latex
+vitcost explain vit_base_patch16_224 train_memory -b 64 --precision amp-bf16
 """
+
+
+# every flag of a scenario that some quantity depends on
+_FLAGS = tuple(dict.fromkeys(flag for row in EXPLAINED.values() for flag in row.flags))
 
 
 @click.command(
@@ -38,10 +42,10 @@ vitcost explain vit_base_patch16_224 peak-memory -b 64 --precision amp-bf16
     rare=field_options,
     params=[
         *model_options(),
-        click.Argument(["quantity"], required=False, type=Words(QUANTITIES)),
+        click.Argument(["quantity"], required=False, type=Words(EXPLAINED)),
         Option(["--latex"], is_flag=True, help="the formula in LaTeX too"),
         *output_options(),
-        *scenario_options(FLAGS),
+        *scenario_options(_FLAGS),
     ],
 )
 @click.pass_context
@@ -64,7 +68,7 @@ def command(
     if model is None:
         raise click.UsageError("no MODEL given; `vitcost models` lists them")
     if quantity is None:
-        raise click.UsageError(f"no QUANTITY given; one of {', '.join(QUANTITIES)}")
+        raise click.UsageError(f"no QUANTITY given; one of {', '.join(EXPLAINED)}")
     if latex:
         said_in(
             "--latex", chosen_format(format, as_json, output), ("table", "json", "markdown", "html")

@@ -24,6 +24,10 @@ class Cost(NamedTuple):
     trainable: Size = 0  # parameters that train
     executed_flops: Size = 0
 
+    @property
+    def macs(self) -> Size:
+        return self.flops // 2
+
     def plus(self, other: "Cost", times: Size = 1) -> "Cost":
         return Cost(
             self.params + times * other.params,

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from vitcost.engine.ops import Size
-from vitcost.errors import ConfigError, UnknownName
-from vitcost.formulas.quantities import QUANTITIES, Found, Value
+from vitcost.errors import ConfigError, NotCovered, UnknownName
 from vitcost.formulas.symbols import Expr, growth, in_order, latex, load, meaning, text, value
+from vitcost.formulas.terms import RULES, Found, Value
+from vitcost.quantities import EXPLAINED, QUANTITIES, RENAMED
 from vitcost.result import Result
 from vitcost.scenario import Scenario
 from vitcost.zoo import Model, resolve
@@ -46,9 +47,10 @@ class Explanation(Result):
     terms: tuple[Term, ...]
     letters: tuple[Letter, ...]
     latex: str | None = None
+    note: str = ""  # where a quantity was asked for by a name that it had
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON of schema ``vitcost.explain/1``; with ``latex`` where it was asked for."""
+        """The JSON of schema ``vitcost.explain/1``; ``latex`` and ``note`` where there are any."""
         rows = self.value
         return {
             "schema": "vitcost.explain/1",
@@ -62,6 +64,7 @@ class Explanation(Result):
             "terms": [term._asdict() for term in self.terms],
             "letters": {each.letter: each.value for each in self.letters},
             **({} if self.latex is None else {"latex": self.latex}),
+            **({"note": self.note} if self.note else {}),
         }
 
     def rows(self) -> Iterator[dict[str, Any]]:
@@ -74,17 +77,22 @@ def explained(
     model: Model, quantity: str, latex: bool, flags: Mapping[str, Any], overrides: Mapping[str, Any]
 ) -> Explanation:
     """The explanation that ``vitcost.explain`` returns."""
-    if quantity not in QUANTITIES:
-        raise UnknownName("quantity", quantity, QUANTITIES, f"known: {', '.join(QUANTITIES)}")
+    quantity, note = RENAMED.get(quantity.replace("-", "_"), (quantity.replace("-", "_"), ""))
+    if quantity in QUANTITIES and quantity not in EXPLAINED:
+        raise NotCovered(f"{quantity} is a fit of measured constants, and no formula in sizes")
+    if quantity not in EXPLAINED:
+        raise UnknownName("quantity", quantity, EXPLAINED, f"known: {', '.join(EXPLAINED)}")
     load()
-    row = QUANTITIES[quantity]
+    row = EXPLAINED[quantity]
     for flag in flags:
         if flag not in row.flags:
             hint = f"{quantity} depends on {', '.join(row.flags)}"
             raise ConfigError(f"{flag} has no part in the formula of {quantity}; {hint}")
+    # one that depends on the mode is of a forward pass in eval unless it is told
+    mode = {} if "mode" in row.flags else {"mode": "train"}
     resolved = resolve(model, **overrides)
-    scenario = Scenario(mode="train", **flags).added_to(resolved.flags)
-    found = row.find(resolved.config, scenario)
+    scenario = Scenario.of(**{**mode, **flags}).added_to(resolved.flags)
+    found = RULES[row.rule](row, resolved.config, scenario)
     return Explanation(
         model=resolved.name,
         quantity=quantity,
@@ -96,6 +104,7 @@ def explained(
         terms=tuple(_term(found, name, expr) for name, expr in found.terms.items()),
         letters=_letters(found),
         latex=_joined(found, _latex) if latex else None,
+        note=note,
     )
 
 

@@ -28,5 +28,6 @@ def explain_page(found: Explanation) -> Page:
         (Column("letter"), Column("value", "count"), Column("meaning")),
         tuple(Row((each.letter, each.value, each.meaning)) for each in found.letters),
     )
+    notes = (f"reference: {found.reference}", *([found.note] if found.note else []))
     title = f"{found.quantity} of {found.model}"
-    return Page(title, tuple(lead), (terms, letters), (f"reference: {found.reference}",))
+    return Page(title, tuple(lead), (terms, letters), notes)

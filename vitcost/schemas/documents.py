@@ -192,6 +192,7 @@ class Explanation(TypedDict):
     terms: list[Term]
     letters: dict[str, int]
     latex: NotRequired[str]
+    note: NotRequired[str]
 
 
 class Verdict(TypedDict):
