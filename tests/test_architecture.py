@@ -30,7 +30,7 @@ LAYERS = (
         "quantities",
         "flags",
     ),
-    ("measured", "reported", "report", "models", "explain"),
+    ("measured", "reported", "report", "models", "explain", "saved"),
     ("planner", "budget", "budgets", "pages"),
     ("check",),
     ("schemas",),

@@ -20,7 +20,7 @@ from vitcost.hardware.calibrate import load_calibrations
 from vitcost.hardware.measurements import read as read_measurements
 from vitcost.hardware.specs import load_cards
 from vitcost.planner.compare import compare
-from vitcost.reading import BASELINE, MODEL, parse_json, parse_toml, read_json, read_text
+from vitcost.reading import BASELINE, BUDGETS, MODEL, parse_json, parse_toml, read_json, read_text
 from vitcost.zoo import resolve
 
 # every file that a command reads: the function that reads it, and its suffix
@@ -169,14 +169,14 @@ def test_many_dots_that_are_no_key_are_read() -> None:
     numbers = ", ".join(f"{i}.5" for i in range(50))
     prose = "A sentence. " * 50
     text = f'pins = [{pins}]\nx = [{numbers}]\ny = """{prose}"""\nz = "{prose}" # {prose}\n'
-    data = parse_toml("pyproject.toml", text)
+    data = parse_toml("pyproject.toml", text, BUDGETS)
     assert len(data["pins"]) == len(data["x"]) == 50
     assert data["y"] == data["z"] == prose
 
 
 def test_a_key_that_occurs_twice_is_named() -> None:
     with pytest.raises(ConfigError, match="the key 'b' occurs twice"):
-        parse_json("x.json", '{"a": 1, "b": 2, "c": 3, "b": 4}')
+        parse_json("x.json", '{"a": 1, "b": 2, "c": 3, "b": 4}', MODEL)
 
 
 def test_a_missing_baseline_is_none_and_a_locked_one_is_refused(tmp_path: Path) -> None:

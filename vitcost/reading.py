@@ -24,6 +24,7 @@ __all__ = [
     "MODEL",
     "MODEL_TOML",
     "OWN_CARDS",
+    "REPORT",
     "Kind",
     "NoSuchFile",
     "exists",
@@ -34,8 +35,6 @@ __all__ = [
     "read_toml",
 ]
 
-# a CLIP's deepest key lies two levels down, a report's layers six
-MAX_DEPTH = 16
 # tomllib takes the square of a dotted key's length
 _MAX_DOTS = 32
 # Python prints 4,300 digits of an integer
@@ -62,10 +61,12 @@ class NoSuchFile(ConfigError):
 
 
 class Kind(NamedTuple):
-    """Files of one use: a word for messages, and how many bytes one may have, unpacked."""
+    """Files of one use: a word for messages, how many bytes one may have, unpacked, and how deep
+    its tables and lists may be nested."""
 
     noun: str
     most: int
+    depth: int = 16  # a CLIP's deepest key lies two levels down
 
 
 # a config with 21,843 labels takes 2 MB
@@ -76,6 +77,8 @@ BUDGETS = Kind("file of budgets", 2**20)
 OWN_CARDS = Kind("file of cards", 2**20)
 CALIBRATION = Kind("calibration", 2**20)
 BASELINE = Kind("baseline", 8 * 2**20)
+# a layer inside another is two levels more
+REPORT = Kind("saved report", 8 * 2**20, depth=64)
 # timm's results take 200 kB a file
 MEASUREMENTS = Kind("file of measurements", 8 * 2**20)
 
@@ -112,16 +115,16 @@ def read_json(path: str | Path, kind: Kind) -> dict[str, Any]:
     Traceback (most recent call last):
     vitcost.reading.NoSuchFile: no/such/config.json: no such file
     """
-    return parse_json(path, read_text(path, kind))
+    return parse_json(path, read_text(path, kind), kind)
 
 
 def read_toml(path: str | Path, kind: Kind) -> dict[str, Any]:
     """The table in a TOML file."""
-    return parse_toml(path, read_text(path, kind))
+    return parse_toml(path, read_text(path, kind), kind)
 
 
-def parse_json(path: str | Path, text: str) -> dict[str, Any]:
-    """The table in JSON text: each key once, numbers finite, no deeper than ``MAX_DEPTH``."""
+def parse_json(path: str | Path, text: str, kind: Kind) -> dict[str, Any]:
+    """The table in JSON text: each key once, numbers finite, no deeper than its kind."""
     if not text.strip():
         raise ConfigError(f"{path}: is empty")
     try:
@@ -129,16 +132,16 @@ def parse_json(path: str | Path, text: str) -> dict[str, Any]:
             text, object_pairs_hook=_unique, parse_constant=_no_number, parse_float=_finite
         )
     except RecursionError:
-        raise _too_deep(path) from None
+        raise _too_deep(path, kind) from None
     except ValueError as error:
         raise ConfigError(f"{path}: not JSON: {str(error).strip()}") from None
-    return _table(path, data)
+    return _table(path, data, kind)
 
 
-def parse_toml(path: str | Path, text: str) -> dict[str, Any]:
-    """The table in TOML text: numbers finite, keys and values no deeper than ``MAX_DEPTH``.
+def parse_toml(path: str | Path, text: str, kind: Kind) -> dict[str, Any]:
+    """The table in TOML text: numbers finite, keys and values no deeper than its kind.
 
-    >>> parse_toml("x.toml", "a." * 60_000 + "a = 1")
+    >>> parse_toml("x.toml", "a." * 60_000 + "a = 1", OWN_CARDS)
     Traceback (most recent call last):
     vitcost.errors.ConfigError: x.toml: nested deeper than 16 levels
     """
@@ -148,14 +151,14 @@ def parse_toml(path: str | Path, text: str) -> dict[str, Any]:
     # a key's dots are counted before tomllib reads it, whose time is their square
     bare = _TOML_TEXT.sub(lambda found: "" if found[0][0] == "#" else "s", text)
     if any(key[0].count(".") > _MAX_DOTS for key in _TOML_KEY.finditer(bare)):
-        raise _too_deep(path)
+        raise _too_deep(path, kind)
     try:
         data = tomllib.loads(text, parse_float=_finite)
     except RecursionError:
-        raise _too_deep(path) from None
+        raise _too_deep(path, kind) from None
     except ValueError as error:
         raise ConfigError(f"{path}: not TOML: {str(error).strip()}") from None
-    return _table(path, data)
+    return _table(path, data, kind)
 
 
 def _content(path: str | Path, kind: Kind) -> bytes:
@@ -210,10 +213,10 @@ def _bounded(content: bytes, path: str | Path, kind: Kind) -> bytes:
     return content
 
 
-def _table(path: str | Path, data: Any) -> dict[str, Any]:
+def _table(path: str | Path, data: Any, kind: Kind) -> dict[str, Any]:
     """The data, where it is a table that any code may go through and any message may show."""
     level, depth = [data], 0
-    while level and depth <= MAX_DEPTH:
+    while level and depth <= kind.depth:
         # level by level, since recursion has an end
         values = [value for each in level for value in _inside(each)]
         level = [value for value in values if isinstance(value, dict | list)]
@@ -221,8 +224,8 @@ def _table(path: str | Path, data: Any) -> dict[str, Any]:
         if any(isinstance(value, int) and value.bit_length() > _MAX_BITS for value in values):
             raise ConfigError(f"{path}: an integer of more than {_MAX_BITS:,} bits")
         depth += 1
-    if depth > MAX_DEPTH:
-        raise _too_deep(path)
+    if depth > kind.depth:
+        raise _too_deep(path, kind)
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: holds {shown(data)}, not a table of keys")
     return data
@@ -232,8 +235,8 @@ def _inside(data: Any) -> Iterable[Any]:
     return data.values() if isinstance(data, dict) else data if isinstance(data, list) else ()
 
 
-def _too_deep(path: str | Path) -> ConfigError:
-    return ConfigError(f"{path}: nested deeper than {MAX_DEPTH} levels")
+def _too_deep(path: str | Path, kind: Kind) -> ConfigError:
+    return ConfigError(f"{path}: nested deeper than {kind.depth} levels")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def keywords() -> tuple[str, ...]:
 def read_budgets(config: str) -> tuple[Declared, ...]:
     """The budgets of a file; ``ConfigError`` with the file, and the line or the key's path."""
     text = read_text(config, BUDGETS)
-    data = parse_toml(config, text)
+    data = parse_toml(config, text, BUDGETS)
     tables = _tables(config, data)
     lines = _lines(text)
     if len(lines) != len(tables):

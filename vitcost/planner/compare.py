@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias, cast
 
+from vitcost import saved
 from vitcost.errors import ConfigError, UnknownName, VitcostError
 from vitcost.flags import TRAINING
 from vitcost.measured import MeasuredReport
@@ -14,7 +15,6 @@ from vitcost.quantities import NUMBERS, QUANTITIES, Amount, Changed, Numbers, ch
 from vitcost.report import Report, report
 from vitcost.result import Result
 from vitcost.zoo import Foreign, Model, described
-from vitcost.zoo.files import is_path, read
 
 __all__ = [
     "COMPARED",
@@ -26,7 +26,6 @@ __all__ = [
 ]
 
 SCHEMA = "vitcost.compare/1"
-REPORT = "vitcost.report/1"
 
 # what is compared unless somebody asks for other quantities
 COMPARED: tuple[str, ...] = (
@@ -260,35 +259,20 @@ def _compared(model: Candidate, flags: Mapping[str, Any]) -> Compared:
     elif flags:
         what = f"{model!r:.80}" if isinstance(model, str) else data["model"]["name"]
         raise ConfigError(f"{what} is a finished report, which {next(iter(flags))} cannot change")
-    broken = ConfigError(f"{model}: not a report in schema {REPORT}")
-    try:
-        name, source = str(data["model"]["name"]), str(data["model"]["source"])
-        found = Compared(
-            name, source, {}, values(data), layer_numbers(data), _slowest(data["time"])
-        )
-    except (KeyError, TypeError, ValueError, AttributeError):
-        raise broken from None
-    # what is saved may have been written by anybody
-    for quantity, number in found.quantities.items():
-        kinds = (float,) if QUANTITIES[quantity].unit == "seconds" else (int,)
-        if number is not None and type(number) not in kinds:
-            raise broken
-    return found
+    name, source = data["model"]["name"], data["model"]["source"]
+    return Compared(name, source, {}, values(data), layer_numbers(data), _slowest(data["time"]))
 
 
 def _reported(model: Candidate) -> dict[str, Any] | None:
     """The JSON of what is a report already, saved or not."""
     if isinstance(model, str):
-        return saved(model)
+        return saved_report(model)
     return model.to_dict() if isinstance(model, Report | MeasuredReport) else None
 
 
-def saved(path: str) -> dict[str, Any] | None:
+def saved_report(path: str) -> dict[str, Any] | None:
     """The JSON of a saved report, or None for what is none."""
-    if not path.lower().endswith(".json") or not is_path(path):
-        return None
-    data = read(path)
-    return data if data.get("schema") == REPORT else None
+    return saved.read(path) if path.lower().endswith(".json") else None
 
 
 def layer_numbers(data: Mapping[str, Any]) -> Numbers:

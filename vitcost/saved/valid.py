@@ -1,0 +1,124 @@
+"""Data against a JSON schema, in the words that ``generate`` writes one in."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from vitcost.errors import nearest, shown
+
+__all__ = ["WORDS", "Fault", "fault"]
+
+# every word of a schema that is understood; a test asks that no schema has another
+WORDS = {
+    "$ref", "anyOf", "type", "enum", "properties", "required", "additionalProperties", "items",
+    "prefixItems", "minItems", "maxItems", "minimum", "maximum",
+}  # fmt: skip
+
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "integer": (int,),
+    "number": (int, float),
+    "string": (str,),
+    "boolean": (bool,),
+    "null": (type(None),),
+    "object": (dict,),
+    "array": (list,),
+}
+
+
+class Fault(NamedTuple):
+    """Where data is not as its schema says, and how."""
+
+    path: tuple["str | int", ...]
+    reason: str
+
+    def __str__(self) -> str:
+        keys = (f"[{key}]" if isinstance(key, int) else f".{key}" for key in self.path)
+        return f"{''.join(keys).removeprefix('.')[:200]} {self.reason}".strip()
+
+
+def fault(data: Any, schema: Mapping[str, Any]) -> Fault | None:
+    """The first place at which data is not as a schema says; None: it is.
+
+    >>> one = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+    >>> fault({"a": 1}, one), str(fault({"a": "1"}, one)), str(fault({}, one))
+    (None, "a must be integer, got '1'", 'has no a')
+    """
+    return next(_faults(data, schema, schema.get("$defs", {}), ()), None)
+
+
+def _faults(
+    data: Any, schema: Mapping[str, Any], defs: Mapping[str, Any], path: tuple["str | int", ...]
+) -> Iterator[Fault]:
+    if "$ref" in schema:
+        schema = defs[schema["$ref"].rpartition("/")[2]]
+    if "anyOf" in schema:
+        yield from _of_any(data, schema["anyOf"], defs, path)
+    types = schema.get("type", ())
+    types = (types,) if isinstance(types, str) else types
+    if types and not any(_is(data, kind) for kind in types):
+        yield Fault(path, f"must be {' or '.join(types)}, got {shown(data)}")
+        return
+    if "enum" in schema and not any(data is each or data == each for each in schema["enum"]):
+        yield Fault(path, f"must be one of {shown(schema['enum'])}, got {shown(data)}")
+    if isinstance(data, int | float):
+        low, high = schema.get("minimum", data), schema.get("maximum", data)
+        if not low <= data <= high:
+            yield Fault(path, f"must be from {shown(low)} to {shown(high)}, got {shown(data)}")
+    if isinstance(data, dict):
+        yield from _of_object(data, schema, defs, path)
+    if isinstance(data, list):
+        yield from _of_array(data, schema, defs, path)
+
+
+def _is(data: Any, kind: str) -> bool:
+    """Whether data is of a type; what is true or false is no number."""
+    return isinstance(data, _TYPES[kind]) and (kind == "boolean" or not isinstance(data, bool))
+
+
+def _of_any(
+    data: Any,
+    schemas: Sequence[Mapping[str, Any]],
+    defs: Mapping[str, Any],
+    path: tuple["str | int", ...],
+) -> Iterator[Fault]:
+    """The fault that lies deepest, where none of the schemas has none."""
+    found = [next(_faults(data, each, defs, path), None) for each in schemas]
+    faults = [each for each in found if each is not None]
+    if len(faults) == len(schemas):
+        yield max(faults, key=lambda each: len(each.path))
+
+
+def _of_object(
+    data: Mapping[str, Any],
+    schema: Mapping[str, Any],
+    defs: Mapping[str, Any],
+    path: tuple["str | int", ...],
+) -> Iterator[Fault]:
+    known = schema.get("properties", {})
+    for key in schema.get("required", ()):
+        if key not in data:
+            yield Fault(path, f"has no {key}")
+    rest = schema.get("additionalProperties", True)
+    for key, value in data.items():
+        if key in known:
+            yield from _faults(value, known[key], defs, (*path, key))
+        elif rest is False:
+            guesses = [f"; did you mean {guess!r}?" for guess in nearest(key, known, 1)]
+            yield Fault(path, f"has the unknown key {shown(key)}{''.join(guesses)}")
+        elif rest is not True:
+            yield from _faults(value, rest, defs, (*path, key))
+
+
+def _of_array(
+    data: Sequence[Any],
+    schema: Mapping[str, Any],
+    defs: Mapping[str, Any],
+    path: tuple["str | int", ...],
+) -> Iterator[Fault]:
+    first = schema.get("prefixItems", ())
+    if not schema.get("minItems", 0) <= len(data) <= schema.get("maxItems", len(data)):
+        yield Fault(path, f"must have {schema['minItems']} values, has {len(data)}")
+    for i, value in enumerate(data):
+        if i < len(first):
+            yield from _faults(value, first[i], defs, (*path, i))
+        elif "items" in schema:
+            yield from _faults(value, schema["items"], defs, (*path, i))
