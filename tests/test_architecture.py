@@ -18,6 +18,7 @@ LAYERS = (
     # a renderer knows a page, and no result
     ("render",),
     ("engine",),
+    ("traced",),
     ("zoo",),
     (
         "memory",
@@ -42,7 +43,7 @@ RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 DOORS = {"zoo/foreign.py": "check", "measured.py": "check"}
 # the only places that may name a heavy package, whenever it is imported
 HEAVY = {
-    "torch": {"check", "zoo/modules.py"},
+    "torch": {"check", "zoo/modules.py", "traced"},
     "fvcore": {"check"},
     "timm": {"check"},
     "sympy": {"formulas", "engine/ops.py"},

@@ -1,0 +1,323 @@
+"""Traces of torch modules against real CPU tensors, and the rules that make a fake one equal."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from subprocess import run
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn import functional
+from traced_modules import CASES, QUICK
+from traced_support import real, traced
+
+from vitcost.engine import live
+from vitcost.engine.ops import Sizes
+from vitcost.errors import ConfigError, NotCovered, VitcostError
+from vitcost.traced.alive import all_events, upper
+from vitcost.traced.autocast import AUTOCAST
+from vitcost.traced.corrections import as_real
+from vitcost.traced.file import TraceFile, _checksum, packed, read, unpacked, write
+from vitcost.traced.inputs import inputs_of
+from vitcost.traced.losses import Loss
+from vitcost.traced.polynomials import through, value
+from vitcost.traced.rows import rows
+from vitcost.traced.shapes import parse
+from vitcost.traced.trace import How
+from vitcost.traced.traces import LINES, trace
+
+torch.set_num_threads(1)
+
+
+def built(make: Any) -> nn.Module:
+    with torch.device("meta"):
+        model: nn.Module = make()
+    return model
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.parametrize("precision", ["fp32", "amp-bf16"])
+def test_a_step_is_that_of_real_tensors(name: str, precision: str) -> None:
+    case = CASES[name]
+    if name.startswith("peft"):
+        pytest.importorskip("peft")
+    model = built(case.make)
+    loss = None if case.loss is None else Loss(case.loss, "own")
+    how = How(precision=precision, platform="cpu")
+    found = traced(trace(model, inputs_of(model, case.inputs), (2,), how, loss, name=name), 2)
+    half = torch.bfloat16 if precision == "amp-bf16" else None
+    own = case.loss
+    given = None if own is None else lambda output, batch: own(output)
+    torch.manual_seed(0)
+    assert found == real(case.make(), case.inputs, 2, half, given)
+
+
+@pytest.mark.parametrize("op", ["native_layer_norm", "native_group_norm", "native_batch_norm"])
+def test_statistics_of_a_norm_are_as_wide_as_its_weights(op: str) -> None:
+    def outputs() -> list[torch.dtype]:
+        x = torch.empty(2, 8, 4, 4, dtype=torch.bfloat16)
+        w, b, s = torch.ones(8), torch.zeros(8), torch.ones(8)
+        given: dict[str, tuple[Any, ...]] = {
+            "native_layer_norm": (x.transpose(1, 3).contiguous(), [8], w, b, 1e-5),
+            "native_group_norm": (x, w, b, 2, 8, 16, 2, 1e-5),
+            "native_batch_norm": (x, w, b, s.clone(), s.clone(), True, 0.1, 1e-5),
+        }
+        func = getattr(torch.ops.aten, op).default
+        return [t.dtype for t in as_real(func, given[op], func(*given[op]))]
+
+    with FakeTensorMode():
+        fake = outputs()
+    assert fake == outputs() == [torch.bfloat16, torch.float32, torch.float32]
+
+
+def test_a_layer_norm_writes_its_gradient_in_order() -> None:
+    def strides() -> tuple[int, ...]:
+        x = torch.ones(2, 6, 4)
+        mean, deviation = torch.ones(2, 6, 1), torch.ones(2, 6, 1)
+        gradient = torch.ones(2, 4, 6).transpose(1, 2)
+        func = torch.ops.aten.native_layer_norm_backward.default
+        weight = torch.ones(4)
+        given = (gradient, x, [4], mean, deviation, weight, weight, [True, True, True])
+        return tuple(as_real(func, given, func(*given))[0].stride())
+
+    with FakeTensorMode():
+        fake = strides()
+    assert fake == strides() == (24, 4, 1)
+
+
+def test_autocast_of_a_card_has_the_lists_of_cuda() -> None:
+    """torch registers autocast's kernels for CUDA in every build; those left out are called by
+    cuDNN's own path alone."""
+    has = torch._C._dispatch_has_kernel_for_dispatch_key
+    every = [name for name in torch._C._dispatch_get_all_op_names() if name.startswith("aten::")]
+    cuda = {name[6:] for name in every if has(name, "AutocastCUDA")}
+    ours = {name for names in AUTOCAST.values() for name in names}
+    inner = {"cudnn_convolution", "cudnn_convolution_transpose", "_thnn_fused_gru_cell",
+             "_thnn_fused_lstm_cell"}  # fmt: skip
+    assert cuda - ours == inner
+    assert not ours - cuda
+
+
+def test_a_card_pads_a_mask_and_fuses_a_norm() -> None:
+    """aten's attention.cpp: rows of a multiple of 8; layer_norm.cpp: one kernel for an RMS norm."""
+
+    class Biased(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm, self.bias = nn.RMSNorm(16), nn.Parameter(torch.zeros(1, 2, 9, 9))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            q = self.norm(x).unflatten(-1, (2, 8)).transpose(1, 2)
+            return functional.scaled_dot_product_attention(q, q, q, self.bias).transpose(1, 2)
+
+    model = built(Biased)
+    found = trace(model, inputs_of(model, "9x16"), (2,))
+    assert found.step is not None
+    names = [found.step.operators[number].name for number, _ in found.step.calls]
+    assert names[:3] == ["_fused_rms_norm", "constant_pad_nd",
+                         "_scaled_dot_product_efficient_attention"]  # fmt: skip
+    assert found.step.kernels == ("efficient",)
+
+
+def test_sizes_are_lines_in_the_batch() -> None:
+    case = CASES["U-shaped segmenter"]
+    model = built(case.make)
+    inputs = inputs_of(model, case.inputs)
+    lines = trace(model, inputs, LINES).step
+    assert lines is not None
+    for batch in (7, 64):
+        fresh = trace(model, inputs, (batch,)).step
+        assert fresh is not None
+        one, two = (live.peak(upper(p), Sizes(b=batch)) for p in (lines, fresh))
+        assert one == two._replace(look=one.look)
+        assert rows(lines, (), batch).cost == rows(fresh, (), batch).cost
+        assert value(lines.batch_bytes, batch) == value(fresh.batch_bytes, batch)
+
+
+def test_a_contrastive_loss_is_a_square_of_the_batch() -> None:
+    case = CASES["two towers, contrastive"]
+    model = built(case.make)
+    assert case.loss is not None
+    inputs, loss = inputs_of(model, case.inputs), Loss(case.loss, "contrastive")
+    lines = trace(model, inputs, (2, 3, 4, 5), loss=loss).step
+    fresh = trace(model, inputs, (33,), loss=loss).step
+    assert lines is not None
+    assert fresh is not None
+    assert max(map(len, lines.sizes)) == 3
+    assert live.peak(upper(lines), Sizes(b=33))[:3] == live.peak(upper(fresh), Sizes(b=33))[:3]
+
+
+def test_the_upper_looks_have_the_peak_of_all() -> None:
+    case = CASES["convnext"]
+    model = built(case.make)
+    lines = trace(model, inputs_of(model, case.inputs), LINES).step
+    assert lines is not None
+    for batch in (1, 2, 5, 100):
+        sizes = Sizes(b=batch)
+        one, two = live.peak(upper(lines), sizes), live.peak(all_events(lines), sizes)
+        assert one == two._replace(look=one.look)
+
+
+def test_what_is_no_polynomial_is_refused_by_its_operator() -> None:
+    class Powers(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return (x.new_ones(2 ** len(x)) * x.sum()).cumsum(0).mean()
+
+    model = nn.Sequential(nn.Linear(3, 3), Powers())
+    inputs = inputs_of(model, "3")
+    assert trace(model, inputs, (2,)).step is not None
+    with pytest.raises(NotCovered, match=r"new_ones in 1, forward.* is no polynomial in the batch"):
+        trace(model, inputs, (2, 3, 4, 5))
+
+
+def test_what_stops_a_trace_is_told() -> None:
+    class Gate(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if x.max().item() > 1:
+                x = x * 2
+            return x
+
+    model = nn.Sequential(nn.Linear(3, 4), Gate())
+    with pytest.raises(NotCovered) as told:
+        trace(model, inputs_of(model, "3"), (2,), name="mine:make")
+    message = str(told.value)
+    for word in ("mine:make", "_local_scalar_dense", "in 1, forward", "test_traced.py, line",
+                 "if x.max().item() > 1:", "16 parameters", "48 FLOPs", "--input"):  # fmt: skip
+        assert word in message
+
+
+def test_one_image_cannot_train_a_batch_norm() -> None:
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+    found = trace(model, inputs_of(model, "3"), (1,))
+    assert found.step is None
+    assert "a batch norm cannot train on one image" in found.missing
+
+
+def test_a_module_stays_as_it_is() -> None:
+    torch.manual_seed(0)
+
+    class Caching(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.seen, self.table = nn.Linear(3, 3), [0], torch.ones(3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.seen.append(len(x))
+            self.cache = x.new_zeros(3)
+            return self.layer(x * self.table.to(x.device) + torch.rand(3, device=x.device))
+
+    model = Caching().eval()
+    before = {key: t.clone() for key, t in model.state_dict().items()}
+    state, attributes = torch.get_rng_state(), set(vars(model))
+    trace(model, inputs_of(model, "3"), (2,))
+    assert not model.training
+    assert torch.equal(torch.get_rng_state(), state)
+    assert (set(vars(model)), model.seen) == (attributes, [0])
+    assert all(torch.equal(t, before[key]) for key, t in model.state_dict().items())
+    assert all(p.grad is None and type(p) is nn.Parameter for p in model.parameters())
+
+
+def test_caches_of_a_first_step_are_there_in_a_second() -> None:
+    class Caching(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.table = nn.Linear(3, 3), torch.zeros(1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if len(self.table) != 1000:
+                self.table = torch.zeros(1000, device=x.device)
+            return self.layer(x) + self.table[:3]
+
+    model = Caching()
+    found = trace(model, inputs_of(model, "3"), (2,))
+    assert [b.shape for b in found.buffers] == [(1000,)]
+    assert live.peak(upper(found.inference), Sizes(b=2)).peak_bytes == 2 * 3 * 4 * 2
+
+
+@pytest.mark.parametrize(
+    ("given", "word"),
+    [("3x", "SHAPE"), ("a=3:float", "dtype"), ("3x0", "from 1 to"), ("9" * 30, "larger"),
+     ("", "SHAPE"), ("3,4", "SHAPE")],
+)  # fmt: skip
+def test_an_input_that_cannot_be_is_refused(given: str, word: str) -> None:
+    with pytest.raises(VitcostError, match=word):
+        parse([given])
+
+
+def test_inputs_by_name() -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(3, 3)
+
+        def forward(self, image: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+            return self.layer(image) * scale
+
+    model = Two()
+    found = trace(model, inputs_of(model, ["image=3", "scale=1:int64"]), (2,))
+    assert found.inference.batch_bytes == (2 * 3 * 4 + 2 * 8,)
+    with pytest.raises(ConfigError, match=r"takes no ids: image, scale"):
+        inputs_of(model, ["image=3", "ids=1"])
+    with pytest.raises(ConfigError, match="share axis 0"):
+        inputs_of(model, (torch.ones(2, 3), torch.ones(3, 1)))
+    examples = inputs_of(model, (torch.ones(2, 3), torch.ones(2, 1)))
+    assert trace(model, examples, (5,)).inference.batch_bytes == (5 * 4 * 4,)
+
+
+def test_polynomials_go_through_their_points() -> None:
+    assert through([2, 3, 4, 5], [b * b - b + 7 for b in (2, 3, 4, 5)]) == (7, -1, 1)
+    assert through([2, 4], [1, 2]) is None
+
+
+def test_a_trace_is_read_without_torch(tmp_path: Any) -> None:
+    model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 5))
+    found = trace(model, inputs_of(model, "3"), LINES, name="mine")
+    path = tmp_path / "mine.json.gz"
+    for name in (str(path), str(tmp_path / "mine.json")):
+        write(name, TraceFile("mine", "here", "abc", ((How(), found),)))
+        assert read(name).traces == ((How(), found),)
+    code = (
+        "import sys; from vitcost.traced.file import read; from vitcost.traced.rows import rows;"
+        "from vitcost.traced.alive import upper;"
+        f"how, trace = read({str(path)!r}).traces[0]; upper(trace.step);"
+        "print(rows(trace.step, trace.weights, 7).cost.flops, 'torch' in sys.modules)"
+    )
+    done = run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(7 * 2 * (3 * 4 + 4 * 5)), "False"]
+
+
+def _damages(data: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every key left out, and every value another one."""
+    for key, held in data.items():
+        yield key, {k: v for k, v in data.items() if k != key}
+        for wrong in (None, "", -1, [], {}, [None], 10**9):
+            if type(wrong) is not type(held):
+                yield key, {**data, key: wrong}
+        if isinstance(held, dict):
+            for name, inner in _damages(held):
+                yield f"{key}.{name}", {**data, key: inner}
+        elif isinstance(held, list) and held and isinstance(held[0], dict):
+            for name, inner in _damages(held[0]):
+                yield f"{key}.{name}", {**data, key: [inner, *held[1:]]}
+
+
+def test_a_damaged_trace_is_one_message() -> None:
+    model = nn.Sequential(nn.Linear(3, 4))
+    found = trace(model, inputs_of(model, "3"), (2,))
+    good = json.loads(json.dumps(packed(TraceFile("mine", "here", "abc", ((How(), found),)))))
+    assert unpacked(good, "x").traces[0][1] == found
+    for where, bad in _damages(good):
+        with pytest.raises(ConfigError, match=r"^x: "):
+            pytest.fail(f"{where}: {unpacked(bad, 'x')}")
+        # somebody may have summed it up again: no other error comes through
+        with suppress(ConfigError):
+            told = {key: value for key, value in bad.items() if key != "checksum"}
+            unpacked({**bad, "checksum": _checksum(told)}, "x")
+    later = {**good, "schema": "vitcost.trace/2"}
+    with pytest.raises(ConfigError, match=r"vitcost.trace/2.*reads vitcost.trace/1"):
+        unpacked(later, "x")

@@ -1,0 +1,187 @@
+"""What is alive at every look of a traced pass, in the engine's own events.
+
+A pass has thousands of looks, and few that can be the largest at any batch: no other holds more at
+every batch. ``upper`` has these alone, in their order, so that ``engine.live.peak`` answers a batch
+in microseconds.
+"""
+
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+from vitcost.engine.live import PARTS, Change, Event, Place
+from vitcost.engine.ops import Tensor
+from vitcost.traced.polynomials import Polynomial, plus
+from vitcost.traced.trace import BORN, DIES, GRADIENT, LOOK, SAVED, Pass, decoded
+
+__all__ = ["Look", "all_events", "looks", "saved_at_end", "tensors", "upper"]
+
+_SAVED, _GRADIENTS, _TEMPORARY = (PARTS.index(p) for p in ("saved", "gradients", "temporary"))
+_PART = {SAVED: _SAVED, GRADIENT: _GRADIENTS}
+
+
+class Look(NamedTuple):
+    """Live bytes by part after one call, as polynomials; ``number`` is the call."""
+
+    number: int
+    parts: tuple[Polynomial, Polynomial, Polynomial]
+
+    @property
+    def total(self) -> Polynomial:
+        saved, gradients, temporary = self.parts
+        return plus(plus(saved, gradients), temporary)
+
+
+def looks(run: Pass) -> Iterator[Look]:
+    """Every look of a pass, and what is left at the end as one more."""
+    live: list[Polynomial] = [(0,), (0,), (0,)]
+    part_of: dict[int, int] = {}
+    number = 0
+    for event in run.events:
+        kind, storage = decoded(event)
+        if kind == LOOK:
+            yield Look(number, (live[0], live[1], live[2]))
+            number += 1
+            continue
+        size = run.sizes[storage]
+        if kind != BORN:
+            before = part_of.pop(storage)
+            live[before] = plus(live[before], size, -1)
+        if kind != DIES:
+            part = _PART.get(kind, _TEMPORARY)
+            part_of[storage] = part
+            live[part] = plus(live[part], size)
+    yield Look(number, (live[0], live[1], live[2]))
+
+
+def alive_at(run: Pass, number: int) -> dict[int, int]:
+    """The storages that are alive at a look, each with the call that made it."""
+    born: dict[int, int] = {}
+    now = 0
+    for event in run.events:
+        kind, storage = decoded(event)
+        if kind == LOOK:
+            if now == number:
+                return born
+            now += 1
+        elif kind == BORN:
+            born[storage] = now
+        elif kind == DIES:
+            del born[storage]
+    return born
+
+
+@lru_cache(maxsize=64)
+def upper(run: Pass) -> tuple[Event, ...]:
+    """The looks that can be a peak at some batch from 1 on, as changes between one and the next."""
+    every = list(looks(run))
+    kept = _upper(every[:-1])
+    events: list[Event] = []
+    before: tuple[Polynomial, ...] = ((0,), (0,), (0,))
+    for look in (*kept, every[-1]):
+        for part, (was, now) in enumerate(zip(before, look.parts, strict=True)):
+            events += _changes(part, plus(now, was, -1))
+        before = look.parts
+        if look is not every[-1]:
+            events.append(place(run, look.number))
+    return tuple(events)
+
+
+def all_events(run: Pass) -> tuple[Event, ...]:
+    """Every event of a pass, one storage at a time."""
+    made: dict[Polynomial, tuple[Tensor, ...]] = {}
+    part_of: dict[int, int] = {}
+    events: list[Event] = []
+    number = 0
+    for event in run.events:
+        kind, storage = decoded(event)
+        if kind == LOOK:
+            events.append(place(run, number))
+            number += 1
+            continue
+        size = run.sizes[storage]
+        own = made.setdefault(size, tensors(size))
+        if kind != BORN:
+            part = part_of.pop(storage)
+            events += (Change(part, -1, t, ()) for t in own)
+        if kind != DIES:
+            part_of[storage] = _PART.get(kind, _TEMPORARY)
+            events += (Change(part_of[storage], 1, t, ()) for t in own)
+    return tuple(events)
+
+
+def tensors(size: Polynomial) -> tuple[Tensor, ...]:
+    """Bytes as tensors over the batch: one for each power of it."""
+    found = []
+    for power, coefficient in enumerate(size):
+        if coefficient:
+            found.append(Tensor("bytes", (coefficient, *("b",) * power), itemsize=1))
+    return tuple(found)
+
+
+def place(run: Pass, number: int) -> Place:
+    """Where a look is: the module that runs, or the operator where none does."""
+    operator, path = run.calls[number]
+    called = run.operators[operator]
+    return Place(called.phase, run.paths[path] or called.name)
+
+
+def saved_at_end(run: Pass) -> dict[int, int]:
+    """The storages that autograd holds when the backward pass begins, each with its path."""
+    held: dict[int, int] = {}
+    saved_by = dict(run.saved_by)
+    number = 0
+    for event in run.events:
+        kind, storage = decoded(event)
+        if kind == LOOK:
+            if run.operators[run.calls[number][0]].phase != "forward":
+                break
+            number += 1
+        elif kind == SAVED:
+            held[storage] = saved_by[storage]
+        elif kind == DIES:
+            held.pop(storage, None)
+    return held
+
+
+def _changes(part: int, size: Polynomial) -> Iterator[Change]:
+    for tensor in tensors(size):
+        yield Change(part, 1, tensor, ())
+
+
+def _upper(every: Iterable[Look]) -> list[Look]:
+    """The looks that no other is above at every batch: sorted by their steepest coefficient each
+    must start higher than all steeper ones. Of equal ones the first stays."""
+    best: dict[Polynomial, Look] = {}
+    for look in every:
+        best.setdefault(_trimmed(look.total), look)
+    kept: list[tuple[Polynomial, Look]] = []
+    square = any(total[2] for total in best)
+    top = -1
+    for total, look in sorted(best.items(), key=_steepest, reverse=True):
+        # of lines a steeper one is above where it already is at batch 1
+        if square:
+            below = any(_above(other, total) for other, _ in kept)
+        else:
+            below = total[0] + total[1] <= top
+            top = max(top, total[0] + total[1])
+        if not below:
+            kept.append((total, look))
+    return sorted((look for _, look in kept), key=lambda look: look.number)
+
+
+def _trimmed(size: Polynomial) -> Polynomial:
+    return (*size, *(0,) * (3 - len(size)))
+
+
+def _steepest(item: tuple[Polynomial, Look]) -> tuple[tuple[int, ...], int]:
+    total, look = item
+    return tuple(reversed(total)), -look.number
+
+
+def _above(one: Polynomial, other: Polynomial) -> bool:
+    """Whether one is at least the other at every batch from 1 on: written in batch - 1, no
+    coefficient of the difference is negative. A sufficient condition."""
+    d = [a - b for a, b in zip(one, other, strict=True)]
+    shifted = (d[0] + d[1] + d[2], d[1] + 2 * d[2], d[2]) if len(d) == 3 else tuple(d)
+    return all(c >= 0 for c in shifted)

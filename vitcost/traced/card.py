@@ -1,0 +1,193 @@
+"""A CUDA card's rules without a card: a backend of Python's.
+
+torch's ``PrivateUse1`` is a device that has no kernels; under fake tensors none is needed. It gets
+autocast's lists for CUDA, the choice of an attention kernel, and the kernels that CUDA has where a
+device without one takes an operator apart: all else follows the same shape functions as on CUDA.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache, partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vitcost.engine.kernels import choose
+from vitcost.engine.ops import Op
+from vitcost.engine.ops import Tensor as Axes
+from vitcost.errors import NotCovered
+from vitcost.traced.autocast import CARD, register
+
+__all__ = ["KERNELS", "install", "kernel_of_card"]
+
+
+# operators that CUDA has a kernel for, and a device without one takes apart (native_functions.yaml:
+# CompositeImplicitAutograd beside CUDA); no fake tensor comes as far as the kernel
+KERNELS = ("silu_backward", "mish_backward", "_fused_rms_norm")
+
+
+class _Device:
+    """The module of functions that torch asks of a backend."""
+
+    def is_initialized(self) -> bool:
+        return True
+
+    def is_available(self) -> bool:
+        return True
+
+    def current_device(self) -> int:
+        return 0
+
+    def device_count(self) -> int:
+        return 1
+
+    def _is_in_bad_fork(self) -> bool:
+        return False
+
+    def manual_seed_all(self, seed: int) -> None: ...
+
+    def get_amp_supported_dtype(self) -> list[torch.dtype]:
+        return [torch.bfloat16, torch.float16]
+
+
+class _Rules:
+    """What the backend's operators ask: which attention was asked for."""
+
+    attention = "sdpa"
+    libraries: tuple[Any, ...] = ()  # torch forgets what a library registered when it goes
+
+
+@cache
+def install() -> None:
+    """Registers the backend, once a process. Raises ``NotCovered`` where torch cannot, or another
+    backend has the place."""
+    taken = torch._C._get_privateuse1_backend_name()
+    if taken not in ("privateuseone", CARD):
+        raise NotCovered(
+            f"the rules of a card are traced by torch's backend PrivateUse1, which {taken} has "
+            "here: trace under --platform cpu, or in a process without it"
+        )
+    try:
+        from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
+    except ImportError:
+        raise NotCovered(
+            f"torch {torch.__version__} has no backend in Python, by which the rules of a card are "
+            "traced: torch 2.10 or later has, and --platform cpu needs none"
+        ) from None
+    _setup_privateuseone_for_python_backend(CARD, backend_module=_Device())
+    library: Any = torch.library.Library
+    rest = library("_", "IMPL")
+    aten = library("aten", "IMPL")
+    register(rest, aten)
+    aten.impl("scaled_dot_product_attention", _attention, "AutogradPrivateUse1")
+    aten.impl("rms_norm", _rms_norm, "AutogradPrivateUse1")
+    aten.impl("softmax.int", partial(_softmax, "_softmax"), "AutogradPrivateUse1")
+    aten.impl("log_softmax.int", partial(_softmax, "_log_softmax"), "AutogradPrivateUse1")
+    for name in KERNELS:
+        aten.impl(name, _never, "PrivateUse1")
+    _Rules.libraries = rest, aten
+
+
+@contextmanager
+def kernel_of_card(attention: str) -> Iterator[None]:
+    """Which attention kernel runs: ``sdpa`` is torch's own choice."""
+    before, _Rules.attention = _Rules.attention, attention
+    try:
+        yield
+    finally:
+        _Rules.attention = before
+
+
+def _attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    *,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    """aten's attention.cpp with the kernel that the engine chooses for the same operands."""
+    kernel = _Rules.attention
+    if kernel == "sdpa":
+        kernel = _chosen(q, k, v, attn_mask, dropout_p)
+    aten: Any = torch.ops.aten
+    y: Tensor
+    if kernel == "math" or q.dim() != 4:
+        math = aten._scaled_dot_product_attention_math
+        given = {"scale": scale, "enable_gqa": enable_gqa}
+        y = math(q, k, v, attn_mask, dropout_p, is_causal, None, **given)[0]
+        return y
+    mask = None if attn_mask is None else _mask(attn_mask, q, k)
+    if kernel == "flash":
+        if mask is not None or q.dtype not in (torch.float16, torch.bfloat16):
+            raise NotCovered("the flash kernel of a card takes half precision, and no mask")
+        return _flash(q, k, v, dropout_p, is_causal, scale)
+    if enable_gqa and q.shape[1] != k.shape[1]:
+        k, v = (t.repeat_interleave(q.shape[1] // t.shape[1], 1) for t in (k, v))
+    needs = torch.is_grad_enabled() and any(t.requires_grad for t in (q, k, v))
+    if kernel == "efficient":
+        fused = aten._scaled_dot_product_efficient_attention
+        y = fused(q, k, v, mask, needs, dropout_p, is_causal, scale=scale)[0]
+        return y
+    fused = aten._scaled_dot_product_cudnn_attention
+    y = fused(q, k, v, mask, needs, dropout_p, is_causal, False, scale=scale)[0]
+    return y
+
+
+def _flash(q: Tensor, k: Tensor, v: Tensor, dropout: float, causal: bool, scale: Any) -> Tensor:
+    """Heads are filled up to a multiple of 8: attention.cpp, pad_last_dim."""
+    width = q.shape[-1]
+    if width % 8:
+        scale = width**-0.5 if scale is None else scale
+        q, k, v = (torch.nn.functional.pad(t, (0, 8 - width % 8)) for t in (q, k, v))
+    fused: Any = torch.ops.aten._scaled_dot_product_flash_attention
+    y: Tensor = fused(q, k, v, dropout, causal, False, scale=scale)[0]
+    return y[..., :width] if width % 8 else y
+
+
+def _chosen(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float) -> str:
+    """The engine's choice."""
+    given = (q, k, v) if mask is None else (q, k, v, mask)
+    reads = tuple(Axes("operand", tuple(t.shape)) for t in given)
+    needs = tuple(t.requires_grad for t in given)
+    parts = (Op("dropout", reads[:1], reads[0]),) if dropout else ()
+    half = q.dtype in (torch.float16, torch.bfloat16)
+    return choose(Op("sdpa", reads, reads[0], needs=needs, parts=parts), "cuda", half)
+
+
+def _mask(mask: Tensor, q: Tensor, k: Tensor) -> Tensor:
+    """attention.cpp, convert_boolean_attn_mask and preprocess_mask: numbers, rows of a multiple of
+    8 elements, and one for every head."""
+    if mask.dtype == torch.bool:
+        kind: dict[str, Any] = {"dtype": q.dtype, "device": q.device}
+        zero, out = torch.scalar_tensor(0.0, **kind), torch.scalar_tensor(float("-inf"), **kind)
+        mask = torch.where(mask, zero, out)
+    width = mask.shape[-1]
+    *strides, last = mask.stride()
+    if last != 1 or any(stride % 8 for stride in strides):
+        mask = torch.nn.functional.pad(mask, (0, 8 - width % 8))[..., :width]
+    return mask.expand(q.shape[0], q.shape[1], q.shape[2], k.shape[2])
+
+
+def _rms_norm(
+    x: Tensor, shape: list[int], weight: Tensor | None = None, eps: float | None = None
+) -> Tensor:
+    fused: Any = torch.ops.aten._fused_rms_norm
+    y: Tensor = fused(x, shape, weight, eps)[0]
+    return y
+
+
+def _softmax(kernel: str, x: Tensor, dim: int, dtype: torch.dtype | None = None) -> Tensor:
+    """SoftMax.cpp: CUDA's kernel reads fp16 and writes fp32; every other type is cast first."""
+    fused = getattr(torch.ops.aten, kernel)
+    wide = x.dtype == torch.float16 and dtype == torch.float32
+    y: Tensor = fused(x if dtype is None or wide else x.to(dtype), dim, wide)
+    return y
+
+
+def _never(*args: Any) -> Any:
+    raise NotCovered("a card without kernels was asked to compute")

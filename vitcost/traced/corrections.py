@@ -1,0 +1,58 @@
+"""Where a fake tensor differs from a real one: rules that make them equal, each with its reason.
+
+Every rule is held against real CPU tensors by a test.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["as_real"]
+
+_aten = torch.ops.aten
+
+
+def as_real(func: Any, args: tuple[Any, ...], output: Any) -> Any:
+    """The output that a real kernel would give: the fake one, or another in its place."""
+    rule = _RULES.get(func)
+    return output if rule is None else rule(args, output)
+
+
+def _statistics(weight_at: int) -> Callable[[tuple[Any, ...], Any], Any]:
+    """A norm whose weights are wider than its input keeps statistics as wide as the weights, on a
+    CPU (aten/src/ATen/native/cpu/mixed_data_type.h) and on a card (its accumulation type); torch's
+    shape function gives them the type of the input."""
+
+    def rule(args: tuple[Any, ...], output: Any) -> Any:
+        weight = args[weight_at]
+        y, *statistics = output
+        narrow = weight is not None and args[0].dtype in (torch.bfloat16, torch.float16)
+        if not narrow or weight.dtype == args[0].dtype:
+            return output
+        wide = (_like(t, weight.dtype) if t.numel() else t for t in statistics[:2])
+        return (y, *wide, *statistics[2:])
+
+    return rule
+
+
+def _in_order(args: tuple[Any, ...], output: Any) -> Any:
+    """The backward kernel of a layer norm writes the input's gradient in order; torch's shape
+    function lays it out as the gradient of the output."""
+    x, *rest = output
+    return output if x is None or x.is_contiguous() else (_like(x, x.dtype), *rest)
+
+
+def _like(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    return torch.empty(tensor.shape, dtype=dtype, device=tensor.device)
+
+
+_RULES: Mapping[Any, Callable[[tuple[Any, ...], Any], Any]] = {
+    _aten.native_layer_norm.default: _statistics(2),
+    _aten.native_group_norm.default: _statistics(1),
+    _aten.native_batch_norm.default: _statistics(1),
+    _aten._native_batch_norm_legit.default: _statistics(1),
+    _aten._batch_norm_with_update.default: _statistics(1),
+    _aten.native_layer_norm_backward.default: _in_order,
+}

@@ -1,0 +1,97 @@
+"""A module's own tensors exchanged for fakes, and the module left as it was."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["attributes", "put_fakes", "unchanged"]
+
+
+@contextmanager
+def unchanged(model: nn.Module) -> Iterator[None]:
+    """Every attribute of every module is put back at the end, and the state of random numbers."""
+    before = [(m.__dict__, dict(m.__dict__), _contents(m.__dict__)) for m in model.modules()]
+    state = torch.get_rng_state()
+    try:
+        yield
+    finally:
+        torch.set_rng_state(state)
+        for own, attributes, contents in before:
+            own.clear()
+            own.update(attributes)
+            for held, copy in contents:
+                _refill(held, copy)
+
+
+def _contents(attributes: dict[str, Any]) -> list[tuple[Any, Any]]:
+    """What a forward may write into: lists, sets and dictionaries."""
+    kinds = (dict, list, set)
+    return [(v, v.copy()) for v in attributes.values() if isinstance(v, kinds)]
+
+
+def _refill(held: Any, copy: Any) -> None:
+    held.clear()
+    if isinstance(held, list):
+        held.extend(copy)
+    else:
+        held.update(copy)
+
+
+def put_fakes(model: nn.Module, device: str, dtype: torch.dtype | None) -> list[Tensor]:
+    """Fakes in place of parameters, buffers and tensors that are plain attributes; what is shared
+    stays shared. Floats get another type where one is given. Returns the plain attributes, which
+    ``Module.to`` does not move: they are on the CPU."""
+    made: dict[int, Any] = {}
+
+    def fake(tensor: Tensor, device: str, dtype: torch.dtype | None) -> Tensor:
+        if id(tensor) not in made:
+            kind = dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype
+            strides = tensor.stride()
+            new = torch.empty_strided(tensor.shape, strides, dtype=kind, device=device)
+            trains = isinstance(tensor, nn.Parameter)
+            made[id(tensor)] = (
+                nn.Parameter(new, tensor.requires_grad) if trains else new,
+                tensor,  # or its number would be given again
+            )
+        found: Tensor = made[id(tensor)][0]
+        return found
+
+    plain: list[Tensor] = []
+    for module in model.modules():
+        tables: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
+        for own in tables:
+            for name, tensor in own.items():
+                if tensor is not None:
+                    own[name] = fake(tensor, device, dtype)
+        for name, value in list(module.__dict__.items()):
+            if isinstance(value, Tensor):
+                module.__dict__[name] = fake(value, "cpu", None)
+            elif name not in _OWN and isinstance(value, dict | list):
+                _inside(value, fake)
+        plain += [tensor for _, tensor in attributes(module)]
+    return plain
+
+
+def _inside(values: Any, fake: Callable[[Tensor, str, None], Tensor]) -> None:
+    places = values.items() if isinstance(values, dict) else enumerate(values)
+    for place, value in list(places):
+        if isinstance(value, Tensor):
+            values[place] = fake(value, "cpu", None)
+
+
+def attributes(module: nn.Module) -> list[tuple[str, Tensor]]:
+    """Tensors that a module has as plain attributes, or in a list or a dictionary."""
+    found = []
+    for name, value in module.__dict__.items():
+        if isinstance(value, Tensor):
+            found.append((name, value))
+        elif name not in _OWN and isinstance(value, dict | list | tuple):
+            inside = value.values() if isinstance(value, dict) else value
+            found += [(name, each) for each in inside if isinstance(each, Tensor)]
+    return found
+
+
+_OWN = {"_parameters", "_buffers", "_modules"}

@@ -1,0 +1,328 @@
+"""Schema ``vitcost.trace/1``: traces of one module in a JSON file, read without torch.
+
+Numbers that repeat are told once: polynomials, arrays and operators stand in tables, and everything
+else names them by their place there.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from zlib import crc32
+
+from vitcost.errors import ConfigError, shown
+from vitcost.reading import Kind, read_json
+from vitcost.traced.polynomials import Polynomial
+from vitcost.traced.trace import (
+    BORN,
+    LOOK,
+    SAVED,
+    Array,
+    How,
+    Module,
+    Operator,
+    Pass,
+    Trace,
+    Weight,
+    decoded,
+)
+from vitcost.written import whole
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["SCHEMA", "TRACE", "TraceFile", "packed", "read", "unpacked", "write"]
+
+SCHEMA = "vitcost.trace/1"
+# a scenario of the largest model of timm takes 400 kB
+TRACE = Kind("trace", 64 * 2**20)
+
+T = TypeVar("T")
+
+
+class TraceFile(NamedTuple):
+    """One module under several scenarios, and a hash of what was traced."""
+
+    name: str
+    source: str
+    hash: str
+    traces: tuple[tuple[How, Trace], ...]
+
+    def batches(self) -> str:
+        """The scenarios that it holds, for a message."""
+        return "; ".join(
+            f"{how.said()} at batch{'es' if len(t.batches) > 1 else ''} "
+            + ("from 2 on" if len(t.batches) > 1 else str(t.batches[0]))
+            for how, t in self.traces
+        )
+
+
+def write(path: str, traces: TraceFile) -> None:
+    """Writes a file, gzipped where its name ends in ``.gz``."""
+    text = json.dumps(packed(traces), separators=(",", ":"), ensure_ascii=False) + "\n"
+    content = text.encode()
+    if path.endswith(".gz"):
+        # readers of other files start without
+        import gzip
+
+        content = gzip.compress(content, mtime=0)
+    with whole(path) as part:
+        part.write_bytes(content)
+
+
+def read(path: "str | Path") -> TraceFile:
+    """The traces of a file. Raises ``ConfigError`` for one that is none, of another version, or
+    damaged."""
+    return unpacked(read_json(path, TRACE), str(path))
+
+
+def packed(traces: TraceFile) -> dict[str, Any]:
+    """The JSON of a file."""
+    tables = _Tables()
+    data = {
+        "schema": SCHEMA,
+        "name": traces.name,
+        "source": traces.source,
+        "hash": traces.hash,
+        "scenarios": [_packed_trace(how, trace, tables) for how, trace in traces.traces],
+        "tables": tables.to_dict(),
+    }
+    return {**data, "checksum": _checksum(data)}
+
+
+def _checksum(data: dict[str, Any]) -> int:
+    """CRC-32 of the compact text of everything else."""
+    return crc32(json.dumps(data, separators=(",", ":"), ensure_ascii=False).encode())
+
+
+def unpacked(data: dict[str, Any], path: str) -> TraceFile:
+    """A file from its JSON."""
+    if data.get("schema") != SCHEMA:
+        raise ConfigError(
+            f"{path}: schema {shown(data.get('schema'))}, and this vitcost reads {SCHEMA}: "
+            "trace the module again"
+        )
+    try:
+        told = {key: value for key, value in data.items() if key != "checksum"}
+        if data["checksum"] != _checksum(told):
+            raise ValueError("its checksum is another")
+        tables = _tables(data["tables"])
+        scenarios = tuple(_unpacked_trace(each, tables) for each in data["scenarios"])
+        name, source, digest = (_is(str, data[key]) for key in ("name", "source", "hash"))
+        if not scenarios:
+            raise ValueError("no scenarios")
+        return TraceFile(name, source, digest, scenarios)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise ConfigError(
+            f"{path}: a damaged trace ({type(error).__name__}: {error}): trace the module again"
+        ) from None
+
+
+class _Table(dict[Any, int]):
+    """Values by their place, in the order in which they were first told."""
+
+    def at(self, value: Any) -> int:
+        return self.setdefault(value, len(self))
+
+
+class _Tables:
+    """What all passes of a file share."""
+
+    def __init__(self) -> None:
+        self.polynomials, self.arrays, self.operators = _Table(), _Table(), _Table()
+        self.paths, self.modules, self.weights = _Table(), _Table(), _Table()
+
+    def array(self, array: Array) -> int:
+        strides = None if array.strides is None else self.sides(array.strides)
+        return self.arrays.at((array.dtype, self.sides(array.shape), strides))
+
+    def operator(self, o: Operator) -> int:
+        reads, writes = (tuple(map(self.array, each)) for each in (o.reads, o.writes))
+        flops = self.sides((o.flops, o.defined, o.defined_backward))
+        return self.operators.at((o.name, o.phase, reads, writes, *flops))
+
+    def module(self, m: Module) -> int:
+        return self.modules.at((m.path, m.type, self.sides(m.shape), m.calls))
+
+    def sides(self, polynomials: Sequence[Polynomial]) -> tuple[int, ...]:
+        return tuple(map(self.polynomials.at, polynomials))
+
+    def to_dict(self) -> dict[str, Any]:
+        return {name: list(table) for name, table in vars(self).items()}
+
+
+def _packed_trace(how: How, trace: Trace, tables: _Tables) -> dict[str, Any]:
+    return {
+        "how": how._asdict(),
+        "batches": trace.batches,
+        "torch": trace.torch,
+        "notes": trace.notes,
+        "missing": trace.missing,
+        "weights": [tables.weights.at(w) for w in trace.weights],
+        "buffers": [tables.weights.at(w) for w in trace.buffers],
+        "inference": _packed_pass(trace.inference, tables),
+        "step": None if trace.step is None else _packed_pass(trace.step, tables),
+    }
+
+
+def _packed_pass(run: Pass, tables: _Tables) -> dict[str, Any]:
+    operators = [tables.operator(o) for o in run.operators]
+    paths = [tables.paths.at(p) for p in run.paths]
+    return {
+        "calls": [operators[operator] for operator, _ in run.calls],
+        "paths": [paths[path] for _, path in run.calls],
+        "sizes": tables.sides(run.sizes),
+        "events": _packed_events(run.events),
+        "saved": [storage for storage, _ in run.saved_by],
+        "saved_by": [paths[path] for _, path in run.saved_by],
+        "modules": [tables.module(m) for m in run.modules],
+        "batch_bytes": tables.polynomials.at(run.batch_bytes),
+        "kernels": run.kernels,
+    }
+
+
+def _packed_events(events: Sequence[int]) -> list[int]:
+    """A birth is of the next storage; other events tell how many were born since theirs."""
+    born, found = 0, []
+    for event in events:
+        kind, storage = decoded(event)
+        born += kind == BORN
+        found.append(kind if kind in (LOOK, BORN) else 4 * (born - storage) + kind)
+    return found
+
+
+def _unpacked_events(events: Sequence[int], storages: int) -> tuple[int, ...]:
+    born, found = 0, []
+    for event in events:
+        if event < 2:
+            found.append(LOOK if event == LOOK else 4 * born + BORN)
+            born += event
+            continue
+        back, kind = divmod(event - 1, 4)
+        storage = born - back
+        if not 0 <= storage < born:
+            raise ValueError("an event of a storage that is not there")
+        found.append(4 * storage + kind + 1)
+    if born > storages:
+        raise ValueError("a storage without a size")
+    return tuple(found)
+
+
+class _Read(NamedTuple):
+    """The shared tables, read."""
+
+    polynomials: tuple[Polynomial, ...]
+    operators: tuple[Operator, ...]
+    paths: tuple[str, ...]
+    modules: tuple[Module, ...]
+    weights: tuple[Weight, ...]
+
+
+def _tables(data: dict[str, Any]) -> _Read:
+    polynomials = _all(_polynomial, data["polynomials"])
+
+    def sides(places: Any) -> tuple[Polynomial, ...]:
+        return _picked(polynomials, places)
+
+    def array(row: Any) -> Array:
+        dtype, shape, strides = row
+        return Array(_text(dtype), sides(shape), None if strides is None else sides(strides))
+
+    arrays = _all(array, data["arrays"])
+
+    def operator(row: Any) -> Operator:
+        name, phase, reads, writes, *flops = row
+        one, two, three = sides(flops)
+        given = _picked(arrays, reads), _picked(arrays, writes)
+        return Operator(_text(name), _text(phase), *given, one, two, three)
+
+    def module(row: Any) -> Module:
+        path, kind, shape, calls = row
+        return Module(_text(path), _text(kind), sides(shape), _count(calls))
+
+    return _Read(
+        polynomials,
+        _all(operator, data["operators"]),
+        _all(_text, data["paths"]),
+        _all(module, data["modules"]),
+        _all(_weight, data["weights"]),
+    )
+
+
+def _unpacked_trace(data: dict[str, Any], tables: _Read) -> tuple[How, Trace]:
+    how = How(**{k: _is(type(v), data["how"][k]) for k, v in How()._asdict().items()})
+    step = data["step"]
+    return how, Trace(
+        _picked(tables.weights, data["weights"]),
+        _picked(tables.weights, data["buffers"]),
+        _unpacked_pass(data["inference"], tables),
+        None if step is None else _unpacked_pass(step, tables),
+        _text(data["missing"]),
+        _all(_text, data["notes"]),
+        _all(_count, data["batches"]),
+        _text(data["torch"]),
+    )
+
+
+def _unpacked_pass(data: dict[str, Any], tables: _Read) -> Pass:
+    """A pass with tables of its own: of the shared ones it has the rows that it names."""
+    operators, numbers = _own(tables.operators, data["calls"])
+    paths, places = _own(tables.paths, [*data["paths"], *data["saved_by"]])
+    calls = tuple(zip(numbers, places, strict=False))
+    sizes = _picked(tables.polynomials, data["sizes"])
+    events = _unpacked_events(_all(_count, data["events"]), len(sizes))
+    if sum(event == LOOK for event in events) != len(calls) or len(data["paths"]) != len(calls):
+        raise ValueError("there are not as many looks as calls")
+    by = places[len(calls) :]
+    saved_by = tuple(zip(_all(_count, data["saved"]), by, strict=True))
+    if {s for k, s in map(decoded, events) if k == SAVED} - {s for s, _ in saved_by}:
+        raise ValueError("a saved storage without a module")
+    return Pass(
+        operators,
+        calls,
+        paths,
+        sizes,
+        events,
+        saved_by,
+        _picked(tables.modules, data["modules"]),
+        tables.polynomials[_count(data["batch_bytes"])],
+        _all(_text, data["kernels"]),
+    )
+
+
+def _own(table: tuple[T, ...], places: Any) -> tuple[tuple[T, ...], list[int]]:
+    """The rows that are named, and their places among these."""
+    order = {place: i for i, place in enumerate(dict.fromkeys(_all(_count, places)))}
+    return tuple(table[place] for place in order), [order[place] for place in places]
+
+
+def _picked(table: tuple[T, ...], places: Any) -> tuple[T, ...]:
+    return tuple([table[_count(place)] for place in places])
+
+
+def _all(read_one: Callable[[Any], T], values: Any) -> tuple[T, ...]:
+    return tuple(map(read_one, _is(list, values)))
+
+
+def _is(kind: type[T], value: Any) -> T:
+    if type(value) is not kind:
+        raise TypeError(f"{shown(value)} is no {kind.__name__}")
+    return value
+
+
+def _count(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise TypeError(f"{shown(value)} is no count")
+    return value
+
+
+def _text(value: Any) -> str:
+    return _is(str, value)
+
+
+def _polynomial(row: Any) -> Polynomial:
+    return _all(lambda c: _is(int, c), row)
+
+
+def _weight(row: Any) -> Weight:
+    path, shape, dtype, trains = row
+    return Weight(_is(str, path), _all(_count, shape), _is(str, dtype), _is(bool, trains))

@@ -1,0 +1,196 @@
+"""Flags of a scenario as changes of a module, made before it is traced."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.checkpoint import checkpoint
+
+from vitcost.engine.parts import part_of
+from vitcost.errors import NotCovered, UnknownName
+from vitcost.traced.card import kernel_of_card
+
+__all__ = ["adapt", "attention", "blocks", "freeze", "recompute"]
+
+
+def blocks(model: nn.Module) -> dict[str, nn.Module]:
+    """The layers of a model by path: of the classes that stand next to an equal one in a list, all
+    modules of the class that has the most parameters. None stands in another.
+
+    >>> layers = nn.Sequential(*(nn.TransformerEncoderLayer(8, 2) for _ in range(2)))
+    >>> list(blocks(nn.Sequential(nn.Linear(8, 8), layers)))
+    ['1.0', '1.1']
+    """
+    totals: Counter[type] = Counter()
+    repeated = set()
+    for container in model.modules():
+        if not isinstance(container, nn.ModuleList | nn.Sequential):
+            continue
+        children = [child for child in container if next(child.children(), None) is not None]
+        for child in children:
+            totals[type(child)] += sum(p.numel() for p in child.parameters())
+        shapes = [(type(c), tuple(p.shape for p in c.parameters())) for c in children]
+        repeated |= {kind for (kind, own), n in Counter(shapes).items() if n > 1 and own}
+    if not repeated:
+        return {}
+    layer = max(repeated, key=lambda kind: totals[kind])
+    found: dict[str, nn.Module] = {}
+    for path, module in model.named_modules():
+        inside = any(path.startswith(f"{outer}.") for outer in found)
+        if type(module) is layer and not inside:
+            found[path] = module
+    return found
+
+
+def freeze(model: nn.Module, how: str) -> None:
+    """``requires_grad`` of what a scenario freezes: none, backbone, first:K, all-but-last:K."""
+    word, _, number = how.partition(":")
+    if word == "none":
+        return
+    if word == "backbone":
+        _freeze_backbone(model, "freeze backbone")
+        return
+    layers = list(blocks(model))
+    if not layers:
+        raise NotCovered(f"freeze {how} counts layers, and no class repeats in a list here")
+    first = min(int(number), len(layers))
+    cut = first if word == "first" else len(layers) - first
+    trained = tuple(f"{path}." for path in layers[cut:])
+    before = True
+    for name, parameter in model.named_parameters():
+        if name.startswith(trained):
+            before = False
+        elif not name.startswith(tuple(f"{path}." for path in layers)):
+            if before:
+                parameter.requires_grad_(False)
+            continue
+        if before:
+            parameter.requires_grad_(False)
+
+
+def _freeze_backbone(model: nn.Module, flag: str) -> None:
+    """All but the head's: the modules of the model that are named so, or the last linear layer that
+    stands on the model itself."""
+    heads = [name for name, _ in model.named_children() if _is_head(name)]
+    if not heads:
+        heads = [n for n, child in model.named_children() if isinstance(child, nn.Linear)][-1:]
+    if not heads:
+        names = ", ".join(name for name, _ in model.named_children())
+        raise NotCovered(f"{flag} trains the head alone, and none of {names} is named as one")
+    for name, parameter in model.named_parameters():
+        if not name.startswith(tuple(f"{head}." for head in heads)):
+            parameter.requires_grad_(False)
+
+
+def _is_head(name: str) -> bool:
+    return part_of(name) == "head" or name in ("classifier", "heads", "fc", "head_drop")
+
+
+def recompute(model: nn.Module, how: str) -> None:
+    """Checkpoints the layers, one region each."""
+    if how == "none":
+        return
+    if how not in ("block", "every:1"):
+        raise NotCovered(
+            f"checkpointing {how} of a traced module: none, block, or its own, which is kept"
+        )
+    layers = blocks(model)
+    if not layers:
+        raise NotCovered("checkpointing block wants layers, and no class repeats in a list here")
+    for layer in layers.values():
+        layer.forward = partial(_again, layer.forward)
+
+
+def _again(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """What goes in by keyword goes in by position: autograd's hooks see no other."""
+    names, first = tuple(kwargs), len(args)
+
+    def run(*given: Any) -> Any:
+        return forward(*given[:first], **dict(zip(names, given[first:], strict=True)))
+
+    if not torch.is_grad_enabled():
+        return forward(*args, **kwargs)
+    return checkpoint(run, *args, *kwargs.values(), use_reentrant=False, preserve_rng_state=False)
+
+
+class LoraLinear(nn.Module):
+    """A frozen linear layer and a low-rank adapter beside it: Hu et al. 2021, arXiv 2106.09685."""
+
+    def __init__(self, base: nn.Linear, rank: int) -> None:
+        super().__init__()
+        self.base_layer = base
+        kind: dict[str, Any] = {"device": base.weight.device, "dtype": base.weight.dtype}
+        self.lora_A = nn.Linear(base.in_features, rank, bias=False, **kind)
+        self.lora_B = nn.Linear(rank, base.out_features, bias=False, **kind)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.base_layer(x)
+        # peft's LoraLinear: result = result + lora_B(lora_A(x)) * scaling
+        low: Tensor = self.lora_B(self.lora_A(x))
+        return y + low * 2.0
+
+
+def adapt(model: nn.Module, rank: int, layers: str) -> None:
+    """Adapters on the linear layers of these names, which train with the head alone."""
+    if not rank:
+        return
+    linear: dict[str, list[tuple[nn.Module, str]]] = defaultdict(list)
+    for parent in model.modules():
+        for name, child in parent.named_children():
+            if type(child) is nn.Linear:
+                linear[name].append((parent, name))
+    for name in layers.split(","):
+        if name not in linear:
+            raise UnknownName(
+                "lora_layers", name, linear, f"linear layers: {', '.join(linear) or 'none'}"
+            )
+    _freeze_backbone(model, f"lora {rank}")
+    for name in layers.split(","):
+        for parent, attribute in linear[name]:
+            base: Any = getattr(parent, attribute)
+            setattr(parent, attribute, LoraLinear(base, rank))
+
+
+_ON_CPU = {"math": SDPBackend.MATH, "flash": SDPBackend.FLASH_ATTENTION}
+
+
+@contextmanager
+def attention(model: nn.Module, how: str, platform: str) -> Iterator[None]:
+    """The attention kernel that a module's calls of scaled_dot_product_attention get."""
+    if how == "eager":
+        with _eager(model):
+            yield
+    elif platform == "cuda":
+        with kernel_of_card(how):
+            yield
+    elif how == "sdpa":
+        yield
+    elif how in _ON_CPU:
+        with sdpa_kernel(_ON_CPU[how]):
+            yield
+    else:
+        raise NotCovered(f"attention {how} on a CPU, which has sdpa, eager, math and flash")
+
+
+@contextmanager
+def _eager(model: nn.Module) -> Iterator[None]:
+    """timm's and transformers' own switch to plain products."""
+    switched: list[tuple[Any, str]] = []
+    for module in model.modules():
+        if getattr(module, "fused_attn", None) is True:
+            module.fused_attn = False  # type: ignore[assignment]
+        config: Any = getattr(module, "config", None)
+        kind = getattr(config, "_attn_implementation", None)
+        if isinstance(kind, str) and kind != "eager":
+            switched.append((config, kind))
+            config._attn_implementation = "eager"
+    try:
+        yield
+    finally:
+        for config, kind in reversed(switched):
+            config._attn_implementation = kind

@@ -1,0 +1,186 @@
+"""The inputs of a traced module: given ones, or by default those that the module says it takes."""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_map
+
+from vitcost.errors import ConfigError, NotCovered, shown
+from vitcost.traced.shapes import Shape, parse, written
+
+__all__ = ["Arguments", "Inputs", "inputs_of"]
+
+
+class Arguments(NamedTuple):
+    """What a forward is called with."""
+
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+
+    @property
+    def batch(self) -> Any:
+        """What a loss of two arguments gets: a dictionary, or the arguments, or the only one."""
+        if self.kwargs:
+            return dict(self.kwargs)
+        return self.args[0] if len(self.args) == 1 else self.args
+
+    def tensors(self) -> list[Tensor]:
+        leaves = tree_leaves((self.args, dict(self.kwargs)))
+        return [t for t in leaves if isinstance(t, Tensor)]
+
+
+class Inputs(NamedTuple):
+    """How the inputs of a batch are made, and where that comes from."""
+
+    make: Callable[[int], Any]
+    note: str
+
+    def at(self, batch: int, device: str, dtype: torch.dtype | None) -> Arguments:
+        """Fake inputs of a batch on a device; floats get another type where one is given."""
+        made = self.make(batch)
+
+        def placed(leaf: Any) -> Any:
+            if not isinstance(leaf, Tensor):
+                return leaf
+            kind = dtype if dtype is not None and leaf.is_floating_point() else leaf.dtype
+            new = torch.empty(leaf.shape, dtype=kind, device=device)
+            return new.requires_grad_(leaf.requires_grad)
+
+        made = tree_map(placed, made)
+        if isinstance(made, Mapping):
+            return Arguments((), dict(made))
+        return Arguments(tuple(made) if isinstance(made, tuple | list) else (made,), {})
+
+
+def inputs_of(model: nn.Module, given: Any = None, beside: Any = None) -> Inputs:
+    """The inputs that were given (spellings, a callable of the batch, example tensors), else those
+    that the factory returned ``beside`` the module, else the module's own, else images."""
+    if given is not None:
+        return _given(model, given, "inputs: ")
+    if beside is not None:
+        return _given(model, beside, "inputs that the factory returns: ")
+    own = getattr(model, "example_inputs", None)
+    if callable(own):
+        return _given(model, own, "inputs of its example_inputs")
+    array = getattr(model, "example_input_array", None)
+    if array is not None:
+        return _given(model, array, "inputs like its example_input_array")
+    found = _of_transformers(model) or _of_timm(model)
+    note = "inputs by its config: " if found else "inputs: "
+    shapes = found or parse(["3x224x224"])
+    return Inputs(_by_shape(model, shapes), f"{note}{written(shapes)}, the default" if not found
+                  else f"{note}{written(shapes)}")  # fmt: skip
+
+
+def _given(model: nn.Module, given: Any, note: str) -> Inputs:
+    if isinstance(given, str):
+        given = [given]
+    if isinstance(given, Sequence) and given and all(isinstance(t, str) for t in given):
+        shapes = parse(given)
+        return Inputs(_by_shape(model, shapes), f"{note}{written(shapes)}")
+    if callable(given) and not isinstance(given, nn.Module):
+        if not note.startswith("inputs of"):
+            note += getattr(given, "__qualname__", "a callable")
+        return Inputs(given, note)
+    return Inputs(_repeated(given), f"{note.rstrip(': ')}, repeated along axis 0")
+
+
+def _by_shape(model: nn.Module, shapes: Sequence[Shape]) -> Callable[[int], Any]:
+    floats = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
+
+    def tensor(shape: Shape, batch: int) -> Tensor:
+        kind = getattr(torch, shape.dtype) if shape.dtype else floats
+        return torch.empty((batch, *shape.sides), dtype=kind)
+
+    names = [shape.name for shape in shapes]
+    if not all(names) and any(names):
+        raise ConfigError("give every input its NAME=, or none")
+    whole = all(names) and _takes_one(model, names)
+
+    def make(batch: int) -> Any:
+        if not all(names):
+            return tuple(tensor(shape, batch) for shape in shapes)
+        named = {shape.name: tensor(shape, batch) for shape in shapes}
+        return (named,) if whole else named
+
+    return make
+
+
+def _takes_one(model: nn.Module, names: Sequence[str]) -> bool:
+    """Whether the forward takes these inputs as one dictionary: none of them is a parameter of it,
+    and it has one that must be given."""
+    parameters = inspect.signature(model.forward).parameters
+    if all(name in parameters for name in names):
+        return False
+    kinds = {p.kind for p in parameters.values()}
+    if inspect.Parameter.VAR_KEYWORD in kinds:
+        return False
+    needed = [n for n, p in parameters.items() if p.default is p.empty]
+    if len(needed) == 1 and not any(name in parameters for name in names):
+        return True
+    unknown = next(name for name in names if name not in parameters)
+    raise ConfigError(
+        f"the forward of {type(model).__name__} takes no {unknown}: {', '.join(parameters)}"
+    )
+
+
+def _repeated(examples: Any) -> Callable[[int], Any]:
+    """Examples repeated along axis 0, where all of them share it."""
+    leaves = [t for t in tree_flatten(examples)[0] if isinstance(t, Tensor)]
+    lengths = {len(t) if t.dim() else 0 for t in leaves}
+    if len(lengths) != 1 or 0 in lengths:
+        raise ConfigError(
+            f"example inputs must be tensors that share axis 0, the batch, got {shown(examples)}; "
+            "a callable from a batch to the inputs says how they grow"
+        )
+
+    def make(batch: int) -> Any:
+        return tree_map(lambda t: _like(t, batch) if isinstance(t, Tensor) else t, examples)
+
+    return make
+
+
+def _like(tensor: Tensor, batch: int) -> Tensor:
+    new = torch.empty((batch, *tensor.shape[1:]), dtype=tensor.dtype)
+    return new.requires_grad_(tensor.requires_grad)
+
+
+def _of_timm(model: nn.Module) -> tuple[Shape, ...]:
+    config: Any = getattr(model, "pretrained_cfg", None) or getattr(model, "default_cfg", None)
+    size = config.get("input_size") if isinstance(config, Mapping) else None
+    if not size:
+        return ()
+    image: Any = getattr(getattr(model, "patch_embed", None), "img_size", None)
+    proj: Any = getattr(getattr(model, "patch_embed", None), "proj", None)
+    channels = getattr(proj, "in_channels", size[0])
+    sides = tuple(image) if isinstance(image, tuple | list) else size[1:]
+    return (Shape("", (int(channels), *map(int, sides)), ""),)
+
+
+def _of_transformers(model: nn.Module) -> tuple[Shape, ...]:
+    """Images, videos and text as the config of a model of transformers sizes them."""
+    config: Any = getattr(model, "config", None)
+    if not any(c.__module__.startswith("transformers.") for c in type(model).__mro__):
+        return ()
+    names = inspect.signature(model.forward).parameters
+    return tuple(_of_config(config, names))
+
+
+def _of_config(config: Any, names: Mapping[str, Any]) -> Iterator[Shape]:
+    if "input_ids" in names:
+        text: Any = getattr(config, "text_config", config)
+        length = getattr(text, "max_position_embeddings", None)
+        if not isinstance(length, int):
+            raise NotCovered("its config has no max_position_embeddings: give --input input_ids=…")
+        yield Shape("input_ids", (length,), "int64")
+    if "pixel_values" in names:
+        vision: Any = getattr(config, "vision_config", config)
+        size = getattr(vision, "image_size", None) or 224
+        sides = tuple(size) if isinstance(size, tuple | list) else (size, size)
+        channels = getattr(vision, "num_channels", 3)
+        frames = getattr(vision, "num_frames", None)
+        image = (channels, *sides)
+        yield Shape("pixel_values", (frames, *image) if frames else image, "")

@@ -1,0 +1,79 @@
+"""The loss of a traced step: the user's, the output's own, or one that fits the output."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.utils._pytree import tree_leaves
+
+from vitcost.errors import ConfigError, NotCovered, shown
+from vitcost.traced.record import Recorder
+
+__all__ = ["Loss"]
+
+
+class Loss:
+    """From an output, and the batch where it takes two arguments, to a scalar; ``note`` says how,
+    once it ran. The targets of a cross entropy are the caller's, one index an image."""
+
+    def __init__(self, function: Callable[..., Any] | None = None, name: str = "") -> None:
+        self.function, self.name, self.note = function, name, ""
+
+    def __call__(self, output: Any, batch: Any, size: int, recorder: Recorder) -> Tensor:
+        if self.function is not None:
+            self.note = f"loss {self.name}"
+            return _scalar(_called(self.function, output, batch), self.name)
+        own = _own(output)
+        if isinstance(own, Tensor):
+            self.note = "loss: the output's own"
+            return _scalar(own, "the output's own loss")
+        logits = getattr(output, "logits", None)
+        leaves = tree_leaves(output if logits is None else logits)
+        floats = [t for t in leaves if isinstance(t, Tensor) and t.is_floating_point()]
+        floats = [t for t in floats if t.requires_grad]
+        if not floats:
+            raise NotCovered("no gradient reaches an output: nothing trains that it depends on")
+        matrices = [t for t in floats if t.dim() == 2 and len(t) == size]
+        if not matrices:
+            self.note = "loss: the mean of every float output"
+            return _sum([t.mean() for t in floats])
+        del leaves, floats
+        with recorder.quiet():
+            targets = torch.zeros(size, dtype=torch.long, device=matrices[0].device)
+        recorder.last(targets)
+        recorder.targets_bytes = targets.untyped_storage().nbytes()
+        which = "logits" if len(matrices) == 1 else f"each of {len(matrices)} matrices"
+        self.note = f"loss: cross entropy of {which} on class indices"
+        return _sum([functional.cross_entropy(t, targets) for t in matrices])
+
+
+def _own(output: Any) -> Any:
+    return output.get("loss") if isinstance(output, dict) else getattr(output, "loss", None)
+
+
+def _sum(losses: list[Tensor]) -> Tensor:
+    total = losses[0]
+    for loss in losses[1:]:
+        total = total + loss
+    return total
+
+
+def _called(function: Callable[..., Any], output: Any, batch: Any) -> Any:
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return function(output)
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    taken = [p for p in parameters if p.kind in positional and p.default is p.empty]
+    return function(output, batch) if len(taken) == 2 else function(output)
+
+
+def _scalar(loss: Any, name: str) -> Tensor:
+    if not isinstance(loss, Tensor) or loss.numel() != 1:
+        raise ConfigError(f"{name} must give one number to go back from, got {shown(loss)}")
+    if not loss.requires_grad:
+        raise NotCovered(f"{name} depends on nothing that trains")
+    return loss

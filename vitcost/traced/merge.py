@@ -1,0 +1,169 @@
+"""Runs at a few batches into one pass whose sizes are polynomials in the batch."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from vitcost.errors import NotCovered
+from vitcost.traced.operators import ATTENTION
+from vitcost.traced.polynomials import Polynomial, through
+from vitcost.traced.record import Called, Spec
+from vitcost.traced.steps import Run
+from vitcost.traced.trace import Array, Module, Operator, Pass, ordered
+
+__all__ = ["merged"]
+
+
+def merged(runs: Sequence[Run], batches: Sequence[int]) -> Pass:
+    """One pass from the runs of these batches; a single one gives constants.
+
+    Raises ``NotCovered`` with the operator by which the runs differ in more than sizes, or of which
+    a size is no polynomial.
+    """
+    first = runs[0]
+    _same(runs, batches)
+    fit = _fitting(batches)
+    numbers: dict[Operator, int] = {}
+    paths: dict[str, int] = {}
+    calls = []
+    # equal calls are fitted once
+    seen: dict[tuple[Called, ...], int] = {}
+    for together in zip(*(run.recorder.calls for run in runs), strict=True):
+        key = tuple(call._replace(path="") for call in together)
+        if key not in seen:
+            operator = _operator(together, fit)
+            seen[key] = numbers.setdefault(operator, len(numbers))
+        calls.append((seen[key], paths.setdefault(together[0].path, len(paths))))
+    sizes = _sizes(runs, fit)
+    saved_by = tuple(
+        (storage, paths.setdefault(path, len(paths)))
+        for storage, path in first.recorder.saved_by.items()
+    )
+    return Pass(
+        tuple(numbers),
+        tuple(calls),
+        tuple(paths),
+        sizes,
+        tuple(ordered(first.recorder.events)),
+        saved_by,
+        _modules(runs, fit),
+        fit([run.batch_bytes for run in runs], "the caller's batch"),
+        _kernels(first),
+    )
+
+
+_Fit = Callable[[Sequence[int], str], Polynomial]
+
+
+def _fitting(batches: Sequence[int]) -> _Fit:
+    known: dict[tuple[int, ...], Polynomial] = {}
+
+    def fit(sizes: Sequence[int], what: str) -> Polynomial:
+        key = tuple(sizes)
+        if key not in known:
+            found = through(batches, key)
+            if found is None:
+                raise NotCovered(
+                    f"{what} is no polynomial in the batch: {', '.join(map(str, key))} at batches "
+                    f"{', '.join(map(str, batches))}"
+                )
+            known[key] = found
+        return known[key]
+
+    return fit
+
+
+def _same(runs: Sequence[Run], batches: Sequence[int]) -> None:
+    """The runs must call the same operators, and allocate and free in the same order."""
+    first = runs[0].recorder
+    events = list(ordered(first.events))
+    for run, batch in zip(runs[1:], batches[1:], strict=True):
+        other = run.recorder
+        here = f"batches {batches[0]} and {batch} run other operators"
+        for one, two in zip(first.calls, other.calls, strict=False):
+            if (one.phase, one.path, one.name) != (two.phase, two.path, two.name):
+                raise NotCovered(f"{here}: {_at(one)}, and {_at(two)}")
+            ranks = [[len(s[0]) for s in (*c.reads, *c.writes)] for c in (one, two)]
+            if ranks[0] != ranks[1]:
+                raise NotCovered(f"{here}: {_at(one)} on tensors of other dimensions")
+        if len(first.calls) != len(other.calls):
+            raise NotCovered(f"{here}: {len(first.calls):,} calls, and {len(other.calls):,}")
+        if events != list(ordered(other.events)):
+            at = _differing(events, list(ordered(other.events)))
+            raise NotCovered(
+                f"batches {batches[0]} and {batch} allocate in another order after "
+                f"{_at(first.calls[at]) if at < len(first.calls) else 'the end'}"
+            )
+
+
+def _differing(events: Sequence[int], others: Sequence[int]) -> int:
+    looks = 0
+    for one, two in zip(events, others, strict=False):
+        if one != two:
+            return max(looks - 1, 0)
+        looks += one == 0
+    return looks
+
+
+def _at(call: Called) -> str:
+    return f"{call.name} in {call.path or 'the model'}, {call.phase}"
+
+
+def _operator(calls: tuple[Called, ...], fit: _Fit) -> Operator:
+    one = calls[0]
+    what = f"a size of {_at(one)}"
+
+    def arrays(specs: Sequence[tuple[Spec, ...]]) -> tuple[Array, ...]:
+        return tuple(_array(together, fit, what) for together in zip(*specs, strict=True))
+
+    return Operator(
+        one.name,
+        one.phase,
+        arrays([call.reads for call in calls]),
+        arrays([call.writes for call in calls]),
+        fit([call.flops for call in calls], what),
+        fit([call.defined for call in calls], what),
+        fit([call.defined_backward for call in calls], what),
+    )
+
+
+def _array(specs: tuple[Spec, ...], fit: _Fit, what: str) -> Array:
+    _, dtype, strides = specs[0]
+    shapes = [spec[0] for spec in specs]
+    apart = [spec[2] for spec in specs]
+    steps = None
+    if strides is not None and all(each is not None for each in apart):
+        steps = tuple(fit(s, what) for s in zip(*(each or () for each in apart), strict=True))
+    return Array(dtype, tuple(fit(s, what) for s in zip(*shapes, strict=True)), steps)
+
+
+def _sizes(runs: Sequence[Run], fit: _Fit) -> tuple[Polynomial, ...]:
+    every = [run.recorder.sizes for run in runs]
+    what = "bytes of a storage"
+    return tuple(fit(sizes, what) for sizes in zip(*every, strict=True))
+
+
+def _modules(runs: Sequence[Run], fit: _Fit) -> tuple[Module, ...]:
+    """Every module, in the order in which they first return; those that never ran come last."""
+    first = runs[0].recorder
+    kinds = dict(runs[0].modules)
+    order = dict.fromkeys([*first.shapes, *kinds])
+    found = []
+    for path in order:
+        if path not in kinds:
+            continue
+        shapes = [run.recorder.shapes.get(path, ()) for run in runs]
+        same = len({len(shape) for shape in shapes}) == 1
+        sides = zip(*shapes, strict=True) if same else ()
+        shape = tuple(fit(side, f"the output of {path}") for side in sides)
+        found.append(Module(path, kinds[path], shape, first.called.get(path, 0)))
+    return tuple(found)
+
+
+def _kernels(run: Run) -> tuple[str, ...]:
+    """The attention kernels of the forward, most used first."""
+    found = Counter(
+        ATTENTION[call.name]
+        for call in run.recorder.calls
+        if call.phase == "forward" and call.name in ATTENTION
+    )
+    return tuple(name for name, _ in found.most_common())

@@ -1,0 +1,77 @@
+"""Sizes as polynomials in the batch, from the sizes at a few batches: ``a + b·batch``, or a square
+where a loss compares every image with every other."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import TypeAlias
+
+__all__ = ["Polynomial", "plus", "through", "value"]
+
+# coefficients, the constant first
+Polynomial: TypeAlias = tuple[int, ...]
+
+
+def through(batches: Sequence[int], sizes: Sequence[int]) -> Polynomial | None:
+    """The polynomial of the lowest degree through all points; None where its coefficients are no
+    integers, or where there is no point left to confirm a degree above 1.
+
+    Newton's divided differences. One point is a constant, two are a line; of three or more the last
+    confirms the degree.
+
+    >>> through([2, 3], [20, 26]), through([2, 3, 4], [14, 29, 50]), through([2], [8])
+    ((8, 6), (2, 0, 3), (8,))
+    >>> through([2, 3], [4, 4]), through([2, 3, 4], [7, 10, 13])
+    ((4,), (1, 3))
+    """
+    column = [Fraction(size) for size in sizes]
+    leading = [column[0]]
+    for order in range(1, len(batches)):
+        column = [
+            (column[i + 1] - column[i]) / (batches[i + order] - batches[i])
+            for i in range(len(column) - 1)
+        ]
+        leading.append(column[0])
+    total: list[Fraction] = [Fraction(0)]
+    factor: list[Fraction] = [Fraction(1)]
+    for order, difference in enumerate(leading):
+        total = _sum(total, [difference * c for c in factor])
+        factor = _times(factor, batches[order])
+    while len(total) > 1 and not total[-1]:
+        total.pop()
+    if any(c.denominator != 1 for c in total):
+        return None
+    return tuple(int(c) for c in total)
+
+
+def _sum(a: list[Fraction], b: list[Fraction]) -> list[Fraction]:
+    length = max(len(a), len(b))
+    a, b = ([*x, *[Fraction(0)] * (length - len(x))] for x in (a, b))
+    return [x + y for x, y in zip(a, b, strict=True)]
+
+
+def _times(factor: list[Fraction], root: int) -> list[Fraction]:
+    """``factor · (batch - root)``."""
+    return _sum([Fraction(0), *factor], [-root * c for c in factor])
+
+
+def value(polynomial: Polynomial, batch: int) -> int:
+    """Its value at a batch.
+
+    >>> value((2, 0, 3), 10)
+    302
+    """
+    total = 0
+    for coefficient in reversed(polynomial):
+        total = total * batch + coefficient
+    return total
+
+
+def plus(a: Polynomial, b: Polynomial, times: int = 1) -> Polynomial:
+    """``a + times · b``.
+
+    >>> plus((1, 2), (1, 2, 3), -1)
+    (0, 0, -3)
+    """
+    if len(a) < len(b):
+        a = (*a, *(0,) * (len(b) - len(a)))
+    return tuple(x + times * (b[i] if i < len(b) else 0) for i, x in enumerate(a))

@@ -1,0 +1,46 @@
+"""Matrix products of a trace: of the definition, where a kernel computes others."""
+
+from typing import Any
+
+from torch import Tensor
+from torch.utils.flop_counter import flop_registry
+
+__all__ = ["attention_backward", "flops_of"]
+
+
+def flops_of(
+    packet: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
+) -> int:
+    """FLOPs of a call as it runs: torch's own rules, and two for the fused kernel of a CPU."""
+    if name.startswith(_ON_CPU):
+        return _attention_on_cpu(args[1:4] if name.endswith("_backward") else args[:3], name)
+    rule = flop_registry.get(packet)
+    return 0 if rule is None else int(rule(*args, **kwargs, out_val=output))
+
+
+_ON_CPU = "_scaled_dot_product_flash_attention_for_cpu"
+
+
+def _attention_on_cpu(operands: tuple[Any, ...], name: str) -> int:
+    """Two products forward, five backward: the scores are computed again."""
+    q, k, v = operands
+    queries: int = q.numel() // q.shape[-1]
+    wide, deep = int(q.shape[-1]), int(v.shape[-1])
+    # forward q kT and p v; backward q kT, do vT, and the gradients of q, k and v
+    widths = 3 * wide + 2 * deep if name.endswith("_backward") else wide + deep
+    return int(2 * queries * k.shape[-2] * widths)
+
+
+def attention_backward(flops: int, args: tuple[Any, ...]) -> int:
+    """FLOPs of an attention's backward by definition: one product of the size of the scores for
+    each of q and k that needs a gradient, one of the size of the sum for v, one for the scores.
+
+    A fused kernel computes the scores once more, and the gradients that nobody needs too.
+    """
+    q, k, v, *rest = args[:4]
+    wide, deep = int(q.shape[-1]), int(v.shape[-1])
+    scores = flops * wide // (wide + deep)
+    mask = any(isinstance(t, Tensor) and t.requires_grad for t in rest)
+    q_needs, k_needs, v_needs = (bool(t.requires_grad) for t in (q, k, v))
+    through = q_needs or k_needs or mask
+    return scores * (q_needs + k_needs) + (flops - scores) * (v_needs + through)

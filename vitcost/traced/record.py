@@ -1,0 +1,314 @@
+"""The recorder: every operator of a run under fake tensors, and the life of each storage.
+
+A dispatch mode sees the operators below autograd, where a real kernel would run. A weak reference
+to each storage says when Python and autograd let it go. Hooks of autograd say which storages it
+saves, and hooks of ``nn.Module`` which module runs.
+"""
+
+import sys
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+from weakref import ref
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.nn.modules import module as torch_modules
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from vitcost.traced.corrections import as_real
+from vitcost.traced.operators import is_attention
+from vitcost.traced.products import attention_backward, flops_of
+from vitcost.traced.trace import BORN, DIES, GRADIENT, LOOK, SAVED, VIEWS, coded
+
+__all__ = ["Called", "Recorder", "Spec"]
+
+# shape, type, and strides where the tensor does not lie in order
+Spec = tuple[tuple[int, ...], str, tuple[int, ...] | None]
+
+
+class Called(NamedTuple):
+    """One call of an operator."""
+
+    phase: str  # forward | backward | recomputation
+    path: str
+    name: str
+    reads: tuple[Spec, ...]
+    writes: tuple[Spec, ...]
+    flops: int  # as they run
+    defined: int  # of the forward's definition, counted at the forward call
+    defined_backward: int  # of its backward's definition, counted at the forward call
+
+
+class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Records what runs inside it; ``lasting`` are tensors that outlive the step.
+
+    ``events`` are integers, see ``trace.coded``. Storages are numbered as they are born.
+    """
+
+    def __init__(self, model: nn.Module, lasting: Iterable[Tensor]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.calls: list[Called] = []
+        self.sizes: list[int] = []
+        self.events: list[int] = []
+        self.saved_by: dict[int, str] = {}  # the module that autograd saved a storage for
+        self.shapes: dict[str, tuple[int, ...]] = {}  # of the first output, by path
+        self.called: dict[str, int] = {}  # how often each module ran in the forward
+        self.backward = False
+        self.path = ""
+        self._names = {id(m): path for path, m in model.named_modules()}
+        self._stack: list[str] = []
+        self._lasting: set[int] = set()
+        self._held: list[Tensor] = []  # or the number of a storage would be given again
+        self.last(*lasting)
+        self._numbers: dict[int, int] = {}
+        self._references: dict[int, Any] = {}
+        self._gradients: set[int] = set()
+        self._quiet = False
+        self.targets_bytes = 0
+        self.parameters = sum(p.numel() for p in model.parameters())
+        self.trying = ""  # the operator that runs
+        # the last error that passed a module, and the innermost one that it passed
+        self.stopped: tuple[BaseException | None, str] = (None, "")
+        # modules whose attention ran without a graph
+        self._blind: set[str] = set()
+        # autograd numbers its nodes: from which number on a module ran
+        self._starts: list[int] = [0]
+        self._ran: list[str] = [""]
+        # where the last sum of gradients stands that torch would have made in place
+        self._sum: tuple[int, int] | None = None
+
+    # -- storages ---------------------------------------------------------------------------------
+
+    def number(self, tensor: Tensor) -> int:
+        """The number of a tensor's storage, a new one if it is not known; -1 if it lasts."""
+        storage = tensor.untyped_storage()
+        key = storage._cdata
+        if key in self._lasting:
+            return -1
+        known = self._numbers.get(key)
+        if known is not None:
+            return known
+        new = len(self.sizes)
+        self._numbers[key] = new
+        self.sizes.append(storage.nbytes())
+        self.events.append(coded(BORN, new))
+        self._references[new] = ref(storage, self._freeing(key, new))
+        return new
+
+    def _freeing(self, key: int, number: int) -> Callable[[Any], None]:
+        def gone(reference: Any) -> None:
+            if self._numbers.get(key) == number:
+                del self._numbers[key]
+            self._references.pop(number, None)
+            self.events.append(coded(DIES, number))
+
+        return gone
+
+    def last(self, *tensors: Tensor) -> None:
+        """Tensors that are the caller's, such as the targets of a loss."""
+        self._held += tensors
+        self._lasting |= {t.untyped_storage()._cdata for t in tensors}
+
+    @contextmanager
+    def quiet(self) -> Iterator[None]:
+        """Operators in it are not recorded."""
+        before, self._quiet = self._quiet, True
+        try:
+            yield
+        finally:
+            self._quiet = before
+
+    def close(self) -> None:
+        """Nothing that is let go from here on belongs to the run."""
+        self._settle()
+        self._references.clear()
+
+    # -- operators --------------------------------------------------------------------------------
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        packet = func._overloadpacket
+        if self._quiet or packet is torch.ops.prim.device:
+            return func(*args, **kwargs)
+        self.trying = name = str(packet).removeprefix("aten.")
+        output = func(*args, **kwargs)
+        self.trying = ""
+        output = as_real(func, args, output)
+        reads = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
+        writes = [t for t in tree_leaves(output) if isinstance(t, Tensor)]
+        self._settle()
+        before = len(self.sizes)
+        born = [self.number(t) for t in writes]
+        fresh = len(self.sizes) > before
+        flops = flops_of(packet, name, args, kwargs, output)
+        phase = self._phase()
+        path = self._where(phase)
+        defined = self._defined(phase, path, name, flops, args) if flops else (0, 0)
+        specs = tuple(map(_spec, reads)), tuple(map(_spec, writes))
+        if name in VIEWS and not fresh:
+            # bytes alive after it are never more than after the operator before it
+            return output
+        self.calls.append(Called(phase, path, name, *specs, flops, *defined))
+        if phase == "backward" and func is torch.ops.aten.add.Tensor and _in_place(reads[0]):
+            first = self._numbers.get(reads[0].untyped_storage()._cdata)
+            if first is not None and born and first != born[0]:
+                self._sum = first, len(self.events)
+        self.events.append(LOOK)
+        return output
+
+    def _defined(
+        self, phase: str, path: str, name: str, flops: int, args: tuple[Any, ...]
+    ) -> tuple[int, int]:
+        """FLOPs of the definition, forward and backward. Those of a fused attention's backward are
+        known where its forward builds a graph: for a reentrant checkpoint when it runs again."""
+        if not is_attention(name):
+            return (flops if phase == "forward" else 0), (flops if phase == "backward" else 0)
+        if phase == "backward":
+            return 0, 0
+        graph = torch.is_grad_enabled()
+        if phase == "forward" and not graph:
+            self._blind.add(path)
+        known = phase == "forward" or path in self._blind
+        backward = attention_backward(flops, args) if graph and known else 0
+        return (flops if phase == "forward" else 0), backward
+
+    def _settle(self) -> None:
+        """torch adds gradients that meet in place where nobody else holds the first; under a
+        dispatch mode it does not, and lets the first go right after."""
+        if self._sum is None:
+            return
+        first, look = self._sum
+        self._sum = None
+        death = coded(DIES, first)
+        try:
+            at = self.events.index(death, look)
+        except ValueError:
+            return
+        del self.events[at]
+        self.events.insert(look, death)
+
+    def _phase(self) -> str:
+        if not self.backward:
+            return "forward"
+        # what a checkpoint runs again builds a graph, and a backward pass does not
+        again = torch.is_grad_enabled() and torch._C._current_autograd_node() is not None
+        return "recomputation" if again else "backward"
+
+    def _where(self, phase: str) -> str:
+        if phase != "backward":
+            return self.path
+        node: Any = torch._C._current_autograd_node()
+        if node is None:
+            return "loss"
+        index = node._sequence_nr()
+        if index >= _NO_NUMBER:
+            # a gradient that a parameter takes over: its module has just run
+            return self.calls[-1].path if self.calls else ""
+        return self._ran[bisect_right(self._starts, index) - 1]
+
+    # -- modules ----------------------------------------------------------------------------------
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Hooks of every module and of autograd are set inside."""
+        before = torch_modules.register_module_forward_pre_hook(self._enter)
+        after = torch_modules.register_module_forward_hook(self._leave, always_call=True)
+        try:
+            with saved_tensors_hooks(self._pack, _unpack):
+                yield
+        finally:
+            before.remove()
+            after.remove()
+
+    @contextmanager
+    def inside(self, path: str) -> Iterator[None]:
+        """Operators in it stand on no module, and are told by this path."""
+        self._stack.append(self.path)
+        self._go(path)
+        try:
+            yield
+        finally:
+            self._go(self._stack.pop())
+
+    def _enter(self, module: nn.Module, args: Any) -> None:
+        self._stack.append(self.path)
+        path = self._names.get(id(module), self.path)
+        if not self.backward:
+            self.called[path] = self.called.get(path, 0) + 1
+        self._go(path)
+
+    def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
+        path, error = self.path, sys.exc_info()[1]
+        if error is not None and error is not self.stopped[0]:
+            self.stopped = error, path
+        if path not in self.shapes and error is None:
+            tensors = (t for t in tree_leaves(output) if isinstance(t, Tensor))
+            self.shapes[path] = tuple(next((t.shape for t in tensors), ()))
+        self._go(self._stack.pop())
+
+    def _go(self, path: str) -> None:
+        self.path = path
+        self._starts.append(torch._C._autograd._get_sequence_nr())
+        self._ran.append(path)
+
+    # -- autograd ---------------------------------------------------------------------------------
+
+    def _pack(self, tensor: Tensor) -> tuple[Tensor, bool]:
+        """Notes that autograd saves a storage. An output that its own graph holds would never be
+        freed: what is held is another tensor of the same storage, as autograd does it."""
+        if tensor.untyped_storage()._cdata in self._lasting:
+            return tensor, tensor.requires_grad
+        number = self.number(tensor)
+        if number not in self.saved_by:
+            self.saved_by[number] = self.path
+            self.events.append(coded(SAVED, number))
+        with self.quiet():
+            return tensor.detach(), tensor.requires_grad
+
+    def gradient(self, parameter: Tensor) -> None:
+        """A parameter has taken its gradient over."""
+        if parameter.grad is None:
+            return
+        number = self._numbers.get(parameter.grad.untyped_storage()._cdata)
+        if number is not None and number not in self._gradients:
+            self._gradients.add(number)
+            self.events.append(coded(GRADIENT, number))
+
+
+# torch gives the nodes that accumulate gradients the largest number that there is
+_NO_NUMBER = 2**63
+
+
+def _unpack(packed: tuple[Tensor, bool]) -> Tensor:
+    tensor, needs_grad = packed
+    if needs_grad and not tensor.requires_grad:
+        tensor.requires_grad_()
+    return tensor
+
+
+def _spec(tensor: Tensor) -> Spec:
+    in_order = tensor.is_contiguous()
+    strides = None if in_order else tuple(tensor.stride())
+    return tuple(tensor.shape), str(tensor.dtype)[6:], strides
+
+
+def _in_place(first: Tensor) -> bool:
+    """Whether autograd's engine itself adds two gradients, and may write over the first: a view
+    shares its storage (input_buffer.cpp, can_accumulate_inplace)."""
+    return not first._is_view() and _by_engine()
+
+
+def _by_engine() -> bool:
+    """Whether no Python code of a backward stands between the engine and an operator."""
+    frame = sys._getframe(2)
+    while frame.f_code.co_filename.endswith(("_dynamo/eval_frame.py", "_compile.py")):
+        if frame.f_back is None:
+            return True
+        frame = frame.f_back
+    return frame.f_code.co_name in ("_engine_run_backward", "__torch_dispatch__")

@@ -1,0 +1,172 @@
+"""A traced pass as rows by module path: what each module costs, its children included."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from vitcost.engine.cost import Cost, Row
+from vitcost.traced.alive import saved_at_end
+from vitcost.traced.operators import looks_like_a_product
+from vitcost.traced.polynomials import value
+from vitcost.traced.trace import EMPTY, ITEMSIZE, VIEWS, Array, Operator, Pass, Weight
+
+__all__ = ["Uncounted", "moved_bytes", "pointwise", "rows", "uncounted"]
+
+# what counts as pointwise work, one for each element written: norms, softmax, activations, gates
+# and scales, sums of two tensors that grow with the batch
+_POINTWISE = frozenset({
+    "native_layer_norm", "native_group_norm", "native_batch_norm", "_native_batch_norm_legit",
+    "_native_batch_norm_legit_no_training", "_batch_norm_with_update", "_fused_rms_norm",
+    "_softmax", "gelu", "relu", "relu_", "silu", "silu_", "tanh", "sigmoid", "hardtanh",
+    "hardtanh_", "hardswish", "hardswish_", "hardsigmoid", "elu", "leaky_relu", "leaky_relu_",
+    "mul", "mul_", "softplus", "mish", "glu", "prelu", "_prelu_kernel", "clamp", "clamp_min",
+})  # fmt: skip
+
+
+class Uncounted(NamedTuple):
+    """Operators that may multiply matrices and have no rule of FLOPs, by their names."""
+
+    names: tuple[str, ...]
+
+
+def uncounted(run: Pass) -> Uncounted:
+    names = {o.name for o in run.operators if not any(o.flops) and looks_like_a_product(o.name)}
+    return Uncounted(tuple(sorted(names)))
+
+
+def moved_bytes(operator: Operator, batch: int) -> int:
+    """Bytes that a call reads and writes; a view moves nothing."""
+    if operator.name in VIEWS or operator.name in EMPTY:
+        return 0
+    return sum(_bytes(array, batch) for array in (*operator.reads, *operator.writes))
+
+
+def pointwise(operator: Operator, batch: int) -> int:
+    """Elements that a call writes where it is pointwise work."""
+    if operator.phase != "forward" or not operator.writes:
+        return 0
+    if operator.name in ("add", "add_"):
+        grow = [any(len(side) > 1 for side in array.shape) for array in operator.reads[:2]]
+        shapes = {array.shape for array in operator.reads[:2]}
+        counts = len(operator.reads) > 1 and len(shapes) == 1 and (all(grow) or not any(grow))
+        return _numel(operator.writes[0], batch) if counts else 0
+    return _numel(operator.writes[0], batch) if operator.name in _POINTWISE else 0
+
+
+def _bytes(array: Array, batch: int) -> int:
+    return ITEMSIZE.get(array.dtype, 0) * _numel(array, batch)
+
+
+def _numel(array: Array, batch: int) -> int:
+    n = 1
+    for side in array.shape:
+        n *= value(side, batch)
+    return n
+
+
+def rows(run: Pass, weights: Iterable[Weight], batch: int) -> Row:
+    """The model's row with its modules inside; equal layers that follow each other are one row.
+
+    A parameter that sits on a module of which others stand beside it has a row of its own.
+    """
+    own: dict[str, Cost] = defaultdict(Cost)
+    _operators(run, batch, own)
+    for storage, path in saved_at_end(run).items():
+        where = run.paths[path]
+        own[where] = own[where].plus(Cost(saved_bytes=value(run.sizes[storage], batch)))
+    kinds = {module.path: module for module in run.modules}
+    shapes = {p: tuple(value(s, batch) for s in m.shape) for p, m in kinds.items()}
+    leaves = {path: module.type for path, module in kinds.items()}
+    parents = {path.rpartition(".")[0] for path in kinds if path}
+    for weight in weights:
+        cost = _cost_of(weight)
+        where = weight.path.rpartition(".")[0]
+        if where in parents:
+            # it is no layer's
+            where = weight.path
+            leaves[where], shapes[where] = "Parameter", weight.shape
+        own[where] = own[where].plus(cost)
+    return _tree(own, leaves, shapes)
+
+
+def _cost_of(weight: Weight) -> Cost:
+    n = 1
+    for side in weight.shape:
+        n *= side
+    return Cost(params=n, tensors=int(weight.trains), trainable=n if weight.trains else 0)
+
+
+def _operators(run: Pass, batch: int, own: dict[str, Cost]) -> None:
+    """What the calls of each module cost."""
+    for (number, path), times in Counter(run.calls).items():
+        operator = run.operators[number]
+        ran = value(operator.flops, batch)
+        forward = operator.phase == "forward"
+        cost = Cost(
+            flops=value(operator.defined, batch),
+            backward_flops=value(operator.defined_backward, batch),
+            pointwise=pointwise(operator, batch),
+            moved_bytes=moved_bytes(operator, batch) if forward else 0,
+            executed_backward_flops=0 if forward else ran,
+            executed_flops=ran if forward else 0,
+        )
+        where = run.paths[path]
+        own[where] = own[where].plus(cost, times)
+
+
+def _tree(
+    own: Mapping[str, Cost], kinds: Mapping[str, str], shapes: Mapping[str, tuple[int, ...]]
+) -> Row:
+    inside: dict[str, list[str]] = defaultdict(list)
+    for path in kinds:
+        if path:
+            inside[_around(path, kinds)].append(path)
+    # costs on a path that is no module's belong to the module around it
+    extra: dict[str, Cost] = defaultdict(Cost)
+    for path, cost in own.items():
+        where = path if path in kinds else _around(path, kinds)
+        extra[where] = extra[where].plus(cost)
+
+    def row(path: str) -> Row:
+        children = [row(child) for child in inside.get(path, ())]
+        cost = extra[path]
+        for child in children:
+            cost = cost.plus(child.cost)
+        kind = kinds[path]
+        return Row(path, path, kind, 1, shapes.get(path, ()), cost, tuple(_runs(children)))
+
+    return row("")
+
+
+def _around(path: str, kinds: Mapping[str, str]) -> str:
+    while path:
+        path = path.rpartition(".")[0]
+        if path in kinds:
+            return path
+    return ""
+
+
+def _runs(children: Iterable[Row]) -> list[Row]:
+    """Children that follow each other and are equal but for their index are one row."""
+    found: list[Row] = []
+    for child in children:
+        before = found[-1] if found else None
+        if before is not None and _alike(before, child):
+            found[-1] = before._replace(last=child.path, repeat=before.repeat + 1)
+        else:
+            found.append(child)
+    return found
+
+
+def _alike(one: Row, other: Row) -> bool:
+    parent, _, index = other.path.rpartition(".")
+    before, _, last = one.last.rpartition(".")
+    if not (parent == before and index.isdecimal() and last.isdecimal()):
+        return False
+    return int(index) == int(last) + 1 and _shape_of(one, one.path) == _shape_of(other, other.path)
+
+
+def _shape_of(row: Row, root: str) -> object:
+    children = tuple(_shape_of(child, root) for child in row.children)
+    path = row.path[len(root) :]
+    return path, row.type, row.repeat, row.shape, row.cost, children

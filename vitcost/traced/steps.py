@@ -1,0 +1,209 @@
+"""One run of a module under fake tensors: a forward in eval, or a training step up to the
+optimizer, recorded."""
+
+import gc
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from vitcost.traced import card, flags
+from vitcost.traced.autocast import CARD, autocast
+from vitcost.traced.fakes import attributes, put_fakes, unchanged
+from vitcost.traced.inputs import Arguments, Inputs
+from vitcost.traced.losses import Loss
+from vitcost.traced.record import Recorder
+from vitcost.traced.stops import told
+from vitcost.traced.trace import How, Weight
+
+__all__ = ["Run", "run"]
+
+
+class Run(NamedTuple):
+    """A recorded run at one batch."""
+
+    recorder: Recorder
+    weights: tuple[Weight, ...]
+    buffers: tuple[Weight, ...]
+    modules: tuple[tuple[str, str], ...]  # path and type of every module
+    batch_bytes: int
+    loss: str
+
+
+_CASTS = {"bf16": torch.bfloat16, "fp16": torch.float16}
+_AUTOCASTS = {"amp-bf16": torch.bfloat16, "amp-fp16": torch.float16}
+
+
+def run(
+    model: nn.Module, inputs: Inputs, batch: int, how: How, loss: Loss | None, name: str
+) -> Run:
+    """Records a training step, or without a ``loss`` a forward in eval; the module stays as it is.
+
+    Raises ``NotCovered`` for a module that cannot be traced, with the operator that stopped it.
+    """
+    device = CARD if how.platform == "cuda" else "cpu"
+    if how.platform == "cuda":
+        card.install()
+    dtype = _CASTS.get(how.precision)
+    with ExitStack() as stack:
+        stack.enter_context(unchanged(model))
+        stack.enter_context(_no_fast_path())
+        stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
+        plain = put_fakes(model, device, dtype)
+        flags.adapt(model, how.lora, how.lora_layers)
+        flags.freeze(model, how.freeze)
+        model.train(loss is not None)
+        if loss is not None:
+            flags.recompute(model, how.checkpointing)
+        with told(name, None):
+            arguments = inputs.at(batch, device, dtype)
+        own = [*model.parameters(), *model.buffers(), *plain]
+        if how.onto and loss is not None:
+            own += _gradients(model)
+        stack.enter_context(flags.attention(model, how.attention, how.platform))
+        stack.enter_context(_collected())
+        recorder = _recorded(model, arguments, batch, how, loss, name, own)
+        kept = _made(model, own)
+        if kept:
+            # what a first step leaves on the module, later ones find there
+            for parameter in model.parameters():
+                parameter.grad = None
+            if how.onto and loss is not None:
+                kept += _gradients(model)
+            recorder = _recorded(model, arguments, batch, how, loss, name, [*own, *kept])
+        bytes_of = {t.untyped_storage()._cdata: t.untyped_storage().nbytes()
+                    for t in arguments.tensors()}  # fmt: skip
+        return Run(
+            recorder,
+            _named(dict(model.named_parameters())),
+            _named({**dict(model.named_buffers()), **_plain(model)}),
+            tuple((path, type(m).__name__) for path, m in model.named_modules()),
+            sum(bytes_of.values()) + recorder.targets_bytes,
+            "" if loss is None else loss.note,
+        )
+
+
+def _recorded(
+    model: nn.Module,
+    arguments: Arguments,
+    batch: int,
+    how: How,
+    loss: Loss | None,
+    name: str,
+    lasting: list[Tensor],
+) -> Recorder:
+    recorder = Recorder(model, [*lasting, *arguments.tensors()])
+    with told(name, recorder):
+        if loss is None:
+            _forward(model, arguments, how, recorder)
+        else:
+            _step(model, arguments, batch, how, loss, recorder)
+    return recorder
+
+
+def _made(model: nn.Module, known: list[Tensor]) -> list[Tensor]:
+    """Tensors that a run has left on a module."""
+    ids = {id(tensor) for tensor in known}
+    found = [t for m in model.modules() for _, t in attributes(m) if id(t) not in ids]
+    # a graph that a module holds would be another in each step
+    return [t for t in found if t.grad_fn is None]
+
+
+def _forward(model: nn.Module, arguments: Arguments, how: How, recorder: Recorder) -> None:
+    with recorder, recorder.watching(), torch.no_grad(), _autocast(how):
+        output = model(*arguments.args, **arguments.kwargs)
+    recorder.close()
+    del output
+
+
+def _step(
+    model: nn.Module, arguments: Arguments, size: int, how: How, loss: Loss, recorder: Recorder
+) -> None:
+    trained: list[Any] = [p for p in model.parameters() if p.requires_grad]
+    handles = [p.register_post_accumulate_grad_hook(recorder.gradient) for p in trained]
+    with recorder, recorder.watching(), torch.enable_grad():
+        with _autocast(how):
+            value = _loss(model, arguments, size, loss, recorder)
+        recorder.backward = True
+        with recorder.inside("loss"):
+            value.backward()  # type: ignore[no-untyped-call]
+    recorder.close()
+    for handle in handles:
+        handle.remove()
+
+
+def _loss(
+    model: nn.Module, arguments: Arguments, size: int, loss: Loss, recorder: Recorder
+) -> Tensor:
+    output = [model(*arguments.args, **arguments.kwargs)]
+    with recorder.inside("loss"):
+        # the output belongs to the call alone
+        return loss(output.pop(), arguments.batch, size, recorder)
+
+
+@contextmanager
+def _autocast(how: How) -> Iterator[None]:
+    dtype = _AUTOCASTS.get(how.precision)
+    if how.platform == "cuda":
+        with autocast(dtype):
+            yield
+        return
+    with torch.autocast("cpu", dtype or torch.bfloat16, enabled=dtype is not None):
+        yield
+
+
+@contextmanager
+def _collected() -> Iterator[None]:
+    """Cycles are collected before a run and not during it, or storages would die at any time."""
+    gc.collect()
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+@contextmanager
+def _no_fast_path() -> Iterator[None]:
+    """nn.TransformerEncoderLayer and nn.MultiheadAttention have one kernel for a whole layer in
+    eval, which no shape function describes."""
+    was = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(was)
+
+
+def _gradients(model: nn.Module) -> list[Tensor]:
+    """Gradients that the batch before has left."""
+    found = []
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.grad = torch.empty_like(parameter)
+            found.append(parameter.grad)
+    return found
+
+
+def _named(tensors: dict[str, Any]) -> tuple[Weight, ...]:
+    """Each tensor under its first name."""
+    seen: set[int] = set()
+    found = []
+    for path, t in tensors.items():
+        if id(t) not in seen:
+            seen.add(id(t))
+            found.append(Weight(path, tuple(t.shape), str(t.dtype)[6:], t.requires_grad))
+    return tuple(found)
+
+
+def _plain(model: nn.Module) -> dict[str, Tensor]:
+    return {
+        f"{path}.{name}" if path else name: tensor
+        for path, module in model.named_modules()
+        for name, tensor in attributes(module)
+    }

@@ -1,0 +1,178 @@
+"""What a trace knows, in integers and names: no torch is needed to read it.
+
+A *pass* is one run, of a forward in eval or of a training step, at one batch or as polynomials in
+the batch. Its events are integers: ``LOOK`` after each operator, and between two looks the storages
+that are born, saved by autograd, taken over as gradients, or freed; see ``coded``.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from vitcost.traced.polynomials import Polynomial
+
+__all__ = [
+    "BORN",
+    "DIES",
+    "EMPTY",
+    "GRADIENT",
+    "ITEMSIZE",
+    "LOOK",
+    "SAVED",
+    "VIEWS",
+    "Array",
+    "How",
+    "Module",
+    "Operator",
+    "Pass",
+    "Trace",
+    "Weight",
+    "coded",
+    "decoded",
+    "ordered",
+]
+
+LOOK, BORN, SAVED, GRADIENT, DIES = 0, 1, 2, 3, 4
+
+# bytes of an element, by torch's name of its type
+ITEMSIZE = {
+    "float64": 8, "int64": 8, "uint64": 8, "complex64": 8, "float32": 4, "int32": 4, "uint32": 4,
+    "float16": 2, "bfloat16": 2, "int16": 2, "uint16": 2, "int8": 1, "uint8": 1, "bool": 1,
+    "float8_e4m3fn": 1, "float8_e5m2": 1, "complex128": 16,
+}  # fmt: skip
+
+# operators that look at a storage and move nothing
+VIEWS = frozenset({
+    "view", "_unsafe_view", "reshape", "permute", "transpose", "t", "select", "slice", "unbind",
+    "split", "split_with_sizes", "unsqueeze", "squeeze", "expand", "detach", "alias", "chunk",
+    "unfold", "as_strided", "diagonal", "lift_fresh", "view_as_real", "view_as_complex",
+    "_reshape_alias", "swapaxes", "movedim", "view_as",
+})  # fmt: skip
+# operators that allocate, and write nothing
+EMPTY = frozenset({"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"})
+
+
+def coded(kind: int, storage: int) -> int:
+    """An event as an integer: of one storage the events of a gap sort as they happen.
+
+    >>> coded(BORN, 0), coded(DIES, 0), decoded(coded(SAVED, 7)) == (SAVED, 7)
+    (1, 4, True)
+    """
+    return 4 * storage + kind
+
+
+def decoded(event: int) -> tuple[int, int]:
+    """Which kind of event, of which storage; a look is of none."""
+    if event == LOOK:
+        return LOOK, -1
+    storage, kind = divmod(event - 1, 4)
+    return kind + 1, storage
+
+
+def ordered(events: Iterable[int]) -> Iterator[int]:
+    """The same events, those between two looks sorted: their order decides nothing, and is another
+    in another run. Events behind the last look belong to no step.
+
+    >>> list(ordered([9, 5, 0, 1, 0, 8]))
+    [5, 9, 0, 1, 0]
+    """
+    gap: list[int] = []
+    for event in events:
+        if event == LOOK:
+            yield from sorted(gap)
+            yield LOOK
+            gap.clear()
+        else:
+            gap.append(event)
+
+
+class Array(NamedTuple):
+    """A tensor that an operator reads or writes; strides where it does not lie in order."""
+
+    dtype: str
+    shape: tuple[Polynomial, ...]
+    strides: tuple[Polynomial, ...] | None = None
+
+
+class Operator(NamedTuple):
+    """Equal calls of one operator: on tensors of these shapes, in one phase."""
+
+    name: str
+    phase: str  # forward | backward | recomputation
+    reads: tuple[Array, ...]
+    writes: tuple[Array, ...]
+    flops: Polynomial  # as they run
+    defined: Polynomial  # of the forward's definition
+    defined_backward: Polynomial
+
+
+class Module(NamedTuple):
+    """A module that was called, or that has parameters: what its forward returned first."""
+
+    path: str
+    type: str
+    shape: tuple[Polynomial, ...]
+    calls: int
+
+
+class Pass(NamedTuple):
+    """One run. ``calls`` are operators and paths by their number, in order; ``saved_by`` is the
+    path that each saved storage was saved for."""
+
+    operators: tuple[Operator, ...]
+    calls: tuple[tuple[int, int], ...]
+    paths: tuple[str, ...]
+    sizes: tuple[Polynomial, ...]
+    events: tuple[int, ...]
+    saved_by: tuple[tuple[int, int], ...]  # storage, path
+    modules: tuple[Module, ...]
+    batch_bytes: Polynomial  # the caller's inputs and targets
+    kernels: tuple[str, ...]  # of attention, most used first
+
+
+class Weight(NamedTuple):
+    """A parameter under its first name."""
+
+    path: str
+    shape: tuple[int, ...]
+    dtype: str
+    trains: bool
+
+
+class How(NamedTuple):
+    """The part of a scenario that decides what a module runs."""
+
+    precision: str = "fp32"  # fp32 | amp-bf16 | amp-fp16 | bf16 | fp16
+    platform: str = "cuda"
+    attention: str = "sdpa"
+    checkpointing: str = "none"
+    freeze: str = "none"
+    lora: int = 0
+    lora_layers: str = ""
+    onto: bool = False  # whether gradients are there that a backward pass adds to
+
+    def said(self) -> str:
+        """The flags that differ from the defaults, as they are typed.
+
+        >>> How(precision="bf16").said(), How().said()
+        ('--precision bf16', 'no flags')
+        """
+        flags = [
+            f"--{name.replace('_', '-')} {value}"
+            for name, value in self._asdict().items()
+            if value != How._field_defaults[name] and name not in ("onto", "lora_layers")
+        ]
+        flags += ["gradients kept"] if self.onto else []
+        return " ".join(flags) or "no flags"
+
+
+class Trace(NamedTuple):
+    """A module under one scenario: a forward in eval, and a training step where it has one."""
+
+    weights: tuple[Weight, ...]
+    buffers: tuple[Weight, ...]
+    inference: Pass
+    step: Pass | None
+    missing: str  # why there is no step
+    notes: tuple[str, ...]  # how it was built, which inputs and loss were taken, what it leaves out
+    batches: tuple[int, ...]  # that were traced; one: sizes are of that batch alone
+    torch: str

@@ -1,0 +1,84 @@
+"""A module under one scenario as a trace: runs at the batches that are asked for, merged."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from vitcost.errors import NotCovered
+from vitcost.traced.inputs import Inputs
+from vitcost.traced.losses import Loss
+from vitcost.traced.merge import merged
+from vitcost.traced.steps import Run, run
+from vitcost.traced.trace import How, Pass, Trace
+
+__all__ = ["LINES", "PLAIN", "trace"]
+
+# a line needs two batches, and a third shows that it is one; batch 1 often runs other operators
+LINES = (2, 3, 4)
+# no flags
+PLAIN = How()
+
+
+def trace(
+    model: nn.Module,
+    inputs: Inputs,
+    batches: Sequence[int],
+    how: How = PLAIN,
+    loss: Loss | None = None,
+    *,
+    name: str = "",
+    notes: Sequence[str] = (),
+) -> Trace:
+    """A forward in eval and a training step of a module at these batches: sizes are polynomials
+    through them, or of a single batch constants. The module stays as it is.
+
+    Raises ``NotCovered`` where the forward cannot be traced; a step that cannot is missing, with
+    the reason.
+    """
+    name, criterion = name or type(model).__name__, loss or Loss()
+    first, inference = _pass(model, inputs, batches, how, None, name)
+    step, missing = None, ""
+    try:
+        _, step = _pass(model, inputs, batches, how, criterion, name)
+    except NotCovered as reason:
+        missing = str(reason)
+    said = [*notes, inputs.note]
+    said += [criterion.note] if criterion.note else []
+    return Trace(
+        first.weights,
+        first.buffers,
+        inference,
+        step,
+        missing,
+        tuple(said),
+        tuple(batches),
+        torch.__version__.partition("+")[0],
+    )
+
+
+def _pass(
+    model: nn.Module,
+    inputs: Inputs,
+    batches: Sequence[int],
+    how: How,
+    loss: Loss | None,
+    name: str,
+) -> tuple[Run, Pass]:
+    runs = [run(model, inputs, batch, how, loss, name) for batch in batches]
+    found = merged(runs, batches)
+    _obeyed(how, found, name)
+    return runs[0], found
+
+
+def _obeyed(how: How, found: Pass, name: str) -> None:
+    """An attention that was asked for must be one that the module leaves open."""
+    if how.attention == "eager" and found.kernels:
+        raise NotCovered(
+            f"{name} calls scaled_dot_product_attention itself, which attention eager cannot turn "
+            "off: attention math has the same products"
+        )
+    if how.attention not in ("sdpa", "eager") and not found.kernels:
+        raise NotCovered(
+            f"attention {how.attention} of {name}, which calls no scaled_dot_product_attention"
+        )
