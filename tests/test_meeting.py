@@ -20,6 +20,7 @@ from vitcost.engine.model import sizes_of, structure_of
 from vitcost.engine.ops import Tensor, numel
 from vitcost.engine.step import step_trace
 from vitcost.engine.tree import Node
+from vitcost.engine.workload import mode_of
 from vitcost.scenario import Scenario
 from vitcost.zoo import resolve
 from vitcost.zoo.timm.args import fields_of
@@ -41,6 +42,7 @@ CASES: tuple[tuple[str, str, int, str, bool, Recipe], ...] = (
     ("two branches", "fp32", 2, "eager", False, PLAIN),
     ("parallel", "fp32", 2, "eager", False, PLAIN),
     ("refined patches", "fp32", 2, "eager", False, PLAIN),
+    ("refined patches", "amp-bf16", 2, "eager", True, PLAIN),
     ("refined patches", "bf16", 2, "sdpa", False, PLAIN),
     ("gate", "fp32", 2, "eager", False, PLAIN),
     ("gate", "amp-bf16", 2, "eager", False, PLAIN),
@@ -103,7 +105,7 @@ def test_which_gradients_are_added_out_of_place(case: Any, sums: list[Tensor]) -
         batch=batch, mode="train", precision=precision, attention=attention, platform="cpu",
         **recipe._asdict(),
     )  # fmt: skip
-    step_trace(structure_of(config, batch, True), how.engine_mode(config, True))
+    step_trace(structure_of(config, batch, True), mode_of(config, how))
     sizes = sizes_of(config, batch)
     step = step_of(model, config, batch, precision)
     assert [numel(t.axes, sizes) for t in sums] == added(step)

@@ -315,7 +315,7 @@ def test_a_model_once_counted_wrongly(case: tuple[Any, ...]) -> None:
         model = treated(half(build(model_class, kwargs, fused), precision), how)
         real = max(looks(step_of(model, config, batch, precision)))
     named = {"fp32": "fp32", "amp": "amp-bf16", "half": "bf16"}[precision]
-    mode = scenario(batch, named, attention, "sgd", how).engine_mode(config, True)
+    mode = mode_of(config, scenario(batch, named, attention, "sgd", how))
     trace = step_trace(structure_of(config, batch, True), mode, False)
     assert peak(trace, sizes_of(config, batch)).peak_bytes == real
 

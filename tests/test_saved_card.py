@@ -1,5 +1,7 @@
-"""Bytes that autograd keeps on a card, by torch's own rules for one that is not there."""
+"""Bytes that autograd keeps, and those alive in inference, by torch's rules for a card that is not
+there."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -9,8 +11,15 @@ from saved_support import HALF, folded, held_bytes, model_of, prepared
 from test_saved import MODELS, small
 from timm_features import BASE, DROPS, FEATURES, build
 from torch import nn
+from torch.nn import functional
 
+from vitcost.check.steps import Alive
 from vitcost.config import ViTConfig, configure
+from vitcost.engine.live import forward_peak
+from vitcost.engine.lower import lower
+from vitcost.engine.model import sizes_of, structure_of
+from vitcost.engine.ops import KINDS
+from vitcost.engine.workload import mode_of
 from vitcost.scenario import Scenario
 from vitcost.zoo.timm.args import fields_of
 
@@ -82,3 +91,74 @@ def test_a_feature_of_timm_on_a_card(name: str) -> None:
         model = prepared(build(model_class, kwargs, kernel != "eager"), precision)
         expected = card_saved(model, (batch, 3, *config.img_size), precision, kernel)
         assert on_a_card(config, batch, precision, kernel) == expected, (kwargs, kernel)
+
+
+def card_peak(model: nn.Module, config: ViTConfig, batch: int, precision: str, kernel: str) -> int:
+    """The most bytes of tensors alive after any operator of a forward pass on a card."""
+    with support.fake_card(precision):
+        model = support.move(model.eval())
+        dtype = HALF.get(precision, torch.float32)
+        x = torch.empty(batch, config.in_chans, *config.img_size, dtype=dtype, device="cuda")
+        alive = Alive([x, *model.parameters(), *model.buffers()])
+        kernels = nullcontext() if kernel in ("eager", "math") else support.card_attention(kernel)
+        with alive, torch.no_grad(), kernels:
+            model(x)
+    return max(alive.seen)
+
+
+def peak_of(config: ViTConfig, batch: int, precision: str, kernel: str) -> int:
+    how = Scenario(batch=batch, precision=precision, attention=kernel)
+    tree = lower(structure_of(config, batch), mode_of(config, how))
+    return forward_peak(tree, sizes_of(config, batch)).peak_bytes
+
+
+@pytest.mark.parametrize("kernel", ["eager", "math"])
+@pytest.mark.parametrize("precision", ["fp32", "amp-bf16", "amp-fp16", "bf16", "fp16"])
+def test_what_is_alive_on_a_card(precision: str, kernel: str) -> None:
+    """A softmax of fp16 writes floats by itself there, and one of bf16 reads a copy in them."""
+    for i, options in enumerate(MODELS):
+        config, batch = small(**options), 1 + i % 2
+        model = prepared(model_of(config, kernel != "eager"), precision)
+        expected = card_peak(model, config, batch, precision, kernel)
+        assert peak_of(config, batch, precision, kernel) == expected, (config, batch)
+
+
+@pytest.mark.parametrize("name", [name for name in FEATURES if name not in NOT_ON_A_FAKE_CARD])
+def test_what_is_alive_of_a_feature_of_timm_on_a_card(name: str) -> None:
+    model_class, options = FEATURES[name]
+    for precision, kernel, batch in (("amp-fp16", "eager", 2), ("amp-bf16", "eager", 1)):
+        kwargs = {**BASE, **options}
+        config = configure(fields_of(model_class, kwargs))
+        model = prepared(build(model_class, kwargs, kernel != "eager"), precision)
+        expected = card_peak(model, config, batch, precision, kernel)
+        assert peak_of(config, batch, precision, kernel) == expected, (kwargs, kernel)
+
+
+# what autocast for CUDA does with an op that it wants floats of, by the type that the op reads
+WIDENED: dict[str, Any] = {
+    "softmax": lambda x: x.softmax(-1),
+    "sum": lambda x: x.sum(-1),
+    "norm": lambda x: functional.layer_norm(x, x.shape[-1:]),
+    "square": lambda x: x.pow(2),
+    "exp": torch.exp,
+    "rsqrt": torch.rsqrt,
+}
+
+
+@pytest.mark.parametrize("precision", ["amp-bf16", "amp-fp16"])
+@pytest.mark.parametrize("kind", [kind for kind, row in KINDS.items() if row.autocast == "float"])
+def test_which_kernels_of_a_card_cast_by_themselves(kind: str, precision: str) -> None:
+    """Every kind that autocast runs in floats: whether halves are copied before it reads them."""
+    half = support.AMP[precision]
+    if kind in ("rms norm", "group norm"):
+        # autocast casts for them by the same list, and a fake card takes the first apart
+        assert KINDS[kind].widens == KINDS["norm"].widens
+        return
+    with support.fake_card(precision):
+        x = torch.empty(2, 8, dtype=half, device="cuda")
+        seen = Alive([x])
+        with seen:
+            written = WIDENED[kind](x)
+    copied = max(seen.seen) > written.untyped_storage().nbytes() and 4 * x.numel() in seen.seen
+    assert written.dtype == torch.float32
+    assert copied == (precision.removeprefix("amp-") not in KINDS[kind].widens)

@@ -390,8 +390,8 @@ def _trained(all_of_them: Iterable[Parameter]) -> list[Parameter]:
 
 def loss_bytes(config: Config, logits: Size, scenario: Scenario) -> Size:
     """What a cross entropy on class indices keeps of its logits, for each that the loss has:
-    log-probabilities and the total weight. Under CUDA's autocast the half-precision logits stay
-    too.
+    log-probabilities and the total weight. Under CUDA's autocast these are computed in half
+    precision, and stay so too.
     """
     precision = PRECISIONS[scenario.precision].engine
     e = 2 if precision == "half" else 4

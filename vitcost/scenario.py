@@ -26,14 +26,15 @@ class Precision(NamedTuple):
 
     engine: str  # fp32 | amp | half
     param_bytes: int
+    half: str = "bf16"  # the type of two bytes, where there is one
 
 
 PRECISIONS = {
     "fp32": Precision("fp32", 4),
     "amp-bf16": Precision("amp", 4),
-    "amp-fp16": Precision("amp", 4),
+    "amp-fp16": Precision("amp", 4, "fp16"),
     "bf16": Precision("half", 2),
-    "fp16": Precision("half", 2),
+    "fp16": Precision("half", 2, "fp16"),
 }
 
 

@@ -30,6 +30,7 @@ from vitcost.check.installed import timm
 from vitcost.errors import NotCovered
 
 __all__ = [
+    "Alive",
     "Allocated",
     "Step",
     "allocated",
@@ -137,7 +138,7 @@ def cross_entropies(logits: Any, targets: Tensor) -> Tensor:
 
 def looks(step: Step) -> list[int]:
     """Bytes alive after each operator of a step, over what lasts."""
-    alive = _Alive(step.lasting)
+    alive = Alive(step.lasting)
     with alive:
         step.run()
     return alive.seen
@@ -145,14 +146,14 @@ def looks(step: Step) -> list[int]:
 
 def forward_peak(model: nn.Module, images: Tensor, autocast: torch.dtype | None = None) -> int:
     """The most bytes of tensors alive after any operator of a forward pass without gradients."""
-    alive = _Alive([images, *model.parameters(), *model.buffers()])
+    alive = Alive([images, *model.parameters(), *model.buffers()])
     on = torch.autocast("cpu", autocast or torch.bfloat16, enabled=autocast is not None)
     with alive, torch.no_grad(), on:
         model(images)
     return max(alive.seen)
 
 
-class _Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Follows every storage that an operator returns until Python lets it go."""
 
     def __init__(self, lasting: Iterable[Tensor]) -> None:

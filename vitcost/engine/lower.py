@@ -8,11 +8,12 @@ another state than it entered (the first block may read a frozen embedding, or a
 precision), that layer is split off and the rest visited again.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
-from vitcost.engine.kernels import choose, decompose, fuse, padded, root_mean_square, statistics
+from vitcost.engine.keeps import brings_back, extra, kept_of, mark, storages
+from vitcost.engine.kernels import choose, decompose, fuse, padded, root_mean_square
 from vitcost.engine.model import AnyStructure, build
 from vitcost.engine.ops import KINDS, Axis, Op, Sizes, Tensor
 from vitcost.engine.regions import REGION, cores, groups, rerun
@@ -39,20 +40,7 @@ class Mode(NamedTuple):
     sequence: str = ""  # how that divides tokens: one of split.SEQUENCES
     # how long the runs of layers are, by axis: where layers are counted off
     layers: tuple[tuple[Axis, int], ...] = ()
-
-
-# what is there anyway: parameters, and the caller's images and indices
-_NOT_SAVED = ("param", "input", "index")
-
-Axes: TypeAlias = tuple[Axis, ...]
-# the statistics of a norm: which, and what is normed together
-_STATISTICS: Mapping[str, tuple[tuple[str, ...], Callable[[Axes], Axes]]] = {
-    "s": (("mean", "rstd"), lambda axes: axes[:-1]),
-    "r": (("rstd",), lambda axes: axes[:-1]),
-    # every GroupNorm here has 32 groups
-    "g": (("mean", "rstd"), lambda axes: (axes[0], 32)),
-    "c": (("mean", "rstd"), lambda axes: axes[1:2]),
-}
+    half: str = "bf16"  # the type of two bytes: bf16 | fp16
 
 
 @lru_cache(maxsize=1024)
@@ -105,6 +93,9 @@ class _Walk:
         self.kept: set[Tensor] = set()
         # what attention kernels write with the heads of a token side by side
         self.merged: set[Tensor] = set()
+        # the operands of a product that are laid out anew inside it, and its arguments: what each
+        # is a copy of
+        self.arguments: dict[Tensor, list[Tensor]] = {}
 
     def node(self, node: Node) -> Node:
         return self.region(node) if node.type == REGION else self.module(node)
@@ -112,7 +103,7 @@ class _Walk:
     def region(self, node: Node) -> Node:
         """A checkpointed region keeps its inputs; what its ops keep comes back when it is rerun."""
         inputs = [self.read(t).tensor for t in node.inputs]
-        outer, held = self.kept, _storages(inputs)
+        outer, held = self.kept, storages(inputs)
         self.kept = outer | set(held)
         low = self.module(node)
         body, live = rerun(low.body)
@@ -121,13 +112,13 @@ class _Walk:
             self.kept = outer
             return low
         self.kept = outer | set(held)
-        mark = tuple(_mark(t, t not in outer) for t in held)
+        marks = tuple(mark(t, t not in outer) for t in held)
         first, *rest = body
         if isinstance(first, Node) and first.run is not None:
             # told with the first layer, as the region is no module of its own
-            first = first._replace(body=(*mark, *first.body))
-            mark = ()
-        return low._replace(body=(*mark, first, *rest))
+            first = first._replace(body=(*marks, *first.body))
+            marks = ()
+        return low._replace(body=(*marks, first, *rest))
 
     def module(self, node: Node) -> Node:
         inputs = tuple(self.read(t).tensor for t in node.inputs)
@@ -197,7 +188,7 @@ class _Walk:
         *casts, low = self.precision(op)
         if op.kind == "softmax" and not op.kernel:
             low = low._replace(kernel="eager")
-        low = low._replace(extra=tuple(self.extra(low)))
+        low = low._replace(extra=tuple(extra(low, self.mode.platform, self.mode.precision)))
         self.states[op.write] = _State(low.write, needs)
         return (*casts, self.saved(low) if needs else low)
 
@@ -283,11 +274,12 @@ class _Walk:
         own = [None if t is None else self.read(t).tensor for t in (op.weight, op.bias)]
         rule = self.rule(op.kind)
         wanted = self.wanted(rule, reads)
+        widens = self.mode.platform == "cuda" and self.mode.half in KINDS[op.kind].widens
         holds = [self.read(t).tensor for t in op.holds]
         # the arguments of autocast's wrapper are evaluated from the last to the first
         for group, needs in ((own, (op.trains,) * 2), (reads, op.needs)):
             for i, tensor in reversed(list(enumerate(group))):
-                if tensor is not None and wanted and tensor.itemsize != wanted:
+                if tensor is not None and wanted and tensor.itemsize != wanted and not widens:
                     # autocast's cache holds those of parameters alone
                     role = "cast" if tensor.leaf else "activation"
                     # what is gathered again is cast before
@@ -297,6 +289,9 @@ class _Walk:
                     group[i] = cast
                     # what is cast for an op is the argument of that op
                     holds.append(tensor)
+        holds += (t for read in op.reads for t in self.arguments.get(read, ()))
+        if op.kind == "copy":
+            self.arguments[op.write] = [*holds, *reads]
         # a norm in half precision writes that, whatever its weight is
         given = [t.itemsize for t in (*reads, *own) if t is not None and t.role != "index"]
         itemsize = op.write.itemsize or wanted or (given[0] if rule == "keep" else max(given))
@@ -321,79 +316,11 @@ class _Walk:
             return max(t.itemsize for t in reads)
         return {"half": 2, "float": 4}.get(rule, 0)
 
-    def extra(self, op: Op) -> Iterator[Tensor]:
-        """Statistics and masks, which exist only while a gradient is wanted (norms: always)."""
-        keeps, e = KINDS[op.kind].saves, op.write.itemsize
-        cpu_half = self.mode.platform == "cpu" and self.mode.precision == "half"
-        if op.kind == "sdpa":
-            yield from statistics(op.kernel, self.mode.platform, op)
-        elif "i" in keeps:
-            yield Tensor("indices", op.write.axes, "mask", None, 8)
-        elif "m" in keeps:
-            axes = op.write.axes[:1] if op.kind == "droppath" else op.write.axes
-            boolean = op.kind == "dropout" and self.mode.platform == "cuda"
-            yield Tensor("mask", axes, "mask", None, 1 if boolean else e)
-        else:
-            for letter in _STATISTICS.keys() & set(keeps):
-                names, together = _STATISTICS[letter]
-                for name in names:
-                    yield Tensor(name, together(op.write.axes), "stat", None, 2 if cpu_half else 4)
-
     def saved(self, op: Op) -> Op:
         """What autograd keeps of this op, each storage once: with the first op that keeps it."""
-        keeps = KINDS[op.kind].saves
-        kept = list(op.extra)
-        if "x" in keeps:
-            kept += op.reads
-        if "y" in keeps:
-            kept.append(op.write)
-        if "o" in keeps:
-            kept += self.partners(op)
-        held = _storages(kept)
+        kept = kept_of(op)
+        held = storages(kept)
         fresh = tuple(storage for storage in held if storage not in self.kept)
         self.kept.update(fresh)
-        packs = self.brings_back(op, kept) if kept else ""
+        packs = brings_back(op, kept, self.mode.platform) if kept else ""
         return op._replace(saves=fresh, keeps=held, packs=packs)
-
-    def brings_back(self, op: Op, kept: list[Tensor]) -> str:
-        """What must happen again for what autograd keeps of the last op of a region: nothing where
-        that is what it reads. A mask is drawn before the product with it is packed, but by a card's
-        kernel of dropout, which does both."""
-        if not any(t is op.write or t in op.extra for t in kept):
-            return "stops"
-        drawn = op.kind == "droppath" or (op.kind == "dropout" and self.mode.platform == "cpu")
-        return "draws" if drawn else "runs"
-
-    def partners(self, op: Op) -> Iterator[Tensor]:
-        """The factors of a product that the other factors' gradients need."""
-        if op.kind == "sdpa":
-            yield from (*op.reads, op.write)
-        elif op.kind == "conv":
-            # convolution_backward takes both, whichever gradient is wanted
-            yield from op.reads
-            if op.weight is not None:
-                yield op.weight
-        elif op.weight is not None:
-            if op.trains:
-                yield op.reads[0]
-            if op.needs[0]:
-                yield op.weight
-        else:
-            left, right = op.reads
-            if op.needs[1]:
-                yield left
-            if op.needs[0]:
-                yield right
-
-
-def _storages(tensors: Iterable[Tensor]) -> tuple[Tensor, ...]:
-    """The storages that autograd holds for these, but for those that are there anyway."""
-    storages = dict.fromkeys(t.storage for t in tensors)
-    return tuple(t for t in storages if t.role not in _NOT_SAVED)
-
-
-def _mark(storage: Tensor, fresh: bool) -> Op:
-    """Where a checkpointed region keeps an input."""
-    view = Tensor(storage.name, storage.axes, storage.role, storage, storage.itemsize)
-    saves = (storage,) if fresh else ()
-    return Op("checkpoint", (storage,), view, saves=saves, keeps=(storage,))

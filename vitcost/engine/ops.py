@@ -116,6 +116,9 @@ class Kind(NamedTuple):
     saves: str = ""
     view: bool = False
     on_cpu: str = ""  # the precision on a CPU, where its autocast differs
+    # the halves that a kernel of a card reads as they are where autocast wants floats: it writes
+    # these without a copy of what it reads
+    widens: tuple[str, ...] = ()
 
 
 # one row a kind; torch's derivatives.yaml says what is saved, autocast_mode.h which precision
@@ -131,7 +134,8 @@ KINDS: Mapping[str, Kind] = {
     "batch norm": Kind(1, saves="xc"),
     "affine": Kind(1),  # a batch norm whose statistics are known
     "standardize": Kind(1, saves="c"),  # a batch norm of a weight
-    "softmax": Kind(1, autocast="float", saves="y", on_cpu="keep"),
+    # aten/src/ATen/native/SoftMax.cpp: half_to_float, for fp16 alone
+    "softmax": Kind(1, autocast="float", saves="y", on_cpu="keep", widens=("fp16",)),
     "gelu": Kind(1, saves="x"),
     "tanh": Kind(1, saves="y"),
     "silu": Kind(1, saves="x"),
@@ -150,7 +154,8 @@ KINDS: Mapping[str, Kind] = {
     "exp": Kind(autocast="float", saves="y", on_cpu="keep"),
     "sin": Kind(saves="x"),
     "cos": Kind(saves="x"),
-    "sum": Kind(autocast="float", on_cpu="keep"),
+    # aten/src/ATen/native/cuda/ReduceSumProdKernel.cu: casts as it reads
+    "sum": Kind(autocast="float", on_cpu="keep", widens=("fp16", "bf16")),
     "mean": Kind(),
     "amax": Kind(saves="xy"),
     "max pool": Kind(saves="xi"),
@@ -162,8 +167,8 @@ KINDS: Mapping[str, Kind] = {
     "dropout": Kind(saves="m"),
     "droppath": Kind(saves="m"),
     # copies, by what their backward does: a gradient passes "copy" as it is, and "merge" laid out
-    # as heads
-    "copy": Kind(),
+    # as heads; "copy" lays out an operand inside a product, whose arguments autocast has cast
+    "copy": Kind(autocast="half"),
     "merge": Kind(),
     # rows that lie apart laid out for a linear layer, which a cast does too
     "rows": Kind(autocast="half"),

@@ -83,25 +83,30 @@ def _criterion(logits: tuple[Tensor, ...], mode: Mode) -> Node:
 def _cross_entropy(x: Tensor, mode: Mode) -> Node:
     """Log-probabilities, then their negative mean: both are kept for backward, and a total weight.
 
-    Under autocast both run in fp32. On the CPU a cast comes first, which cross_entropy holds; on
-    CUDA the kernel reads half precision, and autograd keeps that too.
+    Under autocast the mean is of fp32. On the CPU the logits are cast first, and cross_entropy
+    holds their copy. On CUDA the log-probabilities are computed in half precision, which
+    cross_entropy_loss asks for, and their copy in fp32 is kept beside them.
     """
     e = 2 if mode.precision == "half" else 4
+    widened = mode.precision == "amp" and x.itemsize == 2
+    before, behind = widened and mode.platform == "cpu", widened and mode.platform == "cuda"
     logits, body = x, []
-    kept: tuple[Tensor, ...] = ()
-    if mode.precision == "amp" and x.itemsize == 2:
-        if mode.platform == "cpu":
-            logits = Tensor("logits", x.axes, "activation", None, e)
-            body.append(Op("cast", (x,), logits, needs=(True,)))
-        else:
-            kept = (x.storage,)
-    logs = Tensor("log-probabilities", x.axes, "activation", None, e)
+    if before:
+        logits = Tensor("logits", x.axes, "activation", None, e)
+        body.append(Op("cast", (x,), logits, needs=(True,)))
+    logs = Tensor("log-probabilities", x.axes, "activation", None, 2 if behind else e)
+    body.append(Op("log_softmax", (logits,), logs, needs=(True,), keeps=(logs,)))
+    read: Tensor = logs
+    holds: tuple[Tensor, ...] = ()
+    if behind:
+        read = Tensor("log-probabilities in fp32", x.axes, "activation", None, e)
+        body.append(Op("cast", (logs,), read, needs=(True,)))
+        holds = (logs,)
     total = Tensor("total weight", (), "stat", None, e)
     loss = Tensor("loss", (), "activation", None, e)
-    body += [
-        Op("log_softmax", (logits,), logs, needs=(True,), keeps=(logs, *kept)),
-        Op("nll", (logs,), loss, extra=(total,), needs=(True,), keeps=(logs, total)),
-    ]
+    body.append(
+        Op("nll", (read,), loss, extra=(total,), needs=(True,), keeps=(read, total), holds=holds)
+    )
     return Node("", "CrossEntropyLoss", tuple(body), (x,), loss, held=(logits,))
 
 

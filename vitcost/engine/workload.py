@@ -167,6 +167,7 @@ def mode_of(config: Config, scenario: Scenario) -> Mode:
         layers,
         tuple(scenario.lora_layers.split(",")) if scenario.lora else (),
         scenario.lora,
+        half=PRECISIONS[scenario.precision].half,
     )
     if every > 1 or frozen in ("first", "last"):
         mode = mode._replace(layers=layer_counts(structure_of(config), sizes_of(config)))

@@ -1,0 +1,99 @@
+"""What autograd keeps of an op for its backward, and what the op writes for that alone."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TypeAlias
+
+from vitcost.engine.kernels import statistics
+from vitcost.engine.ops import KINDS, Axis, Op, Tensor
+
+__all__ = ["brings_back", "extra", "kept_of", "mark", "storages"]
+
+# what is there anyway: parameters, and the caller's images and indices
+_NOT_SAVED = ("param", "input", "index")
+
+Axes: TypeAlias = tuple[Axis, ...]
+# the statistics of a norm: which, and what is normed together
+_STATISTICS: Mapping[str, tuple[tuple[str, ...], Callable[[Axes], Axes]]] = {
+    "s": (("mean", "rstd"), lambda axes: axes[:-1]),
+    "r": (("rstd",), lambda axes: axes[:-1]),
+    # every GroupNorm here has 32 groups
+    "g": (("mean", "rstd"), lambda axes: (axes[0], 32)),
+    "c": (("mean", "rstd"), lambda axes: axes[1:2]),
+}
+
+
+def extra(op: Op, platform: str, precision: str) -> Iterator[Tensor]:
+    """Statistics and masks, which exist only while a gradient is wanted (norms: always)."""
+    keeps, e = KINDS[op.kind].saves, op.write.itemsize
+    cpu_half = platform == "cpu" and precision == "half"
+    if op.kind == "sdpa":
+        yield from statistics(op.kernel, platform, op)
+    elif "i" in keeps:
+        yield Tensor("indices", op.write.axes, "mask", None, 8)
+    elif "m" in keeps:
+        axes = op.write.axes[:1] if op.kind == "droppath" else op.write.axes
+        boolean = op.kind == "dropout" and platform == "cuda"
+        yield Tensor("mask", axes, "mask", None, 1 if boolean else e)
+    else:
+        for letter in _STATISTICS.keys() & set(keeps):
+            names, together = _STATISTICS[letter]
+            for name in names:
+                yield Tensor(name, together(op.write.axes), "stat", None, 2 if cpu_half else 4)
+
+
+def kept_of(op: Op) -> list[Tensor]:
+    """The tensors that autograd keeps of a lowered op."""
+    keeps = KINDS[op.kind].saves
+    kept = list(op.extra)
+    if "x" in keeps:
+        kept += op.reads
+    if "y" in keeps:
+        kept.append(op.write)
+    if "o" in keeps:
+        kept += _partners(op)
+    return kept
+
+
+def brings_back(op: Op, kept: list[Tensor], platform: str) -> str:
+    """What must happen again for what autograd keeps of the last op of a region: nothing where
+    that is what it reads. A mask is drawn before the product with it is packed, but by a card's
+    kernel of dropout, which does both."""
+    if not any(t is op.write or t in op.extra for t in kept):
+        return "stops"
+    drawn = op.kind == "droppath" or (op.kind == "dropout" and platform == "cpu")
+    return "draws" if drawn else "runs"
+
+
+def _partners(op: Op) -> Iterator[Tensor]:
+    """The factors of a product that the other factors' gradients need."""
+    if op.kind == "sdpa":
+        yield from (*op.reads, op.write)
+    elif op.kind == "conv":
+        # convolution_backward takes both, whichever gradient is wanted
+        yield from op.reads
+        if op.weight is not None:
+            yield op.weight
+    elif op.weight is not None:
+        if op.trains:
+            yield op.reads[0]
+        if op.needs[0]:
+            yield op.weight
+    else:
+        left, right = op.reads
+        if op.needs[1]:
+            yield left
+        if op.needs[0]:
+            yield right
+
+
+def storages(tensors: Iterable[Tensor]) -> tuple[Tensor, ...]:
+    """The storages that autograd holds for these, but for those that are there anyway."""
+    found = dict.fromkeys(t.storage for t in tensors)
+    return tuple(t for t in found if t.role not in _NOT_SAVED)
+
+
+def mark(storage: Tensor, fresh: bool) -> Op:
+    """Where a checkpointed region keeps an input."""
+    view = Tensor(storage.name, storage.axes, storage.role, storage, storage.itemsize)
+    saves = (storage,) if fresh else ()
+    return Op("checkpoint", (storage,), view, saves=saves, keeps=(storage,))
