@@ -242,7 +242,8 @@ def decompose(parts: tuple[Op, ...], operands: Sequence[Tensor], half: bool) -> 
     k = yield from _prepared(first.reads[1], given[1], made, ())
     # the scaled keys have no name, and live as long as the statement
     yield first._replace(reads=(q[-1], k[-1]), group="", holds=tuple(k[:1]))
-    for op in parts:
+    end = parts.index(last)
+    for op in parts[:end]:
         if op.write not in made and not op.over:
             reads = tuple(_source(t, made)[0] for t in op.reads)
             write = op.write
@@ -251,7 +252,12 @@ def decompose(parts: tuple[Op, ...], operands: Sequence[Tensor], half: bool) -> 
             kernel = "math" if op.kind == "softmax" else ""
             yield op._replace(reads=reads, write=write, group="", kernel=kernel)
     v = yield from _prepared(factors[2], given[2], made, None)
-    yield from _weighed(last, v[-1], named, half)
+    found = yield from _weighed(last, v[-1], named, half)
+    # the heads are laid side by side in the forward around the kernel
+    for op in parts[end + 1 :]:
+        base = None if op.write.base is None else found
+        write = op.write if base is None else Tensor(op.write.name, op.write.axes, base=base)
+        yield op._replace(reads=(found,), write=write, group="")
 
 
 def _reading(parts: tuple[Op, ...], operands: Sequence[Tensor]) -> tuple[Op, ...]:
@@ -267,7 +273,7 @@ def _reading(parts: tuple[Op, ...], operands: Sequence[Tensor]) -> tuple[Op, ...
     )
 
 
-def _weighed(last: Op, v: Tensor, named: list[Tensor], half: bool) -> Iterator[Op]:
+def _weighed(last: Op, v: Tensor, named: list[Tensor], half: bool) -> Generator[Op, None, Tensor]:
     """The weighted sum of values, brought back to the precision that the kernel was given."""
     weights = last.reads[0]
     named.append(weights)
@@ -278,9 +284,10 @@ def _weighed(last: Op, v: Tensor, named: list[Tensor], half: bool) -> Iterator[O
     holds = tuple(named)
     yield last._replace(reads=(weights, v), write=write, group="", holds=holds)
     if half:
-        yield Op(
-            "cast", (write,), Tensor(write.name, write.axes, "activation", None, 2), holds=holds
-        )
+        narrow = Tensor(write.name, write.axes, "activation", None, 2)
+        yield Op("cast", (write,), narrow, holds=holds)
+        return narrow
+    return write
 
 
 def _prepared(
