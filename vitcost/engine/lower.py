@@ -8,8 +8,8 @@ another state than it entered (the first block may read a frozen embedding, or a
 precision), that layer is split off and the rest visited again.
 """
 
-from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 from vitcost.engine.keeps import brings_back, extra, kept_of, mark, storages
@@ -21,7 +21,7 @@ from vitcost.engine.runs import counted, run_axes
 from vitcost.engine.tree import Node
 from vitcost.errors import NotCovered
 
-__all__ = ["Mode", "layer_counts", "lower"]
+__all__ = ["Mode", "layer_counts", "lower", "passes"]
 
 
 class Mode(NamedTuple):
@@ -47,29 +47,36 @@ class Mode(NamedTuple):
 def lower(structure: AnyStructure, mode: Mode) -> Node:
     """The declared tree of a structure, lowered to what runs in a mode."""
     tree = build(structure)
+    for each in passes(structure, mode):
+        tree = each(tree)
+    return tree
+
+
+def passes(structure: AnyStructure, mode: Mode) -> Iterator[Callable[[Node], Node]]:
+    """What makes the declared tree into the lowered one, in the order that it is applied."""
     if mode.split:
         if mode.adapted:
             raise NotCovered("adapters of layers that tensor-parallel ranks share")
         # the only who needs it
         from vitcost.engine.split import split
 
-        tree = split(tree, mode.sequence, structure.one_image)
+        yield partial(split, sequence=mode.sequence, one_image=structure.one_image)
     if mode.layers:
-        tree = counted(tree, dict(mode.layers))
+        yield partial(counted, layers=dict(mode.layers))
     if mode.frozen or mode.adapted:
         # most models train as a whole
         from vitcost.engine.trainable import adapt, freeze
     if mode.frozen:
-        tree = freeze(tree, mode.frozen, mode.frozen_layers)
+        yield partial(freeze, what=mode.frozen, layers=mode.frozen_layers)
     if mode.adapted:
-        tree = adapt(tree, mode.adapted, mode.rank)
+        yield partial(adapt, names=mode.adapted, rank=mode.rank)
     if mode.kernel != "eager":
-        tree = fuse(tree)
+        yield fuse
     if structure.training and mode.checkpointing == "selective":
-        tree = cores(tree)
+        yield cores
     elif structure.training and mode.checkpointing == "layers":
-        tree = groups(tree, mode.every)
-    return _Walk(mode, structure.training).node(tree)
+        yield partial(groups, every=mode.every)
+    yield _Walk(mode, structure.training).node
 
 
 def layer_counts(structure: AnyStructure, sizes: Sizes) -> tuple[tuple[Axis, int], ...]:

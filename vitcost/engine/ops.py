@@ -119,21 +119,22 @@ class Kind(NamedTuple):
     # the halves that a kernel of a card reads as they are where autocast wants floats: it writes
     # these without a copy of what it reads
     widens: tuple[str, ...] = ()
+    reads: tuple[int, ...] = (1,)  # how many tensors it may read, its own parameters not counted
 
 
 # one row a kind; torch's derivatives.yaml says what is saved, autocast_mode.h which precision
 KINDS: Mapping[str, Kind] = {
     "linear": Kind(autocast="half", saves="o"),
-    "conv": Kind(autocast="half", saves="o"),
-    "matmul": Kind(autocast="half", saves="o"),
+    "conv": Kind(autocast="half", saves="o", reads=(1, 2)),
+    "matmul": Kind(autocast="half", saves="o", reads=(2,)),
     # a product that a kernel computes once more than the definition has it
-    "matmul again": Kind(autocast="half", saves="o"),
+    "matmul again": Kind(autocast="half", saves="o", reads=(2,)),
     "norm": Kind(1, autocast="float", saves="xs", on_cpu="keep"),
     "rms norm": Kind(1, autocast="float", saves="xr", on_cpu="keep"),
     "group norm": Kind(1, autocast="float", saves="xg", on_cpu="keep"),
     "batch norm": Kind(1, saves="xc"),
     "affine": Kind(1),  # a batch norm whose statistics are known
-    "standardize": Kind(1, saves="c"),  # a batch norm of a weight
+    "standardize": Kind(1, saves="c", reads=(0,)),  # a batch norm of a weight
     # aten/src/ATen/native/SoftMax.cpp: half_to_float, for fp16 alone
     "softmax": Kind(1, autocast="float", saves="y", on_cpu="keep", widens=("fp16",)),
     "gelu": Kind(1, saves="x"),
@@ -141,13 +142,13 @@ KINDS: Mapping[str, Kind] = {
     "silu": Kind(1, saves="x"),
     "relu": Kind(1, saves="y"),
     "sigmoid": Kind(1, saves="y"),
-    "gate": Kind(1, autocast="widest", saves="o"),
+    "gate": Kind(1, autocast="widest", saves="o", reads=(2,)),
     # times a weight along the last axis: layer scale, and the end of an RMS norm
-    "gain": Kind(1, autocast="widest", saves="o"),
+    "gain": Kind(1, autocast="widest", saves="o", reads=(1, 2)),
     "scale": Kind(1),
-    "residual": Kind(1, autocast="widest"),
-    "add": Kind(autocast="widest"),
-    "mul": Kind(autocast="widest", saves="o"),
+    "residual": Kind(1, autocast="widest", reads=(2,)),
+    "add": Kind(autocast="widest", reads=(2,)),
+    "mul": Kind(autocast="widest", saves="o", reads=(2,)),
     "times": Kind(),  # by a number
     "square": Kind(autocast="float", saves="x", on_cpu="keep"),
     "rsqrt": Kind(autocast="float", saves="y", on_cpu="keep"),
@@ -163,7 +164,7 @@ KINDS: Mapping[str, Kind] = {
     "index": Kind(),
     "embedding": Kind(),  # keeps the caller's indices alone
     "resample": Kind(),
-    "cat": Kind(autocast="widest", on_cpu="promote"),
+    "cat": Kind(autocast="widest", on_cpu="promote", reads=(1, 2, 3)),
     "dropout": Kind(saves="m"),
     "droppath": Kind(saves="m"),
     # copies, by what their backward does: a gradient passes "copy" as it is, and "merge" laid out
@@ -176,7 +177,7 @@ KINDS: Mapping[str, Kind] = {
     "permute": Kind(),
     "repeat": Kind(),
     "rotate": Kind(),
-    "cast": Kind(),
+    "cast": Kind(reads=(1, 2)),
     # between the ranks of a parallel run
     "scatter": Kind(),
     "gather": Kind(),
@@ -192,11 +193,11 @@ KINDS: Mapping[str, Kind] = {
     "split": Kind(view=True),
     # a map seen pixel by pixel, and back: what a convolution then reads lies in that order
     "channels last": Kind(view=True),
-    "parameter": Kind(view=True),
+    "parameter": Kind(view=True, reads=(0,)),
     # gathered for one op and again for its backward: what is kept is what it is gathered from
     "regather": Kind(view=True),
     "checkpoint": Kind(saves="x", view=True),
-    "sdpa": Kind(autocast="half", saves="os"),
+    "sdpa": Kind(autocast="half", saves="os", reads=(3, 4, 5)),
 }
 
 
