@@ -185,7 +185,7 @@ def test_small_batches_of_ones_own_are_measured() -> None:
     (found,) = calibrate(synthetic((4, 8, 64), 0.0, large_ones))
     assert found.least_batch == 4
     large = resolve("vit_large_patch16_224").config
-    for batch, basis in ((3, "spec_sheet"), (4, "calibrated")):
+    for batch, basis in ((3, "anchored"), (4, "calibrated")):
         scenario = Scenario(batch=batch, precision="amp-bf16", software="2.4")
         time = predict(large, scenario, "l4", calibrations=[found])
         assert (batch, time.basis) == (batch, basis)

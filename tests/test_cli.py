@@ -88,7 +88,7 @@ BAD = [
     ),
     (
         ["report", BASE, "--precision", "fp8"],
-        "unknown precision 'fp8'; allowed: fp32, amp-bf16, amp-fp16, bf16, fp16",
+        "unknown precision 'fp8'; allowed: fp32, tf32, amp-bf16, amp-fp16, bf16, fp16",
     ),
     (
         ["report", BASE, "--recipe", "megatron-fp16", "--precision", "fp32"],

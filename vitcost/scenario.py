@@ -9,6 +9,7 @@ from vitcost.fields import as_python
 
 __all__ = [
     "CHOICES",
+    "ENGINES",
     "HELP",
     "OPTIMIZERS",
     "PRECISIONS",
@@ -31,6 +32,8 @@ class Precision(NamedTuple):
 
 PRECISIONS = {
     "fp32": Precision("fp32", 4),
+    # products of fp32 tensors on the matrix units: torch.set_float32_matmul_precision("high")
+    "tf32": Precision("fp32", 4),
     "amp-bf16": Precision("amp", 4),
     "amp-fp16": Precision("amp", 4, "fp16"),
     "bf16": Precision("half", 2),
@@ -121,6 +124,9 @@ RECIPES = {
     ),
 }  # fmt: skip
 
+# what runs a model in torch's place, with kernels of its own and no Python between them
+ENGINES = ("tensorrt", "aitemplate", "fastertransformer")
+
 CHOICES = {
     "mode": ("infer", "train"),
     "precision": tuple(PRECISIONS),
@@ -139,7 +145,7 @@ _RANGES = {"ranks": (1, 10**6), "zero": (0, 3), "ema": (0, 100), "accumulate": (
 HELP = {
     "batch": "images in a batch",
     "mode": "what bytes moved and time are for; memory shows both",
-    "precision": "fp32, torch autocast (amp-…), or everything cast",
+    "precision": "fp32, tf32 (float32 matmul precision high), torch autocast (amp-…), or all cast",
     "attention": "attention kernel; sdpa: the one that torch chooses",
     "platform": "where it runs",
     "optimizer": "whose states training keeps",
@@ -150,7 +156,8 @@ HELP = {
     "recipe": "accounting of model states; fixes precision and optimizer",
     "layout": "memory layout of the images",
     "compile": "torch.compile made the kernels: what time is for",
-    "software": "version of torch that time is for: 2.4  [default: the newest that was measured]",
+    "software": "version of torch that time is for: 2.4, or the engine that runs the model in its "
+    "place: tensorrt, aitemplate, fastertransformer  [default: the newest torch that was measured]",
     "ranks": "data-parallel devices, each with a batch of its own; memory is that of one",
     "zero": "what they divide: 1 optimizer states, 2 gradients too, 3 weights too; 0: nothing",
     "buckets": "what DistributedDataParallel reduces: copies of the gradients, or what these view",
@@ -184,7 +191,7 @@ class Scenario:
     recipe: str = "torch"
     layout: str = "nchw"
     compile: bool = False
-    software: str = ""  # a version of torch; "": the newest that a card was measured with
+    software: str = ""  # a version of torch, or an engine; "": the newest torch that was measured
     ranks: int = 1
     zero: int = 0  # stage of Rajbhandari et al. 2020, arXiv 1910.02054
     buckets: str = "copies"
@@ -287,17 +294,21 @@ class Scenario:
 
 
 def torch_version(text: str) -> tuple[int, int] | None:
-    """The version of torch that decides which kernels there are; None where none is given.
+    """The version of torch that decides which kernels there are; None where none is given, and for
+    an engine that runs a model in torch's place.
 
     >>> torch_version("2.4.0"), torch_version("2.10.1+cu130"), torch_version("")
     ((2, 4), (2, 10), None)
     """
-    if text == "":
+    if text == "" or text in ENGINES:
         return None
     major, _, rest = str(text).partition(".")
     minor = rest.partition(".")[0]
     if not (major.isdecimal() and minor.isdecimal() and len(text) < 40):
-        raise ConfigError(f"a version of torch is like 2.9 or 2.4.0, got {text!r:.80}")
+        raise ConfigError(
+            f"a version of torch is like 2.9 or 2.4.0, an engine one of {', '.join(ENGINES)}; "
+            f"got {text!r:.80}"
+        )
     return int(major), int(minor)
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from vitcost.errors import NotCovered
 from vitcost.hardware.cards import Card
-from vitcost.scenario import Scenario
+from vitcost.scenario import Scenario, torch_version
 
 __all__ = ["Kernels", "kernels_on", "on_card"]
 
@@ -23,6 +23,7 @@ _NEWER = Kernels(True, True, True, True)
 # aten's cuda/sdp_utils.cpp: check_flash_attention_hardware_support and check_cudnn_hardware_support
 # want 8.0, check_mem_efficient_hardware_support 5.0, and its less_than_sm80 types have no bf16
 _FLASH_FROM, _EFFICIENT_FROM = (8, 0), (5, 0)
+_FUSED_SINCE = (2, 0)
 # AMD's kernels are AOTriton's, which torch is built with for these targets: cmake/External/
 # aotriton.cmake
 _AOTRITON = ("gfx90a", "gfx942", "gfx950")
@@ -57,6 +58,9 @@ def on_card(scenario: Scenario, row: Card) -> Scenario:
     ('efficient', 'sdpa')
     """
     kernels, asked = kernels_on(row), scenario.attention
+    if asked == "sdpa" and (torch_version(scenario.software) or _FUSED_SINCE) < _FUSED_SINCE:
+        # that torch had no attention of its own
+        return replace(scenario, attention="eager")
     if scenario.platform == "cpu" or kernels == _NEWER or asked in ("eager", "math"):
         return scenario
     bf16 = scenario.precision.endswith("bf16")

@@ -6,14 +6,24 @@ and the other way round. The band of a prediction is what nine in ten of those e
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from math import ceil
 from pathlib import Path
 from typing import Any
 
 from vitcost.errors import ConfigError
 from vitcost.hardware.cards import Card
-from vitcost.hardware.constants import MOST_LAUNCHING, SMALLEST_BATCH, Calibration, form_of
+from vitcost.hardware.constants import (
+    HOST_SECONDS,
+    MOST_LAUNCHING,
+    SMALLEST_BATCH,
+    Calibration,
+    form_of,
+    host_of,
+    host_seconds,
+)
 from vitcost.hardware.fit import fit
-from vitcost.hardware.measurements import Measurement
+from vitcost.hardware.measurements import Measurement, by_card
+from vitcost.hardware.scale import scaled
 from vitcost.hardware.work import Setup
 from vitcost.reading import CALIBRATION, read_toml
 
@@ -21,6 +31,7 @@ __all__ = [
     "calibrate",
     "fitted",
     "held_out",
+    "host_of_rows",
     "load_calibrations",
     "percentile",
     "predicted",
@@ -37,20 +48,34 @@ _FEWEST = 3
 
 
 def fitted(measurements: Sequence[Measurement]) -> tuple[float, ...]:
-    """The constants that fit measurements of one card and setup best."""
+    """The constants that fit measurements of one card and setup best: those that the host does not
+    bound, as long as there are enough."""
     setups = {(m.card.name, m.row.setup) for m in measurements}
     if len(setups) != 1:
         raise ConfigError(f"one card, software and mode at a time, got {len(setups)}")
-    shares = [m.shares() for m in measurements]
+    shares = [m.shares() for m in _running(measurements)]
     form = form_of(measurements[0].row.setup)
     return fit([parts for parts, _ in shares], [left for _, left in shares], form)
 
 
-def predicted(measurement: Measurement, constants: Sequence[float]) -> float:
-    """Seconds of a measured step, by the constants."""
+def predicted(
+    measurement: Measurement, constants: Sequence[float], host: float | None = None
+) -> float:
+    """Seconds of a measured step, by the constants and what the host takes for a launch."""
     parts, left = measurement.shares()
     share = sum(c * part for c, part in zip(constants, parts, strict=True)) + 1 - left
-    return share * measurement.seconds
+    waiting = host_seconds(measurement.work, measurement.row.setup, host)
+    return max(share * measurement.seconds, waiting)
+
+
+def host_of_rows(measurements: Sequence[Measurement]) -> float | None:
+    """Seconds that the host of a file takes for a launch at the most, where that is less than hosts
+    usually take: it is no slower than any step that it prepared."""
+    setup = measurements[0].row.setup
+    if setup.platform == "cpu":
+        return None
+    least = min(m.launch_seconds for m in measurements)
+    return round(least, 7) if least < HOST_SECONDS[host_of(setup)] else None
 
 
 def held_out(measurements: Sequence[Measurement]) -> tuple[list[float], list[float]]:
@@ -63,8 +88,9 @@ def held_out(measurements: Sequence[Measurement]) -> tuple[list[float], list[flo
     halves: tuple[list[float], list[float]] = [], []
     for half, on_even in zip(halves, (True, False), strict=True):
         own = [m for m in measurements if (m.width in even) == on_even]
-        constants = fitted([m for m in measurements if (m.width in even) != on_even])
-        half += [predicted(m, constants) for m in own]
+        others = [m for m in measurements if (m.width in even) != on_even]
+        constants, host = fitted(others), host_of_rows(others)
+        half += [predicted(m, constants, host) for m in own]
     return halves
 
 
@@ -82,11 +108,15 @@ def errors(measurements: Sequence[Measurement]) -> tuple[list[float], list[float
 def calibrate(measurements: Iterable[Measurement], source: str = "") -> list[Calibration]:
     """The constants of every card and setup among the measurements.
 
-    Plain models are fitted; where a file has none, all of them. Steps that are mostly launches are
-    left out.
+    Plain models are fitted; where a file has none, all of them. Steps that the host bounds are left
+    out. Timings that others printed have one factor a card and software.
     """
+    every = list(measurements)
+    printed = [m for m in every if m.row.source]
+    if printed:
+        return scaled(printed)
     groups: dict[tuple[str, Setup], list[Measurement]] = {}
-    for m in measurements:
+    for m in every:
         groups.setdefault((m.card.name, m.row.setup), []).append(m)
     return [
         _calibration(gpu, setup, [m for m in group if m.kind == "plain"] or group, source)
@@ -94,11 +124,9 @@ def calibrate(measurements: Iterable[Measurement], source: str = "") -> list[Cal
     ]
 
 
-def _calibration(
-    gpu: str, setup: Setup, measurements: list[Measurement], source: str
-) -> Calibration:
+def _calibration(gpu: str, setup: Setup, every: Sequence[Measurement], source: str) -> Calibration:
     cpu = setup.platform == "cpu"
-    measurements = measurements if cpu else _running(measurements)
+    host, measurements = host_of_rows(every), _running(every)
     if len(measurements) < _FEWEST:
         raise ConfigError(
             f"{len(measurements)} measurements of {gpu} are too few to fit constants, which takes "
@@ -110,7 +138,10 @@ def _calibration(
     held = round(mean([mean(half) for half in halves]), 4) if halves else None
     others = [error for half in halves for error in half]
     widest = WIDEST[setup.platform]
-    band = percentile(others, 0.9) if len(others) >= 10 else widest
+    # few errors say little: then the band covers them all, and what is usual
+    band = percentile(others, 0.9) if len(others) >= 10 else max([widest, *others])
+    if not all(m.row.scenario.software for m in measurements):
+        source += f"; torch not stated, taken as {'.'.join(map(str, setup.torch))}"
     return Calibration(
         gpu,
         setup,
@@ -118,17 +149,21 @@ def _calibration(
         len(measurements),
         round(mean(own), 4),
         held,
-        round(min(max(band, NARROWEST), widest), 2),
+        # no narrower than the error that stands beside it
+        max(round(band, 2), NARROWEST, ceil(100 * (held or 0.0)) / 100),
         source,
         SMALLEST_BATCH if cpu else min(SMALLEST_BATCH, *(m.row.batch for m in measurements)),
+        host_seconds=host,
     )
 
 
-def _running(measurements: list[Measurement]) -> list[Measurement]:
-    """Those that tell of kernels: of the others most is launches, which no constant stands for.
-    All of them, where too few are left."""
-    found = [m for m in measurements if 1 - m.shares()[1] <= MOST_LAUNCHING]
-    return measurements if len(found) < _FEWEST else found
+def _running(measurements: Sequence[Measurement]) -> Sequence[Measurement]:
+    """Those that tell of kernels, not of the host; all of them, where too few would be left."""
+    if measurements[0].row.setup.platform == "cpu":
+        return measurements
+    # a constant term stands for what launches take of the card: those tell of no constant either
+    told = [m for m in by_card(measurements) if 1 - m.shares()[1] <= MOST_LAUNCHING]
+    return measurements if len(told) < _FEWEST else told
 
 
 def mean(values: Sequence[float]) -> float:
@@ -160,13 +195,13 @@ def table(calibrations: Iterable[Calibration]) -> str:
 
     lines: list[str] = []
     for row in sorted(calibrations, key=order):
-        precision, training, compiled, layout, platform, torch = row.setup
+        precision, training, compiled, layout, platform, torch, *_ = row.setup
         run = f'"{precision}", {training}, {compiled}, "{layout}", "{platform}", {torch}'
         errors = f"{row.rows}, {row.error}, {row.held_out}, {row.band}"
         lines += [
             "    (",
             f'        "{row.gpu}", ({run}),',
-            f"        {row.constants}, ({errors}),",
+            f"        {row.constants}, ({errors}), {row.host_seconds},",
         ]
         lines.append("    ),")
     return "\n".join(lines) + "\n"
@@ -189,6 +224,8 @@ def to_toml(calibrations: Iterable[Calibration], cards: Iterable[Card] = ()) -> 
             f"compiled = {str(row.setup.compiled).lower()}",
             f'platform = "{row.setup.platform}"',
             f'torch = "{row.setup.torch[0]}.{row.setup.torch[1]}"',
+            f'attention = "{row.setup.attention}"',
+            *([f'engine = "{row.setup.engine}"'] if row.setup.engine else []),
             f"constants = {{ {values} }}",
             f"rows = {row.rows}",
             f"error = {row.error}",
@@ -196,6 +233,10 @@ def to_toml(calibrations: Iterable[Calibration], cards: Iterable[Card] = ()) -> 
             f"band = {row.band}",
             f"source = {json.dumps(row.source)}",
             f"least_batch = {row.least_batch}",
+            f'basis = "{row.basis}"',
+            *([] if row.factor is None else [f"factor = {row.factor}"]),
+            *([] if row.host_seconds is None else [f"host_seconds = {row.host_seconds}"]),
+            *([] if row.since is None else [f'since = "{row.since[0]}.{row.since[1]}"']),
             "",
         ]
     return "\n".join(lines)
@@ -227,14 +268,17 @@ def load_calibrations(path: "str | Path") -> list[Calibration]:
 
 
 def _loaded(table: Mapping[str, Any]) -> Calibration:
-    major, minor = str(table["torch"]).split(".")
+    torch = _version(table["torch"])
+    attention = "eager" if torch < (2, 0) else "fused"
     setup = Setup(
         str(table["precision"]),
         table["mode"] == "train",
         bool(table["compiled"]),
         str(table["layout"]),
         str(table["platform"]),
-        (int(major), int(minor)),
+        torch,
+        str(table.get("attention", attention)),
+        str(table.get("engine", "")),
     )
     constants = tuple(float(table["constants"][name]) for name in form_of(setup).names)
     return Calibration(
@@ -247,4 +291,13 @@ def _loaded(table: Mapping[str, Any]) -> Calibration:
         float(table["band"]),
         str(table["source"]),
         int(table.get("least_batch", SMALLEST_BATCH)),
+        str(table.get("basis", "calibrated")),
+        float(table["factor"]) if "factor" in table else None,
+        float(table["host_seconds"]) if "host_seconds" in table else None,
+        _version(table["since"]) if "since" in table else None,
     )
+
+
+def _version(text: object) -> tuple[int, int]:
+    major, minor = str(text).split(".")
+    return int(major), int(minor)

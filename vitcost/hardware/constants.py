@@ -10,7 +10,8 @@ A constant says how many times longer than that it takes:
 P is the dense peak of the precision, BW the memory bandwidth. β, σ, κ and t₀ are the same
 everywhere; ``conv`` and ``strided`` are what one card or version of a library departs from κ and σ,
 and a fit holds them near 0. A convolutional backbone joins the first and the third term by weights
-of its own. A CPU runs an image at a time:
+of its own. The host prepares one kernel while the card runs another: a step takes as long as the
+slower of the two, and the host takes h·launches, h by software. A CPU runs an image at a time:
 
     t = gemm·F/(1 TFLOP/s) + memory·(B_weights + B_stream + B_attention)/(100 GB/s)
       + layer·depth/(1 ms)
@@ -25,18 +26,25 @@ from vitcost.hardware.work import Setup, Work
 __all__ = [
     "BACKBONE",
     "BETA",
+    "BEYOND_HOST",
     "CPU",
     "GPU",
+    "HOST_SECONDS",
+    "HOST_SPREAD",
     "KAPPA",
     "LAUNCH_SECONDS",
     "MOST_LAUNCHING",
     "SIGMA",
+    "SLOWER_BY_HOST",
+    "SLOWEST_HOST",
     "SMALLEST_BATCH",
     "Calibration",
     "Form",
     "Prior",
     "Sheet",
     "form_of",
+    "host_of",
+    "host_seconds",
     "sheet_of",
     "terms",
 ]
@@ -48,7 +56,19 @@ KAPPA = 3.0  # a FLOP of a patch convolution, in those of a matrix product
 # transformer: a cache serves much of a map that was just written, and a compiler fuses the rest
 BACKBONE = {"eager": (1.5, 1.0, 0.75), "compiled": (1.0, 0.5, 1.0)}
 LAUNCH_SECONDS = 3e-6  # before a kernel does anything; the smallest models of the data show it
-# above this share of launches in a step, its time rests on nothing that was measured
+# seconds that a host takes for a launch, by who asks for it: Python and torch's dispatcher, code
+# that torch.compile wrote, an engine in C++. The middle of published timings of batches of 1 to 8
+# (tests/data/published_gpu.csv), which are that of the host wherever the card is faster
+HOST_SECONDS = {"eager": 25e-6, "compiled": 28e-6, "engine": 17e-6}
+# what nine in ten of those timings lie within, below and above the predicted one
+HOST_SPREAD = {"eager": (0.5, 2.2), "compiled": (0.35, 2.1), "engine": (0.6, 1.6)}
+# a file's least time of a launch may be its host's where it is no longer than hosts were seen to
+# take; steps of so many times that tell of the card, and of those below it such as are no more
+# slower than these
+SLOWEST_HOST = 60e-6
+BEYOND_HOST = 2.5
+SLOWER_BY_HOST = 1.1
+# above this share of the term for launches a step tells of no constant
 MOST_LAUNCHING = 0.2
 # below this batch timm's files have nothing of a GPU
 SMALLEST_BATCH = 16
@@ -114,6 +134,12 @@ class Calibration(NamedTuple):
     band: float  # half-width that covers nine in ten of the latter
     source: str = ""
     least_batch: int = SMALLEST_BATCH  # below it nothing was fitted
+    # calibrated, or anchored: one source alone, whose constants are the usual ones by one factor
+    basis: str = "calibrated"
+    # how many times longer than usual a card takes, where its constants are the usual ones by it
+    factor: float | None = None
+    host_seconds: float | None = None  # of a launch on the host that was measured
+    since: tuple[int, int] | None = None  # the oldest torch that it was measured with, if several
 
 
 def form_of(setup: Setup) -> Form:
@@ -126,12 +152,26 @@ def sheet_of(card: Card, setup: Setup) -> Sheet:
     if setup.platform == "cpu":
         return Sheet(1e12, 1e11)
     peaks = card.peaks
-    peak = peaks.fp32 if setup.precision == "fp32" else peaks.bf16 or peaks.fp16
+    exact = {"fp32": peaks.fp32, "tf32": peaks.tf32}
+    peak = exact.get(setup.precision, peaks.bf16 or peaks.fp16)
     if peak is None:
         raise NotCovered(f"no source states the {setup.precision} peak of {card.name}")
     if card.bandwidth is None:
         raise NotCovered(f"no source states the memory bandwidth of {card.name}")
     return Sheet(peak * 1e12, card.bandwidth)
+
+
+def host_of(setup: Setup) -> str:
+    """Who asks for the launches of a step: eager | compiled | engine."""
+    return "engine" if setup.engine else "compiled" if setup.compiled else "eager"
+
+
+def host_seconds(work: Work, setup: Setup, of_a_launch: float | None = None) -> float:
+    """What a step takes of the host; a CPU is its own."""
+    if setup.platform == "cpu":
+        return 0.0
+    own = HOST_SECONDS[host_of(setup)] if of_a_launch is None else of_a_launch
+    return own * work.launches
 
 
 def terms(work: Work, sheet: Sheet, setup: Setup) -> tuple[tuple[float, ...], float]:

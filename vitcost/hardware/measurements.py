@@ -3,22 +3,41 @@
 import csv
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from io import StringIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from vitcost.config import ViTConfig
 from vitcost.engine.model import Config
-from vitcost.errors import ConfigError, UnknownName, VitcostError
+from vitcost.errors import ConfigError, NotCovered, UnknownName, VitcostError
+from vitcost.hardware.attention import on_card
 from vitcost.hardware.cards import CPUS, Card, Peaks
-from vitcost.hardware.constants import Sheet, sheet_of, terms
-from vitcost.hardware.specs import card
+from vitcost.hardware.constants import (
+    BEYOND_HOST,
+    SLOWER_BY_HOST,
+    SLOWEST_HOST,
+    Sheet,
+    sheet_of,
+    terms,
+)
+from vitcost.hardware.published import COLUMNS, Printed, printed
+from vitcost.hardware.specs import asked_cards
 from vitcost.hardware.work import Setup, Work, setup_of, total, work
 from vitcost.reading import MEASUREMENTS, read_text
 from vitcost.scenario import PRECISIONS, Scenario
 from vitcost.zoo import resolve
 
-__all__ = ["Measurement", "Row", "Uncovered", "covered", "kind_of", "measurement", "read"]
+__all__ = [
+    "Measurement",
+    "Row",
+    "Uncovered",
+    "by_card",
+    "covered",
+    "kind_of",
+    "measurement",
+    "read",
+]
 
 # timm's own benchmark files may have both, each with columns of its own
 _PREFIXES = {"": "", "infer_": "infer", "train_": "train"}
@@ -32,6 +51,7 @@ DEFAULTS = {
     "mode": "infer",
     "precision": "amp",
     "layout": "nchw",
+    "attention": "sdpa",
     "compile": "0",
     "torch": "",
     # timm's benchmark script, unless told
@@ -41,7 +61,8 @@ DEFAULTS = {
 _PRECISIONS = {
     **{name: name for name in PRECISIONS},
     # timm/benchmark.py --amp-dtype: float16, unless told
-    "amp": "amp-fp16", "amp_bfloat16": "amp-bf16", "float32": "fp32", "half": "fp16",
+    "amp": "amp-fp16", "amp_bfloat16": "amp-bf16", "amp_bf16": "amp-bf16", "amp_fp16": "amp-fp16",
+    "float32": "fp32", "half": "fp16",
     "float16": "fp16", "bfloat16": "bf16",
 }  # fmt: skip
 _COMPILED = {"0": False, "1": True, "false": False, "true": True}
@@ -63,6 +84,9 @@ class Row(NamedTuple):
     images_per_second: float
     setup: Setup
     scenario: Scenario
+    overrides: tuple[tuple[str, Any], ...] = ()  # fields of the config that are not the model's own
+    source: str = ""  # who printed it, where somebody did
+    unusable: str = ""  # why it tells of no card
 
 
 class Measurement(NamedTuple):
@@ -88,12 +112,24 @@ class Measurement(NamedTuple):
         parts, fixed = terms(self.work, self.sheet, self.row.setup)
         return tuple(part / self.seconds for part in parts), 1 - fixed / self.seconds
 
+    @property
+    def slowdown(self) -> float:
+        """How many times longer a step took than the sheet allows its work."""
+        parts, _ = self.shares()
+        return 1 / sum(parts)
+
+    @property
+    def launch_seconds(self) -> float:
+        """What a launch took, on the average."""
+        return self.seconds / max(self.work.launches, 1)
+
 
 def read(path: "str | Path", **given: str) -> list[Row]:
     """The rows of a CSV that have a timing: timm's benchmark format, or columns of these names.
 
     ``given`` says what the file does not, in its columns or in the name that timm gave it: ``gpu``,
-    ``mode``, ``precision``, ``layout``, ``compile``, ``torch``, ``optimizer``.
+    ``mode``, ``precision``, ``attention``, ``layout``, ``compile``, ``torch``, ``optimizer``. A
+    file of timings that others printed, each with its source, says all of that itself.
     """
     for name in given:
         if name not in DEFAULTS:
@@ -104,6 +140,8 @@ def read(path: "str | Path", **given: str) -> list[Row]:
         lines, columns = list(table), table.fieldnames or ()
     except csv.Error as error:
         raise ConfigError(f"{path}: not CSV: {error}") from None
+    if set(COLUMNS) <= set(columns):
+        return [_of_printed(row) for row in printed(lines, str(path))]
     named = {**_named(Path(path).name), **given}
     rows = [row for i, line in enumerate(lines) for row in _rows(line, named, f"{path}:{i + 2}")]
     if not rows:
@@ -168,6 +206,7 @@ def _row(model: str, numbers: Sequence[str | None], says: Mapping[str, str], pla
         mode=says["mode"],
         precision=_PRECISIONS[says["precision"]],
         optimizer=says["optimizer"],
+        attention=says["attention"],
         layout=says["layout"],
         platform="cpu" if says["gpu"].startswith("cpu") else "cuda",
         compile=_COMPILED[says["compile"].lower()],
@@ -177,6 +216,26 @@ def _row(model: str, numbers: Sequence[str | None], says: Mapping[str, str], pla
     return Row(file, model, says["gpu"], img_size, batch, rate, setup_of(scenario), scenario)
 
 
+def _of_printed(row: Printed) -> Row:
+    """A printed timing as a line: flags of the scenario and fields of the config apart."""
+    known = {field.name for field in fields(Scenario)}
+    flags = {name: value for name, value in row.flags if name in known}
+    scenario = Scenario(batch=row.batch, **flags)
+    return Row(
+        row.label,
+        row.model,
+        row.gpu,
+        row.img_size,
+        row.batch,
+        row.images_per_second,
+        setup_of(scenario),
+        scenario,
+        tuple(pair for pair in row.flags if pair[0] not in known),
+        row.source,
+        row.reason,
+    )
+
+
 def _whole(text: str | None) -> int:
     """A number, which tools that know no integers write as ``256.0``; 0: none."""
     whole = (text or "0").strip()
@@ -184,12 +243,16 @@ def _whole(text: str | None) -> int:
 
 
 def measurement(row: Row, own: Mapping[str, Card] | None = None) -> Measurement:
-    """A row with its work. Raises ``VitcostError`` for a model or card that is not known."""
+    """A row with its work. Raises ``VitcostError`` for a model or card that is not known, and for a
+    timing that tells of no card."""
+    if row.unusable:
+        raise NotCovered(row.unusable)
     overrides = {"img_size": row.img_size} if row.img_size else {}
-    config = resolve(row.model, **overrides).config
+    config = resolve(row.model, **overrides, **dict(row.overrides)).config
     width = getattr(config, "embed_dim", 0)
-    done = total(work(config, row.scenario, row.setup))
-    return Measurement(row, _card(row, own), config, done, width, kind_of(config))
+    timed = _card(row, own)
+    done = total(work(config, on_card(row.scenario, timed), row.setup))
+    return Measurement(row, timed, config, done, width, kind_of(config))
 
 
 def kind_of(config: Config) -> str:
@@ -206,7 +269,23 @@ def _card(row: Row, own: Mapping[str, Card] | None) -> Card:
     if row.setup.platform == "cpu":
         # a processor needs no sheet: its constants are rates
         return {**CPUS, **(own or {})}.get(row.gpu) or Card(row.gpu, "CPU", Peaks())
-    return card(row.gpu, own)
+    return asked_cards(row.gpu, own)[0]
+
+
+def by_card(measurements: Sequence[Measurement]) -> list[Measurement]:
+    """Those of a file that tell of the card, and not of its host.
+
+    Every step takes the host's time at least, so that the least time of a launch bounds that of the
+    host. Steps near it are the host's where they take longer for their work than others do.
+    """
+    least = min(m.launch_seconds for m in measurements)
+    beyond = [m.slowdown for m in measurements if m.launch_seconds >= BEYOND_HOST * least]
+    if least > SLOWEST_HOST or not beyond:
+        return list(measurements)
+    most = SLOWER_BY_HOST * sorted(beyond)[len(beyond) // 2]
+    return [
+        m for m in measurements if m.launch_seconds >= BEYOND_HOST * least or m.slowdown <= most
+    ]
 
 
 class Uncovered(NamedTuple):

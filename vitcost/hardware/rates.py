@@ -6,13 +6,33 @@ from typing import NamedTuple
 from vitcost.errors import NotCovered
 from vitcost.hardware.calibrate import WIDEST
 from vitcost.hardware.cards import Card
-from vitcost.hardware.constants import SMALLEST_BATCH, Calibration, Sheet, form_of, terms
-from vitcost.hardware.typical import typical
+from vitcost.hardware.constants import (
+    SMALLEST_BATCH,
+    Calibration,
+    Sheet,
+    form_of,
+    host_seconds,
+    terms,
+)
+from vitcost.hardware.typical import (
+    is_geforce,
+    kin_of,
+    mean_factor,
+    nearest_of,
+    typical,
+    usual,
+    vector,
+)
 from vitcost.hardware.work import Setup, Work
 
 __all__ = ["ANCHORED", "SPEC_SHEET", "Rates", "rates_of", "same_mode", "seconds_of", "widened"]
 
-ANCHORED, SPEC_SHEET = 0.25, 0.40
+ANCHORED, GEFORCE = 0.25, 0.25
+# of other cards, below and above: what nine in ten published timings lie within when their card, or
+# their software, is left out (tests/test_published.py); of one other software alone, or several
+OF_ITS_KIND = {True: (0.30, 0.50), False: (0.40, 0.70)}
+OTHER_SOFTWARE = {True: (0.48, 1.00), False: (0.40, 0.60)}
+SPEC_SHEET = (0.45, 1.00)
 # what nine in ten errors of families that were not fitted lie within, in timm's benchmark files,
 # which have no text
 _OTHER_FAMILIES = {
@@ -26,13 +46,27 @@ _UNFITTED = {
 
 
 class Rates(NamedTuple):
-    """The constants that a prediction uses, and what they rest on."""
+    """The constants that a prediction uses, and what they rest on.
+
+    ``band`` is how much longer a step may take, as a share, ``under`` how much shorter; None: as
+    much. ``rows`` and ``held_out`` are the measurements behind the constants and the mean error on
+    those that were not fitted, ``source`` where they are from.
+    """
 
     constants: tuple[float, ...]
     basis: str
     band: float
     notes: tuple[str, ...] = ()
     least_batch: int = SMALLEST_BATCH
+    under: float | None = None
+    rows: int = 0
+    held_out: float | None = None
+    source: str = ""
+    host: float | None = None  # seconds of a launch, where the host was measured
+
+    @property
+    def below(self) -> float:
+        return self.band if self.under is None else self.under
 
     def unlike(self, *why: str) -> "Rates":
         """The same for what is unlike all that was measured on the card."""
@@ -41,35 +75,102 @@ class Rates(NamedTuple):
         basis = "anchored" if self.basis == "calibrated" else self.basis
         return self._replace(basis=basis, notes=(*self.notes, *why))
 
+    def spread(self, below: float, above: float) -> "Rates":
+        """The same with a band that reaches as far at least, below and above."""
+        return self._replace(under=max(self.below, below), band=max(self.band, above))
 
-def rates_of(
-    row: Card,
-    setup: Setup,
-    known: Sequence[Calibration],
-) -> Rates:
-    """The best constants there are: of this card and mode, of this card, of cards like it."""
-    exact = [c for c in known if c.gpu == row.name and same_mode(c.setup, setup)]
-    if exact:
-        best = min(exact, key=lambda c: _distance(c.setup, setup))
-        fits = best.setup == setup
-        band = best.band if fits else max(best.band, WIDEST[setup.platform])
-        torch = ".".join(map(str, best.setup.torch))
-        said = f"constants measured with torch {torch}, {best.setup.layout}"
-        notes = () if fits else (said,)
-        return Rates(best.constants, "calibrated", band, notes, best.least_batch)
+
+def rates_of(row: Card, setup: Setup, known: Sequence[Calibration]) -> Rates:
+    """The best constants there are: of this card and mode, of this card, of cards of its kind."""
+    own = [c for c in known if c.gpu == row.name and c.setup.platform == setup.platform]
+    exact = [c for c in own if same_mode(c.setup, setup)]
+    # a torch without fused attention, or with it, by the other's constants
+    nearly = [
+        c
+        for c in own
+        if c.factor is None and same_mode(c.setup, setup._replace(attention=c.setup.attention))
+    ]
+    if exact or nearly:
+        return _exact(min(exact or nearly, key=lambda c: _distance(c.setup, setup)), setup)
     if setup.platform == "cpu":
-        modes = dict.fromkeys(_mode(c.setup) for c in known if c.gpu == row.name)
+        modes = dict.fromkeys(_mode(c.setup) for c in own)
         said = "; ".join(modes) or "nothing"
         raise NotCovered(f"{row.name} was not measured in {_mode(setup)}: there is {said}")
-    constants, note = typical(row, setup, known)
     # vector units in fp32 and tensor cores in half precision say nothing of each other
-    wide = setup.precision == "fp32"
-    other = [c for c in known if c.gpu == row.name and (c.setup.precision == "fp32") == wide]
-    if other:
-        constants = _as_elsewhere(constants, other, row, known)
-        note = (f"{row.name} was measured in other modes alone",)
-        return Rates(constants, "anchored", ANCHORED, note)
-    return Rates(constants, "spec_sheet", SPEC_SHEET, note)
+    alike = [c for c in own if vector(c.setup) == vector(setup)]
+    if alike:
+        return _elsewhere(alike, row, setup, known)
+    return _of_its_kind(row, setup, known)
+
+
+def _exact(best: Calibration, setup: Setup) -> Rates:
+    """The constants of this card and mode: in this software, or in another version of it."""
+    rates = Rates(
+        best.constants, best.basis, best.band, (), best.least_batch, None, best.rows,
+        best.held_out, best.source, best.host_seconds,
+    )  # fmt: skip
+    span = best.since is not None and best.since <= setup.torch <= best.setup.torch
+    if best.setup == setup or (span and best.setup.layout == setup.layout):
+        return rates
+    torch = ".".join(map(str, best.setup.torch))
+    said = f"constants measured with torch {torch}, {best.setup.layout}"
+    if best.factor is not None and not vector(setup):
+        # versions of torch that printed timings are of differ by more than those that timm timed
+        return rates.spread(*OTHER_SOFTWARE[True]).unlike(said)
+    alike = best.factor is None and best.setup.attention == setup.attention
+    wide = WIDEST[setup.platform] if alike else ANCHORED
+    return rates._replace(band=max(best.band, wide)).unlike(said)
+
+
+def _elsewhere(
+    alike: Sequence[Calibration], row: Card, setup: Setup, known: Sequence[Calibration]
+) -> Rates:
+    """The constants of other software or another mode on this card."""
+    whole = [c for c in alike if c.factor is None]
+    note = f"{row.name} was measured in other modes alone"
+    if whole:
+        constants, _ = typical(row, setup, known)
+        newest = max(whole, key=lambda c: c.setup.torch)
+        scaled = _as_elsewhere(constants, newest, row, known)
+        return Rates(scaled, "anchored", ANCHORED, (note,), rows=newest.rows, source=newest.source)
+    nearest = nearest_of(setup, alike)
+    constants, _ = usual(setup, known)
+    factor = mean_factor(nearest)
+    least, most = (pick(c.factor or factor for c in nearest) / factor for pick in (min, max))
+    # in fp32 software differs less than two sources of one do; elsewhere several tell by how much
+    alone = len({(c.setup.engine, c.setup.torch) for c in nearest}) == 1
+    below, above = (ANCHORED, ANCHORED) if vector(setup) else OTHER_SOFTWARE[alone]
+    return Rates(
+        tuple(constant * factor for constant in constants),
+        "anchored",
+        max(above, most * (1 + ANCHORED) - 1),
+        (note,),
+        under=max(below, 1 - least * (1 - ANCHORED)),
+        rows=sum(c.rows for c in nearest),
+        source="; ".join(dict.fromkeys(c.source for c in nearest)),
+    )
+
+
+def _of_its_kind(row: Card, setup: Setup, known: Sequence[Calibration]) -> Rates:
+    """The constants of cards of a kind, or what a vendor's cards reach of their sheets."""
+    kin = kin_of(row, setup, known)
+    constants, notes = usual(setup, known)
+    if kin is not None:
+        below, above = OF_ITS_KIND[kin.near] if kin.kindred else SPEC_SHEET
+        return Rates(
+            tuple(constant * kin.factor for constant in constants),
+            "of_its_kind" if kin.kindred else "spec_sheet",
+            above,
+            (*notes, f"{kin.factor:.2f} times the usual constants, as {', '.join(kin.cards)}"),
+            under=below,
+            rows=kin.rows,
+            source="published timings of other cards",
+        )
+    constants, notes = typical(row, setup, known)
+    if is_geforce(row):
+        return Rates(constants, "of_its_kind", GEFORCE, notes, source="timm's files of GeForces")
+    below, above = SPEC_SHEET
+    return Rates(constants, "spec_sheet", above, notes, under=below)
 
 
 def widened(rates: Rates, kind: str, platform: str) -> Rates:
@@ -81,13 +182,23 @@ def widened(rates: Rates, kind: str, platform: str) -> Rates:
 
 
 def seconds_of(
-    done: Work, sheet: Sheet, setup: Setup, constants: Sequence[float]
+    done: Work,
+    sheet: Sheet,
+    setup: Setup,
+    constants: Sequence[float],
+    host: float | None = None,
 ) -> tuple[float, dict[str, float]]:
-    """The time of some work, and how much of it each resource takes."""
+    """The time of some work, and how much of it each resource takes.
+
+    The host prepares launches while the card runs others: the slower of the two is the time.
+    """
     columns, fixed = terms(done, sheet, setup)
     shares = {"compute": 0.0, "memory": 0.0, "overhead": fixed}
     for bound, constant, column in zip(form_of(setup).bound, constants, columns, strict=True):
         shares[bound] += constant * column
+    waiting = host_seconds(done, setup, host) - sum(shares.values())
+    if waiting > 0:
+        shares["overhead"] += waiting
     return sum(shares.values()), shares
 
 
@@ -107,14 +218,13 @@ def _distance(a: Setup, b: Setup) -> tuple[int, bool]:
 
 def _as_elsewhere(
     constants: tuple[float, ...],
-    other: Sequence[Calibration],
+    newest: Calibration,
     row: Card,
     known: Sequence[Calibration],
 ) -> tuple[float, ...]:
     """Constants of a mode, as much better or worse as the card is in one that was measured."""
-    newest = max(other, key=lambda c: c.setup.torch)
-    usual, _ = typical(row, newest.setup, [c for c in known if c.gpu != row.name])
+    theirs, _ = typical(row, newest.setup, [c for c in known if c.gpu != row.name])
     return tuple(
-        constant * (mine / theirs if theirs and mine else 1.0)
-        for constant, mine, theirs in zip(constants, newest.constants, usual, strict=True)
+        constant * (mine / their if their and mine else 1.0)
+        for constant, mine, their in zip(constants, newest.constants, theirs, strict=True)
     )

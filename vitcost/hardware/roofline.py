@@ -1,7 +1,7 @@
 """The time of a step on a card: what it rests on, how far off it may be, and what bounds it."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from vitcost.engine.model import Config
@@ -9,11 +9,19 @@ from vitcost.errors import ConfigError, NotCovered
 from vitcost.hardware.attention import on_card
 from vitcost.hardware.calibrations import shipped
 from vitcost.hardware.cards import Card
-from vitcost.hardware.constants import MOST_LAUNCHING, Calibration, Sheet, sheet_of
+from vitcost.hardware.constants import (
+    HOST_SECONDS,
+    HOST_SPREAD,
+    Calibration,
+    Sheet,
+    host_of,
+    host_seconds,
+    sheet_of,
+)
 from vitcost.hardware.measurements import kind_of
+from vitcost.hardware.predicted import Part, Time, TurningPoints
 from vitcost.hardware.rates import (
     ANCHORED,
-    SPEC_SHEET,
     Rates,
     rates_of,
     same_mode,
@@ -36,8 +44,9 @@ __all__ = [
     "turning_points",
 ]
 
+# a processor's band where batches are larger than any that was timed
+_PROCESSOR = 0.40
 _LARGER = "batches above 1 were measured on no processor"
-_MEASURED_VENDORS = ("NVIDIA",)
 
 
 class Anchor(NamedTuple):
@@ -47,81 +56,6 @@ class Anchor(NamedTuple):
     model: str
     images_per_second: float
     scenario: Scenario | None = None
-
-
-class Part(NamedTuple):
-    """A part of the model: its time, and what most of that is."""
-
-    name: str
-    seconds: float
-    bound: str
-
-
-@dataclass(frozen=True, slots=True)
-class Time:
-    """Seconds of one step on one card.
-
-    ``basis`` says what it rests on: ``calibrated`` (this card and mode were fitted), ``anchored``
-    (something was measured on this card), ``spec_sheet`` (nothing was). ``low_seconds`` and
-    ``high_seconds`` are its band, ``attention_kernel`` the kernels of this card that compute its
-    attentions, ``peak_share`` the model's FLOPs over what the sheet allows in that time, ``notes``
-    what was not validated, ``turning`` the batches at which the bound changes (``timed`` looks for
-    them, ``predict`` does not).
-    """
-
-    gpu: str
-    mode: str
-    seconds: float
-    images_per_second: float
-    bound: str
-    basis: str
-    low_seconds: float
-    high_seconds: float
-    software: str
-    peak_share: float | None
-    parts: tuple[Part, ...]
-    notes: tuple[str, ...]
-    turning: "TurningPoints | None" = None
-    attention_kernel: tuple[str, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """The row of a report's ``time``."""
-        turning = self.turning or TurningPoints(None, None)
-        return {
-            "gpu": self.gpu,
-            "mode": self.mode,
-            "seconds": self.seconds,
-            "images_per_second": self.images_per_second,
-            "bound": self.bound,
-            "basis": self.basis,
-            "low_seconds": self.low_seconds,
-            "high_seconds": self.high_seconds,
-            "software": self.software,
-            "attention_kernel": list(self.attention_kernel),
-            "peak_share": self.peak_share,
-            **turning._asdict(),
-            "parts": [part._asdict() for part in self.parts],
-            "notes": list(self.notes),
-        }
-
-    def rows(self) -> Iterator[dict[str, Any]]:
-        """The step and its parts as flat rows, as a report's layers have theirs."""
-        row = self.to_dict()
-        del row["parts"], row["notes"]
-        yield {"path": "", "type": "Time", **row}
-        for part in self.parts:
-            cells = {"gpu": self.gpu, "mode": self.mode, **part._asdict()}
-            yield {"path": cells.pop("name"), "type": "Time", **cells}
-
-
-class TurningPoints(NamedTuple):
-    """The smallest batches at which launches no longer bound a step, and at which compute does.
-
-    None: none up to 65,536.
-    """
-
-    beyond_overhead_batch: int | None
-    compute_batch: int | None
 
 
 def predict(
@@ -161,15 +95,17 @@ def predict(
     sheet = sheet_of(row, setup)
     rates = widened(rates_of(row, setup, known), kind_of(config), setup.platform)
     parts = work(config, scenario, setup)
-    seconds, shares = seconds_of(total(parts), sheet, setup, rates.constants)
-    batches = [anchor.scenario.batch for anchor in anchors if anchor.scenario]
-    overhead = shares["overhead"] / seconds
-    unmeasured = _unmeasured(scenario, row, overhead, [rates.least_batch, *batches])
     if anchors:
         rates = _anchored(rates, scenario, setup, sheet, anchors)
     elif unlike := _unlike(config, scenario, setup, row):
-        rates = rates._replace(band=max(rates.band, ANCHORED)).unlike(*unlike)
-    checked = _checked(rates, scenario, row, unmeasured)
+        rates = rates.spread(ANCHORED, ANCHORED).unlike(*unlike)
+    batches = [anchor.scenario.batch for anchor in anchors if anchor.scenario]
+    if setup.platform == "cpu":
+        rates = _by_processor(rates, scenario, max([1, *batches]))
+    else:
+        least = min([rates.least_batch, *batches])
+        rates = _by_host(rates, scenario, setup, total(parts), sheet, least)
+    checked = _checked(rates, scenario)
     time = _time(row, scenario, setup, sheet, checked, parts)
     return replace(time, attention_kernel=kernels_of(config, scenario, setup))
 
@@ -199,40 +135,76 @@ def _time(
     rates: Rates,
     parts: Mapping[str, Work],
 ) -> Time:
-    told = tuple(_part(name, done, sheet, setup, rates) for name, done in parts.items())
     everything = total(parts)
-    seconds, shares = seconds_of(everything, sheet, setup, rates.constants)
+    seconds, shares = seconds_of(everything, sheet, setup, rates.constants, rates.host)
+    device, _ = seconds_of(everything, sheet, setup, rates.constants, 0.0)
+    told = tuple(
+        _part(name, done, sheet, setup, rates, seconds / device) for name, done in parts.items()
+    )
     flops = everything.flops * (3 if setup.training else 1)
     return Time(
         gpu=row.name,
         mode=setup.mode,
         seconds=seconds,
         images_per_second=scenario.batch / seconds,
-        bound=max(shares, key=lambda name: shares[name]),
+        bound=_bound(everything, shares, setup, rates),
         basis=rates.basis,
-        low_seconds=seconds * (1 - rates.band),
+        low_seconds=seconds * (1 - rates.below),
         high_seconds=seconds * (1 + rates.band),
-        software=f"torch {setup.torch[0]}.{setup.torch[1]}" + (", compiled" * setup.compiled),
+        software=_software(setup),
         peak_share=None if setup.platform == "cpu" else flops / seconds / sheet.flops_per_second,
         parts=told,
         notes=rates.notes,
+        fitted_rows=rates.rows,
+        held_out=rates.held_out,
+        source=rates.source,
     )
 
 
-def _unmeasured(
-    scenario: Scenario, row: Card, overhead: float, batches: Sequence[int]
-) -> tuple[str, ...]:
-    """Where a prediction leaves what was measured; ``overhead`` is the share of launches in it,
-    ``batches`` the smallest that were measured, and those of anchors."""
-    found = []
-    if row.vendor == "CPU":
-        most = max([1, *batches[1:]])
-        return () if scenario.batch <= most else (_LARGER,)
-    if scenario.batch < min(batches):
-        found.append(f"batches below {min(batches)} were measured on no GPU")
-    if overhead > MOST_LAUNCHING:
-        found.append(f"launches, {overhead:.0%} of the time here, were measured on no GPU")
-    return tuple(found)
+def _software(setup: Setup) -> str:
+    """What runs a step, in words."""
+    torch = f"torch {setup.torch[0]}.{setup.torch[1]}" + ", compiled" * setup.compiled
+    return setup.engine or torch
+
+
+def _by_processor(rates: Rates, scenario: Scenario, most: int) -> Rates:
+    """The rates of a processor, which was timed at batches up to ``most``."""
+    if scenario.batch <= most:
+        return rates
+    wide = rates.spread(_PROCESSOR, _PROCESSOR)
+    return wide._replace(basis="spec_sheet", notes=(*rates.notes, _LARGER))
+
+
+def _by_host(
+    rates: Rates, scenario: Scenario, setup: Setup, done: Work, sheet: Sheet, least: int
+) -> Rates:
+    """The rates with what is said, and how far off a time may be, below the batches that were
+    measured and where the host is slower than the card; ``least`` is the smallest such batch."""
+    below, above = HOST_SPREAD[host_of(setup)]
+    device, _ = seconds_of(done, sheet, setup, rates.constants, 0.0)
+    waits = host_seconds(done, setup, rates.host) > device
+    small = scenario.batch < least
+    if not (small or waits):
+        return rates
+    notes = []
+    if small:
+        notes.append(f"batches below {least} were timed on other cards and hosts")
+    if waits:
+        own = HOST_SECONDS[host_of(setup)] if rates.host is None else rates.host
+        notes.append(
+            f"bound by the host, at {1e6 * own:.0f} µs for each of {done.launches:,} launches; "
+            "hosts differ by a factor of three"
+        )
+    if waits and rates.host is not None and not small:
+        return rates._replace(notes=(*rates.notes, *notes))
+    return rates.spread(1 - below, above - 1).unlike(*notes)
+
+
+def _bound(done: Work, shares: Mapping[str, float], setup: Setup, rates: Rates) -> str:
+    """What a step waits for most; the host, where that takes longer than the card."""
+    if sum(shares.values()) <= host_seconds(done, setup, rates.host):
+        return "overhead"
+    return max(shares, key=lambda name: shares[name])
 
 
 def _unlike(config: Config, scenario: Scenario, setup: Setup, row: Card) -> tuple[str, ...]:
@@ -251,21 +223,18 @@ def _unlike(config: Config, scenario: Scenario, setup: Setup, row: Card) -> tupl
     return tuple(found)
 
 
-def _checked(rates: Rates, scenario: Scenario, row: Card, unmeasured: tuple[str, ...]) -> Rates:
-    """What a prediction rests on, and what there is to say about it."""
-    notes = (*rates.notes, *unmeasured)
-    if unmeasured:
-        rates = rates._replace(basis="spec_sheet", band=SPEC_SHEET)
-    if row.vendor not in ("", "CPU", *_MEASURED_VENDORS):
-        notes = (*notes, f"no card of {row.vendor} was measured")
+def _checked(rates: Rates, scenario: Scenario) -> Rates:
+    """The rates with what else there is to say about a prediction."""
+    notes = rates.notes
     if scenario.mode == "train" and scenario.recipe != "torch":
         notes = (*notes, f"the update is torch's, not that of {scenario.recipe}")
     return rates._replace(notes=notes)
 
 
-def _part(name: str, done: Work, sheet: Sheet, setup: Setup, rates: Rates) -> Part:
-    seconds, shares = seconds_of(done, sheet, setup, rates.constants)
-    return Part(name, seconds, max(shares, key=lambda name: shares[name]))
+def _part(name: str, done: Work, sheet: Sheet, setup: Setup, rates: Rates, longer: float) -> Part:
+    """A part, as much longer than the card needs as the whole step is."""
+    seconds, shares = seconds_of(done, sheet, setup, rates.constants, 0.0)
+    return Part(name, longer * seconds, _bound(done, shares, setup, rates))
 
 
 def _setup(scenario: Scenario, row: Card, known: Sequence[Calibration]) -> Setup:
@@ -273,27 +242,44 @@ def _setup(scenario: Scenario, row: Card, known: Sequence[Calibration]) -> Setup
     setup = setup_of(scenario)
     if scenario.software:
         return setup
-    measured = [c.setup.torch for c in known if c.gpu == row.name and same_mode(c.setup, setup)]
-    return setup._replace(torch=max(measured)) if measured else setup
+    measured = [
+        c.setup.torch
+        for c in known
+        if c.gpu == row.name
+        and same_mode(c.setup, setup._replace(attention=c.setup.attention))
+        and not (c.setup.torch < (2, 0) and scenario.attention not in ("sdpa", "eager"))
+    ]
+    if not measured:
+        return setup
+    torch = max(measured)
+    # before torch 2.0 no attention was fused
+    attention = "eager" if torch < (2, 0) else setup.attention
+    return setup._replace(torch=torch, attention=attention)
 
 
 def _anchored(
     rates: Rates, scenario: Scenario, setup: Setup, sheet: Sheet, anchors: Sequence[Anchor]
 ) -> Rates:
     """The constants, all longer or shorter by what the anchors show."""
-    factors = []
+    factors, hosts = [], []
     for anchor in anchors:
         own = replace(anchor.scenario or scenario, platform=setup.platform)
         done = total(work(resolve(anchor.model).config, own, setup))
-        seconds, shares = seconds_of(done, sheet, setup, rates.constants)
+        seconds, shares = seconds_of(done, sheet, setup, rates.constants, 0.0)
         measured = own.batch / anchor.images_per_second
+        # a host is no slower than the step that it prepared
+        hosts.append(measured / done.launches)
         factors.append((measured - shares["overhead"]) / (seconds - shares["overhead"]))
     factor = sum(factors) / len(factors)
     if factor <= 0:
         raise ConfigError("an anchor is faster than the launches of its kernels alone")
-    band = min(rates.band, ANCHORED)
     scaled = tuple(constant * factor for constant in rates.constants)
-    return Rates(scaled, "anchored", band, rates.notes)
+    usual = HOST_SECONDS[host_of(setup)] if rates.host is None else rates.host
+    host = None if usual <= min(hosts) else min(hosts)
+    return Rates(
+        scaled, "anchored", min(rates.band, ANCHORED), rates.notes, rates.least_batch,
+        min(rates.below, ANCHORED), len(anchors), None, "anchors", host,
+    )  # fmt: skip
 
 
 def parse_anchor(text: str) -> Anchor:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from vitcost.errors import VitcostError
-from vitcost.hardware.calibrate import fitted, held_out, mean, percentile, predicted
+from vitcost.hardware.calibrate import fitted, held_out, host_of_rows, mean, percentile, predicted
 from vitcost.hardware.cards import Card
 from vitcost.hardware.constants import Calibration
 from vitcost.hardware.measurements import Measurement, Row, Uncovered, covered
@@ -41,7 +41,7 @@ class Guess(NamedTuple):
         """What is likely to make this row hard."""
         m = self.measurement
         columns, left = m.shares()
-        if self.basis == "spec_sheet":
+        if self.basis in ("of_its_kind", "spec_sheet"):
             return "nothing was measured on this card in such a mode"
         if m.row.setup.platform == "cpu" and m.kind == "plain":
             return "a processor, timed one image at a time"
@@ -169,7 +169,8 @@ def score_held_out(rows: Iterable[Row], *, own: Mapping[str, Card] | None = None
         rest: list[Guess] = []
         if plain:
             constants = fitted(plain)
-            rest = [Guess(m, predicted(m, constants)) for m in measured if m.kind != "plain"]
+            host = host_of_rows(plain)
+            rest = [Guess(m, predicted(m, constants, host)) for m in measured if m.kind != "plain"]
         files.append(_file(name, [*halves[0], *halves[1]], others, halves, rest))
     return Score(tuple(files))
 

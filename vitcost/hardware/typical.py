@@ -1,12 +1,30 @@
-"""Constants of a card that nobody measured in a mode: those of cards that were."""
+"""Constants of a card that nobody measured in a mode: those of cards that were.
 
-from collections.abc import Sequence
+The *usual* constants of a mode are the mean over the cards that timm's files cover, which are
+GeForce cards. A card of another kind takes longer by one factor for all of them: published timings
+of data-centre cards agree on it between models, batches and sources. A card that nobody timed takes
+the factor of cards of its kind.
+"""
+
+from collections.abc import Iterable, Sequence
+from math import exp, log
+from typing import NamedTuple
 
 from vitcost.hardware.cards import CARDS, Card
 from vitcost.hardware.constants import Calibration
 from vitcost.hardware.work import Setup
 
-__all__ = ["REACHED", "typical"]
+__all__ = [
+    "REACHED",
+    "Kin",
+    "is_geforce",
+    "kin_of",
+    "mean_factor",
+    "nearest_of",
+    "typical",
+    "usual",
+    "vector",
+]
 
 # TFLOP/s in half precision that a card was seen to reach: the fastest matrix product of any shape
 # ("mamf", stas00/ml-engineering@744d01e18 compute/accelerator/README.md)
@@ -21,40 +39,149 @@ _SHARES = {"NVIDIA": 0.80, "AMD": 0.60, "Google": 0.80}
 # reach 0.45 of the sheet (timm benchmark files @aa4b5850)
 _CAPPED = {"rtx-pro-6000-maxq": 0.535, "rtx-pro-6000-server": 0.6, "l40s": 0.6, "l4": 0.6,
            "rtx-a6000": 0.6, "a10": 0.6, "a40": 0.6, "t4": 0.6}  # fmt: skip
+# boards with graphics memory in servers, whose power is a fraction of a GeForce's or an A100's
+_BOARDS = ("t4", "a10", "a10g", "a40", "rtx-a6000", "l4", "l40", "l40s")
+# fp32 products run on vector units, of which these architectures have 64 lanes in a multiprocessor;
+# later ones have 128, which share the same registers and reach a smaller share of their sheet
+_NARROW = ("7.0", "8.0")
+# of a product's fp32 peak, attention's 1.2 as in half precision, memory's 1: before any factor
+_VECTOR = (1.0, 1.2, 1.0, 0.0, 0.0)
 
 
-def typical(
-    row: Card, setup: Setup, known: Sequence[Calibration]
-) -> tuple[tuple[float, ...], tuple[str, ...]]:
+def vector(setup: Setup) -> bool:
+    """Whether products run on vector units: those of fp32; matrix units say nothing of them."""
+    return setup.precision == "fp32"
+
+
+def usual(setup: Setup, known: Sequence[Calibration]) -> tuple[tuple[float, ...], tuple[str, ...]]:
     """The constants that cards show in a mode, and what there is to say about them.
 
     The mean over cards, each in the software nearest to the one asked for; what a card departs in
     from the common κ and σ stays with it.
     """
+    if vector(setup):
+        return _VECTOR, ()
     modes = (
         (setup.training, setup.compiled),
         # nothing measured: another mode is nearer than none
         (setup.training, not setup.compiled),
         (not setup.training, setup.compiled),
     )
+    whole = [c for c in known if c.setup.platform == "cuda" and c.factor is None]
     rows: list[Calibration] = []
     notes: tuple[str, ...] = ()
     for mode in modes:
-        rows = [c for c in known if c.setup.platform == "cuda" and _mode(c.setup) == mode]
+        rows = [c for c in whole if _mode(c.setup) == mode and not vector(c.setup)]
         if rows:
             break
         notes = ("this mode was measured on no card",)
+    alike = [c for c in rows if c.setup.attention == setup.attention]
     nearest: dict[str, Calibration] = {}
-    for c in sorted(rows, key=lambda c: (-_gap(c.setup, setup), c.setup.layout == setup.layout)):
+    for c in sorted(
+        alike or rows, key=lambda c: (-_gap(c.setup, setup), c.setup.layout == setup.layout)
+    ):
         nearest[c.gpu] = c
     gemm, attention, memory = (
         sum(c.constants[i] for c in nearest.values()) / len(nearest) for i in range(3)
     )
-    slower = 1.0 if setup.precision == "fp32" else _slower(row)
+    return (gemm, attention, memory, 0.0, 0.0), notes
+
+
+def typical(
+    row: Card, setup: Setup, known: Sequence[Calibration]
+) -> tuple[tuple[float, ...], tuple[str, ...]]:
+    """The usual constants of a mode, with products as much slower as a card's are known to be."""
+    (gemm, attention, memory, *rest), notes = usual(setup, known)
+    slower = 1.0 if vector(setup) else _slower(row)
     # the cards that were measured are GeForce; no other computes faster than its sheet says
-    fastest = 0.0 if _is_geforce(row) else 1.0
+    fastest = 0.0 if is_geforce(row) else 1.0
     products = (max(constant * slower, fastest) for constant in (gemm, attention))
-    return (*products, memory, 0.0, 0.0), notes
+    return (*products, memory, *rest), notes
+
+
+class Kin(NamedTuple):
+    """How many times longer than usual cards of a kind take, and which cards they are."""
+
+    factor: float
+    cards: tuple[str, ...]
+    rows: int
+    near: bool  # of the same architecture
+    kindred: bool  # of the same kind at least
+
+
+def kin_of(row: Card, setup: Setup, known: Sequence[Calibration]) -> Kin | None:
+    """The factor of cards of a card's kind, of the same architecture where one was timed; None
+    where no card says anything of this one."""
+    own = _kind(row, setup)
+    timed = [
+        c
+        for c in known
+        if c.factor is not None
+        and c.gpu != row.name
+        and c.gpu in CARDS
+        and vector(c.setup) == vector(setup)
+    ]
+    # of fp32 cards of another kind say something too, where none of its own was timed
+    kindred = [c for c in timed if _kind(CARDS[c.gpu], setup) == own != ""]
+    timed = kindred or (timed if vector(setup) else [])
+    trained = [c for c in timed if c.setup.training == setup.training]
+    if not trained and (vector(setup) or not setup.training):
+        # a step of fp32 takes longer than usual by the factor of inference
+        trained = timed
+    alike = [c for c in trained if CARDS[c.gpu].architecture == row.architecture]
+    if not trained:
+        return None
+    cards = tuple(dict.fromkeys(c.gpu for c in alike or trained))
+    factors, rows = [], 0
+    for name in cards:
+        of_card = [c for c in trained if c.gpu == name]
+        # software that is alike tells of the same silicon; of other silicon the card's middle does
+        told = nearest_of(setup, of_card) if alike else [_middle(of_card)]
+        rows += sum(c.rows for c in told)
+        # some cards are known to reach a smaller share of their sheet than others
+        slower = 1.0 if vector(setup) else _slower(row) / _slower(CARDS[name])
+        factors.append(mean_factor(told) * slower)
+    return Kin(exp(sum(map(log, factors)) / len(factors)), cards, rows, bool(alike), bool(kindred))
+
+
+def _middle(calibrations: Sequence[Calibration]) -> Calibration:
+    """The middle one of a card by its factor; of two the faster."""
+    ordered = sorted(calibrations, key=lambda c: c.factor or 0.0)
+    return ordered[(len(ordered) - 1) // 2]
+
+
+def mean_factor(calibrations: Iterable[Calibration]) -> float:
+    """The geometric mean of how many times longer than usual a card takes."""
+    logs = [log(c.factor) for c in calibrations if c.factor is not None]
+    return exp(sum(logs) / len(logs))
+
+
+def nearest_of(setup: Setup, found: Sequence[Calibration]) -> list[Calibration]:
+    """Those whose software is most alike: all that are equally so."""
+
+    def apart(c: Calibration) -> tuple[bool, ...]:
+        one = c.setup
+        return (
+            one.training != setup.training,
+            one.compiled != setup.compiled,
+            one.attention != setup.attention,
+            one.engine != setup.engine,
+        )
+
+    least = min(map(apart, found))
+    return [c for c in found if apart(c) == least]
+
+
+def _kind(row: Card, setup: Setup) -> str:
+    """What a card shares its factor with; "": with none that was timed."""
+    if row.vendor != "NVIDIA":
+        return row.vendor if row.vendor == "AMD" and not vector(setup) else ""
+    if vector(setup):
+        return (
+            "board" if row.kin in _BOARDS else "narrow" if row.architecture in _NARROW else "wide"
+        )
+    # timm's files are of GeForces, and of workstation cards the share of the sheet is known
+    return "" if "rtx" in row.kin and row.kin != "rtx-a6000" else "server"
 
 
 def _mode(setup: Setup) -> tuple[bool, bool]:
@@ -65,7 +192,7 @@ def _gap(a: Setup, b: Setup) -> int:
     return abs(a.torch[0] * 100 + a.torch[1] - b.torch[0] * 100 - b.torch[1])
 
 
-def _is_geforce(row: Card) -> bool:
+def is_geforce(row: Card) -> bool:
     return row.kin.startswith(("rtx3", "rtx4", "rtx5"))
 
 
@@ -73,7 +200,7 @@ def _slower(row: Card) -> float:
     """How many times the sheet's time a product takes."""
     peaks = (CARDS.get(row.kin) or row).peaks
     peak = peaks.bf16 or peaks.fp16
-    if _is_geforce(row) or not row.vendor or peak is None:
+    if is_geforce(row) or not row.vendor or peak is None:
         return 1.0
     if row.kin in REACHED:
         return peak / REACHED[row.kin]

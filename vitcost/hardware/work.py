@@ -22,7 +22,7 @@ from vitcost.hardware.kernels import (
     rms_norm_by_torch,
     rms_norm_by_variance,
 )
-from vitcost.scenario import PRECISIONS, Scenario, torch_version
+from vitcost.scenario import ENGINES, PRECISIONS, Scenario, torch_version
 
 __all__ = ["NEWEST", "Setup", "Work", "kernels_of", "setup_of", "total", "work"]
 
@@ -34,12 +34,14 @@ NEWEST = (2, 9)
 class Setup(NamedTuple):
     """How a step is run: what decides which kernels it launches."""
 
-    precision: str  # fp32 | amp | half
+    precision: str  # fp32 | tf32 | amp | half
     training: bool = False
     compiled: bool = False
     layout: str = "nchw"
     platform: str = "cuda"
     torch: tuple[int, int] = NEWEST
+    attention: str = "fused"  # fused | eager: the products of an attention one by one
+    engine: str = ""  # what runs the model in torch's place: one of scenario.ENGINES
 
     @property
     def mode(self) -> str:
@@ -80,17 +82,27 @@ TILE = 128
 HEADS = (32, 64, 96, 128, 160, 192, 224, 256)
 # a layer norm gives each row to a block of 128 threads: aten's layer_norm_kernel.cu
 NORM_ROW = 128
+# FasterTransformer fuses the attention of halves up to so many tokens: getAttentionType in
+# src/fastertransformer/layers/attention_layers/BaseAttentionLayer.h
+FASTER_TRANSFORMER_TOKENS = 384
 
 
 def setup_of(scenario: Scenario) -> Setup:
-    """What of a scenario decides which kernels run."""
+    """What of a scenario decides which kernels run. An engine fuses what a compiler does; before
+    torch 2.0 no attention was fused."""
+    torch = torch_version(scenario.software) or NEWEST
+    engine = scenario.software if scenario.software in ENGINES else ""
+    precision = scenario.precision
+    eager = scenario.attention in ("eager", "math") or torch < (2, 0)
     return Setup(
-        PRECISIONS[scenario.precision].engine,
+        precision if precision == "tf32" else PRECISIONS[precision].engine,
         scenario.mode == "train",
-        scenario.compile,
+        scenario.compile or engine != "",
         scenario.layout,
         scenario.platform,
-        torch_version(scenario.software) or NEWEST,
+        torch,
+        "eager" if eager else "fused",
+        engine,
     )
 
 
@@ -130,7 +142,10 @@ def _lowering(config: Config, scenario: Scenario, setup: Setup) -> tuple[AnyStru
     """What is lowered: the model as it was in the software, which had no fused attention before
     torch 2.0."""
     mode = mode_of(config, scenario)
-    if setup.torch < (2, 0):
+    unfused = setup.engine == "fastertransformer" and (
+        setup.precision == "fp32" or sizes_of(config)["s"] > FASTER_TRANSFORMER_TOKENS
+    )
+    if setup.torch < (2, 0) or unfused:
         mode = mode._replace(kernel="eager")
     structure = structure_of(config, scenario.batch, setup.training)
     return _as_measured(structure, setup), mode

@@ -58,7 +58,7 @@ def _table(found: Comparison, names: tuple[str, ...]) -> Table:
 
 def _rests_on(each: Compared) -> str | None:
     time = each.time
-    return None if time is None else f"{time.gpu} {time.mode}, {time.basis} ±{time.band:.0%}"
+    return None if time is None else f"{time.gpu} {time.mode}, {time.basis} {time.band}"
 
 
 def _why(found: Comparison) -> Iterator[Table]:

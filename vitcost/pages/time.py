@@ -13,8 +13,10 @@ __all__ = ["time_tables"]
 
 _WORDS = {"infer": "inference", "train": "a training step"}
 _BASES = {
-    "calibrated": "calibrated: this card and mode were fitted to measurements",
-    "anchored": "anchored: something was measured on this card, other than this model and mode",
+    "calibrated": "calibrated: this card, software and mode were fitted to measurements",
+    "anchored": "anchored: something was measured on this card, in other software or another mode, "
+    "or by one source alone",
+    "of_its_kind": "of_its_kind: cards of its kind were measured, and none of this one",
     "spec_sheet": "spec_sheet: nothing was measured behind this time, and its band is a guess",
 }
 _ALONE = "one card alone: several at once, and their links, are not validated"

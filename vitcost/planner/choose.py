@@ -183,8 +183,8 @@ def _timed(pace: Pace, job: Job, row: PlanRow, step: StepTime, micro: Micro) -> 
     return row._replace(
         limit=_limit(step, micro),
         step_seconds=seconds,
-        low_seconds=seconds - micro.band * step.compute,
-        high_seconds=seconds + micro.band * step.compute,
+        low_seconds=seconds - micro.below * step.compute,
+        high_seconds=seconds + micro.above * step.compute,
         compute_seconds=step.compute,
         exposed_seconds=step.tensor + step.pipeline + step.data,
         bubble_seconds=step.bubble,

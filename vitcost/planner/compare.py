@@ -72,11 +72,14 @@ class TimeOf(NamedTuple):
     basis: str
     low_seconds: float
     high_seconds: float
+    seconds: float
 
     @property
-    def band(self) -> float:
-        """Its half-width, as a share of the middle."""
-        return (self.high_seconds - self.low_seconds) / (self.high_seconds + self.low_seconds)
+    def band(self) -> str:
+        """What it may be off by, as shares: ``±10%``, or ``-40% +70%``."""
+        below = f"{1 - self.low_seconds / self.seconds:.0%}"
+        above = f"{self.high_seconds / self.seconds - 1:.0%}"
+        return f"±{above}" if below == above else f"-{below} +{above}"
 
 
 class Why(NamedTuple):
@@ -234,8 +237,8 @@ def _slowest(times: Sequence[Mapping[str, Any]]) -> TimeOf | None:
         return None
     longest = max(times, key=lambda time: float(time["seconds"]))
     gpu, mode, basis = (str(longest[name]) for name in TimeOf._fields[:3])
-    low, high = (float(longest[name]) for name in TimeOf._fields[3:])
-    return TimeOf(gpu, mode, basis, low, high)
+    low, high, seconds = (float(longest[name]) for name in TimeOf._fields[3:])
+    return TimeOf(gpu, mode, basis, low, high, seconds)
 
 
 def _label(each: Compared) -> str:

@@ -29,8 +29,9 @@ class Micro(NamedTuple):
     passes: float  # forward and backward, with what is computed again
     update: float  # the optimizer, once a step
     bound: str  # compute | memory | overhead
-    band: float  # half-width, as a share
-    basis: str  # calibrated | anchored | spec_sheet | given
+    below: float  # how much shorter and longer it may be, as shares
+    above: float
+    basis: str  # calibrated | anchored | of_its_kind | spec_sheet | given
     notes: tuple[str, ...]
 
 
@@ -54,14 +55,16 @@ class Pace:
             executed = cost.executed_flops + cost.executed_backward_flops
             update = _update_seconds(cost, self.card)
             return Micro(
-                executed / (self.peak * self.efficiency), update, "compute", 0.0, "given", ()
+                executed / (self.peak * self.efficiency), update, "compute", 0.0, 0.0, "given", ()
             )
         time = predict(
             self.config, scenario, self.card, anchors=self.anchors, calibrations=self.calibrations
         )
         update = sum(part.seconds for part in time.parts if part.name == "optimizer")
-        band = 1 - time.low_seconds / time.seconds
-        return Micro(time.seconds - update, update, time.bound, band, time.basis, time.notes)
+        below = 1 - time.low_seconds / time.seconds
+        above = time.high_seconds / time.seconds - 1
+        passes = time.seconds - update
+        return Micro(passes, update, time.bound, below, above, time.basis, time.notes)
 
     def with_checkpointing(self, checkpointing: str) -> Scenario:
         return replace(self.scenario, checkpointing=checkpointing)

@@ -40,10 +40,12 @@ class Measured(TypedDict):
     precision: str
     layout: str
     compile: bool
+    fused_attention: bool
     software: str
+    basis: str
     rows: int
     error: float
-    held_out: float
+    held_out: float | None
     band: float
     source: str
 

@@ -1,0 +1,90 @@
+"""What a prediction of a step's time says: seconds, a band, what they rest on, and parts."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+__all__ = ["Part", "Time", "TurningPoints"]
+
+
+class Part(NamedTuple):
+    """A part of the model: its time, and what most of that is."""
+
+    name: str
+    seconds: float
+    bound: str
+
+
+@dataclass(frozen=True, slots=True)
+class Time:
+    """Seconds of one step on one card.
+
+    ``basis`` says what it rests on: ``calibrated`` (this card, software and mode were fitted),
+    ``anchored`` (something was measured on this card), ``of_its_kind`` (cards like it were),
+    ``spec_sheet`` (nothing was). ``fitted_rows``, ``held_out`` and ``source`` say how many
+    measurements that were, the mean error on those that were not fitted, and whose they are.
+    ``low_seconds`` and ``high_seconds`` are its band, ``attention_kernel`` the kernels of this card
+    that compute its attentions, ``peak_share`` the model's FLOPs over what the sheet allows in that
+    time, ``notes`` what was not validated, ``turning`` the batches at which the bound changes
+    (``timed`` looks for them, ``predict`` does not).
+    """
+
+    gpu: str
+    mode: str
+    seconds: float
+    images_per_second: float
+    bound: str
+    basis: str
+    low_seconds: float
+    high_seconds: float
+    software: str
+    peak_share: float | None
+    parts: tuple[Part, ...]
+    notes: tuple[str, ...]
+    turning: "TurningPoints | None" = None
+    attention_kernel: tuple[str, ...] = ()
+    fitted_rows: int = 0
+    held_out: float | None = None
+    source: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The row of a report's ``time``."""
+        turning = self.turning or TurningPoints(None, None)
+        return {
+            "gpu": self.gpu,
+            "mode": self.mode,
+            "seconds": self.seconds,
+            "images_per_second": self.images_per_second,
+            "bound": self.bound,
+            "basis": self.basis,
+            "low_seconds": self.low_seconds,
+            "high_seconds": self.high_seconds,
+            "software": self.software,
+            "attention_kernel": list(self.attention_kernel),
+            "fitted_rows": self.fitted_rows,
+            "held_out": self.held_out,
+            "source": self.source,
+            "peak_share": self.peak_share,
+            **turning._asdict(),
+            "parts": [part._asdict() for part in self.parts],
+            "notes": list(self.notes),
+        }
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """The step and its parts as flat rows, as a report's layers have theirs."""
+        row = self.to_dict()
+        del row["parts"], row["notes"]
+        yield {"path": "", "type": "Time", **row}
+        for part in self.parts:
+            cells = {"gpu": self.gpu, "mode": self.mode, **part._asdict()}
+            yield {"path": cells.pop("name"), "type": "Time", **cells}
+
+
+class TurningPoints(NamedTuple):
+    """The smallest batches at which launches no longer bound a step, and at which compute does.
+
+    None: none up to 65,536.
+    """
+
+    beyond_overhead_batch: int | None
+    compute_batch: int | None

@@ -1,0 +1,115 @@
+"""Timings that others printed, of any card and software: reading them, and which cannot be used.
+
+A row has the columns ``source``, ``model``, ``card``, ``software``, ``quantity``, ``value`` and
+``to_si``, the factor that brings the value to seconds or images a second; ``vitcost``, where there
+is one, has the flags that describe the run, as JSON.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from vitcost.errors import ConfigError
+
+__all__ = ["COLUMNS", "Printed", "printed", "unusable"]
+
+COLUMNS = ("source", "model", "card", "software", "quantity", "value", "to_si")
+_TIMES = ("seconds", "images_per_second")
+_TORCH = re.compile(r"torch (\d+\.\d+)", re.IGNORECASE)
+# what the name of a software says of the engine in it; its TensorRT plugin runs FasterTransformer's
+# own kernels
+_ENGINES = ("fastertransformer", "aitemplate", "tensorrt")
+# why a timing tells of no card: by the start of the source's name, and by what stands in its card,
+# precision and software, one behind the other
+_UNUSABLE = (
+    ("HF vit.md", "", "timed without a synchronization: the same at every batch, printed to 1 ms"),
+    ("FlagPerf", "8 x ", "several cards at once"),
+    ("FlagPerf", "fp32, tensorrt", "TF32 that is not said: 72 TFLOP/s of a card of 19.5 in fp32"),
+    ("FlagPerf", "amp-fp16", "its precision is printed twice, as fp32 and as autocast"),
+    ("PLSC", "", "whole runs of several cards with their input pipelines; TF32 unsaid"),
+    ("NeMo", "", "several cards at once, in Megatron's layers"),
+    ("RADIO", "", "neither batch nor precision is printed"),
+)  # fmt: skip
+
+
+class Printed(NamedTuple):
+    """A timing as it was printed, in the words of a scenario and a config."""
+
+    source: str
+    label: str  # source, card, precision and software: what rows are scored together
+    model: str
+    gpu: str
+    batch: int
+    img_size: int
+    images_per_second: float
+    flags: tuple[tuple[str, Any], ...]
+    reason: str  # why it cannot be used; "": it can
+
+
+def printed(lines: Sequence[Mapping[str, str | None]], place: str) -> Iterator[Printed]:
+    """The timings of a file; its other quantities are left."""
+    for i, line in enumerate(lines):
+        says = {key: (value or "").strip() for key, value in line.items() if key}
+        if says["quantity"] in _TIMES and says["model"]:
+            try:
+                yield _printed(says)
+            except (ValueError, TypeError, AttributeError) as error:
+                raise ConfigError(f"{place}:{i + 2}: {error}") from None
+
+
+def _printed(says: Mapping[str, str]) -> Printed:
+    flags: dict[str, Any] = dict(json.loads(says.get("vitcost") or "{}")) or _columns(says)
+    batch = int(says.get("batch") or 0)
+    value = float(says["value"]) * float(says["to_si"] or 1)
+    if not (value > 0 and batch > 0):
+        raise ValueError(f"{says['value']} at batch {batch} cannot be")
+    model, gpu = str(flags.pop("model", says["model"])), str(flags.pop("gpu", ""))
+    size = says.get("img_size", "")
+    if said := _software(says["software"]):
+        flags["software"] = said
+    flags["mode"] = says.get("mode") or "infer"
+    label = ", ".join((says["source"], says["card"], says.get("precision", ""), says["software"]))
+    return Printed(
+        says["source"],
+        label,
+        model,
+        gpu,
+        batch,
+        int(size) if size.isdecimal() and "img_size" not in flags else 0,
+        batch / value if says["quantity"] == "seconds" else value,
+        tuple(sorted(flags.items())),
+        unusable(says) or ("" if gpu else "no card is printed that the catalogue knows"),
+    )
+
+
+def _columns(says: Mapping[str, str]) -> dict[str, Any]:
+    """The flags of a row that has none written out."""
+    attention = says.get("attention", "")
+    return {
+        "gpu": says["card"],
+        "precision": says.get("precision") or "fp32",
+        "attention": "eager" if attention == "eager" else "sdpa",
+        "compile": says.get("compile") in ("1", "true", "True"),
+    }
+
+
+def _software(text: str) -> str:
+    """The version of torch that a software's name says, or the engine.
+
+    >>> [_software(text) for text in ("torch 1.12 eager, CUDA 11.6.2", "TensorRT 8.5.1.7", "")]
+    ['1.12', 'tensorrt', '']
+    """
+    plain = text.lower().replace(" ", "")
+    engine = next((name for name in _ENGINES if name in plain), "")
+    version = _TORCH.search(text)
+    return engine or (version[1] if version else "")
+
+
+def unusable(says: Mapping[str, str]) -> str:
+    """Why a printed timing tells of no card; "" where it does."""
+    words = ", ".join(says.get(key, "") for key in ("card", "precision", "software")).lower()
+    for source, part, reason in _UNUSABLE:
+        if says["source"].startswith(source) and part in words:
+            return reason
+    return ""

@@ -1,0 +1,121 @@
+"""Constants from timings that others printed: those that are usual in a mode, by one factor.
+
+A source prints one or two models, too few to tell the constants of a card apart; one factor for all
+of them is what such timings agree on, between models, batches and sources. Versions of torch are
+told apart in half precision; in fp32 they agree.
+"""
+
+from collections.abc import Iterable, Sequence
+from math import ceil
+
+from vitcost.hardware.calibrations import CALIBRATIONS
+from vitcost.hardware.constants import Calibration, terms
+from vitcost.hardware.measurements import Measurement, by_card
+from vitcost.hardware.typical import usual, vector
+from vitcost.hardware.work import Setup
+
+__all__ = ["ONE_SOURCE", "TWO_SOURCES", "device_seconds", "scaled", "table", "times_longer"]
+
+# half-widths of a band that are no narrower: what another source says of the same card and software
+ONE_SOURCE, TWO_SOURCES = 0.25, 0.15
+# a held-out error up to which several sources are said to agree
+_AGREES = 0.10
+
+
+def scaled(measurements: Iterable[Measurement]) -> list[Calibration]:
+    """The constants of each card, precision and software among printed timings.
+
+    Timings that the host bounds are left out; a card that has no others is.
+    """
+    groups: dict[tuple[str, Setup], list[Measurement]] = {}
+    for m in measurements:
+        setup = m.row.setup
+        key = setup._replace(layout="nchw", torch=(0, 0) if vector(setup) else setup.torch)
+        groups.setdefault((m.card.kin, key), []).append(m)
+    found = []
+    for (gpu, _), group in groups.items():
+        told = _of_the_card(group)
+        if told:
+            found.append(_calibration(gpu, told))
+    return found
+
+
+def table(calibrations: Iterable[Calibration]) -> str:
+    """The rows of ``printed.py``, for when the list of kernels or the data has changed."""
+    lines: list[str] = []
+    for c in sorted(calibrations, key=lambda c: (c.gpu, c.setup)):
+        lines += [
+            "    (",
+            f'        "{c.gpu}",',
+            f"        {tuple(c.setup)},",
+            f"        {c.constants}, ({c.rows}, {c.error}, {c.held_out}, {c.band}),",
+            f'        "{c.source}", {c.least_batch}, "{c.basis}", {c.factor}, {c.since},',
+            "    ),",
+        ]
+    return "\n".join(lines).replace("'", '"') + "\n"
+
+
+def _of_the_card(group: Sequence[Measurement]) -> list[Measurement]:
+    """The timings that the host does not bound: of batches of 16 or more, where there are such."""
+    told = by_card(group)
+    large = [m for m in told if m.row.batch >= 16]
+    return large or [m for m in told if m.row.batch >= 8]
+
+
+def times_longer(m: Measurement) -> float:
+    """How many times longer than usual a step took on the card."""
+    return m.seconds / device_seconds(m, usual(m.row.setup, CALIBRATIONS)[0])
+
+
+def device_seconds(m: Measurement, constants: Sequence[float]) -> float:
+    """What a step takes by some constants, without the host."""
+    columns, fixed = terms(m.work, m.sheet, m.row.setup)
+    return sum(c * part for c, part in zip(constants, columns, strict=True)) + fixed
+
+
+def _calibration(gpu: str, group: Sequence[Measurement]) -> Calibration:
+    factors = [times_longer(m) for m in group]
+    factor = round(_middle(factors), 3)
+    errors = held_out(group)
+    sources = tuple(dict.fromkeys(m.row.source for m in group))
+    held = sum(errors) / len(errors) if errors else None
+    several = len(sources) > 1 and held is not None and held <= _AGREES
+    least = TWO_SOURCES if several else ONE_SOURCE
+    setup = max((m.row.setup for m in group), key=lambda s: s.torch)._replace(layout="nchw")
+    return Calibration(
+        gpu,
+        setup,
+        tuple(round(factor * c, 4) for c in usual(setup, CALIBRATIONS)[0]),
+        len(group),
+        round(sum(abs(factor / own - 1) for own in factors) / len(factors), 4),
+        None if held is None else round(held, 4),
+        # the band covers every error that it states
+        ceil(100 * max([least, *errors])) / 100,
+        "; ".join(sources),
+        min(m.row.batch for m in group),
+        "calibrated" if several else "anchored",
+        factor,
+        None,
+        min(m.row.setup.torch for m in group) if vector(setup) else None,
+    )
+
+
+def held_out(group: Sequence[Measurement]) -> list[float]:
+    """Relative errors of a factor from other sources; of one source, from every other timing."""
+    sources = dict.fromkeys(m.row.source for m in group)
+    if len(sources) > 1:
+        parts = [[m for m in group if m.row.source == source] for source in sources]
+    else:
+        parts = [list(group[::2]), list(group[1::2])]
+    errors = []
+    for part in parts:
+        rest = [times_longer(m) for m in group if not any(m is own for own in part)]
+        if rest and part:
+            middle = _middle(rest)
+            errors += [abs(middle / times_longer(m) - 1) for m in part]
+    return errors
+
+
+def _middle(values: Sequence[float]) -> float:
+    ordered, n = sorted(values), len(values)
+    return (ordered[(n - 1) // 2] + ordered[n // 2]) / 2
