@@ -167,6 +167,12 @@ def _of_its_kind(row: Card, setup: Setup, known: Sequence[Calibration]) -> Rates
             source="published timings of other cards",
         )
     constants, notes = typical(row, setup, known)
+    if "rtx" in row.kin and not vector(setup) and not is_geforce(row):
+        # a GeForce's die, whose share of the sheet is known
+        below, above = OF_ITS_KIND[False]
+        return Rates(
+            constants, "of_its_kind", above, notes, under=below, source="timm's files of GeForces"
+        )
     if is_geforce(row):
         return Rates(constants, "of_its_kind", GEFORCE, notes, source="timm's files of GeForces")
     below, above = SPEC_SHEET

@@ -9,8 +9,9 @@ __all__ = ["calibration_page"]
 _NOTES = (
     "constants: how many times longer than its sheet says a card takes for each kind of work.",
     "error: mean, on what was fitted. held out: mean, each half of the widths by constants of the "
-    "other half. band: half-width around a prediction.",
-    "steps of which a fifth or more is launches tell of no constant, and are left out of rows.",
+    "other half; of printed timings each source by the others, or each half of one. band: "
+    "half-width around a prediction.",
+    "steps that the host bounds, or of which a fifth is launches, are left out of rows.",
 )
 
 
@@ -21,6 +22,7 @@ def calibration_page(found: Calibrated) -> Page:
         Column("mode"),
         Column("software"),
         Column("constants"),
+        Column("basis", optional=True),
         Column("rows", "count"),
         Column("error", "ratio"),
         Column("held out", "ratio"),
@@ -38,7 +40,8 @@ def calibration_page(found: Calibrated) -> Page:
 def _row(c: Calibration) -> Row:
     setup = c.setup
     mode = f"{setup.mode}, {setup.precision}, {setup.layout}"
-    software = f"torch {setup.torch[0]}.{setup.torch[1]}" + ", compiled" * setup.compiled
+    torch = f"torch {setup.torch[0]}.{setup.torch[1]}" + ", compiled" * setup.compiled
+    software = setup.engine or f"{torch}, {setup.attention} attention"
     names = form_of(setup).names
     values = ", ".join(f"{name} {value:g}" for name, value in zip(names, c.constants, strict=True))
-    return Row((c.gpu, mode, software, values, c.rows, c.error, c.held_out, c.band))
+    return Row((c.gpu, mode, software, values, c.basis, c.rows, c.error, c.held_out, c.band))

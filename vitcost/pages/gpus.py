@@ -12,7 +12,8 @@ _NOTES = (
     "Peaks are dense FLOP/s (int8: operations), half precision with fp32 accumulation; memory is "
     "what is on the card, usable what a process is told; link is one direction; architecture is "
     "NVIDIA's compute capability or AMD's LLVM target; –: no source.",
-    "measured: what timm's benchmark files timed, whose constants are shipped. Your own card: "
+    "measured: what timm's benchmark files timed, or others printed, whose constants are shipped. "
+    "Your own card: "
     "[tool.vitcost.gpu.NAME] in pyproject.toml, --gpu-file, or figures behind its name in -g.",
 )
 
