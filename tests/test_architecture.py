@@ -14,7 +14,18 @@ ROOT = Path(vitcost.__file__).parent
 # each layer may import from those before it, and from itself
 LAYERS = (
     ("errors", "units", "written", "reading", "users_code"),
-    ("config", "rules", "backbones", "text", "fields", "textbook", "page", "result", "scenario"),
+    (
+        "config",
+        "activations",
+        "rules",
+        "backbones",
+        "text",
+        "fields",
+        "textbook",
+        "page",
+        "result",
+        "scenario",
+    ),
     # a renderer knows a page, and no result
     ("render",),
     ("engine",),

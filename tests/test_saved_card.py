@@ -15,10 +15,10 @@ from torch.nn import functional
 
 from vitcost.check.steps import Alive
 from vitcost.config import ViTConfig, configure
+from vitcost.engine.kinds import KINDS
 from vitcost.engine.live import forward_peak
 from vitcost.engine.lower import lower
 from vitcost.engine.model import sizes_of, structure_of
-from vitcost.engine.ops import KINDS
 from vitcost.engine.workload import mode_of
 from vitcost.scenario import Scenario
 from vitcost.zoo.timm.args import fields_of

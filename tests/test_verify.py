@@ -4,9 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from vitcost.engine.kinds import KINDS
 from vitcost.engine.lower import passes
 from vitcost.engine.model import AnyStructure, build, structure_of
-from vitcost.engine.ops import KINDS, Op, Tensor, axes, param
+from vitcost.engine.ops import Op, Tensor, axes, param
 from vitcost.engine.tree import Node
 from vitcost.engine.verify import verify
 from vitcost.engine.workload import mode_of

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import InitVar, dataclass, fields
 from typing import Annotated, Any
 
+from vitcost.activations import ACTIVATIONS
 from vitcost.errors import ConfigError, UnknownName
 from vitcost.fields import (
     Field,
@@ -135,9 +136,7 @@ class ViTConfig:
     mlp_dim: Annotated[int, size("hidden width of the MLP, behind its gate")] = 0
     mlp_ratio: InitVar[float | None] = None
     swiglu_align_to: Annotated[int, Field("rounds a width given by mlp_ratio up", 0, 10**6)] = 0
-    act_layer: Annotated[
-        str, choice("activation of the MLP", "gelu", "gelu_tanh", "quick_gelu", "silu", "relu")
-    ] = "gelu"
+    act_layer: Annotated[str, choice("activation of the MLP", *ACTIVATIONS)] = "gelu"
     scale_mlp_norm: Annotated[bool, Field("norm before the MLP's last layer")] = False
 
     # pool and head

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import InitVar, dataclass, fields, replace
 from typing import Annotated, Any
 
+from vitcost.activations import ACTIVATIONS
 from vitcost.config import FIELDS as VISION_FIELDS
 from vitcost.config import ViTConfig, configure
 from vitcost.errors import ConfigError, UnknownName
@@ -34,9 +35,7 @@ class TextConfig:
     num_heads: Annotated[int, size("attention heads")] = 12
     mlp_dim: Annotated[int, Field("hidden width of the MLP", 0, 10**6)] = 0
     mlp_ratio: InitVar[float | None] = None
-    act_layer: Annotated[
-        str, choice("activation", "gelu", "gelu_tanh", "quick_gelu", "silu", "relu")
-    ] = "gelu"
+    act_layer: Annotated[str, choice("activation", *ACTIVATIONS)] = "gelu"
     head: Annotated[
         str, choice("what is made of the tokens", "lm", "projection", "linear", "none")
     ] = "lm"

@@ -15,7 +15,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from vitcost.engine.derivatives import BACKWARD, GATHERED, Gradient
+from vitcost.engine.derivatives import GATHERED, RULES, Gradient
+from vitcost.engine.kinds import KINDS
 from vitcost.engine.live import Forward, Ledger, Place, inside, named
 from vitcost.engine.ops import Axis, Op, Tensor
 from vitcost.engine.regions import REGION
@@ -55,7 +56,7 @@ class Backward:
                 self.child(item, place)
                 continue
             self.place = named(place, item)
-            if item.kind in GATHERED:
+            if KINDS[item.kind].gradient in GATHERED:
                 self.gather([op for op in items if isinstance(op, Op)])
             else:
                 self.op(item)
@@ -82,7 +83,7 @@ class Backward:
         taken = self.pending.pop(op.write, None)
         if taken is None:
             return
-        rule = BACKWARD.get(op.kind)
+        rule = RULES.get(KINDS[op.kind].gradient)
         if rule is None:
             raise NotCovered(f"the backward of {op.kind} in {self.place.path}")
         for step in rule.before:
@@ -137,7 +138,7 @@ class Backward:
         self.look()
         for value in taken:
             self.drop(value)
-        for step in GATHERED[parts[0].kind]:
+        for step in GATHERED[KINDS[parts[0].kind].gradient]:
             whole = step(self, parts[0], whole)
         self.give(parts[0].reads[0], whole)
 
@@ -245,7 +246,7 @@ def _from_the_end(body: Sequence[Op | Node]) -> Iterator[list[Op | Node]]:
     """The items of a body, the last one first; the parts of one tensor are one item."""
 
     def whole(item: Op | Node) -> object:
-        if isinstance(item, Op) and item.kind in GATHERED:
+        if isinstance(item, Op) and KINDS[item.kind].gradient in GATHERED:
             return item.kind, item.reads
         return id(item)
 

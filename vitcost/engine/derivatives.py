@@ -1,4 +1,4 @@
-"""What the backward of each kind of op allocates: a row for each, by torch's derivatives.yaml."""
+"""What a backward pass allocates, op by op: the rules that op kinds name for their gradients."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
@@ -8,7 +8,7 @@ from vitcost.engine.ops import Op, Tensor
 if TYPE_CHECKING:
     from vitcost.engine.backward import Backward
 
-__all__ = ["BACKWARD", "GATHERED", "Gradient", "Rule"]
+__all__ = ["GATHERED", "RULES", "Gradient", "Rule"]
 
 
 class Gradient(NamedTuple):
@@ -86,9 +86,15 @@ def _inverse_root(walk: "Backward", op: Op, taken: Tensor) -> list[Gradient]:
     return _each(walk, op, taken)
 
 
-def _wave(walk: "Backward", op: Op, taken: Tensor) -> list[Gradient]:
-    """``grad · cos(x)``, or of a cosine ``grad · -sin(x)``."""
-    for _ in range(1 if op.kind == "sin" else 2):
+def _sine(walk: "Backward", op: Op, taken: Tensor) -> list[Gradient]:
+    """``grad · cos(x)``."""
+    walk.pass_by(op.write.axes, op.write.itemsize)
+    return _each(walk, op, taken)
+
+
+def _cosine(walk: "Backward", op: Op, taken: Tensor) -> list[Gradient]:
+    """``grad · -sin(x)``."""
+    for _ in range(2):
         walk.pass_by(op.write.axes, op.write.itemsize)
     return _each(walk, op, taken)
 
@@ -153,68 +159,27 @@ def _adjacent(walk: "Backward", op: Op, taken: Tensor) -> Tensor:
     return taken if walk.one_image or taken.role != "permuted" else _copied(walk, op, taken)
 
 
-# derivatives.yaml says what each node computes; a kind that has no row is not covered
-BACKWARD: Mapping[str, Rule] = {
-    "linear": Rule(_matrices),
-    "conv": Rule(_each),
-    "norm": Rule(_each),
-    # by a card's kernel: _fused_rms_norm_backward; elsewhere it is taken apart
-    "rms norm": Rule(_each),
-    "softmax": Rule(_each),
-    "gelu": Rule(_each),
-    "silu": Rule(_each),
-    "relu": Rule(_each),
-    "tanh": Rule(_each),
-    "sigmoid": Rule(_each),
-    "times": Rule(_each),
-    "exp": Rule(_each),
-    "mean": Rule(_each),
-    "square": Rule(_squared),
-    "rsqrt": Rule(_inverse_root),
-    "sin": Rule(_wave),
-    "cos": Rule(_wave),
-    "amax": Rule(_where_largest),
-    "rotate": Rule(_each, before=(_even,)),
-    "repeat": Rule(_each),
-    "index": Rule(_each),
-    "resample": Rule(_each),
-    "group norm": Rule(_each),
-    "batch norm": Rule(_each),
-    "standardize": Rule(_each),
-    "max pool": Rule(_each),
-    "avg pool": Rule(_each),
-    "pad": Rule(_each),
-    "scale": Rule(_each),
-    "dropout": Rule(_each),
-    "droppath": Rule(_each),
-    "sdpa": Rule(_each),
-    "nll": Rule(_each),
-    "log_softmax": Rule(_each),
-    "select": Rule(_each),
-    "slice": Rule(_each),
-    "matmul": Rule(_products, before=(_adjacent,)),
-    "matmul again": Rule(_products, before=(_adjacent,)),
-    "residual": Rule(_passed),
-    "add": Rule(_passed),
-    "expand": Rule(_passed),
-    "sum": Rule(_viewed),
-    "cat": Rule(_viewed),
-    "copy": Rule(_viewed),
-    "rows": Rule(_viewed),
-    "view": Rule(_viewed),
-    "merge": Rule(_heads),
-    "permute": Rule(_heads),
-    "heads": Rule(_each),
+# the rules that the rows of engine.kinds name; derivatives.yaml says what each node computes
+RULES: Mapping[str, Rule] = {
+    "each": Rule(_each),
+    "matrices": Rule(_matrices),
+    "products": Rule(_products, before=(_adjacent,)),
+    "factors": Rule(_factors),
+    "squared": Rule(_squared),
+    "inverse root": Rule(_inverse_root),
+    "sine": Rule(_sine),
+    "cosine": Rule(_cosine),
+    "where largest": Rule(_where_largest),
+    "turned": Rule(_each, before=(_even,)),
+    "passed": Rule(_passed),
+    "viewed": Rule(_viewed),
+    "heads": Rule(_heads),
     "cast": Rule(_cast),
     "parameter": Rule(_of_parameter),
-    "gate": Rule(_factors),
-    "gain": Rule(_factors),
-    "mul": Rule(_factors),
 }
 
 # the parts of one tensor: what happens to their gradients once they lie side by side
 GATHERED: Mapping[str, tuple[Step, ...]] = {
-    "unbind": (_copied,),  # the three of a qkv lie apart in it
-    "chunk": (),
-    "split": (),
+    "gathered": (),
+    "gathered, copied": (_copied,),
 }

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeAlias
 
 from vitcost.engine.kernels import statistics
-from vitcost.engine.ops import KINDS, Axis, Op, Tensor
+from vitcost.engine.kinds import KINDS
+from vitcost.engine.ops import Axis, Op, Tensor
 
 __all__ = ["brings_back", "extra", "kept_of", "mark", "storages"]
 
@@ -26,14 +27,15 @@ def extra(op: Op, platform: str, precision: str) -> Iterator[Tensor]:
     """Statistics and masks, which exist only while a gradient is wanted (norms: always)."""
     keeps, e = KINDS[op.kind].saves, op.write.itemsize
     cpu_half = platform == "cpu" and precision == "half"
-    if op.kind == "sdpa":
+    if "k" in keeps:
         yield from statistics(op.kernel, platform, op)
     elif "i" in keeps:
         yield Tensor("indices", op.write.axes, "mask", None, 8)
     elif "m" in keeps:
-        axes = op.write.axes[:1] if op.kind == "droppath" else op.write.axes
-        boolean = op.kind == "dropout" and platform == "cuda"
-        yield Tensor("mask", axes, "mask", None, 1 if boolean else e)
+        # a card's kernel of dropout writes booleans
+        yield Tensor("mask", op.write.axes, "mask", None, 1 if platform == "cuda" else e)
+    elif "d" in keeps:
+        yield Tensor("mask", op.write.axes[:1], "mask", None, e)
     else:
         for letter in _STATISTICS.keys() & set(keeps):
             names, together = _STATISTICS[letter]
@@ -47,6 +49,8 @@ def kept_of(op: Op) -> list[Tensor]:
     kept = list(op.extra)
     if "x" in keeps:
         kept += op.reads
+    if "w" in keeps and op.weight is not None:
+        kept.append(op.weight)
     if "y" in keeps:
         kept.append(op.write)
     if "o" in keeps:
@@ -60,20 +64,14 @@ def brings_back(op: Op, kept: list[Tensor], platform: str) -> str:
     kernel of dropout, which does both."""
     if not any(t is op.write or t in op.extra for t in kept):
         return "stops"
-    drawn = op.kind == "droppath" or (op.kind == "dropout" and platform == "cpu")
+    keeps = KINDS[op.kind].saves
+    drawn = "d" in keeps or ("m" in keeps and platform == "cpu")
     return "draws" if drawn else "runs"
 
 
 def _partners(op: Op) -> Iterator[Tensor]:
     """The factors of a product that the other factors' gradients need."""
-    if op.kind == "sdpa":
-        yield from (*op.reads, op.write)
-    elif op.kind == "conv":
-        # convolution_backward takes both, whichever gradient is wanted
-        yield from op.reads
-        if op.weight is not None:
-            yield op.weight
-    elif op.weight is not None:
+    if op.weight is not None:
         if op.trains:
             yield op.reads[0]
         if op.needs[0]:

@@ -8,13 +8,11 @@ together.
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from vitcost.engine.ops import KINDS, Op, Sizes, Tensor, bytes_of
+from vitcost.engine.kinds import KINDS
+from vitcost.engine.ops import Op, Sizes, Tensor, bytes_of
 from vitcost.engine.tree import Count, Node
 
-__all__ = ["PRODUCTS", "Step", "flatten", "like", "moved", "step_of", "times"]
-
-# what runs on the matrix units; a compiler fuses nothing across these
-PRODUCTS = ("linear", "conv", "matmul", "sdpa")
+__all__ = ["Step", "flatten", "like", "moved", "step_of", "times"]
 
 
 class Step(NamedTuple):
@@ -31,11 +29,12 @@ class Step(NamedTuple):
 
     @property
     def product(self) -> bool:
-        return self.op.kind in PRODUCTS
+        """Whether it runs on the matrix units; a compiler fuses nothing across it."""
+        return KINDS[self.op.kind].work in ("linear", "conv", "product", "attention")
 
     @property
     def view(self) -> bool:
-        return KINDS[self.op.kind].view
+        return KINDS[self.op.kind].view != ""
 
 
 def step_of(op: Op, path: str, counts: tuple[Count, ...] = ()) -> Step:

@@ -5,21 +5,13 @@ c channels, p_h × p_w a patch, g_h × g_w the grid, pad_h × pad_w the image pa
 r representation size, L depth. Twice an axis is called ``two_m``.
 """
 
+from vitcost.activations import ACTIVATIONS
 from vitcost.engine import tree
 from vitcost.engine.ops import Axis, Tensor, axes, param
 from vitcost.engine.structure import Structure
 from vitcost.engine.tree import Module, Node, linear
 
 __all__ = ["activation", "dropout", "layer_scale", "mlp", "norm", "patch_embed", "plain_mlp"]
-
-# the module of each activation, and the op that it is; timm writes QuickGELU out
-_ACTIVATIONS = {
-    "gelu": ("GELU", "gelu"),
-    "gelu_tanh": ("GELUTanh", "gelu"),
-    "quick_gelu": ("QuickGELU", ""),
-    "silu": ("SiLU", "silu"),
-    "relu": ("ReLU", "relu"),
-}
 
 
 def patch_embed(c: Structure, image: Tensor) -> Node:
@@ -73,7 +65,7 @@ def layer_scale(c: Structure, block: Module, number: str, y: Tensor) -> Tensor:
 
 def activation(parent: Module, name: str, act: str, x: Tensor) -> Tensor:
     """An activation module: one op, or QuickGELU's ``x · sigmoid(1.702 x)``."""
-    kind, op = _ACTIVATIONS[act]
+    kind, op = ACTIVATIONS[act][:2]
     if op:
         return parent.leaf(name, kind, op, x)
     m = Module(name, kind, x)

@@ -14,8 +14,9 @@ from typing import NamedTuple
 
 from vitcost.engine.keeps import brings_back, extra, kept_of, mark, storages
 from vitcost.engine.kernels import choose, decompose, fuse, padded, root_mean_square
+from vitcost.engine.kinds import KINDS
 from vitcost.engine.model import AnyStructure, build
-from vitcost.engine.ops import KINDS, Axis, Op, Sizes, Tensor
+from vitcost.engine.ops import Axis, Op, Sizes, Tensor
 from vitcost.engine.regions import REGION, cores, groups, rerun
 from vitcost.engine.runs import counted, run_axes
 from vitcost.engine.tree import Node
@@ -313,7 +314,7 @@ class _Walk:
     def rule(self, kind: str) -> str:
         """The precision that autocast runs an op in."""
         row = KINDS[kind]
-        return row.autocast if self.mode.platform == "cuda" else row.on_cpu or row.autocast
+        return row.autocast if self.mode.platform == "cuda" else row.on_cpu
 
     def wanted(self, rule: str, reads: list[Tensor]) -> int:
         """The bytes an element that autocast brings an op's operands to; 0: as they come."""

@@ -12,17 +12,17 @@ converts, or branches on a size.
 (2362368, 929562624)
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from vitcost.engine.kinds import KINDS
 
 if TYPE_CHECKING:
     import numpy as np
     import sympy
 
 __all__ = [
-    "KINDS",
     "Axis",
-    "Kind",
     "Op",
     "Size",
     "Sizes",
@@ -97,108 +97,6 @@ class Tensor:
 
     def __repr__(self) -> str:
         return f"{self.name}[{' '.join(map(str, self.axes))}]"
-
-
-class Kind(NamedTuple):
-    """What all ops of one kind have in common.
-
-    ``pointwise``: passes over the written elements that count as pointwise work.
-    ``autocast``: the precision torch's autocast runs it in: ``half``, ``float``, ``keep`` (that of
-    the first read), ``widest``, or ``promote``, which casts to the widest first. ``saves``: what
-    autograd keeps for the backward pass: ``x`` a read, ``y`` the written tensor, ``o`` each read
-    for the gradient of its partner (products), ``m`` a mask, ``i`` where a maximum was; of a norm
-    mean and deviation of each row (``s``), group (``g``) or channel (``c``), or deviations of rows
-    alone (``r``).
-    """
-
-    pointwise: int = 0
-    autocast: str = "keep"
-    saves: str = ""
-    view: bool = False
-    on_cpu: str = ""  # the precision on a CPU, where its autocast differs
-    # the halves that a kernel of a card reads as they are where autocast wants floats: it writes
-    # these without a copy of what it reads
-    widens: tuple[str, ...] = ()
-    reads: tuple[int, ...] = (1,)  # how many tensors it may read, its own parameters not counted
-
-
-# one row a kind; torch's derivatives.yaml says what is saved, autocast_mode.h which precision
-KINDS: Mapping[str, Kind] = {
-    "linear": Kind(autocast="half", saves="o"),
-    "conv": Kind(autocast="half", saves="o", reads=(1, 2)),
-    "matmul": Kind(autocast="half", saves="o", reads=(2,)),
-    # a product that a kernel computes once more than the definition has it
-    "matmul again": Kind(autocast="half", saves="o", reads=(2,)),
-    "norm": Kind(1, autocast="float", saves="xs", on_cpu="keep"),
-    "rms norm": Kind(1, autocast="float", saves="xr", on_cpu="keep"),
-    "group norm": Kind(1, autocast="float", saves="xg", on_cpu="keep"),
-    "batch norm": Kind(1, saves="xc"),
-    "affine": Kind(1),  # a batch norm whose statistics are known
-    "standardize": Kind(1, saves="c", reads=(0,)),  # a batch norm of a weight
-    # aten/src/ATen/native/SoftMax.cpp: half_to_float, for fp16 alone
-    "softmax": Kind(1, autocast="float", saves="y", on_cpu="keep", widens=("fp16",)),
-    "gelu": Kind(1, saves="x"),
-    "tanh": Kind(1, saves="y"),
-    "silu": Kind(1, saves="x"),
-    "relu": Kind(1, saves="y"),
-    "sigmoid": Kind(1, saves="y"),
-    "gate": Kind(1, autocast="widest", saves="o", reads=(2,)),
-    # times a weight along the last axis: layer scale, and the end of an RMS norm
-    "gain": Kind(1, autocast="widest", saves="o", reads=(1, 2)),
-    "scale": Kind(1),
-    "residual": Kind(1, autocast="widest", reads=(2,)),
-    "add": Kind(autocast="widest", reads=(2,)),
-    "mul": Kind(autocast="widest", saves="o", reads=(2,)),
-    "times": Kind(),  # by a number
-    "square": Kind(autocast="float", saves="x", on_cpu="keep"),
-    "rsqrt": Kind(autocast="float", saves="y", on_cpu="keep"),
-    "exp": Kind(autocast="float", saves="y", on_cpu="keep"),
-    "sin": Kind(saves="x"),
-    "cos": Kind(saves="x"),
-    # aten/src/ATen/native/cuda/ReduceSumProdKernel.cu: casts as it reads
-    "sum": Kind(autocast="float", on_cpu="keep", widens=("fp16", "bf16")),
-    "mean": Kind(),
-    "amax": Kind(saves="xy"),
-    "max pool": Kind(saves="xi"),
-    "avg pool": Kind(saves="x"),
-    "index": Kind(),
-    "embedding": Kind(),  # keeps the caller's indices alone
-    "resample": Kind(),
-    "cat": Kind(autocast="widest", on_cpu="promote", reads=(1, 2, 3)),
-    "dropout": Kind(saves="m"),
-    "droppath": Kind(saves="m"),
-    # copies, by what their backward does: a gradient passes "copy" as it is, and "merge" laid out
-    # as heads; "copy" lays out an operand inside a product, whose arguments autocast has cast
-    "copy": Kind(autocast="half"),
-    "merge": Kind(),
-    # rows that lie apart laid out for a linear layer, which a cast does too
-    "rows": Kind(autocast="half"),
-    "pad": Kind(),
-    "permute": Kind(),
-    "repeat": Kind(),
-    "rotate": Kind(),
-    "cast": Kind(reads=(1, 2)),
-    # between the ranks of a parallel run
-    "scatter": Kind(),
-    "gather": Kind(),
-    # views, by what their backward does: pass the gradient on, copy it into one of the whole shape,
-    # or gather those of all parts
-    "view": Kind(view=True),
-    "expand": Kind(view=True),
-    "heads": Kind(view=True),
-    "select": Kind(view=True),
-    "slice": Kind(view=True),
-    "unbind": Kind(view=True),
-    "chunk": Kind(view=True),
-    "split": Kind(view=True),
-    # a map seen pixel by pixel, and back: what a convolution then reads lies in that order
-    "channels last": Kind(view=True),
-    "parameter": Kind(view=True, reads=(0,)),
-    # gathered for one op and again for its backward: what is kept is what it is gathered from
-    "regather": Kind(view=True),
-    "checkpoint": Kind(saves="x", view=True),
-    "sdpa": Kind(autocast="half", saves="os", reads=(3, 4, 5)),
-}
 
 
 class Op(NamedTuple):

@@ -8,7 +8,8 @@ every pass, for every model.
 from collections.abc import Callable, Collection, Iterator
 from typing import NamedTuple
 
-from vitcost.engine.ops import KINDS, Op, Tensor
+from vitcost.engine.kinds import KINDS
+from vitcost.engine.ops import Op, Tensor
 from vitcost.engine.tree import Node
 
 __all__ = ["verify"]

@@ -9,6 +9,7 @@ gradient in a pointwise op, a sum over all rows, is a kernel of its own.
 from collections import Counter
 from collections.abc import Iterator
 
+from vitcost.engine.kinds import KINDS
 from vitcost.engine.launches import Step, like, step_of
 from vitcost.engine.ops import Op, Tensor
 
@@ -45,13 +46,6 @@ UPDATES = {
 # before torch 2.0 gradients were set to zero, and added to
 ACCUMULATED = 1 + 3
 
-# an add passes its gradient on
-_PASSED = ("add", "residual", "cat")
-# the gradients of the parts of one tensor are laid side by side
-_PARTS = ("unbind", "chunk", "split")
-# and those of what was read in part are laid into a whole
-_GATHERED = (*_PARTS, "slice", "select")
-
 
 def rerun(steps: list[Step]) -> Iterator[Step]:
     """The kernels that run again since checkpointing kept nothing of what they write."""
@@ -72,13 +66,14 @@ def backward(steps: list[Step]) -> Iterator[Step]:
 
 
 def _rule(step: Step) -> Iterator[Step]:
-    op, gradient = step.op, _gradient(step.op.write)
+    op, gradient, row = step.op, _gradient(step.op.write), KINDS[step.op.kind]
     if step.product:
         yield from _products(step, gradient)
     elif step.view:
-        if op.kind in _GATHERED:
+        # the gradient of a part is laid into one of the whole
+        if row.back == "kernel":
             yield step._replace(reads=(gradient,), writes=(gradient,))
-    elif op.kind in _PASSED:
+    elif row.back == "passes":
         # cast back where an operand was widened, and summed where it was repeated
         for operand in _wanted(op):
             # a scalar is part of a weight, and passes its gradient on
@@ -116,7 +111,8 @@ def _sums(steps: list[Step]) -> Iterator[Step]:
     readers: Counter[Tensor] = Counter()
     for step in steps:
         # the parts of one tensor have theirs side by side
-        for tensor in _wanted(step.op) if step.op.kind not in _PARTS else ():
+        gathered = KINDS[step.op.kind].gradient.startswith("gathered")
+        for tensor in () if gathered else _wanted(step.op):
             readers[tensor] += 1
             if readers[tensor] > 1 and tensor.role != "param":
                 gradient = _gradient(tensor)

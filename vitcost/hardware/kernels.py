@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias
 
+from vitcost.engine.kinds import KINDS
 from vitcost.engine.launches import Step, like, step_of
 from vitcost.engine.ops import Op, Tensor
 
@@ -16,18 +17,6 @@ __all__ = [
     "rms_norm_by_variance",
 ]
 
-_KEEP_LAYOUT = (
-    "cast", "add", "residual", "gain", "gate", "mul", "times", "scale", "square", "gelu", "silu",
-    "sigmoid", "relu", "droppath", "dropout",
-)  # fmt: skip
-
-
-# views of a part of a tensor, and those that put heads in front of tokens
-_PARTS = ("unbind", "chunk", "split", "slice", "select")
-_BY_HEAD = ("unbind", "heads")
-_NORMS = ("norm", "rms norm")
-_LAID_OUT = (*_NORMS, "linear")
-
 
 def layout(steps: Iterable[Step], compiled: bool = False) -> Iterator[Step]:
     """Images come channel by channel (NCHW), and so do the patches of the convolution.
@@ -38,18 +27,18 @@ def layout(steps: Iterable[Step], compiled: bool = False) -> Iterator[Step]:
     """
     across: set[Tensor] = set()
     for step in steps:
-        op = step.op
-        if op.kind == "conv":
+        op, way = step.op, KINDS[step.op.kind].layout
+        if way == "turns":
             across.add(op.write)
         elif step.view:
             if any(t in across for t in op.reads):
                 across.add(op.write)
-        elif op.reads and op.reads[0] in across and op.kind in _LAID_OUT:
+        elif op.reads and op.reads[0] in across and way == "lays out":
             yield from (_compiled_reader if compiled else _eager_reader)(step)
             if compiled:
                 across.discard(op.reads[0])
             continue
-        elif any(t in across for t in op.reads) and op.kind in _KEEP_LAYOUT:
+        elif any(t in across for t in op.reads) and way == "keeps":
             # a broadcast operand is small
             full = [t for t in op.reads if t.axes[:1] == ("b",)]
             if full[0] in across:
@@ -61,7 +50,7 @@ def layout(steps: Iterable[Step], compiled: bool = False) -> Iterator[Step]:
 def _eager_reader(step: Step) -> Iterator[Step]:
     """A layer norm copies such tokens first; a linear layer becomes a batched product of them,
     whose bias is added by a kernel of its own."""
-    if step.op.kind in _NORMS:
+    if KINDS[step.op.kind].work == "norm":
         yield _copy(step)
         yield step
     else:
@@ -73,7 +62,7 @@ def _eager_reader(step: Step) -> Iterator[Step]:
 
 def _compiled_reader(step: Step) -> Iterator[Step]:
     """A compiler lets the norm lay them out, and copies them for a product."""
-    if step.op.kind == "linear":
+    if step.product:
         yield _copy(step)._replace(strided=True)
     yield step
 
@@ -92,10 +81,11 @@ def in_order(steps: Iterable[Step], one_head: bool = False) -> Iterator[Step]:
     by_head: set[Tensor] = set()
     for step in steps:
         op, x = step.op, step.op.reads[0] if step.op.reads else None
-        if op.kind in _PARTS:
+        row = KINDS[op.kind]
+        if "part" in row.view:
             parts.add(op.write)
-        turned = op.kind in _BY_HEAD and "a" in op.write.axes[1:2] and not one_head
-        if turned or (x in by_head and op.kind in _KEEP_LAYOUT):
+        turned = "heads" in row.view and "a" in op.write.axes[1:2] and not one_head
+        if turned or (x in by_head and row.layout == "keeps"):
             by_head.add(op.write)
         if op.kind == "norm" and (x in parts or x in by_head):
             yield _copy(step)
@@ -114,7 +104,7 @@ def one_pass(steps: Iterable[Step]) -> Iterator[Step]:
     first: ``softmax(x, dtype=float)``, ``fp32_set_opt_dtype`` in autocast_mode.h."""
     held: list[Step] = []
     for step in steps:
-        if held and step.op.kind in ("softmax", "sum"):
+        if held and KINDS[step.op.kind].widens:
             step = step_of(step.op._replace(reads=held[0].op.reads), step.path, step.counts)
             held = []
         yield from held

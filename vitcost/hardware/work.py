@@ -5,6 +5,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from vitcost.engine.kernels import attention_kernels
+from vitcost.engine.kinds import KINDS
 from vitcost.engine.launches import Step, flatten, moved, times
 from vitcost.engine.lower import Mode, lower
 from vitcost.engine.model import AnyStructure, Config, sizes_of, structure_of
@@ -196,7 +197,7 @@ def _part(path: str) -> str:
 def _work(step: Step, sizes: Sizes) -> Work:
     """The work of a step, all its launches together."""
     op, n, moving = step.op, times(step, sizes), moved(step, sizes)
-    kind = op.kind if step.product else ""
+    kind = KINDS[op.kind].work if step.product else ""
     own = 0 if step.backward or step.again else n * flops(op, sizes)
     if ".backbone" in step.path:
         if kind == "conv":
@@ -207,7 +208,7 @@ def _work(step: Step, sizes: Sizes) -> Work:
         work = Work(conv_flops=n * flops(op, sizes), conv_bytes=n * moving)
     elif kind == "linear":
         work = Work(gemm_flops=n * _padded_linear(op, sizes), linear_bytes=n * moving)
-    elif kind == "sdpa":
+    elif kind == "attention":
         done = _padded_attention(op, sizes, step.backward)
         layers = 0 if step.backward or step.again else n
         work = Work(attention_flops=n * done, attention_bytes=n * moving, layers=layers)
@@ -216,7 +217,7 @@ def _work(step: Step, sizes: Sizes) -> Work:
     elif step.strided:
         work = Work(strided_bytes=n * moving)
     elif (
-        op.kind in ("norm", "rms norm")
+        KINDS[op.kind].work == "norm"
         and step.writes[:1] == (op.write,)
         and step.reads[:1] == op.reads
     ):

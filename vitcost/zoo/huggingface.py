@@ -8,6 +8,7 @@ a file leaves out has transformers' default, and the source says so.
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+from vitcost.activations import ACTIVATIONS
 from vitcost.config import ViTConfig
 from vitcost.errors import ConfigError, NotCovered, shown
 from vitcost.zoo.families import FAMILIES, TOWERS
@@ -47,15 +48,7 @@ _NAMES: Mapping[str, str] = {
     "layerscale_value": "init_values",
     "mask_ratio": "mask_ratio",
 }
-# transformers/activations.py, ACT2FN
-_ACTIVATIONS: Mapping[str, str] = {
-    "gelu": "gelu",
-    "gelu_pytorch_tanh": "gelu_tanh",
-    "quick_gelu": "quick_gelu",
-    "silu": "silu",
-    "swish": "silu",
-    "relu": "relu",
-}
+_ACTIVATIONS = {word: name for name, row in ACTIVATIONS.items() for word in row.hidden_act}
 # what save_pretrained always writes, and nobody should have to guess
 _REQUIRED = (
     "hidden_size",

@@ -7,6 +7,7 @@ layer raises ``NotCovered`` with the reason: half an understanding would be a wr
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
+from vitcost.activations import ACTIVATIONS
 from vitcost.errors import NotCovered
 
 __all__ = [
@@ -36,13 +37,7 @@ _NORMS = {
     "timm.layers.norm.LayerNorm": "layernorm",
     "timm.layers.norm.RmsNorm": "rmsnorm",
 }
-_ACTIVATIONS = {
-    "timm.layers.activations.GELU": "gelu",
-    "timm.layers.activations.GELUTanh": "gelu_tanh",
-    "timm.layers.activations.QuickGELU": "quick_gelu",
-    "torch.nn.modules.activation.SiLU": "silu",
-    "torch.nn.modules.activation.ReLU": "relu",
-}
+_ACTIVATIONS = {path: name for name, row in ACTIVATIONS.items() for path in row.classes}
 _ATTENTIONS = {
     "timm.layers.attention.Attention": "attn",
     "timm.layers.attention.AttentionRope": "rope",

@@ -1,0 +1,69 @@
+"""Every kind of op has a row, and every row an answer to every column."""
+
+import pytest
+
+from vitcost.activations import ACTIVATIONS, Activation
+from vitcost.engine.derivatives import GATHERED, RULES
+from vitcost.engine.kinds import KINDS, LAYOUTS, WORKS, Kind, Kinds
+
+AUTOCAST = ("half", "float", "keep", "widest", "promote")
+VIEWS = ("", "whole", "part", "heads", "part heads")
+# kinds that no training step of one card has
+WITHOUT_GRADIENT = {
+    "affine", "embedding", "scatter", "gather", "regather", "channels last", "checkpoint",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_row_answers_every_column(name: str) -> None:
+    row = KINDS[name]
+    allowed = {
+        "name": row.name == name,
+        "reads": bool(row.reads) and all(0 <= n <= 5 for n in row.reads),
+        "pointwise": row.pointwise in (0, 1),
+        "autocast": row.autocast in AUTOCAST,
+        "on_cpu": row.on_cpu in AUTOCAST,
+        "saves": set(row.saves) <= set("xwyomdiksgcr"),
+        "gradient": row.gradient in {*RULES, *GATHERED} or name in WITHOUT_GRADIENT,
+        "view": row.view in VIEWS,
+        "layout": row.layout in LAYOUTS and (row.layout == "view") == (row.view != ""),
+        "work": row.work in WORKS,
+        "back": row.back in ("kernel", "passes"),
+        "widens": set(row.widens) <= {"fp16", "bf16"},
+    }
+    assert set(allowed) == set(Kind._fields)
+    wrong = [f"{name}: {column} is {getattr(row, column)!r}" for column in allowed
+             if not allowed[column]]  # fmt: skip
+    assert wrong == []
+
+
+def test_no_column_has_a_default_that_a_new_row_forgets() -> None:
+    assert set(Kind._field_defaults) == {"widens"}
+    with pytest.raises(TypeError, match="'layout', 'work', and 'back'"):
+        Kind("mish", (1,), 1, "keep", "keep", "x", "each", "")  # type: ignore[call-arg]
+
+
+def test_gaps_and_duplicates_are_refused_by_name() -> None:
+    with pytest.raises(LookupError, match="two rows for op kind 'relu'"):
+        Kinds([KINDS["gelu"], KINDS["relu"], KINDS["relu"]])
+    with pytest.raises(LookupError, match="op kind 'mish' has no row"):
+        KINDS["mish"]
+
+
+def test_a_rule_of_gradients_is_some_kinds() -> None:
+    assert {row.gradient for row in KINDS.values()} == {"", *RULES, *GATHERED}
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_an_activation_answers_every_column(name: str) -> None:
+    row = ACTIVATIONS[name]
+    allowed = {
+        "module": row.module.isidentifier(),
+        # one that is written out is of kinds that are there
+        "kind": row.kind in KINDS or row.kind == "",
+        "saves": row.saves == (KINDS[row.kind].saves if row.kind else ""),
+        "classes": all("." in path for path in row.classes) and row.classes != (),
+        "hidden_act": row.hidden_act != (),
+    }
+    assert set(allowed) == set(Activation._fields)
+    assert [f"{name}: {column}" for column in allowed if not allowed[column]] == []

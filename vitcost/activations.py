@@ -1,0 +1,32 @@
+"""The activations of an MLP, a row each: what configs, layers, op kinds and readers know of one."""
+
+from typing import NamedTuple
+
+__all__ = ["ACTIVATIONS", "Activation"]
+
+
+class Activation(NamedTuple):
+    """``module`` is timm's class; ``kind`` the op that it is, empty where it is written out as more
+    than one; ``saves`` what autograd keeps of that: ``x`` what it reads, ``y`` what it writes.
+    ``classes`` are the torch modules that are read back as it, ``hidden_act`` transformers' names.
+    """
+
+    module: str
+    kind: str
+    saves: str
+    classes: tuple[str, ...]
+    hidden_act: tuple[str, ...]
+
+
+_TIMM, _TORCH = "timm.layers.activations.", "torch.nn.modules.activation."
+
+# what is saved: torch's derivatives.yaml; transformers' names: its activations.py, ACT2FN. A torch
+# GELU is read back by what it approximates
+ACTIVATIONS = {
+    "gelu": Activation("GELU", "gelu", "x", (f"{_TIMM}GELU",), ("gelu",)),
+    "gelu_tanh": Activation("GELUTanh", "gelu", "x", (f"{_TIMM}GELUTanh",), ("gelu_pytorch_tanh",)),
+    # x · sigmoid(1.702 · x), which timm writes out
+    "quick_gelu": Activation("QuickGELU", "", "", (f"{_TIMM}QuickGELU",), ("quick_gelu",)),
+    "silu": Activation("SiLU", "silu", "x", (f"{_TORCH}SiLU",), ("silu", "swish")),
+    "relu": Activation("ReLU", "relu", "y", (f"{_TORCH}ReLU",), ("relu",)),
+}

@@ -1,0 +1,173 @@
+"""The kinds of ops, one row each: all that any rule or pass knows of a kind stands in its row."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from vitcost.activations import ACTIVATIONS
+
+__all__ = ["KINDS", "LAYOUTS", "WORKS", "Kind", "Kinds"]
+
+# the order in which a kernel writes: that of its first operand; tokens in order, which it has laid
+# out before it reads them; channel by channel; in order, whatever it reads; a view writes nothing
+LAYOUTS = ("keeps", "lays out", "turns", "in order", "view")
+# the unit that does its work: matrix products of three sorts, a fused attention, or memory
+WORKS = ("linear", "conv", "product", "attention", "norm", "memory")
+
+
+class Kind(NamedTuple):
+    """What all ops of one kind have in common; no column has a default.
+
+    ``reads``: how many tensors it may read, its own parameters not counted. ``pointwise``: passes
+    over the written elements that count as pointwise work. ``autocast``: the precision torch's
+    autocast runs it in: ``half``, ``float``, ``keep`` (that of the first read), ``widest``, or
+    ``promote``, which casts to the widest first; ``on_cpu``: on a CPU. ``saves``: what autograd
+    keeps for the backward pass: ``x`` the reads, ``w`` the weight, ``y`` the written tensor, ``o``
+    each factor for the gradient of its partner, ``m`` a mask, ``d`` one for each image, ``i`` where
+    a maximum was, ``k`` what the attention kernel writes for it; of a norm mean and deviation of
+    each row (``s``), group (``g``) or channel (``c``), or deviations of rows alone (``r``).
+    ``gradient``: its backward, a rule of ``engine.derivatives``; empty: it is not covered.
+    ``view``: empty where it writes a storage of its own; a view is of the ``whole``, of a ``part``,
+    of tokens by head (``heads``), or both (``part heads``).
+
+    For the time: ``layout``, one of ``LAYOUTS``, ``work``, one of ``WORKS``, and ``back``, whether
+    its backward runs a ``kernel`` or ``passes`` the gradient on.
+    """
+
+    name: str
+    reads: tuple[int, ...]
+    pointwise: int
+    autocast: str
+    on_cpu: str
+    saves: str
+    gradient: str
+    view: str
+    layout: str
+    work: str
+    back: str
+    # the halves that a kernel of a card reads as they are where autocast wants floats: it writes
+    # these without a copy of what it reads
+    widens: tuple[str, ...] = ()
+
+
+def _activations() -> Iterable[Kind]:
+    for kind, saves in dict.fromkeys((a.kind, a.saves) for a in ACTIVATIONS.values() if a.kind):
+        yield Kind(kind, (1,), 1, "keep", "keep", saves, "each", "", "keeps", "memory", "kernel")
+
+
+# what is saved and how a gradient is made: torch's derivatives.yaml; the precision: autocast_mode.h
+_ROWS = (
+    #    reads, pointwise, autocast, on a CPU, saves, gradient, view, layout, work, back
+    Kind("linear", (1,), 0, "half", "half", "o", "matrices", "", "lays out", "linear", "kernel"),
+    Kind("conv", (1, 2), 0, "half", "half", "xw", "each", "", "turns", "conv", "kernel"),
+    Kind("matmul", (2,), 0, "half", "half", "o", "products", "", "in order", "product", "kernel"),
+    # a product that a kernel computes once more than the definition has it
+    Kind("matmul again", (2,), 0, "half", "half", "o", "products", "", "in order", "memory",
+         "kernel"),
+    Kind("sdpa", (3, 4, 5), 0, "half", "half", "xyk", "each", "", "in order", "attention",
+         "kernel"),
+    Kind("norm", (1,), 1, "float", "keep", "xs", "each", "", "lays out", "norm", "kernel"),
+    # its gradient by a card's kernel: _fused_rms_norm_backward; elsewhere it is taken apart
+    Kind("rms norm", (1,), 1, "float", "keep", "xr", "each", "", "lays out", "norm", "kernel"),
+    Kind("group norm", (1,), 1, "float", "keep", "xg", "each", "", "in order", "memory", "kernel"),
+    Kind("batch norm", (1,), 1, "keep", "keep", "xc", "each", "", "in order", "memory", "kernel"),
+    # a batch norm whose statistics are known, and one of a weight
+    Kind("affine", (1,), 1, "keep", "keep", "", "", "", "in order", "memory", "kernel"),
+    Kind("standardize", (0,), 1, "keep", "keep", "c", "each", "", "in order", "memory", "kernel"),
+    # aten/src/ATen/native/SoftMax.cpp: half_to_float, for fp16 alone
+    Kind("softmax", (1,), 1, "float", "keep", "y", "each", "", "in order", "memory", "kernel",
+         ("fp16",)),
+    Kind("tanh", (1,), 1, "keep", "keep", "y", "each", "", "in order", "memory", "kernel"),
+    Kind("sigmoid", (1,), 1, "keep", "keep", "y", "each", "", "keeps", "memory", "kernel"),
+    Kind("gate", (2,), 1, "widest", "widest", "o", "factors", "", "keeps", "memory", "kernel"),
+    # times a weight along the last axis: layer scale, and the end of an RMS norm
+    Kind("gain", (1, 2), 1, "widest", "widest", "o", "factors", "", "keeps", "memory", "kernel"),
+    Kind("scale", (1,), 1, "keep", "keep", "", "each", "", "keeps", "memory", "kernel"),
+    Kind("residual", (2,), 1, "widest", "widest", "", "passed", "", "keeps", "memory", "passes"),
+    Kind("add", (2,), 0, "widest", "widest", "", "passed", "", "keeps", "memory", "passes"),
+    Kind("mul", (2,), 0, "widest", "widest", "o", "factors", "", "keeps", "memory", "kernel"),
+    Kind("times", (1,), 0, "keep", "keep", "", "each", "", "keeps", "memory", "kernel"),
+    Kind("square", (1,), 0, "float", "keep", "x", "squared", "", "keeps", "memory", "kernel"),
+    Kind("rsqrt", (1,), 0, "float", "keep", "y", "inverse root", "", "in order", "memory",
+         "kernel"),
+    Kind("exp", (1,), 0, "float", "keep", "y", "each", "", "in order", "memory", "kernel"),
+    Kind("sin", (1,), 0, "keep", "keep", "x", "sine", "", "in order", "memory", "kernel"),
+    Kind("cos", (1,), 0, "keep", "keep", "x", "cosine", "", "in order", "memory", "kernel"),
+    # aten/src/ATen/native/cuda/ReduceSumProdKernel.cu: casts as it reads
+    Kind("sum", (1,), 0, "float", "keep", "", "viewed", "", "in order", "memory", "kernel",
+         ("fp16", "bf16")),
+    Kind("mean", (1,), 0, "keep", "keep", "", "each", "", "in order", "memory", "kernel"),
+    Kind("amax", (1,), 0, "keep", "keep", "xy", "where largest", "", "in order", "memory",
+         "kernel"),
+    Kind("max pool", (1,), 0, "keep", "keep", "xi", "each", "", "in order", "memory", "kernel"),
+    Kind("avg pool", (1,), 0, "keep", "keep", "x", "each", "", "in order", "memory", "kernel"),
+    Kind("index", (1,), 0, "keep", "keep", "", "each", "", "in order", "memory", "kernel"),
+    # keeps the caller's indices alone
+    Kind("embedding", (1,), 0, "keep", "keep", "", "", "", "in order", "memory", "kernel"),
+    Kind("resample", (1,), 0, "keep", "keep", "", "each", "", "in order", "memory", "kernel"),
+    Kind("cat", (1, 2, 3), 0, "widest", "promote", "", "viewed", "", "in order", "memory",
+         "passes"),
+    Kind("dropout", (1,), 0, "keep", "keep", "m", "each", "", "keeps", "memory", "kernel"),
+    Kind("droppath", (1,), 0, "keep", "keep", "d", "each", "", "keeps", "memory", "kernel"),
+    Kind("log_softmax", (1,), 1, "float", "float", "y", "each", "", "in order", "memory",
+         "kernel"),
+    Kind("nll", (1,), 0, "float", "float", "", "each", "", "in order", "memory", "kernel"),
+    # copies, by what their backward does: a gradient passes "copy" as it is, and "merge" laid out
+    # as heads; "copy" lays out an operand inside a product, whose arguments autocast has cast
+    Kind("copy", (1,), 0, "half", "half", "", "viewed", "", "in order", "memory", "kernel"),
+    Kind("merge", (1,), 0, "keep", "keep", "", "heads", "", "in order", "memory", "kernel"),
+    # rows that lie apart laid out for a linear layer, which a cast does too
+    Kind("rows", (1,), 0, "half", "half", "", "viewed", "", "in order", "memory", "kernel"),
+    Kind("pad", (1,), 0, "keep", "keep", "", "each", "", "in order", "memory", "kernel"),
+    Kind("permute", (1,), 0, "keep", "keep", "", "heads", "", "in order", "memory", "kernel"),
+    Kind("repeat", (1,), 0, "keep", "keep", "", "each", "", "in order", "memory", "kernel"),
+    Kind("rotate", (1,), 0, "keep", "keep", "", "turned", "", "in order", "memory", "kernel"),
+    Kind("cast", (1, 2), 0, "keep", "keep", "", "cast", "", "keeps", "memory", "kernel"),
+    # between the ranks of a parallel run
+    Kind("scatter", (1,), 0, "keep", "keep", "", "", "", "in order", "memory", "kernel"),
+    Kind("gather", (1,), 0, "keep", "keep", "", "", "", "in order", "memory", "kernel"),
+    # views, by what their backward does: pass the gradient on, copy it into one of the whole shape,
+    # or gather those of all parts
+    Kind("view", (1,), 0, "keep", "keep", "", "viewed", "whole", "view", "memory", "passes"),
+    Kind("expand", (1,), 0, "keep", "keep", "", "passed", "whole", "view", "memory", "passes"),
+    Kind("heads", (1,), 0, "keep", "keep", "", "each", "heads", "view", "memory", "passes"),
+    Kind("select", (1,), 0, "keep", "keep", "", "each", "part", "view", "memory", "kernel"),
+    Kind("slice", (1,), 0, "keep", "keep", "", "each", "part", "view", "memory", "kernel"),
+    # the three of a qkv lie apart in it
+    Kind("unbind", (1,), 0, "keep", "keep", "", "gathered, copied", "part heads", "view",
+         "memory", "kernel"),
+    Kind("chunk", (1,), 0, "keep", "keep", "", "gathered", "part", "view", "memory", "kernel"),
+    Kind("split", (1,), 0, "keep", "keep", "", "gathered", "part", "view", "memory", "kernel"),
+    # a map seen pixel by pixel, and back: what a convolution then reads lies in that order
+    Kind("channels last", (1,), 0, "keep", "keep", "", "", "whole", "view", "memory", "passes"),
+    Kind("parameter", (0,), 0, "keep", "keep", "", "parameter", "whole", "view", "memory",
+         "passes"),
+    # gathered for one op and again for its backward: what is kept is what it is gathered from
+    Kind("regather", (1,), 0, "keep", "keep", "", "", "whole", "view", "memory", "passes"),
+    Kind("checkpoint", (1,), 0, "keep", "keep", "x", "", "whole", "view", "memory", "passes"),
+    *_activations(),
+)  # fmt: skip
+
+
+class Kinds(dict[str, Kind]):
+    """The rows by name; one that is not there, or is there twice, is refused by its name.
+
+    >>> Kinds([KINDS["gelu"], KINDS["gelu"]])
+    Traceback (most recent call last):
+    LookupError: two rows for op kind 'gelu'
+    >>> KINDS["mish"]
+    Traceback (most recent call last):
+    LookupError: op kind 'mish' has no row in engine/kinds.py
+    """
+
+    def __init__(self, rows: Iterable[Kind]) -> None:
+        super().__init__()
+        for row in rows:
+            if row.name in self:
+                raise LookupError(f"two rows for op kind {row.name!r}")
+            self[row.name] = row
+
+    def __missing__(self, name: str) -> Kind:
+        raise LookupError(f"op kind {name!r} has no row in engine/kinds.py")
+
+
+KINDS = Kinds(_ROWS)
