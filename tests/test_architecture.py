@@ -21,6 +21,7 @@ LAYERS = (
         "backbones",
         "text",
         "fields",
+        "arguments",
         "textbook",
         "page",
         "result",

@@ -58,8 +58,11 @@ def test_a_range_is_drawn_from_without_being_laid_out(tmp_path: Path) -> None:
         (("--vary", BILLION), "1,000,000,000 combinations are more than 10,000,000"),
         (("--vary", "reg_tokens=0:99999:+1"), "100,000 combinations of reg_tokens are described"),
         (("--vary", "batch=1:999999:+1,5"), "more than 100,000 values to be listed"),
-        (("--vary", "batch=1:999:+1", "--sample", "5", "--seed", "-1"), "seed must be an integer"),
-        (("--vary", "batch=1:999:+1", "--sample", "0"), "sample must be an integer"),
+        (
+            ("--vary", "batch=1:999:+1", "--sample", "5", "--seed", "-1"),
+            "seed must be between 0 and",
+        ),
+        (("--vary", "batch=1:999:+1", "--sample", "0"), "sample must be between 1 and"),
         (("--plot", "x.svg", "-o", "x.svg", "--json"), "-o and --plot are both 'x.svg'"),
     ],
     ids=str,

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from vitcost.arguments import flag, optional, path, takes
 from vitcost.errors import ConfigError, NotCovered, VitcostError
 from vitcost.quantities import QUANTITIES, Amount, parse_limit
 from vitcost.report import Report, report
@@ -130,6 +131,7 @@ class BudgetResult(Result):
             }
 
 
+@takes(config=path, baseline=optional(path), update=flag, why=flag)
 def budget(
     config: str = "pyproject.toml",
     *,
@@ -149,8 +151,8 @@ def budget(
     from vitcost.budgets.declared import read_budgets
 
     declared = read_budgets(config)
-    path = baseline or kept.beside(config)
-    found: Baseline = {} if update else kept.read(path) or {}
+    file = baseline or kept.beside(config)
+    found: Baseline = {} if update else kept.read(file) or {}
     errors: list[VitcostError] = []
     checks: list[Check] = []
     for each in declared:
@@ -166,7 +168,7 @@ def budget(
     if errors and (update or all(check.missing for check in checks)):
         raise errors[0]
     if update:
-        kept.write(path, found)
+        kept.write(file, found)
     return BudgetResult(tuple(checks), why)
 
 

@@ -15,6 +15,10 @@ __all__ = [
 ]
 
 
+# no known name is near a longer one
+_MOST_LETTERS = 200
+
+
 class _Short(Repr):
     def repr_int(self, x: int, level: int) -> str:
         # Python does not print an integer of more than 4300 digits
@@ -89,6 +93,8 @@ def nearest(given: str, known: Iterable[str], most: int = 3) -> list[str]:
     >>> nearest("vit_huge", ["vit_tiny", "vit_huge_patch14_384", "vit_huge_patch14_224"])
     ['vit_huge_patch14_384', 'vit_huge_patch14_224']
     """
+    if len(given) > _MOST_LETTERS:
+        return []
     # difflib is needed by mistakes alone, and costs every other start 5 ms
     from difflib import get_close_matches
 

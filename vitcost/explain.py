@@ -7,6 +7,7 @@ and what comes out is printed.
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+from vitcost.arguments import flag, takes, text
 from vitcost.scenario import Scenario
 from vitcost.zoo import Model
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["explain"]
 
 
+@takes(quantity=text, latex=flag)
 def explain(model: Model, quantity: str, *, latex: bool = False, **flags: Any) -> "Explanation":
     """The formula of a quantity, with the numbers of a model put in, and its exact result.
 

@@ -144,11 +144,13 @@ def integer(name: str, value: object, low: int = 0, high: int = 10**18) -> int:
 
     >>> integer("batch", 8), integer("batch", -1)
     Traceback (most recent call last):
-    vitcost.errors.ConfigError: batch must be an integer from 0 to 1,000,000,000,000,000,000, got -1
+    vitcost.errors.ConfigError: batch must be between 0 and 1,000,000,000,000,000,000, got -1
     """
     found = as_python(value)
-    if type(found) is not int or not low <= found <= high:
-        raise ConfigError(f"{name} must be an integer from {low:,} to {high:,}, got {shown(value)}")
+    if type(found) is not int:
+        raise ConfigError(f"{name} must be an integer, got {shown(value)}")
+    if not low <= found <= high:
+        raise ConfigError(f"{name} must be between {low:,} and {high:,}, got {shown(value)}")
     return found
 
 

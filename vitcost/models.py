@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
+from vitcost.arguments import takes, text
 from vitcost.engine.cost import fold
 from vitcost.engine.lower import Mode, lower
 from vitcost.engine.model import sizes_of, structure_of
@@ -43,6 +44,7 @@ class Models(Result):
             yield {**row._asdict(), "img_size": row.img_size and list(row.img_size)}
 
 
+@takes(query=text)
 def models(query: str = "") -> Models:
     """The models whose name contains the query, or matches it as a pattern.
 

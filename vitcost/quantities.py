@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+from vitcost.arguments import text
 from vitcost.errors import ConfigError, UnknownName, shown
 from vitcost.units import MOST, parse_bytes, parse_count, parse_seconds
 
@@ -323,7 +324,7 @@ def known(names: Iterable[str]) -> tuple[str, ...]:
     Traceback (most recent call last):
     vitcost.errors.UnknownName: unknown quantity 'flop'; did you mean flops?
     """
-    names = tuple(dict.fromkeys(name.replace("-", "_") for name in names))
+    names = tuple(dict.fromkeys(text("a quantity", name).replace("-", "_") for name in names))
     for name in names:
         if name not in QUANTITIES:
             hint = f"known: {', '.join(QUANTITIES)}"

@@ -101,6 +101,8 @@ def read_text(path: str | Path, kind: Kind) -> str:
     Raises ``ConfigError`` with the path and the reason: no such file, a directory, a pipe or a
     device, too large, not UTF-8.
     """
+    if len(str(path)) > _MAX_PATH:
+        raise ConfigError(f"{shown(str(path))}: cannot be read: File name too long")
     content = _unpacked(_content(path, kind), path, kind)
     try:
         return content.decode("utf-8-sig")

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 from vitcost import memory
+from vitcost.arguments import listed, takes
 from vitcost.engine.cost import Row
 from vitcost.engine.live import peak
 from vitcost.engine.lower import lower
@@ -64,6 +65,7 @@ def report(
     zero_grad: str = "none",
     **overrides: Any,
 ) -> Report: ...
+@takes(gpu=listed, gpu_file=listed, calibration=listed, anchor=listed)
 @settled("report")
 def report(
     model: "Model | Foreign",

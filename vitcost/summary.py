@@ -14,7 +14,8 @@ from vitcost.engine.lower import Mode, lower
 from vitcost.engine.model import Config
 from vitcost.engine.ops import Size
 from vitcost.engine.structure import sizes_of, structure_of
-from vitcost.errors import ConfigError, NotCovered
+from vitcost.errors import ConfigError, NotCovered, shown
+from vitcost.fields import as_python
 from vitcost.zoo import Model, resolve
 
 __all__ = ["Call", "Summary", "calls", "counted_params", "summarize", "summary"]
@@ -58,8 +59,11 @@ def summary(model: Model, *, batch: int = -1, **overrides: Any) -> str:
 
 def summarize(model: Model, *, batch: int = -1, **overrides: Any) -> Summary:
     """The table with the notes on what it leaves out."""
-    if isinstance(batch, bool) or not isinstance(batch, int) or not (batch == -1 or batch >= 1):
-        raise ConfigError(f"batch must be a positive integer, or -1 as torchsummary's, got {batch}")
+    batch = as_python(batch)
+    if type(batch) is not int or not (batch == -1 or 1 <= batch <= 10**9):
+        raise ConfigError(
+            f"batch must be a positive integer, or -1 as torchsummary's, got {shown(batch)}"
+        )
     config = resolve(model, **overrides).config
     if not isinstance(config, ViTConfig) or not covers(config):
         odd = ", ".join(_odd(config))

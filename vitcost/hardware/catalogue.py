@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from vitcost.arguments import listed, takes, text
 from vitcost.errors import UnknownName
 from vitcost.hardware.calibrations import shipped
 from vitcost.hardware.cards import ALIASES, CARDS, Card
@@ -32,6 +33,7 @@ class Gpus(Result):
             yield {**card_dict(row), "measured": measured}
 
 
+@takes(query=text, gpu_file=listed)
 def gpus(query: str = "", *, gpu_file: "str | Iterable[str]" = ()) -> Gpus:
     """The cards whose name, alias or vendor holds the query; the user's own are among them.
 

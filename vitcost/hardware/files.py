@@ -4,8 +4,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from vitcost.errors import NotCovered
-from vitcost.fields import several
+from vitcost.arguments import flag, listed, path, some, takes
+from vitcost.errors import ConfigError, NotCovered, shown
+from vitcost.fields import as_python, several
 from vitcost.hardware import calibrate as fits
 from vitcost.hardware.calibrate import load_calibrations, to_toml
 from vitcost.hardware.cards import CARDS, CPUS, Card
@@ -42,6 +43,7 @@ class Calibrated(Result):
             yield {"gpu": row.gpu, **calibration_row(row)}
 
 
+@takes(files=some, gpu_file=listed)
 def calibrate(
     files: "str | Iterable[str]", *, gpu_file: "str | Iterable[str]" = (), **given: Any
 ) -> Calibrated:
@@ -63,6 +65,7 @@ def calibrate(
     return Calibrated(tuple(found), foreign, tuple(others))
 
 
+@takes(files=some, held_out=flag, gpu_file=listed, calibration=listed)
 def check_throughput(
     files: "str | Iterable[str]",
     *,
@@ -111,8 +114,17 @@ def calibration_row(row: Calibration) -> dict[str, Any]:
 
 
 def _read(files: "str | Iterable[str]", given: dict[str, Any]) -> list[Row]:
-    said = {key: str(value) for key, value in given.items() if value not in ("", None)}
+    said = {key: _said(key, value) for key, value in given.items()}
+    said = {key: value for key, value in said.items() if value}
     if "software" in said:
         said["torch"] = said.pop("software")
-    paths = [files] if isinstance(files, str) else files
-    return [row for path in paths for row in read(path, **said)]
+    return [row for each in files for row in read(path("a file", each), **said)]
+
+
+def _said(name: str, value: Any) -> str:
+    """What the user says of a file, as a cell of it would."""
+    value = as_python(value)
+    plain = isinstance(value, str | float | None) or (isinstance(value, int) and abs(value) < 2**63)
+    if not plain:
+        raise ConfigError(f"{name} must be text, got {shown(value)}")
+    return "" if value is None else str(value)

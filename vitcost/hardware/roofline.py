@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from vitcost.engine.model import Config
-from vitcost.errors import ConfigError, NotCovered
+from vitcost.errors import ConfigError, NotCovered, shown
 from vitcost.hardware.attention import on_card
 from vitcost.hardware.calibrations import shipped
 from vitcost.hardware.cards import Card
@@ -294,7 +294,7 @@ def parse_anchor(text: str) -> Anchor:
     except ValueError:
         anchor = Anchor("", 0)
     if not anchor.model or not 0 < anchor.images_per_second < 1e12:
-        raise ConfigError(f"an anchor is MODEL=IMAGES_PER_SECOND, got {text!r}")
+        raise ConfigError(f"an anchor is MODEL=IMAGES_PER_SECOND, got {shown(text)}")
     return anchor
 
 

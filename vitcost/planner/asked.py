@@ -1,13 +1,13 @@
 """What a planner is asked: a model under a scenario, from keywords as ``report`` has them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
 from vitcost.scenario import Scenario
 from vitcost.zoo import Model, Resolved, resolve
 
-__all__ = ["asked", "several"]
+__all__ = ["asked"]
 
 
 def asked(model: Model, given: Mapping[str, Any], **fixed: Any) -> tuple[Resolved, Scenario]:
@@ -23,12 +23,3 @@ def asked(model: Model, given: Mapping[str, Any], **fixed: Any) -> tuple[Resolve
     scenario = Scenario.of(**{**flags, **fixed})
     found = resolve(model, **overrides)
     return found, scenario.added_to(found.flags)
-
-
-def several(given: "Any | Iterable[Any]", one: type | tuple[type, ...]) -> tuple[Any, ...]:
-    """One of something, or several, as a tuple without repetitions.
-
-    >>> several("a", str), several(["a", "b", "a"], str)
-    (('a',), ('a', 'b'))
-    """
-    return tuple(dict.fromkeys((given,) if isinstance(given, one) else given))

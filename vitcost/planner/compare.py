@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias, cast
 
 from vitcost import saved
+from vitcost.arguments import flag, listed, optional, takes
 from vitcost.errors import ConfigError, UnknownName, VitcostError
 from vitcost.flags import TRAINING
 from vitcost.measured import MeasuredReport
@@ -147,6 +148,7 @@ class Comparison(Result):
             yield Why(_label(each), _label(first), changed)
 
 
+@takes(why=flag, quantities=optional(listed), pareto=optional(listed), gpu=listed)
 def compare(
     *models: Candidate,
     vary: "Vary | None" = None,

@@ -6,14 +6,15 @@ from functools import cache
 from math import lcm
 from typing import Any, NamedTuple
 
+from vitcost.arguments import between, listed, optional, takes, text
 from vitcost.config import ViTConfig
 from vitcost.engine.model import Config
-from vitcost.errors import ConfigError, NotCovered, VitcostError
+from vitcost.errors import ConfigError, NotCovered, VitcostError, shown
 from vitcost.flags import settled
 from vitcost.hardware.attention import Kernels, kernels_on, on_card
 from vitcost.hardware.cards import Card
 from vitcost.hardware.specs import asked_cards, matching, own_cards
-from vitcost.planner.asked import asked, several
+from vitcost.planner.asked import asked
 from vitcost.planner.invert import largest_convex, largest_monotone
 from vitcost.planner.need import Need, need
 from vitcost.planner.reserve import Reserve, parse_reserve
@@ -99,6 +100,14 @@ class Fit(Result):
             yield flat
 
 
+@takes(
+    batch=between(1, 10**9),
+    gpu=listed,
+    gpu_file=listed,
+    # as the batch that it is, it has the range of one
+    require=optional(between(-(10**18), 10**18)),
+    largest=listed,
+)
 @settled("fit")
 def fit(
     model: Model,
@@ -132,7 +141,7 @@ def fit(
     own = own_cards(gpu_file)
     named = tuple(dict.fromkeys(asked_cards(gpu, own)))
     kept = parse_reserve(reserve)
-    sizes = several(largest, str)
+    sizes = tuple(dict.fromkeys(text("largest", each) for each in largest))
     rows, basis = _rows(
         found.config, scenario, named or matching("", own), kept, sizes, bool(named)
     )
@@ -255,7 +264,7 @@ def _unknown(row: Card) -> FitRow:
 def _largest(name: str, config: Config, scenario: Scenario, limits: set[int]) -> dict[int, int]:
     """For each limit, the largest image or depth with which the wanted batch fits; 0: none."""
     if name not in LARGEST:
-        raise ConfigError(f"largest must be one of {', '.join(LARGEST)}, got {name!r}")
+        raise ConfigError(f"largest must be one of {', '.join(LARGEST)}, got {shown(name)}")
     step = _image_step(config) if name == "img_size" else 1
     model = Resolved("", "", config)
 

@@ -7,9 +7,10 @@ from itertools import islice
 from math import prod
 from typing import Any, NamedTuple, TypeAlias
 
+from vitcost.arguments import listed, text
 from vitcost.config import FIELDS, RATIOS
-from vitcost.errors import ConfigError, UnknownName, VitcostError
-from vitcost.fields import Field, Pair, checked, checked_ratio, parse
+from vitcost.errors import ConfigError, UnknownName, VitcostError, shown
+from vitcost.fields import Field, Pair, as_python, checked, checked_ratio, parse
 from vitcost.scenario import Scenario
 from vitcost.text import TEXT_FIELDS
 
@@ -100,9 +101,9 @@ def grid(vary: "Vary | None") -> Grid:
     if isinstance(vary, str):
         vary = [vary]
     if isinstance(vary, Mapping):
-        given = [_axis(name, values) for name, values in vary.items()]
+        given = [_axis(text("a field", name), values) for name, values in vary.items()]
     else:
-        given = [_parsed(text) for text in vary]
+        given = [_parsed(text("vary", each)) for each in listed("vary", vary)]
     axes: dict[str, Axis] = {}
     for axis in given:
         if axis.name in axes:
@@ -133,7 +134,7 @@ def check_apart(varied: Grid, given: Mapping[str, Any]) -> None:
     """What varies is not also given."""
     for axis in varied.axes:
         if axis.name in given:
-            raise ConfigError(f"{axis.name} varies, and is also given: {given[axis.name]!r:.80}")
+            raise ConfigError(f"{axis.name} varies, and is also given: {shown(given[axis.name])}")
 
 
 def reason(error: VitcostError) -> str:
@@ -145,11 +146,12 @@ def reason(error: VitcostError) -> str:
     return re.sub(r" [(\d][^ ]*", "", str(error).partition(";")[0])
 
 
-def _parsed(text: str) -> Axis:
-    name, equal, values = str(text).partition("=")
+def _parsed(spelled: str) -> Axis:
+    name, equal, values = spelled.partition("=")
     if not equal:
         raise ConfigError(
-            f"what varies is FIELD=VALUES, such as depth=12,24 or batch=1:512:x2, got {text!r:.80}"
+            "what varies is FIELD=VALUES, such as depth=12,24 or batch=1:512:x2, "
+            f"got {shown(spelled)}"
         )
     return _axis(name.strip().replace("-", "_"), values)
 
@@ -174,10 +176,15 @@ def _axis(name: str, given: Any) -> Axis:
 def _listed(given: Any) -> list[Any]:
     """One value, or several in whatever holds them: numpy's are numbers as Python has them."""
     several = given if isinstance(given, Iterable) else [given]
-    found = list(islice(several, _MOST_VALUES + 1))
+    try:
+        found = [as_python(value) for value in islice(several, _MOST_VALUES + 1)]
+        # values are told apart, and counted once
+        dict.fromkeys(found)
+    except Exception:
+        raise ConfigError(f"values that cannot vary: {shown(given)}") from None
     if len(found) > _MOST_VALUES:
         raise ConfigError(f"more than {_MOST_VALUES:,} values that are no range are not varied")
-    return [value.item() if hasattr(value, "item") else value for value in found]
+    return found
 
 
 def _kind(name: str) -> tuple[Any, Field]:

@@ -2,7 +2,8 @@
 
 from typing import NamedTuple
 
-from vitcost.errors import ConfigError
+from vitcost.errors import ConfigError, shown
+from vitcost.fields import as_python
 from vitcost.units import parse_bytes, parse_count
 
 __all__ = ["Job", "job", "parse_days", "parse_rate"]
@@ -66,8 +67,8 @@ def job(
         for name, given in (("gpus", gpus), ("nodes", nodes)):
             if given is not None:
                 raise ConfigError(
-                    f"{name} {given} contradicts deadline {deadline}, which finds how many cards "
-                    "keep it: give one of the two"
+                    f"{name} {shown(given)} contradicts deadline {_brief(deadline)}, which finds "
+                    "how many cards keep it: give one of the two"
                 )
     wanted = Job(
         _whole("samples", parse_count(samples) if isinstance(samples, str) else samples),
@@ -79,7 +80,7 @@ def job(
         None if price is None else _positive("price", price),
         None if deadline is None else parse_days(deadline),
         None if efficiency is None else _share("efficiency", efficiency),
-        overlap if overlap == 0 else _share("overlap", overlap),
+        _share("overlap", overlap, 0),
     )
     if wanted.total_samples > _MOST_SAMPLES:
         raise ConfigError(
@@ -121,24 +122,32 @@ def parse_days(given: float | str) -> float:
                 return _positive("deadline", float(text.removesuffix(unit)) * seconds)
             except ValueError:
                 break
-    raise ConfigError(f"deadline must be a duration such as 3d or 36h, got {given[:40]!r}")
+    raise ConfigError(f"deadline must be a duration such as 3d or 36h, got {shown(given)}")
 
 
-def _whole(name: str, value: int, most: int = _MOST_SAMPLES) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ConfigError(f"{name} must be an integer, got {value!r}")
+def _brief(given: object) -> str:
+    return given if isinstance(given, str) and len(given) < 40 else shown(given)
+
+
+def _whole(name: str, given: int, most: int = _MOST_SAMPLES) -> int:
+    value = as_python(given)
+    if type(value) is not int:
+        raise ConfigError(f"{name} must be an integer, got {shown(given)}")
     if not 1 <= value <= most:
-        raise ConfigError(f"{name} must be between 1 and {most:,}, got {value:,}")
+        raise ConfigError(f"{name} must be between 1 and {most:,}, got {shown(value)}")
     return value
 
 
-def _positive(name: str, value: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e18:
-        raise ConfigError(f"{name} must be above 0, got {value!r}")
+def _positive(name: str, given: float) -> float:
+    value = as_python(given)
+    if type(value) not in (int, float) or not 0 < value < 1e18:
+        raise ConfigError(f"{name} must be above 0, got {shown(given)}")
     return float(value)
 
 
-def _share(name: str, value: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
-        raise ConfigError(f"{name} must be above 0 and at most 1, got {value!r}")
+def _share(name: str, given: float, least: float = 5e-324) -> float:
+    value = as_python(given)
+    if type(value) not in (int, float) or not least <= value <= 1:
+        above = "from 0" if least == 0 else "above 0 and"
+        raise ConfigError(f"{name} must be {above} at most 1, got {shown(given)}")
     return float(value)

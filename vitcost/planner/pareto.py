@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from vitcost.errors import ConfigError
+from vitcost.errors import ConfigError, shown
 from vitcost.quantities import Amount, known
 
 __all__ = ["front", "pair_of"]
@@ -15,7 +15,7 @@ def pair_of(pareto: Sequence[str] | None) -> tuple[str, str] | None:
         return None
     names = () if isinstance(pareto, str) else known(pareto)
     if len(names) != 2:
-        raise ConfigError(f"a Pareto front is over two quantities, got {pareto!r:.80}")
+        raise ConfigError(f"a Pareto front is over two quantities, got {shown(pareto)}")
     return names[0], names[1]
 
 

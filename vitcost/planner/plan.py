@@ -4,15 +4,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
+from vitcost.arguments import between, flag, listed, optional, takes, text
 from vitcost.engine.model import Config, sizes_of
 from vitcost.errors import ConfigError, NotCovered
+from vitcost.fields import several
 from vitcost.hardware.attention import on_card
 from vitcost.hardware.calibrate import load_calibrations
 from vitcost.hardware.cards import Card
 from vitcost.hardware.nodes import most_of_a_node
 from vitcost.hardware.roofline import Anchor, parse_anchor
 from vitcost.hardware.specs import asked_cards, own_cards
-from vitcost.planner.asked import asked, several
+from vitcost.planner.asked import asked
 from vitcost.planner.assumptions import assumptions
 from vitcost.planner.choose import PlanRow, fewest_cards, planned
 from vitcost.planner.job import Job, job
@@ -104,6 +106,18 @@ class Plan(Result):
             yield row._asdict()
 
 
+@takes(
+    gpu=listed,
+    zero=optional(between(0, 3)),
+    tensor_parallel=optional(between(1, 2**17)),
+    sequence_parallel=optional(flag),
+    pipeline_parallel=optional(between(1, 2**17)),
+    checkpointing=optional(text),
+    micro_batch=optional(between(1, 10**9)),
+    gpu_file=listed,
+    calibration=listed,
+    anchor=listed,
+)
 def plan(
     model: Model,
     *,
@@ -166,7 +180,11 @@ def plan(
         cards[0],
         efficiency=efficiency,
         anchors=_anchors(anchor, scenario, fixed, efficiency),
-        calibrations=[row for path in several(calibration, str) for row in load_calibrations(path)],
+        calibrations=[
+            row
+            for path in several("calibration", calibration, str)
+            for row in load_calibrations(path)
+        ],
     )
     kept = parse_reserve(reserve)
     _known(cards[0], wanted)
@@ -187,7 +205,8 @@ def _anchors(
     efficiency: float | None,
 ) -> list[Anchor]:
     """Anchors, measured at the micro-batch, and without checkpointing unless that is fixed."""
-    found = [parse_anchor(a) if isinstance(a, str) else a for a in several(given, (str, Anchor))]
+    measured = several("anchor", given, str, Anchor)
+    found = [parse_anchor(each) if isinstance(each, str) else each for each in measured]
     if found and efficiency is not None:
         raise ConfigError("efficiency and anchor are two accounts of one time; give one")
     if not all(each.scenario for each in found) and fixed.micro_batch is None:
@@ -218,13 +237,13 @@ def _of_a_node(card: Card, gpus: int) -> None:
 
 def _known(card: Card, job: Job) -> None:
     """A plan rests on figures of the card: those that it lacks are asked for, not guessed."""
-    for figure, flag, needed in (
+    for figure, stated, needed in (
         (card.capacity_bytes, "memory_gb", True),
         (card.link, "link_gbps", job.cards > 1),
     ):
         if needed and figure is None:
             raise NotCovered(
-                f"no source states {flag} of {card.name}; give it: -g '{card.name},{flag}=…'"
+                f"no source states {stated} of {card.name}; give it: -g '{card.name},{stated}=…'"
             )
 
 

@@ -3,8 +3,10 @@
 from typing import TYPE_CHECKING, NamedTuple
 
 from vitcost.errors import ConfigError
+from vitcost.errors import shown as short
+from vitcost.fields import as_python
 from vitcost.page import shown
-from vitcost.units import exact, parse_bytes
+from vitcost.units import MOST, exact, parse_bytes
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -41,11 +43,12 @@ def parse_reserve(given: int | str) -> Reserve:
         if text.endswith("%"):
             return Reserve(share=_share(given, text[:-1]))
         return Reserve(0 if text == "0" else parse_bytes(text))
-    if isinstance(given, bool) or not isinstance(given, int) or given < 0:
+    fixed = as_python(given)
+    if type(fixed) is not int or not 0 <= fixed <= MOST:
         raise ConfigError(
-            f"reserve must be bytes such as 1.5 GiB, or a share as 5 %, got {given!r}"
+            f"reserve must be bytes such as 1.5 GiB, or a share as 5 %, got {short(given)}"
         )
-    return Reserve(given)
+    return Reserve(fixed)
 
 
 def _share(given: str, number: str) -> "Fraction":

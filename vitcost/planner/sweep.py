@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
+from vitcost.arguments import listed, optional, takes
 from vitcost.errors import ConfigError, NotCovered
 from vitcost.fields import integer
 from vitcost.planner.arrays import load
@@ -164,6 +165,7 @@ class Sweep(Result):
         return write(self.chunks(), self.grid.axes, self.names, path)
 
 
+@takes(quantities=listed, pareto=optional(listed), gpu=listed)
 def sweep(
     *models: Model,
     vary: Vary,

@@ -56,7 +56,8 @@ def described(model: "Model | Foreign") -> Base | Foreign:
     if not isinstance(model, str):
         if hasattr(model, "named_parameters"):
             raise ConfigError("a torch module is read by vitcost.from_torch(module)")
-        if not hasattr(model, "to_dict"):
+        # text models are loaded when one is asked for, and then they are there
+        if not isinstance(model, ViTConfig) and type(model).__module__ != "vitcost.text":
             raise ConfigError(f"a model is a name, a path or a config, got {shown(model)}")
         return Base("custom", "config", model)
     if not model.strip():

@@ -1,0 +1,118 @@
+"""Arguments as Python passes them: each is checked, by its kind, before a function looks at it."""
+
+import os
+from collections.abc import Callable, Iterable
+from functools import wraps
+from itertools import islice
+from typing import Any, ParamSpec, TypeAlias, TypeVar
+
+from vitcost.errors import ConfigError, shown
+from vitcost.fields import as_python, integer
+
+__all__ = ["Check", "between", "flag", "listed", "optional", "path", "some", "takes", "text"]
+
+Check: TypeAlias = Callable[[str, Any], Any]
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+# things that anybody lists in one argument
+_MOST = 10_000
+
+
+def takes(**checks: Check) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
+    """A function that is called with checked arguments; one that is not given is not checked.
+
+    >>> @takes(name=text, deep=flag)
+    ... def f(name: str, deep: bool = False) -> str:
+    ...     return name
+    >>> f("a"), f(name=3)
+    Traceback (most recent call last):
+    vitcost.errors.ConfigError: name must be text, got 3
+    """
+
+    def wrapped(function: Callable[_P, _R]) -> Callable[_P, _R]:
+        code = getattr(function, "__wrapped__", function).__code__
+        places = code.co_varnames[: code.co_argcount]
+
+        @wraps(function)
+        def call(*args: Any, **given: Any) -> _R:
+            args = (
+                tuple(
+                    checks[name](name, value) if name in checks else value
+                    for name, value in zip(places, args, strict=False)
+                )
+                + args[len(places) :]
+            )
+            own = {
+                name: checks[name](name, value) if name in checks else value
+                for name, value in given.items()
+            }
+            return function(*args, **own)
+
+        return call
+
+    return wrapped
+
+
+def text(name: str, value: Any) -> str:
+    found = as_python(value)
+    if not isinstance(found, str):
+        raise ConfigError(f"{name} must be text, got {shown(value)}")
+    return found
+
+
+def path(name: str, value: Any) -> str:
+    """A path as text, pathlib's too."""
+    try:
+        return text(name, os.fspath(value) if isinstance(value, os.PathLike) else value)
+    except ConfigError:
+        raise
+    except Exception:
+        raise ConfigError(f"{name} must be a path, got {shown(value)}") from None
+
+
+def flag(name: str, value: Any) -> bool:
+    found = as_python(value)
+    if not isinstance(found, bool):
+        raise ConfigError(f"{name} must be true or false, got {shown(value)}")
+    return found
+
+
+def between(low: int, high: int) -> Check:
+    """An integer in a range."""
+    return lambda name, value: integer(name, value, low, high)
+
+
+def optional(check: Check) -> Check:
+    """None, or what another check lets through."""
+    return lambda name, value: None if value is None else check(name, value)
+
+
+def listed(name: str, value: Any) -> list[Any]:
+    """One thing, or several in whatever holds them, as a list; None and no text are none.
+
+    >>> listed("gpu", "l4"), listed("gpu", ("l4", "t4")), listed("gpu", None)
+    (['l4'], ['l4', 't4'], [])
+    """
+    value = as_python(value)
+    if value is None or (isinstance(value, str) and not value):
+        return []
+    # a row of a table is one thing
+    one = isinstance(value, str | bytes) or hasattr(type(value), "_fields")
+    if one or not isinstance(value, Iterable):
+        return [value]
+    try:
+        found = [as_python(each) for each in islice(value, _MOST + 1)]
+    except Exception:
+        raise ConfigError(f"{name} cannot be listed: {shown(value)}") from None
+    if len(found) > _MOST:
+        raise ConfigError(f"{name} has more than {_MOST:,} values: {shown(value)}")
+    return found
+
+
+def some(name: str, value: Any) -> list[Any]:
+    """One thing or several, at least one."""
+    found = listed(name, value)
+    if not found:
+        raise ConfigError(f"{name} must be one or several, got {shown(value)}")
+    return found
