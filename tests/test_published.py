@@ -326,6 +326,8 @@ def test_tf32_is_between_fp32_and_half_precision() -> None:
     # the bytes are those of fp32
     report = vitcost.report("vit_base_patch16_224", precision="tf32", batch=8)
     assert report.inference == vitcost.report("vit_base_patch16_224", batch=8).inference
+    with pytest.raises(vitcost.VitcostError, match="a CPU computes fp32"):
+        vitcost.Scenario(precision="tf32", platform="cpu")
     with pytest.raises(vitcost.VitcostError, match="tf32 peak of v100-sxm2"):
         vitcost.report("vit_base_patch16_224", precision="tf32", gpu="v100-sxm2")
 
@@ -341,6 +343,8 @@ def test_an_engine_is_a_software() -> None:
     assert len({time.seconds for time in times.values()}) == 3
     with pytest.raises(vitcost.VitcostError, match="tensorrt, aitemplate, fastertransformer"):
         vitcost.Scenario(software="onnx")
+    with pytest.raises(vitcost.VitcostError, match="tensorrt runs no training step"):
+        predict(config, replace(scenario, software="tensorrt", mode="train"), card)
     # FasterTransformer's attention of halves is fused up to 384 tokens: BaseAttentionLayer.h
     for size, kernel in ((224, "flash"), (384, "eager")):
         engine = replace(scenario, software="fastertransformer")

@@ -219,6 +219,8 @@ class Scenario:
         self._check_ranges()
 
     def _check_ranges(self) -> None:
+        if self.precision == "tf32" and self.platform == "cpu":
+            raise ConfigError("precision tf32 is of a card's matrix units; a CPU computes fp32")
         for name, (least, most) in _RANGES.items():
             given = getattr(self, name)
             if not least <= given <= most:

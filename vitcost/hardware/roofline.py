@@ -89,7 +89,7 @@ def predict(
     check_half(row, scenario)
     known = [*calibrations, *shipped(row)]
     setup = _setup(scenario, row, known)
-    _check_fused(scenario, setup)
+    _check_software(scenario, setup)
     scenario = on_card(scenario, row)
     anchors = [a._replace(scenario=on_card(a.scenario or scenario, row)) for a in anchors]
     sheet = sheet_of(row, setup)
@@ -120,8 +120,11 @@ def check_half(row: Card, scenario: Scenario) -> None:
             raise NotCovered(f"no source states a {wanted} peak of {row.name}; it has {precision}")
 
 
-def _check_fused(scenario: Scenario, setup: Setup) -> None:
-    """Refuses a fused attention that is asked for by name of a torch that had none."""
+def _check_software(scenario: Scenario, setup: Setup) -> None:
+    """Refuses a fused attention that is asked for by name of a torch that had none, and a training
+    step of an engine."""
+    if setup.engine and setup.training:
+        raise NotCovered(f"{setup.engine} runs no training step; torch does")
     if setup.torch < (2, 0) and scenario.attention not in ("sdpa", "eager"):
         torch = ".".join(map(str, setup.torch))
         raise NotCovered(f"torch {torch} has no {scenario.attention} attention: eager alone")
