@@ -18,6 +18,7 @@ LAYERS = (
         "config",
         "activations",
         "rules",
+        "codes",
         "backbones",
         "text",
         "fields",

@@ -5,6 +5,7 @@ from dataclasses import InitVar, dataclass, fields
 from typing import Annotated, Any
 
 from vitcost.activations import ACTIVATIONS
+from vitcost.codes import CODES
 from vitcost.errors import ConfigError, UnknownName
 from vitcost.fields import (
     Field,
@@ -59,6 +60,7 @@ class ViTConfig:
     model_class: Annotated[
         str, choice("the timm class it follows", "VisionTransformer", "Eva", "Beit")
     ] = "VisionTransformer"
+    code: Annotated[str, choice("whose forward it runs: what lives in memory", *CODES)] = "timm"
 
     # image and patches
     img_size: Annotated[Pair, size("image side, N or HxW")] = (224, 224)

@@ -44,8 +44,8 @@ def _pre_norm(
 
 
 def _name(c: Structure, m: Module, y: Tensor) -> None:
-    """What a branch makes has a name of its own in Eva's block."""
-    if c.model_class == "Eva":
+    """What a branch makes may have a name of its own."""
+    if c.code.names_branches:
         m.hold(y)
 
 

@@ -32,24 +32,26 @@ def build(c: Structure) -> Node:
     # timm resamples positions before it makes those that turn
     position = _resampled(m, c) if c.resampled and not c.masked else None
     rope = rotary(c, m)
-    x = _embed(m, c, patches, position)
+    x, names = _embed(m, c, patches, position)
     outer = Outer(rope, relative_positions(c, m))
     if c.pre_norm:
         x = norm(c.norm, m, "norm_pre", x)
     blocks = Module("blocks", "Sequential", x, *outer.tensors)
     for run, span, drop_path in runs(c):
         x = blocks.add(block(c, x, run, span, outer, drop_path=drop_path))
-    walked = c.model_class in ("Eva", "Beit")
-    x = m.add(blocks.end(x)._replace(walked=walked))
+    x = m.add(blocks.end(x)._replace(walked=c.code.walks))
     if c.final_norm:
         x = norm(c.norm, m, "norm", x)
-        # timm's forward_features ends here
-        m.hold_through(*outer.tensors)
+    # the forward that has the blocks ends here
+    m.hold_through(*outer.tensors, *(names[name] for name in c.code.holds))
     return m.end(_head(m, c, x))
 
 
-def _embed(m: Module, c: Structure, x: Tensor, position: Tensor | None) -> Tensor:
-    """Prefix tokens and position embedding, which may be that of the patches alone."""
+def _embed(
+    m: Module, c: Structure, x: Tensor, position: Tensor | None
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Prefix tokens and position embedding, which may be that of the patches alone; and the tokens
+    without positions and with them, which a forward may have names for."""
     if c.mask_token:
         m.parameter("mask_token", 1, 1, "h", trains=False)
     tokens: list[Tensor] = []
@@ -70,9 +72,12 @@ def _embed(m: Module, c: Structure, x: Tensor, position: Tensor | None) -> Tenso
     alone = not (c.pos_embed or c.masked) and c.model_class == "VisionTransformer"
     if tokens or alone:
         x = m.op("cat", *_for_each_image(m, tokens), x, axes=axes("b s h"))
+    names = {"joined": x}
     if c.pos_embed == "s" and not c.masked:
         x = m.op("add", x, position or _position(m, c), axes=axes("b s h"))
-    return m.leaf("pos_drop", "Dropout", "dropout" if c.pos_drop else "", x)
+    names["placed"] = x
+    names["embedded"] = m.leaf("pos_drop", "Dropout", "dropout" if c.pos_drop else "", x)
+    return names["embedded"], names
 
 
 def _for_each_image(m: Module, tokens: list[Tensor]) -> list[Tensor]:

@@ -149,13 +149,15 @@ class _Walk:
     def layers(self, run: Node) -> Iterator[Node]:
         """A run, with the layers split off in front whose inputs are in a state of their own."""
         x, *outer = run.inputs
-        rest = run.run
+        rest, given = run.run, self.read(x)
         while rest is not None:
             entered = [self.seen(t) for t in (x, *outer)]
             layer = self.node(run)
             left = [self.seen(t) for t in (run.output, *outer)]
             first, more = rest.split()
             if left == entered or more is None:
+                # the forward around may have a name for what the first layer reads
+                self.states[x] = given
                 yield layer._replace(run=rest)
                 return
             yield layer._replace(run=first)

@@ -3,6 +3,7 @@
 from itertools import groupby
 from typing import NamedTuple
 
+from vitcost.codes import Code, code_of
 from vitcost.config import ViTConfig
 from vitcost.engine.ops import Sizes, smallest
 
@@ -34,6 +35,7 @@ class Structure(NamedTuple):
 
     training: bool
     model_class: str
+    code: Code
     # batch and heads
     one_image: bool
     one_head: bool
@@ -101,6 +103,7 @@ def structure_of(c: ViTConfig, batch: int = 1, training: bool = False) -> Struct
     return Structure(
         training=training,
         model_class=c.model_class,
+        code=code_of(c.code, c.model_class),
         one_image=batch == 1,
         one_head=c.num_heads == 1,
         pool_one_head=(c.attn_pool_num_heads or c.num_heads) == 1,

@@ -33,7 +33,7 @@ _GAP = {"class_token": False, "global_pool": "avg", "fc_norm": False}
 
 
 def _torchvision(base: str, **fields: Any) -> Alias:
-    return Alias(base, fields, _TORCHVISION)
+    return Alias(base, {"code": "torchvision", **fields}, _TORCHVISION)
 
 
 def _google(base: str, **fields: Any) -> Alias:

@@ -172,6 +172,7 @@ def _torchvision(m: Any) -> Fields:
     need(len(heads) == 1 or representation is not None, "heads of another kind")
     last = heads[-1]
     return {
+        "code": "torchvision",
         "img_size": m.image_size,
         "patch_size": m.patch_size,
         "in_chans": m.conv_proj.in_channels,
