@@ -211,7 +211,7 @@ def block_of(row: Row) -> Row:
 def image(config: ViTConfig, how: Scenario) -> Tensor:
     """A batch of images, in the precision of the parameters."""
     dtype = HALF.get(how.precision, torch.float32)
-    return torch.zeros(how.batch, config.in_chans, *config.img_size, dtype=dtype)
+    return torch.zeros(how.batch, config.in_chans, *config.image, dtype=dtype)
 
 
 def prepared(model: nn.Module, precision: str) -> nn.Module:

@@ -180,10 +180,6 @@ OTHERS: dict[str, tuple[Callable[[Any], Any], str]] = {
         lambda m: setattr(m.blocks[1].attn, "fused_attn", False),
         "some of its attentions are fused",
     ),
-    "nothing trains": (
-        lambda m: m.requires_grad_(False),
-        "44 of its 44 parameters do not train, which no freeze says",
-    ),
     "norms alone frozen": (
         lambda m: [b.norm1.requires_grad_(False) for b in m.blocks],
         "6 of its 44 parameters do not train, which no freeze says",
@@ -285,6 +281,7 @@ SAID: dict[str, tuple[Callable[[Any], Any], dict[str, str]]] = {
         ],
         {"freeze": "first:2"},
     ),
+    "nothing trains": (lambda m: m.requires_grad_(False), {"freeze": "all"}),
     "norm and head train": (
         lambda m: [each.requires_grad_(False) for each in (m, m.blocks)]
         and [each.requires_grad_(True) for each in (m.norm, m.head)],

@@ -294,7 +294,7 @@ def test_json_has_the_keys_of_the_contract(capsys: Captured) -> None:
         "model": {"name", "source", "basis", "config"},
         "scenario": {*Scenario.__dataclass_fields__, "gpu", "attention_kernel"},
         "tokens": 257,
-        "params": {"total", "torchsummary", "by_part"},
+        "params": {"total", "trainable", "torchsummary", "by_part"},
         "flops": {
             "forward", "backward", "train_step", "forward_executed", "train_step_executed",
             "macs_forward", "pointwise_forward",

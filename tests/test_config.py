@@ -244,7 +244,7 @@ def test_kv_heads() -> None:
         ("mlp_ratio", float("inf"), "mlp_ratio must be above 0 and at most 1,000,000, got inf"),
         ("checkpointing", "every:²", "checkpointing must be none, selective, block or every:K"),
         ("checkpointing", "every:" + "9" * 5000, "checkpointing must be none, .*, got 'every:9"),
-        ("freeze", "first:²", "freeze must be none, backbone, first:K or all-but-last:K, got"),
+        ("freeze", "first:²", "freeze must be none, all, backbone, first:K or all-but-last:K, got"),
     ],
     # pytest cannot print the largest
     ids=map(str, range(13)),

@@ -174,7 +174,7 @@ def test_any_plain_model(precision: str, config: ViTConfig, batch: int, fused: b
 
 def step_of(model: nn.Module, config: ViTConfig, batch: int, precision: str) -> Step:
     dtype = next(model.parameters()).dtype
-    images = torch.zeros(batch, config.in_chans, *config.img_size, dtype=dtype)
+    images = torch.zeros(batch, config.in_chans, *config.image, dtype=dtype)
     return Step(model, images, optimizer("sgd"), AUTOCAST.get(precision))
 
 
@@ -212,7 +212,7 @@ def check_inference(
     config: ViTConfig, model: nn.Module, batch: int, precision: str, attention: str
 ) -> None:
     dtype = next(model.parameters()).dtype
-    images = torch.zeros(batch, config.in_chans, *config.img_size, dtype=dtype)
+    images = torch.zeros(batch, config.in_chans, *config.image, dtype=dtype)
     real = forward_peak(model.eval(), images, AUTOCAST.get(precision))
     tree = lower(structure_of(config, batch), Mode(attention, precision, "cpu"))
     assert engine_forward_peak(tree, sizes_of(config, batch)).peak_bytes == real

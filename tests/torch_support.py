@@ -42,7 +42,7 @@ def configs(draw: st.DrawFn, head_dims: tuple[int, int] = (1, 5)) -> ViTConfig:
 
 def image(config: ViTConfig, batch: int) -> Tensor:
     """A batch of images for a config."""
-    return torch.zeros(batch, config.in_chans, *config.img_size)
+    return torch.zeros(batch, config.in_chans, *config.image)
 
 
 def saved_bytes(model: nn.Module, x: Tensor, autocast: bool) -> int:

@@ -63,7 +63,10 @@ class ViTConfig:
     code: Annotated[str, choice("whose forward it runs: what lives in memory", *CODES)] = "timm"
 
     # image and patches
-    img_size: Annotated[Pair, size("image side, N or HxW")] = (224, 224)
+    img_size: Annotated[Pair, size("image side that it is built for, N or HxW")] = (224, 224)
+    input_size: Annotated[
+        Pair | None, size("image side that it is fed, its positions unchanged; none: img_size")
+    ] = None
     patch_size: Annotated[Pair, size("patch side, N or HxW")] = (16, 16)
     in_chans: Annotated[int, size("image channels")] = 3
     backbone: Annotated[
@@ -75,6 +78,14 @@ class ViTConfig:
     ] = None
     dynamic_img_size: Annotated[bool, Field("position embedding resampled to each image")] = False
     dynamic_img_pad: Annotated[bool, Field("pads an image to whole patches")] = False
+    interpolate_pos_encoding: Annotated[
+        str,
+        choice(
+            "positions resampled to each image as transformers does, in this type; "
+            "pixels beyond the last whole patch are dropped",
+            "", "float32", "same",
+        ),
+    ] = ""  # fmt: skip
     floor_img_size: Annotated[bool, Field("drops pixels beyond the last whole patch")] = False
 
     # tokens and positions
@@ -182,10 +193,15 @@ class ViTConfig:
             checked_ratio("attn_pool_mlp_ratio", attn_pool_mlp_ratio),
         )
         checked("mlp_dim", int, FIELDS["mlp_dim"][1], self.mlp_dim)
+        self._settle_input()
         for broken, message in RULES:
             if broken(self):
                 raise ConfigError(message.format(c=self))
         self._check_image()
+
+    def _settle_input(self) -> None:
+        if self.input_size is not None and self.input_size == self.img_size:
+            object.__setattr__(self, "input_size", None)
 
     def _fill_widths(self, mlp_ratio: float | None, pool_ratio: float | None) -> None:
         hidden = given = self.mlp_dim
@@ -205,7 +221,8 @@ class ViTConfig:
         object.__setattr__(self, "attn_pool_mlp_dim", pool)
 
     def _check_image(self) -> None:
-        what = f"features of {self.backbone}, side" if self.backbone else "img_size"
+        name = "img_size" if self.input_size is None else "input_size"
+        what = f"features of {self.backbone}, side" if self.backbone else name
         for side, patch in zip(self.features, self.patch_size, strict=True):
             if side < patch:
                 raise ConfigError(f"{what} {side} is smaller than patch_size {patch}")
@@ -219,6 +236,11 @@ class ViTConfig:
                 )
 
     @property
+    def image(self) -> Pair:
+        """Height and width of the image that it is fed."""
+        return self.img_size if self.input_size is None else self.input_size
+
+    @property
     def whole_patches(self) -> bool:
         """Whether patches must cover the image, with nothing left over."""
         # an image of any size may come where it is dynamic: timm asks for whole patches then
@@ -228,12 +250,29 @@ class ViTConfig:
     @property
     def features(self) -> Pair:
         """What the patches are cut from: the image, or the features that a backbone makes of it."""
+        return self._features(self.image)
+
+    def _features(self, image: Pair) -> Pair:
         if not self.backbone:
-            return self.img_size
+            return image
         # only hybrids load it
         from vitcost.backbones import features
 
-        return features(self.backbone, self.img_size)
+        return features(self.backbone, image)
+
+    @property
+    def table(self) -> Pair:
+        """Patches down and across that the positions are made for."""
+        (H, W), (p_h, p_w) = self._features(self.img_size), self.patch_size
+        return H // p_h, W // p_w
+
+    @property
+    def resampled(self) -> bool:
+        """Whether positions are made for another grid of patches than the image has."""
+        if self.input_size is None and not self.dynamic_img_pad:
+            return False
+        odd = bool(self.interpolate_pos_encoding) and self.image[0] != self.image[1]
+        return self.pos_embed != "none" and (odd or self.grid != self.table)
 
     @property
     def feature_tokens(self) -> int:
@@ -292,7 +331,7 @@ class ViTConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Every field, sizes as lists."""
-        values = {name: getattr(self, name) for name in FIELDS}
+        values = {name: getattr(self, name) for name in FIELDS} | {"input_size": self.image}
         return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
 

@@ -52,12 +52,14 @@ _WORDS = {
     bool: "true or false",
     float: "a number",
     Pair: "N or HxW",
+    Pair | None: "N or HxW",
     int | None: "an integer",
     float | None: "a number",
     bool | None: "true or false",
     PerBlock: "an integer, or one a block",
 }
 _OPTIONAL: Mapping[Any, Any] = {
+    Pair | None: Pair,
     int | None: int,
     float | None: float | int,
     bool | None: bool,
@@ -195,7 +197,7 @@ def parse(name: str, kind: Any, field: Field, text: str) -> Any:
     if kind is str:
         return text
     try:
-        if kind == Pair:
+        if kind in (Pair, Pair | None):
             return parse_size(text)
         if kind in (bool, bool | None):
             return {"true": True, "false": False}[text.lower()]

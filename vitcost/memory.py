@@ -274,6 +274,8 @@ def step_peak(
     """
     if scenario.recipe != "torch":
         raise NotCovered(f"the peak of a step of recipe {scenario.recipe}: use recipe torch")
+    if scenario.trains_nothing:
+        raise NotCovered("a step in which nothing trains has no backward pass")
     if scenario.zero > 1:
         e = PRECISIONS[scenario.precision].param_bytes
         root, layer = gathered(lower(structure, mode), sizes, scenario.ranks)
@@ -391,8 +393,10 @@ def _trained(all_of_them: Iterable[Parameter]) -> list[Parameter]:
 def loss_bytes(config: Config, logits: Size, scenario: Scenario) -> Size:
     """What a cross entropy on class indices keeps of its logits, for each that the loss has:
     log-probabilities and the total weight. Under CUDA's autocast these are computed in half
-    precision, and stay so too.
+    precision, and stay so too. Of logits that need no gradient it keeps nothing.
     """
+    if scenario.trains_nothing:
+        return 0
     precision = PRECISIONS[scenario.precision].engine
     e = 2 if precision == "half" else 4
     one = e * (logits + 1)

@@ -14,6 +14,20 @@ _POOLS = {
     "Beit": ("token", "avg", ""),
 }
 
+
+def _takes_any_image(c: Config) -> bool:
+    """Whether positions are resampled to each image, or there are none."""
+    plain = c.pos_embed == "none" and c.rope_type == "none"
+    return bool(c.dynamic_img_size or c.interpolate_pos_encoding or plain)
+
+
+def _keeps_its_image(c: Config) -> bool:
+    """Whether no argument of its library has it take other images: relative positions are those of
+    one grid, and timm's BEiT has no dynamic_img_size."""
+    relative = c.use_rel_pos_bias or c.use_shared_rel_pos_bias
+    return bool(relative or (c.model_class == "Beit" and not c.interpolate_pos_encoding))
+
+
 # (broken, message)
 RULES: tuple[tuple[Callable[[Config], Any], str], ...] = (
     (
@@ -54,6 +68,30 @@ RULES: tuple[tuple[Callable[[Config], Any], str], ...] = (
     (
         lambda c: c.mask_ratio > 0 and c.kept_patches < 1,
         "mask_ratio {c.mask_ratio} leaves no patch",
+    ),
+    (
+        lambda c: c.input_size is not None and _keeps_its_image(c),
+        "input_size {c.input_size[0]}x{c.input_size[1]}: its positions are those of images of "
+        "{c.img_size[0]}x{c.img_size[1]} alone; --img-size builds them anew",
+    ),
+    (
+        lambda c: c.input_size is not None and not _takes_any_image(c),
+        "input_size {c.input_size[0]}x{c.input_size[1]}: it takes images of its img_size alone, "
+        "{c.img_size[0]}x{c.img_size[1]}; --dynamic-img-size has timm resample its positions to "
+        "each image, --interpolate-pos-encoding same transformers, and --img-size builds them anew",
+    ),
+    (
+        lambda c: c.interpolate_pos_encoding != "" and (c.dynamic_img_size or c.dynamic_img_pad),
+        "interpolate_pos_encoding is transformers', dynamic_img_size and dynamic_img_pad timm's",
+    ),
+    (
+        lambda c: c.input_size is not None and c.resampled and c.mask_ratio > 0,
+        "mask_ratio is for images of img_size alone, got input_size {c.input_size}",
+    ),
+    (
+        lambda c: c.interpolate_pos_encoding != "" and c.resampled and c.table[0] != c.table[1],
+        "transformers resamples a square of positions alone, and img_size {c.img_size} gives "
+        "{c.table}",
     ),
     (
         # a table that is made for the whole patches has no place for those that padding adds

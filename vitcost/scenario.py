@@ -150,7 +150,7 @@ HELP = {
     "platform": "where it runs",
     "optimizer": "whose states training keeps",
     "checkpointing": "what of the blocks is computed again: none, selective, block, every:K",
-    "freeze": "what does not train: none, backbone, first:K, all-but-last:K",
+    "freeze": "what does not train: none, all, backbone, first:K, all-but-last:K",
     "lora": "rank of the adapters, which train with the head alone; 0: none",
     "lora_layers": "the linear layers that have adapters",
     "recipe": "accounting of model states; fixes precision and optimizer",
@@ -185,7 +185,7 @@ class Scenario:
     platform: str = "cuda"
     optimizer: str = "adamw"
     checkpointing: str = "none"  # none | selective | block | every:K
-    freeze: str = "none"  # none | backbone | first:K | all-but-last:K
+    freeze: str = "none"  # none | all | backbone | first:K | all-but-last:K
     lora: int = 0  # rank of the adapters; 0: none. They train with the head, nothing else does
     lora_layers: str = "qkv,proj"
     recipe: str = "torch"
@@ -290,6 +290,11 @@ class Scenario:
         return _checkpointing(self.checkpointing)
 
     @property
+    def trains_nothing(self) -> bool:
+        """Whether no parameter trains, so that there is no backward pass."""
+        return self.freeze == "all" and not self.lora
+
+    @property
     def frozen(self) -> tuple[str, int]:
         """The engine's pass for what does not train, and how many layers it counts off."""
         return _frozen(self.freeze)
@@ -337,13 +342,13 @@ def _frozen(text: str) -> tuple[str, int]:
     >>> _frozen("all-but-last:2")
     ('last', 2)
     """
-    if text in ("none", "backbone"):
+    if text in ("none", "backbone", "all"):
         return text.removeprefix("none"), 0
     word, _, number = text.partition(":")
     layers = _layers(number) if word in ("first", "all-but-last") else None
     if layers is None:
         raise ConfigError(
-            f"freeze must be none, backbone, first:K or all-but-last:K, got {shown(text)}"
+            f"freeze must be none, all, backbone, first:K or all-but-last:K, got {shown(text)}"
         )
     return word.removeprefix("all-but-"), layers
 

@@ -126,7 +126,7 @@ def _lines(config: ViTConfig, table: list[Call], batch: int) -> Iterator[str]:
         yield f"{f'{call.type}-{i}':>20}  {shape:>25} {call.params:>15,}"
     params = sum(call.params for call in table)
     outputs = sum(batch * prod(call.shape) for call in table)
-    image = config.in_chans * config.img_size[0] * config.img_size[1]
+    image = config.in_chans * config.image[0] * config.image[1]
     # the order of operations is torchsummary's own, so that rounding is too
     input_mb = abs(image * batch * 4.0 / (1024**2.0))
     output_mb = abs(2.0 * outputs * 4.0 / (1024**2.0))

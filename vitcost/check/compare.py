@@ -66,7 +66,7 @@ class Case(NamedTuple):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return (self.batch, self.config.in_chans, *self.config.img_size)
+        return (self.batch, self.config.in_chans, *self.config.image)
 
     def model(self, fused: bool = False, training: bool = False) -> nn.Module:
         """The real model on meta: shapes without memory."""

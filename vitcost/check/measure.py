@@ -99,7 +99,7 @@ def measure(module: nn.Module, input_shape: Sequence[int]) -> Measured:
         trainable=sum(p.numel() for p in own if p.requires_grad),
         weights_bytes=sum(p.numel() * p.element_size() for p in own),
         flops=flops[""],
-        layers=_layers(module, scopes.calls, flops),
+        layers=_layers(module, scopes, flops),
         own=_own(module, flops),
         uncounted=(*sorted(seen.uncounted), *stopped),
         unread=() if stopped else tuple(_unread(module, on_meta, seen.read)),
@@ -119,16 +119,16 @@ def _lazy(output: Any) -> str:
 
 
 def _layers(
-    module: nn.Module, calls: Sequence[Call], flops: Mapping[str, int]
+    module: nn.Module, scopes: Scopes, flops: Mapping[str, int]
 ) -> tuple[MeasuredModule, ...]:
     """The modules that were called, each inside the one that called it first; a parameter that
     several hold is told with the first."""
     inside: dict[str, dict[str, Call]] = {}
     called: set[str] = set()
-    for call in calls:
+    for call, caller in zip(scopes.calls, scopes.callers, strict=True):
         if call.path and call.path not in called:
             called.add(call.path)
-            inside.setdefault(call.caller, {})[call.path] = call
+            inside.setdefault(caller, {})[call.path] = call
     left = {id(p): p.numel() for p in module.parameters()}
 
     def told(call: Call, left: dict[int, int], outermost: str) -> MeasuredModule:
@@ -142,7 +142,7 @@ def _layers(
     top = [told(call, left, OUTERMOST) for call in inside.get("", {}).values()]
     params = sum(left.values())
     own = flops[""] - sum(each.flops for each in top)
-    shape = next((call.shape for call in calls if not call.path), ())
+    shape = next((call.shape for call in scopes.calls if not call.path), ())
     rest = MeasuredModule("", type(module).__name__, shape, params, own)
     return (*top, rest) if params or own else tuple(top)
 

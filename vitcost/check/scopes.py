@@ -22,7 +22,6 @@ class Call(NamedTuple):
     path: str
     type: str
     shape: tuple[int, ...]
-    caller: str = ""  # the path of the module whose forward called it
 
 
 class _Handle(Protocol):
@@ -48,12 +47,14 @@ class Scopes(ModuleTracker):
         super().__init__()
         self.model, self.ends = model, ends
         self.calls: list[Call] = []
+        self.callers: list[str] = []  # of each call the module whose forward made it
         self._stack: list[str] = []
         self._handles: list[_Handle] = []
         self._claimed: dict[_Node, set[str]] = {}
 
     def __enter__(self) -> "Scopes":
         self.calls.clear()
+        self.callers.clear()
         for path, module in self.model.named_modules():
             before = module.register_forward_pre_hook(self._entering(path), with_kwargs=True)
             after = module.register_forward_hook(self._leaving(path))
@@ -98,7 +99,8 @@ class Scopes(ModuleTracker):
             self._where()
             tensors = list(_tensors(output))
             shape = tuple(tensors[0].shape) if tensors else ()
-            self.calls.append(Call(path, type(module).__name__, shape, self.running))
+            self.calls.append(Call(path, type(module).__name__, shape))
+            self.callers.append(self.running)
 
         return hook
 

@@ -50,10 +50,13 @@ def case_of(name: str, config: ViTConfig, batch: int, overrides: Mapping[str, An
     if is_factory(name) and not overrides and _is_timms(build_own(name)):
         return Case(config, batch, partial(_users, name), name)
     of_timm = name not in papers.MODELS and zoo.lookup(name) is not None
-    alike = overrides.keys() <= _ALIKE - _NOT_IN[config.model_class]
+    # an image of another size is fed to a model that takes it, and is no argument
+    fed = {"dynamic_img_size": config.dynamic_img_size} if "input_size" in overrides else {}
+    built = {**fed, **{key: value for key, value in overrides.items() if key != "input_size"}}
+    alike = built.keys() <= _ALIKE - _NOT_IN[config.model_class]
     without = timm_missing() if of_timm and alike else ""
     if of_timm and alike and not without:
-        arguments = {**overrides} if "." in _own(name) else {"num_classes": 1000, **overrides}
+        arguments = built if "." in _own(name) else {"num_classes": 1000, **built}
         provider = partial(_build, _own(name), arguments)
         return Case(config, batch, provider, f"timm {version('timm')}")
     missing = beyond(config)

@@ -1,6 +1,6 @@
 """The flags that commands share, each generated from what the library declares."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import Field as DataclassField
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -73,6 +73,8 @@ class Command(click.Command):
         if self.own_file:
             named, as_json = None, False
         chosen_format(named, bool(as_json), output, self.suffixes)
+        for line in _rebuilt(ctx):
+            click.echo(line, err=True)
         return super().invoke(ctx)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -99,6 +101,24 @@ class Command(click.Command):
         for title, records in sections.items():
             with formatter.section(title):
                 formatter.write_dl(records)
+
+
+def _rebuilt(ctx: click.Context) -> Iterator[str]:
+    """A line for each pretrained model that is fed images of any size, and is built for another."""
+    size = ctx.params.get("img_size")
+    if size is None:
+        return
+    from vitcost.zoo import is_rebuilt
+
+    typed = [ctx.params.get(name) or () for name in ("model", "models", "model_option")]
+    names = [(each,) if isinstance(each, str) else each for each in typed]
+    said = size if isinstance(size, int) else "x".join(map(str, size))
+    for name in (name for each in names for name in each):
+        if is_rebuilt(name, size):
+            yield (
+                f"{name}: --img-size {said}: this rebuilds the position table, "
+                f"--input-size {said} keeps it"
+            )
 
 
 class Option(click.Option):
@@ -281,6 +301,11 @@ def field_options() -> list[click.Parameter]:
     ]
 
 
+_METAVARS: dict[Any, str] = {
+    Pair: "N|HxW", Pair | None: "N|HxW", str: "NAME", float: "X", float | None: "X",
+}  # fmt: skip
+
+
 def _field_option(
     name: str,
     kind: Any,
@@ -290,7 +315,7 @@ def _field_option(
     if kind in (bool, bool | None):
         flags = f"{_flag(name)}/{_flag(f'no_{name}')}"
         return Option([flags], default=None, help=field.help, section=section, passed=True)
-    metavar = {Pair: "N|HxW", str: "NAME", float: "X", float | None: "X"}.get(kind, "N")
+    metavar = _METAVARS.get(kind, "N")
     value = _FieldValue(name, kind, field)
     return _worded([_flag(name)], field.choices, value, metavar, field.help, section)
 

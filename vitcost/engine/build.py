@@ -1,7 +1,8 @@
 """From a structure to the declared tree of a whole model, with torch's module paths.
 
 Beside the letters of ``layers``: t registers, u tokens without them; e_s, e_u and e_n the positions
-that the embedding is made for: of all tokens, all but registers, patches.
+that the embedding is made for: of all tokens, all but registers, patches; pre_s and pre_u those of
+the tokens in front of the patches.
 """
 
 from collections.abc import Iterator
@@ -29,8 +30,9 @@ def build(c: Structure) -> Node:
     image = Tensor("image", axes("b c H W"), "input")
     m = Module("", c.model_class, image)
     patches = m.add(patch_embed(c, image))
-    # timm resamples positions before it makes those that turn
-    position = _resampled(m, c) if c.resampled and not c.masked else None
+    # timm resamples positions before it makes those that turn, but a plain model has none of these
+    first = c.resampled == "timm" and not (c.masked or _expands_first(c))
+    position = _resampled(m, c) if first else None
     rope = rotary(c, m)
     x, names = _embed(m, c, patches, position)
     outer = Outer(rope, relative_positions(c, m))
@@ -55,18 +57,24 @@ def _embed(
     if c.mask_token:
         m.parameter("mask_token", 1, 1, "h", trains=False)
     tokens: list[Tensor] = []
+    if c.class_token and _expands_first(c):
+        tokens = _for_each_image(m, [m.parameter("cls_token", 1, 1, "h")])
+    if c.reg_tokens and _expands_first(c):
+        tokens += _for_each_image(m, [m.parameter("reg_token", 1, "t", "h")])
+    if _expands_first(c):
+        position = _resampled(m, c)
     if c.masked:
         x, tokens = _mask(m, c, x)
     elif c.pos_embed == "n":
         x = m.op("add", x, position or _position(m, c))
-    if c.class_token and not c.masked:
+    if c.class_token and not (c.masked or _expands_first(c)):
         tokens.append(m.parameter("cls_token", 1, 1, "h"))
     if c.dist_token:
         tokens.append(m.parameter("dist_token", 1, 1, "h"))
     if c.pos_embed == "u" and not c.masked:
         x = m.op("cat", *_for_each_image(m, tokens), x, axes=axes("b u h")) if tokens else x
         x, tokens = m.op("add", x, position or _position(m, c)), []
-    if c.reg_tokens:
+    if c.reg_tokens and not _expands_first(c):
         tokens.append(m.parameter("reg_token", 1, "t", "h"))
     # timm's VisionTransformer copies the patches where it has neither tokens nor positions for them
     alone = not (c.pos_embed or c.masked) and c.model_class == "VisionTransformer"
@@ -80,8 +88,18 @@ def _embed(
     return names["embedded"], names
 
 
+def _expands_first(c: Structure) -> bool:
+    """Whether tokens are expanded to the batch before positions are resampled."""
+    plain = c.model_class == "VisionTransformer" and not c.dist_token
+    return c.resampled == "timm" and c.pos_embed != "u" and plain and not c.masked
+
+
 def _for_each_image(m: Module, tokens: list[Tensor]) -> list[Tensor]:
-    return [m.view(token, ("b", *token.axes[1:]), kind="expand") for token in tokens]
+    """Tokens for every image of the batch, those aside that are."""
+    return [
+        token if token.axes[0] == "b" else m.view(token, ("b", *token.axes[1:]), kind="expand")
+        for token in tokens
+    ]
 
 
 def _mask(m: Module, c: Structure, x: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -97,12 +115,23 @@ def _mask(m: Module, c: Structure, x: Tensor) -> tuple[Tensor, list[Tensor]]:
 
 
 def _position(m: Module, c: Structure) -> Tensor:
+    if c.resampled:
+        return _resampled(m, c)
     return m.parameter("pos_embed", 1, c.pos_embed, "h", trains=not c.pos_fixed)
 
 
 def _resampled(m: Module, c: Structure) -> Tensor:
-    position = m.parameter("pos_embed", 1, f"e_{c.pos_embed}", "h", trains=not c.pos_fixed)
-    return m.op("resample", position, axes=(1, c.pos_embed, "h"))
+    """Positions of the grid that an image has: those of the tokens in front stay as they are."""
+    table = m.parameter("pos_embed", 1, f"e_{c.pos_embed}", "h", trains=not c.pos_fixed)
+    front = []
+    if c.pos_embed != "n" and (c.class_token or c.dist_token or c.reg_tokens):
+        front = [m.view(table, axes(f"1 pre_{c.pos_embed} h"), kind="slice")]
+    # the gradient of a map lies channel by channel: a table of patches alone has a copy of it
+    grid = m.view(table, axes("1 e_n h"), kind="slice")
+    grid = grid if c.resampled == "same" else m.cast(grid)
+    grid = m.op("resample", grid, axes=axes("1 n h"))
+    grid = grid if c.resampled == "same" else m.cast(grid, like=table)
+    return m.op("cat", *front, grid, axes=(1, c.pos_embed, "h")) if front else grid
 
 
 def runs(c: Structure) -> Iterator[tuple[Run, Span, bool]]:

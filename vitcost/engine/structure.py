@@ -53,7 +53,7 @@ class Structure(NamedTuple):
     masked: bool
     pos_embed: str  # "" | s: of all tokens | u: of all but the registers | n: of the patches
     pos_fixed: bool
-    resampled: bool
+    resampled: str  # "" | timm | float32 | same: in which type transformers does it
     rope: str
     dynamic: bool  # position tables are made for each image, and are no buffers
     rel_pos_bias: bool
@@ -120,7 +120,7 @@ def structure_of(c: ViTConfig, batch: int = 1, training: bool = False) -> Struct
         masked=c.mask_ratio > 0,
         pos_embed=_positions(c) if positions else "",
         pos_fixed=c.pos_embed == "fixed",
-        resampled=positions and c.dynamic_img_pad and c.remainder,
+        resampled=(c.interpolate_pos_encoding or "timm") if c.resampled else "",
         rope=c.rope_type,
         dynamic=c.dynamic_img_size,
         rel_pos_bias=c.use_rel_pos_bias,
@@ -170,12 +170,11 @@ def structure_of(c: ViTConfig, batch: int = 1, training: bool = False) -> Struct
 
 def sizes_of(c: ViTConfig, batch: int = 1) -> Sizes:
     """The size of every axis that the layers name."""
-    (H, W), (p_h, p_w), (f_h, f_w) = c.img_size, c.patch_size, c.features
+    (H, W), (p_h, p_w) = c.image, c.patch_size
     h, a, m = c.embed_dim, c.num_heads, c.mlp_dim
     d = h // a
     # the grid that the position embedding is made for, and the one that this image has
-    e_h, e_w = f_h // p_h, f_w // p_w
-    g_h, g_w = (-(-f_h // p_h), -(-f_w // p_w)) if c.dynamic_img_pad else (e_h, e_w)
+    (e_h, e_w), (g_h, g_w) = c.table, c.grid
     n = g_h * g_w
     kept = c.kept_patches
     prefix = c.class_token + c.dist_token + c.reg_tokens
@@ -201,6 +200,8 @@ def sizes_of(c: ViTConfig, batch: int = 1) -> Sizes:
         e_s=e_h * e_w + prefix,
         e_u=e_h * e_w + prefix - c.reg_tokens,
         e_n=e_h * e_w,
+        pre_s=prefix,
+        pre_u=prefix - c.reg_tokens,
         h=h,
         a=a,
         d=d,
@@ -224,7 +225,7 @@ def sizes_of(c: ViTConfig, batch: int = 1) -> Sizes:
     if c.backbone:
         from vitcost.backbones import map_sizes
 
-        sizes.update(map_sizes(c.backbone, c.img_size))
+        sizes.update(map_sizes(c.backbone, c.image))
     if isinstance(c.num_kv_heads, int | tuple):
         for i, (heads, count, _) in enumerate(_spans(c)):
             name = _kv_name(c, heads)

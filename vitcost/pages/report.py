@@ -62,9 +62,11 @@ def _inputs(config: Mapping[str, Any], tokens: Size) -> Iterator[str]:
         if tower in config:
             yield from _inputs(config[tower], tokens)
     if "img_size" in config:
-        image, patch = tuple(config["img_size"]), tuple(config["patch_size"])
+        image, patch = tuple(config["input_size"]), tuple(config["patch_size"])
+        own = tuple(config["img_size"])
         behind = f" of features of {config['backbone']}" if config.get("backbone") else ""
-        yield f"image {shown(image)}, patch {shown(patch)}{behind}, {tokens:,} tokens"
+        table = "" if own == image else f", positions of {shown(own)}"
+        yield f"image {shown(image)}{table}, patch {shown(patch)}{behind}, {tokens:,} tokens"
     if "vocab_size" in config:
         said = f"text of {config['seq_len']:,} tokens, vocabulary {config['vocab_size']:,}"
         # one token after another, behind a cache, costs otherwise

@@ -51,6 +51,7 @@ class Columns(ViTConfig):
             value = getattr(self, name)
             if not is_column(value) and value is not _default(name):
                 object.__setattr__(self, name, checked(name, kind, field, value))
+        self._settle_input()
         self._fill_widths(mlp_ratio, attn_pool_mlp_ratio)
         object.__setattr__(self, "broken", tuple(self._broken()))
 
@@ -69,6 +70,8 @@ class Columns(ViTConfig):
 _DECIDING: Mapping[str, set[str]] = {
     "backbone": {"img_size", "patch_size", "in_chans", "embed_dim"},
     "dynamic_img_pad": {"img_size", "patch_size"},
+    "input_size": {"img_size", "patch_size"},
+    "interpolate_pos_encoding": {"img_size", "patch_size"},
     "mask_ratio": {"img_size", "patch_size"},
     "num_kv_heads": {"depth", "num_heads"},
     # a width that a packed gate cannot halve is refused one by one

@@ -16,7 +16,7 @@ from vitcost.planner.grid import Axis, Grid, reason
 from vitcost.quantities import QUANTITIES
 from vitcost.report import report_on
 from vitcost.scenario import Scenario
-from vitcost.zoo import Base, resolve
+from vitcost.zoo import Base, completed, resolve
 
 __all__ = ["Chunk", "Evaluator"]
 
@@ -188,7 +188,8 @@ class Evaluator:
         if not columns:
             return resolve(self.base, **block.fields).config
         assert isinstance(self.base.base, ViTConfig | Mapping)
-        return Columns(**merged(self.base.base, {**block.fields, **columns}))
+        given = completed(self.base, block.fields)
+        return Columns(**merged(self.base.base, {**given, **columns}))
 
     def _possible(
         self, block: _Block, config: Any, where: Any, at: Mapping[str, Any], filled: _Filled

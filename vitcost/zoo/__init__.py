@@ -1,6 +1,7 @@
 """From what a user types to a config: names, files and configs."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from vitcost.config import ViTConfig, configure
@@ -13,7 +14,18 @@ if TYPE_CHECKING:
     from vitcost.text import ClipConfig, TextConfig
     from vitcost.zoo.keys import Described
 
-__all__ = ["Base", "Foreign", "Model", "Resolved", "described", "find", "names", "resolve"]
+__all__ = [
+    "Base",
+    "Foreign",
+    "Model",
+    "Resolved",
+    "completed",
+    "described",
+    "find",
+    "is_rebuilt",
+    "names",
+    "resolve",
+]
 
 
 Model: TypeAlias = "str | ViTConfig | TextConfig | ClipConfig | Resolved | Base"
@@ -44,7 +56,44 @@ def find(model: "Model | Foreign", **overrides: Any) -> Resolved | Foreign:
     found = described(model)
     if isinstance(found, Foreign):
         return found.on_top(overrides)
-    return Resolved(found.name, found.source, _on_top(found.base, overrides), found.flags)
+    given = completed(found, overrides)
+    said = "".join(
+        f"; {field}, for images of another size" for field in given if field in found.fed
+    )
+    source = found.source + ("" if given == overrides else said)
+    return Resolved(found.name, source, _on_top(found.base, given), found.flags)
+
+
+def completed(found: Base, overrides: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Fields that are put on a model, with those that its library asks for beside them: where an
+    ``input_size`` is not the size that the model is built for."""
+    if not found.fed or "input_size" not in overrides:
+        return overrides
+    own = _on_top(found.base, {k: v for k, v in overrides.items() if k != "input_size"})
+    config = _on_top(found.base, {**found.fed, **overrides})
+    there = all(getattr(own, field) == getattr(config, field) for field in found.fed)
+    if there or getattr(config, "input_size", None) is None:
+        return overrides
+    return {**found.fed, **overrides}
+
+
+def is_rebuilt(name: str, img_size: "int | tuple[int, int]") -> bool:
+    """Whether another ``img_size`` takes the position table away from a pretrained model that
+    resamples it to each image.
+
+    >>> is_rebuilt("facebook/dinov2-base", 224), is_rebuilt("vit_base_patch16_224", 384)
+    (True, False)
+    """
+    from vitcost.zoo import aliases, timm
+
+    bare = timm.RENAMED.get(name, name)
+    if not (aliases.is_hub_id(name) or ("." in bare and timm.lookup(name) is not None)):
+        return False
+    config = resolve(name).config
+    if not isinstance(config, ViTConfig) or config.pos_embed == "none":
+        return False
+    takes_any = config.dynamic_img_size or config.interpolate_pos_encoding != ""
+    return takes_any and configure(config, img_size=img_size).img_size != config.img_size
 
 
 def described(model: "Model | Foreign") -> Base | Foreign:
@@ -64,11 +113,15 @@ def described(model: "Model | Foreign") -> Base | Foreign:
         raise ConfigError(f"a model is a name, a path or a config, got {shown(model)}")
     row = _fields(model)
     if row is not None:
-        return Base(model, *row)
+        return Base(model, *row, fed=_DYNAMIC)
     text = _text(model)
     if text is not None:
         return Base(model, *text)
     return _by_others(model)
+
+
+# what timm's models take images of any size with
+_DYNAMIC: Mapping[str, Any] = MappingProxyType({"dynamic_img_size": True})
 
 
 def names() -> list[str]:
@@ -119,7 +172,8 @@ def _by_others(model: str) -> Base | Foreign:
         if files.is_path(model):
             row = files.described(model, _named)
     if row is not None:
-        return Base(model, row.source, row.fields if row.text is None else row.text)
+        base = row.fields if row.text is None else row.text
+        return Base(model, row.source, base, fed=row.fed)
     from vitcost.zoo import modules
 
     if not modules.is_factory(model):
@@ -133,7 +187,7 @@ def _named(name: str) -> "Described":
     from vitcost.zoo.keys import Described
 
     own = _fields(name)
-    found = Described(*own) if own is not None else aliases.lookup(name, _named)
+    found = Described(*own, fed=_DYNAMIC) if own is not None else aliases.lookup(name, _named)
     if found is None and _text(name) is not None:
         raise NotCovered(f"{name} reads text, and a model of images is asked for")
     if found is None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from vitcost.errors import ConfigError
 from vitcost.zoo.keys import Described
 
-__all__ = ["AMBIGUOUS", "ROWS", "Alias", "lookup", "names"]
+__all__ = ["AMBIGUOUS", "ROWS", "Alias", "is_hub_id", "lookup", "names"]
 
 
 class Alias(NamedTuple):
@@ -117,6 +117,17 @@ def lookup(name: str, row: Callable[[str], Described]) -> Described | None:
     return _in_a_table(name, row)
 
 
+def is_hub_id(name: str) -> bool:
+    """Whether a name is an id of the Hugging Face hub whose model is known."""
+    from vitcost.zoo.hub import HUB
+
+    return name in HUB or _on_the_hub(name).startswith("timm/")
+
+
+def _on_the_hub(name: str) -> str:
+    return name.removeprefix("hf-hub:").removeprefix("hf_hub:")
+
+
 # B/16 is short for ViT-B/16
 _SHORT = frozenset(name for name in ROWS if "/" in name)
 
@@ -138,7 +149,7 @@ def _in_a_table(name: str, row: Callable[[str], Described]) -> Described | None:
         found = described(MODELS[name], row)
         return found._replace(source=f"open_clip 3.3, vision tower of model_configs/{name}.json")
     # the hub's copies of timm's weights, as its page or timm's create_model spells them
-    path = name.removeprefix("hf-hub:").removeprefix("hf_hub:")
+    path = _on_the_hub(name)
     return row(path.removeprefix("timm/")) if path.startswith("timm/") else None
 
 

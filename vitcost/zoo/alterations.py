@@ -98,6 +98,9 @@ def need_slots(module: "nn.Module") -> None:
     if not any(cls.__module__.startswith("timm.") for cls in type(module).__mro__):
         return
     for path, each in module.named_modules():
+        # a reader holds a network below the patches against its row, module by module
+        if path.startswith("patch_embed.backbone"):
+            continue
         for name, child in each.named_children():
             if name in _SLOTS:
                 where = f"{path}.{name}" if path else name

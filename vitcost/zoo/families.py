@@ -57,6 +57,7 @@ def _beit(values: Values) -> dict[str, Any]:
         "pos_embed": "learn" if values["use_absolute_position_embeddings"] else "none",
         "global_pool": "avg" if pooled else "token",
         "fc_norm": pooled,
+        "interpolate_pos_encoding": "same",
         "init_values": max(values["layer_scale_init_value"], 0.0),
     }
 
@@ -65,6 +66,7 @@ def _dinov2(values: Values) -> dict[str, Any]:
     """DINOv2: dropout behind the embedding alone, two thirds of the width for a gated MLP."""
     fields = {
         "pos_drop_rate": values["hidden_dropout_prob"],
+        "interpolate_pos_encoding": "float32",
         # a layer scale that starts at 0 is there all the same
         "init_values": values["layerscale_value"] or 1.0,
     }
@@ -93,6 +95,7 @@ def _dinov3(values: Values) -> dict[str, Any]:
         "mlp_layer": "SwiGLU" if values["use_gated_mlp"] else "Mlp",
         "pos_embed": "none",
         "rope_type": "dinov3",
+        "interpolate_pos_encoding": "same",
         "mask_token": True,
         "init_values": values["layerscale_value"] or 1.0,
     }

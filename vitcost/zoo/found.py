@@ -21,9 +21,11 @@ class Resolved(NamedTuple):
 
 
 class Base(NamedTuple):
-    """A model before any field is put on top: its fields, or its whole config."""
+    """A model before any field is put on top: its fields, or its whole config. ``fed`` are fields
+    that its library asks for where it is fed images of another size than it is built for."""
 
     name: str
     source: str
     base: "Mapping[str, Any] | Config"
     flags: "Mapping[str, str]" = MappingProxyType({})
+    fed: "Mapping[str, Any]" = MappingProxyType({})

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 from vitcost.errors import ConfigError, NotCovered, nearest, shown
@@ -20,11 +21,12 @@ Made = TypeVar("Made")
 
 class Described(NamedTuple):
     """A model as fields of a config, and where they come from; a model that reads text as its
-    config."""
+    config. ``fed``: fields that images of another size ask for."""
 
     source: str
     fields: dict[str, Any]
     text: "TextConfig | ClipConfig | None" = None
+    fed: Mapping[str, Any] = MappingProxyType({})
 
 
 _WORDS = {bool: "true or false", int: "an integer", float: "a number", str: "text"}

@@ -93,6 +93,8 @@ def _freeze(module: "nn.Module", trained: Callable[[str], int]) -> dict[str, str
     if own == trained("none"):
         return {}
     still = {name for name, kept in frozen.items() if kept}
+    if not own:
+        return {"freeze": "all"}
     for flag, names in _ways(module, list(frozen)):
         if still == names and own == trained(flag):
             return {"freeze": flag}

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
+from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from inspect import signature
@@ -81,7 +82,7 @@ def from_torch(
         sides = (size, size) if isinstance(size, int) else tuple(size)
         shape = (3 if in_chans is None else in_chans, *sides)
         return Foreign(called, kind, module, shape, str(error))
-    _fed(config, img_size, in_chans)
+    config = _fed(config, img_size, in_chans)
     said = "".join(f"; its own {flag}: {value}" for flag, value in flags.items())
     return Resolved(called, f"a torch module, {kind}{said}", config, flags)
 
@@ -227,18 +228,23 @@ def _on_meta(build: "Callable[[], nn.Module]") -> "nn.Module":
         return build()
 
 
-def _fed(config: "Config", img_size: Size | None, in_chans: int | None) -> None:
-    """Refuses images that the module does not take."""
+def _fed(config: "Config", img_size: Size | None, in_chans: int | None) -> "Config":
+    """The config of a module that is fed images of a size."""
+    from vitcost.text import ClipConfig
+
     image = getattr(config, "vision", config)
     if not isinstance(image, ViTConfig):
-        return
-    if img_size is not None:
-        sides = configure(image, img_size=img_size).img_size
-        if sides != image.img_size:
-            own = "x".join(map(str, image.img_size))
-            raise ConfigError(f"img_size {sides[0]}x{sides[1]}: the module takes images of {own}")
+        given = {"img_size": img_size, "in_chans": in_chans}
+        for name, value in given.items():
+            if value is not None:
+                raise ConfigError(f"{name} {value}: the module reads no images")
+        return config
     if in_chans not in (None, image.in_chans):
         raise ConfigError(f"in_chans {in_chans}: the module reads {image.in_chans} channels")
+    if img_size is None:
+        return config
+    fed = configure(image, input_size=img_size)
+    return replace(config, vision=fed) if isinstance(config, ClipConfig) else fed
 
 
 def _add_up(module: "nn.Module", config: "Config") -> None:

@@ -144,7 +144,7 @@ def _timm(vision: Values, width: int, base: Base, path: str) -> Described:
     """A timm model with open_clip's projection behind it."""
     name = typed(path + "timm_model_name", "", vision["timm_model_name"])
     try:
-        source, below, _ = base(name)
+        source, below, *_ = base(name)
     except (NotCovered, UnknownName) as error:
         raise NotCovered(f"{path}timm_model_name: {error}") from None
     v = {key: typed(path + key, d, vision.get(key, d)) for key, d in _TIMM.items()}
