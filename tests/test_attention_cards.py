@@ -22,7 +22,7 @@ BASE = "vit_base_patch16_224"
 def chosen(name: str, precision: str) -> str:
     """torch's choice for a plain attention on a card, written out."""
     row = CARDS[name]
-    half, bf16 = precision != "fp32", precision.endswith("bf16")
+    half, bf16 = precision not in ("fp32", "tf32"), precision.endswith("bf16")
     if row.vendor == "AMD" and name == "mi100":
         return "math"
     if row.vendor == "NVIDIA" and name.startswith(("v100", "t4")) and half:
@@ -33,7 +33,8 @@ def chosen(name: str, precision: str) -> str:
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("name", CARDS)
 def test_each_row_has_the_kernel_of_its_card(name: str, precision: str) -> None:
-    own = f"{name},fp32_tflops=10,fp16_tflops=20,bf16_tflops=20,bandwidth_gbps=100,memory_gb=16"
+    peaks = "fp32_tflops=10,tf32_tflops=10,fp16_tflops=20,bf16_tflops=20"
+    own = f"{name},{peaks},bandwidth_gbps=100,memory_gb=16"
     run_as = {"batch": 2, "precision": precision, "mode": "train"}
     (time,) = vitcost.report(BASE, gpu=own, **run_as).to_dict()["time"]
     assert time["attention_kernel"] == [chosen(name, precision)]
