@@ -1,7 +1,8 @@
 """The time of a step on a card: what it rests on, how far off it may be, and what bounds it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 from vitcost.engine.model import Config
@@ -35,12 +36,14 @@ from vitcost.zoo import resolve
 
 __all__ = [
     "Anchor",
+    "Asked",
     "Part",
     "Time",
     "TurningPoints",
     "check_half",
     "parse_anchor",
     "predict",
+    "predicted",
     "turning_points",
 ]
 
@@ -58,20 +61,21 @@ class Anchor(NamedTuple):
     scenario: Scenario | None = None
 
 
-def predict(
-    config: Config,
-    scenario: Scenario,
-    gpu: "str | Card",
-    *,
-    anchors: Sequence[Anchor] = (),
-    own: Mapping[str, Card] | None = None,
-    calibrations: Sequence[Calibration] = (),
-) -> Time:
+class Asked(NamedTuple):
+    """What a prediction asks of a model: its work and attention kernels in a scenario and setup,
+    and which family it is of."""
+
+    parts: Callable[[Scenario, Setup], Mapping[str, Work]]
+    kernels: Callable[[Scenario, Setup], tuple[str, ...]]
+    kind: str
+
+
+def predict(config: Config, scenario: Scenario, gpu: "str | Card", **given: Any) -> Time:
     """The time of one step: a sum over its kernels' work, by the constants of the card.
 
-    The scenario's software is by default the newest that the card was measured with;
-    ``calibrations`` are the user's own, which come before the shipped ones. Raises ``UnknownName``
-    for a card that nobody knows, ``NotCovered`` where its sheet lacks a figure.
+    ``given`` is as for ``predicted``. The scenario's software is by default the newest torch that
+    the card was measured with. Raises ``UnknownName`` for a card that nobody knows, ``NotCovered``
+    where its sheet lacks a figure.
 
     >>> from vitcost.zoo import resolve
     >>> config = resolve("vit_base_patch16_224").config
@@ -79,7 +83,25 @@ def predict(
     >>> time.basis, time.bound, 2400 < time.images_per_second < 3200
     ('calibrated', 'compute', True)
     >>> predict(config, Scenario(batch=256, precision="amp-bf16"), "h100-sxm").basis
-    'spec_sheet'
+    'of_its_kind'
+    """
+    asked = Asked(partial(work, config), partial(kernels_of, config), kind_of(config))
+    return predicted(asked, scenario, gpu, **given)
+
+
+def predicted(
+    asked: Asked,
+    scenario: Scenario,
+    gpu: "str | Card",
+    *,
+    anchors: Sequence[Anchor] = (),
+    own: Mapping[str, Card] | None = None,
+    calibrations: Sequence[Calibration] = (),
+) -> Time:
+    """The time of one step of any model whose work is known.
+
+    ``own`` are the user's cards by name, ``calibrations`` the user's constants, which come before
+    the shipped ones, ``anchors`` what the card was measured to do.
     """
     row = card(gpu, own)
     if row.vendor == "CPU":
@@ -93,11 +115,11 @@ def predict(
     scenario = on_card(scenario, row)
     anchors = [a._replace(scenario=on_card(a.scenario or scenario, row)) for a in anchors]
     sheet = sheet_of(row, setup)
-    rates = widened(rates_of(row, setup, known), kind_of(config), setup.platform)
-    parts = work(config, scenario, setup)
+    rates = widened(rates_of(row, setup, known), asked.kind, setup.platform)
+    parts = asked.parts(scenario, setup)
     if anchors:
         rates = _anchored(rates, scenario, setup, sheet, anchors)
-    elif unlike := _unlike(config, scenario, setup, row):
+    elif unlike := _unlike(asked, scenario, setup, row):
         rates = rates.spread(ANCHORED, ANCHORED).unlike(*unlike)
     batches = [anchor.scenario.batch for anchor in anchors if anchor.scenario]
     if setup.platform == "cpu":
@@ -105,9 +127,8 @@ def predict(
     else:
         least = min([rates.least_batch, *batches])
         rates = _by_host(rates, scenario, setup, total(parts), sheet, least)
-    checked = _checked(rates, scenario)
-    time = _time(row, scenario, setup, sheet, checked, parts)
-    return replace(time, attention_kernel=kernels_of(config, scenario, setup))
+    time = _time(row, scenario, setup, sheet, _checked(rates, scenario), parts)
+    return replace(time, attention_kernel=asked.kernels(scenario, setup))
 
 
 def check_half(row: Card, scenario: Scenario) -> None:
@@ -210,11 +231,11 @@ def _bound(done: Work, shares: Mapping[str, float], setup: Setup, rates: Rates) 
     return max(shares, key=lambda name: shares[name])
 
 
-def _unlike(config: Config, scenario: Scenario, setup: Setup, row: Card) -> tuple[str, ...]:
+def _unlike(asked: Asked, scenario: Scenario, setup: Setup, row: Card) -> tuple[str, ...]:
     """What of a step no file of measurements has, whose card and mode were measured."""
     found = []
     kernels, usual = (
-        kernels_of(config, each, setup)
+        asked.kernels(each, setup)
         for each in (scenario, on_card(replace(scenario, attention="sdpa"), row))
     )
     if kernels != usual:
@@ -311,7 +332,7 @@ def turning_points(
     >>> from vitcost.zoo import resolve
     >>> config = resolve("vit_base_patch16_224").config
     >>> turning_points(config, Scenario(precision="amp-bf16"), "rtx4090").beyond_overhead_batch
-    2
+    14
     """
 
     def first(wanted: tuple[str, ...]) -> int | None:

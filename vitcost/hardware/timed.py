@@ -33,7 +33,7 @@ def timed(
     >>> config = resolve("vit_base_patch16_224").config
     >>> (time,) = timed(config, Scenario(batch=256, precision="amp-bf16"), "rtx4090")
     >>> time.basis, time.turning
-    ('calibrated', TurningPoints(beyond_overhead_batch=2, compute_batch=7))
+    ('calibrated', TurningPoints(beyond_overhead_batch=14, compute_batch=14))
     """
     files = several("calibration", calibration, str)
     # a calibration of a card of one's own has it beside the constants
