@@ -28,7 +28,8 @@ from vitcost.engine.tree import Count
 from vitcost.engine.workload import mode_of
 from vitcost.errors import NotCovered
 from vitcost.memory import step_peak, training
-from vitcost.scenario import OPTIMIZERS, Scenario
+from vitcost.optimizers import OPTIMIZERS
+from vitcost.scenario import Scenario
 from vitcost.zoo import resolve
 from vitcost.zoo.timm.args import fields_of
 

@@ -1,36 +1,22 @@
 """Model states: torch's own optimizers on real parameters, frozen parts apart."""
 
-import importlib
 from typing import Any
 
 import pytest
 import torch
 from timm_features import BASE, FEATURES, VIT, build
-from timm_support import timm
 
 import vitcost
-from vitcost.check import reference
+from vitcost.check import reference, steps
 from vitcost.config import ViTConfig, configure
 from vitcost.engine.lower import Mode, lower
 from vitcost.engine.model import sizes_of, structure_of
 from vitcost.engine.parameters import parameters
 from vitcost.engine.unroll import unroll
+from vitcost.optimizers import OPTIMIZERS
 from vitcost.zoo.timm.args import fields_of
 
-timm()
-optim = importlib.import_module("timm.optim")
 CONFIG = ViTConfig(img_size=8, patch_size=4, embed_dim=12, depth=7, num_heads=3, num_classes=5)
-OPTIMIZERS = {
-    "adamw": torch.optim.AdamW,
-    "adam": torch.optim.Adam,
-    "adamw-amsgrad": lambda parameters: torch.optim.AdamW(parameters, amsgrad=True),
-    "adam-amsgrad": lambda parameters: torch.optim.Adam(parameters, amsgrad=True),
-    "adamw-fused": lambda parameters: torch.optim.AdamW(parameters, fused=True),
-    "adamw-foreach": lambda parameters: torch.optim.AdamW(parameters, foreach=True),
-    "lion": lambda parameters: optim.Lion(parameters, foreach=False),
-    "sgd": lambda parameters: torch.optim.SGD(parameters, lr=0.1),
-    "sgd-momentum": lambda parameters: torch.optim.SGD(parameters, lr=0.1, momentum=0.9),
-}
 
 
 @pytest.mark.parametrize(
@@ -55,7 +41,7 @@ def test_states_are_torchs(name: str, precision: str, freeze: str) -> None:
     trained = [p for p in model.parameters() if p.requires_grad]
     for parameter in trained:
         parameter.grad = torch.zeros_like(parameter)
-    optimizer = OPTIMIZERS[name](trained)
+    optimizer = steps.optimizer(name)(trained)
     optimizer.step()
     states = [t for state in optimizer.state.values() for t in state.values() if t is not None]
     training = vitcost.report(

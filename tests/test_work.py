@@ -6,10 +6,9 @@ from typing import Any
 import pytest
 
 from vitcost.engine.model import structure_of
-from vitcost.errors import NotCovered
-from vitcost.hardware.backward import UPDATES
 from vitcost.hardware.work import Work, setup_of, total, work
-from vitcost.scenario import OPTIMIZERS, Scenario
+from vitcost.optimizers import OPTIMIZERS
+from vitcost.scenario import Scenario
 from vitcost.zoo import names, resolve
 
 BASE = resolve("vit_base_patch16_224").config
@@ -281,12 +280,11 @@ def test_the_update_is_of_what_trains(given: dict[str, Any], trained: int) -> No
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_every_optimizer_has_a_time_or_says_why_not(optimizer: str) -> None:
-    if optimizer in UPDATES:
-        assert done(mode="train", optimizer=optimizer)["optimizer"].stream_bytes > 0
-    else:
-        with pytest.raises(NotCovered, match=optimizer):
-            done(mode="train", optimizer=optimizer)
+def test_every_optimizer_has_a_time(optimizer: str) -> None:
+    # it reads a gradient and a parameter at least, writes that, and reads and writes its states
+    row = OPTIMIZERS[optimizer]
+    assert row.passes >= 3 + 2 * row.moments, f"{optimizer}: passes"
+    assert done(mode="train", optimizer=optimizer)["optimizer"].stream_bytes > 0
 
 
 def test_the_image_needs_no_gradient() -> None:

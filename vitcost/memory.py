@@ -18,7 +18,8 @@ from vitcost.engine.tree import Node
 from vitcost.engine.unroll import unroll
 from vitcost.engine.workload import mode_of
 from vitcost.errors import ConfigError, NotCovered
-from vitcost.scenario import OPTIMIZERS, PRECISIONS, RECIPES, Scenario
+from vitcost.optimizers import OPTIMIZERS
+from vitcost.scenario import PRECISIONS, RECIPES, Scenario
 from vitcost.sharding import (
     ALONE,
     Share,

@@ -6,15 +6,14 @@ from typing import Any, NamedTuple
 
 from vitcost.errors import ConfigError, UnknownName, shown
 from vitcost.fields import as_python
+from vitcost.optimizers import OPTIMIZERS
 
 __all__ = [
     "CHOICES",
     "ENGINES",
     "HELP",
-    "OPTIMIZERS",
     "PRECISIONS",
     "RECIPES",
-    "Optimizer",
     "Precision",
     "Recipe",
     "Scenario",
@@ -38,44 +37,6 @@ PRECISIONS = {
     "amp-fp16": Precision("amp", 4, "fp16"),
     "bf16": Precision("half", 2),
     "fp16": Precision("half", 2, "fp16"),
-}
-
-
-class Optimizer(NamedTuple):
-    """State tensors that an optimizer keeps for each parameter, and counters for each tensor.
-
-    ``step`` is how it walks over the parameters, which decides what a step allocates on the way:
-    ``foreach`` all of them at once, ``loop`` one after the other, ``fused`` in one kernel. Empty:
-    as torch chooses, foreach on CUDA and a loop on the CPU.
-    """
-
-    moments: int
-    step_bytes: int
-    step: str
-    source: str
-
-    def steps(self, platform: str) -> str:
-        return self.step or ("foreach" if platform == "cuda" else "loop")
-
-
-_ADAM = "torch.optim.Adam: exp_avg, exp_avg_sq, step"
-_ADAMW = "torch.optim.AdamW: exp_avg, exp_avg_sq, step"
-OPTIMIZERS = {
-    "adamw": Optimizer(2, 4, "", _ADAMW),
-    "adamw-foreach": Optimizer(2, 4, "foreach", _ADAMW),
-    "adamw-fused": Optimizer(2, 4, "fused", _ADAMW),
-    "adamw-loop": Optimizer(2, 4, "loop", _ADAMW),
-    "adamw-amsgrad": Optimizer(3, 4, "", f"{_ADAMW}, max_exp_avg_sq"),
-    "adam": Optimizer(2, 4, "", _ADAM),
-    "adam-foreach": Optimizer(2, 4, "foreach", _ADAM),
-    "adam-fused": Optimizer(2, 4, "fused", _ADAM),
-    "adam-loop": Optimizer(2, 4, "loop", _ADAM),
-    "adam-amsgrad": Optimizer(3, 4, "", f"{_ADAM}, max_exp_avg_sq"),
-    "sgd": Optimizer(0, 0, "in place", "torch.optim.SGD without momentum"),
-    "sgd-momentum": Optimizer(1, 0, "in place", "torch.optim.SGD: momentum_buffer"),
-    "lion": Optimizer(
-        1, 0, "sign", "Chen et al. 2023, arXiv 2302.06675; timm.optim.Lion(foreach=False): exp_avg"
-    ),
 }
 
 

@@ -28,6 +28,7 @@ from torch.utils._pytree import tree_leaves
 from vitcost.check.counters import fill
 from vitcost.check.installed import timm
 from vitcost.errors import NotCovered
+from vitcost.optimizers import OPTIMIZERS
 
 __all__ = [
     "Alive",
@@ -45,45 +46,22 @@ __all__ = [
 MakeOptimizer: TypeAlias = Callable[[Iterable[nn.Parameter]], Optimizer]
 
 
-def _lion(parameters: Iterable[nn.Parameter]) -> Optimizer:
-    """Lion is timm's."""
-    made: Optimizer = import_module(f"{timm().__name__}.optim").Lion(
-        parameters, lr=1e-3, foreach=False
-    )
-    return made
-
-
-# the class of each kind of optimizer, and what a name says after its hyphen
-_KINDS: Mapping[str, Callable[..., Optimizer]] = {
-    "adamw": partial(torch.optim.AdamW, lr=1e-3),
-    "adam": partial(torch.optim.Adam, lr=1e-3),
-    "sgd": partial(torch.optim.SGD, lr=1e-3),
-    "lion": _lion,
-}
-_HOW: Mapping[str, Mapping[str, Any]] = {
-    "": {},
-    "foreach": {"foreach": True},
-    "fused": {"fused": True},
-    "loop": {"foreach": False},
-    "amsgrad": {"amsgrad": True},
-    "momentum": {"momentum": 0.9},
-}
-
-
 def optimizer(name: str) -> MakeOptimizer:
     """The optimizer of a scenario's name; where that leaves it open, torch chooses how it walks.
 
-    Raises ``NotCovered`` for a name that has no class here: another optimizer would be stepped.
+    Raises ``NotCovered`` where its class is not there: another optimizer would be stepped.
 
     >>> optimizer("adamw-foreach")([nn.Parameter(torch.zeros(1))]).defaults["foreach"]
     True
     """
-    kind, _, how = name.partition("-")
-    if kind not in _KINDS or how not in _HOW:
-        raise NotCovered(
-            f"a real step of optimizer {name}: classes are known for {', '.join(_KINDS)}"
-        )
-    return partial(_KINDS[kind], **_HOW[how])
+    row = OPTIMIZERS[name]
+    package, _, kind = row.real.rpartition(".")
+    if package.startswith("timm"):
+        package = package.replace("timm", timm().__name__, 1)
+    module = import_module(package)
+    if not hasattr(module, kind):
+        raise NotCovered(f"a real step of optimizer {name}: {package} has no {kind}")
+    return partial(getattr(module, kind), lr=1e-3, **row.options)
 
 
 class Step:

@@ -1,4 +1,4 @@
-"""The backward pass as a pass over the forward steps, and what an optimizer moves.
+"""The backward pass as a pass over the forward steps.
 
 What a backward kernel reads and writes follows from what the engine lowered: it reads the gradient
 of what the op wrote and what autograd keeps of the op, and writes a gradient for each operand that
@@ -13,36 +13,8 @@ from vitcost.engine.kinds import KINDS
 from vitcost.engine.launches import Step, like, step_of
 from vitcost.engine.ops import Op, Tensor
 
-__all__ = ["ACCUMULATED", "UPDATES", "backward", "rerun"]
+__all__ = ["ACCUMULATED", "backward", "rerun"]
 
-# m: m + β (g - m); v · β₂; v + g²; √v; / c; + ε; p, m, √v → p: torch/optim/adam.py, with or without
-# foreach
-_ADAM = 3 + 2 + 3 + 2 + 2 + 2 + 4
-# decay: p · (1 - λ)
-_DECAY = 2
-# p, g, m, v → p, m, v
-_FUSED = 4 + 3
-# max, v → max
-_AMSGRAD = 3
-# how many tensors of a parameter's size an optimizer's kernels read and write
-UPDATES = {
-    # p, g → p
-    "sgd": 3,
-    # decay: p, g → d; buffer · μ; buffer + d; Nesterov: d + μ · buffer; p, d → p
-    "sgd-momentum": 3 + 2 + 3 + 3 + 3,
-    "adam": _ADAM,
-    "adam-foreach": _ADAM,
-    "adam-loop": _ADAM,
-    "adam-fused": _FUSED,
-    "adam-amsgrad": _ADAM + _AMSGRAD,
-    "adamw": _DECAY + _ADAM,
-    "adamw-foreach": _DECAY + _ADAM,
-    "adamw-loop": _DECAY + _ADAM,
-    "adamw-fused": _FUSED,
-    "adamw-amsgrad": _DECAY + _ADAM + _AMSGRAD,
-    # decay; m, g → u; sign of u; p, u → p; m, g → m: timm/optim/lion.py
-    "lion": _DECAY + 3 + 2 + 3 + 3,
-}
 # before torch 2.0 gradients were set to zero, and added to
 ACCUMULATED = 1 + 3
 

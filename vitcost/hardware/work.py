@@ -12,8 +12,7 @@ from vitcost.engine.model import AnyStructure, Config, sizes_of, structure_of
 from vitcost.engine.ops import Op, Sizes, bytes_of, executed_backward_flops, flops, numel, params
 from vitcost.engine.structure import Structure
 from vitcost.engine.workload import mode_of
-from vitcost.errors import NotCovered
-from vitcost.hardware.backward import ACCUMULATED, UPDATES, backward, rerun
+from vitcost.hardware.backward import ACCUMULATED, backward, rerun
 from vitcost.hardware.kernels import (
     fuse,
     in_order,
@@ -23,6 +22,7 @@ from vitcost.hardware.kernels import (
     rms_norm_by_torch,
     rms_norm_by_variance,
 )
+from vitcost.optimizers import OPTIMIZERS
 from vitcost.scenario import ENGINES, PRECISIONS, Scenario, torch_version
 
 __all__ = ["NEWEST", "Setup", "Work", "kernels_of", "setup_of", "total", "work"]
@@ -259,11 +259,9 @@ def _head(width: int) -> int:
 
 def _update(structure: AnyStructure, mode: Mode, sizes: Sizes, setup: Setup, name: str) -> Work:
     """What the optimizer moves for each parameter that trains."""
-    if name not in UPDATES:
-        raise NotCovered(f"what {name} moves is not known: no time of a training step")
     tree = lower(structure, mode)
     own = (step for step in flatten(tree) if step.op.trains)
     count = sum(times(step, sizes) * params(step.op, sizes) for step in own)
     accumulated = ACCUMULATED if setup.torch < (2, 0) else 0
     itemsize = 2 if setup.precision == "half" else 4
-    return Work(stream_bytes=count * itemsize * (UPDATES[name] + accumulated))
+    return Work(stream_bytes=count * itemsize * (OPTIMIZERS[name].passes + accumulated))
