@@ -17,6 +17,7 @@ LAYERS = (
     (
         "config",
         "activations",
+        "optimizers",
         "rules",
         "codes",
         "backbones",
