@@ -132,10 +132,12 @@ def weigh(
     *,
     biases: Sequence[Callable[[], Tensor]] = (),
     drop: bool = False,
+    adjacent: bool = False,
 ) -> Tensor:
-    """The weighted sum of values; the product of q and k contracts d, that with v contracts s."""
-    weights = _weights(c, m, q, k, drop, biases)
-    values = _adjacent(c, m, v)
+    """The weighted sum of values; the product of q and k contracts d, that with v contracts s.
+    ``adjacent``: heads and images lie side by side in them."""
+    weights = _weights(c, m, q, k, drop, biases, adjacent)
+    values = v if adjacent else _adjacent(c, m, v)
     y = m.op(
         "matmul",
         weights,
@@ -165,6 +167,7 @@ def _weights(
     k: Tensor,
     drop: bool,
     biases: Sequence[Callable[[], Tensor]] = (),
+    adjacent: bool = False,
 ) -> Tensor:
     """The softmax of the scores; a bias is made where it is added."""
     laid_out = q
@@ -180,7 +183,8 @@ def _weights(
             m.hold(q)
     else:
         m.hold(q)
-    q, k = _adjacent(c, m, q, like=laid_out), _adjacent(c, m, k)
+    if not adjacent:
+        q, k = _adjacent(c, m, q, like=laid_out), _adjacent(c, m, k)
     scores = m.op("matmul", q, k, axes=(*q.axes[:3], k.axes[2]), over=q.axes[3:], group="attention")
     if not c.scale_query:
         scores = m.op("scale", scores, group="attention")

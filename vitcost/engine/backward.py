@@ -14,6 +14,7 @@ unless somebody else holds it (``accumulate_grad.h``).
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from typing import NamedTuple
 
 from vitcost.engine.derivatives import GATHERED, RULES, Gradient
 from vitcost.engine.kinds import KINDS
@@ -23,7 +24,15 @@ from vitcost.engine.regions import REGION
 from vitcost.engine.tree import Node
 from vitcost.errors import NotCovered
 
-__all__ = ["Backward"]
+__all__ = ["Backward", "Layout"]
+
+
+class Layout(NamedTuple):
+    """What decides in which order gradients lie."""
+
+    one_image: bool
+    one_head: bool
+    platform: str
 
 
 class Backward:
@@ -35,10 +44,10 @@ class Backward:
     """
 
     def __init__(
-        self, ledger: Ledger, one_image: bool, in_place: bool = True, onto: bool = False
+        self, ledger: Ledger, layout: Layout, in_place: bool = True, onto: bool = False
     ) -> None:
-        self.ledger, self.one_image, self.in_place = ledger, one_image, in_place
-        self.onto = onto
+        self.ledger, self.layout, self.in_place = ledger, layout, in_place
+        self.one_image, self.onto = layout.one_image, onto
         self.pending: dict[Tensor, Tensor] = {}
         # a gradient that several wait for is one tensor with several owners
         self.owners: Counter[Tensor] = Counter()
@@ -174,12 +183,18 @@ class Backward:
         else:
             self.ledger.move(value, "gradients")
 
-    def new(self, like: Tensor, axes: tuple[Axis, ...] | None = None, itemsize: int = 0) -> Tensor:
-        """Allocates a gradient."""
+    def new(
+        self,
+        like: Tensor,
+        axes: tuple[Axis, ...] | None = None,
+        itemsize: int = 0,
+        role: str = "",
+    ) -> Tensor:
+        """Allocates a gradient; ``role`` is the order in which it lies."""
         lasts = like.role == "param" and axes is None and not self.onto
         part = "gradients" if lasts else "temporary"
         value = Tensor(
-            f"gradient of {like.name}", axes or like.axes, "", None, itemsize or like.itemsize
+            f"gradient of {like.name}", axes or like.axes, role, None, itemsize or like.itemsize
         )
         self.ledger.born(value, part)
         self.owners[value] = 1

@@ -4,8 +4,11 @@ Beside the letters of ``layers``: q_m = 3·h + m and h_m = h + m, where attentio
 a layer.
 """
 
+from collections.abc import Callable, Mapping
+
 from vitcost.engine.attention import Outer, attention, differ, merge, weigh
 from vitcost.engine.layers import activation, layer_scale, mlp, norm
+from vitcost.engine.mha import multi_head
 from vitcost.engine.ops import Tensor, axes
 from vitcost.engine.structure import Span, Structure
 from vitcost.engine.tree import Module, Node, Run, linear
@@ -31,7 +34,7 @@ def _pre_norm(
     c: Structure, m: Module, x: Tensor, span: Span, outer: Outer, drop_path: bool
 ) -> Tensor:
     """``x + attn(norm1(x))``, then ``x + mlp(norm2(x))``."""
-    y = m.add(attention(c, norm(c.norm, m, "norm1", x), span, outer))
+    y = m.add(_ATTENTION[c.code.attention](c, norm(c.norm, m, "norm1", x), span, outer))
     if c.layer_scale[0]:
         y = layer_scale(c, m, "1", y)
     _name(c, m, y)
@@ -119,6 +122,11 @@ def _parallel(
     return m.op("residual", x, _drop_path(c, m, "drop_path", y, drop_path))
 
 
+# the forward of an attention, by whose code it is
+_ATTENTION: Mapping[str, Callable[[Structure, Tensor, Span, Outer], Node]] = {
+    "timm": attention,
+    "mha": multi_head,
+}
 _WIRING = {
     "Block": _pre_norm,
     "ResPostBlock": _post_norm,

@@ -135,6 +135,31 @@ def _heads(walk: "Backward", op: Op, taken: Tensor) -> list[Gradient]:
     return [Gradient(t, walk.view(taken, t.axes, "permuted")) for t in _wanted(op)]
 
 
+def _attended(walk: "Backward", op: Op, taken: Tensor) -> list[Gradient]:
+    """A tensor for each operand, in an order of the kernel's own; cards' flash kernels write those
+    of operands as these lie."""
+    ordered = op.kernel == "efficient" or walk.layout.platform == "cpu"
+    return [
+        Gradient(t, walk.new(t, role="by image" if ordered else "as read")) for t in _wanted(op)
+    ]
+
+
+def _unfolded(walk: "Backward", op: Op, taken: Tensor) -> list[Gradient]:
+    """Heads and images in one axis: a view, unless tokens lie between them."""
+    apart = taken.role == "by image" and not (walk.one_image or walk.layout.one_head)
+    like = "as read" if taken.role == "by image" and walk.one_image else taken.role
+    (x,) = op.reads
+    return [Gradient(x, walk.new(x) if apart else walk.view(taken, x.axes, like))]
+
+
+def _folded(walk: "Backward", op: Op, taken: Tensor) -> list[Gradient]:
+    """Tokens first again: a view of what lies so, else a copy."""
+    (x,) = op.reads
+    one = walk.one_image and walk.layout.one_head
+    there = taken.role == "as read" or one
+    return [Gradient(x, walk.view(taken, x.axes) if there else walk.new(x))]
+
+
 def _cast(walk: "Backward", op: Op, taken: Tensor) -> list[Gradient]:
     """A copy in the type that was cast."""
     return [Gradient(op.reads[0], walk.new(op.reads[0]))]
@@ -174,6 +199,9 @@ RULES: Mapping[str, Rule] = {
     "passed": Rule(_passed),
     "viewed": Rule(_viewed),
     "heads": Rule(_heads),
+    "attended": Rule(_attended),
+    "unfolded": Rule(_unfolded),
+    "folded": Rule(_folded),
     "cast": Rule(_cast),
     "parameter": Rule(_of_parameter),
 }

@@ -63,7 +63,7 @@ _ROWS = (
     # a product that a kernel computes once more than the definition has it
     Kind("matmul again", (2,), 0, "half", "half", "o", "products", "", "in order", "memory",
          "kernel"),
-    Kind("sdpa", (3, 4, 5), 0, "half", "half", "xyk", "each", "", "in order", "attention",
+    Kind("sdpa", (3, 4, 5), 0, "half", "half", "xyk", "attended", "", "in order", "attention",
          "kernel"),
     Kind("norm", (1,), 1, "float", "keep", "xs", "each", "", "lays out", "norm", "kernel"),
     # its gradient by a card's kernel: _fused_rms_norm_backward; elsewhere it is taken apart
@@ -115,6 +115,13 @@ _ROWS = (
     # as heads; "copy" lays out an operand inside a product, whose arguments autocast has cast
     Kind("copy", (1,), 0, "half", "half", "", "viewed", "", "in order", "memory", "kernel"),
     Kind("merge", (1,), 0, "keep", "keep", "", "heads", "", "in order", "memory", "kernel"),
+    # what lies in another order laid out, and its gradient in that order again; the heads of a
+    # token side by side, tokens first
+    Kind("relay", (1,), 0, "keep", "keep", "", "each", "", "in order", "memory", "kernel"),
+    Kind("by token", (1,), 0, "keep", "keep", "", "heads", "", "in order", "memory", "kernel"),
+    # a linear layer of rows that lie apart, whose bias is added behind it
+    Kind("apart", (1,), 0, "half", "half", "o", "matrices", "", "lays out", "linear", "kernel"),
+    Kind("bias", (1,), 0, "widest", "widest", "", "passed", "", "keeps", "memory", "passes"),
     # rows that lie apart laid out for a linear layer, which a cast does too
     Kind("rows", (1,), 0, "half", "half", "", "viewed", "", "in order", "memory", "kernel"),
     Kind("pad", (1,), 0, "keep", "keep", "", "each", "", "in order", "memory", "kernel"),
@@ -130,6 +137,9 @@ _ROWS = (
     Kind("view", (1,), 0, "keep", "keep", "", "viewed", "whole", "view", "memory", "passes"),
     Kind("expand", (1,), 0, "keep", "keep", "", "passed", "whole", "view", "memory", "passes"),
     Kind("heads", (1,), 0, "keep", "keep", "", "each", "heads", "view", "memory", "passes"),
+    # tokens first: heads and images in one axis, and that taken apart
+    Kind("fold", (1,), 0, "keep", "keep", "", "folded", "heads", "view", "memory", "passes"),
+    Kind("unfold", (1,), 0, "keep", "keep", "", "unfolded", "heads", "view", "memory", "passes"),
     Kind("select", (1,), 0, "keep", "keep", "", "each", "part", "view", "memory", "kernel"),
     Kind("slice", (1,), 0, "keep", "keep", "", "each", "part", "view", "memory", "kernel"),
     # the three of a qkv lie apart in it

@@ -77,7 +77,7 @@ def passes(structure: AnyStructure, mode: Mode) -> Iterator[Callable[[Node], Nod
         yield cores
     elif structure.training and mode.checkpointing == "layers":
         yield partial(groups, every=mode.every)
-    yield _Walk(mode, structure.training).node
+    yield _Walk(mode, structure.training, structure.one_image).node
 
 
 def layer_counts(structure: AnyStructure, sizes: Sizes) -> tuple[tuple[Axis, int], ...]:
@@ -95,12 +95,13 @@ class _State(NamedTuple):
 class _Walk:
     """One walk over the tree that applies the passes to each op in turn."""
 
-    def __init__(self, mode: Mode, training: bool) -> None:
-        self.mode, self.training = mode, training
+    def __init__(self, mode: Mode, training: bool, one_image: bool) -> None:
+        self.mode, self.training, self.one_image = mode, training, one_image
         self.states: dict[Tensor, _State] = {}
         self.kept: set[Tensor] = set()
-        # what attention kernels write with the heads of a token side by side
-        self.merged: set[Tensor] = set()
+        # the order in which attention kernels write: ``by image``, with the heads of a token side
+        # by side, or ``as read``, as their queries lie
+        self.laid: dict[Tensor, str] = {}
         # the operands of a product that are laid out anew inside it, and its arguments: what each
         # is a copy of
         self.arguments: dict[Tensor, list[Tensor]] = {}
@@ -184,8 +185,10 @@ class _Walk:
             return self.attention(op)
         if op.kind == "cast":
             return (self.cast(op),)
-        if op.kind == "merge" and op.reads[0] in self.merged:
+        if op.kind in ("merge", "by token") and self.lies(op):
             return (self.passed_on(op),)
+        if op.kind == "apart":
+            return self.apart(op)
         if op.kind == "rows":
             return self.rows(op)
         if op.kind == "rms norm" and self.mode.platform == "cpu":
@@ -221,6 +224,42 @@ class _Walk:
         self.states[op.write] = _State(low.reads[0], op.needs[0])
         return casts
 
+    def lies(self, op: Op) -> bool:
+        """Whether an attention kernel has laid its result out already: tokens of an image in order,
+        or images of a token, where its queries lie so."""
+        laid = self.laid.get(op.reads[0])
+        return (laid == "by image" and (op.kind == "merge" or self.one_image)) or (
+            laid == "as read" and op.kind == "by token"
+        )
+
+    def apart(self, op: Op) -> Iterator[Op]:
+        """A linear layer of rows that lie apart: a copy of them, the product, its bias added. They
+        are its arguments, which autocast has cast, until it returns."""
+        *casts, low = self.precision(op)
+        yield from casts
+        mode, self.mode = self.mode, self.mode._replace(precision="fp32")
+        x, weight, bias = (
+            self.stand_in(t, needs)
+            for t, needs in (
+                (low.reads[0], op.needs[0]), (low.weight, op.trains), (low.bias, op.trains)
+            )
+        )  # fmt: skip
+        rows, y = Tensor("rows", op.reads[0].axes), Tensor(op.write.name, op.write.axes)
+        parts = (
+            Op("copy", (x,), rows),
+            Op("linear", (rows,), y, op.over, weight, frozen=op.frozen, holds=(x,)),
+            Op("bias", (y,), Tensor(y.name, y.axes), weight=bias, frozen=op.frozen, holds=(x,)),
+        )
+        yield from self.each(op, parts)
+        self.mode = mode
+
+    def stand_in(self, low: Tensor | None, needs: bool) -> Tensor:
+        """A declared tensor for a lowered one."""
+        assert low is not None
+        declared = Tensor(low.name, low.axes, low.role)
+        self.states[declared] = _State(low, needs)
+        return declared
+
     def passed_on(self, op: Op) -> Op:
         """An op that has nothing to do: a view of what it reads."""
         x, needs = self.read(op.reads[0])
@@ -248,8 +287,7 @@ class _Walk:
         mode, self.mode = self.mode, self.mode._replace(precision="fp32")
         operands = []
         for declared, operand in zip(op.reads, low.reads, strict=True):
-            operands.append(Tensor(operand.name, operand.axes, operand.role))
-            self.states[operands[-1]] = _State(operand, self.read(declared).needs)
+            operands.append(self.stand_in(operand, self.read(declared).needs))
         if kernel == "math":
             yield from self.each(op, decompose(op.parts, operands, half))
         else:
@@ -258,7 +296,7 @@ class _Walk:
                 *pads, op = padded(op)
                 for pad in pads:
                     yield from self.op(pad)
-                self.merged.add(op.write)
+            self.laid[op.write] = "by image" if kernel == "efficient" else "as read"
             yield from self.plain(op._replace(kernel=kernel))
         # who else reads what was cast here casts it anew
         self.states.update(given)

@@ -11,7 +11,7 @@ The step is the usual one, the second of its kind, so that the optimizer's state
 
 from functools import lru_cache
 
-from vitcost.engine.backward import Backward
+from vitcost.engine.backward import Backward, Layout
 from vitcost.engine.live import Event, Forward, Ledger, Place, forward_trace
 from vitcost.engine.lower import Mode, lower
 from vitcost.engine.model import AnyStructure
@@ -56,7 +56,8 @@ def step_trace(
     for tensor in held:
         ledger.drop(tensor)
     forward.leave_autocast()
-    backward = Backward(ledger, structure.one_image, in_place, onto)
+    layout = Layout(structure.one_image, structure.one_head, mode.platform)
+    backward = Backward(ledger, layout, in_place, onto)
     seed = backward.new(loss)
     # backward() holds the gradient of the loss until it returns
     backward.pending[loss] = backward.share(seed)

@@ -103,7 +103,7 @@ def structure_of(c: ViTConfig, batch: int = 1, training: bool = False) -> Struct
     return Structure(
         training=training,
         model_class=c.model_class,
-        code=code_of(c.code, c.model_class),
+        code=_code(c),
         one_image=batch == 1,
         one_head=c.num_heads == 1,
         pool_one_head=(c.attn_pool_num_heads or c.num_heads) == 1,
@@ -231,6 +231,23 @@ def sizes_of(c: ViTConfig, batch: int = 1) -> Sizes:
             name = _kv_name(c, heads)
             sizes.update({f"L{i}": count, f"a{name}": heads, f"k{name}": heads * d})
     return sizes
+
+
+def _code(c: ViTConfig) -> Code:
+    """The facts of the model's code; ``nn.MultiheadAttention`` has none of an attention's extras,
+    which are timm's in whatever code asks for them."""
+    code = code_of(c.code, c.model_class)
+    extras = (
+        c.attn_layer != "attn"
+        or not c.qkv_fused
+        or c.num_kv_heads is not None
+        or c.rope_type != "none"
+        or c.qk_norm
+        or c.scale_attn_norm
+        or c.use_rel_pos_bias
+        or c.use_shared_rel_pos_bias
+    )
+    return code._replace(attention="timm") if code.attention == "mha" and extras else code
 
 
 def _spans(c: ViTConfig) -> list[tuple[int, int, bool]]:
