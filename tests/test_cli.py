@@ -726,6 +726,27 @@ def test_help_of_all_lists_every_command(capsys: Captured) -> None:
         assert re.search(rf"^  {name} +\S.*[^.]\.$", out, re.MULTILINE)
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_list_of_commands_has_the_first_line_of_each(name: str) -> None:
+    command = cli.get_command(None, name)  # type: ignore[union-attr, arg-type]
+    assert command is not None
+    assert COMMANDS[name] == command.get_short_help_str(100)
+
+
+def test_a_name_of_the_package_is_not_its_module() -> None:
+    """``report`` and others are functions, and modules that importing anything may have loaded."""
+    script = (
+        "import vitcost.report, vitcost.models, vitcost.budget, vitcost.memory\n"
+        "from vitcost import explain, summary\nimport vitcost.summary\n"
+        "names = [vitcost.report, vitcost.models, vitcost.budget, vitcost.summary, summary]\n"
+        "assert all(callable(each) for each in [*names, explain]), names\n"
+        "assert vitcost.memory.__name__ == 'vitcost.memory'\n"
+        "assert not hasattr(vitcost, 'nothing')\n"
+        "assert set(vitcost.__all__) <= {*dir(vitcost), *vitcost._HOME}\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
 def test_the_help_shows_every_choice(capsys: Captured) -> None:
     assert run(["report", "--help"]) == 0
     out = " ".join(capsys.readouterr().out.split())

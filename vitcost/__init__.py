@@ -1,23 +1,24 @@
 """What a Vision Transformer costs before anyone runs it: parameters, FLOPs, memory, time."""
 
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from vitcost.budget import assert_budget, budget
-from vitcost.config import ViTConfig
-from vitcost.errors import ConfigError, MissingExtra, NotCovered, UnknownName, VitcostError
-from vitcost.explain import explain
-from vitcost.models import models
-from vitcost.report import Report, report
-from vitcost.scenario import Scenario
-from vitcost.summary import summary
-
 if TYPE_CHECKING:
+    from vitcost.budget import assert_budget, budget
+    from vitcost.config import ViTConfig
+    from vitcost.errors import ConfigError, MissingExtra, NotCovered, UnknownName, VitcostError
+    from vitcost.explain import explain
     from vitcost.hardware.catalogue import gpus
     from vitcost.hardware.files import calibrate, check_throughput
+    from vitcost.models import models
     from vitcost.planner.compare import Comparison, compare
     from vitcost.planner.fit import fit
     from vitcost.planner.plan import plan
     from vitcost.planner.sweep import Sweep, sweep
+    from vitcost.report import Report, report
+    from vitcost.scenario import Scenario
+    from vitcost.summary import summary
     from vitcost.zoo.modules import from_torch
 
 __all__ = [
@@ -49,24 +50,44 @@ __all__ = [
 __version__ = "0.1.0"
 
 
-# what a report does without is loaded when it is asked for
-_LATER = {
-    "calibrate": "vitcost.hardware.files",
-    "check_throughput": "vitcost.hardware.files",
-    "Comparison": "vitcost.planner.compare",
-    "Sweep": "vitcost.planner.sweep",
-    "compare": "vitcost.planner.compare",
-    "fit": "vitcost.planner.fit",
-    "from_torch": "vitcost.zoo.modules",
-    "gpus": "vitcost.hardware.catalogue",
-    "sweep": "vitcost.planner.sweep",
-    "plan": "vitcost.planner.plan",
+# where each name is, which is loaded when somebody asks for it: help and a version need none
+_HOMES = {
+    "budget": "assert_budget budget",
+    "config": "ViTConfig",
+    "errors": "ConfigError MissingExtra NotCovered UnknownName VitcostError",
+    "explain": "explain",
+    "hardware.catalogue": "gpus",
+    "hardware.files": "calibrate check_throughput",
+    "models": "models",
+    "planner.compare": "Comparison compare",
+    "planner.fit": "fit",
+    "planner.plan": "plan",
+    "planner.sweep": "Sweep sweep",
+    "report": "Report report",
+    "scenario": "Scenario",
+    "summary": "summary",
+    "zoo.modules": "from_torch",
 }
+_HOME = {name: f"vitcost.{home}" for home, names in _HOMES.items() for name in names.split()}
 
 
-def __getattr__(name: str) -> Any:
-    if name in _LATER:
+class _Package(ModuleType):
+    """The package, which finds its names by the table, and keeps those that modules have too:
+    ``vitcost.report`` is the function, also when the module of that name has been imported."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in _HOME:
+            raise AttributeError(f"module 'vitcost' has no attribute {name!r}")
         from importlib import import_module
 
-        return getattr(import_module(_LATER[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        found = getattr(import_module(_HOME[name]), name)
+        super().__setattr__(name, found)
+        return found
+
+    def __setattr__(self, name: str, value: object) -> None:
+        # the import system sets a module in its package
+        if name not in _HOME or not isinstance(value, ModuleType):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -45,11 +45,11 @@ CASES = (
     Case("python", ("-c", "pass")),
     Case("import click", ("-c", "import click")),
     Case("click + rich hello world", ("-c", HELLO)),
-    Case("report", ("-m", "vitcost", "report", MODEL), "click + rich hello world", 1.5),
-    Case("report --json", ("-m", "vitcost", "report", MODEL, "--json"), "import click", 2.0),
+    Case("report", ("-m", "vitcost", "report", MODEL), "click + rich hello world", 1.2),
+    Case("report --json", ("-m", "vitcost", "report", MODEL, "--json"), "import click", 1.6),
     Case("summary", ("-m", "vitcost", "summary", MODEL), "click + rich hello world", 1.5),
-    Case("models", ("-m", "vitcost", "models", "vit_")),
-    Case("--help", ("-m", "vitcost", "--help"), "import click", 2.0),
+    Case("models", ("-m", "vitcost", "models", "vit_"), "click + rich hello world", 3.0),
+    Case("--help", ("-m", "vitcost", "--help"), "import click", 1.5),
 )
 
 

@@ -14,20 +14,21 @@ from vitcost.errors import VitcostError, nearest
 
 __all__ = ["COMMANDS", "cli", "run"]
 
+# the commands, each a module beside this one with its ``command``, and the first line of its help
 COMMANDS = {
-    "report": "vitcost.cli.report",
-    "summary": "vitcost.cli.summary",
-    "models": "vitcost.cli.models",
-    "gpus": "vitcost.cli.gpus",
-    "explain": "vitcost.cli.explain",
-    "check": "vitcost.cli.check",
-    "calibrate": "vitcost.cli.calibrate",
-    "compare": "vitcost.cli.compare",
-    "fit": "vitcost.cli.fit",
-    "plan": "vitcost.cli.plan",
-    "budget": "vitcost.cli.budget",
-    "schema": "vitcost.cli.schema",
-    "completion": "vitcost.cli.completion",
+    "report": "One page: parameters, FLOPs, bytes moved, memory, time.",
+    "summary": "The table of torchsummary, without torch.",
+    "models": "What is known by name, and how large it is.",
+    "gpus": "What is known of which card, and from where.",
+    "explain": "A formula, its numbers, result and reference.",
+    "check": "The formulas against the real torch model.",
+    "calibrate": "Fits the constants of a card to measurements of your own.",
+    "compare": "Models side by side, or in every combination of what varies.",
+    "fit": "The largest batch that fits, and which cards hold it.",
+    "plan": "Time, cost and memory of a training run.",
+    "budget": "Limits on what models cost, for CI.",
+    "schema": "The JSON schema of a command's --json.",
+    "completion": "Completes names and flags in a shell.",
 }
 
 
@@ -40,8 +41,13 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        command: click.Command = import_module(COMMANDS[name]).command
+        command: click.Command = import_module(f"vitcost.cli.{name}").command
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        # the sentences of the table: click would load every command for them
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
