@@ -1,5 +1,5 @@
 """A model of one's own, in four ways: fields in a TOML file, fields in Python, a torch module that
-a formula describes, and one that none does, which is measured and says so.
+a formula describes, and one that none does, which is traced and says so.
 
     python examples/own_model.py
 
@@ -45,7 +45,7 @@ def main() -> None:
         "TOML": vitcost.report(str(TOML)),
         "fields": vitcost.report(fields),
         "module": vitcost.report(vitcost.from_torch(known())),
-        "measured": vitcost.report(vitcost.from_torch(pooled(), img_size=64)),
+        "traced": vitcost.report(vitcost.from_torch(pooled(), img_size=64)),
     }
     for name, report in reports.items():
         data = report.to_dict()

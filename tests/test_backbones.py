@@ -27,7 +27,8 @@ from vitcost.engine.step import step_trace
 from vitcost.engine.structure import sizes_of, structure_of
 from vitcost.errors import NotCovered
 from vitcost.formulas.symbols import meaning
-from vitcost.zoo import Foreign, Resolved, resolve
+from vitcost.traced.model import TracedModel
+from vitcost.zoo import Resolved, resolve
 from vitcost.zoo import timm as zoo
 
 with (Path(__file__).parent / "data/timm_vit.csv").open(encoding="utf-8", newline="") as file:
@@ -278,15 +279,15 @@ def test_a_network_of_another_shape_is_measured(change: Callable[[Any], None]) -
         assert isinstance(from_torch(made), Resolved)
         change(made.patch_embed.backbone)
     found = from_torch(made)
-    assert isinstance(found, Foreign)
-    assert "of another shape" in found.reason
+    assert isinstance(found.config, TracedModel)
+    assert "of another shape" in found.config.reason
 
 
 def test_features_of_another_size_are_measured() -> None:
     with torch.device("meta"):
         made = model("vit_small_r26_s32_224")
     made.patch_embed.feature_size = (8, 8)
-    assert isinstance(from_torch(made), Foreign)
+    assert isinstance(from_torch(made).config, TracedModel)
 
 
 # overrides, and what they do to parameters and tokens, written out

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vitcost import ConfigError, from_torch, report
-from vitcost.zoo import Foreign, Resolved
+from vitcost.traced.model import TracedModel
+from vitcost.zoo import Resolved
 
 timm()
 from timm import layers  # noqa: E402
@@ -128,8 +129,8 @@ def test_what_runs_otherwise_is_counted_as_it_runs(name: str) -> None:
     model = tiny()
     change(model)
     found = from_torch(model, img_size=16)
-    assert isinstance(found, Foreign)
-    assert found.reason.startswith(reason)
+    assert isinstance(found.config, TracedModel)
+    assert found.config.reason.startswith(reason)
     params, flops = counted(model, 1, 3, 16, 16)
     assert flops != plain
     answer = report(found).to_dict()
@@ -197,15 +198,15 @@ def test_what_no_flag_says_has_no_formula(name: str) -> None:
     model = tiny()
     change(model)
     found = from_torch(model, img_size=16)
-    assert isinstance(found, Foreign)
-    assert found.reason.startswith(reason)
+    assert isinstance(found.config, TracedModel)
+    assert found.config.reason.startswith(reason)
 
 
 def test_a_method_of_the_class_that_was_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layers.Mlp, "forward", skip)
     found = from_torch(tiny())
-    assert isinstance(found, Foreign)
-    assert found.reason == f"blocks.0.mlp: Mlp.forward was replaced by one of {__name__}"
+    assert isinstance(found.config, TracedModel)
+    assert found.config.reason == f"blocks.0.mlp: Mlp.forward was replaced by one of {__name__}"
 
 
 @pytest.mark.parametrize(
@@ -224,8 +225,8 @@ def test_transformers(change: Callable[[Any], Any], reason: str) -> None:
     assert isinstance(from_torch(model), Resolved)
     change(model)
     found = from_torch(model)
-    assert isinstance(found, Foreign)
-    assert found.reason.startswith(reason)
+    assert isinstance(found.config, TracedModel)
+    assert found.config.reason.startswith(reason)
 
 
 @pytest.mark.parametrize(
@@ -243,8 +244,8 @@ def test_torchvision(change: Callable[[Any], Any], reason: str) -> None:
     assert isinstance(from_torch(model), Resolved)
     change(model)
     found = from_torch(model)
-    assert isinstance(found, Foreign)
-    assert found.reason.startswith(reason)
+    assert isinstance(found.config, TracedModel)
+    assert found.config.reason.startswith(reason)
 
 
 def saved(model: nn.Module, dtype: torch.dtype) -> int:
@@ -346,8 +347,8 @@ def test_some_checkpoints_of_transformers_are_no_flag() -> None:
     model = tiny_hf()
     model.activation_checkpointing_enable(every_n_layers=2)
     found = from_torch(model)
-    assert isinstance(found, Foreign)
-    assert found.reason.startswith("some of its layers are checkpointed")
+    assert isinstance(found.config, TracedModel)
+    assert found.config.reason.startswith("some of its layers are checkpointed")
 
 
 def test_flags_add_to_what_a_module_is() -> None:

@@ -319,9 +319,11 @@ def test_json_has_the_keys_of_the_contract(capsys: Captured) -> None:
     }  # fmt: skip
     assert set(memory["inference"]) == {
         "weights_bytes", "input_bytes", "activations_bytes", "int8_weights_bytes", "total_bytes",
+        "buffers_bytes",
     }  # fmt: skip
     assert set(memory["training"]) == {
-        "weights_bytes", "gradients_bytes", "optimizer_bytes", "saved_activations_bytes",
+        "buffers_bytes", "weights_bytes", "gradients_bytes", "optimizer_bytes",
+        "saved_activations_bytes",
         "ema_bytes", "buckets_bytes", "peak_bytes", "peak_at",
         "peak_parts",
         "peak_missing",

@@ -18,7 +18,8 @@ from vitcost import ConfigError, NotCovered, ViTConfig, from_torch, report
 from vitcost.check.reference import build as reference
 from vitcost.cli import run
 from vitcost.engine.model import structure_of
-from vitcost.zoo import Foreign, Resolved, find, resolve
+from vitcost.traced.model import TracedModel
+from vitcost.zoo import Resolved, resolve
 from vitcost.zoo.families import FAMILIES
 
 timm()
@@ -136,8 +137,8 @@ def test_transformers(kind: str, name: str) -> None:
     model = transformer(kind, name, **TINY, num_labels=5)
     if name == "ViTMAEForPreTraining":
         found = from_torch(model)
-        assert isinstance(found, Foreign)
-        assert "parameters are not the" in found.reason
+        assert isinstance(found.config, TracedModel)
+        assert "parameters are not the" in found.config.reason
     else:
         agree(model)
 
@@ -229,8 +230,8 @@ def test_a_model_without_blocks_is_measured() -> None:
     model = tiny()
     model.blocks = nn.Sequential()
     found = from_torch(model)
-    assert isinstance(found, Foreign)
-    assert found.reason == "a model without blocks"
+    assert isinstance(found.config, TracedModel)
+    assert found.config.reason == "a model without blocks"
 
 
 def test_a_head_that_was_replaced() -> None:
@@ -267,8 +268,8 @@ def test_a_class_of_the_user() -> None:
             (Grown(), "its 10,436 parameters are not the 10,424 of the formula"),
         ):
             found = from_torch(model)
-            assert isinstance(found, Foreign)
-            assert found.reason == reason
+            assert isinstance(found.config, TracedModel)
+            assert found.config.reason == reason
 
 
 def changed(path: str, value: Any) -> Any:
@@ -304,34 +305,30 @@ META = {"device": "meta"}
 )
 def test_what_is_not_understood_is_not_guessed(path: str, value: Any, reason: str) -> None:
     found = from_torch(changed(path, value))
-    assert isinstance(found, Foreign)
-    assert found.reason.startswith(reason)
+    assert isinstance(found.config, TracedModel)
+    assert found.config.reason.startswith(reason)
 
 
-def test_any_other_module_is_measured() -> None:
+def test_any_other_module_is_traced() -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 6 * 6, 10))
     found = from_torch(model, name="mine", img_size=8)
-    assert isinstance(found, Foreign)
-    assert (found.name, found.source) == ("mine", "torch.nn.modules.container.Sequential")
-    assert found.reason == "torch.nn.modules.container.Sequential has no formula here"
-    measured = found.measure(batch=2)
-    assert measured.params == (3 * 3 * 3 + 1) * 4 + (144 + 1) * 10
+    assert isinstance(found.config, TracedModel)
+    assert found.name == "mine"
+    assert found.config.reason == "torch.nn.modules.container.Sequential has no formula here"
+    traced = report(found, batch=2)
+    assert traced.params == (3 * 3 * 3 + 1) * 4 + (144 + 1) * 10
     # 27 products for each of 4 · 6 · 6 outputs, then 144 for each of 10
-    assert measured.flops == 2 * (2 * 27 * 144 + 2 * 144 * 10)
-    assert measured.uncounted == ()
+    assert traced.flops.forward == 2 * (2 * 27 * 144 + 2 * 144 * 10)
+    # the image needs no gradient: one product of the convolution, two of the linear layer
+    assert traced.flops.backward == 2 * (2 * 27 * 144 + 2 * 2 * 144 * 10)
 
-    larger = find(found, img_size=(8, 8), in_chans=1)
-    assert isinstance(larger, Foreign)
-    assert larger.input_shape == (1, 8, 8)
-    with pytest.raises(ConfigError, match="mine is measured, so that it has no field depth"):
-        find(found, depth=2)
+    with pytest.raises(ConfigError, match="mine is traced, so that it has no field depth"):
+        resolve(found, depth=2)
     with pytest.raises(ConfigError, match="img_size must be between 1"):
-        find(found, img_size=0)
-    with pytest.raises(NotCovered, match="no formula here describes mine"):
-        resolve(found)  # type: ignore[arg-type]
+        resolve(found, img_size=0)
 
 
-def test_a_measured_report_says_so(
+def test_a_traced_report_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code = "from torch import nn\ndef small(): return nn.Sequential(nn.Conv2d(3, 4, 2), nn.ReLU())"
@@ -340,14 +337,13 @@ def test_a_measured_report_says_so(
     command = ["report", "own_code:small", "--img-size", "9"]
     assert run([*command, "--json"]) == 0
     page = json.loads(capsys.readouterr().out)
-    assert page["model"]["basis"] == "measured"
-    assert page["model"]["uncounted"] == []
-    # 4 filters of 3·2·2 and a bias; 8·8 places, 2 FLOPs a multiply-add
+    assert page["model"]["basis"] == "traced"
+    # 4 filters of 3·2·2 and a bias; 8·8 places, 2 FLOPs a multiply-add; the image has no gradient
     assert page["params"]["total"] == 4 * 12 + 4
     assert page["flops"]["forward"] == 2 * 8 * 8 * 4 * 12
-    assert page["flops"]["train_step"] is None
+    assert page["flops"]["train_step"] == 2 * page["flops"]["forward"]
     assert run(command) == 0
-    assert "measured on torch's meta device, not derived" in capsys.readouterr().out
+    assert f"traced with torch {torch.__version__.partition('+')[0]}" in capsys.readouterr().out
 
 
 class Odd(nn.Module):
@@ -368,23 +364,20 @@ class Odd(nn.Module):
         return self.tied(self.inner[0](x)) @ self.idle.weight.T
 
 
-def test_what_is_measured_adds_up() -> None:
+def test_what_is_traced_adds_up() -> None:
     found = from_torch(Odd(), img_size=1)
-    assert isinstance(found, Foreign)
     answer = report(found, batch=2).to_dict()
     linear, own = 2 * 2 * 3 * 3, 2 * 2 * 3 * 4
     # a weight that two modules hold is told with the first, and so is its bias alone with the other
-    assert answer["params"]["by_part"] == {"gain": 3, "inner": 12, "tied": 3, "idle": 16}
+    assert answer["params"]["by_part"] == {"inner": 12, "tied": 3, "idle": 16, "gain": 3}
     assert answer["params"]["total"] == 34
     assert answer["flops"]["forward"] == 4 * linear + own
-    rows = [(row["path"], row["params"], row["flops"]) for row in answer["layers"]]
-    # the third call of inner.0 is not one of inner
-    assert rows == [("inner", 12, 2 * linear), ("tied", 3, linear), ("", 19, linear + own)]
-    (first, _) = answer["layers"][0]["children"]
-    assert (first["path"], first["params"], first["flops"]) == ("inner.0", 12, 3 * linear)
-    (table,) = report(found, batch=2).page().tables
-    columns = list(zip(*(row.cells for row in table.rows[:-1]), strict=True))
-    assert [sum(columns[3]), sum(columns[5])] == list(table.rows[-1].cells[3::2])
+    rows = {row["path"]: (row["params"], row["flops"]) for row in answer["layers"]}
+    # the third call of inner.0 is one of a module inside it
+    assert rows["inner"] == (12, 3 * linear)
+    assert rows["tied"] == (3, linear)
+    assert rows[""] == (0, own)
+    assert sum(p for p, _ in rows.values()) == 34
 
 
 class Patch(nn.Module):
@@ -410,26 +403,19 @@ class Shared(nn.Module):
 
 
 def test_a_module_under_two_names_is_counted_once() -> None:
-    found = from_torch(Shared(), img_size=8)
-    assert isinstance(found, Foreign)
-    measured = found.measure()
+    found = report(from_torch(Shared(), img_size=8)).to_dict()
     # 4 patches: 48 products for each of 8 channels, a layer of 8 x 8 three times, 8 x 2 of the mean
     patch, fc, head = 2 * 4 * 8 * 48, 2 * 4 * 8 * 8, 2 * 8 * 2
-    assert measured.flops == patch + 3 * fc + head
-    rows = [(row.path, row.params, row.flops) for row in measured.layers]
-    assert rows == [
-        ("enc.patch", 8 * 49, patch),
-        ("enc.fc", 72, fc),
-        ("steps", 0, 2 * fc),
-        ("both.1", 18, head),
-        # what was never called, and of the pair the layer that was not
-        ("", 8 * 49 + 72 + 27, 0),
-    ]
-    assert sum(row[1] for row in rows) == measured.params == 2 * (8 * 49 + 72) + 27 + 18
-    assert measured.unread == ("other", "both.0")
-    page = report(found).page()
-    assert any("read the parameters of other, both.0" in note for note in page.notes)
-    assert report(found).to_dict()["model"]["unread"] == ["other", "both.0"]
+    assert found["flops"]["forward"] == patch + 3 * fc + head
+    rows = {row["path"]: (row["params"], row["flops"]) for row in found["layers"]}
+    # a module's row is under its first name
+    assert rows["enc"] == (8 * 49 + 72, patch + 3 * fc)
+    assert rows["both"] == (27 + 18, head)
+    assert rows["other"] == (8 * 49 + 72, 0)
+    assert sum(p for p, _ in rows.values()) == found["params"]["total"]
+    assert found["params"]["total"] == 2 * (8 * 49 + 72) + 27 + 18
+    notes = found["model"]["config"]["notes"]
+    assert "no operator reads the parameters of other, both.0" in notes
 
 
 class Yields(nn.Linear):
@@ -438,20 +424,19 @@ class Yields(nn.Linear):
 
 
 def test_a_forward_that_is_a_generator_has_not_run() -> None:
-    found = from_torch(Yields(3, 3), img_size=3)
-    assert isinstance(found, Foreign)
-    assert found.measure().uncounted == ("the model's own forward is a generator: none of it ran",)
-    assert report(found).to_dict()["flops"]["forward"] is None
+    with pytest.raises(NotCovered, match="the forward of Yields returns a generator"):
+        report(from_torch(Yields(3, 3), img_size=3))
 
 
-def test_a_measured_module_has_its_own_type_and_what_trains_of_it() -> None:
+def test_a_traced_module_has_its_own_type_and_what_trains_of_it() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(12, 5), nn.Linear(5, 2)).half()
     model[1].requires_grad_(False)
-    found = from_torch(model, img_size=2)
-    answer = report(found).to_dict()
+    answer = report(from_torch(model, img_size=2)).to_dict()
     assert (answer["params"]["total"], answer["params"]["trainable"]) == (65 + 12, 12)
     assert answer["memory"]["inference"]["weights_bytes"] == 2 * 77
-    assert "12 of which train" in " ".join(report(found).page().lead)
+    # two moments of each in halves, and a counter of four bytes a tensor
+    assert answer["memory"]["training"]["optimizer_bytes"] == 2 * 2 * 12 + 2 * 4
+    assert answer["memory"]["training"]["gradients_bytes"] == 2 * 12
 
 
 def test_what_is_no_module() -> None:
@@ -536,18 +521,15 @@ def test_a_factory(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.usefixtures("code")
 def test_a_factory_of_something_else() -> None:
     for name in ("my_package.models:net", "my_package.models:Zoo.net"):
-        found = find(name, img_size=32)
-        assert isinstance(found, Foreign)
-        assert all(p.is_meta for p in found.module.parameters())
-        assert found.measure().params == (3 * 32 * 32 + 1) * 7
-        assert found.measure().flops == 2 * 3 * 32 * 32 * 7
+        found = report(name, img_size=32)
+        assert found.params == (3 * 32 * 32 + 1) * 7
+        assert found.flops.forward == 2 * 3 * 32 * 32 * 7
     # four terabytes, had they been allocated
-    huge = find("my_package.models:huge")
-    assert isinstance(huge, Foreign)
-    assert huge.measure().params == 10**12 + 10**6
-    assert "stopped" in huge.measure().uncounted[0]
+    huge = resolve("my_package.models:huge")
+    with pytest.raises(NotCovered, match=r"the trace stopped in .*1,000,001,000,000 parameters"):
+        report(huge)
     # a module that is there already
-    assert isinstance(find("my_package.models:helper"), Foreign)
+    assert isinstance(resolve("my_package.models:helper").config, TracedModel)
 
 
 @pytest.mark.usefixtures("code")
@@ -561,10 +543,10 @@ def test_a_factory_of_something_else() -> None:
         ("my_package.models:nets", "my_package.models has no nets"),
         ("my_package.models:Zoo.nets", "my_package.models has no Zoo.nets"),
         ("my_package.models:number", "number is 3, which cannot be called"),
-        ("my_package.models:fails", "calling fails() on the meta device: ValueError: no weights"),
-        ("my_package.models:leaves", "calling leaves() on the meta device: SystemExit: 3"),
-        ("my_package.models:asks", "calling asks() on the meta device: TypeError: asks() missing"),
-        ("my_package.models:real", "calling real() on the meta device: RuntimeError: Tensor.item"),
+        ("my_package.models:fails", "calling fails(): ValueError: no weights"),
+        ("my_package.models:leaves", "calling leaves(): SystemExit: 3"),
+        ("my_package.models:asks", "calling asks(): TypeError: asks() missing"),
+        ("my_package.models:real", "gives "),
         ("my_package.models:pair", "gives (Linear(in_fea"),
     ],
 )

@@ -27,7 +27,8 @@ from vitcost import (
 from vitcost.check import check
 from vitcost.cli import run
 from vitcost.config import configure
-from vitcost.zoo import Foreign, resolve
+from vitcost.traced.model import TracedModel
+from vitcost.zoo import resolve
 from vitcost.zoo.timm.args import fields_of
 
 transformers()
@@ -272,13 +273,13 @@ def test_a_page_says_what_is_fed(capsys: pytest.CaptureFixture[str]) -> None:
     assert line in capsys.readouterr().out
 
 
-def test_a_changed_module_is_measured_on_such_images() -> None:
+def test_a_changed_module_is_traced_on_such_images() -> None:
     with torch.device("meta"):
         model = timm().create_model("vit_tiny_patch16_224", dynamic_img_size=True, depth=1)
     model.blocks[0].register_forward_hook(lambda *_: None)
     found = from_torch(model, img_size=32)
-    assert isinstance(found, Foreign)
-    assert found.input_shape == (3, 32, 32)
+    assert isinstance(found.config, TracedModel)
+    assert report(found).flops.forward == counted(model, 1, 3, 32, 32)[1]
     assert (
         report(found, input_size=64).to_dict()["flops"]["forward"]
         == (counted(model, 1, 3, 64, 64)[1])

@@ -60,12 +60,12 @@ def test_every_kind_of_report_keeps_its_schema(keywords: dict[str, Any]) -> None
     assert errors("report", vitcost.report(**keywords).to_dict()) == []
 
 
-def test_a_measured_report_keeps_its_schema() -> None:
+def test_a_traced_report_keeps_its_schema() -> None:
     torch = pytest.importorskip("torch")
     module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 5))
     found = vitcost.report(vitcost.from_torch(module, img_size=4))
     data = found.to_dict()
-    assert data["model"]["basis"] == "measured"
+    assert data["model"]["basis"] == "traced"
     assert errors("report", data) == []
 
 

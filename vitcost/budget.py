@@ -9,7 +9,7 @@ from vitcost.errors import ConfigError, NotCovered, VitcostError
 from vitcost.quantities import QUANTITIES, Amount, parse_limit
 from vitcost.report import Report, report
 from vitcost.result import Result
-from vitcost.zoo import Foreign, Model, find
+from vitcost.zoo import Model
 
 # tomllib, json, fractions and pathlib stand behind these: nobody who needs no budget loads them
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from vitcost.budgets.baseline import Baseline
     from vitcost.budgets.declared import Declared, Place
-    from vitcost.measured import MeasuredReport
     from vitcost.quantities import Changed
 
 __all__ = ["BudgetResult", "Check", "assert_budget", "budget"]
@@ -172,7 +171,7 @@ def budget(
     return BudgetResult(tuple(checks), why)
 
 
-def assert_budget(model: "Model | Foreign", **limits: Any) -> None:
+def assert_budget(model: Model, **limits: Any) -> None:
     """Fails a test whose model costs more than it may.
 
     ``limits`` are quantities (``params="87 M"``, ``train_memory="24 GiB"``) beside the keywords of
@@ -199,11 +198,9 @@ def assert_budget(model: "Model | Foreign", **limits: Any) -> None:
         raise AssertionError(render(result, "table").rstrip())
 
 
-def _reported(budget: "Declared") -> "Report | MeasuredReport":
+def _reported(budget: "Declared") -> Report:
     try:
-        # the user's own code may be a module that can be measured alone
-        model = find(budget.model) if ":" in budget.model else budget.model
-        return report(model, **{**_MODE, **budget.keywords})
+        return report(budget.model, **{**_MODE, **budget.keywords})
     except VitcostError as error:
         message = str(error)
         words = message.replace("'", " ").split()
@@ -222,7 +219,7 @@ def _unanswered(budget: "Declared", error: VitcostError) -> Iterator[Check]:
 
 def _checks(
     budget: "Declared",
-    report: "Report | MeasuredReport",
+    report: Report,
     baseline: "Baseline",
     errors: list[VitcostError],
 ) -> Iterator[Check]:
@@ -255,13 +252,16 @@ def _tolerated(was: Amount, tolerance: "Fraction") -> Amount:
     return most if isinstance(most, float) else int(most)
 
 
-def _value(quantity: str, name: str, report: "Report | MeasuredReport", where: str = "") -> Amount:
+def _value(quantity: str, name: str, report: Report, where: str = "") -> Amount:
     value = QUANTITIES[quantity].read(report)
-    left_out = () if isinstance(report, Report) else report.measured.uncounted
-    if left_out and quantity in ("flops", "macs"):
-        raise NotCovered(f"{where}{quantity} of {name} are not all counted: {', '.join(left_out)}")
+    if report.left_out and quantity in ("flops", "macs"):
+        raise NotCovered(f"{where}{quantity} of {name} are not all counted: {report.left_out}")
     if value is None and QUANTITIES[quantity].unit == "seconds":
         raise NotCovered(f"{where}{quantity} of {name} is of a card: give a gpu")
     if value is None:
-        raise NotCovered(f"{where}{quantity} of {name} has no exact figure under this scenario")
+        why = report.training.peak_missing
+        reason = f": {why}" if why else ""
+        raise NotCovered(
+            f"{where}{quantity} of {name} has no exact figure under this scenario{reason}"
+        )
     return value

@@ -59,10 +59,12 @@ class Inference(NamedTuple):
     input_bytes: Size
     activations_bytes: Size
     int8_weights_bytes: Size
+    buffers_bytes: Size | None = None  # None: not counted here
 
     @property
     def total_bytes(self) -> Size:
-        return self.weights_bytes + self.input_bytes + self.activations_bytes
+        held = self.weights_bytes + (self.buffers_bytes or 0)
+        return held + self.input_bytes + self.activations_bytes
 
 
 class PeakParts(NamedTuple):
@@ -76,6 +78,7 @@ class PeakParts(NamedTuple):
     batch_bytes: Size
     ema_bytes: Size
     buckets_bytes: Size
+    buffers_bytes: Size = 0
 
     def plus(self, alive: live.Live) -> "PeakParts":
         """What outlives a step, and what is alive in it."""
@@ -114,13 +117,15 @@ class Training(NamedTuple):
     peak_at: str | None = None
     peak_parts: PeakParts | None = None
     peak_missing: str | None = None
+    buffers_bytes: Size | None = None  # None: not counted here
 
     @property
     def sum_bytes(self) -> Size:
         """All parts together, though they do not peak together."""
         lasting = self.weights_bytes + self.gradients_bytes + self.optimizer_bytes
-        asked = self.ema_bytes + self.buckets_bytes
-        return lasting + asked + self.saved_activations_bytes
+        asked = self.ema_bytes + self.buckets_bytes + (self.buffers_bytes or 0)
+        # a traced model may have no step: what it saves is not known
+        return lasting + asked + (self.saved_activations_bytes or 0)
 
     def to_dict(self) -> dict[str, Any]:
         parts = self.peak_parts
@@ -403,4 +408,5 @@ def loss_bytes(config: Config, logits: Size, scenario: Scenario) -> Size:
     one = e * (logits + 1)
     if precision == "amp" and scenario.platform == "cuda":
         one = one + 2 * logits
-    return config.losses * one
+    # the trace of a model has its loss
+    return 0 if hasattr(config, "workload") else config.losses * one

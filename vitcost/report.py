@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from vitcost import memory
 from vitcost.arguments import listed, takes
@@ -13,18 +13,18 @@ from vitcost.engine.model import structure_of
 from vitcost.engine.ops import Size, numel
 from vitcost.engine.parts import by_part
 from vitcost.engine.workload import Workload, mode_of, workload
-from vitcost.errors import ConfigError, NotCovered
+from vitcost.errors import ConfigError
 from vitcost.flags import settled
 from vitcost.reported import Flops, InferenceRow, Layer, Part, Report
 from vitcost.scenario import Scenario
 from vitcost.summary import counted_params
 from vitcost.thumb import compared
-from vitcost.zoo import Foreign, Model, Resolved, resolve
+from vitcost.zoo import Model, Resolved, resolve
 
 if TYPE_CHECKING:
     from vitcost.hardware.cards import Card
     from vitcost.hardware.roofline import Anchor
-    from vitcost.measured import MeasuredReport
+    from vitcost.traced.workload import Traced
 
     Gpus: TypeAlias = str | Card | Iterable[str | Card]
     Files: TypeAlias = str | Iterable[str]
@@ -33,9 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["Report", "report", "report_on"]
 
 
-@overload
-def report(model: Foreign, **flags: Any) -> "MeasuredReport": ...
-@overload
+@takes(gpu=listed, gpu_file=listed, calibration=listed, anchor=listed)
+@settled("report")
 def report(
     model: Model,
     *,
@@ -64,41 +63,11 @@ def report(
     accumulate: int = 1,
     zero_grad: str = "none",
     **overrides: Any,
-) -> Report: ...
-@takes(gpu=listed, gpu_file=listed, calibration=listed, anchor=listed)
-@settled("report")
-def report(
-    model: "Model | Foreign",
-    *,
-    batch: int = 1,
-    mode: str = "infer",
-    precision: str | None = None,
-    attention: str = "sdpa",
-    platform: str = "cuda",
-    optimizer: str | None = None,
-    checkpointing: str = "none",
-    freeze: str = "none",
-    lora: int = 0,
-    lora_layers: str = "qkv,proj",
-    recipe: str = "torch",
-    layout: str = "nchw",
-    compile: bool = False,
-    software: str = "",
-    gpu: "Gpus" = (),
-    gpu_file: "Files" = (),
-    calibration: "Files" = (),
-    anchor: "Anchors" = (),
-    ranks: int = 1,
-    zero: int = 0,
-    buckets: str = "copies",
-    ema: int = 0,
-    accumulate: int = 1,
-    zero_grad: str = "none",
-    **overrides: Any,
-) -> "Report | MeasuredReport":
+) -> Report:
     """What a model costs: parameters, FLOPs, bytes moved, memory and time, without building it.
 
-    What ``from_torch`` makes of a module that no formula describes is measured, and says so.
+    A module that no formula describes is traced: ``from_torch`` makes a model of it, and so does
+    ``package.module:factory``, with ``input`` and ``loss`` as fields.
     ``gpu`` names the cards that time is for (``vitcost gpus``); ``gpu_file`` has cards of the
     user's own, ``calibration`` constants that ``calibrate`` wrote, and ``anchor`` says what a card
     was measured to do: ``MODEL=IMAGES_PER_SECOND``.
@@ -134,17 +103,13 @@ def report(
         accumulate=accumulate,
         zero_grad=zero_grad,
     )
-    if isinstance(model, Foreign):
-        if gpu:
-            raise NotCovered(f"time needs a formula, which {model.name} has not")
-        # only the user's own code is measured
-        from vitcost.measured import measured_report
-
-        return measured_report(model.on_top(overrides), scenario)
     found = resolve(model, **overrides)
     scenario = scenario.added_to(found.flags)
     run = workload(found.config, scenario)
-    own = replace(report_on(found, run), inference_by_precision=_by_precision(found, run))
+    own = report_on(found, run)
+    # each precision of a module is another trace, and its page has the one that was asked for
+    rows = _own_precision(own) if _is_traced(found) else _by_precision(found, run)
+    own = replace(own, inference_by_precision=rows)
     if not gpu:
         if anchor or calibration or gpu_file:
             raise ConfigError("anchor, calibration and gpu_file are for a time: give a gpu")
@@ -154,6 +119,10 @@ def report(
 
     files = {"gpu_file": gpu_file, "calibration": calibration}
     return replace(own, time=timed(found.config, scenario, gpu, anchor=anchor, **files))
+
+
+def _own_precision(own: Report) -> tuple[InferenceRow, ...]:
+    return (InferenceRow(own.scenario.precision, own.attention_kernel, own.inference, True),)
 
 
 def _by_precision(model: Resolved, own: Workload) -> tuple[InferenceRow, ...]:
@@ -176,6 +145,10 @@ def _by_precision(model: Resolved, own: Workload) -> tuple[InferenceRow, ...]:
 
 
 def _inference(model: Resolved, run: Workload) -> memory.Inference:
+    if _is_traced(model):
+        from vitcost import traced_memory
+
+        return traced_memory.inference(cast("Traced", run))
     mode, scenario = mode_of(model.config, run.scenario), run.scenario
     tree = lower(structure_of(model.config, scenario.batch), mode)
     top = peak(run.inference(), run.sizes)
@@ -183,17 +156,28 @@ def _inference(model: Resolved, run: Workload) -> memory.Inference:
 
 
 def _training(model: Resolved, run: Workload, saved_bytes: Size) -> memory.Training:
+    if _is_traced(model):
+        from vitcost import traced_memory
+
+        return traced_memory.training(cast("Traced", run))
     structure = structure_of(model.config, run.scenario.batch, True)
     mode = mode_of(model.config, run.scenario)
     own = memory.states(lower(structure, mode), run.sizes, saved_bytes, run.scenario)
     return memory.with_peak(own, structure, run.sizes, run.scenario, mode)
 
 
+def _is_traced(model: Resolved) -> bool:
+    """Whether a module stands in a config's place; a page of a formula starts without its code."""
+    return hasattr(model.config, "workload")
+
+
 def report_on(model: Resolved, own: Workload) -> Report:
     """The report on a workload of a model, whatever its sizes are: integers, arrays or symbols."""
     scenario = own.scenario
     runs = [own.under(replace(scenario, mode=mode)) for mode in ("infer", "train")]
-    infer, train = (run.rows() for run in runs)
+    infer = runs[0].rows()
+    steps = getattr(runs[1], "has_step", True)
+    train = runs[1].rows() if steps else infer
     ran = train if own.training else infer
     total = train.cost
     logits = sum(numel(t.axes, own.sizes) for t in runs[1].losses[:1])
@@ -204,15 +188,15 @@ def report_on(model: Resolved, own: Workload) -> Report:
         model=model,
         scenario=scenario,
         attention_kernel=own.attention(),
-        tokens=own.sizes["s"],
+        tokens=own.sizes.get("s"),
         params=total.params,
         trainable_params=total.trainable,
         torchsummary_params=counted_params(model.config, train),
         flops=Flops(
             total.flops,
-            total.backward_flops,
+            total.backward_flops if steps else None,
             total.executed_flops,
-            total.executed_backward_flops,
+            total.executed_backward_flops if steps else None,
             total.pointwise,
         ),
         moved_bytes=ran.cost.moved_bytes,

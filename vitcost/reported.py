@@ -23,9 +23,9 @@ class Flops(NamedTuple):
     """FLOPs of the whole batch: of the definition, and as the scenario executes them."""
 
     forward: Size
-    backward: Size
+    backward: Size | None  # None: the model has no step under the scenario
     forward_executed: Size
-    backward_executed: Size
+    backward_executed: Size | None
     pointwise_forward: Size
 
     @property
@@ -33,12 +33,13 @@ class Flops(NamedTuple):
         return self.forward // 2
 
     @property
-    def train_step(self) -> Size:
-        return self.forward + self.backward
+    def train_step(self) -> Size | None:
+        return None if self.backward is None else self.forward + self.backward
 
     @property
-    def train_step_executed(self) -> Size:
-        return self.forward_executed + self.backward_executed
+    def train_step_executed(self) -> Size | None:
+        backward = self.backward_executed
+        return None if backward is None else self.forward_executed + backward
 
 
 class Part(NamedTuple):
@@ -88,7 +89,7 @@ class Report(Result):
     model: Resolved
     scenario: Scenario
     attention_kernel: tuple[str, ...]  # every one that runs, most used first
-    tokens: Size
+    tokens: Size | None  # None: a traced module
     params: Size
     trainable_params: Size
     torchsummary_params: Size | None
@@ -103,6 +104,17 @@ class Report(Result):
     inference_by_precision: tuple[InferenceRow, ...] = ()
     time: "tuple[Time, ...]" = ()
 
+    @property
+    def basis(self) -> str:
+        """``formula``, or ``traced``: a module stands in the config's place."""
+        return "traced" if hasattr(self.model.config, "workload") else "formula"
+
+    @property
+    def left_out(self) -> str:
+        """What the FLOPs of a traced module leave out; empty where all are counted."""
+        notes = self.model.config.to_dict().get("notes", ()) if self.basis == "traced" else ()
+        return next((note for note in notes if note.startswith("FLOPs leave out")), "")
+
     def to_dict(self) -> dict[str, Any]:
         """The report as the JSON schema ``vitcost.report/1`` has it."""
         flops, infer, train = self.flops, self.inference, self.training
@@ -111,7 +123,7 @@ class Report(Result):
             "model": {
                 "name": self.model.name,
                 "source": self.model.source,
-                "basis": "formula",
+                "basis": self.basis,
                 "config": self.model.config.to_dict(),
             },
             "scenario": {

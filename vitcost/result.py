@@ -11,7 +11,6 @@ __all__ = ["PAGES", "Result"]
 # the function that makes the page of a result, which is loaded when a page is asked for
 PAGES = {
     "Report": "vitcost.pages.report.report_page",
-    "MeasuredReport": "vitcost.pages.measured.measured_page",
     "Models": "vitcost.pages.models.models_page",
     "Explanation": "vitcost.pages.explain.explain_page",
     "Gpus": "vitcost.pages.gpus.gpus_page",

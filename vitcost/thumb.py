@@ -63,7 +63,7 @@ def compared(
     )
 
 
-def off_by(rule: Size | None, exact: Size) -> float | None:
+def off_by(rule: Size | None, exact: Size | None) -> float | None:
     """By which share a rule is above what is exact, or below.
 
     >>> off_by(20, 16), off_by(None, 16)

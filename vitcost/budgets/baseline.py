@@ -1,12 +1,11 @@
 """The committed baseline: what each budget's model cost, in all quantities and by layer."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from vitcost.errors import ConfigError
-from vitcost.measured import MeasuredReport
 from vitcost.quantities import NUMBERS, QUANTITIES, Amount, Changed, Numbers, changes, values
 from vitcost.reading import BASELINE, NoSuchFile, read_json
 from vitcost.reported import Layer, Report
@@ -21,7 +20,7 @@ SCHEMA = "vitcost.baseline/1"
 class Recorded(NamedTuple):
     """One budget's model as it was: quantities that had a figure, and layers by path.
 
-    Of a formula's report these are the top-level layers, equal ones summed; of a measured one every
+    Of a formula's report these are the top-level layers, equal ones summed; of a traced one every
     module, without those inside it.
     """
 
@@ -32,16 +31,16 @@ class Recorded(NamedTuple):
 Baseline = Mapping[str, Recorded]
 
 
-def recorded(report: Report | MeasuredReport) -> Recorded:
+def recorded(report: Report) -> Recorded:
     """What the baseline keeps of a report."""
     found = {name: value for name, value in values(report).items() if value is not None}
-    layers = _measured(report) if isinstance(report, MeasuredReport) else _layers(report)
-    return Recorded(found, layers)
+    traced = report.basis == "traced"
+    return Recorded(found, _own(report.layers) if traced else _layers(report))
 
 
-def grown(report: Report | MeasuredReport, before: Recorded, quantity: str) -> list[Changed]:
+def grown(report: Report, before: Recorded, quantity: str) -> list[Changed]:
     """The layers that a quantity grew with, the largest growth first."""
-    labels = {} if isinstance(report, MeasuredReport) else dict(map(_label, report.layers))
+    labels = dict(map(_label, report.layers))
     found = changes(before.layers, recorded(report).layers, QUANTITIES[quantity].layers)
     more = sorted((each for each in found if each.more > 0), key=lambda each: -each.more)
     return [
@@ -56,14 +55,21 @@ def _layers(report: Report) -> Numbers:
     }
 
 
-def _measured(report: MeasuredReport) -> Numbers:
-    """What each module has beside the modules inside it, over all its calls."""
-    zeros = dict.fromkeys(NUMBERS, 0)
-    return {
-        path: {**zeros, "params": params, "flops": flops}
-        for path, (params, flops) in report.measured.own.items()
-        if params or flops
-    }
+def _own(layers: Iterable[Layer], times: int = 1) -> Numbers:
+    """What each module has beside the modules inside it, equal ones summed."""
+    found: dict[str, dict[str, int]] = {}
+    for layer in layers:
+        count = times * layer.repeat
+        inside = [(child.repeat, child) for child in layer.children]
+        own = {
+            number: count
+            * (getattr(layer, number) - sum(n * getattr(child, number) for n, child in inside))
+            for number in NUMBERS
+        }
+        if any(own.values()):
+            found[layer.path] = own
+        found.update({path: dict(more) for path, more in _own(layer.children, count).items()})
+    return found
 
 
 def _label(layer: Layer) -> tuple[str, str]:

@@ -27,6 +27,7 @@ COMMANDS = {
     "fit": "The largest batch that fits, and which cards hold it.",
     "plan": "Time, cost and memory of a training run.",
     "budget": "Limits on what models cost, for CI.",
+    "trace": "Traces a module into a file that needs no torch.",
     "schema": "The JSON schema of a command's --json.",
     "completion": "Completes names and flags in a shell.",
 }

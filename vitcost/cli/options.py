@@ -295,6 +295,7 @@ def field_options() -> list[click.Parameter]:
     ratio: tuple[Any, Field] = (float, Field("ratio to embed_dim, in place of the width"))
     text = {name: declared for name, declared in TEXT_FIELDS.items() if name not in FIELDS}
     return [
+        *_fed_options(),
         *(_field_option(name, *declared) for name, declared in FIELDS.items()),
         *(_field_option(name, *ratio) for name in RATIOS),
         *(_field_option(name, *declared, _TEXT_SECTION) for name, declared in text.items()),
@@ -304,6 +305,30 @@ def field_options() -> list[click.Parameter]:
 _METAVARS: dict[Any, str] = {
     Pair: "N|HxW", Pair | None: "N|HxW", str: "NAME", float: "X", float | None: "X",
 }  # fmt: skip
+
+
+_FED_SECTION = "What a traced module is fed, and its loss"
+
+
+def _fed_options() -> list[click.Parameter]:
+    """The inputs and the loss of a module that is traced."""
+    return [
+        Option(
+            ["--input"],
+            multiple=True,
+            metavar="[NAME=]SHAPE[:DTYPE]",
+            help="an input without the batch: 3x224x224, ids=77:int64; again for each",
+            section=_FED_SECTION,
+            passed=True,
+        ),
+        Option(
+            ["--loss"],
+            metavar="MODULE:FUNCTION",
+            help="from the output, and the batch where it takes two, to one number",
+            section=_FED_SECTION,
+            passed=True,
+        ),
+    ]
 
 
 def _field_option(

@@ -15,7 +15,6 @@ from vitcost.cli.options import (
 )
 from vitcost.cli.output import chosen_format, emit, said_in
 from vitcost.report import report
-from vitcost.zoo import Foreign, find
 
 __all__ = ["command"]
 
@@ -61,12 +60,6 @@ def command(
     MODEL is a name (`vitcost models` lists them); any field of it can be overridden.
     """
     name = one_model(model, model_option)
-    if ":" in name and not check:
-        # the user's own code, which may be a module that can be measured alone
-        foreign = find(name)
-        if isinstance(foreign, Foreign):
-            emit(report(foreign, **given(ctx)), format, as_json, output)
-            return 0
     if check:
         said_in(
             "--check",

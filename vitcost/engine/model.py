@@ -8,6 +8,7 @@ from vitcost.engine import structure
 from vitcost.engine.ops import Sizes
 from vitcost.engine.structure import Structure
 from vitcost.engine.tree import Node
+from vitcost.errors import NotCovered
 
 if TYPE_CHECKING:
     from vitcost.engine.text import ClipStructure, TextStructure
@@ -30,6 +31,7 @@ def structure_of(c: Config, batch: int = 1, training: bool = False) -> AnyStruct
 
     if isinstance(c, TextConfig):
         return text.text_structure(c, batch, training)
+    _need_formula(c)
     return text.clip_structure(c, batch, training)
 
 
@@ -42,7 +44,14 @@ def sizes_of(c: Config, batch: int = 1) -> Sizes:
 
     if isinstance(c, TextConfig):
         return text.text_sizes(c, batch)
+    _need_formula(c)
     return text.clip_sizes(c, batch)
+
+
+def _need_formula(c: Config) -> None:
+    """A traced model stands where a config does, and is asked as a workload alone."""
+    if hasattr(c, "workload"):
+        raise NotCovered("this needs a formula, and the model is traced")
 
 
 def build(c: AnyStructure) -> Node:

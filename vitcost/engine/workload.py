@@ -5,6 +5,7 @@ and a trace of a torch module. Report, memory, time, fit and plan ask a workload
 which of the two it is.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -97,7 +98,9 @@ def workload(config: Config, scenario: Scenario, sizes: Sizes | None = None) -> 
     >>> base.rows().cost.params, base.attention(), base.at(1).rows().cost.flops
     (86567656, ('efficient',), 35127656448)
     """
-    return _Lowered(config, scenario, sizes)
+    # a model that no config describes makes its own
+    made: Callable[[Scenario], Workload] | None = getattr(config, "workload", None)
+    return _Lowered(config, scenario, sizes) if made is None else made(scenario)
 
 
 class _Lowered(Workload):

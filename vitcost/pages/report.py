@@ -36,7 +36,7 @@ def report_page(report: Report) -> Page:
 def _lead(report: Report) -> Iterator[str]:
     scenario = report.scenario
     yield f"{report.params:,} parameters · {report.model.source}"
-    yield ", ".join(_inputs(report.model.config.to_dict(), report.tokens))
+    yield from _described(report)
     mode = {"infer": "inference", "train": "training"}[scenario.mode]
     asked, kernels = scenario.attention, ", ".join(report.attention_kernel)
     attention = asked if kernels in (asked, "") else f"{asked} → {kernels}"
@@ -55,7 +55,20 @@ def _lead(report: Report) -> Iterator[str]:
         yield f"torchsummary counts {counted:,}: it misses {missed:,} that sit on no layer"
 
 
-def _inputs(config: Mapping[str, Any], tokens: Size) -> Iterator[str]:
+def _described(report: Report) -> Iterator[str]:
+    """What a model reads; of a traced one also how it was traced."""
+    config, scenario = report.model.config.to_dict(), report.scenario
+    if report.basis == "formula":
+        yield ", ".join(_inputs(config, report.tokens))
+        return
+    yield (
+        f"traced with torch {config.get('torch', '')} under the rules of {scenario.platform}, "
+        f"at batch {scenario.batch:,} or as polynomials in the batch"
+    )
+    yield "; ".join(config["notes"])
+
+
+def _inputs(config: Mapping[str, Any], tokens: Size | None) -> Iterator[str]:
     """What a model reads, whichever kind it is; a model of two towers reads both, and its tokens
     are those of the image."""
     for tower in ("vision", "text"):
@@ -128,11 +141,15 @@ def _flops(report: Report) -> Table:
             Column("executed", "count"),
         ),
         tuple(
-            Row((name, defined // 2, defined, defined, executed), kind)
+            Row((name, _half(defined), defined, defined, executed), kind)
             for name, defined, executed, kind in passes
         ),
         ("executed: with what a fused attention computes again in its backward",),
     )
+
+
+def _half(flops: Size | None) -> Size | None:
+    return None if flops is None else flops // 2
 
 
 def _inference(report: Report) -> Table:
@@ -200,7 +217,7 @@ def _training(report: Report) -> Table:
     )
 
 
-def _states(report: Report) -> Iterator[tuple[str, str, Size | None, Size]]:
+def _states(report: Report) -> Iterator[tuple[str, str, Size | None, Size | None]]:
     """What lies in memory: its name, the rule's bytes a parameter, the rule's bytes, the bytes."""
     each, rule, own = training_bytes(1), training_bytes(report.params), report.training
     weights = f"{each.half_weights} + {each.full_weights}"
@@ -209,6 +226,7 @@ def _states(report: Report) -> Iterator[tuple[str, str, Size | None, Size]]:
     yield "gradients", gradients, rule.gradients, own.gradients_bytes
     moments = f"{each.first_moments} + {each.second_moments}"
     yield "moments", moments, rule.moments, own.optimizer_bytes
+    yield "buffers", "", None, own.buffers_bytes or 0
     yield "moving averages", "", None, own.ema_bytes
     yield "gradient buckets", "", None, own.buckets_bytes
     yield "saved activations", "", None, own.saved_activations_bytes

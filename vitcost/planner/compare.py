@@ -9,13 +9,12 @@ from vitcost import saved
 from vitcost.arguments import flag, listed, optional, takes
 from vitcost.errors import ConfigError, UnknownName, VitcostError
 from vitcost.flags import TRAINING
-from vitcost.measured import MeasuredReport
 from vitcost.planner.grid import Grid, Skipped, Vary, check_apart, grid, reason, skips
 from vitcost.planner.pareto import front, pair_of
 from vitcost.quantities import NUMBERS, QUANTITIES, Amount, Changed, Numbers, changes, known, values
 from vitcost.report import Report, report
 from vitcost.result import Result
-from vitcost.zoo import Foreign, Model, described
+from vitcost.zoo import Model, described
 
 __all__ = [
     "COMPARED",
@@ -43,7 +42,7 @@ COMPARED: tuple[str, ...] = (
 # and what a page shows of them: its columns are few
 SHOWN = ("params", "flops", "inference_memory", "train_memory")
 
-Candidate: TypeAlias = "Model | Foreign | Report | MeasuredReport"
+Candidate: TypeAlias = "Model | Report"
 
 
 # more combinations are read better from a file, and computed on arrays
@@ -272,7 +271,7 @@ def _reported(model: Candidate) -> dict[str, Any] | None:
     """The JSON of what is a report already, saved or not."""
     if isinstance(model, str):
         return saved_report(model)
-    return model.to_dict() if isinstance(model, Report | MeasuredReport) else None
+    return model.to_dict() if isinstance(model, Report) else None
 
 
 def saved_report(path: str) -> dict[str, Any] | None:
@@ -283,11 +282,8 @@ def saved_report(path: str) -> dict[str, Any] | None:
 def layer_numbers(data: Mapping[str, Any]) -> Numbers:
     """What the layers of a report cost together by name, each inside the one above."""
     found: dict[str, dict[str, int]] = {}
-    # a measured report has every module in one list, the model itself too
-    measured = data["model"]["basis"] == "measured"
     for layer in data["layers"]:
-        if not measured or layer["path"]:
-            _add(layer, 1, found)
+        _add(layer, 1, found)
     return found
 
 

@@ -1,5 +1,6 @@
 """What a batch needs on one card: the number that ``fit`` inverts, the one that a report has."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 from vitcost import memory
@@ -8,7 +9,8 @@ from vitcost.engine.live import peak
 from vitcost.engine.lower import lower
 from vitcost.engine.model import Config, sizes_of, structure_of
 from vitcost.engine.step import inference_trace
-from vitcost.engine.workload import mode_of
+from vitcost.engine.workload import mode_of, workload
+from vitcost.errors import NotCovered
 from vitcost.scenario import Scenario
 
 __all__ = ["Need", "executed_flops", "need"]
@@ -38,12 +40,28 @@ def need(config: Config, scenario: Scenario, batch: int) -> Need:
     >>> need(base, Scenario(mode="train"), 64)
     Need(total_bytes=8730708904, at='backward of blocks.11.mlp.fc2', basis='peak')
     """
+    if hasattr(config, "workload"):
+        return _traced(config, scenario, batch)
     if scenario.mode == "infer":
         return _inference(config, scenario, batch)
     found = memory.training(config, scenario, batch)
     if found.peak_bytes is not None and found.peak_at is not None:
         return Need(found.peak_bytes, found.peak_at, "peak")
     return Need(found.sum_bytes, "", "sum")
+
+
+def _traced(config: Config, scenario: Scenario, batch: int) -> Need:
+    """What a batch of a traced module needs, by polynomials in the batch from 2 on."""
+    from vitcost import traced_memory
+
+    run = traced_memory.traced(config, scenario, batch)
+    if scenario.mode == "infer":
+        top = peak(run.inference(), run.sizes)
+        return Need(traced_memory.inference(run).total_bytes, top.place, "peak")
+    found = traced_memory.training(run)
+    if found.peak_bytes is None or found.peak_at is None:
+        raise NotCovered(f"batch {batch}: {found.peak_missing}")
+    return Need(found.peak_bytes, found.peak_at, "peak")
 
 
 def _inference(config: Config, scenario: Scenario, batch: int) -> Need:
@@ -65,5 +83,7 @@ def executed_flops(config: Config, scenario: Scenario, batch: int) -> int:
 
 def _cost(config: Config, scenario: Scenario, batch: int) -> Cost:
     training = scenario.mode == "train"
+    if hasattr(config, "workload"):
+        return workload(config, replace(scenario, batch=batch)).rows().cost
     tree = lower(structure_of(config, batch, training), mode_of(config, scenario))
     return fold(tree, sizes_of(config, batch)).cost

@@ -16,7 +16,7 @@ from vitcost.planner.pareto import front, pair_of
 from vitcost.quantities import QUANTITIES, known
 from vitcost.result import Result
 from vitcost.scenario import Scenario
-from vitcost.zoo import Base, Foreign, Model, described
+from vitcost.zoo import Base, Model, described
 
 __all__ = ["MOST_LISTED", "Extremes", "Sweep", "sweep"]
 
@@ -196,11 +196,11 @@ def sweep(
     check_apart(varied, flags)
     bases = [described(model) for model in models]
     for base in bases:
-        if isinstance(base, Foreign):
-            raise ConfigError(f"{base.name} is measured, so that nothing of it varies")
+        if hasattr(base.base, "workload"):
+            raise ConfigError(f"{base.name} is traced, so that nothing of it varies")
     sample = None if sample is None else integer("sample", sample, 1, MOST_POINTS)
     seed = integer("seed", seed, 0, 2**64 - 1)
-    found = Sweep(tuple(bases), varied, flags, names, sample, seed, pair)  # type: ignore[arg-type]
+    found = Sweep(tuple(bases), varied, flags, names, sample, seed, pair)
     bounded(found.points)
     for base in found.models:
         _bounded_blocks(found, Evaluator(base, varied, flags, names))

@@ -6,7 +6,7 @@ from vitcost.config import ViTConfig
 from vitcost.hardware.roofline import Time
 from vitcost.memory import Inference, Training
 from vitcost.reported import InferenceRow, Layer
-from vitcost.saved.generate import Also, Unknown
+from vitcost.saved.generate import Also
 from vitcost.scenario import Scenario
 from vitcost.text import ClipConfig, TextConfig
 from vitcost.thumb import RuleOfThumb
@@ -17,16 +17,14 @@ __all__ = ["Report"]
 class Model(TypedDict):
     name: str
     source: str
-    basis: Literal["formula", "measured"]
-    config: "ViTConfig | TextConfig | ClipConfig | MeasuredInput"
-    # of a model that was measured
-    reason: NotRequired[str]
-    uncounted: NotRequired[list[str]]
-    unread: NotRequired[list[str]]
+    basis: Literal["formula", "traced"]
+    config: "ViTConfig | TextConfig | ClipConfig | TracedInput"
 
 
-class MeasuredInput(TypedDict):
-    input_shape: list[int]
+class TracedInput(TypedDict):
+    notes: list[str]  # how a module was built, which inputs and which loss were taken
+    torch: NotRequired[str]
+    hash: NotRequired[str]
 
 
 class Params(TypedDict):
@@ -37,43 +35,36 @@ class Params(TypedDict):
 
 
 class Flops(TypedDict):
-    forward: int | None
+    forward: int
     backward: int | None
     train_step: int | None
-    forward_executed: int | None
+    forward_executed: int
     train_step_executed: int | None
-    macs_forward: int | None
-    pointwise_forward: int | None
+    macs_forward: int
+    pointwise_forward: int
 
 
 class BytesMoved(TypedDict):
-    forward: int | None
-
-
-class MeasuredInference(TypedDict):
-    weights_bytes: int
-    input_bytes: None
-    activations_bytes: None
-    total_bytes: None
+    forward: int
 
 
 class Memory(TypedDict):
     rule_of_thumb: RuleOfThumb
-    inference: Annotated[Inference, Also(total_bytes=int)] | MeasuredInference
-    # empty where it is measured
+    inference: Annotated[Inference, Also(total_bytes=int)]
     inference_by_precision: list[
         Annotated[
             InferenceRow,
             Also(memory=None, asked=None, total_bytes=int, **get_type_hints(Inference)),
         ]
     ]
-    training: Training | Annotated[Training, Unknown()]
+    # of a module without a step what it saves is not known
+    training: Annotated[Training, Also(saved_activations_bytes=int | None)]
 
 
 class Report(TypedDict):
     schema: Literal["vitcost.report/1"]
     model: Model
-    scenario: Annotated[Scenario, Also(gpu=list[str], attention_kernel=list[str] | None)]
+    scenario: Annotated[Scenario, Also(gpu=list[str], attention_kernel=list[str])]
     tokens: int | None
     params: Params
     flops: Flops
@@ -85,4 +76,4 @@ class Report(TypedDict):
             Also(turning=None, beyond_overhead_batch=int | None, compute_batch=int | None),
         ]
     ]
-    layers: list[Annotated[Layer, Also(pointwise=int | None, saved_bytes=int | None)]]
+    layers: list[Layer]

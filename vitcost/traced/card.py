@@ -34,7 +34,8 @@ class _Device:
         return True
 
     def is_available(self) -> bool:
-        return True
+        # DataParallel and others move to whatever says that it is there
+        return _Rules.tracing
 
     def current_device(self) -> int:
         return 0
@@ -55,6 +56,7 @@ class _Rules:
     """What the backend's operators ask: which attention was asked for."""
 
     attention = "sdpa"
+    tracing = False
     libraries: tuple[Any, ...] = ()  # torch forgets what a library registered when it goes
 
 
@@ -92,11 +94,12 @@ def install() -> None:
 @contextmanager
 def kernel_of_card(attention: str) -> Iterator[None]:
     """Which attention kernel runs: ``sdpa`` is torch's own choice."""
-    before, _Rules.attention = _Rules.attention, attention
+    before = _Rules.attention, _Rules.tracing
+    _Rules.attention, _Rules.tracing = attention, True
     try:
         yield
     finally:
-        _Rules.attention = before
+        _Rules.attention, _Rules.tracing = before
 
 
 def _attention(

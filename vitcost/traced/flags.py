@@ -163,7 +163,7 @@ _ON_CPU = {"math": SDPBackend.MATH, "flash": SDPBackend.FLASH_ATTENTION}
 def attention(model: nn.Module, how: str, platform: str) -> Iterator[None]:
     """The attention kernel that a module's calls of scaled_dot_product_attention get."""
     if how == "eager":
-        with _eager(model):
+        with _eager(model), kernel_of_card("sdpa"):
             yield
     elif platform == "cuda":
         with kernel_of_card(how):

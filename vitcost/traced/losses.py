@@ -9,8 +9,9 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils._pytree import tree_leaves
 
-from vitcost.errors import ConfigError, NotCovered, shown
+from vitcost.errors import ConfigError, shown
 from vitcost.traced.record import Recorder
+from vitcost.traced.stops import NoStep
 
 __all__ = ["Loss"]
 
@@ -35,7 +36,7 @@ class Loss:
         floats = [t for t in leaves if isinstance(t, Tensor) and t.is_floating_point()]
         floats = [t for t in floats if t.requires_grad]
         if not floats:
-            raise NotCovered("no gradient reaches an output: nothing trains that it depends on")
+            raise NoStep("no gradient reaches an output: nothing trains that it depends on")
         matrices = [t for t in floats if t.dim() == 2 and len(t) == size]
         if not matrices:
             self.note = "loss: the mean of every float output"
@@ -75,5 +76,5 @@ def _scalar(loss: Any, name: str) -> Tensor:
     if not isinstance(loss, Tensor) or loss.numel() != 1:
         raise ConfigError(f"{name} must give one number to go back from, got {shown(loss)}")
     if not loss.requires_grad:
-        raise NotCovered(f"{name} depends on nothing that trains")
+        raise NoStep(f"{name} depends on nothing that trains")
     return loss

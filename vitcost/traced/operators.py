@@ -38,4 +38,6 @@ def looks_like_a_product(name: str) -> bool:
     >>> looks_like_a_product("mv"), looks_like_a_product("upsample_bilinear2d")
     (True, False)
     """
-    return not name.startswith(_HARMLESS) and bool(set(name.split("_")) & _WORDS)
+    # nobody knows what an operator of another library does
+    foreign = "." in name and not name.startswith(("prim.", "prims."))
+    return foreign or (not name.startswith(_HARMLESS) and bool(set(name.split("_")) & _WORDS))

@@ -13,15 +13,14 @@ Polynomial: TypeAlias = tuple[int, ...]
 
 def through(batches: Sequence[int], sizes: Sequence[int]) -> Polynomial | None:
     """The polynomial of the lowest degree through all points; None where its coefficients are no
-    integers, or where there is no point left to confirm a degree above 1.
+    integers, or where no point is left to confirm its degree: three confirm a line, four a square.
 
-    Newton's divided differences. One point is a constant, two are a line; of three or more the last
-    confirms the degree.
+    Newton's divided differences. A single point is a constant, and two are a line unconfirmed.
 
-    >>> through([2, 3], [20, 26]), through([2, 3, 4], [14, 29, 50]), through([2], [8])
-    ((8, 6), (2, 0, 3), (8,))
-    >>> through([2, 3], [4, 4]), through([2, 3, 4], [7, 10, 13])
-    ((4,), (1, 3))
+    >>> through([2, 3, 4, 5], [14, 29, 50, 77]), through([2, 3, 4], [7, 10, 13]), through([2], [8])
+    ((2, 0, 3), (1, 3), (8,))
+    >>> through([2, 3], [20, 26]), through([2, 3, 4], [14, 29, 50])
+    ((8, 6), None)
     """
     column = [Fraction(size) for size in sizes]
     leading = [column[0]]
@@ -38,7 +37,8 @@ def through(batches: Sequence[int], sizes: Sequence[int]) -> Polynomial | None:
         factor = _times(factor, batches[order])
     while len(total) > 1 and not total[-1]:
         total.pop()
-    if any(c.denominator != 1 for c in total):
+    confirmed = len(batches) < 3 or len(total) < len(batches)
+    if not confirmed or any(c.denominator != 1 for c in total):
         return None
     return tuple(int(c) for c in total)
 

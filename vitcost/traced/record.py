@@ -22,6 +22,7 @@ from torch.utils._pytree import tree_leaves
 from vitcost.traced.corrections import as_real
 from vitcost.traced.operators import is_attention
 from vitcost.traced.products import attention_backward, flops_of
+from vitcost.traced.stops import need_traceable
 from vitcost.traced.trace import BORN, DIES, GRADIENT, LOOK, SAVED, VIEWS, coded
 
 __all__ = ["Called", "Recorder", "Spec"]
@@ -57,6 +58,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.saved_by: dict[int, str] = {}  # the module that autograd saved a storage for
         self.shapes: dict[str, tuple[int, ...]] = {}  # of the first output, by path
         self.called: dict[str, int] = {}  # how often each module ran in the forward
+        self.read: set[int] = set()  # storages that last, and that an operator read
         self.backward = False
         self.path = ""
         self._names = {id(m): path for path, m in model.named_modules()}
@@ -143,6 +145,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         reads = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
         writes = [t for t in tree_leaves(output) if isinstance(t, Tensor)]
         self._settle()
+        self.read |= self._lasting & {t.untyped_storage()._cdata for t in reads}
         before = len(self.sizes)
         born = [self.number(t) for t in writes]
         fresh = len(self.sizes) > before
@@ -239,6 +242,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _enter(self, module: nn.Module, args: Any) -> None:
         self._stack.append(self.path)
         path = self._names.get(id(module), self.path)
+        need_traceable(module, path)
         if not self.backward:
             self.called[path] = self.called.get(path, 0) + 1
         self._go(path)

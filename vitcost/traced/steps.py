@@ -2,6 +2,7 @@
 optimizer, recorded."""
 
 import gc
+import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
@@ -9,7 +10,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._pytree import tree_leaves
 
+from vitcost.errors import NotCovered
 from vitcost.traced import card, flags
 from vitcost.traced.autocast import CARD, autocast
 from vitcost.traced.fakes import attributes, put_fakes, unchanged
@@ -31,6 +34,7 @@ class Run(NamedTuple):
     modules: tuple[tuple[str, str], ...]  # path and type of every module
     batch_bytes: int
     loss: str
+    unread: tuple[str, ...]  # modules with parameters of which no operator read any
 
 
 _CASTS = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -51,6 +55,7 @@ def run(
     with ExitStack() as stack:
         stack.enter_context(unchanged(model))
         stack.enter_context(_no_fast_path())
+        stack.enter_context(_no_log())
         stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
         plain = put_fakes(model, device, dtype)
         flags.adapt(model, how.lora, how.lora_layers)
@@ -64,7 +69,7 @@ def run(
         if how.onto and loss is not None:
             own += _gradients(model)
         stack.enter_context(flags.attention(model, how.attention, how.platform))
-        stack.enter_context(_collected())
+        stack.enter_context(_uncollected())
         recorder = _recorded(model, arguments, batch, how, loss, name, own)
         kept = _made(model, own)
         if kept:
@@ -83,6 +88,7 @@ def run(
             tuple((path, type(m).__name__) for path, m in model.named_modules()),
             sum(bytes_of.values()) + recorder.targets_bytes,
             "" if loss is None else loss.note,
+            _unread(model, recorder),
         )
 
 
@@ -115,6 +121,9 @@ def _made(model: nn.Module, known: list[Tensor]) -> list[Tensor]:
 def _forward(model: nn.Module, arguments: Arguments, how: How, recorder: Recorder) -> None:
     with recorder, recorder.watching(), torch.no_grad(), _autocast(how):
         output = model(*arguments.args, **arguments.kwargs)
+    if not any(isinstance(leaf, Tensor) for leaf in tree_leaves(output)):
+        kind = type(output).__name__
+        raise NotCovered(f"the forward of {type(model).__name__} returns a {kind}, and no tensor")
     recorder.close()
     del output
 
@@ -128,7 +137,8 @@ def _step(
         with _autocast(how):
             value = _loss(model, arguments, size, loss, recorder)
         recorder.backward = True
-        with recorder.inside("loss"):
+        # autograd counted its devices at the first backward pass of the process, before the card
+        with recorder.inside("loss"), torch.autograd.set_multithreading_enabled(False):
             value.backward()  # type: ignore[no-untyped-call]
     recorder.close()
     for handle in handles:
@@ -156,9 +166,8 @@ def _autocast(how: How) -> Iterator[None]:
 
 
 @contextmanager
-def _collected() -> Iterator[None]:
-    """Cycles are collected before a run and not during it, or storages would die at any time."""
-    gc.collect()
+def _uncollected() -> Iterator[None]:
+    """Cycles are not collected during a run, or storages would die at any time."""
     was = gc.isenabled()
     gc.disable()
     try:
@@ -166,6 +175,17 @@ def _collected() -> Iterator[None]:
     finally:
         if was:
             gc.enable()
+
+
+@contextmanager
+def _no_log() -> Iterator[None]:
+    """torch logs the traceback of an operator that no shape fits; a message says it already."""
+    log = logging.getLogger("torch._subclasses.fake_tensor")
+    was, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = was
 
 
 @contextmanager
@@ -198,6 +218,17 @@ def _named(tensors: dict[str, Any]) -> tuple[Weight, ...]:
         if id(t) not in seen:
             seen.add(id(t))
             found.append(Weight(path, tuple(t.shape), str(t.dtype)[6:], t.requires_grad))
+    return tuple(found)
+
+
+def _unread(model: nn.Module, recorder: Recorder) -> tuple[str, ...]:
+    """The outermost modules with parameters of which no operator read any."""
+    found: list[str] = []
+    for path, module in model.named_modules():
+        storages = {p.untyped_storage()._cdata for p in module.parameters()}
+        inside = any(path.startswith(f"{outer}.") for outer in found)
+        if path and storages and not inside and not storages & recorder.read:
+            found.append(path)
     return tuple(found)
 
 

@@ -8,21 +8,52 @@ from typing import TYPE_CHECKING
 from vitcost.errors import NotCovered, VitcostError
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from vitcost.traced.record import Recorder
 
-__all__ = ["told"]
+__all__ = ["NoStep", "need_traceable", "told"]
+
+
+class NoStep(NotCovered):
+    """A module that runs, and has no training step: of one image, or with nothing that trains."""
+
 
 # what a message of torch's says, and what can be done
+_ONE_IMAGE = "a batch norm cannot train on one image"
 _REASONS = (
     ("_local_scalar_dense", "the value of a tensor decides what runs, and a trace has none"),
     ("data-dependent", "the value of a tensor decides what runs, and a trace has none"),
     ("DataDependentOutput", "the value of a tensor decides what runs, and a trace has none"),
     ("DynamicOutputShape", "the size of a result depends on values, and a trace has none"),
     ("nonzero", "the size of a result depends on values, and a trace has none"),
-    ("Expected more than 1 value per channel", "a batch norm cannot train on one image"),
+    ("Expected more than 1 value per channel", _ONE_IMAGE),
     ("maximum recursion depth", "modules are nested too deep for Python"),
 )
 _DO = "trace the part of the model around it: a factory of that part, with --input as it gets it"
+
+
+# modules that no shape function describes, by the beginning of their class's name, and why
+_OPAQUE = (
+    ("torch.nn.modules.rnn.LSTM", "cuDNN's and oneDNN's kernels keep reserves of their own"),
+    ("torch.nn.modules.rnn.GRU", "cuDNN's and oneDNN's kernels keep reserves of their own"),
+    ("torch.nn.modules.rnn.RNN", "cuDNN's and oneDNN's kernels keep reserves of their own"),
+    ("torch.ao.nn.quantized.", "its weights are packed, and no parameters"),
+    ("torch.nn.quantized.", "its weights are packed, and no parameters"),
+    ("torch.jit.", "TorchScript hides its forward"),
+)
+
+
+def need_traceable(module: "nn.Module", path: str) -> None:
+    """Raises ``NotCovered`` for a module whose kernels a trace cannot see into."""
+    kind = type(module)
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    for begin, reason in _OPAQUE:
+        if name.startswith(begin):
+            where = path or "the model itself"
+            raise NotCovered(
+                f"{where} is {name}, which cannot be traced: {reason}; trace the part without it"
+            )
 
 
 @contextmanager
@@ -33,7 +64,8 @@ def told(name: str, recorder: "Recorder | None") -> Iterator[None]:
     except VitcostError:
         raise
     except Exception as error:
-        raise NotCovered(_message(name, error, recorder)) from error
+        message = _message(name, error, recorder)
+        raise (NoStep if _ONE_IMAGE in message else NotCovered)(message) from error
 
 
 def _message(name: str, error: Exception, recorder: "Recorder | None") -> str:

@@ -9,7 +9,9 @@ from vitcost.errors import NotCovered
 from vitcost.traced.inputs import Inputs
 from vitcost.traced.losses import Loss
 from vitcost.traced.merge import merged
+from vitcost.traced.rows import uncounted
 from vitcost.traced.steps import Run, run
+from vitcost.traced.stops import NoStep
 from vitcost.traced.trace import How, Pass, Trace
 
 __all__ = ["LINES", "PLAIN", "trace"]
@@ -33,18 +35,23 @@ def trace(
     """A forward in eval and a training step of a module at these batches: sizes are polynomials
     through them, or of a single batch constants. The module stays as it is.
 
-    Raises ``NotCovered`` where the forward cannot be traced; a step that cannot is missing, with
-    the reason.
+    Raises ``NotCovered`` where a run cannot be traced. A module that has no step, of one image or
+    since nothing of it trains, has a reason in its place.
     """
     name, criterion = name or type(model).__name__, loss or Loss()
     first, inference = _pass(model, inputs, batches, how, None, name)
     step, missing = None, ""
     try:
         _, step = _pass(model, inputs, batches, how, criterion, name)
-    except NotCovered as reason:
+    except NoStep as reason:
         missing = str(reason)
     said = [*notes, inputs.note]
     said += [criterion.note] if criterion.note else []
+    if first.unread:
+        said.append(f"no operator reads the parameters of {', '.join(first.unread)}")
+    left_out = uncounted(inference).names
+    if left_out:
+        said.append(f"FLOPs leave out {', '.join(left_out)}, which torch's counter has no rule for")
     return Trace(
         first.weights,
         first.buffers,

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from vitcost.config import ViTConfig, configure
 from vitcost.errors import ConfigError, NotCovered, UnknownName, VitcostError, shown
-from vitcost.zoo.foreign import Foreign
 from vitcost.zoo.found import Base, Resolved
 
 if TYPE_CHECKING:
@@ -16,12 +15,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Base",
-    "Foreign",
     "Model",
     "Resolved",
     "completed",
     "described",
-    "find",
     "is_rebuilt",
     "names",
     "resolve",
@@ -42,20 +39,10 @@ def resolve(model: Model, **overrides: Any) -> Resolved:
     >>> resolve("gpt2", seq_len=512).config.seq_len
     512
     """
-    found = find(model, **overrides)
-    if not isinstance(found, Resolved):
-        raise NotCovered(
-            f"no formula here describes {found.name}: {found.reason}; "
-            "vitcost.report(vitcost.from_torch(module)) measures it"
-        )
-    return found
-
-
-def find(model: "Model | Foreign", **overrides: Any) -> Resolved | Foreign:
-    """What ``resolve`` finds, or a torch module that can be measured alone."""
-    found = described(model)
-    if isinstance(found, Foreign):
-        return found.on_top(overrides)
+    fed: dict[str, Any] = {
+        name: overrides.pop(name) for name in ("input", "loss") if name in overrides
+    }
+    found = _fed(model, fed) if fed else described(model)
     given = completed(found, overrides)
     said = "".join(
         f"; {field}, for images of another size" for field in given if field in found.fed
@@ -96,11 +83,11 @@ def is_rebuilt(name: str, img_size: "int | tuple[int, int]") -> bool:
     return takes_any and configure(config, img_size=img_size).img_size != config.img_size
 
 
-def described(model: "Model | Foreign") -> Base | Foreign:
+def described(model: Model) -> Base:
     """What is known of a model before any field is put on top: a width given as a ratio is one."""
     if isinstance(model, Resolved):
         return Base(*model)
-    if isinstance(model, Base | Foreign):
+    if isinstance(model, Base):
         return model
     if not isinstance(model, str):
         if hasattr(model, "named_parameters"):
@@ -160,7 +147,7 @@ def _text(name: str) -> "tuple[str, TextConfig | ClipConfig] | None":
     return row.source, text.clip_config(row, vision[1])
 
 
-def _by_others(model: str) -> Base | Foreign:
+def _by_others(model: str) -> Base:
     """A model by somebody else's name, by a file, or by the user's code."""
     # each loader costs every start that loads it
     from vitcost.zoo import aliases
@@ -170,15 +157,51 @@ def _by_others(model: str) -> Base | Foreign:
         from vitcost.zoo import files
 
         if files.is_path(model):
+            found = _traced_file(model)
+            if found is not None:
+                return found
             row = files.described(model, _named)
     if row is not None:
         base = row.fields if row.text is None else row.text
         return Base(model, row.source, base, fed=row.fed)
     from vitcost.zoo import modules
 
-    if not modules.is_factory(model):
+    if modules.is_factory(model):
+        return described(modules.of_factory(model))
+    from vitcost.zoo import tracing
+    from vitcost.zoo.timm.others import class_of
+
+    traced = tracing.of_timm(model) if class_of(model) is not None else None
+    if traced is None:
         raise _unknown(model)
-    return described(modules.from_torch(modules.build(model), name=model))
+    return Base(*traced)
+
+
+def _traced_file(path: str) -> Base | None:
+    """A trace, or a model of transformers' without a formula; None for what is neither."""
+    from vitcost.zoo import files
+
+    if path.endswith(".gz"):
+        from vitcost.zoo import tracing
+
+        return tracing.of_file(path)
+    if not path.lower().endswith(".json"):
+        return None
+    data = files.read(path)
+    if str(data.get("schema", "")).startswith("vitcost.trace/"):
+        from vitcost.zoo import tracing
+
+        return tracing.of_file(path)
+    if "model_type" not in data:
+        return None
+    try:
+        files.described(path, _named)
+    except NotCovered:
+        from vitcost.zoo import tracing
+
+        found = tracing.of_transformers(path, data)
+        return None if found is None else Base(*found)
+    return None
 
 
 def _named(name: str) -> "Described":
@@ -208,7 +231,23 @@ def _unknown(model: str) -> VitcostError:
     return UnknownName("model", model, names(), "`vitcost models` lists all", rows)
 
 
+def _fed(model: Model, fed: Mapping[str, Any]) -> Base:
+    """A traced module with other inputs, or another loss."""
+    from vitcost.zoo import modules, tracing
+
+    if isinstance(model, str) and modules.is_factory(model):
+        # with inputs of its own a module is traced, though a formula may describe it
+        return Base(*modules.traced(model, **fed))
+    found = described(model)
+    tracing.need_traced(found.base, found.name)
+    return found._replace(base=_on_top(found.base, fed))
+
+
 def _on_top(config: "Mapping[str, Any] | Config", overrides: Mapping[str, Any]) -> "Config":
+    model: Any = config
+    if hasattr(model, "workload"):
+        traced: Config = model.on_top(overrides)
+        return traced
     if isinstance(config, ViTConfig | Mapping):
         return configure(config, **overrides)
     from vitcost.text import configure_text

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from ast import Call, Name, literal_eval, parse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
@@ -20,19 +21,19 @@ from vitcost.scenario import Scenario
 from vitcost.users_code import users_code
 from vitcost.zoo.alterations import need_alike, need_slots, need_unchanged
 from vitcost.zoo.families import FAMILIES
-from vitcost.zoo.foreign import Foreign
 from vitcost.zoo.found import Resolved
 from vitcost.zoo.huggingface import of_class
 from vitcost.zoo.module_flags import flags_of
 from vitcost.zoo.read_layers import name_of
 from vitcost.zoo.readers import READERS
+from vitcost.zoo.tracing import Built, of_module, on_meta
 
 if TYPE_CHECKING:
     from torch import nn
 
     from vitcost.engine.model import Config
 
-__all__ = ["build", "from_torch", "is_factory"]
+__all__ = ["build", "from_torch", "function", "is_factory", "of_factory", "traced"]
 
 Size: TypeAlias = int | tuple[int, int]
 
@@ -45,17 +46,20 @@ def from_torch(
     module: "nn.Module",
     *,
     name: str = "",
+    inputs: Any = None,
+    loss: Any = None,
     img_size: Size | None = None,
     in_chans: int | None = None,
-) -> Resolved | Foreign:
+) -> Resolved:
     """A torch module as a model: by formula where it is a Vision Transformer that is known here.
 
     timm's VisionTransformer, VisionTransformerDistilled, Eva and Beit, transformers' ViTs and
     torchvision's are read back from their attributes, and their parameters must add up. The
     module's own type, attention, checkpointing and frozen parameters are flags of every scenario
     that it is asked under. A module of which a method was set, a hook registered or a submodule
-    taken out has no formula. Any other module can be measured on images of ``img_size``, 224 unless
-    given, with ``in_chans`` channels.
+    taken out has no formula. Any other module is traced when it is asked, and so is one with
+    ``inputs`` (shapes without the batch, a callable of the batch, or example tensors) or a
+    ``loss``: on images of ``img_size`` with ``in_chans`` channels, or of what it says itself.
 
     Raises ``ConfigError`` for an image that the module does not take.
 
@@ -72,65 +76,135 @@ def from_torch(
     if kind.startswith("torch.jit."):
         raise NotCovered(f"{kind}: TorchScript hides its forward; give the module it was made of")
     called = name or type(module).__name__
+    if inputs is not None or loss is not None:
+        given = {"inputs": inputs, "loss": loss, "found": function}
+        return of_module(Built(module), called, kind, "with inputs or a loss of its own", **given)
     try:
         need_unchanged(module)
         config = _understood(module)
         _add_up(module, config)
         flags = flags_of(module, partial(_trained, config))
     except (NotCovered, ConfigError) as error:
-        size = 224 if img_size is None else img_size
-        sides = (size, size) if isinstance(size, int) else tuple(size)
-        shape = (3 if in_chans is None else in_chans, *sides)
-        return Foreign(called, kind, module, shape, str(error))
+        found = of_module(Built(module), called, kind, str(error), found=function)
+        images = {"img_size": img_size, "in_chans": in_chans}
+        images = {field: value for field, value in images.items() if value is not None}
+        traced: Any = found.config
+        return found._replace(config=traced.on_top(images))
     config = _fed(config, img_size, in_chans)
     said = "".join(f"; its own {flag}: {value}" for flag, value in flags.items())
     return Resolved(called, f"a torch module, {kind}{said}", config, flags)
 
 
+_FACTORY = re.compile(r"([A-Za-z_]\w*(?:\.\w+)*):([A-Za-z_]\w*(?:\.\w+)*)(\(.*\))?", re.DOTALL)
+
+
 def is_factory(model: str) -> bool:
-    """Whether a model is spelled ``package.module:factory``."""
-    return re.fullmatch(r"[A-Za-z_]\w*(\.\w+)*:[A-Za-z_]\w*(\.\w+)*", model) is not None
+    """Whether a model is spelled ``package.module:factory``, with keyword arguments or without.
+
+    >>> is_factory("my.models:build(img_size=384)"), is_factory("vit_base_patch16_224")
+    (True, False)
+    """
+    return _FACTORY.fullmatch(model) is not None
+
+
+def of_factory(model: str) -> Resolved:
+    """The model that a factory builds: by formula where one describes it, else traced."""
+    built = _built(model)
+    if built.beside is None:
+        found = from_torch(built.module, name=model)
+        if not hasattr(found.config, "workload"):
+            return found
+        reason = found.source.partition(", traced: ")[2]
+    else:
+        reason = "with inputs of its own"
+    return of_module(built, model, name_of(built.module), reason, found=function)
+
+
+def traced(model: str, input: Any = None, loss: Any = None) -> Resolved:
+    """The model that a factory builds, traced with these inputs and this loss."""
+    built, reason = _built(model), "with inputs or a loss of its own"
+    given = {"inputs": input, "loss": loss, "found": function}
+    return of_module(built, model, name_of(built.module), reason, **given)
 
 
 def build(model: str) -> "nn.Module":
-    """What ``package.module:factory`` builds on the meta device, where nothing is allocated.
+    """What ``package.module:factory`` builds: on the meta device, where nothing is allocated, or
+    where it cannot be built there on the CPU.
 
     The current directory is searched first, as ``python -m`` does. What the code prints goes to
     stderr. Raises ``ConfigError`` with whatever went wrong in it.
     """
+    return _built(model).module
+
+
+def function(name: str) -> Any:
+    """The callable that ``package.module:function`` names."""
+    match = _FACTORY.fullmatch(name)
+    if match is None or match[3]:
+        raise ConfigError(f"a loss is package.module:function, got {shown(name)}")
+    found = _named(name, match[1], match[2])
+    if not callable(found):
+        raise ConfigError(f"{name}: {match[2]} is {shown(found)}, which cannot be called")
+    return found
+
+
+def _built(model: str) -> Built:
+    match = _FACTORY.fullmatch(model)
+    assert match is not None, model
+    path, attribute, arguments = match[1], match[2], match[3]
+    given = _literals(model, arguments) if arguments else {}
+    found = _named(model, path, attribute)
+    import torch
+
+    if isinstance(found, torch.nn.Module):
+        if arguments:
+            raise ConfigError(f"{model}: {attribute} is a module, which takes no arguments")
+        return Built(found)
+    if not callable(found):
+        raise ConfigError(f"{model}: {attribute} is {shown(found)}, which cannot be called")
+    with _imports_here():
+        return on_meta(partial(found, **given), model, attribute)
+
+
+def _named(model: str, path: str, attribute: str) -> Any:
+    """What stands at an attribute of a module of the user's."""
     try:
-        import torch
+        import_module("torch")
     except ImportError:
         raise MissingExtra("torch", "torch", "a model from code") from None
-    path, _, attribute = model.partition(":")
-    with _code_here(f"{model}: importing {path}"):
+    with _imports_here(), users_code(f"{model}: importing {path}"):
         found: Any = import_module(path)
     for part in attribute.split("."):
         with users_code(f"{model}: looking for {attribute}"):
             if not hasattr(found, part):
                 raise ConfigError(f"{model}: {path} has no {attribute}")
             found = getattr(found, part)
-    if not isinstance(found, torch.nn.Module):
-        if not callable(found):
-            raise ConfigError(f"{model}: {attribute} is {shown(found)}, which cannot be called")
-        with (
-            _code_here(f"{model}: calling {attribute}() on the meta device"),
-            torch.device("meta"),
-        ):
-            found = found()
-    if not isinstance(found, torch.nn.Module):
-        raise ConfigError(f"{model}: gives {shown(found)}, not a torch.nn.Module")
     return found
 
 
+def _literals(model: str, arguments: str) -> dict[str, Any]:
+    """Keyword arguments with literal values."""
+    wrong = f"{model}: arguments are keywords with literal values, as in (img_size=384)"
+    try:
+        call = parse(f"f{arguments}", mode="eval").body
+        if not isinstance(call, Call) or call.args or not isinstance(call.func, Name):
+            raise ConfigError(wrong)
+        return {str(k.arg): literal_eval(k.value) for k in call.keywords if k.arg or _no_stars()}
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        raise ConfigError(wrong) from None
+
+
+def _no_stars() -> bool:
+    raise ValueError("keywords alone")
+
+
 @contextmanager
-def _code_here(doing: str) -> Iterator[None]:
-    """Runs code of the user's, which imports from the current directory first."""
+def _imports_here() -> Iterator[None]:
+    """The user's code is imported from the current directory first."""
     here = str(Path.cwd())
     sys.path.insert(0, here)
     try:
-        with users_code(doing):
-            yield
+        yield
     finally:
         if here in sys.path:
             sys.path.remove(here)

@@ -1,0 +1,72 @@
+"""``trace``: a module under several scenarios, in a file that every command reads without torch."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+from vitcost.errors import ConfigError, NotCovered
+from vitcost.scenario import Scenario
+from vitcost.traced.file import TraceFile, write
+from vitcost.traced.model import TracedModel, how_of
+from vitcost.traced.trace import How, Trace
+from vitcost.zoo import Model, resolve
+
+__all__ = ["SWEPT", "Written", "trace"]
+
+# the flags that a trace depends on, each with its default and its help
+SWEPT: Sequence[tuple[str, str, str]] = (
+    ("precision", "fp32", "fp32, amp-bf16, amp-fp16, bf16, fp16"),
+    ("platform", "cuda", "cuda, cpu"),
+    ("attention", "sdpa", "sdpa, eager, math, flash, efficient, cudnn"),
+    ("checkpointing", "none", "none, block"),
+    ("freeze", "none", "none, backbone, first:K, all-but-last:K"),
+)
+
+
+class Written(NamedTuple):
+    """A file that was written: how many scenarios it has, and its bytes."""
+
+    path: str
+    scenarios: int
+    size: int
+    missing: tuple[str, ...]  # traces that could not be made, each with its reason
+
+
+def trace(
+    model: Model, output: str, scenarios: Sequence[Mapping[str, Any]] = ({},), **overrides: Any
+) -> Written:
+    """Traces a module under scenarios, each at batch 1 and as polynomials in the batch.
+
+    ``model`` is a factory, what ``from_torch`` returns, or a name that is traced; ``overrides`` are
+    its ``input`` and ``loss``. Raises ``VitcostError`` where a scenario cannot be traced.
+    """
+    found = resolve(model, **overrides)
+    if not hasattr(found.config, "workload"):
+        raise NotCovered(
+            f"{found.name} has a formula, which every command reads without torch: nothing to "
+            "trace; with --input or --loss a factory is traced"
+        )
+    own = cast(TracedModel, found.config)
+    traces: list[tuple[How, Trace]] = []
+    missing = []
+    for flags in scenarios:
+        how = how_of(Scenario.of(**{"mode": "train", **flags}))
+        if any(how == other for other, _ in traces):
+            raise ConfigError(f"{how.said()} is given twice")
+        traces.append((how, own.traces.lines(how)))
+        try:
+            traces.append((how, own.traces.at(how, 1)))
+        except NotCovered as reason:
+            missing.append(f"batch 1 under {how.said()}: {reason}")
+    write(output, TraceFile(found.name, own.kind, _digest(traces), tuple(traces)))
+    return Written(output, len(scenarios), Path(output).stat().st_size, tuple(missing))
+
+
+def _digest(traces: Sequence[tuple[How, Trace]]) -> str:
+    """SHA-256 of the module: its parameters, its buffers, and the modules that were called."""
+    # a file that is read has its digest
+    from hashlib import sha256
+
+    trace = traces[0][1]
+    what = (trace.weights, trace.buffers, trace.inference.modules, trace.inference.calls)
+    return sha256(repr(what).encode()).hexdigest()

@@ -1,0 +1,95 @@
+"""A traced model: what stands where a config stands, for a module that no formula describes.
+
+Its traces come from a file, or are made when they are asked for (``vitcost.traced.modules``).
+"""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from vitcost.engine.workload import Workload
+from vitcost.errors import ConfigError, NotCovered
+from vitcost.scenario import Scenario
+from vitcost.traced.file import TraceFile
+from vitcost.traced.trace import How, Trace
+from vitcost.traced.workload import Traced
+
+__all__ = ["Filed", "TracedModel", "Traces", "how_of"]
+
+
+class Traces(Protocol):
+    """Where the traces of a model come from."""
+
+    def at(self, how: How, batch: int) -> Trace:
+        """The trace of a scenario that has this batch; ``NotCovered`` where there is none."""
+
+    def lines(self, how: How) -> Trace:
+        """The trace of a scenario whose sizes are polynomials, for every batch from 2 on."""
+
+    def on_top(self, overrides: Mapping[str, Any]) -> "Traces":
+        """The same module on other inputs."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """What stands as the config of a report."""
+
+
+class Filed:
+    """Traces that a file holds."""
+
+    def __init__(self, file: TraceFile, path: str) -> None:
+        self.file, self.path = file, path
+
+    def at(self, how: How, batch: int) -> Trace:
+        for own, trace in self.file.traces:
+            many = len(trace.batches) > 1 and batch > 1
+            if own == how and (many or trace.batches == (batch,)):
+                return trace
+        raise NotCovered(
+            f"{self.path} has no trace under {how.said()} at batch {batch}: "
+            f"it has {self.file.batches()}"
+        )
+
+    def lines(self, how: How) -> Trace:
+        return self.at(how, 2)
+
+    def on_top(self, overrides: Mapping[str, Any]) -> "Filed":
+        if overrides:
+            name = next(iter(overrides))
+            raise ConfigError(f"{self.path} is a trace, which {name} cannot change: trace it again")
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        _, trace = self.file.traces[0]
+        return {"notes": list(trace.notes), "torch": trace.torch, "hash": self.file.hash}
+
+
+class TracedModel:
+    """A module that is known by its traces; ``reason`` says why no formula describes it."""
+
+    losses = 1
+
+    def __init__(self, name: str, kind: str, traces: Traces, reason: str = "") -> None:
+        self.name, self.kind, self.traces, self.reason = name, kind, traces, reason
+
+    def workload(self, scenario: Scenario) -> Workload:
+        """The model under a scenario."""
+        return Traced(self, scenario, self.traces.at(how_of(scenario), scenario.batch))
+
+    def on_top(self, overrides: Mapping[str, Any]) -> "TracedModel":
+        return TracedModel(self.name, self.kind, self.traces.on_top(overrides), self.reason)
+
+    def to_dict(self) -> dict[str, Any]:
+        return self.traces.to_dict()
+
+
+def how_of(scenario: Scenario) -> How:
+    """The part of a scenario that decides what a module runs."""
+    return How(
+        scenario.precision,
+        scenario.platform,
+        scenario.attention,
+        scenario.checkpointing,
+        scenario.freeze,
+        scenario.lora,
+        scenario.lora_layers if scenario.lora else "",
+        scenario.keeps_gradients,
+    )

@@ -1,0 +1,112 @@
+"""A trace as a workload: what a report, a fit or a plan asks, answered from a traced pass."""
+
+from typing import TYPE_CHECKING
+
+from vitcost.engine.cost import Row
+from vitcost.engine.ops import Op, Sizes, Tensor
+from vitcost.engine.parameters import Parameter, parameters
+from vitcost.engine.tree import Node
+from vitcost.engine.workload import Workload
+from vitcost.errors import NotCovered
+from vitcost.scenario import Scenario
+from vitcost.traced.alive import tensors, upper
+from vitcost.traced.rows import rows
+from vitcost.traced.trace import ITEMSIZE, Pass, Trace, Weight
+
+if TYPE_CHECKING:
+    from vitcost.engine.live import Event
+    from vitcost.traced.model import TracedModel
+
+__all__ = ["Traced"]
+
+
+class Traced(Workload):
+    """A module under one scenario, by its trace: its only axis is the batch."""
+
+    __slots__ = ("batch", "inputs", "losses", "model", "outputs", "scenario", "sizes", "trace")
+
+    def __init__(
+        self, model: "TracedModel", scenario: Scenario, trace: Trace, batch: int | None = None
+    ) -> None:
+        self.model, self.scenario, self.trace = model, scenario, trace
+        # a search asks for batches that no scenario has
+        self.batch = scenario.batch if batch is None else batch
+        self.sizes = Sizes(b=self.batch)
+        passes = trace.inference, trace.step
+        self.inputs = tensors((passes[self.training] or trace.inference).batch_bytes)
+        self.outputs, self.losses = (), ()
+
+    def under(self, scenario: Scenario) -> Workload:
+        return self.model.workload(scenario)
+
+    def rows(self) -> Row:
+        return rows(self._pass(self.training), self.trace.weights, self.batch)
+
+    def parameters(self) -> tuple[Parameter, ...]:
+        return tuple(parameters(self.tree()))
+
+    def inference(self) -> "tuple[Event, ...]":
+        return upper(self.trace.inference)
+
+    def step(self, in_place: bool = True) -> "tuple[Event, ...]":
+        if not in_place:
+            raise NotCovered("gradients that meet out of place: a trace has them in place")
+        return upper(self._pass(training=True))
+
+    def attention(self) -> tuple[str, ...]:
+        found = self._pass(self.training)
+        if found.kernels:
+            return found.kernels
+        softmax = any(o.name == "_softmax" and o.phase == "forward" for o in found.operators)
+        return ("eager",) if softmax else ()
+
+    @property
+    def has_step(self) -> bool:
+        """Whether a training step could be traced."""
+        return self.trace.step is not None
+
+    @property
+    def buffers_bytes(self) -> int:
+        """Bytes of buffers, and of tensors that are plain attributes."""
+        return sum(map(_bytes, self.trace.buffers))
+
+    @property
+    def weights_bytes(self) -> int:
+        """Bytes of the parameters in their own types."""
+        return sum(map(_bytes, self.trace.weights))
+
+    def tree(self) -> Node:
+        """The parameters as a tree of modules without operators, in the order of the module's
+        ``parameters()``: what optimizers and sharding go through."""
+        kinds = {m.path: m.type for m in self._pass(training=False).modules}
+        tops: dict[str, list[Op | Node]] = {}
+        for weight in self.trace.weights:
+            module = weight.path.rpartition(".")[0]
+            tops.setdefault(weight.path.partition(".")[0], []).append(
+                _op(weight, kinds.get(module))
+            )
+        body = tuple(Node(top, "", tuple(ops), (), _NOTHING) for top, ops in tops.items())
+        return Node("", self.model.kind, body, self.inputs, _NOTHING)
+
+    def _pass(self, training: bool) -> Pass:
+        if not training:
+            return self.trace.inference
+        if self.trace.step is None:
+            raise NotCovered(self.trace.missing)
+        return self.trace.step
+
+
+_NOTHING = Tensor("nothing", (0,))
+
+
+def _op(weight: Weight, kind: str | None) -> Op:
+    tensor = Tensor(weight.path, weight.shape, "param", itemsize=ITEMSIZE[weight.dtype])
+    name = "linear" if kind in ("Linear", "NonDynamicallyQuantizableLinear") else "parameter"
+    return Op(name, (), _NOTHING, weight=tensor, frozen=not weight.trains, trains=weight.trains)
+
+
+def _bytes(weight: Weight) -> int:
+    n = ITEMSIZE[weight.dtype]
+    for side in weight.shape:
+        n *= side
+    return n

@@ -1,0 +1,174 @@
+"""Models that are traced: the user's modules, and those of timm and transformers without a formula.
+
+torch, timm and transformers are imported while a model is built, and only where it is asked for.
+"""
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, cast
+
+from vitcost.errors import ConfigError, MissingExtra, NotCovered, VitcostError
+from vitcost.traced.file import SCHEMA, read
+from vitcost.traced.model import Filed, TracedModel
+from vitcost.users_code import users_code
+from vitcost.zoo.found import Base, Resolved
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from vitcost.engine.model import Config
+
+__all__ = [
+    "FED",
+    "Built",
+    "is_trace",
+    "of_file",
+    "of_module",
+    "of_timm",
+    "of_transformers",
+    "on_meta",
+]
+
+# what is said of a traced module in place of fields
+FED = ("input", "loss")
+
+
+class Built:
+    """A module, what its factory returned beside it, and how it was built."""
+
+    def __init__(
+        self, module: "nn.Module", beside: Any = None, notes: tuple[str, ...] = ()
+    ) -> None:
+        self.module, self.beside, self.notes = module, beside, notes
+
+
+def on_meta(build: Callable[[], Any], name: str, called: str = "") -> Built:
+    """What a callable builds: on the meta device, where nothing is allocated, else on the CPU.
+
+    It returns a module, or a module and its example inputs. Raises ``ConfigError`` with what it
+    raised on the CPU.
+    """
+    try:
+        import torch
+    except ImportError:
+        raise MissingExtra("torch", "torch", "a model from code") from None
+    notes: tuple[str, ...] = ()
+    state = torch.get_rng_state()
+    try:
+        with users_code("on the meta device"), torch.device("meta"):
+            made = build()
+    except VitcostError as error:
+        # a constructor that asks for a value, or moves itself, cannot run on meta
+        with users_code(f"{name}: calling {called or name}()"), torch.device("cpu"):
+            made = build()
+        notes = (f"built on the CPU, since on the meta device it raises {_short(error)}",)
+    finally:
+        torch.set_rng_state(state)
+    module, beside = made, None
+    if isinstance(made, tuple) and len(made) == 2 and not isinstance(made[1], torch.nn.Module):
+        module, beside = made
+    if not isinstance(module, torch.nn.Module):
+        raise ConfigError(f"{name}: gives {made!r:.80}, not a torch.nn.Module")
+    return Built(module, beside, notes)
+
+
+def _short(error: VitcostError) -> str:
+    return str(error).removeprefix("on the meta device: ")[:120]
+
+
+def of_module(
+    built: Built,
+    name: str,
+    kind: str,
+    reason: str,
+    *,
+    inputs: Any = None,
+    loss: Any = None,
+    found: Callable[[str], Callable[..., Any]] | None = None,
+) -> Resolved:
+    """A module as a model that is traced when it is asked for."""
+    from vitcost.traced.modules import OfModule
+
+    traces = OfModule(
+        built.module,
+        name,
+        inputs=inputs,
+        loss=loss,
+        beside=built.beside,
+        notes=built.notes,
+        found=found,
+    )
+    return _resolved(
+        name, f"a torch module, {kind}, traced: {reason}", TracedModel(name, kind, traces, reason)
+    )
+
+
+def of_timm(name: str) -> Resolved | None:
+    """A name of timm without a formula, where timm is installed; None where it is not."""
+    if find_spec("timm") is None or find_spec("torch") is None:
+        return None
+    try:
+        timm: Any = import_module("timm")
+    except Exception:
+        # what another package does when it is imported may be anything
+        return None
+    if not timm.is_model(name):
+        return None
+
+    def build() -> Any:
+        if "." in name:
+            return timm.create_model(name, pretrained=False)
+        try:
+            return timm.create_model(name, pretrained=False, num_classes=1000)
+        except TypeError:
+            return timm.create_model(name, pretrained=False)
+
+    built = on_meta(build, name)
+    kind = type(built.module).__name__
+    return of_module(built, name, f"timm's {kind}", "no formula here describes it")
+
+
+def of_transformers(path: str, data: Mapping[str, Any]) -> Resolved | None:
+    """A config of transformers without a formula, where transformers is installed."""
+    kind, architectures = data.get("model_type"), data.get("architectures") or []
+    if find_spec("transformers") is None or find_spec("torch") is None or not kind:
+        return None
+    try:
+        library: Any = import_module("transformers")
+        fields = {k: v for k, v in data.items() if k not in ("model_type", "transformers_version")}
+        config = library.AutoConfig.for_model(kind, **fields)
+    except Exception:
+        return None
+    name = architectures[0] if architectures else ""
+    cls = getattr(library, name, None) or library.AutoModel
+    build = cls._from_config if hasattr(cls, "_from_config") else cls.from_config
+    built = on_meta(lambda: build(config), path)
+    found = type(built.module).__name__
+    return of_module(built, path, f"transformers' {found}", "no formula here describes it")
+
+
+def is_trace(data: Mapping[str, Any]) -> bool:
+    """Whether the table of a JSON file is a trace, of this version or another."""
+    return str(data.get("schema", "")).startswith(SCHEMA.partition("/")[0] + "/")
+
+
+def of_file(path: str) -> Base:
+    """The model of a trace file."""
+    file = read(path)
+    model = TracedModel(file.name, file.source, Filed(file, path))
+    return Base(*_resolved(file.name, f"{path}: a trace of {file.source}", model))
+
+
+def _resolved(name: str, source: str, model: TracedModel) -> Resolved:
+    # it is asked as a workload: what needs a formula refuses it
+    return Resolved(name, source, cast("Config", model))
+
+
+def need_traced(config: object, name: str) -> None:
+    """Inputs and a loss are of a traced module alone."""
+    if not isinstance(config, TracedModel):
+        raise NotCovered(
+            f"{name} has a formula, which has no input and no loss: they are of a module that is "
+            "traced, package.module:factory"
+        )
