@@ -375,5 +375,7 @@ def test_what_was_given_for_a_known_module_is_not_dropped() -> None:
     assert isinstance(from_torch(tiny(), img_size=16, in_chans=3), Resolved)
     with pytest.raises(ConfigError, match="in_chans 1: the module reads 3 channels"):
         from_torch(tiny(), in_chans=1)
-    with pytest.raises(ConfigError, match="img_size 32x32: the module takes images of"):
+    with pytest.raises(
+        ConfigError, match="input_size 32x32: it takes images of its img_size alone"
+    ):
         from_torch(tiny(), img_size=32)

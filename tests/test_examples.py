@@ -138,8 +138,8 @@ def test_a_model_of_ones_own_in_four_ways(tmp_path: Path) -> None:
     assert f" {plain:,} parameters" in found["fields"]
     assert found["fields"].split()[1:] == found["module"].split()[1:]
     # no class token, no positions, no last norm, ten classes
-    assert f" {patches + 3 * block + 10 * h + 10:,} parameters" in found["measured"]
-    assert [line.endswith("measured") for line in lines] == [False, False, False, True]
+    assert f" {patches + 3 * block + 10 * h + 10:,} parameters" in found["traced"]
+    assert [line.endswith("traced") for line in lines] == [False, False, False, True]
     # 16 x 12 patches, a class token and four registers, all with positions, 17 classes
     h, tokens = 384, 16 * 12 + 1 + 4
     toml = 768 * h + h + h + 4 * h + tokens * h + 10 * (12 * h * h + 13 * h) + 2 * h + 17 * h + 17

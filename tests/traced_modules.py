@@ -381,7 +381,7 @@ CASES: Mapping[str, Case] = {
     ),
     # transformers
     "HF swin": Case(
-        _hf("SwinForImageClassification", image_size=56, depths=[1, 1, 2, 1]), _pixels(56)
+        _hf("SwinForImageClassification", image_size=224, depths=[1, 1, 2, 1]), _pixels(224)
     ),
     "HF segformer": Case(_hf("SegformerForSemanticSegmentation"), _pixels(64)),
     "HF convnext": Case(_hf("ConvNextForImageClassification", depths=[1, 1, 2, 1]), _pixels(64)),

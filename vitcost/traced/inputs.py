@@ -153,8 +153,10 @@ def _of_timm(model: nn.Module) -> tuple[Shape, ...]:
     size = config.get("input_size") if isinstance(config, Mapping) else None
     if not size:
         return ()
-    image: Any = getattr(getattr(model, "patch_embed", None), "img_size", None)
-    proj: Any = getattr(getattr(model, "patch_embed", None), "proj", None)
+    embed: Any = getattr(model, "patch_embed", None)
+    image: Any = getattr(embed, "img_size", None)
+    # behind a backbone the projection reads features
+    proj: Any = None if hasattr(embed, "backbone") else getattr(embed, "proj", None)
     channels = getattr(proj, "in_channels", size[0])
     sides = tuple(image) if isinstance(image, tuple | list) else size[1:]
     return (Shape("", (int(channels), *map(int, sides)), ""),)

@@ -73,8 +73,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.targets_bytes = 0
         self.parameters = sum(p.numel() for p in model.parameters())
         self.trying = ""  # the operator that runs
-        # the last error that passed a module, and the innermost one that it passed
-        self.stopped: tuple[BaseException | None, str] = (None, "")
+        # the last error that passed a module, by its number, since its frames hold tensors; and the
+        # innermost module that it passed
+        self.stopped: tuple[int, str] = (0, "")
         # modules whose attention ran without a graph
         self._blind: set[str] = set()
         # autograd numbers its nodes: from which number on a module ran
@@ -249,9 +250,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
         path, error = self.path, sys.exc_info()[1]
-        if error is not None and error is not self.stopped[0]:
-            self.stopped = error, path
-        if path not in self.shapes and error is None:
+        stopped = 0 if error is None else id(error)
+        del error
+        if stopped and stopped != self.stopped[0]:
+            self.stopped = stopped, path
+        if path not in self.shapes and not stopped:
             tensors = (t for t in tree_leaves(output) if isinstance(t, Tensor))
             self.shapes[path] = tuple(next((t.shape for t in tensors), ()))
         self._go(self._stack.pop())

@@ -137,8 +137,10 @@ def _step(
         with _autocast(how):
             value = _loss(model, arguments, size, loss, recorder)
         recorder.backward = True
-        # autograd counted its devices at the first backward pass of the process, before the card
-        with recorder.inside("loss"), torch.autograd.set_multithreading_enabled(False):
+        # autograd counted its devices at the first backward pass of the process, before the card:
+        # its own thread takes the card's work
+        threads = torch.autograd.set_multithreading_enabled(how.platform != "cuda")
+        with recorder.inside("loss"), threads:
             value.backward()  # type: ignore[no-untyped-call]
     recorder.close()
     for handle in handles:

@@ -77,7 +77,7 @@ def _message(name: str, error: Exception, recorder: "Recorder | None") -> str:
         parts.append("while the inputs were made")
     else:
         stopped, path = recorder.stopped
-        at = (path if stopped is error else recorder.path) or "the model's own forward"
+        at = (path if stopped == id(error) else recorder.path) or "the model's own forward"
         phase = "backward" if recorder.backward else "forward"
         parts.append(f"in {at}, {phase}")
         parts.append(_after(recorder))
