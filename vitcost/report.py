@@ -108,7 +108,7 @@ def report(
     run = workload(found.config, scenario)
     own = report_on(found, run)
     # each precision of a module is another trace, and its page has the one that was asked for
-    rows = _own_precision(own) if _is_traced(found) else _by_precision(found, run)
+    rows = _own_precision(own) if _is_traced(found) else _by_precision(found, run, own.params)
     own = replace(own, inference_by_precision=rows)
     if not gpu:
         if anchor or calibration or gpu_file:
@@ -125,7 +125,7 @@ def _own_precision(own: Report) -> tuple[InferenceRow, ...]:
     return (InferenceRow(own.scenario.precision, own.attention_kernel, own.inference, True),)
 
 
-def _by_precision(model: Resolved, own: Workload) -> tuple[InferenceRow, ...]:
+def _by_precision(model: Resolved, own: Workload, params: Size) -> tuple[InferenceRow, ...]:
     """Inference memory in each precision, with eager and with torch's fused attention."""
     chosen = own.scenario.precision, own.scenario.attention
     choices = [(p, a) for p in ("fp32", "amp-bf16", "bf16") for a in ("eager", "sdpa")]
@@ -139,12 +139,12 @@ def _by_precision(model: Resolved, own: Workload) -> tuple[InferenceRow, ...]:
         )
         kernels = run.attention()
         # two choices may run the same kernels: the scenario's own comes last
-        row = InferenceRow(precision, kernels, _inference(model, run), choice == chosen)
+        row = InferenceRow(precision, kernels, _inference(model, run, params), choice == chosen)
         rows[precision, kernels] = row
     return tuple(rows.values())
 
 
-def _inference(model: Resolved, run: Workload) -> memory.Inference:
+def _inference(model: Resolved, run: Workload, params: Size) -> memory.Inference:
     if _is_traced(model):
         from vitcost import traced_memory
 
@@ -152,7 +152,7 @@ def _inference(model: Resolved, run: Workload) -> memory.Inference:
     mode, scenario = mode_of(model.config, run.scenario), run.scenario
     tree = lower(structure_of(model.config, scenario.batch), mode)
     top = peak(run.inference(), run.sizes)
-    return memory.inference(run.rows().cost.params, tree, run.sizes, top.peak_bytes, scenario)
+    return memory.inference(params, tree, run.sizes, top.peak_bytes, scenario)
 
 
 def _training(model: Resolved, run: Workload, saved_bytes: Size) -> memory.Training:
@@ -182,7 +182,7 @@ def report_on(model: Resolved, own: Workload) -> Report:
     total = train.cost
     logits = sum(numel(t.axes, own.sizes) for t in runs[1].losses[:1])
     saved_bytes = total.saved_bytes + memory.loss_bytes(model.config, logits, scenario)
-    inference = _inference(model, runs[0])
+    inference = _inference(model, runs[0], total.params)
     training = _training(model, runs[1], saved_bytes)
     return Report(
         model=model,

@@ -2,13 +2,11 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 import click
 
 from vitcost.errors import ConfigError
-from vitcost.page import printable
 from vitcost.render import FORMATS, SUFFIXES, render
 from vitcost.users_code import answers
 from vitcost.written import whole
@@ -54,7 +52,8 @@ def chosen_format(
     if as_json and format not in (None, "json"):
         raise click.UsageError(f"--json contradicts --format {format}")
     named = "json" if as_json else format
-    suffix = "" if output is None else PurePath(output).suffix.lower()
+    # pathlib would be a tenth of a start
+    suffix = os.path.splitext(output or "")[1].lower().removesuffix(".")  # noqa: PTH122
     of_suffix = suffixes.get(suffix)
     if suffix and of_suffix is None and named is None:
         known = ", ".join(suffixes)
@@ -102,6 +101,8 @@ def write(text: str, output: str | None, *, color: bool = False) -> None:
 
 def tell(line: str) -> None:
     """Says something beside the answer, on stderr."""
+    from vitcost.page import printable
+
     click.echo(printable(line), err=True)
 
 

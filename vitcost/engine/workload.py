@@ -100,7 +100,9 @@ def workload(config: Config, scenario: Scenario, sizes: Sizes | None = None) -> 
     """
     # a model that no config describes makes its own
     made: Callable[[Scenario], Workload] | None = getattr(config, "workload", None)
-    return _Lowered(config, scenario, sizes) if made is None else made(scenario)
+    if made is not None:
+        return made(scenario)
+    return _Lowered(config, scenario, sizes, sizes is not None)
 
 
 class _Lowered(Workload):
@@ -108,8 +110,10 @@ class _Lowered(Workload):
 
     __slots__ = ("config", "given", "inputs", "losses", "outputs", "scenario", "sizes")
 
-    def __init__(self, config: Config, scenario: Scenario, sizes: Sizes | None) -> None:
-        self.config, self.scenario, self.given = config, scenario, sizes is not None
+    def __init__(
+        self, config: Config, scenario: Scenario, sizes: Sizes | None, given: bool
+    ) -> None:
+        self.config, self.scenario, self.given = config, scenario, given
         self.sizes = sizes_of(config, scenario.batch) if sizes is None else sizes
         tree = self._tree(self.training)
         self.inputs, self.outputs = tree.inputs, (tree.output, *tree.also)
@@ -117,9 +121,10 @@ class _Lowered(Workload):
 
     def under(self, scenario: Scenario) -> Workload:
         # sizes that were given are of this batch
-        if self.given and scenario.batch != self.scenario.batch:
+        other = scenario.batch != self.scenario.batch
+        if self.given and other:
             raise NotCovered(f"batch {scenario.batch} of sizes that were given")
-        return _Lowered(self.config, scenario, self.sizes if self.given else None)
+        return _Lowered(self.config, scenario, None if other else self.sizes, self.given)
 
     def rows(self) -> Row:
         return fold(self._tree(self.training), self.sizes)
