@@ -4,12 +4,14 @@ from dataclasses import replace
 
 import pytest
 
+from vitcost.engine.cost import defined
 from vitcost.engine.live import peak
+from vitcost.engine.model import build, sizes_of, structure_of
 from vitcost.engine.ops import Sizes
 from vitcost.engine.workload import Workload, workload
 from vitcost.errors import NotCovered
 from vitcost.scenario import Scenario
-from vitcost.zoo import resolve
+from vitcost.zoo import names, resolve
 
 TINY = resolve("vit_tiny_patch16_224").config
 
@@ -58,3 +60,11 @@ def test_a_maker_without_an_answer_says_what_is_not_covered() -> None:
             getattr(Nothing(), ask)()
     with pytest.raises(NotCovered):
         Nothing().at(2)
+
+
+@pytest.mark.parametrize("name", names()[::8])
+def test_the_declared_list_alone_has_parameters_and_flops(name: str) -> None:
+    config = resolve(name).config
+    cost = workload(config, Scenario()).rows().cost
+    declared = build(structure_of(config))
+    assert defined(declared, sizes_of(config)) == (cost.params, cost.flops)

@@ -6,9 +6,8 @@ from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 from vitcost.arguments import takes, text
-from vitcost.engine.cost import fold
-from vitcost.engine.lower import Mode, lower
-from vitcost.engine.model import sizes_of, structure_of
+from vitcost.engine.cost import defined
+from vitcost.engine.model import build, sizes_of, structure_of
 from vitcost.engine.ops import Size
 from vitcost.errors import UnknownName
 from vitcost.result import Result
@@ -74,7 +73,7 @@ def matching(query: str = "") -> list[str]:
 def _row(name: str) -> ModelRow:
     found = resolve(name)
     config = found.config
-    cost = fold(lower(structure_of(config), Mode()), sizes_of(config)).cost
+    params, flops = defined(build(structure_of(config)), sizes_of(config))
     image = getattr(getattr(config, "vision", config), "img_size", None)
     family = name.replace("-", "_").partition("_")[0]
-    return ModelRow(name, family, image, cost.params, cost.flops // 2, found.source)
+    return ModelRow(name, family, image, params, flops // 2, found.source)

@@ -7,7 +7,7 @@ from vitcost.engine.ops import Op, Size, Sizes
 from vitcost.engine.regions import REGION
 from vitcost.engine.tree import Node
 
-__all__ = ["Cost", "Row", "fold"]
+__all__ = ["Cost", "Row", "defined", "fold"]
 
 
 class Cost(NamedTuple):
@@ -120,3 +120,27 @@ def _cost(op: Op, sizes: Sizes) -> Cost:
 
 def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
+
+
+def defined(node: Node, sizes: Sizes) -> tuple[Size, Size]:
+    """Parameters and forward FLOPs of a declared tree alone: no pass changes them.
+
+    >>> from vitcost.engine.model import build, sizes_of, structure_of
+    >>> from vitcost.zoo import resolve
+    >>> base = resolve("vit_base_patch16_224").config
+    >>> defined(build(structure_of(base)), sizes_of(base))
+    (86567656, 35127656448)
+    """
+    parameters: Size = 0
+    flops: Size = 0
+    for item in node.body:
+        if isinstance(item, Op):
+            if item.weight is not None:
+                parameters = parameters + ops.params(item, sizes)
+            if item.over:
+                flops = flops + ops.flops(item, sizes)
+            continue
+        inner, done = defined(item, sizes)
+        times = item.run.layers.of(sizes) if item.run is not None else 1
+        parameters, flops = parameters + times * inner, flops + times * done
+    return parameters, flops
