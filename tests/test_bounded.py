@@ -2,13 +2,14 @@
 
 import itertools
 import json
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from limited import limited
 
-from vitcost import ConfigError, Scenario, compare, report, sweep
+from vitcost import ConfigError, Scenario, ViTConfig, compare, explain, report, sweep
 from vitcost.cli import run
 from vitcost.planner.plot import plot
 from vitcost.written import whole
@@ -188,3 +189,37 @@ def test_a_flag_that_a_format_has_no_place_for_is_refused(
     out, err = capsys.readouterr()
     assert out == ""
     assert "is not said in" in err or "-q prints names alone, in no format" in err
+
+
+# explain
+
+
+@pytest.mark.parametrize("optimizer", ["adamw-loop", "lion"])
+def test_a_formula_of_many_tensors_is_found_at_once(optimizer: str) -> None:
+    """An optimizer that takes one tensor after the other has a maximum over all of them, which
+    sympy compared by pairs for 14 seconds."""
+    config = ViTConfig(
+        embed_dim=128, num_heads=4, depth=5, patch_size=14, img_size=(56, 98),
+        attn_layer="diff", mlp_layer="GeGluMlp", attn_drop_rate=0.1, drop_path_rate=0.1,
+    )  # fmt: skip
+    flags = {"batch": 2, "platform": "cpu", "optimizer": optimizer}
+    explain(TINY, "params")
+    started = time.process_time()
+    found = explain(config, "train-memory", **flags)
+    assert time.process_time() - started < 2
+    assert found.value == report(config, **flags).training.peak_bytes
+    assert sum(term.value for term in found.terms) == found.value
+
+
+@pytest.mark.parametrize("quantity", ["params", "train-memory"])
+def test_blocks_that_all_differ_are_bounded(quantity: str) -> None:
+    own = {"attn_layer": "rope", "qkv_fused": False, "embed_dim": 64, "num_heads": 4}
+    config = ViTConfig(**own, depth=100, num_kv_heads=(1, 2) * 50)
+    started = time.process_time()
+    explain(config, quantity)
+    assert time.process_time() - started < 5
+    with pytest.raises(ConfigError, match="num_kv_heads changes more than 100 times"):
+        ViTConfig(**own, depth=10_000, num_kv_heads=(1, 2) * 5_000)
+    with pytest.raises(ConfigError, match="not one number for each of depth 2") as caught:
+        ViTConfig(**own, depth=2, num_kv_heads=(1, 2) * 50_000)
+    assert len(str(caught.value)) < 300

@@ -1,6 +1,7 @@
 """What a ``ViTConfig`` cannot be: what timm asserts, and what its classes cannot build."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 __all__ = ["RULES"]
@@ -13,6 +14,15 @@ _POOLS = {
     "Eva": ("token", "avg", "avgmax", "max", "map", ""),
     "Beit": ("token", "avg", ""),
 }
+
+
+# equal blocks are costed once, and each other one by itself, a hundredth of a second each
+MOST_CHANGES = 100
+
+
+def _changes(values: tuple[int, ...]) -> int:
+    """How often a value differs from the one before it."""
+    return sum(one != other for one, other in pairwise(values))
 
 
 def _takes_any_image(c: Config) -> bool:
@@ -110,11 +120,16 @@ RULES: tuple[tuple[Callable[[Config], Any], str], ...] = (
     ),
     (
         lambda c: c.num_kv_heads is not None and len(c.kv_heads) != c.depth,
-        "num_kv_heads has not one number for each of depth {c.depth} blocks: {c.num_kv_heads}",
+        "num_kv_heads has not one number for each of depth {c.depth} blocks: "
+        "{c.num_kv_heads!r:.80}",
+    ),
+    (
+        lambda c: isinstance(c.num_kv_heads, tuple) and _changes(c.num_kv_heads) > MOST_CHANGES,
+        f"num_kv_heads changes more than {MOST_CHANGES} times from one block to the next",
     ),
     (
         lambda c: c.num_kv_heads is not None and any(c.num_heads % n for n in c.kv_heads),
-        "num_heads {c.num_heads} is not divisible by num_kv_heads {c.num_kv_heads}",
+        "num_heads {c.num_heads} is not divisible by num_kv_heads {c.num_kv_heads!r:.80}",
     ),
     (
         lambda c: (

@@ -144,7 +144,8 @@ def largest(a: Size, b: Size) -> Size:
     if hasattr(a, "free_symbols") or hasattr(b, "free_symbols"):
         from sympy import Max
 
-        return Max(a, b)
+        # which is larger is asked when numbers are put in: sympy would compare them all, at length
+        return a if a == b else Max(a, b, evaluate=False)
     import numpy as np
 
     return np.maximum(a, b)
