@@ -44,6 +44,7 @@ LAYERS = (
         "formulas",
         "quantities",
         "flags",
+        "idle",
     ),
     ("traced_memory",),
     ("reported", "report", "models", "explain", "saved"),

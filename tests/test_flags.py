@@ -3,14 +3,37 @@
 import inspect
 import json
 import re
+import shlex
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
+import click
 import pytest
+from flags_files import written
+from flags_support import (
+    BASES,
+    FIELD_SHOWN,
+    FORM,
+    FORMS,
+    MODELS,
+    OWN,
+    SHOWN,
+    VALUES,
+    Answer,
+    Own,
+    Unchanged,
+    numbers,
+    walk,
+    walk_fields,
+)
 
 import vitcost
-from vitcost.cli import run
-from vitcost.errors import ConfigError
+from vitcost.cli import COMMANDS, run
+from vitcost.errors import ConfigError, NotCovered, VitcostError
 from vitcost.flags import FLAGS, TRAINING
+from vitcost.idle import FIELDS, IDLE, SCENARIO, idle
 from vitcost.render import render
 from vitcost.scenario import Scenario
 
@@ -152,3 +175,276 @@ def test_the_signatures_keep_their_defaults() -> None:
     for name, field in Scenario.__dataclass_fields__.items():
         own = None if name in ("precision", "optimizer") else field.default
         assert parameters[name].default == own
+
+
+# --- no flag is dropped: each changes a number, or the table says why it cannot
+
+
+def unexplained(base: str, models: list[str], most: int | None = None) -> list[Unchanged]:
+    pairs = zip(VALUES, models, strict=True)
+    found = [each for flag, model in pairs for each in walk(base, model, flag, most=most)]
+    return [each for each in found if not each.reasons]
+
+
+def names(found: list[Unchanged]) -> list[str]:
+    return [f"{each.base}: {each.flag} {each.value} of {each.model}" for each in found]
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_every_flag_changes_a_number_or_has_a_reason(base: str) -> None:
+    """Every flag on a family of its own, another one for each question."""
+    first = 3 * list(BASES).index(base)
+    turns = [MODELS[(first + i) % len(MODELS)] for i in range(len(VALUES))]
+    assert names(unexplained(base, turns, 1)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("base", BASES)
+def test_every_flag_of_every_family(base: str, model: str) -> None:
+    assert names(unexplained(base, [model] * len(VALUES))) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("quantity", ["saved-activations", "peak-memory"])
+def test_every_flag_of_an_explanation_changes_it(quantity: str) -> None:
+    plain = vitcost.explain(TINY, quantity, depth=2, batch=64)
+    walked = 0
+    for flag, values in VALUES.items():
+        beside = {"lora": 2} if flag == "lora_layers" else {}
+        before = (
+            plain if not beside else vitcost.explain(TINY, quantity, depth=2, batch=64, **beside)
+        )
+        asked = {"depth": 2, "batch": 64, **beside, flag: 3 if flag == "batch" else values[0]}
+        try:
+            found = vitcost.explain(TINY, quantity, **asked)
+        except ConfigError:
+            # a formula without the flag says so
+            continue
+        walked += 1
+        assert found.value != before.value, flag
+    assert walked >= 8
+
+
+@pytest.mark.parametrize(
+    "flag",
+    ["batch", "precision", "attention", "optimizer", "checkpointing", "freeze", "lora"],
+)
+def test_every_flag_of_a_check_of_memory_reaches_what_is_compared(
+    flag: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """test_check_memory.py holds each of them against torch."""
+    seen: list[tuple[Any, int]] = []
+
+    def compared(name: str, case: Any, on_step: object, *, scenario: Scenario) -> Any:
+        seen.append((getattr(scenario, flag), case.shape[0]))
+        return result.ModelCheck(name, {}, (), 0.0)
+
+    result = import_module("vitcost.check.result")
+    monkeypatch.setattr(import_module("vitcost.check.memory"), "compare_memory", compared)
+    assert run(["check", TINY, "--memory", *typed(flag, VALUES[flag][0])]) == 0
+    assert seen == [(VALUES[flag][0], 2 if flag == "batch" else 1)]
+
+
+# the question in which a flag matters to the plainest model
+MATTERS = {
+    "mode": "report with a card", "layout": "measured card", "compile": "report with a card",
+    "software": "measured card", "batch": "report", "buckets": "two ranks",
+    "lora_layers": "adapters",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("flag", VALUES)
+def test_a_flag_that_is_dropped_is_found(flag: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = {
+        "measured card": {"gpu": "rtx4090", "precision": "amp-bf16", "batch": 256},
+        "two ranks": {"ranks": 2},
+        "adapters": {"lora": 4},
+    }
+    question, plain = MATTERS.get(flag, "report"), BASES["report"]
+    given = own[question] if question in own else BASES[question].given
+    monkeypatch.setitem(BASES, "asked", plain._replace(given=given))
+    kept = [each.value for each in walk("asked", TINY, flag)]
+
+    def dropping(model: str, **given: Any) -> Answer:
+        given.pop(flag, None)
+        return plain.run(model, **given)
+
+    lost = walk("asked", TINY, flag, dropping)
+    assert [each.value for each in lost if each.value not in kept and not each.reasons]
+
+
+def test_every_row_of_the_table_is_met_and_its_condition_known() -> None:
+    assert {row.condition for row in SCENARIO if row.holds is None} - set(SHOWN) == {"always"}
+    assert {row.condition for row in FIELDS} == set(FIELD_SHOWN)
+    commands = {command for row in IDLE for command in row.commands}
+    assert commands <= set(COMMANDS)
+
+
+# the parallel block is the one that most fields do not reach
+PARALLEL = "vit_pwee_patch16_reg1_gap_256"
+
+
+def test_every_field_changes_a_number_or_has_a_reason() -> None:
+    found = [each for each in walk_fields(PARALLEL) if not each.reasons]
+    assert [f"{each.field} {each.value}" for each in found] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", MODELS)
+def test_every_field_of_every_family(model: str) -> None:
+    found = [each for each in walk_fields(model) if not each.reasons]
+    assert [f"{each.field} {each.value}" for each in found] == []
+
+
+def test_a_field_that_is_dropped_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    real: Callable[..., Any] = vitcost.report
+    for field in ("num_heads", "reg_tokens", "mlp_dim", "qk_norm"):
+
+        def dropping(model: Any, _field: str = field, **given: Any) -> Any:
+            given.pop(_field, None)
+            return real(model, **given)
+
+        monkeypatch.setattr(vitcost, "report", dropping)
+        assert [each for each in walk_fields(TINY, [field]) if not each.reasons]
+        monkeypatch.setattr(vitcost, "report", real)
+
+
+@pytest.mark.parametrize("field", ["num_heads", "depth", "global_pool", "qkv_fused", "qk_norm"])
+def test_every_command_has_the_model_of_the_fields(field: str) -> None:
+    """Where a field reaches one command it reaches all: they read one model."""
+    given = {"num_heads": 6, "depth": 3, "global_pool": "avg", "qkv_fused": False, "qk_norm": True}
+    asked = {field: given[field]}
+    config = vitcost.report(TINY, **asked).model.config
+    assert vitcost.fit(TINY, gpu="l4", **asked).model.config == config
+    run_ = {"samples": 10**6, "gpu": "l4", "gpus": 1}
+    assert vitcost.plan(TINY, **run_, **asked).model.config == config
+    (row,) = vitcost.compare(TINY, quantities=["params", "pointwise"], **asked).rows()
+    found = vitcost.report(config)
+    assert (row["params"], row["pointwise"]) == (found.params, found.flops.pointwise_forward)
+    assert vitcost.explain(TINY, "pointwise", **asked).value == found.flops.pointwise_forward
+
+
+# --- flags that a command has of its own
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return written(tmp_path_factory.mktemp("files"))
+
+
+@pytest.mark.parametrize("own", OWN, ids=lambda own: f"{own.command}-{own.flag}")
+def test_a_flag_of_one_command_changes_a_number(
+    own: Own, files: dict[str, str], capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # pyproject.toml has a card there
+    monkeypatch.chdir(Path(files["cards"]).parent)
+    before = shlex.split(own.beside.format(**files))
+    flag = f"--{own.flag.replace('_', '-')}"
+    after = [*before, flag, *([own.value.format(**files)] if own.value else [])]
+    if own.flag == "gpu" and "-g" in before:
+        del after[before.index("-g") : before.index("-g") + 2]
+    answers = [list(numbers(data(capsys, own.command, *words))) for words in (before, after)]
+    known = [row for row in IDLE if own.flag in row.flags and own.command in row.commands]
+    always = any(row.condition == "always" for row in known)
+    assert (answers[0] == answers[1]) == always
+
+
+def test_every_flag_of_every_command_is_walked() -> None:
+    for command in COMMANDS:
+        params = import_module(f"vitcost.cli.{command}").command.params
+        flags = {param.name for param in params if isinstance(param, click.Option)}
+        own = {each.flag for each in OWN if each.command == command}
+        rest = flags - set(VALUES) - FORM - FORMS.get(command, set())
+        assert rest <= own, f"{command}: {rest - own}"
+
+
+# --- what the command line and the documentation say
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("report", TINY, "--compile"), ["compile changes nothing where no card is named"]),
+        (("report", TINY, "--compile", "-g", "l4"), []),
+        (("compare", TINY, "--software", "2.4"), ["software changes nothing where no card"]),
+        (("report", TINY, "--lora-layers", "fc1"), ["lora_layers changes nothing where lora is 0"]),
+        (("report", TINY, "--lora-layers", "fc1", "--lora", "2"), []),
+        (("compare", TINY, "--lora-layers", "fc1", "--vary", "lora=0,2"), []),
+        (("report", TINY, "--buckets", "views"), ["buckets changes nothing where ranks is 1"]),
+        (
+            ("fit", TINY, "-g", "l4", "--ranks", "2"),
+            ["ranks changes nothing where the mode"],
+        ),
+        (("fit", TINY, "-g", "l4", "--ranks", "2", "--ema", "1"), []),
+        (("report", TINY, "--ema", "1"), []),
+    ],
+)
+def test_what_changes_nothing_is_said(
+    args: tuple[str, ...], said: list[str], capsys: Captured
+) -> None:
+    assert run([*args]) == 0
+    notes = capsys.readouterr().err.splitlines()
+    assert len(notes) == len(said)
+    assert all(note.startswith(f"note: {start}") for note, start in zip(notes, said, strict=True))
+
+
+@pytest.mark.parametrize("row", [row for row in SCENARIO if row.holds], ids=lambda r: r.condition)
+def test_what_is_said_is_true(row: Any) -> None:
+    """A note is printed before any answer is looked at: its condition alone decides."""
+    settings = {"ranks": {"ranks": 4}, "zero": {"zero": 2, "ranks": 4}, "lora": {}, "gpu": {},
+                "recipe": {"recipe": "zero", "ranks": 4}, "mode": {"mode": "infer"}}  # fmt: skip
+    beside = {} if row.condition == "ranks is 1" else settings[row.reads[0]]
+    for command in set(row.commands) & {"report", "compare", "fit"}:
+        base = "fit of training" if row.flags == ("buckets",) and command == "fit" else command
+        given = {**BASES[base].given, **beside}
+        for flag in row.flags:
+            before = BASES[base].run(TINY, **given)
+            after = BASES[base].run(TINY, **{**given, flag: VALUES[flag][0]})
+            assert list(idle(command, {**given, flag: VALUES[flag][0]}))
+            assert list(numbers(before)) == list(numbers(after))
+
+
+def test_the_published_table_is_the_table() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "flags.md").read_text(encoding="utf-8")
+    rows = [
+        f"| {', '.join(f'`{flag}`' for flag in row.flags)} | {', '.join(row.commands)} "
+        f"| {row.condition} | {row.reason} |"
+        for row in IDLE
+    ]
+    published = [line for line in text.splitlines() if line.startswith("| `")]
+    assert published == rows
+
+
+# --- what no formula knows is refused
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"compile": True}, "bytes of compiled kernels"),
+        ({"platform": "cpu", "gpu": "l4"}, "l4 is no processor"),
+        ({"platform": "cpu"}, "the catalogue has cards alone"),
+    ],
+)
+def test_fit_refuses_what_its_bytes_are_not_of(asked: dict[str, Any], said: str) -> None:
+    with pytest.raises(VitcostError, match=said):
+        vitcost.fit(TINY, **asked)
+
+
+def test_a_processor_is_the_platform_cpu() -> None:
+    mine = "mine,vendor=CPU,memory_gb=64"
+    (row,) = vitcost.fit(TINY, gpu=mine, mode="train", batch=8).found
+    (same,) = vitcost.fit(TINY, gpu=mine, mode="train", batch=8, platform="cpu").found
+    assert row == same
+    assert row.largest_batch is not None
+    own = vitcost.report(TINY, batch=row.largest_batch, mode="train", platform="cpu").training
+    assert row.used_bytes == own.peak_bytes
+
+
+def test_the_layout_of_a_backbone_is_refused() -> None:
+    """Measured on a CPU with torch 2.13, r26 at batch 2: autograd keeps 246 MB in channels-last and
+    221 MB in rows."""
+    for asked in (vitcost.report, vitcost.fit):
+        with pytest.raises(NotCovered, match=r"a convolutional backbone .* give layout nchw"):
+            asked("vit_small_r26_s32_224", layout="nhwc")

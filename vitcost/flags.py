@@ -7,10 +7,19 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import NamedTuple, ParamSpec, TypeVar
 
-from vitcost.errors import ConfigError
+from vitcost.errors import ConfigError, NotCovered
 from vitcost.scenario import Scenario
 
-__all__ = ["FLAGS", "TAKES", "TRAINING", "Takes", "mode_of", "settled", "trained_aside"]
+__all__ = [
+    "FLAGS",
+    "TAKES",
+    "TRAINING",
+    "Takes",
+    "check_layout",
+    "mode_of",
+    "settled",
+    "trained_aside",
+]
 
 # what a flag is of: a forward pass and a training step alike, a step alone, a time alone
 _BOTH, _STEP, _TIME = "both", "training", "time"
@@ -100,6 +109,18 @@ def mode_of(command: str, given: Mapping[str, object]) -> dict[str, str]:
             f"{asked[0]} is of a training step, and mode infer of none: leave one of them out"
         )
     return {}
+
+
+def check_layout(config: object, scenario: Scenario) -> None:
+    """Refuses what a layout changes and no formula knows: convolutions in channels-last keep other
+    copies than those in rows, while a patch embedding keeps the same bytes in both.
+    """
+    vision = getattr(config, "vision", config)
+    if scenario.layout != "nchw" and getattr(vision, "backbone", None):
+        raise NotCovered(
+            f"the bytes that a convolutional backbone keeps in layout {scenario.layout} are not "
+            "covered: give layout nchw"
+        )
 
 
 def trained_aside(scenario: Scenario) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from vitcost.engine.ops import Size, numel
 from vitcost.engine.parts import by_part
 from vitcost.engine.workload import Workload, mode_of, workload
 from vitcost.errors import ConfigError
-from vitcost.flags import settled
+from vitcost.flags import check_layout, settled
 from vitcost.reported import Flops, InferenceRow, Layer, Part, Report
 from vitcost.scenario import Scenario
 from vitcost.summary import counted_params
@@ -174,6 +174,7 @@ def _is_traced(model: Resolved) -> bool:
 def report_on(model: Resolved, own: Workload) -> Report:
     """The report on a workload of a model, whatever its sizes are: integers, arrays or symbols."""
     scenario = own.scenario
+    check_layout(model.config, scenario)
     runs = [own.under(replace(scenario, mode=mode)) for mode in ("infer", "train")]
     infer = runs[0].rows()
     steps = getattr(runs[1], "has_step", True)

@@ -12,6 +12,7 @@ from vitcost.cli.output import chosen_format
 from vitcost.config import FIELDS, RATIOS
 from vitcost.errors import ConfigError
 from vitcost.fields import Field, Pair, parse
+from vitcost.idle import idle
 from vitcost.render import FORMATS, SUFFIXES
 from vitcost.scenario import CHOICES, HELP, Scenario
 
@@ -75,7 +76,11 @@ class Command(click.Command):
         chosen_format(named, bool(as_json), output, self.suffixes)
         for line in _rebuilt(ctx):
             click.echo(line, err=True)
-        return super().invoke(ctx)
+        code = super().invoke(ctx)
+        varied = (text.partition("=")[0] for text in ctx.params.get("vary") or ())
+        for note in idle(self.name or "", given(ctx), tuple(varied)):
+            click.echo(f"note: {note}", err=True)
+        return code
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         known = {flag for param in self.params for flag in (*param.opts, *param.secondary_opts)}

@@ -7,7 +7,7 @@ from vitcost.errors import NotCovered
 from vitcost.hardware.cards import Card
 from vitcost.scenario import Scenario, torch_version
 
-__all__ = ["Kernels", "kernels_on", "on_card"]
+__all__ = ["Kernels", "kernels_on", "on_card", "on_platform"]
 
 
 class Kernels(NamedTuple):
@@ -44,6 +44,22 @@ def kernels_on(row: Card) -> Kernels:
         return _NEWER
     newer = capability >= _FLASH_FROM
     return Kernels(newer, newer, capability >= _EFFICIENT_FROM, newer)
+
+
+def on_platform(scenario: Scenario, row: Card) -> Scenario:
+    """The scenario on the platform of a card; a processor is the platform ``cpu`` by itself.
+
+    Raises ``NotCovered`` for a card that is no processor on the platform ``cpu``.
+
+    >>> from vitcost.hardware.specs import card
+    >>> on_platform(Scenario(), card("cpu-i9_10940x")).platform
+    'cpu'
+    """
+    if row.vendor == "CPU":
+        return replace(scenario, platform="cpu")
+    if scenario.platform == "cpu":
+        raise NotCovered(f"{row.name} is no processor, and the platform is cpu")
+    return scenario
 
 
 def on_card(scenario: Scenario, row: Card) -> Scenario:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from vitcost.engine.model import Config
 from vitcost.errors import ConfigError, NotCovered, shown
-from vitcost.hardware.attention import on_card
+from vitcost.hardware.attention import on_card, on_platform
 from vitcost.hardware.calibrations import shipped
 from vitcost.hardware.cards import Card
 from vitcost.hardware.constants import (
@@ -104,10 +104,7 @@ def predicted(
     the shipped ones, ``anchors`` what the card was measured to do.
     """
     row = card(gpu, own)
-    if row.vendor == "CPU":
-        scenario = replace(scenario, platform="cpu")
-    elif scenario.platform == "cpu":
-        raise NotCovered(f"{row.name} is no processor, and the platform is cpu")
+    scenario = on_platform(scenario, row)
     check_half(row, scenario)
     known = [*calibrations, *shipped(row)]
     setup = _setup(scenario, row, known)

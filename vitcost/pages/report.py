@@ -49,6 +49,8 @@ def _lead(report: Report) -> Iterator[str]:
         # a recipe fixes the precision of everything
         said = (f"{flag} but for its precision" if flag == "recipe" else flag for flag in aside)
         yield f"of the training step alone, not of bytes moved and time: {', '.join(said)}"
+    if scenario.compile:
+        yield "compiled kernels: in the time alone, bytes are of eager ones"
     counted = report.torchsummary_params
     if counted is not None and counted != report.params:
         missed = report.params - counted

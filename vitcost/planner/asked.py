@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+from vitcost.flags import check_layout
 from vitcost.scenario import Scenario
 from vitcost.zoo import Model, Resolved, resolve
 
@@ -22,4 +23,5 @@ def asked(model: Model, given: Mapping[str, Any], **fixed: Any) -> tuple[Resolve
     overrides = {name: value for name, value in given.items() if name not in names}
     scenario = Scenario.of(**{**flags, **fixed})
     found = resolve(model, **overrides)
+    check_layout(found.config, scenario)
     return found, scenario.added_to(found.flags)

@@ -90,6 +90,8 @@ def _memory(pace: Pace, reserve: Reserve, rows: Sequence[PlanRow]) -> Iterator[s
         f"memory: {shown(card.capacity_bytes, 'bytes')}, {by}; bytes of tensors, {kept} for a "
         "context, workspace and the allocator"
     )
+    if pace.scenario.compile:
+        yield "memory: of eager kernels; compiled ones keep other tensors"
     if any(row.memory_basis == "sum" for row in rows):
         yield (
             "memory, sum: no exact peak is known; weights, gradients, optimizer states and saved "

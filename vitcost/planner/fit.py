@@ -11,7 +11,7 @@ from vitcost.config import ViTConfig
 from vitcost.engine.model import Config
 from vitcost.errors import ConfigError, NotCovered, VitcostError, shown
 from vitcost.flags import settled
-from vitcost.hardware.attention import Kernels, kernels_on, on_card
+from vitcost.hardware.attention import Kernels, kernels_on, on_card, on_platform
 from vitcost.hardware.cards import Card
 from vitcost.hardware.specs import asked_cards, matching, own_cards
 from vitcost.planner.asked import asked
@@ -140,12 +140,24 @@ def fit(
     found, scenario = asked(model, given, **wanted)
     own = own_cards(gpu_file)
     named = tuple(dict.fromkeys(asked_cards(gpu, own)))
+    _check(scenario, bool(named))
     kept = parse_reserve(reserve)
     sizes = tuple(dict.fromkeys(text("largest", each) for each in largest))
     rows, basis = _rows(
         found.config, scenario, named or matching("", own), kept, sizes, bool(named)
     )
     return Fit(found, scenario, scenario.batch, bool(named), kept, sizes, basis, rows)
+
+
+def _check(scenario: Scenario, named: bool) -> None:
+    """Refuses what changes the bytes of a batch and is not known here, or is of no card."""
+    if scenario.compile:
+        raise NotCovered("bytes of compiled kernels: without compile they are of eager ones")
+    if scenario.platform == "cpu" and not named:
+        raise ConfigError(
+            "platform cpu: the catalogue has cards alone; describe a processor, "
+            "gpu 'mine,vendor=CPU,memory_gb=64'"
+        )
 
 
 def _rows(
@@ -176,7 +188,7 @@ def _runs(scenario: Scenario, row: Card, named: bool) -> Scenario | None:
     """The scenario in the attention kernels of a card; None where the card of a whole catalogue has
     not the one that is asked for."""
     try:
-        return on_card(scenario, row)
+        return on_card(on_platform(scenario, row), row)
     except NotCovered:
         if named:
             raise
