@@ -16,8 +16,8 @@ import vitcost
 from vitcost import ViTConfig
 from vitcost.check.trace import trace
 from vitcost.check.trainable import adapted, frozen
-from vitcost.engine.launches import moved, times
-from vitcost.engine.lower import Mode
+from vitcost.engine.launches import Launches, flatten, moved, times
+from vitcost.engine.lower import Mode, lower
 from vitcost.engine.model import sizes_of, structure_of
 from vitcost.engine.ops import flops
 from vitcost.hardware.work import Setup, steps
@@ -60,7 +60,8 @@ def plain() -> list[str]:
 def listed(config: ViTConfig) -> tuple[int, int, int]:
     """FLOPs, bytes and launches of the list, in eager autocast with images channel by channel."""
     sizes = sizes_of(config, IMAGES)
-    found = steps(structure_of(config, IMAGES), Mode("flash", "amp", "cuda"), Setup("amp"))
+    tree = lower(structure_of(config, IMAGES), Mode("flash", "amp", "cuda"))
+    found = steps(Launches(flatten(tree)), Setup("amp"), config.num_heads == 1)
     return (
         sum(times(step, sizes) * flops(step.op, sizes) for step in found),
         sum(times(step, sizes) * moved(step, sizes) for step in found),

@@ -12,7 +12,7 @@ from vitcost.engine.kinds import KINDS
 from vitcost.engine.ops import Op, Sizes, Tensor, bytes_of
 from vitcost.engine.tree import Count, Node
 
-__all__ = ["Step", "flatten", "like", "moved", "step_of", "times"]
+__all__ = ["Launches", "Step", "flatten", "like", "moved", "step_of", "times"]
 
 
 class Step(NamedTuple):
@@ -35,6 +35,16 @@ class Step(NamedTuple):
     @property
     def view(self) -> bool:
         return KINDS[self.op.kind].view != ""
+
+
+class Launches(tuple[Step, ...]):
+    """The kernels of a forward pass; compared by identity, so that passes over them run once."""
+
+    __slots__ = ()
+    __hash__ = object.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
 
 
 def step_of(op: Op, path: str, counts: tuple[Count, ...] = ()) -> Step:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from vitcost.engine.cost import Row, fold
 from vitcost.engine.kernels import attention_kernels
-from vitcost.engine.launches import Step, flatten
+from vitcost.engine.launches import Launches, flatten
 from vitcost.engine.lower import Mode, layer_counts, lower
 from vitcost.engine.model import AnyStructure, Config, sizes_of, structure_of
 from vitcost.engine.ops import Sizes, Tensor
@@ -79,8 +79,9 @@ class Workload:
         """
         raise NotCovered("the memory of this model in training")
 
-    def kernels(self) -> tuple[Step, ...]:
-        """Every operator of a forward pass in the order they run, views among them."""
+    def kernels(self) -> Launches:
+        """Every operator of a forward pass in the order they run, views among them; the same object
+        for every batch that runs the same."""
         raise NotCovered("the kernels of this model: no time")
 
     def attention(self) -> tuple[str, ...]:
@@ -139,8 +140,8 @@ class _Lowered(Workload):
         onto = self.scenario.keeps_gradients
         return step_trace(*self._key(training=True), in_place, onto=onto)
 
-    def kernels(self) -> tuple[Step, ...]:
-        return tuple(flatten(self._tree(self.training)))
+    def kernels(self) -> Launches:
+        return _launches(*self._key(self.training))
 
     def attention(self) -> tuple[str, ...]:
         return attention_kernels(self._tree(self.training), self.sizes)
@@ -152,6 +153,11 @@ class _Lowered(Workload):
 
     def _tree(self, training: bool) -> Node:
         return lower(*self._key(training))
+
+
+@lru_cache(maxsize=512)
+def _launches(structure: AnyStructure, mode: Mode) -> Launches:
+    return Launches(flatten(lower(structure, mode)))
 
 
 @lru_cache(maxsize=256)

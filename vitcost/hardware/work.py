@@ -1,17 +1,16 @@
 """The work of a step: FLOPs and bytes by the resource that they occupy, part by part."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
-from vitcost.engine.kernels import attention_kernels
+from vitcost.config import ViTConfig, configure
 from vitcost.engine.kinds import KINDS
-from vitcost.engine.launches import Step, flatten, moved, times
-from vitcost.engine.lower import Mode, lower
-from vitcost.engine.model import AnyStructure, Config, sizes_of, structure_of
-from vitcost.engine.ops import Op, Sizes, bytes_of, executed_backward_flops, flops, numel, params
-from vitcost.engine.structure import Structure
-from vitcost.engine.workload import mode_of
+from vitcost.engine.launches import Launches, Step, moved, times
+from vitcost.engine.model import Config
+from vitcost.engine.ops import Op, Sizes, bytes_of, executed_backward_flops, flops, numel
+from vitcost.engine.workload import Workload, workload
 from vitcost.hardware.backward import ACCUMULATED, backward, rerun
 from vitcost.hardware.kernels import (
     fuse,
@@ -121,35 +120,33 @@ def work(
     >>> total(parts).flops == 256 * 35_127_656_448
     True
     """
-    training, sizes = setup.training, sizes_of(config, scenario.batch)
-    structure, mode = _lowering(config, scenario, setup)
+    run = _run(config, scenario, setup)
+    # the heads of one lie in order
+    one_head = run.sizes.get("a") == 1
     parts: dict[str, Work] = {}
-    for step in steps(structure, mode, setup):
+    for step in steps(run.kernels(), setup, one_head):
         part = _part(step.path)
-        parts[part] = parts.get(part, Work()) + _work(step, sizes)
-    if training:
-        name = optimizer or scenario.optimizer
-        parts["optimizer"] = _update(structure, mode, sizes, setup, name)
+        parts[part] = parts.get(part, Work()) + _work(step, run.sizes)
+    if setup.training:
+        parts["optimizer"] = _update(run, setup, optimizer or scenario.optimizer)
     return parts
 
 
 def kernels_of(config: Config, scenario: Scenario, setup: Setup) -> tuple[str, ...]:
     """The attention kernels that a step launches, most used first."""
-    tree = lower(*_lowering(config, scenario, setup))
-    return attention_kernels(tree, sizes_of(config, scenario.batch))
+    return _run(config, scenario, setup).attention()
 
 
-def _lowering(config: Config, scenario: Scenario, setup: Setup) -> tuple[AnyStructure, Mode]:
-    """What is lowered: the model as it was in the software, which had no fused attention before
-    torch 2.0."""
-    mode = mode_of(config, scenario)
-    unfused = setup.engine == "fastertransformer" and (
-        setup.precision == "fp32" or sizes_of(config)["s"] > FASTER_TRANSFORMER_TOKENS
-    )
-    if setup.torch < (2, 0) or unfused:
-        mode = mode._replace(kernel="eager")
-    structure = structure_of(config, scenario.batch, setup.training)
-    return _as_measured(structure, setup), mode
+def _run(config: Config, scenario: Scenario, setup: Setup) -> Workload:
+    """What is run: the model as it was in the software, which had no fused attention before torch
+    2.0."""
+    unfused = setup.torch < (2, 0)
+    if setup.engine == "fastertransformer" and not unfused:
+        tokens = workload(config, scenario).sizes.get("s", 0)
+        unfused = setup.precision == "fp32" or tokens > FASTER_TRANSFORMER_TOKENS
+    attention = "eager" if unfused else scenario.attention
+    how = replace(scenario, mode=setup.mode, attention=attention)
+    return workload(_as_measured(config, setup.torch < (2, 0)), how)
 
 
 def total(parts: Mapping[str, Work]) -> Work:
@@ -158,32 +155,31 @@ def total(parts: Mapping[str, Work]) -> Work:
 
 
 @lru_cache(maxsize=512)
-def steps(structure: AnyStructure, mode: Mode, setup: Setup) -> tuple[Step, ...]:
-    """Every kernel that a step launches."""
-    forward: Iterable[Step] = flatten(lower(structure, mode))
+def steps(forward: Launches, setup: Setup, one_head: bool = False) -> tuple[Step, ...]:
+    """Every kernel that a step launches, from those of a forward pass."""
+    listed: Iterable[Step] = forward
     if setup.layout == "nchw" and setup.platform == "cuda":
-        forward = layout(forward, setup.compiled)
+        listed = layout(listed, setup.compiled)
     if not setup.compiled:
-        forward = in_order(interleaved(forward), getattr(structure, "one_head", False))
-    forward = list(one_pass(forward))
-    back = [*rerun(forward), *backward(forward)] if setup.training else []
+        listed = in_order(interleaved(listed), one_head)
+    passed = list(one_pass(listed))
+    back = [*rerun(passed), *backward(passed)] if setup.training else []
     rms_norm = rms_norm_by_torch if setup.torch >= (2, 8) else rms_norm_by_variance
-    listed = [*rms_norm(forward), *back]
+    launched = [*rms_norm(passed), *back]
     if setup.compiled:
-        return tuple(fuse(listed))
-    return tuple(step for step in listed if step.reads or step.writes)
+        return tuple(fuse(launched))
+    return tuple(step for step in launched if step.reads or step.writes)
 
 
-def _as_measured(structure: AnyStructure, setup: Setup) -> AnyStructure:
+@lru_cache(maxsize=256)
+def _as_measured(config: Config, old: bool) -> Config:
     """timm as it was when it was measured: the joint layer of a parallel block had the MLP's bias,
     and before torch 2.0 attention scaled its scores and not its queries."""
-    if not isinstance(structure, Structure):
-        return structure
-    if "ParallelScaling" in structure.block:
-        structure = structure._replace(qkv_bias=True)
-    if setup.torch < (2, 0):
-        structure = structure._replace(scale_query=False)
-    return structure
+    if not isinstance(config, ViTConfig):
+        return config
+    if "ParallelScaling" in config.block_fn and not config.qkv_bias:
+        config = configure(config, qkv_bias=True)
+    return configure(config, scale_query=False) if old and config.scale_query else config
 
 
 def _part(path: str) -> str:
@@ -257,11 +253,9 @@ def _head(width: int) -> int:
     return next((known for known in HEADS if known >= width), width)
 
 
-def _update(structure: AnyStructure, mode: Mode, sizes: Sizes, setup: Setup, name: str) -> Work:
+def _update(run: Workload, setup: Setup, name: str) -> Work:
     """What the optimizer moves for each parameter that trains."""
-    tree = lower(structure, mode)
-    own = (step for step in flatten(tree) if step.op.trains)
-    count = sum(times(step, sizes) * params(step.op, sizes) for step in own)
+    count = run.rows().cost.trainable
     accumulated = ACCUMULATED if setup.torch < (2, 0) else 0
     itemsize = 2 if setup.precision == "half" else 4
     return Work(stream_bytes=count * itemsize * (OPTIMIZERS[name].passes + accumulated))

@@ -5,10 +5,9 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
 
-from vitcost.engine.cost import Cost, fold
-from vitcost.engine.lower import lower
-from vitcost.engine.model import Config, sizes_of, structure_of
-from vitcost.engine.workload import mode_of
+from vitcost.engine.cost import Cost
+from vitcost.engine.model import Config
+from vitcost.engine.workload import workload
 from vitcost.errors import NotCovered
 from vitcost.hardware.cards import Card
 from vitcost.hardware.constants import Calibration, sheet_of
@@ -90,9 +89,7 @@ def pace_of(
 @lru_cache(maxsize=1024)
 def step_cost(config: Config, scenario: Scenario) -> Cost:
     """The cost of a training step on one card."""
-    structure = structure_of(config, scenario.batch, True)
-    tree = lower(structure, mode_of(config, scenario))
-    return fold(tree, sizes_of(config, scenario.batch)).cost
+    return workload(config, replace(scenario, mode="train")).rows().cost
 
 
 def _update_seconds(cost: Cost, card: Card) -> float:
