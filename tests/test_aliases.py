@@ -5,8 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from counting_support import counted, model_json, tower, transformer
+from open_clip import model as open_clip_model
 from timm_support import torchvision
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from vitcost import ConfigError, NotCovered, UnknownName, report
 from vitcost.zoo import aliases, names, resolve, timm
@@ -27,8 +31,6 @@ def agree(name: str, model: Any) -> None:
 
 @pytest.mark.parametrize("name", ["vit_b_16", "vit_b_32", "vit_l_16", "vit_l_32", "vit_h_14"])
 def test_torchvision(name: str) -> None:
-    import torch
-
     with torch.device("meta"):
         model = getattr(torchvision().models, name)()
     agree(name, model)
@@ -140,7 +142,8 @@ ADDED = {
 @pytest.mark.parametrize(("name", "by"), ADDED.items(), ids=list(ADDED))
 def test_ids_of_the_hub_beside_timm(name: str, by: tuple[str, int, int]) -> None:
     row, h, added = by
-    assert report(name).params == head(row, h) + added
+    both = HUB[name].kind in ("clip", "siglip")
+    assert report(f"{name}:vision" if both else name).params == head(row, h) + added
 
 
 # one of each family and of each class, at the size at which it is small
@@ -162,13 +165,134 @@ def test_ids_of_the_hub_beside_timm(name: str, by: tuple[str, int, int]) -> None
         "facebook/dinov2-with-registers-small-imagenet1k-1-layer",
         "facebook/dinov3-vits16-pretrain-lvd1689m",
         "facebook/dinov3-vits16plus-pretrain-lvd1689m",
-        "openai/clip-vit-base-patch32",
-        "google/siglip2-base-patch32-256",
     ],
 )
 def test_ids_of_the_hub(name: str) -> None:
     entry = HUB[name]
     agree(name, transformer(entry.kind, entry.architecture, **entry.keys))
+
+
+# transformers' classes of one tower, by the kind of a model of two
+_TOWERS = {
+    "clip": ("CLIPVisionModelWithProjection", "CLIPTextModelWithProjection"),
+    "siglip": ("SiglipVisionModel", "SiglipTextModel"),
+}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "openai/clip-vit-base-patch32",
+        "google/siglip-so400m-patch14-224",
+        "google/siglip2-base-patch32-256",
+        "google/siglip2-giant-opt-patch16-256",
+    ],
+)
+def test_an_id_of_two_towers_is_both_and_either(name: str) -> None:
+    entry = HUB[name]
+    keys = {k: v for k, v in entry.keys.items() if k != "model_type"}
+    both = transformer(entry.kind, entry.architecture, **keys)
+    side = entry.keys["vision_config"]["image_size"]
+    tokens = entry.keys["text_config"].get("max_position_embeddings", 77)
+    inputs = {
+        "pixel_values": torch.empty(1, 3, side, side, device="meta"),
+        "input_ids": torch.zeros(1, tokens, dtype=torch.long, device="meta"),
+    }
+    agree_on(name, both, **inputs)
+    vision, text = _TOWERS[entry.kind]
+    width = {"projection_dim": keys["projection_dim"]} if entry.kind == "clip" else {}
+    image = transformer(f"{entry.kind}_vision_model", vision, **keys["vision_config"], **width)
+    agree_on(f"{name}:vision", image, pixel_values=inputs["pixel_values"])
+    reads = transformer(f"{entry.kind}_text_model", text, **keys["text_config"], **width)
+    agree_on(f"{name}:text", reads, input_ids=inputs["input_ids"])
+    for one in ("vision", "text"):
+        assert report(name, tower=one).params == report(f"{name}:{one}").params
+
+
+def agree_on(name: str, model: nn.Module, more: int = 0, **inputs: torch.Tensor) -> None:
+    """Parameters and FLOPs as torch counts them, but for products that a caller makes."""
+    with FlopCounterMode(display=False) as counter:
+        model.eval().requires_grad_(False)(**inputs)
+    found = report(name)
+    params = sum(p.numel() for p in model.parameters())
+    assert (found.params, found.flops.forward) == (params, counter.get_total_flops() + more)
+
+
+# one of each kind; the others are their variants
+_QUICK = (
+    "ViT-S-32-alt", "ViT-B-16-quickgelu", "ViT-L-14-CLIPA", "ViT-B-16-SigLIP2", "MobileCLIP2-B",
+    "ViT-SO400M-16-SigLIP-i18n-256", "EVA02-B-16", "PE-Core-T-16-384", "ViTamin-S", "coca_base",
+    "nllb-clip-base",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name in _QUICK else pytest.mark.slow) for name in MODELS],
+)
+def test_open_clip_s_own_model_of_both_towers(name: str) -> None:
+    data = model_json(name)
+    text = data["text_cfg"]
+    if "hf_model_name" in text or "multimodal_cfg" in data:
+        with pytest.raises(NotCovered, match=f"the vision tower alone: {name}:vision"):
+            report(name)
+        assert report(f"{name}:vision").params > 0
+        return
+    keys = ("embed_dim", "vision_cfg", "text_cfg", "quick_gelu", "init_logit_bias")
+    kind = open_clip_model.CustomTextCLIP if data.get("custom_text") else open_clip_model.CLIP
+    with torch.device("meta"):
+        model = kind(**{key: data[key] for key in keys if key in data})
+    config: Any = resolve(name).config
+    assert report(name).params == sum(p.numel() for p in model.parameters())
+    if config.vision.depth > 16 or config.vision.backbone or config.vision.img_size[0] > 240:
+        # the blocks of a large tower are those of a small one, more often
+        return
+    # an image's and a text's features, and their product, which open_clip's loss makes
+    agree_on(
+        name,
+        model,
+        2 * data["embed_dim"],
+        image=torch.empty(1, 3, *config.vision.img_size, device="meta"),
+        text=torch.zeros(1, config.text.seq_len, dtype=torch.long, device="meta"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [
+        ("laion/CLIP-ViT-B-16-laion2B-s34B-b88K", "ViT-B-16"),
+        ("hf-hub:laion/CLIP-ViT-B-16-laion2B-s34B-b88K", "ViT-B-16"),
+        ("hf-hub:apple/DFN5B-CLIP-ViT-H-14-378", "ViT-H-14-378-quickgelu"),
+        ("hf-hub:timm/ViT-B-16-SigLIP2", "ViT-B-16-SigLIP2"),
+        ("hf-hub:laion/CLIP-ViT-H-14-laion2B-s32B-b79K", "ViT-H-14"),
+    ],
+)
+def test_open_clip_s_ids_of_the_hub(name: str, model: str) -> None:
+    assert report(name).params == report(model).params
+    assert report(f"{name}:vision").params == report(f"{model}:vision").params
+
+
+# as torch.hub builds them, from the sizes in the repositories
+def test_names_of_torch_hub() -> None:
+    # DINOv2's own class has one layer for q, k and v; its table is that of 518 x 518
+    for letter, h, L in (("s", 384, 12), ("b", 768, 12), ("l", 1024, 24)):
+        block = 12 * h * h + 13 * h + 2 * h
+        patches, table, tokens = h * (3 * 14 * 14 + 1), 1370 * h, 2 * h
+        params = L * block + patches + table + tokens + 2 * h
+        assert report(f"dinov2_vit{letter}14").params == params
+        assert report(f"dinov2_vit{letter}14_reg").params == params + 4 * h
+        # DINOv3's has no table, a bias of keys, four registers and a mask token
+        patches, tokens = h * (3 * 16 * 16 + 1), (1 + 4 + 1) * h
+        params = L * block + patches + tokens + 2 * h
+        assert report(f"dinov3_vit{letter}16").params == params
+    assert report("dinov2_vitb14").params == 86_580_480
+    assert report("dinov2_vitb14", input_size=224).tokens == 257
+    assert report("dino_vits16").params == head("vit_small_patch16_224", 384)
+    # timm's copy has neither a mask token nor a bias of keys
+    copy = report("vit_large_patch16_dinov3_qkvb", num_classes=0).params
+    assert report("dinov3_vitl16").params == copy + 1024 + 24 * 1024
+    assert report("mae_vit_large_patch16").params == report("facebook/vit-mae-large").params
+    assert "encoder alone" in report("mae_vit_large_patch16").model.source
 
 
 def test_the_hub_s_vit_mae_is_its_encoder() -> None:
@@ -207,7 +331,7 @@ def test_open_clip_s_tables_say_what_its_files_say(name: str) -> None:
     ],
 )
 def test_open_clip(name: str) -> None:
-    agree(name, tower(model_json(name)))
+    agree(f"{name}:vision", tower(model_json(name)))
 
 
 def test_every_name_is_a_model_with_a_source() -> None:
@@ -219,6 +343,7 @@ def test_every_name_is_a_model_with_a_source() -> None:
         assert resolve(name).source, name
     # what is left out needs a row with a backbone, which timm's tables do not have yet
     left_out = {*aliases.ROWS, *MODELS, *HUB} - set(others)
+    assert {f"{name}:vision" for name in left_out} <= set(others)
     for name in left_out:
         with pytest.raises((NotCovered, UnknownName)):
             resolve(name)
@@ -264,4 +389,4 @@ def test_case_matters_and_neighbours_are_named() -> None:
 def test_fields_go_on_top() -> None:
     assert resolve("vit_b_16", num_classes=5, img_size=384).config.tokens == 24 * 24 + 1
     assert resolve("facebook/dinov2-base", img_size=224).config.tokens == 16 * 16 + 1
-    assert resolve("ViT-B-32", num_classes=0).config.num_classes == 0
+    assert resolve("ViT-B-32:vision", num_classes=0).config.num_classes == 0

@@ -3,15 +3,18 @@
 import json
 import os
 import random
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from counting_support import config_class, counted, model_json, tower, transformer
+from timm_support import timm
 from torch.utils.flop_counter import FlopCounterMode
 
 from vitcost import ConfigError, NotCovered, VitcostError, from_torch, report
+from vitcost.cli import run
 from vitcost.config import ViTConfig
 from vitcost.text import ClipConfig
 from vitcost.zoo import Resolved, resolve
@@ -535,7 +538,7 @@ def test_the_file_that_the_hub_keeps_of_timm(tmp_path: Path) -> None:
         ("num_features", 384): "num_features is 384, not 192",
         ("num_classes", "5"): "num_classes must be an integer, got '5'",
         ("architecture", "vit_tiny"): "architecture: unknown model 'vit_tiny'",
-        ("model_args", "{}"): "model_args must be {}, got '{}'",
+        ("model_args", "{}"): "model_args must be a table, got '{}'",
         ("pool", "avg"): "pool is not known here",
     }.items():
         path = write(tmp_path, {**data, changes[0]: changes[1]})
@@ -570,7 +573,7 @@ def test_a_random_tower_of_open_clip(seed: int, tmp_path: Path) -> None:
     data = drawn_tower(seed)
     path = write(tmp_path, {**data, "text_cfg": {"width": 8}})
     model = tower(data)
-    found = report(path)
+    found = report(f"{path}:vision")
     config = found.model.config
     assert isinstance(config, ViTConfig)
     params, flops = counted(model, 1, 3, *config.img_size)
@@ -618,3 +621,144 @@ def test_what_is_refused_of_open_clip(changes: Any, message: str, tmp_path: Path
     with pytest.raises(VitcostError) as caught:
         resolve(write(tmp_path, data))
     assert message in str(caught.value)
+
+
+# what a file of timm's may say of its model, beside the architecture
+TIMM_FILES: tuple[dict[str, Any], ...] = (
+    # the size of pretrained_cfg holds where it is fixed
+    {
+        "architecture": "vit_small_patch14_reg4_dinov2", "num_classes": 0, "num_features": 384,
+        "global_pool": "token",
+        "pretrained_cfg": {"custom_load": True, "input_size": [3, 252, 252],
+                           "fixed_input_size": True, "num_classes": 0},
+    },
+    {
+        "architecture": "vit_small_patch16_dinov3", "num_classes": 3,
+        "pretrained_cfg": {"input_size": [3, 320, 320], "fixed_input_size": False},
+    },
+    # an architecture whose own function gives its size keeps it
+    {
+        "architecture": "eva02_tiny_patch14_224", "num_classes": 7,
+        "pretrained_cfg": {"input_size": [3, 336, 336], "fixed_input_size": True},
+    },
+    {
+        "architecture": "vit_tiny_patch16_224", "num_classes": 1000,
+        "model_args": {"img_size": 384, "in_chans": 1, "depth": 3, "init_values": 1e-5,
+                       "reg_tokens": 4, "no_embed_class": True, "num_classes": 5},
+        "pretrained_cfg": {"input_size": [3, 224, 224], "fixed_input_size": True},
+    },
+    # as in the files of pathology models: a wider MLP, no pool, images of any size
+    {
+        "architecture": "vit_tiny_patch16_224", "num_features": 192,
+        "model_args": {"mlp_ratio": 5.5, "global_pool": "", "num_classes": 0,
+                       "dynamic_img_size": True, "qkv_bias": False},
+        "pretrained_cfg": {"input_size": [1, 256, 256], "fixed_input_size": True},
+    },
+    {
+        "architecture": "vit_base_patch16_siglip_224", "num_classes": 0,
+        "model_args": {"depth": 2, "img_size": 230},
+        "pretrained_cfg": {"input_size": [3, 224, 224], "fixed_input_size": True},
+    },
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("data", TIMM_FILES, ids=[str(i) for i in range(len(TIMM_FILES))])
+def test_what_timm_builds_from_its_file(data: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(data))
+    with torch.device("meta"):
+        model = timm().create_model(f"local-dir:{tmp_path}")
+    found = report(str(tmp_path / "config.json"))
+    config = found.model.config
+    assert isinstance(config, ViTConfig)
+    assert config.img_size == model.patch_embed.img_size
+    params, flops = counted(model, 1, config.in_chans, *_fed(config))
+    found = report(str(tmp_path / "config.json"), input_size=_fed(config))
+    assert (found.params, found.flops.forward) == (params, flops)
+
+
+def _fed(config: ViTConfig) -> tuple[int, int]:
+    """An image that the model takes: whole patches, where its positions are resampled."""
+    (H, W), (p_h, p_w) = config.img_size, config.patch_size
+    return (H // p_h * p_h, W // p_w * p_w) if config.dynamic_img_size else (H, W)
+
+
+def test_architectures_that_keep_their_size() -> None:
+    """Their own function gives an ``img_size``, which comes before that of ``pretrained_cfg``."""
+    from inspect import getsource
+
+    from vitcost.zoo.timm import hub, names
+
+    timm()
+    from timm.models import model_entrypoint
+
+    for name in names():
+        own = re.search(r"\bimg_size\b", getsource(model_entrypoint(name))) is not None
+        assert own == hub.is_sized(name), name
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ({"patch_drop_rate": 0.5}, "model_args.patch_drop_rate 0.5 has no field here"),
+        ({"embed_layer": "hybrid"}, "model_args.embed_layer 'hybrid' has no field here"),
+        ({"window": 7}, "model_args.window 7 has no field here"),
+        ({"depth": "3"}, "depth must be an integer, got '3'"),
+        ({"img_size": [1, 2, 3]}, "img_size must be N or (height, width)"),
+    ],
+)
+def test_arguments_of_timm_that_are_refused(
+    args: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    path = write(tmp_path, {"architecture": "vit_tiny_patch16_224", "model_args": args})
+    with pytest.raises(VitcostError) as caught:
+        resolve(path)
+    assert message in str(caught.value)
+
+
+# image towers as the files of language models have them
+LANGUAGE = {
+    "llava": ("clip_vision_model", "CLIPVisionModel", {
+        "hidden_size": 24, "image_size": 32, "intermediate_size": 48, "num_attention_heads": 2,
+        "num_hidden_layers": 2, "patch_size": 8, "projection_dim": 12, "vocab_size": 32000,
+    }),
+    "gemma3": ("siglip_vision_model", "SiglipVisionModel", {
+        "hidden_size": 24, "image_size": 32, "intermediate_size": 48, "num_attention_heads": 2,
+        "num_hidden_layers": 2, "patch_size": 8, "vision_use_head": False,
+    }),
+    "paligemma": ("siglip_vision_model", "SiglipVisionModel", {
+        "hidden_size": 24, "intermediate_size": 48, "num_attention_heads": 2,
+        "num_hidden_layers": 2, "patch_size": 14, "vision_use_head": False,
+        "num_image_tokens": 256, "projection_dim": 2048, "projector_hidden_act": "gelu_fast",
+    }),
+    "some_vlm": ("dinov2", "Dinov2Model", {
+        "hidden_size": 24, "image_size": 28, "num_attention_heads": 2, "num_hidden_layers": 2,
+    }),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", LANGUAGE)
+def test_the_vision_tower_of_a_language_model(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tower_kind, name, keys = LANGUAGE[kind]
+    data = {
+        "model_type": kind, "architectures": ["SomeForConditionalGeneration"],
+        "text_config": {"model_type": "llama", "hidden_size": 4096},
+        "vision_config": {"model_type": tower_kind, **keys},
+    }  # fmt: skip
+    path = write(tmp_path, data)
+    found = report(path)
+    config = found.model.config
+    assert isinstance(config, ViTConfig)
+    known = {k: v for k, v in keys.items() if k not in ("num_image_tokens", "projector_hidden_act")}
+    model = transformer(tower_kind, name, **known)
+    assert (found.params, found.flops.forward) == counted(model, 1, 3, *config.img_size)
+    assert f"the vision tower alone of a model of type {kind}" in found.model.source
+    assert run(["report", path]) == 0
+    assert "the vision tower alone of a model of type" in capsys.readouterr().out
+
+
+def test_a_tower_of_an_unknown_kind_is_no_tower(tmp_path: Path) -> None:
+    data = {"model_type": "some_vlm", "vision_config": {"model_type": "some_tower"}}
+    with pytest.raises(NotCovered, match="model_type 'some_vlm' is not covered"):
+        resolve(write(tmp_path, data))

@@ -1,6 +1,7 @@
 """Text transformers and two-tower models against the real ones of transformers."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from timm_support import transformers as load
 from torch.utils.flop_counter import FlopCounterMode
 
 from vitcost import report
+from vitcost.cli import run
 from vitcost.config import ViTConfig
 from vitcost.engine.cost import Cost, fold
 from vitcost.engine.lower import Mode, lower
@@ -174,8 +176,13 @@ def test_what_does_not_go_together() -> None:
     wide = configure_text(TextConfig(), mlp_dim=100, mlp_ratio=2)
     assert isinstance(wide, TextConfig)
     assert wide.mlp_dim == 100
-    with pytest.raises(ConfigError, match="depth belongs to the image tower and to the text"):
-        configure_text(clip, depth=3)
+    # fields go to the image tower, those that the text tower alone has to that
+    deeper = configure_text(clip, depth=3, vocab_size=100)
+    assert isinstance(deeper, ClipConfig)
+    assert (deeper.vision.depth, deeper.text.depth, deeper.text.vocab_size) == (3, 12, 100)
+    for field, value in {"num_classes": 5, "mask_ratio": 0.5, "representation_size": 8}.items():
+        with pytest.raises(ConfigError, match=f"{field} is for one tower alone: pair:vision, or"):
+            configure_text(clip, "pair", **{field: value})
     with pytest.raises(UnknownName, match="did you mean img_size"):
         configure_text(clip, img_siz=3)
 
@@ -224,3 +231,70 @@ def test_the_efficient_kernel_pads_a_text_too() -> None:
     )
     saved = [r["memory"]["training"]["saved_activations_bytes"] for r in (efficient, flash)]
     assert saved[0] - saved[1] == L * (4 * b * a * (96 - s) + 16 - 24)
+
+
+FIRST = "2 towers; the vision tower alone: ViT-B-32:vision"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["report", "ViT-B-32"],
+        ["report", "ViT-B-32", "--format", "markdown"],
+        ["fit", "ViT-B-32", "-g", "l4"],
+        ["compare", "ViT-B-32", "vit_tiny_patch16_224"],
+        ["compare", "ViT-B-32", "--vary", "batch=1,2"],
+        ["explain", "ViT-B-32", "params"],
+    ],
+)
+def test_the_first_line_says_that_there_are_two_towers(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(command) == 0
+    assert FIRST in capsys.readouterr().out.strip().splitlines()[0]
+    # of one tower it says nothing
+    index = command.index("ViT-B-32")
+    flag = [] if "vit_tiny_patch16_224" in command else [["ViT-B-32", "--tower", "vision"]]
+    for one in (["ViT-B-32:vision"], *flag):
+        assert run([*command[:index], *one, *command[index + 1 :]]) == 0
+        out = capsys.readouterr().out
+        assert "2 towers" not in out
+        assert "ViT-B-32:vision" in out
+
+
+def test_a_budget_of_two_towers_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "pyproject.toml"
+    row = '[[tool.vitcost.budget]]\nmodel = "ViT-B-32"\nparams = "152 M"\n'
+    file.write_text(row)
+    assert run(["budget", "--config", str(file)]) == 0
+    assert FIRST in capsys.readouterr().out.splitlines()[0]
+    # 151,277,313 in both, and 87,849,216 in the image tower with its projection
+    file.write_text(row.replace("152 M", "88 M") + 'tower = "vision"\n')
+    assert run(["budget", "--config", str(file)]) == 0
+    assert "2 towers" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["ViT-B-32", "--num-classes", "5"], "num_classes is for one tower alone: ViT-B-32:vision"),
+        (["openai/clip-vit-base-patch32", "--mask-ratio", "0.5"], "mask_ratio is for one tower"),
+        (["vit_tiny_patch16_224", "--tower", "vision"], "has no two towers"),
+        (["vit_tiny_patch16_224:text"], "has no two towers"),
+        (["ViT-B-32", "--tower", "image"], "unknown tower 'image'"),
+        (["roberta-ViT-B-32"], "the vision tower alone: roberta-ViT-B-32:vision"),
+        (["roberta-ViT-B-32:text"], "a text tower of transformers' has no formula here"),
+    ],
+)
+def test_what_two_towers_refuse(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["report", *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_names_a_hyphen_apart_are_near() -> None:
+    with pytest.raises(UnknownName) as caught:
+        report("ViT-B-_16")
+    assert "ViT-B-16" in str(caught.value)
+    assert "ViT-B_16" in str(caught.value)

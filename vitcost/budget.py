@@ -91,6 +91,11 @@ class BudgetResult(Result):
 
     checks: tuple[Check, ...]
     why: bool = False
+    towers: tuple[str, ...] = ()  # the models of two
+
+    def pairs(self) -> tuple[str, ...]:
+        """The models of two towers among them."""
+        return self.towers
 
     @property
     def ok(self) -> bool:
@@ -154,6 +159,7 @@ def budget(
     found: Baseline = {} if update else kept.read(file) or {}
     errors: list[VitcostError] = []
     checks: list[Check] = []
+    pairs: list[str] = []
     for each in declared:
         try:
             report = _reported(each)
@@ -161,6 +167,7 @@ def budget(
             errors.append(error)
             checks += _unanswered(each, error)
             continue
+        pairs += report.pairs()
         if update:
             found = {**found, each.name: kept.recorded(report)}
         checks += _checks(each, report, found, errors)
@@ -168,7 +175,7 @@ def budget(
         raise errors[0]
     if update:
         kept.write(file, found)
-    return BudgetResult(tuple(checks), why)
+    return BudgetResult(tuple(checks), why, tuple(dict.fromkeys(pairs)))
 
 
 def assert_budget(model: Model, **limits: Any) -> None:

@@ -49,7 +49,18 @@ class Result:
         """
         name = next(cls.__name__ for cls in type(self).__mro__ if cls.__name__ in PAGES)
         page: Page = _function(PAGES[name])(self)
-        return page
+        pairs = self.pairs()
+        if not pairs:
+            return page
+        alone = ", ".join(f"{pair}:vision" for pair in pairs)
+        said = f"2 towers; the vision tower alone: {alone}"
+        return page._replace(title=f"{page.title}: {said}" if page.title else said)
+
+    def pairs(self) -> tuple[str, ...]:
+        """The names of models of two towers that the answer is of."""
+        model: Any = getattr(self, "model", None)
+        towers = hasattr(getattr(model, "config", None), "vision")
+        return (model.name,) if towers else ()
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""

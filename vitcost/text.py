@@ -6,11 +6,19 @@ from typing import Annotated, Any
 
 from vitcost.activations import ACTIVATIONS
 from vitcost.config import FIELDS as VISION_FIELDS
-from vitcost.config import ViTConfig, configure
+from vitcost.config import RATIOS, ViTConfig, configure
 from vitcost.errors import ConfigError, UnknownName
 from vitcost.fields import Field, checked, checked_ratio, choice, rate, size
 
-__all__ = ["CLIP_FIELDS", "TEXT_FIELDS", "ClipConfig", "TextConfig", "configure_text"]
+__all__ = [
+    "ALONE",
+    "TEXT_FIELDS",
+    "TOWERS",
+    "ClipConfig",
+    "TextConfig",
+    "configure_text",
+    "tower_of",
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,7 +113,8 @@ class ClipConfig:
     """An image tower and a text tower whose features are compared, pair by pair.
 
     ``projection_dim`` is the width of the image tower's projection, which has no bias; 0 where its
-    features are compared as they are. ``logit_bias``: SigLIP adds one to the scaled logits.
+    features are compared as they are, or its own head makes them. ``logit_bias``: SigLIP adds one
+    to the scaled logits.
 
     >>> text = TextConfig(family="open_clip", embed_dim=512, num_heads=8, context_length=77,
     ...                   vocab_size=49408, head="projection", projection_dim=512)
@@ -119,14 +128,14 @@ class ClipConfig:
     logit_bias: bool = False
 
     def __post_init__(self) -> None:
-        width = self.projection_dim or self.vision.embed_dim
-        if self.text.projection_dim != width:
+        width = self.projection_dim or self.vision.num_classes or self.vision.embed_dim
+        text = self.text.projection_dim or self.text.embed_dim
+        if text != width:
             raise ConfigError(
-                f"the towers do not meet: image features are {width} wide, "
-                f"text features {self.text.projection_dim}"
+                f"the towers do not meet: image features are {width} wide, text features {text}"
             )
-        if self.vision.num_classes:
-            raise ConfigError("an image tower has num_classes 0, its head is the projection")
+        if self.projection_dim and self.vision.num_classes:
+            raise ConfigError("an image tower has num_classes 0 where it has a projection")
 
     @property
     def losses(self) -> int:
@@ -146,29 +155,46 @@ class ClipConfig:
         }
 
 
-# what may be overridden on a whole model: fields that one tower alone has
-CLIP_FIELDS: Mapping[str, str] = {
-    **{name: "vision" for name in VISION_FIELDS if name not in TEXT_FIELDS},
-    **{name: "text" for name in TEXT_FIELDS if name not in VISION_FIELDS},
-}
+# what stands on a tower alone: beside the other its features are compared
+ALONE = ("num_classes", "head_bias", "drop_rate", "representation_size", "dist_token", "mask_ratio")
+TOWERS = ("vision", "text")
 
 
-def configure_text(base: TextConfig | ClipConfig, **overrides: Any) -> TextConfig | ClipConfig:
-    """A config with fields put on top; of two towers, fields that one tower alone has."""
+def tower_of(config: ClipConfig, tower: str) -> ViTConfig | TextConfig:
+    """One of two towers by itself, its projection as its head.
+
+    >>> from vitcost.zoo import resolve
+    >>> tower_of(resolve("clip_vit_base_patch16").config, "vision").num_classes
+    512
+    """
+    if tower == "text":
+        return config.text
+    if not config.projection_dim:
+        return config.vision
+    return configure(config.vision, num_classes=config.projection_dim, head_bias=False)
+
+
+def configure_text(
+    base: TextConfig | ClipConfig, name: str = "NAME", **overrides: Any
+) -> TextConfig | ClipConfig:
+    """A config with fields put on top; of two towers those of the image tower, and of the text
+    tower those that it alone has. ``name`` is what the model is called."""
     if isinstance(base, TextConfig):
-        for name in overrides:
-            if name not in TEXT_FIELDS and name != "mlp_ratio":
-                raise UnknownName("field", name, [*TEXT_FIELDS, "mlp_ratio"])
+        for field in overrides:
+            if field not in TEXT_FIELDS and field != "mlp_ratio":
+                raise UnknownName("field", field, [*TEXT_FIELDS, "mlp_ratio"])
         return replace(base, **{**_replaced(base, overrides), **overrides})
-    for name in overrides:
-        if name in VISION_FIELDS and name in TEXT_FIELDS:
+    for field in overrides:
+        if field in ALONE:
             raise ConfigError(
-                f"{name} belongs to the image tower and to the text tower; name one of the towers"
+                f"{field} is for one tower alone: {name}:vision, or --tower vision; "
+                "2 towers compare their features"
             )
-        if name not in CLIP_FIELDS:
-            raise UnknownName("field", name, CLIP_FIELDS)
-    vision = {k: v for k, v in overrides.items() if CLIP_FIELDS[k] == "vision"}
-    text = {k: v for k, v in overrides.items() if CLIP_FIELDS[k] == "text"}
+        if field not in VISION_FIELDS and field not in TEXT_FIELDS and field not in RATIOS:
+            raise UnknownName("field", field, [*VISION_FIELDS, *RATIOS, *TEXT_FIELDS])
+    image = {*VISION_FIELDS, *RATIOS}
+    vision = {field: value for field, value in overrides.items() if field in image}
+    text = {field: value for field, value in overrides.items() if field not in image}
     return replace(
         base,
         vision=configure(base.vision, **vision),

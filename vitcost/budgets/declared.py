@@ -71,7 +71,7 @@ class Declared(NamedTuple):
 def keywords() -> tuple[str, ...]:
     """What ``report`` takes beside the model: flags of the scenario and fields of the config."""
     scenario = (field.name for field in fields(Scenario))
-    return tuple(dict.fromkeys((*scenario, *_CARDS, *FIELDS, *RATIOS, *TEXT_FIELDS)))
+    return tuple(dict.fromkeys((*scenario, *_CARDS, "tower", *FIELDS, *RATIOS, *TEXT_FIELDS)))
 
 
 def read_budgets(config: str) -> tuple[Declared, ...]:

@@ -12,7 +12,8 @@ _HEADS = ("head", "head_dist")
 
 
 def frozen(model: nn.Module, how: str) -> nn.Module:
-    """The same model, frozen as a scenario says: none, backbone, first:K or all-but-last:K.
+    """The same model, frozen as a scenario says: none, all, backbone, first:K or
+    all-but-last:K.
 
     What a model registers behind its blocks runs behind them, and trains with the last of these.
     """
@@ -23,8 +24,8 @@ def frozen(model: nn.Module, how: str) -> nn.Module:
     first = max(len(blocks) - int(number), 0) if word == "all-but-last" else int(number or 0)
     for path, parameter in model.named_parameters():
         part, _, rest = path.partition(".")
-        if word == "backbone":
-            trains = part in _HEADS
+        if word in ("backbone", "all"):
+            trains = word == "backbone" and part in _HEADS
         elif part == "blocks":
             trains = int(rest.partition(".")[0]) >= first
         else:

@@ -206,6 +206,13 @@ def model_options(*, many: bool = False) -> list[click.Parameter]:
             multiple=many,
             help="instead of the argument",
         ),
+        Option(
+            ["--tower"],
+            type=Words(("vision", "text")),
+            metavar="vision|text",
+            help="one tower of a model of two, as NAME:vision and NAME:text are",
+            passed=True,
+        ),
     ]
 
 

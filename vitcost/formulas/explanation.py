@@ -48,6 +48,11 @@ class Explanation(Result):
     letters: tuple[Letter, ...]
     latex: str | None = None
     note: str = ""  # where a quantity was asked for by a name that it had
+    towers: int = 1
+
+    def pairs(self) -> tuple[str, ...]:
+        """The model, where it is of two towers."""
+        return (self.model,) if self.towers == 2 else ()
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of schema ``vitcost.explain/1``; ``latex`` and ``note`` where there are any."""
@@ -104,6 +109,7 @@ def explained(
         terms=tuple(_term(found, name, expr) for name, expr in found.terms.items()),
         letters=_letters(found),
         latex=_joined(found, _latex) if latex else None,
+        towers=2 if hasattr(resolved.config, "vision") else 1,
         note=note,
     )
 

@@ -62,6 +62,7 @@ class Compared(NamedTuple):
     quantities: Mapping[str, Amount | None]
     layers: Numbers
     time: "TimeOf | None" = None  # None: of no card
+    towers: int = 1
 
 
 class TimeOf(NamedTuple):
@@ -131,6 +132,10 @@ class Comparison(Result):
                 **{f"relative_{name}": best[name][i] for name in self.names},
                 **({} if self.pareto is None else {"pareto": i in front}),
             }
+
+    def pairs(self) -> tuple[str, ...]:
+        """The models of two towers among them."""
+        return tuple(dict.fromkeys(each.model for each in self.compared if each.towers == 2))
 
     def front(self) -> frozenset[int]:
         """Those that no other beats in one of two quantities without losing in the other."""
@@ -264,7 +269,9 @@ def _compared(model: Candidate, flags: Mapping[str, Any]) -> Compared:
         what = f"{model!r:.80}" if isinstance(model, str) else data["model"]["name"]
         raise ConfigError(f"{what} is a finished report, which {next(iter(flags))} cannot change")
     name, source = data["model"]["name"], data["model"]["source"]
-    return Compared(name, source, {}, values(data), layer_numbers(data), _slowest(data["time"]))
+    towers = 2 if "vision" in data["model"]["config"] else 1
+    numbers = values(data), layer_numbers(data)
+    return Compared(name, source, {}, *numbers, _slowest(data["time"]), towers)
 
 
 def _reported(model: Candidate) -> dict[str, Any] | None:

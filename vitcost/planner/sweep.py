@@ -59,6 +59,10 @@ class Sweep(Result):
     pareto: tuple[str, str] | None = None
     progress: Progress | None = None  # is told how many combinations are done
 
+    def pairs(self) -> tuple[str, ...]:
+        """The models of two towers among them."""
+        return tuple(model.name for model in self.models if hasattr(model.base, "vision"))
+
     @property
     def points(self) -> int:
         """How many combinations there are, those that cannot be among them."""

@@ -48,9 +48,12 @@ def blocks(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def freeze(model: nn.Module, how: str) -> None:
-    """``requires_grad`` of what a scenario freezes: none, backbone, first:K, all-but-last:K."""
+    """``requires_grad`` of what a scenario freezes."""
     word, _, number = how.partition(":")
     if word == "none":
+        return
+    if word == "all":
+        model.requires_grad_(False)
         return
     if word == "backbone":
         _freeze_backbone(model, "freeze backbone")

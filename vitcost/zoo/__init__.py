@@ -31,6 +31,8 @@ Model: TypeAlias = "str | ViTConfig | TextConfig | ClipConfig | Resolved | Base"
 def resolve(model: Model, **overrides: Any) -> Resolved:
     """The config behind a name, a file, the user's code or a config, with any field put on top.
 
+    ``tower`` is one of a model of two, ``vision`` or ``text``, as ``NAME:vision`` is.
+
     Raises ``UnknownName`` with the nearest names, ``NotCovered`` for a model that exists but that
     no formula here describes, ``ConfigError`` for a field that cannot be.
 
@@ -39,16 +41,35 @@ def resolve(model: Model, **overrides: Any) -> Resolved:
     >>> resolve("gpt2", seq_len=512).config.seq_len
     512
     """
+    tower = overrides.pop("tower", None)
     fed: dict[str, Any] = {
         name: overrides.pop(name) for name in ("input", "loss") if name in overrides
     }
-    found = _fed(model, fed) if fed else described(model)
+    found = _fed(model, fed, tower) if fed else _tower(model, tower)
     given = completed(found, overrides)
     said = "".join(
         f"; {field}, for images of another size" for field in given if field in found.fed
     )
     source = found.source + ("" if given == overrides else said)
-    return Resolved(found.name, source, _on_top(found.base, given), found.flags)
+    return Resolved(found.name, source, _on_top(found, given), found.flags)
+
+
+def _tower(model: Model, tower: str | None) -> Base:
+    """A model, or one of its towers."""
+    if tower is None:
+        return described(model)
+    if tower not in _TOWERS:
+        raise UnknownName("tower", str(tower), _TOWERS, f"allowed: {', '.join(_TOWERS)}")
+    if isinstance(model, str):
+        return described(f"{model}:{tower}")
+    found = described(model)
+    config: Any = found.base
+    if not hasattr(config, "vision"):
+        raise ConfigError(f"{found.name} has no two towers, of which one could be its {tower}")
+    from vitcost.text import tower_of
+
+    source = f"{tower} tower of {found.source}"
+    return Base(f"{found.name}:{tower}", source, tower_of(config, tower), found.flags)
 
 
 def completed(found: Base, overrides: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -56,10 +77,11 @@ def completed(found: Base, overrides: Mapping[str, Any]) -> Mapping[str, Any]:
     ``input_size`` is not the size that the model is built for."""
     if not found.fed or "input_size" not in overrides:
         return overrides
-    own = _on_top(found.base, {k: v for k, v in overrides.items() if k != "input_size"})
-    config = _on_top(found.base, {**found.fed, **overrides})
-    there = all(getattr(own, field) == getattr(config, field) for field in found.fed)
-    if there or getattr(config, "input_size", None) is None:
+    own: Any = _on_top(found, {k: v for k, v in overrides.items() if k != "input_size"})
+    given = overrides["input_size"]
+    sides = (given, given) if isinstance(given, int) else given
+    there = all(getattr(own, field) for field in found.fed)
+    if there or sides is None or own.img_size == tuple(sides):
         return overrides
     return {**found.fed, **overrides}
 
@@ -98,13 +120,80 @@ def described(model: Model) -> Base:
         return Base("custom", "config", model)
     if not model.strip():
         raise ConfigError(f"a model is a name, a path or a config, got {shown(model)}")
-    row = _fields(model)
+    name, _, tower = model.rpartition(":")
+    row = _row(name) if name and tower in _TOWERS else None
     if row is not None:
-        return Base(model, *row, fed=_DYNAMIC)
-    text = _text(model)
+        return _based(name, row, tower)
+    return _based_or_traced(model)
+
+
+def _based_or_traced(model: str) -> Base:
+    """A model by its name or by a file; by its trace, where no formula describes it."""
+    row = _by_name(model)
+    if row is not None:
+        return _based(model, row)
+    from vitcost.zoo import files
+
+    if files.is_path(model):
+        found = _traced_file(model)
+        return _based(model, files.described(model, _named)) if found is None else found
+    # the user's own code costs every start that loads it
+    from vitcost.zoo import modules
+
+    if modules.is_factory(model):
+        return described(modules.of_factory(model))
+    from vitcost.zoo import tracing
+    from vitcost.zoo.timm.others import class_of
+
+    traced = tracing.of_timm(model) if class_of(model) is not None else None
+    if traced is None:
+        raise _unknown(model)
+    return Base(*traced)
+
+
+_TOWERS = ("vision", "text")
+
+
+def _based(name: str, row: "Described", tower: str = "") -> Base:
+    """A model before any field is put on top; of two towers both, or the one that is asked for."""
+    config: Any = row.text
+    both = row.lacks != "" or hasattr(config, "vision")
+    if not tower and row.lacks:
+        raise NotCovered(f"{name}: {row.lacks}; the vision tower alone: {name}:vision")
+    if not tower:
+        return Base(name, row.source, row.fields if config is None else config, fed=row.fed)
+    if not both:
+        raise ConfigError(f"{name} has no two towers, of which one could be its {tower}")
+    if tower == "vision":
+        return Base(f"{name}:vision", f"vision tower of {row.source}", row.fields)
+    if row.lacks:
+        raise NotCovered(f"{name}: {row.lacks}")
+    return Base(f"{name}:text", f"text tower of {row.source}", config.text)
+
+
+def _row(name: str) -> "Described | None":
+    """A model by its name, whoever's, or by a file."""
+    row = _by_name(name)
+    if row is not None:
+        return row
+    from vitcost.zoo import files
+
+    return files.described(name, _named) if files.is_path(name) else None
+
+
+def _by_name(name: str) -> "Described | None":
+    from vitcost.zoo.keys import Described
+
+    own = _fields(name)
+    if own is not None:
+        return Described(*own, fed=_DYNAMIC)
+    text = _text(name)
     if text is not None:
-        return Base(model, *text)
-    return _by_others(model)
+        return text
+    # each loader costs every start that loads it
+    from vitcost.zoo import aliases
+
+    return aliases.lookup(name, _named)
 
 
 # what timm's models take images of any size with
@@ -133,48 +222,21 @@ def _fields(name: str) -> tuple[str, dict[str, Any]] | None:
     return row.source, {**base[1], **row.fields}
 
 
-def _text(name: str) -> "tuple[str, TextConfig | ClipConfig] | None":
+def _text(name: str) -> "Described | None":
     """A text transformer or a model of two towers by its name."""
     from vitcost.zoo import text
+    from vitcost.zoo.keys import Described
 
     if name in text.TEXT:
-        return text.TEXT[name].source, text.text_config(name)
+        return Described(text.TEXT[name].source, {}, text.text_config(name))
     if name not in text.CLIP:
         return None
     row = text.CLIP[name]
     vision = _fields(row.vision)
     assert vision is not None, f"{name} has the image tower {row.vision}, which is not there"
-    return row.source, text.clip_config(row, vision[1])
-
-
-def _by_others(model: str) -> Base:
-    """A model by somebody else's name, by a file, or by the user's code."""
-    # each loader costs every start that loads it
-    from vitcost.zoo import aliases
-
-    row = aliases.lookup(model, _named)
-    if row is None:
-        from vitcost.zoo import files
-
-        if files.is_path(model):
-            found = _traced_file(model)
-            if found is not None:
-                return found
-            row = files.described(model, _named)
-    if row is not None:
-        base = row.fields if row.text is None else row.text
-        return Base(model, row.source, base, fed=row.fed)
-    from vitcost.zoo import modules
-
-    if modules.is_factory(model):
-        return described(modules.of_factory(model))
-    from vitcost.zoo import tracing
-    from vitcost.zoo.timm.others import class_of
-
-    traced = tracing.of_timm(model) if class_of(model) is not None else None
-    if traced is None:
-        raise _unknown(model)
-    return Base(*traced)
+    config = text.clip_config(row, vision[1])
+    alone = {"num_classes": config.projection_dim, "head_bias": False}
+    return Described(row.source, {**vision[1], **alone}, config)
 
 
 def _traced_file(path: str) -> Base | None:
@@ -205,16 +267,19 @@ def _traced_file(path: str) -> Base | None:
 
 
 def _named(name: str) -> "Described":
-    """The fields of a ViT by its name, whoever's name it is."""
-    from vitcost.zoo import aliases
-    from vitcost.zoo.keys import Described
-
-    own = _fields(name)
-    found = Described(*own, fed=_DYNAMIC) if own is not None else aliases.lookup(name, _named)
-    if found is None and _text(name) is not None:
-        raise NotCovered(f"{name} reads text, and a model of images is asked for")
+    """The fields of a model of images by its name, whoever's name it is."""
+    base, _, tower = name.rpartition(":")
+    alone = _by_name(base) if base and tower == "vision" else None
+    if alone is not None:
+        _based(base, alone, tower)
+        return alone._replace(text=None, lacks="")
+    found = _by_name(name)
     if found is None:
         raise _unknown(name)
+    if found.lacks or hasattr(found.text, "vision"):
+        raise NotCovered(f"{name} has 2 towers; the vision tower alone: {name}:vision")
+    if found.text is not None:
+        raise NotCovered(f"{name} reads text, and a model of images is asked for")
     return found
 
 
@@ -231,25 +296,25 @@ def _unknown(model: str) -> VitcostError:
     return UnknownName("model", model, names(), "`vitcost models` lists all", rows)
 
 
-def _fed(model: Model, fed: Mapping[str, Any]) -> Base:
+def _fed(model: Model, fed: Mapping[str, Any], tower: str | None) -> Base:
     """A traced module with other inputs, or another loss."""
     from vitcost.zoo import modules, tracing
 
-    if isinstance(model, str) and modules.is_factory(model):
+    if isinstance(model, str) and modules.is_factory(model) and tower is None:
         # with inputs of its own a module is traced, though a formula may describe it
         return Base(*modules.traced(model, **fed))
-    found = described(model)
+    found = _tower(model, tower)
     tracing.need_traced(found.base, found.name)
-    return found._replace(base=_on_top(found.base, fed))
+    return found._replace(base=_on_top(found, fed))
 
 
-def _on_top(config: "Mapping[str, Any] | Config", overrides: Mapping[str, Any]) -> "Config":
-    model: Any = config
+def _on_top(found: Base, overrides: Mapping[str, Any]) -> "Config":
+    model: Any = found.base
     if hasattr(model, "workload"):
         traced: Config = model.on_top(overrides)
         return traced
-    if isinstance(config, ViTConfig | Mapping):
-        return configure(config, **overrides)
+    if isinstance(found.base, ViTConfig | Mapping):
+        return configure(found.base, **overrides)
     from vitcost.text import configure_text
 
-    return configure_text(config, **overrides)
+    return configure_text(found.base, found.name, **overrides)

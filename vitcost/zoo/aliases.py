@@ -1,5 +1,5 @@
 """The names that others have for these models: torchvision, google-research, the papers,
-open_clip, Hugging Face.
+open_clip, Hugging Face, torch.hub.
 
 Names are case-sensitive, as they are there: ``ViT-B-32`` is open_clip's, ``ViT-B_32`` Google's.
 """
@@ -30,6 +30,30 @@ _SCALING = "Zhai et al. 2022, table 2"
 # google-research trains its large models with dropout
 _DROP = {"pos_drop_rate": 0.1, "proj_drop_rate": 0.1}
 _GAP = {"class_token": False, "global_pool": "avg", "fc_norm": False}
+
+
+_DINO = "torch.hub, facebookresearch/dino, hubconf.py"
+_DINOV2 = "torch.hub, facebookresearch/dinov2, dinov2/hub/backbones.py"
+_DINOV3 = "torch.hub, facebookresearch/dinov3, dinov3/hub/backbones.py"
+_MAE = "facebookresearch/mae, models_mae.py, its encoder alone"
+
+
+def _dinov2(base: str) -> Alias:
+    return Alias(f"facebook/{base}", {"qkv_fused": True}, _DINOV2)
+
+
+def _dinov3(base: str, **fields: Any) -> Alias:
+    """Its bias of keys is a parameter, which a mask sets to zero; transformers has none."""
+    name = f"facebook/dinov3-{base}-pretrain-lvd1689m"
+    return Alias(name, {"qkv_fused": True, "attn_layer": "attn", **fields}, _DINOV3)
+
+
+def _dino(base: str) -> Alias:
+    return Alias(base, {"num_classes": 0, "interpolate_pos_encoding": "same"}, _DINO)
+
+
+def _mae(base: str) -> Alias:
+    return Alias(base, {"qkv_fused": True}, _MAE)
 
 
 def _torchvision(base: str, **fields: Any) -> Alias:
@@ -74,6 +98,27 @@ ROWS: Mapping[str, Alias] = {
     "R26+ViT-B_32": _google("vit_base_r26_s32_224"),
     "R50+ViT-B_16": _google("vit_base_r50_s16_224", **_DROP),
     "R50+ViT-L_32": _google("vit_large_r50_s32_224", **_DROP),
+    "dino_vits16": _dino("vit_small_patch16_224"),
+    "dino_vits8": _dino("vit_small_patch8_224"),
+    "dino_vitb16": _dino("vit_base_patch16_224"),
+    "dino_vitb8": _dino("vit_base_patch8_224"),
+    "dinov2_vits14": _dinov2("dinov2-small"),
+    "dinov2_vitb14": _dinov2("dinov2-base"),
+    "dinov2_vitl14": _dinov2("dinov2-large"),
+    "dinov2_vitg14": _dinov2("dinov2-giant"),
+    "dinov2_vits14_reg": _dinov2("dinov2-with-registers-small"),
+    "dinov2_vitb14_reg": _dinov2("dinov2-with-registers-base"),
+    "dinov2_vitl14_reg": _dinov2("dinov2-with-registers-large"),
+    "dinov2_vitg14_reg": _dinov2("dinov2-with-registers-giant"),
+    "dinov3_vits16": _dinov3("vits16"),
+    "dinov3_vits16plus": _dinov3("vits16plus"),
+    "dinov3_vitb16": _dinov3("vitb16"),
+    "dinov3_vitl16": _dinov3("vitl16"),
+    "dinov3_vitl16plus": _dinov3("vitl16", mlp_layer="SwiGLU", act_layer="silu"),
+    "dinov3_vith16plus": _dinov3("vith16plus"),
+    "mae_vit_base_patch16": _mae("facebook/vit-mae-base"),
+    "mae_vit_large_patch16": _mae("facebook/vit-mae-large"),
+    "mae_vit_huge_patch14": _mae("facebook/vit-mae-huge"),
     "ViT-Ti/16": Alias("vit_tiny_patch16_224", {}, _AUGREG),
     "ViT-S/16": Alias("vit_small_patch16_224", {}, _AUGREG),
     "ViT-S/32": Alias("vit_small_patch32_224", {}, _AUGREG),
@@ -88,13 +133,15 @@ ROWS: Mapping[str, Alias] = {
 }
 # names that mean different models to different people: what to type instead
 AMBIGUOUS: Mapping[str, str] = {
-    "ViT-L/14": "the papers have none; CLIP's tower is ViT-L-14, a plain one vit_large_patch14_224",
-    "L/14": "the papers have none; CLIP's tower is ViT-L-14, a plain one vit_large_patch14_224",
-    "ViT-L/14@336px": "CLIP's tower is ViT-L-14-336",
+    "ViT-L/14": "the papers have none; CLIP's is ViT-L-14, a plain one vit_large_patch14_224",
+    "L/14": "the papers have none; CLIP's is ViT-L-14, a plain one vit_large_patch14_224",
+    "ViT-L/14@336px": "CLIP's is ViT-L-14-336",
     "ViT-B": "a size, which needs a patch: ViT-B/8, ViT-B/16 or ViT-B/32",
     "ViT-L": "a size, which needs a patch: ViT-L/16 or ViT-L/32",
     "ViT-H": "a size, which needs a patch: ViT-H/14",
     "ViT-G-14": "open_clip's is ViT-bigG-14, of the same size as the paper's ViT-G/14",
+    "dinov3_vit7b16": "torch.hub's has a second norm, which whole images do not use; without it it "
+    "is facebook/dinov3-vit7b16-pretrain-lvd1689m",
     "dinov2": "a family: facebook/dinov2-base, vit_base_patch14_dinov2 and others",
 }
 
@@ -128,6 +175,9 @@ def _on_the_hub(name: str) -> str:
     return name.removeprefix("hf-hub:").removeprefix("hf_hub:")
 
 
+# a model_type of two towers
+_PAIRS = ("clip", "siglip")
+
 # B/16 is short for ViT-B/16
 _SHORT = frozenset(name for name in ROWS if "/" in name)
 
@@ -136,31 +186,55 @@ def _in_a_table(name: str, row: Callable[[str], Described]) -> Described | None:
     from vitcost.zoo.hub import HUB
     from vitcost.zoo.open_clip_models import MODELS
 
-    if name in HUB:
-        # the loaders of files are not needed by other names
-        from vitcost.zoo.huggingface import of_class
-
-        entry = HUB[name]
-        found = of_class(entry.kind, entry.architecture, entry.keys)
-        return found._replace(source=f"Hugging Face hub, {entry.architecture} of transformers")
     if name in MODELS:
-        from vitcost.zoo.open_clip import described
-
-        found = described(MODELS[name], row)
-        return found._replace(source=f"open_clip 3.3, vision tower of model_configs/{name}.json")
-    # the hub's copies of timm's weights, as its page or timm's create_model spells them
+        return _open_clip(name, row)
     path = _on_the_hub(name)
+    if path in HUB:
+        return _hugging_face(path)
+    if "/" not in path:
+        return None
+    from vitcost.zoo.open_clip_hub import model_of
+
+    model = model_of(path)
+    if model:
+        return _open_clip(model, row)
+    # the hub's copies of timm's weights, as its page or timm's create_model spells them
     return row(path.removeprefix("timm/")) if path.startswith("timm/") else None
 
 
+def _hugging_face(name: str) -> Described:
+    from vitcost.zoo.hub import HUB
+
+    entry = HUB[name]
+    # the loaders of files are not needed by other names
+    if entry.kind in _PAIRS:
+        from vitcost.zoo.huggingface_text import of_text_class
+
+        found = of_text_class(entry.kind, entry.architecture, entry.keys)
+    else:
+        from vitcost.zoo.huggingface import of_class
+
+        found = of_class(entry.kind, entry.architecture, entry.keys)
+    return found._replace(source=f"Hugging Face hub, {entry.architecture} of transformers")
+
+
+def _open_clip(name: str, row: Callable[[str], Described]) -> Described:
+    from vitcost.zoo.open_clip import described
+    from vitcost.zoo.open_clip_models import MODELS
+
+    found = described(MODELS[name], row)
+    return found._replace(source=f"open_clip 3.3, model_configs/{name}.json")
+
+
 def names(rows: Collection[str]) -> list[str]:
-    """Every name of others whose row is among some, in the order of their tables."""
+    """Every name of others whose row is among some, in the order of their tables; of two towers
+    where the text tower has no formula, the other."""
     from vitcost.zoo.hub import HUB
     from vitcost.zoo.open_clip_models import MODELS
 
-    aliases = [name for name, alias in ROWS.items() if alias.base in rows]
+    aliases = [name for name, alias in ROWS.items() if alias.base in rows or alias.base in HUB]
     towers = [
-        name
+        name if "width" in model["text_cfg"] else f"{name}:vision"
         for name, model in MODELS.items()
         if model["vision_cfg"].get("timm_model_name") in (None, *rows)
     ]

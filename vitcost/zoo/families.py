@@ -296,11 +296,15 @@ FAMILIES: Mapping[str, Family] = {
         _clip,
         # of old files
         {"dropout": (0.0, "transformers has no such dropout any more")},
+        # of the text tower, in the files of language models
+        ("vocab_size",),
     ),
     "siglip_vision_model": Family(
         {**_CLIP, "hidden_act": "gelu_pytorch_tanh", "vision_use_head": True},
         {"SiglipVisionModel": _bare},
         _siglip,
+        # of what a language model makes of its features
+        free=("projection_dim", "projector_hidden_act", "num_image_tokens"),
     ),
 }
 # a vision and a text tower in one file: the model_type of the vision tower

@@ -8,7 +8,7 @@ from vitcost.config import FIELDS, RATIOS, configure
 from vitcost.errors import ConfigError, NotCovered, UnknownName, VitcostError, nearest, shown
 from vitcost.reading import MODEL, MODEL_TOML, exists, read_json, read_toml
 from vitcost.zoo import huggingface, open_clip
-from vitcost.zoo.keys import Described, Fixed, check_keys, typed
+from vitcost.zoo.keys import Described
 
 __all__ = ["described", "is_path", "read"]
 
@@ -88,24 +88,6 @@ def _own(data: Mapping[str, Any], base: Callable[[str], Described]) -> Described
     return Described(f"fields on top of {data['base']} ({below.source})", merged, fed=below.fed)
 
 
-def _timm(data: Mapping[str, Any], base: Callable[[str], Described]) -> Described:
-    """The ``config.json`` that the hub keeps of timm's weights."""
-    free = {"pretrained_cfg", "label_names", "label_descriptions"}
-    keys = {"architecture": "", "num_classes": 1000, "num_features": 768, "global_pool": ""}
-    no_args: Fixed = {"model_args": ({}, "a name with other arguments is a model of its own")}
-    check_keys(data, {*keys, *free}, no_args, "")
-    given = {key: typed(key, keys[key], value) for key, value in data.items() if key in keys}
-    try:
-        below = base(given["architecture"])
-    except (NotCovered, UnknownName) as error:
-        raise NotCovered(f"architecture: {error}") from None
-    fields = {k: v for k, v in given.items() if k in ("num_classes", "global_pool")}
-    config = configure(below.fields, **fields)
-    if given.get("num_features", config.embed_dim) != config.embed_dim:
-        raise ConfigError(f"num_features is {given['num_features']}, not {config.embed_dim}")
-    return below._replace(fields={**below.fields, **fields})
-
-
 def _transformers(data: Mapping[str, Any], base: Callable[[str], Described]) -> Described:
     if huggingface.reads_images(data):
         return huggingface.described(data)
@@ -113,6 +95,13 @@ def _transformers(data: Mapping[str, Any], base: Callable[[str], Described]) -> 
     from vitcost.zoo import huggingface_text
 
     return huggingface_text.described(data)
+
+
+def _timm(data: Mapping[str, Any], base: Callable[[str], Described]) -> Described:
+    # files of others start without
+    from vitcost.zoo.timm.hub import described
+
+    return described(data, base)
 
 
 # the key that tells what a file is

@@ -100,15 +100,48 @@ def _dinov3(size: Mapping[str, int], **keys: Any) -> Entry:
 
 
 def _clip(
-    size: Mapping[str, int], patch: int, width: int, img: int = 224, act: str = "quick_gelu"
+    size: Mapping[str, int],
+    patch: int,
+    text: Mapping[str, int],
+    img: int = 224,
+    act: str = "quick_gelu",
 ) -> Entry:
-    keys = {"patch_size": patch, "image_size": img, "projection_dim": width, "hidden_act": act}
-    return Entry("clip_vision_model", "CLIPVisionModelWithProjection", _sized(size, keys))
+    """Both towers; the features are as wide as the text tower."""
+    vision = {"patch_size": patch, "image_size": img, "hidden_act": act}
+    keys = {
+        "model_type": "clip",
+        "projection_dim": text["hidden_size"],
+        "vision_config": _sized(size, vision),
+        "text_config": _sized(text, {"hidden_act": act}),
+    }
+    return Entry("clip", "CLIPModel", keys)
 
 
-def _siglip(size: Mapping[str, int], patch: int, img: int) -> Entry:
-    keys = {"patch_size": patch, "image_size": img}
-    return Entry("siglip_vision_model", "SiglipVisionModel", _sized(size, keys))
+def _siglip(
+    size: Mapping[str, int],
+    patch: int,
+    img: int,
+    vocab: int = 32000,
+    context: int = 64,
+    text: Mapping[str, int] | None = None,
+) -> Entry:
+    """Both towers, the text tower as large as the other unless told."""
+    vision = {"patch_size": patch, "image_size": img}
+    said = {"vocab_size": vocab, "max_position_embeddings": context}
+    if text is not None:
+        said["projection_size"] = size["hidden_size"]
+    keys = {
+        "model_type": "siglip",
+        "vision_config": _sized(size, vision),
+        "text_config": _sized(text or size, said),
+    }
+    return Entry("siglip", "SiglipModel", keys)
+
+
+# transformers' conversion of SigLIP: the vocabularies of C4, of mC4, and of Gemma
+_MULTILINGUAL, _GEMMA = 250000, 256000
+_TEXT_B, _TEXT_L, _TEXT_H = _size(512, 12, 8), _size(768, 12, 12), _size(1024, 24, 16)
+_TEXT_G = _size(1280, 32, 20)
 
 
 _GATED = {"use_gated_mlp": True, "hidden_act": "silu"}
@@ -186,39 +219,45 @@ HUB: Mapping[str, Entry] = {
     "facebook/dinov3-vit7b16-pretrain-sat493m": _dinov3(
         _size(4096, 40, 32, 8192), query_bias=False, value_bias=False, **_GATED
     ),
-    "openai/clip-vit-base-patch32": _clip(_BASE, 32, 512),
-    "openai/clip-vit-base-patch16": _clip(_BASE, 16, 512),
-    "openai/clip-vit-large-patch14": _clip(_LARGE, 14, 768),
-    "openai/clip-vit-large-patch14-336": _clip(_LARGE, 14, 768, 336),
-    "laion/CLIP-ViT-B-32-laion2B-s34B-b79K": _clip(_BASE, 32, 512, act="gelu"),
-    "laion/CLIP-ViT-L-14-laion2B-s32B-b82K": _clip(_LARGE, 14, 768, act="gelu"),
-    "laion/CLIP-ViT-H-14-laion2B-s32B-b79K": _clip(_HUGE, 14, 1024, act="gelu"),
-    "laion/CLIP-ViT-g-14-laion2B-s12B-b42K": _clip(_size(1408, 40, 16, 6144), 14, 1024, act="gelu"),
+    "openai/clip-vit-base-patch32": _clip(_BASE, 32, _TEXT_B),
+    "openai/clip-vit-base-patch16": _clip(_BASE, 16, _TEXT_B),
+    "openai/clip-vit-large-patch14": _clip(_LARGE, 14, _TEXT_L),
+    "openai/clip-vit-large-patch14-336": _clip(_LARGE, 14, _TEXT_L, 336),
+    "laion/CLIP-ViT-B-32-laion2B-s34B-b79K": _clip(_BASE, 32, _TEXT_B, act="gelu"),
+    "laion/CLIP-ViT-L-14-laion2B-s32B-b82K": _clip(_LARGE, 14, _TEXT_L, act="gelu"),
+    "laion/CLIP-ViT-H-14-laion2B-s32B-b79K": _clip(_HUGE, 14, _TEXT_H, act="gelu"),
+    "laion/CLIP-ViT-g-14-laion2B-s12B-b42K": _clip(
+        _size(1408, 40, 16, 6144), 14, _TEXT_H, act="gelu"
+    ),
     "laion/CLIP-ViT-bigG-14-laion2B-39B-b160k": _clip(
-        _size(1664, 48, 16, 8192), 14, 1280, act="gelu"
+        _size(1664, 48, 16, 8192), 14, _TEXT_G, act="gelu"
     ),
     "google/siglip-base-patch16-224": _siglip(_BASE, 16, 224),
     "google/siglip-base-patch16-256": _siglip(_BASE, 16, 256),
     "google/siglip-base-patch16-384": _siglip(_BASE, 16, 384),
     "google/siglip-base-patch16-512": _siglip(_BASE, 16, 512),
-    "google/siglip-base-patch16-256-multilingual": _siglip(_BASE, 16, 256),
+    "google/siglip-base-patch16-256-multilingual": _siglip(_BASE, 16, 256, _MULTILINGUAL),
     "google/siglip-large-patch16-256": _siglip(_LARGE, 16, 256),
     "google/siglip-large-patch16-384": _siglip(_LARGE, 16, 384),
-    "google/siglip-so400m-patch14-224": _siglip(_SO400M, 14, 224),
+    "google/siglip-so400m-patch14-224": _siglip(_SO400M, 14, 224, context=16),
     "google/siglip-so400m-patch14-384": _siglip(_SO400M, 14, 384),
-    "google/siglip2-base-patch16-224": _siglip(_BASE, 16, 224),
-    "google/siglip2-base-patch16-256": _siglip(_BASE, 16, 256),
-    "google/siglip2-base-patch16-384": _siglip(_BASE, 16, 384),
-    "google/siglip2-base-patch16-512": _siglip(_BASE, 16, 512),
-    "google/siglip2-base-patch32-256": _siglip(_BASE, 32, 256),
-    "google/siglip2-large-patch16-256": _siglip(_LARGE, 16, 256),
-    "google/siglip2-large-patch16-384": _siglip(_LARGE, 16, 384),
-    "google/siglip2-large-patch16-512": _siglip(_LARGE, 16, 512),
-    "google/siglip2-so400m-patch14-224": _siglip(_SO400M, 14, 224),
-    "google/siglip2-so400m-patch14-384": _siglip(_SO400M, 14, 384),
-    "google/siglip2-so400m-patch16-256": _siglip(_SO400M, 16, 256),
-    "google/siglip2-so400m-patch16-384": _siglip(_SO400M, 16, 384),
-    "google/siglip2-so400m-patch16-512": _siglip(_SO400M, 16, 512),
-    "google/siglip2-giant-opt-patch16-256": _siglip(_size(1536, 40, 16), 16, 256),
-    "google/siglip2-giant-opt-patch16-384": _siglip(_size(1536, 40, 16), 16, 384),
+    "google/siglip2-base-patch16-224": _siglip(_BASE, 16, 224, _GEMMA),
+    "google/siglip2-base-patch16-256": _siglip(_BASE, 16, 256, _GEMMA),
+    "google/siglip2-base-patch16-384": _siglip(_BASE, 16, 384, _GEMMA),
+    "google/siglip2-base-patch16-512": _siglip(_BASE, 16, 512, _GEMMA),
+    "google/siglip2-base-patch32-256": _siglip(_BASE, 32, 256, _GEMMA),
+    "google/siglip2-large-patch16-256": _siglip(_LARGE, 16, 256, _GEMMA),
+    "google/siglip2-large-patch16-384": _siglip(_LARGE, 16, 384, _GEMMA),
+    "google/siglip2-large-patch16-512": _siglip(_LARGE, 16, 512, _GEMMA),
+    "google/siglip2-so400m-patch14-224": _siglip(_SO400M, 14, 224, _GEMMA),
+    "google/siglip2-so400m-patch14-384": _siglip(_SO400M, 14, 384, _GEMMA),
+    "google/siglip2-so400m-patch16-256": _siglip(_SO400M, 16, 256, _GEMMA),
+    "google/siglip2-so400m-patch16-384": _siglip(_SO400M, 16, 384, _GEMMA),
+    "google/siglip2-so400m-patch16-512": _siglip(_SO400M, 16, 512, _GEMMA),
+    "google/siglip2-giant-opt-patch16-256": _siglip(
+        _size(1536, 40, 16), 16, 256, _GEMMA, text=_SO400M
+    ),
+    "google/siglip2-giant-opt-patch16-384": _siglip(
+        _size(1536, 40, 16), 16, 384, _GEMMA, text=_SO400M
+    ),
 }

@@ -101,6 +101,8 @@ def described(data: Values) -> Described:
     vitcost.errors.ConfigError: vocab_size is missing; transformers would take 49408
     """
     kind = data["model_type"]
+    if kind not in (*TEXTS, *PAIRS) and _holds_images(data):
+        return _vision_of(kind, data["vision_config"])
     if kind not in (*TEXTS, *PAIRS):
         known = [*FAMILIES, *TEXTS, *PAIRS]
         covered = ", ".join(known)
@@ -117,6 +119,21 @@ def described(data: Values) -> Described:
         if key not in data:
             raise ConfigError(f"{key} is missing; transformers would take {TEXTS[kind].keys[key]}")
     return of_text_class(kind, name, data)
+
+
+def _holds_images(data: Values) -> bool:
+    """Whether a model of another kind has an image tower of a known one."""
+    table = data.get("vision_config")
+    return isinstance(table, dict) and table.get("model_type") in FAMILIES
+
+
+def _vision_of(kind: str, table: Values) -> Described:
+    """The image tower of a language model, as its own model builds it: without a head."""
+    family = FAMILIES[table["model_type"]]
+    name = architecture(table) or next(iter(family.classes))
+    found = of_class(table["model_type"], name, table, "vision_config.")
+    source = f"the vision tower alone of a model of type {kind}: {found.source}"
+    return found._replace(source=source)
 
 
 def of_text_class(kind: str, name: str, data: Values, path: str = "") -> Described:
@@ -160,7 +177,9 @@ def _pair(kind: str, name: str, data: Values) -> Described:
         )
         if "; " in note
     )
-    return Described("; ".join((source, *towers)), {}, config)
+    width = config.projection_dim
+    alone = {**vision.fields, "num_classes": width, "head_bias": width == 0}
+    return Described("; ".join((source, *towers)), alone, config)
 
 
 _BARE = {"clip": "CLIPVisionModel", "siglip": "SiglipVisionModel"}

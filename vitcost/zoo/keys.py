@@ -21,12 +21,14 @@ Made = TypeVar("Made")
 
 class Described(NamedTuple):
     """A model as fields of a config, and where they come from; a model that reads text as its
-    config. ``fed``: fields that images of another size ask for."""
+    config, beside which ``fields`` are those of its image tower alone. ``fed``: fields that images
+    of another size ask for. ``lacks``: why the text tower of two has no formula."""
 
     source: str
     fields: dict[str, Any]
     text: "TextConfig | ClipConfig | None" = None
     fed: Mapping[str, Any] = MappingProxyType({})
+    lacks: str = ""
 
 
 _WORDS = {bool: "true or false", int: "an integer", float: "a number", str: "text"}

@@ -1,4 +1,5 @@
-"""open_clip's model JSON as fields of a ``ViTConfig``: the vision tower, its projection the head.
+"""open_clip's model JSON: the vision tower as fields of a ``ViTConfig``, its projection the head,
+and beside it both towers.
 
 Keys and defaults are those of open_clip 3.3, ``model.py: CLIPVisionCfg`` and
 ``timm_model.py: TimmModel``.
@@ -67,7 +68,8 @@ _KEYS = {
 
 
 def described(data: Values, base: Base) -> Described:
-    """The vision tower of a model JSON, or of the ``open_clip_config.json`` that holds one.
+    """The towers of a model JSON, or of the ``open_clip_config.json`` that holds one; without a
+    ``text_cfg`` the vision tower alone.
 
     >>> tower = {"layers": 12, "width": 768, "patch_size": 32, "image_size": 224}
     >>> described({"embed_dim": 512, "vision_cfg": tower}, base=None).fields["num_classes"]
@@ -83,7 +85,28 @@ def described(data: Values, base: Base) -> Described:
             raise ConfigError(f"{path}{key} is missing")
     top = {key: typed(path + key, default, data.get(key, default)) for key, default in _TOP.items()}
     vision = _table(data, "vision_cfg", path)
-    path += "vision_cfg."
+    found = _vision(vision, top, base, path + "vision_cfg.")
+    if "text_cfg" not in data:
+        return found
+    # a vision tower alone starts without
+    from vitcost.zoo.open_clip_text import both, text_tower
+
+    bias = data.get("init_logit_bias") is not None
+    try:
+        text = text_tower(
+            _table(data, "text_cfg", path), top["embed_dim"], top["quick_gelu"], path + "text_cfg."
+        )
+        if data.get("multimodal_cfg") is not None:
+            raise NotCovered(
+                f"{path}multimodal_cfg: a decoder over both towers has no formula here"
+            )
+        config = both(found.fields, text, bias)
+    except NotCovered as error:
+        return found._replace(lacks=str(error))
+    return found._replace(source=found.source.removeprefix("vision tower of "), text=config)
+
+
+def _vision(vision: Values, top: Values, base: Base, path: str) -> Described:
     check_keys(vision, {*_VISION, *_VISION_FREE}, _VISION_FIXED, path)
     if vision.get("timm_model_name") is not None:
         return _timm(vision, top["embed_dim"], base, path)

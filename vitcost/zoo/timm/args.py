@@ -5,8 +5,9 @@ from typing import Any
 
 from vitcost.config import FIELDS, RATIOS
 from vitcost.errors import NotCovered, UnknownName
+from vitcost.fields import checked
 
-__all__ = ["CLASSES", "fields_of"]
+__all__ = ["CLASSES", "fields_of", "has_rest", "saved_fields"]
 
 # what the classes call a field that has another name here
 _NAMES: Mapping[str, str] = {
@@ -66,9 +67,43 @@ def fields_of(model_class: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
     for name, default in _NO_NAME.items():
         if name in fields and fields[name] in ("", None):
             fields[name] = default
-    if _has_rest(fields) and not (fields.get("dynamic_img_size") or fields.get("backbone")):
+    if has_rest(fields) and not (fields.get("dynamic_img_size") or fields.get("backbone")):
         fields["floor_img_size"] = True
     return {"scale_query": True, **fields}
+
+
+# arguments of a constructor that a file may save beside its architecture
+_SAVED = (
+    "img_size", "patch_size", "in_chans", "num_classes", "global_pool", "embed_dim", "depth",
+    "num_heads", "mlp_ratio", "qkv_bias", "qk_norm", "proj_bias", "init_values", "class_token",
+    "no_embed_class", "reg_tokens", "pre_norm", "final_norm", "fc_norm", "dynamic_img_size",
+    "dynamic_img_pad", "pool_include_prefix", "drop_rate", "pos_drop_rate", "proj_drop_rate",
+    "attn_drop_rate", "drop_path_rate", "scale_attn_norm", "scale_mlp_norm",
+)  # fmt: skip
+
+
+def saved_fields(
+    below: Mapping[str, Any], kwargs: Mapping[str, Any], path: str = ""
+) -> dict[str, Any]:
+    """Arguments that a file saves for an architecture, as fields on top of its own.
+
+    >>> saved_fields({}, {"img_size": 384, "num_reg_tokens": 4})
+    {'img_size': (384, 384), 'reg_tokens': 4}
+    """
+    fields: dict[str, Any] = {}
+    for name, value in kwargs.items():
+        field = _NAMES.get(name, name)
+        plain = value is None or isinstance(value, bool | int | float | str | list)
+        if name in _FREE or name == "strict_img_size":
+            continue
+        if name in _FIXED and value in _FIXED[name]:
+            continue
+        if field not in _SAVED or not plain:
+            raise NotCovered(f"{path}{name} {value!r:.40} has no field here")
+        fields[field] = checked(field, *FIELDS[field], value) if field in FIELDS else value
+    if below.get("mlp_layer") == "SwiGLU" and "mlp_ratio" in fields:
+        raise NotCovered(f"{path}mlp_ratio of a gate whose layers are apart")
+    return fields
 
 
 def _vision_transformer(args: dict[str, Any]) -> dict[str, Any]:
@@ -129,7 +164,7 @@ CLASSES: Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
 }
 
 
-def _has_rest(fields: Mapping[str, Any]) -> bool:
+def has_rest(fields: Mapping[str, Any]) -> bool:
     """Whether the patch leaves a rest of the image over."""
     sizes = (fields.get(name, default) for name, default in (("img_size", 224), ("patch_size", 16)))
     (H, W), (p_h, p_w) = ((n, n) if isinstance(n, int) else tuple(n) for n in sizes)
