@@ -10,6 +10,7 @@ import re
 import stat
 from collections import Counter
 from collections.abc import Iterable
+from itertools import chain
 from math import isfinite
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -37,6 +38,8 @@ __all__ = [
 
 # tomllib takes the square of a dotted key's length
 _MAX_DOTS = 32
+# an empty one is 3 letters in a file, and 64 bytes in memory
+_MAX_TABLES = 10**6
 # Python prints 4,300 digits of an integer
 _MAX_BITS = 14_000
 # a path that the system itself takes is no longer
@@ -127,8 +130,10 @@ def read_toml(path: str | Path, kind: Kind) -> dict[str, Any]:
 
 def parse_json(path: str | Path, text: str, kind: Kind) -> dict[str, Any]:
     """The table in JSON text: each key once, numbers finite, no deeper than its kind."""
-    if not text.strip():
+    if not text or text.isspace():
         raise ConfigError(f"{path}: is empty")
+    if text.count("[") + text.count("{") > _MAX_TABLES:
+        raise ConfigError(f"{path}: holds more than {_MAX_TABLES:,} tables and lists")
     try:
         data = json.loads(
             text, object_pairs_hook=_unique, parse_constant=_no_number, parse_float=_finite
@@ -220,12 +225,14 @@ def _table(path: str | Path, data: Any, kind: Kind) -> dict[str, Any]:
     level, depth = [data], 0
     while level and depth <= kind.depth:
         # level by level, since recursion has an end
-        values = [value for each in level for value in _inside(each)]
-        level = [value for value in values if isinstance(value, dict | list)]
-        # hexadecimal digits pass by Python's own limit on decimal ones
-        if any(isinstance(value, int) and value.bit_length() > _MAX_BITS for value in values):
-            raise ConfigError(f"{path}: an integer of more than {_MAX_BITS:,} bits")
-        depth += 1
+        below: list[Any] = []
+        for value in chain.from_iterable(map(_inside, level)):
+            if isinstance(value, dict | list):
+                below.append(value)
+            elif isinstance(value, int) and value.bit_length() > _MAX_BITS:
+                # hexadecimal digits pass by Python's own limit on decimal ones
+                raise ConfigError(f"{path}: an integer of more than {_MAX_BITS:,} bits")
+        level, depth = below, depth + 1
     if depth > kind.depth:
         raise _too_deep(path, kind)
     if not isinstance(data, dict):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import click
 from click.core import ParameterSource
 
-from vitcost.cli.output import chosen_format
+from vitcost.cli.output import chosen_format, tell
 from vitcost.config import FIELDS, RATIOS
 from vitcost.errors import ConfigError
 from vitcost.fields import Field, Pair, parse
@@ -75,11 +75,11 @@ class Command(click.Command):
             named, as_json = None, False
         chosen_format(named, bool(as_json), output, self.suffixes)
         for line in _rebuilt(ctx):
-            click.echo(line, err=True)
+            tell(line)
         code = super().invoke(ctx)
         varied = (text.partition("=")[0] for text in ctx.params.get("vary") or ())
         for note in idle(self.name or "", given(ctx), tuple(varied)):
-            click.echo(f"note: {note}", err=True)
+            tell(f"note: {note}")
         return code
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from vitcost.cli.options import Command, Option, field_options, given, model_options, one_model
+from vitcost.cli.output import tell
 from vitcost.trace_file import SWEPT, trace
 from vitcost.units import binary_bytes
 
@@ -67,6 +68,6 @@ def command(
     scenarios = [dict(zip(names, each, strict=True)) for each in product(*lists)]
     written = trace(name, file, scenarios, **given(ctx))
     for reason in written.missing:
-        click.echo(f"not in it: {reason}", err=True)
-    click.echo(f"{file}: {written.scenarios} scenarios, {binary_bytes(written.size)}", err=True)
+        tell(f"not in it: {reason}")
+    tell(f"{file}: {written.scenarios} scenarios, {binary_bytes(written.size)}")
     return 0

@@ -34,7 +34,7 @@ __all__ = ["SCHEMA", "TRACE", "TraceFile", "packed", "read", "unpacked", "write"
 
 SCHEMA = "vitcost.trace/1"
 # a scenario of the largest model of timm takes 400 kB
-TRACE = Kind("trace", 64 * 2**20)
+TRACE = Kind("trace", 32 * 2**20)
 
 T = TypeVar("T")
 
