@@ -5,6 +5,7 @@ import os
 import resource
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -97,7 +98,15 @@ class Forks:
         self._process.stdin.flush()
         return Ran(**self._said())
 
-    def _said(self) -> dict[str, Any]:
+    def run_all(self, cases: Sequence[Sequence[str]], cwd: Path) -> list[Ran]:
+        """Runs command lines one after the other in one fork: what they load and cache, others
+        have the use of."""
+        assert self._process.stdin is not None
+        whole = [{"args": list(args), "cwd": str(cwd)} for args in cases]
+        self._process.stdin.write(json.dumps(whole) + "\n")
+        self._process.stdin.flush()
+        return [Ran(**said) for said in self._said()]
+
+    def _said(self) -> Any:
         assert self._process.stdout is not None
-        said: dict[str, Any] = json.loads(self._process.stdout.readline())
-        return said
+        return json.loads(self._process.stdout.readline())

@@ -77,6 +77,10 @@ class Later(Plain):
     def forward(self, x):
         return {"later": map(self.layer, [x])}
 
+class Yields(Plain):
+    def forward(self, x):
+        yield self.layer(x)
+
 class Awaited(Plain):
     async def forward(self, x):
         return self.layer(x)
@@ -121,16 +125,19 @@ ANSWERED = {
     "taken_streams": "",
     "elsewhere": "",
     "Elsewhere": "",
-    "Exits": "",
 }
 REFUSED = {
     "ExitsWhenRead": "reading the module: SystemExit: 0",
-    "Raises": "running it on meta: Odd: it cannot say why",
+    "Raises": "tracing it: Odd: it cannot say why",
+    "Exits": "tracing it: SystemExit: 3",
+    "Later": "returns a map: none of its work is done",
+    "Awaited": "returns a coroutine: none of its work is done",
+    "Yields": "returns a generator: none of its work is done",
     "NoParameters": "reading the module: ValueError: no parameters",
     "scripted": "TorchScript hides its forward; give the module it was made of",
     "nested": "RecursionError: maximum recursion depth exceeded",
-    "exits": "calling exits() on the meta device: SystemExit: 0",
-    "odd": "calling odd() on the meta device: Odd: it cannot say why",
+    "exits": "calling exits(): SystemExit: 0",
+    "odd": "calling odd(): Odd: it cannot say why",
     "text": "text is 'text', which cannot be called",
     "absent": "has no absent",
 }
@@ -161,27 +168,9 @@ def test_the_answer_stands_alone(name: str, forks: Forks, project: Path) -> None
 def test_all_that_is_printed_goes_to_stderr(forks: Forks, project: Path) -> None:
     ran = forks.run("report", "users:Prints", cwd=project)
     assert "printed" not in ran.out
-    assert "written" not in ran.out
+    assert "written below" not in ran.out
     for line in ("printed by the forward", "written below Python", "printed by a child"):
-        assert ran.err.count(line) == 1
-
-
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [
-        ("Exits", "stopped in the model's own forward: SystemExit: 3"),
-        ("Later", "the model's own forward is a map: none of it ran"),
-        ("Awaited", "the model's own forward is a coroutine: none of it ran"),
-    ],
-)
-def test_a_forward_that_does_not_run_has_no_flops(
-    name: str, said: str, forks: Forks, project: Path
-) -> None:
-    ran = forks.run("report", f"users:{name}", "--json", cwd=project)
-    found = json.loads(ran.out)
-    assert found["flops"]["forward"] is None
-    assert said in found["model"]["uncounted"]
-    assert "never awaited" not in ran.err
+        assert line in ran.err
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -190,6 +179,7 @@ def test_one_message(name: str, forks: Forks, project: Path) -> None:
     assert (ran.code, ran.out) == (2, ""), ran.err
     assert REFUSED[name] in ran.err
     assert "Traceback" not in ran.err
+    assert "never awaited" not in ran.err
 
 
 @pytest.mark.parametrize("name", ["elsewhere", "Elsewhere"])

@@ -3,8 +3,9 @@ optimizer, recorded."""
 
 import gc
 import logging
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import ExitStack, contextmanager
+from inspect import iscoroutine
 from typing import Any, NamedTuple
 
 import torch
@@ -121,7 +122,17 @@ def _made(model: nn.Module, known: list[Tensor]) -> list[Tensor]:
 def _forward(model: nn.Module, arguments: Arguments, how: How, recorder: Recorder) -> None:
     with recorder, recorder.watching(), torch.no_grad(), _autocast(how):
         output = model(*arguments.args, **arguments.kwargs)
-    if not any(isinstance(leaf, Tensor) for leaf in tree_leaves(output)):
+    leaves = tree_leaves(output)
+    for leaf in leaves:
+        # a generator, a coroutine, a map: its work is done when it is read
+        if isinstance(leaf, Iterator | AsyncIterator | Awaitable):
+            kind = type(leaf).__name__
+            if iscoroutine(leaf):
+                leaf.close()
+            raise NotCovered(
+                f"the forward of {type(model).__name__} returns a {kind}: none of its work is done"
+            )
+    if not any(isinstance(leaf, Tensor) for leaf in leaves):
         kind = type(output).__name__
         raise NotCovered(f"the forward of {type(model).__name__} returns a {kind}, and no tensor")
     recorder.close()
