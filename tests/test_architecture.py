@@ -35,6 +35,8 @@ LAYERS = (
     ("traced",),
     ("zoo",),
     (
+        "bounded",
+        "ranks",
         "memory",
         "stored",
         "thumb",

@@ -326,7 +326,7 @@ def test_json_has_the_keys_of_the_contract(capsys: Captured) -> None:
         "saved_activations_bytes",
         "ema_bytes", "buckets_bytes", "peak_bytes", "peak_at",
         "peak_parts",
-        "peak_missing",
+        "peak_is", "missing", "assumed",
     }  # fmt: skip
     assert set(found["model"]["config"]) == set(FIELDS)
     assert sum(found["params"]["by_part"].values()) == found["params"]["total"]

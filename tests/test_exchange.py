@@ -179,11 +179,10 @@ def test_a_stage_keeps_what_is_in_flight(micro_batch: int, flights: int) -> None
     stage = vitcost.report(
         BASE, depth=3, batch=micro_batch, mode="train", accumulate=accumulate
     ).training
-    if flights == 1:
-        assert row.memory_bytes == stage.peak_bytes
-    else:
-        more = (flights - 1) * stage.saved_activations_bytes
-        assert row.memory_bytes == stage.sum_bytes + more
+    more = (flights - 1) * stage.saved_activations_bytes
+    assert stage.peak_bytes is not None
+    assert row.memory_bytes == stage.peak_bytes + more
+    assert row.memory_basis == "bounded"
 
 
 def test_what_is_decided_is_not_searched() -> None:
@@ -208,19 +207,3 @@ def test_several_nodes_share_a_network() -> None:
     asked = {"gpus": 8, "global_batch": 1024, "micro_batch": 64, "efficiency": 0.5, "overlap": 0}
     row = only(**asked, nodes=2, network="10 GB/s")
     assert row.exposed_seconds == pytest.approx(all_reduce(4 * PHI, Fabric(16, 2, 450e9, 10e9)))
-
-
-def test_a_backbone_is_gathered_whole_too() -> None:
-    """Stage 2 has every weight, those of the backbone's own layers among them; a recipe that cuts
-    one vector fills up nothing."""
-    name = "vit_small_r26_s32_224"
-    phi = vitcost.report(name).params
-    given = {"gpu": "h100-sxm", "samples": 10**6, "gpus": 2, "global_batch": 64, "micro_batch": 32,
-             "tensor_parallel": 1, "checkpointing": "none", "efficiency": 0.5}  # fmt: skip
-    (row,) = vitcost.plan(name, zero=2, recipe="deepspeed", **given).found
-    kept = vitcost.report(name, batch=32, mode="train", zero=2, ranks=2, recipe="deepspeed")
-    # 2 bytes of each weight, and of the gradients of the largest layer, the first of the backbone's
-    # fourth stage: from 1024 channels to 512, 3 × 3, to 2048, a way around, and their group norms
-    convs = 1024 * 512 + 9 * 512 * 512 + 512 * 2048 + 1024 * 2048
-    layer = convs + 2 * (512 + 512 + 2048 + 2048)
-    assert row.memory_bytes == kept.training.sum_bytes + 2 * phi + 2 * layer

@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 import pytest
-from plan_support import ASKED, BASE, PHI, TRAIN, H, S, only, planned
+from plan_support import ASKED, BASE, PHI, TRAIN, S, only, planned
 
 import vitcost
 from vitcost.cli import run
@@ -136,16 +136,11 @@ def test_accumulated_gradients_stay() -> None:
     assert once.memory_bytes < row.memory_bytes <= once.memory_bytes + 4 * PHI
 
 
-def test_fully_sharded_weights_are_gathered_beside_the_shards() -> None:
-    """All weights in stage 2; in stage 3 two blocks and what is outside; gradients of a block.
-    A class token and a position embedding are a row each, of which 8 ranks send 8."""
-    block = 12 * H * H + 13 * H
-    outside = PHI - 12 * block + 7 * (H + S * H)
-    for zero, gathered in ((2, outside + 12 * block), (3, outside + 2 * block)):
+def test_memory_of_fully_sharded_weights_is_the_reports_bound() -> None:
+    for zero in (2, 3):
         row = only(zero=zero, gpus=8, global_batch=256, micro_batch=32)
         kept = vitcost.report(BASE, batch=32, mode="train", zero=zero, ranks=8).training
-        assert row.memory_bytes == kept.sum_bytes + 4 * (gathered + block)
-        assert row.memory_basis == "sum"
+        assert (row.memory_bytes, row.memory_basis) == (kept.peak_bytes, "bounded")
 
 
 def test_the_best_micro_batch_of_all() -> None:

@@ -293,8 +293,10 @@ def test_a_known_peak_has_its_row_below_the_sum() -> None:
     table = replace(report, training=training).page().tables[3]
     assert [row.cells for row in table.rows[5:]] == [("peak of a step", "", None, 123, None)]
     assert table.notes[1] == "peak of a step: head"
-    without = report.training._replace(peak_bytes=None, peak_at=None)
-    assert len(replace(report, training=without).page().tables[3].rows) == 5
+    bound = training._replace(peak_is="bounded", missing="a reason", assumed=("one", "two"))
+    table = replace(report, training=bound).page().tables[3]
+    assert table.rows[5].cells[0] == "peak of a step, at most"
+    assert table.notes[2] == "at most: no exact peak is known (a reason); assumed: one; two"
 
 
 def test_inference_rows_are_the_reports_of_their_scenarios() -> None:

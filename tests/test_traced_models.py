@@ -142,7 +142,7 @@ def test_one_image_of_a_batch_norm_has_no_step(own: str) -> None:
     assert data["flops"]["forward"] == 2 * 4 * 3
     assert data["flops"]["train_step"] is None
     assert data["memory"]["training"]["saved_activations_bytes"] is None
-    assert "cannot train on one image" in data["memory"]["training"]["peak_missing"]
+    assert "cannot train on one image" in data["memory"]["training"]["missing"]
     with pytest.raises(NotCovered, match="cannot train on one image"):
         workload(
             resolve(vitcost.from_torch(model, inputs="4")).config, Scenario(mode="train")

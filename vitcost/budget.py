@@ -266,7 +266,7 @@ def _value(quantity: str, name: str, report: Report, where: str = "") -> Amount:
     if value is None and QUANTITIES[quantity].unit == "seconds":
         raise NotCovered(f"{where}{quantity} of {name} is of a card: give a gpu")
     if value is None:
-        why = report.training.peak_missing
+        why = report.training.missing
         reason = f": {why}" if why else ""
         raise NotCovered(
             f"{where}{quantity} of {name} has no exact figure under this scenario{reason}"

@@ -4,33 +4,23 @@ All of them are bytes of tensors. What an allocator adds is in none of them: wor
 rounding of blocks, the context of a card.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
+from vitcost.bounded import assumed, bound_of_passes, bounding_trace, lasting_gradients
 from vitcost.engine import live
 from vitcost.engine.cost import fold
 from vitcost.engine.lower import Mode, lower
 from vitcost.engine.model import AnyStructure, Config, sizes_of, structure_of
 from vitcost.engine.ops import Size, Sizes, bytes_of, largest, numel
-from vitcost.engine.parameters import Parameter, parameters
 from vitcost.engine.step import step_trace
 from vitcost.engine.tree import Node
-from vitcost.engine.unroll import unroll
 from vitcost.engine.workload import mode_of
-from vitcost.errors import ConfigError, NotCovered
-from vitcost.optimizers import OPTIMIZERS
+from vitcost.errors import NotCovered
+from vitcost.ranks import optimizer_bytes, share_of, update_temporaries
 from vitcost.scenario import PRECISIONS, RECIPES, Scenario
-from vitcost.sharding import (
-    ALONE,
-    Share,
-    TensorParallel,
-    dealt,
-    flat,
-    fully_sharded,
-    gathered,
-    layers_of_rank,
-    whole,
-)
+from vitcost.sharding import ALONE, TensorParallel, gathered, layers_of_rank
 from vitcost.stored import stored_weights
 
 __all__ = [
@@ -42,10 +32,16 @@ __all__ = [
     "loss_bytes",
     "moment",
     "states",
+    "step_bound",
     "step_peak",
     "training",
     "with_peak",
 ]
+
+
+# bytes of a class index
+_INDEX = 8
+_NO_STEP = "a step in which nothing trains has no backward pass"
 
 
 class Inference(NamedTuple):
@@ -103,8 +99,10 @@ class Training(NamedTuple):
     """A training step by the parts of a recipe, and its peak.
 
     Of several ranks it is what one of them needs. ``ema_bytes`` are averages of the weights, and
-    ``buckets_bytes`` copies of the gradients that data-parallel ranks reduce. Where no exact peak
-    is known, ``peak_missing`` says why and the others are None.
+    ``buckets_bytes`` copies of the gradients that data-parallel ranks reduce. ``peak_is`` says
+    whether the peak is ``exact`` or ``bounded``, which no step exceeds. Of a bound ``missing`` says
+    why no exact peak is known, and ``assumed`` under which assumptions it is one; where there is no
+    step to speak of the peak is None, and ``missing`` says why.
     """
 
     weights_bytes: Size
@@ -116,7 +114,9 @@ class Training(NamedTuple):
     peak_bytes: Size | None = None
     peak_at: str | None = None
     peak_parts: PeakParts | None = None
-    peak_missing: str | None = None
+    peak_is: str | None = None
+    missing: str | None = None
+    assumed: tuple[str, ...] = ()
     buffers_bytes: Size | None = None  # None: not counted here
 
     @property
@@ -129,7 +129,11 @@ class Training(NamedTuple):
 
     def to_dict(self) -> dict[str, Any]:
         parts = self.peak_parts
-        return {**self._asdict(), "peak_parts": None if parts is None else parts._asdict()}
+        return {
+            **self._asdict(),
+            "peak_parts": None if parts is None else parts._asdict(),
+            "assumed": list(self.assumed),
+        }
 
 
 def inference(
@@ -188,7 +192,7 @@ def states(
     A parameter that does not train has no gradient and no state. torch's optimizers keep a step
     counter for each tensor. ``rank`` as in ``training``.
     """
-    share = _share(tree, sizes, scenario, rank)
+    share = share_of(tree, sizes, scenario, rank)
     recipe, e = RECIPES[scenario.recipe], PRECISIONS[scenario.precision].param_bytes
     weights, gradients = recipe.weights or e, recipe.gradients or e
     masters = recipe.master * share.states
@@ -198,48 +202,11 @@ def states(
     return Training(
         weights_bytes=weights * share.weights + masters,
         gradients_bytes=gradients * share.gradients + recipe.main_gradients * share.states,
-        optimizer_bytes=_optimizer_bytes(share, scenario),
+        optimizer_bytes=optimizer_bytes(share, scenario),
         saved_activations_bytes=saved_bytes,
         ema_bytes=scenario.ema * (masters or weights * share.weights),
         buckets_bytes=e * share.gradients if copied else 0,
     )
-
-
-def _optimizer_bytes(share: Share, scenario: Scenario) -> Size:
-    recipe, optimizer = RECIPES[scenario.recipe], OPTIMIZERS[scenario.optimizer]
-    if recipe.moments:
-        return recipe.moments * share.states
-    e = PRECISIONS[scenario.precision].param_bytes
-    return optimizer.moments * e * share.states + optimizer.step_bytes * share.tensors
-
-
-def _share(tree: Node, sizes: Sizes, scenario: Scenario, rank: int | None) -> Share:
-    """What a rank holds of the parameters."""
-    ranks, zero, own = scenario.ranks, scenario.zero, parameters(tree)
-    if rank is not None and not 0 <= rank < ranks:
-        raise ConfigError(f"rank must be one of 0 to {ranks - 1:,}, got {rank:,}")
-    if scenario.recipe != "torch":
-        return flat(whole(own, sizes), zero, ranks)
-    if zero > 1:
-        return fully_sharded(own, sizes, ranks, rank or 0)
-    share = whole(own, sizes)
-    if zero == 1:
-        tensors = _dealt(tree, sizes, scenario, rank)
-        share = share._replace(states=sum(tensors), tensors=len(tensors))
-    return share
-
-
-def _dealt(tree: Node, sizes: Sizes, scenario: Scenario, rank: int | None) -> tuple[int, ...]:
-    """The tensors that a rank's optimizer updates where whole ones are dealt out."""
-    trained = _trained(parameters(tree))
-    each = dealt((n for p in trained for n in [p.numel(sizes)] * p.repeat(sizes)), scenario.ranks)
-    optimizer = OPTIMIZERS[scenario.optimizer]
-    e = PRECISIONS[scenario.precision].param_bytes
-
-    def most(tensors: tuple[int, ...]) -> int:
-        return optimizer.moments * e * sum(tensors) + optimizer.step_bytes * len(tensors)
-
-    return max(each, key=most) if rank is None else each[rank]
 
 
 def with_peak(
@@ -251,11 +218,16 @@ def with_peak(
     *,
     rank: int | None = None,
 ) -> Training:
-    """The same with the peak of the step, or with the reason why it is not known."""
+    """The same with the peak of the step, or with a bound of it where that is not known."""
+    if scenario.trains_nothing:
+        return own._replace(missing=_NO_STEP)
     try:
         peak = step_peak(own, structure, sizes, scenario, mode, rank=rank)
     except NotCovered as reason:
-        return own._replace(peak_missing=str(reason))
+        peak = step_bound(own, structure, sizes, scenario, mode, rank=rank)
+        own = own._replace(peak_is="bounded", missing=str(reason), assumed=assumed(scenario))
+    else:
+        own = own._replace(peak_is="exact")
     return own._replace(peak_bytes=peak.total_bytes, peak_at=peak.at, peak_parts=peak.parts)
 
 
@@ -281,7 +253,7 @@ def step_peak(
     if scenario.recipe != "torch":
         raise NotCovered(f"the peak of a step of recipe {scenario.recipe}: use recipe torch")
     if scenario.trains_nothing:
-        raise NotCovered("a step in which nothing trains has no backward pass")
+        raise NotCovered(_NO_STEP)
     if scenario.zero > 1:
         e = PRECISIONS[scenario.precision].param_bytes
         root, layer = gathered(lower(structure, mode), sizes, scenario.ranks)
@@ -290,9 +262,49 @@ def step_peak(
             f"{e * root:,} bytes outside of the layers and {e * layer:,} for each one"
         )
     trace = step_trace(structure, mode, in_place, onto=scenario.keeps_gradients)
+    tree, alone = lower(structure, mode), partial(step_trace, structure, mode, in_place)
+    lasting = _lasting(own, tree, sizes, _kept(own, scenario, alone, sizes), _INDEX * sizes["b"])
     top = live.peak(trace, sizes)
-    last = _optimizing(top.left, lower(structure, mode), sizes, scenario, rank)
-    lasting = _lasting(own, structure, sizes, scenario, mode, in_place)
+    return _higher(top, lasting, _optimizing(top.left, tree, sizes, scenario, rank))
+
+
+def step_bound(
+    own: Training,
+    structure: AnyStructure,
+    sizes: Sizes,
+    scenario: Scenario,
+    mode: Mode,
+    *,
+    rank: int | None = None,
+) -> StepPeak:
+    """No less than the peak of a steady training step, for every model and every recipe:
+    ``vitcost.bounded`` says what it assumes. Where the peak is known the bound lies above it.
+
+    >>> from vitcost.zoo import resolve
+    >>> base, how = resolve("vit_base_patch16_224").config, Scenario(batch=64)
+    >>> own = training(base, how)
+    >>> step = structure_of(base, 64, True), sizes_of(base, 64), how, mode_of(base, how)
+    >>> own.peak_is, 1 <= step_bound(own, *step).total_bytes / (own.peak_bytes or 0) < 1.01
+    ('exact', True)
+    """
+    tree, alone = lower(structure, mode), partial(bounding_trace, structure, mode)
+    # of each vector of scores a class index, or else a number for each and its loss: torch's
+    # squared error writes them where the mean is then put
+    outputs = (tree.output, *tree.also)
+    targets = sum(
+        _INDEX * numel(t.axes[:-1], sizes) + 2 * 4 * numel(t.axes, sizes) for t in outputs
+    )
+    lasting = _lasting(own, tree, sizes, _kept(own, scenario, alone, sizes), targets)
+    top = bound_of_passes(structure, mode, sizes, scenario, own.gradients_bytes)
+    left = top.left
+    if scenario.recipe == "torch" and scenario.zero > 1:
+        # shards, where those are not among what lasts
+        left = left._replace(gradients=own.gradients_bytes - lasting.gradients_bytes)
+    return _higher(top, lasting, _optimizing(left, tree, sizes, scenario, rank))
+
+
+def _higher(top: live.Peak, lasting: PeakParts, last: live.Live) -> StepPeak:
+    """The peak of the passes, or that of the optimizer's step."""
     most = largest(top.peak_bytes, last.total)
     if not isinstance(most, int):
         return StepPeak(sum(lasting) + most, "", None)
@@ -315,85 +327,47 @@ def moment(
     """What lies in memory at one moment of a step, ``look`` as ``step_peak`` tells it, on sizes of
     any kind: on symbols it is the polynomial of a peak."""
     trace = step_trace(structure, mode, onto=scenario.keeps_gradients)
+    tree, alone = lower(structure, mode), partial(step_trace, structure, mode)
     if look is None:
-        left = live.at_end(trace, sizes)
-        alive = _optimizing(left, lower(structure, mode), sizes, scenario, None)
+        alive = _optimizing(live.at_end(trace, sizes), tree, sizes, scenario, None)
     else:
         alive = live.look_at(trace, sizes, look)
-    return _lasting(own, structure, sizes, scenario, mode).plus(alive)
+    return _lasting(own, tree, sizes, _kept(own, scenario, alone, sizes), _INDEX * sizes["b"]).plus(
+        alive
+    )
 
 
 def _optimizing(
     left: live.Live, tree: Node, sizes: Sizes, scenario: Scenario, rank: int | None
 ) -> live.Live:
     """What is alive in the optimizer's step: what the backward pass left, and temporaries."""
-    stepping = _step_temporaries(tree, sizes, scenario, rank)
+    stepping = update_temporaries(tree, sizes, scenario, rank)
     return left._replace(temporary=left.temporary + stepping)
 
 
-def _lasting(
-    own: Training,
-    structure: AnyStructure,
-    sizes: Sizes,
-    scenario: Scenario,
-    mode: Mode,
-    in_place: bool = True,
-) -> PeakParts:
-    """What outlives a step: gradients too where the step before has left them."""
-    kept: Size = 0
-    if scenario.keeps_gradients:
-        kept = own.gradients_bytes
-        if not scenario.views_gradients:
-            kept = live.at_end(step_trace(structure, mode, in_place), sizes).gradients
-    images = sum(bytes_of(tensor, sizes) for tensor in lower(structure, mode).inputs)
+def _lasting(own: Training, tree: Node, sizes: Sizes, kept: Size, targets: Size) -> PeakParts:
+    """What outlives a step: gradients too where the step before has left them, and the batch with
+    its ``targets``, in bytes."""
     return PeakParts(
         weights_bytes=own.weights_bytes,
         gradients_bytes=kept,
         optimizer_bytes=own.optimizer_bytes,
         saved_activations_bytes=0,
         temporary_bytes=0,
-        # class indices are 64-bit integers
-        batch_bytes=images + 8 * sizes["b"],
+        batch_bytes=sum(bytes_of(tensor, sizes) for tensor in tree.inputs) + targets,
         ema_bytes=own.ema_bytes,
         buckets_bytes=own.buckets_bytes,
     )
 
 
-# how many copies of a parameter an optimizer that takes one after the other makes of it: Adam the
-# square root of the second moment and its quotient, Lion the sign of its update
-_COPIES = {"loop": 2, "sign": 1}
-
-
-def _step_temporaries(tree: Node, sizes: Sizes, scenario: Scenario, rank: int | None) -> Size:
-    """What ``optimizer.step`` allocates and frees: foreach a copy of all parameters, a loop copies
-    of one beside what it left of the one before, a fused kernel nothing."""
-    how = OPTIMIZERS[scenario.optimizer].steps(scenario.platform)
-    e = PRECISIONS[scenario.precision].param_bytes
-    if how == "foreach":
-        return e * _share(tree, sizes, scenario, rank).states
-    if how not in _COPIES:
-        return 0
-    most: Size = 0
-    before: Size = 0
-    for elements in _updated(tree, sizes, scenario, rank):
-        one = e * elements
-        most = largest(most, before + _COPIES[how] * one)
-        before = one
-    return most
-
-
-def _updated(tree: Node, sizes: Sizes, scenario: Scenario, rank: int | None) -> Iterator[Size]:
-    """The elements of each tensor that a rank's optimizer updates, one after the other; of equal
-    layers the first, one of those between, and the last."""
-    if scenario.zero == 1:
-        yield from _dealt(tree, sizes, scenario, rank)
-        return
-    for parameter in _trained(parameters(unroll(tree))):
-        yield parameter.numel(sizes)
-
-
-def _trained(all_of_them: Iterable[Parameter]) -> list[Parameter]:
-    return [parameter for parameter in all_of_them if parameter.trains]
+def _kept(
+    own: Training, scenario: Scenario, alone: Callable[[], tuple[live.Event, ...]], sizes: Sizes
+) -> Size:
+    """Gradients that are there when the step begins: as a step ``alone`` leaves them, a view that
+    keeps what it is of included."""
+    if scenario.views_gradients or lasting_gradients(scenario):
+        return own.gradients_bytes
+    return live.at_end(alone(), sizes).gradients if scenario.keeps_gradients else 0
 
 
 def loss_bytes(config: Config, logits: Size, scenario: Scenario) -> Size:

@@ -163,10 +163,11 @@ def local(parameter: Parameter, sizes: Sizes, ranks: Size, rank: Size = 0) -> Si
     return numel(rest, sizes) * rows(sizes[first], ranks, rank)
 
 
-def gathered(tree: Node, sizes: Sizes, ranks: Size) -> tuple[Size, Size]:
+def gathered(tree: Node, sizes: Sizes, ranks: Size, trained: bool = False) -> tuple[Size, Size]:
     """Elements of the whole weights that ``fully_shard`` gathers where every layer is wrapped, and
     the model: outside of the layers, which are there until the backward pass is over, and for the
     largest layer, while it runs. Shares come as they lie, filled up: ``N · Σ ⌈d₀/N⌉ · numel/d₀``.
+    ``trained``: of those that have a gradient alone.
 
     A layer that is fetched ahead comes on top.
 
@@ -177,11 +178,16 @@ def gathered(tree: Node, sizes: Sizes, ranks: Size) -> tuple[Size, Size]:
     >>> gathered(lower(structure_of(base, 1, True), Mode()), sizes_of(base), 1)
     (1513192, 7087872)
     """
-    everything = fully_sharded(parameters(tree), sizes, ranks).weights
+
+    def of(part: Node) -> Size:
+        share = fully_sharded(parameters(part), sizes, ranks)
+        return share.gradients if trained else share.weights
+
+    everything = of(tree)
     largest_one, inside = 0, 0
     for layer in _layers(tree):
         assert layer.run is not None
-        one = fully_sharded(parameters(layer), sizes, ranks).weights
+        one = of(layer)
         inside = inside + layer.run.layers.of(sizes) * one
         largest_one = largest(largest_one, one)
     return ranks * (everything - inside), ranks * largest_one

@@ -8,6 +8,7 @@ from vitcost.engine import live
 from vitcost.engine.model import Config
 from vitcost.engine.ops import Size, bytes_of
 from vitcost.errors import NotCovered
+from vitcost.ranks import update_temporaries
 from vitcost.scenario import PRECISIONS, Scenario
 from vitcost.stored import stored_weights
 from vitcost.traced.model import TracedModel, how_of
@@ -53,13 +54,13 @@ def training(run: Traced) -> memory.Training:
     if run.trace.step is None:
         # no activations are known, which is not none
         found = memory.states(tree, run.sizes, cast(int, None), own)
-        return _with_buffers(found, run)._replace(peak_missing=run.trace.missing)
+        return _with_buffers(found, run)._replace(missing=run.trace.missing)
     found = memory.states(tree, run.sizes, run.rows().cost.saved_bytes, own)
     found = _with_buffers(found, run)
     try:
         return _with_peak(found, run, own)
     except NotCovered as reason:
-        return found._replace(peak_missing=str(reason))
+        return found._replace(missing=str(reason))
 
 
 def _with_peak(found: memory.Training, run: Traced, own: Scenario) -> memory.Training:
@@ -69,7 +70,7 @@ def _with_peak(found: memory.Training, run: Traced, own: Scenario) -> memory.Tra
         raise NotCovered("the peak of a step with fully sharded weights of a traced model")
     tree, sizes = run.tree(), run.sizes
     top = live.peak(run.step(), sizes)
-    temporary = memory._step_temporaries(tree, sizes, own, None)
+    temporary = update_temporaries(tree, sizes, own, None)
     last = top.left._replace(temporary=top.left.temporary + temporary)
     lasting = memory.PeakParts(
         weights_bytes=found.weights_bytes,
@@ -84,7 +85,7 @@ def _with_peak(found: memory.Training, run: Traced, own: Scenario) -> memory.Tra
     )
     alive, at = (top.live, top.place) if top.peak_bytes >= last.total else (last, "optimizer step")
     parts = lasting.plus(alive)
-    return found._replace(peak_bytes=sum(parts), peak_at=at, peak_parts=parts)
+    return found._replace(peak_bytes=sum(parts), peak_at=at, peak_parts=parts, peak_is="exact")
 
 
 def _kept(found: memory.Training, run: Traced, own: Scenario) -> Size:

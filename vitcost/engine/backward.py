@@ -21,7 +21,7 @@ from vitcost.engine.kinds import KINDS
 from vitcost.engine.live import Forward, Ledger, Place, inside, named
 from vitcost.engine.ops import Axis, Op, Tensor
 from vitcost.engine.regions import REGION
-from vitcost.engine.tree import Node
+from vitcost.engine.tree import Node, ops_of
 from vitcost.errors import NotCovered
 
 __all__ = ["Backward", "Layout"]
@@ -35,25 +35,39 @@ class Layout(NamedTuple):
     platform: str
 
 
+# kinds whose kernels want a gradient in the order that its axes say
+_CONTIGUOUS = ("linear", "conv", "norm")
+
+
 class Backward:
     """Walks an unrolled tree from its end, as autograd's engine does.
 
     ``in_place``: whether a second gradient is added in place; torch does not under a dispatch
     mode, which is how its own memory tracker looks at a step. ``onto``: whether parameters have
-    gradients already, which theirs are added to.
+    gradients already, which theirs are added to. ``bounding``: whether no less than torch may be
+    allocated, where it is not known how much that is.
     """
 
     def __init__(
-        self, ledger: Ledger, layout: Layout, in_place: bool = True, onto: bool = False
+        self,
+        ledger: Ledger,
+        layout: Layout,
+        in_place: bool = True,
+        onto: bool = False,
+        bounding: bool = False,
     ) -> None:
         self.ledger, self.layout, self.in_place = ledger, layout, in_place
-        self.one_image, self.onto = layout.one_image, onto
+        self.one_image, self.onto, self.bounding = layout.one_image, onto, bounding
         self.pending: dict[Tensor, Tensor] = {}
         # a gradient that several wait for is one tensor with several owners
         self.owners: Counter[Tensor] = Counter()
         self.settled = 0
+        # parameters that two ops read, and whether one gradient is there
+        self.tied: dict[Tensor, bool] = {}
         self.place = Place("backward", "")
         self.region: _Region | None = None
+        # whether tensors may lie in another order than their axes say, and are copied
+        self.apart = False
         # what the node that runs needs besides what it gives
         self.passing: list[Tensor] = []
 
@@ -93,12 +107,14 @@ class Backward:
         if taken is None:
             return
         rule = RULES.get(KINDS[op.kind].gradient)
-        if rule is None:
+        if rule is None or not (rule.exact or self.bounding):
             raise NotCovered(f"the backward of {op.kind} in {self.place.path}")
         for step in rule.before:
             taken = step(self, op, taken)
         if op.again and op.packs and self.region is not None and not self.region.ran:
             self.rerun(self.region)
+        if self.apart and op.kind in _CONTIGUOUS:
+            self.pass_by(taken.axes, taken.itemsize)
         given = rule.last(self, op, taken)
         self.look()
         while self.passing:
@@ -154,7 +170,7 @@ class Backward:
     def give(self, tensor: Tensor, value: Tensor) -> None:
         """Adds to what waits for a tensor; a parameter waits for one gradient alone."""
         if tensor.role == "param" and tensor.base is None:
-            self.settle(value)
+            self.settle(tensor, value)
             return
         first = self.pending.get(tensor)
         if first is None:
@@ -170,13 +186,18 @@ class Backward:
         self.drop(first)
         self.drop(value)
 
-    def settle(self, value: Tensor) -> None:
+    def settle(self, parameter: Tensor, value: Tensor) -> None:
         """The gradient of a parameter: added to what is there, or else taken over, or copied where
-        another tensor waits for it."""
-        self.settled += 1
-        if self.onto:
+        another tensor waits for it. A parameter that two ops read has two."""
+        again = self.tied.get(parameter, False)
+        if parameter in self.tied:
+            self.tied[parameter] = True
+        self.settled += not again
+        # a convolution gives the gradient of its weight in the order of what it reads
+        turned = self.apart and len(value.axes) > 2
+        if self.onto or again:
             self.drop(value)
-        elif self.owners[value] > 1:
+        elif self.owners[value] > 1 or turned:
             self.ledger.born(Tensor("gradient", value.axes, "", None, value.itemsize), "gradients")
             self.look()
             self.drop(value)
@@ -244,17 +265,9 @@ class _Region:
 
     def __init__(self, node: Node, place: Place) -> None:
         self.node, self.place, self.ran = node, place, False
-        ops = list(_ops(node))
+        ops = list(ops_of(node))
         self.inputs = [t for op in ops if op.kind == "checkpoint" for t in op.keeps]
         self.first = next((op for op in ops if op.again and op.packs), None)
-
-
-def _ops(node: Node) -> Iterator[Op]:
-    for item in node.body:
-        if isinstance(item, Op):
-            yield item
-        else:
-            yield from _ops(item)
 
 
 def _from_the_end(body: Sequence[Op | Node]) -> Iterator[list[Op | Node]]:

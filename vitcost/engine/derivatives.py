@@ -29,6 +29,7 @@ class Rule(NamedTuple):
 
     last: Last
     before: tuple[Step, ...] = ()
+    exact: bool = True  # or no less than torch allocates
 
 
 def _wanted(op: Op) -> Iterator[Tensor]:
@@ -120,6 +121,19 @@ def _even(walk: "Backward", op: Op, taken: Tensor) -> Tensor:
     return odd
 
 
+def _looked_up(walk: "Backward", op: Op, taken: Tensor) -> list[Gradient]:
+    """A card sorts the indices, which are 64-bit, beside those of their places."""
+    for _ in range(4):
+        walk.pass_by(op.reads[0].axes, 8)
+    return _each(walk, op, taken)
+
+
+def _exchanged(walk: "Backward", op: Op, taken: Tensor) -> list[Gradient]:
+    """What ranks send each other lies in one piece."""
+    walk.pass_by(op.write.axes, op.write.itemsize)
+    return _each(walk, op, taken)
+
+
 def _passed(walk: "Backward", op: Op, taken: Tensor) -> list[Gradient]:
     """The gradient itself."""
     return [Gradient(t, walk.share(taken)) for t in _wanted(op)]
@@ -204,6 +218,9 @@ RULES: Mapping[str, Rule] = {
     "folded": Rule(_folded),
     "cast": Rule(_cast),
     "parameter": Rule(_of_parameter),
+    "at most, viewed": Rule(_viewed, exact=False),
+    "at most, looked up": Rule(_looked_up, exact=False),
+    "at most, exchanged": Rule(_exchanged, exact=False),
 }
 
 # the parts of one tensor: what happens to their gradients once they lie side by side

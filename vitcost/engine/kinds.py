@@ -25,7 +25,8 @@ class Kind(NamedTuple):
     each factor for the gradient of its partner, ``m`` a mask, ``d`` one for each image, ``i`` where
     a maximum was, ``k`` what the attention kernel writes for it; of a norm mean and deviation of
     each row (``s``), group (``g``) or channel (``c``), or deviations of rows alone (``r``).
-    ``gradient``: its backward, a rule of ``engine.derivatives``; empty: it is not covered.
+    ``gradient``: its backward, a rule of ``engine.derivatives``; empty: it is not covered; ``at
+    most``: a bound of it is.
     ``view``: empty where it writes a storage of its own; a view is of the ``whole``, of a ``part``,
     of tokens by head (``heads``), or both (``part heads``).
 
@@ -102,7 +103,8 @@ _ROWS = (
     Kind("avg pool", (1,), 0, "keep", "keep", "x", "each", "", "in order", "memory", "kernel"),
     Kind("index", (1,), 0, "keep", "keep", "", "each", "", "in order", "memory", "kernel"),
     # keeps the caller's indices alone
-    Kind("embedding", (1,), 0, "keep", "keep", "", "", "", "in order", "memory", "kernel"),
+    Kind("embedding", (1,), 0, "keep", "keep", "", "at most, looked up", "", "in order", "memory",
+         "kernel"),
     Kind("resample", (1,), 0, "keep", "keep", "", "each", "", "in order", "memory", "kernel"),
     Kind("cat", (1, 2, 3), 0, "widest", "promote", "", "viewed", "", "in order", "memory",
          "passes"),
@@ -130,8 +132,10 @@ _ROWS = (
     Kind("rotate", (1,), 0, "keep", "keep", "", "turned", "", "in order", "memory", "kernel"),
     Kind("cast", (1, 2), 0, "keep", "keep", "", "cast", "", "keeps", "memory", "kernel"),
     # between the ranks of a parallel run
-    Kind("scatter", (1,), 0, "keep", "keep", "", "", "", "in order", "memory", "kernel"),
-    Kind("gather", (1,), 0, "keep", "keep", "", "", "", "in order", "memory", "kernel"),
+    Kind("scatter", (1,), 0, "keep", "keep", "", "at most, exchanged", "", "in order", "memory",
+         "kernel"),
+    Kind("gather", (1,), 0, "keep", "keep", "", "at most, exchanged", "", "in order", "memory",
+         "kernel"),
     # views, by what their backward does: pass the gradient on, copy it into one of the whole shape,
     # or gather those of all parts
     Kind("view", (1,), 0, "keep", "keep", "", "viewed", "whole", "view", "memory", "passes"),
@@ -148,11 +152,13 @@ _ROWS = (
     Kind("chunk", (1,), 0, "keep", "keep", "", "gathered", "part", "view", "memory", "kernel"),
     Kind("split", (1,), 0, "keep", "keep", "", "gathered", "part", "view", "memory", "kernel"),
     # a map seen pixel by pixel, and back: what a convolution then reads lies in that order
-    Kind("channels last", (1,), 0, "keep", "keep", "", "", "whole", "view", "memory", "passes"),
+    Kind("channels last", (1,), 0, "keep", "keep", "", "at most, viewed", "whole", "view", "memory",
+         "passes"),
     Kind("parameter", (0,), 0, "keep", "keep", "", "parameter", "whole", "view", "memory",
          "passes"),
     # gathered for one op and again for its backward: what is kept is what it is gathered from
-    Kind("regather", (1,), 0, "keep", "keep", "", "", "whole", "view", "memory", "passes"),
+    Kind("regather", (1,), 0, "keep", "keep", "", "at most, exchanged", "whole", "view", "memory",
+         "passes"),
     Kind("checkpoint", (1,), 0, "keep", "keep", "x", "", "whole", "view", "memory", "passes"),
     *_activations(),
 )  # fmt: skip

@@ -272,16 +272,17 @@ def named(place: Place, op: Op) -> Place:
     return place if place.path else place._replace(path=op.write.name)
 
 
-def peak(trace: Sequence[Event], sizes: Sizes) -> Peak:
-    """Reads a trace for its largest look; of arrays and symbols there is no single place."""
+def peak(trace: Sequence[Event], sizes: Sizes, copies: int = 1) -> Peak:
+    """Reads a trace for its largest look; of arrays and symbols there is no single place. The
+    gradient of each parameter is there in so many ``copies``."""
     live: list[Size] = [0, 0, 0]
     top, best, where, number = 0, Live(), "", 0
     for i, (place, ahead, seen) in enumerate(_looks(trace, sizes, live, {})):
-        total = seen[0] + seen[1] + seen[2]
+        total = seen[0] + copies * seen[1] + seen[2]
         if not (isinstance(total, int) and isinstance(top, int)):
             top = largest(top, total)
         elif total > top:
-            top, best, number = total, Live(*seen), i
+            top, best, number = total, Live(seen[0], copies * seen[1], seen[2]), i
             where = place.name(sizes, ahead)
     return Peak(top, where, best, number, Live(*live))
 

@@ -311,6 +311,9 @@ class _Walk:
                 self.states[part.write] = _State(part.write, any(part.needs))
                 parts.append(part)
             op = op._replace(parts=tuple(parts))
+        if op.frozen and op.weight is not None:
+            # a head that reads the table of a frozen embedding trains nothing
+            self.states[op.weight] = self.read(op.weight)._replace(needs=False)
         return op._replace(
             needs=tuple(self.read(t).needs for t in op.reads),
             trains=self.training and op.weight is not None and not op.frozen,

@@ -17,7 +17,7 @@ from vitcost.engine.lower import Mode, lower
 from vitcost.engine.model import AnyStructure
 from vitcost.engine.ops import Op, Tensor, own
 from vitcost.engine.structure import Structure
-from vitcost.engine.tree import Node
+from vitcost.engine.tree import Node, ops_of
 from vitcost.engine.unroll import unroll
 from vitcost.errors import NotCovered
 
@@ -32,7 +32,11 @@ def inference_trace(structure: AnyStructure, mode: Mode) -> tuple[Event, ...]:
 
 @lru_cache(maxsize=256)
 def step_trace(
-    structure: AnyStructure, mode: Mode, in_place: bool = True, onto: bool = False
+    structure: AnyStructure,
+    mode: Mode,
+    in_place: bool = True,
+    onto: bool = False,
+    any_loss: bool = False,
 ) -> tuple[Event, ...]:
     """Everything that a step allocates and frees besides weights, optimizer states and the batch.
 
@@ -40,24 +44,23 @@ def step_trace(
     ``Backward``: gradients that are there from the beginning are not in it. Raises ``NotCovered``
     where the backward of an op is not known.
     """
-    if not isinstance(structure, Structure):
-        raise NotCovered("the training step of a model that reads text")
     tree = unroll(lower(structure, mode))
     outputs = (tree.output, *tree.also)
-    if not structure.classes or any(len(t.axes) != 2 for t in outputs):
-        raise NotCovered("cross entropy wants one vector of class scores an image")
-    if "max" in structure.pool and not (structure.prefix or structure.one_image):
-        raise NotCovered("a maximum over tokens that lie as the patch convolution left them")
+    if not any_loss:
+        _classifies(structure, outputs)
     ledger = Ledger()
     forward = Forward(ledger, training=True)
     held = forward.node(tree, Place("forward", ""))
-    criterion = _criterion(outputs, mode)
+    criterion = _any_loss(outputs) if any_loss else _criterion(outputs, mode)
     (loss,) = forward.node(criterion, Place("forward", "loss"))
     for tensor in held:
         ledger.drop(tensor)
     forward.leave_autocast()
-    layout = Layout(structure.one_image, structure.one_head, mode.platform)
-    backward = Backward(ledger, layout, in_place, onto)
+    # text and towers have as many heads as their blocks say
+    layout = Layout(structure.one_image, getattr(structure, "one_head", False), mode.platform)
+    backward = Backward(ledger, layout, in_place, onto, any_loss)
+    backward.tied = dict.fromkeys(_tied(tree), False)
+    backward.apart = any_loss and _lies_apart(structure, tree)
     seed = backward.new(loss)
     # backward() holds the gradient of the loss until it returns
     backward.pending[loss] = backward.share(seed)
@@ -68,6 +71,47 @@ def step_trace(
     backward.drop(seed)
     _check(ledger, backward, tree, loss)
     return tuple(ledger.trace)
+
+
+def _classifies(structure: AnyStructure, outputs: tuple[Tensor, ...]) -> None:
+    """Whether the step is known to the byte: cross entropy on class indices, and every backward."""
+    if not isinstance(structure, Structure):
+        raise NotCovered("the training step of a model that reads text")
+    if not structure.classes or any(len(t.axes) != 2 for t in outputs):
+        raise NotCovered("cross entropy wants one vector of class scores an image")
+    if _strided_maximum(structure):
+        raise NotCovered("a maximum over tokens that lie as the patch convolution left them")
+
+
+def _strided_maximum(structure: Structure) -> bool:
+    return "max" in structure.pool and not (structure.prefix or structure.one_image)
+
+
+def _lies_apart(structure: AnyStructure, tree: Node) -> bool:
+    """Whether gradients may come in another order than their axes say."""
+    strided = isinstance(structure, Structure) and _strided_maximum(structure)
+    return strided or any(op.kind == "channels last" for op in ops_of(tree))
+
+
+def _any_loss(outputs: tuple[Tensor, ...]) -> Node:
+    """A loss that keeps every output and its copy in float32, and gives the gradient of that copy:
+    beside what the caller of the step has, no less than cross entropy, a squared error or a
+    contrastive loss on one rank keeps."""
+    each, losses = [], []
+    for x in outputs:
+        full = x
+        if x.itemsize != 4:
+            full = Tensor(f"float {x.name}", x.axes, "activation", None, 4)
+            each.append(Op("cast", (x,), full, needs=(True,), keeps=(x.storage,)))
+        total = Tensor("total weight", (), "stat", None, 4)
+        loss = Tensor("loss", (), "activation", None, 4)
+        keeps = (full.storage, total)
+        each.append(Op("nll", (full,), loss, extra=(total,), needs=(True,), keeps=keeps))
+        losses.append(loss)
+    if len(losses) > 1:
+        sum_of_all = Tensor("loss", (), "activation", None, 4)
+        each.append(Op("add", tuple(losses), sum_of_all, needs=(True,) * len(losses)))
+    return Node("", "loss", tuple(each), outputs, each[-1].write)
 
 
 def _criterion(logits: tuple[Tensor, ...], mode: Mode) -> Node:
@@ -120,6 +164,13 @@ def _check(ledger: Ledger, backward: Backward, tree: Node, loss: Tensor) -> None
     left = [t for t in ledger.holders if ledger.part(t) != "gradients" and t is not loss]
     if left:
         raise NotCovered(f"a tensor that outlives the backward pass: {left[0]}")
+
+
+def _tied(tree: Node) -> set[Tensor]:
+    """Parameters of one op that another reads, as a head reads the table of an embedding."""
+    ops = list(ops_of(tree))
+    read = {t for op in ops for t in op.reads if t.role == "param" and t.base is None}
+    return read.intersection(t for op in ops for t in (op.weight, op.bias) if t is not None)
 
 
 def _trained(node: Node) -> int:

@@ -1,10 +1,11 @@
 """The module tree: what a torch model's forward does, in order, under the torch module paths."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from vitcost.engine.ops import Axis, Op, Size, Sizes, Tensor, param
 
-__all__ = ["Count", "Module", "Node", "Run", "linear", "norm"]
+__all__ = ["Count", "Module", "Node", "Run", "linear", "norm", "ops_of"]
 
 
 class Count(NamedTuple):
@@ -47,6 +48,15 @@ class Node(NamedTuple):
     also: tuple[Tensor, ...] = ()
     # a list that the forward around it walks through, which lets go what it gives to the first
     walked: bool = False
+
+
+def ops_of(node: Node) -> Iterator[Op]:
+    """The ops of a tree in the order they run; of equal layers those of one."""
+    for item in node.body:
+        if isinstance(item, Op):
+            yield item
+        else:
+            yield from ops_of(item)
 
 
 class Module:

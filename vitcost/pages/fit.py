@@ -47,8 +47,8 @@ def _cards(result: Fit) -> Table:
         columns.append(Column("depth", "count"))
     if result.wanted > 1:
         columns.append(Column(f"batch {result.wanted:,}"))
-    if result.basis == "peak":
-        columns.append(Column("peak", optional=True))
+    columns.append(Column("used is", optional=True))
+    columns.append(Column("peak", optional=True))
     rows = tuple(_card(result, row) for row in result.found)
     return Table("", tuple(columns), rows, tuple(_notes(result)))
 
@@ -62,8 +62,7 @@ def _card(result: Fit, row: FitRow) -> Row:
         cells.append(row.largest_depth)
     if result.wanted > 1:
         cells.append({True: "fits", False: "no", None: "?"}[row.fits])
-    if result.basis == "peak":
-        cells.append(row.peak_at)
+    cells += [row.used_is, row.peak_at]
     return Row(tuple(cells), "failed" if row.fits is False else "")
 
 
@@ -81,11 +80,8 @@ def _notes(result: Fit) -> Iterator[str]:
         yield f"no memory is known, and none is guessed: {', '.join(unknown)}"
     if any(row.largest_batch == 0 for row in result.found):
         yield "where no batch fits, used is what a batch of one needs"
-    if result.basis == "sum":
-        yield (
-            "no exact peak is known here: used is weights, gradients, optimizer states and saved "
-            "activations together"
-        )
+    for said in dict.fromkeys(said for row in result.found for said in row.assumed):
+        yield f"used, bounded: a step needs no more, with {said}"
     if result.largest:
         yield f"the largest with a batch of {result.wanted:,}; an image is square"
 

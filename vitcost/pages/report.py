@@ -6,6 +6,7 @@ from typing import Any
 from vitcost.engine.ops import Size
 from vitcost.engine.parts import part_of
 from vitcost.flags import trained_aside
+from vitcost.memory import Training
 from vitcost.page import Column, Page, Row, Table, Value, shown
 from vitcost.pages.time import time_tables
 from vitcost.reported import Layer, Report
@@ -198,7 +199,8 @@ def _training(report: Report) -> Table:
     numbers = thumb.training_bytes, own.sum_bytes, thumb.training_error
     rows.append(Row(("sum", f"{training_bytes(1).total}", *numbers), "total"))
     if own.peak_bytes is not None:
-        rows.append(Row(("peak of a step", "", None, own.peak_bytes, None)))
+        peak = "peak of a step" if own.peak_is == "exact" else "peak of a step, at most"
+        rows.append(Row((peak, "", None, own.peak_bytes, None)))
     recipe = f"{scenario.recipe}: {scenario.precision}, {scenario.optimizer}"
     return Table(
         f"Training memory, {_batch(report)}{_rank(scenario)}",
@@ -213,10 +215,20 @@ def _training(report: Report) -> Table:
         (
             "saved activations: what autograd holds after the forward pass and the loss. "
             "The parts do not peak together.",
-            f"peak of a step: {own.peak_at}" if own.peak_at else f"no peak: {own.peak_missing}",
+            *_peak(own),
             *_published(thumb),
         ),
     )
+
+
+def _peak(own: Training) -> Iterator[str]:
+    """The moment of the peak; of a bound its reason and its assumptions."""
+    if own.peak_at:
+        yield f"peak of a step: {own.peak_at}"
+    if own.peak_is == "bounded":
+        yield f"at most: no exact peak is known ({own.missing}); assumed: {'; '.join(own.assumed)}"
+    elif own.missing:
+        yield f"no peak: {own.missing}"
 
 
 def _states(report: Report) -> Iterator[tuple[str, str, Size | None, Size | None]]:

@@ -1,7 +1,9 @@
 """What a plan takes for granted, in sentences: every number of it rests on these."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
+from vitcost.bounded import assumed
 from vitcost.hardware.cards import Card
 from vitcost.page import shown
 from vitcost.planner.choose import PlanRow
@@ -92,11 +94,12 @@ def _memory(pace: Pace, reserve: Reserve, rows: Sequence[PlanRow]) -> Iterator[s
     )
     if pace.scenario.compile:
         yield "memory: of eager kernels; compiled ones keep other tensors"
-    if any(row.memory_basis == "sum" for row in rows):
-        yield (
-            "memory, sum: no exact peak is known; weights, gradients, optimizer states and saved "
-            "activations together, and in ZeRO-2 and ZeRO-3 the whole weights that are gathered"
-        )
+    bounds = [row for row in rows if row.memory_basis == "bounded"]
+    ways = (replace(pace.scenario, zero=row.zero, ranks=row.data) for row in bounds)
+    for said in dict.fromkeys(said for way in ways for said in assumed(way)):
+        yield f"memory, bounded: a step needs no more, with {said}"
+    if any(row.pipeline > 1 for row in rows):
+        yield "memory, bounded: a stage of a pipeline is counted with the embedding and the head"
 
 
 def _energy(card: Card, job: Job) -> Iterator[str]:

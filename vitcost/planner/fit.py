@@ -34,8 +34,9 @@ class FitRow(NamedTuple):
     """A card, and the largest batch that it holds; None where its memory is not known.
 
     ``used_bytes`` is what that batch needs, or a batch of one where none fits; ``headroom_bytes``
-    is what is left of ``capacity_bytes`` beside it and ``reserved_bytes``. ``fits``: whether the
-    wanted batch does. ``memory`` is ``stated`` (what a process may use, by a source), ``sheet``
+    is what is left of ``capacity_bytes`` beside it and ``reserved_bytes``. ``used_is``: ``exact``,
+    or ``bounded``: it needs no more, as long as ``assumed`` holds. ``fits``: whether the wanted
+    batch does. ``memory`` is ``stated`` (what a process may use, by a source), ``sheet``
     (the sheet's number in GiB), ``unknown``, or ``no kernel``: the card lacks the attention kernel
     that is asked for by name.
     """
@@ -49,6 +50,8 @@ class FitRow(NamedTuple):
     reserved_bytes: int | None
     memory: str
     peak_at: str
+    used_is: str | None
+    assumed: tuple[str, ...]
     largest_img_size: int | None
     largest_depth: int | None
     ways: tuple[Way, ...]
@@ -58,8 +61,7 @@ class FitRow(NamedTuple):
 class Fit(Result):
     """What each card holds of a model under a scenario.
 
-    ``wanted`` is the batch that ``fits`` speaks of, ``named`` whether the user chose the cards,
-    ``basis`` what the bytes are: the exact ``peak``, or the ``sum`` of what training keeps.
+    ``wanted`` is the batch that ``fits`` speaks of, ``named`` whether the user chose the cards.
     """
 
     model: Resolved
@@ -68,7 +70,6 @@ class Fit(Result):
     named: bool
     reserve: Reserve
     largest: tuple[str, ...]
-    basis: str
     found: tuple[FitRow, ...]
 
     @property
@@ -79,13 +80,19 @@ class Fit(Result):
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of schema ``vitcost.fit/1``."""
-        rows = ({**row._asdict(), "ways": [w._asdict() for w in row.ways]} for row in self.found)
+        rows = (
+            {
+                **row._asdict(),
+                "assumed": list(row.assumed),
+                "ways": [w._asdict() for w in row.ways],
+            }
+            for row in self.found
+        )
         return {
             "schema": SCHEMA,
             "model": self.model.name,
             "scenario": {**asdict(self.scenario), "batch": self.wanted},
             "reserve": str(self.reserve),
-            "basis": self.basis,
             "ok": self.ok,
             "rows": list(rows),
         }
@@ -94,6 +101,7 @@ class Fit(Result):
         """A flat row a card: ``pandas.DataFrame(fit(...).rows())``."""
         for row in self.found:
             flat = {"model": self.model.name, **row._asdict(), "ways": len(row.ways)}
+            flat["assumed"] = "; ".join(row.assumed)
             if row.ways:
                 cheapest = row.ways[0]
                 flat["cheapest_way"] = " ".join(cheapest[:3])
@@ -143,10 +151,8 @@ def fit(
     _check(scenario, bool(named))
     kept = parse_reserve(reserve)
     sizes = tuple(dict.fromkeys(text("largest", each) for each in largest))
-    rows, basis = _rows(
-        found.config, scenario, named or matching("", own), kept, sizes, bool(named)
-    )
-    return Fit(found, scenario, scenario.batch, bool(named), kept, sizes, basis, rows)
+    rows = _rows(found.config, scenario, named or matching("", own), kept, sizes, bool(named))
+    return Fit(found, scenario, scenario.batch, bool(named), kept, sizes, rows)
 
 
 def _check(scenario: Scenario, named: bool) -> None:
@@ -167,21 +173,19 @@ def _rows(
     reserve: Reserve,
     largest: Sequence[str],
     named: bool,
-) -> tuple[tuple[FitRow, ...], str]:
-    """A row a card, in its own attention kernels, and what the bytes are."""
+) -> tuple[FitRow, ...]:
+    """A row a card, in its own attention kernels."""
     groups: dict[Scenario | None, list[Card]] = {}
     for row in cards:
         groups.setdefault(_runs(scenario, row, named), []).append(row)
     found: dict[Card, FitRow] = {}
-    bases: dict[str, None] = {}
     for runs, group in groups.items():
         if runs is None:
             found.update((row, _kernelless(row, reserve)) for row in group)
             continue
-        rows, basis = _alike(config, scenario, runs, group, reserve, largest, named)
+        rows = _alike(config, scenario, runs, group, reserve, largest, named)
         found.update(zip(group, rows, strict=True))
-        bases[basis] = None
-    return tuple(found[row] for row in cards), next(iter(bases), "")
+    return tuple(found[row] for row in cards)
 
 
 def _runs(scenario: Scenario, row: Card, named: bool) -> Scenario | None:
@@ -207,7 +211,7 @@ def _alike(
     reserve: Reserve,
     largest: Sequence[str],
     named: bool,
-) -> tuple[tuple[FitRow, ...], str]:
+) -> tuple[FitRow, ...]:
     """The rows of cards that run a scenario by the same kernels, those of ``runs``."""
 
     @cache
@@ -239,7 +243,7 @@ def _alike(
         asked = {name: each[limit] for name, each in sizes.items()}
         most = batches[limit]
         rows.append(_row(row, limit, most, of(most or 1), of(scenario.batch), asked, found))
-    return tuple(rows), of(scenario.batch).basis
+    return tuple(rows)
 
 
 def _row(
@@ -263,6 +267,8 @@ def _row(
         capacity - limit,
         "sheet" if row.usable_bytes is None else "stated",
         used.at,
+        used.basis,
+        used.assumed,
         sizes.get("img_size"),
         sizes.get("depth"),
         found,
@@ -270,7 +276,8 @@ def _row(
 
 
 def _unknown(row: Card) -> FitRow:
-    return FitRow(row.name, None, None, None, None, None, None, "unknown", "", None, None, ())
+    nothing = None, None, None, None, None, None
+    return FitRow(row.name, *nothing, "unknown", "", None, (), None, None, ())
 
 
 def _largest(name: str, config: Config, scenario: Scenario, limits: set[int]) -> dict[int, int]:

@@ -13,19 +13,20 @@ from vitcost.engine.workload import mode_of, workload
 from vitcost.errors import NotCovered
 from vitcost.scenario import Scenario
 
-__all__ = ["Need", "executed_flops", "need"]
+__all__ = ["Need", "executed_flops", "need", "needed"]
 
 
 class Need(NamedTuple):
-    """Bytes of tensors, where they are the most, and what the number is.
+    """The most bytes of tensors alive at one moment, and where that is.
 
-    ``peak``: the most bytes alive at one moment. ``sum``: where no exact peak is known, weights,
-    gradients, optimizer states and saved activations together, though they do not peak together.
+    ``basis``: ``exact``, or ``bounded`` where no exact peak is known; the moment needs no more, as
+    long as ``assumed`` holds.
     """
 
     total_bytes: int
     at: str
     basis: str
+    assumed: tuple[str, ...] = ()
 
 
 def need(config: Config, scenario: Scenario, batch: int) -> Need:
@@ -38,16 +39,20 @@ def need(config: Config, scenario: Scenario, batch: int) -> Need:
     >>> from vitcost.zoo import resolve
     >>> base = resolve("vit_base_patch16_224").config
     >>> need(base, Scenario(mode="train"), 64)
-    Need(total_bytes=8730708904, at='backward of blocks.11.mlp.fc2', basis='peak')
+    Need(total_bytes=8730708904, at='backward of blocks.11.mlp.fc2', basis='exact', assumed=())
     """
     if hasattr(config, "workload"):
         return _traced(config, scenario, batch)
     if scenario.mode == "infer":
         return _inference(config, scenario, batch)
-    found = memory.training(config, scenario, batch)
-    if found.peak_bytes is not None and found.peak_at is not None:
-        return Need(found.peak_bytes, found.peak_at, "peak")
-    return Need(found.sum_bytes, "", "sum")
+    return needed(memory.training(config, scenario, batch))
+
+
+def needed(step: memory.Training) -> Need:
+    """The bytes of a training step; ``NotCovered`` where there is none."""
+    if step.peak_bytes is None:
+        raise NotCovered(step.missing or "this training step")
+    return Need(step.peak_bytes, step.peak_at or "", step.peak_is or "", step.assumed)
 
 
 def _traced(config: Config, scenario: Scenario, batch: int) -> Need:
@@ -57,11 +62,8 @@ def _traced(config: Config, scenario: Scenario, batch: int) -> Need:
     run = traced_memory.traced(config, scenario, batch)
     if scenario.mode == "infer":
         top = peak(run.inference(), run.sizes)
-        return Need(traced_memory.inference(run).total_bytes, top.place, "peak")
-    found = traced_memory.training(run)
-    if found.peak_bytes is None or found.peak_at is None:
-        raise NotCovered(f"batch {batch}: {found.peak_missing}")
-    return Need(found.peak_bytes, found.peak_at, "peak")
+        return Need(traced_memory.inference(run).total_bytes, top.place, "exact")
+    return needed(traced_memory.training(run))
 
 
 def _inference(config: Config, scenario: Scenario, batch: int) -> Need:
@@ -70,7 +72,7 @@ def _inference(config: Config, scenario: Scenario, batch: int) -> Need:
     tree = lower(structure, mode)
     top = peak(inference_trace(structure, mode), sizes)
     found = memory.inference(fold(tree, sizes).cost.params, tree, sizes, top.peak_bytes, scenario)
-    return Need(found.total_bytes, top.place, "peak")
+    return Need(found.total_bytes, top.place, "exact")
 
 
 def executed_flops(config: Config, scenario: Scenario, batch: int) -> int:

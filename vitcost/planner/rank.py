@@ -8,14 +8,13 @@ from vitcost import memory
 from vitcost.engine.cost import fold
 from vitcost.engine.lower import lower
 from vitcost.engine.model import Config, sizes_of, structure_of
-from vitcost.engine.parameters import parameters
 from vitcost.engine.workload import mode_of
 from vitcost.errors import NotCovered
-from vitcost.planner.need import Need
+from vitcost.planner.need import Need, needed
 from vitcost.planner.pace import step_cost
 from vitcost.planner.strategies import Strategy
-from vitcost.scenario import PRECISIONS, RECIPES, Scenario
-from vitcost.sharding import TensorParallel, fully_sharded, gathered, layers_of_rank
+from vitcost.scenario import Scenario
+from vitcost.sharding import TensorParallel, layers_of_rank
 from vitcost.zoo import Resolved, resolve
 
 __all__ = ["Weights", "rank_need", "stage_weights", "tensor_missing"]
@@ -57,9 +56,9 @@ def tensor_missing(config: Config, scenario: Scenario) -> str | None:
 def rank_need(config: Config, scenario: Scenario, strategy: Strategy) -> Need:
     """The bytes of the card that holds the most, with the strategy's micro-batch.
 
-    The exact peak of a step where it is known, else the sum of what is kept. A stage of a pipeline
-    is counted with embedding and head, and keeps the activations of as many micro-batches as
-    stages follow: Narayanan et al. 2021, section 2.2.
+    The exact peak of a step where it is known, else a bound. A stage of a pipeline is counted with
+    embedding and head, and keeps the activations of as many micro-batches as stages follow:
+    Narayanan et al. 2021, section 2.2.
     """
     own = replace(
         scenario,
@@ -70,13 +69,13 @@ def rank_need(config: Config, scenario: Scenario, strategy: Strategy) -> Need:
         # however many there are, the second one finds gradients
         accumulate=min(strategy.accumulation, 2),
     )
-    stage = _stage(config, strategy)
-    found = _training(stage, own, strategy)
+    found = _training(_stage(config, strategy), own, strategy)
     flights = min(strategy.pipeline, strategy.accumulation)
-    if found.peak_bytes is not None and found.peak_at is not None and flights == 1:
-        return Need(found.peak_bytes, found.peak_at, "peak")
-    more = (flights - 1) * found.saved_activations_bytes + _gathered(stage, own, strategy)
-    return Need(found.sum_bytes + more, "", "sum")
+    need = needed(found)
+    if strategy.pipeline == 1:
+        return need
+    more = (flights - 1) * found.saved_activations_bytes
+    return need._replace(total_bytes=need.total_bytes + more, basis="bounded")
 
 
 def _training(config: Config, scenario: Scenario, strategy: Strategy) -> memory.Training:
@@ -85,39 +84,6 @@ def _training(config: Config, scenario: Scenario, strategy: Strategy) -> memory.
 
 def _parallel(strategy: Strategy) -> TensorParallel:
     return TensorParallel(strategy.tensor, "megatron" if strategy.sequence else "")
-
-
-def _gathered(config: Config, scenario: Scenario, strategy: Strategy) -> int:
-    """Whole weights that a fully sharded step holds beside its shards: in stage 2 all of them, in
-    stage 3 those outside the blocks, a block and the next one, and a block's whole gradients.
-
-    Source: torch fully_shard on every block and on the model: the root stays gathered, one block
-    is prefetched. The last of the shards' gradients are made of the block's before they are freed.
-    """
-    if scenario.zero < 2:
-        return 0
-    recipe, e = RECIPES[scenario.recipe], PRECISIONS[scenario.precision].param_bytes
-    weight, gradient = recipe.weights or e, recipe.gradients or e
-    plain = replace(scenario, batch=1, checkpointing="none", zero=0, ranks=1, accumulate=1)
-    # what others than fully_shard gather is cut from one vector, and not filled up
-    ranks = scenario.ranks if scenario.recipe == "torch" else 1
-    total, root, block = _whole_layers(config, plain, strategy.tensor, ranks)
-    if scenario.zero == 2:
-        return weight * total + gradient * block
-    return weight * (root + min(sizes_of(config)["L"], 2) * block) + gradient * block
-
-
-@lru_cache(maxsize=256)
-def _whole_layers(
-    config: Config, scenario: Scenario, tensor: int, ranks: int
-) -> tuple[int, int, int]:
-    """Elements of a model, outside of its blocks, and of a block, as they are gathered."""
-    whole = structure_of(config, 1, True), sizes_of(config, 1)
-    mode = mode_of(config, scenario)
-    structure, sizes, mode = layers_of_rank(*whole, mode, TensorParallel(tensor, ""))
-    tree = lower(structure, mode)
-    total = ranks * fully_sharded(parameters(tree), sizes, ranks).weights
-    return total, *gathered(tree, sizes, ranks)
 
 
 def _stage(config: Config, strategy: Strategy) -> Config:

@@ -141,7 +141,6 @@ class Fit(TypedDict):
     model: str
     scenario: Scenario
     reserve: str
-    basis: str
     ok: bool
     rows: list[FitRow]
 

@@ -1,0 +1,148 @@
+"""What a training step needs at most, where the bytes of its peak are not known exactly.
+
+The bound is read off a trace of the same step: the forward pass as it is, the backward of every
+op, and two things in the place of what is not known. A *loss* keeps every output, and its copy in
+float32 where it is in half precision, and gives one gradient in float32; its targets and its
+elements, as many as the output has, are there throughout. *Sharding* takes away what is divided
+(weights, gradients, optimizer states) and adds what a rank has gathered at one time.
+
+``fully_shard`` on every layer and on the model has at one time, of weights: those outside of the
+layers and their buffer, the layer that runs, the buffer that it was gathered in, and that of the
+layer that is fetched ahead; of gradients: those outside of the layers and their buffer, those of
+the layer, the buffer that they are reduced from, and that of the layer before. Stage 2 keeps what
+it gathered. Source: torch 2.13, torch/distributed/fsdp/_fully_shard/_fsdp_param_group.py,
+``AllGatherState`` and ``ReduceScatterState``.
+"""
+
+from typing import NamedTuple
+
+from vitcost.engine.live import Event, Peak, peak
+from vitcost.engine.lower import Mode, lower
+from vitcost.engine.model import AnyStructure
+from vitcost.engine.ops import Size, Sizes, bytes_of, largest, smallest
+from vitcost.engine.parameters import parameters
+from vitcost.engine.step import step_trace
+from vitcost.engine.tree import Node, ops_of
+from vitcost.scenario import PRECISIONS, RECIPES, Scenario
+from vitcost.sharding import fully_sharded, gathered, whole
+
+__all__ = [
+    "Gathered",
+    "assumed",
+    "bound_of_passes",
+    "bounding_trace",
+    "gathered_bytes",
+    "lasting_gradients",
+]
+
+# elements: weights that stage 3 may have gathered, and the buffer that gradients are reduced from
+# (DeepSpeed's configuration: stage3_max_live_parameters, reduce_bucket_size)
+_DEEPSPEED_LIVE, _DEEPSPEED_BUCKET = 10**9, 5 * 10**8
+
+
+class Gathered(NamedTuple):
+    """Bytes of whole weights and gradients that a rank has at one time beside its shards."""
+
+    weights: Size = 0
+    gradients: Size = 0
+
+
+def lasting_gradients(scenario: Scenario) -> bool:
+    """Whether a rank has the gradients that it keeps for the whole step: shards that others are
+    added to, and the buffers of recipes that are not torch's own."""
+    return scenario.recipe != "torch" or (scenario.zero > 1 and scenario.keeps_gradients)
+
+
+def bound_of_passes(
+    structure: AnyStructure, mode: Mode, sizes: Sizes, scenario: Scenario, gradients: Size
+) -> Peak:
+    """No less than what the forward and the backward pass have at one time beside what lasts;
+    ``gradients`` are the bytes of all that a rank keeps.
+
+    Of sharded gradients there are two bounds, of which the smaller one holds: all shards and what
+    is gathered at one time, at every moment; and three of each gradient that was computed so far:
+    the gradient, its copy in the buffer that it is reduced from, and no more than that of shards.
+    """
+    tree = lower(structure, mode)
+    gathered = gathered_bytes(tree, sizes, scenario)
+    # what is gathered for one op alone, and for its backward again, is no tensor of the trace
+    tokens: Size = 0
+    for op in ops_of(tree):
+        if op.kind == "regather":
+            tokens = largest(tokens, bytes_of(op.write, sizes))
+    gathered = gathered._replace(weights=gathered.weights + tokens)
+    lasting = lasting_gradients(scenario)
+    if scenario.recipe != "torch" or scenario.zero < 2:
+        top = peak(bounding_trace(structure, mode, lasting or scenario.keeps_gradients), sizes)
+        return _beside(top, gathered.weights + gathered.gradients)
+    shards = 0 if lasting else gradients
+    settled = peak(bounding_trace(structure, mode, onto=True), sizes)
+    settled = _beside(settled, gathered.weights + gathered.gradients + shards)
+    three = peak(bounding_trace(structure, mode), sizes, copies=3)
+    three = _beside(three, gathered.weights)
+    most = smallest(settled.peak_bytes, three.peak_bytes)
+    if not isinstance(most, int):
+        return settled._replace(peak_bytes=most)
+    return settled if settled.peak_bytes == most else three
+
+
+def _beside(top: Peak, more: Size) -> Peak:
+    alive = top.live._replace(temporary=top.live.temporary + more)
+    return top._replace(peak_bytes=top.peak_bytes + more, live=alive)
+
+
+def bounding_trace(structure: AnyStructure, mode: Mode, onto: bool = False) -> tuple[Event, ...]:
+    """The step under a loss that keeps no less than is assumed; the sum of two gradients is a
+    tensor of its own. ``onto`` as in ``engine.step``."""
+    return step_trace(structure, mode, in_place=False, onto=onto, any_loss=True)
+
+
+def gathered_bytes(tree: Node, sizes: Sizes, scenario: Scenario) -> Gathered:
+    """Whole weights and gradients that a rank has at one time beside its shards.
+
+    >>> from vitcost.engine.model import sizes_of, structure_of
+    >>> from vitcost.zoo import resolve
+    >>> base = resolve("vit_base_patch16_224").config
+    >>> tree, sizes = lower(structure_of(base, 1, True), Mode()), sizes_of(base)
+    >>> root, layer = gathered(tree, sizes, 2)
+    >>> found = gathered_bytes(tree, sizes, Scenario(ranks=2, zero=3))
+    >>> found == (4 * (root + 3 * layer), 4 * (root + 3 * layer))
+    True
+    """
+    recipe, e = RECIPES[scenario.recipe], PRECISIONS[scenario.precision].param_bytes
+    weight, gradient = recipe.weights or e, recipe.gradients or e
+    ranks, zero = scenario.ranks, scenario.zero
+    if scenario.recipe != "torch":
+        total = whole(parameters(tree), sizes).weights
+        live = smallest(total, _DEEPSPEED_LIVE) if zero > 2 else 0
+        bucket = _DEEPSPEED_BUCKET if scenario.recipe == "deepspeed" and zero else 0
+        return Gathered(weight * live, gradient * bucket)
+    if zero < 2:
+        return Gathered()
+    root, layer = gathered(tree, sizes, ranks)
+    held = root + layer
+    if zero == 2:
+        held = ranks * fully_sharded(parameters(tree), sizes, ranks).weights
+    held = held + layer + largest(root, layer)
+    # those of the layers, or at the end those outside of them
+    trained_root, trained_layer = gathered(tree, sizes, ranks, trained=True)
+    reduced = trained_root + trained_layer + largest(trained_root, 2 * trained_layer)
+    return Gathered(weight * held, gradient * reduced)
+
+
+def assumed(scenario: Scenario) -> tuple[str, ...]:
+    """The assumptions of the bound, for people."""
+    said = ["a loss that keeps each output with two float32 tensors and one gradient of its size"]
+    if scenario.recipe != "torch":
+        said.append(
+            f"states of recipe {scenario.recipe} from the first op to the last, and an optimizer "
+            "that copies the parameters once"
+        )
+        if scenario.zero > 2:
+            said.append("up to a billion weights gathered at one time")
+        if scenario.recipe == "deepspeed" and scenario.zero:
+            said.append("a buffer of 500,000,000 gradients (reduce_bucket_size)")
+    elif scenario.zero > 1:
+        kept = "all weights gathered" if scenario.zero == 2 else "three layers gathered"
+        said.append(f"fully_shard on every layer and on the model: {kept}, gradients of three")
+    return tuple(said)
