@@ -16,7 +16,9 @@ from vitcost.cli import run
 from vitcost.config import ViTConfig
 from vitcost.errors import ConfigError, NotCovered, UnknownName, VitcostError
 from vitcost.hardware.attention import on_card
+from vitcost.hardware.beside import workspace_bytes
 from vitcost.hardware.cards import CARDS
+from vitcost.hardware.specs import card as card_of
 from vitcost.hardware.specs import own_card
 from vitcost.planner.fit import Fit, FitRow
 from vitcost.planner.invert import largest_convex, largest_monotone
@@ -79,14 +81,14 @@ def test_the_batch_fits_and_the_next_one_does_not(
     def of(batch: int, attention: str) -> int:
         return reported(config, batch, **{**scenario, "attention": attention})
 
-    found = vitcost.fit(config, **scenario)
+    found = vitcost.fit(config, **scenario, reserve=0)
     assert [row.gpu for row in found.found] == list(CARDS)
     for row in found.found:
         card = CARDS[row.gpu]
         # in the attention kernel of the card
         needed = partial(of, attention=on_card(Scenario(**scenario), card).attention)
         if card.capacity_bytes is None:
-            assert row == FitRow(row.gpu, *(None,) * 6, "unknown", "", None, (), None, None, ())
+            assert row == FitRow(row.gpu, *(None,) * 8, "unknown", "", None, (), None, None, ())
             continue
         assert row.largest_batch is not None
         assert needed(row.largest_batch + 1) > card.capacity_bytes
@@ -95,6 +97,7 @@ def test_the_batch_fits_and_the_next_one_does_not(
         assert row.used_bytes == needed(row.largest_batch or 1)
         assert row.headroom_bytes == card.capacity_bytes - row.used_bytes
         assert row.fits is (needed(1) <= card.capacity_bytes)
+        assert row.largest_batch_bare == row.largest_batch
 
 
 @pytest.mark.parametrize(
@@ -118,10 +121,10 @@ def test_a_plain_sum_by_hand() -> None:
     b, s, h, images = 9, 197, 768, 3 * 224 * 224
     used = 4 * 86_567_656 + 4 * b * (images + 12 * s * h)
     exactly = own_card("mine", {"memory_gb": 1, "usable_bytes": used})
-    row = vitcost.fit(BASE, gpu=exactly).found[0]
+    row = vitcost.fit(BASE, gpu=exactly, reserve=0).found[0]
     assert (row.largest_batch, row.used_bytes, row.headroom_bytes) == (b, used, 0)
     less = own_card("mine", {"memory_gb": 1, "usable_bytes": used - 1})
-    assert vitcost.fit(BASE, gpu=less).found[0].largest_batch == b - 1
+    assert vitcost.fit(BASE, gpu=less, reserve=0).found[0].largest_batch == b - 1
 
 
 def test_a_batch_of_one_may_need_more_than_two() -> None:
@@ -130,15 +133,20 @@ def test_a_batch_of_one_may_need_more_than_two() -> None:
     one, two = (reported(huge, batch, **how) for batch in (1, 2))
     assert one > two
     between = own_card("mine", {"usable_bytes": two})
-    row = vitcost.fit(huge, gpu=between, **how).found[0]
+    row = vitcost.fit(huge, gpu=between, reserve=0, **how).found[0]
     assert (row.largest_batch, row.fits) == (2, False)
     below = own_card("mine", {"usable_bytes": two - 1})
-    assert vitcost.fit(huge, gpu=below, **how).found[0].largest_batch == 0
+    assert vitcost.fit(huge, gpu=below, reserve=0, **how).found[0].largest_batch == 0
 
 
 def test_largest_image_and_depth() -> None:
     found = vitcost.fit(
-        BASE, gpu=["t4", "h100-sxm"], mode="train", batch=8, largest=["img_size", "depth"]
+        BASE,
+        gpu=["t4", "h100-sxm"],
+        mode="train",
+        batch=8,
+        largest=["img_size", "depth"],
+        reserve=0,
     )
     for row in found.found:
         limit = row.capacity_bytes
@@ -164,7 +172,7 @@ def test_largest_image_and_depth() -> None:
     ],
 )
 def test_the_largest_image_is_the_largest_that_is_taken(name: str, given: dict[str, bool]) -> None:
-    row = vitcost.fit(name, gpu="t4", batch=16, largest="img_size", **given).found[0]
+    row = vitcost.fit(name, gpu="t4", batch=16, largest="img_size", reserve=0, **given).found[0]
     most, limit = row.largest_img_size, row.capacity_bytes
     assert most is not None
     assert limit is not None
@@ -184,7 +192,9 @@ def test_few_evaluations(monkeypatch: pytest.MonkeyPatch) -> None:
         return real(config, scenario, batch)
 
     monkeypatch.setattr(module, "need", counted)
-    amounts = len({card.capacity_bytes for card in CARDS.values() if card.capacity_bytes})
+    cards = [card for card in CARDS.values() if card.capacity_bytes]
+    auto = parse_reserve("auto")
+    amounts = len({card.capacity_bytes for card in cards} | {auto.leaves(card) for card in cards})
     for model in (BASE, ViTConfig(img_size=32, embed_dim=8, num_heads=1, depth=1)):  # type: ignore[arg-type]
         batches.clear()
         vitcost.fit(model)
@@ -222,12 +232,89 @@ def test_a_reserve_is_kept() -> None:
     for reserve, kept in (("1 GiB", GIB), ("1 GB", 10**9), (123, 123), ("12.5 %", 2 * GIB)):
         row = vitcost.fit(BASE, gpu="t4", reserve=reserve).found[0]
         assert row.capacity_bytes == plain.capacity_bytes == 16 * GIB
-        assert row.reserved_bytes == kept
+        assert row.reserve_bytes == kept
         assert row.used_bytes is not None
         assert row.headroom_bytes == 16 * GIB - kept - row.used_bytes
     # a part of a byte is kept whole
-    assert parse_reserve("0.1 %").leaves(16 * GIB) == 16 * GIB - 17_179_870
+    assert parse_reserve("0.1 %").leaves(CARDS["t4"]) == 16 * GIB - 17_179_870
     assert vitcost.fit(BASE, gpu="t4", reserve="99 GiB").found[0].largest_batch == 0
+
+
+# two buffers of 4,096 KiB and eight of 16 KiB, or 32 MiB (128 on gfx942), as torch's
+# CublasHandlePool.cpp allocates them
+@pytest.mark.parametrize(
+    ("gpu", "software", "workspace"),
+    [
+        ("l4", "", 8_519_680),
+        ("v100-sxm2", "", 8_519_680),
+        ("a100-sxm-80gb", "2.4", 8_519_680),
+        ("h100-sxm", "", 33_554_432),
+        ("h100-sxm", "2.4", 33_554_432),
+        ("b200", "2.9", 8_519_680),
+        ("b200", "", 33_554_432),
+        ("mi300x", "", 134_217_728),
+        ("mi210", "", 33_554_432),
+        ("mi210", "2.5", 0),
+        ("cpu-i7_12700h", "", 0),
+    ],
+)
+def test_the_workspace_is_the_one_that_torch_allocates(
+    gpu: str, software: str, workspace: int
+) -> None:
+    assert workspace_bytes(card_of(gpu), software) == workspace
+
+
+@pytest.mark.parametrize("mode", ["infer", "train"])
+@pytest.mark.parametrize("gpu", ["l4", "h100-sxm", "mi300x", "t4"])
+def test_room_is_kept_by_default(gpu: str, mode: str) -> None:
+    """A batch fits with the workspace, half a GiB of context and the larger of half a GiB and 2 %
+    of its bytes beside it, and the next one does not."""
+    (row,) = vitcost.fit(BASE, gpu=gpu, mode=mode).found
+    assert row.largest_batch is not None
+    assert row.largest_batch_bare is not None
+    assert row.capacity_bytes is not None
+    workspace = workspace_bytes(CARDS[gpu])
+
+    def needed(batch: int) -> int:
+        used = reported(BASE, batch, mode=mode)
+        return used + workspace + GIB // 2 + max(GIB // 2, used * 2 // 100)
+
+    assert needed(row.largest_batch) <= row.capacity_bytes < needed(row.largest_batch + 1)
+    assert row.headroom_bytes == row.capacity_bytes - needed(row.largest_batch)
+    assert row.used_bytes == reported(BASE, row.largest_batch, mode=mode)
+    (bare,) = vitcost.fit(BASE, gpu=gpu, mode=mode, reserve=0).found
+    assert bare.largest_batch == row.largest_batch_bare > row.largest_batch
+
+
+def test_a_batch_that_fits_without_the_reserve_alone_is_tight(capsys: Captured) -> None:
+    (row,) = vitcost.fit(BASE, gpu="l4", mode="train").found
+    fits, bare = row.largest_batch, row.largest_batch_bare
+    assert fits is not None
+    assert bare is not None
+    for batch, verdict in ((fits, "fits"), (fits + 1, "tight"), (bare, "tight"), (bare + 1, "no")):
+        (found,) = vitcost.fit(BASE, gpu="l4", mode="train", require=batch).found
+        assert (found.verdict, found.fits) == (verdict, verdict == "fits")
+        (time,) = vitcost.report(BASE, gpu="l4", mode="train", batch=batch).time
+        assert time.verdict == verdict
+        assert time.headroom_bytes is not None
+        assert (time.headroom_bytes >= 0) is (verdict == "fits")
+    args = ["fit", BASE, "-g", "l4", "--mode", "train", "--require", str(bare)]
+    assert run(args) == 1
+    assert run([*args, "--reserve", "0"]) == 0
+    assert "tight" in capsys.readouterr().out
+
+
+def test_a_report_says_what_stands_beside_tensors() -> None:
+    on = vitcost.report(BASE, gpu="h100-sxm").to_dict()["memory"]["beside_tensors"]
+    assert on == {
+        "workspace_bytes": 33_554_432,
+        "context_bytes": GIB // 2,
+        "slack_bytes": GIB // 2,
+    }
+    unknown = vitcost.report(BASE).to_dict()["memory"]["beside_tensors"]
+    assert list(unknown.values()) == [None] * 3
+    none = vitcost.report(BASE, platform="cpu").to_dict()["memory"]["beside_tensors"]
+    assert list(none.values()) == [0] * 3
 
 
 def test_what_is_required_decides(capsys: Captured) -> None:
@@ -245,7 +332,7 @@ def test_what_is_required_decides(capsys: Captured) -> None:
 
 
 def test_ways_fit_and_are_cheapest_first() -> None:
-    found = vitcost.fit("vit_huge_patch14_224", gpu="l4", mode="train", require=64)
+    found = vitcost.fit("vit_huge_patch14_224", gpu="l4", mode="train", require=64, reserve=0)
     (row,) = found.found
     assert row.fits is False
     limit = row.capacity_bytes
@@ -265,7 +352,7 @@ def test_ways_fit_and_are_cheapest_first() -> None:
     # of the whole catalogue no time is predicted: by the FLOPs that a step executes
     (same,) = (
         each
-        for each in vitcost.fit("vit_huge_patch14_224", mode="train", require=64).found
+        for each in vitcost.fit("vit_huge_patch14_224", mode="train", require=64, reserve=0).found
         if each.gpu == "l4"
     )
     flops = [way.executed_flops for way in same.ways]
@@ -351,7 +438,7 @@ def test_a_recipe_keeps_its_precision() -> None:
         ({"batch": -1}, ConfigError, "batch must be between 1 and"),
         ({"reserve": "much"}, ConfigError, "expected bytes such as 24 GiB"),
         ({"reserve": "-1 GiB"}, ConfigError, "expected bytes"),
-        ({"reserve": -1}, ConfigError, "reserve must be bytes"),
+        ({"reserve": -1}, ConfigError, "reserve must be auto, bytes"),
         ({"reserve": "100 %"}, ConfigError, "below 100 %"),
         ({"reserve": "x %"}, ConfigError, "reserve must be a share"),
         ({"largest": "width"}, ConfigError, "largest must be one of img_size, depth"),
@@ -391,7 +478,9 @@ def test_json_rows_and_html(capsys: Captured) -> None:
     result = vitcost.fit(BASE, gpu=["t4", "tpu-v7x"], require=9999)
     assert data == json.loads(json.dumps(result.to_dict()))
     assert known["gpu"] == "t4"
-    assert known["used_bytes"] + known["headroom_bytes"] == 16 * GIB
+    parts = ("used_bytes", "headroom_bytes", "reserve_bytes")
+    assert sum(known[part] for part in parts) == 16 * GIB
+    assert known["verdict"] == "no"
     assert unknown["largest_batch"] is unknown["fits"] is None
     flat = list(result.rows())
     assert [row["gpu"] for row in flat] == ["t4", "tpu-v7x"]

@@ -117,8 +117,14 @@ def report(
     # a page without a card has no use for them
     from vitcost.hardware.timed import timed
 
+    def tensors(on_card: Scenario) -> int | None:
+        other = own if on_card == scenario else report_on(found, run.under(on_card))
+        inferred = other.inference.total_bytes
+        return inferred if on_card.mode == "infer" else other.training.peak_bytes
+
     files = {"gpu_file": gpu_file, "calibration": calibration}
-    return replace(own, time=timed(found.config, scenario, gpu, anchor=anchor, **files))
+    times = timed(found.config, scenario, gpu, anchor=anchor, tensors=tensors, **files)
+    return replace(own, time=times)
 
 
 def _own_precision(own: Report) -> tuple[InferenceRow, ...]:

@@ -153,10 +153,19 @@ class Report(Result):
                 "inference": _inference_dict(infer),
                 "inference_by_precision": [row.to_dict() for row in self.inference_by_precision],
                 "training": train.to_dict(),
+                "beside_tensors": self._beside(),
             },
             "time": [time.to_dict() for time in self.time],
             "layers": [_layer_dict(layer) for layer in self.layers],
         }
+
+    def _beside(self) -> dict[str, int | None]:
+        """Bytes beside tensors on the first card; None on a card that is not named."""
+        names = ("workspace_bytes", "context_bytes", "slack_bytes")
+        of = self.time[0].beside if self.time else None
+        if of is not None:
+            return of._asdict()
+        return dict.fromkeys(names, 0 if self.scenario.platform == "cpu" else None)
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """Every layer as a flat row, then every time: ``pandas.DataFrame(report.rows())``."""

@@ -45,8 +45,8 @@ vitcost fit vit_base_patch16_224 -g t4 --largest img_size -b 32
         Option(
             ["--reserve"],
             passed=True,
-            metavar="BYTES|X%",
-            help="kept of each card for a context, workspace and the allocator  [default: 0]",
+            metavar="auto|BYTES|X%",
+            help="kept free beside tensors; 0: nothing  [default: auto]",
         ),
         Option(
             ["--largest"],

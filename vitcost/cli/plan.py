@@ -64,8 +64,8 @@ _FLAGS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
     (
         "--reserve",
         _RUN,
-        "kept of each card for a context, workspace and the allocator  [default: 0]",
-        {"metavar": "BYTES|X%"},
+        "kept free beside tensors; 0: nothing  [default: auto]",
+        {"metavar": "auto|BYTES|X%"},
     ),
     ("--zero", _FIXED, "what data-parallel ranks divide: 0 to 3", _NUMBER),
     ("--tensor-parallel", _FIXED, "cards that share each layer", _NUMBER),

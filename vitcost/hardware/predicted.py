@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from vitcost.hardware.beside import Beside
+
 __all__ = ["Part", "Time", "TurningPoints"]
 
 
@@ -26,7 +28,9 @@ class Time:
     ``low_seconds`` and ``high_seconds`` are its band, ``attention_kernel`` the kernels of this card
     that compute its attentions, ``peak_share`` the model's FLOPs over what the sheet allows in that
     time, ``notes`` what was not validated, ``turning`` the batches at which the bound changes
-    (``timed`` looks for them, ``predict`` does not).
+    (``timed`` looks for them, ``predict`` does not). ``verdict`` says whether the step's tensors
+    fit the card: ``fits``, ``tight`` (without all that stands ``beside`` them alone) or ``no``;
+    ``headroom_bytes`` are left with it. Both are None where no memory is known.
     """
 
     gpu: str
@@ -46,6 +50,9 @@ class Time:
     fitted_rows: int = 0
     held_out: float | None = None
     source: str = ""
+    verdict: str | None = None
+    headroom_bytes: int | None = None
+    beside: Beside | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The row of a report's ``time``."""
@@ -65,6 +72,8 @@ class Time:
             "held_out": self.held_out,
             "source": self.source,
             "peak_share": self.peak_share,
+            "verdict": self.verdict,
+            "headroom_bytes": self.headroom_bytes,
             **turning._asdict(),
             "parts": [part._asdict() for part in self.parts],
             "notes": list(self.notes),

@@ -1,11 +1,14 @@
 """The times that a user asks for: cards by name or by figures, own files, anchors."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import Any
 
 from vitcost.engine.model import Config
 from vitcost.errors import ConfigError
 from vitcost.fields import several
+from vitcost.hardware.attention import on_card
+from vitcost.hardware.beside import beside, verdict_on
 from vitcost.hardware.calibrate import load_calibrations
 from vitcost.hardware.cards import Card
 from vitcost.hardware.roofline import Anchor, Time, parse_anchor, predict, turning_points
@@ -23,11 +26,13 @@ def timed(
     gpu_file: "str | Iterable[str]" = (),
     calibration: "str | Iterable[str]" = (),
     anchor: "str | Anchor | Iterable[str | Anchor]" = (),
+    tensors: Callable[[Scenario], int | None] = lambda scenario: None,
 ) -> tuple[Time, ...]:
     """The time of a step on each card that was asked for, with the batches at which it turns.
 
     ``gpu_file`` has cards of the user's own, ``calibration`` constants that ``calibrate`` wrote,
-    ``anchor`` what one card was measured to do in this scenario, ``MODEL=IMAGES_PER_SECOND``.
+    ``anchor`` what one card was measured to do in this scenario, ``MODEL=IMAGES_PER_SECOND``;
+    ``tensors`` gives the bytes that a scenario needs on a card, for the verdict.
 
     >>> from vitcost.zoo import resolve
     >>> config = resolve("vit_base_patch16_224").config
@@ -37,8 +42,8 @@ def timed(
     """
     files = several("calibration", calibration, str)
     # a calibration of a card of one's own has it beside the constants
-    beside = {name: row for path in files for name, row in load_cards(path).items()}
-    cards = asked_cards(gpu, {**beside, **own_cards(gpu_file)})
+    carried = {name: row for path in files for name, row in load_cards(path).items()}
+    cards = asked_cards(gpu, {**carried, **own_cards(gpu_file)})
     measured = several("anchor", anchor, str, Anchor)
     anchors = [each if isinstance(each, Anchor) else parse_anchor(each) for each in measured]
     anchors = [each._replace(scenario=each.scenario or scenario) for each in anchors]
@@ -49,6 +54,16 @@ def timed(
         replace(
             predict(config, scenario, card, anchors=anchors, calibrations=own),
             turning=turning_points(config, scenario, card, anchors=anchors, calibrations=own),
+            **_memory(card, scenario, tensors(on_card(scenario, card))),
         )
         for card in cards
     )
+
+
+def _memory(card: Card, scenario: Scenario, tensor_bytes: int | None) -> dict[str, Any]:
+    """The verdict on a step's tensors; nothing where their bytes are not known."""
+    if tensor_bytes is None:
+        return {}
+    needs = beside(card, tensor_bytes, scenario.software)
+    verdict, left = verdict_on(card, tensor_bytes, needs.total_bytes) or (None, None)
+    return {"verdict": verdict, "headroom_bytes": left, "beside": needs}

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from vitcost.page import Column, Page, Row, Table, Value
 from vitcost.planner.fit import Fit, FitRow
+from vitcost.planner.reserve import said
 
 __all__ = ["fit_page"]
 
@@ -26,10 +27,7 @@ def _lead(result: Fit) -> Iterator[str]:
         if scenario.recipe != "torch":
             how.append(f"recipe {scenario.recipe}")
     yield ", ".join(how)
-    kept = f"{result.reserve} of each card" if str(result.reserve) != "0" else "nothing"
-    yield (
-        f"bytes of tensors; reserved for a context, workspace of kernels and the allocator: {kept}"
-    )
+    yield said(result.reserve)
 
 
 def _cards(result: Fit) -> Table:
@@ -47,6 +45,8 @@ def _cards(result: Fit) -> Table:
         columns.append(Column("depth", "count"))
     if result.wanted > 1:
         columns.append(Column(f"batch {result.wanted:,}"))
+    if str(result.reserve) != "0":
+        columns.append(Column("without reserve", "count", optional=True))
     columns.append(Column("used is", optional=True))
     columns.append(Column("peak", optional=True))
     rows = tuple(_card(result, row) for row in result.found)
@@ -61,7 +61,9 @@ def _card(result: Fit, row: FitRow) -> Row:
     if "depth" in result.largest:
         cells.append(row.largest_depth)
     if result.wanted > 1:
-        cells.append({True: "fits", False: "no", None: "?"}[row.fits])
+        cells.append(row.verdict or "?")
+    if str(result.reserve) != "0":
+        cells.append(row.largest_batch_bare)
     cells += [row.used_is, row.peak_at]
     return Row(tuple(cells), "failed" if row.fits is False else "")
 
@@ -80,8 +82,8 @@ def _notes(result: Fit) -> Iterator[str]:
         yield f"no memory is known, and none is guessed: {', '.join(unknown)}"
     if any(row.largest_batch == 0 for row in result.found):
         yield "where no batch fits, used is what a batch of one needs"
-    for said in dict.fromkeys(said for row in result.found for said in row.assumed):
-        yield f"used, bounded: a step needs no more, with {said}"
+    for each in dict.fromkeys(each for row in result.found for each in row.assumed):
+        yield f"used, bounded: a step needs no more, with {each}"
     if result.largest:
         yield f"the largest with a batch of {result.wanted:,}; an image is square"
 

@@ -36,6 +36,8 @@ def _cards(report: Report) -> Table:
     bases = dict.fromkeys(time.basis for time in report.time)
     notes = [
         "low, high: the band that nine in ten measurements should lie in",
+        "memory: whether the step's tensors fit the card, with a workspace, a context and the "
+        "allocator's slack beside them; left: bytes that remain then",
         "of peak: the model's FLOPs over what the sheet allows in that time",
         *(_BASES[basis] for basis in bases),
         *(f"{time.gpu}: {note}" for time in report.time for note in time.notes),
@@ -52,6 +54,8 @@ def _cards(report: Report) -> Table:
         Column("bound"),
         Column("of peak", "ratio"),
         Column("basis"),
+        Column("memory"),
+        Column("left", "bytes"),
         Column("attention", optional=True),
         Column("software", optional=True),
     )
@@ -63,7 +67,8 @@ def _card(time: "Time") -> Row:
     band = time.seconds, time.low_seconds, time.high_seconds
     rate, share = time.images_per_second, time.peak_share
     kernels = ", ".join(time.attention_kernel)
-    return Row((time.gpu, *band, rate, time.bound, share, time.basis, kernels, time.software))
+    fit = time.verdict or "?", time.headroom_bytes
+    return Row((time.gpu, *band, rate, time.bound, share, time.basis, *fit, kernels, time.software))
 
 
 def _parts(time: "Time", batch: int) -> Table:

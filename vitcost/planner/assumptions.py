@@ -10,7 +10,7 @@ from vitcost.planner.choose import PlanRow
 from vitcost.planner.job import Job
 from vitcost.planner.pace import Pace
 from vitcost.planner.rank import tensor_missing
-from vitcost.planner.reserve import Reserve
+from vitcost.planner.reserve import Reserve, said
 from vitcost.planner.strategies import ZERO
 
 __all__ = ["assumptions"]
@@ -87,17 +87,13 @@ def _sources(rows: Sequence[PlanRow]) -> Iterator[str]:
 def _memory(pace: Pace, reserve: Reserve, rows: Sequence[PlanRow]) -> Iterator[str]:
     card = pace.card
     by = "the sheet's number in GiB" if card.usable_bytes is None else "as a source states"
-    kept = f"{reserve} reserved" if str(reserve) != "0" else "nothing reserved"
-    yield (
-        f"memory: {shown(card.capacity_bytes, 'bytes')}, {by}; bytes of tensors, {kept} for a "
-        "context, workspace and the allocator"
-    )
+    yield f"memory: {shown(card.capacity_bytes, 'bytes')}, {by}; {said(reserve)}"
     if pace.scenario.compile:
         yield "memory: of eager kernels; compiled ones keep other tensors"
     bounds = [row for row in rows if row.memory_basis == "bounded"]
     ways = (replace(pace.scenario, zero=row.zero, ranks=row.data) for row in bounds)
-    for said in dict.fromkeys(said for way in ways for said in assumed(way)):
-        yield f"memory, bounded: a step needs no more, with {said}"
+    for each in dict.fromkeys(each for way in ways for each in assumed(way)):
+        yield f"memory, bounded: a step needs no more, with {each}"
     if any(row.pipeline > 1 for row in rows):
         yield "memory, bounded: a stage of a pipeline is counted with the embedding and the head"
 

@@ -1,7 +1,7 @@
 """The ways to divide a run among cards: which fit, how fast each is, how few cards are enough."""
 
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from itertools import islice
 from math import ceil
 from typing import NamedTuple
@@ -67,15 +67,13 @@ class PlanRow(NamedTuple):
 
 def planned(pace: Pace, job: Job, fixed: Fixed, reserve: Reserve) -> tuple[PlanRow, ...]:
     """Every way to divide a step, those that fit first, each the fastest of its micro-batches."""
-    capacity = pace.card.capacity_bytes
-    assert capacity is not None
-    limit = reserve.leaves(capacity)
+    headroom = partial(reserve.headroom, pace.card, software=pace.scenario.software)
     micro = cache(pace.micro)
     most = RECIPES[pace.scenario.recipe].stages
     if fixed.tensor_parallel is None and tensor_missing(pace.config, pace.scenario):
         fixed = fixed._replace(tensor_parallel=1)
     rows = (
-        _best(pace, job, strategy, _batches(job, strategy, fixed), limit, micro)
+        _best(pace, job, strategy, _batches(job, strategy, fixed), headroom, micro)
         for strategy in strategies(pace.config, job, fixed, most)
     )
     return tuple(sorted(rows, key=_order))
@@ -86,7 +84,7 @@ def _best(
     job: Job,
     strategy: Strategy,
     batches: list[int],
-    limit: int,
+    headroom: Callable[[int], int],
     micro: Callable[[int, str], Micro],
 ) -> PlanRow:
     """The fastest micro-batch that fits, or the smallest where none does."""
@@ -100,9 +98,10 @@ def _best(
         own, time = _with(strategy, job, batch), micro(batch, strategy.checkpointing)
         return step_time(pace.config, pace.scenario, own, time, weights, job, pace.card)
 
-    fits = _fitting(batches, lambda batch: needed(batch).total_bytes <= limit)
+    fits = _fitting(batches, lambda batch: headroom(needed(batch).total_bytes) >= 0)
     batch = min(fits, key=lambda batch: step(batch).total) if fits else batches[0]
-    row = _plain(pace, _with(strategy, job, batch), needed(batch), limit, weights)
+    left = headroom(needed(batch).total_bytes)
+    row = _plain(pace, _with(strategy, job, batch), needed(batch), left, weights)
     if not fits:
         return row
     time = micro(batch, strategy.checkpointing)
@@ -150,8 +149,8 @@ def _fitting(batches: list[int], fits: Callable[[int], bool]) -> list[int]:
     return sorted({*rising[:low], *alone}, reverse=True)[:_TIMED]
 
 
-def _plain(pace: Pace, strategy: Strategy, need: Need, limit: int, weights: Weights) -> PlanRow:
-    """A row without its times."""
+def _plain(pace: Pace, strategy: Strategy, need: Need, left: int, weights: Weights) -> PlanRow:
+    """A row without its times; ``left`` is its headroom."""
     return PlanRow(
         strategy.name,
         strategy.zero,
@@ -162,10 +161,10 @@ def _plain(pace: Pace, strategy: Strategy, need: Need, limit: int, weights: Weig
         strategy.checkpointing,
         strategy.micro_batch,
         strategy.accumulation,
-        need.total_bytes <= limit,
+        left >= 0,
         need.total_bytes,
         need.basis,
-        limit - need.total_bytes,
+        left,
         volume(pace.config, pace.scenario, strategy, weights).total_bytes,
         "memory",
     )

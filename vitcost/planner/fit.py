@@ -1,8 +1,8 @@
 """``fit``: the largest batch that a card holds, and what would make a batch fit."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, partial
 from math import lcm
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ from vitcost.engine.model import Config
 from vitcost.errors import ConfigError, NotCovered, VitcostError, shown
 from vitcost.flags import settled
 from vitcost.hardware.attention import Kernels, kernels_on, on_card, on_platform
+from vitcost.hardware.beside import verdict_on
 from vitcost.hardware.cards import Card
 from vitcost.hardware.specs import asked_cards, matching, own_cards
 from vitcost.planner.asked import asked
@@ -33,21 +34,25 @@ LARGEST = {"img_size": 10**6, "depth": 10**5}
 class FitRow(NamedTuple):
     """A card, and the largest batch that it holds; None where its memory is not known.
 
-    ``used_bytes`` is what that batch needs, or a batch of one where none fits; ``headroom_bytes``
-    is what is left of ``capacity_bytes`` beside it and ``reserved_bytes``. ``used_is``: ``exact``,
-    or ``bounded``: it needs no more, as long as ``assumed`` holds. ``fits``: whether the wanted
-    batch does. ``memory`` is ``stated`` (what a process may use, by a source), ``sheet``
-    (the sheet's number in GiB), ``unknown``, or ``no kernel``: the card lacks the attention kernel
-    that is asked for by name.
+    ``largest_batch`` leaves the reserve free, ``largest_batch_bare`` nothing beside tensors.
+    ``used_bytes`` are the tensors of ``largest_batch``, or of a batch of one where none fits;
+    ``headroom_bytes`` are left of ``capacity_bytes`` beside them and ``reserve_bytes``.
+    ``used_is``: ``exact``, or ``bounded``: it needs no more, as long as ``assumed`` holds.
+    ``fits``: whether the wanted batch does, with the reserve; ``verdict``: ``fits``, ``tight``
+    (without the reserve alone) or ``no``. ``memory`` is ``stated`` (bytes that a process may use,
+    by a source), ``sheet`` (the sheet's number in GiB), ``unknown``, or ``no kernel``: the card
+    lacks the attention kernel that is asked for by name.
     """
 
     gpu: str
     largest_batch: int | None
+    largest_batch_bare: int | None
     used_bytes: int | None
     headroom_bytes: int | None
     fits: bool | None
+    verdict: str | None
     capacity_bytes: int | None
-    reserved_bytes: int | None
+    reserve_bytes: int | None
     memory: str
     peak_at: str
     used_is: str | None
@@ -123,7 +128,7 @@ def fit(
     gpu: "str | Card | Sequence[str | Card]" = (),
     gpu_file: "str | Sequence[str]" = (),
     require: int | None = None,
-    reserve: int | str = 0,
+    reserve: int | str = "auto",
     largest: str | Sequence[str] = (),
     **given: Any,
 ) -> Fit:
@@ -131,8 +136,9 @@ def fit(
 
     The bytes are those of a report: of tensors, in inference ``total_bytes``, in training
     ``peak_bytes``. ``gpu`` names the cards, all of them without it, ``gpu_file`` has cards of the
-    user's own. ``reserve`` is what a card keeps besides (a context, workspace of kernels, the
-    allocator's rounding), in bytes or as a share (``"1 GiB"``, ``"5 %"``); by default nothing.
+    user's own. ``reserve`` is the room that a card keeps beside tensors: by default (``"auto"``)
+    the workspace of its matrix library, a context and the allocator's slack, as
+    ``vitcost.hardware.beside`` has them; else bytes or a share (``"1 GiB"``, ``"5 %"``, 0).
     ``require`` is the batch that is wanted, else ``batch``; ``largest`` asks for the largest
     ``img_size`` and ``depth`` with it. ``given``: fields of the scenario and of the config, as for
     ``report``; a flag of training makes the mode ``train``, and is refused beside ``infer``. Raises
@@ -140,7 +146,7 @@ def fit(
 
     >>> row = fit("vit_base_patch16_224", gpu="h100-sxm", mode="train", require=512).found[0]
     >>> row.largest_batch, row.fits, row.memory
-    (707, True, 'stated')
+    (688, True, 'stated')
     """
     wanted = {} if require is None else {"batch": require}
     if require is not None and given.get("batch", require) != require:
@@ -218,8 +224,10 @@ def _alike(
     def of(batch: int) -> Need:
         return need(config, runs, batch)
 
-    limits = {row: reserve.leaves(row.capacity_bytes) for row in cards if row.capacity_bytes}
-    batches = largest_convex(lambda b: of(b).total_bytes, limits.values(), 2)
+    sized = [row for row in cards if row.capacity_bytes]
+    limits = {row: reserve.leaves(row, runs.software) for row in sized}
+    bare = {row: row.capacity_bytes or 0 for row in sized}
+    batches = largest_convex(lambda b: of(b).total_bytes, {*limits.values(), *bare.values()}, 2)
     # a batch of one runs other operators: it is asked for by itself
     batches = {
         limit: most if most > 1 else int(of(1).total_bytes <= limit)
@@ -238,46 +246,61 @@ def _alike(
             kind = half(row), kernels_on(row)
             if kind not in others:
                 others[kind] = ways(config, scenario, row)
-            found = fitting(others[kind], limit)
+            room = partial(reserve.headroom, row, software=runs.software)
+            found = fitting(others[kind], room)
             found = timed(found, config, scenario, row) if named else found
         asked = {name: each[limit] for name, each in sizes.items()}
         most = batches[limit]
-        rows.append(_row(row, limit, most, of(most or 1), of(scenario.batch), asked, found))
+        made = _row(row, most, of(most or 1), of(scenario.batch), reserve, runs.software)
+        rows.append(
+            made._replace(
+                largest_batch_bare=batches[bare[row]],
+                largest_img_size=asked.get("img_size"),
+                largest_depth=asked.get("depth"),
+                ways=found,
+            )
+        )
     return tuple(rows)
 
 
-def _row(
-    row: Card,
-    limit: int,
-    most: int,
-    used: Need,
-    wanted: Need,
-    sizes: Mapping[str, int],
-    found: tuple[Way, ...],
-) -> FitRow:
-    capacity = row.capacity_bytes
-    assert capacity is not None
-    return FitRow(
-        row.name,
-        most,
-        used.total_bytes,
-        limit - used.total_bytes,
-        wanted.total_bytes <= limit,
-        capacity,
-        capacity - limit,
-        "sheet" if row.usable_bytes is None else "stated",
-        used.at,
-        used.basis,
-        used.assumed,
-        sizes.get("img_size"),
-        sizes.get("depth"),
-        found,
+def _row(row: Card, most: int, used: Need, wanted: Need, reserve: Reserve, software: str) -> FitRow:
+    kept = reserve.kept(row, wanted.total_bytes, software)
+    verdict, _ = verdict_on(row, wanted.total_bytes, kept) or (None, None)
+    return _unknown(row)._replace(
+        largest_batch=most,
+        used_bytes=used.total_bytes,
+        headroom_bytes=reserve.headroom(row, used.total_bytes, software),
+        fits=verdict == "fits",
+        verdict=verdict,
+        capacity_bytes=row.capacity_bytes,
+        reserve_bytes=reserve.kept(row, used.total_bytes, software),
+        memory="sheet" if row.usable_bytes is None else "stated",
+        peak_at=used.at,
+        used_is=used.basis,
+        assumed=used.assumed,
     )
 
 
 def _unknown(row: Card) -> FitRow:
-    nothing = None, None, None, None, None, None
-    return FitRow(row.name, *nothing, "unknown", "", None, (), None, None, ())
+    """A card of which nothing is known."""
+    return FitRow(
+        gpu=row.name,
+        largest_batch=None,
+        largest_batch_bare=None,
+        used_bytes=None,
+        headroom_bytes=None,
+        fits=None,
+        verdict=None,
+        capacity_bytes=None,
+        reserve_bytes=None,
+        memory="unknown",
+        peak_at="",
+        used_is=None,
+        assumed=(),
+        largest_img_size=None,
+        largest_depth=None,
+        ways=(),
+    )
 
 
 def _largest(name: str, config: Config, scenario: Scenario, limits: set[int]) -> dict[int, int]:

@@ -132,7 +132,7 @@ def plan(
     deadline: float | str | None = None,
     efficiency: float | None = None,
     overlap: float = 1.0,
-    reserve: int | str = 0,
+    reserve: int | str = "auto",
     zero: int | None = None,
     tensor_parallel: int | None = None,
     sequence_parallel: bool | None = None,

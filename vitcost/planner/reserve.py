@@ -1,52 +1,91 @@
-"""What a card keeps besides the tensors: bytes, or a share of its memory."""
+"""The room that a card keeps beside tensors: bytes, a share, or what torch is known to need."""
 
 from typing import TYPE_CHECKING, NamedTuple
 
 from vitcost.errors import ConfigError
 from vitcost.errors import shown as short
 from vitcost.fields import as_python
+from vitcost.hardware.beside import beside, largest_tensors
+from vitcost.hardware.cards import Card
 from vitcost.page import shown
 from vitcost.units import MOST, exact, parse_bytes
 
 if TYPE_CHECKING:
     from fractions import Fraction
 
-__all__ = ["Reserve", "parse_reserve"]
+__all__ = ["Reserve", "parse_reserve", "said"]
 
 
 class Reserve(NamedTuple):
-    """Bytes, and a share of the memory: one of them is 0."""
+    """Bytes, or a share of the memory; ``auto``: the workspace, the context and the slack."""
 
     fixed_bytes: int = 0
     share: "Fraction | int" = 0
+    auto: bool = False
 
-    def leaves(self, capacity_bytes: int) -> int:
-        """What is left for tensors; below 0 where the reserve is more than there is."""
+    def leaves(self, card: Card, software: str = "") -> int:
+        """Bytes that are left for tensors; below 0 where the reserve is more than there is."""
+        capacity = card.capacity_bytes
+        assert capacity is not None
+        if self.auto:
+            return largest_tensors(card, capacity, software)
+        return capacity - self.kept(card, 0, software)
+
+    def headroom(self, card: Card, tensor_bytes: int, software: str = "") -> int:
+        """Bytes that are left beside so many of tensors; below 0 where they do not fit."""
+        return (card.capacity_bytes or 0) - tensor_bytes - self.kept(card, tensor_bytes, software)
+
+    def kept(self, card: Card, tensor_bytes: int, software: str = "") -> int:
+        """Bytes that are kept beside so many bytes of tensors."""
+        if self.auto:
+            return beside(card, tensor_bytes, software).total_bytes
         # a part of a byte is kept
-        kept = -int(-self.share * capacity_bytes // 1)
-        return capacity_bytes - self.fixed_bytes - kept
+        return self.fixed_bytes - int(-self.share * (card.capacity_bytes or 0) // 1)
 
     def __str__(self) -> str:
+        if self.auto:
+            return "auto"
         if self.share:
             return f"{float(100 * self.share):g} %"
         return shown(self.fixed_bytes, "bytes") if self.fixed_bytes else "0"
 
 
-def parse_reserve(given: int | str) -> Reserve:
-    """A reserve in bytes, or as it is typed: ``1.5 GiB``, ``5 %``, ``0``.
+def said(reserve: Reserve) -> str:
+    """A sentence on the room that a page's numbers leave.
 
-    >>> str(parse_reserve("1.5 GiB")), parse_reserve("5 %").leaves(1000)
-    ('1.50 GiB', 950)
+    >>> said(Reserve(fixed_bytes=2**30))
+    'bytes of tensors; 1.00 GiB of each card is kept free'
+    """
+    if reserve.auto:
+        return (
+            "bytes of tensors; room is kept for a workspace, a context and the allocator's slack"
+            " (estimates)"
+        )
+    kept = f"{reserve} of each card is" if str(reserve) != "0" else "nothing is"
+    return f"bytes of tensors; {kept} kept free"
+
+
+def parse_reserve(given: int | str) -> Reserve:
+    """A reserve in bytes, or as it is typed: ``auto``, ``1.5 GiB``, ``5 %``, ``0``.
+
+    >>> from vitcost.hardware.specs import own_card
+    >>> str(parse_reserve("1.5 GiB")), str(parse_reserve("auto"))
+    ('1.50 GiB', 'auto')
+    >>> parse_reserve("5 %").leaves(own_card("mine", {"usable_bytes": 1000}))
+    950
     """
     if isinstance(given, str):
         text = given.strip()
+        if text == "auto":
+            return Reserve(auto=True)
         if text.endswith("%"):
             return Reserve(share=_share(given, text[:-1]))
         return Reserve(0 if text == "0" else parse_bytes(text))
     fixed = as_python(given)
     if type(fixed) is not int or not 0 <= fixed <= MOST:
         raise ConfigError(
-            f"reserve must be bytes such as 1.5 GiB, or a share as 5 %, got {short(given)}"
+            "reserve must be auto, bytes such as 1.5 GiB or a share such as 5 %, "
+            f"got {short(given)}"
         )
     return Reserve(fixed)
 

@@ -1,6 +1,6 @@
 """Other ways to run a batch that does not fit, cheapest first."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import product
 from typing import NamedTuple
@@ -80,13 +80,10 @@ def _ways(
         yield (flops, changes, needed), way
 
 
-def fitting(found: Sequence[Way], limit: int) -> tuple[Way, ...]:
-    """The ways that need no more than a limit."""
-    return tuple(
-        way._replace(headroom_bytes=limit - way.used_bytes)
-        for way in found
-        if way.used_bytes <= limit
-    )
+def fitting(found: Sequence[Way], headroom: Callable[[int], int]) -> tuple[Way, ...]:
+    """The ways whose tensors fit, each with the ``headroom`` that it leaves."""
+    ways = (way._replace(headroom_bytes=headroom(way.used_bytes)) for way in found)
+    return tuple(way for way in ways if way.headroom_bytes >= 0)
 
 
 def timed(found: Sequence[Way], config: Config, scenario: Scenario, row: Card) -> tuple[Way, ...]:

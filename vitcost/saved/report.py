@@ -48,6 +48,13 @@ class BytesMoved(TypedDict):
     forward: int
 
 
+class BesideTensors(TypedDict):
+    # of no card that is named they are not known
+    workspace_bytes: int | None
+    context_bytes: int | None
+    slack_bytes: int | None
+
+
 class Memory(TypedDict):
     rule_of_thumb: RuleOfThumb
     inference: Annotated[Inference, Also(total_bytes=int)]
@@ -59,6 +66,7 @@ class Memory(TypedDict):
     ]
     # of a module without a step what it saves is not known
     training: Annotated[Training, Also(saved_activations_bytes=int | None)]
+    beside_tensors: BesideTensors
 
 
 class Report(TypedDict):
@@ -73,7 +81,12 @@ class Report(TypedDict):
     time: list[
         Annotated[
             Time,
-            Also(turning=None, beyond_overhead_batch=int | None, compute_batch=int | None),
+            Also(
+                turning=None,
+                beside=None,
+                beyond_overhead_batch=int | None,
+                compute_batch=int | None,
+            ),
         ]
     ]
     layers: list[Layer]
