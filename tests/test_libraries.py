@@ -2,7 +2,7 @@
 
 import pytest
 import saved_support as support
-from library_support import Make, Run, of_torchvision, on_card, on_cpu
+from library_support import Make, Run, of_torchvision, of_transformers, on_card, on_cpu
 
 TORCHVISION: dict[str, Make] = {
     "plain": of_torchvision(),
@@ -12,6 +12,31 @@ TORCHVISION: dict[str, Make] = {
     "attention dropout": of_torchvision(attention_dropout=0.1),
     "representation": of_torchvision(representation_size=7),
     "a wide MLP": of_torchvision(mlp_dim=200, num_layers=7),
+}
+_TEACHER = "DeiTForImageClassificationWithTeacher"
+_BEIT, _D2V = "BeitForImageClassification", "Data2VecVisionForImageClassification"
+_DROPS = {"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1}
+TRANSFORMERS: dict[str, Make] = {
+    "ViT": of_transformers("vit", "ViTForImageClassification"),
+    "ViT, pooler": of_transformers("vit", "ViTModel"),
+    "ViT, dropout": of_transformers("vit", "ViTForImageClassification", **_DROPS),
+    "ViT, one head": of_transformers("vit", "ViTForImageClassification", num_attention_heads=1),
+    "ViT, seven layers": of_transformers("vit", "ViTForImageClassification", num_hidden_layers=7),
+    "MSN": of_transformers("vit_msn", "ViTMSNForImageClassification"),
+    "DeiT": of_transformers("deit", "DeiTForImageClassification"),
+    "DeiT, distilled": of_transformers("deit", _TEACHER),
+    "BEiT": of_transformers("beit", _BEIT, use_mean_pooling=False),
+    "BEiT, positions": of_transformers("beit", _BEIT, use_absolute_position_embeddings=True),
+    "BEiT, no drop path": of_transformers("beit", _BEIT, drop_path_rate=0.0),
+    "Data2Vec": of_transformers("data2vec-vision", _D2V),
+    "Data2Vec, bare": of_transformers("data2vec-vision", "Data2VecVisionModel"),
+    "DINOv2": of_transformers("dinov2", "Dinov2ForImageClassification"),
+    "DINOv2, gated": of_transformers("dinov2", "Dinov2Model", use_swiglu_ffn=True),
+    "DINOv2, registers": of_transformers(
+        "dinov2_with_registers", "Dinov2WithRegistersForImageClassification"
+    ),
+    "CLIP": of_transformers("clip_vision_model", "CLIPVisionModelWithProjection", projection_dim=5),
+    "CLIP, bare": of_transformers("clip_vision_model", "CLIPVisionModel"),
 }
 CPU_RUNS = (
     Run("fp32", "sdpa", 2),
@@ -29,6 +54,14 @@ CARD_RUNS = (
 needs_a_fake_card = pytest.mark.skipif(
     not support.has_fake_cards(), reason="private symbols of torch 2.13 on a machine without a card"
 )
+# plain products are another forward in transformers, and none in torchvision
+EAGER_RUNS = (Run("fp32", "eager", 2), Run("amp-bf16", "eager", 2), Run("bf16", "eager", 1))
+CARD_EAGER_RUNS = (
+    Run("amp-fp16", "eager", 2),
+    Run("amp-bf16", "eager", 1),
+    Run("bf16", "eager", 2),
+    Run("fp16", "eager", 2),
+)
 
 
 @pytest.mark.parametrize("run", CPU_RUNS, ids=lambda run: "-".join(map(str, run)))
@@ -36,6 +69,21 @@ needs_a_fake_card = pytest.mark.skipif(
 def test_torchvision(name: str, run: Run) -> None:
     for found in on_cpu(TORCHVISION[name], run):
         assert found.formula == found.real, found
+
+
+@pytest.mark.parametrize("name", TRANSFORMERS)
+def test_transformers(name: str) -> None:
+    for run in (*EAGER_RUNS, *CPU_RUNS[:3]):
+        for found in on_cpu(TRANSFORMERS[name], run):
+            assert found.formula == found.real, (run, found)
+
+
+@needs_a_fake_card
+@pytest.mark.parametrize("name", TRANSFORMERS)
+def test_transformers_on_a_card(name: str) -> None:
+    for run in (*CARD_EAGER_RUNS, *CARD_RUNS[:2]):
+        for found in on_card(TRANSFORMERS[name], run):
+            assert found.formula == found.real, (run, found)
 
 
 @needs_a_fake_card

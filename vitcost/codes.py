@@ -17,22 +17,65 @@ class Code(NamedTuple):
     ``attention``: whose forward an attention has: ``timm``'s, or ``mha``, which is torch's
     ``nn.MultiheadAttention``. ``walks``: a loop over the blocks lets go of what the first of them
     was given. ``holds``: what the forward around the blocks has a name for until the last norm has
-    run: ``joined`` tokens without positions, ``placed`` tokens with them, ``embedded`` tokens as
-    the first block reads them. ``names_branches``: a block has a name for what a branch makes.
+    run, or with ``pools`` the pool: ``joined`` tokens without positions, ``placed`` tokens with
+    them, ``embedded`` tokens as the first block reads them. ``branches``: how long a block has
+    names for what its branches make: ``kept`` until it returns, ``summed`` until it is added to the
+    stream, ``scaled``: the attention's until it returns, with and without its scale, and the MLP's
+    until it is added.
+
+    ``wide_softmax``: a softmax in plain products computes in fp32 and is cast back.
+    ``keeps_scores``: its scores have a name until the attention returns. ``returns_weights``: the
+    block has a name for the attention weights. ``looks_up``: positions are looked up in their
+    table, as an embedding is. ``inserts``: registers come between the class token and the patches.
+    ``in_turn``: of two heads, or of a gate and what it gates, the second is begun when the first
+    is done. ``divides``: stochastic depth divides a branch before it multiplies it by its mask.
+    ``apart``: an MLP is two modules, of which the second holds nothing that the first reads.
+    ``flat_class``: the class token is a vector, which is given its axes where it is expanded.
     """
 
     source: str
     attention: str = "timm"
     walks: bool = False
     holds: tuple[str, ...] = ()
-    names_branches: bool = False
+    pools: bool = False
+    branches: str = ""
+    wide_softmax: bool = False
+    keeps_scores: bool = False
+    returns_weights: bool = False
+    looks_up: bool = False
+    inserts: bool = False
+    in_turn: bool = False
+    divides: bool = False
+    apart: bool = False
+    flat_class: bool = False
 
 
 _TIMM: Mapping[str, Code] = {
     "VisionTransformer": Code("timm 1.0.31, models/vision_transformer.py"),
-    "Eva": Code("timm 1.0.31, models/eva.py", walks=True, names_branches=True),
+    "Eva": Code("timm 1.0.31, models/eva.py", walks=True, branches="kept"),
     "Beit": Code("timm 1.0.31, models/beit.py", walks=True),
 }
+# transformers' models: a model has a name for what it gives to its blocks, and a block for the
+# weights that its attention returns
+_VIT = Code(
+    "transformers 5.23, models/vit/modeling_vit.py, and those of deit, vit_mae and vit_msn",
+    walks=True,
+    holds=("embedded",),
+    pools=True,
+    branches="summed",
+    wide_softmax=True,
+    returns_weights=True,
+    in_turn=True,
+    divides=True,
+)
+_CLIP = _VIT._replace(looks_up=True)
+_DINO = _VIT._replace(wide_softmax=False)
+
+
+def _transformers(row: Code, name: str) -> Code:
+    return row._replace(source=f"transformers 5.23, models/{name}")
+
+
 # the rows of libraries; timm's follow the class
 CODES: Mapping[str, Code] = {
     "timm": _TIMM["VisionTransformer"],
@@ -44,7 +87,18 @@ CODES: Mapping[str, Code] = {
         holds=("joined", "placed"),
     ),
     "deit": Code("facebookresearch/deit, models.py and models_v2.py", walks=True),
-}
+    "transformers": _VIT,
+    "transformers.beit": _transformers(_VIT, "beit/modeling_beit.py"),
+    "transformers.data2vec": _transformers(
+        _VIT, "data2vec/modeling_data2vec_vision.py"
+    )._replace(
+        branches="scaled", wide_softmax=False, keeps_scores=True, returns_weights=False, apart=True
+    ),
+    "transformers.clip": _transformers(_CLIP, "clip/modeling_clip.py")._replace(flat_class=True),
+    "transformers.siglip": _transformers(_CLIP, "siglip/modeling_siglip.py"),
+    "transformers.dinov2": _transformers(_DINO, "dinov2/modeling_dinov2.py")._replace(inserts=True),
+    "transformers.dinov3": _transformers(_DINO, "dinov3_vit/modeling_dinov3_vit.py"),
+}  # fmt: skip
 
 
 def code_of(name: str, model_class: str) -> Code:

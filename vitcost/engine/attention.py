@@ -147,6 +147,8 @@ def weigh(
         group="attention",
     )
     m.hold(k, v, weights)
+    if drop and c.code.returns_weights:
+        m.returns(weights)
     return y
 
 
@@ -190,12 +192,23 @@ def _weights(
         scores = m.op("scale", scores, group="attention")
     for bias in biases:
         scores = m.op("add", scores, bias(), group="attention")
-    weights = m.op("softmax", scores, group="attention")
+    if c.code.keeps_scores:
+        m.hold(scores)
+    weights = _softmax(c, m, scores, like=q)
     if not drop:
         return weights
     return m.leaf(
         "attn_drop", "Dropout", "dropout" if c.attn_drop else "", weights, group="attention"
     )
+
+
+def _softmax(c: Structure, m: Module, scores: Tensor, like: Tensor) -> Tensor:
+    """In the precision of the scores, or in fp32 and then in that of queries."""
+    if not c.code.wide_softmax:
+        return m.op("softmax", scores, group="attention")
+    wide = m.op("softmax", scores, group="attention", itemsize=4)
+    # the scores have their name until the weights take it
+    return m.cast(wide, like, group="attention", holds=(scores,))
 
 
 def merge(c: Structure, m: Module, y: Tensor, q: Tensor | None = None) -> Tensor:

@@ -34,22 +34,27 @@ def _pre_norm(
     c: Structure, m: Module, x: Tensor, span: Span, outer: Outer, drop_path: bool
 ) -> Tensor:
     """``x + attn(norm1(x))``, then ``x + mlp(norm2(x))``."""
-    y = m.add(_ATTENTION[c.code.attention](c, norm(c.norm, m, "norm1", x), span, outer))
+    attended = _ATTENTION[c.code.attention](c, norm(c.norm, m, "norm1", x), span, outer)
+    y = m.add(attended)
+    m.hold(*attended.also)
+    if c.code.branches == "scaled":
+        m.hold(y)
     if c.layer_scale[0]:
         y = layer_scale(c, m, "1", y)
-    _name(c, m, y)
-    x = m.op("residual", x, _drop_path(c, m, "drop_path1", y, drop_path))
+    x = _added(c, m, "1", x, y, drop_path)
     y = m.add(mlp(c, norm(c.norm, m, "norm2", x)))
     if c.layer_scale[1]:
         y = layer_scale(c, m, "2", y)
-    _name(c, m, y)
-    return m.op("residual", x, _drop_path(c, m, "drop_path2", y, drop_path))
+    return _added(c, m, "2", x, y, drop_path)
 
 
-def _name(c: Structure, m: Module, y: Tensor) -> None:
-    """What a branch makes may have a name of its own."""
-    if c.code.names_branches:
+def _added(c: Structure, m: Module, number: str, x: Tensor, y: Tensor, drop_path: bool) -> Tensor:
+    """The stream and what a branch makes, which may have a name of its own."""
+    if c.code.branches == "kept" or (c.code.branches, number) == ("scaled", "1"):
         m.hold(y)
+    dropped = _drop_path(c, m, f"drop_path{number}", y, drop_path)
+    holds = (y,) if c.code.branches in ("summed", "scaled") and dropped is not y else ()
+    return m.op("residual", x, dropped, holds=holds)
 
 
 def _post_norm(
@@ -138,4 +143,7 @@ _WIRING = {
 
 def _drop_path(c: Structure, m: Module, name: str, y: Tensor, active: bool) -> Tensor:
     kind, op = ("DropPath", "droppath" if c.training else "") if active else ("Identity", "")
-    return m.leaf(name, kind, op, y)
+    if not (op and c.code.divides):
+        return m.leaf(name, kind, op, y)
+    child = Module(name, kind, y)
+    return m.add(child.end(child.op(op, child.op("times", y))))

@@ -44,9 +44,10 @@ def build(c: Structure) -> Node:
     x = m.add(blocks.end(x)._replace(walked=c.code.walks))
     if c.final_norm:
         x = norm(c.norm, m, "norm", x)
-    # the forward that has the blocks ends here
-    m.hold_through(*outer.tensors, *(names[name] for name in c.code.holds))
-    return m.end(_head(m, c, x))
+    # the forward that has the blocks ends here, or behind the pool
+    kept = tuple(names[name] for name in c.code.holds)
+    m.hold_through(*outer.tensors, *(() if c.code.pools else kept))
+    return m.end(_head(m, c, x, kept if c.code.pools else ()))
 
 
 def _embed(
@@ -68,13 +69,16 @@ def _embed(
     elif c.pos_embed == "n":
         x = m.op("add", x, position or _position(m, c))
     if c.class_token and not (c.masked or _expands_first(c)):
-        tokens.append(m.parameter("cls_token", 1, 1, "h"))
+        shape = axes("h") if c.code.flat_class else axes("1 1 h")
+        tokens.append(m.parameter("cls_token", *shape))
     if c.dist_token:
         tokens.append(m.parameter("dist_token", 1, 1, "h"))
     if c.pos_embed == "u" and not c.masked:
         x = m.op("cat", *_for_each_image(m, tokens), x, axes=axes("b u h")) if tokens else x
         x, tokens = m.op("add", x, position or _position(m, c)), []
-    if c.reg_tokens and not _expands_first(c):
+    if c.reg_tokens and c.pos_embed == "u" and c.code.inserts:
+        x = _inserted(m, x)
+    elif c.reg_tokens and not _expands_first(c):
         tokens.append(m.parameter("reg_token", 1, "t", "h"))
     # timm's VisionTransformer copies the patches where it has neither tokens nor positions for them
     alone = not (c.pos_embed or c.masked) and c.model_class == "VisionTransformer"
@@ -94,10 +98,22 @@ def _expands_first(c: Structure) -> bool:
     return c.resampled == "timm" and c.pos_embed != "u" and plain and not c.masked
 
 
+def _inserted(m: Module, x: Tensor) -> Tensor:
+    """Registers between the class token and the patches."""
+    first, patches = (
+        m.view(x, axes(shape), name, kind="slice")
+        for shape, name in (("b 1 h", "class token"), ("b n h", "patches"))
+    )
+    (registers,) = _for_each_image(m, [m.parameter("reg_token", 1, "t", "h")])
+    return m.op("cat", first, registers, patches, axes=axes("b s h"))
+
+
 def _for_each_image(m: Module, tokens: list[Tensor]) -> list[Tensor]:
     """Tokens for every image of the batch, those aside that are."""
     return [
-        token if token.axes[0] == "b" else m.view(token, ("b", *token.axes[1:]), kind="expand")
+        token
+        if token.axes[0] == "b"
+        else m.view(token, ("b", *(token.axes[1:] or (1, "h"))), kind="expand")
         for token in tokens
     ]
 
@@ -149,11 +165,12 @@ def runs(c: Structure) -> Iterator[tuple[Run, Span, bool]]:
         yield run, span, c.drop_path
 
 
-def _head(m: Module, c: Structure, x: Tensor) -> Tensor:
+def _head(m: Module, c: Structure, x: Tensor, kept: tuple[Tensor, ...]) -> Tensor:
     """Classifies what the pool makes of the tokens; a distilled model also its second token,
-    averaged in eval."""
+    averaged in eval. ``kept`` are names of a forward that ends before the head."""
     m.hold(x)
     if c.dist_token:
+        m.hold_through(*kept)
         return _two_heads(m, c, x)
     token = _pool(m, c, x)
     if c.fc_norm:
@@ -165,15 +182,23 @@ def _head(m: Module, c: Structure, x: Tensor) -> Tensor:
         token = m.add(pre.end(y))
     else:
         token = m.leaf("pre_logits", "Identity", "", token)
+    m.hold_through(*kept)
     return _classify(m, c, "head", token)
 
 
 def _two_heads(m: Module, c: Structure, x: Tensor) -> Tensor:
-    """A head for the class token and one for the distillation token, both taken first."""
-    names = ("class token", "distillation token")
-    first, second = (m.view(x, axes("b h"), name, kind="select") for name in names)
-    first, second = _drop(m, c, first), _drop(m, c, second)
-    logits, second = _classify(m, c, "head", first), _classify(m, c, "head_dist", second)
+    """A head for the class token and one for the distillation token, both taken first, or each
+    with its token."""
+    first = m.view(x, axes("b h"), "class token", kind="select")
+    if c.code.in_turn:
+        first = _classify(m, c, "head", _drop(m, c, first))
+    second = m.view(x, axes("b h"), "distillation token", kind="select")
+    if not c.code.in_turn:
+        first, second = _drop(m, c, first), _drop(m, c, second)
+        first = _classify(m, c, "head", first)
+    else:
+        second = _drop(m, c, second)
+    logits, second = first, _classify(m, c, "head_dist", second)
     m.hold(logits, second)
     if not c.training:
         return m.op("times", m.op("add", logits, second))

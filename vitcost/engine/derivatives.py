@@ -149,6 +149,13 @@ def _heads(walk: "Backward", op: Op, taken: Tensor) -> list[Gradient]:
     return [Gradient(t, walk.view(taken, t.axes, "permuted")) for t in _wanted(op)]
 
 
+def _by_head(walk: "Backward", op: Op, taken: Tensor) -> list[Gradient]:
+    """A copy where the gradients of heads lie side by side, and not the heads of a token."""
+    (x,) = op.reads
+    there = taken.role in ("by image", "as read") or (walk.layout.one_head and "a" in op.write.axes)
+    return [Gradient(x, walk.view(taken, x.axes) if there else walk.new(x))]
+
+
 def _attended(walk: "Backward", op: Op, taken: Tensor) -> list[Gradient]:
     """A tensor for each operand, in an order of the kernel's own; cards' flash kernels write those
     of operands as these lie."""
@@ -213,6 +220,7 @@ RULES: Mapping[str, Rule] = {
     "passed": Rule(_passed),
     "viewed": Rule(_viewed),
     "heads": Rule(_heads),
+    "by head": Rule(_by_head),
     "attended": Rule(_attended),
     "unfolded": Rule(_unfolded),
     "folded": Rule(_folded),

@@ -99,7 +99,7 @@ def fuse(node: Node) -> Node:
     """
     body: list[Op | Node] = []
     group: list[Op] = []
-    held = list(node.held)
+    held, also = list(node.held), list(node.also)
     for item in (*node.body, None):
         if group and (item is None or not item.group):
             made = _difference(group) if _is_difference(group) else [*_fused(group)]
@@ -107,6 +107,7 @@ def fuse(node: Node) -> Node:
             # what a kernel makes on its way has no name in the forward
             inside = {op.write for op in group[:-1]}
             held = [t for t in held if t not in inside]
+            also = [t for t in also if t not in inside]
             held += (t for op in kernels for t in op.reads)
             held += (op.write for op in kernels if len(kernels) > 1)
             body += made
@@ -119,11 +120,18 @@ def fuse(node: Node) -> Node:
             group += _ops(item)
         else:
             body.append(fuse(item) if isinstance(item, Node) else item)
-    return node._replace(body=tuple(body), held=tuple(held))
+    return node._replace(body=tuple(body), held=tuple(held), also=tuple(also))
 
 
 def _fused(group: list[Op]) -> Iterator[Op]:
-    """One kernel for a group of ops; of two biases it is given the sum."""
+    """One kernel for a group of ops; of two biases it is given the sum. In which precision a
+    forward weighs is nothing to it."""
+    cast = {op.write: op.reads[0] for op in group if op.kind == "cast"}
+    group = [
+        op._replace(reads=tuple(cast.get(t, t) for t in op.reads))
+        for op in group
+        if op.write not in cast
+    ]
     biased = [op for op in group if op.kind == "add"]
     if len(biased) > 1:
         first, second = biased

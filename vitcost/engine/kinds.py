@@ -140,7 +140,7 @@ _ROWS = (
     # or gather those of all parts
     Kind("view", (1,), 0, "keep", "keep", "", "viewed", "whole", "view", "memory", "passes"),
     Kind("expand", (1,), 0, "keep", "keep", "", "passed", "whole", "view", "memory", "passes"),
-    Kind("heads", (1,), 0, "keep", "keep", "", "each", "heads", "view", "memory", "passes"),
+    Kind("heads", (1,), 0, "keep", "keep", "", "by head", "heads", "view", "memory", "passes"),
     # tokens first: heads and images in one axis, and that taken apart
     Kind("fold", (1,), 0, "keep", "keep", "", "folded", "heads", "view", "memory", "passes"),
     Kind("unfold", (1,), 0, "keep", "keep", "", "unfolded", "heads", "view", "memory", "passes"),

@@ -77,7 +77,9 @@ def mlp(c: Structure, x: Tensor) -> Node:
     if c.mlp == "Mlp":
         drops = c.act_drop, c.proj_drop
         inner = c.norm if c.mlp_norm else ""
-        return plain_mlp(x, "m", c.act, bias=c.proj_bias, drops=drops, inner_norm=inner)
+        return plain_mlp(
+            x, "m", c.act, bias=c.proj_bias, drops=drops, inner_norm=inner, apart=c.code.apart
+        )
     return _GATED[c.mlp](c, Module("mlp", "GluMlp" if c.mlp in _PACKED else c.mlp, x), x)
 
 
@@ -89,16 +91,21 @@ def plain_mlp(
     bias: bool = True,
     drops: tuple[bool, bool] = (False, False),
     inner_norm: str = "",
+    apart: bool = False,
 ) -> Node:
-    """Two linear layers around an activation."""
+    """Two linear layers around an activation; ``apart``: the last is a module of its own, whose
+    forward holds nothing of what the others read."""
     m = Module("mlp", "Mlp", x)
     y = linear(m, "fc1", x, hidden, bias)
     y = activation(m, "act", act, y)
+    if apart:
+        # the module around both ends here
+        m.hold_through(x)
     y = dropout(m, "drop1", drops[0], y)
     if inner_norm:
         y = norm(inner_norm, m, "norm", y)
     y = linear(m, "fc2", y, "h", bias)
-    return m.end(dropout(m, "drop2", drops[1], y))
+    return m.end(dropout(m, "drop2", drops[1], y))._replace(walked=apart)
 
 
 def dropout(parent: Module, name: str, active: bool, x: Tensor) -> Tensor:
@@ -125,6 +132,9 @@ def _packed(c: Structure, m: Module, x: Tensor) -> Node:
 def _split(c: Structure, m: Module, x: Tensor) -> Node:
     """A layer for the gate and one for what it gates."""
     gate = linear(m, "fc1_g", x, "m", c.proj_bias)
+    if c.code.in_turn:
+        gate = activation(m, "act", c.act, gate)
+        return _close_gate(c, m, gate, linear(m, "fc1_x", x, "m", c.proj_bias), "fc2")
     m.hold(gate)
     y = linear(m, "fc1_x", x, "m", c.proj_bias)
     return _close_gate(c, m, activation(m, "act", c.act, gate), y, "fc2")

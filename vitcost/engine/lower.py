@@ -324,7 +324,9 @@ class _Walk:
         reads = [self.read(t).tensor for t in op.reads]
         own = [None if t is None else self.read(t).tensor for t in (op.weight, op.bias)]
         rule = self.rule(op.kind)
-        wanted = self.wanted(rule, reads)
+        # a softmax may be asked to compute in fp32
+        asked = op.write.itemsize if KINDS[op.kind].autocast == "float" else 0
+        wanted = asked or self.wanted(rule, reads)
         widens = self.mode.platform == "cuda" and self.mode.half in KINDS[op.kind].widens
         holds = [self.read(t).tensor for t in op.holds]
         # the arguments of autocast's wrapper are evaluated from the last to the first

@@ -37,7 +37,10 @@ def cores(node: Node) -> Node:
             core = []
         if item is not None:
             body.append(cores(item) if isinstance(item, Node) else item)
-    return node._replace(body=tuple(body))
+    # what a region makes on its way is not returned
+    there = {item.write if isinstance(item, Op) else item.output for item in body}
+    also = tuple(t for t in node.also if t in there)
+    return node._replace(body=tuple(body), also=also)
 
 
 def _core(body: list[Op | Node]) -> Node:

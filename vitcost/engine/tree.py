@@ -79,10 +79,14 @@ class Module:
         group: str = "",
         name: str = "",
         parts: tuple[Op, ...] | None = None,
+        holds: tuple[Tensor, ...] = (),
+        itemsize: int = 0,
     ) -> Tensor:
         """Appends an op and returns what it writes, shaped like its first read unless told."""
-        written = Tensor(name or kind, axes if axes is not None else reads[0].axes)
-        self.body.append(Op(kind, reads, written, over, weight, bias, group or self.group, parts))
+        shape = axes if axes is not None else reads[0].axes
+        written = Tensor(name or kind, shape, itemsize=itemsize)
+        op = Op(kind, reads, written, over, weight, bias, group or self.group, parts)
+        self.body.append(op._replace(holds=holds))
         return written
 
     def view(
@@ -98,12 +102,18 @@ class Module:
         self.body.append(Op(kind, (x,), written, group=group or self.group))
         return written
 
-    def cast(self, x: Tensor, like: Tensor | None = None, group: str = "") -> Tensor:
+    def cast(
+        self,
+        x: Tensor,
+        like: Tensor | None = None,
+        group: str = "",
+        holds: tuple[Tensor, ...] = (),
+    ) -> Tensor:
         """To the precision of another tensor, or to fp32."""
         reads = (x,) if like is None else (x, like)
         role = "activation" if x.role == "param" else x.role
         written = Tensor(x.name, x.axes, role, itemsize=4 if like is None else 0)
-        self.body.append(Op("cast", reads, written, group=group or self.group))
+        self.body.append(Op("cast", reads, written, group=group or self.group, holds=holds))
         return written
 
     def overwrite(self, kind: str, x: Tensor, *reads: Tensor) -> Tensor:

@@ -64,6 +64,7 @@ class _Copy:
             inputs=self.all(node.inputs),
             output=self.read(node.output),
             held=self.all(node.held),
+            also=self.all(node.also),
         )
 
     def op(self, op: Op) -> Op:

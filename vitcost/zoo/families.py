@@ -29,6 +29,7 @@ class Family(NamedTuple):
     fields: Fields
     fixed: Fixed = MappingProxyType({})
     free: tuple[str, ...] = ()
+    code: str = "transformers"  # whose forwards its classes have
 
 
 def _vit(values: Values) -> dict[str, Any]:
@@ -244,12 +245,14 @@ FAMILIES: Mapping[str, Family] = {
         {"BeitModel": _bare, "BeitForImageClassification": _classifier},
         _beit,
         free=(*_SEGMENTER, *_BACKBONE, "encoder_stride"),
+        code="transformers.beit",
     ),
     "data2vec-vision": Family(
         _BEIT,
         {"Data2VecVisionModel": _unpooled, "Data2VecVisionForImageClassification": _classifier},
         _beit,
         free=(*_SEGMENTER, *_BACKBONE),
+        code="transformers.data2vec",
     ),
     "dinov2": Family(
         {**_DINOV2, "patch_size": 14, "use_mask_token": True},
@@ -257,6 +260,7 @@ FAMILIES: Mapping[str, Family] = {
         _dinov2,
         {"drop_path_rate": _CONSTANT_DROP_PATH},
         _BACKBONE,
+        code="transformers.dinov2",
     ),
     "dinov2_with_registers": Family(
         {**_DINOV2, "num_register_tokens": 4},
@@ -268,6 +272,7 @@ FAMILIES: Mapping[str, Family] = {
         {"drop_path_rate": _CONSTANT_DROP_PATH},
         # of the files on the hub, which transformers no longer reads: how positions are resampled
         (*_BACKBONE, "interpolate_antialias", "interpolate_offset"),
+        code="transformers.dinov2",
     ),
     "dinov3_vit": Family(
         {
@@ -289,6 +294,7 @@ FAMILIES: Mapping[str, Family] = {
         _dinov3,
         {"drop_path_rate": _CONSTANT_DROP_PATH},
         (*_BACKBONE, "rope_theta", "pos_embed_shift", "pos_embed_jitter", "pos_embed_rescale"),
+        code="transformers.dinov3",
     ),
     "clip_vision_model": Family(
         {**_CLIP, "patch_size": 32, "hidden_act": "quick_gelu", "projection_dim": 512},
@@ -298,6 +304,7 @@ FAMILIES: Mapping[str, Family] = {
         {"dropout": (0.0, "transformers has no such dropout any more")},
         # of the text tower, in the files of language models
         ("vocab_size",),
+        code="transformers.clip",
     ),
     "siglip_vision_model": Family(
         {**_CLIP, "hidden_act": "gelu_pytorch_tanh", "vision_use_head": True},
@@ -305,6 +312,7 @@ FAMILIES: Mapping[str, Family] = {
         _siglip,
         # of what a language model makes of its features
         free=("projection_dim", "projector_hidden_act", "num_image_tokens"),
+        code="transformers.siglip",
     ),
 }
 # a vision and a text tower in one file: the model_type of the vision tower

@@ -145,7 +145,7 @@ def of_class(kind: str, name: str, data: Values, path: str = "") -> Described:
     fields: dict[str, Any] = {_NAMES[key]: values[key] for key in values if key in _NAMES}
     fields |= {"qkv_fused": False, "num_classes": 0, "act_layer": activation(values, path)}
     # transformers lets the convolution drop what is left of an image
-    fields |= {"floor_img_size": True, **family.fields(values)}
+    fields |= {"floor_img_size": True, "code": family.code, **family.fields(values)}
     added = family.classes[name](values)
     if "num_classes" in added and added["num_classes"] is None:
         added["num_classes"] = _labels(data)
