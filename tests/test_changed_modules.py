@@ -172,6 +172,15 @@ OTHERS: dict[str, tuple[Callable[[Any], Any], str]] = {
         lambda m: setattr(m.pos_drop, "inplace", True),
         "pos_drop.inplace is not False",
     ),
+    "other tokens in front": (
+        lambda m: setattr(m, "num_prefix_tokens", 2),
+        "num_prefix_tokens is 2",
+    ),
+    "other heads": (
+        lambda m: [setattr(b.attn, "num_heads", 4) for b in m.blocks],
+        "head_dim is 4 of 2",
+    ),
+    "a compiled block": (lambda m: m.blocks[1].compile(), "blocks.1: compiled by itself"),
     "several types": (
         lambda m: m.head.to(torch.float16),
         "its tensors are of several types: torch.float16, torch.float32",
@@ -192,6 +201,11 @@ OTHERS: dict[str, tuple[Callable[[Any], Any], str]] = {
 }
 
 
+# torch says so of itself where its compiler is imported
+_DEPRECATED = pytest.mark.filterwarnings("ignore:.*torch.jit.script_method.*")
+
+
+@_DEPRECATED
 @pytest.mark.parametrize("name", OTHERS)
 def test_what_no_flag_says_has_no_formula(name: str) -> None:
     change, reason = OTHERS[name]
@@ -379,3 +393,15 @@ def test_what_was_given_for_a_known_module_is_not_dropped() -> None:
         ConfigError, match="input_size 32x32: it takes images of its img_size alone"
     ):
         from_torch(tiny(), img_size=32)
+
+
+@_DEPRECATED
+def test_a_compiled_module_is_its_own_and_compiled() -> None:
+    plain = from_torch(tiny())
+    whole = tiny()
+    whole.compile()
+    for model in (whole, torch.compile(tiny())):
+        found = from_torch(model)
+        assert found.config == plain.config
+        assert found.flags == {"compile": True}
+        assert report(found).scenario.compile

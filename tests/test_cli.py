@@ -56,12 +56,12 @@ BAD = [
     (
         ["report", BASE, "--img-size", "225"],
         "img_size 225 is not divisible by patch_size 16; nearest: 224 or 240; "
-        "floor_img_size=True drops the rest, as timm does",
+        "floor_img_size (--floor-img-size) drops the rest, as timm does",
     ),
     (
         ["report", BASE, "--img-size", "224x230"],
         "img_size 230 is not divisible by patch_size 16; nearest: 224 or 240; "
-        "floor_img_size=True drops the rest, as timm does",
+        "floor_img_size (--floor-img-size) drops the rest, as timm does",
     ),
     (["report", BASE, "--img-size", "8"], "img_size 8 is smaller than patch_size 16"),
     (["report", BASE, "--img-size", "wide"], "img_size must be N or HxW, got 'wide'"),

@@ -123,7 +123,7 @@ def test_json_and_back(name: str) -> None:
         (
             {"img_size": 225},
             "img_size 225 is not divisible by patch_size 16; nearest: 224 or 240; "
-            "floor_img_size=True drops the rest, as timm does",
+            "floor_img_size (--floor-img-size) drops the rest, as timm does",
         ),
         ({"img_size": (224, 9)}, "img_size 9 is smaller than patch_size 16"),
     ],

@@ -228,12 +228,9 @@ class ViTConfig:
                 raise ConfigError(f"{what} {side} is smaller than patch_size {patch}")
             if self.whole_patches and side % patch:
                 low, high = side // patch * patch, -(-side // patch) * patch
-                fixed = not (self.backbone or self.dynamic_img_size)
-                hint = "; floor_img_size=True drops the rest, as timm does" if fixed else ""
-                raise ConfigError(
-                    f"{what} {side} is not divisible by patch_size {patch}; "
-                    f"nearest: {low} or {high}{hint}"
-                )
+                hint = "" if self.backbone or self.dynamic_img_size else _FLOOR
+                near = f"nearest: {low} or {high}{hint}"
+                raise ConfigError(f"{what} {side} is not divisible by patch_size {patch}; {near}")
 
     @property
     def image(self) -> Pair:
@@ -271,7 +268,7 @@ class ViTConfig:
         """Whether positions are made for another grid of patches than the image has."""
         if self.input_size is None and not self.dynamic_img_pad:
             return False
-        odd = bool(self.interpolate_pos_encoding) and self.image[0] != self.image[1]
+        odd = self.interpolate_pos_encoding != "" and self.image[0] != self.image[1]
         return self.pos_embed != "none" and (odd or self.grid != self.table)
 
     @property
@@ -346,6 +343,7 @@ FIELDS: Mapping[str, tuple[Any, Field]] = {
 RATIOS = ("mlp_ratio", "attn_pool_mlp_ratio")
 
 _DEFAULTS: Mapping[str, Any] = {f.name: f.default for f in fields(ViTConfig)}
+_FLOOR = "; floor_img_size (--floor-img-size) drops the rest, as timm does"
 _PACKED = ("GluMlp", "SwiGLUPacked")
 
 

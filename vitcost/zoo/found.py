@@ -17,7 +17,7 @@ class Resolved(NamedTuple):
     name: str
     source: str
     config: "Config"
-    flags: "Mapping[str, str]" = MappingProxyType({})
+    flags: "Mapping[str, Any]" = MappingProxyType({})
 
 
 class Base(NamedTuple):
@@ -27,5 +27,5 @@ class Base(NamedTuple):
     name: str
     source: str
     base: "Mapping[str, Any] | Config"
-    flags: "Mapping[str, str]" = MappingProxyType({})
+    flags: "Mapping[str, Any]" = MappingProxyType({})
     fed: "Mapping[str, Any]" = MappingProxyType({})

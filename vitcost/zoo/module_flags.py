@@ -1,5 +1,5 @@
 """How a module runs of itself, as flags of a scenario: its type, its attention, its checkpointing,
-which of its parameters train.
+which of its parameters train, whether it is compiled.
 
 What no flag says raises ``NotCovered``: the module has no formula then.
 """
@@ -28,7 +28,7 @@ _HEADS = (
 _IDLE = ("mask_token",)
 
 
-def flags_of(module: "nn.Module", trained: Callable[[str], int]) -> dict[str, str]:
+def flags_of(module: "nn.Module", trained: Callable[[str], int]) -> dict[str, Any]:
     """The flags that say how a module runs of itself; none where it runs as it was built.
 
     ``trained`` gives the parameters that train in the formula under a ``freeze``.
@@ -38,7 +38,15 @@ def flags_of(module: "nn.Module", trained: Callable[[str], int]) -> dict[str, st
         **_attention(module),
         **_checkpointing(module),
         **_freeze(module, trained),
+        **_compiled(module),
     }
+
+
+def _compiled(module: "nn.Module") -> dict[str, bool]:
+    """``module.compile()`` replaces what a call runs, and not the forward."""
+    paths = [path for path, m in module.named_modules() if m._compiled_call_impl is not None]
+    need(paths in ([], [""]), f"{', '.join(paths)}: compiled by itself")
+    return {"compile": True} if paths else {}
 
 
 def _precision(module: "nn.Module") -> dict[str, str]:

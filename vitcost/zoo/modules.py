@@ -75,6 +75,13 @@ def from_torch(
     kind = name_of(module)
     if kind.startswith("torch.jit."):
         raise NotCovered(f"{kind}: TorchScript hides its forward; give the module it was made of")
+    if kind == "torch._dynamo.eval_frame.OptimizedModule" and inputs is None and loss is None:
+        inner: Any = module._orig_mod
+        called = name or type(inner).__name__
+        found = from_torch(inner, name=called, img_size=img_size, in_chans=in_chans)
+        if not hasattr(found.config, "workload"):
+            flags = {**found.flags, "compile": True}
+            return found._replace(source=f"{found.source}; torch.compile", flags=flags)
     called = name or type(module).__name__
     if inputs is not None or loss is not None:
         given = {"inputs": inputs, "loss": loss, "found": function}

@@ -119,6 +119,8 @@ def _attention(m: Any, width: int) -> Fields:
     fused = getattr(m, "qkv", None) is not None
     layers = [m.qkv] if fused else [m.q_proj, m.k_proj, m.v_proj]
     d = width // m.num_heads
+    own = getattr(m, "head_dim", None)
+    need(own in (None, d // 2 if kind == "diff" else d), f"head_dim is {own} of {d}")
     need(layers[0].out_features == (3 * width if fused else width), "heads of another width")
     fields: Fields = {
         "attn_layer": kind,

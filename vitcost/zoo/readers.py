@@ -46,6 +46,9 @@ def _patches(m: Any) -> Fields:
     rest = any(n % p for n, p in zip(embed.img_size, embed.patch_size, strict=True))
     registers = getattr(m, "reg_token", None)
     distilled = getattr(m, "dist_token", None) is not None
+    prefix = (m.cls_token is not None) + distilled
+    prefix += 0 if registers is None else registers.shape[1]
+    need(m.num_prefix_tokens == prefix, f"num_prefix_tokens is {m.num_prefix_tokens}")
     return {
         "img_size": tuple(embed.img_size),
         "patch_size": tuple(embed.patch_size),
