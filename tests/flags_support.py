@@ -244,6 +244,9 @@ SHOWN: Mapping[str, Callable[[Unchanged], bool]] = {
     "torch takes the same kernels without it": lambda found: (
         _kernels(found)[0] == _kernels(found)[1]
     ),
+    "a module that is traced calls no scaled_dot_product_attention": lambda found: (
+        not vitcost.report(found.model).attention_kernel
+    ),
     "the peak lies outside of attention": lambda found: (
         not any(".attn" in place for place in _peaks(found) if place)
     ),

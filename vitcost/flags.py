@@ -115,6 +115,8 @@ def check_layout(config: object, scenario: Scenario) -> None:
     """Refuses what a layout changes and no formula knows: convolutions in channels-last keep other
     copies than those in rows, while a patch embedding keeps the same bytes in both.
     """
+    if scenario.layout != "nchw" and hasattr(config, "workload"):
+        raise NotCovered(f"a module that is traced in layout {scenario.layout}: give layout nchw")
     vision = getattr(config, "vision", config)
     if scenario.layout != "nchw" and getattr(vision, "backbone", None):
         raise NotCovered(

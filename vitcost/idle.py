@@ -107,6 +107,12 @@ SCENARIO: tuple[Idle, ...] = (
     ),
     Idle(
         ("attention",),
+        _MEMORY,
+        "a module that is traced calls no scaled_dot_product_attention",
+        "its own products are what runs",
+    ),
+    Idle(
+        ("attention",),
         ("fit", "compare", "plan"),
         "the peak lies outside of attention",
         "no tensor of a kernel is alive there",
