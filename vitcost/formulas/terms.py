@@ -210,7 +210,7 @@ def _peak(of: Formula, config: Config, scenario: Scenario) -> Found:
         own = _own(config, exact)
         top = memory.step_peak(own, structure, exact.sizes, scenario, mode)
     except NotCovered as reason:
-        raise NotCovered(f"no train_memory: {reason}") from None
+        raise NotCovered(f"no exact train_memory: {reason}") from None
     assert top.parts is not None
     own = _own(config, symbolic)
     parts = memory.moment(own, structure, symbolic.sizes, scenario, mode, top.look)
