@@ -1,12 +1,10 @@
 """What a backward pass allocates, op by op: the rules that op kinds name for their gradients."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
+from vitcost.engine.gradients import Gradients
 from vitcost.engine.ops import Op, Tensor
-
-if TYPE_CHECKING:
-    from vitcost.engine.backward import Backward
 
 __all__ = ["GATHERED", "RULES", "Gradient", "Rule"]
 
@@ -20,8 +18,8 @@ class Gradient(NamedTuple):
 
 # one node of the graph takes a gradient over and gives another; the last of an op gives all those
 # of what the op read
-Step: TypeAlias = Callable[["Backward", Op, Tensor], Tensor]
-Last: TypeAlias = Callable[["Backward", Op, Tensor], list[Gradient]]
+Step: TypeAlias = Callable[[Gradients, Op, Tensor], Tensor]
+Last: TypeAlias = Callable[[Gradients, Op, Tensor], list[Gradient]]
 
 
 class Rule(NamedTuple):
@@ -39,30 +37,30 @@ def _wanted(op: Op) -> Iterator[Tensor]:
         yield from (t for t in (op.weight, op.bias) if t is not None)
 
 
-def _each(walk: "Backward", op: Op, taken: Tensor) -> list[Gradient]:
+def _each(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
     """A tensor for each gradient, shaped like what it is of."""
     return [Gradient(t, walk.new(t)) for t in _wanted(op)]
 
 
-def _matrices(walk: "Backward", op: Op, taken: Tensor) -> list[Gradient]:
+def _matrices(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
     """A product for each factor; the bias has the gradient itself, which is summed after them."""
     return [
         Gradient(t, walk.share(taken) if t is op.bias else _product(walk, t)) for t in _wanted(op)
     ]
 
 
-def _products(walk: "Backward", op: Op, taken: Tensor) -> list[Gradient]:
+def _products(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
     """A product for each factor."""
     return [Gradient(t, _product(walk, t)) for t in _wanted(op)]
 
 
-def _product(walk: "Backward", of: Tensor) -> Tensor:
+def _product(walk: Gradients, of: Tensor) -> Tensor:
     """What a product of matrices writes: a tensor of more axes has a view of it as its gradient."""
     value = walk.new(of)
     return walk.only_view(value) if len(of.axes) > 2 else value
 
 
-def _factors(walk: "Backward", op: Op, taken: Tensor) -> list[Gradient]:
+def _factors(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
     """The gradient times the other factor, for each: as large as what the op wrote."""
     written = op.write
     return [
@@ -73,34 +71,34 @@ def _factors(walk: "Backward", op: Op, taken: Tensor) -> list[Gradient]:
     ]
 
 
-def _squared(walk: "Backward", op: Op, taken: Tensor) -> list[Gradient]:
+def _squared(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
     """``grad · (2 · x)``, where x is copied first, as its first power."""
     for _ in range(2):
         walk.pass_by(op.reads[0].axes, op.reads[0].itemsize)
     return _each(walk, op, taken)
 
 
-def _inverse_root(walk: "Backward", op: Op, taken: Tensor) -> list[Gradient]:
+def _inverse_root(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
     """``-½ grad · y³``."""
     for _ in range(2):
         walk.pass_by(op.write.axes, op.write.itemsize)
     return _each(walk, op, taken)
 
 
-def _sine(walk: "Backward", op: Op, taken: Tensor) -> list[Gradient]:
+def _sine(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
     """``grad · cos(x)``."""
     walk.pass_by(op.write.axes, op.write.itemsize)
     return _each(walk, op, taken)
 
 
-def _cosine(walk: "Backward", op: Op, taken: Tensor) -> list[Gradient]:
+def _cosine(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
     """``grad · -sin(x)``."""
     for _ in range(2):
         walk.pass_by(op.write.axes, op.write.itemsize)
     return _each(walk, op, taken)
 
 
-def _where_largest(walk: "Backward", op: Op, taken: Tensor) -> list[Gradient]:
+def _where_largest(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
     """``grad / count · mask``: booleans, and how many of them are true, as integers."""
     walk.pass_by(op.reads[0].axes, 1)
     walk.pass_by(op.write.axes, 8)
@@ -108,7 +106,7 @@ def _where_largest(walk: "Backward", op: Op, taken: Tensor) -> list[Gradient]:
     return _each(walk, op, taken)
 
 
-def _even(walk: "Backward", op: Op, taken: Tensor) -> Tensor:
+def _even(walk: Gradients, op: Op, taken: Tensor) -> Tensor:
     """Of what was every second element in turn: the gradient of the even ones, in a tensor of their
     whole, and that of the odd ones with its sign turned."""
     (x,) = op.reads
@@ -121,42 +119,42 @@ def _even(walk: "Backward", op: Op, taken: Tensor) -> Tensor:
     return odd
 
 
-def _looked_up(walk: "Backward", op: Op, taken: Tensor) -> list[Gradient]:
+def _looked_up(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
     """A card sorts the indices, which are 64-bit, beside those of their places."""
     for _ in range(4):
         walk.pass_by(op.reads[0].axes, 8)
     return _each(walk, op, taken)
 
 
-def _exchanged(walk: "Backward", op: Op, taken: Tensor) -> list[Gradient]:
+def _exchanged(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
     """What ranks send each other lies in one piece."""
     walk.pass_by(op.write.axes, op.write.itemsize)
     return _each(walk, op, taken)
 
 
-def _passed(walk: "Backward", op: Op, taken: Tensor) -> list[Gradient]:
+def _passed(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
     """The gradient itself."""
     return [Gradient(t, walk.share(taken)) for t in _wanted(op)]
 
 
-def _viewed(walk: "Backward", op: Op, taken: Tensor) -> list[Gradient]:
+def _viewed(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
     """A view of the gradient for each."""
     return [Gradient(t, walk.view(taken, t.axes)) for t in _wanted(op)]
 
 
-def _heads(walk: "Backward", op: Op, taken: Tensor) -> list[Gradient]:
+def _heads(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
     """A view that lies in another order than its axes say."""
     return [Gradient(t, walk.view(taken, t.axes, "permuted")) for t in _wanted(op)]
 
 
-def _by_head(walk: "Backward", op: Op, taken: Tensor) -> list[Gradient]:
+def _by_head(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
     """A copy where the gradients of heads lie side by side, and not the heads of a token."""
     (x,) = op.reads
     there = taken.role in ("by image", "as read") or (walk.layout.one_head and "a" in op.write.axes)
     return [Gradient(x, walk.view(taken, x.axes) if there else walk.new(x))]
 
 
-def _attended(walk: "Backward", op: Op, taken: Tensor) -> list[Gradient]:
+def _attended(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
     """A tensor for each operand, in an order of the kernel's own; cards' flash kernels write those
     of operands as these lie."""
     ordered = op.kernel == "efficient" or walk.layout.platform == "cpu"
@@ -165,7 +163,7 @@ def _attended(walk: "Backward", op: Op, taken: Tensor) -> list[Gradient]:
     ]
 
 
-def _unfolded(walk: "Backward", op: Op, taken: Tensor) -> list[Gradient]:
+def _unfolded(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
     """Heads and images in one axis: a view, unless tokens lie between them."""
     apart = taken.role == "by image" and not (walk.one_image or walk.layout.one_head)
     like = "as read" if taken.role == "by image" and walk.one_image else taken.role
@@ -173,7 +171,7 @@ def _unfolded(walk: "Backward", op: Op, taken: Tensor) -> list[Gradient]:
     return [Gradient(x, walk.new(x) if apart else walk.view(taken, x.axes, like))]
 
 
-def _folded(walk: "Backward", op: Op, taken: Tensor) -> list[Gradient]:
+def _folded(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
     """Tokens first again: a view of what lies so, else a copy."""
     (x,) = op.reads
     one = walk.one_image and walk.layout.one_head
@@ -181,18 +179,18 @@ def _folded(walk: "Backward", op: Op, taken: Tensor) -> list[Gradient]:
     return [Gradient(x, walk.view(taken, x.axes) if there else walk.new(x))]
 
 
-def _cast(walk: "Backward", op: Op, taken: Tensor) -> list[Gradient]:
+def _cast(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
     """A copy in the type that was cast."""
     return [Gradient(op.reads[0], walk.new(op.reads[0]))]
 
 
-def _of_parameter(walk: "Backward", op: Op, taken: Tensor) -> list[Gradient]:
+def _of_parameter(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
     """What was read of a parameter is its gradient."""
     assert op.weight is not None
     return [Gradient(op.weight, walk.share(taken))]
 
 
-def _copied(walk: "Backward", op: Op, taken: Tensor) -> Tensor:
+def _copied(walk: Gradients, op: Op, taken: Tensor) -> Tensor:
     """Lays a gradient out anew."""
     value = walk.new(taken)
     walk.look()
@@ -200,7 +198,7 @@ def _copied(walk: "Backward", op: Op, taken: Tensor) -> Tensor:
     return value
 
 
-def _adjacent(walk: "Backward", op: Op, taken: Tensor) -> Tensor:
+def _adjacent(walk: Gradients, op: Op, taken: Tensor) -> Tensor:
     """bmm folds images and heads into one axis, which a permuted gradient of several has not."""
     return taken if walk.one_image or taken.role != "permuted" else _copied(walk, op, taken)
 

@@ -11,7 +11,8 @@ The step is the usual one, the second of its kind, so that the optimizer's state
 
 from functools import lru_cache
 
-from vitcost.engine.backward import Backward, Layout
+from vitcost.engine.backward import Backward
+from vitcost.engine.gradients import Layout
 from vitcost.engine.live import Event, Forward, Ledger, Place, forward_trace
 from vitcost.engine.lower import Mode, lower
 from vitcost.engine.model import AnyStructure

@@ -1,0 +1,141 @@
+"""The gradients of a backward pass on their way: who holds each, and when it is allocated."""
+
+from collections import Counter
+from typing import NamedTuple
+
+from vitcost.engine.live import Ledger, Place
+from vitcost.engine.ops import Axis, Tensor
+
+__all__ = ["Gradients", "Layout"]
+
+
+class Layout(NamedTuple):
+    """What decides in which order gradients lie."""
+
+    one_image: bool
+    one_head: bool
+    platform: str
+
+
+class Gradients:
+    """What the nodes of a backward pass allocate, share, look at and let go.
+
+    ``in_place``: whether a second gradient is added in place; torch does not under a dispatch
+    mode, which is how its own memory tracker looks at a step. ``onto``: whether parameters have
+    gradients already, which theirs are added to. ``bounding``: whether no less than torch may be
+    allocated, where it is not known how much that is.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        layout: Layout,
+        in_place: bool = True,
+        onto: bool = False,
+        bounding: bool = False,
+    ) -> None:
+        self.ledger, self.layout, self.in_place = ledger, layout, in_place
+        self.one_image, self.onto, self.bounding = layout.one_image, onto, bounding
+        self.pending: dict[Tensor, Tensor] = {}
+        # a gradient that several wait for is one tensor with several owners
+        self.owners: Counter[Tensor] = Counter()
+        self.settled = 0
+        # parameters that two ops read, and whether one gradient is there
+        self.tied: dict[Tensor, bool] = {}
+        self.place = Place("backward", "")
+        # whether tensors may lie in another order than their axes say, and are copied
+        self.apart = False
+        # what the node that runs needs besides what it gives
+        self.passing: list[Tensor] = []
+
+    def give(self, tensor: Tensor, value: Tensor) -> None:
+        """Adds to what waits for a tensor; a parameter waits for one gradient alone."""
+        if tensor.role == "param" and tensor.base is None:
+            self.settle(tensor, value)
+            return
+        first = self.pending.get(tensor)
+        if first is None:
+            self.pending[tensor] = value
+            return
+        alone = self.owners[first] == 1 == self.ledger.holders[first.storage]
+        # a view holds its base, so that its storage has two owners
+        if self.in_place and alone and first.base is None:
+            self.drop(value)
+            return
+        self.pending[tensor] = self.new(tensor)
+        self.look()
+        self.drop(first)
+        self.drop(value)
+
+    def settle(self, parameter: Tensor, value: Tensor) -> None:
+        """The gradient of a parameter: added to what is there, or else taken over, or copied where
+        another tensor waits for it. A parameter that two ops read has two."""
+        again = self.tied.get(parameter, False)
+        if parameter in self.tied:
+            self.tied[parameter] = True
+        self.settled += not again
+        # a convolution gives the gradient of its weight in the order of what it reads
+        turned = self.apart and len(value.axes) > 2
+        if self.onto or again:
+            self.drop(value)
+        elif self.owners[value] > 1 or turned:
+            self.ledger.born(Tensor("gradient", value.axes, "", None, value.itemsize), "gradients")
+            self.look()
+            self.drop(value)
+        else:
+            self.ledger.move(value, "gradients")
+
+    def new(
+        self,
+        like: Tensor,
+        axes: tuple[Axis, ...] | None = None,
+        itemsize: int = 0,
+        role: str = "",
+    ) -> Tensor:
+        """Allocates a gradient; ``role`` is the order in which it lies."""
+        lasts = like.role == "param" and axes is None and not self.onto
+        part = "gradients" if lasts else "temporary"
+        value = Tensor(
+            f"gradient of {like.name}", axes or like.axes, role, None, itemsize or like.itemsize
+        )
+        self.ledger.born(value, part)
+        self.owners[value] = 1
+        return value
+
+    def pass_by(self, axes: tuple[Axis, ...], itemsize: int) -> None:
+        """Allocates what a node computes on its way: C++ lets it go at the end of the statement."""
+        value = Tensor("", axes, "", None, itemsize)
+        self.ledger.born(value)
+        self.passing.append(value)
+
+    def view(self, value: Tensor, axes: tuple[Axis, ...], role: str = "") -> Tensor:
+        """Another tensor in the storage of a gradient."""
+        seen = Tensor(value.name, axes, role, value, value.itemsize)
+        self.ledger.hold(seen)
+        self.owners[seen] = 1
+        return seen
+
+    def only_view(self, value: Tensor) -> Tensor:
+        """A view of a gradient that nothing else holds."""
+        seen = self.view(value, value.axes)
+        self.drop(value)
+        return seen
+
+    def share(self, value: Tensor) -> Tensor:
+        self.ledger.hold(value)
+        self.owners[value] += 1
+        return value
+
+    def drop(self, value: Tensor) -> None:
+        self.ledger.drop(value)
+        self.owners[value] -= 1
+
+    def look(self) -> None:
+        self.ledger.look(self.place)
+
+    def repeats(self, axes: tuple[Axis, ...], over: tuple[Axis, ...]) -> bool:
+        """Whether a tensor of some axes was repeated along others when it was read."""
+        if self.one_image:
+            over = tuple(1 if axis == "b" else axis for axis in over)
+            axes = tuple(1 if axis == "b" else axis for axis in axes)
+        return axes != over
