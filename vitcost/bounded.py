@@ -14,23 +14,19 @@ it gathered. Source: torch 2.13, torch/distributed/fsdp/_fully_shard/_fsdp_param
 ``AllGatherState`` and ``ReduceScatterState``.
 """
 
+from functools import reduce
 from typing import NamedTuple
 
-from vitcost.engine.live import Event, Peak, peak
-from vitcost.engine.lower import Mode, lower
-from vitcost.engine.model import AnyStructure
-from vitcost.engine.ops import Size, Sizes, bytes_of, largest, smallest
-from vitcost.engine.parameters import parameters
-from vitcost.engine.step import step_trace
-from vitcost.engine.tree import Node, ops_of
-from vitcost.scenario import PRECISIONS, RECIPES, Scenario
+from vitcost.engine.live import Peak, peak
+from vitcost.engine.ops import Size, bytes_of, largest, smallest
+from vitcost.engine.workload import Workload
+from vitcost.scenario import RECIPES, Scenario
 from vitcost.sharding import fully_sharded, gathered, whole
 
 __all__ = [
     "Gathered",
     "assumed",
     "bound_of_passes",
-    "bounding_trace",
     "gathered_bytes",
     "lasting_gradients",
 ]
@@ -53,9 +49,7 @@ def lasting_gradients(scenario: Scenario) -> bool:
     return scenario.recipe != "torch" or (scenario.zero > 1 and scenario.keeps_gradients)
 
 
-def bound_of_passes(
-    structure: AnyStructure, mode: Mode, sizes: Sizes, scenario: Scenario, gradients: Size
-) -> Peak:
+def bound_of_passes(run: Workload, gradients: Size) -> Peak:
     """No less than what the forward and the backward pass have at one time beside what lasts;
     ``gradients`` are the bytes of all that a rank keeps.
 
@@ -63,22 +57,18 @@ def bound_of_passes(
     is gathered at one time, at every moment; and three of each gradient that was computed so far:
     the gradient, its copy in the buffer that it is reduced from, and no more than that of shards.
     """
-    tree = lower(structure, mode)
-    gathered = gathered_bytes(tree, sizes, scenario)
+    scenario, sizes, gathered = run.scenario, run.sizes, gathered_bytes(run)
     # what is gathered for one op alone, and for its backward again, is no tensor of the trace
-    tokens: Size = 0
-    for op in ops_of(tree):
-        if op.kind == "regather":
-            tokens = largest(tokens, bytes_of(op.write, sizes))
+    tokens = reduce(largest, (bytes_of(t, sizes) for t in run.transient), 0)
     gathered = gathered._replace(weights=gathered.weights + tokens)
     lasting = lasting_gradients(scenario)
     if scenario.recipe != "torch" or scenario.zero < 2:
-        top = peak(bounding_trace(structure, mode, lasting or scenario.keeps_gradients), sizes)
+        top = peak(run.bounding(lasting or scenario.keeps_gradients), sizes)
         return _beside(top, gathered.weights + gathered.gradients)
     shards = 0 if lasting else gradients
-    settled = peak(bounding_trace(structure, mode, onto=True), sizes)
+    settled = peak(run.bounding(onto=True), sizes)
     settled = _beside(settled, gathered.weights + gathered.gradients + shards)
-    three = peak(bounding_trace(structure, mode), sizes, copies=3)
+    three = peak(run.bounding(), sizes, copies=3)
     three = _beside(three, gathered.weights)
     most = smallest(settled.peak_bytes, three.peak_bytes)
     if not isinstance(most, int):
@@ -91,41 +81,34 @@ def _beside(top: Peak, more: Size) -> Peak:
     return top._replace(peak_bytes=top.peak_bytes + more, live=alive)
 
 
-def bounding_trace(structure: AnyStructure, mode: Mode, onto: bool = False) -> tuple[Event, ...]:
-    """The step under a loss that keeps no less than is assumed; the sum of two gradients is a
-    tensor of its own. ``onto`` as in ``engine.step``."""
-    return step_trace(structure, mode, in_place=False, onto=onto, any_loss=True)
-
-
-def gathered_bytes(tree: Node, sizes: Sizes, scenario: Scenario) -> Gathered:
+def gathered_bytes(run: Workload) -> Gathered:
     """Whole weights and gradients that a rank has at one time beside its shards.
 
-    >>> from vitcost.engine.model import sizes_of, structure_of
+    >>> from vitcost.engine.workload import workload
     >>> from vitcost.zoo import resolve
-    >>> base = resolve("vit_base_patch16_224").config
-    >>> tree, sizes = lower(structure_of(base, 1, True), Mode()), sizes_of(base)
-    >>> root, layer = gathered(tree, sizes, 2)
-    >>> found = gathered_bytes(tree, sizes, Scenario(ranks=2, zero=3))
-    >>> found == (4 * (root + 3 * layer), 4 * (root + 3 * layer))
+    >>> base = workload(resolve("vit_base_patch16_224").config, Scenario(ranks=2, zero=3))
+    >>> root, layer = gathered(base.parameters(), base.sizes, 2)
+    >>> gathered_bytes(base) == (4 * (root + 3 * layer), 4 * (root + 3 * layer))
     True
     """
-    recipe, e = RECIPES[scenario.recipe], PRECISIONS[scenario.precision].param_bytes
+    scenario, parameters, sizes = run.scenario, run.parameters(), run.sizes
+    recipe, e = RECIPES[scenario.recipe], run.param_bytes
     weight, gradient = recipe.weights or e, recipe.gradients or e
     ranks, zero = scenario.ranks, scenario.zero
     if scenario.recipe != "torch":
-        total = whole(parameters(tree), sizes).weights
+        total = whole(parameters, sizes).weights
         live = smallest(total, _DEEPSPEED_LIVE) if zero > 2 else 0
         bucket = _DEEPSPEED_BUCKET if scenario.recipe == "deepspeed" and zero else 0
         return Gathered(weight * live, gradient * bucket)
     if zero < 2:
         return Gathered()
-    root, layer = gathered(tree, sizes, ranks)
+    root, layer = gathered(parameters, sizes, ranks)
     held = root + layer
     if zero == 2:
-        held = ranks * fully_sharded(parameters(tree), sizes, ranks).weights
+        held = ranks * fully_sharded(parameters, sizes, ranks).weights
     held = held + layer + largest(root, layer)
     # those of the layers, or at the end those outside of them
-    trained_root, trained_layer = gathered(tree, sizes, ranks, trained=True)
+    trained_root, trained_layer = gathered(parameters, sizes, ranks, trained=True)
     reduced = trained_root + trained_layer + largest(trained_root, 2 * trained_layer)
     return Gathered(weight * held, gradient * reduced)
 

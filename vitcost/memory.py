@@ -5,22 +5,19 @@ rounding of blocks, the context of a card.
 """
 
 from collections.abc import Callable
-from functools import partial
+from dataclasses import replace
 from typing import Any, NamedTuple
 
-from vitcost.bounded import assumed, bound_of_passes, bounding_trace, lasting_gradients
+from vitcost.bounded import assumed, bound_of_passes, lasting_gradients
 from vitcost.engine import live
-from vitcost.engine.cost import fold
-from vitcost.engine.lower import Mode, lower
-from vitcost.engine.model import AnyStructure, Config, sizes_of, structure_of
-from vitcost.engine.ops import Size, Sizes, bytes_of, largest, numel
-from vitcost.engine.step import step_trace
-from vitcost.engine.tree import Node
-from vitcost.engine.workload import mode_of
+from vitcost.engine.model import Config
+from vitcost.engine.ops import Size, bytes_of, largest, numel
+from vitcost.engine.parallel import ALONE, TensorParallel
+from vitcost.engine.workload import Workload, workload
 from vitcost.errors import NotCovered
 from vitcost.ranks import optimizer_bytes, share_of, update_temporaries
 from vitcost.scenario import PRECISIONS, RECIPES, Scenario
-from vitcost.sharding import ALONE, TensorParallel, gathered, layers_of_rank
+from vitcost.sharding import gathered, whole
 from vitcost.stored import stored_weights
 
 __all__ = [
@@ -32,6 +29,7 @@ __all__ = [
     "loss_bytes",
     "moment",
     "states",
+    "step",
     "step_bound",
     "step_peak",
     "training",
@@ -108,7 +106,7 @@ class Training(NamedTuple):
     weights_bytes: Size
     gradients_bytes: Size
     optimizer_bytes: Size
-    saved_activations_bytes: Size
+    saved_activations_bytes: Size | None  # None: there is no step to speak of
     ema_bytes: Size = 0
     buckets_bytes: Size = 0
     peak_bytes: Size | None = None
@@ -136,15 +134,27 @@ class Training(NamedTuple):
         }
 
 
-def inference(
-    params: Size, tree: Node, sizes: Sizes, activations_bytes: Size, scenario: Scenario
-) -> Inference:
-    """Weights in the parameters' precision, the caller's batch, and the live activations."""
+def inference(run: Workload, activations_bytes: Size | None = None) -> Inference:
+    """Weights in the parameters' precision, the caller's batch, and the live activations: the most
+    alive at one time, unless those of another moment are given.
+
+    >>> from vitcost.engine.workload import workload
+    >>> from vitcost.zoo import resolve
+    >>> base = workload(resolve("vit_base_patch16_224").config, Scenario(precision="bf16"))
+    >>> inference(base).weights_bytes == 2 * 86_567_656
+    True
+    """
+    if activations_bytes is None:
+        activations_bytes = live.peak(run.inference(), run.sizes).peak_bytes
+    weights = run.weights_bytes
+    if weights is None:
+        weights = run.param_bytes * whole(run.parameters(), run.sizes).weights
     return Inference(
-        PRECISIONS[scenario.precision].param_bytes * params,
-        sum(bytes_of(tensor, sizes) for tensor in tree.inputs),
+        weights,
+        sum(bytes_of(tensor, run.sizes) for tensor in run.inputs),
         activations_bytes,
-        stored_weights(tree, sizes, scenario, "int8"),
+        stored_weights(run, "int8"),
+        run.buffers_bytes,
     )
 
 
@@ -162,7 +172,7 @@ def training(
     one that holds the most. ``scenario`` says how many there are (``ranks``) and what they divide
     (``zero``); ``parallel`` is one of those that each of them is made of where layers are divided
     too. Its peak takes it that sums over these are made in place, as Megatron-LM does. Sizes are
-    integers. ``states`` and ``with_peak`` are its two halves, for who has the lowered tree.
+    integers.
 
     >>> from vitcost.zoo import resolve
     >>> huge = resolve("vit_huge_patch14_224").config
@@ -173,73 +183,66 @@ def training(
     >>> training(huge, Scenario(batch=8), parallel=TensorParallel(8)).saved_activations_bytes
     1875447620
     """
-    batch = scenario.batch if batch is None else batch
-    whole_model = structure_of(config, batch, True), sizes_of(config, batch)
-    mode = mode_of(config, scenario)
-    structure, sizes, mode = layers_of_rank(*whole_model, mode, parallel)
-    tree = lower(structure, mode)
-    logits = numel(tree.output.axes, sizes)
-    saved_bytes = fold(tree, sizes).cost.saved_bytes + loss_bytes(config, logits, scenario)
-    own = states(tree, sizes, saved_bytes, scenario, rank=rank)
-    return with_peak(own, structure, sizes, scenario, mode, rank=rank)
+    run = workload(config, replace(scenario, mode="train")).shared(parallel)
+    return step(run if batch is None else run.at(batch), rank=rank)
 
 
-def states(
-    tree: Node, sizes: Sizes, saved_bytes: Size, scenario: Scenario, *, rank: int | None = None
-) -> Training:
+def step(run: Workload, *, rank: int | None = None) -> Training:
+    """The training step of a workload that trains; ``rank`` as in ``training``."""
+    if run.no_step:
+        # no activations are known, which is not none
+        return states(run, None, rank=rank)._replace(missing=run.no_step)
+    saved = run.rows().cost.saved_bytes + loss_bytes(run)
+    return with_peak(states(run, saved, rank=rank), run, rank=rank)
+
+
+def states(run: Workload, saved_bytes: Size | None, *, rank: int | None = None) -> Training:
     """Model states of the scenario's recipe on one rank, and what autograd holds after the loss.
 
     A parameter that does not train has no gradient and no state. torch's optimizers keep a step
     counter for each tensor. ``rank`` as in ``training``.
     """
-    share = share_of(tree, sizes, scenario, rank)
-    recipe, e = RECIPES[scenario.recipe], PRECISIONS[scenario.precision].param_bytes
-    weights, gradients = recipe.weights or e, recipe.gradients or e
+    scenario, share, e = run.scenario, share_of(run, rank), run.param_bytes
+    recipe = RECIPES[scenario.recipe]
+    gradients = recipe.gradients or e
     masters = recipe.master * share.states
+    weights = (recipe.weights or e) * share.weights
+    own = weights
+    if run.weights_bytes is not None and scenario.recipe == "torch" and scenario.zero < 3:
+        own = run.weights_bytes
     # DistributedDataParallel reduces in buckets, which the gradients are copied to or views of
     copied = scenario.recipe == "torch" and scenario.ranks > 1 and scenario.zero < 2
     copied = copied and scenario.buckets == "copies"
     return Training(
-        weights_bytes=weights * share.weights + masters,
+        weights_bytes=own + masters,
         gradients_bytes=gradients * share.gradients + recipe.main_gradients * share.states,
-        optimizer_bytes=optimizer_bytes(share, scenario),
+        optimizer_bytes=optimizer_bytes(share, run),
         saved_activations_bytes=saved_bytes,
-        ema_bytes=scenario.ema * (masters or weights * share.weights),
+        ema_bytes=scenario.ema * (masters or weights),
         buckets_bytes=e * share.gradients if copied else 0,
+        buffers_bytes=run.buffers_bytes,
     )
 
 
-def with_peak(
-    own: Training,
-    structure: AnyStructure,
-    sizes: Sizes,
-    scenario: Scenario,
-    mode: Mode,
-    *,
-    rank: int | None = None,
-) -> Training:
+def with_peak(own: Training, run: Workload, *, rank: int | None = None) -> Training:
     """The same with the peak of the step, or with a bound of it where that is not known."""
-    if scenario.trains_nothing:
+    if run.scenario.trains_nothing:
         return own._replace(missing=_NO_STEP)
     try:
-        peak = step_peak(own, structure, sizes, scenario, mode, rank=rank)
+        peak = step_peak(own, run, rank=rank)
     except NotCovered as reason:
-        peak = step_bound(own, structure, sizes, scenario, mode, rank=rank)
-        own = own._replace(peak_is="bounded", missing=str(reason), assumed=assumed(scenario))
+        own = own._replace(missing=str(reason))
+        if not run.has_bound:
+            return own
+        peak = step_bound(own, run, rank=rank)
+        own = own._replace(peak_is="bounded", assumed=assumed(run.scenario))
     else:
         own = own._replace(peak_is="exact")
     return own._replace(peak_bytes=peak.total_bytes, peak_at=peak.at, peak_parts=peak.parts)
 
 
 def step_peak(
-    own: Training,
-    structure: AnyStructure,
-    sizes: Sizes,
-    scenario: Scenario,
-    mode: Mode,
-    *,
-    rank: int | None = None,
-    in_place: bool = True,
+    own: Training, run: Workload, *, rank: int | None = None, in_place: bool = True
 ) -> StepPeak:
     """The peak of a steady training step, ``engine.step`` says which: the second of its kind,
     weights, optimizer states and the caller's images and targets included. Where gradients are
@@ -250,57 +253,46 @@ def step_peak(
     Raises ``NotCovered`` for a model of which the backward is not known op by op, and for recipes
     other than torch's own, which move gradients and weights between copies.
     """
+    scenario, sizes = run.scenario, run.sizes
     if scenario.recipe != "torch":
         raise NotCovered(f"the peak of a step of recipe {scenario.recipe}: use recipe torch")
     if scenario.trains_nothing:
         raise NotCovered(_NO_STEP)
     if scenario.zero > 1:
-        e = PRECISIONS[scenario.precision].param_bytes
-        root, layer = gathered(lower(structure, mode), sizes, scenario.ranks)
+        root, layer = gathered(run.parameters(), sizes, scenario.ranks)
         raise NotCovered(
             "the peak of a step with fully sharded weights, for which are gathered "
-            f"{e * root:,} bytes outside of the layers and {e * layer:,} for each one"
+            f"{run.param_bytes * root:,} bytes outside of the layers and "
+            f"{run.param_bytes * layer:,} for each one"
         )
-    trace = step_trace(structure, mode, in_place, onto=scenario.keeps_gradients)
-    tree, alone = lower(structure, mode), partial(step_trace, structure, mode, in_place)
-    lasting = _lasting(own, tree, sizes, _kept(own, scenario, alone, sizes), _INDEX * sizes["b"])
-    top = live.peak(trace, sizes)
-    return _higher(top, lasting, _optimizing(top.left, tree, sizes, scenario, rank))
+    top = live.peak(run.step(in_place), sizes)
+    lasting = _lasting(own, run, _kept(own, run, lambda one: one.step(in_place)))
+    return _higher(top, lasting, _optimizing(top.left, run, rank))
 
 
-def step_bound(
-    own: Training,
-    structure: AnyStructure,
-    sizes: Sizes,
-    scenario: Scenario,
-    mode: Mode,
-    *,
-    rank: int | None = None,
-) -> StepPeak:
+def step_bound(own: Training, run: Workload, *, rank: int | None = None) -> StepPeak:
     """No less than the peak of a steady training step, for every model and every recipe:
     ``vitcost.bounded`` says what it assumes. Where the peak is known the bound lies above it.
 
     >>> from vitcost.zoo import resolve
-    >>> base, how = resolve("vit_base_patch16_224").config, Scenario(batch=64)
-    >>> own = training(base, how)
-    >>> step = structure_of(base, 64, True), sizes_of(base, 64), how, mode_of(base, how)
-    >>> own.peak_is, 1 <= step_bound(own, *step).total_bytes / (own.peak_bytes or 0) < 1.01
+    >>> base = workload(resolve("vit_base_patch16_224").config, Scenario(batch=64, mode="train"))
+    >>> own = step(base)
+    >>> own.peak_is, 1 <= step_bound(own, base).total_bytes / (own.peak_bytes or 0) < 1.01
     ('exact', True)
     """
-    tree, alone = lower(structure, mode), partial(bounding_trace, structure, mode)
+    scenario, sizes = run.scenario, run.sizes
     # of each vector of scores a class index, or else a number for each and its loss: torch's
     # squared error writes them where the mean is then put
-    outputs = (tree.output, *tree.also)
     targets = sum(
-        _INDEX * numel(t.axes[:-1], sizes) + 2 * 4 * numel(t.axes, sizes) for t in outputs
+        _INDEX * numel(t.axes[:-1], sizes) + 2 * 4 * numel(t.axes, sizes) for t in run.outputs
     )
-    lasting = _lasting(own, tree, sizes, _kept(own, scenario, alone, sizes), targets)
-    top = bound_of_passes(structure, mode, sizes, scenario, own.gradients_bytes)
+    top = bound_of_passes(run, own.gradients_bytes)
+    lasting = _lasting(own, run, _kept(own, run, lambda one: one.bounding()), targets)
     left = top.left
     if scenario.recipe == "torch" and scenario.zero > 1:
         # shards, where those are not among what lasts
         left = left._replace(gradients=own.gradients_bytes - lasting.gradients_bytes)
-    return _higher(top, lasting, _optimizing(left, tree, sizes, scenario, rank))
+    return _higher(top, lasting, _optimizing(left, run, rank))
 
 
 def _higher(top: live.Peak, lasting: PeakParts, last: live.Live) -> StepPeak:
@@ -316,71 +308,67 @@ def _higher(top: live.Peak, lasting: PeakParts, last: live.Live) -> StepPeak:
     return StepPeak(sum(parts), at, parts, look)
 
 
-def moment(
-    own: Training,
-    structure: AnyStructure,
-    sizes: Sizes,
-    scenario: Scenario,
-    mode: Mode,
-    look: int | None,
-) -> PeakParts:
+def moment(own: Training, run: Workload, look: int | None) -> PeakParts:
     """What lies in memory at one moment of a step, ``look`` as ``step_peak`` tells it, on sizes of
     any kind: on symbols it is the polynomial of a peak."""
-    trace = step_trace(structure, mode, onto=scenario.keeps_gradients)
-    tree, alone = lower(structure, mode), partial(step_trace, structure, mode)
     if look is None:
-        alive = _optimizing(live.at_end(trace, sizes), tree, sizes, scenario, None)
+        alive = _optimizing(live.at_end(run.step(), run.sizes), run, None)
     else:
-        alive = live.look_at(trace, sizes, look)
-    return _lasting(own, tree, sizes, _kept(own, scenario, alone, sizes), _INDEX * sizes["b"]).plus(
-        alive
-    )
+        alive = live.look_at(run.step(), run.sizes, look)
+    return _lasting(own, run, _kept(own, run, lambda one: one.step())).plus(alive)
 
 
-def _optimizing(
-    left: live.Live, tree: Node, sizes: Sizes, scenario: Scenario, rank: int | None
-) -> live.Live:
+def _optimizing(left: live.Live, run: Workload, rank: int | None) -> live.Live:
     """What is alive in the optimizer's step: what the backward pass left, and temporaries."""
-    stepping = update_temporaries(tree, sizes, scenario, rank)
-    return left._replace(temporary=left.temporary + stepping)
+    return left._replace(temporary=left.temporary + update_temporaries(run, rank))
 
 
-def _lasting(own: Training, tree: Node, sizes: Sizes, kept: Size, targets: Size) -> PeakParts:
+def _lasting(own: Training, run: Workload, kept: Size, targets: Size | None = None) -> PeakParts:
     """What outlives a step: gradients too where the step before has left them, and the batch with
     its ``targets``, in bytes."""
+    if targets is None:
+        targets = sum(bytes_of(tensor, run.sizes) for tensor in run.targets)
     return PeakParts(
         weights_bytes=own.weights_bytes,
         gradients_bytes=kept,
         optimizer_bytes=own.optimizer_bytes,
         saved_activations_bytes=0,
         temporary_bytes=0,
-        batch_bytes=sum(bytes_of(tensor, sizes) for tensor in tree.inputs) + targets,
+        batch_bytes=sum(bytes_of(tensor, run.sizes) for tensor in run.inputs) + targets,
         ema_bytes=own.ema_bytes,
         buckets_bytes=own.buckets_bytes,
+        buffers_bytes=own.buffers_bytes or 0,
     )
 
 
 def _kept(
-    own: Training, scenario: Scenario, alone: Callable[[], tuple[live.Event, ...]], sizes: Sizes
+    own: Training, run: Workload, events: Callable[[Workload], tuple[live.Event, ...]]
 ) -> Size:
-    """Gradients that are there when the step begins: as a step ``alone`` leaves them, a view that
-    keeps what it is of included."""
+    """Gradients that are there when the step begins: as a step that keeps none leaves them, a view
+    that keeps what it is of included."""
+    scenario = run.scenario
     if scenario.views_gradients or lasting_gradients(scenario):
         return own.gradients_bytes
-    return live.at_end(alone(), sizes).gradients if scenario.keeps_gradients else 0
+    if not scenario.keeps_gradients:
+        return 0
+    alone = run.under(replace(scenario, accumulate=1, zero_grad="none", buckets="copies"))
+    return live.at_end(events(alone), run.sizes).gradients
 
 
-def loss_bytes(config: Config, logits: Size, scenario: Scenario) -> Size:
+def loss_bytes(run: Workload) -> Size:
     """What a cross entropy on class indices keeps of its logits, for each that the loss has:
     log-probabilities and the total weight. Under CUDA's autocast these are computed in half
     precision, and stay so too. Of logits that need no gradient it keeps nothing.
     """
+    scenario = run.scenario
     if scenario.trains_nothing:
         return 0
     precision = PRECISIONS[scenario.precision].engine
     e = 2 if precision == "half" else 4
-    one = e * (logits + 1)
-    if precision == "amp" and scenario.platform == "cuda":
-        one = one + 2 * logits
-    # the trace of a model has its loss
-    return 0 if hasattr(config, "workload") else config.losses * one
+    total: Size = 0
+    for output in run.losses:
+        logits = numel(output.axes, run.sizes)
+        total = total + e * (logits + 1)
+        if precision == "amp" and scenario.platform == "cuda":
+            total = total + 2 * logits
+    return total

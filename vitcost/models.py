@@ -6,9 +6,8 @@ from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 from vitcost.arguments import takes, text
-from vitcost.engine.cost import defined
-from vitcost.engine.model import build, sizes_of, structure_of
 from vitcost.engine.ops import Size
+from vitcost.engine.workload import definition
 from vitcost.errors import UnknownName
 from vitcost.result import Result
 from vitcost.zoo import names, resolve
@@ -73,7 +72,7 @@ def matching(query: str = "") -> list[str]:
 def _row(name: str) -> ModelRow:
     found = resolve(name)
     config = found.config
-    params, flops = defined(build(structure_of(config)), sizes_of(config))
+    params, flops = definition(config)
     image = getattr(getattr(config, "vision", config), "img_size", None)
     family = name.replace("-", "_").partition("_")[0]
     return ModelRow(name, family, image, params, flops // 2, found.source)

@@ -2,17 +2,14 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from vitcost import memory
 from vitcost.arguments import listed, takes
 from vitcost.engine.cost import Row
-from vitcost.engine.live import peak
-from vitcost.engine.lower import lower
-from vitcost.engine.model import structure_of
-from vitcost.engine.ops import Size, numel
+from vitcost.engine.ops import Size
 from vitcost.engine.parts import by_part
-from vitcost.engine.workload import Workload, mode_of, workload
+from vitcost.engine.workload import Workload, workload
 from vitcost.errors import ConfigError
 from vitcost.flags import check_layout, settled
 from vitcost.reported import Flops, InferenceRow, Layer, Part, Report
@@ -24,7 +21,6 @@ from vitcost.zoo import Model, Resolved, resolve
 if TYPE_CHECKING:
     from vitcost.hardware.cards import Card
     from vitcost.hardware.roofline import Anchor
-    from vitcost.traced.workload import Traced
 
     Gpus: TypeAlias = str | Card | Iterable[str | Card]
     Files: TypeAlias = str | Iterable[str]
@@ -107,9 +103,7 @@ def report(
     scenario = scenario.added_to(found.flags)
     run = workload(found.config, scenario)
     own = report_on(found, run)
-    # each precision of a module is another trace, and its page has the one that was asked for
-    rows = _own_precision(own) if _is_traced(found) else _by_precision(found, run, own.params)
-    own = replace(own, inference_by_precision=rows)
+    own = replace(own, inference_by_precision=_by_precision(run))
     if not gpu:
         if anchor or calibration or gpu_file:
             raise ConfigError("anchor, calibration and gpu_file are for a time: give a gpu")
@@ -127,54 +121,21 @@ def report(
     return replace(own, time=times)
 
 
-def _own_precision(own: Report) -> tuple[InferenceRow, ...]:
-    return (InferenceRow(own.scenario.precision, own.attention_kernel, own.inference, True),)
-
-
-def _by_precision(model: Resolved, own: Workload, params: Size) -> tuple[InferenceRow, ...]:
+def _by_precision(own: Workload) -> tuple[InferenceRow, ...]:
     """Inference memory in each precision, with eager and with torch's fused attention."""
     chosen = own.scenario.precision, own.scenario.attention
     choices = [(p, a) for p in ("fp32", "amp-bf16", "bf16") for a in ("eager", "sdpa")]
     rows: dict[tuple[str, tuple[str, ...]], InferenceRow] = {}
-    for choice in [*choices, chosen]:
+    # where each precision is another run of the model, the page has the one that was asked for
+    for choice in [*(choices if own.at_once else ()), chosen]:
         precision, attention = choice
-        run = own.under(
-            replace(
-                own.scenario, mode="infer", precision=precision, attention=attention, recipe="torch"
-            )
-        )
+        how = replace(own.scenario, precision=precision, attention=attention)
+        run = own.under(replace(how, mode="infer", recipe="torch"))
         kernels = run.attention()
         # two choices may run the same kernels: the scenario's own comes last
-        row = InferenceRow(precision, kernels, _inference(model, run, params), choice == chosen)
+        row = InferenceRow(precision, kernels, memory.inference(run), choice == chosen)
         rows[precision, kernels] = row
     return tuple(rows.values())
-
-
-def _inference(model: Resolved, run: Workload, params: Size) -> memory.Inference:
-    if _is_traced(model):
-        from vitcost import traced_memory
-
-        return traced_memory.inference(cast("Traced", run))
-    mode, scenario = mode_of(model.config, run.scenario), run.scenario
-    tree = lower(structure_of(model.config, scenario.batch), mode)
-    top = peak(run.inference(), run.sizes)
-    return memory.inference(params, tree, run.sizes, top.peak_bytes, scenario)
-
-
-def _training(model: Resolved, run: Workload, saved_bytes: Size) -> memory.Training:
-    if _is_traced(model):
-        from vitcost import traced_memory
-
-        return traced_memory.training(cast("Traced", run))
-    structure = structure_of(model.config, run.scenario.batch, True)
-    mode = mode_of(model.config, run.scenario)
-    own = memory.states(lower(structure, mode), run.sizes, saved_bytes, run.scenario)
-    return memory.with_peak(own, structure, run.sizes, run.scenario, mode)
-
-
-def _is_traced(model: Resolved) -> bool:
-    """Whether a module stands in a config's place; a page of a formula starts without its code."""
-    return hasattr(model.config, "workload")
 
 
 def report_on(model: Resolved, own: Workload) -> Report:
@@ -182,15 +143,12 @@ def report_on(model: Resolved, own: Workload) -> Report:
     scenario = own.scenario
     check_layout(model.config, scenario)
     runs = [own.under(replace(scenario, mode=mode)) for mode in ("infer", "train")]
-    infer = runs[0].rows()
-    steps = getattr(runs[1], "has_step", True)
+    infer, steps = runs[0].rows(), not runs[1].no_step
     train = runs[1].rows() if steps else infer
     ran = train if own.training else infer
     total = train.cost
-    logits = sum(numel(t.axes, own.sizes) for t in runs[1].losses[:1])
-    saved_bytes = total.saved_bytes + memory.loss_bytes(model.config, logits, scenario)
-    inference = _inference(model, runs[0], total.params)
-    training = _training(model, runs[1], saved_bytes)
+    inference, training = memory.inference(runs[0]), memory.step(runs[1])
+    saved_bytes = training.saved_activations_bytes or 0
     return Report(
         model=model,
         scenario=scenario,

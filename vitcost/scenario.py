@@ -12,6 +12,7 @@ __all__ = [
     "CHOICES",
     "ENGINES",
     "HELP",
+    "MOST_IMAGES",
     "PRECISIONS",
     "RECIPES",
     "Precision",
@@ -100,6 +101,8 @@ CHOICES = {
     "zero_grad": ("none", "zeros"),
 }
 
+# of a batch
+MOST_IMAGES = 10**9
 _RANGES = {"ranks": (1, 10**6), "zero": (0, 3), "ema": (0, 100), "accumulate": (1, 10**6)}
 
 # what each field of the scenario is, for the help of the command line
@@ -166,8 +169,10 @@ class Scenario:
             object.__setattr__(self, field.name, given)
             if type(given) is not field.type:
                 raise ConfigError(f"{field.name} must be {_WORDS[field.type]}, got {shown(given)}")
-        if not 1 <= self.batch <= 10**9:
-            raise ConfigError(f"batch must be between 1 and 1,000,000,000, got {shown(self.batch)}")
+        if not 1 <= self.batch <= MOST_IMAGES:
+            raise ConfigError(
+                f"batch must be between 1 and {MOST_IMAGES:,}, got {shown(self.batch)}"
+            )
         for name, allowed in CHOICES.items():
             given = getattr(self, name)
             if given not in allowed:
@@ -254,6 +259,11 @@ class Scenario:
     def trains_nothing(self) -> bool:
         """Whether no parameter trains, so that there is no backward pass."""
         return self.freeze == "all" and not self.lora
+
+    @property
+    def counts_layers(self) -> bool:
+        """Whether layers are counted off, so that every depth runs in another way."""
+        return self.regions[1] > 1 or self.frozen[0] in ("first", "last")
 
     @property
     def frozen(self) -> tuple[str, int]:

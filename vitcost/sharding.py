@@ -10,17 +10,15 @@ Stage 0 holds all of them on every rank. With recipe ``torch``, stage 1 is
 vector in N equal parts: Rajbhandari et al. 2020, arXiv 1910.02054, section 5.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from functools import reduce
 from heapq import heapreplace
 from typing import NamedTuple
 
-from vitcost.engine.lower import Mode
-from vitcost.engine.model import AnyStructure
-from vitcost.engine.ops import Size, Sizes, largest, numel
-from vitcost.engine.parameters import Parameter, parameters
-from vitcost.engine.structure import Structure
-from vitcost.engine.tree import Node
-from vitcost.errors import ConfigError, NotCovered, UnknownName
+from vitcost.engine.ops import Size, Sizes, ceil_div, largest, numel
+from vitcost.engine.parallel import ALONE, TensorParallel, rows
+from vitcost.engine.parameters import Parameter
+from vitcost.errors import NotCovered
 
 __all__ = [
     "ALONE",
@@ -30,27 +28,10 @@ __all__ = [
     "flat",
     "fully_sharded",
     "gathered",
-    "layers_of_rank",
     "local",
     "rows",
     "whole",
 ]
-
-
-class TensorParallel(NamedTuple):
-    """One of ``ranks`` that each run a part of every layer: ``engine.split`` says which.
-
-    ``sequence``: "" for none, or whose sequence parallel: megatron or torch. Tokens that cannot be
-    divided evenly are cut as ``torch.chunk`` does, so that the first rank has the most; Megatron-LM
-    refuses them, here they are filled up.
-    """
-
-    ranks: int = 1
-    sequence: str = ""
-    rank: int = 0
-
-
-ALONE = TensorParallel()
 
 
 class Share(NamedTuple):
@@ -163,7 +144,9 @@ def local(parameter: Parameter, sizes: Sizes, ranks: Size, rank: Size = 0) -> Si
     return numel(rest, sizes) * rows(sizes[first], ranks, rank)
 
 
-def gathered(tree: Node, sizes: Sizes, ranks: Size, trained: bool = False) -> tuple[Size, Size]:
+def gathered(
+    parameters: Iterable[Parameter], sizes: Sizes, ranks: Size, trained: bool = False
+) -> tuple[Size, Size]:
     """Elements of the whole weights that ``fully_shard`` gathers where every layer is wrapped, and
     the model: outside of the layers, which are there until the backward pass is over, and for the
     largest layer, while it runs. Shares come as they lie, filled up: ``N · Σ ⌈d₀/N⌉ · numel/d₀``.
@@ -173,95 +156,25 @@ def gathered(tree: Node, sizes: Sizes, ranks: Size, trained: bool = False) -> tu
 
     >>> from vitcost.engine.lower import Mode, lower
     >>> from vitcost.engine.model import sizes_of, structure_of
-    >>> from vitcost.zoo import resolve
-    >>> base = resolve("vit_base_patch16_224").config
-    >>> gathered(lower(structure_of(base, 1, True), Mode()), sizes_of(base), 1)
-    (1513192, 7087872)
-    """
-
-    def of(part: Node) -> Size:
-        share = fully_sharded(parameters(part), sizes, ranks)
-        return share.gradients if trained else share.weights
-
-    everything = of(tree)
-    largest_one, inside = 0, 0
-    for layer in _layers(tree):
-        assert layer.run is not None
-        one = of(layer)
-        inside = inside + layer.run.layers.of(sizes) * one
-        largest_one = largest(largest_one, one)
-    return ranks * (everything - inside), ranks * largest_one
-
-
-def _layers(node: Node) -> Iterator[Node]:
-    for item in node.body:
-        if isinstance(item, Node):
-            yield from (item,) if item.run is not None else _layers(item)
-
-
-def rows(total: Size, ranks: Size, rank: Size) -> Size:
-    """The rows of a tensor that are a rank's own, as ``torch.chunk`` cuts them.
-
-    >>> [rows(5, 4, rank) for rank in range(4)]
-    [2, 2, 1, 0]
-    """
-    most = ceil_div(total, ranks)
-    left = largest(total - rank * most, 0)
-    return -largest(-left, -most)
-
-
-def layers_of_rank(
-    structure: AnyStructure, sizes: Sizes, mode: Mode, parallel: TensorParallel
-) -> tuple[AnyStructure, Sizes, Mode]:
-    """What ``engine.lower.lower`` and the rules of the engine need for one tensor-parallel rank.
-
-    Embeddings and head are whole on every rank, but for the rows of a vocabulary. Raises
-    ``ConfigError`` where the ranks do not divide heads or widths, ``NotCovered`` for layers that
-    cannot be divided.
-
-    >>> from vitcost.engine.lower import lower
-    >>> from vitcost.engine.model import sizes_of, structure_of
     >>> from vitcost.engine.parameters import parameters
     >>> from vitcost.zoo import resolve
     >>> base = resolve("vit_base_patch16_224").config
-    >>> one = structure_of(base, 1, True), sizes_of(base), Mode()
-    >>> structure, sizes, mode = layers_of_rank(*one, TensorParallel(4))
-    >>> whole(parameters(lower(structure, mode)), sizes).weights
-    22818280
+    >>> gathered(parameters(lower(structure_of(base, 1, True), Mode())), sizes_of(base), 1)
+    (1513192, 7087872)
     """
-    t, sequence, rank = parallel
-    if t == 1:
-        return structure, sizes, mode
-    # most models run on whole layers
-    from vitcost.engine.split import SEQUENCES, split_sizes
-
-    if sequence not in SEQUENCES:
-        raise UnknownName("sequence parallel", sequence, SEQUENCES[1:], "allowed: megatron, torch")
-    if not 0 <= rank < t:
-        raise ConfigError(f"rank must be one of 0 to {t - 1:,}, got {rank:,}")
-    for axis, what in (("a", "heads"), ("m", "hidden units of an MLP")):
-        if sizes[axis] % t:
-            raise ConfigError(f"{t:,} tensor-parallel ranks do not divide {sizes[axis]:,} {what}")
-    if sequence and sizes["s"] < t:
-        # DTensor then norms all of them on every rank
-        raise NotCovered(f"{sizes['s']:,} tokens divided among {t:,} ranks")
-    tokens = rows(sizes["s"], t, rank if sequence == "torch" else 0)
-    own = split_sizes(sizes, t, tokens)
-    # with a single head on each rank the layers are built otherwise
-    one = own["a/t"] == 1
-    if isinstance(structure, Structure):
-        structure = structure._replace(one_head=one)
-    else:
-        # a plain ViT has no text
-        from vitcost.engine.text import TextStructure
-
-        if isinstance(structure, TextStructure):
-            structure = structure._replace(blocks=structure.blocks._replace(one_head=one))
-    return structure, own, mode._replace(split=True, sequence=sequence)
-
-
-def ceil_div(a: Size, b: Size) -> Size:
-    return -(-a // b)
+    outside: Size = 0
+    layers: dict[int, Size] = {}
+    for p in parameters:
+        if trained and not p.trains:
+            continue
+        elements = local(p, sizes, ranks)
+        for count in p.layers[1:]:
+            elements = elements * count.of(sizes)
+        if p.runs:
+            layers[p.runs[0]] = layers.get(p.runs[0], 0) + elements
+        else:
+            outside = outside + elements
+    return ranks * outside, ranks * reduce(largest, layers.values(), 0)
 
 
 def _sum(a: Share, b: Share) -> Share:

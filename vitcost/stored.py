@@ -1,10 +1,8 @@
 """Weights stored for inference alone, in fewer bytes than a model computes with."""
 
-from vitcost.engine.ops import Size, Sizes
-from vitcost.engine.parameters import parameters
-from vitcost.engine.tree import Node
+from vitcost.engine.ops import Size
+from vitcost.engine.workload import Workload
 from vitcost.errors import ConfigError
-from vitcost.scenario import PRECISIONS, Scenario
 
 __all__ = ["STORAGES", "stored_weights"]
 
@@ -12,18 +10,18 @@ __all__ = ["STORAGES", "stored_weights"]
 STORAGES = {"int8": 1}
 
 
-def stored_weights(tree: Node, sizes: Sizes, scenario: Scenario, storage: str) -> Size:
+def stored_weights(run: Workload, storage: str) -> Size:
     """Weights stored for inference alone: the matrices of linear layers as integers, with a scale
-    for each output channel in the scenario's precision; everything else stays as it is.
+    for each output channel in the parameters' precision; everything else stays as it is.
 
     Source: weight-only quantization of ``nn.Linear`` by output channel, as torchao's
     ``Int8WeightOnlyConfig`` has it.
     """
     if storage not in STORAGES:
         raise ConfigError(f"storage must be one of {', '.join(STORAGES)}, got {storage!r}")
-    e = PRECISIONS[scenario.precision].param_bytes
+    e, sizes = run.param_bytes, run.sizes
     total: Size = 0
-    for parameter in parameters(tree):
+    for parameter in run.parameters():
         axes = parameter.tensor.axes
         one = e * parameter.numel(sizes)
         if parameter.kind == "linear" and len(axes) == 2:

@@ -9,13 +9,13 @@ from math import prod
 from typing import Any, NamedTuple
 
 from vitcost.config import FIELDS, ViTConfig
-from vitcost.engine.cost import Row, fold
-from vitcost.engine.lower import Mode, lower
+from vitcost.engine.cost import Row
 from vitcost.engine.model import Config
 from vitcost.engine.ops import Size
-from vitcost.engine.structure import sizes_of, structure_of
+from vitcost.engine.workload import workload
 from vitcost.errors import ConfigError, NotCovered, shown
 from vitcost.fields import as_python
+from vitcost.scenario import Scenario
 from vitcost.zoo import Model, resolve
 
 __all__ = ["Call", "Summary", "calls", "counted_params", "summarize", "summary"]
@@ -73,7 +73,7 @@ def summarize(model: Model, *, batch: int = -1, **overrides: Any) -> Summary:
         )
     if config.depth * _BLOCK_ROWS > _MAX_ROWS:
         raise NotCovered(f"a table of {config.depth:,} blocks is longer than {_MAX_ROWS:,} rows")
-    root = fold(lower(structure_of(config), Mode()), sizes_of(config))
+    root = workload(config, Scenario()).rows()
     table = list(calls(root))
     text = "\n".join(_lines(config, table, batch))
     return Summary(text, _notes(config, root.cost.params, table))

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple, cast
 from vitcost.errors import ConfigError, NotCovered
 from vitcost.scenario import Scenario
 from vitcost.traced.file import TraceFile, write
-from vitcost.traced.model import TracedModel, how_of
-from vitcost.traced.trace import How, Trace
+from vitcost.traced.model import TracedModel
+from vitcost.traced.trace import How, Trace, how_of
 from vitcost.zoo import Model, resolve
 
 __all__ = ["SWEPT", "Written", "trace"]

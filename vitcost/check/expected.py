@@ -4,11 +4,14 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from vitcost.config import ViTConfig
-from vitcost.engine.cost import Cost, Row, fold
-from vitcost.engine.lower import Mode, lower
-from vitcost.engine.structure import sizes_of, structure_of
+from vitcost.engine.cost import Cost, Row
+from vitcost.engine.workload import workload
+from vitcost.scenario import Scenario
 
 __all__ = ["Expected", "expected", "folded", "written_out"]
+
+
+_PRECISIONS = {"fp32": "fp32", "amp": "amp-bf16", "half": "bf16"}
 
 
 class Expected(NamedTuple):
@@ -22,8 +25,14 @@ class Expected(NamedTuple):
 
 def folded(config: ViTConfig, batch: int, training: bool, kernel: str, precision: str) -> Row:
     """The engine's rows for a run on a CPU, where the witnesses live."""
-    tree = lower(structure_of(config, batch, training), Mode(kernel, precision, "cpu"))
-    return fold(tree, sizes_of(config, batch))
+    how = Scenario(
+        batch=batch,
+        mode="train" if training else "infer",
+        precision=_PRECISIONS[precision],
+        attention=kernel,
+        platform="cpu",
+    )
+    return workload(config, how).rows()
 
 
 def expected(

@@ -22,13 +22,9 @@ from vitcost.check.reference import beyond, build
 from vitcost.check.result import Difference, ModelCheck
 from vitcost.check.steps import Step, allocated, cross_entropies, on_card, optimizer, tracked
 from vitcost.check.trainable import adapted, frozen
-from vitcost.engine.cost import Row, fold
-from vitcost.engine.lower import lower
-from vitcost.engine.model import sizes_of, structure_of
-from vitcost.engine.ops import numel
-from vitcost.engine.workload import mode_of
+from vitcost.engine.workload import workload
 from vitcost.errors import ConfigError, NotCovered
-from vitcost.memory import StepPeak, loss_bytes, step_peak, training
+from vitcost.memory import StepPeak, loss_bytes, states, step_peak
 from vitcost.scenario import Scenario
 from vitcost.units import binary_bytes
 
@@ -85,11 +81,8 @@ class MemoryCase(NamedTuple):
 
     def predicted(self, platform: str = "cpu", in_place: bool = True) -> StepPeak:
         """The formulas' peak of the step."""
-        c, how = self.case.config, replace(self.scenario, platform=platform)
-        mode = mode_of(c, how)
-        structure, sizes = structure_of(c, how.batch, True), sizes_of(c, how.batch)
-        own = training(c, how)
-        return step_peak(own, structure, sizes, how, mode, in_place=in_place)
+        run = workload(self.case.config, replace(self.scenario, platform=platform))
+        return step_peak(states(run, 0), run, in_place=in_place)
 
 
 _BUFFERS = "buffers of the model, {:,} bytes: weights are parameters alone"
@@ -148,7 +141,8 @@ def compare_memory(
 def _saved(own: MemoryCase) -> Iterator[Found]:
     """What autograd keeps, by module path; of a checkpointed model by what its parts are."""
     case, how = own.case, own.scenario
-    row, logits = _folded(own)
+    run = workload(case.config, how)
+    row = run.rows()
     saved = kept(own.model(), case.shape, own.autocast).saved_bytes
     whole = how.checkpointing == "none"
     paths = called(case) if whole else {"", *saved.keys()}
@@ -157,16 +151,8 @@ def _saved(own: MemoryCase) -> Iterator[Found]:
             yield Compared(e.path, "saved_bytes", e.cost.saved_bytes, saved.get(e.path, 0))
     if case.config.losses:
         with_loss = kept(own.model(), case.shape, own.autocast, cross_entropies).saved_bytes[""]
-        formula = row.cost.saved_bytes + loss_bytes(case.config, logits, how)
+        formula = row.cost.saved_bytes + loss_bytes(run)
         yield Compared("", "saved_activations_bytes", formula, with_loss)
-
-
-def _folded(own: MemoryCase) -> tuple[Row, int]:
-    """The engine's rows of the step, and how many logits there are."""
-    c, batch = own.case.config, own.case.batch
-    tree = lower(structure_of(c, batch, True), mode_of(c, own.scenario))
-    sizes = sizes_of(c, batch)
-    return fold(tree, sizes), int(numel(tree.output.axes, sizes))
 
 
 def _tracked(own: MemoryCase) -> Iterator[Found]:

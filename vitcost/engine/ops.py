@@ -30,6 +30,7 @@ __all__ = [
     "axes",
     "backward_flops",
     "bytes_of",
+    "ceil_div",
     "executed_backward_flops",
     "executed_flops",
     "flops",
@@ -149,6 +150,11 @@ def largest(a: Size, b: Size) -> Size:
     import numpy as np
 
     return np.maximum(a, b)
+
+
+def ceil_div(a: Size, b: Size) -> Size:
+    """A quotient rounded up."""
+    return -(-a // b)
 
 
 def smallest(a: Size, b: Size) -> Size:

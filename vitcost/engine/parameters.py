@@ -1,13 +1,14 @@
 """Every parameter of a tree with its shape: what optimizers and sharding go through one by one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
+from itertools import count, groupby
 from typing import NamedTuple
 
 from vitcost.engine.ops import Op, Size, Sizes, Tensor, numel, own
 from vitcost.engine.tree import Count, Node
 
-__all__ = ["Parameter", "parameters"]
+__all__ = ["Parameter", "one_by_one", "parameters"]
 
 
 class Parameter(NamedTuple):
@@ -18,6 +19,7 @@ class Parameter(NamedTuple):
     top: str  # the top-level module that it is in, with the index of a layer left out
     layers: tuple[Count, ...]  # it is there once in each of so many layers
     trains: bool
+    runs: tuple[int, ...] = ()  # which runs of equal layers these are, numbered within the model
 
     def numel(self, sizes: Sizes) -> Size:
         return numel(self.tensor.axes, sizes)
@@ -25,8 +27,8 @@ class Parameter(NamedTuple):
     def repeat(self, sizes: Sizes) -> Size:
         """How many there are of it."""
         times: Size = 1
-        for count in self.layers:
-            times = times * count.of(sizes)
+        for layers in self.layers:
+            times = times * layers.of(sizes)
         return times
 
 
@@ -41,15 +43,36 @@ def _place(parent: Node, child: Node) -> tuple[bool, int]:
     return child.type != "Parameter", _REGISTERED.get(child.name, 0)
 
 
-def parameters(tree: Node, top: str = "", layers: tuple[Count, ...] = ()) -> Iterator[Parameter]:
+def parameters(tree: Node) -> Iterator[Parameter]:
     """The parameters of a tree in the order of ``model.parameters()``: those that sit on a module
     come before those of its children."""
-    casts = {op.write: op.reads[0] for op in tree.body if isinstance(op, Op) and op.kind == "cast"}
-    for op in tree.body:
+    yield from _below(tree, "", (), (), count(1))
+
+
+def _below(
+    node: Node, top: str, layers: tuple[Count, ...], runs: tuple[int, ...], numbers: Iterator[int]
+) -> Iterator[Parameter]:
+    casts = {op.write: op.reads[0] for op in node.body if isinstance(op, Op) and op.kind == "cast"}
+    for op in node.body:
         if isinstance(op, Op):
             for each in own(op):
-                yield Parameter(casts.get(each, each), op.kind, top, layers, op.trains)
-    children = [item for item in tree.body if isinstance(item, Node)]
-    for child in sorted(children, key=partial(_place, tree)):
-        inside = layers if child.run is None else (*layers, child.run.layers)
-        yield from parameters(child, top or child.name, inside)
+                yield Parameter(casts.get(each, each), op.kind, top, layers, op.trains, runs)
+    children = [item for item in node.body if isinstance(item, Node)]
+    for child in sorted(children, key=partial(_place, node)):
+        inside = layers, runs
+        if child.run is not None:
+            inside = (*layers, child.run.layers), (*runs, next(numbers))
+        yield from _below(child, top or child.name, *inside, numbers)
+
+
+def one_by_one(found: Iterable[Parameter], depth: int = 0) -> Iterator[Parameter]:
+    """Parameters as an optimizer goes through them: those of equal layers twice, since the last of
+    a layer stands before the first of the next one."""
+    for run, group in groupby(found, key=lambda parameter: parameter.runs[depth : depth + 1]):
+        if not run:
+            yield from group
+            continue
+        layer = list(group)
+        again = 1 if layer[0].layers[depth] == Count(1) else 2
+        for _ in range(again):
+            yield from one_by_one(layer, depth + 1)

@@ -10,52 +10,97 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from vitcost.engine.cost import Row, fold
+from vitcost.engine.cost import Row, defined, fold
 from vitcost.engine.kernels import attention_kernels
 from vitcost.engine.launches import Launches, flatten
 from vitcost.engine.lower import Mode, layer_counts, lower
-from vitcost.engine.model import AnyStructure, Config, sizes_of, structure_of
-from vitcost.engine.ops import Sizes, Tensor
+from vitcost.engine.model import AnyStructure, Config, build, sizes_of, structure_of
+from vitcost.engine.ops import Size, Sizes, Tensor
+from vitcost.engine.parallel import ALONE, TensorParallel, layers_of_rank
 from vitcost.engine.parameters import Parameter, parameters
 from vitcost.engine.step import inference_trace, step_trace
-from vitcost.engine.tree import Node
+from vitcost.engine.tree import Node, ops_of
 from vitcost.errors import NotCovered
-from vitcost.scenario import PRECISIONS, Scenario
+from vitcost.scenario import MOST_IMAGES, PRECISIONS, Scenario
 
 if TYPE_CHECKING:
     from vitcost.engine.live import Event
 
-__all__ = ["Workload", "mode_of", "workload"]
+__all__ = ["Workload", "built_alike", "definition", "mode_of", "workload"]
 
 
 class Workload:
     """One model under one scenario; ``scenario.mode`` says whether it trains.
 
     ``sizes`` has the size of every axis of its tensors: integers, or arrays and symbols where the
-    maker can. ``inputs`` are the caller's tensors, ``outputs`` what the model returns, ``losses``
-    the output that each cross entropy of its loss reads. A method that a maker has no answer for
-    raises ``NotCovered`` with the reason.
+    maker can. ``inputs`` are what the caller keeps during a forward pass, ``targets`` during a step
+    besides; ``outputs`` what the model returns, ``losses`` the output that each cross entropy of
+    its loss reads, where that is no part of the model. ``transient`` are tensors that are no events
+    of a step, of which one is there at a time. A method that a maker has no answer for raises
+    ``NotCovered`` with the reason.
     """
 
-    __slots__ = ()
-
     scenario: Scenario
+    batch: int
     sizes: Sizes
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
-    losses: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...] = ()
+    targets: tuple[Tensor, ...] = ()
+    losses: tuple[Tensor, ...] = ()
+    transient: tuple[Tensor, ...] = ()
+    # whether it is there under another scenario at once, and no model is run for it
+    at_once: bool = False
+    # whether a step whose exact peak is not covered has a bound
+    has_bound: bool = False
+
+    @property
+    def no_step(self) -> str:
+        """Why there is no training step of it; empty: there is one."""
+        return ""
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        raise NotCovered("the inputs of this model")
 
     @property
     def training(self) -> bool:
         return self.scenario.mode == "train"
 
+    @property
+    def param_bytes(self) -> int:
+        """Bytes of an element of a parameter, a gradient and a state of the optimizer."""
+        return PRECISIONS[self.scenario.precision].param_bytes
+
+    @property
+    def buffers_bytes(self) -> Size | None:
+        """Bytes of what is neither a parameter nor an activation; None: they are not counted."""
+        return None
+
+    @property
+    def weights_bytes(self) -> Size | None:
+        """Bytes of all parameters, where some are of another type; None: all are of
+        ``param_bytes``."""
+        return None
+
+    def axis(self, name: str) -> Size:
+        """The size of an axis; ``NotCovered`` for a model that has none."""
+        if name not in self.sizes:
+            raise NotCovered(f"this needs axis {name} of a Transformer, which this model has not")
+        return self.sizes[name]
+
     def at(self, batch: int) -> "Workload":
-        """The same with another batch; a batch of one may run other operators."""
+        """The same with another batch, which may be beyond those of a scenario; a batch of one may
+        run other operators."""
         return self.under(replace(self.scenario, batch=batch))
 
     def under(self, scenario: Scenario) -> "Workload":
         """The same model under another scenario; ``NotCovered`` where the maker has none."""
         raise NotCovered("this model under another scenario")
+
+    def shared(self, parallel: TensorParallel) -> "Workload":
+        """What one of the ranks runs that share every layer."""
+        if parallel == ALONE:
+            return self
+        raise NotCovered("layers of this model that tensor-parallel ranks share")
 
     def rows(self) -> Row:
         """Parameters, FLOPs, bytes moved and bytes saved of every module, equal ones in a row."""
@@ -78,6 +123,11 @@ class Workload:
         trackers see it: never in place.
         """
         raise NotCovered("the memory of this model in training")
+
+    def bounding(self, onto: bool = False) -> "tuple[Event, ...]":
+        """The same of a step under a loss that keeps no less than any, for a bound where the exact
+        step is not covered; ``onto``: no gradient is in it."""
+        raise NotCovered("a bound of this model's memory in training")
 
     def kernels(self) -> Launches:
         """Every operator of a forward pass in the order they run, views among them; the same object
@@ -103,56 +153,100 @@ def workload(config: Config, scenario: Scenario, sizes: Sizes | None = None) -> 
     made: Callable[[Scenario], Workload] | None = getattr(config, "workload", None)
     if made is not None:
         return made(scenario)
-    return _Lowered(config, scenario, sizes, sizes is not None)
+    return _Lowered(config, scenario, scenario.batch, sizes, sizes is not None, ALONE)
 
 
 class _Lowered(Workload):
     """A config through the declared op list and its passes."""
 
-    __slots__ = ("config", "given", "inputs", "losses", "outputs", "scenario", "sizes")
+    at_once = True
+    has_bound = True
 
     def __init__(
-        self, config: Config, scenario: Scenario, sizes: Sizes | None, given: bool
+        self,
+        config: Config,
+        scenario: Scenario,
+        batch: int,
+        sizes: Sizes | None,
+        given: bool,
+        parallel: TensorParallel,
     ) -> None:
-        self.config, self.scenario, self.given = config, scenario, given
-        self.sizes = sizes_of(config, scenario.batch) if sizes is None else sizes
+        self.config, self.scenario, self.batch = config, scenario, batch
+        self.given, self.parallel = given, parallel
+        # those of the model before ranks share its layers
+        self.whole = sizes_of(config, batch) if sizes is None else sizes
+        self._folded: Row | None = None
+        mode = mode_of(config, scenario)
+        shared = [
+            layers_of_rank(structure_of(config, batch, training), self.whole, mode, parallel)
+            for training in (False, True)
+        ]
+        self._keys = [(structure, own) for structure, _, own in shared]
+        self.sizes = shared[0][1]
         tree = self._tree(self.training)
-        self.inputs, self.outputs = tree.inputs, (tree.output, *tree.also)
+        self._inputs, self.outputs = tree.inputs, (tree.output, *tree.also)
         self.losses = (tree.output,) * config.losses
+        self.targets = (_TARGETS,)
+        self.transient = ()
+        if parallel.sequence:
+            self.transient = tuple(op.write for op in ops_of(tree) if op.kind == "regather")
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        return self._inputs
+
+    def at(self, batch: int) -> Workload:
+        if self.given:
+            raise NotCovered(f"batch {batch} of sizes that were given")
+        scenario = self.scenario
+        if batch <= MOST_IMAGES:
+            scenario = replace(scenario, batch=batch)
+        return _Lowered(self.config, scenario, batch, None, False, self.parallel)
 
     def under(self, scenario: Scenario) -> Workload:
-        # sizes that were given are of this batch
         other = scenario.batch != self.scenario.batch
+        # sizes that were given are of this batch
         if self.given and other:
             raise NotCovered(f"batch {scenario.batch} of sizes that were given")
-        return _Lowered(self.config, scenario, None if other else self.sizes, self.given)
+        batch, sizes = (scenario.batch, None) if other else (self.batch, self.whole)
+        return _Lowered(self.config, scenario, batch, sizes, self.given, self.parallel)
+
+    def shared(self, parallel: TensorParallel) -> Workload:
+        if parallel == self.parallel:
+            return self
+        config, scenario = self.config, self.scenario
+        return _Lowered(config, scenario, self.batch, self.whole, self.given, parallel)
 
     def rows(self) -> Row:
-        return fold(self._tree(self.training), self.sizes)
+        if self._folded is None:
+            self._folded = fold(self._tree(self.training), self.sizes)
+        return self._folded
 
     def parameters(self) -> tuple[Parameter, ...]:
-        return _parameters(*self._key(training=True))
+        return _parameters(*self._keys[True])
 
     def inference(self) -> "tuple[Event, ...]":
-        return inference_trace(*self._key(training=False))
+        return inference_trace(*self._keys[False])
 
     def step(self, in_place: bool = True) -> "tuple[Event, ...]":
         onto = self.scenario.keeps_gradients
-        return step_trace(*self._key(training=True), in_place, onto=onto)
+        return step_trace(*self._keys[True], in_place, onto=onto)
+
+    def bounding(self, onto: bool = False) -> "tuple[Event, ...]":
+        return step_trace(*self._keys[True], in_place=False, onto=onto, any_loss=True)
 
     def kernels(self) -> Launches:
-        return _launches(*self._key(self.training))
+        return _launches(*self._keys[self.training])
 
     def attention(self) -> tuple[str, ...]:
         return attention_kernels(self._tree(self.training), self.sizes)
 
-    def _key(self, training: bool) -> tuple[AnyStructure, Mode]:
-        """What exists, and the passes: everything but the sizes."""
-        structure = structure_of(self.config, self.scenario.batch, training)
-        return structure, mode_of(self.config, self.scenario)
-
     def _tree(self, training: bool) -> Node:
-        return lower(*self._key(training))
+        return lower(*self._keys[training])
+
+
+# a class index for each image: 64 bits
+_TARGETS = Tensor("targets", ("b",), "index", itemsize=8)
 
 
 @lru_cache(maxsize=512)
@@ -183,6 +277,21 @@ def mode_of(config: Config, scenario: Scenario) -> Mode:
         scenario.lora,
         half=PRECISIONS[scenario.precision].half,
     )
-    if every > 1 or frozen in ("first", "last"):
+    if scenario.counts_layers:
         mode = mode._replace(layers=layer_counts(structure_of(config), sizes_of(config)))
     return mode
+
+
+def definition(config: Config) -> tuple[Size, Size]:
+    """Parameters and FLOPs of a forward pass of one image, by the declared list alone.
+
+    >>> from vitcost.zoo import resolve
+    >>> definition(resolve("vit_base_patch16_224").config)
+    (86567656, 35127656448)
+    """
+    return defined(build(structure_of(config)), sizes_of(config))
+
+
+def built_alike(one: Config, other: Config) -> bool:
+    """Whether two configs have one declared list, whatever their sizes are."""
+    return structure_of(one) == structure_of(other)

@@ -6,11 +6,10 @@ from typing import Any, NamedTuple, TypeAlias
 from vitcost import memory, textbook
 from vitcost.engine.cost import Cost, Row
 from vitcost.engine.live import look_at, peak
-from vitcost.engine.lower import lower
-from vitcost.engine.model import Config, sizes_of, structure_of
-from vitcost.engine.ops import Axis, Size, Sizes, numel
+from vitcost.engine.model import Config
+from vitcost.engine.ops import Axis, Size, Sizes
 from vitcost.engine.parts import by_part
-from vitcost.engine.workload import Workload, mode_of, workload
+from vitcost.engine.workload import Workload, workload
 from vitcost.errors import NotCovered
 from vitcost.formulas.symbols import Expr, largest_of, load, symbol, tidy
 from vitcost.quantities import Formula
@@ -92,14 +91,14 @@ def _torchsummary(of: Formula, config: Config, scenario: Scenario) -> Found:
         by_part((row for row in root.children if row.type != "Parameter"), lambda c: c.params)
         for root in (exact, symbolic)
     )
-    numbers = _numbers(sizes_of(config, scenario.batch))
+    numbers = _numbers(workload(config, scenario).sizes)
     terms = {name: tidy(letters[name], numbers) for name, value in layers.items() if value}
     return Found(terms, numbers, value)
 
 
 def _tokens(of: Formula, config: Config, scenario: Scenario) -> Found:
     """The patches that the blocks see, and the tokens before them; of a text its tokens."""
-    sizes = sizes_of(config, scenario.batch)
+    sizes = workload(config, scenario).sizes
     before = sizes["s"] - sizes.get("kept", sizes["s"])
     patches = "kept" if sizes.get("kept") != sizes.get("n") else "n"
     terms = {"patches": symbol(patches)} if "kept" in sizes else {"tokens": symbol("s")}
@@ -124,7 +123,7 @@ def _thumb(of: Formula, config: Config, scenario: Scenario) -> Found:
 def _complexity(of: Formula, config: Config, scenario: Scenario) -> Found:
     """Four types of layer on the sequence of this model."""
     sp = load()
-    sizes = sizes_of(config, scenario.batch)
+    sizes = workload(config, scenario).sizes
     numbers = {"s": sizes["s"], "h": sizes["h"], "k": _KERNEL, "r": min(_WINDOW, sizes["s"])}
     letters = [symbol(letter) for letter in numbers]
     symbolic = textbook.layer_complexities(*letters, log=_log)
@@ -146,13 +145,9 @@ def _log(n: Any, k: Any) -> Any:
 def _inference(of: Formula, config: Config, scenario: Scenario) -> Found:
     """The moment that wins with the numbers, and what lies in memory then, in letters."""
     exact, symbolic = _both(config, scenario)
-    tree = lower(structure_of(config, scenario.batch), mode_of(config, scenario))
     top = peak(exact.inference(), exact.sizes)
     alive = look_at(symbolic.inference(), symbolic.sizes, top.look).total
-    both = [
-        memory.inference(run.rows().cost.params, tree, run.sizes, most, scenario)
-        for run, most in ((exact, top.peak_bytes), (symbolic, alive))
-    ]
+    both = memory.inference(exact, top.peak_bytes), memory.inference(symbolic, alive)
     value = both[0].total_bytes if not of.of else sum(getattr(both[0], name) for name in of.of)
     names = of.of or [name for name in both[0]._fields if not name.startswith("int8")]
     terms = _terms(names, both[0], both[1], _numbers(exact.sizes))
@@ -162,7 +157,7 @@ def _inference(of: Formula, config: Config, scenario: Scenario) -> Found:
 def _states(of: Formula, config: Config, scenario: Scenario) -> Found:
     """States of a training step, all parameters together."""
     exact, symbolic = _both(config, scenario)
-    both = [_own(config, run) for run in (exact, symbolic)]
+    both = [_own(run) for run in (exact, symbolic)]
     terms = _terms(of.of, both[0], both[1], _numbers(exact.sizes))
     value = sum(getattr(both[0], name) for name in of.of)
     return Found(terms, _numbers(exact.sizes), value, how=_how(exact, of))
@@ -184,36 +179,31 @@ def _terms(
 def _saved(of: Formula, config: Config, scenario: Scenario) -> Found:
     """What autograd holds after the loss, part by part."""
     exact, symbolic = _both(config, scenario)
-    numbers, kept, letters = _numbers(exact.sizes), _kept(config, exact), _kept(config, symbolic)
+    numbers, kept, letters = _numbers(exact.sizes), _kept(exact), _kept(symbolic)
     terms = {name: tidy(letters[name], numbers) for name, value in kept.items() if value}
     return Found(terms, numbers, sum(kept.values()), how=_how(exact, of))
 
 
-def _kept(config: Config, run: Workload) -> dict[str, Size]:
-    logits = numel(run.outputs[0].axes, run.sizes)
+def _kept(run: Workload) -> dict[str, Size]:
     root = run.rows()
     parts = by_part(root.children, lambda cost: cost.saved_bytes)
     rest = root.cost.saved_bytes - sum(parts.values())
-    return {**parts, "model": rest, "loss": memory.loss_bytes(config, logits, run.scenario)}
+    return {**parts, "model": rest, "loss": memory.loss_bytes(run)}
 
 
-def _own(config: Config, run: Workload) -> memory.Training:
-    tree = lower(structure_of(config, run.scenario.batch, True), mode_of(config, run.scenario))
-    return memory.states(tree, run.sizes, sum(_kept(config, run).values()), run.scenario)
+def _own(run: Workload) -> memory.Training:
+    return memory.states(run, sum(_kept(run).values()))
 
 
 def _peak(of: Formula, config: Config, scenario: Scenario) -> Found:
     """The moment that wins with the numbers, and what lies in memory then, in letters."""
     exact, symbolic = _both(config, scenario)
-    structure, mode = structure_of(config, scenario.batch, True), mode_of(config, scenario)
     try:
-        own = _own(config, exact)
-        top = memory.step_peak(own, structure, exact.sizes, scenario, mode)
+        top = memory.step_peak(_own(exact), exact)
     except NotCovered as reason:
         raise NotCovered(f"no exact train_memory: {reason}") from None
     assert top.parts is not None
-    own = _own(config, symbolic)
-    parts = memory.moment(own, structure, symbolic.sizes, scenario, mode, top.look)
+    parts = memory.moment(_own(symbolic), symbolic, top.look)
     numbers = _numbers(exact.sizes)
     terms = _terms(top.parts._fields, top.parts, parts, numbers)
     how = f"{_how(exact, of)}, optimizer {scenario.optimizer}: {top.at}"

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from vitcost.config import FIELDS, ViTConfig, merged
 from vitcost.engine.model import sizes_of
-from vitcost.engine.workload import mode_of, workload
+from vitcost.engine.workload import workload
 from vitcost.errors import VitcostError
 from vitcost.planner.arrays import Columns, column_fields, is_column, load, structures, taken
 from vitcost.planner.formulas import Plan, formulas
@@ -81,7 +81,6 @@ class Evaluator:
         self.outside = [axis for axis in grid.axes if axis.name not in inside]
         self._values = {axis.name: _laid_out(axis) for axis in self.inside}
         self._blocks: dict[int, _Block | str] = {}
-        self._by_depth: dict[int, bool] = {}
         self._plans: dict[tuple[int, int], Plan | str] = {}
         self._safe: dict[tuple[int, int], Mapping[str, int]] = {}
         self._refusals: dict[tuple[int, int], str] = {}
@@ -129,7 +128,7 @@ class Evaluator:
         if not rows.size:
             return
         sizes, code = sizes_of(config, batch), structures(config, batch)
-        if self._counts_layers(block, where[rows[0]], at):
+        if block.scenario.counts_layers:
             code = code * _DEPTHS + sizes["L"]
         if block.scenario.zero:
             self._one_by_one(block, where[rows], at, filled)
@@ -219,14 +218,6 @@ class Evaluator:
         except VitcostError as error:
             return reason(error)
         raise AssertionError("a sweep refuses what a report takes")
-
-    def _counts_layers(self, block: _Block, row: int, at: Mapping[str, Any]) -> bool:
-        """Whether layers are counted off, so that every depth is run in another way."""
-        if block.number not in self._by_depth:
-            model = resolve(self.base, **block.fields, **self._point(row, at))
-            mode = mode_of(model.config, block.scenario)
-            self._by_depth[block.number] = bool(mode.layers)
-        return self._by_depth[block.number]
 
     def _plan(self, block: _Block, each: int, row: int, at: Mapping[str, Any]) -> Plan | str:
         """How the rows of a structure are computed, or why they cannot be."""

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from vitcost.arguments import between, listed, optional, takes, text
 from vitcost.config import ViTConfig
 from vitcost.engine.model import Config
+from vitcost.engine.workload import workload
 from vitcost.errors import ConfigError, NotCovered, VitcostError, shown
 from vitcost.flags import settled
 from vitcost.hardware.attention import Kernels, kernels_on, on_card, on_platform
@@ -220,9 +221,11 @@ def _alike(
 ) -> tuple[FitRow, ...]:
     """The rows of cards that run a scenario by the same kernels, those of ``runs``."""
 
+    own = workload(config, runs)
+
     @cache
     def of(batch: int) -> Need:
-        return need(config, runs, batch)
+        return need(own.at(batch))
 
     sized = [row for row in cards if row.capacity_bytes]
     limits = {row: reserve.leaves(row, runs.software) for row in sized}
@@ -313,7 +316,7 @@ def _largest(name: str, config: Config, scenario: Scenario, limits: set[int]) ->
     @cache
     def of(size: int) -> int:
         other = resolve(model, **{name: size}).config
-        return need(other, scenario, scenario.batch).total_bytes
+        return need(workload(other, scenario)).total_bytes
 
     def most(limit: int) -> int:
         found = step * largest_monotone(lambda steps: of(steps * step), limit, last)

@@ -5,7 +5,6 @@ from functools import reduce
 from math import gcd
 from typing import Any, NamedTuple, TypeAlias, cast
 
-from vitcost.engine.model import sizes_of
 from vitcost.engine.ops import Sizes, largest
 from vitcost.engine.structure import MANY
 from vitcost.engine.workload import workload
@@ -30,7 +29,7 @@ def formulas(model: Resolved, scenario: Scenario, names: Iterable[str]) -> Formu
     >>> formulas(resolve("vit_base_patch16_224"), Scenario(), ["tokens"])
     {'tokens': (1*s,)}
     """
-    own = sizes_of(model.config, scenario.batch)
+    own = workload(model.config, scenario).sizes
     letters = Sizes(cast(Any, {axis: symbol(str(axis)) for axis in own}))
     data = report_on(model, workload(model.config, scenario, letters)).to_dict()
     found: dict[str, Any] = {name: QUANTITIES[name].read(data) for name in names}

@@ -5,7 +5,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 from vitcost.arguments import between, flag, listed, optional, takes, text
-from vitcost.engine.model import Config, sizes_of
+from vitcost.engine.model import Config
+from vitcost.engine.workload import workload
 from vitcost.errors import ConfigError, NotCovered
 from vitcost.fields import several
 from vitcost.hardware.attention import on_card
@@ -249,7 +250,7 @@ def _known(card: Card, job: Job) -> None:
 
 def _totals(config: Config, scenario: Scenario, job: Job) -> Totals:
     cost = step_cost(config, scenario)
-    tokens = job.total_samples * sizes_of(config)["s"]
+    tokens = job.total_samples * workload(config, Scenario()).axis("s")
     return Totals(
         job.total_samples,
         job.steps,

@@ -5,16 +5,13 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from vitcost import memory
-from vitcost.engine.cost import fold
-from vitcost.engine.lower import lower
-from vitcost.engine.model import Config, sizes_of, structure_of
-from vitcost.engine.workload import mode_of
-from vitcost.errors import NotCovered
+from vitcost.engine.model import Config
+from vitcost.engine.parallel import TensorParallel
+from vitcost.engine.workload import workload
+from vitcost.errors import ConfigError, NotCovered
 from vitcost.planner.need import Need, needed
-from vitcost.planner.pace import step_cost
 from vitcost.planner.strategies import Strategy
 from vitcost.scenario import Scenario
-from vitcost.sharding import TensorParallel, layers_of_rank
 from vitcost.zoo import Resolved, resolve
 
 __all__ = ["Weights", "rank_need", "stage_weights", "tensor_missing"]
@@ -34,22 +31,23 @@ def stage_weights(config: Config, scenario: Scenario, strategy: Strategy) -> Wei
 
 @lru_cache(maxsize=256)
 def _weights(config: Config, scenario: Scenario, tensor: int) -> Weights:
-    cost = step_cost(config, scenario)
-    if tensor > 1:
-        whole = structure_of(config, 1, True), sizes_of(config, 1)
-        mode = mode_of(config, scenario)
-        structure, sizes, mode = layers_of_rank(*whole, mode, TensorParallel(tensor, ""))
-        cost = fold(lower(structure, mode), sizes).cost
+    run = workload(config, replace(scenario, mode="train")).shared(TensorParallel(tensor))
+    cost = run.rows().cost
     return Weights(cost.params, cost.trainable)
 
 
 def tensor_missing(config: Config, scenario: Scenario) -> str | None:
     """Why the layers of a model cannot be shared by tensor parallel ranks; None: they can."""
-    mode = mode_of(config, scenario)._replace(split=True, sequence="megatron")
-    try:
-        lower(structure_of(config, 2, True), mode)
-    except NotCovered as reason:
-        return str(reason)
+    run = workload(config, replace(scenario, batch=2, mode="train"))
+    for ranks in range(2, run.sizes.get("a", 1) + 1):
+        try:
+            run.shared(TensorParallel(ranks, "megatron"))
+        except ConfigError:
+            # so many do not divide the heads, others may
+            continue
+        except NotCovered as reason:
+            return str(reason)
+        break
     return None
 
 
@@ -69,17 +67,14 @@ def rank_need(config: Config, scenario: Scenario, strategy: Strategy) -> Need:
         # however many there are, the second one finds gradients
         accumulate=min(strategy.accumulation, 2),
     )
-    found = _training(_stage(config, strategy), own, strategy)
+    run = workload(_stage(config, strategy), replace(own, mode="train"))
+    found = memory.step(run.shared(_parallel(strategy)))
     flights = min(strategy.pipeline, strategy.accumulation)
     need = needed(found)
     if strategy.pipeline == 1:
         return need
-    more = (flights - 1) * found.saved_activations_bytes
+    more = (flights - 1) * (found.saved_activations_bytes or 0)
     return need._replace(total_bytes=need.total_bytes + more, basis="bounded")
-
-
-def _training(config: Config, scenario: Scenario, strategy: Strategy) -> memory.Training:
-    return memory.training(config, scenario, parallel=_parallel(strategy))
 
 
 def _parallel(strategy: Strategy) -> TensorParallel:
@@ -90,7 +85,8 @@ def _stage(config: Config, strategy: Strategy) -> Config:
     """A stage of a pipeline as a model: so many blocks less, embedding and head included."""
     if strategy.pipeline == 1:
         return config
-    return _with_depth(config, sizes_of(config)["L"] // strategy.pipeline)
+    depth = workload(config, Scenario()).axis("L") // strategy.pipeline
+    return _with_depth(config, depth)
 
 
 def _with_depth(config: Config, depth: int) -> Config:

@@ -2,7 +2,8 @@
 
 from typing import NamedTuple
 
-from vitcost.engine.model import Config, sizes_of
+from vitcost.engine.model import Config
+from vitcost.engine.workload import workload
 from vitcost.hardware.cards import Card
 from vitcost.planner.communication import Fabric, all_gather, all_reduce, reduce_scatter, send
 from vitcost.planner.job import Job
@@ -134,7 +135,8 @@ def _tensor(config: Config, scenario: Scenario, strategy: Strategy, job: Job, ca
 
 def _passes(config: Config, strategy: Strategy) -> int:
     again = 0 if strategy.checkpointing in ("none", "selective") else _TENSOR_PASSES_AGAIN
-    return sizes_of(config)["L"] // strategy.pipeline * (_TENSOR_PASSES + again)
+    depth = workload(config, Scenario()).axis("L")
+    return depth // strategy.pipeline * (_TENSOR_PASSES + again)
 
 
 def _pipeline(
@@ -168,7 +170,7 @@ def _between(config: Config, scenario: Scenario, strategy: Strategy) -> int:
 
 
 def _elements(config: Config, strategy: Strategy) -> int:
-    sizes = sizes_of(config, strategy.micro_batch)
+    sizes = workload(config, Scenario(batch=strategy.micro_batch)).sizes
     return sizes["b"] * sizes["s"] * sizes["h"]
 
 

@@ -4,9 +4,11 @@ from collections.abc import Iterator, Mapping
 from math import gcd, isqrt
 from typing import NamedTuple
 
-from vitcost.engine.model import Config, sizes_of
+from vitcost.engine.model import Config
+from vitcost.engine.workload import workload
 from vitcost.errors import ConfigError
 from vitcost.planner.job import Job
+from vitcost.scenario import Scenario
 
 __all__ = ["ZERO", "Fixed", "Strategy", "Zero", "divisors", "strategies"]
 
@@ -76,7 +78,7 @@ def strategies(config: Config, job: Job, fixed: Fixed, most: int) -> Iterator[St
 
     Raises ``ConfigError`` for a division that cannot be.
     """
-    heads, depth = _heads(config), sizes_of(config)["L"]
+    heads, depth = _heads(config), workload(config, Scenario()).axis("L")
     pipeline = fixed.pipeline_parallel or 1
     if job.cards % pipeline:
         raise ConfigError(f"pipeline_parallel {pipeline} does not divide {job.cards:,} cards")
@@ -149,5 +151,5 @@ def divisors(n: int) -> list[int]:
 
 def _heads(config: Config) -> int:
     """What heads, those of keys and values too, and the MLP's width can be divided by."""
-    sizes = sizes_of(config)
+    sizes = workload(config, Scenario()).sizes
     return gcd(sizes["a"], sizes["m"], *getattr(config, "kv_heads", ()))

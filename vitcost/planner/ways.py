@@ -6,6 +6,7 @@ from itertools import product
 from typing import NamedTuple
 
 from vitcost.engine.model import Config
+from vitcost.engine.workload import workload
 from vitcost.errors import NotCovered
 from vitcost.hardware.attention import on_card
 from vitcost.hardware.cards import Card
@@ -61,7 +62,7 @@ def _ways(
         precisions = (scenario.precision,)
     attentions = dict.fromkeys((scenario.attention, "sdpa"))
     checkpoints = ("none", "selective", "block") if scenario.mode == "train" else ("none",)
-    own = executed_flops(config, on_card(scenario, row), scenario.batch)
+    own = executed_flops(workload(config, on_card(scenario, row)))
     for precision, attention, checkpointing in product(precisions, attentions, checkpoints):
         other = replace(
             scenario, precision=precision, attention=attention, checkpointing=checkpointing
@@ -73,8 +74,8 @@ def _ways(
         except NotCovered:
             # the kernel that is asked for by name is not there in every precision
             continue
-        flops = executed_flops(config, runs, other.batch)
-        needed = need(config, runs, other.batch).total_bytes
+        run = workload(config, runs)
+        flops, needed = executed_flops(run), need(run).total_bytes
         changes = sum(getattr(other, name) != getattr(scenario, name) for name in Way._fields[:3])
         way = Way(precision, attention, checkpointing, needed, 0, flops, flops / own)
         yield (flops, changes, needed), way

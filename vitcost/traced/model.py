@@ -13,7 +13,7 @@ from vitcost.traced.file import TraceFile
 from vitcost.traced.trace import How, Trace
 from vitcost.traced.workload import Traced
 
-__all__ = ["Filed", "TracedModel", "Traces", "how_of"]
+__all__ = ["Filed", "TracedModel", "Traces"]
 
 
 class Traces(Protocol):
@@ -72,24 +72,10 @@ class TracedModel:
 
     def workload(self, scenario: Scenario) -> Workload:
         """The model under a scenario."""
-        return Traced(self, scenario, self.traces.at(how_of(scenario), scenario.batch))
+        return Traced(self, scenario, scenario.batch)
 
     def on_top(self, overrides: Mapping[str, Any]) -> "TracedModel":
         return TracedModel(self.name, self.kind, self.traces.on_top(overrides), self.reason)
 
     def to_dict(self) -> dict[str, Any]:
         return self.traces.to_dict()
-
-
-def how_of(scenario: Scenario) -> How:
-    """The part of a scenario that decides what a module runs."""
-    return How(
-        scenario.precision,
-        scenario.platform,
-        scenario.attention,
-        scenario.checkpointing,
-        scenario.freeze,
-        scenario.lora,
-        scenario.lora_layers if scenario.lora else "",
-        scenario.keeps_gradients,
-    )

@@ -8,6 +8,7 @@ that are born, saved by autograd, taken over as gradients, or freed; see ``coded
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from vitcost.scenario import Scenario
 from vitcost.traced.polynomials import Polynomial
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "Weight",
     "coded",
     "decoded",
+    "how_of",
     "ordered",
 ]
 
@@ -176,3 +178,17 @@ class Trace(NamedTuple):
     notes: tuple[str, ...]  # how it was built, which inputs and loss were taken, what it leaves out
     batches: tuple[int, ...]  # that were traced; one: sizes are of that batch alone
     torch: str
+
+
+def how_of(scenario: Scenario) -> How:
+    """The part of a scenario that decides what a module runs."""
+    return How(
+        scenario.precision,
+        scenario.platform,
+        scenario.attention,
+        scenario.checkpointing,
+        scenario.freeze,
+        scenario.lora,
+        scenario.lora_layers if scenario.lora else "",
+        scenario.keeps_gradients,
+    )

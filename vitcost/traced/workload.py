@@ -1,5 +1,6 @@
 """A trace as a workload: what a report, a fit or a plan asks, answered from a traced pass."""
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from vitcost.engine.cost import Row
@@ -11,7 +12,7 @@ from vitcost.errors import NotCovered
 from vitcost.scenario import Scenario
 from vitcost.traced.alive import tensors, upper
 from vitcost.traced.rows import rows
-from vitcost.traced.trace import ITEMSIZE, Pass, Trace, Weight
+from vitcost.traced.trace import ITEMSIZE, How, Pass, Trace, Weight, how_of
 
 if TYPE_CHECKING:
     from vitcost.engine.live import Event
@@ -21,23 +22,50 @@ __all__ = ["Traced"]
 
 
 class Traced(Workload):
-    """A module under one scenario, by its trace: its only axis is the batch."""
+    """A module under one scenario, by its trace: its only axis is the batch.
 
-    __slots__ = ("batch", "inputs", "losses", "model", "outputs", "scenario", "sizes", "trace")
+    ``searched``: whether many batches are asked for, so that the trace has polynomials in it.
+    """
 
     def __init__(
-        self, model: "TracedModel", scenario: Scenario, trace: Trace, batch: int | None = None
+        self, model: "TracedModel", scenario: Scenario, batch: int, searched: bool = False
     ) -> None:
-        self.model, self.scenario, self.trace = model, scenario, trace
-        # a search asks for batches that no scenario has
-        self.batch = scenario.batch if batch is None else batch
-        self.sizes = Sizes(b=self.batch)
-        passes = trace.inference, trace.step
-        self.inputs = tensors((passes[self.training] or trace.inference).batch_bytes)
-        self.outputs, self.losses = (), ()
+        self.model, self.scenario, self.batch, self.searched = model, scenario, batch, searched
+        self.sizes = Sizes(b=batch)
+
+    @cached_property
+    def trace(self) -> Trace:
+        """Made when it is asked for."""
+        how = how_of(self.scenario)
+        if not self.searched:
+            return self.model.traces.at(how, self.batch)
+        trace = self._lines(how._replace(attention="sdpa"))
+        passes = (trace.inference, trace.step)
+        if how.attention != "sdpa" and any(each is not None and each.kernels for each in passes):
+            # a card's own kernel, where the module calls one
+            trace = self._lines(how)
+        return trace
+
+    def _lines(self, how: How) -> Trace:
+        traces = self.model.traces
+        return traces.lines(how) if self.batch > 1 else traces.at(how, self.batch)
+
+    @property
+    def no_step(self) -> str:
+        return "" if self.trace.step is not None else self.trace.missing
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        passes = self.trace.inference, self.trace.step
+        return tensors((passes[self.training] or self.trace.inference).batch_bytes)
+
+    def at(self, batch: int) -> Workload:
+        return Traced(self.model, self.scenario, batch, searched=True)
 
     def under(self, scenario: Scenario) -> Workload:
-        return self.model.workload(scenario)
+        same = scenario.batch == self.scenario.batch
+        batch = self.batch if same else scenario.batch
+        return Traced(self.model, scenario, batch, self.searched)
 
     def rows(self) -> Row:
         return rows(self._pass(self.training), self.trace.weights, self.batch)
@@ -61,9 +89,14 @@ class Traced(Workload):
         return ("eager",) if softmax else ()
 
     @property
-    def has_step(self) -> bool:
-        """Whether a training step could be traced."""
-        return self.trace.step is not None
+    def param_bytes(self) -> int:
+        types = {weight.dtype for weight in self.trace.weights if weight.trains}
+        if len(types) > 1:
+            raise NotCovered(f"states of parameters of several types: {', '.join(sorted(types))}")
+        kind = next(iter(types), "float32")
+        if kind not in _OF_STATES:
+            raise NotCovered(f"states of parameters of type {kind}")
+        return ITEMSIZE[kind]
 
     @property
     def buffers_bytes(self) -> int:
@@ -97,6 +130,8 @@ class Traced(Workload):
 
 
 _NOTHING = Tensor("nothing", (0,))
+# types of parameters that an optimizer steps
+_OF_STATES = ("float32", "bfloat16", "float16")
 
 
 def _op(weight: Weight, kind: str | None) -> Op:

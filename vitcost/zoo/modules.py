@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from vitcost.config import ViTConfig, configure
-from vitcost.engine.model import structure_of
-from vitcost.engine.workload import workload
+from vitcost.engine.workload import built_alike, workload
 from vitcost.errors import ConfigError, MissingExtra, NotCovered, shown
 from vitcost.scenario import Scenario
 from vitcost.users_code import users_code
@@ -248,7 +247,7 @@ def _by_rule(config: ViTConfig) -> ViTConfig:
     a field is put on top."""
     for name in ("patch_bias", "final_norm", "fc_norm"):
         ruled = configure(config, **{name: None})
-        if structure_of(ruled) == structure_of(config):
+        if built_alike(ruled, config):
             config = ruled
     return config
 

@@ -1,0 +1,88 @@
+"""One of the ranks that share every layer of a model, and what the engine runs for it."""
+
+from typing import NamedTuple
+
+from vitcost.engine.lower import Mode
+from vitcost.engine.model import AnyStructure
+from vitcost.engine.ops import Size, Sizes, ceil_div, largest
+from vitcost.engine.structure import Structure
+from vitcost.errors import ConfigError, NotCovered, UnknownName
+
+__all__ = ["ALONE", "TensorParallel", "layers_of_rank", "rows"]
+
+
+class TensorParallel(NamedTuple):
+    """One of ``ranks`` that each run a part of every layer: ``engine.split`` says which.
+
+    ``sequence``: "" for none, or whose sequence parallel: megatron or torch. Tokens that cannot be
+    divided evenly are cut as ``torch.chunk`` does, so that the first rank has the most; Megatron-LM
+    refuses them, here they are filled up.
+    """
+
+    ranks: int = 1
+    sequence: str = ""
+    rank: int = 0
+
+
+ALONE = TensorParallel()
+
+
+def rows(total: Size, ranks: Size, rank: Size) -> Size:
+    """The rows of a tensor that are a rank's own, as ``torch.chunk`` cuts them.
+
+    >>> [rows(5, 4, rank) for rank in range(4)]
+    [2, 2, 1, 0]
+    """
+    most = ceil_div(total, ranks)
+    left = largest(total - rank * most, 0)
+    return -largest(-left, -most)
+
+
+def layers_of_rank(
+    structure: AnyStructure, sizes: Sizes, mode: Mode, parallel: TensorParallel
+) -> tuple[AnyStructure, Sizes, Mode]:
+    """What ``engine.lower.lower`` and the rules of the engine need for one tensor-parallel rank.
+
+    Embeddings and head are whole on every rank, but for the rows of a vocabulary. Raises
+    ``ConfigError`` where the ranks do not divide heads or widths, ``NotCovered`` for layers that
+    cannot be divided.
+
+    >>> from vitcost.engine.lower import lower
+    >>> from vitcost.engine.model import sizes_of, structure_of
+    >>> from vitcost.engine.parameters import parameters
+    >>> from vitcost.zoo import resolve
+    >>> base = resolve("vit_base_patch16_224").config
+    >>> one = structure_of(base, 1, True), sizes_of(base), Mode()
+    >>> structure, sizes, mode = layers_of_rank(*one, TensorParallel(4))
+    >>> whole(parameters(lower(structure, mode)), sizes).weights
+    22818280
+    """
+    t, sequence, rank = parallel
+    if t == 1:
+        return structure, sizes, mode
+    # most models run on whole layers
+    from vitcost.engine.split import SEQUENCES, split_sizes
+
+    if sequence not in SEQUENCES:
+        raise UnknownName("sequence parallel", sequence, SEQUENCES[1:], "allowed: megatron, torch")
+    if not 0 <= rank < t:
+        raise ConfigError(f"rank must be one of 0 to {t - 1:,}, got {rank:,}")
+    for axis, what in (("a", "heads"), ("m", "hidden units of an MLP")):
+        if sizes[axis] % t:
+            raise ConfigError(f"{t:,} tensor-parallel ranks do not divide {sizes[axis]:,} {what}")
+    if sequence and sizes["s"] < t:
+        # DTensor then norms all of them on every rank
+        raise NotCovered(f"{sizes['s']:,} tokens divided among {t:,} ranks")
+    tokens = rows(sizes["s"], t, rank if sequence == "torch" else 0)
+    own = split_sizes(sizes, t, tokens)
+    # with a single head on each rank the layers are built otherwise
+    one = own["a/t"] == 1
+    if isinstance(structure, Structure):
+        structure = structure._replace(one_head=one)
+    else:
+        # a plain ViT has no text
+        from vitcost.engine.text import TextStructure
+
+        if isinstance(structure, TextStructure):
+            structure = structure._replace(blocks=structure.blocks._replace(one_head=one))
+    return structure, own, mode._replace(split=True, sequence=sequence)
