@@ -406,7 +406,7 @@ def test_what_is_said_is_true(row: Any) -> None:
 
 
 def test_the_published_table_is_the_table() -> None:
-    text = (Path(__file__).parent.parent / "docs" / "flags.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parent.parent / "vitcost" / "flags.md").read_text(encoding="utf-8")
     rows = [
         f"| {', '.join(f'`{flag}`' for flag in row.flags)} | {', '.join(row.commands)} "
         f"| {row.condition} | {row.reason} |"

@@ -1,6 +1,6 @@
 """When an accepted flag changes no number of an answer, and why it cannot: a row each.
 
-``docs/flags.md`` is this table. A row without ``holds`` has a condition that answers alone show;
+``vitcost/flags.md`` is this table. A row without ``holds`` has a condition that answers alone show;
 the tests hold every row against answers.
 """
 

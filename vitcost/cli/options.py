@@ -3,26 +3,19 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import Field as DataclassField
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any
 
 import click
 from click.core import ParameterSource
 
 from vitcost.cli.output import chosen_format, tell
+from vitcost.cli.words import FieldValue, Gpu, ModelName, ParamType, Words
 from vitcost.config import FIELDS, RATIOS
 from vitcost.errors import ConfigError
-from vitcost.fields import Field, Pair, parse
+from vitcost.fields import Field, Pair
 from vitcost.idle import idle
 from vitcost.render import FORMATS, SUFFIXES
 from vitcost.scenario import CHOICES, HELP, Scenario
-
-if TYPE_CHECKING:
-    from click.shell_completion import CompletionItem
-
-    ParamType: TypeAlias = click.ParamType[Any]
-else:
-    # click's own class takes no argument before click 8.3
-    ParamType = click.ParamType
 
 __all__ = [
     "Command",
@@ -140,69 +133,13 @@ class Option(click.Option):
         self.passed = passed
 
 
-class Words(ParamType):
-    """Text that the library checks; known words are completed."""
-
-    name = "text"
-
-    def __init__(self, known: Iterable[str] = ()) -> None:
-        self.known = tuple(known)
-
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> "list[CompletionItem]":
-        return _completed(self.known, incomplete)
-
-
-class _FieldValue(Words):
-    """The value of a config field, as the config parses it."""
-
-    def __init__(self, field: str, kind: Any, declared: Field) -> None:
-        super().__init__(declared.choices)
-        self.declared = field, kind, declared
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return parse(*self.declared, value)
-
-
-class _Model(ParamType):
-    """The name of a model, or a path."""
-
-    name = "model"
-
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> "list[CompletionItem]":
-        from vitcost.zoo import names
-
-        return _completed(names(), incomplete) or _completed([incomplete], "", "file")
-
-
-class Gpu(Words):
-    """The name of a card."""
-
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> "list[CompletionItem]":
-        from vitcost.hardware.specs import card_names
-
-        return _completed(card_names(), incomplete)
-
-
-def _completed(words: Iterable[str], start: str, kind: str = "plain") -> "list[CompletionItem]":
-    # a shell asks for this, a command never does
-    from click.shell_completion import CompletionItem
-
-    return [CompletionItem(word, type=kind) for word in words if word.startswith(start)]
-
-
 def model_options(*, many: bool = False) -> list[click.Parameter]:
     """MODEL, or --model MODEL."""
     return [
-        click.Argument(["model"], required=False, type=_Model(), nargs=-1 if many else 1),
+        click.Argument(["model"], required=False, type=ModelName(), nargs=-1 if many else 1),
         Option(
             ["--model", "model_option"],
-            type=_Model(),
+            type=ModelName(),
             multiple=many,
             help="instead of the argument",
         ),
@@ -353,7 +290,7 @@ def _field_option(
         flags = f"{_flag(name)}/{_flag(f'no_{name}')}"
         return Option([flags], default=None, help=field.help, section=section, passed=True)
     metavar = _METAVARS.get(kind, "N")
-    value = _FieldValue(name, kind, field)
+    value = FieldValue(name, kind, field)
     return _worded([_flag(name)], field.choices, value, metavar, field.help, section)
 
 

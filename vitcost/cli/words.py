@@ -1,0 +1,74 @@
+"""The values of flags: text that the library checks, and the words that a shell completes."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import click
+
+from vitcost.fields import Field, parse
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+    ParamType: TypeAlias = click.ParamType[Any]
+else:
+    # click's own class takes no argument before click 8.3
+    ParamType = click.ParamType
+
+__all__ = ["FieldValue", "Gpu", "ModelName", "ParamType", "Words"]
+
+
+class Words(ParamType):
+    """Text that the library checks; known words are completed."""
+
+    name = "text"
+
+    def __init__(self, known: Iterable[str] = ()) -> None:
+        self.known = tuple(known)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> "list[CompletionItem]":
+        return _completed(self.known, incomplete)
+
+
+class FieldValue(Words):
+    """The value of a config field, as the config parses it."""
+
+    def __init__(self, field: str, kind: Any, declared: Field) -> None:
+        super().__init__(declared.choices)
+        self.declared = field, kind, declared
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return parse(*self.declared, value)
+
+
+class ModelName(ParamType):
+    """The name of a model, or a path."""
+
+    name = "model"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> "list[CompletionItem]":
+        from vitcost.zoo import names
+
+        return _completed(names(), incomplete) or _completed([incomplete], "", "file")
+
+
+class Gpu(Words):
+    """The name of a card."""
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> "list[CompletionItem]":
+        from vitcost.hardware.specs import card_names
+
+        return _completed(card_names(), incomplete)
+
+
+def _completed(words: Iterable[str], start: str, kind: str = "plain") -> "list[CompletionItem]":
+    # a shell asks for this, a command never does
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(word, type=kind) for word in words if word.startswith(start)]
