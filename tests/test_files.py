@@ -416,7 +416,11 @@ HEAD = ["ViTForImageClassification"]
         ({"embed_dim": 8, "vision_cfg": {}}, "vision_cfg.layers is missing; open_clip would take"),
     ],
 )
-def test_what_is_refused(data: Any, message: str, tmp_path: Path) -> None:
+def test_what_is_refused(
+    data: Any, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the readers of formulas: where transformers is installed, its own models are traced."""
+    monkeypatch.setattr("vitcost.zoo.tracing.find_spec", lambda name: None)
     path = write(tmp_path, data)
     with pytest.raises((ConfigError, NotCovered)) as caught:
         resolve(path)

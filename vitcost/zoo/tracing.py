@@ -141,9 +141,16 @@ def of_transformers(path: str, data: Mapping[str, Any]) -> Resolved | None:
     except Exception:
         return None
     name = architectures[0] if architectures else ""
-    cls = getattr(library, name, None) or library.AutoModel
+    cls = getattr(library, name, None) if name else library.AutoModel
+    if cls is None:
+        # another class than the named one is another model
+        return None
     build = cls._from_config if hasattr(cls, "_from_config") else cls.from_config
-    built = on_meta(lambda: build(config), path)
+    try:
+        built = on_meta(lambda: build(config), path)
+    except VitcostError:
+        # transformers cannot build it: the reader's reason says more
+        return None
     found = type(built.module).__name__
     return of_module(built, path, f"transformers' {found}", "no formula here describes it")
 
