@@ -185,7 +185,25 @@ def _reported(found: Unchanged, answer: Answer) -> set[Any]:
     own = {name: found.asked[name] for name in Scenario.__slots__ if name in found.asked}
     if answer is found.before:
         own[found.flag] = _defaults()[found.flag]
-    return {vitcost.report(found.model, **own).training.peak_at}
+    if BASES[found.base].command != "plan":
+        return {vitcost.report(found.model, **own).training.peak_at}
+    ways = [row for row in answer["rows"] if row["tensor"] * row["pipeline"] == 1]
+    if found.flag == "buckets":
+        # others have none
+        ways = [row for row in ways if row["zero"] < 2 and row["data"] > 1]
+    return {vitcost.report(found.model, **{**own, **_way(row)}).training.peak_at for row in ways}
+
+
+def _way(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The flags of a step that a row of a plan is of."""
+    return {
+        "batch": row["micro_batch"],
+        "ranks": row["data"],
+        "zero": row["zero"],
+        "checkpointing": row["checkpointing"],
+        "accumulate": min(row["accumulation"], 2),
+        "mode": "train",
+    }
 
 
 def _kernels(found: Unchanged) -> tuple[Any, Any]:
@@ -257,6 +275,9 @@ SHOWN: Mapping[str, Callable[[Unchanged], bool]] = {
         lambda found: _states(found)[0] and "optimizer step" not in _peaks(found)
     ),
     "the peak lies in the optimizer's step": lambda found: _peaks(found) == {"optimizer step"},
+    "the peak lies before the first gradient": lambda found: all(
+        place == "backward of loss" or place.startswith("forward") for place in _peaks(found)
+    ),
     "no exact peak is known": lambda found: _peaks(found) == {None},
     "the time rests on no measurement of the card": lambda found: (
         _bases(found.after) <= {"spec_sheet", "of_its_kind"}
@@ -390,6 +411,9 @@ FIELD_SHOWN: Mapping[str, Callable[[UnchangedField], bool]] = {
     ),
     "global_pool reads one token, or there are no tokens but patches": lambda found: (
         found.before.global_pool in ("token", "map") or not _prefix(found.before)
+    ),
+    "a step peaks behind its forward pass": lambda found: (
+        not str(vitcost.report(found.after).training.peak_at).startswith("forward")
     ),
     "model_class is Beit, or the model has a backbone": lambda found: (
         found.before.model_class == "Beit" or found.before.backbone

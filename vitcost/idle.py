@@ -136,6 +136,12 @@ SCENARIO: tuple[Idle, ...] = (
         "the gradients of all parameters are there in any case",
     ),
     Idle(
+        ("buckets",),
+        _MEMORY,
+        "the peak lies before the first gradient",
+        "buckets that gradients are copied to are as large as gradients that are views of them",
+    ),
+    Idle(
         ("accumulate", "zero_grad"),
         _MEMORY,
         "no exact peak is known",
@@ -224,6 +230,12 @@ FIELDS: tuple[Idle, ...] = (
         "their tables have one size",
     ),
     Idle(("family",), _MODELS, "always", "it names the modules"),
+    Idle(
+        ("code",),
+        _MODELS,
+        "a step peaks behind its forward pass",
+        "the tensors that a forward has names for are gone by then",
+    ),
     Idle(
         ("code",),
         _MODELS,
