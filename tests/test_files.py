@@ -766,3 +766,33 @@ def test_a_tower_of_an_unknown_kind_is_no_tower(tmp_path: Path) -> None:
     data = {"model_type": "some_vlm", "vision_config": {"model_type": "some_tower"}}
     with pytest.raises(NotCovered, match="model_type 'some_vlm' is not covered"):
         resolve(write(tmp_path, data))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"depths": [1000] * 4}, "a model of more than 3,000 modules is not built from a file"),
+        ({"depths": "x"}, "building it with transformers"),
+        ({"hidden_act": "x" * 5000}, "on the meta device: KeyError"),
+        ({"num_labels": 10**9}, "is not covered"),
+    ],
+    ids=str,
+)
+def test_a_file_that_transformers_builds_is_bounded(
+    changes: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    """A file may be anybody's: no class of it that is no model, no label of a billion, no layer
+    too many, and nothing on the CPU."""
+    path = write(tmp_path, {"model_type": "resnet", **changes})
+    with pytest.raises(VitcostError) as caught:
+        report(path)
+    assert said in str(caught.value)
+    assert len(str(caught.value)) < len(path) + 500
+
+
+@pytest.mark.parametrize("architectures", [["pipeline"], {"a": 1}, [3], "x"], ids=str)
+def test_what_is_no_class_of_a_model_is_not_called(architectures: Any, tmp_path: Path) -> None:
+    """The model of the kind, without a head, is what such a file is of."""
+    keys = {"model_type": "resnet", "depths": [1, 1], "hidden_sizes": [8, 8], "embedding_size": 8}
+    path = write(tmp_path, {**keys, "architectures": architectures})
+    assert "ResNetModel" in report(path).model.source

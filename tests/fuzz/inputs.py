@@ -6,6 +6,7 @@ import json
 import os
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import deepcopy
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -370,9 +371,7 @@ def _mutate(rng: Random, data: Any) -> None:
         del inside[key]
     elif move < 0.85:
         other, of = rng.choice(places)
-        inside[rng.choice((str(of), f"{key}s", *HOSTILE[:8]))] = (
-            other[of] if other is not inside else 1
-        )
+        inside[rng.choice((str(of), f"{key}s", *HOSTILE[:8]))] = deepcopy(other[of])
     else:
         inside[key] = [inside[key]]
 

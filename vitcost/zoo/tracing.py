@@ -3,7 +3,8 @@
 torch, timm and transformers are imported while a model is built, and only where it is asked for.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, cast
@@ -30,6 +31,9 @@ __all__ = [
     "on_meta",
 ]
 
+# of a model that a file describes, which somebody waits for: a module is traced in 2 ms
+_MOST_MODULES, _MOST_LABELS = 3000, 10**5
+
 # what is said of a traced module in place of fields
 FED = ("input", "loss")
 
@@ -43,11 +47,13 @@ class Built:
         self.module, self.beside, self.notes = module, beside, notes
 
 
-def on_meta(build: Callable[[], Any], name: str, called: str = "") -> Built:
+def on_meta(
+    build: Callable[[], Any], name: str, called: str = "", most_modules: int | None = None
+) -> Built:
     """What a callable builds: on the meta device, where nothing is allocated, else on the CPU.
 
-    It returns a module, or a module and its example inputs. Raises ``ConfigError`` with what it
-    raised on the CPU.
+    It returns a module, or a module and its example inputs; with ``most_modules`` no larger one,
+    and none on the CPU. Raises ``ConfigError`` with what it raised there.
     """
     try:
         import torch
@@ -56,9 +62,11 @@ def on_meta(build: Callable[[], Any], name: str, called: str = "") -> Built:
     notes: tuple[str, ...] = ()
     state = torch.get_rng_state()
     try:
-        with users_code("on the meta device"), torch.device("meta"):
+        with users_code("on the meta device"), torch.device("meta"), _bounded(most_modules):
             made = build()
     except VitcostError as error:
+        if most_modules is not None:
+            raise ConfigError(f"{name}: {error}") from None
         # a constructor that asks for a value, or moves itself, cannot run on meta
         with users_code(f"{name}: calling {called or name}()"), torch.device("cpu"):
             made = build()
@@ -71,6 +79,26 @@ def on_meta(build: Callable[[], Any], name: str, called: str = "") -> Built:
     if not isinstance(module, torch.nn.Module):
         raise ConfigError(f"{name}: gives {made!r:.80}, not a torch.nn.Module")
     return Built(module, beside, notes)
+
+
+@contextmanager
+def _bounded(most: int | None) -> Iterator[None]:
+    """Stops what is built at so many modules."""
+    from torch.nn.modules.module import register_module_module_registration_hook
+
+    count = 0
+
+    def counted(*_: object) -> None:
+        nonlocal count
+        count += 1
+        if most is not None and count > most:
+            raise NotCovered(f"a model of more than {most:,} modules is not built from a file")
+
+    hook = register_module_module_registration_hook(counted)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def _short(error: VitcostError) -> str:
@@ -130,29 +158,34 @@ def of_timm(name: str) -> Resolved | None:
 
 
 def of_transformers(path: str, data: Mapping[str, Any]) -> Resolved | None:
-    """A config of transformers without a formula, where transformers is installed."""
-    kind, architectures = data.get("model_type"), data.get("architectures") or []
-    if find_spec("transformers") is None or find_spec("torch") is None or not kind:
+    """A config of transformers without a formula, where transformers is installed.
+
+    The file may be anybody's: it is built on the meta device alone, and has so many modules at
+    most. Raises ``ConfigError`` with what transformers raised.
+    """
+    kind, architectures = data.get("model_type"), data.get("architectures")
+    if find_spec("transformers") is None or find_spec("torch") is None:
         return None
-    try:
+    labels = data.get("num_labels", 0)
+    if not isinstance(kind, str) or not isinstance(labels, int) or labels > _MOST_LABELS:
+        return None
+    named = architectures[0] if isinstance(architectures, list) and architectures else ""
+    with users_code(f"{path}: building it with transformers"):
         library: Any = import_module("transformers")
         fields = {k: v for k, v in data.items() if k not in ("model_type", "transformers_version")}
         config = library.AutoConfig.for_model(kind, **fields)
-    except Exception:
-        return None
-    name = architectures[0] if architectures else ""
-    cls = getattr(library, name, None) if name else library.AutoModel
-    if cls is None:
-        # another class than the named one is another model
-        return None
-    build = cls._from_config if hasattr(cls, "_from_config") else cls.from_config
-    try:
-        built = on_meta(lambda: build(config), path)
-    except VitcostError:
-        # transformers cannot build it: the reader's reason says more
-        return None
+        cls = _class_of(library, named)
+        build = cls._from_config if hasattr(cls, "_from_config") else cls.from_config
+    built = on_meta(lambda: build(config), path, most_modules=_MOST_MODULES)
     found = type(built.module).__name__
     return of_module(built, path, f"transformers' {found}", "no formula here describes it")
+
+
+def _class_of(library: Any, name: Any) -> Any:
+    """The class of a model that a file names, or the one that its kind has without a head."""
+    found = getattr(library, name, None) if isinstance(name, str) and name.isidentifier() else None
+    is_model = isinstance(found, type) and issubclass(found, library.PreTrainedModel)
+    return found if is_model else library.AutoModel
 
 
 def is_trace(data: Mapping[str, Any]) -> bool:
