@@ -1,7 +1,9 @@
-"""Real models of torchvision and transformers, tiny, and what of them torch holds or has alive."""
+"""Real models of other libraries than timm, tiny, and what of them torch holds or has alive."""
 
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from importlib import import_module
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import saved_support as support
@@ -10,6 +12,7 @@ from saved_support import AMP, HALF, held_bytes, running
 from timm_support import torchvision, transformers
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.profiler import ProfilerActivity, profile
 
 from vitcost import from_torch
 from vitcost.check import steps
@@ -24,11 +27,16 @@ from vitcost.engine.workload import mode_of
 from vitcost.errors import NotCovered
 from vitcost.scenario import Scenario
 from vitcost.zoo import Resolved
+from vitcost.zoo.keys import Described
+from vitcost.zoo.open_clip import described
 
-__all__ = ["Compared", "Make", "Run", "of_torchvision", "of_transformers", "on_card", "on_cpu"]
+__all__ = [
+    "Compared", "Make", "Run", "alive_in_inference", "allocated_in_inference", "of_open_clip",
+    "of_torchvision", "of_transformers", "on_card", "on_cpu",
+]  # fmt: skip
 
-# a model whose attention is given, eager or sdpa
-Make = Callable[[str], nn.Module]
+# a model whose attention is given, eager or sdpa, and what is read of it
+Make = Callable[[str], tuple[nn.Module, ViTConfig]]
 
 
 class Run(NamedTuple):
@@ -53,7 +61,34 @@ def of_torchvision(**options: Any) -> Make:
         "mlp_dim": 96, "num_classes": 5,
     }  # fmt: skip
     vit = torchvision().models.VisionTransformer
-    return lambda attention: vit(**{**base, **options})
+    return lambda attention: _read(vit(**{**base, **options}))
+
+
+def _read(model: nn.Module) -> tuple[nn.Module, ViTConfig]:
+    found = from_torch(model)
+    assert isinstance(found, Resolved), found
+    assert isinstance(found.config, ViTConfig)
+    return model, found.config
+
+
+def of_open_clip(**options: Any) -> Make:
+    """The vision tower of a model JSON."""
+    tower = {
+        "image_size": 32, "patch_size": 8, "layers": 3, "width": 48, "head_width": 16,
+        "mlp_ratio": 2.0, **options,
+    }  # fmt: skip
+    package = import_module("open_clip.model")
+
+    def make(attention: str) -> tuple[nn.Module, ViTConfig]:
+        model = package._build_vision_tower(5, package.CLIPVisionCfg(**tower))
+        found = described({"embed_dim": 5, "vision_cfg": dict(tower)}, _no_names)
+        return model, ViTConfig(**found.fields)
+
+    return make
+
+
+def _no_names(name: str) -> Described:
+    raise AssertionError(name)
 
 
 def of_transformers(kind: str, name: str, **options: Any) -> Make:
@@ -64,10 +99,9 @@ def of_transformers(kind: str, name: str, **options: Any) -> Make:
     base |= {"mlp_ratio": 2} if "dinov2" in kind else {"intermediate_size": 96}
     package = transformers()
 
-    def make(attention: str) -> nn.Module:
+    def make(attention: str) -> tuple[nn.Module, ViTConfig]:
         made = {**base, **options, "attn_implementation": attention}
-        model: nn.Module = getattr(package, name)(package.AutoConfig.for_model(kind, **made))
-        return model
+        return _read(getattr(package, name)(package.AutoConfig.for_model(kind, **made)))
 
     return make
 
@@ -89,11 +123,8 @@ class _Head(nn.Module):
 
 
 def _prepared(make: Make, run: Run) -> tuple[nn.Module, ViTConfig]:
-    model = make("eager" if run.attention == "eager" else "sdpa")
-    found = from_torch(model)
-    assert isinstance(found, Resolved), found
-    assert isinstance(found.config, ViTConfig)
-    return _Head(support.prepared(model, run.precision)), found.config
+    model, config = make("eager" if run.attention == "eager" else "sdpa")
+    return _Head(support.prepared(model, run.precision)), config
 
 
 def _scenario(run: Run, platform: str) -> Scenario:
@@ -165,3 +196,31 @@ def _measured(quantity: str, model: nn.Module, x: torch.Tensor, own: list[torch.
     with alive, torch.no_grad():
         model(x)
     return max(alive.seen)
+
+
+def allocated_in_inference(make: Make, batch: int) -> int:
+    """The most that a forward pass in fp32 allocates by the CPU's allocator, of every kind."""
+    model, config = make("sdpa")
+    x = torch.zeros(batch, config.in_chans, *config.img_size)
+    model.eval()
+    with torch.no_grad():
+        model(x)
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+            model(x)
+    results: Any = profiler.profiler
+    tree = results.kineto_results.experimental_event_tree()
+    changes = sorted((at, size) for root in tree for at, size in _allocations(root))
+    return max(accumulate(size for _, size in changes))
+
+
+def _allocations(event: Any) -> Iterator[tuple[int, int]]:
+    if "Allocation" in str(event.tag):
+        yield event.start_time_ns, event.extra_fields.alloc_size
+    for child in event.children:
+        yield from _allocations(child)
+
+
+def alive_in_inference(make: Make, batch: int) -> int:
+    """The same by the formula."""
+    _, config = make("sdpa")
+    return _formulas(config, Run("fp32", "sdpa", batch), "cpu")[1]

@@ -2,7 +2,17 @@
 
 import pytest
 import saved_support as support
-from library_support import Make, Run, of_torchvision, of_transformers, on_card, on_cpu
+from library_support import (
+    Make,
+    Run,
+    alive_in_inference,
+    allocated_in_inference,
+    of_open_clip,
+    of_torchvision,
+    of_transformers,
+    on_card,
+    on_cpu,
+)
 
 TORCHVISION: dict[str, Make] = {
     "plain": of_torchvision(),
@@ -12,6 +22,16 @@ TORCHVISION: dict[str, Make] = {
     "attention dropout": of_torchvision(attention_dropout=0.1),
     "representation": of_torchvision(representation_size=7),
     "a wide MLP": of_torchvision(mlp_dim=200, num_layers=7),
+}
+# a layer scale's weights widen the stream of halves; norms of queries are not torch's own attention
+OPEN_CLIP: dict[str, Make] = {
+    "plain": of_open_clip(),
+    "seven layers": of_open_clip(layers=7),
+    "layer scale": of_open_clip(ls_init_value=0.1),
+    "average pool": of_open_clip(pool_type="avg", final_ln_after_pool=True),
+    "norms of q and k": of_open_clip(qk_norm=True),
+    "norms inside": of_open_clip(scale_attn_inner=True, scale_fc=True),
+    "no norm before": of_open_clip(no_ln_pre=True),
 }
 _TEACHER = "DeiTForImageClassificationWithTeacher"
 _BEIT, _D2V = "BeitForImageClassification", "Data2VecVisionForImageClassification"
@@ -69,6 +89,29 @@ CARD_EAGER_RUNS = (
 def test_torchvision(name: str, run: Run) -> None:
     for found in on_cpu(TORCHVISION[name], run):
         assert found.formula == found.real, found
+
+
+@pytest.mark.parametrize("name", OPEN_CLIP)
+def test_open_clip(name: str) -> None:
+    for run in (*CPU_RUNS, Run("amp-bf16", "sdpa", 1)):
+        for found in on_cpu(OPEN_CLIP[name], run):
+            assert found.formula == found.real, (run, found)
+
+
+@pytest.mark.parametrize(("heads", "image_size", "batch"), [(2, 32, 2), (2, 64, 1), (4, 96, 3)])
+def test_the_fast_forward_of_torchs_own_attention(heads: int, image_size: int, batch: int) -> None:
+    """An even number of heads in eval: one operator, seen by the CPU's allocator alone. Where the
+    MLP is narrow the peak lies in it."""
+    make = of_torchvision(num_heads=heads, image_size=image_size, mlp_dim=48)
+    assert allocated_in_inference(make, batch) == alive_in_inference(make, batch)
+
+
+@needs_a_fake_card
+@pytest.mark.parametrize("run", CARD_RUNS, ids=lambda run: "-".join(map(str, run)))
+def test_open_clip_on_a_card(run: Run) -> None:
+    for name, make in OPEN_CLIP.items():
+        for found in on_card(make, run):
+            assert found.formula == found.real, (name, found)
 
 
 @pytest.mark.parametrize("name", TRANSFORMERS)

@@ -74,6 +74,7 @@ FEATURES: dict[str, tuple[str, dict[str, Any]]] = {
     "eva, attention pool": (EVA, {"global_pool": "map"}),
     "eva, norm before the blocks": (EVA, {"use_pre_transformer_norm": True}),
     "eva, no class token": (EVA, {"class_token": False}),
+    "eva, patches alone": (EVA, {"class_token": False, "use_abs_pos_emb": False}),
     "eva, registers": (EVA, {"num_reg_tokens": 2}),
     "eva, no positions": (EVA, {"use_abs_pos_emb": False}),
     "eva, norm of q and k": (EVA, {"attn_type": "rope", "qk_norm": True}),

@@ -30,7 +30,9 @@ class Code(NamedTuple):
     ``in_turn``: of two heads, or of a gate and what it gates, the second is begun when the first
     is done. ``divides``: stochastic depth divides a branch before it multiplies it by its mask.
     ``apart``: an MLP is two modules, of which the second holds nothing that the first reads.
-    ``flat_class``: the class token is a vector, which is given its axes where it is expanded.
+    ``flat``: the ``class`` token is a vector, and ``positions`` are a matrix, where what they are
+    added to has axes more.
+    ``keeps_type``: norms, tokens and positions are cast to the type of the stream.
     """
 
     source: str
@@ -47,7 +49,8 @@ class Code(NamedTuple):
     in_turn: bool = False
     divides: bool = False
     apart: bool = False
-    flat_class: bool = False
+    flat: tuple[str, ...] = ()
+    keeps_type: bool = False
 
 
 _TIMM: Mapping[str, Code] = {
@@ -87,18 +90,23 @@ CODES: Mapping[str, Code] = {
         holds=("joined", "placed"),
     ),
     "deit": Code("facebookresearch/deit, models.py and models_v2.py", walks=True),
+    "open_clip": Code(
+        "open_clip 3.3, transformer.py",
+        attention="mha",
+        in_turn=True,
+        keeps_type=True,
+        flat=("positions",),
+    ),
     "transformers": _VIT,
     "transformers.beit": _transformers(_VIT, "beit/modeling_beit.py"),
-    "transformers.data2vec": _transformers(
-        _VIT, "data2vec/modeling_data2vec_vision.py"
-    )._replace(
+    "transformers.data2vec": _transformers(_VIT, "data2vec/modeling_data2vec_vision.py")._replace(
         branches="scaled", wide_softmax=False, keeps_scores=True, returns_weights=False, apart=True
     ),
-    "transformers.clip": _transformers(_CLIP, "clip/modeling_clip.py")._replace(flat_class=True),
+    "transformers.clip": _transformers(_CLIP, "clip/modeling_clip.py")._replace(flat=("class",)),
     "transformers.siglip": _transformers(_CLIP, "siglip/modeling_siglip.py"),
     "transformers.dinov2": _transformers(_DINO, "dinov2/modeling_dinov2.py")._replace(inserts=True),
     "transformers.dinov3": _transformers(_DINO, "dinov3_vit/modeling_dinov3_vit.py"),
-}  # fmt: skip
+}
 
 
 def code_of(name: str, model_class: str) -> Code:

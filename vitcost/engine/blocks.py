@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from vitcost.engine.attention import Outer, attention, differ, merge, weigh
 from vitcost.engine.layers import activation, layer_scale, mlp, norm
-from vitcost.engine.mha import multi_head
+from vitcost.engine.mha import multi_head, native
 from vitcost.engine.ops import Tensor, axes
 from vitcost.engine.structure import Span, Structure
 from vitcost.engine.tree import Module, Node, Run, linear
@@ -131,6 +131,9 @@ def _parallel(
 _ATTENTION: Mapping[str, Callable[[Structure, Tensor, Span, Outer], Node]] = {
     "timm": attention,
     "mha": multi_head,
+    # where a scenario has no say yet
+    "mha fast": multi_head,
+    "native": native,
 }
 _WIRING = {
     "Block": _pre_norm,

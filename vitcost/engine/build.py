@@ -17,7 +17,7 @@ from vitcost.engine.attention import (
 )
 from vitcost.engine.blocks import block
 from vitcost.engine.layers import norm, patch_embed
-from vitcost.engine.ops import Tensor, axes
+from vitcost.engine.ops import Axis, Tensor, axes
 from vitcost.engine.structure import MANY, Span, Structure
 from vitcost.engine.tree import Count, Module, Node, Run, linear
 
@@ -69,7 +69,7 @@ def _embed(
     elif c.pos_embed == "n":
         x = m.op("add", x, position or _position(m, c))
     if c.class_token and not (c.masked or _expands_first(c)):
-        shape = axes("h") if c.code.flat_class else axes("1 1 h")
+        shape = axes("h") if "class" in c.code.flat else axes("1 1 h")
         tokens.append(m.parameter("cls_token", *shape))
     if c.dist_token:
         tokens.append(m.parameter("dist_token", 1, 1, "h"))
@@ -83,10 +83,14 @@ def _embed(
     # timm's VisionTransformer copies the patches where it has neither tokens nor positions for them
     alone = not (c.pos_embed or c.masked) and c.model_class == "VisionTransformer"
     if tokens or alone:
-        x = m.op("cat", *_for_each_image(m, tokens), x, axes=axes("b s h"))
+        each = _for_each_image(m, tokens)
+        each = [m.cast(token, like=x) for token in each] if c.code.keeps_type else each
+        x = m.op("cat", *each, x, axes=axes("b s h"))
     names = {"joined": x}
     if c.pos_embed == "s" and not c.masked:
-        x = m.op("add", x, position or _position(m, c), axes=axes("b s h"))
+        position = position or _position(m, c)
+        position = m.cast(position, like=x) if c.code.keeps_type else position
+        x = m.op("add", x, position, axes=axes("b s h"))
     names["placed"] = x
     names["embedded"] = m.leaf("pos_drop", "Dropout", "dropout" if c.pos_drop else "", x)
     return names["embedded"], names
@@ -133,7 +137,11 @@ def _mask(m: Module, c: Structure, x: Tensor) -> tuple[Tensor, list[Tensor]]:
 def _position(m: Module, c: Structure) -> Tensor:
     if c.resampled:
         return _resampled(m, c)
-    return m.parameter("pos_embed", 1, c.pos_embed, "h", trains=not c.pos_fixed)
+    whole: tuple[Axis, ...] = (c.pos_embed, "h") if "positions" in c.code.flat else (
+        1, c.pos_embed, "h"
+    )  # fmt: skip
+    table = m.parameter("pos_embed", *whole, trains=not c.pos_fixed)
+    return m.op("index", table) if c.code.looks_up else table
 
 
 def _resampled(m: Module, c: Structure) -> Tensor:

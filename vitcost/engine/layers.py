@@ -48,9 +48,14 @@ def _patches(c: Structure, m: Module, x: Tensor) -> Tensor:
 
 
 def norm(kind: str, parent: Module, name: str, x: Tensor) -> Tensor:
-    """A norm over the last axis: LayerNorm, or timm's RmsNorm ``x / rms(x) · weight``."""
+    """A norm over the last axis: LayerNorm, which may be cast to the type that it reads, or timm's
+    RmsNorm ``x / rms(x) · weight``."""
     if kind == "LayerNorm":
         return tree.norm(parent, name, x)
+    if kind == "TypedLayerNorm":
+        m, h = Module(name, "LayerNorm", x), str(x.axes[-1])
+        y = m.op("norm", x, weight=param("weight", h), bias=param("bias", h))
+        return parent.add(m.end(m.cast(y, like=x)))
     m = Module(name, kind, x)
     return parent.add(m.end(m.op("rms norm", x, weight=param("weight", str(x.axes[-1])))))
 

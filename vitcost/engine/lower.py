@@ -19,6 +19,7 @@ from vitcost.engine.model import AnyStructure, build
 from vitcost.engine.ops import Axis, Op, Sizes, Tensor
 from vitcost.engine.regions import REGION, cores, groups, rerun
 from vitcost.engine.runs import counted, run_axes
+from vitcost.engine.structure import Structure
 from vitcost.engine.tree import Node
 from vitcost.errors import NotCovered
 
@@ -47,10 +48,38 @@ class Mode(NamedTuple):
 @lru_cache(maxsize=1024)
 def lower(structure: AnyStructure, mode: Mode) -> Node:
     """The declared tree of a structure, lowered to what runs in a mode."""
-    tree = build(structure)
+    tree = build(run_as(structure, mode))
     for each in passes(structure, mode):
         tree = each(tree)
     return tree
+
+
+def run_as(structure: AnyStructure, mode: Mode) -> AnyStructure:
+    """The structure with the forward of an attention that its code takes under a scenario."""
+    if isinstance(structure, Structure):
+        attention = _forward(structure.code.attention, mode)
+        if attention == structure.code.attention:
+            return structure
+        return structure._replace(code=structure.code._replace(attention=attention))
+    # text is imported by those who ask for it
+    from vitcost.engine.text import ClipStructure
+
+    if not isinstance(structure, ClipStructure):
+        return structure
+    vision = run_as(structure.vision, mode)
+    assert isinstance(vision, Structure)
+    return structure._replace(vision=vision)
+
+
+def _forward(attention: str, mode: Mode) -> str:
+    """torch's own module has a fast forward outside of autocast, which asks for a fused kernel on a
+    card alone; tensor-parallel ranks have a forward of their own."""
+    if attention.startswith("mha") and mode.split:
+        return "timm"
+    if attention != "mha fast":
+        return attention
+    fused = mode.platform == "cuda" and mode.kernel not in ("eager", "math")
+    return "mha" if mode.precision == "amp" else "timm" if fused else "native"
 
 
 def passes(structure: AnyStructure, mode: Mode) -> Iterator[Callable[[Node], Node]]:

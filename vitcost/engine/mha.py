@@ -5,11 +5,11 @@ torch/nn/functional.py, multi_head_attention_forward.
 """
 
 from vitcost.engine.attention import Outer, weigh
-from vitcost.engine.ops import Axis, Tensor, axes
+from vitcost.engine.ops import Axis, Op, Tensor, axes
 from vitcost.engine.structure import Span, Structure
 from vitcost.engine.tree import Module, Node, linear
 
-__all__ = ["multi_head"]
+__all__ = ["multi_head", "native"]
 
 
 def multi_head(c: Structure, x: Tensor, span: Span, outer: Outer) -> Node:
@@ -48,3 +48,23 @@ def _projected(c: Structure, m: Module, x: Tensor) -> Tensor:
         bias=Tensor("bias", (out,), "param"),
     )
     return m.add(child.end(y))
+
+
+def native(c: Structure, x: Tensor, span: Span, outer: Outer) -> Node:
+    """The same in eval without autocast, by plain products inside one operator, which frees what it
+    is done with and writes where operands lay: aten's transformers/attention.cpp,
+    native_multi_head_attention_cpu; on a card where no fused kernel is asked for."""
+    m = Module("attn", "MultiheadAttention", x, *outer.tensors)
+    qkv = linear(m, "qkv", x, "q", bias=c.qkv_bias)
+    # queries are scaled as they are laid out; pointwise work is that of the definition
+    scores = Tensor("scores", axes("b a s s"))
+    definition = Op("scale", (scores,), Tensor("scale", scores.axes))
+    packed = m.op("relay", qkv, name="qkv", parts=(definition,))
+    m.hold(packed)
+    q, k, v = (m.view(packed, axes("b a s d"), name, kind="select") for name in "qkv")
+    scores = m.op("matmul", q, k, axes=scores.axes, over=axes("d"))
+    weights = m.overwrite("softmax", scores)
+    y = Tensor("matmul", q.axes, base=q)
+    m.body.append(Op("matmul", (weights, v), y, axes("s")))
+    y = linear(m, "proj", m.op("merge", y, axes=axes("b s h")), "h", c.proj_bias)
+    return m.end(m.leaf("proj_drop", "Dropout", "", y))

@@ -103,7 +103,7 @@ def structure_of(c: ViTConfig, batch: int = 1, training: bool = False) -> Struct
     return Structure(
         training=training,
         model_class=c.model_class,
-        code=_code(c),
+        code=_code(c, training),
         one_image=batch == 1,
         one_head=c.num_heads == 1,
         pool_one_head=(c.attn_pool_num_heads or c.num_heads) == 1,
@@ -131,7 +131,7 @@ def structure_of(c: ViTConfig, batch: int = 1, training: bool = False) -> Struct
             for i, (heads, count, several) in enumerate(_spans(c))
         ),
         block=c.block_fn,
-        norm=_NORMS[c.norm_layer],
+        norm=_norm(c),
         layer_scale=_layer_scale(c),
         attn=c.attn_layer,
         qkv_fused=c.qkv_fused,
@@ -233,9 +233,16 @@ def sizes_of(c: ViTConfig, batch: int = 1) -> Sizes:
     return sizes
 
 
-def _code(c: ViTConfig) -> Code:
+def _norm(c: ViTConfig) -> str:
+    """The norm of the blocks, which may write the type that it reads."""
+    kept = code_of(c.code, c.model_class).keeps_type and c.norm_layer == "layernorm"
+    return "TypedLayerNorm" if kept else _NORMS[c.norm_layer]
+
+
+def _code(c: ViTConfig, training: bool) -> Code:
     """The facts of the model's code; ``nn.MultiheadAttention`` has none of an attention's extras,
-    which are timm's in whatever code asks for them."""
+    which are timm's in whatever code asks for them, and in eval a forward of its own for an even
+    number of heads."""
     code = code_of(c.code, c.model_class)
     extras = (
         c.attn_layer != "attn"
@@ -247,7 +254,12 @@ def _code(c: ViTConfig) -> Code:
         or c.use_rel_pos_bias
         or c.use_shared_rel_pos_bias
     )
-    return code._replace(attention="timm") if code.attention == "mha" and extras else code
+    if code.attention != "mha" or (training and not extras):
+        return code
+    if extras:
+        return code._replace(attention="timm")
+    fast = c.num_heads % 2 == 0 and c.qkv_bias
+    return code._replace(attention="mha fast") if fast else code
 
 
 def _spans(c: ViTConfig) -> list[tuple[int, int, bool]]:

@@ -27,7 +27,8 @@ def _layers(layer: Node) -> Iterator[Node]:
     parts = _parts(layer.run)
     for i, run in enumerate(parts):
         last = i == len(parts) - 1
-        copy = _Copy({layer.inputs[0]: x})
+        # what the first layer reads may be a view, and what a layer keeps of it is its storage
+        copy = _Copy(dict.fromkeys(layer.inputs[0].bases, x.storage) | {layer.inputs[0]: x})
         # those behind the run read what its last layer writes
         if last:
             copy.known.update((t, t) for t in y.bases)

@@ -133,6 +133,7 @@ def _own(vision: Values, top: Values, path: str) -> Described:
     if special and vision.get("block_type") == "default":
         raise NotCovered(f"{path}block_type 'default' has no use for the norms that are asked for")
     fields = {
+        "code": "open_clip",
         "img_size": v["image_size"],
         "floor_img_size": True,
         "patch_size": v["patch_size"],
