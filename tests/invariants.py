@@ -16,7 +16,6 @@ import vitcost
 from vitcost.engine.cost import Cost
 from vitcost.engine.lower import lower
 from vitcost.engine.model import sizes_of, structure_of
-from vitcost.engine.ops import numel
 from vitcost.engine.parameters import parameters
 from vitcost.engine.workload import mode_of, workload
 from vitcost.errors import VitcostError
@@ -145,10 +144,7 @@ def trained(config: Config, flags: Flags, **others: Any) -> Trained:
         scenario = scenario_of(flags, **{**others, "mode": "train"})
         run = workload(config, scenario)
         cost = run.rows().cost
-        tree = lower(structure_of(config, scenario.batch, True), mode_of(config, scenario))
-        logits = sum(numel(tensor.axes, run.sizes) for tensor in run.losses[:1])
-        saved_bytes = cost.saved_bytes + loss_bytes(config, logits, scenario)
-        return Trained(scenario, cost, states(tree, run.sizes, saved_bytes, scenario))
+        return Trained(scenario, cost, states(run, cost.saved_bytes + loss_bytes(run)))
     except VitcostError:
         assume(False)
         raise

@@ -1,65 +1,17 @@
 """Imports point one way, heavy packages stay behind their doors, ``__all__`` is what it says."""
 
-import ast
 import importlib
 import pkgutil
+import shutil
 from pathlib import Path
 
+import imports
 import pytest
 
 import vitcost
 
 ROOT = Path(vitcost.__file__).parent
 
-# each layer may import from those before it, and from itself
-LAYERS = (
-    ("errors", "units", "written", "reading", "users_code"),
-    (
-        "config",
-        "activations",
-        "optimizers",
-        "rules",
-        "codes",
-        "backbones",
-        "text",
-        "fields",
-        "arguments",
-        "textbook",
-        "page",
-        "result",
-        "scenario",
-    ),
-    # a renderer knows a page, and no result
-    ("render",),
-    ("engine",),
-    ("traced",),
-    ("zoo",),
-    (
-        "bounded",
-        "ranks",
-        "memory",
-        "stored",
-        "thumb",
-        "sharding",
-        "hardware",
-        "summary",
-        "formulas",
-        "quantities",
-        "flags",
-        "idle",
-    ),
-    ("traced_memory",),
-    ("reported", "report", "models", "explain", "saved"),
-    ("planner", "budget", "budgets", "pages"),
-    ("trace_file",),
-    ("check",),
-    ("schemas",),
-    ("cli",),
-    ("__main__",),
-)
-RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
-# files that may import a layer above them
-DOORS: dict[str, str] = {}
 # the only places that may name a heavy package, whenever it is imported
 HEAVY = {
     "torch": {"check", "zoo/modules.py", "zoo/tracing.py", "traced"},
@@ -78,67 +30,155 @@ def sources() -> list[Path]:
     return sorted(path for path in ROOT.rglob("*.py"))
 
 
-def imported(path: Path) -> list[tuple[str, bool]]:
-    """Every module that a file imports, and whether for types alone."""
-    found = []
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    typing_only = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-        for inner in ast.walk(node)
-    }
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found += [(alias.name, id(node) in typing_only) for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            module = node.module
-            if module == "vitcost":
-                found += [
-                    (f"vitcost.{alias.name}", id(node) in typing_only) for alias in node.names
-                ]
-            else:
-                found.append((module, id(node) in typing_only))
-    return found
-
-
-def violations(path: Path, names: list[tuple[str, bool]]) -> list[str]:
-    relative = path.relative_to(ROOT)
-    own = relative.parts[0].removesuffix(".py")
+def heavy(source: str, relative: str) -> list[str]:
+    """Heavy packages that a file imports where it must not; for types alone any file may."""
     wrong = []
-    for name, typing_only in names:
-        top, _, rest = name.partition(".")
-        if top == "vitcost" and rest and own != "__init__":
-            other = rest.partition(".")[0]
-            door = DOORS.get(str(relative)) == other
-            if other in RANK and RANK[other] > RANK[own] and not door:
-                wrong.append(f"{relative} imports vitcost.{other}, which stands above it")
-        if top in HEAVY and not typing_only:
-            allowed = any(str(relative).startswith(place) for place in HEAVY[top])
-            if not allowed:
-                wrong.append(f"{relative} imports {top}")
+    for name, when in imports.imported(source, "vitcost"):
+        top = name.partition(".")[0]
+        allowed = any(relative.startswith(place) for place in HEAVY.get(top, {relative}))
+        if when != "types" and not allowed:
+            wrong.append(f"{relative} imports {top}")
     return wrong
 
 
+def faults(root: Path) -> list[str]:
+    """Circles of imports and imports that run up, in a package or in a copy of it."""
+    found = imports.arrows(root)
+    rings = [" <-> ".join(ring) for ring in imports.circles(found)]
+    rising = [f"{a.module} imports {a.imports} ({a.when})" for a in imports.upward(found)]
+    return rings + rising
+
+
 @pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_point_one_way(path: Path) -> None:
-    own = path.relative_to(ROOT).parts[0].removesuffix(".py")
-    assert own == "__init__" or own in RANK, f"{own} has no layer"
-    assert violations(path, imported(path)) == []
+def test_a_heavy_package_stays_behind_its_door(path: Path) -> None:
+    assert heavy(path.read_text(encoding="utf-8"), str(path.relative_to(ROOT))) == []
 
 
-def test_a_wrong_import_is_found() -> None:
-    path = ROOT / "memory.py"
-    assert violations(path, [("vitcost.cli", False)])
-    assert violations(path, [("torch", False)])
-    assert not violations(path, [("torch", True), ("vitcost.errors", False)])
+def test_every_room_has_its_place() -> None:
+    rooms = {imports.room(module) for module in imports.modules(ROOT)}
+    assert rooms == set(imports.ROOMS)
+
+
+def test_imports_point_one_way() -> None:
+    """No circle, and none that runs up: when a function runs, for types, and inside folders too."""
+    assert faults(ROOT) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "planted", "found"),
+    [
+        (
+            "engine/ops.py",
+            "from vitcost.engine.tree import Node",
+            "vitcost.engine.ops <-> vitcost.engine.tree",
+        ),
+        (
+            "zoo/keys.py",
+            "def page():\n    from vitcost.zoo.families import FAMILIES",
+            "vitcost.zoo.families <-> vitcost.zoo.keys",
+        ),
+        (
+            "planner/need.py",
+            "if TYPE_CHECKING:\n    from vitcost.planner.fit import Fit",
+            "vitcost.planner.need",
+        ),
+        (
+            "memory.py",
+            "def page():\n    from vitcost.cli import run",
+            "vitcost.memory imports vitcost.cli (call)",
+        ),
+        (
+            "config.py",
+            "if TYPE_CHECKING:\n    from vitcost.engine.ops import Op",
+            "vitcost.config imports vitcost.engine.ops (types)",
+        ),
+        (
+            "engine/live.py",
+            "from ..planner import fit",
+            "vitcost.engine.live imports vitcost.planner.fit (start)",
+        ),
+    ],
+    ids=["circle", "lazy circle", "circle of types", "lazy upward", "types upward", "relative"],
+)
+def test_a_planted_import_is_found(tmp_path: Path, file: str, planted: str, found: str) -> None:
+    copy = tmp_path / "vitcost"
+    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    assert faults(copy) == []
+    with (copy / file).open("a", encoding="utf-8") as source:
+        source.write(f"\n\n{planted}\n")
+    assert any(found in fault for fault in faults(copy))
+
+
+def test_a_planted_heavy_import_is_found() -> None:
+    assert heavy("def page():\n    import torch", "memory.py") == ["memory.py imports torch"]
+    assert heavy("if TYPE_CHECKING:\n    import torch", "memory.py") == []
+
+
+# modules that load others by a name in a table, and what the names begin with
+BY_NAME = {
+    "__init__.py", "result.py", "render/__init__.py", "cli/__init__.py", "textbook/__init__.py",
+    "zoo/timm/__init__.py",
+}  # fmt: skip
+# modules that load what is not of the package: the user's code, timm, an optimizer's class
+OTHERS = {"zoo/modules.py", "zoo/tracing.py"}
+
+
+def loads_by_name(source: str) -> bool:
+    return "import_module(" in source or "__import__(" in source
+
+
+def test_tables_alone_load_modules_by_name() -> None:
+    found = {
+        str(path.relative_to(ROOT))
+        for path in sources()
+        if loads_by_name(path.read_text(encoding="utf-8"))
+    }
+    beside = {name for name in found if name.startswith(("check/", "traced/"))}
+    assert found - beside == BY_NAME | OTHERS
+    for name in (*OTHERS, *beside):
+        assert 'import_module("vitcost' not in (ROOT / name).read_text(encoding="utf-8"), name
+
+
+# names of what the engine is inside, which nothing above it takes. A sweep groups its grid by
+# structures, and a network is read back by holding it against its declared list
+INSIDE = {
+    "lower", "fold", "build", "structure_of", "sizes_of", "mode_of", "Mode", "Structure", "Node",
+    "inference_trace", "step_trace", "unroll",
+}  # fmt: skip
+MAY = {
+    "planner/arrays.py": {"structure_of"},
+    "planner/evaluate.py": {"sizes_of"},
+    "zoo/read_backbones.py": {"Node"},
+}
+
+
+def of_the_engine(source: str) -> set[str]:
+    """Names of the engine's inside that a source imports."""
+    names = (name for name, _ in imports.imported(source, "vitcost"))
+    engine = (name.rpartition(".") for name in names if name.startswith("vitcost.engine."))
+    return {name for _, _, name in engine} & INSIDE
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_nothing_above_the_seam_takes_what_the_engine_is_inside(path: Path) -> None:
+    relative = path.relative_to(ROOT)
+    # a trace makes workloads too
+    if relative.parts[0] not in ("engine", "traced"):
+        found = of_the_engine(path.read_text(encoding="utf-8"))
+        assert found <= MAY.get(str(relative), set())
+
+
+def test_a_planted_look_inside_is_found() -> None:
+    assert of_the_engine("def f():\n    from vitcost.engine.lower import Mode, lower") == {
+        "Mode",
+        "lower",
+    }
 
 
 def test_textbook_is_independent() -> None:
-    for path in sources():
-        if path.relative_to(ROOT).parts[0].startswith("textbook"):
-            ours = {name for name, _ in imported(path) if name.startswith("vitcost")}
-            assert {n for n in ours if not n.startswith("vitcost.textbook")} <= {"vitcost.errors"}
+    for arrow in imports.arrows(ROOT):
+        if imports.room(arrow.module) == "textbook":
+            assert imports.room(arrow.imports) in ("textbook", "errors")
 
 
 def test_all_is_explicit_and_true() -> None:

@@ -14,7 +14,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from vitcost.check.steps import Step
 from vitcost.config import ViTConfig, configure
-from vitcost.engine.backward import Backward
+from vitcost.engine.gradients import Gradients
 from vitcost.engine.model import build as declared
 from vitcost.engine.model import sizes_of, structure_of
 from vitcost.engine.ops import Tensor, numel
@@ -81,15 +81,15 @@ def added(step: Step) -> list[int]:
 def sums(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
     """What the engine's walk allocates a sum of two gradients for."""
     found: list[Tensor] = []
-    give = Backward.give
+    give = Gradients.give
 
-    def watched(walk: Backward, tensor: Tensor, value: Tensor) -> None:
+    def watched(walk: Gradients, tensor: Tensor, value: Tensor) -> None:
         first = walk.pending.get(tensor)
         give(walk, tensor, value)
         if first is not None and walk.pending.get(tensor) is not first:
             found.append(tensor)
 
-    monkeypatch.setattr(Backward, "give", watched)
+    monkeypatch.setattr(Gradients, "give", watched)
     step_trace.cache_clear()
     return found
 

@@ -25,7 +25,7 @@ from vitcost.engine.model import sizes_of, structure_of
 from vitcost.engine.ops import Sizes, Tensor
 from vitcost.engine.step import step_trace
 from vitcost.engine.tree import Count
-from vitcost.engine.workload import mode_of
+from vitcost.engine.workload import mode_of, workload
 from vitcost.errors import NotCovered
 from vitcost.memory import step_peak, training
 from vitcost.optimizers import OPTIMIZERS
@@ -57,9 +57,8 @@ def scenario(batch: int, precision: str, attention: str, optimizer: str, how: Re
 
 
 def predicted(config: ViTConfig, how: Scenario, in_place: bool) -> int:
-    structure, sizes = structure_of(config, how.batch, True), sizes_of(config, how.batch)
-    own, mode = training(config, how), mode_of(config, how)
-    return step_peak(own, structure, sizes, how, mode, in_place=in_place).total_bytes
+    run = workload(config, how)
+    return step_peak(training(config, how), run, in_place=in_place).total_bytes
 
 
 def half(model: nn.Module, precision: str) -> nn.Module:

@@ -30,7 +30,7 @@ from vitcost.config import ViTConfig
 from vitcost.engine.model import sizes_of
 from vitcost.engine.ops import numel
 from vitcost.engine.tree import Node
-from vitcost.memory import loss_bytes
+from vitcost.memory import cross_entropy_bytes
 from vitcost.scenario import PRECISIONS, Scenario
 from vitcost.zoo import resolve
 
@@ -138,7 +138,7 @@ def torch_saved(config: ViTConfig, how: Scenario, model: nn.Module) -> int:
 def engine_saved(config: ViTConfig, how: Scenario) -> int:
     row, tree = folded(config, how)
     logits = numel(tree.output.axes, sizes_of(config, how.batch))
-    loss = loss_bytes(config, logits, how) if config.num_classes else 0
+    loss = config.losses * cross_entropy_bytes(logits, how)
     return row.cost.saved_bytes + loss
 
 

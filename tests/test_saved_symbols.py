@@ -14,7 +14,7 @@ from vitcost.engine.lower import Mode, lower
 from vitcost.engine.model import structure_of
 from vitcost.engine.ops import Sizes
 from vitcost.errors import NotCovered
-from vitcost.memory import loss_bytes
+from vitcost.memory import cross_entropy_bytes
 from vitcost.scenario import Scenario
 
 b, a, d, m, K, L, c, p_h, p_w, g_h, g_w = sympy.symbols(
@@ -60,7 +60,7 @@ def test_the_engine_on_symbols_is_the_textbook(how: tb.Running) -> None:
     assert sympy.expand(block - tb.block_saved_bytes(b, s, h, a, m, how)) == 0
     v = tb.Vit(H=g_h * p_h, W=g_w * p_w, p_h=p_h, p_w=p_w, h=h, L=L, K=K, c=c, m=m)
     precision = {"autocast": "amp-bf16", "half": "bf16"}.get(how.precision, how.precision)
-    loss = loss_bytes(ViTConfig(), b * K, Scenario(precision=precision, platform=how.platform))
+    loss = cross_entropy_bytes(b * K, Scenario(precision=precision, platform=how.platform))
     whole = row.cost.saved_bytes + loss
     assert sympy.expand(whole - tb.vit_saved_bytes(v, a, b, how)) == 0
 
@@ -74,7 +74,7 @@ def test_a_checkpointed_model_is_the_textbook(precision: str) -> None:
     scenario = Scenario(
         precision={"autocast": "amp-bf16", "half": "bf16"}.get(precision, precision)
     )
-    whole = fold(tree, LETTERS).cost.saved_bytes + loss_bytes(ViTConfig(), b * K, scenario)
+    whole = fold(tree, LETTERS).cost.saved_bytes + cross_entropy_bytes(b * K, scenario)
     v = tb.Vit(H=g_h * p_h, W=g_w * p_w, p_h=p_h, p_w=p_w, h=h, L=L, K=K, c=c, m=m)
     assert sympy.expand(whole - tb.vit_saved_bytes(v, a, b, how, checkpointed=True)) == 0
 

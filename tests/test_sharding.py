@@ -21,8 +21,7 @@ from torch_support import configs, image
 from vitcost import memory, report
 from vitcost.check.reference import build
 from vitcost.config import ViTConfig
-from vitcost.engine.lower import Mode, lower
-from vitcost.engine.model import sizes_of, structure_of
+from vitcost.engine.workload import workload
 from vitcost.errors import VitcostError
 from vitcost.scenario import Scenario
 from vitcost.sharding import gathered
@@ -108,8 +107,8 @@ def test_fully_sharded_states_of_any_model(
 
 @pytest.mark.parametrize("ranks", [2, 5, 16])
 def test_gathered_weights_are_torchs(ranks: int) -> None:
-    tree, sizes = lower(structure_of(CONFIG, 2, True), Mode()), sizes_of(CONFIG, 2)
-    root, layer = gathered(tree, sizes, ranks)
+    run = workload(CONFIG, Scenario(batch=2))
+    root, layer = gathered(run.parameters(), run.sizes, ranks)
     with simulated(1, ranks) as mesh:
         model = fully(CONFIG, mesh)
         model.unshard()

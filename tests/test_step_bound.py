@@ -22,9 +22,8 @@ from vitcost.check import reference
 from vitcost.check.checkpointed import checkpointed
 from vitcost.check.steps import Step, looks, optimizer
 from vitcost.config import ViTConfig, configure
-from vitcost.engine.lower import Mode, lower
-from vitcost.engine.model import Config, sizes_of, structure_of
-from vitcost.engine.workload import mode_of
+from vitcost.engine.model import Config, structure_of
+from vitcost.engine.workload import workload
 from vitcost.errors import NotCovered
 from vitcost.memory import StepPeak, Training, step_bound, training
 from vitcost.scenario import RECIPES, Scenario
@@ -33,8 +32,7 @@ from vitcost.zoo.timm.args import fields_of
 
 
 def bound(config: Config, how: Scenario, own: Training) -> StepPeak:
-    structure, sizes = structure_of(config, how.batch, True), sizes_of(config, how.batch)
-    return step_bound(own, structure, sizes, how, mode_of(config, how))
+    return step_bound(own, workload(config, how))
 
 
 # --- what is known, hidden
@@ -288,12 +286,11 @@ def test_what_fully_shard_gathers(number: int) -> None:
     """ViT-Ti, 4 bytes each: shares come as they lie, a row of one filled up to as many as ranks.
     Stage 3: outside of the layers, a layer and its buffer, and that of the one fetched ahead."""
     config = resolve("vit_tiny_patch16_224", num_classes=6).config
-    tree, sizes = lower(structure_of(config, 1, True), Mode()), sizes_of(config)
     h, layer = 192, 12 * 192 * 192 + 13 * 192
     # 192, 576 and 768 rows divide evenly by 2 and 3; class token and positions are rows of one
     outside = (3 * 16 * 16 * h + h) + number * (h + 197 * h) + 2 * h + (6 * h + 6)
-    three = gathered_bytes(tree, sizes, Scenario(zero=3, ranks=number))
+    three = gathered_bytes(workload(config, Scenario(zero=3, ranks=number)))
     assert three == (4 * (outside + 3 * layer), 4 * (outside + 3 * layer))
-    two = gathered_bytes(tree, sizes, Scenario(zero=2, ranks=number))
+    two = gathered_bytes(workload(config, Scenario(zero=2, ranks=number)))
     assert two == (4 * (outside + 12 * layer + 2 * layer), three.gradients)
-    assert gathered_bytes(tree, sizes, Scenario(zero=1, ranks=number)) == (0, 0)
+    assert gathered_bytes(workload(config, Scenario(ranks=number))) == (0, 0)

@@ -27,11 +27,11 @@ from vitcost.engine.cost import fold
 from vitcost.engine.lower import Mode, lower
 from vitcost.engine.model import sizes_of, structure_of
 from vitcost.engine.ops import Sizes
+from vitcost.engine.parallel import TensorParallel, layers_of_rank
 from vitcost.engine.split import split_sizes
 from vitcost.errors import ConfigError, NotCovered, UnknownName
 from vitcost.planner.plan import plan
 from vitcost.scenario import Scenario
-from vitcost.sharding import TensorParallel, layers_of_rank
 from vitcost.zoo import resolve
 
 

@@ -25,6 +25,7 @@ __all__ = [
     "PeakParts",
     "StepPeak",
     "Training",
+    "cross_entropy_bytes",
     "inference",
     "loss_bytes",
     "moment",
@@ -356,19 +357,22 @@ def _kept(
 
 
 def loss_bytes(run: Workload) -> Size:
-    """What a cross entropy on class indices keeps of its logits, for each that the loss has:
-    log-probabilities and the total weight. Under CUDA's autocast these are computed in half
-    precision, and stay so too. Of logits that need no gradient it keeps nothing.
+    """What autograd keeps of the loss: ``cross_entropy_bytes`` for each that it has."""
+    each = (numel(output.axes, run.sizes) for output in run.losses)
+    return sum(cross_entropy_bytes(logits, run.scenario) for logits in each)
+
+
+def cross_entropy_bytes(logits: Size, scenario: Scenario) -> Size:
+    """What a cross entropy on class indices keeps of its logits: log-probabilities and the total
+    weight. Under CUDA's autocast these are computed in half precision, and stay so too. Of logits
+    that need no gradient it keeps nothing.
+
+    >>> cross_entropy_bytes(1000, Scenario())
+    4004
     """
-    scenario = run.scenario
     if scenario.trains_nothing:
         return 0
     precision = PRECISIONS[scenario.precision].engine
     e = 2 if precision == "half" else 4
-    total: Size = 0
-    for output in run.losses:
-        logits = numel(output.axes, run.sizes)
-        total = total + e * (logits + 1)
-        if precision == "amp" and scenario.platform == "cuda":
-            total = total + 2 * logits
-    return total
+    kept = e * (logits + 1)
+    return kept + 2 * logits if precision == "amp" and scenario.platform == "cuda" else kept

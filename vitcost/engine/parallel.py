@@ -47,14 +47,14 @@ def layers_of_rank(
     ``ConfigError`` where the ranks do not divide heads or widths, ``NotCovered`` for layers that
     cannot be divided.
 
+    >>> from vitcost.engine.cost import fold
     >>> from vitcost.engine.lower import lower
     >>> from vitcost.engine.model import sizes_of, structure_of
-    >>> from vitcost.engine.parameters import parameters
     >>> from vitcost.zoo import resolve
     >>> base = resolve("vit_base_patch16_224").config
     >>> one = structure_of(base, 1, True), sizes_of(base), Mode()
     >>> structure, sizes, mode = layers_of_rank(*one, TensorParallel(4))
-    >>> whole(parameters(lower(structure, mode)), sizes).weights
+    >>> fold(lower(structure, mode), sizes).cost.params
     22818280
     """
     t, sequence, rank = parallel

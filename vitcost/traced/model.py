@@ -4,32 +4,16 @@ Its traces come from a file, or are made when they are asked for (``vitcost.trac
 """
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from vitcost.engine.workload import Workload
 from vitcost.errors import ConfigError, NotCovered
 from vitcost.scenario import Scenario
 from vitcost.traced.file import TraceFile
 from vitcost.traced.trace import How, Trace
-from vitcost.traced.workload import Traced
+from vitcost.traced.workload import Traced, Traces
 
-__all__ = ["Filed", "TracedModel", "Traces"]
-
-
-class Traces(Protocol):
-    """Where the traces of a model come from."""
-
-    def at(self, how: How, batch: int) -> Trace:
-        """The trace of a scenario that has this batch; ``NotCovered`` where there is none."""
-
-    def lines(self, how: How) -> Trace:
-        """The trace of a scenario whose sizes are polynomials, for every batch from 2 on."""
-
-    def on_top(self, overrides: Mapping[str, Any]) -> "Traces":
-        """The same module on other inputs."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """What stands as the config of a report."""
+__all__ = ["Filed", "TracedModel"]
 
 
 class Filed:
@@ -72,7 +56,7 @@ class TracedModel:
 
     def workload(self, scenario: Scenario) -> Workload:
         """The model under a scenario."""
-        return Traced(self, scenario, scenario.batch)
+        return Traced(self.traces, self.kind, scenario, scenario.batch)
 
     def on_top(self, overrides: Mapping[str, Any]) -> "TracedModel":
         return TracedModel(self.name, self.kind, self.traces.on_top(overrides), self.reason)

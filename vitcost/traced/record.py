@@ -20,9 +20,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from vitcost.traced.corrections import as_real
+from vitcost.traced.opaque import need_traceable
 from vitcost.traced.operators import is_attention
 from vitcost.traced.products import attention_backward, flops_of
-from vitcost.traced.stops import need_traceable
 from vitcost.traced.trace import BORN, DIES, GRADIENT, LOOK, SAVED, VIEWS, coded
 
 __all__ = ["Called", "Recorder", "Spec"]

@@ -1,7 +1,8 @@
 """A trace as a workload: what a report, a fit or a plan asks, answered from a traced pass."""
 
+from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from vitcost.engine.cost import Row
 from vitcost.engine.ops import Op, Sizes, Tensor
@@ -16,9 +17,24 @@ from vitcost.traced.trace import ITEMSIZE, How, Pass, Trace, Weight, how_of
 
 if TYPE_CHECKING:
     from vitcost.engine.live import Event
-    from vitcost.traced.model import TracedModel
 
-__all__ = ["Traced"]
+__all__ = ["Traced", "Traces"]
+
+
+class Traces(Protocol):
+    """Where the traces of a model come from."""
+
+    def at(self, how: How, batch: int) -> Trace:
+        """The trace of a scenario that has this batch; ``NotCovered`` where there is none."""
+
+    def lines(self, how: How) -> Trace:
+        """The trace of a scenario whose sizes are polynomials, for every batch from 2 on."""
+
+    def on_top(self, overrides: Mapping[str, Any]) -> "Traces":
+        """The same module on other inputs."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """What stands as the config of a report."""
 
 
 class Traced(Workload):
@@ -28,9 +44,10 @@ class Traced(Workload):
     """
 
     def __init__(
-        self, model: "TracedModel", scenario: Scenario, batch: int, searched: bool = False
+        self, traces: Traces, kind: str, scenario: Scenario, batch: int, searched: bool = False
     ) -> None:
-        self.model, self.scenario, self.batch, self.searched = model, scenario, batch, searched
+        self.traces, self.kind, self.searched = traces, kind, searched
+        self.scenario, self.batch = scenario, batch
         self.sizes = Sizes(b=batch)
 
     @cached_property
@@ -38,7 +55,7 @@ class Traced(Workload):
         """Made when it is asked for."""
         how = how_of(self.scenario)
         if not self.searched:
-            return self.model.traces.at(how, self.batch)
+            return self.traces.at(how, self.batch)
         trace = self._lines(how._replace(attention="sdpa"))
         passes = (trace.inference, trace.step)
         if how.attention != "sdpa" and any(each is not None and each.kernels for each in passes):
@@ -47,7 +64,7 @@ class Traced(Workload):
         return trace
 
     def _lines(self, how: How) -> Trace:
-        traces = self.model.traces
+        traces = self.traces
         return traces.lines(how) if self.batch > 1 else traces.at(how, self.batch)
 
     @property
@@ -60,12 +77,12 @@ class Traced(Workload):
         return tensors((passes[self.training] or self.trace.inference).batch_bytes)
 
     def at(self, batch: int) -> Workload:
-        return Traced(self.model, self.scenario, batch, searched=True)
+        return Traced(self.traces, self.kind, self.scenario, batch, searched=True)
 
     def under(self, scenario: Scenario) -> Workload:
         same = scenario.batch == self.scenario.batch
         batch = self.batch if same else scenario.batch
-        return Traced(self.model, scenario, batch, self.searched)
+        return Traced(self.traces, self.kind, scenario, batch, self.searched)
 
     def rows(self) -> Row:
         return rows(self._pass(self.training), self.trace.weights, self.batch)
@@ -119,7 +136,7 @@ class Traced(Workload):
                 _op(weight, kinds.get(module))
             )
         body = tuple(Node(top, "", tuple(ops), (), _NOTHING) for top, ops in tops.items())
-        return Node("", self.model.kind, body, self.inputs, _NOTHING)
+        return Node("", self.kind, body, self.inputs, _NOTHING)
 
     def _pass(self, training: bool) -> Pass:
         if not training:
