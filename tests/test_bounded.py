@@ -160,10 +160,10 @@ def test_an_interrupted_writer_leaves_the_old_file(tmp_path: Path) -> None:
 def test_nothing_is_printed_before_the_answer_is_known(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The picture has nothing to show, or nowhere to go: then there is no answer beside it."""
-    nothing = ("--recipe", "megatron-fp32", "--plot", str(tmp_path / "p.svg"))
+    """The picture has no format, or no folder to go to: then there is no answer beside it."""
+    formless = ("--plot", str(tmp_path / "p.xyz"))
     nowhere = ("--plot", str(tmp_path / "none" / "p.svg"))
-    for args in (nothing, nowhere):
+    for args in (formless, nowhere):
         assert run(["compare", TINY, "--json", *args]) == 2
         assert capsys.readouterr().out == ""
     assert list(tmp_path.iterdir()) == []

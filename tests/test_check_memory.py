@@ -16,7 +16,9 @@ from vitcost.check.reference import build
 from vitcost.check.steps import allocated
 from vitcost.cli import run
 from vitcost.config import ViTConfig
-from vitcost.engine import backward, derivatives, ops
+from vitcost.engine import backward, ops
+from vitcost.engine.derivatives import RULES
+from vitcost.engine.kinds import KINDS
 from vitcost.errors import ConfigError, NotCovered, UnknownName
 from vitcost.optimizers import OPTIMIZERS
 from vitcost.scenario import CHOICES
@@ -123,8 +125,8 @@ def test_broken_bytes_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_broken_backward_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    rules = {**derivatives.BACKWARD, "linear": derivatives.BACKWARD["copy"]}
-    monkeypatch.setattr(backward, "BACKWARD", rules)
+    linear, copy = (KINDS[kind].gradient for kind in ("linear", "copy"))
+    monkeypatch.setattr(backward, "RULES", {**RULES, linear: RULES[copy]})
     found = unexplained(batch=64, optimizer="sgd", precision="fp32")
     assert found >= {"peak_bytes_tracked", "peak_bytes_tensors", "peak_bytes_allocated"}
 

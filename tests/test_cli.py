@@ -300,7 +300,9 @@ def test_json_has_the_keys_of_the_contract(capsys: Captured) -> None:
             "macs_forward", "pointwise_forward",
         },
         "bytes_moved": {"forward"},
-        "memory": {"rule_of_thumb", "inference", "inference_by_precision", "training"},
+        "memory": {
+            "rule_of_thumb", "inference", "inference_by_precision", "training", "beside_tensors",
+        },
         "time": [],
         "layers": {
             "path", "paths", "type", "repeat", "output_shape", "params", "flops", "pointwise",

@@ -249,6 +249,8 @@ def measurement(row: Row, own: Mapping[str, Card] | None = None) -> Measurement:
         raise NotCovered(row.unusable)
     overrides = {"img_size": row.img_size} if row.img_size else {}
     config = resolve(row.model, **overrides, **dict(row.overrides)).config
+    if hasattr(config, "workload"):
+        raise NotCovered(f"not covered: {row.model}, which no formula describes")
     width = getattr(config, "embed_dim", 0)
     timed = _card(row, own)
     done = total(work(config, on_card(row.scenario, timed), row.setup))
