@@ -60,7 +60,7 @@ def answer(capsys: Any, *arguments: str) -> Any:
 
 def test_a_file_answers_as_the_module_does(own: str, capsys: Any) -> None:
     file = "own.json.gz"
-    flags = ("--precision", "fp32,amp-bf16", "--platform", "cpu")
+    flags = ("--precision", "fp32,amp-bf16", "--platform", "cpu,cuda")
     assert run(["trace", f"{own}:build(width=4)", "--img-size", "16", *flags, "-o", file]) == 0
     capsys.readouterr()
     for batch in ("1", "2", "7", "64"):
@@ -71,13 +71,9 @@ def test_a_file_answers_as_the_module_does(own: str, capsys: Any) -> None:
             assert kept[part] == fresh[part]
         assert kept["memory"] == fresh["memory"]
         assert kept["model"]["basis"] == "traced"
-    fit = answer(
-        capsys, "fit", file, "--mode", "train", "--platform", "cpu", "-g", "t4", "--reserve", "0"
-    )["rows"][0]
+    fit = answer(capsys, "fit", file, "--mode", "train", "-g", "t4", "--reserve", "0")["rows"][0]
     most = fit["largest_batch"]
-    peaks = [
-        vitcost.report(file, batch=b, platform="cpu").training.peak_bytes for b in (most, most + 1)
-    ]
+    peaks = [vitcost.report(file, batch=b).training.peak_bytes for b in (most, most + 1)]
     assert peaks[0] is not None
     assert peaks[1] is not None
     assert peaks[0] <= fit["capacity_bytes"] - fit["reserve_bytes"] < peaks[1]

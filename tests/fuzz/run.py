@@ -119,6 +119,7 @@ def main() -> None:
                     flush=True,
                 )
     print("\n".join(figures.lines()))
+    sys.exit(bool(figures.wrong))
 
 
 if __name__ == "__main__":
