@@ -145,8 +145,15 @@ WIDENED: dict[str, Any] = {
 }
 
 
+# the loss is lowered by itself, and its step is held against torch's tracker
+LOSS = ("log_softmax", "nll")
+
+
 @pytest.mark.parametrize("precision", ["amp-bf16", "amp-fp16"])
-@pytest.mark.parametrize("kind", [kind for kind, row in KINDS.items() if row.autocast == "float"])
+@pytest.mark.parametrize(
+    "kind",
+    [kind for kind, row in KINDS.items() if row.autocast == "float" and kind not in LOSS],
+)
 def test_which_kernels_of_a_card_cast_by_themselves(kind: str, precision: str) -> None:
     """Every kind that autocast runs in floats: whether halves are copied before it reads them."""
     half = support.AMP[precision]
