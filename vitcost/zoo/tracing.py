@@ -172,6 +172,9 @@ def of_transformers(path: str, data: Mapping[str, Any]) -> Resolved | None:
     named = architectures[0] if isinstance(architectures, list) and architectures else ""
     with users_code(f"{path}: building it with transformers"):
         library: Any = import_module("transformers")
+        if kind not in library.CONFIG_MAPPING:
+            # transformers has no such model: the reader's reason says more
+            return None
         fields = {k: v for k, v in data.items() if k not in ("model_type", "transformers_version")}
         config = library.AutoConfig.for_model(kind, **fields)
         cls = _class_of(library, named)
