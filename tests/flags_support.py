@@ -124,7 +124,7 @@ class Unchanged(NamedTuple):
 
 
 def numbers(answer: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every number of an answer, what is missing too; no text, and no echo of what was asked."""
+    """Every number of an answer, missing ones too; no text, and no echo of the question."""
     if isinstance(answer, Mapping):
         for key, value in answer.items():
             if path or key not in _ECHO:
@@ -232,14 +232,14 @@ def _states(found: Unchanged) -> tuple[bool, bool]:
 
 
 def _bases(answer: Answer) -> set[Any]:
-    """What the times of an answer rest on."""
+    """The basis of the times of an answer."""
     times = answer.get("time", answer.get("rows", []))
     own = {time.get("basis", time.get("step_time_basis")) for time in times}
     return {answer["basis"]} if "totals" in answer else own
 
 
 def _bounds(found: Unchanged) -> set[str]:
-    """What bounds the times of an answer."""
+    """The bounds of the times of an answer."""
     if BASES[found.base].command == "plan":
         words = {row["limit"] for row in found.after["rows"] if row["fits"]}
         return {"overhead" if word == "launches" else word for word in words}

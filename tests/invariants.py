@@ -214,7 +214,7 @@ def _larger(config: Config, axis: str, steps: int) -> Config:
 
 
 def checkpointed(config: Config, flags: Flags, choose: Choose) -> None:
-    """What is computed again is not kept, and changes no definition."""
+    """Recomputed tensors are not kept, and recomputation changes no definition."""
     how = choose(st.sampled_from(("block", "every:2", "every:3")))
     plain = trained(config, flags, checkpointing="none")
     found = trained(config, flags, checkpointing=how)

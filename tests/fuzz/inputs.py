@@ -459,7 +459,7 @@ def mutated_csv(rng: Random) -> bytes:
 
 
 class _Bases(NamedTuple):
-    """What a real run of the commands wrote."""
+    """The files that a real run of the commands wrote."""
 
     saved: Any
     hybrid: Any

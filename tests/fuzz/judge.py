@@ -1,4 +1,4 @@
-"""What no command may do, whatever it is given."""
+"""The faults that no command may show, for any input."""
 
 import json
 import re

@@ -36,7 +36,7 @@ PRELOADED = (
 
 
 class Figures:
-    """What so many inputs came to."""
+    """The figures of a run of inputs."""
 
     def __init__(self) -> None:
         self.kinds: Counter[str] = Counter()
