@@ -449,7 +449,16 @@ _MEASURED = (
     ("optimizer", "sgd", "{csv}", "-g l4 --precision amp-bf16 --mode train"),
     ("software", "1.13", "{csv}", "-g l4 --precision amp-bf16"),
 )
+# where a model of two towers is answered whole too
+_TWO = "clip_vit_base_patch32"
+_TOWERS = (
+    ("report", _TWO),
+    ("compare", _TWO),
+    ("fit", f"{_TWO} -g l4"),
+    ("explain", f"{_TWO} flops"),
+)
 OWN: tuple[Own, ...] = (
+    *(Own(command, "tower", "vision", words) for command, words in _TOWERS),
     Own("report", "gpu", "l4", T),
     Own("report", "gpu_file", "{cards}", f"{T} -g mine"),
     Own("report", "calibration", "{constants}", f"{T} -b 256 --precision amp-bf16 -g l4"),
@@ -507,7 +516,10 @@ FORM = {"model_option", "format", "as_json", "output", "quiet", "latex", "plot"}
 # flags that ask another question: each has tests of its own
 FORMS = {
     "report": {"check"},
-    "trace": {"file"},
-    "check": {"walk", "memory", "throughput"},
+    "trace": {"file", "tower"},
+    "check": {"walk", "memory", "throughput", "tower"},
     "budget": {"why"},
+    # a model of two towers is refused whole there; test_text has the flag in every command
+    "plan": {"tower"},
+    "summary": {"tower"},
 }

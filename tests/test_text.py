@@ -262,6 +262,20 @@ def test_the_first_line_says_that_there_are_two_towers(
         assert "ViT-B-32:vision" in out
 
 
+@pytest.mark.parametrize(
+    "command",
+    [["summary"], ["plan", "--samples", "1M", "-g", "l4", "--gpus", "1", "--global-batch", "8"]],
+    ids=lambda command: command[0],
+)
+def test_a_command_that_refuses_two_towers_answers_one(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*command, "ViT-B-32"]) == 2
+    assert "ViT-B-32:vision" in capsys.readouterr().err
+    assert run([*command, "ViT-B-32", "--tower", "vision"]) == 0
+    assert "ViT-B-32:vision" in capsys.readouterr().out
+
+
 def test_a_budget_of_two_towers_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "pyproject.toml"
     row = '[[tool.vitcost.budget]]\nmodel = "ViT-B-32"\nparams = "152 M"\n'
