@@ -519,7 +519,7 @@ FORMS = {
     "trace": {"file", "tower"},
     "check": {"walk", "memory", "throughput", "tower"},
     "budget": {"why"},
-    # a model of two towers is refused whole there; test_text has the flag in every command
+    # a model of two towers is refused whole there, and answered by tower
     "plan": {"tower"},
     "summary": {"tower"},
 }

@@ -80,7 +80,10 @@ def pace_of(
 ) -> Pace:
     """The speed of a card on a model; raises ``NotCovered`` where it needs to be told."""
     if isinstance(config, ClipConfig):
-        raise NotCovered("plan takes a model of one tower; a pair shares its loss among all ranks")
+        raise NotCovered(
+            f"plan takes a model of one tower, {config.name}:vision or {config.name}:text; "
+            "a pair shares its loss among all ranks"
+        )
     check_half(card, scenario)
     peak = sheet_of(card, setup_of(scenario)).flops_per_second
     return Pace(config, scenario, card, efficiency, tuple(anchors), tuple(calibrations), peak)
