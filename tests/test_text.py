@@ -263,7 +263,18 @@ def test_the_first_line_says_that_there_are_two_towers(
 
 
 def test_a_plan_refuses_two_towers_and_answers_one(capsys: pytest.CaptureFixture[str]) -> None:
-    command = "plan ViT-B-32 --samples 1M -g l4 --gpus 1 --global-batch 8".split()
+    command = [
+        "plan",
+        "ViT-B-32",
+        "--samples",
+        "1M",
+        "-g",
+        "l4",
+        "--gpus",
+        "1",
+        "--global-batch",
+        "8",
+    ]
     assert run(command) == 2
     assert "MODEL:vision" in capsys.readouterr().err
     assert run([*command, "--tower", "vision"]) == 0

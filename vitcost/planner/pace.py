@@ -81,7 +81,8 @@ def pace_of(
     """The speed of a card on a model; raises ``NotCovered`` where it needs to be told."""
     if isinstance(config, ClipConfig):
         raise NotCovered(
-            "plan takes one tower, MODEL:vision or MODEL:text; a pair shares its loss among all ranks"
+            "plan takes one tower, MODEL:vision or MODEL:text; "
+            "a pair shares its loss among all ranks"
         )
     check_half(card, scenario)
     peak = sheet_of(card, setup_of(scenario)).flops_per_second
