@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from vitcost.config import ViTConfig, configure
 from vitcost.engine.cost import Row, defined, fold
 from vitcost.engine.kernels import attention_kernels
 from vitcost.engine.launches import Launches, flatten
@@ -47,6 +48,8 @@ class Workload:
     targets: tuple[Tensor, ...] = ()
     losses: tuple[Tensor, ...] = ()
     transient: tuple[Tensor, ...] = ()
+    # how many heads keys and values have in each block, where these are fewer than axis a
+    kv_heads: tuple[int, ...] = ()
     # whether it is there under another scenario at once, and no model is run for it
     at_once: bool = False
     # whether a step whose exact peak is not covered has a bound
@@ -101,6 +104,12 @@ class Workload:
         if parallel == ALONE:
             return self
         raise NotCovered("layers of this model that tensor-parallel ranks share")
+
+    def stage(self, stages: int) -> "Workload":
+        """The widest of so many stages of a pipeline: the blocks of one, embedding and head."""
+        if stages == 1:
+            return self
+        raise NotCovered("stages of a pipeline of this model")
 
     def rows(self) -> Row:
         """Parameters, FLOPs, bytes moved and bytes saved of every module, equal ones in a row."""
@@ -186,6 +195,7 @@ class _Lowered(Workload):
         tree = self._tree(self.training)
         self._inputs, self.outputs = tree.inputs, (tree.output, *tree.also)
         self.losses = (tree.output,) * config.losses
+        self.kv_heads = getattr(config, "kv_heads", ())
         self.targets = (_TARGETS,)
         self.transient = ()
         if parallel.sequence:
@@ -216,6 +226,12 @@ class _Lowered(Workload):
             return self
         config, scenario = self.config, self.scenario
         return _Lowered(config, scenario, self.batch, self.whole, self.given, parallel)
+
+    def stage(self, stages: int) -> Workload:
+        if stages == 1:
+            return self
+        config = _deep(self.config, self.axis("L") // stages)
+        return _Lowered(config, self.scenario, self.batch, None, False, self.parallel)
 
     def rows(self) -> Row:
         if self._folded is None:
@@ -257,6 +273,16 @@ def _launches(structure: AnyStructure, mode: Mode) -> Launches:
 @lru_cache(maxsize=256)
 def _parameters(structure: AnyStructure, mode: Mode) -> tuple[Parameter, ...]:
     return tuple(parameters(lower(structure, mode)))
+
+
+def _deep(config: Config, depth: int) -> Config:
+    """A config with so many blocks."""
+    if isinstance(config, ViTConfig):
+        return configure(config, depth=depth)
+    # text is imported where a model reads it
+    from vitcost.text import configure_text
+
+    return configure_text(config, "", depth=depth)
 
 
 def mode_of(config: Config, scenario: Scenario) -> Mode:

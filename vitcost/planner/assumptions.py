@@ -45,7 +45,7 @@ def _time(pace: Pace, rows: Sequence[PlanRow]) -> Iterator[str]:
             yield from (f"time: {note}" for note in first.notes)
     if any(row.tensor > 1 or row.pipeline > 1 for row in rows):
         yield "time: a layer divided among t cards takes 1/t of its time, a stage of p 1/p"
-    missing = tensor_missing(pace.config, pace.scenario)
+    missing = tensor_missing(pace.run)
     if missing:
         yield f"tensor parallel is left out: {missing} is not covered"
     if any(row.pipeline > 1 for row in rows):

@@ -70,11 +70,11 @@ def planned(pace: Pace, job: Job, fixed: Fixed, reserve: Reserve) -> tuple[PlanR
     headroom = partial(reserve.headroom, pace.card, software=pace.scenario.software)
     micro = cache(pace.micro)
     most = RECIPES[pace.scenario.recipe].stages
-    if fixed.tensor_parallel is None and tensor_missing(pace.config, pace.scenario):
+    if fixed.tensor_parallel is None and tensor_missing(pace.run):
         fixed = fixed._replace(tensor_parallel=1)
     rows = (
         _best(pace, job, strategy, _batches(job, strategy, fixed), headroom, micro)
-        for strategy in strategies(pace.config, job, fixed, most)
+        for strategy in strategies(pace.run, job, fixed, most)
     )
     return tuple(sorted(rows, key=_order))
 
@@ -88,15 +88,15 @@ def _best(
     micro: Callable[[int, str], Micro],
 ) -> PlanRow:
     """The fastest micro-batch that fits, or the smallest where none does."""
-    weights = stage_weights(pace.config, pace.scenario, strategy)
+    weights = stage_weights(pace.run, strategy.pipeline, strategy.tensor)
 
     @cache
     def needed(batch: int) -> Need:
-        return rank_need(pace.config, pace.scenario, _with(strategy, job, batch))
+        return rank_need(pace.run, _with(strategy, job, batch))
 
     def step(batch: int) -> StepTime:
         own, time = _with(strategy, job, batch), micro(batch, strategy.checkpointing)
-        return step_time(pace.config, pace.scenario, own, time, weights, job, pace.card)
+        return step_time(pace.run, own, time, weights, job, pace.card)
 
     fits = _fitting(batches, lambda batch: headroom(needed(batch).total_bytes) >= 0)
     batch = min(fits, key=lambda batch: step(batch).total) if fits else batches[0]
@@ -165,7 +165,7 @@ def _plain(pace: Pace, strategy: Strategy, need: Need, left: int, weights: Weigh
         need.total_bytes,
         need.basis,
         left,
-        volume(pace.config, pace.scenario, strategy, weights).total_bytes,
+        volume(pace.run, strategy, weights).total_bytes,
         "memory",
     )
 
@@ -173,8 +173,8 @@ def _plain(pace: Pace, strategy: Strategy, need: Need, left: int, weights: Weigh
 def _timed(pace: Pace, job: Job, row: PlanRow, step: StepTime, micro: Micro) -> PlanRow:
     """A row with the times of a step, and what follows from them for the run."""
     seconds = step.total
-    plain = step_cost(pace.config, pace.scenario)
-    ran = step_cost(pace.config, pace.with_checkpointing(row.checkpointing))
+    plain = step_cost(pace.run)
+    ran = step_cost(pace.run, 1, row.checkpointing)
     per_second = job.global_batch / seconds / (job.cards * pace.peak)
     run_seconds = job.steps * seconds
     hours = run_seconds * job.cards / 3600

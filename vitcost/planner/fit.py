@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 
 from vitcost.arguments import between, listed, optional, takes, text
 from vitcost.config import ViTConfig
-from vitcost.engine.model import Config
-from vitcost.engine.workload import workload
+from vitcost.engine.workload import Workload, workload
 from vitcost.errors import ConfigError, NotCovered, VitcostError, shown
 from vitcost.flags import settled
 from vitcost.hardware.attention import Kernels, kernels_on, on_card, on_platform
@@ -158,7 +157,8 @@ def fit(
     _check(scenario, bool(named))
     kept = parse_reserve(reserve)
     sizes = tuple(dict.fromkeys(text("largest", each) for each in largest))
-    rows = _rows(found.config, scenario, named or matching("", own), kept, sizes, bool(named))
+    run = workload(found.config, scenario)
+    rows = _rows(found, run, named or matching("", own), kept, sizes, bool(named))
     return Fit(found, scenario, scenario.batch, bool(named), kept, sizes, rows)
 
 
@@ -174,8 +174,8 @@ def _check(scenario: Scenario, named: bool) -> None:
 
 
 def _rows(
-    config: Config,
-    scenario: Scenario,
+    model: Resolved,
+    run: Workload,
     cards: Sequence[Card],
     reserve: Reserve,
     largest: Sequence[str],
@@ -184,13 +184,13 @@ def _rows(
     """A row a card, in its own attention kernels."""
     groups: dict[Scenario | None, list[Card]] = {}
     for row in cards:
-        groups.setdefault(_runs(scenario, row, named), []).append(row)
+        groups.setdefault(_runs(run.scenario, row, named), []).append(row)
     found: dict[Card, FitRow] = {}
     for runs, group in groups.items():
         if runs is None:
             found.update((row, _kernelless(row, reserve)) for row in group)
             continue
-        rows = _alike(config, scenario, runs, group, reserve, largest, named)
+        rows = _alike(model, run, runs, group, reserve, largest, named)
         found.update(zip(group, rows, strict=True))
     return tuple(found[row] for row in cards)
 
@@ -211,8 +211,8 @@ def _kernelless(row: Card, reserve: Reserve) -> FitRow:
 
 
 def _alike(
-    config: Config,
-    scenario: Scenario,
+    model: Resolved,
+    run: Workload,
     runs: Scenario,
     cards: Sequence[Card],
     reserve: Reserve,
@@ -220,8 +220,7 @@ def _alike(
     named: bool,
 ) -> tuple[FitRow, ...]:
     """The rows of cards that run a scenario by the same kernels, those of ``runs``."""
-
-    own = workload(config, runs)
+    own, wanted = run.under(runs), run.scenario.batch
 
     @cache
     def of(batch: int) -> Need:
@@ -236,7 +235,7 @@ def _alike(
         limit: most if most > 1 else int(of(1).total_bytes <= limit)
         for limit, most in batches.items()
     }
-    sizes = {name: _largest(name, config, runs, set(limits.values())) for name in largest}
+    sizes = {name: _largest(name, model, runs, set(limits.values())) for name in largest}
     others: dict[tuple[str, Kernels], tuple[Way, ...]] = {}
     rows = []
     for row in cards:
@@ -245,16 +244,16 @@ def _alike(
             continue
         limit = limits[row]
         found: tuple[Way, ...] = ()
-        if of(scenario.batch).total_bytes > limit:
+        if of(wanted).total_bytes > limit:
             kind = half(row), kernels_on(row)
             if kind not in others:
-                others[kind] = ways(config, scenario, row)
+                others[kind] = ways(run, row)
             room = partial(reserve.headroom, row, software=runs.software)
             found = fitting(others[kind], room)
-            found = timed(found, config, scenario, row) if named else found
+            found = timed(found, model, run.scenario, row) if named else found
         asked = {name: each[limit] for name, each in sizes.items()}
         most = batches[limit]
-        made = _row(row, most, of(most or 1), of(scenario.batch), reserve, runs.software)
+        made = _row(row, most, of(most or 1), of(wanted), reserve, runs.software)
         rows.append(
             made._replace(
                 largest_batch_bare=batches[bare[row]],
@@ -306,12 +305,11 @@ def _unknown(row: Card) -> FitRow:
     )
 
 
-def _largest(name: str, config: Config, scenario: Scenario, limits: set[int]) -> dict[int, int]:
+def _largest(name: str, model: Resolved, scenario: Scenario, limits: set[int]) -> dict[int, int]:
     """For each limit, the largest image or depth with which the wanted batch fits; 0: none."""
     if name not in LARGEST:
         raise ConfigError(f"largest must be one of {', '.join(LARGEST)}, got {shown(name)}")
-    step = _image_step(config) if name == "img_size" else 1
-    model = Resolved("", "", config)
+    step = _image_step(model.config) if name == "img_size" else 1
 
     @cache
     def of(size: int) -> int:
@@ -340,7 +338,7 @@ def _taken(model: Resolved, name: str, size: int) -> bool:
     return True
 
 
-def _image_step(config: Config) -> int:
+def _image_step(config: object) -> int:
     """By how many pixels a square image grows: whole patches, of the features of a backbone."""
     vision = getattr(config, "vision", config)
     if not isinstance(vision, ViTConfig):

@@ -1,20 +1,19 @@
 """How fast one card computes: a micro-batch's forward and backward pass, and the update."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
 
 from vitcost.engine.cost import Cost
-from vitcost.engine.model import Config
-from vitcost.engine.workload import workload
+from vitcost.engine.workload import Workload
 from vitcost.errors import NotCovered
 from vitcost.hardware.cards import Card
-from vitcost.hardware.constants import Calibration, sheet_of
-from vitcost.hardware.roofline import Anchor, check_half, predict
+from vitcost.hardware.constants import sheet_of
+from vitcost.hardware.predicted import Time
+from vitcost.hardware.roofline import check_half
 from vitcost.hardware.work import setup_of
 from vitcost.scenario import Scenario
-from vitcost.text import ClipConfig
 
 __all__ = ["Micro", "Pace", "pace_of", "step_cost"]
 
@@ -36,63 +35,57 @@ class Micro(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """A card's speed on a model: predicted, or given as an efficiency."""
+    """A card's speed on a model: predicted, or given as an efficiency.
 
-    config: Config
-    scenario: Scenario
+    ``run`` is a step of one sample on the card, ``time`` the predicted time of another scenario.
+    """
+
+    run: Workload
     card: Card
     efficiency: float | None
-    anchors: tuple[Anchor, ...]
-    calibrations: tuple[Calibration, ...]
+    time: Callable[[Scenario], Time]
     peak: float  # FLOP/s of the sheet, dense, in the scenario's precision
+
+    @property
+    def scenario(self) -> Scenario:
+        return self.run.scenario
 
     def micro(self, batch: int, checkpointing: str) -> Micro:
         """The time of a micro-batch, with what checkpointing computes again."""
-        scenario = replace(self.scenario, batch=batch, checkpointing=checkpointing)
         if self.efficiency is not None:
-            cost = step_cost(self.config, scenario)
+            cost = step_cost(self.run, batch, checkpointing)
             executed = cost.executed_flops + cost.executed_backward_flops
             update = _update_seconds(cost, self.card)
             return Micro(
                 executed / (self.peak * self.efficiency), update, "compute", 0.0, 0.0, "given", ()
             )
-        time = predict(
-            self.config, scenario, self.card, anchors=self.anchors, calibrations=self.calibrations
-        )
+        time = self.time(replace(self.scenario, batch=batch, checkpointing=checkpointing))
         update = sum(part.seconds for part in time.parts if part.name == "optimizer")
         below = 1 - time.low_seconds / time.seconds
         above = time.high_seconds / time.seconds - 1
         passes = time.seconds - update
         return Micro(passes, update, time.bound, below, above, time.basis, time.notes)
 
-    def with_checkpointing(self, checkpointing: str) -> Scenario:
-        return replace(self.scenario, checkpointing=checkpointing)
-
 
 def pace_of(
-    config: Config,
-    scenario: Scenario,
-    card: Card,
-    *,
-    efficiency: float | None,
-    anchors: Sequence[Anchor],
-    calibrations: Sequence[Calibration],
+    run: Workload, card: Card, efficiency: float | None, time: Callable[[Scenario], Time]
 ) -> Pace:
     """The speed of a card on a model; raises ``NotCovered`` where it needs to be told."""
-    if isinstance(config, ClipConfig):
+    if len(run.losses) > 1:
         raise NotCovered(
             "plan takes one tower, MODEL:vision or MODEL:text; "
             "a pair shares its loss among all ranks"
         )
-    check_half(card, scenario)
-    peak = sheet_of(card, setup_of(scenario)).flops_per_second
-    return Pace(config, scenario, card, efficiency, tuple(anchors), tuple(calibrations), peak)
+    check_half(card, run.scenario)
+    peak = sheet_of(card, setup_of(run.scenario)).flops_per_second
+    return Pace(run, card, efficiency, time, peak)
 
 
-@lru_cache(maxsize=1024)
-def step_cost(config: Config, scenario: Scenario) -> Cost:
-    """The cost of a training step on one card."""
-    return workload(config, replace(scenario, mode="train")).rows().cost
+@lru_cache(maxsize=256)
+def step_cost(run: Workload, batch: int = 1, checkpointing: str = "none") -> Cost:
+    """The cost of a training step on one card, of another batch and with what is recomputed."""
+    scenario = replace(run.scenario, mode="train", batch=batch, checkpointing=checkpointing)
+    return run.under(scenario).rows().cost
 
 
 def _update_seconds(cost: Cost, card: Card) -> float:

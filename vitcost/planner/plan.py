@@ -2,18 +2,18 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 from vitcost.arguments import between, flag, listed, optional, takes, text
-from vitcost.engine.model import Config
-from vitcost.engine.workload import workload
+from vitcost.engine.workload import Workload, workload
 from vitcost.errors import ConfigError, NotCovered
 from vitcost.fields import several
 from vitcost.hardware.attention import on_card
 from vitcost.hardware.calibrate import load_calibrations
 from vitcost.hardware.cards import Card
 from vitcost.hardware.nodes import most_of_a_node
-from vitcost.hardware.roofline import Anchor, parse_anchor
+from vitcost.hardware.roofline import Anchor, parse_anchor, predict
 from vitcost.hardware.specs import asked_cards, own_cards
 from vitcost.planner.asked import asked
 from vitcost.planner.assumptions import assumptions
@@ -42,14 +42,15 @@ class Totals(NamedTuple):
     """What the run is, whatever it runs on: counts are exact.
 
     ``rule_flops`` are 6 for each parameter and token: Kaplan et al. 2020, arXiv 2001.08361,
-    section 2.1. ``model_flops`` are those of the model's definition.
+    section 2.1. ``model_flops`` are those of the model's definition. A model that is no sequence of
+    tokens has neither these nor the rule's FLOPs.
     """
 
     samples: int
     steps: int
-    tokens: int
+    tokens: int | None
     params: int
-    rule_flops: int
+    rule_flops: int | None
     model_flops: int
 
 
@@ -175,25 +176,23 @@ def plan(
     if len(cards) != 1:
         raise ConfigError(f"a run is planned on one kind of card; {len(cards)} are asked for")
     _of_a_node(cards[0], wanted.gpus)
-    pace = pace_of(
+    files = several("calibration", calibration, str)
+    time = partial(
+        predict,
         found.config,
-        on_card(scenario, cards[0]),
-        cards[0],
-        efficiency=efficiency,
+        gpu=cards[0],
         anchors=_anchors(anchor, scenario, fixed, efficiency),
-        calibrations=[
-            row
-            for path in several("calibration", calibration, str)
-            for row in load_calibrations(path)
-        ],
+        calibrations=[row for path in files for row in load_calibrations(path)],
     )
+    run = workload(found.config, scenario)
+    pace = pace_of(run.under(on_card(scenario, cards[0])), cards[0], efficiency, time)
     kept = parse_reserve(reserve)
     _known(cards[0], wanted)
     if deadline is None:
         rows = planned(pace, wanted, fixed, kept)
     else:
         wanted, rows = fewest_cards(pace, wanted, fixed, kept)
-    totals = _totals(found.config, scenario, wanted)
+    totals = _totals(run, wanted)
     said = tuple(assumptions(pace, wanted, kept, rows))
     basis = pace.micro(rows[0].micro_batch, rows[0].checkpointing).basis
     return Plan(found, scenario, wanted, cards[0], kept, totals, basis, said, rows)
@@ -248,14 +247,15 @@ def _known(card: Card, job: Job) -> None:
             )
 
 
-def _totals(config: Config, scenario: Scenario, job: Job) -> Totals:
-    cost = step_cost(config, scenario)
-    tokens = job.total_samples * workload(config, Scenario()).axis("s")
+def _totals(run: Workload, job: Job) -> Totals:
+    cost, tokens = step_cost(run), None
+    if "s" in run.sizes:
+        tokens = job.total_samples * run.sizes["s"]
     return Totals(
         job.total_samples,
         job.steps,
         tokens,
         cost.params,
-        6 * cost.params * tokens,
+        None if tokens is None else 6 * cost.params * tokens,
         job.total_samples * (cost.flops + cost.backward_flops),
     )

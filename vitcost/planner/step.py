@@ -2,8 +2,7 @@
 
 from typing import NamedTuple
 
-from vitcost.engine.model import Config
-from vitcost.engine.workload import workload
+from vitcost.engine.workload import Workload
 from vitcost.hardware.cards import Card
 from vitcost.planner.communication import Fabric, all_gather, all_reduce, reduce_scatter, send
 from vitcost.planner.job import Job
@@ -52,13 +51,7 @@ class StepTime(NamedTuple):
 
 
 def step_time(
-    config: Config,
-    scenario: Scenario,
-    strategy: Strategy,
-    micro: Micro,
-    weights: Weights,
-    job: Job,
-    card: Card,
+    run: Workload, strategy: Strategy, micro: Micro, weights: Weights, job: Job, card: Card
 ) -> StepTime:
     """The time of a step; ``weights`` are those that a card of the widest stage has.
 
@@ -69,8 +62,8 @@ def step_time(
     """
     a, p = strategy.accumulation, strategy.pipeline
     each = micro.passes / (strategy.tensor * p)
-    tensor = _tensor(config, scenario, strategy, job, card)
-    between = _pipeline(config, scenario, strategy, job, card)
+    tensor = _tensor(run, strategy, job, card)
+    between = _pipeline(run, strategy, job, card)
     turn = each + tensor + between
     shared = 1 if strategy.zero == 0 else strategy.data
     return StepTime(
@@ -78,25 +71,24 @@ def step_time(
         tensor=a * tensor,
         pipeline=a * between,
         bubble=(p - 1) * turn,
-        data=_data(scenario, strategy, weights, each, job, card),
+        data=_data(run.scenario, strategy, weights, each, job, card),
         update=micro.update / (strategy.tensor * p * shared),
     )
 
 
-def volume(config: Config, scenario: Scenario, strategy: Strategy, weights: Weights) -> Volume:
+def volume(run: Workload, strategy: Strategy, weights: Weights) -> Volume:
     """What a card sends in a step, by rings: V (n - 1)/n a pass, twice that to all-reduce."""
     row, n, a = ZERO[strategy.zero], strategy.data, strategy.accumulation
-    gradient, weight = _itemsizes(scenario)
+    gradient, weight = _itemsizes(run.scenario)
     times = a if row.each_pass else 1
     data = (2 * row.reduced + row.scattered) * gradient * weights.trainable
     data += row.gathered * weight * weights.params
-    stream = _stream(config, scenario, strategy)
     t, p = strategy.tensor, strategy.pipeline
-    passes = _passes(config, strategy)
+    shared = 2 * _passes(run, strategy) * _stream(run, strategy) if t > 1 else 0
     return Volume(
         times * data * (n - 1) // n,
-        a * 2 * passes * stream * (t - 1) // t,
-        2 * a * _between(config, scenario, strategy) if p > 1 else 0,
+        a * shared * (t - 1) // t,
+        2 * a * _between(run, strategy) if p > 1 else 0,
     )
 
 
@@ -121,34 +113,31 @@ def _data(
     return max(0.0, reduced + scattered - hidden) + gathered
 
 
-def _tensor(config: Config, scenario: Scenario, strategy: Strategy, job: Job, card: Card) -> float:
+def _tensor(run: Workload, strategy: Strategy, job: Job, card: Card) -> float:
     """Exchanges inside the blocks of one stage, for one micro-batch."""
     if strategy.tensor == 1:
         return 0.0
     fabric = _fabric(strategy.tensor, 1, job, card)
-    stream = _stream(config, scenario, strategy)
+    stream = _stream(run, strategy)
     one = all_reduce(stream, fabric)
     if strategy.sequence:
         one = all_gather(stream, fabric) + reduce_scatter(stream, fabric)
-    return _passes(config, strategy) * one
+    return _passes(run, strategy) * one
 
 
-def _passes(config: Config, strategy: Strategy) -> int:
+def _passes(run: Workload, strategy: Strategy) -> int:
     again = 0 if strategy.checkpointing in ("none", "selective") else _TENSOR_PASSES_AGAIN
-    depth = workload(config, Scenario()).axis("L")
-    return depth // strategy.pipeline * (_TENSOR_PASSES + again)
+    return run.axis("L") // strategy.pipeline * (_TENSOR_PASSES + again)
 
 
-def _pipeline(
-    config: Config, scenario: Scenario, strategy: Strategy, job: Job, card: Card
-) -> float:
+def _pipeline(run: Workload, strategy: Strategy, job: Job, card: Card) -> float:
     """The stream to the next stage and its gradient back, for one micro-batch."""
     if strategy.pipeline == 1:
         return 0.0
     # neighbours may be on two nodes, wherever the pipeline is laid
     nodes = 1 if strategy.tensor * strategy.pipeline <= job.gpus else 2
     fabric = Fabric(2, nodes, card.link or 0.0, job.network or 0.0)
-    return 2 * send(_between(config, scenario, strategy), fabric)
+    return 2 * send(_between(run, strategy), fabric)
 
 
 def _fabric(ranks: int, stride: int, job: Job, card: Card) -> Fabric:
@@ -157,21 +146,20 @@ def _fabric(ranks: int, stride: int, job: Job, card: Card) -> Fabric:
     return Fabric(ranks, min(nodes, ranks), card.link or 0.0, job.network or 0.0)
 
 
-def _stream(config: Config, scenario: Scenario, strategy: Strategy) -> int:
+def _stream(run: Workload, strategy: Strategy) -> int:
     """Bytes of b·s·h as a product writes it: in half precision under autocast."""
-    half = PRECISIONS[scenario.precision].engine != "fp32"
-    return (2 if half else 4) * _elements(config, strategy)
+    half = PRECISIONS[run.scenario.precision].engine != "fp32"
+    return (2 if half else 4) * _elements(run, strategy)
 
 
-def _between(config: Config, scenario: Scenario, strategy: Strategy) -> int:
+def _between(run: Workload, strategy: Strategy) -> int:
     """Bytes of b·s·h as the residual stream has it: in fp32 under autocast."""
-    half = PRECISIONS[scenario.precision].engine == "half"
-    return (2 if half else 4) * _elements(config, strategy)
+    half = PRECISIONS[run.scenario.precision].engine == "half"
+    return (2 if half else 4) * _elements(run, strategy)
 
 
-def _elements(config: Config, strategy: Strategy) -> int:
-    sizes = workload(config, Scenario(batch=strategy.micro_batch)).sizes
-    return sizes["b"] * sizes["s"] * sizes["h"]
+def _elements(run: Workload, strategy: Strategy) -> int:
+    return strategy.micro_batch * run.axis("s") * run.axis("h")
 
 
 def _itemsizes(scenario: Scenario) -> tuple[int, int]:

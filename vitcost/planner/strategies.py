@@ -4,11 +4,9 @@ from collections.abc import Iterator, Mapping
 from math import gcd, isqrt
 from typing import NamedTuple
 
-from vitcost.engine.model import Config
-from vitcost.engine.workload import workload
+from vitcost.engine.workload import Workload
 from vitcost.errors import ConfigError
 from vitcost.planner.job import Job
-from vitcost.scenario import Scenario
 
 __all__ = ["ZERO", "Fixed", "Strategy", "Zero", "divisors", "strategies"]
 
@@ -72,19 +70,18 @@ class Fixed(NamedTuple):
     micro_batch: int | None = None
 
 
-def strategies(config: Config, job: Job, fixed: Fixed, most: int) -> Iterator[Strategy]:
+def strategies(run: Workload, job: Job, fixed: Fixed, most: int) -> Iterator[Strategy]:
     """Every way to divide a step among the cards of a run, without its micro-batch; ``most`` is
     the last stage of ZeRO that the model states can be divided by.
 
     Raises ``ConfigError`` for a division that cannot be.
     """
-    heads, depth = _heads(config), workload(config, Scenario()).axis("L")
     pipeline = fixed.pipeline_parallel or 1
     if job.cards % pipeline:
         raise ConfigError(f"pipeline_parallel {pipeline} does not divide {job.cards:,} cards")
-    if depth % pipeline:
-        raise ConfigError(f"pipeline_parallel {pipeline} does not divide depth {depth}")
-    tensors = _tensor_degrees(heads, job, pipeline, fixed.tensor_parallel)
+    if pipeline > 1 and run.axis("L") % pipeline:
+        raise ConfigError(f"pipeline_parallel {pipeline} does not divide depth {run.axis('L')}")
+    tensors = _tensor_degrees(run, job, pipeline, fixed.tensor_parallel)
     if fixed.zero:
         tensors = [tensor for tensor in tensors if tensor * pipeline < job.cards]
         if not tensors:
@@ -123,9 +120,13 @@ def _check_batch(job: Job, pipeline: int, tensors: list[int], fixed: Fixed) -> N
     )
 
 
-def _tensor_degrees(heads: int, job: Job, pipeline: int, wanted: int | None) -> list[int]:
+def _tensor_degrees(run: Workload, job: Job, pipeline: int, wanted: int | None) -> list[int]:
     """By how many cards a layer can be divided: inside a node, whole heads each."""
     cards = job.cards // pipeline
+    if wanted in (None, 1) and "a" not in run.sizes:
+        # a model without heads has no layers to divide by them
+        return [1]
+    heads = gcd(run.axis("a"), run.axis("m"), *run.kv_heads)
     if wanted is None:
         return divisors(gcd(heads, job.gpus, cards))
     if heads % wanted:
@@ -147,9 +148,3 @@ def divisors(n: int) -> list[int]:
     """
     low = [i for i in range(1, isqrt(n) + 1) if n % i == 0]
     return sorted({*low, *(n // i for i in low)})
-
-
-def _heads(config: Config) -> int:
-    """What heads, those of keys and values too, and the MLP's width can be divided by."""
-    sizes = workload(config, Scenario()).sizes
-    return gcd(sizes["a"], sizes["m"], *getattr(config, "kv_heads", ()))

@@ -5,13 +5,13 @@ from dataclasses import replace
 from itertools import product
 from typing import NamedTuple
 
-from vitcost.engine.model import Config
-from vitcost.engine.workload import workload
+from vitcost.engine.workload import Workload
 from vitcost.errors import NotCovered
 from vitcost.hardware.attention import on_card
 from vitcost.hardware.cards import Card
 from vitcost.planner.need import executed_flops, need
 from vitcost.scenario import Scenario
+from vitcost.zoo import Resolved
 
 __all__ = ["Way", "fitting", "half", "timed", "ways"]
 
@@ -44,25 +44,23 @@ def half(row: Card) -> str:
     return "bf16" if row.peaks.bf16 else "fp16" if row.peaks.fp16 else ""
 
 
-def ways(config: Config, scenario: Scenario, row: Card) -> tuple[Way, ...]:
-    """Every other way to run the scenario's batch on a card, in its half precision and by its
+def ways(run: Workload, row: Card) -> tuple[Way, ...]:
+    """Every other way to run a workload's batch on a card, in its half precision and by its
     attention kernels, by the FLOPs that a step executes; of equal ones what changes least comes
     first."""
-    found = sorted(_ways(config, scenario, row), key=lambda pair: pair[0])
+    found = sorted(_ways(run, row), key=lambda pair: pair[0])
     return tuple(way for _, way in found)
 
 
-def _ways(
-    config: Config, scenario: Scenario, row: Card
-) -> Iterator[tuple[tuple[int, int, int], Way]]:
-    narrow = half(row)
+def _ways(run: Workload, row: Card) -> Iterator[tuple[tuple[int, int, int], Way]]:
+    scenario, narrow = run.scenario, half(row)
     precisions = ("fp32", *((f"amp-{narrow}", narrow) if narrow else ()))
     if scenario.recipe != "torch":
         # a recipe fixes the precision
         precisions = (scenario.precision,)
     attentions = dict.fromkeys((scenario.attention, "sdpa"))
     checkpoints = ("none", "selective", "block") if scenario.mode == "train" else ("none",)
-    own = executed_flops(workload(config, on_card(scenario, row)))
+    own = executed_flops(run.under(on_card(scenario, row)))
     for precision, attention, checkpointing in product(precisions, attentions, checkpoints):
         other = replace(
             scenario, precision=precision, attention=attention, checkpointing=checkpointing
@@ -70,12 +68,12 @@ def _ways(
         if other == scenario:
             continue
         try:
-            runs = on_card(other, row)
+            runs = run.under(on_card(other, row))
+            flops, needed = executed_flops(runs), need(runs).total_bytes
         except NotCovered:
-            # the kernel that is asked for by name is not there in every precision
+            # a kernel that is asked for by name is not there in every precision, and a trace is
+            # of some scenarios
             continue
-        run = workload(config, runs)
-        flops, needed = executed_flops(run), need(run).total_bytes
         changes = sum(getattr(other, name) != getattr(scenario, name) for name in Way._fields[:3])
         way = Way(precision, attention, checkpointing, needed, 0, flops, flops / own)
         yield (flops, changes, needed), way
@@ -87,7 +85,7 @@ def fitting(found: Sequence[Way], headroom: Callable[[int], int]) -> tuple[Way, 
     return tuple(way for way in ways if way.headroom_bytes >= 0)
 
 
-def timed(found: Sequence[Way], config: Config, scenario: Scenario, row: Card) -> tuple[Way, ...]:
+def timed(found: Sequence[Way], model: Resolved, scenario: Scenario, row: Card) -> tuple[Way, ...]:
     """The same with their predicted time, fastest first; as they are where a card has none."""
     # a fit on the whole catalogue predicts no time
     from vitcost.hardware.roofline import predict
@@ -96,7 +94,7 @@ def timed(found: Sequence[Way], config: Config, scenario: Scenario, row: Card) -
     for way in found:
         own = {name: getattr(way, name) for name in Way._fields[:3]}
         try:
-            time = predict(config, replace(scenario, **own), row)
+            time = predict(model.config, replace(scenario, **own), row)
         except NotCovered:
             return tuple(found)
         times.append(way._replace(seconds=time.seconds, basis=time.basis))
