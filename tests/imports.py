@@ -14,7 +14,8 @@ ROOT = Path(__file__).parents[1] / "vitcost"
 
 # the rooms in the order of the flow: each may import from those before it, and from itself
 ROOMS = (
-    "errors", "units", "written", "reading", "users_code", "textbook", "page", "result", "render",
+    "errors", "words", "units", "written", "reading", "users_code", "textbook", "page", "result",
+    "render",
     "activations", "optimizers", "codes", "fields", "backbones", "arguments", "rules",
     "config", "text", "scenario", "flags", "idle", "quantities",
     "engine", "traced", "zoo",

@@ -348,7 +348,7 @@ def test_what_is_exceeded_and_what_grew_are_told_apart(project: Path, capsys: Ca
     grow(2, 11)
     code, out = answer(capsys)
     assert code == 1
-    assert out.startswith("Budget grew\n")
+    assert out.startswith("Budget grew: ")
     assert re.search(r"params +[\d,]+ +1,000,000 +[\d,]+ +-65 +GREW", out)
     assert "EXCEEDED" not in out
     declare(BUDGET.replace("1 M", "0.1 M"))
@@ -356,7 +356,7 @@ def test_what_is_exceeded_and_what_grew_are_told_apart(project: Path, capsys: Ca
     assert "EXCEEDED, GREW" in answer(capsys)[1]
     answer(capsys, "--update")
     out = answer(capsys)[1]
-    assert out.startswith("Budget exceeded\n")
+    assert out.startswith("Budget exceeded: ")
     assert "EXCEEDED\n" in out
     assert "GREW" not in out
 

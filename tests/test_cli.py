@@ -243,7 +243,7 @@ def test_a_model_of_text_has_flags_of_its_own(capsys: Captured) -> None:
     assert found == vitcost.report("gpt2", seq_len=128).to_dict()
     assert found["tokens"] == 128
     assert run(["report", "gpt2", "--seq-len", "128"]) == 0
-    lead = capsys.readouterr().out.splitlines()[2]
+    lead = capsys.readouterr().out.splitlines()[3]
     assert lead == "text of 128 tokens, vocabulary 50,257: the full forward (prefill)"
     assert run(["report", "gpt2", "--seq-len=wide"]) == 2
     assert capsys.readouterr().err == "Error: seq_len must be an integer, got 'wide'\n"

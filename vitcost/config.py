@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from vitcost.activations import ACTIVATIONS
 from vitcost.codes import CODES
-from vitcost.errors import ConfigError, UnknownName
+from vitcost.errors import ConfigError
 from vitcost.fields import (
     Field,
     Pair,
@@ -20,6 +20,7 @@ from vitcost.fields import (
     size,
 )
 from vitcost.rules import RULES
+from vitcost.words import unknown_field
 
 __all__ = [
     "FIELDS",
@@ -371,7 +372,7 @@ def merged(base: Mapping[str, Any] | ViTConfig, overrides: Mapping[str, Any]) ->
     """The fields of a config with others put on top."""
     for name in overrides:
         if name not in FIELDS and name not in RATIOS:
-            raise UnknownName("field", name, [*FIELDS, *RATIOS])
+            raise unknown_field(name, [*FIELDS, *RATIOS], overrides[name])
     # a ratio put on top replaces the width below it
     replaced = {
         width: 0
@@ -395,5 +396,5 @@ def parse_field(name: str, text: str) -> Any:
     if name in RATIOS:
         return parse(name, float | None, Field("ratio to embed_dim"), text)
     if name not in FIELDS:
-        raise UnknownName("field", name, [*FIELDS, *RATIOS])
+        raise unknown_field(name, [*FIELDS, *RATIOS])
     return parse(name, *FIELDS[name], text)

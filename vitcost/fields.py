@@ -19,6 +19,7 @@ __all__ = [
     "rate",
     "several",
     "size",
+    "whole",
 ]
 
 Pair: TypeAlias = tuple[int, int]
@@ -148,12 +149,21 @@ def integer(name: str, value: object, low: int = 0, high: int = 10**18) -> int:
     Traceback (most recent call last):
     vitcost.errors.ConfigError: batch must be between 0 and 1,000,000,000,000,000,000, got -1
     """
-    found = as_python(value)
+    found = whole(as_python(value))
     if type(found) is not int:
         raise ConfigError(f"{name} must be an integer, got {shown(value)}")
     if not low <= found <= high:
         raise ConfigError(f"{name} must be between {low:,} and {high:,}, got {shown(value)}")
     return found
+
+
+def whole(value: Any) -> Any:
+    """A float without a fraction as the integer that it is: ``1e3`` images are 1000.
+
+    >>> whole(1e3), whole(1.5), whole("1e3")
+    (1000, 1.5, '1e3')
+    """
+    return int(value) if type(value) is float and value.is_integer() else value
 
 
 def as_python(value: Any) -> Any:

@@ -11,7 +11,17 @@ from typing import NamedTuple, TypeAlias
 
 from vitcost import units
 
-__all__ = ["Annotation", "Column", "Page", "Row", "Table", "Value", "printable", "shown"]
+__all__ = [
+    "Annotation",
+    "Column",
+    "Page",
+    "Row",
+    "Table",
+    "Value",
+    "answered",
+    "printable",
+    "shown",
+]
 
 Value: TypeAlias = "int | float | str | tuple[int, ...] | None"
 
@@ -61,7 +71,9 @@ class Annotation(NamedTuple):
 class Page(NamedTuple):
     """A result as people read it: a title, lines of text, tables, and what to know about them.
 
-    ``annotations`` are of the lines in files of the user's that the result speaks of.
+    ``annotations`` are of the lines in files of the user's that the result speaks of. ``answer``
+    are the few lines that stand above everything else, the first of them behind the title; a page
+    that gives none is answered by its deciding row.
     """
 
     title: str
@@ -69,6 +81,28 @@ class Page(NamedTuple):
     tables: tuple[Table, ...] = ()
     notes: tuple[str, ...] = ()
     annotations: tuple[Annotation, ...] = ()
+    answer: tuple[str, ...] = ()
+
+
+def answered(page: Page) -> Page:
+    """The page with an answer on top: its own, else the row that decides, which is the marked one
+    of the first table with rows, or its first.
+
+    >>> columns = Column("gpu"), Column("batch", "count"), Column("used", "bytes")
+    >>> table = Table("", columns, (Row(("l4", 1609, 2**30)),))
+    >>> answered(Page("Cards", tables=(table,))).answer
+    ('l4, batch 1,609, used 1.00 GiB',)
+    """
+    table = next((table for table in page.tables if table.rows), None)
+    if page.answer or table is None:
+        return page
+    row = next((row for row in table.rows if row.kind == "marked"), table.rows[0])
+    cells = [
+        f"{column.title} {shown(value, row.unit or column.unit)}" if i else shown(value)
+        for i, (column, value) in enumerate(zip(table.columns, row.cells, strict=True))
+        if value is not None and value != "" and (i == 0 or not column.optional)
+    ]
+    return page._replace(answer=(", ".join(cells),))
 
 
 def shown(value: Value, unit: str = "text") -> str:

@@ -23,8 +23,8 @@ PAGES = {
     "BudgetResult": "vitcost.pages.budget.budget_page",
     "CheckResult": "vitcost.check.page.check_page",
 }
-# the part of a page that a notebook shows
-_FRAGMENT = "vitcost.render.html.fragment"
+# the part of a page that a notebook shows, and the lines that stand above every page
+_FRAGMENT, _ANSWERED = "vitcost.render.html.fragment", "vitcost.page.answered"
 
 
 class Result:
@@ -48,7 +48,7 @@ class Result:
         'vit_base_patch16_224'
         """
         name = next(cls.__name__ for cls in type(self).__mro__ if cls.__name__ in PAGES)
-        page: Page = _function(PAGES[name])(self)
+        page: Page = _function(_ANSWERED)(_function(PAGES[name])(self))
         pairs = self.pairs()
         if not pairs:
             return page

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from vitcost.errors import ConfigError, UnknownName, shown
-from vitcost.fields import as_python
+from vitcost.fields import as_python, whole
 from vitcost.optimizers import OPTIMIZERS
+from vitcost.words import value
 
 __all__ = [
     "CHOICES",
@@ -165,7 +166,7 @@ class Scenario:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            given = as_python(getattr(self, field.name))
+            given = whole(value(field.name, as_python(getattr(self, field.name))))
             object.__setattr__(self, field.name, given)
             if type(given) is not field.type:
                 raise ConfigError(f"{field.name} must be {_WORDS[field.type]}, got {shown(given)}")
@@ -207,6 +208,10 @@ class Scenario:
         cls, *, precision: str | None = None, optimizer: str | None = None, **flags: Any
     ) -> "Scenario":
         """A scenario from flags; a recipe decides what is left open and contradicts the rest."""
+        precision, optimizer = (
+            cast("str | None", value(name, given))
+            for name, given in (("precision", precision), ("optimizer", optimizer))
+        )
         name = flags.get("recipe")
         # what no recipe is called is refused below
         recipe = RECIPES.get(name if isinstance(name, str) else "", RECIPES["torch"])
@@ -232,11 +237,11 @@ class Scenario:
         'block'
         """
         defaults = {field.name: field.default for field in fields(self)}
-        for flag, value in own.items():
+        for flag, its in own.items():
             given = getattr(self, flag)
-            if given not in (value, defaults[flag]):
+            if given not in (its, defaults[flag]):
                 raise ConfigError(
-                    f"{flag} {given} contradicts the module, whose own {flag} is {value}"
+                    f"{flag} {given} contradicts the module, whose own {flag} is {its}"
                 )
         return replace(self, **own) if own else self
 

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 from vitcost.activations import ACTIVATIONS
 from vitcost.config import FIELDS as VISION_FIELDS
 from vitcost.config import RATIOS, ViTConfig, configure
-from vitcost.errors import ConfigError, UnknownName
+from vitcost.errors import ConfigError
 from vitcost.fields import Field, checked, checked_ratio, choice, rate, size
+from vitcost.words import unknown_field
 
 __all__ = [
     "ALONE",
@@ -182,7 +183,7 @@ def configure_text(
     if isinstance(base, TextConfig):
         for field in overrides:
             if field not in TEXT_FIELDS and field != "mlp_ratio":
-                raise UnknownName("field", field, [*TEXT_FIELDS, "mlp_ratio"])
+                raise unknown_field(field, [*TEXT_FIELDS, "mlp_ratio"], overrides[field])
         return replace(base, **{**_replaced(base, overrides), **overrides})
     for field in overrides:
         if field in ALONE:
@@ -191,7 +192,8 @@ def configure_text(
                 "2 towers compare their features"
             )
         if field not in VISION_FIELDS and field not in TEXT_FIELDS and field not in RATIOS:
-            raise UnknownName("field", field, [*VISION_FIELDS, *RATIOS, *TEXT_FIELDS])
+            known = [*VISION_FIELDS, *RATIOS, *TEXT_FIELDS]
+            raise unknown_field(field, known, overrides[field])
     image = {*VISION_FIELDS, *RATIOS}
     vision = {field: value for field, value in overrides.items() if field in image}
     text = {field: value for field, value in overrides.items() if field not in image}

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MOST",
     "binary_bytes",
+    "counted",
     "exact",
     "parse_bytes",
     "parse_count",
@@ -53,6 +54,16 @@ def si(value: int | float) -> str:
         if abs(value) >= factor:
             return f"{_three(value / factor)} {letter}"
     return f"{value:,}" if isinstance(value, int) else _digits(value)
+
+
+def counted(value: int | float, unit: str) -> str:
+    """A count with its SI prefix in front of a unit; without one, a space behind it.
+
+    >>> counted(17_563_950_336, "MACs"), counted(12, "FLOPs"), counted(86_567_656, "")
+    ('17.6 GMACs', '12 FLOPs', '86.6 M ')
+    """
+    text = si(value)
+    return f"{text}{unit}" if unit and text[-1].isalpha() else f"{text} {unit}"
 
 
 def binary_bytes(value: int | float) -> str:

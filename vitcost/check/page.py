@@ -27,7 +27,11 @@ def check_page(result: CheckResult) -> Page:
         tuple(_verdict(model) for model in result.models),
         (f"{verdict}; counted by {against}", *_left_out(result)),
     )
-    return Page("", tables=(verdicts, *_differences(result)))
+    same = sum(model.ok for model in result.models)
+    compared = sum(sum(model.comparisons.values()) for model in result.models)
+    answer = f"{same:,} of {len(result.models):,} agree, {compared:,} numbers compared; {verdict}"
+    tables = (verdicts, *_differences(result))
+    return Page("Check", tables=tables, answer=(answer,))
 
 
 def _verdict(model: ModelCheck) -> Row:

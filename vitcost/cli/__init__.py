@@ -11,6 +11,7 @@ import click
 
 from vitcost import __version__
 from vitcost.errors import VitcostError, nearest
+from vitcost.words import COMMANDS as THEIRS
 
 __all__ = ["COMMANDS", "cli", "run"]
 
@@ -54,10 +55,24 @@ class _Lazy(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in COMMANDS and not args[0].startswith("-"):
-            guesses = nearest(args[0], COMMANDS)
-            hint = f"did you mean {', '.join(guesses)}?" if guesses else ", ".join(COMMANDS)
-            raise click.UsageError(f"no such command {args[0]!r}; {hint}", ctx)
+            raise click.UsageError(f"no such command {args[0]!r:.80}; {_meant(args[0])}", ctx)
         return super().resolve_command(ctx, args)
+
+
+def _meant(word: str) -> str:
+    """The command that a word stands for: elsewhere, by its letters, or as a model's name."""
+    if word in THEIRS:
+        return f"here it is `vitcost {THEIRS[word]}`"
+    guesses = nearest(word, COMMANDS)
+    if guesses:
+        return f"did you mean {', '.join(guesses)}?"
+    # the tables of names are loaded for a mistake alone
+    from vitcost.zoo import names
+
+    models = [word] if word in names() else nearest(word, names(), 1)
+    if models:
+        return f"did you mean `vitcost report {models[0]}`?"
+    return ", ".join(COMMANDS)
 
 
 @click.command(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,6 +1,6 @@
 """The flags that commands share, each generated from what the library declares."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import Field as DataclassField
 from dataclasses import fields
 from typing import Any
@@ -8,18 +8,20 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from vitcost.cli.output import chosen_format, tell
-from vitcost.cli.words import FieldValue, Gpu, ModelName, ParamType, Words
+from vitcost.cli.command import Command, Option, given
+from vitcost.cli.output import SHAPE
+from vitcost.cli.words import FieldValue, Gpu, ModelName, ParamType, Whole, Words
 from vitcost.config import FIELDS, RATIOS
 from vitcost.errors import ConfigError
 from vitcost.fields import Field, Pair
-from vitcost.idle import idle
-from vitcost.render import FORMATS, SUFFIXES
+from vitcost.render import FORMATS
 from vitcost.scenario import CHOICES, HELP, Scenario
 
 __all__ = [
     "Command",
     "Gpu",
+    "Option",
+    "Whole",
     "Words",
     "field_options",
     "format_options",
@@ -36,101 +38,6 @@ __all__ = [
 
 _SHORT = {"batch": ("-b",)}
 _TEXT_SECTION = "Fields of a model that reads text"
-
-
-class Command(click.Command):
-    """A command whose help shows examples first, and its options by section.
-
-    ``rare`` makes options that are many: they are made when a flag is not found without them.
-    ``suffixes`` are those of the files that ``-o`` writes, and the format of each; ``own_file``:
-    the file is no answer in a format, but the command's own.
-    """
-
-    def __init__(
-        self,
-        *args: Any,
-        examples: str = "",
-        rare: Callable[[], list[click.Parameter]] | None = None,
-        suffixes: Mapping[str, str] = SUFFIXES,
-        own_file: bool = False,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(*args, **kwargs)
-        self.examples = examples
-        self.rare = rare
-        self.suffixes = suffixes
-        self.own_file = own_file
-
-    def invoke(self, ctx: click.Context) -> Any:
-        # a file that is not what its name says is refused before anything is computed
-        named, as_json, output = (ctx.params.get(n) for n in ("format", "as_json", "output"))
-        if self.own_file:
-            named, as_json = None, False
-        chosen_format(named, bool(as_json), output, self.suffixes)
-        for line in _rebuilt(ctx):
-            tell(line)
-        code = super().invoke(ctx)
-        varied = (text.partition("=")[0] for text in ctx.params.get("vary") or ())
-        for note in idle(self.name or "", given(ctx), tuple(varied)):
-            tell(f"note: {note}")
-        return code
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        known = {flag for param in self.params for flag in (*param.opts, *param.secondary_opts)}
-        flags = {arg.partition("=")[0] for arg in args if arg.startswith("-")}
-        if self.rare is not None and (ctx.resilient_parsing or not flags <= known):
-            self.params += self.rare()
-            self.rare = None
-        return super().parse_args(ctx, args)
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        if self.examples:
-            with formatter.section("Examples"):
-                for line in self.examples.strip().splitlines():
-                    formatter.write(f"{'':{formatter.current_indent}}{line.strip()}\n")
-        sections: dict[str, list[tuple[str, str]]] = {}
-        for param in self.get_params(ctx):
-            record = param.get_help_record(ctx)
-            if record is None or not isinstance(param, click.Option):
-                continue
-            flag = f"--[no-]{param.opts[0][2:]}" if param.secondary_opts else record[0]
-            section = getattr(param, "section", "Options")
-            sections.setdefault(section, []).append((flag, record[1]))
-        for title, records in sections.items():
-            with formatter.section(title):
-                formatter.write_dl(records)
-
-
-def _rebuilt(ctx: click.Context) -> Iterator[str]:
-    """A line for each pretrained model that is fed images of any size, and is built for another."""
-    size = ctx.params.get("img_size")
-    if size is None:
-        return
-    from vitcost.zoo import is_rebuilt
-
-    typed = [ctx.params.get(name) or () for name in ("model", "models", "model_option")]
-    names = [(each,) if isinstance(each, str) else each for each in typed]
-    said = size if isinstance(size, int) else "x".join(map(str, size))
-    for name in (name for each in names for name in each):
-        if is_rebuilt(name, size):
-            yield (
-                f"{name}: --img-size {said}: this rebuilds the position table, "
-                f"--input-size {said} keeps it"
-            )
-
-
-class Option(click.Option):
-    """An option with the section of the help that it stands in.
-
-    ``passed`` ones are keywords of the library's function, and are given to it when typed.
-    """
-
-    def __init__(
-        self, *args: Any, section: str = "Options", passed: bool = False, **kwargs: Any
-    ) -> None:
-        super().__init__(*args, **kwargs)
-        self.section = section
-        self.passed = passed
 
 
 def model_options(*, many: bool = False) -> list[click.Parameter]:
@@ -185,7 +92,7 @@ def _scenario_option(field: "DataclassField[Any]") -> Option:
     return _worded(
         flags,
         CHOICES.get(field.name, ()),
-        click.INT if field.type is int else Words(CHOICES.get(field.name, ())),
+        Whole() if field.type is int else Words(CHOICES.get(field.name, ())),
         "N" if field.type is int else "NAME",
         words,
         "Scenario",
@@ -359,34 +266,70 @@ def measured_options(section: str = "What the files do not say") -> list[click.P
     return [card, *scenario, own]
 
 
+_OUTPUT_SECTION = "Output"
+
+
 def output_options() -> list[click.Parameter]:
     """--format, --json, -o."""
     return [
         *format_options(),
-        Option(["-o", "--output"], type=click.Path(), metavar="FILE", help="a file, not stdout"),
+        Option(
+            ["-o", "--output"],
+            type=click.Path(),
+            metavar="FILE",
+            help="a file, in the format of its suffix",
+            section=_OUTPUT_SECTION,
+        ),
     ]
 
 
 def format_options() -> list[click.Parameter]:
-    """--format, --json."""
+    """--format, --json, and how much of a page is shown: ``emit`` reads these."""
+    own: list[tuple[list[str], dict[str, Any]]] = [
+        (
+            ["--format"],
+            {
+                "type": Words(FORMATS),
+                "metavar": "|".join(FORMATS),
+                "help": "[default: table]",
+            },
+        ),
+        (["--json", "as_json"], {"is_flag": True, "help": "the same as --format json"}),
+        (["--brief"], {"is_flag": True, "help": "the answer alone, without its tables"}),
+        (
+            ["--columns"],
+            {"metavar": "NAME,…", "help": "the columns of the tables, by their titles"},
+        ),
+        (
+            ["--levels"],
+            {
+                "type": click.IntRange(0, 9),
+                "metavar": "N",
+                "help": "how deep rows are nested: 0 for the outermost layers",
+            },
+        ),
+    ]
     return [
         Option(
-            ["--format"], type=Words(FORMATS), metavar="|".join(FORMATS), help="[default: table]"
-        ),
-        Option(["--json", "as_json"], is_flag=True, help="the same as --format json"),
+            names,
+            section=_OUTPUT_SECTION,
+            expose_value=names[0] not in _SHAPES,
+            callback=_shape if names[0] in _SHAPES else None,
+            **kind,
+        )
+        for names, kind in own
     ]
 
 
-def given(ctx: click.Context) -> dict[str, Any]:
-    """The library's keywords among the flags that were typed."""
-    return {
-        param.name: ctx.params[param.name]
-        for param in ctx.command.params
-        if isinstance(param, Option)
-        and param.passed
-        and param.name is not None
-        and ctx.get_parameter_source(param.name) is ParameterSource.COMMANDLINE
-    }
+# flags that cut a page, whichever command makes it
+_SHAPES = ("--brief", "--columns", "--levels")
+
+
+def _shape(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    if ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE:
+        shape = ctx.meta.setdefault(SHAPE, {})
+        shape[param.name] = value
+    return value
 
 
 def _flag(name: str) -> str:

@@ -14,7 +14,10 @@ from vitcost.written import whole
 if TYPE_CHECKING:
     from vitcost.result import Result
 
-__all__ = ["chosen_format", "emit", "leave", "names_alone", "said_in", "tell", "write"]
+__all__ = ["SHAPE", "chosen_format", "emit", "leave", "names_alone", "said_in", "tell", "write"]
+
+# where a context keeps the flags that cut a page
+SHAPE = "vitcost.shape"
 
 # for a terminal that has no more than ASCII, or some old code page
 _PLAIN = {
@@ -26,6 +29,7 @@ _PLAIN = {
 def emit(result: "Result", format: str | None, as_json: bool, output: str | None) -> None:
     """Renders a result for where it goes, and writes it there."""
     chosen = chosen_format(format, as_json, output)
+    result = _cut(result, chosen)
     stream = answers()
     if output is None and stream and stream.isatty():
         # as https://no-color.org has it
@@ -34,6 +38,25 @@ def emit(result: "Result", format: str | None, as_json: bool, output: str | None
         write(render(result, chosen, color=color, width=width), None, color=color)
     else:
         write(render(result, chosen), output)
+
+
+def _cut(result: "Result", chosen: str) -> "Result":
+    """The result with the page that ``--brief``, ``--columns`` and ``--levels`` leave of it."""
+    ctx = click.get_current_context(silent=True)
+    shape = dict(ctx.meta.get(SHAPE, {})) if ctx else {}
+    if not shape:
+        return result
+    for name in shape:
+        said_in(f"--{name}", chosen, ("table", "markdown", "html"))
+    others = [f"--{name}" for name in shape if name != "brief"]
+    if "brief" in shape and others:
+        raise click.UsageError(f"--brief has no tables, of which {others[0]} could be")
+    from vitcost.pages.shaped import Shaped
+
+    columns = shape.pop("columns", None)
+    if columns is not None:
+        shape["columns"] = tuple(name for name in columns.split(",") if name.strip())
+    return Shaped(result, **shape)
 
 
 def chosen_format(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import click
 
 from vitcost.fields import Field, parse
+from vitcost.units import exact
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -15,7 +16,7 @@ else:
     # click's own class takes no argument before click 8.3
     ParamType = click.ParamType
 
-__all__ = ["FieldValue", "Gpu", "ModelName", "ParamType", "Words"]
+__all__ = ["FieldValue", "Gpu", "ModelName", "ParamType", "Whole", "Words"]
 
 
 class Words(ParamType):
@@ -30,6 +31,27 @@ class Words(ParamType):
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> "list[CompletionItem]":
         return _completed(self.known, incomplete)
+
+
+class Whole(ParamType):
+    """An integer, as people write large ones too: ``1e3``, ``1_000``."""
+
+    name = "integer"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        try:
+            return int(value)
+        except ValueError:
+            pass
+        try:
+            number = exact(value.strip())
+        except ValueError:
+            number = None
+        if number is None or number.denominator != 1:
+            self.fail(f"{value!r:.80} is not a valid integer.", param, ctx)
+        return int(number)
 
 
 class FieldValue(Words):

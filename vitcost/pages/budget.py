@@ -9,6 +9,10 @@ from vitcost.quantities import QUANTITIES
 __all__ = ["budget_page"]
 
 
+# checks that are said one by one above the table
+_SAID = 3
+
+
 def budget_page(result: BudgetResult) -> Page:
     """A row a check, then the reasons."""
     checks = Table(
@@ -26,7 +30,24 @@ def budget_page(result: BudgetResult) -> Page:
         tuple(f"{check.name}: {reason}" for check in result.checks for reason in check.reasons),
     )
     grew = tuple(_grew(result.checks)) if result.why else ()
-    return Page(_title(result), tables=(checks, *grew), annotations=tuple(_annotations(result)))
+    return Page(
+        _title(result),
+        tables=(checks, *grew),
+        annotations=tuple(_annotations(result)),
+        answer=tuple(_answer(result)),
+    )
+
+
+def _answer(result: BudgetResult) -> Iterator[str]:
+    """How many hold, and those that do not."""
+    kept = sum(check.ok for check in result.checks)
+    yield f"{kept:,} of {len(result.checks):,} hold"
+    broken = [check for check in result.checks if not check.ok]
+    for check in broken[:_SAID]:
+        value = shown(check.value, QUANTITIES[check.quantity].unit)
+        yield f"{check.name}: {check.quantity} {value}, {', '.join(check.verdicts)}"
+    if len(broken) > _SAID:
+        yield f"and {len(broken) - _SAID:,} more"
 
 
 def _title(result: BudgetResult) -> str:

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from vitcost.page import Column, Page, Row, Table, Value
+from vitcost.page import Column, Page, Row, Table, Value, shown
 from vitcost.pages.skipped import skipped_notes, spelled
-from vitcost.planner.compare import Compared, Comparison, Why, relative
+from vitcost.planner.compare import Compared, Comparison, Why, label, relative
 from vitcost.quantities import NUMBERS, QUANTITIES
 
 __all__ = ["compare_page"]
@@ -23,7 +23,29 @@ _COLUMNS = tuple(zip(("params", "FLOPs", "pointwise", "saved"), NUMBERS.values()
 
 def compare_page(found: Comparison) -> Page:
     """Every model with its quantities and what they are relative to the least."""
-    return Page("", tables=(_table(found, found.shown), *(_why(found) if found.explained else ())))
+    tables = (_table(found, found.shown), *(_why(found) if found.explained else ()))
+    return Page(
+        f"{len(found.compared):,} models side by side", tables=tables, answer=_answer(found)
+    )
+
+
+def _answer(found: Comparison) -> tuple[str, ...]:
+    """Which has the least of each quantity, and how many times that the most are."""
+    least: dict[str, list[str]] = {}
+    most = []
+    for name in found.shown:
+        ratios = relative(each.quantities[name] for each in found.compared)
+        best = [each for each, ratio in zip(found.compared, ratios, strict=True) if ratio == 1]
+        # of equal ones no one is the least
+        if len(best) == 1 and len(found.compared) > 1:
+            most.append(max(ratio for ratio in ratios if ratio is not None))
+            least.setdefault(label(best[0]), []).append(_TITLES.get(name, name))
+    if not most:
+        return ()
+    said = "; ".join(f"{model} has the least {', '.join(names)}" for model, names in least.items())
+    low, high = (shown(ratio, "relative") for ratio in (min(most), max(most)))
+    times = low if low == high else f"{low} to {high}"
+    return (f"{said}; the most {'is' if len(most) == 1 else 'are'} {times} times that",)
 
 
 def _table(found: Comparison, names: tuple[str, ...]) -> Table:

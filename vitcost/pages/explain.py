@@ -30,4 +30,6 @@ def explain_page(found: Explanation) -> Page:
     )
     notes = (f"reference: {found.reference}", *([found.note] if found.note else []))
     title = f"{found.quantity} of {found.model}"
-    return Page(title, tuple(lead), (terms, letters), notes)
+    value = found.value
+    answer = ", ".join(map(str, value)) if isinstance(value, tuple) else f"{value:,}"
+    return Page(title, tuple(lead), (terms, letters), notes, answer=(answer,))

@@ -2,12 +2,15 @@
 
 from collections.abc import Iterator
 
-from vitcost.page import Column, Page, Row, Table, Value
+from vitcost.page import Column, Page, Row, Table, Value, shown
+from vitcost.pages.asked import of_inputs, of_model, of_scenario
 from vitcost.planner.fit import Fit, FitRow
 from vitcost.planner.reserve import said
 
 __all__ = ["fit_page"]
 
+# cards that are said one by one above the table
+_NAMED = 4
 # ways that a card shows, where few cards are shown
 _WAYS = 6
 
@@ -15,19 +18,46 @@ _WAYS = 6
 def fit_page(result: Fit) -> Page:
     """A row a card, then the ways in which the wanted batch would fit."""
     tables = (_cards(result), *_ways(result))
-    return Page(f"Largest batch of {result.model.name}", tuple(_lead(result)), tables)
+    title = f"Largest batch of {of_model(result.model)}"
+    return Page(title, tuple(_lead(result)), tables, answer=tuple(_answer(result)))
+
+
+def _answer(result: Fit) -> Iterator[str]:
+    """What is asked, then the smallest card that holds it, or each of the few that were named."""
+    scenario = result.scenario
+    inputs = of_inputs(result.model)
+    yield ", ".join([*inputs, *of_scenario(scenario, batch=False)])
+    known = [row for row in result.found if row.capacity_bytes is not None]
+    holding = [row for row in known if row.fits]
+    if result.named and len(result.found) <= _NAMED:
+        yield from (_said(result, row) for row in result.found)
+    elif not holding:
+        yield f"no card holds a batch of {result.wanted:,}"
+    else:
+        smallest = min(holding, key=lambda row: row.capacity_bytes or 0)
+        yield (
+            f"the smallest of {len(holding):,} cards that hold a batch of {result.wanted:,}: "
+            f"{_said(result, smallest)}"
+        )
+
+
+def _said(result: Fit, row: FitRow) -> str:
+    """What a card holds, in a line."""
+    if row.largest_batch is None:
+        return f"{row.gpu}: {row.memory}"
+    holds = f"{row.largest_batch:,} images" if row.largest_batch else "not one image"
+    memory = f"{shown(row.used_bytes, 'bytes')} of {shown(row.capacity_bytes, 'bytes')}"
+    most = " at most" if row.used_is == "bounded" else ""
+    verdict = f"; a batch of {result.wanted:,}: {row.verdict}" if result.wanted > 1 else ""
+    return f"{row.gpu} holds {holds}, {memory}{most}{verdict}"
 
 
 def _lead(result: Fit) -> Iterator[str]:
     scenario = result.scenario
-    mode = {"infer": "inference", "train": "training"}[scenario.mode]
-    how = [mode, scenario.precision, f"attention {scenario.attention}"]
+    how = [f"attention {scenario.attention}"]
     if scenario.mode == "train":
         how += [f"optimizer {scenario.optimizer}", f"checkpointing {scenario.checkpointing}"]
-        if scenario.recipe != "torch":
-            how.append(f"recipe {scenario.recipe}")
-    yield ", ".join(how)
-    yield said(result.reserve)
+    yield f"{', '.join(how)}; {said(result.reserve)}"
 
 
 def _cards(result: Fit) -> Table:

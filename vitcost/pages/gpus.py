@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from vitcost.hardware.cards import CPUS, SOURCES, Card, Peaks
 from vitcost.hardware.catalogue import Gpus, measured_on
-from vitcost.page import Column, Page, Row, Table, Value
+from vitcost.page import Column, Page, Row, Table, Value, shown
 
 __all__ = ["gpus_page"]
 
@@ -36,8 +36,17 @@ def gpus_page(gpus: Gpus) -> Page:
     table = Table("", columns, tuple(map(_row, gpus.found)), tuple(_sources(gpus)))
     count = len(gpus.found)
     processors = f"Processors that were measured, compiled, batch 1: {', '.join(CPUS)}."
-    notes = (f"{count:,} cards" if count > 1 else "1 card", *_NOTES, processors)
-    return Page("", tables=(table,), notes=notes)
+    title = f"{count:,} cards" if count > 1 else "1 card"
+    return Page(title, tables=(table,), notes=(*_NOTES, processors), answer=tuple(_range(gpus)))
+
+
+def _range(gpus: Gpus) -> Iterator[str]:
+    """The least and the most memory, and how many have been measured."""
+    if len(gpus.found) > 1:
+        known = [card.memory_bytes for card in gpus.found if card.memory_bytes is not None]
+        measured = sum(any(_measured(card)) for card in gpus.found)
+        sizes = f"{shown(min(known), 'bytes')} to {shown(max(known), 'bytes')}, " if known else ""
+        yield f"{sizes}{measured:,} of them measured"
 
 
 def _row(card: Card) -> Row:

@@ -3,20 +3,66 @@
 from collections.abc import Iterator
 
 from vitcost.page import Column, Page, Row, Table, shown
+from vitcost.pages.asked import of_inputs, of_model, of_scenario
 from vitcost.planner.choose import PlanRow
 from vitcost.planner.plan import Plan
 
 __all__ = ["plan_page"]
 
 _BEST = 5
+# a way that is slower by less than this is as fast: a prediction is no finer
+_AS_FAST = 1.02
 _JOULES_OF_KWH = 3.6e6
 
 
 def plan_page(result: Plan) -> Page:
     """The totals, the best few, then a row for each way to divide the step."""
     tables = (_totals(result), *_best(result), _ways(result))
-    title = f"Training {result.model.name} on {_cards(result)}"
-    return Page(title, tuple(_lead(result)), tables, result.assumptions)
+    title = f"Training {of_model(result.model)} on {_cards(result)}"
+    answer = tuple(_answer(result))
+    return Page(title, tuple(_lead(result)), tables, result.assumptions, answer=answer)
+
+
+def _answer(result: Plan) -> Iterator[str]:
+    """What is asked, then the simplest way that is as good as the fastest."""
+    inputs, flags = of_inputs(result.model), of_scenario(result.scenario, batch=False, mode=False)
+    yield ", ".join([*inputs, f"batch {result.job.global_batch:,}", *flags])
+    best = result.best
+    if best is None or best.step_seconds is None:
+        yield "nothing fits"
+        return
+    chosen = _simplest(result, best.step_seconds)
+    said = [f"{_name(chosen)}, micro-batch {chosen.micro_batch:,} × {chosen.accumulation:,}"]
+    said.append(f"{shown(chosen.run_seconds, 'seconds')}{_run_band(chosen)}")
+    said.append(f"{shown(chosen.gpu_hours, 'si')} GPU-hours")
+    if chosen.cost is not None:
+        said.append(f"cost {shown(chosen.cost, 'si')}")
+    most = "" if chosen.memory_basis == "exact" else "at most "
+    capacity = shown(result.card.capacity_bytes, "bytes")
+    said.append(f"{most}{shown(chosen.memory_bytes, 'bytes')} of {capacity}")
+    yield ", ".join(said)
+    if chosen is not best and chosen.step_seconds:
+        less = 1 - best.step_seconds / chosen.step_seconds
+        yield f"the fastest, {_name(best)}, takes {shown(less, 'ratio')} less"
+
+
+def _simplest(result: Plan, fastest: float) -> PlanRow:
+    """Of the ways within two percent of the fastest the one that divides least."""
+    near = [
+        row
+        for row in result.found
+        if row.fits and row.step_seconds is not None and row.step_seconds <= _AS_FAST * fastest
+    ]
+    return min(near, key=lambda row: (row.pipeline, row.tensor, row.sequence, row.zero))
+
+
+def _run_band(row: PlanRow) -> str:
+    """The band of a run: that of its step, as many times."""
+    if None in (row.low_seconds, row.high_seconds, row.step_seconds, row.run_seconds):
+        return ""
+    steps = (row.run_seconds or 0) / (row.step_seconds or 1)
+    low, high = ((each or 0) * steps for each in (row.low_seconds, row.high_seconds))
+    return "" if low == high else f" ({shown(low, 'seconds')} to {shown(high, 'seconds')})"
 
 
 def _cards(result: Plan) -> str:
@@ -27,13 +73,10 @@ def _cards(result: Plan) -> str:
 
 def _lead(result: Plan) -> Iterator[str]:
     scenario, job = result.scenario, result.job
-    yield f"{scenario.precision}, attention {scenario.attention}, optimizer {scenario.optimizer}"
+    yield f"attention {scenario.attention}, optimizer {scenario.optimizer}"
     if job.deadline_seconds is not None:
         wanted = shown(job.deadline_seconds, "seconds")
         yield f"the fewest cards that share a step evenly and keep a deadline of {wanted}"
-    best = result.best
-    if best is None:
-        yield "nothing fits"
 
 
 def _totals(result: Plan) -> Table:

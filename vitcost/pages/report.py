@@ -1,4 +1,4 @@
-"""The page of a report: parts, FLOPs, memory and layers."""
+"""The page of a report: the answer, then parts, FLOPs, memory, time and layers."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -6,13 +6,12 @@ from typing import Any
 from vitcost.engine.ops import Size
 from vitcost.engine.parts import part_of
 from vitcost.flags import trained_aside
-from vitcost.memory import Training
 from vitcost.page import Column, Page, Row, Table, Value, shown
-from vitcost.pages.time import time_tables
+from vitcost.pages.asked import of_inputs, of_model, of_scenario
+from vitcost.pages.memory import memory_tables
+from vitcost.pages.time import time_answer, time_tables
 from vitcost.reported import Layer, Report
-from vitcost.scenario import Scenario
-from vitcost.textbook.memory import training_bytes
-from vitcost.thumb import RuleOfThumb, off_by
+from vitcost.units import counted
 
 __all__ = ["report_page"]
 
@@ -25,18 +24,46 @@ _NOTES = (
 
 def report_page(report: Report) -> Page:
     """Everything that a report says, for people."""
-    tables = [table(report) for table in (_parts, _flops, _inference, _training)]
+    tables = (_parts(report), _flops(report), *memory_tables(report))
     return Page(
-        report.model.name,
+        of_model(report.model),
         tuple(_lead(report)),
         (*tables, *time_tables(report), _layers(report)),
         _NOTES,
+        answer=(", ".join(_asked(report)), _numbers_of(report), *time_answer(report)),
     )
+
+
+def _asked(report: Report) -> Iterator[str]:
+    """Where the numbers are of: the input and every flag that is not the default."""
+    yield from of_inputs(report.model)
+    yield from of_scenario(report.scenario, mode=report.scenario.mode == "train")
+
+
+def _numbers_of(report: Report) -> str:
+    """Parameters, work and memory in one line."""
+    flops, training = report.flops, report.training
+    trains = report.trainable_params
+    part = "" if trains == report.params else f" ({counted(trains, '')}train)"
+    macs, whole = counted(flops.macs_forward, "MACs"), counted(flops.forward, "FLOPs")
+    inference = shown(report.inference.total_bytes, "bytes")
+    if training.peak_bytes is None:
+        step = "no training step"
+    else:
+        most = "" if training.peak_is == "exact" else "at most "
+        place = f" (peak: {training.peak_at})" if training.peak_at else ""
+        step = f"training {most}{shown(training.peak_bytes, 'bytes')}{place}"
+    params = f"{counted(report.params, '')}params{part}"
+    batch = " a batch" if report.scenario.batch > 1 else ""
+    return f"{params}, {macs} ({whole}){batch}, inference {inference}, {step}"
 
 
 def _lead(report: Report) -> Iterator[str]:
     scenario = report.scenario
-    yield f"{report.params:,} parameters · {report.model.source}"
+    changed = ", changed" if report.model.changed else ""
+    trains = report.trainable_params
+    part = "" if trains == report.params else f", {trains:,} of them train"
+    yield f"{report.params:,} parameters{part} · {report.model.source}{changed}"
     yield from _described(report)
     mode = {"infer": "inference", "train": "training"}[scenario.mode]
     asked, kernels = scenario.attention, ", ".join(report.attention_kernel)
@@ -115,9 +142,9 @@ def _parts(report: Report) -> Table:
         Column("MACs", "si"),
         Column("FLOPs", "si"),
         Column("pointwise", "si"),
-        Column("moved", "bytes"),
+        Column("traffic", "bytes"),
     )
-    notes = ("moved: bytes read and written",)
+    notes = ("traffic: bytes that kernels read and write",)
     return Table(f"Parts, forward, {_batch(report)}", columns, tuple(rows), notes)
 
 
@@ -153,118 +180,6 @@ def _flops(report: Report) -> Table:
 
 def _half(flops: Size | None) -> Size | None:
     return None if flops is None else flops // 2
-
-
-def _inference(report: Report) -> Table:
-    thumb = report.rule_of_thumb
-    return Table(
-        f"Inference memory, {_batch(report)}",
-        (
-            Column("precision"),
-            Column("attention"),
-            Column("weights", "bytes"),
-            Column("inputs", "bytes"),
-            Column("activations", "bytes"),
-            Column("total", "bytes"),
-        ),
-        tuple(
-            Row(
-                (
-                    row.precision,
-                    ", ".join(row.attention_kernel),
-                    row.memory.weights_bytes,
-                    row.memory.input_bytes,
-                    row.memory.activations_bytes,
-                    row.memory.total_bytes,
-                ),
-                "marked" if row.asked else "",
-            )
-            for row in report.inference_by_precision
-        ),
-        (
-            "activations: the largest sum alive at one time",
-            f"rule of thumb, 2 bytes a parameter: {shown(thumb.inference_bytes, 'bytes')}, "
-            f"off by {shown(thumb.inference_error, 'ratio')} from the marked total",
-            "weights stored as int8, linear layers by output channel: "
-            f"{shown(report.inference.int8_weights_bytes, 'bytes')}",
-        ),
-    )
-
-
-def _training(report: Report) -> Table:
-    scenario, own, thumb = report.scenario, report.training, report.rule_of_thumb
-    # what a scenario asks for has a row where it does
-    parts = (part for part in _states(report) if part[1] or part[3])
-    rows = [Row((*part, off_by(part[2], part[3]))) for part in parts]
-    numbers = thumb.training_bytes, own.sum_bytes, thumb.training_error
-    rows.append(Row(("sum", f"{training_bytes(1).total}", *numbers), "total"))
-    if own.peak_bytes is not None:
-        peak = "peak of a step" if own.peak_is == "exact" else "peak of a step, at most"
-        rows.append(Row((peak, "", None, own.peak_bytes, None)))
-    recipe = f"{scenario.recipe}: {scenario.precision}, {scenario.optimizer}"
-    return Table(
-        f"Training memory, {_batch(report)}{_rank(scenario)}",
-        (
-            Column(""),
-            Column("bytes a parameter"),
-            Column("rule of thumb", "bytes"),
-            Column(recipe, "bytes"),
-            Column("off by", "ratio", optional=True),
-        ),
-        tuple(rows),
-        (
-            "saved activations: what autograd holds after the forward pass and the loss. "
-            "The parts do not peak together.",
-            *_peak(own),
-            *_published(thumb),
-        ),
-    )
-
-
-def _peak(own: Training) -> Iterator[str]:
-    """The moment of the peak; of a bound its reason and its assumptions."""
-    if own.peak_at:
-        yield f"peak of a step: {own.peak_at}"
-    if own.peak_is == "bounded":
-        yield f"at most: no exact peak is known ({own.missing}); assumed: {'; '.join(own.assumed)}"
-    elif own.missing:
-        yield f"no peak: {own.missing}"
-
-
-def _states(report: Report) -> Iterator[tuple[str, str, Size | None, Size | None]]:
-    """What lies in memory: its name, the rule's bytes a parameter, the rule's bytes, the bytes."""
-    each, rule, own = training_bytes(1), training_bytes(report.params), report.training
-    weights = f"{each.half_weights} + {each.full_weights}"
-    yield "weights", weights, rule.weights, own.weights_bytes
-    gradients = f"{each.half_gradients} + {each.full_gradients}"
-    yield "gradients", gradients, rule.gradients, own.gradients_bytes
-    moments = f"{each.first_moments} + {each.second_moments}"
-    yield "moments", moments, rule.moments, own.optimizer_bytes
-    yield "buffers", "", None, own.buffers_bytes or 0
-    yield "moving averages", "", None, own.ema_bytes
-    yield "gradient buckets", "", None, own.buckets_bytes
-    yield "saved activations", "", None, own.saved_activations_bytes
-
-
-def _published(thumb: RuleOfThumb) -> Iterator[str]:
-    """Which rule the saved activations are compared with: like with like."""
-    if thumb.saved_activations_formula is None:
-        return
-    formula = thumb.saved_activations_formula
-    less = "" if formula.startswith("34") else ", 34sbh + 5as²b with dropout"
-    yield (
-        f"rule of thumb of saved activations, {formula} a block (Korthikanti et al. 2022{less}): "
-        f"{shown(thumb.saved_activations_bytes, 'bytes')}, "
-        f"off by {shown(thumb.saved_activations_error, 'ratio')}"
-    )
-
-
-def _rank(scenario: Scenario) -> str:
-    """Of several ranks, whose memory it is."""
-    if scenario.ranks == 1:
-        return ""
-    which = ", that holds the most" if scenario.zero else ""
-    return f", on one rank of {scenario.ranks:,}{which}, zero {scenario.zero}"
 
 
 def _layers(report: Report) -> Table:

@@ -17,13 +17,14 @@ _MOST_ROWS = 100
 def sweep_page(sweep: Sweep) -> Page:
     """The ends of each quantity, and the front of two; every row is in the flat formats."""
     found = sweep.extremes()
-    lead = f"{found.points:,} combinations, {found.rows:,} of them can be"
+    answer = f"{found.rows:,} of {found.points:,} combinations are valid"
     ends = (
         _table("The least of each quantity", found.least),
         _table("The most of each quantity", found.most),
     )
     front = (_front(found),) if found.front else ()
-    return Page("", (lead,), (*ends, *front), tuple(skipped_notes(found.skipped)))
+    notes = tuple(skipped_notes(found.skipped))
+    return Page("Every combination", tables=(*ends, *front), notes=notes, answer=(answer,))
 
 
 def _table(title: str, rows: Mapping[str, Mapping[str, Any]]) -> Table:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from vitcost.hardware.score import FileScore, Guess, Score
-from vitcost.page import Column, Page, Row, Table, Value
+from vitcost.page import Column, Page, Row, Table, Value, shown
 
 __all__ = ["throughput_page"]
 
@@ -30,7 +30,11 @@ def throughput_page(score: Score) -> Page:
         tables.append(Table("Not covered", columns, tuple(rows)))
     held_out = any("held out" in file.bases for file in score.files)
     notes = (*_NOTES, *(_HELD_OUT if held_out else ()))
-    return Page("Predicted against measured", tables=tuple(tables), notes=notes)
+    covered, rows = (sum(getattr(f, n) for f in score.files) for n in ("covered", "rows"))
+    error = shown(score.mean_mape, "ratio")
+    answer = f"mean error {error}, {covered:,} of {rows:,} rows covered"
+    title = "Predicted against measured"
+    return Page(title, tables=tuple(tables), notes=notes, answer=(answer,))
 
 
 def _files(score: Score) -> Table:

@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from vitcost.page import Column, Row, Table
+from vitcost.page import Column, Row, Table, shown
 from vitcost.reported import Report
 
 if TYPE_CHECKING:
     from vitcost.hardware.roofline import Time
 
-__all__ = ["time_tables"]
+__all__ = ["time_answer", "time_tables"]
 
 _WORDS = {"infer": "inference", "train": "a training step"}
 _BASES = {
@@ -20,6 +20,33 @@ _BASES = {
     "spec_sheet": "spec_sheet: nothing was measured behind this time, and its band is a guess",
 }
 _ALONE = "one card alone: several at once, and their links, are not validated"
+
+
+def time_answer(report: Report) -> Iterator[str]:
+    """A line a card: a batch's time with its band, the rate, and whether its memory is enough."""
+    for time in report.time:
+        said = [
+            f"{time.gpu}: {shown(time.seconds, 'seconds')} a batch ({_band(time)})",
+            f"{shown(time.images_per_second, 'rate')} images/s",
+        ]
+        left = time.headroom_bytes
+        if time.verdict:
+            said.append(_VERDICTS[time.verdict])
+        if left is not None:
+            kept = "left" if left >= 0 else "missing"
+            said.append(f"{shown(abs(left), 'bytes')} {kept}")
+        yield ", ".join(said)
+
+
+_VERDICTS = {
+    "fits": "fits",
+    "tight": "tight: fits without the reserve alone",
+    "no": "does not fit",
+}
+
+
+def _band(time: "Time") -> str:
+    return f"{shown(time.low_seconds, 'seconds')} to {shown(time.high_seconds, 'seconds')}"
 
 
 def time_tables(report: Report) -> Iterator[Table]:

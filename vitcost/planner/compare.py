@@ -22,6 +22,7 @@ __all__ = [
     "Compared",
     "Comparison",
     "compare",
+    "label",
     "relative",
 ]
 
@@ -149,7 +150,7 @@ class Comparison(Result):
         first, *others = self.compared
         for each in others:
             changed = tuple(changes(first.layers, each.layers))
-            yield Why(_label(each), _label(first), changed)
+            yield Why(label(each), label(first), changed)
 
 
 @takes(why=flag, quantities=optional(listed), pareto=optional(listed), gpu=listed)
@@ -247,7 +248,7 @@ def _slowest(times: Sequence[Mapping[str, Any]]) -> TimeOf | None:
     return TimeOf(gpu, mode, basis, low, high, seconds)
 
 
-def _label(each: Compared) -> str:
+def label(each: Compared) -> str:
     """A model, and what it varies in."""
     varied = ", ".join(f"{name} {_spelled(value)}" for name, value in each.varied.items())
     return f"{each.model} ({varied})" if varied else each.model

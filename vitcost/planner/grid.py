@@ -9,10 +9,11 @@ from typing import Any, NamedTuple, TypeAlias
 
 from vitcost.arguments import listed, text
 from vitcost.config import FIELDS, RATIOS
-from vitcost.errors import ConfigError, UnknownName, VitcostError, shown
+from vitcost.errors import ConfigError, VitcostError, shown
 from vitcost.fields import Field, Pair, as_python, checked, checked_ratio, parse
 from vitcost.scenario import Scenario
 from vitcost.text import TEXT_FIELDS
+from vitcost.words import unknown_field
 
 __all__ = [
     "MOST_POINTS",
@@ -197,7 +198,7 @@ def _kind(name: str) -> tuple[Any, Field]:
         return _SCENARIO[name], Field("")
     if name in TEXT_FIELDS:
         return TEXT_FIELDS[name]
-    raise UnknownName("field", name, [*FIELDS, *RATIOS, *_SCENARIO, *TEXT_FIELDS])
+    raise unknown_field(name, [*FIELDS, *RATIOS, *_SCENARIO, *TEXT_FIELDS])
 
 
 def _checked(name: str, kind: Any, field: Field, value: Any) -> Any:

@@ -39,6 +39,7 @@ _STYLE = """\
 .vitcost h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 .5rem }
 .vitcost h2 { font-size: 1.05rem; margin: 0 0 .5rem }
 .vitcost p { margin: .15rem 0; white-space: pre-wrap }
+.vitcost p.answer { font-size: 1.1em; font-weight: 600 }
 .vitcost p.note { opacity: .7; font-size: .87em; margin-top: .5rem }
 .vitcost .tables { display: flex; flex-wrap: wrap; gap: 1rem; margin: 1.25rem 0 }
 .vitcost section { box-sizing: border-box; flex: 1 1 auto; max-width: 100%; padding: .9rem 1rem;
@@ -106,6 +107,7 @@ def fragment(result: Result) -> str:
     lines = [f"<style>\n{_STYLE}</style>"]
     if page.title:
         lines.append(f"<h1>{_text(page.title)}</h1>")
+    lines += [f'<p class="answer">{_text(line)}</p>' for line in page.answer]
     lines += [f"<p>{_text(line)}</p>" for line in page.lead]
     lines.append('<div class="tables">')
     for table in page.tables:

@@ -13,7 +13,8 @@ _SPECIAL = "\\`*_[]<>|~#$&@!"
 def render(result: Result, *, color: bool, width: int | None) -> str:
     page = result.page()
     blocks = [f"## {_escaped(page.title)}"] if page.title else []
-    blocks += ["  \n".join(_escaped(line) for line in page.lead)] if page.lead else []
+    lines = [*(f"**{_escaped(line)}**" for line in page.answer), *map(_escaped, page.lead)]
+    blocks += ["  \n".join(lines)] if lines else []
     for table in page.tables:
         if table.title:
             blocks.append(f"### {_escaped(table.title)}")

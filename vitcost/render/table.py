@@ -18,6 +18,7 @@ Paint: TypeAlias = Callable[[str, str], str]
 
 _STYLES = {
     "title": "bold cyan",
+    "answer": "bold",
     "heading": "bold",
     "header": "cyan",
     "rule": "dim",
@@ -44,12 +45,17 @@ def render(result: Result, *, color: bool, width: int | None) -> str:
 
 
 def _page(page: Page, width: int | None, paint: Paint) -> Iterator[str]:
-    if page.title:
-        yield paint(printable(page.title), "title")
+    first, *others = page.answer or ("",)
+    if page.title or first:
+        for line in _wrap(": ".join(part for part in (page.title, first) if part), width):
+            yield paint(line, "title")
+    for answer in others:
+        for line in _wrap(answer, width):
+            yield paint(line, "answer")
     for line in page.lead:
         yield from _wrap(line, width)
     for i, table in enumerate(page.tables):
-        if i or page.title or page.lead:
+        if i or page.title or page.lead or page.answer:
             yield ""
         yield from _table(table, width, paint)
     if page.notes:

@@ -1,10 +1,10 @@
 """From what a user types to a config: names, files and configs."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from vitcost.config import ViTConfig, configure
+from vitcost.config import RATIOS, ViTConfig, configure
 from vitcost.errors import ConfigError, NotCovered, UnknownName, VitcostError, shown
 from vitcost.zoo.found import Base, Resolved
 
@@ -51,7 +51,28 @@ def resolve(model: Model, **overrides: Any) -> Resolved:
         f"; {field}, for images of another size" for field in given if field in found.fed
     )
     source = found.source + ("" if given == overrides else said)
-    return Resolved(found.name, source, _on_top(found, given), found.flags)
+    config = _on_top(found, given)
+    changed = (*found.changed, *_changed(found, config, {**fed, **given}))
+    return Resolved(found.name, source, config, found.flags, changed)
+
+
+def _changed(
+    found: Base, config: "Config", given: Mapping[str, Any]
+) -> Iterator[tuple[str, Any, Any]]:
+    """The fields that are put on a model and are not its own: name, value, and its own value."""
+    if not given:
+        return
+    if hasattr(config, "workload"):
+        # a trace has no fields of its own to compare with
+        yield from ((name, value, None) for name, value in given.items())
+        return
+    towers = [getattr(each, "vision", each) for each in (config, _on_top(found, {}))]
+    for name in given:
+        # a ratio stands in place of a width
+        field = name.replace("ratio", "dim") if name in RATIOS else name
+        value, own = (getattr(tower, field, given[name]) for tower in towers)
+        if value != own:
+            yield (name, given[name], None) if name in RATIOS else (name, value, own)
 
 
 def _tower(model: Model, tower: str | None) -> Base:
@@ -108,7 +129,7 @@ def is_rebuilt(name: str, img_size: "int | tuple[int, int]") -> bool:
 def described(model: Model) -> Base:
     """What is known of a model before any field is put on top: a width given as a ratio is one."""
     if isinstance(model, Resolved):
-        return Base(*model)
+        return model.as_base()
     if isinstance(model, Base):
         return model
     if not isinstance(model, str):
@@ -148,7 +169,7 @@ def _based_or_traced(model: str) -> Base:
     traced = tracing.of_timm(model) if class_of(model) is not None else None
     if traced is None:
         raise _unknown(model)
-    return Base(*traced)
+    return traced.as_base()
 
 
 _TOWERS = ("vision", "text")
@@ -262,7 +283,7 @@ def _traced_file(path: str) -> Base | None:
         from vitcost.zoo import tracing
 
         found = tracing.of_transformers(path, data)
-        return None if found is None else Base(*found)
+        return None if found is None else found.as_base()
     return None
 
 
@@ -302,7 +323,7 @@ def _fed(model: Model, fed: Mapping[str, Any], tower: str | None) -> Base:
 
     if isinstance(model, str) and modules.is_factory(model) and tower is None:
         # with inputs of its own a module is traced, though a formula may describe it
-        return Base(*modules.traced(model, **fed))
+        return modules.traced(model, **fed).as_base()
     found = _tower(model, tower)
     tracing.need_traced(found.base, found.name)
     return found._replace(base=_on_top(found, fed))

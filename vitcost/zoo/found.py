@@ -12,12 +12,18 @@ __all__ = ["Base", "Resolved"]
 
 class Resolved(NamedTuple):
     """A model that was found: its name, where its description comes from, its config; of a module,
-    the flags of a scenario that it has of itself."""
+    the flags of a scenario that it has of itself. ``changed`` are the fields that were put on top,
+    each with its value and the model's own, where these differ."""
 
     name: str
     source: str
     config: "Config"
     flags: "Mapping[str, Any]" = MappingProxyType({})
+    changed: "tuple[tuple[str, Any, Any], ...]" = ()
+
+    def as_base(self) -> "Base":
+        """The model, for other fields to be put on top."""
+        return Base(self.name, self.source, self.config, self.flags, changed=self.changed)
 
 
 class Base(NamedTuple):
@@ -29,3 +35,4 @@ class Base(NamedTuple):
     base: "Mapping[str, Any] | Config"
     flags: "Mapping[str, Any]" = MappingProxyType({})
     fed: "Mapping[str, Any]" = MappingProxyType({})
+    changed: "tuple[tuple[str, Any, Any], ...]" = ()

@@ -200,7 +200,7 @@ def of_file(path: str) -> Base:
     """The model of a trace file."""
     file = read(path)
     model = TracedModel(file.name, file.source, Filed(file, path))
-    return Base(*_resolved(file.name, f"{path}: a trace of {file.source}", model))
+    return _resolved(file.name, f"{path}: a trace of {file.source}", model).as_base()
 
 
 def _resolved(name: str, source: str, model: TracedModel) -> Resolved:

@@ -1,0 +1,149 @@
+"""A command and its options: what is refused before anything is computed, and the help."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from vitcost.cli.output import chosen_format, tell
+from vitcost.idle import idle
+from vitcost.render import SUFFIXES
+from vitcost.words import offer
+
+__all__ = ["Command", "Option", "given"]
+
+
+class Command(click.Command):
+    """A command whose help shows examples first, and its options by section.
+
+    ``rare`` makes options that are many: they are made when a flag is not found without them.
+    ``suffixes`` are those of the files that ``-o`` writes, and the format of each; ``own_file``:
+    the file is no answer in a format, but the command's own.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        examples: str = "",
+        rare: Callable[[], list[click.Parameter]] | None = None,
+        suffixes: Mapping[str, str] = SUFFIXES,
+        own_file: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.examples = examples
+        self.rare = rare
+        self.suffixes = suffixes
+        self.own_file = own_file
+
+    def invoke(self, ctx: click.Context) -> Any:
+        # a file that is not what its name says is refused before anything is computed
+        named, as_json, output = (ctx.params.get(n) for n in ("format", "as_json", "output"))
+        if self.own_file:
+            named, as_json = None, False
+        chosen_format(named, bool(as_json), output, self.suffixes)
+        for line in _rebuilt(ctx):
+            tell(line)
+        code = super().invoke(ctx)
+        varied = (text.partition("=")[0] for text in ctx.params.get("vary") or ())
+        for note in idle(self.name or "", given(ctx), tuple(varied)):
+            tell(f"note: {note}")
+        return code
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        known = {flag for param in self.params for flag in (*param.opts, *param.secondary_opts)}
+        flags = {arg.partition("=")[0] for arg in args if arg.startswith("-")}
+        if self.rare is not None and (ctx.resilient_parsing or not flags <= known):
+            self.params += self.rare()
+            self.rare = None
+        typed = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            ours = offer(error.option_name, _value_of(error.option_name, typed))
+            if ours:
+                raise click.UsageError(f"no such option: {ours}", ctx) from None
+            raise
+        except click.UsageError as error:
+            if not error.message.startswith("Got unexpected extra argument"):
+                raise
+            raise click.UsageError(self._one_too_many(ctx, error.message), ctx) from None
+
+    def _one_too_many(self, ctx: click.Context, message: str) -> str:
+        """What is said of several models where one is asked for."""
+        models = next((p for p in self.params if isinstance(p, click.Argument)), None)
+        if models is None or models.name != "model" or self.name == "compare":
+            return message
+        return f"{message}; {self.name} is of one model, several: `vitcost compare A B`"
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        if self.examples:
+            with formatter.section("Examples"):
+                for line in self.examples.strip().splitlines():
+                    formatter.write(f"{'':{formatter.current_indent}}{line.strip()}\n")
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record is None or not isinstance(param, click.Option):
+                continue
+            flag = f"--[no-]{param.opts[0][2:]}" if param.secondary_opts else record[0]
+            section = getattr(param, "section", "Options")
+            sections.setdefault(section, []).append((flag, record[1]))
+        for title, records in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
+def _value_of(flag: str, args: Sequence[str]) -> str:
+    """The value that was typed behind a flag that does not exist."""
+    for i, arg in enumerate(args):
+        name, equals, value = arg.partition("=")
+        if name == flag:
+            follows = args[i + 1] if i + 1 < len(args) else ""
+            return value if equals else "" if follows.startswith("-") else follows
+    return ""
+
+
+def _rebuilt(ctx: click.Context) -> Iterator[str]:
+    """A line for each pretrained model that is fed images of any size, and is built for another."""
+    size = ctx.params.get("img_size")
+    if size is None:
+        return
+    from vitcost.zoo import is_rebuilt
+
+    typed = [ctx.params.get(name) or () for name in ("model", "models", "model_option")]
+    names = [(each,) if isinstance(each, str) else each for each in typed]
+    said = size if isinstance(size, int) else "x".join(map(str, size))
+    for name in (name for each in names for name in each):
+        if is_rebuilt(name, size):
+            yield (
+                f"{name}: --img-size {said}: this rebuilds the position table, "
+                f"--input-size {said} keeps it"
+            )
+
+
+class Option(click.Option):
+    """An option with the section of the help that it stands in.
+
+    ``passed`` ones are keywords of the library's function, and are given to it when typed.
+    """
+
+    def __init__(
+        self, *args: Any, section: str = "Options", passed: bool = False, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.section = section
+        self.passed = passed
+
+
+def given(ctx: click.Context) -> dict[str, Any]:
+    """The library's keywords among the flags that were typed."""
+    return {
+        param.name: ctx.params[param.name]
+        for param in ctx.command.params
+        if isinstance(param, Option)
+        and param.passed
+        and param.name is not None
+        and ctx.get_parameter_source(param.name) is ParameterSource.COMMANDLINE
+    }

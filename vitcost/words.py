@@ -1,0 +1,224 @@
+"""The words that other tools taught people, and ours for the same thing: one row a word.
+
+Values are taken for ours. A flag or a keyword is met with the offer of ours, spelled out with the
+value that was given, because a value may mean something else here.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from vitcost.errors import UnknownName
+
+__all__ = ["COMMANDS", "FLAGS", "VALUES", "Word", "offer", "unknown_field", "value"]
+
+
+class Word(NamedTuple):
+    """Our flags for a word, each with its value, and a remark; ``{}`` is the value that was given.
+
+    Without flags the remark stands alone.
+    """
+
+    ours: tuple[tuple[str, str], ...]
+    note: str = ""
+
+
+def _named(name: str, note: str = "") -> Word:
+    return Word(((name, "{}"),), note)
+
+
+def _fixed(name: str, value: str, note: str = "") -> Word:
+    return Word(((name, value),), note)
+
+
+_AUTOCAST = "amp-bf16 and amp-fp16 are torch's autocast, bf16 and fp16 cast everything"
+_SHARED = "ranks are the devices that share a step; gpu names a card"
+_STORED = Word((), "`vitcost report` says what weights stored as int8 take; nothing runs in them")
+_OFFLOAD = Word((), "nothing is offloaded: zero 1 to 3 divides states, gradients and weights")
+
+FLAGS: Mapping[str, Word] = {
+    "dtype": _named("precision", _AUTOCAST),
+    "torch_dtype": _named("precision", _AUTOCAST),
+    "fp16": _fixed("precision", "fp16", _AUTOCAST),
+    "half": _fixed("precision", "fp16", _AUTOCAST),
+    "bf16": _fixed("precision", "bf16", _AUTOCAST),
+    "fp32": _fixed("precision", "fp32"),
+    "tf32": _fixed("precision", "tf32"),
+    "amp": _fixed("precision", "amp-bf16", "amp-fp16 is autocast in fp16"),
+    "autocast": _fixed("precision", "amp-bf16", "amp-fp16 is autocast in fp16"),
+    "mixed_precision": _fixed("precision", "amp-bf16", "amp-fp16 is autocast in fp16"),
+    "device": _named("platform", "cuda or cpu; a card is named by gpu"),
+    "hardware": _named("gpu"),
+    "card": _named("gpu"),
+    "gpus": _named("gpu", _SHARED),
+    "vram": _named("gpu", "24GB is a card of so much memory"),
+    "memory": _named("gpu", "24GB is a card of so much memory"),
+    "gpu_memory": _named("gpu", "24GB is a card of so much memory"),
+    "batch_size": _named("batch"),
+    "bs": _named("batch"),
+    "per_device_train_batch_size": _named("batch"),
+    "train": _fixed("mode", "train"),
+    "training": _fixed("mode", "train"),
+    "infer": _fixed("mode", "infer"),
+    "inference": _fixed("mode", "infer"),
+    "eval": _fixed("mode", "infer"),
+    "optim": _named("optimizer"),
+    "opt": _named("optimizer"),
+    "gradient_checkpointing": _fixed("checkpointing", "block", "every:K shares a region"),
+    "grad_checkpointing": _fixed("checkpointing", "block", "every:K shares a region"),
+    "activation_checkpointing": _fixed("checkpointing", "block", "every:K shares a region"),
+    "checkpoint": _fixed("checkpointing", "block", "every:K shares a region"),
+    "recompute": _fixed("checkpointing", "block", "every:K shares a region"),
+    "gradient_accumulation_steps": _named("accumulate"),
+    "grad_accum": _named("accumulate"),
+    "accumulate_grad_batches": _named("accumulate"),
+    "world_size": _named("ranks", _SHARED),
+    "num_gpus": _named("ranks", _SHARED),
+    "n_gpus": _named("ranks", _SHARED),
+    "nproc_per_node": _named("ranks", _SHARED),
+    "devices": _named("ranks", _SHARED),
+    "ddp": _fixed("ranks", "N", "zero 0 is DistributedDataParallel"),
+    "fsdp": Word((("zero", "3"), ("ranks", "N")), "torch's fully_shard"),
+    "fully_shard": Word((("zero", "3"), ("ranks", "N"))),
+    "zero_stage": Word((("zero", "{}"), ("ranks", "N"))),
+    "deepspeed": Word((("zero", "3"), ("ranks", "N")), "recipe deepspeed is its account of states"),
+    "lora_rank": _named("lora"),
+    "lora_r": _named("lora"),
+    "target_modules": _named("lora_layers"),
+    "flash": _fixed("attention", "flash"),
+    "flash_attn": _fixed("attention", "flash"),
+    "flash_attention": _fixed("attention", "flash"),
+    "attn_implementation": _named("attention"),
+    "torch_compile": Word((("compile", ""),)),
+    "channels_last": _fixed("layout", "nhwc"),
+    "image_size": _named("img_size"),
+    "resolution": _named("img_size"),
+    "input_resolution": _named("img_size"),
+    "classes": _named("num_classes"),
+    "nb_classes": _named("num_classes"),
+    "num_labels": _named("num_classes"),
+    "channels": _named("in_chans"),
+    "num_channels": _named("in_chans"),
+    "hidden_size": _named("embed_dim"),
+    "hidden_dim": _named("embed_dim"),
+    "dim": _named("embed_dim"),
+    "width": _named("embed_dim"),
+    "layers": _named("depth", "--levels folds the table of layers"),
+    "num_layers": _named("depth"),
+    "num_hidden_layers": _named("depth"),
+    "heads": _named("num_heads"),
+    "num_attention_heads": _named("num_heads"),
+    "intermediate_size": _named("mlp_dim"),
+    "sequence_length": _named("seq_len"),
+    "seq_length": _named("seq_len"),
+    "verbose": _fixed("levels", "2", "of the layers' table"),
+    "quiet": Word((("brief", ""),)),
+    "output_format": _named("format"),
+    "quantize": _STORED,
+    "quantization": _STORED,
+    "int8": _STORED,
+    "load_in_8bit": _STORED,
+    "load_in_4bit": _STORED,
+    "offload": _OFFLOAD,
+    "cpu_offload": _OFFLOAD,
+}
+
+# values of our flags, whatever their case
+VALUES: Mapping[str, Mapping[str, str]] = {
+    "precision": {
+        "float32": "fp32", "float": "fp32", "single": "fp32", "32": "fp32", "32-true": "fp32",
+        "float16": "fp16", "half": "fp16", "16-true": "fp16", "16-mixed": "amp-fp16",
+        "bfloat16": "bf16", "bf16-true": "bf16", "bf16-mixed": "amp-bf16", "tensorfloat32": "tf32",
+    },
+    "mode": {"training": "train", "inference": "infer", "eval": "infer"},
+    "platform": {"gpu": "cuda"},
+    "attention": {
+        "flash_attention": "flash", "flash_attention_2": "flash", "flash-attention": "flash",
+        "mem_efficient": "efficient", "xformers": "efficient",
+    },
+    "optimizer": {"adamw_torch": "adamw", "adamw_torch_fused": "adamw-fused", "adam_w": "adamw"},
+    "checkpointing": {"full": "block", "blocks": "block"},
+    "layout": {"channels_last": "nhwc", "channels-last": "nhwc", "contiguous": "nchw"},
+}  # fmt: skip
+
+# what the first word of a command line is elsewhere
+COMMANDS: Mapping[str, str] = {
+    "list": "models",
+    "ls": "models",
+    "cards": "gpus",
+    "estimate": "report",
+    "info": "report",
+    "profile": "report",
+    "stats": "report",
+    "flops": "report",
+    "params": "report",
+    "memory": "report",
+    "sweep": "compare",
+    "train": "plan",
+    "cost": "plan",
+    "limits": "budget",
+    "verify": "check",
+    "formula": "explain",
+}
+
+
+def value(name: str, given: object) -> object:
+    """A value of a flag as ours, where another tool or another case spells it.
+
+    >>> value("precision", "Float16"), value("precision", "fp8"), value("batch", 8)
+    ('fp16', 'fp8', 8)
+    """
+    words = VALUES.get(name)
+    if words is None or not isinstance(given, str):
+        return given
+    lower = given.strip().lower()
+    return words.get(lower, lower)
+
+
+def offer(name: str, given: str = "", *, python: bool = False) -> str:
+    """What another tool's flag or keyword is here; nothing for a word that is in no row.
+
+    >>> offer("batch_size", "8"), offer("batch_size", "8", python=True)
+    ('--batch-size is --batch here: --batch 8', 'batch_size is batch here: batch=8')
+    >>> offer("fsdp")
+    "--fsdp is --zero 3 --ranks N here; torch's fully_shard"
+    """
+    key = name.removeprefix("--").replace("-", "_").lower()
+    word = FLAGS.get(key)
+    if word is None:
+        return ""
+    theirs = key if python else f"--{key.replace('_', '-')}"
+    if not word.ours:
+        return f"{theirs}: {word.note}"
+    note = f"; {word.note}" if word.note else ""
+    names = " and ".join(own if python else _flag(own) for own, _ in word.ours)
+    whole = (", " if python else " ").join(
+        _spelled(own, said.replace("{}", given), python) for own, said in word.ours
+    )
+    if not given and any("{}" in said for _, said in word.ours):
+        return f"{theirs} is {names} here{note}"
+    named = any("{}" in said for _, said in word.ours)
+    return (
+        f"{theirs} is {names} here: {whole}{note}" if named else f"{theirs} is {whole} here{note}"
+    )
+
+
+def _spelled(name: str, said: str, python: bool) -> str:
+    if not python:
+        return f"{_flag(name)} {said}".strip()
+    if not said:
+        return f"{name}=True"
+    return f"{name}={said if said.isdecimal() or said == 'N' else repr(said)}"
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def unknown_field(name: str, known: Iterable[str], given: object = "") -> UnknownName:
+    """A keyword that no model has: with the offer of ours, or with the fields and flags near it."""
+    said = given if isinstance(given, str | int | float) and not isinstance(given, bool) else ""
+    ours = offer(name, str(said), python=True)
+    if ours:
+        return UnknownName("field", name, (), ours)
+    flags = dict.fromkeys(flag for word in FLAGS.values() for flag, _ in word.ours)
+    return UnknownName("field", name, [*known, *(flag for flag in flags if flag != name)])
