@@ -1,4 +1,5 @@
-"""What autograd keeps of an op for its backward, and what the op writes for that alone."""
+"""The pass of what is saved: what autograd keeps of an op for its backward, and what the op writes
+for that alone."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeAlias
@@ -7,7 +8,7 @@ from vitcost.engine.kernels import statistics
 from vitcost.engine.kinds import KINDS
 from vitcost.engine.ops import Axis, Op, Tensor
 
-__all__ = ["brings_back", "extra", "kept_of", "mark", "storages"]
+__all__ = ["Saved", "extra", "mark", "storages"]
 
 # what is there anyway: parameters, and the caller's images and indices
 _NOT_SAVED = ("param", "input", "index")
@@ -21,6 +22,32 @@ _STATISTICS: Mapping[str, tuple[tuple[str, ...], Callable[[Axes], Axes]]] = {
     "g": (("mean", "rstd"), lambda axes: (axes[0], 32)),
     "c": (("mean", "rstd"), lambda axes: axes[1:2]),
 }
+
+
+class Saved:
+    """Books each storage that autograd keeps with the first op that keeps it.
+
+    >>> x, y, z = (Tensor(name, ("b", "h"), itemsize=4) for name in "xyz")
+    >>> saved = Saved("cuda")
+    >>> saved.op(Op("gelu", (x,), y)).saves
+    (x[b h],)
+    >>> saved.op(Op("mul", (x, y), z, needs=(True, True))).saves
+    (y[b h],)
+    """
+
+    def __init__(self, platform: str) -> None:
+        self.platform = platform
+        self.kept: set[Tensor] = set()
+
+    def op(self, op: Op) -> Op:
+        """A lowered op that a gradient flows through, with the storages that it keeps, and those
+        that no op before it did."""
+        kept = _kept_of(op)
+        held = storages(kept)
+        fresh = tuple(storage for storage in held if storage not in self.kept)
+        self.kept.update(fresh)
+        packs = _brings_back(op, kept, self.platform) if kept else ""
+        return op._replace(saves=fresh, keeps=held, packs=packs)
 
 
 def extra(op: Op, platform: str, precision: str) -> Iterator[Tensor]:
@@ -43,7 +70,7 @@ def extra(op: Op, platform: str, precision: str) -> Iterator[Tensor]:
                 yield Tensor(name, together(op.write.axes), "stat", None, 2 if cpu_half else 4)
 
 
-def kept_of(op: Op) -> list[Tensor]:
+def _kept_of(op: Op) -> list[Tensor]:
     """The tensors that autograd keeps of a lowered op."""
     keeps = KINDS[op.kind].saves
     kept = list(op.extra)
@@ -58,10 +85,10 @@ def kept_of(op: Op) -> list[Tensor]:
     return kept
 
 
-def brings_back(op: Op, kept: list[Tensor], platform: str) -> str:
-    """What must happen again for what autograd keeps of the last op of a region: nothing where
-    that is what it reads. A mask is drawn before the product with it is packed, but by a card's
-    kernel of dropout, which does both."""
+def _brings_back(op: Op, kept: list[Tensor], platform: str) -> str:
+    """How far a region runs again if this is its last op that autograd keeps anything of. "stops":
+    its inputs alone are kept, and it need not run. "draws": its random mask. "runs": its output;
+    a card's dropout draws and multiplies in one kernel."""
     if not any(t is op.write or t in op.extra for t in kept):
         return "stops"
     keeps = KINDS[op.kind].saves

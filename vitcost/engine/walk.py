@@ -1,0 +1,214 @@
+"""The walk over a tree that takes each op through the passes that look at one op at a time.
+
+The passes are ``Needs`` (where gradients flow), ``Kernels`` (which kernel an attention runs),
+``Precision`` (bytes, casts) and ``Saved`` (what autograd keeps): each has what it knows of the
+tensors so far, and can be run on a list of ops alone. A run of equal layers is visited once; where
+a tensor leaves a layer in another state than it entered (the first block may read a frozen
+embedding, or a stream of another precision), that layer is split off and the rest visited again.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from vitcost.engine.chosen import Kernels
+from vitcost.engine.keeps import Saved, extra, mark, storages
+from vitcost.engine.kernels import root_mean_square
+from vitcost.engine.needs import Needs
+from vitcost.engine.ops import Op, Tensor
+from vitcost.engine.precision import Precision
+from vitcost.engine.regions import REGION, rerun
+from vitcost.engine.tree import Node
+
+__all__ = ["Walk"]
+
+
+class Walk:
+    """One walk over a tree, from its inputs to its output."""
+
+    def __init__(
+        self,
+        *,
+        training: bool,
+        one_image: bool = False,
+        kernel: str = "eager",
+        precision: str = "fp32",
+        half: str = "bf16",
+        platform: str = "cuda",
+    ) -> None:
+        self.platform, self.one_image = platform, one_image
+        self.needs, self.saved = Needs(training), Saved(platform)
+        self.precision = Precision(precision, platform, half)
+        self.kernels = Kernels(kernel, platform)
+
+    def node(self, node: Node) -> Node:
+        return self._region(node) if node.type == REGION else self._module(node)
+
+    def _region(self, node: Node) -> Node:
+        """A checkpointed region keeps its inputs; what its ops keep comes back when it is rerun."""
+        outer, held = self.saved.kept, storages(self.precision.of(t) for t in node.inputs)
+        self.saved.kept = outer | set(held)
+        low = self._module(node)
+        body, live = rerun(low.body)
+        if not live:
+            # no gradient comes by: nothing is kept, nor the inputs
+            self.saved.kept = outer
+            return low
+        self.saved.kept = outer | set(held)
+        marks = tuple(mark(t, t not in outer) for t in held)
+        first, *rest = body
+        if isinstance(first, Node) and first.run is not None:
+            # a region has no path, so that its inputs are booked on its first layer
+            first = first._replace(body=(*marks, *first.body))
+            marks = ()
+        return low._replace(body=(*marks, first, *rest))
+
+    def _module(self, node: Node) -> Node:
+        low = self.precision.of
+        inputs = tuple(low(t) for t in node.inputs)
+        body: list[Op | Node] = []
+        for item in node.body:
+            if isinstance(item, Op):
+                body += self._op(item)
+            elif item.run is None:
+                body.append(self.node(item))
+            else:
+                body += self._layers(item)
+        return node._replace(
+            body=tuple(body),
+            inputs=inputs,
+            output=low(node.output),
+            held=tuple(low(t) for t in node.held if t in self.precision.low),
+            also=tuple(low(t) for t in node.also),
+        )
+
+    def _layers(self, run: Node) -> Iterator[Node]:
+        """A run, with the layers split off in front whose inputs are in a state of their own."""
+        x, *outer = run.inputs
+        rest, low, needs = run.run, self.precision.of(x), self.needs.of(x)
+        while rest is not None:
+            entered = [self._seen(t) for t in (x, *outer)]
+            layer = self.node(run)
+            left = [self._seen(t) for t in (run.output, *outer)]
+            first, more = rest.split()
+            if left == entered or more is None:
+                # the forward around may have a name for what the first layer reads
+                self._set(x, low, needs)
+                yield layer._replace(run=rest)
+                return
+            yield layer._replace(run=first)
+            self._set(x, self.precision.of(run.output), self.needs.of(run.output))
+            rest = more
+
+    def _seen(self, declared: Tensor) -> tuple[int, bool, bool]:
+        tensor = self.precision.of(declared)
+        return tensor.itemsize, self.needs.of(declared), tensor.storage in self.saved.kept
+
+    def _set(self, declared: Tensor, low: Tensor, needs: bool) -> None:
+        """The state of a tensor in every pass."""
+        self.precision.low[declared], self.needs.flows[declared] = low, needs
+
+    def _op(self, op: Op) -> Iterable[Op]:
+        op = self.needs.op(op)
+        return _BY_KIND.get(op.kind, Walk._plain)(self, op)
+
+    def _plain(self, op: Op) -> Iterable[Op]:
+        """An op as it stands; every softmax is that of an attention."""
+        *casts, low = self.precision.op(op)
+        if op.kind == "softmax" and not op.kernel:
+            low = low._replace(kernel="eager")
+        low = low._replace(extra=tuple(extra(low, self.platform, self.precision.name)))
+        return (*casts, self.saved.op(low) if self.needs.of(op.write) else low)
+
+    def _cast(self, op: Op) -> Iterable[Op]:
+        """A tensor that is in the wanted precision already, that of another say, is passed on."""
+        x = self.precision.of(op.reads[0])
+        itemsize = op.write.itemsize or self.precision.of(op.reads[1]).itemsize
+        if itemsize == x.itemsize:
+            return self._passed_on(op)
+        write = Tensor(op.write.name, op.write.axes, op.write.role, None, itemsize)
+        self._set(op.write, write, op.needs[0])
+        holds = tuple(self.precision.of(t) for t in op.holds)
+        return (Op("cast", (x,), write, needs=op.needs[:1], holds=holds),)
+
+    def _rows(self, op: Op) -> Iterable[Op]:
+        """A copy, or the cast that takes its place."""
+        *casts, low = self.precision.op(op)
+        if not casts:
+            return self._plain(op)
+        self._set(op.write, low.reads[0], op.needs[0])
+        return casts
+
+    def _in_order(self, op: Op) -> Iterable[Op]:
+        """A copy in another order, which an attention kernel may have made already."""
+        laid_out = self.kernels.has_laid_out(op, self.one_image)
+        return self._passed_on(op) if laid_out else self._plain(op)
+
+    def _apart(self, op: Op) -> Iterable[Op]:
+        """A linear layer of rows that lie apart: a copy of them, the product, its bias added. They
+        are its arguments, which autocast has cast, until it returns."""
+        *casts, low = self.precision.op(op)
+        yield from casts
+        assert low.weight is not None
+        assert low.bias is not None
+        with self.precision.without_autocast():
+            x = self._stand_in(low.reads[0], op.needs[0])
+            weight, bias = (self._stand_in(t, op.trains) for t in (low.weight, low.bias))
+            rows, y = Tensor("rows", op.reads[0].axes), Tensor(op.write.name, op.write.axes)
+            added = Tensor(y.name, y.axes)
+            yield from self._each(
+                op,
+                (
+                    Op("copy", (x,), rows),
+                    Op("linear", (rows,), y, op.over, weight, frozen=op.frozen, holds=(x,)),
+                    Op("bias", (y,), added, weight=bias, frozen=op.frozen, holds=(x,)),
+                ),
+            )
+
+    def _rms_norm(self, op: Op) -> Iterable[Op]:
+        """A card has a kernel for it; on a CPU it is computed step by step."""
+        if self.platform != "cpu":
+            return self._plain(op)
+        half = self.precision.of(op.reads[0]).itemsize == 2
+        return self._each(op, root_mean_square(op, half))
+
+    def _attention(self, op: Op) -> Iterable[Op]:
+        """A fused attention by its kernel, which reads its operands as autocast has cast them."""
+        if op.kernel:
+            yield from self._plain(op)
+            return
+        *casts, low = self.precision.op(op)
+        yield from casts
+        with self.precision.without_autocast():
+            operands = [self._stand_in(*each) for each in zip(low.reads, op.needs, strict=True)]
+            half = low.write.itemsize == 2
+            yield from self._each(op, self.kernels.ops(op, operands, half))
+
+    def _stand_in(self, low: Tensor, needs: bool) -> Tensor:
+        """A declared tensor for a lowered one."""
+        declared = Tensor(low.name, low.axes, low.role)
+        self._set(declared, low, needs)
+        return declared
+
+    def _passed_on(self, op: Op) -> Iterable[Op]:
+        """An op that has nothing to do: a view of what it reads."""
+        x = self.precision.of(op.reads[0])
+        write = Tensor(op.write.name, op.write.axes, op.write.role, x, x.itemsize)
+        self._set(op.write, write, op.needs[0])
+        return (Op("view", (x,), write, needs=op.needs[:1]),)
+
+    def _each(self, op: Op, ops: Iterable[Op]) -> Iterator[Op]:
+        """The ops that a declared one is made of; the last one writes its result."""
+        for part in ops:
+            yield from self._op(part)
+        self._set(op.write, self.precision.of(part.write), self.needs.of(part.write))
+
+
+# kinds whose ops are lowered to others, or to none
+_BY_KIND: Mapping[str, Callable[[Walk, Op], Iterable[Op]]] = {
+    "sdpa": Walk._attention,
+    "cast": Walk._cast,
+    "merge": Walk._in_order,
+    "by token": Walk._in_order,
+    "apart": Walk._apart,
+    "rows": Walk._rows,
+    "rms norm": Walk._rms_norm,
+}
