@@ -259,13 +259,6 @@ def step_peak(
         raise NotCovered(f"the peak of a step of recipe {scenario.recipe}: use recipe torch")
     if scenario.trains_nothing:
         raise NotCovered(_NO_STEP)
-    if scenario.zero > 1:
-        root, layer = gathered(run.parameters(), sizes, scenario.ranks)
-        raise NotCovered(
-            "the peak of a step with fully sharded weights, for which are gathered "
-            f"{run.param_bytes * root:,} bytes outside of the layers and "
-            f"{run.param_bytes * layer:,} for each one"
-        )
     top = live.peak(run.step(in_place), sizes)
     lasting = _lasting(own, run, _kept(own, run, lambda one: one.step(in_place)))
     return _higher(top, lasting, _optimizing(top.left, run, rank))

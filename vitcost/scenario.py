@@ -100,6 +100,7 @@ CHOICES = {
     "layout": ("nchw", "nhwc"),
     "buckets": ("copies", "views"),
     "zero_grad": ("none", "zeros"),
+    "policy": ("none", "reduce-fp32", "reduce-half"),
 }
 
 # of a batch
@@ -125,6 +126,8 @@ HELP = {
     "place: tensorrt, aitemplate, fastertransformer  [default: the newest torch that was measured]",
     "ranks": "data-parallel devices, each with a batch of its own; memory is that of one",
     "zero": "what they divide: 1 optimizer states, 2 gradients too, 3 weights too; 0: nothing",
+    "policy": "fully_shard's mixed precision: shards in fp32, weights gathered in --precision bf16 or "
+    "fp16, gradients summed in fp32 or half",
     "buckets": "what DistributedDataParallel reduces: copies of the gradients, or what these view",
     "ema": "moving averages of the weights that are kept",
     "accumulate": "batches whose gradients are added up before the optimizer steps",
@@ -163,6 +166,7 @@ class Scenario:
     ema: int = 0
     accumulate: int = 1
     zero_grad: str = "none"
+    policy: str = "none"  # none | reduce-fp32 | reduce-half: shards in fp32 beside half precision
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -195,6 +199,14 @@ class Scenario:
         if self.zero and self.ranks == 1:
             raise ConfigError(
                 f"zero {self.zero} divides states among ranks, and there is 1 of them"
+            )
+        if self.policy != "none" and not (
+            self.zero > 1 and self.recipe == "torch" and PRECISIONS[self.precision].engine == "half"
+        ):
+            raise ConfigError(
+                f"policy {self.policy} is of fully_shard: it needs zero 2 or 3, recipe torch, and "
+                f"precision bf16 or fp16, in which gathered weights are; got zero {self.zero}, "
+                f"recipe {self.recipe}, precision {self.precision}"
             )
         stages = RECIPES[self.recipe].stages
         if self.zero > stages:
@@ -244,6 +256,11 @@ class Scenario:
                     f"{flag} {given} contradicts the module, whose own {flag} is {its}"
                 )
         return replace(self, **own) if own else self
+
+    @property
+    def param_bytes(self) -> int:
+        """Bytes of an element of a parameter, and of a state of the optimizer."""
+        return 4 if self.policy != "none" else PRECISIONS[self.precision].param_bytes
 
     @property
     def views_gradients(self) -> bool:

@@ -67,9 +67,10 @@ class Gradients:
         self.drop(first)
         self.drop(value)
 
-    def settle(self, parameter: Tensor, value: Tensor) -> None:
+    def settle(self, parameter: Tensor, value: Tensor) -> Tensor:
         """The gradient of a parameter: added to what is there, or else taken over, or copied where
-        another tensor waits for it. A parameter that two ops read has two."""
+        another tensor waits for it. A parameter that two ops read has two. Returns the one that
+        stays."""
         again = self.tied.get(parameter, False)
         if parameter in self.tied:
             self.tied[parameter] = True
@@ -79,11 +80,15 @@ class Gradients:
         if self.onto or again:
             self.drop(value)
         elif self.owners[value] > 1 or turned:
-            self.ledger.born(Tensor("gradient", value.axes, "", None, value.itemsize), "gradients")
+            copy = Tensor("gradient", value.axes, "", None, value.itemsize)
+            self.ledger.born(copy, "gradients")
+            self.owners[copy] = 1
             self.look()
             self.drop(value)
+            return copy
         else:
             self.ledger.move(value, "gradients")
+        return value
 
     def new(
         self,

@@ -12,7 +12,7 @@ from vitcost.engine.kernels import fuse
 from vitcost.engine.model import AnyStructure, build
 from vitcost.engine.ops import Axis, Sizes
 from vitcost.engine.regions import cores, groups
-from vitcost.engine.runs import counted, run_axes
+from vitcost.engine.runs import counted, fed, run_axes
 from vitcost.engine.structure import Structure
 from vitcost.engine.tree import Node
 from vitcost.engine.walk import Walk
@@ -38,6 +38,7 @@ class Mode(NamedTuple):
     # how long the runs of layers are, by axis: where layers are counted off
     layers: tuple[tuple[Axis, int], ...] = ()
     half: str = "bf16"  # the type of two bytes: bf16 | fp16
+    policy: bool = False  # whether images come in fp32 beside weights in half precision
 
 
 @lru_cache(maxsize=1024)
@@ -95,6 +96,8 @@ def passes(structure: AnyStructure, mode: Mode) -> Iterator[Callable[[Node], Nod
         yield partial(freeze, what=mode.frozen, layers=mode.frozen_layers)
     if mode.adapted:
         yield partial(adapt, names=mode.adapted, rank=mode.rank)
+    if mode.policy:
+        yield partial(fed, itemsize=4)
     if mode.kernel != "eager":
         yield fuse
     if structure.training and mode.checkpointing == "selective":

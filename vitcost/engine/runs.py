@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from vitcost.engine.ops import Axis, Op, Tensor
 from vitcost.engine.tree import Count, Node, Run
 
-__all__ = ["chained", "counted", "has_runs", "run_axes"]
+__all__ = ["chained", "counted", "fed", "has_runs", "run_axes"]
 
 
 def has_runs(node: Node) -> bool:
@@ -48,6 +48,28 @@ def chained(container: Node, pieces: Iterable[tuple[Node, Count]]) -> Iterator[N
         piece = _renamed(node, known)._replace(run=Run(layers, before))
         yield piece
         x, before = piece.output, (*before, layers)
+
+
+def fed(tree: Node, itemsize: int) -> Node:
+    """The tree fed with floats of so many bytes, which are cast to its own type: fully_shard casts
+    what a module is given where its weights are of another type, and the call holds the copy."""
+    known: dict[Tensor, Tensor] = {}
+    casts, inputs = list[Op | Node](), list[Tensor]()
+    for x in tree.inputs:
+        if x.role != "input":
+            inputs.append(x)
+            continue
+        given = Tensor(x.name, x.axes, "input", itemsize=itemsize)
+        known[x] = Tensor(x.name, x.axes)
+        # the type of a weight is the tree's own
+        like = Tensor("weight", (), "param")
+        casts.append(Op("cast", (given, like), known[x]))
+        inputs.append(given)
+    copies = tuple(known.values())
+    made = _renamed(tree, known)
+    return made._replace(
+        body=(*casts, *made.body), inputs=tuple(inputs), held=(*made.held, *copies)
+    )
 
 
 def _renamed(node: Node, known: dict[Tensor, Tensor]) -> Node:

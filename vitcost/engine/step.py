@@ -17,6 +17,7 @@ from vitcost.engine.live import Event, Forward, Ledger, Place, forward_trace
 from vitcost.engine.lower import Mode, lower
 from vitcost.engine.model import AnyStructure
 from vitcost.engine.ops import Op, Tensor, own
+from vitcost.engine.sharded import ShardedBackward, ShardedForward, Sharding, Shards, wrapped
 from vitcost.engine.structure import Structure
 from vitcost.engine.tree import Node, ops_of
 from vitcost.engine.unroll import unroll
@@ -38,28 +39,38 @@ def step_trace(
     in_place: bool = True,
     onto: bool = False,
     any_loss: bool = False,
+    sharding: Sharding | None = None,
 ) -> tuple[Event, ...]:
     """Everything that a step allocates and frees besides weights, optimizer states and the batch.
 
     At its end the gradients are alive and the loss. ``in_place`` and ``onto`` are those of
-    ``Backward``: gradients that are there from the beginning are not in it. Raises ``NotCovered``
-    where the backward of an op is not known.
+    ``Backward``: gradients that are there from the beginning are not in it. ``sharding``: what a
+    rank allocates of fully sharded weights. Raises ``NotCovered`` where the backward of an op is not
+    known.
     """
-    tree = unroll(lower(structure, mode))
+    tree = lower(structure, mode)
+    if sharding is not None:
+        tree = wrapped(tree)
+    tree = unroll(tree)
     outputs = (tree.output, *tree.also)
     if not any_loss:
         _classifies(structure, outputs)
-    ledger = Ledger()
-    forward = Forward(ledger, training=True)
+    # text and towers have as many heads as their blocks say
+    layout = Layout(structure.one_image, getattr(structure, "one_head", False), mode.platform)
+    if sharding is None:
+        ledger = Ledger()
+        forward = Forward(ledger, training=True)
+        backward = Backward(ledger, layout, in_place, onto, any_loss)
+    else:
+        ledger = Shards(sharding)
+        forward = ShardedForward(ledger, training=True)
+        backward = ShardedBackward(ledger, layout, in_place)
     held = forward.node(tree, Place("forward", ""))
     criterion = _any_loss(outputs) if any_loss else _criterion(outputs, mode)
     (loss,) = forward.node(criterion, Place("forward", "loss"))
     for tensor in held:
         ledger.drop(tensor)
     forward.leave_autocast()
-    # text and towers have as many heads as their blocks say
-    layout = Layout(structure.one_image, getattr(structure, "one_head", False), mode.platform)
-    backward = Backward(ledger, layout, in_place, onto, any_loss)
     backward.tied = dict.fromkeys(_tied(tree), False)
     backward.apart = any_loss and _lies_apart(structure, tree)
     seed = backward.new(loss)

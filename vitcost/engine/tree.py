@@ -48,6 +48,8 @@ class Node(NamedTuple):
     also: tuple[Tensor, ...] = ()
     # a list that the forward around it walks through, which lets go what it gives to the first
     walked: bool = False
+    # what fully_shard wraps with it: the axis of its parameters, see ``sharded``
+    unit: str = ""
 
 
 def ops_of(node: Node) -> Iterator[Op]:

@@ -19,6 +19,7 @@ from vitcost.engine.model import AnyStructure, Config, build, sizes_of, structur
 from vitcost.engine.ops import Size, Sizes, Tensor
 from vitcost.engine.parallel import ALONE, TensorParallel, layers_of_rank
 from vitcost.engine.parameters import Parameter, parameters
+from vitcost.engine.sharded import Sharding, unit_sizes
 from vitcost.engine.step import inference_trace, step_trace
 from vitcost.engine.tree import Node, ops_of
 from vitcost.errors import NotCovered
@@ -71,7 +72,7 @@ class Workload:
     @property
     def param_bytes(self) -> int:
         """Bytes of an element of a parameter, a gradient and a state of the optimizer."""
-        return PRECISIONS[self.scenario.precision].param_bytes
+        return self.scenario.param_bytes
 
     @property
     def buffers_bytes(self) -> Size | None:
@@ -198,6 +199,9 @@ class _Lowered(Workload):
         self.kv_heads = getattr(config, "kv_heads", ())
         self.targets = (_TARGETS,)
         self.transient = ()
+        if self._sharding is not None:
+            units = unit_sizes(lower(*self._keys[True]), self.sizes, scenario.ranks)
+            self.sizes = Sizes({**self.sizes, **units})
         if parallel.sequence:
             self.transient = tuple(op.write for op in ops_of(tree) if op.kind == "regather")
 
@@ -245,11 +249,25 @@ class _Lowered(Workload):
         return inference_trace(*self._keys[False])
 
     def step(self, in_place: bool = True) -> "tuple[Event, ...]":
-        onto = self.scenario.keeps_gradients
-        return step_trace(*self._keys[True], in_place, onto=onto)
+        onto, sharding = self.scenario.keeps_gradients, self._sharding
+        if sharding is None:
+            return step_trace(*self._keys[True], in_place, onto=onto)
+        if self.parallel != ALONE:
+            raise NotCovered("fully sharded weights of layers that tensor-parallel ranks share")
+        return step_trace(*self._keys[True], in_place, sharding=sharding)
 
     def bounding(self, onto: bool = False) -> "tuple[Event, ...]":
         return step_trace(*self._keys[True], in_place=False, onto=onto, any_loss=True)
+
+    @property
+    def _sharding(self) -> Sharding | None:
+        """How its weights are sharded, where they are."""
+        how, e = self.scenario, self.param_bytes
+        if how.recipe != "torch" or how.zero < 2:
+            return None
+        weight = PRECISIONS[how.precision].param_bytes
+        reduced = weight if how.policy == "reduce-half" else e
+        return Sharding(how.zero == 3, weight, e, reduced, how.keeps_gradients)
 
     def kernels(self) -> Launches:
         return _launches(*self._keys[self.training])
@@ -302,6 +320,7 @@ def mode_of(config: Config, scenario: Scenario) -> Mode:
         tuple(scenario.lora_layers.split(",")) if scenario.lora else (),
         scenario.lora,
         half=PRECISIONS[scenario.precision].half,
+        policy=scenario.policy != "none",
     )
     if scenario.counts_layers:
         mode = mode._replace(layers=layer_counts(structure_of(config), sizes_of(config)))

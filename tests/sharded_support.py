@@ -1,0 +1,194 @@
+"""A fully sharded step by torch's FSDPMemTracker: fake tensors, a process group that is simulated,
+and the rules of a CPU or of a card.
+
+The second step is tracked: the first makes the optimizer's states, and lets DTensor propagate
+shapes at global sizes.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any, NamedTuple
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.distributed._tools.fsdp2_mem_tracker import FSDPMemTracker
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from torch.testing._internal.distributed.fake_pg import FakeStore
+
+from vitcost.check import reference
+from vitcost.check.checkpointed import checkpointed
+from vitcost.check.steps import cross_entropies
+from vitcost.check.trainable import adapted, frozen
+from vitcost.config import ViTConfig
+from vitcost.engine.workload import workload
+from vitcost.memory import StepPeak, states, step_peak
+from vitcost.scenario import Scenario
+from vitcost.traced import card, flags
+from vitcost.traced.autocast import CARD, autocast
+from vitcost.zoo import resolve
+
+HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Case(NamedTuple):
+    """A model of the zoo, its fields, and the flags of a step."""
+
+    name: str
+    fields: dict[str, Any]
+    flags: dict[str, Any]
+
+    @property
+    def config(self) -> ViTConfig:
+        config = resolve(self.name, **self.fields).config
+        assert isinstance(config, ViTConfig)
+        return config
+
+    @property
+    def scenario(self) -> Scenario:
+        return Scenario(mode="train", **self.flags)
+
+
+def predicted(case: Case) -> StepPeak:
+    """The formulas' peak, as torch's trackers see a step."""
+    run = workload(case.config, case.scenario)
+    return step_peak(states(run, 0), run, in_place=False)
+
+
+def tracked(case: Case) -> int:
+    """The same by torch."""
+    config, how = case.config, case.scenario
+    device = CARD if how.platform == "cuda" else "cpu"
+    if how.platform == "cuda":
+        card.install()
+    plain = how.policy == "none"
+    half = HALVES.get(how.precision)
+    with _ranks(how.ranks, device) as mesh:
+        with torch.device("meta"):
+            model: Any = reference.build(config, how.attention != "eager")
+        if plain and half is not None:
+            model = model.to(half)
+        frozen(model, "backbone" if how.lora and how.freeze == "none" else how.freeze)
+        if how.lora:
+            with torch.device("meta"):
+                adapted(model, how.lora, how.lora_layers)
+        with FakeTensorMode(allow_non_fake_inputs=True):
+            model = checkpointed(model.to_empty(device=device).train(), how.checkpointing)
+            policy = MixedPrecisionPolicy()
+            if not plain:
+                reduced = torch.float32 if how.policy == "reduce-fp32" else None
+                policy = MixedPrecisionPolicy(param_dtype=half, reduce_dtype=reduced)
+            for block in (*_blocks(model), model):
+                fully_shard(
+                    block, mesh=mesh, reshard_after_forward=how.zero == 3, mp_policy=policy
+                )
+            images = torch.empty(
+                how.batch, config.in_chans, *config.img_size, device=device,
+                dtype=half if plain else None,
+            )  # fmt: skip
+            with flags.attention(model, how.attention, how.platform):
+                return _second_step(model, images, how)
+
+
+def _blocks(model: nn.Module) -> Iterator[nn.Module]:
+    """The layers themselves, of groups that share a checkpointed region too."""
+    blocks: Any = model.blocks
+    for block in blocks:
+        yield from block.blocks if hasattr(block, "blocks") else (block,)
+
+
+def _second_step(model: nn.Module, images: torch.Tensor, how: Scenario) -> int:
+    trained = [p for p in model.parameters() if p.requires_grad]
+    adam = torch.optim.AdamW(trained, foreach=True)
+    targets = torch.zeros(how.batch, dtype=torch.long, device=images.device)
+
+    def batch() -> None:
+        with _autocast(how):
+            loss = cross_entropies(model(images), targets)
+        with torch.autograd.set_multithreading_enabled(how.platform != "cuda"):
+            loss.backward()  # type: ignore[no-untyped-call]
+
+    def step() -> None:
+        batch()
+        adam.step()
+        adam.zero_grad()
+
+    step()
+    # of accumulated gradients the second batch: those of the first are there
+    if how.accumulate > 1:
+        batch()
+    tracker = FSDPMemTracker(model, adam)
+    tracker.track_inputs((images, targets))
+    with tracker:
+        batch()
+        adam.step()
+    peak = tracker.get_tracker_snapshot("peak")
+    # a card's step counters lie on the CPU, where a number that Adam reads is beside them
+    counters = [t for state in adam.state.values() for t in state.values() if not t.dim()]
+    beside = sum(t.nbytes for t in counters) if how.platform == "cuda" else 0
+    return beside + sum(n["Total"] for d, n in peak.items() if d.type == images.device.type)
+
+
+@contextmanager
+def _autocast(how: Scenario) -> Iterator[None]:
+    dtype = HALVES[how.precision[4:]] if how.precision.startswith("amp") else None
+    if how.platform == "cuda":
+        with autocast(dtype):
+            yield
+        return
+    with torch.autocast("cpu", dtype or torch.bfloat16, enabled=dtype is not None):
+        yield
+
+
+@contextmanager
+def _ranks(number: int, device: str) -> Iterator[Any]:
+    dist.init_process_group("fake", rank=0, world_size=number, store=FakeStore())
+    try:
+        if device == CARD:
+            _streams()
+        yield init_device_mesh(device, (number,))
+    finally:
+        dist.destroy_process_group()
+
+
+class _Event:
+    def __init__(self, *given: Any, **more: Any) -> None: ...
+
+    def record(self, *given: Any) -> None: ...
+
+    def wait(self, *given: Any) -> None: ...
+
+    def synchronize(self) -> None: ...
+
+
+class _Stream:
+    """A stream that does nothing: a device without kernels has no order to keep."""
+
+    device_index = stream_id = 0
+    device_type = 20
+
+    def __init__(self, *given: Any, **more: Any) -> None:
+        self.device = torch.device(CARD, 0)
+
+    def wait_stream(self, other: Any) -> None: ...
+
+    def wait_event(self, event: Any) -> None: ...
+
+    def record_event(self, event: Any = None) -> Any:
+        return event or _Event()
+
+    def synchronize(self) -> None: ...
+
+
+def _streams() -> None:
+    """Gives the card's module what ``fully_shard`` asks of a device."""
+    kind: Any = type(getattr(torch, CARD))
+    one = _Stream()
+    kind.Stream, kind.Event = _Stream, _Event
+    kind.current_stream = lambda self, *given: one
+    kind.stream = lambda self, stream: nullcontext()
+    kind.synchronize = kind.set_device = lambda self, *given: None
+    kind.get_device_capability = lambda self, *given: (8, 0)
+

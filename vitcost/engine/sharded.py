@@ -1,0 +1,332 @@
+"""A fully sharded step: what ``fully_shard`` gathers, frees and reduces around every module.
+
+Each block of the model and the model itself are a *unit*: on entering one its weights are gathered,
+and on leaving it they are freed. Storages of a unit are tensors like any other, of axes
+``N`` (ranks) and the unit's own, which ``unit_sizes`` sizes::
+
+    unit's local rows            Σ ⌈d₀/N⌉ · numel/d₀ over its parameters, in one flat vector
+    buffer of an all-gather      N · local, and the weights that it is copied to, as large again
+    input of a reduce-scatter    N · local of those that have a gradient
+    its output                   local: the gradients that stay
+
+The forward pass keeps the buffer of a unit until the next one has gathered its own; the backward
+pass frees it at once, and gathers ahead for the unit that comes next. Gradients of a unit are
+copied to the buffer that is reduced from, which lives until the next unit has gradients. A unit
+whose inputs need no gradient waits until everything else is over, as the model itself does. Source:
+torch 2.13, torch/distributed/fsdp/_fully_shard/{_fsdp_param_group,_fsdp_collectives,_fsdp_state}.py.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from vitcost.engine.backward import Backward
+from vitcost.engine.gradients import Layout
+from vitcost.engine.live import Forward, Ledger, Place
+from vitcost.engine.ops import Op, Size, Sizes, Tensor, ceil_div, numel, own
+from vitcost.engine.regions import REGION
+from vitcost.engine.tree import Node, ops_of
+from vitcost.errors import NotCovered
+
+__all__ = ["ShardedBackward", "ShardedForward", "Sharding", "Shards", "unit_sizes", "wrapped"]
+
+# the unit of the model itself
+ROOT = "root"
+
+
+class Sharding(NamedTuple):
+    """How weights are sharded.
+
+    ``frees`` says whether weights go when the forward of their unit is over
+    (``reshard_after_forward``, stage 3). Bytes an element: ``weight`` of gathered weights, ``shard``
+    of what a rank keeps, ``reduced`` of gradients while they are summed. ``adds``: whether a rank
+    has gradients already, which these are added to.
+    """
+
+    frees: bool
+    weight: int
+    shard: int
+    reduced: int
+    adds: bool = False
+
+
+def wrapped(tree: Node) -> Node:
+    """The tree with its units named: the layers of every run, and the model around them. A backbone
+    in front of a Transformer is the model's."""
+    numbers = iter(range(10**6))
+    return _wrapped(tree, numbers)._replace(unit=ROOT)
+
+
+def _wrapped(node: Node, numbers: Iterator[int]) -> Node:
+    if node.type == "HybridEmbed":
+        return node
+    if node.run is not None and node.type != REGION:
+        return node._replace(unit=f"unit {next(numbers)}")
+    body = (item if isinstance(item, Op) else _wrapped(item, numbers) for item in node.body)
+    return node._replace(body=tuple(body))
+
+
+def unit_sizes(tree: Node, sizes: Sizes, ranks: Size) -> Sizes:
+    """The sizes of the axes that storages of units have: the ranks, and elements of each unit, all
+    of them and those that have a gradient.
+
+    """
+    found = Sizes(N=ranks)
+    for unit in _units(wrapped(tree)):
+        everything: Size = 0
+        trained: Size = 0
+        for parameter, trains in dict(_parameters(unit)).items():
+            # a scalar, which fully_shard refuses, has no rows
+            rest = parameter.axes[1:]
+            rows = ceil_div(sizes[parameter.axes[0]], ranks) if parameter.axes else 1
+            local = numel(rest, sizes) * rows
+            everything = everything + local
+            trained = trained + trains * local
+        found[unit.unit], found[_trained(unit)] = everything, trained
+    return found
+
+
+def _units(node: Node) -> Iterator[Node]:
+    if node.unit:
+        yield node
+    for item in node.body:
+        if isinstance(item, Node):
+            yield from _units(item)
+
+
+def _trained(unit: Node) -> str:
+    return f"{unit.unit}, trained"
+
+
+def _parameters(unit: Node) -> Iterator[tuple[Tensor, bool]]:
+    """The parameters of a unit in the order that it has them, those of a module behind those of its
+    children, and whether they train."""
+    casts = {
+        item.write: item.reads[0]
+        for item in unit.body
+        if isinstance(item, Op) and item.kind == "cast"
+    }
+    here: list[Op] = []
+    for item in unit.body:
+        if isinstance(item, Op):
+            here.append(item)
+        elif item.type == "Parameter":
+            here += ops_of(item)
+        elif not item.unit:
+            yield from _parameters(item)
+    for op in here:
+        for each in own(op):
+            yield casts.get(each, each), op.trains
+
+
+class Shards(Ledger):
+    """A ledger that knows the storages of units, which both passes share."""
+
+    def __init__(self, how: Sharding) -> None:
+        super().__init__()
+        self.how = how
+        # by what a unit returns: weights that are there, buffers whose weights are not copied out
+        self.weights: dict[Tensor, Tensor] = {}
+        self.fetched: dict[Tensor, Tensor] = {}
+        # units in the order that their forward ended
+        self.order: list[Node] = []
+        # the buffer of the last gather in the forward pass, of the last reduction in the backward
+        self.gathering: list[Tensor] = []
+        self.reducing: list[Tensor] = []
+
+    def hand_over(self, tensors: Iterable[Tensor]) -> None:
+        """A buffer that one unit leaves to the next exists once, too."""
+        left = (*self.gathering, *self.fetched.values(), *self.reducing)
+        super().hand_over((*tensors, *left))
+
+    def enter(self, unit: Node, place: Place) -> None:
+        """Before a forward."""
+        place = _during("gather", place)
+        self._gather(unit, place)
+        # wait_for_unshard has a name for the buffer of the unit before until it returns
+        buffer = self._copy_out(unit, place)
+        self._let_go(self.gathering)
+        self.gathering.append(buffer)
+
+    def leave(self, unit: Node) -> None:
+        """After a forward."""
+        if self.how.frees:
+            self._free(unit)
+        self.order.append(unit)
+        if unit.unit == ROOT:
+            self._let_go(self.gathering)
+
+    def enter_backward(self, unit: Node, place: Place) -> None:
+        """Weights are there again, and those of the unit before are gathered ahead."""
+        place = _during("gather", place)
+        if unit.output not in self.weights:
+            if unit.output not in self.fetched:
+                self._gather(unit, place)
+            self.drop(self._copy_out(unit, place))
+        before = [other.output for other in self.order].index(unit.output) - 1
+        if before >= 0 and self.order[before].output not in self.weights:
+            self._gather(self.order[before], place)
+
+    def leave_backward(self, unit: Node, gradients: dict[Tensor, Tensor], place: Place) -> None:
+        """Weights go, and the gradients of a unit are summed over the ranks."""
+        place = _during("reduction", place)
+        self._free(unit)
+        self._let_go(self.reducing)
+        if not gradients:
+            return
+        how, trained = self.how, _trained(unit)
+        whole = self._made("reduced from", ("N", trained), how.reduced)
+        self.look(place)
+        # foreach_reduce has a name for the last one until it returns
+        last = [p for p, _ in _parameters(unit) if p in gradients][-1]
+        for parameter, gradient in gradients.items():
+            if parameter is not last:
+                self.drop(gradient)
+        part = "temporary" if how.adds else "gradients"
+        shards = self._made("gradients", (trained,), how.reduced, part)
+        self.look(place)
+        if how.reduced != how.shard:
+            summed, shards = shards, self._made("gradients", (trained,), how.shard, part)
+            self.look(place)
+            self.drop(summed)
+        if how.adds:
+            self.drop(shards)
+        self.drop(gradients[last])
+        self.reducing.append(whole)
+
+    def finish(self, unit: Node) -> None:
+        """When the backward pass is over: weights that were gathered ahead for nothing go."""
+        if unit.output in self.fetched:
+            self.drop(self.fetched.pop(unit.output))
+        if unit.unit == ROOT:
+            self._let_go(self.reducing)
+
+    def _gather(self, unit: Node, place: Place) -> None:
+        """An all-gather into a buffer, from shards that are cast where weights are of another type
+        than these."""
+        how = self.how
+        casts = []
+        if how.weight != how.shard:
+            casts.append(self._made("cast shards", (unit.unit,), how.weight))
+            self.look(place)
+        self.fetched[unit.output] = self._made("gathered", ("N", unit.unit), how.weight)
+        self.look(place)
+        self._let_go(casts)
+
+    def _copy_out(self, unit: Node, place: Place) -> Tensor:
+        """Weights of their own out of the buffer of a gather, which is handed back."""
+        weights = self._made("weights", ("N", unit.unit), self.how.weight)
+        self.weights[unit.output] = weights
+        self.look(place)
+        return self.fetched.pop(unit.output)
+
+    def _free(self, unit: Node) -> None:
+        if unit.output in self.weights:
+            self.drop(self.weights.pop(unit.output))
+
+    def _let_go(self, tensors: list[Tensor]) -> None:
+        while tensors:
+            self.drop(tensors.pop())
+
+    def _made(
+        self, name: str, axes: tuple[str, ...], itemsize: int, part: str = "temporary"
+    ) -> Tensor:
+        tensor = Tensor(name, axes, "", None, itemsize)
+        self.born(tensor, part)
+        return tensor
+
+
+def _during(phase: str, place: Place) -> Place:
+    return place._replace(phase=phase, path=place.path or "the model")
+
+
+def _input_needs(unit: Node) -> bool:
+    """Whether a gradient leaves a unit, with which its backward ends."""
+    return any(
+        needs
+        for op in ops_of(unit)
+        for t, needs in zip(op.reads, op.needs, strict=False)
+        if t in unit.inputs
+    )
+
+
+def _casts_first(unit: Node) -> bool:
+    first = unit.body[0]
+    return (
+        unit.unit == ROOT
+        and isinstance(first, Op)
+        and first.kind == "cast"
+        and first.reads[0] in unit.inputs
+    )
+
+
+class ShardedForward(Forward):
+    """A forward pass that gathers the weights of every unit before it runs."""
+
+    ledger: Shards
+    # the model, where its images are cast before its weights are gathered
+    entering: "tuple[Node, Place] | None" = None
+
+    def node(self, node: Node, place: Place, given: Sequence[Tensor] = ()) -> list[Tensor]:
+        if not node.unit:
+            return super().node(node, place, given)
+        if _casts_first(node):
+            self.entering = node, place
+        else:
+            self.ledger.enter(node, place)
+        results = super().node(node, place, given)
+        self.ledger.leave(node)
+        return results
+
+    def op(self, op: Op, place: Place) -> list[Tensor]:
+        written = super().op(op, place)
+        if self.entering is not None:
+            self.ledger.enter(*self.entering)
+            self.entering = None
+        return written
+
+
+class ShardedBackward(Backward):
+    """A backward pass that gathers weights, and reduces gradients, unit by unit."""
+
+    ledger: Shards
+
+    def __init__(self, ledger: Shards, layout: Layout, in_place: bool) -> None:
+        super().__init__(ledger, layout, in_place)
+        # gradients of the unit that runs, by parameter, and of those that wait for the end
+        self.gradients: dict[Tensor, Tensor] = {}
+        self.waiting: dict[Tensor, tuple[dict[Tensor, Tensor], Place]] = {}
+
+    def node(self, node: Node, place: Place) -> None:
+        if not node.unit:
+            super().node(node, place)
+            return
+        if not any(t in self.pending for t in (node.output, *node.also)):
+            return
+        self.ledger.enter_backward(node, place)
+        around, self.gradients = self.gradients, {}
+        super().node(node, place)
+        gradients, self.gradients = self.gradients, around
+        if node.unit == ROOT:
+            self.finish(node, gradients, place)
+        elif _input_needs(node):
+            self.ledger.leave_backward(node, gradients, place)
+        else:
+            self.waiting[node.output] = gradients, place
+
+    def finish(self, root: Node, gradients: dict[Tensor, Tensor], place: Place) -> None:
+        """The model's own, then the units that no gradient left, in the order of the forward."""
+        self.ledger.leave_backward(root, gradients, place)
+        for unit in self.ledger.order:
+            if unit.output in self.waiting:
+                self.ledger.leave_backward(unit, *self.waiting.pop(unit.output))
+            elif unit.output in self.ledger.weights:
+                self.ledger.leave_backward(unit, {}, place)
+            self.ledger.finish(unit)
+
+    def settle(self, parameter: Tensor, value: Tensor) -> Tensor:
+        """A gradient that the unit keeps until it is reduced."""
+        again = self.tied.get(parameter, False)
+        kept = super().settle(parameter, value)
+        if not again:
+            self.gradients[parameter] = kept
+        return kept
