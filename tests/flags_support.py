@@ -53,9 +53,13 @@ VALUES: Mapping[str, tuple[Any, ...]] = {
     "ema": (1,),
     "accumulate": (4,),
     "zero_grad": ("zeros",),
+    "policy": ("reduce-fp32", "reduce-half"),
 }
 # what else a flag is given with, so that it can be
-BESIDE: Mapping[str, Mapping[str, Any]] = {"zero": {"ranks": 4}}
+BESIDE: Mapping[str, Mapping[str, Any]] = {
+    "zero": {"ranks": 4},
+    "policy": {"ranks": 4, "zero": 3, "precision": "bf16"},
+}
 
 
 class Base(NamedTuple):

@@ -20,14 +20,15 @@ from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from vitcost.check import reference
 from vitcost.check.checkpointed import checkpointed
-from vitcost.check.steps import cross_entropies
+from vitcost.check.installed import timm
+from vitcost.check.steps import _counters, cross_entropies, optimizer
 from vitcost.check.trainable import adapted, frozen
 from vitcost.config import ViTConfig
 from vitcost.engine.workload import workload
 from vitcost.memory import StepPeak, states, step_peak
 from vitcost.scenario import Scenario
 from vitcost.traced import card, flags
-from vitcost.traced.autocast import CARD, autocast
+from vitcost.traced.autocast import CARD, autocast, recomputing
 from vitcost.zoo import resolve
 
 HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -65,9 +66,10 @@ def tracked(case: Case) -> int:
         card.install()
     plain = how.policy == "none"
     half = HALVES.get(how.precision)
+    model: Any
     with _ranks(how.ranks, device) as mesh:
         with torch.device("meta"):
-            model: Any = reference.build(config, how.attention != "eager")
+            model = _built(case)
         if plain and half is not None:
             model = model.to(half)
         frozen(model, "backbone" if how.lora and how.freeze == "none" else how.freeze)
@@ -81,15 +83,26 @@ def tracked(case: Case) -> int:
                 reduced = torch.float32 if how.policy == "reduce-fp32" else None
                 policy = MixedPrecisionPolicy(param_dtype=half, reduce_dtype=reduced)
             for block in (*_blocks(model), model):
-                fully_shard(
-                    block, mesh=mesh, reshard_after_forward=how.zero == 3, mp_policy=policy
-                )
+                fully_shard(block, mesh=mesh, reshard_after_forward=how.zero == 3, mp_policy=policy)
             images = torch.empty(
                 how.batch, config.in_chans, *config.img_size, device=device,
                 dtype=half if plain else None,
             )  # fmt: skip
-            with flags.attention(model, how.attention, how.platform):
+            with flags.attention(model, how.attention, how.platform), _counters(), recomputing():
                 return _second_step(model, images, how)
+
+
+def _built(case: Case) -> nn.Module:
+    """timm's own model; for selective checkpointing the reference, whose attention can be taken
+    apart."""
+    if case.scenario.checkpointing == "selective":
+        return reference.build(case.config, case.scenario.attention != "eager")
+    fields = {"num_classes": case.config.num_classes, **case.fields}
+    model: Any = timm().create_model(case.name, **fields)
+    if case.config.dist_token:
+        # it answers with both heads, as it trains
+        model.distilled_training = True
+    return model
 
 
 def _blocks(model: nn.Module) -> Iterator[nn.Module]:
@@ -101,29 +114,29 @@ def _blocks(model: nn.Module) -> Iterator[nn.Module]:
 
 def _second_step(model: nn.Module, images: torch.Tensor, how: Scenario) -> int:
     trained = [p for p in model.parameters() if p.requires_grad]
-    adam = torch.optim.AdamW(trained, foreach=True)
+    adam = optimizer(how.optimizer)(trained)
     targets = torch.zeros(how.batch, dtype=torch.long, device=images.device)
 
-    def batch() -> None:
+    def batch() -> torch.Tensor:
         with _autocast(how):
             loss = cross_entropies(model(images), targets)
         with torch.autograd.set_multithreading_enabled(how.platform != "cuda"):
             loss.backward()  # type: ignore[no-untyped-call]
+        return loss
 
-    def step() -> None:
-        batch()
-        adam.step()
-        adam.zero_grad()
-
-    step()
+    loss = batch()
+    adam.step()
+    adam.zero_grad()
+    del loss
     # of accumulated gradients the second batch: those of the first are there
     if how.accumulate > 1:
         batch()
     tracker = FSDPMemTracker(model, adam)
     tracker.track_inputs((images, targets))
     with tracker:
-        batch()
+        loss = batch()
         adam.step()
+        del loss
     peak = tracker.get_tracker_snapshot("peak")
     # a card's step counters lie on the CPU, where a number that Adam reads is beside them
     counters = [t for state in adam.state.values() for t in state.values() if not t.dim()]
@@ -145,11 +158,15 @@ def _autocast(how: Scenario) -> Iterator[None]:
 @contextmanager
 def _ranks(number: int, device: str) -> Iterator[Any]:
     dist.init_process_group("fake", rank=0, world_size=number, store=FakeStore())
+    accelerator: Any = torch.accelerator
+    current = accelerator.current_stream
     try:
         if device == CARD:
             _streams()
+            accelerator.current_stream = _Stream
         yield init_device_mesh(device, (number,))
     finally:
+        accelerator.current_stream = current
         dist.destroy_process_group()
 
 
@@ -191,4 +208,3 @@ def _streams() -> None:
     kind.stream = lambda self, stream: nullcontext()
     kind.synchronize = kind.set_device = lambda self, *given: None
     kind.get_device_capability = lambda self, *given: (8, 0)
-

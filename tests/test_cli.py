@@ -193,6 +193,7 @@ OTHERWISE: dict[str, Any] = {
     "optimizer": "sgd", "checkpointing": "block", "freeze": "backbone", "lora": 2,
     "lora_layers": "fc1", "recipe": "zero", "layout": "nhwc", "compile": True, "software": "2.9",
     "ranks": 4, "zero": 1, "buckets": "views", "ema": 1, "accumulate": 2, "zero_grad": "zeros",
+    "policy": "reduce-fp32",
 }  # fmt: skip
 
 
@@ -202,7 +203,11 @@ def test_every_flag_reaches_the_scenario(flag: str) -> None:
     # a recipe decides precision and optimizer where they are left open
     own = None if flag in ("precision", "optimizer") else default
     assert inspect.signature(vitcost.report).parameters[flag].default == own
-    given = {flag: OTHERWISE[flag], **({"ranks": 4} if flag == "zero" else {})}
+    beside: dict[str, dict[str, Any]] = {
+        "zero": {"ranks": 4},
+        "policy": {"ranks": 4, "zero": 3, "precision": "bf16"},
+    }
+    given = {flag: OTHERWISE[flag], **beside.get(flag, {})}
     found = vitcost.report("vit_tiny_patch16_224", **given).to_dict()["scenario"][flag]
     assert found == OTHERWISE[flag] != default
 

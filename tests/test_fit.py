@@ -388,11 +388,8 @@ def test_where_no_peak_is_known_a_bound_is_named() -> None:
 @pytest.mark.parametrize("checkpointing", ["none", "block"])
 @pytest.mark.parametrize(
     ("hidden", "known"),
-    [
-        ({"zero": 2, "ranks": 2}, {"zero": 1, "ranks": 2}),
-        ({"num_classes": 0}, {"num_classes": 1}),
-    ],
-    ids=["zero 2", "no classes"],
+    [({"num_classes": 0}, {"num_classes": 1})],
+    ids=["no classes"],
 )
 def test_a_bound_names_no_batch_that_a_peak_would_not(
     hidden: dict[str, int], known: dict[str, int], checkpointing: str
@@ -404,7 +401,6 @@ def test_a_bound_names_no_batch_that_a_peak_would_not(
     assert (bound.used_is, peak.used_is) == ("bounded", "exact")
     assert bound.largest_batch is not None
     assert peak.largest_batch is not None
-    # stage 2 has half of the gradients and no copies in buckets, and gathers no fewer weights
     assert 0.97 * peak.largest_batch <= bound.largest_batch <= 1.01 * peak.largest_batch
 
 

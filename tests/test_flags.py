@@ -52,8 +52,13 @@ GIVEN: dict[str, tuple[Any, Any]] = {
     "ema": (1, 0),
     "accumulate": (4, 1),
     "zero_grad": ("zeros", "none"),
+    "policy": ("reduce-fp32", "none"),
 }
-RANKS = {"zero": {"ranks": 4}, "buckets": {"ranks": 4}}
+RANKS: dict[str, dict[str, Any]] = {
+    "zero": {"ranks": 4},
+    "buckets": {"ranks": 4},
+    "policy": {"ranks": 4, "zero": 3, "precision": "bf16"},
+}
 
 
 def data(capsys: Captured, *args: str) -> dict[str, Any]:

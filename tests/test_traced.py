@@ -12,12 +12,15 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional
+from timm_support import timm
 from traced_modules import CASES, QUICK
 from traced_support import real, traced
 
 from vitcost.engine import live
 from vitcost.engine.ops import Sizes
+from vitcost.engine.workload import workload
 from vitcost.errors import ConfigError, NotCovered, VitcostError
+from vitcost.scenario import Scenario
 from vitcost.traced.alive import all_events, upper
 from vitcost.traced.autocast import AUTOCAST
 from vitcost.traced.corrections import as_real
@@ -29,6 +32,7 @@ from vitcost.traced.rows import rows
 from vitcost.traced.shapes import parse
 from vitcost.traced.trace import How
 from vitcost.traced.traces import LINES, trace
+from vitcost.zoo import resolve
 
 torch.set_num_threads(1)
 
@@ -88,6 +92,21 @@ def test_a_layer_norm_writes_its_gradient_in_order() -> None:
     with FakeTensorMode():
         fake = strides()
     assert fake == strides() == (24, 4, 1)
+
+
+def test_copies_of_weights_go_with_the_region_that_ran_again() -> None:
+    """torch's checkpoint runs a region again under an autocast of its own, behind which the cache
+    is cleared: the copies of one block at a time, as the formula has it."""
+    with torch.device("meta"):
+        model = timm().create_model("vit_tiny_patch16_224", depth=6, img_size=64)
+    how = How(precision="amp-bf16", platform="cuda", checkpointing="block")
+    found = trace(model, inputs_of(model), (2,), how, name="ViT-Ti").step
+    assert found is not None
+    config = resolve("vit_tiny_patch16_224", depth=6, img_size=64).config
+    scenario = Scenario(batch=2, precision="amp-bf16", checkpointing="block", mode="train")
+    run = workload(config, scenario)
+    formula = live.peak(run.step(), run.sizes)
+    assert live.peak(upper(found), Sizes(b=2)).peak_bytes == formula.peak_bytes
 
 
 def test_autocast_of_a_card_has_the_lists_of_cuda() -> None:

@@ -44,6 +44,7 @@ FLAGS: Mapping[str, str] = {
     "ema": _STEP,
     "accumulate": _STEP,
     "zero_grad": _STEP,
+    "policy": _STEP,
 }
 TRAINING = tuple(flag for flag, of in FLAGS.items() if of == _STEP)
 

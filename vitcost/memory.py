@@ -17,7 +17,7 @@ from vitcost.engine.workload import Workload, workload
 from vitcost.errors import NotCovered
 from vitcost.ranks import optimizer_bytes, share_of, update_temporaries
 from vitcost.scenario import PRECISIONS, RECIPES, Scenario
-from vitcost.sharding import gathered, whole
+from vitcost.sharding import whole
 from vitcost.stored import stored_weights
 
 __all__ = [
@@ -251,6 +251,8 @@ def step_peak(
     a first backward pass leaves them, a view that keeps what it is of included. Without
     ``in_place`` it is what torch's own trackers see, under which gradients are not added in place.
 
+    Where weights are fully sharded it is that of the first rank, the fullest: ``engine.sharded``.
+
     Raises ``NotCovered`` for a model of which the backward is not known op by op, and for recipes
     other than torch's own, which move gradients and weights between copies.
     """
@@ -259,6 +261,8 @@ def step_peak(
         raise NotCovered(f"the peak of a step of recipe {scenario.recipe}: use recipe torch")
     if scenario.trains_nothing:
         raise NotCovered(_NO_STEP)
+    if scenario.zero > 1 and not run.shards:
+        raise NotCovered("the peak of a step with fully sharded weights of a traced model")
     top = live.peak(run.step(in_place), sizes)
     lasting = _lasting(own, run, _kept(own, run, lambda one: one.step(in_place)))
     return _higher(top, lasting, _optimizing(top.left, run, rank))

@@ -8,7 +8,7 @@ from vitcost.engine.workload import Workload
 from vitcost.errors import ConfigError
 from vitcost.optimizers import OPTIMIZERS
 from vitcost.scenario import RECIPES
-from vitcost.sharding import Share, dealt, flat, fully_sharded, whole
+from vitcost.sharding import Share, dealt, flat, fully_sharded, local, whole
 
 __all__ = ["optimizer_bytes", "share_of", "update_temporaries"]
 
@@ -78,13 +78,17 @@ def update_temporaries(run: Workload, rank: int | None) -> Size:
 
 
 def _updated(run: Workload, rank: int | None) -> Iterator[Size]:
-    """The elements of each tensor that a rank's optimizer updates, one after the other. A tensor
-    that is cut counts as whole."""
+    """The elements of each tensor that a rank's optimizer updates, one after the other: its own
+    rows where tensors are cut."""
     if run.scenario.zero == 1:
         yield from _dealt(run, rank)
         return
+    cut = run.scenario.zero > 1 and run.scenario.recipe == "torch"
     for parameter in one_by_one(_trained(run.parameters())):
-        yield parameter.numel(run.sizes)
+        if cut:
+            yield local(parameter, run.sizes, run.scenario.ranks, rank or 0)
+        else:
+            yield parameter.numel(run.sizes)
 
 
 def _trained(all_of_them: Iterable[Parameter]) -> list[Parameter]:

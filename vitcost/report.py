@@ -58,6 +58,7 @@ def report(
     ema: int = 0,
     accumulate: int = 1,
     zero_grad: str = "none",
+    policy: str = "none",
     **overrides: Any,
 ) -> Report:
     """What a model costs: parameters, FLOPs, bytes moved, memory and time, without building it.
@@ -98,6 +99,7 @@ def report(
         ema=ema,
         accumulate=accumulate,
         zero_grad=zero_grad,
+        policy=policy,
     )
     found = resolve(model, **overrides)
     scenario = scenario.added_to(found.flags)
@@ -129,7 +131,7 @@ def _by_precision(own: Workload) -> tuple[InferenceRow, ...]:
     # where each precision is another run of the model, the page has the one that was asked for
     for choice in [*(choices if own.at_once else ()), chosen]:
         precision, attention = choice
-        how = replace(own.scenario, precision=precision, attention=attention)
+        how = replace(own.scenario, precision=precision, attention=attention, policy="none")
         run = own.under(replace(how, mode="infer", recipe="torch"))
         kernels = run.attention()
         # two choices may run the same kernels: the scenario's own comes last

@@ -126,8 +126,8 @@ HELP = {
     "place: tensorrt, aitemplate, fastertransformer  [default: the newest torch that was measured]",
     "ranks": "data-parallel devices, each with a batch of its own; memory is that of one",
     "zero": "what they divide: 1 optimizer states, 2 gradients too, 3 weights too; 0: nothing",
-    "policy": "fully_shard's mixed precision: shards in fp32, weights gathered in --precision bf16 or "
-    "fp16, gradients summed in fp32 or half",
+    "policy": "mixed precision of fully_shard: shards in fp32, weights gathered in --precision "
+    "bf16 or fp16, gradients summed in fp32 or in that",
     "buckets": "what DistributedDataParallel reduces: copies of the gradients, or what these view",
     "ema": "moving averages of the weights that are kept",
     "accumulate": "batches whose gradients are added up before the optimizer steps",
@@ -260,7 +260,12 @@ class Scenario:
     @property
     def param_bytes(self) -> int:
         """Bytes of an element of a parameter, and of a state of the optimizer."""
-        return 4 if self.policy != "none" else PRECISIONS[self.precision].param_bytes
+        return 4 if self.sharded_in_fp32 else PRECISIONS[self.precision].param_bytes
+
+    @property
+    def sharded_in_fp32(self) -> bool:
+        """Whether a step's weights are computed with in another type than they are kept in."""
+        return self.policy != "none" and self.mode == "train"
 
     @property
     def views_gradients(self) -> bool:

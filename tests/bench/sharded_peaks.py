@@ -21,6 +21,8 @@ MODELS = (
     ("vit_tiny_patch16_224", {**SMALL, "global_pool": "avg", "class_token": False}),
     ("vit_tiny_patch16_224", {**SMALL, "init_values": 1e-5, "reg_tokens": 4, "qkv_bias": False}),
 )
+# the optimizer's step needs the most
+NARROW = {"depth": 12, "img_size": 32, "embed_dim": 96}
 PRECISIONS = (
     {"precision": "fp32"},
     {"precision": "amp-bf16"},
@@ -42,6 +44,15 @@ PARTS = (
 
 def cases() -> Iterator[Case]:
     """Every model, precision, part, stage and number of ranks, in changing company."""
+    for flags in (
+        {"optimizer": "adamw", "zero": 3, "ranks": 2, "batch": 1},
+        {"optimizer": "adamw-loop", "zero": 3, "ranks": 5, "batch": 1},
+        {"optimizer": "adamw-fused", "zero": 2, "ranks": 16, "batch": 2},
+        {"optimizer": "sgd-momentum", "zero": 3, "ranks": 7, "batch": 1, "precision": "amp-bf16"},
+        {"optimizer": "adamw", "zero": 3, "ranks": 3, "batch": 1, "precision": "bf16",
+         "policy": "reduce-fp32"},
+    ):  # fmt: skip
+        yield Case("vit_tiny_patch16_224", NARROW, flags)
     ranks, batches = (2, 3, 8, 64), (1, 2, 16)
     number = 0
     for i, (name, fields) in enumerate(MODELS):

@@ -12,8 +12,9 @@ and on leaving it they are freed. Storages of a unit are tensors like any other,
 The forward pass keeps the buffer of a unit until the next one has gathered its own; the backward
 pass frees it at once, and gathers ahead for the unit that comes next. Gradients of a unit are
 copied to the buffer that is reduced from, which lives until the next unit has gradients. A unit
-whose inputs need no gradient waits until everything else is over, as the model itself does. Source:
-torch 2.13, torch/distributed/fsdp/_fully_shard/{_fsdp_param_group,_fsdp_collectives,_fsdp_state}.py.
+whose inputs need no gradient waits until everything else is over, as the model itself does.
+Source: torch 2.13, torch/distributed/fsdp/_fully_shard: _fsdp_state.py, _fsdp_param_group.py,
+_fsdp_collectives.py.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,7 +26,6 @@ from vitcost.engine.live import Forward, Ledger, Place
 from vitcost.engine.ops import Op, Size, Sizes, Tensor, ceil_div, numel, own
 from vitcost.engine.regions import REGION
 from vitcost.engine.tree import Node, ops_of
-from vitcost.errors import NotCovered
 
 __all__ = ["ShardedBackward", "ShardedForward", "Sharding", "Shards", "unit_sizes", "wrapped"]
 
@@ -36,10 +36,10 @@ ROOT = "root"
 class Sharding(NamedTuple):
     """How weights are sharded.
 
-    ``frees`` says whether weights go when the forward of their unit is over
-    (``reshard_after_forward``, stage 3). Bytes an element: ``weight`` of gathered weights, ``shard``
-    of what a rank keeps, ``reduced`` of gradients while they are summed. ``adds``: whether a rank
-    has gradients already, which these are added to.
+    ``frees`` says whether weights go when the forward of their unit is over: stage 3,
+    ``reshard_after_forward``. Bytes an element: ``weight`` of gathered weights, ``shard`` of what a
+    rank keeps, ``reduced`` of gradients while they are summed. ``adds``: whether a rank has
+    gradients already, which these are added to.
     """
 
     frees: bool

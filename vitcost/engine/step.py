@@ -44,9 +44,9 @@ def step_trace(
     """Everything that a step allocates and frees besides weights, optimizer states and the batch.
 
     At its end the gradients are alive and the loss. ``in_place`` and ``onto`` are those of
-    ``Backward``: gradients that are there from the beginning are not in it. ``sharding``: what a
-    rank allocates of fully sharded weights. Raises ``NotCovered`` where the backward of an op is not
-    known.
+    ``Backward``: gradients that are there from the beginning are not in it. ``sharding`` says how
+    weights are fully sharded, where they are. Raises ``NotCovered`` where the backward of an op is
+    not known.
     """
     tree = lower(structure, mode)
     if sharding is not None:

@@ -55,6 +55,8 @@ class Workload:
     at_once: bool = False
     # whether a step whose exact peak is not covered has a bound
     has_bound: bool = False
+    # whether its step has what fully sharded ranks gather and reduce
+    shards: bool = False
 
     @property
     def no_step(self) -> str:
@@ -171,6 +173,7 @@ class _Lowered(Workload):
 
     at_once = True
     has_bound = True
+    shards = True
 
     def __init__(
         self,
@@ -320,7 +323,7 @@ def mode_of(config: Config, scenario: Scenario) -> Mode:
         tuple(scenario.lora_layers.split(",")) if scenario.lora else (),
         scenario.lora,
         half=PRECISIONS[scenario.precision].half,
-        policy=scenario.policy != "none",
+        policy=scenario.sharded_in_fp32,
     )
     if scenario.counts_layers:
         mode = mode._replace(layers=layer_counts(structure_of(config), sizes_of(config)))

@@ -55,6 +55,8 @@ def precision_of(scenario: Scenario) -> str:
     ('bf16 throughout, states included', 'fp32')
     """
     half = PRECISIONS[scenario.precision].engine == "half"
+    if scenario.sharded_in_fp32:
+        return f"{scenario.precision}, shards and states in fp32"
     if half and scenario.recipe == "torch" and scenario.mode == "train":
         return f"{scenario.precision} throughout, states included"
     return scenario.precision

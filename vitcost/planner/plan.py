@@ -35,6 +35,7 @@ DECIDED = {
     "mode": "it is always train",
     "ranks": "give gpus and nodes, or a deadline",
     "accumulate": "give micro_batch",
+    "policy": "its shards have the type that it computes in",
 }
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vitcost.errors import NotCovered
 
-__all__ = ["AUTOCAST", "CARD", "autocast", "register"]
+__all__ = ["AUTOCAST", "CARD", "autocast", "recomputing", "register"]
 
 CARD = "card"
 _KEY = "AutocastPrivateUse1"
@@ -82,6 +82,23 @@ def autocast(dtype: torch.dtype | None) -> Iterator[None]:
     finally:
         torch.set_autocast_enabled(CARD, False)
         _COPIES.clear()
+
+
+@contextmanager
+def recomputing() -> Iterator[None]:
+    """Lets copies go where torch's own autocast does: a checkpointed region runs again under one of
+    its own, behind which torch clears its cache."""
+    clear = torch.clear_autocast_cache
+
+    def both() -> None:
+        clear()
+        _COPIES.clear()
+
+    torch.clear_autocast_cache = both
+    try:
+        yield
+    finally:
+        torch.clear_autocast_cache = clear
 
 
 def _register(aten: Any, name: str, rule: Callable[..., Any]) -> None:

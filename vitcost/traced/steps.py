@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 
 from vitcost.errors import NotCovered
 from vitcost.traced import card, flags
-from vitcost.traced.autocast import CARD, autocast
+from vitcost.traced.autocast import CARD, autocast, recomputing
 from vitcost.traced.fakes import attributes, put_fakes, unchanged
 from vitcost.traced.inputs import Arguments, Inputs
 from vitcost.traced.losses import Loss
@@ -57,6 +57,7 @@ def run(
         stack.enter_context(unchanged(model))
         stack.enter_context(_no_fast_path())
         stack.enter_context(_no_log())
+        stack.enter_context(recomputing())
         stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
         plain = put_fakes(model, device, dtype)
         flags.adapt(model, how.lora, how.lora_layers)

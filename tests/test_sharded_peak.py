@@ -1,0 +1,143 @@
+"""The peak of a fully sharded step against torch's own tracker, and by arithmetic."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from sharded_support import Case, predicted, tracked
+
+from vitcost import memory, report
+from vitcost.engine.live import peak
+from vitcost.engine.workload import workload
+from vitcost.errors import ConfigError
+from vitcost.memory import step_bound, training
+from vitcost.scenario import Scenario
+from vitcost.zoo import resolve
+
+SMALL = {"depth": 4, "img_size": 96}
+TINY = "vit_tiny_patch16_224"
+# all forty and more of them: tests/bench/sharded_peaks.py
+CASES = (
+    Case(TINY, SMALL, {"batch": 16, "zero": 3, "ranks": 3, "precision": "amp-bf16"}),
+    Case(
+        "deit_tiny_distilled_patch16_224",
+        SMALL,
+        {"batch": 2, "zero": 2, "ranks": 8, "freeze": "first:2", "accumulate": 2},
+    ),
+    Case(
+        TINY,
+        {**SMALL, "global_pool": "avg", "class_token": False},
+        {
+            "batch": 8, "zero": 3, "ranks": 64, "precision": "bf16", "policy": "reduce-fp32",
+            "checkpointing": "block",
+        },
+    ),
+    Case(TINY, SMALL, {"batch": 1, "zero": 3, "ranks": 2, "lora": 4, "platform": "cpu"}),
+    Case(
+        TINY,
+        SMALL,
+        {"batch": 4, "zero": 2, "ranks": 2, "precision": "bf16", "policy": "reduce-half"},
+    ),
+    Case(
+        TINY,
+        {"depth": 12, "img_size": 32, "embed_dim": 96},
+        {"batch": 1, "zero": 3, "ranks": 5, "optimizer": "adamw-loop", "platform": "cpu"},
+    ),
+)  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES, ids=lambda case: str(case.flags))
+def test_the_peak_is_torchs(case: Case) -> None:
+    assert predicted(case).total_bytes == tracked(case)
+
+
+def test_units_by_arithmetic() -> None:
+    """ViT-Ti, 6 classes, two ranks: a block has 12 · 192² + 13 · 192 parameters, of which each rank
+    has half; outside of the blocks class token and positions are rows of one, which are whole."""
+    config = resolve(TINY, num_classes=6).config
+    run = workload(config, Scenario(mode="train", zero=3, ranks=2))
+    h = 192
+    assert run.sizes["N"] == 2
+    assert run.sizes["unit 0"] == run.sizes["unit 0, trained"] == (12 * h * h + 13 * h) // 2
+    patches, positions = 3 * 16 * 16 * h + h, 197 * h
+    head = 3 * h + 3
+    assert run.sizes["root"] == patches // 2 + h + positions + h + head
+    frozen = workload(config, Scenario(mode="train", zero=3, ranks=2, freeze="backbone"))
+    assert (frozen.sizes["unit 0, trained"], frozen.sizes["root, trained"]) == (0, head)
+
+
+def test_a_giant_in_the_optimizer_by_arithmetic() -> None:
+    """One image and many ranks: the peak lies where weights are gathered, not in the optimizer."""
+    config = resolve("vit_giant_patch14_224").config
+    own = training(config, Scenario(mode="train", zero=3, ranks=2, batch=1))
+    assert own.peak_at == "optimizer step"
+    # 4 shards in fp32 and a copy of one: weights, gradients, two moments; counters, batch and loss
+    shard = own.weights_bytes
+    assert own.peak_bytes is not None
+    assert 5 * shard < own.peak_bytes < 5.01 * shard
+
+
+@pytest.mark.parametrize("zero", [2, 3])
+@pytest.mark.parametrize("ranks", [2, 64, 1024])
+def test_what_a_step_leaves_are_shards_of_gradients(zero: int, ranks: int) -> None:
+    for flags in ({}, {"freeze": "first:3"}, {"precision": "bf16", "policy": "reduce-fp32"}):
+        scenario = Scenario(mode="train", batch=4, zero=zero, ranks=ranks, **flags)
+        run = workload(resolve(TINY).config, scenario)
+        left = peak(run.step(), run.sizes).left
+        own = memory.states(run, 0)
+        assert left.gradients == own.gradients_bytes
+        # and the loss
+        assert left.saved == 0
+        assert left.temporary == (2 if "policy" in flags else 4)
+
+
+def test_trace_and_time_are_flat_in_depth_and_ranks() -> None:
+    """Layers are counted, not walked: the events are as many for 12 blocks as for 48."""
+
+    def events(depth: int, ranks: int) -> int:
+        config = resolve(TINY, depth=depth).config
+        return len(workload(config, Scenario(mode="train", zero=3, ranks=ranks)).step())
+
+    assert events(12, 2) == events(48, 1024)
+
+
+@pytest.mark.parametrize("checkpointing", ["none", "selective", "block"])
+@pytest.mark.parametrize("zero", [2, 3])
+def test_the_bound_lies_above(zero: int, checkpointing: str) -> None:
+    config = resolve("vit_large_patch14_dinov2", num_classes=1).config
+    for batch in (1, 2, 64):
+        scenario = Scenario(
+            mode="train", batch=batch, zero=zero, ranks=8, checkpointing=checkpointing,
+            attention="eager",
+        )  # fmt: skip
+        own = training(config, scenario)
+        assert own.peak_is == "exact"
+        assert own.peak_bytes is not None
+        at_most = step_bound(own, workload(config, scenario)).total_bytes
+        assert own.peak_bytes <= at_most
+        if batch == 64 and checkpointing != "block":
+            assert at_most <= 1.15 * own.peak_bytes
+
+
+def test_more_ranks_need_no_more() -> None:
+    """Apart from padding, which rows of one have as often as there are ranks."""
+    flags: dict[str, Any] = {"mode": "train", "batch": 8, "zero": 3, "precision": "amp-bf16"}
+    peaks = [report("vit_large_patch16_224", ranks=n, **flags).training.peak_bytes for n in (2, 8)]
+    assert None not in peaks
+    assert peaks[0] > peaks[1]
+
+
+def test_a_policy_is_of_fully_shard() -> None:
+    for given in ({}, {"zero": 1, "ranks": 2}, {"zero": 3, "ranks": 2, "recipe": "zero"}):
+        with pytest.raises(ConfigError, match="policy reduce-fp32 is of fully_shard: it needs"):
+            Scenario(precision="fp16", policy="reduce-fp32", **given)
+    with pytest.raises(ConfigError, match="precision bf16 or fp16"):
+        Scenario(precision="amp-bf16", policy="reduce-half", zero=2, ranks=2)
+    whole = Scenario(mode="train", precision="bf16", zero=3, ranks=4)
+    config = resolve(TINY).config
+    bare, mixed = (training(config, how) for how in (whole, replace(whole, policy="reduce-fp32")))
+    # shards, gradients and states in fp32 in place of bf16
+    assert mixed.weights_bytes == 2 * bare.weights_bytes
+    assert mixed.gradients_bytes == 2 * bare.gradients_bytes
