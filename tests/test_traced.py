@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import torch
+from timm_support import timm
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional
-from timm_support import timm
 from traced_modules import CASES, QUICK
 from traced_support import real, traced
 
