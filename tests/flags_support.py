@@ -86,7 +86,12 @@ def plan(model: str, **given: Any) -> Answer:
     return vitcost.plan(model, **given).to_dict()
 
 
+def serve(model: str, **given: Any) -> Answer:
+    return vitcost.serve(model, **given).to_dict()
+
+
 CARD = {"gpu": "l4"}
+LOAD = {**CARD, "rate": 500, "slo": 0.2}
 RUN = {"samples": 10**6, "gpu": "a100-sxm-80gb", "gpus": 2, "global_batch": 8}
 BASES: Mapping[str, Base] = {
     "report": Base("report", report, {}),
@@ -97,6 +102,7 @@ BASES: Mapping[str, Base] = {
     "fit": Base("fit", fit, CARD),
     "fit of training": Base("fit", fit, {**CARD, "mode": "train"}),
     "plan": Base("plan", plan, RUN),
+    "serve": Base("serve", serve, LOAD),
 }
 
 
@@ -441,6 +447,7 @@ class Own(NamedTuple):
 
 T, B = "vit_tiny_patch16_224", "vit_base_patch16_224"
 _RUN = f"{B} --samples 1M -g a100-sxm-80gb --global-batch 64 --precision amp-bf16"
+_SERVED = f"{B} --rate 5000/s --slo 50ms"
 _LARGE = "vit_huge_patch14_224 --samples 1M -g l4 --gpus 4 --global-batch 64"
 # flag, value, file and what else is said of the rows
 _MEASURED = (
@@ -503,6 +510,24 @@ OWN: tuple[Own, ...] = (
     Own("plan", "pipeline_parallel", "2", _RUN),
     Own("plan", "checkpointing", "block", _RUN),
     Own("plan", "micro_batch", "2", _RUN),
+    *(
+        Own("serve", flag, value, beside)
+        for flag, value, beside in (
+            ("gpu", "t4", f"{_SERVED} -g l4"),
+            ("gpu_file", "{cards}", f"{_SERVED} -g mine"),
+            ("calibration", "{constants}", f"{_SERVED} -g l4 --precision amp-bf16"),
+            ("anchor", f"{B}=900", f"{_SERVED} -g l4 -b 8"),
+            ("rate", "999/s", f"{_SERVED} -g l4"),
+            ("slo", "21ms", f"{_SERVED} -g l4"),
+            ("percentile", "90", f"{_SERVED} -g l4"),
+            ("utilization", "30%", f"{_SERVED} -g l4"),
+            ("price", "2.5/h", f"{_SERVED} -g l4"),
+            ("batch", "2", f"{_SERVED} -g l4"),
+            ("precision", "fp32", f"{_SERVED} -g l4"),
+            ("reserve", "20 %", f"{_SERVED} -g l4"),
+            ("tower", "vision", f"{_TWO} --rate 500/s -g l4"),
+        )
+    ),
     Own("gpus", "gpu_file", "{cards}", ""),
     Own("budget", "config", "{other}", "--config {budget}"),
     Own("budget", "baseline", "{baseline}", "--config {budget}"),

@@ -64,6 +64,7 @@ RESULTS: Mapping[str, Callable[[], Result]] = {
     "throughput": lambda: throughput(vitcost.check_throughput),
     "compare": lambda: vitcost.compare(BASE, "vit_tiny_patch16_224", why=True),
     "plan": lambda: vitcost.plan(BASE, samples=10**6, gpu="a100-sxm-80gb", zero=1),
+    "serve": lambda: vitcost.serve(BASE, rate=2000, slo=0.02, gpu=["l4", "t4"], price=1),
     "budget": budget,
     "check": check,
 }
@@ -89,6 +90,12 @@ def _planned(text: str) -> Result:
     found = once("plan")
     card, model = found.card._replace(name=text), found.model._replace(name=text)
     return replace(found, model=model, card=card, assumptions=(text,))
+
+
+def _served(text: str) -> Result:
+    found = once("serve")
+    rows = tuple(row._replace(gpu=text, missing=text, notes=(text,)) for row in found.found)
+    return replace(found, model=found.model._replace(name=text), found=rows)
 
 
 def _compared(text: str) -> Result:
@@ -121,6 +128,7 @@ NAMED: Mapping[str, Callable[[str], Result]] = {
     "compare": _compared,
     "fit": _fitted,
     "plan": _planned,
+    "serve": _served,
     "budget": budget,
     "check": check,
 }

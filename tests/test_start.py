@@ -41,6 +41,7 @@ def command(*args: str) -> str:
         ("compare", MODEL, "vit_base_patch16_224", "--why"),
         ("compare", MODEL, "--vary", "depth=12,24"),
         ("plan", MODEL, "--samples", "1M", "-g", "h100-sxm"),
+        ("serve", MODEL, "--rate", "1000/s", "-g", "h100-sxm", "-b", "8"),
     ],
     ids=" ".join,
 )
@@ -57,6 +58,7 @@ def test_no_command_loads_a_heavy_package(args: tuple[str, ...]) -> None:
         ("fit", MODEL, "--json"),
         ("compare", MODEL, "--vary", "depth=12,24", "--json"),
         ("plan", MODEL, "--samples", "1M", "-g", "h100-sxm", "--json"),
+        ("serve", MODEL, "--rate", "1000/s", "-g", "h100-sxm", "-b", "8", "--json"),
         ("summary", MODEL),
     ],
     ids=" ".join,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from vitcost.planner.compare import Comparison, compare
     from vitcost.planner.fit import fit
     from vitcost.planner.plan import plan
+    from vitcost.planner.serve import serve
     from vitcost.planner.sweep import Sweep, sweep
     from vitcost.report import Report, report
     from vitcost.scenario import Scenario
@@ -44,6 +45,7 @@ __all__ = [
     "models",
     "plan",
     "report",
+    "serve",
     "summary",
     "sweep",
 ]
@@ -62,6 +64,7 @@ _HOMES = {
     "planner.compare": "Comparison compare",
     "planner.fit": "fit",
     "planner.plan": "plan",
+    "planner.serve": "serve",
     "planner.sweep": "Sweep sweep",
     "report": "Report report",
     "scenario": "Scenario",

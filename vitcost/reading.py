@@ -25,6 +25,7 @@ __all__ = [
     "MODEL",
     "MODEL_TOML",
     "OWN_CARDS",
+    "PRICES",
     "REPORT",
     "Kind",
     "NoSuchFile",
@@ -78,6 +79,7 @@ MODEL_TOML = Kind("model's config", 64 * 2**10)
 # a pyproject.toml of a large project takes 100 kB
 BUDGETS = Kind("file of budgets", 2**20)
 OWN_CARDS = Kind("file of cards", 2**20)
+PRICES = Kind("file of prices", 2**20)
 CALIBRATION = Kind("calibration", 2**20)
 BASELINE = Kind("baseline", 8 * 2**20)
 # a layer inside another is two levels more

@@ -19,6 +19,7 @@ PAGES = {
     "Comparison": "vitcost.pages.compare.compare_page",
     "Sweep": "vitcost.pages.sweep.sweep_page",
     "Fit": "vitcost.pages.fit.fit_page",
+    "Serve": "vitcost.pages.serve.serve_page",
     "Plan": "vitcost.pages.plan.plan_page",
     "BudgetResult": "vitcost.pages.budget.budget_page",
     "CheckResult": "vitcost.check.page.check_page",

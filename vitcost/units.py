@@ -15,6 +15,7 @@ __all__ = [
     "exact",
     "parse_bytes",
     "parse_count",
+    "parse_per_second",
     "parse_seconds",
     "seconds",
     "si",
@@ -34,6 +35,7 @@ _COUNTS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9, "t": 10**12, "
 _MICROSECONDS = {
     "us": 1, "ms": 10**3, "s": 10**6, "min": 60 * 10**6, "h": 3600 * 10**6, "d": 86400 * 10**6,
 }  # fmt: skip
+_OF_RATES = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 _DECIMAL = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?"
 # no count is as large, and a float still has room for it
 MOST = 10**30
@@ -115,6 +117,19 @@ def parse_seconds(text: str) -> float:
     (0.012, 1.5, 7200.0)
     """
     return float(_parsed(text, _MICROSECONDS, "a duration such as 12 ms") / 10**6)
+
+
+def parse_per_second(text: str) -> float:
+    """A rate a second; one without a time is of a second.
+
+    >>> parse_per_second("5000/s"), parse_per_second("20M/d"), parse_per_second("90 / min")
+    (5000.0, 231.4814814814815, 1.5)
+    """
+    number, slash, per = text.partition("/")
+    time = per.strip().lower() if slash else "s"
+    if time not in _OF_RATES:
+        raise ConfigError(f"expected a rate such as 5000/s or 20M/d, got {text[:80]!r}")
+    return float(_parsed(number, _COUNTS, "a rate such as 5000/s or 20M/d") / _OF_RATES[time])
 
 
 def _parse(text: str, factors: dict[str, int], wanted: str) -> int:

@@ -140,6 +140,7 @@ BASES: Mapping[str, tuple[tuple[Any, ...], Mapping[str, Any]]] = {
     "models": (("vit_tiny_patch16_224",), {}),
     "plan": ((TINY,), {"samples": 10**6, "gpu": "l4"}),
     "report": ((TINY,), {}),
+    "serve": ((TINY,), {"rate": 100, "gpu": "l4"}),
     "summary": ((TINY,), {}),
     "sweep": ((TINY,), {"vary": {"batch": [1, 2]}}),
 }

@@ -107,7 +107,7 @@ _WITH_TORCH = {"check", "trace"}
 def command_line(rng: Random) -> Case:
     """A command with some of its flags, most of them as they are meant."""
     name = rng.choice(
-        [*COMMANDS] * 6 + ["report", "compare", "fit", "plan", "budget"] * 6 + ["nosuch"]
+        [*COMMANDS] * 6 + ["report", "compare", "fit", "plan", "serve", "budget"] * 6 + ["nosuch"]
     )
     if name not in COMMANDS:
         return Case("command lines", (rng.choice(("", name, *HOSTILE[:6])), TINY))
@@ -486,6 +486,7 @@ def _asked(rng: Random, path: str) -> tuple[str, ...]:
         ("compare", path, TINY, *how),
         ("summary", path),
         ("plan", path, "--samples", "1M", "-g", "l4", "--gpus", "1", *how),
+        ("serve", path, "--rate", "9/s", "-g", "l4", "-b", "8", *how),
         ("report", path, "--num-classes", "7", "--img-size", "64", *how),
     ))  # fmt: skip
 

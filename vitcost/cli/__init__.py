@@ -27,6 +27,7 @@ COMMANDS = {
     "compare": "Models side by side, or in every combination of what varies.",
     "fit": "The largest batch that fits, and which cards hold it.",
     "plan": "Time, cost and memory of a training run.",
+    "serve": "How many cards answer a rate of images, and at what cost.",
     "budget": "Limits on what models cost, for CI.",
     "trace": "Traces a module into a file that needs no torch.",
     "schema": "The JSON schema of a command's --json.",
@@ -90,6 +91,7 @@ def cli() -> None:
     vitcost compare vit_base_patch16_224 deit_base_patch16_224 --why
     vitcost fit vit_huge_patch14_224 --mode train -g h100-sxm
     vitcost plan vit_base_patch16_224 --samples 384M -g h100-sxm
+    vitcost serve vit_base_patch16_224 --rate 5000/s --slo 50ms -g l4
     vitcost budget --why
     """
 

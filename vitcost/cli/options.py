@@ -33,6 +33,7 @@ __all__ = [
     "models_given",
     "one_model",
     "output_options",
+    "precision_option",
     "scenario_options",
 ]
 
@@ -97,6 +98,21 @@ def _scenario_option(field: "DataclassField[Any]") -> Option:
         words,
         "Scenario",
         f"  [default: {field.default}]" if field.default != "" else "",
+    )
+
+
+def precision_option() -> click.Parameter:
+    """--precision of a question about cards, each of which has one that it is for."""
+    from vitcost.hardware.precision import AUTOMATIC
+
+    return _worded(
+        ["--precision"],
+        AUTOMATIC,
+        Words(AUTOMATIC),
+        "NAME",
+        "auto is bf16 where a card has it, fp16 where it has that alone, else fp32",
+        "Scenario",
+        "  [default: auto]",
     )
 
 

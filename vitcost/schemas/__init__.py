@@ -18,6 +18,7 @@ SCHEMAS = (
     "compare",
     "fit",
     "plan",
+    "serve",
     "budget",
     "baseline",
 )

@@ -13,7 +13,10 @@ from vitcost.planner.compare import Why
 from vitcost.planner.fit import FitRow
 from vitcost.planner.grid import Skipped
 from vitcost.planner.job import Job
+from vitcost.planner.load import Load
 from vitcost.planner.plan import DECIDED, Totals
+from vitcost.planner.serve import DECIDED as OF_CARDS
+from vitcost.planner.serving import ServeRow
 from vitcost.quantities import Changed
 from vitcost.saved import report as saved
 from vitcost.saved.generate import Also, Rest
@@ -172,6 +175,18 @@ class Plan(TypedDict):
     rows: list[PlanRow]
 
 
+class Serve(TypedDict):
+    schema: Literal["vitcost.serve/1"]
+    model: str
+    scenario: Annotated[
+        Scenario, Also(**{**dict.fromkeys(OF_CARDS), "precision": str, "batch": int | None})
+    ]
+    load: Load
+    reserve: str
+    ok: bool
+    rows: list[ServeRow]
+
+
 class Check(TypedDict):
     name: str
     quantity: str
@@ -209,6 +224,7 @@ DOCUMENTS: Mapping[str, Any] = {
     "compare": Compare,
     "fit": Fit,
     "plan": Plan,
+    "serve": Serve,
     "budget": Budget,
     "baseline": Baseline,
 }

@@ -1,0 +1,83 @@
+"""How many cards carry a load: batches that keep a latency, and the fewest cards for each."""
+
+from math import ceil
+from typing import NamedTuple
+
+from vitcost.planner.load import Load
+from vitcost.planner.queueing import Batches
+
+__all__ = ["BATCHES", "Carried", "cards_for", "latency"]
+
+# batches that are tried: powers of two, and one and a half times these
+BATCHES = (1, *(n for i in range(1, 10) for n in (2**i, 3 * 2 ** (i - 1))), 1024)
+# a percentile that lies as near to all images as floats tell wants no more
+_MOST_CARDS = 2**60
+
+
+class Carried(NamedTuple):
+    """What an image waits for on average, and the percentile of the whole."""
+
+    forming_seconds: float
+    queueing_seconds: float
+    service_seconds: float
+    percentile_seconds: float
+
+    @property
+    def mean_seconds(self) -> float:
+        return self.forming_seconds + self.queueing_seconds + self.service_seconds
+
+
+def cards_for(batch: int, seconds: float, load: Load) -> int | None:
+    """The fewest cards that carry a load in batches of some seconds each; None: no number does.
+
+    ``ceil(λ D / (b u))`` cards keep a utilization of u, and more shorten the queue until the
+    latency is kept, unless the forming of a batch and its time alone are longer.
+
+    >>> cards_for(8, 0.010, Load(5000.0, None, 99.0, 0.7))  # 5000 · 0.010 / (8 · 0.7) = 8.9
+    9
+    >>> cards_for(1, 0.010, Load(100.0, None, 99.0, 0.7)), cards_for(
+    ...     1, 0.010, Load(100.0, 0.012, 99.0, 0.7))
+    (2, 4)
+    >>> cards_for(8, 0.010, Load(5000.0, 0.0125, 99.0, 0.7)), cards_for(
+    ...     8, 0.010, Load(5000.0, 0.0120, 99.0, 0.7))
+    (9, None)
+    """
+    least = max(1, ceil(load.images_per_second * seconds / (batch * load.utilization)))
+    if load.slo_seconds is None:
+        return least
+    left = load.slo_seconds - seconds
+    if (
+        left < 0
+        or Batches(batch, 1, seconds, load.images_per_second).formed_within(left) < load.share
+    ):
+        return None
+    if _keeps(batch, seconds, load, least):
+        return least
+    low, high = least, 2 * least
+    while not _keeps(batch, seconds, load, high):
+        low, high = high, 2 * high
+        if high > _MOST_CARDS:
+            return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if _keeps(batch, seconds, load, middle) else (middle, high)
+    return high
+
+
+def latency(batch: int, seconds: float, load: Load, cards: int) -> Carried:
+    """What images wait for whose batches run on the first card that is free."""
+    queue = Batches(batch, cards, seconds, load.images_per_second)
+    return Carried(
+        queue.forming_seconds,
+        queue.queueing_seconds,
+        seconds,
+        queue.percentile(load.share),
+    )
+
+
+def _keeps(batch: int, seconds: float, load: Load, cards: int) -> bool:
+    assert load.slo_seconds is not None
+    return (
+        Batches(batch, cards, seconds, load.images_per_second).within(load.slo_seconds)
+        >= load.share
+    )

@@ -1,0 +1,100 @@
+"""A load of images as it is asked for: how many a second, and how soon each has its answer."""
+
+from typing import Any, NamedTuple
+
+from vitcost.errors import ConfigError, shown
+from vitcost.fields import as_python
+from vitcost.units import exact, parse_per_second, parse_seconds
+
+__all__ = ["MOST_UTILIZATION", "Load", "load"]
+
+# closer to its capacity a card's queue is longer than any that somebody waits in
+MOST_UTILIZATION = 0.9
+# of images a second, and of seconds
+_MOST_RATE, _MOST_SECONDS = 1e12, 1e6
+_LEAST_PERCENTILE, _MOST_PERCENTILE = 50, 99.99
+
+
+class Load(NamedTuple):
+    """So many images a second, of which ``percentile`` percent have their answer within
+    ``slo_seconds``, None: whenever; no card is busy for more than ``utilization`` of the time."""
+
+    images_per_second: float
+    slo_seconds: float | None
+    percentile: float
+    utilization: float
+
+    @property
+    def share(self) -> float:
+        """Of the images, that which has its answer in time."""
+        return self.percentile / 100
+
+
+def load(
+    *,
+    rate: float | str,
+    slo: float | str | None,
+    percentile: float | str,
+    utilization: float | str,
+) -> Load:
+    """A load whose figures can be; ``ConfigError`` says which cannot.
+
+    >>> load(rate="5000/s", slo="20ms", percentile=99, utilization="70%")
+    Load(images_per_second=5000.0, slo_seconds=0.02, percentile=99.0, utilization=0.7)
+    """
+    return Load(
+        _rate(rate),
+        None if slo is None else _seconds(slo),
+        _percentile(percentile),
+        _utilization(utilization),
+    )
+
+
+def _rate(given: float | str) -> float:
+    value = parse_per_second(given) if isinstance(given, str) else as_python(given)
+    if type(value) not in (int, float) or not 0 < value <= _MOST_RATE:
+        raise ConfigError(
+            f"rate must be above 0 images a second, such as 5000/s, got {shown(given)}"
+        )
+    return float(value)
+
+
+def _seconds(given: float | str) -> float:
+    value = parse_seconds(given) if isinstance(given, str) else as_python(given)
+    if type(value) not in (int, float) or not 0 < value <= _MOST_SECONDS:
+        raise ConfigError(f"slo must be a duration above 0, such as 20ms, got {shown(given)}")
+    return float(value)
+
+
+def _percentile(given: float | str) -> float:
+    text = given.strip().lower().removeprefix("p") if isinstance(given, str) else None
+    value: Any = as_python(given) if text is None else _number(text)
+    if type(value) not in (int, float) or not _LEAST_PERCENTILE <= value <= _MOST_PERCENTILE:
+        raise ConfigError(
+            f"percentile must be from {_LEAST_PERCENTILE} to {_MOST_PERCENTILE}, such as 99, "
+            f"got {shown(given)}"
+        )
+    return float(value)
+
+
+def _utilization(given: float | str) -> float:
+    value: Any
+    if isinstance(given, str):
+        text, percent, _ = given.partition("%")
+        number = _number(text)
+        value = number / 100 if percent and number is not None else number
+    else:
+        value = as_python(given)
+    if type(value) not in (int, float) or not 0 < value <= MOST_UTILIZATION:
+        raise ConfigError(
+            f"utilization must be above 0 and at most {MOST_UTILIZATION:.0%}, such as 70%, "
+            f"got {shown(given)}"
+        )
+    return float(value)
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(exact(text.strip()))
+    except ValueError:
+        return None

@@ -1,0 +1,110 @@
+"""Prices of cards, as they are given: one for all, a card's own, or a file of them."""
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+from vitcost.arguments import listed, text
+from vitcost.errors import ConfigError, shown
+from vitcost.fields import as_python
+from vitcost.hardware.cards import Card
+from vitcost.hardware.specs import card
+from vitcost.reading import PRICES, read_toml
+from vitcost.units import exact
+
+__all__ = ["Price", "Prices", "prices"]
+
+Price: TypeAlias = "float | str | Mapping[str, float | str] | list[str | float]"
+
+# the price of every card that has none of its own
+_ALL = ""
+
+
+class Prices:
+    """What an hour of a card costs, in the money that was given.
+
+    ``named`` are the cards of prices that were given beside the command, ``filed`` those of files,
+    which may have more cards than are asked for.
+    """
+
+    def __init__(self, named: Mapping[str, float], filed: Mapping[str, float]) -> None:
+        self.named, self.filed = named, filed
+
+    @property
+    def cards(self) -> tuple[str, ...]:
+        """The names of the cards that have a price of their own."""
+        return tuple(name for name in {**self.filed, **self.named} if name != _ALL)
+
+    def of(self, row: Card) -> float | None:
+        """A card's own price, else that of the card of the table that it is like, else the one of
+        all; None: there is none."""
+        known = {**self.filed, **self.named}
+        found = (known.get(name) for name in (row.name, row.kin, _ALL))
+        return next((each for each in found if each is not None), None)
+
+    def check(self, rows: "tuple[Card, ...]") -> None:
+        """Refuses a price of a card that nobody asks for."""
+        asked = {name for row in rows for name in (row.name, row.kin)}
+        for name in self.named:
+            if name not in (*asked, _ALL):
+                raise ConfigError(
+                    f"price of {name}, which is not among the cards: "
+                    f"{', '.join(row.name for row in rows)}"
+                )
+
+
+def prices(given: "Price | None", own: Mapping[str, Card]) -> Prices:
+    """Prices of an hour: a number for all cards, ``CARD=2.5/h``, a mapping, or the path of a TOML
+    file with a table ``[price]``; several of them in a list.
+
+    >>> from vitcost.hardware.specs import card
+    >>> found = prices(["l4=0.8/h", "2.5"], {})
+    >>> found.of(card("l4")), found.of(card("h100-sxm"))
+    (0.8, 2.5)
+    """
+    named: dict[str, float] = {}
+    filed: dict[str, float] = {}
+    for each in [given] if isinstance(given, Mapping) else listed("price", given):
+        if isinstance(each, Mapping):
+            _add(named, each, own)
+        elif isinstance(each, str) and each.lower().endswith(".toml"):
+            _add(filed, _table(each), own)
+        elif isinstance(each, str) and "=" in each:
+            name, _, amount = each.rpartition("=")
+            _add(named, {name: amount}, own)
+        else:
+            _add(named, {_ALL: each}, own)
+    return Prices(named, filed)
+
+
+def _add(found: dict[str, float], more: Mapping[str, Any], own: Mapping[str, Card]) -> None:
+    for given, amount in more.items():
+        name = text("a card", given)
+        # figures behind a name make a card of the user's own
+        plain = "," in name or name == _ALL
+        key = name if plain else card(name.strip(), own).name
+        if key in found:
+            raise ConfigError(f"two prices of {key}" if key else "two prices of all cards")
+        found[key] = _amount(key, amount)
+
+
+def _table(path: str) -> Mapping[str, Any]:
+    document = read_toml(path, PRICES)
+    table = document.get("price")
+    if not isinstance(table, dict) or not table:
+        raise ConfigError(f"{path}: no prices; they are a table, [price], with CARD = 2.5")
+    return table
+
+
+def _amount(name: str, given: Any) -> float:
+    value = as_python(given)
+    if isinstance(value, str):
+        try:
+            value = float(exact(value.strip().removesuffix("/h").strip()))
+        except ValueError:
+            value = None
+    if type(value) not in (int, float) or not 0 < value < 1e12:
+        of = f"price of {name}" if name else "price"
+        raise ConfigError(
+            f"{of} must be above 0, of a card and hour, such as 2.5 or 2.5/h, got {shown(given)}"
+        )
+    return float(value)

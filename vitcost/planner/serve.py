@@ -1,0 +1,213 @@
+"""``serve``: how many cards carry a rate of images within a latency, in which batches, at what
+cost."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from vitcost.arguments import between, listed, optional, takes, text
+from vitcost.errors import ConfigError, NotCovered, UnknownName
+from vitcost.fields import several
+from vitcost.flags import TRAINING
+from vitcost.hardware.attention import on_card, on_platform
+from vitcost.hardware.calibrate import load_calibrations
+from vitcost.hardware.cards import Card
+from vitcost.hardware.precision import AUTO, AUTOMATIC, precision_on
+from vitcost.hardware.roofline import Anchor, check_half, parse_anchor
+from vitcost.hardware.specs import asked_cards, own_cards
+from vitcost.planner.asked import asked
+from vitcost.planner.capacity import BATCHES
+from vitcost.planner.load import Load, load
+from vitcost.planner.prices import Price, Prices, prices
+from vitcost.planner.reserve import Reserve, parse_reserve
+from vitcost.planner.serving import Question, ServeRow, row_of
+from vitcost.result import Result
+from vitcost.scenario import Scenario
+from vitcost.zoo import Model, Resolved
+
+__all__ = ["DECIDED", "Serve", "ServeRow", "serve"]
+
+SCHEMA = "vitcost.serve/1"
+# fields of a scenario that a card decides, or that no answer of serving depends on
+DECIDED = ("batch", "mode", "precision", "platform", "ranks", *TRAINING)
+_REFUSED = {
+    "mode": "serving is inference",
+    "platform": "it follows from the card",
+    "ranks": "serving finds how many cards are enough",
+    **dict.fromkeys(TRAINING, "it is of a training step, and serving is inference"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Serve(Result):
+    """Cards for a load of images: the cheapest first, those without a price by their number."""
+
+    model: Resolved
+    scenario: Scenario
+    precision: str  # as it is asked for: ``auto`` is each card's own
+    batch: int | None  # the only one that is tried
+    load: Load
+    reserve: Reserve
+    found: tuple[ServeRow, ...]
+
+    @property
+    def best(self) -> ServeRow | None:
+        """The first that carries the load."""
+        return next((row for row in self.found if row.cards is not None), None)
+
+    @property
+    def ok(self) -> bool:
+        """Whether any card carries the load."""
+        return self.best is not None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON of schema ``vitcost.serve/1``."""
+        scenario = asdict(self.scenario)
+        for name in DECIDED:
+            del scenario[name]
+        rows = (
+            {
+                **row._asdict(),
+                "attention_kernel": list(row.attention_kernel),
+                "notes": list(row.notes),
+            }
+            for row in self.found
+        )
+        return {
+            "schema": SCHEMA,
+            "model": self.model.name,
+            "scenario": {**scenario, "precision": self.precision, "batch": self.batch},
+            "load": self.load._asdict(),
+            "reserve": str(self.reserve),
+            "ok": self.ok,
+            "rows": list(rows),
+        }
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """A flat row a card: ``pandas.DataFrame(serve(...).rows())``."""
+        for row in self.found:
+            flat = {"model": self.model.name, **row._asdict()}
+            flat["attention_kernel"] = " ".join(row.attention_kernel)
+            flat["notes"] = "; ".join(row.notes)
+            yield flat
+
+
+@takes(
+    gpu=listed,
+    gpu_file=listed,
+    precision=text,
+    batch=optional(between(1, 10**6)),
+    calibration=listed,
+    anchor=listed,
+)
+def serve(
+    model: Model,
+    *,
+    rate: float | str,
+    slo: float | str | None = None,
+    percentile: float | str = 99,
+    utilization: float | str = 0.7,
+    gpu: "str | Card | Sequence[str | Card]" = (),
+    price: "Price | None" = None,
+    precision: str = AUTO,
+    batch: int | None = None,
+    reserve: int | str = "auto",
+    gpu_file: "str | Sequence[str]" = (),
+    calibration: "str | Sequence[str]" = (),
+    anchor: "str | Anchor | Sequence[str | Anchor]" = (),
+    **given: Any,
+) -> Serve:
+    """How many cards of a kind answer so many images a second within a latency, cheapest first.
+
+    ``rate`` is images a second (``"5000/s"``, ``"20M/d"``), ``slo`` the seconds within which
+    ``percentile`` percent of them have their answer (``"20ms"``; None: whenever), ``utilization``
+    the most of the time that a card is busy. ``gpu`` names the cards, else those with a price are
+    taken. ``price`` is of a card and hour: a number, ``"l4=0.8/h"``, a mapping, or the path of a
+    TOML file with ``[price]``. ``precision`` is by default what each card is for
+    (``vitcost.hardware.precision``). Batches of 1, 2, 3, 4, 6, 8, … 1024 images are tried, or
+    ``batch`` alone; of these the one that needs the fewest cards is taken, then the sooner answer.
+
+    Images arrive at random, one by one (Poisson), and are spread over the cards at random; a card
+    starts a batch when it is full. The latency is then exact (``vitcost.planner.queueing``), given
+    a batch's time, which is a prediction: the cards keep the latency at the high end of its band.
+    ``given``: fields of the scenario and of the config, as for ``report``; flags of training are
+    refused. An ``anchor`` was measured at the ``batch``. Raises ``VitcostError`` for what cannot be
+    asked.
+
+    >>> found = serve("vit_base_patch16_224", rate="1000/s", slo="100ms", gpu=["l4", "h100-sxm"],
+    ...               price={"l4": 0.8, "h100-sxm": 3})
+    >>> [(row.gpu, row.cards, row.batch, row.precision) for row in found.found]
+    [('h100-sxm', 1, 12, 'bf16'), ('l4', 4, 16, 'bf16')]
+    """
+    for name, why in _REFUSED.items():
+        if name in given:
+            raise ConfigError(f"serve takes no {name}: {why}")
+    if precision not in AUTOMATIC:
+        raise UnknownName("precision", precision, AUTOMATIC, f"allowed: {', '.join(AUTOMATIC)}")
+    wanted = load(rate=rate, slo=slo, percentile=percentile, utilization=utilization)
+    own = own_cards(gpu_file)
+    costs = prices(price, own)
+    cards = _cards(gpu, own, costs)
+    plain = "fp32" if precision == AUTO else precision
+    found, scenario = asked(model, given, mode="infer", batch=batch or 1, precision=plain)
+    kept = parse_reserve(reserve)
+    question = Question(
+        config=found.config,
+        load=wanted,
+        prices=costs,
+        reserve=kept,
+        batches=BATCHES if batch is None else (batch,),
+        anchors=_anchors(anchor, batch, cards),
+        calibrations=[
+            row
+            for path in several("calibration", calibration, str)
+            for row in load_calibrations(path)
+        ],
+    )
+    rows = [row_of(question, row, _on(row, scenario, precision)) for row in cards]
+    rows.sort(key=_order)
+    return Serve(found, scenario, precision, batch, wanted, kept, tuple(rows))
+
+
+def _on(card: Card, scenario: Scenario, precision: str) -> Scenario:
+    """The scenario as a card runs it."""
+    if precision == AUTO:
+        scenario = replace(scenario, precision=precision_on(card, training=False))
+    check_half(card, scenario)
+    return on_card(on_platform(scenario, card), card)
+
+
+def _order(row: ServeRow) -> tuple[bool, bool, float, int]:
+    """Cards that carry the load first, of these the cheapest, and behind them, without a price,
+    the fewest."""
+    cost = row.cost_per_million_images
+    return row.cards is None, cost is None, cost or 0.0, row.cards or 0
+
+
+def _cards(
+    gpu: "str | Card | Sequence[str | Card]", own: Mapping[str, Card], costs: Prices
+) -> tuple[Card, ...]:
+    """The cards that are asked for, each once: those with a price where none is named."""
+    cards = tuple(dict.fromkeys(asked_cards(gpu or costs.cards, own)))
+    if not cards:
+        raise ConfigError("no card: name one or several, gpu, or give prices, CARD=2.5/h")
+    for row in cards:
+        if row.capacity_bytes is None:
+            raise NotCovered(
+                f"no source states memory_gb of {row.name}; give it: -g '{row.name},memory_gb=…'"
+            )
+    costs.check(cards)
+    return cards
+
+
+def _anchors(
+    given: "str | Anchor | Sequence[str | Anchor]", batch: int | None, cards: Sequence[Card]
+) -> list[Anchor]:
+    """Anchors, each measured at the batch of its scenario, or at the one that is given."""
+    measured = several("anchor", given, str, Anchor)
+    found = [parse_anchor(each) if isinstance(each, str) else each for each in measured]
+    if found and len(cards) != 1:
+        raise ConfigError(f"an anchor was measured on one card; {len(cards)} are asked for")
+    if batch is None and not all(each.scenario for each in found):
+        raise ConfigError("an anchor was measured at one batch: give it as batch")
+    return found

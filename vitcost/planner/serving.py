@@ -1,0 +1,218 @@
+"""What one card makes of a load of images: its batch, how many of it are enough, at what cost."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from vitcost.engine.model import Config
+from vitcost.engine.workload import workload
+from vitcost.hardware.beside import verdict_on
+from vitcost.hardware.cards import Card
+from vitcost.hardware.constants import Calibration
+from vitcost.hardware.roofline import Anchor, Time, predict
+from vitcost.page import shown
+from vitcost.planner.capacity import cards_for, latency
+from vitcost.planner.load import Load
+from vitcost.planner.need import need
+from vitcost.planner.prices import Prices
+from vitcost.planner.reserve import Reserve
+from vitcost.scenario import Scenario
+
+__all__ = ["Question", "ServeRow", "row_of"]
+
+_BOUNDS = {"compute": "compute", "memory": "memory bandwidth", "overhead": "launches"}
+
+
+class ServeRow(NamedTuple):
+    """A card, and how many of it carry the load.
+
+    ``images_per_second`` is the most that one card runs in such batches, ``latency_seconds`` the
+    percentile of the time from an image's arrival to its answer, ``low_seconds`` and
+    ``high_seconds`` the same at the ends of the band of a batch's time, ``mean_seconds`` its mean:
+    ``forming_seconds + queueing_seconds + service_seconds``. ``cards`` keep the latency at the high
+    end of the band, ``least_cards`` would do at its low end. Energy is the boards' power all the
+    time. ``limit``: what a larger batch, on fewer cards, would break (``slo``, ``memory``),
+    ``rate`` where one card is enough, else what bounds a batch's time. Where no batch carries the
+    load ``missing`` says why, and its numbers are None.
+    """
+
+    gpu: str
+    precision: str
+    batch: int | None
+    latency_seconds: float | None
+    low_seconds: float | None
+    high_seconds: float | None
+    images_per_second: float | None
+    cards: int | None
+    least_cards: int | None
+    cost_per_million_images: float | None
+    price_per_hour: float | None
+    power_watts: float | None
+    joules_per_million_images: float | None
+    utilization: float | None
+    mean_seconds: float | None
+    forming_seconds: float | None
+    queueing_seconds: float | None
+    service_seconds: float
+    service_low_seconds: float
+    service_high_seconds: float
+    used_bytes: int
+    headroom_bytes: int
+    verdict: str
+    limit: str
+    basis: str
+    software: str
+    attention_kernel: tuple[str, ...]
+    notes: tuple[str, ...]
+    missing: str | None
+
+
+class Question(NamedTuple):
+    """What is asked of every card."""
+
+    config: Config
+    load: Load
+    prices: Prices
+    reserve: Reserve
+    batches: Sequence[int]
+    anchors: Sequence[Anchor]
+    calibrations: Sequence[Calibration]
+
+
+class _Tried(NamedTuple):
+    """A batch on a card: its tensors, the room beside them, its time, and the cards that carry the
+    load in it, by the utilization alone and with the latency."""
+
+    batch: int
+    used_bytes: int
+    left_bytes: int
+    time: Time
+    by_rate: int
+    cards: int | None
+
+
+def row_of(asked: Question, card: Card, scenario: Scenario) -> ServeRow:
+    """The batch that needs the fewest of a card, then the one with the sooner answer."""
+    found: list[_Tried] = []
+    for batch in asked.batches:
+        each = _tried(asked, card, replace(scenario, batch=batch))
+        found.append(each)
+        late = asked.load.slo_seconds is not None and each.time.seconds > asked.load.slo_seconds
+        if each.left_bytes < 0 or late:
+            break
+    able = [each for each in found if each.cards is not None and each.left_bytes >= 0]
+    if not able:
+        return _unserved(asked, card, scenario, found[0])
+    best = min(able, key=lambda each: (each.cards, _mean_seconds(asked.load, each)))
+    return _served(asked, card, scenario, best, _limit(best, found))
+
+
+def _tried(asked: Question, card: Card, scenario: Scenario) -> _Tried:
+    batch, load = scenario.batch, asked.load
+    time = predict(
+        asked.config, scenario, card, anchors=asked.anchors, calibrations=asked.calibrations
+    )
+    used = need(workload(asked.config, scenario)).total_bytes
+    left = asked.reserve.headroom(card, used, scenario.software)
+    by_rate = cards_for(batch, time.high_seconds, load._replace(slo_seconds=None))
+    assert by_rate is not None
+    cards = None if left < 0 else cards_for(batch, time.high_seconds, load)
+    return _Tried(batch, used, left, time, by_rate, cards)
+
+
+def _mean_seconds(load: Load, each: _Tried) -> float:
+    """The mean latency at the high end of the band."""
+    assert each.cards is not None
+    return latency(each.batch, each.time.high_seconds, load, each.cards).mean_seconds
+
+
+def _limit(best: _Tried, found: Sequence[_Tried]) -> str:
+    """What keeps the load from fewer cards."""
+    assert best.cards is not None
+    if best.cards == 1:
+        return "rate"
+    fewer = next((each for each in found if each.by_rate < best.cards), None)
+    if fewer is None:
+        return _BOUNDS[best.time.bound]
+    return "memory" if fewer.left_bytes < 0 else "slo"
+
+
+def _unserved(asked: Question, card: Card, scenario: Scenario, least: _Tried) -> ServeRow:
+    """A row of the smallest batch, which does not do."""
+    row = _row(asked, card, scenario, least)
+    images = "one image" if least.batch == 1 else f"a batch of {least.batch:,}"
+    if least.left_bytes < 0:
+        short = shown(-least.left_bytes, "bytes")
+        return row._replace(limit="memory", missing=f"{images} needs {short} more than there is")
+    took = shown(least.time.high_seconds, "seconds")
+    more = "" if least.batch == 1 else ", and the images of a batch wait for each other"
+    return row._replace(limit="slo", missing=f"{images} takes up to {took}{more}")
+
+
+def _served(asked: Question, card: Card, scenario: Scenario, best: _Tried, limit: str) -> ServeRow:
+    """A row of a batch that does."""
+    load, batch, cards, time = asked.load, best.batch, best.cards, best.time
+    assert cards is not None
+    low, middle, high = (
+        latency(batch, seconds, load, cards)
+        for seconds in (time.low_seconds, time.seconds, time.high_seconds)
+    )
+    row = _row(asked, card, scenario, best)
+    of_million = 1e6 / load.images_per_second
+    price, watts = row.price_per_hour, card.power_w
+    return row._replace(
+        batch=batch,
+        latency_seconds=middle.percentile_seconds,
+        low_seconds=low.percentile_seconds,
+        high_seconds=high.percentile_seconds,
+        images_per_second=batch / time.seconds,
+        cards=cards,
+        least_cards=min(cards, cards_for(batch, time.low_seconds, load) or cards),
+        cost_per_million_images=None if price is None else price * cards * of_million / 3600,
+        power_watts=None if watts is None else watts * cards,
+        joules_per_million_images=None if watts is None else watts * cards * of_million,
+        utilization=load.images_per_second * time.seconds / (batch * cards),
+        mean_seconds=middle.mean_seconds,
+        forming_seconds=middle.forming_seconds,
+        queueing_seconds=middle.queueing_seconds,
+        limit=limit,
+    )
+
+
+def _row(asked: Question, card: Card, scenario: Scenario, each: _Tried) -> ServeRow:
+    """What is known of a batch on a card, whether or not it does."""
+    time = each.time
+    kept = asked.reserve.kept(card, each.used_bytes, scenario.software)
+    fit = verdict_on(card, each.used_bytes, kept)
+    assert fit is not None
+    return ServeRow(
+        gpu=card.name,
+        precision=scenario.precision,
+        batch=None,
+        latency_seconds=None,
+        low_seconds=None,
+        high_seconds=None,
+        images_per_second=None,
+        cards=None,
+        least_cards=None,
+        cost_per_million_images=None,
+        price_per_hour=asked.prices.of(card),
+        power_watts=None,
+        joules_per_million_images=None,
+        utilization=None,
+        mean_seconds=None,
+        forming_seconds=None,
+        queueing_seconds=None,
+        service_seconds=time.seconds,
+        service_low_seconds=time.low_seconds,
+        service_high_seconds=time.high_seconds,
+        used_bytes=each.used_bytes,
+        headroom_bytes=each.left_bytes,
+        verdict=fit[0],
+        limit="",
+        basis=time.basis,
+        software=time.software,
+        attention_kernel=time.attention_kernel,
+        notes=time.notes,
+        missing=None,
+    )
