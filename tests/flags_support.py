@@ -170,6 +170,9 @@ def walk(
             continue
         if list(numbers(before)) == list(numbers(after)):
             asked = {**_defaults(), **after.get("scenario", {}), **keywords}
+            if BASES[base].command == "serve":
+                # each card has its own
+                asked |= {name: after["rows"][0][name] or 1 for name in ("batch", "precision")}
             yield Unchanged(base, model, flag, value, asked, before, after)
 
 
@@ -182,7 +185,7 @@ def _peaks(found: Unchanged) -> set[Any]:
     """Where two answers say that the most bytes are alive; None: no exact peak is known."""
     places: set[Any] = set()
     for answer in (found.before, found.after):
-        if BASES[found.base].command == "fit":
+        if BASES[found.base].command in ("fit", "serve"):
             places |= {row["peak_at"] or None for row in answer["rows"]}
         else:
             # an answer that dropped a flag would say where the peak of the default is
@@ -293,6 +296,10 @@ SHOWN: Mapping[str, Callable[[Unchanged], bool]] = {
         _bases(found.after) <= {"spec_sheet", "of_its_kind"}
     ),
     "launches of the host bound the step": lambda found: _bounds(found) == {"overhead"},
+    "auto is bf16 or fp16 on every card, and the other or the same is asked for": lambda found: (
+        {*_column(found.before, "precision"), *_column(found.after, "precision")}
+        <= {"bf16", "fp16"}
+    ),
     "no way to run a batch that does not fit is timed": lambda found: (
         not any(row["ways"] for row in found.after["rows"])
     ),

@@ -305,7 +305,7 @@ def test_a_load_is_given_in_several_ways() -> None:
         ({"utilization": "0%"}, "utilization must be above 0"),
         ({"price": 0}, "price must be above 0, of a card and hour, such as 2.5 or 2.5/h, got 0"),
         ({"price": "l4=free"}, "price of l4 must be above 0"),
-        ({"price": {"t4": 1}}, "price of t4, which is not among the cards: l4"),
+        ({"price": "t4=1"}, "price of t4, which is not among the cards: l4"),
         ({"price": ["l4=1", "l4=2"]}, "two prices of l4"),
         ({"price": "nosuch.toml"}, "nosuch.toml: no such file"),
         ({"gpu": ()}, "no card: name one or several, gpu, or give prices, CARD=2.5/h"),

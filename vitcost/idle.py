@@ -49,7 +49,7 @@ SCENARIO: tuple[Idle, ...] = (
     ),
     Idle(
         ("lora_layers",),
-        (*_MEMORY, "check"),
+        (*_MEMORY, "serve", "check"),
         "lora is 0",
         "there are no adapters",
         ("lora",),
@@ -101,7 +101,7 @@ SCENARIO: tuple[Idle, ...] = (
     ),
     Idle(
         ("attention",),
-        _MEMORY,
+        (*_MEMORY, "serve"),
         "torch takes the same kernels without it",
         "sdpa is a choice among them",
     ),
@@ -113,7 +113,7 @@ SCENARIO: tuple[Idle, ...] = (
     ),
     Idle(
         ("attention",),
-        ("fit", "compare", "plan"),
+        ("fit", "compare", "plan", "serve"),
         "the peak lies outside of attention",
         "no tensor of a kernel is alive there",
     ),
@@ -155,15 +155,21 @@ SCENARIO: tuple[Idle, ...] = (
     ),
     Idle(
         ("layout", "software"),
-        (*_REPORTS, "plan"),
+        (*_REPORTS, "plan", "serve"),
         "the time rests on no measurement of the card",
         "a data sheet, and the mean of other cards, are of no layout and no version of torch",
     ),
     Idle(
         ("layout", "software"),
-        (*_REPORTS, "plan"),
+        (*_REPORTS, "plan", "serve"),
         "launches of the host bound the step",
         "the card waits for them in any case",
+    ),
+    Idle(
+        ("precision",),
+        ("serve",),
+        "auto is bf16 or fp16 on every card, and the other or the same is asked for",
+        "both are of two bytes, and their products of one peak",
     ),
     Idle(
         ("layout", "software"),

@@ -22,7 +22,7 @@ _ALL = ""
 class Prices:
     """What an hour of a card costs, in the money that was given.
 
-    ``named`` are the cards of prices that were given beside the command, ``filed`` those of files,
+    ``named`` are prices of cards that are named one by one, ``filed`` those of files and mappings,
     which may have more cards than are asked for.
     """
 
@@ -65,7 +65,7 @@ def prices(given: "Price | None", own: Mapping[str, Card]) -> Prices:
     filed: dict[str, float] = {}
     for each in [given] if isinstance(given, Mapping) else listed("price", given):
         if isinstance(each, Mapping):
-            _add(named, each, own)
+            _add(filed, each, own)
         elif isinstance(each, str) and each.lower().endswith(".toml"):
             _add(filed, _table(each), own)
         elif isinstance(each, str) and "=" in each:

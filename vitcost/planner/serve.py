@@ -3,9 +3,11 @@ cost."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 from vitcost.arguments import between, listed, optional, takes, text
+from vitcost.engine.workload import workload
 from vitcost.errors import ConfigError, NotCovered, UnknownName
 from vitcost.fields import several
 from vitcost.flags import TRAINING
@@ -13,7 +15,7 @@ from vitcost.hardware.attention import on_card, on_platform
 from vitcost.hardware.calibrate import load_calibrations
 from vitcost.hardware.cards import Card
 from vitcost.hardware.precision import AUTO, AUTOMATIC, precision_on
-from vitcost.hardware.roofline import Anchor, check_half, parse_anchor
+from vitcost.hardware.roofline import Anchor, check_half, parse_anchor, predict
 from vitcost.hardware.specs import asked_cards, own_cards
 from vitcost.planner.asked import asked
 from vitcost.planner.capacity import BATCHES
@@ -151,19 +153,16 @@ def serve(
     plain = "fp32" if precision == AUTO else precision
     found, scenario = asked(model, given, mode="infer", batch=batch or 1, precision=plain)
     kept = parse_reserve(reserve)
-    question = Question(
-        config=found.config,
-        load=wanted,
-        prices=costs,
-        reserve=kept,
-        batches=BATCHES if batch is None else (batch,),
+    files = several("calibration", calibration, str)
+    time = partial(
+        predict,
+        found.config,
         anchors=_anchors(anchor, batch, cards),
-        calibrations=[
-            row
-            for path in several("calibration", calibration, str)
-            for row in load_calibrations(path)
-        ],
+        calibrations=[row for path in files for row in load_calibrations(path)],
     )
+    tried = BATCHES if batch is None else (batch,)
+    run = workload(found.config, scenario)
+    question = Question(run, time, wanted, costs, kept, tried)
     rows = [row_of(question, row, _on(row, scenario, precision)) for row in cards]
     rows.sort(key=_order)
     return Serve(found, scenario, precision, batch, wanted, kept, tuple(rows))

@@ -1,19 +1,16 @@
 """What one card makes of a load of images: its batch, how many of it are enough, at what cost."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from vitcost.engine.model import Config
-from vitcost.engine.workload import workload
+from vitcost.engine.workload import Workload
 from vitcost.hardware.beside import verdict_on
 from vitcost.hardware.cards import Card
-from vitcost.hardware.constants import Calibration
-from vitcost.hardware.roofline import Anchor, Time, predict
+from vitcost.hardware.roofline import Time
 from vitcost.page import shown
 from vitcost.planner.capacity import cards_for, latency
 from vitcost.planner.load import Load
-from vitcost.planner.need import need
+from vitcost.planner.need import Need, need
 from vitcost.planner.prices import Prices
 from vitcost.planner.reserve import Reserve
 from vitcost.scenario import Scenario
@@ -58,6 +55,7 @@ class ServeRow(NamedTuple):
     service_high_seconds: float
     used_bytes: int
     headroom_bytes: int
+    peak_at: str
     verdict: str
     limit: str
     basis: str
@@ -68,15 +66,15 @@ class ServeRow(NamedTuple):
 
 
 class Question(NamedTuple):
-    """What is asked of every card."""
+    """What is asked of every card; ``run`` is a forward pass, ``time`` the predicted one of a
+    scenario on a card."""
 
-    config: Config
+    run: Workload
+    time: Callable[[Scenario, Card], Time]
     load: Load
     prices: Prices
     reserve: Reserve
     batches: Sequence[int]
-    anchors: Sequence[Anchor]
-    calibrations: Sequence[Calibration]
 
 
 class _Tried(NamedTuple):
@@ -84,7 +82,7 @@ class _Tried(NamedTuple):
     load in it, by the utilization alone and with the latency."""
 
     batch: int
-    used_bytes: int
+    need: Need
     left_bytes: int
     time: Time
     by_rate: int
@@ -93,9 +91,9 @@ class _Tried(NamedTuple):
 
 def row_of(asked: Question, card: Card, scenario: Scenario) -> ServeRow:
     """The batch that needs the fewest of a card, then the one with the sooner answer."""
-    found: list[_Tried] = []
+    run, found = asked.run.under(scenario), list[_Tried]()
     for batch in asked.batches:
-        each = _tried(asked, card, replace(scenario, batch=batch))
+        each = _tried(asked, card, run.at(batch))
         found.append(each)
         late = asked.load.slo_seconds is not None and each.time.seconds > asked.load.slo_seconds
         if each.left_bytes < 0 or late:
@@ -107,13 +105,12 @@ def row_of(asked: Question, card: Card, scenario: Scenario) -> ServeRow:
     return _served(asked, card, scenario, best, _limit(best, found))
 
 
-def _tried(asked: Question, card: Card, scenario: Scenario) -> _Tried:
-    batch, load = scenario.batch, asked.load
-    time = predict(
-        asked.config, scenario, card, anchors=asked.anchors, calibrations=asked.calibrations
-    )
-    used = need(workload(asked.config, scenario)).total_bytes
-    left = asked.reserve.headroom(card, used, scenario.software)
+def _tried(asked: Question, card: Card, run: Workload) -> _Tried:
+    scenario, load = run.scenario, asked.load
+    batch = scenario.batch
+    time = asked.time(scenario, card)
+    used = need(run)
+    left = asked.reserve.headroom(card, used.total_bytes, scenario.software)
     by_rate = cards_for(batch, time.high_seconds, load._replace(slo_seconds=None))
     assert by_rate is not None
     cards = None if left < 0 else cards_for(batch, time.high_seconds, load)
@@ -181,9 +178,9 @@ def _served(asked: Question, card: Card, scenario: Scenario, best: _Tried, limit
 
 def _row(asked: Question, card: Card, scenario: Scenario, each: _Tried) -> ServeRow:
     """What is known of a batch on a card, whether or not it does."""
-    time = each.time
-    kept = asked.reserve.kept(card, each.used_bytes, scenario.software)
-    fit = verdict_on(card, each.used_bytes, kept)
+    time, used = each.time, each.need.total_bytes
+    kept = asked.reserve.kept(card, used, scenario.software)
+    fit = verdict_on(card, used, kept)
     assert fit is not None
     return ServeRow(
         gpu=card.name,
@@ -206,8 +203,9 @@ def _row(asked: Question, card: Card, scenario: Scenario, each: _Tried) -> Serve
         service_seconds=time.seconds,
         service_low_seconds=time.low_seconds,
         service_high_seconds=time.high_seconds,
-        used_bytes=each.used_bytes,
+        used_bytes=used,
         headroom_bytes=each.left_bytes,
+        peak_at=each.need.at,
         verdict=fit[0],
         limit="",
         basis=time.basis,
