@@ -26,7 +26,7 @@ __all__ = ["command"]
 _EXAMPLES = """
 vitcost serve vit_base_patch16_224 --rate 5000/s --slo 50ms -g l4 -g h100-sxm
 vitcost serve vit_base_patch16_224 --rate 20M/d --price l4=0.8 --price t4=0.4
-vitcost serve vit_base_patch16_224 --rate 5000/s --slo 50ms --price prices.toml
+vitcost serve vit_base_patch16_224 --rate 500/s --slo 50ms --price prices.toml
 vitcost serve vit_huge_patch14_224 --rate 200/s --slo 0.1s -g l4 --compile
 """
 _LOAD = "Load"
