@@ -10,7 +10,7 @@ import pytest
 
 import vitcost
 from vitcost.cli import run
-from vitcost.errors import ConfigError, UnknownName
+from vitcost.errors import ConfigError, NotCovered, UnknownName
 from vitcost.page import shown
 from vitcost.quantities import QUANTITIES
 from vitcost.render import render
@@ -245,7 +245,20 @@ def test_a_time_says_of_which_card_it_is_and_what_it_rests_on() -> None:
     slow = times["l4"]
     assert slow.seconds > times["rtx4090"].seconds
     found = vitcost.compare("vit_base_patch16_224", gpu=cards, **flags)
-    (row,) = found.rows()
+    # a row a card, as it is alone
+    fast, row = found.rows()
+    alone = [next(vitcost.compare(BASE, gpu=gpu, **flags).rows()) for gpu in cards]
+    own = [{k: v for k, v in each.items() if "relative" not in k} for each in (fast, row)]
+    assert own == [
+        {"gpu": gpu, **{k: v for k, v in each.items() if "relative" not in k}}
+        for gpu, each in zip(cards, alone, strict=True)
+    ]
+    assert (fast["relative_step_time"], fast["gpu"]) == (1.0, "rtx4090")
+    assert list(vitcost.compare(BASE, vary={"gpu": cards}, **flags).rows()) == [fast, row]
+    # a finished report has its cards already: the slowest of them
+    finished = vitcost.report(BASE, gpu=cards, **flags)
+    (told_of,) = vitcost.compare(finished, quantities=["step_time"]).rows()
+    assert told_of["step_time_gpu"] == "l4"
     told = {key: row[f"step_time_{key}"] for key in ("gpu", "mode", "basis", "seconds")}
     assert told == {"gpu": "l4", "mode": "infer", "basis": "of_its_kind", "seconds": slow.seconds}
     assert (row["step_time_low_seconds"], row["step_time_high_seconds"]) == (
@@ -257,3 +270,16 @@ def test_a_time_says_of_which_card_it_is_and_what_it_rests_on() -> None:
     assert not [
         key for key in next(vitcost.compare("vit_base_patch16_224").rows()) if "time" in key
     ]
+
+
+def test_a_card_that_cannot_is_left_out_and_an_unknown_one_is_refused() -> None:
+    flags = {"precision": "amp-bf16", "quantities": ["step_time"]}
+    found = vitcost.compare(BASE, vary=["gpu=l4,t4", "batch=8,16"], **flags)
+    assert [(row["gpu"], row["batch"]) for row in found.rows()] == [("l4", 8), ("l4", 16)]
+    assert found.skipped == (("no source states a bf16 peak of t4", 2),)
+    with pytest.raises(UnknownName, match="did you mean t4"):
+        vitcost.compare(BASE, vary={"gpu": ["l4", "t44"]})
+    with pytest.raises(ConfigError, match="gpu varies, and is also given"):
+        vitcost.compare(BASE, vary="gpu=l4", gpu="t4")
+    with pytest.raises(NotCovered, match="time is no formula of sizes alone"):
+        vitcost.sweep(BASE, vary="gpu=l4,t4")

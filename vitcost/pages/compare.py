@@ -71,7 +71,9 @@ def _table(found: Comparison, names: tuple[str, ...]) -> Table:
     if found.pareto is not None:
         notes.append(f"◂: Pareto front of {' and '.join(found.pareto)}")
     if timed:
-        notes.append("time: of a step, on the slowest of the cards; ±: its band")
+        notes.append(
+            "time: of a step, of a report with several cards on the slowest of them; ±: its band"
+        )
         if found.aside:
             notes.append(f"of training alone, not of the time: {', '.join(found.aside)}")
     notes += skipped_notes(found.skipped)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from vitcost.page import Column, Page, Row, Table, shown
+from vitcost.pages.asked import of_inputs, of_model, of_scenario
 from vitcost.planner.reserve import said
 from vitcost.planner.serve import Serve
 from vitcost.planner.serving import ServeRow
@@ -22,22 +23,20 @@ def serve_page(result: Serve) -> Page:
     tables = [_cards(result)]
     if result.ok:
         tables.append(_latency(result))
-    title = f"Serving {result.model.name} at {_rate(result.load.images_per_second)}"
-    return Page(title, tuple(_lead(result)), tuple(tables), tuple(_notes(result)))
+    title = f"Serving {of_model(result.model)} at {_rate(result.load.images_per_second)}"
+    return Page(title, (), tuple(tables), tuple(_notes(result)), answer=tuple(_answer(result)))
 
 
-def _lead(result: Serve) -> Iterator[str]:
-    yield _answer(result)
-    scenario = result.scenario
-    how = [_precisions(result), f"attention {scenario.attention}"]
-    how += ["compiled"] * scenario.compile
-    how += [f"software {scenario.software}"] * bool(scenario.software)
-    how += [f"lora {scenario.lora}"] * bool(scenario.lora)
-    yield ", ".join(how)
+def _answer(result: Serve) -> Iterator[str]:
+    """What is asked, then the first card in a sentence."""
+    flags = of_scenario(result.scenario, batch=False, mode=False)
+    # the first of the flags is the precision, which is each card's own
+    yield ", ".join([*of_inputs(result.model), _precisions(result), *list(flags)[1:]])
+    yield _best(result)
 
 
-def _answer(result: Serve) -> str:
-    """The first card in a sentence, or what the nearest one lacks."""
+def _best(result: Serve) -> str:
+    """The first card in a sentence, or what each lacks."""
     row, load = result.best, result.load
     if row is None:
         of = "no card answers in time" if load.slo_seconds is not None else "no card does"

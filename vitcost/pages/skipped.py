@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from vitcost.hardware.cards import Card
 from vitcost.page import shown
 from vitcost.planner.grid import Skipped
 
@@ -17,4 +18,6 @@ def skipped_notes(skipped: Iterable[Skipped]) -> Iterator[str]:
 
 def spelled(value: Any) -> str:
     """The value of a field, whatever it is."""
+    if isinstance(value, Card):
+        return value.name
     return shown(tuple(value) if isinstance(value, list) else value)

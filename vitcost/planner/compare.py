@@ -9,7 +9,18 @@ from vitcost import saved
 from vitcost.arguments import flag, listed, optional, takes
 from vitcost.errors import ConfigError, UnknownName, VitcostError
 from vitcost.flags import TRAINING
-from vitcost.planner.grid import Grid, Skipped, Vary, check_apart, grid, reason, skips
+from vitcost.hardware.cards import Card
+from vitcost.planner.grid import (
+    CARD,
+    Axis,
+    Grid,
+    Skipped,
+    Vary,
+    check_apart,
+    grid,
+    reason,
+    skips,
+)
 from vitcost.planner.pareto import front, pair_of
 from vitcost.quantities import NUMBERS, QUANTITIES, Amount, Changed, Numbers, changes, known, values
 from vitcost.report import Report, report
@@ -168,9 +179,9 @@ def compare(
     are the keywords of ``report``, the same for all. ``quantities`` are shown in the order in which
     they are named, the time of a card behind them. ``why`` explains the differences to the first
     model by layer. ``vary`` compares every combination of some fields' values too, as ``sweep`` has
-    them, up to a thousand; those that cannot be are counted in ``skipped``. ``pareto`` names two
-    quantities whose front is marked. Raises ``VitcostError``: an unknown name or quantity, a field
-    that cannot be.
+    them, up to a thousand, and of ``gpu``, of which several are a row each. Those that cannot be
+    are counted in ``skipped``. ``pareto`` names two quantities whose front is marked. Raises
+    ``VitcostError``: an unknown name or quantity, a field that cannot be.
 
     >>> found = compare("vit_base_patch16_224", "vit_large_patch16_224", quantities=["params"])
     >>> [(row["params"], round(row["relative_params"], 2)) for row in found.rows()]
@@ -179,11 +190,12 @@ def compare(
     if not models:
         raise ConfigError("no model to compare")
     pair = pair_of(pareto)
+    varied = _over_cards(models, grid(vary), flags)
     # a card is named for its time
-    more = (*(["step_time"] if flags.get("gpu") else []), *(pair or ()))
+    cards = flags.get("gpu") or any(axis.name == CARD for axis in varied.axes)
+    more = (*(["step_time"] if cards else []), *(pair or ()))
     names = known([*(COMPARED if quantities is None else quantities), *more])
     shown = names if quantities is not None else known([*SHOWN, *more])
-    varied = grid(vary)
     points = len(models) * varied.points
     if points > MOST_COMPARED:
         raise ConfigError(
@@ -199,6 +211,14 @@ def compare(
     named = {*flags, *(axis.name for axis in varied.axes)}
     aside = tuple(flag for flag in TRAINING if timed and flag in named)
     return Comparison(tuple(found), names, shown, why, pair, skips(skipped), aside)
+
+
+def _over_cards(models: Sequence[Candidate], varied: Grid, flags: dict[str, Any]) -> Grid:
+    """The grid with several cards as a field that varies; a finished report has its cards."""
+    if len(flags.get("gpu", ())) < 2 or any(_reported(model) is not None for model in models):
+        return varied
+    check_apart(varied, flags)
+    return Grid((*varied.axes, Axis(CARD, tuple(dict.fromkeys(flags.pop(CARD))))))
 
 
 def relative(numbers: Iterable[int | float | None]) -> list[float | None]:
@@ -255,10 +275,14 @@ def label(each: Compared) -> str:
 
 
 def _spelled(value: Any) -> str:
+    if isinstance(value, Card):
+        return value.name
     return "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, Card):
+        return value.name
     return list(value) if isinstance(value, tuple) else value
 
 

@@ -11,11 +11,13 @@ from vitcost.arguments import listed, text
 from vitcost.config import FIELDS, RATIOS
 from vitcost.errors import ConfigError, VitcostError, shown
 from vitcost.fields import Field, Pair, as_python, checked, checked_ratio, parse
+from vitcost.hardware.cards import Card
 from vitcost.scenario import Scenario
 from vitcost.text import TEXT_FIELDS
 from vitcost.words import unknown_field
 
 __all__ = [
+    "CARD",
     "MOST_POINTS",
     "Axis",
     "Grid",
@@ -37,6 +39,8 @@ Vary: TypeAlias = "Mapping[str, Any] | Iterable[str]"
 
 _SCENARIO = {field.name: field.type for field in fields(Scenario)}
 _RATIO: tuple[Any, Field] = (float | None, Field("ratio to embed_dim"))
+# a card varies as a field does; the one who times it knows which there are
+CARD = "gpu"
 _COUNTED = (int, int | None, Pair)
 
 
@@ -198,12 +202,16 @@ def _kind(name: str) -> tuple[Any, Field]:
         return _SCENARIO[name], Field("")
     if name in TEXT_FIELDS:
         return TEXT_FIELDS[name]
-    raise unknown_field(name, [*FIELDS, *RATIOS, *_SCENARIO, *TEXT_FIELDS])
+    if name == CARD:
+        return str, Field("a card")
+    raise unknown_field(name, [*FIELDS, *RATIOS, *_SCENARIO, *TEXT_FIELDS, CARD])
 
 
 def _checked(name: str, kind: Any, field: Field, value: Any) -> Any:
     if name in RATIOS:
         return checked_ratio(name, value)
+    if name == CARD:
+        return value if isinstance(value, Card) else text(name, value)
     if name in _SCENARIO:
         # what is divided needs ranks to divide it
         Scenario(**{"ranks": 2, name: value})

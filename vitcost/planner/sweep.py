@@ -11,7 +11,17 @@ from vitcost.fields import integer
 from vitcost.planner.arrays import load
 from vitcost.planner.compare import COMPARED, SCHEMA
 from vitcost.planner.evaluate import Chunk, Evaluator
-from vitcost.planner.grid import MOST_POINTS, Grid, Skipped, Vary, bounded, check_apart, grid, skips
+from vitcost.planner.grid import (
+    CARD,
+    MOST_POINTS,
+    Grid,
+    Skipped,
+    Vary,
+    bounded,
+    check_apart,
+    grid,
+    skips,
+)
 from vitcost.planner.pareto import front, pair_of
 from vitcost.quantities import QUANTITIES, known
 from vitcost.result import Result
@@ -193,7 +203,7 @@ def sweep(
     load()
     pair, varied = pair_of(pareto), grid(vary)
     names = known([*quantities, *(pair or ())])
-    if "step_time" in names or flags.get("gpu"):
+    if "step_time" in names or flags.get("gpu") or any(a.name == CARD for a in varied.axes):
         raise NotCovered("time is no formula of sizes alone: compare has it, up to 1,000 points")
     if not models or not varied:
         raise ConfigError("a sweep is of a model over what varies: vary={FIELD: VALUES}")
