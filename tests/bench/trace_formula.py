@@ -1,49 +1,55 @@
 """Formula = trace for the names of timm that have a formula.
 
-    PYTHONPATH=.:tests python tests/bench/trace_formula.py [--all] [--looks] [NAME ...]
+    PYTHONPATH=.:tests python tests/bench/trace_formula.py [--whole] [-o FILE] [NAME ...]
 
-Without ``--all`` every name is held in fp32 on a card at batch 3; with it in fp32, amp-bf16 and
-bf16, on cuda and cpu rules, at batches 1 and 3.
+Every name in fp32, amp-bf16 and bf16, on the rules of a card and of a CPU, at batches 1 and 3. Of
+models that are a list of equal blocks three are built: the first, one that stands for all between,
+the last; ``--whole`` has all of them, in fp32 on a card at batch 3. ``-o FILE``: a line a name, and
+the names that it has are passed by.
 """
 
+import argparse
 import sys
 import time
+from pathlib import Path
 
 import torch
-from traced_formula import differences, timm_model, unmatched
+from traced_formula import CASES, both, differences
 
 from vitcost.zoo import timm
 
 torch.set_num_threads(1)
 
-CASES = [
-    (p, where, b) for p in ("fp32", "amp-bf16", "bf16") for where in ("cuda", "cpu") for b in (1, 3)
-]
 
-
-def main(arguments: list[str]) -> int:
-    cases = CASES if "--all" in arguments else [("fp32", "cuda", 3)]
-    names = [a for a in arguments if not a.startswith("-")] or sorted(timm.names())
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--whole", action="store_true")
+    parser.add_argument("-o", "--output", type=Path)
+    parser.add_argument("names", nargs="*")
+    given = parser.parse_args()
+    done = given.output.read_text().splitlines() if given.output and given.output.exists() else []
+    cases, depth = (CASES[1:2], None) if given.whole else (CASES, 3)
     wrong = 0
-    for name in names:
-        started = time.process_time()
+    for name in given.names or sorted(timm.names()):
+        if any(line.startswith(f"{name}: ") for line in done):
+            continue
+        started, found = time.process_time(), []
         try:
-            model = timm_model(timm.RENAMED.get(name, name))
+            formula, model = both(name, depth)
             for case in cases:
-                found = differences(name, model, *case)
-                wrong += bool(found)
-                for line in found:
-                    print(name, *case, line, flush=True)
-                apart = unmatched(name, model, *case) if "--looks" in arguments else []
-                if apart:
-                    print(name, *case, "looks apart:", ", ".join(apart[:5]), flush=True)
+                found += [f"{case}: {line}" for line in differences(formula, model, *case)]
         except Exception as error:
-            wrong += 1
-            print(name, type(error).__name__, str(error)[:300], flush=True)
-        print(name, f"{time.process_time() - started:.1f} s", flush=True)
+            found.append(f"{type(error).__name__}: {str(error)[:300]}")
+        wrong += bool(found)
+        seconds = time.process_time() - started
+        line = f"{name}: {'; '.join(found) or '=='} ({seconds:.1f} s)"
+        print(line, flush=True)
+        if given.output:
+            with given.output.open("a") as file:
+                file.write(f"{line}\n")
     print(wrong, "differ")
     return 1 if wrong else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())
