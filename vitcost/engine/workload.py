@@ -8,7 +8,7 @@ which of the two it is.
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from vitcost.config import ViTConfig, configure
 from vitcost.engine.cost import Row, defined, fold
@@ -28,7 +28,16 @@ from vitcost.scenario import MOST_IMAGES, PRECISIONS, Scenario
 if TYPE_CHECKING:
     from vitcost.engine.live import Event
 
-__all__ = ["Workload", "built_alike", "definition", "mode_of", "workload"]
+__all__ = ["Alive", "Workload", "built_alike", "definition", "mode_of", "workload"]
+
+
+class Alive(NamedTuple):
+    """Bytes that are alive at one moment, by the part of memory and by the module that made or
+    saved them."""
+
+    part: str  # one of engine.live.PARTS
+    name: str
+    size_bytes: Size
 
 
 class Workload:
@@ -57,6 +66,13 @@ class Workload:
     has_bound: bool = False
     # whether its step has what fully sharded ranks gather and reduce
     shards: bool = False
+    # whether its top-level modules are the parts that pages name
+    has_parts: bool = False
+
+    @property
+    def has_letters(self) -> bool:
+        """Whether symbols in place of its sizes give its memory with its numbers put in."""
+        return True
 
     @property
     def no_step(self) -> str:
@@ -136,6 +152,11 @@ class Workload:
         """
         raise NotCovered("the memory of this model in training")
 
+    def alive(self, look: int | None, training: bool) -> "tuple[Alive, ...]":
+        """What is alive at a look of the step or of the forward pass in eval, by who made it; None
+        is the end."""
+        raise NotCovered("what is alive at one moment, by module")
+
     def bounding(self, onto: bool = False) -> "tuple[Event, ...]":
         """The same of a step under a loss that keeps no less than any, for a bound where the exact
         step is not covered; ``onto``: no gradient is in it."""
@@ -162,9 +183,9 @@ def workload(config: Config, scenario: Scenario, sizes: Sizes | None = None) -> 
     (86567656, ('efficient',), 35127656448)
     """
     # a model that no config describes makes its own
-    made: Callable[[Scenario], Workload] | None = getattr(config, "workload", None)
+    made: Callable[..., Workload] | None = getattr(config, "workload", None)
     if made is not None:
-        return made(scenario)
+        return made(scenario, sizes)
     return _Lowered(config, scenario, scenario.batch, sizes, sizes is not None, ALONE)
 
 
@@ -174,6 +195,7 @@ class _Lowered(Workload):
     at_once = True
     has_bound = True
     shards = True
+    has_parts = True
 
     def __init__(
         self,

@@ -105,7 +105,7 @@ def explained(
         formula=_joined(found, _formula),
         substituted=_joined(found, _substituted),
         value=found.value,
-        reference=row.reference,
+        reference=getattr(resolved.config, "reference", row.reference),
         terms=tuple(_term(found, name, expr) for name, expr in found.terms.items()),
         letters=_letters(found),
         latex=_joined(found, _latex) if latex else None,

@@ -1,6 +1,7 @@
 """How the terms of a quantity are found: engine or textbook, run on symbols in place of sizes."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 from vitcost import memory, textbook
@@ -9,9 +10,10 @@ from vitcost.engine.live import look_at, peak
 from vitcost.engine.model import Config
 from vitcost.engine.ops import Axis, Size, Sizes
 from vitcost.engine.parts import by_part
-from vitcost.engine.workload import Workload, workload
+from vitcost.engine.workload import Alive, Workload, workload
 from vitcost.errors import NotCovered
-from vitcost.formulas.symbols import Expr, largest_of, load, symbol, tidy
+from vitcost.formulas.modules import by_module
+from vitcost.formulas.symbols import Expr, largest_of, load, symbol, tidy, value
 from vitcost.quantities import Formula
 from vitcost.scenario import Scenario
 from vitcost.summary import counted_params
@@ -40,23 +42,37 @@ class Found(NamedTuple):
 def _cost(of: Formula, config: Config, scenario: Scenario) -> Found:
     """A cost, part by part of the model; or that of all modules of one name, child by child."""
     exact, symbolic = _both(config, scenario)
-    summands = _summands(exact, of)
+    numbers = _numbers(exact.sizes)
+    summands, letters = _by_name(exact, symbolic, partial(_summands, of=of, numbers=numbers))
     if not summands:
         raise NotCovered(f"this model has no module named {of.module!r} to explain")
-    numbers, letters = _numbers(exact.sizes), _summands(symbolic, of)
-    terms = {name: tidy(letters[name], numbers) for name, value in summands.items() if value}
+    terms = {name: tidy(letters[name], numbers) for name, amount in summands.items() if amount}
     whole = tidy(sum(terms.values()), numbers) if of.module else None
     how = _how(exact, of) if "precision" in of.flags else ""
     return Found(terms, numbers, sum(summands.values()), whole, how=how)
 
 
-def _summands(run: Workload, of: Formula) -> dict[str, Size]:
+def _by_name(
+    exact: Workload, symbolic: Workload, parts: Callable[[Workload], dict[str, Size]]
+) -> tuple[dict[str, Size], dict[str, Size]]:
+    """Parts of a model with its sizes, and in letters."""
+    own, letters = parts(exact), parts(symbolic)
+    numbers = _numbers(exact.sizes)
+    if exact.has_parts or own == {name: value(expr, numbers) for name, expr in letters.items()}:
+        return own, letters
+    # one image may run otherwise than a batch
+    return own, own
+
+
+def _summands(run: Workload, of: Formula, numbers: Mapping[str, Size]) -> dict[str, Size]:
     """Summands of a cost by name, in the order of the forward."""
 
     def cost(row: Cost) -> Size:
         return sum(getattr(row, name) for name in of.of)
 
     root = run.rows()
+    if not of.module and not run.has_parts:
+        return by_module(root, cost, numbers)
     if not of.module:
         parts = by_part(root.children, cost)
         return {**parts, "model": cost(root.cost) - sum(parts.values())}
@@ -64,9 +80,9 @@ def _summands(run: Workload, of: Formula) -> dict[str, Size]:
     for row, times in _rows(root):
         if _name(row) == of.module:
             inner = [(f"{of.module}.{_name(x)}", x.repeat * cost(x.cost)) for x in row.children]
-            own = cost(row.cost) - sum(value for _, value in inner)
-            for name, value in (*inner, (f"{of.module} products", own)):
-                found[name] = found.get(name, 0) + times * value
+            own = cost(row.cost) - sum(amount for _, amount in inner)
+            for name, amount in (*inner, (f"{of.module} products", own)):
+                found[name] = found.get(name, 0) + times * amount
     return found
 
 
@@ -84,21 +100,23 @@ def _name(row: Row) -> str:
 def _torchsummary(of: Formula, config: Config, scenario: Scenario) -> Found:
     """The parameters that sit on a layer, part by part."""
     exact, symbolic = (run.rows() for run in _both(config, scenario))
-    value = counted_params(config, exact)
-    if value is None:
+    counted = counted_params(config, exact)
+    if counted is None:
         raise NotCovered("torchsummary's table is covered for the plain ViT only")
     layers, letters = (
         by_part((row for row in root.children if row.type != "Parameter"), lambda c: c.params)
         for root in (exact, symbolic)
     )
     numbers = _numbers(workload(config, scenario).sizes)
-    terms = {name: tidy(letters[name], numbers) for name, value in layers.items() if value}
-    return Found(terms, numbers, value)
+    terms = {name: tidy(letters[name], numbers) for name, amount in layers.items() if amount}
+    return Found(terms, numbers, counted)
 
 
 def _tokens(of: Formula, config: Config, scenario: Scenario) -> Found:
     """The patches that the blocks see, and the tokens before them; of a text its tokens."""
-    sizes = workload(config, scenario).sizes
+    run = workload(config, scenario)
+    run.axis("s")
+    sizes = run.sizes
     before = sizes["s"] - sizes.get("kept", sizes["s"])
     patches = "kept" if sizes.get("kept") != sizes.get("n") else "n"
     terms = {"patches": symbol(patches)} if "kept" in sizes else {"tokens": symbol("s")}
@@ -123,8 +141,9 @@ def _thumb(of: Formula, config: Config, scenario: Scenario) -> Found:
 def _complexity(of: Formula, config: Config, scenario: Scenario) -> Found:
     """Four types of layer on the sequence of this model."""
     sp = load()
-    sizes = workload(config, scenario).sizes
-    numbers = {"s": sizes["s"], "h": sizes["h"], "k": _KERNEL, "r": min(_WINDOW, sizes["s"])}
+    run = workload(config, scenario)
+    s, h = run.axis("s"), run.axis("h")
+    numbers = {"s": s, "h": h, "k": _KERNEL, "r": min(_WINDOW, s)}
     letters = [symbol(letter) for letter in numbers]
     symbolic = textbook.layer_complexities(*letters, log=_log)
     terms = {
@@ -144,14 +163,17 @@ def _log(n: Any, k: Any) -> Any:
 
 def _inference(of: Formula, config: Config, scenario: Scenario) -> Found:
     """The moment that wins with the numbers, and what lies in memory then, in letters."""
-    exact, symbolic = _both(config, scenario)
+    exact, symbolic = _both(config, scenario, memory=True)
     top = peak(exact.inference(), exact.sizes)
     alive = look_at(symbolic.inference(), symbolic.sizes, top.look).total
     both = memory.inference(exact, top.peak_bytes), memory.inference(symbolic, alive)
-    value = both[0].total_bytes if not of.of else sum(getattr(both[0], name) for name in of.of)
+    amount = both[0].total_bytes if not of.of else sum(getattr(both[0], name) for name in of.of)
     names = of.of or [name for name in both[0]._fields if not name.startswith("int8")]
     terms = _terms(names, both[0], both[1], _numbers(exact.sizes))
-    return Found(terms, _numbers(exact.sizes), value, how=f"{_how(exact, of)}: {top.place}")
+    if not exact.has_parts:
+        terms = _held(terms, {"activations": alive}, symbolic.alive(top.look, training=False))
+    how = f"{_how(exact, of)}{_alone(exact, symbolic)}: {top.place}"
+    return Found(terms, _numbers(exact.sizes), amount, how=how)
 
 
 def _states(of: Formula, config: Config, scenario: Scenario) -> Found:
@@ -159,8 +181,8 @@ def _states(of: Formula, config: Config, scenario: Scenario) -> Found:
     exact, symbolic = _both(config, scenario)
     both = [_own(run) for run in (exact, symbolic)]
     terms = _terms(of.of, both[0], both[1], _numbers(exact.sizes))
-    value = sum(getattr(both[0], name) for name in of.of)
-    return Found(terms, _numbers(exact.sizes), value, how=_how(exact, of))
+    amount = sum(getattr(both[0], name) for name in of.of)
+    return Found(terms, _numbers(exact.sizes), amount, how=_how(exact, of))
 
 
 def _terms(
@@ -179,25 +201,30 @@ def _terms(
 def _saved(of: Formula, config: Config, scenario: Scenario) -> Found:
     """What autograd holds after the loss, part by part."""
     exact, symbolic = _both(config, scenario)
-    numbers, kept, letters = _numbers(exact.sizes), _kept(exact), _kept(symbolic)
-    terms = {name: tidy(letters[name], numbers) for name, value in kept.items() if value}
+    numbers = _numbers(exact.sizes)
+    kept, letters = _by_name(exact, symbolic, partial(_kept, numbers=numbers))
+    terms = {name: tidy(letters[name], numbers) for name, amount in kept.items() if amount}
     return Found(terms, numbers, sum(kept.values()), how=_how(exact, of))
 
 
-def _kept(run: Workload) -> dict[str, Size]:
+def _kept(run: Workload, numbers: Mapping[str, Size]) -> dict[str, Size]:
     root = run.rows()
+    if not run.has_parts:
+        parts = by_module(root, lambda cost: cost.saved_bytes, numbers)
+        # the loss is one of the modules' own
+        return {"model and loss" if name == "model" else name: n for name, n in parts.items()}
     parts = by_part(root.children, lambda cost: cost.saved_bytes)
     rest = root.cost.saved_bytes - sum(parts.values())
     return {**parts, "model": rest, "loss": memory.loss_bytes(run)}
 
 
 def _own(run: Workload) -> memory.Training:
-    return memory.states(run, sum(_kept(run).values()))
+    return memory.states(run, run.rows().cost.saved_bytes + memory.loss_bytes(run))
 
 
 def _peak(of: Formula, config: Config, scenario: Scenario) -> Found:
     """The moment that wins with the numbers, and what lies in memory then, in letters."""
-    exact, symbolic = _both(config, scenario)
+    exact, symbolic = _both(config, scenario, memory=True)
     try:
         top = memory.step_peak(_own(exact), exact)
     except NotCovered as reason:
@@ -206,8 +233,45 @@ def _peak(of: Formula, config: Config, scenario: Scenario) -> Found:
     parts = memory.moment(_own(symbolic), symbolic, top.look)
     numbers = _numbers(exact.sizes)
     terms = _terms(top.parts._fields, top.parts, parts, numbers)
-    how = f"{_how(exact, of)}, optimizer {scenario.optimizer}: {top.at}"
+    if not exact.has_parts:
+        asked = {
+            "saved activations": parts.saved_activations_bytes,
+            "temporary": parts.temporary_bytes,
+        }
+        terms = _held(terms, asked, symbolic.alive(top.look, training=True))
+    how = f"{_how(exact, of)}, optimizer {scenario.optimizer}{_alone(exact, symbolic)}: {top.at}"
     return Found(terms, numbers, top.total_bytes, how=how)
+
+
+def _held(
+    terms: Mapping[str, Expr], asked: Mapping[str, Size], alive: Iterable[Alive]
+) -> dict[str, Expr]:
+    """Terms of which some are told by the modules that made or saved what is alive; the rest of
+    each keeps its name."""
+    sp = load()
+    left = {name: sp.sympify(amount) for name, amount in asked.items()}
+    opened: dict[str, dict[str, Expr]] = {name: {} for name in asked}
+    for each in alive:
+        if each.part == "gradients":
+            continue
+        name = each.part if each.part in asked else f"{each.part} activations"
+        name = name if name in asked else next(iter(asked))
+        opened[name][each.name] = sp.expand(each.size_bytes)
+        left[name] = left[name] - each.size_bytes
+    found: dict[str, Expr] = {}
+    for name, expr in terms.items():
+        found.update(opened.get(name, {}))
+        rest = sp.expand(left[name]) if name in left else expr
+        if rest != 0:
+            found["temporary, of the optimizer" if name == "temporary" else name] = rest
+    return found
+
+
+def _alone(exact: Workload, symbolic: Workload) -> str:
+    """Why there are no letters."""
+    if exact is not symbolic:
+        return ""
+    return ", one image, which runs otherwise than a batch (--batch 2 has letters)"
 
 
 # every way to find terms
@@ -224,9 +288,12 @@ RULES: Mapping[str, Callable[[Formula, Config, Scenario], Found]] = {
 }
 
 
-def _both(config: Config, scenario: Scenario) -> tuple[Workload, Workload]:
-    """A model under a scenario, and the same in letters."""
-    exact = workload(config, scenario)
+def _both(config: Config, scenario: Scenario, memory: bool = False) -> tuple[Workload, Workload]:
+    """A model under a scenario, and the same in letters; for its memory where these have it."""
+    # as it is among other batches
+    exact = workload(config, scenario).at(scenario.batch)
+    if memory and not exact.has_letters:
+        return exact, exact
     letters = Sizes({axis: symbol(_letter(axis)) for axis in exact.sizes})
     return exact, workload(config, scenario, letters)
 
@@ -234,7 +301,8 @@ def _both(config: Config, scenario: Scenario) -> tuple[Workload, Workload]:
 def _how(run: Workload, of: Formula) -> str:
     """What of a scenario is not as it always is."""
     scenario = run.scenario
-    said = [scenario.precision, scenario.platform, f"attention {', '.join(run.attention())}"]
+    said = [scenario.precision, scenario.platform]
+    said += [f"attention {', '.join(run.attention())}"] if run.attention() else []
     for name in of.flags:
         given = getattr(scenario, name)
         known = ("batch", "precision", "platform", "attention", "optimizer", "lora_layers")

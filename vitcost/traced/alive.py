@@ -14,7 +14,7 @@ from vitcost.engine.ops import Tensor
 from vitcost.traced.polynomials import Polynomial, plus
 from vitcost.traced.trace import BORN, DIES, GRADIENT, LOOK, SAVED, Pass, decoded
 
-__all__ = ["Look", "all_events", "looks", "saved_at_end", "tensors", "upper"]
+__all__ = ["Held", "Look", "all_events", "held_at", "looks", "saved_at_end", "tensors", "upper"]
 
 _SAVED, _GRADIENTS, _TEMPORARY = (PARTS.index(p) for p in ("saved", "gradients", "temporary"))
 _PART = {SAVED: _SAVED, GRADIENT: _GRADIENTS}
@@ -54,35 +54,63 @@ def looks(run: Pass) -> Iterator[Look]:
     yield Look(number, (live[0], live[1], live[2]))
 
 
-def alive_at(run: Pass, number: int) -> dict[int, int]:
-    """The storages that are alive at a look, each with the call that made it."""
+class Held(NamedTuple):
+    """A storage that is alive at a look: its part of memory, and the module that saved it, or the
+    operator and the module that made it."""
+
+    part: str
+    path: str
+    operator: str
+    size: Polynomial
+
+
+def held_at(run: Pass, look: int | None) -> list[Held]:
+    """The storages that are alive at a look of ``upper``, in the order of their births; None is
+    the end."""
+    kept = [] if look is None else _kept(run)
+    number = None if look is None else kept[look].number
+    saved_by = dict(run.saved_by)
     born: dict[int, int] = {}
+    part_of: dict[int, int] = {}
     now = 0
     for event in run.events:
         kind, storage = decoded(event)
         if kind == LOOK:
             if now == number:
-                return born
+                break
             now += 1
-        elif kind == BORN:
-            born[storage] = now
         elif kind == DIES:
-            del born[storage]
-    return born
+            del born[storage], part_of[storage]
+        else:
+            born.setdefault(storage, now)
+            part_of[storage] = _PART.get(kind, _TEMPORARY)
+    found = []
+    for storage, call in born.items():
+        operator, path = run.calls[min(call, len(run.calls) - 1)]
+        part = PARTS[part_of[storage]]
+        where = saved_by[storage] if part == "saved" else path
+        found.append(Held(part, run.paths[where], run.operators[operator].name, run.sizes[storage]))
+    return found
+
+
+@lru_cache(maxsize=64)
+def _kept(run: Pass) -> tuple[Look, ...]:
+    """The looks that can be a peak at some batch from 1 on, and the end as one more."""
+    every = list(looks(run))
+    return (*_upper(every[:-1]), every[-1])
 
 
 @lru_cache(maxsize=64)
 def upper(run: Pass) -> tuple[Event, ...]:
     """The looks that can be a peak at some batch from 1 on, as changes between one and the next."""
-    every = list(looks(run))
-    kept = _upper(every[:-1])
+    kept = _kept(run)
     events: list[Event] = []
     before: tuple[Polynomial, ...] = ((0,), (0,), (0,))
-    for look in (*kept, every[-1]):
+    for look in kept:
         for part, (was, now) in enumerate(zip(before, look.parts, strict=True)):
             events += _changes(part, plus(now, was, -1))
         before = look.parts
-        if look is not every[-1]:
+        if look is not kept[-1]:
             events.append(place(run, look.number))
     return tuple(events)
 

@@ -6,6 +6,7 @@ Its traces come from a file, or are made when they are asked for (``vitcost.trac
 from collections.abc import Mapping
 from typing import Any
 
+from vitcost.engine.ops import Sizes
 from vitcost.engine.workload import Workload
 from vitcost.errors import ConfigError, NotCovered
 from vitcost.scenario import Scenario
@@ -54,9 +55,21 @@ class TracedModel:
     def __init__(self, name: str, kind: str, traces: Traces, reason: str = "") -> None:
         self.name, self.kind, self.traces, self.reason = name, kind, traces, reason
 
-    def workload(self, scenario: Scenario) -> Workload:
-        """The model under a scenario."""
-        return Traced(self.traces, self.kind, scenario, scenario.batch)
+    @property
+    def reference(self) -> str:
+        """Where its numbers are from."""
+        version = self.traces.to_dict().get("torch", "")
+        return (
+            f"a trace of every operator and storage by torch {version}: sizes at a few batches, "
+            "and the polynomials through them"
+        )
+
+    def workload(self, scenario: Scenario, sizes: Sizes | None = None) -> Workload:
+        """The model under a scenario; its only axis is the batch, which ``sizes`` may have as a
+        symbol."""
+        if sizes is None:
+            return Traced(self.traces, self.kind, scenario, scenario.batch)
+        return Traced(self.traces, self.kind, scenario, sizes["b"], searched=True)
 
     def on_top(self, overrides: Mapping[str, Any]) -> "TracedModel":
         return TracedModel(self.name, self.kind, self.traces.on_top(overrides), self.reason)

@@ -167,6 +167,5 @@ def _alike(one: Row, other: Row) -> bool:
 
 
 def _shape_of(row: Row, root: str) -> object:
-    children = tuple(_shape_of(child, root) for child in row.children)
-    path = row.path[len(root) :]
-    return path, row.type, row.repeat, row.shape, row.cost, children
+    children = tuple((child.repeat, _shape_of(child, root)) for child in row.children)
+    return row.path[len(root) :], row.type, row.shape, row.cost, children

@@ -5,13 +5,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from vitcost.engine.cost import Row
-from vitcost.engine.ops import Op, Sizes, Tensor
+from vitcost.engine.ops import Op, Size, Sizes, Tensor
 from vitcost.engine.parameters import Parameter, parameters
 from vitcost.engine.tree import Node
-from vitcost.engine.workload import Workload
+from vitcost.engine.workload import Alive, Workload
 from vitcost.errors import NotCovered
 from vitcost.scenario import Scenario
-from vitcost.traced.alive import tensors, upper
+from vitcost.traced.alive import Held, held_at, tensors, upper
+from vitcost.traced.polynomials import value
 from vitcost.traced.rows import rows
 from vitcost.traced.trace import ITEMSIZE, How, Pass, Trace, Weight, how_of
 
@@ -44,7 +45,7 @@ class Traced(Workload):
     """
 
     def __init__(
-        self, traces: Traces, kind: str, scenario: Scenario, batch: int, searched: bool = False
+        self, traces: Traces, kind: str, scenario: Scenario, batch: Size, searched: bool = False
     ) -> None:
         self.traces, self.kind, self.searched = traces, kind, searched
         self.scenario, self.batch = scenario, batch
@@ -65,7 +66,23 @@ class Traced(Workload):
 
     def _lines(self, how: How) -> Trace:
         traces = self.traces
-        return traces.lines(how) if self.batch > 1 else traces.at(how, self.batch)
+        # a symbol stands for the batches that have polynomials
+        one = isinstance(self.batch, int) and self.batch == 1
+        return traces.at(how, 1) if one else traces.lines(how)
+
+    @property
+    def has_letters(self) -> bool:
+        """Of one image: whether its trace is what the polynomials of larger batches say."""
+        if self.batch != 1:
+            return True
+        try:
+            lines = Traced(self.traces, self.kind, self.scenario, 2, searched=True).trace
+        except NotCovered:
+            return False
+        passes = zip(
+            (self.trace.inference, self.trace.step), (lines.inference, lines.step), strict=True
+        )
+        return all(_alike(one, other) for one, other in passes)
 
     @property
     def no_step(self) -> str:
@@ -97,6 +114,14 @@ class Traced(Workload):
         if not in_place:
             raise NotCovered("gradients that meet out of place: a trace has them in place")
         return upper(self._pass(training=True))
+
+    def alive(self, look: int | None, training: bool) -> tuple[Alive, ...]:
+        found: dict[tuple[str, str], int] = {}
+        for held in held_at(self._pass(training), look):
+            name = _place(held)
+            size = value(held.size, self.batch)
+            found[held.part, name] = found.get((held.part, name), 0) + size
+        return tuple(Alive(part, name, size) for (part, name), size in found.items())
 
     def attention(self) -> tuple[str, ...]:
         found = self._pass(self.training)
@@ -144,6 +169,29 @@ class Traced(Workload):
         if self.trace.step is None:
             raise NotCovered(self.trace.missing)
         return self.trace.step
+
+
+def _alike(one: Pass | None, lines: Pass | None) -> bool:
+    """Whether the polynomials of a pass are the sizes of a single image."""
+    if one is None or lines is None:
+        return one is lines
+    if one.events != lines.events or one.saved_by != lines.saved_by:
+        return False
+    return all(value(a, 1) == value(b, 1) for a, b in zip(one.sizes, lines.sizes, strict=True))
+
+
+def _place(held: Held) -> str:
+    """Where a storage is from: of modules in a list the list, ``blocks.3.mlp.fc1`` is ``blocks``'.
+
+    A gradient is the parameters', whichever operator made it.
+    """
+    parts = held.path.split(".")
+    numbers = [i for i, name in enumerate(parts) if name.isdecimal()]
+    where = ".".join([*parts[: numbers[-1]], "*"]) if numbers and numbers[-1] else held.path
+    where = where or "the model itself"
+    if held.part == "saved":
+        return f"saved for {where}"
+    return "" if held.part == "gradients" else f"{held.operator} of {where}"
 
 
 _NOTHING = Tensor("nothing", (0,))

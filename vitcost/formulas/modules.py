@@ -1,0 +1,64 @@
+"""Terms of a model by module path, where its top-level modules are no parts that a page knows."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+from vitcost.engine.cost import Cost, Row
+from vitcost.engine.ops import Size
+from vitcost.formulas.symbols import value
+
+__all__ = ["by_module"]
+
+# a module is opened where it has more than so much of the whole, and while so many rows are there
+_SHARE, _MOST_ROWS = 4, 16
+
+Quantity = Callable[[Cost], Size]
+
+
+class _Part(NamedTuple):
+    """A summand: of a row, or of what a module does outside of its children."""
+
+    name: str
+    amount: Size
+    row: Row | None
+
+
+def by_module(root: Row, of: Quantity, numbers: Mapping[str, Size]) -> dict[str, Size]:
+    """Summands of a cost in the order of the forward: modules, of which large ones are opened, and
+    runs of equal ones. ``numbers`` are put into letters to see which are large.
+
+    >>> layer = Row("blocks.0", "blocks.1", "Block", 2, (), Cost(flops=5), ())
+    >>> root = Row("", "", "Net", 1, (), Cost(flops=11), (layer,))
+    >>> by_module(root, lambda cost: cost.flops, {})
+    {'blocks.0 to blocks.1': 10, 'model': 1}
+    """
+    whole = value(of(root.cost), numbers)
+    parts = [*_opened(root, of, "model")]
+    while len(parts) < _MOST_ROWS:
+        large = [p for p in parts if p.row is not None and _opens(p.row)]
+        large = [p for p in large if _SHARE * value(p.amount, numbers) > whole]
+        if not large:
+            break
+        top = max(large, key=lambda p: value(p.amount, numbers))
+        assert top.row is not None
+        at = parts.index(top)
+        parts[at : at + 1] = _opened(top.row, of, f"{top.name} itself")
+    found: dict[str, Size] = {}
+    for part in parts:
+        found[part.name] = found.get(part.name, 0) + part.amount
+    return found
+
+
+def _opens(row: Row) -> bool:
+    return bool(row.children) and row.repeat == 1
+
+
+def _opened(row: Row, of: Quantity, rest: str) -> Iterator[_Part]:
+    """The children of a row, and what it does itself."""
+    own = of(row.cost)
+    for child in row.children:
+        amount = child.repeat * of(child.cost)
+        own = own - amount
+        name = child.path if child.path == child.last else f"{child.path} to {child.last}"
+        yield _Part(name, amount, child)
+    yield _Part(rest, own, None)
