@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 from vitcost.check.result import CheckResult, Difference, ModelCheck
 from vitcost.config import ViTConfig
 from vitcost.errors import ConfigError, MissingExtra, NotCovered
+from vitcost.traced.model import TracedModel
 from vitcost.zoo import Model, Resolved, resolve
 
 __all__ = ["CheckResult", "Difference", "ModelCheck", "check", "check_all"]
@@ -64,7 +65,9 @@ def check(
             own = ", ".join(f"{flag} {value}" for flag, value in model.flags.items())
             raise NotCovered(f"check --memory of a module that has {own} of itself: {model.name}")
     one, steps = _memory({"batch": batch, **flags}) if memory else _costs()
-    total = len(resolved) * steps
+    of_trace, own_steps = _traced({"batch": batch, **flags}, memory)
+    traces = [isinstance(model.config, TracedModel) for model in resolved]
+    total = sum(own_steps if each else steps for each in traces)
     done = 0
 
     def on_step(label: str) -> None:
@@ -75,10 +78,14 @@ def check(
 
     # a config has a name too, but nobody vouches that it is the model of that name
     asked = [model if isinstance(model, str) else "" for model in models]
-    cases = [
-        case_of(name, _vision(m), batch, overrides) for name, m in zip(asked, resolved, strict=True)
+    cases: list[Any] = [
+        m.config if is_traced else case_of(name, _vision(m), batch, overrides)
+        for name, m, is_traced in zip(asked, resolved, traces, strict=True)
     ]
-    found = tuple(one(m.name, c, on_step) for m, c in zip(resolved, cases, strict=True))
+    found = tuple(
+        (of_trace if is_traced else one)(m.name, case, on_step)
+        for m, case, is_traced in zip(resolved, cases, traces, strict=True)
+    )
     if progress is not None:
         progress(total, total, "")
     return CheckResult(found, _versions())
@@ -96,6 +103,15 @@ def _memory(flags: Mapping[str, Any]) -> tuple[Callable[..., ModelCheck], int]:
     from vitcost.check.memory import MEMORY_STEPS, compare_memory, scenario_of
 
     return partial(compare_memory, scenario=scenario_of(flags)), len(MEMORY_STEPS)
+
+
+def _traced(flags: Mapping[str, Any], memory: bool) -> tuple[Callable[..., ModelCheck], int]:
+    """The same of a model that is traced."""
+    from vitcost.check.memory import scenario_of
+    from vitcost.check.own import COST_STEPS, MEMORY_STEPS, compare_own
+
+    compare = partial(compare_own, scenario=scenario_of(flags), memory=memory)
+    return compare, len(MEMORY_STEPS if memory else COST_STEPS)
 
 
 def check_all(

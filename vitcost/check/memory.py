@@ -22,10 +22,17 @@ from vitcost.check.reference import beyond, build
 from vitcost.check.result import Difference, ModelCheck
 from vitcost.check.steps import Step, allocated, cross_entropies, on_card, optimizer, tracked
 from vitcost.check.trainable import adapted, frozen
+from vitcost.engine import live
+from vitcost.engine.ops import Sizes
 from vitcost.engine.workload import workload
 from vitcost.errors import ConfigError, NotCovered
 from vitcost.memory import StepPeak, loss_bytes, states, step_peak
 from vitcost.scenario import Scenario
+from vitcost.traced.alive import upper
+from vitcost.traced.inputs import inputs_of
+from vitcost.traced.rows import rows
+from vitcost.traced.trace import How
+from vitcost.traced.traces import trace
 from vitcost.units import binary_bytes
 
 __all__ = ["LARGEST_REAL", "MEMORY_STEPS", "MemoryCase", "compare_memory", "scenario_of"]
@@ -155,6 +162,29 @@ def _saved(own: MemoryCase) -> Iterator[Found]:
         yield Compared("", "saved_activations_bytes", formula, with_loss)
 
 
+def _traced(own: MemoryCase) -> Iterator[Found]:
+    """The same step of the real model by a trace, under the rules of a CPU and of a card."""
+    model, scenario = own.model(), own.scenario
+    for platform in ("cpu", "cuda"):
+        # the flags are in the model
+        how = How(scenario.precision, platform)
+        found = trace(model, inputs_of(model, torch.empty(own.case.shape)), (own.case.batch,), how)
+        run = workload(own.case.config, replace(scenario, platform=platform))
+        step = found.step
+        if step is None:
+            raise NotCovered(found.missing)
+        cost, formula = rows(step, found.weights, own.case.batch).cost, run.rows().cost
+        saved = formula.saved_bytes + loss_bytes(run)
+        yield Compared("", f"saved_activations_bytes_traced_{platform}", saved, cost.saved_bytes)
+        yield Compared("", f"flops_traced_{platform}", formula.flops, cost.flops)
+        backward = formula.backward_flops
+        yield Compared("", f"backward_flops_traced_{platform}", backward, cost.backward_flops)
+        actual = live.peak(upper(step), Sizes(b=own.case.batch)).peak_bytes
+        yield Compared(
+            "", f"peak_bytes_traced_{platform}", live.peak(run.step(), run.sizes).peak_bytes, actual
+        )
+
+
 def _tracked(own: MemoryCase) -> Iterator[Found]:
     """The peak as torch's MemTracker sees it, on fake tensors."""
     formula, model = int(own.predicted(in_place=False).total_bytes), own.model()
@@ -222,6 +252,7 @@ def _on_card(own: MemoryCase) -> Iterator[Found]:
 
 MEMORY_STEPS: Mapping[str, Callable[[MemoryCase], Iterator[Any]]] = {
     "saved activations, saved_tensors_hooks": _saved,
+    "a step by a trace, a CPU's rules and a card's": _traced,
     "peak of a step, MemTracker": _tracked,
     "peak of a step, the CPU's allocator": _allocated,
     "peak of a step, a CUDA card": _on_card,

@@ -67,7 +67,7 @@ def _differences(result: CheckResult) -> Iterator[Table]:
             (
                 Column("module"),
                 Column("quantity"),
-                Column("formula", "count"),
+                Column(model.of, "count"),
                 Column("counted", "count"),
                 Column("because"),
             ),

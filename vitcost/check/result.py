@@ -40,7 +40,7 @@ class ModelCheck:
     """One model against its torch module: how many numbers of each quantity, and what differs.
 
     ``against`` says whose module it is: ``reference``, or ``timm`` with its version. ``left_out``
-    says what was not compared, and why.
+    says what was not compared, and why; ``of`` whether a formula or a trace was.
     """
 
     model: str
@@ -49,6 +49,7 @@ class ModelCheck:
     seconds: float
     against: str = "reference"
     left_out: tuple[str, ...] = ()
+    of: str = "formula"
 
     @property
     def ok(self) -> bool:

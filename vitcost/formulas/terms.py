@@ -1,6 +1,7 @@
 """How the terms of a quantity are found: engine or textbook, run on symbols in place of sizes."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
@@ -163,7 +164,8 @@ def _log(n: Any, k: Any) -> Any:
 
 def _inference(of: Formula, config: Config, scenario: Scenario) -> Found:
     """The moment that wins with the numbers, and what lies in memory then, in letters."""
-    exact, symbolic = _both(config, scenario, memory=True)
+    # the caller's batch has no targets there
+    exact, symbolic = _both(config, replace(scenario, mode="infer"), memory=True)
     top = peak(exact.inference(), exact.sizes)
     alive = look_at(symbolic.inference(), symbolic.sizes, top.look).total
     both = memory.inference(exact, top.peak_bytes), memory.inference(symbolic, alive)

@@ -1,4 +1,4 @@
-"""A module's own tensors exchanged for fakes, and the module left as it was."""
+"""A module's own tensors exchanged for others, and the module left as it was."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["attributes", "put_fakes", "unchanged"]
+__all__ = ["attributes", "put", "unchanged"]
 
 
 @contextmanager
@@ -40,17 +40,26 @@ def _refill(held: Any, copy: Any) -> None:
         held.update(copy)
 
 
-def put_fakes(model: nn.Module, device: str, dtype: torch.dtype | None) -> list[Tensor]:
-    """Fakes in place of parameters, buffers and tensors that are plain attributes; what is shared
-    stays shared. Floats get another type where one is given. Returns the plain attributes, which
-    ``Module.to`` does not move: they are on the CPU."""
+def empty(tensor: Tensor, dtype: torch.dtype, device: str) -> Tensor:
+    """A tensor that lies as another does: a fake one under torch's mode of fakes."""
+    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=dtype, device=device)
+
+
+def put(
+    model: nn.Module,
+    device: str,
+    dtype: torch.dtype | None,
+    make: Callable[[Tensor, torch.dtype, str], Tensor] = empty,
+) -> list[Tensor]:
+    """Other tensors in place of parameters, buffers and tensors that are plain attributes; what is
+    shared stays shared. Floats get another type where one is given. Returns the plain attributes,
+    which ``Module.to`` does not move: they are on the CPU."""
     made: dict[int, Any] = {}
 
     def fake(tensor: Tensor, device: str, dtype: torch.dtype | None) -> Tensor:
         if id(tensor) not in made:
             kind = dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype
-            strides = tensor.stride()
-            new = torch.empty_strided(tensor.shape, strides, dtype=kind, device=device)
+            new = make(tensor, kind, device)
             trains = isinstance(tensor, nn.Parameter)
             made[id(tensor)] = (
                 nn.Parameter(new, tensor.requires_grad) if trains else new,

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -10,10 +10,16 @@ from torch.nn import functional
 from torch.utils._pytree import tree_leaves
 
 from vitcost.errors import ConfigError, shown
-from vitcost.traced.record import Recorder
 from vitcost.traced.stops import NoStep
 
-__all__ = ["Loss"]
+__all__ = ["Loss", "Targets"]
+
+
+class Targets(Protocol):
+    """A run of a step, which keeps the caller's class indices."""
+
+    def targets(self, size: int, device: torch.device) -> Tensor:
+        """One index an image."""
 
 
 class Loss:
@@ -23,7 +29,7 @@ class Loss:
     def __init__(self, function: Callable[..., Any] | None = None, name: str = "") -> None:
         self.function, self.name, self.note = function, name, ""
 
-    def __call__(self, output: Any, batch: Any, size: int, recorder: Recorder) -> Tensor:
+    def __call__(self, output: Any, batch: Any, size: int, run: Targets) -> Tensor:
         if self.function is not None:
             self.note = f"loss {self.name}"
             return _scalar(_called(self.function, output, batch), self.name)
@@ -42,10 +48,7 @@ class Loss:
             self.note = "loss: the mean of every float output"
             return _sum([t.mean() for t in floats])
         del leaves, floats
-        with recorder.quiet():
-            targets = torch.zeros(size, dtype=torch.long, device=matrices[0].device)
-        recorder.last(targets)
-        recorder.targets_bytes = targets.untyped_storage().nbytes()
+        targets = run.targets(size, matrices[0].device)
         which = "logits" if len(matrices) == 1 else f"each of {len(matrices)} matrices"
         self.note = f"loss: cross entropy of {which} on class indices"
         return _sum([functional.cross_entropy(t, targets) for t in matrices])

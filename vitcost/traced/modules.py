@@ -104,12 +104,13 @@ class OfModule:
                 self.inputs,
                 batches,
                 how,
-                self._loss(),
+                self.criterion(),
                 name=self.name,
                 notes=self.notes,
             )
 
-    def _loss(self) -> Loss:
+    def criterion(self) -> Loss:
+        """The loss of a step."""
         if self.loss is None or callable(self.loss):
             return Loss(self.loss, getattr(self.loss, "__qualname__", "a callable"))
         if not isinstance(self.loss, str) or self.found is None:

@@ -116,6 +116,14 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._held += tensors
         self._lasting |= {t.untyped_storage()._cdata for t in tensors}
 
+    def targets(self, size: int, device: torch.device) -> Tensor:
+        """Class indices of a loss, which are the caller's."""
+        with self.quiet():
+            made = torch.zeros(size, dtype=torch.long, device=device)
+        self.last(made)
+        self.targets_bytes = made.untyped_storage().nbytes()
+        return made
+
     @contextmanager
     def quiet(self) -> Iterator[None]:
         """Operators in it are not recorded."""

@@ -16,14 +16,14 @@ from torch.utils._pytree import tree_leaves
 from vitcost.errors import NotCovered
 from vitcost.traced import card, flags
 from vitcost.traced.autocast import CARD, autocast, recomputing
-from vitcost.traced.fakes import attributes, put_fakes, unchanged
+from vitcost.traced.fakes import attributes, put, unchanged
 from vitcost.traced.inputs import Arguments, Inputs
 from vitcost.traced.losses import Loss
 from vitcost.traced.record import Recorder
 from vitcost.traced.stops import told
 from vitcost.traced.trace import How, Weight
 
-__all__ = ["Run", "run"]
+__all__ = ["AUTOCASTS", "CASTS", "Run", "no_fast_path", "run"]
 
 
 class Run(NamedTuple):
@@ -38,8 +38,9 @@ class Run(NamedTuple):
     unread: tuple[str, ...]  # modules with parameters of which no operator read any
 
 
-_CASTS = {"bf16": torch.bfloat16, "fp16": torch.float16}
-_AUTOCASTS = {"amp-bf16": torch.bfloat16, "amp-fp16": torch.float16}
+# types of everything, and of products under autocast
+CASTS = {"bf16": torch.bfloat16, "fp16": torch.float16}
+AUTOCASTS = {"amp-bf16": torch.bfloat16, "amp-fp16": torch.float16}
 
 
 def run(
@@ -52,14 +53,14 @@ def run(
     device = CARD if how.platform == "cuda" else "cpu"
     if how.platform == "cuda":
         card.install()
-    dtype = _CASTS.get(how.precision)
+    dtype = CASTS.get(how.precision)
     with ExitStack() as stack:
         stack.enter_context(unchanged(model))
-        stack.enter_context(_no_fast_path())
+        stack.enter_context(no_fast_path())
         stack.enter_context(_no_log())
         stack.enter_context(recomputing())
         stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
-        plain = put_fakes(model, device, dtype)
+        plain = put(model, device, dtype)
         flags.adapt(model, how.lora, how.lora_layers)
         flags.freeze(model, how.freeze)
         model.train(loss is not None)
@@ -170,7 +171,7 @@ def _loss(
 
 @contextmanager
 def _autocast(how: How) -> Iterator[None]:
-    dtype = _AUTOCASTS.get(how.precision)
+    dtype = AUTOCASTS.get(how.precision)
     if how.platform == "cuda":
         with autocast(dtype):
             yield
@@ -203,7 +204,7 @@ def _no_log() -> Iterator[None]:
 
 
 @contextmanager
-def _no_fast_path() -> Iterator[None]:
+def no_fast_path() -> Iterator[None]:
     """nn.TransformerEncoderLayer and nn.MultiheadAttention have one kernel for a whole layer in
     eval, which no shape function describes."""
     was = torch.backends.mha.get_fastpath_enabled()

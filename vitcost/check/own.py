@@ -1,0 +1,239 @@
+"""A module's trace against the module: torch's counters, autograd's hooks, and a step that runs.
+
+Nothing of the trace is in the witnesses but what it is of: the module, its inputs, its loss, and
+the changes that flags of a scenario make. The module stays as it is.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace
+from functools import partial
+from time import perf_counter
+from typing import Any, TypeAlias
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from vitcost.check.compare import Compared, told
+from vitcost.check.counters import by_path, counting
+from vitcost.check.expected import written_out
+from vitcost.check.result import Difference, ModelCheck
+from vitcost.check.running import Running, kept, running
+from vitcost.check.scopes import Scopes
+from vitcost.check.steps import allocated, on_card
+from vitcost.errors import ConfigError, NotCovered
+from vitcost.memory import states, step_peak
+from vitcost.scenario import Scenario
+from vitcost.traced.model import TracedModel
+from vitcost.traced.modules import OfModule
+from vitcost.traced.polynomials import value
+from vitcost.traced.steps import no_fast_path
+from vitcost.traced.workload import Traced
+from vitcost.units import binary_bytes
+
+__all__ = ["COST_STEPS", "MEMORY_STEPS", "compare_own"]
+
+# of a step that is really run on the CPU, predicted bytes
+LARGEST_REAL = 2 * 2**30
+
+
+class LeftOut(str):
+    """Why something is not compared."""
+
+    __slots__ = ()
+
+
+Found: TypeAlias = Compared | LeftOut
+
+
+class _Own:
+    """A traced module under one scenario."""
+
+    def __init__(self, model: TracedModel, scenario: Scenario) -> None:
+        if not isinstance(model.traces, OfModule):
+            raise ConfigError(
+                f"{model.name} is a file of traces, which holds no module: check its factory"
+            )
+        self.model, self.traces, self.scenario = model, model.traces, scenario
+
+    def run(self, mode: str = "train", platform: str = "cpu") -> Traced:
+        how = replace(self.scenario, mode=mode, platform=platform)
+        found = self.model.workload(how)
+        assert isinstance(found, Traced)
+        return found
+
+    def peak(self, platform: str) -> int:
+        """Bytes of tensors at the peak of a step, by the trace."""
+        run = self.run(platform=platform)
+        return step_peak(states(run, 0), run).total_bytes
+
+    def real(self, device: str) -> AbstractContextManager[Running]:
+        return running(self.traces, self.scenario, device)
+
+
+def compare_own(
+    name: str,
+    model: TracedModel,
+    on_step: Callable[[str], None],
+    *,
+    scenario: Scenario,
+    memory: bool,
+) -> ModelCheck:
+    """What a trace says of a module beside what torch counts and keeps, and what was left out."""
+    start, counts = perf_counter(), Counter[str]()
+    own = _Own(model, scenario)
+    differences, left_out = [], []
+    for label, run in (MEMORY_STEPS if memory else COST_STEPS).items():
+        on_step(f"{name}: {label}")
+        try:
+            for one in told(label, partial(run, own)):
+                if isinstance(one, LeftOut):
+                    left_out.append(f"{label}: {one}")
+                    continue
+                counts[one.quantity] += 1
+                if one.expected != one.actual:
+                    differences.append(Difference(*one))
+        except NotCovered as reason:
+            left_out.append(f"{label}: not covered: {reason}")
+    if not counts:
+        raise NotCovered(f"check compares nothing of {name}: {'; '.join(left_out)}")
+    seconds = perf_counter() - start
+    found, why = tuple(differences), tuple(left_out)
+    return ModelCheck(name, dict(counts), found, seconds, "the module itself", why, "trace")
+
+
+def _parameters(own: _Own) -> Iterator[Compared]:
+    """Parameters of the whole and of every module that no other shares parameters with."""
+    module = own.traces.module
+    cost = own.run("infer").rows().cost
+    every = list(module.parameters())
+    yield Compared("", "params", cost.params, sum(p.numel() for p in every))
+    trains = sum(p.numel() for p in every if p.requires_grad)
+    yield Compared("", "trainable", cost.trainable, trains)
+
+
+def _forward(own: _Own) -> Iterator[Compared]:
+    """FLOPs of a forward in eval, by module."""
+    counted = _counted(own, training=False)
+    yield from _by_module(own.run("infer"), counted[0])
+
+
+def _step(own: _Own) -> Iterator[Compared]:
+    """FLOPs of a training step, what a checkpoint runs again included."""
+    run = own.run()
+    if run.no_step:
+        yield Compared("", "step", run.no_step, _fails(own))
+        return
+    forward, both = _counted(own, training=True)
+    yield from _by_module(run, forward)
+    assert run.trace.step is not None
+    operators = [run.trace.step.operators[number] for number, _ in run.trace.step.calls]
+    again = sum(value(o.flops, run.batch) for o in operators if o.phase == "recomputation")
+    expected = run.rows().cost.backward_flops + again
+    yield Compared("", "backward_flops", expected, both[""] - forward[""])
+
+
+def _by_module(run: Traced, counted: dict[str, int]) -> Iterator[Compared]:
+    for e in written_out(run.rows()):
+        if not e.path or e.path in counted:
+            yield Compared(e.path, "flops", e.cost.flops, counted.get(e.path, 0))
+
+
+def _counted(own: _Own, training: bool) -> tuple[dict[str, int], dict[str, int]]:
+    """torch's FlopCounterMode on fake tensors: after the forward, and after the backward too."""
+    with ExitStack() as stack:
+        stack.enter_context(no_fast_path())
+        stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
+        real = stack.enter_context(own.real("cpu"))
+        real.model.train(training)
+        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        counter = stack.enter_context(counting(Scopes(real.model)))
+        if not training:
+            with torch.no_grad(), real.autocast():
+                real.forward()
+            return by_path(counter), {}
+        loss = real.loss()
+        forward = by_path(counter)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return forward, by_path(counter)
+
+
+def _fails(own: _Own) -> str:
+    """A step that a trace has not is one that torch refuses too."""
+    with FakeTensorMode(allow_non_fake_inputs=True), own.real("cpu") as real:
+        try:
+            real.loss().backward()  # type: ignore[no-untyped-call]
+        except Exception:
+            return own.run().no_step
+    return "runs"
+
+
+def _saved(own: _Own) -> Iterator[Found]:
+    """What autograd keeps after the loss, by its own hooks, on real tensors or on fake ones."""
+    run = own.run()
+    if run.no_step:
+        raise NotCovered(run.no_step)
+    with ExitStack() as stack:
+        if own.peak("cpu") > LARGEST_REAL:
+            stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
+        real = stack.enter_context(own.real("cpu"))
+        yield Compared("", "saved_activations_bytes", run.rows().cost.saved_bytes, kept(real))
+
+
+def _allocated(own: _Own) -> Iterator[Found]:
+    """The peak by the CPU's allocator: of tensors to the byte, and all with the workspace named."""
+    predicted = own.peak("cpu")
+    if predicted > LARGEST_REAL:
+        yield LeftOut(
+            f"a real step needs {binary_bytes(predicted)}, and is run up to "
+            f"{binary_bytes(LARGEST_REAL)}"
+        )
+        return
+    with own.real("cpu") as real:
+        real.start(own.scenario.optimizer)
+        lasting = sum(real.lasting.values())
+        step: Any = real
+        found = allocated(step)
+    tensors, total = lasting + found.tensor_bytes, lasting + found.total_bytes
+    yield Compared("", "peak_bytes_tensors", predicted, tensors)
+    explained = total - tensors <= sum(found.others.values())
+    reasons = [f"{name}, {n:,} bytes" for name, n in sorted(found.others.items())]
+    why = "; ".join(reasons) if explained and tensors == predicted else ""
+    yield Compared("", "peak_bytes_allocated", predicted, total, why)
+
+
+def _on_card(own: _Own) -> Iterator[Found]:
+    """The peak by the allocator of a CUDA card: tensors, and the workspace of its kernels."""
+    if not torch.cuda.is_available():
+        yield LeftOut("torch sees no CUDA card here")
+        return
+    predicted = own.peak("cuda")
+    free, _ = torch.cuda.mem_get_info()
+    if predicted > free:
+        needed = binary_bytes(predicted)
+        yield LeftOut(f"a step needs {needed}, of which {binary_bytes(free)} are free")
+        return
+    before = torch.cuda.memory_allocated()
+    with own.real("cuda") as real:
+        real.start(own.scenario.optimizer)
+        step: Any = real
+        actual = on_card(step) - before
+    # a card's kernels take scratch that a trace does not see, and blocks are multiples of 512 bytes
+    over = actual - predicted
+    why = f"workspace of kernels and rounding of blocks, {over:,} bytes: no tensors of the model"
+    yield Compared("", "peak_bytes_card", predicted, actual, why if over > 0 else "")
+
+
+COST_STEPS: Mapping[str, Callable[[_Own], Iterator[Any]]] = {
+    "parameters": _parameters,
+    "forward FLOPs": _forward,
+    "FLOPs of a step": _step,
+    "saved activations": _saved,
+}
+MEMORY_STEPS: Mapping[str, Callable[[_Own], Iterator[Any]]] = {
+    "saved activations, saved_tensors_hooks": _saved,
+    "peak of a step, the CPU's allocator": _allocated,
+    "peak of a step, a CUDA card": _on_card,
+}

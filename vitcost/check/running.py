@@ -1,0 +1,152 @@
+"""A module of the user's that really runs: its own tensors, inputs and loss, and an optimizer."""
+
+import gc
+import weakref
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vitcost.check.steps import optimizer
+from vitcost.scenario import Scenario
+from vitcost.traced import flags
+from vitcost.traced.fakes import attributes, put, unchanged
+from vitcost.traced.inputs import Arguments
+from vitcost.traced.losses import Loss
+from vitcost.traced.modules import OfModule
+from vitcost.traced.steps import AUTOCASTS, CASTS, no_fast_path
+from vitcost.traced.trace import how_of
+
+__all__ = ["Running", "kept", "running"]
+
+
+class Running:
+    """A module in training mode with a batch of it and a loss, and steps of them."""
+
+    def __init__(
+        self, model: nn.Module, given: Arguments, loss: Loss, scenario: Scenario, device: str
+    ) -> None:
+        self.model, self.given, self.criterion = model, given, loss
+        self.batch, self.device = scenario.batch, device
+        self.dtype = AUTOCASTS.get(scenario.precision)
+        self.optimizer: Any = self
+        self._targets: dict[int, Tensor] = {}
+
+    def autocast(self) -> Any:
+        dtype = self.dtype or torch.bfloat16
+        return torch.autocast(self.device, dtype, enabled=self.dtype is not None)
+
+    def forward(self) -> Any:
+        return self.model(*self.given.args, **self.given.kwargs)
+
+    def loss(self) -> Tensor:
+        with self.autocast():
+            output = [self.forward()]
+            return self.criterion(output.pop(), self.given.batch, self.batch, self)
+
+    def targets(self, size: int, device: torch.device) -> Tensor:
+        """Class indices, which are the caller's: they are there before a step."""
+        if size not in self._targets:
+            self._targets[size] = torch.zeros(size, dtype=torch.long, device=device)
+        return self._targets[size]
+
+    def start(self, name: str) -> None:
+        """An optimizer, and a first step of it, after which its states are there."""
+        self.optimizer = optimizer(name)(p for p in self.model.parameters() if p.requires_grad)
+        self.run()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def run(self) -> None:
+        """zero_grad, forward, loss, backward, optimizer."""
+        self.optimizer.zero_grad(set_to_none=True)
+        self.loss().backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+
+    @property
+    def lasting(self) -> dict[int, int]:
+        """Bytes of the storages that are in memory before and after a step."""
+        states = getattr(self.optimizer, "state", {}).values()
+        tensors: list[Any] = [t for state in states for t in state.values()]
+        tensors += [*self.model.parameters(), *self.model.buffers(), *self._targets.values()]
+        tensors += [t for m in self.model.modules() for _, t in attributes(m)]
+        tensors += self.given.tensors()
+        storages = [t.untyped_storage() for t in tensors if isinstance(t, Tensor)]
+        return {storage._cdata: storage.nbytes() for storage in storages}
+
+
+@contextmanager
+def running(traces: OfModule, scenario: Scenario, device: str) -> Iterator[Running]:
+    """The module of traces on a device, as flags of a scenario change it; it stays as it is."""
+    how, dtype = how_of(scenario), CASTS.get(scenario.precision)
+    with ExitStack() as stack:
+        stack.enter_context(unchanged(traces.module))
+        model = traces.module
+        put(model, device, dtype, _real)
+        flags.adapt(model, how.lora, how.lora_layers)
+        flags.freeze(model, how.freeze)
+        model.train()
+        flags.recompute(model, how.checkpointing)
+        given = traces.inputs.at(scenario.batch, device, dtype)
+        for tensor in given.tensors():
+            # an index must be one that there is
+            tensor.detach().zero_()
+        stack.enter_context(flags.attention(model, how.attention, "cpu"))
+        stack.enter_context(no_fast_path())
+        stack.enter_context(_uncollected())
+        yield Running(model, given, traces.criterion(), scenario, device)
+
+
+def _real(tensor: Tensor, dtype: torch.dtype, device: str) -> Tensor:
+    if not tensor.is_meta:
+        return tensor.detach().clone().to(device, dtype)
+    # no values are known
+    new = torch.empty_strided(tensor.shape, tensor.stride(), dtype=dtype, device=device)
+    return new.zero_()
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    gc.collect()
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+def kept(real: Running) -> int:
+    """Bytes that autograd holds when the loss is there, each storage once: no parameters, no
+    buffers, nothing of the caller's."""
+    real.loss()
+    packed: list[weakref.ref[_Packed]] = []
+
+    def pack(tensor: Tensor) -> _Packed:
+        handle = _Packed(tensor.detach())
+        packed.append(weakref.ref(handle))
+        return handle
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda handle: handle.tensor):
+        loss = real.loss()
+    known = real.lasting
+    found: dict[int, int] = {}
+    for reference in packed:
+        handle = reference()
+        if handle is not None:
+            storage = handle.tensor.untyped_storage()
+            if storage._cdata not in known:
+                found[storage._cdata] = storage.nbytes()
+    del loss
+    return sum(found.values())
+
+
+class _Packed:
+    """What autograd keeps in place of a tensor; it goes when autograd lets it go."""
+
+    __slots__ = ("__weakref__", "tensor")
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
