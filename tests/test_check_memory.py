@@ -27,7 +27,12 @@ from vitcost.zoo import resolve
 
 TINY = ViTConfig(img_size=32, embed_dim=8, depth=2, num_heads=2, num_classes=3)
 NAME = "vit_tiny_patch16_224"
-QUANTITIES = {
+TRACED = {
+    f"{quantity}_traced_{platform}"
+    for quantity in ("saved_activations_bytes", "flops", "backward_flops", "peak_bytes")
+    for platform in ("cpu", "cuda")
+}
+QUANTITIES = TRACED | {
     "saved_bytes", "saved_activations_bytes", "peak_bytes_tracked", "peak_bytes_tensors",
     "peak_bytes_allocated",
 }  # fmt: skip

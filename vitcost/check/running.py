@@ -61,8 +61,10 @@ class Running:
     def run(self) -> None:
         """zero_grad, forward, loss, backward, optimizer."""
         self.optimizer.zero_grad(set_to_none=True)
-        self.loss().backward()  # type: ignore[no-untyped-call]
+        loss = self.loss()
+        loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
+        del loss
 
     @property
     def lasting(self) -> dict[int, int]:

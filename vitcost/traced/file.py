@@ -324,5 +324,6 @@ def _polynomial(row: Any) -> Polynomial:
 
 
 def _weight(row: Any) -> Weight:
-    path, shape, dtype, trains = row
-    return Weight(_is(str, path), _all(_count, shape), _is(str, dtype), _is(bool, trains))
+    path, shape, dtype, trains, reached = row
+    flags = _is(bool, trains), _is(bool, reached)
+    return Weight(_is(str, path), _all(_count, shape), _is(str, dtype), *flags)

@@ -59,6 +59,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.shapes: dict[str, tuple[int, ...]] = {}  # of the first output, by path
         self.called: dict[str, int] = {}  # how often each module ran in the forward
         self.read: set[int] = set()  # storages that last, and that an operator read
+        self.reached: set[int] = set()  # parameters that took a gradient over
         self.backward = False
         self.path = ""
         self._names = {id(m): path for path, m in model.named_modules()}
@@ -288,6 +289,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def gradient(self, parameter: Tensor) -> None:
         """A parameter has taken its gradient over."""
+        self.reached.add(id(parameter))
         if parameter.grad is None:
             return
         number = self._numbers.get(parameter.grad.untyped_storage()._cdata)

@@ -86,8 +86,8 @@ def run(
                     for t in arguments.tensors()}  # fmt: skip
         return Run(
             recorder,
-            _named(dict(model.named_parameters())),
-            _named({**dict(model.named_buffers()), **_plain(model)}),
+            _named(dict(model.named_parameters()), recorder),
+            _named({**dict(model.named_buffers()), **_plain(model)}, recorder),
             tuple((path, type(m).__name__) for path, m in model.named_modules()),
             sum(bytes_of.values()) + recorder.targets_bytes,
             "" if loss is None else loss.note,
@@ -225,14 +225,15 @@ def _gradients(model: nn.Module) -> list[Tensor]:
     return found
 
 
-def _named(tensors: dict[str, Any]) -> tuple[Weight, ...]:
+def _named(tensors: dict[str, Any], recorder: Recorder) -> tuple[Weight, ...]:
     """Each tensor under its first name."""
     seen: set[int] = set()
     found = []
     for path, t in tensors.items():
         if id(t) not in seen:
             seen.add(id(t))
-            found.append(Weight(path, tuple(t.shape), str(t.dtype)[6:], t.requires_grad))
+            reached = id(t) in recorder.reached
+            found.append(Weight(path, tuple(t.shape), str(t.dtype)[6:], t.requires_grad, reached))
     return tuple(found)
 
 

@@ -72,10 +72,10 @@ def decoded(event: int) -> tuple[int, int]:
 
 def ordered(events: Iterable[int]) -> Iterator[int]:
     """The same events, those between two looks sorted: their order decides nothing, and is another
-    in another run. Events behind the last look belong to no step.
+    in another run. Behind the last look a step lets go what its last operator read.
 
-    >>> list(ordered([9, 5, 0, 1, 0, 8]))
-    [5, 9, 0, 1, 0]
+    >>> list(ordered([9, 5, 0, 1, 0, 8, 7]))
+    [5, 9, 0, 1, 0, 7, 8]
     """
     gap: list[int] = []
     for event in events:
@@ -85,6 +85,7 @@ def ordered(events: Iterable[int]) -> Iterator[int]:
             gap.clear()
         else:
             gap.append(event)
+    yield from sorted(gap)
 
 
 class Array(NamedTuple):
@@ -132,12 +133,14 @@ class Pass(NamedTuple):
 
 
 class Weight(NamedTuple):
-    """A parameter under its first name."""
+    """A parameter under its first name, or a buffer. One that trains and that no backward pass
+    reaches has neither a gradient nor states."""
 
     path: str
     shape: tuple[int, ...]
     dtype: str
     trains: bool
+    reached: bool
 
 
 class How(NamedTuple):

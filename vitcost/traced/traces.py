@@ -40,9 +40,10 @@ def trace(
     """
     name, criterion = name or type(model).__name__, loss or Loss()
     first, inference = _pass(model, inputs, batches, how, None, name)
-    step, missing = None, ""
+    step, missing, weights = None, "", first.weights
     try:
-        _, step = _pass(model, inputs, batches, how, criterion, name)
+        last, step = _pass(model, inputs, batches, how, criterion, name)
+        weights = last.weights
     except NoStep as reason:
         missing = str(reason)
     said = [*notes, inputs.note]
@@ -53,7 +54,7 @@ def trace(
     if left_out:
         said.append(f"FLOPs leave out {', '.join(left_out)}, which torch's counter has no rule for")
     return Trace(
-        first.weights,
+        weights,
         first.buffers,
         inference,
         step,

@@ -202,7 +202,7 @@ _OF_STATES = ("float32", "bfloat16", "float16")
 def _op(weight: Weight, kind: str | None) -> Op:
     tensor = Tensor(weight.path, weight.shape, "param", itemsize=ITEMSIZE[weight.dtype])
     name = "linear" if kind in ("Linear", "NonDynamicallyQuantizableLinear") else "parameter"
-    return Op(name, (), _NOTHING, weight=tensor, frozen=not weight.trains, trains=weight.trains)
+    return Op(name, (), _NOTHING, weight=tensor, frozen=not weight.reached, trains=weight.reached)
 
 
 def _bytes(weight: Weight) -> int:
