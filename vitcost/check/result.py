@@ -65,6 +65,7 @@ class ModelCheck:
             "comparisons": dict(self.comparisons),
             "seconds": self.seconds,
             "left_out": list(self.left_out),
+            "of": self.of,
         }
 
 
