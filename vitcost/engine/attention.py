@@ -65,8 +65,7 @@ def relative_positions(c: Structure, m: Module) -> Tensor | None:
 
 def attention(c: Structure, x: Tensor, span: Span, outer: Outer) -> Node:
     """Multi-head self-attention: ``softmax(q kᵀ · scale) v``, heads merged, projected."""
-    kind = "Attention" if c.model_class == "Beit" and c.attn == "eva" else _TYPES[c.attn]
-    m = Module("attn", kind, x, *outer.tensors)
+    m = Module("attn", c.made.type(_TYPES[c.attn]), x, *outer.tensors)
     y = _differential(c, m, x) if c.attn == "diff" else _self_attention(c, m, x, span, outer)
     if c.attn_norm:
         y = norm(c.norm, m, "norm", y)
@@ -223,6 +222,8 @@ def merge(c: Structure, m: Module, y: Tensor, q: Tensor | None = None) -> Tensor
 
 def _differential(c: Structure, m: Module, x: Tensor) -> Tensor:
     """The difference of two attentions, whose heads are half as wide."""
+    # the norm that is called before the projection is registered behind it
+    m.registers("sub_norm")
     qkv = linear(m, "qkv", x, "q", bias=c.qkv_bias)
     m.hold(qkv)
     q, k = (m.view(qkv, axes("b s two_a d_2"), name, kind="chunk") for name in "qk")

@@ -15,13 +15,10 @@ from vitcost.engine.tree import Module, Node, Run, linear
 
 __all__ = ["block"]
 
-_EVA = {"Block": "EvaBlock", "ResPostBlock": "EvaBlockPostNorm"}
-
 
 def block(c: Structure, x: Tensor, run: Run, span: Span, outer: Outer, *, drop_path: bool) -> Node:
     """A run of equal blocks."""
-    kind = _EVA.get(c.block, c.block) if c.model_class == "Eva" else c.block
-    m = Module("", kind, x, *outer.tensors)
+    m = Module("", c.made.type(c.block), x, *outer.tensors)
     if c.rope == "mixed" and outer.rope is not None:
         # each block has a table of its own
         table = m.view(outer.rope, axes("a n two_d"), kind="select")

@@ -24,11 +24,17 @@ from vitcost.engine.tree import Count, Module, Node, Run, linear
 __all__ = ["build", "runs"]
 
 
+# the order in which timm's classes register tokens and positions, behind a mask token, whatever
+# order their forwards read them in
+_REGISTERED = ("cls_token", "reg_token", "pos_embed", "dist_token")
+
+
 @lru_cache(maxsize=512)
 def build(c: Structure) -> Node:
     """The Vision Transformer: embed, L blocks, norm, pool, head."""
     image = Tensor("image", axes("b c H W"), "input")
-    m = Module("", c.model_class, image)
+    m = Module("", c.made.name, image)
+    m.registers(*_REGISTERED)
     patches = m.add(patch_embed(c, image))
     # timm resamples positions before it makes those that turn, but a plain model has none of these
     first = c.resampled == "timm" and not (c.masked or _expands_first(c))
@@ -80,8 +86,7 @@ def _embed(
         x = _inserted(m, x)
     elif c.reg_tokens and not _expands_first(c):
         tokens.append(m.parameter("reg_token", 1, "t", "h"))
-    # timm's VisionTransformer copies the patches where it has neither tokens nor positions for them
-    alone = not (c.pos_embed or c.masked) and c.model_class == "VisionTransformer"
+    alone = not (c.pos_embed or c.masked) and c.made.copies_alone
     if tokens or alone:
         each = _for_each_image(m, tokens)
         each = [m.cast(token, like=x) for token in each] if c.code.keeps_type else each
@@ -98,8 +103,8 @@ def _embed(
 
 def _expands_first(c: Structure) -> bool:
     """Whether tokens are expanded to the batch before positions are resampled."""
-    plain = c.model_class == "VisionTransformer" and not c.dist_token
-    return c.resampled == "timm" and c.pos_embed != "u" and plain and not c.masked
+    plain = not (c.dist_token or c.masked) and c.pos_embed != "u"
+    return c.resampled == "timm" and c.made.expands_first and plain
 
 
 def _inserted(m: Module, x: Tensor) -> Tensor:
@@ -230,9 +235,7 @@ def _pool(m: Module, c: Structure, x: Tensor) -> Tensor:
     if c.pool == "map":
         # the patches of one image and the next lie apart
         apart = c.prefix and not c.pool_prefix and not c.one_image
-        # Eva's pool has a GELU, whatever its blocks have
-        act = "gelu" if c.model_class == "Eva" else c.act
-        return m.add(attention_pool(c, x, act, apart))
+        return m.add(attention_pool(c, x, c.made.pool_act or c.act, apart))
     if c.pool == "prr":
         return m.add(refine(c, x))
     kinds = {"avg": ("mean",), "max": ("amax",), "avgmax": ("amax", "mean")}[c.pool]

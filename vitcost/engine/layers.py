@@ -61,8 +61,8 @@ def norm(kind: str, parent: Module, name: str, x: Tensor) -> Tensor:
 
 
 def layer_scale(c: Structure, block: Module, number: str, y: Tensor) -> Tensor:
-    """A learned weight for each channel: a module in VisionTransformer, else the block's own."""
-    if c.model_class != "VisionTransformer":
+    """A learned weight for each channel: a module, or a parameter of the block."""
+    if not c.made.scale_module:
         return block.op("gain", block.parameter(f"gamma_{number}", "h"), y, axes=y.axes)
     m = Module(f"ls{number}", "LayerScale", y)
     return block.add(m.end(m.op("gain", y, weight=param("gamma", "h"))))

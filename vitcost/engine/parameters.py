@@ -32,15 +32,10 @@ class Parameter(NamedTuple):
         return times
 
 
-# how timm registers those that a forward reads in another order
-_REGISTERED = {"cls_token": 1, "reg_token": 2, "pos_embed": 3, "dist_token": 4}
-
-
 def _place(parent: Node, child: Node) -> tuple[bool, int]:
-    """A parameter that is no layer's is a node of its own in the tree."""
-    if (parent.type, child.name) == ("DiffAttention", "sub_norm"):
-        return True, 1
-    return child.type != "Parameter", _REGISTERED.get(child.name, 0)
+    """Parameters come before modules. A parameter that is no layer's is a node of its own."""
+    later = parent.registered
+    return child.type != "Parameter", later.index(child.name) + 1 if child.name in later else 0
 
 
 def parameters(tree: Node) -> Iterator[Parameter]:

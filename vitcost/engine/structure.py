@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from vitcost.codes import Code, code_of
 from vitcost.config import ViTConfig
+from vitcost.engine.classes import CLASSES, Made
 from vitcost.engine.ops import Sizes, smallest
 
 __all__ = ["MANY", "Span", "Structure", "sizes_of", "structure_of"]
@@ -13,12 +14,6 @@ __all__ = ["MANY", "Span", "Structure", "sizes_of", "structure_of"]
 # from this depth on, blocks are counted by an axis; peeling splits off fewer layers than this
 MANY = 6
 
-# the pools behind which timm's classes put the last norm, unless told
-_FC_NORM_POOLS = {
-    "VisionTransformer": ("avg", "avgmax", "max"),
-    "Eva": ("avg",),
-    "Beit": ("avg",),
-}
 _NORMS = {"layernorm": "LayerNorm", "rmsnorm": "RmsNorm"}
 
 
@@ -34,7 +29,7 @@ class Structure(NamedTuple):
     """Everything that a builder may branch on; no size is in it."""
 
     training: bool
-    model_class: str
+    made: Made
     code: Code
     # batch and heads
     one_image: bool
@@ -98,11 +93,12 @@ class Structure(NamedTuple):
 
 def structure_of(c: ViTConfig, batch: int = 1, training: bool = False) -> Structure:
     """The structure of a config; dropouts act in training alone."""
-    final_norm, fc_norm = _last_norms(c)
+    made = CLASSES[c.model_class]
+    final_norm, fc_norm = _last_norms(c, made)
     positions = c.pos_embed != "none"
     return Structure(
         training=training,
-        model_class=c.model_class,
+        made=made,
         code=_code(c, training),
         one_image=batch == 1,
         one_head=c.num_heads == 1,
@@ -132,7 +128,7 @@ def structure_of(c: ViTConfig, batch: int = 1, training: bool = False) -> Struct
         ),
         block=c.block_fn,
         norm=_norm(c),
-        layer_scale=_layer_scale(c),
+        layer_scale=_layer_scale(c, made),
         attn=c.attn_layer,
         qkv_fused=c.qkv_fused,
         qkv_bias=c.qkv_bias,
@@ -148,18 +144,15 @@ def structure_of(c: ViTConfig, batch: int = 1, training: bool = False) -> Struct
         final_norm=final_norm,
         fc_norm=fc_norm,
         pool=c.global_pool,
-        # Eva's attention pool reads all tokens, and so does prr
+        # prr reads all tokens
         pool_prefix=c.pool_include_prefix
         or c.global_pool == "prr"
-        or (c.model_class == "Eva" and c.global_pool == "map"),
+        or (made.pools_prefix and c.global_pool == "map"),
         pre_logits=c.pre_logits > 0,
         classes=c.num_classes > 0,
         head_bias=c.head_bias,
         head_drop=training and c.drop_rate > 0,
-        # VisionTransformer leaves its embedding early where there is no position to add
-        pos_drop=training
-        and c.pos_drop_rate > 0
-        and (positions or c.model_class != "VisionTransformer"),
+        pos_drop=training and c.pos_drop_rate > 0 and (positions or made.drops_alone),
         proj_drop=training and c.proj_drop_rate > 0,
         act_drop=training
         and (c.proj_drop_rate if c.act_drop_rate is None else c.act_drop_rate) > 0,
@@ -283,21 +276,19 @@ def _positions(c: ViTConfig) -> str:
     return "u" if c.no_embed_reg and c.reg_tokens else "s"
 
 
-def _last_norms(c: ViTConfig) -> tuple[bool, bool]:
+def _last_norms(c: ViTConfig, made: Made) -> tuple[bool, bool]:
     """Whether there is a norm before the pool, and one behind it."""
-    fc_norm = c.global_pool in _FC_NORM_POOLS[c.model_class] if c.fc_norm is None else c.fc_norm
-    if c.model_class == "Eva":
-        # Eva asks for each; the others move one norm
+    fc_norm = c.global_pool in made.late_norms if c.fc_norm is None else c.fc_norm
+    if made.two_norms:
         return (not fc_norm if c.final_norm is None else c.final_norm), fc_norm
     wanted = c.final_norm is not False
     return wanted and not fc_norm, wanted and fc_norm
 
 
-def _layer_scale(c: ViTConfig) -> tuple[bool, bool]:
+def _layer_scale(c: ViTConfig, made: Made) -> tuple[bool, bool]:
     """Whether attention and MLP are scaled; a post-norm block has its norms for that."""
     if c.block_fn == "ResPostBlock" or c.init_values is None:
         return False, False
-    if c.init_values == 0 and c.model_class != "Eva" and "Scaling" not in c.block_fn:
-        # timm's other blocks take 0 for none
+    if c.init_values == 0 and not made.scale_zero and "Scaling" not in c.block_fn:
         return False, False
     return True, not c.attn_only_layer_scale

@@ -50,6 +50,8 @@ class Node(NamedTuple):
     walked: bool = False
     # what fully_shard wraps with it: the axis of its parameters, see ``sharded``
     unit: str = ""
+    # children that are registered behind their kind, in this order, wherever the forward calls them
+    registered: tuple[str, ...] = ()
 
 
 def ops_of(node: Node) -> Iterator[Op]:
@@ -69,6 +71,7 @@ class Module:
         self.body: list[Op | Node] = []
         self.held: list[Tensor] = []
         self.also: list[Tensor] = []
+        self.registered: tuple[str, ...] = ()
 
     def op(
         self,
@@ -157,6 +160,10 @@ class Module:
         """What the forward returns besides its output."""
         self.also += tensors
 
+    def registers(self, *names: str) -> None:
+        """Children that are registered behind their kind, in this order."""
+        self.registered = names
+
     def end(self, output: Tensor, run: Run | None = None) -> Node:
         return Node(
             self.name,
@@ -168,6 +175,7 @@ class Module:
             run,
             tuple(self.held),
             tuple(self.also),
+            registered=self.registered,
         )
 
 
