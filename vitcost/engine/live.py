@@ -190,7 +190,11 @@ class Forward:
                 own = self._clean(own, last, i, results)
                 continue
             handed = [t for t in own if last.get(t, i) == i] if item.walked else []
-            own = [t for t in own if t not in handed]
+            own = [t for t in own if t not in handed] if handed else own
+            if item.run is None:
+                own += self.node(item, inside(place, item), handed)
+                own = self._clean(own, last, i, results)
+                continue
             with self.ledger.layers(item):
                 own += self.node(item, inside(place, item), handed)
                 own = self._clean(own, last, i, results)

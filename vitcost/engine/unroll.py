@@ -73,7 +73,7 @@ class _Copy:
         return op._replace(
             reads=reads,
             write=self.write(op.write),
-            extra=tuple(self.write(t) for t in op.extra),
+            extra=tuple(map(self.write, op.extra)),
             weight=None if op.weight is None else self.read(op.weight),
             bias=None if op.bias is None else self.read(op.bias),
             holds=self.all(op.holds),
@@ -92,4 +92,4 @@ class _Copy:
         return self.known.get(tensor, tensor)
 
     def all(self, tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return tuple(self.read(t) for t in tensors)
+        return tuple(map(self.known.get, tensors, tensors)) if tensors else ()

@@ -115,7 +115,9 @@ class Walk:
         *casts, low = self.precision.op(op)
         if op.kind == "softmax" and not op.kernel:
             low = low._replace(kernel="eager")
-        low = low._replace(extra=tuple(extra(low, self.platform, self.precision.name)))
+        written = tuple(extra(low, self.platform, self.precision.name))
+        if written:
+            low = low._replace(extra=written)
         return (*casts, self.saved.op(low) if self.needs.of(op.write) else low)
 
     def _cast(self, op: Op) -> Iterable[Op]:

@@ -268,7 +268,9 @@ class _Lowered(Workload):
         return self._folded
 
     def parameters(self) -> tuple[Parameter, ...]:
-        return _parameters(*self._keys[True])
+        structure, mode = self._keys[True]
+        # neither precision nor an attention kernel changes which there are
+        return _parameters(structure, mode._replace(kernel="sdpa", precision="fp32", half="bf16"))
 
     def inference(self) -> "tuple[Event, ...]":
         return inference_trace(*self._keys[False])
