@@ -166,10 +166,11 @@ def sizes_of(c: ViTConfig, batch: int = 1) -> Sizes:
     (H, W), (p_h, p_w) = c.image, c.patch_size
     h, a, m = c.embed_dim, c.num_heads, c.mlp_dim
     d = h // a
-    # the grid that the position embedding is made for, and the one that this image has
-    (e_h, e_w), (g_h, g_w) = c.table, c.grid
+    g_h, g_w = c.grid
     n = g_h * g_w
-    kept = c.kept_patches
+    kept = c.kept_patches if c.mask_ratio else n
+    # the grid that the position embedding is made for: that of the image, but for another size
+    e_h, e_w = c.table if c.input_size is not None or c.dynamic_img_pad else (g_h, g_w)
     prefix = c.class_token + c.dist_token + c.reg_tokens
     pool_a = c.attn_pool_num_heads or a
     sizes = Sizes(

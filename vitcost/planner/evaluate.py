@@ -197,6 +197,8 @@ class Evaluator:
         np = load()
         ok = np.ones(where.size, bool)
         for rule, broken in enumerate(getattr(config, "broken", ())):
+            if broken is False:
+                continue
             bad = ok & broken
             count = int(np.count_nonzero(bad))
             if count:
