@@ -1,5 +1,6 @@
 """What is typed takes bounded time and memory; what is written is whole, and keeps its mode."""
 
+import cProfile
 import itertools
 import json
 import time
@@ -209,6 +210,24 @@ def test_a_formula_of_many_tensors_is_found_at_once(optimizer: str) -> None:
     assert time.process_time() - started < 2
     assert found.value == report(config, **flags).training.peak_bytes
     assert sum(term.value for term in found.terms) == found.value
+
+
+@pytest.mark.parametrize("quantity", ["params", "bytes-moved", "train-memory"])
+def test_letters_cost_as_much_work_as_blocks_differ(quantity: str) -> None:
+    """Work is counted in calls of functions: a block more is so many calls more, however many
+    blocks there are. sympy, which sorts a sum at every addition, took 155,000 a block."""
+    own = {"attn_layer": "rope", "qkv_fused": False, "embed_dim": 64, "num_heads": 4}
+    flags = {"train-memory": {"checkpointing": "every:1", "precision": "amp-fp16"}}
+    explain(TINY, quantity)
+    calls = []
+    for pairs in (4, 8, 16):
+        config = ViTConfig(**own, depth=2 * pairs, num_kv_heads=(1, 2) * pairs)
+        counted = cProfile.Profile()
+        counted.runcall(explain, config, quantity, **flags.get(quantity, {}))
+        calls.append(sum(each.callcount for each in counted.getstats()))
+    few, many = (calls[1] - calls[0]) / 8, (calls[2] - calls[1]) / 16
+    assert few < 60_000
+    assert many < 1.2 * few
 
 
 @pytest.mark.parametrize("quantity", ["params", "train-memory"])

@@ -20,11 +20,11 @@ from jsonschema import Draft202012Validator
 
 import vitcost
 from vitcost.cli import run
+from vitcost.engine.polynomial import Polynomial, symbol, undominated
 from vitcost.errors import ConfigError, NotCovered, UnknownName
 from vitcost.planner.formulas import Plan, formulas
 from vitcost.planner.grid import grid
 from vitcost.planner.pareto import front
-from vitcost.planner.polynomial import Polynomial, symbol, undominated
 from vitcost.planner.sweep import CHUNK
 from vitcost.quantities import QUANTITIES, values
 from vitcost.scenario import Scenario

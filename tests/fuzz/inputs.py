@@ -627,7 +627,9 @@ def hostile_names(rng: Random) -> Case:
             ("calibrate", f"{file}.csv", *how),
             ((f"{file}.csv", rows.getvalue().encode("utf-8", "replace")),),
         )
-    name = f"{text.replace('/', '_').replace(chr(0), '')[:200]}{number}.json"
+    # a file system has no half of a pair of surrogates
+    whole = text.encode("utf-8", "replace").decode()
+    name = f"{whole.replace('/', '_').replace(chr(0), '')[:200]}{number}.json"
     return Case("hostile names", ("report", f"./{name}", *how), ((name, json.dumps(OWN).encode()),))
 
 

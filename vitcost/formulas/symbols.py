@@ -4,11 +4,13 @@ The only module that imports sympy, and only once a formula is asked for.
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from vitcost.engine.ops import Size
+from vitcost.engine.polynomial import Largest, Polynomial
 from vitcost.errors import MissingExtra
 
 if TYPE_CHECKING:
@@ -17,8 +19,10 @@ if TYPE_CHECKING:
 __all__ = [
     "LETTERS",
     "Expr",
+    "expression",
     "growth",
     "in_order",
+    "largest_of",
     "latex",
     "load",
     "meaning",
@@ -101,6 +105,23 @@ def _equal() -> tuple[tuple[Expr, Expr], ...]:
     )
 
 
+def expression(size: "Size | Expr") -> Expr:
+    """A size that the engine computed in letters, a sum of products, as an expression.
+
+    >>> from vitcost.engine.polynomial import symbol
+    >>> expression(symbol("h") * symbol("h") + 2 * symbol("m"))
+    h**2 + 2*m
+    """
+    sp = load()
+    if not isinstance(size, Polynomial):
+        return sp.sympify(size)
+    products = (
+        sp.Mul(n, *(symbol(axis) ** times for axis, times in Counter(product).items()))
+        for product, n in size.terms.items()
+    )
+    return sp.Add(*products)
+
+
 def value(expr: "Size | Expr", numbers: Mapping[str, Size]) -> int:
     """The integer that an expression is with numbers put in."""
     sp = load()
@@ -115,7 +136,7 @@ def tidy(expr: "Size | Expr", numbers: Mapping[str, Size]) -> Expr:
     >>> tidy(2 * a * d * m, {"a": 12, "d": 64, "h": 768, "m": 3072})
     8*h**2
     """
-    expr = load().sympify(expr)
+    expr = expression(expr)
     equal = (pair for pair in _equal() if _agrees(*pair, numbers))
     return _rewritten(expr, tuple(equal))
 
@@ -141,12 +162,12 @@ def growth(expr: Expr) -> Expr:
     return sp.sympify(expr).replace(sp.ceiling, lambda argument: argument)
 
 
-def largest_of(expr: Expr, numbers: Mapping[str, Size]) -> Expr:
-    """An expression with the winner, by the numbers, in place of every maximum."""
-    sp = load()
-    return sp.sympify(expr).replace(
-        sp.Max, lambda *each: max(each, key=lambda x: value(x, numbers))
-    )
+def largest_of(size: Size, numbers: Mapping[str, Size]) -> Size:
+    """A size in letters, the winner by the numbers in place of the largest of several."""
+    if not isinstance(size, Largest):
+        return size
+    # with numbers put in, a polynomial is its constant
+    return max(size.of, key=lambda each: each.put_in(numbers).terms.get((), 0))
 
 
 def in_order(name: str) -> tuple[int, str]:

@@ -6,9 +6,9 @@ from math import gcd
 from typing import Any, NamedTuple, TypeAlias, cast
 
 from vitcost.engine.ops import Sizes, largest
+from vitcost.engine.polynomial import Polynomial, Product, candidates, symbol, undominated
 from vitcost.engine.structure import MANY
 from vitcost.engine.workload import workload
-from vitcost.planner.polynomial import Polynomial, Product, candidates, symbol, undominated
 from vitcost.quantities import QUANTITIES
 from vitcost.report import report_on
 from vitcost.scenario import Scenario

@@ -30,6 +30,9 @@ class Polynomial:
     def __add__(self, other: Any) -> "Polynomial":
         if not isinstance(other, Polynomial | int):
             return NotImplemented
+        if not other:
+            # a sum begins with 0
+            return self
         terms = dict(self.terms)
         for product, n in _terms(other).items():
             terms[product] = terms.get(product, 0) + n
@@ -38,9 +41,11 @@ class Polynomial:
     def __mul__(self, other: Any) -> "Polynomial":
         if not isinstance(other, Polynomial | int):
             return NotImplemented
+        if isinstance(other, int):
+            return Polynomial({product: n * other for product, n in self.terms.items()})
         terms: dict[Product, int] = {}
         for left, n in self.terms.items():
-            for right, m in _terms(other).items():
+            for right, m in other.terms.items():
                 product = tuple(sorted((*left, *right)))
                 terms[product] = terms.get(product, 0) + n * m
         return Polynomial(terms)
