@@ -8,11 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from limited import limited
+from limited import ROOT, limited
 
-from vitcost import ConfigError, Scenario, ViTConfig, compare, explain, report, sweep
+from vitcost import ConfigError, Scenario, ViTConfig, compare, explain, reading, report, sweep
 from vitcost.cli import run
+from vitcost.planner.compare import MOST_COMPARED
+from vitcost.planner.grid import MOST_POINTS
 from vitcost.planner.plot import plot
+from vitcost.planner.sweep import MOST_BLOCKS, MOST_LISTED, MOST_REPORTS, MOST_STREAMED
+from vitcost.reading import Kind
+from vitcost.traced.file import TRACE
+from vitcost.units import parse_bytes
 from vitcost.written import whole
 
 TINY = "vit_tiny_patch16_224"
@@ -57,7 +63,7 @@ def test_a_range_is_drawn_from_without_being_laid_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (("--vary", BILLION), "1,000,000,000 combinations are more than 10,000,000"),
+        (("--vary", BILLION), "1,000,000,000 combinations are more than 2,000,000"),
         (("--vary", "reg_tokens=0:99999:+1"), "100,000 combinations of reg_tokens are described"),
         (("--vary", "batch=1:999999:+1,5"), "more than 100,000 values to be listed"),
         (
@@ -76,6 +82,27 @@ def test_a_grid_that_nobody_would_wait_for(
     out, err = capsys.readouterr()
     assert out == ""
     assert said in err
+
+
+def test_the_limits_are_those_of_the_readme() -> None:
+    """Each row of the table has its number, and every kind of file has a row."""
+    section = (ROOT / "README.md").read_text().split("## Limits\n")[1].split("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| ")][2:]
+    values = [row.strip("| ").rpartition(" | ")[2] for row in rows]
+    numbers = (
+        MOST_COMPARED, MOST_STREAMED, MOST_LISTED, MOST_POINTS, MOST_REPORTS, MOST_BLOCKS,
+    )  # fmt: skip
+    assert values[:6] == [f"{n:,}" for n in numbers]
+    assert {parse_bytes(size) for size in values[6:11]} == {kind.most for kind in kinds()}
+    assert values[11:] == ["64, 16"]
+    assert {kind.depth for kind in kinds()} == {64, 16}
+
+
+def kinds() -> list[Kind]:
+    """Every kind of file that is read."""
+    found = [value for value in vars(reading).values() if isinstance(value, Kind)]
+    assert len(found) == 8
+    return [*found, TRACE]
 
 
 def test_what_has_no_end_is_not_listed() -> None:

@@ -37,6 +37,12 @@ EXACT = tuple(name for name in QUANTITIES if name != "step_time")
 STATES = ("params", "flops", "weights", "gradients", "optimizer_states", "saved_activations")
 
 
+@pytest.fixture(autouse=True)
+def described(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rows of a structure are computed on arrays, however few there are."""
+    monkeypatch.setattr("vitcost.planner.evaluate.DESCRIBED", 0)
+
+
 def answer(capsys: Captured, *args: str) -> tuple[str, str]:
     assert run(["compare", *args]) == 0
     out, err = capsys.readouterr()
@@ -419,6 +425,7 @@ def test_the_front_of_a_sweep_is_that_of_all_its_rows() -> None:
     rows = list(found.rows())
     best = front((row["params"], row["flops"]) for row in rows)
     ends = found.extremes()
+    assert [i for i, row in enumerate(rows) if row.pop("pareto")] == sorted(best)
     assert sorted(map(str, ends.front)) == sorted(str(rows[i]) for i in best)
     assert ends.least["params"]["params"] == min(row["params"] for row in rows)
     assert ends.most["flops"]["flops"] == max(row["flops"] for row in rows)
@@ -535,6 +542,67 @@ def test_the_front_is_marked(capsys: Captured) -> None:
     assert [line[-1] == "◂" for line in out.splitlines()[2:6]] == [True, True, False, False]
     rows = json.loads(answer(capsys, BASE, *vary, "--pareto", "params,flops", "--json")[0])["rows"]
     assert [row["pareto"] for row in rows] == [True, True, False, False]
+
+
+def test_the_front_is_marked_in_every_flat_format(tmp_path: Path, capsys: Captured) -> None:
+    """Of a grid of any size: a row is marked where no row is less in one and no more in the other,
+    in each pair of rows."""
+    args = (BASE, "--vary", "img_size=64:640:+64", "--vary", "patch_size=16,32",
+            "--vary", "batch=1:64:+1", "--quantities", "params,flops", "--pareto", "params,flops",
+            )  # fmt: skip
+    rows = json.loads(answer(capsys, *args, "--json")[0])["rows"]
+    assert len(rows) == 10 * 2 * 64 > 1000
+    pairs = [(row["params"], row["flops"]) for row in rows]
+    beaten = [any(u <= x and v <= y and (u, v) != (x, y) for u, v in pairs) for x, y in pairs]
+    assert [row["pareto"] for row in rows] == [not each for each in beaten]
+    assert 1 < beaten.count(False) < len(rows)
+    header, *lines = answer(capsys, *args, "--format", "csv")[0].splitlines()
+    assert header.endswith(",pareto")
+    assert [line.endswith(",true") for line in lines] == [row["pareto"] for row in rows]
+    file = tmp_path / "x.parquet"
+    answer(capsys, *args, "-o", str(file))
+    assert pq.read_table(file)["pareto"].to_pylist() == [row["pareto"] for row in rows]
+    # a draw too
+    drawn = json.loads(answer(capsys, *args, "--sample", "50", "--json")[0])["rows"]
+    assert len(drawn) == 50
+    assert any(row["pareto"] for row in drawn)
+
+
+def test_few_rows_of_a_structure_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same rows as on arrays, in the same order, and as many that cannot be."""
+    vary = {"reg_tokens": [0, 1, 4], "batch": range(1, 16), "patch_size": [15, 16, 32]}
+    names = ("params", "train_memory", "flops_executed")
+    for more in ({}, {"checkpointing": "every:2"}):
+        grids = []
+        for few in (0, 12, 1000):
+            monkeypatch.setattr("vitcost.planner.evaluate.DESCRIBED", few)
+            found = vitcost.sweep(BASE, vary=vary, quantities=names, **more)
+            grids.append((list(found.rows()), found.extremes().skipped))
+        assert grids[0] == grids[1] == grids[2]
+        assert len(grids[0][0]) == 3 * 15 * 2
+
+
+@pytest.mark.parametrize(
+    ("args", "reports"),
+    [
+        # a structure each, or twelve reports for one that many rows have
+        (("reg_tokens=0:1000:+1",), "1,001"),
+        (("reg_tokens=0:99:+1", "batch=1:99:+1"), "1,200"),
+        # where layers are counted off, a depth is a structure
+        (("depth=1:2000:+1", "checkpointing=every:2"), "2,000"),
+        (("depth=1:2000:+1", "freeze=first:1"), "2,000"),
+        (("zero=1,2", "ranks=2:1000:+1"), "1,998"),
+    ],
+    ids=str,
+)
+def test_an_answer_that_somebody_waits_for(
+    args: tuple[str, ...], reports: str, tmp_path: Path, capsys: Captured
+) -> None:
+    vary = [word for each in args for word in ("--vary", each)]
+    for how in ((), ("--json",), ("--format", "csv"), ("-o", str(tmp_path / "x.html"))):
+        said = refused(capsys, BASE, *vary, *how)
+        assert f"take as long as {reports} reports, and 1,000 are the most" in said
+    assert list(tmp_path.iterdir()) == []
 
 
 # --- doors

@@ -124,6 +124,9 @@ def expression(size: "Size | Expr") -> Expr:
 
 def value(expr: "Size | Expr", numbers: Mapping[str, Size]) -> int:
     """The integer that an expression is with numbers put in."""
+    if isinstance(expr, Polynomial):
+        # with numbers put in, its constant is left
+        return expr.put_in(numbers).terms.get((), 0)
     sp = load()
     expr = sp.sympify(expr)
     return int(expr.xreplace({each: sp.Integer(numbers[each.name]) for each in expr.free_symbols}))
@@ -166,8 +169,7 @@ def largest_of(size: Size, numbers: Mapping[str, Size]) -> Size:
     """A size in letters, the winner by the numbers in place of the largest of several."""
     if not isinstance(size, Largest):
         return size
-    # with numbers put in, a polynomial is its constant
-    return max(size.of, key=lambda each: each.put_in(numbers).terms.get((), 0))
+    return max(size.of, key=lambda each: value(each, numbers))
 
 
 def in_order(name: str) -> tuple[int, str]:

@@ -18,11 +18,13 @@ from vitcost.report import report_on
 from vitcost.scenario import Scenario
 from vitcost.zoo import Base, completed, resolve
 
-__all__ = ["Chunk", "Evaluator"]
+__all__ = ["DESCRIBED", "Chunk", "Evaluator"]
 
 _FLAGS = {field.name for field in fields(Scenario)}
 _INT64 = 2**63 - 1
 _DEPTHS = int(FIELDS["depth"][1].high) + 1
+# a structure is described once in the time of so many reports
+DESCRIBED = 12
 
 
 class Chunk(NamedTuple):
@@ -61,7 +63,11 @@ class _Filled:
             self.columns[name] = values
             return
         # None, and integers that 64 bits do not hold, are objects
-        if values is None or isinstance(values, int) or getattr(values, "dtype", None) == "object":
+        if not is_column(values):
+            large = values is None or abs(values) > _INT64
+        else:
+            large = values.dtype == "object"
+        if large and self.columns[name].dtype != "object":
             self.columns[name] = self.columns[name].astype(object)
         self.columns[name][rows] = values
 
@@ -83,12 +89,24 @@ class Evaluator:
         self._blocks: dict[int, _Block | str] = {}
         self._plans: dict[tuple[int, int], Plan | str] = {}
         self._safe: dict[tuple[int, int], Mapping[str, int]] = {}
+        # rows so far of a structure that has no plan yet
+        self._few: Counter[tuple[int, int]] = Counter()
         self._refusals: dict[tuple[int, int], str] = {}
 
     @property
+    def apart(self) -> list[Axis]:
+        """The fields of which each combination is described alone: those that are no columns, and
+        the depth where layers are counted off."""
+        flags = {**self.base.flags, **self.flags}
+        given = [[flags.get(name)] for name in ("checkpointing", "freeze")]
+        varied = [axis.values for axis in self.outside if axis.name in ("checkpointing", "freeze")]
+        counted = any(":" in str(value) for values in (*given, *varied) for value in values)
+        return [*self.outside, *(axis for axis in self.inside if counted and axis.name == "depth")]
+
+    @property
     def blocks(self) -> int:
-        """How many combinations there are of fields that are no columns, each described alone."""
-        return prod(len(axis.values) for axis in self.outside)
+        """How many combinations are described alone."""
+        return prod(len(axis.values) for axis in self.apart)
 
     def chunk(self, at: Mapping[str, Any], rows: int) -> Chunk:
         """The combinations at some indices of each field's values."""
@@ -134,6 +152,9 @@ class Evaluator:
             self._one_by_one(block, where[rows], at, filled)
             return
         for each, same in _apart(code, rows):
+            if self._are_few((block.number, each), same.size):
+                self._one_by_one(block, where[same], at, filled)
+                continue
             plan = self._plan(block, each, where[same[0]], at)
             if isinstance(plan, str):
                 filled.skipped[plan] += same.size
@@ -144,11 +165,18 @@ class Evaluator:
                 filled.put(name, where[same], column)
             filled.done[where[same]] = True
 
+    def _are_few(self, key: tuple[int, int], rows: int) -> bool:
+        """Whether the rows of a structure are reported sooner than the structure is described."""
+        if key not in self._plans:
+            self._few[key] += rows
+        return key not in self._plans and self._few[key] < DESCRIBED
+
     def _one_by_one(
         self, block: _Block, where: Any, at: Mapping[str, Any], filled: _Filled
     ) -> None:
-        """Rows whose states are divided among ranks: what is rounded for each tensor, and dealt
-        out by size, is no sum of products."""
+        """Rows by a report each: there are few of their structure, or their states are divided
+        among ranks, and what is rounded for each tensor, and dealt out by size, is no sum of
+        products."""
         for row in where.tolist():
             model = resolve(self.base, **block.fields, **self._point(row, at))
             scenario = replace(block.scenario, batch=self._batch(block, row, at))

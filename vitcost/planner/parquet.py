@@ -1,7 +1,7 @@
 """Parquet: a sweep row by row in one file, written as it is computed."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from vitcost.errors import ConfigError, MissingExtra
@@ -18,26 +18,32 @@ _GROUP = 262_144
 
 
 def write(
-    chunks: Iterable[Chunk], axes: Sequence[Axis], names: Sequence[str], path: str
+    chunks: Iterable[Chunk],
+    axes: Sequence[Axis],
+    names: Sequence[str],
+    path: str,
+    marks: "Callable[[Chunk], Sequence[bool]] | None" = None,
 ) -> tuple[Skipped, ...]:
     """Writes a sweep beside the file and moves over it; returns what could not be.
 
-    Fields are columns as JSON has them, sizes as text, ``224x224``. Raises ``ConfigError`` for a
-    number that 64 bits do not hold.
+    Fields are columns as JSON has them, sizes as text, ``224x224``; ``marks`` says of each row
+    whether it is on the Pareto front. Raises ``ConfigError`` for a number that 64 bits do not hold.
     """
     arrow, _ = _load()
     skipped: Counter[str] = Counter()
     types = {"model": arrow.string(), **{axis.name: _type(axis) for axis in axes}}
     numbers = {QUANTITIES[name].key(name): arrow.int64() for name in names}
-    schema = arrow.schema([*types.items(), *numbers.items()])
+    marked = {} if marks is None else {"pareto": arrow.bool_()}
+    schema = arrow.schema([*types.items(), *numbers.items(), *marked.items()])
 
     def batches() -> Iterator[Any]:
         for chunk in chunks:
             skipped.update(chunk.skipped)
             if chunk.rows:
-                yield arrow.RecordBatch.from_arrays(
-                    list(_columns(chunk, axes, names)), schema=schema
-                )
+                columns = list(_columns(chunk, axes, names))
+                if marks is not None:
+                    columns.append(arrow.array(marks(chunk), arrow.bool_()))
+                yield arrow.RecordBatch.from_arrays(columns, schema=schema)
 
     _write(path, schema, batches())
     return skips(skipped)

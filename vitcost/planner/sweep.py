@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeAlias
 
 from vitcost.arguments import listed, optional, takes
@@ -10,7 +10,7 @@ from vitcost.errors import ConfigError, NotCovered
 from vitcost.fields import integer
 from vitcost.planner.arrays import load
 from vitcost.planner.compare import COMPARED, SCHEMA
-from vitcost.planner.evaluate import Chunk, Evaluator
+from vitcost.planner.evaluate import DESCRIBED, Chunk, Evaluator
 from vitcost.planner.grid import (
     CARD,
     MOST_POINTS,
@@ -23,7 +23,7 @@ from vitcost.planner.grid import (
     skips,
 )
 from vitcost.planner.pareto import front, pair_of
-from vitcost.quantities import QUANTITIES, known
+from vitcost.quantities import QUANTITIES, Amount, known
 from vitcost.result import Result
 from vitcost.scenario import Scenario
 from vitcost.zoo import Base, Model, described
@@ -35,12 +35,16 @@ CHUNK = 8192
 # structures that are described one by one, each of which takes a hundredth of a second
 MOST_BLOCKS = 10_000
 # combinations whose ends a page shows, some seconds' worth
-MOST_STREAMED = 10**7
+MOST_STREAMED = 2 * 10**6
 # rows that somebody lists as text, or has computed one by one
 MOST_LISTED = 100_000
+# reports that somebody waits for before there is an answer
+MOST_REPORTS = 1000
 
 Progress: TypeAlias = Callable[[int, int, str], None]
 Row: TypeAlias = dict[str, Any]
+Marks: TypeAlias = Callable[[Chunk], "list[bool]"]
+Pair: TypeAlias = "tuple[Amount | None, Amount | None]"
 
 
 class Extremes(NamedTuple):
@@ -78,11 +82,20 @@ class Sweep(Result):
         """How many combinations there are, those that cannot be among them."""
         return len(self.models) * (self.grid.points if self.sample is None else self.sample)
 
+    def evaluators(self) -> Iterator[Evaluator]:
+        """One for each model."""
+        for model in self.models:
+            yield Evaluator(model, self.grid, self.given, self.names)
+
+    def one_by_one(self) -> bool:
+        """Whether each combination is a report of its own: states that ranks divide."""
+        varied = {axis.name: axis.values for axis in self.grid.axes}
+        return any(varied.get("zero", (self.given.get("zero", Scenario().zero),)))
+
     def chunks(self) -> Iterator[Chunk]:
         """The combinations in order as columns, some thousands at a time."""
         done = 0
-        for model in self.models:
-            evaluator = Evaluator(model, self.grid, self.given, self.names)
+        for evaluator in self.evaluators():
             for at, rows in _indices(self):
                 yield evaluator.chunk(at, rows)
                 done += rows
@@ -90,9 +103,35 @@ class Sweep(Result):
                     self.progress(done, self.points, "combinations")
 
     def rows(self) -> Iterator[Row]:
-        """Every combination that can be as a flat row, in base units."""
+        """Every combination that can be as a flat row, in base units; with ``pareto`` it says
+        whether it is on the front, for which the grid is gone through twice."""
+        yield from self._marked(Counter())
+
+    def _marked(self, skipped: Counter[str]) -> Iterator[Row]:
+        marks = self._marks()
         for chunk in self.chunks():
-            yield from self._rows(chunk, slice(None))
+            skipped.update(chunk.skipped)
+            rows = self._rows(chunk, slice(None))
+            if marks is None:
+                yield from rows
+                continue
+            for row, marked in zip(rows, marks(chunk), strict=True):
+                yield {**row, "pareto": marked}
+
+    def _marks(self) -> Marks | None:
+        """Whether each row of a chunk is on the front of all; None: no front is asked for."""
+        if self.pareto is None:
+            return None
+        best: list[Pair] = []
+        for chunk in replace(self, names=self.pareto, progress=None).chunks():
+            pairs = list(dict.fromkeys([*best, *self._pairs(chunk)]))
+            best = [pairs[i] for i in front(pairs)]
+        ahead = frozenset(best)
+        return lambda chunk: [pair in ahead for pair in self._pairs(chunk)]
+
+    def _pairs(self, chunk: Chunk) -> Iterator[Pair]:
+        x, y = (chunk.quantities[name].tolist() for name in self.pareto or ())
+        return zip(x, y, strict=True)
 
     def _rows(self, chunk: Chunk, which: Any) -> Iterator[Row]:
         axes = self.grid.axes
@@ -107,15 +146,13 @@ class Sweep(Result):
         """The JSON of schema ``vitcost.compare/1``: every row, for a grid that fits memory."""
         self.listed()
         skipped: Counter[str] = Counter()
-        rows: list[Row] = []
-        for chunk in self.chunks():
-            skipped += chunk.skipped
-            rows += self._rows(chunk, slice(None))
+        rows = list(self._marked(skipped))
         counted = [each._asdict() for each in skips(skipped)]
         return {"schema": SCHEMA, "rows": rows, **({"skipped": counted} if counted else {})}
 
     def listed(self) -> None:
         """Raises ``ConfigError`` where there are more combinations than anybody lists as text."""
+        self._waited_for()
         if self.points > MOST_LISTED:
             raise ConfigError(
                 f"{self.points:,} combinations are more than {MOST_LISTED:,}, which is what text "
@@ -124,10 +161,28 @@ class Sweep(Result):
 
     def streamed(self) -> None:
         """Raises ``ConfigError`` where a page would take longer than somebody waits for it."""
+        self._waited_for()
         if self.points > MOST_STREAMED:
             raise ConfigError(
                 f"{self.points:,} combinations are more than {MOST_STREAMED:,}, which is what a "
                 "page goes through: write Parquet (-o FILE.parquet), or draw with --sample N"
+            )
+
+    def _waited_for(self) -> None:
+        """Raises ``ConfigError`` where rows are computed one by one, or structures described, for
+        longer than somebody waits."""
+        points = self.points // len(self.models)
+        reports = 0
+        for evaluator in self.evaluators():
+            structures = min(points, evaluator.blocks)
+            each = min(-(-points // structures), DESCRIBED)
+            reports += points if self.one_by_one() else structures * each
+        # one structure of each model is described whatever varies
+        if reports > max(MOST_REPORTS, DESCRIBED * len(self.models)):
+            raise ConfigError(
+                f"{self.points:,} combinations take as long as {reports:,} reports, and "
+                f"{MOST_REPORTS:,} are the most for an answer in text: vary less, write Parquet "
+                "(-o FILE.parquet), or draw fewer with --sample N"
             )
 
     def extremes(self) -> Extremes:
@@ -160,9 +215,8 @@ class Sweep(Result):
 
     def _ahead(self, chunk: Chunk) -> Any:
         """The rows of a chunk that are on its own front: all others are behind somewhere."""
-        np, pair = load(), self.pareto or ()
-        x, y = (chunk.quantities[name] for name in pair)
-        return np.array(sorted(front(zip(x.tolist(), y.tolist(), strict=True))), np.int64)
+        np = load()
+        return np.array(sorted(front(self._pairs(chunk))), np.int64)
 
     def _front(self, rows: list[Row]) -> list[Row]:
         x, y = (QUANTITIES[name].key(name) for name in self.pareto or ())
@@ -176,7 +230,7 @@ class Sweep(Result):
         """
         from vitcost.planner.parquet import write
 
-        return write(self.chunks(), self.grid.axes, self.names, path)
+        return write(self.chunks(), self.grid.axes, self.names, path, self._marks())
 
 
 @takes(quantities=listed, pareto=optional(listed), gpu=listed)
@@ -216,9 +270,9 @@ def sweep(
     seed = integer("seed", seed, 0, 2**64 - 1)
     found = Sweep(tuple(bases), varied, flags, names, sample, seed, pair)
     bounded(found.points)
-    for base in found.models:
-        _bounded_blocks(found, Evaluator(base, varied, flags, names))
-    if found.points > MOST_LISTED and _one_by_one(found):
+    for evaluator in found.evaluators():
+        _bounded_blocks(found, evaluator)
+    if found.points > MOST_LISTED and found.one_by_one():
         raise NotCovered(
             f"states that ranks divide (zero) are computed one by one, up to {MOST_LISTED:,} points"
         )
@@ -229,16 +283,11 @@ def _bounded_blocks(sweep: Sweep, evaluator: Evaluator) -> None:
     """Raises ``ConfigError`` where more structures are described than somebody would wait for."""
     points = sweep.points // len(sweep.models)
     if min(points, evaluator.blocks) > MOST_BLOCKS or evaluator.blocks >= 2**62:
-        names = ", ".join(axis.name for axis in evaluator.outside)
+        names = ", ".join(axis.name for axis in evaluator.apart)
         raise ConfigError(
             f"{evaluator.blocks:,} combinations of {names} are described one by one, and "
             f"{MOST_BLOCKS:,} are the most: vary less, or draw fewer with --sample N"
         )
-
-
-def _one_by_one(sweep: Sweep) -> bool:
-    varied = {axis.name: axis.values for axis in sweep.grid.axes}
-    return any(varied.get("zero", (sweep.given.get("zero", Scenario().zero),)))
 
 
 def _indices(sweep: Sweep) -> Iterator[tuple[dict[str, Any], int]]:
