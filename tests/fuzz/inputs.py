@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 from zlib import crc32
 
 import click
+import modules
 
 from vitcost.cli import COMMANDS
 from vitcost.config import FIELDS
@@ -32,11 +33,13 @@ TINY = "vit_tiny_patch16_224"
 
 
 class Case(NamedTuple):
-    """A command line, the kind of input that it is, and the files that it reads."""
+    """A command line, the kind of input that it is, and the files that it reads; ``alone``: it
+    may leave its process as no other input should find it."""
 
     kind: str
     args: tuple[str, ...]
     files: tuple[tuple[str, bytes], ...] = ()
+    alone: bool = False
 
 
 # names that a terminal, a browser, a spreadsheet or a job of CI could take for a command
@@ -633,6 +636,13 @@ def hostile_names(rng: Random) -> Case:
     return Case("hostile names", ("report", f"./{name}", *how), ((name, json.dumps(OWN).encode()),))
 
 
+def odd_module(rng: Random) -> Case:
+    name = f"odd{rng.randrange(10**9)}"
+    content = modules.source(rng).encode("utf-8", "replace")
+    args = tuple(modules.command(rng, f"{name}:make"))
+    return Case("modules", args, ((f"{name}.py", content),), alone=True)
+
+
 TRACED = """\
 from torch import nn
 
@@ -642,7 +652,7 @@ def small():
 
 # a kind of input, and how many of a hundred it is
 KINDS: Mapping[str, tuple[Callable[[Random], Case], int]] = {
-    "command lines": (command_line, 40),
+    "command lines": (command_line, 37),
     "models of files": (model_file, 16),
     "models of TOML": (own_toml, 4),
     "saved reports": (saved_report, 9),
@@ -653,6 +663,7 @@ KINDS: Mapping[str, tuple[Callable[[Random], Case], int]] = {
     "calibrations": (calibration, 2),
     "measurements": (measurements, 3),
     "hostile names": (hostile_names, 5),
+    "modules": (odd_module, 3),
 }
 
 

@@ -75,9 +75,11 @@ def run(
     for case in given:
         for name, content in case.files:
             (folder / name).write_bytes(content)
-    ran = forks.run_all([case.args for case in given], folder)
-    for case, each in zip(given, ran, strict=True):
-        if list(complaints(case.args, each, base_bytes)):
+    together = [case for case in given if not case.alone]
+    ran = dict(zip(together, forks.run_all([case.args for case in together], folder), strict=True))
+    for case in given:
+        each = ran.get(case)
+        if each is None or list(complaints(case.args, each, base_bytes)):
             each = forks.run(*case.args, cwd=folder)
         figures.add(case, each, base_bytes)
         if not figures.wrong or figures.wrong[-1][0] is not case:
