@@ -53,6 +53,30 @@ def taken_streams():
     sys.stdout = sys.stderr = open(os.devnull, "w")
     return Plain()
 
+def closed_streams():
+    sys.stdout.close()
+    sys.stderr.close()
+    return Plain()
+
+def no_paths():
+    sys.path.clear()
+    return Plain()
+
+class Unprintable(Plain):
+    def __repr__(self):
+        raise ValueError
+
+    @property
+    def __class__(self):
+        sys.exit(0)
+
+def unprintable():
+    return [Unprintable()]
+
+class Nothing(nn.Module):
+    def forward(self, x):
+        return x
+
 def elsewhere():
     os.chdir("/")
     return Plain()
@@ -123,6 +147,8 @@ ANSWERED = {
     "at_exit": "printed at the exit",
     "thread": "printed by a thread",
     "taken_streams": "",
+    "closed_streams": "",
+    "no_paths": "",
     "elsewhere": "",
     "Elsewhere": "",
 }
@@ -136,6 +162,7 @@ REFUSED = {
     "NoParameters": "reading the module: ValueError: no parameters",
     "scripted": "TorchScript hides its forward; give the module it was made of",
     "nested": "RecursionError: maximum recursion depth exceeded",
+    "unprintable": "not a torch.nn.Module",
     "exits": "calling exits(): SystemExit: 0",
     "odd": "calling odd(): Odd: it cannot say why",
     "text": "text is 'text', which cannot be called",
@@ -163,6 +190,18 @@ def test_the_answer_stands_alone(name: str, forks: Forks, project: Path) -> None
     assert ANSWERED[name] in ran.err
     assert "Traceback" not in ran.err
     assert not ran.late
+
+
+@pytest.mark.parametrize("how", ["table", "json", "csv", "markdown", "html"])
+def test_a_module_without_any_module_has_a_page(how: str, forks: Forks, project: Path) -> None:
+    ran = forks.run("report", "users:Nothing", "--format", how, cwd=project)
+    assert ran.code == 0, ran.err
+
+
+def test_a_traced_module_is_said_to_be_traced(forks: Forks, project: Path) -> None:
+    ran = forks.run("summary", "users:Plain", cwd=project)
+    assert (ran.code, ran.out) == (2, "")
+    assert "for the plain ViT only; this model is traced" in ran.err
 
 
 def test_all_that_is_printed_goes_to_stderr(forks: Forks, project: Path) -> None:

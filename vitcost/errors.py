@@ -30,14 +30,20 @@ _SHORT.maxlevel, _SHORT.maxdict, _SHORT.maxlist, _SHORT.maxstring = 2, 2, 4, 80
 
 
 def shown(value: object) -> str:
-    """A value as a message shows it: short, however large it is.
+    """A value as a message shows it: short, however large it is, and whatever it does when asked.
 
     >>> shown("x" * 1000)
     "'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx'"
     >>> shown(10**5000)
     'an integer of 16,610 bits'
     """
-    return _SHORT.repr(value)
+    try:
+        return _SHORT.repr(value)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        # an object of the user's may raise anything, an exit of the process too
+        return f"<{type(value).__name__}>"
 
 
 class VitcostError(Exception):

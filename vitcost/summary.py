@@ -67,7 +67,8 @@ def summarize(model: Model, *, batch: int = -1, **overrides: Any) -> Summary:
     config = resolve(model, **overrides).config
     if not isinstance(config, ViTConfig) or not covers(config):
         odd = ", ".join(_odd(config))
-        why = f"differs in {odd}" if odd else "reads text"
+        own = "is traced" if hasattr(config, "workload") else "reads text"
+        why = f"differs in {odd}" if odd else own
         raise NotCovered(
             f"torchsummary's table is covered for the plain ViT only; this model {why}"
         )

@@ -34,7 +34,7 @@ def users_code(doing: str) -> Iterator[None]:
     Traceback (most recent call last):
     vitcost.errors.ConfigError: calling f(): SystemExit: I give up
     """
-    here, streams = _directory(), (sys.stdout, sys.stderr)
+    here, streams, paths = _directory(), (sys.stdout, sys.stderr), tuple(sys.path)
     if _Process.ours and _Process.kept is None:
         _keep()
     sys.stdout = sys.stderr
@@ -45,10 +45,12 @@ def users_code(doing: str) -> Iterator[None]:
     except BaseException as error:
         raise ConfigError(f"{doing}: {reason_of(error)}") from error
     finally:
-        sys.stdout, sys.stderr = streams
+        sys.stdout, sys.stderr = map(_open, streams, (1, 2))
         if _Process.kept is not None:
             # a thread or an exit handler may print later
             sys.stdout = sys.stderr
+        # the rest of this package is found there
+        sys.path += [path for path in paths if path not in sys.path]
         if here is not None and _directory() != here:
             os.chdir(here)
 
@@ -97,6 +99,17 @@ def _keep() -> None:
         own = os.dup(stdout.fileno())
         os.dup2(sys.stderr.fileno(), stdout.fileno())
         _Process.kept = os.fdopen(own, "w", encoding=stdout.encoding, errors=stdout.errors)
+
+
+def _open(stream: TextIO | None, number: int) -> TextIO | None:
+    """A standard stream, opened again where the user's code has closed it: Python leaves the file
+    itself open."""
+    if stream is None or not getattr(stream, "closed", False):
+        return stream
+    try:
+        return os.fdopen(number, "w", 1, stream.encoding, stream.errors, closefd=False)
+    except OSError:
+        return stream
 
 
 def _directory() -> str | None:

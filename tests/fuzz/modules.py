@@ -38,12 +38,12 @@ _STATEMENTS = (
     "logging.basicConfig(level=0); logging.error('logged')", "sys.excepthook = None",
     "torch.set_default_dtype(torch.float64)", "torch.set_default_device('meta')",
     "torch.set_grad_enabled(False)", "torch.manual_seed(0)", "random.seed(0)", "locale()",
-    "atexit.register(print, 'at exit')", "atexit.register(sys.exit, 5)", "atexit.register(bad)",
+    "atexit.register(print, 'at exit')",
     "threading.Thread(target=time.sleep, args=(600,)).start()",
     "threading.Thread(target=time.sleep, args=(600,), daemon=True).start()",
-    "threading.Thread(target=bad).start()", "signal.signal(signal.SIGINT, signal.SIG_IGN)",
-    "builtins.print = None", "builtins.len = None", "json.dumps = None", "nn.Module.train = None",
-    "dict = list = None", "del sys.modules['vitcost']", "sys.modules['json'] = None",
+    "signal.signal(signal.SIGINT, signal.SIG_IGN)",
+    "builtins.print = None", "nn.Module.train = None", "sys.stderr.close()",
+    "dict = list = None",
     "self.extra = nn.Linear(2, 2)", "self.register_buffer('more', torch.zeros(3))",
     "del self.layer", "self.layer = None", "self.layer.weight.data.zero_()", "self.forward = None",
     "self.layer.register_forward_hook(lambda *_: print('hooked'))", "self.eval()", "self.train()",
@@ -174,12 +174,12 @@ def source(rng: Random) -> str:
     layer = rng.choice(_LAYERS) if rng.random() < 0.4 else _LAYERS[0]
     made = rng.choice(_MADE) if rng.random() < 0.3 else _MADE[0]
     last = rng.choice(_RETURNED) if rng.random() < 0.3 else "self.layer(x)"
-    kind = rng.choice(("return", "return", "return", "return", "yield", "raise"))
+    kind = rng.choice(("return",) * 9 + ("yield", "raise"))
     if kind == "raise":
         last = rng.choice(_ERRORS)
-    given = rng.choice(("x", "x", "x", "x", "*x", "x=None, **more", "x, y", ""))
-    word = rng.choice(("def", "def", "def", "def", "def", "async def"))
-    name = rng.choice(("Odd", "Odd", "Odd", json.dumps("::error::n"), json.dumps("\x1b[31m"), "3"))
+    given = rng.choice(("x",) * 9 + ("*x", "x=None, **more", "x, y", ""))
+    word = rng.choice(("def",) * 15 + ("async def",))
+    name = rng.choice(("Odd", "Odd", "Odd", json.dumps("::error::n"), json.dumps("\x1b[31m")))
     lines = [
         _BASE,
         *top,
@@ -214,11 +214,11 @@ def _init(rng: Random) -> str:
 
 
 def _top(rng: Random) -> str:
-    return rng.choice((*_STATEMENTS[:40], f"raise {rng.choice(_ERRORS)}", "def make(: pass"))
+    return rng.choice((*_STATEMENTS[:34], f"raise {rng.choice(_ERRORS)}", "def make(: pass"))
 
 
 def _make(rng: Random) -> str:
-    return rng.choice((*_STATEMENTS[:40], f"raise {rng.choice(_ERRORS)}", "make()"))
+    return rng.choice((*_STATEMENTS[:34], f"raise {rng.choice(_ERRORS)}", "make()"))
 
 
 def _method(rng: Random) -> str:

@@ -49,7 +49,9 @@ def child(case: dict[str, Any], out: int, err: int, inside: int) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (inside, inside))
         resource.setrlimit(resource.RLIMIT_FSIZE, (2**28, 2**28))
         # as the interpreter of a shell's command has them
-        sys.stdin, sys.stdout, sys.stderr = os.fdopen(0), os.fdopen(1, "w"), os.fdopen(2, "w")
+        sys.stdin, sys.stdout, sys.stderr = (
+            os.fdopen(number, mode, closefd=False) for number, mode in enumerate("rww")
+        )
         sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr
         sys.argv = ["vitcost", *case["args"]]
         if "code" in case:
@@ -70,8 +72,9 @@ def child(case: dict[str, Any], out: int, err: int, inside: int) -> None:
     finally:
         atexit._run_exitfuncs()
         try:
-            sys.stdout.flush()
-            sys.stderr.flush()
+            for stream in (sys.stdout, sys.stderr):
+                if stream is not None and not stream.closed:
+                    stream.flush()
         except (OSError, ValueError):
             code = 120
         os._exit(code & 0xFF)

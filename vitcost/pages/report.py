@@ -150,7 +150,8 @@ def _parts(report: Report) -> Table:
 
 def _part(name: str, shape: Value, numbers: tuple[Size, ...], params: Size) -> Row:
     own, macs, pointwise, moved_bytes = numbers
-    share = own / params
+    # an average pool has no parameters
+    share = own / params if params else None
     return Row((name, shape, own, share, macs, 2 * macs, pointwise, moved_bytes))
 
 
@@ -223,6 +224,4 @@ def _numbers(layer: Layer) -> tuple[Size, ...]:
 
 
 def _remainder(total: tuple[Size, ...], rows: Sequence[tuple[Size, ...]]) -> tuple[Size, ...]:
-    return tuple(
-        whole - sum(column) for whole, column in zip(total, zip(*rows, strict=True), strict=True)
-    )
+    return tuple(whole - sum(row[i] for row in rows) for i, whole in enumerate(total))

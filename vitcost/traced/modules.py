@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from vitcost.config import configure
-from vitcost.errors import ConfigError, NotCovered
+from vitcost.errors import ConfigError, NotCovered, shown
 from vitcost.traced.inputs import inputs_of
 from vitcost.traced.losses import Loss
 from vitcost.traced.trace import How, Trace
@@ -114,7 +114,7 @@ class OfModule:
         if self.loss is None or callable(self.loss):
             return Loss(self.loss, getattr(self.loss, "__qualname__", "a callable"))
         if not isinstance(self.loss, str) or self.found is None:
-            raise ConfigError(f"a loss is package.module:function, got {self.loss!r:.80}")
+            raise ConfigError(f"a loss is package.module:function, got {shown(self.loss)}")
         return Loss(self.found(self.loss), self.loss)
 
 

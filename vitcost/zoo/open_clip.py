@@ -183,7 +183,7 @@ def _timm(vision: Values, width: int, base: Base, path: str) -> Described:
     proj = vision.get("timm_proj", "linear")
     if proj == "linear":
         if v["timm_pool"] not in ("", own.global_pool):
-            raise NotCovered(f"{path}timm_pool {v['timm_pool']!r} in place of {name}'s own")
+            raise NotCovered(f"{path}timm_pool {shown(v['timm_pool'])} in place of {name}'s own")
         fields |= {"num_classes": width, "head_bias": v["timm_proj_bias"]}
     elif proj in (None, "", "none"):
         fields |= {"num_classes": 0 if proj else width, "global_pool": v["timm_pool"]}

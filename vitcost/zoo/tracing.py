@@ -9,7 +9,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, cast
 
-from vitcost.errors import ConfigError, MissingExtra, NotCovered, VitcostError
+from vitcost.errors import ConfigError, MissingExtra, NotCovered, VitcostError, shown
 from vitcost.traced.file import SCHEMA, read
 from vitcost.traced.model import Filed, TracedModel
 from vitcost.users_code import users_code
@@ -77,7 +77,7 @@ def on_meta(
     if isinstance(made, tuple) and len(made) == 2 and not isinstance(made[1], torch.nn.Module):
         module, beside = made
     if not isinstance(module, torch.nn.Module):
-        raise ConfigError(f"{name}: gives {made!r:.80}, not a torch.nn.Module")
+        raise ConfigError(f"{name}: gives {shown(made)}, not a torch.nn.Module")
     return Built(module, beside, notes)
 
 
