@@ -60,11 +60,15 @@ class Backward(Gradients):
 
     def rerun(self, region: "_Region") -> None:
         """Runs a checkpointed region again, for the first node that wants what it kept."""
-        forward = Forward(self.ledger, training=True, again=True)
+        forward = self.again()
         for tensor in forward.node(region.node, region.place):
             self.ledger.drop(tensor)
         forward.leave_autocast()
         region.ran = True
+
+    def again(self) -> Forward:
+        """A forward pass of a checkpointed region."""
+        return Forward(self.ledger, training=True, again=True)
 
     def op(self, op: Op) -> None:
         """Runs the nodes of one op, if a gradient reached it."""

@@ -166,6 +166,18 @@ class Shards(Ledger):
         if before >= 0 and self.order[before].output not in self.weights:
             self._gather(self.order[before], place)
 
+    def enter_again(self, unit: Node, place: Place) -> None:
+        """Before a unit runs again that is not the one whose backward runs: as in the forward."""
+        place = _during("gather", place)
+        if unit.output not in self.weights:
+            if unit.output not in self.fetched:
+                self._gather(unit, place)
+            self.gathering.append(self._copy_out(unit, place))
+
+    def leave_again(self) -> None:
+        """Its weights stay for its backward."""
+        self._let_go(self.gathering)
+
     def leave_backward(self, unit: Node, gradients: dict[Tensor, Tensor], place: Place) -> None:
         """Weights go, and the gradients of a unit are summed over the ranks."""
         place = _during("reduction", place)
@@ -285,6 +297,20 @@ class ShardedForward(Forward):
         return written
 
 
+class _Again(Forward):
+    """A forward pass of a checkpointed region, whose last unit has its weights."""
+
+    ledger: Shards
+
+    def node(self, node: Node, place: Place, given: Sequence[Tensor] = ()) -> list[Tensor]:
+        if node.unit:
+            self.ledger.enter_again(node, place)
+        results = super().node(node, place, given)
+        if node.unit:
+            self.ledger.leave_again()
+        return results
+
+
 class ShardedBackward(Backward):
     """A backward pass that gathers weights, and reduces gradients, unit by unit."""
 
@@ -322,6 +348,9 @@ class ShardedBackward(Backward):
             elif unit.output in self.ledger.weights:
                 self.ledger.leave_backward(unit, {}, place)
             self.ledger.finish(unit)
+
+    def again(self) -> Forward:
+        return _Again(self.ledger, training=True, again=True)
 
     def settle(self, parameter: Tensor, value: Tensor) -> Tensor:
         """A gradient that the unit keeps until it is reduced."""
