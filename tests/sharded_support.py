@@ -69,7 +69,7 @@ def tracked(case: Case) -> int:
     model: Any
     with _ranks(how.ranks, device) as mesh:
         with torch.device("meta"):
-            model = _built(case)
+            model = built(case)
         if plain and half is not None:
             model = model.to(half)
         frozen(model, "backbone" if how.lora and how.freeze == "none" else how.freeze)
@@ -92,7 +92,7 @@ def tracked(case: Case) -> int:
                 return _second_step(model, images, how)
 
 
-def _built(case: Case) -> nn.Module:
+def built(case: Case) -> nn.Module:
     """timm's own model; for selective checkpointing the reference, whose attention can be taken
     apart."""
     if case.scenario.checkpointing == "selective":
@@ -118,7 +118,7 @@ def _second_step(model: nn.Module, images: torch.Tensor, how: Scenario) -> int:
     targets = torch.zeros(how.batch, dtype=torch.long, device=images.device)
 
     def batch() -> torch.Tensor:
-        with _autocast(how):
+        with autocasts(how):
             loss = cross_entropies(model(images), targets)
         with torch.autograd.set_multithreading_enabled(how.platform != "cuda"):
             loss.backward()  # type: ignore[no-untyped-call]
@@ -148,7 +148,7 @@ def _second_step(model: nn.Module, images: torch.Tensor, how: Scenario) -> int:
 
 
 @contextmanager
-def _autocast(how: Scenario) -> Iterator[None]:
+def autocasts(how: Scenario) -> Iterator[None]:
     dtype = HALVES[how.precision[4:]] if how.precision.startswith("amp") else None
     if how.platform == "cuda":
         with autocast(dtype):

@@ -385,25 +385,6 @@ def test_where_no_peak_is_known_a_bound_is_named() -> None:
     assert (one.largest_batch, one.used_is, one.assumed) == (0, "exact", ())
 
 
-@pytest.mark.parametrize("checkpointing", ["none", "block"])
-@pytest.mark.parametrize(
-    ("hidden", "known"),
-    [({"num_classes": 0}, {"num_classes": 1})],
-    ids=["no classes"],
-)
-def test_a_bound_names_no_batch_that_a_peak_would_not(
-    hidden: dict[str, int], known: dict[str, int], checkpointing: str
-) -> None:
-    given: dict[str, Any] = {
-        "mode": "train", "precision": "amp-bf16", "checkpointing": checkpointing, "gpu": "l4",
-    }  # fmt: skip
-    (bound,), (peak,) = (vitcost.fit(BASE, **given, **how).found for how in (hidden, known))
-    assert (bound.used_is, peak.used_is) == ("bounded", "exact")
-    assert bound.largest_batch is not None
-    assert peak.largest_batch is not None
-    assert 0.97 * peak.largest_batch <= bound.largest_batch <= 1.01 * peak.largest_batch
-
-
 def test_a_step_of_the_optimizer_alone_decides_where_it_needs_the_most() -> None:
     """A giant of 1 billion parameters: 20 bytes each in AdamW's step, whatever the loss is."""
     for classes in (0, 1):

@@ -105,14 +105,12 @@ def test_every_model_has_a_peak_or_a_bound() -> None:
 @pytest.mark.parametrize(
     ("name", "flags"),
     [
-        ("facebook/dinov2-base", {}),
         ("clip_vit_base_patch16", {}),
         ("gpt2", {}),
         ("vitamin_small_224", {}),
         ("vit_base_patch16_224", {"global_pool": "max", "class_token": False}),
-        ("vit_base_patch16_224", {"num_classes": 0}),
-        ("facebook/dinov2-base", {"zero": 2, "ranks": 4}),
-        ("facebook/dinov2-base", {"zero": 3, "ranks": 4, "accumulate": 2}),
+        ("gpt2", {"zero": 2, "ranks": 4}),
+        ("vitamin_small_224", {"zero": 3, "ranks": 4, "accumulate": 2}),
         *(
             ("vit_base_patch16_224", {"recipe": recipe, "zero": zero, "ranks": 1 + zero})
             for recipe, row in RECIPES.items()
@@ -136,7 +134,7 @@ def test_what_a_bound_holds(name: str, flags: dict[str, Any]) -> None:
         before = own.peak_bytes
 
 
-def test_a_bound_of_the_issue_by_arithmetic() -> None:
+def test_a_peak_without_classes_by_arithmetic() -> None:
     """ViT-B/14 at 518 pixels, checkpointed by block, 229 images: the class that is left out is 769
     parameters; 1,370 tokens of 768 floats a block are 12 · 4.2 MB an image."""
     flags: dict[str, Any] = {
@@ -144,10 +142,11 @@ def test_a_bound_of_the_issue_by_arithmetic() -> None:
     }  # fmt: skip
     known = report("vit_base_patch14_dinov2", num_classes=1, **flags).training
     headless = report("vit_base_patch14_dinov2", num_classes=0, **flags).training
-    assert (known.peak_is, headless.peak_is) == ("exact", "bounded")
+    assert (known.peak_is, headless.peak_is) == ("exact", "exact")
     assert known.peak_bytes is not None
     assert headless.peak_bytes is not None
-    assert 0 <= headless.peak_bytes - known.peak_bytes < 2**24
+    # the class has 769 weights, gradients and two moments of 4 bytes, and a copy in half precision
+    assert 0 <= known.peak_bytes - headless.peak_bytes < 2**16
     assert headless.peak_bytes > 229 * 12 * 4 * 1370 * 768
 
 

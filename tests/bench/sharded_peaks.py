@@ -9,7 +9,7 @@ import argparse
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from sharded_support import Case, predicted, tracked
 
@@ -85,14 +85,15 @@ def cases() -> Iterator[Case]:
                 )
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])  # type: ignore
+def compared(said: str, cases: Iterable[Case], tracked: Callable[[Case], int]) -> int:
+    """Prints each case, and returns 1 where one differs."""
+    parser = argparse.ArgumentParser(description=said.partition("\n")[0])
     parser.add_argument("--only", default="", help="cases whose line has this word")
     parser.add_argument("--most", type=int, default=1000, help="at most so many")
     asked = parser.parse_args()
     warnings.simplefilter("ignore")
     start, done, wrong = time.monotonic(), 0, 0
-    for case in cases():
+    for case in cases:
         line = f"{case.name} {case.fields} {case.flags}"
         if asked.only not in line or done == asked.most:
             continue
@@ -112,4 +113,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(compared(__doc__ or "", cases(), tracked))

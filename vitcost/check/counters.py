@@ -144,13 +144,15 @@ def kept(
     shape: Shape,
     autocast: torch.dtype | None = None,
     loss: Callable[[Any, Tensor], Tensor] | None = None,
+    vectors: int | None = None,
 ) -> Kept:
     """What the forward pass of a CPU keeps for backward, each storage once, with its first keeper.
 
     Autograd's own references are counted: a tensor that it packs and lets go before the end, as a
     checkpointed region does with its inputs where nothing in it trains, is not kept. Parameters and
     the caller's images and targets are not counted. The tensors are fakes: shapes and storages are
-    the CPU's, memory is not touched. ``loss``: what follows the model.
+    the CPU's, memory is not touched. ``loss``: what follows the model, with targets
+    for so many ``vectors``, one an image unless told.
     """
     scopes = Scopes(model)
     packed: list[tuple[weakref.ref[_Packed], tuple[str, ...]]] = []
@@ -159,7 +161,7 @@ def kept(
         stack.enter_context(_CpuStatistics())  # type: ignore[no-untyped-call]
         fill(model, lambda p: torch.empty(p.shape, dtype=p.dtype))
         image = torch.empty(*shape, dtype=next(model.parameters()).dtype)
-        targets = torch.zeros(len(image), dtype=torch.long)
+        targets = torch.zeros(len(image) if vectors is None else vectors, dtype=torch.long)
         known = {_storage(t) for t in (image, targets, *model.parameters(), *model.buffers())}
 
         def pack(tensor: Tensor) -> _Packed:

@@ -20,7 +20,16 @@ from vitcost.check.counters import fill, kept
 from vitcost.check.expected import written_out
 from vitcost.check.reference import beyond, build
 from vitcost.check.result import Difference, ModelCheck
-from vitcost.check.steps import Step, allocated, cross_entropies, on_card, optimizer, tracked
+from vitcost.check.steps import (
+    Loss,
+    Step,
+    allocated,
+    cross_entropies,
+    means,
+    on_card,
+    optimizer,
+    tracked,
+)
 from vitcost.check.trainable import adapted, frozen
 from vitcost.engine import live
 from vitcost.engine.ops import Sizes
@@ -78,13 +87,26 @@ class MemoryCase(NamedTuple):
             adapted(model, how.lora, how.lora_layers)
         return checkpointed(model, how.checkpointing)
 
+    @property
+    def loss(self) -> Loss:
+        """The loss of the formulas' step."""
+        return cross_entropies if self.case.config.losses else means
+
+    @property
+    def vectors(self) -> int:
+        """Vectors of class scores, which have a target each."""
+        config = self.case.config
+        each = 1 if config.global_pool else config.tokens
+        return self.case.batch * each if config.losses else 0
+
     def step(self, device: str) -> Step:
         """The same on a device, every number in it zero: what lies in memory is the same."""
         model = self.model()
         fill(model, partial(torch.zeros_like, device=device))
         dtype = next(model.parameters()).dtype
         images = torch.zeros(*self.case.shape, dtype=dtype, device=device)
-        return Step(model, images, optimizer(self.scenario.optimizer), self.autocast)
+        make = optimizer(self.scenario.optimizer)
+        return Step(model, images, make, self.autocast, self.loss, self.vectors)
 
     def predicted(self, platform: str = "cpu", in_place: bool = True) -> StepPeak:
         """The formulas' peak of the step."""
@@ -157,7 +179,9 @@ def _saved(own: MemoryCase) -> Iterator[Found]:
         if e.path in paths and (whole or e.path.count(".") <= 1):
             yield Compared(e.path, "saved_bytes", e.cost.saved_bytes, saved.get(e.path, 0))
     if case.config.losses:
-        with_loss = kept(own.model(), case.shape, own.autocast, cross_entropies).saved_bytes[""]
+        model, vectors = own.model(), own.vectors
+        found = kept(model, case.shape, own.autocast, cross_entropies, vectors).saved_bytes
+        with_loss = found[""]
         formula = row.cost.saved_bytes + loss_bytes(run)
         yield Compared("", "saved_activations_bytes", formula, with_loss)
 
@@ -192,7 +216,8 @@ def _tracked(own: MemoryCase) -> Iterator[Found]:
         yield LeftOut("it hooks the gradient of every parameter, and some are frozen")
         return
     buffers = _buffers(model)
-    actual = tracked(model, own.case.shape, optimizer(own.scenario.optimizer), own.autocast)
+    make = optimizer(own.scenario.optimizer)
+    actual = tracked(model, own.case.shape, make, own.autocast, own.loss, own.vectors)
     why = _BUFFERS.format(buffers) if actual == formula + buffers else ""
     yield Compared("", "peak_bytes_tracked", formula, actual, why)
 

@@ -33,17 +33,20 @@ from vitcost.optimizers import OPTIMIZERS
 __all__ = [
     "Alive",
     "Allocated",
+    "Loss",
     "Step",
     "allocated",
     "cross_entropies",
     "forward_peak",
     "looks",
+    "means",
     "on_card",
     "optimizer",
     "tracked",
 ]
 
 MakeOptimizer: TypeAlias = Callable[[Iterable[nn.Parameter]], Optimizer]
+Loss: TypeAlias = Callable[[Any, Tensor], Tensor]
 
 
 def optimizer(name: str) -> MakeOptimizer:
@@ -64,8 +67,26 @@ def optimizer(name: str) -> MakeOptimizer:
     return partial(getattr(module, kind), lr=1e-3, **row.options)
 
 
+def cross_entropies(logits: Any, targets: Tensor) -> Tensor:
+    """The loss of a step: the cross entropy of every head, over all tokens that have scores."""
+    return _each(lambda one: functional.cross_entropy(one.flatten(0, -2), targets), logits)
+
+
+def means(features: Any, targets: Tensor) -> Tensor:
+    """The loss of a step without class scores: the mean of every output."""
+    return _each(torch.mean, features)
+
+
+def _each(loss: Callable[[Tensor], Tensor], outputs: Any) -> Tensor:
+    if isinstance(outputs, tuple):
+        first, second = map(loss, outputs)
+        return first + second
+    return loss(outputs)
+
+
 class Step:
-    """A model in training mode with its batch and its optimizer, and one step of them."""
+    """A model in training mode with its batch and its optimizer, and one step of them. ``vectors``
+    of class scores have a target each: one an image, unless told."""
 
     def __init__(
         self,
@@ -73,19 +94,23 @@ class Step:
         images: Tensor,
         make: MakeOptimizer,
         autocast: torch.dtype | None = None,
+        loss: Loss = cross_entropies,
+        vectors: int | None = None,
     ) -> None:
         self.model, self.images, self.autocast = model.train(), images, autocast
-        self.targets = torch.zeros(len(images), dtype=torch.long, device=images.device)
+        self.loss = loss
+        number = len(images) if vectors is None else vectors
+        self.targets = torch.zeros(number, dtype=torch.long, device=images.device)
         self.optimizer = make(p for p in model.parameters() if p.requires_grad)
         self.run()
         self.optimizer.zero_grad(set_to_none=True)
 
     def run(self) -> None:
-        """zero_grad, forward, cross entropy of every head, backward, optimizer."""
+        """zero_grad, forward, loss, backward, optimizer."""
         self.optimizer.zero_grad(set_to_none=True)
         kind, dtype = self.images.device.type, self.autocast
         with torch.autocast(kind, dtype or torch.bfloat16, enabled=dtype is not None):
-            loss = cross_entropies(self.model(self.images), self.targets)
+            loss = self.loss(self.model(self.images), self.targets)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
 
@@ -104,14 +129,6 @@ class Step:
         tensors = [t for t in states if isinstance(t, Tensor)]
         own = (*self.model.parameters(), *self.model.buffers())
         return [self.images, self.targets, *own, *tensors]
-
-
-def cross_entropies(logits: Any, targets: Tensor) -> Tensor:
-    """The loss of a step: the cross entropy of every head."""
-    if isinstance(logits, tuple):
-        first, second = (functional.cross_entropy(each, targets) for each in logits)
-        return first + second
-    return functional.cross_entropy(logits, targets)
 
 
 def looks(step: Step) -> list[int]:
@@ -160,6 +177,8 @@ def tracked(
     shape: Iterable[int],
     make: MakeOptimizer,
     autocast: torch.dtype | None = None,
+    loss: Loss = cross_entropies,
+    vectors: int | None = None,
 ) -> int:
     """The peak of a step by torch's MemTracker, everything in memory, on fake tensors.
 
@@ -170,7 +189,7 @@ def tracked(
         warnings.filterwarnings("ignore", message="Module is None")
         dtype = next(model.parameters()).dtype
         fill(model, lambda t: torch.empty(t.shape, dtype=t.dtype))
-        step = Step(model, torch.empty(*shape, dtype=dtype), make, autocast)
+        step = Step(model, torch.empty(*shape, dtype=dtype), make, autocast, loss, vectors)
         tracker = MemTracker()
         tracker.track_external(step.model, step.optimizer, step.images, step.targets)
         with tracker:

@@ -7,10 +7,13 @@ The step is the usual one, the second of its kind, so that the optimizer's state
         loss = cross_entropy(model(images), targets)
     loss.backward()
     optimizer.step()
+
+``engine.losses`` has the loss of outputs that are no class scores of an image.
 """
 
 from functools import lru_cache
 
+from vitcost.engine import losses
 from vitcost.engine.backward import Backward
 from vitcost.engine.gradients import Layout
 from vitcost.engine.live import Event, Forward, Ledger, Place, forward_trace
@@ -54,7 +57,7 @@ def step_trace(
     tree = unroll(tree)
     outputs = (tree.output, *tree.also)
     if not any_loss:
-        _classifies(structure, outputs)
+        _covered(structure)
     # text and towers have as many heads as their blocks say
     layout = Layout(structure.one_image, getattr(structure, "one_head", False), mode.platform)
     if sharding is None:
@@ -66,8 +69,8 @@ def step_trace(
         forward = ShardedForward(ledger, training=True)
         backward = ShardedBackward(ledger, layout, in_place)
     held = forward.node(tree, Place("forward", ""))
-    criterion = _any_loss(outputs) if any_loss else _criterion(outputs, mode)
-    (loss,) = forward.node(criterion, Place("forward", "loss"))
+    loss_of = losses.any_loss(outputs) if any_loss else _loss(structure, outputs, mode)
+    (loss,) = forward.node(loss_of, Place("forward", "loss"))
     for tensor in held:
         ledger.drop(tensor)
     forward.leave_autocast()
@@ -78,21 +81,24 @@ def step_trace(
     backward.pending[loss] = backward.share(seed)
     backward.place = Place("backward", "loss")
     backward.look()
-    backward.node(criterion, Place("backward", "loss"))
+    backward.node(loss_of, Place("backward", "loss"))
     backward.node(tree, Place("backward", ""))
     backward.drop(seed)
     _check(ledger, backward, tree, loss)
     return tuple(ledger.trace)
 
 
-def _classifies(structure: AnyStructure, outputs: tuple[Tensor, ...]) -> None:
-    """Whether the step is known to the byte: cross entropy on class indices, and every backward."""
+def _covered(structure: AnyStructure) -> None:
+    """Whether the step is known to the byte: the loss, and every backward."""
     if not isinstance(structure, Structure):
         raise NotCovered("the training step of a model that reads text")
-    if not structure.classes or any(len(t.axes) != 2 for t in outputs):
-        raise NotCovered("cross entropy wants one vector of class scores an image")
     if _strided_maximum(structure):
         raise NotCovered("a maximum over tokens that lie as the patch convolution left them")
+
+
+def _loss(structure: AnyStructure, outputs: tuple[Tensor, ...], mode: Mode) -> Node:
+    classes = isinstance(structure, Structure) and structure.classes
+    return losses.criterion(outputs, classes, mode.precision, mode.platform)
 
 
 def _strided_maximum(structure: Structure) -> bool:
@@ -103,68 +109,6 @@ def _lies_apart(structure: AnyStructure, tree: Node) -> bool:
     """Whether gradients may come in another order than their axes say."""
     strided = isinstance(structure, Structure) and _strided_maximum(structure)
     return strided or any(op.kind == "channels last" for op in ops_of(tree))
-
-
-def _any_loss(outputs: tuple[Tensor, ...]) -> Node:
-    """A loss that keeps every output and its copy in float32, and gives the gradient of that copy:
-    beside what the caller of the step has, no less than cross entropy, a squared error or a
-    contrastive loss on one rank keeps."""
-    each, losses = [], []
-    for x in outputs:
-        full = x
-        if x.itemsize != 4:
-            full = Tensor(f"float {x.name}", x.axes, "activation", None, 4)
-            each.append(Op("cast", (x,), full, needs=(True,), keeps=(x.storage,)))
-        total = Tensor("total weight", (), "stat", None, 4)
-        loss = Tensor("loss", (), "activation", None, 4)
-        keeps = (full.storage, total)
-        each.append(Op("nll", (full,), loss, extra=(total,), needs=(True,), keeps=keeps))
-        losses.append(loss)
-    if len(losses) > 1:
-        sum_of_all = Tensor("loss", (), "activation", None, 4)
-        each.append(Op("add", tuple(losses), sum_of_all, needs=(True,) * len(losses)))
-    return Node("", "loss", tuple(each), outputs, each[-1].write)
-
-
-def _criterion(logits: tuple[Tensor, ...], mode: Mode) -> Node:
-    """Cross entropy on class indices, lowered: of two heads, one each, added."""
-    each = tuple(_cross_entropy(x, mode) for x in logits)
-    if len(each) == 1:
-        return each[0]
-    losses = tuple(node.output for node in each)
-    loss = Tensor("loss", (), "activation", None, losses[0].itemsize)
-    add = Op("add", losses, loss, needs=(True,) * len(losses))
-    return Node("", "CrossEntropyLoss", (*each, add), logits, loss)
-
-
-def _cross_entropy(x: Tensor, mode: Mode) -> Node:
-    """Log-probabilities, then their negative mean: both are kept for backward, and a total weight.
-
-    Under autocast the mean is of fp32. On the CPU the logits are cast first, and cross_entropy
-    holds their copy. On CUDA the log-probabilities are computed in half precision, which
-    cross_entropy_loss asks for, and their copy in fp32 is kept beside them.
-    """
-    e = 2 if mode.precision == "half" else 4
-    widened = mode.precision == "amp" and x.itemsize == 2
-    before, behind = widened and mode.platform == "cpu", widened and mode.platform == "cuda"
-    logits, body = x, []
-    if before:
-        logits = Tensor("logits", x.axes, "activation", None, e)
-        body.append(Op("cast", (x,), logits, needs=(True,)))
-    logs = Tensor("log-probabilities", x.axes, "activation", None, 2 if behind else e)
-    body.append(Op("log_softmax", (logits,), logs, needs=(True,), keeps=(logs,)))
-    read: Tensor = logs
-    holds: tuple[Tensor, ...] = ()
-    if behind:
-        read = Tensor("log-probabilities in fp32", x.axes, "activation", None, e)
-        body.append(Op("cast", (logs,), read, needs=(True,)))
-        holds = (logs,)
-    total = Tensor("total weight", (), "stat", None, e)
-    loss = Tensor("loss", (), "activation", None, e)
-    body.append(
-        Op("nll", (read,), loss, extra=(total,), needs=(True,), keeps=(read, total), holds=holds)
-    )
-    return Node("", "CrossEntropyLoss", tuple(body), (x,), loss, held=(logits,))
 
 
 def _check(ledger: Ledger, backward: Backward, tree: Node, loss: Tensor) -> None:

@@ -14,6 +14,7 @@ from vitcost.config import ViTConfig, configure
 from vitcost.engine.cost import Row, defined, fold
 from vitcost.engine.kernels import attention_kernels
 from vitcost.engine.launches import Launches, flatten
+from vitcost.engine.losses import targets
 from vitcost.engine.lower import Mode, layer_counts, lower
 from vitcost.engine.model import AnyStructure, Config, build, sizes_of, structure_of
 from vitcost.engine.ops import Size, Sizes, Tensor
@@ -222,7 +223,7 @@ class _Lowered(Workload):
         self._inputs, self.outputs = tree.inputs, (tree.output, *tree.also)
         self.losses = (tree.output,) * config.losses
         self.kv_heads = getattr(config, "kv_heads", ())
-        self.targets = (_TARGETS,)
+        self.targets = targets(self.outputs if config.losses else ())
         self.transient = ()
         if self._sharding is not None:
             units = unit_sizes(lower(*self._keys[True]), self.sizes, scenario.ranks)
@@ -304,10 +305,6 @@ class _Lowered(Workload):
 
     def _tree(self, training: bool) -> Node:
         return lower(*self._keys[training])
-
-
-# a class index for each image: 64 bits
-_TARGETS = Tensor("targets", ("b",), "index", itemsize=8)
 
 
 @lru_cache(maxsize=512)

@@ -1,6 +1,7 @@
 """The tables of memory in a report: inference, a training step and its peak, rules of thumb."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from vitcost.engine.ops import Size
 from vitcost.memory import PeakParts, Training
@@ -88,9 +89,21 @@ def _training(report: Report) -> Table:
         (
             "alone: each part by itself; they do not peak together. saved for backward: what "
             "autograd holds after the forward pass and the loss",
+            *_loss(report),
             *_peak(own),
         ),
     )
+
+
+def _loss(report: Report) -> Iterator[str]:
+    """The loss of outputs that are no class scores of an image."""
+    config: Any = report.model.config
+    if report.training.peak_is != "exact":
+        return
+    if not config.losses:
+        yield "loss: the mean of the features, which keeps nothing for its backward"
+    elif getattr(config, "global_pool", None) == "":
+        yield "loss: cross entropy of class scores of every token"
 
 
 def _peak(own: Training) -> Iterator[str]:

@@ -1,0 +1,97 @@
+"""The loss of a training step, lowered: what it computes of a model's outputs, and keeps.
+
+Class scores have a cross entropy on class indices: of two heads one each, added; of scores for
+every token one over all tokens. Features, which no scores are made of, have their mean: a loss that
+keeps nothing.
+"""
+
+from collections.abc import Iterable
+
+from vitcost.engine.ops import Op, Tensor
+from vitcost.engine.tree import Node
+
+__all__ = ["any_loss", "criterion", "targets"]
+
+
+def criterion(outputs: tuple[Tensor, ...], classes: bool, precision: str, platform: str) -> Node:
+    """The loss of a model's outputs, which are class scores or features."""
+    if classes:
+        each = tuple(_cross_entropy(x, precision, platform) for x in outputs)
+        return _added("CrossEntropyLoss", each, outputs)
+    return _added("Mean", tuple(map(_mean, outputs)), outputs)
+
+
+def targets(outputs: Iterable[Tensor]) -> tuple[Tensor, ...]:
+    """What the caller has beside the inputs: a class index for each vector of scores, the same for
+    every head."""
+    shapes = dict.fromkeys(x.axes[:-1] for x in outputs)
+    return tuple(Tensor("targets", axes, "index", itemsize=8) for axes in shapes)
+
+
+def any_loss(outputs: tuple[Tensor, ...]) -> Node:
+    """A loss that keeps every output and its copy in float32, and gives the gradient of that copy:
+    beside what the caller of the step has, no less than cross entropy, a squared error or a
+    contrastive loss on one rank keeps."""
+    each, losses = [], []
+    for x in outputs:
+        full = x
+        if x.itemsize != 4:
+            full = Tensor(f"float {x.name}", x.axes, "activation", None, 4)
+            each.append(Op("cast", (x,), full, needs=(True,), keeps=(x.storage,)))
+        total = Tensor("total weight", (), "stat", None, 4)
+        loss = Tensor("loss", (), "activation", None, 4)
+        keeps = (full.storage, total)
+        each.append(Op("nll", (full,), loss, extra=(total,), needs=(True,), keeps=keeps))
+        losses.append(loss)
+    if len(losses) > 1:
+        sum_of_all = Tensor("loss", (), "activation", None, 4)
+        each.append(Op("add", tuple(losses), sum_of_all, needs=(True,) * len(losses)))
+    return Node("", "loss", tuple(each), outputs, each[-1].write)
+
+
+def _added(kind: str, each: tuple[Node, ...], outputs: tuple[Tensor, ...]) -> Node:
+    if len(each) == 1:
+        return each[0]
+    losses = tuple(node.output for node in each)
+    loss = Tensor("loss", (), "activation", None, losses[0].itemsize)
+    add = Op("add", losses, loss, needs=(True,) * len(losses))
+    return Node("", kind, (*each, add), outputs, loss)
+
+
+def _mean(x: Tensor) -> Node:
+    """The mean of all elements, in their own type."""
+    loss = Tensor("loss", (), "activation", None, x.itemsize)
+    return Node("", "Mean", (Op("mean", (x,), loss, needs=(True,)),), (x,), loss)
+
+
+def _cross_entropy(x: Tensor, precision: str, platform: str) -> Node:
+    """Log-probabilities, then their negative mean: both are kept for backward, and a total weight.
+
+    Under autocast the mean is of fp32. On the CPU the logits are cast first, and cross_entropy
+    holds their copy. On CUDA the log-probabilities are computed in half precision, which
+    cross_entropy_loss asks for, and their copy in fp32 is kept beside them.
+    """
+    e = 2 if precision == "half" else 4
+    widened = precision == "amp" and x.itemsize == 2
+    before, behind = widened and platform == "cpu", widened and platform == "cuda"
+    logits, body = x, []
+    if len(x.axes) > 2:
+        logits = Tensor("logits", x.axes, x.role, x, x.itemsize)
+        body.append(Op("view", (x,), logits, needs=(True,)))
+    if before:
+        given, logits = logits, Tensor("logits", x.axes, "activation", None, e)
+        body.append(Op("cast", (given,), logits, needs=(True,)))
+    logs = Tensor("log-probabilities", x.axes, "activation", None, 2 if behind else e)
+    body.append(Op("log_softmax", (logits,), logs, needs=(True,), keeps=(logs,)))
+    read: Tensor = logs
+    holds: tuple[Tensor, ...] = ()
+    if behind:
+        read = Tensor("log-probabilities in fp32", x.axes, "activation", None, e)
+        body.append(Op("cast", (logs,), read, needs=(True,)))
+        holds = (logs,)
+    total = Tensor("total weight", (), "stat", None, e)
+    loss = Tensor("loss", (), "activation", None, e)
+    body.append(
+        Op("nll", (read,), loss, extra=(total,), needs=(True,), keeps=(read, total), holds=holds)
+    )
+    return Node("", "CrossEntropyLoss", tuple(body), (x,), loss, held=(logits,))
