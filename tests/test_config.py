@@ -5,11 +5,18 @@ from typing import Any
 
 import pytest
 
-from vitcost.config import FIELDS, RATIOS, ViTConfig, configure, parse_field, parse_size
+from vitcost.config import FIELDS, RATIOS, Field, ViTConfig, configure
 from vitcost.errors import ConfigError, UnknownName, VitcostError
+from vitcost.fields import parse, parse_size
 from vitcost.report import report
 from vitcost.rules import RULES
 from vitcost.zoo import timm as zoo
+
+
+def parse_field(name: str, text: str) -> Any:
+    """A field, or a ratio of widths, as the command line reads it."""
+    kind, field = (float | None, Field("ratio")) if name in RATIOS else FIELDS[name]
+    return parse(name, kind, field, text)
 
 
 def spelled(value: Any) -> str:
@@ -196,7 +203,7 @@ def test_an_unknown_field() -> None:
     with pytest.raises(UnknownName, match="unknown field 'embed_dims'; did you mean embed_dim"):
         configure({}, embed_dims=3)
     with pytest.raises(UnknownName, match="unknown field 'depht'; did you mean depth"):
-        parse_field("depht", "3")
+        configure({}, depht=3)
 
 
 def test_widths_that_follow() -> None:

@@ -76,7 +76,7 @@ def test_a_format_is_a_module_and_a_row(copy: Copy) -> None:
     for command in (
         f"report {TINY}", "models tiny", "gpus t4", f"explain {TINY} params",
         f"compare {TINY} vit_base_patch16_224", f"fit {TINY} -g t4",
-        f"plan {TINY} --samples 1M -g t4",
+        f"plan {TINY} --samples 1M -g t4", f"serve {TINY} --rate 50/s -g t4",
     ):  # fmt: skip
         out = copy.answers(f"{command} --format tsv")
         assert "\t" in out or len(out.splitlines()) == 1
@@ -96,8 +96,9 @@ def test_a_card_is_a_row(copy: Copy) -> None:
         f"compare {TINY} vit_base_patch16_224 -g h99-sxm",
         f"fit {TINY} --mode train -g h99-sxm --require 1",
         f"plan {TINY} --samples 1M -g h99-sxm",
+        f"serve {TINY} --rate 50/s -g h99-sxm",
     )
-    assert out.count("h99-sxm") >= 5
+    assert out.count("h99-sxm") >= 6
     found = copy.tests("-v", TEST, str(ROOT / "tests/test_hardware.py"), "-k", "card or source")
     assert "test_a_card[h99-sxm] PASSED" in found
     assert "failed" not in found
@@ -142,6 +143,7 @@ def test_an_activation_is_a_row(copy: Copy) -> None:
         f"compare {TINY} --vary act_layer=gelu,mish",
         f"fit {flags} --mode train -g t4",
         f"plan {flags} --samples 1M -g t4",
+        f"serve {flags} --rate 50/s -g t4",
     )
     assert "peak of a step" in out
     found = copy.tests("-v", str(ROOT / "tests/test_kinds.py"), "-k", "mish")
@@ -185,6 +187,7 @@ def test_a_model_is_a_row(copy: Copy) -> None:
         f"compare {name} {TINY} --why",
         f"fit {name} --mode train -g t4",
         f"plan {name} --samples 1M -g t4",
+        f"serve {name} --rate 50/s -g t4",
         f"check {name}",
     )
     # patches 16·16·3·256 + 256, a class token, 197 positions, 10 blocks of 12h² + 13h, norm, head

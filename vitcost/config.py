@@ -14,8 +14,6 @@ from vitcost.fields import (
     checked,
     checked_ratio,
     choice,
-    parse,
-    parse_size,
     rate,
     size,
 )
@@ -29,8 +27,6 @@ __all__ = [
     "ViTConfig",
     "configure",
     "merged",
-    "parse_field",
-    "parse_size",
 ]
 
 # vitcost.backbones has them as rows
@@ -382,19 +378,3 @@ def merged(base: Mapping[str, Any] | ViTConfig, overrides: Mapping[str, Any]) ->
     if isinstance(base, ViTConfig):
         base = {name: getattr(base, name) for name in FIELDS}
     return {**base, **replaced, **overrides}
-
-
-def parse_field(name: str, text: str) -> Any:
-    """A field's value from its spelling on a command line; ``none`` stands for no value.
-
-    >>> parse_field("num_kv_heads", "8,8,4"), parse_field("fc_norm", "true")
-    ((8, 8, 4), True)
-    >>> parse_field("depth", "twelve")
-    Traceback (most recent call last):
-    vitcost.errors.ConfigError: depth must be an integer, got 'twelve'
-    """
-    if name in RATIOS:
-        return parse(name, float | None, Field("ratio to embed_dim"), text)
-    if name not in FIELDS:
-        raise unknown_field(name, [*FIELDS, *RATIOS])
-    return parse(name, *FIELDS[name], text)

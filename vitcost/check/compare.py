@@ -10,7 +10,7 @@ from functools import lru_cache, partial
 from math import prod
 from time import perf_counter
 from types import MappingProxyType
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import torch
 from torch import nn
@@ -79,6 +79,9 @@ class Case(NamedTuple):
         return expected(self.config, self.batch, training, kernel, precision)
 
 
+_One = TypeVar("_One")
+
+
 class Compared(NamedTuple):
     """One number of the formulas beside the counter's."""
 
@@ -121,7 +124,7 @@ def compare(
     return ModelCheck(name, dict(counts), differs, seconds, case.against, case.left_out)
 
 
-def told(label: str, run: Callable[[], Iterator[Compared]]) -> Iterator[Compared]:
+def told(label: str, run: Callable[[], Iterator[_One]]) -> Iterator[_One | Compared]:
     """What a step compares; a model that stops on the way is a difference, and is told as one."""
     try:
         yield from run()

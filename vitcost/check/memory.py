@@ -4,22 +4,20 @@ Four witnesses. Two allocate nothing: fake tensors have the CPU's shapes and sto
 on the CPU shows what its allocator does, and one on a card what is beside the tensors there.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from time import perf_counter
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
 from vitcost.check.checkpointed import checkpointed
-from vitcost.check.compare import Case, Compared, called, told
+from vitcost.check.compare import Case, Compared, called
 from vitcost.check.counters import fill, kept
 from vitcost.check.expected import written_out
 from vitcost.check.reference import beyond, build
-from vitcost.check.result import Difference, ModelCheck
+from vitcost.check.result import ModelCheck
 from vitcost.check.steps import (
     Loss,
     Step,
@@ -30,6 +28,7 @@ from vitcost.check.steps import (
     optimizer,
     tracked,
 )
+from vitcost.check.stepwise import Found, LeftOut, stepwise
 from vitcost.check.trainable import adapted, frozen
 from vitcost.engine import live
 from vitcost.engine.ops import Sizes
@@ -117,15 +116,6 @@ class MemoryCase(NamedTuple):
 _BUFFERS = "buffers of the model, {:,} bytes: weights are parameters alone"
 
 
-class LeftOut(NamedTuple):
-    """What is not compared, and why."""
-
-    reason: str
-
-
-Found: TypeAlias = Compared | LeftOut
-
-
 def scenario_of(flags: Mapping[str, Any]) -> Scenario:
     """A training step on the CPU; the attention kernel is torch's choice, or eager."""
     how = Scenario.of(**{**flags, "mode": "train", "platform": "cpu"})
@@ -145,25 +135,14 @@ def compare_memory(
     if scenario.checkpointing == "selective" and not beyond(case.config):
         # timm's own attention cannot be taken apart; the reference is the same model
         case = Case(case.config, case.batch, build)
-    start, counts = perf_counter(), Counter[str]()
-    differences, left_out = [], []
-    for label, run in MEMORY_STEPS.items():
-        on_step(f"{name}: {label}")
-        try:
-            for one in told(label, partial(run, MemoryCase(case, scenario))):
-                if isinstance(one, LeftOut):
-                    left_out.append(f"{label}: {one.reason}")
-                    continue
-                counts[one.quantity] += 1
-                if one.expected != one.actual:
-                    differences.append(Difference(*one))
-        except NotCovered as reason:
-            left_out.append(f"{label}: not covered: {reason}")
-    if not counts:
-        raise NotCovered(f"check --memory compares nothing of {name}: {'; '.join(left_out)}")
-    seconds = perf_counter() - start
-    return ModelCheck(
-        name, dict(counts), tuple(differences), seconds, case.against, (*case.left_out, *left_out)
+    return stepwise(
+        name,
+        MEMORY_STEPS,
+        MemoryCase(case, scenario),
+        on_step,
+        against=case.against,
+        command="check --memory",
+        left_out=case.left_out,
     )
 
 

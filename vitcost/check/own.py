@@ -4,25 +4,23 @@ Nothing of the trace is in the witnesses but what it is of: the module, its inpu
 the changes that flags of a scenario make. The module stays as it is.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
-from functools import partial
-from time import perf_counter
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from vitcost.check.compare import Compared, told
+from vitcost.check.compare import Compared
 from vitcost.check.counters import by_path, counting
 from vitcost.check.expected import written_out
-from vitcost.check.result import Difference, ModelCheck
+from vitcost.check.result import ModelCheck
 from vitcost.check.running import Running, kept, running
 from vitcost.check.scopes import Scopes
 from vitcost.check.steps import allocated, on_card
+from vitcost.check.stepwise import Found, LeftOut, stepwise
 from vitcost.errors import ConfigError, NotCovered
 from vitcost.memory import states, step_peak
 from vitcost.scenario import Scenario
@@ -37,15 +35,6 @@ __all__ = ["COST_STEPS", "MEMORY_STEPS", "compare_own"]
 
 # of a step that is really run on the CPU, predicted bytes
 LARGEST_REAL = 2 * 2**30
-
-
-class LeftOut(str):
-    """Why something is not compared."""
-
-    __slots__ = ()
-
-
-Found: TypeAlias = Compared | LeftOut
 
 
 class _Own:
@@ -82,26 +71,9 @@ def compare_own(
     memory: bool,
 ) -> ModelCheck:
     """What a trace says of a module beside what torch counts and keeps, and what was left out."""
-    start, counts = perf_counter(), Counter[str]()
-    own = _Own(model, scenario)
-    differences, left_out = [], []
-    for label, run in (MEMORY_STEPS if memory else COST_STEPS).items():
-        on_step(f"{name}: {label}")
-        try:
-            for one in told(label, partial(run, own)):
-                if isinstance(one, LeftOut):
-                    left_out.append(f"{label}: {one}")
-                    continue
-                counts[one.quantity] += 1
-                if one.expected != one.actual:
-                    differences.append(Difference(*one))
-        except NotCovered as reason:
-            left_out.append(f"{label}: not covered: {reason}")
-    if not counts:
-        raise NotCovered(f"check compares nothing of {name}: {'; '.join(left_out)}")
-    seconds = perf_counter() - start
-    found, why = tuple(differences), tuple(left_out)
-    return ModelCheck(name, dict(counts), found, seconds, "the module itself", why, "trace")
+    steps = MEMORY_STEPS if memory else COST_STEPS
+    found = stepwise(name, steps, _Own(model, scenario), on_step, against="the module itself")
+    return replace(found, of="trace")
 
 
 def _parameters(own: _Own) -> Iterator[Compared]:

@@ -16,7 +16,7 @@ from vitcost.traced.fakes import attributes, put, unchanged
 from vitcost.traced.inputs import Arguments
 from vitcost.traced.losses import Loss
 from vitcost.traced.modules import OfModule
-from vitcost.traced.steps import AUTOCASTS, CASTS, no_fast_path
+from vitcost.traced.steps import AUTOCASTS, CASTS, no_fast_path, uncollected
 from vitcost.traced.trace import how_of
 
 __all__ = ["Running", "kept", "running"]
@@ -96,7 +96,8 @@ def running(traces: OfModule, scenario: Scenario, device: str) -> Iterator[Runni
             tensor.detach().zero_()
         stack.enter_context(flags.attention(model, how.attention, "cpu"))
         stack.enter_context(no_fast_path())
-        stack.enter_context(_uncollected())
+        gc.collect()
+        stack.enter_context(uncollected())
         yield Running(model, given, traces.criterion(), scenario, device)
 
 
@@ -106,18 +107,6 @@ def _real(tensor: Tensor, dtype: torch.dtype, device: str) -> Tensor:
     # no values are known
     new = torch.empty_strided(tensor.shape, tensor.stride(), dtype=dtype, device=device)
     return new.zero_()
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    gc.collect()
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
 
 
 def kept(real: Running) -> int:

@@ -114,14 +114,6 @@ class Step:
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
 
-    def forward_and_backward(self) -> None:
-        """The same without the optimizer."""
-        step, self.optimizer.step = self.optimizer.step, lambda: None  # type: ignore
-        try:
-            self.run()
-        finally:
-            self.optimizer.step = step  # type: ignore[method-assign]
-
     @property
     def lasting(self) -> list[Tensor]:
         """What is in memory before and after."""

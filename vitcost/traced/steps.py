@@ -23,7 +23,7 @@ from vitcost.traced.record import Recorder
 from vitcost.traced.stops import told
 from vitcost.traced.trace import How, Weight
 
-__all__ = ["AUTOCASTS", "CASTS", "Run", "no_fast_path", "run"]
+__all__ = ["AUTOCASTS", "CASTS", "Run", "no_fast_path", "run", "uncollected"]
 
 
 class Run(NamedTuple):
@@ -72,7 +72,7 @@ def run(
         if how.onto and loss is not None:
             own += _gradients(model)
         stack.enter_context(flags.attention(model, how.attention, how.platform))
-        stack.enter_context(_uncollected())
+        stack.enter_context(uncollected())
         recorder = _recorded(model, arguments, batch, how, loss, name, own)
         kept = _made(model, own)
         if kept:
@@ -181,7 +181,7 @@ def _autocast(how: How) -> Iterator[None]:
 
 
 @contextmanager
-def _uncollected() -> Iterator[None]:
+def uncollected() -> Iterator[None]:
     """Cycles are not collected during a run, or storages would die at any time."""
     was = gc.isenabled()
     gc.disable()

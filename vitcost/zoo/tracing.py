@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, cast
 
 from vitcost.errors import ConfigError, MissingExtra, NotCovered, VitcostError, shown
-from vitcost.traced.file import SCHEMA, read
+from vitcost.traced.file import read
 from vitcost.traced.model import Filed, TracedModel
 from vitcost.users_code import users_code
 from vitcost.zoo.found import Base, Resolved
@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     from vitcost.engine.model import Config
 
 __all__ = [
-    "FED",
     "Built",
-    "is_trace",
     "of_file",
     "of_module",
     "of_timm",
@@ -33,9 +31,6 @@ __all__ = [
 
 # of a model that a file describes, which somebody waits for: a module is traced in 2 ms
 _MOST_MODULES, _MOST_LABELS = 3000, 10**5
-
-# what is said of a traced module in place of fields
-FED = ("input", "loss")
 
 
 class Built:
@@ -189,11 +184,6 @@ def _class_of(library: Any, name: Any) -> Any:
     found = getattr(library, name, None) if isinstance(name, str) and name.isidentifier() else None
     is_model = isinstance(found, type) and issubclass(found, library.PreTrainedModel)
     return found if is_model else library.AutoModel
-
-
-def is_trace(data: Mapping[str, Any]) -> bool:
-    """Whether the table of a JSON file is a trace, of this version or another."""
-    return str(data.get("schema", "")).startswith(SCHEMA.partition("/")[0] + "/")
 
 
 def of_file(path: str) -> Base:
