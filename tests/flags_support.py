@@ -39,7 +39,7 @@ VALUES: Mapping[str, tuple[Any, ...]] = {
     "attention": ("eager", "math", "efficient"),
     "platform": ("cpu",),
     "optimizer": ("sgd", "adamw-foreach", "adamw-loop", "adam", "lion"),
-    "checkpointing": ("block", "selective", "every:2"),
+    "checkpointing": ("block", "selective", "every:2", "first:2", "last:2"),
     "freeze": ("backbone", "first:2", "all-but-last:1"),
     "lora": (4,),
     "lora_layers": ("fc1",),

@@ -102,7 +102,7 @@ def scenarios(draw: Any, config: Config) -> Flags:
         "attention": ("eager", "math"),
         "platform": ("cpu",),
         "optimizer": tuple(OPTIMIZERS),
-        "checkpointing": ("selective", "block", "every:2", "every:3"),
+        "checkpointing": ("selective", "block", "every:2", "every:3", "first:1", "last:2"),
         "freeze": ("backbone", "first:1", "all-but-last:1"),
         "lora": (2,),
         "ranks": (2, 8),

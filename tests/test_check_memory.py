@@ -172,7 +172,12 @@ def test_a_card_that_is_too_small(monkeypatch: pytest.MonkeyPatch) -> None:
         ("gpt2", {}, NotCovered, "gpt2: it is no Vision Transformer"),
         (TINY, {"attention": "cudnn"}, ConfigError, "sdpa or eager where torch runs, got 'cudnn'"),
         (TINY, {"precision": "fp8"}, UnknownName, "fp8"),
-        (TINY, {"checkpointing": "all"}, ConfigError, "none, selective, block or every:K"),
+        (
+            TINY,
+            {"checkpointing": "all"},
+            ConfigError,
+            "none, selective, block, every:K, first:K or",
+        ),
         (TINY, {"optimizer": "lino"}, UnknownName, "lion"),
         (TINY, {"ranks": 2}, UnknownName, "unknown field 'ranks'"),
     ],

@@ -249,7 +249,11 @@ def test_kv_heads() -> None:
         ("depth", 10**5000, "depth must be between 1 and 100,000, got an integer of 16,610 bits"),
         ("act_layer", 10**5000, "act_layer must be one of .*, got an integer of 16,610 bits"),
         ("mlp_ratio", float("inf"), "mlp_ratio must be above 0 and at most 1,000,000, got inf"),
-        ("checkpointing", "every:²", "checkpointing must be none, selective, block or every:K"),
+        (
+            "checkpointing",
+            "every:²",
+            "checkpointing must be none, selective, block, every:K, first:K or last:K",
+        ),
         ("checkpointing", "every:" + "9" * 5000, "checkpointing must be none, .*, got 'every:9"),
         ("freeze", "first:²", "freeze must be none, all, backbone, first:K or all-but-last:K, got"),
     ],

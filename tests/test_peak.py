@@ -90,7 +90,7 @@ RUNS = [
     *(
         Run(of(depth=5), 3, precision, attention, "sgd", Recipe(checkpointing))
         for precision, attention in (("fp32", "eager"), ("amp-bf16", "sdpa"), ("bf16", "eager"))
-        for checkpointing in ("block", "every:2", "selective")
+        for checkpointing in ("block", "every:2", "selective", "first:2", "last:1")
     ),
     Run(of(dist_token=True), 1),
     Run(of(dist_token=True), 4, "amp-bf16", "sdpa", "adamw-loop"),
@@ -115,7 +115,7 @@ FROZEN = [
     for precision in ("fp32", "amp-bf16")
     for how in (
         Recipe(freeze="backbone"), Recipe(freeze="first:2"), Recipe(freeze="all-but-last:1"),
-        Recipe(lora=2), Recipe("block", "all-but-last:2"),
+        Recipe(lora=2), Recipe("block", "all-but-last:2"), Recipe("last:2", "first:1"),
         # a frozen layer wants its weight back: a region runs again for it
         Recipe("block", lora=2, lora_layers="fc1"),
     )
@@ -380,3 +380,28 @@ def test_the_terms_of_a_large_batch() -> None:
     terms = {term.name: term.formula for term in found.terms}
     assert terms["saved activations"] == "L*(4*b*a*s32 + 64*b*s*h + 16*b*s + 16)"
     assert terms["batch"] == "4*b*c*H*W + 8*b"
+
+
+def test_blocks_at_one_end_by_arithmetic() -> None:
+    """A checkpointed block keeps its input alone, a stream of b·s·h floats: of 12 blocks K are like
+    those of a model that is checkpointed whole, the others like those of one that is not."""
+
+    def saved(checkpointing: str) -> int:
+        found = report("vit_base_patch16_224", batch=4, checkpointing=checkpointing)
+        assert found.training.saved_activations_bytes is not None
+        return int(found.training.saved_activations_bytes)
+
+    none, block = saved("none"), saved("block")
+    for k in (1, 5, 11):
+        assert saved(f"first:{k}") == saved(f"last:{k}")
+        assert 12 * saved(f"first:{k}") == k * block + (12 - k) * none
+    # more than there are is all of them
+    assert saved("first:12") == saved("last:40") == block
+
+
+def test_a_checkpointed_end_is_flat_in_depth() -> None:
+    config = resolve("vit_tiny_patch16_224", depth=40).config
+    shallow = resolve("vit_tiny_patch16_224", depth=12).config
+    for checkpointing in ("first:5", "last:5"):
+        how = Scenario(mode="train", checkpointing=checkpointing)
+        assert len(workload(config, how).step()) == len(workload(shallow, how).step())

@@ -299,6 +299,7 @@ def test_a_node_that_is_sold_is_planned() -> None:
             "no source states a bf16 peak of v100-sxm2; it has fp16",
         ),
         ({"checkpointing": "all"}, ConfigError, "checkpointing must be none"),
+        ({"checkpointing": "first:2"}, ConfigError, "a plan checkpoints all blocks or none"),
         ({"price": 0}, ConfigError, "price must be above 0, got 0"),
         ({"price": float("nan")}, ConfigError, "price must be above 0"),
         ({"efficiency": 0}, ConfigError, "efficiency must be above 0 and at most 1"),

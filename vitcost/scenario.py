@@ -115,7 +115,8 @@ HELP = {
     "attention": "attention kernel; sdpa: the one that torch chooses",
     "platform": "where it runs",
     "optimizer": "whose states training keeps",
-    "checkpointing": "what of the blocks is computed again: none, selective, block, every:K",
+    "checkpointing": "what of the blocks is computed again: none, selective, block, every:K, "
+    "first:K, last:K",
     "freeze": "what does not train: none, all, backbone, first:K, all-but-last:K",
     "lora": "rank of the adapters, which train with the head alone; 0: none",
     "lora_layers": "the linear layers that have adapters",
@@ -152,7 +153,7 @@ class Scenario:
     attention: str = "sdpa"
     platform: str = "cuda"
     optimizer: str = "adamw"
-    checkpointing: str = "none"  # none | selective | block | every:K
+    checkpointing: str = "none"  # none | selective | block | every:K | first:K | last:K
     freeze: str = "none"  # none | all | backbone | first:K | all-but-last:K
     lora: int = 0  # rank of the adapters; 0: none. They train with the head, nothing else does
     lora_layers: str = "qkv,proj"
@@ -279,7 +280,7 @@ class Scenario:
 
     @property
     def regions(self) -> tuple[str, int]:
-        """The engine's pass for its checkpointing, and how many layers share a region."""
+        """The engine's pass for its checkpointing, and how many layers that is of."""
         return _checkpointing(self.checkpointing)
 
     @property
@@ -290,7 +291,9 @@ class Scenario:
     @property
     def counts_layers(self) -> bool:
         """Whether layers are counted off, so that every depth runs in another way."""
-        return self.regions[1] > 1 or self.frozen[0] in ("first", "last")
+        regions, layers = self.regions
+        ends = ("first", "last")
+        return layers > 1 or regions in ends or self.frozen[0] in ends
 
     @property
     def frozen(self) -> tuple[str, int]:
@@ -318,20 +321,22 @@ def torch_version(text: str) -> tuple[int, int] | None:
 
 
 def _checkpointing(text: str) -> tuple[str, int]:
-    """The engine's pass, and how many layers share a region.
+    """The engine's pass, and how many layers share a region, or are regions at one end.
 
-    >>> _checkpointing("every:4")
-    ('layers', 4)
+    >>> _checkpointing("every:4"), _checkpointing("first:6")
+    (('layers', 4), ('first', 6))
     """
     if text in ("none", "selective"):
         return text, 1
     word, _, number = text.partition(":")
-    every = 1 if text == "block" else _layers(number) if word == "every" else 0
-    if not every:
+    counted = word in ("every", "first", "last")
+    layers = 1 if text == "block" else _layers(number) if counted else 0
+    if not layers:
         raise ConfigError(
-            f"checkpointing must be none, selective, block or every:K, got {shown(text)}"
+            "checkpointing must be none, selective, block, every:K, first:K or last:K, "
+            f"got {shown(text)}"
         )
-    return "layers", every
+    return word if word in ("first", "last") else "layers", layers
 
 
 def _frozen(text: str) -> tuple[str, int]:

@@ -40,6 +40,7 @@ PARTS = (
     {"lora": 4},
     {"checkpointing": "selective", "attention": "eager"},
     {"checkpointing": "every:2"},
+    {"checkpointing": "first:2"},
     {"checkpointing": "every:3", "freeze": "first:1"},
 )
 

@@ -15,7 +15,8 @@ __all__ = ["checkpointed"]
 
 
 def checkpointed(model: nn.Module, how: str) -> nn.Module:
-    """The same model, checkpointed as a scenario says: none, selective, block or every:K.
+    """The same model, checkpointed as a scenario says: none, selective, block, every:K, or the
+    first or last of its blocks.
 
     Raises ``NotCovered`` for a model that gives each block another position, where several share a
     region, and for selective checkpointing of any attention but the reference's.
@@ -36,8 +37,9 @@ def checkpointed(model: nn.Module, how: str) -> nn.Module:
         groups = {f"group_{i}": _Group(blocks[i : i + every]) for i in starts}
         # a model that walks through its blocks walks through these
         model.blocks = nn.Sequential(OrderedDict(groups))
-    elif word in ("block", "every"):
-        for block in blocks:
+    elif word in ("block", "every", "first", "last"):
+        count = int(number) if word in ("first", "last") else len(blocks)
+        for block in blocks[-count:] if word == "last" else blocks[:count]:
             block.forward = partial(_again, block.forward)
     return model
 

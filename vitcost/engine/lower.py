@@ -11,7 +11,7 @@ from typing import NamedTuple
 from vitcost.engine.kernels import fuse
 from vitcost.engine.model import AnyStructure, build
 from vitcost.engine.ops import Axis, Sizes
-from vitcost.engine.regions import cores, groups
+from vitcost.engine.regions import cores, groups, some
 from vitcost.engine.runs import counted, fed, run_axes
 from vitcost.engine.structure import Structure
 from vitcost.engine.tree import Node
@@ -27,8 +27,8 @@ class Mode(NamedTuple):
     kernel: str = "eager"  # eager | sdpa: as torch chooses | math | flash | efficient | cudnn
     precision: str = "fp32"  # fp32 | amp | half
     platform: str = "cuda"  # cpu | cuda
-    checkpointing: str = "none"  # none | selective | layers
-    every: int = 1  # layers in a checkpointed group
+    checkpointing: str = "none"  # none | selective | layers | first | last
+    every: int = 1  # layers in a checkpointed group, or how many first or last ones are regions
     frozen: str = ""  # "" | all | backbone | first | last: all but the last layers, see freeze
     frozen_layers: int = 0
     adapted: tuple[str, ...] = ()  # names of the linear layers that have an adapter
@@ -104,6 +104,8 @@ def passes(structure: AnyStructure, mode: Mode) -> Iterator[Callable[[Node], Nod
         yield cores
     elif structure.training and mode.checkpointing == "layers":
         yield partial(groups, every=mode.every)
+    elif structure.training and mode.checkpointing in ("first", "last"):
+        yield partial(some, end=mode.checkpointing, number=mode.every)
     yield Walk(
         training=structure.training,
         one_image=structure.one_image,

@@ -12,7 +12,7 @@ from vitcost.engine.ops import Op, Sizes
 from vitcost.engine.runs import chained, has_runs
 from vitcost.engine.tree import Count, Node, Run
 
-__all__ = ["REGION", "cores", "groups", "rerun"]
+__all__ = ["REGION", "cores", "groups", "rerun", "some"]
 
 # the type of the node around a region; it has no name, since torch has no module there
 REGION = "Checkpoint"
@@ -63,6 +63,30 @@ def groups(node: Node, every: int) -> Node:
     if every == 1:
         return node._replace(body=tuple(_each(layer) for layer in layers))
     return node._replace(body=tuple(_groups(node, list(_cut(layers, every)))))
+
+
+def some(node: Node, end: str, number: int) -> Node:
+    """A region around each of so many blocks, the ``first`` of them or the ``last``."""
+    if not has_runs(node):
+        body = (
+            item if isinstance(item, Op) or item.type == "HybridEmbed" else some(item, end, number)
+            for item in node.body
+        )
+        return node._replace(body=tuple(body))
+    layers = [item for item in node.body if isinstance(item, Node)]
+    counts = [layer.run.layers.of(Sizes()) for layer in layers if layer.run is not None]
+    ahead = number if end == "first" else sum(counts) - number
+    pieces: list[tuple[Node, Count]] = []
+    regions: list[bool] = []
+    for layer, count in zip(layers, counts, strict=True):
+        before = min(max(ahead, 0), count)
+        ahead -= before
+        for n, is_first in ((before, True), (count - before, False)):
+            if n:
+                pieces.append((layer, Count(n)))
+                regions.append(is_first == (end == "first"))
+    made = zip(chained(node, pieces), regions, strict=True)
+    return node._replace(body=tuple(_each(one) if again else one for one, again in made))
 
 
 def _each(layer: Node) -> Node:

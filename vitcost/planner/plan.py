@@ -173,6 +173,11 @@ def plan(
     fixed = Fixed(
         zero, tensor_parallel, sequence_parallel, pipeline_parallel, checkpointing, micro_batch
     )
+    if (checkpointing or "").partition(":")[0] in ("first", "last"):
+        raise ConfigError(
+            f"a plan checkpoints all blocks or none: none, selective, block or every:K, got "
+            f"{checkpointing!r:.80}"
+        )
     cards = asked_cards(gpu, own_cards(gpu_file))
     if len(cards) != 1:
         raise ConfigError(f"a run is planned on one kind of card; {len(cards)} are asked for")

@@ -10,7 +10,7 @@ from vitcost.errors import NotCovered
 from vitcost.hardware.attention import on_card
 from vitcost.hardware.cards import Card
 from vitcost.planner.need import executed_flops, need
-from vitcost.scenario import Scenario
+from vitcost.scenario import PRECISIONS, Scenario
 from vitcost.zoo import Resolved
 
 __all__ = ["Way", "fitting", "half", "timed", "ways"]
@@ -62,8 +62,14 @@ def _ways(run: Workload, row: Card) -> Iterator[tuple[tuple[int, int, int], Way]
     checkpoints = ("none", "selective", "block") if scenario.mode == "train" else ("none",)
     own = executed_flops(run.under(on_card(scenario, row)))
     for precision, attention, checkpointing in product(precisions, attentions, checkpoints):
+        # shards in fp32 stand beside weights in half precision alone
+        narrowed = PRECISIONS[precision].engine == "half"
         other = replace(
-            scenario, precision=precision, attention=attention, checkpointing=checkpointing
+            scenario,
+            precision=precision,
+            attention=attention,
+            checkpointing=checkpointing,
+            policy=scenario.policy if narrowed else "none",
         )
         if other == scenario:
             continue
@@ -94,7 +100,8 @@ def timed(found: Sequence[Way], model: Resolved, scenario: Scenario, row: Card) 
     for way in found:
         own = {name: getattr(way, name) for name in Way._fields[:3]}
         try:
-            time = predict(model.config, replace(scenario, **own), row)
+            # a time is of one card, whatever its rank keeps
+            time = predict(model.config, replace(scenario, **own, policy="none"), row)
         except NotCovered:
             return tuple(found)
         times.append(way._replace(seconds=time.seconds, basis=time.basis))
