@@ -48,8 +48,6 @@ def built(make: Any) -> nn.Module:
 @pytest.mark.parametrize("precision", ["fp32", "amp-bf16"])
 def test_a_step_is_that_of_real_tensors(name: str, precision: str) -> None:
     case = CASES[name]
-    if name.startswith("peft"):
-        pytest.importorskip("peft")
     model = built(case.make)
     loss = None if case.loss is None else Loss(case.loss, "own")
     how = How(precision=precision, platform="cpu")

@@ -257,6 +257,42 @@ class Mixed(nn.Module):
         return self.out((x + y).amax(1))
 
 
+class Adapter(nn.Module):
+    """peft's lora.Linear: a frozen layer, and one of low rank beside it, each in a dictionary."""
+
+    def __init__(self, base: nn.Linear, rank: int) -> None:
+        super().__init__()
+        self.base_layer = base.requires_grad_(False)
+        wide, narrow = base.in_features, base.out_features
+        self.lora_dropout = nn.ModuleDict({"default": nn.Identity()})
+        self.lora_A = nn.ModuleDict({"default": nn.Linear(wide, rank, bias=False)})
+        self.lora_B = nn.ModuleDict({"default": nn.Linear(rank, narrow, bias=False)})
+
+    def forward(self, x: Tensor) -> Tensor:
+        result = self.base_layer(x)
+        low = self.lora_A["default"](self.lora_dropout["default"](x.to(self._type)))
+        return result + self.lora_B["default"](low) * 2.0
+
+    @property
+    def _type(self) -> torch.dtype:
+        return self.lora_A["default"].weight.dtype  # type: ignore[return-value, union-attr]
+
+
+class Adapted(nn.Module):
+    """A frozen backbone with adapters and a head that trains, as peft makes it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.base_model = _vit().requires_grad_(False)
+        for block in self.base_model.blocks:  # type: ignore[union-attr]
+            block.attn.qkv = Adapter(block.attn.qkv, 4)
+        head: Any = self.base_model.head
+        self.original_head, self.base_model.head = head, nn.Linear(48, 7)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.base_model(x)
+
+
 def _peft() -> nn.Module:
     from peft import LoraConfig, get_peft_model
 
@@ -328,6 +364,7 @@ CASES: Mapping[str, Case] = {
     ),
     "multilayer perceptron": Case(Mlp, image(16)),
     "attention with a learned mask": Case(Mixed, lambda b: (torch.rand(b, 9, 12),)),
+    "adapters of low rank": Case(Adapted, image(32)),
     "peft's LoRA": Case(_peft, image(32)),
     # timm
     "swin": _timm("swin_tiny_patch4_window7_224", 56, img_size=56, depths=(1, 1, 2, 1)),
@@ -411,5 +448,5 @@ QUICK = (
     "two towers, contrastive", "student and teacher of crops", "masked autoencoder",
     "U-shaped segmenter", "detector", "video", "frozen backbone", "tied, shared, never called",
     "its own checkpoints", "one dictionary", "multilayer perceptron",
-    "attention with a learned mask", "peft's LoRA", "swin", "convnext",
+    "attention with a learned mask", "adapters of low rank", "swin", "convnext",
 )  # fmt: skip
