@@ -32,6 +32,8 @@ class Code(NamedTuple):
     ``apart``: an MLP is two modules, of which the second holds nothing that the first reads.
     ``flat``: the ``class`` token is a vector, and ``positions`` are a matrix, where what they are
     added to has axes more.
+    ``embeds``: tokens and positions are put to the patches in a method of their own, and the
+    forward that calls it has a name for the patches until it returns.
     ``keeps_type``: norms, tokens and positions are cast to the type of the stream.
     """
 
@@ -51,11 +53,12 @@ class Code(NamedTuple):
     apart: bool = False
     flat: tuple[str, ...] = ()
     keeps_type: bool = False
+    embeds: bool = False
 
 
 _TIMM: Mapping[str, Code] = {
-    "VisionTransformer": Code("timm 1.0.31, models/vision_transformer.py"),
-    "Eva": Code("timm 1.0.31, models/eva.py", walks=True, branches="kept"),
+    "VisionTransformer": Code("timm 1.0.31, models/vision_transformer.py", embeds=True),
+    "Eva": Code("timm 1.0.31, models/eva.py", walks=True, branches="kept", embeds=True),
     "Beit": Code("timm 1.0.31, models/beit.py", walks=True),
 }
 # transformers' models: a model has a name for what it gives to its blocks, and a block for the

@@ -61,6 +61,7 @@ def _embed(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Prefix tokens and position embedding, which may be that of the patches alone; and the tokens
     without positions and with them, which a forward may have names for."""
+    patches = x
     if c.mask_token:
         m.parameter("mask_token", 1, 1, "h", trains=False)
     tokens: list[Tensor] = []
@@ -98,6 +99,8 @@ def _embed(
         x = m.op("add", x, position, axes=axes("b s h"))
     names["placed"] = x
     names["embedded"] = m.leaf("pos_drop", "Dropout", "dropout" if c.pos_drop else "", x)
+    if c.code.embeds and not c.masked:
+        m.hold_through(patches)
     return names["embedded"], names
 
 

@@ -67,7 +67,9 @@ def extra(op: Op, platform: str, precision: str) -> Iterator[Tensor]:
         for letter in _STATISTICS.keys() & set(keeps):
             names, together = _STATISTICS[letter]
             for name in names:
-                yield Tensor(name, together(op.write.axes), "stat", None, 2 if cpu_half else 4)
+                # group_norm.cpp: statistics have the type of an input that its weights have too
+                half = cpu_half or (letter == "g" and precision == "half")
+                yield Tensor(name, together(op.write.axes), "stat", None, 2 if half else 4)
 
 
 def _kept_of(op: Op) -> list[Tensor]:

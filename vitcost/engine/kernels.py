@@ -23,11 +23,16 @@ _SEEDS = {("flash", "cuda"): 3, ("efficient", "cuda"): 2, ("cudnn", "cuda"): 2}
 
 def statistics(kernel: str, platform: str, op: Op) -> Iterator[Tensor]:
     """What a fused kernel keeps for its backward besides q, k, v and its output: the log-sum-exp of
-    every query, padded to 32 by the efficient kernel (s to the axis s32), and its random state."""
+    every query, padded to 32 by the efficient kernel (s to the axis s32), and its random state.
+
+    Two of the kernels leave the log-sum-exp out where no gradient is wanted: attention.cpp,
+    should_compute_logsumexp.
+    """
     batch, heads, queries, _ = op.reads[0].axes
     if kernel == "efficient":
         queries = 32 if queries == 1 else f"{queries}32"
-    yield Tensor("log-sum-exp", (batch, heads, queries), "stat", None, 4)
+    if kernel == "flash" or any(op.needs[:3]):
+        yield Tensor("log-sum-exp", (batch, heads, queries), "stat", None, 4)
     if (kernel, platform) in _SEEDS:
         yield Tensor("random state", (_SEEDS[kernel, platform],), "stat", None, 8)
 
