@@ -5,7 +5,6 @@ and backward pass is twice the sum of all outputs. ``Summary.notes`` says so, wi
 """
 
 from collections.abc import Iterator
-from math import prod
 from typing import Any, NamedTuple
 
 from vitcost.config import FIELDS, ViTConfig
@@ -16,6 +15,7 @@ from vitcost.engine.workload import workload
 from vitcost.errors import ConfigError, NotCovered, shown
 from vitcost.fields import as_python
 from vitcost.scenario import Scenario
+from vitcost.torchsummary import TWICE, Listed, lines
 from vitcost.zoo import Model, resolve
 
 __all__ = ["Call", "Summary", "calls", "counted_params", "summarize", "summary"]
@@ -65,6 +65,11 @@ def summarize(model: Model, *, batch: int = -1, **overrides: Any) -> Summary:
             f"batch must be a positive integer, or -1 as torchsummary's, got {shown(batch)}"
         )
     config = resolve(model, **overrides).config
+    if hasattr(config, "traces"):
+        # a formula needs no trace
+        from vitcost.traced.table import summarized
+
+        return Summary(*summarized(config.traces.any(), batch))
     if not isinstance(config, ViTConfig) or not covers(config):
         odd = ", ".join(_odd(config))
         own = "is traced" if hasattr(config, "workload") else "reads text"
@@ -76,9 +81,10 @@ def summarize(model: Model, *, batch: int = -1, **overrides: Any) -> Summary:
         raise NotCovered(f"a table of {config.depth:,} blocks is longer than {_MAX_ROWS:,} rows")
     # torchsummary calls the modules of the definition: a fused kernel passes some of them by
     root = workload(config, Scenario(attention="eager")).rows()
-    table = list(calls(root))
-    text = "\n".join(_lines(config, table, batch))
-    return Summary(text, _notes(config, root.cost.params, table))
+    every = list(calls(root))
+    rows = [Listed(call.type, [batch, *call.shape], call.params, True) for call in every]
+    text = "\n".join(lines(rows, (config.in_chans, *config.image), batch))
+    return Summary(text, _notes(config, root.cost.params, every))
 
 
 def covers(config: Config) -> bool:
@@ -118,39 +124,11 @@ def _odd(config: Config) -> list[str]:
 _DEFAULT = ViTConfig()
 
 
-def _lines(config: ViTConfig, table: list[Call], batch: int) -> Iterator[str]:
-    thin, thick = "-" * 64, "=" * 64
-    yield thin
-    yield f"{'Layer (type)':>20}  {'Output Shape':>25} {'Param #':>15}"
-    yield thick
-    for i, call in enumerate(table, 1):
-        shape = str([batch, *call.shape])
-        yield f"{f'{call.type}-{i}':>20}  {shape:>25} {call.params:>15,}"
-    params = sum(call.params for call in table)
-    outputs = sum(batch * prod(call.shape) for call in table)
-    image = config.in_chans * config.image[0] * config.image[1]
-    # the order of operations is torchsummary's own, so that rounding is too
-    input_mb = abs(image * batch * 4.0 / (1024**2.0))
-    output_mb = abs(2.0 * outputs * 4.0 / (1024**2.0))
-    params_mb = abs(params * 4.0 / (1024**2.0))
-    yield thick
-    yield f"Total params: {params:,}"
-    yield f"Trainable params: {params:,}"
-    yield "Non-trainable params: 0"
-    yield thin
-    yield f"Input size (MB): {input_mb:0.2f}"
-    yield f"Forward/backward pass size (MB): {output_mb:0.2f}"
-    yield f"Params size (MB): {params_mb:0.2f}"
-    yield f"Estimated Total Size (MB): {params_mb + output_mb + input_mb:0.2f}"
-    yield thin
-
-
 def _notes(config: ViTConfig, params: Size, table: list[Call]) -> tuple[str, ...]:
     missed = params - sum(call.params for call in table)
     tokens = "class token, distillation token" if config.dist_token else "class token"
     return (
         f"torchsummary misses the {tokens} and position embedding, which are no layers: "
         f"{missed:,} parameters; the model has {params:,}.",
-        "Modules that are called twice appear twice, and the forward/backward size is twice the "
-        "sum of all outputs; `vitcost report` has what is alive at one time.",
+        TWICE,
     )

@@ -21,6 +21,7 @@ from vitcost.traced.trace import (
     Module,
     Operator,
     Pass,
+    Returned,
     Trace,
     Weight,
     decoded,
@@ -130,6 +131,7 @@ class _Tables:
     def __init__(self) -> None:
         self.polynomials, self.arrays, self.operators = _Table(), _Table(), _Table()
         self.paths, self.modules, self.weights = _Table(), _Table(), _Table()
+        self.returns = _Table()
 
     def array(self, array: Array) -> int:
         strides = None if array.strides is None else self.sides(array.strides)
@@ -141,7 +143,11 @@ class _Tables:
         return self.operators.at((o.name, o.phase, reads, writes, *flops))
 
     def module(self, m: Module) -> int:
-        return self.modules.at((m.path, m.type, self.sides(m.shape), m.calls))
+        rest = m.calls, m.hooks, m.elements, m.trains
+        return self.modules.at((m.path, m.type, self.sides(m.shape), *rest))
+
+    def returned(self, r: Returned, path: int) -> int:
+        return self.returns.at((path, r.many, tuple(map(self.sides, r.shapes))))
 
     def sides(self, polynomials: Sequence[Polynomial]) -> tuple[int, ...]:
         return tuple(map(self.polynomials.at, polynomials))
@@ -177,6 +183,8 @@ def _packed_pass(run: Pass, tables: _Tables) -> dict[str, Any]:
         "modules": [tables.module(m) for m in run.modules],
         "batch_bytes": tables.polynomials.at(run.batch_bytes),
         "kernels": run.kernels,
+        "inputs": [tables.array(a) for a in run.inputs],
+        "returns": [tables.returned(r, paths[r.path]) for r in run.returns],
     }
 
 
@@ -215,6 +223,8 @@ class _Read(NamedTuple):
     paths: tuple[str, ...]
     modules: tuple[Module, ...]
     weights: tuple[Weight, ...]
+    arrays: tuple[Array, ...]
+    returns: tuple[Returned, ...]
 
 
 def _tables(data: dict[str, Any]) -> _Read:
@@ -236,8 +246,14 @@ def _tables(data: dict[str, Any]) -> _Read:
         return Operator(_text(name), _text(phase), *given, one, two, three)
 
     def module(row: Any) -> Module:
-        path, kind, shape, calls = row
-        return Module(_text(path), _text(kind), sides(shape), _count(calls))
+        path, kind, shape, *counts, trains = row
+        calls, hooks, elements = map(_count, counts)
+        named = _text(path), _text(kind), sides(shape)
+        return Module(*named, calls, hooks, elements, _is(bool, trains))
+
+    def returned(row: Any) -> Returned:
+        path, many, shapes = row
+        return Returned(_count(path), _is(bool, many), _all(sides, shapes))
 
     return _Read(
         polynomials,
@@ -245,6 +261,8 @@ def _tables(data: dict[str, Any]) -> _Read:
         _all(_text, data["paths"]),
         _all(module, data["modules"]),
         _all(_weight, data["weights"]),
+        arrays,
+        _all(returned, data["returns"]),
     )
 
 
@@ -266,13 +284,17 @@ def _unpacked_trace(data: dict[str, Any], tables: _Read) -> tuple[How, Trace]:
 def _unpacked_pass(data: dict[str, Any], tables: _Read) -> Pass:
     """A pass with tables of its own: of the shared ones it has the rows that it names."""
     operators, numbers = _own(tables.operators, data["calls"])
-    paths, places = _own(tables.paths, [*data["paths"], *data["saved_by"]])
+    returns = _picked(tables.returns, data["returns"])
+    named = [*data["paths"], *data["saved_by"], *(each.path for each in returns)]
+    paths, places = _own(tables.paths, named)
     calls = tuple(zip(numbers, places, strict=False))
     sizes = _picked(tables.polynomials, data["sizes"])
     events = _unpacked_events(_all(_count, data["events"]), len(sizes))
     if sum(event == LOOK for event in events) != len(calls) or len(data["paths"]) != len(calls):
         raise ValueError("there are not as many looks as calls")
-    by = places[len(calls) :]
+    end = len(calls) + len(data["saved_by"])
+    by = places[len(calls) : end]
+    returns = tuple(r._replace(path=p) for r, p in zip(returns, places[end:], strict=True))
     saved_by = tuple(zip(_all(_count, data["saved"]), by, strict=True))
     if {s for k, s in map(decoded, events) if k == SAVED} - {s for s, _ in saved_by}:
         raise ValueError("a saved storage without a module")
@@ -286,6 +308,8 @@ def _unpacked_pass(data: dict[str, Any], tables: _Read) -> Pass:
         _picked(tables.modules, data["modules"]),
         tables.polynomials[_count(data["batch_bytes"])],
         _all(_text, data["kernels"]),
+        _picked(tables.arrays, data["inputs"]),
+        returns,
     )
 
 

@@ -8,7 +8,7 @@ from vitcost.traced.operators import ATTENTION
 from vitcost.traced.polynomials import Polynomial, through
 from vitcost.traced.record import Called, Spec
 from vitcost.traced.steps import Run
-from vitcost.traced.trace import Array, Module, Operator, Pass, ordered
+from vitcost.traced.trace import Array, Module, Operator, Pass, Returned, ordered
 
 __all__ = ["merged"]
 
@@ -38,6 +38,7 @@ def merged(runs: Sequence[Run], batches: Sequence[int]) -> Pass:
         (storage, paths.setdefault(path, len(paths)))
         for storage, path in first.recorder.saved_by.items()
     )
+    returns = _returns(runs, fit, paths)
     return Pass(
         tuple(numbers),
         tuple(calls),
@@ -48,6 +49,8 @@ def merged(runs: Sequence[Run], batches: Sequence[int]) -> Pass:
         _modules(runs, fit),
         fit([run.batch_bytes for run in runs], "the caller's batch"),
         _kernels(first),
+        _inputs(runs, fit),
+        returns,
     )
 
 
@@ -145,7 +148,7 @@ def _sizes(runs: Sequence[Run], fit: _Fit) -> tuple[Polynomial, ...]:
 def _modules(runs: Sequence[Run], fit: _Fit) -> tuple[Module, ...]:
     """Every module, in the order in which they first return; those that never ran come last."""
     first = runs[0].recorder
-    kinds = dict(runs[0].modules)
+    kinds = {row[0]: row[1:] for row in runs[0].modules}
     order = dict.fromkeys([*first.shapes, *kinds])
     found = []
     for path in order:
@@ -155,7 +158,34 @@ def _modules(runs: Sequence[Run], fit: _Fit) -> tuple[Module, ...]:
         same = len({len(shape) for shape in shapes}) == 1
         sides = zip(*shapes, strict=True) if same else ()
         shape = tuple(fit(side, f"the output of {path}") for side in sides)
-        found.append(Module(path, kinds[path], shape, first.called.get(path, 0)))
+        kind, hooks, elements, trains = kinds[path]
+        calls = first.called.get(path, 0)
+        found.append(Module(path, kind, shape, calls, hooks, elements, trains))
+    return tuple(found)
+
+
+def _inputs(runs: Sequence[Run], fit: _Fit) -> tuple[Array, ...]:
+    if len({len(run.inputs) for run in runs}) > 1:
+        raise NotCovered("another batch has another number of inputs")
+    every = zip(*(run.inputs for run in runs), strict=True)
+    return tuple(_array(together, fit, "a side of an input") for together in every)
+
+
+def _returns(runs: Sequence[Run], fit: _Fit, paths: dict[str, int]) -> tuple[Returned, ...]:
+    """What every call of a module returned."""
+    found: list[Returned] = []
+    if len({tuple(path for path, *_ in run.recorder.returns) for run in runs}) > 1:
+        return ()
+    for together in zip(*(run.recorder.returns for run in runs), strict=True):
+        path, many, _ = together[0]
+        every = list(zip(*(shapes for *_, shapes in together), strict=True))
+        alike = all(len({len(shape) for shape in shapes}) == 1 for shapes in every)
+        shapes = tuple(
+            tuple(fit(sides, f"the output of {path}") for sides in zip(*each, strict=True))
+            for each in every
+        )
+        number = paths.setdefault(path, len(paths))
+        found.append(Returned(number, many, shapes if alike else ()))
     return tuple(found)
 
 

@@ -36,6 +36,9 @@ class Filed:
     def lines(self, how: How) -> Trace:
         return self.at(how, 2)
 
+    def any(self) -> Trace:
+        return self.file.traces[0][1]
+
     def on_top(self, overrides: Mapping[str, Any]) -> "Filed":
         if overrides:
             name = next(iter(overrides))

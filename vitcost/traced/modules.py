@@ -67,6 +67,9 @@ class OfModule:
             self._lines[how] = found
         return self._lines[how]
 
+    def any(self) -> Trace:
+        return self.at(How(), 2)
+
     def on_top(self, overrides: Mapping[str, Any]) -> "OfModule":
         if not overrides:
             return self

@@ -25,7 +25,7 @@ from vitcost.traced.operators import is_attention
 from vitcost.traced.products import attention_backward, flops_of
 from vitcost.traced.trace import BORN, DIES, GRADIENT, LOOK, SAVED, VIEWS, coded
 
-__all__ = ["Called", "Recorder", "Spec"]
+__all__ = ["Called", "Recorder", "Spec", "spec_of"]
 
 # shape, type, and strides where the tensor does not lie in order
 Spec = tuple[tuple[int, ...], str, tuple[int, ...] | None]
@@ -57,6 +57,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.events: list[int] = []
         self.saved_by: dict[int, str] = {}  # the module that autograd saved a storage for
         self.shapes: dict[str, tuple[int, ...]] = {}  # of the first output, by path
+        self.returns: list[tuple[str, bool, tuple[tuple[int, ...], ...]]] = []
         self.called: dict[str, int] = {}  # how often each module ran in the forward
         self.read: set[int] = set()  # storages that last, and that an operator read
         self.reached: set[int] = set()  # parameters that took a gradient over
@@ -163,7 +164,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         phase = self._phase()
         path = self._where(phase)
         defined = self._defined(phase, path, name, flops, args) if flops else (0, 0)
-        specs = tuple(map(_spec, reads)), tuple(map(_spec, writes))
+        specs = tuple(map(spec_of, reads)), tuple(map(spec_of, writes))
         if name in VIEWS and not fresh:
             # bytes alive after it are never more than after the operator before it
             return output
@@ -263,6 +264,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         del error
         if stopped and stopped != self.stopped[0]:
             self.stopped = stopped, path
+        if not stopped and not self.backward and id(module) in self._names:
+            self.returns.append((path, isinstance(output, list | tuple), _shapes(output)))
         if path not in self.shapes and not stopped:
             tensors = (t for t in tree_leaves(output) if isinstance(t, Tensor))
             self.shapes[path] = tuple(next((t.shape for t in tensors), ()))
@@ -309,10 +312,18 @@ def _unpack(packed: tuple[Tensor, bool]) -> Tensor:
     return tensor
 
 
-def _spec(tensor: Tensor) -> Spec:
+def spec_of(tensor: Tensor) -> Spec:
+    """A tensor's shape, type and strides."""
     in_order = tensor.is_contiguous()
     strides = None if in_order else tuple(tensor.stride())
     return tuple(tensor.shape), str(tensor.dtype)[6:], strides
+
+
+def _shapes(output: Any) -> tuple[tuple[int, ...], ...]:
+    """The shapes of a tensor, or of a list of tensors alone."""
+    each = output if isinstance(output, list | tuple) else (output,)
+    whole = all(isinstance(t, Tensor) for t in each)
+    return tuple(tuple(t.shape) for t in each) if whole else ()
 
 
 def _in_place(first: Tensor) -> bool:

@@ -3,6 +3,7 @@ optimizer, recorded."""
 
 import gc
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import ExitStack, contextmanager
 from inspect import iscoroutine
@@ -19,7 +20,7 @@ from vitcost.traced.autocast import CARD, autocast, recomputing
 from vitcost.traced.fakes import attributes, put, unchanged
 from vitcost.traced.inputs import Arguments, Inputs
 from vitcost.traced.losses import Loss
-from vitcost.traced.record import Recorder
+from vitcost.traced.record import Recorder, Spec, spec_of
 from vitcost.traced.stops import told
 from vitcost.traced.trace import How, Weight
 
@@ -32,7 +33,8 @@ class Run(NamedTuple):
     recorder: Recorder
     weights: tuple[Weight, ...]
     buffers: tuple[Weight, ...]
-    modules: tuple[tuple[str, str], ...]  # path and type of every module
+    modules: tuple[tuple[str, str, int, int, bool], ...]  # what Module has of every module
+    inputs: tuple[Spec, ...]
     batch_bytes: int
     loss: str
     unread: tuple[str, ...]  # modules with parameters of which no operator read any
@@ -88,7 +90,8 @@ def run(
             recorder,
             _named(dict(model.named_parameters()), recorder),
             _named({**dict(model.named_buffers()), **_plain(model)}, recorder),
-            tuple((path, type(m).__name__) for path, m in model.named_modules()),
+            tuple(_modules(model)),
+            tuple(map(spec_of, arguments.tensors())),
             sum(bytes_of.values()) + recorder.targets_bytes,
             "" if loss is None else loss.note,
             _unread(model, recorder),
@@ -246,6 +249,22 @@ def _unread(model: nn.Module, recorder: Recorder) -> tuple[str, ...]:
         if path and storages and not inside and not storages & recorder.read:
             found.append(path)
     return tuple(found)
+
+
+def _modules(model: nn.Module) -> Iterator[tuple[str, str, int, int, bool]]:
+    """Every module: its path and type, hooks, elements of its weight and bias, whether it trains.
+
+    ``Module.apply`` goes to a module once for each module that it is a child of.
+    """
+    visits: Counter[int] = Counter()
+    model.apply(lambda module: visits.update([id(module)]))
+    for path, module in model.named_modules():
+        own = [getattr(module, name, None) for name in ("weight", "bias")]
+        elements = sum(t.numel() for t in own if isinstance(t, Tensor))
+        trains = isinstance(own[0], Tensor) and own[0].requires_grad
+        plain = isinstance(module, nn.Sequential | nn.ModuleList) or module is model
+        hooks = 0 if plain else visits[id(module)]
+        yield path, type(module).__name__, hooks, elements, trains
 
 
 def _plain(model: nn.Module) -> dict[str, Tensor]:

@@ -25,6 +25,7 @@ __all__ = [
     "Module",
     "Operator",
     "Pass",
+    "Returned",
     "Trace",
     "Weight",
     "coded",
@@ -109,12 +110,28 @@ class Operator(NamedTuple):
 
 
 class Module(NamedTuple):
-    """A module that was called, or that has parameters: what its forward returned first."""
+    """A module that was called, or that has parameters: what its forward returned first.
+
+    ``hooks`` are those that a walk through all children sets on it, lists of modules aside;
+    ``elements`` are those of its ``weight`` and its ``bias``.
+    """
 
     path: str
     type: str
     shape: tuple[Polynomial, ...]
     calls: int
+    hooks: int
+    elements: int
+    trains: bool  # its ``weight``
+
+
+class Returned(NamedTuple):
+    """A call of a module as it returns: its path by its number, and the shapes of a tensor, or of
+    ``many`` in a list; no shape: of something else."""
+
+    path: int
+    many: bool
+    shapes: tuple[tuple[Polynomial, ...], ...]
 
 
 class Pass(NamedTuple):
@@ -130,6 +147,8 @@ class Pass(NamedTuple):
     modules: tuple[Module, ...]
     batch_bytes: Polynomial  # the caller's inputs and targets
     kernels: tuple[str, ...]  # of attention, most used first
+    inputs: tuple[Array, ...]
+    returns: tuple[Returned, ...]  # of every call of a module, in order
 
 
 class Weight(NamedTuple):

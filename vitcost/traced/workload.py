@@ -31,6 +31,9 @@ class Traces(Protocol):
     def lines(self, how: How) -> Trace:
         """The trace of a scenario whose sizes are polynomials, for every batch from 2 on."""
 
+    def any(self) -> Trace:
+        """A trace under whatever scenario, for what is alike in all of them."""
+
     def on_top(self, overrides: Mapping[str, Any]) -> "Traces":
         """The same module on other inputs."""
 
