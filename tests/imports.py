@@ -17,7 +17,7 @@ ROOMS = (
     "errors", "words", "units", "written", "reading", "users_code", "textbook", "page", "result",
     "render",
     "activations", "optimizers", "codes", "fields", "backbones", "arguments", "rules",
-    "config", "text", "scenario", "flags", "idle", "quantities",
+    "config", "text", "scenario", "flags", "idle", "quantities", "torchsummary",
     "engine", "traced", "zoo",
     "sharding", "stored", "ranks", "bounded", "memory", "thumb", "summary", "models",
     "trace_file", "check", "hardware", "reported", "report", "saved",

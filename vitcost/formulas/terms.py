@@ -15,7 +15,7 @@ from vitcost.engine.polynomial import symbol as size_of
 from vitcost.engine.workload import Alive, Workload, workload
 from vitcost.errors import NotCovered
 from vitcost.formulas.modules import by_module
-from vitcost.formulas.symbols import Expr, largest_of, load, symbol, tidy, value
+from vitcost.formulas.symbols import Expr, expression, largest_of, load, symbol, tidy, value
 from vitcost.quantities import Formula
 from vitcost.scenario import Scenario
 from vitcost.summary import counted_params
@@ -252,15 +252,15 @@ def _held(
     """Terms of which some are told by the modules that made or saved what is alive; the rest of
     each keeps its name."""
     sp = load()
-    left = {name: sp.sympify(amount) for name, amount in asked.items()}
+    left = {name: expression(amount) for name, amount in asked.items()}
     opened: dict[str, dict[str, Expr]] = {name: {} for name in asked}
     for each in alive:
         if each.part == "gradients":
             continue
         name = each.part if each.part in asked else f"{each.part} activations"
         name = name if name in asked else next(iter(asked))
-        opened[name][each.name] = sp.expand(each.size_bytes)
-        left[name] = left[name] - each.size_bytes
+        size = opened[name][each.name] = expression(each.size_bytes)
+        left[name] = left[name] - size
     found: dict[str, Expr] = {}
     for name, expr in terms.items():
         found.update(opened.get(name, {}))
