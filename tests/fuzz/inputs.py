@@ -154,7 +154,9 @@ def _arguments(rng: Random, command: str, param: click.Argument) -> list[str]:
 
 def _model(rng: Random, real: bool) -> str:
     if real and rng.random() < 0.85:
-        return rng.choice((TINY, "vit_base_patch16_224", "gpt2", "ViT-B-32", rng.choice(_names())))
+        known = rng.choice(_names())
+        tower = f"{known}:{rng.choice(('vision', 'text', 'x', ''))}"
+        return rng.choice((TINY, TINY, "vit_base_patch16_224", "gpt2", "ViT-B-32", known, tower))
     if real and rng.random() < 0.5:
         return rng.choice(STANDING)
     return rng.choice(("nosuch:factory", "a.b:c", "resnet5", "vit_bse", _text(rng)))
@@ -255,6 +257,26 @@ _VALUES: Mapping[str, Callable[[Random], str]] = {
     "depth": lambda rng: rng.choice(("1", "12", "100000", "0")),
     "num_kv_heads": lambda rng: rng.choice(("1", "3", "1,3", ",".join(["1", "3"] * 2000))),
     "model_option": lambda rng: _model(rng, True),
+    "tower": lambda rng: rng.choice(("vision", "text", "both", "")),
+    "input": lambda rng: rng.choice(("3x224x224", "x=3x8x8:int64", "ids=77:int64", "0", "=", ":")),
+    "loss": lambda rng: rng.choice(("traced:small", "nosuch:loss", "x", "os:getcwd")),
+    "columns": lambda rng: rng.choice(("params", "model,FLOPs", "nosuch", ",", _text(rng))),
+    "levels": lambda rng: rng.choice(("0", "1", "9", "10", "-1")),
+    "software": lambda rng: rng.choice(("2.5", "2.13", "tensorrt", "1.9", "x", "9" * 30)),
+    "price": lambda rng: rng.choice(
+        ("2", "l4=0.8", "l4=0.8/h", "$2/h", "0", "-1", "nan", "1e999", "prices.toml", *STANDING)
+    ),
+    "rate": lambda rng: rng.choice(("5000/s", "20M/d", "300/min", "0", "-1/s", "1e30/s", "1/y")),
+    "slo": lambda rng: rng.choice(("50ms", "1us", "2 h", *SIZES)),
+    "percentile": lambda rng: rng.choice(("99", "50", "100", "0", "99.99 %", "nan", "101")),
+    "utilization": lambda rng: rng.choice(("70%", "100 %", "0", "1.5", "1e-300", "nan")),
+    "efficiency": lambda rng: rng.choice(("0.4", "1", "0", "nan", "2", "1e-300")),
+    "require": lambda rng: rng.choice(("1", "0", "1000000000", "-1")),
+    "head": lambda rng: rng.choice(("lm", "none", "projection", "x")),
+    "gpus": lambda rng: rng.choice(("1", "8", "1024", "131072", "0", "7", "9" * 30)),
+    "nodes": lambda rng: rng.choice(("1", "2", "16384", "0", "9" * 30)),
+    "tensor_parallel": lambda rng: rng.choice(("1", "2", "3", "1000000", "0")),
+    "pipeline_parallel": lambda rng: rng.choice(("1", "2", "3", "1000000", "0")),
 }
 
 
@@ -320,6 +342,12 @@ memory_gb = 10
 [gpu.capped]
 like = "h100-sxm"
 power_w = 350
+"""
+PRICES = """\
+[price]
+l4 = 0.8
+h100-sxm = "2.5/h"
+mine = "$1.20/h"
 """
 ROWS = (
     ["model", "gpu", "img_size", "batch_size", "samples_per_sec", "precision", "mode"],
@@ -565,6 +593,16 @@ def cards(rng: Random) -> Case:
     return Case("cards", args, ((name, mutated_toml(rng, CARDS_TOML)),))
 
 
+def prices(rng: Random) -> Case:
+    name = f"p{rng.randrange(10**9)}.toml"
+    how = rng.choice(((), ("--json",), ("--format", rng.choice([*FORMATS]))))
+    args = rng.choice((
+        ("serve", TINY, "--rate", "500/s", "--slo", "50ms", "-g", "l4", "--price", name, *how),
+        ("plan", TINY, "--samples", "1M", "-g", "l4", "--gpus", "1", "--price", name, *how),
+    ))  # fmt: skip
+    return Case("prices", args, ((name, mutated_toml(rng, PRICES)),))
+
+
 def calibration(rng: Random) -> Case:
     name = f"k{rng.randrange(10**9)}.toml"
     args = (
@@ -652,7 +690,7 @@ def small():
 
 # a kind of input, and how many of a hundred it is
 KINDS: Mapping[str, tuple[Callable[[Random], Case], int]] = {
-    "command lines": (command_line, 37),
+    "command lines": (command_line, 36),
     "models of files": (model_file, 16),
     "models of TOML": (own_toml, 4),
     "saved reports": (saved_report, 9),
@@ -661,6 +699,7 @@ KINDS: Mapping[str, tuple[Callable[[Random], Case], int]] = {
     "baselines": (baseline, 4),
     "cards": (cards, 4),
     "calibrations": (calibration, 2),
+    "prices": (prices, 1),
     "measurements": (measurements, 3),
     "hostile names": (hostile_names, 5),
     "modules": (odd_module, 3),
@@ -695,6 +734,7 @@ def lay_out(folder: Path, run: Callable[..., Any]) -> None:
     (folder / "own.toml").write_text(OWN_TOML)
     (folder / "budgets.toml").write_text(BUDGETS)
     (folder / "cards.toml").write_text(CARDS_TOML)
+    (folder / "prices.toml").write_text(PRICES)
     with (folder / "rows.csv").open("w", newline="") as file:
         csv.writer(file).writerows(ROWS)
     (folder / "traced.py").write_text(TRACED)
