@@ -32,6 +32,11 @@ def counted(model: nn.Module, *shape: int) -> tuple[int, int]:
     return sum(p.numel() for p in model.parameters()), counter.get_total_flops()
 
 
+def buffer_bytes(model: nn.Module) -> int:
+    """Bytes of the buffers of a model, those that are under two names once."""
+    return sum(b.numel() * b.itemsize for b in model.buffers())
+
+
 def config_class(kind: str) -> Any:
     """The class of transformers that a ``model_type`` names."""
     return _TOWERS.get(kind) or transformers.CONFIG_MAPPING[kind]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from counting_support import counted, model_json, tower, transformer
+from counting_support import buffer_bytes, counted, model_json, tower, transformer
 from open_clip import model as open_clip_model
 from timm_support import torchvision
 from torch import nn
@@ -216,6 +216,7 @@ def agree_on(name: str, model: nn.Module, more: int = 0, **inputs: torch.Tensor)
     found = report(name)
     params = sum(p.numel() for p in model.parameters())
     assert (found.params, found.flops.forward) == (params, counter.get_total_flops() + more)
+    assert found.inference.buffers_bytes == buffer_bytes(model)
 
 
 # one of each kind; the others are their variants
@@ -244,6 +245,7 @@ def test_open_clip_s_own_model_of_both_towers(name: str) -> None:
         model = kind(**{key: data[key] for key in keys if key in data})
     config: Any = resolve(name).config
     assert report(name).params == sum(p.numel() for p in model.parameters())
+    assert report(name).inference.buffers_bytes == buffer_bytes(model)
     if config.vision.depth > 16 or config.vision.backbone or config.vision.img_size[0] > 240:
         # the blocks of a large tower are those of a small one, more often
         return

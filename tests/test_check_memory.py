@@ -99,18 +99,14 @@ def test_workspace_is_named_with_its_operator() -> None:
     assert model.ok
 
 
-def test_buffers_are_no_weights() -> None:
+def test_buffers_are_part_of_a_peak() -> None:
     pytest.importorskip("timm")
     (model,) = check(["eva02_tiny_patch14_336"], depth=1, memory=True, optimizer="sgd").models
     found = {d.quantity: d for d in model.differences}
-    # a sine and a cosine of each of the 64 features of a head, for each of 24 · 24 patches
-    buffers = 4 * 24 * 24 * 2 * 64 + 4 * 4 * 4 * 13
-    tracked = found["peak_bytes_tracked"]
+    # torch's tracker has the sines and cosines too, and differs in nothing
+    assert model.comparisons["peak_bytes_tracked"] == 1
+    assert "peak_bytes_tracked" not in found
     assert model.ok
-    assert tracked.actual - tracked.expected == int(
-        tracked.explained_by.split()[4].replace(",", "")
-    )
-    assert abs(tracked.actual - tracked.expected - buffers) < 1000
 
 
 def test_a_large_step_is_not_run(monkeypatch: pytest.MonkeyPatch) -> None:

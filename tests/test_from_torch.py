@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from counting_support import counted, transformer
+from counting_support import buffer_bytes, counted, transformer
 from timm_support import timm, torchvision
 from torch import nn
 
@@ -125,8 +125,11 @@ def agree(model: nn.Module) -> None:
     assert isinstance(found, Resolved), found
     config = found.config
     assert isinstance(config, ViTConfig)
+    tables = buffer_bytes(model)
     params, flops = counted(model, 1, config.in_chans, *config.img_size)
-    assert (report(found).params, report(found).flops.forward) == (params, flops)
+    own = report(found)
+    assert (own.params, own.flops.forward) == (params, flops)
+    assert own.inference.buffers_bytes == own.training.buffers_bytes == tables
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from vitcost.engine.ops import Op, Sizes
 from vitcost.engine.parts import by_part
 from vitcost.engine.structure import sizes_of, structure_of
 from vitcost.engine.tree import Node
+from vitcost.engine.workload import workload
 from vitcost.errors import ConfigError, NotCovered, UnknownName
+from vitcost.scenario import Scenario
 from vitcost.zoo import timm as zoo
 from vitcost.zoo.timm.args import CLASSES, fields_of
 
@@ -301,16 +304,37 @@ def parameters(node: Node, sizes: Sizes, path: str = "") -> Iterator[tuple[str, 
             yield from parameters(item, sizes, f"{path}.{name}" if path else name)
 
 
+def buffers(node: Node, sizes: Sizes, path: str = "") -> Iterator[tuple[str, int]]:
+    """Bytes of every buffer of a declared tree, by the name that torch has for it."""
+    for tensor in node.buffers:
+        name = f"{path}.{tensor.name}" if path else tensor.name
+        yield name, (tensor.itemsize or 4) * ops.numel(tensor.axes, sizes)
+    for item in node.body:
+        if isinstance(item, Node):
+            first = sum(count.of(sizes) for count in item.run.before) if item.run else 0
+            times = item.run.layers.of(sizes) if item.run else 1
+            for i in range(first, first + times):
+                name = str(i) if item.run else item.name
+                yield from buffers(item, sizes, f"{path}.{name}" if path else name)
+
+
 def same_as_torch(config: ViTConfig, model: Any) -> None:
-    """Each parameter's name and size, and FLOPs forward, of a model on the meta device."""
+    """Each parameter's and buffer's name and size, and FLOPs forward, of a model on the meta
+    device."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
     sizes = sizes_of(config)
     ours = dict(parameters(build(structure_of(config)), sizes))
     assert ours == {name: p.numel() for name, p in model.named_parameters()}
+    tree = build(structure_of(config, 1, training=True))
+    tables = {name: b.numel() * b.itemsize for name, b in model.named_buffers()}
+    assert dict(buffers(tree, sizes)) == tables
+    assert workload(config, Scenario()).buffers_bytes == sum(tables.values())
     image = torch.empty(1, config.in_chans, *config.img_size, device="meta")
     model.eval().requires_grad_(False)
+    halves = sum(b.numel() * b.itemsize for b in deepcopy(model).bfloat16().buffers())
+    assert workload(config, Scenario(precision="bf16")).buffers_bytes == halves
     with FlopCounterMode(display=False) as counter:
         model(image)
     assert cost_of(config).cost.flops == counter.get_total_flops()

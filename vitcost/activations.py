@@ -27,6 +27,10 @@ ACTIVATIONS = {
     "gelu_tanh": Activation("GELUTanh", "gelu", "x", (f"{_TIMM}GELUTanh",), ("gelu_pytorch_tanh",)),
     # x · sigmoid(1.702 · x), which timm writes out
     "quick_gelu": Activation("QuickGELU", "", "", (f"{_TIMM}QuickGELU",), ("quick_gelu",)),
+    # ½x · (1 + tanh(√(2/π) · (x + 0.044715 x³))), which transformers writes out
+    "gelu_new": Activation(
+        "NewGELUActivation", "", "", ("transformers.activations.NewGELUActivation",), ("gelu_new",)
+    ),
     "silu": Activation("SiLU", "silu", "x", (f"{_TORCH}SiLU",), ("silu", "swish")),
     "relu": Activation("ReLU", "relu", "y", (f"{_TORCH}ReLU",), ("relu",)),
 }

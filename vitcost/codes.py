@@ -35,6 +35,8 @@ class Code(NamedTuple):
     ``embeds``: tokens and positions are put to the patches in a method of their own, and the
     forward that calls it has a name for the patches until it returns.
     ``keeps_type``: norms, tokens and positions are cast to the type of the stream.
+    ``buffers``: which are its own: ``keys``, the bias of keys that do not train; ``pairs``, the
+    index of relative positions; ``frequencies`` of rotary positions in the type of the model.
     """
 
     source: str
@@ -54,6 +56,7 @@ class Code(NamedTuple):
     flat: tuple[str, ...] = ()
     keeps_type: bool = False
     embeds: bool = False
+    buffers: tuple[str, ...] = ("keys", "pairs")
 
 
 _TIMM: Mapping[str, Code] = {
@@ -73,6 +76,7 @@ _VIT = Code(
     returns_weights=True,
     in_turn=True,
     divides=True,
+    buffers=(),
 )
 _CLIP = _VIT._replace(looks_up=True)
 _DINO = _VIT._replace(wide_softmax=False)
@@ -108,7 +112,9 @@ CODES: Mapping[str, Code] = {
     "transformers.clip": _transformers(_CLIP, "clip/modeling_clip.py")._replace(flat=("class",)),
     "transformers.siglip": _transformers(_CLIP, "siglip/modeling_siglip.py"),
     "transformers.dinov2": _transformers(_DINO, "dinov2/modeling_dinov2.py")._replace(inserts=True),
-    "transformers.dinov3": _transformers(_DINO, "dinov3_vit/modeling_dinov3_vit.py"),
+    "transformers.dinov3": _transformers(
+        _DINO._replace(buffers=("frequencies",)), "dinov3_vit/modeling_dinov3_vit.py"
+    ),
 }
 
 

@@ -235,7 +235,12 @@ FIELDS: tuple[Idle, ...] = (
         "cat and dinov3 are exchanged",
         "their tables have one size",
     ),
-    Idle(("family",), _MODELS, "always", "it names the modules"),
+    Idle(
+        ("family",),
+        _MODELS,
+        "gpt2 and open_clip.bidirectional are exchanged, or the two of transformers",
+        "it names the modules, and the buffers are the same",
+    ),
     Idle(
         ("code",),
         _MODELS,

@@ -54,11 +54,11 @@ class Inference(NamedTuple):
     input_bytes: Size
     activations_bytes: Size
     int8_weights_bytes: Size
-    buffers_bytes: Size | None = None  # None: not counted here
+    buffers_bytes: Size = 0
 
     @property
     def total_bytes(self) -> Size:
-        held = self.weights_bytes + (self.buffers_bytes or 0)
+        held = self.weights_bytes + self.buffers_bytes
         return held + self.input_bytes + self.activations_bytes
 
 
@@ -116,13 +116,13 @@ class Training(NamedTuple):
     peak_is: str | None = None
     missing: str | None = None
     assumed: tuple[str, ...] = ()
-    buffers_bytes: Size | None = None  # None: not counted here
+    buffers_bytes: Size = 0
 
     @property
     def sum_bytes(self) -> Size:
         """All parts together, though they do not peak together."""
         lasting = self.weights_bytes + self.gradients_bytes + self.optimizer_bytes
-        asked = self.ema_bytes + self.buckets_bytes + (self.buffers_bytes or 0)
+        asked = self.ema_bytes + self.buckets_bytes + self.buffers_bytes
         # a traced model may have no step: what it saves is not known
         return lasting + asked + (self.saved_activations_bytes or 0)
 
@@ -335,7 +335,7 @@ def _lasting(own: Training, run: Workload, kept: Size, targets: Size | None = No
         batch_bytes=sum(bytes_of(tensor, run.sizes) for tensor in run.inputs) + targets,
         ema_bytes=own.ema_bytes,
         buckets_bytes=own.buckets_bytes,
-        buffers_bytes=own.buffers_bytes or 0,
+        buffers_bytes=own.buffers_bytes,
     )
 
 

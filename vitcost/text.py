@@ -21,6 +21,15 @@ __all__ = [
     "tower_of",
 ]
 
+# open_clip's mask of later tokens is a buffer, which a tower that reads both ways has not
+FAMILIES = (
+    "gpt2",
+    "open_clip",
+    "open_clip.bidirectional",
+    "transformers.clip",
+    "transformers.siglip",
+)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TextConfig:
@@ -35,7 +44,7 @@ class TextConfig:
     3072
     """
 
-    family: Annotated[str, choice("whose module names", "gpt2", "open_clip")] = "gpt2"
+    family: Annotated[str, choice("whose module names and buffers", *FAMILIES)] = "gpt2"
     vocab_size: Annotated[int, Field("tokens of the vocabulary", 1, 10**8)] = 50257
     context_length: Annotated[int, Field("positions that are learned", 1, 10**8)] = 1024
     seq_len: Annotated[int, Field("tokens of this forward; 0: context_length", 0, 10**8)] = 0

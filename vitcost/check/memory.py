@@ -113,9 +113,6 @@ class MemoryCase(NamedTuple):
         return step_peak(states(run, 0), run, in_place=in_place)
 
 
-_BUFFERS = "buffers of the model, {:,} bytes: weights are parameters alone"
-
-
 def scenario_of(flags: Mapping[str, Any]) -> Scenario:
     """A training step on the CPU; the attention kernel is torch's choice, or eager."""
     how = Scenario.of(**{**flags, "mode": "train", "platform": "cpu"})
@@ -194,16 +191,9 @@ def _tracked(own: MemoryCase) -> Iterator[Found]:
     if not all(p.requires_grad for p in model.parameters()):
         yield LeftOut("it hooks the gradient of every parameter, and some are frozen")
         return
-    buffers = _buffers(model)
     make = optimizer(own.scenario.optimizer)
     actual = tracked(model, own.case.shape, make, own.autocast, own.loss, own.vectors)
-    why = _BUFFERS.format(buffers) if actual == formula + buffers else ""
-    yield Compared("", "peak_bytes_tracked", formula, actual, why)
-
-
-def _buffers(model: nn.Module) -> int:
-    storages = {id(b): b.numel() * b.itemsize for b in model.buffers()}
-    return sum(storages.values())
+    yield Compared("", "peak_bytes_tracked", formula, actual)
 
 
 def _allocated(own: MemoryCase) -> Iterator[Found]:
@@ -215,17 +205,12 @@ def _allocated(own: MemoryCase) -> Iterator[Found]:
         return
     step = own.step("cpu")
     lasting = sum(t.untyped_storage().nbytes() for t in step.lasting)
-    buffers = _buffers(step.model)
     found = allocated(step)
     tensors, total = lasting + found.tensor_bytes, lasting + found.total_bytes
-    equal = tensors == formula + buffers
-    yield Compared(
-        "", "peak_bytes_tensors", formula, tensors, _BUFFERS.format(buffers) if equal else ""
-    )
+    yield Compared("", "peak_bytes_tensors", formula, tensors)
     # what is beside the tensors explains a peak that is above theirs, and no other
-    explained = equal and total - tensors <= sum(found.others.values())
-    reasons = [_BUFFERS.format(buffers)] if buffers else []
-    reasons += [f"{name}, {n:,} bytes" for name, n in sorted(found.others.items())]
+    explained = tensors == formula and total - tensors <= sum(found.others.values())
+    reasons = [f"{name}, {n:,} bytes" for name, n in sorted(found.others.items())]
     yield Compared(
         "", "peak_bytes_allocated", formula, total, "; ".join(reasons) if explained else ""
     )

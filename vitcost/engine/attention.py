@@ -37,6 +37,8 @@ _ROPES = {
     "mixed": "RotaryEmbeddingMixed",
     "mrope": "RotaryEmbeddingMRope",
 }
+# timm's names of what angles are made of, and of their sines and cosines
+_TABLES = {"cat": ("bands", "pos_embed"), "dinov3": ("periods", "pos_embed_cached")}
 
 
 class Outer(NamedTuple):
@@ -60,7 +62,7 @@ def relative_positions(c: Structure, m: Module) -> Tensor | None:
     if not c.shared_rel_pos_bias:
         return None
     shared = Module("rel_pos_bias", "RelativePositionBias")
-    return m.add(shared.end(_relative(c, shared, _table(shared))))
+    return m.add(shared.end(_relative(c, shared, _table(c, shared))))
 
 
 def attention(c: Structure, x: Tensor, span: Span, outer: Outer) -> Node:
@@ -85,7 +87,7 @@ def _self_attention(c: Structure, m: Module, x: Tensor, span: Span, outer: Outer
         k, v = (m.op("repeat", t, axes=axes("b a s d"), name=t.name) for t in (k, v))
     biases: list[Callable[[], Tensor]] = []
     if c.rel_pos_bias:
-        table = _table(m)
+        table = _table(c, m)
         biases.append(lambda: m.view(_relative(c, m, table, BIAS), axes("1 a s s"), group=BIAS))
     if (shared := outer.bias) is not None:
         biases.append(lambda: shared)
@@ -100,6 +102,8 @@ def _project(c: Structure, m: Module, x: Tensor, span: Span) -> tuple[Tensor, Te
             biases = m.parameter("q_bias", "h"), m.parameter("v_bias", "h")
             given = m.op("cat", *biases, axes=("q",))
             m.hold(given)
+            if "keys" in c.code.buffers:
+                m.buffer("k_bias", "h")
         qkv = linear(m, "qkv", x, "q", bias=c.k_bias, given=given)
         m.hold(qkv)
         return heads(m, qkv, qkv, qkv)
@@ -262,17 +266,19 @@ def _lambda(m: Module) -> Tensor:
 def _rope(c: Structure) -> Node:
     """Sines and cosines for every patch: a buffer, or learned for every block and head."""
     m = Module("rope", _ROPES[c.rope])
-    # buffers are not allocated by the forward, no more than the image
     if c.rope != "mixed":
-        made = c.dynamic or c.rope == "mrope"
-        # what is made for the image is in fp32, a buffer is in the precision of the model
-        table = Tensor("rope", axes("n two_d"), "input", itemsize=4 if made else 0)
-        return m.end(m.op("repeat", table) if made else table)
+        _frequencies(c, m)
+        if c.dynamic or c.rope == "mrope" or "frequencies" in c.code.buffers:
+            # a table that is made for the image is in fp32
+            return m.end(m.op("repeat", Tensor("rope", axes("n two_d"), "input", itemsize=4)))
+        return m.end(m.buffer(_TABLES[c.rope][1], *axes("n two_d")))
     freqs = m.parameter("freqs", 2, "L", "a", "d_2")
-    grids = [Tensor(f"t_{name}", axes("n 1"), "input", itemsize=4) for name in "xy"]
     if c.dynamic:
-        grids = [m.op("repeat", grid) for grid in grids]
+        made = [Tensor(f"t_{name}", axes("n 1"), "input", itemsize=4) for name in "xy"]
+        grids = [m.op("repeat", grid) for grid in made]
         m.hold(*grids)
+    else:
+        grids = [m.buffer(f"t_{name}", *axes("n 1"), itemsize=4) for name in "xy"]
     wide = m.cast(freqs)
     angles = []
     for grid in grids:
@@ -283,6 +289,17 @@ def _rope(c: Structure) -> Node:
     table = m.op("cat", *waves, axes=axes("L a n two_d"))
     m.hold(wide, *angles, angle, *waves, table)
     return m.end(m.cast(table, freqs))
+
+
+def _frequencies(c: Structure, m: Module) -> None:
+    """The bands or periods that angles are made of: timm keeps them in fp32, and of a head's
+    channels also the axis that each turns by."""
+    if c.rope == "mrope":
+        m.buffer("inv_freq", "d_2", itemsize=4)
+        m.buffer("axis", "d_2", itemsize=8)
+    else:
+        same = "frequencies" in c.code.buffers
+        m.buffer("inv_freq" if same else _TABLES[c.rope][0], "d_4", itemsize=0 if same else 4)
 
 
 def _rotate(c: Structure, m: Module, x: Tensor, table: Tensor) -> Tensor:
@@ -297,9 +314,11 @@ def _rotate(c: Structure, m: Module, x: Tensor, table: Tensor) -> Tensor:
     return m.op("cat", *prefix, y, axes=x.axes, name=x.name)
 
 
-def _table(m: Module) -> Tensor:
+def _table(c: Structure, m: Module) -> Tensor:
     """A bias for each distance of two positions; the class token has entries of its own:
     ``((2g_h-1)(2g_w-1)+3) · a``."""
+    if "pairs" in c.code.buffers:
+        m.buffer("relative_position_index", "s", "s", itemsize=8)
     return m.parameter("relative_position_bias_table", "w", "a")
 
 

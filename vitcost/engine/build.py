@@ -143,6 +143,8 @@ def _mask(m: Module, c: Structure, x: Tensor) -> tuple[Tensor, list[Tensor]]:
 
 
 def _position(m: Module, c: Structure) -> Tensor:
+    if c.code.looks_up:
+        m.buffer("position_ids", f"e_{c.pos_embed}", itemsize=8)
     if c.resampled:
         return _resampled(m, c)
     whole: tuple[Axis, ...] = (c.pos_embed, "h") if "positions" in c.code.flat else (

@@ -108,6 +108,10 @@ def _norm(m: Module, op: str, x: Tensor) -> Tensor:
     b, i, *sides = x.axes
     weight, bias = (Tensor(name, (i,), "param") for name in ("weight", "bias"))
     if op != "norm":
+        if op != "group norm":
+            for name in ("running_mean", "running_var"):
+                m.buffer(name, i)
+            m.buffer("num_batches_tracked", itemsize=8)
         return m.op(op, x, weight=weight, bias=bias)
     rows = m.view(x, (b, *sides, i), kind="channels last")
     y = m.op("norm", rows, weight=weight, bias=bias)

@@ -72,7 +72,7 @@ def _factors(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
 
 
 def _squared(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
-    """``grad · (2 · x)``, where x is copied first, as its first power."""
+    """``grad · (n · xⁿ⁻¹)``, where a first power is a copy."""
     for _ in range(2):
         walk.pass_by(op.reads[0].axes, op.reads[0].itemsize)
     return _each(walk, op, taken)

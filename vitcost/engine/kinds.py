@@ -88,6 +88,9 @@ _ROWS = (
     Kind("mul", (2,), 0, "widest", "widest", "o", "factors", "", "keeps", "memory", "kernel"),
     Kind("times", (1,), 0, "keep", "keep", "", "each", "", "keeps", "memory", "kernel"),
     Kind("square", (1,), 0, "float", "keep", "x", "squared", "", "keeps", "memory", "kernel"),
+    Kind("cube", (1,), 0, "float", "keep", "x", "squared", "", "keeps", "memory", "kernel"),
+    # a number more
+    Kind("more", (1,), 0, "keep", "keep", "", "passed", "", "keeps", "memory", "passes"),
     Kind("rsqrt", (1,), 0, "float", "keep", "y", "inverse root", "", "in order", "memory",
          "kernel"),
     Kind("exp", (1,), 0, "float", "keep", "y", "each", "", "in order", "memory", "kernel"),

@@ -69,12 +69,27 @@ def layer_scale(c: Structure, block: Module, number: str, y: Tensor) -> Tensor:
 
 
 def activation(parent: Module, name: str, act: str, x: Tensor) -> Tensor:
-    """An activation module: one op, or QuickGELU's ``x · sigmoid(1.702 x)``."""
+    """An activation module: one op, or those that its library writes out."""
     kind, op = ACTIVATIONS[act][:2]
     if op:
         return parent.leaf(name, kind, op, x)
     m = Module(name, kind, x)
-    return parent.add(m.end(m.op("mul", x, m.op("sigmoid", m.op("times", x)))))
+    return parent.add(m.end(_WRITTEN_OUT[act](m, x)))
+
+
+def _quick_gelu(m: Module, x: Tensor) -> Tensor:
+    """``x · sigmoid(1.702 x)``."""
+    return m.op("mul", x, m.op("sigmoid", m.op("times", x)))
+
+
+def _gelu_new(m: Module, x: Tensor) -> Tensor:
+    """``½x · (1 + tanh(√(2/π) · (x + 0.044715 x³)))``."""
+    half, cube = m.op("times", x), m.op("cube", x)
+    wave = m.op("tanh", m.op("times", m.op("add", x, m.op("times", cube))))
+    return m.op("mul", half, m.op("more", wave))
+
+
+_WRITTEN_OUT = {"quick_gelu": _quick_gelu, "gelu_new": _gelu_new}
 
 
 def mlp(c: Structure, x: Tensor) -> Node:

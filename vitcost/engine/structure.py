@@ -201,6 +201,7 @@ def sizes_of(c: ViTConfig, batch: int = 1) -> Sizes:
         d=d,
         q=3 * a * d,
         d_2=d // 2,
+        d_4=d // 4,
         two_d=2 * d,
         two_a=2 * a,
         two_h=2 * h,

@@ -3,6 +3,7 @@
 Beside the letters of ``layers``: V the vocabulary, P the learned positions, O the projection.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from vitcost.engine.attention import Outer
@@ -16,7 +17,7 @@ from vitcost.text import ClipConfig, TextConfig
 __all__ = ["ClipStructure", "TextStructure"]
 
 # what the modules of a family are called, after the names that the layers have
-_NAMES = {
+_NAMES: Mapping[str, Mapping[str, str]] = {
     "gpt2": {
         "token_embedding": "wte", "position_embedding": "wpe", "pos_drop": "drop",
         "blocks": "h", "norm1": "ln_1", "qkv": "c_attn", "proj": "c_proj",
@@ -30,6 +31,12 @@ _NAMES = {
         "head": "text_projection",
     },
 }  # fmt: skip
+# tables of a family's own: an index for each position, a mask of the tokens that come later
+_BUFFERS: Mapping[str, tuple[str, tuple[Axis, ...], int]] = {
+    "open_clip": ("attn_mask", ("P", "P"), 0),
+    "transformers.clip": ("position_ids", ("P",), 8),
+    "transformers.siglip": ("position_ids", ("P",), 8),
+}
 
 
 class TextStructure(NamedTuple):
@@ -100,6 +107,9 @@ def build_text(c: TextStructure) -> Node:
     """Embed, L blocks, norm; then logits for every token, or the features of one."""
     ids = Tensor("input_ids", axes("b s"), "index")
     m = Module("", "TextTransformer", ids)
+    if c.family in _BUFFERS:
+        name, shape, itemsize = _BUFFERS[c.family]
+        m.buffer(name, *shape, itemsize=itemsize)
     table = param("weight", "V h")
     embed = Module("token_embedding", "Embedding", ids)
     x = m.add(embed.end(embed.op("embedding", ids, axes=axes("b s h"), weight=table)))
@@ -119,7 +129,7 @@ def build_text(c: TextStructure) -> Node:
         y = m.view(x, axes("b h"), "last token")
         if c.head != "none":
             y = linear(m, "head", y, "O", bias=c.head == "linear")
-    return _renamed(m.end(y), _NAMES[c.family])
+    return _renamed(m.end(y), _NAMES["gpt2" if c.family == "gpt2" else "open_clip"])
 
 
 def build_clip(c: ClipStructure) -> Node:
@@ -180,11 +190,12 @@ def _prefixed(node: Node, prefix: str) -> Node:
             output=tensor(n.output),
             run=n.run and layers(n.run),
             held=tuple(map(tensor, n.held)),
+            buffers=tuple(map(tensor, n.buffers)),
         )
 
     return tree(node)
 
 
-def _renamed(node: Node, names: dict[str, str]) -> Node:
+def _renamed(node: Node, names: Mapping[str, str]) -> Node:
     body = tuple(_renamed(item, names) if isinstance(item, Node) else item for item in node.body)
     return node._replace(name=names.get(node.name, node.name), body=body)

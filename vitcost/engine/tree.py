@@ -52,6 +52,8 @@ class Node(NamedTuple):
     unit: str = ""
     # children that are registered behind their kind, in this order, wherever the forward calls them
     registered: tuple[str, ...] = ()
+    # what its module has beside parameters, whoever reads it
+    buffers: tuple[Tensor, ...] = ()
 
 
 def ops_of(node: Node) -> Iterator[Op]:
@@ -72,6 +74,7 @@ class Module:
         self.held: list[Tensor] = []
         self.also: list[Tensor] = []
         self.registered: tuple[str, ...] = ()
+        self.buffers: list[Tensor] = []
 
     def op(
         self,
@@ -136,6 +139,12 @@ class Module:
         self.body.append(Node(name, "Parameter", (op,), (), read))
         return read
 
+    def buffer(self, name: str, *axes: Axis, itemsize: int = 0) -> Tensor:
+        """A buffer of the module, in the precision of the model unless told. The forward allocates
+        it no more than the image."""
+        self.buffers.append(Tensor(name, axes, "input", itemsize=itemsize))
+        return self.buffers[-1]
+
     def add(self, node: Node) -> Tensor:
         """Appends a child module's call and returns its output."""
         self.body.append(node)
@@ -176,6 +185,7 @@ class Module:
             tuple(self.held),
             tuple(self.also),
             registered=self.registered,
+            buffers=tuple(self.buffers),
         )
 
 

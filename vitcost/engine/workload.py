@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from vitcost.config import ViTConfig, configure
+from vitcost.engine.buffers import buffer_bytes
 from vitcost.engine.cost import Row, defined, fold
 from vitcost.engine.kernels import attention_kernels
 from vitcost.engine.launches import Launches, flatten
@@ -94,9 +95,9 @@ class Workload:
         return self.scenario.param_bytes
 
     @property
-    def buffers_bytes(self) -> Size | None:
-        """Bytes of what is neither a parameter nor an activation; None: they are not counted."""
-        return None
+    def buffers_bytes(self) -> Size:
+        """Bytes of tables, indexes and statistics that the modules have beside parameters."""
+        return 0
 
     @property
     def weights_bytes(self) -> Size | None:
@@ -262,6 +263,12 @@ class _Lowered(Workload):
             return self
         config = _deep(self.config, self.axis("L") // stages)
         return _Lowered(config, self.scenario, self.batch, None, False, self.parallel)
+
+    @property
+    def buffers_bytes(self) -> Size:
+        # tensor-parallel ranks have them whole
+        tree = build(structure_of(self.config, self.batch))
+        return buffer_bytes(tree, self.whole, self.param_bytes)
 
     def rows(self) -> Row:
         if self._folded is None:

@@ -60,6 +60,8 @@ LETTERS = {
     "m": "width of the MLP",
     "r": "width of the representation layer",
     "d": "width of a head",
+    "d_2": "half the width of a head",
+    "d_4": "a quarter of the width of a head",
     "w": "entries of a table of relative positions",
 }
 

@@ -22,12 +22,15 @@ def _batch(report: Report) -> str:
 
 
 def _inference(report: Report) -> Table:
+    # few models have buffers
+    buffers = (Column("buffers", "bytes"),) if report.inference.buffers_bytes else ()
     return Table(
         f"Inference memory, {_batch(report)}",
         (
             Column("precision"),
             Column("attention"),
             Column("weights", "bytes"),
+            *buffers,
             Column("inputs", "bytes"),
             Column("activations", "bytes"),
             Column("total", "bytes"),
@@ -38,6 +41,7 @@ def _inference(report: Report) -> Table:
                     row.precision,
                     ", ".join(row.attention_kernel),
                     row.memory.weights_bytes,
+                    *([row.memory.buffers_bytes] if buffers else []),
                     row.memory.input_bytes,
                     row.memory.activations_bytes,
                     row.memory.total_bytes,

@@ -36,6 +36,7 @@ _NAMES: Mapping[str, str] = {
 class Text(NamedTuple):
     """A ``model_type`` that reads text: what it reads, and the head of each class."""
 
+    family: str
     keys: Values
     classes: Mapping[str, str]  # the first is the bare model
     width: str  # the key of the head's width; 0 or none: that of the model
@@ -75,11 +76,14 @@ _SIGLIP: Values = {
 }
 TEXTS: Mapping[str, Text] = {
     "clip_text_model": Text(
+        "transformers.clip",
         _CLIP,
         {"CLIPTextModel": "none", "CLIPTextModelWithProjection": "projection"},
         "projection_dim",
     ),
-    "siglip_text_model": Text(_SIGLIP, {"SiglipTextModel": "linear"}, "projection_size"),
+    "siglip_text_model": Text(
+        "transformers.siglip", _SIGLIP, {"SiglipTextModel": "linear"}, "projection_size"
+    ),
 }
 PAIRS: Mapping[str, Pair] = {
     "clip": Pair("CLIPModel", "clip_text_model", {"projection_dim": 512}, False),
@@ -193,7 +197,7 @@ def _tower(text: Text, head: str, data: Values, path: str) -> tuple[TextConfig, 
         for key, default in text.keys.items()
     }
     fields = {field: values[key] for key, field in _NAMES.items()}
-    fields |= {"family": "open_clip", "act_layer": activation(values, path), "head": head}
+    fields |= {"family": text.family, "act_layer": activation(values, path), "head": head}
     if head != "none":
         fields["projection_dim"] = values[text.width] or values["hidden_size"]
     spelled = {

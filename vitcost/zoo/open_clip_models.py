@@ -36,7 +36,8 @@ def _text(width: int, context: int = 77, vocab: int = 49408, **more: Any) -> Jso
 def _siglip(width: int, vocab: int = 32000, **more: Any) -> Json:
     """The text tower of SigLIP, whose projection has a bias."""
     ratio = {"mlp_ratio": 3.7362} if width == 1152 else {}
-    return _text(width, 64, vocab, **{**ratio, "proj_bias": True, **more})
+    own = {**ratio, "proj_bias": True, "no_causal_mask": True}
+    return _text(width, 64, vocab, **{**own, **more})
 
 
 def _siglip2(width: int) -> Json:
@@ -44,7 +45,7 @@ def _siglip2(width: int) -> Json:
 
 
 def _clipa(width: int) -> Json:
-    return _text(width, 32, 32000)
+    return _text(width, 32, 32000, no_causal_mask=True)
 
 
 def _other(name: str) -> Json:
@@ -112,7 +113,13 @@ MODELS: Mapping[str, Json] = {
     "EVA02-L-14": _head(768, "eva02_large_patch14_clip_224", 224),
     "MobileCLIP-B": _head(512, "vit_base_mci_224", 224),
     "MobileCLIP2-B": _head(512, "vit_base_mci_224", 224),
-    "MobileCLIP2-L-14": _head(768, "vit_large_patch14_clip_224", 224, drop_path=0.1),
+    "MobileCLIP2-L-14": _head(
+        768,
+        "vit_large_patch14_clip_224",
+        224,
+        drop_path=0.1,
+        text=_text(768, no_causal_mask=True),
+    ),
     "PE-Core-B-16": _head(
         1024, "vit_pe_core_base_patch16_224", 224, pool="map", text=_text(1024, context=32)
     ),

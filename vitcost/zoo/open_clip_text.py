@@ -67,7 +67,7 @@ def text_tower(text: Values, width: int, quick_gelu: bool, path: str) -> TextCon
     head = "linear" if v["proj_bias"] else "projection"
     head = "none" if v["proj_type"] == "none" else head
     fields = {
-        "family": "open_clip",
+        "family": "open_clip.bidirectional" if text.get("no_causal_mask") else "open_clip",
         "context_length": v["context_length"],
         "vocab_size": v["vocab_size"],
         "embed_dim": v["width"],

@@ -26,14 +26,14 @@ class Clip(NamedTuple):
 
 def _gpt2(h: int, L: int, a: int) -> Row:
     dropouts = dict.fromkeys(("pos_drop_rate", "proj_drop_rate", "attn_drop_rate"), 0.1)
-    fields = {"embed_dim": h, "depth": L, "num_heads": a, "act_layer": "gelu_tanh", **dropouts}
+    fields = {"embed_dim": h, "depth": L, "num_heads": a, "act_layer": "gelu_new", **dropouts}
     return Row(fields, "Radford et al. 2019, table 2; openai/gpt-2 hparams")
 
 
 def _gpt3(h: int, L: int, a: int) -> Row:
     fields = {
         "embed_dim": h, "depth": L, "num_heads": a, "context_length": 2048,
-        "act_layer": "gelu_tanh",
+        "act_layer": "gelu_new",
     }  # fmt: skip
     return Row(fields, "Brown et al. 2020, table 2.1")
 
@@ -49,9 +49,9 @@ def _clip(h: int, L: int, a: int, width: int, act: str, source: str) -> Row:
 
 def _siglip(h: int, L: int, a: int, m: int, tokens: int) -> Row:
     fields = {
-        "family": "open_clip", "vocab_size": 32000, "context_length": tokens, "embed_dim": h,
-        "depth": L, "num_heads": a, "mlp_dim": m, "act_layer": "gelu_tanh", "head": "linear",
-        "projection_dim": h,
+        "family": "open_clip.bidirectional", "vocab_size": 32000, "context_length": tokens,
+        "embed_dim": h, "depth": L, "num_heads": a, "mlp_dim": m, "act_layer": "gelu_tanh",
+        "head": "linear", "projection_dim": h,
     }  # fmt: skip
     return Row(fields, "Zhai et al. 2023; google/siglip-* config.json")
 

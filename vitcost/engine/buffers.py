@@ -1,0 +1,27 @@
+"""What the modules of a tree have beside parameters: tables, indexes, statistics."""
+
+from vitcost.engine.ops import Size, Sizes, numel
+from vitcost.engine.tree import Node
+
+__all__ = ["buffer_bytes"]
+
+
+def buffer_bytes(node: Node, sizes: Sizes, itemsize: int) -> Size:
+    """Bytes of all buffers of a declared tree, those in the type of the model of so many bytes.
+
+    >>> from vitcost.engine.model import build, sizes_of, structure_of
+    >>> from vitcost.zoo import resolve
+    >>> beit = resolve("beit_base_patch16_224").config
+    >>> buffer_bytes(build(structure_of(beit)), sizes_of(beit), 4)
+    3762528
+    >>> 12 * (8 * 197**2 + 4 * 768)
+    3762528
+    """
+    total: Size = 0
+    for tensor in node.buffers:
+        total = total + (tensor.itemsize or itemsize) * numel(tensor.axes, sizes)
+    for item in node.body:
+        if isinstance(item, Node):
+            times = item.run.layers.of(sizes) if item.run is not None else 1
+            total = total + times * buffer_bytes(item, sizes, itemsize)
+    return total
