@@ -23,7 +23,8 @@ class Code(NamedTuple):
     stream, ``scaled``: the attention's until it returns, with and without its scale, and the MLP's
     until it is added.
 
-    ``wide_softmax``: a softmax in plain products computes in fp32 and is cast back.
+    ``wide_softmax``: a softmax in plain products computes in fp32 and is cast back;
+    ``casts_weights``: one that a mask has widened is, too.
     ``keeps_scores``: its scores have a name until the attention returns. ``returns_weights``: the
     block has a name for the attention weights. ``looks_up``: positions are looked up in their
     table, as an embedding is. ``inserts``: registers come between the class token and the patches.
@@ -46,6 +47,7 @@ class Code(NamedTuple):
     pools: bool = False
     branches: str = ""
     wide_softmax: bool = False
+    casts_weights: bool = False
     keeps_scores: bool = False
     returns_weights: bool = False
     looks_up: bool = False
@@ -111,6 +113,9 @@ CODES: Mapping[str, Code] = {
     ),
     "transformers.clip": _transformers(_CLIP, "clip/modeling_clip.py")._replace(flat=("class",)),
     "transformers.siglip": _transformers(_CLIP, "siglip/modeling_siglip.py"),
+    "transformers.gpt2": _transformers(
+        _DINO._replace(branches="kept", looks_up=True, casts_weights=True), "gpt2/modeling_gpt2.py"
+    ),
     "transformers.dinov2": _transformers(_DINO, "dinov2/modeling_dinov2.py")._replace(inserts=True),
     "transformers.dinov3": _transformers(
         _DINO._replace(buffers=("frequencies",)), "dinov3_vit/modeling_dinov3_vit.py"

@@ -29,6 +29,9 @@ FAMILIES = (
     "transformers.clip",
     "transformers.siglip",
 )
+# whose forward the blocks have
+_CODES = {family: family for family in FAMILIES if family.startswith("transformers")}
+_CODES["gpt2"] = "transformers.gpt2"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,6 +100,8 @@ class TextConfig:
             embed_dim=self.embed_dim,
             depth=self.depth,
             num_heads=self.num_heads,
+            code=_CODES.get(self.family, "timm"),
+            qkv_fused="transformers" not in self.family,
             mlp_dim=self.mlp_dim,
             act_layer=self.act_layer,
             proj_drop_rate=self.proj_drop_rate,

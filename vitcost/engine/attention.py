@@ -46,10 +46,11 @@ class Outer(NamedTuple):
 
     rope: Tensor | None = None  # sines and cosines
     bias: Tensor | None = None  # added to the scores
+    causal: Tensor | None = None  # added to those of plain products alone
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
-        return tuple(t for t in self if t is not None)
+        return tuple(t for t in self[:2] if t is not None)
 
 
 def rotary(c: Structure, m: Module) -> Tensor | None:
@@ -91,7 +92,7 @@ def _self_attention(c: Structure, m: Module, x: Tensor, span: Span, outer: Outer
         biases.append(lambda: m.view(_relative(c, m, table, BIAS), axes("1 a s s"), group=BIAS))
     if (shared := outer.bias) is not None:
         biases.append(lambda: shared)
-    return merge(c, m, weigh(c, m, q, k, v, biases=biases, drop=True), q)
+    return merge(c, m, weigh(c, m, q, k, v, biases=biases, causal=outer.causal, drop=True), q)
 
 
 def _project(c: Structure, m: Module, x: Tensor, span: Span) -> tuple[Tensor, Tensor, Tensor]:
@@ -134,12 +135,13 @@ def weigh(
     v: Tensor,
     *,
     biases: Sequence[Callable[[], Tensor]] = (),
+    causal: Tensor | None = None,
     drop: bool = False,
     adjacent: bool = False,
 ) -> Tensor:
     """The weighted sum of values; the product of q and k contracts d, that with v contracts s.
     ``adjacent``: heads and images lie side by side in them."""
-    weights = _weights(c, m, q, k, drop, biases, adjacent)
+    weights = _weights(c, m, q, k, drop, biases, causal, adjacent)
     values = v if adjacent else _adjacent(c, m, v)
     y = m.op(
         "matmul",
@@ -172,6 +174,7 @@ def _weights(
     k: Tensor,
     drop: bool,
     biases: Sequence[Callable[[], Tensor]] = (),
+    causal: Tensor | None = None,
     adjacent: bool = False,
 ) -> Tensor:
     """The softmax of the scores; a bias is made where it is added."""
@@ -195,6 +198,8 @@ def _weights(
         scores = m.op("scale", scores, group="attention")
     for bias in biases:
         scores = m.op("add", scores, bias(), group="attention")
+    if causal is not None:
+        scores = m.op("mask", scores, causal, group="attention")
     if c.code.keeps_scores:
         m.hold(scores)
     weights = _softmax(c, m, scores, like=q)
@@ -208,7 +213,8 @@ def _weights(
 def _softmax(c: Structure, m: Module, scores: Tensor, like: Tensor) -> Tensor:
     """In the precision of the scores, or in fp32 and then in that of queries."""
     if not c.code.wide_softmax:
-        return m.op("softmax", scores, group="attention")
+        weights = m.op("softmax", scores, group="attention")
+        return m.cast(weights, like, group="attention") if c.code.casts_weights else weights
     wide = m.op("softmax", scores, group="attention", itemsize=4)
     # the scores have their name until the weights take it
     return m.cast(wide, like, group="attention", holds=(scores,))

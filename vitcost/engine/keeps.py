@@ -78,6 +78,8 @@ def _kept_of(op: Op) -> list[Tensor]:
     kept = list(op.extra)
     if "x" in keeps:
         kept += op.reads
+    if "n" in keeps:
+        kept.append(op.reads[-1])
     if "w" in keeps and op.weight is not None:
         kept.append(op.weight)
     if "y" in keeps:

@@ -119,6 +119,8 @@ def fuse(node: Node) -> Node:
             group = []
         if item is None:
             break
+        if isinstance(item, Op) and item.kind == "make mask":
+            continue
         if item.group == BIAS:
             body.append(item)
         elif item.group:
@@ -130,8 +132,8 @@ def fuse(node: Node) -> Node:
 
 def _fused(group: list[Op]) -> Iterator[Op]:
     """One kernel for a group of ops; of two biases it is given the sum. In which precision a
-    forward weighs is nothing to it."""
-    cast = {op.write: op.reads[0] for op in group if op.kind == "cast"}
+    forward weighs is nothing to it, and a causal mask is its own."""
+    cast = {op.write: op.reads[0] for op in group if op.kind in ("cast", "mask")}
     group = [
         op._replace(reads=tuple(cast.get(t, t) for t in op.reads))
         for op in group

@@ -21,10 +21,10 @@ class Kind(NamedTuple):
     over the written elements that count as pointwise work. ``autocast``: the precision torch's
     autocast runs it in: ``half``, ``float``, ``keep`` (that of the first read), ``widest``, or
     ``promote``, which casts to the widest first; ``on_cpu``: on a CPU. ``saves``: what autograd
-    keeps for the backward pass: ``x`` the reads, ``w`` the weight, ``y`` the written tensor, ``o``
-    each factor for the gradient of its partner, ``m`` a mask, ``d`` one for each image, ``i`` where
-    a maximum was, ``k`` what the attention kernel writes for it; of a norm mean and deviation of
-    each row (``s``), group (``g``) or channel (``c``), or deviations of rows alone (``r``).
+    keeps for the backward pass: ``x`` the reads, ``n`` the last of them, ``w`` the weight, ``y``
+    the written tensor, ``o`` each factor for the gradient of its partner, ``m`` a mask, ``d`` one
+    for each image, ``i`` where a maximum was, ``k`` what the attention kernel writes for it; of a
+    norm mean and deviation of each row (``s``), group (``g``) or channel (``c``), or deviations of rows alone (``r``).
     ``gradient``: its backward, a rule of ``engine.derivatives``; empty: it is not covered; ``at
     most``: a bound of it is.
     ``view``: empty where it writes a storage of its own; a view is of the ``whole``, of a ``part``,
@@ -85,6 +85,9 @@ _ROWS = (
     Kind("scale", (1,), 1, "keep", "keep", "", "each", "", "keeps", "memory", "kernel"),
     Kind("residual", (2,), 1, "widest", "widest", "", "passed", "", "keeps", "memory", "passes"),
     Kind("add", (2,), 0, "widest", "widest", "", "passed", "", "keeps", "memory", "passes"),
+    # the causal mask, which a fused kernel has built in, made and added
+    Kind("make mask", (1,), 0, "keep", "keep", "", "each", "", "in order", "memory", "kernel"),
+    Kind("mask", (2,), 0, "widest", "widest", "", "passed", "", "keeps", "memory", "passes"),
     Kind("mul", (2,), 0, "widest", "widest", "o", "factors", "", "keeps", "memory", "kernel"),
     Kind("times", (1,), 0, "keep", "keep", "", "each", "", "keeps", "memory", "kernel"),
     Kind("square", (1,), 0, "float", "keep", "x", "squared", "", "keeps", "memory", "kernel"),
@@ -108,6 +111,8 @@ _ROWS = (
     # keeps the caller's indices alone
     Kind("embedding", (1,), 0, "keep", "keep", "", "at most, looked up", "", "in order", "memory",
          "kernel"),
+    # rows by an index, which is kept
+    Kind("look up", (2,), 0, "keep", "keep", "n", "each", "", "in order", "memory", "kernel"),
     Kind("resample", (1,), 0, "keep", "keep", "", "each", "", "in order", "memory", "kernel"),
     Kind("cat", (1, 2, 3), 0, "widest", "promote", "", "viewed", "", "in order", "memory",
          "passes"),

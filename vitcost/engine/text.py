@@ -31,6 +31,10 @@ _NAMES: Mapping[str, Mapping[str, str]] = {
         "head": "text_projection",
     },
 }  # fmt: skip
+# families whose plain attention reads a mask of the tokens that come later
+_MASKED = ("gpt2", "transformers.clip")
+# and families whose feature is the token where a text ends
+_MARKED = ("open_clip", "transformers.clip")
 # tables of a family's own: an index for each position, a mask of the tokens that come later
 _BUFFERS: Mapping[str, tuple[str, tuple[Axis, ...], int]] = {
     "open_clip": ("attn_mask", ("P", "P"), 0),
@@ -112,24 +116,52 @@ def build_text(c: TextStructure) -> Node:
         m.buffer(name, *shape, itemsize=itemsize)
     table = param("weight", "V h")
     embed = Module("token_embedding", "Embedding", ids)
-    x = m.add(embed.end(embed.op("embedding", ids, axes=axes("b s h"), weight=table)))
-    x = m.op(
-        "add", x, m.view(m.parameter("position_embedding", "P", "h"), axes("1 s h"), kind="slice")
-    )
+    tokens = m.add(embed.end(embed.op("embedding", ids, axes=axes("b s h"), weight=table)))
+    x = m.op("add", tokens, _positions(c, m, tokens))
     x = m.leaf("pos_drop", "Dropout", "dropout" if c.pos_drop else "", x)
+    embedded = x
     blocks = Module("blocks", "Sequential", x)
+    # plain products add the causal mask to their scores, and a kernel has it built in
+    mask = None
+    if c.family in _MASKED:
+        mask = m.op("make mask", Tensor("later tokens", axes("b 1 s s"), "input"))
+        m.hold(mask)
     for run, span, _ in runs(c.blocks):
-        x = blocks.add(block(c.blocks, x, run, span, Outer(), drop_path=False))
-    x = norm(m, "norm", m.add(blocks.end(x)))
+        x = blocks.add(block(c.blocks, x, run, span, Outer(causal=mask), drop_path=False))
+    x = norm(m, "norm", m.add(blocks.end(x)._replace(walked=c.blocks.code.walks)))
     if c.head == "lm":
         head = Module("head", "Linear", x)
         # the embedding again: its parameters are counted there
         y = m.add(head.end(head.op("matmul", x, table, axes=axes("b s V"), over=axes("h"))))
     else:
-        y = m.view(x, axes("b h"), "last token")
+        if c.blocks.code.looks_up:
+            m.hold(embedded)
+        y = _feature(c, m, x)
         if c.head != "none":
             y = linear(m, "head", y, "O", bias=c.head == "linear")
     return _renamed(m.end(y), _NAMES["gpt2" if c.family == "gpt2" else "open_clip"])
+
+
+def _positions(c: TextStructure, m: Module, tokens: Tensor) -> Tensor:
+    """The first rows of the table, as they lie, or looked up by an index; GPT-2's forward makes the
+    index, and has names for all of these."""
+    table = m.parameter("position_embedding", "P", "h")
+    if not c.blocks.code.looks_up:
+        return m.view(table, axes("1 s h"), kind="slice")
+    if c.family != "gpt2":
+        return m.op("index", table, axes=axes("1 s h"))
+    index = m.op("repeat", Tensor("positions", axes("1 s"), "mask", itemsize=8), itemsize=8)
+    found = m.op("look up", table, index, axes=axes("1 s h"))
+    m.hold(tokens, index, found)
+    return found
+
+
+def _feature(c: TextStructure, m: Module, x: Tensor) -> Tensor:
+    """One token of each text: the last, or the end of the text, which is looked for."""
+    if c.family not in _MARKED:
+        return m.view(x, axes("b h"), "last token")
+    end = m.op("repeat", Tensor("end of text", axes("2 b"), "mask", itemsize=8), itemsize=8)
+    return m.op("look up", x, end, axes=axes("b h"))
 
 
 def build_clip(c: ClipStructure) -> Node:
@@ -137,6 +169,11 @@ def build_clip(c: ClipStructure) -> Node:
     vision = build(c.vision)._replace(name="visual")
     text = _prefixed(build_text(c.text), "text.")._replace(name="text")
     m = Module("", "CLIP", *vision.inputs, *text.inputs)
+    if "transformers" in c.text.family:
+        # its tokens are returned too, and have a name
+        tokens = _tokens(vision)
+        vision = vision._replace(also=(*vision.also, tokens))
+        m.hold(tokens)
     x = m.add(vision)
     if c.projection:
         x = linear(m, "visual_projection", x, "O", bias=False)
@@ -147,6 +184,12 @@ def build_clip(c: ClipStructure) -> Node:
     if c.logit_bias:
         logits = m.op("add", logits, m.parameter("logit_bias"))
     return m.end(logits)
+
+
+def _tokens(tower: Node) -> Tensor:
+    """What the blocks of a tower make of its tokens, normed where all of them are."""
+    named = {item.name: item.output for item in tower.body if isinstance(item, Node)}
+    return named.get("norm", named["blocks"])
 
 
 def _unit(m: Module, x: Tensor) -> Tensor:
@@ -190,6 +233,7 @@ def _prefixed(node: Node, prefix: str) -> Node:
             output=tensor(n.output),
             run=n.run and layers(n.run),
             held=tuple(map(tensor, n.held)),
+            also=tuple(map(tensor, n.also)),
             buffers=tuple(map(tensor, n.buffers)),
         )
 
