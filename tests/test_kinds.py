@@ -21,7 +21,7 @@ def test_a_row_answers_every_column(name: str) -> None:
         "pointwise": row.pointwise in (0, 1),
         "autocast": row.autocast in AUTOCAST,
         "on_cpu": row.on_cpu in AUTOCAST,
-        "saves": set(row.saves) <= set("xwyomdiksgcr"),
+        "saves": set(row.saves) <= set("xnwyomdiksgcr"),
         "gradient": row.gradient in {*RULES, *GATHERED} or name in WITHOUT_GRADIENT,
         "view": row.view in VIEWS,
         "layout": row.layout in LAYOUTS and (row.layout == "view") == (row.view != ""),

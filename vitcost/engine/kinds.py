@@ -24,7 +24,8 @@ class Kind(NamedTuple):
     keeps for the backward pass: ``x`` the reads, ``n`` the last of them, ``w`` the weight, ``y``
     the written tensor, ``o`` each factor for the gradient of its partner, ``m`` a mask, ``d`` one
     for each image, ``i`` where a maximum was, ``k`` what the attention kernel writes for it; of a
-    norm mean and deviation of each row (``s``), group (``g``) or channel (``c``), or deviations of rows alone (``r``).
+    norm mean and deviation of each row (``s``), group (``g``) or channel (``c``), or deviations of
+    rows alone (``r``).
     ``gradient``: its backward, a rule of ``engine.derivatives``; empty: it is not covered; ``at
     most``: a bound of it is.
     ``view``: empty where it writes a storage of its own; a view is of the ``whole``, of a ``part``,

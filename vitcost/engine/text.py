@@ -150,7 +150,7 @@ def _positions(c: TextStructure, m: Module, tokens: Tensor) -> Tensor:
         return m.view(table, axes("1 s h"), kind="slice")
     if c.family != "gpt2":
         return m.op("index", table, axes=axes("1 s h"))
-    index = m.op("repeat", Tensor("positions", axes("1 s"), "mask", itemsize=8), itemsize=8)
+    index = m.op("repeat", Tensor("positions", axes("1 s"), "index", itemsize=8), itemsize=8)
     found = m.op("look up", table, index, axes=axes("1 s h"))
     m.hold(tokens, index, found)
     return found
@@ -160,7 +160,7 @@ def _feature(c: TextStructure, m: Module, x: Tensor) -> Tensor:
     """One token of each text: the last, or the end of the text, which is looked for."""
     if c.family not in _MARKED:
         return m.view(x, axes("b h"), "last token")
-    end = m.op("repeat", Tensor("end of text", axes("2 b"), "mask", itemsize=8), itemsize=8)
+    end = m.op("repeat", Tensor("end of text", axes("2 b"), "index", itemsize=8), itemsize=8)
     return m.op("look up", x, end, axes=axes("b h"))
 
 

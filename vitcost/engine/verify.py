@@ -33,9 +33,10 @@ class _Scope(NamedTuple):
         return self.has(tensor) or tensor.storage in storages or tensor.storage.role in _GIVEN
 
 
-# a checkpointed region keeps the storages of its inputs, and a bias that the forward around puts
-# together is cast where it is added: neither is an argument of the module
-_AROUND = ("checkpoint", "cast")
+# a checkpointed region keeps the storages of its inputs, a bias that the forward around puts
+# together is cast where it is added, and fused kernels are given no causal mask: none of them is an
+# argument of the module
+_AROUND = ("checkpoint", "cast", "mask")
 
 
 def _read(op: Op, scope: _Scope) -> bool:
