@@ -172,13 +172,13 @@ class Lossy(Step):
         loss: Callable[[Tensor], Tensor],
         autocast: torch.dtype | None,
     ) -> None:
-        self.loss = loss
+        self.of_outputs = loss
         super().__init__(model, images, optimizer("sgd"), autocast)
 
     def run(self) -> None:
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.autocast is not None):
-            loss = self.loss(self.model(self.images))
+            loss = self.of_outputs(self.model(self.images))
         loss.backward()  # type: ignore[no-untyped-call]
 
 
