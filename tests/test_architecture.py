@@ -139,15 +139,13 @@ def test_tables_alone_load_modules_by_name() -> None:
         assert 'import_module("vitcost' not in (ROOT / name).read_text(encoding="utf-8"), name
 
 
-# names of what the engine is inside, which nothing above it takes. A sweep groups its grid by
-# structures, and a network is read back by holding it against its declared list
+# names of what the engine is inside, which nothing above it takes. A network is read back by
+# holding it against its declared list
 INSIDE = {
     "lower", "fold", "build", "structure_of", "sizes_of", "mode_of", "Mode", "Structure", "Node",
     "inference_trace", "step_trace", "unroll",
 }  # fmt: skip
 MAY = {
-    "planner/arrays.py": {"structure_of"},
-    "planner/evaluate.py": {"sizes_of"},
     "zoo/read_backbones.py": {"Node"},
 }
 

@@ -5,7 +5,7 @@ and a trace of a torch module. Report, memory, time, fit and plan ask a workload
 which of the two it is.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
@@ -30,7 +30,7 @@ from vitcost.scenario import MOST_IMAGES, PRECISIONS, Scenario
 if TYPE_CHECKING:
     from vitcost.engine.live import Event
 
-__all__ = ["Alive", "Workload", "built_alike", "definition", "mode_of", "workload"]
+__all__ = ["Alive", "Workload", "built_alike", "columns", "definition", "mode_of", "workload"]
 
 
 class Alive(NamedTuple):
@@ -366,6 +366,20 @@ def definition(config: Config) -> tuple[Size, Size]:
     (86567656, 35127656448)
     """
     return defined(build(structure_of(config)), sizes_of(config))
+
+
+def columns(config: Config, batch: int) -> tuple[Sizes, Iterator[object]]:
+    """Of configs as one, with arrays in place of sizes: the sizes of their axes, and everything by
+    which their op lists differ, each of them an array or the same for all."""
+    return sizes_of(config, batch), _flat(structure_of(config, batch, True))
+
+
+def _flat(facts: tuple[object, ...]) -> Iterator[object]:
+    for fact in facts:
+        if isinstance(fact, tuple):
+            yield from _flat(fact)
+        else:
+            yield fact
 
 
 def built_alike(one: Config, other: Config) -> bool:

@@ -4,11 +4,10 @@ The fields whose values are sizes are columns; all others stand outside, one val
 rules of a config, its structure and its sizes are those of a single one, run on arrays.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from vitcost.config import FIELDS, ViTConfig, merged
-from vitcost.engine.model import structure_of
 from vitcost.engine.structure import MANY
 from vitcost.errors import MissingExtra
 from vitcost.fields import checked
@@ -97,10 +96,11 @@ def _default(name: str) -> Any:
     return ViTConfig.__dataclass_fields__[name].default
 
 
-def structures(config: Any, batch: Any) -> Any:
-    """A number for the structure of each row: an array, or one for all."""
+def structures(facts: Iterable[Any]) -> Any:
+    """A number for the structure of each row, by what structures differ in: an array, or one for
+    all."""
     code: Any = 0
-    for value in _flat(structure_of(config, batch, True)):
+    for value in facts:
         if is_column(value):
             # whether something is there, or a count of layers up to MANY
             code = code * (MANY + 1) + value
@@ -112,15 +112,6 @@ def taken(value: Any, rows: Any) -> Any:
     if isinstance(value, tuple):
         return tuple(taken(each, rows) for each in value)
     return value[rows] if is_column(value) else value
-
-
-def _flat(structure: Any) -> Iterator[Any]:
-    """What stands in a structure, that of its spans of blocks too."""
-    for value in structure:
-        if isinstance(value, tuple):
-            yield from _flat(value)
-        else:
-            yield value
 
 
 def is_column(value: Any) -> bool:

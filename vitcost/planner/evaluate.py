@@ -7,7 +7,7 @@ from math import prod
 from typing import Any, NamedTuple
 
 from vitcost.config import FIELDS, ViTConfig, merged
-from vitcost.engine.model import sizes_of
+from vitcost.engine.workload import columns as columns_of
 from vitcost.engine.workload import workload
 from vitcost.errors import VitcostError
 from vitcost.planner.arrays import Columns, column_fields, is_column, load, structures, taken
@@ -145,7 +145,8 @@ class Evaluator:
         rows = self._possible(block, config, where, at, filled)
         if not rows.size:
             return
-        sizes, code = sizes_of(config, batch), structures(config, batch)
+        sizes, facts = columns_of(config, batch)
+        code = structures(facts)
         if block.scenario.counts_layers:
             code = code * _DEPTHS + sizes["L"]
         if block.scenario.zero:
@@ -268,7 +269,7 @@ class Evaluator:
         of: Any = batch
         if any(axis.name == "batch" for axis in self.inside):
             of = load().ones(1, "int64")
-        sizes = sizes_of(self._config(block, columns), of)
+        sizes, _ = columns_of(self._config(block, columns), of)
         return {str(axis): size for axis, size in sizes.items() if not is_column(size)}
 
     def _evaluated(
