@@ -170,7 +170,7 @@ class Scenario:
     policy: str = "none"  # none | reduce-fp32 | reduce-half: shards in fp32 beside half precision
 
     def __post_init__(self) -> None:
-        for field in fields(self):
+        for field in self.__dataclass_fields__.values():
             given = whole(value(field.name, as_python(getattr(self, field.name))))
             object.__setattr__(self, field.name, given)
             if type(given) is not field.type:

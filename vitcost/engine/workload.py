@@ -215,7 +215,7 @@ class _Lowered(Workload):
         self._folded: Row | None = None
         mode = mode_of(config, scenario)
         shared = [
-            layers_of_rank(structure_of(config, batch, training), self.whole, mode, parallel)
+            layers_of_rank(_structure(config, batch == 1, training), self.whole, mode, parallel)
             for training in (False, True)
         ]
         self._keys = [(structure, own) for structure, _, own in shared]
@@ -312,6 +312,11 @@ class _Lowered(Workload):
 
     def _tree(self, training: bool) -> Node:
         return lower(*self._keys[training])
+
+
+@lru_cache(maxsize=256)
+def _structure(config: Config, one_image: bool, training: bool) -> AnyStructure:
+    return structure_of(config, 1 if one_image else 2, training)
 
 
 @lru_cache(maxsize=512)
