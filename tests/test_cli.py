@@ -474,7 +474,7 @@ def test_output_goes_to_a_file_whole(tmp_path: Path, capsys: Captured) -> None:
 
 STARTS = {
     "txt": BASE, "json": "{", "csv": "path,", "md": "#", "markdown": "#", "html": "<!DOCTYPE",
-    "HTM": "<!DOCTYPE",
+    "HTM": "<!DOCTYPE", "tex": "% vit",
 }  # fmt: skip
 
 
@@ -488,7 +488,7 @@ def test_a_suffix_chooses_the_format(suffix: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        ("report M -o x.tex", "no format for the suffix '.tex' of 'x.tex'; there are .txt, .json"),
+        ("report M -o x.doc", "no format for the suffix '.doc' of 'x.doc'; there are .txt, .json"),
         ("fit M -o x.json.gz", "no format for the suffix '.gz'"),
         ("gpus -o x.parquet", "no format for the suffix '.parquet'"),
         ("report M --json -o x.html", "--json contradicts 'x.html', a file of html"),

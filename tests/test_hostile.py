@@ -78,11 +78,27 @@ def check_github(out: str) -> None:
         assert all(re.fullmatch(r"(file|line|title)=[^,:]+", each) for each in head.split(","))
 
 
+def check_latex(out: str) -> None:
+    """No sign of a text is a command: what TeX would obey stands behind a backslash, or in one of
+    the renderer's own words."""
+    for line in out.splitlines():
+        if line.startswith("%"):
+            continue
+        own = re.sub(
+            r"\\begin\{tabular\}\{[lr]*\}|\\end\{tabular\}|\\(?:top|mid|bottom)rule|\\quad |"
+            r"\\textbf\{|\\text\w+\{\}|\\surd|\$\\?[a-zA-Z]*(?:\^\d)?\$|\\\\$|\\[&%$#_{}]| & ",
+            "",
+            line,
+        )
+        assert not re.search(r"[\\&%$#_^~]", own), line
+
+
 CHECKS: dict[str, Any] = {
     "csv": check_csv,
     "html": check_html,
     "markdown": check_markdown,
     "github": check_github,
+    "latex": check_latex,
 }
 
 

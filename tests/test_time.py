@@ -119,7 +119,7 @@ def test_an_anchor_is_met() -> None:
     ("given", "error", "says"),
     [
         ({"gpu": "rtx4099"}, UnknownName, "did you mean rtx4090"),
-        ({"gpu": "H100"}, UnknownName, "not one exact card: h100-sxm, h100-pcie, h100-nvl"),
+        ({"gpu": "H100"}, UnknownName, "it is 3 cards, name one: h100-sxm, h100-pcie, h100-nvl"),
         ({"gpu": "l4,power=60"}, UnknownName, "power_w"),
         ({"gpu": "l4,power_w"}, ConfigError, "NAME=NUMBER"),
         ({"gpu": "l4,power_w=much"}, ConfigError, "above 0, got 'much'"),

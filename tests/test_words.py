@@ -9,11 +9,14 @@ import pytest
 import vitcost
 from vitcost.cli import COMMANDS, cli, run
 from vitcost.config import FIELDS
-from vitcost.errors import VitcostError
+from vitcost.errors import ConfigError, VitcostError
+from vitcost.planner.job import parse_days, parse_price
+from vitcost.quantities import parse_limit
 from vitcost.scenario import CHOICES, Scenario
 from vitcost.text import TEXT_FIELDS
 from vitcost.words import COMMANDS as THEIRS
 from vitcost.words import FLAGS, VALUES, offer
+from vitcost.zoo import names
 
 BASE = "vit_tiny_patch16_224"
 Captured = pytest.CaptureFixture[str]
@@ -122,3 +125,97 @@ def test_the_right_command_is_offered(args: list[str], said: str, capsys: Captur
 def test_a_misspelled_keyword_is_near_a_flag_too() -> None:
     with pytest.raises(VitcostError, match="unknown field 'precison'; did you mean precision"):
         vitcost.report(BASE, precison="bf16")
+
+
+@pytest.mark.parametrize(
+    ("price", "number"),
+    [
+        ("$2.5", 2.5),
+        ("2.5", 2.5),
+        ("2.50 €/h", 2.5),
+        ("USD 3", 3.0),
+        ("3 eur / hour", 3.0),
+        (4, 4.0),
+    ],
+)
+def test_a_price_is_read_as_it_is_written(price: str | int, number: float) -> None:
+    assert parse_price(price) == number
+
+
+@pytest.mark.parametrize("price", ["", "cheap", "-1", "$", "0", "2,5", True, "1e400", "$1$2"])
+def test_what_is_no_price_is_refused(price: object) -> None:
+    with pytest.raises(ConfigError, match="price must be"):
+        parse_price(price)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("2 days", 172800), ("1 day", 86400), ("36 hours", 129600), ("90min", 5400),
+     ("90 minutes", 5400), ("1.5h", 5400), ("10 sec", 10)],
+)  # fmt: skip
+def test_a_deadline_is_read_as_it_is_written(text: str, seconds: int) -> None:
+    assert parse_days(text) == seconds
+
+
+def test_a_month_is_not_a_minute() -> None:
+    with pytest.raises(ConfigError, match=r"'1m' is minutes \(min\) or months"):
+        parse_days("1m")
+    with pytest.raises(ConfigError, match="a duration such as 3d"):
+        parse_days("soon")
+
+
+def test_a_count_has_its_own_unit_behind_it() -> None:
+    assert (
+        parse_limit("flops", "17.6 GFLOPs") == parse_limit("flops", "17.6 gflop") == 17_600_000_000
+    )
+    assert parse_limit("macs", "18 GMACs") == parse_limit("macs", "18G") == 18 * 10**9
+    assert parse_limit("params", "86 Mparams") == 86_000_000
+    # two FLOPs are a MAC, and bytes are no count
+    for quantity, text in (("macs", "18 GFLOPs"), ("flops", "9 GMACs"), ("params", "86 MB")):
+        with pytest.raises(ConfigError, match="expected a count such as"):
+            parse_limit(quantity, text)
+
+
+def test_a_name_of_several_cards_lists_them(capsys: Captured) -> None:
+    for name in ("h100", "H100", "nvidia h100", "h100,power_w=300"):
+        assert run(["fit", BASE, "-g", name]) == 2
+        assert "it is 3 cards, name one: h100-sxm, h100-pcie, h100-nvl" in last(capsys)
+
+
+def test_a_card_of_which_only_the_memory_is_known(capsys: Captured) -> None:
+    """24 GB are 24·10⁹ bytes and 24 GiB 24·2³⁰, as everywhere; a sheet's number is in GiB."""
+    for gpu, size in (("24GB", 24 * 10**9), ("24 GiB", 24 * 2**30), ("memory_gb=24", 24 * 2**30)):
+        (row,) = vitcost.fit(BASE, gpu=gpu).found
+        assert (row.gpu, row.capacity_bytes) == (gpu, size)
+    (l4,) = vitcost.fit(BASE, gpu="l4", precision="bf16", reserve=0).found
+    (bare,) = vitcost.fit(BASE, gpu="24GiB", precision="bf16", reserve=0).found
+    assert bare.largest_batch == l4.largest_batch
+    # no time can be had of it, and none is made up
+    assert run(["report", BASE, "-g", "24GB"]) == 2
+    assert last(capsys).endswith("`vitcost fit -g 24GB` asks for its memory alone")
+    assert {card.name for card in vitcost.gpus("24GB").found} >= {"l4", "rtx4090", "a10"}
+    assert all(card.memory_gb == 24 for card in vitcost.gpus("24 GiB").found)
+
+
+def test_every_word_of_a_query_is_in_a_name(capsys: Captured) -> None:
+    assert run(["models", "dino", "v2", "-q"]) == 0
+    found = capsys.readouterr().out.split()
+    lower = {name: name.lower() for name in names()}
+    assert found == [name for name, text in lower.items() if "dino" in text and "v2" in text]
+    assert "vit_base_patch14_dinov2" in found
+    assert run(["models", "dino", "zzz"]) == 2
+    assert "unknown model 'dino zzz'" in last(capsys)
+
+
+def test_heads_that_divide_a_width_are_named(capsys: Captured) -> None:
+    assert run(["report", "vit_base_patch16_224", "--num-heads", "7"]) == 2
+    assert last(capsys).endswith("embed_dim 768 is not divisible by num_heads 7; nearest: 6 or 8")
+
+
+def test_annotations_are_of_what_can_fail(capsys: Captured) -> None:
+    unjudged = "report M", "models huge", "gpus h100", "explain M params", "compare M M"
+    for args in (line.replace("M", BASE).split() for line in unjudged):
+        assert run([*args, "--format", "github"]) == 2
+        more = ": add --check" if args[0] == "report" else ""
+        assert last(capsys).endswith(f"annotates what fails, and {args[0]} judges nothing{more}")
+    assert run(["fit", BASE, "-g", "l4", "--format", "github"]) == 0

@@ -17,7 +17,7 @@ from vitcost.fields import (
     rate,
     size,
 )
-from vitcost.rules import RULES
+from vitcost.rules import broken_rule
 from vitcost.words import unknown_field
 
 __all__ = [
@@ -50,7 +50,7 @@ class ViTConfig:
     5120
     >>> ViTConfig(embed_dim=768, num_heads=7)
     Traceback (most recent call last):
-    vitcost.errors.ConfigError: embed_dim 768 is not divisible by num_heads 7
+    vitcost.errors.ConfigError: embed_dim 768 is not divisible by num_heads 7; nearest: 6 or 8
     """
 
     # the timm class whose rules fill the fields that are None
@@ -191,9 +191,8 @@ class ViTConfig:
         )
         checked("mlp_dim", int, FIELDS["mlp_dim"][1], self.mlp_dim)
         self._settle_input()
-        for broken, message in RULES:
-            if broken(self):
-                raise ConfigError(message.format(c=self))
+        if wrong := broken_rule(self):
+            raise ConfigError(wrong)
         self._check_image()
 
     def _settle_input(self) -> None:

@@ -44,7 +44,7 @@ class Models(Result):
 
 @takes(query=text)
 def models(query: str = "") -> Models:
-    """The models whose name contains the query, or matches it as a pattern.
+    """The models whose name contains every word of the query, or matches it as a pattern.
 
     Raises ``UnknownName`` with the nearest names where there is none.
 
@@ -62,8 +62,10 @@ def matching(query: str = "") -> list[str]:
     >>> matching("VIT_huge_patch14_224")
     ['vit_huge_patch14_224', 'vit_huge_patch14_224_in21k']
     """
-    pattern = f"*{query.lower()}*"
-    found = [name for name in names() if fnmatchcase(name.lower(), pattern)]
+    patterns = [f"*{word}*" for word in query.lower().split()]
+    found = [
+        name for name in names() if all(fnmatchcase(name.lower(), pattern) for pattern in patterns)
+    ]
     if not found:
         raise UnknownName("model", query, names(), "`vitcost models` lists all")
     return found

@@ -367,6 +367,17 @@ def changes(was: Numbers, now: Numbers, columns: Iterable[str] = NUMBERS) -> Ite
                 yield Changed(layer, column, NUMBERS[column], before, after)
 
 
+# the word behind a count, by the quantities that it belongs to
+_COUNTED = {"macs": "MACs", "flops": "FLOPs", "params": "params"}
+
+
+def _parsed(quantity: str, unit: str, text: str) -> Amount:
+    if unit not in ("count", "si"):
+        return _PARSERS[unit](text)
+    word = next((said for name, said in _COUNTED.items() if name in quantity.split("_")), "")
+    return parse_count(text, word)
+
+
 def parse_limit(quantity: str, value: Any) -> Amount:
     """A limit from its spelling: text with a unit, or a number of what has none, or of seconds.
 
@@ -374,6 +385,8 @@ def parse_limit(quantity: str, value: Any) -> Amount:
 
     >>> parse_limit("params", "86.6 M"), parse_limit("train_memory", "24 GiB")
     (86600000, 25769803776)
+    >>> parse_limit("flops", "35.2 GFLOPs"), parse_limit("macs", "18 GMACs")
+    (35200000000, 18000000000)
     >>> parse_limit("tokens", 197), parse_limit("weights", "4096 B"), parse_limit("step_time", 0.1)
     (197, 4096, 0.1)
     """
@@ -386,6 +399,6 @@ def parse_limit(quantity: str, value: Any) -> Amount:
             raise ConfigError(f"expected a number from 0 to 10^30, got {shown(value)}")
         if number and unit == "seconds":
             return float(value)
-        return _PARSERS[unit](str(value))
+        return _parsed(quantity, unit, str(value))
     except ConfigError as error:
         raise ConfigError(f"{quantity}: {error}") from None

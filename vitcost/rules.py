@@ -4,7 +4,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, TypeAlias
 
-__all__ = ["RULES"]
+__all__ = ["RULES", "broken_rule", "divisors_near"]
 
 # a ViTConfig, which asks these when it is made; in a sweep its sizes are arrays, and so are answers
 Config: TypeAlias = Any
@@ -38,11 +38,22 @@ def _keeps_its_image(c: Config) -> bool:
     return bool(relative or (c.model_class == "Beit" and not c.interpolate_pos_encoding))
 
 
+def divisors_near(width: int, heads: int) -> str:
+    """The numbers next to one that a width can be divided by.
+
+    >>> divisors_near(768, 7), divisors_near(768, 1000)
+    ('6 or 8', '768')
+    """
+    below = max((n for n in range(1, min(heads, width) + 1) if width % n == 0), default=None)
+    above = next((n for n in range(heads, width + 1) if width % n == 0), None)
+    return " or ".join(str(n) for n in dict.fromkeys((below, above)) if n is not None)
+
+
 # (broken, message)
 RULES: tuple[tuple[Callable[[Config], Any], str], ...] = (
     (
         lambda c: c.embed_dim % c.num_heads != 0,
-        "embed_dim {c.embed_dim} is not divisible by num_heads {c.num_heads}",
+        "embed_dim {c.embed_dim} is not divisible by num_heads {c.num_heads}; nearest: {heads}",
     ),
     (
         lambda c: c.model_class in _POOLS and c.global_pool not in _POOLS[c.model_class],
@@ -198,3 +209,11 @@ RULES: tuple[tuple[Callable[[Config], Any], str], ...] = (
         "patch_size 1, got {c.embed_dim} and {c.patch_size}",
     ),
 )
+
+
+def broken_rule(c: Config) -> str:
+    """What a config breaks first, as a message; nothing where it keeps every rule."""
+    for broken, message in RULES:
+        if broken(c):
+            return message.format(c=c, heads=divisors_near(c.embed_dim, c.num_heads))
+    return ""

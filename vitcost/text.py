@@ -9,6 +9,7 @@ from vitcost.config import FIELDS as VISION_FIELDS
 from vitcost.config import RATIOS, ViTConfig, configure
 from vitcost.errors import ConfigError
 from vitcost.fields import Field, checked, checked_ratio, choice, rate, size
+from vitcost.rules import divisors_near
 from vitcost.words import unknown_field
 
 __all__ = [
@@ -75,7 +76,8 @@ class TextConfig:
             object.__setattr__(self, "seq_len", self.context_length)
         if self.embed_dim % self.num_heads:
             raise ConfigError(
-                f"embed_dim {self.embed_dim} is not divisible by num_heads {self.num_heads}"
+                f"embed_dim {self.embed_dim} is not divisible by num_heads {self.num_heads}; "
+                f"nearest: {divisors_near(self.embed_dim, self.num_heads)}"
             )
         if self.seq_len > self.context_length:
             raise ConfigError(

@@ -36,6 +36,18 @@ _MICROSECONDS = {
     "us": 1, "ms": 10**3, "s": 10**6, "min": 60 * 10**6, "h": 3600 * 10**6, "d": 86400 * 10**6,
 }  # fmt: skip
 _OF_RATES = {"s": 1, "min": 60, "h": 3600, "d": 86400}
+_MICROSECONDS.update(
+    {
+        word: _MICROSECONDS[unit]
+        for unit, words in (
+            ("s", "sec secs second seconds"),
+            ("min", "mins minute minutes"),
+            ("h", "hr hrs hour hours"),
+            ("d", "day days"),
+        )
+        for word in words.split()
+    }
+)
 _DECIMAL = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?"
 # no count is as large, and a float still has room for it
 MOST = 10**30
@@ -92,13 +104,18 @@ def seconds(value: float) -> str:
     return f"{value:.3g} s"
 
 
-def parse_count(text: str) -> int:
-    """A count with an optional SI prefix, exactly.
+def parse_count(text: str, of: str = "") -> int:
+    """A count with an optional SI prefix, exactly; ``of``: its own unit may stand behind it.
 
     >>> parse_count("86.6 M"), parse_count("1_000"), parse_count("1.28M")
     (86600000, 1000, 1280000)
+    >>> parse_count("17.6 GFLOPs", "FLOPs"), parse_count("18 GMACs", "MACs")
+    (17600000000, 18000000000)
     """
-    return _parse(text, _COUNTS, "a count such as 86.6 M")
+    unit = re.escape(of.removesuffix("s"))
+    bare = re.sub(rf"\s*{unit}s?\s*$", "", text, flags=re.IGNORECASE) if of else text
+    like = f"17.6 G{of}" if of else "86.6 M"
+    return _parse(bare or text, _COUNTS, f"a count such as {like}", text)
 
 
 def parse_bytes(text: str) -> int:
@@ -113,9 +130,11 @@ def parse_bytes(text: str) -> int:
 def parse_seconds(text: str) -> float:
     """A duration with a unit.
 
-    >>> parse_seconds("12 ms"), parse_seconds("1.5 s"), parse_seconds("2 h")
-    (0.012, 1.5, 7200.0)
+    >>> parse_seconds("12 ms"), parse_seconds("1.5 s"), parse_seconds("2 days")
+    (0.012, 1.5, 172800.0)
     """
+    if text.strip().lower().endswith("m") and text.strip()[:-1].strip()[-1:].isdigit():
+        raise ConfigError(f"{text.strip()[:80]!r} is minutes (min) or months (30 d): say which")
     return float(_parsed(text, _MICROSECONDS, "a duration such as 12 ms") / 10**6)
 
 
@@ -132,8 +151,8 @@ def parse_per_second(text: str) -> float:
     return float(_parsed(number, _COUNTS, "a rate such as 5000/s or 20M/d") / _OF_RATES[time])
 
 
-def _parse(text: str, factors: dict[str, int], wanted: str) -> int:
-    return int(_parsed(text, factors, wanted))
+def _parse(text: str, factors: dict[str, int], wanted: str, given: str = "") -> int:
+    return int(_parsed(text, factors, wanted, given))
 
 
 def exact(text: str) -> "Fraction":
@@ -151,18 +170,19 @@ def exact(text: str) -> "Fraction":
     return value
 
 
-def _parsed(text: str, factors: dict[str, int], wanted: str) -> "Fraction":
+def _parsed(text: str, factors: dict[str, int], wanted: str, given: str = "") -> "Fraction":
+    given = given or text
     stripped = text.strip().replace("_", "").replace(",", "")
     number = stripped.rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ")
     unit = stripped[len(number) :].strip().lower()
     if len(stripped) > 64 or unit not in factors or not number:
-        raise ConfigError(f"expected {wanted}, got {text[:80]!r}")
+        raise ConfigError(f"expected {wanted}, got {given[:80]!r}")
     try:
         value = exact(number) * factors[unit]
     except ValueError:
-        raise ConfigError(f"expected {wanted}, got {text[:80]!r}") from None
+        raise ConfigError(f"expected {wanted}, got {given[:80]!r}") from None
     if value < 0:
-        raise ConfigError(f"expected {wanted}, not below 0, got {text[:80]!r}")
+        raise ConfigError(f"expected {wanted}, not below 0, got {given[:80]!r}")
     return value
 
 

@@ -57,7 +57,7 @@ def command(
         said_in(
             "--why",
             chosen_format(format, as_json, output),
-            ("table", "json", "markdown", "html", "github"),
+            ("table", "json", "markdown", "html", "latex", "github"),
         )
     found = budget(config, baseline=baseline, update=update, why=why)
     emit(found, format, as_json, output)

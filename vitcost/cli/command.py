@@ -18,6 +18,7 @@ class Command(click.Command):
     """A command whose help shows examples first, and its options by section.
 
     ``rare`` makes options that are many: they are made when a flag is not found without them.
+    ``judges``: whether rows of the answer can fail, which is what GitHub's annotations are of.
     ``suffixes`` are those of the files that ``-o`` writes, and the format of each; ``own_file``:
     the file is no answer in a format, but the command's own.
     """
@@ -29,6 +30,7 @@ class Command(click.Command):
         rare: Callable[[], list[click.Parameter]] | None = None,
         suffixes: Mapping[str, str] = SUFFIXES,
         own_file: bool = False,
+        judges: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -36,13 +38,19 @@ class Command(click.Command):
         self.rare = rare
         self.suffixes = suffixes
         self.own_file = own_file
+        self.judges = judges
 
     def invoke(self, ctx: click.Context) -> Any:
         # a file that is not what its name says is refused before anything is computed
         named, as_json, output = (ctx.params.get(n) for n in ("format", "as_json", "output"))
         if self.own_file:
             named, as_json = None, False
-        chosen_format(named, bool(as_json), output, self.suffixes)
+        chosen = chosen_format(named, bool(as_json), output, self.suffixes)
+        if chosen == "github" and not (self.judges or ctx.params.get("check")):
+            more = ": add --check" if "check" in ctx.params else ""
+            raise click.UsageError(
+                f"--format github annotates what fails, and {self.name} judges nothing{more}"
+            )
         for line in _rebuilt(ctx):
             tell(line)
         code = super().invoke(ctx)

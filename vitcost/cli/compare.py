@@ -48,6 +48,7 @@ vitcost compare vit_base_patch16_224 --vary batch=1:99999:+1 -o grid.parquet
 @click.command(
     "compare",
     cls=Command,
+    judges=False,
     suffixes={**SUFFIXES, ".parquet": "parquet"},
     examples=_EXAMPLES,
     rare=field_options,
@@ -126,7 +127,7 @@ def command(
     parquet = _is_parquet(format, as_json, output)
     chosen = "parquet" if parquet else chosen_format(format, as_json, output)
     if why:
-        said_in("--why", chosen, ("table", "json", "markdown", "html"))
+        said_in("--why", chosen, ("table", "json", "markdown", "html", "latex"))
     found: Comparison | Sweep
     if sample is not None or len(models) * grid(vary).points > MOST_COMPARED:
         if why:

@@ -37,6 +37,7 @@ _FLAGS = tuple(dict.fromkeys(flag for row in EXPLAINED.values() for flag in row.
 @click.command(
     "explain",
     cls=Command,
+    judges=False,
     help=_HELP,
     examples=_EXAMPLES,
     rare=field_options,

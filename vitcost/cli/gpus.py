@@ -21,6 +21,7 @@ vitcost gpus a100 -q
 @click.command(
     "gpus",
     cls=Command,
+    judges=False,
     examples=_EXAMPLES,
     params=[
         gpu_query(),

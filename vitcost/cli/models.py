@@ -1,5 +1,7 @@
 """``vitcost models``."""
 
+from collections.abc import Sequence
+
 import click
 
 from vitcost.cli.options import Command, Option, output_options
@@ -19,21 +21,25 @@ vitcost models deit -q
 @click.command(
     "models",
     cls=Command,
+    judges=False,
     examples=_EXAMPLES,
     params=[
-        click.Argument(["query"], required=False, default=""),
+        click.Argument(["query"], required=False, nargs=-1),
         Option(["-q", "--quiet"], is_flag=True, help="names alone, one a line"),
         *output_options(),
     ],
 )
-def command(query: str, quiet: bool, format: str | None, as_json: bool, output: str | None) -> int:
+def command(
+    query: Sequence[str], quiet: bool, format: str | None, as_json: bool, output: str | None
+) -> int:
     """What is known by name, and how large it is.
 
-    QUERY is a part of a name, or a pattern.
+    QUERY is a part of a name, or a pattern; of several every one is in the name.
     """
+    words = " ".join(query)
     if quiet:
         names_alone(format, as_json, output)
-        write("".join(f"{name}\n" for name in matching(query)), output)
+        write("".join(f"{name}\n" for name in matching(words)), output)
     else:
-        emit(models(query), format, as_json, output)
+        emit(models(words), format, as_json, output)
     return 0

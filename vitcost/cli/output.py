@@ -47,7 +47,7 @@ def _cut(result: "Result", chosen: str) -> "Result":
     if not shape:
         return result
     for name in shape:
-        said_in(f"--{name}", chosen, ("table", "markdown", "html"))
+        said_in(f"--{name}", chosen, ("table", "markdown", "html", "latex"))
     others = [f"--{name}" for name in shape if name != "brief"]
     if "brief" in shape and others:
         raise click.UsageError(f"--brief has no tables, of which {others[0]} could be")

@@ -47,7 +47,7 @@ _FLAGS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
         "bytes a second that a card has to other nodes, one direction: '50 GB/s'",
         {"metavar": "RATE"},
     ),
-    ("--price", _RUN, "of a card and hour", _SHARE),
+    ("--price", _RUN, "of a card and hour: 2.5, or $2.5", {"metavar": "PRICE"}),
     (
         "--deadline",
         _RUN,

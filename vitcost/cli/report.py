@@ -31,6 +31,7 @@ vitcost report vit_base_patch16_224 --check
 @click.command(
     "report",
     cls=Command,
+    judges=False,
     examples=_EXAMPLES,
     rare=field_options,
     params=[
@@ -64,7 +65,7 @@ def command(
         said_in(
             "--check",
             chosen_format(format, as_json, output),
-            ("table", "json", "markdown", "html", "github"),
+            ("table", "json", "markdown", "html", "latex", "github"),
         )
     found = report(name, **given(ctx))
     if not check:

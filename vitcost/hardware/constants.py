@@ -155,7 +155,10 @@ def sheet_of(card: Card, setup: Setup) -> Sheet:
     exact = {"fp32": peaks.fp32, "tf32": peaks.tf32}
     peak = exact.get(setup.precision, peaks.bf16 or peaks.fp16)
     if peak is None:
-        raise NotCovered(f"no source states the {setup.precision} peak of {card.name}")
+        more = (
+            "" if any(card.peaks) else f"; `vitcost fit -g {card.name}` asks for its memory alone"
+        )
+        raise NotCovered(f"no source states the {setup.precision} peak of {card.name}{more}")
     if card.bandwidth is None:
         raise NotCovered(f"no source states the memory bandwidth of {card.name}")
     return Sheet(peak * 1e12, card.bandwidth)

@@ -9,6 +9,7 @@ from vitcost.errors import ConfigError, UnknownName
 from vitcost.fields import several
 from vitcost.hardware.cards import ALIASES, CARDS, CPUS, SOURCES, Card, Peaks
 from vitcost.reading import OWN_CARDS, read_toml
+from vitcost.units import parse_bytes
 
 __all__ = [
     "asked_cards",
@@ -29,6 +30,8 @@ _WORDS = ("vendor", "like", "architecture")
 _ARCHITECTURE = re.compile(r"[1-9]\d?\.\d|gfx[0-9a-f]{3,4}")
 # where a project keeps cards of its own
 _PROJECT = "pyproject.toml"
+# bytes of a card that nothing else is known of
+_SIZE = r"\d+(\.\d+)?\s*[gt]i?b"
 _FIGURES = ("memory_gb", "bandwidth_gbps", "link_gbps", "power_w")
 
 
@@ -41,7 +44,7 @@ def card(name: "str | Card", own: Mapping[str, Card] | None = None) -> Card:
     (165.2, 3350)
     >>> card("H100")
     Traceback (most recent call last):
-    vitcost.errors.UnknownName: unknown gpu 'H100' is not one exact card: h100-sxm, h100-pcie, ...
+    vitcost.errors.UnknownName: unknown gpu 'H100'; it is 3 cards, name one: h100-sxm, ...
     """
     if isinstance(name, Card):
         return name
@@ -52,11 +55,19 @@ def card(name: "str | Card", own: Mapping[str, Card] | None = None) -> Card:
     key = ALIASES.get(key, key)
     if key in known:
         return known[key]
-    family = [row for row in known if row.startswith(f"{key}-")]
+    family = _family(key, own)
     hint = "" if family else "`vitcost gpus` lists all, and tells how to describe your own"
     if family:
-        raise UnknownName("gpu", name, [], f"is not one exact card: {', '.join(family)}")
+        raise UnknownName(
+            "gpu", name, (), f"it is {len(family)} cards, name one: {', '.join(family)}"
+        )
     raise UnknownName("gpu", name, [*known, *ALIASES], hint)
+
+
+def _family(name: str, own: Mapping[str, Card] | None) -> list[str]:
+    """The cards that share a name, of which it is none."""
+    key = _key(name)
+    return [row for row in {**CARDS, **CPUS, **(own or {})} if row.startswith(f"{key}-")]
 
 
 def card_names() -> list[str]:
@@ -65,11 +76,19 @@ def card_names() -> list[str]:
 
 
 def matching(query: str = "", own: Mapping[str, Card] | None = None) -> list[Card]:
-    """The cards whose name, alias or vendor holds the query, in the order of the table.
+    """The cards whose name, alias or vendor holds the query, in the order of the table; those of so
+    much memory, where the query is one: ``24GB``.
 
+    >>> "rtx4090" in [row.name for row in matching("24GB")]
+    True
     >>> [row.name for row in matching("h200")]
     ['h200-sxm', 'h200-nvl']
     """
+    if re.fullmatch(_SIZE, query.strip(), re.IGNORECASE):
+        # the sheet's number is in GiB, and sold as GB
+        sheet = float(query.lower().strip().rstrip("bi").rstrip("gt"))
+        size = sheet * (1024 if "t" in query.lower() else 1)
+        return [row for row in {**CARDS, **(own or {})}.values() if row.memory_gb == size]
     key = _key(query)
     other: dict[str, list[str]] = {}
     for alias, name in ALIASES.items():
@@ -132,7 +151,7 @@ def asked_cards(
 
 def _asked(text: "str | Card", own: Mapping[str, Card] | None) -> Card:
     if isinstance(text, Card) or "," not in text:
-        return card(text, own)
+        return card(text, own) if isinstance(text, Card) else _described(text, own)
     name, *given = (word.strip() for word in text.split(","))
     figures: dict[str, Any] = {}
     for word in given:
@@ -144,10 +163,26 @@ def _asked(text: "str | Card", own: Mapping[str, Card] | None) -> Card:
         try:
             figures["like"] = card(name, own).name
         except UnknownName:
+            if _family(name, own):
+                raise
             return own_card(name, figures)
         # its figures are not those of the card of this name
         name = text
     return own_card(name, figures, own=own)
+
+
+def _described(text: str, own: Mapping[str, Card] | None) -> Card:
+    """A card by its name, or by its memory alone: ``24GB``, ``memory_gb=24``.
+
+    >>> _described("24GiB", None).capacity_bytes, _described("memory_gb=24", None).memory_gb
+    (25769803776, 24)
+    """
+    if re.fullmatch(_SIZE, text.strip(), re.IGNORECASE):
+        return own_card(text, {"usable_bytes": parse_bytes(text)})
+    key, equals, value = (part.strip() for part in text.partition("="))
+    if equals and key in (*_FIGURES, "usable_bytes"):
+        return own_card(text, {key: _number(value)})
+    return card(text, own)
 
 
 def _number(text: str) -> "float | str":

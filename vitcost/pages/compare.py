@@ -39,7 +39,7 @@ def _answer(found: Comparison) -> tuple[str, ...]:
         # of equal ones no one is the least
         if len(best) == 1 and len(found.compared) > 1:
             most.append(max(ratio for ratio in ratios if ratio is not None))
-            least.setdefault(label(best[0]), []).append(_TITLES.get(name, name))
+            least.setdefault(label(best[0]), []).append(_title(name))
     if not most:
         return ()
     said = "; ".join(f"{model} has the least {', '.join(names)}" for model, names in least.items())
@@ -48,13 +48,19 @@ def _answer(found: Comparison) -> tuple[str, ...]:
     return (f"{said}; the most {'is' if len(most) == 1 else 'are'} {times} times that",)
 
 
+def _title(name: str) -> str:
+    """A quantity as a header, in the case of its unit."""
+    words = {"macs": "MACs", "flops": "FLOPs"}
+    return _TITLES.get(name) or " ".join(words.get(word, word) for word in name.split("_"))
+
+
 def _table(found: Comparison, names: tuple[str, ...]) -> Table:
     best = [relative(each.quantities[name] for each in found.compared) for name in names]
     varied = list(found.compared[0].varied)
     columns = [Column("model"), *(Column(name) for name in varied)]
     for name in names:
         unit = QUANTITIES[name].unit
-        columns += [Column(_TITLES.get(name, name), unit), Column("×", "relative", optional=True)]
+        columns += [Column(_title(name), unit), Column("×", "relative", optional=True)]
     timed = "step_time" in names and any(each.time for each in found.compared)
     if timed:
         columns.append(Column("time rests on"))

@@ -43,7 +43,8 @@ def _answer(result: Plan) -> Iterator[str]:
     yield ", ".join(said)
     if chosen is not best and chosen.step_seconds:
         less = 1 - best.step_seconds / chosen.step_seconds
-        yield f"the fastest, {_name(best)}, takes {shown(less, 'ratio')} less"
+        if less >= 0.001:
+            yield f"the fastest, {_name(best)}, takes {shown(less, 'ratio')} less"
 
 
 def _simplest(result: Plan, fastest: float) -> PlanRow:

@@ -254,6 +254,11 @@ def _sizes(job: Job, fixed: Fixed) -> Iterator[Job]:
 def _missed(job: Job, best: PlanRow | None, least: float) -> str:
     wanted = shown(job.deadline_seconds, "seconds")
     more = "" if job.network else f"; more than a node of {job.gpus} needs network"
+    if best is None and ceil(least) > job.gpus and not job.network:
+        return (
+            f"a deadline of {wanted} needs {ceil(least):,} cards at least, and a node has "
+            f"{job.gpus}: give network, what a card has to other nodes, such as '50 GB/s'"
+        )
     if best is None:
         return (
             f"a deadline of {wanted} needs {ceil(least):,} cards at least, which do not fit{more}"

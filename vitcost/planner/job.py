@@ -1,13 +1,18 @@
 """A training run as it is asked for: how much data, on how many cards, at which price."""
 
+import re
 from typing import NamedTuple
 
 from vitcost.errors import ConfigError, shown
-from vitcost.fields import as_python
-from vitcost.units import parse_bytes, parse_count
+from vitcost.fields import as_python, whole
+from vitcost.units import parse_bytes, parse_count, parse_seconds
 
-__all__ = ["Job", "job", "parse_days", "parse_rate"]
+__all__ = ["Job", "job", "parse_days", "parse_price", "parse_rate"]
 
+# a number with a currency before or behind it, and perhaps of an hour
+_PRICE = (
+    r"(?:[$€£¥]|usd|eur|cny)?\s*(\d+\.?\d*|\.\d+)\s*(?:[$€£¥]|usd|eur|cny)?\s*(?:/\s*h(?:our)?)?"
+)
 # cards of a node, unless somebody says otherwise
 NODE = 8
 # more cards than any cluster has, and more samples than any run saw
@@ -57,7 +62,7 @@ def job(
     gpus: int | None,
     nodes: int | None,
     network: float | str | None,
-    price: float | None,
+    price: float | str | None,
     deadline: float | str | None,
     efficiency: float | None,
     overlap: float,
@@ -77,7 +82,7 @@ def job(
         _whole("gpus", NODE if gpus is None else gpus, _MOST_CARDS),
         _whole("nodes", 1 if nodes is None else nodes, _MOST_CARDS),
         None if network is None else parse_rate(network),
-        None if price is None else _positive("price", price),
+        None if price is None else parse_price(price),
         None if deadline is None else parse_days(deadline),
         None if efficiency is None else _share("efficiency", efficiency),
         _share("overlap", overlap, 0),
@@ -115,14 +120,29 @@ def parse_days(given: float | str) -> float:
     """
     if not isinstance(given, str):
         return _positive("deadline", given)
-    text = given.strip().lower()
-    for unit, seconds in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
-        if text.endswith(unit):
-            try:
-                return _positive("deadline", float(text.removesuffix(unit)) * seconds)
-            except ValueError:
-                break
-    raise ConfigError(f"deadline must be a duration such as 3d or 36h, got {shown(given)}")
+    try:
+        seconds = parse_seconds(given)
+    except ConfigError as error:
+        if "say which" in str(error):
+            raise ConfigError(f"deadline {error}") from None
+        raise ConfigError(
+            f"deadline must be a duration such as 3d or 36h, got {shown(given)}"
+        ) from None
+    return _positive("deadline", seconds)
+
+
+def parse_price(given: float | str) -> float:
+    """Money of a card and hour, as a number or as it is typed: ``$2.5``, ``2.5 €/h``.
+
+    >>> parse_price("$2.5"), parse_price("2.50 EUR/h"), parse_price(3)
+    (2.5, 2.5, 3.0)
+    """
+    if not isinstance(given, str):
+        return _positive("price", given)
+    found = re.fullmatch(_PRICE, given.strip(), re.IGNORECASE)
+    if found is None:
+        raise ConfigError(f"price must be a number such as 2.5 or $2.5, got {shown(given)}")
+    return _positive("price", float(found[1]))
 
 
 def _brief(given: object) -> str:
@@ -130,7 +150,7 @@ def _brief(given: object) -> str:
 
 
 def _whole(name: str, given: int, most: int = _MOST_SAMPLES) -> int:
-    value = as_python(given)
+    value = whole(as_python(given))
     if type(value) is not int:
         raise ConfigError(f"{name} must be an integer, got {shown(given)}")
     if not 1 <= value <= most:

@@ -131,7 +131,7 @@ def plan(
     gpus: int | None = None,
     nodes: int | None = None,
     network: float | str | None = None,
-    price: float | None = None,
+    price: float | str | None = None,
     deadline: float | str | None = None,
     efficiency: float | None = None,
     overlap: float = 1.0,

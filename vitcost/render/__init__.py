@@ -20,6 +20,7 @@ FORMATS = {
     "csv": "vitcost.render.csv",
     "markdown": "vitcost.render.markdown",
     "html": "vitcost.render.html",
+    "latex": "vitcost.render.latex",
     "github": "vitcost.render.github",
 }
 # the format that a file's name asks for
@@ -31,6 +32,7 @@ SUFFIXES = {
     ".markdown": "markdown",
     ".html": "html",
     ".htm": "html",
+    ".tex": "latex",
 }
 
 
