@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
@@ -19,11 +20,13 @@ from hypothesis import strategies as st
 import vitcost
 from vitcost.check.result import CheckResult, Difference, ModelCheck
 from vitcost.cli import COMMANDS, cli, run
+from vitcost.cli.command import Command
 from vitcost.cli.options import field_options, scenario_options
 from vitcost.cli.output import _encodable
+from vitcost.cli.topics import TOPICS
 from vitcost.config import FIELDS
 from vitcost.fields import Pair
-from vitcost.scenario import CHOICES, HELP, Scenario
+from vitcost.scenario import CHOICES, HELP, PRECISIONS, Scenario
 from vitcost.zoo import names
 
 HUGE = "vit_huge_patch14_224"
@@ -252,7 +255,7 @@ def test_a_model_of_text_has_flags_of_its_own(capsys: Captured) -> None:
     assert lead == "text of 128 tokens, vocabulary 50,257: the full forward (prefill)"
     assert run(["report", "gpt2", "--seq-len=wide"]) == 2
     assert capsys.readouterr().err == "Error: seq_len must be an integer, got 'wide'\n"
-    assert run(["report", "--help"]) == 0
+    assert run(["report", "--help-all"]) == 0
     assert "--seq-len N" in capsys.readouterr().out
 
 
@@ -442,7 +445,7 @@ def test_check_exits_by_its_verdict(
     assert run(["check", BASE, HUGE, "--batch", "2", "--depth", "3"]) == code
     out = capsys.readouterr().out
     assert asked == [([BASE, HUGE], {"batch": 2, "depth": 3})]
-    assert re.search(rf"made_up +reference +{'ok' if not code else 'FAILED'} +7 +1 +{code} ", out)
+    assert re.search(rf"made_up +{'ok' if not code else 'FAILED'} +reference +7 +1 +{code} ", out)
     assert re.search(r"blocks.0.attn +flops +10 +12 ", out)
     assert (explained_by or "unexplained") in out
 
@@ -721,6 +724,8 @@ def test_ctrl_c_while_loading_exits_130() -> None:
 def test_help_teaches_by_example(name: str, capsys: Captured) -> None:
     assert run([name, "--help"]) == 0
     out = capsys.readouterr().out
+    # a screen has room for it, and its own flags come first
+    assert len(out.splitlines()) <= 60
     examples = re.findall(rf"^  (vitcost {name} .*)$|^  (vitcost {name})$", out, re.MULTILINE)
     assert len(examples) >= 3
     assert out.index("Examples:") < out.index("Options:")
@@ -756,8 +761,58 @@ def test_a_name_of_the_package_is_not_its_module() -> None:
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_whole_help_has_every_flag(name: str, capsys: Captured) -> None:
+    assert run([name, "--help-all"]) == 0
+    out = capsys.readouterr().out
+    command = cli.get_command(None, name)  # type: ignore[union-attr, arg-type]
+    assert isinstance(command, Command)
+    flags = {p.opts[0] for p in command.params if isinstance(p, click.Option) and not p.hidden}
+    for flag in flags:
+        assert flag in out or flag.replace("--", "--[no-]") in out
+    assert max(map(len, out.splitlines())) <= 80
+    # the short one has those that are not rare, whatever was asked before
+    assert run([name, "--help"]) == 0
+    out = capsys.readouterr().out
+    assert len(out.splitlines()) <= 60
+    rare = {param.opts[0] for param in command.params if getattr(param, "rare", False)}
+    shown = set(re.findall(r"^  (?:-\w, )?(--[a-z-]+)", out, re.MULTILINE))
+    assert not shown & rare
+    if rare:
+        assert "--help-all" in shown
+
+
+@pytest.mark.parametrize("name", [*TOPICS, "fit", "report"])
+def test_topics_are_read_on_a_screen(name: str, capsys: Captured) -> None:
+    assert run(["help", name]) == 0
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    assert out.endswith("\n")
+    if name in COMMANDS:
+        assert out.startswith(f"Usage: vitcost {name} ")
+
+
+def test_the_topic_of_fields_has_each_of_them(capsys: Captured) -> None:
+    assert run(["help", "fields"]) == 0
+    out = capsys.readouterr().out
+    for name in FIELDS:
+        assert re.search(rf"^  --{name.replace('_', '-')}\b", out, re.MULTILINE)
+    assert run(["help", "precision"]) == 0
+    out = capsys.readouterr().out
+    for name in PRECISIONS:
+        assert re.search(rf"^  {name} +\S", out, re.MULTILINE)
+
+
+def test_topics_are_listed_and_an_unknown_one_is_named(capsys: Captured) -> None:
+    assert run(["help"]) == 0
+    out = capsys.readouterr().out
+    assert all(f"vitcost help {name}" in out for name in TOPICS)
+    assert run(["help", "memroy"]) == 2
+    assert "unknown topic 'memroy'; did you mean memory?" in capsys.readouterr().err
+
+
 def test_the_help_shows_every_choice(capsys: Captured) -> None:
-    assert run(["report", "--help"]) == 0
+    assert run(["report", "--help-all"]) == 0
     out = " ".join(capsys.readouterr().out.split())
     for name, words in CHOICES.items():
         assert f"--{name.replace('_', '-')}" in out

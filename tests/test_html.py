@@ -11,15 +11,18 @@ from hypothesis import strategies as st
 import vitcost
 from vitcost.budget import BudgetResult
 from vitcost.check.result import CheckResult
-from vitcost.page import Column, Page, Row, Table, Value
+from vitcost.page import Bar, Bars, Column, Page, Row, Table, Value
 from vitcost.render import render
 from vitcost.render.html import fragment
+from vitcost.render.marks import bar
+from vitcost.render.mathml import mathml
 
 BASE = "vit_base_patch16_224"
 VOID = {"meta"}
 ALLOWED = {
     "html", "head", "meta", "title", "style", "body", "div", "h1", "h2", "p", "table", "thead",
     "tbody", "tr", "th", "td", "span", "details", "summary", "section", "b", "i",
+    "svg", "rect", "math", "mrow", "mi", "mn", "mo", "msup", "msub", "mfrac",
 }  # fmt: skip
 
 
@@ -176,6 +179,96 @@ def test_where_a_models_parameters_go() -> None:
     assert {f"{name} {100 * n / total:.1f} %" for name, n in wanted.items()} <= {
         said for said, _ in params
     }
+
+
+def test_memory_is_a_bar_against_the_card_and_time_one_by_part() -> None:
+    report = vitcost.report(BASE, batch=8, mode="train", gpu=["l4", "t4"])
+    memory, time = report.page().bars
+    assert (memory.title, time.title) == ("Memory against the card", "Time by part")
+    parts = report.training.peak_parts
+    assert parts is not None
+    for mark, card in zip(memory.bars, report.time, strict=True):
+        beside = card.beside
+        assert beside is not None
+        tensors = sum(value for name, value in mark.segments if name != "beside tensors")
+        assert tensors == sum(parts) == report.training.peak_bytes
+        # both have 24 and 16 GiB, as their sheets say
+        assert mark.limit == {"l4": 24, "t4": 16}[card.gpu] * 2**30
+        assert mark.limit == tensors + beside.total_bytes + (card.headroom_bytes or 0)
+    for mark, card in zip(time.bars, report.time, strict=True):
+        assert sum(value for _, value in mark.segments) == pytest.approx(card.seconds)
+    read = Read(fragment(report))
+    widths = [float(attrs["width"] or 0) for tag, attrs in read.tags if tag == "rect"]
+    assert len(widths) > 20
+    assert all(0 <= width <= 100 for width in widths)
+    # each says in words what it shows
+    labels = [attrs["aria-label"] or "" for tag, attrs in read.tags if tag == "svg"]
+    assert labels[0].startswith("l4, a step's peak: ")
+    assert labels[0].endswith(" of 24.0 GiB")
+
+
+def test_a_bar_that_is_longer_than_its_limit_shows_it() -> None:
+    mark = Bar("b", "bytes", (("a", 30), ("c", 90)), 60)
+    out = "".join(bar(mark, ["a", "c"]))
+    assert [float(w) for w in re.findall(r' width="([\d.]+)"', out)] == [25, 75, 0.6]
+    # 60 of 120
+    assert 'class="limit" x="50.000"' in out
+    assert "".join(bar(Bar("b", "bytes", ()), [])).count("<rect") == 0
+
+
+@pytest.mark.parametrize("text", ["<script>", "a&b", "' onload='x", "\u202e", "##[error]"])
+def test_nothing_in_a_bar_is_taken_for_markup(text: str) -> None:
+    mark = Bars(text, (Bar(text, "count", ((text, 1),), 2),))
+    read = Read(fragment(Sample(Page("", bars=(mark,)))))
+    assert {tag for tag, _ in read.tags} <= ALLOWED
+    assert not any(name.startswith("on") for _, attrs in read.tags for name in attrs)
+
+
+def test_differences_are_called_so() -> None:
+    out = fragment(vitcost.compare(BASE, "vit_large_patch16_224", why=True))
+    assert f"<h2>Where vit_large_patch16_224 costs more than {BASE}</h2>" in out
+    assert "Where it goes" not in out
+
+
+@pytest.mark.parametrize(
+    ("formula", "said"),
+    [
+        ("12*h**2 + 13*h", "12⋅h2+13⋅h"),
+        ("b*(s + 1)*h", "b⋅(s+1)⋅h"),
+        ("a - (b + c)", "a−(b+c)"),
+        ("s // 2 + h/a", "⌊s2⌋+ha"),
+        ("(b*s)**2", "(b⋅s)2"),
+        ("Max(4*b*a*s32, 8)", "Max(4⋅b⋅a⋅s32,8)"),
+        ("1,280*h", "1,280⋅h"),
+        ("-h", "−h"),
+    ],
+)
+def test_a_formula_is_math(formula: str, said: str) -> None:
+    math = mathml(formula)
+    assert math is not None
+    read = Read(math)
+    assert read.text == said
+    assert {tag for tag, _ in read.tags} <= ALLOWED
+
+
+ODD = ["(" * 300, "a" * 9999, "__import__('os')", "[1]", "x<y", "O(n²d)", "1e999", "h**" * 99 + "h"]
+
+
+@given(st.text(max_size=40) | st.sampled_from(ODD))
+def test_what_is_no_formula_stays_text(text: str) -> None:
+    math = mathml(text)
+    if math is not None:
+        assert {tag for tag, _ in Read(math).tags} <= ALLOWED
+
+
+def test_an_explanation_is_math_on_a_page_and_text_in_a_pipe() -> None:
+    found = vitcost.explain(BASE, "params")
+    out = fragment(found)
+    assert "<msup><mi>p</mi><mn>2</mn></msup>" in out
+    assert "**" not in out
+    text = render(found)
+    assert "\n  c*p**2*h + " in text
+    assert "\n= 86,567,656\n" in text
 
 
 def test_a_ratio_is_its_own_bar() -> None:

@@ -1,6 +1,9 @@
 """What stands on top of every page, and what is left of a page that is cut."""
 
 import json
+import sys
+import types
+from dataclasses import asdict, replace
 
 import pytest
 from results_support import RESULTS
@@ -8,7 +11,7 @@ from rich.cells import cell_len
 
 import vitcost
 from vitcost.cli import run
-from vitcost.errors import UnknownName
+from vitcost.errors import ConfigError, MissingExtra, UnknownName
 from vitcost.page import Column, Page, Row, Table, answered
 from vitcost.pages.asked import of_model, of_scenario
 from vitcost.pages.shaped import Shaped
@@ -203,6 +206,82 @@ def test_an_answer_fits_its_terminal(width: int) -> None:
     for name in RESULTS:
         text = render(Shaped(RESULTS[name](), brief=True), width=width)
         assert max(cell_len(line) for line in text.splitlines()) <= width
+
+
+# --- in Python
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_a_result_is_one_line_and_prints_its_page(name: str) -> None:
+    result = RESULTS[name]()
+    page = result.page()
+    assert repr(result) == f"<{type(result).__name__} {page.title}: {'; '.join(page.answer[:2])}>"
+    assert f"{result}\n" == render(result)
+    # a failed assertion, a list and a debugger show the same
+    assert repr([result]) == f"[{result!r}]"
+
+
+def test_a_sweep_is_not_computed_to_be_shown() -> None:
+    def computed(*_: object) -> None:
+        raise AssertionError("a combination was computed")
+
+    sweep = vitcost.sweep(BASE, vary=["depth=1:2000:+1"])
+    assert repr(replace(sweep, progress=computed)) == "<Sweep of 2,000 combinations>"
+
+
+def test_what_the_package_offers_is_what_it_lists() -> None:
+    shown = {name for name in dir(vitcost) if not name.startswith("__")}
+    assert shown == set(vitcost.__all__)
+    assert "__version__" in dir(vitcost)
+
+
+def test_paths_of_the_json_are_paths_of_python() -> None:
+    report = vitcost.report(BASE, gpu="l4")
+    memory = report.to_dict()["memory"]
+    assert set(memory) == set(report.memory._fields)
+    assert report.memory.training.peak_bytes == report.get("memory.training.peak_bytes")
+    assert report.memory.inference.total_bytes == memory["inference"]["total_bytes"]
+    assert report.memory.beside_tensors == memory["beside_tensors"]
+    assert [row.to_dict() for row in report.memory.inference_by_precision] == memory[
+        "inference_by_precision"
+    ]
+    assert report.get("params.total") == 86_567_656
+    assert report.get("layers.0.path") == "patch_embed"
+    for path, said in (
+        ("params.totl", "no 'totl' there; it has total, trainable"),
+        ("layers.999", "no '999' there"),
+        ("tokens.x", "no 'x' there; it has nothing inside"),
+        ("", "no '' there"),
+    ):
+        with pytest.raises(ConfigError, match=f"the JSON has no '{path}': {said}"):
+            report.get(path)
+
+
+def test_totals_are_one_flat_row() -> None:
+    report = vitcost.report(BASE, batch=2, ema=1, gpu="l4", mode="train")
+    row = report.totals()
+    assert all(v is None or isinstance(v, str | int | float) for v in row.values())
+    assert {flag: row[flag] for flag in Scenario.__dataclass_fields__} == asdict(report.scenario)
+    data = report.to_dict()
+    assert (row["model"], row["params"]) == (BASE, data["params"]["total"])
+    assert row["train_memory_bytes"] == data["memory"]["training"]["peak_bytes"]
+    assert row["step_time_seconds"] == data["time"][0]["seconds"]
+    assert row["trainable_params"] == data["params"]["trainable"]
+    # a table of models has one row each, with the same columns
+    assert vitcost.report("gpt2").totals().keys() == row.keys()
+
+
+@pytest.mark.parametrize("package", ["pandas", "polars"])
+def test_rows_are_a_frame_in_one_call(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = types.ModuleType(package)
+    made.DataFrame = list  # type: ignore[attr-defined]
+    for name in RESULTS:
+        result = RESULTS[name]()
+        monkeypatch.setitem(sys.modules, package, made)
+        assert getattr(result, f"to_{package}")() == [dict(row) for row in result.rows()]
+        monkeypatch.setitem(sys.modules, package, None)
+        with pytest.raises(MissingExtra, match=f"not installed: pip install {package}"):
+            getattr(result, f"to_{package}")()
 
 
 def test_json_is_whole_whatever_is_shown(capsys: Captured) -> None:

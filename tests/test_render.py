@@ -11,7 +11,7 @@ import json
 import os
 import pkgutil
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +22,8 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 import vitcost
+from vitcost import units
+from vitcost.cli.output import _encodable
 from vitcost.errors import UnknownName
 from vitcost.models import models
 from vitcost.page import Column, Page, Row, Table, Value
@@ -121,11 +123,36 @@ def test_layout_of_a_page(name: str, format: str, width: int | None, color: bool
     golden(name, render(EVERYTHING, format, width=width, color=color))
 
 
-@pytest.mark.parametrize("width", [80, 120])
-def test_layout_of_a_report(width: int) -> None:
-    config = vitcost.ViTConfig(patch_size=14, embed_dim=1280, depth=32, num_heads=16)
-    text = render(vitcost.report(config, batch=64), width=width)
-    golden(f"report_{width}", re.sub(r"[0-9]", "0", text))
+# a page of each question, on screens of two widths, in a pipe, and where there is only ASCII
+SCREENS: Mapping[str, tuple[int | None, str]] = {
+    "80": (80, "utf-8"), "120": (120, "utf-8"), "pipe": (None, "utf-8"), "ascii": (80, "ascii"),
+}  # fmt: skip
+LARGE, BASE = "vit_large_patch16_224", "vit_base_patch16_224"
+QUESTIONS: Mapping[str, Callable[[], Result]] = {
+    "report": lambda: vitcost.report(
+        vitcost.ViTConfig(patch_size=14, embed_dim=1280, depth=32, num_heads=16), batch=64
+    ),
+    "report_card": lambda: vitcost.report(
+        BASE, batch=32, mode="train", precision="amp-bf16", ema=1, depth=13, gpu=["l4", "h100-sxm"]
+    ),
+    "fit": lambda: vitcost.fit(LARGE, batch=64, mode="train"),
+    "fit_card": lambda: vitcost.fit(LARGE, gpu=["t4", "h100-sxm"], require=128, mode="train"),
+    "compare": lambda: vitcost.compare(BASE, LARGE, batch=64, gpu="l4", why=True),
+    "plan": lambda: vitcost.plan(BASE, samples="384M", gpu="h100-sxm", precision="amp-bf16"),
+    "gpus": lambda: vitcost.gpus("h100"),
+}
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_layout_of_a_question(name: str, screen: str) -> None:
+    width, encoding = SCREENS[screen]
+    text = _encodable(render(QUESTIONS[name](), width=width), encoding)
+    assert text.encode(encoding)
+    # a sign may take two letters of ASCII
+    room = width and width + 2 * (encoding == "ascii")
+    assert room is None or max(cell_len(line) for line in text.splitlines()) <= room
+    golden(f"{name}_{screen}", re.sub(r"[0-9]", "0", text))
 
 
 @pytest.mark.parametrize("width", [80, 120])
@@ -137,10 +164,42 @@ def test_a_report_fits_its_terminal(model: str, width: int) -> None:
 
 
 def test_a_narrow_terminal_is_told_what_it_misses() -> None:
-    text = render(vitcost.report(HUGE), width=76)
+    text = render(vitcost.report(HUGE), width=80)
     assert "too narrow to show: share" in text
-    lines = render(vitcost.report(HUGE), width=80).splitlines()
+    lines = render(vitcost.report(HUGE), width=90).splitlines()
     assert any("share" in line and "MACs" in line for line in lines)
+    # a ratio is named by what it is of
+    text = render(vitcost.compare(BASE, LARGE), width=78)
+    assert "too narrow to show: train GiB ×" in text
+
+
+def test_a_column_has_one_unit() -> None:
+    rows = tuple(Row((name, 2**30 * size, 2**power)) for name, size, power in (
+        ("a", 1, 3), ("b", 1000, 30), ("c", 24, 40)
+    ))  # fmt: skip
+    columns = (Column("card"), Column("memory", "bytes"), Column("far apart", "bytes"))
+    table = Table("", columns, rows)
+    text = render(Sample(Page("t", tables=(table,))), "table").splitlines()
+    assert text[2].split() == ["card", "memory", "GiB", "far", "apart"]
+    assert [line.split()[1:] for line in text[4:]] == [
+        ["1.00", "8", "B"], ["1,000.0", "1.00", "GiB"], ["24.0", "1.00", "TiB"],
+    ]  # fmt: skip
+    # a row of another unit says its own, and nothing is divided
+    other = table._replace(rows=(*rows, Row(("d", 3, 5), unit="count")))
+    assert "1,000.0 GiB" in render(Sample(Page("t", tables=(other,))), "table")
+    for form in ("html", "markdown", "latex"):
+        assert "memory GiB" in render(Sample(Page("t", tables=(table,))), form)
+
+
+@given(st.lists(st.integers(0, 2**60) | st.floats(1e-9, 1e9), min_size=1))
+def test_what_is_shown_in_one_unit_is_the_number_to_three_digits(values: list[int | float]) -> None:
+    for kind in ("si", "bytes", "seconds"):
+        scale = units.common(values, kind)
+        if scale is None:
+            continue
+        for value in values:
+            shown = float(units.scaled(value, scale).replace(",", "")) * scale.factor
+            assert abs(shown - value) <= 0.0051 * abs(value)
 
 
 def test_a_pipe_gets_every_column_on_one_line() -> None:
@@ -275,13 +334,13 @@ def test_the_page_of_a_report_says_what_the_report_says() -> None:
         report.flops.backward,
     )
     marked = [row for row in inference.rows if row.kind == "marked"]
-    assert [row.cells[2:] for row in marked] == [
-        (*report.inference[:3], report.inference.total_bytes),
+    assert [(row.cells[1], row.cells[3:]) for row in marked] == [
+        (report.inference.total_bytes, report.inference[:3])
     ]
-    assert [row.cells[1] for row in training.rows[:4]] == list(report.training[:4])
+    assert [row.cells[2] for row in training.rows[:4]] == list(report.training[:4])
     peak = report.training.peak_parts
     assert peak is not None
-    shown = {row.cells[0]: row.cells[2] for row in training.rows}
+    shown = {row.cells[0]: row.cells[1] for row in training.rows}
     assert (shown["temporaries"], shown["peak of a step"]) == (
         peak.temporary_bytes,
         report.training.peak_bytes,
@@ -294,7 +353,7 @@ def test_the_peak_is_the_bold_row() -> None:
     report = vitcost.report(HUGE)
     training = report.training._replace(peak_bytes=123, peak_at="head")
     table = replace(report, training=training).page().tables[3]
-    assert table.rows[-1] == Row(("peak of a step", None, 123), "total")
+    assert table.rows[-1] == Row(("peak of a step", 123, None), "total")
     assert table.notes[1] == "peak of a step: head"
     bound = training._replace(peak_is="bounded", missing="a reason", assumed=("one", "two"))
     page = replace(report, training=bound).page()
@@ -309,7 +368,7 @@ def ratios(**keywords: Any) -> list[Value]:
     """A rule's share of the exact bytes: of weights, of states, of what is saved."""
     rules = vitcost.report("vit_tiny_patch16_224", **keywords).page().tables[4]
     assert rules.title == "Rules of thumb"
-    return [row.cells[4] for row in rules.rows]
+    return [row.cells[1] for row in rules.rows]
 
 
 def test_a_rule_of_thumb_is_measured_where_it_is_made_for() -> None:
@@ -330,11 +389,11 @@ def test_a_rule_of_thumb_is_measured_where_it_is_made_for() -> None:
 
 def test_inference_rows_are_the_reports_of_their_scenarios() -> None:
     for row in vitcost.report(HUGE, batch=3).page().tables[2].rows:
-        precision, kernel, *numbers = row.cells
+        precision, total, kernel, *numbers = row.cells
         own = vitcost.report(
             HUGE, batch=3, precision=str(precision), attention=str(kernel)
         ).inference
-        assert numbers == [*own[:3], own.total_bytes]
+        assert [total, *numbers] == [own.total_bytes, *own[:3]]
 
 
 def test_a_run_of_layers_is_one_row_with_its_last_path() -> None:

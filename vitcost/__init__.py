@@ -87,6 +87,10 @@ class _Package(ModuleType):
         super().__setattr__(name, found)
         return found
 
+    def __dir__(self) -> list[str]:
+        """What it offers, loaded or not, and nothing that it uses itself."""
+        return sorted([*__all__, *(name for name in vars(self) if name.startswith("__"))])
+
     def __setattr__(self, name: str, value: object) -> None:
         # the import system sets a module in its package
         if name not in _HOME or not isinstance(value, ModuleType):

@@ -83,11 +83,12 @@ class NotCovered(VitcostError):
 
 
 class MissingExtra(VitcostError):
-    """An optional dependency is needed and not installed."""
+    """An optional dependency is needed and not installed; ``extra`` names what brings it."""
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
+        install = f"'vitcost[{extra}]'" if extra else package
         super().__init__(
-            f"{purpose} needs {package}, which is not installed: pip install 'vitcost[{extra}]'"
+            f"{purpose} needs {package}, which is not installed: pip install {install}"
         )
 
 

@@ -13,13 +13,17 @@ from vitcost import units
 
 __all__ = [
     "Annotation",
+    "Bar",
+    "Bars",
     "Column",
     "Page",
     "Row",
     "Table",
     "Value",
     "answered",
+    "cell",
     "printable",
+    "scaled",
     "shown",
 ]
 
@@ -31,11 +35,17 @@ _JOB = re.compile(r"##(?=\w*\[)")
 
 
 class Column(NamedTuple):
-    """A column: its header, the unit of its numbers, and whether a narrow screen may drop it."""
+    """A column: its header, the unit of its numbers, and whether a narrow screen may drop it.
+
+    ``scale`` is the one unit that all its numbers are shown in, where there is one: ``scaled``.
+    """
 
     title: str
-    unit: str = "text"  # text | count | si | bytes | ratio | relative | seconds | rate | shape
+    unit: str = (
+        "text"  # text | count | si | bytes | ratio | relative | seconds | rate | shape | formula
+    )
     optional: bool = False
+    scale: units.Scale | None = None
 
 
 class Row(NamedTuple):
@@ -50,12 +60,29 @@ class Row(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A titled table."""
+    """A titled table; ``shares`` says what the shares of its total are of, where it is drawn."""
 
     title: str
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
+    shares: str = "Where it goes"
+
+
+class Bar(NamedTuple):
+    """A bar: named lengths behind one another, in one unit, and perhaps a limit that holds them."""
+
+    title: str
+    unit: str
+    segments: tuple[tuple[str, int | float], ...]
+    limit: int | float | None = None
+
+
+class Bars(NamedTuple):
+    """Bars below one another with the same colours, where a page can draw."""
+
+    title: str
+    bars: tuple[Bar, ...]
 
 
 class Annotation(NamedTuple):
@@ -73,7 +100,8 @@ class Page(NamedTuple):
 
     ``annotations`` are of the lines in files of the user's that the result speaks of. ``answer``
     are the few lines that stand above everything else, the first of them behind the title; a page
-    that gives none is answered by its deciding row.
+    that gives none is answered by its deciding row. ``formulas`` are shown as such, and ``bars``
+    where a format draws.
     """
 
     title: str
@@ -82,6 +110,8 @@ class Page(NamedTuple):
     notes: tuple[str, ...] = ()
     annotations: tuple[Annotation, ...] = ()
     answer: tuple[str, ...] = ()
+    formulas: tuple[str, ...] = ()
+    bars: tuple[Bars, ...] = ()
 
 
 def answered(page: Page) -> Page:
@@ -103,6 +133,40 @@ def answered(page: Page) -> Page:
         if value is not None and value != "" and (i == 0 or not column.optional)
     ]
     return page._replace(answer=(", ".join(cells),))
+
+
+def scaled(table: Table) -> Table:
+    """The table with one unit a column, said in its header, where its numbers allow it.
+
+    >>> rows = Row(("l4", 24 * 2**30, 2**20)), Row(("h100", 80 * 2**30, 2**30))
+    >>> table = Table("", (Column("gpu"), Column("memory", "bytes"), Column("left", "bytes")), rows)
+    >>> [column.title for column in scaled(table).columns], cell(rows[0], 2, scaled(table))
+    (['gpu', 'memory GiB', 'left MiB'], '1.00')
+    """
+    columns = []
+    for i, column in enumerate(table.columns):
+        cells = [row.cells[i] for row in table.rows if not row.unit and not row.detail]
+        numbers = [value for value in cells if isinstance(value, int | float)]
+        apart = any(row.unit for row in table.rows)
+        scale = None if apart else units.common(numbers, column.unit)
+        title = column.title if scale is None else _of_unit(column.title, scale.word)
+        columns.append(column._replace(title=title, scale=scale))
+    return table._replace(columns=tuple(columns))
+
+
+def _of_unit(title: str, word: str) -> str:
+    """A header with its unit: in front of what is counted, behind everything else."""
+    if title.partition(" ")[0] in ("MACs", "FLOPs"):
+        return f"{word}{title}"
+    return f"{title} {word}".strip()
+
+
+def cell(row: Row, index: int, table: Table) -> str:
+    """The text of a cell, in the unit of its row or of its column."""
+    value, column = row.cells[index], table.columns[index]
+    if column.scale is not None and isinstance(value, int | float):
+        return units.scaled(value, column.scale)
+    return shown(value, row.unit or column.unit)
 
 
 def shown(value: Value, unit: str = "text") -> str:
@@ -142,6 +206,7 @@ def printable(text: str) -> str:
 _UNITS: Mapping[str, Callable[[int | float], str]] = {
     "text": str,
     "shape": str,
+    "formula": str,
     "count": lambda value: f"{value:,}",
     "si": units.si,
     "bytes": units.binary_bytes,

@@ -1,6 +1,6 @@
 """What a report says: the types of its numbers, all that a renderer may read."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,7 +14,7 @@ from vitcost.zoo import Resolved
 if TYPE_CHECKING:
     from vitcost.hardware.roofline import Time
 
-__all__ = ["Flops", "InferenceRow", "Layer", "Part", "Report"]
+__all__ = ["Flops", "InferenceRow", "Layer", "Memory", "Part", "Report"]
 
 SCHEMA = "vitcost.report/1"
 
@@ -82,6 +82,16 @@ class InferenceRow(NamedTuple):
         return {**own, **_inference_dict(self.memory)}
 
 
+class Memory(NamedTuple):
+    """The numbers of memory, named as in the JSON."""
+
+    rule_of_thumb: RuleOfThumb
+    inference: memory.Inference
+    inference_by_precision: tuple[InferenceRow, ...]
+    training: memory.Training
+    beside_tensors: Mapping[str, int | None]
+
+
 @dataclass(frozen=True, slots=True)
 class Report(Result):
     """What a model costs under a scenario; counts are exact integers."""
@@ -103,6 +113,14 @@ class Report(Result):
     # with eager and with torch's fused attention, and as the scenario asks
     inference_by_precision: tuple[InferenceRow, ...] = ()
     time: "tuple[Time, ...]" = ()
+
+    @property
+    def memory(self) -> "Memory":
+        """The numbers of memory under the paths of the JSON: ``r.memory.training.peak_bytes``."""
+        by_precision = self.inference_by_precision
+        return Memory(
+            self.rule_of_thumb, self.inference, by_precision, self.training, self._beside()
+        )
 
     @property
     def basis(self) -> str:
@@ -166,6 +184,30 @@ class Report(Result):
         if of is not None:
             return of._asdict()
         return dict.fromkeys(names, 0 if self.scenario.platform == "cpu" else None)
+
+    def totals(self) -> dict[str, Any]:
+        """The report as one flat row: the model, every flag, every quantity in base units.
+
+        ``pandas.DataFrame(report(name).totals() for name in names)`` is a table of models.
+
+        >>> from vitcost import report
+        >>> row = report("vit_base_patch16_224", batch=2).totals()
+        >>> row["model"], row["batch"], row["params"]
+        ('vit_base_patch16_224', 2, 86567656)
+        """
+        from vitcost.quantities import QUANTITIES
+
+        data = self.to_dict()
+        numbers = {quantity.key(name): quantity.read(data) for name, quantity in QUANTITIES.items()}
+        training = data["memory"]["training"]
+        return {
+            "model": self.model.name,
+            **asdict(self.scenario),
+            **numbers,
+            "trainable_params": self.trainable_params,
+            "peak_is": training["peak_is"],
+            "peak_at": training["peak_at"],
+        }
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """Every layer as a flat row, then every time: ``pandas.DataFrame(report.rows())``."""

@@ -111,27 +111,28 @@ _RANGES = {"ranks": (1, 10**6), "zero": (0, 3), "ema": (0, 100), "accumulate": (
 HELP = {
     "batch": "images in a batch",
     "mode": "what bytes moved and time are for; memory shows both",
-    "precision": "fp32, tf32 (float32 matmul precision high), torch autocast (amp-…), or all cast",
+    "precision": "of weights and products; tf32 is float32 matmul precision high, amp-… torch's "
+    "autocast, bf16 and fp16 cast everything",
     "attention": "attention kernel; sdpa: the one that torch chooses",
     "platform": "where it runs",
     "optimizer": "whose states training keeps",
     "checkpointing": "what of the blocks is computed again: none, selective, block, every:K, "
     "first:K, last:K",
     "freeze": "what does not train: none, all, backbone, first:K, all-but-last:K",
-    "lora": "rank of the adapters, which train with the head alone; 0: none",
+    "lora": "rank of the adapters; they train with the head alone; 0: none",
     "lora_layers": "the linear layers that have adapters",
     "recipe": "accounting of model states; fixes precision and optimizer",
     "layout": "memory layout of the images",
     "compile": "torch.compile made the kernels: what time is for",
     "software": "version of torch that time is for: 2.4, or the engine that runs the model in its "
     "place: tensorrt, aitemplate, fastertransformer  [default: the newest torch that was measured]",
-    "ranks": "data-parallel devices, each with a batch of its own; memory is that of one",
+    "ranks": "data-parallel devices; each has a batch of its own, memory is that of one",
     "zero": "what they divide: 1 optimizer states, 2 gradients too, 3 weights too; 0: nothing",
     "policy": "mixed precision of fully_shard: shards in fp32, weights gathered in --precision "
     "bf16 or fp16, gradients summed in fp32 or in that",
     "buckets": "what DistributedDataParallel reduces: copies of the gradients, or what these view",
-    "ema": "moving averages of the weights that are kept",
-    "accumulate": "batches whose gradients are added up before the optimizer steps",
+    "ema": "moving averages of the weights; so many are kept",
+    "accumulate": "batches of a step; their gradients are added up before the optimizer steps",
     "zero_grad": "what it sets gradients to: none gives their memory back until the next backward",
 }
 

@@ -1,7 +1,8 @@
 """Human units: the only place where G, GiB and milliseconds exist."""
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
 from vitcost.errors import ConfigError
 
@@ -10,13 +11,16 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MOST",
+    "Scale",
     "binary_bytes",
+    "common",
     "counted",
     "exact",
     "parse_bytes",
     "parse_count",
     "parse_per_second",
     "parse_seconds",
+    "scaled",
     "seconds",
     "si",
 ]
@@ -30,6 +34,7 @@ _SI = (
     (10**6, "M"),
     (10**3, "k"),
 )
+_SECONDS = ((86400.0, "d"), (3600.0, "h"), (1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
 _BINARY = ((2**50, "PiB"), (2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 _COUNTS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9, "t": 10**12, "p": 10**15}
 _MICROSECONDS = {
@@ -98,10 +103,64 @@ def seconds(value: float) -> str:
     >>> seconds(0.0123), seconds(42.0), seconds(7200.0)
     ('12.3 ms', '42.0 s', '2.0 h')
     """
-    for factor, unit in ((86400.0, "d"), (3600.0, "h"), (1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
+    for factor, unit in _SECONDS:
         if value >= (2 * factor if factor > 1 else factor):
             return f"{_digits(value / factor)} {unit}"
     return f"{value:.3g} s"
+
+
+class Scale(NamedTuple):
+    """One unit for a column of numbers: what they are divided by, and the word of its header."""
+
+    factor: float
+    word: str
+
+
+_SCALES: Mapping[str, tuple[tuple[float, str], ...]] = {
+    "si": (*_SI, (1, "")),
+    "bytes": (*_BINARY, (1, "B")),
+    "seconds": _SECONDS,
+}
+# numbers that are farther apart are read one by one, each in a unit of its own
+_FAR = 10**6
+
+
+def common(values: Iterable[int | float], kind: str) -> Scale | None:
+    """The unit that a column of numbers is read in: that of the middle one; None where they are too
+    far apart for one.
+
+    >>> common([2**30, 3 * 2**30, 512 * 2**20], "bytes"), common([1.9, 7400.0, 9000.0], "seconds")
+    (Scale(factor=1073741824, word='GiB'), Scale(factor=3600.0, word='h'))
+    >>> common([1, 10**9], "si")
+    """
+    sizes = sorted(abs(value) for value in values if value)
+    if not sizes or kind not in _SCALES or sizes[-1] > _FAR * sizes[0]:
+        return None
+    middle = sizes[(len(sizes) - 1) // 2]
+    steps = _SCALES[kind]
+    # 36 h are read sooner than 1.5 d
+    least = 2 if kind == "seconds" else 1
+    found = (step for step in steps if middle >= step[0] * (least if step[0] > 1 else 1))
+    return Scale(*next(found, steps[-1]))
+
+
+def scaled(value: int | float, scale: Scale) -> str:
+    """A number in the unit of its column, to three digits at least.
+
+    >>> [scaled(v, Scale(2**30, "GiB")) for v in (0, 602_112, 2_544_575_392, 2**40)]
+    ['0', '0.000561', '2.37', '1,024.0']
+    """
+    number = value / scale.factor
+    if scale.factor == 1 and isinstance(value, int):
+        return f"{value:,}"
+    size = abs(number)
+    if not size:
+        return "0"
+    if size >= 10:
+        return f"{number:,.1f}"
+    if size >= 1:
+        return f"{number:.2f}"
+    return f"{number:.3f}" if size >= 0.1 else f"{number:.3g}"
 
 
 def parse_count(text: str, of: str = "") -> int:

@@ -17,8 +17,8 @@ def check_page(result: CheckResult) -> Page:
         "Check against the real torch model",
         (
             Column("model"),
-            Column("against"),
             Column("verdict"),
+            Column("against"),
             Column("compared", "count"),
             Column("differ", "count"),
             Column("unexplained", "count"),
@@ -41,7 +41,7 @@ def _verdict(model: ModelCheck) -> Row:
     word = "ok" if model.ok else "FAILED"
     kind = "" if model.ok else "failed"
     return Row(
-        (model.model, model.against, word, compared, differ, unexplained, model.seconds), kind
+        (model.model, word, model.against, compared, differ, unexplained, model.seconds), kind
     )
 
 

@@ -36,9 +36,18 @@ class Command(click.Command):
         super().__init__(*args, **kwargs)
         self.examples = examples
         self.rare = rare
+        self.has_fields = rare is not None
         self.suffixes = suffixes
         self.own_file = own_file
         self.judges = judges
+        self._help_all = click.Option(
+            ["--help-all"],
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            callback=_show_all,
+            help="every flag, and every field of a model",
+        )
 
     def invoke(self, ctx: click.Context) -> Any:
         # a file that is not what its name says is refused before anything is computed
@@ -62,9 +71,9 @@ class Command(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         known = {flag for param in self.params for flag in (*param.opts, *param.secondary_opts)}
         flags = {arg.partition("=")[0] for arg in args if arg.startswith("-")}
-        if self.rare is not None and (ctx.resilient_parsing or not flags <= known):
-            self.params += self.rare()
-            self.rare = None
+        known |= {"--help-all", *self.get_help_option_names(ctx)}
+        if ctx.resilient_parsing or not flags <= known:
+            self._add_rare()
         typed = list(args)
         try:
             return super().parse_args(ctx, args)
@@ -78,6 +87,15 @@ class Command(click.Command):
                 raise
             raise click.UsageError(self._one_too_many(ctx, error.message), ctx) from None
 
+    def _add_rare(self) -> None:
+        """Makes the options that are many, once."""
+        if self.rare is not None:
+            made, self.rare = self.rare(), None
+            for param in made:
+                if isinstance(param, Option):
+                    param.rare = True
+            self.params += made
+
     def _one_too_many(self, ctx: click.Context, message: str) -> str:
         """What is said of several models where one is asked for."""
         models = next((p for p in self.params if isinstance(p, click.Argument)), None)
@@ -85,22 +103,98 @@ class Command(click.Command):
             return message
         return f"{message}; {self.name} is of one model, several: `vitcost compare A B`"
 
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        params = super().get_params(ctx)
+        self._help_all.hidden = not self._has_more()
+        return [*params[:-1], self._help_all, params[-1]]
+
+    def _has_more(self) -> bool:
+        return self.rare is not None or any(_is_rare(param) for param in self.params)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        if not ctx.meta.get(_WHOLE) and self._has_more():
+            fields = (
+                "any field of the model (--img-size, --num-classes, …) and "
+                if self.has_fields
+                else ""
+            )
+            formatter.write_paragraph()
+            formatter.write_text(f"{fields}rare flags: --help-all. Reading help: vitcost help")
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        if ctx.meta.get(_WHOLE) or not self._has_more():
+            super().format_help_text(ctx, formatter)
+            return
+        # the first paragraph: what the command answers
+        formatter.write_paragraph()
+        with formatter.indentation():
+            formatter.write_text((self.help or "").partition("\n\n")[0])
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        whole = bool(ctx.meta.get(_WHOLE))
         if self.examples:
             with formatter.section("Examples"):
-                for line in self.examples.strip().splitlines():
+                examples = self.examples.strip().splitlines()
+                for line in examples if whole or not self._has_more() else examples[:_EXAMPLES]:
                     formatter.write(f"{'':{formatter.current_indent}}{line.strip()}\n")
         sections: dict[str, list[tuple[str, str]]] = {}
         for param in self.get_params(ctx):
             record = param.get_help_record(ctx)
             if record is None or not isinstance(param, click.Option):
                 continue
+            if not whole and _is_rare(param):
+                continue
             flag = f"--[no-]{param.opts[0][2:]}" if param.secondary_opts else record[0]
-            section = getattr(param, "section", "Options")
-            sections.setdefault(section, []).append((flag, record[1]))
-        for title, records in sections.items():
+            section = getattr(param, "section", "Output")
+            said = record[1] if whole else _in_short(flag, record[1], getattr(param, "words", ()))
+            sections.setdefault(section, []).append((flag, said))
+        # a command's own flags first, its output last, whichever order they were declared in
+        titles = sorted(sections, key=lambda title: _PLACES.get(title, 1))
+        for title, records in ((title, sections[title]) for title in titles):
             with formatter.section(title):
                 formatter.write_dl(records)
+
+
+# where a context says that its help is the whole one
+_WHOLE = "vitcost.whole"
+_PLACES = {"Options": 0, "Output": 2}
+_EXAMPLES = 4
+# of a screen, and of the flag in front of what is said of it
+_SCREEN, _FLAG = 78, 26
+
+
+def _show_all(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    """Prints the whole help and ends, as ``--help`` does with the short one."""
+    if not value or ctx.resilient_parsing:
+        return
+    ctx.meta[_WHOLE] = True
+    command = ctx.command
+    if isinstance(command, Command):
+        command._add_rare()
+    click.echo(ctx.get_help(), color=ctx.color)
+    ctx.exit()
+
+
+def _is_rare(param: click.Parameter) -> bool:
+    return isinstance(param, Option) and param.rare
+
+
+def _in_short(flag: str, said: str, words: tuple[str, ...] = ()) -> str:
+    """What is said of a flag in a line, where it takes more: without its list and its remarks."""
+    room = _SCREEN - max(_FLAG, len(flag) + 4)
+    text, default, value = said.partition("  [default: ")
+    if len(said) <= room:
+        return said
+    if words:
+        # which words there are says more than what they are of
+        left = room - len(default) - len(value)
+        while words and len(", ".join(words)) + 3 > left:
+            words = words[:-1]
+        return f"{', '.join(words)}, …{default}{value}"
+    for sign in ("; ", ": "):
+        if len(text) + len(default) + len(value) > room:
+            text = text.partition(sign)[0]
+    return text + default + value if len(value) < room else text
 
 
 def _value_of(flag: str, args: Sequence[str]) -> str:
@@ -135,14 +229,23 @@ class Option(click.Option):
     """An option with the section of the help that it stands in.
 
     ``passed`` ones are keywords of the library's function, and are given to it when typed.
+    ``rare`` ones stand in the whole help alone; ``words`` are what an option may be.
     """
 
     def __init__(
-        self, *args: Any, section: str = "Options", passed: bool = False, **kwargs: Any
+        self,
+        *args: Any,
+        section: str = "Options",
+        passed: bool = False,
+        rare: bool = False,
+        words: tuple[str, ...] = (),
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
+        self.words = words
         self.section = section
         self.passed = passed
+        self.rare = rare
 
 
 def given(ctx: click.Context) -> dict[str, Any]:

@@ -38,6 +38,21 @@ __all__ = [
 ]
 
 _SHORT = {"batch": ("-b",)}
+# the questions that flags of a scenario answer; a flag in no row is of the first
+_HOW, _TRAINS, _SHARED = "How it runs", "How it trains", "On several cards"
+_SECTIONS = {
+    **dict.fromkeys(("ranks", "zero", "buckets"), _SHARED),
+    **dict.fromkeys(
+        ("optimizer", "checkpointing", "freeze", "lora", "lora_layers", "recipe", "ema",
+         "accumulate", "zero_grad"),
+        _TRAINS,
+    ),
+}  # fmt: skip
+# flags that few give, in the whole help alone
+_RARE = (
+    "platform", "lora_layers", "recipe", "layout", "compile", "software", "buckets", "zero_grad",
+    "tower", "gpu_file", "calibration", "anchor",
+)  # fmt: skip
 _TEXT_SECTION = "Fields of a model that reads text"
 
 
@@ -50,6 +65,7 @@ def model_options(*, many: bool = False) -> list[click.Parameter]:
             type=ModelName(),
             multiple=many,
             help="instead of the argument",
+            rare=True,
         ),
         Option(
             ["--tower"],
@@ -57,6 +73,7 @@ def model_options(*, many: bool = False) -> list[click.Parameter]:
             metavar="vision|text",
             help="one tower of a model of two, as NAME:vision and NAME:text are",
             passed=True,
+            rare=True,
         ),
     ]
 
@@ -89,15 +106,23 @@ def scenario_options(only: Iterable[str] | None = None) -> list[click.Parameter]
 def _scenario_option(field: "DataclassField[Any]") -> Option:
     flags, words = [*_SHORT.get(field.name, ()), _flag(field.name)], HELP.get(field.name, "")
     if field.type is bool:
-        return Option(flags, is_flag=True, help=words, section="Scenario", passed=True)
+        return Option(
+            flags,
+            is_flag=True,
+            help=words,
+            section=_SECTIONS.get(field.name, _HOW),
+            passed=True,
+            rare=field.name in _RARE,
+        )
     return _worded(
         flags,
         CHOICES.get(field.name, ()),
         Whole() if field.type is int else Words(CHOICES.get(field.name, ())),
         "N" if field.type is int else "NAME",
         words,
-        "Scenario",
+        _SECTIONS.get(field.name, _HOW),
         f"  [default: {field.default}]" if field.default != "" else "",
+        field.name in _RARE,
     )
 
 
@@ -111,12 +136,14 @@ def precision_option() -> click.Parameter:
         Words(AUTOMATIC),
         "NAME",
         "auto is bf16 where a card has it, fp16 where it has that alone, else fp32",
-        "Scenario",
+        _HOW,
         "  [default: auto]",
     )
 
 
-def gpu_options(only: Iterable[str] | None = None, section: str = "Time") -> list[click.Parameter]:
+def gpu_options(
+    only: Iterable[str] | None = None, section: str = "Time on a card"
+) -> list[click.Parameter]:
     """The cards that a question is for, and what the user knows of them; or some of these flags."""
     flags: tuple[tuple[list[str], ParamType, str, str], ...] = (
         (
@@ -149,6 +176,7 @@ def gpu_options(only: Iterable[str] | None = None, section: str = "Time") -> lis
             section=section,
             passed=True,
             multiple=True,
+            rare=names[-1][2:].replace("-", "_") in _RARE,
         )
         for names, kind, metavar, text in flags
         if only is None or names[-1] in only
@@ -225,6 +253,7 @@ def _worded(
     help: str,
     section: str,
     default: str = "",
+    rare: bool = False,
 ) -> Option:
     """A passed option that shows its choices: beside the flag where they are short."""
     joined = "|".join(choices)
@@ -234,7 +263,16 @@ def _worded(
     else:
         words = f": {', '.join(word or repr(word) for word in choices)}" if choices else ""
     text = help + words + default
-    return Option(flags, type=kind, metavar=metavar, help=text, section=section, passed=True)
+    return Option(
+        flags,
+        type=kind,
+        metavar=metavar,
+        help=text,
+        section=section,
+        passed=True,
+        rare=rare,
+        words=choices if words else (),
+    )
 
 
 def _one_card(ctx: click.Context, param: click.Parameter, names: Sequence[str]) -> str | None:
@@ -306,8 +344,8 @@ def format_options() -> list[click.Parameter]:
             ["--format"],
             {
                 "type": Words(FORMATS),
-                "metavar": "|".join(FORMATS),
-                "help": "[default: table]",
+                "metavar": "NAME",
+                "help": ", ".join(FORMATS),
             },
         ),
         (["--json", "as_json"], {"is_flag": True, "help": "the same as --format json"}),

@@ -44,7 +44,7 @@ _FLAGS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
     (
         "--network",
         _RUN,
-        "bytes a second that a card has to other nodes, one direction: '50 GB/s'",
+        "what a card has to other nodes, one direction: '50 GB/s'",
         {"metavar": "RATE"},
     ),
     ("--price", _RUN, "of a card and hour: 2.5, or $2.5", {"metavar": "PRICE"}),
@@ -54,11 +54,11 @@ _FLAGS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
         "in place of --gpus and --nodes: finds the fewest cards that keep it: 3d, 36h",
         {"metavar": "TIME"},
     ),
-    ("--efficiency", _RUN, "FLOP/s of a card over its peak, not a predicted time", _SHARE),
+    ("--efficiency", _RUN, "FLOP/s of a card over its peak; no time is predicted then", _SHARE),
     (
         "--overlap",
         _RUN,
-        "share of the passes that data-parallel exchange hides behind  [default: 1]",
+        "of exchange and passes; the share that can be hidden  [default: 1]",
         _SHARE,
     ),
     (
@@ -90,7 +90,7 @@ _FLAGS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
             default=None,
             section=_FIXED,
             passed=True,
-            help="tensor parallel ranks share the tokens between layers too",
+            help="tensor parallel ranks share the tokens too; those between layers",
         ),
         *scenario_options([f.name for f in fields(Scenario) if f.name not in _DECIDED]),
     ],

@@ -53,6 +53,7 @@ class Time:
     verdict: str | None = None
     headroom_bytes: int | None = None
     beside: Beside | None = None
+    tensor_bytes: int | None = None  # with the kernels of this card
 
     def to_dict(self) -> dict[str, Any]:
         """The row of a report's ``time``."""

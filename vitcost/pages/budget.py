@@ -19,12 +19,12 @@ def budget_page(result: BudgetResult) -> Page:
         "",
         (
             Column("budget"),
+            Column("verdict"),
             Column("quantity"),
             Column("value", "count"),
             Column("limit", "count"),
             Column("baseline", "count"),
             Column("headroom", "count"),
-            Column("verdict"),
         ),
         tuple(map(_check, result.checks)),
         tuple(f"{check.name}: {reason}" for check in result.checks for reason in check.reasons),
@@ -86,7 +86,7 @@ def _check(check: Check) -> Row:
     numbers = (check.value, check.limit, check.baseline, check.headroom)
     unit = QUANTITIES[check.quantity].unit
     return Row(
-        (check.name, check.quantity, *numbers, word), "" if check.ok else "failed", unit=unit
+        (check.name, word, check.quantity, *numbers), "" if check.ok else "failed", unit=unit
     )
 
 

@@ -13,8 +13,8 @@ __all__ = ["compare_page"]
 _TITLES = {
     "params": "params",
     "flops": "FLOPs",
-    "inference_memory": "inference",
-    "train_memory": "training",
+    "inference_memory": "infer",
+    "train_memory": "train",
     "step_time": "time",
 }
 
@@ -62,14 +62,16 @@ def _table(found: Comparison, names: tuple[str, ...]) -> Table:
         unit = QUANTITIES[name].unit
         columns += [Column(_title(name), unit), Column("×", "relative", optional=True)]
     timed = "step_time" in names and any(each.time for each in found.compared)
-    if timed:
+    bases = dict.fromkeys(map(_rests_on, found.compared)) if timed else {}
+    # where all times rest on the same, a note says it
+    if len(bases) > 1:
         columns.append(Column("time rests on"))
     rows, front = [], found.front()
     for i, each in enumerate(found.compared):
         numbers: list[Value] = []
         for name, ratios in zip(names, best, strict=True):
             numbers += [each.quantities[name], ratios[i]]
-        if timed:
+        if len(bases) > 1:
             numbers.append(_rests_on(each))
         kind = "marked" if i in front else ""
         rows.append(Row((each.model, *map(spelled, each.varied.values()), *numbers), kind))
@@ -77,8 +79,10 @@ def _table(found: Comparison, names: tuple[str, ...]) -> Table:
     if found.pareto is not None:
         notes.append(f"◂: Pareto front of {' and '.join(found.pareto)}")
     if timed:
+        alone = f"; it rests on {next(iter(bases))}" if len(bases) == 1 else ""
         notes.append(
             "time: of a step, of a report with several cards on the slowest of them; ±: its band"
+            f"{alone}"
         )
         if found.aside:
             notes.append(f"of training alone, not of the time: {', '.join(found.aside)}")
@@ -113,4 +117,5 @@ def _differences(why: Why) -> Table:
     columns = (Column("layer"), *(Column(title, unit) for title, unit in _COLUMNS))
     title = f"Why: what {why.model} costs more than {why.against}"
     note = "* stands for every layer of a run" if more else "no layer differs"
-    return Table(title, columns, tuple(rows), (note,))
+    shares = f"Where {why.model} costs more than {why.against}"
+    return Table(title, columns, tuple(rows), (note,), shares)

@@ -9,16 +9,17 @@ __all__ = ["explain_page"]
 def explain_page(found: Explanation) -> Page:
     """The formula term by term, the whole of it, and what its letters stand for."""
     lead = [found.unit]
+    formulas: tuple[str, ...] = ()
     if not isinstance(found.value, tuple):
-        lead += ["", f"  {found.formula}", f"= {found.substituted}", f"= {found.value:,}"]
+        formulas = (found.formula, found.substituted, f"{found.value:,}")
     if found.latex is not None:
         lead += ["", found.latex]
     terms = Table(
         "Terms",
         (
             Column("term"),
-            Column("formula"),
-            Column("with numbers", optional=True),
+            Column("formula", "formula"),
+            Column("with numbers", "formula", optional=True),
             Column("value", "count"),
         ),
         tuple(Row((t.name, t.formula, t.substituted, t.value)) for t in found.terms),
@@ -32,4 +33,4 @@ def explain_page(found: Explanation) -> Page:
     title = f"{found.quantity} of {found.model}"
     value = found.value
     answer = ", ".join(map(str, value)) if isinstance(value, tuple) else f"{value:,}"
-    return Page(title, tuple(lead), (terms, letters), notes, answer=(answer,))
+    return Page(title, tuple(lead), (terms, letters), notes, answer=(answer,), formulas=formulas)

@@ -63,9 +63,9 @@ def _lead(result: Fit) -> Iterator[str]:
 def _cards(result: Fit) -> Table:
     columns = [
         Column("gpu"),
-        Column("memory", "bytes"),
-        Column("by", optional=True),
+        *([Column(f"batch {result.wanted:,}")] if result.wanted > 1 else []),
         Column("largest batch", "count"),
+        Column("memory", "bytes"),
         Column("used", "bytes"),
         Column("headroom", "bytes"),
     ]
@@ -73,29 +73,32 @@ def _cards(result: Fit) -> Table:
         columns.append(Column("image", "count"))
     if "depth" in result.largest:
         columns.append(Column("depth", "count"))
-    if result.wanted > 1:
-        columns.append(Column(f"batch {result.wanted:,}"))
     if str(result.reserve) != "0":
         columns.append(Column("without reserve", "count", optional=True))
+    columns.append(Column("memory by", optional=True))
     columns.append(Column("used is", optional=True))
     columns.append(Column("peak", optional=True))
-    rows = tuple(_card(result, row) for row in result.found)
+    found = list(result.found)
+    best: FitRow | None = None
+    if not result.named:
+        # the question is which card is enough: the smallest that holds the batch is marked
+        found.sort(key=lambda row: (row.capacity_bytes is None, row.capacity_bytes))
+        best = next((row for row in found if row.fits), None)
+    rows = tuple(_card(result, row, row is best) for row in found)
     return Table("", tuple(columns), rows, tuple(_notes(result)))
 
 
-def _card(result: Fit, row: FitRow) -> Row:
-    cells: list[Value] = [row.gpu, row.capacity_bytes, row.memory]
-    cells += [row.largest_batch, row.used_bytes, row.headroom_bytes]
+def _card(result: Fit, row: FitRow, is_best: bool) -> Row:
+    cells: list[Value] = [row.gpu, *([row.verdict or "?"] if result.wanted > 1 else [])]
+    cells += [row.largest_batch, row.capacity_bytes, row.used_bytes, row.headroom_bytes]
     if "img_size" in result.largest:
         cells.append(row.largest_img_size)
     if "depth" in result.largest:
         cells.append(row.largest_depth)
-    if result.wanted > 1:
-        cells.append(row.verdict or "?")
     if str(result.reserve) != "0":
         cells.append(row.largest_batch_bare)
-    cells += [row.used_is, row.peak_at]
-    return Row(tuple(cells), "failed" if row.fits is False else "")
+    cells += [row.memory, row.used_is, row.peak_at]
+    return Row(tuple(cells), "marked" if is_best else "failed" if row.fits is False else "")
 
 
 def _notes(result: Fit) -> Iterator[str]:
@@ -114,6 +117,8 @@ def _notes(result: Fit) -> Iterator[str]:
         yield "where no batch fits, used is what a batch of one needs"
     for each in dict.fromkeys(each for row in result.found for each in row.assumed):
         yield f"used, bounded: a step needs no more, with {each}"
+    if not result.named and any(row.fits for row in result.found):
+        yield f"◂: the smallest card that holds a batch of {result.wanted:,}"
     if result.largest:
         yield f"the largest with a batch of {result.wanted:,}; an image is square"
 
@@ -126,7 +131,7 @@ def _ways(result: Fit) -> Iterator[Table]:
     columns = (
         Column("gpu"),
         Column("precision"),
-        Column("attention"),
+        Column("attention", optional=True),
         Column("checkpointing"),
         Column("used", "bytes"),
         Column("headroom", "bytes"),

@@ -22,15 +22,16 @@ def gpus_page(gpus: Gpus) -> Page:
     """A row a card, then what the sources' short names stand for."""
     columns = (
         Column("gpu"),
-        Column("year", optional=True),
-        Column("architecture", optional=True),
         Column("memory", "bytes"),
-        Column("usable", "bytes", optional=True),
         Column("bytes/s", "si"),
         *(Column(kind, "si", optional=kind != "bf16") for kind in Peaks._fields),
+        # it decides how much a time is worth
+        Column("measured"),
+        Column("usable", "bytes", optional=True),
         Column("link B/s", "si", optional=True),
         Column("W", "count", optional=True),
-        Column("measured", optional=True),
+        Column("architecture", optional=True),
+        Column("year", optional=True),
         Column("source", optional=True),
     )
     table = Table("", columns, tuple(map(_row, gpus.found)), tuple(_sources(gpus)))
@@ -52,11 +53,11 @@ def _range(gpus: Gpus) -> Iterator[str]:
 def _row(card: Card) -> Row:
     peaks = (None if peak is None else peak * 1e12 for peak in card.peaks)
     year = None if card.year is None else str(card.year)
-    numbers: tuple[Value, ...] = (
-        year, card.architecture or None, card.memory_bytes, card.usable_bytes, card.bandwidth,
-        *peaks, card.link, card.power_w,
+    cells: tuple[Value, ...] = (
+        card.name, card.memory_bytes, card.bandwidth, *peaks, ", ".join(_measured(card)) or "no",
+        card.usable_bytes, card.link, card.power_w, card.architecture or None, year, card.source,
     )  # fmt: skip
-    return Row((card.name, *numbers, ", ".join(_measured(card)), card.source))
+    return Row(cells)
 
 
 def _measured(card: Card) -> Iterator[str]:

@@ -28,23 +28,23 @@ def _inference(report: Report) -> Table:
         f"Inference memory, {_batch(report)}",
         (
             Column("precision"),
+            Column("total", "bytes"),
             Column("attention"),
             Column("weights", "bytes"),
             *buffers,
             Column("inputs", "bytes"),
             Column("activations", "bytes"),
-            Column("total", "bytes"),
         ),
         tuple(
             Row(
                 (
                     row.precision,
+                    row.memory.total_bytes,
                     ", ".join(row.attention_kernel),
                     row.memory.weights_bytes,
                     *([row.memory.buffers_bytes] if buffers else []),
                     row.memory.input_bytes,
                     row.memory.activations_bytes,
-                    row.memory.total_bytes,
                 ),
                 "marked" if row.asked else "",
             )
@@ -81,14 +81,14 @@ def _training(report: Report) -> Table:
         most, then = getattr(own, name, None), getattr(parts, name, None)
         # a row stands for bytes that a scenario asks for
         if most or then:
-            rows.append(Row((title, most, then)))
+            rows.append(Row((title, then, most)))
     if own.peak_bytes is not None:
         peak = "peak of a step" if own.peak_is == "exact" else "peak of a step, at most"
-        rows.append(Row((peak, None, own.peak_bytes), "total"))
+        rows.append(Row((peak, own.peak_bytes, None), "total"))
     recipe = f"{scenario.recipe}: {scenario.precision}, {scenario.optimizer}"
     return Table(
         f"Training memory, {_batch(report)}{_rank(scenario)}, {recipe}",
-        (Column("part"), Column("alone", "bytes"), Column("at the peak", "bytes")),
+        (Column("part"), Column("at the peak", "bytes"), Column("alone", "bytes")),
         tuple(rows),
         (
             "alone: each part by itself; they do not peak together. saved for backward: what "
@@ -160,17 +160,17 @@ def _rules(report: Report) -> Table:
         notes.append(f"{formula}: half precision, Korthikanti et al. 2022{less}")
     columns = (
         Column("of"),
-        Column("rule of thumb"),
+        Column("rule / exact", "relative"),
         Column("rule", "bytes"),
         Column("exact", "bytes"),
-        Column("rule / exact", "relative"),
+        Column("rule of thumb"),
     )
     return Table("Rules of thumb", columns, tuple(rows), tuple(notes))
 
 
 def _rule(name: str, formula: str, rule: Size | None, exact: Size | None, within: bool) -> Row:
     share = rule / exact if within and rule is not None and exact else None
-    cells: tuple[Value, ...] = (name, formula, rule, exact, share)
+    cells: tuple[Value, ...] = (name, share, rule, exact, formula)
     return Row(cells)
 
 

@@ -10,6 +10,8 @@ from vitcost.planner.plan import Plan
 __all__ = ["plan_page"]
 
 _BEST = 5
+# ways that a flat table shows
+_READ = 8
 # a way that is slower by less than this is as fast: a prediction is no finer
 _AS_FAST = 1.02
 _JOULES_OF_KWH = 3.6e6
@@ -91,7 +93,7 @@ def _totals(result: Plan) -> Table:
     )
     return Table(
         "The run",
-        (Column(""), Column("", "count"), Column("", "si")),
+        (Column(""), Column("", "si"), Column("exactly", "count")),
         tuple(Row((name, value, value), unit="") for name, value, _ in rows),
     )
 
@@ -102,19 +104,23 @@ def _best(result: Plan) -> Iterator[Table]:
         return
     columns = [
         Column("divided by"),
+        Column("run", "seconds"),
+        *([Column("cost", "si")] if result.job.price is not None else []),
+        Column("GPU-hours", "si"),
         Column("step", "seconds"),
+        Column("kWh", "si"),
         Column("MFU", "ratio"),
         Column("HFU", "ratio", optional=True),
-        Column("run", "seconds"),
-        Column("GPU-hours", "si"),
-        Column("kWh", "si"),
-        *([Column("cost", "si")] if result.job.price is not None else []),
         Column("limit"),
         Column("samples/s", "si", optional=True),
         Column("band of a step", optional=True),
     ]
     rows = tuple(_best_row(result, row) for row in fitting)
-    notes = (f"time {result.basis}; MFU: the model's FLOPs over the peak, HFU: those executed",)
+    money = ("cost: in the money of the price",) if result.job.price is not None else ()
+    notes = (
+        *money,
+        f"time {result.basis}; MFU: the model's FLOPs over the peak, HFU: those executed",
+    )
     yield Table("Fastest that fit", tuple(columns), rows, notes)
 
 
@@ -131,13 +137,13 @@ def _best_row(result: Plan, row: PlanRow) -> Row:
     cost = [] if result.job.price is None else [row.cost]
     cells = (
         _name(row),
+        row.run_seconds,
+        *cost,
+        row.gpu_hours,
         row.step_seconds,
+        energy,
         row.mfu,
         row.hfu,
-        row.run_seconds,
-        row.gpu_hours,
-        energy,
-        *cost,
         row.limit,
         row.samples_per_second,
         _band(row),
@@ -158,7 +164,7 @@ def _name(row: PlanRow) -> str:
 def _ways(result: Plan) -> Table:
     columns = (
         Column("divided by"),
-        Column("recomputed"),
+        Column("recomputed", optional=True),
         Column("micro", "count"),
         Column("×", "count"),
         Column("memory", "bytes"),
@@ -169,8 +175,17 @@ def _ways(result: Plan) -> Table:
         Column("step", "seconds"),
         Column("limit", optional=True),
     )
-    rows = tuple(_way(row, level) for rows in _divisions(result) for level, row in enumerate(rows))
+    divisions = _divisions(result)
+    # a few are read, the others are folded
+    folded = [place >= _READ for place in range(len(divisions))]
+    rows = tuple(
+        _way(row, level, fold)
+        for rows, fold in zip(divisions, folded, strict=True)
+        for level, row in enumerate(rows)
+    )
+    more = sum(folded)
     notes = (
+        *((f"{more:,} more ways: --levels 0; html, csv and json have all",) if more else ()),
         "of one card: micro × accumulated samples, memory, bytes sent in a step; waits: what "
         "hides behind no computing, and bubbles",
         "recomputed: the fastest that fits; html, csv and json have the others",
@@ -178,7 +193,7 @@ def _ways(result: Plan) -> Table:
     return Table("Every way to divide the step", columns, rows, notes)
 
 
-def _way(row: PlanRow, place: int) -> Row:
+def _way(row: PlanRow, place: int, folded: bool) -> Row:
     waits = None if row.exposed_seconds is None else row.exposed_seconds + (row.bubble_seconds or 0)
     cells = (
         row.strategy,
@@ -194,4 +209,4 @@ def _way(row: PlanRow, place: int) -> Row:
         row.limit,
     )
     # what else a division could recompute is folded below the best
-    return Row(cells, "" if row.fits else "failed", min(place, 1), detail=place > 0)
+    return Row(cells, "" if row.fits else "failed", min(place, 1), detail=place > 0 or folded)

@@ -8,6 +8,7 @@ from vitcost.engine.parts import part_of
 from vitcost.flags import trained_aside
 from vitcost.page import Column, Page, Row, Table, Value, shown
 from vitcost.pages.asked import of_inputs, of_model, of_scenario
+from vitcost.pages.bars import report_bars
 from vitcost.pages.memory import memory_tables
 from vitcost.pages.time import time_answer, time_tables
 from vitcost.reported import Layer, Report
@@ -31,6 +32,7 @@ def report_page(report: Report) -> Page:
         (*tables, *time_tables(report), _layers(report)),
         _NOTES,
         answer=(", ".join(_asked(report)), _numbers_of(report), *time_answer(report)),
+        bars=report_bars(report),
     )
 
 

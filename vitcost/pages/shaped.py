@@ -41,7 +41,7 @@ class Shaped(Result):
         """
         page = self.result.page()
         if self.brief:
-            return page._replace(lead=(), tables=(), notes=())
+            return page._replace(lead=(), tables=(), notes=(), formulas=(), bars=())
         if self.columns:
             page = page._replace(tables=tuple(self._chosen(page)))
         if self.levels is not None:

@@ -74,15 +74,15 @@ def _cards(report: Report) -> Table:
         notes.append("compiled: time alone is; memory is of the eager model")
     columns = (
         Column("gpu"),
+        Column("memory"),
+        Column("left", "bytes"),
+        Column("images/s", "rate"),
         Column("a batch", "seconds"),
         Column("low", "seconds"),
         Column("high", "seconds"),
-        Column("images/s", "rate"),
-        Column("bound"),
-        Column("of peak", "ratio"),
         Column("basis"),
-        Column("memory"),
-        Column("left", "bytes"),
+        Column("bound", optional=True),
+        Column("of peak", "ratio", optional=True),
         Column("attention", optional=True),
         Column("software", optional=True),
     )
@@ -95,7 +95,8 @@ def _card(time: "Time") -> Row:
     rate, share = time.images_per_second, time.peak_share
     kernels = ", ".join(time.attention_kernel)
     fit = time.verdict or "?", time.headroom_bytes
-    return Row((time.gpu, *band, rate, time.bound, share, time.basis, *fit, kernels, time.software))
+    rests = time.basis, time.bound, share, kernels, time.software
+    return Row((time.gpu, *fit, rate, *band, *rests))
 
 
 def _parts(time: "Time", batch: int) -> Table:

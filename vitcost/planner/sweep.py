@@ -73,6 +73,10 @@ class Sweep(Result):
     pareto: tuple[str, str] | None = None
     progress: Progress | None = None  # is told how many combinations are done
 
+    def __repr__(self) -> str:
+        # an answer would compute every combination
+        return f"<Sweep of {self.points:,} combinations>"
+
     def pairs(self) -> tuple[str, ...]:
         """The models of two towers among them."""
         return tuple(model.name for model in self.models if hasattr(model.base, "vision"))

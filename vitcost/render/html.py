@@ -9,7 +9,9 @@ from html import escape
 from math import prod
 from typing import NamedTuple
 
-from vitcost.page import Column, Row, Table, Value, printable, shown
+from vitcost.page import Bars, Column, Row, Table, cell, printable, scaled, shown
+from vitcost.render.marks import KEYS, bar, keys
+from vitcost.render.mathml import mathml
 from vitcost.result import Result
 
 __all__ = ["fragment", "render"]
@@ -46,7 +48,15 @@ _STYLE = """\
   border: 1px solid var(--line); border-radius: .6rem }
 .vitcost section.wide { width: 100% }
 .vitcost section .note { max-width: 34rem; width: 0; min-width: 100% }
-.vitcost .scroll { overflow-x: auto }
+.vitcost .scroll { overflow-x: auto; background:
+  linear-gradient(90deg, var(--paper, Canvas) 30%, #0000) 0 / 2.5rem 100% no-repeat local,
+  linear-gradient(270deg, var(--paper, Canvas) 30%, #0000) 100% / 2.5rem 100% no-repeat local,
+  linear-gradient(90deg, #8889, #0000) 0 / .9rem 100% no-repeat scroll,
+  linear-gradient(270deg, #8889, #0000) 100% / .9rem 100% no-repeat scroll }
+.vitcost svg { display: block; width: 100%; height: 1.3rem; border-radius: .3rem;
+  background: var(--line) }
+.vitcost svg .limit { fill: currentColor }
+.vitcost p.formula { overflow-x: auto; white-space: nowrap; margin: .4rem 0 }
 .vitcost table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 0;
   width: 100% }
 .vitcost .grid { width: max-content; min-width: 100%; font-variant-numeric: tabular-nums }
@@ -71,6 +81,7 @@ _STYLE = """\
 .vitcost .goes { display: grid; grid-template-columns: max-content 1fr; gap: .45rem .8rem;
   align-items: center }
 .vitcost .goes > b, .vitcost .keys > i { font-weight: 400; font-style: normal }
+.vitcost .bars { grid-template-columns: 1fr; gap: .2rem }
 .vitcost .stack { display: flex; height: 1.3rem; border-radius: .3rem; overflow: hidden;
   background: var(--line) }
 .vitcost .keys { display: flex; flex-wrap: wrap; gap: .2rem 1rem; margin-top: .6rem;
@@ -85,7 +96,6 @@ _STYLE = """\
   .vitcost th, .vitcost td, .vitcost .row > span { padding: .3rem .35rem }
 }
 """
-_KEYS = ("#4c8dff", "#f28e2b", "#59a14f", "#b07aa1", "#e15759", "#2fa7a0", "#d4a72c")
 
 
 class _Nested(NamedTuple):
@@ -109,17 +119,45 @@ def fragment(result: Result) -> str:
         lines.append(f"<h1>{_text(page.title)}</h1>")
     lines += [f'<p class="answer">{_text(line)}</p>' for line in page.answer]
     lines += [f"<p>{_text(line)}</p>" for line in page.lead]
+    lines += _formulas(page.formulas)
     lines.append('<div class="tables">')
-    for table in page.tables:
-        lines += _goes(table)
-    for table in page.tables:
+    drawn = [[*_goes(table)] for table in page.tables]
+    # a single one is of the page, one of several of the table below it
+    alone = sum(map(bool, drawn)) == 1
+    lines += [line for each in drawn for line in each if alone]
+    for bars in page.bars:
+        lines += _bars(bars)
+    for table, each in zip(page.tables, drawn, strict=True):
+        lines += [] if alone else each
         lines += _section(table)
     lines.append("</div>")
     lines += [f'<p class="note">{_text(note)}</p>' for note in page.notes]
     return "\n".join(['<div class="vitcost">', *lines, "</div>"]) + "\n"
 
 
+def _formulas(formulas: tuple[str, ...]) -> Iterator[str]:
+    """A formula, with numbers put in, and its result: each equal to the one above."""
+    for i, formula in enumerate(formulas):
+        math = mathml(formula)
+        yield f'<p class="formula">{"= " if i else ""}{math or _text(formula)}</p>'
+
+
+def _bars(bars: Bars) -> Iterator[str]:
+    """Bars with the same colours, and what these stand for."""
+    names = list(dict.fromkeys(name for each in bars.bars for name, _ in each.segments))
+    yield f'<section class="wide">\n<h2>{_text(bars.title)}</h2>\n<div class="goes bars">'
+    for each in bars.bars:
+        whole = shown(sum(value for _, value in each.segments), each.unit)
+        limit = "" if each.limit is None else f" of {shown(each.limit, each.unit)}"
+        yield f"<b>{_text(f'{each.title}: {whole}{limit}')}</b>"
+        yield from bar(each, names)
+    yield "</div>"
+    yield from keys(names)
+    yield "</section>"
+
+
 def _section(table: Table) -> Iterator[str]:
+    table = scaled(table)
     folds = _folds(table)
     yield f"<section{_class('wide' if folds else '')}>"
     if table.title:
@@ -144,7 +182,7 @@ def _goes(table: Table) -> Iterator[str]:
     for name, shares in _kinds(table):
         before = kinds.get(name, [0.0] * len(shares))
         kinds[name] = [a + b for a, b in zip(before, shares, strict=True)]
-    largest = sorted(kinds, key=lambda name: max(kinds[name]), reverse=True)[: len(_KEYS)]
+    largest = sorted(kinds, key=lambda name: max(kinds[name]), reverse=True)[: len(KEYS)]
     # in the order of the table, and none that nobody could see
     seen = [name for name in kinds if name in largest and max(kinds[name]) >= 0.002]
     drawn = [
@@ -154,10 +192,10 @@ def _goes(table: Table) -> Iterator[str]:
     ]
     if not drawn:
         return
-    keys = dict(zip(seen, _KEYS, strict=False))
+    keys = dict(zip(seen, KEYS, strict=False))
     if any(sum(share for _, share in segments) < 0.998 for _, segments in drawn):
         keys["rest"] = "var(--line)"
-    yield '<section class="wide">\n<h2>Where it goes</h2>\n<div class="goes">'
+    yield f'<section class="wide">\n<h2>{_text(table.shares)}</h2>\n<div class="goes">'
     for title, segments in drawn:
         yield f'<b>{_text(title)}</b><div class="stack">'
         for name, share in segments:
@@ -194,7 +232,7 @@ def _flat(table: Table) -> Iterator[str]:
 def _grid(table: Table) -> Iterator[str]:
     """Rows that fold: a table's rows cannot, so each is a grid with the same columns."""
     texts = [[column.title for column in table.columns]]
-    texts += [[shown(*pair) for pair in _typed(table, row)] for row in table.rows]
+    texts += [[cell(row, i, table) for i in range(len(row.cells))] for row in table.rows]
     widths = [min(60, max(map(len, column))) + 3 for column in zip(*texts, strict=True)]
     # the signs of folding and the steps of nesting stand in the first column
     widths[0] += 2 + 2 * max(row.level for row in table.rows)
@@ -245,12 +283,19 @@ def _cells(table: Table, row: Row | None, tag: str, times: int = 1) -> Iterator[
         return
     shares = _shares(table, row, times)
     indent = f"padding-left: {0.6 + 1.2 * row.level:.1f}rem" if row.level else ""
-    for i, (value, unit) in enumerate(_typed(table, row)):
+    for i in range(len(row.cells)):
         bar = "" if shares[i] is None else f"--share: {100 * (shares[i] or 0):.2f}%"
         style = "; ".join(part for part in (bar, indent if i == 0 else "") if part)
         kinds = _class(*_sorts(table.columns[i]), "bar" if bar else "")
         styled = f' style="{style}"' if style else ""
-        yield f"<{tag}{kinds}{styled}>{_text(shown(value, unit))}</{tag}>"
+        yield f"<{tag}{kinds}{styled}>{_shown(row, i, table)}</{tag}>"
+
+
+def _shown(row: Row, index: int, table: Table) -> str:
+    """A cell as markup: a formula as one, everything else as text."""
+    text = cell(row, index, table)
+    math = mathml(text) if table.columns[index].unit == "formula" else None
+    return math or _text(text)
 
 
 def _shares(table: Table, row: Row, times: int) -> list[float | None]:
@@ -277,13 +322,11 @@ def _repeat(table: Table, row: Row) -> int:
     return 1
 
 
-def _typed(table: Table, row: Row) -> Iterator[tuple[Value, str]]:
-    for value, column in zip(row.cells, table.columns, strict=True):
-        yield value, row.unit or column.unit
-
-
 def _sorts(column: Column) -> tuple[str, str]:
-    return "" if column.unit == "text" else "number", "optional" if column.optional else ""
+    return "" if column.unit in (
+        "text",
+        "formula",
+    ) else "number", "optional" if column.optional else ""
 
 
 def _class(*names: str) -> str:

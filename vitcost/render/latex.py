@@ -6,7 +6,7 @@ notes behind the table. It needs ``\usepackage{booktabs}`` alone.
 
 from collections.abc import Iterator
 
-from vitcost.page import Page, Table, printable, shown
+from vitcost.page import Page, Table, cell, printable, scaled
 from vitcost.result import Result
 
 __all__ = ["render"]
@@ -29,6 +29,7 @@ def _page(page: Page) -> Iterator[str]:
     first, *others = page.answer or ("",)
     lines = [": ".join(part for part in (page.title, first) if part), *others]
     yield from (f"% {printable(line)}" for line in lines if line)
+    yield from (f"% = {printable(formula)}" for formula in page.formulas)
     for table in page.tables:
         yield ""
         if table.title:
@@ -39,7 +40,8 @@ def _page(page: Page) -> Iterator[str]:
 
 
 def _table(table: Table) -> Iterator[str]:
-    sides = "".join("l" if column.unit == "text" else "r" for column in table.columns)
+    table = scaled(table)
+    sides = "".join("l" if column.unit in ("text", "formula") else "r" for column in table.columns)
     yield rf"\begin{{tabular}}{{{sides}}}"
     yield r"\toprule"
     if any(column.title for column in table.columns):
@@ -48,11 +50,10 @@ def _table(table: Table) -> Iterator[str]:
     for i, row in enumerate(table.rows):
         if row.detail:
             continue
-        units = (row.unit or column.unit for column in table.columns)
-        cells = [_escaped(shown(v, unit)) for v, unit in zip(row.cells, units, strict=True)]
+        cells = [_escaped(cell(row, i, table)) for i in range(len(row.cells))]
         cells[0] = r"\quad " * row.level + cells[0]
         if row.kind:
-            cells = [rf"\textbf{{{cell}}}" if cell else "" for cell in cells]
+            cells = [rf"\textbf{{{text}}}" if text else "" for text in cells]
         if row.kind == "total" and i:
             yield r"\midrule"
         yield _line(cells)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from vitcost.page import Table, printable, shown
+from vitcost.page import Table, cell, printable, scaled
 from vitcost.result import Result
 
 __all__ = ["render"]
@@ -15,6 +15,9 @@ def render(result: Result, *, color: bool, width: int | None) -> str:
     blocks = [f"## {_escaped(page.title)}"] if page.title else []
     lines = [*(f"**{_escaped(line)}**" for line in page.answer), *map(_escaped, page.lead)]
     blocks += ["  \n".join(lines)] if lines else []
+    if page.formulas:
+        lines = [f"{'= ' if i else ''}{printable(each)}" for i, each in enumerate(page.formulas)]
+        blocks.append("\n".join(f"    {line}" for line in lines))
     for table in page.tables:
         if table.title:
             blocks.append(f"### {_escaped(table.title)}")
@@ -25,16 +28,18 @@ def render(result: Result, *, color: bool, width: int | None) -> str:
 
 
 def _table(table: Table) -> Iterator[str]:
+    table = scaled(table)
     yield _line(_escaped(column.title) for column in table.columns)
-    yield _line(":---" if column.unit == "text" else "---:" for column in table.columns)
+    yield _line(
+        ":---" if column.unit in ("text", "formula") else "---:" for column in table.columns
+    )
     for row in table.rows:
         if row.detail:
             continue
-        units = [row.unit or column.unit for column in table.columns]
-        cells = [_escaped(shown(v, unit)) for v, unit in zip(row.cells, units, strict=True)]
+        cells = [_escaped(cell(row, i, table)) for i in range(len(row.cells))]
         cells[0] = "&emsp;" * row.level + cells[0]
         if row.kind:
-            cells = [f"**{cell}**" if cell else "" for cell in cells]
+            cells = [f"**{text}**" if text else "" for text in cells]
         yield _line(cells)
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeAlias
 
 from rich.cells import cell_len
 
-from vitcost.page import Column, Page, Table, printable, shown
+from vitcost.page import Column, Page, Table, cell, printable, scaled
 from vitcost.result import Result
 
 __all__ = ["render"]
@@ -54,6 +54,10 @@ def _page(page: Page, width: int | None, paint: Paint) -> Iterator[str]:
             yield paint(line, "answer")
     for line in page.lead:
         yield from _wrap(line, width)
+    for i, formula in enumerate(page.formulas):
+        if not i:
+            yield ""
+        yield from _wrap(formula, width, "  " if not i else "= ")
     for i, table in enumerate(page.tables):
         if i or page.title or page.lead or page.answer:
             yield ""
@@ -64,13 +68,14 @@ def _page(page: Page, width: int | None, paint: Paint) -> Iterator[str]:
 
 
 def _table(table: Table, width: int | None, paint: Paint) -> Iterator[str]:
+    table = scaled(table)
     if table.title:
         yield paint(printable(table.title), "heading")
     columns, left_out, gap = _fit(table, width)
     header, *lines = _lines(table, columns)
     widths = _widths([header, *lines])
     rule = paint("─" * (sum(widths) + gap * (len(widths) - 1)), "rule")
-    right = [table.columns[i].unit != "text" for i in columns]
+    right = [table.columns[i].unit not in ("text", "formula") for i in columns]
     if any(header.texts):
         yield paint(_aligned(header.texts, widths, right, gap), "header")
         yield rule
@@ -81,13 +86,13 @@ def _table(table: Table, width: int | None, paint: Paint) -> Iterator[str]:
         yield paint(text + _MARK if line.style == "marked" else text, line.style)
     notes = list(table.notes)
     if left_out:
-        notes.append(f"too narrow to show: {', '.join(column.title for column in left_out)}")
+        notes.append(f"too narrow to show: {', '.join(left_out)}")
     yield from _notes(notes, width, paint)
 
 
-def _fit(table: Table, width: int | None) -> tuple[list[int], list[Column], int]:
+def _fit(table: Table, width: int | None) -> tuple[list[int], list[str], int]:
     """The columns that fit a width, those that do not, and the gap between them."""
-    columns, left_out = list(range(len(table.columns))), list[Column]()
+    columns, left_out = list(range(len(table.columns))), list[str]()
     room = width and width - (len(_MARK) if any(row.kind == "marked" for row in table.rows) else 0)
     while True:
         widths = _widths(_lines(table, columns))
@@ -98,7 +103,13 @@ def _fit(table: Table, width: int | None) -> tuple[list[int], list[Column], int]
         if not optional:
             return columns, left_out, 1
         columns.remove(optional[-1])
-        left_out.insert(0, table.columns[optional[-1]])
+        left_out.insert(0, _named(table.columns, optional[-1]))
+
+
+def _named(columns: tuple[Column, ...], index: int) -> str:
+    """A column by its title; a ratio also by what it is of, which stands before it."""
+    title = columns[index].title
+    return f"{columns[index - 1].title} {title}" if title == "×" else title
 
 
 def _lines(table: Table, columns: list[int]) -> list[_Line]:
@@ -107,7 +118,7 @@ def _lines(table: Table, columns: list[int]) -> list[_Line]:
     for row in table.rows:
         if row.detail:
             continue
-        texts = [shown(row.cells[i], row.unit or table.columns[i].unit) for i in columns]
+        texts = [cell(row, i, table) for i in columns]
         texts[0] = "  " * row.level + texts[0]
         lines.append(_Line(tuple(texts), row.kind))
     return lines
@@ -133,8 +144,8 @@ def _notes(notes: Iterable[str], width: int | None, paint: Paint) -> Iterator[st
             yield paint(line, "note")
 
 
-def _wrap(text: str, width: int | None) -> list[str]:
-    text = printable(text)
+def _wrap(text: str, width: int | None, before: str = "") -> list[str]:
+    text = before + printable(text)
     if width is None or cell_len(text) <= width:
         return [text]
     from textwrap import wrap

@@ -1,0 +1,80 @@
+"""The bars of a report: memory against each card, and where a step's time goes."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from vitcost.page import Bar, Bars
+from vitcost.reported import Report
+
+if TYPE_CHECKING:
+    from vitcost.hardware.roofline import Time
+
+__all__ = ["report_bars"]
+
+
+def report_bars(report: Report) -> tuple[Bars, ...]:
+    """What lies in memory at the worst moment, against each card; the time of each part."""
+    return tuple(bars for bars in (_memory(report), _time(report)) if bars.bars)
+
+
+def _memory(report: Report) -> Bars:
+    inference = tuple(_inference(report))
+    step = tuple(_step(report))
+    modes = {"infer": ("inference", inference), "train": ("a step's peak", step)}
+    if report.time:
+        title, tensors = modes[report.scenario.mode]
+        bars = (_against(title, tensors, time) for time in report.time)
+        return Bars("Memory against the card", tuple(bar for bar in bars if bar is not None))
+    both = ((title, tensors) for title, tensors in modes.values() if tensors)
+    return Bars("Memory", tuple(Bar(title, "bytes", tensors) for title, tensors in both))
+
+
+def _inference(report: Report) -> Iterator[tuple[str, int]]:
+    own = report.inference
+    yield from _some(
+        ("weights", own.weights_bytes),
+        ("buffers", own.buffers_bytes),
+        ("images and targets", own.input_bytes),
+        ("activations", own.activations_bytes),
+    )
+
+
+def _step(report: Report) -> Iterator[tuple[str, int]]:
+    parts = report.training.peak_parts
+    if parts is None:
+        return
+    yield from _some(
+        ("weights", parts.weights_bytes),
+        ("gradients", parts.gradients_bytes),
+        ("optimizer states", parts.optimizer_bytes),
+        ("saved for backward", parts.saved_activations_bytes),
+        ("temporaries", parts.temporary_bytes),
+        ("images and targets", parts.batch_bytes),
+        ("moving averages", parts.ema_bytes),
+        ("gradient buckets", parts.buckets_bytes),
+        ("buffers", parts.buffers_bytes),
+    )
+
+
+def _some(*pairs: tuple[str, object]) -> Iterator[tuple[str, int]]:
+    yield from ((name, value) for name, value in pairs if isinstance(value, int) and value)
+
+
+def _against(title: str, tensors: tuple[tuple[str, int], ...], time: "Time") -> Bar | None:
+    """The tensors and what a card needs beside them, against all that it has."""
+    if time.headroom_bytes is None or time.beside is None or time.tensor_bytes is None:
+        return None
+    beside = time.beside.total_bytes
+    capacity = time.tensor_bytes + beside + time.headroom_bytes
+    # this card's kernels may need other tensors than those of the page, of which no parts are known
+    own = sum(value for _, value in tensors) == time.tensor_bytes
+    drawn = tensors if own else (("tensors", time.tensor_bytes),)
+    return Bar(f"{time.gpu}, {title}", "bytes", (*drawn, ("beside tensors", beside)), capacity)
+
+
+def _time(report: Report) -> Bars:
+    bars = (
+        Bar(time.gpu, "seconds", tuple((part.name, part.seconds) for part in time.parts))
+        for time in report.time
+    )
+    return Bars("Time by part", tuple(bars))

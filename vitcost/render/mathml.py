@@ -1,0 +1,83 @@
+"""MathML: a formula as ``explain`` spells it, for a browser, which needs no script for it."""
+
+import ast
+import re
+from html import escape
+
+__all__ = ["mathml"]
+
+_DEEPEST = 60
+# 1,000 is one number
+_GROUPS = re.compile(r"(?<=\d),(?=\d{3}(?:\D|$|,))")
+_SIGNS: dict[type[ast.operator], str] = {ast.Add: "+", ast.Sub: "−", ast.Mult: "⋅", ast.Mod: "mod"}
+
+
+def mathml(formula: str, *, display: str = "inline") -> str | None:
+    """A formula in ``+ - * / // **``, names, numbers and calls as MathML; None where it is none.
+
+    >>> mathml("h**2")
+    '<math display="inline"><msup><mi>h</mi><mn>2</mn></msup></math>'
+    >>> mathml("O(n²d)") is None
+    True
+    """
+    try:
+        tree = ast.parse(_GROUPS.sub("", formula), mode="eval").body
+        inner = _node(tree, 0)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    return f'<math display="{display}">{inner}</math>'
+
+
+def _node(node: ast.expr, depth: int) -> str:
+    """An expression inside another; brackets stand where precedence needs them."""
+    if depth > _DEEPEST:
+        raise ValueError("too deep for a page")
+    if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
+        return f"<mn>{node.value:,}</mn>"
+    if isinstance(node, ast.Name):
+        return _name(node.id)
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        return f"<mrow><mo>−</mo>{_node(node.operand, depth + 1)}</mrow>"
+    if isinstance(node, ast.BinOp):
+        return _binary(node, depth + 1)
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.keywords:
+        inside = "<mo>,</mo>".join(_node(each, depth + 1) for each in node.args)
+        return f"<mrow>{_name(node.func.id)}<mo>(</mo>{inside}<mo>)</mo></mrow>"
+    raise ValueError(f"no formula has a {type(node).__name__}")
+
+
+def _binary(node: ast.BinOp, depth: int) -> str:
+    left, right = _node(node.left, depth), _node(node.right, depth)
+    if isinstance(node.op, ast.Pow):
+        base = left if isinstance(node.left, ast.Name | ast.Constant) else _bracketed(left)
+        return f"<msup>{base}{right}</msup>"
+    if isinstance(node.op, ast.Div):
+        return f"<mfrac>{left}{right}</mfrac>"
+    if isinstance(node.op, ast.FloorDiv):
+        return f"<mrow><mo>⌊</mo><mfrac>{left}{right}</mfrac><mo>⌋</mo></mrow>"
+    sign = _SIGNS.get(type(node.op))
+    if sign is None:
+        raise ValueError(f"no formula has a {type(node.op).__name__}")
+    if isinstance(node.op, ast.Mult | ast.Mod):
+        left = _bracketed(left) if _is_sum(node.left) else left
+        right = _bracketed(right) if _is_sum(node.right) else right
+    elif isinstance(node.op, ast.Sub) and _is_sum(node.right):
+        right = _bracketed(right)
+    return f"<mrow>{left}<mo>{sign}</mo>{right}</mrow>"
+
+
+def _is_sum(node: ast.expr) -> bool:
+    return isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Sub)
+
+
+def _bracketed(inner: str) -> str:
+    return f"<mrow><mo>(</mo>{inner}<mo>)</mo></mrow>"
+
+
+def _name(name: str) -> str:
+    """A letter of the paper; digits behind it are an index."""
+    letter = name.rstrip("0123456789_")
+    index = name[len(letter) :].strip("_")
+    if letter and index:
+        return f"<msub><mi>{escape(letter)}</mi><mn>{index}</mn></msub>"
+    return f"<mi>{escape(name)}</mi>"
