@@ -349,7 +349,7 @@ def test_what_is_exceeded_and_what_grew_are_told_apart(project: Path, capsys: Ca
     code, out = answer(capsys)
     assert code == 1
     assert out.startswith("Budget grew: ")
-    assert re.search(r"GREW +params +[\d,]+ +1,000,000 +[\d,]+ +-65$", out)
+    assert re.search(r"GREW +params +[\d,]+ +1,000,000 +[\d,]+ +-65$", out, re.MULTILINE)
     assert "EXCEEDED" not in out
     declare(BUDGET.replace("1 M", "0.1 M"))
     assert {check["verdict"] for check in checks(capsys).values()} >= {"exceeded, grew", "grew"}

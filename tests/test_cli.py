@@ -728,7 +728,11 @@ def test_help_teaches_by_example(name: str, capsys: Captured) -> None:
     assert len(out.splitlines()) <= 60
     examples = re.findall(rf"^  (vitcost {name} .*)$|^  (vitcost {name})$", out, re.MULTILINE)
     assert len(examples) >= 3
-    assert out.index("Examples:") < out.index("Options:")
+    # its own flags come first, and where its answer goes last
+    assert out.index("Examples:") < out.index("Output:")
+    titles = re.findall(r"^([A-Z][^:]*):$", out, re.MULTILINE)
+    assert titles[-1] == "Output"
+    assert "Options" not in titles or titles.index("Options") == 1
     assert max(map(len, out.splitlines())) <= 80
 
 
@@ -808,7 +812,7 @@ def test_topics_are_listed_and_an_unknown_one_is_named(capsys: Captured) -> None
     out = capsys.readouterr().out
     assert all(f"vitcost help {name}" in out for name in TOPICS)
     assert run(["help", "memroy"]) == 2
-    assert "unknown topic 'memroy'; did you mean memory?" in capsys.readouterr().err
+    assert "unknown topic 'memroy'; did you mean memory, " in capsys.readouterr().err
 
 
 def test_the_help_shows_every_choice(capsys: Captured) -> None:

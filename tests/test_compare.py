@@ -14,6 +14,7 @@ from vitcost.errors import ConfigError, NotCovered, UnknownName
 from vitcost.page import shown
 from vitcost.quantities import QUANTITIES
 from vitcost.render import render
+from vitcost.units import common, scaled
 
 Captured = pytest.CaptureFixture[str]
 BASE, LARGE, COARSE = "vit_base_patch16_224", "vit_large_patch16_224", "vit_base_patch32_224"
@@ -151,7 +152,7 @@ def test_a_table_in_a_pipe_is_whole(capsys: Captured) -> None:
     first, gap, *lines = answer(capsys, BASE, LARGE).splitlines()
     assert (first.partition(":")[0], gap) == ("2 models side by side", "")
     assert lines[0].split() == [
-        "model", "params", "×", "FLOPs", "×", "inference", "×", "training", "×",
+        "model", "params", "×", "GFLOPs", "×", "infer", "GiB", "×", "train", "GiB", "×",
     ]  # fmt: skip
     assert lines[2].split()[:3] == [BASE, "86,567,656", "1.00"]
     assert lines[3].split()[:3] == [LARGE, "304,326,632", "3.52"]
@@ -182,11 +183,16 @@ def test_what_is_named_is_shown_in_that_order(names: tuple[str, ...], capsys: Ca
     header = next(csv.reader(io.StringIO(answer(capsys, *args, "--format", "csv"))))
     assert [key for key in header if key in keys] == keys
     report = vitcost.report(LARGE, gpu="l4" if card else ())
-    row = answer(capsys, *args, "--format", "markdown").splitlines()[7]
+    lines = answer(capsys, *args, "--format", "markdown").splitlines()
+    row = next(line for line in lines if line.startswith(f"| {LARGE} "))
     cells = [cell.strip() for cell in row.strip("|").split("|")][1::2]
-    assert cells[: len(names)] == [
-        shown(QUANTITIES[name].read(report), QUANTITIES[name].unit) for name in names
-    ]
+    base = vitcost.report(BASE, gpu="l4" if card else ())
+    for name, said in zip(names, cells, strict=False):
+        unit, value = QUANTITIES[name].unit, QUANTITIES[name].read(report)
+        assert value is not None
+        # both models are shown in one unit, which stands in the header
+        scale = common([value, QUANTITIES[name].read(base) or 0], unit)
+        assert said == (shown(value, unit) if scale is None else scaled(value, scale))
     titles = next(
         line.split() for line in answer(capsys, *args).splitlines() if line.startswith("model ")
     )

@@ -126,22 +126,28 @@ _FAR = 10**6
 
 
 def common(values: Iterable[int | float], kind: str) -> Scale | None:
-    """The unit that a column of numbers is read in: that of the middle one; None where they are too
-    far apart for one.
+    """The unit that a column of numbers is read in: the largest in which none is below 0.01, or a
+    larger one where the most would have five digits before the point; None where the numbers
+    are too far apart for one.
 
     >>> common([2**30, 3 * 2**30, 512 * 2**20], "bytes"), common([1.9, 7400.0, 9000.0], "seconds")
-    (Scale(factor=1073741824, word='GiB'), Scale(factor=3600.0, word='h'))
+    (Scale(factor=1073741824, word='GiB'), Scale(factor=1.0, word='s'))
+    >>> common([385_400_000, 167_300_000_000], "si").word, common([36 * 3600.0], "seconds").word
+    ('G', 'h')
     >>> common([1, 10**9], "si")
     """
     sizes = sorted(abs(value) for value in values if value)
     if not sizes or kind not in _SCALES or sizes[-1] > _FAR * sizes[0]:
         return None
-    middle = sizes[(len(sizes) - 1) // 2]
-    steps = _SCALES[kind]
     # 36 h are read sooner than 1.5 d
-    least = 2 if kind == "seconds" else 1
-    found = (step for step in steps if middle >= step[0] * (least if step[0] > 1 else 1))
-    return Scale(*next(found, steps[-1]))
+    most = {
+        step: sizes[-1] / (2 if kind == "seconds" and step > 1 else 1) for step, _ in _SCALES[kind]
+    }
+    steps = [step for step in _SCALES[kind] if step[0] <= most[step[0]]] or [_SCALES[kind][-1]]
+    at = next((i for i, step in enumerate(steps) if sizes[0] >= 0.01 * step[0]), len(steps) - 1)
+    while at and sizes[-1] >= 10_000 * steps[at][0]:
+        at -= 1
+    return Scale(*steps[at])
 
 
 def scaled(value: int | float, scale: Scale) -> str:

@@ -32,7 +32,7 @@ COMMANDS = {
     "trace": "Traces a module into a file that needs no torch.",
     "schema": "The JSON schema of a command's --json.",
     "completion": "Completes names and flags in a shell.",
-    "help": "Reading help: fields, precision, memory, cards, units; or a command's.",
+    "help": "What pages say: fields, precision, memory, cards, units.",
 }
 
 

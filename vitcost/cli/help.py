@@ -25,9 +25,9 @@ vitcost help fit
 )
 @click.pass_context
 def command(ctx: click.Context, topic_name: str | None) -> int:
-    """Reading help: fields, precision, memory, cards, units; or a command's.
+    """What pages say: fields, precision, memory, cards, units.
 
-    Without a TOPIC it lists them.
+    A TOPIC is one of these, or a command, whose help it shows; without one they are listed.
     """
     group = ctx.find_root().command
     assert isinstance(group, click.Group)

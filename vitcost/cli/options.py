@@ -135,7 +135,8 @@ def precision_option() -> click.Parameter:
         AUTOMATIC,
         Words(AUTOMATIC),
         "NAME",
-        "auto is bf16 where a card has it, fp16 where it has that alone, else fp32",
+        "auto is bf16 where a card has it, fp16 where it has that alone, else fp32; in training "
+        "under autocast",
         _HOW,
         "  [default: auto]",
     )

@@ -14,6 +14,7 @@ from vitcost.cli.options import (
     model_options,
     one_model,
     output_options,
+    precision_option,
     scenario_options,
 )
 from vitcost.cli.output import emit
@@ -29,7 +30,7 @@ vitcost plan vit_base_patch16_224 --samples 384M -g l40s --deadline 2d
 vitcost plan gpt3-xl --samples 146M -g h100-sxm --zero 3 --efficiency 0.4
 """
 # what a plan decides, or has flags of its own for; it is on cards
-_DECIDED = (*DECIDED, "checkpointing", "zero", "platform")
+_DECIDED = (*DECIDED, "checkpointing", "zero", "platform", "precision")
 _RUN, _FIXED = "Run", "Decided by you, else searched"
 _NUMBER: dict[str, Any] = {"type": click.INT, "metavar": "N"}
 _SHARE: dict[str, Any] = {"type": click.FLOAT, "metavar": "X"}
@@ -92,6 +93,7 @@ _FLAGS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
             passed=True,
             help="tensor parallel ranks share the tokens too; those between layers",
         ),
+        precision_option(),
         *scenario_options([f.name for f in fields(Scenario) if f.name not in _DECIDED]),
     ],
 )

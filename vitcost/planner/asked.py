@@ -5,14 +5,22 @@ from dataclasses import fields
 from typing import Any
 
 from vitcost.flags import check_layout
-from vitcost.scenario import Scenario
+from vitcost.hardware.precision import AUTO
+from vitcost.scenario import RECIPES, Scenario
 from vitcost.zoo import Model, Resolved, resolve
 
 __all__ = ["asked"]
 
+# torch's own account of model states, which fixes no precision
+_TORCH = RECIPES["torch"]
 
-def asked(model: Model, given: Mapping[str, Any], **fixed: Any) -> tuple[Resolved, Scenario]:
+
+def asked(
+    model: Model, given: Mapping[str, Any], *, automatic: str = "", **fixed: Any
+) -> tuple[Resolved, Scenario]:
     """The model and the scenario that keywords describe; ``fixed`` ones come before those given.
+    ``automatic`` is the precision where none is given, or ``auto``, and neither a recipe nor the
+    module has one of its own.
 
     >>> found, scenario = asked("vit_base_patch16_224", {"img_size": 384, "mode": "train"}, batch=8)
     >>> found.config.img_size, scenario.mode, scenario.batch
@@ -21,7 +29,10 @@ def asked(model: Model, given: Mapping[str, Any], **fixed: Any) -> tuple[Resolve
     names = {field.name for field in fields(Scenario)}
     flags = {name: value for name, value in given.items() if name in names}
     overrides = {name: value for name, value in given.items() if name not in names}
-    scenario = Scenario.of(**{**flags, **fixed})
     found = resolve(model, **overrides)
+    if automatic and flags.get("precision") in (None, AUTO):
+        own = "precision" in found.flags or RECIPES.get(flags.get("recipe", "torch")) != _TORCH
+        flags["precision"] = None if own else automatic
+    scenario = Scenario.of(**{**flags, **fixed})
     check_layout(found.config, scenario)
     return found, scenario.added_to(found.flags)

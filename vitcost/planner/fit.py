@@ -148,7 +148,7 @@ def fit(
     >>> row.largest_batch, row.fits, row.memory
     (688, True, 'stated')
     """
-    wanted = {} if require is None else {"batch": require}
+    wanted: dict[str, Any] = {} if require is None else {"batch": require}
     if require is not None and given.get("batch", require) != require:
         raise ConfigError(f"batch {given['batch']} contradicts require {require}")
     found, scenario = asked(model, given, **wanted)

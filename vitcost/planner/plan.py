@@ -13,6 +13,7 @@ from vitcost.hardware.attention import on_card
 from vitcost.hardware.calibrate import load_calibrations
 from vitcost.hardware.cards import Card
 from vitcost.hardware.nodes import most_of_a_node
+from vitcost.hardware.precision import precision_on
 from vitcost.hardware.roofline import Anchor, parse_anchor, predict
 from vitcost.hardware.specs import asked_cards, own_cards
 from vitcost.planner.asked import asked
@@ -156,8 +157,10 @@ def plan(
     one card over its peak, in place of a predicted time. ``zero``, ``tensor_parallel``,
     ``sequence_parallel``, ``pipeline_parallel``, ``checkpointing`` and ``micro_batch`` fix what is
     searched otherwise (stages of a pipeline are not: 1). ``given``: fields of the scenario and of
-    the config, as for ``report``. An ``anchor`` was measured at the ``micro_batch``, without
-    checkpointing unless that is fixed. Raises ``VitcostError`` for a run that cannot be.
+    the config, as for ``report``; ``precision`` is ``auto`` unless given: autocast in bf16 where
+    the card has it, in fp16 where it has that alone, else fp32. An ``anchor`` was measured at
+    the ``micro_batch``, without checkpointing unless that is fixed. Raises ``VitcostError`` for a
+    run that cannot be.
 
     >>> p = plan("vit_base_patch16_224", samples="1.28M", epochs=300, global_batch=4096,
     ...          gpu="h100-sxm", precision="amp-bf16")
@@ -165,7 +168,11 @@ def plan(
     (93750, 40378275201024000000, 'ZeRO-2')
     """
     _undecided(given)
-    found, scenario = asked(model, given, mode="train", batch=1)
+    cards = asked_cards(gpu, own_cards(gpu_file))
+    if len(cards) != 1:
+        raise ConfigError(f"a run is planned on one kind of card; {len(cards)} are asked for")
+    automatic = precision_on(cards[0], training=True)
+    found, scenario = asked(model, given, automatic=automatic, mode="train", batch=1)
     wanted = job(
         samples=samples, epochs=epochs, global_batch=global_batch, gpus=gpus, nodes=nodes,
         network=network, price=price, deadline=deadline, efficiency=efficiency, overlap=overlap,
@@ -178,9 +185,6 @@ def plan(
             f"a plan checkpoints all blocks or none: none, selective, block or every:K, got "
             f"{checkpointing!r:.80}"
         )
-    cards = asked_cards(gpu, own_cards(gpu_file))
-    if len(cards) != 1:
-        raise ConfigError(f"a run is planned on one kind of card; {len(cards)} are asked for")
     _of_a_node(cards[0], wanted.gpus)
     files = several("calibration", calibration, str)
     time = partial(
