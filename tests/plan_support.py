@@ -18,7 +18,9 @@ ASKED: dict[str, Any] = {"samples": "1.28M", "epochs": 300, "gpu": "h100-sxm"}
 
 
 def planned(**asked: Any) -> Plan:
-    return vitcost.plan(BASE, **{**ASKED, **asked})
+    # by hand fp32 is the simplest; a plan's own default is another
+    own = {} if "recipe" in asked else {"precision": "fp32"}
+    return vitcost.plan(BASE, **{**ASKED, **own, **asked})
 
 
 def only(**asked: Any) -> PlanRow:

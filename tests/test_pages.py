@@ -124,9 +124,10 @@ def test_every_flag_that_is_not_the_default_is_said(flag: str) -> None:
         "platform": "cpu", "optimizer": "sgd", "checkpointing": "block", "freeze": "backbone",
         "lora": 2, "lora_layers": "fc1", "recipe": "zero", "layout": "nhwc", "compile": True,
         "software": "2.9", "ranks": 4, "zero": 1, "buckets": "views", "ema": 1, "accumulate": 2,
-        "zero_grad": "zeros",
+        "zero_grad": "zeros", "policy": "reduce-half",
     }  # fmt: skip
-    beside = {"ranks": 4} if flag == "zero" else {}
+    sharded = {"ranks": 4, "zero": 2, "precision": "bf16"}
+    beside = {"zero": {"ranks": 4}, "policy": sharded}.get(flag, {})
     said = list(of_scenario(Scenario(**{flag: other[flag], **beside})))
     assert said != list(of_scenario(Scenario(**beside)))
 

@@ -214,9 +214,28 @@ def test_a_deadline_by_an_anchor() -> None:
     assert planned(**asked, deadline="61h").job.cards == 2
 
 
+@pytest.mark.parametrize(
+    ("card", "precision"),
+    [("h100-sxm", "amp-bf16"), ("t4", "amp-fp16"), ("v100-sxm2", "amp-fp16")],
+)
+def test_a_run_is_in_autocast_where_nobody_names_a_precision(card: str, precision: str) -> None:
+    """The H100 has bf16 matrix units, the T4 and the V100 those of fp16 alone."""
+    asked: dict[str, Any] = {"samples": 10**6, "gpu": card, "gpus": 1, "global_batch": 64}
+    found = vitcost.plan(BASE, **asked)
+    assert found.scenario.precision == precision
+    assert found.page().answer[0].endswith(f"batch 64, {precision}")
+    same = vitcost.plan(BASE, **asked, precision="auto")
+    assert same.to_dict() == found.to_dict()
+    assert vitcost.plan(BASE, **asked, precision="fp32").scenario.precision == "fp32"
+    # a recipe has one of its own
+    assert vitcost.plan(BASE, **asked, recipe="megatron-fp16").scenario.precision == "fp16"
+    with pytest.raises(ConfigError, match="precision fp32 contradicts recipe"):
+        vitcost.plan(BASE, **asked, recipe="megatron-fp16", precision="fp32")
+
+
 def test_a_deadline_over_nodes() -> None:
     asked = {"precision": "amp-bf16", "deadline": "1h"}
-    with pytest.raises(ConfigError, match="needs network"):
+    with pytest.raises(ConfigError, match="a node has 8: give network"):
         planned(**asked)
     found = planned(**asked, network="50 GB/s")
     assert (found.job.gpus, found.job.nodes > 1) == (8, True)
@@ -399,7 +418,7 @@ def test_json(capsys: Captured) -> None:
     args = ["plan", BASE, "--samples", "1.28M", "--epochs", "300", "-g", "h100-sxm", "--json"]
     assert run(args) == 0
     data = json.loads(capsys.readouterr().out)
-    assert data == json.loads(json.dumps(planned().to_dict()))
+    assert data == json.loads(json.dumps(planned(precision="auto").to_dict()))
     assert data["schema"] == "vitcost.plan/1"
     assert data["rows"][0]["fits"] is True
     assert data["totals"]["model_flops"] == 384_000_000 * TRAIN
