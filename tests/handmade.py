@@ -90,7 +90,8 @@ class Maker:
 
     losses = 1
 
-    def workload(self, scenario: Scenario) -> Workload:
+    def workload(self, scenario: Scenario, sizes: Sizes | None = None) -> Workload:
+        assert sizes is None, "it has no letters"
         return Handmade(scenario)
 
     def on_top(self, overrides: Mapping[str, Any]) -> "Maker":

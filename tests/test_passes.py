@@ -8,11 +8,14 @@ from collections.abc import Sequence
 
 import pytest
 
+from vitcost.config import FIELDS
 from vitcost.engine.chosen import Kernels
+from vitcost.engine.classes import CLASSES
 from vitcost.engine.cost import fold
 from vitcost.engine.keeps import Saved
 from vitcost.engine.needs import Needs
 from vitcost.engine.ops import Op, Sizes, Tensor, axes, bytes_of, param
+from vitcost.engine.parameters import parameters
 from vitcost.engine.precision import Precision
 from vitcost.engine.tree import Count, Module, Node, Run, linear, ops_of
 from vitcost.engine.walk import Walk
@@ -392,3 +395,20 @@ def test_a_checkpointed_region_keeps_its_input_alone() -> None:
     # the last linear layer keeps its input, which is there before it runs
     again = {op.kind: op.again for op in ops_of(low) if op.kind != "checkpoint"}
     assert again == {"linear": "stops", "gelu": "runs", "residual": "stops"}
+
+
+# --- timm's classes
+
+
+def test_each_class_that_a_config_may_follow_has_one_row() -> None:
+    assert tuple(CLASSES) == FIELDS["model_class"][1].choices
+    assert all(name == row.name for name, row in CLASSES.items())
+
+
+def test_children_that_a_module_registers_later_are_told_in_that_order() -> None:
+    m = Module("", "Model", tensor("x"))
+    for name in ("late", "first", "later"):
+        m.parameter(name, "h")
+    m.registers("late", "later")
+    found = [each.tensor.name for each in parameters(m.end(m.inputs[0]))]
+    assert found == ["first", "late", "later"]
