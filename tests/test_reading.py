@@ -20,7 +20,9 @@ from vitcost.hardware.calibrate import load_calibrations
 from vitcost.hardware.measurements import read as read_measurements
 from vitcost.hardware.specs import load_cards
 from vitcost.planner.compare import compare
+from vitcost.planner.prices import prices
 from vitcost.reading import BASELINE, BUDGETS, MODEL, parse_json, parse_toml, read_json, read_text
+from vitcost.traced.file import read as read_trace
 from vitcost.zoo import resolve
 
 # every file that a command reads: the function that reads it, and its suffix
@@ -33,6 +35,8 @@ READERS: Mapping[str, tuple[Callable[[str], Any], str]] = {
     "cards": (load_cards, ".toml"),
     "calibration": (load_calibrations, ".toml"),
     "measurements": (read_measurements, ".csv"),
+    "prices": (lambda path: prices([path], {}), ".toml"),
+    "trace": (read_trace, ".json"),
 }
 CARD = "[gpu.mine]\nbf16_tflops = 100\n"
 
