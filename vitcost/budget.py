@@ -43,6 +43,12 @@ class Check(NamedTuple):
     place: "Place | None"
     grew: "tuple[Changed, ...]" = ()
     missing: str | None = None
+    peak_is: str | None = None  # of train_memory: exact, or bounded
+
+    @property
+    def at_most(self) -> bool:
+        """Whether the value is a bound, which the model needs no more than."""
+        return self.peak_is == "bounded"
 
     @property
     def headroom(self) -> Amount | None:
@@ -82,7 +88,8 @@ class Check(NamedTuple):
             more = shown(self.value - (self.baseline or 0), unit)
             was = shown(self.baseline, unit)
             said.append(f"{more} more than the baseline of {was}; accept: vitcost budget --update")
-        return tuple(f"{self.quantity} is {each}" for each in said)
+        verb = "is, as a bound," if self.at_most else "is"
+        return tuple(f"{self.quantity} {verb} {each}" for each in said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +135,7 @@ class BudgetResult(Result):
                 "baseline": check.baseline,
                 "ok": check.ok,
                 "verdict": ", ".join(check.verdicts) or "ok",
+                "peak_is": check.peak_is,
                 "missing": check.missing,
                 "level": check.level,
                 "file": check.place and check.place.file,
@@ -196,7 +204,12 @@ def assert_budget(model: Model, **limits: Any) -> None:
     found = report(model, **{**_MODE, **keywords})
     name = found.model.name
     values = {key: _value(key, name, found) for key in most}
-    checks = (Check(name, key, values[key], most[key], None, None, "error", None) for key in most)
+    checks = (
+        Check(name, key, values[key], most[key], None, None, "error", None)._replace(
+            peak_is=_peak_is(key, found)
+        )
+        for key in most
+    )
     result = BudgetResult(tuple(checks))
     if not result.ok:
         # a test that holds draws nothing
@@ -239,7 +252,8 @@ def _checks(
         tolerated = None if was is None else _tolerated(was, budget.tolerance)
         check = Check(budget.name, quantity, None, most, was, tolerated, budget.level, place)
         try:
-            check = check._replace(value=_value(quantity, budget.name, report, f"{place}: "))
+            value = _value(quantity, budget.name, report, f"{place}: ")
+            check = check._replace(value=value, peak_is=_peak_is(quantity, report))
             if most is None and was is None:
                 raise ConfigError(
                     f"{place}: {quantity} is limited by a baseline that does not have it; "
@@ -251,6 +265,10 @@ def _checks(
         if before is not None and not check.ok:
             check = check._replace(grew=tuple(grown(report, before, quantity)))
         yield check
+
+
+def _peak_is(quantity: str, report: Report) -> str | None:
+    return report.training.peak_is if quantity == "train_memory" else None
 
 
 def _tolerated(was: Amount, tolerance: "Fraction") -> Amount:

@@ -27,7 +27,7 @@ def budget_page(result: BudgetResult) -> Page:
             Column("headroom", "count"),
         ),
         tuple(map(_check, result.checks)),
-        tuple(f"{check.name}: {reason}" for check in result.checks for reason in check.reasons),
+        tuple(_notes(result.checks)),
     )
     grew = tuple(_grew(result.checks)) if result.why else ()
     return Page(
@@ -50,6 +50,17 @@ def _answer(result: BudgetResult) -> Iterator[str]:
         yield f"and {len(broken) - _SAID:,} more"
 
 
+def _notes(checks: tuple[Check, ...]) -> Iterator[str]:
+    """What does not hold, and which values are bounds."""
+    yield from (f"{check.name}: {reason}" for check in checks for reason in check.reasons)
+    bounds = dict.fromkeys(check.name for check in checks if check.at_most)
+    if bounds:
+        yield (
+            "train_memory, at most: no exact peak is known, and report says what is assumed; "
+            f"of {', '.join(bounds)}"
+        )
+
+
 def _title(result: BudgetResult) -> str:
     """What does not hold, of all checks together."""
     failed = [check for check in result.checks if check.level != "warn"]
@@ -67,7 +78,10 @@ def _annotations(result: BudgetResult) -> Iterator[Annotation]:
         if check.ok:
             continue
         unit = QUANTITIES[check.quantity].unit
-        value = [] if check.value is None else [f"{check.quantity} is {shown(check.value, unit)}"]
+        verb = "is at most" if check.at_most else "is"
+        value = (
+            [] if check.value is None else [f"{check.quantity} {verb} {shown(check.value, unit)}"]
+        )
         lines = [*value, *check.reasons]
         if result.why:
             for each in check.grew:

@@ -7,7 +7,10 @@ from vitcost.pages.skipped import skipped_notes, spelled
 from vitcost.planner.compare import Compared, Comparison, Why, label, relative
 from vitcost.quantities import NUMBERS, QUANTITIES
 
-__all__ = ["compare_page"]
+__all__ = ["AT_MOST", "compare_page"]
+
+# what a page says beside a peak that is a bound
+AT_MOST = "training, at most: no exact peak is known, and report says what is assumed;"
 
 # short titles of quantities
 _TITLES = {
@@ -86,6 +89,9 @@ def _table(found: Comparison, names: tuple[str, ...]) -> Table:
         )
         if found.aside:
             notes.append(f"of training alone, not of the time: {', '.join(found.aside)}")
+    bounds = dict.fromkeys(each.model for each in found.compared if each.peak_is == "bounded")
+    if bounds and "train_memory" in names:
+        notes.append(f"{AT_MOST} of {', '.join(bounds)}")
     notes += skipped_notes(found.skipped)
     return Table("", tuple(columns), tuple(rows), tuple(notes))
 

@@ -23,13 +23,16 @@ def sweep_page(sweep: Sweep) -> Page:
         _table("The most of each quantity", found.most),
     )
     front = (_front(found),) if found.front else ()
-    notes = tuple(skipped_notes(found.skipped))
+    ends_of = (of.get("train_memory", {}) for of in (found.least, found.most))
+    bounds = any(row.get("peak_is") == "bounded" for row in ends_of)
+    said = ("training, at most: no exact peak is known of some; peak_is says of which",)
+    notes = (*(said if bounds else ()), *skipped_notes(found.skipped))
     return Page("Every combination", tables=(*ends, *front), notes=notes, answer=(answer,))
 
 
 def _table(title: str, rows: Mapping[str, Mapping[str, Any]]) -> Table:
     """A row a quantity: its value, and the combination that has it."""
-    keys = {QUANTITIES[name].key(name) for name in QUANTITIES}
+    keys = {"peak_is", *(QUANTITIES[name].key(name) for name in QUANTITIES)}
     fields = [key for row in list(rows.values())[:1] for key in row if key not in keys]
     columns = (Column("quantity"), Column("value", "count"), *map(Column, fields))
     cells = (

@@ -75,6 +75,7 @@ class Compared(NamedTuple):
     layers: Numbers
     time: "TimeOf | None" = None  # None: of no card
     towers: int = 1
+    peak_is: str | None = None  # of its training step: exact, or bounded
 
 
 class TimeOf(NamedTuple):
@@ -140,6 +141,7 @@ class Comparison(Result):
                 "model": each.model,
                 **{name: _plain(value) for name, value in each.varied.items()},
                 **{QUANTITIES[name].key(name): each.quantities[name] for name in self.names},
+                **({"peak_is": each.peak_is} if "train_memory" in self.names else {}),
                 **_told(each.time if "step_time" in self.names else None),
                 **{f"relative_{name}": best[name][i] for name in self.names},
                 **({} if self.pareto is None else {"pareto": i in front}),
@@ -296,7 +298,8 @@ def _compared(model: Candidate, flags: Mapping[str, Any]) -> Compared:
     name, source = data["model"]["name"], data["model"]["source"]
     towers = 2 if "vision" in data["model"]["config"] else 1
     numbers = values(data), layer_numbers(data)
-    return Compared(name, source, {}, *numbers, _slowest(data["time"]), towers)
+    peak_is = data["memory"]["training"]["peak_is"]
+    return Compared(name, source, {}, *numbers, _slowest(data["time"]), towers, peak_is)
 
 
 def _reported(model: Candidate) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ from vitcost.config import FIELDS, ViTConfig, merged
 from vitcost.engine.workload import columns as columns_of
 from vitcost.engine.workload import workload
 from vitcost.errors import VitcostError
+from vitcost.memory import step
 from vitcost.planner.arrays import Columns, column_fields, is_column, load, structures, taken
 from vitcost.planner.formulas import Plan, formulas
 from vitcost.planner.grid import Axis, Grid, reason
@@ -39,6 +40,12 @@ class Chunk(NamedTuple):
     varied: Mapping[str, Any]
     quantities: Mapping[str, Any]
     skipped: "Counter[str]"
+    bounded: Any  # of each row, whether its peak of a training step is a bound
+
+    @property
+    def peak_is(self) -> Any:
+        """The same in words: exact, or bounded."""
+        return load().where(self.bounded, "bounded", "exact")
 
 
 class _Block(NamedTuple):
@@ -56,6 +63,7 @@ class _Filled:
         np = load()
         self.done = np.zeros(rows, bool)
         self.columns = {name: np.zeros(rows, np.int64) for name in names}
+        self.bounded = np.zeros(rows, bool)
         self.skipped: Counter[str] = Counter()
 
     def put(self, name: str, rows: Any, values: Any) -> None:
@@ -91,6 +99,7 @@ class Evaluator:
         self._safe: dict[tuple[int, int], Mapping[str, int]] = {}
         # rows so far of a structure that has no plan yet
         self._few: Counter[tuple[int, int]] = Counter()
+        self._bounded: set[tuple[int, int]] = set()
         self._refusals: dict[tuple[int, int], str] = {}
 
     @property
@@ -124,6 +133,7 @@ class Evaluator:
             {name: index[kept] for name, index in at.items()},
             {name: column[kept] for name, column in filled.columns.items()},
             filled.skipped,
+            filled.bounded[kept],
         )
 
     def _block(self, number: int, where: Any, at: Mapping[str, Any], filled: _Filled) -> None:
@@ -165,6 +175,7 @@ class Evaluator:
             for name, column in self._evaluated((block.number, each), plan, own).items():
                 filled.put(name, where[same], column)
             filled.done[where[same]] = True
+            filled.bounded[where[same]] = (block.number, each) in self._bounded
 
     def _are_few(self, key: tuple[int, int], rows: int) -> bool:
         """Whether the rows of a structure are reported sooner than the structure is described."""
@@ -189,6 +200,7 @@ class Evaluator:
             for name in self.names:
                 filled.put(name, row, QUANTITIES[name].read(data))
             filled.done[row] = True
+            filled.bounded[row] = data["memory"]["training"]["peak_is"] == "bounded"
 
     def _batch(self, block: _Block, row: int, at: Mapping[str, Any]) -> int:
         varied = [axis for axis in self.inside if axis.name == "batch"]
@@ -259,6 +271,9 @@ class Evaluator:
             constants = self._constants(block, scenario.batch)
             try:
                 self._plans[key] = Plan(formulas(model, scenario, self.names), constants)
+                run = workload(model.config, replace(scenario, mode="train"))
+                if "train_memory" in self.names and step(run).peak_is == "bounded":
+                    self._bounded.add(key)
             except VitcostError as error:
                 self._plans[key] = reason(error)
         return self._plans[key]

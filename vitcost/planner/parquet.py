@@ -33,6 +33,8 @@ def write(
     skipped: Counter[str] = Counter()
     types = {"model": arrow.string(), **{axis.name: _type(axis) for axis in axes}}
     numbers = {QUANTITIES[name].key(name): arrow.int64() for name in names}
+    if "train_memory" in names:
+        numbers["peak_is"] = arrow.string()
     marked = {} if marks is None else {"pareto": arrow.bool_()}
     schema = arrow.schema([*types.items(), *numbers.items(), *marked.items()])
 
@@ -87,6 +89,8 @@ def _columns(chunk: Chunk, axes: Sequence[Axis], names: Sequence[str]) -> Iterat
                 f"{name} is larger than 64 bits hold, which is what Parquet has; "
                 "JSON and CSV hold any integer"
             ) from None
+    if "train_memory" in names:
+        yield arrow.array(chunk.peak_is.tolist(), arrow.string())
 
 
 def _type(axis: Axis) -> Any:

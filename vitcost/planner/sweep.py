@@ -140,8 +140,11 @@ class Sweep(Result):
     def _rows(self, chunk: Chunk, which: Any) -> Iterator[Row]:
         axes = self.grid.axes
         varied = (map(axis.value, chunk.varied[axis.name][which].tolist()) for axis in axes)
-        numbers = (chunk.quantities[name][which].tolist() for name in self.names)
-        keys = (*(axis.name for axis in axes), *(QUANTITIES[n].key(n) for n in self.names))
+        numbers = [chunk.quantities[name][which].tolist() for name in self.names]
+        keys = [*(axis.name for axis in axes), *(QUANTITIES[n].key(n) for n in self.names)]
+        if "train_memory" in self.names:
+            keys.append("peak_is")
+            numbers.append(chunk.peak_is[which].tolist())
         for cells in zip(*varied, *numbers, strict=True):
             cells = tuple(list(cell) if isinstance(cell, tuple) else cell for cell in cells)
             yield {"model": chunk.model, **dict(zip(keys, cells, strict=True))}

@@ -195,6 +195,7 @@ class Check(TypedDict):
     baseline: int | float | None
     ok: bool
     verdict: str
+    peak_is: Literal["exact", "bounded"] | None
     missing: str | None
     level: Literal["error", "warn"]
     file: str | None

@@ -1,0 +1,70 @@
+"""Wherever a peak of a training step is shown, it says whether it is exact or a bound."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from vitcost import report
+from vitcost.cli import run
+
+# a model that reads text has a bound, and a Vision Transformer an exact peak
+EXACT, BOUNDED = "vit_tiny_patch16_224", "gpt2"
+SAID = "at most: no exact peak is known"
+
+
+def out(capsys: pytest.CaptureFixture[str], *args: str, code: int = 0) -> str:
+    assert run(args) == code
+    return capsys.readouterr().out
+
+
+def test_the_two_are_what_they_are_said_to_be() -> None:
+    assert report(EXACT).training.peak_is == "exact"
+    assert report(BOUNDED).training.peak_is == "bounded"
+
+
+def test_compare(capsys: pytest.CaptureFixture[str]) -> None:
+    ask = ("compare", EXACT, BOUNDED)
+    rows = json.loads(out(capsys, *ask, "--json"))["rows"]
+    assert [row["peak_is"] for row in rows] == ["exact", "bounded"]
+    lines = list(csv.DictReader(io.StringIO(out(capsys, *ask, "--format", "csv"))))
+    assert [line["peak_is"] for line in lines] == ["exact", "bounded"]
+    for form in ("table", "markdown", "html"):
+        assert f"{SAID}, and report says what is assumed; of gpt2" in out(
+            capsys, *ask, "--format", form
+        )
+    assert SAID not in out(capsys, "compare", EXACT)
+    # no peak is shown
+    assert SAID not in out(capsys, *ask, "--quantities", "params")
+    assert "peak_is" not in out(capsys, *ask, "--quantities", "params", "--json")
+
+
+@pytest.mark.parametrize("values", ["1:3:+1", "1:2000:+1"])
+def test_a_sweep(values: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Row by row, and as arrays."""
+    vary = ("--quantities", "train-memory", "--vary", f"batch={values}")
+    for recipe, said in (("torch", "exact"), ("megatron-bf16", "bounded")):
+        ask = ("compare", EXACT, "--depth", "2", "--recipe", recipe, *vary)
+        rows = json.loads(out(capsys, *ask, "--json"))["rows"]
+        assert {row["peak_is"] for row in rows} == {said}
+        assert ("at most" in out(capsys, *ask)) == (said == "bounded")
+
+
+def test_a_budget(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tables = (
+        f'[[tool.vitcost.budget]]\nmodel = "{name}"\ntrain_memory = "1 MiB"\n'
+        for name in (EXACT, BOUNDED)
+    )
+    Path("pyproject.toml").write_text("".join(tables))
+    checks = json.loads(out(capsys, "budget", "--json", code=1))["checks"]
+    assert [check["peak_is"] for check in checks] == ["exact", "bounded"]
+    for form in ("table", "markdown", "csv"):
+        said = out(capsys, "budget", "--format", form, code=1)
+        assert ("bounded" if form == "csv" else SAID) in said
+    annotated = out(capsys, "budget", "--format", "github", code=1)
+    assert "train_memory is at most" in annotated
