@@ -168,6 +168,52 @@ def test_a_byte_order_mark_and_gzip_are_read(mark: str, packed: bool, tmp_path: 
     assert [row.batch for row in read_measurements(written("e.csv", csv))] == [8]
 
 
+CONSTANTS = """\
+[[calibration]]
+gpu = "l4"
+mode = "infer"
+precision = "amp"
+layout = "nchw"
+compiled = false
+platform = "cuda"
+torch = "2.9"
+constants = { gemm = 2.0, attention = 1.2, memory = 1.9, conv = 0.5, strided = 0.0 }
+rows = 4
+error = 0.01
+held_out = 0.02
+band = 0.15
+source = "rows.csv"
+least_batch = 16
+basis = "calibrated"
+"""
+
+
+def test_constants_are_numbers_that_a_fit_can_have(tmp_path: Path) -> None:
+    """Each line in turn with a value of another kind: the file is refused, or it is read to the
+    same kinds of values."""
+    path = tmp_path / "k.toml"
+    path.write_text(CONSTANTS)
+    (whole,) = load_calibrations(path)
+    kinds = [type(value) for value in whole]
+    refused = set()
+    for line in CONSTANTS.splitlines()[1:]:
+        name = line.partition(" = ")[0]
+        for odd in ("{a = 1}", "-1", "1e300", '"x"', "[]", "true", "1979-05-27"):
+            path.write_text(CONSTANTS.replace(line, f"{name} = {odd}"))
+            try:
+                (found,) = load_calibrations(path)
+            except ConfigError:
+                refused.add(name)
+            else:
+                assert [type(value) for value in found] == kinds, (name, odd)
+    numbers = {"constants", "rows", "error", "held_out", "band", "least_batch"}
+    assert refused >= {*numbers, "gpu", "precision", "layout", "platform", "torch", "basis"}
+    for line, odd in (("2.0", "-2.0"), ("0.15", "1.0"), ("calibrated", "spec_sheet")):
+        path.write_text(CONSTANTS.replace(line, odd))
+        with pytest.raises(ConfigError, match=r"a \[\[calibration\]\] that cannot be read"):
+            load_calibrations(path)
+
+
 def test_many_dots_that_are_no_key_are_read() -> None:
     pins = ", ".join(f'"a{i}==1.2.{i}"' for i in range(50))
     numbers = ", ".join(f"{i}.5" for i in range(50))

@@ -10,7 +10,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from vitcost.errors import ConfigError
+from vitcost.errors import ConfigError, shown
 from vitcost.hardware.cards import Card
 from vitcost.hardware.constants import (
     HOST_SECONDS,
@@ -264,38 +264,63 @@ def load_calibrations(path: "str | Path") -> list[Calibration]:
     try:
         return [_loaded(table) for table in tables]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ConfigError(f"{path}: a [[calibration]] that cannot be read: {error!r}") from None
+        what = f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
+        raise ConfigError(f"{path}: a [[calibration]] that cannot be read: {what}") from None
 
 
 def _loaded(table: Mapping[str, Any]) -> Calibration:
     torch = _version(table["torch"])
     attention = "eager" if torch < (2, 0) else "fused"
     setup = Setup(
-        str(table["precision"]),
+        _text(table, "precision"),
         table["mode"] == "train",
         bool(table["compiled"]),
-        str(table["layout"]),
-        str(table["platform"]),
+        _text(table, "layout"),
+        _text(table, "platform"),
         torch,
-        str(table.get("attention", attention)),
-        str(table.get("engine", "")),
+        _text({"attention": attention, **table}, "attention"),
+        _text({"engine": "", **table}, "engine"),
     )
-    constants = tuple(float(table["constants"][name]) for name in form_of(setup).names)
+    constants = tuple(_number(table["constants"], name) for name in form_of(setup).names)
+    if not any(constants):
+        raise ValueError("constants are all 0")
+    basis = _text({"basis": _FITTED[0], **table}, "basis")
+    if basis not in _FITTED:
+        raise ValueError(f"basis {basis} is none of {', '.join(_FITTED)}")
     return Calibration(
-        str(table["gpu"]),
+        _text(table, "gpu"),
         setup,
         constants,
-        int(table["rows"]),
-        float(table["error"]),
-        float(table["held_out"]) if "held_out" in table else None,
-        float(table["band"]),
-        str(table["source"]),
-        int(table.get("least_batch", SMALLEST_BATCH)),
-        str(table.get("basis", "calibrated")),
-        float(table["factor"]) if "factor" in table else None,
-        float(table["host_seconds"]) if "host_seconds" in table else None,
+        int(_number(table, "rows")),
+        _number(table, "error"),
+        _number(table, "held_out") if "held_out" in table else None,
+        _number(table, "band", below=1),
+        _text(table, "source"),
+        int(_number({"least_batch": SMALLEST_BATCH, **table}, "least_batch")),
+        basis,
+        _number(table, "factor") if "factor" in table else None,
+        _number(table, "host_seconds") if "host_seconds" in table else None,
         _version(table["since"]) if "since" in table else None,
     )
+
+
+# of constants that measurements were fitted to
+_FITTED = ("calibrated", "anchored")
+# no figure of a file is as large: milliseconds, sheets' shares, counts of measurements
+_MOST = 1e15
+
+
+def _text(table: Mapping[str, Any], key: str) -> str:
+    if not isinstance(table[key], str):
+        raise TypeError(f"{key} must be text, got {shown(table[key])}")
+    return str(table[key])
+
+
+def _number(table: Mapping[str, Any], key: str, below: float = _MOST) -> float:
+    value = table[key]
+    if type(value) not in (int, float) or not 0 <= value < below:
+        raise TypeError(f"{key} must be a number from 0 to below {below:g}, got {shown(value)}")
+    return float(value)
 
 
 def _version(text: object) -> tuple[int, int]:
