@@ -4,6 +4,7 @@ import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
+from weakref import ref
 
 import torch
 from torch import Tensor, nn
@@ -137,25 +138,37 @@ def _counted(
 ) -> tuple[int, int, int]:
     known = {t.untyped_storage()._cdata for t in (*model.parameters(), *model.buffers(), *inputs)}
     known |= {t.untyped_storage()._cdata for t in (*TARGETS.values(), *_plain(model))}
-    saved: dict[int, int] = {}
-    kept: list[Tensor] = []
+    packed: list[ref[_Packed]] = []
 
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage._cdata not in known:
-            kept.append(tensor)  # or its number would be given again
-            saved[storage._cdata] = storage.nbytes()
-        return tensor.detach() if not tensor.requires_grad else tensor
+    def pack(tensor: Tensor) -> _Packed:
+        handle = _Packed(tensor)
+        packed.append(ref(handle))
+        return handle
+
+    def saved() -> int:
+        """What is still kept: a part of the graph that the loss does not reach is let go."""
+        handles = [handle for each in packed if (handle := each()) is not None]
+        storages = {s._cdata: s.nbytes() for h in handles for s in [h.tensor.untyped_storage()]}
+        return sum(n for key, n in storages.items() if key not in known)
 
     sums: list[int] = []
     total: list[int] = []
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
-        once(lambda: total.append(sum(saved.values())))
-    kept.clear()
+    with torch.autograd.graph.saved_tensors_hooks(pack, _Packed.unpacked):
+        once(lambda: total.append(saved()))
     counter = FlopCounterMode(display=False)
     with sdpa_kernel(SDPBackend.MATH), counter:
         once(lambda: sums.append(counter.get_total_flops()))
     return total[0], sums[0], counter.get_total_flops() - sums[0]
+
+
+class _Packed:
+    """What autograd keeps in place of a tensor, whose own graph it does not hold."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor, self.needs = tensor.detach(), tensor.requires_grad
+
+    def unpacked(self) -> Tensor:
+        return self.tensor.requires_grad_() if self.needs else self.tensor
 
 
 def _plain(model: nn.Module) -> list[Tensor]:

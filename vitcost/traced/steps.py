@@ -117,9 +117,10 @@ def _recorded(
 
 
 def _made(model: nn.Module, known: list[Tensor]) -> list[Tensor]:
-    """Tensors that a run has left on a module."""
+    """Tensors that a run has left on a module, as attributes or in place of its buffers."""
     ids = {id(tensor) for tensor in known}
-    found = [t for m in model.modules() for _, t in attributes(m) if id(t) not in ids]
+    every = [t for m in model.modules() for _, t in attributes(m)]
+    found = [t for t in (*model.buffers(), *every) if id(t) not in ids]
     # a graph that a module holds would be another in each step
     return [t for t in found if t.grad_fn is None]
 
