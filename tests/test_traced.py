@@ -256,6 +256,46 @@ def test_caches_of_a_first_step_are_there_in_a_second() -> None:
     assert live.peak(upper(found.inference), Sizes(b=2)).peak_bytes == 2 * 3 * 4 * 2
 
 
+def test_a_module_that_keeps_a_buffer_as_it_is_keeps_it() -> None:
+    """``Module.to`` asks each module, and timm's rotary tables stay in fp32."""
+
+    class Table(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("turns", torch.zeros(5))
+
+        def _apply(self, fn: Any, recurse: bool = True) -> nn.Module:
+            return self
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x * self.turns.sum().to(x.dtype)
+
+    model = nn.Sequential(nn.Linear(3, 4), Table())
+    found = trace(model, inputs_of(model, "3"), (2,), How(precision="bf16"))
+    assert [(w.path, w.dtype) for w in (*found.weights, *found.buffers)] == [
+        ("0.weight", "bfloat16"), ("0.bias", "bfloat16"), ("1.turns", "float32"),
+    ]  # fmt: skip
+    assert {t.dtype for t in model.parameters()} == {torch.float32}
+
+
+def test_a_buffer_that_a_forward_makes_lasts() -> None:
+    class Grown(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(3, 3)
+            self.register_buffer("table", torch.zeros(1))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if len(self.table) != 1000:
+                self.table = torch.zeros(1000, device=x.device)
+            return self.layer(x) + self.table[:3]
+
+    model = Grown()
+    found = trace(model, inputs_of(model, "3"), (2,), How(platform="cpu"))
+    assert [b.shape for b in found.buffers] == [(1000,)]
+    assert live.peak(upper(found.inference), Sizes(b=2)).peak_bytes == 2 * 3 * 4 * 2
+
+
 @pytest.mark.parametrize(
     ("given", "word"),
     [("3x", "SHAPE"), ("a=3:float", "dtype"), ("3x0", "from 1 to"), ("9" * 30, "larger"),

@@ -89,7 +89,7 @@ def differences(
     found = [
         f"{field}: formula {a}, trace {b}"
         for field, a, b in zip(Numbers._fields, one, two, strict=True)
-        if a is not None and a != b
+        if a is not None and b is not None and a != b
     ]
     eval_run = workload(formula.config, Scenario(
         batch=batch, precision=precision, platform=platform))  # fmt: skip
@@ -131,6 +131,9 @@ def _of_trace(found: Trace, batch: int) -> Numbers:
     cost = rows(found.step, found.weights, batch).cost
     top = live.peak(upper(found.step), Sizes(b=batch))
     inference = live.peak(upper(found.inference), Sizes(b=batch))
+    # on no module a formula has a name for its step, and a trace the operator
+    modules = {module.path for module in found.step.modules}
+    place = top.place if top.place.partition(" of ")[2] in modules else None
     buffers = sum(ITEMSIZE[b.dtype] * torch.Size(b.shape).numel() for b in found.buffers)
     return Numbers(
         cost.params,
@@ -141,7 +144,7 @@ def _of_trace(found: Trace, batch: int) -> Numbers:
         cost.saved_bytes,
         inference.peak_bytes,
         top.peak_bytes,
-        top.place,
+        place,
     )
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from vitcost.check.steps import optimizer
 from vitcost.scenario import Scenario
 from vitcost.traced import flags
-from vitcost.traced.fakes import attributes, put, unchanged
+from vitcost.traced.fakes import attributes, put, types_of, unchanged
 from vitcost.traced.inputs import Arguments
 from vitcost.traced.losses import Loss
 from vitcost.traced.modules import OfModule
@@ -85,7 +85,7 @@ def running(traces: OfModule, scenario: Scenario, device: str) -> Iterator[Runni
     with ExitStack() as stack:
         stack.enter_context(unchanged(traces.module))
         model = traces.module
-        put(model, device, dtype, _real)
+        put(model, device, types_of(model, dtype), _real)
         flags.adapt(model, how.lora, how.lora_layers)
         flags.freeze(model, how.freeze)
         model.train()

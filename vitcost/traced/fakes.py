@@ -1,11 +1,12 @@
 """A module's own tensors exchanged for others, and the module left as it was."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import unset_fake_temporarily
 
 __all__ = ["attributes", "put", "unchanged"]
 
@@ -45,21 +46,34 @@ def empty(tensor: Tensor, dtype: torch.dtype, device: str) -> Tensor:
     return torch.empty_strided(tensor.shape, tensor.stride(), dtype=dtype, device=device)
 
 
+def types_of(model: nn.Module, dtype: torch.dtype | None) -> dict[int, torch.dtype]:
+    """The types that ``model.to(dtype)`` gives to parameters and buffers, by the numbers of these:
+    a module may keep some of its own as they are."""
+    if dtype is None:
+        return {}
+    tables: list[dict[str, Any]] = [t for m in model.modules() for t in (m._parameters, m._buffers)]
+    own = [(table, name, id(t)) for table in tables for name, t in table.items() if t is not None]
+    with unset_fake_temporarily(), unchanged(model):
+        put(model, "meta", {}, apart="meta")
+        model.to(dtype)
+        return {number: table[name].dtype for table, name, number in own}
+
+
 def put(
     model: nn.Module,
     device: str,
-    dtype: torch.dtype | None,
+    types: Mapping[int, torch.dtype],
     make: Callable[[Tensor, torch.dtype, str], Tensor] = empty,
+    apart: str = "cpu",
 ) -> list[Tensor]:
     """Other tensors in place of parameters, buffers and tensors that are plain attributes; what is
-    shared stays shared. Floats get another type where one is given. Returns the plain attributes,
-    which ``Module.to`` does not move: they are on the CPU."""
+    shared stays shared. ``types`` are those that get another. Returns the plain attributes, which
+    ``Module.to`` does not move: they stay ``apart``, on the CPU."""
     made: dict[int, Any] = {}
 
-    def fake(tensor: Tensor, device: str, dtype: torch.dtype | None) -> Tensor:
+    def fake(tensor: Tensor, device: str) -> Tensor:
         if id(tensor) not in made:
-            kind = dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype
-            new = make(tensor, kind, device)
+            new = make(tensor, types.get(id(tensor), tensor.dtype), device)
             trains = isinstance(tensor, nn.Parameter)
             made[id(tensor)] = (
                 nn.Parameter(new, tensor.requires_grad) if trains else new,
@@ -74,21 +88,21 @@ def put(
         for own in tables:
             for name, tensor in own.items():
                 if tensor is not None:
-                    own[name] = fake(tensor, device, dtype)
+                    own[name] = fake(tensor, device)
         for name, value in list(module.__dict__.items()):
             if isinstance(value, Tensor):
-                module.__dict__[name] = fake(value, "cpu", None)
+                module.__dict__[name] = fake(value, apart)
             elif name not in _OWN and isinstance(value, dict | list):
-                _inside(value, fake)
+                _inside(value, fake, apart)
         plain += [tensor for _, tensor in attributes(module)]
     return plain
 
 
-def _inside(values: Any, fake: Callable[[Tensor, str, None], Tensor]) -> None:
+def _inside(values: Any, fake: Callable[[Tensor, str], Tensor], apart: str) -> None:
     places = values.items() if isinstance(values, dict) else enumerate(values)
     for place, value in list(places):
         if isinstance(value, Tensor):
-            values[place] = fake(value, "cpu", None)
+            values[place] = fake(value, apart)
 
 
 def attributes(module: nn.Module) -> list[tuple[str, Tensor]]:

@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_leaves
 from vitcost.errors import NotCovered
 from vitcost.traced import card, flags
 from vitcost.traced.autocast import CARD, autocast, recomputing
-from vitcost.traced.fakes import attributes, put, unchanged
+from vitcost.traced.fakes import attributes, put, types_of, unchanged
 from vitcost.traced.inputs import Arguments, Inputs
 from vitcost.traced.losses import Loss
 from vitcost.traced.record import Recorder, Spec, spec_of
@@ -62,7 +62,7 @@ def run(
         stack.enter_context(_no_log())
         stack.enter_context(recomputing())
         stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
-        plain = put(model, device, dtype)
+        plain = put(model, device, types_of(model, dtype))
         flags.adapt(model, how.lora, how.lora_layers)
         flags.freeze(model, how.freeze)
         model.train(loss is not None)

@@ -1,0 +1,33 @@
+"""Formula = trace: twelve names of timm, of each class and of most of its fields.
+
+``tests/bench/trace_formula.py`` has all names in every precision, on both platforms.
+"""
+
+import pytest
+from traced_formula import both, differences
+
+# names whose formula has a state of the trace for every look, in order
+LOOK_BY_LOOK = (
+    "deit_tiny_patch16_224", "deit_tiny_distilled_patch16_224", "eva02_tiny_patch14_224",
+    "vit_tiny_r_s16_p8_224", "vit_small_patch16_18x2_224", "vit_base_patch16_rope_mixed_224",
+    "vit_xsmall_patch16_clip_224",
+)  # fmt: skip
+# and names of which some looks are told otherwise, though none at the peak
+BY_NUMBERS = (
+    "test_vit3", "vit_pe_core_tiny_patch16_384", "deit3_small_patch16_224",
+    "vit_wee_patch16_reg1_gap_256", "vit_small_patch16_dinov3_qkvb",
+)  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LOOK_BY_LOOK + BY_NUMBERS)
+@pytest.mark.parametrize("case", [("amp-bf16", "cuda", 3), ("bf16", "cpu", 1)], ids=["card", "cpu"])
+def test_a_formula_is_what_a_trace_of_the_real_model_says(
+    name: str, case: tuple[str, str, int]
+) -> None:
+    pytest.importorskip("timm")
+    formula, model = both(name, depth=2)
+    found = differences(formula, model, *case)
+    if name in BY_NUMBERS:
+        found = [line for line in found if not line.startswith("looks")]
+    assert found == []
