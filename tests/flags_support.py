@@ -92,7 +92,13 @@ def serve(model: str, **given: Any) -> Answer:
 
 CARD = {"gpu": "l4"}
 LOAD = {**CARD, "rate": 500, "slo": 0.2}
-RUN = {"samples": 10**6, "gpu": "a100-sxm-80gb", "gpus": 2, "global_batch": 8}
+RUN = {
+    "samples": 10**6,
+    "gpu": "a100-sxm-80gb",
+    "node_size": 2,
+    "global_batch": 8,
+    "precision": "fp32",
+}
 BASES: Mapping[str, Base] = {
     "report": Base("report", report, {}),
     "report with a card": Base("report", report, CARD),
@@ -157,7 +163,7 @@ def walk(
     run = run or own
     beside = BESIDE.get(flag, {})
     try:
-        before = run(model, **given, **beside)
+        before = run(model, **{**given, **beside})
     except VitcostError:
         return
     for value in VALUES[flag][:most]:
@@ -504,6 +510,12 @@ OWN: tuple[Own, ...] = (
     Own("plan", "epochs", "2", _RUN),
     Own("plan", "global_batch", "128", _RUN),
     Own("plan", "gpus", "4", _RUN),
+    Own("plan", "cards", "4", _RUN),
+    Own("plan", "node_size", "4", _RUN),
+    Own("plan", "kwh_price", "0.2", _RUN),
+    Own("plan", "pue", "1.2", _RUN),
+    Own("plan", "co2", "0.4", _RUN),
+    Own("plan", "precision", "fp16", _RUN.partition(" --precision")[0]),
     Own("plan", "nodes", "2", f"{_RUN} --network '50 GB/s'"),
     Own("plan", "network", "10 GB/s", f"{_RUN} --nodes 2 --network '50 GB/s'"),
     Own("plan", "price", "2.5", _RUN),
@@ -556,6 +568,6 @@ FORMS = {
     "check": {"walk", "memory", "throughput", "tower"},
     "budget": {"why"},
     # a model of two towers is refused whole there, and answered by tower
-    "plan": {"tower"},
+    "plan": {"tower", "all"},
     "summary": {"tower"},
 }

@@ -76,7 +76,8 @@ def test_a_batch_that_does_not_fit_has_no_other_way_to_run() -> None:
 
 
 ASKED: dict[str, Any] = {
-    "samples": 1000, "epochs": 3, "global_batch": 100, "gpu": "h100-sxm", "efficiency": 0.5,
+    "precision": "fp32", "samples": 1000, "epochs": 3, "global_batch": 100, "gpu": "h100-sxm",
+    "efficiency": 0.5,
     "checkpointing": "none", "zero": 0, "micro_batch": 25,
 }  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from vitcost.hardware.nodes import NODES
 from vitcost.hardware.specs import own_card
 from vitcost.page import shown
 from vitcost.planner.job import parse_days, parse_rate
+from vitcost.planner.plan import Plan
 from vitcost.planner.strategies import divisors
 from vitcost.render import render
 
@@ -167,7 +169,7 @@ def test_what_fits_comes_first_fastest_first() -> None:
 
 
 def test_nothing_fits(capsys: Captured) -> None:
-    args = ["plan", "gpt3-175b", "--samples", "1M", "--gpus", "8", "--efficiency", "0.5"]
+    args = ["plan", "gpt3-175b", "--samples", "1M", "--node-size", "8", "--efficiency", "0.5"]
     assert run([*args, "-g", "h100-sxm", "--precision", "bf16"]) == 1
     out, err = capsys.readouterr()
     assert err == ""
@@ -283,6 +285,87 @@ def test_a_node_that_is_sold_is_planned() -> None:
     assert planned(gpu=own, gpus=64).job.cards == 64
 
 
+# --- cards in all, cards side by side, energy, the card's own precision
+
+
+# what is decided is not searched
+DECIDED: dict[str, Any] = {"zero": 0, "tensor_parallel": 1, "checkpointing": "none"}
+
+
+def few(**asked: Any) -> Plan:
+    return planned(**{**DECIDED, **asked})
+
+
+def test_cards_in_all_are_whole_nodes() -> None:
+    sixteen = few(cards=16, network="50 GB/s")
+    assert sixteen == few(nodes=2, network="50 GB/s")
+    assert sixteen == few(cards=16, node_size=8, network="50 GB/s")
+    assert few(cards=4) == few(node_size=4) == few(gpus=4)
+    assert (few(cards=6, global_batch=96).job.gpus, few().job.cards) == (6, 8)
+
+
+def test_a_run_has_the_band_of_its_step() -> None:
+    p = planned(price=2.5, kwh_price=0.25, pue=1.2, co2=0.4, precision="amp-bf16")
+    row = p.best
+    assert row is not None
+    assert row.low_seconds is not None
+    assert row.high_seconds is not None
+    steps, hours = 93_750, 93_750 * 8 / 3600
+    assert (row.run_low_seconds, row.run_high_seconds) == (
+        steps * row.low_seconds,
+        steps * row.high_seconds,
+    )
+    assert row.gpu_hours_high == pytest.approx(hours * row.high_seconds)
+    assert row.cost_low == pytest.approx(2.5 * hours * row.low_seconds)
+    # 8 cards of 700 W, and a fifth more for the site
+    assert row.energy_high_joules == pytest.approx(8 * 700 * 1.2 * steps * row.high_seconds)
+    assert row.energy_joules is not None
+    kwh = row.energy_joules / 3.6e6
+    assert row.energy_cost == pytest.approx(0.25 * kwh)
+    assert row.co2_kg == pytest.approx(0.4 * kwh)
+    assert "energy: 700 W of board power throughout, times a PUE of 1.2, as given" in p.assumptions
+
+
+def test_cards_side_by_side() -> None:
+    cards = ["l40s", "t4", "h100-sxm", "tpu-v7x"]
+    found = few(gpu=cards, precision="auto")
+    assert [each.gpu for each in found.beside] == ["h100-sxm", "l40s", "t4", "tpu-v7x"]
+    for each in found.beside[:3]:
+        alone = few(gpu=each.gpu, precision="auto")
+        assert (each.best, each.precision) == (alone.best, alone.scenario.precision)
+    assert found == replace(few(gpu="h100-sxm", precision="auto"), beside=found.beside)
+    assert found.beside[3].best is None
+    assert "no source states the memory bandwidth of tpu-v7x" in render(found)
+    # by price: the fastest is not the cheapest
+    priced = few(gpu=cards[:3], price={"l40s": 0.1, "t4": 1, "h100-sxm": 9}, precision="auto")
+    assert [each.gpu for each in priced.beside] == ["l40s", "h100-sxm", "t4"]
+    # of a deadline the fewest cards
+    kept = few(gpu=["l40s", "h100-sxm"], deadline="40h", precision="auto")
+    assert [each.gpu for each in kept.beside] == ["h100-sxm", "l40s"]
+    assert [each.cards for each in kept.beside] == sorted(each.cards or 0 for each in kept.beside)
+    with pytest.raises(ConfigError, match=r"h100-sxm: .*needs .*; l4: .*needs "):
+        few(gpu=["h100-sxm", "l4"], deadline="1min", precision="auto")
+
+
+def test_ways_that_are_as_fast_are_folded() -> None:
+    """The page has the simplest of those within two percent, and says which these are."""
+    text = render(planned(precision="amp-bf16"))
+    found = planned(precision="amp-bf16")
+    best = found.best
+    assert best is not None
+    near = [
+        row.strategy
+        for row in found.found
+        if row.fits and (row.step_seconds or 9) <= 1.02 * (best.step_seconds or 0)
+    ]
+    assert {"DDP", "ZeRO-2"} <= set(near)
+    assert "as fast within 2 %, and no simpler: " in text
+    table = text.partition("Fastest that fit")[2]
+    assert [line for line in table.splitlines() if line.startswith("ZeRO-2 ")] == []
+    assert "Every way to divide the step" not in text
+    assert "Every way to divide the step" in render(planned(precision="amp-bf16", all=True))
+
+
 # --- what cannot be
 
 
@@ -319,7 +402,7 @@ def test_a_node_that_is_sold_is_planned() -> None:
         ),
         ({"checkpointing": "all"}, ConfigError, "checkpointing must be none"),
         ({"checkpointing": "first:2"}, ConfigError, "a plan checkpoints all blocks or none"),
-        ({"price": 0}, ConfigError, "price must be above 0, got 0"),
+        ({"price": 0}, ConfigError, "price must be above 0, of a card and hour"),
         ({"price": float("nan")}, ConfigError, "price must be above 0"),
         ({"efficiency": 0}, ConfigError, "efficiency must be above 0 and at most 1"),
         ({"anchor": f"{BASE}=9"}, ConfigError, "give it as micro_batch"),
@@ -331,8 +414,18 @@ def test_a_node_that_is_sold_is_planned() -> None:
         ({"deadline": "0h"}, ConfigError, "deadline must be above 0"),
         ({"nodes": 2}, ConfigError, "several nodes need network"),
         ({"network": "0 GB/s"}, ConfigError, "network must be above 0"),
-        ({"gpu": ["t4", "l4"]}, ConfigError, "one kind of card; 2 are asked for"),
-        ({"gpu": ()}, ConfigError, "one kind of card; 0 are asked for"),
+        ({"gpu": ()}, ConfigError, "no card: name one or several, gpu"),
+        ({"gpu": ["t4", "l44"]}, UnknownName, "did you mean l4"),
+        ({"price": "t4=1"}, ConfigError, "price of t4, which is not among the cards: h100-sxm"),
+        ({"precision": "bf61"}, UnknownName, "did you mean bf16"),
+        ({"cards": 12}, ConfigError, "12 are no whole nodes of 8: give 8 or 16, or node_size"),
+        ({"cards": 16}, ConfigError, "several nodes need network"),
+        ({"cards": 16, "nodes": 2}, ConfigError, "cards 16 and nodes both say how many there are"),
+        ({"cards": 8, "deadline": "2d"}, ConfigError, "cards 8 and deadline both say how many"),
+        ({"gpus": 8, "node_size": 8}, ConfigError, "gpus is another name of node_size: give one"),
+        ({"kwh_price": 0}, ConfigError, "kwh_price must be above 0"),
+        ({"pue": 0.9}, ConfigError, "pue must be from 1 to 10, such as 1.2, got 0.9"),
+        ({"co2": -1}, ConfigError, "co2 must be above 0"),
         ({"gpu": "h100"}, UnknownName, "h100-sxm"),
         ({"gpu": "tpu-v7x", "precision": "bf16"}, NotCovered, "bandwidth"),
         (
@@ -346,11 +439,11 @@ def test_a_node_that_is_sold_is_planned() -> None:
         ({"batch": 8}, ConfigError, "a plan decides batch; give global_batch"),
         ({"mode": "infer"}, ConfigError, "a plan decides mode; it is always train"),
         ({"depht": 3}, UnknownName, "unknown field 'depht'"),
-        ({"gpus": 64}, ConfigError, "no node of h100-sxm has more than 8; give gpus 8, nodes 8"),
-        ({"gpu": "l4", "gpus": 64}, ConfigError, "no node of l4 has more than 20; give gpus 20"),
+        ({"gpus": 64}, ConfigError, "no node of h100-sxm has more than 8; give cards 64"),
+        ({"gpu": "l4", "gpus": 64}, ConfigError, "no node of l4 has more than 20; give cards 80"),
         ({"gpu": "b200,power_w=900", "gpus": 9}, ConfigError, "b200,power_w=900 has more than 8"),
-        ({"gpus": 64, "deadline": "2d"}, ConfigError, "gpus 64 contradicts deadline 2d, which"),
-        ({"gpus": 8, "deadline": "2d"}, ConfigError, "gpus 8 contradicts deadline 2d, which finds"),
+        ({"gpus": 64, "deadline": "2d"}, ConfigError, "node_size 64 contradicts deadline 2d"),
+        ({"gpus": 8, "deadline": "2d"}, ConfigError, "node_size 8 contradicts deadline 2d"),
         ({"nodes": 2, "deadline": "2d"}, ConfigError, "nodes 2 contradicts deadline 2d"),
         ({"lora": 4, "tensor_parallel": 2}, NotCovered, "adapters of layers that tensor-parallel"),
     ],
@@ -425,7 +518,8 @@ def test_json(capsys: Captured) -> None:
 
 
 def test_every_assumption_is_printed() -> None:
-    p = planned(nodes=2, network="50 GB/s", price=2, reserve="2 GiB", precision="amp-bf16")
+    asked = {"nodes": 2, "network": "50 GB/s", "price": 2, "reserve": "2 GiB"}
+    p = planned(**asked, precision="amp-bf16", all=True)
     text = render(p)
     for assumption in p.assumptions:
         assert assumption in text
@@ -445,10 +539,12 @@ def test_every_assumption_is_printed() -> None:
 
 @pytest.mark.parametrize("format", ["csv", "markdown", "html", "table"])
 def test_every_format(format: str) -> None:
-    assert "ZeRO-3" in render(planned(gpus=2), format)
-    assert "ZeRO-3" in planned(gpus=2)._repr_html_()
+    assert "ZeRO-3" in render(planned(gpus=2, all=True), format)
+    assert "ZeRO-3" in planned(gpus=2, all=True)._repr_html_()
 
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_a_terminal_holds_it(width: int) -> None:
-    assert max(map(len, render(planned(price=2), width=width).splitlines())) <= width
+    for full in (False, True):
+        text = render(planned(price=2, kwh_price=0.2, co2=0.4, all=full), width=width)
+        assert max(map(len, text.splitlines())) <= width

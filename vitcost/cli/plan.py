@@ -17,7 +17,7 @@ from vitcost.cli.options import (
     precision_option,
     scenario_options,
 )
-from vitcost.cli.output import emit
+from vitcost.cli.output import emit, tell
 from vitcost.planner.plan import DECIDED, plan
 from vitcost.scenario import Scenario
 
@@ -26,7 +26,7 @@ __all__ = ["command"]
 _EXAMPLES = """
 vitcost plan vit_base_patch16_224 --samples 1.28M --epochs 300 -g h100-sxm
 vitcost plan vit_large_patch16_224 --samples 14M -g a100-sxm-80gb --price 2
-vitcost plan vit_base_patch16_224 --samples 384M -g l40s --deadline 2d
+vitcost plan vit_base_patch16_224 --samples 384M -g l40s -g l4 --deadline 9d
 vitcost plan gpt3-xl --samples 146M -g h100-sxm --zero 3 --efficiency 0.4
 """
 # what a plan decides, or has flags of its own for; it is on cards
@@ -40,19 +40,29 @@ _FLAGS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
     ("--samples", _RUN, "images or sequences of an epoch: 1.28M", {"metavar": "N"}),
     ("--epochs", _RUN, "how often they are seen  [default: 1]", _NUMBER),
     ("--global-batch", _RUN, "samples of a step, on all cards  [default: 4096]", _NUMBER),
-    ("--gpus", _RUN, "cards of a node  [default: 8]", _NUMBER),
-    ("--nodes", _RUN, "[default: 1]", _NUMBER),
+    ("--cards", _RUN, "cards in all  [default: one node]", _NUMBER),
+    ("--node-size", _RUN, "cards of a node  [default: 8, or the card's own]", _NUMBER),
+    ("--nodes", _RUN, "in place of --cards  [default: 1]", _NUMBER),
+    ("--gpus", _RUN, "another name of --node-size", _NUMBER),
     (
         "--network",
         _RUN,
         "what a card has to other nodes, one direction: '50 GB/s'",
         {"metavar": "RATE"},
     ),
-    ("--price", _RUN, "of a card and hour: 2.5, or $2.5", {"metavar": "PRICE"}),
+    (
+        "--price",
+        _RUN,
+        "of a card and hour: 2.5, $2.5, CARD=2.5/h, or a TOML file with [price]; repeatable",
+        {"metavar": "CARD=X/h|FILE", "multiple": True},
+    ),
+    ("--kwh-price", _RUN, "of a kilowatt hour", _SHARE),
+    ("--pue", _RUN, "power usage effectiveness of the site: 1.2  [default: 1]", _SHARE),
+    ("--co2", _RUN, "kilograms a kilowatt hour", _SHARE),
     (
         "--deadline",
         _RUN,
-        "in place of --gpus and --nodes: finds the fewest cards that keep it: 3d, 36h",
+        "in place of --cards: finds the fewest that keep it: 3d, 36h",
         {"metavar": "TIME"},
     ),
     ("--efficiency", _RUN, "FLOP/s of a card over its peak; no time is predicted then", _SHARE),
@@ -93,6 +103,12 @@ _FLAGS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
             passed=True,
             help="tensor parallel ranks share the tokens too; those between layers",
         ),
+        Option(
+            ["--all"],
+            is_flag=True,
+            passed=True,
+            help="every way to divide a step, and what all of it rests on",
+        ),
         precision_option(),
         *scenario_options([f.name for f in fields(Scenario) if f.name not in _DECIDED]),
     ],
@@ -116,6 +132,8 @@ def command(
     for flag in ("samples", "gpu"):
         if flag not in flags:
             raise click.UsageError(f"no --{flag} given")
+    if "gpus" in flags:
+        tell("note: --gpus is called --node-size; --cards is how many there are in all")
     found = plan(name, **flags)
     emit(found, format, as_json, output)
     return 0 if found.ok else 1

@@ -2,43 +2,51 @@
 
 from collections.abc import Iterator
 
-from vitcost.page import Column, Page, Row, Table, shown
+from vitcost.page import Column, Page, Row, Table, Value, shown
 from vitcost.pages.asked import of_inputs, of_model, of_scenario
-from vitcost.planner.choose import PlanRow
-from vitcost.planner.plan import Plan
+from vitcost.planner.choose import AS_FAST, PlanRow, divided, simplest
+from vitcost.planner.plan import OnCard, Plan
 
 __all__ = ["plan_page"]
 
 _BEST = 5
 # ways that a flat table shows
 _READ = 8
-# a way that is slower by less than this is as fast: a prediction is no finer
-_AS_FAST = 1.02
 _JOULES_OF_KWH = 3.6e6
+_MORE = (
+    "--all has every way to divide a step, and what all of it rests on; JSON and CSV have it too"
+)
 
 
 def plan_page(result: Plan) -> Page:
     """The totals, the best few, then a row for each way to divide the step."""
-    tables = (_totals(result), *_best(result), _ways(result))
+    tables = [*_beside(result), _totals(result), *_best(result)]
+    notes: tuple[str, ...] = (_MORE,)
+    if result.full:
+        tables.append(_ways(result))
+        notes = result.assumptions
     title = f"Training {of_model(result.model)} on {_cards(result)}"
     answer = tuple(_answer(result))
-    return Page(title, tuple(_lead(result)), tables, result.assumptions, answer=answer)
+    return Page(title, tuple(_lead(result)), tuple(tables), notes, answer=answer)
 
 
 def _answer(result: Plan) -> Iterator[str]:
     """What is asked, then the simplest way that is as good as the fastest."""
-    inputs, flags = of_inputs(result.model), of_scenario(result.scenario, batch=False, mode=False)
+    inputs = of_inputs(result.model)
+    flags = of_scenario(result.scenario, batch=False, mode=False)
     yield ", ".join([*inputs, f"batch {result.job.global_batch:,}", *flags])
     best = result.best
     if best is None or best.step_seconds is None:
         yield "nothing fits"
         return
-    chosen = _simplest(result, best.step_seconds)
+    chosen = simplest(result.found) or best
     said = [f"{_name(chosen)}, micro-batch {chosen.micro_batch:,} × {chosen.accumulation:,}"]
-    said.append(f"{shown(chosen.run_seconds, 'seconds')}{_run_band(chosen)}")
-    said.append(f"{shown(chosen.gpu_hours, 'si')} GPU-hours")
+    runs = chosen.run_low_seconds, chosen.run_high_seconds
+    said.append(f"{shown(chosen.run_seconds, 'seconds')}{_between(*runs, unit='seconds')}")
+    hours = _between(chosen.gpu_hours_low, chosen.gpu_hours_high)
+    said.append(f"{shown(chosen.gpu_hours, 'si')} GPU-hours{hours}")
     if chosen.cost is not None:
-        said.append(f"cost {shown(chosen.cost, 'si')}")
+        said.append(f"cost {shown(chosen.cost, 'si')}{_between(chosen.cost_low, chosen.cost_high)}")
     most = "" if chosen.memory_basis == "exact" else "at most "
     capacity = shown(result.card.capacity_bytes, "bytes")
     said.append(f"{most}{shown(chosen.memory_bytes, 'bytes')} of {capacity}")
@@ -49,23 +57,11 @@ def _answer(result: Plan) -> Iterator[str]:
             yield f"the fastest, {_name(best)}, takes {shown(less, 'ratio')} less"
 
 
-def _simplest(result: Plan, fastest: float) -> PlanRow:
-    """Of the ways within two percent of the fastest the one that divides least."""
-    near = [
-        row
-        for row in result.found
-        if row.fits and row.step_seconds is not None and row.step_seconds <= _AS_FAST * fastest
-    ]
-    return min(near, key=lambda row: (row.pipeline, row.tensor, row.sequence, row.zero))
-
-
-def _run_band(row: PlanRow) -> str:
-    """The band of a run: that of its step, as many times."""
-    if None in (row.low_seconds, row.high_seconds, row.step_seconds, row.run_seconds):
+def _between(low: float | None, high: float | None, unit: str = "si") -> str:
+    """The ends of a band, in brackets."""
+    if low is None or high is None or low == high:
         return ""
-    steps = (row.run_seconds or 0) / (row.step_seconds or 1)
-    low, high = ((each or 0) * steps for each in (row.low_seconds, row.high_seconds))
-    return "" if low == high else f" ({shown(low, 'seconds')} to {shown(high, 'seconds')})"
+    return f" ({shown(low, unit)} to {shown(high, unit)})"
 
 
 def _cards(result: Plan) -> str:
@@ -98,30 +94,103 @@ def _totals(result: Plan) -> Table:
     )
 
 
-def _best(result: Plan) -> Iterator[Table]:
-    fitting = [rows[0] for rows in _divisions(result) if rows[0].fits][:_BEST]
-    if not fitting:
+def _beside(result: Plan) -> Iterator[Table]:
+    """A row a card, each at its best."""
+    if not result.beside:
         return
     columns = [
+        Column("gpu"),
+        Column("cards", "count"),
         Column("divided by"),
         Column("run", "seconds"),
-        *([Column("cost", "si")] if result.job.price is not None else []),
-        Column("GPU-hours", "si"),
+        Column("low", "seconds"),
+        Column("high", "seconds"),
+        Column("GPU-hours", "si", optional=True),
+        Column("kWh", "si", optional=True),
+        *([Column("cost", "si"), Column("low – high", optional=True)] if _priced(result) else []),
+        Column("precision", optional=True),
+        Column("rests on", optional=True),
+    ]
+    notes = [f"{each.gpu}: {each.missing}" for each in result.beside if each.missing]
+    rows = tuple(_on_card(each, _priced(result)) for each in result.beside)
+    yield Table("Side by side", tuple(columns), rows, tuple(notes))
+
+
+def _priced(result: Plan) -> bool:
+    rows = [each.best for each in result.beside] or [result.best]
+    return any(row is not None and row.cost is not None for row in rows)
+
+
+def _on_card(each: OnCard, priced: bool) -> Row:
+    row = each.best
+    head: tuple[Value, ...] = each.gpu, each.cards
+    tail = each.precision, each.basis
+    if row is None:
+        return Row((*head, *[None] * (8 if priced else 6), *tail), "failed")
+    energy = None if row.energy_joules is None else row.energy_joules / _JOULES_OF_KWH
+    cost = [row.cost, _ends(row.cost_low, row.cost_high)] if priced else []
+    cells = (*head, _name(row), *_run(row), row.gpu_hours, energy, *cost, *tail)
+    return Row(cells)
+
+
+def _run(row: PlanRow) -> tuple[float | None, float | None, float | None]:
+    """The time of a run and the ends of its band."""
+    return row.run_seconds, row.run_low_seconds, row.run_high_seconds
+
+
+def _ends(low: float | None, high: float | None) -> str | None:
+    """Both ends of a band."""
+    if low is None or high is None or low == high:
+        return None
+    return f"{shown(low, 'si')} – {shown(high, 'si')}"
+
+
+def _best(result: Plan) -> Iterator[Table]:
+    fitting = [rows[0] for rows in _divisions(result) if rows[0].fits]
+    if not fitting or fitting[0].step_seconds is None:
+        return
+    groups = list(_alike(fitting))[:_BEST]
+    listed = [group[0] for group in groups]
+    priced = result.job.price is not None
+    columns = [
+        Column("divided by"),
         Column("step", "seconds"),
-        Column("kWh", "si"),
         Column("MFU", "ratio"),
         Column("HFU", "ratio", optional=True),
-        Column("limit"),
+        Column("run", "seconds"),
+        Column("low", "seconds"),
+        Column("high", "seconds"),
+        Column("GPU-hours", "si", optional=True),
+        Column("kWh", "si", optional=True),
+        *([Column("cost", "si"), Column("low – high", optional=True)] if priced else []),
+        *([Column("energy cost", "si", optional=True)] if result.job.kwh_price is not None else []),
+        *([Column("kg CO2", "si", optional=True)] if result.job.co2 is not None else []),
+        Column("limit", optional=True),
         Column("samples/s", "si", optional=True),
-        Column("band of a step", optional=True),
     ]
-    rows = tuple(_best_row(result, row) for row in fitting)
-    money = ("cost: in the money of the price",) if result.job.price is not None else ()
-    notes = (
-        *money,
-        f"time {result.basis}; MFU: the model's FLOPs over the peak, HFU: those executed",
-    )
-    yield Table("Fastest that fit", tuple(columns), rows, notes)
+    rows = tuple(_best_row(result, row) for row in listed)
+    notes = [
+        f"{_name(first)}: as fast within 2 %, and no simpler: {_names(others)}"
+        for first, *others in groups
+        if others
+    ]
+    notes.append(f"time {result.basis}; MFU: the model's FLOPs over the peak, HFU: those executed")
+    yield Table("Fastest that fit", tuple(columns), rows, tuple(notes))
+
+
+def _names(rows: list[PlanRow]) -> str:
+    """A few ways by name, or how many there are."""
+    return ", ".join(map(_name, rows)) if len(rows) <= _READ // 2 else f"{len(rows):,} ways"
+
+
+def _alike(rows: list[PlanRow]) -> Iterator[list[PlanRow]]:
+    """Ways within two percent of the fastest of them, the simplest first."""
+    left = rows
+    while left:
+        most = AS_FAST * (left[0].step_seconds or 0)
+        group = [row for row in left if (row.step_seconds or 0) <= most]
+        left = left[len(group) :]
+        yield sorted(group, key=divided)
 
 
 def _divisions(result: Plan) -> list[list[PlanRow]]:
@@ -133,28 +202,24 @@ def _divisions(result: Plan) -> list[list[PlanRow]]:
 
 
 def _best_row(result: Plan, row: PlanRow) -> Row:
+    job = result.job
     energy = None if row.energy_joules is None else row.energy_joules / _JOULES_OF_KWH
-    cost = [] if result.job.price is None else [row.cost]
+    ends = _ends(row.cost_low, row.cost_high)
     cells = (
         _name(row),
-        row.run_seconds,
-        *cost,
-        row.gpu_hours,
         row.step_seconds,
-        energy,
         row.mfu,
         row.hfu,
+        *_run(row),
+        row.gpu_hours,
+        energy,
+        *([] if job.price is None else [row.cost, ends]),
+        *([] if job.kwh_price is None else [row.energy_cost]),
+        *([] if job.co2 is None else [row.co2_kg]),
         row.limit,
         row.samples_per_second,
-        _band(row),
     )
     return Row(cells)
-
-
-def _band(row: PlanRow) -> str | None:
-    if row.low_seconds == row.high_seconds:
-        return None
-    return f"{shown(row.low_seconds, 'seconds')} – {shown(row.high_seconds, 'seconds')}"
 
 
 def _name(row: PlanRow) -> str:

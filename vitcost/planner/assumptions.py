@@ -102,7 +102,12 @@ def _energy(card: Card, job: Job) -> Iterator[str]:
     if card.power_w is None:
         yield f"energy: no source states the power of {card.name}"
     else:
-        yield f"energy: {card.power_w:g} W of board power throughout, no host and no cooling"
+        site = "no host and no cooling" if job.pue == 1 else f"times a PUE of {job.pue:g}, as given"
+        yield f"energy: {card.power_w:g} W of board power throughout, {site}"
+        if job.kwh_price is not None:
+            yield f"energy cost: {job.kwh_price:g} for each kWh, as given"
+        if job.co2 is not None:
+            yield f"CO2: {job.co2:g} kg for each kWh, as given"
     if job.price is not None:
         yield f"cost: {job.price:g} for each card and hour, as given"
 

@@ -1,6 +1,6 @@
 """The ways to divide a run among cards: which fit, how fast each is, how few cards are enough."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from itertools import islice
 from math import ceil
@@ -17,8 +17,10 @@ from vitcost.planner.step import StepTime, step_time, volume
 from vitcost.planner.strategies import Fixed, Strategy, divisors, strategies
 from vitcost.scenario import RECIPES
 
-__all__ = ["PlanRow", "fewest_cards", "planned"]
+__all__ = ["AS_FAST", "PlanRow", "divided", "fewest_cards", "planned", "simplest"]
 
+# a way that is slower by less than this is as fast: a prediction is no finer
+AS_FAST = 1.02
 # micro-batches that are timed: the largest that fit
 _TIMED = 8
 # numbers of cards that are tried for a deadline
@@ -30,7 +32,8 @@ class PlanRow(NamedTuple):
     """A way to divide the step, at its best micro-batch.
 
     Memory and ``sent_bytes`` are of one card, the card that has the most; times, energy and cost
-    of the whole run follow from ``step_seconds``. Where it does not fit they are None, and
+    of the whole run follow from ``step_seconds``, and their ends from those of its band. Energy is
+    the site's, ``energy_cost`` and ``co2_kg`` are of it. Where it does not fit they are None, and
     ``memory_bytes`` is what one sample needs.
     """
 
@@ -63,6 +66,16 @@ class PlanRow(NamedTuple):
     gpu_hours: float | None = None
     energy_joules: float | None = None
     cost: float | None = None
+    run_low_seconds: float | None = None
+    run_high_seconds: float | None = None
+    gpu_hours_low: float | None = None
+    gpu_hours_high: float | None = None
+    energy_low_joules: float | None = None
+    energy_high_joules: float | None = None
+    cost_low: float | None = None
+    cost_high: float | None = None
+    energy_cost: float | None = None
+    co2_kg: float | None = None
 
 
 def planned(pace: Pace, job: Job, fixed: Fixed, reserve: Reserve) -> tuple[PlanRow, ...]:
@@ -111,6 +124,18 @@ def _best(
 def _order(row: PlanRow) -> tuple[bool, float, int, int]:
     """What fits first, the fastest first; of equally fast ones the least divided."""
     return not row.fits, _seconds(row), row.zero, row.memory_bytes
+
+
+def simplest(rows: Sequence[PlanRow]) -> PlanRow | None:
+    """Of the ways within two percent of the fastest that fits the one that divides least."""
+    fitting = [row for row in rows if row.fits]
+    most = AS_FAST * min(map(_seconds, fitting), default=0.0)
+    return min((row for row in fitting if _seconds(row) <= most), key=divided, default=None)
+
+
+def divided(row: PlanRow) -> tuple[int, int, bool, int]:
+    """How much a way divides: the least is the simplest."""
+    return row.pipeline, row.tensor, row.sequence, row.zero
 
 
 def _seconds(row: PlanRow) -> float:
@@ -176,14 +201,18 @@ def _timed(pace: Pace, job: Job, row: PlanRow, step: StepTime, micro: Micro) -> 
     plain = step_cost(pace.run)
     ran = step_cost(pace.run, 1, row.checkpointing)
     per_second = job.global_batch / seconds / (job.cards * pace.peak)
-    run_seconds = job.steps * seconds
-    hours = run_seconds * job.cards / 3600
+    low, high = seconds - micro.below * step.compute, seconds + micro.above * step.compute
+    runs = [job.steps * each for each in (seconds, low, high)]
+    hours = [each * job.cards / 3600 for each in runs]
     watts = pace.card.power_w
+    joules = [None if watts is None else watts * job.cards * job.pue * each for each in runs]
+    costs = [None if job.price is None else job.price * each for each in hours]
+    kwh = None if joules[0] is None else joules[0] / 3.6e6
     return row._replace(
         limit=_limit(step, micro),
         step_seconds=seconds,
-        low_seconds=seconds - micro.below * step.compute,
-        high_seconds=seconds + micro.above * step.compute,
+        low_seconds=low,
+        high_seconds=high,
         compute_seconds=step.compute,
         exposed_seconds=step.tensor + step.pipeline + step.data,
         bubble_seconds=step.bubble,
@@ -191,10 +220,20 @@ def _timed(pace: Pace, job: Job, row: PlanRow, step: StepTime, micro: Micro) -> 
         samples_per_second=job.global_batch / seconds,
         mfu=(plain.flops + plain.backward_flops) * per_second,
         hfu=(ran.executed_flops + ran.executed_backward_flops) * per_second,
-        run_seconds=run_seconds,
-        gpu_hours=hours,
-        energy_joules=None if watts is None else watts * job.cards * run_seconds,
-        cost=None if job.price is None else job.price * hours,
+        run_seconds=runs[0],
+        gpu_hours=hours[0],
+        energy_joules=joules[0],
+        cost=costs[0],
+        run_low_seconds=runs[1],
+        run_high_seconds=runs[2],
+        gpu_hours_low=hours[1],
+        gpu_hours_high=hours[2],
+        energy_low_joules=joules[1],
+        energy_high_joules=joules[2],
+        cost_low=costs[1],
+        cost_high=costs[2],
+        energy_cost=None if kwh is None or job.kwh_price is None else kwh * job.kwh_price,
+        co2_kg=None if kwh is None or job.co2 is None else kwh * job.co2,
     )
 
 

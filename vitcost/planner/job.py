@@ -7,7 +7,7 @@ from vitcost.errors import ConfigError, shown
 from vitcost.fields import as_python, whole
 from vitcost.units import parse_bytes, parse_count, parse_seconds
 
-__all__ = ["Job", "job", "parse_days", "parse_price", "parse_rate"]
+__all__ = ["NODE", "Job", "job", "parse_days", "parse_price", "parse_rate"]
 
 # a number with a currency before or behind it, and perhaps of an hour
 _PRICE = (
@@ -26,7 +26,9 @@ class Job(NamedTuple):
     cards of one node; ``network`` is what a card has to other nodes, in bytes a second, one
     direction; ``price`` is of one card and hour. ``efficiency`` is the FLOP/s of one card over its
     peak, in place of a predicted time; ``overlap`` the share of the work beside which
-    data-parallel communication can hide.
+    data-parallel communication can hide. ``kwh_price`` is of a kilowatt hour, ``pue`` what a site
+    draws over what its machines draw (power usage effectiveness), ``co2`` kilograms a kilowatt
+    hour.
     """
 
     samples: int
@@ -39,6 +41,9 @@ class Job(NamedTuple):
     deadline_seconds: float | None
     efficiency: float | None
     overlap: float
+    kwh_price: float | None = None
+    pue: float = 1.0
+    co2: float | None = None
 
     @property
     def cards(self) -> int:
@@ -66,10 +71,13 @@ def job(
     deadline: float | str | None,
     efficiency: float | None,
     overlap: float,
+    kwh_price: float | None = None,
+    pue: float = 1.0,
+    co2: float | None = None,
 ) -> Job:
     """A run whose figures can be; ``ConfigError`` says which cannot."""
     if deadline is not None:
-        for name, given in (("gpus", gpus), ("nodes", nodes)):
+        for name, given in (("node_size", gpus), ("nodes", nodes)):
             if given is not None:
                 raise ConfigError(
                     f"{name} {shown(given)} contradicts deadline {_brief(deadline)}, which finds "
@@ -79,20 +87,23 @@ def job(
         _whole("samples", parse_count(samples) if isinstance(samples, str) else samples),
         _whole("epochs", epochs),
         _whole("global_batch", global_batch, 10**9),
-        _whole("gpus", NODE if gpus is None else gpus, _MOST_CARDS),
+        _whole("node_size", NODE if gpus is None else gpus, _MOST_CARDS),
         _whole("nodes", 1 if nodes is None else nodes, _MOST_CARDS),
         None if network is None else parse_rate(network),
         None if price is None else parse_price(price),
         None if deadline is None else parse_days(deadline),
         None if efficiency is None else _share("efficiency", efficiency),
         _share("overlap", overlap, 0),
+        None if kwh_price is None else _positive("kwh_price", kwh_price),
+        _site(pue),
+        None if co2 is None else _positive("co2", co2),
     )
     if wanted.total_samples > _MOST_SAMPLES:
         raise ConfigError(
             f"samples × epochs is {wanted.total_samples:,}, more than {_MOST_SAMPLES:,}"
         )
     if wanted.cards > _MOST_CARDS:
-        raise ConfigError(f"gpus × nodes is {wanted.cards:,}, more than {_MOST_CARDS:,}")
+        raise ConfigError(f"node_size × nodes is {wanted.cards:,}, more than {_MOST_CARDS:,}")
     if wanted.nodes > 1 and wanted.network is None:
         raise ConfigError(
             "several nodes need network, the bytes a second that one card has to other nodes, "
@@ -162,6 +173,13 @@ def _positive(name: str, given: float) -> float:
     value = as_python(given)
     if type(value) not in (int, float) or not 0 < value < 1e18:
         raise ConfigError(f"{name} must be above 0, got {shown(given)}")
+    return float(value)
+
+
+def _site(given: float) -> float:
+    value = as_python(given)
+    if type(value) not in (int, float) or not 1 <= value <= 10:
+        raise ConfigError(f"pue must be from 1 to 10, such as 1.2, got {shown(given)}")
     return float(value)
 
 

@@ -1,43 +1,56 @@
 """``plan``: how long a training run takes on some cards, what it costs, and how to divide it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
 from vitcost.arguments import between, flag, listed, optional, takes, text
 from vitcost.engine.workload import Workload, workload
-from vitcost.errors import ConfigError, NotCovered
+from vitcost.errors import ConfigError, NotCovered, UnknownName, VitcostError
 from vitcost.fields import several
 from vitcost.hardware.attention import on_card
 from vitcost.hardware.calibrate import load_calibrations
 from vitcost.hardware.cards import Card
-from vitcost.hardware.nodes import most_of_a_node
+from vitcost.hardware.constants import Calibration
 from vitcost.hardware.precision import precision_on
 from vitcost.hardware.roofline import Anchor, parse_anchor, predict
 from vitcost.hardware.specs import asked_cards, own_cards
 from vitcost.planner.asked import asked
 from vitcost.planner.assumptions import assumptions
-from vitcost.planner.choose import PlanRow, fewest_cards, planned
+from vitcost.planner.choose import PlanRow, fewest_cards, planned, simplest
 from vitcost.planner.job import Job, job
+from vitcost.planner.nodes import check_node, nodes_of
 from vitcost.planner.pace import pace_of, step_cost
+from vitcost.planner.prices import Price, prices
 from vitcost.planner.reserve import Reserve, parse_reserve
 from vitcost.planner.strategies import Fixed
 from vitcost.result import Result
 from vitcost.scenario import Scenario
 from vitcost.zoo import Model, Resolved
 
-__all__ = ["DECIDED", "Plan", "PlanRow", "Totals", "plan"]
+__all__ = ["DECIDED", "OnCard", "Plan", "PlanRow", "Totals", "plan"]
 
 SCHEMA = "vitcost.plan/1"
 # fields of a scenario that follow from how a step is divided, and what is given instead
 DECIDED = {
     "batch": "give global_batch, or micro_batch",
     "mode": "it is always train",
-    "ranks": "give gpus and nodes, or a deadline",
+    "ranks": "give cards, or a deadline",
     "accumulate": "give micro_batch",
     "policy": "its shards have the type that it computes in",
 }
+
+
+class OnCard(NamedTuple):
+    """The simplest of the fastest ways on one of several cards; without one ``missing`` is why."""
+
+    gpu: str
+    precision: str | None
+    cards: int | None
+    basis: str | None
+    best: PlanRow | None
+    missing: str | None
 
 
 class Totals(NamedTuple):
@@ -60,8 +73,11 @@ class Totals(NamedTuple):
 class Plan(Result):
     """A training run on some cards; ``found`` has the ways that fit, fastest first, then the rest.
 
-    ``basis`` is what the time of the first rests on: ``calibrated``, ``anchored``, ``spec_sheet``,
-    or ``given``.
+    Where several kinds of card were asked for it is of the best of them, and ``beside`` has a row
+    for each: the cheapest first where there is a price, else the one with the fewest cards that
+    keep a deadline, else the fastest. ``full``: whether a page has every way and every reference.
+    ``basis`` is what the time of the first rests on: ``calibrated``, ``anchored``,
+    ``of_its_kind``, ``spec_sheet``, or ``given``.
     """
 
     model: Resolved
@@ -73,6 +89,8 @@ class Plan(Result):
     basis: str
     assumptions: tuple[str, ...]
     found: tuple[PlanRow, ...]
+    full: bool = False
+    beside: tuple[OnCard, ...] = ()
 
     @property
     def best(self) -> PlanRow | None:
@@ -101,6 +119,10 @@ class Plan(Result):
             "basis": self.basis,
             "assumptions": list(self.assumptions),
             "ok": self.ok,
+            "beside": [
+                {**each._asdict(), "best": None if each.best is None else each.best._asdict()}
+                for each in self.beside
+            ],
             "rows": list(self.rows()),
         }
 
@@ -119,6 +141,11 @@ class Plan(Result):
     checkpointing=optional(text),
     micro_batch=optional(between(1, 10**9)),
     gpu_file=listed,
+    cards=optional(between(1, 2**17)),
+    node_size=optional(between(1, 2**17)),
+    gpus=optional(between(1, 2**17)),
+    nodes=optional(between(1, 2**17)),
+    all=flag,
     calibration=listed,
     anchor=listed,
 )
@@ -129,10 +156,16 @@ def plan(
     gpu: "str | Card | Sequence[str | Card]",
     epochs: int = 1,
     global_batch: int = 4096,
-    gpus: int | None = None,
+    cards: int | None = None,
+    node_size: int | None = None,
     nodes: int | None = None,
+    gpus: int | None = None,
     network: float | str | None = None,
-    price: float | str | None = None,
+    price: "Price | None" = None,
+    kwh_price: float | None = None,
+    pue: float = 1.0,
+    co2: float | None = None,
+    all: bool = False,
     deadline: float | str | None = None,
     efficiency: float | None = None,
     overlap: float = 1.0,
@@ -150,11 +183,16 @@ def plan(
 ) -> Plan:
     """Step time, days, GPU-hours, energy and cost of a training run, by parallel strategy.
 
-    ``samples`` of an epoch are images, or sequences; ``gpus`` are the cards of a node, 8 unless
-    given, ``nodes`` 1; ``network`` is what one card has to other nodes in bytes a second, one
-    direction; ``price`` is of one card and hour. ``deadline`` (``"3d"``), in place of ``gpus`` and
-    ``nodes``, finds the fewest cards that keep it, in nodes of 8. ``efficiency`` is the FLOP/s of
-    one card over its peak, in place of a predicted time. ``zero``, ``tensor_parallel``,
+    ``samples`` of an epoch are images, or sequences; ``cards`` are those of the whole run, one node
+    of them unless given, ``node_size`` the cards of a node, 8 or as many as a node of the card has
+    at most (``gpus`` is another name of it), ``nodes`` may stand in place of ``cards``; ``network``
+    is what one card has to other nodes in bytes a second, one direction. ``price`` is of one card
+    and hour, as for ``serve``; ``kwh_price`` is of a kilowatt hour, ``pue`` the power usage
+    effectiveness of the site, ``co2`` kilograms a kilowatt hour. ``deadline`` (``"3d"``), in place
+    of ``cards``, finds the fewest that keep it. Several cards in ``gpu`` are planned side by side.
+    ``precision`` is by default the one that each card is for, ``amp-bf16`` where it has bf16, or
+    that of a ``recipe``. ``efficiency`` is the FLOP/s of one card over its peak, in place of a
+    predicted time. ``zero``, ``tensor_parallel``,
     ``sequence_parallel``, ``pipeline_parallel``, ``checkpointing`` and ``micro_batch`` fix what is
     searched otherwise (stages of a pipeline are not: 1). ``given``: fields of the scenario and of
     the config, as for ``report``; ``precision`` is ``auto`` unless given: autocast in bf16 where
@@ -162,21 +200,11 @@ def plan(
     the ``micro_batch``, without checkpointing unless that is fixed. Raises ``VitcostError`` for a
     run that cannot be.
 
-    >>> p = plan("vit_base_patch16_224", samples="1.28M", epochs=300, global_batch=4096,
-    ...          gpu="h100-sxm", precision="amp-bf16")
-    >>> p.totals.steps, p.totals.model_flops, p.best.strategy
-    (93750, 40378275201024000000, 'ZeRO-2')
+    >>> p = plan("vit_base_patch16_224", samples="1.28M", epochs=300, gpu="h100-sxm")
+    >>> p.totals.steps, p.totals.model_flops, p.best.strategy, p.scenario.precision
+    (93750, 40378275201024000000, 'ZeRO-2', 'amp-bf16')
     """
     _undecided(given)
-    cards = asked_cards(gpu, own_cards(gpu_file))
-    if len(cards) != 1:
-        raise ConfigError(f"a run is planned on one kind of card; {len(cards)} are asked for")
-    automatic = precision_on(cards[0], training=True)
-    found, scenario = asked(model, given, automatic=automatic, mode="train", batch=1)
-    wanted = job(
-        samples=samples, epochs=epochs, global_batch=global_batch, gpus=gpus, nodes=nodes,
-        network=network, price=price, deadline=deadline, efficiency=efficiency, overlap=overlap,
-    )  # fmt: skip
     fixed = Fixed(
         zero, tensor_parallel, sequence_parallel, pipeline_parallel, checkpointing, micro_batch
     )
@@ -185,37 +213,122 @@ def plan(
             f"a plan checkpoints all blocks or none: none, selective, block or every:K, got "
             f"{checkpointing!r:.80}"
         )
-    _of_a_node(cards[0], wanted.gpus)
+    own = own_cards(gpu_file)
+    rows = tuple(dict.fromkeys(asked_cards(gpu, own)))
+    if not rows:
+        raise ConfigError("no card: name one or several, gpu")
+    costs = prices(price, own)
+    costs.check(rows)
     files = several("calibration", calibration, str)
+    question = _Question(
+        model, given, fixed, all, parse_reserve(reserve),
+        [row for path in files for row in load_calibrations(path)],
+        several("anchor", anchor, str, Anchor),
+    )  # fmt: skip
+
+    def on(card: Card) -> Plan:
+        node, count = nodes_of(card, cards, node_size if gpus is None else gpus, nodes, deadline)
+        wanted = job(
+            samples=samples, epochs=epochs, global_batch=global_batch, gpus=node, nodes=count,
+            network=network, price=costs.of(card), deadline=deadline, efficiency=efficiency,
+            overlap=overlap, kwh_price=kwh_price, pue=pue, co2=co2,
+        )  # fmt: skip
+        return _planned(question, card, wanted)
+
+    if gpus is not None and node_size is not None:
+        raise ConfigError("gpus is another name of node_size: give one")
+    if len(rows) == 1:
+        return on(rows[0])
+    return _side_by_side(rows, on)
+
+
+class _Question(NamedTuple):
+    """What is asked of every card."""
+
+    model: Model
+    given: Mapping[str, Any]
+    fixed: Fixed
+    full: bool
+    reserve: Reserve
+    calibrations: list[Calibration]
+    anchors: "list[str | Anchor]"
+
+
+def _planned(question: _Question, card: Card, wanted: Job) -> Plan:
+    """The run on one kind of card, in the precision that the card is for unless one is given."""
+    efficiency, fixed, kept = wanted.efficiency, question.fixed, question.reserve
+    automatic = precision_on(card, training=True)
+    found, scenario = asked(
+        question.model, question.given, automatic=automatic, mode="train", batch=1
+    )
+    check_node(card, wanted.gpus)
     time = partial(
         predict,
         found.config,
-        gpu=cards[0],
-        anchors=_anchors(anchor, scenario, fixed, efficiency),
-        calibrations=[row for path in files for row in load_calibrations(path)],
+        gpu=card,
+        anchors=_anchors(question.anchors, scenario, fixed, efficiency),
+        calibrations=question.calibrations,
     )
     run = workload(found.config, scenario)
-    pace = pace_of(run.under(on_card(scenario, cards[0])), cards[0], efficiency, time)
-    kept = parse_reserve(reserve)
-    _known(cards[0], wanted)
-    if deadline is None:
+    pace = pace_of(run.under(on_card(scenario, card)), card, efficiency, time)
+    _known(card, wanted)
+    if wanted.deadline_seconds is None:
         rows = planned(pace, wanted, fixed, kept)
     else:
         wanted, rows = fewest_cards(pace, wanted, fixed, kept)
     totals = _totals(run, wanted)
     said = tuple(assumptions(pace, wanted, kept, rows))
     basis = pace.micro(rows[0].micro_batch, rows[0].checkpointing).basis
-    return Plan(found, scenario, wanted, cards[0], kept, totals, basis, said, rows)
+    return Plan(found, scenario, wanted, card, kept, totals, basis, said, rows, full=question.full)
+
+
+def _side_by_side(cards: Sequence[Card], on: Callable[[Card], Plan]) -> Plan:
+    """The plan of the best card, and what becomes of each."""
+    plans: list[Plan] = []
+    refused: list[OnCard] = []
+    for card in cards:
+        try:
+            plans.append(on(card))
+        except UnknownName:
+            raise
+        except VitcostError as error:
+            refused.append(OnCard(card.name, None, None, None, None, str(error)))
+    if not plans:
+        raise ConfigError("; ".join(f"{each.gpu}: {each.missing}" for each in refused))
+    plans.sort(key=_order)
+    rows = (
+        OnCard(
+            each.card.name,
+            each.scenario.precision,
+            each.job.cards,
+            each.basis,
+            simplest(each.found),
+            None if each.ok else "nothing fits",
+        )
+        for each in plans
+    )
+    return replace(plans[0], beside=(*rows, *refused))
+
+
+def _order(plan: Plan) -> tuple[bool, bool, float]:
+    """Cards that do first, of these the cheapest, those with the fewest for a deadline, or the
+    fastest."""
+    best = plan.best
+    if best is None:
+        return True, True, 0.0
+    if best.cost is not None:
+        return False, False, best.cost
+    by = best.run_seconds if plan.job.deadline_seconds is None else float(plan.job.cards)
+    return False, True, by or 0.0
 
 
 def _anchors(
-    given: "str | Anchor | Sequence[str | Anchor]",
+    measured: "Sequence[str | Anchor]",
     scenario: Scenario,
     fixed: Fixed,
     efficiency: float | None,
 ) -> list[Anchor]:
     """Anchors, measured at the micro-batch, and without checkpointing unless that is fixed."""
-    measured = several("anchor", given, str, Anchor)
     found = [parse_anchor(each) if isinstance(each, str) else each for each in measured]
     if found and efficiency is not None:
         raise ConfigError("efficiency and anchor are two accounts of one time; give one")
@@ -232,17 +345,6 @@ def _undecided(given: Mapping[str, Any]) -> None:
     for name, instead in DECIDED.items():
         if name in given:
             raise ConfigError(f"a plan decides {name}; {instead}")
-
-
-def _of_a_node(card: Card, gpus: int) -> None:
-    """Refuses more cards in a node than any node of theirs has: they would need a network."""
-    node = most_of_a_node(card)
-    if node is not None and gpus > node.most:
-        nodes = -(-gpus // node.most)
-        raise ConfigError(
-            f"gpus {gpus:,} are cards of one node, and no node of {card.name} has more than "
-            f"{node.most:,}; give gpus {node.most:,}, nodes {nodes:,} and network"
-        )
 
 
 def _known(card: Card, job: Job) -> None:

@@ -8,8 +8,8 @@ from vitcost.errors import ConfigError, shown
 from vitcost.fields import as_python
 from vitcost.hardware.cards import Card
 from vitcost.hardware.specs import card
+from vitcost.planner.job import parse_price
 from vitcost.reading import PRICES, read_toml
-from vitcost.units import exact
 
 __all__ = ["Price", "Prices", "prices"]
 
@@ -99,8 +99,8 @@ def _amount(name: str, given: Any) -> float:
     value = as_python(given)
     if isinstance(value, str):
         try:
-            value = float(exact(value.strip().removesuffix("/h").strip()))
-        except ValueError:
+            value = parse_price(value)
+        except ConfigError:
             value = None
     if type(value) not in (int, float) or not 0 < value < 1e12:
         of = f"price of {name}" if name else "price"

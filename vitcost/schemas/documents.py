@@ -14,7 +14,7 @@ from vitcost.planner.fit import FitRow
 from vitcost.planner.grid import Skipped
 from vitcost.planner.job import Job
 from vitcost.planner.load import Load
-from vitcost.planner.plan import DECIDED, Totals
+from vitcost.planner.plan import DECIDED, OnCard, Totals
 from vitcost.planner.serve import DECIDED as OF_CARDS
 from vitcost.planner.serving import ServeRow
 from vitcost.quantities import Changed
@@ -172,6 +172,7 @@ class Plan(TypedDict):
     basis: str
     assumptions: list[str]
     ok: bool
+    beside: list[OnCard]
     rows: list[PlanRow]
 
 

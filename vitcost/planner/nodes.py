@@ -1,0 +1,48 @@
+"""Cards of a run by node: so many in all, in nodes of a size that is sold."""
+
+from vitcost.errors import ConfigError
+from vitcost.hardware.cards import Card
+from vitcost.hardware.nodes import most_of_a_node
+from vitcost.planner.job import NODE
+
+__all__ = ["check_node", "nodes_of"]
+
+
+def nodes_of(
+    card: Card, cards: int | None, size: int | None, nodes: int | None, deadline: object
+) -> tuple[int | None, int | None]:
+    """The cards of a node, and how many nodes there are of so many cards in all; None where
+    nothing was given. A node has 8 cards, or as many as a node of the card has at most.
+
+    >>> from vitcost.hardware.specs import card
+    >>> nodes_of(card("h100-sxm"), 64, None, None, None), nodes_of(card("l4"), 4, None, None, None)
+    ((8, 8), (4, 1))
+    """
+    if cards is not None:
+        for name, given in (("nodes", nodes), ("deadline", deadline)):
+            if given is not None:
+                raise ConfigError(f"cards {cards:,} and {name} both say how many there are")
+    most = most_of_a_node(card)
+    own = size if size is not None else min(NODE, most.most) if most else NODE
+    if cards is None:
+        return (own if deadline is None or size is not None else None), nodes
+    if cards <= own:
+        return cards, 1
+    if cards % own:
+        low = cards // own * own
+        raise ConfigError(
+            f"cards {cards:,} are no whole nodes of {own:,}: give {low:,} or {low + own:,}, "
+            "or node_size"
+        )
+    return own, cards // own
+
+
+def check_node(card: Card, gpus: int) -> None:
+    """Refuses more cards in a node than any node of theirs has: they would need a network."""
+    node = most_of_a_node(card)
+    if node is not None and gpus > node.most:
+        nodes = -(-gpus // node.most)
+        raise ConfigError(
+            f"node_size {gpus:,} are cards of one node, and no node of {card.name} has more than "
+            f"{node.most:,}; give cards {nodes * node.most:,}, node_size {node.most:,} and network"
+        )
