@@ -43,7 +43,7 @@ _FLAGS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
     ("--cards", _RUN, "cards in all  [default: one node]", _NUMBER),
     ("--node-size", _RUN, "cards of a node  [default: 8, or the card's own]", _NUMBER),
     ("--nodes", _RUN, "in place of --cards  [default: 1]", _NUMBER),
-    ("--gpus", _RUN, "another name of --node-size", _NUMBER),
+    ("--gpus", _RUN, "another name of --node-size", {**_NUMBER, "rare": True}),
     (
         "--network",
         _RUN,
@@ -53,12 +53,17 @@ _FLAGS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
     (
         "--price",
         _RUN,
-        "of a card and hour: 2.5, $2.5, CARD=2.5/h, or a TOML file with [price]; repeatable",
+        "of a card and hour: 2.5, CARD=2.5/h, FILE.toml; again for each",
         {"metavar": "CARD=X/h|FILE", "multiple": True},
     ),
-    ("--kwh-price", _RUN, "of a kilowatt hour", _SHARE),
-    ("--pue", _RUN, "power usage effectiveness of the site: 1.2  [default: 1]", _SHARE),
-    ("--co2", _RUN, "kilograms a kilowatt hour", _SHARE),
+    ("--kwh-price", _RUN, "of a kilowatt hour", {**_SHARE, "rare": True}),
+    (
+        "--pue",
+        _RUN,
+        "power usage effectiveness of the site: 1.2  [default: 1]",
+        {**_SHARE, "rare": True},
+    ),
+    ("--co2", _RUN, "kilograms a kilowatt hour", {**_SHARE, "rare": True}),
     (
         "--deadline",
         _RUN,
