@@ -148,6 +148,34 @@ def test_equal_models_differ_in_nothing(capsys: Captured) -> None:
 # --- what people read
 
 
+def test_a_page_says_which_flags_all_rows_have(capsys: Captured) -> None:
+    args = (
+        BASE,
+        LARGE,
+        "--batch",
+        "8",
+        "--precision",
+        "bf16",
+        "--img-size",
+        "256x192",
+        "--compile",
+    )
+    lines = answer(capsys, *args, "-g", "l4").splitlines()
+    assert lines[1] == "with batch 8, precision bf16, compile, gpu l4, img size 256x192"
+    assert not answer(capsys, BASE, LARGE).splitlines()[1]
+
+
+def test_how_far_a_comparison_is_can_be_asked() -> None:
+    told: list[tuple[int, int, str]] = []
+    vitcost.compare(
+        "vit_tiny_patch16_224",
+        vary={"depth": [1, 2], "patch_size": [15, 16]},
+        progress=lambda *each: told.append(each),
+    )
+    # two of the four cannot be, and are done too
+    assert told == [(i, 4, "combinations") for i in range(1, 5)]
+
+
 def test_a_table_in_a_pipe_is_whole(capsys: Captured) -> None:
     first, gap, *lines = answer(capsys, BASE, LARGE).splitlines()
     assert (first.partition(":")[0], gap) == ("2 models side by side", "")
@@ -226,6 +254,16 @@ def test_a_saved_report_is_what_it_is(tmp_path: Path, capsys: Captured) -> None:
     )
     with pytest.raises(ConfigError, match="which depth cannot change"):
         vitcost.compare(vitcost.report(BASE), depth=3)
+    # beside a model the flags are of that one, and the page says so
+    rows = data(capsys, str(saved), BASE, "--batch", "2", "--depth", "13")["rows"]
+    today = vitcost.report(BASE, batch=2, depth=13)
+    assert [row["params"] for row in rows] == [whole["params"]["total"], today.params]
+    assert [row["flops"] for row in rows] == [whole["flops"]["forward"], today.flops.forward]
+    # two rows of one name are told apart by the file
+    assert [row["model"] for row in rows] == [f"{BASE} ({saved})", BASE]
+    note = f"flags are of the others: {BASE} ({saved}) as it was reported"
+    assert note in answer(capsys, str(saved), BASE, "--batch", "2")
+    assert "as it was reported" not in answer(capsys, str(saved), BASE)
     for broken in (
         {"schema": "vitcost.report/1"},
         {**whole, "layers": [{}]},

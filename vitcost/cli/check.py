@@ -167,7 +167,7 @@ def checked(models: Sequence[Model], **keywords: Any) -> "CheckResult":
     """The verdict on models, with a progress bar where it takes long."""
     from vitcost.check import check
 
-    with progress_bar() as step:
+    with progress_bar("models") as step:
         return check(models, progress=step, **keywords)
 
 
@@ -177,7 +177,7 @@ def _walked(models: Sequence[str], keywords: Mapping[str, Any]) -> "CheckResult"
         raise click.UsageError("--all takes every model as it is: no MODEL, and no fields of one")
     from vitcost.check import check_all
 
-    with progress_bar() as step:
+    with progress_bar("models") as step:
         return check_all(progress=step, **keywords)
 
 

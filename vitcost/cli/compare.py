@@ -18,7 +18,7 @@ from vitcost.cli.options import (
     output_options,
     scenario_options,
 )
-from vitcost.cli.output import chosen_format, emit, said_in, tell
+from vitcost.cli.output import chosen_format, emit, rendered, said_in, tell, write
 from vitcost.cli.progress import progress_bar
 from vitcost.pages.skipped import skipped_notes
 from vitcost.planner.compare import COMPARED, MOST_COMPARED, Comparison, compare
@@ -138,14 +138,20 @@ def command(
         elif chosen != "parquet":
             found.streamed()
     else:
-        found = compare(*models, why=why, **asked)
+        with progress_bar("combinations") as step:
+            found = compare(*models, why=why, progress=step, **asked)
     if plot is not None:
         # an answer is printed when nothing can go wrong any more
         draw(found.rows(), axes, plot)
     if parquet and output is not None:
         _write_parquet(found, output)
-    else:
+    elif isinstance(found, Comparison):
         emit(found, format, as_json, output)
+    else:
+        # the combinations are computed as they are put into text
+        with progress_bar("combinations") as step:
+            text, color = rendered(replace(found, progress=step), format, as_json, output)
+        write(text, output, color=color)
     return 0
 
 
@@ -180,7 +186,7 @@ def _write_parquet(found: "Comparison | Sweep", output: str) -> None:
         write_rows(found.rows(), output)
         skipped = found.skipped
     else:
-        with progress_bar() as step:
+        with progress_bar("combinations") as step:
             skipped = replace(found, progress=step).write_parquet(output)
     for note in skipped_notes(skipped):
         tell(note)

@@ -14,7 +14,17 @@ from vitcost.written import whole
 if TYPE_CHECKING:
     from vitcost.result import Result
 
-__all__ = ["SHAPE", "chosen_format", "emit", "leave", "names_alone", "said_in", "tell", "write"]
+__all__ = [
+    "SHAPE",
+    "chosen_format",
+    "emit",
+    "leave",
+    "names_alone",
+    "rendered",
+    "said_in",
+    "tell",
+    "write",
+]
 
 # where a context keeps the flags that cut a page
 SHAPE = "vitcost.shape"
@@ -29,16 +39,22 @@ _PLAIN = {
 
 def emit(result: "Result", format: str | None, as_json: bool, output: str | None) -> None:
     """Renders a result for where it goes, and writes it there."""
+    text, color = rendered(result, format, as_json, output)
+    write(text, output, color=color)
+
+
+def rendered(
+    result: "Result", format: str | None, as_json: bool, output: str | None
+) -> tuple[str, bool]:
+    """A result as text for where it goes, and whether it has colour."""
     chosen = chosen_format(format, as_json, output)
     result = _cut(result, chosen)
     stream = answers()
     if output is None and stream and stream.isatty():
         # as https://no-color.org has it
         color = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-        width = _columns()
-        write(render(result, chosen, color=color, width=width), None, color=color)
-    else:
-        write(render(result, chosen), output)
+        return render(result, chosen, color=color, width=_columns()), color
+    return render(result, chosen), False
 
 
 def _cut(result: "Result", chosen: str) -> "Result":

@@ -10,8 +10,9 @@ PATIENCE_SECONDS = 1.0
 
 
 @contextmanager
-def progress_bar() -> Iterator[Callable[[int, int, str], None] | None]:
-    """Gives ``step(done, total, what)``; the bar appears after a second, on a terminal alone."""
+def progress_bar(what: str = "") -> Iterator[Callable[[int, int, str], None] | None]:
+    """Gives ``step(done, total, what)``; the bar appears after a second, on a terminal alone, and
+    names ``what`` before the first step is done."""
     if not (sys.stderr and sys.stderr.isatty()):
         yield None
         return
@@ -28,7 +29,7 @@ def progress_bar() -> Iterator[Callable[[int, int, str], None] | None]:
         console=Console(stderr=True),
         transient=True,
     )
-    task = bar.add_task("", total=None)
+    task = bar.add_task(what, total=None)
 
     def step(done: int, total: int, what: str) -> None:
         bar.update(task, completed=done, total=total, description=what)

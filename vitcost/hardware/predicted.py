@@ -74,6 +74,7 @@ class Time:
             "source": self.source,
             "peak_share": self.peak_share,
             "verdict": self.verdict,
+            "tensor_bytes": self.tensor_bytes,
             "headroom_bytes": self.headroom_bytes,
             **turning._asdict(),
             "parts": [part._asdict() for part in self.parts],

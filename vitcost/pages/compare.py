@@ -27,9 +27,11 @@ _COLUMNS = tuple(zip(("params", "FLOPs", "pointwise", "saved"), NUMBERS.values()
 def compare_page(found: Comparison) -> Page:
     """Every model with its quantities and what they are relative to the least."""
     tables = (_table(found, found.shown), *(_why(found) if found.explained else ()))
-    return Page(
-        f"{len(found.compared):,} models side by side", tables=tables, answer=_answer(found)
-    )
+    varied = any(each.varied for each in found.compared)
+    title = f"{len(found.compared):,} {'combinations' if varied else 'models'} side by side"
+    # every row is of these
+    lead = (f"with {', '.join(found.asked)}",) if found.asked else ()
+    return Page(title, lead, tables, answer=_answer(found))
 
 
 def _answer(found: Comparison) -> tuple[str, ...]:
@@ -92,6 +94,8 @@ def _table(found: Comparison, names: tuple[str, ...]) -> Table:
     bounds = dict.fromkeys(each.model for each in found.compared if each.peak_is == "bounded")
     if bounds and "train_memory" in names:
         notes.append(f"{AT_MOST} of {', '.join(bounds)}")
+    if found.reports:
+        notes.append(f"flags are of the others: {', '.join(found.reports)} as it was reported")
     notes += skipped_notes(found.skipped)
     return Table("", tuple(columns), tuple(rows), tuple(notes))
 

@@ -1,8 +1,9 @@
 """``compare``: models side by side, and what each costs in terms of the least."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, NamedTuple, TypeAlias, cast
 
 from vitcost import saved
@@ -55,6 +56,8 @@ COMPARED: tuple[str, ...] = (
 SHOWN = ("params", "flops", "inference_memory", "train_memory")
 
 Candidate: TypeAlias = "Model | Report"
+# is told how many combinations are done, of how many
+Progress: TypeAlias = Callable[[int, int, str], None]
 
 
 # more combinations are read better from a file, and computed on arrays
@@ -76,6 +79,7 @@ class Compared(NamedTuple):
     time: "TimeOf | None" = None  # None: of no card
     towers: int = 1
     peak_is: str | None = None  # of its training step: exact, or bounded
+    file: str = ""  # where a finished report was read
 
 
 class TimeOf(NamedTuple):
@@ -117,6 +121,10 @@ class Comparison(Result):
     skipped: tuple[Skipped, ...] = ()
     # flags of training beside times of inference
     aside: tuple[str, ...] = ()
+    # every flag as it was given
+    asked: tuple[str, ...] = ()
+    # finished reports beside models that flags are of
+    reports: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of schema ``vitcost.compare/1``."""
@@ -173,12 +181,14 @@ def compare(
     why: bool = False,
     quantities: Sequence[str] | None = None,
     pareto: Sequence[str] | None = None,
+    progress: Progress | None = None,
     **flags: Any,
 ) -> Comparison:
     """Models side by side, each quantity also relative to the least of all: 1.00 is the best.
 
     A model is what ``report`` takes, a report, or the path of a saved ``report --json``. ``flags``
-    are the keywords of ``report``, the same for all. ``quantities`` are shown in the order in which
+    are the keywords of ``report``, the same for all but the reports, which were made under their
+    own. ``quantities`` are shown in the order in which
     they are named, the time of a card behind them. ``why`` explains the differences to the first
     model by layer. ``vary`` compares every combination of some fields' values too, as ``sweep`` has
     them, up to a thousand, and of ``gpu``, of which several are a row each. Those that cannot be
@@ -206,13 +216,53 @@ def compare(
         )
     check_apart(varied, flags)
     skipped: Counter[str] = Counter()
-    found = [each for model in models for each in _varied(model, flags, varied, skipped)]
+    finished = [_reported(model) is not None for model in models]
+    each_done = count(1)
+
+    def tell() -> None:
+        if progress is not None:
+            progress(next(each_done), points, "combinations")
+
+    # flags are of the models beside a report, which was made under its own
+    kept = any(finished) and not all(finished) and not varied
+    found = [
+        _of_file(each, model) if done else each
+        for model, done in zip(models, finished, strict=True)
+        for each in _varied(model, {} if kept and done else flags, varied, skipped, tell)
+    ]
+    found = _told_apart(found)
     if not found:
         raise ConfigError(f"no combination can be: {', '.join(skipped)}")
     timed = any(each.time is not None and each.time.mode == "infer" for each in found)
     named = {*flags, *(axis.name for axis in varied.axes)}
     aside = tuple(flag for flag in TRAINING if timed and flag in named)
-    return Comparison(tuple(found), names, shown, why, pair, skips(skipped), aside)
+    reports = tuple(each.model for each in found if each.file) if kept and flags else ()
+    given = tuple(_given(name, value) for name, value in flags.items())
+    skips_ = skips(skipped)
+    return Comparison(tuple(found), names, shown, why, pair, skips_, aside, given, reports)
+
+
+def _given(name: str, value: Any) -> str:
+    """A flag as a person types it."""
+    if value is True:
+        return name.replace("_", " ")
+    text = ", ".join(map(str, value)) if isinstance(value, list) else _spelled(value)
+    return f"{name.replace('_', ' ')} {text}"
+
+
+def _of_file(each: Compared, model: Candidate) -> Compared:
+    return each._replace(file=model if isinstance(model, str) else "a report")
+
+
+def _told_apart(found: list[Compared]) -> list[Compared]:
+    """Reports of one model by the files that they were read from."""
+    times = Counter(each.model for each in found)
+    return [
+        each._replace(model=f"{each.model} ({each.file})")
+        if each.file and times[each.model] > 1
+        else each
+        for each in found
+    ]
 
 
 def _over_cards(models: Sequence[Candidate], varied: Grid, flags: dict[str, Any]) -> Grid:
@@ -235,11 +285,16 @@ def relative(numbers: Iterable[int | float | None]) -> list[float | None]:
 
 
 def _varied(
-    model: Candidate, flags: Mapping[str, Any], varied: Grid, skipped: "Counter[str]"
+    model: Candidate,
+    flags: Mapping[str, Any],
+    varied: Grid,
+    skipped: "Counter[str]",
+    tell: Callable[[], None],
 ) -> Iterator[Compared]:
-    """A model in every combination that can be."""
+    """A model in every combination that can be; ``tell`` is called behind each."""
     if not varied:
         yield _compared(model, flags)
+        tell()
         return
     if _reported(model) is None:
         # an unknown name is no combination that cannot be
@@ -253,6 +308,8 @@ def _varied(
         except VitcostError as error:
             skipped[reason(error)] += 1
             continue
+        finally:
+            tell()
         yield found._replace(varied=point)
 
 
