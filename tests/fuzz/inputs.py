@@ -390,14 +390,14 @@ def _mutate(rng: Random, data: Any) -> None:
         return
     inside, key = rng.choice(places)
     if isinstance(inside, list):
-        inside[key] = rng.choice(_ODD_JSON)
+        inside[key] = deepcopy(rng.choice(_ODD_JSON))
         return
     move = rng.random()
     if move < 0.55:
         old = inside[key]
         number = isinstance(old, int) and not isinstance(old, bool)
         near = [old + 1, old - 1, old * 2, -old, old * 10**6] if number else []
-        inside[key] = rng.choice((*near, *near, *_ODD_JSON))
+        inside[key] = deepcopy(rng.choice((*near, *near, *_ODD_JSON)))
     elif move < 0.7:
         del inside[key]
     elif move < 0.85:

@@ -115,7 +115,7 @@ def main() -> None:
                     asked.keep.mkdir(exist_ok=True)
                     for file, content in case.files:
                         (asked.keep / file).write_bytes(content)
-            if figures.kinds.total() % 5000 < len(some):
+            if figures.kinds.total() % 1000 < len(some):
                 print(
                     f"{figures.kinds.total():,} after {time.monotonic() - started:,.0f} s",
                     flush=True,
