@@ -13,7 +13,7 @@ import pytest
 from limited import limited
 
 import vitcost
-from vitcost import ConfigError, VitcostError
+from vitcost import ConfigError, NotCovered, VitcostError, check_throughput
 from vitcost.budgets import baseline
 from vitcost.budgets.declared import read_budgets
 from vitcost.hardware.calibrate import load_calibrations
@@ -212,6 +212,15 @@ def test_constants_are_numbers_that_a_fit_can_have(tmp_path: Path) -> None:
         path.write_text(CONSTANTS.replace(line, odd))
         with pytest.raises(ConfigError, match=r"a \[\[calibration\]\] that cannot be read"):
             load_calibrations(path)
+
+
+@pytest.mark.parametrize("names", [("tiny",), ("tiny", "tiny"), ("tiny", "nosuch")])
+def test_rows_of_one_width_are_not_held_out(names: tuple[str, ...], tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    rows = (f"vit_{name}_patch16_224,l4,256,3000\n" for name in names)
+    path.write_text("model,gpu,batch_size,samples_per_sec\n" + "".join(rows))
+    with pytest.raises(NotCovered, match=r"no row is covered: "):
+        check_throughput(str(path), held_out=True)
 
 
 def test_many_dots_that_are_no_key_are_read() -> None:
