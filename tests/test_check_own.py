@@ -33,6 +33,9 @@ def of(name: str) -> Any:
         ("two towers, contrastive", {"precision": "bf16"}),
         ("video", {"checkpointing": "block", "optimizer": "adamw-foreach"}),
         ("frozen backbone", {"lora": 2, "lora_layers": "qkv,fc1"}),
+        ("frozen backbone", {"attention": "eager"}),
+        ("video", {"freeze": "first:1"}),
+        ("detector", {"freeze": "backbone", "checkpointing": "none"}),
     ],
 )
 def test_a_step_that_runs_has_the_bytes_of_its_trace(name: str, flags: dict[str, Any]) -> None:

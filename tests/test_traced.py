@@ -13,6 +13,7 @@ from timm_support import timm
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from traced_modules import CASES, QUICK
 from traced_support import real, traced
 
@@ -57,6 +58,26 @@ def test_a_step_is_that_of_real_tensors(name: str, precision: str) -> None:
     given = None if own is None else lambda output, batch: own(output)
     torch.manual_seed(0)
     assert found == real(case.make(), case.inputs, 2, half, given)
+
+
+def test_attention_math_is_torch_s_own_of_plain_products() -> None:
+    case = CASES["attention with a learned mask"]
+    model = built(case.make)
+    how = How(platform="cpu", attention="math")
+    found = traced(trace(model, inputs_of(model, case.inputs), (2,), how), 2)
+    torch.manual_seed(0)
+    with sdpa_kernel(SDPBackend.MATH):
+        assert found == real(case.make(), case.inputs, 2)
+
+
+def test_the_count_of_a_grouped_convolution_is_said() -> None:
+    model = nn.Sequential(nn.Conv2d(4, 8, 3), nn.Conv2d(8, 8, 3, groups=8))
+    found = trace(model, inputs_of(model, "4x8x8"), (1,), How(platform="cpu"))
+    assert any("the gradient of a grouped convolution's weight" in note for note in found.notes)
+    for layer in (nn.Conv2d(4, 8, 3), nn.ConvTranspose2d(4, 8, 2), nn.ConvTranspose2d(4, 2, 2)):
+        plain = nn.Sequential(nn.Conv2d(4, 4, 1), layer)
+        notes = trace(plain, inputs_of(plain, "4x8x8"), (1,), How(platform="cpu")).notes
+        assert not any("grouped" in note for note in notes)
 
 
 @pytest.mark.parametrize("op", ["native_layer_norm", "native_group_norm", "native_batch_norm"])

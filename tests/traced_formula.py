@@ -65,7 +65,7 @@ def both(name: str, depth: int | None = None) -> tuple[Resolved, nn.Module]:
         try:
             model: nn.Module = timm.create_model(own, **arguments, **fields)
             formula = resolve(name, **fields)
-        except (TypeError, ConfigError):
+        except (AssertionError, TypeError, ConfigError):
             # stages of several depths
             model, formula = timm.create_model(own, **arguments), resolve(name)
     if hasattr(model, "set_distilled_training"):

@@ -10,7 +10,7 @@ from vitcost.traced.operators import looks_like_a_product
 from vitcost.traced.polynomials import value
 from vitcost.traced.trace import EMPTY, ITEMSIZE, VIEWS, Array, Operator, Pass, Weight
 
-__all__ = ["Uncounted", "moved_bytes", "pointwise", "rows", "uncounted"]
+__all__ = ["Uncounted", "grouped", "moved_bytes", "pointwise", "rows", "uncounted"]
 
 # what counts as pointwise work, one for each element written: norms, softmax, activations, gates
 # and scales, sums of two tensors that grow with the batch
@@ -32,6 +32,18 @@ class Uncounted(NamedTuple):
 def uncounted(run: Pass) -> Uncounted:
     names = {o.name for o in run.operators if not any(o.flops) and looks_like_a_product(o.name)}
     return Uncounted(tuple(sorted(names)))
+
+
+def grouped(run: Pass) -> bool:
+    """Whether a pass goes back through a convolution of several groups."""
+    for o in run.operators:
+        if o.name == "convolution_backward" and len(o.reads) > 2:
+            gradient, x, weight = (array.shape[:2] for array in o.reads[:3])
+            # a weight has the channels of one group; a transposed one has them first
+            transposed = (x[1], gradient[1]) == weight
+            if x[1] != weight[1] and not transposed:
+                return True
+    return False
 
 
 def moved_bytes(operator: Operator, batch: int) -> int:

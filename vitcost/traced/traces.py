@@ -9,7 +9,7 @@ from vitcost.errors import NotCovered
 from vitcost.traced.inputs import Inputs
 from vitcost.traced.losses import Loss
 from vitcost.traced.merge import merged
-from vitcost.traced.rows import uncounted
+from vitcost.traced.rows import grouped, uncounted
 from vitcost.traced.steps import Run, run
 from vitcost.traced.stops import NoStep
 from vitcost.traced.trace import How, Pass, Trace
@@ -50,6 +50,11 @@ def trace(
     said += [criterion.note] if criterion.note else []
     if first.unread:
         said.append(f"no operator reads the parameters of {', '.join(first.unread)}")
+    if step is not None and grouped(step):
+        said.append(
+            "backward FLOPs are torch's count, which takes the gradient of a grouped convolution's "
+            "weight for that of one group: it is too large by the number of groups"
+        )
     left_out = uncounted(inference).names
     if left_out:
         said.append(f"FLOPs leave out {', '.join(left_out)}, which torch's counter has no rule for")
