@@ -68,3 +68,26 @@ def test_a_budget(
         assert ("bounded" if form == "csv" else SAID) in said
     annotated = out(capsys, "budget", "--format", "github", code=1)
     assert "train_memory is at most" in annotated
+
+
+@pytest.mark.parametrize(
+    ("name", "does"),
+    [
+        ("facebook/dinov3-vits16-pretrain-lvd1689m", "turns queries and keys"),
+        ("google/siglip-base-patch16-224:vision", "pools by nn.MultiheadAttention"),
+        ("microsoft/beit-base-patch16-224", "makes relative positions"),
+        ("facebook/vit-mae-base", "sorts noise"),
+    ],
+)
+def test_a_library_s_own_forward(name: str, does: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where it was not held against the formula, its peak is a bound, and says of what."""
+    own, of_timm = (report(name, batch=8, **code).training for code in ({}, {"code": "timm"}))
+    assert own.peak_is == "bounded"
+    assert does in (own.missing or "")
+    assert own.peak_bytes is not None
+    assert own.saved_activations_bytes is not None
+    assert of_timm.peak_bytes is not None
+    assert own.peak_bytes >= of_timm.peak_bytes + own.saved_activations_bytes // 2
+    page = out(capsys, "report", name)
+    assert "activations are an estimate" in page
+    assert does in page

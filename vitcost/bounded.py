@@ -113,9 +113,11 @@ def gathered_bytes(run: Workload) -> Gathered:
     return Gathered(weight * held, gradient * reduced)
 
 
-def assumed(scenario: Scenario) -> tuple[str, ...]:
+def assumed(scenario: Scenario, unproved: str = "") -> tuple[str, ...]:
     """The assumptions of the bound, for people."""
     said = ["a loss that keeps each output with two float32 tensors and one gradient of its size"]
+    if unproved:
+        said.append("the library's own forward, which needs at most what autograd keeps once more")
     if scenario.recipe != "torch":
         said.append(
             f"states of recipe {scenario.recipe} from the first op to the last, and an optimizer "

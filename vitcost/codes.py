@@ -5,10 +5,10 @@ while other modules run, in the layout that an attention works on, and in what i
 A forward that is not here is timm's.
 """
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
-__all__ = ["CODES", "Code", "code_of"]
+__all__ = ["CODES", "Code", "code_of", "unproved"]
 
 
 class Code(NamedTuple):
@@ -130,3 +130,38 @@ def code_of(name: str, model_class: str) -> Code:
     (True, 'mha')
     """
     return _TIMM[model_class] if name == "timm" else CODES[name]
+
+
+# where a library's forward was not held against the formula: its code, the fields that decide it,
+# and what it does there on its own
+_UNPROVED: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+    (
+        "transformers.beit transformers.data2vec",
+        lambda c: c.use_rel_pos_bias or c.use_shared_rel_pos_bias,
+        "makes relative positions in its forward",
+    ),
+    ("transformers.dinov3", lambda c: True, "turns queries and keys by its own operators"),
+    (
+        "transformers.siglip",
+        lambda c: c.global_pool == "map",
+        "pools by nn.MultiheadAttention",
+    ),
+    ("transformers", lambda c: c.mask_ratio > 0, "sorts noise to draw the patches"),
+)
+
+
+def unproved(config: Any) -> str:
+    """Why the memory of a model under its library's code is not known exactly; empty: it is.
+
+    >>> from vitcost.zoo import resolve
+    >>> unproved(resolve("facebook/dinov3-vits16-pretrain-lvd1689m").config)
+    'transformers.dinov3 turns queries and keys by its own operators, which the formula has not'
+    >>> unproved(resolve("vit_small_patch16_dinov3").config)
+    ''
+    """
+    config = getattr(config, "vision", config)
+    code = getattr(config, "code", "timm")
+    for codes, decides, does in _UNPROVED:
+        if code in codes.split() and decides(config):
+            return f"{code} {does}, which the formula has not"
+    return ""

@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from vitcost.codes import unproved
 from vitcost.config import ViTConfig, configure
 from vitcost.engine.buffers import buffer_bytes
 from vitcost.engine.cost import Row, defined, fold
@@ -79,6 +80,11 @@ class Workload:
     @property
     def no_step(self) -> str:
         """Why there is no training step of it; empty: there is one."""
+        return ""
+
+    @property
+    def unproved(self) -> str:
+        """Why its bytes are not known exactly, where a library's own code is; empty: they are."""
         return ""
 
     @property
@@ -263,6 +269,10 @@ class _Lowered(Workload):
             return self
         config = _deep(self.config, self.axis("L") // stages)
         return _Lowered(config, self.scenario, self.batch, None, False, self.parallel)
+
+    @property
+    def unproved(self) -> str:
+        return unproved(self.config)
 
     @property
     def buffers_bytes(self) -> Size:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from vitcost.codes import unproved
 from vitcost.engine.ops import Size
 from vitcost.memory import PeakParts, Training
 from vitcost.page import Column, Row, Table, Value, shown
@@ -22,6 +23,7 @@ def _batch(report: Report) -> str:
 
 
 def _inference(report: Report) -> Table:
+    own = unproved(report.model.config)
     # few models have buffers
     buffers = (Column("buffers", "bytes"),) if report.inference.buffers_bytes else ()
     return Table(
@@ -55,6 +57,7 @@ def _inference(report: Report) -> Table:
             "weights in half precision among them",
             "weights stored as int8, linear layers by output channel: "
             f"{shown(report.inference.int8_weights_bytes, 'bytes')}",
+            *([f"activations are an estimate: {own}"] if own else []),
         ),
     )
 
