@@ -230,8 +230,6 @@ def with_peak(own: Training, run: Workload, *, rank: int | None = None) -> Train
     if run.scenario.trains_nothing:
         return own._replace(missing=_NO_STEP)
     try:
-        if run.unproved:
-            raise NotCovered(f"the peak of a step: {run.unproved}")
         peak = step_peak(own, run, rank=rank)
     except NotCovered as reason:
         own = own._replace(missing=str(reason))
@@ -266,6 +264,8 @@ def step_peak(
         raise NotCovered(f"the peak of a step of recipe {scenario.recipe}: use recipe torch")
     if scenario.trains_nothing:
         raise NotCovered(_NO_STEP)
+    if run.unproved:
+        raise NotCovered(f"the peak of a step: {run.unproved}")
     if scenario.zero > 1 and not run.shards:
         raise NotCovered("the peak of a step with fully sharded weights of a traced model")
     top = live.peak(run.step(in_place), sizes)
