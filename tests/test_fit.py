@@ -337,27 +337,37 @@ def test_ways_fit_and_are_cheapest_first() -> None:
     assert row.fits is False
     limit = row.capacity_bytes
     assert limit is not None
+    (now,) = vitcost.report("vit_huge_patch14_224", batch=64, mode="train", gpu="l4").time
     for way in row.ways:
-        how = {name: getattr(way, name) for name in ("precision", "attention", "checkpointing")}
-        report = vitcost.report("vit_huge_patch14_224", batch=64, mode="train", **how)
+        how: dict[str, Any] = {"batch": 64, "mode": "train", **dict(way.flags)}
+        assert how["batch"] * how.get("accumulate", 1) == 64
+        report = vitcost.report("vit_huge_patch14_224", **how)
         assert way.used_bytes == report.training.peak_bytes == limit - way.headroom_bytes
         assert way.headroom_bytes >= 0
-        assert way.executed_flops == report.flops.train_step_executed
-        (time,) = vitcost.report(
-            "vit_huge_patch14_224", batch=64, mode="train", gpu="l4", **how
-        ).time
-        assert (way.seconds, way.basis) == (time.seconds, time.basis)
-    seconds = [way.seconds for way in row.ways]
-    assert seconds == sorted(seconds, key=lambda s: s or 0)
+        executed = report.flops.train_step_executed
+        assert executed is not None
+        # a micro-batch is a part of the step
+        parts = how.get("accumulate", 1)
+        assert way.executed_flops == parts * executed
+        (time,) = vitcost.report("vit_huge_patch14_224", gpu="l4", **how).time
+        assert (way.seconds, way.basis) == (parts * time.seconds, time.basis)
+        assert way.relative_seconds == parts * time.seconds / now.seconds
+        changes = {"precision", "lora", "freeze"} & set(dict(way.flags))
+        assert way.keeps == (not changes)
+    order = [(not way.keeps, way.seconds) for way in row.ways]
+    assert order == sorted(order)
+    assert {way.keeps for way in row.ways} == {True, False}
     # of the whole catalogue no time is predicted: by the FLOPs that a step executes
     (same,) = (
         each
         for each in vitcost.fit("vit_huge_patch14_224", mode="train", require=64, reserve=0).found
         if each.gpu == "l4"
     )
-    flops = [way.executed_flops for way in same.ways]
+    flops = [(not way.keeps, way.executed_flops) for way in same.ways]
     assert flops == sorted(flops)
-    assert {way[:3] for way in same.ways} == {way[:3] for way in row.ways}
+    plain = {"precision", "attention", "checkpointing"}
+    named = {way[:3] for way in row.ways if set(dict(way.flags)) <= plain}
+    assert {way[:3] for way in same.ways} == {how for how in named if "first" not in how[2]}
     # nothing else fits: every other way needs more
     told = {way[:3] for way in row.ways}
     for precision in ("fp32", "amp-bf16", "bf16"):
@@ -366,6 +376,7 @@ def test_ways_fit_and_are_cheapest_first() -> None:
                 how = {"precision": precision, "checkpointing": checkpointing, "mode": "train"}
                 assert reported("vit_huge_patch14_224", 64, **how) > limit
     # a card without bfloat16 is offered none
+    ways: tuple[Any, ...]
     ways = vitcost.fit("vit_huge_patch14_224", gpu="t4", mode="train", require=64).found[0].ways
     assert {way.precision for way in ways} == {"fp32", "amp-fp16", "fp16"}
 
@@ -479,3 +490,19 @@ def test_every_format(format: str, capsys: Captured) -> None:
     out, err = capsys.readouterr()
     assert "t4" in out
     assert err == ""
+
+
+def test_a_large_model_on_a_small_card_has_ways() -> None:
+    """DINOv2's ViT-L at 518 px, 32 images on 24 GB: at least six ways, the training the same first,
+    fastest first, and each is what a report says."""
+    name, asked = "vit_large_patch14_dinov2", {"num_classes": 1, "ema": 1, "mode": "train"}
+    found = vitcost.fit(name, gpu="rtx4090", require=32, precision="amp-bf16", **asked).found[0]  # type: ignore[arg-type]
+    assert found.fits is False
+    assert len(found.ways) >= 6
+    changed = {flag for way in found.ways for flag, _ in way.flags}
+    assert {"accumulate", "checkpointing", "precision", "freeze"} <= changed
+    for way in found.ways[:3]:
+        how: dict[str, Any] = {"precision": "amp-bf16", "batch": 32, **asked, **dict(way.flags)}
+        assert vitcost.report(name, **how).training.peak_bytes == way.used_bytes
+    assert found.ways[0].keeps
+    assert not found.ways[-1].keeps

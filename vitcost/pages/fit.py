@@ -6,6 +6,7 @@ from vitcost.page import Column, Page, Row, Table, Value, shown
 from vitcost.pages.asked import of_inputs, of_model, of_scenario
 from vitcost.planner.fit import Fit, FitRow
 from vitcost.planner.reserve import said
+from vitcost.planner.ways import Way
 
 __all__ = ["fit_page"]
 
@@ -123,45 +124,60 @@ def _notes(result: Fit) -> Iterator[str]:
         yield f"the largest with a batch of {result.wanted:,}; an image is square"
 
 
+_GROUPS = {True: "the training the same", False: "with another training"}
+
+
 def _ways(result: Fit) -> Iterator[Table]:
+    """What would make the batch fit: what keeps the training, and what changes it."""
     failing = [row for row in result.found if row.fits is False]
     if not failing:
         return
-    most = _WAYS if len(failing) < 4 else 1
-    columns = (
-        Column("gpu"),
-        Column("precision"),
-        Column("attention", optional=True),
-        Column("checkpointing"),
-        Column("used", "bytes"),
-        Column("headroom", "bytes"),
-        Column("FLOPs", "si"),
-        Column("× asked"),
-        Column("step", "seconds", optional=True),
-        Column("rests on", optional=True),
-    )
-    rows = [
-        Row(
-            (
-                row.gpu, way.precision, way.attention, way.checkpointing, way.used_bytes,
-                way.headroom_bytes, way.executed_flops, f"{way.relative_flops:.2f}", way.seconds,
-                way.basis or None,
-            )
-        )
-        for row in failing
-        for way in row.ways[:most]
-    ]  # fmt: skip
     hopeless = [row.gpu for row in failing if not row.ways]
-    by = "predicted time of a step" if all(_timed(row) for row in failing) else "FLOPs of a step"
-    notes = [f"cheapest first, by the {by}"] if rows else []
+    title = f"What would make a batch of {result.wanted:,} fit"
+    if len(hopeless) == len(failing):
+        yield Table(title, (), (), (f"in no way: {', '.join(hopeless)}",))
+        return
+    most = _WAYS if len(failing) < 4 else 1
+    for keeps, group in _GROUPS.items():
+        rows = [
+            _way(row, way)
+            for row in failing
+            for way in [way for way in row.ways if way.keeps == keeps][:most]
+        ]
+        if rows:
+            yield Table(f"{title}, {group}", _WAY_COLUMNS, tuple(rows), tuple(_order(failing)))
     if hopeless:
-        notes.append(f"in no way: {', '.join(hopeless)}")
-    yield Table(
-        f"What would make a batch of {result.wanted:,} fit",
-        columns if rows else (),
-        tuple(rows),
-        tuple(notes),
-    )
+        yield Table("", (), (), (f"in no way: {', '.join(hopeless)}",))
+
+
+_WAY_COLUMNS = (
+    Column("gpu"),
+    Column("change"),
+    Column("used", "bytes"),
+    Column("headroom", "bytes"),
+    Column("FLOPs", "si", optional=True),
+    Column("× asked", optional=True),
+    Column("step", "seconds", optional=True),
+    Column("× time", optional=True),
+    Column("rests on", optional=True),
+)
+
+
+def _way(row: FitRow, way: Way) -> Row:
+    change = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in way.flags)
+    times = None if way.relative_seconds is None else f"{way.relative_seconds:.2f}"
+    cells = (
+        row.gpu, change, way.used_bytes, way.headroom_bytes, way.executed_flops,
+        f"{way.relative_flops:.2f}", way.seconds, times, way.basis or None,
+    )  # fmt: skip
+    return Row(cells)
+
+
+def _order(failing: list[FitRow]) -> Iterator[str]:
+    by = "predicted time of a step" if all(map(_timed, failing)) else "FLOPs of a step"
+    yield f"cheapest first, by the {by}; × asked: FLOPs, × time: seconds, of those asked for"
+    if any(name == "batch" for row in failing for way in row.ways for name, _ in way.flags):
+        yield "batch: of a micro-batch, of which a step adds up so many (accumulate)"
 
 
 def _timed(row: FitRow) -> bool:

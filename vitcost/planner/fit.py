@@ -247,7 +247,7 @@ def _alike(
         if of(wanted).total_bytes > limit:
             kind = half(row), kernels_on(row)
             if kind not in others:
-                others[kind] = ways(run, row)
+                others[kind] = ways(run, row, levers=named)
             room = partial(reserve.headroom, row, software=runs.software)
             found = fitting(others[kind], room)
             found = timed(found, model, run.scenario, row) if named else found

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from vitcost.engine.cost import Row as Layer
 from vitcost.engine.workload import Workload
-from vitcost.errors import NotCovered
+from vitcost.errors import NotCovered, UnknownName
 from vitcost.hardware.attention import on_card
 from vitcost.hardware.cards import Card
+from vitcost.optimizers import OPTIMIZERS
 from vitcost.planner.need import executed_flops, need
 from vitcost.scenario import PRECISIONS, Scenario
 from vitcost.zoo import Resolved
@@ -19,7 +21,10 @@ __all__ = ["Way", "fitting", "half", "timed", "ways"]
 class Way(NamedTuple):
     """Another way to run the wanted batch, which fits; ``relative_flops`` 1.0: as many as asked.
 
-    ``seconds`` are of a step on the card, where they are predicted, and ``basis`` is what they
+    ``flags`` are those that differ from the asked ones; a batch among them is a micro-batch, of
+    which a step has ``accumulate``. ``keeps``: whether the training is the same, so that a step
+    computes the same update, up to rounding. ``seconds`` are of a step on the card, where they are
+    predicted, ``relative_seconds`` against the step that was asked for, and ``basis`` is what they
     rest on.
     """
 
@@ -32,6 +37,9 @@ class Way(NamedTuple):
     relative_flops: float
     seconds: float | None = None
     basis: str = ""
+    flags: tuple[tuple[str, str | int], ...] = ()
+    keeps: bool = True
+    relative_seconds: float | None = None
 
 
 def half(row: Card) -> str:
@@ -44,45 +52,106 @@ def half(row: Card) -> str:
     return "bf16" if row.peaks.bf16 else "fp16" if row.peaks.fp16 else ""
 
 
-def ways(run: Workload, row: Card) -> tuple[Way, ...]:
+# flags whose change is another training
+_CHANGES = ("precision", "freeze", "lora")
+# of the blocks, how many quarters are computed again
+_QUARTERS = (1, 2, 3)
+_MICRO_BATCHES = (2, 4, 8, 16, 32)
+_RANK = 8
+
+
+def ways(run: Workload, row: Card, levers: bool = False) -> tuple[Way, ...]:
     """Every other way to run a workload's batch on a card, in its half precision and by its
-    attention kernels, by the FLOPs that a step executes; of equal ones what changes least comes
-    first."""
-    found = sorted(_ways(run, row), key=lambda pair: pair[0])
+    attention kernels; with ``levers`` those that leave these as they are, too. The same training
+    comes first, then by the FLOPs that a step executes; of equal ones what changes least."""
+    found = sorted(_ways(run, row, levers), key=lambda pair: pair[0])
     return tuple(way for _, way in found)
 
 
-def _ways(run: Workload, row: Card) -> Iterator[tuple[tuple[int, int, int], Way]]:
-    scenario, narrow = run.scenario, half(row)
+def _ways(
+    run: Workload, row: Card, levers: bool
+) -> Iterator[tuple[tuple[bool, int, int, int], Way]]:
+    scenario = run.scenario
+    own = executed_flops(run.under(on_card(scenario, row)))
+    # statistics of a batch are other ones in a micro-batch
+    normed = _normalizes_batches(run.rows())
+    others = [*_kernels(scenario, row), *(_levers(run) if levers else ())]
+    for other in dict.fromkeys(others):
+        if other == scenario:
+            continue
+        try:
+            runs = run.under(on_card(other, row))
+            flops, needed = executed_flops(runs), need(runs).total_bytes
+        except (NotCovered, UnknownName):
+            # a kernel that is asked for by name is not there in every precision, a trace is of
+            # some scenarios, and adapters are of layers that a model may not have
+            continue
+        flags = _changed(scenario, other)
+        changes = {name for name, _ in flags}
+        keeps = not changes & set(_CHANGES) and not (normed and "accumulate" in changes)
+        flops = flops * other.accumulate // scenario.accumulate
+        way = Way(
+            other.precision, other.attention, other.checkpointing, needed, 0, flops, flops / own,
+            flags=flags, keeps=keeps,
+        )  # fmt: skip
+        yield (not keeps, flops, len(flags), needed), way
+
+
+def _normalizes_batches(row: Layer) -> bool:
+    return row.type.startswith("BatchNorm") or any(map(_normalizes_batches, row.children))
+
+
+def _changed(scenario: Scenario, other: Scenario) -> tuple[tuple[str, str | int], ...]:
+    names = scenario.__dataclass_fields__
+    pairs = ((name, getattr(scenario, name), getattr(other, name)) for name in names)
+    return tuple((name, now) for name, was, now in pairs if was != now)
+
+
+def _kernels(scenario: Scenario, row: Card) -> Iterator[Scenario]:
+    """Other precisions, kernels and checkpointing, and any of these together."""
+    narrow = half(row)
     precisions = ("fp32", *((f"amp-{narrow}", narrow) if narrow else ()))
     if scenario.recipe != "torch":
         # a recipe fixes the precision
         precisions = (scenario.precision,)
     attentions = dict.fromkeys((scenario.attention, "sdpa"))
     checkpoints = ("none", "selective", "block") if scenario.mode == "train" else ("none",)
-    own = executed_flops(run.under(on_card(scenario, row)))
     for precision, attention, checkpointing in product(precisions, attentions, checkpoints):
         # shards in fp32 stand beside weights in half precision alone
         narrowed = PRECISIONS[precision].engine == "half"
-        other = replace(
+        yield replace(
             scenario,
             precision=precision,
             attention=attention,
             checkpointing=checkpointing,
             policy=scenario.policy if narrowed else "none",
         )
-        if other == scenario:
-            continue
-        try:
-            runs = run.under(on_card(other, row))
-            flops, needed = executed_flops(runs), need(runs).total_bytes
-        except NotCovered:
-            # a kernel that is asked for by name is not there in every precision, and a trace is
-            # of some scenarios
-            continue
-        changes = sum(getattr(other, name) != getattr(scenario, name) for name in Way._fields[:3])
-        way = Way(precision, attention, checkpointing, needed, 0, flops, flops / own)
-        yield (flops, changes, needed), way
+
+
+def _levers(run: Workload) -> Iterator[Scenario]:
+    """The same precision: blocks at the front computed again, micro-batches, a fused optimizer,
+    sharded states; then fewer parameters that train."""
+    scenario = run.scenario
+    if scenario.mode != "train" or scenario.recipe != "torch" or not run.at_once:
+        return
+    if scenario.checkpointing == "none" and "L" in run.sizes:
+        for quarters in _QUARTERS:
+            blocks = quarters * run.axis("L") // 4
+            if blocks:
+                yield replace(scenario, checkpointing=f"first:{blocks}")
+    if scenario.accumulate == 1:
+        for number in _MICRO_BATCHES:
+            if scenario.batch % number == 0:
+                micro = scenario.batch // number
+                yield replace(scenario, batch=micro, accumulate=number)
+    if f"{scenario.optimizer}-fused" in OPTIMIZERS:
+        yield replace(scenario, optimizer=f"{scenario.optimizer}-fused")
+    if scenario.ranks > 1:
+        for zero in range(scenario.zero + 1, 4):
+            yield replace(scenario, zero=zero)
+    if scenario.freeze == "none" and not scenario.lora:
+        yield replace(scenario, lora=_RANK)
+        yield replace(scenario, freeze="backbone")
 
 
 def fitting(found: Sequence[Way], headroom: Callable[[int], int]) -> tuple[Way, ...]:
@@ -92,17 +161,22 @@ def fitting(found: Sequence[Way], headroom: Callable[[int], int]) -> tuple[Way, 
 
 
 def timed(found: Sequence[Way], model: Resolved, scenario: Scenario, row: Card) -> tuple[Way, ...]:
-    """The same with their predicted time, fastest first; as they are where a card has none."""
+    """The same with their predicted time, fastest first in each group; as they are where a card
+    has none. A micro-batch is timed as a step, its optimizer included."""
     # a fit on the whole catalogue predicts no time
     from vitcost.hardware.roofline import predict
 
     times = []
-    for way in found:
-        own = {name: getattr(way, name) for name in Way._fields[:3]}
-        try:
+    try:
+        asked = predict(model.config, replace(scenario, policy="none"), row).seconds
+        for way in found:
             # a time is of one card, whatever its rank keeps
-            time = predict(model.config, replace(scenario, **own, policy="none"), row)
-        except NotCovered:
-            return tuple(found)
-        times.append(way._replace(seconds=time.seconds, basis=time.basis))
-    return tuple(sorted(times, key=lambda way: way.seconds or 0.0))
+            other = replace(scenario, **{**dict[str, Any](way.flags), "policy": "none"})
+            time = predict(model.config, other, row)
+            seconds = time.seconds * other.accumulate / scenario.accumulate
+            times.append(
+                way._replace(seconds=seconds, basis=time.basis, relative_seconds=seconds / asked)
+            )
+    except NotCovered:
+        return tuple(found)
+    return tuple(sorted(times, key=lambda way: (not way.keeps, way.seconds or 0.0)))
