@@ -145,7 +145,9 @@ def _ways(result: Fit) -> Iterator[Table]:
             for way in [way for way in row.ways if way.keeps == keeps][:most]
         ]
         if rows:
-            yield Table(f"{title}, {group}", _WAY_COLUMNS, tuple(rows), tuple(_order(failing)))
+            yield Table(
+                f"{title}, {group}", _WAY_COLUMNS, tuple(rows), tuple(_order(failing, keeps))
+            )
     if hopeless:
         yield Table("", (), (), (f"in no way: {', '.join(hopeless)}",))
 
@@ -173,10 +175,11 @@ def _way(row: FitRow, way: Way) -> Row:
     return Row(cells)
 
 
-def _order(failing: list[FitRow]) -> Iterator[str]:
+def _order(failing: list[FitRow], keeps: bool) -> Iterator[str]:
     by = "predicted time of a step" if all(map(_timed, failing)) else "FLOPs of a step"
     yield f"cheapest first, by the {by}; × asked: FLOPs, × time: seconds, of those asked for"
-    if any(name == "batch" for row in failing for way in row.ways for name, _ in way.flags):
+    shown_ways = [way for row in failing for way in row.ways if way.keeps == keeps]
+    if any(name == "batch" for way in shown_ways for name, _ in way.flags):
         yield "batch: of a micro-batch, of which a step adds up so many (accumulate)"
 
 
