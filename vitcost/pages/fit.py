@@ -138,16 +138,18 @@ def _ways(result: Fit) -> Iterator[Table]:
         yield Table(title, (), (), (f"in no way: {', '.join(hopeless)}",))
         return
     most = _WAYS if len(failing) < 4 else 1
+    times = all(map(_timed, failing))
     for keeps, group in _GROUPS.items():
-        rows = [
-            _way(row, way)
+        found = [
+            (row, way)
             for row in failing
             for way in [way for way in row.ways if way.keeps == keeps][:most]
         ]
-        if rows:
-            yield Table(
-                f"{title}, {group}", _WAY_COLUMNS, tuple(rows), tuple(_order(failing, keeps))
-            )
+        if found:
+            rows = tuple(_way(row, way, times) for row, way in found)
+            columns = (*_WAY_COLUMNS, *(_TIMES if times else ()))
+            micro = any(name == "batch" for _, way in found for name, _ in way.flags)
+            yield Table(f"{title}, {group}", columns, rows, tuple(_order(times, micro)))
     if hopeless:
         yield Table("", (), (), (f"in no way: {', '.join(hopeless)}",))
 
@@ -158,28 +160,30 @@ _WAY_COLUMNS = (
     Column("used", "bytes"),
     Column("headroom", "bytes"),
     Column("FLOPs", "si", optional=True),
-    Column("× asked", optional=True),
+    Column("× FLOPs", optional=True),
+)
+_TIMES = (
     Column("step", "seconds", optional=True),
     Column("× time", optional=True),
     Column("rests on", optional=True),
 )
 
 
-def _way(row: FitRow, way: Way) -> Row:
+def _way(row: FitRow, way: Way, times: bool) -> Row:
     change = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in way.flags)
-    times = None if way.relative_seconds is None else f"{way.relative_seconds:.2f}"
-    cells = (
+    cells: tuple[Value, ...] = (
         row.gpu, change, way.used_bytes, way.headroom_bytes, way.executed_flops,
-        f"{way.relative_flops:.2f}", way.seconds, times, way.basis or None,
+        f"{way.relative_flops:.2f}",
     )  # fmt: skip
+    if times:
+        cells = (*cells, way.seconds, f"{way.relative_seconds or 0:.2f}", way.basis)
     return Row(cells)
 
 
-def _order(failing: list[FitRow], keeps: bool) -> Iterator[str]:
-    by = "predicted time of a step" if all(map(_timed, failing)) else "FLOPs of a step"
-    yield f"cheapest first, by the {by}; × asked: FLOPs, × time: seconds, of those asked for"
-    shown_ways = [way for row in failing for way in row.ways if way.keeps == keeps]
-    if any(name == "batch" for way in shown_ways for name, _ in way.flags):
+def _order(times: bool, micro: bool) -> Iterator[str]:
+    by = "predicted time" if times else "FLOPs"
+    yield f"cheapest first, by the {by} of a step; ×: against the step that was asked for"
+    if micro:
         yield "batch: of a micro-batch, of which a step adds up so many (accumulate)"
 
 
