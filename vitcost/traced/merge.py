@@ -51,6 +51,7 @@ def merged(runs: Sequence[Run], batches: Sequence[int]) -> Pass:
         _kernels(first),
         _inputs(runs, fit),
         returns,
+        tuple(first.recorder.touched),
     )
 
 

@@ -53,6 +53,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self, model: nn.Module, lasting: Iterable[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.calls: list[Called] = []
+        # the storages that each call reads and writes, in the order of its tensors; -1: it lasts
+        self.touched: list[tuple[int, ...]] = []
         self.sizes: list[int] = []
         self.events: list[int] = []
         self.saved_by: dict[int, str] = {}  # the module that autograd saved a storage for
@@ -103,6 +105,10 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.events.append(coded(BORN, new))
         self._references[new] = ref(storage, self._freeing(key, new))
         return new
+
+    def _known(self, tensor: Tensor) -> int:
+        """The number of a storage that is read; -1 if it lasts."""
+        return self._numbers.get(tensor.untyped_storage()._cdata, -1)
 
     def _freeing(self, key: int, number: int) -> Callable[[Any], None]:
         def gone(reference: Any) -> None:
@@ -156,6 +162,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         reads = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
         writes = [t for t in tree_leaves(output) if isinstance(t, Tensor)]
         self._settle()
+        touched = [self._known(t) for t in reads]
         self.read |= self._lasting & {t.untyped_storage()._cdata for t in reads}
         before = len(self.sizes)
         born = [self.number(t) for t in writes]
@@ -169,6 +176,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             # bytes alive after it are never more than after the operator before it
             return output
         self.calls.append(Called(phase, path, name, *specs, flops, *defined))
+        self.touched.append((*touched, *born))
         if phase == "backward" and func is torch.ops.aten.add.Tensor and _in_place(reads[0]):
             first = self._numbers.get(reads[0].untyped_storage()._cdata)
             if first is not None and born and first != born[0]:

@@ -136,7 +136,8 @@ class Returned(NamedTuple):
 
 class Pass(NamedTuple):
     """One run. ``calls`` are operators and paths by their number, in order; ``saved_by`` is the
-    path that each saved storage was saved for."""
+    path that each saved storage was saved for; ``touched`` are the storages that each call reads
+    and writes, in the order of its operator's tensors, -1 for one that outlives the run."""
 
     operators: tuple[Operator, ...]
     calls: tuple[tuple[int, int], ...]
@@ -149,6 +150,7 @@ class Pass(NamedTuple):
     kernels: tuple[str, ...]  # of attention, most used first
     inputs: tuple[Array, ...]
     returns: tuple[Returned, ...]  # of every call of a module, in order
+    touched: tuple[tuple[int, ...], ...]
 
 
 class Weight(NamedTuple):
