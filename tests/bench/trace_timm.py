@@ -3,7 +3,8 @@
     PYTHONPATH=.:tests/start python tests/bench/trace_timm.py TIMINGS.csv FOLDER [infer|train]
 
 A file is named by model, image size and mode, and holds one scenario: autocast in fp16 under a
-card's rules, with every size a line through batches 2 and 3. Models come in turns of timm's modules,
+card's rules, with every size a line through batches 2 and 3; its forward in eval, and in mode
+``train`` a step with the forward that it had in mode ``infer``, if that is there. Models come in turns of timm's modules,
 so that an early stop leaves a spread of families.
 """
 
@@ -43,7 +44,9 @@ def main(arguments: list[str]) -> int:
                 continue
             started = time.process_time()
             try:
-                traces.write(str(path), traced(name, size, mode))
+                before = Path(folder) / f"{name}@{size}.infer.json.gz"
+                known = traces.read(before).traces[0][1] if before.exists() else None
+                traces.write(str(path), traced(name, size, mode, known))
                 said = f"{time.process_time() - started:.1f} s"
             except (VitcostError, RuntimeError, TypeError, AssertionError) as error:
                 wrong += 1
@@ -52,9 +55,8 @@ def main(arguments: list[str]) -> int:
     return 1 if wrong else 0
 
 
-def traced(name: str, size: int, mode: str) -> traces.TraceFile:
-    """A model of timm at an image size as a file of one scenario: its forward in eval, and in mode
-    ``train`` its step."""
+def traced(name: str, size: int, mode: str, known: Trace | None = None) -> traces.TraceFile:
+    """A model of timm at an image size as a file of one scenario, whose forward may be known."""
     model = _built(name, size)
     inputs = inputs_of(model, [f"3x{size}x{size}"])
 
@@ -62,13 +64,15 @@ def traced(name: str, size: int, mode: str) -> traces.TraceFile:
         runs = [run(model, inputs, batch, HOW, loss, name) for batch in BATCHES]
         return runs[0], merged(runs, BATCHES)
 
-    first, inference = passed(None)
-    step = passed(Loss())[1] if mode == "train" else None
-    trace = Trace(
-        first.weights, first.buffers, inference, step, "" if step else "a step was not traced",
-        (f"timm {timm.__version__}",), BATCHES, torch.__version__.partition("+")[0],
-    )  # fmt: skip
-    return traces.TraceFile(name, "timm", "", ((HOW, trace),))
+    if known is None:
+        first, inference = passed(None)
+        known = Trace(
+            first.weights, first.buffers, inference, None, "a step was not traced",
+            (f"timm {timm.__version__}",), BATCHES, torch.__version__.partition("+")[0],
+        )  # fmt: skip
+    if mode == "train":
+        known = known._replace(step=passed(Loss())[1], missing="")
+    return traces.TraceFile(name, "timm", "", ((HOW, known),))
 
 
 def _built(name: str, size: int) -> nn.Module:

@@ -6,12 +6,12 @@ needs one (``derivatives.yaml``). A product runs one product for each such opera
 gradient in a pointwise op, a sum over all rows, is a kernel of its own.
 """
 
-from collections import Counter
 from collections.abc import Iterator
 
 from vitcost.engine.kinds import KINDS
 from vitcost.engine.launches import Step, like, step_of
 from vitcost.engine.ops import Op, Tensor
+from vitcost.engine.tree import Count
 
 __all__ = ["ACCUMULATED", "backward", "rerun"]
 
@@ -28,8 +28,18 @@ def rerun(steps: list[Step]) -> Iterator[Step]:
 
 def backward(steps: list[Step]) -> Iterator[Step]:
     """The kernels of the backward pass, those of the last op first."""
+    parted: set[tuple[Tensor, tuple[Count, ...]]] = set()
     for step in reversed(steps):
         op = step.op
+        if KINDS[op.kind].gradient == "gathered, copied" and any(op.needs):
+            # the gradients of all parts side by side, and that laid out as the whole
+            whole = op.reads[0], step.counts
+            if whole not in parted:
+                gradient = (_gradient(op.reads[0]),)
+                for _ in range(2):
+                    yield step._replace(reads=gradient, writes=gradient, backward=True)
+            parted.add(whole)
+            continue
         widens = op.kind == "cast" and op.reads[0].role != "input"
         if any(op.needs) or op.trains or widens:
             for kernel in _rule(step):
@@ -42,9 +52,10 @@ def _rule(step: Step) -> Iterator[Step]:
     if step.product:
         yield from _products(step, gradient)
     elif step.view:
-        # the gradient of a part is laid into one of the whole
+        # the gradient of a part is laid into one of the whole, which is 0 elsewhere
         if row.back == "kernel":
-            yield step._replace(reads=(gradient,), writes=(gradient,))
+            laid = gradient if row.gradient == "gathered" else _gradient(op.reads[0])
+            yield step._replace(reads=(gradient,), writes=(laid,))
     elif row.back == "passes":
         # cast back where an operand was widened, and summed where it was repeated
         for operand in _wanted(op):
@@ -80,13 +91,14 @@ def _products(step: Step, gradient: Tensor) -> Iterator[Step]:
 
 def _sums(steps: list[Step]) -> Iterator[Step]:
     """A tensor that several ops read has the sum of their gradients."""
-    readers: Counter[Tensor] = Counter()
+    readers: dict[Tensor, tuple[str, str]] = {}
     for step in steps:
         # the parts of one tensor have theirs side by side
         gathered = KINDS[step.op.kind].gradient.startswith("gathered")
+        # an op that a run of layers has more than once reads a tensor of its own each time
+        own = step.path, step.op.kind
         for tensor in () if gathered else _wanted(step.op):
-            readers[tensor] += 1
-            if readers[tensor] > 1 and tensor.role != "param":
+            if readers.setdefault(tensor, own) != own and tensor.role != "param":
                 gradient = _gradient(tensor)
                 total = Op("add", (gradient, gradient), gradient)
                 yield step_of(total, step.path, step.counts)._replace(backward=True)
