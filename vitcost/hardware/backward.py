@@ -6,7 +6,7 @@ needs one (``derivatives.yaml``). A product runs one product for each such opera
 gradient in a pointwise op, a sum over all rows, is a kernel of its own.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from vitcost.engine.kinds import KINDS
 from vitcost.engine.launches import Step, like, step_of
@@ -66,10 +66,36 @@ def _rule(step: Step) -> Iterator[Step]:
     else:
         kept = tuple(t for t in op.keeps if t.role != "param")
         wanted = op.reads if op.kind == "cast" else _wanted(op)
-        yield _pointwise(step, (gradient, *kept), tuple(map(_gradient, wanted)))
+        yield from _narrowed(step, (gradient, *kept), wanted)
         if op.trains:
-            own = tuple(_gradient(t) for t in (op.weight, op.bias) if t is not None)
-            yield _pointwise(step, (gradient, *kept), own)
+            yield from _of_weight(step, gradient, kept)
+
+
+def _narrowed(step: Step, reads: tuple[Tensor, ...], wanted: Sequence[Tensor]) -> Iterator[Step]:
+    """The gradients of the operands; a product of a wider result is as wide, and then cast."""
+    op, given = step.op, tuple(map(_gradient, wanted))
+    if KINDS[op.kind].gradient != "factors" or len(wanted) != 1:
+        yield _pointwise(step, reads, given)
+        return
+    (narrow,) = given
+    wide = like(narrow, op.write.itemsize, "gradient")
+    # times the other factor, which is the weight where the op reads one tensor
+    others = tuple(t for t in reads if t is not wanted[0])
+    yield _pointwise(step, others, (wide,))
+    if narrow.itemsize != wide.itemsize:
+        yield _pointwise(step, (wide,), (narrow,))
+
+
+def _of_weight(step: Step, gradient: Tensor, kept: tuple[Tensor, ...]) -> Iterator[Step]:
+    """The gradient of a weight: one sum over all rows, of a product that is written before."""
+    op = step.op
+    own = tuple(_gradient(t) for t in (op.weight, op.bias) if t is not None)
+    if KINDS[op.kind].gradient != "factors":
+        yield _pointwise(step, (gradient, *kept), own)
+        return
+    product = like(gradient, role="gradient")
+    yield _pointwise(step, (gradient, *kept), (product,))
+    yield _pointwise(step, (product,), own)
 
 
 def _products(step: Step, gradient: Tensor) -> Iterator[Step]:
