@@ -1,0 +1,155 @@
+"""The kernels of a traced pass: each call at one batch, with the bytes and the order of its tensors.
+
+Passes over them say what a card runs: a layer norm lays out what does not lie in order, and a
+compiler puts everything between two products into one kernel.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from math import prod
+from typing import NamedTuple
+
+from vitcost.traced.operators import is_attention
+from vitcost.traced.polynomials import value
+from vitcost.traced.trace import EMPTY, ITEMSIZE, VIEWS, Array, Operator, Pass
+
+__all__ = ["CONVOLUTION", "CONVOLUTION_BACK", "Call", "Piece", "calls", "fused", "is_product"]
+
+CONVOLUTION, CONVOLUTION_BACK = "convolution", "convolution_backward"
+_MATRICES = ("mm", "addmm", "bmm", "baddbmm", "addbmm", "_grouped_mm")
+
+
+class Piece(NamedTuple):
+    """A tensor that a call reads or writes, at a batch."""
+
+    shape: tuple[int, ...]
+    itemsize: int
+    strides: tuple[int, ...] | None = None  # where it does not lie in order
+    storage: int = -1
+
+    @property
+    def numel(self) -> int:
+        return prod(self.shape)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of its elements; one that stands for many, in an expanded axis, is there once."""
+        if self.strides is None:
+            return self.numel * self.itemsize
+        sides = zip(self.shape, self.strides, strict=True)
+        return prod(side for side, stride in sides if stride) * self.itemsize
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """Its axes of more than one element in the order in which they lie, the innermost last."""
+        sides = [i for i, side in enumerate(self.shape) if side > 1]
+        if self.strides is None:
+            return tuple(sides)
+        strides = self.strides
+        return tuple(sorted(sides, key=lambda i: -strides[i]))
+
+
+class Call(NamedTuple):
+    """A kernel: its operator, phase and module, tensors and FLOPs."""
+
+    name: str
+    phase: str  # forward | backward | recomputation
+    path: str
+    reads: tuple[Piece, ...]
+    writes: tuple[Piece, ...]
+    flops: int = 0
+    defined: int = 0
+
+    @property
+    def moved(self) -> int:
+        return sum(piece.bytes for piece in (*self.reads, *self.writes))
+
+    @property
+    def backward(self) -> bool:
+        return self.phase == "backward"
+
+
+def is_product(name: str) -> bool:
+    """Whether an operator runs on the matrix units; a compiler fuses nothing across it.
+
+    >>> is_product("addmm"), is_product("_scaled_dot_product_flash_attention"), is_product("add")
+    (True, True, False)
+    """
+    return name in _MATRICES or name.startswith(CONVOLUTION) or is_attention(name)
+
+
+def calls(run: Pass, batch: int) -> Iterator[Call]:
+    """The calls of a pass in order, those left out that move nothing."""
+    known: dict[int, Call | None] = {}
+    for (number, path), touched in zip(run.calls, run.touched, strict=True):
+        if number not in known:
+            known[number] = _call(run.operators[number], batch)
+        call = known[number]
+        if call is not None:
+            reads, writes = _stored(call, touched)
+            yield call._replace(path=run.paths[path], reads=reads, writes=writes)
+
+
+def _call(operator: Operator, batch: int) -> Call | None:
+    name = operator.name
+    if name in EMPTY or name in VIEWS:
+        return None
+
+    def pieces(arrays: Iterable[Array]) -> tuple[Piece, ...]:
+        return tuple(_piece(array, batch) for array in arrays)
+
+    flops, defined = value(operator.flops, batch), value(operator.defined, batch)
+    reads, writes = pieces(operator.reads), pieces(operator.writes)
+    return Call(name, operator.phase, "", reads, writes, flops, defined)
+
+
+def _piece(array: Array, batch: int) -> Piece:
+    shape = tuple([value(side, batch) for side in array.shape])
+    strides = array.strides and tuple([value(side, batch) for side in array.strides])
+    return Piece(shape, ITEMSIZE.get(array.dtype, 0), strides)
+
+
+def _stored(
+    call: Call, touched: Sequence[int]
+) -> tuple[tuple[Piece, ...], tuple[Piece, ...]]:
+    pieces = [
+        piece._replace(storage=storage)
+        for piece, storage in zip((*call.reads, *call.writes), touched, strict=True)
+    ]
+    return tuple(pieces[: len(call.reads)]), tuple(pieces[len(call.reads) :])
+
+
+def fused(kernels: Iterable[Call]) -> list[Call]:
+    """What a compiler makes of them: between two products, one kernel does all other work.
+
+    Such a kernel reads what was written before it, once, and writes what is read after it.
+    """
+    groups: list[list[Call]] = []
+    for kernel in kernels:
+        if groups and not is_product(kernel.name) and not is_product(groups[-1][-1].name):
+            groups[-1].append(kernel)
+        else:
+            groups.append([kernel])
+    last_read = {
+        piece.storage: i for i, group in enumerate(groups) for call in group for piece in call.reads
+    }
+    return [_joined(group, i, last_read) for i, group in enumerate(groups)]
+
+
+def _joined(group: Sequence[Call], place: int, last_read: dict[int, int]) -> Call:
+    if is_product(group[0].name):
+        return group[0]
+    written: dict[int, Piece] = {}
+    read: dict[tuple[int, int, tuple[int, ...]], Piece] = {}
+    for call in group:
+        for piece in call.reads:
+            if piece.storage < 0 or piece.storage not in written:
+                # of tensors that last no storage is known: equal ones of a kernel are one
+                key = piece.storage, piece.itemsize, piece.shape * (piece.storage < 0)
+                read[key] = max(piece, read.get(key, piece), key=lambda each: each.bytes)
+        for piece in call.writes:
+            written[piece.storage] = piece
+    writes = tuple(
+        piece for storage, piece in written.items() if last_read.get(storage, place) > place
+    )
+    last = group[-1]
+    return last._replace(name="fused", reads=tuple(read.values()), writes=writes)

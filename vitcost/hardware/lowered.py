@@ -1,0 +1,223 @@
+"""A traced pass as the work of a step: every call in the class of work that a formula's kernel has.
+
+The classes and the rules of ``work`` hold for both: products padded to whole tiles, a layer norm of
+narrow rows, copies that a kernel makes of tensors that do not lie in order.
+"""
+
+from collections.abc import Iterable, Iterator
+from math import prod
+
+from vitcost.hardware.calls import (
+    CONVOLUTION,
+    CONVOLUTION_BACK,
+    Call,
+    Piece,
+    calls,
+    fused,
+)
+from vitcost.hardware.work import HEADS, NORM_ROW, TILE, Setup, Work
+from vitcost.traced.operators import is_attention
+from vitcost.traced.trace import Pass
+
+__all__ = ["lowered"]
+
+
+def lowered(run: Pass, batch: int, setup: Setup) -> dict[str, Work]:
+    """The work of a traced pass at a batch, by part of the model."""
+    kernels: Iterable[Call] = calls(run, batch)
+    if setup.torch < (2, 0):
+        kernels = _unfused(kernels)
+    kernels = fused(kernels) if setup.compiled else _in_order(kernels)
+    parts: dict[str, Work] = {}
+    for kernel in kernels:
+        part = _part(kernel.path)
+        parts[part] = parts.get(part, Work()) + _work(kernel, setup)
+    return parts
+
+
+def _part(path: str) -> str:
+    """A module; within numbered ones, one of their modules."""
+    names = path.split(".") if path else ["embed"]
+    plain = [name for name in names if not name.isdecimal()]
+    return ".".join(plain[: 1 + (len(plain) < len(names))])
+
+
+def _in_order(kernels: Iterable[Call]) -> Iterator[Call]:
+    """A layer norm copies first what does not lie in order, and computes the gradients of its
+    weights by a kernel of its own: layer_norm_kernel.cu in aten."""
+    for kernel in kernels:
+        if kernel.name == "native_layer_norm" and kernel.reads[0].strides:
+            x = kernel.reads[0]
+            kept = x._replace(strides=None)
+            yield kernel._replace(name="clone", reads=(x,), writes=(kept,), flops=0, defined=0)
+        yield kernel
+        if kernel.name == "native_layer_norm_backward" and len(kernel.writes) > 1:
+            yield kernel._replace(name="sum", reads=kernel.reads[:4], writes=())
+
+
+def _work(call: Call, setup: Setup) -> Work:
+    name = call.name
+    own = call.defined if call.phase == "forward" else 0
+    if name in ("mm", "addmm"):
+        work = _linear(call)
+    elif name in ("bmm", "baddbmm"):
+        work = _batched(call)
+    elif name in (CONVOLUTION, CONVOLUTION_BACK):
+        work = _convolution(call)
+    elif is_attention(name):
+        work = _attention(call)
+    elif not setup.compiled and _strided(call):
+        work = Work(strided_bytes=call.moved)
+    elif name == "native_layer_norm":
+        width = call.reads[0].shape[-1]
+        work = Work(stream_bytes=call.moved * _whole(width, NORM_ROW) // width)
+    else:
+        work = Work(stream_bytes=call.moved)
+    return work._replace(launches=1, flops=own)
+
+
+def _linear(call: Call) -> Work:
+    """A linear layer, whose output is padded to whole tiles; in a backward pass as the forward's.
+
+    ``x`` and ``weight`` of the forward are the last two that are read; the gradient of ``x`` is
+    that of the output times the weight, and the gradient of the weight, or its transpose, is read
+    off the first factor, which lies across.
+    """
+    first, second = call.reads[-2:]
+    (rows, inner), columns = first.shape, second.shape[1]
+    if not call.backward:
+        out = columns
+    elif first.strides is not None and first.strides[0] < first.strides[1]:
+        # of the weight: (out, in), from the gradient laid across
+        out = rows
+    else:
+        out = inner
+    flops = call.flops // out * _whole(out, TILE)
+    weights = sum(piece.bytes for piece in call.reads if piece is not first)
+    return Work(
+        gemm_flops=flops,
+        linear_bytes=call.moved,
+        weight_bytes=0 if call.backward and out == rows else weights,
+    )
+
+
+def _batched(call: Call) -> Work:
+    """Products of an attention, one by one; a linear layer of rows that lie apart reads one weight
+    for every image, and is one."""
+    first, second = call.reads[-2:]
+    for weight in (second, first):
+        if weight.strides is not None and weight.strides[0] == 0:
+            out = weight.shape[2] if weight is second else weight.shape[1]
+            flops = call.flops // out * _whole(out, TILE)
+            return Work(gemm_flops=flops, linear_bytes=call.moved, weight_bytes=weight.bytes)
+    return Work(attention_flops=call.flops, attention_bytes=call.moved)
+
+
+def _convolution(call: Call) -> Work:
+    return Work(conv_flops=call.flops, conv_bytes=call.moved)
+
+
+def _attention(call: Call) -> Work:
+    """A fused attention: lengths padded to tiles, heads to a width that has a kernel."""
+    back = call.name.endswith("_backward")
+    q, k, v = call.reads[1:4] if back else call.reads[:3]
+    *outer, queries, wide = q.shape
+    keys, deep = k.shape[-2], v.shape[-1]
+    lengths = _whole(queries, TILE) * _whole(keys, TILE)
+    done = 2 * lengths * (_head(wide) + _head(deep))
+    done *= prod(outer)
+    if back:
+        # five products for two, at equal widths
+        done = done * call.flops // (2 * prod(outer) * queries * keys * (wide + deep))
+    return Work(attention_flops=done, attention_bytes=call.moved, layers=0 if back else 1)
+
+
+# kernels that go over the elements of what they read and write in the order of these
+_ELEMENTWISE = frozenset({
+    "add", "add_", "sub", "rsub", "mul", "mul_", "div", "div_", "addcmul", "gelu", "relu", "relu_",
+    "silu", "silu_", "sigmoid", "hardswish", "hardswish_", "where", "native_dropout",
+    "gelu_backward", "threshold_backward", "silu_backward", "neg", "stack",
+})  # fmt: skip
+
+
+def _strided(call: Call) -> bool:
+    """Whether a kernel goes across the order in which an operand's elements lie, or skips some."""
+    if call.name not in _ELEMENTWISE or not call.writes:
+        return False
+    written = call.writes[0]
+    full = [p for p in call.reads if p.numel == written.numel or call.name == "stack"]
+    return any(_across(piece, written) for piece in full)
+
+
+def _across(piece: Piece, written: Piece) -> bool:
+    if piece.strides is None:
+        return written.strides is not None and piece.order[-1:] != written.order[-1:]
+    if len(piece.shape) == len(written.shape) and piece.order[-1:] != written.order[-1:]:
+        return True
+    return piece.strides[piece.order[-1]] > 1 if piece.order else False
+
+
+def _unfused(kernels: Iterable[Call]) -> Iterator[Call]:
+    """Before torch 2.0 an attention was two products and a softmax, with copies of its operands."""
+    for call in kernels:
+        if is_attention(call.name):
+            yield from (_products_back if call.backward else _products)(call)
+        else:
+            yield call
+
+
+def _products(call: Call) -> Iterator[Call]:
+    q, k, v, *rest = call.reads
+    scores, wide, out = *_scores(q, k), call.writes[0]
+    for x in (q, k, v):
+        yield _kernel(call, "clone", (x,), (x._replace(strides=None),))
+    yield _product(call, (q, k), scores, q.shape[-1])
+    yield _kernel(call, "mul", (scores,), (scores,))
+    for mask in rest:
+        yield _kernel(call, "add", (scores, mask), (scores,))
+    yield _kernel(call, "_softmax", (scores,), (wide,))
+    if wide != scores:
+        yield _kernel(call, "_to_copy", (wide,), (scores,))
+    yield _product(call, (scores, v), out, k.shape[-2])
+    yield _kernel(call, "clone", (out,), (out,))
+
+
+def _products_back(call: Call) -> Iterator[Call]:
+    gradient, q, k, v = (piece._replace(strides=None) for piece in call.reads[:4])
+    scores, wide = _scores(q, k)
+    queries, keys = scores.shape[-2:]
+    yield _kernel(call, "clone", (gradient,), (gradient,))
+    yield _product(call, (scores, gradient), v, queries)
+    yield _product(call, (gradient, v), scores, v.shape[-1])
+    if wide != scores:
+        yield _kernel(call, "_to_copy", (scores,), (wide,))
+    yield _kernel(call, "_softmax_backward_data", (wide, wide), (scores,))
+    yield _kernel(call, "mul", (scores,), (scores,))
+    yield _product(call, (scores, k), q, keys)
+    yield _product(call, (scores, q), k, queries)
+
+
+def _scores(q: Piece, k: Piece) -> tuple[Piece, Piece]:
+    """The scores in the type of the queries, and in fp32, which a softmax writes."""
+    scores = Piece((*q.shape[:-1], k.shape[-2]), q.itemsize)
+    return scores, scores._replace(itemsize=max(q.itemsize, 4))
+
+
+def _kernel(
+    call: Call, name: str, reads: tuple[Piece, ...], writes: tuple[Piece, ...]
+) -> Call:
+    return Call(name, call.phase, call.path, reads, writes)
+
+
+def _product(call: Call, reads: tuple[Piece, ...], write: Piece, over: int) -> Call:
+    flops = 2 * write.numel * over
+    defined = flops if call.phase == "forward" else 0
+    return Call("bmm", call.phase, call.path, reads, (write,), flops, defined)
+
+
+def _whole(size: int, tile: int) -> int:
+    return -(-size // tile) * tile
+
+
+def _head(width: int) -> int:
+    return next((known for known in HEADS if known >= width), width)
