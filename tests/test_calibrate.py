@@ -13,12 +13,12 @@ from vitcost.hardware.calibrate import (
     predicted,
     to_toml,
 )
+from vitcost.hardware.classes import Setup, setup_of
 from vitcost.hardware.constants import CPU, GPU, Form, Prior, form_of, terms
 from vitcost.hardware.fit import fit
 from vitcost.hardware.measurements import Measurement, Row, measurement, read
 from vitcost.hardware.roofline import predict
 from vitcost.hardware.score import score
-from vitcost.hardware.work import Setup, setup_of
 from vitcost.scenario import Scenario, torch_version
 from vitcost.zoo import resolve
 

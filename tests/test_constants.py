@@ -19,6 +19,7 @@ from vitcost.hardware.calibrate import (
     table,
 )
 from vitcost.hardware.calibrations import CALIBRATIONS
+from vitcost.hardware.classes import Setup
 from vitcost.hardware.measurements import Measurement, covered
 from vitcost.hardware.rates import rates_of, seconds_of
 from vitcost.hardware.roofline import predict
@@ -26,7 +27,6 @@ from vitcost.hardware.score import FileScore, Score, score_held_out
 from vitcost.hardware.specs import card as find
 from vitcost.hardware.specs import matching, own_card
 from vitcost.hardware.typical import typical
-from vitcost.hardware.work import Setup
 from vitcost.scenario import Scenario
 from vitcost.zoo import resolve
 

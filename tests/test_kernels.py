@@ -20,7 +20,8 @@ from vitcost.engine.launches import Launches, flatten, moved, times
 from vitcost.engine.lower import Mode, lower
 from vitcost.engine.model import sizes_of, structure_of
 from vitcost.engine.ops import flops
-from vitcost.hardware.work import Setup, steps
+from vitcost.hardware.classes import Setup
+from vitcost.hardware.work import steps
 from vitcost.zoo import resolve
 
 IMAGES = 2

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from vitcost.engine.model import structure_of
-from vitcost.hardware.work import Work, setup_of, total, work
+from vitcost.hardware.classes import Work, setup_of, total
+from vitcost.hardware.work import work
 from vitcost.optimizers import OPTIMIZERS
 from vitcost.scenario import Scenario
 from vitcost.zoo import names, resolve

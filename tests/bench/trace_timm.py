@@ -4,14 +4,15 @@
 
 A file is named by model, image size and mode, and holds one scenario: autocast in fp16 under a
 card's rules, with every size a line through batches 2 and 3; its forward in eval, and in mode
-``train`` a step with the forward that it had in mode ``infer``, if that is there. Models come in turns of timm's modules,
-so that an early stop leaves a spread of families.
+``train`` a step with the forward that it had in mode ``infer``, if that is there. Models come in
+turns of timm's modules, so that an early stop leaves a spread of families.
 """
 
 import csv
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import zip_longest
 from pathlib import Path
 
@@ -80,17 +81,15 @@ def _built(name: str, size: int) -> nn.Module:
     with torch.device("meta"):
         model = timm.create_model(name)
         if model.pretrained_cfg["input_size"][-1] != size:
-            try:
+            with suppress(TypeError):
                 model = timm.create_model(name, img_size=size)
-            except TypeError:
-                pass
     return model
 
 
 def _asked(timings: str, mode: str) -> Iterator[tuple[str, int]]:
     """Models and image sizes, a module of timm at a time."""
     modules: dict[str, dict[tuple[str, int], None]] = {}
-    with open(timings, newline="") as lines:
+    with Path(timings).open(newline="") as lines:
         for row in csv.DictReader(lines):
             if row["mode"] == mode:
                 modules.setdefault(row["module"], {})[row["model"], int(row["img_size"])] = None

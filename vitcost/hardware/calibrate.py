@@ -12,6 +12,7 @@ from typing import Any
 
 from vitcost.errors import ConfigError, shown
 from vitcost.hardware.cards import Card
+from vitcost.hardware.classes import Setup
 from vitcost.hardware.constants import (
     HOST_SECONDS,
     MOST_LAUNCHING,
@@ -24,7 +25,6 @@ from vitcost.hardware.constants import (
 from vitcost.hardware.fit import fit
 from vitcost.hardware.measurements import Measurement, by_card
 from vitcost.hardware.scale import scaled
-from vitcost.hardware.work import Setup
 from vitcost.reading import CALIBRATION, read_toml
 
 __all__ = [

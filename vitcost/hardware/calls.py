@@ -1,9 +1,10 @@
-"""The kernels of a traced pass: each call at one batch, with the bytes and the order of its tensors.
+"""The kernels of a traced pass: each call at a batch, with the bytes and order of its tensors.
 
 Passes over them say what a card runs: a layer norm lays out what does not lie in order, and a
 compiler puts everything between two products into one kernel.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from math import prod
 from typing import NamedTuple
@@ -12,7 +13,16 @@ from vitcost.traced.operators import is_attention
 from vitcost.traced.polynomials import value
 from vitcost.traced.trace import EMPTY, ITEMSIZE, VIEWS, Array, Operator, Pass
 
-__all__ = ["CONVOLUTION", "CONVOLUTION_BACK", "Call", "Piece", "calls", "fused", "is_product"]
+__all__ = [
+    "CONVOLUTION",
+    "CONVOLUTION_BACK",
+    "Call",
+    "Piece",
+    "calls",
+    "different",
+    "fused",
+    "is_product",
+]
 
 CONVOLUTION, CONVOLUTION_BACK = "convolution", "convolution_backward"
 _MATRICES = ("mm", "addmm", "bmm", "baddbmm", "addbmm", "_grouped_mm")
@@ -89,6 +99,17 @@ def calls(run: Pass, batch: int) -> Iterator[Call]:
             yield call._replace(path=run.paths[path], reads=reads, writes=writes)
 
 
+def different(run: Pass, batch: int) -> Iterator[tuple[Call, int]]:
+    """The calls of a pass that differ in operator or module, and how many of each there are."""
+    known: dict[int, Call | None] = {}
+    for (number, path), times in Counter(run.calls).items():
+        if number not in known:
+            known[number] = _call(run.operators[number], batch)
+        call = known[number]
+        if call is not None:
+            yield call._replace(path=run.paths[path]), times
+
+
 def _call(operator: Operator, batch: int) -> Call | None:
     name = operator.name
     if name in EMPTY or name in VIEWS:
@@ -104,13 +125,13 @@ def _call(operator: Operator, batch: int) -> Call | None:
 
 def _piece(array: Array, batch: int) -> Piece:
     shape = tuple([value(side, batch) for side in array.shape])
-    strides = array.strides and tuple([value(side, batch) for side in array.strides])
+    strides = None
+    if array.strides is not None:
+        strides = tuple([value(side, batch) for side in array.strides])
     return Piece(shape, ITEMSIZE.get(array.dtype, 0), strides)
 
 
-def _stored(
-    call: Call, touched: Sequence[int]
-) -> tuple[tuple[Piece, ...], tuple[Piece, ...]]:
+def _stored(call: Call, touched: Sequence[int]) -> tuple[tuple[Piece, ...], tuple[Piece, ...]]:
     pieces = [
         piece._replace(storage=storage)
         for piece, storage in zip((*call.reads, *call.writes), touched, strict=True)
@@ -151,5 +172,19 @@ def _joined(group: Sequence[Call], place: int, last_read: dict[int, int]) -> Cal
     writes = tuple(
         piece for storage, piece in written.items() if last_read.get(storage, place) > place
     )
-    last = group[-1]
-    return last._replace(name="fused", reads=tuple(read.values()), writes=writes)
+    return group[-1]._replace(
+        name=f"fused {_content(group)}".strip(), reads=tuple(read.values()), writes=writes
+    )
+
+
+def _content(group: Sequence[Call]) -> str:
+    """The hardest work of a kernel that a compiler makes of several."""
+    names = {call.name for call in group}
+    return next((word for word, ops in _CONTENTS.items() if names & ops), "")
+
+
+_CONTENTS = {
+    "pooling": {"avg_pool2d", "max_pool2d_with_indices"},
+    "softmax": {"_softmax", "_safe_softmax"},
+    "layout": {"roll", "index", "constant_pad_nd", "cat", "stack", "im2col", "repeat"},
+}

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from vitcost.errors import NotCovered
 from vitcost.hardware.cards import Card
-from vitcost.hardware.work import Setup, Work
+from vitcost.hardware.classes import Setup, Work
 
 __all__ = [
     "BACKBONE",
@@ -56,6 +56,8 @@ KAPPA = 3.0  # a FLOP of a patch convolution, in those of a matrix product
 # transformer: a cache serves much of a map that was just written, and a compiler fuses the rest
 BACKBONE = {"eager": (1.5, 1.0, 0.75), "compiled": (1.0, 0.5, 1.0)}
 LAUNCH_SECONDS = 3e-6  # before a kernel does anything; the smallest models of the data show it
+# seconds of an element of an image and channel that a thread resamples, one behind the other
+SERIAL_SECONDS = 0.29e-6
 # seconds that a host takes for a launch, by who asks for it: Python and torch's dispatcher, code
 # that torch.compile wrote, an engine in C++. The middle of published timings of batches of 1 to 8
 # (tests/data/published_gpu.csv), which are that of the host wherever the card is faster
@@ -182,7 +184,7 @@ def terms(work: Work, sheet: Sheet, setup: Setup) -> tuple[tuple[float, ...], fl
     P, BW = sheet
     if setup.platform == "cpu":
         moved = work.weight_bytes + work.stream_bytes + work.strided_bytes + work.attention_bytes
-        moved += work.backbone_bytes
+        moved += work.backbone_bytes + work.map_bytes
         return (work.flops / P, moved / BW, work.layers * 1e-3), 0.0
     kappa, convs, others = BACKBONE["compiled" if setup.compiled else "eager"]
     products = work.linear_bytes + work.attention_bytes
@@ -190,10 +192,12 @@ def terms(work: Work, sheet: Sheet, setup: Setup) -> tuple[tuple[float, ...], fl
     sigma = 1.0 if setup.compiled else SIGMA
     moved_bytes = work.stream_bytes + sigma * work.strided_bytes + BETA * products + work.conv_bytes
     moved_bytes += convs * work.backbone_conv_bytes + others * work.backbone_bytes
+    moved_bytes += work.map_bytes
+    flops = work.gemm_flops + KAPPA * work.conv_flops + kappa * work.backbone_flops
     return (
-        (work.gemm_flops + KAPPA * work.conv_flops + kappa * work.backbone_flops) / P,
+        (flops + work.map_flops) / P,
         work.attention_flops / P,
         moved_bytes / BW,
         work.conv_flops / P,
         work.strided_bytes / BW,
-    ), LAUNCH_SECONDS * work.launches
+    ), LAUNCH_SECONDS * work.launches + SERIAL_SECONDS * work.serial

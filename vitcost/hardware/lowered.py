@@ -13,26 +13,43 @@ from vitcost.hardware.calls import (
     Call,
     Piece,
     calls,
+    different,
     fused,
 )
-from vitcost.hardware.work import HEADS, NORM_ROW, TILE, Setup, Work
+from vitcost.hardware.classes import NORM_ROW, TILE, Setup, Work, head_width, whole
+from vitcost.hardware.families import SERIAL, amounts, class_of, weight_of
 from vitcost.traced.operators import is_attention
 from vitcost.traced.trace import Pass
 
-__all__ = ["lowered"]
+__all__ = ["launched", "lowered"]
+
+# a resampled map of so few pixels leaves most of a card without a thread
+FEW_THREADS = 2**12
 
 
 def lowered(run: Pass, batch: int, setup: Setup) -> dict[str, Work]:
     """The work of a traced pass at a batch, by part of the model."""
-    kernels: Iterable[Call] = calls(run, batch)
-    if setup.torch < (2, 0):
-        kernels = _unfused(kernels)
-    kernels = fused(kernels) if setup.compiled else _in_order(kernels)
     parts: dict[str, Work] = {}
-    for kernel in kernels:
+    for kernel, times in launched(run, batch, setup):
         part = _part(kernel.path)
-        parts[part] = parts.get(part, Work()) + _work(kernel, setup)
+        parts[part] = parts.get(part, Work()) + _work(kernel, setup).times(times)
     return parts
+
+
+def launched(run: Pass, batch: int, setup: Setup) -> Iterator[tuple[Call, int]]:
+    """The kernels that a traced pass launches at a batch, and how often."""
+    if setup.compiled:
+        kernels: Iterable[Call] = calls(run, batch)
+        yield from ((kernel, 1) for kernel in fused(_as_then(kernels, setup)))
+        return
+    # an eager kernel depends on no other
+    for call, times in different(run, batch):
+        yield from ((kernel, times) for kernel in _in_order(_as_then([call], setup)))
+
+
+def _as_then(kernels: Iterable[Call], setup: Setup) -> Iterable[Call]:
+    """The kernels of the torch that is asked for."""
+    return _unfused(kernels) if setup.torch < (2, 0) else kernels
 
 
 def _part(path: str) -> str:
@@ -56,24 +73,37 @@ def _in_order(kernels: Iterable[Call]) -> Iterator[Call]:
 
 
 def _work(call: Call, setup: Setup) -> Work:
-    name = call.name
-    own = call.defined if call.phase == "forward" else 0
-    if name in ("mm", "addmm"):
-        work = _linear(call)
-    elif name in ("bmm", "baddbmm"):
-        work = _batched(call)
-    elif name in (CONVOLUTION, CONVOLUTION_BACK):
-        work = _convolution(call)
-    elif is_attention(name):
-        work = _attention(call)
-    elif not setup.compiled and _strided(call):
-        work = Work(strided_bytes=call.moved)
-    elif name == "native_layer_norm":
-        width = call.reads[0].shape[-1]
-        work = Work(stream_bytes=call.moved * _whole(width, NORM_ROW) // width)
+    kind, own = class_of(call, setup), call.defined if call.phase == "forward" else 0
+    if kind:
+        flops, moved = amounts(call, kind)
+        weight = weight_of(kind, setup, call.backward)
+        work = Work(
+            map_flops=round(weight.flops * flops),
+            map_bytes=round(weight.bytes * moved),
+            serial=_serial(call) if kind == SERIAL else 0,
+        )
     else:
-        work = Work(stream_bytes=call.moved)
+        work = _plain(call, setup)
     return work._replace(launches=1, flops=own)
+
+
+def _plain(call: Call, setup: Setup) -> Work:
+    """The work of a kernel that plain ViTs have too."""
+    name = call.name
+    if name in ("mm", "addmm"):
+        return _linear(call)
+    if name in ("bmm", "baddbmm"):
+        return _batched(call)
+    if name in (CONVOLUTION, CONVOLUTION_BACK):
+        return Work(conv_flops=call.flops, conv_bytes=call.moved)
+    if is_attention(name):
+        return _attention(call)
+    if not setup.compiled and _strided(call):
+        return Work(strided_bytes=call.moved)
+    if name == "native_layer_norm":
+        width = call.reads[0].shape[-1]
+        return Work(stream_bytes=call.moved * whole(width, NORM_ROW) // width)
+    return Work(stream_bytes=call.moved)
 
 
 def _linear(call: Call) -> Work:
@@ -92,7 +122,7 @@ def _linear(call: Call) -> Work:
         out = rows
     else:
         out = inner
-    flops = call.flops // out * _whole(out, TILE)
+    flops = call.flops // out * whole(out, TILE)
     weights = sum(piece.bytes for piece in call.reads if piece is not first)
     return Work(
         gemm_flops=flops,
@@ -108,13 +138,9 @@ def _batched(call: Call) -> Work:
     for weight in (second, first):
         if weight.strides is not None and weight.strides[0] == 0:
             out = weight.shape[2] if weight is second else weight.shape[1]
-            flops = call.flops // out * _whole(out, TILE)
+            flops = call.flops // out * whole(out, TILE)
             return Work(gemm_flops=flops, linear_bytes=call.moved, weight_bytes=weight.bytes)
     return Work(attention_flops=call.flops, attention_bytes=call.moved)
-
-
-def _convolution(call: Call) -> Work:
-    return Work(conv_flops=call.flops, conv_bytes=call.moved)
 
 
 def _attention(call: Call) -> Work:
@@ -123,13 +149,20 @@ def _attention(call: Call) -> Work:
     q, k, v = call.reads[1:4] if back else call.reads[:3]
     *outer, queries, wide = q.shape
     keys, deep = k.shape[-2], v.shape[-1]
-    lengths = _whole(queries, TILE) * _whole(keys, TILE)
-    done = 2 * lengths * (_head(wide) + _head(deep))
+    lengths = whole(queries, TILE) * whole(keys, TILE)
+    done = 2 * lengths * (head_width(wide) + head_width(deep))
     done *= prod(outer)
     if back:
         # five products for two, at equal widths
         done = done * call.flops // (2 * prod(outer) * queries * keys * (wide + deep))
     return Work(attention_flops=done, attention_bytes=call.moved, layers=0 if back else 1)
+
+
+def _serial(call: Call) -> int:
+    """Elements that a thread of a resampling goes through, all images and channels one by one: a
+    large map has threads enough to hide that (UpSampleBilinear2d.cu)."""
+    *outer, height, width = call.writes[0].shape
+    return prod(outer) if height * width <= FEW_THREADS else 0
 
 
 # kernels that go over the elements of what they read and write in the order of these
@@ -203,9 +236,7 @@ def _scores(q: Piece, k: Piece) -> tuple[Piece, Piece]:
     return scores, scores._replace(itemsize=max(q.itemsize, 4))
 
 
-def _kernel(
-    call: Call, name: str, reads: tuple[Piece, ...], writes: tuple[Piece, ...]
-) -> Call:
+def _kernel(call: Call, name: str, reads: tuple[Piece, ...], writes: tuple[Piece, ...]) -> Call:
     return Call(name, call.phase, call.path, reads, writes)
 
 
@@ -213,11 +244,3 @@ def _product(call: Call, reads: tuple[Piece, ...], write: Piece, over: int) -> C
     flops = 2 * write.numel * over
     defined = flops if call.phase == "forward" else 0
     return Call("bmm", call.phase, call.path, reads, (write,), flops, defined)
-
-
-def _whole(size: int, tile: int) -> int:
-    return -(-size // tile) * tile
-
-
-def _head(width: int) -> int:
-    return next((known for known in HEADS if known >= width), width)

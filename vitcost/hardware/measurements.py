@@ -13,6 +13,7 @@ from vitcost.engine.model import Config
 from vitcost.errors import ConfigError, NotCovered, UnknownName, VitcostError
 from vitcost.hardware.attention import on_card
 from vitcost.hardware.cards import CPUS, Card, Peaks
+from vitcost.hardware.classes import Setup, Work, setup_of, total
 from vitcost.hardware.constants import (
     BEYOND_HOST,
     SLOWER_BY_HOST,
@@ -23,7 +24,7 @@ from vitcost.hardware.constants import (
 )
 from vitcost.hardware.published import COLUMNS, Printed, printed
 from vitcost.hardware.specs import asked_cards
-from vitcost.hardware.work import Setup, Work, setup_of, total, work
+from vitcost.hardware.work import work
 from vitcost.reading import MEASUREMENTS, read_text
 from vitcost.scenario import PRECISIONS, Scenario
 from vitcost.zoo import resolve

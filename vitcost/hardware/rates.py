@@ -6,6 +6,7 @@ from typing import NamedTuple
 from vitcost.errors import NotCovered
 from vitcost.hardware.calibrate import WIDEST
 from vitcost.hardware.cards import Card
+from vitcost.hardware.classes import Setup, Work
 from vitcost.hardware.constants import (
     SMALLEST_BATCH,
     Calibration,
@@ -23,7 +24,6 @@ from vitcost.hardware.typical import (
     usual,
     vector,
 )
-from vitcost.hardware.work import Setup, Work
 
 __all__ = ["ANCHORED", "SPEC_SHEET", "Rates", "rates_of", "same_mode", "seconds_of", "widened"]
 

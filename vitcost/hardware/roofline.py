@@ -10,6 +10,7 @@ from vitcost.errors import ConfigError, NotCovered, shown
 from vitcost.hardware.attention import on_card, on_platform
 from vitcost.hardware.calibrations import shipped
 from vitcost.hardware.cards import Card
+from vitcost.hardware.classes import Setup, Work, setup_of, total
 from vitcost.hardware.constants import (
     HOST_SECONDS,
     HOST_SPREAD,
@@ -30,7 +31,7 @@ from vitcost.hardware.rates import (
     widened,
 )
 from vitcost.hardware.specs import card
-from vitcost.hardware.work import Setup, Work, kernels_of, setup_of, total, work
+from vitcost.hardware.work import kernels_of, work
 from vitcost.scenario import Scenario
 from vitcost.zoo import resolve
 

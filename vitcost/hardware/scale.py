@@ -9,10 +9,10 @@ from collections.abc import Iterable, Sequence
 from math import ceil
 
 from vitcost.hardware.calibrations import CALIBRATIONS
+from vitcost.hardware.classes import Setup
 from vitcost.hardware.constants import Calibration, terms
 from vitcost.hardware.measurements import Measurement, by_card
 from vitcost.hardware.typical import usual, vector
-from vitcost.hardware.work import Setup
 
 __all__ = ["ONE_SOURCE", "TWO_SOURCES", "device_seconds", "scaled", "table", "times_longer"]
 

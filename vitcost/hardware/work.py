@@ -1,9 +1,8 @@
 """The work of a step: FLOPs and bytes by the resource that they occupy, part by part."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import lru_cache
-from typing import NamedTuple
 
 from vitcost.config import ViTConfig, configure
 from vitcost.engine.kinds import KINDS
@@ -12,6 +11,7 @@ from vitcost.engine.model import Config
 from vitcost.engine.ops import Op, Sizes, bytes_of, executed_backward_flops, flops, numel
 from vitcost.engine.workload import Workload, workload
 from vitcost.hardware.backward import ACCUMULATED, backward, rerun
+from vitcost.hardware.classes import NORM_ROW, TILE, Setup, Work, head_width, whole
 from vitcost.hardware.kernels import (
     fuse,
     in_order,
@@ -21,89 +21,17 @@ from vitcost.hardware.kernels import (
     rms_norm_by_torch,
     rms_norm_by_variance,
 )
+from vitcost.hardware.lowered import lowered
 from vitcost.optimizers import OPTIMIZERS
-from vitcost.scenario import ENGINES, PRECISIONS, Scenario, torch_version
+from vitcost.scenario import Scenario
+from vitcost.traced.workload import Traced
 
-__all__ = ["NEWEST", "Setup", "Work", "kernels_of", "setup_of", "total", "work"]
-
-
-# the newest torch whose kernels are known here
-NEWEST = (2, 9)
+__all__ = ["kernels_of", "steps", "work"]
 
 
-class Setup(NamedTuple):
-    """How a step is run: what decides which kernels it launches."""
-
-    precision: str  # fp32 | tf32 | amp | half
-    training: bool = False
-    compiled: bool = False
-    layout: str = "nchw"
-    platform: str = "cuda"
-    torch: tuple[int, int] = NEWEST
-    attention: str = "fused"  # fused | eager: the products of an attention one by one
-    engine: str = ""  # what runs the model in torch's place: one of scenario.ENGINES
-
-    @property
-    def mode(self) -> str:
-        return "train" if self.training else "infer"
-
-
-class Work(NamedTuple):
-    """FLOPs by the unit that does them, and bytes by how they are moved.
-
-    FLOPs of products are counted as they are run: padded to whole tiles.
-    """
-
-    gemm_flops: int = 0
-    conv_flops: int = 0
-    attention_flops: int = 0
-    stream_bytes: int = 0  # of pointwise kernels, in order
-    strided_bytes: int = 0  # of pointwise kernels, across the order
-    linear_bytes: int = 0
-    attention_bytes: int = 0
-    conv_bytes: int = 0
-    weight_bytes: int = 0  # of products, which are among those above
-    # of a convolutional backbone, which is not among those above
-    backbone_flops: int = 0
-    backbone_conv_bytes: int = 0
-    backbone_bytes: int = 0
-    launches: int = 0
-    layers: int = 0  # attentions, one a block
-    flops: int = 0  # of the definition: nothing padded, the forward pass alone
-
-    def __add__(self, other: "Work") -> "Work":  # type: ignore[override]
-        return Work(*(a + b for a, b in zip(self, other, strict=True)))
-
-
-# a block of threads computes a tile of the result, whether or not the tile is full
-TILE = 128
-# the head widths that fused attention kernels are built for: flash_attn/src/static_switch.h, with
-# those of cuDNN and the memory-efficient kernel
-HEADS = (32, 64, 96, 128, 160, 192, 224, 256)
-# a layer norm gives each row to a block of 128 threads: aten's layer_norm_kernel.cu
-NORM_ROW = 128
 # FasterTransformer fuses the attention of halves up to so many tokens: getAttentionType in
 # src/fastertransformer/layers/attention_layers/BaseAttentionLayer.h
 FASTER_TRANSFORMER_TOKENS = 384
-
-
-def setup_of(scenario: Scenario) -> Setup:
-    """What of a scenario decides which kernels run. An engine fuses what a compiler does; before
-    torch 2.0 no attention was fused."""
-    torch = torch_version(scenario.software) or NEWEST
-    engine = scenario.software if scenario.software in ENGINES else ""
-    precision = scenario.precision
-    eager = scenario.attention in ("eager", "math") or torch < (2, 0)
-    return Setup(
-        precision if precision == "tf32" else PRECISIONS[precision].engine,
-        scenario.mode == "train",
-        scenario.compile or engine != "",
-        scenario.layout,
-        scenario.platform,
-        torch,
-        "eager" if eager else "fused",
-        engine,
-    )
 
 
 def work(
@@ -121,9 +49,14 @@ def work(
     True
     """
     run = _run(config, scenario, setup)
+    if isinstance(run, Traced):
+        parts = lowered(run.passed, run.batch, setup)
+        if setup.training:
+            parts["optimizer"] = _update(run, setup, optimizer or scenario.optimizer)
+        return parts
     # the heads of one lie in order
     one_head = run.sizes.get("a") == 1
-    parts: dict[str, Work] = {}
+    parts = {}
     for step in steps(run.kernels(), setup, one_head):
         part = _part(step.path)
         parts[part] = parts.get(part, Work()) + _work(step, run.sizes)
@@ -134,24 +67,27 @@ def work(
 
 def kernels_of(config: Config, scenario: Scenario, setup: Setup) -> tuple[str, ...]:
     """The attention kernels that a step launches, most used first."""
-    return _run(config, scenario, setup).attention()
+    run = _run(config, scenario, setup)
+    if isinstance(run, Traced) and setup.torch < (2, 0):
+        return ("eager",) if run.attention() else ()
+    return run.attention()
 
 
 def _run(config: Config, scenario: Scenario, setup: Setup) -> Workload:
     """What is run: the model as it was in the software, which had no fused attention before torch
     2.0."""
     unfused = setup.torch < (2, 0)
+    if hasattr(config, "workload"):
+        # a trace has the attention of its torch, which an older one is told from
+        fused = scenario.attention not in ("eager", "math") or unfused
+        how = replace(scenario, mode=setup.mode, attention="sdpa" if fused else scenario.attention)
+        return workload(config, how)
     if setup.engine == "fastertransformer" and not unfused:
         tokens = workload(config, scenario).sizes.get("s", 0)
         unfused = setup.precision == "fp32" or tokens > FASTER_TRANSFORMER_TOKENS
     attention = "eager" if unfused else scenario.attention
     how = replace(scenario, mode=setup.mode, attention=attention)
     return workload(_as_measured(config, setup.torch < (2, 0)), how)
-
-
-def total(parts: Mapping[str, Work]) -> Work:
-    """The work of all parts."""
-    return sum(parts.values(), Work())
 
 
 @lru_cache(maxsize=512)
@@ -219,7 +155,7 @@ def _work(step: Step, sizes: Sizes) -> Work:
     ):
         # its elements lie in rows of one norm each
         width = sizes[op.write.axes[-1]]
-        work = Work(stream_bytes=n * (moving * _whole(width, NORM_ROW) // width))
+        work = Work(stream_bytes=n * (moving * whole(width, NORM_ROW) // width))
     else:
         work = Work(stream_bytes=n * moving)
     weights = sum(bytes_of(t, sizes) for t in step.reads if t is op.weight or t is op.bias)
@@ -229,7 +165,7 @@ def _work(step: Step, sizes: Sizes) -> Work:
 def _padded_linear(op: Op, sizes: Sizes) -> int:
     """FLOPs of a linear layer whose output is padded to whole tiles."""
     *rows, out = op.write.axes
-    return 2 * numel(rows, sizes) * numel(op.over, sizes) * _whole(sizes[out], TILE)
+    return 2 * numel(rows, sizes) * numel(op.over, sizes) * whole(sizes[out], TILE)
 
 
 def _padded_attention(op: Op, sizes: Sizes, back: bool) -> int:
@@ -237,20 +173,12 @@ def _padded_attention(op: Op, sizes: Sizes, back: bool) -> int:
     assert op.parts is not None
     scores, weighted = (part for part in op.parts if part.over)
     *outer, queries, keys = scores.write.axes
-    lengths = _whole(sizes[queries], TILE) * _whole(sizes[keys], TILE)
-    widths = _head(numel(scores.over, sizes)) + _head(sizes[weighted.write.axes[-1]])
+    lengths = whole(sizes[queries], TILE) * whole(sizes[keys], TILE)
+    widths = head_width(numel(scores.over, sizes)) + head_width(sizes[weighted.write.axes[-1]])
     forward = 2 * numel(outer, sizes) * lengths * widths
     if not back:
         return forward
     return forward * executed_backward_flops(op, sizes) // flops(op, sizes)
-
-
-def _whole(size: int, tile: int) -> int:
-    return -(-size // tile) * tile
-
-
-def _head(width: int) -> int:
-    return next((known for known in HEADS if known >= width), width)
 
 
 def _update(run: Workload, setup: Setup, name: str) -> Work:

@@ -9,10 +9,10 @@ from vitcost.engine.cost import Cost
 from vitcost.engine.workload import Workload
 from vitcost.errors import NotCovered
 from vitcost.hardware.cards import Card
+from vitcost.hardware.classes import setup_of
 from vitcost.hardware.constants import sheet_of
 from vitcost.hardware.predicted import Time
 from vitcost.hardware.roofline import check_half
-from vitcost.hardware.work import setup_of
 from vitcost.scenario import Scenario
 
 __all__ = ["Micro", "Pace", "pace_of", "step_cost"]

@@ -88,6 +88,11 @@ class Traced(Workload):
         return all(_alike(one, other) for one, other in passes)
 
     @property
+    def passed(self) -> Pass:
+        """The pass of the scenario's mode."""
+        return self._pass(self.training)
+
+    @property
     def no_step(self) -> str:
         return "" if self.trace.step is not None else self.trace.missing
 

@@ -1,0 +1,118 @@
+"""The classes of work of a step, by the resource that they occupy, and how a step is run."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from vitcost.scenario import ENGINES, PRECISIONS, Scenario, torch_version
+
+__all__ = [
+    "HEADS",
+    "NEWEST",
+    "NORM_ROW",
+    "TILE",
+    "Setup",
+    "Work",
+    "head_width",
+    "setup_of",
+    "total",
+    "whole",
+]
+
+
+# the newest torch whose kernels are known here
+NEWEST = (2, 9)
+
+
+class Setup(NamedTuple):
+    """How a step is run: what decides which kernels it launches."""
+
+    precision: str  # fp32 | tf32 | amp | half
+    training: bool = False
+    compiled: bool = False
+    layout: str = "nchw"
+    platform: str = "cuda"
+    torch: tuple[int, int] = NEWEST
+    attention: str = "fused"  # fused | eager: the products of an attention one by one
+    engine: str = ""  # what runs the model in torch's place: one of scenario.ENGINES
+
+    @property
+    def mode(self) -> str:
+        return "train" if self.training else "infer"
+
+
+class Work(NamedTuple):
+    """FLOPs by the unit that does them, and bytes by how they are moved.
+
+    FLOPs of products are counted as they are run: padded to whole tiles.
+    """
+
+    gemm_flops: int = 0
+    conv_flops: int = 0
+    attention_flops: int = 0
+    stream_bytes: int = 0  # of pointwise kernels, in order
+    strided_bytes: int = 0  # of pointwise kernels, across the order
+    linear_bytes: int = 0
+    attention_bytes: int = 0
+    conv_bytes: int = 0
+    weight_bytes: int = 0  # of products, which are among those above
+    # of a convolutional backbone, which is not among those above
+    backbone_flops: int = 0
+    backbone_conv_bytes: int = 0
+    backbone_bytes: int = 0
+    # of maps and windows, as many of a matrix product and of a stream as they take
+    map_flops: int = 0
+    map_bytes: int = 0
+    serial: int = 0  # elements that the threads of a resampling go through one by one
+    launches: int = 0
+    layers: int = 0  # attentions, one a block
+    flops: int = 0  # of the definition: nothing padded, the forward pass alone
+
+    def __add__(self, other: "Work") -> "Work":  # type: ignore[override]
+        return Work(*(a + b for a, b in zip(self, other, strict=True)))
+
+    def times(self, n: int) -> "Work":
+        """The work of so many such kernels."""
+        return self if n == 1 else Work(*(n * a for a in self))
+
+
+# a block of threads computes a tile of the result, whether or not the tile is full
+TILE = 128
+# the head widths that fused attention kernels are built for: flash_attn/src/static_switch.h, with
+# those of cuDNN and the memory-efficient kernel
+HEADS = (32, 64, 96, 128, 160, 192, 224, 256)
+# a layer norm gives each row to a block of 128 threads: aten's layer_norm_kernel.cu
+NORM_ROW = 128
+
+
+def setup_of(scenario: Scenario) -> Setup:
+    """What of a scenario decides which kernels run. An engine fuses what a compiler does; before
+    torch 2.0 no attention was fused."""
+    torch = torch_version(scenario.software) or NEWEST
+    engine = scenario.software if scenario.software in ENGINES else ""
+    precision = scenario.precision
+    eager = scenario.attention in ("eager", "math") or torch < (2, 0)
+    return Setup(
+        precision if precision == "tf32" else PRECISIONS[precision].engine,
+        scenario.mode == "train",
+        scenario.compile or engine != "",
+        scenario.layout,
+        scenario.platform,
+        torch,
+        "eager" if eager else "fused",
+        engine,
+    )
+
+
+def total(parts: Mapping[str, Work]) -> Work:
+    """The work of all parts."""
+    return sum(parts.values(), Work())
+
+
+def whole(size: int, tile: int) -> int:
+    """A size filled up to whole tiles."""
+    return -(-size // tile) * tile
+
+
+def head_width(width: int) -> int:
+    """The width of the kernel that computes heads of a width."""
+    return next((known for known in HEADS if known >= width), width)

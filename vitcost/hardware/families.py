@@ -1,0 +1,185 @@
+"""Classes of work that plain ViTs have not: convolutions on maps, windows, and what lays them out.
+
+A traced kernel of such a class takes as long as a matrix product of some times its FLOPs, and as a
+stream of some times its bytes. How many times is fitted to timm's benchmark files of other families
+(tests/bench/fit_families.py): one number a class and software for all cards, beside the constants
+that a card has from plain ViTs.
+"""
+
+from typing import NamedTuple
+
+from vitcost.hardware.calls import CONVOLUTION, CONVOLUTION_BACK, Call, Piece
+from vitcost.hardware.classes import TILE, Setup, whole
+from vitcost.traced.operators import is_attention
+
+__all__ = ["SERIAL", "WEIGHTS", "Weight", "amounts", "class_of", "weight_of"]
+
+SERIAL = "resampling"
+# a linear layer of fewer inputs or outputs waits for memory, not for the matrix units
+NARROW = 64
+
+
+class Weight(NamedTuple):
+    """How many FLOPs of a matrix product one FLOP stands for, and bytes of a stream one byte."""
+
+    flops: float
+    bytes: float
+
+
+# class: eager, compiled, and in the backward pass of eager; 1 where the software has no such class
+# fmt: off
+WEIGHTS: dict[str, tuple[Weight, Weight, Weight]] = {
+    "batch norm": (Weight(1.00, 1.72), Weight(1.00, 1.00), Weight(1.00, 2.27)),
+    "broadcast": (Weight(1.00, 1.55), Weight(1.00, 1.00), Weight(1.00, 0.15)),
+    "dense": (Weight(1.18, 1.25), Weight(0.98, 0.90), Weight(1.72, 1.21)),
+    "depthwise 3": (Weight(5.11, 1.04), Weight(5.37, 1.49), Weight(0.08, 1.49)),
+    "depthwise 5": (Weight(5.25, 1.08), Weight(5.55, 1.25), Weight(1.15, 0.97)),
+    "depthwise, channels last": (Weight(5.08, 1.09), Weight(5.35, 1.22), Weight(0.74, 0.95)),
+    "depthwise, large": (Weight(18.07, 1.04), Weight(8.41, 0.85), Weight(0.19, 0.95)),
+    "fused layout": (Weight(1.00, 1.00), Weight(1.00, 1.53), Weight(1.00, 1.00)),
+    "fused pooling": (Weight(1.00, 1.00), Weight(1.00, 1.74), Weight(1.00, 1.00)),
+    "fused softmax": (Weight(1.00, 1.00), Weight(1.00, 1.51), Weight(1.00, 1.00)),
+    "grouped": (Weight(1.96, 1.25), Weight(2.18, 0.88), Weight(1.22, 1.16)),
+    "layout": (Weight(1.00, 1.47), Weight(1.00, 1.00), Weight(1.00, 1.15)),
+    "merging": (Weight(1.95, 0.99), Weight(2.29, 1.04), Weight(0.98, 0.98)),
+    "narrow linear": (Weight(1.03, 1.12), Weight(1.07, 1.40), Weight(1.00, 1.00)),
+    "pointwise": (Weight(1.16, 1.04), Weight(0.73, 1.43), Weight(0.88, 1.50)),
+    "pooling": (Weight(1.00, 1.24), Weight(1.00, 1.00), Weight(1.00, 1.25)),
+    "product": (Weight(1.00, 1.00), Weight(1.02, 1.21), Weight(1.00, 1.00)),
+    "resampling": (Weight(0.00, 1.03), Weight(0.00, 1.00), Weight(0.00, 1.00)),
+    "scores": (Weight(1.00, 1.24), Weight(1.00, 1.00), Weight(1.00, 1.00)),
+    "stem": (Weight(3.59, 1.19), Weight(3.35, 1.12), Weight(1.00, 1.13)),
+    "turned copy": (Weight(1.00, 1.35), Weight(1.00, 1.00), Weight(1.00, 1.05)),
+    "window product": (Weight(1.03, 1.24), Weight(1.05, 1.62), Weight(1.01, 0.95)),
+}
+# fmt: on
+# how many times longer all classes take with a version of torch, and the libraries of its time
+_EAGER = {(1, 12): 1.0, (1, 13): 0.89, (2, 1): 1.05, (2, 4): 1.0, (2, 9): 1.16}
+_COMPILED = {(2, 4): 1.04, (2, 9): 1.02}
+
+
+def weight_of(kind: str, setup: Setup, backward: bool) -> Weight:
+    """What a class weighs in a software; of other versions of torch in the nearest."""
+    eager, compiled, back = WEIGHTS[kind]
+    weight = back if backward else compiled if setup.compiled else eager
+    known = _COMPILED if setup.compiled else _EAGER
+    factor = known[min(known, key=lambda torch: abs(_number(torch) - _number(setup.torch)))]
+    return Weight(factor * weight.flops, factor * weight.bytes)
+
+
+def _number(torch: tuple[int, int]) -> int:
+    return 100 * torch[0] + torch[1]
+
+
+# operators by name that move maps without computing on them
+_LAYS_OUT = frozenset({
+    "roll", "index", "index_put", "constant_pad_nd", "cat", "stack", "im2col", "col2im", "repeat",
+    "gather", "index_select", "slice_backward", "select_backward", "unfold_backward",
+    "reflection_pad2d", "pixel_shuffle",
+})  # fmt: skip
+_RESAMPLES = frozenset({
+    "upsample_bilinear2d", "upsample_bicubic2d", "_upsample_bilinear2d_aa",
+    "_upsample_bicubic2d_aa",
+})  # fmt: skip
+
+
+def class_of(call: Call, setup: Setup) -> str:
+    """The class of a kernel; empty for one that plain ViTs have too."""
+    name = call.name
+    if name in (CONVOLUTION, CONVOLUTION_BACK):
+        return _convolution(call)
+    if is_attention(name):
+        return ""
+    if name in ("mm", "addmm"):
+        (_, inner), (_, out) = call.reads[-2].shape, call.reads[-1].shape
+        return "narrow linear" if min(inner, out) < NARROW and not call.backward else ""
+    if name in ("bmm", "baddbmm"):
+        return _batched(call, setup)
+    if setup.compiled:
+        return name if name.startswith("fused ") else ""
+    return _on_maps(call)
+
+
+def _batched(call: Call, setup: Setup) -> str:
+    """A compiler's products of an attention, and those of windows; others are as plain ViTs'."""
+    first, second = call.reads[-2:]
+    if any(piece.strides is not None and piece.strides[0] == 0 for piece in (first, second)):
+        return ""
+    small = max(second.shape[-1], first.shape[-1]) < TILE
+    return "window product" if small else "product" if setup.compiled else ""
+
+
+def _on_maps(call: Call) -> str:
+    """The class of a kernel of an eager map."""
+    name = call.name
+    if name in ("clone", "copy_") and call.reads and call.writes:
+        x, y = call.reads[0], call.writes[0]
+        across = len(x.shape) == len(y.shape) and x.order[-1:] != y.order[-1:]
+        return "turned copy" if across else ""
+    if "batch_norm" in name:
+        return "batch norm"
+    if "pool" in name:
+        return "pooling"
+    if name in _RESAMPLES:
+        return SERIAL
+    if name in _LAYS_OUT:
+        return "layout"
+    if name in ("add", "add_", "mul", "mul_") and _biased(call):
+        return "scores"
+    return "broadcast" if _broadcasts(call) else ""
+
+
+def _biased(call: Call) -> bool:
+    """Whether a bias or a mask is added to the scores of windows, the same for many images."""
+    if not call.writes or len(call.writes[0].shape) < 4:
+        return False
+    written = call.writes[0]
+    sides = written.shape[-2:]
+    same = any(p.shape[-2:] == sides and 1 < p.numel < written.numel for p in call.reads)
+    return same and written.shape[-1] == written.shape[-2] and written.shape[-1] < TILE
+
+
+def _broadcasts(call: Call) -> bool:
+    """Whether a number of an operand stands for a row of the result, as a gate's of a map."""
+    if not call.writes or call.writes[0].shape[-1:] in ((), (1,)):
+        return False
+    written = call.writes[0]
+    return any(1 < piece.numel < written.numel and piece.shape[-1:] == (1,) for piece in call.reads)
+
+
+def _convolution(call: Call) -> str:
+    x, w, y = _operands(call)
+    groups, k = x.shape[1] // w.shape[1], 1
+    for side in w.shape[2:]:
+        k *= side
+    if groups == 1:
+        apart = k > 1 and all(
+            side // kernel == out
+            for side, kernel, out in zip(x.shape[2:], w.shape[2:], y.shape[2:], strict=True)
+        )
+        if apart:
+            return "" if x.shape[1] <= 4 else "merging"
+        return "pointwise" if k == 1 else "stem" if x.shape[1] < 8 else "dense"
+    if w.shape[1] > 1:
+        return "grouped"
+    if x.strides is not None and x.order[-1:] == (1,):
+        return "depthwise, channels last"
+    return "depthwise 3" if k <= 9 else "depthwise 5" if k <= 25 else "depthwise, large"
+
+
+def _operands(call: Call) -> tuple[Piece, Piece, Piece]:
+    """Input, weight and output of a convolution, or those of the forward of a backward."""
+    if call.name == CONVOLUTION_BACK:
+        y, x, w = call.reads[:3]
+        return x, w, y
+    x, w = call.reads[:2]
+    return x, w, call.writes[0]
+
+
+def amounts(call: Call, kind: str) -> tuple[int, int]:
+    """FLOPs and bytes of a kernel of a class; output channels of a product fill whole tiles."""
+    tile = {"pointwise": 64, "dense": 32}.get(kind)
+    if tile is None:
+        return call.flops, call.moved
+    out = _operands(call)[1].shape[0]
+    return call.flops // out * whole(out, tile), call.moved
