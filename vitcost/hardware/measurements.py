@@ -27,6 +27,7 @@ from vitcost.hardware.specs import asked_cards
 from vitcost.hardware.work import work
 from vitcost.reading import MEASUREMENTS, read_text
 from vitcost.scenario import PRECISIONS, Scenario
+from vitcost.traced.model import TracedModel
 from vitcost.zoo import resolve
 
 __all__ = [
@@ -260,7 +261,10 @@ def measurement(row: Row, own: Mapping[str, Card] | None = None) -> Measurement:
 
 def kind_of(config: Config) -> str:
     """``plain``: what the shipped constants are fitted to; ``hybrid``: with a convolutional
-    backbone; ``other``: Eva, Beit; ``text``: what reads text, a pair of towers too."""
+    backbone; ``other``: Eva, Beit; ``text``: what reads text, a pair of towers too; ``traced``: no
+    formula describes it."""
+    if isinstance(config, TracedModel):
+        return "traced"
     if not isinstance(config, ViTConfig):
         return "text"
     if config.backbone:

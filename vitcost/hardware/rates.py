@@ -39,6 +39,12 @@ _OTHER_FAMILIES = {
     "cuda": {"other": 0.15, "hybrid": 0.20, "text": ANCHORED},
     "cpu": {"other": 0.25, "hybrid": 0.40, "text": 0.40},
 }
+# and errors of traced families within which nine in ten of names that were held out lie
+# (tests/bench/fit_families.py)
+_TRACED = {"infer": 0.25, "train": 0.30}
+_FITTED = "a traced module, by what kernels of other families took on GeForce cards under autocast"
+_APART = "a traced module of a family that is further off than 20 % in half of all timings"
+_UNTIMED = "traced modules were timed under autocast on cards, eager in training: in nothing else"
 _UNFITTED = {
     "hybrid": "constants of models without a convolutional backbone",
     "text": "no model that reads text was measured",
@@ -179,12 +185,32 @@ def _of_its_kind(row: Card, setup: Setup, known: Sequence[Calibration]) -> Rates
     return Rates(constants, "spec_sheet", above, notes, under=below)
 
 
-def widened(rates: Rates, kind: str, platform: str) -> Rates:
-    """The band of a model of another family than those that were fitted."""
-    band = max(rates.band, _OTHER_FAMILIES[platform].get(kind, 0.0))
+def widened(rates: Rates, kind: str, setup: Setup, apart: bool = False) -> Rates:
+    """The band of a model of another family than those that were fitted; ``apart``: of a traced
+    one that predictions are far off for."""
+    if kind == "traced":
+        return _of_traced(rates, setup, apart)
+    band = max(rates.band, _OTHER_FAMILIES[setup.platform].get(kind, 0.0))
     if kind in _UNFITTED and rates.basis == "calibrated":
         return rates._replace(band=band).unlike(_UNFITTED[kind])
     return rates._replace(band=band)
+
+
+def _of_traced(rates: Rates, setup: Setup, apart: bool) -> Rates:
+    """The band of a traced module: that of the families that were timed, as it was timed, or that
+    of a guess."""
+    timed = setup.platform == "cuda" and setup.precision in ("amp", "half")
+    timed &= not (setup.training and setup.compiled)
+    if apart or not timed:
+        why = _APART if timed else _UNTIMED
+        below, above = SPEC_SHEET
+        return rates.spread(below, above).unlike(why)._replace(basis="spec_sheet")
+    error = _TRACED[setup.mode]
+    if rates.basis not in ("calibrated", "anchored"):
+        # the card's error on top of the family's
+        below, above = 1 - (1 - rates.below) * (1 - error), (1 + rates.band) * (1 + error) - 1
+        return rates.spread(below, above).unlike(_FITTED)
+    return rates.spread(error, error).unlike(_FITTED)
 
 
 def seconds_of(

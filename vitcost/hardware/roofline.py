@@ -20,10 +20,12 @@ from vitcost.hardware.constants import (
     host_seconds,
     sheet_of,
 )
+from vitcost.hardware.families import APART
 from vitcost.hardware.measurements import kind_of
 from vitcost.hardware.predicted import Part, Time, TurningPoints
 from vitcost.hardware.rates import (
     ANCHORED,
+    SPEC_SHEET,
     Rates,
     rates_of,
     same_mode,
@@ -31,7 +33,7 @@ from vitcost.hardware.rates import (
     widened,
 )
 from vitcost.hardware.specs import card
-from vitcost.hardware.work import kernels_of, work
+from vitcost.hardware.work import family, kernels_of, left_out, work
 from vitcost.scenario import Scenario
 from vitcost.zoo import resolve
 
@@ -64,11 +66,13 @@ class Anchor(NamedTuple):
 
 class Asked(NamedTuple):
     """What a prediction asks of a model: its work and attention kernels in a scenario and setup,
-    and which family it is of."""
+    which kind it is of, the class of a traced module, and operators whose work is not known."""
 
     parts: Callable[[Scenario, Setup], Mapping[str, Work]]
     kernels: Callable[[Scenario, Setup], tuple[str, ...]]
     kind: str
+    family: Callable[[Scenario, Setup], str]
+    left_out: Callable[[Scenario, Setup], tuple[str, ...]]
 
 
 def predict(config: Config, scenario: Scenario, gpu: "str | Card", **given: Any) -> Time:
@@ -86,7 +90,13 @@ def predict(config: Config, scenario: Scenario, gpu: "str | Card", **given: Any)
     >>> predict(config, Scenario(batch=256, precision="amp-bf16"), "h100-sxm").basis
     'of_its_kind'
     """
-    asked = Asked(partial(work, config), partial(kernels_of, config), kind_of(config))
+    asked = Asked(
+        partial(work, config),
+        partial(kernels_of, config),
+        kind_of(config),
+        partial(family, config),
+        partial(left_out, config),
+    )
     return predicted(asked, scenario, gpu, **given)
 
 
@@ -113,8 +123,12 @@ def predicted(
     scenario = on_card(scenario, row)
     anchors = [a._replace(scenario=on_card(a.scenario or scenario, row)) for a in anchors]
     sheet = sheet_of(row, setup)
-    rates = widened(rates_of(row, setup, known), asked.kind, setup.platform)
+    apart = asked.family(scenario, setup) in APART
+    rates = widened(rates_of(row, setup, known), asked.kind, setup, apart)
     parts = asked.parts(scenario, setup)
+    if names := asked.left_out(scenario, setup):
+        said = f"the products of {', '.join(names)} are not in it: no rule counts their FLOPs"
+        rates = rates.spread(*SPEC_SHEET).unlike(said)._replace(basis="spec_sheet")
     if anchors:
         rates = _anchored(rates, scenario, setup, sheet, anchors)
     elif unlike := _unlike(asked, scenario, setup, row):
@@ -325,7 +339,8 @@ def parse_anchor(text: str) -> Anchor:
 def turning_points(
     config: Config, scenario: Scenario, gpu: "str | Card", **given: Any
 ) -> TurningPoints:
-    """The batch from which launches no longer bound a step, and from which compute does.
+    """The batch from which launches no longer bound a step, and from which compute does; of a trace
+    that has no batch of one, from two on.
 
     >>> from vitcost.zoo import resolve
     >>> config = resolve("vit_base_patch16_224").config
@@ -334,7 +349,7 @@ def turning_points(
     """
 
     def first(wanted: tuple[str, ...]) -> int | None:
-        low, high = 0, 1
+        low, high = least - 1, least
         while high <= 2**16:
             if bound(high) in wanted:
                 break
@@ -349,4 +364,8 @@ def turning_points(
     def bound(batch: int) -> str:
         return predict(config, replace(scenario, batch=batch), gpu, **given).bound
 
+    try:
+        bound(least := 1)
+    except NotCovered:
+        bound(least := 2)
     return TurningPoints(first(("memory", "compute")), first(("compute",)))

@@ -5,12 +5,13 @@ from dataclasses import replace
 from typing import Any
 
 from vitcost.engine.model import Config
-from vitcost.errors import ConfigError
+from vitcost.errors import ConfigError, NotCovered
 from vitcost.fields import several
 from vitcost.hardware.attention import on_card
 from vitcost.hardware.beside import beside, verdict_on
 from vitcost.hardware.calibrate import load_calibrations
 from vitcost.hardware.cards import Card
+from vitcost.hardware.predicted import TurningPoints
 from vitcost.hardware.roofline import Anchor, Time, parse_anchor, predict, turning_points
 from vitcost.hardware.specs import asked_cards, load_cards, own_cards
 from vitcost.scenario import Scenario
@@ -53,11 +54,21 @@ def timed(
     return tuple(
         replace(
             predict(config, scenario, card, anchors=anchors, calibrations=own),
-            turning=turning_points(config, scenario, card, anchors=anchors, calibrations=own),
+            turning=_turning(config, scenario, card, anchors=anchors, calibrations=own),
             **_memory(card, scenario, tensors(on_card(scenario, card))),
         )
         for card in cards
     )
+
+
+def _turning(config: Config, scenario: Scenario, card: Card, **given: Any) -> TurningPoints | None:
+    """The turning points; None for a trace of a single batch, which knows no other."""
+    try:
+        return turning_points(config, scenario, card, **given)
+    except NotCovered:
+        if not hasattr(config, "workload"):
+            raise
+        return None
 
 
 def _memory(card: Card, scenario: Scenario, tensor_bytes: int | None) -> dict[str, Any]:

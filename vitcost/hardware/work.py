@@ -24,9 +24,10 @@ from vitcost.hardware.kernels import (
 from vitcost.hardware.lowered import lowered
 from vitcost.optimizers import OPTIMIZERS
 from vitcost.scenario import Scenario
+from vitcost.traced.rows import uncounted
 from vitcost.traced.workload import Traced
 
-__all__ = ["kernels_of", "steps", "work"]
+__all__ = ["family", "kernels_of", "left_out", "steps", "work"]
 
 
 # FasterTransformer fuses the attention of halves up to so many tokens: getAttentionType in
@@ -71,6 +72,20 @@ def kernels_of(config: Config, scenario: Scenario, setup: Setup) -> tuple[str, .
     if isinstance(run, Traced) and setup.torch < (2, 0):
         return ("eager",) if run.attention() else ()
     return run.attention()
+
+
+def family(config: Config, scenario: Scenario, setup: Setup) -> str:
+    """The class of a traced module; empty for a model of a formula."""
+    run = _run(config, scenario, setup)
+    if not isinstance(run, Traced):
+        return ""
+    return next((module.type for module in run.passed.modules if not module.path), "")
+
+
+def left_out(config: Config, scenario: Scenario, setup: Setup) -> tuple[str, ...]:
+    """Operators of a traced module that may multiply matrices, and whose FLOPs no rule counts."""
+    run = _run(config, scenario, setup)
+    return uncounted(run.passed).names if isinstance(run, Traced) else ()
 
 
 def _run(config: Config, scenario: Scenario, setup: Setup) -> Workload:

@@ -1,0 +1,200 @@
+"""The time of traced modules: as the formula's on plain ViTs, and against timm's files."""
+
+from collections import defaultdict
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pytest
+from measured_support import DATA
+from traced_formula import timm_model
+
+from vitcost.errors import NotCovered
+from vitcost.hardware.calls import calls, fused
+from vitcost.hardware.classes import setup_of
+from vitcost.hardware.families import WEIGHTS, class_of
+from vitcost.hardware.lowered import launched
+from vitcost.hardware.measurements import Row, read
+from vitcost.hardware.predicted import Time
+from vitcost.hardware.rates import SPEC_SHEET
+from vitcost.hardware.roofline import predict, turning_points
+from vitcost.scenario import Scenario
+from vitcost.traced.file import read as read_trace
+from vitcost.traced.model import TracedModel
+from vitcost.traced.modules import OfModule
+from vitcost.traced.trace import Pass
+from vitcost.zoo import resolve
+
+TRACES = DATA / "traces"
+NAMES = sorted(path.name.removesuffix(".json.gz") for path in TRACES.iterdir())
+AMP = Scenario(batch=64, precision="amp-fp16")
+
+
+def path_of(name: str) -> Path:
+    return TRACES / f"{name}.json.gz"
+
+
+@cache
+def config_of(name: str) -> Any:
+    return resolve(str(path_of(name))).config
+
+
+def forward_of(name: str) -> Pass:
+    return read_trace(path_of(name)).traces[0][1].inference
+
+
+@cache
+def scored() -> list[tuple[Row, Time, float]]:
+    """Every timing of the traced models whose mode is traced, with what is predicted for it."""
+    found = []
+    for row in read(DATA / "throughput_traced.csv"):
+        if row.setup.training and not has_step(row.model):
+            continue
+        time = predict(config_of(row.model), row.scenario, row.gpu)
+        found.append((row, time, row.batch / row.images_per_second))
+    return found
+
+
+def has_step(name: str) -> bool:
+    return read_trace(path_of(name)).traces[0][1].step is not None
+
+
+# a file of thirty kilobytes at most stands for a model
+
+
+def test_there_are_twelve_traces_of_as_many_families() -> None:
+    kinds = {m.type for name in NAMES for m in forward_of(name).modules if not m.path}
+    assert len(NAMES) == 12
+    assert len(kinds) >= 11
+    assert all(path_of(name).stat().st_size <= 30_000 for name in NAMES)
+
+
+# against timm's files
+
+
+def test_other_families_against_published_timings() -> None:
+    """The weights were fitted to more names than these; held out by half they err as much, which
+    tests/bench/fit_families.py prints."""
+    errors = [abs(time.seconds / took - 1) for _, time, took in scored()]
+    assert len(errors) >= 90
+    assert median(errors) <= 0.10
+    assert sorted(errors)[int(0.9 * len(errors))] <= 0.25
+
+
+def test_the_printed_band_covers_nine_in_ten() -> None:
+    inside = [time.low_seconds <= took <= time.high_seconds for _, time, took in scored()]
+    assert sum(inside) >= 0.9 * len(inside)
+
+
+def test_models_of_equal_flops_are_in_order() -> None:
+    """FLOPs say nothing of such pairs; of all names that are traced 91 % are in order, and these
+    twelve have three that are much alike."""
+    files = defaultdict(list)
+    for row, time, took in scored():
+        flops = row.batch * sum(o.defined for o, _ in each(row.model, row.batch))
+        files[row.file].append((flops / row.batch, took / row.batch, time.seconds / row.batch))
+    pairs = right = 0
+    for rows in files.values():
+        for i, (flops, took, said) in enumerate(rows):
+            for other, others, other_said in rows[:i]:
+                near = max(flops, other) <= 1.05 * min(flops, other)
+                if near and max(took, others) > 1.05 * min(took, others):
+                    pairs += 1
+                    right += (took > others) == (said > other_said)
+    assert pairs >= 30
+    assert right >= 0.75 * pairs
+
+
+def each(name: str, batch: int) -> Any:
+    return [(call, 1) for call in calls(forward_of(name), batch) if call.phase == "forward"]
+
+
+def test_a_traced_module_is_never_called_calibrated() -> None:
+    assert {time.basis for _, time, _ in scored()} <= {"anchored", "spec_sheet"}
+    apart = {row.model for row, time, _ in scored() if time.basis == "spec_sheet"}
+    # a family that predictions are far off for
+    assert apart == {"hiera_tiny_224"}
+    for _, time, _ in scored():
+        if time.basis == "spec_sheet":
+            assert time.high_seconds >= time.seconds * (1 + SPEC_SHEET[1]) * 0.999
+            assert any("further off than 20 %" in note for note in time.notes)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_kernel_has_a_class_and_none_is_free(name: str) -> None:
+    for scenario in (AMP, replace(AMP, compile=True), replace(AMP, software="1.13")):
+        setup = setup_of(scenario)
+        for call, times in launched(forward_of(name), 8, setup):
+            kind = class_of(call, setup)
+            assert times >= 1
+            assert not kind or kind in WEIGHTS
+            assert call.moved > 0 or not call.writes
+
+
+def test_a_compiler_moves_less_than_eager() -> None:
+    run = forward_of("swin_small_patch4_window7_224")
+    eager = list(calls(run, 8))
+    compiled = fused(eager)
+    assert sum(call.moved for call in compiled) < 0.7 * sum(call.moved for call in eager)
+    assert sum(call.flops for call in compiled) == sum(call.flops for call in eager)
+
+
+# as the formula's time, where a model has one
+
+
+@cache
+def traced(name: str) -> TracedModel:
+    return TracedModel(name, "module", OfModule(timm_model(name), name))
+
+
+@pytest.mark.parametrize("precision", ["amp-fp16", "amp-bf16", "fp32"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "vit_tiny_patch16_224",
+        pytest.param("deit3_small_patch16_224", marks=pytest.mark.slow),
+        pytest.param("vit_small_patch32_224", marks=pytest.mark.slow),
+        pytest.param("vit_medium_patch16_gap_256", marks=pytest.mark.slow),
+        pytest.param("vit_base_patch16_224", marks=pytest.mark.slow),
+    ],
+)
+def test_a_traced_vit_takes_as_long_as_its_formula_says(name: str, precision: str) -> None:
+    config = resolve(name).config
+    inference = Scenario(batch=64, precision=precision)
+    ways = [
+        inference,
+        replace(inference, compile=True),
+        replace(inference, mode="train"),
+        replace(inference, mode="train", optimizer="sgd-momentum"),
+    ]
+    for scenario in ways:
+        for card in ("rtx4090", "h100-sxm"):
+            time, said = (predict(c, scenario, card) for c in (traced(name), config))
+            assert time.seconds == pytest.approx(said.seconds, rel=0.01), scenario
+            if not scenario.compile:
+                parts = {part.name for part in time.parts}
+                assert {part.name for part in said.parts} <= parts
+
+
+# where nothing was timed
+
+
+def test_a_card_that_nobody_timed_has_both_errors() -> None:
+    time = predict(config_of("swin_small_patch4_window7_224"), AMP, "a100-sxm-80gb")
+    plain = predict(resolve("vit_base_patch16_224").config, AMP, "a100-sxm-80gb")
+    assert time.basis == plain.basis == "of_its_kind"
+    wider = (time.high_seconds / time.seconds) / (plain.high_seconds / plain.seconds)
+    assert wider == pytest.approx(1.25)
+
+
+def test_a_trace_in_another_precision_is_named() -> None:
+    with pytest.raises(NotCovered, match="no trace under no flags at batch 64: it has --precision"):
+        predict(config_of("resmlp_12_224"), Scenario(batch=64), "rtx4090")
+
+
+def test_turning_points_of_a_file_without_a_batch_of_one() -> None:
+    found = turning_points(config_of("resmlp_12_224"), AMP, "rtx4090")
+    assert found.beyond_overhead_batch is not None
+    assert 2 <= found.beyond_overhead_batch <= 64
