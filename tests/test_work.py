@@ -221,7 +221,7 @@ def test_training_byte_by_byte() -> None:
     sums = 2 * 12 * T * d  # of a norm's and an add's
     gelu = 6 * T * h
     biases = 2 * T * (3 * d + d + h + d) + 2 * BIAS
-    gathered = 3 * 2 * 2 * T * d  # q, k, v side by side
+    gathered = 2 * 3 * 2 * 2 * T * d  # q, k, v one behind the other, and laid out as the qkv
     # decay 2, m 3, v 2 + 3, its root 2, / c 2, + ε 2, p 4: twenty tensors of 4 bytes
     update = 80 * (LINEAR + BIAS + 4 * d)
     backward = norms + inputs + branches + sums + gelu + biases + gathered + CASTS
