@@ -90,8 +90,11 @@ def families() -> list[dict[str, str]]:
 def families_table() -> str:
     """The error of each family of those, and of all, eager and compiled, beside time by FLOPs."""
     rows = {(row["software"], row["family"]): row for row in families()}
-    lines = ["| family | names | eager | nine in ten | compiled | nine in ten | by FLOPs | likely reason |",
-             "| :--- | ---: | ---: | ---: | ---: | ---: | ---: | :--- |"]  # fmt: skip
+    lines = [
+        "| family | names | eager | nine in ten | compiled | nine in ten | by FLOPs | "
+        "likely reason |",
+        "| :--- | ---: | ---: | ---: | ---: | ---: | ---: | :--- |",
+    ]
     for family in ("all", *sorted({*LIKE_SWIN, *LACKS})):
         eager, compiled = (rows["eager", family], rows["compiled", family])
         cells = [

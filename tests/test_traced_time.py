@@ -8,8 +8,9 @@ from statistics import median
 from typing import Any
 
 import pytest
+import timm
+import torch
 from measured_support import DATA
-from traced_formula import timm_model
 
 from vitcost.errors import NotCovered
 from vitcost.hardware.calls import calls, fused
@@ -146,7 +147,9 @@ def test_a_compiler_moves_less_than_eager() -> None:
 
 @cache
 def traced(name: str) -> TracedModel:
-    return TracedModel(name, "module", OfModule(timm_model(name), name))
+    with torch.device("meta"):
+        model = timm.create_model(name, num_classes=1000)
+    return TracedModel(name, "module", OfModule(model, name))
 
 
 @pytest.mark.parametrize("precision", ["amp-fp16", "amp-bf16", "fp32"])

@@ -54,10 +54,23 @@ WEIGHTS: dict[str, tuple[Weight, Weight, Weight]] = {
 }
 # fmt: on
 # classes of models whose held-out error is above 20 % in half of their timings
-APART = frozenset({
-    "Cait", "ConVit", "ConvMixer", "DPN", "Hiera", "MetaFormer", "Nest", "NormFreeNet", "RDNet",
-    "RepVit", "StarNet", "TResNet", "VisionTransformerSAM",
-})  # fmt: skip
+APART = frozenset(
+    {
+        "Cait",
+        "ConVit",
+        "ConvMixer",
+        "DPN",
+        "Hiera",
+        "MetaFormer",
+        "Nest",
+        "NormFreeNet",
+        "RDNet",
+        "RepVit",
+        "StarNet",
+        "TResNet",
+        "VisionTransformerSAM",
+    }
+)  # fmt: skip
 # how many times longer all classes take with a version of torch, and the libraries of its time
 _EAGER = {(1, 12): 1.0, (1, 13): 0.88, (2, 1): 1.06, (2, 4): 0.98, (2, 9): 1.15}
 _COMPILED = {(2, 4): 1.02, (2, 9): 1.0}
