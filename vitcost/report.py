@@ -115,6 +115,9 @@ def report(
     from vitcost.hardware.timed import timed
 
     def tensors(on_card: Scenario) -> int | None:
+        if on_card.attention != scenario.attention and set(run.attention()) <= {"eager"}:
+            # a card's kernel of an attention that the model does not call
+            on_card = replace(on_card, attention=scenario.attention)
         other = own if on_card == scenario else report_on(found, run.under(on_card))
         inferred = other.inference.total_bytes
         return inferred if on_card.mode == "infer" else other.training.peak_bytes
