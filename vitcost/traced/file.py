@@ -6,6 +6,7 @@ else names them by their place there.
 
 import json
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from zlib import crc32
 
@@ -36,6 +37,9 @@ __all__ = ["SCHEMA", "TRACE", "TraceFile", "packed", "read", "unpacked", "write"
 SCHEMA = "vitcost.trace/1"
 # a scenario of the largest model of timm takes 400 kB
 TRACE = Kind("trace", 32 * 2**20)
+
+# torch counts elements, bytes and operations of one call in 64 bits
+_MOST = 2**63 - 1
 
 T = TypeVar("T")
 
@@ -370,7 +374,7 @@ def _is(kind: type[T], value: Any) -> T:
 
 
 def _count(value: Any) -> int:
-    if type(value) is not int or value < 0:
+    if type(value) is not int or not 0 <= value <= _MOST:
         raise TypeError(f"{shown(value)} is no count")
     return value
 
@@ -380,10 +384,19 @@ def _text(value: Any) -> str:
 
 
 def _polynomial(row: Any) -> Polynomial:
-    return _all(lambda c: _is(int, c), row)
+    return _all(_coefficient, row)
+
+
+def _coefficient(value: Any) -> int:
+    if type(value) is not int or abs(value) > _MOST:
+        raise TypeError(f"{shown(value)} is no coefficient")
+    return value
 
 
 def _weight(row: Any) -> Weight:
     path, shape, dtype, trains, reached = row
     flags = _is(bool, trains), _is(bool, reached)
-    return Weight(_is(str, path), _all(_count, shape), _is(str, dtype), *flags)
+    sides = _all(_count, shape)
+    # its elements are a count too
+    _count(prod(sides))
+    return Weight(_is(str, path), sides, _is(str, dtype), *flags)
