@@ -548,3 +548,9 @@ def test_a_terminal_holds_it(width: int) -> None:
     for full in (False, True):
         text = render(planned(price=2, kwh_price=0.2, co2=0.4, all=full), width=width)
         assert max(map(len, text.splitlines())) <= width
+
+
+def test_a_distilled_model_has_two_heads_and_is_one_tower() -> None:
+    found = vitcost.plan("deit_tiny_distilled_patch16_224", **{**ASKED, "gpus": 1})
+    # a class token, a distillation token and 196 patches
+    assert found.totals.tokens == 1_280_000 * 300 * 198

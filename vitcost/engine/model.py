@@ -1,5 +1,6 @@
 """The kinds of models there are: for each config its structure, the sizes of its axes, its tree."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, TypeAlias
 
 from vitcost.config import ViTConfig
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from vitcost.engine.text import ClipStructure, TextStructure
     from vitcost.text import ClipConfig, TextConfig
 
-__all__ = ["AnyStructure", "Config", "build", "sizes_of", "structure_of"]
+__all__ = ["AnyStructure", "Config", "build", "columns", "sizes_of", "structure_of"]
 
 Config: TypeAlias = "ViTConfig | TextConfig | ClipConfig"
 AnyStructure: TypeAlias = "Structure | TextStructure | ClipStructure"
@@ -61,3 +62,17 @@ def build(c: AnyStructure) -> Node:
     from vitcost.engine import text
 
     return text.build_text(c) if isinstance(c, text.TextStructure) else text.build_clip(c)
+
+
+def columns(config: Config, batch: int) -> tuple[Sizes, Iterator[object]]:
+    """Of configs as one, with arrays in place of sizes: the sizes of their axes, and everything by
+    which their op lists differ, each of them an array or the same for all."""
+    return sizes_of(config, batch), _flat(structure_of(config, batch, True))
+
+
+def _flat(facts: tuple[object, ...]) -> Iterator[object]:
+    for fact in facts:
+        if isinstance(fact, tuple):
+            yield from _flat(fact)
+        else:
+            yield fact

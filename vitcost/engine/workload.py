@@ -5,7 +5,7 @@ and a trace of a torch module. Report, memory, time, fit and plan ask a workload
 which of the two it is.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
@@ -31,7 +31,7 @@ from vitcost.scenario import MOST_IMAGES, PRECISIONS, Scenario
 if TYPE_CHECKING:
     from vitcost.engine.live import Event
 
-__all__ = ["Alive", "Workload", "built_alike", "columns", "definition", "mode_of", "workload"]
+__all__ = ["Alive", "Workload", "built_alike", "definition", "mode_of", "workload"]
 
 
 class Alive(NamedTuple):
@@ -63,6 +63,8 @@ class Workload:
     transient: tuple[Tensor, ...] = ()
     # how many heads keys and values have in each block, where these are fewer than axis a
     kv_heads: tuple[int, ...] = ()
+    # whether all ranks share one loss, as two towers do
+    shares_loss: bool = False
     # whether it is there under another scenario at once, and no model is run for it
     at_once: bool = False
     # whether a step whose exact peak is not covered has a bound
@@ -230,6 +232,7 @@ class _Lowered(Workload):
         self._inputs, self.outputs = tree.inputs, (tree.output, *tree.also)
         self.losses = (tree.output,) * config.losses
         self.kv_heads = getattr(config, "kv_heads", ())
+        self.shares_loss = hasattr(config, "vision")
         self.targets = targets(self.outputs if config.losses else ())
         self.transient = ()
         if self._sharding is not None:
@@ -381,20 +384,6 @@ def definition(config: Config) -> tuple[Size, Size]:
     (86567656, 35127656448)
     """
     return defined(build(structure_of(config)), sizes_of(config))
-
-
-def columns(config: Config, batch: int) -> tuple[Sizes, Iterator[object]]:
-    """Of configs as one, with arrays in place of sizes: the sizes of their axes, and everything by
-    which their op lists differ, each of them an array or the same for all."""
-    return sizes_of(config, batch), _flat(structure_of(config, batch, True))
-
-
-def _flat(facts: tuple[object, ...]) -> Iterator[object]:
-    for fact in facts:
-        if isinstance(fact, tuple):
-            yield from _flat(fact)
-        else:
-            yield fact
 
 
 def built_alike(one: Config, other: Config) -> bool:

@@ -7,7 +7,7 @@ from math import prod
 from typing import Any, NamedTuple
 
 from vitcost.config import FIELDS, ViTConfig, merged
-from vitcost.engine.workload import columns as columns_of
+from vitcost.engine.model import columns as columns_of
 from vitcost.engine.workload import workload
 from vitcost.errors import VitcostError
 from vitcost.memory import step

@@ -71,7 +71,7 @@ def pace_of(
     run: Workload, card: Card, efficiency: float | None, time: Callable[[Scenario], Time]
 ) -> Pace:
     """The speed of a card on a model; raises ``NotCovered`` where it needs to be told."""
-    if len(run.losses) > 1:
+    if run.shares_loss:
         raise NotCovered(
             "plan takes one tower, MODEL:vision or MODEL:text; "
             "a pair shares its loss among all ranks"
