@@ -117,8 +117,10 @@ def test_the_integers_of_numpy_are_integers(kind: type) -> None:
     assert report(TINY, batch=kind(4), depth=kind(3)) == report(TINY, batch=4, depth=3)
     assert Scenario(batch=kind(4)) == Scenario(batch=4)
     assert type(Scenario(batch=kind(4)).batch) is int
+    # a float without a fraction is the integer that it is
+    assert report(TINY, batch=np.float64(4)) == report(TINY, batch=4)
     with pytest.raises(ConfigError, match="batch must be an integer"):
-        report(TINY, batch=np.float64(4))
+        report(TINY, batch=np.float64(4.5))
     with pytest.raises(ConfigError, match="batch must be an integer"):
         report(TINY, batch=np.array([4, 5]))
     with pytest.raises(ConfigError, match="batch must be an integer"):
