@@ -841,6 +841,10 @@ def test_a_shell_completes_models_flags_and_words() -> None:
     assert completed("vitcost report ./conf", 2) == ["file,./conf"]
     assert completed("vitcost report x -g rtx5", 4) == ["plain,rtx5090"]
     assert completed("vitcost fit x --gpu h200", 4) == ["plain,h200-sxm", "plain,h200-nvl"]
+    # each word of a list, and the fields that vary
+    assert completed("vitcost compare x --quantities params,mac", 4) == ["plain,params,macs"]
+    assert completed("vitcost compare x --pareto mac", 4) == ["plain,macs"]
+    assert completed("vitcost compare x --vary embed", 4) == ["plain,embed_dim="]
     assert completed("vitcost gpus mi3", 2) == [
         f"plain,mi3{rest}" for rest in ("00x", "25x", "50x", "55x")
     ]

@@ -9,7 +9,6 @@ import click
 from vitcost.cli.options import (
     Command,
     Option,
-    Words,
     field_options,
     given,
     gpu_options,
@@ -20,6 +19,7 @@ from vitcost.cli.options import (
 )
 from vitcost.cli.output import chosen_format, emit, rendered, said_in, tell, write
 from vitcost.cli.progress import progress_bar
+from vitcost.cli.words import Listed, Varied
 from vitcost.pages.skipped import skipped_notes
 from vitcost.planner.compare import COMPARED, MOST_COMPARED, Comparison, compare
 from vitcost.planner.grid import grid
@@ -57,6 +57,7 @@ vitcost compare vit_base_patch16_224 --vary batch=1:99999:+1 -o grid.parquet
         Option(["--why"], is_flag=True, help="the layers that make the difference to the first"),
         Option(
             ["--vary"],
+            type=Varied(),
             multiple=True,
             metavar="FIELD=VALUES",
             help="every combination of values: depth=12,24  depth=12:48:+12  batch=1:512:x2, "
@@ -64,7 +65,9 @@ vitcost compare vit_base_patch16_224 --vary batch=1:99999:+1 -o grid.parquet
         ),
         Option(["--sample"], type=click.INT, metavar="N", help="draw so many of the combinations"),
         Option(["--seed"], type=click.INT, metavar="N", help="of the draw  [default: 0]"),
-        Option(["--pareto"], type=Words(QUANTITIES), metavar="X,Y", help="mark their Pareto front"),
+        Option(
+            ["--pareto"], type=Listed(QUANTITIES), metavar="X,Y", help="mark their Pareto front"
+        ),
         Option(
             ["--plot"],
             type=click.Path(),
@@ -74,7 +77,7 @@ vitcost compare vit_base_patch16_224 --vary batch=1:99999:+1 -o grid.parquet
         ),
         Option(
             ["--quantities"],
-            type=Words(QUANTITIES),
+            type=Listed(QUANTITIES),
             metavar="NAME,…",
             help=f"what is compared and shown, in this order: {', '.join(QUANTITIES)}  "
             f"[default: {', '.join(COMPARED)}]",

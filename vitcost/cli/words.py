@@ -16,7 +16,7 @@ else:
     # click's own class takes no argument before click 8.3
     ParamType = click.ParamType
 
-__all__ = ["FieldValue", "Gpu", "ModelName", "ParamType", "Whole", "Words"]
+__all__ = ["FieldValue", "Gpu", "Listed", "ModelName", "ParamType", "Varied", "Whole", "Words"]
 
 
 class Words(ParamType):
@@ -31,6 +31,27 @@ class Words(ParamType):
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> "list[CompletionItem]":
         return _completed(self.known, incomplete)
+
+
+class Listed(Words):
+    """Words with commas between them; the last of them is completed."""
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> "list[CompletionItem]":
+        before, comma, _ = incomplete.rpartition(",")
+        return _completed((f"{before}{comma}{word}" for word in self.known), incomplete)
+
+
+class Varied(Words):
+    """``FIELD=VALUES``; the name of a field is completed."""
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> "list[CompletionItem]":
+        from vitcost.planner.grid import VARIED
+
+        return _completed((f"{name}=" for name in VARIED), incomplete)
 
 
 class Whole(ParamType):

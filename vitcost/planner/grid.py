@@ -19,6 +19,7 @@ from vitcost.words import unknown_field
 __all__ = [
     "CARD",
     "MOST_POINTS",
+    "VARIED",
     "Axis",
     "Grid",
     "Skipped",
@@ -42,6 +43,8 @@ _RATIO: tuple[Any, Field] = (float | None, Field("ratio to embed_dim"))
 # a card varies as a field does; the one who times it knows which there are
 CARD = "gpu"
 _COUNTED = (int, int | None, Pair)
+# every name that varies
+VARIED = tuple(dict.fromkeys([*FIELDS, *RATIOS, *_SCENARIO, *TEXT_FIELDS, CARD]))
 
 
 class Axis(NamedTuple):
@@ -204,7 +207,7 @@ def _kind(name: str) -> tuple[Any, Field]:
         return TEXT_FIELDS[name]
     if name == CARD:
         return str, Field("a card")
-    raise unknown_field(name, [*FIELDS, *RATIOS, *_SCENARIO, *TEXT_FIELDS, CARD])
+    raise unknown_field(name, VARIED)
 
 
 def _checked(name: str, kind: Any, field: Field, value: Any) -> Any:
