@@ -10,7 +10,8 @@ huggingface/pytorch-image-models at aa4b5850, results/benchmark-infer-amp-nchw-*
 from typing import NamedTuple
 
 import vitcost
-from vitcost.hardware.work import Work, setup_of, total, work
+from vitcost.hardware.classes import Work, setup_of, total
+from vitcost.hardware.work import work
 from vitcost.units import si
 
 

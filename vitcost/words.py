@@ -7,7 +7,7 @@ value that was given, because a value may mean something else here.
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from vitcost.errors import UnknownName
+from vitcost.errors import UnknownName, shown
 
 __all__ = ["COMMANDS", "FLAGS", "VALUES", "Word", "offer", "unknown_field", "value"]
 
@@ -216,8 +216,9 @@ def _flag(name: str) -> str:
 
 def unknown_field(name: str, known: Iterable[str], given: object = "") -> UnknownName:
     """A keyword that no model has: with the offer of ours, or with the fields and flags near it."""
-    said = given if isinstance(given, str | int | float) and not isinstance(given, bool) else ""
-    ours = offer(name, str(said), python=True)
+    plain = isinstance(given, str | int | float) and not isinstance(given, bool)
+    said = given if isinstance(given, str) else shown(given) if plain else ""
+    ours = offer(name, said, python=True)
     if ours:
         return UnknownName("field", name, (), ours)
     flags = dict.fromkeys(flag for word in FLAGS.values() for flag, _ in word.ours)
