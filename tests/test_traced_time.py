@@ -167,7 +167,7 @@ def traced(name: str) -> TracedModel:
 def test_a_traced_vit_takes_as_long_as_its_formula_says(name: str, precision: str) -> None:
     config = resolve(name).config
     # a batch that the card takes longer for than its host
-    inference = Scenario(batch=256, precision=precision)
+    inference = Scenario(batch=1024, precision=precision)
     ways = [
         inference,
         replace(inference, compile=True),

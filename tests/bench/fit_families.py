@@ -48,6 +48,8 @@ NEAR = {
 }
 # being off by its own size counts like a relative error of so much in every row
 FIRM = 0.005
+# no kernel is free: the least weight, in shares of the usual one
+LEAST = 0.25
 
 
 COLUMNS = ("software", "family", "names", "rows", "median", "p90", "flops", "bias")
@@ -159,7 +161,7 @@ def fitted(some: Sequence[Point], fixed: dict[str, float]) -> dict[str, float]:
         right = rows.T @ (left * weights) + prior * near
         for _ in range(300):
             for i in range(len(x)):
-                x[i] = max(0.0, x[i] - (gram[i] @ x - right[i]) / gram[i, i])
+                x[i] = max(LEAST * near[i], x[i] - (gram[i] @ x - right[i]) / gram[i, i])
         weights = 1 / np.maximum(np.abs(rows @ x - left), 0.02)
     return {**fixed, **dict(zip(names, map(float, x), strict=True))}
 

@@ -66,7 +66,7 @@ def _in_order(kernels: Iterable[Call]) -> Iterator[Call]:
         if kernel.name == "native_layer_norm" and kernel.reads[0].strides:
             x = kernel.reads[0]
             kept = x._replace(strides=None)
-            yield kernel._replace(name="clone", reads=(x,), writes=(kept,), flops=0, defined=0)
+            yield kernel._replace(name="contiguous", reads=(x,), writes=(kept,), flops=0, defined=0)
         yield kernel
         if kernel.name == "native_layer_norm_backward" and len(kernel.writes) > 1:
             yield kernel._replace(name="sum", reads=kernel.reads[:4], writes=())
