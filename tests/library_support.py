@@ -123,6 +123,12 @@ class _Head(nn.Module):
         return next((output[k] for k in ("logits", "image_embeds") if k in output), output)
 
 
+def _mean_of_features(output: Any, targets: torch.Tensor) -> torch.Tensor:
+    """The loss of a model without class scores: the mean of its pooled vector, or of its tokens."""
+    pooled = output.get("pooler_output")
+    return steps.means(output.last_hidden_state if pooled is None else pooled, targets)
+
+
 def _prepared(make: Make, run: Run) -> tuple[nn.Module, ViTConfig]:
     model, config = make("eager" if run.attention == "eager" else "sdpa")
     return _Head(support.prepared(model, run.precision)), config
@@ -169,7 +175,8 @@ def on_cpu(make: Make, run: Run) -> Iterator[Compared]:
     # a step enters autocast by itself, and a context around it would keep autocast's copies
     kernel = sdpa_kernel([SDPBackend.MATH]) if run.attention == "math" else nullcontext()
     with kernel:
-        step = steps.Step(model, x, steps.optimizer("sgd"), autocast)
+        loss = steps.cross_entropies if config.num_classes else _mean_of_features
+        step = steps.Step(model, x, steps.optimizer("sgd"), autocast, loss)
         yield Compared("step", max(steps.looks(step)), found)
 
 

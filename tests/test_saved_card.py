@@ -140,6 +140,7 @@ WIDENED: dict[str, Any] = {
     "sum": lambda x: x.sum(-1),
     "norm": lambda x: functional.layer_norm(x, x.shape[-1:]),
     "square": lambda x: x.pow(2),
+    "cube": lambda x: x.pow(3),
     "exp": torch.exp,
     "rsqrt": torch.rsqrt,
 }
