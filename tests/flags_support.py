@@ -567,7 +567,10 @@ OWN: tuple[Own, ...] = (
     Own("check", "calibration", "{constants}", "--throughput {csv} -g l4 --precision amp-bf16"),
 )
 # flags whose effect is no number: the form of an answer, and where it goes
-FORM = {"model_option", "format", "as_json", "output", "quiet", "latex", "plot"}
+FORM = {
+    "model_option", "format", "as_json", "output", "quiet", "latex", "plot",
+    "brief", "columns", "levels",
+}  # fmt: skip
 # flags that ask another question: each has tests of its own
 FORMS = {
     "report": {"check"},

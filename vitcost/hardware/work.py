@@ -40,6 +40,7 @@ def work(
 ) -> dict[str, Work]:
     """The work of one step, by part of the model.
 
+    >>> from vitcost.hardware.classes import setup_of, total
     >>> from vitcost.zoo import resolve
     >>> scenario = Scenario(batch=256, precision="amp-bf16")
     >>> parts = work(resolve("vit_base_patch16_224").config, scenario, setup_of(scenario))
