@@ -30,7 +30,8 @@ def asked(
     flags = {name: value for name, value in given.items() if name in names}
     overrides = {name: value for name, value in given.items() if name not in names}
     found = resolve(model, **overrides)
-    if automatic and flags.get("precision") in (None, AUTO):
+    named = flags.get("precision")
+    if automatic and (named is None or (isinstance(named, str) and named == AUTO)):
         own = "precision" in found.flags or RECIPES.get(flags.get("recipe", "torch")) != _TORCH
         flags["precision"] = None if own else automatic
     scenario = Scenario.of(**{**flags, **fixed})

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeAlias, cast
 from vitcost import saved
 from vitcost.arguments import flag, listed, optional, takes
 from vitcost.errors import ConfigError, UnknownName, VitcostError
+from vitcost.errors import shown as shown_value
 from vitcost.flags import TRAINING
 from vitcost.hardware.cards import Card
 from vitcost.planner.grid import (
@@ -201,6 +202,8 @@ def compare(
     """
     if not models:
         raise ConfigError("no model to compare")
+    if progress is not None and not callable(progress):
+        raise ConfigError(f"progress must be a function, got {shown_value(progress)}")
     pair = pair_of(pareto)
     varied = _over_cards(models, grid(vary), flags)
     # a card is named for its time
