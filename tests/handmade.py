@@ -86,7 +86,7 @@ class Handmade(Workload):
 
 
 class Maker:
-    """What stands where a config does."""
+    """A model without a config: it makes its workload by hand."""
 
     losses = 1
 

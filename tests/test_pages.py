@@ -1,4 +1,4 @@
-"""What stands on top of every page, and what is left of a page that is cut."""
+"""Every page begins with its answer, and a page that is cut keeps it."""
 
 import json
 import sys

@@ -39,7 +39,7 @@ def dense(x: Tensor, y: Tensor, frozen: bool = False) -> Op:
 
 
 def flowing(ops: Sequence[Op], training: bool = True) -> list[tuple[tuple[bool, ...], bool]]:
-    """Which reads of each op need a gradient, and whether its own parameters train."""
+    """The pass gives each op its reads that need a gradient, and whether its parameters train."""
     needs = Needs(training)
     return [(low.needs, low.trains) for low in map(needs.op, ops)]
 

@@ -1,4 +1,4 @@
-"""Serving: the queue by hand and by a simulation of arrivals, the cards, what is refused."""
+"""Serving is held to a queue by hand and to a simulation of arrivals; bad loads are refused."""
 
 import heapq
 import json

@@ -18,7 +18,7 @@ from vitcost.trace_file import trace
 
 
 def hooked(model: nn.Module, *inputs: torch.Tensor) -> list[tuple[str, Any, int, bool | None]]:
-    """What torchsummary 1.5.1 lists, by its rules (torchsummary.py, register_hook): every module
+    """The rows of torchsummary 1.5.1 by its rules (torchsummary.py, register_hook): every module
     that ``apply`` comes to, no Sequential, no ModuleList, and not the model itself."""
     rows: list[tuple[str, Any, int, bool | None]] = []
     handles = []

@@ -37,8 +37,8 @@ CASES = tuple(
 
 
 class Numbers(NamedTuple):
-    """What both must say of a training step and of a forward in eval; None: the formula does not
-    say."""
+    """The numbers that a formula and a trace share, of a training step and of a forward in eval;
+    None: the formula has no such number."""
 
     params: int
     trainable: int
@@ -77,8 +77,8 @@ def both(name: str, depth: int | None = None) -> tuple[Resolved, nn.Module]:
 def differences(
     formula: Resolved, model: nn.Module, precision: str, platform: str, batch: int
 ) -> list[str]:
-    """What differs, by name: nothing, where formula and trace agree. The looks of the formula,
-    layer by layer, are states of the trace in the same order."""
+    """The differences by name; there is none where formula and trace agree. The looks of the
+    formula, layer by layer, are states of the trace in the same order."""
     how = How(precision=precision, platform=platform)
     traced = trace(model, inputs_of(model), (batch,), how, name=formula.name)
     scenario = Scenario(batch=batch, precision=precision, platform=platform, mode="train")

@@ -146,7 +146,7 @@ def _counted(
         return handle
 
     def saved() -> int:
-        """What is still kept: a part of the graph that the loss does not reach is let go."""
+        """Bytes that are still kept: a part of the graph that no gradient reaches is let go."""
         handles = [handle for each in packed if (handle := each()) is not None]
         storages = {s._cdata: s.nbytes() for h in handles for s in [h.tensor.untyped_storage()]}
         return sum(n for key, n in storages.items() if key not in known)
@@ -162,7 +162,7 @@ def _counted(
 
 
 class _Packed:
-    """What autograd keeps in place of a tensor, whose own graph it does not hold."""
+    """A handle that autograd keeps in place of a tensor; it holds no graph of the tensor's."""
 
     def __init__(self, tensor: Tensor) -> None:
         self.tensor, self.needs = tensor.detach(), tensor.requires_grad

@@ -88,7 +88,7 @@ class _Package(ModuleType):
         return found
 
     def __dir__(self) -> list[str]:
-        """What it offers, loaded or not, and nothing that it uses itself."""
+        """The package lists its public names, loaded or not, and no name that it uses itself."""
         return sorted([*__all__, *(name for name in vars(self) if name.startswith("__"))])
 
     def __setattr__(self, name: str, value: object) -> None:

@@ -1,4 +1,4 @@
-"""What a trace costs: seconds of CPU for one name of every module of timm, and a file's answer.
+"""Measures traces: seconds of CPU for one name of every module of timm, and a file's answer.
 
 PYTHONPATH=.:tests:tests/start python tests/bench/trace_cost.py [MODULES]
 """

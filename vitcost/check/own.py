@@ -70,7 +70,7 @@ def compare_own(
     scenario: Scenario,
     memory: bool,
 ) -> ModelCheck:
-    """What a trace says of a module beside what torch counts and keeps, and what was left out."""
+    """A trace's numbers of a module are compared with torch's counters and hooks, step by step."""
     steps = MEMORY_STEPS if memory else COST_STEPS
     found = stepwise(name, steps, _Own(model, scenario), on_step, against="the module itself")
     return replace(found, of="trace")

@@ -67,9 +67,7 @@ def _wrapped(node: Node, numbers: Iterator[int]) -> Node:
 
 def unit_sizes(tree: Node, sizes: Sizes, ranks: Size) -> Sizes:
     """The sizes of the axes that storages of units have: the ranks, and elements of each unit, all
-    of them and those that have a gradient.
-
-    """
+    of them and those that have a gradient."""
     found = Sizes(N=ranks)
     for unit in _units(wrapped(tree)):
         everything: Size = 0
