@@ -13,6 +13,7 @@ from zlib import crc32
 from vitcost.errors import ConfigError, shown
 from vitcost.reading import Kind, read_json
 from vitcost.traced.polynomials import Polynomial
+from vitcost.traced.touched import packed_touched, unpacked_touched
 from vitcost.traced.trace import (
     BORN,
     LOOK,
@@ -182,7 +183,7 @@ def _packed_pass(run: Pass, tables: _Tables) -> dict[str, Any]:
         "paths": [paths[path] for _, path in run.calls],
         "sizes": tables.sides(run.sizes),
         "events": _packed_events(run.events),
-        "touched": _packed_touched(run),
+        "touched": packed_touched(run),
         "saved": [storage for storage, _ in run.saved_by],
         "saved_by": [paths[path] for _, path in run.saved_by],
         "modules": [tables.module(m) for m in run.modules],
@@ -201,38 +202,6 @@ def _packed_events(events: Sequence[int]) -> list[int]:
         born += kind == BORN
         found.append(kind if kind in (LOOK, BORN) else 4 * (born - storage) + kind)
     return found
-
-
-def _packed_touched(run: Pass) -> list[int]:
-    """Of each tensor how many storages were born since its own; 0: it outlives the run."""
-    found = []
-    for born, storages in zip(_born(run.events), run.touched, strict=True):
-        found += [0 if storage < 0 else born - storage for storage in storages]
-    return found
-
-
-def _born(events: Sequence[int]) -> list[int]:
-    """How many storages were born before each look."""
-    born, found = 0, []
-    for event in events:
-        if event == LOOK:
-            found.append(born)
-        else:
-            born += decoded(event)[0] == BORN
-    return found
-
-
-def _unpacked_touched(
-    places: Sequence[int], events: Sequence[int], operators: Sequence[Operator]
-) -> tuple[tuple[int, ...], ...]:
-    at, found = 0, []
-    for born, operator in zip(_born(events), operators, strict=True):
-        end = at + len(operator.reads) + len(operator.writes)
-        found.append(tuple([born - back if back else -1 for back in places[at:end]]))
-        at = end
-    if at != len(places) or any(storage < -1 for each in found for storage in each):
-        raise ValueError("a tensor of a storage that is not there")
-    return tuple(found)
 
 
 def _unpacked_events(events: Sequence[int], storages: int) -> tuple[int, ...]:
@@ -347,7 +316,7 @@ def _unpacked_pass(data: dict[str, Any], tables: _Read) -> Pass:
         _all(_text, data["kernels"]),
         _picked(tables.arrays, data["inputs"]),
         returns,
-        _unpacked_touched(
+        unpacked_touched(
             _all(_count, data["touched"]), events, [operators[number] for number in numbers]
         ),
     )

@@ -1,0 +1,40 @@
+"""Storages that each call of a pass touches, as a file keeps them: by how far back they began."""
+
+from collections.abc import Sequence
+
+from vitcost.traced.trace import BORN, LOOK, Operator, Pass, decoded
+
+__all__ = ["packed_touched", "unpacked_touched"]
+
+
+def packed_touched(run: Pass) -> list[int]:
+    """Of each tensor how many storages were born since its own; 0: it outlives the run."""
+    found = []
+    for born, storages in zip(_born(run.events), run.touched, strict=True):
+        found += [0 if storage < 0 else born - storage for storage in storages]
+    return found
+
+
+def _born(events: Sequence[int]) -> list[int]:
+    """How many storages were born before each look."""
+    born, found = 0, []
+    for event in events:
+        if event == LOOK:
+            found.append(born)
+        else:
+            born += decoded(event)[0] == BORN
+    return found
+
+
+def unpacked_touched(
+    places: Sequence[int], events: Sequence[int], operators: Sequence[Operator]
+) -> tuple[tuple[int, ...], ...]:
+    """The storages of each call's tensors; raises ``ValueError`` for one that is not there."""
+    at, found = 0, []
+    for born, operator in zip(_born(events), operators, strict=True):
+        end = at + len(operator.reads) + len(operator.writes)
+        found.append(tuple([born - back if back else -1 for back in places[at:end]]))
+        at = end
+    if at != len(places) or any(storage < -1 for each in found for storage in each):
+        raise ValueError("a tensor of a storage that is not there")
+    return tuple(found)
