@@ -10,7 +10,8 @@ from typing import Any, TypeAlias
 
 from vitcost.check.result import CheckResult, Difference, ModelCheck
 from vitcost.config import ViTConfig
-from vitcost.errors import ConfigError, MissingExtra, NotCovered
+from vitcost.errors import MissingExtra, NotCovered
+from vitcost.fields import integer
 from vitcost.traced.model import TracedModel
 from vitcost.zoo import Model, Resolved, resolve
 
@@ -54,7 +55,7 @@ def check(
     >>> check(["vit_tiny_patch16_224"], depth=1, memory=True, precision="amp-bf16").ok
     True
     """
-    _positive(batch)
+    batch = integer("batch", batch, 1)
     flags = {name: overrides.pop(name) for name in _SCENARIO if memory and name in overrides}
     resolved = [resolve(model, **overrides) for model in models]
     _require_counters()
@@ -122,7 +123,7 @@ def check_all(
     In as many processes as there are cores: on a machine where processes are spawned, a script
     calls it under ``if __name__ == "__main__"``. Raises ``NotCovered`` without timm.
     """
-    _positive(batch)
+    batch = integer("batch", batch, 1)
     _require_counters()
     from vitcost.check.installed import timm_missing
     from vitcost.check.walk import walk
@@ -138,11 +139,6 @@ def check_all(
             progress(done, len(asked), name)
 
     return CheckResult(walk(asked, batch, on_done), _versions())
-
-
-def _positive(batch: int) -> None:
-    if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
-        raise ConfigError(f"batch must be a positive integer, got {batch!r}")
 
 
 def _versions() -> dict[str, str]:
