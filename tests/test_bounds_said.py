@@ -91,3 +91,22 @@ def test_a_library_s_own_forward(name: str, does: str, capsys: pytest.CaptureFix
     page = out(capsys, "report", name)
     assert "activations are an estimate" in page
     assert does in page
+
+
+# their library's own forward was not held against the formula
+ESTIMATED = ("facebook/dinov3-vits16-pretrain-lvd1689m", "google/siglip-base-patch16-224:vision")
+
+
+@pytest.mark.parametrize("name", ESTIMATED)
+def test_no_batch_is_named_from_an_estimate(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    found = report(name, gpu="l4")
+    assert found.inference.estimate
+    (time,) = found.time
+    assert (time.verdict, time.headroom_bytes) == (None, None)
+    assert "inference about" in out(capsys, "report", name, "--brief")
+    for command in (["fit", name, "-g", "l4"], ["serve", name, "-g", "l4", "--rate", "5/s"]):
+        assert run(command) == 2
+        assert "code timm" in capsys.readouterr().err
+    # a training step has a bound, and timm's own forward is exact
+    assert report(name).training.peak_is == "bounded"
+    assert report(name, code="timm").inference.estimate is None

@@ -1,10 +1,13 @@
 """Fitting constants: the fit by construction, reading measurements, scoring, one's own."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from flags_files import written
 from measured_support import measurements, of, write
 
+import vitcost
 from vitcost.errors import ConfigError, UnknownName
 from vitcost.hardware.calibrate import (
     calibrate,
@@ -245,3 +248,15 @@ def test_forms() -> None:
     assert form_of(Setup("amp")) is GPU
     assert form_of(Setup("fp32", platform="cpu")) is CPU
     assert all(len(f.names) == len(f.priors) == len(f.bound) for f in (GPU, CPU))
+
+
+def test_a_card_beside_its_constants_is_known_to_every_command_that_times(tmp_path: Path) -> None:
+    constants = Path(written(tmp_path)["constants"])
+    table = constants.read_text(encoding="utf-8").replace('gpu = "l4"', 'gpu = "mine"')
+    constants.write_text(f"{table}\n[gpu.mine]\nlike = 'l4'\n", encoding="utf-8")
+    own: dict[str, Any] = {"gpu": "mine", "calibration": str(constants)}
+    name, amp = "vit_base_patch16_224", {"precision": "amp-bf16"}
+    (time,) = vitcost.report(name, batch=256, **amp, **own).time
+    assert time.basis == "calibrated"
+    assert vitcost.serve(name, rate="100/s", batch=256, **amp, **own).found[0].basis == time.basis
+    assert vitcost.plan(name, samples="1M", cards=1, **own).card.name == "mine"

@@ -47,7 +47,8 @@ class Inference(NamedTuple):
     """A forward pass in eval: ``activations_bytes`` is the largest sum alive at one time.
 
     ``int8_weights_bytes`` are what the weights take where they are stored as ``stored_weights``
-    says; the total has them as they are computed with.
+    says; the total has them as they are computed with. ``estimate`` is why the activations are not
+    known exactly; None: they are.
     """
 
     weights_bytes: Size
@@ -55,6 +56,7 @@ class Inference(NamedTuple):
     activations_bytes: Size
     int8_weights_bytes: Size
     buffers_bytes: Size = 0
+    estimate: str | None = None
 
     @property
     def total_bytes(self) -> Size:
@@ -156,6 +158,7 @@ def inference(run: Workload, activations_bytes: Size | None = None) -> Inference
         activations_bytes,
         stored_weights(run, "int8"),
         run.buffers_bytes,
+        run.unproved or None,
     )
 
 

@@ -119,8 +119,10 @@ def report(
             # a card's kernel of an attention that the model does not call
             on_card = replace(on_card, attention=scenario.attention)
         other = own if on_card == scenario else report_on(found, run.under(on_card))
-        inferred = other.inference.total_bytes
-        return inferred if on_card.mode == "infer" else other.training.peak_bytes
+        if on_card.mode == "train":
+            return other.training.peak_bytes
+        # an estimate has no verdict
+        return None if other.inference.estimate else other.inference.total_bytes
 
     files = {"gpu_file": gpu_file, "calibration": calibration}
     times = timed(found.config, scenario, gpu, anchor=anchor, tensors=tensors, **files)

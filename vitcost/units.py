@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from fractions import Fraction
 
 __all__ = [
+    "JOULES_OF_KWH",
     "MOST",
     "Scale",
     "binary_bytes",
@@ -25,6 +26,7 @@ __all__ = [
     "si",
 ]
 
+JOULES_OF_KWH = 3.6e6
 _SI = (
     (10**21, "Z"),
     (10**18, "E"),

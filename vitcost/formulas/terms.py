@@ -171,7 +171,9 @@ def _inference(of: Formula, config: Config, scenario: Scenario) -> Found:
     alive = look_at(symbolic.inference(), symbolic.sizes, top.look).total
     both = memory.inference(exact, top.peak_bytes), memory.inference(symbolic, alive)
     amount = both[0].total_bytes if not of.of else sum(getattr(both[0], name) for name in of.of)
-    names = of.of or [name for name in both[0]._fields if not name.startswith("int8")]
+    names = of.of or [
+        name for name in both[0]._fields if name.endswith("_bytes") and not name.startswith("int8")
+    ]
     terms = _terms(names, both[0], both[1], _numbers(exact.sizes))
     if not exact.has_parts:
         terms = _held(terms, {"activations": alive}, symbolic.alive(top.look, training=False))

@@ -6,14 +6,13 @@ from typing import Any
 
 from vitcost.engine.model import Config
 from vitcost.errors import ConfigError, NotCovered
-from vitcost.fields import several
 from vitcost.hardware.attention import on_card
 from vitcost.hardware.beside import beside, verdict_on
-from vitcost.hardware.calibrate import load_calibrations
 from vitcost.hardware.cards import Card
+from vitcost.hardware.given import anchors_of, known
 from vitcost.hardware.predicted import TurningPoints
-from vitcost.hardware.roofline import Anchor, Time, parse_anchor, predict, turning_points
-from vitcost.hardware.specs import asked_cards, load_cards, own_cards
+from vitcost.hardware.roofline import Anchor, Time, predict, turning_points
+from vitcost.hardware.specs import asked_cards
 from vitcost.scenario import Scenario
 
 __all__ = ["timed"]
@@ -41,20 +40,15 @@ def timed(
     >>> time.basis, time.turning
     ('calibrated', TurningPoints(beyond_overhead_batch=14, compute_batch=14))
     """
-    files = several("calibration", calibration, str)
-    # a calibration of a card of one's own has it beside the constants
-    carried = {name: row for path in files for name, row in load_cards(path).items()}
-    cards = asked_cards(gpu, {**carried, **own_cards(gpu_file)})
-    measured = several("anchor", anchor, str, Anchor)
-    anchors = [each if isinstance(each, Anchor) else parse_anchor(each) for each in measured]
-    anchors = [each._replace(scenario=each.scenario or scenario) for each in anchors]
+    own, constants = known(gpu_file, calibration)
+    cards = asked_cards(gpu, own)
+    anchors = [each._replace(scenario=each.scenario or scenario) for each in anchors_of(anchor)]
     if anchors and len(cards) != 1:
         raise ConfigError(f"an anchor was measured on one card; {len(cards)} are asked for")
-    own = [row for path in files for row in load_calibrations(path)]
     return tuple(
         replace(
-            predict(config, scenario, card, anchors=anchors, calibrations=own),
-            turning=_turning(config, scenario, card, anchors=anchors, calibrations=own),
+            predict(config, scenario, card, anchors=anchors, calibrations=constants),
+            turning=_turning(config, scenario, card, anchors=anchors, calibrations=constants),
             **_memory(card, scenario, tensors(on_card(scenario, card))),
         )
         for card in cards

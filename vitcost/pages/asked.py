@@ -1,6 +1,6 @@
 """What a page is of, in words: the fields and flags that are not the model's own or the default."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from vitcost.page import shown
@@ -68,7 +68,7 @@ _MODES: Mapping[str, str] = {"infer": "inference", "train": "training"}
 
 
 def of_scenario(
-    scenario: Scenario, *, batch: bool = True, mode: bool = True, without: Iterable[str] = ()
+    scenario: Scenario, *, batch: bool = True, precision: bool = True, mode: bool = True
 ) -> Iterator[str]:
     """Batch, precision and mode, and every flag that is not the default.
 
@@ -77,13 +77,14 @@ def of_scenario(
     """
     if batch:
         yield f"batch {scenario.batch:,}"
-    yield precision_of(scenario)
+    if precision:
+        yield precision_of(scenario)
     if mode:
         yield _MODES[scenario.mode]
     plain = Scenario()
     for name in Scenario.__dataclass_fields__:
         value = getattr(scenario, name)
-        if name in (*_SAID, *without) or value == getattr(plain, name):
+        if name in _SAID or value == getattr(plain, name):
             continue
         yield name.replace("_", " ") if value is True else f"{name.replace('_', ' ')} {value}"
     if scenario.ranks > 1:

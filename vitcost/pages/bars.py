@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from vitcost.page import Bar, Bars
+from vitcost.pages.memory import PARTS
 from vitcost.reported import Report
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def _inference(report: Report) -> Iterator[tuple[str, int]]:
     yield from _some(
         ("weights", own.weights_bytes),
         ("buffers", own.buffers_bytes),
-        ("images and targets", own.input_bytes),
+        ("inputs", own.input_bytes),
         ("activations", own.activations_bytes),
     )
 
@@ -43,17 +44,7 @@ def _step(report: Report) -> Iterator[tuple[str, int]]:
     parts = report.training.peak_parts
     if parts is None:
         return
-    yield from _some(
-        ("weights", parts.weights_bytes),
-        ("gradients", parts.gradients_bytes),
-        ("optimizer states", parts.optimizer_bytes),
-        ("saved for backward", parts.saved_activations_bytes),
-        ("temporaries", parts.temporary_bytes),
-        ("images and targets", parts.batch_bytes),
-        ("moving averages", parts.ema_bytes),
-        ("gradient buckets", parts.buckets_bytes),
-        ("buffers", parts.buffers_bytes),
-    )
+    yield from _some(*((title, getattr(parts, name)) for title, name in PARTS))
 
 
 def _some(*pairs: tuple[str, object]) -> Iterator[tuple[str, int]]:

@@ -3,14 +3,13 @@
 from collections.abc import Iterator
 from typing import Any
 
-from vitcost.codes import unproved
 from vitcost.engine.ops import Size
 from vitcost.memory import PeakParts, Training
 from vitcost.page import Column, Row, Table, Value, shown
 from vitcost.reported import Report
 from vitcost.scenario import PRECISIONS, Scenario
 
-__all__ = ["memory_tables"]
+__all__ = ["PARTS", "memory_tables"]
 
 
 def memory_tables(report: Report) -> tuple[Table, ...]:
@@ -23,7 +22,7 @@ def _batch(report: Report) -> str:
 
 
 def _inference(report: Report) -> Table:
-    own = unproved(report.model.config)
+    own = report.inference.estimate
     # few models have buffers
     buffers = (Column("buffers", "bytes"),) if report.inference.buffers_bytes else ()
     return Table(
@@ -63,7 +62,7 @@ def _inference(report: Report) -> Table:
 
 
 # the parts of a step: of a whole training, and of its peak
-_PARTS = (
+PARTS = (
     ("weights", "weights_bytes"),
     ("gradients", "gradients_bytes"),
     ("optimizer states", "optimizer_bytes"),
@@ -80,7 +79,7 @@ def _training(report: Report) -> Table:
     scenario, own = report.scenario, report.training
     parts: PeakParts | None = own.peak_parts
     rows = []
-    for title, name in _PARTS:
+    for title, name in PARTS:
         most, then = getattr(own, name, None), getattr(parts, name, None)
         # a row stands for bytes that a scenario asks for
         if most or then:

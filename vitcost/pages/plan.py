@@ -6,13 +6,13 @@ from vitcost.page import Column, Page, Row, Table, Value, shown
 from vitcost.pages.asked import of_inputs, of_model, of_scenario
 from vitcost.planner.choose import AS_FAST, PlanRow, divided, simplest
 from vitcost.planner.plan import OnCard, Plan
+from vitcost.units import JOULES_OF_KWH
 
 __all__ = ["plan_page"]
 
 _BEST = 5
 # ways that a flat table shows
 _READ = 8
-_JOULES_OF_KWH = 3.6e6
 _MORE = (
     "--all has every way to divide a step, and what all of it rests on; JSON and CSV have it too"
 )
@@ -127,7 +127,7 @@ def _on_card(each: OnCard, priced: bool) -> Row:
     tail = each.precision, each.basis
     if row is None:
         return Row((*head, *[None] * (8 if priced else 6), *tail), "failed")
-    energy = None if row.energy_joules is None else row.energy_joules / _JOULES_OF_KWH
+    energy = None if row.energy_joules is None else row.energy_joules / JOULES_OF_KWH
     cost = [row.cost, _ends(row.cost_low, row.cost_high)] if priced else []
     cells = (*head, _name(row), *_run(row), row.gpu_hours, energy, *cost, *tail)
     return Row(cells)
@@ -203,7 +203,7 @@ def _divisions(result: Plan) -> list[list[PlanRow]]:
 
 def _best_row(result: Plan, row: PlanRow) -> Row:
     job = result.job
-    energy = None if row.energy_joules is None else row.energy_joules / _JOULES_OF_KWH
+    energy = None if row.energy_joules is None else row.energy_joules / JOULES_OF_KWH
     ends = _ends(row.cost_low, row.cost_high)
     cells = (
         _name(row),

@@ -29,9 +29,8 @@ def serve_page(result: Serve) -> Page:
 
 def _answer(result: Serve) -> Iterator[str]:
     """What is asked, then the first card in a sentence."""
-    flags = of_scenario(result.scenario, batch=False, mode=False)
-    # the first of the flags is the precision, which is each card's own
-    yield ", ".join([*of_inputs(result.model), _precisions(result), *list(flags)[1:]])
+    flags = of_scenario(result.scenario, batch=False, precision=False, mode=False)
+    yield ", ".join([*of_inputs(result.model), _precisions(result), *flags])
     yield _best(result)
 
 

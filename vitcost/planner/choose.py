@@ -16,6 +16,7 @@ from vitcost.planner.reserve import Reserve
 from vitcost.planner.step import StepTime, step_time, volume
 from vitcost.planner.strategies import Fixed, Strategy, divisors, strategies
 from vitcost.scenario import RECIPES
+from vitcost.units import JOULES_OF_KWH
 
 __all__ = ["AS_FAST", "PlanRow", "divided", "fewest_cards", "planned", "simplest"]
 
@@ -207,7 +208,7 @@ def _timed(pace: Pace, job: Job, row: PlanRow, step: StepTime, micro: Micro) -> 
     watts = pace.card.power_w
     joules = [None if watts is None else watts * job.cards * job.pue * each for each in runs]
     costs = [None if job.price is None else job.price * each for each in hours]
-    kwh = None if joules[0] is None else joules[0] / 3.6e6
+    kwh = None if joules[0] is None else joules[0] / JOULES_OF_KWH
     return row._replace(
         limit=_limit(step, micro),
         step_seconds=seconds,

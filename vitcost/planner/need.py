@@ -24,7 +24,8 @@ class Need(NamedTuple):
 
 
 def need(run: Workload) -> Need:
-    """What a batch needs: in inference the forward pass, in training a steady step.
+    """The bytes of a batch: in inference of the forward pass, in training of a steady step.
+    ``NotCovered`` where neither an exact number nor a bound is known.
 
     For a batch of two or more nothing but the axis b depends on the batch, so that every moment is
     a sum of tensors whose bytes are a power of b, and the peak is the largest of such sums: it
@@ -39,6 +40,9 @@ def need(run: Workload) -> Need:
     """
     if run.training:
         return needed(memory.step(run))
+    if run.unproved:
+        # a batch is named from exact numbers and bounds alone
+        raise NotCovered(f"the memory of inference: {run.unproved}; code timm has timm's forward")
     top = peak(run.inference(), run.sizes)
     return Need(memory.inference(run, top.peak_bytes).total_bytes, top.place, "exact")
 

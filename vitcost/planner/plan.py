@@ -8,14 +8,13 @@ from typing import Any, NamedTuple
 from vitcost.arguments import between, flag, listed, optional, takes, text
 from vitcost.engine.workload import Workload, workload
 from vitcost.errors import ConfigError, NotCovered, UnknownName, VitcostError
-from vitcost.fields import several
 from vitcost.hardware.attention import on_card
-from vitcost.hardware.calibrate import load_calibrations
 from vitcost.hardware.cards import Card
 from vitcost.hardware.constants import Calibration
+from vitcost.hardware.given import anchors_of, known
 from vitcost.hardware.precision import precision_on
-from vitcost.hardware.roofline import Anchor, parse_anchor, predict
-from vitcost.hardware.specs import asked_cards, own_cards
+from vitcost.hardware.roofline import Anchor, predict
+from vitcost.hardware.specs import asked_cards
 from vitcost.planner.asked import asked
 from vitcost.planner.assumptions import assumptions
 from vitcost.planner.choose import PlanRow, fewest_cards, planned, simplest
@@ -190,13 +189,13 @@ def plan(
     and hour, as for ``serve``; ``kwh_price`` is of a kilowatt hour, ``pue`` the power usage
     effectiveness of the site, ``co2`` kilograms a kilowatt hour. ``deadline`` (``"3d"``), in place
     of ``cards``, finds the fewest that keep it. Several cards in ``gpu`` are planned side by side.
-    ``precision`` is by default the one that each card is for, ``amp-bf16`` where it has bf16, or
-    that of a ``recipe``. ``efficiency`` is the FLOP/s of one card over its peak, in place of a
+    ``efficiency`` is the FLOP/s of one card over its peak, in place of a
     predicted time. ``zero``, ``tensor_parallel``,
     ``sequence_parallel``, ``pipeline_parallel``, ``checkpointing`` and ``micro_batch`` fix what is
     searched otherwise (stages of a pipeline are not: 1). ``given``: fields of the scenario and of
-    the config, as for ``report``; ``precision`` is ``auto`` unless given: autocast in bf16 where
-    the card has it, in fp16 where it has that alone, else fp32. An ``anchor`` was measured at
+    the config, as for ``report``; ``precision`` is ``auto`` unless given: that of a ``recipe`` or
+    of the module, else autocast in bf16 where the card has it, in fp16 where it has that alone,
+    else fp32. An ``anchor`` was measured at
     the ``micro_batch``, without checkpointing unless that is fixed. Raises ``VitcostError`` for a
     run that cannot be.
 
@@ -213,18 +212,14 @@ def plan(
             f"a plan checkpoints all blocks or none: none, selective, block or every:K, got "
             f"{checkpointing!r:.80}"
         )
-    own = own_cards(gpu_file)
+    own, constants = known(gpu_file, calibration)
     rows = tuple(dict.fromkeys(asked_cards(gpu, own)))
     if not rows:
         raise ConfigError("no card: name one or several, gpu")
     costs = prices(price, own)
     costs.check(rows)
-    files = several("calibration", calibration, str)
-    question = _Question(
-        model, given, fixed, all, parse_reserve(reserve),
-        [row for path in files for row in load_calibrations(path)],
-        several("anchor", anchor, str, Anchor),
-    )  # fmt: skip
+    kept = parse_reserve(reserve)
+    question = _Question(model, given, fixed, all, kept, constants, anchors_of(anchor))
 
     def on(card: Card) -> Plan:
         node, count = nodes_of(card, cards, node_size if gpus is None else gpus, nodes, deadline)
@@ -251,7 +246,7 @@ class _Question(NamedTuple):
     full: bool
     reserve: Reserve
     calibrations: list[Calibration]
-    anchors: "list[str | Anchor]"
+    anchors: list[Anchor]
 
 
 def _planned(question: _Question, card: Card, wanted: Job) -> Plan:
@@ -323,13 +318,12 @@ def _order(plan: Plan) -> tuple[bool, bool, float]:
 
 
 def _anchors(
-    measured: "Sequence[str | Anchor]",
+    found: list[Anchor],
     scenario: Scenario,
     fixed: Fixed,
     efficiency: float | None,
 ) -> list[Anchor]:
     """Anchors, measured at the micro-batch, and without checkpointing unless that is fixed."""
-    found = [parse_anchor(each) if isinstance(each, str) else each for each in measured]
     if found and efficiency is not None:
         raise ConfigError("efficiency and anchor are two accounts of one time; give one")
     if not all(each.scenario for each in found) and fixed.micro_batch is None:

@@ -9,14 +9,13 @@ from typing import Any
 from vitcost.arguments import between, listed, optional, takes, text
 from vitcost.engine.workload import workload
 from vitcost.errors import ConfigError, NotCovered, UnknownName
-from vitcost.fields import several
 from vitcost.flags import TRAINING
 from vitcost.hardware.attention import on_card, on_platform
-from vitcost.hardware.calibrate import load_calibrations
 from vitcost.hardware.cards import Card
+from vitcost.hardware.given import anchors_of, known
 from vitcost.hardware.precision import AUTO, AUTOMATIC, precision_on
-from vitcost.hardware.roofline import Anchor, check_half, parse_anchor, predict
-from vitcost.hardware.specs import asked_cards, own_cards
+from vitcost.hardware.roofline import Anchor, check_half, predict
+from vitcost.hardware.specs import asked_cards
 from vitcost.planner.asked import asked
 from vitcost.planner.capacity import BATCHES
 from vitcost.planner.load import Load, load
@@ -129,9 +128,10 @@ def serve(
     (``vitcost.hardware.precision``). Batches of 1, 2, 3, 4, 6, 8, … 1024 images are tried, or
     ``batch`` alone; of these the one that needs the fewest cards is taken, then the sooner answer.
 
-    Images arrive at random, one by one (Poisson), and are spread over the cards at random; a card
-    starts a batch when it is full. The latency is then exact (``vitcost.planner.queueing``), given
-    a batch's time, which is a prediction: the cards keep the latency at the high end of its band.
+    Images arrive at random, one by one (Poisson). Images that come one after another are a batch,
+    which runs, when it is full, on the first card that is free. The latency is then exact
+    (``vitcost.planner.queueing``), given a batch's time, which is a prediction: the cards keep the
+    latency at the high end of its band.
     ``given``: fields of the scenario and of the config, as for ``report``; flags of training are
     refused. An ``anchor`` was measured at the ``batch``. Raises ``VitcostError`` for what cannot be
     asked.
@@ -147,18 +147,17 @@ def serve(
     if precision not in AUTOMATIC:
         raise UnknownName("precision", precision, AUTOMATIC, f"allowed: {', '.join(AUTOMATIC)}")
     wanted = load(rate=rate, slo=slo, percentile=percentile, utilization=utilization)
-    own = own_cards(gpu_file)
+    own, constants = known(gpu_file, calibration)
     costs = prices(price, own)
     cards = _cards(gpu, own, costs)
     plain = "fp32" if precision == AUTO else precision
     found, scenario = asked(model, given, mode="infer", batch=batch or 1, precision=plain)
     kept = parse_reserve(reserve)
-    files = several("calibration", calibration, str)
     time = partial(
         predict,
         found.config,
         anchors=_anchors(anchor, batch, cards),
-        calibrations=[row for path in files for row in load_calibrations(path)],
+        calibrations=constants,
     )
     tried = BATCHES if batch is None else (batch,)
     run = workload(found.config, scenario)
@@ -203,8 +202,7 @@ def _anchors(
     given: "str | Anchor | Sequence[str | Anchor]", batch: int | None, cards: Sequence[Card]
 ) -> list[Anchor]:
     """Anchors, each measured at the batch of its scenario, or at the one that is given."""
-    measured = several("anchor", given, str, Anchor)
-    found = [parse_anchor(each) if isinstance(each, str) else each for each in measured]
+    found = anchors_of(given)
     if found and len(cards) != 1:
         raise ConfigError(f"an anchor was measured on one card; {len(cards)} are asked for")
     if batch is None and not all(each.scenario for each in found):

@@ -1,0 +1,41 @@
+"""Cards as the user knows them: own figures, constants that were fitted, measured times."""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from vitcost.fields import several
+from vitcost.hardware.calibrate import load_calibrations
+from vitcost.hardware.cards import Card
+from vitcost.hardware.constants import Calibration
+from vitcost.hardware.roofline import Anchor, parse_anchor
+from vitcost.hardware.specs import load_cards, own_cards
+
+__all__ = ["Known", "anchors_of", "known"]
+
+
+class Known(NamedTuple):
+    """The user's own cards by name, and constants of cards."""
+
+    cards: Mapping[str, Card]
+    calibrations: list[Calibration]
+
+
+def known(gpu_file: "str | Iterable[str]", calibration: "str | Iterable[str]") -> Known:
+    """Cards and constants of the user's files. A calibration of a card of the user's own has the
+    card beside its constants; a file of cards comes before it."""
+    files = several("calibration", calibration, str)
+    carried = {name: row for path in files for name, row in load_cards(path).items()}
+    return Known(
+        {**carried, **own_cards(gpu_file)},
+        [row for path in files for row in load_calibrations(path)],
+    )
+
+
+def anchors_of(given: "str | Anchor | Iterable[str | Anchor]") -> list[Anchor]:
+    """Anchors as they are, or as they are typed.
+
+    >>> [anchor.images_per_second for anchor in anchors_of("vit_base_patch16_224=2787")]
+    [2787.0]
+    """
+    measured = several("anchor", given, str, Anchor)
+    return [parse_anchor(each) if isinstance(each, str) else each for each in measured]
