@@ -19,7 +19,7 @@ ROOMS = (
     "activations", "optimizers", "codes", "fields", "backbones", "arguments", "rules",
     "config", "text", "scenario", "flags", "idle", "quantities", "torchsummary",
     "engine", "traced", "zoo",
-    "sharding", "stored", "ranks", "bounded", "memory", "thumb", "summary", "models",
+    "sharding", "stored", "ranks", "bounded", "memory", "moments", "thumb", "summary", "models",
     "trace_file", "check", "hardware", "reported", "report", "saved",
     "formulas", "explain", "planner", "budgets", "budget", "pages",
     "__init__", "schemas", "cli", "__main__",

@@ -27,8 +27,10 @@ __all__ = [
     "Training",
     "cross_entropy_bytes",
     "inference",
+    "lasting",
     "loss_bytes",
     "moment",
+    "optimizing",
     "states",
     "step",
     "step_bound",
@@ -272,8 +274,8 @@ def step_peak(
     if scenario.zero > 1 and not run.shards:
         raise NotCovered("the peak of a step with fully sharded weights of a traced model")
     top = live.peak(run.step(in_place), sizes)
-    lasting = _lasting(own, run, _kept(own, run, lambda one: one.step(in_place)))
-    return _higher(top, lasting, _optimizing(top.left, run, rank))
+    around = _lasting(own, run, _kept(own, run, lambda one: one.step(in_place)))
+    return _higher(top, around, optimizing(top.left, run, rank))
 
 
 def step_bound(own: Training, run: Workload, *, rank: int | None = None) -> StepPeak:
@@ -293,24 +295,24 @@ def step_bound(own: Training, run: Workload, *, rank: int | None = None) -> Step
         _INDEX * numel(t.axes[:-1], sizes) + 2 * 4 * numel(t.axes, sizes) for t in run.outputs
     )
     top = bound_of_passes(run, own.gradients_bytes)
-    lasting = _lasting(own, run, _kept(own, run, lambda one: one.bounding()), targets)
+    around = _lasting(own, run, _kept(own, run, lambda one: one.bounding()), targets)
     left = top.left
     if scenario.recipe == "torch" and scenario.zero > 1:
         # shards, where those are not among what lasts
-        left = left._replace(gradients=own.gradients_bytes - lasting.gradients_bytes)
-    return _higher(top, lasting, _optimizing(left, run, rank))
+        left = left._replace(gradients=own.gradients_bytes - around.gradients_bytes)
+    return _higher(top, around, optimizing(left, run, rank))
 
 
-def _higher(top: live.Peak, lasting: PeakParts, last: live.Live) -> StepPeak:
+def _higher(top: live.Peak, around: PeakParts, last: live.Live) -> StepPeak:
     """The peak of the passes, or that of the optimizer's step."""
     most = largest(top.peak_bytes, last.total)
     if not isinstance(most, int):
-        return StepPeak(sum(lasting) + most, "", None)
+        return StepPeak(sum(around) + most, "", None)
     look: int | None = top.look
     alive, at = top.live, top.place
     if most != top.peak_bytes:
         alive, at, look = last, "optimizer step", None
-    parts = lasting.plus(alive)
+    parts = around.plus(alive)
     return StepPeak(sum(parts), at, parts, look)
 
 
@@ -326,13 +328,18 @@ def moment(own: Training, run: Workload, look: int | None) -> PeakParts:
     """What lies in memory at one moment of a step, ``look`` as ``step_peak`` tells it, on sizes of
     any kind: on symbols it is the polynomial of a peak."""
     if look is None:
-        alive = _optimizing(live.at_end(run.step(), run.sizes), run, None)
+        alive = optimizing(live.at_end(run.step(), run.sizes), run, None)
     else:
         alive = live.look_at(run.step(), run.sizes, look)
-    return _lasting(own, run, _kept(own, run, lambda one: one.step())).plus(alive)
+    return lasting(own, run).plus(alive)
 
 
-def _optimizing(left: live.Live, run: Workload, rank: int | None) -> live.Live:
+def lasting(own: Training, run: Workload) -> PeakParts:
+    """What outlives a step whose peak is known."""
+    return _lasting(own, run, _kept(own, run, lambda one: one.step()))
+
+
+def optimizing(left: live.Live, run: Workload, rank: int | None) -> live.Live:
     """What is alive in the optimizer's step: what the backward pass left, and temporaries."""
     return left._replace(temporary=left.temporary + update_temporaries(run, rank))
 

@@ -13,9 +13,11 @@ from vitcost import units
 
 __all__ = [
     "Annotation",
+    "Areas",
     "Bar",
     "Bars",
     "Column",
+    "Moment",
     "Page",
     "Row",
     "Table",
@@ -85,6 +87,28 @@ class Bars(NamedTuple):
     bars: tuple[Bar, ...]
 
 
+class Moment(NamedTuple):
+    """A moment of ``Areas``: the band that it is in, where it is, and the size of each part."""
+
+    band: str
+    place: str
+    parts: tuple[int | float, ...]
+
+
+class Areas(NamedTuple):
+    """Parts stacked at every moment of a sequence, in one unit: the first name lies lowest, and the
+    largest sum is marked with ``most``. Moments behind one another of one band stand together, and
+    inside it those of one place.
+    """
+
+    title: str
+    unit: str
+    names: tuple[str, ...]
+    moments: tuple[Moment, ...]
+    most: str
+    notes: tuple[str, ...] = ()
+
+
 class Annotation(NamedTuple):
     """A message beside a line of a file; ``level`` is error, warning or notice."""
 
@@ -100,8 +124,8 @@ class Page(NamedTuple):
 
     ``annotations`` are of the lines in files of the user's that the result speaks of. ``answer``
     are the few lines that stand above everything else, the first of them behind the title; a page
-    that gives none is answered by its deciding row. ``formulas`` are shown as such, and ``bars``
-    where a format draws.
+    that gives none is answered by its deciding row. ``formulas`` are shown as such, ``bars`` and
+    ``pictures`` where a format draws, which makes these when it does.
     """
 
     title: str
@@ -112,6 +136,7 @@ class Page(NamedTuple):
     answer: tuple[str, ...] = ()
     formulas: tuple[str, ...] = ()
     bars: tuple[Bars, ...] = ()
+    pictures: "Callable[[], tuple[Areas, ...]]" = tuple
 
 
 def answered(page: Page) -> Page:

@@ -13,6 +13,7 @@ from vitcost.zoo import Resolved
 
 if TYPE_CHECKING:
     from vitcost.hardware.roofline import Time
+    from vitcost.moments import Moment
 
 __all__ = ["Flops", "InferenceRow", "Layer", "Memory", "Part", "Report"]
 
@@ -132,6 +133,22 @@ class Report(Result):
         """What the FLOPs of a traced module leave out; empty where all are counted."""
         notes = self.model.config.to_dict().get("notes", ()) if self.basis == "traced" else ()
         return next((note for note in notes if note.startswith("FLOPs leave out")), "")
+
+    def moments(self) -> "tuple[Moment, ...]":
+        """What lies in memory at every moment of a training step, the peak among them.
+
+        Raises ``NotCovered`` where the peak is not known exactly.
+
+        >>> from vitcost import report
+        >>> own = report("vit_base_patch16_224", batch=64)
+        >>> max(m.total_bytes for m in own.moments()) == own.training.peak_bytes
+        True
+        """
+        # a page that draws alone asks for them
+        from vitcost.engine.workload import workload
+        from vitcost.moments import moments
+
+        return moments(workload(self.model.config, self.scenario))
 
     def to_dict(self) -> dict[str, Any]:
         """The report as the JSON schema ``vitcost.report/1`` has it."""

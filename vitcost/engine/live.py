@@ -29,6 +29,7 @@ __all__ = [
     "Peak",
     "Place",
     "at_end",
+    "every_look",
     "forward_peak",
     "inside",
     "look_at",
@@ -60,8 +61,11 @@ class Place(NamedTuple):
     before: tuple[Count, ...] = ()
 
     def name(self, sizes: Sizes, ahead: Size = 0) -> str:
-        index = sum(count.of(sizes) for count in self.before) + ahead
-        return f"{self.phase} of {self.path.format(index)}"
+        return f"{self.phase} of {self.at(sizes, ahead)}"
+
+    def at(self, sizes: Sizes, ahead: Size = 0) -> str:
+        """The path, with the index of the layer in it."""
+        return self.path.format(sum(count.of(sizes) for count in self.before) + ahead)
 
 
 class Change(NamedTuple):
@@ -299,6 +303,13 @@ def look_at(trace: Sequence[Event], sizes: Sizes, number: int) -> Live:
     raise IndexError(f"the trace has no look {number}")
 
 
+def every_look(trace: Sequence[Event], sizes: Sizes) -> Iterator[tuple[Place, str, Live]]:
+    """Each look in each layer of a run, in order, on integers: its place, the place's path with the
+    index of the layer, and what is alive."""
+    for place, ahead, seen in _looks(trace, sizes, [0, 0, 0], {}, every=True):
+        yield place, place.at(sizes, ahead), Live(*seen)
+
+
 def at_end(trace: Sequence[Event], sizes: Sizes) -> Live:
     """What is alive when everything has happened."""
     live: list[Size] = [0, 0, 0]
@@ -308,9 +319,14 @@ def at_end(trace: Sequence[Event], sizes: Sizes) -> Live:
 
 
 def _looks(
-    trace: Sequence[Event], sizes: Sizes, live: list[Size], known: "dict[object, Size]"
+    trace: Sequence[Event],
+    sizes: Sizes,
+    live: list[Size],
+    known: "dict[object, Size]",
+    every: bool = False,
 ) -> Iterator[tuple[Place, Size, tuple[Size, ...]]]:
-    """Every look, how many layers it lies ahead of its place, and what is alive."""
+    """Every look, how many layers it lies ahead of its place, and what is alive: in the first and
+    the last layer of a run, or in ``every`` one of them."""
     for event in trace:
         if isinstance(event, Change):
             tensor = event.tensor
@@ -325,17 +341,20 @@ def _looks(
             yield event, 0, tuple(live)
         else:
             before = tuple(live)
-            first = list(_looks(event.body, sizes, live, known))
+            first = list(_looks(event.body, sizes, live, known, every))
             more = event.times.of(sizes) - 1
-            further = [more * (now - then) for now, then in zip(live, before, strict=True)]
-            far = event.stride * more
-            early, late = (far, 0) if event.backwards else (0, far)
-            for place, ahead, seen in first:
-                yield place, ahead + early, seen
-            for place, ahead, seen in first:
-                shifted = (was + plus for was, plus in zip(seen, further, strict=True))
-                yield place, ahead + late, tuple(shifted)
-            live[:] = [now + plus for now, plus in zip(live, further, strict=True)]
+            grown = [now - then for now, then in zip(live, before, strict=True)]
+            far = event.stride * more if event.backwards else 0
+            # a run of two layers has none between its ends
+            for place, ahead, seen in first if not every or more >= 0 else ():
+                yield place, ahead + far, seen
+            for turn in range(1, more + 1) if every else (more,):
+                layers = event.stride * (more - turn if event.backwards else turn)
+                further = [turn * plus for plus in grown]
+                for place, ahead, seen in first:
+                    shifted = (was + plus for was, plus in zip(seen, further, strict=True))
+                    yield place, ahead + layers, tuple(shifted)
+            live[:] = [now + more * plus for now, plus in zip(live, grown, strict=True)]
 
 
 def _stride(node: Node) -> int:

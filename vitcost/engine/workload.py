@@ -162,6 +162,10 @@ class Workload:
         """
         raise NotCovered("the memory of this model in training")
 
+    def whole_step(self) -> "tuple[Event, ...]":
+        """``step`` with every look in it, those too that are no peak at any batch."""
+        return self.step()
+
     def alive(self, look: int | None, training: bool) -> "tuple[Alive, ...]":
         """What is alive at a look of the step or of the forward pass in eval, by who made it; None
         is the end."""

@@ -9,8 +9,8 @@ from html import escape
 from math import prod
 from typing import NamedTuple
 
-from vitcost.page import Bars, Column, Row, Table, cell, printable, scaled, shown
-from vitcost.render.marks import KEYS, bar, keys
+from vitcost.page import Areas, Bars, Column, Row, Table, cell, printable, scaled, shown
+from vitcost.render.marks import KEYS, areas, bar, keys
 from vitcost.render.mathml import mathml
 from vitcost.result import Result
 
@@ -56,6 +56,14 @@ _STYLE = """\
 .vitcost svg { display: block; width: 100%; height: 1.3rem; border-radius: .3rem;
   background: var(--line) }
 .vitcost svg .limit { fill: currentColor }
+.vitcost .plot { position: relative; margin: 1.2rem 0 0 4.2rem }
+.vitcost .plot svg { height: 15rem; border-radius: 0; border-bottom: 1px solid; background: none }
+.vitcost .plot > b { position: absolute; left: -4.2rem; right: 0; font-size: .8em; line-height: 1;
+  font-weight: 400; border-bottom: 1px solid var(--line); pointer-events: none }
+.vitcost .at { fill: #0000 }
+.vitcost .at:hover { fill: #8886 }
+.vitcost svg.strip { height: .5rem; margin: 2px 0 0 4.2rem; border-radius: 0;
+  width: calc(100% - 4.2rem) }
 .vitcost p.formula { overflow-x: auto; white-space: nowrap; margin: .4rem 0 }
 .vitcost table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 0;
   width: 100% }
@@ -127,6 +135,8 @@ def fragment(result: Result) -> str:
     lines += [line for each in drawn for line in each if alone]
     for bars in page.bars:
         lines += _bars(bars)
+    for picture in page.pictures():
+        lines += _picture(picture)
     for table, each in zip(page.tables, drawn, strict=True):
         lines += [] if alone else each
         lines += _section(table)
@@ -153,6 +163,15 @@ def _bars(bars: Bars) -> Iterator[str]:
         yield from bar(each, names)
     yield "</div>"
     yield from keys(names)
+    yield "</section>"
+
+
+def _picture(picture: Areas) -> Iterator[str]:
+    yield f'<section class="wide">\n<h2>{_text(picture.title)}</h2>'
+    yield f'<p class="most">{_text(picture.most)}</p>'
+    yield from areas(picture)
+    for note in picture.notes:
+        yield f'<p class="note">{_text(note)}</p>'
     yield "</section>"
 
 

@@ -1,15 +1,19 @@
-"""Marks: inline SVG that loads and runs nothing. A bar of segments, held against a limit.
+"""Marks: inline SVG that loads and runs nothing. A bar of segments, held against a limit, and
+areas stacked over moments.
 
-A mark is drawn to a width of 100 and stretched to its place. The whole and each segment have a
-``<title>``, which a screen reader reads and a pointer shows.
+A mark is drawn to a fixed size and stretched to its place, so that its texts stand beside the SVG.
+The whole and each part have a ``<title>``, which a screen reader reads and a pointer shows.
 """
 
 from collections.abc import Iterator, Sequence
 from html import escape
+from itertools import groupby
+from math import ceil, floor, log2, log10
 
-from vitcost.page import Bar, printable, shown
+from vitcost.page import Areas, Bar, Moment, printable, shown
+from vitcost.units import common
 
-__all__ = ["KEYS", "bar", "keys"]
+__all__ = ["BANDS", "KEYS", "areas", "bar", "columns", "keys", "ticks"]
 
 # seen on light and on dark; more names than colours begin again
 KEYS = (
@@ -26,6 +30,15 @@ KEYS = (
     "#ff9da7",
     "#6b4c9a",
 )
+
+
+# of the bands below a picture, on light and on dark
+BANDS = ("#7d93b2", "#c05b9b", "#5c6470", "#c9a227", "#4f9d8f", "#a3a3a3")
+# a picture has no more columns than a screen could show, a band no less of its width
+_COLUMNS, _LEAST = 400, 0.012
+# places that a pointer is told of
+_PLACES = 240
+_WIDE, _HIGH = 4000, 1000
 
 
 def bar(mark: Bar, names: Sequence[str]) -> Iterator[str]:
@@ -54,12 +67,134 @@ def bar(mark: Bar, names: Sequence[str]) -> Iterator[str]:
     yield "</svg>"
 
 
-def keys(names: Sequence[str]) -> Iterator[str]:
+def keys(names: Sequence[str], colors: Sequence[str] = KEYS) -> Iterator[str]:
     """The colour of each name."""
     yield '<div class="keys">'
     for i, name in enumerate(names):
-        yield f'<i style="--key: {KEYS[i % len(KEYS)]}">{_text(name)}</i>'
+        yield f'<i style="--key: {colors[i % len(colors)]}">{_text(name)}</i>'
     yield "</div>"
+
+
+def columns(moments: Sequence[Moment]) -> list[tuple[Moment, float, float]]:
+    """What is drawn of moments, each with its left and its right edge as shares of the width: of
+    several that share a column the fullest."""
+    runs = [list(run) for _, run in groupby(moments, key=lambda moment: moment.band)]
+    least = len(moments) * min(_LEAST, 0.3 / len(runs))
+    whole = sum(max(least, len(run)) for run in runs)
+    several = ceil(len(moments) / _COLUMNS)
+    found, left = [], 0.0
+    for run in runs:
+        width = max(least, len(run)) / len(run) / whole
+        for start in range(0, len(run), several):
+            group = run[start : start + several]
+            right = left + width * len(group)
+            found.append((max(group, key=_sum), left, right))
+            left = right
+    return found
+
+
+def ticks(most: float, unit: str, few: int = 5) -> list[float]:
+    """Round numbers from nothing up to the first that is no less than ``most``.
+
+    >>> ticks(5 * 2**30, "bytes") == [i * 2**30 for i in range(6)]
+    True
+    >>> ticks(23, "count")
+    [0.0, 5.0, 10.0, 15.0, 20.0, 25.0]
+    """
+    most = most or 1
+    if unit == "bytes":
+        step = 2.0 ** ceil(log2(most / few))
+    else:
+        ten = 10.0 ** floor(log10(most / few))
+        step = next(each * ten for each in (1, 2, 5, 10) if few * each * ten >= most * (1 - 1e-9))
+    return [i * step for i in range(ceil(most / step * (1 - 1e-9)) + 1)]
+
+
+def areas(mark: Areas) -> Iterator[str]:
+    """Stacked areas as SVG, a strip of their bands below them, and what the colours stand for."""
+    drawn = columns(mark.moments)
+    steps = ticks(max(map(_sum, mark.moments)), mark.unit)
+    top = steps[-1]
+    yield '<div class="plot">'
+    yield (
+        f'<svg viewBox="0 0 {_WIDE} {_HIGH}" preserveAspectRatio="none" role="img" '
+        f'aria-label="{_text(mark.title)}: {_text(mark.most)}"><title>{_text(mark.most)}</title>'
+    )
+    # the whole first, which what lies below its last part covers
+    for i in reversed(range(len(mark.names))):
+        path = _steps([(sum(m.parts[: i + 1]), right) for m, _, right in drawn], top)
+        said = f"<title>{_text(mark.names[i])}</title>"
+        yield f'<path fill="{KEYS[i % len(KEYS)]}" d="{path}">{said}</path>'
+    yield from _places(mark, drawn)
+    _, left, right = max(drawn, key=lambda column: _sum(column[0]))
+    at = _WIDE * (left + right) / 2
+    yield f'<rect class="limit" x="{at:.0f}" y="0" width="8" height="{_HIGH}"></rect></svg>'
+    yield from _scale(steps, mark.unit)
+    yield "</div>"
+    yield from _strip(drawn)
+    yield '<div class="both">'
+    yield from keys(list(dict.fromkeys(moment.band for moment in mark.moments)), BANDS)
+    yield from keys(mark.names)
+    yield "</div>"
+
+
+def _scale(steps: Sequence[float], unit: str) -> Iterator[str]:
+    """The numbers of the upright axis, each with a line across, in one unit."""
+    scale = common(steps[1:], unit)
+    for step in steps[1:]:
+        said = shown(step, unit) if scale is None else f"{step / scale.factor:g} {scale.word}"
+        yield f'<b style="bottom: {100 * step / steps[-1]:.2f}%">{_text(said)}</b>'
+
+
+def _sum(moment: Moment) -> float:
+    return sum(moment.parts)
+
+
+def _steps(heights: Sequence[tuple[float, float]], top: float) -> str:
+    """An area below steps, each with its height and its right edge."""
+    path, at = [f"M0 {_HIGH}"], None
+    for (height, right), (after, _) in zip(heights, [*heights[1:], (-1, 0.0)], strict=True):
+        y = round(_HIGH - _HIGH * height / top)
+        if y != at:
+            path.append(f"V{y}")
+            at = y
+        if round(_HIGH - _HIGH * after / top) != y:
+            path.append(f"H{_WIDE * right:.0f}")
+    return "".join([*path, f"V{_HIGH}z"])
+
+
+def _places(mark: Areas, drawn: Sequence[tuple[Moment, float, float]]) -> Iterator[str]:
+    """An invisible field over each place of each band, which tells a pointer what is there."""
+    fields = [list(group) for _, group in groupby(drawn, key=lambda c: (c[0].band, c[0].place))]
+    for group in fields if len(fields) <= _PLACES else ():
+        moment = max((column[0] for column in group), key=_sum)
+        left, width = group[0][1], group[-1][2] - group[0][1]
+        parts = zip(mark.names, moment.parts, strict=True)
+        split = ", ".join(f"{name} {shown(size, mark.unit)}" for name, size in parts if size)
+        said = f"{_at(moment)}: up to {shown(_sum(moment), mark.unit)} ({split})"
+        yield (
+            f'<rect class="at" x="{_WIDE * left:.0f}" y="0" width="{_WIDE * width:.0f}" '
+            f'height="{_HIGH}"><title>{_text(said)}</title></rect>'
+        )
+
+
+def _strip(drawn: Sequence[tuple[Moment, float, float]]) -> Iterator[str]:
+    """The bands of a picture below it."""
+    bands = list(dict.fromkeys(column[0].band for column in drawn))
+    yield '<svg class="strip" viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true">'
+    for band, run in groupby(drawn, key=lambda column: column[0].band):
+        edges = list(run)
+        left, width = edges[0][1], edges[-1][2] - edges[0][1]
+        color = BANDS[bands.index(band) % len(BANDS)]
+        yield (
+            f'<rect x="{100 * left:.3f}" y="0" width="{100 * width:.3f}" height="10" '
+            f'fill="{color}"><title>{_text(band)}</title></rect>'
+        )
+    yield "</svg>"
+
+
+def _at(moment: Moment) -> str:
+    return f"{moment.band} of {moment.place}" if moment.place else moment.band
 
 
 def _text(text: str) -> str:

@@ -11,7 +11,7 @@ from vitcost.engine.tree import Node
 from vitcost.engine.workload import Alive, Workload
 from vitcost.errors import NotCovered
 from vitcost.scenario import Scenario
-from vitcost.traced.alive import Held, held_at, tensors, upper
+from vitcost.traced.alive import Held, all_events, held_at, tensors, upper
 from vitcost.traced.polynomials import value
 from vitcost.traced.rows import rows
 from vitcost.traced.trace import ITEMSIZE, How, Pass, Trace, Weight, how_of
@@ -122,6 +122,9 @@ class Traced(Workload):
         if not in_place:
             raise NotCovered("gradients that meet out of place: a trace has them in place")
         return upper(self._pass(training=True))
+
+    def whole_step(self) -> "tuple[Event, ...]":
+        return all_events(self._pass(training=True))
 
     def alive(self, look: int | None, training: bool) -> tuple[Alive, ...]:
         found: dict[tuple[str, str], int] = {}

@@ -1,0 +1,64 @@
+"""The picture of a report's training step: what lies in memory at every moment of it."""
+
+from vitcost.errors import NotCovered
+from vitcost.memory import PeakParts
+from vitcost.page import Areas, Moment, shown
+from vitcost.pages.memory import PARTS
+from vitcost.reported import Report
+
+__all__ = ["over_step"]
+
+# a deeper model has more moments than a picture could show
+_DEEPEST = 2000
+
+
+def over_step(report: Report) -> tuple[Areas, ...]:
+    """Memory over a step; nothing where no moment of it is known exactly."""
+    if getattr(report.model.config, "depth", 0) > _DEEPEST:
+        return ()
+    try:
+        found = report.moments()
+    except NotCovered:
+        return ()
+    # parts that are there at some moment; those that never change lie lowest
+    held = [(title, [getattr(m.parts, name) for m in found]) for title, name in _stacked()]
+    drawn = [(title, sizes) for title, sizes in held if any(sizes)]
+    most = max(found, key=lambda moment: moment.total_bytes)
+    again = any(moment.phase == "recomputation" for moment in found)
+    return (
+        Areas(
+            f"Memory over a training step, batch of {report.scenario.batch:,}",
+            "bytes",
+            tuple(title for title, _ in drawn),
+            tuple(
+                Moment(m.phase, _layer(m.path), tuple(sizes[i] for _, sizes in drawn))
+                for i, m in enumerate(found)
+            ),
+            f"peak {shown(most.total_bytes, 'bytes')}: {most.place}",
+            (
+                "from left to right every operator of a steady step, in order; a width is no time. "
+                "The parts of each moment add up to all that lies in memory then"
+                + ("; blocks run again in the backward pass (recomputation)" if again else ""),
+            ),
+        ),
+    )
+
+
+def _stacked() -> list[tuple[str, str]]:
+    """The parts of memory, the lasting ones first."""
+    changing = ("gradients_bytes", "saved_activations_bytes", "temporary_bytes")
+    return sorted(
+        ((title, name) for title, name in PARTS if name in PeakParts._fields),
+        key=lambda pair: changing.index(pair[1]) if pair[1] in changing else -1,
+    )
+
+
+def _layer(path: str) -> str:
+    """The layer that a module is in: the path up to the last number in it, else its first name.
+
+    >>> _layer("blocks.3.attn.qkv"), _layer("layers.0.blocks.1.mlp"), _layer("patch_embed.proj")
+    ('blocks.3', 'layers.0.blocks.1', 'patch_embed')
+    """
+    names = path.split(".")
+    numbers = [i for i, name in enumerate(names) if name.isdecimal()]
+    return ".".join(names[: numbers[-1] + 1] if numbers else names[:1])
