@@ -569,7 +569,7 @@ OWN: tuple[Own, ...] = (
 # flags whose effect is no number: the form of an answer, and where it goes
 FORM = {
     "model_option", "format", "as_json", "output", "quiet", "latex", "plot",
-    "brief", "columns", "levels",
+    "brief", "columns", "levels", "also", "exit_zero",
 }  # fmt: skip
 # flags that ask another question: each has tests of its own
 FORMS = {

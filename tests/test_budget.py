@@ -19,7 +19,7 @@ import vitcost
 from vitcost.budgets.declared import KEYS, keywords, read_budgets
 from vitcost.cli import run
 from vitcost.errors import ConfigError, NotCovered
-from vitcost.page import Annotation, Column, Page, Row, Table
+from vitcost.page import Annotation, Case, Column, Page, Row, Table
 from vitcost.quantities import QUANTITIES, parse_limit
 from vitcost.render import FORMATS, render
 
@@ -603,7 +603,7 @@ class Failing:
 class Annotating(Failing):
     def page(self) -> Page:
         note = Annotation("error", self.text, self.text, self.text, 7)
-        return super().page()._replace(annotations=(note,))
+        return super().page()._replace(cases=(Case(self.text, self.text, note),))
 
 
 @given(st.text())

@@ -11,7 +11,7 @@ from vitcost.errors import UnknownName
 from vitcost.hardware.calibrations import KNOWN
 from vitcost.hardware.cards import CARDS, CPUS, SOURCES
 from vitcost.hardware.catalogue import measured_on
-from vitcost.render import FORMATS, render
+from vitcost.render import FORMATS, JUDGING, render
 
 Captured = pytest.CaptureFixture[str]
 
@@ -47,7 +47,7 @@ def test_what_was_measured_stands_beside_a_card() -> None:
     assert {name for name in CARDS if measured_on(CARDS[name])} | set(CPUS) == names
 
 
-@pytest.mark.parametrize("form", [form for form in FORMATS if form != "github"])
+@pytest.mark.parametrize("form", [form for form in FORMATS if form not in JUDGING])
 def test_every_format_names_every_card(form: str) -> None:
     text = render(vitcost.gpus(), form).replace("&#8209;", "-")
     assert all(name in text for name in CARDS)

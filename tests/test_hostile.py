@@ -5,6 +5,7 @@ import io
 import json
 import re
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given, settings
@@ -99,6 +100,8 @@ CHECKS: dict[str, Any] = {
     "markdown": check_markdown,
     "github": check_github,
     "latex": check_latex,
+    "junit": ElementTree.fromstring,
+    "sarif": json.loads,
 }
 
 
@@ -107,7 +110,9 @@ CHECKS: dict[str, Any] = {
 @given(text=hostile)
 def test_a_text_is_shown_as_itself(name: str, text: str) -> None:
     result = NAMED[name](text)
-    for each in FORMATS:
+    # an answer that judges nothing is empty there
+    empty = () if name in ("budget", "check", "fit") else ("junit", "sarif")
+    for each in (form for form in FORMATS if form not in empty):
         if each != "github":
             check_job(render(result, each, width=60))
         out = render(result, each)

@@ -217,5 +217,5 @@ def test_annotations_are_of_what_can_fail(capsys: Captured) -> None:
     for args in (line.replace("M", BASE).split() for line in unjudged):
         assert run([*args, "--format", "github"]) == 2
         more = ": add --check" if args[0] == "report" else ""
-        assert last(capsys).endswith(f"annotates what fails, and {args[0]} judges nothing{more}")
+        assert last(capsys).endswith(f"has what fails, and {args[0]} judges nothing{more}")
     assert run(["fit", BASE, "-g", "l4", "--format", "github"]) == 0

@@ -16,6 +16,7 @@ __all__ = [
     "Areas",
     "Bar",
     "Bars",
+    "Case",
     "Column",
     "Moment",
     "Page",
@@ -119,20 +120,33 @@ class Annotation(NamedTuple):
     line: int | None = None
 
 
+class Case(NamedTuple):
+    """One claim that a command judges: what it is about, its name, and why it fails, if it does.
+
+    ``unanswered``: nothing can be said of it, which is an error and no failure.
+    """
+
+    of: str
+    name: str
+    failure: Annotation | None = None
+    unanswered: bool = False
+
+
 class Page(NamedTuple):
     """A result as people read it: a title, lines of text, tables, and what to know about them.
 
-    ``annotations`` are of the lines in files of the user's that the result speaks of. ``answer``
-    are the few lines that stand above everything else, the first of them behind the title; a page
-    that gives none is answered by its deciding row. ``formulas`` are shown as such, ``bars`` and
-    ``pictures`` where a format draws, which makes these when it does.
+    ``cases`` are the claims that the result judges, those that fail with the line of the user's
+    file that they are about. ``answer`` are the few lines that stand above everything else, the
+    first of them behind the title; a page that gives none is answered by its deciding row.
+    ``formulas`` are shown as such, ``bars`` and ``pictures`` where a format draws, which makes
+    these when it does.
     """
 
     title: str
     lead: tuple[str, ...] = ()
     tables: tuple[Table, ...] = ()
     notes: tuple[str, ...] = ()
-    annotations: tuple[Annotation, ...] = ()
+    cases: tuple[Case, ...] = ()
     answer: tuple[str, ...] = ()
     formulas: tuple[str, ...] = ()
     bars: tuple[Bars, ...] = ()

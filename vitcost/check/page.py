@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from vitcost.check.result import CheckResult, ModelCheck
-from vitcost.page import Column, Page, Row, Table, shown
+from vitcost.page import Annotation, Case, Column, Page, Row, Table, shown
 
 __all__ = ["check_page"]
 
@@ -31,7 +31,19 @@ def check_page(result: CheckResult) -> Page:
     compared = sum(sum(model.comparisons.values()) for model in result.models)
     answer = f"{same:,} of {len(result.models):,} agree, {compared:,} numbers compared; {verdict}"
     tables = (verdicts, *_differences(result))
-    return Page("Check", tables=tables, answer=(answer,))
+    return Page("Check", tables=tables, answer=(answer,), cases=tuple(map(_case, result.models)))
+
+
+def _case(model: ModelCheck) -> Case:
+    """Whether a model agrees, and each difference that nothing explains."""
+    wrong = [
+        f"{d.path or 'whole model'}: {d.quantity} {_value(d.expected)}, counted {_value(d.actual)}"
+        for d in model.differences
+        if not d.explained_by
+    ]
+    title = f"vitcost check: {model.model}"
+    failure = Annotation("error", title, "\n".join(wrong)) if wrong else None
+    return Case(model.model, "check", failure)
 
 
 def _verdict(model: ModelCheck) -> Row:

@@ -3,7 +3,7 @@
 import click
 
 from vitcost.budget import budget
-from vitcost.cli.options import Command, Option, output_options
+from vitcost.cli.options import Command, Option, exit_zero_option, output_options
 from vitcost.cli.output import chosen_format, emit, said_in, tell
 
 __all__ = ["command"]
@@ -13,6 +13,7 @@ vitcost budget
 vitcost budget --why
 vitcost budget --update
 vitcost budget --config budgets.toml --format github
+vitcost budget --format github --also markdown:budget.md
 """
 
 
@@ -37,6 +38,7 @@ vitcost budget --config budgets.toml --format github
         Option(["--update"], is_flag=True, help="write the baseline: accept what grew"),
         Option(["--why"], is_flag=True, help="the layers that grew, as they were and are"),
         *output_options(),
+        exit_zero_option(),
     ],
 )
 def command(
@@ -47,6 +49,7 @@ def command(
     format: str | None,
     as_json: bool,
     output: str | None,
+    exit_zero: bool,
 ) -> int:
     """Limits on what models cost, for CI.
 
@@ -57,10 +60,10 @@ def command(
         said_in(
             "--why",
             chosen_format(format, as_json, output),
-            ("table", "json", "markdown", "html", "latex", "github"),
+            ("table", "json", "markdown", "html", "latex", "github", "junit", "sarif"),
         )
     found = budget(config, baseline=baseline, update=update, why=why)
     emit(found, format, as_json, output)
     for reason in found.unanswered:
         tell(f"Error: {reason}")
-    return 2 if found.unanswered else 0 if found.ok else 1
+    return 2 if found.unanswered else 0 if found.ok or exit_zero else 1

@@ -9,6 +9,7 @@ import click
 from vitcost.cli.options import (
     Command,
     Option,
+    exit_zero_option,
     field_options,
     given,
     measured_options,
@@ -93,6 +94,7 @@ _OF_MEMORY = ("attention", "checkpointing", "freeze", "lora", "lora_layers")
             passed=True,
         ),
         *output_options(),
+        exit_zero_option(),
         *scenario_options(["batch", *_OF_MEMORY]),
         *_throughput_options(),
     ],
@@ -109,6 +111,7 @@ def command(
     format: str | None,
     as_json: bool,
     output: str | None,
+    exit_zero: bool,
     **_: object,
 ) -> int:
     """The formulas against the real torch model.
@@ -135,7 +138,7 @@ def command(
     else:
         verdict = checked(models_given(model, model_option), **keywords)
     emit(verdict, format, as_json, output)
-    return 0 if verdict.ok else 1
+    return 0 if verdict.ok or exit_zero else 1
 
 
 def _refuse(keywords: Mapping[str, Any], memory: bool) -> None:
@@ -197,5 +200,7 @@ class CheckedReport(Result):
     def page(self) -> Page:
         page, verdict = self.report.page(), self.verdict.page()
         return page._replace(
-            tables=(*page.tables, *verdict.tables), notes=(*page.notes, *verdict.notes)
+            tables=(*page.tables, *verdict.tables),
+            notes=(*page.notes, *verdict.notes),
+            cases=verdict.cases,
         )

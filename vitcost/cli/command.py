@@ -6,9 +6,9 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from vitcost.cli.output import chosen_format, tell
+from vitcost.cli.output import ALSO, chosen_format, tell
 from vitcost.idle import idle
-from vitcost.render import SUFFIXES
+from vitcost.render import JUDGING, SUFFIXES
 from vitcost.words import offer
 
 __all__ = ["Command", "Option", "given"]
@@ -55,11 +55,15 @@ class Command(click.Command):
         if self.own_file:
             named, as_json = None, False
         chosen = chosen_format(named, bool(as_json), output, self.suffixes)
-        if chosen == "github" and not (self.judges or ctx.params.get("check")):
+        formats = [chosen, *(also for also, _ in ctx.meta.get(ALSO, ()))]
+        verdict = next((each for each in formats if each in JUDGING), None)
+        if verdict and not (self.judges or ctx.params.get("check")):
             more = ": add --check" if "check" in ctx.params else ""
             raise click.UsageError(
-                f"--format github annotates what fails, and {self.name} judges nothing{more}"
+                f"--format {verdict} has what fails, and {self.name} judges nothing{more}"
             )
+        if output is not None and output in (file for _, file in ctx.meta.get(ALSO, ())):
+            raise click.UsageError(f"-o and --also are both {output!r:.80}")
         for line in _rebuilt(ctx):
             tell(line)
         code = super().invoke(ctx)

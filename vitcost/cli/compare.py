@@ -17,7 +17,7 @@ from vitcost.cli.options import (
     output_options,
     scenario_options,
 )
-from vitcost.cli.output import chosen_format, emit, rendered, said_in, tell, write
+from vitcost.cli.output import also, chosen_format, emit, rendered, said_in, tell, write
 from vitcost.cli.progress import progress_bar
 from vitcost.cli.words import Listed, Varied
 from vitcost.pages.skipped import skipped_notes
@@ -147,6 +147,7 @@ def command(
         # an answer is printed when nothing can go wrong any more
         draw(found.rows(), axes, plot)
     if parquet and output is not None:
+        also(found)
         _write_parquet(found, output)
     elif isinstance(found, Comparison):
         emit(found, format, as_json, output)
@@ -154,6 +155,7 @@ def command(
         # the combinations are computed as they are put into text
         with progress_bar("combinations") as step:
             text, color = rendered(replace(found, progress=step), format, as_json, output)
+        also(found)
         write(text, output, color=color)
     return 0
 

@@ -9,10 +9,10 @@ import click
 from click.core import ParameterSource
 
 from vitcost.cli.command import Command, Option, given
-from vitcost.cli.output import SHAPE
+from vitcost.cli.output import ALSO, SHAPE, chosen_format
 from vitcost.cli.words import FieldValue, Gpu, ModelName, ParamType, Whole, Words
 from vitcost.config import FIELDS, RATIOS
-from vitcost.errors import ConfigError
+from vitcost.errors import ConfigError, UnknownName
 from vitcost.fields import Field, Pair
 from vitcost.render import FORMATS
 from vitcost.scenario import CHOICES, HELP, Scenario
@@ -23,6 +23,7 @@ __all__ = [
     "Option",
     "Whole",
     "Words",
+    "exit_zero_option",
     "field_options",
     "format_options",
     "given",
@@ -325,7 +326,7 @@ _OUTPUT_SECTION = "Output"
 
 
 def output_options() -> list[click.Parameter]:
-    """--format, --json, -o."""
+    """--format, --json, -o, --also."""
     return [
         *format_options(),
         Option(
@@ -335,7 +336,47 @@ def output_options() -> list[click.Parameter]:
             help="a file, in the format of its suffix",
             section=_OUTPUT_SECTION,
         ),
+        Option(
+            ["--also"],
+            multiple=True,
+            expose_value=False,
+            callback=_also,
+            metavar="FORMAT:FILE",
+            help="the same answer in a file too, repeatable",
+            rare=True,
+            section=_OUTPUT_SECTION,
+        ),
     ]
+
+
+def _also(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> None:
+    """Keeps the formats and files that have the answer too."""
+    found = []
+    for value in values:
+        named, colon, file = value.partition(":")
+        # a single letter is a drive
+        if colon and named not in FORMATS and len(named) > 1 and named.isalnum():
+            raise UnknownName("format", named, FORMATS, f"allowed: {', '.join(FORMATS)}")
+        if named not in FORMATS:
+            colon, file = "", value
+        if not file:
+            raise click.UsageError(f"--also names a format and a file, got {value!r:.80}")
+        found.append((chosen_format(named if colon else None, False, file), file))
+    files = [file for _, file in found]
+    if len({*files}) < len(files):
+        raise click.UsageError("--also names one file twice")
+    if found:
+        ctx.meta[ALSO] = tuple(found)
+
+
+def exit_zero_option() -> click.Parameter:
+    """--exit-zero of a command that judges."""
+    return Option(
+        ["--exit-zero"],
+        is_flag=True,
+        help="exit 0 though something does not hold; errors stay 2",
+        section=_OUTPUT_SECTION,
+    )
 
 
 def format_options() -> list[click.Parameter]:
@@ -347,6 +388,7 @@ def format_options() -> list[click.Parameter]:
                 "type": Words(FORMATS),
                 "metavar": "NAME",
                 "help": ", ".join(FORMATS),
+                "words": tuple(FORMATS),
             },
         ),
         (["--json", "as_json"], {"is_flag": True, "help": "the same as --format json"}),

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from vitcost.result import Result
 
 __all__ = [
+    "ALSO",
     "SHAPE",
+    "also",
     "chosen_format",
     "emit",
     "leave",
@@ -26,8 +28,9 @@ __all__ = [
     "write",
 ]
 
-# where a context keeps the flags that cut a page
+# where a context keeps the flags that cut a page, and the files that have the answer too
 SHAPE = "vitcost.shape"
+ALSO = "vitcost.also"
 
 # for a terminal that has no more than ASCII, or some old code page
 _PLAIN = {
@@ -38,9 +41,22 @@ _PLAIN = {
 
 
 def emit(result: "Result", format: str | None, as_json: bool, output: str | None) -> None:
-    """Renders a result for where it goes, and writes it there."""
+    """Renders a result for where it goes, and writes it there, and to the files of ``--also``."""
     text, color = rendered(result, format, as_json, output)
+    also(result)
     write(text, output, color=color)
+
+
+def also(result: "Result") -> None:
+    """Writes a result to the files of ``--also``, each in its format."""
+    for chosen, file in _others():
+        write(render(_cut(result, chosen), chosen), file)
+
+
+def _others() -> Sequence[tuple[str, str]]:
+    """The formats and files of ``--also``."""
+    ctx = click.get_current_context(silent=True)
+    return tuple(ctx.meta.get(ALSO, ())) if ctx else ()
 
 
 def rendered(
@@ -110,15 +126,16 @@ def chosen_format(
 
 def names_alone(format: str | None, as_json: bool, output: str | None) -> None:
     """Refuses what a list of names, one a line, cannot be."""
-    if as_json or format is not None:
+    if as_json or format is not None or _others():
         raise click.UsageError("-q prints names alone, in no format")
     chosen_format(None, False, output, {".txt": "table"})
 
 
 def said_in(flag: str, chosen: str, formats: Sequence[str]) -> None:
-    """Refuses a flag beside a format that has no place for what it asks for."""
-    if chosen not in formats:
-        raise click.UsageError(f"{flag} is not said in {chosen}, but in {', '.join(formats)}")
+    """Refuses a flag beside a format that has no place for what it asks for, of ``--also`` too."""
+    for each in (chosen, *(other for other, _ in _others())):
+        if each not in formats:
+            raise click.UsageError(f"{flag} is not said in {each}, but in {', '.join(formats)}")
 
 
 def write(text: str, output: str | None, *, color: bool = False) -> None:

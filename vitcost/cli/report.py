@@ -65,7 +65,7 @@ def command(
         said_in(
             "--check",
             chosen_format(format, as_json, output),
-            ("table", "json", "markdown", "html", "latex", "github"),
+            ("table", "json", "markdown", "html", "latex", "github", "junit", "sarif"),
         )
     found = report(name, **given(ctx))
     if not check:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from vitcost.budget import BudgetResult, Check
-from vitcost.page import Annotation, Column, Page, Row, Table, shown
+from vitcost.page import Annotation, Case, Column, Page, Row, Table, shown
 from vitcost.quantities import QUANTITIES
 
 __all__ = ["budget_page"]
@@ -33,7 +33,7 @@ def budget_page(result: BudgetResult) -> Page:
     return Page(
         _title(result),
         tables=(checks, *grew),
-        annotations=tuple(_annotations(result)),
+        cases=tuple(_case(check, result.why) for check in result.checks),
         answer=tuple(_answer(result)),
     )
 
@@ -72,25 +72,22 @@ def _title(result: BudgetResult) -> str:
     return f"Budget {', '.join(said) or 'kept'}"
 
 
-def _annotations(result: BudgetResult) -> Iterator[Annotation]:
-    """An annotation for each check that fails, at the line of its limit."""
-    for check in result.checks:
-        if check.ok:
-            continue
-        unit = QUANTITIES[check.quantity].unit
-        verb = "is at most" if check.at_most else "is"
-        value = (
-            [] if check.value is None else [f"{check.quantity} {verb} {shown(check.value, unit)}"]
-        )
-        lines = [*value, *check.reasons]
-        if result.why:
-            for each in check.grew:
-                was, now = shown(each.was, each.unit), shown(each.now, each.unit)
-                lines.append(f"{each.layer}: {each.number} {was} → {now}")
-        level = "warning" if check.level == "warn" else "error"
-        file, line = (check.place.file, check.place.line) if check.place else ("", None)
-        title = f"vitcost budget: {check.name}"
-        yield Annotation(level, title, "\n".join(lines), file, line)
+def _case(check: Check, why: bool) -> Case:
+    """A check, and why it fails, at the line of its limit."""
+    if check.ok:
+        return Case(check.name, check.quantity)
+    unit = QUANTITIES[check.quantity].unit
+    verb = "is at most" if check.at_most else "is"
+    value = [] if check.value is None else [f"{check.quantity} {verb} {shown(check.value, unit)}"]
+    lines = [*value, *check.reasons]
+    if why:
+        for each in check.grew:
+            was, now = shown(each.was, each.unit), shown(each.now, each.unit)
+            lines.append(f"{each.layer}: {each.number} {was} → {now}")
+    level = "warning" if check.level == "warn" else "error"
+    file, line = (check.place.file, check.place.line) if check.place else ("", None)
+    failure = Annotation(level, f"vitcost budget: {check.name}", "\n".join(lines), file, line)
+    return Case(check.name, check.quantity, failure, check.value is None)
 
 
 def _check(check: Check) -> Row:

@@ -12,7 +12,7 @@ from vitcost.errors import UnknownName
 if TYPE_CHECKING:
     from vitcost.result import Result
 
-__all__ = ["FORMATS", "SUFFIXES", "render"]
+__all__ = ["FORMATS", "JUDGING", "SUFFIXES", "render"]
 
 FORMATS = {
     "table": "vitcost.render.table",
@@ -22,7 +22,11 @@ FORMATS = {
     "html": "vitcost.render.html",
     "latex": "vitcost.render.latex",
     "github": "vitcost.render.github",
+    "junit": "vitcost.render.junit",
+    "sarif": "vitcost.render.sarif",
 }
+# those that have a place for verdicts alone
+JUDGING = ("github", "junit", "sarif")
 # the format that a file's name asks for
 SUFFIXES = {
     ".txt": "table",
@@ -33,6 +37,8 @@ SUFFIXES = {
     ".html": "html",
     ".htm": "html",
     ".tex": "latex",
+    ".xml": "junit",
+    ".sarif": "sarif",
 }
 
 

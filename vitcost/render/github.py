@@ -1,8 +1,7 @@
 """GitHub's annotations: a workflow command for each failure, at the line that it is about."""
 
-from collections.abc import Iterator
-
-from vitcost.page import Annotation, Page, printable, shown
+from vitcost.page import Annotation, printable
+from vitcost.render.judged import failures
 from vitcost.result import Result
 
 __all__ = ["render"]
@@ -10,21 +9,10 @@ __all__ = ["render"]
 
 def render(result: Result, *, color: bool, width: int | None) -> str:
     page = result.page()
-    found = list(page.annotations or _failed(page))
+    found = failures(page)
     if not found:
         found = [Annotation("notice", page.title or "vitcost", "nothing failed")]
     return "".join(f"{_command(each)}\n" for each in found)
-
-
-def _failed(page: Page) -> Iterator[Annotation]:
-    """The rows of any page that are marked as failed."""
-    for table in page.tables:
-        for row in table.rows:
-            if row.kind == "failed":
-                units = (row.unit or column.unit for column in table.columns)
-                cells = (shown(v, unit) for v, unit in zip(row.cells, units, strict=True))
-                title = table.title or page.title or "vitcost"
-                yield Annotation("error", title, " · ".join(cells))
 
 
 def _command(each: Annotation) -> str:
