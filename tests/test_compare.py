@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -327,3 +329,35 @@ def test_a_card_that_cannot_is_left_out_and_an_unknown_one_is_refused() -> None:
         vitcost.compare(BASE, vary="gpu=l4", gpu="t4")
     with pytest.raises(NotCovered, match="time is no formula of sizes alone"):
         vitcost.sweep(BASE, vary="gpu=l4,t4")
+
+
+def test_a_row_of_many_cards_costs_one_time_and_a_batch_one_report(tmp_path: Path) -> None:
+    """Times of three cards at four batches: no batch is searched at which one turns, a batch is
+    reported on once for every card that runs the same kernels, and the file of cards is read once.
+    """
+    own = tmp_path / "cards.toml"
+    own.write_text('[gpu.a]\nlike = "l4"\n[gpu.b]\nlike = "l4"\nmemory_gb = 12\n', encoding="utf-8")
+    calls: Counter[str] = Counter()
+
+    def count(frame: Any, event: str, _: object) -> None:
+        if event == "call":
+            calls[frame.f_code.co_name] += 1
+
+    sys.setprofile(count)
+    try:
+        found = vitcost.compare(
+            BASE, vary=["gpu=a,b,l4", "batch=1:4:+1"], gpu_file=str(own), quantities=["params"]
+        )
+    finally:
+        sys.setprofile(None)
+    assert len(list(found.rows())) == 12
+    assert {name: calls[name] for name in ("predicted", "report_on", "load_cards")} == {
+        "predicted": 12,
+        "report_on": 4,
+        "load_cards": 1,
+    }
+    assert calls["turning_points"] == calls["_by_precision"] == 0
+    for batch in (1, 4):
+        (time,) = vitcost.report(BASE, batch=batch, gpu="b", gpu_file=str(own)).time
+        row = next(r for r in found.rows() if (r["gpu"], r["batch"]) == ("b", batch))
+        assert row["step_time_seconds"] == time.seconds

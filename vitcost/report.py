@@ -1,6 +1,6 @@
 """``report``: everything that one page says about a model."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     Files: TypeAlias = str | Iterable[str]
     Anchors: TypeAlias = str | Anchor | Iterable[str | Anchor]
 
-__all__ = ["Report", "report", "report_on"]
+__all__ = ["Report", "check_cards", "report", "report_on", "tensors_on"]
 
 
 @takes(gpu=listed, gpu_file=listed, calibration=listed, anchor=listed)
@@ -107,26 +107,49 @@ def report(
     run = workload(found.config, scenario)
     own = report_on(found, run)
     own = replace(own, inference_by_precision=_by_precision(run))
+    check_cards(gpu, gpu_file, calibration, anchor)
     if not gpu:
-        if anchor or calibration or gpu_file:
-            raise ConfigError("anchor, calibration and gpu_file are for a time: give a gpu")
         return own
     # a page without a card has no use for them
     from vitcost.hardware.timed import timed
 
+    tensors = tensors_on(run, lambda on: own if on == scenario else report_on(found, run.under(on)))
+    times = timed(
+        found.config,
+        scenario,
+        gpu,
+        gpu_file=gpu_file,
+        calibration=calibration,
+        anchor=anchor,
+        tensors=tensors,
+    )
+    return replace(own, time=times)
+
+
+def check_cards(gpu: object, gpu_file: object, calibration: object, anchor: object) -> None:
+    """What is known of a card is for its time."""
+    if not gpu and (gpu_file or calibration or anchor):
+        raise ConfigError("anchor, calibration and gpu_file are for a time: give a gpu")
+
+
+def tensors_on(
+    run: Workload, reported: Callable[[Scenario], Report]
+) -> Callable[[Scenario], int | None]:
+    """The bytes of tensors that a workload has under the scenario of a card, for a verdict on the
+    card; ``reported`` is the report under a scenario. None: they are an estimate, or not known."""
+
     def tensors(on_card: Scenario) -> int | None:
-        if on_card.attention != scenario.attention and set(run.attention()) <= {"eager"}:
+        own = run.scenario.attention
+        if on_card.attention != own and set(run.attention()) <= {"eager"}:
             # a card's kernel of an attention that the model does not call
-            on_card = replace(on_card, attention=scenario.attention)
-        other = own if on_card == scenario else report_on(found, run.under(on_card))
+            on_card = replace(on_card, attention=own)
+        other = reported(on_card)
         if on_card.mode == "train":
             return other.training.peak_bytes
         # an estimate has no verdict
         return None if other.inference.estimate else other.inference.total_bytes
 
-    files = {"gpu_file": gpu_file, "calibration": calibration}
-    times = timed(found.config, scenario, gpu, anchor=anchor, tensors=tensors, **files)
-    return replace(own, time=times)
+    return tensors
 
 
 def _by_precision(own: Workload) -> tuple[InferenceRow, ...]:

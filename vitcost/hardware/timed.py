@@ -9,7 +9,7 @@ from vitcost.errors import ConfigError, NotCovered
 from vitcost.hardware.attention import on_card
 from vitcost.hardware.beside import beside, verdict_on
 from vitcost.hardware.cards import Card
-from vitcost.hardware.given import anchors_of, known
+from vitcost.hardware.given import Known, anchors_of, known
 from vitcost.hardware.predicted import TurningPoints
 from vitcost.hardware.roofline import Anchor, Time, predict, turning_points
 from vitcost.hardware.specs import asked_cards
@@ -27,12 +27,16 @@ def timed(
     calibration: "str | Iterable[str]" = (),
     anchor: "str | Anchor | Iterable[str | Anchor]" = (),
     tensors: Callable[[Scenario], int | None] = lambda scenario: None,
+    turning: bool = True,
+    known: Callable[[Any, Any], Known] = known,
 ) -> tuple[Time, ...]:
-    """The time of a step on each card that was asked for, with the batches at which it turns.
+    """The time of a step on each card that was asked for, with the batches at which it turns where
+    ``turning`` asks for them: a search, of up to fifty times.
 
     ``gpu_file`` has cards of the user's own, ``calibration`` constants that ``calibrate`` wrote,
     ``anchor`` what one card was measured to do in this scenario, ``MODEL=IMAGES_PER_SECOND``;
-    ``tensors`` gives the bytes that a scenario needs on a card, for the verdict.
+    ``tensors`` gives the bytes that a scenario needs on a card, for the verdict; ``known`` reads
+    the files.
 
     >>> from vitcost.zoo import resolve
     >>> config = resolve("vit_base_patch16_224").config
@@ -48,7 +52,11 @@ def timed(
     return tuple(
         replace(
             predict(config, scenario, card, anchors=anchors, calibrations=constants),
-            turning=_turning(config, scenario, card, anchors=anchors, calibrations=constants),
+            turning=(
+                _turning(config, scenario, card, anchors=anchors, calibrations=constants)
+                if turning
+                else None
+            ),
             **_memory(card, scenario, tensors(on_card(scenario, card))),
         )
         for card in cards

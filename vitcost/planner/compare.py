@@ -23,9 +23,10 @@ from vitcost.planner.grid import (
     reason,
     skips,
 )
+from vitcost.planner.many import Many
 from vitcost.planner.pareto import front, pair_of
 from vitcost.quantities import NUMBERS, QUANTITIES, Amount, Changed, Numbers, changes, known, values
-from vitcost.report import Report, report
+from vitcost.report import Report
 from vitcost.result import Result
 from vitcost.zoo import Model, described
 
@@ -220,7 +221,7 @@ def compare(
     check_apart(varied, flags)
     skipped: Counter[str] = Counter()
     finished = [_reported(model) is not None for model in models]
-    each_done = count(1)
+    each_done, many = count(1), Many()
 
     def tell() -> None:
         if progress is not None:
@@ -231,7 +232,7 @@ def compare(
     found = [
         _of_file(each, model) if done else each
         for model, done in zip(models, finished, strict=True)
-        for each in _varied(model, {} if kept and done else flags, varied, skipped, tell)
+        for each in _varied(model, {} if kept and done else flags, varied, skipped, many, tell)
     ]
     found = _told_apart(found)
     if not found:
@@ -292,11 +293,12 @@ def _varied(
     flags: Mapping[str, Any],
     varied: Grid,
     skipped: "Counter[str]",
+    many: Many,
     tell: Callable[[], None],
 ) -> Iterator[Compared]:
     """A model in every combination that can be; ``tell`` is called behind each."""
     if not varied:
-        yield _compared(model, flags)
+        yield _compared(model, flags, many)
         tell()
         return
     if _reported(model) is None:
@@ -305,7 +307,7 @@ def _varied(
     for index in range(varied.points):
         point = varied.point(index)
         try:
-            found = _compared(model, {**flags, **point})
+            found = _compared(model, {**flags, **point}, many)
         except UnknownName:
             raise
         except VitcostError as error:
@@ -348,10 +350,10 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _compared(model: Candidate, flags: Mapping[str, Any]) -> Compared:
+def _compared(model: Candidate, flags: Mapping[str, Any], many: Many) -> Compared:
     data = _reported(model)
     if data is None:
-        data = report(cast(Model, model), **flags).to_dict()
+        data = many.report(cast(Model, model), **flags).to_dict()
     elif flags:
         what = f"{model!r:.80}" if isinstance(model, str) else data["model"]["name"]
         raise ConfigError(f"{what} is a finished report, which {next(iter(flags))} cannot change")

@@ -1,0 +1,91 @@
+"""Reports of many combinations of a model's flags: without work that rows of a comparison waste."""
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any
+
+from vitcost.arguments import listed, takes
+from vitcost.engine.workload import Workload, workload
+from vitcost.flags import settled
+from vitcost.report import Report, check_cards, report_on, tensors_on
+from vitcost.scenario import Scenario
+from vitcost.zoo import Model, Resolved, resolve
+
+if TYPE_CHECKING:
+    from vitcost.hardware.given import Known
+
+__all__ = ["Many"]
+
+# as many combinations as are laid side by side
+_MOST = 1000
+
+_SCENARIO = frozenset(field.name for field in fields(Scenario))
+_FILES = ("gpu_file", "calibration", "anchor")
+
+
+class Many:
+    """Reports of combinations of flags, as ``report`` has them but for two things that a page of
+    one model shows: its memory by precision, and the batches at which a time turns.
+
+    A model under a scenario is computed once, whichever cards stand beside it, and files of cards
+    are read once. ``flags`` are the keywords of ``report``.
+
+    >>> many = Many()
+    >>> one, two = (many.report("vit_tiny_patch16_224", gpu=gpu) for gpu in ("l4", "t4"))
+    >>> one.layers is two.layers, one.time[0].gpu, two.time[0].gpu
+    (True, 'l4', 't4')
+    """
+
+    def __init__(self) -> None:
+        self._reports: dict[tuple[str, object, Scenario], Report] = {}
+        self._known: Known | None = None
+
+    def report(self, model: Model, **flags: Any) -> Report:
+        return _report(self, model, **flags)
+
+    def reported(self, found: Resolved, run: Workload, scenario: Scenario) -> Report:
+        """The report of a model under a scenario, which may not be the workload's own."""
+        key = found.name, found.config, scenario
+        if key not in self._reports:
+            if len(self._reports) == _MOST:
+                self._reports.clear()
+            own = run if scenario == run.scenario else run.under(scenario)
+            self._reports[key] = report_on(found, own)
+        return self._reports[key]
+
+    def known(self, gpu_file: Any, calibration: Any) -> "Known":
+        """Cards and constants of files, which no combination changes."""
+        from vitcost.hardware.given import known
+
+        if self._known is None:
+            self._known = known(gpu_file, calibration)
+        return self._known
+
+
+@takes(gpu=listed, gpu_file=listed, calibration=listed, anchor=listed)
+@settled("report")
+def _report(many: Many, model: Model, **flags: Any) -> Report:
+    gpu, files = flags.pop("gpu", ()), {name: flags.pop(name, ()) for name in _FILES}
+    asked, overrides = _apart(flags)
+    scenario = Scenario.of(**asked)
+    found = resolve(model, **overrides)
+    scenario = scenario.added_to(found.flags)
+    run = workload(found.config, scenario)
+    own = many.reported(found, run, scenario)
+    check_cards(gpu, **files)
+    if not gpu:
+        return own
+    # a comparison without a card has no use for them
+    from vitcost.hardware.timed import timed
+
+    tensors = tensors_on(run, lambda on: many.reported(found, run, on))
+    times = timed(
+        found.config, scenario, gpu, tensors=tensors, turning=False, known=many.known, **files
+    )
+    return replace(own, time=times)
+
+
+def _apart(flags: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Flags of a scenario, and fields of a config."""
+    asked = {name: value for name, value in flags.items() if name in _SCENARIO}
+    return asked, {name: value for name, value in flags.items() if name not in _SCENARIO}
