@@ -15,7 +15,7 @@ from vitcost.check import check
 from vitcost.cli import run
 from vitcost.errors import ConfigError
 from vitcost.trace_file import trace
-from vitcost.traced import record
+from vitcost.traced import replayed
 
 
 def of(name: str) -> Any:
@@ -59,8 +59,9 @@ def test_costs_are_those_that_torch_counts(name: str) -> None:
 
 
 def test_a_wrong_trace_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    flops = record.flops_of
-    monkeypatch.setattr(record, "flops_of", lambda *given: flops(*given) + 2)
+    flops = replayed.flops_of
+    monkeypatch.setattr(replayed, "_KNOWN", {})
+    monkeypatch.setattr(replayed, "flops_of", lambda *given: flops(*given) + 2)
     (model,) = check([of("multilayer perceptron")], batch=2).models
     assert {d.quantity for d in model.differences} == {"flops", "backward_flops"}
     assert not model.ok

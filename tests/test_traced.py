@@ -22,6 +22,7 @@ from vitcost.engine.ops import Sizes
 from vitcost.engine.workload import workload
 from vitcost.errors import ConfigError, NotCovered, VitcostError
 from vitcost.scenario import Scenario
+from vitcost.traced import replayed
 from vitcost.traced.alive import all_events, upper
 from vitcost.traced.autocast import AUTOCAST
 from vitcost.traced.corrections import as_real
@@ -58,6 +59,56 @@ def test_a_step_is_that_of_real_tensors(name: str, precision: str) -> None:
     given = None if own is None else lambda output, batch: own(output)
     torch.manual_seed(0)
     assert found == real(case.make(), case.inputs, 2, half, given)
+
+
+class _Products(torch.autograd.Function):
+    """Its own backward adds two products, and holds both until it returns."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(x)
+        return x * 2
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+        first, second = gradient * 2, gradient * ctx.saved_tensors[0]
+        added = first + second
+        del first, second
+        return added.clone()
+
+
+class _OfProducts(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1))
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = _Products.apply(x * self.scale)
+        z: torch.Tensor = self.head(y.flatten(1)[:, :4])
+        return z
+
+
+def test_a_backward_of_python_adds_out_of_place() -> None:
+    """autograd's engine adds gradients in place; what the user's own backward adds is a third
+    tensor beside the two."""
+    model = built(_OfProducts)
+    found = traced(trace(model, inputs_of(model, "1x32x32"), (2,), How(platform="cpu")), 2)
+    assert found == real(_OfProducts(), lambda batch: torch.zeros(batch, 1, 32, 32), 2)
+
+
+@pytest.mark.parametrize("name", ["U-shaped segmenter", "attention with a learned mask"])
+def test_a_call_that_is_made_again_lies_as_the_first(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = CASES[name]
+    model = built(case.make)
+    how = How(precision="amp-bf16")
+    monkeypatch.setattr(replayed, "_KNOWN", {})
+    again = [trace(model, inputs_of(model, case.inputs), (2,), how) for _ in range(2)]
+    assert replayed._KNOWN
+    monkeypatch.setattr(replayed, "_replayable", lambda func: False)
+    assert again == 2 * [trace(model, inputs_of(model, case.inputs), (2,), how)]
 
 
 def test_attention_math_is_torch_s_own_of_plain_products() -> None:

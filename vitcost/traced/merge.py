@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from vitcost.errors import NotCovered
 from vitcost.traced.operators import ATTENTION
 from vitcost.traced.polynomials import Polynomial, through
-from vitcost.traced.record import Called, Spec
+from vitcost.traced.record import Called
+from vitcost.traced.replayed import Spec
 from vitcost.traced.steps import Run
 from vitcost.traced.trace import Array, Module, Operator, Pass, Returned, ordered
 

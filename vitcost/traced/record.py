@@ -14,21 +14,19 @@ from weakref import ref
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.modules import module as torch_modules
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from vitcost.traced.corrections import as_real
 from vitcost.traced.opaque import need_traceable
 from vitcost.traced.operators import is_attention
-from vitcost.traced.products import attention_backward, flops_of
+from vitcost.traced.products import attention_backward
+from vitcost.traced.replayed import Spec, name_of, ran
 from vitcost.traced.trace import BORN, DIES, GRADIENT, LOOK, SAVED, VIEWS, coded
 
-__all__ = ["Called", "Recorder", "Spec", "spec_of"]
-
-# shape, type, and strides where the tensor does not lie in order
-Spec = tuple[tuple[int, ...], str, tuple[int, ...] | None]
+__all__ = ["Called", "Recorder"]
 
 
 class Called(NamedTuple):
@@ -50,8 +48,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ``events`` are integers, see ``trace.coded``. Storages are numbered as they are born.
     """
 
-    def __init__(self, model: nn.Module, lasting: Iterable[Tensor]) -> None:
+    def __init__(self, model: nn.Module, lasting: Iterable[Tensor], mode: FakeTensorMode) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self._mode = mode
         self.calls: list[Called] = []
         # the storages that each call reads and writes, in the order of its tensors; -1: it lasts
         self.touched: list[tuple[int, ...]] = []
@@ -106,10 +105,6 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._references[new] = ref(storage, self._freeing(key, new))
         return new
 
-    def _known(self, tensor: Tensor) -> int:
-        """The number of a storage that is read; -1 if it lasts."""
-        return self._numbers.get(tensor.untyped_storage()._cdata, -1)
-
     def _freeing(self, key: int, number: int) -> Callable[[Any], None]:
         def gone(reference: Any) -> None:
             if self._numbers.get(key) == number:
@@ -148,34 +143,36 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     # -- operators --------------------------------------------------------------------------------
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """torch wraps the method below, so that its compiler passes by: nothing is compiled."""
+        return False
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
+        if func is _DEVICE and isinstance(args[0], FakeTensor):
+            # C++ asks for the device of each operand: two of three dispatches of a step
+            return args[0].fake_device
         kwargs = kwargs or {}
-        packet = func._overloadpacket
-        if self._quiet or packet is torch.ops.prim.device:
-            return func(*args, **kwargs)
-        self.trying = name = str(packet).removeprefix("aten.")
-        output = func(*args, **kwargs)
+        if self._quiet or func is _DEVICE:
+            return ran(self._mode, func, args, kwargs).output
+        self.trying = name = name_of(func)
+        output, reads, writes, read, written, flops = ran(self._mode, func, args, kwargs)
         self.trying = ""
-        output = as_real(func, args, output)
-        reads = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
-        writes = [t for t in tree_leaves(output) if isinstance(t, Tensor)]
         self._settle()
-        touched = [self._known(t) for t in reads]
-        self.read |= self._lasting & {t.untyped_storage()._cdata for t in reads}
+        storages = [t.untyped_storage()._cdata for t in reads]
+        self.read |= self._lasting.intersection(storages)
         before = len(self.sizes)
+        touched = [self._numbers.get(storage, -1) for storage in storages]
         born = [self.number(t) for t in writes]
-        fresh = len(self.sizes) > before
-        flops = flops_of(packet, name, args, kwargs, output)
+        if name in VIEWS and len(self.sizes) == before:
+            # bytes alive after it are never more than after the operator before it
+            return output
         phase = self._phase()
         path = self._where(phase)
         defined = self._defined(phase, path, name, flops, args) if flops else (0, 0)
-        specs = tuple(map(spec_of, reads)), tuple(map(spec_of, writes))
-        if name in VIEWS and not fresh:
-            # bytes alive after it are never more than after the operator before it
-            return output
-        self.calls.append(Called(phase, path, name, *specs, flops, *defined))
+        self.calls.append(Called(phase, path, name, read, written, flops, *defined))
         self.touched.append((*touched, *born))
         if phase == "backward" and func is torch.ops.aten.add.Tensor and _in_place(reads[0]):
             first = self._numbers.get(reads[0].untyped_storage()._cdata)
@@ -309,6 +306,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.events.append(coded(GRADIENT, number))
 
 
+_DEVICE = torch.ops.prim.device.default
+
 # torch gives the nodes that accumulate gradients the largest number that there is
 _NO_NUMBER = 2**63
 
@@ -318,13 +317,6 @@ def _unpack(packed: tuple[Tensor, bool]) -> Tensor:
     if needs_grad and not tensor.requires_grad:
         tensor.requires_grad_()
     return tensor
-
-
-def spec_of(tensor: Tensor) -> Spec:
-    """A tensor's shape, type and strides."""
-    in_order = tensor.is_contiguous()
-    strides = None if in_order else tuple(tensor.stride())
-    return tuple(tensor.shape), str(tensor.dtype)[6:], strides
 
 
 def _shapes(output: Any) -> tuple[tuple[int, ...], ...]:
@@ -342,7 +334,7 @@ def _in_place(first: Tensor) -> bool:
 
 def _by_engine() -> bool:
     """Whether no Python code of a backward stands between the engine and an operator."""
-    frame = sys._getframe(2)
+    frame = sys._getframe(3)
     while frame.f_code.co_filename.endswith(("_dynamo/eval_frame.py", "_compile.py")):
         if frame.f_back is None:
             return True

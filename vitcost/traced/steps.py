@@ -20,7 +20,8 @@ from vitcost.traced.autocast import CARD, autocast, recomputing
 from vitcost.traced.fakes import attributes, put, types_of, unchanged
 from vitcost.traced.inputs import Arguments, Inputs
 from vitcost.traced.losses import Loss
-from vitcost.traced.record import Recorder, Spec, spec_of
+from vitcost.traced.record import Recorder
+from vitcost.traced.replayed import Spec, faker, spec_of
 from vitcost.traced.stops import told
 from vitcost.traced.trace import How, Weight
 
@@ -61,8 +62,10 @@ def run(
         stack.enter_context(no_fast_path())
         stack.enter_context(_no_log())
         stack.enter_context(recomputing())
-        stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
-        plain = put(model, device, types_of(model, dtype))
+        mode = FakeTensorMode(allow_non_fake_inputs=True)
+        mode.cache_enabled = False
+        stack.enter_context(mode)
+        plain = put(model, device, types_of(model, dtype), faker(mode))
         flags.adapt(model, how.lora, how.lora_layers)
         flags.freeze(model, how.freeze)
         model.train(loss is not None)
@@ -75,7 +78,7 @@ def run(
             own += _gradients(model)
         stack.enter_context(flags.attention(model, how.attention, how.platform))
         stack.enter_context(uncollected())
-        recorder = _recorded(model, arguments, batch, how, loss, name, own)
+        recorder = _recorded(model, arguments, batch, how, loss, name, own, mode)
         kept = _made(model, own)
         if kept:
             # what a first step leaves on the module, later ones find there
@@ -83,7 +86,7 @@ def run(
                 parameter.grad = None
             if how.onto and loss is not None:
                 kept += _gradients(model)
-            recorder = _recorded(model, arguments, batch, how, loss, name, [*own, *kept])
+            recorder = _recorded(model, arguments, batch, how, loss, name, [*own, *kept], mode)
         bytes_of = {t.untyped_storage()._cdata: t.untyped_storage().nbytes()
                     for t in arguments.tensors()}  # fmt: skip
         return Run(
@@ -106,8 +109,9 @@ def _recorded(
     loss: Loss | None,
     name: str,
     lasting: list[Tensor],
+    mode: FakeTensorMode,
 ) -> Recorder:
-    recorder = Recorder(model, [*lasting, *arguments.tensors()])
+    recorder = Recorder(model, [*lasting, *arguments.tensors()], mode)
     with told(name, recorder):
         if loss is None:
             _forward(model, arguments, how, recorder)

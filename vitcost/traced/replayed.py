@@ -1,0 +1,247 @@
+"""Operators under fake tensors, each distinct call through torch's shape functions once.
+
+A network calls few operators on few shapes, many times: again in the next layer, in the step after
+the forward. The second call makes its outputs as the first one's lie. torch has a cache of its own
+for this; a look into it takes as long as a module takes to run.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch._ops import OpOverload
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.utils._pytree import tree_leaves
+
+from vitcost.traced.corrections import as_real
+from vitcost.traced.products import flops_of
+
+__all__ = ["Ran", "Spec", "faker", "name_of", "ran", "spec_of"]
+
+# shape, type, and strides where the tensor does not lie in order
+Spec = tuple[tuple[int, ...], str, tuple[int, ...] | None]
+
+
+class Ran(NamedTuple):
+    """A call of an operator that ran: its output, and the tensors that went in and came out."""
+
+    output: Any
+    reads: list[Tensor]
+    writes: list[Tensor]
+    read_specs: tuple[Spec, ...]
+    write_specs: tuple[Spec, ...]
+    flops: int
+
+
+class _Lies(NamedTuple):
+    """How an output lies: on a storage of its own, or on the one of an argument, by its place."""
+
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    offset: int
+    dtype: torch.dtype
+    device: torch.device
+    storage: int  # -1: its own
+    attributes: dict[str, Any]
+
+
+class _Known(NamedTuple):
+    """A call that ran before; an output that is an argument stands by its place, or is None."""
+
+    kind: type | None  # tuple | list, None: a single tensor
+    outputs: tuple[_Lies | int | None, ...]
+    read_specs: tuple[Spec, ...]
+    write_specs: tuple[Spec, ...]
+    flops: int
+
+
+_KNOWN: dict[tuple[Any, ...], _Known] = {}
+# a process that traces many models must not fill its memory: an entry has about 1.5 kB
+_MOST = 20_000
+_NAMES: dict[Any, str] = {}
+_REPLAYABLE: dict[Any, bool] = {}
+
+
+def name_of(func: Any) -> str:
+    """An operator's name without its overload.
+
+    >>> name_of(torch.ops.aten.add.Tensor)
+    'add'
+    """
+    name = _NAMES.get(func)
+    if name is None:
+        name = _NAMES[func] = str(func._overloadpacket).removeprefix("aten.")
+    return name
+
+
+def ran(mode: FakeTensorMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Ran:
+    """An operator's output as a real kernel would lay it out, and what the call read and wrote."""
+    reads: list[Tensor] = []
+    key: list[Any] = [func]
+    fits = _replayable(func) and _describe(key, reads, args, mode)
+    fits = fits and (not kwargs or _describe(key, reads, kwargs.items(), mode))
+    if not fits:
+        reads = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
+        return _first(func, args, kwargs, reads)
+    key.append(torch.get_default_dtype())
+    found = tuple(key)
+    known = _KNOWN.get(found)
+    if known is None:
+        own = _first(func, args, kwargs, reads)
+        entry = _entry(own)
+        if entry is not None:
+            if len(_KNOWN) >= _MOST:
+                _KNOWN.clear()
+            _KNOWN[found] = entry
+        return own
+    made = [
+        None if lies is None else reads[lies] if isinstance(lies, int) else _made(lies, reads, mode)
+        for lies in known.outputs
+    ]
+    writes = [t for t in made if t is not None]
+    output: Any = made[0] if known.kind is None else known.kind(made)
+    return Ran(output, reads, writes, known.read_specs, known.write_specs, known.flops)
+
+
+def faker(mode: FakeTensorMode) -> Callable[[Tensor, torch.dtype, str], Tensor]:
+    """Makes a fake tensor that lies as another does, of a type and on a device."""
+    func = torch.ops.aten.empty_strided.default
+
+    def fake(tensor: Tensor, dtype: torch.dtype, device: str) -> Tensor:
+        lies = [*tensor.shape], [*tensor.stride()]
+        made: Tensor = ran(
+            mode, func, lies, {"dtype": dtype, "device": torch.device(device)}
+        ).output
+        return made
+
+    return fake
+
+
+def _first(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], reads: list[Tensor]) -> Ran:
+    # an operator may write over the shape of a tensor that it is given
+    specs = tuple(map(spec_of, reads))
+    output = as_real(func, args, func(*args, **kwargs))
+    writes = [t for t in tree_leaves(output) if isinstance(t, Tensor)]
+    flops = flops_of(func._overloadpacket, name_of(func), args, kwargs, output)
+    return Ran(output, reads, writes, specs, tuple(map(spec_of, writes)), flops)
+
+
+def _replayable(func: Any) -> bool:
+    """Whether an operator's outputs follow from the shapes of its arguments alone, and leave these
+    as they lie."""
+    known = _REPLAYABLE.get(func)
+    if known is None:
+        known = (
+            isinstance(func, OpOverload)
+            and func.namespace in ("aten", "prims")
+            and not _BY_VALUE & set(func.tags)
+            and not any(argument.is_out for argument in func._schema.arguments)
+            and "lift" not in name_of(func)
+        )
+        _REPLAYABLE[func] = known
+    return known
+
+
+# operators that change how their argument lies, and those whose outputs depend on values
+_BY_VALUE = {torch.Tag.inplace_view, torch.Tag.data_dependent_output}
+
+# arguments that two equal ones of a type stand for each other
+_PLAIN = frozenset({
+    int, float, bool, str, type(None), torch.dtype, torch.device, torch.layout,
+    torch.memory_format,
+})  # fmt: skip
+
+
+def _describe(
+    key: list[Any], tensors: list[Tensor], values: Iterable[Any], mode: FakeTensorMode
+) -> bool:
+    """Puts into a key all that decides how outputs lie; False where it cannot be said."""
+    for value in values:
+        kind = type(value)
+        if kind is FakeTensor:
+            dtype = value.dtype
+            if value.constant is not None or value.fake_mode is not mode or dtype.is_complex:
+                return False
+            if value.layout is not torch.strided:
+                return False
+            key += (value.shape, value.stride(), value.storage_offset(), dtype, value.fake_device)
+            tensors.append(value)
+        elif kind in _PLAIN:
+            key += (kind, value)
+        elif kind is tuple or kind is list:
+            key += (kind, len(value))
+            if not _describe(key, tensors, value, mode):
+                return False
+        else:
+            return False
+    return True
+
+
+def _entry(own: Ran) -> _Known | None:
+    """A call as it can be made again; None where an output cannot."""
+    output = own.output
+    kind = type(output) if type(output) in (tuple, list) else None
+    places = {id(t): place for place, t in reversed(list(enumerate(own.reads)))}
+    storages = {t.untyped_storage()._cdata: p for p, t in reversed(list(enumerate(own.reads)))}
+    outputs: list[_Lies | int | None] = []
+    fresh: set[int] = set()
+    for leaf in output if kind is not None else (output,):
+        if leaf is None:
+            outputs.append(None)
+        elif type(leaf) is not FakeTensor:
+            return None
+        elif id(leaf) in places:
+            outputs.append(places[id(leaf)])
+        else:
+            storage = leaf.untyped_storage()
+            lies = _lies(leaf, storages.get(storage._cdata, -1))
+            if lies is None or storage._cdata in fresh:
+                return None
+            if lies.storage < 0:
+                fresh.add(storage._cdata)
+            outputs.append(lies)
+    return _Known(kind, tuple(outputs), own.read_specs, own.write_specs, own.flops)
+
+
+def _lies(leaf: FakeTensor, storage: int) -> _Lies | None:
+    """How a tensor lies; None where another of its shape would not lie so."""
+    shape, strides, offset = tuple(leaf.shape), leaf.stride(), int(leaf.storage_offset())
+    attributes = {k: v for k, v in vars(leaf).items() if k != "fake_mode"}
+    if leaf.constant is not None or any(isinstance(v, Tensor) for v in attributes.values()):
+        return None
+    if leaf.dtype.is_complex or leaf.layout is not torch.strided or leaf.requires_grad:
+        return None
+    if storage < 0:
+        reach = 1 + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
+        size = leaf.element_size() * (reach if 0 not in shape else 0)
+        if offset or leaf.untyped_storage().nbytes() != size:
+            return None
+    return _Lies(shape, strides, offset, leaf.dtype, leaf.fake_device, storage, attributes)
+
+
+def _made(lies: _Lies, reads: list[Tensor], mode: FakeTensorMode) -> Tensor:
+    """A fake tensor that lies so."""
+    shape, strides = lies.shape, lies.strides
+    with torch._C._DisableTorchDispatch():
+        if lies.storage < 0:
+            meta = torch.empty_strided(shape, strides, dtype=lies.dtype, device="meta")
+        else:
+            meta = torch.empty(0, dtype=lies.dtype, device="meta")
+            storage: Any = reads[lies.storage].untyped_storage()
+            meta.set_(storage, lies.offset, shape, strides)
+        # FakeTensor(mode, meta, device), with the attributes of the first one
+        made: Any = Tensor._make_subclass(
+            FakeTensor, meta, False, dispatch_device=True, device_for_backend_keys=lies.device
+        )
+    torch._C._set_throw_on_mutable_data_ptr(made)
+    vars(made).update(lies.attributes)
+    made.fake_mode = mode
+    return made  # type: ignore[no-any-return]
+
+
+def spec_of(tensor: Tensor) -> Spec:
+    """A tensor's shape, type and strides."""
+    in_order = tensor.is_contiguous()
+    strides = None if in_order else tuple(tensor.stride())
+    return tuple(tensor.shape), str(tensor.dtype)[6:], strides
