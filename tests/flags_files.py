@@ -4,6 +4,7 @@ from pathlib import Path
 
 import vitcost
 from vitcost.cli import run
+from vitcost.render import render
 
 _MODELS = ("vit_tiny", "vit_small", "vit_base", "deit_small", "deit_base", "vit_large")
 _BUDGET = "[[tool.vitcost.budget]]\nmodel = 'vit_tiny_patch16_224'\nparams = '{}'\n"
@@ -25,7 +26,10 @@ def written(folder: Path) -> dict[str, str]:
     flags = ["-g", "l4", "--precision", "amp-bf16"]
     assert run(["calibrate", str(folder / "measured.csv"), *flags, "-o", str(constants)]) == 0
     vitcost.budget(str(folder / "other.toml"), baseline=str(baseline), update=True)
+    saved = folder / "saved.json"
+    saved.write_text(render(vitcost.report("vit_tiny_patch16_224"), "json"), encoding="utf-8")
     return {
+        "saved": str(saved),
         "cards": str(folder / "cards.toml"),
         "budget": str(folder / "budget.toml"),
         "other": str(folder / "other.toml"),

@@ -557,6 +557,10 @@ OWN: tuple[Own, ...] = (
     Own("gpus", "gpu_file", "{cards}", ""),
     Own("budget", "config", "{other}", "--config {budget}"),
     Own("budget", "baseline", "{baseline}", "--config {budget}"),
+    Own("diff", "gpu", "l4", f"{{saved}} {T}"),
+    Own("diff", "gpu_file", "{cards}", f"{{saved}} {T} -b 256 -g mine"),
+    Own("diff", "calibration", "{constants}", f"{{saved}} {T} -b 256 --precision amp-bf16 -g l4"),
+    Own("diff", "anchor", f"{T}=900", f"{{saved}} {T} -g l4"),
     Own("budget", "update", "", "--config {budget}"),
     *(
         Own(command, flag, value, f"{words}{files} {beside}")
@@ -577,6 +581,7 @@ FORMS = {
     "trace": {"file", "tower"},
     "check": {"walk", "memory", "throughput", "tower"},
     "budget": {"why"},
+    "diff": {"quantities", "config"},
     # a model of two towers is refused whole there, and answered by tower
     "plan": {"tower", "all"},
     "summary": {"tower"},

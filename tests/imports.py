@@ -21,7 +21,7 @@ ROOMS = (
     "engine", "traced", "zoo",
     "sharding", "stored", "ranks", "bounded", "memory", "moments", "thumb", "summary", "models",
     "trace_file", "check", "hardware", "reported", "report", "saved",
-    "formulas", "explain", "planner", "budgets", "budget", "pages",
+    "formulas", "explain", "planner", "budgets", "budget", "diff", "pages",
     "__init__", "schemas", "cli", "__main__",
 )  # fmt: skip
 

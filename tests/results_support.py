@@ -10,7 +10,9 @@ from typing import Any
 import vitcost
 from vitcost.budget import BudgetResult, Check
 from vitcost.budgets.declared import Place
+from vitcost.budgets.sides import Side
 from vitcost.check.result import CheckResult, Difference, ModelCheck
+from vitcost.diff import Base, Diff, ModelDiff
 from vitcost.quantities import Changed
 from vitcost.result import Result
 
@@ -31,6 +33,20 @@ def budget(text: str = "small") -> BudgetResult:
         ),
         why=True,
     )
+
+
+def diff(text: str = "small") -> Diff:
+    """A model that grew, one that is new and one that has no answer."""
+    numbers = {"params": 3, "train_memory": 2**30, "tokens": 5}
+    was = Side(numbers, {text: {"params": 3}}, {text: text, "depth": "1"})
+    more = {"params": 4, "train_memory": 2**31, "tokens": 6}
+    now = Side(more, {text: {"params": 4}}, {text: text * 2, "depth": "2"}, "bounded", 2)
+    models = (
+        ModelDiff(text, was, now),
+        ModelDiff(f"{text} too", None, now, text),
+        ModelDiff(f"{text} no more", was, None, text),
+    )
+    return Diff(Base(text, "commit", "0" * 40), models)
 
 
 def check(text: str = "blocks.0") -> CheckResult:
@@ -67,6 +83,7 @@ RESULTS: Mapping[str, Callable[[], Result]] = {
     "serve": lambda: vitcost.serve(BASE, rate=2000, slo=0.02, gpu=["l4", "t4"], price=1),
     "budget": budget,
     "check": check,
+    "diff": diff,
 }
 
 
@@ -131,4 +148,5 @@ NAMED: Mapping[str, Callable[[str], Result]] = {
     "serve": _served,
     "budget": budget,
     "check": check,
+    "diff": diff,
 }

@@ -56,7 +56,9 @@ def check_html(out: str) -> None:
 
 
 def check_markdown(out: str) -> None:
-    assert "<" not in out
+    # the renderer's own tags, which fold a table
+    own = re.sub(r"^<details><summary>(.*)</summary>$|^</details>$", r"\1", out, flags=re.M)
+    assert "<" not in own
     pipes: list[int] = []
     for line in out.splitlines():
         count = len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) if line.startswith("| ") else 0

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vitcost.budget import assert_budget, budget
     from vitcost.config import ViTConfig
+    from vitcost.diff import diff
     from vitcost.errors import ConfigError, MissingExtra, NotCovered, UnknownName, VitcostError
     from vitcost.explain import explain
     from vitcost.hardware.catalogue import gpus
@@ -38,6 +39,7 @@ __all__ = [
     "calibrate",
     "check_throughput",
     "compare",
+    "diff",
     "explain",
     "fit",
     "from_torch",
@@ -56,6 +58,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "budget": "assert_budget budget",
     "config": "ViTConfig",
+    "diff": "diff",
     "errors": "ConfigError MissingExtra NotCovered UnknownName VitcostError",
     "explain": "explain",
     "hardware.catalogue": "gpus",

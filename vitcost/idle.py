@@ -30,7 +30,7 @@ class Idle(NamedTuple):
     holds: Callable[[Asked], bool] | None = None
 
 
-_REPORTS = ("report", "compare", "budget")
+_REPORTS = ("report", "compare", "budget", "diff")
 _MEMORY = (*_REPORTS, "fit", "plan", "explain")
 _MODELS = (*_MEMORY, "check", "summary")
 _RATES = (

@@ -63,13 +63,17 @@ class Row(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A titled table; ``shares`` says what the shares of its total are of, where it is drawn."""
+    """A titled table; ``shares`` says what the shares of its total are of, where it is drawn.
+
+    One that is ``folded`` is read when somebody asks for it, where a format can fold.
+    """
 
     title: str
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
     shares: str = "Where it goes"
+    folded: bool = False
 
 
 class Bar(NamedTuple):

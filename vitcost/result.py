@@ -22,6 +22,7 @@ PAGES = {
     "Serve": "vitcost.pages.serve.serve_page",
     "Plan": "vitcost.pages.plan.plan_page",
     "BudgetResult": "vitcost.pages.budget.budget_page",
+    "Diff": "vitcost.pages.diff.diff_page",
     "CheckResult": "vitcost.check.page.check_page",
 }
 # the part of a page that a notebook shows, and the lines that stand above every page

@@ -29,6 +29,7 @@ COMMANDS = {
     "plan": "Time, cost and memory of a training run.",
     "serve": "How many cards answer a rate of images, and at what cost.",
     "budget": "Limits on what models cost, for CI.",
+    "diff": "What changed, as a comment for a pull request.",
     "trace": "Traces a module into a file that needs no torch.",
     "schema": "The JSON schema of a command's --json.",
     "completion": "Completes names and flags in a shell.",
@@ -94,6 +95,7 @@ def cli() -> None:
     vitcost plan vit_base_patch16_224 --samples 384M -g h100-sxm
     vitcost serve vit_base_patch16_224 --rate 5000/s --slo 50ms -g l4
     vitcost budget --why
+    vitcost diff origin/main
     """
 
 

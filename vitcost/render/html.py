@@ -178,15 +178,17 @@ def _picture(picture: Areas) -> Iterator[str]:
 def _section(table: Table) -> Iterator[str]:
     table = scaled(table)
     folds = _folds(table)
-    yield f"<section{_class('wide' if folds else '')}>"
-    if table.title:
+    yield f"<section{_class('wide' if folds or table.folded else '')}>"
+    if table.folded:
+        yield f"<details><summary><span>{_text(table.title)}</span></summary>"
+    elif table.title:
         yield f"<h2>{_text(table.title)}</h2>"
     yield '<div class="scroll">'
     yield from (_grid if folds else _flat)(table)
     yield "</div>"
     for note in table.notes:
         yield f'<p class="note">{_text(note)}</p>'
-    yield "</section>"
+    yield f"{'</details>' if table.folded else ''}</section>"
 
 
 def _folds(table: Table) -> bool:

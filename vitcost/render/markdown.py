@@ -19,10 +19,13 @@ def render(result: Result, *, color: bool, width: int | None) -> str:
         lines = [f"{'= ' if i else ''}{printable(each)}" for i, each in enumerate(page.formulas)]
         blocks.append("\n".join(f"    {line}" for line in lines))
     for table in page.tables:
-        if table.title:
+        if table.folded:
+            blocks.append(f"<details><summary>{_escaped(table.title)}</summary>")
+        elif table.title:
             blocks.append(f"### {_escaped(table.title)}")
         blocks.append("\n".join(_table(table)))
         blocks += [_escaped(note) for note in table.notes]
+        blocks += ["</details>"] if table.folded else []
     blocks += [_escaped(note) for note in page.notes]
     return "\n\n".join(blocks) + "\n"
 

@@ -21,6 +21,7 @@ SCHEMAS = (
     "serve",
     "budget",
     "baseline",
+    "diff",
 )
 
 

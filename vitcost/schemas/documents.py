@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from vitcost.budgets.baseline import Recorded
 from vitcost.check.result import Difference, ModelCheck
+from vitcost.diff import Base
 from vitcost.formulas.explanation import Term
 from vitcost.hardware.score import FileScore
 from vitcost.models import ModelRow
@@ -215,6 +216,36 @@ class Baseline(TypedDict):
     budgets: dict[str, Recorded]
 
 
+class Fact(TypedDict):
+    field: str
+    was: str
+    now: str
+
+
+class DiffRow(TypedDict):
+    model: str
+    quantity: str
+    previous: int | float | None
+    new: int | float | None
+    difference: int | float | None
+    relative: float | None
+    changed: bool
+
+
+class DiffModel(TypedDict):
+    model: str
+    missing: str | None
+    changed: list[Fact]
+    layers: list[Changed]
+
+
+class Diff(TypedDict):
+    schema: Literal["vitcost.diff/1"]
+    base: Base
+    rows: list[DiffRow]
+    models: list[DiffModel]
+
+
 DOCUMENTS: Mapping[str, Any] = {
     "report": Report,
     "models": Models,
@@ -229,4 +260,5 @@ DOCUMENTS: Mapping[str, Any] = {
     "serve": Serve,
     "budget": Budget,
     "baseline": Baseline,
+    "diff": Diff,
 }

@@ -1,0 +1,64 @@
+"""``python -m vitcost.budgets.at_commit QUESTION``: reports on models in the working directory.
+
+It runs in a process of its own, in the worktree of a commit, and writes its answer to a file.
+"""
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vitcost.budgets.declared import Declared, read_budgets
+from vitcost.errors import ConfigError, VitcostError
+from vitcost.report import report
+
+__all__ = ["main"]
+
+
+def main(question: str) -> None:
+    """Answers a question, each model by the JSON of its report or by a reason."""
+    asked = json.loads(Path(question).read_text(encoding="utf-8"))
+    declared = _declared(asked["config"])
+    found: list[dict[str, Any] | str] = []
+    for each in asked["asks"]:
+        own = declared.get(each["name"])
+        model, keywords = (own.model, own.keywords) if own else (each["model"], each["keywords"])
+        try:
+            data = report(model, **{"mode": "infer", **keywords}).to_dict()
+            _need_own(asked["checkout"])
+            found.append(data)
+        except VitcostError as error:
+            found.append(str(error))
+    Path(asked["answer"]).write_text(json.dumps(found), encoding="utf-8")
+
+
+def _declared(config: str | None) -> Mapping[str, Declared]:
+    """The budgets of the commit by name; none where its file has none, or is not there."""
+    if config is None:
+        return {}
+    try:
+        return {each.name: each for each in read_budgets(config)}
+    except VitcostError:
+        return {}
+
+
+def _need_own(checkout: str) -> None:
+    """Refuses a report on code that was imported from the checkout in place of the worktree."""
+    top = Path(checkout)
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if not isinstance(file, str) or "site-packages" in file or name.startswith("vitcost"):
+            continue
+        if Path(file).resolve().is_relative_to(top):
+            raise ConfigError(
+                f"the module {name} is found in the checkout, at {file}, and not in the commit: "
+                "it is installed in place"
+            )
+
+
+if __name__ == "__main__":
+    from vitcost.users_code import end
+
+    main(sys.argv[1])
+    end(0)

@@ -1,0 +1,59 @@
+"""A model as one side of a difference: its quantities, its layers, its fields and its flags."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from vitcost.budgets.baseline import Recorded, recorded
+from vitcost.planner.compare import layer_numbers
+from vitcost.quantities import Amount, Numbers, values
+from vitcost.reported import Report
+
+__all__ = ["Side", "of_baseline", "of_json", "of_recorded"]
+
+# what names the code and not the model, and what the numbers of the answer say
+_NO_FACTS = ("hash", "attention_kernel", "torch")
+
+
+class Side(NamedTuple):
+    """What a model costs, before or now; ``facts`` are the fields of its config and its flags."""
+
+    quantities: Mapping[str, Amount | None]
+    layers: Numbers
+    facts: Mapping[str, str]
+    peak_is: str | None = None  # of train_memory: exact, or bounded
+    towers: int = 1
+
+
+def of_json(data: Mapping[str, Any]) -> Side:
+    """The side of a report's JSON."""
+    model = data["model"]
+    facts = {"basis": model["basis"], **model["config"], **data["scenario"]}
+    spelled = {name: _spelled(value) for name, value in facts.items() if name not in _NO_FACTS}
+    return Side(
+        values(data),
+        layer_numbers(data),
+        spelled,
+        data["memory"]["training"]["peak_is"],
+        2 if "vision" in model["config"] else 1,
+    )
+
+
+def of_baseline(entry: Recorded) -> Side:
+    """The side of an entry of a baseline, which keeps no fields."""
+    return Side(entry.quantities, entry.layers, {})
+
+
+def of_recorded(report: Report) -> Side:
+    """The side of a report as a baseline would have it, whose layers these are held against."""
+    own = of_json(report.to_dict())
+    return own._replace(layers=recorded(report).layers, facts={})
+
+
+def _spelled(value: Any) -> str:
+    """A field as a person reads it."""
+    if isinstance(value, list | tuple):
+        separator = "×" if value and all(isinstance(each, int) for each in value) else ", "
+        return separator.join(map(_spelled, value)) or "none"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_spelled(each)}" for name, each in value.items())
+    return "none" if value in (None, "") else str(value)
