@@ -10,6 +10,7 @@ from limited import ROOT, limited
 
 import vitcost
 from vitcost import ConfigError
+from vitcost.render import render
 
 sys.path.insert(0, str(ROOT / "tests" / "fuzz"))
 
@@ -26,6 +27,8 @@ def test_wrong_types_are_messages(tmp_path: Path) -> None:
     """A tenth of the calls in CI; ``tests/fuzz/arguments.py FOLDER`` makes them all."""
     (tmp_path / "budgets.toml").write_text(BUDGETS)
     (tmp_path / "rows.csv").write_text(ROWS)
+    saved = render(vitcost.report("vit_tiny_patch16_224"), "json")
+    (tmp_path / "saved.json").write_text(saved)
     script = str(ROOT / "tests" / "fuzz" / "arguments.py")
     ran = limited(script, str(tmp_path), "10", cpu_seconds=60, memory_bytes=3 * 2**30)
     *bad, last = ran.out.splitlines()

@@ -184,6 +184,15 @@ def test_the_pull_request_of_the_project_fails_and_says_why(ci_project: Path) ->
 
 
 def test_the_workflow_runs_what_it_says(ci_project: Path) -> None:
+    """On a pull request: the branch that it is into has one layer less."""
+    model = ci_project / "classifier.py"
+    own = model.read_text(encoding="utf-8")
+    model.write_text(own.replace("DEPTH = 4", "DEPTH = 3"), encoding="utf-8")
+    author = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
+    for args in (["init"], ["add", "-A"], [*author, "commit", "-m", "x"],
+                 ["update-ref", "refs/remotes/origin/main", "HEAD"]):  # fmt: skip
+        subprocess.run(["git", *args], check=True, capture_output=True)
+    model.write_text(own, encoding="utf-8")
     workflow = (ci_project / ".github" / "workflows" / "budget.yml").read_text(encoding="utf-8")
     yaml = pytest.importorskip("yaml")
     steps = yaml.safe_load(workflow)["jobs"]["budget"]["steps"]
@@ -192,11 +201,13 @@ def test_the_workflow_runs_what_it_says(ci_project: Path) -> None:
     env = {
         **os.environ,
         "GITHUB_STEP_SUMMARY": str(summary),
+        "GITHUB_BASE_REF": "main",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
     codes = [subprocess.run(command, shell=True, env=env).returncode for command in commands]
     assert codes == [0, 1]
-    assert "## Budget exceeded" in summary.read_text(encoding="utf-8")
+    layer = 12 * 96 * 96 + 13 * 96
+    assert f"| **+{layer:,}** |" in summary.read_text(encoding="utf-8")
 
 
 def test_the_test_of_the_project_passes(ci_project: Path) -> None:

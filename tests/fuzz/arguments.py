@@ -133,6 +133,7 @@ BASES: Mapping[str, tuple[tuple[Any, ...], Mapping[str, Any]]] = {
     "calibrate": (("rows.csv",), {}),
     "check_throughput": (("rows.csv",), {}),
     "compare": ((TINY,), {}),
+    "diff": (("saved.json",), {}),
     "explain": ((TINY, "params"), {}),
     "fit": ((TINY,), {"gpu": "l4"}),
     "from_torch": ((None,), {}),
