@@ -12,6 +12,7 @@ from limited import ROOT, limited
 
 from vitcost import ConfigError, Scenario, ViTConfig, compare, explain, reading, report, sweep
 from vitcost.cli import run
+from vitcost.formulas.terms import MOST_ALLOCATIONS, MOST_MODULES
 from vitcost.planner.compare import MOST_COMPARED
 from vitcost.planner.grid import MOST_POINTS
 from vitcost.planner.plot import plot
@@ -93,8 +94,9 @@ def test_the_limits_are_those_of_the_readme() -> None:
         MOST_COMPARED, MOST_STREAMED, MOST_LISTED, MOST_POINTS, MOST_REPORTS, MOST_BLOCKS,
     )  # fmt: skip
     assert values[:6] == [f"{n:,}" for n in numbers]
-    assert {parse_bytes(size) for size in values[6:11]} == {kind.most for kind in kinds()}
-    assert values[11:] == ["64, 16"]
+    assert values[6] == f"{MOST_MODULES:,}, {MOST_ALLOCATIONS:,}"
+    assert {parse_bytes(size) for size in values[7:12]} == {kind.most for kind in kinds()}
+    assert values[12:] == ["64, 16"]
     assert {kind.depth for kind in kinds()} == {64, 16}
 
 
@@ -257,6 +259,30 @@ def test_letters_cost_as_much_work_as_blocks_differ(quantity: str) -> None:
     few, many = (calls[1] - calls[0]) / 8, (calls[2] - calls[1]) / 16
     assert few < 60_000
     assert many < 1.2 * few
+
+
+def test_a_formula_that_is_large_is_told_in_numbers() -> None:
+    """100 blocks that all differ, each computed again in the backward pass: letters would cost as
+    much again as the numbers do."""
+    own = {"attn_layer": "rope", "qkv_fused": False, "embed_dim": 64, "num_heads": 4}
+    flags = {"checkpointing": "every:1", "precision": "amp-fp16", "batch": 2}
+    explain(TINY, "train_memory")
+    calls = {}
+    for depth in (50, 100):
+        config = ViTConfig(**own, depth=depth, num_kv_heads=(1, 2) * (depth // 2))
+        counted = cProfile.Profile()
+        found = counted.runcall(explain, config, "train_memory", **flags)
+        calls[depth] = sum(each.callcount for each in counted.getstats())
+        assert found.value == sum(term.value for term in found.terms)
+        assert found.value == report(config, **flags).training.peak_bytes
+        large = depth == 100
+        assert bool(found.letters) is not large, depth
+        assert [found.note.startswith("the formula is large"), "20,000" in found.note] == [
+            large
+        ] * 2
+    assert found.substituted == found.formula == " + ".join(str(t.value) for t in found.terms)
+    # twice the blocks cost no more; a second is some 4,000,000 calls
+    assert calls[100] < 1.2 * calls[50] < 3_000_000
 
 
 @pytest.mark.parametrize("quantity", ["params", "train-memory"])

@@ -80,3 +80,29 @@ def test_what_a_module_has_not_is_refused() -> None:
             vitcost.explain(net(), quantity)
     with pytest.raises(NotCovered, match="no module named 'attn'"):
         vitcost.explain(net(), "attention_flops")
+
+
+def test_a_module_without_a_step_has_its_forward_explained() -> None:
+    """An embedding of 80 MB whose output is the input: no product, no gradient, no kernel."""
+
+    class Idle(nn.Module):
+        def __init__(self, scale: int) -> None:
+            super().__init__()
+            self.scale, self.table = scale, nn.Embedding(2000, 10_000, device="meta")
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x * self.scale if self.scale > 1 else x
+
+    idle, busy = (vitcost.from_torch(Idle(scale), inputs="8") for scale in (1, 2))
+    assert vitcost.explain(idle, "flops").value == 0
+    assert vitcost.explain(idle, "params").value == 2000 * 10_000
+    assert vitcost.explain(idle, "rule_of_thumb_inference").value == 2 * 2000 * 10_000
+    for quantity in ("train_flops", "saved_activations"):
+        with pytest.raises(NotCovered, match="no gradient reaches an output"):
+            vitcost.explain(idle, quantity)
+    # other ways to fit are told by their FLOPs, of which there are none to be a share of
+    (row,) = vitcost.fit(busy, gpu="0.05GB").rows()
+    assert row["fits"] is False
+    with pytest.raises(NotCovered, match="a model that launches no kernel"):
+        vitcost.report(idle, gpu="l4")
+    assert vitcost.report(busy, gpu="l4").time[0].seconds > 0

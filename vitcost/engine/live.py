@@ -32,6 +32,7 @@ __all__ = [
     "every_look",
     "forward_peak",
     "inside",
+    "length",
     "look_at",
     "named",
     "peak",
@@ -87,6 +88,11 @@ class Loop(NamedTuple):
 
 
 Event: TypeAlias = "Change | Place | Loop"
+
+
+def length(events: Iterable[Event]) -> int:
+    """How many events are read one by one: those of a loop are, its repetitions are not."""
+    return sum(1 + (length(each.body) if isinstance(each, Loop) else 0) for each in events)
 
 
 class Peak(NamedTuple):

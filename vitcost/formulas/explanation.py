@@ -47,7 +47,7 @@ class Explanation(Result):
     terms: tuple[Term, ...]
     letters: tuple[Letter, ...]
     latex: str | None = None
-    note: str = ""  # where a quantity was asked for by a name that it had
+    note: str = ""  # of a quantity by a name that it had, and of a formula that is large
     towers: int = 1
 
     def pairs(self) -> tuple[str, ...]:
@@ -110,7 +110,7 @@ def explained(
         letters=_letters(found),
         latex=_joined(found, _latex) if latex else None,
         towers=2 if hasattr(resolved.config, "vision") else 1,
-        note=note,
+        note="; ".join(filter(None, (note, found.note))),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeAlias, cast
 
 from vitcost import memory, textbook
 from vitcost.engine.cost import Cost, Row
-from vitcost.engine.live import look_at, peak
+from vitcost.engine.live import length, look_at, peak
 from vitcost.engine.model import Config
 from vitcost.engine.ops import Axis, Size, Sizes
 from vitcost.engine.parts import by_part
@@ -20,12 +20,15 @@ from vitcost.quantities import Formula
 from vitcost.scenario import Scenario
 from vitcost.summary import counted_params
 
-__all__ = ["RULES", "Found", "Value"]
+__all__ = ["MOST_ALLOCATIONS", "MOST_MODULES", "RULES", "Found", "Value"]
 
 Value: TypeAlias = "Size | tuple[textbook.LayerComplexity, ...]"
 
 # a kernel three wide, and the 7 x 7 windows of Swin Transformer (Liu et al. 2021, arXiv 2103.14030)
 _KERNEL, _WINDOW = 3, 49
+
+# modules that differ, and allocations of a pass, that are added up in letters within a second
+MOST_MODULES, MOST_ALLOCATIONS = 4_000, 20_000
 
 
 class Found(NamedTuple):
@@ -39,11 +42,12 @@ class Found(NamedTuple):
     # of letters that this quantity uses in its own way
     meanings: Mapping[str, str] = {}
     how: str = ""  # the scenario that it is of, and where a peak is reached
+    note: str = ""  # why there are no letters
 
 
 def _cost(of: Formula, config: Config, scenario: Scenario) -> Found:
     """A cost, part by part of the model; or that of all modules of one name, child by child."""
-    exact, symbolic = _both(config, scenario)
+    exact, symbolic, note = _both(config, _forward(of, config, scenario))
     numbers = _numbers(exact.sizes)
     summands, letters = _by_name(exact, symbolic, partial(_summands, of=of, numbers=numbers))
     if not summands:
@@ -51,7 +55,14 @@ def _cost(of: Formula, config: Config, scenario: Scenario) -> Found:
     terms = {name: tidy(letters[name], numbers) for name, amount in summands.items() if amount}
     whole = tidy(sum(terms.values()), numbers) if of.module else None
     how = _how(exact, of) if "precision" in of.flags else ""
-    return Found(terms, numbers, sum(summands.values()), whole, how=how)
+    return Found(terms, numbers, sum(summands.values()), whole, how=how, note=note)
+
+
+def _forward(of: Formula, config: Config, scenario: Scenario) -> Scenario:
+    """The scenario of a forward pass, of a model that has no step where none is asked for."""
+    if any("backward" in name for name in of.of) or not workload(config, scenario).no_step:
+        return scenario
+    return replace(scenario, mode="infer")
 
 
 def _by_name(
@@ -101,7 +112,7 @@ def _name(row: Row) -> str:
 
 def _torchsummary(of: Formula, config: Config, scenario: Scenario) -> Found:
     """The parameters that sit on a layer, part by part."""
-    exact, symbolic = (run.rows() for run in _both(config, scenario))
+    exact, symbolic = (run.rows() for run in _both(config, scenario)[:2])
     counted = counted_params(config, exact)
     if counted is None:
         raise NotCovered("torchsummary's table is covered for the plain ViT only")
@@ -129,7 +140,7 @@ def _tokens(of: Formula, config: Config, scenario: Scenario) -> Found:
 
 def _thumb(of: Formula, config: Config, scenario: Scenario) -> Found:
     """So many bytes a parameter, on the exact count of parameters."""
-    params = workload(config, scenario).rows().cost.params
+    params = workload(config, _forward(of, config, scenario)).rows().cost.params
 
     def terms(params: Size) -> Mapping[str, Size]:
         if of.of == ("inference",):
@@ -166,7 +177,7 @@ def _log(n: Any, k: Any) -> Any:
 def _inference(of: Formula, config: Config, scenario: Scenario) -> Found:
     """The moment that wins with the numbers, and what lies in memory then, in letters."""
     # the caller's batch has no targets there
-    exact, symbolic = _both(config, replace(scenario, mode="infer"), memory=True)
+    exact, symbolic, note = _both(config, replace(scenario, mode="infer"), memory=True)
     top = peak(exact.inference(), exact.sizes)
     alive = look_at(symbolic.inference(), symbolic.sizes, top.look).total
     both = memory.inference(exact, top.peak_bytes), memory.inference(symbolic, alive)
@@ -177,17 +188,17 @@ def _inference(of: Formula, config: Config, scenario: Scenario) -> Found:
     terms = _terms(names, both[0], both[1], _numbers(exact.sizes))
     if not exact.has_parts:
         terms = _held(terms, {"activations": alive}, symbolic.alive(top.look, training=False))
-    how = f"{_how(exact, of)}{_alone(exact, symbolic)}: {top.place}"
-    return Found(terms, _numbers(exact.sizes), amount, how=how)
+    how = f"{_how(exact, of)}{_alone(exact)}: {top.place}"
+    return Found(terms, _numbers(exact.sizes), amount, how=how, note=note)
 
 
 def _states(of: Formula, config: Config, scenario: Scenario) -> Found:
     """States of a training step, all parameters together."""
-    exact, symbolic = _both(config, scenario)
+    exact, symbolic, note = _both(config, scenario)
     both = [_own(run) for run in (exact, symbolic)]
     terms = _terms(of.of, both[0], both[1], _numbers(exact.sizes))
     amount = sum(getattr(both[0], name) for name in of.of)
-    return Found(terms, _numbers(exact.sizes), amount, how=_how(exact, of))
+    return Found(terms, _numbers(exact.sizes), amount, how=_how(exact, of), note=note)
 
 
 def _terms(
@@ -205,11 +216,11 @@ def _terms(
 
 def _saved(of: Formula, config: Config, scenario: Scenario) -> Found:
     """What autograd holds after the loss, part by part."""
-    exact, symbolic = _both(config, scenario)
+    exact, symbolic, note = _both(config, scenario)
     numbers = _numbers(exact.sizes)
     kept, letters = _by_name(exact, symbolic, partial(_kept, numbers=numbers))
     terms = {name: tidy(letters[name], numbers) for name, amount in kept.items() if amount}
-    return Found(terms, numbers, sum(kept.values()), how=_how(exact, of))
+    return Found(terms, numbers, sum(kept.values()), how=_how(exact, of), note=note)
 
 
 def _kept(run: Workload, numbers: Mapping[str, Size]) -> dict[str, Size]:
@@ -229,7 +240,7 @@ def _own(run: Workload) -> memory.Training:
 
 def _peak(of: Formula, config: Config, scenario: Scenario) -> Found:
     """The moment that wins with the numbers, and what lies in memory then, in letters."""
-    exact, symbolic = _both(config, scenario, memory=True)
+    exact, symbolic, note = _both(config, scenario, memory=True)
     try:
         top = memory.step_peak(_own(exact), exact)
     except NotCovered as reason:
@@ -244,8 +255,8 @@ def _peak(of: Formula, config: Config, scenario: Scenario) -> Found:
             "temporary": parts.temporary_bytes,
         }
         terms = _held(terms, asked, symbolic.alive(top.look, training=True))
-    how = f"{_how(exact, of)}, optimizer {scenario.optimizer}{_alone(exact, symbolic)}: {top.at}"
-    return Found(terms, numbers, top.total_bytes, how=how)
+    how = f"{_how(exact, of)}, optimizer {scenario.optimizer}{_alone(exact)}: {top.at}"
+    return Found(terms, numbers, top.total_bytes, how=how, note=note)
 
 
 def _held(
@@ -272,9 +283,9 @@ def _held(
     return found
 
 
-def _alone(exact: Workload, symbolic: Workload) -> str:
-    """Why there are no letters."""
-    if exact is not symbolic:
+def _alone(exact: Workload) -> str:
+    """Why a batch has no letters."""
+    if exact.has_letters:
         return ""
     return ", one image, which runs otherwise than a batch (--batch 2 has letters)"
 
@@ -293,15 +304,41 @@ RULES: Mapping[str, Callable[[Formula, Config, Scenario], Found]] = {
 }
 
 
-def _both(config: Config, scenario: Scenario, memory: bool = False) -> tuple[Workload, Workload]:
-    """A model under a scenario, and the same in letters; for its memory where these have it."""
+class _Both(NamedTuple):
+    """A model under a scenario, and the same in letters; ``note`` says why it has none."""
+
+    exact: Workload
+    symbolic: Workload
+    note: str = ""
+
+
+def _both(config: Config, scenario: Scenario, memory: bool = False) -> _Both:
+    """The two of a model: those of its memory where letters give its memory, and where adding them
+    up takes no longer than a reader waits."""
     # as it is among other batches
     exact = workload(config, scenario).at(scenario.batch)
     if memory and not exact.has_letters:
-        return exact, exact
+        return _Both(exact, exact)
+    steps, most, said = _length(exact, memory)
+    if steps > most:
+        note = f"the formula is large: {steps:,} {said}, and letters are for up to {most:,}"
+        return _Both(exact, exact, f"{note}; each term is a number")
     # a sum of products is added up in a hundredth of the time that a general expression takes
     letters = Sizes({axis: cast(Size, size_of(_letter(axis))) for axis in exact.sizes})
-    return exact, workload(config, scenario, letters)
+    return _Both(exact, workload(config, scenario, letters))
+
+
+def _length(run: Workload, memory: bool) -> tuple[int, int, str]:
+    """How many terms are added up one by one, how many may be, and what they are."""
+    if not memory:
+        rows = sum(1 for _ in _rows(run.rows()))
+        return rows, MOST_MODULES, "modules of blocks that differ"
+    try:
+        events = length(run.step() if run.training else run.inference())
+    except NotCovered:
+        # the peak says why there is none
+        events = 0
+    return events, MOST_ALLOCATIONS, "tensors are allocated or freed in blocks that differ"
 
 
 def _how(run: Workload, of: Formula) -> str:

@@ -173,6 +173,8 @@ def _time(
 ) -> Time:
     everything = total(parts)
     seconds, shares = seconds_of(everything, sheet, setup, rates.constants, rates.host)
+    if not seconds:
+        raise NotCovered("the time of a model that launches no kernel")
     device, _ = seconds_of(everything, sheet, setup, rates.constants, 0.0)
     told = tuple(
         _part(name, done, sheet, setup, rates, seconds / device) for name, done in parts.items()
@@ -303,6 +305,8 @@ def _anchored(
     for anchor in anchors:
         own = replace(anchor.scenario or scenario, platform=setup.platform)
         done = total(work(resolve(anchor.model).config, own, setup))
+        if not done.launches:
+            raise ConfigError(f"an anchor of {anchor.model}, which launches no kernel")
         seconds, shares = seconds_of(done, sheet, setup, rates.constants, 0.0)
         measured = own.batch / anchor.images_per_second
         # a host is no slower than the step that it prepared

@@ -173,7 +173,7 @@ def _way(row: FitRow, way: Way, times: bool) -> Row:
     change = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in way.flags)
     cells: tuple[Value, ...] = (
         row.gpu, change, way.used_bytes, way.headroom_bytes, way.executed_flops,
-        f"{way.relative_flops:.2f}",
+        None if way.relative_flops is None else f"{way.relative_flops:.2f}",
     )  # fmt: skip
     if times:
         cells = (*cells, way.seconds, f"{way.relative_seconds or 0:.2f}", way.basis)

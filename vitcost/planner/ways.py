@@ -19,7 +19,8 @@ __all__ = ["Way", "fitting", "half", "timed", "ways"]
 
 
 class Way(NamedTuple):
-    """Another way to run the wanted batch, which fits; ``relative_flops`` 1.0: as many as asked.
+    """Another way to run the wanted batch, which fits; ``relative_flops`` 1.0: as many as asked,
+    None: the step that was asked for has none.
 
     ``flags`` are those that differ from the asked ones; a batch among them is a micro-batch, of
     which a step has ``accumulate``. ``keeps``: whether the training is the same, so that a step
@@ -34,7 +35,7 @@ class Way(NamedTuple):
     used_bytes: int
     headroom_bytes: int
     executed_flops: int
-    relative_flops: float
+    relative_flops: float | None
     seconds: float | None = None
     basis: str = ""
     flags: tuple[tuple[str, str | int], ...] = ()
@@ -91,8 +92,8 @@ def _ways(
         keeps = not changes & set(_CHANGES) and not (normed and "accumulate" in changes)
         flops = flops * other.accumulate // scenario.accumulate
         way = Way(
-            other.precision, other.attention, other.checkpointing, needed, 0, flops, flops / own,
-            flags=flags, keeps=keeps,
+            other.precision, other.attention, other.checkpointing, needed, 0, flops,
+            flops / own if own else None, flags=flags, keeps=keeps,
         )  # fmt: skip
         yield (not keeps, flops, len(flags), needed), way
 
