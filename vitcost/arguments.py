@@ -6,10 +6,22 @@ from functools import wraps
 from itertools import islice
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 
-from vitcost.errors import ConfigError, shown
+from vitcost.errors import ConfigError, VitcostError, shown
 from vitcost.fields import as_python, integer
+from vitcost.users_code import reason_of
 
-__all__ = ["Check", "between", "flag", "listed", "optional", "path", "some", "takes", "text"]
+__all__ = [
+    "Check",
+    "between",
+    "called",
+    "flag",
+    "listed",
+    "optional",
+    "path",
+    "some",
+    "takes",
+    "text",
+]
 
 Check: TypeAlias = Callable[[str, Any], Any]
 _P = ParamSpec("_P")
@@ -86,6 +98,22 @@ def between(low: int, high: int) -> Check:
 def optional(check: Check) -> Check:
     """None, or what another check lets through."""
     return lambda name, value: None if value is None else check(name, value)
+
+
+def called(name: str, value: Any) -> Callable[..., None]:
+    """A function of the user's that is told something; an error that it raises is ours."""
+    if not callable(value):
+        raise ConfigError(f"{name} must be a function, got {shown(value)}")
+
+    def tell(*given: Any) -> None:
+        try:
+            value(*given)
+        except VitcostError:
+            raise
+        except Exception as error:
+            raise ConfigError(f"{name}: {reason_of(error)}") from error
+
+    return tell
 
 
 def listed(name: str, value: Any) -> list[Any]:

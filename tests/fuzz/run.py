@@ -71,8 +71,7 @@ class Figures:
 def run(
     forks: Forks, folder: Path, given: Sequence[Case], figures: Figures, base_bytes: int
 ) -> None:
-    """Runs some inputs in one fork; one with something wrong counts as it is in its own, and one
-    that has its own anyway as it is the second time: a fork of a process with threads may stall."""
+    """Runs some inputs in one fork; one with something wrong counts as it is in its own."""
     for case in given:
         for name, content in case.files:
             (folder / name).write_bytes(content)
@@ -80,7 +79,7 @@ def run(
     ran = dict(zip(together, forks.run_all([case.args for case in together], folder), strict=True))
     for case in given:
         each = ran.get(case) or forks.run(*case.args, cwd=folder)
-        if list(complaints(case.args, each, base_bytes)):
+        if not case.alone and list(complaints(case.args, each, base_bytes)):
             each = forks.run(*case.args, cwd=folder)
         figures.add(case, each, base_bytes)
         if not figures.wrong or figures.wrong[-1][0] is not case:

@@ -7,9 +7,8 @@ from itertools import count
 from typing import Any, NamedTuple, TypeAlias, cast
 
 from vitcost import saved
-from vitcost.arguments import flag, listed, optional, takes
+from vitcost.arguments import called, flag, listed, optional, takes
 from vitcost.errors import ConfigError, UnknownName, VitcostError
-from vitcost.errors import shown as shown_value
 from vitcost.flags import TRAINING
 from vitcost.hardware.cards import Card
 from vitcost.planner.grid import (
@@ -176,7 +175,13 @@ class Comparison(Result):
             yield Why(label(each), label(first), changed)
 
 
-@takes(why=flag, quantities=optional(listed), pareto=optional(listed), gpu=listed)
+@takes(
+    why=flag,
+    quantities=optional(listed),
+    pareto=optional(listed),
+    progress=optional(called),
+    gpu=listed,
+)
 def compare(
     *models: Candidate,
     vary: "Vary | None" = None,
@@ -203,8 +208,6 @@ def compare(
     """
     if not models:
         raise ConfigError("no model to compare")
-    if progress is not None and not callable(progress):
-        raise ConfigError(f"progress must be a function, got {shown_value(progress)}")
     pair = pair_of(pareto)
     varied = _over_cards(models, grid(vary), flags)
     # a card is named for its time
