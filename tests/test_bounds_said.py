@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vitcost import report
+from vitcost import fit, report
 from vitcost.cli import run
 
 # a model that reads text has a bound, and a Vision Transformer an exact peak
@@ -98,15 +98,21 @@ ESTIMATED = ("facebook/dinov3-vits16-pretrain-lvd1689m", "google/siglip-base-pat
 
 
 @pytest.mark.parametrize("name", ESTIMATED)
-def test_no_batch_is_named_from_an_estimate(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_batch_is_named_from_a_bound_of_inference(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     found = report(name, gpu="l4")
     assert found.inference.estimate
     (time,) = found.time
-    assert (time.verdict, time.headroom_bytes) == (None, None)
+    assert time.headroom_bytes is not None
     assert "inference about" in out(capsys, "report", name, "--brief")
-    for command in (["fit", name, "-g", "l4"], ["serve", name, "-g", "l4", "--rate", "5/s"]):
-        assert run(command) == 2
-        assert "code timm" in capsys.readouterr().err
+    assert "estimate" in found.to_dict()["memory"]["inference"]
+    (row,) = fit(name, gpu="l4").found
+    assert row.used_is == "bounded"
+    assert "twice the activations" in row.assumed[0]
+    assert "at most" in out(capsys, "fit", name, "-g", "l4")
     # a training step has a bound, and timm's own forward is exact
     assert report(name).training.peak_is == "bounded"
-    assert report(name, code="timm").inference.estimate is None
+    of_timm = report(name, code="timm")
+    assert of_timm.inference.estimate is None
+    assert "estimate" not in of_timm.to_dict()["memory"]["inference"]

@@ -153,3 +153,5 @@ def test_no_step_of_a_librarys_own_needs_more(name: str) -> None:
     for run in (*EAGER_RUNS, *CPU_RUNS[:2]):
         real, bound = bounded_step(UNPROVED[name], run)
         assert bound >= real, run
+        inference = next(on_cpu(UNPROVED[name], run))
+        assert 2 * inference.formula >= inference.real, inference

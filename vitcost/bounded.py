@@ -26,6 +26,7 @@ from vitcost.sharding import fully_sharded, gathered, whole
 __all__ = [
     "Gathered",
     "assumed",
+    "assumed_of_inference",
     "bound_of_passes",
     "gathered_bytes",
     "lasting_gradients",
@@ -111,6 +112,13 @@ def gathered_bytes(run: Workload) -> Gathered:
     trained_root, trained_layer = gathered(parameters, sizes, ranks, trained=True)
     reduced = trained_root + trained_layer + largest(trained_root, 2 * trained_layer)
     return Gathered(weight * held, gradient * reduced)
+
+
+def assumed_of_inference(unproved: str | None) -> tuple[str, ...]:
+    """The assumption of a bound of a forward pass in eval, for people."""
+    if not unproved:
+        return ()
+    return (f"the library's own forward, which needs at most twice the activations ({unproved})",)
 
 
 def assumed(scenario: Scenario, unproved: str = "") -> tuple[str, ...]:

@@ -65,6 +65,12 @@ class Inference(NamedTuple):
         held = self.weights_bytes + self.buffers_bytes
         return held + self.input_bytes + self.activations_bytes
 
+    @property
+    def most_bytes(self) -> Size:
+        """The total, or no less than it where that is an estimate: a library's own operators
+        allocate besides no more than the formula has alive."""
+        return self.total_bytes + (self.activations_bytes if self.estimate else 0)
+
 
 class PeakParts(NamedTuple):
     """What lies in memory at one moment."""

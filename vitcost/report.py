@@ -146,8 +146,7 @@ def tensors_on(
         other = reported(on_card)
         if on_card.mode == "train":
             return other.training.peak_bytes
-        # an estimate has no verdict
-        return None if other.inference.estimate else other.inference.total_bytes
+        return other.inference.most_bytes
 
     return tensors
 

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from vitcost import memory
+from vitcost.bounded import assumed_of_inference
 from vitcost.engine.live import peak
 from vitcost.engine.workload import Workload
 from vitcost.errors import NotCovered
@@ -40,11 +41,10 @@ def need(run: Workload) -> Need:
     """
     if run.training:
         return needed(memory.step(run))
-    if run.unproved:
-        # a batch is named from exact numbers and bounds alone
-        raise NotCovered(f"the memory of inference: {run.unproved}; code timm has timm's forward")
     top = peak(run.inference(), run.sizes)
-    return Need(memory.inference(run, top.peak_bytes).total_bytes, top.place, "exact")
+    own = memory.inference(run, top.peak_bytes)
+    basis = "bounded" if own.estimate else "exact"
+    return Need(own.most_bytes, top.place, basis, assumed_of_inference(own.estimate))
 
 
 def needed(step: memory.Training) -> Need:
