@@ -15,7 +15,7 @@ from vitcost.cli import run
 from vitcost.formulas.terms import MOST_ALLOCATIONS, MOST_MODULES
 from vitcost.planner.compare import MOST_COMPARED
 from vitcost.planner.grid import MOST_POINTS
-from vitcost.planner.plot import plot
+from vitcost.planner.plot import Picture, plot
 from vitcost.planner.sweep import MOST_BLOCKS, MOST_LISTED, MOST_REPORTS, MOST_STREAMED
 from vitcost.reading import Kind
 from vitcost.traced.file import TRACE
@@ -33,7 +33,7 @@ def test_a_plot_of_equal_values_has_few_ticks(quantity: str, count: int, tmp_pat
     flags = {"gpu": "l4"} if quantity == "step_time" else {}
     found = compare(*[TINY] * count, quantities=[quantity, "weights"], **flags)
     path = tmp_path / "p.svg"
-    plot(found.rows(), (quantity, "weights"), str(path))
+    found.plot(str(path), x=quantity, y="weights")
     text = path.read_text()
     assert 0 < text.count("xtick_") < 50
     assert 0 < text.count("ytick_") < 50
@@ -47,7 +47,7 @@ def test_a_plot_in_a_limited_process(tmp_path: Path) -> None:
 
 def test_a_name_of_any_length_is_drawn(tmp_path: Path) -> None:
     row = {"model": "$x" * 10**6, "flops": 1, "train_memory_bytes": 1}
-    plot([row], ("flops", "train_memory"), str(tmp_path / "p.svg"))
+    plot([row], Picture("flops", "train_memory"), str(tmp_path / "p.svg"))
 
 
 def test_a_range_is_drawn_from_without_being_laid_out(tmp_path: Path) -> None:

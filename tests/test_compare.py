@@ -236,7 +236,7 @@ def test_what_is_named_is_shown_in_that_order(names: tuple[str, ...], capsys: Ca
     ("args", "said"),
     [
         ((), "no MODEL given"),
-        ((BASE, "--quantities", "params", "--plot", "x.png"), "--quantities names params"),
+        ((BASE, "--quantities", "params", "--plot", "x.png"), "params alone is named"),
         (("vit_bse_patch16_224",), "did you mean vit_base_patch16_224"),
         ((BASE, "--quantities", "parms"), "unknown quantity 'parms'; did you mean params"),
         ((BASE, "--quantities", ""), "unknown quantity ''"),

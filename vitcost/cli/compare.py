@@ -19,15 +19,14 @@ from vitcost.cli.options import (
 )
 from vitcost.cli.output import also, chosen_format, emit, rendered, said_in, tell, write
 from vitcost.cli.progress import progress_bar
-from vitcost.cli.words import Listed, Varied
+from vitcost.cli.words import Listed, Varied, Words
 from vitcost.pages.skipped import skipped_notes
 from vitcost.planner.compare import COMPARED, MOST_COMPARED, Comparison, compare
 from vitcost.planner.grid import grid
 from vitcost.planner.pareto import pair_of
 from vitcost.planner.parquet import write_rows
-from vitcost.planner.plot import DRAWN, check_file
-from vitcost.planner.plot import plot as draw
-from vitcost.quantities import QUANTITIES, known
+from vitcost.planner.plot import check_file, picture_of
+from vitcost.quantities import QUANTITIES
 from vitcost.render import SUFFIXES
 
 if TYPE_CHECKING:
@@ -41,8 +40,18 @@ vitcost compare vit_base_patch16_224 vit_large_patch16_224 --batch 64
 vitcost compare saved.json vit_large_patch16_224
 vitcost compare vit_tiny_patch16_224 --vary depth=6,12 --vary batch=1:64:x4
 vitcost compare vit_base_patch16_224 --vary depth=1:9:+1 --pareto params,flops
+vitcost compare deit_tiny_patch16_224 vit_base_patch16_224 --plot p.pdf
 vitcost compare vit_base_patch16_224 --vary batch=1:99999:+1 -o grid.parquet
 """
+
+
+# what a quantity may be in a plot
+_PARTS = {
+    "x": "along the bottom",
+    "y": "along the side",
+    "size": "the areas of the marks",
+    "color": "the colours of the marks",
+}
 
 
 @click.command(
@@ -71,9 +80,19 @@ vitcost compare vit_base_patch16_224 --vary batch=1:99999:+1 -o grid.parquet
         Option(
             ["--plot"],
             type=click.Path(),
-            metavar="FILE.png|svg",
+            metavar="FILE.png|svg|pdf",
             help="draw two quantities  [default: those of --pareto, the first two of --quantities, "
             "or flops,train_memory]",
+        ),
+        *(
+            Option(
+                [f"--{name}"],
+                type=Words(QUANTITIES),
+                metavar="QUANTITY",
+                help=f"{said} of the plot",
+                section="The plot",
+            )
+            for name, said in _PARTS.items()
         ),
         Option(
             ["--quantities"],
@@ -99,6 +118,10 @@ def command(
     seed: int | None,
     pareto: str | None,
     plot: str | None,
+    x: str | None,
+    y: str | None,
+    size: str | None,
+    color: str | None,
     quantities: str | None,
     format: str | None,
     as_json: bool,
@@ -126,7 +149,13 @@ def command(
         check_file(plot)
         if output == plot:
             raise click.UsageError(f"-o and --plot are both {plot!r}")
-    axes = _axes(asked) if plot is not None else DRAWN
+    parts = {name: value for name, value in zip(_PARTS, (x, y, size, color), strict=True) if value}
+    if plot is None and parts:
+        raise click.UsageError(f"--{next(iter(parts))} is of a --plot")
+    if plot is not None:
+        # what cannot be drawn is said before anything is computed
+        picture = picture_of(parts, pair_of(asked.get("pareto")), asked.get("quantities"))
+        parts = picture.parts
     parquet = _is_parquet(format, as_json, output)
     chosen = "parquet" if parquet else chosen_format(format, as_json, output)
     if why:
@@ -145,7 +174,7 @@ def command(
             found = compare(*models, why=why, progress=step, **asked)
     if plot is not None:
         # an answer is printed when nothing can go wrong any more
-        draw(found.rows(), axes, plot)
+        found.plot(plot, **parts)
     if parquet and output is not None:
         also(found)
         _write_parquet(found, output)
@@ -154,19 +183,10 @@ def command(
     else:
         # the combinations are computed as they are put into text
         with progress_bar("combinations") as step:
-            text, color = rendered(replace(found, progress=step), format, as_json, output)
+            text, colored = rendered(replace(found, progress=step), format, as_json, output)
         also(found)
-        write(text, output, color=color)
+        write(text, output, color=colored)
     return 0
-
-
-def _axes(asked: Mapping[str, Any]) -> tuple[str, str]:
-    """The two quantities of a plot: those of the front, else the first two that are compared."""
-    pair = pair_of(asked.get("pareto"))
-    named = known(asked.get("quantities", DRAWN)) if pair is None else pair
-    if len(named) < 2:
-        raise click.UsageError(f"a plot draws two quantities, and --quantities names {named[0]}")
-    return named[0], named[1]
 
 
 def _is_parquet(format: str | None, as_json: bool, output: str | None) -> bool:

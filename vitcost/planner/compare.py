@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any, NamedTuple, TypeAlias, cast
 
@@ -24,6 +24,7 @@ from vitcost.planner.grid import (
 )
 from vitcost.planner.many import Many
 from vitcost.planner.pareto import front, pair_of
+from vitcost.planner.plot import conditions, picture_of, plot
 from vitcost.quantities import NUMBERS, QUANTITIES, Amount, Changed, Numbers, changes, known, values
 from vitcost.report import Report
 from vitcost.result import Result
@@ -37,6 +38,7 @@ __all__ = [
     "compare",
     "label",
     "relative",
+    "spelled_flag",
 ]
 
 SCHEMA = "vitcost.compare/1"
@@ -156,6 +158,17 @@ class Comparison(Result):
                 **({} if self.pareto is None else {"pareto": i in front}),
             }
 
+    def plot(self, path: str, **parts: str | None) -> None:
+        """Draws quantities of the models in a PNG, SVG or PDF file: ``x``, ``y``, ``size`` and
+        ``color`` name them, the front of ``pareto`` is drawn where one was asked for."""
+        picture = picture_of(parts, self.pareto, self.shown)
+        varied = tuple(self.compared[0].varied)
+        under = conditions(self.asked, varied, picture.timed)
+        title = "as reported" if all(each.file for each in self.compared) else under
+        # every quantity of a report is at hand
+        rows = replace(self, names=picture.names, pareto=None).rows()
+        plot(rows, picture._replace(varied=varied, title=title), path)
+
     def pairs(self) -> tuple[str, ...]:
         """The models of two towers among them."""
         return tuple(dict.fromkeys(each.model for each in self.compared if each.towers == 2))
@@ -244,12 +257,12 @@ def compare(
     named = {*flags, *(axis.name for axis in varied.axes)}
     aside = tuple(flag for flag in TRAINING if timed and flag in named)
     reports = tuple(each.model for each in found if each.file) if kept and flags else ()
-    given = tuple(_given(name, value) for name, value in flags.items())
+    given = tuple(spelled_flag(name, value) for name, value in flags.items())
     skips_ = skips(skipped)
     return Comparison(tuple(found), names, shown, why, pair, skips_, aside, given, reports)
 
 
-def _given(name: str, value: Any) -> str:
+def spelled_flag(name: str, value: Any) -> str:
     """A flag as a person types it."""
     if value is True:
         return name.replace("_", " ")

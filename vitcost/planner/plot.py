@@ -1,111 +1,377 @@
-"""Two quantities against each other as a picture, their Pareto front drawn through it."""
+"""Quantities against each other as a picture: two as axes, a third as size, a fourth as colour."""
 
-from collections.abc import Iterable, Mapping
-from math import ceil, log2
+from collections.abc import Iterable, Mapping, Sequence
+from math import hypot, pi
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from vitcost.errors import ConfigError, MissingExtra
 from vitcost.page import printable, shown
+from vitcost.planner.labels import places
 from vitcost.planner.pareto import front
-from vitcost.quantities import QUANTITIES
+from vitcost.quantities import QUANTITIES, known
+from vitcost.units import Scale, common
 from vitcost.written import whole
 
-__all__ = ["DRAWN", "check_file", "plot"]
+__all__ = ["DRAWN", "Picture", "check_file", "conditions", "picture_of", "plot"]
 
-# what is drawn unless somebody names two others
+# the axes where nobody names others
 DRAWN = ("flops", "train_memory")
+SUFFIXES = (".png", ".svg", ".pdf")
 
-# points whose names do not cover each other
-_NAMED = 24
-# letters of a name that a picture has room for
+# points whose labels a picture has room for
+_LABELLED = 60
+# the size of a label's text, in points
+_FONT = 7
+# points as near as this, in points of type, are one; its label has so many lines at most
+_ONE, _LINES = 2.0, 5
+# letters of a label
 _LETTERS = 80
+# the least and the most area of a mark that is a quantity, and of all others
+_AREAS, _AREA = (16.0, 420.0), 26.0
+# the colours of models: as many as matplotlib's own cycle has
+_CYCLE = 10
 
 
-def plot(rows: Iterable[Mapping[str, Any]], pair: tuple[str, str], path: str) -> None:
-    """Draws flat rows in a PNG or SVG file, a colour a model.
+class Picture(NamedTuple):
+    """What is drawn of rows: names of quantities, and what a label and the title say.
 
-    Raises ``ConfigError`` for another kind of file, ``MissingExtra`` without matplotlib.
+    ``front`` names the two quantities whose Pareto front is drawn, where one is asked for.
+    """
+
+    x: str
+    y: str
+    size: str = ""
+    color: str = ""
+    front: tuple[str, str] | None = None
+    varied: tuple[str, ...] = ()
+    title: str = ""
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """The quantity of each part that has one."""
+        found = {"x": self.x, "y": self.y, "size": self.size, "color": self.color}
+        return {part: name for part, name in found.items() if name}
+
+    @property
+    def timed(self) -> bool:
+        """Whether a time is among the quantities, which has a mode."""
+        return any(QUANTITIES[name].unit in ("seconds", "rate") for name in self.names)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every quantity that the picture needs."""
+        return tuple(dict.fromkeys((*self.parts.values(), *(self.front or ()))))
+
+
+def picture_of(
+    parts: Mapping[str, str | None],
+    pareto: tuple[str, str] | None,
+    quantities: Sequence[str] | None,
+) -> Picture:
+    """What is drawn: quantities by their part of the picture; axes that nobody names are those of
+    the front, else the first two quantities that are compared.
+
+    >>> picture_of({"y": "params"}, None, None)[:2], picture_of({}, None, ["macs", "params"])[:2]
+    (('flops', 'params'), ('macs', 'params'))
+    """
+    for part in parts:
+        if part not in ("x", "y", "size", "color"):
+            raise ConfigError(f"a plot has x, y, size and color, and no {part}")
+    named = {part: known([name])[0] for part, name in parts.items() if name is not None}
+    others = known(pareto or quantities or DRAWN)
+    if len(others) < 2 and not {"x", "y"} & named.keys():
+        raise ConfigError(f"a plot has two axes, and {others[0]} alone is named: give x and y")
+    free = [name for name in (*others, *DRAWN) if name not in (named.get("x"), named.get("y"))]
+    for part in ("x", "y"):
+        if part not in named:
+            named[part] = free.pop(0)
+    return Picture(front=pareto, **named)  # type: ignore[arg-type]
+
+
+def conditions(asked: Sequence[str], varied: Sequence[str], timed: bool = False) -> str:
+    """What all points are under, as a title: the batch and the precision, given or not.
+
+    >>> conditions(["precision amp-bf16", "gpu l4"], ["batch"]), conditions([], [], timed=True)
+    ('amp-bf16, l4', 'batch 1, fp32, inference')
+    """
+    names = [each.partition(" ")[0] for each in asked]
+    usual = {"batch": "batch 1", "precision": "fp32"} | ({"mode": "inference"} if timed else {})
+    said = [text for name, text in usual.items() if name not in (*names, *varied)]
+    modes = {"mode train": "training", "mode infer": "inference"}
+    bare = ("precision", "gpu")
+    said += [
+        each.partition(" ")[2] if name in bare else modes.get(each, each)
+        for name, each in zip(names, asked, strict=True)
+    ]
+    # the batch comes first, whoever gave it
+    return ", ".join(sorted(said, key=lambda each: not each.startswith("batch ")))
+
+
+class _Drawn(NamedTuple):
+    """Numbers as they are drawn, in the one unit that they are read in, and where powers are."""
+
+    name: str
+    numbers: tuple[float, ...]
+    scale: Scale | None
+    far: bool
+
+    @property
+    def title(self) -> str:
+        """The quantity with its unit: ``train memory (GiB)``."""
+        word = self.scale.word if self.scale else ""
+        return f"{_words(self.name)} ({word})" if word else _words(self.name)
+
+    def tick(self, value: float, _: object = None) -> str:
+        if self.scale is None:
+            return shown(value, _kind(self.name))
+        return f"{value:,.6g}"
+
+
+def plot(rows: Iterable[Mapping[str, Any]], picture: Picture, path: str) -> None:
+    """Draws flat rows in a PNG, SVG or PDF file.
+
+    Raises ``ConfigError`` for another kind of file and where no row has the quantities,
+    ``MissingExtra`` without matplotlib.
     """
     check_file(path)
-    x, y = (QUANTITIES[name].key(name) for name in pair)
-    known = [row for row in rows if row[x] is not None and row[y] is not None]
-    if not known:
-        raise ConfigError(f"nothing to draw: {' and '.join(pair)} have no exact figures")
+    keys = {name: QUANTITIES[name].key(name) for name in picture.names}
+    rows = [row for row in rows if all(row[key] is not None for key in keys.values())]
+    if not rows:
+        raise ConfigError(f"nothing to draw: {' and '.join(keys)} have no exact figures")
+    drawn = {name: _drawn(name, [row[key] for row in rows]) for name, key in keys.items()}
     figure = _figure()
     axes = figure.add_subplot()
-    for name in dict.fromkeys(row["model"] for row in known):
-        own = [row for row in known if row["model"] == name]
-        points = [row[x] for row in own], [row[y] for row in own]
-        axes.scatter(*points, s=18, label=_safe(name), zorder=2)
-    best = sorted((known[i][x], known[i][y]) for i in front((row[x], row[y]) for row in known))
-    line = [point[0] for point in best], [point[1] for point in best]
-    axes.plot(
-        *line,
-        "o-",
-        color="0.6",
-        markersize=8,
-        markerfacecolor="none",
-        linewidth=1,
-        zorder=1,
-        label="Pareto front",
-    )
-    if len(known) <= _NAMED:
-        _name(axes, known, x, y)
-    for axis, name in zip((axes.xaxis, axes.yaxis), pair, strict=True):
-        _scale(axis, name, [row[QUANTITIES[name].key(name)] for row in known])
+    for axis, name in ((axes.xaxis, picture.x), (axes.yaxis, picture.y)):
+        _scale(axis, drawn[name])
+    areas = _areas(drawn[picture.size].numbers if picture.size else [], len(rows))
+    labelled = len(rows) <= _LABELLED
+    _marks(axes, rows, picture, drawn, areas, labelled)
+    if picture.front is not None:
+        _front(axes, picture, drawn, areas)
+    if picture.title:
+        axes.set_title(_safe(picture.title), fontsize=9, loc="left", color="0.3")
     axes.grid(color="0.92")
-    axes.legend(frameon=False, fontsize=8)
+    axes.set_axisbelow(True)
+    _legend(axes, rows, picture, areas)
+    if labelled:
+        names = [_safe(_named(row, rows, picture.varied)) for row in rows]
+        points = list(zip(drawn[picture.x].numbers, drawn[picture.y].numbers, strict=True))
+        _label(axes, names, points, areas)
     with whole(path) as file:
-        figure.savefig(file, format=Path(path).suffix[1:].lower(), dpi=150)
+        kind = Path(path).suffix[1:].lower()
+        # the same numbers are the same file
+        metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
+        figure.savefig(file, format=kind, dpi=150, metadata=metadata)
+
+
+def _drawn(name: str, numbers: Sequence[Any]) -> _Drawn:
+    """The numbers of a quantity in the unit of them all; numbers far apart stand in powers."""
+    values = [float(number) for number in numbers]
+    scale = common(values, _kind(name))
+    factor = scale.factor if scale else 1
+    far = min(values) > 0 and max(values) > 20 * min(values)
+    return _Drawn(name, tuple(value / factor for value in values), scale, far)
 
 
 def check_file(path: str) -> None:
-    """A picture is a PNG or an SVG, and matplotlib draws it."""
-    if Path(path).suffix.lower() not in (".png", ".svg"):
-        raise ConfigError(f"a plot is a .png or a .svg, got {path!r:.80}")
+    """A picture is a PNG, an SVG or a PDF, and matplotlib draws it."""
+    if Path(path).suffix.lower() not in SUFFIXES:
+        raise ConfigError(f"a plot is a .png, a .svg or a .pdf, got {path!r:.80}")
     _figure()
 
 
 def _figure() -> Any:
     """A page to draw on, without a screen."""
     try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError:
         raise MissingExtra("matplotlib", "plot", "a plot") from None
-    return Figure(figsize=(8, 5), layout="constrained")
+    from matplotlib import rcParams
+
+    # letters of a PDF are outlines that journals take
+    rcParams["pdf.fonttype"] = 42
+    rcParams["svg.hashsalt"] = "vitcost"
+    figure = Figure(figsize=(8, 5.5), layout="constrained")
+    # a canvas measures text
+    FigureCanvasAgg(figure)
+    return figure
 
 
-def _name(axes: Any, rows: list[Mapping[str, Any]], x: str, y: str) -> None:
-    """Writes beside each point what it is: what varies, or else the model."""
-    keys = {quantity.key(name) for name, quantity in QUANTITIES.items()}
-    for row in rows:
-        varied = [
-            "×".join(map(str, value)) if isinstance(value, list) else str(value)
-            for key, value in row.items()
-            if key not in keys and key not in ("model", "pareto") and key[:9] != "relative_"
-        ]
-        text = _safe(", ".join(varied) or row["model"])
-        axes.annotate(text, (row[x], row[y]), (4, 4), textcoords="offset points", fontsize=7)
+def _marks(
+    axes: Any,
+    rows: Sequence[Mapping[str, Any]],
+    picture: Picture,
+    drawn: Mapping[str, _Drawn],
+    areas: Sequence[float],
+    labelled: bool,
+) -> None:
+    """A mark a row: in the colour of a quantity, or of its model where labels do not say it."""
+    x, y = drawn[picture.x].numbers, drawn[picture.y].numbers
+    look = {"linewidths": 0.5, "edgecolors": "white", "alpha": 0.9, "zorder": 2}
+    if picture.color:
+        color = drawn[picture.color]
+        norm = "log" if color.far else None
+        marks = axes.scatter(x, y, s=areas, c=color.numbers, norm=norm, cmap="viridis", **look)
+        bar = axes.figure.colorbar(marks, ax=axes)
+        _ticks(bar.ax.yaxis, color)
+        bar.set_label(color.title)
+        return
+    models = list(dict.fromkeys(row["model"] for row in rows))
+    # labels say the model of a point; a colour does where many points are of one
+    several = 1 < len(models) <= _CYCLE and (picture.varied != () or not labelled)
+    for i, name in enumerate(models if several else [None]):
+        own = [j for j, row in enumerate(rows) if name in (None, row["model"])]
+        axes.scatter(
+            [x[j] for j in own], [y[j] for j in own], s=[areas[j] for j in own], color=f"C{i}",
+            label=_safe(name) if name else None, **look,
+        )  # fmt: skip
 
 
-def _scale(axis: Any, name: str, numbers: list[Any]) -> None:
-    """Ticks in the unit of a quantity, in powers where its values are far apart."""
-    from matplotlib.ticker import LogLocator, MultipleLocator, NullLocator
+def _front(
+    axes: Any, picture: Picture, drawn: Mapping[str, _Drawn], areas: Sequence[float]
+) -> None:
+    """Rings around the points of the front, joined where the axes are what it is over."""
+    pair = picture.front or ("", "")
+    x, y = drawn[picture.x].numbers, drawn[picture.y].numbers
+    best = sorted(front(zip(*(drawn[name].numbers for name in pair), strict=True)))
+    best.sort(key=lambda i: (x[i], y[i]))
+    points = [x[i] for i in best], [y[i] for i in best]
+    if set(pair) == {picture.x, picture.y}:
+        axes.plot(*points, color="0.6", linewidth=1, zorder=1)
+    axes.scatter(
+        *points, s=[areas[i] + 60 for i in best], facecolors="none", edgecolors="0.4", zorder=1.5,
+        label=f"Pareto front of {' and '.join(map(_words, pair))}",
+    )  # fmt: skip
 
-    unit, least, most = QUANTITIES[name].unit, min(numbers), max(numbers)
-    far = least > 0 and most > 20 * least
-    axis.set_label_text(name.replace("_", " "))
-    if far:
+
+def _legend(
+    axes: Any, rows: Sequence[Mapping[str, Any]], picture: Picture, areas: Sequence[float]
+) -> None:
+    """What colours, rings and sizes stand for, below the picture."""
+    handles, names = axes.get_legend_handles_labels()
+    if picture.size:
+        key = QUANTITIES[picture.size].key(picture.size)
+        ends = sorted({row[key]: area for row, area in zip(rows, areas, strict=True)}.items())
+        for number, area in dict.fromkeys((ends[0], ends[len(ends) // 2], ends[-1])):
+            handles.append(axes.scatter([], [], s=area, color="0.6", linewidths=0))
+            names.append(f"{_words(picture.size)} {shown(number, _kind(picture.size))}")
+    if handles:
+        axes.figure.legend(
+            handles, names, loc="outside lower center", ncols=min(4, len(names)), frameon=False,
+            fontsize=8,
+        )  # fmt: skip
+
+
+def _label(
+    axes: Any, names: Sequence[str], points: Sequence[tuple[float, float]], areas: Sequence[float]
+) -> None:
+    """Writes beside each point what it is, where no other label and no point lies; points that lie
+    on one another have one label."""
+    figure = axes.figure
+    # axes have their final places from here on
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    pixel = figure.dpi / 72
+    seen = [(float(u), float(v)) for u, v in axes.transData.transform(points)]
+    groups: dict[int, list[int]] = {}
+    for i, (u, v) in enumerate(seen):
+        near = (j for j in groups if hypot(seen[j][0] - u, seen[j][1] - v) < _ONE * pixel)
+        groups.setdefault(next(near, i), []).append(i)
+    texts = [_joined([names[i] for i in group]) for group in groups.values()]
+    artists = [figure.text(0, 0, text, fontsize=_FONT) for text in texts]
+    boxes = [artist.get_window_extent() for artist in artists]
+    frame = axes.get_window_extent()
+    found = places(
+        [seen[i] for i in groups],
+        # a file's letters are a little wider than a screen's
+        [(1.06 * box.width + 3 * pixel, box.height + 2 * pixel) for box in boxes],
+        [max((areas[i] / pi) ** 0.5 for i in group) * pixel for group in groups.values()],
+        (frame.x0, frame.y0, frame.x1, frame.y1),
+        1.4 * _FONT * pixel,
+    )
+    for artist, i, place in zip(artists, groups, found, strict=True):
+        artist.remove()
+        if place is None:
+            continue
+        left, low, right, high = place.box
+        middle = ((left + right) / 2 - seen[i][0], (low + high) / 2 - seen[i][1])
+        line = {"arrowstyle": "-", "color": "0.6", "linewidth": 0.5, "shrinkA": 0, "shrinkB": 0}
+        axes.annotate(
+            artist.get_text(), points[i], [each / pixel for each in middle], fontsize=_FONT,
+            textcoords="offset points", ha="center", va="center", annotation_clip=False, zorder=3,
+            arrowprops=line if place.line else None,
+        )  # fmt: skip
+    left_out = found.count(None)
+    if left_out:
+        said = "1 point has" if left_out == 1 else f"{left_out:,} points have"
+        axes.annotate(
+            f"{said} no room for a label", (1, 1), (0, 3), fontsize=_FONT, ha="right", color="0.4",
+            xycoords="axes fraction", textcoords="offset points",
+        )  # fmt: skip
+
+
+def _joined(names: Sequence[str]) -> str:
+    """Names below one another, the first few of many."""
+    more = [f"and {len(names) - _LINES + 1} more"] if len(names) > _LINES else []
+    return "\n".join([*names[: _LINES - len(more)], *more])
+
+
+def _named(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], varied: Sequence[str]) -> str:
+    """What a point is: its model, and what varies; of one model what varies alone."""
+    values = ", ".join(f"{name.replace('_', ' ')} {_spelled(row[name])}" for name in varied)
+    alone = all(each["model"] == row["model"] for each in rows)
+    return values if values and alone else ", ".join(filter(None, (row["model"], values)))
+
+
+def _spelled(value: Any) -> str:
+    return "×".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _areas(numbers: Sequence[float], count: int) -> list[float]:
+    """Areas of marks in proportion to a quantity, none too small to be seen."""
+    if not numbers:
+        return [_AREA] * count
+    least, most = _AREAS
+    top = max(numbers) or 1.0
+    return [max(least, most * number / top) for number in numbers]
+
+
+def _scale(axis: Any, drawn: _Drawn) -> None:
+    """An axis in the unit of its quantity, in powers where the numbers are far apart."""
+    axis.set_label_text(drawn.title)
+    least, most = min(drawn.numbers), max(drawn.numbers)
+    limit = getattr(axis.axes, f"set_{axis.axis_name}lim")
+    if drawn.far:
         getattr(axis.axes, f"set_{axis.axis_name}scale")("log")
-        axis.set_minor_locator(NullLocator())
-    if unit == "bytes":
-        # round in powers of two; the axis of equal values has a width too
-        low, high = getattr(axis.axes, f"get_{axis.axis_name}lim")()
-        step = 2.0 ** ceil(log2((high - low) / 6))
-        axis.set_major_locator(LogLocator(2, numticks=8) if far else MultipleLocator(step))
-    shown_as = "si" if unit == "count" else unit
-    axis.set_major_formatter(lambda value, _: shown(value, shown_as))
+        limit(least / 1.6, most * 1.9)
+    else:
+        # room for labels beside the outermost points
+        room = (most - least) * 0.12 or abs(most) * 0.5 or 1.0
+        limit(least - room, most + 1.5 * room)
+    _ticks(axis, drawn)
+
+
+def _ticks(axis: Any, drawn: _Drawn) -> None:
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+
+    # bytes in units of their own are round in powers of two
+    of_two = drawn.scale is None and _kind(drawn.name) == "bytes"
+    powers = LogLocator(2, numticks=8) if of_two else LogLocator(10, (1, 2, 5), numticks=12)
+    axis.set_major_locator(powers if drawn.far else MaxNLocator(7))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(drawn.tick)
+
+
+def _kind(name: str) -> str:
+    unit = QUANTITIES[name].unit
+    return "si" if unit == "count" else unit
+
+
+def _words(name: str) -> str:
+    special = {"macs": "MACs", "flops": "FLOPs"}
+    return " ".join(special.get(word, word) for word in name.split("_"))
 
 
 def _safe(text: str) -> str:

@@ -9,7 +9,7 @@ from vitcost.arguments import listed, optional, takes
 from vitcost.errors import ConfigError, NotCovered
 from vitcost.fields import integer
 from vitcost.planner.arrays import load
-from vitcost.planner.compare import COMPARED, SCHEMA
+from vitcost.planner.compare import COMPARED, SCHEMA, spelled_flag
 from vitcost.planner.evaluate import DESCRIBED, Chunk, Evaluator
 from vitcost.planner.grid import (
     CARD,
@@ -23,6 +23,7 @@ from vitcost.planner.grid import (
     skips,
 )
 from vitcost.planner.pareto import front, pair_of
+from vitcost.planner.plot import conditions, picture_of, plot
 from vitcost.quantities import QUANTITIES, Amount, known
 from vitcost.result import Result
 from vitcost.scenario import Scenario
@@ -148,6 +149,18 @@ class Sweep(Result):
         for cells in zip(*varied, *numbers, strict=True):
             cells = tuple(list(cell) if isinstance(cell, tuple) else cell for cell in cells)
             yield {"model": chunk.model, **dict(zip(keys, cells, strict=True))}
+
+    def plot(self, path: str, **parts: str | None) -> None:
+        """Draws quantities of the combinations in a PNG, SVG or PDF file, as a comparison does."""
+        picture = picture_of(parts, self.pareto, self.names)
+        varied = tuple(axis.name for axis in self.grid.axes)
+        asked = [spelled_flag(name, value) for name, value in self.given.items()]
+        rows = replace(self, names=picture.names, pareto=None, progress=None).rows()
+        plot(
+            rows,
+            picture._replace(varied=varied, title=conditions(asked, varied, picture.timed)),
+            path,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of schema ``vitcost.compare/1``: every row, for a grid that fits memory."""
