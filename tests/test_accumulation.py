@@ -72,7 +72,7 @@ def peak(config: ViTConfig, batch: int, precision: str, **flags: object) -> int 
     return found.peak_bytes
 
 
-CONFIG = ViTConfig(img_size=8, patch_size=4, embed_dim=12, depth=7, num_heads=3, num_classes=5)
+CONFIG = ViTConfig(img_size=8, patch_size=4, embed_dim=12, depth=3, num_heads=3, num_classes=5)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

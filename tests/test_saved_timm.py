@@ -85,8 +85,10 @@ def tiny(name: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("family", zoo.FAMILIES)
 def test_every_name_of_timm(family: str) -> None:
-    for name, run in itertools.product(zoo.table(family).rows, NAME_RUNS):
-        attention, batch, precision = run
+    # two of the four runs for each name, by turns
+    turns = itertools.cycle((NAME_RUNS[::3], NAME_RUNS[1:3]))
+    pairs = [(name, run) for name in zoo.table(family).rows for run in next(turns)]
+    for name, (attention, batch, precision) in pairs:
         options = tiny(name)
         config = resolve(name, **options).config
         how = scenario(batch, precision, attention)

@@ -265,7 +265,7 @@ def sharded(config: ViTConfig, how: Scenario) -> int:
     [(2, 2, "amp-bf16"), (2, 8, "fp32"), (3, 2, "fp32"), (3, 8, "bf16")],
 )
 def test_no_sharded_step_needs_more(zero: int, number: int, precision: str) -> None:
-    config = resolve("vit_tiny_patch16_224", depth=12, img_size=96, embed_dim=96).config
+    config = resolve("vit_tiny_patch16_224", depth=5, img_size=96, embed_dim=96).config
     assert isinstance(config, ViTConfig)
     for batch, checkpointing in ((1, "none"), (48, "none"), (48, "block")):
         how = Scenario(

@@ -43,9 +43,8 @@ def test_every_step_is_drawn() -> None:
     assert {*COUNTS, *FVCORE, *SAVED} == set(STEPS)
 
 
-@pytest.mark.parametrize("batch", [1, 2, 3])
-@settings(drawn, max_examples=50)
-@given(configs())
+@settings(drawn, max_examples=75)
+@given(st.integers(1, 3), configs())
 def test_parameters_flops_calls_and_shapes(batch: int, config: ViTConfig) -> None:
     assert unexplained(config, batch, COUNTS) == []
 
@@ -56,9 +55,8 @@ def test_fvcore(config: ViTConfig) -> None:
     assert unexplained(config, 1, FVCORE) == []
 
 
-@pytest.mark.parametrize("batch", [1, 2])
-@settings(drawn, max_examples=20)
-@given(configs())
+@settings(drawn, max_examples=24)
+@given(st.integers(1, 2), configs())
 def test_saved_bytes_of_every_module(batch: int, config: ViTConfig) -> None:
     assert unexplained(config, batch, SAVED) == []
 
