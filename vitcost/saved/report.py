@@ -57,11 +57,14 @@ class BesideTensors(TypedDict):
 
 class Memory(TypedDict):
     rule_of_thumb: RuleOfThumb
-    inference: Annotated[Inference, Also(total_bytes=int)]
+    inference: Annotated[Inference, Also(total_bytes=int, estimate=NotRequired[str])]
     inference_by_precision: list[
         Annotated[
             InferenceRow,
-            Also(memory=None, asked=None, total_bytes=int, **get_type_hints(Inference)),
+            Also(
+                **{"memory": None, "asked": None, "total_bytes": int},
+                **{**get_type_hints(Inference), "estimate": NotRequired[str]},
+            ),
         ]
     ]
     # of a module without a step what it saves is not known
