@@ -585,4 +585,5 @@ FORMS = {
     # a model of two towers is refused whole there, and answered by tower
     "plan": {"tower", "all"},
     "summary": {"tower"},
+    "web": {"pyodide", "opened"},
 }

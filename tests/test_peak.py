@@ -150,7 +150,9 @@ def test_a_step_of_a_model_that_is_frozen_in_part(run: Run) -> None:
 @pytest.mark.slow
 def test_a_large_model() -> None:
     """Six blocks of ViT-L at 384 pixels, 32 images: gigabytes, none of them allocated."""
-    run = Run(resolve("vit_large_patch16_384", depth=6).config, 32, "amp-bf16", "sdpa", "adamw-loop")
+    run = Run(
+        resolve("vit_large_patch16_384", depth=6).config, 32, "amp-bf16", "sdpa", "adamw-loop"
+    )
     test_a_tracked_step(run)
 
 

@@ -188,3 +188,42 @@ def test_each_word_is_held() -> None:
     for data, own in broken:
         assert fault(data, own) is not None, own
         assert not valid(own).is_valid(data)
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("vit_base_patch16_224", {"num_classes": 5, "img_size": (224, 384)}),
+        ("vit_small_resnet26d_224", {}),
+        ("beit_base_patch16_224", {"depth": 3}),
+    ],
+)
+def test_a_saved_report_is_a_model(name: str, fields: dict[str, Any], tmp_path: Path) -> None:
+    own = vitcost.report(name, batch=2, **fields).to_dict()
+    path = tmp_path / "saved.json"
+    path.write_text(json.dumps(own), encoding="utf-8")
+    again = vitcost.report(str(path), batch=2).to_dict()
+    assert again["model"]["config"] == own["model"]["config"]
+    for part in ("params", "flops", "memory", "layers"):
+        assert again[part] == own[part]
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ({"schema": "vitcost.fit/1", "model": {}}, "schema 'vitcost.fit/1' holds no model"),
+        ({"schema": "vitcost.report/1", "model": 3}, "holds no model"),
+        ({"schema": "vitcost.report/1", "model": {"basis": "traced"}}, "holds no trace"),
+        ({"schema": "vitcost.report/1", "model": {"basis": "formula", "config": {"vision": 1}}},
+         "give the model's name"),
+        ({"schema": "vitcost.report/1", "model": {"basis": "formula", "config": {"x": 1}}},
+         "unknown key 'x'"),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_no_models_report_is_refused(
+    data: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "saved.json"
+    path.write_text(json.dumps(data), encoding="utf-8")
+    with pytest.raises(vitcost.VitcostError, match=said):
+        vitcost.report(str(path))

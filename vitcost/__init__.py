@@ -4,6 +4,8 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from vitcost.version import VERSION
+
 if TYPE_CHECKING:
     from vitcost.budget import assert_budget, budget
     from vitcost.config import ViTConfig
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from vitcost.report import Report, report
     from vitcost.scenario import Scenario
     from vitcost.summary import summary
+    from vitcost.web import web
     from vitcost.zoo.modules import from_torch
 
 __all__ = [
@@ -50,8 +53,9 @@ __all__ = [
     "serve",
     "summary",
     "sweep",
+    "web",
 ]
-__version__ = "0.1.0"
+__version__ = VERSION
 
 
 # where each name is, which is loaded when somebody asks for it: help and a version need none
@@ -72,6 +76,7 @@ _HOMES = {
     "report": "Report report",
     "scenario": "Scenario",
     "summary": "summary",
+    "web": "web",
     "zoo.modules": "from_torch",
 }
 _HOME = {name: f"vitcost.{home}" for home, names in _HOMES.items() for name in names.split()}

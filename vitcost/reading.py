@@ -41,11 +41,15 @@ __all__ = [
 _MAX_DOTS = 32
 # an empty one is 3 letters in a file, and 64 bytes in memory
 _MAX_TABLES = 10**6
+# json calls itself for each, on a stack that a browser's Python does not survive the end of
+_MAX_OPEN = 200
 # Python prints 4,300 digits of an integer
 _MAX_BITS = 14_000
 # a path that the system itself takes is no longer
 _MAX_PATH = 4096
 
+_JSON_TEXT = re.compile(r'"(?:\\.|[^"\\])*+"', re.DOTALL)
+_JSON_BRACKETS = re.compile(r"[\[\]{}]+")
 # strings and comments of TOML; one that has no end reaches to the end of the text
 _TOML_TEXT = re.compile(
     r'"""(?:\\.|[^\\])*?(?:"""|\Z)'
@@ -136,6 +140,8 @@ def parse_json(path: str | Path, text: str, kind: Kind) -> dict[str, Any]:
         raise ConfigError(f"{path}: is empty")
     if text.count("[") + text.count("{") > _MAX_TABLES:
         raise ConfigError(f"{path}: holds more than {_MAX_TABLES:,} tables and lists")
+    if _opens(text, kind.depth) > _MAX_OPEN:
+        raise _too_deep(path, kind)
     try:
         data = json.loads(
             text, object_pairs_hook=_unique, parse_constant=_no_number, parse_float=_finite
@@ -168,6 +174,16 @@ def parse_toml(path: str | Path, text: str, kind: Kind) -> dict[str, Any]:
     except ValueError as error:
         raise ConfigError(f"{path}: not TOML: {str(error).strip()}") from None
     return _table(path, data, kind)
+
+
+def _opens(text: str, depth: int) -> int:
+    """Tables and lists that are nested deeper than ``depth``, or that nothing closes."""
+    if text.count("[") + text.count("{") <= _MAX_OPEN:
+        return 0
+    brackets = "".join(_JSON_BRACKETS.findall(_JSON_TEXT.sub("", text)))
+    for _ in range(depth):
+        brackets = brackets.replace("[]", "").replace("{}", "")
+    return brackets.count("[") + brackets.count("{")
 
 
 def _content(path: str | Path, kind: Kind) -> bytes:

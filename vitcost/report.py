@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     Files: TypeAlias = str | Iterable[str]
     Anchors: TypeAlias = str | Anchor | Iterable[str | Anchor]
 
-__all__ = ["Report", "check_cards", "report", "report_on", "tensors_on"]
+__all__ = [
+    "Report", "check_cards", "report", "report_in", "report_on", "tensors_on", "with_times",
+]  # fmt: skip
 
 
 @takes(gpu=listed, gpu_file=listed, calibration=listed, anchor=listed)
@@ -104,26 +106,29 @@ def report(
     )
     found = resolve(model, **overrides)
     scenario = scenario.added_to(found.flags)
-    run = workload(found.config, scenario)
-    own = report_on(found, run)
-    own = replace(own, inference_by_precision=_by_precision(run))
+    own = report_in(found, scenario)
     check_cards(gpu, gpu_file, calibration, anchor)
     if not gpu:
         return own
+    return with_times(own, gpu, gpu_file=gpu_file, calibration=calibration, anchor=anchor)
+
+
+def report_in(found: Resolved, scenario: Scenario, *, by_precision: bool = True) -> Report:
+    """The report on a model in a scenario, without a card."""
+    run = workload(found.config, scenario)
+    own = report_on(found, run)
+    return replace(own, inference_by_precision=_by_precision(run)) if by_precision else own
+
+
+def with_times(own: Report, gpu: "Gpus", **given: Any) -> Report:
+    """The report with the time on each card; ``given`` is as for ``hardware.timed.timed``."""
     # a page without a card has no use for them
     from vitcost.hardware.timed import timed
 
+    found, scenario = own.model, own.scenario
+    run = workload(found.config, scenario)
     tensors = tensors_on(run, lambda on: own if on == scenario else report_on(found, run.under(on)))
-    times = timed(
-        found.config,
-        scenario,
-        gpu,
-        gpu_file=gpu_file,
-        calibration=calibration,
-        anchor=anchor,
-        tensors=tensors,
-    )
-    return replace(own, time=times)
+    return replace(own, time=timed(found.config, scenario, gpu, tensors=tensors, **given))
 
 
 def check_cards(gpu: object, gpu_file: object, calibration: object, anchor: object) -> None:

@@ -31,6 +31,7 @@ COMMANDS = {
     "budget": "Limits on what models cost, for CI.",
     "diff": "What changed, as a comment for a pull request.",
     "trace": "Traces a module into a file that needs no torch.",
+    "web": "The interactive page, as a folder of static files.",
     "schema": "The JSON schema of a command's --json.",
     "completion": "Completes names and flags in a shell.",
     "help": "What pages say: fields, precision, memory, cards, units.",
@@ -96,6 +97,7 @@ def cli() -> None:
     vitcost serve vit_base_patch16_224 --rate 5000/s --slo 50ms -g l4
     vitcost budget --why
     vitcost diff origin/main
+    vitcost web --open
     """
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 from vitcost.engine.model import Config
@@ -240,7 +240,9 @@ def _by_host(
 
 def _bound(done: Work, shares: Mapping[str, float], setup: Setup, rates: Rates) -> str:
     """What a step waits for most; the host, where that takes longer than the card."""
-    if sum(shares.values()) <= host_seconds(done, setup, rates.host):
+    # what the card waits for the host is in the shares: their sum is the host's time but for the
+    # last digit, which another Python rounds otherwise
+    if sum(shares.values()) <= host_seconds(done, setup, rates.host) * (1 + 1e-9):
         return "overhead"
     return max(shares, key=lambda name: shares[name])
 
@@ -365,6 +367,7 @@ def turning_points(
             low, high = (low, middle) if bound(middle) in wanted else (middle, high)
         return high
 
+    @cache
     def bound(batch: int) -> str:
         return predict(config, replace(scenario, batch=batch), gpu, **given).bound
 

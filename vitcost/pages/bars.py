@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 __all__ = ["report_bars"]
 
+# what a card needs beside tensors
+_BESIDE = ("workspace", "context", "slack")
+
 
 def report_bars(report: Report) -> tuple[Bars, ...]:
     """What lies in memory at the worst moment, against each card; the time of each part."""
@@ -60,7 +63,8 @@ def _against(title: str, tensors: tuple[tuple[str, int], ...], time: "Time") -> 
     # this card's kernels may need other tensors than those of the page, of which no parts are known
     own = sum(value for _, value in tensors) == time.tensor_bytes
     drawn = tensors if own else (("tensors", time.tensor_bytes),)
-    return Bar(f"{time.gpu}, {title}", "bytes", (*drawn, ("beside tensors", beside)), capacity)
+    needs = _some(*((name, getattr(time.beside, f"{name}_bytes")) for name in _BESIDE))
+    return Bar(f"{time.gpu}, {title}", "bytes", (*drawn, *needs), capacity)
 
 
 def _time(report: Report) -> Bars:

@@ -9,12 +9,12 @@ from html import escape
 from math import prod
 from typing import NamedTuple
 
-from vitcost.page import Areas, Bars, Column, Row, Table, cell, printable, scaled, shown
+from vitcost.page import Areas, Bars, Column, Page, Row, Table, cell, printable, scaled, shown
 from vitcost.render.marks import KEYS, areas, bar, keys
 from vitcost.render.mathml import mathml
 from vitcost.result import Result
 
-__all__ = ["fragment", "render"]
+__all__ = ["STYLE", "body", "fragment", "render"]
 
 # the browser itself refuses whatever a name might try to load
 _HEAD = """\
@@ -35,7 +35,7 @@ body { margin: 0 auto; padding: 1.5rem 1rem 4rem; max-width: 84rem;
     opacity: 1; background-color: var(--paper) } }
 """
 # the colours are seen on light and on dark; a notebook's theme is not the system's
-_STYLE = """\
+STYLE = """\
 .vitcost { --bar: #4c8dff44; --mark: #2da44e; --bad: #e5484d; --line: #8884;
   font: 14px/1.5 system-ui, sans-serif; overflow-wrap: anywhere }
 .vitcost h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 .5rem }
@@ -121,8 +121,12 @@ def render(result: Result, *, color: bool, width: int | None) -> str:
 
 def fragment(result: Result) -> str:
     """The page of a result as an element of any page; its style touches nothing else."""
-    page = result.page()
-    lines = [f"<style>\n{_STYLE}</style>"]
+    return f'<div class="vitcost">\n<style>\n{STYLE}</style>\n{body(result.page())}</div>\n'
+
+
+def body(page: Page) -> str:
+    """What a page says, without its style."""
+    lines = []
     if page.title:
         lines.append(f"<h1>{_text(page.title)}</h1>")
     lines += [f'<p class="answer">{_text(line)}</p>' for line in page.answer]
@@ -142,14 +146,14 @@ def fragment(result: Result) -> str:
         lines += _section(table)
     lines.append("</div>")
     lines += [f'<p class="note">{_text(note)}</p>' for note in page.notes]
-    return "\n".join(['<div class="vitcost">', *lines, "</div>"]) + "\n"
+    return "\n".join(lines) + "\n"
 
 
 def _formulas(formulas: tuple[str, ...]) -> Iterator[str]:
     """A formula, with numbers put in, and its result: each equal to the one above."""
     for i, formula in enumerate(formulas):
         math = mathml(formula)
-        yield f'<p class="formula">{"= " if i else ""}{math or _text(formula)}</p>'
+        yield f'<p class="formula" tabindex="0">{"= " if i else ""}{math or _text(formula)}</p>'
 
 
 def _bars(bars: Bars) -> Iterator[str]:
@@ -183,7 +187,8 @@ def _section(table: Table) -> Iterator[str]:
         yield f"<details><summary><span>{_text(table.title)}</span></summary>"
     elif table.title:
         yield f"<h2>{_text(table.title)}</h2>"
-    yield '<div class="scroll">'
+    # a keyboard scrolls what has the focus
+    yield '<div class="scroll" tabindex="0">'
     yield from (_grid if folds else _flat)(table)
     yield "</div>"
     for note in table.notes:

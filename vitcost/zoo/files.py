@@ -104,10 +104,27 @@ def _timm(data: Mapping[str, Any], base: Callable[[str], Described]) -> Describe
     return described(data, base)
 
 
+def _reported(data: Mapping[str, Any], base: Callable[[str], Described]) -> Described:
+    """The model of a saved report, by the config in it."""
+    model = data.get("model")
+    if data["schema"] != _REPORT or not isinstance(model, dict):
+        raise ConfigError(
+            f"schema {shown(data['schema'])} holds no model; {_REPORT} and vitcost.trace/1 do"
+        )
+    config = model.get("config")
+    if model.get("basis") != "formula":
+        raise NotCovered("a report of a traced module holds no trace; `vitcost trace` writes one")
+    if not isinstance(config, dict) or "vision" in config or "vocab_size" in config:
+        raise NotCovered("a saved report of a model that reads text: give the model's name")
+    return _own(config, base)._replace(source=f"saved report of {shown(model.get('name'))}")
+
+
+_REPORT = "vitcost.report/1"
 # the key that tells what a file is
 _KINDS: Mapping[str, Callable[[Mapping[str, Any], Callable[[str], Described]], Described]] = {
     "model_type": _transformers,
     "vision_cfg": open_clip.described,
     "model_cfg": open_clip.described,
     "architecture": _timm,
+    "schema": _reported,
 }

@@ -1,0 +1,400 @@
+"""``vitcost web``: the folder, its answers in Python, and the page in a real browser."""
+
+import gzip
+import json
+import math
+import re
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from web_support import browsing, pyodide, questions, said_by_python, serving
+
+import vitcost
+from vitcost.budget import budget
+from vitcost.cli import run
+from vitcost.engine.workload import workload
+from vitcost.errors import ConfigError
+from vitcost.quantities import QUANTITIES
+from vitcost.scenario import Scenario
+from vitcost.version import VERSION
+from vitcost.web import PYODIDE, RUNTIME, packed, web
+from vitcost.web.answer import answer, asked_of
+from vitcost.web.controls import CONTROLS, FIRST, given
+from vitcost.web.formula import formulas_of
+from vitcost.web.spelled import as_budget, as_command, as_python
+from vitcost.zoo import resolve
+
+BASE = "vit_base_patch16_224"
+MIB = 2**20
+
+
+def same(one: Any, other: Any, path: str = "") -> Iterator[str]:
+    """Where two values of JSON differ: integers are equal, seconds and ratios to 12 digits."""
+    if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
+        for key in one:
+            yield from same(one[key], other[key], f"{path}.{key}")
+    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        for i, pair in enumerate(zip(one, other, strict=True)):
+            yield from same(*pair, f"{path}.{i}")
+    elif isinstance(one, float) and isinstance(other, float):
+        if not math.isclose(one, other, rel_tol=1e-12):
+            yield f"{path}: {one} {other}"
+    elif one != other or type(one) is not type(other):
+        yield f"{path}: {one!r:.80} {other!r:.80}"
+
+
+# --- the folder
+
+
+def test_the_same_files_are_packed_as_the_same_bytes_and_none_that_needs_torch() -> None:
+    pack = packed()
+    assert pack == packed()
+    with tarfile.open(fileobj=BytesIO(pack)) as archive:
+        names = archive.getnames()
+    assert {"vitcost/report.py", "vitcost/zoo/timm/vit.py", "vitcost/web/answer.py"} <= {*names}
+    parts = {name.split("/")[1] for name in names}
+    assert not parts & {"cli", "check", "formulas"}
+    assert "vitcost/traced/record.py" not in names
+    assert "vitcost/traced/file.py" in names
+
+
+def test_the_folder_is_small_and_says_its_version(tmp_path: Path) -> None:
+    site = web(str(tmp_path / "site"))
+    root = Path(site.folder)
+    assert {path.name for path in root.iterdir()} == {*site.files}
+    # as a server sends them: the limit of the page's own part
+    sent = sum(len(gzip.compress((root / name).read_bytes())) for name in site.files)
+    assert sent <= 500_000
+    page = (root / "index.html").read_text(encoding="utf-8")
+    assert f"vitcost {VERSION}" in page
+    assert f"https://cdn.jsdelivr.net/pyodide/v{PYODIDE}/full/" in page
+    assert "{{" not in page
+    # the first answer stands there before Python does
+    report = vitcost.report(FIRST["model"], **given(FIRST))
+    assert f"{report.params:,}" in page
+    assert f"{report.training.peak_bytes:,}" in page
+    # nothing in the page runs but its own file
+    assert re.findall(r"<script[^>]*>", page) == ['<script src="page.js" type="module">']
+    # every file is kept for a while offline
+    kept = (root / "sw.js").read_text(encoding="utf-8")
+    assert all(f'"{name}"' in kept for name in ("./", "page.js", "worker.js", "vitcost.pack"))
+    assert all(f"/full/{name}" in kept for name in RUNTIME)
+
+
+def test_pyodide_is_copied_or_refused(tmp_path: Path) -> None:
+    release = tmp_path / "release"
+    release.mkdir()
+    with pytest.raises(ConfigError, match=r"no folder of Pyodide: it has no pyodide\.mjs"):
+        web(str(tmp_path / "site"), pyodide=str(release))
+    for name in RUNTIME:
+        (release / name).write_bytes(b"1")
+    site = web(str(tmp_path / "site"), pyodide=str(release))
+    assert (tmp_path / "site/pyodide/pyodide.asm.wasm").read_bytes() == b"1"
+    assert site.own_bytes == sum(site.files.values()) - len(RUNTIME)
+    worker = (tmp_path / "site/worker.js").read_text(encoding="utf-8")
+    assert 'from "./pyodide/pyodide.mjs"' in worker
+    # a policy that lets nothing else in
+    page = (tmp_path / "site/index.html").read_text(encoding="utf-8")
+    assert "http" not in re.findall(r'Policy" content="([^"]*)"', page)[0]
+    with pytest.raises(ConfigError, match="cannot write"):
+        web(str(release / RUNTIME[0]))
+
+
+def test_the_command_writes_the_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["web", str(tmp_path / "site")]) == 0
+    assert re.fullmatch(
+        r".*site: 6 files, [\d.]+ KiB beside Python's own\n", capsys.readouterr().out
+    )
+    assert run(["web"]) == 2
+    assert "give the FOLDER that is written, or --open" in capsys.readouterr().err
+
+
+def test_an_answer_loads_nothing_but_the_standard_library() -> None:
+    script = (
+        "import sys, json\nbefore = set(sys.modules)\n"
+        "from vitcost.web.answer import asked_of, in_full\n"
+        f"question = {dict(FIRST) | {'batch': '4096', 'other': 'gpt2'}!r}\n"
+        "asked_of(json.dumps(question)), asked_of(json.dumps(question | {'rest': True}))\n"
+        "in_full(json.dumps(question))\n"
+        "tops = {name.partition('.')[0] for name in set(sys.modules) - before}\n"
+        "print(sorted(tops - set(sys.stdlib_module_names) - {'vitcost'}))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+# --- what the page says
+
+
+def test_an_answer_is_the_reports() -> None:
+    column = answer(BASE, FIRST)
+    report = vitcost.report(BASE, **given(FIRST))
+    (time,) = report.time
+    assert f"{time.images_per_second:,.0f} images/s, fits" in column.html
+    assert "largest batch 336" in column.html
+    (row,) = vitcost.fit(BASE, **given(FIRST)).found
+    assert row.largest_batch == 336
+    assert "Memory over a training step" in column.html
+    assert all(f"<title>{name}: " in column.html for name in ("workspace", "context", "slack"))
+
+
+def test_what_would_make_it_fit_is_in_the_second_part() -> None:
+    question = dict(FIRST) | {"batch": "512"}
+    assert "does not fit" in answer(BASE, question).html
+    rest = answer(BASE, question, rest=True).html
+    ways = vitcost.fit(BASE, **given(question)).found[0].ways
+    first = ", ".join(f"{name} {value}" for name, value in ways[0].flags)
+    assert re.search(r"<td>rtx4090</td><td>([^<]*)</td>", rest)[1] == first  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        {"model": "vit_bse_patch16_224"},
+        {"model": ""},
+        {"model": BASE, "batch": "none"},
+        {"model": BASE, "img_size": "230"},
+        {"model": BASE, "precision": "fp99"},
+        {"model": BASE, "gpu": "h1000"},
+        {"model": BASE, "zero": "1"},
+        {"model": BASE, "colour": "red"},
+        {"model": "no/such/config.json"},
+    ],
+    ids=str,
+)
+def test_a_mistake_has_the_message_of_every_other_door(question: dict[str, str]) -> None:
+    (column,) = json.loads(asked_of(json.dumps(question)))
+    rest = {name: value for name, value in given(question).items() if name != "model"}
+    with pytest.raises(vitcost.VitcostError) as refused:
+        vitcost.report(question["model"], **rest)
+    assert column["error"] == str(refused.value)
+    assert column["html"] == ""
+
+
+def test_code_is_not_run_from_an_address() -> None:
+    (column,) = json.loads(asked_of(json.dumps({"model": "os:getcwd"})))
+    assert "vitcost trace os:getcwd -o FILE" in column["error"]
+
+
+def test_markup_in_a_question_stays_text() -> None:
+    bad = "<img src=x onerror=alert(1)>"
+    for question in ({"model": bad}, {"model": BASE, "gpu": f"{bad},memory_gb=8"}):
+        (column,) = json.loads(asked_of(json.dumps(question)))
+        assert "<img" not in column["html"]
+    rest = answer(BASE, {"gpu": f"{bad},memory_gb=8,fp32_tflops=9,bandwidth_gbps=9"}, rest=True)
+    assert "<img" not in rest.html
+    assert "&lt;img" in rest.html
+
+
+def test_a_question_elsewhere_has_the_same_answer(tmp_path: Path, capsys: Any) -> None:
+    flags = given(dict(FIRST) | {"img_size": "384", "zero": "0", "lora": "0"})
+    own = vitcost.report(BASE, **flags)
+    command = as_command(BASE, flags)
+    assert "--zero" not in command
+    assert run([*command.split()[1:], "--json"]) == 0
+    assert [*same(json.loads(capsys.readouterr().out), json.loads(json.dumps(own.to_dict())))] == []
+    scope: dict[str, Any] = {}
+    exec(as_python(BASE, flags), scope)
+    assert scope["report"].to_dict() == own.to_dict()
+    config = tmp_path / "pyproject.toml"
+    text = as_budget(BASE, flags, own)
+    config.write_text(text, encoding="utf-8")
+    assert budget(config=str(config)).ok
+    config.write_text(text.replace(f"params = {own.params}", f"params = {own.params - 1}"))
+    assert not budget(config=str(config)).ok
+
+
+@pytest.mark.parametrize("name", [BASE, "vit_base_patch16_rope_mixed_224", "beit_base_patch16_224"])
+def test_formulas_give_the_numbers_of_the_report(name: str) -> None:
+    scenario = Scenario(batch=8)
+    found = formulas_of(resolve(name), scenario)
+    report = vitcost.report(name, batch=8)
+    sizes = workload(resolve(name).config, scenario).sizes
+    for quantity, value in (("params", report.params), ("flops", report.flops.forward)):
+        letters, numbers, result = found[quantity]
+        assert int(result) == value
+        # both are sums of products in Python's own letters
+        assert eval(numbers, {}) == value
+        assert eval(letters, {}, dict(sizes)) == value
+
+
+def test_every_control_is_a_keyword() -> None:
+    known = {*Scenario.__dataclass_fields__, "model", "other", "gpu", "img_size", "num_classes"}
+    assert {control.name for control in CONTROLS} <= known
+
+
+# --- in a browser
+
+
+class Tab:
+    """The page in a tab, with all that the browser had to say, and all that it asked for."""
+
+    def __init__(self, browser: Any, address: str) -> None:
+        self.address = address
+        self.context = browser.new_context(viewport={"width": 1280, "height": 900})
+        self.page = self.context.new_page()
+        self.said: list[str] = []
+        self.asked: list[str] = []
+        self.page.on("console", lambda message: self.said.append(message.text))
+        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+        self.page.on("dialog", lambda dialog: self.said.append(dialog.message))
+        self.context.on("request", lambda request: self.asked.append(request.url))
+        self.page.goto(address)
+        self.page.wait_for_selector("#columns[data-took]", timeout=90_000)
+
+    def shown(self, condition: str, state: Any = "visible") -> None:
+        self.page.wait_for_selector(condition, state=state, timeout=30_000)
+
+    def json(self, question: dict[str, str]) -> Any:
+        text = self.page.evaluate("question => window.vitcost.full(question)", question)
+        return json.loads(text)
+
+
+@pytest.fixture(scope="module")
+def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
+    folder = tmp_path_factory.mktemp("web")
+    site = web(str(folder / "site"), pyodide=pyodide(folder))
+    with browsing() as browser, serving(site.folder) as address:
+        yield Tab(browser, address)
+
+
+@pytest.mark.slow
+def test_the_page_has_the_numbers_of_the_json(tab: Tab) -> None:
+    answered = 0
+    for question in questions(50):
+        keywords = given(question)
+        wanted = said_by_python(lambda q=question, k=keywords: vitcost.report(q["model"], **k))
+        assert [*same(tab.json(question), wanted)] == [], question
+        answered += "error" not in wanted
+    assert answered >= 25
+
+
+def numbers(tab: Tab) -> dict[str, Any]:
+    """The exact numbers that the page shows."""
+    rows = tab.page.evaluate(
+        "() => [...document.querySelectorAll('.rest details tr')].slice(1)"
+        ".map(row => [...row.children].map(cell => cell.textContent))"
+    )
+    return {name: float(text) if "." in text else int(text.replace(",", "")) for name, text in rows}
+
+
+@pytest.mark.slow
+def test_what_is_typed_is_answered_and_kept_in_the_address(tab: Tab) -> None:
+    page = tab.page
+    page.goto(tab.address + "#model=vit_tiny_patch16_224&batch=3&mode=infer&gpu=l4")
+    tab.shown("article h1:text-is('vit_tiny_patch16_224')")
+    assert page.input_value("#batch") == "3"
+    assert page.is_disabled("#optimizer")
+    page.select_option("#mode", "train")
+    page.fill("#batch", "7")
+    page.fill("#checkpointing", "block")
+    tab.shown("pre:has-text('--checkpointing block')")
+    assert "batch=7" in page.url
+    report = vitcost.report(
+        "vit_tiny_patch16_224", batch=7, mode="train", checkpointing="block", gpu="l4"
+    )
+    shown = numbers(tab)
+    data = report.to_dict()
+    wanted = {name: quantity.read(data) for name, quantity in QUANTITIES.items()}
+    assert [*same(shown, {n: v for n, v in wanted.items() if v is not None})] == []
+    # the address brings the question back
+    page.reload()
+    tab.shown("pre:has-text('--checkpointing block')")
+    assert (page.input_value("#batch"), page.input_value("#mode")) == ("7", "train")
+    # a slider moves its number, and a second model stands beside the first
+    page.focus("[data-of=batch]")
+    page.keyboard.press("ArrowRight")
+    assert page.input_value("#batch") == str(round(2 ** (round(2 * math.log2(7) + 1) / 2)))
+    page.fill("#other", "vit_small_patch16_224")
+    tab.shown("article + article h1:text-is('vit_small_patch16_224')")
+    tops = page.evaluate("() => [...document.querySelectorAll('article')].map(a => a.offsetTop)")
+    assert tops[0] == tops[1]
+    page.fill("#other", "")
+
+
+@pytest.mark.slow
+def test_a_mistake_is_one_message(tab: Tab, capsys: pytest.CaptureFixture[str]) -> None:
+    tab.page.fill("#model", "vit_bse_patch16_224")
+    tab.shown("p.error")
+    assert run(["report", "vit_bse_patch16_224", "-g", "l4"]) == 2
+    assert capsys.readouterr().err == f"Error: {tab.page.inner_text('p.error')}\n"
+    tab.page.fill("#model", BASE)
+    tab.shown(f"article h1:text-is('{BASE}')")
+
+
+DROP = """([name, text, size]) => {
+  const data = new DataTransfer();
+  data.items.add(new File([size ? new Uint8Array(size) : Uint8Array.from(
+    text, sign => sign.charCodeAt())], name));
+  document.body.dispatchEvent(new DragEvent("drop", {bubbles: true, dataTransfer: data})) }"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "text", "size", "said"),
+    [
+        ("<img src=x onerror=alert(1)>.json", '{"<script>alert(1)</script>": 1}', 0, "unknown"),
+        ("big.json", "", 100_000_000, "larger than 4,194,304 bytes, so no model's config"),
+        ("deep.json", '{"a":' * 100_000, 0, "nested deeper than"),
+        ("bad.toml", "a = [" * 60_000, 0, "larger than 65,536 bytes"),
+        ("../../etc/passwd.json", "\0", 0, "not JSON"),
+        ("bomb.json.gz", "\x1f\x8b\x08", 0, "not gzip"),
+    ],
+)
+def test_a_dropped_file_harms_nothing(tab: Tab, name: str, text: str, size: int, said: str) -> None:
+    tab.page.evaluate(DROP, [name, text, size])
+    tab.shown(f"p.error:has-text({json.dumps(said)})")
+    # and the next question is answered
+    tab.page.fill("#model", "vit_tiny_patch16_224")
+    tab.shown("article h1:text-is('vit_tiny_patch16_224')")
+
+
+@pytest.mark.slow
+def test_a_dropped_config_and_a_saved_report_are_read(tab: Tab, tmp_path: Path) -> None:
+    own = tmp_path / "own.toml"
+    own.write_text(f'base = "{BASE}"\ndepth = 3\n', encoding="utf-8")
+    saved = vitcost.report("vit_small_patch16_224", batch=2)
+    for file, text, params in (
+        ("own.toml", own.read_text(encoding="utf-8"), vitcost.report(str(own)).params),
+        ("saved.json", json.dumps(saved.to_dict()), saved.params),
+    ):
+        tab.page.evaluate(DROP, [file, text, 0])
+        tab.shown(f".rest details td:text-is('{params:,}')", "attached")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_and_no_width_scrolls(tab: Tab, scheme: str) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    page = tab.page
+    page.emulate_media(color_scheme=scheme)
+    page.fill("#other", "vit_small_patch16_224")
+    page.fill("#batch", "4096")
+    tab.shown("article + article .rest:not(.stale) pre:has-text('--batch 4096')")
+    for width in (375, 1280):
+        page.set_viewport_size({"width": width, "height": 900})
+        wide = page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= width
+        found = Axe().run(page).response["violations"]
+        assert [(each["id"], each["nodes"][0]["html"][:200]) for each in found] == []
+    page.fill("#other", "")
+
+
+@pytest.mark.slow
+def test_it_works_offline_and_says_nothing(tab: Tab) -> None:
+    """The last of them: whatever came before asked the loopback alone, and raised no error."""
+    assert tab.page.inner_text("#offline") == "It works offline now."
+    tab.context.set_offline(True)
+    tab.page.goto(tab.address + "#model=vit_small_patch16_224&batch=5")
+    tab.page.reload()
+    tab.shown("#columns[data-took] h1:text-is('vit_small_patch16_224')")
+    tab.context.set_offline(False)
+    assert tab.said == []
+    assert {url.split("/")[2] for url in tab.asked} == {tab.address.split("/")[2]}

@@ -1,0 +1,54 @@
+"""``vitcost web``."""
+
+from tempfile import TemporaryDirectory
+
+import click
+
+from vitcost.cli.options import Command, Option
+from vitcost.cli.output import tell, write
+from vitcost.units import binary_bytes
+from vitcost.web import PYODIDE, web
+
+__all__ = ["command"]
+
+_EXAMPLES = f"""
+vitcost web site
+vitcost web --open
+vitcost web site --pyodide node_modules/pyodide
+vitcost web site --pyodide https://cdn.jsdelivr.net/pyodide/v{PYODIDE}/full/
+"""
+
+
+@click.command(
+    "web",
+    cls=Command,
+    examples=_EXAMPLES,
+    own_file=True,
+    judges=False,
+    params=[
+        click.Argument(["folder"], required=False),
+        Option(
+            ["--pyodide"],
+            metavar="FOLDER|URL",
+            help=f"a release of Pyodide; a folder is copied  [default: {PYODIDE} of its makers]",
+        ),
+        Option(["--open", "opened"], is_flag=True, help="serve it on this machine, and open it"),
+    ],
+)
+def command(folder: str | None, pyodide: str | None, opened: bool) -> int:
+    """The interactive page, as a folder of static files.
+
+    Any web server serves FOLDER, GitHub Pages too. The page asks this version of the library, in
+    the browser's own Python: nothing is sent anywhere. Without FOLDER --open has one for the while.
+    """
+    if folder is None and not opened:
+        raise click.UsageError("give the FOLDER that is written, or --open")
+    with TemporaryDirectory() as other:
+        site = web(folder or other, pyodide=pyodide or "")
+        size = binary_bytes(site.own_bytes)
+        write(f"{folder or 'page'}: {len(site.files)} files, {size} beside Python's own\n", None)
+        if opened:
+            from vitcost.web.served import served
+
+            served(site.folder, lambda address: tell(f"{address} (Ctrl-C ends it)"))
+    return 0

@@ -1,0 +1,160 @@
+"""``web``: the page as a folder of static files, which any server serves.
+
+The folder has the library's own Python files, packed, and Pyodide's runtime or its address. Nothing
+of the library is written a second time in another language.
+"""
+
+import gzip
+import tarfile
+from collections.abc import Iterator, Mapping
+from hashlib import sha256
+from html import escape
+from io import BytesIO
+from json import dumps
+from pathlib import Path
+from typing import NamedTuple
+
+from vitcost.errors import ConfigError, shown
+from vitcost.hardware.specs import card_names
+from vitcost.render.html import STYLE
+from vitcost.version import VERSION
+from vitcost.web.answer import answer
+from vitcost.web.controls import FIRST, form
+from vitcost.written import whole
+from vitcost.zoo import names
+
+__all__ = ["PYODIDE", "RUNTIME", "Site", "packed", "web"]
+
+# the release that the page is tested with, and where its makers serve it
+PYODIDE = "314.0.7"
+_ADDRESS = f"https://cdn.jsdelivr.net/pyodide/v{PYODIDE}/full/"
+# what Pyodide loads before a line of Python runs
+RUNTIME = (
+    "pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip", "pyodide-lock.json",
+)  # fmt: skip
+_ROOT = Path(__file__).parents[1]
+_ASSETS = Path(__file__).parent / "assets"
+# parts of the package that need torch, sympy or a terminal: no page runs them
+_APART = ("check/", "cli/", "formulas/", "web/__init__.py", "__main__.py")
+_TORCH = "\nimport torch\n"
+
+
+class Site(NamedTuple):
+    """What was written: each file and its bytes, Pyodide's own where it was copied apart."""
+
+    folder: str
+    files: Mapping[str, int]
+    pyodide: str
+
+    @property
+    def own_bytes(self) -> int:
+        return sum(size for name, size in self.files.items() if not name.startswith("pyodide/"))
+
+
+def web(folder: str, *, pyodide: str = "") -> Site:
+    """Writes the page into a folder; ``pyodide`` is the folder of a release of Pyodide, which is
+    copied, or the address of one. Without it the page loads the official distribution.
+
+    Raises ``ConfigError`` for a folder that cannot be written, and one that holds no Pyodide.
+    """
+    runtime = _runtime(pyodide)
+    address = pyodide if "://" in pyodide else "pyodide/" if runtime else _ADDRESS
+    address = address if address.endswith("/") else f"{address}/"
+    files = {**_own(address), **{f"pyodide/{name}": data for name, data in runtime.items()}}
+    files["sw.js"] = _service(files, address, bool(runtime))
+    root = Path(folder)
+    try:
+        (root / "pyodide" if runtime else root).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot write {shown(folder)}: {error.strerror or error}") from None
+    for name, data in files.items():
+        with whole(str(root / name)) as path:
+            path.write_bytes(data)
+    return Site(folder, {name: len(data) for name, data in files.items()}, address)
+
+
+def packed() -> bytes:
+    """The library's Python files in one archive, the same bytes for the same files."""
+    archive = BytesIO()
+    with tarfile.open(fileobj=archive, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for path in sorted(_ROOT.rglob("*.py")):
+            name, source = path.relative_to(_ROOT).as_posix(), path.read_bytes()
+            if name.startswith(_APART) or _TORCH.encode() in source:
+                continue
+            entry = tarfile.TarInfo(f"vitcost/{name}")
+            entry.size = len(source)
+            tar.addfile(entry, BytesIO(source))
+    return gzip.compress(archive.getvalue(), 9, mtime=0)
+
+
+def _runtime(pyodide: str) -> dict[str, bytes]:
+    """The files of a release that lies in a folder; nothing of one that has an address."""
+    if not pyodide or "://" in pyodide:
+        return {}
+    folder = Path(pyodide)
+    missing = [name for name in RUNTIME if not (folder / name).is_file()]
+    if missing:
+        raise ConfigError(
+            f"{shown(pyodide)} is no folder of Pyodide: it has no {', '.join(missing)}; "
+            f"`npm pack pyodide@{PYODIDE}` brings one"
+        )
+    return {name: (folder / name).read_bytes() for name in RUNTIME}
+
+
+def _own(address: str) -> dict[str, bytes]:
+    """The page, its parts and the library."""
+    first = answer(FIRST["model"], FIRST)
+    rest = answer(FIRST["model"], FIRST, rest=True)
+    put = {
+        "VERSION": VERSION,
+        "PYODIDE": escape(address),
+        "POLICY": _policy(address),
+        "FORM": form(),
+        "MODELS": _options(names()),
+        "CARDS": _options(card_names()),
+        "FIRST": f"{first.html}<div class='rest'>{rest.html}</div>",
+        "SAID": escape(first.said),
+    }
+    page = _text("page.html")
+    for word, text in put.items():
+        page = page.replace(f"{{{{{word}}}}}", text)
+    # a module's own folder begins with a dot
+    here = address if "://" in address else f"./{address}"
+    worker = _text("worker.js").replace("{{PYODIDE}}", here)
+    return {
+        "index.html": page.encode(),
+        "page.css": (_text("page.css") + STYLE).encode(),
+        "page.js": _text("page.js").encode(),
+        "worker.js": worker.encode(),
+        # a name that no server takes for a file to unpack
+        "vitcost.pack": packed(),
+    }
+
+
+def _service(files: Mapping[str, bytes], address: str, here: bool) -> bytes:
+    """The service worker that keeps every file, under the digest of them all."""
+    digest = sha256()
+    for name in sorted(files):
+        digest.update(name.encode() + b"\0" + files[name])
+    runtime = [f"{address}{name}" for name in RUNTIME]
+    kept = ["./", *(name for name in files if not name.startswith("pyodide/")), *runtime]
+    text = _text("sw.js").replace("{{DIGEST}}", digest.hexdigest()[:16])
+    return text.replace("{{FILES}}", dumps(kept)).encode()
+
+
+def _policy(address: str) -> str:
+    """Where the page may load from: its own folder, and Pyodide's address."""
+    origin = "" if "://" not in address else " " + "/".join(address.split("/")[:3])
+    return escape(
+        f"default-src 'none'; script-src 'self' 'wasm-unsafe-eval'{origin}; worker-src 'self'; "
+        f"connect-src 'self'{origin}; img-src data:; style-src 'self' 'unsafe-inline'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _options(words: "Iterator[str] | list[str]") -> str:
+    return "".join(f"<option>{escape(word)}</option>" for word in words)
+
+
+def _text(name: str) -> str:
+    return (_ASSETS / name).read_text(encoding="utf-8")

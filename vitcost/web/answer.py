@@ -1,0 +1,194 @@
+"""What the page shows of a question: the library's own results through the renderers of HTML.
+
+It runs in the browser's Python, and when the folder is made, for the first answer.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from html import escape
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from vitcost.errors import ConfigError, VitcostError
+from vitcost.flags import mode_of
+from vitcost.page import Column, Page, Row, Table, printable
+from vitcost.pages.fit import fit_page
+from vitcost.pages.report import report_page
+from vitcost.planner.asked import asked
+from vitcost.planner.fit import fit
+from vitcost.quantities import QUANTITIES
+from vitcost.render.html import body
+from vitcost.render.mathml import mathml
+from vitcost.report import report, report_in, with_times
+from vitcost.reported import Report
+from vitcost.scenario import Scenario
+from vitcost.web.controls import given
+from vitcost.web.formula import SHOWN, formulas_of
+from vitcost.web.spelled import as_budget, as_command, as_python
+from vitcost.zoo.modules import is_factory
+
+__all__ = ["Answer", "answer", "asked_of", "in_full"]
+
+
+class Answer(NamedTuple):
+    """A column of the page: its markup, or the message of what cannot be answered; ``said`` is the
+    answer in a line, ``own`` what a model has where no field is given, and ``patch`` the side of a
+    patch, in whose steps an image grows."""
+
+    html: str = ""
+    said: str = ""
+    error: str = ""
+    own: Mapping[str, str] = MappingProxyType({})
+    patch: int = 1
+
+
+def asked_of(text: str) -> str:
+    """The answer to a question in JSON, a column for each model; ``rest`` asks for what is below
+    the numbers that move with a slider."""
+    question = json.loads(text)
+    rest = question.pop("rest", False)
+    models = [question.get("model", ""), question.get("other", "")]
+    columns = [answer(model, question, rest) for i, model in enumerate(models) if model or not i]
+    return json.dumps([{**column._asdict(), "own": {**column.own}} for column in columns])
+
+
+def in_full(text: str) -> str:
+    """The JSON of ``vitcost report`` on a question, or its message."""
+    question = json.loads(text)
+    try:
+        return json.dumps(report(_model(question["model"]), **given(question)).to_dict())
+    except VitcostError as error:
+        return json.dumps({"error": str(error)})
+
+
+def answer(model: str, question: Mapping[str, str], rest: bool = False) -> Answer:
+    """One column; its first part, or with ``rest`` its second."""
+    try:
+        name, flags = _model(model), given(question)
+        own = _report(name, tuple(flags.items()))
+        markup = _rest(name, flags, own) if rest else body(_page(own, flags))
+    except VitcostError as error:
+        return Answer(error=printable(str(error)))
+    vision: Any = getattr(own.model.config, "vision", own.model.config)
+    sides = getattr(vision, "img_size", None)
+    fields = {"img_size": sides and "x".join(map(str, dict.fromkeys(sides)))}
+    fields["num_classes"] = getattr(vision, "num_classes", None)
+    shown = {field: str(value) for field, value in fields.items() if value is not None}
+    patch = max(getattr(vision, "patch_size", None) or (1,))
+    return Answer(markup, "; ".join(_page(own, flags).answer[:2]), own=shown, patch=patch)
+
+
+def _model(name: str) -> str:
+    """A model as it is typed, but code, which a browser does not run."""
+    if is_factory(name.strip()):
+        raise ConfigError(
+            f"{name:.80}: a model from code is traced where its torch is: "
+            f"`vitcost trace {name.strip():.80} -o FILE`; drop that file here"
+        )
+    return name.strip()
+
+
+@lru_cache(maxsize=8)
+def _report(model: str, flags: tuple[tuple[str, Any], ...]) -> Report:
+    """The report without what takes longest and stands nowhere in the first part."""
+    keywords = {**dict(flags), **mode_of("report", dict(flags))}
+    gpu = keywords.pop("gpu", ())
+    try:
+        found, scenario = asked(model, keywords)
+        own = report_in(found, scenario, by_precision=False)
+        return with_times(own, gpu, turning=False) if gpu else own
+    except VitcostError:
+        # the message is the one that the whole question has
+        return report(model, **dict(flags))
+
+
+def _page(own: Report, flags: Mapping[str, Any]) -> Page:
+    page = report_page(own)
+    what, numbers, *cards = page.answer
+    answers = [*cards, *_largest(own, flags), numbers]
+    lead = (what, *(f"{time.gpu}: the time is {time.basis}" for time in own.time))
+    return Page(page.title, lead, answer=tuple(answers), bars=page.bars, pictures=page.pictures)
+
+
+def _largest(own: Report, flags: Mapping[str, Any]) -> Iterator[str]:
+    """The largest batch of the card."""
+    if "gpu" not in flags:
+        return
+    try:
+        # a batch of two fits nearly anywhere, and then no other ways are looked for
+        asked_for = {**_fitted(flags), "batch": 2}
+        (row,) = fit(own.model, **asked_for).found
+    except VitcostError as error:
+        yield f"largest batch: {error}"
+        return
+    if row.largest_batch is not None:
+        at_most = "at least " if row.used_is == "bounded" else ""
+        yield f"{row.gpu}: largest batch {at_most}{row.largest_batch:,}"
+
+
+def _fitted(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """The flags of a fit: a model that is resolved has its fields."""
+    names = {"gpu", *Scenario.__dataclass_fields__}
+    return {name: value for name, value in flags.items() if name in names}
+
+
+def _rest(model: str, flags: Mapping[str, Any], own: Report) -> str:
+    lines = [body(Page("", tables=tuple(_ways(own, flags))))]
+    lines += _formulas(own)
+    lines += _spelled(model, flags, own)
+    lines.append(f"<details><summary>Exact numbers</summary>{body(_numbers(own))}</details>")
+    return "\n".join(lines)
+
+
+def _ways(own: Report, flags: Mapping[str, Any]) -> Iterator[Table]:
+    """What would make the batch fit, cheapest first."""
+    if "gpu" not in flags:
+        return
+    try:
+        found = fit(own.model, **_fitted(flags))
+    except VitcostError:
+        return
+    yield from fit_page(found).tables[1:]
+
+
+def _formulas(own: Report) -> Iterator[str]:
+    for name, (letters, numbers, result) in formulas_of(own.model, own.scenario).items():
+        yield f"<section><h2>Formula: {SHOWN[name]}</h2>"
+        for i, line in enumerate((letters, numbers)):
+            written = mathml(line) or escape(line)
+            yield f'<p class="formula" tabindex="0">{"= " if i else ""}{written}</p>'
+        yield f'<p class="formula" tabindex="0">= {int(result):,}</p></section>'
+
+
+def _spelled(model: str, flags: Mapping[str, Any], own: Report) -> Iterator[str]:
+    yield '<section class="wide copies"><h2>The same question</h2>'
+    for title, text in (
+        ("command", as_command(model, flags)),
+        ("Python", as_python(model, flags)),
+        ("budget, in pyproject.toml", as_budget(model, flags, own)),
+    ):
+        written = escape(_lines(text))
+        yield f'<figure><figcaption>{title}</figcaption><pre tabindex="0">{written}</pre></figure>'
+    yield "</section>"
+
+
+def _lines(text: str) -> str:
+    """Lines that no sign in a name can break.
+
+    >>> _lines("a\\nb\\x1b")
+    'a\\nb\\\\x1b'
+    """
+    return "\n".join(map(printable, text.split("\n")))
+
+
+def _numbers(own: Report) -> Page:
+    """Every quantity to its last digit, as the JSON has it."""
+    data = own.to_dict()
+    values = ((name, quantity.read(data)) for name, quantity in QUANTITIES.items())
+    rows = [
+        Row((name, f"{value:,}" if isinstance(value, int) else repr(value)))
+        for name, value in values
+        if value is not None
+    ]
+    return Page("", tables=(Table("", (Column("quantity"), Column("value")), tuple(rows)),))

@@ -1,0 +1,40 @@
+// Python runs here, so that the page takes what is typed while it computes.
+import { loadPyodide } from "{{PYODIDE}}pyodide.mjs";
+
+const FOLDER = "/home/pyodide";
+
+async function start() {
+  const [python, pack] = await Promise.all([
+    loadPyodide(),
+    fetch("vitcost.pack").then(answer => {
+      if (!answer.ok) throw new Error(`vitcost.pack: ${answer.status}`);
+      return answer.arrayBuffer();
+    }),
+  ]);
+  python.unpackArchive(new Uint8Array(pack), "gztar", { extractDir: FOLDER });
+  python.FS.chdir(FOLDER);
+  const module = python.pyimport("vitcost.web.answer");
+  return { python, asked: module.asked_of, full: module.in_full };
+}
+
+const ready = start();
+ready.then(() => postMessage({ ready: true }), error => postMessage({ failed: String(error) }));
+
+onmessage = async ({ data }) => {
+  const { python, asked, full } = await ready;
+  if (data.file) {
+    python.FS.writeFile(`${FOLDER}/${data.file}`, new Uint8Array(data.bytes));
+    postMessage({ id: data.id, written: data.file });
+    return;
+  }
+  try {
+    const began = performance.now();
+    const text = (data.full ? full : asked)(data.question);
+    const answer = data.full ? text : JSON.parse(text);
+    postMessage({ id: data.id, answer, took: performance.now() - began });
+  } catch (error) {
+    // what Python raises it survives
+    const fatal = error.constructor.name !== "PythonError";
+    postMessage({ id: data.id, fatal, failed: String(error).trim().split("\n").pop() });
+  }
+};

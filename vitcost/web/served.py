@@ -1,0 +1,36 @@
+"""The folder of the page on the loopback, for the machine at hand alone."""
+
+import webbrowser
+from collections.abc import Callable
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+__all__ = ["served", "server"]
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    """Files with the types that browsers ask of modules, and no line for each request."""
+
+    extensions_map = SimpleHTTPRequestHandler.extensions_map | {
+        ".mjs": "text/javascript",
+        ".js": "text/javascript",
+        ".wasm": "application/wasm",
+        ".pack": "application/octet-stream",
+    }
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def server(folder: str) -> ThreadingHTTPServer:
+    """A server of a folder on the loopback, at a port that is free, which is not running yet."""
+    return ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=folder))
+
+
+def served(folder: str, tell: Callable[[str], None]) -> None:
+    """Serves a folder and opens it in the browser, until an interrupt."""
+    with server(folder) as running:
+        address = f"http://127.0.0.1:{running.server_address[1]}/"
+        tell(address)
+        webbrowser.open_new_tab(address)
+        running.serve_forever()
