@@ -62,7 +62,9 @@ class Memory(TypedDict):
         Annotated[
             InferenceRow,
             Also(
-                **{"memory": None, "asked": None, "total_bytes": int},
+                memory=None,
+                asked=None,
+                total_bytes=int,
                 **{**get_type_hints(Inference), "estimate": NotRequired[str]},
             ),
         ]
