@@ -1,6 +1,7 @@
 """A walk over every flag: an answer with it and without it, and what of the two differs."""
 
 from collections.abc import Callable, Container, Iterator, Mapping
+from functools import cache
 from typing import Any, NamedTuple
 
 import vitcost
@@ -160,12 +161,13 @@ def walk(
 ) -> Iterator[Unchanged]:
     """The values of a flag that change nothing, where they are accepted; ``most``: the first."""
     _, own, given = BASES[base]
-    run = run or own
     beside = BESIDE.get(flag, {})
     try:
-        before = run(model, **{**given, **beside})
+        plain = {**given, **beside}
+        before = run(model, **plain) if run else _plain(own, model, tuple(plain.items()))
     except VitcostError:
         return
+    run = run or own
     for value in VALUES[flag][:most]:
         if given.get(flag) == value:
             continue
@@ -180,6 +182,12 @@ def walk(
                 # each card has its own
                 asked |= {name: after["rows"][0][name] or 1 for name in ("batch", "precision")}
             yield Unchanged(base, model, flag, value, asked, before, after)
+
+
+@cache
+def _plain(run: Run, model: str, given: tuple[tuple[str, Any], ...]) -> Answer:
+    """The answer that every flag of a question and a model is held against."""
+    return run(model, **dict(given))
 
 
 def _defaults() -> dict[str, Any]:
