@@ -227,15 +227,15 @@ def backward_flops(op: Op, sizes: Sizes) -> Size:
 
 
 def executed_backward_flops(op: Op, sizes: Sizes) -> Size:
-    """Backward FLOPs as they run: a fused attention computes its scores again."""
-    n = backward_flops(op, sizes)
-    # where a product is one more than the definition has, its gradients are too
-    for part in (op,) if op.parts is None else op.parts:
-        n = n + sum(part.needs) * (executed_flops(part, sizes) - flops(part, sizes))
-    if op.kind == "sdpa" and op.parts is not None and any(op.needs):
-        scores = next(part for part in op.parts if part.over)
-        n = n + executed_flops(scores, sizes)
-    return n
+    """Backward FLOPs as they run: a fused attention computes its scores again, and the gradients of
+    all its operands, also of one that needs none."""
+    parts = (op,) if op.parts is None else op.parts
+    ran = [executed_flops(part, sizes) for part in parts]
+    if op.kind == "sdpa":
+        scores = next(n for part, n in zip(parts, ran, strict=True) if part.over)
+        return 2 * sum(ran) + scores if any(op.needs) else 0
+    # a product that runs once more than the definition has it has gradients of its own
+    return sum((sum(part.needs) + part.trains) * n for part, n in zip(parts, ran, strict=True))
 
 
 def bytes_of(tensor: Tensor, sizes: Sizes) -> Size:
