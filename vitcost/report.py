@@ -186,6 +186,7 @@ def report_on(model: Resolved, own: Workload) -> Report:
     train = runs[1].rows() if steps else infer
     ran = train if own.training else infer
     total = train.cost
+    unknown = own.unknown | runs[steps].unknown
     inference, training = memory.inference(runs[0]), memory.step(runs[1])
     saved_bytes = training.saved_activations_bytes or 0
     return Report(
@@ -201,9 +202,9 @@ def report_on(model: Resolved, own: Workload) -> Report:
             total.backward_flops if steps else None,
             total.executed_flops,
             total.executed_backward_flops if steps else None,
-            total.pointwise,
+            None if "pointwise" in unknown else total.pointwise,
         ),
-        moved_bytes=ran.cost.moved_bytes,
+        moved_bytes=None if "moved_bytes" in unknown else ran.cost.moved_bytes,
         rule_of_thumb=compared(
             total.params,
             inference.total_bytes,

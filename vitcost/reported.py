@@ -27,7 +27,7 @@ class Flops(NamedTuple):
     backward: Size | None  # None: the model has no step under the scenario
     forward_executed: Size
     backward_executed: Size | None
-    pointwise_forward: Size
+    pointwise_forward: Size | None  # None: an operator of a traced module has no rule
 
     @property
     def macs_forward(self) -> Size:
@@ -105,7 +105,7 @@ class Report(Result):
     trainable_params: Size
     torchsummary_params: Size | None
     flops: Flops
-    moved_bytes: Size
+    moved_bytes: Size | None  # None: as pointwise
     rule_of_thumb: RuleOfThumb
     inference: memory.Inference
     training: memory.Training

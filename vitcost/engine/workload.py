@@ -90,6 +90,12 @@ class Workload:
         return ""
 
     @property
+    def unknown(self) -> frozenset[str]:
+        """Numbers of its rows, ``pointwise`` and ``moved_bytes``, that an operator has no rule
+        for."""
+        return frozenset()
+
+    @property
     def inputs(self) -> tuple[Tensor, ...]:
         raise NotCovered("the inputs of this model")
 

@@ -154,11 +154,11 @@ def _parts(report: Report) -> Table:
     return Table(f"Parts, forward, {_batch(report)}", columns, tuple(rows), notes)
 
 
-def _part(name: str, shape: Value, numbers: tuple[Size, ...], params: Size) -> Row:
-    own, macs, pointwise, moved_bytes = numbers
+def _part(name: str, shape: Value, numbers: tuple[Size | None, ...], params: Size) -> Row:
+    own, macs, *beside = numbers
     # an average pool has no parameters
-    share = own / params if params else None
-    return Row((name, shape, own, share, macs, 2 * macs, pointwise, moved_bytes))
+    share = (own or 0) / params if params else None
+    return Row((name, shape, own, share, macs, 2 * (macs or 0), *beside))
 
 
 def _flops(report: Report) -> Table:
@@ -229,5 +229,11 @@ def _numbers(layer: Layer) -> tuple[Size, ...]:
     return layer.params, layer.flops, layer.pointwise, layer.saved_bytes
 
 
-def _remainder(total: tuple[Size, ...], rows: Sequence[tuple[Size, ...]]) -> tuple[Size, ...]:
-    return tuple(whole - sum(row[i] for row in rows) for i, whole in enumerate(total))
+def _remainder(
+    total: tuple[Size | None, ...], rows: Sequence[tuple[Size, ...]]
+) -> tuple[Size | None, ...]:
+    """The rest of each total; of one that is not known there is none."""
+    return tuple(
+        None if whole is None else whole - sum(row[i] for row in rows)
+        for i, whole in enumerate(total)
+    )

@@ -41,11 +41,12 @@ class Flops(TypedDict):
     forward_executed: int
     train_step_executed: int | None
     macs_forward: int
-    pointwise_forward: int
+    # of a traced module with an operator that has no rule it is not known
+    pointwise_forward: int | None
 
 
 class BytesMoved(TypedDict):
-    forward: int
+    forward: int | None
 
 
 class BesideTensors(TypedDict):

@@ -1,6 +1,6 @@
 """Operators of aten by their names."""
 
-__all__ = ["ATTENTION", "is_attention", "looks_like_a_product"]
+__all__ = ["ATTENTION", "foreign", "is_attention", "looks_like_a_product"]
 
 # aten's fused attention, and the name that vitcost has for each
 ATTENTION = {
@@ -32,12 +32,19 @@ def is_attention(name: str) -> bool:
     return name.startswith("_scaled_dot_product_")
 
 
+def foreign(name: str) -> bool:
+    """Whether an operator is of another library: nobody knows what it does.
+
+    >>> foreign("gelu"), foreign("torchvision.nms"), foreign("prims.convert_element_type")
+    (False, True, False)
+    """
+    return "." in name and not name.startswith(("prim.", "prims."))
+
+
 def looks_like_a_product(name: str) -> bool:
     """Whether an operator without a rule of FLOPs may multiply matrices.
 
     >>> looks_like_a_product("mv"), looks_like_a_product("upsample_bilinear2d")
     (True, False)
     """
-    # nobody knows what an operator of another library does
-    foreign = "." in name and not name.startswith(("prim.", "prims."))
-    return foreign or (not name.startswith(_HARMLESS) and bool(set(name.split("_")) & _WORDS))
+    return foreign(name) or (not name.startswith(_HARMLESS) and bool(set(name.split("_")) & _WORDS))

@@ -7,20 +7,11 @@ from typing import NamedTuple
 from vitcost.engine.cost import Cost, Row
 from vitcost.traced.alive import saved_at_end
 from vitcost.traced.operators import looks_like_a_product
+from vitcost.traced.pointwise import counts
 from vitcost.traced.polynomials import value
 from vitcost.traced.trace import EMPTY, ITEMSIZE, VIEWS, Array, Operator, Pass, Weight
 
 __all__ = ["Uncounted", "grouped", "moved_bytes", "pointwise", "rows", "uncounted"]
-
-# what counts as pointwise work, one for each element written: norms, softmax, activations, gates
-# and scales, sums of two tensors that grow with the batch
-_POINTWISE = frozenset({
-    "native_layer_norm", "native_group_norm", "native_batch_norm", "_native_batch_norm_legit",
-    "_native_batch_norm_legit_no_training", "_batch_norm_with_update", "_fused_rms_norm",
-    "_softmax", "gelu", "relu", "relu_", "silu", "silu_", "tanh", "sigmoid", "hardtanh",
-    "hardtanh_", "hardswish", "hardswish_", "hardsigmoid", "elu", "leaky_relu", "leaky_relu_",
-    "mul", "mul_", "softplus", "mish", "glu", "prelu", "_prelu_kernel", "clamp", "clamp_min",
-})  # fmt: skip
 
 
 class Uncounted(NamedTuple):
@@ -54,15 +45,10 @@ def moved_bytes(operator: Operator, batch: int) -> int:
 
 
 def pointwise(operator: Operator, batch: int) -> int:
-    """Elements that a call writes where it is pointwise work."""
+    """Elements that a call of the forward writes where it is pointwise work."""
     if operator.phase != "forward" or not operator.writes:
         return 0
-    if operator.name in ("add", "add_"):
-        grow = [any(len(side) > 1 for side in array.shape) for array in operator.reads[:2]]
-        shapes = {array.shape for array in operator.reads[:2]}
-        counts = len(operator.reads) > 1 and len(shapes) == 1 and (all(grow) or not any(grow))
-        return _numel(operator.writes[0], batch) if counts else 0
-    return _numel(operator.writes[0], batch) if operator.name in _POINTWISE else 0
+    return _numel(operator.writes[0], batch) if counts(operator) else 0
 
 
 def _bytes(array: Array, batch: int) -> int:
@@ -109,7 +95,8 @@ def _cost_of(weight: Weight) -> Cost:
 
 
 def _operators(run: Pass, batch: int, own: dict[str, Cost]) -> None:
-    """What the calls of each module cost."""
+    """What the calls of each module cost; pointwise work is the model's, not that of the loss."""
+    loss = {"loss"} - {module.path for module in run.modules}
     for (number, path), times in Counter(run.calls).items():
         operator = run.operators[number]
         ran = value(operator.flops, batch)
@@ -117,7 +104,7 @@ def _operators(run: Pass, batch: int, own: dict[str, Cost]) -> None:
         cost = Cost(
             flops=value(operator.defined, batch),
             backward_flops=value(operator.defined_backward, batch),
-            pointwise=pointwise(operator, batch),
+            pointwise=0 if run.paths[path] in loss else pointwise(operator, batch),
             moved_bytes=moved_bytes(operator, batch) if forward else 0,
             executed_backward_flops=0 if forward else ran,
             executed_flops=ran if forward else 0,

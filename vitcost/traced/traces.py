@@ -9,6 +9,8 @@ from vitcost.errors import NotCovered
 from vitcost.traced.inputs import Inputs
 from vitcost.traced.losses import Loss
 from vitcost.traced.merge import merged
+from vitcost.traced.operators import foreign
+from vitcost.traced.pointwise import listed, without_rule
 from vitcost.traced.rows import grouped, uncounted
 from vitcost.traced.steps import Run, run
 from vitcost.traced.stops import NoStep
@@ -58,6 +60,12 @@ def trace(
     left_out = uncounted(inference).names
     if left_out:
         said.append(f"FLOPs leave out {', '.join(left_out)}, which torch's counter has no rule for")
+    unknown = without_rule(step or inference)
+    if unknown:
+        said.append(f"pointwise work is not known: no rule for {listed(unknown)}")
+    moving = {name: path for name, path in unknown.items() if foreign(name)}
+    if moving:
+        said.append(f"bytes moved are not known: no rule for {listed(moving)}")
     return Trace(
         weights,
         first.buffers,

@@ -12,6 +12,8 @@ from vitcost.engine.workload import Alive, Workload
 from vitcost.errors import NotCovered
 from vitcost.scenario import Scenario
 from vitcost.traced.alive import Held, all_events, held_at, tensors, upper
+from vitcost.traced.operators import foreign
+from vitcost.traced.pointwise import without_rule
 from vitcost.traced.polynomials import value
 from vitcost.traced.rows import rows
 from vitcost.traced.trace import ITEMSIZE, How, Pass, Trace, Weight, how_of
@@ -95,6 +97,12 @@ class Traced(Workload):
     @property
     def no_step(self) -> str:
         return "" if self.trace.step is not None else self.trace.missing
+
+    @property
+    def unknown(self) -> frozenset[str]:
+        names = without_rule(self._pass(self.training))
+        moved = {"moved_bytes"} if any(map(foreign, names)) else set()
+        return frozenset({"pointwise"} | moved if names else ())
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
