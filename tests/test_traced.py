@@ -30,7 +30,7 @@ from vitcost.traced.file import TraceFile, _checksum, packed, read, unpacked, wr
 from vitcost.traced.inputs import inputs_of
 from vitcost.traced.losses import Loss
 from vitcost.traced.polynomials import through, value
-from vitcost.traced.rows import rows
+from vitcost.traced.rows import rows, too_many
 from vitcost.traced.shapes import parse
 from vitcost.traced.trace import How
 from vitcost.traced.traces import LINES, trace
@@ -122,13 +122,31 @@ def test_attention_math_is_torch_s_own_of_plain_products() -> None:
 
 
 def test_the_count_of_a_grouped_convolution_is_said() -> None:
-    model = nn.Sequential(nn.Conv2d(4, 8, 3), nn.Conv2d(8, 8, 3, groups=8))
+    # layer, groups, and the products of one element of its weight: positions that it is applied to
+    first = nn.Conv2d(4, 8, 3)
+    layers: tuple[tuple[nn.Module, int, int], ...] = (
+        (nn.Conv2d(8, 8, 3, groups=8), 8, 4 * 4),
+        (nn.Conv2d(8, 16, 3, groups=2, padding=1), 2, 6 * 6),
+        (nn.ConvTranspose2d(8, 16, 3, groups=4, stride=2), 4, 6 * 6),
+        (nn.ConvTranspose2d(8, 8, 3, groups=2), 2, 6 * 6),
+        (nn.ConvTranspose2d(8, 4, 3), 1, 0),
+        (nn.Conv2d(8, 2, 1), 1, 0),
+    )
+    for layer, groups, positions in layers:
+        model = nn.Sequential(first, layer)
+        found = trace(model, inputs_of(model, "4x8x8"), (3,), How(platform="cpu"))
+        assert found.step is not None
+        elements = sum(p.numel() for name, p in layer.named_parameters() if name == "weight")
+        too_large = (groups - 1) * 2 * 3 * elements * positions
+        assert too_many(found.step, 3) == too_large
+        said = [note for note in found.notes if "the gradient of a grouped convolution" in note]
+        assert bool(said) == (groups > 1)
+    # x and weight of the first layer: 8 · 36 outputs of 36 products each; then 2 · 16 · 72 twice,
+    # of which torch takes one for 8 · that
+    model = nn.Sequential(first, layers[0][0])
     found = trace(model, inputs_of(model, "4x8x8"), (1,), How(platform="cpu"))
-    assert any("the gradient of a grouped convolution's weight" in note for note in found.notes)
-    for layer in (nn.Conv2d(4, 8, 3), nn.ConvTranspose2d(4, 8, 2), nn.ConvTranspose2d(4, 2, 2)):
-        plain = nn.Sequential(nn.Conv2d(4, 4, 1), layer)
-        notes = trace(plain, inputs_of(plain, "4x8x8"), (1,), How(platform="cpu")).notes
-        assert not any("grouped" in note for note in notes)
+    right, torchs = 2 * 36 * 36 * 8 + 2 * 2 * 16 * 72, 7 * 2 * 16 * 72
+    assert f"and the whole by {torchs / right:.1%}" in "".join(found.notes)
 
 
 @pytest.mark.parametrize("op", ["native_layer_norm", "native_group_norm", "native_batch_norm"])

@@ -161,11 +161,12 @@ def _split(c: Structure, m: Module, x: Tensor) -> Node:
 
 
 def _gegelu(c: Structure, m: Module, x: Tensor) -> Node:
-    """ViTamin's MLP, whose norm comes first."""
+    """ViTamin's MLP, whose norm comes first: its forward names what the norm wrote until it has
+    the product."""
     x = norm(c.norm, m, "norm", x)
     gate = activation(m, "act", c.act, linear(m, "w0", x, "m", c.proj_bias))
     y = linear(m, "w1", x, "m", c.proj_bias)
-    return _close_gate(c, m, gate, y, "w2")
+    return _close_gate(c, m, gate, y, "w2", holds=(x,))
 
 
 _GATED = {
@@ -176,8 +177,10 @@ _GATED = {
 }
 
 
-def _close_gate(c: Structure, m: Module, gate: Tensor, y: Tensor, last: str) -> Node:
-    y = dropout(m, "drop1", c.act_drop, m.op("gate", gate, y))
+def _close_gate(
+    c: Structure, m: Module, gate: Tensor, y: Tensor, last: str, holds: tuple[Tensor, ...] = ()
+) -> Node:
+    y = dropout(m, "drop1", c.act_drop, m.op("gate", gate, y, holds=holds))
     if c.mlp_norm and c.mlp != "GeGluMlp":
         y = norm(c.norm, m, "norm", y)
     y = linear(m, last, y, "h", c.proj_bias)

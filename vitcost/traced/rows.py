@@ -11,7 +11,7 @@ from vitcost.traced.pointwise import counts
 from vitcost.traced.polynomials import value
 from vitcost.traced.trace import EMPTY, ITEMSIZE, VIEWS, Array, Operator, Pass, Weight
 
-__all__ = ["Uncounted", "grouped", "moved_bytes", "pointwise", "rows", "uncounted"]
+__all__ = ["Uncounted", "moved_bytes", "pointwise", "rows", "too_many", "uncounted"]
 
 
 class Uncounted(NamedTuple):
@@ -25,16 +25,28 @@ def uncounted(run: Pass) -> Uncounted:
     return Uncounted(tuple(sorted(names)))
 
 
-def grouped(run: Pass) -> bool:
-    """Whether a pass goes back through a convolution of several groups."""
-    for o in run.operators:
-        if o.name == "convolution_backward" and len(o.reads) > 2:
-            gradient, x, weight = (array.shape[:2] for array in o.reads[:3])
-            # a weight has the channels of one group; a transposed one has them first
-            transposed = (x[1], gradient[1]) == weight
-            if x[1] != weight[1] and not transposed:
-                return True
-    return False
+def too_many(run: Pass, batch: int) -> int:
+    """Backward FLOPs that torch's counter has too much: it takes the gradient of a grouped
+    convolution's weight for one of every input channel with every output channel, which are as
+    many times the products as there are groups (torch.utils.flop_counter, conv_backward_flop)."""
+    total = 0
+    for number, times in Counter(number for number, _ in run.calls).items():
+        o = run.operators[number]
+        if o.name != "convolution_backward" or len(o.reads) < 3:
+            continue
+        gradient, x, weight = o.reads[:3]
+        if weight.shape not in [written.shape for written in o.writes]:
+            continue  # a frozen one
+        # a weight is output × input of a group; a transposed one input × output of a group, and as
+        # many channels on both sides go to more positions there
+        sides = [(value(t.shape[1], batch), _numel(t, batch)) for t in (x, gradient)]
+        of_x, of_gradient = (numel // channels for channels, numel in sides)
+        first = value(weight.shape[0], batch)
+        transposed = first != sides[1][0] or (first == sides[0][0] and of_gradient > of_x)
+        whole, positions = (sides[1][0], of_x) if transposed else (sides[0][0], of_gradient)
+        groups = whole // value(weight.shape[1], batch)
+        total += times * (groups - 1) * 2 * _numel(weight, batch) * positions
+    return total
 
 
 def moved_bytes(operator: Operator, batch: int) -> int:

@@ -11,7 +11,7 @@ from vitcost.traced.losses import Loss
 from vitcost.traced.merge import merged
 from vitcost.traced.operators import foreign
 from vitcost.traced.pointwise import listed, without_rule
-from vitcost.traced.rows import grouped, uncounted
+from vitcost.traced.rows import rows, too_many, uncounted
 from vitcost.traced.steps import Run, run
 from vitcost.traced.stops import NoStep
 from vitcost.traced.trace import How, Pass, Trace
@@ -52,10 +52,13 @@ def trace(
     said += [criterion.note] if criterion.note else []
     if first.unread:
         said.append(f"no operator reads the parameters of {', '.join(first.unread)}")
-    if step is not None and grouped(step):
+    extra = 0 if step is None else too_many(step, batches[0])
+    if step is not None and extra:
+        backward = rows(step, weights, batches[0]).cost.backward_flops
         said.append(
             "backward FLOPs are torch's count, which takes the gradient of a grouped convolution's "
-            "weight for that of one group: it is too large by the number of groups"
+            "weight for that of one group: it is too large by the number of groups, and the whole "
+            f"by {extra / (backward - extra):.1%}"
         )
     left_out = uncounted(inference).names
     if left_out:
