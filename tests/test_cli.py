@@ -164,7 +164,7 @@ def test_a_wrong_flag_names_the_right_one(capsys: Captured) -> None:
         (["check", BASE], "torch", "torch"),
         (["check", BASE], "fvcore", "torch"),
         (["report", BASE, "--check"], "torch", "torch"),
-        (["explain", BASE, "params"], "sympy", "explain"),
+        (["explain", BASE, "weights"], "sympy", "explain"),
     ],
     ids=str,
 )

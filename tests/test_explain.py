@@ -16,8 +16,11 @@ from vitcost.config import ViTConfig
 from vitcost.errors import ConfigError, MissingExtra, NotCovered, UnknownName
 from vitcost.explain import explain
 from vitcost.formulas.explanation import Explanation
+from vitcost.formulas.fixed import FIXED, fixed
 from vitcost.formulas.symbols import symbol, text, tidy
 from vitcost.quantities import EXPLAINED, QUANTITIES, known
+from vitcost.scenario import Scenario
+from vitcost.zoo import resolve
 
 COMPARISONS = {"complexity"}
 SUMS = [quantity for quantity in EXPLAINED if quantity not in COMPARISONS]
@@ -305,16 +308,67 @@ def test_a_window_is_no_wider_than_the_sequence() -> None:
     assert found.value[3] == ("restricted self-attention", 5 * 5 * 768, 1, 1)
 
 
-def test_latex() -> None:
+def test_latex_is_aligned_and_has_the_numbers() -> None:
     base = "vit_base_patch16_224"
     assert explain(base, "params").latex is None
-    assert explain(base, "params", latex=True).latex == (
-        r"c h p^{2} + h + h + h s + L \left(12 h^{2} + 13 h\right) + 2 h + K h + K"
+    found = explain(base, "attention_flops", latex=True).latex
+    assert found == "\n".join(
+        [
+            r"\begin{align*}",
+            r"\text{attention\_flops} &= L \left(8 b s h^{2} + 4 b s^{2} h\right) \\",
+            r"&= 12 \left(8 \cdot 1 \cdot 197 \cdot 768^{2} + 4 \cdot 1 \cdot 197^{2} "
+            r"\cdot 768\right) \\",
+            r"&= 12{,}585{,}406{,}464",
+            r"\end{align*}",
+        ]
     )
-    assert explain(base, "rule_of_thumb_inference", latex=True).latex == r"2 \Phi"
+    thumb = explain(base, "rule_of_thumb_inference", latex=True).latex
+    assert r"&= 2 \Phi \\" in (thumb or "")
     comparison = explain(base, "complexity", latex=True).latex
     assert comparison is not None
-    assert comparison.startswith(r"self-attention, work: O\left(h s^{2}\right); ")
+    assert (
+        r"\text{self-attention, work} &= O\left(s^{2} h\right) &&= 29{,}805{,}312 \\" in comparison
+    )
+
+
+PLAIN: list[tuple[str, dict[str, Any]]] = [
+    ("vit_base_patch16_224", {}),
+    ("vit_huge_patch14_224", {"num_classes": 5}),
+    ("deit_tiny_patch16_224", {"img_size": 384}),
+    ("vit_small_patch32_224", {"in_chans": 1, "num_classes": 0}),
+]
+
+
+@pytest.mark.parametrize(("model", "fields"), PLAIN, ids=str)
+@pytest.mark.parametrize("quantity", FIXED)
+def test_the_textbook_spells_what_the_symbols_give(
+    model: str, fields: dict[str, Any], quantity: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = {"batch": 3} if "flops" in quantity or quantity == "macs" else {}
+    monkeypatch.setattr("vitcost.formulas.explanation.load", pytest.fail)
+    by_text = explain(model, quantity, latex=True, **fields, **batch)
+    monkeypatch.undo()
+    monkeypatch.setattr("vitcost.formulas.explanation.fixed", lambda *_: None)
+    assert explain(model, quantity, latex=True, **fields, **batch) == by_text
+
+
+@pytest.mark.parametrize(
+    ("model", "fields"),
+    [
+        ("vit_base_patch16_224", {"mlp_dim": 3000}),
+        ("vit_base_patch16_224", {"reg_tokens": 4}),
+        ("vit_base_patch16_224", {"representation_size": 768}),
+        ("vit_base_patch16_224", {"img_size": (224, 448), "patch_size": (16, 32)}),
+        ("vit_base_patch16_224", {"qkv_bias": False}),
+        ("deit_base_distilled_patch16_224", {}),
+    ],
+    ids=str,
+)
+def test_another_model_is_not_spelled_by_the_textbook(model: str, fields: dict[str, Any]) -> None:
+    config = resolve(model, **fields).config
+    assert fixed("params", EXPLAINED["params"], config, Scenario()) is None
+    found = explain(model, "params", **fields)
+    assert found.value == vitcost.report(model, **fields).params
 
 
 @pytest.mark.parametrize("quantity", EXPLAINED)
@@ -425,7 +479,9 @@ def test_errors_help() -> None:
 def test_without_sympy_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sympy", None)
     with pytest.raises(MissingExtra, match=r"pip install 'vitcost\[explain\]'"):
-        explain("vit_base_patch16_224", "params")
+        explain("vit_base_patch16_224", "weights")
+    # the textbook's own forms need no symbols
+    assert explain("vit_base_patch16_224", "params").value == 86_567_656
 
 
 def loaded(code: str) -> bool:
@@ -441,7 +497,8 @@ def loaded(code: str) -> bool:
 
 def test_sympy_is_loaded_for_a_formula_alone() -> None:
     assert not loaded("vitcost.report('vit_base_patch16_224'); import vitcost.formulas.terms")
-    assert loaded("vitcost.explain('vit_base_patch16_224', 'params')")
+    assert not loaded("vitcost.explain('vit_base_patch16_224', 'params')")
+    assert loaded("vitcost.explain('vit_base_patch16_224', 'weights')")
 
 
 def test_the_function_keeps_its_name() -> None:

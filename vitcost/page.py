@@ -142,8 +142,8 @@ class Page(NamedTuple):
     ``cases`` are the claims that the result judges, those that fail with the line of the user's
     file that they are about. ``answer`` are the few lines that stand above everything else, the
     first of them behind the title; a page that gives none is answered by its deciding row.
-    ``formulas`` are shown as such, ``bars`` and ``pictures`` where a format draws, which makes
-    these when it does.
+    ``formulas`` are shown as such, ``latex`` is theirs where somebody asked for it; ``bars`` and
+    ``pictures`` are there where a format draws, which makes these when it does.
     """
 
     title: str
@@ -153,6 +153,7 @@ class Page(NamedTuple):
     cases: tuple[Case, ...] = ()
     answer: tuple[str, ...] = ()
     formulas: tuple[str, ...] = ()
+    latex: str = ""
     bars: tuple[Bars, ...] = ()
     pictures: "Callable[[], tuple[Areas, ...]]" = tuple
 
@@ -191,6 +192,10 @@ def scaled(table: Table) -> Table:
         cells = [row.cells[i] for row in table.rows if not row.unit and not row.detail]
         numbers = [value for value in cells if isinstance(value, int | float)]
         apart = any(row.unit for row in table.rows)
+        if column.scale is not None:
+            # somebody has named its unit
+            columns.append(column)
+            continue
         scale = None if apart else units.common(numbers, column.unit)
         title = column.title if scale is None else _of_unit(column.title, scale.word)
         columns.append(column._replace(title=title, scale=scale))

@@ -17,6 +17,7 @@ __all__ = [
     "common",
     "counted",
     "exact",
+    "named",
     "parse_bytes",
     "parse_count",
     "parse_per_second",
@@ -150,6 +151,18 @@ def common(values: Iterable[int | float], kind: str) -> Scale | None:
     while at and sizes[-1] >= 10_000 * steps[at][0]:
         at -= 1
     return Scale(*steps[at])
+
+
+def named(word: str, kind: str) -> Scale | None:
+    """The unit that a word names, for numbers of a kind; None for what is no unit of these.
+
+    >>> named("M", "count"), named("GB", "bytes").factor, named("ms", "si")
+    (Scale(factor=1000000, word='M'), 1000000000, None)
+    """
+    steps = {unit: step for step, unit in _SCALES.get("si" if kind == "count" else kind, ())}
+    if kind == "bytes":
+        steps |= {f"{letter}B": step for step, letter in _SI}
+    return Scale(steps[word], word) if word and word in steps else None
 
 
 def scaled(value: int | float, scale: Scale) -> str:

@@ -395,7 +395,11 @@ def format_options() -> list[click.Parameter]:
         (["--brief"], {"is_flag": True, "help": "the answer alone, without its tables"}),
         (
             ["--columns"],
-            {"metavar": "NAME,…", "help": "the columns of the tables, by their titles"},
+            {
+                "metavar": "NAME,…",
+                "help": "the columns of the tables, in this order; with another name: "
+                "params='Params (M)'",
+            },
         ),
         (
             ["--levels"],

@@ -6,9 +6,11 @@ from typing import Any, NamedTuple
 
 from vitcost.engine.ops import Size
 from vitcost.errors import ConfigError, NotCovered, UnknownName
-from vitcost.formulas.symbols import Expr, growth, in_order, latex, load, meaning, text, value
+from vitcost.formulas.fixed import Fixed, fixed, put_in
+from vitcost.formulas.symbols import Expr, growth, in_order, load, meaning, text, value
 from vitcost.formulas.terms import RULES, Found, Value
-from vitcost.quantities import EXPLAINED, QUANTITIES, RENAMED
+from vitcost.quantities import EXPLAINED, QUANTITIES, RENAMED, Formula
+from vitcost.render.tex import aligned, escaped, tex
 from vitcost.result import Result
 from vitcost.scenario import Scenario
 from vitcost.zoo import Model, resolve
@@ -87,7 +89,6 @@ def explained(
         raise NotCovered(f"{quantity} is a fit of measured constants, and no formula in sizes")
     if quantity not in EXPLAINED:
         raise UnknownName("quantity", quantity, EXPLAINED, f"known: {', '.join(EXPLAINED)}")
-    load()
     row = EXPLAINED[quantity]
     for flag in flags:
         if flag not in row.flags:
@@ -97,21 +98,86 @@ def explained(
     mode = {} if "mode" in row.flags else {"mode": "train"}
     resolved = resolve(model, **overrides)
     scenario = Scenario.of(**{**mode, **flags}).added_to(resolved.flags)
-    found = RULES[row.rule](row, resolved.config, scenario)
+    known = fixed(quantity, row, resolved.config, scenario)
+    spelled = _of_symbols(row, resolved.config, scenario) if known is None else _of_text(known)
     return Explanation(
         model=resolved.name,
         quantity=quantity,
-        unit=f"{row.unit}, {found.how}" if found.how else row.unit,
-        formula=_joined(found, _formula),
-        substituted=_joined(found, _substituted),
-        value=found.value,
+        unit=f"{row.unit}, {spelled.how}" if spelled.how else row.unit,
+        formula=spelled.formula,
+        substituted=spelled.substituted,
+        value=spelled.value,
         reference=getattr(resolved.config, "reference", row.reference),
-        terms=tuple(_term(found, name, expr) for name, expr in found.terms.items()),
-        letters=_letters(found),
-        latex=_joined(found, _latex) if latex else None,
+        terms=spelled.terms,
+        letters=spelled.letters,
+        latex=_latex(quantity, spelled) if latex else None,
         towers=2 if hasattr(resolved.config, "vision") else 1,
-        note="; ".join(filter(None, (note, found.note))),
+        note="; ".join(filter(None, (note, spelled.note))),
     )
+
+
+class _Spelled(NamedTuple):
+    """A formula as text, however it was found."""
+
+    formula: str
+    substituted: str
+    value: Value
+    terms: tuple[Term, ...]
+    letters: tuple[Letter, ...]
+    how: str = ""
+    note: str = ""
+
+
+def _of_text(known: Fixed) -> _Spelled:
+    """The textbook's own text."""
+    compares = isinstance(known.value, tuple)
+    shown = {name: f"O({text})" if compares else text for name, text in known.terms.items()}
+    numbers = {name: put_in(text, known.numbers) for name, text in known.rounded.items()}
+    letters = tuple(
+        Letter(name, known.meanings.get(name, meaning(name)), known.numbers[name])
+        for name in sorted(known.letters, key=in_order)
+    )
+    return _Spelled(
+        known.whole or _together(shown, compares),
+        put_in(known.whole, known.numbers) if known.whole else _together(numbers, compares),
+        known.value,
+        tuple(Term(name, shown[name], numbers[name], known.values[name]) for name in shown),
+        letters,
+    )
+
+
+def _together(texts: Mapping[str, str], compares: bool) -> str:
+    if compares:
+        return "; ".join(f"{name}: {text}" for name, text in texts.items())
+    return " + ".join(texts.values())
+
+
+def _of_symbols(row: Formula, config: Any, scenario: Scenario) -> _Spelled:
+    """What the engine gives in letters."""
+    load()
+    found = RULES[row.rule](row, config, scenario)
+    return _Spelled(
+        _joined(found, _formula),
+        _joined(found, _substituted),
+        found.value,
+        tuple(_term(found, name, expr) for name, expr in found.terms.items()),
+        _letters(found),
+        found.how,
+        found.note,
+    )
+
+
+def _latex(quantity: str, spelled: _Spelled) -> str | None:
+    """The formula, the numbers put in and the result below one another; of a comparison a line for
+    each of its cells."""
+    if not isinstance(spelled.value, tuple):
+        return aligned([spelled.formula, spelled.substituted, f"{spelled.value:,}"], quantity)
+    lines = []
+    for term in spelled.terms:
+        number = f"{term.value:,}".replace(",", "{,}")
+        lines.append(rf"\text{{{escaped(term.name)}}} &= {tex(term.formula)} &&= {number}")
+    body = " \\\\\n".join(lines)
+    return f"\\begin{{align*}}\n{body}\n\\end{{align*}}"
 
 
 def _compares(found: Found) -> bool:
@@ -132,10 +198,6 @@ def _formula(found: Found, expr: Expr) -> str:
 
 def _substituted(found: Found, expr: Expr) -> str:
     return text(expr, lambda letter: str(found.numbers[letter]))
-
-
-def _latex(found: Found, expr: Expr) -> str:
-    return rf"O\left({latex(growth(expr))}\right)" if _compares(found) else latex(expr)
 
 
 def _term(found: Found, name: str, expr: Expr) -> Term:

@@ -23,7 +23,6 @@ __all__ = [
     "growth",
     "in_order",
     "largest_of",
-    "latex",
     "load",
     "meaning",
     "symbol",
@@ -202,15 +201,6 @@ def meaning(name: str) -> str:
 def _bare(name: str) -> str:
     """A letter without its tower."""
     return name.removeprefix(_TOWERS[1])
-
-
-def latex(expr: Expr) -> str:
-    r"""An expression as LaTeX.
-
-    >>> latex(2 * symbol("Φ") ** 2)
-    '2 \\Phi^{2}'
-    """
-    return f"{load().latex(expr, symbol_names={symbol('Φ'): chr(92) + 'Phi'})}"
 
 
 def text(expr: Expr, spell: Callable[[str], str] = str) -> str:

@@ -20,7 +20,15 @@ from vitcost.quantities import Formula
 from vitcost.scenario import Scenario
 from vitcost.summary import counted_params
 
-__all__ = ["MOST_ALLOCATIONS", "MOST_MODULES", "RULES", "Found", "Value"]
+__all__ = [
+    "MOST_ALLOCATIONS",
+    "MOST_MODULES",
+    "RULES",
+    "Found",
+    "Value",
+    "summands",
+    "window_of",
+]
 
 Value: TypeAlias = "Size | tuple[textbook.LayerComplexity, ...]"
 
@@ -99,6 +107,12 @@ def _summands(run: Workload, of: Formula, numbers: Mapping[str, Size]) -> dict[s
     return found
 
 
+def summands(run: Workload, of: Formula) -> tuple[dict[str, Size], dict[str, Size]]:
+    """The numbers of a model's letters, and the summands of a cost by name."""
+    numbers = _numbers(run.sizes)
+    return numbers, _summands(run, of, numbers)
+
+
 def _rows(row: Row, times: Size = 1) -> Iterator[tuple[Row, Size]]:
     """Every row below one, with how often it runs."""
     for child in row.children:
@@ -155,8 +169,7 @@ def _complexity(of: Formula, config: Config, scenario: Scenario) -> Found:
     """Four types of layer on the sequence of this model."""
     sp = load()
     run = workload(config, scenario)
-    s, h = run.axis("s"), run.axis("h")
-    numbers = {"s": s, "h": h, "k": _KERNEL, "r": min(_WINDOW, s)}
+    numbers, meanings = window_of(run.axis("s"), run.axis("h"))
     letters = [symbol(letter) for letter in numbers]
     symbolic = textbook.layer_complexities(*letters, log=_log)
     terms = {
@@ -165,8 +178,13 @@ def _complexity(of: Formula, config: Config, scenario: Scenario) -> Found:
         for row in symbolic
         for column, expr in zip(row._fields[1:], row[1:], strict=True)
     }
-    meanings = {"r": "neighbours that restricted attention sees"}
     return Found(terms, numbers, textbook.layer_complexities(*numbers.values()), None, meanings)
+
+
+def window_of(s: Size, h: Size) -> tuple[dict[str, Size], dict[str, str]]:
+    """The sizes of Vaswani's Table 1 for a sequence, and what a letter means there alone."""
+    numbers = {"s": s, "h": h, "k": _KERNEL, "r": min(_WINDOW, s)}
+    return numbers, {"r": "neighbours that restricted attention sees"}
 
 
 def _log(n: Any, k: Any) -> Any:

@@ -8,12 +8,9 @@ __all__ = ["explain_page"]
 
 def explain_page(found: Explanation) -> Page:
     """The formula term by term, the whole of it, and what its letters stand for."""
-    lead = [found.unit]
     formulas: tuple[str, ...] = ()
     if not isinstance(found.value, tuple):
         formulas = (found.formula, found.substituted, f"{found.value:,}")
-    if found.latex is not None:
-        lead += ["", found.latex]
     terms = Table(
         "Terms",
         (
@@ -32,5 +29,17 @@ def explain_page(found: Explanation) -> Page:
     notes = (f"reference: {found.reference}", *([found.note] if found.note else []))
     title = f"{found.quantity} of {found.model}"
     value = found.value
-    answer = ", ".join(map(str, value)) if isinstance(value, tuple) else f"{value:,}"
-    return Page(title, tuple(lead), (terms, letters), notes, answer=(answer,), formulas=formulas)
+    answer = (
+        "; ".join(f"{row.layer} {row.work:,}" for row in value)
+        if isinstance(value, tuple)
+        else f"{value:,}"
+    )
+    return Page(
+        title,
+        (found.unit,),
+        (terms, letters),
+        notes,
+        answer=(answer,),
+        formulas=formulas,
+        latex=found.latex or "",
+    )

@@ -4,9 +4,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from vitcost.errors import UnknownName
-from vitcost.page import Page, Row, Table
+from vitcost.errors import ConfigError, UnknownName
+from vitcost.page import Column, Page, Row, Table
 from vitcost.result import Result
+from vitcost.units import named
 
 __all__ = ["Shaped"]
 
@@ -16,7 +17,9 @@ class Shaped(Result):
     """A result whose page is cut; its JSON and its rows are whole.
 
     ``brief`` keeps the title and the answer. ``columns`` are titles of columns, of which each table
-    keeps those that it has, and the first beside them; a table that has none is left out.
+    keeps those that it has in the order in which they are named, and the first in front of them; a
+    table that has none is left out. ``params=Params (M)`` gives a column a name, and the unit at
+    its end.
     ``levels`` is how deep rows are nested: 0 keeps the outermost.
     """
 
@@ -49,23 +52,31 @@ class Shaped(Result):
         return page
 
     def _chosen(self, page: Page) -> Iterator[Table]:
-        """The tables that have one of the columns, with no others."""
+        """The tables that have one of the columns, with no others, in the order of the names."""
         titles = [column.title for table in page.tables for column in table.columns]
         known = list(dict.fromkeys(title for title in titles if title))
-        asked = [_spelled(name) for name in self.columns]
+        asked = [(_spelled(title), name) for title, name in map(_named, self.columns)]
         for name in self.columns:
-            if _spelled(name) not in map(_spelled, known):
-                raise UnknownName("column", name, known, f"this page has {', '.join(known)}")
+            title, _ = _named(name)
+            if _spelled(title) not in map(_spelled, known):
+                raise UnknownName("column", title, known, f"this page has {', '.join(known)}")
         for table in page.tables:
-            found = [i for i, c in enumerate(table.columns) if i and _spelled(c.title) in asked]
-            if not found:
+            places = [
+                (i, name)
+                for title, name in asked
+                for i, column in enumerate(table.columns)
+                if _spelled(column.title) == title
+            ]
+            if not any(i for i, _ in places):
                 continue
+            names = dict(reversed(places))
             # numbers of one of several equal layers say nothing without how many there are
             times = [i for i, c in enumerate(table.columns) if c.title == "×" and c.unit == "count"]
-            kept = [0, *(i for i in times if i not in found), *found]
+            kept = dict.fromkeys(
+                [0, *(i for i in times if i not in names), *(i for i, _ in places)]
+            )
             rows = (row._replace(cells=tuple(row.cells[i] for i in kept)) for row in table.rows)
-            # a column that was asked for is never too much for a narrow screen
-            columns = (table.columns[i]._replace(optional=False) for i in kept)
+            columns = (_renamed(table, i, names.get(i, "")) for i in kept)
             yield table._replace(columns=tuple(columns), rows=tuple(rows))
 
     def _cut(self, table: Table) -> Table:
@@ -78,6 +89,25 @@ class Shaped(Result):
             if row.level <= most
         )
         return table._replace(rows=tuple(rows))
+
+
+def _named(asked: str) -> tuple[str, str]:
+    """The title of a column, and the name that it is given: ``params=Params (M)``."""
+    title, _, name = asked.partition("=")
+    return title.strip(), name.strip()
+
+
+def _renamed(table: Table, index: int, name: str) -> Column:
+    """A column under the name that it is given; a unit at its end is the one of its numbers."""
+    # a column that was asked for is never too much for a narrow screen
+    column = table.columns[index]._replace(optional=False)
+    if not name:
+        return column
+    word = name.rpartition("(")[2].removesuffix(")") if name.endswith(")") else ""
+    scale = named(word, column.unit)
+    if scale is not None and any(row.unit for row in table.rows):
+        raise ConfigError(f"rows have units of their own, and {name!r:.80} gives them one")
+    return column._replace(title=name, scale=scale)
 
 
 def _weighs(table: Table, row: Row) -> bool:

@@ -131,6 +131,7 @@ def body(page: Page) -> str:
         lines.append(f"<h1>{_text(page.title)}</h1>")
     lines += [f'<p class="answer">{_text(line)}</p>' for line in page.answer]
     lines += [f"<p>{_text(line)}</p>" for line in page.lead]
+    lines += [f"<p>{_text(line)}</p>" for line in page.latex.splitlines()]
     lines += _formulas(page.formulas)
     lines.append('<div class="tables">')
     drawn = [[*_goes(table)] for table in page.tables]

@@ -1,24 +1,16 @@
 r"""LaTeX: a ``tabular`` for each table, in booktabs' rules, as papers have them.
 
 A page is the body of a ``table``: numbers stand right, text left, a total below a rule, and the
-notes behind the table. It needs ``\usepackage{booktabs}`` alone.
+notes behind the table. It needs ``\usepackage{booktabs}``, and a formula ``\usepackage{amsmath}``.
 """
 
 from collections.abc import Iterator
 
-from vitcost.page import Page, Table, cell, printable, scaled
+from vitcost.page import Page, Row, Table, cell, printable, scaled
+from vitcost.render.tex import aligned, escaped, tex
 from vitcost.result import Result
 
 __all__ = ["render"]
-
-_SPECIAL = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
-    "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}",
-    "×": r"$\times$", "·": r"$\cdot$", "–": "--", "—": "---", "→": r"$\to$", "²": "$^2$",
-    "³": "$^3$", "Φ": r"$\Phi$", "∝": r"$\propto$", "±": r"$\pm$", "µ": r"$\mu$", "√": r"$\surd$",
-    "≈": r"$\approx$", "≤": r"$\le$",
-}  # fmt: skip
 
 
 def render(result: Result, *, color: bool, width: int | None) -> str:
@@ -29,7 +21,9 @@ def _page(page: Page) -> Iterator[str]:
     first, *others = page.answer or ("",)
     lines = [": ".join(part for part in (page.title, first) if part), *others]
     yield from (f"% {printable(line)}" for line in lines if line)
-    yield from (f"% = {printable(formula)}" for formula in page.formulas)
+    if page.formulas:
+        yield ""
+        yield aligned(page.formulas) or "\n".join(f"% {printable(each)}" for each in page.formulas)
     for table in page.tables:
         yield ""
         if table.title:
@@ -45,12 +39,12 @@ def _table(table: Table) -> Iterator[str]:
     yield rf"\begin{{tabular}}{{{sides}}}"
     yield r"\toprule"
     if any(column.title for column in table.columns):
-        yield _line([_escaped(column.title) for column in table.columns])
+        yield _line([escaped(printable(column.title)) for column in table.columns])
         yield r"\midrule"
     for i, row in enumerate(table.rows):
         if row.detail:
             continue
-        cells = [_escaped(cell(row, i, table)) for i in range(len(row.cells))]
+        cells = [_cell(row, i, table) for i in range(len(row.cells))]
         cells[0] = r"\quad " * row.level + cells[0]
         if row.kind:
             cells = [rf"\textbf{{{text}}}" if text else "" for text in cells]
@@ -61,10 +55,12 @@ def _table(table: Table) -> Iterator[str]:
     yield r"\end{tabular}"
 
 
+def _cell(row: Row, index: int, table: Table) -> str:
+    """A cell as text, or as the formula that it is."""
+    text = cell(row, index, table)
+    formula = tex(text) if table.columns[index].unit == "formula" else None
+    return escaped(text) if formula is None else f"${formula}$"
+
+
 def _line(cells: list[str]) -> str:
     return rf"{' & '.join(cells)} \\"
-
-
-def _escaped(text: str) -> str:
-    """Text as itself: no sign of it is taken for a command."""
-    return "".join(_SPECIAL.get(c, c) for c in printable(text))

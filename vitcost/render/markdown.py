@@ -15,6 +15,10 @@ def render(result: Result, *, color: bool, width: int | None) -> str:
     blocks = [f"## {_escaped(page.title)}"] if page.title else []
     lines = [*(f"**{_escaped(line)}**" for line in page.answer), *map(_escaped, page.lead)]
     blocks += ["  \n".join(lines)] if lines else []
+    if page.latex:
+        # GitHub sets it
+        latex = "\n".join(map(printable, page.latex.splitlines()))
+        blocks.append(f"```math\n{latex}\n```")
     if page.formulas:
         lines = [f"{'= ' if i else ''}{printable(each)}" for i, each in enumerate(page.formulas)]
         blocks.append("\n".join(f"    {line}" for line in lines))

@@ -4,7 +4,7 @@ import ast
 import re
 from html import escape
 
-__all__ = ["mathml"]
+__all__ = ["mathml", "parsed"]
 
 _DEEPEST = 60
 # 1,000 is one number
@@ -20,12 +20,23 @@ def mathml(formula: str, *, display: str = "inline") -> str | None:
     >>> mathml("O(n²d)") is None
     True
     """
+    tree = parsed(formula)
+    try:
+        return None if tree is None else f'<math display="{display}">{_node(tree, 0)}</math>'
+    except ValueError:
+        return None
+
+
+def parsed(formula: str) -> ast.expr | None:
+    """The tree of a formula that Python reads, no deeper than a page shows; None for any other."""
     try:
         tree = ast.parse(_GROUPS.sub("", formula), mode="eval").body
-        inner = _node(tree, 0)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
-    return f'<math display="{display}">{inner}</math>'
+    level: list[ast.AST] = [tree]
+    for _ in range(_DEEPEST * 2):
+        level = [inner for node in level for inner in ast.iter_child_nodes(node)]
+    return None if level else tree
 
 
 def _node(node: ast.expr, depth: int) -> str:

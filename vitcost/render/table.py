@@ -54,6 +54,8 @@ def _page(page: Page, width: int | None, paint: Paint) -> Iterator[str]:
             yield paint(line, "answer")
     for line in page.lead:
         yield from _wrap(line, width)
+    if page.latex:
+        yield from ("", *map(printable, page.latex.splitlines()))
     for i, formula in enumerate(page.formulas):
         if not i:
             yield ""
