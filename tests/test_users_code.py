@@ -136,6 +136,27 @@ def exits():
 def odd():
     raise Odd
 
+def searches():
+    torch.autograd.set_detect_anomaly(True)
+    return Plain()
+
+def shallow():
+    sys.setrecursionlimit(90)
+    return Plain()
+
+def hooked_backward():
+    def reads(module, given, gradients):
+        # numbers that fakes have none of
+        assert gradients[0].abs().max().item() < 9
+    model = Plain()
+    model.register_full_backward_hook(reads)
+    return model
+
+def spoils():
+    import json
+    json.dumps = None
+    return Plain()
+
 text = "text"
 """
 
@@ -151,6 +172,8 @@ ANSWERED = {
     "no_paths": "",
     "elsewhere": "",
     "Elsewhere": "",
+    "searches": "",
+    "shallow": "",
 }
 REFUSED = {
     "ExitsWhenRead": "reading the module: SystemExit: 0",
@@ -167,6 +190,8 @@ REFUSED = {
     "odd": "calling odd(): Odd: it cannot say why",
     "text": "text is 'text', which cannot be called",
     "absent": "has no absent",
+    "hooked_backward": "the trace stopped in the model's own forward, backward at aten._local",
+    "spoils": "your code has run in this process, and then: TypeError: 'NoneType' object is not",
 }
 
 

@@ -12,7 +12,7 @@ from typing import NoReturn, TextIO
 
 from vitcost.errors import ConfigError, VitcostError
 
-__all__ = ["answers", "end", "keep_answers_apart", "reason_of", "users_code"]
+__all__ = ["answers", "end", "has_run", "keep_answers_apart", "reason_of", "users_code"]
 
 # letters of a reason, which may be a whole tensor
 _MOST_SAID = 300
@@ -23,6 +23,7 @@ class _Process:
 
     ours = False
     kept: TextIO | None = None
+    has_run = False
 
 
 @contextmanager
@@ -35,6 +36,7 @@ def users_code(doing: str) -> Iterator[None]:
     vitcost.errors.ConfigError: calling f(): SystemExit: I give up
     """
     here, streams, paths = _directory(), (sys.stdout, sys.stderr), tuple(sys.path)
+    deep, _Process.has_run = sys.getrecursionlimit(), True
     if _Process.ours and _Process.kept is None:
         _keep()
     sys.stdout = sys.stderr
@@ -45,6 +47,8 @@ def users_code(doing: str) -> Iterator[None]:
     except BaseException as error:
         raise ConfigError(f"{doing}: {reason_of(error)}") from error
     finally:
+        # one that was raised is for a model that is nested deeply
+        sys.setrecursionlimit(max(deep, sys.getrecursionlimit()))
         sys.stdout, sys.stderr = map(_open, streams, (1, 2))
         if _Process.kept is not None:
             # a thread or an exit handler may print later
@@ -53,6 +57,11 @@ def users_code(doing: str) -> Iterator[None]:
         sys.path += [path for path in paths if path not in sys.path]
         if here is not None and _directory() != here:
             os.chdir(here)
+
+
+def has_run() -> bool:
+    """Whether code of the user's has run in this process, and may have changed what others call."""
+    return _Process.has_run
 
 
 def reason_of(error: BaseException) -> str:

@@ -35,7 +35,7 @@ def complaints(args: Sequence[str], ran: Ran, base_bytes: int = 0) -> Iterator[s
         yield f"{(ran.peak_bytes - base_bytes) / 2**20:.0f} MiB"
     streams = {"stdout": ran.out, "stderr": ran.err}
     for name, text in streams.items():
-        if "Traceback (most recent call last)" in text:
+        if "Traceback (most recent call last)" in text or "in this process, and then:" in text:
             yield f"a traceback on {name}: {text.strip().splitlines()[-1][:200]}"
         # a shell's script has tabs
         script = args[:1] == ("completion",) and name == "stdout"

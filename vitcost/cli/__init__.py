@@ -3,6 +3,7 @@
 A command is loaded when it is called, so that none of them pays for the others.
 """
 
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
@@ -11,6 +12,7 @@ import click
 
 from vitcost import __version__
 from vitcost.errors import VitcostError, nearest
+from vitcost.users_code import has_run, reason_of
 from vitcost.words import COMMANDS as THEIRS
 
 __all__ = ["COMMANDS", "cli", "run"]
@@ -117,7 +119,27 @@ def run(args: Sequence[str]) -> int:
 
         leave()
         return _refuse(f"cannot write the answer: {error.strerror or error}")
+    except Exception as error:
+        if not has_run():
+            raise
+        return _refuse_of_users_code(error)
     return code if isinstance(code, int) else 0
+
+
+def _refuse_of_users_code(error: Exception) -> int:
+    """Says what has failed, and where, in a process that code of the user's has changed."""
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    where = f" ({last.tb_frame.f_code.co_filename}, line {last.tb_lineno})" if last else ""
+    message = f"your code has run in this process, and then: {reason_of(error)}{where}"
+    try:
+        return _refuse(message)
+    except Exception:
+        # what says a message is changed too
+        with suppress(OSError):
+            os.write(2, ascii(f"Error: {message}").strip("'\"").encode() + b"\n")
+        return 2
 
 
 def _refuse(message: str, ctx: click.Context | None = None) -> int:

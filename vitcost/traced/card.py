@@ -19,7 +19,7 @@ from vitcost.engine.ops import Tensor as Axes
 from vitcost.errors import NotCovered
 from vitcost.traced.autocast import CARD, register
 
-__all__ = ["KERNELS", "install", "kernel_of_card"]
+__all__ = ["KERNELS", "install", "kernel_of_card", "raised_in_backward"]
 
 
 # operators that CUDA has a kernel for, and a device without one takes apart (native_functions.yaml:
@@ -77,7 +77,8 @@ def install() -> None:
             f"torch {torch.__version__} has no backend in Python, by which the rules of a card are "
             "traced: torch 2.10 or later has, and --platform cpu needs none"
         ) from None
-    _setup_privateuseone_for_python_backend(CARD, backend_module=_Device())
+    guard = _guard()
+    _setup_privateuseone_for_python_backend(CARD, backend_module=_Device(), device_guard=guard)
     library: Any = torch.library.Library
     rest = library("_", "IMPL")
     aten = library("aten", "IMPL")
@@ -89,6 +90,45 @@ def install() -> None:
     for name in KERNELS:
         aten.impl(name, _never, "PrivateUse1")
     _Rules.libraries = rest, aten
+
+
+# errors that autograd's C++ was on its way out with when it asked for the device
+_raised: list[BaseException] = []
+
+
+@contextmanager
+def raised_in_backward() -> Iterator[None]:
+    """Raises an error of a backward pass as itself: where the device was asked for meanwhile, torch
+    has lost it."""
+    _raised.clear()
+    try:
+        yield
+    except BaseException:
+        if _raised:
+            raise _raised[0] from None
+        raise
+    finally:
+        _raised.clear()
+
+
+def _guard() -> Any:
+    """Says which device a stream is of, which autograd asks as it leaves each node of a backward
+    pass, also when it leaves with an error. Python calls nothing while an error is on its way, and
+    torch ends the process if the call fails: the error is taken out of the way, and kept."""
+    base: Any = torch._C._acc.DeviceGuard
+    device: Any = torch._C._autograd.DeviceType.PrivateUse1
+
+    class Guard(base):  # type: ignore[misc]
+        def type_(self, probe: tuple[int] = (0,)) -> Any:
+            try:
+                # an index of -1 is also how CPython says that an index is none, with an error set:
+                # one that was set before is raised here
+                probe[-1]
+            except BaseException as error:
+                _raised.append(error)
+            return device
+
+    return Guard()
 
 
 @contextmanager

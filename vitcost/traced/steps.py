@@ -161,7 +161,9 @@ def _step(
         # autograd counted its devices at the first backward pass of the process, before the card:
         # its own thread takes the card's work
         threads = torch.autograd.set_multithreading_enabled(how.platform != "cuda")
-        with recorder.inside("loss"), threads:
+        # a search for NaNs reads the numbers of gradients, which fakes have none of
+        plain = torch.autograd.set_detect_anomaly(False)
+        with recorder.inside("loss"), threads, plain, card.raised_in_backward():
             value.backward()  # type: ignore[no-untyped-call]
     recorder.close()
     for handle in handles:
