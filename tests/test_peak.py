@@ -45,6 +45,10 @@ SMALL: dict[str, Any] = {
 }  # fmt: skip
 
 
+# those whose step runs on a CPU
+TORCHS = [name for name, row in OPTIMIZERS.items() if "cpu" in row.platforms]
+
+
 def of(**fields: Any) -> ViTConfig:
     return ViTConfig(**{**SMALL, **fields})
 
@@ -85,8 +89,8 @@ RUNS = [
             (1, 6), ("fp32", "amp-bf16", "bf16"), ("eager", "sdpa")
         )
     ),
-    *(Run(of(), 1, "fp32", "eager", name) for name in OPTIMIZERS if name != "adamw-loop"),
-    *(Run(of(embed_dim=96), 2, "bf16", "sdpa", name) for name in OPTIMIZERS),
+    *(Run(of(), 1, "fp32", "eager", name) for name in TORCHS if name != "adamw-loop"),
+    *(Run(of(embed_dim=96), 2, "bf16", "sdpa", name) for name in TORCHS),
     *(
         Run(of(depth=5), 3, precision, attention, "sgd", Recipe(checkpointing))
         for precision, attention in (("fp32", "eager"), ("amp-bf16", "sdpa"), ("bf16", "eager"))
@@ -107,6 +111,18 @@ RUNS = [
     ),
     Run(resolve("vit_tiny_patch16_224", depth=7).config, 2, "amp-bf16", "sdpa", "adamw-loop"),
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [name for name in OPTIMIZERS if name not in TORCHS])
+def test_a_kernel_of_cuda_updates_in_place(name: str) -> None:
+    """It allocates nothing, as SGD's, which keeps nothing; on a CPU torch's operators do its work,
+    and allocate."""
+    plain, own = (report(of(embed_dim=96), batch=2, optimizer=each) for each in ("sgd", name))
+    states = own.training.optimizer_bytes
+    assert own.training.peak_bytes == (plain.training.peak_bytes or 0) + states
+    assert own.training.peak_at == plain.training.peak_at != "optimizer step"
+    with pytest.raises(NotCovered, match=f"a step of {name} on platform cpu"):
+        report(of(), optimizer=name, platform="cpu")
 
 
 # MemTracker hooks the gradient of every parameter, and stops at one that has none

@@ -1,9 +1,36 @@
 """The optimizers, one row each: what a step keeps, allocates and moves, and the class it is."""
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from math import prod
+from typing import NamedTuple, TypeAlias
 
-__all__ = ["OPTIMIZERS", "Optimizer"]
+from vitcost.engine.ops import Size, ceil_div
+from vitcost.errors import NotCovered
+
+__all__ = ["OPTIMIZERS", "Change", "Optimizer", "Shape"]
+
+Shape: TypeAlias = tuple[Size, ...]
+
+
+class Change(NamedTuple):
+    """A local of an optimizer's loop is given a storage of ``size`` bytes beside those that it had,
+    or, where there is no size, lets go all of them but the ``last`` ones."""
+
+    local: str
+    size: Size | None = None
+    last: int = 0
+
+
+# the storages of a loop that updates a parameter of a shape and of so many bytes an element
+Walk: TypeAlias = Callable[[Shape, int], Iterator[Change]]
+
+
+def _quotient(shape: Shape, e: int) -> Iterator[Change]:
+    """Adam: denom = √v / √c + ε, the root beside the quotient of the tensor before."""
+    yield Change("root", e * prod(shape))
+    yield Change("denom", e * prod(shape))
+    yield Change("root")
+    yield Change("denom", last=1)
 
 
 class Optimizer(NamedTuple):
@@ -11,9 +38,12 @@ class Optimizer(NamedTuple):
 
     ``step`` is how it walks over the parameters, which decides what a step allocates on the way:
     ``foreach`` all of them at once, ``loop`` one after the other, ``fused`` in one kernel. Empty:
-    as torch chooses, foreach on CUDA and a loop on the CPU. ``passes`` is how many tensors of a
-    parameter's size its kernels read and write. ``real`` is the class, ``options`` what it is made
-    with, which ``check`` steps.
+    as torch chooses, foreach on CUDA and a loop on the CPU. ``walk`` are the storages of a loop.
+    ``passes`` is how many tensors of a parameter's size its kernels read and write. ``real`` is the
+    class, ``options`` what it is made with, which ``check`` steps. ``kept`` are the bytes of the
+    states of a tensor where they are no multiple of it: of its shape, and of its bytes an element;
+    ``tables`` the bytes of tables that all of its tensors share, once one of them is ``cut`` into
+    blocks, which a tensor of so many elements is. ``platforms`` are those whose kernels it has.
     """
 
     moments: int
@@ -23,9 +53,77 @@ class Optimizer(NamedTuple):
     real: str
     options: Mapping[str, object]
     source: str
+    walk: Walk = _quotient
+    kept: Callable[[Shape, int], Size] | None = None
+    tables: int = 0
+    cut: int = 0
+    platforms: tuple[str, ...] = ("cuda", "cpu")
 
     def steps(self, platform: str) -> str:
         return self.step or ("foreach" if platform == "cuda" else "loop")
+
+
+def _ahead(shape: Shape, e: int) -> Iterator[Change]:
+    """NAdamW: the moment of the step ahead, in a local that the next tensor's own moment takes."""
+    yield Change("ahead")
+    yield Change("ahead", e * prod(shape))
+    yield from _quotient(shape, e)
+
+
+def _sign(shape: Shape, e: int) -> Iterator[Change]:
+    yield Change("update", e * prod(shape))
+    yield Change("update", last=1)
+
+
+def _nesterov(shape: Shape, e: int) -> Iterator[Change]:
+    """SGD: d + μ · buffer, in a local that the next tensor's gradient takes."""
+    yield Change("grad")
+    yield Change("grad", e * prod(shape))
+
+
+def _factored(shape: Shape, e: int) -> Iterator[Change]:
+    """Adafactor: means over rows and over columns, and the estimate that they multiply to, which is
+    the update; the update of the tensor before is let go when the estimate is."""
+    if len(shape) > 1:
+        *outer, rows, columns = shape
+        for local, size in (("rows", prod(outer) * rows), ("columns", prod(outer) * columns)):
+            yield Change(local, e * size)
+            yield Change(local, last=1)
+        yield Change("update", e * prod(shape))
+        yield Change("mean", e * prod(outer))
+        yield Change("mean")
+    else:
+        yield Change("square", e * prod(shape))
+        yield Change("square", last=1)
+        yield Change("update", e * prod(shape))
+    yield Change("update", last=1)
+
+
+def _factors(shape: Shape, e: int) -> Size:
+    """Adafactor: a second moment of rows and one of columns, of a vector its own, and a counter."""
+    if len(shape) < 2:
+        return e * prod(shape) + 4
+    *outer, rows, columns = shape
+    return e * prod(outer) * (rows + columns) + 4
+
+
+# bitsandbytes: elements that share a scale, the least tensor that is cut, and codes of a byte
+_BLOCK, _LEAST, _CODES = 256, 4096, 256
+
+
+def _blocks(moments: int) -> Callable[[Shape, int], Size]:
+    """bitsandbytes: a byte an element and a scale of 4 bytes for each 256 of them, rounded up; a
+    tensor of less than 4,096 elements has its moments in float32."""
+
+    def kept(shape: Shape, e: int) -> Size:
+        n = prod(shape)
+        if not isinstance(n, int):
+            raise NotCovered(
+                "states in 8 bits by one formula: tensors of under 4,096 elements are whole"
+            )
+        return moments * (4 * n if n < _LEAST else n + 4 * ceil_div(n, _BLOCK))
+
+    return kept
 
 
 # m: m + β (g - m); v · β₂; v + g²; √v; / c; + ε; p, m, √v → p: torch/optim/adam.py, with or without
@@ -54,6 +152,17 @@ def _adam(step: str = "", options: Mapping[str, object] = {}, *, decay: bool = F
     )  # fmt: skip
 
 
+def _bytes(moments: int, name: str) -> Optimizer:
+    """An optimizer of bitsandbytes: one kernel reads p, g and codes, and writes p and codes, which
+    are a quarter of a float32."""
+    states = ", ".join(f"state{i}, absmax{i}" for i in range(1, 1 + moments))
+    return Optimizer(
+        0, 0, "in place", 3 + -(-2 * moments // 4), f"bitsandbytes.optim.{name}", {},
+        f"Dettmers et al. 2022, arXiv 2110.02861; bitsandbytes 0.50.2, optim.{name}: {states}",
+        kept=_blocks(moments), tables=moments * _CODES * 4, cut=_LEAST, platforms=("cuda",),
+    )  # fmt: skip
+
+
 OPTIMIZERS: Mapping[str, Optimizer] = {
     "adamw": _adam(decay=True),
     "adamw-foreach": _adam("foreach", _FOREACH, decay=True),
@@ -74,9 +183,29 @@ OPTIMIZERS: Mapping[str, Optimizer] = {
         1, 0, "in place", 3 + 2 + 3 + 3 + 3, "torch.optim.SGD", {"momentum": 0.9},
         "torch.optim.SGD: momentum_buffer",
     ),
+    "sgd-nesterov": Optimizer(
+        1, 0, "loop", 3 + 2 + 3 + 3 + 3, "torch.optim.SGD",
+        {"momentum": 0.9, "nesterov": True, **_LOOP},
+        "torch.optim.SGD(nesterov=True, foreach=False): momentum_buffer", _nesterov,
+    ),
     "lion": Optimizer(
         # decay; m, g → u; sign of u; p, u → p; m, g → m: timm/optim/lion.py
-        1, 0, "sign", _DECAY + 3 + 2 + 3 + 3, "timm.optim.Lion", _LOOP,
-        "Chen et al. 2023, arXiv 2302.06675; timm.optim.Lion(foreach=False): exp_avg",
+        1, 0, "loop", _DECAY + 3 + 2 + 3 + 3, "timm.optim.Lion", _LOOP,
+        "Chen et al. 2023, arXiv 2302.06675; timm.optim.Lion(foreach=False): exp_avg", _sign,
     ),
+    "nadamw": Optimizer(
+        # as AdamW, and m + β (g - m) once more
+        2, 4, "loop", _ADAM_PASSES + _DECAY + 3, "timm.optim.NAdamW", _LOOP,
+        "timm.optim.NAdamW(foreach=False): exp_avg, exp_avg_sq, step", _ahead,
+    ),
+    "adafactor": Optimizer(
+        # norm of p; decay; norms of g by rows and by columns; their product; over its mean; at
+        # least ε; its root; times g; norm; p, u → p
+        0, 0, "loop", 1 + _DECAY + 1 + 1 + 1 + 2 + 2 + 2 + 3 + 1 + 3, "torch.optim.Adafactor", {},
+        "Shazeer and Stern 2018, arXiv 1804.04235; torch.optim.Adafactor: row_var, col_var or "
+        "variance, step", _factored, _factors,
+    ),
+    "adamw-8bit": _bytes(2, "AdamW8bit"),
+    "adam-8bit": _bytes(2, "Adam8bit"),
+    "lion-8bit": _bytes(1, "Lion8bit"),
 }  # fmt: skip

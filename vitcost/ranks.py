@@ -1,12 +1,12 @@
 """What one rank holds of the parameters, and what its optimizer's step allocates on the way."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from vitcost.engine.ops import Size, largest
 from vitcost.engine.parameters import Parameter, one_by_one
 from vitcost.engine.workload import Workload
-from vitcost.errors import ConfigError
-from vitcost.optimizers import OPTIMIZERS
+from vitcost.errors import ConfigError, NotCovered
+from vitcost.optimizers import OPTIMIZERS, Change, Shape
 from vitcost.scenario import RECIPES
 from vitcost.sharding import Share, dealt, flat, fully_sharded, local, whole
 
@@ -30,11 +30,31 @@ def share_of(run: Workload, rank: int | None) -> Share:
 
 
 def optimizer_bytes(share: Share, run: Workload) -> Size:
-    """The optimizer's states: as many tensors as it keeps for each parameter, and counters."""
-    recipe, optimizer = RECIPES[run.scenario.recipe], OPTIMIZERS[run.scenario.optimizer]
+    """The optimizer's states: as many tensors as it keeps for each parameter, and counters; or
+    those of each tensor by its shape, which are not divided among ranks."""
+    name = run.scenario.optimizer
+    recipe, optimizer, e = RECIPES[run.scenario.recipe], OPTIMIZERS[name], run.param_bytes
     if recipe.moments:
         return recipe.moments * share.states
-    return optimizer.moments * run.param_bytes * share.states + optimizer.step_bytes * share.tensors
+    if run.scenario.platform not in optimizer.platforms:
+        raise NotCovered(
+            f"a step of {name} on platform {run.scenario.platform}: its kernel is of CUDA"
+        )
+    if optimizer.kept is None:
+        return optimizer.moments * e * share.states + optimizer.step_bytes * share.tensors
+    if run.scenario.zero:
+        raise NotCovered(f"the states of {name}, divided among ranks: zero 0 has them whole")
+    states: Size = 0
+    tables = 0
+    for parameter in _trained(run.parameters()):
+        states += parameter.repeat(run.sizes) * optimizer.kept(_shape(parameter, run), e)
+        if optimizer.tables and parameter.numel(run.sizes) >= optimizer.cut:
+            tables = optimizer.tables
+    return states + tables
+
+
+def _shape(parameter: Parameter, run: Workload) -> Shape:
+    return tuple(run.sizes[axis] for axis in parameter.tensor.axes)
 
 
 def _dealt(run: Workload, rank: int | None) -> tuple[int, ...]:
@@ -50,45 +70,57 @@ def _dealt(run: Workload, rank: int | None) -> tuple[int, ...]:
     return max(each, key=most) if rank is None else each[rank]
 
 
-# how many copies of a parameter an optimizer that takes one after the other makes of it: Adam the
-# square root of the second moment and its quotient, Lion the sign of its update
-_COPIES = {"loop": 2, "sign": 1}
-
-
 def update_temporaries(run: Workload, rank: int | None) -> Size:
-    """What ``optimizer.step`` allocates and frees: foreach a copy of all parameters, a loop copies
-    of one beside what it left of the one before, a fused kernel nothing. Recipes other than torch's
+    """What ``optimizer.step`` allocates and frees: foreach a copy of all parameters, a loop the
+    storages of its locals, a fused kernel nothing. Recipes other than torch's
     own have kernels of several libraries; none of these allocates more than foreach does."""
     scenario, e = run.scenario, run.param_bytes
     recipe = RECIPES[scenario.recipe]
     if scenario.recipe != "torch":
         return (recipe.master or recipe.weights) * share_of(run, rank).states
-    how = OPTIMIZERS[scenario.optimizer].steps(scenario.platform)
+    optimizer = OPTIMIZERS[scenario.optimizer]
+    how = optimizer.steps(scenario.platform)
     if how == "foreach":
         return e * share_of(run, rank).states
-    if how not in _COPIES:
+    if how != "loop":
         return 0
+    shapes = _updated(run, rank)
+    return _most(change for shape in shapes for change in optimizer.walk(shape, e))
+
+
+def _most(changes: Iterable[Change]) -> Size:
+    """The most bytes that the locals of a loop hold at one time: before some are let go."""
+    alive: dict[str, list[Size]] = {}
     most: Size = 0
-    before: Size = 0
-    for elements in _updated(run, rank):
-        one = e * elements
-        most = largest(most, before + _COPIES[how] * one)
-        before = one
-    return most
+    grown = False
+    for name, size, last in changes:
+        held = alive.setdefault(name, [])
+        if size is not None:
+            held.append(size)
+            grown = True
+            continue
+        if grown:
+            most, grown = largest(most, _held(alive)), False
+        del held[: len(held) - last]
+    return largest(most, _held(alive)) if grown else most
 
 
-def _updated(run: Workload, rank: int | None) -> Iterator[Size]:
-    """The elements of each tensor that a rank's optimizer updates, one after the other: its own
-    rows where tensors are cut."""
+def _held(alive: Mapping[str, Iterable[Size]]) -> Size:
+    return sum(size for sizes in alive.values() for size in sizes)
+
+
+def _updated(run: Workload, rank: int | None) -> Iterator[Shape]:
+    """The shapes of the tensors that a rank's optimizer updates, one after the other: the numbers
+    of elements alone where whole ones are dealt out, or its own rows are."""
     if run.scenario.zero == 1:
-        yield from _dealt(run, rank)
+        yield from ((elements,) for elements in _dealt(run, rank))
         return
     cut = run.scenario.zero > 1 and run.scenario.recipe == "torch"
     for parameter in one_by_one(_trained(run.parameters())):
         if cut:
-            yield local(parameter, run.sizes, run.scenario.ranks, rank or 0)
+            yield (local(parameter, run.sizes, run.scenario.ranks, rank or 0),)
         else:
-            yield parameter.numel(run.sizes)
+            yield _shape(parameter, run)
 
 
 def _trained(all_of_them: Iterable[Parameter]) -> list[Parameter]:

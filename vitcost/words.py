@@ -135,7 +135,12 @@ VALUES: Mapping[str, Mapping[str, str]] = {
         "flash_attention": "flash", "flash_attention_2": "flash", "flash-attention": "flash",
         "mem_efficient": "efficient", "xformers": "efficient",
     },
-    "optimizer": {"adamw_torch": "adamw", "adamw_torch_fused": "adamw-fused", "adam_w": "adamw"},
+    "optimizer": {
+        "adamw_torch": "adamw", "adamw_torch_fused": "adamw-fused", "adam_w": "adamw",
+        "adamw8bit": "adamw-8bit", "adamw_8bit": "adamw-8bit", "adamw_bnb_8bit": "adamw-8bit",
+        "adam8bit": "adam-8bit", "lion8bit": "lion-8bit", "lion_8bit": "lion-8bit",
+        "nesterov": "sgd-nesterov",
+    },
     "checkpointing": {"full": "block", "blocks": "block"},
     "layout": {"channels_last": "nhwc", "channels-last": "nhwc", "contiguous": "nchw"},
 }  # fmt: skip

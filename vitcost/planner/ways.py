@@ -89,7 +89,11 @@ def _ways(
             continue
         flags = _changed(scenario, other)
         changes = {name for name, _ in flags}
-        keeps = not changes & set(_CHANGES) and not (normed and "accumulate" in changes)
+        keeps = (
+            not changes & set(_CHANGES)
+            and not (normed and "accumulate" in changes)
+            and OPTIMIZERS[other.optimizer].kept is OPTIMIZERS[scenario.optimizer].kept
+        )
         flops = flops * other.accumulate // scenario.accumulate
         way = Way(
             other.precision, other.attention, other.checkpointing, needed, 0, flops,
@@ -131,7 +135,7 @@ def _kernels(scenario: Scenario, row: Card) -> Iterator[Scenario]:
 
 def _levers(run: Workload) -> Iterator[Scenario]:
     """The same precision: blocks at the front computed again, micro-batches, a fused optimizer,
-    sharded states; then fewer parameters that train."""
+    sharded states; then states in 8 bits, and fewer parameters that train."""
     scenario = run.scenario
     if scenario.mode != "train" or scenario.recipe != "torch" or not run.at_once:
         return
@@ -150,6 +154,9 @@ def _levers(run: Workload) -> Iterator[Scenario]:
     if scenario.ranks > 1:
         for zero in range(scenario.zero + 1, 4):
             yield replace(scenario, zero=zero)
+    in_bytes = f"{scenario.optimizer.partition('-')[0]}-8bit"
+    if in_bytes in OPTIMIZERS:
+        yield replace(scenario, optimizer=in_bytes)
     if scenario.freeze == "none" and not scenario.lora:
         yield replace(scenario, lora=_RANK)
         yield replace(scenario, freeze="backbone")
