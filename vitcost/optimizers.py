@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from math import prod
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
-from vitcost.engine.ops import Size, ceil_div
 from vitcost.errors import NotCovered
 
 __all__ = ["OPTIMIZERS", "Change", "Optimizer", "Shape"]
 
+# ints, or sizes of any kind that the engine runs on
+Size: TypeAlias = Any
 Shape: TypeAlias = tuple[Size, ...]
 
 
@@ -121,7 +122,7 @@ def _blocks(moments: int) -> Callable[[Shape, int], Size]:
             raise NotCovered(
                 "states in 8 bits by one formula: tensors of under 4,096 elements are whole"
             )
-        return moments * (4 * n if n < _LEAST else n + 4 * ceil_div(n, _BLOCK))
+        return moments * (4 * n if n < _LEAST else n + 4 * -(-n // _BLOCK))
 
     return kept
 
