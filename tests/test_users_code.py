@@ -184,7 +184,7 @@ REFUSED = {
     "Yields": "returns a generator: none of its work is done",
     "NoParameters": "reading the module: ValueError: no parameters",
     "scripted": "TorchScript hides its forward; give the module it was made of",
-    "nested": "RecursionError: maximum recursion depth exceeded",
+    "nested": "nested deeper than Python's limit of 1,000, which sys.setrecursionlimit in the",
     "unprintable": "not a torch.nn.Module",
     "exits": "calling exits(): SystemExit: 0",
     "odd": "calling odd(): Odd: it cannot say why",

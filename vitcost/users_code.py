@@ -71,6 +71,11 @@ def reason_of(error: BaseException) -> str:
     except Exception:
         said = "it cannot say why"
     line = said.strip().partition("\n")[0][:_MOST_SAID]
+    if isinstance(error, RecursionError):
+        line += (
+            f"; calls or modules are nested deeper than Python's limit of "
+            f"{sys.getrecursionlimit():,}, which sys.setrecursionlimit in the user's file raises"
+        )
     return f"{type(error).__name__}: {line}" if line else type(error).__name__
 
 

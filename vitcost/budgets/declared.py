@@ -27,6 +27,8 @@ KEYS = ("name", "model", "tolerance", "level")
 # what stands at tool.vitcost; cards are read where a time is asked for
 _TABLES = ("budget", "gpu")
 
+# what a module of the user's is traced with
+_TRACED = ("input", "loss")
 # what a time is of
 _CARDS = ("gpu", "gpu_file", "calibration", "anchor")
 _FILES = ("gpu_file", "calibration")
@@ -69,9 +71,11 @@ class Declared(NamedTuple):
 
 
 def keywords() -> tuple[str, ...]:
-    """What ``report`` takes beside the model: flags of the scenario and fields of the config."""
+    """What ``report`` takes beside the model: flags of the scenario, fields of the config, the
+    inputs and the loss of a module that is traced."""
     scenario = (field.name for field in fields(Scenario))
-    return tuple(dict.fromkeys((*scenario, *_CARDS, "tower", *FIELDS, *RATIOS, *TEXT_FIELDS)))
+    beside = (*_CARDS, "tower", *_TRACED)
+    return tuple(dict.fromkeys((*scenario, *beside, *FIELDS, *RATIOS, *TEXT_FIELDS)))
 
 
 def read_budgets(config: str) -> tuple[Declared, ...]:

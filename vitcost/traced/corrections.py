@@ -37,6 +37,17 @@ def _statistics(weight_at: int) -> Callable[[tuple[Any, ...], Any], Any]:
     return rule
 
 
+def _batch_norm(args: tuple[Any, ...], output: Any) -> Any:
+    """In eval a batch norm has no statistics of its own to return: cuDNN's and the CPU's kernel
+    return empty ones (aten/src/ATen/native/cudnn/BatchNorm.cpp), torch's shape function for a card
+    two of a number for each channel."""
+    y, *statistics = _statistics(1)(args, output)
+    training = args[5]
+    if training:
+        return (y, *statistics)
+    return (y, *(torch.empty(0, dtype=t.dtype, device=t.device) for t in statistics))
+
+
 def _in_order(args: tuple[Any, ...], output: Any) -> Any:
     """The backward kernel of a layer norm writes the input's gradient in order; torch's shape
     function lays it out as the gradient of the output."""
@@ -51,7 +62,7 @@ def _like(tensor: Tensor, dtype: torch.dtype) -> Tensor:
 _RULES: Mapping[Any, Callable[[tuple[Any, ...], Any], Any]] = {
     _aten.native_layer_norm.default: _statistics(2),
     _aten.native_group_norm.default: _statistics(1),
-    _aten.native_batch_norm.default: _statistics(1),
+    _aten.native_batch_norm.default: _batch_norm,
     _aten._native_batch_norm_legit.default: _statistics(1),
     _aten._batch_norm_with_update.default: _statistics(1),
     _aten.native_layer_norm_backward.default: _in_order,

@@ -84,8 +84,20 @@ def _given(model: nn.Module, given: Any, note: str) -> Inputs:
     if callable(given) and not isinstance(given, nn.Module):
         if not note.startswith("inputs of"):
             note += getattr(given, "__qualname__", "a callable")
-        return Inputs(given, note)
-    return Inputs(_repeated(given), f"{note.rstrip(': ')}, repeated along axis 0")
+        return Inputs(_as_taken(model, given), note)
+    return Inputs(_as_taken(model, _repeated(given)), f"{note.rstrip(': ')}, repeated along axis 0")
+
+
+def _as_taken(model: nn.Module, make: Callable[[int], Any]) -> Callable[[int], Any]:
+    """A dictionary is the keywords of a forward, or the one input of a forward that takes none of
+    its keys."""
+
+    def made(batch: int) -> Any:
+        found = make(batch)
+        named = isinstance(found, Mapping) and all(isinstance(key, str) for key in found)
+        return (found,) if named and _takes_one(model, list(found)) else found
+
+    return made
 
 
 def _by_shape(model: nn.Module, shapes: Sequence[Shape]) -> Callable[[int], Any]:
@@ -153,13 +165,22 @@ def _of_timm(model: nn.Module) -> tuple[Shape, ...]:
     size = config.get("input_size") if isinstance(config, Mapping) else None
     if not size:
         return ()
-    embed: Any = getattr(model, "patch_embed", None)
-    image: Any = getattr(embed, "img_size", None)
-    # behind a backbone the projection reads features
-    proj: Any = None if hasattr(embed, "backbone") else getattr(embed, "proj", None)
-    channels = getattr(proj, "in_channels", size[0])
+    image: Any = getattr(getattr(model, "patch_embed", None), "img_size", None)
+    channels = _channels(model, config.get("first_conv"), size[0])
     sides = tuple(image) if isinstance(image, tuple | list) else size[1:]
-    return (Shape("", (int(channels), *map(int, sides)), ""),)
+    return (Shape("", (channels, *map(int, sides)), ""),)
+
+
+def _channels(model: nn.Module, first: Any, usual: int) -> int:
+    """The channels of a timm model's images: its first convolution's, by the name that its config
+    has for it. TResNet reads 4 × 4 pixels as channels of one."""
+    names = [first] if isinstance(first, str) else list(first or ())
+    try:
+        module: Any = model.get_submodule(names[0]) if names else None
+    except AttributeError:
+        return usual
+    channels = getattr(module, "in_channels", usual)
+    return usual if channels == 16 * usual else int(channels)
 
 
 def _of_transformers(model: nn.Module) -> tuple[Shape, ...]:

@@ -26,7 +26,10 @@ _REASONS = (
     ("DynamicOutputShape", "the size of a result depends on values, and a trace has none"),
     ("nonzero", "the size of a result depends on values, and a trace has none"),
     ("Expected more than 1 value per channel", _ONE_IMAGE),
-    ("maximum recursion depth", "modules are nested too deep for Python"),
+    (
+        "maximum recursion depth",
+        "modules are nested too deep for Python, whose limit sys.setrecursionlimit raises",
+    ),
 )
 _DO = "trace the part of the model around it: a factory of that part, with --input as it gets it"
 
@@ -52,7 +55,9 @@ def _message(name: str, error: Exception, recorder: "Recorder | None") -> str:
         parts.append("while the inputs were made")
     else:
         stopped, path = recorder.stopped
-        at = (path if stopped == id(error) else recorder.path) or "the model's own forward"
+        at = path if stopped == id(error) else recorder.path
+        # a module may stand below a thousand others
+        at = f"{at[:40]}…{at[-40:]}" if len(at) > 100 else at or "the model's own forward"
         phase = "backward" if recorder.backward else "forward"
         parts.append(f"in {at}, {phase}")
         parts.append(_after(recorder))

@@ -49,6 +49,7 @@ VIEWS = frozenset({
     "split", "split_with_sizes", "unsqueeze", "squeeze", "expand", "detach", "alias", "chunk",
     "unfold", "as_strided", "diagonal", "lift_fresh", "view_as_real", "view_as_complex",
     "_reshape_alias", "swapaxes", "movedim", "view_as",
+    "unsafe_split", "unsafe_split_with_sizes", "unsafe_chunk",
 })  # fmt: skip
 # operators that allocate, and write nothing
 EMPTY = frozenset({"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"})
