@@ -10,7 +10,18 @@ import numpy as np
 import pytest
 from limited import ROOT, limited
 
-from vitcost import ConfigError, Scenario, ViTConfig, compare, explain, reading, report, sweep
+from vitcost import (
+    ConfigError,
+    Scenario,
+    ViTConfig,
+    VitcostError,
+    compare,
+    explain,
+    models,
+    reading,
+    report,
+    sweep,
+)
 from vitcost.cli import run
 from vitcost.formulas.terms import MOST_ALLOCATIONS, MOST_MODULES
 from vitcost.planner.compare import MOST_COMPARED
@@ -221,6 +232,21 @@ def test_a_flag_that_a_format_has_no_place_for_is_refused(
     out, err = capsys.readouterr()
     assert out == ""
     assert "is not said in" in err or "-q prints names alone, in no format" in err
+
+
+def test_a_long_name_is_refused_at_once() -> None:
+    """A name of a million letters is no name of anything, and no message has it whole."""
+    asked = {
+        "words": lambda: models("vit " * 250_000),
+        "a factory": lambda: report("x:y(" + "a=1," * 250_000 + ")"),
+        "a loss": lambda: report("x:y", loss="x:" + "y" * 10**6),
+    }
+    for name, call in asked.items():
+        started = time.process_time()
+        with pytest.raises(VitcostError) as caught:
+            call()
+        assert len(str(caught.value)) < 500, name
+        assert time.process_time() - started < 2, name
 
 
 # explain

@@ -152,6 +152,10 @@ def hooked_backward():
     model.register_full_backward_hook(reads)
     return model
 
+def forked():
+    os.fork()
+    return Plain()
+
 def spoils():
     import json
     json.dumps = None
@@ -174,6 +178,7 @@ ANSWERED = {
     "Elsewhere": "",
     "searches": "",
     "shallow": "",
+    "forked": "",
 }
 REFUSED = {
     "ExitsWhenRead": "reading the module: SystemExit: 0",

@@ -14,6 +14,8 @@ from vitcost.zoo import names, resolve
 
 __all__ = ["ModelRow", "Models", "matching", "models"]
 
+_MOST_LETTERS = 1000
+
 
 class ModelRow(NamedTuple):
     """A model that is known by name; MACs are for a batch of one, a text model has no image."""
@@ -62,9 +64,13 @@ def matching(query: str = "") -> list[str]:
     >>> matching("VIT_huge_patch14_224")
     ['vit_huge_patch14_224', 'vit_huge_patch14_224_in21k']
     """
-    patterns = [f"*{word}*" for word in query.lower().split()]
+    # no name is as long as a thousand letters are
+    patterns = [f"*{word}*" for word in query[:_MOST_LETTERS].lower().split()]
     found = [
-        name for name in names() if all(fnmatchcase(name.lower(), pattern) for pattern in patterns)
+        name
+        for name in names()
+        if len(query) < _MOST_LETTERS
+        and all(fnmatchcase(name.lower(), pattern) for pattern in patterns)
     ]
     if not found:
         raise UnknownName("model", query, names(), "`vitcost models` lists all")

@@ -36,7 +36,7 @@ def users_code(doing: str) -> Iterator[None]:
     vitcost.errors.ConfigError: calling f(): SystemExit: I give up
     """
     here, streams, paths = _directory(), (sys.stdout, sys.stderr), tuple(sys.path)
-    deep, _Process.has_run = sys.getrecursionlimit(), True
+    deep, process, _Process.has_run = sys.getrecursionlimit(), os.getpid(), True
     if _Process.ours and _Process.kept is None:
         _keep()
     sys.stdout = sys.stderr
@@ -47,6 +47,9 @@ def users_code(doing: str) -> Iterator[None]:
     except BaseException as error:
         raise ConfigError(f"{doing}: {reason_of(error)}") from error
     finally:
+        if os.getpid() != process:
+            # a child that the user's code has forked, and that has come back: the answer is one
+            os._exit(1)
         # one that was raised is for a model that is nested deeply
         sys.setrecursionlimit(max(deep, sys.getrecursionlimit()))
         sys.stdout, sys.stderr = map(_open, streams, (1, 2))

@@ -101,6 +101,7 @@ def from_torch(
     return Resolved(called, f"a torch module, {kind}{said}", config, flags)
 
 
+_MOST_LETTERS = 1000
 _FACTORY = re.compile(r"([A-Za-z_]\w*(?:\.\w+)*):([A-Za-z_]\w*(?:\.\w+)*)(\(.*\))?", re.DOTALL)
 
 
@@ -158,6 +159,8 @@ def _built(model: str) -> Built:
     match = _FACTORY.fullmatch(model)
     assert match is not None, model
     path, attribute, arguments = match[1], match[2], match[3]
+    if len(model) > _MOST_LETTERS:
+        raise ConfigError(f"a factory of more than {_MOST_LETTERS:,} letters: {shown(model)}")
     given = _literals(model, arguments) if arguments else {}
     found = _named(model, path, attribute)
     import torch
@@ -173,7 +176,7 @@ def _built(model: str) -> Built:
 
 
 def _named(model: str, path: str, attribute: str) -> Any:
-    """What stands at an attribute of a module of the user's."""
+    """The object that stands at an attribute of a module of the user's."""
     try:
         import_module("torch")
     except ImportError:
@@ -190,7 +193,7 @@ def _named(model: str, path: str, attribute: str) -> Any:
 
 def _literals(model: str, arguments: str) -> dict[str, Any]:
     """Keyword arguments with literal values."""
-    wrong = f"{model}: arguments are keywords with literal values, as in (img_size=384)"
+    wrong = f"{shown(model)}: arguments are keywords with literal values, as in (img_size=384)"
     try:
         call = parse(f"f{arguments}", mode="eval").body
         if not isinstance(call, Call) or call.args or not isinstance(call.func, Name):
