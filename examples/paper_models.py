@@ -1,10 +1,14 @@
 """Base, Large and Huge: Table 1 of Dosovitskiy et al. 2021 (arXiv 2010.11929), and what it leaves
-out: what each model costs to run and to train.
+out: what each model costs to run and to train; then the table and the figure of a paper.
 
-    python examples/paper_models.py
+    python examples/paper_models.py [FIGURE.pdf]
 """
 
+import sys
+
 import vitcost
+from vitcost.pages.shaped import Shaped
+from vitcost.render import render
 from vitcost.units import binary_bytes, si
 
 # layers, hidden size, MLP size, heads and parameters as the paper prints them
@@ -33,6 +37,24 @@ def main() -> None:
         "\nThe paper's 86M is Base without a head, or with one; its 632M is Huge with its head. No"
     )
     print("head gives Large 307M: these fields have 304M with it, and 303M without.")
+    table()
+    figure(*sys.argv[1:2])
+
+
+def table() -> None:
+    """The columns of a paper, in its order, under its names and in its units."""
+    found = vitcost.compare(*TABLE_1, quantities=["params", "macs", "train_memory"], batch=1)
+    columns = ("params=Params (M)", "macs=MACs (G)", "train=Training memory (GiB)")
+    print()
+    print(render(Shaped(found, columns=columns), "latex"), end="")
+
+
+def figure(file: str = "") -> None:
+    """MACs and time of a step at batch 256, sized by parameters, where a file is named for it."""
+    if file:
+        found = vitcost.compare(*TABLE_1, batch=256, precision="amp-bf16", gpu="rtx4090")
+        found.plot(file, x="macs", y="step_time", size="params")
+        print(f"\n{file}")
 
 
 if __name__ == "__main__":

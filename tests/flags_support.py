@@ -581,7 +581,7 @@ OWN: tuple[Own, ...] = (
 # flags whose effect is no number: the form of an answer, and where it goes
 FORM = {
     "model_option", "format", "as_json", "output", "quiet", "latex", "plot",
-    "brief", "columns", "levels", "also", "exit_zero", "x", "y", "size", "color",
+    "brief", "columns", "levels", "also", "exit_zero", "x", "y", "size", "color", "lang",
 }  # fmt: skip
 # flags that ask another question: each has tests of its own
 FORMS = {

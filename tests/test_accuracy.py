@@ -1,4 +1,4 @@
-"""The README's tables of how good times are: what the command behind the first one prints, and the
+"""The pages' tables of how good times are: what the command behind the first one prints, and the
 constants from printed timings, with the rows that could not be used.
 
 ``python tests/test_accuracy.py`` writes it anew.
@@ -15,6 +15,7 @@ from vitcost.hardware.printed import PRINTED
 from vitcost.render import render
 
 ROOT = Path(__file__).parents[1]
+EXACT, TIME = ROOT / "tests" / "README.md", ROOT / "vitcost" / "hardware" / "README.md"
 COMMAND = "vitcost check --throughput tests/data/throughput.csv --held-out --format markdown"
 TABLE = re.compile(rf"(?<=<!-- {re.escape(COMMAND)} -->\n)\n(?:\|.*\n)*(?=\n)")
 
@@ -120,21 +121,21 @@ def _first(lines: list[str]) -> list[str]:
     return lines[start:end]
 
 
-def test_the_readme_has_the_table_as_it_is_now() -> None:
-    (found,) = TABLE.findall((ROOT / "README.md").read_text(encoding="utf-8"))
+def test_the_page_has_the_table_as_it_is_now() -> None:
+    (found,) = TABLE.findall(EXACT.read_text(encoding="utf-8"))
     assert found == table()
     # every file, a header, a rule and the mean
     assert found.count("\n|") == 17 + 3
 
 
-def test_the_readme_has_the_printed_timings_as_they_are_now() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_page_has_the_printed_timings_as_they_are_now() -> None:
+    text = TIME.read_text(encoding="utf-8")
     assert PRINTED_MARK.findall(text) == [printed_table()]
     assert UNUSED_MARK.findall(text) == [unused_table()]
 
 
-def test_the_readme_has_other_families_as_they_were_fitted() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_page_has_other_families_as_they_were_fitted() -> None:
+    text = TIME.read_text(encoding="utf-8")
     assert FAMILIES_MARK.findall(text) == [families_table()]
 
 
@@ -150,9 +151,9 @@ def test_a_family_that_is_far_off_says_what_it_lacks() -> None:
 
 
 if __name__ == "__main__":
-    readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
     marks = {TABLE: table, PRINTED_MARK: printed_table, UNUSED_MARK: unused_table}
-    for mark, rows in {**marks, FAMILIES_MARK: families_table}.items():
-        text = mark.sub(lambda _, rows=rows: rows(), text)
-    readme.write_text(text, encoding="utf-8")
+    for page in (EXACT, TIME):
+        text = page.read_text(encoding="utf-8")
+        for mark, rows in {**marks, FAMILIES_MARK: families_table}.items():
+            text = mark.sub(lambda _, rows=rows: rows(), text)
+        page.write_text(text, encoding="utf-8")

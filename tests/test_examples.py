@@ -3,6 +3,7 @@
 import csv
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,10 +18,11 @@ ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 # what a test gives an example that would take long or needs a file
 ARGS: dict[str, list[str]] = {
+    "paper_models.py": ["figure.pdf"],
     "measure.py": [
         *("--models", "test_vit", "test_vit3", "--batches", "1", "2"),
         *("--precision", "fp32", "--eager", "--warm-up", "1", "--steps", "3"),
-    ]
+    ],
 }
 
 
@@ -127,6 +129,28 @@ def test_the_papers_models_are_those_of_its_table(tmp_path: Path) -> None:
         encoder = 3 * p * p * h + h + h + tokens * h + depth * (12 * h * h + 13 * h) + 2 * h
         assert f" {encoder + 1000 * h + 1000:,} " in line
         assert f" {encoder:,} " in line
+
+
+def test_a_papers_table_and_figure(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    out = run(ROOT / "examples" / "paper_models.py", tmp_path)
+    (large,) = re.findall(r"^vit\\_large\\_patch16\\_224 & (.*) \\\\$", out, re.MULTILINE)
+    # 197 tokens of width 1024 in 24 blocks of 12sh² + 2s²h, patches and a head
+    s, h = 197, 1024
+    macs = 196 * 768 * h + 24 * (12 * s * h * h + 2 * s * s * h) + 1000 * h
+    assert large.split(" & ")[:2] == ["304.3", f"{macs / 1e9:.1f}"]
+    assert (tmp_path / "figure.pdf").read_bytes().startswith(b"%PDF-")
+
+
+def test_an_own_module_and_its_budget(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    out = run(ROOT / "examples" / "own_budget.py", tmp_path)
+    # 49 patches of 8 x 8 x 3 to width 64, two layers over tokens and over channels, ten classes
+    h, n = 64, 49
+    params = 192 * h + h + 2 * (n * n + n + h * h + h) + 10 * h + 10
+    macs = 32 * (n * 192 * h + 2 * (h * n * n + n * h * h) + 10 * h)
+    assert out.startswith(f"{params:,} parameters, {macs:,} MACs")
+    assert f"params is {params - 20_000:,} over the limit of 20,000" in out
 
 
 def test_a_model_of_ones_own_in_four_ways(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ def tables(text: str) -> list[list[list[str]]]:
     """The rows of every table, checked: rules, columns, brackets, dollars."""
     found = []
     for sides, body in TABLE.findall(text):
+        assert sides
         lines = body.splitlines()
         assert lines[0] == r"\toprule"
         assert lines[-1] == r"\bottomrule"

@@ -1,10 +1,11 @@
-"""Every fenced block of the README and the changelog runs, and prints what it shows.
+"""Every fenced block of the README and of the pages beside it runs, and prints what it shows.
 
-``python tests/test_readme.py`` writes what the commands of the README print into it, except where
-``...`` stands for lines that differ from run to run.
+``python tests/test_readme.py`` writes what their commands print into them, except where ``...``
+stands for lines that differ from run to run.
 """
 
 import doctest
+import html
 import json
 import os
 import re
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from bench import accuracy
+from bench import accuracy, picture
 
 import vitcost
 
@@ -26,7 +27,11 @@ FENCE = re.compile(
     r"(?:^<!-- (?P<mark>[\w-]+) -->\n)?^```(?P<lang>\w*)\n(?P<body>.*?)^```$", re.M | re.S
 )
 # blocks that set a machine up: CI runs them, a test inside them cannot
-SET_UP = {"quick-start", "tests", "system-packages"}
+SET_UP = {"quick-start", "tests", "system-packages", "gates"}
+PAGES = (
+    "README.md", ".github/README.zh-CN.md", "tests/README.md", "vitcost/hardware/README.md",
+    "vitcost/textbook/README.md", "vitcost/limits.md", "vitcost/cli/page.md", "CHANGELOG.md",
+)  # fmt: skip
 
 
 class Block(NamedTuple):
@@ -38,11 +43,12 @@ class Block(NamedTuple):
 
 def blocks() -> list[Block]:
     found = []
-    for path in (ROOT / "README.md", ROOT / "CHANGELOG.md"):
+    for page in PAGES:
+        path = ROOT / page
         text = path.read_text(encoding="utf-8")
         for match in FENCE.finditer(text):
             line = text[: match.start("lang")].count("\n") + 1
-            where = f"{path.name}:{line}"
+            where = f"{page}:{line}"
             found.append(Block(where, match["mark"] or "", match["lang"], match["body"]))
     return found
 
@@ -103,15 +109,17 @@ def test_block(block: Block, tmp_path: Path) -> None:
         pytest.fail(f"{block.where}: nothing runs a block of language {block.language!r}")
 
 
-def test_the_readme_has_the_two_commands() -> None:
-    marks = [block.mark for block in blocks()]
+def test_the_readme_has_the_two_commands_and_is_read_to_its_end() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 250
+    marks = [block.mark for block in blocks() if block.where.startswith("README.md")]
     assert marks.count("quick-start") == 1
     assert marks.count("tests") == 1
 
 
 def table(mark: str) -> list[list[str]]:
     """The rows of the table behind a mark, without the bold."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8").partition(f"<!-- {mark} -->\n")[2]
+    page = (ROOT / "tests" / "README.md").read_text(encoding="utf-8")
+    text = page.partition(f"<!-- {mark} -->\n")[2]
     lines = text.partition("\n\n")[0].splitlines()[2:]
     return [[cell.strip().strip("*") for cell in line.strip("|").split("|")] for line in lines]
 
@@ -165,21 +173,40 @@ def test_the_accuracy_table_counts_no_case_that_is_not_there() -> None:
 
 
 def test_the_workflow_is_that_of_the_example() -> None:
-    (block,) = (block for block in blocks() if block.language == "yaml")
+    (block,) = (b for b in blocks() if b.language == "yaml" and b.where.startswith("README.md"))
     path = ROOT / "examples" / "ci_project" / ".github" / "workflows" / "budget.yml"
     assert block.body == path.read_text(encoding="utf-8")
 
 
-def test_every_link_is_to_a_file_or_a_heading() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    headings = {
+def headings(page: Path) -> set[str]:
+    """The anchors of a page, as GitHub makes them."""
+    text = page.read_text(encoding="utf-8")
+    return {
         re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
-        for title in re.findall(r"^## (.*)$", text, re.MULTILINE)
+        for title in re.findall(r"^##? (.*)$", text, re.MULTILINE)
     }
-    links = re.findall(r"\]\(([^)]+)\)", text)
-    assert len(links) > 3
-    for link in links:
-        assert link[1:] in headings if link[0] == "#" else (ROOT / link).exists(), link
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_is_to_a_file_or_a_heading(page: str) -> None:
+    path = ROOT / page
+    links = re.findall(r"\]\(([^)]+)\)", path.read_text(encoding="utf-8"))
+    assert len(links) > 10 or page != "README.md"
+    for link in (link for link in links if not link.startswith("https:")):
+        file, _, heading = link.partition("#")
+        target = path if not file else path.parent / file
+        assert target.exists(), link
+        assert not heading or heading in headings(target), link
+
+
+def test_the_picture_is_of_the_page_as_it_is_now() -> None:
+    """``python tests/bench/picture.py`` draws it; every word of the page is in it, in its place."""
+    drawn = re.findall(r"<text[^>]*>(.*?)</text>", picture.FILE.read_text(encoding="utf-8"))
+    words = html.unescape(" ".join(drawn)).replace("\xa0", " ").split()
+    assert words[0] == "vitcost"
+    assert words[1:] == " ".join(picture.lines(color=False)).split()
+    # nothing is fetched
+    assert "url(http" not in picture.FILE.read_text(encoding="utf-8")
 
 
 def test_a_wrong_output_is_found(tmp_path: Path) -> None:
@@ -207,6 +234,7 @@ def regenerated(text: str, cwd: Path) -> str:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
-        readme = ROOT / "README.md"
-        text = regenerated(readme.read_text(encoding="utf-8"), Path(folder))
-        readme.write_text(text, encoding="utf-8")
+        for page in PAGES:
+            path = ROOT / page
+            text = regenerated(path.read_text(encoding="utf-8"), Path(folder))
+            path.write_text(text, encoding="utf-8")

@@ -4,26 +4,32 @@ No formula is written down for it: the engine and the textbook are run on symbol
 and what comes out is printed.
 """
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from vitcost.arguments import flag, takes, text
+from vitcost.errors import UnknownName
 from vitcost.scenario import Scenario
 from vitcost.zoo import Model
 
 if TYPE_CHECKING:
     from vitcost.formulas.explanation import Explanation
 
-__all__ = ["explain"]
+__all__ = ["LANGUAGES", "explain"]
+
+# languages of the text around a formula
+LANGUAGES = ("en", "zh")
 
 
-@takes(quantity=text, latex=flag)
-def explain(model: Model, quantity: str, *, latex: bool = False, **flags: Any) -> "Explanation":
+@takes(quantity=text, latex=flag, lang=text)
+def explain(
+    model: Model, quantity: str, *, latex: bool = False, lang: str = "en", **flags: Any
+) -> "Explanation":
     """The formula of a quantity, with the numbers of a model put in, and its exact result.
 
     ``flags`` are fields of the config (``num_classes=5``) and of the scenario (``batch=8``,
     ``precision="amp-bf16"``), as ``report`` takes them; one that the quantity does not depend on is
-    refused.
+    refused. ``lang`` is the language of the text around the formula, ``en`` or ``zh``.
 
     Raises ``UnknownName`` for a quantity or model, ``NotCovered`` for a model that lacks what is
     asked for, ``ConfigError`` for a flag, ``MissingExtra`` without sympy.
@@ -42,4 +48,6 @@ def explain(model: Model, quantity: str, *, latex: bool = False, **flags: Any) -
     scenario = {field.name for field in fields(Scenario)}
     given = {name: value for name, value in flags.items() if name in scenario}
     overrides = {name: value for name, value in flags.items() if name not in scenario}
-    return explained(model, quantity, latex, given, overrides)
+    if lang not in LANGUAGES:
+        raise UnknownName("language", lang, LANGUAGES, f"allowed: {', '.join(LANGUAGES)}")
+    return replace(explained(model, quantity, latex, given, overrides), lang=lang)

@@ -202,7 +202,7 @@ def main() -> None:
     table = "\n".join(lines) + "\n"
     print(table, end="")
     if "--write" in sys.argv:
-        readme = ROOT / "README.md"
+        readme = ROOT / "tests" / "README.md"
         before, _, after = readme.read_text(encoding="utf-8").partition(MARK)
         rest = after.partition("\n\n")[2]
         readme.write_text(f"{before}{MARK}{table}\n{rest}", encoding="utf-8")

@@ -13,7 +13,7 @@ from vitcost.cli.options import (
     scenario_options,
 )
 from vitcost.cli.output import chosen_format, emit, said_in
-from vitcost.explain import explain
+from vitcost.explain import LANGUAGES, explain
 from vitcost.quantities import EXPLAINED
 
 __all__ = ["command"]
@@ -24,7 +24,7 @@ QUANTITY is one of {", ".join(EXPLAINED)}. Needs vitcost[explain].
 """
 _EXAMPLES = """
 vitcost explain vit_base_patch16_224 params
-vitcost explain vit_base_patch16_224 attention_flops --batch 8
+vitcost explain vit_base_patch16_224 attention_flops --batch 8 --lang zh
 vitcost explain vit_huge_patch14_224 rule_of_thumb_training --latex
 vitcost explain vit_base_patch16_224 train_memory -b 64 --precision amp-bf16
 """
@@ -45,6 +45,13 @@ _FLAGS = tuple(dict.fromkeys(flag for row in EXPLAINED.values() for flag in row.
         *model_options(),
         click.Argument(["quantity"], required=False, type=Words(EXPLAINED)),
         Option(["--latex"], is_flag=True, help="the formula in LaTeX too"),
+        Option(
+            ["--lang"],
+            type=Words(LANGUAGES),
+            metavar="en|zh",
+            default="en",
+            help="of the text around the formula  [default: en]",
+        ),
         *output_options(),
         *scenario_options(_FLAGS),
     ],
@@ -57,6 +64,7 @@ def command(
     model_option: str | None,
     quantity: str | None,
     latex: bool,
+    lang: str,
     format: str | None,
     as_json: bool,
     output: str | None,
@@ -74,6 +82,6 @@ def command(
         said_in(
             "--latex", chosen_format(format, as_json, output), ("table", "json", "markdown", "html")
         )
-    found = explain(model, quantity, latex=latex, **given(ctx))
+    found = explain(model, quantity, latex=latex, lang=lang, **given(ctx))
     emit(found, format, as_json, output)
     return 0

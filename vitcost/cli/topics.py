@@ -158,7 +158,17 @@ def _memory() -> Iterator[str]:
     )
 
 
+def _page() -> Iterator[str]:
+    from pathlib import Path
+
+    text = Path(__file__).with_name("page.md").read_text(encoding="utf-8")
+    for line in text.splitlines():
+        if not line.startswith("```"):
+            yield line.lstrip("#").lstrip() if line.startswith("#") else line
+
+
 TOPICS: Mapping[str, tuple[str, Callable[[], Iterator[str]]]] = {
+    "page": ("how to read a report, and what to hold against nvidia-smi", _page),
     "fields": ("what a model is made of, and how each is overridden", _fields),
     "precision": ("fp32, tf32, autocast, and what is cast in each", _precision),
     "memory": ("which number to hold against a card, and what brings it down", _memory),

@@ -51,6 +51,7 @@ class Explanation(Result):
     latex: str | None = None
     note: str = ""  # of a quantity by a name that it had, and of a formula that is large
     towers: int = 1
+    lang: str = "en"  # of the text around the formula
 
     def pairs(self) -> tuple[str, ...]:
         """The model, where it is of two towers."""

@@ -2,12 +2,20 @@
 
 from vitcost.formulas.explanation import Explanation
 from vitcost.page import Column, Page, Row, Table
+from vitcost.pages.chinese import in_chinese
 
 __all__ = ["explain_page"]
 
 
 def explain_page(found: Explanation) -> Page:
     """The formula term by term, the whole of it, and what its letters stand for."""
+    page = _page(found)
+    if found.lang == "en":
+        return page
+    return in_chinese(page, found.quantity, found.model, found.unit)
+
+
+def _page(found: Explanation) -> Page:
     formulas: tuple[str, ...] = ()
     if not isinstance(found.value, tuple):
         formulas = (found.formula, found.substituted, f"{found.value:,}")

@@ -28,7 +28,8 @@ def _page(page: Page) -> Iterator[str]:
         yield ""
         if table.title:
             yield f"% {printable(table.title)}"
-        yield from _table(table)
+        # notes may stand alone, and LaTeX has no table without columns
+        yield from _table(table) if table.columns else ()
         yield from (f"% {printable(note)}" for note in table.notes)
     yield from (f"% {printable(note)}" for note in page.notes)
 
