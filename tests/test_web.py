@@ -115,18 +115,23 @@ def test_the_command_writes_the_folder(tmp_path: Path, capsys: pytest.CaptureFix
     assert "give the FOLDER that is written, or --open" in capsys.readouterr().err
 
 
-def test_an_answer_loads_nothing_but_the_standard_library() -> None:
+def test_an_answer_needs_what_is_packed_and_the_standard_library(tmp_path: Path) -> None:
+    with tarfile.open(fileobj=BytesIO(packed())) as archive:
+        archive.extractall(tmp_path, filter="data")
+    question = dict(FIRST) | {"batch": "4096", "other": "gpt2"}
     script = (
-        "import sys, json\nbefore = set(sys.modules)\n"
+        f"import sys, json\nsys.path.insert(0, {str(tmp_path)!r})\n"
         "from vitcost.web.answer import asked_of, in_full\n"
-        f"question = {dict(FIRST) | {'batch': '4096', 'other': 'gpt2'}!r}\n"
-        "asked_of(json.dumps(question)), asked_of(json.dumps(question | {'rest': True}))\n"
-        "in_full(json.dumps(question))\n"
-        "tops = {name.partition('.')[0] for name in set(sys.modules) - before}\n"
-        "print(sorted(tops - set(sys.stdlib_module_names) - {'vitcost'}))\n"
+        f"question = {question!r}\n"
+        "first = json.loads(asked_of(json.dumps(question)))\n"
+        "rest = json.loads(asked_of(json.dumps(question | {'rest': True})))\n"
+        "assert not any(column['error'] for column in (*first, *rest))\n"
+        "assert 'error' not in json.loads(in_full(json.dumps(question)))\n"
+        "assert 'vitcost.cli' not in sys.modules\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert (done.stdout, done.stderr) == ("[]\n", "")
+    # neither what is installed nor what the environment names
+    done = subprocess.run([sys.executable, "-IS", "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 # --- what the page says
@@ -151,6 +156,15 @@ def test_what_would_make_it_fit_is_in_the_second_part() -> None:
     ways = vitcost.fit(BASE, **given(question)).found[0].ways
     first = ", ".join(f"{name} {value}" for name, value in ways[0].flags)
     assert re.search(r"<td>rtx4090</td><td>([^<]*)</td>", rest)[1] == first  # type: ignore[index]
+
+
+def test_two_models_stand_on_one_roofline() -> None:
+    question = dict(FIRST) | {"other": "vit_large_patch16_224"}
+    one, other = json.loads(asked_of(json.dumps(question | {"rest": True})))
+    assert "Roofline, rtx4090" in one["both"]
+    for name in (BASE, "vit_large_patch16_224"):
+        assert f"<title>{name} blocks.mlp, bound by " in one["both"]
+    assert other["both"] == ""
 
 
 @pytest.mark.parametrize(
@@ -313,6 +327,7 @@ def test_what_is_typed_is_answered_and_kept_in_the_address(tab: Tab) -> None:
     assert page.input_value("#batch") == str(round(2 ** (round(2 * math.log2(7) + 1) / 2)))
     page.fill("#other", "vit_small_patch16_224")
     tab.shown("article + article h1:text-is('vit_small_patch16_224')")
+    tab.shown("#both h2:text-is('Roofline, l4')")
     tops = page.evaluate("() => [...document.querySelectorAll('article')].map(a => a.offsetTop)")
     assert tops[0] == tops[1]
     page.fill("#other", "")

@@ -114,6 +114,41 @@ class Areas(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
+class Point(NamedTuple):
+    """A point of a ``Plot``: its name, and the group whose colour it has."""
+
+    name: str
+    group: str
+    x: float
+    y: float
+
+
+class Line(NamedTuple):
+    """A line of a ``Plot``, from point to point, and its name."""
+
+    name: str
+    points: tuple[tuple[float, float], ...]
+
+
+class Axis(NamedTuple):
+    """An axis: what it measures, in which unit, and whether equal steps are equal factors."""
+
+    title: str
+    unit: str
+    log: bool = False
+
+
+class Plot(NamedTuple):
+    """Points over two axes, with lines to hold them against."""
+
+    title: str
+    x: Axis
+    y: Axis
+    points: tuple[Point, ...]
+    lines: tuple[Line, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
 class Annotation(NamedTuple):
     """A message beside a line of a file; ``level`` is error, warning or notice."""
 
@@ -155,7 +190,7 @@ class Page(NamedTuple):
     formulas: tuple[str, ...] = ()
     latex: str = ""
     bars: tuple[Bars, ...] = ()
-    pictures: "Callable[[], tuple[Areas, ...]]" = tuple
+    pictures: "Callable[[], tuple[Areas | Plot, ...]]" = tuple
 
 
 def answered(page: Page) -> Page:

@@ -70,6 +70,20 @@ class Work(NamedTuple):
     def __add__(self, other: "Work") -> "Work":  # type: ignore[override]
         return Work(*(a + b for a, b in zip(self, other, strict=True)))
 
+    @property
+    def run_flops(self) -> int:
+        """FLOPs as they run, of products and convolutions."""
+        products = self.gemm_flops + self.conv_flops + self.attention_flops
+        return products + self.backbone_flops + self.map_flops
+
+    @property
+    def run_bytes(self) -> int:
+        """Bytes that kernels read and write."""
+        pointwise = self.stream_bytes + self.strided_bytes
+        products = self.linear_bytes + self.attention_bytes + self.conv_bytes
+        convolved = self.backbone_conv_bytes + self.backbone_bytes
+        return pointwise + products + convolved + self.map_bytes
+
     def times(self, n: int) -> "Work":
         """The work of so many such kernels."""
         return self if n == 1 else Work(*(n * a for a in self))

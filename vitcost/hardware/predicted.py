@@ -10,11 +10,14 @@ __all__ = ["Part", "Time", "TurningPoints"]
 
 
 class Part(NamedTuple):
-    """A part of the model: its time, and what most of that is."""
+    """A part of the model: its time, what most of that is, and the work that takes it: FLOPs of
+    products as they run, and bytes that kernels read and write."""
 
     name: str
     seconds: float
     bound: str
+    flops: int = 0
+    moved_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,9 @@ class Time:
     headroom_bytes: int | None = None
     beside: Beside | None = None
     tensor_bytes: int | None = None  # with the kernels of this card
+    # what the card's sheet states for the precision; None: of a processor, whose figures are set
+    sheet_flops_per_second: float | None = None
+    sheet_bytes_per_second: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The row of a report's ``time``."""
@@ -76,6 +82,8 @@ class Time:
             "verdict": self.verdict,
             "tensor_bytes": self.tensor_bytes,
             "headroom_bytes": self.headroom_bytes,
+            "sheet_flops_per_second": self.sheet_flops_per_second,
+            "sheet_bytes_per_second": self.sheet_bytes_per_second,
             **turning._asdict(),
             "parts": [part._asdict() for part in self.parts],
             "notes": list(self.notes),

@@ -196,6 +196,8 @@ def _time(
         fitted_rows=rates.rows,
         held_out=rates.held_out,
         source=rates.source,
+        sheet_flops_per_second=None if setup.platform == "cpu" else sheet.flops_per_second,
+        sheet_bytes_per_second=None if setup.platform == "cpu" else sheet.bytes_per_second,
     )
 
 
@@ -274,7 +276,8 @@ def _checked(rates: Rates, scenario: Scenario) -> Rates:
 def _part(name: str, done: Work, sheet: Sheet, setup: Setup, rates: Rates, longer: float) -> Part:
     """A part, as much longer than the card needs as the whole step is."""
     seconds, shares = seconds_of(done, sheet, setup, rates.constants, 0.0)
-    return Part(name, longer * seconds, _bound(done, shares, setup, rates))
+    bound = _bound(done, shares, setup, rates)
+    return Part(name, longer * seconds, bound, done.run_flops, done.run_bytes)
 
 
 def _setup(scenario: Scenario, row: Card, known: Sequence[Calibration]) -> Setup:

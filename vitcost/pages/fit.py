@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from vitcost.page import Column, Page, Row, Table, Value, shown
+from vitcost.page import Bar, Bars, Column, Page, Row, Table, Value, shown
 from vitcost.pages.asked import of_inputs, of_model, of_scenario
 from vitcost.planner.fit import Fit, FitRow
 from vitcost.planner.reserve import said
@@ -12,6 +12,8 @@ __all__ = ["fit_page"]
 
 # cards that are said one by one above the table
 _NAMED = 4
+# cards that stand below one another in a picture
+_DRAWN = 12
 # ways that a card shows, where few cards are shown
 _WAYS = 6
 
@@ -20,7 +22,8 @@ def fit_page(result: Fit) -> Page:
     """A row a card, then the ways in which the wanted batch would fit."""
     tables = (_cards(result), *_ways(result))
     title = f"Largest batch of {of_model(result.model)}"
-    return Page(title, tuple(_lead(result)), tables, answer=tuple(_answer(result)))
+    page = Page(title, tuple(_lead(result)), tables, answer=tuple(_answer(result)))
+    return page._replace(bars=_bars(result))
 
 
 def _answer(result: Fit) -> Iterator[str]:
@@ -189,3 +192,22 @@ def _order(times: bool, micro: bool) -> Iterator[str]:
 
 def _timed(row: FitRow) -> bool:
     return all(way.seconds is not None for way in row.ways)
+
+
+def _bars(result: Fit) -> tuple[Bars, ...]:
+    """What the largest batch uses of each card, beside what is kept free; of many cards the
+    smallest that hold the wanted batch."""
+    known = [row for row in result.found if row.capacity_bytes and row.used_bytes is not None]
+    if len(known) > _DRAWN:
+        holding = [row for row in known if row.fits]
+        known = sorted(holding, key=lambda row: row.capacity_bytes or 0)[:_DRAWN]
+    bars = tuple(
+        Bar(
+            f"{row.gpu}, batch {row.largest_batch or 1:,}",
+            "bytes",
+            (("used", row.used_bytes or 0), ("kept free", row.reserve_bytes or 0)),
+            row.capacity_bytes,
+        )
+        for row in known
+    )
+    return (Bars("Used against capacity", bars),) if bars else ()

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from vitcost.page import Column, Page, Row, Table, Value, shown
 from vitcost.pages.asked import of_inputs, of_model, of_scenario
+from vitcost.pages.plots import plan_plots
 from vitcost.planner.choose import AS_FAST, PlanRow, divided, simplest
 from vitcost.planner.plan import OnCard, Plan
 from vitcost.units import JOULES_OF_KWH
@@ -27,7 +28,8 @@ def plan_page(result: Plan) -> Page:
         notes = result.assumptions
     title = f"Training {of_model(result.model)} on {_cards(result)}"
     answer = tuple(_answer(result))
-    return Page(title, tuple(_lead(result)), tuple(tables), notes, answer=answer)
+    page = Page(title, tuple(_lead(result)), tuple(tables), notes, answer=answer)
+    return page._replace(pictures=lambda: tuple(plan_plots(result, _name)))
 
 
 def _answer(result: Plan) -> Iterator[str]:

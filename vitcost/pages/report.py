@@ -1,7 +1,6 @@
 """The page of a report: the answer, then parts, FLOPs, memory, time and layers."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from vitcost.engine.ops import Size
@@ -12,6 +11,7 @@ from vitcost.pages.asked import of_inputs, of_model, of_scenario
 from vitcost.pages.bars import report_bars
 from vitcost.pages.memory import memory_tables
 from vitcost.pages.over_step import over_step
+from vitcost.pages.roofline import roofline
 from vitcost.pages.time import time_answer, time_tables
 from vitcost.reported import Layer, Report
 from vitcost.units import counted
@@ -35,7 +35,7 @@ def report_page(report: Report) -> Page:
         _NOTES,
         answer=(", ".join(_asked(report)), _numbers_of(report), *time_answer(report)),
         bars=report_bars(report),
-        pictures=partial(over_step, report),
+        pictures=lambda: (*over_step(report), *roofline((report,))),
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from vitcost.page import Column, Page, Row, Table, shown
 from vitcost.pages.asked import of_inputs, of_model, of_scenario
+from vitcost.pages.plots import serve_plots
 from vitcost.planner.reserve import said
 from vitcost.planner.serve import Serve
 from vitcost.planner.serving import ServeRow
@@ -24,7 +25,8 @@ def serve_page(result: Serve) -> Page:
     if result.ok:
         tables.append(_latency(result))
     title = f"Serving {of_model(result.model)} at {_rate(result.load.images_per_second)}"
-    return Page(title, (), tuple(tables), tuple(_notes(result)), answer=tuple(_answer(result)))
+    page = Page(title, (), tuple(tables), tuple(_notes(result)), answer=tuple(_answer(result)))
+    return page._replace(pictures=lambda: tuple(serve_plots(result)))
 
 
 def _answer(result: Serve) -> Iterator[str]:

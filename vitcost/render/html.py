@@ -9,8 +9,8 @@ from html import escape
 from math import prod
 from typing import NamedTuple
 
-from vitcost.page import Areas, Bars, Column, Page, Row, Table, cell, printable, scaled, shown
-from vitcost.render.marks import KEYS, areas, bar, keys
+from vitcost.page import Areas, Bars, Column, Page, Plot, Row, Table, cell, printable, scaled, shown
+from vitcost.render.marks import KEYS, areas, bar, keys, plot
 from vitcost.render.mathml import mathml
 from vitcost.result import Result
 
@@ -60,6 +60,16 @@ STYLE = """\
 .vitcost .plot svg { height: 15rem; border-radius: 0; border-bottom: 1px solid; background: none }
 .vitcost .plot > b { position: absolute; left: -4.2rem; right: 0; font-size: .8em; line-height: 1;
   font-weight: 400; border-bottom: 1px solid var(--line); pointer-events: none }
+.vitcost .plot path.line { fill: none; stroke: currentColor; stroke-width: 2px; opacity: .6 }
+.vitcost .plot path.point { stroke-width: 11px; stroke-linecap: round }
+.vitcost .plot path { vector-effect: non-scaling-stroke }
+.vitcost .plot svg { overflow: visible }
+.vitcost .axis { font-size: .87em; opacity: .8; margin: .4rem 0 -.2rem }
+.vitcost .axis.across { text-align: right; margin: 0 }
+.vitcost div.across { position: relative; height: 1.4rem; margin-left: 4.2rem; font-size: .8em }
+.vitcost div.across > b { position: absolute; font-weight: 400; translate: -50%; line-height: 2;
+  white-space: nowrap }
+.vitcost div.across > b:last-child { translate: -100% }
 .vitcost .at { fill: #0000 }
 .vitcost .at:hover { fill: #8886 }
 .vitcost svg.strip { height: .5rem; margin: 2px 0 0 4.2rem; border-radius: 0;
@@ -171,10 +181,13 @@ def _bars(bars: Bars) -> Iterator[str]:
     yield "</section>"
 
 
-def _picture(picture: Areas) -> Iterator[str]:
+def _picture(picture: Areas | Plot) -> Iterator[str]:
     yield f'<section class="wide">\n<h2>{_text(picture.title)}</h2>'
-    yield f'<p class="most">{_text(picture.most)}</p>'
-    yield from areas(picture)
+    if isinstance(picture, Areas):
+        yield f'<p class="most">{_text(picture.most)}</p>'
+        yield from areas(picture)
+    else:
+        yield from plot(picture)
     for note in picture.notes:
         yield f'<p class="note">{_text(note)}</p>'
     yield "</section>"

@@ -1,5 +1,5 @@
-"""Marks: inline SVG that loads and runs nothing. A bar of segments, held against a limit, and
-areas stacked over moments.
+"""Marks: inline SVG that loads and runs nothing. A bar of segments, held against a limit; areas
+stacked over moments; points and lines over two axes.
 
 A mark is drawn to a fixed size and stretched to its place, so that its texts stand beside the SVG.
 The whole and each part have a ``<title>``, which a screen reader reads and a pointer shows.
@@ -10,10 +10,10 @@ from html import escape
 from itertools import groupby
 from math import ceil, floor, log2, log10
 
-from vitcost.page import Areas, Bar, Moment, printable, shown
+from vitcost.page import Areas, Axis, Bar, Moment, Plot, printable, shown
 from vitcost.units import common
 
-__all__ = ["BANDS", "KEYS", "areas", "bar", "columns", "keys", "ticks"]
+__all__ = ["BANDS", "KEYS", "areas", "bar", "columns", "keys", "plot", "ticks"]
 
 # seen on light and on dark; more names than colours begin again
 KEYS = (
@@ -65,6 +65,77 @@ def bar(mark: Bar, names: Sequence[str]) -> Iterator[str]:
         edge = min(100 * mark.limit / whole, 99.4)
         yield f'<rect class="limit" x="{edge:.3f}" y="0" width="0.6" height="10"></rect>'
     yield "</svg>"
+
+
+def plot(mark: Plot) -> Iterator[str]:
+    """Points and lines as SVG, the numbers of both axes around it, and what the colours are."""
+    xs = [point.x for point in mark.points] + [x for line in mark.lines for x, _ in line.points]
+    ys = [point.y for point in mark.points] + [y for line in mark.lines for _, y in line.points]
+    across, upright = _ends(xs, mark.x), _ends(ys, mark.y)
+    groups = list(dict.fromkeys(point.group for point in mark.points))
+
+    def at(x: float, y: float) -> str:
+        left, up = _share(x, across, mark.x), _share(y, upright, mark.y)
+        return f"{_WIDE * left:.0f} {_HIGH * (1 - up):.0f}"
+
+    yield f'<p class="axis">{_text(mark.y.title)}</p><div class="plot">'
+    said = f"{mark.title}: {mark.y.title} over {mark.x.title}, {len(mark.points):,} points"
+    yield (
+        f'<svg viewBox="0 0 {_WIDE} {_HIGH}" preserveAspectRatio="none" role="img" '
+        f'aria-label="{_text(said)}"><title>{_text(mark.title)}</title>'
+    )
+    for line in mark.lines:
+        path = "L".join(at(x, y) for x, y in line.points)
+        yield f'<path class="line" d="M{path}"><title>{_text(line.name)}</title></path>'
+    for point in mark.points:
+        color = KEYS[groups.index(point.group) % len(KEYS)]
+        told = f"{point.name}: {_said(point.x, mark.x)}, {_said(point.y, mark.y)}"
+        yield (
+            f'<path class="point" stroke="{color}" d="M{at(point.x, point.y)}h0">'
+            f"<title>{_text(told)}</title></path>"
+        )
+    yield "</svg>"
+    for value in _numbers(upright, mark.y):
+        share = 100 * _share(value, upright, mark.y)
+        yield f'<b style="bottom: {share:.2f}%">{_text(shown(value, mark.y.unit))}</b>'
+    yield "</div>"
+    yield '<div class="across">'
+    for value in _numbers(across, mark.x):
+        share = 100 * _share(value, across, mark.x)
+        yield f'<b style="left: {share:.2f}%">{_text(shown(value, mark.x.unit))}</b>'
+    yield f'</div><p class="axis across">{_text(mark.x.title)}</p>'
+    yield from keys(groups)
+
+
+def _said(value: float, axis: Axis) -> str:
+    return f"{axis.title} {shown(value, axis.unit)}"
+
+
+def _ends(values: Sequence[float], axis: Axis) -> tuple[float, float]:
+    """Where an axis begins and ends: at nothing, or at a power of ten below and above."""
+    least, most = min(values), max(values)
+    if not axis.log:
+        return 0.0, ticks(most, axis.unit)[-1]
+    low, high = floor(log10(least)), ceil(log10(most))
+    return 10.0**low, 10.0 ** max(high, low + 1)
+
+
+def _share(value: float, ends: tuple[float, float], axis: Axis) -> float:
+    """Where a value lies between the ends of an axis, from 0 to 1."""
+    low, high = ends
+    if axis.log:
+        value, low, high = log10(value), log10(low), log10(high)
+    return (value - low) / (high - low)
+
+
+def _numbers(ends: tuple[float, float], axis: Axis) -> list[float]:
+    """The numbers that stand at an axis."""
+    low, high = ends
+    if not axis.log:
+        return ticks(high, axis.unit)[1:]
+    powers = range(round(log10(low)), round(log10(high)) + 1)
+    # no more than a phone has room for
+    return [10.0**power for power in powers][:: 1 + len(powers) // 6]
 
 
 def keys(names: Sequence[str], colors: Sequence[str] = KEYS) -> Iterator[str]:

@@ -34,8 +34,13 @@ RUNTIME = (
 )  # fmt: skip
 _ROOT = Path(__file__).parents[1]
 _ASSETS = Path(__file__).parent / "assets"
-# parts of the package that need torch, sympy or a terminal: no page runs them
-_APART = ("check/", "cli/", "formulas/", "web/__init__.py", "__main__.py")
+# parts of the package that need torch, sympy, numpy or a terminal, or answer other questions
+_APART = (
+    "check/", "cli/", "formulas/", "schemas/", "budget", "diff.py", "planner/sweep.py",
+    "planner/grid.py", "planner/evaluate.py", "planner/plot.py", "planner/parquet.py",
+    "planner/plan.py", "planner/choose.py", "planner/serve.py", "hardware/score.py",
+    "web/__init__.py", "__main__.py",
+)  # fmt: skip
 _TORCH = "\nimport torch\n"
 
 

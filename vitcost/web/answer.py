@@ -4,7 +4,7 @@ It runs in the browser's Python, and when the folder is made, for the first answ
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from html import escape
 from types import MappingProxyType
@@ -15,6 +15,7 @@ from vitcost.flags import mode_of
 from vitcost.page import Column, Page, Row, Table, printable
 from vitcost.pages.fit import fit_page
 from vitcost.pages.report import report_page
+from vitcost.pages.roofline import roofline
 from vitcost.planner.asked import asked
 from vitcost.planner.fit import fit
 from vitcost.quantities import QUANTITIES
@@ -34,13 +35,14 @@ __all__ = ["Answer", "answer", "asked_of", "in_full"]
 class Answer(NamedTuple):
     """A column of the page: its markup, or the message of what cannot be answered; ``said`` is the
     answer in a line, ``own`` what a model has where no field is given, and ``patch`` the side of a
-    patch, in whose steps an image grows."""
+    patch, in whose steps an image grows. ``both`` is what stands below two columns."""
 
     html: str = ""
     said: str = ""
     error: str = ""
     own: Mapping[str, str] = MappingProxyType({})
     patch: int = 1
+    both: str = ""
 
 
 def asked_of(text: str) -> str:
@@ -50,6 +52,8 @@ def asked_of(text: str) -> str:
     rest = question.pop("rest", False)
     models = [question.get("model", ""), question.get("other", "")]
     columns = [answer(model, question, rest) for i, model in enumerate(models) if model or not i]
+    if rest and len(columns) == 2 and not any(column.error for column in columns):
+        columns[0] = columns[0]._replace(both=_both(models, question))
     return json.dumps([{**column._asdict(), "own": {**column.own}} for column in columns])
 
 
@@ -77,6 +81,13 @@ def answer(model: str, question: Mapping[str, str], rest: bool = False) -> Answe
     shown = {field: str(value) for field, value in fields.items() if value is not None}
     patch = max(getattr(vision, "patch_size", None) or (1,))
     return Answer(markup, "; ".join(_page(own, flags).answer[:2]), own=shown, patch=patch)
+
+
+def _both(models: Sequence[str], question: Mapping[str, str]) -> str:
+    """Both models' parts over the lines of one card."""
+    flags = tuple(given(question).items())
+    reports = [_report(_model(model), flags) for model in models]
+    return body(Page("", pictures=lambda: tuple(roofline(reports))))
 
 
 def _model(name: str) -> str:

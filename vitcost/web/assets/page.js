@@ -1,6 +1,7 @@
 // The page: reads the form, asks Python in the worker, and puts its markup in place.
 const form = document.getElementById("question");
 const columns = document.getElementById("columns");
+const both = document.getElementById("both");
 const state = document.getElementById("state");
 const said = document.getElementById("said");
 const training = document.getElementById("training");
@@ -17,6 +18,7 @@ function start() {
   worker = new Worker("worker.js", { type: "module" });
   worker.onmessage = ({ data }) => {
     if (data.ready) {
+      columns.dataset.started = data.started - performance.timeOrigin;
       loaded = true;
       tell("");
       next();
@@ -138,12 +140,14 @@ function show({ answer, failed, took }, part) {
   }
   columns.setAttribute("aria-busy", "true");
   columns.dataset.took = took;
+  columns.dataset.first ??= performance.now();
   while (columns.children.length > answer.length) columns.lastChild.remove();
   answer.forEach((column, i) => {
     const article = columns.children[i] ?? columns.appendChild(document.createElement("article"));
     put(article, column, part);
   });
   tell("");
+  if (part === "rest" || answer.length === 1) both.innerHTML = answer[0].both;
   if (part === "first") {
     said.textContent = answer.map(column => column.error || column.said).join(" · ");
     own(answer[0]);

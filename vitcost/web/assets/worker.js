@@ -4,8 +4,13 @@ import { loadPyodide } from "{{PYODIDE}}pyodide.mjs";
 const FOLDER = "/home/pyodide";
 
 async function start() {
+  let started;
   const [python, pack] = await Promise.all([
-    loadPyodide(),
+    loadPyodide().then(found => {
+      // of the page's own clock
+      started = performance.timeOrigin + performance.now();
+      return found;
+    }),
     fetch("vitcost.pack").then(answer => {
       if (!answer.ok) throw new Error(`vitcost.pack: ${answer.status}`);
       return answer.arrayBuffer();
@@ -14,11 +19,11 @@ async function start() {
   python.unpackArchive(new Uint8Array(pack), "gztar", { extractDir: FOLDER });
   python.FS.chdir(FOLDER);
   const module = python.pyimport("vitcost.web.answer");
-  return { python, asked: module.asked_of, full: module.in_full };
+  return { python, started, asked: module.asked_of, full: module.in_full };
 }
 
 const ready = start();
-ready.then(() => postMessage({ ready: true }), error => postMessage({ failed: String(error) }));
+ready.then(({ started }) => postMessage({ ready: true, started }), error => postMessage({ failed: String(error) }));
 
 onmessage = async ({ data }) => {
   const { python, asked, full } = await ready;
