@@ -119,7 +119,8 @@ def command_line(rng: Random) -> Case:
     for param in own:
         if isinstance(param, click.Argument):
             args += _arguments(rng, name, param)
-    options = [param for param in own if isinstance(param, click.Option)]
+    # a server waits for its user
+    options = [p for p in own if isinstance(p, click.Option) and p.name != "opened"]
     for _ in range(min(int(rng.expovariate(0.6)), 8) if options else 0):
         option = rng.choice(options[:25] if rng.random() < 0.6 else options)
         args += _flag(rng, option)
