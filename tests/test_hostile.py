@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from results_support import NAMED, RESULTS
 from test_html import ALLOWED, Read
 
+from vitcost.cli import run
 from vitcost.page import printable
 from vitcost.render import FORMATS, render
 
@@ -135,3 +137,12 @@ def test_the_text_is_there(name: str) -> None:
 
 def test_every_result_is_tried() -> None:
     assert NAMED.keys() == RESULTS.keys()
+
+
+def test_a_folder_of_any_name_is_no_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["web", "::error::x"]) == 0
+    assert capsys.readouterr().out.startswith(r"\x3a:error::x: ")
+    assert (tmp_path / "::error::x").is_dir()

@@ -156,6 +156,13 @@ def forked():
     os.fork()
     return Plain()
 
+class Doubles(Plain):
+    def forward(self, x):
+        return [x, x]
+
+def many():
+    return nn.Sequential(*[Doubles() for _ in range(40)])
+
 def spoils():
     import json
     json.dumps = None
@@ -196,6 +203,7 @@ REFUSED = {
     "text": "text is 'text', which cannot be called",
     "absent": "has no absent",
     "hooked_backward": "the trace stopped in the model's own forward, backward at aten._local",
+    "many": "an output of more than 100,000 tensors and other values",
     "spoils": "your code has run in this process, and then: TypeError: 'NoneType' object is not",
 }
 

@@ -6,6 +6,7 @@ import click
 
 from vitcost.cli.options import Command, Option
 from vitcost.cli.output import tell, write
+from vitcost.page import printable
 from vitcost.units import binary_bytes
 from vitcost.web import PYODIDE, web
 
@@ -46,7 +47,10 @@ def command(folder: str | None, pyodide: str | None, opened: bool) -> int:
     with TemporaryDirectory() as other:
         site = web(folder or other, pyodide=pyodide or "")
         size = binary_bytes(site.own_bytes)
-        write(f"{folder or 'page'}: {len(site.files)} files, {size} beside Python's own\n", None)
+        write(
+            f"{printable(folder or 'page')}: {len(site.files)} files, {size} beside Python's own\n",
+            None,
+        )
         if opened:
             from vitcost.web.served import served
 

@@ -7,9 +7,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.utils._pytree import tree_leaves
 
 from vitcost.errors import ConfigError, shown
+from vitcost.traced.leaves import leaves
 from vitcost.traced.stops import NoStep
 
 __all__ = ["Loss", "Targets"]
@@ -38,8 +38,8 @@ class Loss:
             self.note = "loss: the output's own"
             return _scalar(own, "the output's own loss")
         logits = getattr(output, "logits", None)
-        leaves = tree_leaves(output if logits is None else logits)
-        floats = [t for t in leaves if isinstance(t, Tensor) and t.is_floating_point()]
+        found = leaves(output if logits is None else logits)
+        floats = [t for t in found if isinstance(t, Tensor) and t.is_floating_point()]
         floats = [t for t in floats if t.requires_grad]
         if not floats:
             raise NoStep("no gradient reaches an output: nothing trains that it depends on")
@@ -47,7 +47,7 @@ class Loss:
         if not matrices:
             self.note = "loss: the mean of every float output"
             return _sum([t.mean() for t in floats])
-        del leaves, floats
+        del found, floats
         targets = run.targets(size, matrices[0].device)
         which = "logits" if len(matrices) == 1 else f"each of {len(matrices)} matrices"
         self.note = f"loss: cross entropy of {which} on class indices"

@@ -18,8 +18,8 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.modules import module as torch_modules
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
+from vitcost.traced.leaves import tensors
 from vitcost.traced.opaque import need_traceable
 from vitcost.traced.operators import is_attention
 from vitcost.traced.products import attention_backward
@@ -272,8 +272,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if not stopped and not self.backward and id(module) in self._names:
             self.returns.append((path, isinstance(output, list | tuple), _shapes(output)))
         if path not in self.shapes and not stopped:
-            tensors = (t for t in tree_leaves(output) if isinstance(t, Tensor))
-            self.shapes[path] = tuple(next((t.shape for t in tensors), ()))
+            self.shapes[path] = tuple(next((t.shape for t in tensors(output)), ()))
         self._go(self._stack.pop())
 
     def _go(self, path: str) -> None:

@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._pytree import tree_leaves
 
 from vitcost.errors import NotCovered
 from vitcost.traced import card, flags
 from vitcost.traced.autocast import CARD, autocast, recomputing
 from vitcost.traced.fakes import attributes, put, types_of, unchanged
 from vitcost.traced.inputs import Arguments, Inputs
+from vitcost.traced.leaves import leaves
 from vitcost.traced.losses import Loss
 from vitcost.traced.record import Recorder
 from vitcost.traced.replayed import Spec, faker, spec_of
@@ -132,8 +132,8 @@ def _made(model: nn.Module, known: list[Tensor]) -> list[Tensor]:
 def _forward(model: nn.Module, arguments: Arguments, how: How, recorder: Recorder) -> None:
     with recorder, recorder.watching(), torch.no_grad(), _autocast(how):
         output = model(*arguments.args, **arguments.kwargs)
-    leaves = tree_leaves(output)
-    for leaf in leaves:
+    found = leaves(output)
+    for leaf in found:
         # a generator, a coroutine, a map: its work is done when it is read
         if isinstance(leaf, Iterator | AsyncIterator | Awaitable):
             kind = type(leaf).__name__
@@ -142,7 +142,7 @@ def _forward(model: nn.Module, arguments: Arguments, how: How, recorder: Recorde
             raise NotCovered(
                 f"the forward of {type(model).__name__} returns a {kind}: none of its work is done"
             )
-    if not any(isinstance(leaf, Tensor) for leaf in leaves):
+    if not any(isinstance(leaf, Tensor) for leaf in found):
         kind = type(output).__name__
         raise NotCovered(f"the forward of {type(model).__name__} returns a {kind}, and no tensor")
     recorder.close()
