@@ -51,5 +51,7 @@ def test_every_letter_has_a_meaning_in_chinese() -> None:
 def test_an_unknown_language_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["explain", TINY, "params", "--lang", "fr"]) == 2
     assert "unknown language 'fr'; allowed: en, zh" in capsys.readouterr().err
+    assert run(["explain", TINY, "params", "--lang", "zh", "--json"]) == 2
+    assert "--lang is not said in json" in capsys.readouterr().err
     with pytest.raises(UnknownName):
         vitcost.explain(TINY, "params", lang="cn")

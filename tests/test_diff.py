@@ -92,14 +92,19 @@ def refused(capsys: Captured, *args: str) -> str:
 
 
 def test_a_commit_is_read_in_a_worktree_that_is_gone_then(
-    repository: Path, capsys: Captured
+    repository: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hook = repository / ".git" / "hooks" / "post-checkout"
     hook.parent.mkdir(exist_ok=True)
     hook.write_text(f"#!/bin/sh\ntouch {repository}/hooked\n", encoding="utf-8")
     hook.chmod(0o755)
     grow(3, 12)
+    # as in a hook of git's, whose index stays as it is
+    for name in ("GIT_DIR", "GIT_INDEX_FILE"):
+        monkeypatch.setenv(name, f"/nowhere/{name}")
     data = asked(capsys, "main")
+    monkeypatch.delenv("GIT_DIR")
+    monkeypatch.delenv("GIT_INDEX_FILE")
     more = BLOCK + 2 * 65
     was, now = sample_params(2, 10), sample_params(3, 12)
     assert row(data, "params") == (was, now, more) == (was, was + more, more)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import vitcost
 from vitcost.cli import run
-from vitcost.errors import ConfigError, UnknownName
+from vitcost.errors import ConfigError, NotCovered, UnknownName
 from vitcost.planner.labels import Box, places
 from vitcost.planner.plot import Picture, picture_of, plot
 
@@ -110,6 +110,9 @@ def test_what_cannot_be_drawn(tmp_path: Path, capsys: Captured) -> None:
         vitcost.compare(TINY).plot(str(tmp_path / "x.png"), shape="params")
     with pytest.raises(ConfigError, match="params and step_time have no exact figures"):
         vitcost.compare(TINY).plot(str(tmp_path / "x.png"), x="params", y="step_time")
+    swept = vitcost.sweep(TINY, vary={"depth": [1, 2]}, quantities=["params"])
+    with pytest.raises(NotCovered, match="time is no formula of sizes alone"):
+        swept.plot(str(tmp_path / "x.png"), x="params", y="step_time")
     with pytest.raises(ConfigError, match=r"\.png, a \.svg or a \.pdf"):
         plot([], Picture("params", "macs"), "x.bmp")
 

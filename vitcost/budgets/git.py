@@ -107,8 +107,14 @@ def _worktree(commit: Commit) -> Iterator[str]:
             _git("worktree", "remove", "--force", tree)
 
 
+# a hook of git's is told of the commit that is being made: its index is not ours to write
+_OF_HOOKS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX")
+# nobody is asked for a password, and large files are left as pointers
+_QUIET = {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_LFS_SKIP_SMUDGE": "1"}
+
+
 def _git(*args: str) -> str:
-    env = {**os.environ, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}
+    env = {name: value for name, value in os.environ.items() if name not in _OF_HOOKS} | _QUIET
     try:
         done = subprocess.run(
             ["git", *args], capture_output=True, env=env, stdin=subprocess.DEVNULL

@@ -82,6 +82,9 @@ def command(
         said_in(
             "--latex", chosen_format(format, as_json, output), ("table", "json", "markdown", "html")
         )
+    if lang != "en":
+        formats = ("table", "markdown", "html", "latex")
+        said_in("--lang", chosen_format(format, as_json, output), formats)
     found = explain(model, quantity, latex=latex, lang=lang, **given(ctx))
     emit(found, format, as_json, output)
     return 0

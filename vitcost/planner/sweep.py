@@ -153,6 +153,7 @@ class Sweep(Result):
     def plot(self, path: str, **parts: str | None) -> None:
         """Draws quantities of the combinations in a PNG, SVG or PDF file, as a comparison does."""
         picture = picture_of(parts, self.pareto, self.names)
+        _need_sizes(picture.names)
         varied = tuple(axis.name for axis in self.grid.axes)
         asked = [spelled_flag(name, value) for name, value in self.given.items()]
         rows = replace(self, names=picture.names, pareto=None, progress=None).rows()
@@ -277,8 +278,9 @@ def sweep(
     load()
     pair, varied = pair_of(pareto), grid(vary)
     names = known([*quantities, *(pair or ())])
-    if "step_time" in names or flags.get("gpu") or any(a.name == CARD for a in varied.axes):
-        raise NotCovered("time is no formula of sizes alone: compare has it, up to 1,000 points")
+    if flags.get("gpu") or any(axis.name == CARD for axis in varied.axes):
+        names = (*names, "step_time")
+    _need_sizes(names)
     if not models or not varied:
         raise ConfigError("a sweep is of a model over what varies: vary={FIELD: VALUES}")
     check_apart(varied, flags)
@@ -297,6 +299,12 @@ def sweep(
             f"states that ranks divide (zero) are computed one by one, up to {MOST_LISTED:,} points"
         )
     return found
+
+
+def _need_sizes(names: Sequence[str]) -> None:
+    """Raises ``NotCovered`` for a quantity that is no formula of sizes alone."""
+    if any(QUANTITIES[name].path.startswith("time.") for name in names):
+        raise NotCovered("time is no formula of sizes alone: compare has it, up to 1,000 points")
 
 
 def _bounded_blocks(sweep: Sweep, evaluator: Evaluator) -> None:
