@@ -148,7 +148,9 @@ def _rest(model: str, flags: Mapping[str, Any], own: Report) -> str:
     lines = [body(Page("", tables=tuple(_ways(own, flags))))]
     lines += _formulas(own)
     lines += _spelled(model, flags, own)
-    lines.append(f"<details><summary>Exact numbers</summary>{body(_numbers(own))}</details>")
+    lines.append(
+        f"<details><summary><span>Exact numbers</span></summary>{body(_numbers(own))}</details>"
+    )
     return "\n".join(lines)
 
 

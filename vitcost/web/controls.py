@@ -130,7 +130,7 @@ def _field(control: Control) -> list[str]:
         hint = escape(_DEFAULTS.get(name, "its own" if control.group == MODEL else "0"))
         return [
             *lines,
-            f'<span class="number"><input {common} type="text" inputmode="numeric" value="{first}"'
+            f'<span class="slide"><input {common} type="text" inputmode="numeric" value="{first}"'
             f' placeholder="{hint}" autocomplete="off">'
             f'<input type="range" data-of="{name}" aria-label="{control.label}" '
             f'min="{control.least}" max="{control.most}"></span>',
