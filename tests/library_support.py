@@ -1,5 +1,6 @@
 """Real models of other libraries than timm, tiny, and what of them torch holds or has alive."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
@@ -186,15 +187,38 @@ def on_card(make: Make, run: Run) -> Iterator[Compared]:
         model, config = _prepared(make, run)
         formulas = dict(zip(("saved", "inference"), _formulas(config, run, "cuda"), strict=True))
         plain = run.attention in ("eager", "math")
+        _forget_tables(model.model)
         with support.fake_card(run.precision):
             model = support.move(model.train(quantity == "saved"))
             dtype = HALF.get(run.precision, torch.float32)
             shape = run.batch, config.in_chans, *config.img_size
             x = torch.empty(*shape, dtype=dtype, device="cuda")
-            own = [x, *model.parameters(), *model.buffers()]
+            own = [x, *model.parameters(), *model.buffers(), *_on_the_host(model)]
             with nullcontext() if plain else support.card_attention(run.attention):
                 real = _measured(quantity, model, x, own)
+        _forget_tables(model.model)
         yield Compared(quantity, real, formulas[quantity])
+
+
+def _on_the_host(model: nn.Module) -> list[torch.Tensor]:
+    """Indexes of relative positions, which transformers makes in the memory of the machine."""
+    name = "generate_relative_position_index"
+    biases: list[Any] = [each for each in model.modules() if hasattr(each, name)]
+    found = [getattr(each, name)(each.window_size) for each in biases]
+    assert all(index.device.type == "cpu" for index in found)
+    return found
+
+
+def _forget_tables(model: nn.Module) -> None:
+    """Empties what transformers caches for a process: fake tensors of another card."""
+    package = sys.modules[type(model).__module__]
+    own = [*vars(package).values()]
+    own += [f for each in own if isinstance(each, type) for f in vars(each).values()]
+    for each in own:
+        for cell in getattr(getattr(each, "__func__", each), "__closure__", None) or ():
+            clear = getattr(cell.cell_contents, "cache_clear", None)
+            if clear is not None:
+                clear()
 
 
 def _measured(quantity: str, model: nn.Module, x: torch.Tensor, own: list[torch.Tensor]) -> int:

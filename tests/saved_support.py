@@ -176,7 +176,8 @@ def card_attention(kernel: str) -> contextlib.ExitStack:
                 attn_mask = functional.pad(attn_mask, (0, 8 - n % 8))[..., :n]
             attn_mask = attn_mask.expand(*q.shape[:3], k.shape[2])
         efficient = aten._scaled_dot_product_efficient_attention
-        return efficient(q, k, v, attn_mask, True, dropout_p, is_causal, scale=scale)[0]
+        kept = torch.is_grad_enabled()
+        return efficient(q, k, v, attn_mask, kept, dropout_p, is_causal, scale=scale)[0]
 
     stack = contextlib.ExitStack()
     for module in (functional, reference):

@@ -10,6 +10,7 @@ from vitcost.errors import ConfigError, UnknownName, VitcostError
 from vitcost.fields import parse, parse_size
 from vitcost.report import report
 from vitcost.rules import RULES
+from vitcost.zoo import resolve
 from vitcost.zoo import timm as zoo
 
 
@@ -280,3 +281,27 @@ def test_adapters_on_a_layer_that_is_not_there() -> None:
         report("facebook/dinov2-small", lora=rank, lora_layers="q_proj,v_proj") for rank in (0, 8)
     )
     assert adapted.params - plain.params == 12 * 2 * 8 * (384 + 384)
+
+
+@pytest.mark.parametrize(
+    ("model", "fields"),
+    [
+        # arguments of torchvision 0.29's VisionTransformer: no registers, no stochastic depth
+        ("vit_b_16", {"reg_tokens": 4}),
+        ("vit_b_16", {"drop_path_rate": 0.1}),
+        # keys of ViTConfig in transformers 5.23
+        ("google/vit-base-patch16-224", {"drop_path_rate": 0.1}),
+        ("google/vit-base-patch16-224", {"qk_norm": True}),
+        # a Dinov2 reads the class token, and beside it the mean of the patches alone
+        ("facebook/dinov2-base", {"num_classes": 10, "global_pool": "avg"}),
+        # fields of open_clip's CLIPVisionCfg
+        ("ViT-B-16:vision", {"rope_type": "cat"}),
+        ("ViT-B-16:vision", {"dynamic_img_size": True}),
+    ],
+)
+def test_a_library_has_no_argument_for_it(model: str, fields: dict[str, Any]) -> None:
+    name = list(fields)[-1]
+    config = resolve(model).config
+    with pytest.raises(ConfigError, match=f"^code {config.code} has no {name}, got "):
+        resolve(model, **fields)
+    assert getattr(resolve(model, code="timm", **fields).config, name) == fields[name]

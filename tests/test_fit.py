@@ -286,6 +286,17 @@ def test_room_is_kept_by_default(gpu: str, mode: str) -> None:
     assert bare.largest_batch == row.largest_batch_bare > row.largest_batch
 
 
+def test_a_processor_has_no_context_and_no_slack() -> None:
+    """Tensors fill its memory: there is no CUDA, and malloc gives memory back."""
+    (row,) = vitcost.fit(BASE, gpu="cpu-i9_10940x,memory_gb=16").found
+    most = row.largest_batch
+    assert most is not None
+    assert row.reserve_bytes == 0
+    assert most == row.largest_batch_bare
+    used = [reported(BASE, n, platform="cpu") for n in (most, most + 1)]
+    assert used[0] <= 16 * GIB < used[1]
+
+
 def test_a_batch_that_fits_without_the_reserve_alone_is_tight(capsys: Captured) -> None:
     (row,) = vitcost.fit(BASE, gpu="l4", mode="train").found
     fits, bare = row.largest_batch, row.largest_batch_bare

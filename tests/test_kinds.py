@@ -9,7 +9,7 @@ from vitcost.engine.kinds import KINDS, LAYOUTS, WORKS, Kind, Kinds
 AUTOCAST = ("half", "float", "keep", "widest", "promote")
 VIEWS = ("", "whole", "part", "heads", "part heads")
 # kinds that no training step has
-WITHOUT_GRADIENT = {"affine", "checkpoint"}
+WITHOUT_GRADIENT = {"affine", "cached", "checkpoint"}
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -26,7 +26,6 @@ from vitcost.sharding import fully_sharded, gathered, whole
 __all__ = [
     "Gathered",
     "assumed",
-    "assumed_of_inference",
     "bound_of_passes",
     "gathered_bytes",
     "lasting_gradients",
@@ -114,18 +113,11 @@ def gathered_bytes(run: Workload) -> Gathered:
     return Gathered(weight * held, gradient * reduced)
 
 
-def assumed_of_inference(unproved: str | None) -> tuple[str, ...]:
-    """The assumption of a bound of a forward pass in eval, for people."""
-    if not unproved:
-        return ()
-    return (f"the library's own forward, which needs at most twice the activations ({unproved})",)
-
-
 def assumed(scenario: Scenario, unproved: str = "") -> tuple[str, ...]:
     """The assumptions of the bound, for people."""
     said = ["a loss that keeps each output with two float32 tensors and one gradient of its size"]
     if unproved:
-        said.append("the library's own forward, which needs at most what autograd keeps once more")
+        said.append(f"{unproved}: at most its gradient twice")
     if scenario.recipe != "torch":
         said.append(
             f"states of recipe {scenario.recipe} from the first op to the last, and an optimizer "

@@ -8,7 +8,7 @@ A forward that is not here is timm's.
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-__all__ = ["CODES", "Code", "code_of", "unproved"]
+__all__ = ["CODES", "Code", "code_of", "lacks", "unproved"]
 
 
 class Code(NamedTuple):
@@ -18,10 +18,10 @@ class Code(NamedTuple):
     ``nn.MultiheadAttention``. ``walks``: a loop over the blocks lets go of what the first of them
     was given. ``holds``: what the forward around the blocks has a name for until the last norm has
     run, or with ``pools`` the pool: ``joined`` tokens without positions, ``placed`` tokens with
-    them, ``embedded`` tokens as the first block reads them. ``branches``: how long a block has
-    names for what its branches make: ``kept`` until it returns, ``summed`` until it is added to the
-    stream, ``scaled``: the attention's until it returns, with and without its scale, and the MLP's
-    until it is added.
+    them, ``embedded`` tokens as the first block reads them, ``encoded`` those of the last.
+    ``branches``: how long a block has names for what its branches make: ``kept`` until it returns,
+    ``summed`` until it is added to the stream, ``scaled``: the attention's until it returns, with
+    and without its scale, and the MLP's until it is added.
 
     ``wide_softmax``: a softmax in plain products computes in fp32 and is cast back;
     ``casts_weights``: one that a mask has widened is, too.
@@ -35,9 +35,19 @@ class Code(NamedTuple):
     added to has axes more.
     ``embeds``: tokens and positions are put to the patches in a method of their own, and the
     forward that calls it has a name for the patches until it returns.
+    ``turns_both``: one function turns queries and keys, by sines and cosines that the forward makes
+    behind the embedding.
+    ``shuffles``: patches that are kept are drawn by sorting noise, and gathered by an index of the
+    size of what is gathered.
+    ``caches_pairs``: the index of relative positions is cached for the process, and their table is
+    resampled to each image; ``block_bias``: the block makes the bias, before its attention.
+    ``probes``: the attention pool is torch's own attention.
     ``keeps_type``: norms, tokens and positions are cast to the type of the stream.
     ``buffers``: which are its own: ``keys``, the bias of keys that do not train; ``pairs``, the
     index of relative positions; ``frequencies`` of rotary positions in the type of the model.
+    ``fields``: those of a config that an argument of the library sets, beside the sizes that every
+    library takes, with ``=`` to one value; the rest have their defaults. Empty: all of them are
+    timm's arguments.
     """
 
     source: str
@@ -58,7 +68,13 @@ class Code(NamedTuple):
     flat: tuple[str, ...] = ()
     keeps_type: bool = False
     embeds: bool = False
+    turns_both: bool = False
+    caches_pairs: bool = False
+    block_bias: bool = False
+    probes: bool = False
+    shuffles: bool = False
     buffers: tuple[str, ...] = ("keys", "pairs")
+    fields: tuple[str, ...] = ()
 
 
 _TIMM: Mapping[str, Code] = {
@@ -66,6 +82,16 @@ _TIMM: Mapping[str, Code] = {
     "Eva": Code("timm 1.0.31, models/eva.py", walks=True, branches="kept", embeds=True),
     "Beit": Code("timm 1.0.31, models/beit.py", walks=True),
 }
+# what every library takes, and the sizes that a width comes to
+SIZES = (
+    "code", "img_size", "input_size", "patch_size", "in_chans", "embed_dim", "depth", "num_heads",
+    "mlp_dim", "attn_pool_mlp_dim", "num_classes", "swiglu_align_to", "scale_query",
+    "act_drop_rate=0.0",
+)  # fmt: skip
+_DROPS = ("pos_drop_rate", "proj_drop_rate", "act_drop_rate", "attn_drop_rate")
+# of configs that hold a model of torch.hub's too, whose projections are one
+_HUB = ("floor_img_size", "qkv_fused", "interpolate_pos_encoding", "qkv_bias", "act_layer")
+
 # transformers' models: a model has a name for what it gives to its blocks, and a block for the
 # weights that its attention returns
 _VIT = Code(
@@ -78,10 +104,43 @@ _VIT = Code(
     returns_weights=True,
     in_turn=True,
     divides=True,
+    shuffles=True,
     buffers=(),
+    fields=(
+        *_HUB, *_DROPS, "pos_embed=fixed", "mask_ratio", "reg_tokens", "dist_token",
+        "representation_size",
+    ),
+)  # fmt: skip
+_CLIP = _VIT._replace(
+    looks_up=True, fields=(*_HUB, "attn_drop_rate", "pre_norm", "fc_norm", "head_bias")
 )
-_CLIP = _VIT._replace(looks_up=True)
-_DINO = _VIT._replace(wide_softmax=False)
+_DINO = _VIT._replace(
+    wide_softmax=False,
+    fields=(
+        *_HUB, "attn_drop_rate", "init_values", "mask_token", "reg_tokens",
+        "mlp_layer=SwiGLU",
+    ),
+)  # fmt: skip
+_BEIT = (
+    *_HUB, *_DROPS, "model_class=Beit", "attn_layer=eva", "pos_embed=none", "global_pool=avg",
+    "global_pool=", "fc_norm",
+    "final_norm", "init_values", "mask_token", "drop_path_rate", "use_rel_pos_bias",
+    "use_shared_rel_pos_bias",
+)  # fmt: skip
+# the last three are of a module whose layers are another's
+_TORCHVISION = (
+    "representation_size", "pos_drop_rate", "proj_drop_rate", "attn_drop_rate", "norm_layer",
+    "head_bias", "patch_bias",
+)  # fmt: skip
+_DEIT = (
+    *_DROPS, "drop_rate", "drop_path_rate", "qkv_bias", "qk_scale", "init_values", "block_fn",
+    "dist_token", "no_embed_class", "act_layer", "norm_layer", "representation_size",
+)  # fmt: skip
+_OPEN_CLIP = (
+    "floor_img_size", "patch_bias", "pre_norm", "qk_norm", "scale_attn_norm", "scale_mlp_norm",
+    "act_layer", "init_values", "pos_embed=fixed", "global_pool=avg", "global_pool=",
+    "fc_norm", "head_bias",
+)  # fmt: skip
 
 
 def _transformers(row: Code, name: str) -> Code:
@@ -97,30 +156,80 @@ CODES: Mapping[str, Code] = {
         walks=True,
         # VisionTransformer names what it gives to its encoder, and the encoder what it gives on
         holds=("joined", "placed"),
+        fields=_TORCHVISION,
     ),
-    "deit": Code("facebookresearch/deit, models.py and models_v2.py", walks=True),
+    "deit": Code(
+        "facebookresearch/deit, models.py and models_v2.py",
+        walks=True,
+        fields=_DEIT,
+    ),
     "open_clip": Code(
         "open_clip 3.3, transformer.py",
         attention="mha",
         in_turn=True,
         keeps_type=True,
         flat=("positions",),
+        fields=_OPEN_CLIP,
     ),
     "transformers": _VIT,
-    "transformers.beit": _transformers(_VIT, "beit/modeling_beit.py"),
+    "transformers.beit": _transformers(_VIT, "beit/modeling_beit.py")._replace(
+        fields=_BEIT, caches_pairs=True, block_bias=True
+    ),
     "transformers.data2vec": _transformers(_VIT, "data2vec/modeling_data2vec_vision.py")._replace(
-        branches="scaled", wide_softmax=False, keeps_scores=True, returns_weights=False, apart=True
+        branches="scaled",
+        wide_softmax=False,
+        keeps_scores=True,
+        returns_weights=False,
+        apart=True,
+        caches_pairs=True,
+        fields=_BEIT,
     ),
     "transformers.clip": _transformers(_CLIP, "clip/modeling_clip.py")._replace(flat=("class",)),
-    "transformers.siglip": _transformers(_CLIP, "siglip/modeling_siglip.py"),
-    "transformers.gpt2": _transformers(
-        _DINO._replace(branches="kept", looks_up=True, casts_weights=True), "gpt2/modeling_gpt2.py"
+    "transformers.siglip": _transformers(_CLIP, "siglip/modeling_siglip.py")._replace(
+        probes=True,
+        holds=("embedded", "encoded"),
+        fields=(*_HUB, "attn_drop_rate", "class_token", "global_pool=map", "global_pool="),
     ),
-    "transformers.dinov2": _transformers(_DINO, "dinov2/modeling_dinov2.py")._replace(inserts=True),
+    "transformers.gpt2": _transformers(
+        _DINO._replace(
+            branches="kept",
+            looks_up=True,
+            casts_weights=True,
+            fields=(*_DINO.fields, "proj_drop_rate"),
+        ),
+        "gpt2/modeling_gpt2.py",
+    ),
+    "transformers.dinov2": _transformers(_DINO, "dinov2/modeling_dinov2.py")._replace(
+        inserts=True,
+        fields=(*_DINO.fields, "pos_drop_rate", "no_embed_reg", "global_pool=token_avg"),
+    ),
     "transformers.dinov3": _transformers(
-        _DINO._replace(buffers=("frequencies",)), "dinov3_vit/modeling_dinov3_vit.py"
+        _DINO._replace(
+            buffers=("frequencies",),
+            turns_both=True,
+            fields=(
+                *_DINO.fields,
+                "attn_layer=eva",
+                "proj_bias",
+                "pos_embed=none",
+                "rope_type=dinov3",
+            ),
+        ),
+        "dinov3_vit/modeling_dinov3_vit.py",
     ),
 }
+
+
+def lacks(code: str, field: str, value: Any) -> bool:
+    """Whether a library's classes have no argument that gives a field of a config a value.
+
+    >>> lacks("torchvision", "reg_tokens", 4), lacks("torchvision", "depth", 4)
+    (True, False)
+    >>> [lacks("transformers.siglip", "global_pool", pool) for pool in ("map", "avg")]
+    [False, True]
+    """
+    taken = CODES[code].fields
+    return bool(taken) and not {field, f"{field}={value}"} & {*taken, *SIZES}
 
 
 def code_of(name: str, model_class: str) -> Code:
@@ -132,36 +241,27 @@ def code_of(name: str, model_class: str) -> Code:
     return _TIMM[model_class] if name == "timm" else CODES[name]
 
 
-# where a library's forward was not held against the formula: its code, the fields that decide it,
-# and what it does there on its own
+# where the backward pass of a library's forward has no formula: its code, the fields that decide
+# it, and the reason
 _UNPROVED: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
-    (
-        "transformers.beit transformers.data2vec",
-        lambda c: c.use_rel_pos_bias or c.use_shared_rel_pos_bias,
-        "makes relative positions in its forward",
-    ),
-    ("transformers.dinov3", lambda c: True, "turns queries and keys by its own operators"),
     (
         "transformers.siglip",
         lambda c: c.global_pool == "map",
-        "pools by nn.MultiheadAttention",
+        "the pool has one weight, and its gradient is put together from parts",
     ),
-    ("transformers", lambda c: c.mask_ratio > 0, "sorts noise to draw the patches"),
 )
 
 
 def unproved(config: Any) -> str:
-    """Why the memory of a model under its library's code is not known exactly; empty: it is.
+    """Why the step of a model under its library's code is not known exactly; empty: it is.
 
     >>> from vitcost.zoo import resolve
-    >>> unproved(resolve("facebook/dinov3-vits16-pretrain-lvd1689m").config)
-    'transformers.dinov3 turns queries and keys by its own operators, which the formula has not'
-    >>> unproved(resolve("vit_small_patch16_dinov3").config)
+    >>> unproved(resolve("google/siglip-base-patch16-224:vision").config)
+    'the pool has one weight, and its gradient is put together from parts'
+    >>> unproved(resolve("vit_base_patch16_siglip_224").config)
     ''
     """
     config = getattr(config, "vision", config)
     code = getattr(config, "code", "timm")
-    for codes, decides, does in _UNPROVED:
-        if code in codes.split() and decides(config):
-            return f"{code} {does}, which the formula has not"
-    return ""
+    reasons = (why for own, decides, why in _UNPROVED if own == code and decides(config))
+    return next(reasons, "")

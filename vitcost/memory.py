@@ -49,8 +49,7 @@ class Inference(NamedTuple):
     """A forward pass in eval: ``activations_bytes`` is the largest sum alive at one time.
 
     ``int8_weights_bytes`` are what the weights take where they are stored as ``stored_weights``
-    says; the total has them as they are computed with. ``estimate`` is why the activations are not
-    known exactly; None: they are.
+    says; the total has them as they are computed with.
     """
 
     weights_bytes: Size
@@ -58,18 +57,11 @@ class Inference(NamedTuple):
     activations_bytes: Size
     int8_weights_bytes: Size
     buffers_bytes: Size = 0
-    estimate: str | None = None
 
     @property
     def total_bytes(self) -> Size:
         held = self.weights_bytes + self.buffers_bytes
         return held + self.input_bytes + self.activations_bytes
-
-    @property
-    def most_bytes(self) -> Size:
-        """The total, or no less than it where that is an estimate: a library's own operators
-        allocate besides no more than the formula has alive."""
-        return self.total_bytes + (self.activations_bytes if self.estimate else 0)
 
 
 class PeakParts(NamedTuple):
@@ -166,7 +158,6 @@ def inference(run: Workload, activations_bytes: Size | None = None) -> Inference
         activations_bytes,
         stored_weights(run, "int8"),
         run.buffers_bytes,
-        run.unproved or None,
     )
 
 
@@ -248,8 +239,8 @@ def with_peak(own: Training, run: Workload, *, rank: int | None = None) -> Train
             return own
         peak = step_bound(own, run, rank=rank)
         if run.unproved:
-            # what a library's own forward keeps and allocates besides is below what is kept
-            peak = _more(peak, own.saved_activations_bytes or 0)
+            # the gradients of the parts of one weight, and their copies in its gradient
+            peak = _more(peak, 2 * run.param_bytes * run.in_parts)
         own = own._replace(peak_is="bounded", assumed=assumed(run.scenario, run.unproved))
     else:
         own = own._replace(peak_is="exact")

@@ -141,7 +141,7 @@ def tensors_on(
     run: Workload, reported: Callable[[Scenario], Report]
 ) -> Callable[[Scenario], int | None]:
     """The bytes of tensors that a workload has under the scenario of a card, for a verdict on the
-    card; ``reported`` is the report under a scenario. None: they are an estimate, or not known."""
+    card; ``reported`` is the report under a scenario. None: they are not known."""
 
     def tensors(on_card: Scenario) -> int | None:
         own = run.scenario.attention
@@ -151,7 +151,7 @@ def tensors_on(
         other = reported(on_card)
         if on_card.mode == "train":
             return other.training.peak_bytes
-        return other.inference.most_bytes
+        return other.inference.total_bytes
 
     return tensors
 

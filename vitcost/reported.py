@@ -235,11 +235,7 @@ class Report(Result):
 
 
 def _inference_dict(of: memory.Inference) -> dict[str, Any]:
-    own = of._asdict()
-    # the key is there where there is a reason
-    if of.estimate is None:
-        del own["estimate"]
-    return {**own, "total_bytes": of.total_bytes}
+    return {**of._asdict(), "total_bytes": of.total_bytes}
 
 
 def _layer_dict(layer: Layer) -> dict[str, Any]:

@@ -1,8 +1,12 @@
 """What a ``ViTConfig`` cannot be: what timm asserts, and what its classes cannot build."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import fields
+from functools import reduce
 from itertools import pairwise
 from typing import Any, TypeAlias
+
+from vitcost.codes import CODES, lacks
 
 __all__ = ["RULES", "broken_rule", "divisors_near"]
 
@@ -38,6 +42,24 @@ def _keeps_its_image(c: Config) -> bool:
     return bool(relative or (c.model_class == "Beit" and not c.interpolate_pos_encoding))
 
 
+def _lacked(c: Config) -> Any:
+    """Whether a field has a value that no argument of its library gives it."""
+    return _any(answer for _, answer in _lacking(c))
+
+
+def _lacking(c: Config) -> Iterator[tuple[str, Any]]:
+    """The fields that its library has no argument for, and whether each is not the default."""
+    for field in fields(c) if CODES[c.code].fields else ():
+        value = getattr(c, field.name)
+        if lacks(c.code, field.name, value):
+            yield field.name, value != field.default
+
+
+def _any(answers: Iterable[Any]) -> Any:
+    """Whether one of them holds; of arrays, each."""
+    return reduce(lambda one, other: one | other, answers, False)
+
+
 def divisors_near(width: int, heads: int) -> str:
     """The numbers next to one that a width can be divided by.
 
@@ -51,6 +73,7 @@ def divisors_near(width: int, heads: int) -> str:
 
 # (broken, message)
 RULES: tuple[tuple[Callable[[Config], Any], str], ...] = (
+    (_lacked, "code {c.code} has no {lacked}; code timm has it"),
     (
         lambda c: c.embed_dim % c.num_heads != 0,
         "embed_dim {c.embed_dim} is not divisible by num_heads {c.num_heads}; nearest: {heads}",
@@ -215,5 +238,10 @@ def broken_rule(c: Config) -> str:
     """What a config breaks first, as a message; nothing where it keeps every rule."""
     for broken, message in RULES:
         if broken(c):
-            return message.format(c=c, heads=divisors_near(c.embed_dim, c.num_heads))
+            lacked = next((name for name, wrong in _lacking(c) if wrong), "")
+            return message.format(
+                c=c,
+                heads=divisors_near(c.embed_dim, c.num_heads),
+                lacked=lacked and f"{lacked}, got {getattr(c, lacked)}",
+            )
     return ""

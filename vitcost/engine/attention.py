@@ -17,8 +17,10 @@ __all__ = [
     "Outer",
     "attention",
     "attention_pool",
+    "block_bias",
     "heads",
     "merge",
+    "pair_index",
     "refine",
     "relative_positions",
     "rotary",
@@ -46,24 +48,53 @@ class Outer(NamedTuple):
 
     rope: Tensor | None = None  # sines and cosines
     bias: Tensor | None = None  # added to the scores
+    pairs: Tensor | None = None  # the index that biases are found by, where it is no buffer
     causal: Tensor | None = None  # added to those of plain products alone
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
-        return tuple(t for t in self[:2] if t is not None)
+        return tuple(t for t in self[:3] if t is not None)
 
 
 def rotary(c: Structure, m: Module) -> Tensor | None:
     """The table of sines and cosines that all blocks share."""
-    return m.add(_rope(c)) if c.rope != "none" else None
+    if c.rope == "none":
+        return None
+    table = _rope(c)
+    m.add(table)
+    m.hold(*table.also)
+    return table.output
 
 
-def relative_positions(c: Structure, m: Module) -> Tensor | None:
+def relative_positions(c: Structure, m: Module, pairs: Tensor | None) -> Tensor | None:
     """The bias that all blocks add to their scores."""
     if not c.shared_rel_pos_bias:
         return None
-    shared = Module("rel_pos_bias", "RelativePositionBias")
-    return m.add(shared.end(_relative(c, shared, _table(c, shared))))
+    shared = Module("rel_pos_bias", "RelativePositionBias", *([pairs] if pairs else []))
+    bias = _relative(c, shared, _table(c, shared), pairs)
+    return m.add(shared.end(shared.view(bias, axes("1 a s s")) if pairs else bias))
+
+
+def pair_index(c: Structure, m: Module) -> Tensor | None:
+    """The index of pairs of positions that a process caches, in the memory of the machine."""
+    if not (c.code.caches_pairs and (c.rel_pos_bias or c.shared_rel_pos_bias)):
+        return None
+    index = Tensor("pairs", axes("s s"), "cached", itemsize=8)
+    m.body.append(Op("cached", (), index))
+    m.hold(index)
+    return index
+
+
+def block_bias(c: Structure, m: Module, outer: Outer) -> Outer:
+    """A bias that a block makes before its attention, and has a name for until it returns."""
+    if not _by_block(c):
+        return outer
+    bias = m.view(_relative(c, m, _table(c, m), outer.pairs), axes("1 a s s"))
+    m.hold(bias)
+    if outer.bias is not None:
+        bias = m.op("add", bias, outer.bias)
+        m.hold(bias)
+    return outer._replace(bias=bias)
 
 
 def attention(c: Structure, x: Tensor, span: Span, outer: Outer) -> Node:
@@ -76,20 +107,28 @@ def attention(c: Structure, x: Tensor, span: Span, outer: Outer) -> Node:
     return m.end(m.leaf("proj_drop", "Dropout", "dropout" if c.proj_drop else "", y))
 
 
+def _by_block(c: Structure) -> bool:
+    return c.rel_pos_bias and c.code.block_bias
+
+
 def _self_attention(c: Structure, m: Module, x: Tensor, span: Span, outer: Outer) -> Tensor:
     q, k, v = _project(c, m, x, span)
     if c.qk_norm:
         given, q, k = q, norm(c.norm, m, "q_norm", q), norm(c.norm, m, "k_norm", k)
         # both have their names once both are normed
         m.hold_through(given)
-    if outer.rope is not None:
+    if outer.rope is not None and c.code.turns_both:
+        q, k = _rotate_both(c, m, q, k, outer.rope)
+    elif outer.rope is not None:
         q, k = _rotate(c, m, q, outer.rope), _rotate(c, m, k, outer.rope)
     if span.kv:
         k, v = (m.op("repeat", t, axes=axes("b a s d"), name=t.name) for t in (k, v))
     biases: list[Callable[[], Tensor]] = []
-    if c.rel_pos_bias:
+    if c.rel_pos_bias and not _by_block(c):
         table = _table(c, m)
-        biases.append(lambda: m.view(_relative(c, m, table, BIAS), axes("1 a s s"), group=BIAS))
+        biases.append(
+            lambda: m.view(_relative(c, m, table, outer.pairs, BIAS), axes("1 a s s"), group=BIAS)
+        )
     if (shared := outer.bias) is not None:
         biases.append(lambda: shared)
     return merge(c, m, weigh(c, m, q, k, v, biases=biases, causal=outer.causal, drop=True), q)
@@ -274,7 +313,13 @@ def _rope(c: Structure) -> Node:
     m = Module("rope", _ROPES[c.rope])
     if c.rope != "mixed":
         _frequencies(c, m)
-        if c.dynamic or c.rope == "mrope" or "frequencies" in c.code.buffers:
+        if c.code.turns_both:
+            if not c.training:
+                # the centres of patches are cached; a training step scales them, and keeps none
+                m.returns(m.op("repeat", Tensor("centres", axes("n 2"), "input", itemsize=4)))
+            # of the type of the image
+            return m.end(m.op("repeat", Tensor("rope", axes("n two_d"), "input")))
+        if c.dynamic or c.rope == "mrope":
             # a table that is made for the image is in fp32
             return m.end(m.op("repeat", Tensor("rope", axes("n two_d"), "input", itemsize=4)))
         return m.end(m.buffer(_TABLES[c.rope][1], *axes("n two_d")))
@@ -310,14 +355,33 @@ def _frequencies(c: Structure, m: Module) -> None:
 
 def _rotate(c: Structure, m: Module, x: Tensor, table: Tensor) -> Tensor:
     """``x cos + rotated(x) sin`` for the patches; prefix tokens pass."""
+    *prefix, y = _turned(c, m, x, table)
+    return m.op("cat", *prefix, m.cast(y, x), axes=x.axes, name=x.name)
+
+
+def _rotate_both(
+    c: Structure, m: Module, q: Tensor, k: Tensor, table: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The same for queries and keys in one function, which has a name for what it is given and for
+    the patches of both until it returns."""
+    both = [_turned(c, m, t, table) for t in (q, k)]
+    named = (q, k, *(y for *_, y in both))
+    first, second = (
+        m.op("cat", *parts, axes=t.axes, name=t.name, holds=named)
+        for parts, t in zip(both, (q, k), strict=True)
+    )
+    return first, second
+
+
+def _turned(c: Structure, m: Module, x: Tensor, table: Tensor) -> list[Tensor]:
+    """Prefix tokens, where there are any, and the patches turned."""
     learned = c.rope == "mixed"
-    prefix = [m.view(x, x.axes, kind="slice")] if c.prefix else []
+    prefix = [m.view(x, (*x.axes[:2], "pre_s", "d"), kind="slice")] if c.prefix else []
     patches = m.view(x, (*x.axes[:2], "n", "d"), kind="slice")
     shape = axes("a n d" if learned else "n d")
     sin, cos = (m.view(table, shape, f, kind="chunk") for f in ("sin", "cos"))
     y = m.op("mul", patches, cos)
-    y = m.cast(m.op("add", y, m.op("mul", m.op("rotate", patches), sin)), x)
-    return m.op("cat", *prefix, y, axes=x.axes, name=x.name)
+    return [*prefix, m.op("add", y, m.op("mul", m.op("rotate", patches), sin))]
 
 
 def _table(c: Structure, m: Module) -> Tensor:
@@ -328,9 +392,19 @@ def _table(c: Structure, m: Module) -> Tensor:
     return m.parameter("relative_position_bias_table", "w", "a")
 
 
-def _relative(c: Structure, m: Module, table: Tensor, group: str = "") -> Tensor:
-    """A bias for each pair of positions; that of a single head lies as it was found."""
-    found = m.op("index", table, axes=axes("s s a"), group=group)
+def _relative(
+    c: Structure, m: Module, table: Tensor, pairs: Tensor | None, group: str = ""
+) -> Tensor:
+    """A bias for each pair of positions; that of a single head lies as it was found. Where pairs
+    are no buffer, the table is resampled to the grid of the image, which has its size already."""
+    if pairs is None:
+        found = m.op("index", table, axes=axes("s s a"), group=group)
+    else:
+        old = m.view(table, axes("w_n a"), kind="slice", group=group)
+        new = m.op("resample", old, group=group)
+        last = m.view(table, (3, "a"), kind="slice", group=group)
+        table = m.op("cat", new, last, axes=axes("w a"), group=group)
+        found = m.op("look up", table, pairs, axes=axes("s s a"), group=group)
     if c.one_head:
         return m.view(found, axes("a s s"), group=group)
     return m.op("permute", found, axes=axes("a s s"), group=group)

@@ -6,7 +6,7 @@ a layer.
 
 from collections.abc import Callable, Mapping
 
-from vitcost.engine.attention import Outer, attention, differ, merge, weigh
+from vitcost.engine.attention import Outer, attention, block_bias, differ, merge, weigh
 from vitcost.engine.layers import activation, layer_scale, mlp, norm
 from vitcost.engine.mha import multi_head, native
 from vitcost.engine.ops import Tensor, axes
@@ -23,6 +23,7 @@ def block(c: Structure, x: Tensor, run: Run, span: Span, outer: Outer, *, drop_p
         # each block has a table of its own
         table = m.view(outer.rope, axes("a n two_d"), kind="select")
         outer = outer._replace(rope=table)
+    outer = block_bias(c, m, outer)
     y = _WIRING[c.block](c, m, x, span, outer, drop_path)
     return m.end(y, run)
 

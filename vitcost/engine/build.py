@@ -11,12 +11,14 @@ from functools import lru_cache
 from vitcost.engine.attention import (
     Outer,
     attention_pool,
+    pair_index,
     refine,
     relative_positions,
     rotary,
 )
 from vitcost.engine.blocks import block
 from vitcost.engine.layers import norm, patch_embed
+from vitcost.engine.mha import probe_pool
 from vitcost.engine.ops import Axis, Tensor, axes
 from vitcost.engine.structure import MANY, Span, Structure
 from vitcost.engine.tree import Count, Module, Node, Run, linear
@@ -35,19 +37,23 @@ def build(c: Structure) -> Node:
     image = Tensor("image", axes("b c H W"), "input")
     m = Module("", c.made.name, image)
     m.registers(*_REGISTERED)
+    pairs = pair_index(c, m)
     patches = m.add(patch_embed(c, image))
     # timm resamples positions before it makes those that turn, but a plain model has none of these
     first = c.resampled == "timm" and not (c.masked or _expands_first(c))
     position = _resampled(m, c) if first else None
-    rope = rotary(c, m)
+    rope = None if c.code.turns_both else rotary(c, m)
     x, names = _embed(m, c, patches, position)
-    outer = Outer(rope, relative_positions(c, m))
+    outer = Outer(
+        rotary(c, m) if c.code.turns_both else rope, relative_positions(c, m, pairs), pairs
+    )
     if c.pre_norm:
         x = norm(c.norm, m, "norm_pre", x)
     blocks = Module("blocks", "Sequential", x, *outer.tensors)
     for run, span, drop_path in runs(c):
         x = blocks.add(block(c, x, run, span, outer, drop_path=drop_path))
     x = m.add(blocks.end(x)._replace(walked=c.code.walks))
+    names["encoded"] = x
     if c.final_norm:
         x = norm(c.norm, m, "norm", x)
     # the forward that has the blocks ends here, or behind the pool
@@ -133,13 +139,29 @@ def _for_each_image(m: Module, tokens: list[Tensor]) -> list[Tensor]:
 def _mask(m: Module, c: Structure, x: Tensor) -> tuple[Tensor, list[Tensor]]:
     """Positions, then what is left of the patches, then the class token: MAE, arXiv 2111.06377."""
     tokens = [m.parameter("cls_token", 1, 1, "h")] if c.class_token else []
-    if c.pos_embed:
-        table = m.parameter("pos_embed", 1, f"e_{c.pos_embed}", "h", trains=not c.pos_fixed)
-        x = m.op("add", x, m.view(table, axes("1 n h"), kind="slice"))
-        if c.pos_embed != "n":
-            first = m.view(table, axes("1 1 h"), kind="slice")
-            tokens = [m.op("add", token, first) for token in tokens]
-    return m.op("index", x, axes=axes("b kept h"), name="patches seen"), tokens
+    if not c.pos_embed:
+        return _seen(m, c, x), tokens
+    table = m.parameter("pos_embed", 1, f"e_{c.pos_embed}", "h", trains=not c.pos_fixed)
+    x = _seen(m, c, m.op("add", x, m.view(table, axes("1 n h"), kind="slice")))
+    if c.pos_embed != "n":
+        first = m.view(table, axes("1 1 h"), kind="slice")
+        tokens = [m.op("add", token, first) for token in tokens]
+    return x, tokens
+
+
+def _seen(m: Module, c: Structure, x: Tensor) -> Tensor:
+    """The patches that are left: those of the least noise, where it is sorted."""
+    if not c.code.shuffles:
+        return m.op("index", x, axes=axes("b kept h"), name="patches seen")
+    noise = m.op("repeat", Tensor("noise", axes("b n"), "input", itemsize=4))
+    ids = m.op("repeat", noise, itemsize=8)
+    restored = m.op("repeat", ids, itemsize=8)
+    index = m.op("repeat", ids, axes=axes("b kept h"), itemsize=8)
+    y = m.op("pick", x, index, axes=axes("b kept h"), name="patches seen")
+    mask = m.op("repeat", noise, itemsize=4)
+    # both are returned with the tokens
+    m.hold(restored, mask)
+    return y
 
 
 def _position(m: Module, c: Structure) -> Tensor:
@@ -237,6 +259,8 @@ def _pool(m: Module, c: Structure, x: Tensor) -> Tensor:
         )
     if c.prefix and not c.pool_prefix:
         x = _patches(m, c, x)
+    if c.pool == "map" and c.code.probes:
+        return m.add(probe_pool(c, x, c.act))
     if c.pool == "map":
         # the patches of one image and the next lie apart
         apart = c.prefix and not c.pool_prefix and not c.one_image

@@ -114,6 +114,10 @@ _ROWS = (
          "kernel"),
     # rows by an index, which is kept
     Kind("look up", (2,), 0, "keep", "keep", "n", "each", "", "in order", "memory", "kernel"),
+    # gathered by an index of its own size: what is gathered from is kept too
+    Kind("pick", (2,), 0, "keep", "keep", "x", "each", "", "in order", "memory", "kernel"),
+    # an index that the first call has made
+    Kind("cached", (0,), 0, "keep", "keep", "", "", "", "in order", "memory", "passes"),
     Kind("resample", (1,), 0, "keep", "keep", "", "each", "", "in order", "memory", "kernel"),
     Kind("cat", (1, 2, 3), 0, "widest", "promote", "", "viewed", "", "in order", "memory",
          "passes"),

@@ -117,8 +117,9 @@ class Ledger:
         self._open: tuple[Count, ...] = ()
 
     def born(self, tensor: Tensor, part: str = "temporary") -> None:
-        """A new storage, held once."""
-        self.holders[tensor] = 1
+        """A new storage, held once, or for good."""
+        # a cache of the process outlives the pass
+        self.holders[tensor] = 2 if tensor.role == "cached" else 1
         self._parts[tensor] = PARTS.index(part)
         self._loops[tensor] = self._open
         self._change(tensor, 1)

@@ -5,11 +5,12 @@ torch/nn/functional.py, multi_head_attention_forward.
 """
 
 from vitcost.engine.attention import Outer, weigh
+from vitcost.engine.layers import norm, plain_mlp
 from vitcost.engine.ops import Axis, Op, Tensor, axes
 from vitcost.engine.structure import Span, Structure
 from vitcost.engine.tree import Module, Node, linear
 
-__all__ = ["multi_head", "native"]
+__all__ = ["multi_head", "native", "probe_pool"]
 
 
 def multi_head(c: Structure, x: Tensor, span: Span, outer: Outer) -> Node:
@@ -68,3 +69,45 @@ def native(c: Structure, x: Tensor, span: Span, outer: Outer) -> Node:
     m.body.append(Op("matmul", (weights, v), y, axes("s")))
     y = linear(m, "proj", m.op("merge", y, axes=axes("b s h")), "h", c.proj_bias)
     return m.end(m.leaf("proj_drop", "Dropout", "", y))
+
+
+def probe_pool(c: Structure, x: Tensor, act: str) -> Node:
+    """A query that attends to tokens by torch's own attention, whose weights are asked for, so that
+    it has plain products: transformers, SiglipMultiheadAttentionPoolingHead."""
+    m = Module("attn_pool", "AttentionPoolLatent", x)
+    probe = m.op("repeat", m.parameter("latent", 1, 1, "h"), axes=axes("b 1 h"))
+    m.hold(probe)
+    q = _part(m, "q", probe, "h")
+    both = m.op("relay", _part(m, "kv", x, "two_h", apart=not c.one_image))
+    length = x.axes[1]
+    wide, narrow = ("b", length, "h"), ("b", "pool_a", length, "pool_d")
+    k, v = (m.view(both, wide, name, kind="select") for name in "kv")
+    k, v = (m.view(t, narrow, t.name, kind="fold") for t in (k, v))
+    heads = m.view(q, axes("b pool_a 1 pool_d"))
+    scores = Tensor("scores", ("b", "pool_a", 1, length))
+    definition = Op("scale", (scores,), Tensor("scale", scores.axes))
+    scaled = m.op("scale", heads, parts=(definition,))
+    weights = m.op("softmax", m.op("matmul", scaled, k, axes=scores.axes, over=axes("pool_d")))
+    y = m.op("matmul", weights, v, axes=heads.axes, over=(length,))
+    y = linear(m, "proj", m.view(y, axes("b 1 h")), "h")
+    m.op("mean", weights, axes=("b", 1, length), holds=(q, both, scaled, y))
+    inner = plain_mlp(norm(c.norm, m, "norm", y), "pool_m", act)
+    y = m.op("residual", y, m.add(inner))
+    return m.end(m.view(y, axes("b h"), kind="select"))
+
+
+def _part(m: Module, name: str, x: Tensor, out: Axis, apart: bool = False) -> Tensor:
+    """A linear layer by a part of one weight, whose copy no cache of autocast holds; rows that lie
+    apart make it a product and a sum."""
+    whole = Tensor("in_proj_weight", axes("q h"), "param")
+    bias = Tensor("in_proj_bias", axes("q"), "param")
+    child = Module(name, "Linear", x)
+    y = child.op(
+        "apart" if apart else "linear",
+        x,
+        axes=(*x.axes[:-1], out),
+        over=x.axes[-1:],
+        weight=Tensor("weight", (out, "h"), "param", base=whole),
+        bias=Tensor("bias", (out,), "param", base=bias),
+    )
+    return m.add(child.end(y))

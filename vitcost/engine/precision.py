@@ -56,10 +56,13 @@ class Precision:
         widens = self.platform == "cuda" and self.half in KINDS[op.kind].widens
         holds = [self.of(t) for t in op.holds]
         # the arguments of autocast's wrapper are evaluated from the last to the first
+        parts = [
+            t is not None and t.base is not None and not op.trains for t in (op.weight, op.bias)
+        ]
         for group, needs in ((own, (op.trains,) * 2), (reads, op.needs)):
             for i, tensor in reversed(list(enumerate(group))):
                 if tensor is not None and wanted and tensor.itemsize != wanted and not widens:
-                    group[i] = cast = _cast(tensor, wanted)
+                    group[i] = cast = _cast(tensor, wanted, group is own and parts[i])
                     yield Op("cast", (tensor,), cast, needs=(needs[i],))
                     # autocast's wrapper keeps the uncast argument alive until the op returns
                     holds.append(tensor)
@@ -92,9 +95,9 @@ class Precision:
         return {"half": 2, "float": 4}.get(rule, 0)
 
 
-def _cast(tensor: Tensor, itemsize: int) -> Tensor:
-    """A copy in another precision; autocast's cache holds those of parameters alone."""
-    role = "cast" if tensor.leaf else "activation"
+def _cast(tensor: Tensor, itemsize: int, part: bool = False) -> Tensor:
+    """A copy in another precision; autocast's cache holds those of whole parameters alone."""
+    role = "cast" if tensor.leaf and not part else "activation"
     # a tensor that is gathered again is cast before it is gathered
     x = tensor.storage if tensor.role == "regathered" else tensor
     return Tensor(x.name, x.axes, role, None, itemsize)

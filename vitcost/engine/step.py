@@ -117,7 +117,11 @@ def _check(ledger: Ledger, backward: Backward, tree: Node, loss: Tensor) -> None
         raise NotCovered(f"a gradient that nothing takes: {next(iter(backward.pending))}")
     if backward.settled != _trained(tree):
         raise NotCovered("a parameter that no gradient reaches")
-    left = [t for t in ledger.holders if ledger.part(t) != "gradients" and t is not loss]
+    left = [
+        t
+        for t in ledger.holders
+        if ledger.part(t) != "gradients" and t is not loss and t.role != "cached"
+    ]
     if left:
         raise NotCovered(f"a tensor that outlives the backward pass: {left[0]}")
 

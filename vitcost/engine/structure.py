@@ -206,6 +206,7 @@ def sizes_of(c: ViTConfig, batch: int = 1) -> Sizes:
         two_a=2 * a,
         two_h=2 * h,
         w=(2 * g_h - 1) * (2 * g_w - 1) + 3,
+        w_n=(2 * g_h - 1) * (2 * g_w - 1),
         m=m,
         two_m=2 * m,
         q_m=3 * h + m,

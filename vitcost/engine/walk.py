@@ -161,9 +161,16 @@ class Walk:
                 (
                     Op("copy", (x,), rows),
                     Op("linear", (rows,), y, op.over, weight, frozen=op.frozen, holds=(x,)),
-                    Op("bias", (y,), added, weight=bias, frozen=op.frozen, holds=(x,)),
+                    Op("bias", (y,), added, weight=bias, frozen=op.frozen, holds=(x, weight)),
                 ),
             )
+
+    def _cached(self, op: Op) -> Iterable[Op]:
+        """In the memory of the machine: a card has nothing of it."""
+        if self.platform != "cpu":
+            self._set(op.write, Tensor(op.write.name, (0,), op.write.role, None, 8), False)
+            return (op._replace(write=self.precision.of(op.write)),)
+        return self._plain(op)
 
     def _rms_norm(self, op: Op) -> Iterable[Op]:
         """A card has a kernel for it; on a CPU it is computed step by step."""
@@ -213,4 +220,5 @@ _BY_KIND: Mapping[str, Callable[[Walk, Op], Iterable[Op]]] = {
     "apart": Walk._apart,
     "rows": Walk._rows,
     "rms norm": Walk._rms_norm,
+    "cached": Walk._cached,
 }

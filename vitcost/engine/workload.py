@@ -86,8 +86,13 @@ class Workload:
 
     @property
     def unproved(self) -> str:
-        """Why its bytes are not known exactly, where a library's own code is; empty: they are."""
+        """Why its step is not known exactly, where a library's own code is; empty: it is."""
         return ""
+
+    @property
+    def in_parts(self) -> Size:
+        """Elements of weights whose gradients such a step puts together from parts."""
+        return 0
 
     @property
     def unknown(self) -> frozenset[str]:
@@ -286,6 +291,13 @@ class _Lowered(Workload):
     @property
     def unproved(self) -> str:
         return unproved(self.config)
+
+    @property
+    def in_parts(self) -> Size:
+        vision = getattr(self.config, "vision", self.config)
+        own = parameters(build(structure_of(vision, self.batch)))
+        sizes = sizes_of(vision, self.batch)
+        return sum(p.numel(sizes) for p in own if p.top == "attn_pool")
 
     @property
     def buffers_bytes(self) -> Size:

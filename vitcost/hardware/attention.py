@@ -55,7 +55,7 @@ def on_platform(scenario: Scenario, row: Card) -> Scenario:
     >>> on_platform(Scenario(), card("cpu-i9_10940x")).platform
     'cpu'
     """
-    if row.vendor == "CPU":
+    if row.is_processor:
         return replace(scenario, platform="cpu")
     if scenario.platform == "cpu":
         raise NotCovered(f"{row.name} is no processor, and the platform is cpu")

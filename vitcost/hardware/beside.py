@@ -88,12 +88,17 @@ def slack_bytes(tensor_bytes: int) -> int:
 
 
 def beside(card: Card, tensor_bytes: int, software: str = "") -> Beside:
-    """What a card needs beside so many bytes of tensors.
+    """What a card needs beside so many bytes of tensors; a processor has no context of CUDA, and no
+    allocator that keeps blocks.
 
     >>> from vitcost.hardware.specs import card
     >>> beside(card("l4"), 10 * 2**30).total_bytes == 8519680 + 2**29 + 2**29
     True
+    >>> beside(card("cpu-i9_10940x"), 10 * 2**30).total_bytes
+    0
     """
+    if card.is_processor:
+        return Beside(0, 0, 0)
     return Beside(workspace_bytes(card, software), CONTEXT_BYTES, slack_bytes(tensor_bytes))
 
 
@@ -127,6 +132,8 @@ def largest_tensors(card: Card, capacity_bytes: int, software: str = "") -> int:
     >>> [t + beside(row, t).total_bytes <= 80 * 2**30 for t in (most, most + 1)]
     [True, False]
     """
+    if card.is_processor:
+        return capacity_bytes
     room = capacity_bytes - workspace_bytes(card, software) - CONTEXT_BYTES
     whole, rest = divmod(room, _SLACK_PART + 1)
     return min(room - _SLACK_BYTES, room - whole - (rest == _SLACK_PART))

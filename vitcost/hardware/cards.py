@@ -46,6 +46,11 @@ class Card(NamedTuple):
         return self.like or self.name
 
     @property
+    def is_processor(self) -> bool:
+        """Whether it is a CPU: tensors lie in the memory of the machine."""
+        return self.vendor == "CPU"
+
+    @property
     def capability(self) -> tuple[int, int] | None:
         """The compute capability of an NVIDIA card as two numbers, which compare; else None."""
         major, dot, minor = self.architecture.partition(".")

@@ -22,7 +22,6 @@ def _batch(report: Report) -> str:
 
 
 def _inference(report: Report) -> Table:
-    own = report.inference.estimate
     # few models have buffers
     buffers = (Column("buffers", "bytes"),) if report.inference.buffers_bytes else ()
     return Table(
@@ -56,7 +55,6 @@ def _inference(report: Report) -> Table:
             "weights in half precision among them",
             "weights stored as int8, linear layers by output channel: "
             f"{shown(report.inference.int8_weights_bytes, 'bytes')}",
-            *([f"activations are an estimate: {own}"] if own else []),
         ),
     )
 

@@ -51,8 +51,7 @@ def _numbers_of(report: Report) -> str:
     trains = report.trainable_params
     part = "" if trains == report.params else f" ({counted(trains, '')}train)"
     macs, whole = counted(flops.macs_forward, "MACs"), counted(flops.forward, "FLOPs")
-    about = "about " if report.inference.estimate else ""
-    inference = f"{about}{shown(report.inference.total_bytes, 'bytes')}"
+    inference = shown(report.inference.total_bytes, "bytes")
     if training.peak_bytes is None:
         step = "no training step"
     else:

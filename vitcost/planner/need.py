@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 from vitcost import memory
-from vitcost.bounded import assumed_of_inference
 from vitcost.engine.live import peak
 from vitcost.engine.workload import Workload
 from vitcost.errors import NotCovered
@@ -42,9 +41,7 @@ def need(run: Workload) -> Need:
     if run.training:
         return needed(memory.step(run))
     top = peak(run.inference(), run.sizes)
-    own = memory.inference(run, top.peak_bytes)
-    basis = "bounded" if own.estimate else "exact"
-    return Need(own.most_bytes, top.place, basis, assumed_of_inference(own.estimate))
+    return Need(memory.inference(run, top.peak_bytes).total_bytes, top.place, "exact")
 
 
 def needed(step: memory.Training) -> Need:

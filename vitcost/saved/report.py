@@ -58,16 +58,11 @@ class BesideTensors(TypedDict):
 
 class Memory(TypedDict):
     rule_of_thumb: RuleOfThumb
-    inference: Annotated[Inference, Also(total_bytes=int, estimate=NotRequired[str])]
+    inference: Annotated[Inference, Also(total_bytes=int)]
     inference_by_precision: list[
         Annotated[
             InferenceRow,
-            Also(
-                memory=None,
-                asked=None,
-                total_bytes=int,
-                **{**get_type_hints(Inference), "estimate": NotRequired[str]},
-            ),
+            Also(memory=None, asked=None, total_bytes=int, **get_type_hints(Inference)),
         ]
     ]
     # of a module without a step what it saves is not known
