@@ -208,7 +208,7 @@ REFUSED = (
     ("vit_base_patch16_224", {"input_size": 450}, "input_size 450 is not divisible by patch_size"),
     ("vit_base_patch16_224", {"input_size": 8}, "input_size 8 is smaller than patch_size 16"),
     ("facebook/dinov2-base", {"img_size": (518, 392)}, "resamples a square of positions alone"),
-    ("facebook/dinov2-base", {"dynamic_img_size": True}, "interpolate_pos_encoding is transformer"),
+    ("facebook/dinov2-base", {"dynamic_img_size": True}, "dinov2 has no dynamic_img_size"),
     (
         "facebook/vit-mae-base",
         {"interpolate_pos_encoding": "same"},
