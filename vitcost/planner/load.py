@@ -54,7 +54,8 @@ def _rate(given: float | str) -> float:
     value = parse_per_second(given) if isinstance(given, str) else as_python(given)
     if type(value) not in (int, float) or not 0 < value <= _MOST_RATE:
         raise ConfigError(
-            f"rate must be above 0 images a second, such as 5000/s, got {shown(given)}"
+            f"rate must be above 0 images a second, such as 5000/s, got {shown(given)}; "
+            f"at most {_MOST_RATE:,.0f}"
         )
     return float(value)
 
