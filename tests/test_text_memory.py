@@ -100,12 +100,27 @@ def pair(attention: str, folder: Path) -> Real:
     return Real(model, described(model, folder), loss, images=True)
 
 
+def siglip(attention: str, folder: Path) -> Real:
+    theirs = transformers.SiglipConfig(
+        vision_config=_VISION, text_config={**_TEXT, "projection_size": 48},
+        attn_implementation=attention,
+    )  # fmt: skip
+    model = transformers.SiglipModel(theirs)
+
+    def loss(model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        found: torch.Tensor = model(**inputs, return_loss=True).loss
+        return found
+
+    return Real(model, described(model, folder), loss, images=True)
+
+
 MODELS: dict[str, Callable[[str, Path], Real]] = {
     "GPT-2": gpt2,
     "GPT-2, dropout": dropping,
     "CLIP's text": tower("CLIPTextModelWithProjection", "CLIPTextConfig", projection_dim=40),
     "SigLIP's text": tower("SiglipTextModel", "SiglipTextConfig", projection_size=40),
     "CLIP": pair,
+    "SigLIP": siglip,
 }
 
 
