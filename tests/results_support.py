@@ -11,9 +11,9 @@ import vitcost
 from vitcost.budget import BudgetResult, Check
 from vitcost.budgets.declared import Place
 from vitcost.budgets.sides import Side
+from vitcost.changes import Changed
 from vitcost.check.result import CheckResult, Difference, ModelCheck
 from vitcost.diff import Base, Diff, ModelDiff
-from vitcost.quantities import Changed
 from vitcost.result import Result
 
 __all__ = ["NAMED", "RESULTS"]

@@ -16,11 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import vitcost
+from vitcost.budget import Check
 from vitcost.budgets.declared import KEYS, keywords, read_budgets
 from vitcost.cli import run
 from vitcost.errors import ConfigError, NotCovered
 from vitcost.page import Annotation, Case, Column, Page, Row, Table
 from vitcost.quantities import QUANTITIES, parse_limit
+from vitcost.quantity import Terms
 from vitcost.render import FORMATS, render
 
 Captured = pytest.CaptureFixture[str]
@@ -497,7 +499,9 @@ def test_no_key_means_two_things() -> None:
 
 @pytest.mark.parametrize("name", QUANTITIES)
 def test_every_quantity_is_a_figure_of_the_report_and_has_layers_that_exist(name: str) -> None:
-    report = vitcost.report(BASE, batch=2, mode="train", gpu=["t4,fp32_tflops=8.1", "t4"])
+    cards = ["t4,fp32_tflops=8.1", "t4"]
+    mode = "infer" if name == "latency" else "train"
+    report = vitcost.report(BASE, batch=2, mode=mode, gpu=cards)
     data = report.to_dict()
     memory, flops = data["memory"], data["flops"]
     training = memory["training"]
@@ -523,9 +527,11 @@ def test_every_quantity_is_a_figure_of_the_report_and_has_layers_that_exist(name
         "rule_of_thumb_inference": 2 * data["params"]["total"],
         "rule_of_thumb_training": 20 * data["params"]["total"],
         "step_time": max(data["time"][0]["seconds"], data["time"][1]["seconds"]),
+        "images_per_second": min(time["images_per_second"] for time in data["time"]),
+        "latency": max(data["time"][0]["seconds"], data["time"][1]["seconds"]),
     }
     assert expected.keys() <= QUANTITIES.keys()
-    value = QUANTITIES[name].read(report)
+    value = QUANTITIES[name].read(report, Terms(dict.fromkeys(cards, 0.5), 10**6))
     assert isinstance(value, int | float)
     assert value == expected.get(name, value)
     assert set(QUANTITIES[name].layers) <= set(data["layers"][0])
@@ -633,3 +639,66 @@ def test_lines_of_many_tables_and_spellings(project: Path) -> None:
     )
     lines = [[limit.place.line for limit in each.limits] for each in read_budgets("pyproject.toml")]
     assert lines == [[3], [10]]
+
+
+# --- times and costs
+
+
+def test_more_images_a_second_are_better(tmp_path: Path, capsys: Captured) -> None:
+    """A limit is the least, and what fell below the baseline by more than the tolerance fails."""
+    (time,) = vitcost.report(BASE, batch=8, gpu="l4").time
+    rate = time.images_per_second
+    config, baseline = tmp_path / "b.toml", tmp_path / "kept.json"
+    lines = ["[[tool.vitcost.budget]]", f"model = '{BASE}'", "gpu = 'l4'", "tolerance = '10 %'"]
+
+    def checked(batch: int, limit: str) -> list[Check]:
+        more = [f"batch = {batch}", f"images_per_second = {limit}"]
+        config.write_text("\n".join([*lines, *more]))
+        return list(vitcost.budget(str(config), baseline=str(baseline)).checks)
+
+    (kept,) = checked(8, str(rate))
+    assert (kept.ok, kept.headroom) == (True, 0)
+    (missed,) = checked(8, str(2 * rate))
+    assert missed.verdicts == ("missed",)
+    assert missed.headroom == -rate
+    assert "under the limit of" in missed.reasons[0]
+    assert "lower the limit at" in missed.reasons[0]
+    config.write_text("\n".join([*lines, "batch = 8", "images_per_second = 'baseline'"]))
+    vitcost.budget(str(config), baseline=str(baseline), update=True)
+    (same,) = checked(8, "'baseline'")
+    assert (same.ok, same.tolerated) == (True, rate * 0.9)
+    # one image at a time is slower than eight by more than a tenth
+    (fell,) = checked(1, "'baseline'")
+    assert fell.verdicts == ("fell",)
+    assert "less than the baseline" in fell.reasons[0]
+    assert run(["budget", "--config", str(config), "--baseline", str(baseline)]) == 1
+    assert "Budget fell" in capsys.readouterr().out
+    with pytest.raises(AssertionError, match="MISSED"):
+        vitcost.assert_budget(BASE, images_per_second="1M/s", gpu="l4")
+
+
+def test_costs_have_limits(tmp_path: Path) -> None:
+    (time,) = vitcost.report(BASE, batch=64, gpu="l4").time
+    hours = 20_000 * time.seconds / 3600
+    asked: dict[str, Any] = {"gpu": "l4", "batch": 64, "samples": "1.28M", "price": "l4=0.5/h"}
+    vitcost.assert_budget(BASE, cost=0.5 * hours, gpu_hours=hours, **asked)
+    with pytest.raises(AssertionError, match="EXCEEDED"):
+        vitcost.assert_budget(BASE, cost=f"${0.49 * hours}", **asked)
+    del asked["price"]
+    with pytest.raises(ConfigError, match="cost needs a price of l4"):
+        vitcost.assert_budget(BASE, cost=1, **asked)
+    with pytest.raises(ConfigError, match="samples is of gpu_hours, cost, and none of them"):
+        vitcost.assert_budget(BASE, params="1G", **asked)
+    with pytest.raises(NotCovered, match="latency is of mode infer, and the mode is train"):
+        vitcost.assert_budget(BASE, latency="1 s", gpu="l4", mode="train")
+    config = tmp_path / "b.toml"
+    lines = [
+        "[[tool.vitcost.budget]]",
+        f"model = '{BASE}'",
+        "gpu = 'l4'",
+        "cost = 1",
+        "samples = 9",
+    ]
+    config.write_text("\n".join(lines))
+    with pytest.raises(ConfigError, match=r"b\.toml:4: cost needs a price of l4"):
+        vitcost.budget(str(config))

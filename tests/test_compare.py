@@ -12,9 +12,10 @@ import pytest
 
 import vitcost
 from vitcost.cli import run
-from vitcost.errors import ConfigError, NotCovered, UnknownName
+from vitcost.errors import ConfigError, UnknownName
 from vitcost.page import shown
-from vitcost.quantities import QUANTITIES
+from vitcost.quantities import QUANTITIES, TIMED
+from vitcost.quantity import Terms
 from vitcost.render import render
 from vitcost.units import common, scaled
 
@@ -64,7 +65,8 @@ def test_the_least_is_one(capsys: Captured) -> None:
 
 def test_every_number_is_the_reports(capsys: Captured) -> None:
     flags = ("--batch", "4", "--precision", "amp-bf16", "--num-classes", "5")
-    row = data(capsys, BASE, *flags, "--quantities", ",".join(QUANTITIES))["rows"][0]
+    exact = [name for name in QUANTITIES if name not in TIMED]
+    row = data(capsys, BASE, *flags, "--quantities", ",".join(exact))["rows"][0]
     report = vitcost.report(BASE, batch=4, precision="amp-bf16", num_classes=5)
     assert row["params"] == report.params
     assert row["macs"] == report.flops.macs_forward
@@ -205,6 +207,8 @@ def test_every_format(format: str, capsys: Captured, tmp_path: Path) -> None:
 )  # fmt: skip
 def test_what_is_named_is_shown_in_that_order(names: tuple[str, ...], capsys: Captured) -> None:
     card = ("-g", "l4") if "step_time" in names else ()
+    card += ("--price", "0.8", "--samples", "1M") if "cost" in names else ()
+    terms = Terms({"l4": 0.8}, 10**6)
     # spelled with dashes they are the same quantities
     args = (BASE, LARGE, "--quantities", ",".join(names).replace("_", "-"), *card)
     keys = [QUANTITIES[name].key(name) for name in names]
@@ -218,10 +222,10 @@ def test_what_is_named_is_shown_in_that_order(names: tuple[str, ...], capsys: Ca
     cells = [cell.strip() for cell in row.strip("|").split("|")][1::2]
     base = vitcost.report(BASE, gpu="l4" if card else ())
     for name, said in zip(names, cells, strict=False):
-        unit, value = QUANTITIES[name].unit, QUANTITIES[name].read(report)
+        unit, value = QUANTITIES[name].unit, QUANTITIES[name].read(report, terms)
         assert value is not None
         # both models are shown in one unit, which stands in the header
-        scale = common([value, QUANTITIES[name].read(base) or 0], unit)
+        scale = common([value, QUANTITIES[name].read(base, terms) or 0], unit)
         assert said == (shown(value, unit) if scale is None else scaled(value, scale))
     titles = next(
         line.split() for line in answer(capsys, *args).splitlines() if line.startswith("model ")
@@ -327,8 +331,6 @@ def test_a_card_that_cannot_is_left_out_and_an_unknown_one_is_refused() -> None:
         vitcost.compare(BASE, vary={"gpu": ["l4", "t44"]})
     with pytest.raises(ConfigError, match="gpu varies, and is also given"):
         vitcost.compare(BASE, vary="gpu=l4", gpu="t4")
-    with pytest.raises(NotCovered, match="time is no formula of sizes alone"):
-        vitcost.sweep(BASE, vary="gpu=l4,t4")
 
 
 def test_a_row_of_many_cards_costs_one_time_and_a_batch_one_report(tmp_path: Path) -> None:
@@ -361,3 +363,73 @@ def test_a_row_of_many_cards_costs_one_time_and_a_batch_one_report(tmp_path: Pat
         (time,) = vitcost.report(BASE, batch=batch, gpu="b", gpu_file=str(own)).time
         row = next(r for r in found.rows() if (r["gpu"], r["batch"]) == ("b", batch))
         assert row["step_time_seconds"] == time.seconds
+
+
+# --- times and costs
+
+
+def test_costs_by_arithmetic() -> None:
+    """An image more a second is better, so that the card with the most of them is 1.00."""
+    names = ["images_per_second", "latency", "cost_per_million_images", "gpu_hours", "cost"]
+    flags: dict[str, Any] = {"batch": 64, "precision": "fp16"}
+    cards = {"l4": 0.8, "t4": 0.35}
+    found = vitcost.compare(
+        BASE, gpu=list(cards), price=cards, samples="1.28M", epochs=2, quantities=names, **flags
+    )
+    rates = []
+    for row, (card, price) in zip(found.rows(), cards.items(), strict=True):
+        (time,) = vitcost.report(BASE, gpu=card, **flags).time
+        rates.append(time.images_per_second)
+        assert (row["gpu"], row["step_time_gpu"]) == (card, card)
+        assert row["images_per_second"] == time.images_per_second
+        assert row["latency_seconds"] == time.seconds
+        # 2 · 1,280,000 images are 40,000 steps of 64
+        assert row["gpu_hours"] == 40_000 * time.seconds / 3600
+        assert row["cost"] == row["gpu_hours"] * price
+        million = 10**6 / time.images_per_second / 3600
+        assert row["cost_per_million_images"] == million * price
+    best = max(rates)
+    relative = [row["relative_images_per_second"] for row in found.rows()]
+    assert relative == [rate / best for rate in rates]
+    # the last batch may be short, and takes as long
+    (row,) = vitcost.compare(BASE, gpu="l4", samples=65, quantities=["gpu_hours"], **flags).rows()
+    (time,) = vitcost.report(BASE, gpu="l4", **flags).time
+    assert row["gpu_hours"] == 2 * time.seconds / 3600
+
+
+def test_a_front_of_what_is_better_the_more() -> None:
+    vary = {"batch": [1, 8, 64, 65]}
+    pareto = ["images_per_second", "inference_memory"]
+    found = vitcost.compare(BASE, vary=vary, gpu="l4", precision="fp16", pareto=pareto)
+    rows = list(found.rows())
+    # a larger batch takes more memory: it is on the front where it is faster
+    fastest = 0.0
+    for row in rows:
+        assert row["pareto"] is (row["images_per_second"] > fastest)
+        fastest = max(fastest, row["images_per_second"])
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("--quantities", "cost"), "cost is of a card: give a gpu"),
+        (("--quantities", "step_time"), "step_time is of a card: give a gpu"),
+        (("--quantities", "gpu-hours", "-g", "l4"), "gpu_hours needs samples, the images of a run"),
+        (
+            ("--quantities", "cost_per_million_images", "-g", "l4"),
+            "cost_per_million_images needs a price of l4: give price, of a card and hour",
+        ),
+        (("-g", "l4", "-g", "t4", "--price", "l4=1"), "needs a price of t4"),
+        (("--quantities", "latency", "-g", "l4", "--mode", "train"), "latency is of mode infer"),
+        (("--quantities", "params", "--price", "2"), "price is of cost_per_million_images, cost"),
+        (("--epochs", "3", "-g", "l4"), "epochs are of samples"),
+        (("-g", "l4", "--price", "t4=1"), "price of t4, which is not among the cards: l4"),
+    ],
+    ids=str,
+)
+def test_a_cost_that_lacks_something(args: tuple[str, ...], said: str, capsys: Captured) -> None:
+    assert run(["compare", BASE, *args]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert len(err.splitlines()) == 1
+    assert said in err

@@ -10,9 +10,10 @@ import pytest
 import vitcost
 from vitcost.config import ViTConfig
 from vitcost.errors import ConfigError, NotCovered
+from vitcost.hardware.basis import Anchor, parse_anchor
 from vitcost.hardware.calibrations import CALIBRATIONS
 from vitcost.hardware.classes import Setup, setup_of, total
-from vitcost.hardware.roofline import Anchor, parse_anchor, predict, turning_points
+from vitcost.hardware.roofline import predict, turning_points
 from vitcost.hardware.specs import asked_cards, own_card
 from vitcost.hardware.work import work
 from vitcost.scenario import Scenario

@@ -21,19 +21,23 @@ from jsonschema import Draft202012Validator
 import vitcost
 from vitcost.cli import run
 from vitcost.engine.polynomial import Polynomial, symbol, undominated
+from vitcost.engine.workload import workload
 from vitcost.errors import ConfigError, NotCovered, UnknownName
+from vitcost.hardware import work
+from vitcost.hardware.classes import setup_of
 from vitcost.planner.formulas import Plan, formulas
 from vitcost.planner.grid import grid
 from vitcost.planner.pareto import front
 from vitcost.planner.sweep import CHUNK
-from vitcost.quantities import QUANTITIES, values
+from vitcost.quantities import QUANTITIES, TIMED, values
+from vitcost.quantity import Terms
 from vitcost.scenario import Scenario
 from vitcost.schemas import schema
 from vitcost.zoo import resolve
 
 Captured = pytest.CaptureFixture[str]
 BASE = "vit_base_patch16_224"
-EXACT = tuple(name for name in QUANTITIES if name != "step_time")
+EXACT = tuple(name for name in QUANTITIES if name not in TIMED)
 STATES = ("params", "flops", "weights", "gradients", "optimizer_states", "saved_activations")
 
 
@@ -324,7 +328,10 @@ HUGE = ("--vary", "depth=1:100000:+1", "--vary", "batch=1:1000000:+1",
         (("--vary", "batch=1:200000:+1", "--plot", "x.png"), "write Parquet (-o FILE.parquet)"),
         (("--sample", "5"), "--sample draws from what --vary has"),
         (("--vary", "batch=1:200000:+1", "--json"), "write Parquet (-o FILE.parquet)"),
-        (("--vary", "batch=1:2000:+1", "-g", "t4"), "time is no formula of sizes alone"),
+        (
+            ("--vary", "batch=1:2000:+1", "-g", "t4", "--anchor", f"{BASE}=900"),
+            "an anchor is of one batch",
+        ),
         (("--vary", "batch=1:2000:+1", "--why"), "--why explains up to 1,000 combinations"),
         (("--vary", "batch=1,2", "--format", "parquet"), "-o FILE.parquet"),
         (("--vary", "batch=1,2", "--plot", "x.bmp"), "a plot is a .png, a .svg or a .pdf"),
@@ -574,6 +581,115 @@ def test_an_answer_that_somebody_waits_for(
     assert list(tmp_path.iterdir()) == []
 
 
+# --- times
+
+TIMES = ("step_time", "images_per_second", "latency", "cost_per_million_images", "gpu_hours")
+
+
+def timed(model: str, vary: Any, most: int, **flags: Any) -> list[dict[str, Any]]:
+    """Some rows of a timed sweep, against a report: every float is the same to its last bit."""
+    found = vitcost.sweep(
+        model, vary=vary, quantities=TIMES, price=2.5, samples="1.28M", epochs=3, **flags
+    )
+    rows = list(found.rows())
+    for row in random.Random(1).sample(rows, min(most, len(rows))):
+        names = [axis.name for axis in found.grid.axes]
+        kept = {k: v for k, v in flags.items() if k not in ("sample", "seed")}
+        report = vitcost.report(model, **{**kept, **{name: row[name] for name in names}})
+        (time,) = report.time
+        terms = Terms({time.gpu: 2.5}, 3_840_000)
+        assert [row[QUANTITIES[name].key(name)] for name in TIMES] == list(
+            values(report, TIMES, terms).values()
+        ), row
+        told = {"gpu": time.gpu, "mode": time.mode, "basis": time.basis, "seconds": time.seconds}
+        told |= {"low_seconds": time.low_seconds, "high_seconds": time.high_seconds}
+        assert {key: row[f"step_time_{key}"] for key in told} == told
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("model", "vary", "flags"),
+    [
+        # sizes of a transformer, one image and many, below and above the batches that were timed
+        (BASE, {"gpu": ["h100-sxm", "rtx3090"], **SPACE}, {"sample": 3000, "mode": "train"}),
+        (
+            "eva02_base_patch14_224",
+            {"batch": "1:300:+1", "precision": ["amp-bf16", "bf16"]},
+            {"gpu": "rtx4090", "compile": True},
+        ),
+        ("vit_base_r50_s16_224", {"batch": "1:64:+1"}, {"gpu": "a100-sxm-40gb", "mode": "train"}),
+        ("gpt2", {"batch": [1, 2, 3, 700]}, {"gpu": "l4", "mode": "train"}),
+        ("clip_vit_base_patch32", {"batch": [1, 2, 9]}, {"gpu": "t4", "precision": "fp16"}),
+        (BASE, {"batch": "1:40:+1"}, {"gpu": "h100-sxm", "ema": 1, "checkpointing": "block"}),
+        (BASE, {"batch": [1, 2, 4]}, {"gpu": "a100-sxm-80gb", "software": "tensorrt"}),
+        (BASE, {"batch": [1, 2]}, {"gpu": "cpu-i9_10940x", "compile": True}),
+        # FLOPs and bytes that 64 bits do not hold
+        (BASE, {"batch": [2, 10**6, 10**9], "depth": [12, 2000]}, {"gpu": "l4", "mode": "train"}),
+    ],
+    ids=str,
+)
+def test_times_of_arrays_are_those_of_reports(model: str, vary: Any, flags: Any) -> None:
+    assert timed(model, vary, 40, **flags)
+
+
+def test_a_comparison_over_a_grid_is_of_reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On arrays, from formulas without numpy, and by a report each: the same JSON."""
+    vary = {"batch": "1:40:+1", "patch_size": [15, 16], "gpu": ["l4", "h100-sxm"]}
+    asked: dict[str, Any] = {"vary": vary, "mode": "train", "pareto": ["step_time", "params"]}
+    found = []
+    for few, described in ((0, 0), (10**9, 3), (10**9, 10**9)):
+        monkeypatch.setattr("vitcost.planner.gridded._FEW", few)
+        monkeypatch.setattr("vitcost.planner.gridded.DESCRIBED", described)
+        found.append(vitcost.compare(BASE, **asked).to_dict())
+    assert found[0] == found[1] == found[2]
+    assert len(found[0]["rows"]) == 80
+    assert found[0]["skipped"] == [
+        {"reason": "img_size is not divisible by patch_size", "combinations": 80}
+    ]
+
+
+def test_the_work_of_a_structure_is_added_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many batches there are, each kernel's work is computed once for all, and once more
+    for the largest."""
+    own, calls, counted = work._work, 0, []
+
+    def count(*args: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return own(*args)
+
+    monkeypatch.setattr(work, "_work", count)
+    for most in (100, 3000):
+        calls = 0
+        vary = {"batch": range(2, most)}
+        found = vitcost.sweep(BASE, vary=vary, quantities=["step_time"], gpu="l4")
+        assert sum(1 for _ in found.rows()) == most - 2
+        counted.append(calls)
+    scenario = Scenario(batch=2)
+    kernels = work.steps(workload(resolve(BASE).config, scenario).kernels(), setup_of(scenario))
+    assert counted == [2 * len(kernels), 2 * len(kernels)]
+
+
+def test_times_in_every_form(tmp_path: Path, capsys: Captured) -> None:
+    args = (
+        BASE,
+        "--vary",
+        "batch=1:1500:+1",
+        "-g",
+        "l4",
+        "--quantities",
+        "params,images_per_second",
+    )
+    rows = json.loads(answer(capsys, *args, "--json")[0])["rows"]
+    Draft202012Validator(schema("compare")).validate({"schema": "vitcost.compare/1", "rows": rows})
+    file = tmp_path / "x.parquet"
+    answer(capsys, *args, "-o", str(file))
+    assert pq.read_table(file).to_pylist() == rows
+    text = answer(capsys, *args)[0]
+    assert "l4 infer, of_its_kind" in text
+    assert "step_time_" not in text
+
+
 # --- doors
 
 
@@ -626,4 +742,5 @@ def test_the_measuring_script_measures_every_case() -> None:
     out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     # 36,000 combinations of all fields but the batch, and a tenth is no smaller
     assert re.findall(r"saved +([\d,]+) +\d", out) == ["36,000", "36,000"]
+    assert re.findall(r"step on a card +([\d,]+) +\d", out) == ["36,000"]
     assert out.splitlines()[-1] == "1,000 of 1,000 drawn rows equal single reports"

@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 
 import vitcost
+from vitcost.changes import NUMBERS
 from vitcost.config import FIELDS, RATIOS, ViTConfig
 from vitcost.errors import VitcostError
 from vitcost.fields import checked
 from vitcost.formulas.terms import RULES
 from vitcost.hardware.cards import CARDS, SOURCES, Card
 from vitcost.optimizers import OPTIMIZERS, Optimizer
-from vitcost.quantities import EXPLAINED, NUMBERS, QUANTITIES, Quantity
+from vitcost.quantities import EXPLAINED, FLOATS, QUANTITIES
+from vitcost.quantity import Quantity, Terms
 from vitcost.render import FORMATS
 from vitcost.scenario import Scenario
 from vitcost.zoo import timm
@@ -92,16 +94,22 @@ FLAGS = {field.name for field in fields(Scenario)}
 def test_a_quantity(name: str) -> None:
     row, formula = QUANTITIES.get(name), EXPLAINED.get(name)
     if row is not None:
-        report = vitcost.report("vit_tiny_patch16_224", gpu="t4", mode="train")
+        of_time = row.of_time
+        mode = (of_time and of_time.mode) or "train"
+        report = vitcost.report("vit_tiny_patch16_224", gpu="t4", mode=mode)
         try:
-            value = row.read(report)
+            value = row.read(report, Terms({"t4": 0.35}, 10**6))
         except (KeyError, TypeError):
             value = None
         holds = {
             "path": isinstance(value, int | float),
-            "unit": row.unit in ("count", "si", "bytes", "seconds"),
+            "unit": row.unit in ("count", "si", "bytes", *FLOATS),
             "layers": set(row.layers) <= set(NUMBERS),
-            "formula": formula is not None or row.unit == "seconds",
+            # a time is a fit of measured constants, and no formula
+            "formula": (formula is None) == (row.unit in FLOATS),
+            "of_time": (of_time is None) == (row.unit not in FLOATS)
+            and {*(of_time.needs if of_time else ())} <= {"price", "samples"},
+            "more": row.more == (row.unit == "rate"),
         }
         assert set(holds) == set(Quantity._fields)
         assert wrong(name, row, holds) == []

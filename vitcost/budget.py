@@ -1,12 +1,13 @@
 """``budget``: limits on what a model costs, and on how it grows, for a pull request to keep."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vitcost.arguments import flag, optional, path, takes
 from vitcost.errors import ConfigError, NotCovered, VitcostError
-from vitcost.quantities import QUANTITIES, Amount, parse_limit
+from vitcost.quantities import QUANTITIES, TIMED, parse_limit
+from vitcost.quantity import NO_TERMS, Amount, Terms
 from vitcost.report import Report, report
 from vitcost.result import Result
 from vitcost.zoo import Model
@@ -17,9 +18,9 @@ if TYPE_CHECKING:
 
     from vitcost.budgets.baseline import Baseline
     from vitcost.budgets.declared import Declared, Place
-    from vitcost.quantities import Changed
+    from vitcost.changes import Changed
 
-__all__ = ["BudgetResult", "Check", "assert_budget", "budget"]
+__all__ = ["BudgetResult", "Check", "assert_budget", "budget", "declared_terms"]
 
 SCHEMA = "vitcost.budget/1"
 # flags of training change the training quantities, and never what a time is of
@@ -29,7 +30,8 @@ _MODE = {"mode": "infer"}
 class Check(NamedTuple):
     """A quantity of one budget against its limit and its baseline.
 
-    ``baseline`` is what it was, ``tolerated`` the most that it may have grown to. Where ``value``
+    ``baseline`` is what it was, ``tolerated`` the most that it may have grown to, or the least that
+    it may have fallen to. Where ``value``
     is None, ``missing`` says why there is none.
     """
 
@@ -51,20 +53,31 @@ class Check(NamedTuple):
         return self.peak_is == "bounded"
 
     @property
+    def more(self) -> bool:
+        """Whether more is better, so that the limit is the least that the quantity may be."""
+        return QUANTITIES[self.quantity].more
+
+    @property
     def headroom(self) -> Amount | None:
-        """What is left below the limit and the tolerated growth; below 0: one does not hold."""
-        ceilings = [most for most in (self.limit, self.tolerated) if most is not None]
-        return None if self.value is None or not ceilings else min(ceilings) - self.value
+        """What is left to the limit and to the tolerated change; below 0: one does not hold."""
+        limits = [limit for limit in (self.limit, self.tolerated) if limit is not None]
+        if self.value is None or not limits:
+            return None
+        return self.value - max(limits) if self.more else min(limits) - self.value
 
     @property
     def verdicts(self) -> tuple[str, ...]:
-        """All that does not hold: a limit is ``exceeded``, the model ``grew`` beyond its baseline,
-        or there is ``no answer``."""
-        if self.value is None:
+        """All that does not hold: a limit is ``exceeded``, the model ``grew`` beyond its baseline;
+        of what is the better the more, a limit is ``missed`` and the model ``fell``; or there is
+        ``no answer``."""
+        value = self.value
+        if value is None:
             return ("no answer",)
-        ceilings = {"exceeded": self.limit, "grew": self.tolerated}
+        words = ("missed", "fell") if self.more else ("exceeded", "grew")
         return tuple(
-            word for word, most in ceilings.items() if most is not None and self.value > most
+            word
+            for word, limit in zip(words, (self.limit, self.tolerated), strict=True)
+            if limit is not None and (value < limit if self.more else value > limit)
         )
 
     @property
@@ -78,16 +91,17 @@ class Check(NamedTuple):
 
         if self.value is None:
             return (f"{self.quantity}: {self.missing}",)
-        unit = QUANTITIES[self.quantity].unit
-        said = []
-        if "exceeded" in self.verdicts:
-            over = shown(self.value - (self.limit or 0), unit)
-            raised = f"; raise the limit at {self.place}" if self.place else ""
-            said.append(f"{over} over the limit of {shown(self.limit, unit)}{raised}")
-        if "grew" in self.verdicts:
-            more = shown(self.value - (self.baseline or 0), unit)
+        unit, said = QUANTITIES[self.quantity].unit, []
+        under, less = ("under", "less") if self.more else ("over", "more")
+        if {"exceeded", "missed"} & {*self.verdicts}:
+            by = shown(abs(self.value - (self.limit or 0)), unit)
+            verb = "lower" if self.more else "raise"
+            change = f"; {verb} the limit at {self.place}" if self.place else ""
+            said.append(f"{by} {under} the limit of {shown(self.limit, unit)}{change}")
+        if {"grew", "fell"} & {*self.verdicts}:
+            by = shown(abs(self.value - (self.baseline or 0)), unit)
             was = shown(self.baseline, unit)
-            said.append(f"{more} more than the baseline of {was}; accept: vitcost budget --update")
+            said.append(f"{by} {less} than the baseline of {was}; accept: vitcost budget --update")
         verb = "is, as a bound," if self.at_most else "is"
         return tuple(f"{self.quantity} {verb} {each}" for each in said)
 
@@ -170,15 +184,15 @@ def budget(
     pairs: list[str] = []
     for each in declared:
         try:
-            report = _reported(each)
+            report, terms = _reported(each), declared_terms(each)
         except VitcostError as error:
             errors.append(error)
             checks += _unanswered(each, error)
             continue
         pairs += report.pairs()
         if update:
-            found = {**found, each.name: kept.recorded(report)}
-        checks += _checks(each, report, found, errors)
+            found = {**found, each.name: kept.recorded(report, terms)}
+        checks += _checks(each, report, terms, found, errors)
     if errors and (update or all(check.missing for check in checks)):
         raise errors[0]
     if update:
@@ -189,21 +203,26 @@ def budget(
 def assert_budget(model: Model, **limits: Any) -> None:
     """Fails a test whose model costs more than it may.
 
-    ``limits`` are quantities (``params="87 M"``, ``train_memory="24 GiB"``) beside the keywords of
-    ``report``: flags of the scenario and fields of the config. Raises ``AssertionError`` that shows
-    the table, ``VitcostError`` for what cannot be asked.
+    ``limits`` are quantities (``params="87 M"``, ``train_memory="24 GiB"``; of
+    ``images_per_second`` the least) beside the keywords of ``report``: flags of the scenario and
+    fields of the config; and ``price``, ``samples`` and ``epochs`` of costs. Raises
+    ``AssertionError`` that shows the table, ``VitcostError`` for what cannot be asked.
 
     >>> assert_budget("vit_base_patch16_224", params="86.6 M", macs="17 G")
     Traceback (most recent call last):
     AssertionError: Budget exceeded
     """
     most = {key: parse_limit(key, limits[key]) for key in limits if key in QUANTITIES}
+    of_costs: dict[str, Any] = {
+        key: limits[key] for key in ("price", "samples", "epochs") if key in limits
+    }
     if not most:
         raise ConfigError(f"no limit; there are {', '.join(QUANTITIES)}")
-    keywords = {key: limits[key] for key in limits if key not in most}
+    keywords = {key: limits[key] for key in limits if key not in most and key not in of_costs}
     found = report(model, **{**_MODE, **keywords})
     name = found.model.name
-    values = {key: _value(key, name, found) for key in most}
+    terms = _terms_of(keywords, of_costs, most)
+    values = {key: _value(key, name, found, terms) for key in most}
     checks = (
         Check(name, key, values[key], most[key], None, None, "error", None)._replace(
             peak_is=_peak_is(key, found)
@@ -218,6 +237,16 @@ def assert_budget(model: Model, **limits: Any) -> None:
         raise AssertionError(render(result, "table").rstrip())
 
 
+def _terms_of(keywords: Mapping[str, Any], terms: Mapping[str, Any], names: Iterable[str]) -> Terms:
+    """What costs follow from, on the cards of some keywords."""
+    if not terms:
+        return NO_TERMS
+    # prices are loaded where one is given
+    from vitcost.planner.wanted import terms_of
+
+    return terms_of(keywords, terms, names)
+
+
 def _reported(budget: "Declared") -> Report:
     try:
         return report(budget.model, **{**_MODE, **budget.keywords})
@@ -230,6 +259,17 @@ def _reported(budget: "Declared") -> Report:
         raise kind(f"{budget.places[key]}: {message}") from error
 
 
+def declared_terms(budget: "Declared") -> Terms:
+    """The terms of a budget's costs."""
+    names = [limit.quantity for limit in budget.limits]
+    try:
+        return _terms_of(budget.keywords, budget.terms, names)
+    except VitcostError as error:
+        words = str(error).replace("'", " ").split()
+        key = next((key for key in (*budget.terms, *names) if key in words), "")
+        raise ConfigError(f"{budget.places[key]}: {error}") from error
+
+
 def _unanswered(budget: "Declared", error: VitcostError) -> Iterator[Check]:
     """The checks of a budget that has no report."""
     for quantity, most, place in budget.limits:
@@ -240,6 +280,7 @@ def _unanswered(budget: "Declared", error: VitcostError) -> Iterator[Check]:
 def _checks(
     budget: "Declared",
     report: Report,
+    terms: Terms,
     baseline: "Baseline",
     errors: list[VitcostError],
 ) -> Iterator[Check]:
@@ -249,10 +290,10 @@ def _checks(
     before = baseline.get(budget.name)
     for quantity, most, place in budget.limits:
         was = before and before.quantities.get(quantity)
-        tolerated = None if was is None else _tolerated(was, budget.tolerance)
+        tolerated = None if was is None else _tolerated(quantity, was, budget.tolerance)
         check = Check(budget.name, quantity, None, most, was, tolerated, budget.level, place)
         try:
-            value = _value(quantity, budget.name, report, f"{place}: ")
+            value = _value(quantity, budget.name, report, terms, f"{place}: ")
             check = check._replace(value=value, peak_is=_peak_is(quantity, report))
             if most is None and was is None:
                 raise ConfigError(
@@ -271,18 +312,25 @@ def _peak_is(quantity: str, report: Report) -> str | None:
     return report.training.peak_is if quantity == "train_memory" else None
 
 
-def _tolerated(was: Amount, tolerance: "Fraction") -> Amount:
-    """The most that a quantity may have grown to: a count stays whole, and exact."""
-    most = was * (1 + tolerance)
+def _tolerated(quantity: str, was: Amount, tolerance: "Fraction") -> Amount:
+    """The most that a quantity may have grown to: a count stays whole, and exact; of what is the
+    better the more, the least."""
+    most = was * (1 - tolerance if QUANTITIES[quantity].more else 1 + tolerance)
     return most if isinstance(most, float) else int(most)
 
 
-def _value(quantity: str, name: str, report: Report, where: str = "") -> Amount:
-    value = QUANTITIES[quantity].read(report)
+def _value(quantity: str, name: str, report: Report, terms: Terms, where: str = "") -> Amount:
+    value = QUANTITIES[quantity].read(report, terms)
     if report.left_out and quantity in ("flops", "macs"):
         raise NotCovered(f"{where}{quantity} of {name} are not all counted: {report.left_out}")
-    if value is None and QUANTITIES[quantity].unit == "seconds":
+    if value is None and quantity in TIMED and not report.time:
         raise NotCovered(f"{where}{quantity} of {name} is of a card: give a gpu")
+    if value is None and quantity in TIMED:
+        lacks = TIMED[quantity].lacks(terms, (time.gpu for time in report.time))
+        if lacks:
+            raise ConfigError(f"{where}{quantity} needs {lacks}")
+        modes = TIMED[quantity].mode, report.scenario.mode
+        raise NotCovered("{}{} is of mode {}, and the mode is {}".format(where, quantity, *modes))
     if value is None:
         why = report.training.missing
         reason = f": {why}" if why else ""

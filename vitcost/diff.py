@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vitcost.arguments import listed, optional, path, takes, text
+from vitcost.changes import Changed, changes
 from vitcost.errors import ConfigError, VitcostError
-from vitcost.quantities import QUANTITIES, Amount, Changed, changes, known
+from vitcost.quantities import QUANTITIES, known
+from vitcost.quantity import Amount
 from vitcost.report import report
 from vitcost.result import Result
 from vitcost.scenario import Scenario
@@ -232,6 +234,7 @@ def _own_flags(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _of_baseline(base: str, config: str, shown: tuple[str, ...]) -> Diff:
+    from vitcost.budget import declared_terms
     from vitcost.budgets import baseline as kept
     from vitcost.budgets.declared import read_budgets
     from vitcost.budgets.sides import of_baseline, of_recorded
@@ -243,11 +246,14 @@ def _of_baseline(base: str, config: str, shown: tuple[str, ...]) -> Diff:
         missing = "" if was else f"{base} does not have it"
         try:
             own = report(each.model, **{"mode": "infer", **each.keywords})
+            terms = declared_terms(each)
         except VitcostError as error:
             errors.append(error)
             found.append(ModelDiff(each.name, was and of_baseline(was), None, str(error)))
             continue
-        found.append(ModelDiff(each.name, was and of_baseline(was), of_recorded(own), missing))
+        found.append(
+            ModelDiff(each.name, was and of_baseline(was), of_recorded(own, terms), missing)
+        )
     return _answered(Base(base, "baseline"), found, errors, shown)
 
 

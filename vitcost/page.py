@@ -296,5 +296,7 @@ _UNITS: Mapping[str, Callable[[int | float], str]] = {
     "ratio": lambda value: f"{100 * value:z.1f} %",
     "relative": lambda value: f"{value:.2f}",
     "seconds": units.seconds,
-    "rate": lambda value: f"{value:,.0f}" if value >= 100 else f"{value:.3g}",
+    "rate": lambda value: f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}",
+    "hours": lambda value: f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}",
+    "money": lambda value: f"{value:,.2f}" if abs(value) >= 1 else f"{value:.3g}",
 }

@@ -1,85 +1,49 @@
 """The quantities that a report has one number for: what is limited and compared. One row each."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from vitcost.arguments import text
-from vitcost.errors import ConfigError, UnknownName, shown
-from vitcost.units import MOST, parse_bytes, parse_count, parse_seconds
+from vitcost.errors import ConfigError, NotCovered, UnknownName, shown
+from vitcost.quantity import (
+    NO_TERMS,
+    Amount,
+    Formula,
+    OfTime,
+    Quantity,
+    Terms,
+    cost,
+    cost_per_million_images,
+    gpu_hours,
+    images_per_second,
+    step_time,
+)
+from vitcost.units import (
+    MOST,
+    parse_amount,
+    parse_bytes,
+    parse_count,
+    parse_per_second,
+    parse_seconds,
+)
 
 if TYPE_CHECKING:
     from vitcost.result import Result
 
 __all__ = [
     "EXPLAINED",
-    "NUMBERS",
+    "FLOATS",
     "QUANTITIES",
     "RENAMED",
-    "Amount",
-    "Changed",
-    "Formula",
-    "Numbers",
-    "Quantity",
-    "changes",
+    "TIMED",
+    "check_terms",
+    "check_used",
     "known",
     "parse_limit",
     "values",
 ]
 
-
-Amount: TypeAlias = int | float
-
-
-class Formula(NamedTuple):
-    """How ``explain`` finds a quantity: by a rule, run on symbols in place of sizes.
-
-    ``of`` names what the rule adds up: costs of the engine, the modules of a name, or states.
-    """
-
-    rule: str  # one of formulas.terms.RULES
-    of: tuple[str, ...]
-    unit: str  # what its number counts
-    reference: str
-    flags: tuple[str, ...] = ("batch",)  # of a scenario that it depends on
-    module: str = ""
-
-
-class Quantity(NamedTuple):
-    """A number that a report has, or that has a formula: one row for each, one name everywhere.
-
-    ``path`` is where the JSON of a report has it; empty: it is explained alone. A report that has
-    no exact figure for it has null there, or an empty list; of several figures the largest is
-    limited. ``layers`` are the columns of a layer that it grows with.
-    """
-
-    path: str
-    unit: str  # count | si | bytes | seconds, as a page has them
-    layers: tuple[str, ...]
-    formula: Formula | None
-
-    def key(self, name: str) -> str:
-        """Its name in JSON, with the unit."""
-        if self.unit in ("bytes", "seconds") and not name.startswith("bytes"):
-            return f"{name}_{self.unit}"
-        return name
-
-    def read(self, report: "Result | Mapping[str, Any]") -> Amount | None:
-        """The number of a report, or of its JSON.
-
-        >>> from vitcost import report
-        >>> QUANTITIES["flops"].read(report("vit_tiny_patch16_224"))
-        2507366400
-        """
-        found: Any = report if isinstance(report, Mapping) else report.to_dict()
-        for key in self.path.split("."):
-            if isinstance(found, list):
-                found = max((each[key] for each in found), default=None)
-            else:
-                found = found[key]
-        number: Amount | None = found
-        return number
-
-
+_RUNS = ("flops", "pointwise")
 _ALIVE = ("params", "saved_bytes")
 _TRAINING = "memory.training."
 # flags of a scenario that decide which kernels run, and what of a step there is besides
@@ -282,11 +246,22 @@ _TABLE: Mapping[str, Quantity] = {
         ),
     ),
     # of the slowest of the cards; a fit of measured constants, which no formula in sizes is
-    "step_time": Quantity("time.seconds", "seconds", ("flops", "pointwise"), None),
+    "step_time": Quantity("time", "seconds", _RUNS, None, OfTime(step_time)),
+    "images_per_second": Quantity(
+        "time", "rate", _RUNS, None, OfTime(images_per_second), more=True
+    ),
+    "latency": Quantity("time", "seconds", _RUNS, None, OfTime(step_time, mode="infer")),
+    "cost_per_million_images": Quantity(
+        "time", "money", _RUNS, None, OfTime(cost_per_million_images, ("price",))
+    ),
+    "gpu_hours": Quantity("time", "hours", _RUNS, None, OfTime(gpu_hours, ("samples",))),
+    "cost": Quantity("time", "money", _RUNS, None, OfTime(cost, ("samples", "price"))),
 }  # fmt: skip
 
 # those that a report has a number for: what is compared, limited and swept
 QUANTITIES = {name: row for name, row in _TABLE.items() if row.path}
+# those of the time of a step on a card
+TIMED = {name: row.of_time for name, row in QUANTITIES.items() if row.of_time is not None}
 # those that have a formula: what is explained
 EXPLAINED = {name: row.formula for name, row in _TABLE.items() if row.formula is not None}
 # names that explain had for quantities, and the note beside its answer
@@ -302,16 +277,16 @@ RENAMED = {
     ),
 }
 
-# the columns of a layer that quantities grow with, and their units
-NUMBERS = {"params": "count", "flops": "si", "pointwise": "si", "saved_bytes": "bytes"}
-
-Numbers = Mapping[str, Mapping[str, int]]  # by layer, then by column
-
+# units of numbers that are not exact
+FLOATS = ("seconds", "rate", "money", "hours")
 _PARSERS: Mapping[str, Callable[[str], Amount]] = {
     "count": parse_count,
     "si": parse_count,
     "bytes": parse_bytes,
     "seconds": parse_seconds,
+    "rate": parse_per_second,
+    "money": parse_amount,
+    "hours": parse_amount,
 }
 
 
@@ -332,39 +307,42 @@ def known(names: Iterable[str]) -> tuple[str, ...]:
     return names
 
 
-def values(report: "Result | Mapping[str, Any]") -> dict[str, Amount | None]:
-    """Every quantity of a report, or of its JSON."""
+def values(
+    report: "Result | Mapping[str, Any]",
+    names: Iterable[str] = QUANTITIES,
+    terms: Terms = NO_TERMS,
+) -> dict[str, Amount | None]:
+    """Quantities of a report, or of its JSON."""
     data = report if isinstance(report, Mapping) else report.to_dict()
-    return {name: quantity.read(data) for name, quantity in QUANTITIES.items()}
+    return {name: QUANTITIES[name].read(data, terms) for name in names}
 
 
-class Changed(NamedTuple):
-    """A number of a layer, or of a run of equal ones, as it was and is; None: there was none."""
+def check_terms(names: Iterable[str], cards: Iterable[str], terms: Terms) -> None:
+    """Refuses a quantity that needs a card, a price or samples, where it is not given; ``cards``
+    are those whose time is there.
 
-    layer: str
-    number: str
-    unit: str
-    was: int | None
-    now: int | None
-
-    @property
-    def more(self) -> int:
-        return (self.now or 0) - (self.was or 0)
-
-
-def changes(was: Numbers, now: Numbers, columns: Iterable[str] = NUMBERS) -> Iterator[Changed]:
-    """Every number of every layer that is not what it was, in the order of the layers.
-
-    >>> list(changes({"head": {"params": 5}}, {"head": {"params": 7}}, ["params"]))
-    [Changed(layer='head', number='params', unit='count', was=5, now=7)]
+    >>> check_terms(["cost"], ["l4"], Terms({"l4": 2.0}))
+    Traceback (most recent call last):
+    vitcost.errors.ConfigError: cost needs samples, the images of a run: give samples, such as 1.28M
     """
-    none: Mapping[str, int] = {}
-    for layer in dict.fromkeys((*now, *was)):
-        for column in columns:
-            before = was.get(layer, none).get(column)
-            after = now.get(layer, none).get(column)
-            if (before or 0) != (after or 0):
-                yield Changed(layer, column, NUMBERS[column], before, after)
+    cards = list(cards)
+    for name in names:
+        if name not in TIMED:
+            continue
+        if not cards:
+            raise NotCovered(f"{name} is of a card: give a gpu")
+        lacks = TIMED[name].lacks(terms, cards)
+        if lacks:
+            raise ConfigError(f"{name} needs {lacks}")
+
+
+def check_used(given: Iterable[str], names: Iterable[str]) -> None:
+    """Refuses a price or samples that no quantity has a use for."""
+    needed = {need for name in names if name in TIMED for need in TIMED[name].needs}
+    for term in given:
+        if term not in needed:
+            users = ", ".join(name for name, row in TIMED.items() if term in row.needs)
+            raise ConfigError(f"{term} is of {users}, and none of them is asked for")
 
 
 # the word behind a count, by the quantities that it belongs to
@@ -397,7 +375,7 @@ def parse_limit(quantity: str, value: Any) -> Amount:
     try:
         if number and not 0 <= value <= MOST:
             raise ConfigError(f"expected a number from 0 to 10^30, got {shown(value)}")
-        if number and unit == "seconds":
+        if number and unit in FLOATS:
             return float(value)
         return _parsed(quantity, unit, str(value))
     except ConfigError as error:

@@ -20,8 +20,8 @@ from vitcost.thumb import compared
 from vitcost.zoo import Model, Resolved, resolve
 
 if TYPE_CHECKING:
+    from vitcost.hardware.basis import Anchor
     from vitcost.hardware.cards import Card
-    from vitcost.hardware.roofline import Anchor
 
     Gpus: TypeAlias = str | Card | Iterable[str | Card]
     Files: TypeAlias = str | Iterable[str]

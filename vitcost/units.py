@@ -18,6 +18,7 @@ __all__ = [
     "counted",
     "exact",
     "named",
+    "parse_amount",
     "parse_bytes",
     "parse_count",
     "parse_per_second",
@@ -57,6 +58,8 @@ _MICROSECONDS.update(
     }
 )
 _DECIMAL = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?"
+# beside an amount of money, or of hours
+_AROUND = r"^(?:[$€£¥]|usd|eur|cny)|(?:[$€£¥]|usd|eur|cny|h|hours?)$"
 # no count is as large, and a float still has room for it
 MOST = 10**30
 _BYTES = {
@@ -229,6 +232,16 @@ def parse_per_second(text: str) -> float:
     if time not in _OF_RATES:
         raise ConfigError(f"expected a rate such as 5000/s or 20M/d, got {text[:80]!r}")
     return float(_parsed(number, _COUNTS, "a rate such as 5000/s or 20M/d") / _OF_RATES[time])
+
+
+def parse_amount(text: str) -> float:
+    """A number that is not exact, perhaps with a currency, or of hours.
+
+    >>> parse_amount("$2.5"), parse_amount("1,200 h"), parse_amount("0.3 EUR"), parse_amount("2k")
+    (2.5, 1200.0, 0.3, 2000.0)
+    """
+    plain = re.sub(_AROUND, "", text.strip(), flags=re.IGNORECASE)
+    return float(_parsed(plain, _COUNTS, "a number such as 2.5 or 1.2k", text))
 
 
 def _parse(text: str, factors: dict[str, int], wanted: str, given: str = "") -> int:

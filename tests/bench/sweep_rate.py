@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 MODEL = "vit_base_patch16_224"
 STATES = ("params", "flops", "weights", "gradients", "optimizer_states", "saved_activations")
 PEAK = ("train_memory",)
+TIME = ("step_time", "images_per_second")
+CARD = {"gpu": "h100-sxm", "mode": "train"}
 # the last field changes first; every combination of these can be
 FIELDS: dict[str, Any] = {
     "img_size": [160, 224, 256, 384, 512],
@@ -34,6 +36,7 @@ class Case(NamedTuple):
     quantities: tuple[str, ...]
     points: int
     drawn: bool = False
+    timed: bool = False
 
 
 def cases(points: int) -> tuple[Case, ...]:
@@ -43,6 +46,7 @@ def cases(points: int) -> tuple[Case, ...]:
         Case("params, FLOPs, states, saved, drawn", STATES, points // 10, True),
         Case("and the peak of a step", (*STATES, *PEAK), points // 10),
         Case("and the peak of a step", (*STATES, *PEAK), points),
+        Case("a training step on a card", TIME, points // 10, timed=True),
     )
 
 
@@ -59,7 +63,10 @@ def measure(case: Case) -> None:
     import vitcost
 
     drawn = case.points if case.drawn else None
-    found = vitcost.sweep(MODEL, vary=grid(case.points), quantities=case.quantities, sample=drawn)
+    flags = CARD if case.timed else {}
+    found = vitcost.sweep(
+        MODEL, vary=grid(case.points), quantities=case.quantities, sample=drawn, **flags
+    )
     start = time.process_time()
     rows = sum(chunk.rows for chunk in found.chunks())
     seconds = time.process_time() - start
@@ -70,18 +77,30 @@ def measure(case: Case) -> None:
 
 
 def equal_to_reports(points: int, rows: int) -> int:
-    """So many rows, drawn from the grid, of which every quantity is that of a report."""
+    """So many rows, drawn from the grid, of which every quantity is that of a report, times to the
+    last bit."""
     import vitcost
     from vitcost.quantities import QUANTITIES
 
-    names = (*STATES, *PEAK)
-    found = vitcost.sweep(MODEL, vary=grid(points), quantities=names, sample=rows, seed=1)
+    names = (*STATES, *PEAK, *TIME)
+    found = vitcost.sweep(MODEL, vary=grid(points), quantities=names, sample=rows, seed=1, **CARD)
     equal = 0
     for row in found.rows():
-        data = vitcost.report(MODEL, **{axis.name: row[axis.name] for axis in found.grid.axes})
+        fields = {axis.name: row[axis.name] for axis in found.grid.axes}
+        data = vitcost.report(MODEL, **fields, **CARD)
         report = data.to_dict()
         equal += all(QUANTITIES[n].read(report) == row[QUANTITIES[n].key(n)] for n in names)
     return equal
+
+
+def thousand() -> float:
+    """CPU seconds of a comparison of a thousand timed training steps."""
+    import vitcost
+
+    vitcost.compare(MODEL, **CARD)
+    start = time.process_time()
+    vitcost.compare(MODEL, vary={"batch": "1:1000:+1"}, **CARD)
+    return time.process_time() - start
 
 
 def main() -> None:
@@ -99,6 +118,7 @@ def main() -> None:
             f"{seen['peak'] / 2**20:6.1f} MiB",
             flush=True,
         )
+    print(f"{'a thousand rows of compare, timed':38}{1000:12,} {thousand():7.2f} s", flush=True)
     rows = 1000
     print(f"{equal_to_reports(points, rows):,} of {rows:,} drawn rows equal single reports")
 

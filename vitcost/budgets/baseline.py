@@ -5,8 +5,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from vitcost.changes import NUMBERS, Changed, Numbers, changes
 from vitcost.errors import ConfigError
-from vitcost.quantities import NUMBERS, QUANTITIES, Amount, Changed, Numbers, changes, values
+from vitcost.quantities import FLOATS, QUANTITIES, values
+from vitcost.quantity import NO_TERMS, Amount, Terms
 from vitcost.reading import BASELINE, NoSuchFile, read_json
 from vitcost.reported import Layer, Report
 from vitcost.written import whole
@@ -31,9 +33,10 @@ class Recorded(NamedTuple):
 Baseline = Mapping[str, Recorded]
 
 
-def recorded(report: Report) -> Recorded:
-    """What the baseline keeps of a report."""
-    found = {name: value for name, value in values(report).items() if value is not None}
+def recorded(report: Report, terms: Terms = NO_TERMS) -> Recorded:
+    """What the baseline keeps of a report, and of its costs."""
+    numbers = values(report, terms=terms)
+    found = {name: value for name, value in numbers.items() if value is not None}
     traced = report.basis == "traced"
     return Recorded(found, _own(report.layers) if traced else _layers(report))
 
@@ -121,9 +124,9 @@ def _entry(data: Any) -> Recorded:
 
 
 def _number(quantity: str, value: Any) -> Amount:
-    """Seconds alone are no whole numbers."""
-    seconds = quantity in QUANTITIES and QUANTITIES[quantity].unit == "seconds"
-    return value if seconds and type(value) is float else _whole(value)
+    """Seconds and what follows from them alone are no whole numbers."""
+    inexact = quantity in QUANTITIES and QUANTITIES[quantity].unit in FLOATS
+    return value if inexact and type(value) is float else _whole(value)
 
 
 def _whole(value: Any) -> int:

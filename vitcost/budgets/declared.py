@@ -9,14 +9,25 @@ from typing import Any, NamedTuple
 
 from vitcost.config import FIELDS, RATIOS
 from vitcost.errors import ConfigError, nearest, shown
-from vitcost.quantities import QUANTITIES, Amount, parse_limit
+from vitcost.quantities import QUANTITIES, parse_limit
+from vitcost.quantity import Amount
 from vitcost.reading import BUDGETS, parse_toml, read_text
 from vitcost.scenario import Scenario
 from vitcost.text import TEXT_FIELDS
 from vitcost.units import exact
 from vitcost.zoo.files import is_path
 
-__all__ = ["BASELINE", "KEYS", "LEVELS", "Declared", "Limit", "Place", "keywords", "read_budgets"]
+__all__ = [
+    "BASELINE",
+    "KEYS",
+    "LEVELS",
+    "TERMS",
+    "Declared",
+    "Limit",
+    "Place",
+    "keywords",
+    "read_budgets",
+]
 
 # how a limit is spelled that only the baseline sets
 BASELINE = "baseline"
@@ -32,6 +43,8 @@ _TRACED = ("input", "loss")
 # what a time is of
 _CARDS = ("gpu", "gpu_file", "calibration", "anchor")
 _FILES = ("gpu_file", "calibration")
+# what costs follow from
+TERMS = ("price", "samples", "epochs")
 
 _HEADER = re.compile(
     r"""\s*\[\[\s*(["']?)tool\1\s*\.\s*(["']?)vitcost\2\s*\.\s*(["']?)budget\3\s*\]\]"""
@@ -51,7 +64,8 @@ class Place(NamedTuple):
 
 
 class Limit(NamedTuple):
-    """The most that a quantity may be; None where only the baseline says so."""
+    """The most that a quantity may be, the least where more is better; None where only the baseline
+    says so."""
 
     quantity: str
     most: Amount | None
@@ -59,11 +73,12 @@ class Limit(NamedTuple):
 
 
 class Declared(NamedTuple):
-    """One budget: the model, the keywords of ``report``, the limits."""
+    """One budget: the model, the keywords of ``report``, the terms of costs, the limits."""
 
     name: str
     model: str
     keywords: Mapping[str, Any]
+    terms: Mapping[str, Any]  # of costs: price, samples, epochs
     limits: tuple[Limit, ...]
     tolerance: Fraction
     level: str
@@ -134,9 +149,10 @@ def _declared(config: str, index: int, given: tuple[dict[str, Any], dict[str, in
     here = Place(config, lines.get(""), path)
     places = {key: Place(config, lines.get(key), f"{path}.{key}") for key in table} | {"": here}
     allowed = keywords()
+    known = (*KEYS, *TERMS, *QUANTITIES, *allowed)
     for key in table:
-        if key not in KEYS and key not in QUANTITIES and key not in allowed:
-            raise ConfigError(_unknown(places[key], key, (*KEYS, *QUANTITIES, *allowed)))
+        if key not in known:
+            raise ConfigError(_unknown(places[key], key, known))
     if "model" not in table:
         raise ConfigError(f"{here}: model is missing")
     for key in ("name", "model"):
@@ -156,6 +172,7 @@ def _declared(config: str, index: int, given: tuple[dict[str, Any], dict[str, in
             for key in table
             if key in allowed
         },
+        {key: table[key] for key in TERMS if key in table},
         limits,
         _tolerance(table.get("tolerance", 0), places.get("tolerance", here)),
         level,

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from vitcost.budgets.baseline import Recorded, recorded
-from vitcost.planner.compare import layer_numbers
-from vitcost.quantities import Amount, Numbers, values
+from vitcost.changes import Numbers
+from vitcost.planner.compared import layer_numbers
+from vitcost.quantities import values
+from vitcost.quantity import NO_TERMS, Amount, Terms
 from vitcost.reported import Report
 
 __all__ = ["Side", "of_baseline", "of_json", "of_recorded"]
@@ -24,13 +26,13 @@ class Side(NamedTuple):
     towers: int = 1
 
 
-def of_json(data: Mapping[str, Any]) -> Side:
-    """The side of a report's JSON."""
+def of_json(data: Mapping[str, Any], terms: Terms = NO_TERMS) -> Side:
+    """The side of a report's JSON; ``terms`` are those of its costs."""
     model = data["model"]
     facts = {"basis": model["basis"], **model["config"], **data["scenario"]}
     spelled = {name: _spelled(value) for name, value in facts.items() if name not in _NO_FACTS}
     return Side(
-        values(data),
+        values(data, terms=terms),
         layer_numbers(data),
         spelled,
         data["memory"]["training"]["peak_is"],
@@ -43,9 +45,9 @@ def of_baseline(entry: Recorded) -> Side:
     return Side(entry.quantities, entry.layers, {})
 
 
-def of_recorded(report: Report) -> Side:
+def of_recorded(report: Report, terms: Terms = NO_TERMS) -> Side:
     """The side of a report as a baseline would have it, whose layers these are held against."""
-    own = of_json(report.to_dict())
+    own = of_json(report.to_dict(), terms)
     return own._replace(layers=recorded(report).layers, facts={})
 
 

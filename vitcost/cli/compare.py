@@ -21,11 +21,12 @@ from vitcost.cli.output import also, chosen_format, emit, rendered, said_in, tel
 from vitcost.cli.progress import progress_bar
 from vitcost.cli.words import Listed, Varied, Words
 from vitcost.pages.skipped import skipped_notes
-from vitcost.planner.compare import COMPARED, MOST_COMPARED, Comparison, compare
+from vitcost.planner.compare import MOST_COMPARED, Comparison, compare
 from vitcost.planner.grid import grid
 from vitcost.planner.pareto import pair_of
 from vitcost.planner.parquet import write_rows
 from vitcost.planner.plot import check_file, picture_of
+from vitcost.planner.wanted import COMPARED
 from vitcost.quantities import QUANTITIES
 from vitcost.render import SUFFIXES
 
@@ -42,6 +43,7 @@ vitcost compare vit_tiny_patch16_224 --vary depth=6,12 --vary batch=1:64:x4
 vitcost compare vit_base_patch16_224 --vary depth=1:9:+1 --pareto params,flops
 vitcost compare deit_tiny_patch16_224 vit_base_patch16_224 --plot p.pdf
 vitcost compare vit_base_patch16_224 --vary batch=1:99999:+1 -o grid.parquet
+vitcost compare vit_base_patch16_224 -b 64 -g l4 -g t4 --price 0.5
 """
 
 
@@ -104,6 +106,32 @@ _PARTS = {
         *output_options(),
         *scenario_options(),
         *gpu_options(),
+        Option(
+            ["--price"],
+            multiple=True,
+            metavar="CARD=X/h|FILE",
+            section="Costs",
+            passed=True,
+            rare=True,
+            help="of a card and hour: 2.5, CARD=2.5/h, FILE.toml; again for each",
+        ),
+        Option(
+            ["--samples"],
+            metavar="N",
+            section="Costs",
+            passed=True,
+            rare=True,
+            help="images of a run, for gpu_hours and cost: 1.28M",
+        ),
+        Option(
+            ["--epochs"],
+            type=click.INT,
+            metavar="N",
+            section="Costs",
+            passed=True,
+            rare=True,
+            help="how often they are seen  [default: 1]",
+        ),
     ],
 )
 @click.pass_context
@@ -131,7 +159,7 @@ def command(
     """Models side by side, or in every combination of what varies.
 
     A MODEL is a name, a file, or a saved `report --json`. Every quantity also stands relative to
-    the least of all: 1.00 is the best. More than 1,000 combinations are computed on arrays
+    the best of all, which is 1.00. More than 1,000 combinations are computed on arrays
     (vitcost[sweep]) and told by their ends, up to 2,000,000; JSON and CSV have up to 100,000 rows,
     Parquet has all, about a million a second.
     """

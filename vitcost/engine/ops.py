@@ -12,7 +12,8 @@ converts, or branches on a size.
 (2362368, 929562624)
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from math import gcd
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from vitcost.engine.kinds import KINDS
@@ -29,6 +30,7 @@ __all__ = [
     "Tensor",
     "axes",
     "backward_flops",
+    "bucket",
     "bytes_of",
     "ceil_div",
     "executed_backward_flops",
@@ -41,6 +43,7 @@ __all__ = [
     "param",
     "params",
     "pointwise",
+    "share",
     "smallest",
 ]
 
@@ -160,6 +163,41 @@ def ceil_div(a: Size, b: Size) -> Size:
 def smallest(a: Size, b: Size) -> Size:
     """The smaller of two sizes, elementwise for arrays."""
     return a + b - largest(a, b)
+
+
+def bucket(size: Size, bounds: Sequence[int]) -> Size:
+    """The smallest bound that a size is not above, elementwise for arrays; the size itself above
+    the last one.
+
+    >>> bucket(80, (32, 64, 96)), bucket(97, (32, 64, 96))
+    (96, 97)
+    """
+    if isinstance(size, int):
+        return next((bound for bound in bounds if bound >= size), size)
+    found = size
+    for bound in reversed(bounds):
+        # where it fits: the bound in place of what stands there, without a library's own choice
+        found = found + (size <= bound) * (bound - found)
+    return found
+
+
+def share(n: Size, a: Size, b: Size) -> Size:
+    """``n · a // b``, of which no number on the way is far above the result: 64 bits hold it where
+    they hold that.
+
+    >>> share(10**18, 5, 2) == 10**18 * 5 // 2, share(7, 6, 4)
+    (True, 10)
+    """
+    common = gcd(a, b) if isinstance(a, int) and isinstance(b, int) else _gcd(a, b)
+    a, b = a // common, b // common
+    return n // b * a + n % b * a // b
+
+
+def _gcd(a: Size, b: Size) -> Size:
+    import numpy as np
+
+    found: Size = np.gcd(a, b)
+    return found
 
 
 def axes(text: str) -> tuple[Axis, ...]:

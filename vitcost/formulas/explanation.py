@@ -9,7 +9,8 @@ from vitcost.errors import ConfigError, NotCovered, UnknownName
 from vitcost.formulas.fixed import Fixed, fixed, put_in
 from vitcost.formulas.symbols import Expr, growth, in_order, load, meaning, text, value
 from vitcost.formulas.terms import RULES, Found, Value
-from vitcost.quantities import EXPLAINED, QUANTITIES, RENAMED, Formula
+from vitcost.quantities import EXPLAINED, QUANTITIES, RENAMED
+from vitcost.quantity import Formula
 from vitcost.render.tex import aligned, escaped, tex
 from vitcost.result import Result
 from vitcost.scenario import Scenario

@@ -16,7 +16,7 @@ from vitcost.engine.ops import Size
 from vitcost.engine.workload import workload
 from vitcost.errors import VitcostError
 from vitcost.formulas.terms import summands, window_of
-from vitcost.quantities import Formula
+from vitcost.quantity import Formula
 from vitcost.scenario import Scenario
 
 __all__ = ["FIXED", "Fixed", "fixed", "put_in"]

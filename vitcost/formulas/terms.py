@@ -16,7 +16,7 @@ from vitcost.engine.workload import Alive, Workload, workload
 from vitcost.errors import NotCovered
 from vitcost.formulas.modules import by_module
 from vitcost.formulas.symbols import Expr, expression, largest_of, load, symbol, tidy, value
-from vitcost.quantities import Formula
+from vitcost.quantity import Formula
 from vitcost.scenario import Scenario
 from vitcost.summary import counted_params
 

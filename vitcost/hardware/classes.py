@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from vitcost.engine.ops import bucket, ceil_div
 from vitcost.scenario import ENGINES, PRECISIONS, Scenario, torch_version
 
 __all__ = [
@@ -124,9 +125,9 @@ def total(parts: Mapping[str, Work]) -> Work:
 
 def whole(size: int, tile: int) -> int:
     """A size filled up to whole tiles."""
-    return -(-size // tile) * tile
+    return ceil_div(size, tile) * tile
 
 
 def head_width(width: int) -> int:
     """The width of the kernel that computes heads of a width."""
-    return next((known for known in HEADS if known >= width), width)
+    return bucket(width, HEADS)

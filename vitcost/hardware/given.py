@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from vitcost.fields import several
+from vitcost.hardware.basis import Anchor, parse_anchor
 from vitcost.hardware.calibrate import load_calibrations
 from vitcost.hardware.cards import Card
 from vitcost.hardware.constants import Calibration
-from vitcost.hardware.roofline import Anchor, parse_anchor
 from vitcost.hardware.specs import load_cards, own_cards
 
 __all__ = ["Known", "anchors_of", "known"]

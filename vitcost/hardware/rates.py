@@ -222,15 +222,16 @@ def seconds_of(
 ) -> tuple[float, dict[str, float]]:
     """The time of some work, and how much of it each resource takes.
 
-    The host prepares launches while the card runs others: the slower of the two is the time.
+    The host prepares launches while the card runs others: the slower of the two is the time. Of
+    work that is arrays the seconds are too.
     """
     columns, fixed = terms(done, sheet, setup)
     shares = {"compute": 0.0, "memory": 0.0, "overhead": fixed}
     for bound, constant, column in zip(form_of(setup).bound, constants, columns, strict=True):
-        shares[bound] += constant * column
+        shares[bound] = shares[bound] + constant * column
     waiting = host_seconds(done, setup, host) - sum(shares.values())
-    if waiting > 0:
-        shares["overhead"] += waiting
+    # times whether it is above 0: of arrays element by element
+    shares["overhead"] = shares["overhead"] + waiting * (waiting > 0)
     return sum(shares.values()), shares
 
 

@@ -8,7 +8,16 @@ from vitcost.config import ViTConfig, configure
 from vitcost.engine.kinds import KINDS
 from vitcost.engine.launches import Launches, Step, moved, times
 from vitcost.engine.model import Config
-from vitcost.engine.ops import Op, Sizes, bytes_of, executed_backward_flops, flops, numel
+from vitcost.engine.ops import (
+    Op,
+    Sizes,
+    bytes_of,
+    executed_backward_flops,
+    flops,
+    numel,
+    params,
+    share,
+)
 from vitcost.engine.workload import Workload, workload
 from vitcost.hardware.backward import ACCUMULATED, backward, rerun
 from vitcost.hardware.classes import NORM_ROW, TILE, Setup, Work, head_width, whole
@@ -36,9 +45,16 @@ FASTER_TRANSFORMER_TOKENS = 384
 
 
 def work(
-    config: Config, scenario: Scenario, setup: Setup, *, optimizer: str = ""
+    config: Config,
+    scenario: Scenario,
+    setup: Setup,
+    *,
+    optimizer: str = "",
+    sizes: Sizes | None = None,
 ) -> dict[str, Work]:
     """The work of one step, by part of the model.
+
+    ``sizes`` stand in place of the config's own: arrays, where it is one of many of its structure.
 
     >>> from vitcost.hardware.classes import setup_of, total
     >>> from vitcost.zoo import resolve
@@ -54,16 +70,23 @@ def work(
     if isinstance(run, Traced):
         parts = lowered(run.passed, run.batch, setup)
         if setup.training:
-            parts["optimizer"] = _update(run, setup, optimizer or scenario.optimizer)
+            trained = run.rows().cost.trainable
+            parts["optimizer"] = _update(trained, setup, optimizer or scenario.optimizer)
         return parts
     # the heads of one lie in order
     one_head = run.sizes.get("a") == 1
+    launched = steps(run.kernels(), setup, one_head)
+    if sizes is not None:
+        run = _run(config, scenario, setup, sizes)
     parts = {}
-    for step in steps(run.kernels(), setup, one_head):
+    for step in launched:
         part = _part(step.path)
         parts[part] = parts.get(part, Work()) + _work(step, run.sizes)
     if setup.training:
-        parts["optimizer"] = _update(run, setup, optimizer or scenario.optimizer)
+        # every parameter stands on one op, which is launched once a layer
+        forward = (step for step in run.kernels() if step.op.trains)
+        trained = sum(times(step, run.sizes) * params(step.op, run.sizes) for step in forward)
+        parts["optimizer"] = _update(trained, setup, optimizer or scenario.optimizer)
     return parts
 
 
@@ -89,7 +112,7 @@ def left_out(config: Config, scenario: Scenario, setup: Setup) -> tuple[str, ...
     return uncounted(run.passed).names if isinstance(run, Traced) else ()
 
 
-def _run(config: Config, scenario: Scenario, setup: Setup) -> Workload:
+def _run(config: Config, scenario: Scenario, setup: Setup, sizes: Sizes | None = None) -> Workload:
     """What is run: the model as it was in the software, which had no fused attention before torch
     2.0."""
     unfused = setup.torch < (2, 0)
@@ -103,7 +126,7 @@ def _run(config: Config, scenario: Scenario, setup: Setup) -> Workload:
         unfused = setup.precision == "fp32" or tokens > FASTER_TRANSFORMER_TOKENS
     attention = "eager" if unfused else scenario.attention
     how = replace(scenario, mode=setup.mode, attention=attention)
-    return workload(_as_measured(config, setup.torch < (2, 0)), how)
+    return workload(_as_measured(config, setup.torch < (2, 0)), how, sizes)
 
 
 @lru_cache(maxsize=512)
@@ -171,7 +194,7 @@ def _work(step: Step, sizes: Sizes) -> Work:
     ):
         # its elements lie in rows of one norm each
         width = sizes[op.write.axes[-1]]
-        work = Work(stream_bytes=n * (moving * whole(width, NORM_ROW) // width))
+        work = Work(stream_bytes=n * share(moving, whole(width, NORM_ROW), width))
     else:
         work = Work(stream_bytes=n * moving)
     weights = sum(bytes_of(t, sizes) for t in step.reads if t is op.weight or t is op.bias)
@@ -194,12 +217,11 @@ def _padded_attention(op: Op, sizes: Sizes, back: bool) -> int:
     forward = 2 * numel(outer, sizes) * lengths * widths
     if not back:
         return forward
-    return forward * executed_backward_flops(op, sizes) // flops(op, sizes)
+    return share(forward, executed_backward_flops(op, sizes), flops(op, sizes))
 
 
-def _update(run: Workload, setup: Setup, name: str) -> Work:
-    """What the optimizer moves for each parameter that trains."""
-    count = run.rows().cost.trainable
+def _update(count: int, setup: Setup, name: str) -> Work:
+    """What the optimizer moves for each of so many parameters that train."""
     accumulated = ACCUMULATED if setup.torch < (2, 0) else 0
     itemsize = 2 if setup.precision == "half" else 4
     return Work(stream_bytes=count * itemsize * (OPTIMIZERS[name].passes + accumulated))

@@ -66,7 +66,7 @@ def _title(result: BudgetResult) -> str:
     failed = [check for check in result.checks if check.level != "warn"]
     said = [
         word
-        for word in ("exceeded", "grew", "no answer")
+        for word in ("exceeded", "missed", "grew", "fell", "no answer")
         if any(word in check.verdicts for check in failed)
     ]
     return f"Budget {', '.join(said) or 'kept'}"

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 
+from vitcost.changes import NUMBERS
 from vitcost.page import Column, Page, Row, Table, Value, shown
 from vitcost.pages.skipped import skipped_notes, spelled
-from vitcost.planner.compare import Compared, Comparison, Why, label, relative
-from vitcost.quantities import NUMBERS, QUANTITIES
+from vitcost.planner.compare import Comparison
+from vitcost.planner.compared import Compared, Why, label, relative
+from vitcost.quantities import QUANTITIES, TIMED
 
 __all__ = ["AT_MOST", "compare_page"]
 
@@ -19,6 +21,9 @@ _TITLES = {
     "inference_memory": "infer",
     "train_memory": "train",
     "step_time": "time",
+    "images_per_second": "images/s",
+    "cost_per_million_images": "cost a million",
+    "gpu_hours": "GPU-hours",
 }
 
 _COLUMNS = tuple(zip(("params", "FLOPs", "pointwise", "saved"), NUMBERS.values(), strict=True))
@@ -35,22 +40,28 @@ def compare_page(found: Comparison) -> Page:
 
 
 def _answer(found: Comparison) -> tuple[str, ...]:
-    """Which has the least of each quantity, and how many times that the most are."""
+    """Which is the best in each quantity, and how many times the least the most are."""
     least: dict[str, list[str]] = {}
     most = []
     for name in found.shown:
-        ratios = relative(each.quantities[name] for each in found.compared)
+        more = QUANTITIES[name].more
+        ratios = relative((each.quantities[name] for each in found.compared), more)
         best = [each for each, ratio in zip(found.compared, ratios, strict=True) if ratio == 1]
-        # of equal ones no one is the least
+        # of equal ones no one is the best
         if len(best) == 1 and len(found.compared) > 1:
-            most.append(max(ratio for ratio in ratios if ratio is not None))
-            least.setdefault(label(best[0]), []).append(_title(name))
-    if not most:
+            word = "most" if more else "least"
+            least.setdefault(f"{label(best[0])} has the {word}", []).append(_title(name))
+            if not more:
+                most.append(max(ratio for ratio in ratios if ratio is not None))
+    if not least:
         return ()
-    said = "; ".join(f"{model} has the least {', '.join(names)}" for model, names in least.items())
+    said = "; ".join(f"{has} {', '.join(names)}" for has, names in least.items())
+    if not most:
+        return (said,)
     low, high = (shown(ratio, "relative") for ratio in (min(most), max(most)))
     times = low if low == high else f"{low} to {high}"
-    return (f"{said}; the most {'is' if len(most) == 1 else 'are'} {times} times that",)
+    of = "the least" if any(QUANTITIES[name].more for name in found.shown) else "that"
+    return (f"{said}; the most {'is' if len(most) == 1 else 'are'} {times} times {of}",)
 
 
 def _title(name: str) -> str:
@@ -60,13 +71,16 @@ def _title(name: str) -> str:
 
 
 def _table(found: Comparison, names: tuple[str, ...]) -> Table:
-    best = [relative(each.quantities[name] for each in found.compared) for name in names]
+    best = [
+        relative((each.quantities[name] for each in found.compared), QUANTITIES[name].more)
+        for name in names
+    ]
     varied = list(found.compared[0].varied)
     columns = [Column("model"), *(Column(name) for name in varied)]
     for name in names:
         unit = QUANTITIES[name].unit
         columns += [Column(_title(name), unit), Column("×", "relative", optional=True)]
-    timed = "step_time" in names and any(each.time for each in found.compared)
+    timed = any(name in TIMED for name in names) and any(each.time for each in found.compared)
     bases = dict.fromkeys(map(_rests_on, found.compared)) if timed else {}
     # where all times rest on the same, a note says it
     if len(bases) > 1:
@@ -80,7 +94,9 @@ def _table(found: Comparison, names: tuple[str, ...]) -> Table:
             numbers.append(_rests_on(each))
         kind = "marked" if i in front else ""
         rows.append(Row((each.model, *map(spelled, each.varied.values()), *numbers), kind))
-    notes = ["×: relative to the least, which is 1.00"]
+    turned = [_title(name) for name in names if QUANTITIES[name].more]
+    others = f", of {', '.join(turned)} to the most" if turned else ""
+    notes = [f"×: relative to the least{others}, which is 1.00"]
     if found.pareto is not None:
         notes.append(f"◂: Pareto front of {' and '.join(found.pareto)}")
     if timed:
@@ -101,8 +117,7 @@ def _table(found: Comparison, names: tuple[str, ...]) -> Table:
 
 
 def _rests_on(each: Compared) -> str | None:
-    time = each.time
-    return None if time is None else f"{time.gpu} {time.mode}, {time.basis} {time.band}"
+    return None if each.time is None else str(each.time)
 
 
 def _why(found: Comparison) -> Iterator[Table]:

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 
+from vitcost.changes import Changed
 from vitcost.diff import Diff, Difference, ModelDiff
 from vitcost.page import Column, Page, Row, Table, shown
-from vitcost.quantities import QUANTITIES, Amount, Changed
+from vitcost.quantities import QUANTITIES, TIMED
+from vitcost.quantity import Amount
 
 __all__ = ["diff_page"]
 
@@ -67,7 +69,8 @@ def _said(each: Difference) -> str:
 
 def _tables(model: ModelDiff, names: tuple[str, ...]) -> Iterator[Table]:
     rows = list(model.differences())
-    timed = [d.quantity for d in rows if QUANTITIES[d.quantity].unit == "seconds"]
+    # a latency is the time of a step
+    timed = [d.quantity for d in rows if d.quantity in TIMED and not TIMED[d.quantity].mode]
     usual = [d for d in rows if d.quantity in (*names, *timed)]
     places = (*names, *timed)
     usual.sort(key=lambda d: places.index(d.quantity))

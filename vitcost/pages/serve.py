@@ -46,7 +46,7 @@ def _best(result: Serve) -> str:
     band = f"{shown(row.low_seconds, 'seconds')} to {shown(row.high_seconds, 'seconds')}"
     images = "one image" if row.batch == 1 else f"batches of {row.batch:,}"
     cost = row.cost_per_million_images
-    price = "" if cost is None else f", {_money(cost)} a million images"
+    price = "" if cost is None else f", {shown(cost, 'money')} a million images"
     return (
         f"{_amount(row)} × {row.gpu} in {images}{price}; {share} of the answers within "
         f"{seconds} ({band})"
@@ -100,7 +100,7 @@ def _card(row: ServeRow, priced: bool) -> Row:
         row.latency_seconds,
         row.low_seconds,
         row.high_seconds,
-        *([None if cost is None else _money(cost)] if priced else []),
+        *([None if cost is None else shown(cost, "money")] if priced else []),
         None if joules is None else joules / _JOULES_OF_WATT_HOUR,
         row.missing or row.limit,
         row.verdict,
@@ -174,12 +174,3 @@ def _notes(result: Serve) -> Iterator[str]:
 
 def _rate(rate: float) -> str:
     return f"{shown(rate, 'rate')} images/s"
-
-
-def _money(cost: float) -> str:
-    """An amount to three digits at least, in the money of the prices.
-
-    >>> _money(0.0123), _money(1234.5)
-    ('0.0123', '1,234.50')
-    """
-    return f"{cost:,.2f}" if cost >= 1 else f"{cost:.3g}"

@@ -5,11 +5,14 @@ from typing import Any
 
 from vitcost.page import Column, Page, Row, Table
 from vitcost.pages.skipped import skipped_notes, spelled
+from vitcost.planner.compared import TimeOf
 from vitcost.planner.sweep import Extremes, Sweep
-from vitcost.quantities import QUANTITIES
+from vitcost.quantities import QUANTITIES, TIMED
 
 __all__ = ["sweep_page"]
 
+# keys of the time of a row
+_OF_TIME = "step_time_"
 # a front of more points is read from a file
 _MOST_ROWS = 100
 
@@ -33,11 +36,18 @@ def sweep_page(sweep: Sweep) -> Page:
 def _table(title: str, rows: Mapping[str, Mapping[str, Any]]) -> Table:
     """A row a quantity: its value, and the combination that has it."""
     keys = {"peak_is", *(QUANTITIES[name].key(name) for name in QUANTITIES)}
-    fields = [key for row in list(rows.values())[:1] for key in row if key not in keys]
-    columns = (Column("quantity"), Column("value", "count"), *map(Column, fields))
+    first = next(iter(rows.values()), {})
+    fields = [key for key in first if key not in keys and not key.startswith(_OF_TIME)]
+    timed = [Column("rests on", optional=True)] if f"{_OF_TIME}basis" in first else []
+    columns = (Column("quantity"), Column("value", "count"), *map(Column, fields), *timed)
     cells = (
         Row(
-            (name, row[QUANTITIES[name].key(name)], *(spelled(row[field]) for field in fields)),
+            (
+                name,
+                row[QUANTITIES[name].key(name)],
+                *(spelled(row[field]) for field in fields),
+                *([_rests_on(row) if name in TIMED else ""] if timed else []),
+            ),
             unit=QUANTITIES[name].unit,
         )
         for name, row in rows.items()
@@ -45,17 +55,22 @@ def _table(title: str, rows: Mapping[str, Mapping[str, Any]]) -> Table:
     return Table(title, columns, tuple(cells))
 
 
+def _rests_on(row: Mapping[str, Any]) -> str:
+    return str(TimeOf(*(row[f"{_OF_TIME}{name}"] for name in TimeOf._fields)))
+
+
 def _front(found: Extremes) -> Table:
     """The combinations that nothing beats in both quantities."""
     units = {quantity.key(name): quantity.unit for name, quantity in QUANTITIES.items()}
     pair = {QUANTITIES[name].key(name) for name in found.pareto}
     # a narrow screen has what the front is over
+    keys = [key for key in found.front[0] if not key.startswith(_OF_TIME) or key in units]
     columns = tuple(
         Column(key, units.get(key, "text"), optional=key in units and key not in pair)
-        for key in found.front[0]
+        for key in keys
     )
     rows = [
-        Row(tuple(cell if key in units else spelled(cell) for key, cell in row.items()))
+        Row(tuple(row[key] if key in units else spelled(row[key]) for key in keys))
         for row in found.front[:_MOST_ROWS]
     ]
     more = len(found.front) - len(rows)

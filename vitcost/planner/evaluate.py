@@ -1,105 +1,73 @@
 """A grid in numbers: which combinations can be, which share a structure, what each costs."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from math import prod
 from typing import Any, NamedTuple
 
 from vitcost.config import FIELDS, ViTConfig, merged
 from vitcost.engine.model import columns as columns_of
+from vitcost.engine.ops import Sizes
 from vitcost.engine.workload import workload
-from vitcost.errors import VitcostError
-from vitcost.memory import step
+from vitcost.errors import UnknownName, VitcostError
+from vitcost.flags import mode_of
+from vitcost.hardware.cards import Card
 from vitcost.planner.arrays import Columns, column_fields, is_column, load, structures, taken
-from vitcost.planner.formulas import Plan, formulas
-from vitcost.planner.grid import Axis, Grid, reason
-from vitcost.quantities import QUANTITIES
+from vitcost.planner.chunk import INT64, Chunk, Filled
+from vitcost.planner.formulas import Plan
+from vitcost.planner.grid import CARD, Axis, Grid, reason
+from vitcost.planner.structures import DESCRIBED, Structure, structure
+from vitcost.planner.timing import ON_CARD, Cards
+from vitcost.quantities import QUANTITIES, TIMED
 from vitcost.report import report_on
 from vitcost.scenario import Scenario
 from vitcost.zoo import Base, completed, resolve
 
-__all__ = ["DESCRIBED", "Chunk", "Evaluator"]
+__all__ = ["Evaluator"]
 
 _FLAGS = {field.name for field in fields(Scenario)}
-_INT64 = 2**63 - 1
+# keywords that are no fields of a config
+_ASIDE = {*_FLAGS, *ON_CARD}
 _DEPTHS = int(FIELDS["depth"][1].high) + 1
-# a structure is described once in the time of so many reports
-DESCRIBED = 12
-
-
-class Chunk(NamedTuple):
-    """Combinations that can be, as columns.
-
-    ``varied`` has the index of each field's value. ``quantities`` are 64-bit integers, or Python's
-    where one is larger, or None where one has no exact figure. What cannot be is counted by reason.
-    """
-
-    model: str
-    rows: int
-    varied: Mapping[str, Any]
-    quantities: Mapping[str, Any]
-    skipped: "Counter[str]"
-    bounded: Any  # of each row, whether its peak of a training step is a bound
-
-    @property
-    def peak_is(self) -> Any:
-        """The same in words: exact, or bounded."""
-        return load().where(self.bounded, "bounded", "exact")
 
 
 class _Block(NamedTuple):
-    """What is the same in all rows of a block: fields and flags that are no columns."""
+    """What is the same in all rows of a block: fields and flags that are no columns, and the card
+    of a time."""
 
     number: int
     fields: Mapping[str, Any]
     scenario: Scenario
-
-
-class _Filled:
-    """The columns of a chunk while its rows are filled in."""
-
-    def __init__(self, names: Iterable[str], rows: int) -> None:
-        np = load()
-        self.done = np.zeros(rows, bool)
-        self.columns = {name: np.zeros(rows, np.int64) for name in names}
-        self.bounded = np.zeros(rows, bool)
-        self.skipped: Counter[str] = Counter()
-
-    def put(self, name: str, rows: Any, values: Any) -> None:
-        if is_column(values) and values.size == self.done.size:
-            self.columns[name] = values
-            return
-        # None, and integers that 64 bits do not hold, are objects
-        if not is_column(values):
-            large = values is None or abs(values) > _INT64
-        else:
-            large = values.dtype == "object"
-        if large and self.columns[name].dtype != "object":
-            self.columns[name] = self.columns[name].astype(object)
-        self.columns[name][rows] = values
+    card: Card | None = None
 
 
 class Evaluator:
     """One model over a grid; what was found out of a structure is kept for the next chunk."""
 
     def __init__(
-        self, base: Base, grid: Grid, given: Mapping[str, Any], names: tuple[str, ...]
+        self,
+        base: Base,
+        grid: Grid,
+        given: Mapping[str, Any],
+        names: tuple[str, ...],
+        cards: Cards | None = None,
     ) -> None:
-        self.base, self.names = base, names
-        self.fields = {name: value for name, value in given.items() if name not in _FLAGS}
-        self.flags = {name: value for name, value in given.items() if name in _FLAGS}
+        self.base, self.cards = base, cards
+        self.names = tuple(name for name in names if name not in TIMED)
+        self.timed = tuple(name for name in names if name in TIMED)
+        self.flags = {name: value for name, value in given.items() if name in _ASIDE}
+        self.fields = {name: value for name, value in given.items() if name not in _ASIDE}
         vary = {axis.name: axis.values for axis in grid.axes}
         inside = {*column_fields(base, self.fields, vary), "batch"}
         self.inside = [axis for axis in grid.axes if axis.name in inside]
         self.outside = [axis for axis in grid.axes if axis.name not in inside]
         self._values = {axis.name: _laid_out(axis) for axis in self.inside}
         self._blocks: dict[int, _Block | str] = {}
-        self._plans: dict[tuple[int, int], Plan | str] = {}
+        self._known: dict[tuple[int, int], Structure | str | None] = {}
         self._safe: dict[tuple[int, int], Mapping[str, int]] = {}
         # rows so far of a structure that has no plan yet
         self._few: Counter[tuple[int, int]] = Counter()
-        self._bounded: set[tuple[int, int]] = set()
         self._refusals: dict[tuple[int, int], str] = {}
 
     @property
@@ -120,23 +88,15 @@ class Evaluator:
     def chunk(self, at: Mapping[str, Any], rows: int) -> Chunk:
         """The combinations at some indices of each field's values."""
         np = load()
-        filled = _Filled(self.names, rows)
+        filled = Filled(self.names, self.timed, self.cards is not None, rows)
         number: Any = 0
         for axis in self.outside:
             number = number * len(axis.values) + at[axis.name]
         for each, where in _apart(number, np.arange(rows)):
             self._block(each, where, at, filled)
-        kept = slice(None) if filled.done.all() else np.flatnonzero(filled.done)
-        return Chunk(
-            self.base.name,
-            int(np.count_nonzero(filled.done)),
-            {name: index[kept] for name, index in at.items()},
-            {name: column[kept] for name, column in filled.columns.items()},
-            filled.skipped,
-            filled.bounded[kept],
-        )
+        return filled.chunk(self.base.name, at)
 
-    def _block(self, number: int, where: Any, at: Mapping[str, Any], filled: _Filled) -> None:
+    def _block(self, number: int, where: Any, at: Mapping[str, Any], filled: Filled) -> None:
         """Rows with the same values outside the columns."""
         if number not in self._blocks:
             self._blocks[number] = self._described(number, where[0], at)
@@ -163,29 +123,43 @@ class Evaluator:
             self._one_by_one(block, where[rows], at, filled)
             return
         for each, same in _apart(code, rows):
-            if self._are_few((block.number, each), same.size):
+            key = block.number, each
+            alone = self._are_few(key, same.size)
+            found = None if alone else self._structure(block, key, where[same[0]], at)
+            if found is None:
                 self._one_by_one(block, where[same], at, filled)
-                continue
-            plan = self._plan(block, each, where[same[0]], at)
-            if isinstance(plan, str):
-                filled.skipped[plan] += same.size
-                continue
-            some = slice(None) if same.size == where.size else same
-            own = {axis: taken(sizes[axis], some) for axis in plan.axes}
-            for name, column in self._evaluated((block.number, each), plan, own).items():
-                filled.put(name, where[same], column)
-            filled.done[where[same]] = True
-            filled.bounded[where[same]] = (block.number, each) in self._bounded
+            elif isinstance(found, str):
+                filled.skipped[found] += same.size
+            else:
+                some = slice(None) if same.size == where.size else same
+                own = Sizes({axis: taken(size, some) for axis, size in sizes.items()})
+                self._put(key, found, own, taken(batch, some), where[same], filled)
+
+    def _put(
+        self,
+        key: tuple[int, int],
+        found: Structure,
+        sizes: Sizes,
+        batch: Any,
+        rows: Any,
+        filled: Filled,
+    ) -> None:
+        """Puts the quantities of rows of one structure."""
+        own = {axis: sizes[axis] for axis in found.plan.axes}
+        for name, column in self._evaluated(key, found.plan, own).items():
+            filled.put(name, rows, column)
+        if found.clock is not None and self.cards is not None:
+            self.cards.columns(found.clock, sizes, batch, rows, self.timed, filled)
+        filled.done[rows] = True
+        filled.peak_is[rows] = found.peak_is
 
     def _are_few(self, key: tuple[int, int], rows: int) -> bool:
         """Whether the rows of a structure are reported sooner than the structure is described."""
-        if key not in self._plans:
+        if key not in self._known:
             self._few[key] += rows
-        return key not in self._plans and self._few[key] < DESCRIBED
+        return key not in self._known and self._few[key] < DESCRIBED
 
-    def _one_by_one(
-        self, block: _Block, where: Any, at: Mapping[str, Any], filled: _Filled
-    ) -> None:
+    def _one_by_one(self, block: _Block, where: Any, at: Mapping[str, Any], filled: Filled) -> None:
         """Rows by a report each: there are few of their structure, or their states are divided
         among ranks, and what is rounded for each tensor, and dealt out by size, is no sum of
         products."""
@@ -194,13 +168,15 @@ class Evaluator:
             scenario = replace(block.scenario, batch=self._batch(block, row, at))
             try:
                 data = report_on(model, workload(model.config, scenario)).to_dict()
+                if self.cards is not None and block.card is not None:
+                    self.cards.one(model.config, scenario, block.card, row, self.timed, filled)
             except VitcostError as error:
                 filled.skipped[reason(error)] += 1
                 continue
             for name in self.names:
                 filled.put(name, row, QUANTITIES[name].read(data))
             filled.done[row] = True
-            filled.bounded[row] = data["memory"]["training"]["peak_is"] == "bounded"
+            filled.peak_is[row] = data["memory"]["training"]["peak_is"]
 
     def _batch(self, block: _Block, row: int, at: Mapping[str, Any]) -> int:
         varied = [axis for axis in self.inside if axis.name == "batch"]
@@ -210,15 +186,27 @@ class Evaluator:
     def _described(self, number: int, row: int, at: Mapping[str, Any]) -> _Block | str:
         """The block of a row, or why there is none: flags that contradict each other."""
         given = {axis.name: axis.value(int(at[axis.name][row])) for axis in self.outside}
-        flags = {name: value for name, value in given.items() if name in _FLAGS}
-        own = {name: value for name, value in given.items() if name not in _FLAGS}
+        flags = {**self.flags, **{k: value for k, value in given.items() if k in _ASIDE}}
+        own = {name: value for name, value in given.items() if name not in _ASIDE}
+        flags.update(mode_of("compare", flags))
         try:
-            scenario = Scenario.of(**{**self.flags, **flags}).added_to(self.base.flags)
-            block = _Block(number, {**self.fields, **own}, scenario)
+            plain = {name: value for name, value in flags.items() if name in _FLAGS}
+            scenario = Scenario.of(**plain).added_to(self.base.flags)
+            block = _Block(number, {**self.fields, **own}, scenario, self._card(flags))
             self._config(block, {axis.name: _one(axis) for axis in self._sizes()})
+        except UnknownName:
+            # an unknown name is no combination that cannot be
+            raise
         except VitcostError as error:
             return reason(error)
         return block
+
+    def _card(self, flags: Mapping[str, Any]) -> Card | None:
+        """The card of a block, where there is one."""
+        named = flags.get(CARD)
+        if self.cards is None or not named:
+            return None
+        return self.cards.card(named[0] if isinstance(named, list | tuple) else named)
 
     def _sizes(self) -> list[Axis]:
         return [axis for axis in self.inside if axis.name != "batch"]
@@ -232,7 +220,7 @@ class Evaluator:
         return Columns(**merged(self.base.base, {**given, **columns}))
 
     def _possible(
-        self, block: _Block, config: Any, where: Any, at: Mapping[str, Any], filled: _Filled
+        self, block: _Block, config: Any, where: Any, at: Mapping[str, Any], filled: Filled
     ) -> Any:
         """The rows that no rule forbids; the others are counted under the first that does."""
         np = load()
@@ -262,21 +250,18 @@ class Evaluator:
             return reason(error)
         raise AssertionError("a sweep refuses what a report takes")
 
-    def _plan(self, block: _Block, each: int, row: int, at: Mapping[str, Any]) -> Plan | str:
-        """How the rows of a structure are computed, or why they cannot be."""
-        key = block.number, each
-        if key not in self._plans:
-            model = resolve(self.base, **block.fields, **self._point(row, at))
-            scenario = replace(block.scenario, batch=self._batch(block, row, at))
-            constants = self._constants(block, scenario.batch)
-            try:
-                self._plans[key] = Plan(formulas(model, scenario, self.names), constants)
-                run = workload(model.config, replace(scenario, mode="train"))
-                if "train_memory" in self.names and step(run).peak_is == "bounded":
-                    self._bounded.add(key)
-            except VitcostError as error:
-                self._plans[key] = reason(error)
-        return self._plans[key]
+    def _structure(
+        self, block: _Block, key: tuple[int, int], row: int, at: Mapping[str, Any]
+    ) -> "Structure | str | None":
+        """How the rows of a structure are computed, or why they cannot be; None: each by itself."""
+        if key in self._known:
+            return self._known[key]
+        model = resolve(self.base, **block.fields, **self._point(row, at))
+        scenario = replace(block.scenario, batch=self._batch(block, row, at))
+        constants = self._constants(block, scenario.batch)
+        found = structure(model, scenario, self.names, constants, self.cards, block.card)
+        self._known[key] = found
+        return found
 
     def _constants(self, block: _Block, batch: int) -> dict[str, int]:
         """The sizes that are the same in all rows of a block."""
@@ -294,7 +279,7 @@ class Evaluator:
         most = {axis: int(size.max()) for axis, size in sizes.items()}
         safe = self._safe.get(key, {})
         if any(size > safe.get(axis, -1) for axis, size in most.items()):
-            if plan.bound(most) > _INT64:
+            if plan.bound(most) > INT64:
                 return plan.values({axis: size.astype(object) for axis, size in sizes.items()})
             self._safe[key] = most
         return plan.values(sizes)

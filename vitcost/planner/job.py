@@ -7,7 +7,7 @@ from vitcost.errors import ConfigError, shown
 from vitcost.fields import as_python, whole
 from vitcost.units import parse_bytes, parse_count, parse_seconds
 
-__all__ = ["NODE", "Job", "job", "parse_days", "parse_price", "parse_rate"]
+__all__ = ["NODE", "Job", "data_of", "job", "parse_days", "parse_price", "parse_rate"]
 
 # a number with a currency before or behind it, and perhaps of an hour
 _PRICE = (
@@ -84,8 +84,7 @@ def job(
                     "how many cards keep it: give one of the two"
                 )
     wanted = Job(
-        _whole("samples", parse_count(samples) if isinstance(samples, str) else samples),
-        _whole("epochs", epochs),
+        *data_of(samples, epochs),
         _whole("global_batch", global_batch, 10**9),
         _whole("node_size", NODE if gpus is None else gpus, _MOST_CARDS),
         _whole("nodes", 1 if nodes is None else nodes, _MOST_CARDS),
@@ -98,10 +97,6 @@ def job(
         _site(pue),
         None if co2 is None else _positive("co2", co2),
     )
-    if wanted.total_samples > _MOST_SAMPLES:
-        raise ConfigError(
-            f"samples × epochs is {wanted.total_samples:,}, more than {_MOST_SAMPLES:,}"
-        )
     if wanted.cards > _MOST_CARDS:
         raise ConfigError(f"node_size × nodes is {wanted.cards:,}, more than {_MOST_CARDS:,}")
     if wanted.nodes > 1 and wanted.network is None:
@@ -110,6 +105,19 @@ def job(
             "one direction, such as '50 GB/s' for 400 Gbit/s a card"
         )
     return wanted
+
+
+def data_of(samples: int | str, epochs: int) -> tuple[int, int]:
+    """The samples of an epoch, and how often they are seen.
+
+    >>> data_of("1.28M", 90)
+    (1280000, 90)
+    """
+    found = _whole("samples", parse_count(samples) if isinstance(samples, str) else samples)
+    times = _whole("epochs", epochs)
+    if found * times > _MOST_SAMPLES:
+        raise ConfigError(f"samples × epochs is {found * times:,}, more than {_MOST_SAMPLES:,}")
+    return found, times
 
 
 def parse_rate(given: float | str) -> float:

@@ -28,7 +28,7 @@ class Many:
     one model shows: its memory by precision, and the batches at which a time turns.
 
     A model under a scenario is computed once, whichever cards stand beside it, and files of cards
-    are read once. ``flags`` are the keywords of ``report``.
+    are read once, or ``known`` already. ``flags`` are the keywords of ``report``.
 
     >>> many = Many()
     >>> one, two = (many.report("vit_tiny_patch16_224", gpu=gpu) for gpu in ("l4", "t4"))
@@ -36,9 +36,9 @@ class Many:
     (True, 'l4', 't4')
     """
 
-    def __init__(self) -> None:
+    def __init__(self, known: "Known | None" = None) -> None:
         self._reports: dict[tuple[str, object, Scenario], Report] = {}
-        self._known: Known | None = None
+        self._known = known
 
     def report(self, model: Model, **flags: Any) -> Report:
         return _report(self, model, **flags)

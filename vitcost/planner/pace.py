@@ -12,7 +12,7 @@ from vitcost.hardware.cards import Card
 from vitcost.hardware.classes import setup_of
 from vitcost.hardware.constants import sheet_of
 from vitcost.hardware.predicted import Time
-from vitcost.hardware.roofline import check_half
+from vitcost.hardware.basis import check_half
 from vitcost.scenario import Scenario
 
 __all__ = ["Micro", "Pace", "pace_of", "step_cost"]

@@ -1,12 +1,13 @@
 """Pareto fronts over two quantities: what nothing else beats."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
 from vitcost.errors import ConfigError, shown
-from vitcost.quantities import Amount, known
+from vitcost.quantities import QUANTITIES, known
+from vitcost.quantity import Amount
 
-__all__ = ["front", "pair_of"]
+__all__ = ["front", "oriented", "pair_of"]
 
 
 def pair_of(pareto: Sequence[str] | None) -> tuple[str, str] | None:
@@ -17,6 +18,23 @@ def pair_of(pareto: Sequence[str] | None) -> tuple[str, str] | None:
     if len(names) != 2:
         raise ConfigError(f"a Pareto front is over two quantities, got {shown(pareto)}")
     return names[0], names[1]
+
+
+def oriented(
+    pair: Sequence[str], points: "Iterable[tuple[Amount | None, Amount | None]]"
+) -> "Iterator[tuple[Amount | None, Amount | None]]":
+    """Points of two quantities, of which less is better in both: a rate has its sign turned.
+
+    >>> list(oriented(("params", "images_per_second"), [(5, 2.0), (6, None)]))
+    [(5, -2.0), (6, None)]
+    """
+    more = [QUANTITIES[name].more for name in pair]
+    for point in points:
+        x, y = (
+            -value if turned and value is not None else value
+            for value, turned in zip(point, more, strict=True)
+        )
+        yield x, y
 
 
 def front(points: "Iterable[tuple[Amount | None, Amount | None]]") -> frozenset[int]:

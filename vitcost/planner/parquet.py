@@ -6,9 +6,9 @@ from typing import Any
 
 from vitcost.errors import ConfigError, MissingExtra
 from vitcost.planner.arrays import load
-from vitcost.planner.evaluate import Chunk
+from vitcost.planner.chunk import Chunk, Timing
 from vitcost.planner.grid import Axis, Skipped, skips
-from vitcost.quantities import QUANTITIES
+from vitcost.quantities import FLOATS, QUANTITIES
 from vitcost.written import whole
 
 __all__ = ["write", "write_rows"]
@@ -23,18 +23,24 @@ def write(
     names: Sequence[str],
     path: str,
     marks: "Callable[[Chunk], Sequence[bool]] | None" = None,
+    timed: bool = False,
 ) -> tuple[Skipped, ...]:
     """Writes a sweep beside the file and moves over it; returns what could not be.
 
     Fields are columns as JSON has them, sizes as text, ``224x224``; ``marks`` says of each row
-    whether it is on the Pareto front. Raises ``ConfigError`` for a number that 64 bits do not hold.
+    whether it is on the Pareto front, ``timed`` whether rows have the time of a card.
+    Raises ``ConfigError`` for a number that 64 bits do not hold.
     """
     arrow, _ = _load()
     skipped: Counter[str] = Counter()
     types = {"model": arrow.string(), **{axis.name: _type(axis) for axis in axes}}
-    numbers = {QUANTITIES[name].key(name): arrow.int64() for name in names}
+    numbers = {QUANTITIES[name].key(name): _kind(name) for name in names}
     if "train_memory" in names:
         numbers["peak_is"] = arrow.string()
+    if timed:
+        for name in Timing._fields:
+            kind = arrow.float64() if name.endswith("seconds") else arrow.string()
+            numbers[f"step_time_{name}"] = kind
     marked = {} if marks is None else {"pareto": arrow.bool_()}
     schema = arrow.schema([*types.items(), *numbers.items(), *marked.items()])
 
@@ -83,7 +89,7 @@ def _columns(chunk: Chunk, axes: Sequence[Axis], names: Sequence[str]) -> Iterat
         yield arrow.array(values, _type(axis)).take(arrow.array(index))
     for name in names:
         try:
-            yield arrow.array(chunk.quantities[name], arrow.int64())
+            yield arrow.array(chunk.quantities[name], _kind(name))
         except (OverflowError, arrow.ArrowInvalid):
             raise ConfigError(
                 f"{name} is larger than 64 bits hold, which is what Parquet has; "
@@ -91,6 +97,14 @@ def _columns(chunk: Chunk, axes: Sequence[Axis], names: Sequence[str]) -> Iterat
             ) from None
     if "train_memory" in names:
         yield arrow.array(chunk.peak_is.tolist(), arrow.string())
+    for column in chunk.timing or ():
+        yield arrow.array(column.tolist())
+
+
+def _kind(name: str) -> Any:
+    """The type of a quantity's column: counts are exact."""
+    arrow, _ = _load()
+    return arrow.float64() if QUANTITIES[name].unit in FLOATS else arrow.int64()
 
 
 def _type(axis: Axis) -> Any:

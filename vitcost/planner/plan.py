@@ -13,7 +13,8 @@ from vitcost.hardware.cards import Card
 from vitcost.hardware.constants import Calibration
 from vitcost.hardware.given import anchors_of, known
 from vitcost.hardware.precision import precision_on
-from vitcost.hardware.roofline import Anchor, predict
+from vitcost.hardware.basis import Anchor
+from vitcost.hardware.roofline import predict
 from vitcost.hardware.specs import asked_cards
 from vitcost.planner.asked import asked
 from vitcost.planner.assumptions import assumptions

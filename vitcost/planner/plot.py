@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from vitcost.errors import ConfigError, MissingExtra
 from vitcost.page import printable, shown
 from vitcost.planner.labels import places
-from vitcost.planner.pareto import front
-from vitcost.quantities import QUANTITIES, known
+from vitcost.planner.pareto import front, oriented
+from vitcost.quantities import QUANTITIES, TIMED, known
 from vitcost.units import Scale, common
 from vitcost.written import whole
 
@@ -56,7 +56,7 @@ class Picture(NamedTuple):
     @property
     def timed(self) -> bool:
         """Whether a time is among the quantities, which has a mode."""
-        return any(QUANTITIES[name].unit in ("seconds", "rate") for name in self.names)
+        return any(name in TIMED for name in self.names)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -235,7 +235,8 @@ def _front(
     """Rings around the points of the front, joined where the axes are what it is over."""
     pair = picture.front or ("", "")
     x, y = drawn[picture.x].numbers, drawn[picture.y].numbers
-    best = sorted(front(zip(*(drawn[name].numbers for name in pair), strict=True)))
+    numbers = zip(*(drawn[name].numbers for name in pair), strict=True)
+    best = sorted(front(oriented(pair, numbers)))
     best.sort(key=lambda i: (x[i], y[i]))
     points = [x[i] for i in best], [y[i] for i in best]
     if set(pair) == {picture.x, picture.y}:

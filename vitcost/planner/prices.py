@@ -1,6 +1,6 @@
 """Prices of cards, as they are given: one for all, a card's own, or a file of them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
 from vitcost.arguments import listed, text
@@ -37,18 +37,22 @@ class Prices:
     def of(self, row: Card) -> float | None:
         """A card's own price, else that of the card of the table that it is like, else the one of
         all; None: there is none."""
+        return self.of_names(row.name, row.kin)
+
+    def of_names(self, *names: str) -> float | None:
+        """The price of the first name that has one, else the one of all."""
         known = {**self.filed, **self.named}
-        found = (known.get(name) for name in (row.name, row.kin, _ALL))
+        found = (known.get(name) for name in (*names, _ALL))
         return next((each for each in found if each is not None), None)
 
-    def check(self, rows: "tuple[Card, ...]") -> None:
-        """Refuses a price of a card that nobody asks for."""
-        asked = {name for row in rows for name in (row.name, row.kin)}
+    def check(self, rows: "tuple[Card, ...]", others: Iterable[str] = ()) -> None:
+        """Refuses a price of a card that nobody asks for; ``others`` are known by their names."""
+        asked = {name for row in rows for name in (row.name, row.kin)} | set(others)
         for name in self.named:
             if name not in (*asked, _ALL):
                 raise ConfigError(
                     f"price of {name}, which is not among the cards: "
-                    f"{', '.join(row.name for row in rows)}"
+                    f"{', '.join([*(row.name for row in rows), *others])}"
                 )
 
 

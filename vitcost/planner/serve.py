@@ -11,10 +11,11 @@ from vitcost.engine.workload import workload
 from vitcost.errors import ConfigError, NotCovered, UnknownName
 from vitcost.flags import TRAINING
 from vitcost.hardware.attention import on_card, on_platform
+from vitcost.hardware.basis import Anchor, check_half
 from vitcost.hardware.cards import Card
 from vitcost.hardware.given import anchors_of, known
 from vitcost.hardware.precision import AUTO, AUTOMATIC, precision_on
-from vitcost.hardware.roofline import Anchor, check_half, predict
+from vitcost.hardware.roofline import predict
 from vitcost.hardware.specs import asked_cards
 from vitcost.planner.asked import asked
 from vitcost.planner.capacity import BATCHES

@@ -9,10 +9,10 @@ from vitcost.arguments import listed, optional, takes
 from vitcost.errors import ConfigError, NotCovered
 from vitcost.fields import integer
 from vitcost.planner.arrays import load
-from vitcost.planner.compare import COMPARED, SCHEMA, spelled_flag
-from vitcost.planner.evaluate import DESCRIBED, Chunk, Evaluator
+from vitcost.planner.chunk import Chunk
+from vitcost.planner.compare import spelled_flag
+from vitcost.planner.evaluate import Evaluator
 from vitcost.planner.grid import (
-    CARD,
     MOST_POINTS,
     Grid,
     Skipped,
@@ -22,9 +22,13 @@ from vitcost.planner.grid import (
     grid,
     skips,
 )
-from vitcost.planner.pareto import front, pair_of
+from vitcost.planner.pareto import front, oriented
 from vitcost.planner.plot import conditions, picture_of, plot
-from vitcost.quantities import QUANTITIES, Amount, known
+from vitcost.planner.structures import DESCRIBED
+from vitcost.planner.timing import Cards
+from vitcost.planner.wanted import SCHEMA, asked_for
+from vitcost.quantities import QUANTITIES, check_terms
+from vitcost.quantity import NO_TERMS, Amount
 from vitcost.result import Result
 from vitcost.scenario import Scenario
 from vitcost.zoo import Base, Model, described
@@ -69,6 +73,7 @@ class Sweep(Result):
     grid: Grid
     given: Mapping[str, Any]
     names: tuple[str, ...]  # of the quantities
+    cards: Cards | None = None  # of a time
     sample: int | None = None
     seed: int = 0
     pareto: tuple[str, str] | None = None
@@ -90,7 +95,7 @@ class Sweep(Result):
     def evaluators(self) -> Iterator[Evaluator]:
         """One for each model."""
         for model in self.models:
-            yield Evaluator(model, self.grid, self.given, self.names)
+            yield Evaluator(model, self.grid, self.given, self.names, self.cards)
 
     def one_by_one(self) -> bool:
         """Whether each combination is a report of its own: states that ranks divide."""
@@ -136,7 +141,7 @@ class Sweep(Result):
 
     def _pairs(self, chunk: Chunk) -> Iterator[Pair]:
         x, y = (chunk.quantities[name].tolist() for name in self.pareto or ())
-        return zip(x, y, strict=True)
+        yield from oriented(self.pareto or (), zip(x, y, strict=True))
 
     def _rows(self, chunk: Chunk, which: Any) -> Iterator[Row]:
         axes = self.grid.axes
@@ -146,6 +151,10 @@ class Sweep(Result):
         if "train_memory" in self.names:
             keys.append("peak_is")
             numbers.append(chunk.peak_is[which].tolist())
+        if chunk.timing is not None:
+            of = chunk.timing.taken(which)
+            keys += [f"step_time_{name}" for name in of._fields]
+            numbers += [column.tolist() for column in of]
         for cells in zip(*varied, *numbers, strict=True):
             cells = tuple(list(cell) if isinstance(cell, tuple) else cell for cell in cells)
             yield {"model": chunk.model, **dict(zip(keys, cells, strict=True))}
@@ -153,7 +162,9 @@ class Sweep(Result):
     def plot(self, path: str, **parts: str | None) -> None:
         """Draws quantities of the combinations in a PNG, SVG or PDF file, as a comparison does."""
         picture = picture_of(parts, self.pareto, self.names)
-        _need_sizes(picture.names)
+        cards = self.cards
+        names, terms = ((), NO_TERMS) if cards is None else (cards.names, cards.terms)
+        check_terms(picture.names, names, terms)
         varied = tuple(axis.name for axis in self.grid.axes)
         asked = [spelled_flag(name, value) for name, value in self.given.items()]
         rows = replace(self, names=picture.names, pareto=None, progress=None).rows()
@@ -230,7 +241,8 @@ class Sweep(Result):
         )
 
     def _better(self, chunk: Chunk, name: str, i: int, found: dict[str, Row], sign: int) -> None:
-        key, value = QUANTITIES[name].key(name), int(chunk.quantities[name][i])
+        (value,) = chunk.quantities[name][i : i + 1].tolist()
+        key = QUANTITIES[name].key(name)
         if name not in found or sign * value > sign * found[name][key]:
             (found[name],) = self._rows(chunk, slice(i, i + 1))
 
@@ -240,8 +252,10 @@ class Sweep(Result):
         return np.array(sorted(front(self._pairs(chunk))), np.int64)
 
     def _front(self, rows: list[Row]) -> list[Row]:
-        x, y = (QUANTITIES[name].key(name) for name in self.pareto or ())
-        return [rows[i] for i in sorted(front((row[x], row[y]) for row in rows))]
+        pair = self.pareto or ()
+        x, y = (QUANTITIES[name].key(name) for name in pair)
+        ahead = front(oriented(pair, ((row[x], row[y]) for row in rows)))
+        return [rows[i] for i in sorted(ahead)]
 
     def write_parquet(self, path: str) -> tuple[Skipped, ...]:
         """Writes every combination that can be, a chunk at a time, and returns what cannot be.
@@ -251,14 +265,16 @@ class Sweep(Result):
         """
         from vitcost.planner.parquet import write
 
-        return write(self.chunks(), self.grid.axes, self.names, path, self._marks())
+        return write(
+            self.chunks(), self.grid.axes, self.names, path, self._marks(), self.cards is not None
+        )
 
 
-@takes(quantities=listed, pareto=optional(listed), gpu=listed)
+@takes(quantities=optional(listed), pareto=optional(listed), gpu=listed)
 def sweep(
     *models: Model,
     vary: Vary,
-    quantities: Sequence[str] = COMPARED,
+    quantities: Sequence[str] | None = None,
     sample: int | None = None,
     seed: int = 0,
     pareto: Sequence[str] | None = None,
@@ -267,30 +283,32 @@ def sweep(
     """Every combination of some fields' values: exact, and millions of them in seconds.
 
     ``vary`` is ``{"depth": [12, 24], "batch": "1:512:x2"}`` or ``["depth=12,24", …]``: fields of
-    the config or of the scenario. ``sample`` draws so many combinations instead, each by itself, so
-    that one may come twice. ``flags`` are the keywords of ``report``. Combinations that cannot be
-    are left out and counted by reason. Raises ``VitcostError``; ``MissingExtra`` without numpy.
+    the config or of the scenario, and ``gpu``, whose cards are a row each. A time is computed on
+    arrays too, by the operations of a single prediction. ``sample`` draws so many combinations
+    instead, each by itself, so that one may come twice. ``flags`` are the keywords of ``report``,
+    and of costs those of ``compare``. Combinations that cannot be are left out and counted by
+    reason. Raises ``VitcostError``; ``MissingExtra`` without numpy.
 
     >>> found = sweep("vit_base_patch16_224", vary={"depth": [6, 12], "patch_size": [15, 16]})
     >>> [(row["depth"], row["patch_size"], row["params"]) for row in found.rows()]
     [(6, [16, 16], 44040424), (12, [16, 16], 86567656)]
     """
     load()
-    pair, varied = pair_of(pareto), grid(vary)
-    names = known([*quantities, *(pair or ())])
-    if flags.get("gpu") or any(axis.name == CARD for axis in varied.axes):
-        names = (*names, "step_time")
-    _need_sizes(names)
-    if not models or not varied:
+    if not models or not vary:
         raise ConfigError("a sweep is of a model over what varies: vary={FIELD: VALUES}")
-    check_apart(varied, flags)
+    question = asked_for(grid(vary), flags, quantities, pareto)
+    if flags.get("anchor"):
+        raise NotCovered("an anchor is of one batch, and a sweep of many: compare has it")
+    pair, varied, names = question.pair, question.varied, question.names
+    given = question.flags
+    check_apart(varied, given)
     bases = [described(model) for model in models]
     for base in bases:
         if hasattr(base.base, "workload"):
             raise ConfigError(f"{base.name} is traced, so that nothing of it varies")
     sample = None if sample is None else integer("sample", sample, 1, MOST_POINTS)
     seed = integer("seed", seed, 0, 2**64 - 1)
-    found = Sweep(tuple(bases), varied, flags, names, sample, seed, pair)
+    found = Sweep(tuple(bases), varied, given, names, question.cards, sample, seed, pair)
     bounded(found.points)
     for evaluator in found.evaluators():
         _bounded_blocks(found, evaluator)
@@ -299,12 +317,6 @@ def sweep(
             f"states that ranks divide (zero) are computed one by one, up to {MOST_LISTED:,} points"
         )
     return found
-
-
-def _need_sizes(names: Sequence[str]) -> None:
-    """Raises ``NotCovered`` for a quantity that is no formula of sizes alone."""
-    if any(QUANTITIES[name].path.startswith("time.") for name in names):
-        raise NotCovered("time is no formula of sizes alone: compare has it, up to 1,000 points")
 
 
 def _bounded_blocks(sweep: Sweep, evaluator: Evaluator) -> None:

@@ -10,7 +10,7 @@ from vitcost.formulas.explanation import Term
 from vitcost.hardware.score import FileScore
 from vitcost.models import ModelRow
 from vitcost.planner.choose import PlanRow
-from vitcost.planner.compare import Why
+from vitcost.planner.compared import Why
 from vitcost.planner.fit import FitRow
 from vitcost.planner.grid import Skipped
 from vitcost.planner.job import Job
@@ -18,7 +18,7 @@ from vitcost.planner.load import Load
 from vitcost.planner.plan import DECIDED, OnCard, Totals
 from vitcost.planner.serve import DECIDED as OF_CARDS
 from vitcost.planner.serving import ServeRow
-from vitcost.quantities import Changed
+from vitcost.changes import Changed
 from vitcost.saved import report as saved
 from vitcost.saved.generate import Also, Rest
 from vitcost.scenario import Scenario

@@ -1,0 +1,218 @@
+"""What a prediction of a step's time rests on, whatever its batch: constants, setup and notes."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import NamedTuple
+
+from vitcost.engine.model import Config
+from vitcost.engine.ops import Sizes
+from vitcost.errors import ConfigError, NotCovered, shown
+from vitcost.hardware.attention import on_card, on_platform
+from vitcost.hardware.calibrations import shipped
+from vitcost.hardware.cards import Card
+from vitcost.hardware.classes import Setup, Work, setup_of, total
+from vitcost.hardware.constants import HOST_SECONDS, Calibration, Sheet, host_of, sheet_of
+from vitcost.hardware.families import APART
+from vitcost.hardware.measurements import kind_of
+from vitcost.hardware.rates import (
+    ANCHORED,
+    SPEC_SHEET,
+    Rates,
+    rates_of,
+    same_mode,
+    seconds_of,
+    widened,
+)
+from vitcost.hardware.specs import card
+from vitcost.hardware.work import family, kernels_of, left_out, work
+from vitcost.scenario import Scenario
+from vitcost.zoo import resolve
+
+__all__ = ["Anchor", "Asked", "Basis", "asked_of", "basis_of", "check_half", "parse_anchor"]
+
+
+class Anchor(NamedTuple):
+    """One measurement on a card: a model in the mode of a prediction, in a scenario that may have
+    another batch and checkpointing; None: in the prediction's own."""
+
+    model: str
+    images_per_second: float
+    scenario: Scenario | None = None
+
+
+class Asked(NamedTuple):
+    """What a prediction asks of a model: its work and attention kernels in a scenario and setup,
+    which kind it is of, the class of a traced module, and operators whose work is not known."""
+
+    parts: Callable[[Scenario, Setup], Mapping[str, Work]]
+    kernels: Callable[[Scenario, Setup], tuple[str, ...]]
+    kind: str
+    family: Callable[[Scenario, Setup], str]
+    left_out: Callable[[Scenario, Setup], tuple[str, ...]]
+
+
+class Basis(NamedTuple):
+    """A model on a card: the scenario as the card runs it, and the constants that its time has.
+
+    ``least_batch`` is the smallest batch that was measured, ``most_batch`` the largest one that was
+    on a processor.
+    """
+
+    card: Card
+    scenario: Scenario
+    setup: Setup
+    sheet: Sheet
+    rates: Rates
+    kernels: tuple[str, ...]
+    least_batch: int
+    most_batch: int
+
+
+def asked_of(config: Config, sizes: "Sizes | None" = None) -> Asked:
+    """The question for a config; ``sizes`` are in place of its own, as for ``work``."""
+    return Asked(
+        partial(work, config, sizes=sizes),
+        partial(kernels_of, config),
+        kind_of(config),
+        partial(family, config),
+        partial(left_out, config),
+    )
+
+
+def basis_of(
+    asked: Asked,
+    scenario: Scenario,
+    gpu: "str | Card",
+    *,
+    anchors: Sequence[Anchor] = (),
+    own: Mapping[str, Card] | None = None,
+    calibrations: Sequence[Calibration] = (),
+) -> Basis:
+    """The constants that a model's time has on a card.
+
+    ``own`` are the user's cards by name, ``calibrations`` the user's constants, which come before
+    the shipped ones, ``anchors`` what the card was measured to do.
+    """
+    row = card(gpu, own)
+    scenario = on_platform(scenario, row)
+    check_half(row, scenario)
+    known = [*calibrations, *shipped(row)]
+    setup = _setup(scenario, row, known)
+    _check_software(scenario, setup)
+    scenario = on_card(scenario, row)
+    anchors = [a._replace(scenario=on_card(a.scenario or scenario, row)) for a in anchors]
+    sheet = sheet_of(row, setup)
+    apart = asked.family(scenario, setup) in APART
+    rates = widened(rates_of(row, setup, known), asked.kind, setup, apart)
+    if names := asked.left_out(scenario, setup):
+        said = f"the products of {', '.join(names)} are not in it: no rule counts their FLOPs"
+        rates = rates.spread(*SPEC_SHEET).unlike(said)._replace(basis="spec_sheet")
+    kernels = asked.kernels(scenario, setup)
+    if anchors:
+        rates = _anchored(rates, scenario, setup, sheet, anchors)
+    elif unlike := _unlike(asked, scenario, setup, row, kernels):
+        rates = rates.spread(ANCHORED, ANCHORED).unlike(*unlike)
+    batches = [anchor.scenario.batch for anchor in anchors if anchor.scenario]
+    least, most = min([rates.least_batch, *batches]), max([1, *batches])
+    return Basis(row, scenario, setup, sheet, rates, kernels, least, most)
+
+
+def check_half(row: Card, scenario: Scenario) -> None:
+    """Refuses a half precision that the card's sheet has no peak for, where it has the other."""
+    wanted = scenario.precision.removeprefix("amp-")
+    if wanted in ("bf16", "fp16") and getattr(row.peaks, wanted) is None:
+        other = {"bf16": "fp16", "fp16": "bf16"}[wanted]
+        if getattr(row.peaks, other) is not None:
+            precision = scenario.precision.replace(wanted, other)
+            raise NotCovered(f"no source states a {wanted} peak of {row.name}; it has {precision}")
+
+
+def _check_software(scenario: Scenario, setup: Setup) -> None:
+    """Refuses a fused attention that is asked for by name of a torch that had none, and a training
+    step of an engine."""
+    if setup.engine and setup.training:
+        raise NotCovered(f"{setup.engine} runs no training step; torch does")
+    if setup.torch < (2, 0) and scenario.attention not in ("sdpa", "eager"):
+        torch = ".".join(map(str, setup.torch))
+        raise NotCovered(f"torch {torch} has no {scenario.attention} attention: eager alone")
+
+
+def _unlike(
+    asked: Asked, scenario: Scenario, setup: Setup, row: Card, kernels: tuple[str, ...]
+) -> tuple[str, ...]:
+    """What of a step no file of measurements has, whose card and mode were measured."""
+    found = []
+    usual = on_card(replace(scenario, attention="sdpa"), row)
+    if usual != scenario and kernels != asked.kernels(usual, setup):
+        found.append(f"attention {', '.join(kernels)} was not measured in this software")
+    if setup.training and scenario.checkpointing != "none":
+        found.append("checkpointing was measured on no card")
+    if setup.training and (scenario.freeze != "none" or scenario.lora):
+        found.append("training of a part was measured on no card")
+    return tuple(found)
+
+
+def _setup(scenario: Scenario, row: Card, known: Sequence[Calibration]) -> Setup:
+    """How the step runs: by default in the newest software that this was measured with."""
+    setup = setup_of(scenario)
+    if scenario.software:
+        return setup
+    measured = [
+        c.setup.torch
+        for c in known
+        if c.gpu == row.name
+        # printed timings are of old software, which nobody asks for unsaid
+        and c.factor is None
+        and same_mode(c.setup, setup._replace(attention=c.setup.attention))
+        and not (c.setup.torch < (2, 0) and scenario.attention not in ("sdpa", "eager"))
+    ]
+    if not measured:
+        return setup
+    torch = max(measured)
+    # before torch 2.0 no attention was fused
+    attention = "eager" if torch < (2, 0) else setup.attention
+    return setup._replace(torch=torch, attention=attention)
+
+
+def _anchored(
+    rates: Rates, scenario: Scenario, setup: Setup, sheet: Sheet, anchors: Sequence[Anchor]
+) -> Rates:
+    """The constants, all longer or shorter by what the anchors show."""
+    factors, hosts = [], []
+    for anchor in anchors:
+        own = replace(anchor.scenario or scenario, platform=setup.platform)
+        done = total(work(resolve(anchor.model).config, own, setup))
+        if not done.launches:
+            raise ConfigError(f"an anchor of {anchor.model}, which launches no kernel")
+        seconds, shares = seconds_of(done, sheet, setup, rates.constants, 0.0)
+        measured = own.batch / anchor.images_per_second
+        # a host is no slower than the step that it prepared
+        hosts.append(measured / done.launches)
+        factors.append((measured - shares["overhead"]) / (seconds - shares["overhead"]))
+    factor = sum(factors) / len(factors)
+    if factor <= 0:
+        raise ConfigError("an anchor is faster than the launches of its kernels alone")
+    scaled = tuple(constant * factor for constant in rates.constants)
+    usual = HOST_SECONDS[host_of(setup)] if rates.host is None else rates.host
+    host = None if usual <= min(hosts) else min(hosts)
+    return Rates(
+        scaled, "anchored", min(rates.band, ANCHORED), rates.notes, rates.least_batch,
+        min(rates.below, ANCHORED), len(anchors), None, "anchors", host,
+    )  # fmt: skip
+
+
+def parse_anchor(text: str) -> Anchor:
+    """A measured model as it is typed, ``MODEL=IMAGES_PER_SECOND``.
+
+    >>> parse_anchor("vit_base_patch16_224=2787")[:2]
+    ('vit_base_patch16_224', 2787.0)
+    """
+    model, _, rate = text.partition("=")
+    try:
+        anchor = Anchor(model.strip(), float(rate))
+    except ValueError:
+        anchor = Anchor("", 0)
+    if not anchor.model or not 0 < anchor.images_per_second < 1e12:
+        raise ConfigError(f"an anchor is MODEL=IMAGES_PER_SECOND, got {shown(text)}")
+    return anchor

@@ -1,0 +1,109 @@
+"""The time of many configs of one structure at once: their sizes are arrays, and so are seconds.
+
+The operations are those of a single prediction, in the same order, so that the numbers are equal.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from vitcost.engine.model import Config
+from vitcost.engine.ops import Axis, Sizes
+from vitcost.errors import NotCovered
+from vitcost.hardware.basis import Basis, asked_of, basis_of
+from vitcost.hardware.cards import Card
+from vitcost.hardware.classes import Work, total
+from vitcost.hardware.constants import Calibration
+from vitcost.hardware.far import far, is_far
+from vitcost.hardware.rates import seconds_of
+from vitcost.scenario import Scenario
+
+__all__ = ["Clock", "Times", "clock"]
+
+# of 64 bits: below the largest sizes a ratio may be larger, and a narrow norm's rows are filled up
+# to 128
+_MOST, _MOST_STREAMED = 2**60, 2**55
+
+
+class Times(NamedTuple):
+    """The time of a config on a card, or the times of a column of them."""
+
+    seconds: Any
+    low_seconds: Any
+    high_seconds: Any
+    basis: Any
+
+
+class Clock(NamedTuple):
+    """A structure on a card: ``config`` and ``scenario`` are those of one of its configs."""
+
+    config: Config
+    scenario: Scenario
+    on: Basis
+
+    def times(self, sizes: Sizes, batch: Any) -> Times:
+        """The times for columns of sizes; what is no column is the same in all rows.
+
+        >>> from vitcost.zoo import resolve
+        >>> import numpy as np
+        >>> found = clock(resolve("vit_tiny_patch16_224").config, Scenario(batch=64), "l4")
+        >>> from vitcost.engine.model import columns
+        >>> batch = np.array([64, 128])
+        >>> sizes, _ = columns(found.config, batch)
+        >>> found.times(sizes, batch).basis.tolist()
+        ['of_its_kind', 'of_its_kind']
+        """
+        import numpy as np
+
+        on = self.on
+        done = self._work(sizes)
+        total_seconds, _ = seconds_of(done, on.sheet, on.setup, on.rates.constants, on.rates.host)
+        seconds = np.asarray(total_seconds, np.float64)
+        distant, near, wide = is_far(on, done, batch), on.rates, far(on)
+        distant = np.broadcast_to(np.asarray(distant, bool), seconds.shape)
+        return Times(
+            seconds,
+            np.where(distant, seconds * (1 - wide.below), seconds * (1 - near.below)),
+            np.where(distant, seconds * (1 + wide.band), seconds * (1 + near.band)),
+            np.where(distant, wide.basis, near.basis).astype(object),
+        )
+
+    def time(self, sizes: Sizes, batch: int) -> Times:
+        """The time for sizes that are numbers."""
+        on = self.on
+        done = self._at(sizes)
+        seconds, _ = seconds_of(done, on.sheet, on.setup, on.rates.constants, on.rates.host)
+        rates = far(on) if is_far(on, done, batch) else on.rates
+        ends = seconds * (1 - rates.below), seconds * (1 + rates.band)
+        return Times(seconds, *ends, rates.basis)
+
+    def _work(self, sizes: Sizes) -> Work:
+        """All work of a step: in 64-bit integers where none on the way can be larger."""
+        columns: dict[Axis, Any] = {axis: size for axis, size in sizes.items() if _many(size)}
+        largest = self._at(Sizes({**sizes, **{k: int(size.max()) for k, size in columns.items()}}))
+        if max(largest) > _MOST or largest.stream_bytes > _MOST_STREAMED:
+            sizes = Sizes({**sizes, **{k: size.astype(object) for k, size in columns.items()}})
+        return self._at(sizes)
+
+    def _at(self, sizes: Sizes) -> Work:
+        return total(asked_of(self.config, sizes).parts(self.on.scenario, self.on.setup))
+
+
+def clock(
+    config: Config,
+    scenario: Scenario,
+    card: "str | Card",
+    calibrations: Sequence[Calibration] = (),
+) -> Clock | None:
+    """What times the configs of a structure, by one of them; None where each has to be asked alone:
+    an engine that takes another attention for longer sequences, attentions of several kernels,
+    which are told by how often each runs."""
+    on = basis_of(asked_of(config), scenario, card, calibrations=calibrations)
+    if on.setup.engine or len(on.kernels) > 1:
+        return None
+    if not total(asked_of(config).parts(on.scenario, on.setup)).launches:
+        raise NotCovered("the time of a model that launches no kernel")
+    return Clock(config, scenario, on)
+
+
+def _many(size: Any) -> bool:
+    return hasattr(size, "dtype")

@@ -1,0 +1,128 @@
+"""A row of a comparison: a model under one scenario, its quantities, its time, its layers."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from vitcost.changes import NUMBERS, Changed, Numbers
+from vitcost.hardware.cards import Card
+from vitcost.quantity import Amount
+
+__all__ = [
+    "Compared",
+    "TimeOf",
+    "Why",
+    "label",
+    "layer_numbers",
+    "plain",
+    "relative",
+    "slowest",
+    "spelled",
+]
+
+
+class Compared(NamedTuple):
+    """One of the models, under one scenario.
+
+    ``layers`` has what the layers of one name cost together: ``blocks.*.attn`` stands for the
+    attention of every block.
+    """
+
+    model: str
+    varied: Mapping[str, Any]
+    quantities: Mapping[str, Amount | None]
+    layers: Numbers
+    time: "TimeOf | None" = None  # None: of no card
+    towers: int = 1
+    peak_is: str | None = None  # of its training step: exact, or bounded
+    file: str = ""  # where a finished report was read
+
+
+class TimeOf(NamedTuple):
+    """What a time is of, the slowest of the cards, and what it rests on."""
+
+    gpu: str
+    mode: str
+    basis: str
+    low_seconds: float
+    high_seconds: float
+    seconds: float
+
+    def told(self) -> dict[str, Any]:
+        """The time of a row in JSON."""
+        return {f"step_time_{name}": value for name, value in self._asdict().items()}
+
+    def __str__(self) -> str:
+        return f"{self.gpu} {self.mode}, {self.basis} {self.band}"
+
+    @property
+    def band(self) -> str:
+        """What it may be off by, as shares: ``±10%``, or ``-40% +70%``."""
+        below = f"{1 - self.low_seconds / self.seconds:.0%}"
+        above = f"{self.high_seconds / self.seconds - 1:.0%}"
+        return f"±{above}" if below == above else f"-{below} +{above}"
+
+
+class Why(NamedTuple):
+    """What the layers of a model cost more, or less, than those of the first one."""
+
+    model: str
+    against: str
+    changed: tuple[Changed, ...]
+
+
+def relative(numbers: Iterable[Amount | None], more: bool = False) -> list[float | None]:
+    """Each number in terms of the best, which is the least, or the most where more is better.
+
+    >>> relative([4, 2, None]), relative([4, 2, None], more=True)
+    ([2.0, 1.0, None], [1.0, 0.5, None])
+    """
+    numbers = list(numbers)
+    known = [number for number in numbers if number is not None]
+    best = (max if more else min)(known) if known else None
+    return [number / best if number is not None and best else None for number in numbers]
+
+
+def slowest(times: Sequence[Mapping[str, Any]]) -> TimeOf | None:
+    """What the time of a report is of, which is the longest."""
+    if not times:
+        return None
+    longest = max(times, key=lambda time: float(time["seconds"]))
+    gpu, mode, basis = (str(longest[name]) for name in TimeOf._fields[:3])
+    low, high, seconds = (float(longest[name]) for name in TimeOf._fields[3:])
+    return TimeOf(gpu, mode, basis, low, high, seconds)
+
+
+def label(each: Compared) -> str:
+    """A model, and what it varies in."""
+    varied = ", ".join(f"{name} {spelled(value)}" for name, value in each.varied.items())
+    return f"{each.model} ({varied})" if varied else each.model
+
+
+def spelled(value: Any) -> str:
+    if isinstance(value, Card):
+        return value.name
+    return "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def plain(value: Any) -> Any:
+    if isinstance(value, Card):
+        return value.name
+    return list(value) if isinstance(value, tuple) else value
+
+
+def layer_numbers(data: Mapping[str, Any]) -> Numbers:
+    """What the layers of a report cost together by name, each inside the one above."""
+    found: dict[str, dict[str, int]] = {}
+    for layer in data["layers"]:
+        _add(layer, 1, found)
+    return found
+
+
+def _add(layer: Mapping[str, Any], times: int, found: dict[str, dict[str, int]]) -> None:
+    times = times * layer["repeat"]
+    names = ("*" if name.isdigit() else name for name in layer["path"].split("."))
+    numbers = found.setdefault(".".join(names), dict.fromkeys(NUMBERS, 0))
+    for column in NUMBERS:
+        numbers[column] += times * (layer[column] or 0)
+    for child in layer["children"]:
+        _add(child, times, found)

@@ -1,0 +1,175 @@
+"""A comparison over a grid: a structure is described once, and its models are computed from that,
+on arrays where numpy is there."""
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import fields, replace
+from typing import Any, TypeAlias
+
+from vitcost.engine.model import columns as columns_of
+from vitcost.engine.ops import Sizes
+from vitcost.errors import MissingExtra, UnknownName, VitcostError
+from vitcost.flags import mode_of
+from vitcost.hardware.cards import Card
+from vitcost.planner.arrays import load
+from vitcost.planner.chunk import Chunk
+from vitcost.planner.compared import Compared, TimeOf, layer_numbers, slowest
+from vitcost.planner.evaluate import Evaluator
+from vitcost.planner.grid import CARD, reason
+from vitcost.planner.many import Many
+from vitcost.planner.structures import DESCRIBED, Structure, structure
+from vitcost.planner.timing import ON_CARD
+from vitcost.planner.wanted import Wanted
+from vitcost.quantities import TIMED, values
+from vitcost.quantity import NO_TERMS
+from vitcost.scenario import Scenario
+from vitcost.zoo import Base, Model, Resolved, described, resolve
+
+__all__ = ["gridded", "row_of"]
+
+# keywords that decide which model there is
+_TOWER = {"tower", "input", "loss"}
+# below it numpy takes longer to load than it saves
+_FEW = 64
+_FLAGS = {field.name for field in fields(Scenario)}
+
+Tell: TypeAlias = Callable[[], None]
+
+
+def gridded(
+    model: Model, wanted: Wanted, many: Many, skipped: "Counter[str]", tell: Tell
+) -> Iterator[Compared]:
+    """A model in every combination that can be, in order; ``tell`` is called for each."""
+    # an unknown name is no combination that cannot be
+    base = described(model)
+    alone = wanted.why or hasattr(base.base, "workload") or bool(wanted.flags.get("anchor"))
+    if not alone and wanted.varied.points >= _FEW and not _TOWER & wanted.flags.keys():
+        with suppress(MissingExtra):
+            load()
+            evaluator = Evaluator(base, wanted.varied, wanted.flags, wanted.every, wanted.cards)
+            if 2 * DESCRIBED * evaluator.blocks <= wanted.varied.points:
+                yield from _on_arrays(evaluator, wanted, skipped, tell)
+                return
+    numbers = None if alone else _Numbers(base, wanted)
+    for index in range(wanted.varied.points):
+        point = wanted.varied.point(index)
+        try:
+            row = None if numbers is None else numbers.row(point)
+            if row is None:
+                row = row_of(many.report(model, **wanted.flags, **point).to_dict(), wanted)
+        except UnknownName:
+            raise
+        except VitcostError as error:
+            skipped[reason(error)] += 1
+            continue
+        finally:
+            tell()
+        yield row._replace(varied=point)
+
+
+def row_of(data: Mapping[str, Any], wanted: Wanted) -> Compared:
+    """The row of a report's JSON."""
+    terms = NO_TERMS if wanted.cards is None else wanted.cards.terms
+    return Compared(
+        data["model"]["name"],
+        {},
+        values(data, wanted.every, terms),
+        layer_numbers(data) if wanted.why else {},
+        slowest(data["time"]),
+        2 if "vision" in data["model"]["config"] else 1,
+        data["memory"]["training"]["peak_is"],
+    )
+
+
+class _Numbers:
+    """Rows from the formulas of their structure, a number at a time."""
+
+    def __init__(self, base: Base, wanted: Wanted) -> None:
+        self.base, self.wanted = base, wanted
+        self.names = [name for name in wanted.every if name not in TIMED]
+        self.times: Counter[Hashable] = Counter()
+        self.known: dict[Hashable, Structure | None] = {}
+        self.models: dict[Hashable, Resolved] = {}
+        self.cards: dict[Hashable, Card] = {}
+
+    def row(self, point: Mapping[str, Any]) -> Compared | None:
+        """The row of a combination; None where its structure is not worth a description."""
+        flags = {**self.wanted.flags, **point}
+        flags.update(mode_of("compare", flags))
+        how = {name: value for name, value in flags.items() if name in _FLAGS}
+        scenario = Scenario.of(**how).added_to(self.base.flags)
+        model, card = self._model(flags), self._card(flags)
+        if scenario.zero:
+            return None
+        sizes, facts = columns_of(model.config, scenario.batch)
+        layers = sizes["L"] if scenario.counts_layers else 0
+        key = replace(scenario, batch=1), card, layers, tuple(facts)
+        self.times[key] += 1
+        if self.times[key] < DESCRIBED:
+            return None
+        if key not in self.known:
+            found = structure(model, scenario, self.names, {}, self.wanted.cards, card)
+            # a report says why there is none
+            self.known[key] = found if isinstance(found, Structure) else None
+        known = self.known[key]
+        return None if known is None else self._row(model, scenario, known, sizes)
+
+    def _model(self, flags: Mapping[str, Any]) -> Resolved:
+        given = {name: flags[name] for name in flags if name not in _FLAGS and name not in ON_CARD}
+        key = tuple(given.get(axis.name) for axis in self.wanted.varied.axes)
+        if key not in self.models:
+            self.models[key] = resolve(self.base, **given)
+        return self.models[key]
+
+    def _card(self, flags: Mapping[str, Any]) -> Card | None:
+        named, cards = flags.get(CARD), self.wanted.cards
+        if cards is None or not named:
+            return None
+        name = named[0] if isinstance(named, list) else named
+        if name not in self.cards:
+            self.cards[name] = cards.card(name)
+        return self.cards[name]
+
+    def _row(self, model: Resolved, scenario: Scenario, known: Structure, sizes: Sizes) -> Compared:
+        numbers, time = known.plan.values({str(axis): sizes[axis] for axis in sizes}), None
+        if known.clock is not None and self.wanted.cards is not None:
+            of = known.clock.time(sizes, scenario.batch)
+            on = known.clock.on
+            time = TimeOf(on.card.name, on.setup.mode, of.basis, *of[1:3], of.seconds)
+            for name in self.wanted.every:
+                if name in TIMED:
+                    terms, batch = self.wanted.cards.terms, scenario.batch
+                    numbers[name] = TIMED[name].at(time.mode, time.gpu, of.seconds, batch, terms)
+        towers = 2 if hasattr(model.config, "vision") else 1
+        return Compared(model.name, {}, numbers, {}, time, towers, known.peak_is)
+
+
+def _on_arrays(
+    evaluator: Evaluator, wanted: Wanted, skipped: "Counter[str]", tell: Tell
+) -> Iterator[Compared]:
+    np, grid = load(), wanted.varied
+    left, at = np.arange(grid.points), dict[str, Any]()
+    for axis in reversed(grid.axes):
+        left, at[axis.name] = np.divmod(left, len(axis.values))
+    chunk = evaluator.chunk(at, grid.points)
+    skipped.update(chunk.skipped)
+    towers = 2 if hasattr(evaluator.base.base, "vision") else 1
+    for row in _rows(chunk, wanted):
+        yield row._replace(towers=towers)
+    for _ in range(grid.points):
+        tell()
+
+
+def _rows(chunk: Chunk, wanted: Wanted) -> Iterator[Compared]:
+    axes = wanted.varied.axes
+    indices = zip(*(chunk.varied[axis.name].tolist() for axis in axes), strict=True)
+    numbers = zip(*(chunk.quantities[name].tolist() for name in wanted.every), strict=True)
+    times: Iterator[TimeOf | None] = iter([None] * chunk.rows)
+    if chunk.timing is not None:
+        times = map(TimeOf, *(column.tolist() for column in chunk.timing))
+    rows = zip(indices, numbers, times, chunk.peak_is.tolist(), strict=True)
+    for index, each, time, peak_is in rows:
+        varied = {axis.name: axis.value(i) for axis, i in zip(axes, index, strict=True)}
+        quantities = dict(zip(wanted.every, each, strict=True))
+        yield Compared(chunk.model, varied, quantities, {}, time, peak_is=peak_is)

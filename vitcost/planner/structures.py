@@ -1,0 +1,62 @@
+"""All models of one structure: quantities as formulas in their sizes, and what times them."""
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import NamedTuple
+
+from vitcost.engine.workload import workload
+from vitcost.errors import VitcostError
+from vitcost.hardware.cards import Card
+from vitcost.hardware.columns import Clock
+from vitcost.memory import step
+from vitcost.planner.formulas import Plan, formulas
+from vitcost.planner.grid import reason
+from vitcost.planner.timing import Cards
+from vitcost.report import report_on
+from vitcost.scenario import Scenario
+from vitcost.zoo import Resolved
+
+__all__ = ["DESCRIBED", "Structure", "structure"]
+
+# a structure is described once in the time of so many reports
+DESCRIBED = 12
+
+
+class Structure(NamedTuple):
+    """How all models of a structure are computed; ``clock`` is there where a card is named."""
+
+    plan: Plan
+    clock: Clock | None
+    peak_is: str | None
+
+
+def structure(
+    model: Resolved,
+    scenario: Scenario,
+    names: Iterable[str],
+    constants: Mapping[str, int],
+    cards: Cards | None = None,
+    card: Card | None = None,
+) -> Structure | str | None:
+    """The structure of a model, why there is none, or None where each model is asked by itself;
+    ``constants`` are the sizes that all models of it have."""
+    names = tuple(names)
+    try:
+        plan = Plan(formulas(model, scenario, names), constants)
+        clock = None
+        if cards is not None and card is not None:
+            clock = cards.clock(model.config, scenario, card)
+            if clock is None:
+                return None
+    except VitcostError as error:
+        with suppress(VitcostError):
+            # symbols alone may be refused, and no card is asked then
+            report_on(model, workload(model.config, scenario))
+            if card is None:
+                return None
+        return reason(error)
+    peak_is = None
+    if "train_memory" in names:
+        peak_is = step(workload(model.config, replace(scenario, mode="train"))).peak_is
+    return Structure(plan, clock, peak_is)

@@ -1,0 +1,100 @@
+"""The times of a sweep: which card a row is of, and the quantities that follow from its time."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from vitcost.engine.model import Config
+from vitcost.engine.ops import Sizes
+from vitcost.hardware.cards import Card
+from vitcost.hardware.columns import Clock, clock
+from vitcost.hardware.given import Known, known
+from vitcost.hardware.roofline import predict
+from vitcost.hardware.specs import asked_cards
+from vitcost.planner.chunk import Filled
+from vitcost.planner.grid import CARD, Grid
+from vitcost.planner.prices import Price, prices
+from vitcost.quantities import TIMED
+from vitcost.quantity import Terms
+from vitcost.scenario import Scenario
+
+__all__ = ["ON_CARD", "Cards", "cards_of"]
+
+# keywords that a time is asked for with, beside the scenario
+ON_CARD = ("gpu", "gpu_file", "calibration", "anchor")
+
+
+class Cards(NamedTuple):
+    """The cards of a question by name, and what their costs follow from."""
+
+    known: Known
+    names: tuple[str, ...]
+    terms: Terms
+
+    def card(self, name: "str | Card") -> Card:
+        """One card, by a name or figures."""
+        (found,) = asked_cards([name], self.known.cards)
+        return found
+
+    def clock(self, config: Config, scenario: Scenario, card: Card) -> Clock | None:
+        """What times all configs of a structure, by one of them."""
+        return clock(config, scenario, card, self.known.calibrations)
+
+    def columns(
+        self, clock: Clock, sizes: Sizes, batch: Any, rows: Any, names: Iterable[str], to: Filled
+    ) -> None:
+        """Puts the times of some rows, and quantities that follow from them."""
+        times = clock.times(sizes, batch)
+        card, mode = clock.on.card.name, clock.on.setup.mode
+        to.time(
+            rows, (card, mode, times.basis, times.low_seconds, times.high_seconds, times.seconds)
+        )
+        self._follow(card, mode, times.seconds, batch, rows, names, to)
+
+    def one(
+        self,
+        config: Config,
+        scenario: Scenario,
+        card: Card,
+        row: Any,
+        names: Iterable[str],
+        to: Filled,
+    ) -> None:
+        """Puts the time of one row."""
+        time = predict(config, scenario, card, calibrations=self.known.calibrations)
+        of = time.gpu, time.mode, time.basis, time.low_seconds, time.high_seconds, time.seconds
+        to.time(row, of)
+        self._follow(time.gpu, time.mode, time.seconds, scenario.batch, row, names, to)
+
+    def _follow(
+        self,
+        card: str,
+        mode: str,
+        seconds: Any,
+        batch: Any,
+        rows: Any,
+        names: Iterable[str],
+        to: Filled,
+    ) -> None:
+        for name in names:
+            to.put(name, rows, TIMED[name].at(mode, card, seconds, batch, self.terms))
+
+
+def cards_of(
+    given: Mapping[str, Any],
+    varied: Grid,
+    price: "Price | None",
+    samples: int | None,
+    others: Iterable[str] = (),
+) -> Cards:
+    """The cards that keywords and a grid name, with the prices of each; ``others`` are cards of
+    reports that were made, which have a price by their names."""
+    files = known(given.get("gpu_file") or (), given.get("calibration") or ())
+    names = [name for axis in varied.axes if axis.name == CARD for name in axis.values]
+    rows = tuple(dict.fromkeys(asked_cards([*(given.get(CARD) or ()), *names], files.cards)))
+    others = tuple(others)
+    costs = prices(price, files.cards)
+    costs.check(rows, others)
+    found = {name: costs.of_names(name) for name in others}
+    found.update({row.name: costs.of(row) for row in rows})
+    terms = Terms({name: each for name, each in found.items() if each is not None}, samples)
+    return Cards(files, tuple(found), terms)

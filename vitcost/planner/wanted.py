@@ -1,0 +1,121 @@
+"""What a comparison or a sweep asks: quantities, cards and terms, from keywords."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from math import prod
+from typing import Any, NamedTuple
+
+from vitcost.arguments import listed
+from vitcost.errors import ConfigError
+from vitcost.planner.grid import CARD, Axis, Grid, check_apart
+from vitcost.planner.job import data_of
+from vitcost.planner.pareto import pair_of
+from vitcost.planner.timing import Cards, cards_of
+from vitcost.quantities import QUANTITIES, TIMED, check_terms, check_used, known
+from vitcost.quantity import Terms
+
+__all__ = ["COMPARED", "SCHEMA", "SHOWN", "Wanted", "asked_for", "terms_of"]
+
+SCHEMA = "vitcost.compare/1"
+# what is compared unless somebody asks for other quantities
+COMPARED: tuple[str, ...] = (
+    "params",
+    "flops",
+    "train_flops",
+    "inference_memory",
+    "weights",
+    "gradients",
+    "optimizer_states",
+    "saved_activations",
+    "train_memory",
+)
+# and what a page shows of them: its columns are few
+SHOWN = ("params", "flops", "inference_memory", "train_memory")
+# keywords of costs, beside those of a report
+_TERMS = ("price", "samples", "epochs")
+
+
+class Wanted(NamedTuple):
+    """The grid, the keywords of a report and every keyword that holds for all rows, the quantities
+    and those that a page shows, the two of a Pareto front, and the cards of a time, where there is
+    one; ``why``: whether layers are compared."""
+
+    varied: Grid
+    flags: Mapping[str, Any]
+    given: Mapping[str, Any]
+    names: tuple[str, ...]
+    shown: tuple[str, ...]
+    pair: tuple[str, str] | None
+    cards: Cards | None
+    why: bool = False
+
+    @property
+    def every(self) -> tuple[str, ...]:
+        """Every quantity that there is, of which a picture may have any."""
+        return tuple(dict.fromkeys((*self.names, *QUANTITIES)))
+
+
+def asked_for(
+    varied: Grid,
+    given: Mapping[str, Any],
+    quantities: Sequence[str] | None,
+    pareto: Sequence[str] | None,
+    timed: Iterable[str] | None = None,
+    why: bool = False,
+) -> Wanted:
+    """The question behind keywords. Several cards are a field that varies, but beside finished
+    reports, whose cards are ``timed``. A card is named for its time, a price and samples for what a
+    run costs.
+
+    Raises ``NotCovered`` or ``ConfigError`` for a quantity that needs a card, a price or samples
+    that are not given, and for those that no quantity has a use for.
+    """
+    flags = {name: value for name, value in given.items() if name not in _TERMS}
+    terms = {name: given[name] for name in _TERMS if given.get(name) not in (None, (), [])}
+    cards = flags.get(CARD) or ()
+    if len(cards) > 1 and timed is None:
+        check_apart(varied, flags)
+        varied = Grid((*varied.axes, Axis(CARD, tuple(dict.fromkeys(flags.pop(CARD))))))
+    kept = {name: value for name, value in given.items() if name in flags or name in terms}
+    samples = _samples(terms)
+    pair = pair_of(pareto)
+    costs = () if quantities is not None else _costs(terms)
+    named = known([*(COMPARED if quantities is None else quantities), *costs, *(pair or ())])
+    on_card = bool(cards) or any(axis.name == CARD for axis in varied.axes)
+    # a card is named for its time
+    asked = quantities is not None and TIMED.keys() & {*named}
+    time = ("step_time",) if on_card and not asked else ()
+    names = known([*named, *time])
+    shown = names if quantities is not None else known([*SHOWN, *costs, *time, *(pair or ())])
+    check_used((name for name in ("price", "samples") if name in terms), names)
+    found = None
+    if on_card or timed:
+        found = cards_of(flags, varied, terms.get("price"), samples, timed or ())
+    no_cards: tuple[str, ...] = ()
+    check_terms(
+        names,
+        no_cards if found is None else found.names,
+        Terms(samples=samples) if found is None else found.terms,
+    )
+    return Wanted(varied, flags, kept, names, shown, pair, found, why)
+
+
+def terms_of(flags: Mapping[str, Any], given: Mapping[str, Any], names: Iterable[str]) -> Terms:
+    """What the costs among some quantities follow from, on the cards of ``flags``."""
+    samples = _samples(given)
+    check_used((name for name in ("price", "samples") if name in given), names)
+    cards = {**flags, CARD: listed(CARD, flags.get(CARD))}
+    return cards_of(cards, Grid(()), given.get("price"), samples).terms
+
+
+def _samples(terms: Mapping[str, Any]) -> int | None:
+    """The samples of a run."""
+    if "samples" in terms:
+        return prod(data_of(terms["samples"], terms.get("epochs", 1)))
+    if "epochs" in terms:
+        raise ConfigError("epochs are of samples, the images of one: give samples, such as 1.28M")
+    return None
+
+
+def _costs(terms: Mapping[str, Any]) -> tuple[str, ...]:
+    """The quantities that terms are given for, where none is named."""
+    return tuple(name for name, row in TIMED.items() if row.needs and {*row.needs} <= {*terms})
