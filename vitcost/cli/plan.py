@@ -131,7 +131,7 @@ def command(
 ) -> int:
     """Time, cost and memory of a training run.
 
-    Nothing fits: exit 1.
+    Nothing fits, or nothing keeps the deadline: exit 1.
     """
     name, flags = one_model(model, model_option), given(ctx)
     for flag in ("samples", "gpu"):

@@ -80,6 +80,11 @@ class Workload:
         return True
 
     @property
+    def least_batch(self) -> int:
+        """The smallest batch that is known; all larger ones are."""
+        return 1
+
+    @property
     def no_step(self) -> str:
         """Why there is no training step of it; empty: there is one."""
         return ""

@@ -6,6 +6,7 @@ from vitcost.page import Column, Page, Row, Table, Value, shown
 from vitcost.pages.asked import of_inputs, of_model, of_scenario
 from vitcost.pages.plots import plan_plots
 from vitcost.planner.choose import AS_FAST, PlanRow, divided, simplest
+from vitcost.planner.deadline import Late
 from vitcost.planner.plan import OnCard, Plan
 from vitcost.units import JOULES_OF_KWH
 
@@ -40,30 +41,62 @@ def _answer(result: Plan) -> Iterator[str]:
     best = result.best
     if best is None or best.step_seconds is None:
         yield "nothing fits"
+        if result.late is not None:
+            yield _needed(result.late, result)
         return
     chosen = simplest(result.found) or best
     said = [f"{_name(chosen)}, micro-batch {chosen.micro_batch:,} × {chosen.accumulation:,}"]
     runs = chosen.run_low_seconds, chosen.run_high_seconds
     said.append(f"{shown(chosen.run_seconds, 'seconds')}{_between(*runs, unit='seconds')}")
     hours = _between(chosen.gpu_hours_low, chosen.gpu_hours_high)
-    said.append(f"{shown(chosen.gpu_hours, 'si')} GPU-hours{hours}")
+    said.append(f"{_amount(chosen.gpu_hours)} GPU-hours{hours}")
     if chosen.cost is not None:
-        said.append(f"cost {shown(chosen.cost, 'si')}{_between(chosen.cost_low, chosen.cost_high)}")
+        said.append(f"cost {_amount(chosen.cost)}{_between(chosen.cost_low, chosen.cost_high)}")
+    if result.late is not None:
+        yield f"no number of cards that was tried keeps {_deadline(result)}; the closest:"
     most = "" if chosen.memory_basis == "exact" else "at most "
     capacity = shown(result.card.capacity_bytes, "bytes")
     said.append(f"{most}{shown(chosen.memory_bytes, 'bytes')} of {capacity}")
     yield ", ".join(said)
+    if result.late is not None:
+        yield _needed(result.late, result)
     if chosen is not best and chosen.step_seconds:
         less = 1 - best.step_seconds / chosen.step_seconds
         if less >= 0.001:
             yield f"the fastest, {_name(best)}, takes {shown(less, 'ratio')} less"
 
 
-def _between(low: float | None, high: float | None, unit: str = "si") -> str:
+def _deadline(result: Plan) -> str:
+    return f"a deadline of {shown(result.job.deadline_seconds, 'seconds')}"
+
+
+def _needed(late: Late, result: Plan) -> str:
+    """By how much a deadline is missed, and how many cards would keep it."""
+    least = f"{late.least_cards:,} cards at least are needed"
+    if late.late_seconds is not None and late.cards_at_pace is not None:
+        over = shown(late.late_seconds, "seconds")
+        least = f"that is {over} late; at this pace {late.cards_at_pace:,} cards would keep it"
+        if late.least_cards > 1:
+            least += f", and fewer than {late.least_cards:,} cannot"
+    if not late.needs_network:
+        return least
+    return (
+        f"{least}: more than a node of {result.job.gpus:,} needs network, what a card has to other "
+        "nodes, such as '50 GB/s'"
+    )
+
+
+def _between(low: float | None, high: float | None, unit: str = "") -> str:
     """The ends of a band, in brackets."""
     if low is None or high is None or low == high:
         return ""
-    return f" ({shown(low, unit)} to {shown(high, unit)})"
+    ends = (shown(end, unit) if unit else _amount(end) for end in (low, high))
+    return f" ({' to '.join(ends)})"
+
+
+def _amount(value: float | None) -> str:
+    """GPU-hours or money: three digits of what is below 1 too."""
+    return shown(value, "rate" if value is not None and value < 1 else "si")
 
 
 def _cards(result: Plan) -> str:
@@ -75,9 +108,8 @@ def _cards(result: Plan) -> str:
 def _lead(result: Plan) -> Iterator[str]:
     scenario, job = result.scenario, result.job
     yield f"attention {scenario.attention}, optimizer {scenario.optimizer}"
-    if job.deadline_seconds is not None:
-        wanted = shown(job.deadline_seconds, "seconds")
-        yield f"the fewest cards that share a step evenly and keep a deadline of {wanted}"
+    if job.deadline_seconds is not None and result.late is None:
+        yield f"the fewest cards that share a step evenly and keep {_deadline(result)}"
 
 
 def _totals(result: Plan) -> Table:
@@ -177,7 +209,18 @@ def _best(result: Plan) -> Iterator[Table]:
         if others
     ]
     notes.append(f"time {result.basis}; MFU: the model's FLOPs over the peak, HFU: those executed")
+    notes += _uncovered(result)
     yield Table("Fastest that fit", tuple(columns), rows, tuple(notes))
+
+
+def _uncovered(result: Plan) -> Iterator[str]:
+    """The ways that no row of has an answer, by their reasons."""
+    reasons: dict[str, list[str]] = {}
+    for rows in _divisions(result):
+        if all(row.missing for row in rows):
+            reasons.setdefault(rows[0].missing or "", []).append(rows[0].strategy)
+    for reason, names in reasons.items():
+        yield f"not covered, {', '.join(names)}: {reason}"
 
 
 def _names(rows: list[PlanRow]) -> str:
@@ -265,15 +308,15 @@ def _way(row: PlanRow, place: int, folded: bool) -> Row:
     cells = (
         row.strategy,
         row.checkpointing,
-        row.micro_batch,
-        row.accumulation,
+        row.micro_batch or None,
+        row.accumulation or None,
         row.memory_bytes,
         row.memory_basis,
         row.headroom_bytes if row.fits else None,
         row.sent_bytes,
         waits,
         row.step_seconds,
-        row.limit,
+        row.limit if row.missing is None else f"not covered: {row.missing}",
     )
     # what else a division could recompute is folded below the best
     return Row(cells, "" if row.fits else "failed", min(place, 1), detail=place > 0 or folded)

@@ -20,7 +20,7 @@ def asked(
 ) -> tuple[Resolved, Scenario]:
     """The model and the scenario that keywords describe; ``fixed`` ones come before those given.
     ``automatic`` is the precision where none is given, or ``auto``, and neither a recipe nor the
-    module has one of its own.
+    module has one of its own, nor a file of traces one alone.
 
     >>> found, scenario = asked("vit_base_patch16_224", {"img_size": 384, "mode": "train"}, batch=8)
     >>> found.config.img_size, scenario.mode, scenario.batch
@@ -33,6 +33,9 @@ def asked(
     named = flags.get("precision")
     if automatic and (named is None or (isinstance(named, str) and named == AUTO)):
         own = "precision" in found.flags or RECIPES.get(flags.get("recipe", "torch")) != _TORCH
+        held: tuple[str, ...] = getattr(found.config, "precisions", ())
+        # a file of one precision has no other
+        automatic = held[0] if len(held) == 1 else automatic
         flags["precision"] = None if own else automatic
     scenario = Scenario.of(**{**flags, **fixed})
     check_layout(found.config, scenario)

@@ -92,8 +92,11 @@ def _memory(pace: Pace, reserve: Reserve, rows: Sequence[PlanRow]) -> Iterator[s
         yield "memory: of eager kernels; compiled ones keep other tensors"
     bounds = [row for row in rows if row.memory_basis == "bounded"]
     ways = (replace(pace.scenario, zero=row.zero, ranks=row.data) for row in bounds)
-    for each in dict.fromkeys(each for way in ways for each in assumed(way, pace.run.unproved)):
-        yield f"memory, bounded: a step needs no more, with {each}"
+    if pace.run.has_bound:
+        for each in dict.fromkeys(each for way in ways for each in assumed(way, pace.run.unproved)):
+            yield f"memory, bounded: a step needs no more, with {each}"
+    elif bounds:
+        yield "memory, bounded: gradients that are added up stand beside those of a step"
     if any(row.pipeline > 1 for row in rows):
         yield "memory, bounded: a stage of a pipeline is counted with the embedding and the head"
 

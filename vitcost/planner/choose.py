@@ -1,13 +1,11 @@
 """The ways to divide a run among cards: which fit, how fast each is, how few cards are enough."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, partial
-from itertools import islice
-from math import ceil
 from typing import NamedTuple
 
-from vitcost.errors import ConfigError
-from vitcost.page import shown
+from vitcost.engine.workload import Workload
+from vitcost.errors import ConfigError, NotCovered
 from vitcost.planner.job import Job
 from vitcost.planner.need import Need
 from vitcost.planner.pace import Micro, Pace, step_cost
@@ -18,14 +16,12 @@ from vitcost.planner.strategies import Fixed, Strategy, divisors, strategies
 from vitcost.scenario import RECIPES
 from vitcost.units import JOULES_OF_KWH
 
-__all__ = ["AS_FAST", "PlanRow", "divided", "fewest_cards", "planned", "simplest"]
+__all__ = ["AS_FAST", "PlanRow", "divided", "planned", "simplest"]
 
 # a way that is slower by less than this is as fast: a prediction is no finer
 AS_FAST = 1.02
 # micro-batches that are timed: the largest that fit
 _TIMED = 8
-# numbers of cards that are tried for a deadline
-_TRIED = 64
 _LIMITS = {"compute": "compute", "memory": "memory bandwidth", "overhead": "launches"}
 
 
@@ -35,7 +31,8 @@ class PlanRow(NamedTuple):
     Memory and ``sent_bytes`` are of one card, the card that has the most; times, energy and cost
     of the whole run follow from ``step_seconds``, and their ends from those of its band. Energy is
     the site's, ``energy_cost`` and ``co2_kg`` are of it. Where it does not fit they are None, and
-    ``memory_bytes`` is what one sample needs.
+    ``memory_bytes`` is what the fewest samples need. Where a model cannot be divided in this way
+    ``missing`` says why, and there is no memory either.
     """
 
     strategy: str
@@ -48,10 +45,10 @@ class PlanRow(NamedTuple):
     micro_batch: int
     accumulation: int
     fits: bool
-    memory_bytes: int
-    memory_basis: str
-    headroom_bytes: int
-    sent_bytes: int
+    memory_bytes: int | None
+    memory_basis: str | None
+    headroom_bytes: int | None
+    sent_bytes: int | None
     limit: str
     step_seconds: float | None = None
     low_seconds: float | None = None
@@ -77,6 +74,7 @@ class PlanRow(NamedTuple):
     cost_high: float | None = None
     energy_cost: float | None = None
     co2_kg: float | None = None
+    missing: str | None = None
 
 
 def planned(pace: Pace, job: Job, fixed: Fixed, reserve: Reserve) -> tuple[PlanRow, ...]:
@@ -86,11 +84,40 @@ def planned(pace: Pace, job: Job, fixed: Fixed, reserve: Reserve) -> tuple[PlanR
     most = RECIPES[pace.scenario.recipe].stages
     if fixed.tensor_parallel is None and tensor_missing(pace.run):
         fixed = fixed._replace(tensor_parallel=1)
-    rows = (
-        _best(pace, job, strategy, _batches(job, strategy, fixed), headroom, micro)
-        for strategy in strategies(pace.run, job, fixed, most)
-    )
+    rows: list[PlanRow] = []
+    refused: list[NotCovered] = []
+    for strategy in strategies(pace.run, job, fixed, most):
+        try:
+            batches = _batches(pace.run, job, strategy, fixed)
+            rows.append(_best(pace, job, strategy, batches, headroom, micro))
+        except NotCovered as reason:
+            refused.append(reason)
+            rows.append(_refused(strategy, str(reason)))
+    if len(refused) == len(rows):
+        raise refused[0]
     return tuple(sorted(rows, key=_order))
+
+
+def _refused(strategy: Strategy, missing: str) -> PlanRow:
+    """A way that is not covered for a model."""
+    return PlanRow(
+        strategy.name,
+        strategy.zero,
+        strategy.data,
+        strategy.tensor,
+        strategy.sequence,
+        strategy.pipeline,
+        strategy.checkpointing,
+        0,
+        0,
+        False,
+        None,
+        None,
+        None,
+        None,
+        "not covered",
+        missing=missing,
+    )
 
 
 def _best(
@@ -122,9 +149,10 @@ def _best(
     return _timed(pace, job, row, step(batch), time)
 
 
-def _order(row: PlanRow) -> tuple[bool, float, int, int]:
+def _order(row: PlanRow) -> tuple[bool, bool, float, int, int]:
     """What fits first, the fastest first; of equally fast ones the least divided."""
-    return not row.fits, _seconds(row), row.zero, row.memory_bytes
+    refused = row.missing is not None
+    return not row.fits, refused, _seconds(row), row.zero, row.memory_bytes or 0
 
 
 def simplest(rows: Sequence[PlanRow]) -> PlanRow | None:
@@ -143,11 +171,14 @@ def _seconds(row: PlanRow) -> float:
     return row.step_seconds or 0.0
 
 
-def _batches(job: Job, strategy: Strategy, fixed: Fixed) -> list[int]:
-    """Micro-batches that the samples of a rank can be cut into."""
-    share = job.global_batch // strategy.data
+def _batches(run: Workload, job: Job, strategy: Strategy, fixed: Fixed) -> list[int]:
+    """Micro-batches that the samples of a rank can be cut into, and that the model runs."""
+    share, least = job.global_batch // strategy.data, run.batch
     if fixed.micro_batch is None:
-        return divisors(share)
+        known = [batch for batch in divisors(share) if batch >= least]
+        if not known:
+            raise NotCovered(f"a rank has {share} sample of a step, and the least known is {least}")
+        return known
     if not 1 <= fixed.micro_batch <= share or share % fixed.micro_batch:
         raise ConfigError(
             f"micro_batch {fixed.micro_batch:,} does not divide the {share:,} samples of a rank"
@@ -199,9 +230,9 @@ def _plain(pace: Pace, strategy: Strategy, need: Need, left: int, weights: Weigh
 def _timed(pace: Pace, job: Job, row: PlanRow, step: StepTime, micro: Micro) -> PlanRow:
     """A row with the times of a step, and what follows from them for the run."""
     seconds = step.total
-    plain = step_cost(pace.run)
-    ran = step_cost(pace.run, 1, row.checkpointing)
-    per_second = job.global_batch / seconds / (job.cards * pace.peak)
+    least = pace.run.batch
+    plain, ran = (step_cost(pace.run, least, how) for how in ("none", row.checkpointing))
+    per_second = job.global_batch / seconds / (job.cards * pace.peak) / least
     low, high = seconds - micro.below * step.compute, seconds + micro.above * step.compute
     runs = [job.steps * each for each in (seconds, low, high)]
     hours = [each * job.cards / 3600 for each in runs]
@@ -249,59 +280,3 @@ def _limit(step: StepTime, micro: Micro) -> str:
         "update": step.update,
     }
     return max(parts, key=lambda name: parts[name])
-
-
-def fewest_cards(
-    pace: Pace, job: Job, fixed: Fixed, reserve: Reserve
-) -> tuple[Job, tuple[PlanRow, ...]]:
-    """The fewest cards with which a run keeps its deadline, and the ways to divide it there.
-
-    Parts of a node come first, then whole nodes. No n cards are faster than n times a card that
-    has room for the whole batch, so that fewer than the deadline asks of that one are not tried.
-    """
-    assert job.deadline_seconds is not None
-    fastest = pace.micro(job.global_batch, "none").passes / job.global_batch
-    least = fastest * job.total_samples / job.deadline_seconds
-    best: PlanRow | None = None
-    refused: ConfigError | None = None
-    tried = (wanted for wanted in _sizes(job, fixed) if wanted.cards >= least)
-    for wanted in islice(tried, _TRIED):
-        try:
-            rows = planned(pace, wanted, fixed, reserve)
-        except ConfigError as error:
-            # so many cards cannot be divided as the user has fixed it
-            refused = error
-            continue
-        if rows[0].fits:
-            best = rows[0]
-            if (best.run_seconds or 0.0) <= job.deadline_seconds:
-                return wanted, rows
-    if best is None and refused is not None:
-        raise refused
-    raise ConfigError(_missed(job, best, least))
-
-
-def _sizes(job: Job, fixed: Fixed) -> Iterator[Job]:
-    """Runs on more and more cards, which share the samples of a step evenly."""
-    shared = (fixed.pipeline_parallel or 1) * (fixed.tensor_parallel or 1)
-    for cards in (shared * ranks for ranks in divisors(job.global_batch)):
-        if cards <= job.gpus:
-            yield job._replace(gpus=cards, nodes=1)
-        elif cards % job.gpus == 0 and job.network is not None:
-            yield job._replace(nodes=cards // job.gpus)
-
-
-def _missed(job: Job, best: PlanRow | None, least: float) -> str:
-    wanted = shown(job.deadline_seconds, "seconds")
-    more = "" if job.network else f"; more than a node of {job.gpus} needs network"
-    if best is None and ceil(least) > job.gpus and not job.network:
-        return (
-            f"a deadline of {wanted} needs {ceil(least):,} cards at least, and a node has "
-            f"{job.gpus}: give network, what a card has to other nodes, such as '50 GB/s'"
-        )
-    if best is None:
-        return (
-            f"a deadline of {wanted} needs {ceil(least):,} cards at least, which do not fit{more}"
-        )
-    took = shown(best.run_seconds, "seconds")
-    return f"no number of cards that was tried keeps a deadline of {wanted}: {took} is best{more}"

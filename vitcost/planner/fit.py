@@ -1,7 +1,7 @@
 """``fit``: the largest batch that a card holds, and what would make a batch fit."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from math import lcm
 from typing import Any, NamedTuple
@@ -158,6 +158,10 @@ def fit(
     kept = parse_reserve(reserve)
     sizes = tuple(dict.fromkeys(text("largest", each) for each in largest))
     run = workload(found.config, scenario)
+    if run.least_batch > scenario.batch and not wanted and "batch" not in given:
+        # nobody asked for one image, which a module may not run, or its file not have
+        scenario = replace(scenario, batch=run.least_batch)
+        run = run.under(scenario)
     rows = _rows(found, run, named or matching("", own), kept, sizes, bool(named))
     return Fit(found, scenario, scenario.batch, bool(named), kept, sizes, rows)
 
@@ -231,8 +235,9 @@ def _alike(
     bare = {row: row.capacity_bytes or 0 for row in sized}
     batches = largest_convex(lambda b: of(b).total_bytes, {*limits.values(), *bare.values()}, 2)
     # a batch of one runs other operators: it is asked for by itself
+    least = own.least_batch
     batches = {
-        limit: most if most > 1 else int(of(1).total_bytes <= limit)
+        limit: most if most > 1 else int(least == 1 and of(1).total_bytes <= limit)
         for limit, most in batches.items()
     }
     sizes = {name: _largest(name, model, runs, set(limits.values())) for name in largest}
@@ -253,7 +258,7 @@ def _alike(
             found = timed(found, model, run.scenario, row) if named else found
         asked = {name: each[limit] for name, each in sizes.items()}
         most = batches[limit]
-        made = _row(row, most, of(most or 1), of(wanted), reserve, runs.software)
+        made = _row(row, most, of(most or least), of(wanted), reserve, runs.software)
         rows.append(
             made._replace(
                 largest_batch_bare=batches[bare[row]],

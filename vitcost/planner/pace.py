@@ -8,11 +8,11 @@ from typing import NamedTuple
 from vitcost.engine.cost import Cost
 from vitcost.engine.workload import Workload
 from vitcost.errors import NotCovered
+from vitcost.hardware.basis import check_half
 from vitcost.hardware.cards import Card
 from vitcost.hardware.classes import setup_of
 from vitcost.hardware.constants import sheet_of
 from vitcost.hardware.predicted import Time
-from vitcost.hardware.basis import check_half
 from vitcost.scenario import Scenario
 
 __all__ = ["Micro", "Pace", "pace_of", "step_cost"]
@@ -37,7 +37,8 @@ class Micro(NamedTuple):
 class Pace:
     """A card's speed on a model: predicted, or given as an efficiency.
 
-    ``run`` is a step of one sample on the card, ``time`` the predicted time of another scenario.
+    ``run`` is a step of the fewest samples on the card, ``time`` the predicted time of another
+    scenario.
     """
 
     run: Workload
@@ -82,7 +83,7 @@ def pace_of(
 
 
 @lru_cache(maxsize=256)
-def step_cost(run: Workload, batch: int = 1, checkpointing: str = "none") -> Cost:
+def step_cost(run: Workload, batch: int, checkpointing: str = "none") -> Cost:
     """The cost of a training step on one card, of another batch and with what is recomputed."""
     scenario = replace(run.scenario, mode="train", batch=batch, checkpointing=checkpointing)
     return run.under(scenario).rows().cost

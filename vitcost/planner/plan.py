@@ -9,16 +9,17 @@ from vitcost.arguments import between, flag, listed, optional, takes, text
 from vitcost.engine.workload import Workload, workload
 from vitcost.errors import ConfigError, NotCovered, UnknownName, VitcostError
 from vitcost.hardware.attention import on_card
+from vitcost.hardware.basis import Anchor
 from vitcost.hardware.cards import Card
 from vitcost.hardware.constants import Calibration
 from vitcost.hardware.given import anchors_of, known
 from vitcost.hardware.precision import precision_on
-from vitcost.hardware.basis import Anchor
 from vitcost.hardware.roofline import predict
 from vitcost.hardware.specs import asked_cards
 from vitcost.planner.asked import asked
 from vitcost.planner.assumptions import assumptions
-from vitcost.planner.choose import PlanRow, fewest_cards, planned, simplest
+from vitcost.planner.choose import PlanRow, planned, simplest
+from vitcost.planner.deadline import Late, fewest_cards
 from vitcost.planner.job import Job, job
 from vitcost.planner.nodes import check_node, nodes_of
 from vitcost.planner.pace import pace_of, step_cost
@@ -76,6 +77,7 @@ class Plan(Result):
     Where several kinds of card were asked for it is of the best of them, and ``beside`` has a row
     for each: the cheapest first where there is a price, else the one with the fewest cards that
     keep a deadline, else the fastest. ``full``: whether a page has every way and every reference.
+    ``late`` is there where no cards were found that keep a deadline: it is of the closest way.
     ``basis`` is what the time of the first rests on: ``calibrated``, ``anchored``,
     ``of_its_kind``, ``spec_sheet``, or ``given``.
     """
@@ -91,6 +93,7 @@ class Plan(Result):
     found: tuple[PlanRow, ...]
     full: bool = False
     beside: tuple[OnCard, ...] = ()
+    late: Late | None = None
 
     @property
     def best(self) -> PlanRow | None:
@@ -99,8 +102,8 @@ class Plan(Result):
 
     @property
     def ok(self) -> bool:
-        """Whether anything fits."""
-        return self.best is not None
+        """Whether anything fits, and keeps the deadline."""
+        return self.best is not None and self.late is None
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of schema ``vitcost.plan/1``."""
@@ -119,6 +122,7 @@ class Plan(Result):
             "basis": self.basis,
             "assumptions": list(self.assumptions),
             "ok": self.ok,
+            "late": None if self.late is None else self.late._asdict(),
             "beside": [
                 {**each._asdict(), "best": None if each.best is None else each.best._asdict()}
                 for each in self.beside
@@ -189,7 +193,8 @@ def plan(
     is what one card has to other nodes in bytes a second, one direction. ``price`` is of one card
     and hour, as for ``serve``; ``kwh_price`` is of a kilowatt hour, ``pue`` the power usage
     effectiveness of the site, ``co2`` kilograms a kilowatt hour. ``deadline`` (``"3d"``), in place
-    of ``cards``, finds the fewest that keep it. Several cards in ``gpu`` are planned side by side.
+    of ``cards``, finds the fewest that keep it, or the closest way and how late it is. Several
+    cards in ``gpu`` are planned side by side.
     ``efficiency`` is the FLOP/s of one card over its peak, in place of a
     predicted time. ``zero``, ``tensor_parallel``,
     ``sequence_parallel``, ``pipeline_parallel``, ``checkpointing`` and ``micro_batch`` fix what is
@@ -266,16 +271,21 @@ def _planned(question: _Question, card: Card, wanted: Job) -> Plan:
         calibrations=question.calibrations,
     )
     run = workload(found.config, scenario)
+    # many batches are asked for, of which a module may run no single image
+    run = run.at(run.least_batch)
     pace = pace_of(run.under(on_card(scenario, card)), card, efficiency, time)
     _known(card, wanted)
+    late = None
     if wanted.deadline_seconds is None:
         rows = planned(pace, wanted, fixed, kept)
     else:
-        wanted, rows = fewest_cards(pace, wanted, fixed, kept)
+        wanted, rows, late = fewest_cards(pace, wanted, fixed, kept)
     totals = _totals(run, wanted)
     said = tuple(assumptions(pace, wanted, kept, rows))
     basis = pace.micro(rows[0].micro_batch, rows[0].checkpointing).basis
-    return Plan(found, scenario, wanted, card, kept, totals, basis, said, rows, full=question.full)
+    return Plan(
+        found, scenario, wanted, card, kept, totals, basis, said, rows, question.full, late=late
+    )
 
 
 def _side_by_side(cards: Sequence[Card], on: Callable[[Card], Plan]) -> Plan:
@@ -299,19 +309,26 @@ def _side_by_side(cards: Sequence[Card], on: Callable[[Card], Plan]) -> Plan:
             each.job.cards,
             each.basis,
             simplest(each.found),
-            None if each.ok else "nothing fits",
+            _missing(each),
         )
         for each in plans
     )
     return replace(plans[0], beside=(*rows, *refused))
 
 
+def _missing(plan: Plan) -> str | None:
+    """What a card does not do."""
+    if plan.best is None:
+        return "nothing fits"
+    return None if plan.late is None else "no number of cards that was tried keeps the deadline"
+
+
 def _order(plan: Plan) -> tuple[bool, bool, float]:
     """Cards that do first, of these the cheapest, those with the fewest for a deadline, or the
     fastest."""
     best = plan.best
-    if best is None:
-        return True, True, 0.0
+    if best is None or plan.late is not None:
+        return True, best is None, 0.0 if best is None else best.run_seconds or 0.0
     if best.cost is not None:
         return False, False, best.cost
     by = best.run_seconds if plan.job.deadline_seconds is None else float(plan.job.cards)
@@ -355,7 +372,7 @@ def _known(card: Card, job: Job) -> None:
 
 
 def _totals(run: Workload, job: Job) -> Totals:
-    cost, tokens = step_cost(run), None
+    cost, tokens = step_cost(run, run.batch), None
     if "s" in run.sizes:
         tokens = job.total_samples * run.sizes["s"]
     return Totals(
@@ -364,5 +381,5 @@ def _totals(run: Workload, job: Job) -> Totals:
         tokens,
         cost.params,
         None if tokens is None else 6 * cost.params * tokens,
-        job.total_samples * (cost.flops + cost.backward_flops),
+        job.total_samples * (cost.flops + cost.backward_flops) // run.batch,
     )

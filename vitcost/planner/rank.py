@@ -61,10 +61,24 @@ def rank_need(run: Workload, strategy: Strategy) -> Need:
         accumulate=min(strategy.accumulation, 2),
     )
     shared = TensorParallel(strategy.tensor, "megatron" if strategy.sequence else "")
-    found = memory.step(run.stage(strategy.pipeline).under(own).shared(shared))
+    one = run.stage(strategy.pipeline).under(own).shared(shared)
+    try:
+        found = memory.step(one)
+        need = needed(found)
+    except NotCovered:
+        if own.accumulate == 1 or run.has_bound:
+            raise
+        return _accumulated(run.under(replace(own, accumulate=1)))
     flights = min(strategy.pipeline, strategy.accumulation)
-    need = needed(found)
     if strategy.pipeline == 1:
         return need
     more = (flights - 1) * (found.saved_activations_bytes or 0)
     return need._replace(total_bytes=need.total_bytes + more, basis="bounded")
+
+
+def _accumulated(run: Workload) -> Need:
+    """A bound of a step whose gradients are added up, where a trace has none to add to: all of them
+    stand beside the tensors of a step, at every moment of which those that it just made are."""
+    found = memory.step(run)
+    need = needed(found)
+    return need._replace(total_bytes=need.total_bytes + found.gradients_bytes, basis="bounded")

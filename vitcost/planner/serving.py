@@ -92,7 +92,9 @@ class _Tried(NamedTuple):
 def row_of(asked: Question, card: Card, scenario: Scenario) -> ServeRow:
     """The batch that needs the fewest of a card, then the one with the sooner answer."""
     run, found = asked.run.under(scenario), list[_Tried]()
-    for batch in asked.batches:
+    # of several batches those that a module runs, or its file has
+    least = run.least_batch if len(asked.batches) > 1 else 1
+    for batch in (batch for batch in asked.batches if batch >= least):
         each = _tried(asked, card, run.at(batch))
         found.append(each)
         late = asked.load.slo_seconds is not None and each.time.seconds > asked.load.slo_seconds

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from vitcost.budgets.baseline import Recorded
+from vitcost.changes import Changed
 from vitcost.check.result import Difference, ModelCheck
 from vitcost.diff import Base
 from vitcost.formulas.explanation import Term
@@ -11,6 +12,7 @@ from vitcost.hardware.score import FileScore
 from vitcost.models import ModelRow
 from vitcost.planner.choose import PlanRow
 from vitcost.planner.compared import Why
+from vitcost.planner.deadline import Late
 from vitcost.planner.fit import FitRow
 from vitcost.planner.grid import Skipped
 from vitcost.planner.job import Job
@@ -18,7 +20,6 @@ from vitcost.planner.load import Load
 from vitcost.planner.plan import DECIDED, OnCard, Totals
 from vitcost.planner.serve import DECIDED as OF_CARDS
 from vitcost.planner.serving import ServeRow
-from vitcost.changes import Changed
 from vitcost.saved import report as saved
 from vitcost.saved.generate import Also, Rest
 from vitcost.scenario import Scenario
@@ -173,6 +174,7 @@ class Plan(TypedDict):
     basis: str
     assumptions: list[str]
     ok: bool
+    late: Late | None
     beside: list[OnCard]
     rows: list[PlanRow]
 

@@ -39,6 +39,9 @@ class Filed:
     def any(self) -> Trace:
         return self.file.traces[0][1]
 
+    def precisions(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(how.precision for how, _ in self.file.traces))
+
     def on_top(self, overrides: Mapping[str, Any]) -> "Filed":
         if overrides:
             name = next(iter(overrides))
@@ -57,6 +60,11 @@ class TracedModel:
 
     def __init__(self, name: str, kind: str, traces: Traces, reason: str = "") -> None:
         self.name, self.kind, self.traces, self.reason = name, kind, traces, reason
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """The precisions that it is known in; none: it can be traced in each."""
+        return self.traces.precisions()
 
     @property
     def reference(self) -> str:

@@ -70,6 +70,9 @@ class OfModule:
     def any(self) -> Trace:
         return self.at(How(), 2)
 
+    def precisions(self) -> tuple[str, ...]:
+        return ()
+
     def on_top(self, overrides: Mapping[str, Any]) -> "OfModule":
         if not overrides:
             return self

@@ -36,6 +36,9 @@ class Traces(Protocol):
     def any(self) -> Trace:
         """A trace under whatever scenario, for what is alike in all of them."""
 
+    def precisions(self) -> tuple[str, ...]:
+        """The precisions of its traces; none: it is traced in any."""
+
     def on_top(self, overrides: Mapping[str, Any]) -> "Traces":
         """The same module on other inputs."""
 
@@ -103,6 +106,15 @@ class Traced(Workload):
         names = without_rule(self._pass(self.training))
         moved = {"moved_bytes"} if any(map(foreign, names)) else set()
         return frozenset({"pointwise"} | moved if names else ())
+
+    @property
+    def least_batch(self) -> int:
+        """1, or 2 where a module does not run a single image, or its file has no such trace."""
+        one = Traced(self.traces, self.kind, self.scenario, 1, searched=True)
+        try:
+            return 2 if self.training and one.no_step else 1
+        except NotCovered:
+            return 2
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:

@@ -1,0 +1,90 @@
+"""The fewest cards that keep a deadline, or how the closest way misses it."""
+
+from collections.abc import Iterator
+from itertools import islice
+from math import ceil
+from typing import NamedTuple
+
+from vitcost.errors import ConfigError
+from vitcost.planner.choose import PlanRow, planned
+from vitcost.planner.job import Job
+from vitcost.planner.pace import Pace
+from vitcost.planner.reserve import Reserve
+from vitcost.planner.strategies import Fixed, divisors
+
+__all__ = ["Late", "fewest_cards"]
+
+# numbers of cards that are tried for a deadline
+_TRIED = 64
+
+
+class Late(NamedTuple):
+    """How a run misses its deadline on the cards of its closest way.
+
+    ``late_seconds`` are beyond the deadline, and ``cards_at_pace`` would keep it if each of them
+    were as fast as those; None where nothing fits. Fewer than ``least_cards`` cannot keep it: they
+    would be faster than a card that has room for the whole batch. ``needs_network``: whether more
+    cards were not tried, since nothing says what a card has to other nodes.
+    """
+
+    late_seconds: float | None
+    cards_at_pace: int | None
+    least_cards: int
+    needs_network: bool
+
+
+def fewest_cards(
+    pace: Pace, job: Job, fixed: Fixed, reserve: Reserve
+) -> tuple[Job, tuple[PlanRow, ...], Late | None]:
+    """The fewest cards with which a run keeps its deadline, and the ways to divide it there; where
+    none were found that do, those of the closest way, and how it is late.
+
+    Parts of a node come first, then whole nodes. Fewer cards than the deadline asks of one that has
+    room for the whole batch are not tried, but for the most that there are.
+    """
+    assert job.deadline_seconds is not None
+    fastest = pace.micro(job.global_batch, "none").passes / job.global_batch
+    least = fastest * job.total_samples / job.deadline_seconds
+    sizes = list(_sizes(job, fixed))
+    enough = [wanted for wanted in sizes if wanted.cards >= least] or sizes[-1:]
+    closest: tuple[Job, tuple[PlanRow, ...]] | None = None
+    refused: ConfigError | None = None
+    for wanted in islice(enough, _TRIED):
+        try:
+            rows = planned(pace, wanted, fixed, reserve)
+        except ConfigError as error:
+            # so many cards cannot be divided as the user has fixed it
+            refused = error
+            continue
+        if rows[0].fits and _run(rows) <= job.deadline_seconds:
+            return wanted, rows, None
+        if closest is None or (rows[0].fits, -_run(rows)) > (closest[1][0].fits, -_run(closest[1])):
+            closest = wanted, rows
+    if closest is None:
+        raise refused or ConfigError(
+            f"no number of cards shares a global_batch of {job.global_batch:,} evenly"
+        )
+    return *closest, _late(*closest, ceil(least))
+
+
+def _run(rows: tuple[PlanRow, ...]) -> float:
+    return rows[0].run_seconds or 0.0
+
+
+def _late(job: Job, rows: tuple[PlanRow, ...], least: int) -> Late:
+    network = job.network is None
+    if not rows[0].fits or job.deadline_seconds is None:
+        return Late(None, None, least, network)
+    seconds = _run(rows)
+    wanted = ceil(job.cards * seconds / job.deadline_seconds)
+    return Late(seconds - job.deadline_seconds, wanted, least, network)
+
+
+def _sizes(job: Job, fixed: Fixed) -> Iterator[Job]:
+    """Runs on more and more cards, which share the samples of a step evenly."""
+    shared = (fixed.pipeline_parallel or 1) * (fixed.tensor_parallel or 1)
+    for cards in (shared * ranks for ranks in divisors(job.global_batch)):
+        if cards <= job.gpus:
+            yield job._replace(gpus=cards, nodes=1)
+        elif cards % job.gpus == 0 and job.network is not None:
+            yield job._replace(nodes=cards // job.gpus)
