@@ -158,6 +158,14 @@ def test_what_would_make_it_fit_is_in_the_second_part() -> None:
     assert re.search(r"<td>rtx4090</td><td>([^<]*)</td>", rest)[1] == first  # type: ignore[index]
 
 
+def test_a_card_that_is_its_memory_alone_has_a_verdict() -> None:
+    flags = {"gpu": "mine,memory_gb=8", "mode": "train", "batch": "64"}
+    html = answer(BASE, flags).html
+    (row,) = vitcost.fit(BASE, **given(flags)).found
+    assert f"mine holds {row.largest_batch} images" in html
+    assert f"a batch of 64: {row.verdict}" in html
+
+
 def test_two_models_stand_on_one_roofline() -> None:
     question = dict(FIRST) | {"other": "vit_large_patch16_224"}
     one, other = json.loads(asked_of(json.dumps(question | {"rest": True})))
@@ -336,11 +344,14 @@ def test_what_is_typed_is_answered_and_kept_in_the_address(tab: Tab) -> None:
 @pytest.mark.slow
 def test_a_mistake_is_one_message(tab: Tab, capsys: pytest.CaptureFixture[str]) -> None:
     tab.page.fill("#model", "vit_bse_patch16_224")
-    tab.shown("p.error")
+    tab.shown("p.error:has-text('unknown model')")
+    # what stood there stays, paler, so that nothing jumps
+    assert tab.page.locator(".first.stale h1").count() == 1
     assert run(["report", "vit_bse_patch16_224", "-g", "l4"]) == 2
     assert capsys.readouterr().err == f"Error: {tab.page.inner_text('p.error')}\n"
     tab.page.fill("#model", BASE)
-    tab.shown(f"article h1:text-is('{BASE}')")
+    tab.shown(f".first:not(.stale) h1:text-is('{BASE}')")
+    assert tab.page.inner_text("p.error") == ""
 
 
 DROP = """([name, text, size]) => {
@@ -367,7 +378,7 @@ def test_a_dropped_file_harms_nothing(tab: Tab, name: str, text: str, size: int,
     tab.shown(f"p.error:has-text({json.dumps(said)})")
     # and the next question is answered
     tab.page.fill("#model", "vit_tiny_patch16_224")
-    tab.shown("article h1:text-is('vit_tiny_patch16_224')")
+    tab.shown(".first:not(.stale) h1:text-is('vit_tiny_patch16_224')")
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from vitcost.errors import ConfigError, VitcostError
 from vitcost.flags import mode_of
+from vitcost.hardware.specs import asked_cards
 from vitcost.page import Column, Page, Row, Table, printable
 from vitcost.pages.fit import fit_page
 from vitcost.pages.report import report_page
@@ -108,7 +109,9 @@ def _report(model: str, flags: tuple[tuple[str, Any], ...]) -> Report:
     try:
         found, scenario = asked(model, keywords)
         own = report_in(found, scenario, by_precision=False)
-        return with_times(own, gpu, turning=False) if gpu else own
+        # a card that is its memory alone has a verdict and no time
+        cards = [card for card in asked_cards(gpu, {}) if any(card.peaks)] if gpu else []
+        return with_times(own, cards, turning=False) if cards else own
     except VitcostError:
         # the message is the one that the whole question has
         return report(model, **dict(flags))
@@ -127,9 +130,11 @@ def _largest(own: Report, flags: Mapping[str, Any]) -> Iterator[str]:
     if "gpu" not in flags:
         return
     try:
+        if not own.time:
+            yield from fit_page(fit(own.model, **_fitted(flags))).answer[1:]
+            return
         # a batch of two fits nearly anywhere, and then no other ways are looked for
-        asked_for = {**_fitted(flags), "batch": 2}
-        (row,) = fit(own.model, **asked_for).found
+        (row,) = fit(own.model, **{**_fitted(flags), "batch": 2}).found
     except VitcostError as error:
         yield f"largest batch: {error}"
         return

@@ -9,7 +9,7 @@ const training = document.getElementById("training");
 const PATIENCE = 20000;
 const MOST = 2 ** 26;
 
-let worker, waiting, wanted = null, busy = false, number = 0, loaded = false;
+let worker, wanted = null, busy = false, number = 0, loaded = false;
 const pending = new Map();
 
 function start() {
@@ -46,7 +46,7 @@ function send(message, transfer = []) {
 
 // an answer, or after a while a new Python in place of one that does not come back
 async function ask(message) {
-  clearTimeout(waiting);
+  let waiting;
   const late = new Promise(resolve => {
     waiting = setTimeout(() => resolve(null), PATIENCE);
   });
@@ -165,23 +165,19 @@ function own({ own: fields, patch, error }) {
   settle();
 }
 
-// what stood there stays until the new answer is there, and folds stay open
+// what stood there stays, paler, until a new answer is there: a name is wrong while it is typed, and
+// nothing jumps for that
 function put(article, column, part) {
-  let [first, rest] = article.children;
-  if (!rest || !first.classList.contains("first")) {
-    article.innerHTML = '<div class="first"></div><div class="rest"></div>';
-    [first, rest] = article.children;
+  if (!article.querySelector(".first")) {
+    article.innerHTML =
+      '<p class="error" role="alert"></p><div class="first"></div><div class="rest"></div>';
   }
-  if (column.error) {
-    if (part === "rest") return;
-    first.innerHTML = "";
-    first.append(Object.assign(document.createElement("p"), { className: "error", role: "alert" }));
-    first.firstChild.textContent = column.error;
-    rest.innerHTML = "";
-    return;
-  }
+  const [wrong, first, rest] = article.children;
+  if (wrong.textContent !== column.error) wrong.textContent = column.error;
+  first.classList.toggle("stale", column.error !== "");
+  rest.classList.toggle("stale", column.error !== "" || part === "first");
+  if (column.error) return;
   const place = part === "first" ? first : rest;
-  rest.classList.toggle("stale", part === "first");
   const open = [...place.querySelectorAll("details[open] > summary")].map(each => each.textContent);
   place.innerHTML = column.html;
   for (const summary of place.querySelectorAll("details > summary")) {
