@@ -10,13 +10,11 @@ from traced_formula import both, differences
 LOOK_BY_LOOK = (
     "deit_tiny_patch16_224", "deit_tiny_distilled_patch16_224", "eva02_tiny_patch14_224",
     "vit_tiny_r_s16_p8_224", "vit_small_patch16_18x2_224", "vit_base_patch16_rope_mixed_224",
-    "vit_xsmall_patch16_clip_224",
+    "vit_xsmall_patch16_clip_224", "test_vit3", "vit_pe_core_tiny_patch16_384",
+    "deit3_small_patch16_224", "vit_wee_patch16_reg1_gap_256",
 )  # fmt: skip
-# and names of which some looks are told otherwise, though none at the peak
-BY_NUMBERS = (
-    "test_vit3", "vit_pe_core_tiny_patch16_384", "deit3_small_patch16_224",
-    "vit_wee_patch16_reg1_gap_256", "vit_small_patch16_dinov3_qkvb",
-)  # fmt: skip
+# and one of which some looks are told otherwise, though none at the peak
+BY_NUMBERS = ("vit_small_patch16_dinov3_qkvb",)
 
 
 @pytest.mark.slow

@@ -39,7 +39,8 @@ CASES = tuple(
 
 class Numbers(NamedTuple):
     """The numbers that a formula and a trace share, of a training step and of a forward in eval;
-    None: the formula has no such number."""
+    None: the formula has no such number. FLOPs are those that run: a differential block calls two
+    kernels that read one value, which its definition has one product for."""
 
     params: int
     trainable: int
@@ -119,8 +120,8 @@ def _of_formula(formula: Resolved, run: Workload) -> Numbers:
         r.params,
         r.trainable_params,
         r.training.buffers_bytes,
-        r.flops.forward,
-        r.flops.backward,
+        r.flops.forward_executed,
+        r.flops.backward_executed,
         r.training.saved_activations_bytes,
         r.inference.activations_bytes,
         *peak,
@@ -140,8 +141,8 @@ def _of_trace(found: Trace, batch: int) -> Numbers:
         cost.params,
         cost.trainable,
         buffers,
-        cost.flops,
-        cost.backward_flops - _beyond(found.step, batch),
+        cost.executed_flops,
+        cost.executed_backward_flops - _beyond(found.step, batch),
         cost.saved_bytes,
         inference.peak_bytes,
         top.peak_bytes,

@@ -71,17 +71,22 @@ def _embed(
     if c.mask_token:
         m.parameter("mask_token", 1, 1, "h", trains=False)
     tokens: list[Tensor] = []
-    if c.class_token and _expands_first(c):
+    first = _expands_first(c)
+    # positions of the patches alone are added behind what expands the tokens
+    ahead = first or (c.pos_embed == "n" and not (c.masked or c.dist_token))
+    if ahead and c.pos_embed and not first:
+        position = position or _position(m, c)
+    if c.class_token and ahead:
         tokens = _for_each_image(m, [m.parameter("cls_token", 1, 1, "h")])
-    if c.reg_tokens and _expands_first(c):
+    if c.reg_tokens and ahead:
         tokens += _for_each_image(m, [m.parameter("reg_token", 1, "t", "h")])
-    if _expands_first(c):
+    if first:
         position = _resampled(m, c)
     if c.masked:
         x, tokens = _mask(m, c, x)
     elif c.pos_embed == "n":
         x = m.op("add", x, position or _position(m, c))
-    if c.class_token and not (c.masked or _expands_first(c)):
+    if c.class_token and not (c.masked or ahead):
         shape = axes("h") if "class" in c.code.flat else axes("1 1 h")
         tokens.append(m.parameter("cls_token", *shape))
     if c.dist_token:
@@ -91,7 +96,7 @@ def _embed(
         x, tokens = m.op("add", x, position or _position(m, c)), []
     if c.reg_tokens and c.pos_embed == "u" and c.code.inserts:
         x = _inserted(m, x)
-    elif c.reg_tokens and not _expands_first(c):
+    elif c.reg_tokens and not ahead:
         tokens.append(m.parameter("reg_token", 1, "t", "h"))
     alone = not (c.pos_embed or c.masked) and c.made.copies_alone
     if tokens or alone:

@@ -15,6 +15,8 @@ class Layout(NamedTuple):
     one_image: bool
     one_head: bool
     platform: str
+    # whether patches are all the tokens, so that n and s are one number
+    patches_alone: bool = False
 
 
 class Gradients:
@@ -140,7 +142,7 @@ class Gradients:
 
     def repeats(self, axes: tuple[Axis, ...], over: tuple[Axis, ...]) -> bool:
         """Whether a tensor of some axes was repeated along others when it was read."""
-        if self.one_image:
-            over = tuple(1 if axis == "b" else axis for axis in over)
-            axes = tuple(1 if axis == "b" else axis for axis in axes)
-        return axes != over
+        same: dict[Axis, Axis] = {"b": 1} if self.one_image else {}
+        if self.layout.patches_alone:
+            same["n"] = "s"
+        return [same.get(axis, axis) for axis in axes] != [same.get(axis, axis) for axis in over]

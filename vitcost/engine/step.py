@@ -59,7 +59,12 @@ def step_trace(
     if not any_loss:
         _covered(structure)
     # text and towers have as many heads as their blocks say
-    layout = Layout(structure.one_image, getattr(structure, "one_head", False), mode.platform)
+    layout = Layout(
+        structure.one_image,
+        getattr(structure, "one_head", False),
+        mode.platform,
+        isinstance(structure, Structure) and not (structure.prefix or structure.masked),
+    )
     if sharding is None:
         ledger = Ledger()
         forward = Forward(ledger, training=True)
