@@ -156,6 +156,11 @@ def forked():
     os.fork()
     return Plain()
 
+class Classless(Plain):
+    @property
+    def __class__(self):
+        raise UnicodeError("no class")
+
 class Doubles(Plain):
     def forward(self, x):
         return [x, x]
@@ -203,6 +208,7 @@ REFUSED = {
     "text": "text is 'text', which cannot be called",
     "absent": "has no absent",
     "hooked_backward": "the trace stopped in the model's own forward, backward at aten._local",
+    "Classless": "reading the module: UnicodeError: no class",
     "many": "an output of more than 100,000 tensors and other values",
     "spoils": "your code has run in this process, and then: TypeError: 'NoneType' object is not",
 }

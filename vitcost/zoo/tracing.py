@@ -69,9 +69,12 @@ def on_meta(
     finally:
         torch.set_rng_state(state)
     module, beside = made, None
-    if isinstance(made, tuple) and len(made) == 2 and not isinstance(made[1], torch.nn.Module):
-        module, beside = made
-    if not isinstance(module, torch.nn.Module):
+    # a class may say of itself what it likes, or raise
+    with users_code(f"{name}: reading the module"):
+        if isinstance(made, tuple) and len(made) == 2 and not isinstance(made[1], torch.nn.Module):
+            module, beside = made
+        is_module = isinstance(module, torch.nn.Module)
+    if not is_module:
         raise ConfigError(f"{name}: gives {shown(made)}, not a torch.nn.Module")
     return Built(module, beside, notes)
 
