@@ -50,10 +50,10 @@ def table() -> None:
 
 
 def figure(file: str = "") -> None:
-    """MACs and time of a step at batch 256, sized by parameters, where a file is named for it."""
+    """MACs and images a second at batch 256, sized by parameters, where a file is named for it."""
     if file:
         found = vitcost.compare(*TABLE_1, batch=256, precision="amp-bf16", gpu="rtx4090")
-        found.plot(file, x="macs", y="step_time", size="params")
+        found.plot(file, x="macs", y="images_per_second", size="params")
         print(f"\n{file}")
 
 
