@@ -268,10 +268,13 @@ class Tab:
         self.page.on("dialog", lambda dialog: self.said.append(dialog.message))
         self.context.on("request", lambda request: self.asked.append(request.url))
         self.page.goto(address)
-        self.page.wait_for_selector("#columns[data-took]", timeout=90_000)
+        try:
+            self.shown("#columns[data-took]")
+        except Exception as error:
+            raise AssertionError((self.page.inner_text("#state"), self.said)) from error
 
     def shown(self, condition: str, state: Any = "visible") -> None:
-        self.page.wait_for_selector(condition, state=state, timeout=30_000)
+        self.page.wait_for_selector(condition, state=state, timeout=90_000)
 
     def json(self, question: dict[str, str]) -> Any:
         text = self.page.evaluate("question => window.vitcost.full(question)", question)
@@ -416,7 +419,7 @@ def test_axe_finds_nothing_and_no_width_scrolls(tab: Tab, scheme: str) -> None:
 @pytest.mark.slow
 def test_it_works_offline_and_says_nothing(tab: Tab) -> None:
     """The last of them: whatever came before asked the loopback alone, and raised no error."""
-    assert tab.page.inner_text("#offline") == "It works offline now."
+    tab.shown("#offline:text-is('It works offline now.')")
     tab.context.set_offline(True)
     tab.page.goto(tab.address + "#model=vit_small_patch16_224&batch=5")
     tab.page.reload()

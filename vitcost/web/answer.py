@@ -110,7 +110,8 @@ def _report(model: str, flags: tuple[tuple[str, Any], ...]) -> Report:
         found, scenario = asked(model, keywords)
         own = report_in(found, scenario, by_precision=False)
         # a card that is its memory alone has a verdict and no time
-        cards = [card for card in asked_cards(gpu, {}) if any(card.peaks)] if gpu else []
+        cards = asked_cards(gpu, {}) if gpu else ()
+        cards = tuple(card for card in cards if any(card.peaks) or card.capacity_bytes is None)
         return with_times(own, cards, turning=False) if cards else own
     except VitcostError:
         # the message is the one that the whole question has
