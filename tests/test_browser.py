@@ -127,6 +127,22 @@ def test_the_numbers_that_are_seen_are_those_of_the_json(browser: Any, tmp_path:
     shown.tab.close()
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_in_a_report(scheme: str, browser: Any, tmp_path: Path) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    report = vitcost.report(BASE, batch=64, gpu=["l4", "t4"], mode="train", checkpointing="block")
+    context = browser.new_context(color_scheme=scheme, bypass_csp=True)
+    tab = context.new_page()
+    file = tmp_path / "page.html"
+    file.write_text(render(report, "html"), encoding="utf-8")
+    tab.goto(file.as_uri())
+    found = Axe().run(tab).response["violations"]
+    grave = [each for each in found if each["impact"] in ("serious", "critical")]
+    assert [(each["id"], each["nodes"][0]["html"][:200]) for each in grave] == []
+    context.close()
+
+
 def test_layers_fold(browser: Any, tmp_path: Path) -> None:
     shown = Shown(browser, tmp_path / "page.html", vitcost.report(BASE))
     assert {"blocks.0–11", "mlp"} <= shown.rows("Layers").keys()

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 from web_support import browsing, pyodide, questions, said_by_python, serving
@@ -113,6 +114,34 @@ def test_the_command_writes_the_folder(tmp_path: Path, capsys: pytest.CaptureFix
     )
     assert run(["web"]) == 2
     assert "give the FOLDER that is written, or --open" in capsys.readouterr().err
+
+
+def test_it_is_served_on_the_loopback_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    opened = []
+
+    def browse(address: str) -> None:
+        opened.append(address)
+        # what a shell sends for Ctrl-C
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("webbrowser.open_new_tab", browse)
+    assert run(["web", "--open"]) == 0
+    (address,) = opened
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", address)
+    assert f"{address} (Ctrl-C ends it)" in capsys.readouterr().err
+
+
+def test_files_have_the_types_that_browsers_ask_of_them(tmp_path: Path) -> None:
+    for name in ("a.mjs", "a.wasm", "vitcost.pack"):
+        (tmp_path / name).write_bytes(b"1")
+    with serving(str(tmp_path)) as address:
+        found = []
+        for name in ("a.mjs", "a.wasm", "vitcost.pack"):
+            with urlopen(f"{address}{name}") as served:
+                found.append(served.headers["Content-Type"])
+    assert found == ["text/javascript", "application/wasm", "application/octet-stream"]
 
 
 def test_an_answer_needs_what_is_packed_and_the_standard_library(tmp_path: Path) -> None:

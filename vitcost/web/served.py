@@ -2,6 +2,7 @@
 
 import webbrowser
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
@@ -29,7 +30,7 @@ def server(folder: str) -> ThreadingHTTPServer:
 
 def served(folder: str, tell: Callable[[str], None]) -> None:
     """Serves a folder and opens it in the browser, until an interrupt."""
-    with server(folder) as running:
+    with suppress(KeyboardInterrupt), server(folder) as running:
         address = f"http://127.0.0.1:{running.server_address[1]}/"
         tell(address)
         webbrowser.open_new_tab(address)
