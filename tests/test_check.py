@@ -129,7 +129,7 @@ def more(rule: Callable[..., int]) -> Callable[..., int]:
     [
         ("params", {"params"}),
         ("flops", {"flops", "flops_training", "flops_fused", "train_step_flops", "macs_fvcore"}),
-        ("backward_flops", {"backward_flops", "train_step_flops", "executed_backward_flops"}),
+        ("backward_flops", {"backward_flops", "train_step_flops"}),
         ("executed_backward_flops", {"executed_backward_flops"}),
         ("pointwise", {"pointwise"}),
         ("bytes_of", {"saved_bytes_eager_fp32", "saved_bytes_flash_amp"}),

@@ -399,15 +399,25 @@ def test_equal_sizes_alone_are_merged() -> None:
     assert text(tidy(2 * h * m, {"h": 8, "m": 31})) == "2*h*m"
 
 
+# what a cost is of, beside a card
+RUN = {
+    "cost_per_million_images": {"price": "2/h"},
+    "gpu_hours": {"samples": 1000},
+    "cost": {"samples": 1000, "price": "2/h"},
+}
+
+
 @pytest.mark.parametrize("quantity", QUANTITIES)
 def test_what_compare_shows_explain_explains(quantity: str) -> None:
     model, batch = "vit_small_patch16_224", 8
-    (row,) = vitcost.compare(model, batch=batch, quantities=[quantity]).rows()
     if quantity not in EXPLAINED:
-        assert quantity == "step_time"
+        # it is of a card
+        with pytest.raises(NotCovered, match="give a gpu"):
+            vitcost.compare(model, batch=batch, quantities=[quantity], **RUN.get(quantity, {}))
         with pytest.raises(NotCovered, match="a fit of measured constants"):
             explain(model, quantity)
         return
+    (row,) = vitcost.compare(model, batch=batch, quantities=[quantity]).rows()
     for spelled in (quantity, quantity.replace("_", "-")):
         found = explain(model, spelled, batch=batch)
         assert found.quantity == quantity

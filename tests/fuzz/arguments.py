@@ -144,6 +144,7 @@ BASES: Mapping[str, tuple[tuple[Any, ...], Mapping[str, Any]]] = {
     "serve": ((TINY,), {"rate": 100, "gpu": "l4"}),
     "summary": ((TINY,), {}),
     "sweep": ((TINY,), {"vary": {"batch": [1, 2]}}),
+    "web": (("site",), {}),
 }
 # classes of results and of errors, which nobody calls
 NOT_CALLED = {

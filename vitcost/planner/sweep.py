@@ -294,9 +294,10 @@ def sweep(
     [(6, [16, 16], 44040424), (12, [16, 16], 86567656)]
     """
     load()
-    if not models or not vary:
+    varied_by = grid(vary)
+    if not models or not varied_by.axes:
         raise ConfigError("a sweep is of a model over what varies: vary={FIELD: VALUES}")
-    question = asked_for(grid(vary), flags, quantities, pareto)
+    question = asked_for(varied_by, flags, quantities, pareto)
     if flags.get("anchor"):
         raise NotCovered("an anchor is of one batch, and a sweep of many: compare has it")
     pair, varied, names = question.pair, question.varied, question.names

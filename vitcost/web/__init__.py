@@ -14,6 +14,7 @@ from json import dumps
 from pathlib import Path
 from typing import NamedTuple
 
+from vitcost.arguments import path, text
 from vitcost.errors import ConfigError, shown
 from vitcost.hardware.specs import card_names
 from vitcost.render.html import STYLE
@@ -62,6 +63,7 @@ def web(folder: str, *, pyodide: str = "") -> Site:
 
     Raises ``ConfigError`` for a folder that cannot be written, and one that holds no Pyodide.
     """
+    folder, pyodide = path("folder", folder), text("pyodide", pyodide)
     runtime = _runtime(pyodide)
     address = pyodide if "://" in pyodide else "pyodide/" if runtime else _ADDRESS
     address = address if address.endswith("/") else f"{address}/"
@@ -70,11 +72,12 @@ def web(folder: str, *, pyodide: str = "") -> Site:
     root = Path(folder)
     try:
         (root / "pyodide" if runtime else root).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"cannot write {shown(folder)}: {error.strerror or error}") from None
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise ConfigError(f"cannot write {shown(folder)}: {why}") from None
     for name, data in files.items():
-        with whole(str(root / name)) as path:
-            path.write_bytes(data)
+        with whole(str(root / name)) as file:
+            file.write_bytes(data)
     return Site(folder, {name: len(data) for name, data in files.items()}, address)
 
 
@@ -121,8 +124,8 @@ def _own(address: str) -> dict[str, bytes]:
         "SAID": escape(first.said),
     }
     page = _text("page.html")
-    for word, text in put.items():
-        page = page.replace(f"{{{{{word}}}}}", text)
+    for word, shown_text in put.items():
+        page = page.replace(f"{{{{{word}}}}}", shown_text)
     # a module's own folder begins with a dot
     here = address if "://" in address else f"./{address}"
     worker = _text("worker.js").replace("{{PYODIDE}}", here)
