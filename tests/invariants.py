@@ -20,7 +20,7 @@ from vitcost.engine.parameters import parameters
 from vitcost.engine.workload import mode_of, workload
 from vitcost.errors import VitcostError
 from vitcost.memory import Training, loss_bytes, states
-from vitcost.quantities import QUANTITIES, values
+from vitcost.quantities import EXPLAINED, QUANTITIES, values
 from vitcost.report import Report, report_on
 from vitcost.scenario import OPTIMIZERS, PRECISIONS, RECIPES, Scenario
 from vitcost.zoo import resolve
@@ -373,7 +373,7 @@ def one_number(config: Config, flags: Flags, choose: Choose) -> None:
     assert data["memory"]["training"]["peak_bytes"] == found.training.peak_bytes
 
 
-_EXACT = tuple(name for name in QUANTITIES if name != "step_time")
+_EXACT = tuple(name for name in QUANTITIES if name in EXPLAINED)
 
 
 def _flat(layers: Any) -> Any:

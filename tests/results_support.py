@@ -117,7 +117,7 @@ def _served(text: str) -> Result:
 
 def _compared(text: str) -> Result:
     found = once("compare")
-    rows = tuple(each._replace(model=text, source=text) for each in found.compared)
+    rows = tuple(each._replace(model=text) for each in found.compared)
     return replace(found, compared=rows)
 
 

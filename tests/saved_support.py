@@ -164,8 +164,14 @@ def card_attention(kernel: str) -> contextlib.ExitStack:
             attn_mask = attn_mask if attn_mask is None else attn_mask.to(low)
         aten = torch.ops.aten
         if kernel == "flash":
-            flash = aten._scaled_dot_product_flash_attention
-            return flash(q, k, v, dropout_p, is_causal, scale=scale)[0]
+            # attention.cpp, pad_last_dim: heads of a multiple of 8
+            d = q.shape[-1]
+            if d % 8:
+                q, k, v = (functional.pad(t, (0, 8 - d % 8)) for t in (q, k, v))
+            y = aten._scaled_dot_product_flash_attention(
+                q, k, v, dropout_p, is_causal, scale=scale or d**-0.5
+            )[0]
+            return y.narrow(-1, 0, d) if d % 8 else y
         if kernel == "cudnn":
             cudnn = aten._scaled_dot_product_cudnn_attention
             return cudnn(q, k, v, attn_mask, True, dropout_p, is_causal, False, scale=scale)[0]

@@ -19,7 +19,7 @@ from vitcost.check.trainable import adapted, frozen
 from vitcost.engine.launches import Launches, flatten, moved, times
 from vitcost.engine.lower import Mode, lower
 from vitcost.engine.model import sizes_of, structure_of
-from vitcost.engine.ops import flops
+from vitcost.engine.ops import executed_flops
 from vitcost.hardware.classes import Setup
 from vitcost.hardware.work import steps
 from vitcost.zoo import resolve
@@ -64,7 +64,7 @@ def listed(config: ViTConfig) -> tuple[int, int, int]:
     tree = lower(structure_of(config, IMAGES), Mode("flash", "amp", "cuda"))
     found = steps(Launches(flatten(tree)), Setup("amp"), config.num_heads == 1)
     return (
-        sum(times(step, sizes) * flops(step.op, sizes) for step in found),
+        sum(times(step, sizes) * executed_flops(step.op, sizes) for step in found),
         sum(times(step, sizes) * moved(step, sizes) for step in found),
         sum(times(step, sizes) for step in found),
     )

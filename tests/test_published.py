@@ -20,7 +20,8 @@ import pytest
 
 import vitcost
 from vitcost.cli import run
-from vitcost.hardware import printed, roofline
+from vitcost.hardware import basis as rests_on
+from vitcost.hardware import printed
 from vitcost.hardware.calibrate import load_calibrations, to_toml
 from vitcost.hardware.calibrations import CALIBRATIONS, shipped
 from vitcost.hardware.cards import CARDS, Card
@@ -58,7 +59,7 @@ def without(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Calibration]
 
     def hide(gone: Callable[[Calibration], bool]) -> None:
         monkeypatch.setattr(
-            roofline, "shipped", lambda row: [c for c in shipped(row) if not gone(c)]
+            rests_on, "shipped", lambda row: [c for c in shipped(row) if not gone(c)]
         )
 
     return hide

@@ -107,7 +107,7 @@ _VIT = Code(
     shuffles=True,
     buffers=(),
     fields=(
-        *_HUB, *_DROPS, "pos_embed=fixed", "mask_ratio", "reg_tokens", "dist_token",
+        *_HUB, *_DROPS, "pos_embed=fixed", "mask_ratio", "mask_token", "reg_tokens", "dist_token",
         "representation_size",
     ),
 )  # fmt: skip

@@ -18,6 +18,7 @@ from typing import IO, Any, NamedTuple
 from vitcost.errors import ConfigError, shown
 
 __all__ = [
+    "AT_COMMIT",
     "BASELINE",
     "BUDGETS",
     "CALIBRATION",
@@ -88,6 +89,8 @@ CALIBRATION = Kind("calibration", 2**20)
 BASELINE = Kind("baseline", 8 * 2**20)
 # a layer inside another is two levels more
 REPORT = Kind("saved report", 8 * 2**20, depth=64)
+# the models of a commit, a report each
+AT_COMMIT = Kind("answer for a commit", 64 * 2**20, depth=64)
 # timm's results take 200 kB a file
 MEASUREMENTS = Kind("file of measurements", 8 * 2**20)
 

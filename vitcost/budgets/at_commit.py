@@ -11,6 +11,7 @@ from typing import Any
 
 from vitcost.budgets.declared import Declared, read_budgets
 from vitcost.errors import ConfigError, VitcostError
+from vitcost.reading import AT_COMMIT, read_json
 from vitcost.report import report
 
 __all__ = ["main"]
@@ -18,7 +19,7 @@ __all__ = ["main"]
 
 def main(question: str) -> None:
     """Answers a question, each model by the JSON of its report or by a reason."""
-    asked = json.loads(Path(question).read_text(encoding="utf-8"))
+    asked = read_json(question, AT_COMMIT)
     declared = _declared(asked["config"])
     found: list[dict[str, Any] | str] = []
     for each in asked["asks"]:
@@ -30,7 +31,7 @@ def main(question: str) -> None:
             found.append(data)
         except VitcostError as error:
             found.append(str(error))
-    Path(asked["answer"]).write_text(json.dumps(found), encoding="utf-8")
+    Path(asked["answer"]).write_text(json.dumps({"models": found}), encoding="utf-8")
 
 
 def _declared(config: str | None) -> Mapping[str, Declared]:

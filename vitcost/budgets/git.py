@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from vitcost.errors import ConfigError, nearest, shown
+from vitcost.reading import AT_COMMIT, read_json
 
 __all__ = ["Ask", "Commit", "commit_of", "reports_at"]
 
@@ -87,7 +88,7 @@ def reports_at(
         if done.returncode or not answer.is_file():
             reason = f"the process that reads its models ended with code {done.returncode}"
             raise ConfigError(f"{commit.ref}: {reason}")
-        found: list[dict[str, Any] | str] = json.loads(answer.read_text(encoding="utf-8"))
+        found: list[dict[str, Any] | str] = read_json(answer, AT_COMMIT)["models"]
         return [
             each.replace(f"{tree}{os.sep}", "") if isinstance(each, str) else each for each in found
         ]

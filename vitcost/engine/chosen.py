@@ -1,9 +1,9 @@
 """The pass of attention kernels: which kernel computes an attention, and the ops that it runs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from vitcost.engine.kernels import choose, decompose, padded
-from vitcost.engine.ops import Op, Tensor
+from vitcost.engine.kernels import choose, decompose, filled, padded
+from vitcost.engine.ops import Axis, Op, Tensor
 
 __all__ = ["Kernels"]
 
@@ -11,11 +11,12 @@ __all__ = ["Kernels"]
 class Kernels:
     """Replaces each fused attention by its kernel; ``math`` is none: plain products.
 
-    ``asked`` is flash, efficient, cudnn or math, or sdpa: as torch chooses.
+    ``asked`` is flash, efficient, cudnn or math, or sdpa: as torch chooses. ``odd_heads`` are the
+    axes of heads that a card's flash kernel is given filled up, and whether one head is alone.
     """
 
-    def __init__(self, asked: str, platform: str) -> None:
-        self.asked, self.platform = asked, platform
+    def __init__(self, asked: str, platform: str, odd_heads: Mapping[Axis, bool] = {}) -> None:
+        self.asked, self.platform, self.odd_heads = asked, platform, odd_heads
         # the order in which kernels write: ``by image``, with the heads of a token side by side, or
         # ``as read``, as their queries lie
         self.laid: dict[Tensor, str] = {}
@@ -28,6 +29,10 @@ class Kernels:
             yield from decompose(op.parts, operands, half)
             return
         op = op._replace(reads=tuple(operands), kernel=kernel)
+        width = operands[0].axes[-1]
+        if kernel == "flash" and self.platform == "cuda" and width in self.odd_heads:
+            yield from filled(op, self.odd_heads[width])
+            return
         self.laid[op.write] = "by image" if kernel == "efficient" else "as read"
         yield from padded(op) if kernel == "efficient" else (op,)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
 
-from vitcost.engine.ops import Op, Size, Sizes, Tensor
+from vitcost.engine.ops import Axis, Op, Size, Sizes, Tensor
 from vitcost.engine.tree import Node
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "attention_kernels",
     "choose",
     "decompose",
+    "filled",
     "fuse",
     "padded",
     "root_mean_square",
@@ -92,6 +93,42 @@ def padded(op: Op) -> tuple[Op, ...]:
         return (op,)
     mask = Tensor(last.name, (*last.axes[:-1], f"{last.axes[-1]}8"))
     return Op("pad", (last,), mask), op._replace(reads=(*operands, mask))
+
+
+def filled(op: Op, one_head: bool) -> Iterator[Op]:
+    """A flash attention on heads that are filled up to a width of a multiple of 8, and its result
+    cut back: aten's attention.cpp, pad_last_dim. Several heads of one query are no view then, side
+    by side."""
+    wide = tuple(Tensor(t.name, _filled(t)) for t in op.reads)
+    for x, y in zip(op.reads, wide, strict=True):
+        yield Op("pad", (x,), y)
+    assert op.parts is not None
+    end = next(i for i in reversed(range(len(op.parts))) if op.parts[i].over)
+    product = op.parts[end].write
+    whole = Tensor(product.name, _filled(product))
+    yield op._replace(reads=wide, write=whole)
+    cut = Tensor(product.name, product.axes, base=whole)
+    yield Op("slice", (whole,), cut)
+    behind = op.parts[end + 1 :]
+    if behind and product.axes[-2] == 1 and not one_head:
+        first, *rest = behind
+        write = first.write
+        copied = Tensor(write.name, write.axes, write.role)
+        behind = (first._replace(kind="merge", write=copied), *rest)
+    yield from _behind(behind, cut)
+
+
+def _behind(parts: Sequence[Op], y: Tensor) -> Iterator[Op]:
+    """The heads laid side by side, in the forward around a kernel that gives them apart."""
+    for op in parts:
+        base = None if op.write.base is None else y
+        write = op.write if base is None else Tensor(op.write.name, op.write.axes, base=base)
+        yield op._replace(reads=(y,), write=write, group="")
+
+
+def _filled(t: Tensor) -> tuple[Axis, ...]:
+    *outer, width = t.axes
+    return (*outer, f"{width}8")
 
 
 # the group of ops that make a bias where it is added to the scores; a kernel is given it
@@ -268,11 +305,7 @@ def decompose(parts: tuple[Op, ...], operands: Sequence[Tensor], half: bool) -> 
             yield op._replace(reads=reads, write=write, group="", kernel=kernel)
     v = yield from _prepared(factors[2], given[2], made, None)
     found = yield from _weighed(last, v[-1], named, half)
-    # the heads are laid side by side in the forward around the kernel
-    for op in parts[end + 1 :]:
-        base = None if op.write.base is None else found
-        write = op.write if base is None else Tensor(op.write.name, op.write.axes, base=base)
-        yield op._replace(reads=(found,), write=write, group="")
+    yield from _behind(parts[end + 1 :], found)
 
 
 def _reading(parts: tuple[Op, ...], operands: Sequence[Tensor]) -> tuple[Op, ...]:

@@ -109,6 +109,7 @@ def passes(structure: AnyStructure, mode: Mode) -> Iterator[Callable[[Node], Nod
     yield Walk(
         training=structure.training,
         one_image=structure.one_image,
+        odd_heads=dict(structure.odd_heads),
         kernel=mode.kernel,
         precision=mode.precision,
         half=mode.half,

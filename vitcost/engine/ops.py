@@ -238,12 +238,22 @@ def flops(op: Op, sizes: Sizes) -> Size:
 
 
 def executed_flops(op: Op, sizes: Sizes) -> Size:
-    """Forward FLOPs as they run."""
+    """Forward FLOPs as they run: a kernel's are of the heads that it is given."""
+    if op.kind == "sdpa":
+        scores, weighted = _attended(op, sizes)
+        return scores + weighted
     if op.parts is not None:
         return sum(executed_flops(part, sizes) for part in op.parts)
     if not op.over:
         return 0
     return 2 * numel(op.write.axes, sizes) * numel(op.over, sizes)
+
+
+def _attended(op: Op, sizes: Sizes) -> tuple[Size, Size]:
+    """FLOPs of the two products of a fused attention: scores, and the weighted sum of values."""
+    q, k, v, *_ = op.reads
+    scores = numel((*q.axes[:-1], k.axes[-2]), sizes)
+    return 2 * scores * sizes[q.axes[-1]], 2 * scores * sizes[v.axes[-1]]
 
 
 def pointwise(op: Op, sizes: Sizes) -> Size:
@@ -267,11 +277,11 @@ def backward_flops(op: Op, sizes: Sizes) -> Size:
 def executed_backward_flops(op: Op, sizes: Sizes) -> Size:
     """Backward FLOPs as they run: a fused attention computes its scores again, and the gradients of
     all its operands, also of one that needs none."""
+    if op.kind == "sdpa":
+        scores, weighted = _attended(op, sizes)
+        return 3 * scores + 2 * weighted if any(op.needs) else 0
     parts = (op,) if op.parts is None else op.parts
     ran = [executed_flops(part, sizes) for part in parts]
-    if op.kind == "sdpa":
-        scores = next(n for part, n in zip(parts, ran, strict=True) if part.over)
-        return 2 * sum(ran) + scores if any(op.needs) else 0
     # a product that runs once more than the definition has it has gradients of its own
     return sum((sum(part.needs) + part.trains) * n for part, n in zip(parts, ran, strict=True))
 

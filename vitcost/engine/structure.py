@@ -35,6 +35,8 @@ class Structure(NamedTuple):
     one_image: bool
     one_head: bool
     pool_one_head: bool
+    # axes of a head's width that is no multiple of 8, and whether there is one such head alone
+    odd_heads: tuple[tuple[str, bool], ...]
     # patches, tokens, positions
     backbone: str
     pad: bool
@@ -103,6 +105,7 @@ def structure_of(c: ViTConfig, batch: int = 1, training: bool = False) -> Struct
         one_image=batch == 1,
         one_head=c.num_heads == 1,
         pool_one_head=(c.attn_pool_num_heads or c.num_heads) == 1,
+        odd_heads=_odd_heads(c),
         backbone=c.backbone,
         pad=c.dynamic_img_pad,
         patch_proj=not c.feature_tokens,
@@ -161,6 +164,12 @@ def structure_of(c: ViTConfig, batch: int = 1, training: bool = False) -> Struct
     )
 
 
+def _odd_heads(c: ViTConfig) -> tuple[tuple[str, bool], ...]:
+    heads = {"d": c.num_heads, "pool_d": c.attn_pool_num_heads or c.num_heads}
+    odd = {axis: number for axis, number in heads.items() if c.embed_dim // number % 8}
+    return tuple((axis, number == 1) for axis, number in odd.items())
+
+
 def sizes_of(c: ViTConfig, batch: int = 1) -> Sizes:
     """The size of every axis that the layers name."""
     (H, W), (p_h, p_w) = c.image, c.patch_size
@@ -200,6 +209,7 @@ def sizes_of(c: ViTConfig, batch: int = 1) -> Sizes:
         a=a,
         d=d,
         q=3 * a * d,
+        d8=-(-d // 8) * 8,
         d_2=d // 2,
         d_4=d // 4,
         two_d=2 * d,
@@ -213,6 +223,7 @@ def sizes_of(c: ViTConfig, batch: int = 1) -> Sizes:
         h_m=h + m,
         pool_a=pool_a,
         pool_d=h // pool_a,
+        pool_d8=-(-(h // pool_a) // 8) * 8,
         pool_m=c.attn_pool_mlp_dim,
         r=c.pre_logits,
         K=c.num_classes,

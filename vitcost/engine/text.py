@@ -53,6 +53,10 @@ class TextStructure(NamedTuple):
     pos_drop: bool
 
     @property
+    def odd_heads(self) -> tuple[tuple[str, bool], ...]:
+        return self.blocks.odd_heads
+
+    @property
     def one_image(self) -> bool:
         """Whether the batch is of one text."""
         return self.blocks.one_image
@@ -66,6 +70,11 @@ class ClipStructure(NamedTuple):
     text: TextStructure
     projection: bool
     logit_bias: bool
+
+    @property
+    def odd_heads(self) -> tuple[tuple[str, bool], ...]:
+        text = ((f"text.{axis}", one_head) for axis, one_head in self.text.odd_heads)
+        return (*self.vision.odd_heads, *text)
 
     @property
     def one_image(self) -> bool:

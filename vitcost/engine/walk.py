@@ -13,7 +13,7 @@ from vitcost.engine.chosen import Kernels
 from vitcost.engine.keeps import Saved, extra, mark, storages
 from vitcost.engine.kernels import root_mean_square
 from vitcost.engine.needs import Needs
-from vitcost.engine.ops import Op, Tensor
+from vitcost.engine.ops import Axis, Op, Tensor
 from vitcost.engine.precision import Precision
 from vitcost.engine.regions import REGION, rerun
 from vitcost.engine.tree import Node
@@ -29,6 +29,7 @@ class Walk:
         *,
         training: bool,
         one_image: bool = False,
+        odd_heads: Mapping[Axis, bool] = {},
         kernel: str = "eager",
         precision: str = "fp32",
         half: str = "bf16",
@@ -37,7 +38,7 @@ class Walk:
         self.platform, self.one_image = platform, one_image
         self.needs, self.saved = Needs(training), Saved(platform)
         self.precision = Precision(precision, platform, half)
-        self.kernels = Kernels(kernel, platform)
+        self.kernels = Kernels(kernel, platform, odd_heads)
 
     def node(self, node: Node) -> Node:
         return self._region(node) if node.type == REGION else self._module(node)

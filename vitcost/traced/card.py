@@ -19,7 +19,7 @@ from vitcost.engine.ops import Tensor as Axes
 from vitcost.errors import NotCovered
 from vitcost.traced.autocast import CARD, register
 
-__all__ = ["KERNELS", "install", "kernel_of_card", "raised_in_backward"]
+__all__ = ["KERNELS", "flash", "install", "kernel_of_card", "raised_in_backward"]
 
 
 # operators that CUDA has a kernel for, and a device without one takes apart (native_functions.yaml:
@@ -168,7 +168,7 @@ def _attention(
     if kernel == "flash":
         if mask is not None or q.dtype not in (torch.float16, torch.bfloat16):
             raise NotCovered("the flash kernel of a card takes half precision, and no mask")
-        return _flash(q, k, v, dropout_p, is_causal, scale)
+        return flash(q, k, v, dropout_p, is_causal, scale)
     if enable_gqa and q.shape[1] != k.shape[1]:
         k, v = (t.repeat_interleave(q.shape[1] // t.shape[1], 1) for t in (k, v))
     needs = torch.is_grad_enabled() and any(t.requires_grad for t in (q, k, v))
@@ -181,7 +181,7 @@ def _attention(
     return y
 
 
-def _flash(q: Tensor, k: Tensor, v: Tensor, dropout: float, causal: bool, scale: Any) -> Tensor:
+def flash(q: Tensor, k: Tensor, v: Tensor, dropout: float, causal: bool, scale: Any) -> Tensor:
     """Heads are filled up to a multiple of 8: attention.cpp, pad_last_dim."""
     width = q.shape[-1]
     if width % 8:
@@ -189,7 +189,7 @@ def _flash(q: Tensor, k: Tensor, v: Tensor, dropout: float, causal: bool, scale:
         q, k, v = (torch.nn.functional.pad(t, (0, 8 - width % 8)) for t in (q, k, v))
     fused: Any = torch.ops.aten._scaled_dot_product_flash_attention
     y: Tensor = fused(q, k, v, dropout, causal, False, scale=scale)[0]
-    return y[..., :width] if width % 8 else y
+    return y.narrow(-1, 0, width) if width % 8 else y
 
 
 def _chosen(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float) -> str:
