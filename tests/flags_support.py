@@ -156,10 +156,8 @@ def numbers(answer: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 _ECHO = ("scenario", "model", "job", "reserve")
 
 
-def walk(
-    base: str, model: str, flag: str, run: Run | None = None, *, most: int | None = None
-) -> Iterator[Unchanged]:
-    """The values of a flag that change nothing, where they are accepted; ``most``: the first."""
+def walk(base: str, model: str, flag: str, run: Run | None = None) -> Iterator[Unchanged]:
+    """The values of a flag that change nothing, where they are accepted."""
     _, own, given = BASES[base]
     beside = BESIDE.get(flag, {})
     try:
@@ -168,7 +166,7 @@ def walk(
     except VitcostError:
         return
     run = run or own
-    for value in VALUES[flag][:most]:
+    for value in VALUES[flag]:
         if given.get(flag) == value:
             continue
         keywords = {**given, **beside, flag: value}

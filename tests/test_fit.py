@@ -72,7 +72,7 @@ def random_models(seed: int, count: int) -> Iterator[tuple[ViTConfig, dict[str, 
 
 
 @pytest.mark.parametrize(
-    ("config", "scenario"), list(random_models(7, 50)), ids=[f"model{i}" for i in range(50)]
+    ("config", "scenario"), list(random_models(7, 30)), ids=[f"model{i}" for i in range(30)]
 )
 def test_the_batch_fits_and_the_next_one_does_not(
     config: ViTConfig, scenario: dict[str, Any]

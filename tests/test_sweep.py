@@ -165,7 +165,7 @@ configs = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(fields=configs, precision=st.sampled_from(["fp32", "amp-bf16", "bf16"]))
 def test_random_models_on_arrays(fields: dict[str, Any], precision: str) -> None:
     config = vitcost.ViTConfig(img_size=32, **fields)

@@ -43,7 +43,7 @@ def test_every_step_is_drawn() -> None:
     assert {*COUNTS, *FVCORE, *SAVED} == set(STEPS)
 
 
-@settings(drawn, max_examples=75)
+@settings(drawn, max_examples=45)
 @given(st.integers(1, 3), configs())
 def test_parameters_flops_calls_and_shapes(batch: int, config: ViTConfig) -> None:
     assert unexplained(config, batch, COUNTS) == []

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import cycle
 from subprocess import run
 from typing import Any
 
@@ -46,8 +47,9 @@ def built(make: Any) -> nn.Module:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", QUICK)
-@pytest.mark.parametrize("precision", ["fp32", "amp-bf16"])
+@pytest.mark.parametrize(
+    ("name", "precision"), list(zip(QUICK, cycle(["fp32", "amp-bf16"]), strict=False))
+)
 def test_a_step_is_that_of_real_tensors(name: str, precision: str) -> None:
     case = CASES[name]
     model = built(case.make)
