@@ -90,7 +90,7 @@ BASELINE = Kind("baseline", 8 * 2**20)
 # a layer inside another is two levels more
 REPORT = Kind("saved report", 8 * 2**20, depth=64)
 # the models of a commit, a report each
-AT_COMMIT = Kind("answer for a commit", 64 * 2**20, depth=64)
+AT_COMMIT = Kind("answer for a commit", 32 * 2**20, depth=64)
 # timm's results take 200 kB a file
 MEASUREMENTS = Kind("file of measurements", 8 * 2**20)
 
