@@ -35,8 +35,9 @@ class Structure(NamedTuple):
     one_image: bool
     one_head: bool
     pool_one_head: bool
-    # axes of a head's width that is no multiple of 8, and whether there is one such head alone
-    odd_heads: tuple[tuple[str, bool], ...]
+    # whether a head's width is no multiple of 8
+    odd_head: bool
+    pool_odd_head: bool
     # patches, tokens, positions
     backbone: str
     pad: bool
@@ -89,6 +90,13 @@ class Structure(NamedTuple):
     drop_path: bool
 
     @property
+    def odd_heads(self) -> tuple[tuple[str, bool], ...]:
+        """The axes of heads of an odd width, and whether there is one such head alone."""
+        heads = (("d", self.odd_head, self.one_head),)
+        pool = (("pool_d", self.pool_odd_head, self.pool_one_head),)
+        return tuple((axis, one_head) for axis, odd, one_head in heads + pool if odd)
+
+    @property
     def prefix(self) -> bool:
         return self.class_token or self.dist_token or self.reg_tokens
 
@@ -105,7 +113,8 @@ def structure_of(c: ViTConfig, batch: int = 1, training: bool = False) -> Struct
         one_image=batch == 1,
         one_head=c.num_heads == 1,
         pool_one_head=(c.attn_pool_num_heads or c.num_heads) == 1,
-        odd_heads=_odd_heads(c),
+        odd_head=c.embed_dim // c.num_heads % 8 != 0,
+        pool_odd_head=c.embed_dim // (c.attn_pool_num_heads or c.num_heads) % 8 != 0,
         backbone=c.backbone,
         pad=c.dynamic_img_pad,
         patch_proj=not c.feature_tokens,
@@ -162,12 +171,6 @@ def structure_of(c: ViTConfig, batch: int = 1, training: bool = False) -> Struct
         attn_drop=training and c.attn_drop_rate > 0,
         drop_path=c.drop_path_rate > 0,
     )
-
-
-def _odd_heads(c: ViTConfig) -> tuple[tuple[str, bool], ...]:
-    heads = {"d": c.num_heads, "pool_d": c.attn_pool_num_heads or c.num_heads}
-    odd = {axis: number for axis, number in heads.items() if c.embed_dim // number % 8}
-    return tuple((axis, number == 1) for axis, number in odd.items())
 
 
 def sizes_of(c: ViTConfig, batch: int = 1) -> Sizes:
