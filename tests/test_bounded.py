@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from limited import ROOT, limited
 
+import vitcost
 from vitcost import (
     ConfigError,
     Scenario,
@@ -22,6 +23,7 @@ from vitcost import (
     report,
     sweep,
 )
+from vitcost.arguments import takes
 from vitcost.cli import run
 from vitcost.formulas.terms import MOST_ALLOCATIONS, MOST_MODULES
 from vitcost.planner.compare import MOST_COMPARED
@@ -323,3 +325,19 @@ def test_blocks_that_all_differ_are_bounded(quantity: str) -> None:
     with pytest.raises(ConfigError, match="not one number for each of depth 2") as caught:
         ViTConfig(**own, depth=2, num_kv_heads=(1, 2) * 50_000)
     assert len(str(caught.value)) < 300
+
+
+def test_a_number_that_no_float_holds_is_a_message(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Sizes multiply to integers of any length, and times and ratios are floats."""
+
+    def page(self: vitcost.Report) -> None:
+        float(10**400)
+
+    monkeypatch.setattr(vitcost.Report, "page", page)
+    assert run(["report", TINY]) == 2
+    assert "larger than a float holds" in capsys.readouterr().err
+    found = takes()(lambda: 2.0 * 10**400)
+    with pytest.raises(ConfigError, match="larger than a float holds"):
+        found()

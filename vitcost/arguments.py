@@ -11,6 +11,7 @@ from vitcost.fields import as_python, integer
 from vitcost.users_code import reason_of
 
 __all__ = [
+    "TOO_LARGE",
     "Check",
     "between",
     "called",
@@ -26,6 +27,8 @@ __all__ = [
 Check: TypeAlias = Callable[[str, Any], Any]
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
+
+TOO_LARGE = "a number of this model is larger than a float holds: give it smaller sizes"
 
 # things that anybody lists in one argument
 _MOST = 10_000
@@ -59,7 +62,10 @@ def takes(**checks: Check) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
                 name: checks[name](name, value) if name in checks else value
                 for name, value in given.items()
             }
-            return function(*args, **own)
+            try:
+                return function(*args, **own)
+            except OverflowError:
+                raise ConfigError(TOO_LARGE) from None
 
         return call
 

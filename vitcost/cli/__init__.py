@@ -113,6 +113,10 @@ def run(args: Sequence[str]) -> int:
         return _refuse(error.format_message(), getattr(error, "ctx", None))
     except VitcostError as error:
         return _refuse(str(error))
+    except OverflowError:
+        from vitcost.arguments import TOO_LARGE
+
+        return _refuse(TOO_LARGE)
     except OSError as error:
         # help and answers alike: stdout is on a full disk
         from vitcost.cli.output import leave

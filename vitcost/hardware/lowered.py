@@ -122,7 +122,7 @@ def _linear(call: Call) -> Work:
         out = rows
     else:
         out = inner
-    flops = call.flops // out * whole(out, TILE)
+    flops = call.flops // out * whole(out, TILE) if out else 0
     weights = sum(piece.bytes for piece in call.reads if piece is not first)
     return Work(
         gemm_flops=flops,

@@ -16,6 +16,7 @@ from vitcost.traced.polynomials import Polynomial
 from vitcost.traced.touched import packed_touched, unpacked_touched
 from vitcost.traced.trace import (
     BORN,
+    ITEMSIZE,
     LOOK,
     SAVED,
     Array,
@@ -368,4 +369,6 @@ def _weight(row: Any) -> Weight:
     sides = _all(_count, shape)
     # its elements are a count too
     _count(prod(sides))
-    return Weight(_is(str, path), sides, _is(str, dtype), *flags)
+    if _is(str, dtype) not in ITEMSIZE:
+        raise ValueError(f"{shown(dtype)} is no type of numbers")
+    return Weight(_is(str, path), sides, dtype, *flags)
