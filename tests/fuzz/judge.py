@@ -55,7 +55,9 @@ def _answer(args: Sequence[str], ran: Ran) -> Iterator[str]:
         if ran.err.count("Error: ") < 1:
             yield "no message"
     named = [args[i + 1 : i + 2] for i, arg in enumerate(args) if arg == "--format"]
-    plain = named == [("json",)] or ("--json" in args and not named)
+    # behind --also it is the name of a file
+    flags = [arg for before, arg in zip(("", *args), args, strict=False) if before != "--also"]
+    plain = named == [("json",)] or ("--json" in flags and not named)
     asked_for = args and args[0] not in ("models", "gpus", "schema", "completion")
     if plain and asked_for and ran.code in (0, 1) and ran.out and "-o" not in args:
         try:
