@@ -11,22 +11,13 @@ from typing import Any
 
 import pytest
 from results_support import RESULTS
+from web_support import FLAGS
 
 import vitcost
 from vitcost.render import render
 
 pytestmark = pytest.mark.slow
 BASE = "vit_base_patch16_224"
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 # every row of a page as the texts that are seen, and the title of the table that it is in
 ROWS = """() => [...document.querySelectorAll('tr, .row')].filter(row => row.checkVisibility()).map(
   row => [row.closest('section').querySelector('h2')?.textContent ?? '',

@@ -75,7 +75,7 @@ def asked(capsys: Captured, *args: str, code: int = 0) -> dict[str, Any]:
 
 
 def row(data: dict[str, Any], quantity: str, model: str = "small") -> tuple[Any, ...]:
-    """What a quantity was, is, and their difference."""
+    """A quantity before and now, and the difference."""
     (found,) = (r for r in data["rows"] if (r["model"], r["quantity"]) == (model, quantity))
     return found["previous"], found["new"], found["difference"]
 

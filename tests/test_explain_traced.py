@@ -100,7 +100,7 @@ def test_a_module_without_a_step_has_its_forward_explained() -> None:
     for quantity in ("train_flops", "saved_activations"):
         with pytest.raises(NotCovered, match="no gradient reaches an output"):
             vitcost.explain(idle, quantity)
-    # other ways to fit are told by their FLOPs, of which there are none to be a share of
+    # this model has no FLOPs that those of another way to fit could be a share of
     (row,) = vitcost.fit(busy, gpu="0.05GB").rows()
     assert row["fits"] is False
     with pytest.raises(NotCovered, match="a model that launches no kernel"):

@@ -52,8 +52,8 @@ def made(name: str, flags: dict[str, Any]) -> Workload:
 
 
 def replayed(events: Sequence[live.Event], sizes: Sizes) -> Iterator[tuple[int, ...]]:
-    """What is alive at every look, one storage at a time, each run of layers gone through layer by
-    layer."""
+    """The bytes alive at every look, one storage at a time, each run of layers gone through layer
+    by layer."""
     alive = [0, 0, 0]
 
     def go(events: Sequence[live.Event]) -> Iterator[tuple[int, ...]]:

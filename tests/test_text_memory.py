@@ -86,6 +86,12 @@ def tower(name: str, config: str, **more: Any) -> Callable[[str, Path], Real]:
     return make
 
 
+def own_loss(model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+    """The contrastive loss of a pair's own forward."""
+    found: torch.Tensor = model(**inputs, return_loss=True).loss
+    return found
+
+
 def pair(attention: str, folder: Path) -> Real:
     theirs = transformers.CLIPConfig(
         vision_config=_VISION, text_config={**_TEXT, "projection_dim": 40}, projection_dim=40,
@@ -93,11 +99,7 @@ def pair(attention: str, folder: Path) -> Real:
     )  # fmt: skip
     model = transformers.CLIPModel(theirs)
 
-    def loss(model: Any, inputs: dict[str, Any]) -> torch.Tensor:
-        found: torch.Tensor = model(**inputs, return_loss=True).loss
-        return found
-
-    return Real(model, described(model, folder), loss, images=True)
+    return Real(model, described(model, folder), own_loss, images=True)
 
 
 def siglip(attention: str, folder: Path) -> Real:
@@ -107,11 +109,7 @@ def siglip(attention: str, folder: Path) -> Real:
     )  # fmt: skip
     model = transformers.SiglipModel(theirs)
 
-    def loss(model: Any, inputs: dict[str, Any]) -> torch.Tensor:
-        found: torch.Tensor = model(**inputs, return_loss=True).loss
-        return found
-
-    return Real(model, described(model, folder), loss, images=True)
+    return Real(model, described(model, folder), own_loss, images=True)
 
 
 MODELS: dict[str, Callable[[str, Path], Real]] = {

@@ -22,7 +22,7 @@ from vitcost.web import PYODIDE
 from vitcost.web.served import server
 from vitcost.zoo import names, resolve
 
-__all__ = ["browsing", "needed", "pyodide", "questions", "said_by_python", "serving"]
+__all__ = ["FLAGS", "browsing", "needed", "pyodide", "questions", "said_by_python", "serving"]
 
 FLAGS = [
     "--headless",

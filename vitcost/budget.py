@@ -59,7 +59,7 @@ class Check(NamedTuple):
 
     @property
     def headroom(self) -> Amount | None:
-        """What is left to the limit and to the tolerated change; below 0: one does not hold."""
+        """The rest up to the limit and to the tolerated change; below 0: one does not hold."""
         limits = [limit for limit in (self.limit, self.tolerated) if limit is not None]
         if self.value is None or not limits:
             return None
@@ -238,7 +238,7 @@ def assert_budget(model: Model, **limits: Any) -> None:
 
 
 def _terms_of(keywords: Mapping[str, Any], terms: Mapping[str, Any], names: Iterable[str]) -> Terms:
-    """What costs follow from, on the cards of some keywords."""
+    """The terms of costs, on the cards of some keywords."""
     if not terms:
         return NO_TERMS
     # prices are loaded where one is given

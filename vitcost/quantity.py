@@ -41,7 +41,7 @@ class Formula(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """What costs follow from beside a time: ``prices`` of an hour of each card, and ``samples`` of
+    """The terms of a cost beside a time: ``prices`` of an hour of each card, and ``samples`` of
     a run, which are images, or sequences of a model that reads text."""
 
     prices: Mapping[str, float] = MappingProxyType({})

@@ -34,7 +34,7 @@ Baseline = Mapping[str, Recorded]
 
 
 def recorded(report: Report, terms: Terms = NO_TERMS) -> Recorded:
-    """What the baseline keeps of a report, and of its costs."""
+    """The numbers of a report and of its costs that a baseline keeps."""
     numbers = values(report, terms=terms)
     found = {name: value for name, value in numbers.items() if value is not None}
     traced = report.basis == "traced"

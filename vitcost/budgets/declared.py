@@ -86,8 +86,8 @@ class Declared(NamedTuple):
 
 
 def keywords() -> tuple[str, ...]:
-    """What ``report`` takes beside the model: flags of the scenario, fields of the config, the
-    inputs and the loss of a module that is traced."""
+    """The keywords that ``report`` takes beside the model: flags of the scenario, fields of the
+    config, the inputs and the loss of a module that is traced."""
     scenario = (field.name for field in fields(Scenario))
     beside = (*_CARDS, "tower", *_TRACED)
     return tuple(dict.fromkeys((*scenario, *beside, *FIELDS, *RATIOS, *TEXT_FIELDS)))

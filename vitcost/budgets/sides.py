@@ -17,7 +17,7 @@ _NO_FACTS = ("hash", "attention_kernel", "torch")
 
 
 class Side(NamedTuple):
-    """What a model costs, before or now; ``facts`` are the fields of its config and its flags."""
+    """The costs of a model, before or now; ``facts`` are the fields of its config and its flags."""
 
     quantities: Mapping[str, Amount | None]
     layers: Numbers

@@ -8,7 +8,6 @@ import os
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from functools import cache, partial
 from importlib import import_module
 from typing import Any, NamedTuple, TypeAlias
@@ -178,12 +177,13 @@ def tracked(
 
     The model may lie on meta. Nothing is allocated, and everything has the shapes of the CPU.
     """
-    with warnings.catch_warnings(), _counters(), FakeTensorMode():
+    with warnings.catch_warnings(), FakeTensorMode():
         # it loses its place among modules, not its sum, where a block runs again
         warnings.filterwarnings("ignore", message="Module is None")
         dtype = next(model.parameters()).dtype
         fill(model, lambda t: torch.empty(t.shape, dtype=t.dtype))
-        step = Step(model, torch.empty(*shape, dtype=dtype), make, autocast, loss, vectors)
+        images = torch.empty(*shape, dtype=dtype)
+        step = Step(model, images, _valued(make), autocast, loss, vectors)
         tracker = MemTracker()
         tracker.track_external(step.model, step.optimizer, step.images, step.targets)
         with tracker:
@@ -192,15 +192,24 @@ def tracked(
         return sum(device["Total"] for device in peak.values())
 
 
-@contextmanager
-def _counters() -> Iterator[None]:
-    """Optimizers read step counters and norms, and a fake tensor has no value."""
-    real = Tensor.item
-    Tensor.item = lambda self: 2.0  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        Tensor.item = real  # type: ignore[method-assign]
+def _valued(make: MakeOptimizer) -> MakeOptimizer:
+    """An optimizer whose step reads 2.0 off each of its counters and norms: a fake tensor has no
+    value. A forward that reads one stops, as everywhere."""
+
+    def made(parameters: Iterable[nn.Parameter]) -> Optimizer:
+        optimizer, item = make(parameters), Tensor.item
+
+        def enter(*_: Any) -> None:
+            Tensor.item = lambda self: 2.0  # type: ignore[method-assign]
+
+        def leave(*_: Any) -> None:
+            Tensor.item = item  # type: ignore[method-assign]
+
+        optimizer.register_step_pre_hook(enter)
+        optimizer.register_step_post_hook(leave)
+        return optimizer
+
+    return made
 
 
 class Allocated(NamedTuple):

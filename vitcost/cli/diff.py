@@ -69,7 +69,7 @@ def command(
     output: str | None,
     **_: object,
 ) -> int:
-    """What changed, as a comment for a pull request.
+    """Changes of cost, as a comment for a pull request.
 
     BASE is a saved `report --json`, a baseline of `budget --update`, or a git ref, whose code is
     imported from a worktree (`main...`: where this branch left main). Without a MODEL the models of

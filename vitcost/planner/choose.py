@@ -98,16 +98,16 @@ def planned(pace: Pace, job: Job, fixed: Fixed, reserve: Reserve) -> tuple[PlanR
     return tuple(sorted(rows, key=_order))
 
 
+def _way(strategy: Strategy) -> tuple[str, int, int, int, bool, int, str]:
+    """The first fields of a row: how it divides a step."""
+    s = strategy
+    return s.name, s.zero, s.data, s.tensor, s.sequence, s.pipeline, s.checkpointing
+
+
 def _refused(strategy: Strategy, missing: str) -> PlanRow:
     """A way that is not covered for a model."""
     return PlanRow(
-        strategy.name,
-        strategy.zero,
-        strategy.data,
-        strategy.tensor,
-        strategy.sequence,
-        strategy.pipeline,
-        strategy.checkpointing,
+        *_way(strategy),
         0,
         0,
         False,
@@ -209,13 +209,7 @@ def _fitting(batches: list[int], fits: Callable[[int], bool]) -> list[int]:
 def _plain(pace: Pace, strategy: Strategy, need: Need, left: int, weights: Weights) -> PlanRow:
     """A row without its times; ``left`` is its headroom."""
     return PlanRow(
-        strategy.name,
-        strategy.zero,
-        strategy.data,
-        strategy.tensor,
-        strategy.sequence,
-        strategy.pipeline,
-        strategy.checkpointing,
+        *_way(strategy),
         strategy.micro_batch,
         strategy.accumulation,
         left >= 0,
