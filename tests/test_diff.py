@@ -259,6 +259,38 @@ def test_a_saved_report_knows_its_model(folder: Path, capsys: Captured) -> None:
     assert "1 model costs what it did" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("vit_tiny_patch16_224", ["--depth", "6", "--img-size", "384", "--lora", "2"]),
+        ("vit_tiny_patch16_224", ["--embed-dim", "96", "--mlp-ratio", "3"]),
+        ("ViT-B-32", ["--img-size", "288"]),
+        ("ViT-B-32:vision", ["--num-classes", "7"]),
+    ],
+)
+def test_fields_that_a_report_was_given_are_given_again(
+    name: str, fields: list[str], folder: Path, capsys: Captured
+) -> None:
+    assert run(["report", name, *fields, "-o", "base.json"]) == 0
+    data = asked(capsys, "base.json")
+    assert [each["quantity"] for each in data["rows"] if each["changed"]] == []
+    assert data["models"][0]["changed"] == []
+
+
+def test_traces_of_other_inputs_are_not_held_against_each_other(
+    folder: Path, capsys: Captured
+) -> None:
+    Path("wide.py").write_text(
+        "from torch import nn\n\n\ndef build():\n    return nn.Conv2d(3, 4, 3)\n", encoding="utf-8"
+    )
+    assert run(["report", "wide:build", "--input", "3x8x8", "-o", "base.json"]) == 0
+    assert run(["diff", "base.json"]) == 2
+    said = "base.json is of inputs: 3x8x8, and the model is traced with "
+    assert said in capsys.readouterr().err
+    data = asked(capsys, "base.json", "--input", "3x8x8")
+    assert [each["quantity"] for each in data["rows"] if each["changed"]] == []
+
+
 def test_a_baseline_against_its_budgets(folder: Path, capsys: Captured) -> None:
     vitcost.budget(update=True)
     grow(3)

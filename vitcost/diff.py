@@ -218,7 +218,9 @@ def _of_report(
     if after is not None and flags:
         raise ConfigError(f"{name} is a finished report, which {next(iter(flags))} cannot change")
     if after is None:
-        after = report(name, **{**_own_flags(before), **flags}).to_dict()
+        fields = {} if models else _own_fields(before)
+        after = report(name, **{**_own_flags(before), **fields, **flags}).to_dict()
+    _check_inputs(base, before, after)
     found = ModelDiff(after["model"]["name"], of_json(before), of_json(after))
     return Diff(Base(base, "report"), (found,), shown)
 
@@ -231,6 +233,46 @@ def _own_flags(data: Mapping[str, Any]) -> dict[str, Any]:
     names = [f.name for f in fields(Scenario) if f.default != asked.get(f.name, f.default)]
     cards = {"gpu": asked["gpu"]} if asked.get("gpu") else {}
     return {**{name: asked[name] for name in names}, **cards}
+
+
+def _own_fields(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that a report on a name was given: those that the name itself has not."""
+    from vitcost.zoo import is_name, resolve
+
+    name = data["model"]["name"]
+    if not is_name(name):
+        # a file, or code: it has changed itself
+        return {}
+    own = resolve(name).config.to_dict()
+    found: dict[str, Any] = {}
+    for field, was in _apart(data["model"]["config"]):
+        if was not in (value for other, value in _apart(own) if other == field):
+            found[field] = tuple(was) if isinstance(was, list) else was
+    return found
+
+
+def _apart(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The fields of a config, and of its two towers."""
+    for field, value in config.items():
+        if isinstance(value, Mapping):
+            yield from _apart(value)
+        else:
+            yield field, list(value) if isinstance(value, tuple) else value
+
+
+def _check_inputs(base: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+    """Refuses two traces of other inputs, or of another loss: no change of a model is told then."""
+    sides = [each["model"]["config"].get("notes") for each in (before, after)]
+    if None in sides:
+        return
+    for what in ("inputs", "loss"):
+        was, now = ([note for note in notes if note.startswith(f"{what}: ")] for notes in sides)
+        if was != now:
+            name = "input" if what == "inputs" else what
+            raise ConfigError(
+                f"{base} is of {', '.join(was) or f'no {what}'}, and the model is traced with "
+                f"{', '.join(now) or f'no {what}'}: give the same --{name}"
+            )
 
 
 def _of_baseline(base: str, config: str, shown: tuple[str, ...]) -> Diff:

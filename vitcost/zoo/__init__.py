@@ -19,6 +19,7 @@ __all__ = [
     "Resolved",
     "completed",
     "described",
+    "is_name",
     "is_rebuilt",
     "names",
     "resolve",
@@ -146,6 +147,16 @@ def described(model: Model) -> Base:
     if row is not None:
         return _based(name, row, tower)
     return _based_or_traced(model)
+
+
+def is_name(model: str) -> bool:
+    """Whether a model is known by its name, or is a tower of one that is.
+
+    >>> is_name("vit_tiny_patch16_224"), is_name("ViT-B-32:vision"), is_name("models:build")
+    (True, True, False)
+    """
+    name, _, tower = model.rpartition(":")
+    return _by_name(model) is not None or bool(name and tower in _TOWERS and _row(name))
 
 
 def _based_or_traced(model: str) -> Base:
