@@ -6,8 +6,8 @@ from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 from vitcost.arguments import takes, text
+from vitcost.engine.model import definition
 from vitcost.engine.ops import Size
-from vitcost.engine.workload import definition
 from vitcost.errors import UnknownName
 from vitcost.result import Result
 from vitcost.zoo import names, resolve

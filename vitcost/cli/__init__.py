@@ -31,7 +31,7 @@ COMMANDS = {
     "plan": "Time, cost and memory of a training run.",
     "serve": "How many cards answer a rate of images, and at what cost.",
     "budget": "Limits on what models cost, for CI.",
-    "diff": "What changed, as a comment for a pull request.",
+    "diff": "Changes of cost, as a comment for a pull request.",
     "trace": "Traces a module into a file that needs no torch.",
     "web": "The interactive page, as a folder of static files.",
     "schema": "The JSON schema of a command's --json.",

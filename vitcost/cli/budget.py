@@ -3,7 +3,8 @@
 import click
 
 from vitcost.budget import budget
-from vitcost.cli.options import Command, Option, exit_zero_option, output_options
+from vitcost.cli.form import exit_zero_option, output_options
+from vitcost.cli.options import Command, Option
 from vitcost.cli.output import chosen_format, emit, said_in, tell
 
 __all__ = ["command"]

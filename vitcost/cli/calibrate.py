@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import click
 
-from vitcost.cli.options import Command, Option, format_options, given, measured_options
+from vitcost.cli.form import format_options
+from vitcost.cli.options import Command, Option, given, measured_options
 from vitcost.cli.output import emit, write
 
 __all__ = ["command"]

@@ -6,16 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vitcost.cli.form import exit_zero_option, output_options
 from vitcost.cli.options import (
     Command,
     Option,
-    exit_zero_option,
     field_options,
     given,
     measured_options,
     model_options,
     models_given,
-    output_options,
     scenario_options,
 )
 from vitcost.cli.output import emit

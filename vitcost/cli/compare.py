@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vitcost.cli.form import output_options
 from vitcost.cli.options import (
     Command,
     Option,
@@ -14,7 +15,6 @@ from vitcost.cli.options import (
     gpu_options,
     model_options,
     models_given,
-    output_options,
     scenario_options,
 )
 from vitcost.cli.output import also, chosen_format, emit, rendered, said_in, tell, write

@@ -4,15 +4,8 @@ from collections.abc import Sequence
 
 import click
 
-from vitcost.cli.options import (
-    Command,
-    Option,
-    field_options,
-    given,
-    gpu_options,
-    output_options,
-    scenario_options,
-)
+from vitcost.cli.form import output_options
+from vitcost.cli.options import Command, Option, field_options, given, gpu_options, scenario_options
 from vitcost.cli.output import emit, tell
 from vitcost.cli.words import Listed, ModelName, Words
 from vitcost.diff import SHOWN, diff

@@ -2,6 +2,7 @@
 
 import click
 
+from vitcost.cli.form import output_options
 from vitcost.cli.options import (
     Command,
     Option,
@@ -9,7 +10,6 @@ from vitcost.cli.options import (
     field_options,
     given,
     model_options,
-    output_options,
     scenario_options,
 )
 from vitcost.cli.output import chosen_format, emit, said_in

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import click
 
-from vitcost.cli.options import Command, Option, gpu_query, output_options
+from vitcost.cli.form import output_options
+from vitcost.cli.options import Command, Option, gpu_query
 from vitcost.cli.output import emit, names_alone, write
 from vitcost.page import printable
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from vitcost.cli.form import output_options
 from vitcost.cli.options import (
     Command,
     Option,
@@ -13,7 +14,6 @@ from vitcost.cli.options import (
     gpu_options,
     model_options,
     one_model,
-    output_options,
     precision_option,
     scenario_options,
 )

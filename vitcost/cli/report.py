@@ -2,6 +2,7 @@
 
 import click
 
+from vitcost.cli.form import output_options
 from vitcost.cli.options import (
     Command,
     Option,
@@ -10,7 +11,6 @@ from vitcost.cli.options import (
     gpu_options,
     model_options,
     one_model,
-    output_options,
     scenario_options,
 )
 from vitcost.cli.output import chosen_format, emit, said_in

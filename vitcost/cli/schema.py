@@ -2,7 +2,8 @@
 
 import click
 
-from vitcost.cli.options import Command, Words, output_options
+from vitcost.cli.form import output_options
+from vitcost.cli.options import Command, Words
 from vitcost.cli.output import write
 from vitcost.schemas import SCHEMAS, schema
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from vitcost.engine.kernels import BIAS
 from vitcost.engine.layers import norm, plain_mlp
 from vitcost.engine.ops import Axis, Op, Tensor, axes
+from vitcost.engine.rope import rotate, rotate_both
 from vitcost.engine.structure import Span, Structure
 from vitcost.engine.tree import Module, Node, linear
 
@@ -23,7 +24,6 @@ __all__ = [
     "pair_index",
     "refine",
     "relative_positions",
-    "rotary",
     "weigh",
 ]
 
@@ -33,14 +33,6 @@ _TYPES = {
     "rope": "AttentionRope",
     "diff": "DiffAttention",
 }
-_ROPES = {
-    "cat": "RotaryEmbeddingCat",
-    "dinov3": "RotaryEmbeddingDinoV3",
-    "mixed": "RotaryEmbeddingMixed",
-    "mrope": "RotaryEmbeddingMRope",
-}
-# timm's names of what angles are made of, and of their sines and cosines
-_TABLES = {"cat": ("bands", "pos_embed"), "dinov3": ("periods", "pos_embed_cached")}
 
 
 class Outer(NamedTuple):
@@ -54,16 +46,6 @@ class Outer(NamedTuple):
     @property
     def tensors(self) -> tuple[Tensor, ...]:
         return tuple(t for t in self[:3] if t is not None)
-
-
-def rotary(c: Structure, m: Module) -> Tensor | None:
-    """The table of sines and cosines that all blocks share."""
-    if c.rope == "none":
-        return None
-    table = _rope(c)
-    m.add(table)
-    m.hold(*table.also)
-    return table.output
 
 
 def relative_positions(c: Structure, m: Module, pairs: Tensor | None) -> Tensor | None:
@@ -118,9 +100,9 @@ def _self_attention(c: Structure, m: Module, x: Tensor, span: Span, outer: Outer
         # both have their names once both are normed
         m.hold_through(given)
     if outer.rope is not None and c.code.turns_both:
-        q, k = _rotate_both(c, m, q, k, outer.rope)
+        q, k = rotate_both(c, m, q, k, outer.rope)
     elif outer.rope is not None:
-        q, k = _rotate(c, m, q, outer.rope), _rotate(c, m, k, outer.rope)
+        q, k = rotate(c, m, q, outer.rope), rotate(c, m, k, outer.rope)
     if span.kv:
         k, v = (m.op("repeat", t, axes=axes("b a s d"), name=t.name) for t in (k, v))
     biases: list[Callable[[], Tensor]] = []
@@ -306,82 +288,6 @@ def _lambda(m: Module) -> Tensor:
         product = m.op("mul", *(m.parameter(f"lambda_{x}{i}", "d_2") for x in "qk"))
         exps.append(m.op("exp", m.cast(m.op("sum", product, axes=()))))
     return m.op("add", *exps)
-
-
-def _rope(c: Structure) -> Node:
-    """Sines and cosines for every patch: a buffer, or learned for every block and head."""
-    m = Module("rope", _ROPES[c.rope])
-    if c.rope != "mixed":
-        _frequencies(c, m)
-        if c.code.turns_both:
-            if not c.training:
-                # the centres of patches are cached; a training step scales them, and keeps none
-                m.returns(m.op("repeat", Tensor("centres", axes("n 2"), "input", itemsize=4)))
-            # of the type of the image
-            return m.end(m.op("repeat", Tensor("rope", axes("n two_d"), "input")))
-        if c.dynamic or c.rope == "mrope":
-            # a table that is made for the image is in fp32
-            return m.end(m.op("repeat", Tensor("rope", axes("n two_d"), "input", itemsize=4)))
-        return m.end(m.buffer(_TABLES[c.rope][1], *axes("n two_d")))
-    freqs = m.parameter("freqs", 2, "L", "a", "d_2")
-    if c.dynamic:
-        made = [Tensor(f"t_{name}", axes("n 1"), "input", itemsize=4) for name in "xy"]
-        grids = [m.op("repeat", grid) for grid in made]
-        m.hold(*grids)
-    else:
-        grids = [m.buffer(f"t_{name}", *axes("n 1"), itemsize=4) for name in "xy"]
-    wide = m.cast(freqs)
-    angles = []
-    for grid in grids:
-        axis = m.view(wide, axes("L a 1 d_2"), kind="select")
-        angles.append(m.op("mul", grid, axis, axes=axes("L a n d_2")))
-    angle = m.op("add", *angles)
-    waves = [m.op("repeat", m.op(f, angle), axes=axes("L a n d")) for f in ("sin", "cos")]
-    table = m.op("cat", *waves, axes=axes("L a n two_d"))
-    m.hold(wide, *angles, angle, *waves, table)
-    return m.end(m.cast(table, freqs))
-
-
-def _frequencies(c: Structure, m: Module) -> None:
-    """The bands or periods that angles are made of: timm keeps them in fp32, and of a head's
-    channels also the axis that each turns by."""
-    if c.rope == "mrope":
-        m.buffer("inv_freq", "d_2", itemsize=4)
-        m.buffer("axis", "d_2", itemsize=8)
-    else:
-        same = "frequencies" in c.code.buffers
-        m.buffer("inv_freq" if same else _TABLES[c.rope][0], "d_4", itemsize=0 if same else 4)
-
-
-def _rotate(c: Structure, m: Module, x: Tensor, table: Tensor) -> Tensor:
-    """``x cos + rotated(x) sin`` for the patches; prefix tokens pass."""
-    *prefix, y = _turned(c, m, x, table)
-    return m.op("cat", *prefix, m.cast(y, x), axes=x.axes, name=x.name)
-
-
-def _rotate_both(
-    c: Structure, m: Module, q: Tensor, k: Tensor, table: Tensor
-) -> tuple[Tensor, Tensor]:
-    """The same for queries and keys in one function, which has a name for what it is given and for
-    the patches of both until it returns."""
-    both = [_turned(c, m, t, table) for t in (q, k)]
-    named = (q, k, *(y for *_, y in both))
-    first, second = (
-        m.op("cat", *parts, axes=t.axes, name=t.name, holds=named)
-        for parts, t in zip(both, (q, k), strict=True)
-    )
-    return first, second
-
-
-def _turned(c: Structure, m: Module, x: Tensor, table: Tensor) -> list[Tensor]:
-    """Prefix tokens, where there are any, and the patches turned."""
-    learned = c.rope == "mixed"
-    prefix = [m.view(x, (*x.axes[:2], "pre_s", "d"), kind="slice")] if c.prefix else []
-    patches = m.view(x, (*x.axes[:2], "n", "d"), kind="slice")
-    shape = axes("a n d" if learned else "n d")
-    sin, cos = (m.view(table, shape, f, kind="chunk") for f in ("sin", "cos"))
-    y = m.op("mul", patches, cos)
-    return [*prefix, m.op("add", y, m.op("mul", m.op("rotate", patches), sin))]
 
 
 def _table(c: Structure, m: Module) -> Tensor:

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, TypeAlias
 
-from vitcost.config import ViTConfig
+from vitcost.config import ViTConfig, configure
 from vitcost.engine import build as vit
 from vitcost.engine import structure
-from vitcost.engine.ops import Sizes
+from vitcost.engine.cost import defined
+from vitcost.engine.ops import Size, Sizes
 from vitcost.engine.structure import Structure
 from vitcost.engine.tree import Node
 from vitcost.errors import NotCovered
@@ -15,7 +16,17 @@ if TYPE_CHECKING:
     from vitcost.engine.text import ClipStructure, TextStructure
     from vitcost.text import ClipConfig, TextConfig
 
-__all__ = ["AnyStructure", "Config", "build", "columns", "sizes_of", "structure_of"]
+__all__ = [
+    "AnyStructure",
+    "Config",
+    "build",
+    "built_alike",
+    "columns",
+    "definition",
+    "sizes_of",
+    "structure_of",
+    "with_depth",
+]
 
 Config: TypeAlias = "ViTConfig | TextConfig | ClipConfig"
 AnyStructure: TypeAlias = "Structure | TextStructure | ClipStructure"
@@ -76,3 +87,28 @@ def _flat(facts: tuple[object, ...]) -> Iterator[object]:
             yield from _flat(fact)
         else:
             yield fact
+
+
+def definition(config: Config) -> tuple[Size, Size]:
+    """Parameters and FLOPs of a forward pass of one image, by the declared list alone.
+
+    >>> from vitcost.zoo import resolve
+    >>> definition(resolve("vit_base_patch16_224").config)
+    (86567656, 35127656448)
+    """
+    return defined(build(structure_of(config)), sizes_of(config))
+
+
+def built_alike(one: Config, other: Config) -> bool:
+    """Whether two configs have one declared list, whatever their sizes are."""
+    return structure_of(one) == structure_of(other)
+
+
+def with_depth(config: Config, depth: int) -> Config:
+    """A config with so many blocks."""
+    if isinstance(config, ViTConfig):
+        return configure(config, depth=depth)
+    # text is imported where a model reads it
+    from vitcost.text import configure_text
+
+    return configure_text(config, "", depth=depth)

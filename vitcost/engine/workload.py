@@ -11,14 +11,13 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from vitcost.codes import unproved
-from vitcost.config import ViTConfig, configure
 from vitcost.engine.buffers import buffer_bytes
-from vitcost.engine.cost import Row, defined, fold
+from vitcost.engine.cost import Row, fold
 from vitcost.engine.kernels import attention_kernels
 from vitcost.engine.launches import Launches, flatten
 from vitcost.engine.losses import targets
 from vitcost.engine.lower import Mode, layer_counts, lower
-from vitcost.engine.model import AnyStructure, Config, build, sizes_of, structure_of
+from vitcost.engine.model import AnyStructure, Config, build, sizes_of, structure_of, with_depth
 from vitcost.engine.ops import Size, Sizes, Tensor
 from vitcost.engine.parallel import ALONE, TensorParallel, layers_of_rank
 from vitcost.engine.parameters import Parameter, parameters
@@ -31,7 +30,7 @@ from vitcost.scenario import MOST_IMAGES, PRECISIONS, Scenario
 if TYPE_CHECKING:
     from vitcost.engine.live import Event
 
-__all__ = ["Alive", "Workload", "built_alike", "definition", "mode_of", "workload"]
+__all__ = ["Alive", "Workload", "mode_of", "workload"]
 
 
 class Alive(NamedTuple):
@@ -290,7 +289,7 @@ class _Lowered(Workload):
     def stage(self, stages: int) -> Workload:
         if stages == 1:
             return self
-        config = _deep(self.config, self.axis("L") // stages)
+        config = with_depth(self.config, self.axis("L") // stages)
         return _Lowered(config, self.scenario, self.batch, None, False, self.parallel)
 
     @property
@@ -369,16 +368,6 @@ def _parameters(structure: AnyStructure, mode: Mode) -> tuple[Parameter, ...]:
     return tuple(parameters(lower(structure, mode)))
 
 
-def _deep(config: Config, depth: int) -> Config:
-    """A config with so many blocks."""
-    if isinstance(config, ViTConfig):
-        return configure(config, depth=depth)
-    # text is imported where a model reads it
-    from vitcost.text import configure_text
-
-    return configure_text(config, "", depth=depth)
-
-
 def mode_of(config: Config, scenario: Scenario) -> Mode:
     """The passes that the engine applies under a scenario."""
     checkpointing, every = scenario.regions
@@ -401,18 +390,3 @@ def mode_of(config: Config, scenario: Scenario) -> Mode:
     if scenario.counts_layers:
         mode = mode._replace(layers=layer_counts(structure_of(config), sizes_of(config)))
     return mode
-
-
-def definition(config: Config) -> tuple[Size, Size]:
-    """Parameters and FLOPs of a forward pass of one image, by the declared list alone.
-
-    >>> from vitcost.zoo import resolve
-    >>> definition(resolve("vit_base_patch16_224").config)
-    (86567656, 35127656448)
-    """
-    return defined(build(structure_of(config)), sizes_of(config))
-
-
-def built_alike(one: Config, other: Config) -> bool:
-    """Whether two configs have one declared list, whatever their sizes are."""
-    return structure_of(one) == structure_of(other)

@@ -84,7 +84,7 @@ def _table(found: Comparison, names: tuple[str, ...]) -> Table:
     bases = dict.fromkeys(map(_rests_on, found.compared)) if timed else {}
     # where all times rest on the same, a note says it
     if len(bases) > 1:
-        columns.append(Column("time rests on"))
+        columns.append(Column("time rests on", optional=True))
     rows, front = [], found.front()
     for i, each in enumerate(found.compared):
         numbers: list[Value] = []

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from vitcost.config import ViTConfig, configure
-from vitcost.engine.workload import built_alike, workload
+from vitcost.engine.model import built_alike
+from vitcost.engine.workload import workload
 from vitcost.errors import ConfigError, MissingExtra, NotCovered, shown
 from vitcost.scenario import Scenario
 from vitcost.users_code import users_code

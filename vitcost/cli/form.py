@@ -1,0 +1,125 @@
+"""The flags of an answer's form: its format, its files, and how much of it is shown."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from vitcost.cli.command import Option
+from vitcost.cli.output import ALSO, SHAPE, chosen_format
+from vitcost.cli.words import Words
+from vitcost.errors import UnknownName
+from vitcost.render import FORMATS
+
+__all__ = ["exit_zero_option", "format_options", "output_options"]
+
+_OUTPUT_SECTION = "Output"
+
+
+def output_options() -> list[click.Parameter]:
+    """--format, --json, -o, --also."""
+    return [
+        *format_options(),
+        Option(
+            ["-o", "--output"],
+            type=click.Path(),
+            metavar="FILE",
+            help="a file, in the format of its suffix",
+            section=_OUTPUT_SECTION,
+        ),
+        Option(
+            ["--also"],
+            multiple=True,
+            expose_value=False,
+            callback=_also,
+            metavar="FORMAT:FILE",
+            help="the same answer in a file too, repeatable",
+            rare=True,
+            section=_OUTPUT_SECTION,
+        ),
+    ]
+
+
+def _also(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> None:
+    """Keeps the formats and files that have the answer too."""
+    found = []
+    for value in values:
+        named, colon, file = value.partition(":")
+        # a single letter is a drive
+        if colon and named not in FORMATS and len(named) > 1 and named.isalnum():
+            raise UnknownName("format", named, FORMATS, f"allowed: {', '.join(FORMATS)}")
+        if named not in FORMATS:
+            colon, file = "", value
+        if not file:
+            raise click.UsageError(f"--also names a format and a file, got {value!r:.80}")
+        found.append((chosen_format(named if colon else None, False, file), file))
+    files = [file for _, file in found]
+    if len({*files}) < len(files):
+        raise click.UsageError("--also names one file twice")
+    if found:
+        ctx.meta[ALSO] = tuple(found)
+
+
+def exit_zero_option() -> click.Parameter:
+    """--exit-zero of a command that judges."""
+    return Option(
+        ["--exit-zero"],
+        is_flag=True,
+        help="exit 0 though something does not hold; errors stay 2",
+        section=_OUTPUT_SECTION,
+    )
+
+
+def format_options() -> list[click.Parameter]:
+    """--format, --json, and how much of a page is shown: ``emit`` reads these."""
+    own: list[tuple[list[str], dict[str, Any]]] = [
+        (
+            ["--format"],
+            {
+                "type": Words(FORMATS),
+                "metavar": "NAME",
+                "help": ", ".join(FORMATS),
+                "words": tuple(FORMATS),
+            },
+        ),
+        (["--json", "as_json"], {"is_flag": True, "help": "the same as --format json"}),
+        (["--brief"], {"is_flag": True, "help": "the answer alone, without its tables"}),
+        (
+            ["--columns"],
+            {
+                "metavar": "NAME,…",
+                "help": "the columns of the tables, in this order; with another name: "
+                "params='Params (M)'",
+            },
+        ),
+        (
+            ["--levels"],
+            {
+                "type": click.IntRange(0, 9),
+                "metavar": "N",
+                "help": "how deep rows are nested: 0 for the outermost layers",
+            },
+        ),
+    ]
+    return [
+        Option(
+            names,
+            section=_OUTPUT_SECTION,
+            expose_value=names[0] not in _SHAPES,
+            callback=_shape if names[0] in _SHAPES else None,
+            **kind,
+        )
+        for names, kind in own
+    ]
+
+
+# flags that cut a page, whichever command makes it
+_SHAPES = ("--brief", "--columns", "--levels")
+
+
+def _shape(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    if ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE:
+        shape = ctx.meta.setdefault(SHAPE, {})
+        shape[param.name] = value
+    return value
