@@ -9,7 +9,7 @@ from torch.distributed._tools.mem_tracker import MemTracker
 from torch.nn import functional
 
 from vitcost.check.checkpointed import checkpointed
-from vitcost.check.steps import _counters, optimizer
+from vitcost.check.steps import optimizer, valued
 from vitcost.traced import card, flags
 from vitcost.traced.autocast import CARD, recomputing
 
@@ -39,7 +39,7 @@ def tracked(case: Case) -> int:
         dtype = next(model.parameters()).dtype
         shape = how.batch, config.in_chans, *config.img_size
         images = torch.empty(*shape, device=device, dtype=dtype)
-        with flags.attention(model, how.attention, how.platform), _counters(), recomputing():
+        with flags.attention(model, how.attention, how.platform), recomputing():
             return _second_step(model, images, case)
 
 
@@ -49,7 +49,7 @@ def _second_step(model: Any, images: torch.Tensor, case: Case) -> int:
     vectors = how.batch * (case.config.tokens if dense else 1)
     device = images.device.type
     targets = torch.zeros(vectors if classes else 0, dtype=torch.long, device=device)
-    steps = optimizer(how.optimizer)(model.parameters())
+    steps = valued(optimizer(how.optimizer))(model.parameters())
 
     def step() -> None:
         with autocasts(how):

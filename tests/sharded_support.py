@@ -21,7 +21,7 @@ from torch.testing._internal.distributed.fake_pg import FakeStore
 from vitcost.check import reference
 from vitcost.check.checkpointed import checkpointed
 from vitcost.check.installed import timm
-from vitcost.check.steps import _counters, cross_entropies, optimizer
+from vitcost.check.steps import cross_entropies, optimizer, valued
 from vitcost.check.trainable import adapted, frozen
 from vitcost.config import ViTConfig
 from vitcost.engine.workload import workload
@@ -88,7 +88,7 @@ def tracked(case: Case) -> int:
                 how.batch, config.in_chans, *config.img_size, device=device,
                 dtype=half if plain else None,
             )  # fmt: skip
-            with flags.attention(model, how.attention, how.platform), _counters(), recomputing():
+            with flags.attention(model, how.attention, how.platform), recomputing():
                 return _second_step(model, images, how)
 
 
@@ -114,7 +114,7 @@ def _blocks(model: nn.Module) -> Iterator[nn.Module]:
 
 def _second_step(model: nn.Module, images: torch.Tensor, how: Scenario) -> int:
     trained = [p for p in model.parameters() if p.requires_grad]
-    adam = optimizer(how.optimizer)(trained)
+    adam = valued(optimizer(how.optimizer))(trained)
     targets = torch.zeros(how.batch, dtype=torch.long, device=images.device)
 
     def batch() -> torch.Tensor:

@@ -41,6 +41,7 @@ __all__ = [
     "on_card",
     "optimizer",
     "tracked",
+    "valued",
 ]
 
 MakeOptimizer: TypeAlias = Callable[[Iterable[nn.Parameter]], Optimizer]
@@ -183,7 +184,7 @@ def tracked(
         dtype = next(model.parameters()).dtype
         fill(model, lambda t: torch.empty(t.shape, dtype=t.dtype))
         images = torch.empty(*shape, dtype=dtype)
-        step = Step(model, images, _valued(make), autocast, loss, vectors)
+        step = Step(model, images, valued(make), autocast, loss, vectors)
         tracker = MemTracker()
         tracker.track_external(step.model, step.optimizer, step.images, step.targets)
         with tracker:
@@ -192,7 +193,7 @@ def tracked(
         return sum(device["Total"] for device in peak.values())
 
 
-def _valued(make: MakeOptimizer) -> MakeOptimizer:
+def valued(make: MakeOptimizer) -> MakeOptimizer:
     """An optimizer whose step reads 2.0 off each of its counters and norms: a fake tensor has no
     value. A forward that reads one stops, as everywhere."""
 
