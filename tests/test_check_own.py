@@ -58,6 +58,18 @@ def test_costs_are_those_that_torch_counts(name: str) -> None:
     assert model.comparisons["flops"] > 10
 
 
+def test_torch_s_count_of_a_grouped_convolution_is_explained() -> None:
+    module = nn.Sequential(nn.Conv2d(4, 8, 3), nn.Conv2d(8, 8, 3, groups=8))
+    (model,) = check([vitcost.from_torch(module, inputs="4x8x8")], batch=2).models
+    (found,) = model.differences
+    # 36 products for each of 8 · 36 outputs, whose image needs no gradient; then 9 for each of 8 ·
+    # 16, twice, of which torch takes one 8 times
+    stem, products = 2 * 2 * 36 * 8 * 36, 2 * 2 * 9 * 8 * 16
+    assert (found.expected, found.actual) == (stem + 2 * products, stem + 9 * products)
+    assert "as if it had one group" in found.explained_by
+    assert model.ok
+
+
 def test_a_wrong_trace_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     flops = replayed.flops_of
     monkeypatch.setattr(replayed, "_KNOWN", {})

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import cycle
+from pathlib import Path
 from subprocess import run
 from typing import Any
 
@@ -18,6 +19,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from traced_modules import CASES, QUICK
 from traced_support import real, traced
 
+import vitcost
+from vitcost import trace_file
 from vitcost.engine import live
 from vitcost.engine.ops import Sizes
 from vitcost.engine.workload import workload
@@ -31,7 +34,7 @@ from vitcost.traced.file import TraceFile, _checksum, packed, read, unpacked, wr
 from vitcost.traced.inputs import inputs_of
 from vitcost.traced.losses import Loss
 from vitcost.traced.polynomials import through, value
-from vitcost.traced.rows import rows, too_many
+from vitcost.traced.rows import rows
 from vitcost.traced.shapes import parse
 from vitcost.traced.trace import How
 from vitcost.traced.traces import LINES, trace
@@ -123,32 +126,34 @@ def test_attention_math_is_torch_s_own_of_plain_products() -> None:
         assert found == real(case.make(), case.inputs, 2)
 
 
-def test_the_count_of_a_grouped_convolution_is_said() -> None:
+def test_gradients_of_a_grouped_convolution_have_the_products_of_its_forward() -> None:
     # layer, groups, and the products of one element of its weight: positions that it is applied to
     first = nn.Conv2d(4, 8, 3)
     layers: tuple[tuple[nn.Module, int, int], ...] = (
         (nn.Conv2d(8, 8, 3, groups=8), 8, 4 * 4),
+        (nn.Conv2d(8, 8, 1, groups=2, padding=1), 2, 8 * 8),
         (nn.Conv2d(8, 16, 3, groups=2, padding=1), 2, 6 * 6),
         (nn.ConvTranspose2d(8, 16, 3, groups=4, stride=2), 4, 6 * 6),
         (nn.ConvTranspose2d(8, 8, 3, groups=2), 2, 6 * 6),
-        (nn.ConvTranspose2d(8, 4, 3), 1, 0),
-        (nn.Conv2d(8, 2, 1), 1, 0),
+        (nn.ConvTranspose2d(8, 4, 3), 1, 6 * 6),
+        (nn.Conv2d(8, 2, 1), 1, 6 * 6),
     )
+    # 36 products for each of 8 · 36 outputs; the image needs no gradient
+    stem = 2 * 3 * 36 * 36 * 8
     for layer, groups, positions in layers:
-        model = nn.Sequential(first, layer)
-        found = trace(model, inputs_of(model, "4x8x8"), (3,), How(platform="cpu"))
-        assert found.step is not None
-        elements = sum(p.numel() for name, p in layer.named_parameters() if name == "weight")
-        too_large = (groups - 1) * 2 * 3 * elements * positions
-        assert too_many(found.step, 3) == too_large
-        said = [note for note in found.notes if "the gradient of a grouped convolution" in note]
-        assert bool(said) == (groups > 1)
-    # x and weight of the first layer: 8 · 36 outputs of 36 products each; then 2 · 16 · 72 twice,
-    # of which torch takes one for 8 · that
-    model = nn.Sequential(first, layers[0][0])
-    found = trace(model, inputs_of(model, "4x8x8"), (1,), How(platform="cpu"))
-    right, torchs = 2 * 36 * 36 * 8 + 2 * 2 * 16 * 72, 7 * 2 * 16 * 72
-    assert f"and the whole by {torchs / right:.1%}" in "".join(found.notes)
+        weight = layer.get_parameter("weight")
+        products = 2 * 3 * weight.numel() * positions
+        for trains in (True, False):
+            weight.requires_grad_(trains)
+            model = nn.Sequential(first, layer)
+            found = trace(model, inputs_of(model, "4x8x8"), (3,), How(platform="cpu")).step
+            assert found is not None
+            cost = rows(found, (), 3).cost
+            assert cost.backward_flops == cost.executed_backward_flops
+            assert cost.backward_flops == stem + products * (2 if trains else 1)
+            torchs = sum(value(found.operators[n].flops, 3) for n, _ in found.calls)
+            torchs -= cost.flops + cost.backward_flops
+            assert torchs == (groups - 1) * products * trains
 
 
 @pytest.mark.parametrize("op", ["native_layer_norm", "native_group_norm", "native_batch_norm"])
@@ -346,6 +351,36 @@ def test_caches_of_a_first_step_are_there_in_a_second() -> None:
     found = trace(model, inputs_of(model, "3"), (2,))
     assert [b.shape for b in found.buffers] == [(1000,)]
     assert live.peak(upper(found.inference), Sizes(b=2)).peak_bytes == 2 * 3 * 4 * 2
+
+
+def test_what_a_forward_in_eval_leaves_is_not_there_in_training(tmp_path: Path) -> None:
+    """LeViT keeps the biases of its attention in eval, and puts them together in each step."""
+
+    class Biased(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.bias = nn.Parameter(torch.zeros(4))
+            self.kept: dict[str, torch.Tensor] = {}
+            self.tables = [torch.zeros(3), torch.zeros(5)]
+
+        def train(self, mode: bool = True) -> "Biased":
+            self.kept = {} if mode else self.kept
+            return super().train(mode)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if self.training:
+                return x + self.bias.repeat(250)
+            if "bias" not in self.kept:
+                self.kept["bias"] = self.bias.repeat(250)
+            return x + self.kept["bias"]
+
+    model = vitcost.from_torch(Biased(), inputs="1000")
+    trace_file.trace(model, output=str(tmp_path / "own.json"))
+    for asked in (model, str(tmp_path / "own.json")):
+        found = vitcost.report(asked, batch=2)
+        # two tables of 3 and 5, and what eval keeps
+        assert found.inference.buffers_bytes == 4 * (3 + 5 + 1000)
+        assert found.training.buffers_bytes == 4 * (3 + 5)
 
 
 def test_a_module_that_keeps_a_buffer_as_it_is_keeps_it() -> None:

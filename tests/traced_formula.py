@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
-from math import prod
 from typing import Any, NamedTuple
 
 import torch
@@ -142,34 +141,12 @@ def _of_trace(found: Trace, batch: int) -> Numbers:
         cost.trainable,
         buffers,
         cost.executed_flops,
-        cost.executed_backward_flops - _beyond(found.step, batch),
+        cost.executed_backward_flops,
         cost.saved_bytes,
         inference.peak_bytes,
         top.peak_bytes,
         place,
     )
-
-
-def _beyond(run: Pass, batch: int) -> int:
-    """FLOPs that torch's counter has too much: it takes the gradient of a grouped convolution's
-    weight for that of every input channel with every output channel.
-
-    A weight of o × i/g × k × k has an element for each product of a channel of the input and one of
-    the output in its group: 2 · numel(weight) · images · positions of the output, and no g times
-    that (torch/utils/flop_counter.py, conv_backward_flop, which does not read its ``_groups``).
-    """
-    too_many = 0
-    for number, _ in run.calls:
-        operator = run.operators[number]
-        if operator.name != "convolution_backward":
-            continue
-        gradient, x, weight = (
-            [value(side, batch) for side in array.shape] for array in operator.reads[:3]
-        )
-        groups = x[1] // weight[1]
-        if groups > 1:
-            too_many += (groups - 1) * 2 * prod(weight) * gradient[0] * prod(gradient[2:])
-    return too_many
 
 
 def _unmatched(events: Sequence[live.Event], sizes: Sizes, run: Pass, batch: int) -> Iterator[str]:

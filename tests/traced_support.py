@@ -3,6 +3,7 @@
 import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import prod
 from typing import Any, NamedTuple
 from weakref import ref
 
@@ -39,8 +40,9 @@ def traced(trace: Trace, batch: int) -> Step:
     cost = rows(trace.step, trace.weights, batch).cost
     again = sum(value(o.flops, batch) for n, _ in trace.step.calls
                 for o in [trace.step.operators[n]] if o.phase == "recomputation")  # fmt: skip
+    buffers = trace.buffers if trace.step_buffers is None else trace.step_buffers
     lasting = sum(
-        ITEMSIZE[w.dtype] * torch.Size(w.shape).numel() for w in (*trace.weights, *trace.buffers)
+        ITEMSIZE[w.dtype] * torch.Size(w.shape).numel() for w in (*trace.weights, *buffers)
     )
     lasting += value(trace.step.batch_bytes, batch)
     top = live.peak(upper(trace.step), Sizes(b=batch)).peak_bytes
@@ -155,10 +157,19 @@ def _counted(
     total: list[int] = []
     with torch.autograd.graph.saved_tensors_hooks(pack, _Packed.unpacked):
         once(lambda: total.append(saved()))
-    counter = FlopCounterMode(display=False)
+    rules = {torch.ops.aten.convolution_backward: _convolved}
+    counter = FlopCounterMode(display=False, custom_mapping=rules)
     with sdpa_kernel(SDPBackend.MATH), counter:
         once(lambda: sums.append(counter.get_total_flops()))
     return total[0], sums[0], counter.get_total_flops() - sums[0]
+
+
+def _convolved(*args: Any, out_shape: Any = None, **_: Any) -> int:
+    """Products of the gradients of a convolution's input and of its weight: each those of the
+    forward. torch's own rule has the weight's for every pair of channels, whatever the groups."""
+    gradient, x, weight, *_, transposed, _, _, asked = args
+    positions = prod((x if transposed else gradient)[2:])
+    return 2 * x[0] * positions * prod(weight) * sum(asked[:2])
 
 
 class _Packed:

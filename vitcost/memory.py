@@ -223,7 +223,7 @@ def states(run: Workload, saved_bytes: Size | None, *, rank: int | None = None) 
         saved_activations_bytes=saved_bytes,
         ema_bytes=scenario.ema * (masters or weights),
         buckets_bytes=e * share.gradients if copied else 0,
-        buffers_bytes=run.buffers_bytes,
+        buffers_bytes=run.step_buffers_bytes,
     )
 
 

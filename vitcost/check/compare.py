@@ -26,8 +26,8 @@ from vitcost.summary import calls as table_rows
 from vitcost.summary import covers
 
 __all__ = [
-    "REFERENCE", "STEPS", "Case", "Compared", "Provider", "Step", "called", "compare", "steps_of",
-    "told",
+    "GROUPS", "REFERENCE", "STEPS", "Case", "Compared", "Provider", "Step", "called", "compare",
+    "steps_of", "told",
 ]  # fmt: skip
 
 # the real model of a config, in eval mode, with eager or with torch's fused attention
@@ -46,7 +46,7 @@ _FLASH = "a fused attention computes its scores again in backward: five products
 _NO_CPU_RULE = "torch's FlopCounterMode has no rule for scaled_dot_product_attention on the CPU"
 _QUERIES = "the model scales its queries; the definition counts the scores that this scales"
 _GRID = "the model keeps its patches as a grid, and lays them out as tokens later"
-_GROUPS = "torch counts the gradient of a grouped convolution's weight as if it had one group"
+GROUPS = "torch counts the gradient of a grouped convolution's weight as if it had one group"
 _NO_RULE = "fvcore has no rule for scaled_dot_product_attention"
 _PER_NORM = "fvcore counts 5 for every element of a LayerNorm, and has no rule for "
 
@@ -192,7 +192,7 @@ def _training(
     yield from _by_path("backward_flops", backward, counted.backward, called, habit)
     step = counted.forward[""] + counted.backward[""]
     want = forward[""] + backward[""]
-    yield _explained("train_step_flops", want, step, habit.get("", 0), _GROUPS)
+    yield _explained("train_step_flops", want, step, habit.get("", 0), GROUPS)
 
 
 def _grouped(model: nn.Module, formula: tuple[Expected, ...]) -> Counter[str]:
@@ -221,7 +221,7 @@ def _fused(case: Case) -> Iterator[Compared]:
     whole = formula[-1].cost
     # two products forward, of equal size: one of them is computed again
     again = _attention_flops(formula) // 2 + habit[""]
-    why = f"{_FLASH}; {_GROUPS}" if habit else _FLASH
+    why = f"{_FLASH}; {GROUPS}" if habit else _FLASH
     yield _explained("backward_flops_fused", whole.backward_flops, counted.backward[""], again, why)
 
 
@@ -322,7 +322,7 @@ def _by_path(
     for path in dict.fromkeys((*formula, *actual)):
         if called is None or path in called:
             want, got, amount = (each.get(path, 0) for each in (formula, actual, habit))
-            yield Compared(path, quantity, want, got, _GROUPS if got - want == amount else "")
+            yield Compared(path, quantity, want, got, GROUPS if got - want == amount else "")
 
 
 def _paths(counted: Counted) -> set[str]:

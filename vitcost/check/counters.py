@@ -14,7 +14,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, conv_backward_flop
 
 from vitcost.check.scopes import Call, Scopes
 
@@ -64,8 +64,9 @@ def by_torch(model: nn.Module, shape: Shape, flash: bool = False) -> Counted:
 
 
 @contextmanager
-def counting(scopes: Scopes) -> Iterator[FlopCounterMode]:
-    """torch's counter, which also counts the elements that pointwise operators write."""
+def counting(scopes: Scopes, beyond: list[int] | None = None) -> Iterator[FlopCounterMode]:
+    """torch's counter, which also counts the elements that pointwise operators write; to ``beyond``
+    it adds what it counts too much of the gradient of a grouped convolution's weight."""
 
     def written(*args: Any, out_shape: Any = None, **kwargs: Any) -> int:
         return prod(out_shape if isinstance(out_shape, torch.Size) else out_shape[0])
@@ -73,7 +74,16 @@ def counting(scopes: Scopes) -> Iterator[FlopCounterMode]:
     def residual(*args: Any, out_shape: Any = None, **kwargs: Any) -> int:
         return prod(out_shape) if scopes.running_type.endswith(_RESIDUAL) else 0
 
+    def grouped(*args: Any, out_shape: Any = None, **kwargs: Any) -> int:
+        *operands, groups, asked = args
+        rule: Any = conv_backward_flop
+        if beyond is not None:
+            weight = rule(*operands, groups, [False, asked[1], False], out_val=out_shape)
+            beyond.append(weight - weight // groups)
+        return int(rule(*args, out_val=out_shape))
+
     rules = dict.fromkeys(_POINTWISE, written) | {
+        torch.ops.aten.convolution_backward: grouped,
         torch.ops.aten.add: residual,
         torch.ops.aten.add_: residual,
     }

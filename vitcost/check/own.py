@@ -13,7 +13,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from vitcost.check.compare import Compared
+from vitcost.check.compare import GROUPS, Compared
 from vitcost.check.counters import by_path, counting
 from vitcost.check.expected import written_out
 from vitcost.check.result import ModelCheck
@@ -88,8 +88,8 @@ def _parameters(own: _Own) -> Iterator[Compared]:
 
 def _forward(own: _Own) -> Iterator[Compared]:
     """FLOPs of a forward in eval, by module."""
-    counted = _counted(own, training=False)
-    yield from _by_module(own.run("infer"), counted[0])
+    counted, *_ = _counted(own, training=False)
+    yield from _by_module(own.run("infer"), counted)
 
 
 def _step(own: _Own) -> Iterator[Compared]:
@@ -98,13 +98,14 @@ def _step(own: _Own) -> Iterator[Compared]:
     if run.no_step:
         yield Compared("", "step", run.no_step, _fails(own))
         return
-    forward, both = _counted(own, training=True)
+    forward, both, beyond = _counted(own, training=True)
     yield from _by_module(run, forward)
     assert run.trace.step is not None
     operators = [run.trace.step.operators[number] for number, _ in run.trace.step.calls]
     again = sum(value(o.flops, run.batch) for o in operators if o.phase == "recomputation")
-    expected = run.rows().cost.backward_flops + again
-    yield Compared("", "backward_flops", expected, both[""] - forward[""])
+    expected, actual = run.rows().cost.backward_flops + again, both[""] - forward[""]
+    why = GROUPS if actual - expected == beyond else ""
+    yield Compared("", "backward_flops", expected, actual, why)
 
 
 def _by_module(run: Traced, counted: dict[str, int]) -> Iterator[Compared]:
@@ -113,23 +114,25 @@ def _by_module(run: Traced, counted: dict[str, int]) -> Iterator[Compared]:
             yield Compared(e.path, "flops", e.cost.flops, counted.get(e.path, 0))
 
 
-def _counted(own: _Own, training: bool) -> tuple[dict[str, int], dict[str, int]]:
-    """torch's FlopCounterMode on fake tensors: after the forward, and after the backward too."""
+def _counted(own: _Own, training: bool) -> tuple[dict[str, int], dict[str, int], int]:
+    """torch's FlopCounterMode on fake tensors: after the forward, after the backward too, and what
+    it has too much then."""
     with ExitStack() as stack:
         stack.enter_context(no_fast_path())
         stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
         real = stack.enter_context(own.real("cpu"))
         real.model.train(training)
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
-        counter = stack.enter_context(counting(Scopes(real.model)))
+        beyond: list[int] = []
+        counter = stack.enter_context(counting(Scopes(real.model), beyond))
         if not training:
             with torch.no_grad(), real.autocast():
                 real.forward()
-            return by_path(counter), {}
+            return by_path(counter), {}, 0
         loss = real.loss()
         forward = by_path(counter)
         loss.backward()  # type: ignore[no-untyped-call]
-        return forward, by_path(counter)
+        return forward, by_path(counter), sum(beyond)
 
 
 def _fails(own: _Own) -> str:

@@ -123,6 +123,11 @@ class Workload:
         return 0
 
     @property
+    def step_buffers_bytes(self) -> Size:
+        """The same in a training step: a forward in eval may leave tables on its module."""
+        return self.buffers_bytes
+
+    @property
     def weights_bytes(self) -> Size | None:
         """Bytes of all parameters, where some are of another type; None: all are of
         ``param_bytes``."""

@@ -118,6 +118,7 @@ def _call(operator: Operator, batch: int) -> Call | None:
     def pieces(arrays: Iterable[Array]) -> tuple[Piece, ...]:
         return tuple(_piece(array, batch) for array in arrays)
 
+    # torch's own count, which the weights of classes were fitted to
     flops, defined = value(operator.flops, batch), value(operator.defined, batch)
     reads, writes = pieces(operator.reads), pieces(operator.writes)
     return Call(name, operator.phase, "", reads, writes, flops, defined)

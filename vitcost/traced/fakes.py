@@ -112,8 +112,8 @@ def attributes(module: nn.Module) -> list[tuple[str, Tensor]]:
         if isinstance(value, Tensor):
             found.append((name, value))
         elif name not in _OWN and isinstance(value, dict | list | tuple):
-            inside = value.values() if isinstance(value, dict) else value
-            found += [(name, each) for each in inside if isinstance(each, Tensor)]
+            inside = enumerate(value.values() if isinstance(value, dict) else value)
+            found += [(f"{name}.{i}", each) for i, each in inside if isinstance(each, Tensor)]
     return found
 
 

@@ -173,7 +173,13 @@ def _packed_trace(how: How, trace: Trace, tables: _Tables) -> dict[str, Any]:
         "buffers": [tables.weights.at(w) for w in trace.buffers],
         "inference": _packed_pass(trace.inference, tables),
         "step": None if trace.step is None else _packed_pass(trace.step, tables),
+        **_packed_own(trace.step_buffers, tables),
     }
+
+
+def _packed_own(buffers: Sequence[Weight] | None, tables: _Tables) -> dict[str, Any]:
+    """Buffers in training, where they are others."""
+    return {} if buffers is None else {"step_buffers": [tables.weights.at(w) for w in buffers]}
 
 
 def _packed_pass(run: Pass, tables: _Tables) -> dict[str, Any]:
@@ -275,7 +281,7 @@ def _tables(data: dict[str, Any]) -> _Read:
 
 def _unpacked_trace(data: dict[str, Any], tables: _Read) -> tuple[How, Trace]:
     how = How(**{k: _is(type(v), data["how"][k]) for k, v in How()._asdict().items()})
-    step = data["step"]
+    step, own = data["step"], data.get("step_buffers")
     return how, Trace(
         _picked(tables.weights, data["weights"]),
         _picked(tables.weights, data["buffers"]),
@@ -285,6 +291,7 @@ def _unpacked_trace(data: dict[str, Any], tables: _Read) -> tuple[How, Trace]:
         _all(_text, data["notes"]),
         _all(_count, data["batches"]),
         _text(data["torch"]),
+        None if own is None else _picked(tables.weights, own),
     )
 
 

@@ -25,28 +25,26 @@ def uncounted(run: Pass) -> Uncounted:
     return Uncounted(tuple(sorted(names)))
 
 
-def too_many(run: Pass, batch: int) -> int:
+def too_many(operator: Operator, batch: int) -> int:
     """Backward FLOPs that torch's counter has too much: it takes the gradient of a grouped
     convolution's weight for one of every input channel with every output channel, which are as
-    many times the products as there are groups (torch.utils.flop_counter, conv_backward_flop)."""
-    total = 0
-    for number, times in Counter(number for number, _ in run.calls).items():
-        o = run.operators[number]
-        if o.name != "convolution_backward" or len(o.reads) < 3:
-            continue
-        gradient, x, weight = o.reads[:3]
-        if weight.shape not in [written.shape for written in o.writes]:
-            continue  # a frozen one
-        # a weight is output × input of a group; a transposed one input × output of a group, and as
-        # many channels on both sides go to more positions there
-        sides = [(value(t.shape[1], batch), _numel(t, batch)) for t in (x, gradient)]
-        of_x, of_gradient = (numel // channels for channels, numel in sides)
-        first = value(weight.shape[0], batch)
-        transposed = first != sides[1][0] or (first == sides[0][0] and of_gradient > of_x)
-        whole, positions = (sides[1][0], of_x) if transposed else (sides[0][0], of_gradient)
-        groups = whole // value(weight.shape[1], batch)
-        total += times * (groups - 1) * 2 * _numel(weight, batch) * positions
-    return total
+    many times the products as there are groups (torch.utils.flop_counter, conv_backward_flop).
+
+    The gradients of the input and of the weight have as many products as the forward has.
+    """
+    if operator.name != "convolution_backward":
+        return 0
+    gradient, x, weight = operator.reads[:3]
+    # a weight is output × input of a group; a transposed one input × output of a group
+    transposed = weight.shape[0] != gradient.shape[1]
+    channels = (gradient if transposed else x).shape[1]
+    groups = value(channels, batch) // value(weight.shape[1], batch)
+    # a bias has one side
+    written = [each.shape for each in operator.writes if len(each.shape) > 1]
+    if groups == 1 or weight.shape not in written:
+        return 0
+    products = tuple(n // (groups + len(written) - 1) for n in operator.flops)
+    return (groups - 1) * value(products, batch)
 
 
 def moved_bytes(operator: Operator, batch: int) -> int:
@@ -111,11 +109,13 @@ def _operators(run: Pass, batch: int, own: dict[str, Cost]) -> None:
     loss = {"loss"} - {module.path for module in run.modules}
     for (number, path), times in Counter(run.calls).items():
         operator = run.operators[number]
-        ran = value(operator.flops, batch)
+        beyond = too_many(operator, batch)
+        ran = value(operator.flops, batch) - beyond
         forward = operator.phase == "forward"
+        backward = operator.phase == "backward"
         cost = Cost(
-            flops=value(operator.defined, batch),
-            backward_flops=value(operator.defined_backward, batch),
+            flops=value(operator.defined, batch) - beyond * forward,
+            backward_flops=value(operator.defined_backward, batch) - beyond * backward,
             pointwise=0 if run.paths[path] in loss else pointwise(operator, batch),
             moved_bytes=moved_bytes(operator, batch) if forward else 0,
             executed_backward_flops=0 if forward else ran,

@@ -99,7 +99,10 @@ class Array(NamedTuple):
 
 
 class Operator(NamedTuple):
-    """Equal calls of one operator: on tensors of these shapes, in one phase."""
+    """Equal calls of one operator: on tensors of these shapes, in one phase.
+
+    FLOPs are as torch's counter has them; ``rows.too_many`` is where that is no product that runs.
+    """
 
     name: str
     phase: str  # forward | backward | recomputation
@@ -203,6 +206,8 @@ class Trace(NamedTuple):
     notes: tuple[str, ...]  # how it was built, which inputs and loss were taken, what it leaves out
     batches: tuple[int, ...]  # that were traced; one: sizes are of that batch alone
     torch: str
+    # buffers in training, where a first step leaves others than a forward in eval
+    step_buffers: tuple[Weight, ...] | None = None
 
 
 def how_of(scenario: Scenario) -> How:

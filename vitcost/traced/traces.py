@@ -11,7 +11,7 @@ from vitcost.traced.losses import Loss
 from vitcost.traced.merge import merged
 from vitcost.traced.operators import foreign
 from vitcost.traced.pointwise import listed, without_rule
-from vitcost.traced.rows import rows, too_many, uncounted
+from vitcost.traced.rows import uncounted
 from vitcost.traced.steps import Run, run
 from vitcost.traced.stops import NoStep
 from vitcost.traced.trace import How, Pass, Trace
@@ -42,24 +42,17 @@ def trace(
     """
     name, criterion = name or type(model).__name__, loss or Loss()
     first, inference = _pass(model, inputs, batches, how, None, name)
-    step, missing, weights = None, "", first.weights
+    step, missing, weights, step_buffers = None, "", first.weights, None
     try:
         last, step = _pass(model, inputs, batches, how, criterion, name)
         weights = last.weights
+        step_buffers = None if last.buffers == first.buffers else last.buffers
     except NoStep as reason:
         missing = str(reason)
     said = [*notes, inputs.note]
     said += [criterion.note] if criterion.note else []
     if first.unread:
         said.append(f"no operator reads the parameters of {', '.join(first.unread)}")
-    extra = 0 if step is None else too_many(step, batches[0])
-    if step is not None and extra:
-        backward = rows(step, weights, batches[0]).cost.backward_flops
-        said.append(
-            "backward FLOPs are torch's count, which takes the gradient of a grouped convolution's "
-            "weight for that of one group: it is too large by the number of groups, and the whole "
-            f"by {extra / (backward - extra):.1%}"
-        )
     left_out = uncounted(inference).names
     if left_out:
         said.append(f"FLOPs leave out {', '.join(left_out)}, which torch's counter has no rule for")
@@ -78,6 +71,7 @@ def trace(
         tuple(said),
         tuple(batches),
         torch.__version__.partition("+")[0],
+        step_buffers,
     )
 
 

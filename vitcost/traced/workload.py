@@ -177,6 +177,11 @@ class Traced(Workload):
         return sum(map(_bytes, self.trace.buffers))
 
     @property
+    def step_buffers_bytes(self) -> int:
+        own = self.trace.step_buffers
+        return self.buffers_bytes if own is None else sum(map(_bytes, own))
+
+    @property
     def weights_bytes(self) -> int:
         """Bytes of the parameters in their own types."""
         return sum(map(_bytes, self.trace.weights))
