@@ -149,37 +149,46 @@ def _ways(result: Fit) -> Iterator[Table]:
             for way in [way for way in row.ways if way.keeps == keeps][:most]
         ]
         if found:
-            rows = tuple(_way(row, way, times) for row, way in found)
-            columns = (*_WAY_COLUMNS, *(_TIMES if times else ()))
+            sized = all(way.largest_batch is not None for _, way in found)
+            rows = tuple(_way(row, way, times, sized) for row, way in found)
+            columns = _way_columns(times, sized)
             micro = any(name == "batch" for _, way in found for name, _ in way.flags)
             yield Table(f"{title}, {group}", columns, rows, tuple(_order(times, micro)))
     if hopeless:
         yield Table("", (), (), (f"in no way: {', '.join(hopeless)}",))
 
 
-_WAY_COLUMNS = (
-    Column("gpu"),
-    Column("change"),
-    Column("used", "bytes"),
-    Column("headroom", "bytes"),
-    Column("FLOPs", "si", optional=True),
-    Column("× FLOPs", optional=True),
-)
-_TIMES = (
-    Column("step", "seconds", optional=True),
-    Column("× time", optional=True),
-    Column("rests on", optional=True),
-)
+def _way_columns(times: bool, sized: bool) -> tuple[Column, ...]:
+    """What decides stands first, and is left out last on a narrow screen."""
+    return (
+        Column("gpu"),
+        Column("change"),
+        *((Column("× time"),) if times else ()),
+        *((Column("largest batch", "count"),) if sized else ()),
+        Column("used", "bytes"),
+        *((Column("step", "seconds", optional=True),) if times else ()),
+        Column("headroom", "bytes", optional=True),
+        Column("× FLOPs", optional=times),
+        Column("FLOPs", "si", optional=True),
+        *((Column("rests on", optional=True),) if times else ()),
+    )
 
 
-def _way(row: FitRow, way: Way, times: bool) -> Row:
+def _way(row: FitRow, way: Way, times: bool, sized: bool) -> Row:
     change = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in way.flags)
+    more = None if way.relative_flops is None else f"{way.relative_flops:.2f}"
     cells: tuple[Value, ...] = (
-        row.gpu, change, way.used_bytes, way.headroom_bytes, way.executed_flops,
-        None if way.relative_flops is None else f"{way.relative_flops:.2f}",
-    )  # fmt: skip
-    if times:
-        cells = (*cells, way.seconds, f"{way.relative_seconds or 0:.2f}", way.basis)
+        row.gpu,
+        change,
+        *((f"{way.relative_seconds or 0:.2f}",) if times else ()),
+        *((way.largest_batch,) if sized else ()),
+        way.used_bytes,
+        *((way.seconds,) if times else ()),
+        way.headroom_bytes,
+        more,
+        way.executed_flops,
+        *((way.basis,) if times else ()),
+    )
     return Row(cells)
 
 

@@ -2,33 +2,29 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cache, partial
-from math import lcm
+from functools import partial
 from typing import Any, NamedTuple
 
 from vitcost.arguments import between, listed, optional, takes, text
-from vitcost.config import ViTConfig
 from vitcost.engine.workload import Workload, workload
-from vitcost.errors import ConfigError, NotCovered, VitcostError, shown
+from vitcost.errors import ConfigError, NotCovered
 from vitcost.flags import settled
 from vitcost.hardware.attention import Kernels, kernels_on, on_card, on_platform
 from vitcost.hardware.beside import verdict_on
 from vitcost.hardware.cards import Card
 from vitcost.hardware.specs import asked_cards, matching, own_cards
 from vitcost.planner.asked import asked
-from vitcost.planner.invert import largest_convex, largest_monotone
-from vitcost.planner.need import Need, need
+from vitcost.planner.largest import LARGEST, largest_batches, largest_sizes, needs
+from vitcost.planner.need import Need
 from vitcost.planner.reserve import Reserve, parse_reserve
-from vitcost.planner.ways import Way, fitting, half, timed, ways
+from vitcost.planner.ways import Way, fitting, half, sized, smaller, telling, timed, ways
 from vitcost.result import Result
 from vitcost.scenario import Scenario
-from vitcost.zoo import Model, Resolved, resolve
+from vitcost.zoo import Model, Resolved
 
 __all__ = ["LARGEST", "Fit", "FitRow", "Way", "fit"]
 
 SCHEMA = "vitcost.fit/1"
-# sides of an image in pixels, blocks: the highest that a config may have
-LARGEST = {"img_size": 10**6, "depth": 10**5}
 
 
 class FitRow(NamedTuple):
@@ -109,7 +105,7 @@ class Fit(Result):
             flat["assumed"] = "; ".join(row.assumed)
             if row.ways:
                 cheapest = row.ways[0]
-                flat["cheapest_way"] = " ".join(cheapest[:3])
+                flat["cheapest_way"] = " ".join(f"{name}={value}" for name, value in cheapest.flags)
             yield flat
 
 
@@ -226,21 +222,12 @@ def _alike(
     """The rows of cards that run a scenario by the same kernels, those of ``runs``."""
     own, wanted = run.under(runs), run.scenario.batch
 
-    @cache
-    def of(batch: int) -> Need:
-        return need(own.at(batch))
-
-    sized = [row for row in cards if row.capacity_bytes]
-    limits = {row: reserve.leaves(row, runs.software) for row in sized}
-    bare = {row: row.capacity_bytes or 0 for row in sized}
-    batches = largest_convex(lambda b: of(b).total_bytes, {*limits.values(), *bare.values()}, 2)
-    # a batch of one runs other operators: it is asked for by itself
-    least = own.least_batch
-    batches = {
-        limit: most if most > 1 else int(least == 1 and of(1).total_bytes <= limit)
-        for limit, most in batches.items()
-    }
-    sizes = {name: _largest(name, model, runs, set(limits.values())) for name in largest}
+    of = needs(own)
+    known = [row for row in cards if row.capacity_bytes]
+    limits = {row: reserve.leaves(row, runs.software) for row in known}
+    bare = {row: row.capacity_bytes or 0 for row in known}
+    batches = largest_batches(own, of, {*limits.values(), *bare.values()})
+    sizes = {name: largest_sizes(name, model, runs, set(limits.values())) for name in largest}
     others: dict[tuple[str, Kernels], tuple[Way, ...]] = {}
     rows = []
     for row in cards:
@@ -252,13 +239,17 @@ def _alike(
         if of(wanted).total_bytes > limit:
             kind = half(row), kernels_on(row)
             if kind not in others:
-                others[kind] = ways(run, row, levers=named)
-            room = partial(reserve.headroom, row, software=runs.software)
-            found = fitting(others[kind], room)
-            found = timed(found, model, run.scenario, row) if named else found
+                others[kind] = ways(run, row, pulled=named)
+            found = others[kind]
+            if named and run.training:
+                found = (*found, *smaller(model, run, row, limit))
+            found = fitting(found, partial(reserve.headroom, row, software=runs.software))
+            if named:
+                found = timed(found, model, run.scenario, row)
+                found = telling(sized(found, model, run, row, limit))
         asked = {name: each[limit] for name, each in sizes.items()}
         most = batches[limit]
-        made = _row(row, most, of(most or least), of(wanted), reserve, runs.software)
+        made = _row(row, most, of(most or own.least_batch), of(wanted), reserve, runs.software)
         rows.append(
             made._replace(
                 largest_batch_bare=batches[bare[row]],
@@ -308,51 +299,3 @@ def _unknown(row: Card) -> FitRow:
         largest_depth=None,
         ways=(),
     )
-
-
-def _largest(name: str, model: Resolved, scenario: Scenario, limits: set[int]) -> dict[int, int]:
-    """For each limit, the largest image or depth with which the wanted batch fits; 0: none."""
-    if name not in LARGEST:
-        raise ConfigError(f"largest must be one of {', '.join(LARGEST)}, got {shown(name)}")
-    step = _image_step(model.config) if name == "img_size" else 1
-
-    @cache
-    def of(size: int) -> int:
-        other = resolve(model, **{name: size}).config
-        return need(workload(other, scenario)).total_bytes
-
-    def most(limit: int) -> int:
-        found = step * largest_monotone(lambda steps: of(steps * step), limit, last)
-        # a backbone and a model that pads take sizes between, which hold no less
-        between = [size for size in range(found + 1, found + step) if _taken(model, name, size)]
-        more = largest_monotone(lambda i: of(between[i - 1]), limit, len(between))
-        return between[more - 1] if more else found
-
-    # what cannot be asked of the model is said before anything is searched
-    of(step)
-    last = LARGEST[name] // step
-    return {limit: most(limit) for limit in limits}
-
-
-def _taken(model: Resolved, name: str, size: int) -> bool:
-    """Whether there is such a model."""
-    try:
-        resolve(model, **{name: size})
-    except VitcostError:
-        return False
-    return True
-
-
-def _image_step(config: object) -> int:
-    """By how many pixels a square image grows: whole patches, of the features of a backbone."""
-    vision = getattr(config, "vision", config)
-    if not isinstance(vision, ViTConfig):
-        raise NotCovered("a model that reads text has no largest image; ask for its depth")
-    step = lcm(*vision.patch_size)
-    if vision.backbone:
-        # hybrids alone load it
-        from vitcost.backbones import BACKBONES
-
-        for stride in BACKBONES[vision.backbone].strides:
-            step *= stride
-    return step

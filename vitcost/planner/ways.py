@@ -1,21 +1,24 @@
 """Other ways to run a batch that does not fit, cheapest first."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
-from itertools import product
+from dataclasses import fields, replace
 from typing import Any, NamedTuple
 
+from vitcost.config import ViTConfig
 from vitcost.engine.cost import Row as Layer
-from vitcost.engine.workload import Workload
-from vitcost.errors import NotCovered, UnknownName
+from vitcost.engine.model import Config
+from vitcost.engine.workload import Workload, workload
+from vitcost.errors import NotCovered, UnknownName, VitcostError
 from vitcost.hardware.attention import on_card
 from vitcost.hardware.cards import Card
 from vitcost.optimizers import OPTIMIZERS
+from vitcost.planner.largest import largest_batches, largest_sizes, needs
+from vitcost.planner.levers import kernels, levers
 from vitcost.planner.need import executed_flops, need
-from vitcost.scenario import PRECISIONS, Scenario
-from vitcost.zoo import Resolved
+from vitcost.scenario import Scenario
+from vitcost.zoo import Resolved, resolve
 
-__all__ = ["Way", "fitting", "half", "timed", "ways"]
+__all__ = ["Way", "fitting", "half", "sized", "smaller", "telling", "timed", "ways"]
 
 
 class Way(NamedTuple):
@@ -26,7 +29,7 @@ class Way(NamedTuple):
     which a step has ``accumulate``. ``keeps``: whether the training is the same, so that a step
     computes the same update, up to rounding. ``seconds`` are of a step on the card, where they are
     predicted, ``relative_seconds`` against the step that was asked for, and ``basis`` is what they
-    rest on.
+    rest on. ``largest_batch`` are the most images of a step, all its micro-batches together.
     """
 
     precision: str
@@ -41,6 +44,7 @@ class Way(NamedTuple):
     flags: tuple[tuple[str, str | int], ...] = ()
     keeps: bool = True
     relative_seconds: float | None = None
+    largest_batch: int | None = None
 
 
 def half(row: Card) -> str:
@@ -55,28 +59,25 @@ def half(row: Card) -> str:
 
 # flags whose change is another training
 _CHANGES = ("precision", "freeze", "lora")
-# of the blocks, how many quarters are computed again
-_QUARTERS = (1, 2, 3)
-_MICRO_BATCHES = (2, 4, 8, 16, 32)
-_RANK = 8
 
 
-def ways(run: Workload, row: Card, levers: bool = False) -> tuple[Way, ...]:
+def ways(run: Workload, row: Card, pulled: bool = False) -> tuple[Way, ...]:
     """Every other way to run a workload's batch on a card, in its half precision and by its
-    attention kernels; with ``levers`` those that leave these as they are, too. The same training
-    comes first, then by the FLOPs that a step executes; of equal ones what changes least."""
-    found = sorted(_ways(run, row, levers), key=lambda pair: pair[0])
+    attention kernels; with levers ``pulled`` those that leave these as they are, too. The same
+    training comes first, then by the FLOPs that a step executes; of equal ones what changes
+    least."""
+    found = sorted(_ways(run, row, pulled), key=lambda pair: pair[0])
     return tuple(way for _, way in found)
 
 
 def _ways(
-    run: Workload, row: Card, levers: bool
+    run: Workload, row: Card, pulled: bool
 ) -> Iterator[tuple[tuple[bool, int, int, int], Way]]:
     scenario = run.scenario
     own = executed_flops(run.under(on_card(scenario, row)))
     # statistics of a batch are other ones in a micro-batch
     normed = _normalizes_batches(run.rows())
-    others = [*_kernels(scenario, row), *(_levers(run) if levers else ())]
+    others = [*kernels(scenario, half(row)), *(levers(run) if pulled else ())]
     for other in dict.fromkeys(others):
         if other == scenario:
             continue
@@ -112,60 +113,71 @@ def _changed(scenario: Scenario, other: Scenario) -> tuple[tuple[str, str | int]
     return tuple((name, now) for name, was, now in pairs if was != now)
 
 
-def _kernels(scenario: Scenario, row: Card) -> Iterator[Scenario]:
-    """Other precisions, kernels and checkpointing, and any of these together."""
-    narrow = half(row)
-    precisions = ("fp32", *((f"amp-{narrow}", narrow) if narrow else ()))
-    if scenario.recipe != "torch":
-        # a recipe fixes the precision
-        precisions = (scenario.precision,)
-    attentions = dict.fromkeys((scenario.attention, "sdpa"))
-    checkpoints = ("none", "selective", "block") if scenario.mode == "train" else ("none",)
-    for precision, attention, checkpointing in product(precisions, attentions, checkpoints):
-        # shards in fp32 stand beside weights in half precision alone
-        narrowed = PRECISIONS[precision].engine == "half"
-        yield replace(
-            scenario,
-            precision=precision,
-            attention=attention,
-            checkpointing=checkpointing,
-            policy=scenario.policy if narrowed else "none",
-        )
-
-
-def _levers(run: Workload) -> Iterator[Scenario]:
-    """The same precision: blocks at the front computed again, micro-batches, a fused optimizer,
-    sharded states; then states in 8 bits, and fewer parameters that train."""
-    scenario = run.scenario
-    if scenario.mode != "train" or scenario.recipe != "torch" or not run.at_once:
-        return
-    if scenario.checkpointing == "none" and "L" in run.sizes:
-        for quarters in _QUARTERS:
-            blocks = quarters * run.axis("L") // 4
-            if blocks:
-                yield replace(scenario, checkpointing=f"first:{blocks}")
-    if scenario.accumulate == 1:
-        for number in _MICRO_BATCHES:
-            if scenario.batch % number == 0:
-                micro = scenario.batch // number
-                yield replace(scenario, batch=micro, accumulate=number)
-    if f"{scenario.optimizer}-fused" in OPTIMIZERS:
-        yield replace(scenario, optimizer=f"{scenario.optimizer}-fused")
-    if scenario.ranks > 1:
-        for zero in range(scenario.zero + 1, 4):
-            yield replace(scenario, zero=zero)
-    in_bytes = f"{scenario.optimizer.partition('-')[0]}-8bit"
-    if in_bytes in OPTIMIZERS:
-        yield replace(scenario, optimizer=in_bytes)
-    if scenario.freeze == "none" and not scenario.lora:
-        yield replace(scenario, lora=_RANK)
-        yield replace(scenario, freeze="backbone")
+def smaller(model: Resolved, run: Workload, row: Card, limit: int) -> tuple[Way, ...]:
+    """The largest square image, smaller than a model's own, with which the batch is within a
+    limit; none where its own is no square, or it is fed images of another size."""
+    config, scenario = model.config, on_card(run.scenario, row)
+    square = isinstance(config, ViTConfig) and len(set(config.img_size)) == 1
+    if not square or getattr(config, "input_size", None) is not None:
+        return ()
+    try:
+        side = largest_sizes("img_size", model, scenario, [limit])[limit]
+        runs = workload(resolve(model, img_size=side).config, scenario)
+    except VitcostError:
+        # a size that its rules refuse, or none at which it fits
+        return ()
+    own, flops = executed_flops(run.under(scenario)), executed_flops(runs)
+    way = Way(
+        scenario.precision, run.scenario.attention, scenario.checkpointing,
+        need(runs).total_bytes, 0, flops, flops / own if own else None,
+        flags=(("img_size", side),), keeps=False,
+    )  # fmt: skip
+    return (way,)
 
 
 def fitting(found: Sequence[Way], headroom: Callable[[int], int]) -> tuple[Way, ...]:
     """The ways whose tensors fit, each with the ``headroom`` that it leaves."""
     ways = (way._replace(headroom_bytes=headroom(way.used_bytes)) for way in found)
     return tuple(way for way in ways if way.headroom_bytes >= 0)
+
+
+def telling(found: Sequence[Way]) -> tuple[Way, ...]:
+    """The ways but those that change more than another, and neither hold more nor are faster."""
+    return tuple(way for way in found if not any(_idle(way, other) for other in found))
+
+
+def _idle(way: Way, other: Way) -> bool:
+    """Whether the flags of a way beyond another's bring nothing."""
+    if not set(other.flags) < set(way.flags):
+        return False
+    holds = (way.largest_batch or 0) > (other.largest_batch or 0)
+    return not holds and (way.seconds or 0.0) >= (other.seconds or 0.0)
+
+
+_SCENARIO = {field.name for field in fields(Scenario)}
+
+
+def _under(way: Way, model: Resolved, scenario: Scenario) -> tuple[Config, Scenario]:
+    """The model and the scenario of a way."""
+    flags = dict[str, Any](way.flags)
+    own = {name: value for name, value in flags.items() if name not in _SCENARIO}
+    config = resolve(model, **own).config if own else model.config
+    return config, replace(scenario, **{n: v for n, v in flags.items() if n in _SCENARIO})
+
+
+def sized(
+    found: Sequence[Way], model: Resolved, run: Workload, row: Card, limit: int
+) -> tuple[Way, ...]:
+    """The same, each with the most images of a step that are within a limit."""
+    ways = []
+    for way in found:
+        config, other = _under(way, model, run.scenario)
+        other = on_card(other, row)
+        runs = run.under(other) if config is model.config else workload(config, other)
+        most = largest_batches(runs, needs(runs), [limit])[limit]
+        parts = other.accumulate // run.scenario.accumulate
+        ways.append(way._replace(largest_batch=most * parts))
+    return tuple(ways)
 
 
 def timed(found: Sequence[Way], model: Resolved, scenario: Scenario, row: Card) -> tuple[Way, ...]:
@@ -178,9 +190,9 @@ def timed(found: Sequence[Way], model: Resolved, scenario: Scenario, row: Card) 
     try:
         asked = predict(model.config, replace(scenario, policy="none"), row).seconds
         for way in found:
+            config, other = _under(way, model, scenario)
             # a time is of one card, whatever its rank keeps
-            other = replace(scenario, **{**dict[str, Any](way.flags), "policy": "none"})
-            time = predict(model.config, other, row)
+            time = predict(config, replace(other, policy="none"), row)
             seconds = time.seconds * other.accumulate / scenario.accumulate
             times.append(
                 way._replace(seconds=seconds, basis=time.basis, relative_seconds=seconds / asked)

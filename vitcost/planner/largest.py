@@ -1,0 +1,96 @@
+"""The largest batch, image and depth whose tensors are within some bytes."""
+
+from collections.abc import Callable, Iterable
+from functools import cache
+from math import lcm
+from typing import Any
+
+from vitcost.config import ViTConfig
+from vitcost.engine.workload import Workload, workload
+from vitcost.errors import ConfigError, NotCovered, VitcostError, shown
+from vitcost.planner.invert import largest_convex, largest_monotone
+from vitcost.planner.need import Need, need
+from vitcost.scenario import Scenario
+from vitcost.zoo import Resolved, resolve
+
+__all__ = ["LARGEST", "largest_batches", "largest_sizes", "needs"]
+
+# sides of an image in pixels, blocks: the highest that a config may have
+LARGEST = {"img_size": 10**6, "depth": 10**5}
+
+
+def needs(run: Workload) -> Callable[[int], Need]:
+    """What each batch of a workload needs, asked once."""
+
+    @cache
+    def of(batch: int) -> Need:
+        return need(run.at(batch))
+
+    return of
+
+
+def largest_batches(
+    run: Workload, of: Callable[[int], Need], limits: Iterable[int]
+) -> dict[int, int]:
+    """For each limit in bytes the largest batch that is within it; 0: none."""
+    found = largest_convex(lambda batch: of(batch).total_bytes, limits, 2)
+    # a batch of one runs other operators: it is asked for by itself
+    least = run.least_batch
+    return {
+        limit: most if most > 1 else int(least == 1 and of(1).total_bytes <= limit)
+        for limit, most in found.items()
+    }
+
+
+def largest_sizes(
+    name: str, model: Resolved, scenario: Scenario, limits: Iterable[int]
+) -> dict[int, int]:
+    """For each limit in bytes the largest square image or depth with which the scenario's batch is
+    within it; 0: none.
+
+    Raises ``NotCovered`` for a model that has no such size.
+    """
+    if name not in LARGEST:
+        raise ConfigError(f"largest must be one of {', '.join(LARGEST)}, got {shown(name)}")
+    step = _image_step(model.config) if name == "img_size" else 1
+
+    @cache
+    def of(size: int) -> int:
+        other = resolve(model, **{name: size}).config
+        return need(workload(other, scenario)).total_bytes
+
+    def most(limit: int) -> int:
+        found = step * largest_monotone(lambda steps: of(steps * step), limit, last)
+        # a backbone and a model that pads take sizes between, which hold no less
+        between = [size for size in range(found + 1, found + step) if _taken(model, name, size)]
+        more = largest_monotone(lambda i: of(between[i - 1]), limit, len(between))
+        return between[more - 1] if more else found
+
+    # what cannot be asked of the model is said before anything is searched
+    of(step)
+    last = LARGEST[name] // step
+    return {limit: most(limit) for limit in limits}
+
+
+def _taken(model: Resolved, name: str, size: int) -> bool:
+    """Whether there is such a model."""
+    try:
+        resolve(model, **{name: size})
+    except VitcostError:
+        return False
+    return True
+
+
+def _image_step(config: object) -> int:
+    """By how many pixels a square image grows: whole patches, of the features of a backbone."""
+    vision: Any = getattr(config, "vision", config)
+    if not isinstance(vision, ViTConfig):
+        raise NotCovered("a model that reads text has no largest image; ask for its depth")
+    step = lcm(*vision.patch_size)
+    if vision.backbone:
+        # hybrids alone load it
+        from vitcost.backbones import BACKBONES
+
+        for stride in BACKBONES[vision.backbone].strides:
+            step *= stride
+    return step

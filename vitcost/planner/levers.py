@@ -1,0 +1,134 @@
+"""The levers of a step that does not fit, a row each: the scenarios that each of them offers."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import product
+from math import isqrt
+from typing import NamedTuple
+
+from vitcost.engine.workload import Workload
+from vitcost.optimizers import OPTIMIZERS
+from vitcost.scenario import PRECISIONS, Scenario
+
+__all__ = ["LEVERS", "Lever", "kernels", "levers"]
+
+
+class Lever(NamedTuple):
+    """A lever, and the scenarios in which it is pulled; ``states``: whether it makes what outlives
+    the forward pass smaller, so that checkpointing beside it makes the rest smaller, too."""
+
+    name: str
+    others: Callable[[Workload], Iterator[Scenario]]
+    states: bool = False
+
+
+# of the blocks, how many quarters
+_QUARTERS = (1, 2, 3)
+_MICRO_BATCHES = (2, 4, 8, 16, 32)
+_RANK = 8
+
+
+def kernels(scenario: Scenario, narrow: str) -> Iterator[Scenario]:
+    """Other precisions, kernels and checkpointing, and any of these together; ``narrow`` is the
+    half precision of the card."""
+    precisions = ("fp32", *((f"amp-{narrow}", narrow) if narrow else ()))
+    if scenario.recipe != "torch":
+        # a recipe fixes the precision
+        precisions = (scenario.precision,)
+    attentions = dict.fromkeys((scenario.attention, "sdpa"))
+    checkpoints = ("none", "selective", "block") if scenario.mode == "train" else ("none",)
+    for precision, attention, checkpointing in product(precisions, attentions, checkpoints):
+        # shards in fp32 stand beside weights in half precision alone
+        narrowed = PRECISIONS[precision].engine == "half"
+        yield replace(
+            scenario,
+            precision=precision,
+            attention=attention,
+            checkpointing=checkpointing,
+            policy=scenario.policy if narrowed else "none",
+        )
+
+
+def levers(run: Workload) -> Iterator[Scenario]:
+    """What every lever offers in the precision of a step, and those of states with checkpointing
+    beside them."""
+    scenario = run.scenario
+    if scenario.mode != "train" or scenario.recipe != "torch" or not run.at_once:
+        return
+    for lever in LEVERS:
+        for other in lever.others(run):
+            yield other
+            if lever.states and other.checkpointing == "none":
+                yield replace(other, checkpointing="block")
+
+
+def _quarters(run: Workload) -> Iterator[int]:
+    if "L" in run.sizes:
+        blocks = (quarters * run.axis("L") // 4 for quarters in _QUARTERS)
+        yield from (each for each in blocks if each)
+
+
+def _some_blocks(run: Workload) -> Iterator[Scenario]:
+    if run.scenario.checkpointing == "none":
+        for blocks in _quarters(run):
+            yield replace(run.scenario, checkpointing=f"first:{blocks}")
+
+
+def _several_blocks(run: Workload) -> Iterator[Scenario]:
+    """Of regions of K blocks L / K tensors are kept, and K blocks run again at a time: the root of
+    L is the least of both together."""
+    if run.scenario.checkpointing == "none" and "L" in run.sizes:
+        root = isqrt(run.axis("L"))
+        for blocks in dict.fromkeys((2, root)):
+            if 1 < blocks < run.axis("L"):
+                yield replace(run.scenario, checkpointing=f"every:{blocks}")
+
+
+def _micro_batches(run: Workload) -> Iterator[Scenario]:
+    scenario = run.scenario
+    if scenario.accumulate == 1:
+        for number in _MICRO_BATCHES:
+            if scenario.batch % number == 0:
+                yield replace(scenario, batch=scenario.batch // number, accumulate=number)
+
+
+def _fused(run: Workload) -> Iterator[Scenario]:
+    fused = f"{run.scenario.optimizer}-fused"
+    if fused in OPTIMIZERS:
+        yield replace(run.scenario, optimizer=fused)
+
+
+def _sharded(run: Workload) -> Iterator[Scenario]:
+    if run.scenario.ranks > 1:
+        for zero in range(run.scenario.zero + 1, 4):
+            yield replace(run.scenario, zero=zero)
+
+
+def _in_bytes(run: Workload) -> Iterator[Scenario]:
+    small = f"{run.scenario.optimizer.partition('-')[0]}-8bit"
+    if small in OPTIMIZERS and small != run.scenario.optimizer:
+        yield replace(run.scenario, optimizer=small)
+
+
+def _adapters(run: Workload) -> Iterator[Scenario]:
+    if run.scenario.freeze == "none" and not run.scenario.lora:
+        yield replace(run.scenario, lora=_RANK)
+
+
+def _frozen(run: Workload) -> Iterator[Scenario]:
+    if run.scenario.freeze == "none" and not run.scenario.lora:
+        yield replace(run.scenario, freeze="backbone")
+        for blocks in _quarters(run):
+            yield replace(run.scenario, freeze=f"first:{blocks}")
+
+
+LEVERS: tuple[Lever, ...] = (
+    Lever("the first blocks computed again", _some_blocks),
+    Lever("several blocks computed again together", _several_blocks),
+    Lever("micro-batches, whose gradients are added up", _micro_batches),
+    Lever("an optimizer whose step allocates nothing", _fused, states=True),
+    Lever("states and weights divided among ranks", _sharded, states=True),
+    Lever("states of the optimizer in fewer bits", _in_bytes, states=True),
+    Lever("adapters beside frozen layers", _adapters, states=True),
+    Lever("frozen layers", _frozen, states=True),
+)
