@@ -305,6 +305,29 @@ def test_what_stops_a_trace_is_told() -> None:
         assert word in message
 
 
+def test_a_mask_that_is_written_into_is_no_longer_of_finite_numbers() -> None:
+    class Written(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            good = torch.isfinite(x)
+            assert good.all()
+            good[0] = x[0] > 0
+            return x * 2 if good.all() else x
+
+    model = nn.Sequential(nn.Linear(3, 4), Written())
+    with pytest.raises(NotCovered, match=r"_local_scalar_dense.*if good.all\(\) else x"):
+        trace(model, inputs_of(model, "3"), (2,))
+
+
+def test_an_empty_cache_is_a_tensor_of_the_card() -> None:
+    class Cached(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.cat([torch.tensor([], dtype=x.dtype, device=x.device), x])
+
+    model = nn.Sequential(nn.Linear(3, 4), Cached())
+    found = trace(model, inputs_of(model, "3"), (2,))
+    assert [o.name for o in found.inference.operators][-1] == "cat"
+
+
 def test_one_image_cannot_train_a_batch_norm() -> None:
     model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
     found = trace(model, inputs_of(model, "3"), (1,))

@@ -209,6 +209,27 @@ class Recomputed(nn.Module):
         return self.head(x.mean(1))
 
 
+class Guarded(nn.Module):
+    """Guards against overflow, as transformers' detectors have one in each layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(16, 16) for _ in range(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, second, third, last = self.layers
+        x = torch.relu(first(x))
+        if not torch.isfinite(x).all():
+            x = x.clamp(-1e4, 1e4)
+        x = torch.relu(second(x))
+        if torch.isinf(x).any() or torch.isnan(x).any().item():
+            x = torch.nan_to_num(x)
+        x = torch.relu(third(x))
+        if not bool((torch.isfinite(x) & ~torch.isnan(x)).all(-1).all()):
+            raise ValueError("no number")
+        return last(x)
+
+
 class OneDictionary(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -352,6 +373,7 @@ CASES: Mapping[str, Case] = {
     "frozen backbone": Case(Frozen, image(32)),
     "tied, shared, never called": Case(Tied, lambda b: (torch.zeros(b, 6, dtype=torch.long),)),
     "its own checkpoints": Case(Recomputed, image(32)),
+    "guards against overflow": Case(Guarded, lambda b: (torch.rand(b, 16),)),
     "one dictionary": Case(
         OneDictionary,
         lambda b: (
@@ -447,6 +469,6 @@ CASES: Mapping[str, Case] = {
 QUICK = (
     "two towers, contrastive", "student and teacher of crops", "masked autoencoder",
     "U-shaped segmenter", "detector", "video", "frozen backbone", "tied, shared, never called",
-    "its own checkpoints", "one dictionary", "multilayer perceptron",
+    "its own checkpoints", "one dictionary", "guards against overflow", "multilayer perceptron",
     "attention with a learned mask", "adapters of low rank", "swin", "convnext",
 )  # fmt: skip

@@ -60,6 +60,8 @@ def inputs_of(model: nn.Module, given: Any = None, beside: Any = None) -> Inputs
     that the factory returned ``beside`` the module, else the module's own, else images."""
     if given is not None:
         return _given(model, given, "inputs: ")
+    if isinstance(beside, Inputs):
+        return beside
     if beside is not None:
         return _given(model, beside, "inputs that the factory returns: ")
     own = getattr(model, "example_inputs", None)

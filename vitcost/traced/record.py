@@ -19,6 +19,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.modules import module as torch_modules
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from vitcost.traced.finite import answer, remember
 from vitcost.traced.leaves import tensors
 from vitcost.traced.opaque import need_traceable
 from vitcost.traced.operators import is_attention
@@ -76,6 +77,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.targets_bytes = 0
         self.parameters = sum(p.numel() for p in model.parameters())
         self.trying = ""  # the operator that runs
+        self.guarded = False  # whether a value was asked for that all finite numbers share
         # the last error that passed a module, by its number, since its frames hold tensors; and the
         # innermost module that it passed
         self.stopped: tuple[int, str] = (0, "")
@@ -158,8 +160,12 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if self._quiet or func is _DEVICE:
             return ran(self._mode, func, args, kwargs).output
         self.trying = name = name_of(func)
+        if name == "_local_scalar_dense" and answer(args[0]) is not None:
+            self.guarded = True
+            return answer(args[0])
         output, reads, writes, read, written, flops = ran(self._mode, func, args, kwargs)
         self.trying = ""
+        remember(name, args, output)
         self._settle()
         storages = [t.untyped_storage()._cdata for t in reads]
         self.read |= self._lasting.intersection(storages)

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from vitcost.errors import NotCovered
+from vitcost.traced.finite import NOTE as FINITE
 from vitcost.traced.inputs import Inputs
 from vitcost.traced.losses import Loss
 from vitcost.traced.merge import merged
@@ -43,9 +44,10 @@ def trace(
     name, criterion = name or type(model).__name__, loss or Loss()
     first, inference = _pass(model, inputs, batches, how, None, name)
     step, missing, weights, step_buffers = None, "", first.weights, None
+    guarded = first.recorder.guarded
     try:
         last, step = _pass(model, inputs, batches, how, criterion, name)
-        weights = last.weights
+        weights, guarded = last.weights, guarded or last.recorder.guarded
         step_buffers = None if last.buffers == first.buffers else last.buffers
     except NoStep as reason:
         missing = str(reason)
@@ -53,6 +55,7 @@ def trace(
     said += [criterion.note] if criterion.note else []
     if first.unread:
         said.append(f"no operator reads the parameters of {', '.join(first.unread)}")
+    said += [FINITE] if guarded else []
     left_out = uncounted(inference).names
     if left_out:
         said.append(f"FLOPs leave out {', '.join(left_out)}, which torch's counter has no rule for")

@@ -1,0 +1,88 @@
+"""Guards against overflow: a trace takes every number as finite, as a run does that goes well.
+
+``if not torch.isfinite(x).all(): x = x.clamp(...)`` reads a value, and fake tensors have none. What
+``isfinite``, ``isinf`` and ``isnan`` ask of a number has the same answer for every finite one, and
+the answer passes through what joins such answers to a single one.
+"""
+
+from collections.abc import Callable, Mapping
+from math import isinf
+from typing import Any
+
+from torch import Tensor
+
+__all__ = ["NOTE", "answer", "remember"]
+
+NOTE = "every number is taken as finite: what guards against overflow does not run"
+
+# on a fake tensor of booleans: the one that each of its elements is, until it is written into
+_EACH = "_vitcost_each"
+
+
+def answer(tensor: Any) -> bool | None:
+    """The boolean that each element of a tensor is, where finite numbers alone decide that."""
+    known: tuple[bool, int] | None = getattr(tensor, _EACH, None)
+    return known[0] if known is not None and known[1] == tensor._version else None
+
+
+def remember(name: str, args: tuple[Any, ...], output: Any) -> None:
+    """Notes what an operator answers of finite numbers."""
+    rule = _RULES.get(name)
+    if rule is None or not isinstance(output, Tensor) or output.is_inference():
+        # a tensor of inference mode does not count how often it is written into
+        return
+    known = rule(args)
+    if known is not None:
+        setattr(output, _EACH, (known, output._version))
+
+
+def _equal(args: tuple[Any, ...]) -> bool | None:
+    """A number is itself, unless it is no number; and it is no infinity."""
+    if args[0] is args[1]:
+        # of NaNs this says that they are none
+        return True
+    return False if isinstance(args[1], float) and isinf(args[1]) else None
+
+
+def _unequal(args: tuple[Any, ...]) -> bool | None:
+    known = _equal(args)
+    return None if known is None else not known
+
+
+def _both(args: tuple[Any, ...]) -> bool | None:
+    known = [answer(each) for each in args[:2]]
+    return None if None in known else all(known)
+
+
+def _either(args: tuple[Any, ...]) -> bool | None:
+    known = [answer(each) for each in args[:2]]
+    return None if None in known else any(known)
+
+
+def _none(args: tuple[Any, ...]) -> bool | None:
+    known = answer(args[0])
+    return None if known is None else not known
+
+
+def _same(args: tuple[Any, ...]) -> bool | None:
+    return answer(args[0])
+
+
+_RULES: Mapping[str, Callable[[tuple[Any, ...]], bool | None]] = {
+    "eq": _equal,
+    "ne": _unequal,
+    "isnan": lambda args: False,
+    "isinf": lambda args: False,
+    "mul": _both,
+    "bitwise_and": _both,
+    "logical_and": _both,
+    "bitwise_or": _either,
+    "logical_or": _either,
+    "bitwise_not": _none,
+    "logical_not": _none,
+    "all": _same,
+    "any": _same,
+    "detach": _same,
+    "view": _same,
+    "_to_copy": _same,
+}
