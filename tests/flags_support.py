@@ -590,6 +590,7 @@ FORMS = {
     "trace": {"file", "tower"},
     "check": {"walk", "memory", "throughput", "tower"},
     "budget": {"why"},
+    "compare": {"all_timm"},
     "diff": {"quantities", "config"},
     # a model of two towers is refused whole there, and answered by tower
     "plan": {"tower", "all"},

@@ -26,8 +26,8 @@ from vitcost import (
 from vitcost.arguments import takes
 from vitcost.cli import run
 from vitcost.formulas.terms import MOST_ALLOCATIONS, MOST_MODULES
-from vitcost.planner.compare import MOST_COMPARED
 from vitcost.planner.grid import MOST_POINTS
+from vitcost.planner.named import MOST_COMPARED
 from vitcost.planner.plot import Picture, plot
 from vitcost.planner.sweep import MOST_BLOCKS, MOST_LISTED, MOST_REPORTS, MOST_STREAMED
 from vitcost.reading import Kind

@@ -57,7 +57,8 @@ class ConfigError(VitcostError):
 class UnknownName(VitcostError):
     """A model, card, quantity or field that nobody knows; the message names its neighbours.
 
-    ``means``: what some of the known names are other names of.
+    ``means``: what some of the known names are other names of; ``near``: what neighbours are like,
+    where that is not the given text.
     """
 
     def __init__(
@@ -67,8 +68,9 @@ class UnknownName(VitcostError):
         known: Iterable[str],
         hint: str = "",
         means: Mapping[str, str] = MappingProxyType({}),
+        near: str = "",
     ) -> None:
-        names = nearest(given, known)
+        names = nearest(near or given, known)
         guesses = [f"{name} ({means[name]})" if name in means else name for name in names]
         message = f"unknown {what} {shown(given)}"
         if guesses:

@@ -73,9 +73,9 @@ def _meant(word: str) -> str:
     if guesses:
         return f"did you mean {', '.join(guesses)}?"
     # the tables of names are loaded for a mistake alone
-    from vitcost.zoo import names
+    from vitcost.zoo import every_name
 
-    models = [word] if word in names() else nearest(word, names(), 1)
+    models = [word] if word in every_name() else nearest(word, every_name(), 1)
     if models:
         return f"did you mean `vitcost report {models[0]}`?"
     return ", ".join(COMMANDS)

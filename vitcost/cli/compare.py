@@ -21,8 +21,9 @@ from vitcost.cli.output import also, chosen_format, emit, rendered, said_in, tel
 from vitcost.cli.progress import progress_bar
 from vitcost.cli.words import Listed, Varied, Words
 from vitcost.pages.skipped import skipped_notes
-from vitcost.planner.compare import MOST_COMPARED, Comparison, compare
-from vitcost.planner.grid import grid
+from vitcost.planner.compare import Comparison, compare
+from vitcost.planner.grid import MODEL
+from vitcost.planner.named import named
 from vitcost.planner.pareto import pair_of
 from vitcost.planner.parquet import write_rows
 from vitcost.planner.plot import check_file, picture_of
@@ -42,6 +43,8 @@ vitcost compare saved.json vit_large_patch16_224
 vitcost compare vit_tiny_patch16_224 --vary depth=6,12 --vary batch=1:64:x4
 vitcost compare vit_base_patch16_224 --vary depth=1:9:+1 --pareto params,flops
 vitcost compare deit_tiny_patch16_224 vit_base_patch16_224 --plot p.pdf
+vitcost compare 'swin_*' convnext_base -b 64
+vitcost compare --all-timm --pareto macs,step_time -g a100-sxm-80gb -b 64
 vitcost compare vit_base_patch16_224 --vary batch=1:99999:+1 -o grid.parquet
 vitcost compare vit_base_patch16_224 -b 64 -g l4 -g t4 --price 0.5
 """
@@ -65,6 +68,9 @@ _PARTS = {
     rare=field_options,
     params=[
         *model_options(many=True),
+        Option(
+            ["--all-timm"], is_flag=True, help="every name of timm, all 1,371, beside each MODEL"
+        ),
         Option(["--why"], is_flag=True, help="the layers that make the difference to the first"),
         Option(
             ["--vary"],
@@ -140,6 +146,7 @@ def command(
     /,
     model: Sequence[str],
     model_option: Sequence[str],
+    all_timm: bool,
     why: bool,
     vary: Sequence[str],
     sample: int | None,
@@ -158,17 +165,21 @@ def command(
 ) -> int:
     """Models side by side, or in every combination of what varies.
 
-    A MODEL is a name, a file, or a saved `report --json`. Every quantity also stands relative to
-    the best of all, which is 1.00. More than 1,000 combinations are computed on arrays
-    (vitcost[sweep]) and told by their ends, up to 2,000,000; JSON and CSV have up to 100,000 rows,
-    Parquet has all, about a million a second.
+    A MODEL is a name, a pattern over names ('swin*'), a file, or a saved `report --json`. Every
+    quantity also stands relative to the best of all, which is 1.00. More than 1,000 combinations
+    are computed on arrays (vitcost[sweep]) and told by their ends, up to 2,000,000; JSON and CSV
+    have up to 100,000 rows, Parquet has all, about a million a second. Of more than 100 rows with
+    --pareto the page has the front, and the other formats all.
     """
-    models = models_given(model, model_option)
+    varies = any(each.partition("=")[0].strip() == MODEL for each in vary)
+    models = [*model_option, *model]
+    if not (all_timm or varies):
+        models = models_given(model, model_option)
     lists = {"quantities": quantities, "pareto": pareto}
     asked: dict[str, Any] = {
         name: text.split(",") for name, text in lists.items() if text is not None
     }
-    asked = {**given(ctx), **asked, "vary": vary}
+    asked = {**given(ctx), **asked, "vary": vary, "all_timm": all_timm}
     if sample is None and seed is not None:
         raise click.UsageError("--seed is of a --sample")
     if sample is not None and not vary:
@@ -189,7 +200,8 @@ def command(
     if why:
         said_in("--why", chosen, ("table", "json", "markdown", "html", "latex"))
     found: Comparison | Sweep
-    if sample is not None or len(models) * grid(vary).points > MOST_COMPARED:
+    rows_of = named(models, vary, all_timm)
+    if sample is not None or rows_of.points > rows_of.most:
         if why:
             raise click.UsageError("--why explains up to 1,000 combinations")
         found = _swept(models, {**asked, "sample": sample, "seed": seed or 0})

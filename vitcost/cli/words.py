@@ -94,9 +94,9 @@ class ModelName(ParamType):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> "list[CompletionItem]":
-        from vitcost.zoo import names
+        from vitcost.zoo import every_name
 
-        return _completed(names(), incomplete) or _completed([incomplete], "", "file")
+        return _completed(every_name(), incomplete) or _completed([incomplete], "", "file")
 
 
 class Gpu(Words):

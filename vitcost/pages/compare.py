@@ -7,12 +7,16 @@ from vitcost.page import Column, Page, Row, Table, Value, shown
 from vitcost.pages.skipped import skipped_notes, spelled
 from vitcost.planner.compare import Comparison
 from vitcost.planner.compared import Compared, Why, label, relative
+from vitcost.planner.pareto import said
 from vitcost.quantities import QUANTITIES, TIMED
 
 __all__ = ["AT_MOST", "compare_page"]
 
 # what a page says beside a peak that is a bound
 AT_MOST = "training, at most: no exact peak is known, and report says what is assumed;"
+
+# of more rows a page has those on a front alone
+_MOST_ROWS = 100
 
 # short titles of quantities
 _TITLES = {
@@ -86,7 +90,7 @@ def _table(found: Comparison, names: tuple[str, ...]) -> Table:
     if len(bases) > 1:
         columns.append(Column("time rests on", optional=True))
     rows, front = [], found.front()
-    for i, each in enumerate(found.compared):
+    for i, each in _shown_rows(found, front):
         numbers: list[Value] = []
         for name, ratios in zip(names, best, strict=True):
             numbers += [each.quantities[name], ratios[i]]
@@ -98,7 +102,12 @@ def _table(found: Comparison, names: tuple[str, ...]) -> Table:
     others = f", of {', '.join(turned)} to the most" if turned else ""
     notes = [f"×: relative to the least{others}, which is 1.00"]
     if found.pareto is not None:
-        notes.append(f"◂: Pareto front of {' and '.join(found.pareto)}")
+        notes.append(f"◂: Pareto front of {said(found.pareto)}")
+    if len(rows) < len(found.compared):
+        notes.append(
+            f"the front alone, {len(rows):,} of {len(found.compared):,} rows: --format csv and "
+            "json have all"
+        )
     if timed:
         alone = f"; it rests on {next(iter(bases))}" if len(bases) == 1 else ""
         notes.append(
@@ -114,6 +123,20 @@ def _table(found: Comparison, names: tuple[str, ...]) -> Table:
         notes.append(f"flags are of the others: {', '.join(found.reports)} as it was reported")
     notes += skipped_notes(found.skipped)
     return Table("", tuple(columns), tuple(rows), tuple(notes))
+
+
+def _shown_rows(found: Comparison, front: frozenset[int]) -> list[tuple[int, Compared]]:
+    """The rows of a page by their number: of many the front alone, in the order of its first
+    quantity."""
+    if found.pareto is None or len(found.compared) <= _MOST_ROWS:
+        return list(enumerate(found.compared))
+    first = found.pareto[0]
+    sign = -1 if QUANTITIES[first].more else 1
+
+    def place(number: int) -> float:
+        return sign * (found.compared[number].quantities[first] or 0)
+
+    return [(i, found.compared[i]) for i in sorted(front, key=place)]
 
 
 def _rests_on(each: Compared) -> str | None:

@@ -6,6 +6,7 @@ from typing import Any
 from vitcost.page import Column, Page, Row, Table
 from vitcost.pages.skipped import skipped_notes, spelled
 from vitcost.planner.compared import TimeOf
+from vitcost.planner.pareto import said
 from vitcost.planner.sweep import Extremes, Sweep
 from vitcost.quantities import QUANTITIES, TIMED
 
@@ -75,5 +76,5 @@ def _front(found: Extremes) -> Table:
     ]
     more = len(found.front) - len(rows)
     notes = (f"{more:,} more points of the front are not shown",) if more else ()
-    title = f"Pareto front of {' and '.join(found.pareto)}"
+    title = f"Pareto front of {said(found.pareto)}"
     return Table(title, columns, tuple(rows), notes)

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, cast
 from vitcost import saved
 from vitcost.arguments import called, flag, listed, optional, takes
 from vitcost.changes import changes
-from vitcost.errors import ConfigError, NotCovered
+from vitcost.errors import ConfigError, NotCovered, UnknownName, VitcostError
 from vitcost.flags import TRAINING
 from vitcost.planner.compared import (
     Compared,
@@ -19,9 +19,10 @@ from vitcost.planner.compared import (
     relative,
     spelled,
 )
-from vitcost.planner.grid import Skipped, Vary, check_apart, grid, skips
+from vitcost.planner.grid import Skipped, Vary, check_apart, reason, skips
 from vitcost.planner.gridded import gridded, row_of
 from vitcost.planner.many import Many
+from vitcost.planner.named import Candidate, named
 from vitcost.planner.pareto import front, oriented
 from vitcost.planner.plot import conditions, picture_of, plot
 from vitcost.planner.wanted import SCHEMA, Wanted, asked_for
@@ -30,14 +31,10 @@ from vitcost.report import Report
 from vitcost.result import Result
 from vitcost.zoo import Model
 
-__all__ = ["MOST_COMPARED", "Comparison", "compare", "spelled_flag"]
+__all__ = ["Comparison", "compare", "spelled_flag"]
 
-Candidate: TypeAlias = "Model | Report"
 # is told how many combinations are done, of how many
 Progress: TypeAlias = Callable[[int, int, str], None]
-
-# more combinations are read better from a file
-MOST_COMPARED = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +119,7 @@ class Comparison(Result):
 
 @takes(
     why=flag,
+    all_timm=flag,
     quantities=optional(listed),
     pareto=optional(listed),
     progress=optional(called),
@@ -130,6 +128,7 @@ class Comparison(Result):
 def compare(
     *models: Candidate,
     vary: "Vary | None" = None,
+    all_timm: bool = False,
     why: bool = False,
     quantities: Sequence[str] | None = None,
     pareto: Sequence[str] | None = None,
@@ -138,31 +137,32 @@ def compare(
 ) -> Comparison:
     """Models side by side, each quantity also relative to the best of all: 1.00 is the best.
 
-    A model is what ``report`` takes, a report, or the path of a saved ``report --json``. ``flags``
-    are the keywords of ``report``, the same for all but the reports, which were made under their
-    own. ``quantities`` are shown in the order in which
-    they are named, the time of a card behind them; those of costs need a ``price`` of a card and
-    hour, as for ``serve``, or the ``samples`` (and ``epochs``) of a run. ``why`` explains the
-    differences to the first
-    model by layer. ``vary`` compares every combination of some fields' values too, as ``sweep`` has
-    them, up to a thousand, and of ``gpu``, of which several are a row each. Those that cannot be
-    are counted in ``skipped``. ``pareto`` names two quantities whose front is marked. Raises
-    ``VitcostError``: an unknown name or quantity, a field that cannot be.
+    A model is what ``report`` takes, a report, the path of a saved ``report --json``, or a pattern
+    over names, ``swin*``; ``all_timm`` adds every architecture of timm. ``flags`` are the keywords
+    of ``report``, the same for all but the reports, which were made under their own.
+    ``quantities`` are shown in the order in which they are named, the time of a card behind them;
+    those of costs need a ``price`` of a card and hour, as for ``serve``, or the ``samples`` (and
+    ``epochs``) of a run. ``why`` explains the differences to the first model by layer. ``vary``
+    compares every combination of some fields' values too, as ``sweep`` has them, up to a thousand,
+    and of ``model`` and ``gpu``, of which several are a row each. Those that cannot be, and names
+    of a pattern without an answer, are counted in ``skipped``. ``pareto`` names two quantities
+    whose front is marked. Raises ``VitcostError``: an unknown name or quantity, a field that cannot
+    be.
 
     >>> found = compare("vit_base_patch16_224", "vit_large_patch16_224", quantities=["params"])
     >>> [(row["params"], round(row["relative_params"], 2)) for row in found.rows()]
     [(86567656, 1.0), (304326632, 3.52)]
     """
-    if not models:
-        raise ConfigError("no model to compare")
-    finished = [_reported(model) for model in models]
+    rows_of = named(models, vary, all_timm)
+    finished = [_reported(model) for model in rows_of.models]
     cards = dict.fromkeys(time["gpu"] for data in finished if data for time in data["time"])
     made = any(data is not None for data in finished)
-    wanted = asked_for(grid(vary), flags, quantities, pareto, cards if made else None, why=why)
-    points = len(models) * wanted.varied.points
-    if points > MOST_COMPARED:
+    wanted = asked_for(rows_of.varied, flags, quantities, pareto, cards if made else None, why=why)
+    rows_of = rows_of._replace(varied=wanted.varied)
+    points = rows_of.points
+    if points > rows_of.most:
         raise ConfigError(
-            f"{points:,} combinations are more than the {MOST_COMPARED:,} that are laid side by "
+            f"{points:,} combinations are more than the {rows_of.most:,} that are laid side by "
             "side; vitcost.sweep computes them"
         )
     check_apart(wanted.varied, wanted.flags)
@@ -177,16 +177,16 @@ def compare(
     kept = made and None in finished and not wanted.varied
     found = [
         each if data is None else _of_file(each, model)
-        for model, data in zip(models, finished, strict=True)
-        for each in _rows(model, data, wanted, kept, many, skipped, tell)
+        for model, data in zip(rows_of.models, finished, strict=True)
+        for each in _rows(model, data, wanted, kept, many, skipped, tell, rows_of.may_lack(model))
     ]
     found = _told_apart(found)
     if not found:
         raise ConfigError(f"no combination can be: {', '.join(skipped)}")
     _check_modes(found, wanted)
     timed = any(each.time is not None and each.time.mode == "infer" for each in found)
-    named = {*flags, *(axis.name for axis in wanted.varied.axes)}
-    aside = tuple(flag for flag in TRAINING if timed and flag in named)
+    flagged = {*flags, *(axis.name for axis in wanted.varied.axes)}
+    aside = tuple(flag for flag in TRAINING if timed and flag in flagged)
     reports = tuple(each.model for each in found if each.file) if kept and flags else ()
     asked = tuple(spelled_flag(name, value) for name, value in wanted.given.items())
     return Comparison(
@@ -203,9 +203,11 @@ def _rows(
     many: Many,
     skipped: "Counter[str]",
     tell: Callable[[], None],
+    may_lack: bool,
 ) -> Iterator[Compared]:
     """A model in every combination that can be; ``tell`` is called behind each. ``data`` is what a
-    finished report says, and ``kept`` whether flags are of other models alone."""
+    finished report says, and ``kept`` whether flags are of other models alone; a model that
+    ``may_lack`` the scenario is counted where it does."""
     flags = wanted.flags
     if data is not None:
         change = next(iter([*flags, *(axis.name for axis in wanted.varied.axes)]), None)
@@ -218,7 +220,14 @@ def _rows(
     if wanted.varied:
         yield from gridded(cast(Model, model), wanted, many, skipped, tell)
         return
-    yield row_of(many.report(cast(Model, model), **flags).to_dict(), wanted)
+    try:
+        yield row_of(many.report(cast(Model, model), **flags).to_dict(), wanted)
+    except UnknownName:
+        raise
+    except VitcostError as error:
+        if not may_lack:
+            raise
+        skipped[reason(error)] += 1
     tell()
 
 

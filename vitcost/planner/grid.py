@@ -18,6 +18,7 @@ from vitcost.words import unknown_field
 
 __all__ = [
     "CARD",
+    "MODEL",
     "MOST_POINTS",
     "VARIED",
     "Axis",
@@ -42,9 +43,11 @@ _SCENARIO = {field.name: field.type for field in fields(Scenario)}
 _RATIO: tuple[Any, Field] = (float | None, Field("ratio to embed_dim"))
 # a card varies as a field does; the one who times it knows which there are
 CARD = "gpu"
+# models vary as the names of a command line do
+MODEL = "model"
 _COUNTED = (int, int | None, Pair)
 # every name that varies
-VARIED = tuple(dict.fromkeys([*FIELDS, *RATIOS, *_SCENARIO, *TEXT_FIELDS, CARD]))
+VARIED = tuple(dict.fromkeys([*FIELDS, *RATIOS, *_SCENARIO, *TEXT_FIELDS, CARD, MODEL]))
 
 
 class Axis(NamedTuple):
@@ -207,6 +210,8 @@ def _kind(name: str) -> tuple[Any, Field]:
         return TEXT_FIELDS[name]
     if name == CARD:
         return str, Field("a card")
+    if name == MODEL:
+        return str, Field("a model")
     raise unknown_field(name, VARIED)
 
 
@@ -215,6 +220,8 @@ def _checked(name: str, kind: Any, field: Field, value: Any) -> Any:
         return checked_ratio(name, value)
     if name == CARD:
         return value if isinstance(value, Card) else text(name, value)
+    if name == MODEL:
+        return text(name, value)
     if name in _SCENARIO:
         # what is divided needs ranks to divide it
         Scenario(**{"ranks": 2, name: value})

@@ -7,7 +7,7 @@ from vitcost.errors import ConfigError, shown
 from vitcost.quantities import QUANTITIES, known
 from vitcost.quantity import Amount
 
-__all__ = ["front", "oriented", "pair_of"]
+__all__ = ["front", "oriented", "pair_of", "said"]
 
 
 def pair_of(pareto: Sequence[str] | None) -> tuple[str, str] | None:
@@ -18,6 +18,18 @@ def pair_of(pareto: Sequence[str] | None) -> tuple[str, str] | None:
     if len(names) != 2:
         raise ConfigError(f"a Pareto front is over two quantities, got {shown(pareto)}")
     return names[0], names[1]
+
+
+def said(pair: Sequence[str]) -> str:
+    """What a front is over, as a person reads it: which is better of each, less or more.
+
+    >>> said(("params", "flops")), said(("macs", "images_per_second"))
+    ('least params and flops', 'least macs and most images_per_second')
+    """
+    words = ["most" if QUANTITIES[name].more else "least" for name in pair]
+    if words[0] == words[1]:
+        return f"{words[0]} {' and '.join(pair)}"
+    return " and ".join(f"{word} {name}" for word, name in zip(words, pair, strict=True))
 
 
 def oriented(

@@ -3,9 +3,9 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, cast
 
-from vitcost.arguments import listed, optional, takes
+from vitcost.arguments import flag, listed, optional, takes
 from vitcost.errors import ConfigError, NotCovered
 from vitcost.fields import integer
 from vitcost.planner.arrays import load
@@ -19,9 +19,9 @@ from vitcost.planner.grid import (
     Vary,
     bounded,
     check_apart,
-    grid,
     skips,
 )
+from vitcost.planner.named import named
 from vitcost.planner.pareto import front, oriented
 from vitcost.planner.plot import conditions, picture_of, plot
 from vitcost.planner.structures import DESCRIBED
@@ -270,10 +270,11 @@ class Sweep(Result):
         )
 
 
-@takes(quantities=optional(listed), pareto=optional(listed), gpu=listed)
+@takes(all_timm=flag, quantities=optional(listed), pareto=optional(listed), gpu=listed)
 def sweep(
     *models: Model,
     vary: Vary,
+    all_timm: bool = False,
     quantities: Sequence[str] | None = None,
     sample: int | None = None,
     seed: int = 0,
@@ -294,16 +295,16 @@ def sweep(
     [(6, [16, 16], 44040424), (12, [16, 16], 86567656)]
     """
     load()
-    varied_by = grid(vary)
-    if not models or not varied_by.axes:
+    rows_of = named(models, vary, all_timm)
+    if not rows_of.varied:
         raise ConfigError("a sweep is of a model over what varies: vary={FIELD: VALUES}")
-    question = asked_for(varied_by, flags, quantities, pareto)
+    question = asked_for(rows_of.varied, flags, quantities, pareto)
     if flags.get("anchor"):
         raise NotCovered("an anchor is of one batch, and a sweep of many: compare has it")
     pair, varied, names = question.pair, question.varied, question.names
     given = question.flags
     check_apart(varied, given)
-    bases = [described(model) for model in models]
+    bases = [described(cast(Model, model)) for model in rows_of.models]
     for base in bases:
         if hasattr(base.base, "workload"):
             raise ConfigError(f"{base.name} is traced, so that nothing of it varies")

@@ -19,10 +19,12 @@ __all__ = [
     "Resolved",
     "completed",
     "described",
+    "every_name",
     "is_name",
     "is_rebuilt",
     "names",
     "resolve",
+    "timm_names",
 ]
 
 
@@ -177,7 +179,13 @@ def _based_or_traced(model: str) -> Base:
     from vitcost.zoo import tracing
     from vitcost.zoo.timm.others import class_of
 
-    traced = tracing.of_timm(model) if class_of(model) is not None else None
+    kind = class_of(model)
+    if kind is not None and "." in model:
+        # a table of tags, which a bare name has no use for
+        from vitcost.zoo.timm.tagged import tag_of
+
+        tag_of(model)
+    traced = tracing.of_timm(model) if kind is not None else None
     if traced is None:
         raise _unknown(model)
     return traced.as_base()
@@ -233,11 +241,29 @@ _DYNAMIC: Mapping[str, Any] = MappingProxyType({"dynamic_img_size": True})
 
 
 def names() -> list[str]:
-    """Every name that ``resolve`` knows, in order."""
+    """Every name that a formula describes, in order."""
     from vitcost.zoo import aliases, papers, text, timm
 
     ours = {*papers.MODELS, *timm.names(), *text.TEXT, *text.CLIP}
     return sorted({*ours, *aliases.names(ours)})
+
+
+def every_name() -> list[str]:
+    """Every name, those of timm without a formula too, in order."""
+    return sorted({*names(), *timm_names()})
+
+
+def timm_names() -> list[str]:
+    """Every architecture of timm, in order.
+
+    >>> len(timm_names())
+    1371
+    """
+    from vitcost.zoo import timm
+    from vitcost.zoo.timm.others import OTHERS
+
+    others = (name for many in OTHERS.values() for name in many.split())
+    return sorted({*timm.names(), *others})
 
 
 def _fields(name: str) -> tuple[str, dict[str, Any]] | None:
@@ -325,7 +351,7 @@ def _unknown(model: str) -> VitcostError:
     from vitcost.zoo.aliases import ROWS
 
     rows = {name: alias.base for name, alias in ROWS.items()}
-    return UnknownName("model", model, names(), "`vitcost models` lists all", rows)
+    return UnknownName("model", model, every_name(), "`vitcost models` lists all", rows)
 
 
 def _fed(model: Model, fed: Mapping[str, Any], tower: str | None) -> Base:

@@ -1,0 +1,92 @@
+"""The models of a comparison: those that are named, that match a pattern, and all of timm's."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from vitcost.errors import ConfigError
+from vitcost.planner.grid import MODEL, Grid, Vary, grid
+from vitcost.report import Report
+from vitcost.zoo import Model
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["MOST_COMPARED", "Candidate", "Named", "named"]
+
+Candidate: TypeAlias = "Model | Report"
+
+# more combinations are read better from a file
+MOST_COMPARED = 1000
+# rows of different models: timm's fit, with those of others
+_MOST_NAMED = 2000
+
+
+class Named(NamedTuple):
+    """Models, what else varies, and the names that nobody spelled out: those may be left out where
+    a scenario is not theirs."""
+
+    models: tuple[Candidate, ...]
+    varied: Grid
+    found: frozenset[str] = frozenset()
+
+    @property
+    def points(self) -> int:
+        """How many combinations there are."""
+        return len(self.models) * self.varied.points
+
+    def may_lack(self, model: Candidate) -> bool:
+        """Whether a model is left out where a scenario is not its own."""
+        return isinstance(model, str) and model in self.found
+
+    @property
+    def most(self) -> int:
+        """How many of them are laid side by side."""
+        return MOST_COMPARED if self.varied else _MOST_NAMED
+
+
+def named(models: Sequence[Candidate], vary: "Vary | None", all_timm: bool = False) -> Named:
+    """The models behind words: a pattern is every name that it matches, ``model`` among what varies
+    is a list of models, and ``all_timm`` adds every architecture of timm.
+
+    Raises ``ConfigError`` where there is none, or where models are named twice over, and
+    ``UnknownName`` for a pattern that matches nothing.
+
+    >>> named(["vit_tiny_patch16_224"], ["depth=6,12"]).points
+    2
+    >>> len(named(["swin_tiny*", "swin_s3*"], None).models)
+    4
+    """
+    varied = grid(vary)
+    values = next((axis.values for axis in varied.axes if axis.name == MODEL), None)
+    rest = Grid(tuple(axis for axis in varied.axes if axis.name != MODEL))
+    if values is not None and models:
+        raise ConfigError(f"model varies, and models are also given: {models[0]!r:.80}")
+    models = tuple(models if values is None else values)
+    if not models and not all_timm:
+        raise ConfigError("no model to compare")
+    found: dict[str, None] = {}
+    each = list(_expanded(models, found))
+    if all_timm:
+        # a table of names, which a few models have no use for
+        from vitcost.zoo import timm_names
+
+        more = [name for name in timm_names() if name not in found and name not in models]
+        found.update(dict.fromkeys(more))
+        each += more
+    return Named(tuple(each), rest, frozenset(found))
+
+
+def _expanded(models: Iterable[Candidate], found: dict[str, None]) -> "Iterator[Candidate]":
+    """Models, each pattern in place as the names that it matches and that are not there yet."""
+    for model in models:
+        if not isinstance(model, str) or not any(c in model for c in "*?["):
+            yield model
+            continue
+        from vitcost.zoo.patterns import is_pattern, matches
+
+        if not is_pattern(model):
+            yield model
+            continue
+        new = [name for name in matches(model) if name not in found and name not in models]
+        found.update(dict.fromkeys(new))
+        yield from new
