@@ -113,7 +113,10 @@ RUNS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", [name for name in OPTIMIZERS if name not in TORCHS])
+COMPILED = [name for name, row in OPTIMIZERS.items() if row.step == "compiled"]
+
+
+@pytest.mark.parametrize("name", [n for n in OPTIMIZERS if n not in (*TORCHS, *COMPILED)])
 def test_a_kernel_of_cuda_updates_in_place(name: str) -> None:
     """It allocates nothing, as SGD's, which keeps nothing; on a CPU torch's operators do its work,
     and allocate."""
@@ -123,6 +126,21 @@ def test_a_kernel_of_cuda_updates_in_place(name: str) -> None:
     assert own.training.peak_at == plain.training.peak_at != "optimizer step"
     with pytest.raises(NotCovered, match=f"a step of {name} on platform cpu"):
         report(of(), optimizer=name, platform="cpu")
+
+
+@pytest.mark.parametrize("name", COMPILED)
+def test_a_compiled_step_is_exact_where_it_is_not_the_peak(name: str) -> None:
+    """At most 32 bytes an element of the largest tensor: far from the peak of a large batch, and a
+    bound of a small one, whose assumption it names."""
+    large, plain = (report(of(), batch=64, optimizer=each).training for each in (name, "sgd"))
+    assert large.peak_is == "exact"
+    assert large.peak_bytes == (plain.peak_bytes or 0) + large.optimizer_bytes
+    wide = of(embed_dim=96, img_size=8, depth=1, mlp_dim=960)
+    small, plain = (report(wide, batch=1, optimizer=each).training for each in (name, "sgd"))
+    assert small.peak_is == "bounded"
+    assert any("compiled optimizer" in each for each in small.assumed)
+    kept = small.weights_bytes + small.gradients_bytes + small.optimizer_bytes
+    assert (small.peak_bytes or 0) >= kept + 32 * 96 * 960
 
 
 # MemTracker hooks the gradient of every parameter, and stops at one that has none

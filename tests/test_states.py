@@ -1,11 +1,16 @@
 """Model states: torch's own optimizers on real parameters, frozen parts apart."""
 
+import subprocess
+import sys
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from timm_features import BASE, FEATURES, VIT, build
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 import vitcost
 from vitcost.check import reference, steps
@@ -20,12 +25,42 @@ from vitcost.zoo.timm.args import fields_of
 CONFIG = ViTConfig(img_size=8, patch_size=4, embed_dim=12, depth=7, num_heads=3, num_classes=5)
 
 
+# torchao says on stderr what it cannot load, and compiles its step
+OUTSIDE = [name for name, row in OPTIMIZERS.items() if row.real.startswith("torchao")]
+
+
 @pytest.mark.parametrize(
     ("precision", "freeze"),
     [("fp32", "none"), ("bf16", "backbone"), ("fp32", "first:3"), ("bf16", "all-but-last:2")],
 )
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", [name for name in OPTIMIZERS if name not in OUTSIDE])
 def test_states_are_torchs(name: str, precision: str, freeze: str) -> None:
+    assert_states(name, precision, freeze)
+
+
+_TORCHAO = """
+import sys, torch
+sys.path[:0] = [PATH]
+from test_states import OUTSIDE, assert_states, assert_torchaos_steps
+torch.set_num_threads(1)
+torch.compiler.set_stance("force_eager")
+for name in OUTSIDE:
+    assert_states(name, "fp32", "none")
+    assert_states(name, "bf16", "first:3")
+    assert_torchaos_steps(name)
+print("equal")
+"""
+
+
+def test_states_are_torchaos() -> None:
+    script = _TORCHAO.replace("PATH", repr(str(Path(__file__).parent)))
+    found = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert found.stdout == "equal\n", found.stderr
+
+
+def assert_states(name: str, precision: str, freeze: str) -> None:
     # of a width at which some of the matrices are cut into blocks, and some are not
     config = CONFIG if OPTIMIZERS[name].kept is None else replace(CONFIG, embed_dim=48)
     model = reference.build(config)
@@ -47,16 +82,67 @@ def test_states_are_torchs(name: str, precision: str, freeze: str) -> None:
     optimizer = steps.optimizer(name)(trained)
     for _ in range(2):
         optimizer.step()
-    kept = [t for state in optimizer.state.values() for t in state.values()]
-    # tables of codes are shared, a counter may be a number of Python
-    storages = [t.untyped_storage() for t in kept if isinstance(t, torch.Tensor)]
-    states = {storage.data_ptr(): storage.nbytes() for storage in storages}
+    states = sum(of_states(optimizer).values())
     training = vitcost.report(
         config, optimizer=name, precision=precision, freeze=freeze, mode="train"
     ).training
     assert training.weights_bytes == sum(p.nbytes for p in model.parameters())
     assert training.gradients_bytes == sum(p.nbytes for p in trained)
-    assert training.optimizer_bytes == sum(states.values())
+    assert training.optimizer_bytes == states
+
+
+def of_states(optimizer: torch.optim.Optimizer) -> dict[int, int]:
+    """The storages that an optimizer keeps, each once, and their bytes."""
+    kept = [value for state in optimizer.state.values() for value in state.values()]
+    kept += [value for group in optimizer.param_groups for value in group.values()]
+    # tables of codes are shared, a counter may be a number of Python
+    tensors = [t for each in kept if isinstance(each, torch.Tensor) for t in inner(each)]
+    storages = [t.untyped_storage() for t in tensors]
+    return {storage.data_ptr(): storage.nbytes() for storage in storages}
+
+
+def inner(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
+    """The tensors that a tensor of a class of its own is made of."""
+    if not is_traceable_wrapper_subclass(tensor):
+        yield tensor
+        return
+    names, _ = tensor.__tensor_flatten__()
+    for name in names:
+        yield from inner(getattr(tensor, name))
+
+
+def assert_torchaos_steps(name: str) -> None:
+    """Its operators, one after the other, allocate what the table says at most; of a matrix in
+    blocks as much."""
+    row = OPTIMIZERS[name]
+    for shape, whole in (((512, 512), False), ((64, 65), True)):
+        parameter = torch.nn.Parameter(torch.zeros(shape))
+        parameter.grad = torch.zeros_like(parameter)
+        optimizer = steps.optimizer(name)([parameter])
+        for _ in range(2):
+            optimizer.step()
+        lr = optimizer.param_groups[0]["lr"]
+        states = [t for value in optimizer.state[parameter].values() for t in inner(value)]
+        alive = steps.Alive([parameter, parameter.grad, lr, *states])
+        with alive:
+            optimizer.step()
+        (most, _) = row.walk(shape, 4)
+        assert most.size is not None
+        assert max(alive.seen) < most.size if whole else max(alive.seen) == most.size
+
+
+def test_states_of_one_tensor() -> None:
+    """512 × 512 elements: codes, a scale for each block, tables, and a counter."""
+    n, kept = 512 * 512, {}
+    for name, row in OPTIMIZERS.items():
+        of = row.of((512, 512))
+        kept[name] = of.kept((512, 512), 4) if of.kept else of.moments * 4 * n + of.step_bytes
+    assert kept["adamw-8bit"] + OPTIMIZERS["adamw-8bit"].tables == 534_528
+    assert kept["adamw-8bit-ao"] == 2 * (n + 4 * n // 256 + 4 * 256) + 4 == 534_532
+    assert kept["adamw-fp8-ao"] == 2 * (n + 4 * n // 256) + 4 == 532_484
+    assert kept["adamw-4bit-ao"] == 2 * (n // 2 + 4 * n // 128 + 4 * 16) + 4 == 278_660
+    assert kept["adafactor"] == 4 * (512 + 512) + 4 == 4_100
+    assert kept["muon"] == 4 * n == 1_048_576
 
 
 _REGISTERS = {"reg_tokens": 3, "no_embed_class": True}

@@ -66,21 +66,25 @@ def test_a_card(name: str) -> None:
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_an_optimizer(name: str) -> None:
     row = OPTIMIZERS[name]
-    steps = ("", "foreach", "loop", "fused", "in place")
+    steps = ("", "foreach", "loop", "fused", "compiled", "in place")
     holds = {
         "moments": 0 <= row.moments <= 3,
         # a counter is one number of 32 bits
         "step_bytes": row.step_bytes in (0, 4),
         "step": row.step in steps,
         "passes": row.passes >= 3 + 2 * row.moments,
-        "real": row.real.startswith(("torch.optim.", "timm.optim.", "bitsandbytes.optim.")),
+        "real": row.real.partition(".optim.")[0] in ("torch", "timm", "bitsandbytes", "torchao"),
         "options": isinstance(row.options, Mapping),
         "source": row.source != "",
         # a loop has storages
         "walk": all(change.local for change in row.walk((2, 3), 4)),
         "kept": row.kept is None or row.moments == row.step_bytes == 0,
-        "tables": (row.tables > 0) <= (row.kept is not None),
-        "cut": (row.cut > 0) == (row.tables > 0),
+        "tables": row.tables >= 0,
+        "cut": (row.cut > 0) <= (row.tables > 0),
+        # codes of moments, of a byte each at most, are read and written
+        "moved": 0 <= row.moved <= 4 and (row.moved > 0) <= (row.kept is not None),
+        "products": row.products is None or row.products((2, 3)) > 0,
+        "rest": row.rest in ("", *OPTIMIZERS),
         "platforms": set(row.platforms) <= {"cuda", "cpu"} and "cuda" in row.platforms,
     }
     assert set(holds) == set(Optimizer._fields)

@@ -278,6 +278,27 @@ def test_the_update_is_of_what_trains(given: dict[str, Any], trained: int) -> No
         assert step.stream_bytes == 4 * tensors * trained
     half = done(mode="train", optimizer="sgd", precision="bf16", **given)["optimizer"]
     assert half.stream_bytes == 2 * 3 * trained
+    # p, g → p, and a code of each of two moments read and written: a byte, or half of one
+    for name, codes in (("adamw-8bit", 4), ("adamw-8bit-ao", 4), ("adamw-4bit-ao", 2)):
+        for precision, e in (("fp32", 4), ("bf16", 2)):
+            step = done(mode="train", optimizer=name, precision=precision, **given)["optimizer"]
+            assert step.stream_bytes == (3 * e + codes) * trained
+
+
+def test_muon_multiplies_matrices() -> None:
+    """Five times X Xᵀ, its square, and that times X, of each matrix; all else is AdamW's."""
+    h, m, K = 768, 3072, 1000
+
+    def iterations(short: int, long: int) -> int:
+        return 5 * (2 * short * short * long + 2 * short**3 + 2 * short * short * long)
+
+    step = done(mode="train", optimizer="muon")["optimizer"]
+    assert step.gemm_flops == (
+        12 * (iterations(h, 3 * h) + iterations(h, h) + 2 * iterations(h, m)) + iterations(h, K)
+    )
+    matrices = 12 * (4 * h * h + 2 * h * m) + h * K
+    # m 3, ahead of it 3, decay 2, p 3; AdamW 20
+    assert step.stream_bytes == 4 * (11 * matrices + 20 * (86_567_656 - matrices))
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)

@@ -20,6 +20,7 @@ from typing import NamedTuple
 from vitcost.engine.live import Peak, peak
 from vitcost.engine.ops import Size, bytes_of, largest, smallest
 from vitcost.engine.workload import Workload
+from vitcost.optimizers import OPTIMIZERS
 from vitcost.scenario import RECIPES, Scenario
 from vitcost.sharding import fully_sharded, gathered, whole
 
@@ -130,4 +131,6 @@ def assumed(scenario: Scenario, unproved: str = "") -> tuple[str, ...]:
     elif scenario.zero > 1:
         kept = "all weights gathered" if scenario.zero == 2 else "three layers gathered"
         said.append(f"fully_shard on every layer and on the model: {kept}, gradients of three")
+    if scenario.recipe == "torch" and OPTIMIZERS[scenario.optimizer].step == "compiled":
+        said.append("a compiled optimizer that allocates no more than its operators one by one")
     return tuple(said)

@@ -15,6 +15,7 @@ from vitcost.engine.ops import Size, bytes_of, largest, numel
 from vitcost.engine.parallel import ALONE, TensorParallel
 from vitcost.engine.workload import Workload, workload
 from vitcost.errors import NotCovered
+from vitcost.optimizers import OPTIMIZERS
 from vitcost.ranks import optimizer_bytes, share_of, update_temporaries
 from vitcost.scenario import PRECISIONS, RECIPES, Scenario
 from vitcost.sharding import whole
@@ -272,7 +273,10 @@ def step_peak(
         raise NotCovered("the peak of a step with fully sharded weights of a traced model")
     top = live.peak(run.step(in_place), sizes)
     around = _lasting(own, run, _kept(own, run, lambda one: one.step(in_place)))
-    return _higher(top, around, optimizing(top.left, run, rank))
+    found = _higher(top, around, optimizing(top.left, run, rank))
+    if found.look is None and OPTIMIZERS[scenario.optimizer].step == "compiled":
+        raise NotCovered(f"what the compiled step of {scenario.optimizer} allocates")
+    return found
 
 
 def step_bound(own: Training, run: Workload, *, rank: int | None = None) -> StepPeak:

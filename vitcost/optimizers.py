@@ -38,13 +38,17 @@ class Optimizer(NamedTuple):
     """State tensors that an optimizer keeps for each parameter, and counters for each tensor.
 
     ``step`` is how it walks over the parameters, which decides what a step allocates on the way:
-    ``foreach`` all of them at once, ``loop`` one after the other, ``fused`` in one kernel. Empty:
-    as torch chooses, foreach on CUDA and a loop on the CPU. ``walk`` are the storages of a loop.
-    ``passes`` is how many tensors of a parameter's size its kernels read and write. ``real`` is the
-    class, ``options`` what it is made with, which ``check`` steps. ``kept`` are the bytes of the
-    states of a tensor where they are no multiple of it: of its shape, and of its bytes an element;
-    ``tables`` the bytes of tables that all of its tensors share, once one of them is ``cut`` into
-    blocks, which a tensor of so many elements is. ``platforms`` are those whose kernels it has.
+    ``foreach`` all of them at once, ``loop`` one after the other, ``fused`` in one kernel,
+    ``compiled`` by a kernel of torch.compile for each shape, which allocates no more than its
+    operators would in a loop. Empty: as torch chooses, foreach on CUDA and a loop on the CPU.
+    ``walk`` are the storages of a loop. ``passes`` is how many tensors of a parameter's size its
+    kernels read and write, ``moved`` how many bytes of each element beside these, and ``products``
+    the FLOPs of a tensor's matrix products. ``real`` is the class, ``options`` what it is made
+    with, which ``check`` steps. ``kept`` are the bytes of the states of a tensor where they are no
+    multiple of it: of its shape, and of its bytes an element; ``tables`` the bytes of tables and
+    counters that all of its tensors share, once one of them is ``cut`` into blocks, which a tensor
+    of so many elements is. ``platforms`` are those whose kernels it has. An optimizer of matrices
+    has ``rest`` step all other tensors.
     """
 
     moments: int
@@ -59,9 +63,20 @@ class Optimizer(NamedTuple):
     tables: int = 0
     cut: int = 0
     platforms: tuple[str, ...] = ("cuda", "cpu")
+    moved: int = 0
+    products: Callable[[Shape], Size] | None = None
+    rest: str = ""
 
     def steps(self, platform: str) -> str:
         return self.step or ("foreach" if platform == "cuda" else "loop")
+
+    def of(self, shape: Shape) -> "Optimizer":
+        """The row that steps a tensor of a shape.
+
+        >>> OPTIMIZERS["muon"].of((8, 8)).real, OPTIMIZERS["muon"].of((8,)).real
+        ('torch.optim.Muon', 'torch.optim.AdamW')
+        """
+        return OPTIMIZERS[self.rest] if self.rest and len(shape) != 2 else self
 
 
 def _ahead(shape: Shape, e: int) -> Iterator[Change]:
@@ -108,8 +123,83 @@ def _factors(shape: Shape, e: int) -> Size:
     return e * prod(outer) * (rows + columns) + 4
 
 
+def _trusted(shape: Shape, e: int) -> Iterator[Change]:
+    """LAMB: the gradient over the global norm, a root and a quotient as Adam's, and the update,
+    which the next tensor's takes the place of."""
+    yield Change("norm")
+    yield Change("norm", e)
+    yield Change("grad")
+    yield Change("grad", e * prod(shape))
+    yield from _quotient(shape, e)
+    yield Change("update", e * prod(shape))
+    yield Change("update", last=1)
+
+
+def _orthogonal(shape: Shape, e: int) -> Iterator[Change]:
+    """Muon: the update of the momentum ahead, and in bf16 its Newton-Schulz iteration X' = a X +
+    (b G + c G²) X with G = X Xᵀ, whose last X the next tensor's update takes the place of."""
+    rows, columns = shape
+    short = _smaller(rows, columns)
+    yield Change("update", e * prod(shape))
+    yield Change("update", last=1)
+    yield Change("x", 2 * prod(shape))
+    for _ in range(_ITERATIONS):
+        for local, size in (("gram", short * short), ("polynomial", short * short)):
+            yield Change(local, 2 * size)
+            yield Change(local, last=1)
+        yield Change("x", 2 * prod(shape))
+        yield Change("x", last=1)
+    # the function returns the last X, and lets go the rest
+    for local in ("gram", "polynomial", "update"):
+        yield Change(local)
+    yield Change("update", 2 * prod(shape))
+    yield Change("x")
+
+
+def _smaller(a: Size, b: Size) -> Size:
+    """The smaller of two sizes; ``NotCovered`` for polynomials, which have none."""
+    difference = a - b
+    if not hasattr(difference, "__abs__"):
+        raise NotCovered("the shorter side of a matrix by one formula: Muon multiplies with it")
+    return (a + b - abs(difference)) // 2
+
+
+def _newton_schulz(shape: Shape) -> Size:
+    """FLOPs of Muon's iterations: X Xᵀ, its square, and that times X."""
+    rows, columns = shape
+    short = _smaller(rows, columns)
+    return _ITERATIONS * (2 * 2 * short * rows * columns + 2 * short**3)
+
+
+def _compiled(shape: Shape, e: int) -> Iterator[Change]:
+    """torchao's Adam, one operator after the other: 32 bytes an element at most, when eight int64
+    codes are searched for beside six tensors in float32; and two numbers in float32."""
+    yield Change("update", 32 * prod(shape) + 8)
+    yield Change("update")
+
+
+# torch.optim.Muon: iterations of Newton and Schulz
+_ITERATIONS = 5
 # bitsandbytes: elements that share a scale, the least tensor that is cut, and codes of a byte
 _BLOCK, _LEAST, _CODES = 256, 4096, 256
+
+
+def _low_bits(bits: int, block: int, codes: int) -> Callable[[Shape, int], Size]:
+    """torchao: two moments, each with a scale of 4 bytes a block and a table of its own, and a
+    counter; a tensor of less than 4,096 elements, or one that is not cut into whole blocks, has
+    them in its own type."""
+
+    def kept(shape: Shape, e: int) -> Size:
+        n = prod(shape)
+        if not isinstance(n, int):
+            raise NotCovered(
+                f"states in {bits} bits by one formula: tensors of under 4,096 elements are whole"
+            )
+        if n < _LEAST or n % block:
+            return 2 * e * n + 4
+        return 2 * (n * bits // 8 + 4 * (n // block) + 4 * codes) + 4
+
+    return kept
 
 
 def _blocks(moments: int) -> Callable[[Shape, int], Size]:
@@ -154,13 +244,25 @@ def _adam(step: str = "", options: Mapping[str, object] = {}, *, decay: bool = F
 
 
 def _bytes(moments: int, name: str) -> Optimizer:
-    """An optimizer of bitsandbytes: one kernel reads p, g and codes, and writes p and codes, which
-    are a quarter of a float32."""
+    """An optimizer of bitsandbytes: one kernel reads p, g and codes of a byte, and writes p and
+    codes; scales, 4 bytes for 256 of them, are left out."""
     states = ", ".join(f"state{i}, absmax{i}" for i in range(1, 1 + moments))
     return Optimizer(
-        0, 0, "in place", 3 + -(-2 * moments // 4), f"bitsandbytes.optim.{name}", {},
+        0, 0, "in place", 3, f"bitsandbytes.optim.{name}", {},
         f"Dettmers et al. 2022, arXiv 2110.02861; bitsandbytes 0.50.2, optim.{name}: {states}",
         kept=_blocks(moments), tables=moments * _CODES * 4, cut=_LEAST, platforms=("cuda",),
+        moved=2 * moments,
+    )  # fmt: skip
+
+
+def _torchao(name: str, bits: int, block: int, codes: int = 0) -> Optimizer:
+    """An optimizer of torchao: its compiled kernel reads p, g and two codes, and writes p and
+    these."""
+    return Optimizer(
+        0, 0, "compiled", 3, f"torchao.optim.{name}", {},
+        f"torchao 0.18.0, optim.{name}: step, exp_avg, exp_avg_sq in blocks of {block} elements; "
+        "lr of all", walk=_compiled, kept=_low_bits(bits, block, codes), tables=4,
+        moved=4 * bits // 8, platforms=("cuda",),
     )  # fmt: skip
 
 
@@ -189,6 +291,11 @@ OPTIMIZERS: Mapping[str, Optimizer] = {
         {"momentum": 0.9, "nesterov": True, **_LOOP},
         "torch.optim.SGD(nesterov=True, foreach=False): momentum_buffer", _nesterov,
     ),
+    "sgd-momentum-fused": Optimizer(
+        # p, g, buffer → p, buffer
+        1, 0, "fused", 5, "torch.optim.SGD", {"momentum": 0.9, **_FUSED},
+        "torch.optim.SGD(fused=True): momentum_buffer",
+    ),
     "lion": Optimizer(
         # decay; m, g → u; sign of u; p, u → p; m, g → m: timm/optim/lion.py
         1, 0, "loop", _DECAY + 3 + 2 + 3 + 3, "timm.optim.Lion", _LOOP,
@@ -206,7 +313,25 @@ OPTIMIZERS: Mapping[str, Optimizer] = {
         "Shazeer and Stern 2018, arXiv 1804.04235; torch.optim.Adafactor: row_var, col_var or "
         "variance, step", _factored, _factors,
     ),
+    "lamb": Optimizer(
+        # norms of g; g / norm; m: 3; v · β; v + g²; √v; / c; + ε; m / c; over that; + λ p; norms of
+        # p and of u; u · their ratio; p, u → p
+        2, 0, "loop", 1 + 2 + 3 + 2 + 3 + 3 * 2 + 2 + 3 + 3 + 2 + 2 + 3, "timm.optim.Lamb", _LOOP,
+        "You et al. 2020, arXiv 1904.00962; timm.optim.Lamb(foreach=False): exp_avg, exp_avg_sq; "
+        "a step of all", _trusted, tables=4,
+    ),
+    "muon": Optimizer(
+        # m: 3; ahead of it: 3; decay; p, u → p; to bf16 and back, norm, iterations: half as many
+        # bytes each, in products
+        1, 0, "loop", 3 + 3 + _DECAY + 3, "torch.optim.Muon", {},
+        "Jordan et al. 2024, kellerjordan.github.io/posts/muon; torch.optim.Muon: momentum_buffer "
+        "of matrices; all other tensors by AdamW", _orthogonal, products=_newton_schulz,
+        rest="adamw",
+    ),
     "adamw-8bit": _bytes(2, "AdamW8bit"),
     "adam-8bit": _bytes(2, "Adam8bit"),
     "lion-8bit": _bytes(1, "Lion8bit"),
+    "adamw-8bit-ao": _torchao("AdamW8bit", 8, 256, 256),
+    "adamw-4bit-ao": _torchao("AdamW4bit", 4, 128, 16),
+    "adamw-fp8-ao": _torchao("AdamWFp8", 8, 256),
 }  # fmt: skip

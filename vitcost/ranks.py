@@ -1,12 +1,13 @@
 """What one rank holds of the parameters, and what its optimizer's step allocates on the way."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from math import prod
 
 from vitcost.engine.ops import Size, largest
 from vitcost.engine.parameters import Parameter, one_by_one
 from vitcost.engine.workload import Workload
 from vitcost.errors import ConfigError, NotCovered
-from vitcost.optimizers import OPTIMIZERS, Change, Shape
+from vitcost.optimizers import OPTIMIZERS, Change, Optimizer, Shape
 from vitcost.scenario import RECIPES
 from vitcost.sharding import Share, dealt, flat, fully_sharded, local, whole
 
@@ -40,17 +41,32 @@ def optimizer_bytes(share: Share, run: Workload) -> Size:
         raise NotCovered(
             f"a step of {name} on platform {run.scenario.platform}: its kernel is of CUDA"
         )
-    if optimizer.kept is None:
-        return optimizer.moments * e * share.states + optimizer.step_bytes * share.tensors
+    if not _by_tensor(optimizer):
+        own = optimizer.moments * e * share.states + optimizer.step_bytes * share.tensors
+        return own + (optimizer.tables if share.tensors else 0)
     if run.scenario.zero:
         raise NotCovered(f"the states of {name}, divided among ranks: zero 0 has them whole")
     states: Size = 0
     tables = 0
     for parameter in _trained(run.parameters()):
-        states += parameter.repeat(run.sizes) * optimizer.kept(_shape(parameter, run), e)
+        shape = _shape(parameter, run)
+        states += parameter.repeat(run.sizes) * _states(optimizer.of(shape), shape, e)
         if optimizer.tables and parameter.numel(run.sizes) >= optimizer.cut:
             tables = optimizer.tables
     return states + tables
+
+
+def _by_tensor(optimizer: Optimizer) -> bool:
+    """Whether states are those of each tensor by its shape."""
+    return optimizer.kept is not None or optimizer.rest != ""
+
+
+def _states(optimizer: Optimizer, shape: Shape, e: int) -> Size:
+    if optimizer.kept is not None:
+        states: Size = optimizer.kept(shape, e)
+    else:
+        states = optimizer.moments * e * prod(shape) + optimizer.step_bytes
+    return states
 
 
 def _shape(parameter: Parameter, run: Workload) -> Shape:
@@ -74,18 +90,31 @@ def update_temporaries(run: Workload, rank: int | None) -> Size:
     """What ``optimizer.step`` allocates and frees: foreach a copy of all parameters, a loop the
     storages of its locals, a fused kernel nothing. Recipes other than torch's
     own have kernels of several libraries; none of these allocates more than foreach does."""
-    scenario, e = run.scenario, run.param_bytes
+    scenario = run.scenario
     recipe = RECIPES[scenario.recipe]
     if scenario.recipe != "torch":
         return (recipe.master or recipe.weights) * share_of(run, rank).states
     optimizer = OPTIMIZERS[scenario.optimizer]
-    how = optimizer.steps(scenario.platform)
+    rows = [optimizer, *([OPTIMIZERS[optimizer.rest]] if optimizer.rest else [])]
+    most: Size = 0
+    # an optimizer of matrices, then the one of the rest
+    for row in rows:
+        most = largest(most, _allocated(row, optimizer, run, rank))
+    return most
+
+
+def _allocated(row: Optimizer, whole: Optimizer, run: Workload, rank: int | None) -> Size:
+    """What a row allocates for those tensors of a whole optimizer that it steps."""
+    how, e = row.steps(run.scenario.platform), run.param_bytes
+    if how == "foreach" and whole.rest:
+        own = ((p, _shape(p, run)) for p in _trained(run.parameters()))
+        return sum(e * p.repeat(run.sizes) * prod(s) for p, s in own if whole.of(s) is row)
     if how == "foreach":
         return e * share_of(run, rank).states
-    if how != "loop":
+    if how not in ("loop", "compiled"):
         return 0
-    shapes = _updated(run, rank)
-    return _most(change for shape in shapes for change in optimizer.walk(shape, e))
+    shapes = (shape for shape in _updated(run, rank) if whole.of(shape) is row)
+    return _most(change for shape in shapes for change in row.walk(shape, e))
 
 
 def _most(changes: Iterable[Change]) -> Size:

@@ -139,6 +139,7 @@ VALUES: Mapping[str, Mapping[str, str]] = {
         "adamw_torch": "adamw", "adamw_torch_fused": "adamw-fused", "adam_w": "adamw",
         "adamw8bit": "adamw-8bit", "adamw_8bit": "adamw-8bit", "adamw_bnb_8bit": "adamw-8bit",
         "adam8bit": "adam-8bit", "lion8bit": "lion-8bit", "lion_8bit": "lion-8bit",
+        "adamw_torch_8bit": "adamw-8bit-ao", "adamw_torch_4bit": "adamw-4bit-ao",
         "nesterov": "sgd-nesterov",
     },
     "checkpointing": {"full": "block", "blocks": "block"},

@@ -27,6 +27,7 @@ from vitcost.check.counters import fill
 from vitcost.check.installed import timm
 from vitcost.errors import NotCovered
 from vitcost.optimizers import OPTIMIZERS
+from vitcost.optimizers import Optimizer as Row
 
 __all__ = [
     "Alive",
@@ -57,6 +58,12 @@ def optimizer(name: str) -> MakeOptimizer:
     True
     """
     row = OPTIMIZERS[name]
+    if not row.rest:
+        return _made(name, row)
+    return partial(Apart, _made(name, row), optimizer(row.rest))
+
+
+def _made(name: str, row: Row) -> MakeOptimizer:
     package, _, kind = row.real.rpartition(".")
     if package.startswith("timm"):
         package = package.replace("timm", timm().__name__, 1)
@@ -67,6 +74,26 @@ def optimizer(name: str) -> MakeOptimizer:
     if not hasattr(module, kind):
         raise NotCovered(f"a real step of optimizer {name}: {package} has no {kind}")
     return partial(getattr(module, kind), lr=1e-3, **row.options)
+
+
+class Apart(Optimizer):
+    """Two optimizers as one: the matrices of a model have the first, all other tensors the second,
+    which steps after it."""
+
+    def __init__(
+        self, own: MakeOptimizer, rest: MakeOptimizer, parameters: Iterable[nn.Parameter]
+    ) -> None:
+        trained = list(parameters)
+        super().__init__(trained, {})
+        matrices = [p for p in trained if p.ndim == 2]
+        others = [p for p in trained if p.ndim != 2]
+        pairs = ((own, matrices), (rest, others))
+        self.parts = [make(some) for make, some in pairs if some]
+
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        for part in self.parts:
+            part.step()
+            self.state.update(part.state)
 
 
 def cross_entropies(logits: Any, targets: Tensor) -> Tensor:
@@ -122,7 +149,13 @@ class Step:
         states = [t for state in self.optimizer.state.values() for t in state.values()]
         tensors = [t for t in states if isinstance(t, Tensor)]
         own = (*self.model.parameters(), *self.model.buffers())
-        return [self.images, self.targets, *own, *tensors]
+        return [self.images, self.targets, *own, *tensors, *self.shared]
+
+    @property
+    def shared(self) -> list[Tensor]:
+        """Tensors that an optimizer keeps once for all parameters."""
+        values = [value for group in self.optimizer.param_groups for value in group.values()]
+        return [value for value in values if isinstance(value, Tensor)]
 
 
 def looks(step: Step) -> list[int]:
@@ -186,7 +219,7 @@ def tracked(
         images = torch.empty(*shape, dtype=dtype)
         step = Step(model, images, valued(make), autocast, loss, vectors)
         tracker = MemTracker()
-        tracker.track_external(step.model, step.optimizer, step.images, step.targets)
+        tracker.track_external(step.model, step.optimizer, step.images, step.targets, *step.shared)
         with tracker:
             step.run()
         peak = tracker.get_tracker_snapshot("peak")

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import lru_cache
+from math import prod
 
 from vitcost.config import ViTConfig, configure
 from vitcost.engine.kinds import KINDS
@@ -10,6 +11,7 @@ from vitcost.engine.launches import Launches, Step, moved, times
 from vitcost.engine.model import Config
 from vitcost.engine.ops import (
     Op,
+    Size,
     Sizes,
     bytes_of,
     executed_backward_flops,
@@ -31,7 +33,7 @@ from vitcost.hardware.kernels import (
     rms_norm_by_variance,
 )
 from vitcost.hardware.lowered import lowered
-from vitcost.optimizers import OPTIMIZERS
+from vitcost.optimizers import OPTIMIZERS, Optimizer
 from vitcost.scenario import Scenario
 from vitcost.traced.rows import uncounted
 from vitcost.traced.workload import Traced
@@ -71,7 +73,7 @@ def work(
         parts = lowered(run.passed, run.batch, setup)
         if setup.training:
             trained = run.rows().cost.trainable
-            parts["optimizer"] = _update(trained, setup, optimizer or scenario.optimizer)
+            parts["optimizer"] = _update(run, trained, setup, optimizer or scenario.optimizer)
         return parts
     # the heads of one lie in order
     one_head = run.sizes.get("a") == 1
@@ -86,7 +88,7 @@ def work(
         # every parameter stands on one op, which is launched once a layer
         forward = (step for step in run.kernels() if step.op.trains)
         trained = sum(times(step, run.sizes) * params(step.op, run.sizes) for step in forward)
-        parts["optimizer"] = _update(trained, setup, optimizer or scenario.optimizer)
+        parts["optimizer"] = _update(run, trained, setup, optimizer or scenario.optimizer)
     return parts
 
 
@@ -220,8 +222,24 @@ def _padded_attention(op: Op, sizes: Sizes, back: bool) -> int:
     return share(forward, executed_backward_flops(op, sizes), flops(op, sizes))
 
 
-def _update(count: int, setup: Setup, name: str) -> Work:
-    """What the optimizer moves for each of so many parameters that train."""
+def _update(run: Workload, count: Size, setup: Setup, name: str) -> Work:
+    """What the optimizer moves, and multiplies, for so many parameters that train."""
+    row = OPTIMIZERS[name]
+    if not row.rest:
+        return _moved(row, count, setup)
+    work = Work()
+    for parameter in run.parameters():
+        if parameter.trains:
+            shape = tuple(run.sizes[axis] for axis in parameter.tensor.axes)
+            part, number = row.of(shape), parameter.repeat(run.sizes)
+            work += _moved(part, number * prod(shape), setup)
+            if part.products is not None:
+                # they are in bf16, which fp32's rates make longer
+                work += Work(gemm_flops=number * part.products(shape))
+    return work
+
+
+def _moved(row: Optimizer, count: Size, setup: Setup) -> Work:
     accumulated = ACCUMULATED if setup.torch < (2, 0) else 0
     itemsize = 2 if setup.precision == "half" else 4
-    return Work(stream_bytes=count * itemsize * (OPTIMIZERS[name].passes + accumulated))
+    return Work(stream_bytes=count * (itemsize * (row.passes + accumulated) + row.moved))
