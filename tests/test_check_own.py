@@ -60,7 +60,8 @@ def test_costs_are_those_that_torch_counts(name: str) -> None:
 
 def test_torch_s_count_of_a_grouped_convolution_is_explained() -> None:
     module = nn.Sequential(nn.Conv2d(4, 8, 3), nn.Conv2d(8, 8, 3, groups=8))
-    (model,) = check([vitcost.from_torch(module, inputs="4x8x8")], batch=2).models
+    own = vitcost.from_torch(module, inputs="4x8x8")
+    (model,) = check([own], batch=2).models
     (found,) = model.differences
     # 36 products for each of 8 · 36 outputs, whose image needs no gradient; then 9 for each of 8 ·
     # 16, twice, of which torch takes one 8 times
@@ -68,6 +69,8 @@ def test_torch_s_count_of_a_grouped_convolution_is_explained() -> None:
     assert (found.expected, found.actual) == (stem + 2 * products, stem + 9 * products)
     assert "as if it had one group" in found.explained_by
     assert model.ok
+    # the formula in the batch has the same terms
+    assert vitcost.explain(own, "backward_flops", batch=2).value == found.expected
 
 
 def test_a_wrong_trace_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:

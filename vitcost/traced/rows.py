@@ -2,13 +2,14 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 from vitcost.engine.cost import Cost, Row
 from vitcost.traced.alive import saved_at_end
 from vitcost.traced.operators import looks_like_a_product
 from vitcost.traced.pointwise import counts
-from vitcost.traced.polynomials import value
+from vitcost.traced.polynomials import Polynomial, through, value
 from vitcost.traced.trace import EMPTY, ITEMSIZE, VIEWS, Array, Operator, Pass, Weight
 
 __all__ = ["Uncounted", "moved_bytes", "pointwise", "rows", "too_many", "uncounted"]
@@ -25,26 +26,35 @@ def uncounted(run: Pass) -> Uncounted:
     return Uncounted(tuple(sorted(names)))
 
 
-def too_many(operator: Operator, batch: int) -> int:
+def too_many(operator: Operator) -> Polynomial:
     """Backward FLOPs that torch's counter has too much: it takes the gradient of a grouped
     convolution's weight for one of every input channel with every output channel, which are as
     many times the products as there are groups (torch.utils.flop_counter, conv_backward_flop).
 
     The gradients of the input and of the weight have as many products as the forward has.
     """
-    if operator.name != "convolution_backward":
-        return 0
+    return _beyond(operator) if operator.name == "convolution_backward" else (0,)
+
+
+@lru_cache(maxsize=1024)
+def _beyond(operator: Operator) -> Polynomial:
     gradient, x, weight = operator.reads[:3]
     # a weight is output × input of a group; a transposed one input × output of a group
     transposed = weight.shape[0] != gradient.shape[1]
     channels = (gradient if transposed else x).shape[1]
-    groups = value(channels, batch) // value(weight.shape[1], batch)
     # a bias has one side
     written = [each.shape for each in operator.writes if len(each.shape) > 1]
-    if groups == 1 or weight.shape not in written:
-        return 0
-    products = tuple(n // (groups + len(written) - 1) for n in operator.flops)
-    return (groups - 1) * value(products, batch)
+    if channels == weight.shape[1] or weight.shape not in written:
+        return (0,)
+    # a batch that is laid out as channels is a group for each: its count is a square
+    batches, found = range(2, 7), []
+    for batch in batches:
+        groups = value(channels, batch) // value(weight.shape[1], batch)
+        products = value(operator.flops, batch) // (groups + len(written) - 1)
+        found.append((groups - 1) * products)
+    beyond = through(batches, found)
+    assert beyond is not None
+    return beyond
 
 
 def moved_bytes(operator: Operator, batch: int) -> int:
@@ -109,7 +119,7 @@ def _operators(run: Pass, batch: int, own: dict[str, Cost]) -> None:
     loss = {"loss"} - {module.path for module in run.modules}
     for (number, path), times in Counter(run.calls).items():
         operator = run.operators[number]
-        beyond = too_many(operator, batch)
+        beyond = value(too_many(operator), batch)
         ran = value(operator.flops, batch) - beyond
         forward = operator.phase == "forward"
         backward = operator.phase == "backward"
