@@ -227,6 +227,7 @@ class Guarded(nn.Module):
         x = torch.relu(third(x))
         if not bool((torch.isfinite(x) & ~torch.isnan(x)).all(-1).all()):
             raise ValueError("no number")
+        torch._check_tensor_all(x >= 0)
         return last(x)
 
 

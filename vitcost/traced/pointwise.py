@@ -48,7 +48,7 @@ WITHOUT = frozenset({
     "xlogy",
     # reductions, pools and resampling
     "_adaptive_avg_pool2d", "_adaptive_avg_pool3d", "_cummax_helper", "_cummin_helper",
-    "_pdist_forward", "_upsample_bicubic2d_aa", "_upsample_bilinear2d_aa",
+    "_is_all_true", "_pdist_forward", "_upsample_bicubic2d_aa", "_upsample_bilinear2d_aa",
     "_upsample_nearest_exact1d", "_upsample_nearest_exact2d", "_upsample_nearest_exact3d",
     "adaptive_max_pool2d", "adaptive_max_pool3d", "affine_grid_generator", "all", "amax",
     "amin", "aminmax", "any", "argmax", "argmin", "avg_pool2d", "avg_pool3d",

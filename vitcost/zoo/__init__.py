@@ -185,7 +185,7 @@ def _based_or_traced(model: str) -> Base:
         from vitcost.zoo.timm.tagged import tag_of
 
         tag_of(model)
-    traced = tracing.of_timm(model) if kind is not None else None
+    traced = tracing.of_timm(model) if kind is not None else tracing.of_hub(model)
     if traced is None:
         raise _unknown(model)
     return traced.as_base()
@@ -249,8 +249,10 @@ def names() -> list[str]:
 
 
 def every_name() -> list[str]:
-    """Every name, those of timm without a formula too, in order."""
-    return sorted({*names(), *timm_names()})
+    """Every name, those of timm and of the hub without a formula too, in order."""
+    from vitcost.zoo.hub_traced import TRACED
+
+    return sorted({*names(), *timm_names(), *TRACED})
 
 
 def timm_names() -> list[str]:

@@ -3,7 +3,7 @@
 torch, timm and transformers are imported while a model is built, and only where it is asked for.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Built",
     "of_file",
+    "of_hub",
     "of_module",
     "of_timm",
     "of_transformers",
@@ -155,8 +156,11 @@ def of_timm(name: str) -> Resolved | None:
     return of_module(built, name, f"timm's {kind}", "no formula here describes it")
 
 
-def of_transformers(path: str, data: Mapping[str, Any]) -> Resolved | None:
-    """A config of transformers without a formula, where transformers is installed.
+def of_transformers(
+    path: str, data: Mapping[str, Any], inputs: Sequence[str] = ()
+) -> Resolved | None:
+    """A config of transformers without a formula, where transformers is installed; ``inputs`` are
+    those that its processor makes, where the config does not size them.
 
     The file may be anybody's: it is built on the meta device alone, and has so many modules at
     most. Raises ``ConfigError`` with what transformers raised.
@@ -178,8 +182,37 @@ def of_transformers(path: str, data: Mapping[str, Any]) -> Resolved | None:
         cls = _class_of(library, named)
         build = cls._from_config if hasattr(cls, "_from_config") else cls.from_config
     built = on_meta(lambda: build(config), path, most_modules=_MOST_MODULES)
+    if inputs:
+        from vitcost.traced.inputs import inputs_of
+
+        own = inputs_of(built.module, inputs)
+        beside = own._replace(note=f"inputs of its processor{own.note.removeprefix('inputs')}")
+        built = Built(built.module, beside, built.notes)
     found = type(built.module).__name__
     return of_module(built, path, f"transformers' {found}", "no formula here describes it")
+
+
+def of_hub(name: str) -> Resolved | None:
+    """A known id of the hub without a formula, by transformers' module; None for another name.
+
+    Raises ``NotCovered`` for a model that no trace can follow, ``MissingExtra`` where transformers
+    is not installed.
+    """
+    from vitcost.zoo.hub_traced import TRACED, UNTRACED
+
+    path = name.removeprefix("hf-hub:").removeprefix("hf_hub:")
+    if path in UNTRACED:
+        raise NotCovered(f"{name} cannot be traced: {UNTRACED[path].reason}")
+    row = TRACED.get(path)
+    if row is None:
+        return None
+    data = {"model_type": row.kind, "architectures": [row.architecture], **row.keys}
+    found = of_transformers(name, data, row.inputs)
+    if found is None:
+        package = "torch" if find_spec("torch") is None else "transformers"
+        extra = "torch" if package == "torch" else ""
+        raise MissingExtra(package, extra, f"{name}, which is traced from transformers' module,")
+    return found
 
 
 def _class_of(library: Any, name: Any) -> Any:
