@@ -72,6 +72,10 @@ class Workload:
     shards: bool = False
     # whether its top-level modules are the parts that pages name
     has_parts: bool = False
+    # the class of a module that no formula describes
+    family: str = ""
+    # operators that may multiply matrices, and whose FLOPs no rule counts
+    left_out: tuple[str, ...] = ()
 
     @property
     def has_letters(self) -> bool:

@@ -11,6 +11,7 @@ __all__ = [
     "NEWEST",
     "NORM_ROW",
     "TILE",
+    "WEIGHED",
     "Setup",
     "Work",
     "head_width",
@@ -20,6 +21,8 @@ __all__ = [
 ]
 
 
+# a weight of a class has two decimals, and that of a software two more
+WEIGHED = 10**4
 # the newest torch whose kernels are known here
 NEWEST = (2, 9)
 
@@ -60,7 +63,8 @@ class Work(NamedTuple):
     backbone_flops: int = 0
     backbone_conv_bytes: int = 0
     backbone_bytes: int = 0
-    # of maps and windows, as many of a matrix product and of a stream as they take
+    # of maps and windows, as many of a matrix product and of a stream as they take: in shares of
+    # WEIGHED, so that sums of weighed kernels are exact
     map_flops: int = 0
     map_bytes: int = 0
     serial: int = 0  # elements that the threads of a resampling go through one by one
@@ -75,7 +79,7 @@ class Work(NamedTuple):
     def run_flops(self) -> int:
         """FLOPs as they run, of products and convolutions."""
         products = self.gemm_flops + self.conv_flops + self.attention_flops
-        return products + self.backbone_flops + self.map_flops
+        return products + self.backbone_flops + self.map_flops // WEIGHED
 
     @property
     def run_bytes(self) -> int:
@@ -83,7 +87,7 @@ class Work(NamedTuple):
         pointwise = self.stream_bytes + self.strided_bytes
         products = self.linear_bytes + self.attention_bytes + self.conv_bytes
         convolved = self.backbone_conv_bytes + self.backbone_bytes
-        return pointwise + products + convolved + self.map_bytes
+        return pointwise + products + convolved + self.map_bytes // WEIGHED
 
     def times(self, n: int) -> "Work":
         """The work of so many such kernels."""

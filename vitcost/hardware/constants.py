@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from vitcost.errors import NotCovered
 from vitcost.hardware.cards import Card
-from vitcost.hardware.classes import Setup, Work
+from vitcost.hardware.classes import WEIGHED, Setup, Work
 
 __all__ = [
     "BACKBONE",
@@ -184,18 +184,19 @@ def terms(work: Work, sheet: Sheet, setup: Setup) -> tuple[tuple[float, ...], fl
     P, BW = sheet
     if setup.platform == "cpu":
         moved = work.weight_bytes + work.stream_bytes + work.strided_bytes + work.attention_bytes
-        moved += work.backbone_bytes + work.map_bytes
-        return (work.flops / P, moved / BW, work.layers * 1e-3), 0.0
+        moved += work.backbone_bytes
+        moved_bytes = moved + work.map_bytes / WEIGHED
+        return (work.flops / P, moved_bytes / BW, work.layers * 1e-3), 0.0
     kappa, convs, others = BACKBONE["compiled" if setup.compiled else "eager"]
     products = work.linear_bytes + work.attention_bytes
     # a compiled kernel goes both ways by tiles
     sigma = 1.0 if setup.compiled else SIGMA
     moved_bytes = work.stream_bytes + sigma * work.strided_bytes + BETA * products + work.conv_bytes
     moved_bytes += convs * work.backbone_conv_bytes + others * work.backbone_bytes
-    moved_bytes += work.map_bytes
+    moved_bytes += work.map_bytes / WEIGHED
     flops = work.gemm_flops + KAPPA * work.conv_flops + kappa * work.backbone_flops
     return (
-        (flops + work.map_flops) / P,
+        (flops + work.map_flops / WEIGHED) / P,
         work.attention_flops / P,
         moved_bytes / BW,
         work.conv_flops / P,

@@ -9,7 +9,7 @@ that a card has from plain ViTs.
 from typing import NamedTuple
 
 from vitcost.hardware.calls import CONVOLUTION, CONVOLUTION_BACK, Call, Piece
-from vitcost.hardware.classes import TILE, Setup, whole
+from vitcost.hardware.classes import TILE, WEIGHED, Setup, whole
 from vitcost.traced.operators import is_attention
 
 __all__ = ["APART", "SERIAL", "WEIGHTS", "Weight", "amounts", "class_of", "weight_of"]
@@ -76,13 +76,15 @@ _EAGER = {(1, 12): 1.0, (1, 13): 0.88, (2, 1): 1.05, (2, 4): 0.98, (2, 9): 1.14}
 _COMPILED = {(2, 4): 1.02, (2, 9): 1.0}
 
 
-def weight_of(kind: str, setup: Setup, backward: bool) -> Weight:
-    """What a class weighs in a software; of other versions of torch in the nearest."""
+def weight_of(kind: str, setup: Setup, backward: bool) -> tuple[int, int]:
+    """What a FLOP and a byte of a class weigh in a software, in shares of ``WEIGHED``; of other
+    versions of torch in the nearest."""
     eager, compiled, back = WEIGHTS[kind]
     weight = back if backward else compiled if setup.compiled else eager
     known = _COMPILED if setup.compiled else _EAGER
     factor = known[min(known, key=lambda torch: abs(_number(torch) - _number(setup.torch)))]
-    return Weight(factor * weight.flops, factor * weight.bytes)
+    flops, moved = (round(factor * each * WEIGHED) for each in weight)
+    return flops, moved
 
 
 def _number(torch: tuple[int, int]) -> int:

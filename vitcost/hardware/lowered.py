@@ -7,6 +7,7 @@ narrow rows, copies that a kernel makes of tensors that do not lie in order.
 from collections.abc import Iterable, Iterator
 from math import prod
 
+from vitcost.errors import NotCovered
 from vitcost.hardware.calls import (
     CONVOLUTION,
     CONVOLUTION_BACK,
@@ -17,11 +18,13 @@ from vitcost.hardware.calls import (
     fused,
 )
 from vitcost.hardware.classes import NORM_ROW, TILE, Setup, Work, head_width, whole
-from vitcost.hardware.families import SERIAL, amounts, class_of, weight_of
+from vitcost.hardware.families import SERIAL, WEIGHTS, amounts, class_of, weight_of
+from vitcost.traced.digest import Run
 from vitcost.traced.operators import is_attention
+from vitcost.traced.polynomials import value
 from vitcost.traced.trace import Pass
 
-__all__ = ["launched", "lowered"]
+__all__ = ["amount", "launched", "lowered", "summed", "weighed"]
 
 # a resampled map of so few pixels leaves most of a card without a thread
 FEW_THREADS = 2**12
@@ -31,8 +34,25 @@ def lowered(run: Pass, batch: int, setup: Setup) -> dict[str, Work]:
     """The work of a traced pass at a batch, by part of the model."""
     parts: dict[str, Work] = {}
     for kernel, times in launched(run, batch, setup):
-        part = _part(kernel.path)
-        parts[part] = parts.get(part, Work()) + _work(kernel, setup).times(times)
+        part, (kind, work) = _part(kernel.path), amount(kernel, setup)
+        done = weighed(kind, kernel.backward, work.times(times), setup)
+        parts[part] = parts.get(part, Work()) + done
+    return parts
+
+
+def summed(run: Run, batch: int, setup: Setup) -> dict[str, Work]:
+    """The same of the digest of a pass, whose parts are classes of work."""
+    way = "compiled" if setup.compiled else "eager"
+    if setup.torch < (2, 0) and run.kernels:
+        if setup.compiled:
+            raise NotCovered("a compiled attention of a torch before 2.0: a digest has none")
+        way = "unfused"
+    parts: dict[str, Work] = {}
+    for each in run.sums[way]:
+        work = Work(**{field: value(size, batch) for field, size in each.amounts})
+        kind = each.kind if each.kind in WEIGHTS else ""
+        done = weighed(kind, each.backward, work, setup)
+        parts[each.kind] = parts.get(each.kind, Work()) + done
     return parts
 
 
@@ -72,19 +92,25 @@ def _in_order(kernels: Iterable[Call]) -> Iterator[Call]:
             yield kernel._replace(name="sum", reads=kernel.reads[:4], writes=())
 
 
-def _work(call: Call, setup: Setup) -> Work:
+def amount(call: Call, setup: Setup) -> tuple[str, Work]:
+    """The class of a kernel, empty for one that plain ViTs have too, and its work: that of a class
+    is not yet weighed, so that sums over kernels hold under every weight."""
     kind, own = class_of(call, setup), call.defined if call.phase == "forward" else 0
     if kind:
         flops, moved = amounts(call, kind)
-        weight = weight_of(kind, setup, call.backward)
-        work = Work(
-            map_flops=round(weight.flops * flops),
-            map_bytes=round(weight.bytes * moved),
-            serial=_serial(call) if kind == SERIAL else 0,
-        )
+        serial = _serial(call) if kind == SERIAL else 0
+        work = Work(map_flops=flops, map_bytes=moved, serial=serial)
     else:
         work = _plain(call, setup)
-    return work._replace(launches=1, flops=own)
+    return kind, work._replace(launches=1, flops=own)
+
+
+def weighed(kind: str, backward: bool, work: Work, setup: Setup) -> Work:
+    """The work of kernels of one class by what the class weighs."""
+    if not kind:
+        return work
+    flops, moved = weight_of(kind, setup, backward)
+    return work._replace(map_flops=flops * work.map_flops, map_bytes=moved * work.map_bytes)
 
 
 def _plain(call: Call, setup: Setup) -> Work:
@@ -100,10 +126,15 @@ def _plain(call: Call, setup: Setup) -> Work:
         return _attention(call)
     if not setup.compiled and _strided(call):
         return Work(strided_bytes=call.moved)
-    if name == "native_layer_norm":
-        width = call.reads[0].shape[-1]
-        return Work(stream_bytes=call.moved * whole(width, NORM_ROW) // width)
-    return Work(stream_bytes=call.moved)
+    return Work(stream_bytes=_normed(call) if name == "native_layer_norm" else call.moved)
+
+
+def _normed(call: Call) -> int:
+    """Bytes of a layer norm, whose rows are filled up; of the means there is one a row."""
+    width = call.reads[0].shape[-1]
+    pieces = (*call.reads, *call.writes)
+    rows = sum(piece.bytes for piece in pieces if piece.shape[-1:] == (width,))
+    return call.moved - rows + rows // width * whole(width, NORM_ROW)
 
 
 def _linear(call: Call) -> Work:
@@ -115,19 +146,16 @@ def _linear(call: Call) -> Work:
     """
     first, second = call.reads[-2:]
     (rows, inner), columns = first.shape, second.shape[1]
-    if not call.backward:
-        out = columns
-    elif first.strides is not None and first.strides[0] < first.strides[1]:
-        # of the weight: (out, in), from the gradient laid across
-        out = rows
-    else:
-        out = inner
+    across = first.strides is not None and first.strides[0] < first.strides[1]
+    # of the weight: (out, in), from the gradient laid across
+    of_weight = call.backward and across
+    out = rows if of_weight else inner if call.backward else columns
     flops = call.flops // out * whole(out, TILE) if out else 0
     weights = sum(piece.bytes for piece in call.reads if piece is not first)
     return Work(
         gemm_flops=flops,
         linear_bytes=call.moved,
-        weight_bytes=0 if call.backward and out == rows else weights,
+        weight_bytes=0 if of_weight else weights,
     )
 
 

@@ -32,10 +32,10 @@ from vitcost.hardware.kernels import (
     rms_norm_by_torch,
     rms_norm_by_variance,
 )
-from vitcost.hardware.lowered import lowered
+from vitcost.hardware.lowered import lowered, summed
 from vitcost.optimizers import OPTIMIZERS, Optimizer
 from vitcost.scenario import Scenario
-from vitcost.traced.rows import uncounted
+from vitcost.traced.digested import Digested
 from vitcost.traced.workload import Traced
 
 __all__ = ["family", "kernels_of", "left_out", "steps", "work"]
@@ -69,8 +69,11 @@ def work(
     True
     """
     run = _run(config, scenario, setup)
-    if isinstance(run, Traced):
-        parts = lowered(run.passed, run.batch, setup)
+    if isinstance(run, Traced | Digested):
+        if isinstance(run, Digested):
+            parts = summed(run.passed, run.batch, setup)
+        else:
+            parts = lowered(run.passed, run.batch, setup)
         if setup.training:
             trained = run.rows().cost.trainable
             parts["optimizer"] = _update(run, trained, setup, optimizer or scenario.optimizer)
@@ -95,23 +98,19 @@ def work(
 def kernels_of(config: Config, scenario: Scenario, setup: Setup) -> tuple[str, ...]:
     """The attention kernels that a step launches, most used first."""
     run = _run(config, scenario, setup)
-    if isinstance(run, Traced) and setup.torch < (2, 0):
+    if isinstance(run, Traced | Digested) and setup.torch < (2, 0):
         return ("eager",) if run.attention() else ()
     return run.attention()
 
 
 def family(config: Config, scenario: Scenario, setup: Setup) -> str:
     """The class of a traced module; empty for a model of a formula."""
-    run = _run(config, scenario, setup)
-    if not isinstance(run, Traced):
-        return ""
-    return next((module.type for module in run.passed.modules if not module.path), "")
+    return _run(config, scenario, setup).family
 
 
 def left_out(config: Config, scenario: Scenario, setup: Setup) -> tuple[str, ...]:
     """Operators of a traced module that may multiply matrices, and whose FLOPs no rule counts."""
-    run = _run(config, scenario, setup)
-    return uncounted(run.passed).names if isinstance(run, Traced) else ()
+    return _run(config, scenario, setup).left_out
 
 
 def _run(config: Config, scenario: Scenario, setup: Setup, sizes: Sizes | None = None) -> Workload:

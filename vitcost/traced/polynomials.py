@@ -2,8 +2,11 @@
 where a loss compares every image with every other."""
 
 from collections.abc import Sequence
-from fractions import Fraction
-from typing import TypeAlias
+from itertools import zip_longest
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from fractions import Fraction
 
 __all__ = ["Polynomial", "plus", "through", "value"]
 
@@ -22,6 +25,9 @@ def through(batches: Sequence[int], sizes: Sequence[int]) -> Polynomial | None:
     >>> through([2, 3], [20, 26]), through([2, 3, 4], [14, 29, 50])
     ((8, 6), None)
     """
+    # who reads a trace has its polynomials
+    from fractions import Fraction
+
     column = [Fraction(size) for size in sizes]
     leading = [column[0]]
     for order in range(1, len(batches)):
@@ -43,15 +49,13 @@ def through(batches: Sequence[int], sizes: Sequence[int]) -> Polynomial | None:
     return tuple(int(c) for c in total)
 
 
-def _sum(a: list[Fraction], b: list[Fraction]) -> list[Fraction]:
-    length = max(len(a), len(b))
-    a, b = ([*x, *[Fraction(0)] * (length - len(x))] for x in (a, b))
-    return [x + y for x, y in zip(a, b, strict=True)]
+def _sum(a: "list[Fraction]", b: "list[Fraction]") -> "list[Fraction]":
+    return [x + y for x, y in zip_longest(a, b, fillvalue=a[0] * 0)]
 
 
-def _times(factor: list[Fraction], root: int) -> list[Fraction]:
+def _times(factor: "list[Fraction]", root: int) -> "list[Fraction]":
     """``factor · (batch - root)``."""
-    return _sum([Fraction(0), *factor], [-root * c for c in factor])
+    return _sum([factor[0] * 0, *factor], [-root * c for c in factor])
 
 
 def value(polynomial: Polynomial, batch: int) -> int:

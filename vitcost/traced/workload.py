@@ -15,13 +15,13 @@ from vitcost.traced.alive import Held, all_events, held_at, tensors, upper
 from vitcost.traced.operators import foreign
 from vitcost.traced.pointwise import without_rule
 from vitcost.traced.polynomials import value
-from vitcost.traced.rows import rows
+from vitcost.traced.rows import rows, uncounted
 from vitcost.traced.trace import ITEMSIZE, How, Pass, Trace, Weight, how_of
 
 if TYPE_CHECKING:
     from vitcost.engine.live import Event
 
-__all__ = ["Traced", "Traces"]
+__all__ = ["Traced", "Traces", "alike"]
 
 
 class Traces(Protocol):
@@ -90,12 +90,20 @@ class Traced(Workload):
         passes = zip(
             (self.trace.inference, self.trace.step), (lines.inference, lines.step), strict=True
         )
-        return all(_alike(one, other) for one, other in passes)
+        return all(alike(one, other) for one, other in passes)
 
     @property
     def passed(self) -> Pass:
         """The pass of the scenario's mode."""
         return self._pass(self.training)
+
+    @property
+    def family(self) -> str:  # type: ignore[override]
+        return next((module.type for module in self.passed.modules if not module.path), "")
+
+    @property
+    def left_out(self) -> tuple[str, ...]:  # type: ignore[override]
+        return uncounted(self.passed).names
 
     @property
     def no_step(self) -> str:
@@ -207,7 +215,7 @@ class Traced(Workload):
         return self.trace.step
 
 
-def _alike(one: Pass | None, lines: Pass | None) -> bool:
+def alike(one: Pass | None, lines: Pass | None) -> bool:
     """Whether the polynomials of a pass are the sizes of a single image."""
     if one is None or lines is None:
         return one is lines

@@ -166,6 +166,11 @@ def _based_or_traced(model: str) -> Base:
     row = _by_name(model)
     if row is not None:
         return _based(model, row)
+    # a name of timm without a formula is the digest of its trace
+    from vitcost.zoo.timm.others import class_of
+
+    if class_of(model) is not None:
+        return _without_formula(model)
     from vitcost.zoo import files
 
     if files.is_path(model):
@@ -177,18 +182,30 @@ def _based_or_traced(model: str) -> Base:
     if modules.is_factory(model):
         return described(modules.of_factory(model))
     from vitcost.zoo import tracing
-    from vitcost.zoo.timm.others import class_of
 
-    kind = class_of(model)
-    if kind is not None and "." in model:
+    hub = tracing.of_hub(model)
+    if hub is None:
+        raise _unknown(model)
+    return hub.as_base()
+
+
+def _without_formula(name: str) -> Base:
+    """A name of timm without a formula: by the digest of its trace, else traced here."""
+    from vitcost.zoo import digests
+
+    if "." in name:
         # a table of tags, which a bare name has no use for
         from vitcost.zoo.timm.tagged import tag_of
 
-        tag_of(model)
-    traced = tracing.of_timm(model) if kind is not None else tracing.of_hub(model)
-    if traced is None:
-        raise _unknown(model)
-    return traced.as_base()
+        tag_of(name)
+    found = digests.of_timm(name)
+    if found is None:
+        from vitcost.zoo import tracing
+
+        found = tracing.of_timm(name)
+    if found is None:
+        raise _unknown(name)
+    return found.as_base()
 
 
 _TOWERS = ("vision", "text")

@@ -1,0 +1,161 @@
+"""Every answer of a digest against that of the whole trace, with ``==``."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import product
+from typing import Any
+
+from vitcost import memory
+from vitcost.engine import live
+from vitcost.engine.workload import Workload
+from vitcost.errors import VitcostError
+from vitcost.hardware.classes import Setup, setup_of, total
+from vitcost.hardware.work import family, kernels_of, left_out, work
+from vitcost.optimizers import OPTIMIZERS
+from vitcost.report import report_on
+from vitcost.scenario import Scenario
+from vitcost.traced.file import TraceFile
+from vitcost.traced.model import Filed, TracedModel
+from vitcost.zoo import Resolved, resolve
+
+__all__ = ["differences"]
+
+BATCHES = (1, 2, 7, 64, 4096)
+# training beside the defaults: what goes over parameters one by one, and over ranks
+TRAINED: Sequence[dict[str, Any]] = (
+    *({"optimizer": name} for name in OPTIMIZERS),
+    {"ema": 1},
+    {"ranks": 8},
+    {"ranks": 8, "zero": 1},
+    {"ranks": 3, "zero": 1, "optimizer": "sgd"},
+    {"ranks": 8, "zero": 3},
+    {"ranks": 8, "buckets": "views"},
+)
+PRECISIONS = ("fp32", "amp-bf16", "bf16", "amp-fp16", "fp16")
+
+
+def differences(name: str, file: TraceFile, precisions: Sequence[str] = ()) -> Iterator[str]:
+    """What a digest answers otherwise than the traces of a file."""
+    digest = resolve(name)
+    model: Any = digest.config
+    # what a digest has not is not traced here
+    model.tracer = lambda: None
+    whole: Any = TracedModel(file.name, file.source, Filed(file, name))
+    other = Resolved(digest.name, digest.source, whole)
+    held = {how.precision for how, _ in file.traces}
+    for precision in precisions or [p for p in PRECISIONS if p in held]:
+        for batch, mode in product(BATCHES, ("infer", "train")):
+            scenario = Scenario.of(batch=batch, mode=mode, precision=precision)
+            said = f"{precision}, batch {batch}, {mode}"
+            for what, one, two in _pairs(digest, other, scenario):
+                # both refuse, each in its own words
+                if one != two and not (isinstance(one, str) and isinstance(two, str)):
+                    yield f"{what} at {said}: {_first(one, two)}"
+
+
+def _pairs(digest: Resolved, whole: Resolved, scenario: Scenario) -> Iterator[tuple[str, Any, Any]]:
+    runs = [_or_reason(partial(m.config.workload, scenario)) for m in (digest, whole)]
+    if any(isinstance(run, str) for run in runs):
+        # a batch of one that neither has
+        yield "there is none", *(isinstance(run, str) for run in runs)
+        return
+    yield "report", *(_report(m, run) for m, run in zip((digest, whole), runs, strict=True))
+    yield "inference", *(_looked(run, training=False) for run in runs)
+    for question in (_least, _facts):
+        yield question.__name__, *(_or_reason(partial(question, run)) for run in runs)
+    for setup in _setups(scenario):
+        yield f"work {setup}", *(_or_reason(partial(_work, m, scenario, setup))
+                                 for m in (digest, whole))  # fmt: skip
+    if scenario.mode == "infer":
+        return
+    yield "step", *(_looked(run, training=True) for run in runs)
+    if scenario.batch in (1, 7) and scenario.precision in ("fp32", "bf16"):
+        for flags in TRAINED:
+            asked = replace(scenario, **flags)
+            yield (
+                f"training {flags}",
+                *(_or_reason(partial(_trained, r, asked)) for r in runs),
+            )
+
+
+def _first(one: Any, two: Any, at: str = "") -> str:
+    """The first place at which two answers differ."""
+    keys: Any = ()
+    if isinstance(one, dict) and isinstance(two, dict):
+        keys = dict.fromkeys([*one, *two])
+        one, two = ({key: each.get(key) for key in keys} for each in (one, two))
+    elif isinstance(one, list | tuple) and isinstance(two, list | tuple) and len(one) == len(two):
+        keys = range(len(one))
+    for key in keys:
+        if one[key] != two[key]:
+            return _first(one[key], two[key], f"{at}.{key}")
+    return f"{at} is {one}, and the trace says {two}"
+
+
+def _or_reason(question: Any) -> Any:
+    try:
+        return question()
+    except VitcostError as reason:
+        return str(reason)
+
+
+def _report(model: Resolved, run: Workload) -> Any:
+    data = _or_reason(lambda: report_on(model, run).to_dict())
+    if isinstance(data, str):
+        return data
+    data["model"] = None
+    for layer in data["layers"]:
+        # a digest has the top-level modules
+        layer["children"] = []
+    return {**data, "layers": _merged(data["layers"])}
+
+
+def _merged(layers: list[dict[str, Any]]) -> Any:
+    """Layers by part: a whole trace opens a container of equal ones."""
+    found: dict[str, list[int]] = {}
+    for layer in layers:
+        top = layer["path"].partition(".")[0]
+        own = found.setdefault(top, [0, 0, 0])
+        for i, key in enumerate(("params", "flops", "pointwise")):
+            own[i] += layer["repeat"] * layer[key]
+    return found
+
+
+def _looked(run: Workload, training: bool) -> Any:
+    """The highest look, what is alive there, and at the end."""
+
+    def looked() -> Any:
+        peak = live.peak(run.step() if training else run.inference(), run.sizes)
+        return peak._replace(look=0)
+
+    return _or_reason(looked)
+
+
+def _least(run: Workload) -> Any:
+    return run.least_batch, run.no_step, run.has_letters
+
+
+def _facts(run: Workload) -> Any:
+    rows = run.rows()
+    own = [(r.path, r.last, r.type, r.repeat, r.shape, r.cost) for r in (*rows.children, rows)]
+    sizes = run.param_bytes, run.weights_bytes, run.buffers_bytes, run.step_buffers_bytes
+    inputs = [(t.itemsize, t.axes) for t in run.inputs]
+    parameters = [(p.tensor.axes, p.kind, p.top, p.trains) for p in run.parameters()]
+    return own, sizes, inputs, parameters, run.attention(), run.unknown
+
+
+def _trained(run: Workload, scenario: Scenario) -> Any:
+    return memory.step(run.under(scenario))
+
+
+def _setups(scenario: Scenario) -> Iterator[Setup]:
+    yield setup_of(scenario)
+    yield setup_of(replace(scenario, compile=True))
+    yield setup_of(replace(scenario, software="1.13"))
+
+
+def _work(model: Resolved, scenario: Scenario, setup: Setup) -> Any:
+    own = work(model.config, scenario, setup)
+    facts = (f(model.config, scenario, setup) for f in (family, kernels_of, left_out))
+    return total(own), *facts

@@ -1,0 +1,290 @@
+"""Schema ``vitcost.digest/1``: traces of many models in small, in a file of which a name reads its
+own block alone.
+
+A digest keeps of a trace what answers are made of: costs of the top-level modules, the looks that
+can be a peak, every parameter's shape, and the work of its kernels summed by class; all of them are
+polynomials in the batch, and constants of one image. A file is a line of JSON that lists the names,
+and for each name a compressed block of JSON. In a block a column of numbers says by how much it
+differs from that of another pass, times 1 or divided by 2: most passes differ in little.
+``tests/digest/make.py`` writes it.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from vitcost.errors import ConfigError
+from vitcost.traced.polynomials import Polynomial, value
+
+__all__ = ["SCHEMA", "Digest", "Entry", "Index", "Run", "Scenes", "Sum", "Top", "index", "read"]
+
+SCHEMA = "vitcost.digest/1"
+
+
+class Entry(NamedTuple):
+    """A name of a file: its class, the shape of its first input without the batch, its size, and
+    where its block is."""
+
+    name: str
+    kind: str
+    image: tuple[int, ...]
+    params: int
+    macs: int  # of one image, or of two halved where one image is not traced
+    start: int
+    length: int
+
+
+class Index(NamedTuple):
+    """A file: its library and that of the traces, each with its version, and its names."""
+
+    path: str
+    library: str
+    torch: str
+    entries: Mapping[str, Entry]
+    dictionary: bytes  # that blocks are compressed with
+    start: int  # of the first block
+
+
+class Top(NamedTuple):
+    """A top-level module, a run of equal ones, or a parameter of the model itself."""
+
+    path: str
+    last: str
+    type: str
+    repeat: int
+
+
+class Sum(NamedTuple):
+    """The kernels of one class of work, all together: its amounts by fields of ``Work``."""
+
+    kind: str
+    backward: bool
+    amounts: tuple[tuple[str, Polynomial], ...]
+
+
+class Run(NamedTuple):
+    """A pass in small. The last of ``shapes`` and ``costs`` is the model itself, whose costs have
+    the fields of ``Cost``; the last of ``looks`` is the end of the pass, its parts are those of
+    ``Live``. ``sums`` are by how the pass is launched: eager, compiled, or unfused, as torch before
+    2.0 did."""
+
+    number: int  # among the passes of its block
+    tops: tuple[Top, ...]
+    shapes: tuple[tuple[Polynomial, ...], ...]
+    costs: tuple[tuple[Polynomial, ...], ...]
+    places: tuple[tuple[str, str], ...]  # phase and path of every look but the end
+    looks: tuple[tuple[Polynomial, ...], ...]
+    batch_bytes: Polynomial
+    attention: tuple[str, ...]  # what computes the attentions
+    kernels: tuple[str, ...]  # of scaled_dot_product_attention
+    unknown: tuple[str, ...]  # numbers that an operator has no rule for
+    left_out: tuple[str, ...]  # operators whose FLOPs no rule counts
+    sums: Mapping[str, tuple[Sum, ...]]
+
+
+class Scenes(NamedTuple):
+    """A trace in small: of one image, or of every batch from 2 on."""
+
+    reached: int  # whether a backward pass reaches its parameters
+    param_bytes: int
+    weights_bytes: int
+    buffers_bytes: int
+    step_buffers_bytes: int
+    missing: str  # why there is no step
+    inference: Run
+    step: Run | None
+
+
+class Digest:
+    """The block of one name; a trace is read when it is asked for."""
+
+    def __init__(self, entry: Entry, index: Index, block: Mapping[str, Any]) -> None:
+        self.entry, self.index, self._block = entry, index, block
+        self.notes: tuple[str, ...] = tuple(block["notes"])
+
+        # precisions that differ in the name of a type alone
+        self._same: Mapping[str, str] = block["same"]
+        self._passes: dict[int, dict[str, list[Polynomial]]] = {}
+        self._scenes: dict[int, Scenes] = {}
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        own = dict.fromkeys(precision for precision, _ in self._places())
+        return (*own, *(name for name, of in self._same.items() if of in own))
+
+    @property
+    def parameters(self) -> list[tuple[tuple[int, ...], bool, bool, str]]:
+        """Every parameter in order: its shape, whether it is a linear layer's, whether a backward
+        pass reaches it, and its top-level module."""
+        block = self._block
+        kinds = [(tuple(s), bool(li), bool(r)) for s, li, r in block["weights"]]
+        found = []
+        for top, kind, times in zip(*block["parameters"], strict=True):
+            found += [(*kinds[kind], block["names"][top])] * times
+        return found
+
+    def scenes(self, precision: str, one: bool) -> Scenes | None:
+        """The trace of a precision, of ``one`` image or of more; None where there is none."""
+        place = self._places().get((self._same.get(precision, precision), one))
+        if place is None:
+            return None
+        if place not in self._scenes:
+            *facts, infer, step = self._block["traces"][place][2:]
+            training = None if step < 0 else self._run(step)
+            self._scenes[place] = Scenes._make([*facts, self._run(infer), training])
+        return self._scenes[place]
+
+    def _places(self) -> dict[tuple[str, bool], int]:
+        traces = self._block["traces"]
+        return {(each[0], bool(each[1])): place for place, each in enumerate(traces)}
+
+    def _run(self, number: int) -> Run:
+        block, columns = self._block, self._columns(number)
+        names, given = block["names"], block["passes"][number]
+        tops = tuple(Top(*block["tops"][top]) for top in given["tops"])
+        ranks, shapes = iter(columns["shape"]), []
+        for rank in given["ranks"]:
+            shapes.append(tuple(next(ranks) for _ in range(rank)))
+        return Run(
+            number,
+            tops,
+            tuple(shapes),
+            tuple(zip(*(columns[field] for field in _COSTS), strict=True)),
+            tuple((names[phase], names[path]) for phase, path in given["places"]),
+            tuple(zip(*(columns[part] for part in _PARTS), strict=True)),
+            columns["batch"][0],
+            tuple(given["attention"]),
+            tuple(given["kernels"]),
+            tuple(given["unknown"]),
+            tuple(given["left_out"]),
+            {how: _sums(block, rows, columns, how) for how, rows in given["sums"].items()},
+        )
+
+    def _columns(self, number: int) -> dict[str, list[Polynomial]]:
+        """The columns of a pass, each with what another pass says of it."""
+        if number not in self._passes:
+            given = self._block["passes"][number]
+            self._passes[number] = {
+                name: self._column(number, name, column)
+                for name, column in given["columns"].items()
+            }
+        return self._passes[number]
+
+    def _column(self, number: int, name: str, column: list[Any]) -> list[Polynomial]:
+        other, divisor, *by_power = column
+        keys = keys_of(self._block, number, name)
+        known: Mapping[object, Polynomial] = {}
+        if other >= 0:
+            others = keys_of(self._block, other, name)
+            known = dict(zip(others, self._columns(other)[name], strict=True))
+        one = bool(self._block["passes"][number]["one"])
+        return [
+            _sum(at, expected(known.get(key, ()), one), by_power, divisor)
+            for at, key in enumerate(keys)
+        ]
+
+
+# the fields of Cost, and the parts of Live
+_COSTS = (
+    "params", "flops", "backward_flops", "pointwise", "moved_bytes", "saved_bytes",
+    "executed_backward_flops", "tensors", "trainable", "executed_flops",
+)  # fmt: skip
+_PARTS = ("saved", "gradients", "temporary")
+
+
+def keys_of(block: Mapping[str, Any], number: int, column: str) -> list[object]:
+    """What each number of a column of a pass is of, by which passes are held against each other."""
+    given = block["passes"][number]
+    if column == "batch":
+        return [0]
+    if column in _COSTS:
+        return [*given["tops"], -1]
+    if column in _PARTS:
+        seen: dict[object, int] = {}
+        keys: list[object] = []
+        for phase, path in given["places"]:
+            # one module has several looks
+            count = seen[phase, path] = seen.get((phase, path), 0) + 1
+            keys.append((phase, path, count))
+        return [*keys, -1]
+    if column == "shape":
+        tops = [*given["tops"], -1]
+        return [(top, i) for top, rank in zip(tops, given["ranks"], strict=True)
+                for i in range(rank)]  # fmt: skip
+    how, _, field = column.partition(".")
+    return [(kind, back) for kind, back, fields in given["sums"][how]
+            if field in block["fields"][fields]]  # fmt: skip
+
+
+def expected(other: Polynomial, one: bool) -> Polynomial:
+    """What the polynomial of another pass says of this one, which may be of one image."""
+    return (value(other, 1),) if one and other else other
+
+
+def _sum(at: int, other: Polynomial, by_power: list[Any], divisor: int) -> Polynomial:
+    """A polynomial from what another pass says of it, and the differences by power of the batch; of
+    a column that differs in nothing there are none."""
+    found = [
+        ((column[at] if column else 0) + (other[power] if power < len(other) else 0)) // divisor
+        for power, column in enumerate(by_power)
+    ]
+    found += [each // divisor for each in other[len(found) :]]
+    while len(found) > 1 and not found[-1]:
+        found.pop()
+    return tuple(found) or (0,)
+
+
+def _sums(
+    block: Mapping[str, Any], rows: list[Any], columns: Mapping[str, list[Polynomial]], how: str
+) -> tuple[Sum, ...]:
+    places: dict[str, int] = {}
+    found = []
+    for kind, back, fields in rows:
+        amounts = []
+        for field in block["fields"][fields]:
+            at = places[field] = places.get(field, -1) + 1
+            amounts.append((field, columns[f"{how}.{field}"][at]))
+        found.append(Sum(block["names"][kind], bool(back), tuple(amounts)))
+    return tuple(found)
+
+
+@cache
+def index(path: str) -> Index:
+    """The names of a file. Raises ``ConfigError`` for one that is none, or of another version."""
+    import json
+
+    with Path(path).open("rb") as file:
+        line = file.readline()
+        try:
+            head = json.loads(line)
+            if head["schema"] != SCHEMA:
+                raise ValueError(f"schema {head['schema']}")
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConfigError(f"{path}: no digest of traces ({error})") from None
+        dictionary = file.read(head["dictionary"])
+    entries = {}
+    start = len(line) + len(dictionary)
+    at = 0
+    for name, kind, image, params, macs, length in head["names"]:
+        entries[name] = Entry(name, kind, tuple(image), params, macs, at, length)
+        at += length
+    return Index(path, head["library"], head["torch"], entries, dictionary, start)
+
+
+@cache
+def read(path: str, name: str) -> Digest:
+    """The digest of a name that a file has."""
+    import json
+    import zlib
+
+    found = index(path)
+    entry = found.entries[name]
+    with Path(path).open("rb") as file:
+        file.seek(found.start + entry.start)
+        data = file.read(entry.length)
+    try:
+        content = zlib.decompressobj(zdict=found.dictionary).decompress(data)
+        return Digest(entry, found, json.loads(content))
+    except (zlib.error, ValueError) as error:
+        raise ConfigError(f"{path}: a damaged digest of {name} ({error})") from None

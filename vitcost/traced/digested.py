@@ -1,0 +1,272 @@
+"""A digest of traces as a workload, and as a model: what a report, a fit or a plan asks of it.
+
+A scenario that the digest does not hold is traced, where somebody who can is there.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from typing import Any
+
+from vitcost.engine.cost import Cost, Row
+from vitcost.engine.live import Change, Event, Place
+from vitcost.engine.ops import Size, Sizes, Tensor
+from vitcost.engine.parameters import Parameter
+from vitcost.engine.workload import Alive, Workload
+from vitcost.errors import NotCovered
+from vitcost.scenario import Scenario
+from vitcost.traced.alive import tensors
+from vitcost.traced.digest import Digest, Run, Scenes
+from vitcost.traced.model import TracedModel
+from vitcost.traced.polynomials import Polynomial, plus, value
+from vitcost.traced.trace import How, how_of
+from vitcost.traced.workload import Traced, Traces
+
+__all__ = ["Digested", "DigestedModel"]
+
+# what a digest has of every precision: the flags that a module is traced under, at their defaults
+_HELD = How()
+
+
+class DigestedModel(TracedModel):
+    """A module that is known by the digest of its traces. ``tracer`` makes traces of the same
+    module for everything else; None where nobody can, since a library is not installed."""
+
+    def __init__(
+        self, name: str, digest: Digest, reason: str, tracer: Callable[[], TracedModel | None]
+    ) -> None:
+        self.name, self.kind, self.reason = name, digest.entry.kind, reason
+        self.digest, self.tracer = digest, tracer
+        self._events: dict[int, tuple[Event, ...]] = {}
+
+    @cached_property
+    def traces(self) -> Traces:  # type: ignore[override]
+        """Whole traces, which a digest has not: of the module, where it can be built here."""
+        return self._traced("whole traces").traces
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        return self.digest.precisions
+
+    @property
+    def reference(self) -> str:
+        found = self.digest.index
+        return (
+            f"the digest of a trace of every operator and storage by torch {found.torch} and "
+            f"{found.library}: sizes at a few batches, and the polynomials through them"
+        )
+
+    def workload(self, scenario: Scenario, sizes: Sizes | None = None) -> Workload:
+        batch = scenario.batch if sizes is None else sizes["b"]
+        return self.run(scenario, batch, searched=sizes is not None)
+
+    def run(self, scenario: Scenario, batch: Size, searched: bool) -> Workload:
+        """The model under a scenario, by its digest where it holds that."""
+        how = how_of(scenario)
+        one = isinstance(batch, int) and batch == 1
+        scenes = self.digest.scenes(how.precision, one)
+        if scenes is not None and _holds(how, scenes, self.name):
+            return Digested(self, scenario, batch, scenes)
+        if how._replace(precision="fp32") == _HELD and how.precision in self.precisions:
+            raise NotCovered(f"{self.name} runs no single image under {how.said()}: give a batch")
+        traces = self._traced(how.said()).traces
+        return Traced(traces, self.kind, scenario, batch, searched)
+
+    def events(self, run: Run) -> tuple[Event, ...]:
+        """The looks of a pass as changes between one and the next."""
+        if run.number not in self._events:
+            self._events[run.number] = tuple(_events(run))
+        return self._events[run.number]
+
+    def on_top(self, overrides: Mapping[str, Any]) -> TracedModel:
+        if not overrides:
+            return self
+        return self._traced(", ".join(overrides)).on_top(overrides)
+
+    def to_dict(self) -> dict[str, Any]:
+        found = self.digest.index
+        said = (
+            f"from the digest of a trace with torch {found.torch} and {found.library} under a "
+            "card's rules: of one image, and as polynomials in the batch from 2 on"
+        )
+        return {"notes": [said, *self.digest.notes], "torch": found.torch}
+
+    def _traced(self, asked: str) -> TracedModel:
+        model = self.tracer()
+        if model is None:
+            library = self.digest.index.library.partition(" ")[0]
+            raise NotCovered(
+                f"{self.name} with {asked}: its digest has {', '.join(self.precisions)} under a "
+                "card's rules with torch's own attention, and nothing else on top; "
+                f"pip install 'vitcost[torch]' {library} traces the rest"
+            )
+        return model
+
+
+def _holds(how: How, scenes: Scenes, name: str) -> bool:
+    """Whether the trace of a precision is that of a scenario. A module that calls no
+    scaled_dot_product_attention runs the same with attention eager."""
+    if how._replace(precision="fp32", attention="sdpa") != _HELD:
+        return False
+    passes = (scenes.inference, scenes.step)
+    if how.attention == "sdpa" or any(run is not None and run.kernels for run in passes):
+        return how.attention == "sdpa"
+    if how.attention != "eager":
+        raise NotCovered(
+            f"attention {how.attention} of {name}, which calls no scaled_dot_product_attention"
+        )
+    return True
+
+
+class Digested(Workload):
+    """A model under a scenario that its digest holds; its only axis is the batch."""
+
+    def __init__(
+        self, model: DigestedModel, scenario: Scenario, batch: Size, scenes: Scenes
+    ) -> None:
+        self.model, self.digest, self.kind = model, model.digest, model.kind
+        self.scenario, self.batch, self.scenes = scenario, batch, scenes
+        self.sizes = Sizes(b=batch)
+
+    @property
+    def has_letters(self) -> bool:
+        """Of one image: whether it is what the polynomials of larger batches say."""
+        if self.batch != 1:
+            return True
+        more = self.digest.scenes(self.scenario.precision, one=False)
+        if more is None or (more.step is None) != (self.scenes.step is None):
+            return False
+        pairs = [(self.scenes.inference, more.inference)]
+        if self.scenes.step is not None and more.step is not None:
+            pairs.append((self.scenes.step, more.step))
+        return all(_alike(one, other) for one, other in pairs)
+
+    @property
+    def passed(self) -> Run:
+        """The pass of the scenario's mode."""
+        return self._run(self.training)
+
+    @property
+    def family(self) -> str:  # type: ignore[override]
+        return self.kind
+
+    @property
+    def left_out(self) -> tuple[str, ...]:  # type: ignore[override]
+        return self.passed.left_out
+
+    @property
+    def no_step(self) -> str:
+        return "" if self.scenes.step is not None else self.scenes.missing
+
+    @property
+    def unknown(self) -> frozenset[str]:
+        return frozenset(self.passed.unknown)
+
+    @property
+    def least_batch(self) -> int:
+        """1, or 2 where a module does not train on a single image."""
+        one = self.digest.scenes(self.scenario.precision, one=True)
+        return 2 if one is None or (self.training and one.step is None) else 1
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        found = self.scenes.step if self.training else None
+        return tensors((found or self.scenes.inference).batch_bytes)
+
+    def at(self, batch: int) -> Workload:
+        return self.model.run(self.scenario, batch, searched=True)
+
+    def under(self, scenario: Scenario) -> Workload:
+        same = scenario.batch == self.scenario.batch
+        return self.model.run(scenario, self.batch if same else scenario.batch, searched=True)
+
+    def rows(self) -> Row:
+        run = self.passed
+        paths = [(top.path, top.last, top.type, top.repeat) for top in run.tops]
+        found = [
+            Row(*own, self._values(shape), Cost(*self._values(cost)), ())
+            for own, shape, cost in zip(
+                [*paths, ("", "", self.kind, 1)], run.shapes, run.costs, strict=True
+            )
+        ]
+        return found[-1]._replace(children=tuple(found[:-1]))
+
+    def parameters(self) -> tuple[Parameter, ...]:
+        size, any_reached = self.scenes.param_bytes, bool(self.scenes.reached)
+        return tuple(
+            Parameter(
+                Tensor(f"a parameter of {top}", shape, "param", itemsize=size),
+                "linear" if linear else "parameter",
+                top,
+                (),
+                reached and any_reached,
+            )
+            for shape, linear, reached, top in self.digest.parameters
+        )
+
+    def inference(self) -> tuple[Event, ...]:
+        return self.model.events(self.scenes.inference)
+
+    def step(self, in_place: bool = True) -> tuple[Event, ...]:
+        if not in_place:
+            raise NotCovered("gradients that meet out of place: a trace has them in place")
+        return self.model.events(self._run(training=True))
+
+    def whole_step(self) -> tuple[Event, ...]:
+        raise NotCovered(
+            "the memory over a step: a digest has its peak alone, and a trace every moment"
+        )
+
+    def alive(self, look: int | None, training: bool) -> tuple[Alive, ...]:
+        parts = self._run(training).looks[-1 if look is None else look]
+        named = zip(("saved", "gradients", "temporary"), parts, strict=True)
+        return tuple(Alive(part, "", value(size, self.batch)) for part, size in named if any(size))
+
+    def attention(self) -> tuple[str, ...]:
+        return self.passed.attention
+
+    @property
+    def param_bytes(self) -> int:
+        return self.scenes.param_bytes
+
+    @property
+    def buffers_bytes(self) -> int:
+        return self.scenes.buffers_bytes
+
+    @property
+    def step_buffers_bytes(self) -> int:
+        return self.scenes.step_buffers_bytes
+
+    @property
+    def weights_bytes(self) -> int:
+        return self.scenes.weights_bytes
+
+    def _values(self, polynomials: tuple[Polynomial, ...]) -> tuple[Size, ...]:
+        return tuple([value(each, self.batch) for each in polynomials])
+
+    def _run(self, training: bool) -> Run:
+        if not training:
+            return self.scenes.inference
+        if self.scenes.step is None:
+            raise NotCovered(self.scenes.missing)
+        return self.scenes.step
+
+
+def _events(run: Run) -> Iterator[Event]:
+    before: tuple[Polynomial, ...] = ((0,), (0,), (0,))
+    for look, parts in enumerate(run.looks):
+        for part, (was, now) in enumerate(zip(before, parts, strict=True)):
+            yield from (Change(part, 1, t, ()) for t in tensors(plus(now, was, -1)))
+        before = parts
+        if look < len(run.places):
+            yield Place(*run.places[look])
+
+
+def _alike(one: Run, more: Run) -> bool:
+    """Whether the polynomials of a pass are the numbers of a single image, and no other look is
+    the highest there."""
+    if (one.tops, one.places) != (more.tops, more.places):
+        return False
+    both = zip((*one.costs, *one.looks), (*more.costs, *more.looks), strict=True)
+    return all(
+        value(a, 1) == value(b, 1) for own, others in both for a, b in zip(own, others, strict=True)
+    )
