@@ -27,7 +27,7 @@ from vitcost.cli.topics import TOPICS
 from vitcost.config import FIELDS
 from vitcost.fields import Pair
 from vitcost.scenario import CHOICES, HELP, PRECISIONS, Scenario
-from vitcost.zoo import names
+from vitcost.zoo import digests, names
 
 HUGE = "vit_huge_patch14_224"
 BASE = "vit_base_patch16_224"
@@ -380,7 +380,7 @@ def test_summary_takes_batch_and_image(capsys: Captured) -> None:
 def test_models_lists_every_name_with_its_size(capsys: Captured) -> None:
     assert run(["models", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["rows"]
-    assert [row["name"] for row in rows] == names()
+    assert [row["name"] for row in rows] == sorted({*names(), *digests.entries()})
     assert all(row["params"] > 0 and row["macs_forward"] > 0 for row in rows)
 
 
@@ -402,6 +402,7 @@ def test_models_json_has_a_row_a_model(capsys: Captured) -> None:
         "params": 632045800,
         "macs_forward": 167295109120,
         "source": by_name[HUGE]["source"],
+        "basis": "formula",
     }
     assert by_name[HUGE]["source"]
 

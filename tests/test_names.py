@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from vitcost.planner import named
 from vitcost.planner.grid import Grid
 from vitcost.planner.pareto import said
 from vitcost.render import render
-from vitcost.zoo import every_name, timm_names
+from vitcost.zoo import digests, every_name, timm_names
 from vitcost.zoo.patterns import is_pattern, matches
 from vitcost.zoo.timm.others import OTHERS
 from vitcost.zoo.timm.tagged import TAGS, Tag, tag_of, tags
@@ -214,3 +215,111 @@ def test_every_tag_of_timm() -> None:
             assert (cfg.input_size[1:] if read.img_size else own.input_size[1:]) == (
                 read.img_size or cfg.input_size[1:]
             )
+
+
+# --- names without a formula
+
+# in any digest that is not empty of small models
+TRACED = "coat_lite_mini"
+COMMANDS = (
+    ("report", "-g", "l4"),
+    ("fit", "-g", "l4", "--mode", "train"),
+    ("serve", "--rate", "100/s", "-g", "l4"),
+    ("plan", "--samples", "1M", "-g", "h100-sxm", "--global-batch", "64"),
+    ("explain", "params"),
+    ("compare", TINY, "--vary", "batch=1,2"),
+)  # fmt: skip
+ORIGIN = "torch 2.13.0 and timm 1.0.31"
+
+
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither torch nor timm is installed."""
+    monkeypatch.setattr("vitcost.zoo.tracing.find_spec", lambda name: None)
+
+
+@pytest.mark.usefixtures("alone")
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+def test_every_command_answers_from_the_digest(command: tuple[str, ...], capsys: Captured) -> None:
+    name, *rest = command
+    assert run([name, TRACED, *rest]) == 0
+    page = capsys.readouterr().out
+    assert ORIGIN in page
+    assert run([name, TRACED, *rest, "--json"]) == 0
+    json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.usefixtures("alone")
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("report", TRACED, "--num-classes", "10"), "with another num_classes: the digest of its"),
+        (("report", TRACED, "--img-size", "256"), "pip install 'vitcost[torch]' timm"),
+        (("report", TRACED, "--platform", "cpu"), "under --platform cpu: the digest of its trace"),
+        (("report", TRACED, "--depth", "3"), "is traced, so that it has no field depth"),
+        (("summary", TRACED), "module by module: the digest of its trace"),
+        (("fit", TRACED, "-g", "l4", "--largest", "img_size"), "a traced model is of one image"),
+        (("report", f"{TRACED}.in2k"), "unknown tag of coat_lite_mini 'in2k'; did you mean in1k"),
+    ],
+)
+def test_what_a_digest_has_not_names_the_extra(
+    args: tuple[str, ...], said: str, capsys: Captured
+) -> None:
+    assert run(list(args)) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert said in err
+
+
+@pytest.mark.usefixtures("alone")
+def test_a_tag_of_the_same_classes_and_image_is_the_bare_name() -> None:
+    plain, tagged = (vitcost.report(n, batch=8).to_dict() for n in (TRACED, f"{TRACED}.in1k"))
+    assert tagged["model"].pop("name") == f"{TRACED}.in1k"
+    del plain["model"]["name"]
+    assert tagged == plain
+    # what is asked for is what it has
+    same = vitcost.report(TRACED, batch=8, num_classes=1000, img_size=224).to_dict()
+    assert same["memory"] == plain["memory"]
+    # fp32 with other products: the same tensors
+    assert vitcost.report(TRACED, precision="tf32").memory.training.peak_bytes == (
+        vitcost.report(TRACED).memory.training.peak_bytes
+    )
+
+
+def test_a_saved_report_of_a_digest_is_read(tmp_path: Path, capsys: Captured) -> None:
+    saved = tmp_path / "saved.json"
+    saved.write_text(json.dumps(vitcost.report(TRACED).to_dict()), encoding="utf-8")
+    rows = data(capsys, str(saved), TINY)["rows"]
+    assert [row["params"] for row in rows] == [vitcost.report(m).params for m in (TRACED, TINY)]
+
+
+def test_models_lists_names_of_the_digest(capsys: Captured) -> None:
+    rows = {row.name: row for row in vitcost.models().found}
+    assert {n for n, row in rows.items() if row.basis == "traced"} == set(digests.entries())
+    row, whole = rows[TRACED], vitcost.report(TRACED)
+    assert row == (
+        TRACED, "coat", (224, 224), whole.params, whole.flops.macs_forward, "timm 1.0.31, CoaT",
+        "traced",
+    )  # fmt: skip
+    assert rows[TINY].basis == "formula"
+
+
+def test_other_classes_and_images_are_traced_where_timm_is() -> None:
+    timm, torch = pytest.importorskip("timm"), pytest.importorskip("torch")
+    counters = pytest.importorskip("torch.utils.flop_counter")
+    for name, asked in (
+        ("convnext_atto", {"num_classes": 7, "img_size": 96}),
+        (TRACED, {"in_chans": 1, "num_classes": 3}),
+        ("convnext_atto.d2_in1k", {}),
+    ):
+        found = vitcost.report(name, batch=2, **asked)
+        size, channels = asked.get("img_size", 224), asked.get("in_chans", 3)
+        kept = {k: v for k, v in asked.items() if k != "img_size"}
+        with torch.device("meta"):
+            model = timm.create_model(name, **kept).eval()
+            counter = counters.FlopCounterMode(display=False)
+            with counter, torch.no_grad():
+                out = model(torch.empty(2, channels, size, size))
+        assert out.shape[1] == asked.get("num_classes", 1000)
+        assert found.params == sum(p.numel() for p in model.parameters())
+        assert found.flops.forward == counter.get_total_flops()

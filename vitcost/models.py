@@ -10,7 +10,7 @@ from vitcost.engine.model import definition
 from vitcost.engine.ops import Size
 from vitcost.errors import UnknownName
 from vitcost.result import Result
-from vitcost.zoo import names, resolve
+from vitcost.zoo import digests, names, resolve
 
 __all__ = ["ModelRow", "Models", "matching", "models"]
 
@@ -18,7 +18,8 @@ _MOST_LETTERS = 1000
 
 
 class ModelRow(NamedTuple):
-    """A model that is known by name; MACs are for a batch of one, a text model has no image."""
+    """A model that is known by name; MACs are for a batch of one, a text model has no image.
+    ``basis``: a formula, or the digest of a trace."""
 
     name: str
     family: str
@@ -26,6 +27,7 @@ class ModelRow(NamedTuple):
     params: Size
     macs_forward: Size
     source: str
+    basis: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,21 +68,27 @@ def matching(query: str = "") -> list[str]:
     """
     # no name is as long as a thousand letters are
     patterns = [f"*{word}*" for word in query[:_MOST_LETTERS].lower().split()]
+    known = sorted({*names(), *digests.entries()})
     found = [
         name
-        for name in names()
+        for name in known
         if len(query) < _MOST_LETTERS
         and all(fnmatchcase(name.lower(), pattern) for pattern in patterns)
     ]
     if not found:
-        raise UnknownName("model", query, names(), "`vitcost models` lists all")
+        raise UnknownName("model", query, known, "`vitcost models` lists all")
     return found
 
 
 def _row(name: str) -> ModelRow:
+    family = name.replace("-", "_").partition("_")[0]
+    traced = digests.entries().get(name)
+    if traced is not None:
+        high, wide = traced.image[-2:]
+        source = f"{digests.library()}, {traced.kind}"
+        return ModelRow(name, family, (high, wide), traced.params, traced.macs, source, "traced")
     found = resolve(name)
     config = found.config
     params, flops = definition(config)
     image = getattr(getattr(config, "vision", config), "img_size", None)
-    family = name.replace("-", "_").partition("_")[0]
-    return ModelRow(name, family, image, params, flops // 2, found.source)
+    return ModelRow(name, family, image, params, flops // 2, found.source, "formula")

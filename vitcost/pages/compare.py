@@ -17,6 +17,8 @@ AT_MOST = "training, at most: no exact peak is known, and report says what is as
 
 # of more rows a page has those on a front alone
 _MOST_ROWS = 100
+# models that a note names
+_MOST_NAMED = 8
 
 # short titles of quantities
 _TITLES = {
@@ -116,6 +118,7 @@ def _table(found: Comparison, names: tuple[str, ...]) -> Table:
         )
         if found.aside:
             notes.append(f"of training alone, not of the time: {', '.join(found.aside)}")
+    notes += _origins(found)
     bounds = dict.fromkeys(each.model for each in found.compared if each.peak_is == "bounded")
     if bounds and "train_memory" in names:
         notes.append(f"{AT_MOST} of {', '.join(bounds)}")
@@ -123,6 +126,17 @@ def _table(found: Comparison, names: tuple[str, ...]) -> Table:
         notes.append(f"flags are of the others: {', '.join(found.reports)} as it was reported")
     notes += skipped_notes(found.skipped)
     return Table("", tuple(columns), tuple(rows), tuple(notes))
+
+
+def _origins(found: Comparison) -> Iterator[str]:
+    """Which rows are from digests of traces."""
+    by_origin: dict[str, dict[str, None]] = {}
+    for each in found.compared:
+        if each.origin:
+            by_origin.setdefault(each.origin, {})[each.model] = None
+    for origin, models in by_origin.items():
+        of = ", ".join(models) if len(models) <= _MOST_NAMED else f"{len(models):,} of the rows"
+        yield f"from digests of traces with {origin}: {of}"
 
 
 def _shown_rows(found: Comparison, front: frozenset[int]) -> list[tuple[int, Compared]]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from vitcost.page import Bar, Bars, Column, Page, Row, Table, Value, shown
-from vitcost.pages.asked import of_inputs, of_model, of_scenario
+from vitcost.pages.asked import of_inputs, of_model, of_origin, of_scenario
 from vitcost.planner.fit import Fit, FitRow
 from vitcost.planner.reserve import said
 from vitcost.planner.ways import Way
@@ -106,6 +106,7 @@ def _card(result: Fit, row: FitRow, is_best: bool) -> Row:
 
 
 def _notes(result: Fit) -> Iterator[str]:
+    yield from of_origin(result.model)
     if any(row.memory == "sheet" for row in result.found):
         yield (
             "memory by sheet: the sheet's number, which on the card is GiB; stated: what a source "

@@ -20,6 +20,7 @@ def models_page(models: Models) -> Page:
             Column("params", "count"),
             Column("MACs", "si"),
             Column("source", optional=True),
+            Column("basis"),
         ),
         tuple(Row(tuple(row)) for row in models.found),
     )

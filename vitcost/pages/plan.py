@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from vitcost.page import Column, Page, Row, Table, Value, shown
-from vitcost.pages.asked import of_inputs, of_model, of_scenario
+from vitcost.pages.asked import of_inputs, of_model, of_origin, of_scenario
 from vitcost.pages.plots import plan_plots
 from vitcost.planner.choose import AS_FAST, PlanRow, divided, simplest
 from vitcost.planner.deadline import Late
@@ -209,7 +209,7 @@ def _best(result: Plan) -> Iterator[Table]:
         if others
     ]
     notes.append(f"time {result.basis}; MFU: the model's FLOPs over the peak, HFU: those executed")
-    notes += _uncovered(result)
+    notes += [*_uncovered(result), *of_origin(result.model)]
     yield Table("Fastest that fit", tuple(columns), rows, tuple(notes))
 
 

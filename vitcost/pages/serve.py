@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from vitcost.page import Column, Page, Row, Table, shown
-from vitcost.pages.asked import of_inputs, of_model, of_scenario
+from vitcost.pages.asked import of_inputs, of_model, of_origin, of_scenario
 from vitcost.pages.plots import serve_plots
 from vitcost.planner.reserve import said
 from vitcost.planner.serve import Serve
@@ -146,6 +146,7 @@ def _band(row: ServeRow) -> str:
 
 
 def _notes(result: Serve) -> Iterator[str]:
+    yield from of_origin(result.model)
     load = result.load
     slo = "" if load.slo_seconds is None else f", and {shown(load.slo_seconds, 'seconds')}"
     yield (

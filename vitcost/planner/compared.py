@@ -35,6 +35,7 @@ class Compared(NamedTuple):
     towers: int = 1
     peak_is: str | None = None  # of its training step: exact, or bounded
     file: str = ""  # where a finished report was read
+    origin: str = ""  # of a trace that was kept: of which libraries
 
 
 class TimeOf(NamedTuple):

@@ -79,7 +79,12 @@ def row_of(data: Mapping[str, Any], wanted: Wanted) -> Compared:
         slowest(data["time"]),
         2 if "vision" in data["model"]["config"] else 1,
         data["memory"]["training"]["peak_is"],
+        origin=_origin(data["model"]["config"]),
     )
+
+
+def _origin(config: Mapping[str, Any]) -> str:
+    return f"torch {config['torch']} and {config['digest']}" if "digest" in config else ""
 
 
 class _Numbers:

@@ -84,6 +84,8 @@ def _taken(model: Resolved, name: str, size: int) -> bool:
 def _image_step(config: object) -> int:
     """By how many pixels a square image grows: whole patches, of the features of a backbone."""
     vision: Any = getattr(config, "vision", config)
+    if hasattr(config, "workload"):
+        raise NotCovered("a traced model is of one image size: it has a largest batch alone")
     if not isinstance(vision, ViTConfig):
         raise NotCovered("a model that reads text has no largest image; ask for its depth")
     step = lcm(*vision.patch_size)

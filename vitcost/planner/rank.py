@@ -61,8 +61,9 @@ def rank_need(run: Workload, strategy: Strategy) -> Need:
         accumulate=min(strategy.accumulation, 2),
     )
     shared = TensorParallel(strategy.tensor, "megatron" if strategy.sequence else "")
-    one = run.stage(strategy.pipeline).under(own).shared(shared)
     try:
+        # a digest has no trace of gradients that are kept, which is said here
+        one = run.stage(strategy.pipeline).under(own).shared(shared)
         found = memory.step(one)
         need = needed(found)
     except NotCovered:

@@ -25,6 +25,7 @@ class TracedInput(TypedDict):
     notes: list[str]  # how a module was built, which inputs and which loss were taken
     torch: NotRequired[str]
     hash: NotRequired[str]
+    digest: NotRequired[str]  # the library of the name, where its trace was kept
 
 
 class Params(TypedDict):

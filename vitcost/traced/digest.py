@@ -104,7 +104,7 @@ class Digest:
         self.notes: tuple[str, ...] = tuple(block["notes"])
 
         # precisions that differ in the name of a type alone
-        self._same: Mapping[str, str] = block["same"]
+        self._same: Mapping[str, str] = {"tf32": "fp32", **block["same"]}
         self._passes: dict[int, dict[str, list[Polynomial]]] = {}
         self._scenes: dict[int, Scenes] = {}
 
@@ -123,6 +123,13 @@ class Digest:
         for top, kind, times in zip(*block["parameters"], strict=True):
             found += [(*kinds[kind], block["names"][top])] * times
         return found
+
+    @property
+    def classes(self) -> int:
+        """The classes that a bare name is built with; 0 for what gives no scores of classes."""
+        traces = (self.scenes(precision, one=False) for precision in self.precisions)
+        shapes = (each.inference.shapes[-1] for each in traces if each is not None)
+        return _CLASSES if next(shapes, ())[1:] == ((_CLASSES,),) else 0
 
     def scenes(self, precision: str, one: bool) -> Scenes | None:
         """The trace of a precision, of ``one`` image or of more; None where there is none."""
@@ -185,6 +192,8 @@ class Digest:
         ]
 
 
+# of a bare name
+_CLASSES = 1000
 # the fields of Cost, and the parts of Live
 _COSTS = (
     "params", "flops", "backward_flops", "pointwise", "moved_bytes", "saved_bytes",

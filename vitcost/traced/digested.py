@@ -12,7 +12,7 @@ from vitcost.engine.live import Change, Event, Place
 from vitcost.engine.ops import Size, Sizes, Tensor
 from vitcost.engine.parameters import Parameter
 from vitcost.engine.workload import Alive, Workload
-from vitcost.errors import NotCovered
+from vitcost.errors import ConfigError, NotCovered
 from vitcost.scenario import Scenario
 from vitcost.traced.alive import tensors
 from vitcost.traced.digest import Digest, Run, Scenes
@@ -25,6 +25,8 @@ __all__ = ["Digested", "DigestedModel"]
 
 # what a digest has of every precision: the flags that a module is traced under, at their defaults
 _HELD = How()
+# fields that a trace of the module may have otherwise
+_FIELDS = ("num_classes", "img_size", "input_size", "in_chans", "input", "loss")
 
 
 class DigestedModel(TracedModel):
@@ -41,7 +43,7 @@ class DigestedModel(TracedModel):
     @cached_property
     def traces(self) -> Traces:  # type: ignore[override]
         """Whole traces, which a digest has not: of the module, where it can be built here."""
-        return self._traced("whole traces").traces
+        return self._traced("module by module").traces
 
     @property
     def precisions(self) -> tuple[str, ...]:
@@ -68,7 +70,7 @@ class DigestedModel(TracedModel):
             return Digested(self, scenario, batch, scenes)
         if how._replace(precision="fp32") == _HELD and how.precision in self.precisions:
             raise NotCovered(f"{self.name} runs no single image under {how.said()}: give a batch")
-        traces = self._traced(how.said()).traces
+        traces = self._traced(f"under {how.said()}").traces
         return Traced(traces, self.kind, scenario, batch, searched)
 
     def events(self, run: Run) -> tuple[Event, ...]:
@@ -78,25 +80,48 @@ class DigestedModel(TracedModel):
         return self._events[run.number]
 
     def on_top(self, overrides: Mapping[str, Any]) -> TracedModel:
-        if not overrides:
+        asked = {field: value for field, value in overrides.items() if self._own(field) != value}
+        if not asked:
             return self
-        return self._traced(", ".join(overrides)).on_top(overrides)
+        for field in asked:
+            if field not in _FIELDS:
+                raise ConfigError(
+                    f"{self.name} is traced, so that it has no field {field}: it has "
+                    f"{', '.join(_FIELDS)}"
+                )
+        return self._traced(f"with another {', '.join(asked)}").on_top(asked)
+
+    def _own(self, field: str) -> object:
+        """The value of a field that the digest is of."""
+        channels, *image = self.digest.entry.image
+        if field in ("img_size", "input_size"):
+            return image[0] if len({*image}) == 1 else tuple(image)
+        return {"num_classes": self.digest.classes or None, "in_chans": channels}.get(field)
 
     def to_dict(self) -> dict[str, Any]:
         found = self.digest.index
-        said = (
-            f"from the digest of a trace with torch {found.torch} and {found.library} under a "
-            "card's rules: of one image, and as polynomials in the batch from 2 on"
-        )
-        return {"notes": [said, *self.digest.notes], "torch": found.torch}
+        said = f"{self.origin} under a card's rules: of one image, and as lines in larger batches"
+        digest = {"digest": found.library, "torch": found.torch}
+        return {"notes": [said, *self.digest.notes], **digest}
+
+    @property
+    def input_size(self) -> tuple[int, ...]:
+        """The image that it is traced on."""
+        return self.digest.entry.image[-2:]
+
+    @property
+    def origin(self) -> str:
+        """What a page says of where its numbers are from."""
+        found = self.digest.index
+        return f"from the digest of a trace with torch {found.torch} and {found.library}"
 
     def _traced(self, asked: str) -> TracedModel:
         model = self.tracer()
         if model is None:
             library = self.digest.index.library.partition(" ")[0]
             raise NotCovered(
-                f"{self.name} with {asked}: its digest has {', '.join(self.precisions)} under a "
-                "card's rules with torch's own attention, and nothing else on top; "
+                f"{self.name} {asked}: the digest of its trace holds {', '.join(self.precisions)} "
+                "under a card's rules with torch's own attention, by top-level module; "
                 f"pip install 'vitcost[torch]' {library} traces the rest"
             )
         return model

@@ -6,8 +6,9 @@ from typing import Any
 
 from torch import nn
 
-from vitcost.config import configure
+from vitcost.config import FIELDS, configure
 from vitcost.errors import ConfigError, NotCovered, shown
+from vitcost.fields import checked
 from vitcost.traced.inputs import inputs_of
 from vitcost.traced.losses import Loss
 from vitcost.traced.trace import How, Trace
@@ -18,6 +19,8 @@ __all__ = ["OfModule", "unwrapped"]
 
 # fields of a traced model: what it is fed, and how it is trained
 _FIELDS = ("input", "loss", "img_size", "input_size", "in_chans")
+# fields that a library builds a model anew for
+_BUILT = ("num_classes", "img_size", "in_chans")
 
 
 class OfModule:
@@ -25,7 +28,8 @@ class OfModule:
 
     ``inputs`` are as ``--input`` spells them, a callable of the batch, or example tensors;
     ``beside`` is what a factory returned beside the module, ``found`` how a loss is found by its
-    name.
+    name. ``rebuild`` makes the module with other arguments of its constructor, where one knows how:
+    ``built`` are those that it was made with.
     """
 
     def __init__(
@@ -39,7 +43,10 @@ class OfModule:
         beside: Any = None,
         notes: Sequence[str] = (),
         found: Callable[[str], Callable[..., Any]] | None = None,
+        rebuild: Callable[[Mapping[str, Any]], nn.Module] | None = None,
+        built: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
+        self.rebuild, self.built = rebuild, built
         self.module, self.name, self.notes, self.found = unwrapped(module), name, notes, found
         self.given, self.images, self.beside, self.loss = inputs, images, beside, loss
         fed = _images(images) if images else inputs
@@ -76,19 +83,21 @@ class OfModule:
     def on_top(self, overrides: Mapping[str, Any]) -> "OfModule":
         if not overrides:
             return self
-        for field in overrides:
-            if field not in _FIELDS:
-                raise ConfigError(
-                    f"{self.name} is traced, so that it has no field {field}: it has "
-                    f"{', '.join(_FIELDS)}, and a factory takes arguments: "
-                    "package.module:factory(img_size=384)"
-                )
+        self._check(overrides)
         inputs = overrides.get("input", self.given)
-        images = {k: v for k, v in overrides.items() if k not in ("input", "loss")}
+        images = {k: v for k, v in overrides.items() if k in _FIELDS[2:]}
         if images and inputs is not None:
             raise ConfigError(f"{next(iter(images))} beside input: give the inputs alone")
+        module, built = self.module, {k: v for k, v in overrides.items() if k in _BUILT}
+        if built and self.rebuild is not None:
+            built = {**self.built, **built}
+            module = self.rebuild(built)
+            if images and "img_size" not in {**self.images, **images}:
+                # other channels of images of the size that it has
+                own = getattr(module, "pretrained_cfg", {}).get("input_size", ())[1:]
+                images = {"img_size": tuple(own), **images} if own else images
         return OfModule(
-            self.module,
+            module,
             self.name,
             inputs=inputs,
             images={} if inputs is not None else {**self.images, **images},
@@ -96,7 +105,21 @@ class OfModule:
             beside=self.beside,
             notes=self.notes,
             found=self.found,
+            rebuild=self.rebuild,
+            built=built or self.built,
         )
+
+    def _check(self, overrides: Mapping[str, Any]) -> None:
+        known = dict.fromkeys((*_FIELDS, *(_BUILT if self.rebuild is not None else ())))
+        for field, value in overrides.items():
+            if field not in known:
+                raise ConfigError(
+                    f"{self.name} is traced, so that it has no field {field}: it has "
+                    f"{', '.join(known)}, and a factory takes arguments: "
+                    "package.module:factory(img_size=384)"
+                )
+            if field in FIELDS:
+                checked(field, *FIELDS[field], value)
 
     def to_dict(self) -> dict[str, Any]:
         made = next(iter((*self._lines.values(), *self._at.values())), None)

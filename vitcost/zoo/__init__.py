@@ -66,8 +66,9 @@ def _changed(
     if not given:
         return
     if hasattr(config, "workload"):
-        # a trace has no fields of its own to compare with
-        yield from ((name, value, None) for name, value in given.items())
+        # a trace has no fields of its own to compare with; one that nothing changes is itself
+        if config is not found.base:
+            yield from ((name, value, None) for name, value in given.items())
         return
     towers = [getattr(each, "vision", each) for each in (config, _on_top(found, {}))]
     for name in given:

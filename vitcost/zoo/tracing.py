@@ -5,6 +5,7 @@ torch, timm and transformers are imported while a model is built, and only where
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, cast
@@ -113,6 +114,7 @@ def of_module(
     inputs: Any = None,
     loss: Any = None,
     found: Callable[[str], Callable[..., Any]] | None = None,
+    rebuild: "Callable[[Mapping[str, Any]], nn.Module] | None" = None,
 ) -> Resolved:
     """A module as a model that is traced when it is asked for."""
     from vitcost.traced.modules import OfModule
@@ -125,6 +127,7 @@ def of_module(
         beside=built.beside,
         notes=built.notes,
         found=found,
+        rebuild=rebuild,
     )
     return _resolved(
         name, f"a torch module, {kind}, traced: {reason}", TracedModel(name, kind, traces, reason)
@@ -143,17 +146,29 @@ def of_timm(name: str) -> Resolved | None:
     if not timm.is_model(name):
         return None
 
-    def build() -> Any:
-        if "." in name:
-            return timm.create_model(name, pretrained=False)
-        try:
-            return timm.create_model(name, pretrained=False, num_classes=1000)
-        except TypeError:
-            return timm.create_model(name, pretrained=False)
-
-    built = on_meta(build, name)
+    built = on_meta(partial(_timm_model, timm, name, {}), name)
     kind = type(built.module).__name__
-    return of_module(built, name, f"timm's {kind}", "no formula here describes it")
+
+    def rebuilt(arguments: Mapping[str, Any]) -> "nn.Module":
+        with users_code(f"{name} with {', '.join(arguments)}"):
+            return on_meta(partial(_timm_model, timm, name, arguments), name).module
+
+    return of_module(built, name, f"timm's {kind}", "no formula here describes it", rebuild=rebuilt)
+
+
+def _timm_model(timm: Any, name: str, arguments: Mapping[str, Any]) -> Any:
+    """What timm builds for a name: a bare one with 1000 classes, where its class has classes. A
+    class without an ``img_size`` takes images of any size."""
+    classes = {} if "." in name else {"num_classes": 1000}
+    given = {**classes, **arguments}
+    # of a class that takes no such argument; classes that somebody asks for are no such
+    for left_out in ((), ("img_size",), ("num_classes",) if "num_classes" not in arguments else ()):
+        kept = {key: value for key, value in given.items() if key not in left_out}
+        try:
+            return timm.create_model(name, pretrained=False, **kept)
+        except TypeError as error:
+            refused = error
+    raise refused
 
 
 def of_transformers(
