@@ -75,6 +75,7 @@ def unexplained(**flags: Any) -> set[str]:
         },
         {"freeze": "first:1", "checkpointing": "every:2", "depth": 3, "batch": 2},
         {"lora": 2, "lora_layers": "fc1,fc2", "checkpointing": "selective"},
+        {"lora": 2, "lora_layers": "qkv,proj,fc1,fc2,head", "num_classes": 3},
         *({"optimizer": name, "num_classes": 2} for name in OPTIMIZERS),
     ],
     ids=lambda flags: "-".join(map(str, flags.values())),

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,13 +41,14 @@ def test_states_are_torchs(name: str, precision: str, freeze: str) -> None:
 _TORCHAO = """
 import sys, torch
 sys.path[:0] = [PATH]
-from test_states import OUTSIDE, assert_states, assert_torchaos_steps
+from test_states import OUTSIDE, assert_states, assert_torchaos_steps, assert_torchaos_weights
 torch.set_num_threads(1)
 torch.compiler.set_stance("force_eager")
 for name in OUTSIDE:
     assert_states(name, "fp32", "none")
     assert_states(name, "bf16", "first:3")
     assert_torchaos_steps(name)
+assert_torchaos_weights()
 print("equal")
 """
 
@@ -187,12 +188,47 @@ def test_the_published_rule_has_dropout_where_the_model_has() -> None:
     )
 
 
-def test_weights_stored_as_integers() -> None:
-    """Linear layers a byte an element, and a scale for each output channel; the rest in fp32."""
+def test_weights_stored_in_fewer_bits() -> None:
+    """Linear layers a byte an element and numbers for each output channel, or half a byte and two
+    halves for each 128 elements of a row, where it has whole groups of these; the rest in bf16."""
     h, m, K, L, params = 192, 768, 1000, 12, 5_717_416
     matrices = L * (4 * h * h + 2 * h * m) + h * K
     channels = L * (3 * h + h + m + h) + K
-    stored = matrices + 4 * channels + 4 * (params - matrices)
-    found = vitcost.report("vit_tiny_patch16_224")
-    assert found.inference.int8_weights_bytes == stored
-    assert found.to_dict()["memory"]["inference"]["int8_weights_bytes"] == stored
+    found = vitcost.report("vit_tiny_patch16_224", precision="bf16").inference
+    # a scale in fp32 and a zero point
+    assert found.int8_weights_bytes == matrices + 5 * channels + 2 * (params - matrices)
+    assert found.fp8_weights_bytes == matrices + 4 * channels + 2 * (params - matrices)
+    # rows of h are no whole groups
+    grouped = L * h * m
+    stored = grouped // 2 + 2 * 2 * grouped // 128 + 2 * (params - grouped)
+    assert found.int4_weights_bytes == stored
+    full = vitcost.report("vit_tiny_patch16_224")
+    assert full.inference.int8_weights_bytes == matrices + 5 * channels + 4 * (params - matrices)
+    memory = full.to_dict()["memory"]["inference"]
+    assert memory["int8_weights_bytes"] == full.inference.int8_weights_bytes
+
+
+def assert_torchaos_weights() -> None:
+    """``quantize_`` of a real model; in int4 by the layout of a CPU, which has as many bytes as a
+    card's: torchao/quantization/quantize_/workflows/int4/int4_tensor.py."""
+    from torchao.prototype.quantization.int4 import PrototypeInt4WeightOnlyConfig
+    from torchao.quantization import Float8WeightOnlyConfig, Int8WeightOnlyConfig, quantize_
+
+    config = replace(CONFIG, embed_dim=256, num_heads=4, mlp_dim=208, depth=2, num_classes=16)
+    for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        stored = vitcost.report(config, precision=precision).inference
+        pairs = (
+            (stored.int8_weights_bytes, Int8WeightOnlyConfig()),
+            (stored.fp8_weights_bytes, Float8WeightOnlyConfig()),
+        )
+        for expected, how in pairs:
+            model = reference.build(config).to(dtype)
+            quantize_(model, how)
+            assert expected == _bytes(model.parameters())
+    model = reference.build(config).to(torch.bfloat16)
+    quantize_(model, PrototypeInt4WeightOnlyConfig(group_size=128))
+    assert stored.int4_weights_bytes == _bytes(model.parameters())
+
+
+def _bytes(tensors: Iterable[torch.Tensor]) -> int:
+    return sum(t.untyped_storage().nbytes() for each in tensors for t in inner(each))

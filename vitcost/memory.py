@@ -1,7 +1,6 @@
 """Memory in bytes: weights, what is alive in inference, the parts of a training step, its peak.
 
-All of them are bytes of tensors. What an allocator adds is in none of them: workspace of kernels,
-rounding of blocks, the context of a card.
+All are bytes of tensors: no workspace of kernels, rounding of blocks, context of a card.
 """
 
 from collections.abc import Callable
@@ -49,15 +48,17 @@ _NO_STEP = "a step in which nothing trains has no backward pass"
 class Inference(NamedTuple):
     """A forward pass in eval: ``activations_bytes`` is the largest sum alive at one time.
 
-    ``int8_weights_bytes`` are what the weights take where they are stored as ``stored_weights``
-    says; the total has them as they are computed with.
+    ``int8_weights_bytes`` and its two neighbours are what the weights take where they are stored as
+    ``stored_weights`` says; the total has them as they are computed with.
     """
 
     weights_bytes: Size
     input_bytes: Size
     activations_bytes: Size
-    int8_weights_bytes: Size
+    int8_weights_bytes: Size | None
     buffers_bytes: Size = 0
+    fp8_weights_bytes: Size | None = None
+    int4_weights_bytes: Size | None = None
 
     @property
     def total_bytes(self) -> Size:
@@ -157,8 +158,8 @@ def inference(run: Workload, activations_bytes: Size | None = None) -> Inference
         weights,
         sum(bytes_of(tensor, run.sizes) for tensor in run.inputs),
         activations_bytes,
-        stored_weights(run, "int8"),
-        run.buffers_bytes,
+        *(stored_weights(run, "int8"), run.buffers_bytes),
+        *(stored_weights(run, each) for each in ("fp8", "int4")),
     )
 
 

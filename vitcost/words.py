@@ -32,7 +32,9 @@ def _fixed(name: str, value: str, note: str = "") -> Word:
 
 _AUTOCAST = "amp-bf16 and amp-fp16 are torch's autocast, bf16 and fp16 cast everything"
 _SHARED = "ranks are the devices that share a step; gpu names a card"
-_STORED = Word((), "`vitcost report` says what weights stored as int8 take; nothing runs in them")
+_STORED = Word(
+    (), "`vitcost report` says what weights stored as int8, fp8 or int4 take; nothing runs in them"
+)
 _OFFLOAD = Word((), "nothing is offloaded: zero 1 to 3 divides states, gradients and weights")
 
 FLAGS: Mapping[str, Word] = {

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from vitcost.engine.ops import Size
-from vitcost.memory import PeakParts, Training
+from vitcost.memory import Inference, PeakParts, Training
 from vitcost.page import Column, Row, Table, Value, shown
 from vitcost.reported import Report
 from vitcost.scenario import PRECISIONS, Scenario
@@ -53,10 +53,18 @@ def _inference(report: Report) -> Table:
         (
             "activations: the largest sum alive at one time; autocast (amp) keeps a copy of the "
             "weights in half precision among them",
-            "weights stored as int8, linear layers by output channel: "
-            f"{shown(report.inference.int8_weights_bytes, 'bytes')}",
+            f"weights stored with linear layers in fewer bits: {_stored(report.inference)}",
         ),
     )
+
+
+def _stored(own: Inference) -> str:
+    stored = {
+        "int8": own.int8_weights_bytes,
+        "fp8": own.fp8_weights_bytes,
+        "int4": own.int4_weights_bytes,
+    }
+    return ", ".join(f"{name} {shown(n, 'bytes')}" for name, n in stored.items() if n is not None)
 
 
 # the parts of a step: of a whole training, and of its peak
