@@ -205,15 +205,15 @@ def test_score_by_hand(tmp_path: Path) -> None:
     # the second is measured a fifth slower than it is predicted, the others as they are
     rates[1] *= 0.8
     lines = [f"{n},{r!r},256" for n, r in zip(names, rates, strict=True)]
-    lines.append("resnet50,1000,256")
+    lines.append("resnet_of_mine,1000,256")
     path = write(
         tmp_path / "mine.csv", "model,samples_per_sec,batch_size\n" + "\n".join(lines) + "\n"
     )
     (file,) = score(read(path, gpu="rtx4090", torch="2.4")).files
     assert (file.rows, file.covered) == (4, 3)
     (missed,) = file.not_covered
-    assert (missed.model, missed.rows) == ("resnet50", 1)
-    assert "resnet50" in missed.reason
+    assert (missed.model, missed.rows) == ("resnet_of_mine", 1)
+    assert "resnet_of_mine" in missed.reason
     # errors 0, 0.2, 0
     assert file.mape == pytest.approx(0.2 / 3)
     assert file.median == pytest.approx(0)

@@ -233,7 +233,7 @@ def test_the_page_names_the_worst_and_what_is_not_covered(
 ) -> None:
     name = timm_file(elsewhere, most=40)
     with (elsewhere / name).open("a") as file:
-        file.write("resnet50,5000,1,256,224\nresnet50,900,1,256,448\nswin_tiny_x,1,1,1,224\n")
+        file.write("resnet50,5000,1,256,320\nresnet50,900,1,256,448\nswin_tiny_x,1,1,1,224\n")
     assert run(["check", "--throughput", name]) == 0
     out = capsys.readouterr().out
     (line,) = (line for line in out.splitlines() if line.startswith(name[10:-4]))

@@ -225,7 +225,9 @@ def _taken(
         if way == "unfused" and not run.kernels:
             continue
         setup = setup._replace(precision=PRECISIONS[precision].engine, training=training)
-        sums[way] = _sums(run, batches, setup, way, tables, columns)
+        for start, some in _stretches(run, batches, setup):
+            own = way if start <= 2 else f"{way}@{start}"
+            sums[own] = _sums(run, some, setup, own, tables, columns)
     skeleton = {
         "tops": tops[:-1],
         "ranks": [len(row.shape) for row in every[0]],
@@ -281,6 +283,35 @@ _PLAIN = {
     "strided_bytes": "strided",
     "stream_bytes": "stream",
 }
+
+
+def _stretches(
+    run: Pass, batches: tuple[int, ...], setup: Setup
+) -> list[tuple[int, tuple[int, ...]]]:
+    """Batches between which no kernel is of another class than before: where each stretch starts,
+    and those of it that are looked at."""
+    if len(batches) == 1:
+        return [(1, batches)]
+
+    def classes(batch: int) -> list[str]:
+        return [amount(call, setup)[0] for call, _ in launched(run, batch, setup)]
+
+    starts, last = [batches[0]], batches[-1]
+    while classes(starts[-1]) != classes(last):
+        # the first batch at which one of them is another
+        before, low, high = classes(starts[-1]), starts[-1], last
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if classes(middle) == before else (low, middle)
+        starts.append(high)
+    if len(starts) == 1:
+        return [(starts[0], batches)]
+    ends = [start - 1 for start in starts[1:]]
+    found = [
+        (start, tuple(sorted({start, (start + end) // 2, end})))
+        for start, end in zip(starts, ends, strict=False)
+    ]
+    return [*found, (starts[-1], (starts[-1], starts[-1] + 1, last))]
 
 
 def _sums(

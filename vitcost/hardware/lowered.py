@@ -48,7 +48,7 @@ def summed(run: Run, batch: int, setup: Setup) -> dict[str, Work]:
             raise NotCovered("a compiled attention of a torch before 2.0: a digest has none")
         way = "unfused"
     parts: dict[str, Work] = {}
-    for each in run.sums[way]:
+    for each in run.work(way, batch):
         work = Work(**{field: value(size, batch) for field, size in each.amounts})
         kind = each.kind if each.kind in WEIGHTS else ""
         done = weighed(kind, each.backward, work, setup)

@@ -27,6 +27,7 @@ from vitcost.hardware.specs import asked_cards
 from vitcost.hardware.work import work
 from vitcost.reading import MEASUREMENTS, read_text
 from vitcost.scenario import PRECISIONS, Scenario
+from vitcost.traced.digested import DigestedModel
 from vitcost.traced.model import TracedModel
 from vitcost.zoo import resolve
 
@@ -244,14 +245,17 @@ def _whole(text: str | None) -> int:
     return int(whole.removesuffix(".0"))
 
 
-def measurement(row: Row, own: Mapping[str, Card] | None = None) -> Measurement:
-    """A row with its work. Raises ``VitcostError`` for a model or card that is not known, and for a
-    timing that tells of no card."""
+def measurement(
+    row: Row, own: Mapping[str, Card] | None = None, traced: bool = False
+) -> Measurement:
+    """A row with its work; ``traced``: of a model without a formula too, that has a digest. Raises
+    ``VitcostError`` for a model or card that is not known, and for a timing that tells of no
+    card."""
     if row.unusable:
         raise NotCovered(row.unusable)
     overrides = {"img_size": row.img_size} if row.img_size else {}
     config = resolve(row.model, **overrides, **dict(row.overrides)).config
-    if hasattr(config, "workload"):
+    if hasattr(config, "workload") and not (traced and isinstance(config, DigestedModel)):
         raise NotCovered(f"not covered: {row.model}, which no formula describes")
     width = getattr(config, "embed_dim", 0)
     timed = _card(row, own)
@@ -303,14 +307,15 @@ class Uncovered(NamedTuple):
 
 
 def covered(
-    rows: Iterable[Row], own: Mapping[str, Card] | None = None
+    rows: Iterable[Row], own: Mapping[str, Card] | None = None, traced: bool = False
 ) -> tuple[list[Measurement], list[Uncovered]]:
-    """The rows whose model and card are covered, and the others."""
+    """The rows whose model and card are covered, and the others; ``traced`` as in
+    ``measurement``."""
     known: list[Measurement] = []
     others: list[Uncovered] = []
     for row in rows:
         try:
-            known.append(measurement(row, own))
+            known.append(measurement(row, own, traced))
         except VitcostError as error:
             others.append(Uncovered(row, str(error)))
     return known, others

@@ -139,7 +139,7 @@ def score(
     """Every row against what ``predict`` says of it, by file."""
     files: list[FileScore] = []
     for name, group in _by_file(rows).items():
-        measured, others = covered(group, own)
+        measured, others = covered(group, own, traced=True)
         guesses: list[Guess] = []
         for m in measured:
             try:

@@ -8,7 +8,7 @@ from vitcost.page import Column, Page, Row, Table, Value, shown
 __all__ = ["throughput_page"]
 
 _WORST = 10
-_KINDS = {"other": "Eva, Beit", "hybrid": "hybrids", "text": "text"}
+_KINDS = {"other": "Eva, Beit", "hybrid": "hybrids", "text": "text", "traced": "traced"}
 _NOTES = (
     "errors are relative to what was measured; p90: nine in ten are below it. ∝ FLOPs: the mean "
     "error of a time in proportion to FLOPs. pairs right: of the pairs within 5 % in FLOPs and "

@@ -82,6 +82,13 @@ class Run(NamedTuple):
     left_out: tuple[str, ...]  # operators whose FLOPs no rule counts
     sums: Mapping[str, tuple[Sum, ...]]
 
+    def work(self, way: str, batch: int) -> tuple[Sum, ...]:
+        """The sums of a way at a batch: those of ``way@N`` hold from N images on, where some kernel
+        is of another class."""
+        starts = [key for key in self.sums if key.partition("@")[0] == way]
+        held = [key for key in starts if int(key.partition("@")[2] or 1) <= batch]
+        return self.sums[max(held, key=lambda key: int(key.partition("@")[2] or 1))]
+
 
 class Scenes(NamedTuple):
     """A trace in small: of one image, or of every batch from 2 on."""

@@ -167,16 +167,15 @@ def _based_or_traced(model: str) -> Base:
     row = _by_name(model)
     if row is not None:
         return _based(model, row)
-    # a name of timm without a formula is the digest of its trace
-    from vitcost.zoo.timm.others import class_of
-
-    if class_of(model) is not None:
-        return _without_formula(model)
     from vitcost.zoo import files
 
     if files.is_path(model):
         found = _traced_file(model)
         return _based(model, files.described(model, _named)) if found is None else found
+    from vitcost.zoo.timm.others import class_of
+
+    if class_of(model) is not None:
+        return _without_formula(model)
     # the user's own code costs every start that loads it
     from vitcost.zoo import modules
 
