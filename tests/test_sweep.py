@@ -501,13 +501,12 @@ def test_models_and_text_in_one_file(tmp_path: Path) -> None:
     assert found.write_parquet(str(file)) == ()
     table = pq.read_table(file)
     assert table.column("seq_len").to_pylist() == [64, 128, 64, 128]
-    # the step of a model that reads text has a bound
-    bounds = [
+    peaks = [
         vitcost.report("gpt2", batch=batch, seq_len=length).training.peak_bytes
         for batch in (1, 2)
         for length in (64, 128)
     ]
-    assert table.column("train_memory_bytes").to_pylist() == bounds
+    assert table.column("train_memory_bytes").to_pylist() == peaks
 
 
 def test_the_front_is_marked(capsys: Captured) -> None:

@@ -156,8 +156,8 @@ class ClipConfig:
 
     @property
     def losses(self) -> int:
-        """Cross entropies of its loss: over the texts of an image, and the images of a text."""
-        return 2
+        """Cross entropies beside its own loss, which is a part of the model."""
+        return 0
 
     @property
     def attn_drop_rate(self) -> float:

@@ -45,7 +45,7 @@ class Outer(NamedTuple):
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
-        return tuple(t for t in self[:3] if t is not None)
+        return tuple(t for t in self if t is not None)
 
 
 def relative_positions(c: Structure, m: Module, pairs: Tensor | None) -> Tensor | None:

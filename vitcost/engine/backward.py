@@ -86,8 +86,7 @@ class Backward(Gradients):
             self.pass_by(taken.axes, taken.itemsize)
         given = rule.last(self, op, taken)
         self.look()
-        while self.passing:
-            self.ledger.drop(self.passing.pop())
+        self.passed()
         if op.again:
             # what was computed again is handed to the node, and gone when it returns
             self.release(op)

@@ -55,9 +55,10 @@ def _products(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
 
 
 def _product(walk: Gradients, of: Tensor) -> Tensor:
-    """What a product of matrices writes: a tensor of more axes has a view of it as its gradient."""
+    """What a product of matrices writes: a tensor of more axes has a view of it as its gradient,
+    and so has a weight that is turned around before it is read."""
     value = walk.new(of)
-    return walk.only_view(value) if len(of.axes) > 2 else value
+    return walk.only_view(value) if len(of.axes) > 2 or of.role == "param" else value
 
 
 def _factors(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
@@ -119,10 +120,35 @@ def _even(walk: Gradients, op: Op, taken: Tensor) -> Tensor:
     return odd
 
 
-def _looked_up(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
-    """A card sorts the indices, which are 64-bit, beside those of their places."""
-    for _ in range(4):
-        walk.pass_by(op.reads[0].axes, 8)
+def _of_quotient(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
+    """``grad / y`` for x, and ``-grad · (x / y) / y`` for y, as large as what the op wrote."""
+    wide = op.write.axes, op.write.itemsize
+    x, y = op.reads
+    numerator = walk.new(x, *wide)
+    for _ in range(3):
+        walk.pass_by(*wide)
+    walk.look()
+    walk.passed()
+    return [Gradient(x, numerator), Gradient(y, walk.new(y, *wide))]
+
+
+def _of_length(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
+    """``x · (grad / y)``, and 0 where y is 0."""
+    walk.pass_by(op.write.axes, op.write.itemsize)
+    walk.pass_by(op.write.axes, 1)
+    return _each(walk, op, taken)
+
+
+def _put(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
+    """Zeros that the gradient is put into; a copy of them under a dispatch mode: index_backward."""
+    if not walk.in_place:
+        walk.pass_by(op.reads[0].axes, op.reads[0].itemsize)
+    return _each(walk, op, taken)
+
+
+def _where(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
+    """The gradient by a mask of booleans."""
+    walk.pass_by(op.write.axes, 1)
     return _each(walk, op, taken)
 
 
@@ -214,6 +240,10 @@ RULES: Mapping[str, Rule] = {
     "sine": Rule(_sine),
     "cosine": Rule(_cosine),
     "where largest": Rule(_where_largest),
+    "quotient": Rule(_of_quotient),
+    "length": Rule(_of_length),
+    "where": Rule(_where),
+    "put": Rule(_put),
     "turned": Rule(_each, before=(_even,)),
     "passed": Rule(_passed),
     "viewed": Rule(_viewed),
@@ -225,7 +255,6 @@ RULES: Mapping[str, Rule] = {
     "cast": Rule(_cast),
     "parameter": Rule(_of_parameter),
     "at most, viewed": Rule(_viewed, exact=False),
-    "at most, looked up": Rule(_looked_up, exact=False),
     "at most, exchanged": Rule(_exchanged, exact=False),
 }
 

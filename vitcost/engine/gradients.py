@@ -42,8 +42,8 @@ class Gradients:
         # a gradient that several wait for is one tensor with several owners
         self.owners: Counter[Tensor] = Counter()
         self.settled = 0
-        # parameters that two ops read, and whether one gradient is there
-        self.tied: dict[Tensor, bool] = {}
+        # parameters that two ops read, and the gradient of each that waits for the other
+        self.tied: dict[Tensor, Tensor | None] = {}
         self.place = Place("backward", "")
         # whether tensors may lie in another order than their axes say, and are copied
         self.apart = False
@@ -56,30 +56,35 @@ class Gradients:
             self.settle(tensor, value)
             return
         first = self.pending.get(tensor)
-        if first is None:
-            self.pending[tensor] = value
-            return
+        self.pending[tensor] = value if first is None else self.met(tensor, first, value)
+
+    def met(self, tensor: Tensor, first: Tensor, value: Tensor) -> Tensor:
+        """The sum of two gradients of one tensor."""
         alone = self.owners[first] == 1 == self.ledger.holders[first.storage]
         # a view holds its base, so that its storage has two owners
         if self.in_place and alone and first.base is None:
             self.drop(value)
-            return
-        self.pending[tensor] = self.new(tensor)
+            return first
+        summed = self.new(tensor)
         self.look()
         self.drop(first)
         self.drop(value)
+        return summed
 
     def settle(self, parameter: Tensor, value: Tensor) -> Tensor:
         """The gradient of a parameter: added to what is there, or else taken over, or copied where
-        another tensor waits for it. A parameter that two ops read has two. Returns the one that
-        stays."""
-        again = self.tied.get(parameter, False)
+        another tensor waits for it. Of a parameter that two ops read the first waits for the second
+        one. Returns the one that stays."""
         if parameter in self.tied:
-            self.tied[parameter] = True
-        self.settled += not again
+            first = self.tied[parameter]
+            self.tied[parameter] = value
+            if first is None:
+                return value
+            value = self.met(parameter, first, value)
+        self.settled += 1
         # a convolution gives the gradient of its weight in the order of what it reads
         turned = self.apart and len(value.axes) > 2
-        if self.onto or again:
+        if self.onto:
             self.drop(value)
         elif self.owners[value] > 1 or turned:
             copy = Tensor("gradient", value.axes, "", None, value.itemsize)
@@ -114,6 +119,11 @@ class Gradients:
         value = Tensor("", axes, "", None, itemsize)
         self.ledger.born(value)
         self.passing.append(value)
+
+    def passed(self) -> None:
+        """The end of such a statement."""
+        while self.passing:
+            self.ledger.drop(self.passing.pop())
 
     def view(self, value: Tensor, axes: tuple[Axis, ...], role: str = "") -> Tensor:
         """Another tensor in the storage of a gradient."""

@@ -43,11 +43,14 @@ class Saved:
         """A lowered op that a gradient flows through, with the storages that it keeps, and those
         that no op before it did."""
         kept = _kept_of(op)
-        held = storages(kept)
-        fresh = tuple(storage for storage in held if storage not in self.kept)
-        self.kept.update(fresh)
         packs = _brings_back(op, kept, self.platform) if kept else ""
-        return op._replace(saves=fresh, keeps=held, packs=packs)
+        return self.booked(op._replace(keeps=storages(kept), packs=packs))
+
+    def booked(self, op: Op) -> Op:
+        """An op whose storages are known, with those that it is the first to keep."""
+        fresh = tuple(storage for storage in op.keeps if storage not in self.kept)
+        self.kept.update(fresh)
+        return op._replace(saves=fresh)
 
 
 def extra(op: Op, platform: str, precision: str) -> Iterator[Tensor]:
@@ -63,6 +66,10 @@ def extra(op: Op, platform: str, precision: str) -> Iterator[Tensor]:
         yield Tensor("mask", op.write.axes, "mask", None, 1 if platform == "cuda" else e)
     elif "d" in keeps:
         yield Tensor("mask", op.write.axes[:1], "mask", None, e)
+    elif "b" in keeps:
+        # log_sigmoid_forward: a card's is empty
+        axes = op.write.axes if platform == "cpu" else (0,)
+        yield Tensor("buffer", axes, "mask", None, e)
     else:
         for letter in _STATISTICS.keys() & set(keeps):
             names, together = _STATISTICS[letter]

@@ -135,9 +135,10 @@ def _filled(t: Tensor) -> tuple[Axis, ...]:
 BIAS = "bias"
 
 
-def fuse(node: Node) -> Node:
+def fuse(node: Node, masks: frozenset[Tensor] = frozenset()) -> Node:
     """Replaces each run of ops of one group by one fused op that reads and writes the same. The
     operands of a kernel have names in the forward around it, and so have the two of a difference.
+    ``masks`` are those that a kernel has built in, and nobody makes.
     """
     body: list[Op | Node] = []
     group: list[Op] = []
@@ -157,14 +158,16 @@ def fuse(node: Node) -> Node:
         if item is None:
             break
         if isinstance(item, Op) and item.kind == "make mask":
+            masks |= {item.write}
             continue
         if item.group == BIAS:
             body.append(item)
         elif item.group:
             group += _ops(item)
         else:
-            body.append(fuse(item) if isinstance(item, Node) else item)
-    return node._replace(body=tuple(body), held=tuple(held), also=tuple(also))
+            body.append(fuse(item, masks) if isinstance(item, Node) else item)
+    inputs = tuple(t for t in node.inputs if t not in masks)
+    return node._replace(body=tuple(body), inputs=inputs, held=tuple(held), also=tuple(also))
 
 
 def _fused(group: list[Op]) -> Iterator[Op]:

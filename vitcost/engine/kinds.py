@@ -23,7 +23,8 @@ class Kind(NamedTuple):
     ``promote``, which casts to the widest first; ``on_cpu``: on a CPU. ``saves``: what autograd
     keeps for the backward pass: ``x`` the reads, ``n`` the last of them, ``w`` the weight, ``y``
     the written tensor, ``o`` each factor for the gradient of its partner, ``m`` a mask, ``d`` one
-    for each image, ``i`` where a maximum was, ``k`` what the attention kernel writes for it; of a
+    for each image, ``b`` a CPU kernel's buffer, ``i`` where a maximum was, ``k`` what the
+    attention kernel writes for it; of a
     norm mean and deviation of each row (``s``), group (``g``) or channel (``c``), or deviations of
     rows alone (``r``).
     ``gradient``: its backward, a rule of ``engine.derivatives``; empty: it is not covered; ``at
@@ -60,6 +61,8 @@ def _activations() -> Iterable[Kind]:
 _ROWS = (
     #    reads, pointwise, autocast, on a CPU, saves, gradient, view, layout, work, back
     Kind("linear", (1,), 0, "half", "half", "o", "matrices", "", "lays out", "linear", "kernel"),
+    # the bias is the first argument of three, and the weight the last
+    Kind("addmm", (1,), 0, "half", "half", "o", "matrices", "", "lays out", "linear", "kernel"),
     Kind("conv", (1, 2), 0, "half", "half", "xw", "each", "", "turns", "conv", "kernel"),
     Kind("matmul", (2,), 0, "half", "half", "o", "products", "", "in order", "product", "kernel"),
     # a product that a kernel computes once more than the definition has it
@@ -97,6 +100,12 @@ _ROWS = (
     Kind("more", (1,), 0, "keep", "keep", "", "passed", "", "keeps", "memory", "passes"),
     Kind("rsqrt", (1,), 0, "float", "keep", "y", "inverse root", "", "in order", "memory",
          "kernel"),
+    Kind("root", (1,), 0, "float", "keep", "x", "squared", "", "in order", "memory", "kernel"),
+    # the length of a vector, and no less than a small number of it
+    Kind("length", (1,), 0, "float", "keep", "xy", "length", "", "in order", "memory", "kernel"),
+    Kind("at least", (1,), 0, "keep", "keep", "x", "where", "", "in order", "memory", "kernel"),
+    Kind("divide", (2,), 0, "widest", "widest", "x", "quotient", "", "keeps", "memory", "kernel"),
+    Kind("log sigmoid", (1,), 0, "keep", "keep", "xb", "each", "", "keeps", "memory", "kernel"),
     Kind("exp", (1,), 0, "float", "keep", "y", "each", "", "in order", "memory", "kernel"),
     Kind("sin", (1,), 0, "keep", "keep", "x", "sine", "", "in order", "memory", "kernel"),
     Kind("cos", (1,), 0, "keep", "keep", "x", "cosine", "", "in order", "memory", "kernel"),
@@ -110,10 +119,11 @@ _ROWS = (
     Kind("avg pool", (1,), 0, "keep", "keep", "x", "each", "", "in order", "memory", "kernel"),
     Kind("index", (1,), 0, "keep", "keep", "", "each", "", "in order", "memory", "kernel"),
     # keeps the caller's indices alone
-    Kind("embedding", (1,), 0, "keep", "keep", "", "at most, looked up", "", "in order", "memory",
-         "kernel"),
+    Kind("embedding", (1,), 0, "keep", "keep", "", "each", "", "in order", "memory", "kernel"),
     # rows by an index, which is kept
     Kind("look up", (2,), 0, "keep", "keep", "n", "each", "", "in order", "memory", "kernel"),
+    # one token of each text, by two indexes
+    Kind("take", (2,), 0, "keep", "keep", "n", "put", "", "in order", "memory", "kernel"),
     # gathered by an index of its own size: what is gathered from is kept too
     Kind("pick", (2,), 0, "keep", "keep", "x", "each", "", "in order", "memory", "kernel"),
     # an index that the first call has made
@@ -125,7 +135,9 @@ _ROWS = (
     Kind("droppath", (1,), 0, "keep", "keep", "d", "each", "", "keeps", "memory", "kernel"),
     Kind("log_softmax", (1,), 1, "float", "float", "y", "each", "", "in order", "memory",
          "kernel"),
-    Kind("nll", (1,), 0, "float", "float", "", "each", "", "in order", "memory", "kernel"),
+    # lowered to the two around it
+    Kind("cross entropy", (2,), 0, "keep", "keep", "", "", "", "in order", "memory", "kernel"),
+    Kind("nll", (1, 2), 0, "float", "float", "", "each", "", "in order", "memory", "kernel"),
     # copies, by what their backward does: a gradient passes "copy" as it is, and "merge" laid out
     # as heads; "copy" lays out an operand inside a product, whose arguments autocast has cast
     Kind("copy", (1,), 0, "half", "half", "", "viewed", "", "in order", "memory", "kernel"),

@@ -10,13 +10,13 @@ from collections.abc import Iterable
 from vitcost.engine.ops import Op, Tensor
 from vitcost.engine.tree import Node
 
-__all__ = ["any_loss", "criterion", "targets"]
+__all__ = ["any_loss", "criterion", "cross_entropy", "targets"]
 
 
 def criterion(outputs: tuple[Tensor, ...], classes: bool, precision: str, platform: str) -> Node:
     """The loss of a model's outputs, which are class scores or features."""
     if classes:
-        each = tuple(_cross_entropy(x, precision, platform) for x in outputs)
+        each = tuple(cross_entropy(x, precision, platform) for x in outputs)
         return _added("CrossEntropyLoss", each, outputs)
     return _added("Mean", tuple(map(_mean, outputs)), outputs)
 
@@ -64,8 +64,11 @@ def _mean(x: Tensor) -> Node:
     return Node("", "Mean", (Op("mean", (x,), loss, needs=(True,)),), (x,), loss)
 
 
-def _cross_entropy(x: Tensor, precision: str, platform: str) -> Node:
-    """Log-probabilities, then their negative mean: both are kept for backward, and a total weight.
+def cross_entropy(
+    x: Tensor, precision: str, platform: str, classes: tuple[Tensor, ...] = ()
+) -> Node:
+    """Log-probabilities, then their negative mean: both are kept for backward, and a total weight,
+    and ``classes`` that are no caller's.
 
     Under autocast the mean is of fp32. On the CPU the logits are cast first, and cross_entropy
     holds their copy. On CUDA the log-probabilities are computed in half precision, which
@@ -84,14 +87,14 @@ def _cross_entropy(x: Tensor, precision: str, platform: str) -> Node:
     logs = Tensor("log-probabilities", x.axes, "activation", None, 2 if behind else e)
     body.append(Op("log_softmax", (logits,), logs, needs=(True,), keeps=(logs,)))
     read: Tensor = logs
-    holds: tuple[Tensor, ...] = ()
+    holds = (logits,)
     if behind:
         read = Tensor("log-probabilities in fp32", x.axes, "activation", None, e)
         body.append(Op("cast", (logs,), read, needs=(True,)))
-        holds = (logs,)
+        holds = (*holds, logs)
     total = Tensor("total weight", (), "stat", None, e)
     loss = Tensor("loss", (), "activation", None, e)
-    body.append(
-        Op("nll", (read,), loss, extra=(total,), needs=(True,), keeps=(read, total), holds=holds)
-    )
-    return Node("", "CrossEntropyLoss", tuple(body), (x,), loss, held=(logits,))
+    reads, needs = (read, *classes), (True, *(False for _ in classes))
+    keeps = (read, total, *classes)
+    body.append(Op("nll", reads, loss, extra=(total,), needs=needs, keeps=keeps, holds=holds))
+    return Node("", "CrossEntropyLoss", tuple(body), (x,), loss)

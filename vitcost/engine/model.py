@@ -70,9 +70,9 @@ def build(c: AnyStructure) -> Node:
     """The declared tree of a structure."""
     if isinstance(c, Structure):
         return vit.build(c)
-    from vitcost.engine import text
+    from vitcost.engine import pairs, text
 
-    return text.build_text(c) if isinstance(c, text.TextStructure) else text.build_clip(c)
+    return text.build_text(c) if isinstance(c, text.TextStructure) else pairs.build_clip(c)
 
 
 def columns(config: Config, batch: int) -> tuple[Sizes, Iterator[object]]:

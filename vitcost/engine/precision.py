@@ -59,18 +59,24 @@ class Precision:
         parts = [
             t is not None and t.base is not None and not op.trains for t in (op.weight, op.bias)
         ]
-        for group, needs in ((own, (op.trains,) * 2), (reads, op.needs)):
-            for i, tensor in reversed(list(enumerate(group))):
-                if tensor is not None and wanted and tensor.itemsize != wanted and not widens:
-                    group[i] = cast = _cast(tensor, wanted, group is own and parts[i])
-                    yield Op("cast", (tensor,), cast, needs=(needs[i],))
-                    # autocast's wrapper keeps the uncast argument alive until the op returns
-                    holds.append(tensor)
+        for mine, i in _arguments(op):
+            group, needs = (own, (op.trains,) * 2) if mine else (reads, op.needs)
+            tensor = group[i]
+            if tensor is not None and wanted and tensor.itemsize != wanted and not widens:
+                group[i] = cast = _cast(tensor, wanted, mine and parts[i])
+                yield Op("cast", (tensor,), cast, needs=(needs[i],))
+                # autocast's wrapper keeps the uncast argument alive until the op returns
+                holds.append(tensor)
         holds += (t for read in op.reads for t in self.arguments.get(read, ()))
         if op.kind == "copy":
             self.arguments[op.write] = [*holds, *reads]
-        # a norm in half precision writes that, whatever its weight is
-        given = [t.itemsize for t in (*reads, *own) if t is not None and t.role != "index"]
+        # a norm in half precision writes that, whatever its weight is; a number beside a tensor has
+        # no say
+        given = [
+            t.itemsize
+            for t in (*reads, *own)
+            if t is not None and t.role != "index" and (t.axes or not op.write.axes)
+        ]
         itemsize = op.write.itemsize or wanted or (given[0] if rule == "keep" else max(given))
         # a fused op writes a storage of its own, even where the last of its parts is a view
         declared = op.write.base if op.parts is None else None
@@ -93,6 +99,16 @@ class Precision:
         if rule == "promote":
             return max(t.itemsize for t in reads)
         return {"half": 2, "float": 4}.get(rule, 0)
+
+
+def _arguments(op: Op) -> Iterator[tuple[bool, int]]:
+    """The arguments of an op from the last to the first: whether it is a parameter of its own, and
+    which one. addmm takes bias, input and weight."""
+    if op.kind == "addmm":
+        yield from ((True, 0), (False, 0), (True, 1))
+        return
+    yield from ((True, 1), (True, 0))
+    yield from ((False, i) for i in reversed(range(len(op.reads))))
 
 
 def _cast(tensor: Tensor, itemsize: int, part: bool = False) -> Tensor:

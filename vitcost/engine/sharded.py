@@ -352,8 +352,5 @@ class ShardedBackward(Backward):
 
     def settle(self, parameter: Tensor, value: Tensor) -> Tensor:
         """A gradient that the unit keeps until it is reduced."""
-        again = self.tied.get(parameter, False)
-        kept = super().settle(parameter, value)
-        if not again:
-            self.gradients[parameter] = kept
+        kept = self.gradients[parameter] = super().settle(parameter, value)
         return kept

@@ -12,6 +12,7 @@ The step is the usual one, the second of its kind, so that the optimizer's state
 """
 
 from functools import lru_cache
+from typing import TYPE_CHECKING, cast
 
 from vitcost.engine import losses
 from vitcost.engine.backward import Backward
@@ -25,6 +26,9 @@ from vitcost.engine.structure import Structure
 from vitcost.engine.tree import Node, ops_of
 from vitcost.engine.unroll import unroll
 from vitcost.errors import NotCovered
+
+if TYPE_CHECKING:
+    from vitcost.engine.text import ClipStructure, TextStructure
 
 __all__ = ["inference_trace", "step_trace"]
 
@@ -53,18 +57,14 @@ def step_trace(
     """
     tree = lower(structure, mode)
     if sharding is not None:
+        if not isinstance(structure, Structure):
+            raise NotCovered("fully sharded weights of a model that reads text")
         tree = wrapped(tree)
     tree = unroll(tree)
     outputs = (tree.output, *tree.also)
     if not any_loss:
         _covered(structure)
-    # text and towers have as many heads as their blocks say
-    layout = Layout(
-        structure.one_image,
-        getattr(structure, "one_head", False),
-        mode.platform,
-        isinstance(structure, Structure) and not (structure.prefix or structure.masked),
-    )
+    layout = _layout(structure, mode.platform)
     if sharding is None:
         ledger = Ledger()
         forward = Forward(ledger, training=True)
@@ -75,11 +75,13 @@ def step_trace(
         backward = ShardedBackward(ledger, layout, in_place)
     held = forward.node(tree, Place("forward", ""))
     loss_of = losses.any_loss(outputs) if any_loss else _loss(structure, outputs, mode)
-    (loss,) = forward.node(loss_of, Place("forward", "loss"))
-    for tensor in held:
+    # the caller has names for the outputs, unless the loss is one of them
+    handed = () if loss_of.body else held
+    (loss,) = forward.node(loss_of, Place("forward", "loss"), handed)
+    for tensor in held[len(handed) :]:
         ledger.drop(tensor)
     forward.leave_autocast()
-    backward.tied = dict.fromkeys(_tied(tree), False)
+    backward.tied = dict.fromkeys(_tied(tree))
     backward.apart = any_loss and _lies_apart(structure, tree)
     seed = backward.new(loss)
     # backward() holds the gradient of the loss until it returns
@@ -93,16 +95,37 @@ def step_trace(
     return tuple(ledger.trace)
 
 
+def _layout(structure: AnyStructure, platform: str) -> Layout:
+    """Of two towers the image tower's patches may be all its tokens."""
+    towers = _towers(structure)
+    patches_alone = isinstance(towers[0], Structure) and not (towers[0].prefix or towers[0].masked)
+    blocks = [each if isinstance(each, Structure) else each.blocks for each in towers]
+    one_head = all(each.one_head for each in blocks)
+    return Layout(structure.one_image, one_head, platform, patches_alone)
+
+
+def _towers(structure: AnyStructure) -> "tuple[Structure | TextStructure, ...]":
+    # text is imported by those who ask for it
+    vision: Structure | None = getattr(structure, "vision", None)
+    if vision is None:
+        return (cast("Structure | TextStructure", structure),)
+    return vision, cast("ClipStructure", structure).text
+
+
 def _covered(structure: AnyStructure) -> None:
     """Whether the step is known to the byte: the loss, and every backward."""
-    if not isinstance(structure, Structure):
-        raise NotCovered("the training step of a model that reads text")
-    if _strided_maximum(structure):
+    if getattr(_towers(structure)[-1], "family", "").startswith("open_clip"):
+        raise NotCovered("the training step of open_clip's text tower")
+    if isinstance(structure, Structure) and _strided_maximum(structure):
         raise NotCovered("a maximum over tokens that lie as the patch convolution left them")
 
 
 def _loss(structure: AnyStructure, outputs: tuple[Tensor, ...], mode: Mode) -> Node:
-    classes = isinstance(structure, Structure) and structure.classes
+    first, *others = _towers(structure)
+    if others:
+        # two towers compute their own
+        return Node("", "", (), outputs, outputs[0])
+    classes = first.classes if isinstance(first, Structure) else first.head == "lm"
     return losses.criterion(outputs, classes, mode.precision, mode.platform)
 
 

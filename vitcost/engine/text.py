@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 from vitcost.engine.attention import Outer
 from vitcost.engine.blocks import block
-from vitcost.engine.build import build, runs
+from vitcost.engine.build import runs
 from vitcost.engine.ops import Axis, Op, Sizes, Tensor, axes, param
 from vitcost.engine.structure import Structure, sizes_of, structure_of
 from vitcost.engine.tree import Count, Module, Node, Run, linear, norm
 from vitcost.text import ClipConfig, TextConfig
 
-__all__ = ["ClipStructure", "TextStructure"]
+__all__ = ["ClipStructure", "TextStructure", "build_text", "prefixed"]
 
 # what the modules of a family are called, after the names that the layers have
 _NAMES: Mapping[str, Mapping[str, str]] = {
@@ -70,6 +70,7 @@ class ClipStructure(NamedTuple):
     text: TextStructure
     projection: bool
     logit_bias: bool
+    library: str
 
     @property
     def odd_heads(self) -> tuple[tuple[str, bool], ...]:
@@ -106,6 +107,7 @@ def clip_structure(c: ClipConfig, batch: int, training: bool) -> ClipStructure:
         text=text_structure(c.text, batch, training),
         projection=c.projection_dim > 0,
         logit_bias=c.logit_bias,
+        library=c.text.family.partition(".bidirectional")[0],
     )
 
 
@@ -126,88 +128,68 @@ def build_text(c: TextStructure) -> Node:
     table = param("weight", "V h")
     embed = Module("token_embedding", "Embedding", ids)
     tokens = m.add(embed.end(embed.op("embedding", ids, axes=axes("b s h"), weight=table)))
-    x = m.op("add", tokens, _positions(c, m, tokens))
+    x, named = _placed(c, m, tokens)
     x = m.leaf("pos_drop", "Dropout", "dropout" if c.pos_drop else "", x)
-    embedded = x
-    blocks = Module("blocks", "Sequential", x)
+    if c.family.startswith("transformers"):
+        named.append(x)
     # plain products add the causal mask to their scores, and a kernel has it built in
     mask = None
     if c.family in _MASKED:
         mask = m.op("make mask", Tensor("later tokens", axes("b 1 s s"), "input"))
-        m.hold(mask)
+        named.append(mask)
+    blocks = Module("blocks", "Sequential", x, *([mask] if mask else []))
     for run, span, _ in runs(c.blocks):
-        x = blocks.add(block(c.blocks, x, run, span, Outer(causal=mask), drop_path=False))
+        layer = block(c.blocks, x, run, span, Outer(causal=mask), drop_path=False)
+        x = blocks.add(_by_column(layer) if c.family == "gpt2" else layer)
     x = norm(m, "norm", m.add(blocks.end(x)._replace(walked=c.blocks.code.walks)))
     if c.head == "lm":
+        # the model around the head knows the tokens alone
+        m.hold_through(*named)
         head = Module("head", "Linear", x)
         # the embedding again: its parameters are counted there
         y = m.add(head.end(head.op("matmul", x, table, axes=axes("b s V"), over=axes("h"))))
     else:
-        if c.blocks.code.looks_up:
-            m.hold(embedded)
-        y = _feature(c, m, x)
+        y = _feature(c, m, x, named)
         if c.head != "none":
             y = linear(m, "head", y, "O", bias=c.head == "linear")
     return _renamed(m.end(y), _NAMES["gpt2" if c.family == "gpt2" else "open_clip"])
 
 
-def _positions(c: TextStructure, m: Module, tokens: Tensor) -> Tensor:
-    """The first rows of the table, as they lie, or looked up by an index; GPT-2's forward makes the
-    index, and has names for all of these."""
+def _placed(c: TextStructure, m: Module, tokens: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """Tokens with their positions: the first rows of the table, as they lie, or looked up by an
+    index. GPT-2's forward makes the index, and has names for all of these."""
     table = m.parameter("position_embedding", "P", "h")
     if not c.blocks.code.looks_up:
-        return m.view(table, axes("1 s h"), kind="slice")
+        return m.op("add", tokens, m.view(table, axes("1 s h"), kind="slice")), []
     if c.family != "gpt2":
-        return m.op("index", table, axes=axes("1 s h"))
+        return m.op("add", tokens, m.op("index", table, axes=axes("1 s h"))), []
     index = m.op("repeat", Tensor("positions", axes("1 s"), "index", itemsize=8), itemsize=8)
     found = m.op("look up", table, index, axes=axes("1 s h"))
-    m.hold(tokens, index, found)
-    return found
+    return m.op("add", tokens, found), [tokens, index, found]
 
 
-def _feature(c: TextStructure, m: Module, x: Tensor) -> Tensor:
-    """One token of each text: the last, or the end of the text, which is looked for."""
+def _feature(c: TextStructure, m: Module, x: Tensor, named: list[Tensor]) -> Tensor:
+    """One token of each text: the last, or the end of the text, which is looked for. transformers'
+    CLIP has its projection around the forward that has ``named`` its tensors."""
     if c.family not in _MARKED:
-        return m.view(x, axes("b h"), "last token")
+        m.hold(*named)
+        return m.view(x, axes("b h"), "last token", kind="select")
     end = m.op("repeat", Tensor("end of text", axes("2 b"), "index", itemsize=8), itemsize=8)
-    return m.op("look up", x, end, axes=axes("b h"))
+    return m.op("take", x, end, axes=axes("b h"), holds=tuple(named))
 
 
-def build_clip(c: ClipStructure) -> Node:
-    """Two towers, their features scaled to length 1, and the product of every pair."""
-    vision = build(c.vision)._replace(name="visual")
-    text = _prefixed(build_text(c.text), "text.")._replace(name="text")
-    m = Module("", "CLIP", *vision.inputs, *text.inputs)
-    if "transformers" in c.text.family:
-        # its tokens are returned too, and have a name
-        tokens = _tokens(vision)
-        vision = vision._replace(also=(*vision.also, tokens))
-        m.hold(tokens)
-    x = m.add(vision)
-    if c.projection:
-        x = linear(m, "visual_projection", x, "O", bias=False)
-    x, y = _unit(m, x), _unit(m, m.add(text))
-    logits = m.op("matmul", x, y, axes=("b", "text.b"), over=x.axes[-1:])
-    scale = m.op("exp", m.parameter("logit_scale"))
-    logits = m.op("mul", logits, scale)
-    if c.logit_bias:
-        logits = m.op("add", logits, m.parameter("logit_bias"))
-    return m.end(logits)
+def _by_column(node: Node) -> Node:
+    """The same with linear layers whose weights have a row for each input: addmm."""
+    body = (
+        _by_column(item)
+        if isinstance(item, Node)
+        else item._replace(kind="addmm" if item.kind == "linear" else item.kind)
+        for item in node.body
+    )
+    return node._replace(body=tuple(body))
 
 
-def _tokens(tower: Node) -> Tensor:
-    """What the blocks of a tower make of its tokens, normed where all of them are."""
-    named = {item.name: item.output for item in tower.body if isinstance(item, Node)}
-    return named.get("norm", named["blocks"])
-
-
-def _unit(m: Module, x: Tensor) -> Tensor:
-    """Features divided by their length."""
-    total = m.op("sum", m.op("square", x), axes=(*x.axes[:-1], 1))
-    return m.op("mul", x, m.op("rsqrt", total))
-
-
-def _prefixed(node: Node, prefix: str) -> Node:
+def prefixed(node: Node, prefix: str) -> Node:
     """The same tree over axes of its own, so that two towers have their own sizes."""
     seen: dict[Tensor, Tensor] = {}
 
@@ -227,6 +209,8 @@ def _prefixed(node: Node, prefix: str) -> Node:
             over=tuple(map(axis, o.over)),
             weight=o.weight and tensor(o.weight),
             bias=o.bias and tensor(o.bias),
+            holds=tuple(map(tensor, o.holds)),
+            parts=None if o.parts is None else tuple(map(op, o.parts)),
         )
 
     def layers(run: Run) -> Run:

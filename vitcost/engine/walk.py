@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from vitcost.engine.chosen import Kernels
 from vitcost.engine.keeps import Saved, extra, mark, storages
 from vitcost.engine.kernels import root_mean_square
+from vitcost.engine.losses import cross_entropy
 from vitcost.engine.needs import Needs
 from vitcost.engine.ops import Axis, Op, Tensor
 from vitcost.engine.precision import Precision
 from vitcost.engine.regions import REGION, rerun
-from vitcost.engine.tree import Node
+from vitcost.engine.tree import Node, ops_of
 
 __all__ = ["Walk"]
 
@@ -173,6 +174,18 @@ class Walk:
             return (op._replace(write=self.precision.of(op.write)),)
         return self._plain(op)
 
+    def _cross_entropy(self, op: Op) -> Iterable[Op]:
+        """A cross entropy on classes that the forward makes, in the precision of its scores."""
+        logits, classes = (self.precision.of(t) for t in op.reads)
+        node = cross_entropy(logits, self.precision.name, self.platform, (classes,))
+        self._set(op.write, node.output, self.needs.of(op.write))
+        for each in ops_of(node):
+            # it is no work of the model's
+            each = each._replace(parts=() if each.write.base is None else None)
+            if not self.needs.of(op.write):
+                each = each._replace(needs=(False,) * len(each.reads), keeps=())
+            yield self.saved.booked(each)
+
     def _rms_norm(self, op: Op) -> Iterable[Op]:
         """A card has a kernel for it; on a CPU it is computed step by step."""
         if self.platform != "cpu":
@@ -221,5 +234,6 @@ _BY_KIND: Mapping[str, Callable[[Walk, Op], Iterable[Op]]] = {
     "apart": Walk._apart,
     "rows": Walk._rows,
     "rms norm": Walk._rms_norm,
+    "cross entropy": Walk._cross_entropy,
     "cached": Walk._cached,
 }

@@ -180,7 +180,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         defined = self._defined(phase, path, name, flops, args) if flops else (0, 0)
         self.calls.append(Called(phase, path, name, read, written, flops, *defined))
         self.touched.append((*touched, *born))
-        if phase == "backward" and func is torch.ops.aten.add.Tensor and _in_place(reads[0]):
+        if phase == "backward" and func in _OVERWRITES and _in_place(func, reads[0]):
             first = self._numbers.get(reads[0].untyped_storage()._cdata)
             if first is not None and born and first != born[0]:
                 self._sum = first, len(self.events)
@@ -204,8 +204,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return (flops if phase == "forward" else 0), backward
 
     def _settle(self) -> None:
-        """torch adds gradients that meet in place where nobody else holds the first; under a
-        dispatch mode it does not, and lets the first go right after."""
+        """torch adds gradients that meet in place where nobody else holds the first, and puts the
+        gradient of what was indexed into its zeros; under a dispatch mode it does neither, and lets
+        the first go right after."""
         if self._sum is None:
             return
         first, look = self._sum
@@ -331,10 +332,16 @@ def _shapes(output: Any) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(t.shape) for t in each) if whole else ()
 
 
-def _in_place(first: Tensor) -> bool:
-    """Whether autograd's engine itself adds two gradients, and may write over the first: a view
-    shares its storage (input_buffer.cpp, can_accumulate_inplace)."""
-    return not first._is_view() and _by_engine()
+# what autograd computes over its first operand: FunctionsManual.cpp, index_backward
+_OVERWRITES = (torch.ops.aten.add.Tensor, torch.ops.aten.index_put.default)
+
+
+def _in_place(func: Any, first: Tensor) -> bool:
+    """Whether autograd's engine itself runs such an operator, and may write over its first operand:
+    of gradients that are added a view shares its storage (input_buffer.cpp,
+    can_accumulate_inplace)."""
+    shares = func is torch.ops.aten.add.Tensor and first._is_view()
+    return not shares and _by_engine()
 
 
 def _by_engine() -> bool:

@@ -1,0 +1,152 @@
+"""Models of two towers: features scaled to length 1, logits of every pair, and the loss of a step.
+
+Each library has its own forward. transformers' models compare a text with every image, and have the
+loss in their forward; open_clip's give features and a scale to a loss of its own:
+
+    CLIP     (cross_entropy(logits, 0…b-1) + cross_entropy(logitsᵀ, 0…b-1)) / 2
+    SigLIP   -Σ logsigmoid(± logits) / b, + where an image has its own text
+
+Source: open_clip 3.3, model.py and loss.py; transformers 5.23, modeling_clip.py and
+modeling_siglip.py. The loss is of the pairs of one rank.
+"""
+
+from vitcost.engine.build import build
+from vitcost.engine.ops import Axis, Tensor
+from vitcost.engine.text import ClipStructure, build_text, prefixed
+from vitcost.engine.tree import Module, Node, linear
+
+__all__ = ["build_clip"]
+
+# an image a row, a text a column
+_PAIRS = ("b", "text.b")
+
+
+def build_clip(c: ClipStructure) -> Node:
+    """Two towers, their features scaled to length 1, and the product of every pair; in training
+    the loss of these."""
+    vision = build(c.vision)._replace(name="visual")
+    text = prefixed(build_text(c.text), "text.")._replace(name="text")
+    m = Module("", "CLIP", *vision.inputs, *text.inputs)
+    if c.library == "open_clip":
+        return m.end(_open_clip(c, m, vision, text))
+    return m.end(_transformers(c, m, vision, text))
+
+
+def _open_clip(c: ClipStructure, m: Module, vision: Node, text: Node) -> Tensor:
+    """The features of a tower are scaled before the other tower runs; the caller has them and the
+    scale until its loss is there."""
+    image = _projected(c, m, m.add(vision))
+    x = _normalized(m, image)
+    y = _normalized(m, m.add(text))
+    scale = m.op("exp", m.parameter("logit_scale"))
+    bias = m.parameter("logit_bias") if c.logit_bias else None
+    m.hold(x, y, scale)
+    logits = m.op("matmul", m.op("mul", x, scale), y, axes=_PAIRS, over=x.axes[-1:])
+    if bias is not None:
+        logits = m.overwrite("add", logits, bias)
+    if not c.training:
+        return logits
+    m.hold(logits)
+    if bias is not None:
+        return _sigmoid_of_features(m, logits)
+    scaled = m.op("mul", y, scale)
+    # the definition has the product once
+    turned = m.op("matmul again", scaled, x, axes=_PAIRS[::-1], over=x.axes[-1:])
+    m.hold(turned)
+    classes = _numbered(m)
+    both = _cross_entropy(m, logits, classes), _cross_entropy(m, turned, classes)
+    return m.op("times", m.op("add", *both))
+
+
+def _transformers(c: ClipStructure, m: Module, vision: Node, text: Node) -> Tensor:
+    """Both towers, then both lengths. What the forward returns beside its loss has names in it:
+    tokens and features of both towers, and logits."""
+    own, other = _tokens(vision), _tokens(text)
+    vision = vision._replace(also=(*vision.also, own))
+    text = text._replace(also=(*text.also, other))
+    x = _projected(c, m, m.add(vision))
+    y = m.add(text)
+    m.hold(own, other, x, y)
+    divided = _divided if c.library == "transformers.clip" else _by_length
+    x, y = divided(m, x), divided(m, y)
+    logits = m.op("matmul", y, x, axes=_PAIRS[::-1], over=x.axes[-1:])
+    logits = m.op("mul", logits, m.op("exp", m.parameter("logit_scale")))
+    if c.logit_bias:
+        logits = m.op("add", logits, m.parameter("logit_bias"))
+    m.hold(x, y, logits)
+    if not c.training:
+        return logits
+    if c.logit_bias:
+        return _sigmoid_of_logits(m, logits)
+    both = (
+        _cross_entropy(m, logits, _numbered(m)),
+        _cross_entropy(m, m.view(logits, _PAIRS), _numbered(m)),
+    )
+    return m.op("times", m.op("add", *both), holds=both)
+
+
+def _projected(c: ClipStructure, m: Module, x: Tensor) -> Tensor:
+    return linear(m, "visual_projection", x, "O", bias=False) if c.projection else x
+
+
+def _tokens(tower: Node) -> Tensor:
+    """What the blocks of a tower make of its tokens, normed where all of them are."""
+    named = {item.name: item.output for item in tower.body if isinstance(item, Node)}
+    last = (named[name] for name in ("norm", "ln_final", "blocks") if name in named)
+    return next(last)
+
+
+def _normalized(m: Module, x: Tensor) -> Tensor:
+    """``torch.nn.functional.normalize``: the length, no less than a small number, as wide as x."""
+    least = m.op("at least", _length(m, x))
+    return m.op("divide", x, m.view(least, x.axes, kind="expand"))
+
+
+def _by_length(m: Module, x: Tensor) -> Tensor:
+    return m.op("divide", x, _length(m, x))
+
+
+def _length(m: Module, x: Tensor) -> Tensor:
+    return m.op("length", x, axes=(*x.axes[:-1], 1))
+
+
+def _divided(m: Module, x: Tensor) -> Tensor:
+    """By the root of the sum of squares, step by step: modeling_clip.py, _get_vector_norm."""
+    square = m.op("square", x)
+    total = m.op("sum", square, axes=(*x.axes[:-1], 1))
+    return m.op("divide", x, m.op("root", total, holds=(square,)))
+
+
+def _numbered(m: Module) -> Tensor:
+    """The number of the pair that each row belongs to."""
+    return _made(m, "classes", "b", itemsize=8)
+
+
+def _made(m: Module, name: str, *shape: Axis, itemsize: int) -> Tensor:
+    """Numbers that no tensor has: a range, ones, a diagonal."""
+    constant = Tensor(name, tuple(shape), "index", itemsize=itemsize)
+    return m.op("repeat", constant, name=name, itemsize=itemsize)
+
+
+def _cross_entropy(m: Module, logits: Tensor, classes: Tensor) -> Tensor:
+    return m.op("cross entropy", logits, classes, axes=())
+
+
+def _sigmoid_of_features(m: Module, logits: Tensor) -> Tensor:
+    """Signs of the type of features: -1, and 1 on the diagonal."""
+    ones = m.op("times", _made(m, "ones", *logits.axes, itemsize=4))
+    diagonal = m.op("times", _made(m, "diagonal", *logits.axes, itemsize=4))
+    signs = m.op("add", diagonal, ones)
+    m.hold(signs)
+    total = m.op("sum", m.op("log sigmoid", m.op("mul", signs, logits)), axes=())
+    return m.op("times", m.op("times", total))
+
+
+def _sigmoid_of_logits(m: Module, logits: Tensor) -> Tensor:
+    diagonal = _made(m, "diagonal", *logits.axes, itemsize=4)
+    ones = m.op("times", _made(m, "ones", *logits.axes, itemsize=4))
+    signs = m.op("add", ones, m.op("times", diagonal))
+    each = m.op("log sigmoid", m.op("mul", signs, logits))
+    losses = m.op("times", m.op("sum", each, axes=logits.axes[:1]))
+    m.hold(diagonal, signs, each, losses)
+    return m.op("mean", losses, axes=())
