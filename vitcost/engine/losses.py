@@ -87,7 +87,7 @@ def cross_entropy(
     logs = Tensor("log-probabilities", x.axes, "activation", None, 2 if behind else e)
     body.append(Op("log_softmax", (logits,), logs, needs=(True,), keeps=(logs,)))
     read: Tensor = logs
-    holds = (logits,)
+    holds: tuple[Tensor, ...] = (logits,)
     if behind:
         read = Tensor("log-probabilities in fp32", x.axes, "activation", None, e)
         body.append(Op("cast", (logs,), read, needs=(True,)))
