@@ -23,6 +23,8 @@ table.add_row("world")
 Console().print(table)
 """
 MODEL = "vit_huge_patch14_224"
+# a name without a formula
+DIGEST = "convnext_base"
 
 
 class Case(NamedTuple):
@@ -46,6 +48,7 @@ CASES = (
     Case("import click", ("-c", "import click")),
     Case("click + rich hello world", ("-c", HELLO)),
     Case("report", ("-m", "vitcost", "report", MODEL), "click + rich hello world", 1.2),
+    Case("report, a digest", ("-m", "vitcost", "report", DIGEST), "click + rich hello world", 2.0),
     Case("report --json", ("-m", "vitcost", "report", MODEL, "--json"), "import click", 1.6),
     Case("summary", ("-m", "vitcost", "summary", MODEL), "click + rich hello world", 1.5),
     Case("models", ("-m", "vitcost", "models", "vit_"), "click + rich hello world", 3.0),

@@ -35,7 +35,9 @@ TRAINED: Sequence[dict[str, Any]] = (
 PRECISIONS = ("fp32", "amp-bf16", "bf16", "amp-fp16", "fp16")
 
 
-def differences(name: str, file: TraceFile, precisions: Sequence[str] = ()) -> Iterator[str]:
+def differences(
+    name: str, file: TraceFile, precisions: Sequence[str] = (), batches: Sequence[int] = BATCHES
+) -> Iterator[str]:
     """What a digest answers otherwise than the traces of a file."""
     digest = resolve(name)
     model: Any = digest.config
@@ -45,7 +47,7 @@ def differences(name: str, file: TraceFile, precisions: Sequence[str] = ()) -> I
     other = Resolved(digest.name, digest.source, whole)
     held = {how.precision for how, _ in file.traces}
     for precision in precisions or [p for p in PRECISIONS if p in held]:
-        for batch, mode in product(BATCHES, ("infer", "train")):
+        for batch, mode in product(batches, ("infer", "train")):
             scenario = Scenario.of(batch=batch, mode=mode, precision=precision)
             said = f"{precision}, batch {batch}, {mode}"
             for what, one, two in _pairs(digest, other, scenario):

@@ -120,8 +120,9 @@ def _write(path: Path, file: TraceFile) -> None:
     part.replace(path)
 
 
-def traced(name: str, precisions: Sequence[str] = PRECISIONS) -> TraceFile:
-    """A name of timm in every precision: of one image, and as lines in the batch."""
+def traced(name: str, precisions: Sequence[str] = PRECISIONS, more: bool = True) -> TraceFile:
+    """A name of timm in these precisions: of one image, and as lines in the batch; with ``more`` in
+    fp16 too, where that differs."""
     from vitcost.traced import modules
 
     found = tracing.of_timm(name)
@@ -129,7 +130,7 @@ def traced(name: str, precisions: Sequence[str] = PRECISIONS) -> TraceFile:
     own: Any = found.config
     traces: list[tuple[How, Trace]] = []
 
-    def more(precision: str) -> None:
+    def at(precision: str) -> None:
         modules.LINES = LINES if precision == "fp32" else FEWER
         how = how_of(Scenario.of(mode="train", precision=precision))
         traces.append((how, own.traces.lines(how)))
@@ -139,10 +140,10 @@ def traced(name: str, precisions: Sequence[str] = PRECISIONS) -> TraceFile:
             print(f"{name} has no batch 1 under {precision}: {reason}", flush=True)
 
     for precision in precisions:
-        more(precision)
-    if {o.name for _, each in traces for o in each.inference.operators} & _SOFTMAX:
+        at(precision)
+    if more and {o.name for _, each in traces for o in each.inference.operators} & _SOFTMAX:
         for precision in set(WITH_SOFTMAX) - set(precisions):
-            more(precision)
+            at(precision)
     return TraceFile(name, own.kind, "", tuple(traces))
 
 
