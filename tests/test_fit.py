@@ -530,6 +530,9 @@ def test_a_large_model_on_a_small_card_has_ways() -> None:
             how["batch"] = way.largest_batch // parts + more
             tensors = vitcost.report(name, **how).training.peak_bytes
             assert (tensors + beside(row, tensors).total_bytes <= capacity) is (more == 0)
+    # of the micro-batches that fit the largest three
+    parts = [value for way in found.ways for name, value in way.flags if name == "accumulate"]
+    assert parts == [4, 8, 16]
     groups = [way.keeps for way in found.ways]
     assert groups == sorted(groups, reverse=True)
     # a way that changes more than another is faster, or holds more
@@ -537,3 +540,15 @@ def test_a_large_model_on_a_small_card_has_ways() -> None:
         for part in found.ways:
             if set(part.flags) < set(way.flags):
                 assert way.seconds < part.seconds or way.largest_batch > part.largest_batch  # type: ignore[operator]
+
+
+def test_a_batch_of_any_size_has_micro_batches() -> None:
+    """5,040 images in equal parts of what fits, and no image of less than half the side."""
+    flags: dict[str, Any] = {"num_classes": 1, "ema": 1, "precision": "amp-bf16", "mode": "train"}
+    row = vitcost.fit("vit_large_patch14_dinov2", gpu="rtx4090", require=5040, **flags).found[0]
+    micro = [dict(way.flags) for way in row.ways if way.keeps]
+    # 13 images fit
+    assert row.largest_batch == 13
+    pairs = [(how["batch"], how["accumulate"]) for how in micro]
+    assert pairs == [(12, 420), (10, 504), (9, 560)]
+    assert not any(name == "img_size" for way in row.ways for name, _ in way.flags)

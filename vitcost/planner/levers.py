@@ -24,8 +24,9 @@ class Lever(NamedTuple):
 
 # of the blocks, how many quarters
 _QUARTERS = (1, 2, 3)
-_MICRO_BATCHES = (2, 4, 8, 16, 32)
 _RANK = 8
+# micro-batches of a step that are tried
+_MOST_PARTS = 1024
 
 
 def kernels(scenario: Scenario, narrow: str) -> Iterator[Scenario]:
@@ -85,9 +86,10 @@ def _several_blocks(run: Workload) -> Iterator[Scenario]:
 
 
 def _micro_batches(run: Workload) -> Iterator[Scenario]:
+    """The batch of a step in equal parts, few of them first."""
     scenario = run.scenario
     if scenario.accumulate == 1:
-        for number in _MICRO_BATCHES:
+        for number in range(2, min(scenario.batch, _MOST_PARTS) + 1):
             if scenario.batch % number == 0:
                 yield replace(scenario, batch=scenario.batch // number, accumulate=number)
 

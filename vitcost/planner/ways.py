@@ -57,6 +57,8 @@ def half(row: Card) -> str:
     return "bf16" if row.peaks.bf16 else "fp16" if row.peaks.fp16 else ""
 
 
+# of the micro-batches that fit, how many are named
+_FEW = 3
 # flags whose change is another training
 _CHANGES = ("precision", "freeze", "lora")
 
@@ -114,14 +116,17 @@ def _changed(scenario: Scenario, other: Scenario) -> tuple[tuple[str, str | int]
 
 
 def smaller(model: Resolved, run: Workload, row: Card, limit: int) -> tuple[Way, ...]:
-    """The largest square image, smaller than a model's own, with which the batch is within a
-    limit; none where its own is no square, or it is fed images of another size."""
+    """The largest square image, of half a model's own side or more, with which the batch is within
+    a limit; none where its own is no square, or it is fed images of another size."""
     config, scenario = model.config, on_card(run.scenario, row)
-    square = isinstance(config, ViTConfig) and len(set(config.img_size)) == 1
-    if not square or getattr(config, "input_size", None) is not None:
+    if not isinstance(config, ViTConfig) or config.input_size is not None:
+        return ()
+    if len(set(config.img_size)) > 1:
         return ()
     try:
         side = largest_sizes("img_size", model, scenario, [limit])[limit]
+        if 2 * side < config.img_size[0]:
+            return ()
         runs = workload(resolve(model, img_size=side).config, scenario)
     except VitcostError:
         # a size that its rules refuse, or none at which it fits
@@ -136,9 +141,18 @@ def smaller(model: Resolved, run: Workload, row: Card, limit: int) -> tuple[Way,
 
 
 def fitting(found: Sequence[Way], headroom: Callable[[int], int]) -> tuple[Way, ...]:
-    """The ways whose tensors fit, each with the ``headroom`` that it leaves."""
+    """The ways whose tensors fit, each with the ``headroom`` that it leaves; of micro-batches the
+    largest alone, which are the fewest of a step."""
     ways = (way._replace(headroom_bytes=headroom(way.used_bytes)) for way in found)
-    return tuple(way for way in ways if way.headroom_bytes >= 0)
+    fits = [way for way in ways if way.headroom_bytes >= 0]
+    parts = [way for way in fits if _parts(way)]
+    few = sorted(parts, key=_parts)[:_FEW]
+    return tuple(way for way in fits if not _parts(way) or way in few)
+
+
+def _parts(way: Way) -> int:
+    """How many micro-batches a step of a way has, where that is what it changes; else 0."""
+    return int(dict(way.flags).get("accumulate", 0))
 
 
 def telling(found: Sequence[Way]) -> tuple[Way, ...]:
