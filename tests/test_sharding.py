@@ -121,7 +121,15 @@ def test_gathered_weights_are_torchs(ranks: int) -> None:
     assert units == (root // ranks, layer // ranks)
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+DEALT: dict[str, tuple[Any, dict[str, Any]]] = {
+    "adamw": (torch.optim.AdamW, {}),
+    "sgd-momentum": (torch.optim.SGD, {"lr": 0.1, "momentum": 0.9}),
+    # states by the shape of a tensor
+    "adafactor": (torch.optim.Adafactor, {}),
+}
+
+
+@pytest.mark.parametrize("optimizer", DEALT)
 @pytest.mark.parametrize("ranks", [2, 3, 7])
 def test_dealt_states_are_torchs(optimizer: str, ranks: int) -> None:
     scenario = Scenario(zero=1, ranks=ranks, optimizer=optimizer)
@@ -129,8 +137,7 @@ def test_dealt_states_are_torchs(optimizer: str, ranks: int) -> None:
     for rank in range(ranks):
         with simulated(rank, ranks):
             model = build(CONFIG)
-            kind = {"adamw": torch.optim.AdamW, "sgd-momentum": torch.optim.SGD}[optimizer]
-            more = {"lr": 0.1, "momentum": 0.9} if optimizer == "sgd-momentum" else {}
+            kind, more = DEALT[optimizer]
             real = ZeroRedundancyOptimizer(model.parameters(), optimizer_class=kind, **more)
             trained(model, CONFIG, real)
             found.append(here(states(real.optim)))
@@ -141,6 +148,16 @@ def test_dealt_states_are_torchs(optimizer: str, ranks: int) -> None:
         assert own.weights_bytes == here(model.parameters())
         assert own.gradients_bytes == here(p.grad for p in model.parameters())
     assert memory.training(CONFIG, scenario).optimizer_bytes == max(found)
+
+
+def test_a_part_of_a_tensor_has_no_factors() -> None:
+    """torch's Adafactor does not step what fully_shard cuts: its update is of another placement."""
+    with pytest.raises(VitcostError, match="the states of adafactor for a part of a tensor"):
+        report(CONFIG, zero=3, ranks=2, optimizer="adafactor", mode="train")
+    with simulated(0, 2) as mesh:
+        model = fully(CONFIG, mesh)
+        with pytest.raises(RuntimeError, match="placement"):
+            trained(model, CONFIG, torch.optim.Adafactor(model.parameters()))
 
 
 @pytest.mark.parametrize("buckets", ["copies", "views"])

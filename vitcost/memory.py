@@ -221,7 +221,7 @@ def states(run: Workload, saved_bytes: Size | None, *, rank: int | None = None) 
     return Training(
         weights_bytes=own + masters,
         gradients_bytes=gradients * share.gradients + recipe.main_gradients * share.states,
-        optimizer_bytes=optimizer_bytes(share, run),
+        optimizer_bytes=optimizer_bytes(share, run, rank),
         saved_activations_bytes=saved_bytes,
         ema_bytes=scenario.ema * (masters or weights),
         buckets_bytes=e * share.gradients if copied else 0,

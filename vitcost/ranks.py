@@ -26,13 +26,13 @@ def share_of(run: Workload, rank: int | None) -> Share:
     share = whole(run.parameters(), run.sizes)
     if zero == 1:
         tensors = _dealt(run, rank)
-        share = share._replace(states=sum(tensors), tensors=len(tensors))
+        share = share._replace(states=sum(map(prod, tensors)), tensors=len(tensors))
     return share
 
 
-def optimizer_bytes(share: Share, run: Workload) -> Size:
+def optimizer_bytes(share: Share, run: Workload, rank: int | None) -> Size:
     """The optimizer's states: as many tensors as it keeps for each parameter, and counters; or
-    those of each tensor by its shape, which are not divided among ranks."""
+    those of each tensor by its shape, of which no rank has a part."""
     name = run.scenario.optimizer
     recipe, optimizer, e = RECIPES[run.scenario.recipe], OPTIMIZERS[name], run.param_bytes
     if recipe.moments:
@@ -44,8 +44,10 @@ def optimizer_bytes(share: Share, run: Workload) -> Size:
     if not _by_tensor(optimizer):
         own = optimizer.moments * e * share.states + optimizer.step_bytes * share.tensors
         return own + (optimizer.tables if share.tensors else 0)
+    if run.scenario.zero > 1 or (run.scenario.zero and optimizer.rest):
+        raise NotCovered(f"the states of {name} for a part of a tensor: zero 0 has whole ones")
     if run.scenario.zero:
-        raise NotCovered(f"the states of {name}, divided among ranks: zero 0 has them whole")
+        return _states_of(_dealt(run, rank), optimizer, e)
     states: Size = 0
     tables = 0
     for parameter in _trained(run.parameters()):
@@ -54,6 +56,13 @@ def optimizer_bytes(share: Share, run: Workload) -> Size:
         if optimizer.tables and parameter.numel(run.sizes) >= optimizer.cut:
             tables = optimizer.tables
     return states + tables
+
+
+def _states_of(shapes: Iterable[Shape], optimizer: Optimizer, e: int) -> int:
+    """The states of some whole tensors."""
+    tensors = list(shapes)
+    cut = any(prod(shape) >= optimizer.cut for shape in tensors)
+    return sum(_states(optimizer, shape, e) for shape in tensors) + cut * optimizer.tables
 
 
 def _by_tensor(optimizer: Optimizer) -> bool:
@@ -73,17 +82,15 @@ def _shape(parameter: Parameter, run: Workload) -> Shape:
     return tuple(run.sizes[axis] for axis in parameter.tensor.axes)
 
 
-def _dealt(run: Workload, rank: int | None) -> tuple[int, ...]:
-    """The tensors that a rank's optimizer updates where whole ones are dealt out."""
+def _dealt(run: Workload, rank: int | None) -> tuple[tuple[int, ...], ...]:
+    """The shapes of the tensors that a rank's optimizer updates where whole ones are dealt out."""
     sizes, trained = run.sizes, _trained(run.parameters())
-    numbers = (n for p in trained for n in [p.numel(sizes)] * p.repeat(sizes))
-    each = dealt(numbers, run.scenario.ranks)
+    shapes = (shape for p in trained for shape in [_shape(p, run)] * p.repeat(sizes))
+    each = dealt(shapes, run.scenario.ranks)
+    if rank is not None:
+        return each[rank]
     optimizer, e = OPTIMIZERS[run.scenario.optimizer], run.param_bytes
-
-    def most(tensors: tuple[int, ...]) -> int:
-        return optimizer.moments * e * sum(tensors) + optimizer.step_bytes * len(tensors)
-
-    return max(each, key=most) if rank is None else each[rank]
+    return max(each, key=lambda shapes: _states_of(shapes, optimizer, e))
 
 
 def update_temporaries(run: Workload, rank: int | None) -> Size:
@@ -140,9 +147,9 @@ def _held(alive: Mapping[str, Iterable[Size]]) -> Size:
 
 def _updated(run: Workload, rank: int | None) -> Iterator[Shape]:
     """The shapes of the tensors that a rank's optimizer updates, one after the other: the numbers
-    of elements alone where whole ones are dealt out, or its own rows are."""
+    of elements alone where its own rows are cut."""
     if run.scenario.zero == 1:
-        yield from ((elements,) for elements in _dealt(run, rank))
+        yield from _dealt(run, rank)
         return
     cut = run.scenario.zero > 1 and run.scenario.recipe == "torch"
     for parameter in one_by_one(_trained(run.parameters())):

@@ -13,6 +13,7 @@ vector in N equal parts: Rajbhandari et al. 2020, arXiv 1910.02054, section 5.
 from collections.abc import Iterable
 from functools import reduce
 from heapq import heapreplace
+from math import prod
 from typing import NamedTuple
 
 from vitcost.engine.ops import Size, Sizes, ceil_div, largest, numel
@@ -84,21 +85,23 @@ def flat(share: Share, stage: int, ranks: Size) -> Share:
     )
 
 
-def dealt(tensors: Iterable[int], ranks: int) -> tuple[tuple[int, ...], ...]:
+def dealt(
+    tensors: Iterable[tuple[int, ...]], ranks: int
+) -> tuple[tuple[tuple[int, ...], ...], ...]:
     """Whole tensors, the largest first, each to the rank that has the least so far: for each rank
-    the elements of the tensors that it updates, in the order of its optimizer.
+    the shapes of the tensors that it updates, in the order of its optimizer.
 
     Source: torch.distributed.optim.ZeroRedundancyOptimizer, _partition_parameters.
 
-    >>> dealt([2, 9, 5, 4, 2], 2)
-    ((9, 2), (5, 4, 2))
+    >>> dealt([(2,), (3, 3), (5,), (4,), (2,)], 2)
+    (((3, 3), (2,)), ((5,), (4,), (2,)))
     """
     loads = [(0, rank) for rank in range(ranks)]
-    found: tuple[list[int], ...] = tuple([] for _ in loads)
-    for elements in sorted(tensors, reverse=True):
+    found: tuple[list[tuple[int, ...]], ...] = tuple([] for _ in loads)
+    for shape in sorted(tensors, key=prod, reverse=True):
         load, rank = loads[0]
-        heapreplace(loads, (load + elements, rank))
-        found[rank].append(elements)
+        heapreplace(loads, (load + prod(shape), rank))
+        found[rank].append(shape)
     return tuple(map(tuple, found))
 
 
