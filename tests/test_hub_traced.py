@@ -4,6 +4,8 @@ One id of each kind of model runs in CI, and ``python tests/test_hub_traced.py``
 """
 
 import re
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +13,16 @@ import torch
 from timm_support import timm, transformers
 from torch.utils.flop_counter import FlopCounterMode
 
+sys.path.insert(0, str(Path(__file__).parent / "digest"))
+
+from compare import differences
+from make import HUB_IDS, traced
+
 from vitcost import report
 from vitcost.errors import NotCovered
+from vitcost.traced.digest import index
 from vitcost.zoo import resolve, tracing
+from vitcost.zoo.digests import HUB as DIGEST
 from vitcost.zoo.hub import HUB
 from vitcost.zoo.hub_traced import TRACED, UNTRACED, Row
 
@@ -75,6 +84,8 @@ SPREAD = list({row.kind: name for name, row in reversed(list(TRACED.items()))}.v
 def test_a_config_builds_what_was_published(name: str) -> None:
     row = TRACED[name]
     count = parameters(built(row.kind, row.architecture, dict(row.keys)))
+    entry = index(str(DIGEST)).entries.get(name)
+    assert entry is None or entry.params == count
     if row.held.startswith(("timm ", "hub ")):
         assert count == expected(row)
     else:
@@ -105,17 +116,33 @@ def test_a_model_that_no_trace_can_follow_is_refused_with_its_reason(name: str) 
         found.config.traces.any()
 
 
+def test_a_digest_is_of_ids_that_are_traced() -> None:
+    entries = index(str(DIGEST)).entries
+    assert set(entries) <= set(TRACED)
+    assert len(entries) >= 54
+    assert DIGEST.stat().st_size <= 2 * 10**6
+
+
+@pytest.mark.parametrize(
+    ("name", "precision"), [("facebook/convnext-tiny-224", "bf16"), ("hustvl/yolos-tiny", "fp32")]
+)
+def test_a_digest_answers_as_the_trace_that_is_made_anew(name: str, precision: str) -> None:
+    assert name in index(str(DIGEST)).entries
+    file = traced(name, (precision,), more=False, library=HUB_IDS)
+    assert list(differences(name, file, (precision,))) == []
+
+
 def test_an_id_is_asked_as_any_model() -> None:
-    found = report("microsoft/resnet-18", batch=2)
+    found = report("microsoft/resnet-50", batch=2)
     with torch.device("meta"):
-        twin = timm().create_model("resnet18")
+        twin = timm().create_model("resnet50")
     with FlopCounterMode(display=False) as counter, torch.device("meta"):
         twin.eval()(torch.empty(2, 3, 224, 224))
     answer = found.to_dict()
     assert answer["params"]["total"] == parameters(twin)
     assert answer["flops"]["forward"] == counter.get_total_flops()
-    assert "3x224x224" in answer["model"]["config"]["notes"][0]
-    assert resolve("hf-hub:microsoft/resnet-18").source == resolve("microsoft/resnet-18").source
+    assert any("pixel_values=3x224x224" in note for note in answer["model"]["config"]["notes"])
+    assert resolve("hf-hub:microsoft/resnet-50").source == resolve("microsoft/resnet-50").source
 
 
 if __name__ == "__main__":

@@ -85,7 +85,7 @@ def _row(name: str) -> ModelRow:
     traced = digests.entries().get(name)
     if traced is not None:
         high, wide = traced.image[-2:]
-        source = f"{digests.library()}, {traced.kind}"
+        source = f"{digests.library(name)}, {traced.kind}"
         return ModelRow(name, family, (high, wide), traced.params, traced.macs, source, "traced")
     found = resolve(name)
     config = found.config

@@ -1,4 +1,4 @@
-"""Makes the digest of the names of timm that no formula describes, and holds it against timm.
+"""Makes the digests of names that no formula describes, and holds them against their libraries.
 
     PYTHONPATH=.:tests/start python tests/digest/make.py trace FOLDER [NAME ...]
     PYTHONPATH=.:tests/start python tests/digest/make.py condense FOLDER [NAME ...]
@@ -7,12 +7,15 @@
     PYTHONPATH=.:tests/start python tests/digest/make.py news
     PYTHONPATH=.:tests/start python tests/digest/make.py verify [NAME ...]
 
+The names are timm's, or with ``hub`` before the command (``make.py hub trace FOLDER``) the ids of
+the Hugging Face hub that ``vitcost/zoo/hub_traced.py`` has.
+
 ``trace`` writes a trace file a name into a folder, all names or those that are given: some five
 hours of one core. It goes on where it stopped, and several may run beside each other; the folder
 is of one version of timm and torch. ``condense`` keeps the digest of each file beside it, about a
-second a name, and ``pack`` puts those that are there into ``vitcost/zoo/timm/digest.bin``.
+second a name, and ``pack`` puts those that are there into one file, below ``vitcost/zoo``.
 ``compare`` holds every answer of the digest against that of the whole trace, with ``==``. ``news``
-says which names an installed timm has more or fewer. ``verify`` traces names anew and compares
+says which names an installed library has more or fewer. ``verify`` traces names anew and compares
 their answers.
 """
 
@@ -21,10 +24,11 @@ import os
 import sys
 import time
 from ast import dump, parse
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from zlib import crc32
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -38,8 +42,9 @@ from vitcost.scenario import Scenario
 from vitcost.traced.digest import index
 from vitcost.traced.file import TraceFile, read, write
 from vitcost.traced.trace import How, Trace, how_of
-from vitcost.zoo import tracing
-from vitcost.zoo.digests import TIMM
+from vitcost.zoo import Resolved, tracing
+from vitcost.zoo.digests import HUB, TIMM
+from vitcost.zoo.hub_traced import TRACED
 from vitcost.zoo.timm.others import OTHERS
 
 # fp16 runs what bf16 runs, but where CUDA takes a softmax and its cast in one kernel
@@ -50,7 +55,18 @@ _SOFTMAX = {"_softmax", "_log_softmax", "_safe_softmax"}
 LINES, FEWER = (2, 3, 4), (2, 3)
 
 
+class Library(NamedTuple):
+    """Whose names a digest has: the package, the file, the names, and how one of them is traced."""
+
+    package: str
+    file: Path
+    names: Callable[[], list[str]]
+    trace: Callable[[str], Resolved | None]
+
+
 def main(arguments: Sequence[str]) -> int:
+    library = HUB_IDS if arguments[:1] == ["hub"] else _TIMM
+    arguments = arguments[1:] if library is HUB_IDS else arguments
     commands = {
         "trace": trace_all, "condense": condense_all, "pack": pack_all,
         "compare": compare_all, "news": news, "verify": verify,
@@ -58,7 +74,7 @@ def main(arguments: Sequence[str]) -> int:
     if not arguments or arguments[0] not in commands:
         print(__doc__)
         return 2
-    return commands[arguments[0]](*arguments[1:])
+    return commands[arguments[0]](library, *arguments[1:])
 
 
 def names() -> list[str]:
@@ -66,28 +82,37 @@ def names() -> list[str]:
     return sorted(name for every in OTHERS.values() for name in every.split())
 
 
-def versions() -> dict[str, str]:
-    import timm
+_TIMM = Library("timm", TIMM, names, tracing.of_timm)
+HUB_IDS = Library("transformers", HUB, lambda: sorted(TRACED), tracing.of_hub)
+
+
+def versions(library: Library) -> dict[str, str]:
     import torch
 
-    return {"timm": timm.__version__, "torch": torch.__version__.partition("+")[0]}
+    package: Any = import_module(library.package)
+    return {library.package: package.__version__, "torch": torch.__version__.partition("+")[0]}
+
+
+def _file(folder: Path | str, name: str) -> Path:
+    return Path(folder) / f"{name.replace('/', '__')}.json.gz"
 
 
 # the slow stage: a trace file a name
 
 
-def trace_all(folder: str, *asked: str) -> int:
+def trace_all(library: Library, folder: str, *asked: str) -> int:
     out = Path(folder)
     out.mkdir(parents=True, exist_ok=True)
-    _keyed(out)
+    _keyed(out, versions(library))
     wrong = 0
-    for name in asked or names():
-        path, lock = out / f"{name}.json.gz", out / f"{name}.lock"
+    for name in asked or library.names():
+        path = _file(out, name)
+        lock = path.with_name(path.name.replace(".json.gz", ".lock"))
         if path.exists() or not _locked(lock):
             continue
         started = time.process_time()
         try:
-            _write(path, traced(name))
+            _write(path, traced(name, library=library))
             said = f"{path.stat().st_size:,} bytes"
         except VitcostError as error:
             wrong, said = wrong + 1, f"FAILED {error}"
@@ -97,13 +122,13 @@ def trace_all(folder: str, *asked: str) -> int:
     return 1 if wrong else 0
 
 
-def _keyed(out: Path) -> None:
-    """A folder is of one version of timm and of torch."""
+def _keyed(out: Path, here: dict[str, str]) -> None:
+    """A folder is of one version of a library and of torch."""
     key = out / "versions.json"
     if not key.exists():
-        key.write_text(json.dumps(versions()))
-    if json.loads(key.read_text()) != versions():
-        raise SystemExit(f"{out} is of {key.read_text()}, and {versions()} is installed")
+        key.write_text(json.dumps(here))
+    if json.loads(key.read_text()) != here:
+        raise SystemExit(f"{out} is of {key.read_text()}, and {here} is installed")
 
 
 def _locked(lock: Path) -> bool:
@@ -120,13 +145,18 @@ def _write(path: Path, file: TraceFile) -> None:
     part.replace(path)
 
 
-def traced(name: str, precisions: Sequence[str] = PRECISIONS, more: bool = True) -> TraceFile:
-    """A name of timm in these precisions: of one image, and as lines in the batch; with ``more`` in
-    fp16 too, where that differs."""
+def traced(
+    name: str,
+    precisions: Sequence[str] = PRECISIONS,
+    more: bool = True,
+    library: Library = _TIMM,
+) -> TraceFile:
+    """A name in these precisions: of one image, and as lines in the batch; with ``more`` in fp16
+    too, where that differs."""
     from vitcost.traced import modules
 
-    found = tracing.of_timm(name)
-    assert found is not None, f"timm has no {name}"
+    found = library.trace(name)
+    assert found is not None, f"{library.package} has no {name}"
     own: Any = found.config
     traces: list[tuple[How, Trace]] = []
 
@@ -150,10 +180,10 @@ def traced(name: str, precisions: Sequence[str] = PRECISIONS, more: bool = True)
 # the fast stage: every file in small, and all of them in one
 
 
-def condense_all(folder: str, *asked: str) -> int:
+def condense_all(library: Library, folder: str, *asked: str) -> int:
     wrong = 0
-    for name in asked or _there(Path(folder)):
-        path = Path(folder) / f"{name}.json.gz"
+    for name in asked or _there(library.names(), Path(folder)):
+        path = _file(folder, name)
         try:
             if _kept(path) is None:
                 _keep(path, named(read(path)))
@@ -163,20 +193,21 @@ def condense_all(folder: str, *asked: str) -> int:
     return 1 if wrong else 0
 
 
-def pack_all(folder: str) -> int:
+def pack_all(library: Library, folder: str) -> int:
     out = Path(folder)
     key = json.loads((out / "versions.json").read_text())
-    kept = {name: _kept(out / f"{name}.json.gz") for name in _there(out)}
+    kept = {name: _kept(_file(out, name)) for name in _there(library.names(), out)}
     found = {name: each for name, each in kept.items() if each is not None}
-    size = pack(TIMM, f"timm {key['timm']}", key["torch"], found)
-    missing = sorted(set(names()) - set(found))
+    of = f"{library.package} {key[library.package]}"
+    size = pack(library.file, of, key["torch"], found)
+    missing = sorted(set(library.names()) - set(found))
     print(f"{len(found)} names in {size:,} bytes; {len(missing)} are missing")
     return 0
 
 
-def _there(out: Path) -> list[str]:
+def _there(every: Iterable[str], out: Path) -> list[str]:
     """The names whose trace is there."""
-    return [name for name in names() if (out / f"{name}.json.gz").exists()]
+    return [name for name in every if _file(out, name).exists()]
 
 
 @cache
@@ -212,13 +243,12 @@ def _keep(path: Path, found: Named) -> None:
 # what holds
 
 
-def compare_all(folder: str, *asked: str) -> int:
+def compare_all(library: Library, folder: str, *asked: str) -> int:
     """Every answer of the digest against that of the whole trace."""
-    out = Path(folder)
     wrong = 0
-    for name in asked or sorted(index(str(TIMM)).entries):
+    for name in asked or sorted(index(str(library.file)).entries):
         started = time.process_time()
-        found = list(differences(name, read(out / f"{name}.json.gz")))
+        found = list(differences(name, read(str(_file(folder, name)))))
         wrong += bool(found)
         for line in found[:5]:
             print(f"{name}: {line}", flush=True)
@@ -226,16 +256,16 @@ def compare_all(folder: str, *asked: str) -> int:
     return 1 if wrong else 0
 
 
-def news() -> int:
-    """What the installed timm has that the digest has not, and the other way round."""
-    import timm
-
-    known = index(str(TIMM))
-    print(f"the digest is of {known.library} and torch {known.torch}; here is {versions()}")
-    here = set(timm.list_models())
-    for said, each in (("new", here - _all_names()), ("gone", set(known.entries) - here)):
-        print(f"{said}: {', '.join(sorted(each)) or 'none'}")
-    missing = sorted((set(names()) & here) - set(known.entries))
+def news(library: Library) -> int:
+    """What the installed library has that the digest has not, and the other way round."""
+    known = index(str(library.file))
+    print(f"the digest is of {known.library} and torch {known.torch}; here is {versions(library)}")
+    here = set(library.names())
+    if library is _TIMM:
+        here = set(import_module("timm").list_models())
+        print(f"new: {', '.join(sorted(here - _all_names())) or 'none'}")
+    print(f"gone: {', '.join(sorted(set(known.entries) - here)) or 'none'}")
+    missing = sorted((set(library.names()) & here) - set(known.entries))
     print(f"not in the digest: {', '.join(missing) or 'none'}")
     return 0
 
@@ -246,11 +276,11 @@ def _all_names() -> set[str]:
     return {*names(), *timm.names()}
 
 
-def verify(*asked: str) -> int:
+def verify(library: Library, *asked: str) -> int:
     """Names traced anew against their digests."""
     wrong = 0
-    for name in asked or sorted(index(str(TIMM)).entries):
-        found = list(differences(name, traced(name)))
+    for name in asked or sorted(index(str(library.file)).entries):
+        found = list(differences(name, traced(name, library=library)))
         wrong += bool(found)
         print(f"{name}: {'; '.join(found[:5]) or 'equal'}", flush=True)
     return 1 if wrong else 0

@@ -181,12 +181,22 @@ def _based_or_traced(model: str) -> Base:
 
     if modules.is_factory(model):
         return described(modules.of_factory(model))
-    from vitcost.zoo import tracing
-
-    hub = tracing.of_hub(model)
+    hub = _of_hub(model) if "/" in model else None
     if hub is None:
         raise _unknown(model)
     return hub.as_base()
+
+
+def _of_hub(name: str) -> Resolved | None:
+    """An id of the hub without a formula: by the digest of its trace, else traced here."""
+    from vitcost.zoo import digests
+
+    found = digests.of_hub(name)
+    if found is not None:
+        return found
+    from vitcost.zoo import tracing
+
+    return tracing.of_hub(name)
 
 
 def _without_formula(name: str) -> Base:

@@ -1,6 +1,7 @@
-"""Names without a formula, by the digest of their traces: neither torch nor timm is needed."""
+"""Names without a formula, by the digests of their traces: neither torch, timm nor transformers is
+needed."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -12,22 +13,27 @@ from vitcost.traced.digested import DigestedModel
 from vitcost.traced.model import TracedModel
 from vitcost.zoo.found import Resolved
 
-__all__ = ["TIMM", "entries", "library", "of_timm"]
+__all__ = ["HUB", "TIMM", "entries", "library", "of_hub", "of_timm"]
 
-# tests/digest/make.py writes it
+# tests/digest/make.py writes them
 TIMM = Path(__file__).parent / "timm" / "digest.bin"
+HUB = Path(__file__).parent / "hub_digest.bin"
 
 _REASON = "no formula here describes it"
 
 
 def entries() -> Mapping[str, Entry]:
-    """What the digest of timm's names says of each in short."""
-    return index(str(TIMM)).entries if TIMM.exists() else {}
+    """What the digests say in short of each name of timm and each id of the hub."""
+    return {**_entries(TIMM), **_entries(HUB)}
 
 
-def library() -> str:
-    """The library of the names, and its version."""
-    return index(str(TIMM)).library
+def _entries(file: Path) -> Mapping[str, Entry]:
+    return index(str(file)).entries if file.exists() else {}
+
+
+def library(name: str) -> str:
+    """The library of a name in the digests, and its version."""
+    return index(str(TIMM if name in _entries(TIMM) else HUB)).library
 
 
 def of_timm(name: str) -> Resolved | None:
@@ -38,11 +44,24 @@ def of_timm(name: str) -> Resolved | None:
     """
     if "." in name:
         return _of_tag(name)
-    if name not in entries():
+    return _of(TIMM, name, name, "timm's", partial(_timm_here, name))
+
+
+def of_hub(name: str) -> Resolved | None:
+    """An id of the hub that its digest has, of the inputs of its processor; None for another."""
+    path = name.removeprefix("hf-hub:").removeprefix("hf_hub:")
+    return _of(HUB, name, path, "transformers'", partial(_hub_here, name))
+
+
+def _of(
+    file: Path, name: str, entry: str, whose: str, here: Callable[[], TracedModel | None]
+) -> Resolved | None:
+    """A name by its entry in a file; ``here`` traces the same module for what the file has not."""
+    if entry not in _entries(file):
         return None
-    found = read(str(TIMM), name)
-    model = DigestedModel(name, found, _REASON, partial(_traced, name))
-    source = f"timm's {model.kind}, traced: {_REASON}; {found.index.library}"
+    found = read(str(file), entry)
+    model = DigestedModel(name, found, _REASON, here)
+    source = f"{whose} {model.kind}, traced: {_REASON}; {found.index.library}"
     # it is asked as a workload: what needs a formula refuses it
     return Resolved(name, source, cast("Config", model))
 
@@ -59,7 +78,7 @@ def _of_tag(name: str) -> Resolved | None:
     own = model.digest.classes
     if tag == Tag(num_classes=own):
         return found._replace(name=name)
-    traced = _traced(name)
+    traced = _timm_here(name)
     if traced is not None:
         return found._replace(name=name, config=cast("Config", traced))
     image = model.digest.entry.image[1:]
@@ -70,9 +89,17 @@ def _of_tag(name: str) -> Resolved | None:
     )
 
 
-def _traced(name: str) -> TracedModel | None:
-    """The same module, traced here for what its digest does not hold."""
+def _timm_here(name: str) -> TracedModel | None:
     from vitcost.zoo import tracing
 
-    found = tracing.of_timm(name)
+    return _model(tracing.of_timm(name))
+
+
+def _hub_here(name: str) -> TracedModel | None:
+    from vitcost.zoo import tracing
+
+    return _model(tracing.of_hub(name))
+
+
+def _model(found: Resolved | None) -> TracedModel | None:
     return None if found is None else cast(TracedModel, found.config)

@@ -591,12 +591,13 @@ TRACED: Mapping[str, Row] = MappingProxyType({
     "CIDAS/clipseg-rd64": Row(
         "clipseg", "CLIPSegForImageSegmentation", {"vision_config": {"patch_size": 16}}, _CLIPSEG,
         f"hub openai/clip-vit-base-patch16 + {_SEGMENTS}: its decoder",
-        ("input_ids=77:int64", "pixel_values=3x352x352"),
+        (*_image(352), "input_ids=77:int64"),
     ),
     "google/owlvit-base-patch32": Row(
         "owlvit", "OwlViTForObjectDetection", {},
         "the id's config.json at dd7f3bc78606; " + _OWLVIT,
         f"hub openai/clip-vit-base-patch32 + {_PLACES} - {_WORDS} + {_BOXES}: places, words, heads",
+        (*_image(768), "input_ids=16:int64"),
     ),
     "microsoft/trocr-base-handwritten": _trocr("334 M, Li et al. 2023", 768, 12, 12),
     "microsoft/trocr-large-handwritten": _trocr("558 M, Li et al. 2023", 1024, 24, 16),
