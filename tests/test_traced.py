@@ -174,6 +174,24 @@ def test_statistics_of_a_norm_are_as_wide_as_its_weights(op: str) -> None:
     assert fake == outputs() == [torch.bfloat16, torch.float32, torch.float32]
 
 
+def test_a_group_norm_writes_its_gradient_as_its_input_is() -> None:
+    def found() -> list[Any]:
+        x, gradient = (torch.ones(2, 8, 4, 4, dtype=torch.bfloat16) for _ in range(2))
+        own, statistics = torch.ones(8), torch.ones(2, 2)
+        func = torch.ops.aten.native_group_norm_backward.default
+        outputs = []
+        for a, b in ((0, 0), (1, 0), (1, 1), (0, 1)):
+            g, y = (t.to(memory_format=(torch.contiguous_format, torch.channels_last)[last])
+                    for t, last in ((gradient, a), (x, b)))  # fmt: skip
+            given = (g, y, statistics, statistics, own, 2, 8, 16, 2, [True, True, True])
+            outputs += [(t.dtype, t.stride()) for t in as_real(func, given, func(*given))]
+        return outputs
+
+    with FakeTensorMode():
+        fake = found()
+    assert fake == found()
+
+
 def test_a_layer_norm_writes_its_gradient_in_order() -> None:
     def strides() -> tuple[int, ...]:
         x = torch.ones(2, 6, 4)

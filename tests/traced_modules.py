@@ -132,6 +132,34 @@ class UNet(nn.Module):
         return functional.interpolate(self.last(y), scale_factor=2.0, mode="bilinear")
 
 
+class Cloud(nn.Module):
+    """Points with their neighbours: linear layers of rows that lie apart, gathers, maxima."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.edge = nn.Linear(3, 64), nn.Conv2d(32, 32, 1, groups=4, bias=False)
+        self.never = nn.GRU(8, 8)  # which lists its parameters a second time
+        self.out = nn.Linear(32, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.embed(x.transpose(1, 2)).transpose(1, 2)[:, :16].contiguous()
+        near = torch.cdist(x.transpose(1, 2), x.transpose(1, 2)).topk(6, largest=False).indices
+        many = y.unsqueeze(-1).expand(-1, -1, -1, 6)
+        found = many.gather(2, near.unsqueeze(1).expand(-1, 16, -1, -1))
+        return self.out(self.edge(torch.cat([found, many - found], 1)).max(-1)[0].max(-1)[0])
+
+
+class Wide(nn.Module):
+    """A linear layer of rows that lie apart, whose output is the largest tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide, self.out = nn.Linear(4, 64), nn.Linear(64, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.wide(x.transpose(1, 2)).mean(1))
+
+
 class Detector(nn.Module):
     """A backbone with queries that attend to its tokens: boxes and classes."""
 
@@ -385,6 +413,8 @@ CASES: Mapping[str, Case] = {
             },
         ),
     ),
+    "point cloud": Case(Cloud, lambda b: (torch.rand(b, 3, 40),)),
+    "rows that lie apart": Case(Wide, lambda b: (torch.rand(b, 4, 30),)),
     "multilayer perceptron": Case(Mlp, image(16)),
     "attention with a learned mask": Case(Mixed, lambda b: (torch.rand(b, 9, 12),)),
     "adapters of low rank": Case(Adapted, image(32)),
@@ -471,5 +501,6 @@ QUICK = (
     "two towers, contrastive", "student and teacher of crops", "masked autoencoder",
     "U-shaped segmenter", "detector", "video", "frozen backbone", "tied, shared, never called",
     "its own checkpoints", "one dictionary", "guards against overflow", "multilayer perceptron",
-    "attention with a learned mask", "adapters of low rank", "swin", "convnext",
+    "attention with a learned mask", "adapters of low rank", "swin", "convnext", "point cloud",
+    "rows that lie apart",
 )  # fmt: skip

@@ -273,7 +273,7 @@ def differ(c: Structure, m: Module, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         m.view(weights, axes("b a s s"), group="attention", kind="select") for _ in range(2)
     )
     second = m.op("gate", second, factor, group="attention")
-    weights = m.op("add", first, second, group="attention")
+    weights = m.op("subtract", first, second, group="attention")
     values = _adjacent(c, m, v)
     y = m.op("matmul", weights, values, axes=axes("b a s d"), over=axes("s"), group="attention")
     m.hold(k, v, weights, factor)
@@ -287,7 +287,7 @@ def _lambda(m: Module) -> Tensor:
     for i in "12":
         product = m.op("mul", *(m.parameter(f"lambda_{x}{i}", "d_2") for x in "qk"))
         exps.append(m.op("exp", m.cast(m.op("sum", product, axes=()))))
-    return m.op("add", *exps)
+    return m.op("more", m.op("subtract", *exps))
 
 
 def _table(c: Structure, m: Module) -> Tensor:

@@ -110,8 +110,15 @@ class Backward(Gradients):
         """Brings a gradient to the shape and the type of what it is of: a sum over what the op
         repeated, a cast of what it widened."""
         of, value = given
-        if of.itemsize == value.itemsize and not self.repeats(of.axes, value.axes):
+        repeated = self.repeats(of.axes, value.axes)
+        if of.itemsize == value.itemsize and not repeated:
             return given
+        if repeated and of.itemsize != value.itemsize:
+            # validate_outputs sums first, and casts the sum
+            total = self.new(of, of.axes, value.itemsize)
+            self.look()
+            self.drop(value)
+            value = total
         fitting = self.new(of)
         self.look()
         self.drop(value)

@@ -120,6 +120,15 @@ def _even(walk: Gradients, op: Op, taken: Tensor) -> Tensor:
     return odd
 
 
+def _halves(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
+    """Of the two halves of a head: the gradient of one with its sign turned, beside that of the
+    other, of which it is a view."""
+    (x,) = op.reads
+    walk.pass_by((*x.axes[:-1], "d_2"), op.write.itemsize)
+    walk.look()
+    return _each(walk, op, taken)
+
+
 def _of_quotient(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
     """``grad / y`` for x, and ``-grad · (x / y) / y`` for y, as large as what the op wrote."""
     wide = op.write.axes, op.write.itemsize
@@ -163,6 +172,12 @@ def _passed(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
     return [Gradient(t, walk.share(taken)) for t in _wanted(op)]
 
 
+def _negated(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
+    """The gradient itself, and it with its sign turned."""
+    first, second = op.reads
+    return [Gradient(t, walk.share(taken) if t is first else walk.new(second)) for t in _wanted(op)]
+
+
 def _viewed(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
     """A view of the gradient for each."""
     return [Gradient(t, walk.view(taken, t.axes)) for t in _wanted(op)]
@@ -185,8 +200,32 @@ def _attended(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
     of operands as these lie."""
     ordered = op.kernel == "efficient" or walk.layout.platform == "cpu"
     return [
-        Gradient(t, walk.new(t, role="by image" if ordered else "as read")) for t in _wanted(op)
+        _of_mask(walk, t)
+        if op.kernel == "efficient" and t not in op.reads[:3]
+        else Gradient(t, walk.new(t, role="by image" if ordered else "as read"))
+        for t in _wanted(op)
     ]
+
+
+def _over_images(walk: Gradients, op: Op, taken: Tensor) -> Tensor:
+    """A mask that was repeated: the sum of what every image has of it, without the padding."""
+    if walk.one_image:
+        return taken
+    *outer, last = op.write.axes
+    total = walk.new(op.write, (*outer, str(last).removesuffix("8")))
+    walk.look()
+    walk.drop(taken)
+    return total
+
+
+def _of_mask(walk: Gradients, mask: Tensor) -> Gradient:
+    """The efficient kernel writes it for each image, in rows of a multiple of 16 elements:
+    attention_backward.cu in aten, grad_bias."""
+    _, *outer, last = mask.axes
+    whole = walk.new(mask, ("b", *outer, f"{str(last).removesuffix('8')}16"))
+    value = walk.view(whole, mask.axes)
+    walk.drop(whole)
+    return Gradient(mask, value)
 
 
 def _unfolded(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
@@ -245,7 +284,10 @@ RULES: Mapping[str, Rule] = {
     "where": Rule(_where),
     "put": Rule(_put),
     "turned": Rule(_each, before=(_even,)),
+    "halves": Rule(_halves),
+    "cut": Rule(_each, before=(_over_images,)),
     "passed": Rule(_passed),
+    "negated": Rule(_negated),
     "viewed": Rule(_viewed),
     "heads": Rule(_heads),
     "by head": Rule(_by_head),

@@ -87,12 +87,16 @@ def _attentions(node: Node, sizes: Sizes, times: Size) -> Iterator[tuple[str, Si
 
 def padded(op: Op) -> tuple[Op, ...]:
     """A fused attention, and before it what its mask needs: rows of a multiple of 8 elements, which
-    the efficient kernel reads aligned. aten's attention.cpp, preprocess_mask."""
+    the efficient kernel reads aligned, cut and repeated for every image: attention.cpp in aten,
+    preprocess_mask."""
     *operands, last = op.reads
     if len(operands) < 3:
         return (op,)
     mask = Tensor(last.name, (*last.axes[:-1], f"{last.axes[-1]}8"))
-    return Op("pad", (last,), mask), op._replace(reads=(*operands, mask))
+    cut = Tensor(last.name, mask.axes, base=mask)
+    # the caller holds the mask that it has given
+    attended = op._replace(reads=(*operands, cut), holds=(*op.holds, last))
+    return Op("pad", (last,), mask), Op("cut", (mask,), cut), attended
 
 
 def filled(op: Op, one_head: bool) -> Iterator[Op]:
@@ -219,16 +223,24 @@ def _difference(group: list[Op]) -> list[Op | Node]:
     (q, q_copied), (k, k_copied), (v, v_copied) = (
         _source(t, made) for t in (*first.reads, last.reads[1])
     )
-    body: list[Op | Node] = []
+    # one call takes the halves of each apart
+    split = [
+        [
+            Op("split", (x,), Tensor(x.name, (x.axes[0], v.axes[1], *x.axes[2:]), base=x),
+               group="attention")
+            for _ in range(2)
+        ]
+        for x in (q, k)
+    ]  # fmt: skip
+    body: list[Op | Node] = [op for ops in split for op in ops]
     halves: list[Tensor] = []
-    for product in ("matmul", "matmul again"):
+    for product, *both in zip(("matmul", "matmul again"), *split, strict=True):
         parts: list[Op] = []
-        operands: list[Tensor] = []
-        for x, copied in ((q, q_copied), (k, k_copied)):
-            half = Tensor(x.name, (x.axes[0], v.axes[1], *x.axes[2:]), base=x)
-            body.append(Op("split", (x,), half, group="attention"))
-            # what lies side by side for all heads does so for half of them, or for one
-            operands.append(_copied(half, parts) if copied and v_copied else half)
+        # what lies side by side for all heads does so for half of them, or for one
+        operands = [
+            _copied(half.write, parts) if copied and v_copied else half.write
+            for half, copied in zip(both, (q_copied, k_copied), strict=True)
+        ]
         scores = Tensor("matmul", last.reads[0].axes)
         parts.append(first._replace(reads=tuple(operands), write=scores))
         for op in group:
@@ -246,7 +258,7 @@ def _difference(group: list[Op]) -> list[Op | Node]:
     scaled = Tensor("gate", last.write.axes)
     read = halves[1], gate.reads[1]
     body.append(gate._replace(reads=read, write=scaled, parts=tuple(defined)))
-    body.append(Op("add", (halves[0], scaled), last.write, group="attention"))
+    body.append(Op("subtract", (halves[0], scaled), last.write, group="attention"))
     return body
 
 
@@ -306,8 +318,13 @@ def decompose(parts: tuple[Op, ...], operands: Sequence[Tensor], half: bool) -> 
                 write = Tensor(write.name, write.axes, write.role, reads[0])
             kernel = "math" if op.kind == "softmax" else ""
             yield op._replace(reads=reads, write=write, group="", kernel=kernel)
+    named.append(last.reads[0])
+    if half:
+        # the weights that are returned come first: C++ evaluates a pair from its end
+        named.append(Tensor("weights", last.reads[0].axes, "activation", None, 2))
+        yield Op("cast", (last.reads[0],), named[-1])
     v = yield from _prepared(factors[2], given[2], made, None)
-    found = yield from _weighed(last, v[-1], named, half)
+    found = yield from _weighed(last, v[-1], tuple(named), half)
     yield from _behind(parts[end + 1 :], found)
 
 
@@ -324,16 +341,12 @@ def _reading(parts: tuple[Op, ...], operands: Sequence[Tensor]) -> tuple[Op, ...
     )
 
 
-def _weighed(last: Op, v: Tensor, named: list[Tensor], half: bool) -> Generator[Op, None, Tensor]:
+def _weighed(
+    last: Op, v: Tensor, holds: tuple[Tensor, ...], half: bool
+) -> Generator[Op, None, Tensor]:
     """The weighted sum of values, brought back to the precision that the kernel was given."""
-    weights = last.reads[0]
-    named.append(weights)
-    if half:
-        named.append(Tensor("weights", weights.axes, "activation", None, 2))
-        yield Op("cast", (weights,), named[-1])
     write = Tensor(last.write.name, last.write.axes) if half else last.write
-    holds = tuple(named)
-    yield last._replace(reads=(weights, v), write=write, group="", holds=holds)
+    yield last._replace(reads=(last.reads[0], v), write=write, group="", holds=holds)
     if half:
         narrow = Tensor(write.name, write.axes, "activation", None, 2)
         yield Op("cast", (write,), narrow, holds=holds)
@@ -373,10 +386,11 @@ def root_mean_square(op: Op, half: bool) -> Iterator[Op]:
     )
     yield Op("square", (x,), square)
     yield Op("mean", (square,), mean)
-    yield Op("rsqrt", (mean,), rms)
+    # one expression in C++: its temporaries live until the root is there
+    yield Op("rsqrt", (mean,), rms, holds=(square,))
     yield Op("mul", (x, rms), y)
     wide = Tensor("gain", x.axes) if half else op.write
     yield Op("gain", (y,), wide, weight=op.weight, frozen=op.frozen, holds=(x, rms))
     if half:
         result = Tensor(op.write.name, x.axes, "activation", None, 2)
-        yield Op("cast", (wide,), result, holds=(x, rms))
+        yield Op("cast", (wide,), result, holds=(rms,))

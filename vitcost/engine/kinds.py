@@ -89,6 +89,7 @@ _ROWS = (
     Kind("scale", (1,), 1, "keep", "keep", "", "each", "", "keeps", "memory", "kernel"),
     Kind("residual", (2,), 1, "widest", "widest", "", "passed", "", "keeps", "memory", "passes"),
     Kind("add", (2,), 0, "widest", "widest", "", "passed", "", "keeps", "memory", "passes"),
+    Kind("subtract", (2,), 0, "widest", "widest", "", "negated", "", "keeps", "memory", "kernel"),
     # the causal mask, which a fused kernel has built in, made and added
     Kind("make mask", (1,), 0, "keep", "keep", "", "each", "", "in order", "memory", "kernel"),
     Kind("mask", (2,), 0, "widest", "widest", "", "passed", "", "keeps", "memory", "passes"),
@@ -155,6 +156,9 @@ _ROWS = (
     Kind("permute", (1,), 0, "keep", "keep", "", "heads", "", "in order", "memory", "kernel"),
     Kind("repeat", (1,), 0, "keep", "keep", "", "each", "", "in order", "memory", "kernel"),
     Kind("rotate", (1,), 0, "keep", "keep", "", "turned", "", "in order", "memory", "kernel"),
+    # the second half of a head's channels with their signs turned, then the first
+    Kind("rotate halves", (1,), 0, "keep", "keep", "", "halves", "", "in order", "memory",
+         "kernel"),
     Kind("cast", (1, 2), 0, "keep", "keep", "", "cast", "", "keeps", "memory", "kernel"),
     # between the ranks of a parallel run
     Kind("scatter", (1,), 0, "keep", "keep", "", "at most, exchanged", "", "in order", "memory",
@@ -171,6 +175,8 @@ _ROWS = (
     Kind("unfold", (1,), 0, "keep", "keep", "", "unfolded", "heads", "view", "memory", "passes"),
     Kind("select", (1,), 0, "keep", "keep", "", "each", "part", "view", "memory", "kernel"),
     Kind("slice", (1,), 0, "keep", "keep", "", "each", "part", "view", "memory", "kernel"),
+    # a padded mask in its own size again, the same for all images
+    Kind("cut", (1,), 0, "keep", "keep", "", "cut", "part", "view", "memory", "kernel"),
     # the three of a qkv lie apart in it
     Kind("unbind", (1,), 0, "keep", "keep", "", "gathered, copied", "part heads", "view",
          "memory", "kernel"),

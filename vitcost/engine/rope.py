@@ -12,6 +12,8 @@ _ROPES = {
     "mixed": "RotaryEmbeddingMixed",
     "mrope": "RotaryEmbeddingMRope",
 }
+# channels are paired with those half a head away, others with their neighbours
+_HALVES = ("dinov3", "mrope")
 # timm's names of what angles are made of, and of their sines and cosines
 _TABLES = {"cat": ("bands", "pos_embed"), "dinov3": ("periods", "pos_embed_cached")}
 
@@ -99,4 +101,7 @@ def _turned(c: Structure, m: Module, x: Tensor, table: Tensor) -> list[Tensor]:
     shape = axes("a n d" if learned else "n d")
     sin, cos = (m.view(table, shape, f, kind="chunk") for f in ("sin", "cos"))
     y = m.op("mul", patches, cos)
-    return [*prefix, m.op("add", y, m.op("mul", m.op("rotate", patches), sin))]
+    # timm takes a head apart into its halves, transformers slices each of it as timm the neighbours
+    chunked = c.rope in _HALVES and not c.code.turns_both
+    rotated = m.op("rotate halves" if chunked else "rotate", patches)
+    return [*prefix, m.op("add", y, m.op("mul", rotated, sin))]

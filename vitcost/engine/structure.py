@@ -201,6 +201,7 @@ def sizes_of(c: ViTConfig, batch: int = 1) -> Sizes:
         s=kept + prefix,
         s32=-(-(kept + prefix) // 32) * 32,
         s8=-(-(kept + prefix) // 8) * 8,
+        s16=-(-(kept + prefix) // 16) * 16,
         t=c.reg_tokens,
         u=n + prefix - c.reg_tokens,
         e_s=e_h * e_w + prefix,

@@ -55,6 +55,21 @@ def _in_order(args: tuple[Any, ...], output: Any) -> Any:
     return output if x is None or x.is_contiguous() else (_like(x, x.dtype), *rest)
 
 
+def _as_input(args: tuple[Any, ...], output: Any) -> Any:
+    """The backward kernel of a group norm writes the input's gradient in the type of the input, on
+    a CPU as that lies, on a card in order (aten/src/ATen/native/group_norm.cpp); torch's shape
+    function gives it the type of wider weights, and the order of the output's gradient."""
+    found, *rest = output
+    if found is None:
+        return output
+    x, last = args[1], torch.channels_last
+    pixels = x.dim() == 4 and x.device.type == "cpu" and x.is_contiguous(memory_format=last)
+    order = last if pixels and not x.is_contiguous() else torch.contiguous_format
+    if found.dtype == x.dtype and found.is_contiguous(memory_format=order):
+        return output
+    return (torch.empty(x.shape, dtype=x.dtype, device=x.device, memory_format=order), *rest)
+
+
 def _like(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.empty(tensor.shape, dtype=dtype, device=tensor.device)
 
@@ -66,4 +81,5 @@ _RULES: Mapping[Any, Callable[[tuple[Any, ...], Any], Any]] = {
     _aten._native_batch_norm_legit.default: _statistics(1),
     _aten._batch_norm_with_update.default: _statistics(1),
     _aten.native_layer_norm_backward.default: _in_order,
+    _aten.native_group_norm_backward.default: _as_input,
 }

@@ -86,7 +86,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         # autograd numbers its nodes: from which number on a module ran
         self._starts: list[int] = [0]
         self._ran: list[str] = [""]
-        # where the last sum of gradients stands that torch would have made in place
+        # what an operator has just written that the next may write over, and where Python stood
+        self._fresh: tuple[int, Any] = (-1, None)
+        # where the last operator stands that a real tensor would have been written over by
         self._sum: tuple[int, int] | None = None
 
     # -- storages ---------------------------------------------------------------------------------
@@ -180,10 +182,13 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         defined = self._defined(phase, path, name, flops, args) if flops else (0, 0)
         self.calls.append(Called(phase, path, name, read, written, flops, *defined))
         self.touched.append((*touched, *born))
-        if phase == "backward" and func in _OVERWRITES and _in_place(func, reads[0]):
-            first = self._numbers.get(reads[0].untyped_storage()._cdata)
-            if first is not None and born and first != born[0]:
+        over = phase == "backward" and func in _OVERWRITES and _in_place(func, reads[0])
+        place = _calling() if func in _FRESH or func in _OUT_OF_PLACE else None
+        if over or (func in _OUT_OF_PLACE and (touched[0], place) == self._fresh):
+            first = touched[0]
+            if born and first not in (-1, born[0]):
                 self._sum = first, len(self.events)
+        self._fresh = (born[0], place) if func in _FRESH else (-1, None)
         self.events.append(LOOK)
         return output
 
@@ -204,9 +209,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return (flops if phase == "forward" else 0), backward
 
     def _settle(self) -> None:
-        """torch adds gradients that meet in place where nobody else holds the first, and puts the
-        gradient of what was indexed into its zeros; under a dispatch mode it does neither, and lets
-        the first go right after."""
+        """torch writes over a tensor that nobody else holds, such as the first of gradients that
+        meet; of fake tensors, or under a dispatch mode, it makes another, and lets the first go
+        right after."""
         if self._sum is None:
             return
         first, look = self._sum
@@ -312,7 +317,20 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.events.append(coded(GRADIENT, number))
 
 
+_aten = torch.ops.aten
+_ADD = _aten.add.Tensor
+# C++ code that tells subclasses of tensors apart, isTensorSubclassLike in aten: a linear layer adds
+# its bias to a product, and a backward writes a gradient into zeros, of real tensors in place
+_FRESH = {_aten.mm.default, _aten.bmm.default, _aten.new_zeros.default, _aten.zeros.default}
+_OUT_OF_PLACE = {
+    _ADD, _aten.scatter.src, _aten.scatter.value, _aten.scatter_add.default,
+    _aten.index_put.default, _aten.index_add.default, _aten.index_copy.default,
+}  # fmt: skip
+
 _DEVICE = torch.ops.prim.device.default
+
+# what stands between a dispatch mode and its caller
+_WRAPPERS = ("_dynamo/eval_frame.py", "_compile.py")
 
 # torch gives the nodes that accumulate gradients the largest number that there is
 _NO_NUMBER = 2**63
@@ -333,21 +351,29 @@ def _shapes(output: Any) -> tuple[tuple[int, ...], ...]:
 
 
 # what autograd computes over its first operand: FunctionsManual.cpp, index_backward
-_OVERWRITES = (torch.ops.aten.add.Tensor, torch.ops.aten.index_put.default)
+_OVERWRITES = (_ADD, _aten.index_put.default)
 
 
 def _in_place(func: Any, first: Tensor) -> bool:
     """Whether autograd's engine itself runs such an operator, and may write over its first operand:
     of gradients that are added a view shares its storage (input_buffer.cpp,
     can_accumulate_inplace)."""
-    shares = func is torch.ops.aten.add.Tensor and first._is_view()
+    shares = func is _ADD and first._is_view()
     return not shares and _by_engine()
+
+
+def _calling() -> tuple[Any, int]:
+    """The Python code that calls C++, and which of its instructions does."""
+    frame: Any = sys._getframe(2)
+    while frame.f_code.co_filename.endswith(_WRAPPERS) and frame.f_back is not None:
+        frame = frame.f_back
+    return frame.f_code, frame.f_lasti
 
 
 def _by_engine() -> bool:
     """Whether no Python code of a backward stands between the engine and an operator."""
     frame = sys._getframe(3)
-    while frame.f_code.co_filename.endswith(("_dynamo/eval_frame.py", "_compile.py")):
+    while frame.f_code.co_filename.endswith(_WRAPPERS):
         if frame.f_back is None:
             return True
         frame = frame.f_back

@@ -281,8 +281,11 @@ def _modules(model: nn.Module) -> Iterator[tuple[str, str, int, int, bool]]:
 
 
 def _plain(model: nn.Module) -> dict[str, Tensor]:
+    """Tensors that are attributes alone: a GRU lists its parameters in one too."""
+    known = {id(tensor) for tensor in (*model.parameters(), *model.buffers())}
     return {
         f"{path}.{name}" if path else name: tensor
         for path, module in model.named_modules()
         for name, tensor in attributes(module)
+        if id(tensor) not in known
     }
