@@ -552,3 +552,18 @@ def test_a_batch_of_any_size_has_micro_batches() -> None:
     pairs = [(how["batch"], how["accumulate"]) for how in micro]
     assert pairs == [(12, 420), (10, 504), (9, 560)]
     assert not any(name == "img_size" for way in row.ways for name, _ in way.flags)
+
+
+@pytest.mark.parametrize(
+    ("cards", "kept"),
+    [
+        (["cpu-i9_10940x,memory_gb=32"], False),
+        (["cpu-i9_10940x"], False),
+        (["cpu-i9_10940x,memory_gb=32", "l4"], True),
+    ],
+)
+def test_a_page_of_processors_keeps_no_room_for_a_workspace(
+    cards: list[str], kept: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(["fit", "vit_tiny_patch16_224", *(a for card in cards for a in ("-g", card))])
+    assert ("room is kept for a workspace" in capsys.readouterr().out) == kept

@@ -61,7 +61,8 @@ def _lead(result: Fit) -> Iterator[str]:
     how = [f"attention {scenario.attention}"]
     if scenario.mode == "train":
         how += [f"optimizer {scenario.optimizer}", f"checkpointing {scenario.checkpointing}"]
-    yield f"{', '.join(how)}; {said(result.reserve)}"
+    beside = any(row.reserve_bytes for row in result.found)
+    yield f"{', '.join(how)}; {said(result.reserve, beside)}"
 
 
 def _cards(result: Fit) -> Table:

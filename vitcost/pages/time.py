@@ -61,10 +61,13 @@ def time_tables(report: Report) -> Iterator[Table]:
 def _cards(report: Report) -> Table:
     batch, mode = report.scenario.batch, _WORDS[report.scenario.mode]
     bases = dict.fromkeys(time.basis for time in report.time)
-    notes = [
-        "low, high: the band that nine in ten measurements should lie in",
-        "memory: whether the step's tensors fit the card, with a workspace, a context and the "
-        "allocator's slack beside them; left: bytes that remain then",
+    notes = ["low, high: the band that nine in ten measurements should lie in"]
+    if any(time.verdict for time in report.time):
+        notes.append(
+            "memory: whether the step's tensors fit the card, with a workspace, a context and the "
+            "allocator's slack beside them; left: bytes that remain then"
+        )
+    notes += [
         "of peak: the model's FLOPs over what the sheet allows in that time",
         *(_BASES[basis] for basis in bases),
         *(f"{time.gpu}: {note}" for time in report.time for note in time.notes),

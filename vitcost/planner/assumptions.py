@@ -87,7 +87,8 @@ def _sources(rows: Sequence[PlanRow]) -> Iterator[str]:
 def _memory(pace: Pace, reserve: Reserve, rows: Sequence[PlanRow]) -> Iterator[str]:
     card = pace.card
     by = "the sheet's number in GiB" if card.usable_bytes is None else "as a source states"
-    yield f"memory: {shown(card.capacity_bytes, 'bytes')}, {by}; {said(reserve)}"
+    kept = said(reserve, not card.is_processor)
+    yield f"memory: {shown(card.capacity_bytes, 'bytes')}, {by}; {kept}"
     if pace.scenario.compile:
         yield "memory: of eager kernels; compiled ones keep other tensors"
     bounds = [row for row in rows if row.memory_basis == "bounded"]

@@ -50,12 +50,15 @@ class Reserve(NamedTuple):
         return shown(self.fixed_bytes, "bytes") if self.fixed_bytes else "0"
 
 
-def said(reserve: Reserve) -> str:
-    """A sentence on the room that a page's numbers leave.
+def said(reserve: Reserve, beside: bool = True) -> str:
+    """A sentence on the room that a page's numbers leave; ``beside``: whether any of its cards
+    needs some, which processors do not.
 
-    >>> said(Reserve(fixed_bytes=2**30))
-    'bytes of tensors; 1.00 GiB of each card is kept free'
+    >>> said(Reserve(fixed_bytes=2**30)), said(Reserve(auto=True), beside=False)
+    ('bytes of tensors; 1.00 GiB of each card is kept free', 'bytes of tensors')
     """
+    if reserve.auto and not beside:
+        return "bytes of tensors"
     if reserve.auto:
         return (
             "bytes of tensors; room is kept for a workspace, a context and the allocator's slack"
