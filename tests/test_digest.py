@@ -13,8 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 sys.path.insert(0, str(Path(__file__).parent / "digest"))
 
 from compare import PRECISIONS, differences
-from condense import winners
 from make import names, traced
+from peaks import winners
 
 import vitcost
 from vitcost import report

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from encode import Taken, encoded
+from peaks import Refused, trimmed, winners
 
 from vitcost.engine.cost import Cost
 from vitcost.engine.live import PARTS
@@ -17,12 +18,12 @@ from vitcost.scenario import PRECISIONS, Scenario
 from vitcost.traced.alive import Look, looks, place
 from vitcost.traced.file import TraceFile
 from vitcost.traced.model import Filed, TracedModel
-from vitcost.traced.polynomials import Polynomial, plus, through, value
+from vitcost.traced.polynomials import Polynomial, through, value
 from vitcost.traced.rows import rows, uncounted
 from vitcost.traced.trace import How, Pass, Trace
 from vitcost.traced.workload import Traced, alike
 
-__all__ = ["Named", "Refused", "named"]
+__all__ = ["Named", "named", "squares"]
 
 # a line needs two batches, the third shows that it is one; squares need two more
 FEW, MORE = (2, 3, 1021), (2, 3, 5, 257, 1021)
@@ -32,10 +33,6 @@ WAYS = {
     "compiled": Setup("fp32", compiled=True),
     "unfused": Setup("fp32", torch=(1, 13)),
 }
-
-
-class Refused(Exception):
-    """A trace that a digest cannot keep exactly, and what of it."""
 
 
 class _Table(dict[Any, int]):
@@ -71,10 +68,13 @@ def condensed(file: TraceFile) -> dict[str, Any]:
     passes: list[Taken] = []
     traces = []
     first: Traced | None = None
+    curved = any(squares(trace) for _, trace in file.traces)
     for how, trace in file.traces:
         one = len(trace.batches) == 1
         if how != How(precision=how.precision) or (one and trace.batches != (1,)):
             raise Refused(f"a trace under {how.said()} at {trace.batches}")
+        if curved and len(trace.batches) == 2:
+            raise Refused(f"two batches under {how.said()}, of which some sizes are squares")
         own = Scenario.of(mode="infer", precision=how.precision, batch=1 if one else 2)
         run: Any = model.workload(own)
         if first is None:
@@ -110,6 +110,16 @@ def condensed(file: TraceFile) -> dict[str, Any]:
         "passes": list(encoded(passes)),
         **{name: list(table) for name, table in tables.items()},
     }
+
+
+def squares(trace: Trace) -> bool:
+    """Whether some size of a trace is no line in the batch."""
+    return any(
+        len(size) > 2
+        for run in (trace.inference, trace.step)
+        if run is not None
+        for size in (*run.sizes, *(o.flops for o in run.operators))
+    )
 
 
 # older files say so of FLOPs that are read otherwise now
@@ -217,7 +227,7 @@ def _taken(
         keys.append((*own, seen[own]))
     for part, name in enumerate(PARTS):
         columns[name] = {
-            key: _trimmed(look.parts[part]) for key, look in zip([*keys, -1], kept, strict=True)
+            key: trimmed(look.parts[part]) for key, look in zip([*keys, -1], kept, strict=True)
         }
     sums = {}
     training = run is trace.step
@@ -267,12 +277,6 @@ def _through(values: Sequence[int], batches: tuple[int, ...], what: str) -> Poly
     if found is None:
         raise Refused(f"{what} is no polynomial: {values} at {batches}")
     return found
-
-
-def _trimmed(size: Polynomial) -> Polynomial:
-    while len(size) > 1 and not size[-1]:
-        size = size[:-1]
-    return size
 
 
 # the work of a kernel of no class, by the first of its amounts
@@ -359,40 +363,3 @@ def _amount(calls: Sequence[Any], setup: Setup) -> tuple[tuple[str, bool], list[
         return (kind, calls[0].backward), works
     plain = next((word for field, word in _PLAIN.items() if getattr(work, field)), "stream")
     return (plain, False), works
-
-
-def winners(every: Sequence[Look], least: int) -> list[Look]:
-    """The looks that are the highest at some batch from ``least`` on, the first of equal ones, and
-    the end of the pass."""
-    best: dict[Polynomial, Look] = {}
-    for look in every[:-1]:
-        best.setdefault(_trimmed(look.total), look)
-    kept: dict[int, Look] = {}
-    batch: int | None = least
-    while batch is not None and best:
-        at = batch
-        top = max(best.items(), key=lambda item: (value(item[0], at), -item[1].number))
-        kept[top[1].number] = top[1]
-        batch = _overtaken(top, best, batch)
-    return [*(kept[number] for number in sorted(kept)), every[-1]]
-
-
-def _overtaken(
-    top: tuple[Polynomial, Look], best: Mapping[Polynomial, Look], batch: int
-) -> int | None:
-    """The next batch at which another look is higher, or as high and earlier."""
-    total, look = top
-    found: int | None = None
-    for other, its in best.items():
-        d = plus(other, total, -1)
-        if len(_trimmed(d)) > 2:
-            raise Refused("a peak that is a square of the batch")
-        start, slope = d[0], d[1] if len(d) > 1 else 0
-        if its is look or slope <= 0:
-            continue
-        # the least batch with start + slope · batch > 0, or ≥ 0 of an earlier look
-        more = 0 if its.number < look.number else 1
-        at = -((start - more) // slope)
-        if at > batch and (found is None or at < found):
-            found = at
-    return found

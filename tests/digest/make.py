@@ -34,8 +34,9 @@ from zlib import crc32
 sys.path.insert(0, str(Path(__file__).parent))
 
 from compare import differences
-from condense import Named, Refused, named
+from condense import Named, named, squares
 from pack import pack
+from peaks import Refused
 
 from vitcost.errors import VitcostError
 from vitcost.scenario import Scenario
@@ -161,7 +162,8 @@ def traced(
     traces: list[tuple[How, Trace]] = []
 
     def at(precision: str) -> None:
-        modules.LINES = LINES if precision == "fp32" else FEWER
+        curved = any(squares(trace) for _, trace in traces)
+        modules.LINES = LINES if precision == "fp32" or curved else FEWER
         how = how_of(Scenario.of(mode="train", precision=precision))
         traces.append((how, own.traces.lines(how)))
         try:
@@ -214,7 +216,9 @@ def _there(every: Iterable[str], out: Path) -> list[str]:
 def _made_by() -> int:
     """What a digest is kept under: comments and layout of its sources change none."""
     here = Path(__file__)
-    sources = [parse(here.with_name(f"{each}.py").read_text()) for each in ("condense", "encode")]
+    sources = [
+        parse(here.with_name(f"{each}.py").read_text()) for each in ("condense", "encode", "peaks")
+    ]
     return crc32("".join(map(dump, sources)).encode())
 
 
