@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent / "digest"))
 
 from compare import PRECISIONS, differences
 from make import names, traced
+from measured_support import DATA
 from peaks import winners
 
 import vitcost
@@ -128,3 +129,10 @@ def test_a_look_that_never_wins_is_left_out() -> None:
     kept = winners([*looks, Look(3, (none, none, none))], 2)
     assert [look.number for look in kept] == [1, 2, 3]
     assert [look.number for look in winners([*looks[:1], Look(1, (none,) * 3)], 2)] == [0, 1]
+
+
+def test_every_timing_of_other_families_is_scored() -> None:
+    score = vitcost.check_throughput(str(DATA / "throughput_traced.csv"))
+    assert [file.rows for file in score.files] == [file.covered for file in score.files]
+    assert sum(file.covered for file in score.files) == 99
+    assert sum(file.in_band or 0 for file in score.files) >= 0.9 * 99
