@@ -253,11 +253,13 @@ def test_a_kernel_that_is_named_is_taken(asked: str) -> None:
 
 
 def test_the_efficient_kernel_reads_a_mask_of_aligned_rows() -> None:
-    pad, op = Kernels("efficient", "cuda").ops(
+    pad, cut, op = Kernels("efficient", "cuda").ops(
         attention(Q, K, V, MASK), (Q, K, V, MASK), half=False
     )
     assert (pad.kind, pad.reads, pad.write.axes) == ("pad", (MASK,), axes("a s t8"))
-    assert op.reads == (Q, K, V, pad.write)
+    # the caller has a name for its mask while the kernel runs
+    assert (cut.reads, cut.write.base) == ((pad.write,), pad.write)
+    assert (op.reads, op.holds) == ((Q, K, V, cut.write), (MASK,))
 
 
 def test_plain_products_compute_halves_in_floats() -> None:

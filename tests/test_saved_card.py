@@ -143,6 +143,8 @@ WIDENED: dict[str, Any] = {
     "cube": lambda x: x.pow(3),
     "exp": torch.exp,
     "rsqrt": torch.rsqrt,
+    "root": lambda x: x.pow(0.5),
+    "length": lambda x: x.norm(2, -1),
 }
 
 

@@ -103,7 +103,8 @@ _ROWS = (
          "kernel"),
     Kind("root", (1,), 0, "float", "keep", "x", "squared", "", "in order", "memory", "kernel"),
     # the length of a vector, and no less than a small number of it
-    Kind("length", (1,), 0, "float", "keep", "xy", "length", "", "in order", "memory", "kernel"),
+    Kind("length", (1,), 0, "float", "keep", "xy", "length", "", "in order", "memory", "kernel",
+         ("fp16", "bf16")),
     Kind("at least", (1,), 0, "keep", "keep", "x", "where", "", "in order", "memory", "kernel"),
     Kind("divide", (2,), 0, "widest", "widest", "x", "quotient", "", "keeps", "memory", "kernel"),
     Kind("log sigmoid", (1,), 0, "keep", "keep", "xb", "each", "", "keeps", "memory", "kernel"),

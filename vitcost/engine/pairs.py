@@ -89,11 +89,14 @@ def _projected(c: ClipStructure, m: Module, x: Tensor) -> Tensor:
     return linear(m, "visual_projection", x, "O", bias=False) if c.projection else x
 
 
+# what each library calls the norm behind the blocks, and the blocks
+_LAST = ("norm", "ln_final", "ln_f", "blocks", "transformer.resblocks", "h")
+
+
 def _tokens(tower: Node) -> Tensor:
     """What the blocks of a tower make of its tokens, normed where all of them are."""
     named = {item.name: item.output for item in tower.body if isinstance(item, Node)}
-    last = (named[name] for name in ("norm", "ln_final", "blocks") if name in named)
-    return next(last)
+    return next(named[name] for name in _LAST if name in named)
 
 
 def _normalized(m: Module, x: Tensor) -> Tensor:

@@ -201,7 +201,10 @@ def _inference(of: Formula, config: Config, scenario: Scenario) -> Found:
     both = memory.inference(exact, top.peak_bytes), memory.inference(symbolic, alive)
     amount = both[0].total_bytes if not of.of else sum(getattr(both[0], name) for name in of.of)
     names = of.of or [
-        name for name in both[0]._fields if name.endswith("_bytes") and not name.startswith("int8")
+        # weights that are stored otherwise are another answer
+        name
+        for name in both[0]._fields
+        if name.endswith("_bytes") and "_weights" not in name
     ]
     terms = _terms(names, both[0], both[1], _numbers(exact.sizes))
     if not exact.has_parts:

@@ -270,7 +270,13 @@ class Sweep(Result):
         )
 
 
-@takes(all_timm=flag, quantities=optional(listed), pareto=optional(listed), gpu=listed)
+@takes(
+    all_timm=flag,
+    quantities=optional(listed),
+    pareto=optional(listed),
+    gpu=listed,
+    anchor=listed,
+)
 def sweep(
     *models: Model,
     vary: Vary,

@@ -39,7 +39,8 @@ _ASSETS = Path(__file__).parent / "assets"
 _APART = (
     "check/", "cli/", "formulas/", "schemas/", "budget", "diff.py", "planner/sweep.py",
     "planner/grid.py", "planner/evaluate.py", "planner/plot.py", "planner/parquet.py",
-    "planner/plan.py", "planner/choose.py", "planner/serve.py", "hardware/score.py",
+    "planner/plan.py", "planner/choose.py", "planner/serve.py", "hardware/score.py", "models.py",
+    "pages/models.py", "zoo/patterns.py", "planner/compare.py", "planner/named.py",
     "web/__init__.py", "__main__.py",
 )  # fmt: skip
 _TORCH = "\nimport torch\n"
