@@ -1,5 +1,6 @@
 """The digest of timm's names without a formula: against traces made anew, and torch on meta."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 sys.path.insert(0, str(Path(__file__).parent / "digest"))
 
 from compare import PRECISIONS, differences
-from make import names, traced
+from make import HUB_IDS, main, names, traced
 from measured_support import DATA
 from peaks import winners
 
@@ -136,3 +137,17 @@ def test_every_timing_of_other_families_is_scored() -> None:
     assert [file.rows for file in score.files] == [file.covered for file in score.files]
     assert sum(file.covered for file in score.files) == 99
     assert sum(file.in_band or 0 for file in score.files) >= 0.9 * 99
+
+
+def test_a_file_is_packed_again_from_what_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder need not keep the traces of names that are packed."""
+    file = tmp_path / "digest.bin"
+    file.write_bytes(HUB_IDS.file.read_bytes())
+    of = index(str(file))
+    key = {"transformers": of.library.partition(" ")[2], "torch": of.torch}
+    (tmp_path / "versions.json").write_text(json.dumps(key))
+    monkeypatch.setattr("make.HUB_IDS", HUB_IDS._replace(file=file))
+    assert main(["hub", "pack", str(tmp_path)]) == 0
+    assert file.read_bytes() == HUB_IDS.file.read_bytes()

@@ -13,7 +13,8 @@ the Hugging Face hub that ``vitcost/zoo/hub_traced.py`` has.
 ``trace`` writes a trace file a name into a folder, all names or those that are given: some five
 hours of one core. It goes on where it stopped, and several may run beside each other; the folder
 is of one version of timm and torch. ``condense`` keeps the digest of each file beside it, about a
-second a name, and ``pack`` puts those that are there into one file, below ``vitcost/zoo``.
+second a name, and ``pack`` puts those that are there into one file, below ``vitcost/zoo``, beside
+the names that this file has already: without names ``trace`` leaves these out.
 ``compare`` holds every answer of the digest against that of the whole trace, with ``==``. ``news``
 says which names an installed library has more or fewer. ``verify`` traces names anew and compares
 their answers.
@@ -40,7 +41,7 @@ from peaks import Refused
 
 from vitcost.errors import VitcostError
 from vitcost.scenario import Scenario
-from vitcost.traced.digest import index
+from vitcost.traced.digest import content, index
 from vitcost.traced.file import TraceFile, read, write
 from vitcost.traced.trace import How, Trace, how_of
 from vitcost.zoo import Resolved, tracing
@@ -106,7 +107,7 @@ def trace_all(library: Library, folder: str, *asked: str) -> int:
     out.mkdir(parents=True, exist_ok=True)
     _keyed(out, versions(library))
     wrong = 0
-    for name in asked or library.names():
+    for name in asked or sorted(set(library.names()) - set(_packed(library))):
         path = _file(out, name)
         lock = path.with_name(path.name.replace(".json.gz", ".lock"))
         if path.exists() or not _locked(lock):
@@ -201,10 +202,25 @@ def pack_all(library: Library, folder: str) -> int:
     kept = {name: _kept(_file(out, name)) for name in _there(library.names(), out)}
     found = {name: each for name, each in kept.items() if each is not None}
     of = f"{library.package} {key[library.package]}"
+    if library.file.exists():
+        packed = index(str(library.file))
+        if (packed.library, packed.torch) != (of, key["torch"]):
+            raise SystemExit(f"{library.file} is of {packed.library} and torch {packed.torch}")
+        found = {**_packed(library), **found}
     size = pack(library.file, of, key["torch"], found)
     missing = sorted(set(library.names()) - set(found))
     print(f"{len(found)} names in {size:,} bytes; {len(missing)} are missing")
     return 0
+
+
+def _packed(library: Library) -> dict[str, Named]:
+    """The names that a library's file has by now."""
+    file = str(library.file)
+    if not library.file.exists():
+        return {}
+    return {
+        name: Named(*entry[1:5], content(file, name)) for name, entry in index(file).entries.items()
+    }
 
 
 def _there(every: Iterable[str], out: Path) -> list[str]:

@@ -17,7 +17,19 @@ from typing import Any, NamedTuple
 from vitcost.errors import ConfigError
 from vitcost.traced.polynomials import Polynomial, value
 
-__all__ = ["SCHEMA", "Digest", "Entry", "Index", "Run", "Scenes", "Sum", "Top", "index", "read"]
+__all__ = [
+    "SCHEMA",
+    "Digest",
+    "Entry",
+    "Index",
+    "Run",
+    "Scenes",
+    "Sum",
+    "Top",
+    "content",
+    "index",
+    "read",
+]
 
 SCHEMA = "vitcost.digest/1"
 
@@ -291,6 +303,12 @@ def index(path: str) -> Index:
 @cache
 def read(path: str, name: str) -> Digest:
     """The digest of a name that a file has."""
+    found = index(path)
+    return Digest(found.entries[name], found, content(path, name))
+
+
+def content(path: str, name: str) -> dict[str, Any]:
+    """The block of a name. Raises ``ConfigError`` for one that is damaged."""
     import json
     import zlib
 
@@ -300,7 +318,8 @@ def read(path: str, name: str) -> Digest:
         file.seek(found.start + entry.start)
         data = file.read(entry.length)
     try:
-        content = zlib.decompressobj(zdict=found.dictionary).decompress(data)
-        return Digest(entry, found, json.loads(content))
+        block = zlib.decompressobj(zdict=found.dictionary).decompress(data)
+        read: dict[str, Any] = json.loads(block)
     except (zlib.error, ValueError) as error:
         raise ConfigError(f"{path}: a damaged digest of {name} ({error})") from None
+    return read
