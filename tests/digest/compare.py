@@ -38,7 +38,7 @@ PRECISIONS = ("fp32", "amp-bf16", "bf16", "amp-fp16", "fp16")
 def differences(
     name: str, file: TraceFile, precisions: Sequence[str] = (), batches: Sequence[int] = BATCHES
 ) -> Iterator[str]:
-    """What a digest answers otherwise than the traces of a file."""
+    """The answers in which a digest differs from the traces of a file."""
     digest = resolve(name)
     model: Any = digest.config
     # what a digest has not is not traced here
@@ -125,7 +125,7 @@ def _merged(layers: list[dict[str, Any]]) -> Any:
 
 
 def _looked(run: Workload, training: bool) -> Any:
-    """The highest look, what is alive there, and at the end."""
+    """The highest look, and the bytes that are alive there and at the end."""
 
     def looked() -> Any:
         peak = live.peak(run.step() if training else run.inference(), run.sizes)

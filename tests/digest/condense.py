@@ -41,7 +41,7 @@ class _Table(dict[Any, int]):
 
 
 class Named(NamedTuple):
-    """What the index of a digest says of a name, and its block."""
+    """A name: its row in the index of a digest, and its block."""
 
     kind: str
     image: tuple[int, ...]

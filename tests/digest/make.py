@@ -230,7 +230,7 @@ def _there(every: Iterable[str], out: Path) -> list[str]:
 
 @cache
 def _made_by() -> int:
-    """What a digest is kept under: comments and layout of its sources change none."""
+    """The key of a kept digest: its sources without their comments and layout."""
     here = Path(__file__)
     sources = [
         parse(here.with_name(f"{each}.py").read_text()) for each in ("condense", "encode", "peaks")
@@ -277,7 +277,7 @@ def compare_all(library: Library, folder: str, *asked: str) -> int:
 
 
 def news(library: Library) -> int:
-    """What the installed library has that the digest has not, and the other way round."""
+    """Prints the names that the installed library has and the digest has not, and the reverse."""
     known = index(str(library.file))
     print(f"the digest is of {known.library} and torch {known.torch}; here is {versions(library)}")
     here = set(library.names())

@@ -167,9 +167,9 @@ def command(
 
     A MODEL is a name, a pattern over names ('swin*'), a file, or a saved `report --json`. Every
     quantity also stands relative to the best of all, which is 1.00. More than 1,000 combinations
-    are computed on arrays (vitcost[sweep]) and told by their ends, up to 2,000,000; JSON and CSV
-    have up to 100,000 rows, Parquet has all, about a million a second. Of more than 100 rows with
-    --pareto the page has the front, and the other formats all.
+    are computed on arrays (vitcost[sweep]), up to 2,000,000, and the page shows their ends; JSON
+    and CSV have up to 100,000 rows, Parquet has all, about a million a second. With --pareto and
+    more than 100 rows the page has the front, and the other formats have every row.
     """
     varies = any(each.partition("=")[0].strip() == MODEL for each in vary)
     models = [*model_option, *model]

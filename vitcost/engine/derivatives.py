@@ -55,7 +55,7 @@ def _products(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
 
 
 def _product(walk: Gradients, of: Tensor) -> Tensor:
-    """What a product of matrices writes: a tensor of more axes has a view of it as its gradient,
+    """The result of a matrix product: a tensor of more axes has a view of it as its gradient,
     and so has a weight that is turned around before it is read."""
     value = walk.new(of)
     return walk.only_view(value) if len(of.axes) > 2 or of.role == "param" else value

@@ -59,8 +59,8 @@ def _open_clip(c: ClipStructure, m: Module, vision: Node, text: Node) -> Tensor:
 
 
 def _transformers(c: ClipStructure, m: Module, vision: Node, text: Node) -> Tensor:
-    """Both towers, then both lengths. What the forward returns beside its loss has names in it:
-    tokens and features of both towers, and logits."""
+    """Both towers, then both lengths. The forward returns tokens and features of both towers and
+    the logits beside its loss, and holds them by name until then."""
     own, other = _tokens(vision), _tokens(text)
     vision = vision._replace(also=(*vision.also, own))
     text = text._replace(also=(*text.also, other))
@@ -94,7 +94,7 @@ _LAST = ("norm", "ln_final", "ln_f", "blocks", "transformer.resblocks", "h")
 
 
 def _tokens(tower: Node) -> Tensor:
-    """What the blocks of a tower make of its tokens, normed where all of them are."""
+    """The tokens behind the blocks of a tower, behind its norm where all of them are normed."""
     named = {item.name: item.output for item in tower.body if isinstance(item, Node)}
     return next(named[name] for name in _LAST if name in named)
 

@@ -133,8 +133,7 @@ class Workload:
 
     @property
     def weights_bytes(self) -> Size | None:
-        """Bytes of all parameters, where some are of another type; None: all are of
-        ``param_bytes``."""
+        """Bytes of all parameters, where some have a type of their own; None: none has."""
         return None
 
     def axis(self, name: str) -> Size:

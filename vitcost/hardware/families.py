@@ -77,8 +77,8 @@ _COMPILED = {(2, 4): 1.02, (2, 9): 1.0}
 
 
 def weight_of(kind: str, setup: Setup, backward: bool) -> tuple[int, int]:
-    """What a FLOP and a byte of a class weigh in a software, in shares of ``WEIGHED``; of other
-    versions of torch in the nearest."""
+    """The weights of a FLOP and of a byte of a class in a software, in shares of ``WEIGHED``; a
+    version of torch that was not fitted has those of the nearest."""
     eager, compiled, back = WEIGHTS[kind]
     weight = back if backward else compiled if setup.compiled else eager
     known = _COMPILED if setup.compiled else _EAGER

@@ -222,7 +222,7 @@ def _padded_attention(op: Op, sizes: Sizes, back: bool) -> int:
 
 
 def _update(run: Workload, count: Size, setup: Setup, name: str) -> Work:
-    """What the optimizer moves, and multiplies, for so many parameters that train."""
+    """The bytes and the products of an optimizer's step on so many parameters."""
     row = OPTIMIZERS[name]
     if not row.rest:
         return _moved(row, count, setup)

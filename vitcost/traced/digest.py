@@ -14,6 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from vitcost.engine.cost import Cost
+from vitcost.engine.live import PARTS
 from vitcost.errors import ConfigError
 from vitcost.traced.polynomials import Polynomial, value
 
@@ -176,9 +178,9 @@ class Digest:
             number,
             tops,
             tuple(shapes),
-            tuple(zip(*(columns[field] for field in _COSTS), strict=True)),
+            tuple(zip(*(columns[field] for field in Cost._fields), strict=True)),
             tuple((names[phase], names[path]) for phase, path in given["places"]),
-            tuple(zip(*(columns[part] for part in _PARTS), strict=True)),
+            tuple(zip(*(columns[part] for part in PARTS), strict=True)),
             columns["batch"][0],
             tuple(given["attention"]),
             tuple(given["kernels"]),
@@ -213,12 +215,6 @@ class Digest:
 
 # of a bare name
 _CLASSES = 1000
-# the fields of Cost, and the parts of Live
-_COSTS = (
-    "params", "flops", "backward_flops", "pointwise", "moved_bytes", "saved_bytes",
-    "executed_backward_flops", "tensors", "trainable", "executed_flops",
-)  # fmt: skip
-_PARTS = ("saved", "gradients", "temporary")
 
 
 def keys_of(block: Mapping[str, Any], number: int, column: str) -> list[object]:
@@ -226,9 +222,9 @@ def keys_of(block: Mapping[str, Any], number: int, column: str) -> list[object]:
     given = block["passes"][number]
     if column == "batch":
         return [0]
-    if column in _COSTS:
+    if column in Cost._fields:
         return [*given["tops"], -1]
-    if column in _PARTS:
+    if column in PARTS:
         seen: dict[object, int] = {}
         keys: list[object] = []
         for phase, path in given["places"]:

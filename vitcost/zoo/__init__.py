@@ -192,22 +192,17 @@ def _of_hub(name: str) -> Resolved | None:
     from vitcost.zoo import digests
 
     found = digests.of_hub(name)
-    if found is not None:
-        return found
-    from vitcost.zoo import tracing
+    if found is None:
+        from vitcost.zoo import tracing
 
-    return tracing.of_hub(name)
+        found = tracing.of_hub(name)
+    return found
 
 
 def _without_formula(name: str) -> Base:
     """A name of timm without a formula: by the digest of its trace, else traced here."""
     from vitcost.zoo import digests
 
-    if "." in name:
-        # a table of tags, which a bare name has no use for
-        from vitcost.zoo.timm.tagged import tag_of
-
-        tag_of(name)
     found = digests.of_timm(name)
     if found is None:
         from vitcost.zoo import tracing
@@ -376,7 +371,10 @@ def _unknown(model: str) -> VitcostError:
 
     kind = class_of(model)
     if kind is not None:
-        return NotCovered(f"not covered: {kind}; {model} is timm's, and no formula here is exact")
+        return NotCovered(
+            f"not covered: {kind}; {model} is timm's, with neither a formula nor a digest of its "
+            "trace here: pip install 'vitcost[torch]' timm traces it"
+        )
     from vitcost.zoo.aliases import ROWS
 
     rows = {name: alias.base for name, alias in ROWS.items()}
