@@ -18,8 +18,9 @@ from vitcost.planner import named
 from vitcost.planner.grid import Grid
 from vitcost.planner.pareto import said
 from vitcost.render import render
-from vitcost.zoo import digests, every_name, timm_names
+from vitcost.zoo import digests, every_name
 from vitcost.zoo.patterns import is_pattern, matches
+from vitcost.zoo.timm import architectures
 from vitcost.zoo.timm.others import OTHERS
 from vitcost.zoo.timm.tagged import TAGS, Tag, tag_of, tags
 
@@ -103,7 +104,7 @@ def test_models_vary_as_they_are_named(capsys: Captured) -> None:
 
 def test_all_of_timm_is_every_architecture(monkeypatch: pytest.MonkeyPatch) -> None:
     every = named.named([], None, all_timm=True)
-    assert list(every.models) == timm_names() == sorted({*zoo.timm.names(), *_others()})
+    assert list(every.models) == architectures() == sorted({*zoo.timm.names(), *_others()})
     # timm 1.0.31's list_models()
     assert len(every.models) == every.points == 1371 <= every.most
     assert all(map(every.may_lack, every.models))
@@ -130,7 +131,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         if name.startswith(("vit_t", "vit_s", "vit_xs", "vit_base_p", "deit"))
     ]
     assert len(names) > 100
-    monkeypatch.setattr(zoo, "timm_names", lambda: names)
+    monkeypatch.setattr(zoo.timm, "architectures", lambda: names)
     return names
 
 

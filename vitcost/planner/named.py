@@ -68,9 +68,9 @@ def named(models: Sequence[Candidate], vary: "Vary | None", all_timm: bool = Fal
     each = list(_expanded(models, found))
     if all_timm:
         # a table of names, which a few models have no use for
-        from vitcost.zoo import timm_names
+        from vitcost.zoo.timm import architectures
 
-        more = [name for name in timm_names() if name not in found and name not in models]
+        more = [name for name in architectures() if name not in found and name not in models]
         found.update(dict.fromkeys(more))
         each += more
     return Named(tuple(each), rest, frozenset(found))

@@ -24,7 +24,6 @@ __all__ = [
     "is_rebuilt",
     "names",
     "resolve",
-    "timm_names",
 ]
 
 
@@ -273,21 +272,9 @@ def names() -> list[str]:
 def every_name() -> list[str]:
     """Every name, those of timm and of the hub without a formula too, in order."""
     from vitcost.zoo.hub_traced import TRACED
+    from vitcost.zoo.timm import architectures
 
-    return sorted({*names(), *timm_names(), *TRACED})
-
-
-def timm_names() -> list[str]:
-    """Every architecture of timm, in order.
-
-    >>> len(timm_names())
-    1371
-    """
-    from vitcost.zoo import timm
-    from vitcost.zoo.timm.others import OTHERS
-
-    others = (name for many in OTHERS.values() for name in many.split())
-    return sorted({*timm.names(), *others})
+    return sorted({*names(), *architectures(), *TRACED})
 
 
 def _fields(name: str) -> tuple[str, dict[str, Any]] | None:

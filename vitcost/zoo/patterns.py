@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
 from vitcost.errors import UnknownName
-from vitcost.zoo import every_name, timm_names
+from vitcost.zoo import every_name
+from vitcost.zoo.timm import architectures
 
 __all__ = ["is_pattern", "matches"]
 
@@ -47,6 +48,6 @@ def _tagged(pattern: str) -> Iterable[str]:
     from vitcost.zoo.timm.tagged import tags
 
     bare = pattern.partition(".")[0]
-    for name in timm_names():
+    for name in architectures():
         if fnmatchcase(name, bare):
             yield from (f"{name}.{tag}" for tag in timm.tags(name) or tags(name))

@@ -14,6 +14,7 @@ __all__ = [
     "RENAMED",
     "VERSION",
     "Table",
+    "architectures",
     "family_of",
     "lookup",
     "names",
@@ -109,8 +110,21 @@ def lookup(name: str) -> tuple[str, dict[str, Any]] | None:
 
 
 def names() -> list[str]:
-    """Every architecture, without tags."""
+    """Every architecture with a formula, without tags."""
     return [name for family in FAMILIES for name in table(family).rows]
+
+
+def architectures() -> list[str]:
+    """Every architecture of timm, those without a formula too, in order.
+
+    >>> len(architectures())
+    1371
+    """
+    # a table of its own, which a plain ViT has no use for
+    from vitcost.zoo.timm.others import OTHERS
+
+    others = (name for many in OTHERS.values() for name in many.split())
+    return sorted({*names(), *others})
 
 
 def tags(name: str) -> tuple[str, ...]:
