@@ -175,7 +175,7 @@ def traced(
     for precision in precisions:
         at(precision)
     if more and {o.name for _, each in traces for o in each.inference.operators} & _SOFTMAX:
-        for precision in set(WITH_SOFTMAX) - set(precisions):
+        for precision in [p for p in WITH_SOFTMAX if p not in precisions]:
             at(precision)
     return TraceFile(name, own.kind, "", tuple(traces))
 

@@ -59,6 +59,15 @@ def types_of(model: nn.Module, dtype: torch.dtype | None) -> dict[int, torch.dty
         return {number: table[name].dtype for table, name, number in own}
 
 
+def parameter(tensor: Tensor, trains: bool) -> Tensor:
+    """A new tensor as a parameter. ``nn.Parameter`` would run a ``detach`` for a tensor that is no
+    plain one: a dispatch of fake tensors for each weight, a fifth of a trace."""
+    if type(tensor) is Tensor:
+        return nn.Parameter(tensor, trains)
+    tensor._is_param = True
+    return tensor.requires_grad_(trains)
+
+
 def put(
     model: nn.Module,
     device: str,
@@ -75,10 +84,9 @@ def put(
         if id(tensor) not in made:
             new = make(tensor, types.get(id(tensor), tensor.dtype), device)
             trains = isinstance(tensor, nn.Parameter)
-            made[id(tensor)] = (
-                nn.Parameter(new, tensor.requires_grad) if trains else new,
-                tensor,  # or its number would be given again
-            )
+            if trains:
+                new = parameter(new, tensor.requires_grad)
+            made[id(tensor)] = (new, tensor)  # or the tensor's number would be given again
         found: Tensor = made[id(tensor)][0]
         return found
 
