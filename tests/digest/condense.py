@@ -150,16 +150,35 @@ def _height(look: Look) -> tuple[int, int]:
 
 # CUDA takes such an operator on fp16 and its cast to fp32 in one kernel, and on bf16 in two
 _SOFTMAX = {"_softmax", "_log_softmax", "_safe_softmax"}
+_AS = {"amp-fp16": "amp-bf16", "fp16": "bf16"}
+
+
+def as_bf16(traces: Sequence[tuple[How, Trace]], precision: str) -> str | None:
+    """The precision in bf16 that runs the same operators: there is one where the model casts no
+    input of a softmax to float32. None where fp16 has to be traced."""
+    of = _AS.get(precision)
+    every = [trace for how, trace in traces if how.precision == of]
+    fused = any(
+        _cast(trace) & {o.reads[0].shape for o in trace.inference.operators if o.name in _SOFTMAX}
+        for trace in every
+    )
+    return of if every and not fused else None
+
+
+def _cast(trace: Trace) -> set[object]:
+    """The shapes that a model casts to float32."""
+    return {
+        o.writes[0].shape
+        for o in trace.inference.operators
+        if o.name == "_to_copy" and o.writes[0].dtype == "float32"
+    }
 
 
 def _same(file: TraceFile) -> dict[str, str]:
-    """fp16 runs what bf16 runs, in a model without a softmax."""
-    names = {o.name for _, trace in file.traces for o in trace.inference.operators}
-    if names & _SOFTMAX:
-        return {}
+    """The precisions of a file that have no trace of their own, and the one that each equals."""
     traced = {how.precision for how, _ in file.traces}
-    same = {"amp-fp16": "amp-bf16", "fp16": "bf16"}
-    return {own: of for own, of in same.items() if own not in traced and of in traced}
+    same = {own: as_bf16(file.traces, own) for own in _AS if own not in traced}
+    return {own: of for own, of in same.items() if of is not None}
 
 
 def _parameters(run: Traced) -> list[tuple[tuple[int, ...], bool, bool, str]]:

@@ -35,7 +35,7 @@ from zlib import crc32
 sys.path.insert(0, str(Path(__file__).parent))
 
 from compare import differences
-from condense import Named, named, squares
+from condense import Named, as_bf16, named, squares
 from pack import pack
 from peaks import Refused
 
@@ -49,10 +49,7 @@ from vitcost.zoo.digests import HUB, TIMM
 from vitcost.zoo.hub_traced import TRACED
 from vitcost.zoo.timm.others import OTHERS
 
-# fp16 runs what bf16 runs, but where CUDA takes a softmax and its cast in one kernel
 PRECISIONS = ("fp32", "amp-bf16", "bf16")
-WITH_SOFTMAX = ("amp-fp16", "fp16")
-_SOFTMAX = {"_softmax", "_log_softmax", "_safe_softmax"}
 # a third batch shows in fp32 that a size is a line
 LINES, FEWER = (2, 3, 4), (2, 3)
 
@@ -174,9 +171,10 @@ def traced(
 
     for precision in precisions:
         at(precision)
-    if more and {o.name for _, each in traces for o in each.inference.operators} & _SOFTMAX:
-        for precision in [p for p in WITH_SOFTMAX if p not in precisions]:
-            at(precision)
+    if more:
+        for precision in ("amp-fp16", "fp16"):
+            if precision not in precisions and as_bf16(traces, precision) is None:
+                at(precision)
     return TraceFile(name, own.kind, "", tuple(traces))
 
 
