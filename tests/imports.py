@@ -1,7 +1,8 @@
 """The import graph of the package, every import counted: ``python tests/imports.py [FOLDER]``.
 
-Prints its rooms (top-level modules and folders), the arrows between modules, the circles, and the
-imports that run up. An import inside a function and one that is for types alone are arrows too.
+Prints its rooms (top-level modules and folders), its floors (how many rooms the longest chain of
+imports has), the arrows between modules, the circles, and the imports that run up. An import inside
+a function and one that is for types alone are arrows too.
 """
 
 import ast
@@ -141,15 +142,33 @@ def upward(found: list[Arrow], rooms: tuple[str, ...] = ROOMS) -> list[Arrow]:
     return [arrow for arrow in found if rank[room(arrow.imports)] > rank[room(arrow.module)]]
 
 
+def between(found: list[Arrow]) -> set[tuple[str, str]]:
+    """The pairs of rooms of which the first imports from the second."""
+    pairs = {(room(arrow.module), room(arrow.imports)) for arrow in found}
+    return {pair for pair in pairs if pair[0] != pair[1]}
+
+
+def chain(found: list[Arrow], rooms: tuple[str, ...] = ROOMS) -> list[str]:
+    """The longest chain of rooms of which each imports from the one before it.
+
+    ``rooms`` has the rooms in an order in which no import runs up.
+    """
+    longest: dict[str, list[str]] = {}
+    pairs = between(found)
+    for name in rooms:
+        below = (longest[other] for other in longest if (name, other) in pairs)
+        longest[name] = [*max(below, key=len, default=[]), name]
+    return max(longest.values(), key=len)
+
+
 def main(root: Path) -> None:
     found = arrows(root)
-    between = {(room(a.module), room(a.imports)) for a in found} - {
-        (name, name) for name in map(room, modules(root))
-    }
     rings = circles(found)
     rising = upward(found)
+    pairs, floors = {arrow[:2] for arrow in found}, chain(found)
     print(f"modules {len(modules(root))}, rooms {len({room(m) for m in modules(root)})}")
-    print(f"arrows between modules {len({a[:2] for a in found})}, between rooms {len(between)}")
+    print(f"arrows between modules {len(pairs)}, between rooms {len(between(found))}")
+    print(f"floors {len(floors)}: {' -> '.join(floors)}")
     print(f"circles {len(rings)}")
     for ring in rings:
         print("  " + " <-> ".join(ring))

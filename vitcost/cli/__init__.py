@@ -10,9 +10,9 @@ from importlib import import_module
 
 import click
 
-from vitcost import __version__
 from vitcost.errors import VitcostError, nearest
 from vitcost.users_code import has_run, reason_of
+from vitcost.version import VERSION
 from vitcost.words import COMMANDS as THEIRS
 
 __all__ = ["COMMANDS", "cli", "run"]
@@ -82,7 +82,7 @@ def _meant(word: str) -> str:
 
 
 @click.command(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, message="%(prog)s %(version)s")
+@click.version_option(VERSION, message="%(prog)s %(version)s")
 def cli() -> None:
     """What a Vision Transformer costs before anyone runs it.
 

@@ -14,8 +14,6 @@ from vitcost.errors import ConfigError, VitcostError
 from vitcost.flags import mode_of
 from vitcost.hardware.specs import asked_cards
 from vitcost.page import Column, Page, Row, Table, printable
-from vitcost.pages.fit import fit_page
-from vitcost.pages.report import report_page
 from vitcost.pages.roofline import roofline
 from vitcost.planner.asked import asked
 from vitcost.planner.fit import fit
@@ -119,7 +117,7 @@ def _report(model: str, flags: tuple[tuple[str, Any], ...]) -> Report:
 
 
 def _page(own: Report, flags: Mapping[str, Any]) -> Page:
-    page = report_page(own)
+    page = own.page()
     what, numbers, *cards = page.answer
     answers = [*cards, *_largest(own, flags), numbers]
     lead = (what, *(f"{time.gpu}: the time is {time.basis}" for time in own.time))
@@ -132,7 +130,7 @@ def _largest(own: Report, flags: Mapping[str, Any]) -> Iterator[str]:
         return
     try:
         if not own.time:
-            yield from fit_page(fit(own.model, **_fitted(flags))).answer[1:]
+            yield from fit(own.model, **_fitted(flags)).page().answer[1:]
             return
         # a batch of two fits nearly anywhere, and then no other ways are looked for
         (row,) = fit(own.model, **{**_fitted(flags), "batch": 2}).found
@@ -168,7 +166,7 @@ def _ways(own: Report, flags: Mapping[str, Any]) -> Iterator[Table]:
         found = fit(own.model, **_fitted(flags))
     except VitcostError:
         return
-    yield from fit_page(found).tables[1:]
+    yield from found.page().tables[1:]
 
 
 def _formulas(own: Report) -> Iterator[str]:
