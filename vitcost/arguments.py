@@ -73,6 +73,12 @@ def takes(**checks: Check) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
 
 
 def text(name: str, value: Any) -> str:
+    """Text as it is; ``ConfigError`` for anything else.
+
+    >>> text("model", "vit_base_patch16_224"), text("model", 3)
+    Traceback (most recent call last):
+    vitcost.errors.ConfigError: model must be text, got 3
+    """
     found = as_python(value)
     if not isinstance(found, str):
         raise ConfigError(f"{name} must be text, got {shown(value)}")
@@ -80,7 +86,12 @@ def text(name: str, value: Any) -> str:
 
 
 def path(name: str, value: Any) -> str:
-    """A path as text, pathlib's too."""
+    """A path as text, pathlib's too.
+
+    >>> from pathlib import PurePosixPath
+    >>> path("output", PurePosixPath("out/report.json"))
+    'out/report.json'
+    """
     try:
         return text(name, os.fspath(value) if isinstance(value, os.PathLike) else value)
     except ConfigError:
@@ -90,6 +101,12 @@ def path(name: str, value: Any) -> str:
 
 
 def flag(name: str, value: Any) -> bool:
+    """True or false as it is; ``ConfigError`` for anything else, numbers too.
+
+    >>> flag("why", True), flag("why", 1)
+    Traceback (most recent call last):
+    vitcost.errors.ConfigError: why must be true or false, got 1
+    """
     found = as_python(value)
     if not isinstance(found, bool):
         raise ConfigError(f"{name} must be true or false, got {shown(value)}")
@@ -97,17 +114,33 @@ def flag(name: str, value: Any) -> bool:
 
 
 def between(low: int, high: int) -> Check:
-    """An integer in a range."""
+    """A check that takes an integer in a range.
+
+    >>> between(1, 8)("nodes", 4), between(1, 8)("nodes", 9)
+    Traceback (most recent call last):
+    vitcost.errors.ConfigError: nodes must be between 1 and 8, got 9
+    """
     return lambda name, value: integer(name, value, low, high)
 
 
 def optional(check: Check) -> Check:
-    """None, or what another check lets through."""
+    """A check that takes None, or what another check lets through.
+
+    >>> optional(text)("gpu", None), optional(text)("gpu", "l4")
+    (None, 'l4')
+    """
     return lambda name, value: None if value is None else check(name, value)
 
 
 def called(name: str, value: Any) -> Callable[..., None]:
-    """A function of the user's that is told something; an error that it raises is ours."""
+    """A function of the user's that is told something; an error that it raises is ours.
+
+    >>> called("progress", print)(3, 10)
+    3 10
+    >>> called("progress", 3)
+    Traceback (most recent call last):
+    vitcost.errors.ConfigError: progress must be a function, got 3
+    """
     if not callable(value):
         raise ConfigError(f"{name} must be a function, got {shown(value)}")
 
@@ -145,7 +178,12 @@ def listed(name: str, value: Any) -> list[Any]:
 
 
 def some(name: str, value: Any) -> list[Any]:
-    """One thing or several, at least one."""
+    """One thing or several, at least one.
+
+    >>> some("files", "a.csv"), some("files", [])
+    Traceback (most recent call last):
+    vitcost.errors.ConfigError: files must be one or several, got []
+    """
     found = listed(name, value)
     if not found:
         raise ConfigError(f"{name} must be one or several, got {shown(value)}")

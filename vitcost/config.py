@@ -364,7 +364,11 @@ def configure(base: Mapping[str, Any] | ViTConfig, **overrides: Any) -> ViTConfi
 
 
 def merged(base: Mapping[str, Any] | ViTConfig, overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a config with others put on top."""
+    """The fields of a config with others put on top.
+
+    >>> merged({"depth": 12, "mlp_dim": 3072}, {"mlp_ratio": 2.0})
+    {'depth': 12, 'mlp_dim': 0, 'mlp_ratio': 2.0}
+    """
     for name in overrides:
         if name not in FIELDS and name not in RATIOS:
             raise unknown_field(name, [*FIELDS, *RATIOS], overrides[name])

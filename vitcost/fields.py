@@ -36,14 +36,29 @@ class Field(NamedTuple):
 
 
 def size(help: str) -> Field:
+    """A field for a size: an integer from 1 to 10⁶.
+
+    >>> size("width of a token").low, size("width of a token").high
+    (1, 1000000)
+    """
     return Field(help, 1, 10**6)
 
 
 def rate(help: str) -> Field:
+    """A field for a rate, such as dropout's: a number from 0 to 1.
+
+    >>> rate("dropout").high
+    1
+    """
     return Field(help, 0, 1)
 
 
 def choice(help: str, *choices: str) -> Field:
+    """A field for one of some words.
+
+    >>> choice("how patches are read", "conv", "linear").choices
+    ('conv', 'linear')
+    """
     return Field(help, choices=choices)
 
 
@@ -69,7 +84,14 @@ _OPTIONAL: Mapping[Any, Any] = {
 
 
 def checked(name: str, kind: Any, field: Field, value: Any) -> Any:
-    """The value as the field's type, or a ConfigError that says what is allowed."""
+    """The value as the field's type, or a ConfigError that says what is allowed.
+
+    >>> checked("depth", int, Field("blocks", 1, 100), 12)
+    12
+    >>> checked("depth", int, Field("blocks", 1, 100), 0)
+    Traceback (most recent call last):
+    vitcost.errors.ConfigError: depth must be between 1 and 100, got 0
+    """
     value = as_python(value)
     wrong = ConfigError(f"{name} must be {_WORDS[kind]}, got {shown(value)}")
     if kind in _OPTIONAL:
@@ -118,6 +140,11 @@ def _checkedchoice(name: str, field: Field, value: Any) -> str:
 
 
 def checked_ratio(name: str, value: float | None) -> float | None:
+    """A ratio of widths above 0, or None; ``ConfigError`` for anything else.
+
+    >>> checked_ratio("mlp_ratio", 4), checked_ratio("mlp_ratio", None)
+    (4, None)
+    """
     value = as_python(value)
     if value is None:
         return None
@@ -201,7 +228,11 @@ def parse_size(text: str) -> int | Pair:
 
 
 def parse(name: str, kind: Any, field: Field, text: str) -> Any:
-    """A value from its spelling on a command line; ``none`` stands for no value."""
+    """A value from its spelling on a command line; ``none`` stands for no value.
+
+    >>> parse("img_size", Pair, Field("image"), "256x192")
+    (256, 192)
+    """
     if text.lower() == "none" and (kind in _OPTIONAL or "" in field.choices):
         return None if kind in _OPTIONAL else ""
     if kind is str:

@@ -74,7 +74,11 @@ _R = TypeVar("_R")
 
 
 def settled(command: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
-    """A command's function, called with the mode that its flags imply."""
+    """A command's function, called with the mode that its flags imply.
+
+    >>> settled("fit")(dict)(ema=1)
+    {'ema': 1, 'mode': 'train'}
+    """
 
     def wrapped(function: Callable[_P, _R]) -> Callable[_P, _R]:
         @wraps(function)
@@ -115,6 +119,12 @@ def mode_of(command: str, given: Mapping[str, object]) -> dict[str, str]:
 def check_layout(config: object, scenario: Scenario) -> None:
     """Refuses what a layout changes and no formula knows: convolutions in channels-last keep other
     copies than those in rows, while a patch embedding keeps the same bytes in both.
+
+    >>> from vitcost.zoo import resolve
+    >>> check_layout(resolve("vit_base_patch16_224").config, Scenario(layout="nhwc"))
+    >>> check_layout(resolve("vit_base_r50_s16_224").config, Scenario(layout="nhwc"))
+    Traceback (most recent call last):
+    vitcost.errors.NotCovered: the bytes that a convolutional backbone keeps in layout ...
     """
     if scenario.layout != "nchw" and hasattr(config, "workload"):
         raise NotCovered(f"a module that is traced in layout {scenario.layout}: give layout nchw")

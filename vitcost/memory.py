@@ -36,7 +36,6 @@ __all__ = [
     "step_bound",
     "step_peak",
     "training",
-    "with_peak",
 ]
 
 
@@ -193,7 +192,18 @@ def training(
 
 
 def step(run: Workload, *, rank: int | None = None) -> Training:
-    """The training step of a workload that trains; ``rank`` as in ``training``."""
+    """The training step of a workload that trains: model states, saved activations, the peak.
+
+    ``rank`` as in ``training``. A model without a step has its states, and the reason in
+    ``missing``.
+
+    >>> from vitcost.engine.workload import workload
+    >>> from vitcost.zoo import resolve
+    >>> base = workload(resolve("vit_base_patch16_224").config, Scenario(batch=64, mode="train"))
+    >>> own = step(base)
+    >>> own.weights_bytes == 4 * 86_567_656, own.peak_bytes, own.peak_at
+    (True, 8730708904, 'backward of blocks.11.mlp.fc2')
+    """
     if run.no_step:
         # no activations are known, which is not none
         return states(run, None, rank=rank)._replace(missing=run.no_step)
@@ -206,6 +216,15 @@ def states(run: Workload, saved_bytes: Size | None, *, rank: int | None = None) 
 
     A parameter that does not train has no gradient and no state. torch's optimizers keep a step
     counter for each tensor. ``rank`` as in ``training``.
+
+    In fp32 AdamW keeps two moments of 4 bytes for each of 86,567,656 parameters, and 4 bytes for
+    each of 152 tensors: 12 in each of 12 blocks, and 8 outside of them.
+
+    >>> from vitcost.engine.workload import workload
+    >>> from vitcost.zoo import resolve
+    >>> base = workload(resolve("vit_base_patch16_224").config, Scenario(mode="train"))
+    >>> states(base, None).optimizer_bytes == 2 * 4 * 86_567_656 + 4 * 152
+    True
     """
     scenario, share, e = run.scenario, share_of(run, rank), run.param_bytes
     recipe = RECIPES[scenario.recipe]
@@ -262,6 +281,13 @@ def step_peak(
 
     Raises ``NotCovered`` for a model of which the backward is not known op by op, and for recipes
     other than torch's own, which move gradients and weights between copies.
+
+    >>> from vitcost.engine.workload import workload
+    >>> from vitcost.zoo import resolve
+    >>> base = workload(resolve("vit_base_patch16_224").config, Scenario(batch=64, mode="train"))
+    >>> top = step_peak(step(base), base)
+    >>> top.total_bytes, top.at
+    (8730708904, 'backward of blocks.11.mlp.fc2')
     """
     scenario, sizes = run.scenario, run.sizes
     if scenario.recipe != "torch":
@@ -327,8 +353,20 @@ def _more(peak: StepPeak, temporary: Size) -> StepPeak:
 
 
 def moment(own: Training, run: Workload, look: int | None) -> PeakParts:
-    """What lies in memory at one moment of a step, ``look`` as ``step_peak`` tells it, on sizes of
-    any kind: on symbols it is the polynomial of a peak."""
+    """The bytes in memory at one moment of a step, by part.
+
+    ``look`` is the number of the moment, as ``step_peak`` returns it; None is the optimizer's step.
+    Sizes may be symbols: then the parts are polynomials.
+
+    >>> from vitcost.engine.workload import workload
+    >>> from vitcost.zoo import resolve
+    >>> base = workload(resolve("vit_base_patch16_224").config, Scenario(batch=64, mode="train"))
+    >>> own = step(base)
+    >>> sum(moment(own, base, step_peak(own, base).look)) == own.peak_bytes
+    True
+    >>> moment(own, base, None).temporary_bytes == 4 * 86_567_656 + 4  # foreach's copy, and the loss
+    True
+    """
     if look is None:
         alive = optimizing(live.at_end(run.step(), run.sizes), run, None)
     else:
@@ -337,12 +375,28 @@ def moment(own: Training, run: Workload, look: int | None) -> PeakParts:
 
 
 def lasting(own: Training, run: Workload) -> PeakParts:
-    """What outlives a step whose peak is known."""
+    """The bytes that outlive a step whose peak is known: weights, states, the batch.
+
+    >>> from vitcost.engine.workload import workload
+    >>> from vitcost.zoo import resolve
+    >>> base = workload(resolve("vit_base_patch16_224").config, Scenario(batch=64, mode="train"))
+    >>> around = lasting(step(base), base)
+    >>> around.gradients_bytes, around.batch_bytes == 64 * (4 * 3 * 224 * 224 + 8)
+    (0, True)
+    """
     return _lasting(own, run, _kept(own, run, lambda one: one.step()))
 
 
 def optimizing(left: live.Live, run: Workload, rank: int | None) -> live.Live:
-    """What is alive in the optimizer's step: what the backward pass left, and temporaries."""
+    """The bytes alive in the optimizer's step: what the backward pass left, and temporaries.
+
+    >>> from vitcost.engine.workload import workload
+    >>> from vitcost.zoo import resolve
+    >>> base = workload(resolve("vit_base_patch16_224").config, Scenario(mode="train"))
+    >>> alive = optimizing(live.at_end(base.step(), base.sizes), base, None)
+    >>> alive.gradients == 4 * 86_567_656, alive.temporary == 4 * 86_567_656 + 4  # and the loss
+    (True, True)
+    """
     return left._replace(temporary=left.temporary + update_temporaries(run, rank))
 
 
@@ -379,7 +433,15 @@ def _kept(
 
 
 def loss_bytes(run: Workload) -> Size:
-    """What autograd keeps of the loss: ``cross_entropy_bytes`` for each that it has."""
+    """Bytes that autograd saves for the losses: ``cross_entropy_bytes`` for each that the model
+    has.
+
+    >>> from vitcost.engine.workload import workload
+    >>> from vitcost.zoo import resolve
+    >>> base = workload(resolve("vit_base_patch16_224").config, Scenario(batch=64, mode="train"))
+    >>> loss_bytes(base) == 4 * (64 * 1000 + 1)
+    True
+    """
     each = (numel(output.axes, run.sizes) for output in run.losses)
     return sum(cross_entropy_bytes(logits, run.scenario) for logits in each)
 

@@ -312,7 +312,15 @@ def values(
     names: Iterable[str] = QUANTITIES,
     terms: Terms = NO_TERMS,
 ) -> dict[str, Amount | None]:
-    """Quantities of a report, or of its JSON."""
+    """Quantities of a report, or of its JSON, by name.
+
+    ``terms`` are the prices and samples that costs need. Raises ``KeyError`` for a name that is no
+    quantity: ``known`` checks names.
+
+    >>> from vitcost import report
+    >>> values(report("vit_base_patch16_224"), ["params", "macs"])
+    {'params': 86567656, 'macs': 17563828224}
+    """
     data = report if isinstance(report, Mapping) else report.to_dict()
     return {name: QUANTITIES[name].read(data, terms) for name in names}
 
@@ -337,7 +345,13 @@ def check_terms(names: Iterable[str], cards: Iterable[str], terms: Terms) -> Non
 
 
 def check_used(given: Iterable[str], names: Iterable[str]) -> None:
-    """Refuses a price or samples that no quantity has a use for."""
+    """Refuses a price or samples that no quantity has a use for.
+
+    >>> check_used(["price"], ["cost"])
+    >>> check_used(["samples"], ["params"])
+    Traceback (most recent call last):
+    vitcost.errors.ConfigError: samples is of gpu_hours, cost, and none of them is asked for
+    """
     needed = {need for name in names if name in TIMED for need in TIMED[name].needs}
     for term in given:
         if term not in needed:

@@ -61,23 +61,49 @@ class Timed(NamedTuple):
 
 
 def step_time(step: Timed) -> Any:
+    """Seconds of a step.
+
+    >>> step_time(Timed(0.25, 500, None, None))
+    0.25
+    """
     return step.seconds
 
 
 def images_per_second(step: Timed) -> Any:
+    """Images a second: ``batch / seconds``.
+
+    >>> images_per_second(Timed(0.25, 500, None, None))
+    2000.0
+    """
     return step.batch / step.seconds
 
 
 def cost_per_million_images(step: Timed) -> Any:
+    """Money for a million images: ``10⁶ / images_per_second / 3600 · price``, the price of a card
+    and hour.
+
+    >>> cost_per_million_images(Timed(0.25, 500, 7.2, None))  # 500 s of a card
+    1.0
+    """
     return 10**6 / images_per_second(step) / _HOUR * step.price
 
 
 def gpu_hours(step: Timed) -> Any:
-    """The last batch of a run may be short, and takes as long."""
+    """Hours of one card for a run: ``⌈samples / batch⌉ · seconds / 3600``. The last batch may be
+    short, and takes as long.
+
+    >>> gpu_hours(Timed(0.25, 500, None, 14_400_000))  # 28,800 steps
+    2.0
+    """
     return -(-step.samples // step.batch) * step.seconds / _HOUR
 
 
 def cost(step: Timed) -> Any:
+    """Money for a run: ``gpu_hours · price``.
+
+    >>> cost(Timed(0.25, 500, 3.0, 14_400_000))
+    6.0
+    """
     return gpu_hours(step) * step.price
 
 

@@ -15,7 +15,19 @@ __all__ = ["optimizer_bytes", "share_of", "update_temporaries"]
 
 
 def share_of(run: Workload, rank: int | None) -> Share:
-    """What a rank holds of the parameters; ``rank`` None is the one that holds the most."""
+    """Elements of the parameters, gradients and states that a rank holds; ``rank`` None is the
+    fullest.
+
+    Raises ``ConfigError`` for a rank that is not there.
+
+    >>> from vitcost.engine.workload import workload
+    >>> from vitcost.scenario import Scenario
+    >>> from vitcost.zoo import resolve
+    >>> scenario = Scenario(mode="train", ranks=8, zero=1)
+    >>> share = share_of(workload(resolve("vit_base_patch16_224").config, scenario), None)
+    >>> share.weights, share.states < share.weights / 4
+    (86567656, True)
+    """
     ranks, zero = run.scenario.ranks, run.scenario.zero
     if rank is not None and not 0 <= rank < ranks:
         raise ConfigError(f"rank must be one of 0 to {ranks - 1:,}, got {rank:,}")
@@ -31,8 +43,20 @@ def share_of(run: Workload, rank: int | None) -> Share:
 
 
 def optimizer_bytes(share: Share, run: Workload, rank: int | None) -> Size:
-    """The optimizer's states: as many tensors as it keeps for each parameter, and counters; or
-    those of each tensor by its shape, of which no rank has a part."""
+    """Bytes of the optimizer's states on a rank: ``moments · e · elements + step_bytes · tensors``,
+    e bytes an element; of an optimizer that divides no tensor the sum over whole tensors by their
+    shapes.
+
+    Raises ``NotCovered`` for a kernel of another platform, and for parts of a tensor whose states
+    follow from its whole shape.
+
+    >>> from vitcost.engine.workload import workload
+    >>> from vitcost.scenario import Scenario
+    >>> from vitcost.zoo import resolve
+    >>> base = workload(resolve("vit_base_patch16_224").config, Scenario(mode="train"))
+    >>> optimizer_bytes(share_of(base, None), base, None) == 2 * 4 * 86_567_656 + 4 * 152
+    True
+    """
     name = run.scenario.optimizer
     recipe, optimizer, e = RECIPES[run.scenario.recipe], OPTIMIZERS[name], run.param_bytes
     if recipe.moments:
@@ -94,9 +118,20 @@ def _dealt(run: Workload, rank: int | None) -> tuple[tuple[int, ...], ...]:
 
 
 def update_temporaries(run: Workload, rank: int | None) -> Size:
-    """What ``optimizer.step`` allocates and frees: foreach a copy of all parameters, a loop the
-    storages of its locals, a fused kernel nothing. Recipes other than torch's
-    own have kernels of several libraries; none of these allocates more than foreach does."""
+    """The most bytes that ``optimizer.step`` allocates and frees on a rank.
+
+    A foreach kernel copies all parameters, a loop holds the storages of its locals, a fused kernel
+    allocates nothing. Recipes other than torch's own have kernels of several libraries; none of
+    these allocates more than foreach does.
+
+    >>> from vitcost.engine.workload import workload
+    >>> from vitcost.scenario import Scenario
+    >>> from vitcost.zoo import resolve
+    >>> base = workload(resolve("vit_base_patch16_224").config, Scenario(mode="train"))
+    >>> fused = base.under(Scenario(mode="train", optimizer="adamw-fused"))
+    >>> update_temporaries(base, None) == 4 * 86_567_656, update_temporaries(fused, None)
+    (True, 0)
+    """
     scenario = run.scenario
     recipe = RECIPES[scenario.recipe]
     if scenario.recipe != "torch":

@@ -114,14 +114,26 @@ def report(
 
 
 def report_in(found: Resolved, scenario: Scenario, *, by_precision: bool = True) -> Report:
-    """The report on a model in a scenario, without a card."""
+    """The report on a model in a scenario, without a card.
+
+    ``by_precision``: whether inference memory stands beside it in each precision.
+
+    >>> found = resolve("vit_base_patch16_224")
+    >>> report_in(found, Scenario(precision="bf16")).inference.weights_bytes == 2 * 86_567_656
+    True
+    """
     run = workload(found.config, scenario)
     own = report_on(found, run)
     return replace(own, inference_by_precision=_by_precision(run)) if by_precision else own
 
 
 def with_times(own: Report, gpu: "Gpus", **given: Any) -> Report:
-    """The report with the time on each card; ``given`` is as for ``hardware.timed.timed``."""
+    """The report with the time on each card; ``given`` is as for ``hardware.timed.timed``.
+
+    >>> own = report_in(resolve("vit_base_patch16_224"), Scenario(batch=64))
+    >>> [time.gpu for time in with_times(own, ["l4", "t4"]).time]
+    ['l4', 't4']
+    """
     # a page without a card has no use for them
     from vitcost.hardware.timed import timed
 
@@ -132,7 +144,13 @@ def with_times(own: Report, gpu: "Gpus", **given: Any) -> Report:
 
 
 def check_cards(gpu: object, gpu_file: object, calibration: object, anchor: object) -> None:
-    """What is known of a card is for its time."""
+    """Refuses figures of a card where no card is named, whose time they are for.
+
+    >>> check_cards("l4", "cards.toml", (), ())
+    >>> check_cards((), "cards.toml", (), ())
+    Traceback (most recent call last):
+    vitcost.errors.ConfigError: anchor, calibration and gpu_file are for a time: give a gpu
+    """
     if not gpu and (gpu_file or calibration or anchor):
         raise ConfigError("anchor, calibration and gpu_file are for a time: give a gpu")
 
@@ -140,8 +158,18 @@ def check_cards(gpu: object, gpu_file: object, calibration: object, anchor: obje
 def tensors_on(
     run: Workload, reported: Callable[[Scenario], Report]
 ) -> Callable[[Scenario], int | None]:
-    """The bytes of tensors that a workload has under the scenario of a card, for a verdict on the
-    card; ``reported`` is the report under a scenario. None: they are not known."""
+    """A function from the scenario of a card to the bytes of tensors there, for a verdict on the
+    card.
+
+    ``reported`` makes the report under a scenario. The function returns None where the bytes are
+    not known.
+
+    >>> found = resolve("vit_base_patch16_224")
+    >>> run = workload(found.config, Scenario(batch=64, mode="train"))
+    >>> tensors = tensors_on(run, lambda scenario: report_on(found, run.under(scenario)))
+    >>> tensors(run.scenario)
+    8730708904
+    """
 
     def tensors(on_card: Scenario) -> int | None:
         own = run.scenario.attention
@@ -178,7 +206,13 @@ def _by_precision(own: Workload) -> tuple[InferenceRow, ...]:
 
 
 def report_on(model: Resolved, own: Workload) -> Report:
-    """The report on a workload of a model, whatever its sizes are: integers, arrays or symbols."""
+    """The report on a workload of a model, whatever its sizes are: integers, arrays or symbols.
+
+    >>> found = resolve("vit_base_patch16_224")
+    >>> own = report_on(found, workload(found.config, Scenario()))
+    >>> own.params, own.flops.macs_forward
+    (86567656, 17563828224)
+    """
     scenario = own.scenario
     check_layout(model.config, scenario)
     runs = [own.under(replace(scenario, mode=mode)) for mode in ("infer", "train")]

@@ -140,7 +140,19 @@ def fully_sharded(
 
 
 def local(parameter: Parameter, sizes: Sizes, ranks: Size, rank: Size = 0) -> Size:
-    """Elements of a parameter that a rank of ``fully_sharded`` has."""
+    """Elements of a parameter that a rank of ``fully_sharded`` has: ``numel / d₀ · rows`` of its
+    first axis, of which each of N ranks has ``⌈d₀ / N⌉``, the last ones fewer or none.
+
+    Raises ``NotCovered`` for a scalar, which ``fully_shard`` refuses.
+
+    >>> from vitcost.engine.workload import workload
+    >>> from vitcost.scenario import Scenario
+    >>> from vitcost.zoo import resolve
+    >>> base = workload(resolve("vit_base_patch16_224").config, Scenario())
+    >>> *_, head, bias = base.parameters()  # 1000 rows of 768
+    >>> [local(head, base.sizes, 64, rank) // 768 for rank in (0, 62, 63)]
+    [16, 8, 0]
+    """
     if not parameter.tensor.axes:
         raise NotCovered(f"fully_shard takes no scalar parameter: {parameter.tensor.name}")
     first, *rest = parameter.tensor.axes

@@ -58,7 +58,14 @@ def summary(model: Model, *, batch: int = -1, **overrides: Any) -> str:
 
 
 def summarize(model: Model, *, batch: int = -1, **overrides: Any) -> Summary:
-    """The table with the notes on what it leaves out."""
+    """The table with the notes on what it leaves out.
+
+    Raises ``ConfigError`` for a batch that is none, ``NotCovered`` for a model that the plain
+    module tree does not express.
+
+    >>> summarize("vit_base_patch16_224").notes[0]
+    'torchsummary misses the class token and position embedding, which are no layers: 152,064 ...'
+    """
     batch = as_python(batch)
     if type(batch) is not int or not (batch == -1 or 1 <= batch <= 10**9):
         raise ConfigError(
@@ -93,7 +100,14 @@ def covers(config: Config) -> bool:
 
 
 def counted_params(config: Config, root: Row) -> Size | None:
-    """The parameters that torchsummary counts, or None where its table is not covered."""
+    """The parameters that torchsummary counts, or None where its table is not covered: all but
+    those that sit on no layer, the class token and the position embedding.
+
+    >>> config = resolve("vit_base_patch16_224").config
+    >>> root = workload(config, Scenario()).rows()
+    >>> counted_params(config, root) == 86_567_656 - 768 - 197 * 768
+    True
+    """
     if not covers(config):
         return None
     missed = sum(row.cost.params for row in root.children if row.type == "Parameter")
@@ -101,7 +115,12 @@ def counted_params(config: Config, root: Row) -> Size | None:
 
 
 def calls(root: Row) -> Iterator[Call]:
-    """Every module call in the order in which it returns, as forward hooks see them."""
+    """Every module call in the order in which it returns, as forward hooks see them.
+
+    >>> config = resolve("vit_base_patch16_224").config
+    >>> next(calls(workload(config, Scenario(attention="eager")).rows()))
+    Call(type='Conv2d', shape=(768, 14, 14), params=590592)
+    """
     for row in root.children:
         for _ in range(row.repeat):
             yield from calls(row)

@@ -195,7 +195,13 @@ def configure_text(
     base: TextConfig | ClipConfig, name: str = "NAME", **overrides: Any
 ) -> TextConfig | ClipConfig:
     """A config with fields put on top; of two towers those of the image tower, and of the text
-    tower those that it alone has. ``name`` is what the model is called."""
+    tower those that it alone has. ``name`` is what the model is called.
+
+    Raises ``UnknownName`` for a field that it has not, ``ConfigError`` for one of a single tower.
+
+    >>> configure_text(TextConfig(), depth=6).depth
+    6
+    """
     if isinstance(base, TextConfig):
         for field in overrides:
             if field not in TEXT_FIELDS and field != "mlp_ratio":

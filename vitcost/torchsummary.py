@@ -26,7 +26,13 @@ class Listed(NamedTuple):
 
 
 def lines(table: Sequence[Listed], inputs: Sequence[int], batch: int) -> Iterator[str]:
-    """The table, line by line; ``inputs`` are the sides of all inputs without the batch."""
+    """The table, line by line; ``inputs`` are the sides of all inputs without the batch.
+
+    >>> head = Listed("Linear", [2, 1000], 769_000, True)
+    >>> list(lines([head], [768], 2))[3:6]
+    ['          Linear-1                  [2, 1000]         769,000',
+     '================================================================', 'Total params: 769,000']
+    """
     thin, thick = "-" * 64, "=" * 64
     yield thin
     yield f"{'Layer (type)':>20}  {'Output Shape':>25} {'Param #':>15}"

@@ -35,10 +35,19 @@ class Written(NamedTuple):
 def trace(
     model: Model, output: str, scenarios: Sequence[Mapping[str, Any]] = ({},), **overrides: Any
 ) -> Written:
-    """Traces a module under scenarios, each at batch 1 and as polynomials in the batch.
+    """Traces a module under scenarios, each at batch 1 and as polynomials in the batch, into a
+    file.
 
     ``model`` is a factory, what ``from_torch`` returns, or a name that is traced; ``overrides`` are
     its ``input`` and ``loss``. Raises ``VitcostError`` where a scenario cannot be traced.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from torch.nn import Linear
+    >>> from vitcost import from_torch
+    >>> with TemporaryDirectory() as folder:
+    ...     file = trace(from_torch(Linear(768, 1000), inputs="768"), f"{folder}/head.json")
+    >>> file.scenarios, file.missing
+    (1, ())
     """
     found = resolve(model, **overrides)
     if not hasattr(found.config, "workload"):

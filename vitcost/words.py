@@ -223,7 +223,11 @@ def _flag(name: str) -> str:
 
 
 def unknown_field(name: str, known: Iterable[str], given: object = "") -> UnknownName:
-    """A keyword that no model has: with the offer of ours, or with the fields and flags near it."""
+    """A keyword that no model has: with the offer of ours, or with the fields and flags near it.
+
+    >>> str(unknown_field("depht", ["depth", "embed_dim"]))
+    "unknown field 'depht'; did you mean depth?"
+    """
     plain = isinstance(given, str | int | float) and not isinstance(given, bool)
     said = given if isinstance(given, str) else shown(given) if plain else ""
     ours = offer(name, said, python=True)

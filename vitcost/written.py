@@ -20,6 +20,13 @@ def whole(name: str) -> "Iterator[Path]":
 
     A link is followed, a device or a pipe is written to, not replaced, and a file keeps its mode.
     Raises ``ConfigError`` with the reason where the file cannot be written.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     with whole(f"{folder}/report.json") as part:
+    ...         _ = part.write_text("{}")
+    ...     part.exists(), part.with_name("report.json").read_text()
+    (False, '{}')
     """
     # pathlib brings urllib and ipaddress along, which is more than the whole command line
     from pathlib import Path

@@ -63,16 +63,37 @@ class Vit(NamedTuple):
 
 
 def always(condition: object) -> bool:
-    """Whether a condition holds; for an array, in every place."""
+    """Whether a condition holds; for an array, in every place.
+
+    >>> import numpy
+    >>> always(224 % 16 == 0), always(numpy.array([224, 230]) % 16 == 0)
+    (True, False)
+    """
     everywhere = getattr(condition, "all", None)
     return bool(condition if everywhere is None else everywhere())
 
 
 def assume_text(h: Number, m: Number | None) -> None:
+    """Refuses an MLP that is not four times as wide as the model, h: the closed forms assume ``m =
+    4h``.
+
+    >>> assume_text(768, 3072)
+    >>> assume_text(768, 2048)
+    Traceback (most recent call last):
+    vitcost.errors.NotCovered: the closed form assumes m = 4h = 3072, got m = 2048
+    """
     if m is not None and not always(m == 4 * h):
         raise NotCovered(f"the closed form assumes m = 4h = {4 * h}, got m = {m}")
 
 
 def assume_undistilled(distilled: bool, r: Number | None) -> None:
+    """Refuses a representation layer, r wide, in a distilled model, which has two heads in its
+    place.
+
+    >>> assume_undistilled(True, None)
+    >>> assume_undistilled(True, 768)
+    Traceback (most recent call last):
+    vitcost.errors.NotCovered: a distilled model has no representation layer, got r = 768
+    """
     if distilled and r is not None:
         raise NotCovered(f"a distilled model has no representation layer, got r = {r}")
