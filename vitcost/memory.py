@@ -364,7 +364,7 @@ def moment(own: Training, run: Workload, look: int | None) -> PeakParts:
     >>> own = step(base)
     >>> sum(moment(own, base, step_peak(own, base).look)) == own.peak_bytes
     True
-    >>> moment(own, base, None).temporary_bytes == 4 * 86_567_656 + 4  # foreach's copy, and the loss
+    >>> moment(own, base, None).temporary_bytes == 4 * 86_567_656 + 4  # copies, and a loss
     True
     """
     if look is None:
@@ -392,7 +392,7 @@ def optimizing(left: live.Live, run: Workload, rank: int | None) -> live.Live:
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.zoo import resolve
-    >>> base = workload(resolve("vit_base_patch16_224").config, Scenario(mode="train"))
+    >>> base = workload(resolve("vit_base_patch16_224").config, Scenario(batch=64, mode="train"))
     >>> alive = optimizing(live.at_end(base.step(), base.sizes), base, None)
     >>> alive.gradients == 4 * 86_567_656, alive.temporary == 4 * 86_567_656 + 4  # and the loss
     (True, True)

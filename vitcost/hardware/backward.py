@@ -20,14 +20,32 @@ ACCUMULATED = 1 + 3
 
 
 def rerun(steps: list[Step]) -> Iterator[Step]:
-    """The kernels that run again since checkpointing kept nothing of what they write."""
+    """The kernels that run again since checkpointing kept nothing of their outputs.
+
+    >>> from vitcost.engine.workload import workload
+    >>> from vitcost.scenario import Scenario
+    >>> from vitcost.zoo import resolve
+    >>> scenario = Scenario(mode="train", checkpointing="block")
+    >>> forward = workload(resolve("vit_base_patch16_224").config, scenario).kernels()
+    >>> {step.path.partition(".")[0] for step in rerun(list(forward))}
+    {'blocks'}
+    """
     for step in steps:
         if step.op.again == "runs":
             yield step._replace(again=True)
 
 
 def backward(steps: list[Step]) -> Iterator[Step]:
-    """The kernels of the backward pass, those of the last op first."""
+    """The kernels of the backward pass, those of the last op first.
+
+    >>> from vitcost.engine.workload import workload
+    >>> from vitcost.scenario import Scenario
+    >>> from vitcost.zoo import resolve
+    >>> base = workload(resolve("vit_base_patch16_224").config, Scenario(mode="train"))
+    >>> steps = list(backward(list(base.kernels())))
+    >>> len([step for step in steps if step.product and step.path == "head"])  # of input and weight
+    2
+    """
     parted: set[tuple[Tensor, tuple[Count, ...]]] = set()
     for step in reversed(steps):
         op = step.op

@@ -70,7 +70,11 @@ class Basis(NamedTuple):
 
 
 def asked_of(config: Config, sizes: "Sizes | None" = None) -> Asked:
-    """The question for a config; ``sizes`` are in place of its own, as for ``work``."""
+    """The question for a config; ``sizes`` are in place of its own, as for ``work``.
+
+    >>> asked_of(resolve("vit_base_patch16_224").config).kind
+    'plain'
+    """
     return Asked(
         partial(work, config, sizes=sizes),
         partial(kernels_of, config),
@@ -93,6 +97,11 @@ def basis_of(
 
     ``own`` are the user's cards by name, ``calibrations`` the user's constants, which come before
     the shipped ones, ``anchors`` what the card was measured to do.
+
+    >>> asked = asked_of(resolve("vit_base_patch16_224").config)
+    >>> on = basis_of(asked, Scenario(batch=256, precision="amp-bf16"), "rtx4090")
+    >>> on.rates.basis, on.kernels, on.least_batch
+    ('calibrated', ('flash',), 16)
     """
     row = card(gpu, own)
     scenario = on_platform(scenario, row)
@@ -119,7 +128,12 @@ def basis_of(
 
 
 def check_half(row: Card, scenario: Scenario) -> None:
-    """Refuses a half precision that the card's sheet has no peak for, where it has the other."""
+    """Refuses a half precision that the card's sheet has no peak for, where it has the other.
+
+    >>> check_half(card("t4"), Scenario(precision="bf16"))
+    Traceback (most recent call last):
+    vitcost.errors.NotCovered: no source states a bf16 peak of t4; it has fp16
+    """
     wanted = scenario.precision.removeprefix("amp-")
     if wanted in ("bf16", "fp16") and getattr(row.peaks, wanted) is None:
         other = {"bf16": "fp16", "fp16": "bf16"}[wanted]

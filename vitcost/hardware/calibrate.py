@@ -35,7 +35,6 @@ __all__ = [
     "load_calibrations",
     "percentile",
     "predicted",
-    "table",
     "to_toml",
 ]
 
@@ -49,7 +48,17 @@ _FEWEST = 3
 
 def fitted(measurements: Sequence[Measurement]) -> tuple[float, ...]:
     """The constants that fit measurements of one card and setup best: those that the host does not
-    bound, as long as there are enough."""
+    bound, as long as there are enough.
+
+    >>> from vitcost.hardware.classes import setup_of
+    >>> from vitcost.hardware.measurements import Row, measurement
+    >>> from vitcost.scenario import Scenario
+    >>> how = Scenario(batch=1024, precision="amp-fp16", software="2.4")
+    >>> row = Row("timm", "vit_base_patch16_224", "rtx4090", 224, 1024, 2787.15, setup_of(how), how)
+    >>> timed = measurement(row)
+    >>> abs(predicted(timed, fitted([timed])) / timed.seconds - 1) < 0.01
+    True
+    """
     setups = {(m.card.name, m.row.setup) for m in measurements}
     if len(setups) != 1:
         raise ConfigError(f"one card, software and mode at a time, got {len(setups)}")
@@ -61,7 +70,18 @@ def fitted(measurements: Sequence[Measurement]) -> tuple[float, ...]:
 def predicted(
     measurement: Measurement, constants: Sequence[float], host: float | None = None
 ) -> float:
-    """Seconds of a measured step, by the constants and what the host takes for a launch."""
+    """Seconds of a measured step: the larger of its kernels' time by the constants, and the host's
+    for all launches at ``host`` seconds each.
+
+    >>> from vitcost.hardware.classes import setup_of
+    >>> from vitcost.hardware.measurements import Row, measurement
+    >>> from vitcost.scenario import Scenario
+    >>> how = Scenario(batch=1024, precision="amp-fp16", software="2.4")
+    >>> row = Row("timm", "vit_base_patch16_224", "rtx4090", 224, 1024, 2787.15, setup_of(how), how)
+    >>> timed = measurement(row)
+    >>> predicted(timed, (1.0, 1.2, 1.0, 0.0, 0.0), host=0.01) == 0.01 * timed.work.launches
+    True
+    """
     parts, left = measurement.shares()
     share = sum(c * part for c, part in zip(constants, parts, strict=True)) + 1 - left
     waiting = host_seconds(measurement.work, measurement.row.setup, host)
@@ -70,7 +90,17 @@ def predicted(
 
 def host_of_rows(measurements: Sequence[Measurement]) -> float | None:
     """Seconds that the host of a file takes for a launch at the most, where that is less than hosts
-    usually take: it is no slower than any step that it prepared."""
+    usually take: it is no slower than any step that it prepared.
+
+    >>> from vitcost.hardware.classes import setup_of
+    >>> from vitcost.hardware.measurements import Row, measurement
+    >>> from vitcost.scenario import Scenario
+    >>> how = Scenario(batch=1, precision="amp-fp16")
+    >>> row = Row("mine", "vit_base_patch16_224", "rtx4090", 224, 1, 500.0, setup_of(how), how)
+    >>> timed = measurement(row)
+    >>> host_of_rows([timed]) == round(1 / 500 / timed.work.launches, 7)
+    True
+    """
     setup = measurements[0].row.setup
     if setup.platform == "cpu":
         return None
@@ -80,7 +110,18 @@ def host_of_rows(measurements: Sequence[Measurement]) -> float | None:
 
 def held_out(measurements: Sequence[Measurement]) -> tuple[list[float], list[float]]:
     """Predicted seconds, each by a fit on widths other than the model's own: those of the even
-    widths in order of size, and those of the odd. Empty where there is one width alone."""
+    widths in order of size, and those of the odd. Empty where there is one width alone.
+
+    >>> from vitcost.hardware.classes import setup_of
+    >>> from vitcost.hardware.measurements import Row, measurement
+    >>> from vitcost.scenario import Scenario
+    >>> how = Scenario(batch=1024, precision="amp-fp16", software="2.4")
+    >>> rates = {"vit_tiny_patch16_224": 17666.09, "vit_base_patch16_224": 2787.15}
+    >>> rows = [Row("f", m, "rtx4090", 224, 1024, r, setup_of(how), how) for m, r in rates.items()]
+    >>> even, odd = held_out([measurement(row) for row in rows])
+    >>> abs(even[0] * 17666.09 / 1024 - 1) < 0.10, abs(odd[0] * 2787.15 / 1024 - 1) < 0.10
+    (True, True)
+    """
     widths = sorted({m.width for m in measurements})
     if len(widths) < 2:
         return [], []
@@ -110,6 +151,17 @@ def calibrate(measurements: Iterable[Measurement], source: str = "") -> list[Cal
 
     Plain models are fitted; where a file has none, all of them. Steps that the host bounds are left
     out. Timings that others printed have one factor a card and software.
+
+    >>> from vitcost.hardware.classes import setup_of
+    >>> from vitcost.hardware.measurements import Row, measurement
+    >>> from vitcost.scenario import Scenario
+    >>> how = Scenario(batch=1024, precision="amp-fp16", software="2.4")
+    >>> rates = {"vit_tiny_patch16_224": 17666.09, "vit_base_patch32_224": 10112.91,
+    ...          "vit_base_patch16_224": 2787.15}
+    >>> rows = [Row("f", m, "rtx4090", 224, 1024, r, setup_of(how), how) for m, r in rates.items()]
+    >>> (row,) = calibrate(measurement(row) for row in rows)
+    >>> row.gpu, row.rows, row.error < 0.05
+    ('rtx4090', 3, True)
     """
     every = list(measurements)
     printed = [m for m in every if m.row.source]
@@ -208,7 +260,12 @@ def table(calibrations: Iterable[Calibration]) -> str:
 
 
 def to_toml(calibrations: Iterable[Calibration], cards: Iterable[Card] = ()) -> str:
-    """The constants as a TOML file that later predictions read, with cards of the user's own."""
+    """The constants as a TOML file that later predictions read, with cards of the user's own.
+
+    >>> from vitcost.hardware.calibrations import CALIBRATIONS
+    >>> to_toml(CALIBRATIONS[:1]).splitlines()[:3]
+    ['[[calibration]]', 'gpu = "rtx3090"', 'mode = "infer"']
+    """
     lines = [line for card in cards for line in _card_lines(card)]
     for row in calibrations:
         names = form_of(row.setup).names
@@ -257,7 +314,18 @@ def _card_lines(card: Card) -> list[str]:
 
 
 def load_calibrations(path: "str | Path") -> list[Calibration]:
-    """The constants of a file that ``to_toml`` wrote."""
+    """The constants of a file that ``to_toml`` wrote.
+
+    Raises ``ConfigError`` for a file that cannot be read, or that has none.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from vitcost.hardware.calibrations import CALIBRATIONS
+    >>> with TemporaryDirectory() as folder:
+    ...     file = Path(folder, "mine.toml")
+    ...     _ = file.write_text(to_toml(CALIBRATIONS[:1]))
+    ...     load_calibrations(file)[0].constants == CALIBRATIONS[0].constants
+    True
+    """
     tables = read_toml(path, CALIBRATION).get("calibration", [])
     if not isinstance(tables, list) or not tables:
         raise ConfigError(f"{path} has no [[calibration]]")

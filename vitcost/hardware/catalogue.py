@@ -50,5 +50,10 @@ def gpus(query: str = "", *, gpu_file: "str | Iterable[str]" = ()) -> Gpus:
 
 
 def measured_on(row: Card) -> list[Calibration]:
-    """The shipped constants of a card, if it is one that was measured, or made like it."""
+    """The shipped constants of a card, if it is one that was measured, or made like it.
+
+    >>> from vitcost.hardware.specs import card
+    >>> {row.gpu for row in measured_on(card("rtx4090"))}, measured_on(card("h200-nvl"))
+    ({'rtx4090'}, [])
+    """
     return [c for c in shipped(row) if c.gpu == row.name]

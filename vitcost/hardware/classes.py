@@ -104,8 +104,13 @@ NORM_ROW = 128
 
 
 def setup_of(scenario: Scenario) -> Setup:
-    """What of a scenario decides which kernels run. An engine fuses what a compiler does; before
-    torch 2.0 no attention was fused."""
+    """The part of a scenario that decides which kernels run. An engine fuses as a compiler does;
+    before torch 2.0 no attention was fused.
+
+    >>> setup = setup_of(Scenario(precision="bf16", software="1.13"))
+    >>> setup.precision, setup.torch, setup.attention
+    ('half', (1, 13), 'eager')
+    """
     torch = torch_version(scenario.software) or NEWEST
     engine = scenario.software if scenario.software in ENGINES else ""
     precision = scenario.precision
@@ -123,15 +128,27 @@ def setup_of(scenario: Scenario) -> Setup:
 
 
 def total(parts: Mapping[str, Work]) -> Work:
-    """The work of all parts."""
+    """The work of all parts.
+
+    >>> total({"norm": Work(stream_bytes=3), "head": Work(linear_bytes=2, launches=1)}).run_bytes
+    5
+    """
     return sum(parts.values(), Work())
 
 
 def whole(size: int, tile: int) -> int:
-    """A size filled up to whole tiles."""
+    """A size filled up to whole tiles: ``⌈size / tile⌉ · tile``.
+
+    >>> whole(197, TILE)
+    256
+    """
     return ceil_div(size, tile) * tile
 
 
 def head_width(width: int) -> int:
-    """The width of the kernel that computes heads of a width."""
+    """The width of the kernel that computes heads of a width: the next of ``HEADS``.
+
+    >>> head_width(72), head_width(64)
+    (96, 64)
+    """
     return bucket(width, HEADS)

@@ -94,9 +94,18 @@ def clock(
     card: "str | Card",
     calibrations: Sequence[Calibration] = (),
 ) -> Clock | None:
-    """What times the configs of a structure, by one of them; None where each has to be asked alone:
-    an engine that takes another attention for longer sequences, attentions of several kernels,
-    which are told by how often each runs."""
+    """The clock of all configs of a structure, by one of them.
+
+    None where each has to be asked alone: an engine that takes another attention for longer
+    sequences, and attentions of several kernels, which are ordered by how often each runs.
+
+    >>> from vitcost.zoo import resolve
+    >>> config = resolve("vit_base_patch16_224").config
+    >>> clock(config, Scenario(batch=64), "l4").on.card.name
+    'l4'
+    >>> clock(config, Scenario(software="tensorrt"), "l4") is None
+    True
+    """
     on = basis_of(asked_of(config), scenario, card, calibrations=calibrations)
     if on.setup.engine or len(on.kernels) > 1:
         return None

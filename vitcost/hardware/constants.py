@@ -145,12 +145,23 @@ class Calibration(NamedTuple):
 
 
 def form_of(setup: Setup) -> Form:
-    """The form of the time on a kind of machine."""
+    """The form of the time on a kind of machine.
+
+    >>> form_of(Setup("amp")).names, form_of(Setup("fp32", platform="cpu")).names
+    (('gemm', 'attention', 'memory', 'conv', 'strided'), ('gemm', 'memory', 'layer'))
+    """
     return CPU if setup.platform == "cpu" else GPU
 
 
 def sheet_of(card: Card, setup: Setup) -> Sheet:
-    """The rates that a card's sheet states for a precision."""
+    """The rates that a card's sheet states for a precision: FLOP/s, dense, and bytes a second.
+
+    Raises ``NotCovered`` where no source states one of them.
+
+    >>> from vitcost.hardware.specs import card
+    >>> sheet_of(card("rtx4090"), Setup("amp"))
+    Sheet(flops_per_second=165200000000000.0, bytes_per_second=1008000000000.0)
+    """
     if setup.platform == "cpu":
         return Sheet(1e12, 1e11)
     peaks = card.peaks
@@ -167,12 +178,21 @@ def sheet_of(card: Card, setup: Setup) -> Sheet:
 
 
 def host_of(setup: Setup) -> str:
-    """Who asks for the launches of a step: eager | compiled | engine."""
+    """The caller that launches the kernels of a step: eager | compiled | engine.
+
+    >>> host_of(Setup("amp")), host_of(Setup("amp", compiled=True))
+    ('eager', 'compiled')
+    """
     return "engine" if setup.engine else "compiled" if setup.compiled else "eager"
 
 
 def host_seconds(work: Work, setup: Setup, of_a_launch: float | None = None) -> float:
-    """What a step takes of the host; a CPU is its own."""
+    """Seconds that the host takes to launch a step: ``h · launches``; none on a CPU, which is its
+    own host.
+
+    >>> round(host_seconds(Work(launches=200), Setup("amp")), 6)  # 25 µs each
+    0.005
+    """
     if setup.platform == "cpu":
         return 0.0
     own = HOST_SECONDS[host_of(setup)] if of_a_launch is None else of_a_launch
@@ -180,7 +200,12 @@ def host_seconds(work: Work, setup: Setup, of_a_launch: float | None = None) -> 
 
 
 def terms(work: Work, sheet: Sheet, setup: Setup) -> tuple[tuple[float, ...], float]:
-    """What each constant multiplies, in seconds, and the time that no constant changes."""
+    """The seconds that each constant multiplies, and the seconds that no constant changes.
+
+    >>> work = Work(gemm_flops=10**12, stream_bytes=10**11, launches=1000)
+    >>> terms(work, Sheet(1e12, 1e11), Setup("amp"))
+    ((1.0, 0.0, 1.0, 0.0, 0.0), 0.003)
+    """
     P, BW = sheet
     if setup.platform == "cpu":
         moved = work.weight_bytes + work.stream_bytes + work.strided_bytes + work.attention_bytes

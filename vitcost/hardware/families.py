@@ -77,8 +77,14 @@ _COMPILED = {(2, 4): 1.02, (2, 9): 1.0}
 
 
 def weight_of(kind: str, setup: Setup, backward: bool) -> tuple[int, int]:
-    """The weights of a FLOP and of a byte of a class in a software, in shares of ``WEIGHED``; a
-    version of torch that was not fitted has those of the nearest."""
+    """The weights of a FLOP and of a byte of a class in a software, in shares of ``WEIGHED``.
+
+    A version of torch that was not fitted has those of the nearest. With torch 2.4 they are
+    0.98 · 31.94 and 0.98 · 1.11.
+
+    >>> weight_of("depthwise, large", Setup("amp", torch=(2, 4)), False)
+    (313012, 10878)
+    """
     eager, compiled, back = WEIGHTS[kind]
     weight = back if backward else compiled if setup.compiled else eager
     known = _COMPILED if setup.compiled else _EAGER
@@ -105,7 +111,12 @@ _RESAMPLES = frozenset({
 
 
 def class_of(call: Call, setup: Setup) -> str:
-    """The class of a kernel; empty for one that plain ViTs have too."""
+    """The class of a kernel; empty for one that plain ViTs have too.
+
+    >>> x, weight = Piece((64, 96, 56, 56), 2), Piece((96, 1, 7, 7), 2)
+    >>> class_of(Call("convolution", "forward", "", (x, weight), (x,)), Setup("amp"))
+    'depthwise, large'
+    """
     name = call.name
     if name in (CONVOLUTION, CONVOLUTION_BACK):
         return _convolution(call)
@@ -198,7 +209,14 @@ def _operands(call: Call) -> tuple[Piece, Piece, Piece]:
 
 
 def amounts(call: Call, kind: str) -> tuple[int, int]:
-    """FLOPs and bytes of a kernel of a class; output channels of a product fill whole tiles."""
+    """FLOPs and bytes of a kernel of a class; output channels of a product fill whole tiles.
+
+    >>> x, y = Piece((64, 64, 56, 56), 2), Piece((64, 96, 56, 56), 2)
+    >>> weight = Piece((96, 64, 1, 1), 2)
+    >>> call = Call("convolution", "forward", "", (x, weight), (y,), flops=96)
+    >>> amounts(call, "pointwise")[0]  # 96 channels are two tiles of 64
+    128
+    """
     tile = {"pointwise": 64, "dense": 32}.get(kind)
     if tile is None:
         return call.flops, call.moved

@@ -19,7 +19,17 @@ _LARGER = "batches above 1 were measured on no processor"
 
 
 def far(on: Basis) -> Rates:
-    """The rates there, with a band as wide as those of hosts, or of a processor's batches."""
+    """The rates of a step unlike all that was measured, with a band as wide as that of hosts, or of
+    a processor's batches.
+
+    >>> from vitcost.hardware.basis import asked_of, basis_of
+    >>> from vitcost.scenario import Scenario
+    >>> from vitcost.zoo import resolve
+    >>> asked = asked_of(resolve("vit_base_patch16_224").config)
+    >>> on = basis_of(asked, Scenario(batch=1, precision="amp-bf16"), "rtx4090")
+    >>> far(on).basis, far(on).below  # HOST_SPREAD of eager hosts: 0.5 to 2.2 times
+    ('anchored', 0.5)
+    """
     if on.setup.platform == "cpu":
         return on.rates.spread(_PROCESSOR, _PROCESSOR)._replace(basis="spec_sheet")
     below, above = HOST_SPREAD[host_of(on.setup)]
@@ -28,7 +38,17 @@ def far(on: Basis) -> Rates:
 
 
 def is_far(on: Basis, done: Work, batch: int) -> Any:
-    """Whether a step is there. A host that was measured with its card is as well known as it is."""
+    """Whether a step is unlike all that was measured: below the smallest batch, or bound by its
+    host. A host that was measured with its card is as well known as the card.
+
+    >>> from vitcost.hardware.basis import asked_of, basis_of
+    >>> from vitcost.scenario import Scenario
+    >>> from vitcost.zoo import resolve
+    >>> asked = asked_of(resolve("vit_base_patch16_224").config)
+    >>> on = basis_of(asked, Scenario(precision="amp-bf16"), "rtx4090")
+    >>> is_far(on, Work(gemm_flops=10**13, launches=200), 256), is_far(on, Work(launches=200), 256)
+    (False, True)
+    """
     if on.setup.platform == "cpu":
         return batch > on.most_batch
     small = batch < on.least_batch
@@ -36,7 +56,16 @@ def is_far(on: Basis, done: Work, batch: int) -> Any:
 
 
 def notes_on(on: Basis, done: Work) -> Iterator[str]:
-    """What a page says of a step that is there."""
+    """The notes of a page on a step that is unlike all that was measured.
+
+    >>> from vitcost.hardware.basis import asked_of, basis_of
+    >>> from vitcost.scenario import Scenario
+    >>> from vitcost.zoo import resolve
+    >>> asked = asked_of(resolve("vit_base_patch16_224").config)
+    >>> on = basis_of(asked, Scenario(batch=1, precision="amp-bf16"), "rtx4090")
+    >>> list(notes_on(on, Work(gemm_flops=10**13, launches=200)))
+    ['batches below 16 were timed on other cards and hosts']
+    """
     if on.setup.platform == "cpu":
         if on.scenario.batch > on.most_batch:
             yield _LARGER

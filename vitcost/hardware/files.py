@@ -47,12 +47,27 @@ class Calibrated(Result):
 def calibrate(
     files: "str | Iterable[str]", *, gpu_file: "str | Iterable[str]" = (), **given: Any
 ) -> Calibrated:
-    """Constants from files of measurements: timm's benchmark format as it is, or a simple CSV.
+    r"""Constants from files of measurements: timm's benchmark format as it is, or a simple CSV.
 
     Every other width is held out by turns, which gives the error and the band. ``given`` says what
     neither columns nor the file's name do: ``gpu``, ``mode``, ``precision``, ``layout``,
     ``compile``, ``software``, ``optimizer``. Raises ``ConfigError`` for a file that cannot be read
     and for too few measurements, ``NotCovered`` where no row is covered.
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> text = (
+    ...     "model,infer_samples_per_sec,infer_batch_size\n"
+    ...     "vit_tiny_patch16_224,17666.09,1024\n"
+    ...     "vit_base_patch32_224,10112.91,1024\n"
+    ...     "vit_base_patch16_224,2787.15,1024\n"
+    ... )
+    >>> with TemporaryDirectory() as folder:
+    ...     file = Path(folder, "benchmark-infer-amp-nchw-pt240-cu124-rtx4090.csv")
+    ...     _ = file.write_text(text)
+    ...     (row,) = calibrate(file).calibrations
+    >>> row.gpu, row.setup.torch, row.rows
+    ('rtx4090', (2, 4), 3)
     """
     own = own_cards(gpu_file)
     rows = _read(files, given)
@@ -74,10 +89,23 @@ def check_throughput(
     calibration: "str | Iterable[str]" = (),
     **given: Any,
 ) -> Score:
-    """How good the predictor is on files of measurements, in the columns that ``calibrate`` reads.
+    r"""How good the predictor is on files of measurements, in the columns that ``calibrate`` reads.
 
     ``held_out`` fits constants to the file's own other widths in place of the shipped ones, which
     tells what the form of the prediction is worth. Raises ``NotCovered`` where no row is covered.
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> text = (
+    ...     "model,infer_samples_per_sec,infer_batch_size\n"
+    ...     "vit_base_patch16_224,2787.15,1024\n"
+    ... )
+    >>> with TemporaryDirectory() as folder:
+    ...     file = Path(folder, "benchmark-infer-amp-nchw-pt240-cu124-rtx4090.csv")
+    ...     _ = file.write_text(text)
+    ...     (scored,) = check_throughput(file).files
+    >>> scored.covered, scored.mape < 0.05
+    (1, True)
     """
     own = own_cards(gpu_file)
     rows = _read(files, given)
@@ -96,7 +124,13 @@ def check_throughput(
 
 
 def calibration_row(row: Calibration) -> dict[str, Any]:
-    """The setup, constants and errors of a calibration."""
+    """The setup, constants and errors of a calibration, as JSON has them.
+
+    >>> from vitcost.hardware.calibrations import CALIBRATIONS
+    >>> row = calibration_row(CALIBRATIONS[0])
+    >>> row["software"], row["gemm"], row["rows"]
+    ('1.13', 0.9251, 32)
+    """
     setup = row.setup
     return {
         "mode": setup.mode,

@@ -22,7 +22,11 @@ class Known(NamedTuple):
 
 def known(gpu_file: "str | Iterable[str]", calibration: "str | Iterable[str]") -> Known:
     """Cards and constants of the user's files. A calibration of a card of the user's own has the
-    card beside its constants; a file of cards comes before it."""
+    card beside its constants; a file of cards comes before it.
+
+    >>> known((), ())
+    Known(cards={}, calibrations=[])
+    """
     files = several("calibration", calibration, str)
     carried = {name: row for path in files for name, row in load_cards(path).items()}
     return Known(

@@ -24,6 +24,13 @@ def layout(steps: Iterable[Step], compiled: bool = False) -> Iterator[Step]:
     Tokens stay channel-major until something lays them out anew: a prefix token is put in front, or
     a norm reads them. Pointwise kernels keep the layout of their first operand, and read a second
     one across it.
+
+    >>> from vitcost.engine.workload import workload
+    >>> from vitcost.scenario import Scenario
+    >>> from vitcost.zoo import resolve
+    >>> siglip = workload(resolve("vit_base_patch16_siglip_224").config, Scenario())
+    >>> sorted({step.path for step in layout(siglip.kernels()) if step.op.kind == "copy"})
+    ['blocks.norm1', 'blocks.norm2', 'norm']
     """
     across: set[Tensor] = set()
     for step in steps:
@@ -76,6 +83,14 @@ def in_order(steps: Iterable[Step], one_head: bool = False) -> Iterator[Step]:
     """A layer norm copies first what does not lie in order: queries and keys by head, between whose
     tokens the other heads lie, and a part of a larger tensor. A pointwise kernel writes a part in
     order, and heads as they lie: ``expect_contiguous`` in aten's layer_norm_kernel.cu.
+
+    >>> from vitcost.engine.workload import workload
+    >>> from vitcost.scenario import Scenario
+    >>> from vitcost.zoo import resolve
+    >>> normed = resolve("vit_base_patch16_224", qk_norm=True).config
+    >>> steps = in_order(workload(normed, Scenario()).kernels())
+    >>> sorted({step.path for step in steps if step.op.kind == "copy"})
+    ['blocks.attn.k_norm', 'blocks.attn.q_norm']
     """
     parts: set[Tensor] = set()
     by_head: set[Tensor] = set()
@@ -94,14 +109,31 @@ def in_order(steps: Iterable[Step], one_head: bool = False) -> Iterator[Step]:
 
 def interleaved(steps: Iterable[Step]) -> Iterator[Step]:
     """A rotary embedding turns pairs of neighbours: each of its kernels reads every second
-    element."""
+    element.
+
+    >>> from vitcost.engine.workload import workload
+    >>> from vitcost.scenario import Scenario
+    >>> from vitcost.zoo import resolve
+    >>> eva = workload(resolve("eva02_base_patch14_224").config, Scenario())
+    >>> {step.op.kind for step in interleaved(eva.kernels()) if step.strided}
+    {'rotate'}
+    """
     for step in steps:
         yield step._replace(strided=True) if step.op.kind == "rotate" else step
 
 
 def one_pass(steps: Iterable[Step]) -> Iterator[Step]:
     """A softmax or a sum that autocast runs in fp32 reads half precision itself, without a cast
-    first: ``softmax(x, dtype=float)``, ``fp32_set_opt_dtype`` in autocast_mode.h."""
+    first: ``softmax(x, dtype=float)``, ``fp32_set_opt_dtype`` in autocast_mode.h.
+
+    >>> from vitcost.engine.workload import workload
+    >>> from vitcost.scenario import Scenario
+    >>> from vitcost.zoo import resolve
+    >>> scenario = Scenario(precision="amp-bf16", attention="eager")
+    >>> steps = workload(resolve("vit_base_patch16_224").config, scenario).kernels()
+    >>> [step.op.reads[0].itemsize for step in one_pass(steps) if step.op.kind == "softmax"]
+    [2, 2]
+    """
     held: list[Step] = []
     for step in steps:
         if held and KINDS[step.op.kind].widens:
@@ -117,7 +149,15 @@ def one_pass(steps: Iterable[Step]) -> Iterator[Step]:
 
 
 def rms_norm_by_variance(steps: Iterable[Step]) -> Iterator[Step]:
-    """timm's RMS norm until 2024: ``x · rsqrt(var(x)) · weight``, in the precision of x."""
+    """timm's RMS norm until 2024: ``x · rsqrt(var(x)) · weight``, in the precision of x.
+
+    >>> from vitcost.engine.workload import workload
+    >>> from vitcost.scenario import Scenario
+    >>> from vitcost.zoo import resolve
+    >>> aim = workload(resolve("aimv2_large_patch14_224").config, Scenario())
+    >>> [step.op.kind for step in rms_norm_by_variance(aim.kernels()) if step.path == "norm"]
+    ['mean', 'mul', 'gain']
+    """
 
     def form(casts: list[Step], norm: Step, x: Tensor, stat: Tensor) -> list[Step]:
         y = like(x)
@@ -132,7 +172,15 @@ def rms_norm_by_variance(steps: Iterable[Step]) -> Iterator[Step]:
 
 def rms_norm_by_torch(steps: Iterable[Step]) -> Iterator[Step]:
     """``torch.nn.functional.rms_norm``: one kernel in fp32; where only the weight is fp32, a chain
-    in fp32 that is cast back before the weight."""
+    in fp32 that is cast back before the weight.
+
+    >>> from vitcost.engine.workload import workload
+    >>> from vitcost.scenario import Scenario
+    >>> from vitcost.zoo import resolve
+    >>> aim = workload(resolve("aimv2_large_patch14_224").config, Scenario())
+    >>> [step.op.kind for step in rms_norm_by_torch(aim.kernels()) if step.path == "norm"]
+    ['rms norm']
+    """
 
     def form(casts: list[Step], norm: Step, x: Tensor, stat: Tensor) -> list[Step]:
         if not casts:
@@ -179,9 +227,16 @@ def _beside(step: Step, op: Op) -> Step:
 
 
 def fuse(steps: Iterable[Step]) -> list[Step]:
-    """What a compiler makes of it: between two products, one kernel does all pointwise work.
+    """The kernels that a compiler makes of some steps: between two products, one does all pointwise
+    work.
 
     Such a kernel reads what was written before it, once, and writes what is read after it.
+
+    >>> x, y, z, logits = (Tensor(name, ("b", "h")) for name in ("x", "y", "z", "logits"))
+    >>> ops = Op("gelu", (x,), y), Op("mul", (y,), z), Op("linear", (z,), logits, over=("h",))
+    >>> first, last = fuse([step_of(op, "head") for op in ops])
+    >>> first.reads, first.writes, last.op.kind
+    ((x[b h],), (z[b h],), 'linear')
     """
     groups: list[list[Step]] = [[]]
     for step in steps:

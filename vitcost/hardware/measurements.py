@@ -31,16 +31,7 @@ from vitcost.traced.digested import DigestedModel
 from vitcost.traced.model import TracedModel
 from vitcost.zoo import resolve
 
-__all__ = [
-    "Measurement",
-    "Row",
-    "Uncovered",
-    "by_card",
-    "covered",
-    "kind_of",
-    "measurement",
-    "read",
-]
+__all__ = ["Measurement", "Row", "Uncovered", "by_card", "covered", "kind_of", "read"]
 
 # timm's own benchmark files may have both, each with columns of its own
 _PREFIXES = {"": "", "infer_": "infer", "train_": "train"}
@@ -128,11 +119,22 @@ class Measurement(NamedTuple):
 
 
 def read(path: "str | Path", **given: str) -> list[Row]:
-    """The rows of a CSV that have a timing: timm's benchmark format, or columns of these names.
+    r"""The rows of a CSV that have a timing: timm's benchmark format, or columns of these names.
 
     ``given`` says what the file does not, in its columns or in the name that timm gave it: ``gpu``,
     ``mode``, ``precision``, ``attention``, ``layout``, ``compile``, ``torch``, ``optimizer``. A
     file of timings that others printed, each with its source, says all of that itself.
+
+    Raises ``UnknownName`` for a column or a value that is not known, ``ConfigError`` for a file
+    without timings.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     file = Path(folder, "mine.csv")
+    ...     _ = file.write_text("model,batch,images_per_second\nvit_base_patch16_224,64,900\n")
+    ...     (row,) = read(file, gpu="l4", precision="amp_bf16")
+    >>> row.batch, row.images_per_second, row.scenario.precision
+    (64, 900.0, 'amp-bf16')
     """
     for name in given:
         if name not in DEFAULTS:
@@ -250,7 +252,14 @@ def measurement(
 ) -> Measurement:
     """A row with its work; ``traced``: of a model without a formula too, that has a digest. Raises
     ``VitcostError`` for a model or card that is not known, and for a timing that tells of no
-    card."""
+    card.
+
+    >>> scenario = Scenario(batch=1024, precision="amp-fp16", software="2.4")
+    >>> what = "timm", "vit_base_patch16_224", "rtx4090", 224, 1024, 2787.15
+    >>> timed = measurement(Row(*what, setup_of(scenario), scenario))
+    >>> round(timed.seconds, 3), timed.work.flops == 1024 * 35_127_656_448
+    (0.367, True)
+    """
     if row.unusable:
         raise NotCovered(row.unusable)
     overrides = {"img_size": row.img_size} if row.img_size else {}
@@ -264,9 +273,15 @@ def measurement(
 
 
 def kind_of(config: Config) -> str:
-    """``plain``: what the shipped constants are fitted to; ``hybrid``: with a convolutional
-    backbone; ``other``: Eva, Beit; ``text``: what reads text, a pair of towers too; ``traced``: no
-    formula describes it."""
+    """The kind of a model, as bands are told apart.
+
+    ``plain``: the shipped constants are fitted to it; ``hybrid``: with a convolutional backbone;
+    ``other``: Eva, Beit; ``text``: it reads text, a pair of towers too; ``traced``: no formula
+    describes it.
+
+    >>> [kind_of(resolve(name).config) for name in ("vit_base_patch16_224", "vit_base_r50_s16_224")]
+    ['plain', 'hybrid']
+    """
     if isinstance(config, TracedModel):
         return "traced"
     if not isinstance(config, ViTConfig):
@@ -284,10 +299,16 @@ def _card(row: Row, own: Mapping[str, Card] | None) -> Card:
 
 
 def by_card(measurements: Sequence[Measurement]) -> list[Measurement]:
-    """Those of a file that tell of the card, and not of its host.
+    """The measurements of a file that tell of the card, and not of its host.
 
     Every step takes the host's time at least, so that the least time of a launch bounds that of the
     host. Steps near it are the host's where they take longer for their work than others do.
+
+    >>> scenario = Scenario(batch=1024, precision="amp-fp16", software="2.4")
+    >>> what = "timm", "vit_base_patch16_224", "rtx4090", 224, 1024, 2787.15
+    >>> timed = measurement(Row(*what, setup_of(scenario), scenario))
+    >>> len(by_card([timed]))
+    1
     """
     least = min(m.launch_seconds for m in measurements)
     beyond = [m.slowdown for m in measurements if m.launch_seconds >= BEYOND_HOST * least]
@@ -310,7 +331,14 @@ def covered(
     rows: Iterable[Row], own: Mapping[str, Card] | None = None, traced: bool = False
 ) -> tuple[list[Measurement], list[Uncovered]]:
     """The rows whose model and card are covered, and the others; ``traced`` as in
-    ``measurement``."""
+    ``measurement``.
+
+    >>> how, names = (setup_of(Scenario()), Scenario()), ("vit_base_patch16_224", "vit")
+    >>> rows = [Row("f", name, "l4", 224, 1, 100.0, *how) for name in names]
+    >>> known, others = covered(rows)
+    >>> len(known), [each.row.model for each in others]
+    (1, ['vit'])
+    """
     known: list[Measurement] = []
     others: list[Uncovered] = []
     for row in rows:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from vitcost.errors import ConfigError
 
-__all__ = ["COLUMNS", "Printed", "printed", "unusable"]
+__all__ = ["COLUMNS", "Printed", "printed"]
 
 COLUMNS = ("source", "model", "card", "software", "quantity", "value", "to_si")
 _TIMES = ("seconds", "images_per_second")
@@ -48,7 +48,17 @@ class Printed(NamedTuple):
 
 
 def printed(lines: Sequence[Mapping[str, str | None]], place: str) -> Iterator[Printed]:
-    """The timings of a file; its other quantities are left."""
+    """The timings of a file; its other quantities are left.
+
+    >>> line = {
+    ...     "source": "a blog", "model": "vit_base_patch16_224", "card": "t4", "precision": "fp16",
+    ...     "software": "torch 1.12 eager", "quantity": "seconds", "value": "20", "to_si": "0.001",
+    ...     "batch": "8",
+    ... }
+    >>> (row,) = printed([line], "timings.csv")
+    >>> row.images_per_second, dict(row.flags)["software"], row.reason
+    (400.0, '1.12', '')
+    """
     for i, line in enumerate(lines):
         says = {key: (value or "").strip() for key, value in line.items() if key}
         if says["quantity"] in _TIMES and says["model"]:

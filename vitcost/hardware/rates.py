@@ -87,7 +87,17 @@ class Rates(NamedTuple):
 
 
 def rates_of(row: Card, setup: Setup, known: Sequence[Calibration]) -> Rates:
-    """The best constants there are: of this card and mode, of this card, of cards of its kind."""
+    """The best constants there are: of this card and mode, of this card, of cards of its kind.
+
+    >>> from vitcost.hardware.calibrations import shipped
+    >>> from vitcost.hardware.specs import card
+    >>> row = card("rtx4090")
+    >>> rates_of(row, Setup("amp", torch=(2, 4)), shipped(row)).basis
+    'calibrated'
+    >>> row = card("h100-sxm")
+    >>> rates_of(row, Setup("amp"), shipped(row)).basis
+    'of_its_kind'
+    """
     own = [c for c in known if c.gpu == row.name and c.setup.platform == setup.platform]
     exact = [c for c in own if same_mode(c.setup, setup)]
     # a torch without fused attention, or with it, by the other's constants
@@ -187,7 +197,12 @@ def _of_its_kind(row: Card, setup: Setup, known: Sequence[Calibration]) -> Rates
 
 def widened(rates: Rates, kind: str, setup: Setup, apart: bool = False) -> Rates:
     """The band of a model of another family than those that were fitted; ``apart``: of a traced
-    one that predictions are far off for."""
+    one that predictions are far off for.
+
+    >>> fitted = Rates((1.0,), "calibrated", 0.10)
+    >>> widened(fitted, "plain", Setup("amp")).band, widened(fitted, "hybrid", Setup("amp")).band
+    (0.1, 0.2)
+    """
     if kind == "traced":
         return _of_traced(rates, setup, apart)
     band = max(rates.band, _OTHER_FAMILIES[setup.platform].get(kind, 0.0))
@@ -224,6 +239,10 @@ def seconds_of(
 
     The host prepares launches while the card runs others: the slower of the two is the time. Of
     work that is arrays the seconds are too.
+
+    >>> work = Work(gemm_flops=10**12, stream_bytes=10**11)
+    >>> seconds_of(work, Sheet(1e12, 1e11), Setup("amp"), (1.5, 1.0, 1.0, 0.0, 0.0))
+    (2.5, {'compute': 1.5, 'memory': 1.0, 'overhead': 0.0})
     """
     columns, fixed = terms(done, sheet, setup)
     shares = {"compute": 0.0, "memory": 0.0, "overhead": fixed}
@@ -236,6 +255,11 @@ def seconds_of(
 
 
 def same_mode(a: Setup, b: Setup) -> bool:
+    """Whether two setups differ in the version of torch and in layout alone.
+
+    >>> same_mode(Setup("amp", torch=(2, 1)), Setup("amp", torch=(2, 4), layout="nhwc"))
+    True
+    """
     return a._replace(torch=b.torch, layout=b.layout) == b
 
 

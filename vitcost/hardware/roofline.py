@@ -16,7 +16,7 @@ from vitcost.hardware.predicted import Part, Time, TurningPoints
 from vitcost.hardware.rates import Rates, seconds_of
 from vitcost.scenario import Scenario
 
-__all__ = ["Part", "Time", "TurningPoints", "predict", "predicted", "turning_points"]
+__all__ = ["Part", "Time", "TurningPoints", "predict", "turning_points"]
 
 
 def predict(config: Config, scenario: Scenario, gpu: "str | Card", **given: Any) -> Time:

@@ -14,7 +14,7 @@ from vitcost.hardware.constants import Calibration, terms
 from vitcost.hardware.measurements import Measurement, by_card
 from vitcost.hardware.typical import usual, vector
 
-__all__ = ["ONE_SOURCE", "TWO_SOURCES", "device_seconds", "scaled", "table", "times_longer"]
+__all__ = ["ONE_SOURCE", "TWO_SOURCES", "scaled"]
 
 # half-widths of a band that are no narrower: what another source says of the same card and software
 ONE_SOURCE, TWO_SOURCES = 0.25, 0.15
@@ -26,6 +26,15 @@ def scaled(measurements: Iterable[Measurement]) -> list[Calibration]:
     """The constants of each card, precision and software among printed timings.
 
     Timings that the host bounds are left out; a card that has no others is.
+
+    >>> from vitcost.hardware.classes import setup_of
+    >>> from vitcost.hardware.measurements import Row, measurement
+    >>> from vitcost.scenario import Scenario
+    >>> how = Scenario(batch=1024, precision="amp-fp16", software="2.4")
+    >>> row = Row("timm", "vit_base_patch16_224", "rtx4090", 224, 1024, 2787.15, setup_of(how), how)
+    >>> (constants,) = scaled([measurement(row)])
+    >>> constants.basis, constants.rows, 0.9 < constants.factor < 1.1
+    ('anchored', 1, True)
     """
     groups: dict[tuple[str, Setup], list[Measurement]] = {}
     for m in measurements:

@@ -71,7 +71,11 @@ def _family(name: str, own: Mapping[str, Card] | None) -> list[str]:
 
 
 def card_names() -> list[str]:
-    """The names of all cards: the table's, the processors' and the user's own."""
+    """The names of all cards: the table's, the processors' and the user's own.
+
+    >>> "h100-sxm" in card_names(), "cpu-i9_10940x" in card_names()
+    (True, True)
+    """
     return [*CARDS, *CPUS, *own_cards()]
 
 
@@ -193,7 +197,15 @@ def _number(text: str) -> "float | str":
 
 
 def own_cards(paths: "str | Iterable[str]" = ()) -> dict[str, Card]:
-    """The user's own cards: of files, else of ``pyproject.toml`` where there is one."""
+    r"""The user's own cards: of files, else of ``pyproject.toml`` where there is one.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     file = Path(folder, "cards.toml")
+    ...     _ = file.write_text("[gpu.mine]\nlike = 'l4'\nmemory_gb = 48\n")
+    ...     own_cards(str(file))["mine"].memory_gb
+    48
+    """
     files = several("gpu_file", paths or (), str)
     found: dict[str, Card] = {}
     for path in files:
@@ -248,9 +260,16 @@ def own_card(
 
 
 def load_cards(path: "str | Path") -> dict[str, Card]:
-    """The user's own cards of a TOML file: ``[gpu.NAME]``, or ``[tool.vitcost.gpu.NAME]``.
+    r"""The user's own cards of a TOML file: ``[gpu.NAME]``, or ``[tool.vitcost.gpu.NAME]``.
 
     Raises ``ConfigError`` for a file that cannot be read or a figure that cannot be.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     file = Path(folder, "cards.toml")
+    ...     _ = file.write_text("[gpu.mine]\nbf16_tflops = 100\nbandwidth_gbps = 900\n")
+    ...     load_cards(file)["mine"].peaks.bf16
+    100.0
     """
     document = read_toml(path, OWN_CARDS)
     tool = document.get("tool", {})

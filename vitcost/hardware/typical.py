@@ -49,7 +49,11 @@ _VECTOR = (1.0, 1.2, 1.0, 0.0, 0.0)
 
 
 def vector(setup: Setup) -> bool:
-    """Whether products run on vector units: those of fp32; matrix units say nothing of them."""
+    """Whether products run on vector units: those of fp32; matrix units say nothing of them.
+
+    >>> vector(Setup("fp32")), vector(Setup("amp"))
+    (True, False)
+    """
     return setup.precision == "fp32"
 
 
@@ -58,6 +62,11 @@ def usual(setup: Setup, known: Sequence[Calibration]) -> tuple[tuple[float, ...]
 
     The mean over cards, each in the software nearest to the one asked for; what a card departs in
     from the common κ and σ stays with it.
+
+    >>> from vitcost.hardware.calibrations import CALIBRATIONS
+    >>> constants, notes = usual(Setup("amp"), CALIBRATIONS)
+    >>> [0.8 < constant < 1.3 for constant in constants], notes
+    ([True, True, True, False, False], ())
     """
     if vector(setup):
         return _VECTOR, ()
@@ -90,7 +99,15 @@ def usual(setup: Setup, known: Sequence[Calibration]) -> tuple[tuple[float, ...]
 def typical(
     row: Card, setup: Setup, known: Sequence[Calibration]
 ) -> tuple[tuple[float, ...], tuple[str, ...]]:
-    """The usual constants of a mode, with products as much slower as a card's are known to be."""
+    """The usual constants of a mode, with products as much slower as a card's are known to be.
+
+    >>> from vitcost.hardware.calibrations import CALIBRATIONS
+    >>> from vitcost.hardware.specs import card
+    >>> h100, _ = typical(card("h100-sxm"), Setup("amp"), CALIBRATIONS)
+    >>> (gemm, *_), _ = usual(Setup("amp"), CALIBRATIONS)
+    >>> round(h100[0] / gemm, 3) == round(989.4 / 794.5, 3)  # the sheet's TFLOP/s and those reached
+    True
+    """
     (gemm, attention, memory, *rest), notes = usual(setup, known)
     slower = 1.0 if vector(setup) else _slower(row)
     # the cards that were measured are GeForce; no other computes faster than its sheet says
@@ -111,7 +128,14 @@ class Kin(NamedTuple):
 
 def kin_of(row: Card, setup: Setup, known: Sequence[Calibration]) -> Kin | None:
     """The factor of cards of a card's kind, of the same architecture where one was timed; None
-    where no card says anything of this one."""
+    where no card says anything of this one.
+
+    >>> from vitcost.hardware.calibrations import shipped
+    >>> from vitcost.hardware.specs import card
+    >>> kin = kin_of(card("h100-sxm"), Setup("amp"), shipped(card("h100-sxm")))
+    >>> kin.kindred, kin.near, "a100-sxm-40gb" in kin.cards
+    (True, False, True)
+    """
     own = _kind(row, setup)
     timed = [
         c
@@ -151,13 +175,24 @@ def _middle(calibrations: Sequence[Calibration]) -> Calibration:
 
 
 def mean_factor(calibrations: Iterable[Calibration]) -> float:
-    """The geometric mean of how many times longer than usual a card takes."""
+    """The geometric mean of how many times longer than usual a card takes.
+
+    >>> rows = [Calibration("a", Setup("amp"), (), 1, 0.0, None, 0.1, factor=f) for f in (1.0, 4.0)]
+    >>> round(mean_factor(rows), 6)
+    2.0
+    """
     logs = [log(c.factor) for c in calibrations if c.factor is not None]
     return exp(sum(logs) / len(logs))
 
 
 def nearest_of(setup: Setup, found: Sequence[Calibration]) -> list[Calibration]:
-    """Those whose software is most alike: all that are equally so."""
+    """The calibrations whose software is most alike: all that are equally so.
+
+    >>> setups = Setup("amp"), Setup("amp", compiled=True), Setup("amp", training=True)
+    >>> rows = [Calibration("a", setup, (), 1, 0.0, None, 0.1) for setup in setups]
+    >>> [row.setup.compiled for row in nearest_of(Setup("amp", compiled=True), rows)]
+    [True]
+    """
 
     def apart(c: Calibration) -> tuple[bool, ...]:
         one = c.setup
@@ -193,6 +228,12 @@ def _gap(a: Setup, b: Setup) -> int:
 
 
 def is_geforce(row: Card) -> bool:
+    """Whether a card is a GeForce, or is described as one.
+
+    >>> from vitcost.hardware.specs import card
+    >>> is_geforce(card("rtx4090")), is_geforce(card("h100-sxm"))
+    (True, False)
+    """
     return row.kin.startswith(("rtx3", "rtx4", "rtx5"))
 
 

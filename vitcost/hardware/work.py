@@ -38,7 +38,7 @@ from vitcost.scenario import Scenario
 from vitcost.traced.digested import Digested
 from vitcost.traced.workload import Traced
 
-__all__ = ["family", "kernels_of", "left_out", "steps", "work"]
+__all__ = ["family", "kernels_of", "left_out", "work"]
 
 
 # FasterTransformer fuses the attention of halves up to so many tokens: getAttentionType in
@@ -96,7 +96,14 @@ def work(
 
 
 def kernels_of(config: Config, scenario: Scenario, setup: Setup) -> tuple[str, ...]:
-    """The attention kernels that a step launches, most used first."""
+    """The attention kernels that a step launches, most used first.
+
+    >>> from vitcost.hardware.classes import setup_of
+    >>> from vitcost.zoo import resolve
+    >>> config, half = resolve("vit_base_patch16_224").config, Scenario(precision="bf16")
+    >>> kernels_of(config, half, setup_of(half))
+    ('flash',)
+    """
     run = _run(config, scenario, setup)
     if isinstance(run, Traced | Digested) and setup.torch < (2, 0):
         return ("eager",) if run.attention() else ()
@@ -104,12 +111,25 @@ def kernels_of(config: Config, scenario: Scenario, setup: Setup) -> tuple[str, .
 
 
 def family(config: Config, scenario: Scenario, setup: Setup) -> str:
-    """The class of a traced module; empty for a model of a formula."""
+    """The class of a traced module; empty for a model of a formula.
+
+    >>> from vitcost.hardware.classes import setup_of
+    >>> from vitcost.zoo import resolve
+    >>> models = [resolve(name).config for name in ("convnext_tiny", "vit_base_patch16_224")]
+    >>> [family(config, Scenario(), setup_of(Scenario())) for config in models]
+    ['ConvNeXt', '']
+    """
     return _run(config, scenario, setup).family
 
 
 def left_out(config: Config, scenario: Scenario, setup: Setup) -> tuple[str, ...]:
-    """Operators of a traced module that may multiply matrices, and whose FLOPs no rule counts."""
+    """Operators of a traced module that may multiply matrices, and whose FLOPs no rule counts.
+
+    >>> from vitcost.hardware.classes import setup_of
+    >>> from vitcost.zoo import resolve
+    >>> left_out(resolve("vit_base_patch16_224").config, Scenario(), setup_of(Scenario()))
+    ()
+    """
     return _run(config, scenario, setup).left_out
 
 
