@@ -30,7 +30,11 @@ _SIZES = (
 
 
 def load() -> Any:
-    """numpy, or the line that installs it."""
+    """numpy; ``MissingExtra`` with the line that installs it where it is not there.
+
+    >>> load().arange(3).tolist()
+    [0, 1, 2]
+    """
     try:
         import numpy
     except ImportError:
@@ -79,7 +83,15 @@ _DECIDING: Mapping[str, set[str]] = {
 
 
 def column_fields(base: Base, given: Mapping[str, Any], vary: Mapping[str, Any]) -> set[str]:
-    """The fields that may be columns, with some fields put on top and others varied."""
+    """The fields that may be columns, with some fields put on top and others varied.
+
+    >>> from vitcost.zoo import described
+    >>> base = described("vit_base_patch16_224")
+    >>> "img_size" in column_fields(base, {}, {}), "mlp_ratio" in column_fields(base, {}, {})
+    (True, False)
+    >>> "img_size" in column_fields(base, {"mask_ratio": 0.75}, {})  # tokens are rounded one by one
+    False
+    """
     if not isinstance(base.base, ViTConfig | Mapping):
         return set()
     fields = merged(base.base, given)
@@ -97,8 +109,13 @@ def _default(name: str) -> Any:
 
 
 def structures(facts: Iterable[Any]) -> Any:
-    """A number for the structure of each row, by what structures differ in: an array, or one for
-    all."""
+    """A number for the structure of each row, from the facts in which structures differ: an array,
+    or one for all.
+
+    >>> import numpy
+    >>> structures([numpy.array([0, 1, 1]), True]).tolist()
+    [0, 1, 1]
+    """
     code: Any = 0
     for value in facts:
         if is_column(value):
@@ -108,11 +125,23 @@ def structures(facts: Iterable[Any]) -> Any:
 
 
 def taken(value: Any, rows: Any) -> Any:
-    """Some rows of a column, or of the two of a pair; what is no column is every row's."""
+    """Some rows of a column, or of the two columns of a pair; any other value is every row's.
+
+    >>> import numpy
+    >>> depths = numpy.array([12, 24, 32])
+    >>> taken(depths, [0, 2]).tolist(), taken("mlp", [0, 2])
+    ([12, 32], 'mlp')
+    """
     if isinstance(value, tuple):
         return tuple(taken(each, rows) for each in value)
     return value[rows] if is_column(value) else value
 
 
 def is_column(value: Any) -> bool:
+    """Whether a value is an array, or a pair of arrays.
+
+    >>> import numpy
+    >>> is_column(numpy.array([12, 24])), is_column((numpy.array([224]), 224)), is_column(12)
+    (True, True, False)
+    """
     return hasattr(value[0] if isinstance(value, tuple) and value else value, "dtype")

@@ -65,7 +65,14 @@ def cards_for(batch: int, seconds: float, load: Load) -> int | None:
 
 
 def latency(batch: int, seconds: float, load: Load, cards: int) -> Carried:
-    """What images wait for whose batches run on the first card that is free."""
+    """The seconds that images wait, whose batches run on the first card that is free.
+
+    With b images a batch and λ a second an image waits ``(b - 1) / 2λ`` for its batch to be full.
+
+    >>> carried = latency(8, 0.010, Load(5000.0, None, 99.0, 0.7), 9)
+    >>> carried.forming_seconds == 7 / 2 / 5000, carried.service_seconds
+    (True, 0.01)
+    """
     queue = Batches(batch, cards, seconds, load.images_per_second)
     return Carried(
         queue.forming_seconds,

@@ -78,7 +78,25 @@ class PlanRow(NamedTuple):
 
 
 def planned(pace: Pace, job: Job, fixed: Fixed, reserve: Reserve) -> tuple[PlanRow, ...]:
-    """Every way to divide a step, those that fit first, each the fastest of its micro-batches."""
+    """Every way to divide a step, those that fit first, each the fastest of its micro-batches.
+
+    Raises ``NotCovered`` where no way is covered for the model.
+
+    >>> from vitcost.engine.workload import workload
+    >>> from vitcost.hardware.specs import card
+    >>> from vitcost.planner.job import job
+    >>> from vitcost.planner.pace import pace_of
+    >>> from vitcost.scenario import Scenario
+    >>> from vitcost.zoo import resolve
+    >>> scenario = Scenario(mode="train", precision="amp-bf16")
+    >>> run = workload(resolve("vit_base_patch16_224").config, scenario)
+    >>> pace = pace_of(run, card("h100-sxm"), 0.4, None)
+    >>> wanted = job(samples=1_281_167, global_batch=1024, gpus=8)
+    >>> one = Fixed(zero=0, tensor_parallel=1, checkpointing="none")
+    >>> (row,) = planned(pace, wanted, one, Reserve())
+    >>> row.strategy, row.fits, row.micro_batch * row.accumulation * row.data
+    ('DDP', True, 1024)
+    """
     headroom = partial(reserve.headroom, pace.card, software=pace.scenario.software)
     micro = cache(pace.micro)
     most = RECIPES[pace.scenario.recipe].stages
@@ -156,14 +174,28 @@ def _order(row: PlanRow) -> tuple[bool, bool, float, int, int]:
 
 
 def simplest(rows: Sequence[PlanRow]) -> PlanRow | None:
-    """Of the ways within two percent of the fastest that fits the one that divides least."""
+    """Of the ways within two percent of the fastest that fits the one that divides least.
+
+    >>> from vitcost import plan
+    >>> flags = {"efficiency": 0.4, "zero": 0, "checkpointing": "none"}
+    >>> rows = plan("vit_base_patch16_224", samples="1.28M", gpu="h100-sxm", **flags).found
+    >>> simplest(rows).strategy
+    'DDP'
+    """
     fitting = [row for row in rows if row.fits]
     most = AS_FAST * min(map(_seconds, fitting), default=0.0)
     return min((row for row in fitting if _seconds(row) <= most), key=divided, default=None)
 
 
 def divided(row: PlanRow) -> tuple[int, int, bool, int]:
-    """How much a way divides: the least is the simplest."""
+    """A key to sort ways by how much they divide: the least is the simplest.
+
+    >>> from vitcost import plan
+    >>> flags = {"efficiency": 0.4, "zero": 0, "checkpointing": "none"}
+    >>> rows = plan("vit_base_patch16_224", samples="1.28M", gpu="h100-sxm", **flags).found
+    >>> min(rows, key=divided).strategy, max(rows, key=divided).strategy
+    ('DDP', 'DDP, tensor 4 + sequence')
+    """
     return row.pipeline, row.tensor, row.sequence, row.zero
 
 

@@ -64,6 +64,10 @@ def all_gather(size: int, fabric: Fabric) -> float:
     """Everyone gets all parts of V bytes, by a ring: (n - 1) (α + V / (n B)).
 
     Source: Thakur et al. 2005, section 4.1.
+
+    >>> node = Fabric(8, 1, 450e9, 0)
+    >>> round(1e3 * all_gather(8 * 10**9, node), 2)  # 7 GB at 450 GB/s, and 32 µs
+    15.59
     """
     n = fabric.ranks
     if n == 1:
@@ -75,11 +79,19 @@ def reduce_scatter(size: int, fabric: Fabric) -> float:
     """Everyone gets its part of the sum of V bytes: an all-gather run backwards, as long.
 
     Source: Thakur et al. 2005, section 4.4 (pairwise exchange) and NCCL's ring.
+
+    >>> node = Fabric(8, 1, 450e9, 0)
+    >>> reduce_scatter(8 * 10**9, node) == all_gather(8 * 10**9, node)
+    True
     """
     return all_gather(size, fabric)
 
 
 def send(size: int, fabric: Fabric) -> float:
-    """One card to the next: α + V / B."""
+    """One card to the next: α + V / B.
+
+    >>> round(1e3 * send(9 * 10**9, Fabric(2, 1, 450e9, 0)), 2)
+    20.0
+    """
     step = _RING_STEP if fabric.nodes == 1 else _RING_STEP_NETWORK
     return step + size / fabric.slowest

@@ -241,7 +241,11 @@ def _check_modes(found: Sequence[Compared], wanted: Wanted) -> None:
 
 
 def spelled_flag(name: str, value: Any) -> str:
-    """A flag as a person types it."""
+    """A flag as a person types it.
+
+    >>> spelled_flag("img_size", (224, 192)), spelled_flag("compile", True)
+    ('img size 224x192', 'compile')
+    """
     if value is True:
         return name.replace("_", " ")
     words = isinstance(value, list | tuple) and any(isinstance(each, str) for each in value)

@@ -41,6 +41,14 @@ def fewest_cards(
 
     Parts of a node come first, then whole nodes. Fewer cards than the deadline asks of one that has
     room for the whole batch are not tried, but for the most that there are.
+
+    >>> from vitcost import plan
+    >>> found = plan(
+    ...     "vit_base_patch16_224", samples="1.28M", epochs=300, gpu="h100-sxm",
+    ...     efficiency=0.4, deadline="1d", checkpointing="none",
+    ... )
+    >>> found.job.cards, found.best.run_seconds < 86_400, found.late
+    (2, True, None)
     """
     assert job.deadline_seconds is not None
     fastest = pace.micro(job.global_batch, "none").passes / job.global_batch

@@ -94,7 +94,11 @@ class Skipped(NamedTuple):
 
 
 def skips(counted: Mapping[str, int]) -> tuple[Skipped, ...]:
-    """The reasons, the most frequent first."""
+    """The reasons why combinations cannot be, the most frequent first.
+
+    >>> skips({"img_size is not divisible by patch_size": 2, "embed_dim is not divisible": 5})[0]
+    Skipped(reason='embed_dim is not divisible', combinations=5)
+    """
     return tuple(Skipped(*each) for each in sorted(counted.items(), key=lambda each: -each[1]))
 
 
@@ -142,7 +146,13 @@ def bounded(points: int) -> int:
 
 
 def check_apart(varied: Grid, given: Mapping[str, Any]) -> None:
-    """What varies is not also given."""
+    """Refuses a field that varies and is also given.
+
+    >>> check_apart(grid({"depth": [12, 24]}), {"img_size": 224})
+    >>> check_apart(grid({"depth": [12, 24]}), {"depth": 12})
+    Traceback (most recent call last):
+    vitcost.errors.ConfigError: depth varies, and is also given: 12
+    """
     for axis in varied.axes:
         if axis.name in given:
             raise ConfigError(f"{axis.name} varies, and is also given: {shown(given[axis.name])}")

@@ -40,7 +40,16 @@ Tell: TypeAlias = Callable[[], None]
 def gridded(
     model: Model, wanted: Wanted, many: Many, skipped: "Counter[str]", tell: Tell
 ) -> Iterator[Compared]:
-    """A model in every combination that can be, in order; ``tell`` is called for each."""
+    """A model in every combination that can be, in order; ``tell`` is called for each.
+
+    >>> from vitcost.planner.grid import grid
+    >>> from vitcost.planner.wanted import asked_for
+    >>> wanted = asked_for(grid({"depth": [12, 24]}), {}, ["params"], None)
+    >>> rows = gridded("vit_base_patch16_224", wanted, Many(), Counter(), lambda: None)
+    >>> one, two = (row.quantities["params"] for row in rows)
+    >>> two - one == 12 * (12 * 768**2 + 13 * 768)  # 12 blocks
+    True
+    """
     # an unknown name is no combination that cannot be
     base = described(model)
     alone = wanted.why or hasattr(base.base, "workload") or bool(wanted.flags.get("anchor"))
@@ -69,7 +78,15 @@ def gridded(
 
 
 def row_of(data: Mapping[str, Any], wanted: Wanted) -> Compared:
-    """The row of a report's JSON."""
+    """The row of a report's JSON.
+
+    >>> from vitcost import report
+    >>> from vitcost.planner.grid import grid
+    >>> from vitcost.planner.wanted import asked_for
+    >>> wanted = asked_for(grid(None), {}, ["params"], None)
+    >>> row_of(report("vit_base_patch16_224").to_dict(), wanted).quantities["params"]
+    86567656
+    """
     terms = NO_TERMS if wanted.cards is None else wanted.cards.terms
     return Compared(
         data["model"]["name"],

@@ -62,20 +62,27 @@ class Job(NamedTuple):
 def job(
     *,
     samples: int | str,
-    epochs: int,
-    global_batch: int,
-    gpus: int | None,
-    nodes: int | None,
-    network: float | str | None,
-    price: float | str | None,
-    deadline: float | str | None,
-    efficiency: float | None,
-    overlap: float,
+    epochs: int = 1,
+    global_batch: int = 4096,
+    gpus: int | None = None,
+    nodes: int | None = None,
+    network: float | str | None = None,
+    price: float | str | None = None,
+    deadline: float | str | None = None,
+    efficiency: float | None = None,
+    overlap: float = 1.0,
     kwh_price: float | None = None,
     pue: float = 1.0,
     co2: float | None = None,
 ) -> Job:
-    """A run whose figures can be; ``ConfigError`` says which cannot."""
+    """A run whose figures can be; ``ConfigError`` says which cannot.
+
+    >>> job(samples="1.28M", epochs=300, global_batch=4096).steps  # 384 million images
+    93750
+    >>> job(samples=1000, nodes=2)
+    Traceback (most recent call last):
+    vitcost.errors.ConfigError: several nodes need network, the bytes a second that one card has ...
+    """
     if deadline is not None:
         for name, given in (("node_size", gpus), ("nodes", nodes)):
             if given is not None:

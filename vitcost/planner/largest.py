@@ -20,7 +20,13 @@ LARGEST = {"img_size": 10**6, "depth": 10**5}
 
 
 def needs(run: Workload) -> Callable[[int], Need]:
-    """What each batch of a workload needs, asked once."""
+    """A function from a batch to the need of a workload there, which computes each batch once.
+
+    >>> from vitcost.zoo import resolve
+    >>> base = workload(resolve("vit_base_patch16_224").config, Scenario(mode="train"))
+    >>> needs(base)(64).total_bytes
+    8730708904
+    """
 
     @cache
     def of(batch: int) -> Need:
@@ -32,7 +38,13 @@ def needs(run: Workload) -> Callable[[int], Need]:
 def largest_batches(
     run: Workload, of: Callable[[int], Need], limits: Iterable[int]
 ) -> dict[int, int]:
-    """For each limit in bytes the largest batch that is within it; 0: none."""
+    """The largest batch within each limit in bytes; 0: none.
+
+    >>> from vitcost.zoo import resolve
+    >>> base = workload(resolve("vit_base_patch16_224").config, Scenario(mode="train"))
+    >>> largest_batches(base, needs(base), [8_730_708_904, 8_730_708_903, 10**9])
+    {8730708904: 64, 8730708903: 63, 1000000000: 0}
+    """
     found = largest_convex(lambda batch: of(batch).total_bytes, limits, 2)
     # a batch of one runs other operators: it is asked for by itself
     least = run.least_batch
@@ -45,10 +57,14 @@ def largest_batches(
 def largest_sizes(
     name: str, model: Resolved, scenario: Scenario, limits: Iterable[int]
 ) -> dict[int, int]:
-    """For each limit in bytes the largest square image or depth with which the scenario's batch is
-    within it; 0: none.
+    """The largest square image or depth with which the scenario's batch is within each limit in
+    bytes; 0: none.
 
     Raises ``NotCovered`` for a model that has no such size.
+
+    >>> base, scenario = resolve("vit_base_patch16_224"), Scenario(batch=64, mode="train")
+    >>> largest_sizes("img_size", base, scenario, [8_730_708_904])
+    {8730708904: 224}
     """
     if name not in LARGEST:
         raise ConfigError(f"largest must be one of {', '.join(LARGEST)}, got {shown(name)}")

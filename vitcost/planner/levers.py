@@ -31,7 +31,12 @@ _MOST_PARTS = 1024
 
 def kernels(scenario: Scenario, narrow: str) -> Iterator[Scenario]:
     """Other precisions, kernels and checkpointing, and any of these together; ``narrow`` is the
-    half precision of the card."""
+    half precision of the card.
+
+    >>> others = list(kernels(Scenario(mode="train"), "bf16"))
+    >>> len(others), others[1].checkpointing, others[-1].precision  # 3 precisions, 3 checkpoints
+    (9, 'selective', 'bf16')
+    """
     precisions = ("fp32", *((f"amp-{narrow}", narrow) if narrow else ()))
     if scenario.recipe != "torch":
         # a recipe fixes the precision
@@ -51,8 +56,15 @@ def kernels(scenario: Scenario, narrow: str) -> Iterator[Scenario]:
 
 
 def levers(run: Workload) -> Iterator[Scenario]:
-    """What every lever offers in the precision of a step, and those of states with checkpointing
-    beside them."""
+    """The scenarios of every lever in the precision of a step, and those of states with
+    checkpointing beside them.
+
+    >>> from vitcost.engine.workload import workload
+    >>> from vitcost.zoo import resolve
+    >>> base = workload(resolve("vit_base_patch16_224").config, Scenario(batch=4, mode="train"))
+    >>> [(other.batch, other.accumulate) for other in levers(base) if other.accumulate > 1]
+    [(2, 2), (1, 4)]
+    """
     scenario = run.scenario
     if scenario.mode != "train" or scenario.recipe != "torch" or not run.at_once:
         return

@@ -45,13 +45,28 @@ def need(run: Workload) -> Need:
 
 
 def needed(step: memory.Training) -> Need:
-    """The bytes of a training step; ``NotCovered`` where there is none."""
+    """The bytes of a training step; ``NotCovered`` where there is none.
+
+    >>> from vitcost.engine.workload import workload
+    >>> from vitcost.scenario import Scenario
+    >>> from vitcost.zoo import resolve
+    >>> base = workload(resolve("vit_base_patch16_224").config, Scenario(batch=64, mode="train"))
+    >>> needed(memory.step(base)).total_bytes
+    8730708904
+    """
     if step.peak_bytes is None:
         raise NotCovered(step.missing or "this training step")
     return Need(step.peak_bytes, step.peak_at or "", step.peak_is or "", step.assumed)
 
 
 def executed_flops(run: Workload) -> int:
-    """FLOPs that a step executes: recomputation and what a fused attention does again included."""
+    """FLOPs that a step executes, with recomputation and what a fused attention computes again.
+
+    >>> from vitcost.engine.workload import workload
+    >>> from vitcost.scenario import Scenario
+    >>> from vitcost.zoo import resolve
+    >>> executed_flops(workload(resolve("vit_base_patch16_224").config, Scenario()))
+    35127656448
+    """
     cost = run.rows().cost
     return cost.executed_flops + run.training * cost.executed_backward_flops

@@ -38,7 +38,14 @@ def nodes_of(
 
 
 def check_node(card: Card, gpus: int) -> None:
-    """Refuses more cards in a node than any node of theirs has: they would need a network."""
+    """Refuses more cards in a node than any node of theirs has: they would need a network.
+
+    >>> from vitcost.hardware.specs import card
+    >>> check_node(card("h100-sxm"), 8)
+    >>> check_node(card("h100-sxm"), 16)
+    Traceback (most recent call last):
+    vitcost.errors.ConfigError: node_size 16 are cards of one node, and no node of h100-sxm ...
+    """
     node = most_of_a_node(card)
     if node is not None and gpus > node.most:
         nodes = -(-gpus // node.most)

@@ -71,7 +71,18 @@ class Pace:
 def pace_of(
     run: Workload, card: Card, efficiency: float | None, time: Callable[[Scenario], Time]
 ) -> Pace:
-    """The speed of a card on a model; raises ``NotCovered`` where it needs to be told."""
+    """The speed of a card on a model; raises ``NotCovered`` where it needs to be told.
+
+    >>> from vitcost.engine.workload import workload
+    >>> from vitcost.hardware.specs import card
+    >>> from vitcost.zoo import resolve
+    >>> scenario = Scenario(mode="train", precision="amp-bf16")
+    >>> run = workload(resolve("vit_base_patch16_224").config, scenario)
+    >>> pace = pace_of(run, card("h100-sxm"), 0.4, None)
+    >>> micro, cost = pace.micro(64, "none"), step_cost(run, 64)
+    >>> micro.passes == (cost.executed_flops + cost.executed_backward_flops) / (989e12 * 0.4)
+    True
+    """
     if run.shares_loss:
         raise NotCovered(
             "plan takes one tower, MODEL:vision or MODEL:text; "
@@ -84,7 +95,14 @@ def pace_of(
 
 @lru_cache(maxsize=256)
 def step_cost(run: Workload, batch: int, checkpointing: str = "none") -> Cost:
-    """The cost of a training step on one card, of another batch and with what is recomputed."""
+    """The cost of a training step on one card, of another batch and with what is recomputed.
+
+    >>> from vitcost.engine.workload import workload
+    >>> from vitcost.zoo import resolve
+    >>> base = workload(resolve("vit_base_patch16_224").config, Scenario())
+    >>> step_cost(base, 64).flops == 64 * 35_127_656_448
+    True
+    """
     scenario = replace(run.scenario, mode="train", batch=batch, checkpointing=checkpointing)
     return run.under(scenario).rows().cost
 

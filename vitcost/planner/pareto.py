@@ -11,7 +11,14 @@ __all__ = ["front", "oriented", "pair_of", "said"]
 
 
 def pair_of(pareto: Sequence[str] | None) -> tuple[str, str] | None:
-    """The two quantities of a Pareto front."""
+    """The two quantities of a Pareto front.
+
+    >>> pair_of(["params", "flops"]), pair_of(None)
+    (('params', 'flops'), None)
+    >>> pair_of(["params"])
+    Traceback (most recent call last):
+    vitcost.errors.ConfigError: a Pareto front is over two quantities, got ['params']
+    """
     if pareto is None:
         return None
     names = () if isinstance(pareto, str) else known(pareto)

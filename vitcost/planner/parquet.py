@@ -30,6 +30,17 @@ def write(
     Fields are columns as JSON has them, sizes as text, ``224x224``; ``marks`` says of each row
     whether it is on the Pareto front, ``timed`` whether rows have the time of a card.
     Raises ``ConfigError`` for a number that 64 bits do not hold.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> import numpy
+    >>> import pyarrow.parquet
+    >>> index, params = numpy.array([0, 1]), numpy.array([86_567_656, 171_622_120])
+    >>> chunk = Chunk("vit", 2, {"depth": index}, {"params": params}, Counter(), index)
+    >>> with TemporaryDirectory() as folder:
+    ...     path = f"{folder}/sweep.parquet"
+    ...     skipped = write([chunk], [Axis("depth", (12, 24))], ["params"], path)
+    ...     pyarrow.parquet.read_table(path).to_pylist()[1]
+    {'model': 'vit', 'depth': 24, 'params': 171622120}
     """
     arrow, _ = _load()
     skipped: Counter[str] = Counter()
@@ -58,7 +69,15 @@ def write(
 
 
 def write_rows(rows: Iterable[Mapping[str, Any]], path: str) -> None:
-    """Writes flat rows, sizes as text."""
+    """Writes flat rows, sizes as text.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> import pyarrow.parquet
+    >>> with TemporaryDirectory() as folder:
+    ...     write_rows([{"model": "vit", "img_size": (224, 192)}], f"{folder}/rows.parquet")
+    ...     pyarrow.parquet.read_table(f"{folder}/rows.parquet").to_pylist()
+    [{'model': 'vit', 'img_size': '224x192'}]
+    """
     arrow, _ = _load()
     table = arrow.Table.from_pylist([{k: _spelled(v) for k, v in row.items()} for row in rows])
     _write(path, table.schema, table.to_batches())

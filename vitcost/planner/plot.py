@@ -133,6 +133,10 @@ def plot(rows: Iterable[Mapping[str, Any]], picture: Picture, path: str) -> None
 
     Raises ``ConfigError`` for another kind of file and where no row has the quantities,
     ``MissingExtra`` without matplotlib.
+
+    >>> plot([], Picture("flops", "params"), "models.gif")
+    Traceback (most recent call last):
+    vitcost.errors.ConfigError: a plot is a .png, a .svg or a .pdf, got 'models.gif'
     """
     check_file(path)
     keys = {name: QUANTITIES[name].key(name) for name in picture.names}
@@ -175,7 +179,12 @@ def _drawn(name: str, numbers: Sequence[Any]) -> _Drawn:
 
 
 def check_file(path: str) -> None:
-    """A picture is a PNG, an SVG or a PDF, and matplotlib draws it."""
+    """Refuses a name that is no .png, .svg or .pdf; ``MissingExtra`` without matplotlib.
+
+    >>> check_file("models.gif")
+    Traceback (most recent call last):
+    vitcost.errors.ConfigError: a plot is a .png, a .svg or a .pdf, got 'models.gif'
+    """
     if Path(path).suffix.lower() not in SUFFIXES:
         raise ConfigError(f"a plot is a .png, a .svg or a .pdf, got {path!r:.80}")
     _figure()

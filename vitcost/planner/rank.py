@@ -23,13 +23,28 @@ class Weights(NamedTuple):
 
 @lru_cache(maxsize=256)
 def stage_weights(run: Workload, stages: int, tensor: int) -> Weights:
-    """The parameters of a card of the widest stage."""
+    """The parameters of a card of the widest stage.
+
+    >>> from vitcost.scenario import Scenario
+    >>> from vitcost.engine.workload import workload
+    >>> from vitcost.zoo import resolve
+    >>> base = workload(resolve("vit_base_patch16_224").config, Scenario(mode="train"))
+    >>> stage_weights(base, 2, 1).params == 86_567_656 - 6 * (12 * 768**2 + 13 * 768)
+    True
+    """
     cost = run.stage(stages).shared(TensorParallel(tensor)).rows().cost
     return Weights(cost.params, cost.trainable)
 
 
 def tensor_missing(run: Workload) -> str | None:
-    """Why the layers of a model cannot be shared by tensor parallel ranks; None: they can."""
+    """The reason why tensor parallel ranks cannot share the layers of a model; None: they can.
+
+    >>> from vitcost.scenario import Scenario
+    >>> from vitcost.engine.workload import workload
+    >>> from vitcost.zoo import resolve
+    >>> tensor_missing(workload(resolve("vit_base_patch16_224").config, Scenario())) is None
+    True
+    """
     run = run.under(replace(run.scenario, batch=2))
     # of a model whose heads nobody counts it is asked once
     for ranks in range(2, run.sizes.get("a", 2) + 1):
@@ -50,6 +65,14 @@ def rank_need(run: Workload, strategy: Strategy) -> Need:
     The exact peak of a step where it is known, else a bound. A stage of a pipeline is counted with
     embedding and head, and keeps the activations of as many micro-batches as stages follow:
     Narayanan et al. 2021, section 2.2.
+
+    >>> from vitcost.scenario import Scenario
+    >>> from vitcost.engine.workload import workload
+    >>> from vitcost.zoo import resolve
+    >>> base = workload(resolve("vit_base_patch16_224").config, Scenario(mode="train"))
+    >>> alone = Strategy(0, 1, 1, False, 1, "none", micro_batch=64, accumulation=1)
+    >>> rank_need(base, alone).total_bytes
+    8730708904
     """
     own = replace(
         run.scenario,

@@ -59,6 +59,18 @@ def step_time(
     run one forward, one backward: (a + p - 1) micro-batches' time, Narayanan et al. 2021,
     arXiv 2104.04473, section 2.2.1. Data-parallel exchanges hide behind the backward pass of the
     last micro-batch, fully sharded ones behind every pass, ``overlap`` of it at most.
+
+    >>> from vitcost.engine.workload import workload
+    >>> from vitcost.hardware.specs import card
+    >>> from vitcost.planner.job import job
+    >>> from vitcost.zoo import resolve
+    >>> run = workload(resolve("vit_base_patch16_224").config, Scenario(mode="train"))
+    >>> micro = Micro(0.03, 0.001, "compute", 0.0, 0.0, "given", ())
+    >>> ddp = Strategy(0, 8, 1, False, 1, "none", micro_batch=64, accumulation=2)
+    >>> weights, wanted = Weights(86_567_656, 86_567_656), job(samples=1024, gpus=8)
+    >>> time = step_time(run, ddp, micro, weights, wanted, card("h100-sxm"))
+    >>> time.compute, time.update, time.data  # 346 MB take less than 0.02 s of a backward pass
+    (0.06, 0.001, 0.0)
     """
     a, p = strategy.accumulation, strategy.pipeline
     each = micro.passes / (strategy.tensor * p)
@@ -77,7 +89,17 @@ def step_time(
 
 
 def volume(run: Workload, strategy: Strategy, weights: Weights) -> Volume:
-    """What a card sends in a step, by rings: V (n - 1)/n a pass, twice that to all-reduce."""
+    """Bytes that a card sends in a step, by rings: ``V (n - 1)/n`` a pass, twice that to
+    all-reduce.
+
+    >>> from vitcost.engine.workload import workload
+    >>> from vitcost.zoo import resolve
+    >>> run = workload(resolve("vit_base_patch16_224").config, Scenario(mode="train"))
+    >>> ddp = Strategy(0, 8, 1, False, 1, "none", micro_batch=64, accumulation=2)
+    >>> weights = Weights(86_567_656, 86_567_656)
+    >>> volume(run, ddp, weights).data_bytes == 2 * 4 * 86_567_656 * 7 // 8
+    True
+    """
     row, n, a = ZERO[strategy.zero], strategy.data, strategy.accumulation
     gradient, weight = _itemsizes(run.scenario)
     times = a if row.each_pass else 1

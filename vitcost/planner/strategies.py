@@ -75,6 +75,16 @@ def strategies(run: Workload, job: Job, fixed: Fixed, most: int) -> Iterator[Str
     the last stage of ZeRO that the model states can be divided by.
 
     Raises ``ConfigError`` for a division that cannot be.
+
+    >>> from vitcost.engine.workload import workload
+    >>> from vitcost.planner.job import job
+    >>> from vitcost.scenario import Scenario
+    >>> from vitcost.zoo import resolve
+    >>> run = workload(resolve("vit_base_patch16_224").config, Scenario(mode="train"))
+    >>> fixed = Fixed(tensor_parallel=1, checkpointing="none")
+    >>> ways = strategies(run, job(samples=1024, global_batch=1024, gpus=8), fixed, 3)
+    >>> [way.name for way in ways]
+    ['DDP', 'ZeRO-1', 'ZeRO-2', 'ZeRO-3']
     """
     pipeline = fixed.pipeline_parallel or 1
     if job.cards % pipeline:

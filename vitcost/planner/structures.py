@@ -40,7 +40,14 @@ def structure(
     card: Card | None = None,
 ) -> Structure | str | None:
     """The structure of a model, why there is none, or None where each model is asked by itself;
-    ``constants`` are the sizes that all models of it have."""
+    ``constants`` are the sizes that all models of it have.
+
+    >>> from vitcost.zoo import resolve
+    >>> base = structure(resolve("vit_base_patch16_224"), Scenario(), ["params"], {})
+    >>> sizes = workload(resolve("vit_base_patch16_224", depth=24).config, Scenario()).sizes
+    >>> base.plan.values({str(axis): sizes[axis] for axis in sizes})
+    {'params': 171622120}
+    """
     names = tuple(names)
     try:
         plan = Plan(formulas(model, scenario, names), constants)

@@ -87,7 +87,13 @@ def cards_of(
     others: Iterable[str] = (),
 ) -> Cards:
     """The cards that keywords and a grid name, with the prices of each; ``others`` are cards of
-    reports that were made, which have a price by their names."""
+    reports that were made, which have a price by their names.
+
+    >>> from vitcost.planner.grid import grid
+    >>> cards = cards_of({"gpu": ["l4"]}, grid({"gpu": ["t4"]}), ["l4=0.8/h", "0.5"], None)
+    >>> cards.names, dict(cards.terms.prices)
+    (('l4', 't4'), {'l4': 0.8, 't4': 0.5})
+    """
     files = known(given.get("gpu_file") or (), given.get("calibration") or ())
     names = [name for axis in varied.axes if axis.name == CARD for name in axis.values]
     rows = tuple(dict.fromkeys(asked_cards([*(given.get(CARD) or ()), *names], files.cards)))

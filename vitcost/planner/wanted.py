@@ -68,6 +68,10 @@ def asked_for(
 
     Raises ``NotCovered`` or ``ConfigError`` for a quantity that needs a card, a price or samples
     that are not given, and for those that no quantity has a use for.
+
+    >>> from vitcost.planner.grid import grid
+    >>> asked_for(grid(None), {"gpu": ["l4", "t4"]}, ["params"], None).names
+    ('params', 'step_time')
     """
     flags = {name: value for name, value in given.items() if name not in _TERMS}
     terms = {name: given[name] for name in _TERMS if given.get(name) not in (None, (), [])}
@@ -100,7 +104,11 @@ def asked_for(
 
 
 def terms_of(flags: Mapping[str, Any], given: Mapping[str, Any], names: Iterable[str]) -> Terms:
-    """What the costs among some quantities follow from, on the cards of ``flags``."""
+    """The terms of the costs among some quantities, on the cards of ``flags``.
+
+    >>> dict(terms_of({"gpu": "l4"}, {"price": 0.8}, ["cost_per_million_images"]).prices)
+    {'l4': 0.8}
+    """
     samples = _samples(given)
     check_used((name for name in ("price", "samples") if name in given), names)
     cards = {**flags, CARD: listed(CARD, flags.get(CARD))}

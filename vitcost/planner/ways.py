@@ -65,9 +65,17 @@ _CHANGES = ("precision", "freeze", "lora")
 
 def ways(run: Workload, row: Card, pulled: bool = False) -> tuple[Way, ...]:
     """Every other way to run a workload's batch on a card, in its half precision and by its
-    attention kernels; with levers ``pulled`` those that leave these as they are, too. The same
-    training comes first, then by the FLOPs that a step executes; of equal ones what changes
-    least."""
+    attention kernels; with levers ``pulled`` those that leave these as they are, too.
+
+    The same training comes first, then by the FLOPs that a step executes; of equal ones the one
+    that changes least.
+
+    >>> from vitcost.hardware.specs import card
+    >>> base = resolve("vit_base_patch16_224").config
+    >>> found = ways(workload(base, Scenario(batch=64, mode="train")), card("l4"))
+    >>> found[0].flags, found[0].keeps
+    ((('checkpointing', 'selective'),), True)
+    """
     found = sorted(_ways(run, row, pulled), key=lambda pair: pair[0])
     return tuple(way for _, way in found)
 
@@ -117,7 +125,14 @@ def _changed(scenario: Scenario, other: Scenario) -> tuple[tuple[str, str | int]
 
 def smaller(model: Resolved, run: Workload, row: Card, limit: int) -> tuple[Way, ...]:
     """The largest square image, of half a model's own side or more, with which the batch is within
-    a limit; none where its own is no square, or it is fed images of another size."""
+    a limit; none where its own is no square, or it is fed images of another size.
+
+    >>> from vitcost.hardware.specs import card
+    >>> base = resolve("vit_base_patch16_224")
+    >>> run = workload(base.config, Scenario(batch=64, mode="train"))
+    >>> [way.flags for way in smaller(base, run, card("l4"), 8_730_708_904)]
+    [(('img_size', 224),)]
+    """
     config, scenario = model.config, on_card(run.scenario, row)
     if not isinstance(config, ViTConfig) or config.input_size is not None:
         return ()
@@ -142,7 +157,13 @@ def smaller(model: Resolved, run: Workload, row: Card, limit: int) -> tuple[Way,
 
 def fitting(found: Sequence[Way], headroom: Callable[[int], int]) -> tuple[Way, ...]:
     """The ways whose tensors fit, each with the ``headroom`` that it leaves; of micro-batches the
-    largest alone, which are the fewest of a step."""
+    largest alone, which are the fewest of a step.
+
+    >>> sizes = {"bf16": 4, "fp32": 9}
+    >>> found = [Way(name, "sdpa", "none", size, 0, 1, 1.0) for name, size in sizes.items()]
+    >>> [(way.precision, way.headroom_bytes) for way in fitting(found, lambda used: 8 - used)]
+    [('bf16', 4)]
+    """
     ways = (way._replace(headroom_bytes=headroom(way.used_bytes)) for way in found)
     fits = [way for way in ways if way.headroom_bytes >= 0]
     parts = [way for way in fits if _parts(way)]
@@ -156,7 +177,13 @@ def _parts(way: Way) -> int:
 
 
 def telling(found: Sequence[Way]) -> tuple[Way, ...]:
-    """The ways but those that change more than another, and neither hold more nor are faster."""
+    """The ways without those that change more than another, and neither hold more nor are faster.
+
+    >>> flags = ("precision", "bf16"), ("checkpointing", "block")
+    >>> one, both = (Way("bf16", "sdpa", "", 4, 0, 1, 1.0, flags=flags[:n]) for n in (1, 2))
+    >>> telling([one, both]) == (one,)
+    True
+    """
     return tuple(way for way in found if not any(_idle(way, other) for other in found))
 
 
@@ -182,7 +209,15 @@ def _under(way: Way, model: Resolved, scenario: Scenario) -> tuple[Config, Scena
 def sized(
     found: Sequence[Way], model: Resolved, run: Workload, row: Card, limit: int
 ) -> tuple[Way, ...]:
-    """The same, each with the most images of a step that are within a limit."""
+    """The ways, each with the most images of a step that are within a limit.
+
+    >>> from vitcost.hardware.specs import card
+    >>> base, l4 = resolve("vit_base_patch16_224"), card("l4")
+    >>> run = workload(base.config, Scenario(batch=64, mode="train"))
+    >>> block = Way("fp32", "sdpa", "block", 0, 0, 0, 1.0, flags=(("checkpointing", "block"),))
+    >>> sized([block], base, run, l4, 8_730_708_904)[0].largest_batch > 2 * 64
+    True
+    """
     ways = []
     for way in found:
         config, other = _under(way, model, run.scenario)
@@ -195,8 +230,15 @@ def sized(
 
 
 def timed(found: Sequence[Way], model: Resolved, scenario: Scenario, row: Card) -> tuple[Way, ...]:
-    """The same with their predicted time, fastest first in each group; as they are where a card
-    has none. A micro-batch is timed as a step, its optimizer included."""
+    """The ways with their predicted time, fastest first in each group; as they are where a card has
+    none. A micro-batch is timed as a step, its optimizer included.
+
+    >>> from vitcost.hardware.specs import card
+    >>> base, scenario = resolve("vit_base_patch16_224"), Scenario(batch=64, mode="train")
+    >>> block = Way("fp32", "sdpa", "block", 0, 0, 0, 1.0, flags=(("checkpointing", "block"),))
+    >>> timed([block], base, scenario, card("l4"))[0].relative_seconds > 1.2  # 4 passes for 3
+    True
+    """
     # a fit on the whole catalogue predicts no time
     from vitcost.hardware.roofline import predict
 
