@@ -14,7 +14,7 @@ from vitcost.engine.ops import Tensor
 from vitcost.traced.polynomials import Polynomial, plus
 from vitcost.traced.trace import BORN, DIES, GRADIENT, LOOK, SAVED, Pass, decoded
 
-__all__ = ["Held", "Look", "all_events", "held_at", "looks", "saved_at_end", "tensors", "upper"]
+__all__ = ["Held", "Look", "all_events", "held_at", "saved_at_end", "tensors", "upper"]
 
 _SAVED, _GRADIENTS, _TEMPORARY = (PARTS.index(p) for p in ("saved", "gradients", "temporary"))
 _PART = {SAVED: _SAVED, GRADIENT: _GRADIENTS}
@@ -65,8 +65,17 @@ class Held(NamedTuple):
 
 
 def held_at(run: Pass, look: int | None) -> list[Held]:
-    """The storages that are alive at a look of ``upper``, in the order of their births; None is
-    the end."""
+    """The storages that are alive at a look of ``upper``, in the order of their births; None is the
+    end.
+
+    >>> from torch import nn
+    >>> from vitcost.traced.inputs import inputs_of
+    >>> from vitcost.traced.traces import trace
+    >>> head = nn.Linear(768, 1000)
+    >>> run = trace(head, inputs_of(head, "768"), (2, 3, 4)).inference
+    >>> held_at(run, 0)
+    [Held(part='temporary', path='', operator='addmm', size=(0, 4000))]
+    """
     kept = [] if look is None else _kept(run)
     number = None if look is None else kept[look].number
     saved_by = dict(run.saved_by)
@@ -102,7 +111,18 @@ def _kept(run: Pass) -> tuple[Look, ...]:
 
 @lru_cache(maxsize=64)
 def upper(run: Pass) -> tuple[Event, ...]:
-    """The looks that can be a peak at some batch from 1 on, as changes between one and the next."""
+    """The looks that can be a peak at some batch from 1 on, as changes between one and the next.
+
+    >>> from torch import nn
+    >>> from vitcost.engine.live import peak
+    >>> from vitcost.engine.ops import Sizes
+    >>> from vitcost.traced.inputs import inputs_of
+    >>> from vitcost.traced.traces import trace
+    >>> head = nn.Linear(768, 1000)
+    >>> run = trace(head, inputs_of(head, "768"), (2, 3, 4)).inference
+    >>> peak(upper(run), Sizes(b=64)).peak_bytes == 64 * 1000 * 4
+    True
+    """
     kept = _kept(run)
     events: list[Event] = []
     before: tuple[Polynomial, ...] = ((0,), (0,), (0,))
@@ -116,7 +136,17 @@ def upper(run: Pass) -> tuple[Event, ...]:
 
 
 def all_events(run: Pass) -> tuple[Event, ...]:
-    """Every event of a pass, one storage at a time."""
+    """Every event of a pass, one storage at a time.
+
+    >>> from torch import nn
+    >>> from vitcost.traced.inputs import inputs_of
+    >>> from vitcost.traced.traces import trace
+    >>> head = nn.Linear(768, 1000)
+    >>> run = trace(head, inputs_of(head, "768"), (2, 3, 4)).inference
+    >>> born, place = all_events(run)
+    >>> born.tensor, place.path  # 1000 numbers of 4 bytes an image
+    (bytes[4000 b], 'addmm')
+    """
     made: dict[Polynomial, tuple[Tensor, ...]] = {}
     part_of: dict[int, int] = {}
     events: list[Event] = []
@@ -139,7 +169,11 @@ def all_events(run: Pass) -> tuple[Event, ...]:
 
 
 def tensors(size: Polynomial) -> tuple[Tensor, ...]:
-    """Bytes as tensors over the batch: one for each power of it."""
+    """Bytes as tensors over the batch: one for each power of it.
+
+    >>> tensors((4, 0, 8))
+    (bytes[4], bytes[8 b b])
+    """
     found = []
     for power, coefficient in enumerate(size):
         if coefficient:
@@ -155,7 +189,18 @@ def place(run: Pass, number: int) -> Place:
 
 
 def saved_at_end(run: Pass) -> dict[int, int]:
-    """The storages that autograd holds when the backward pass begins, each with its path."""
+    """The storages that autograd holds when the backward pass begins, each with its path.
+
+    A cross entropy saves its log-probabilities and the total weight.
+
+    >>> from torch import nn
+    >>> from vitcost.traced.inputs import inputs_of
+    >>> from vitcost.traced.traces import trace
+    >>> head = nn.Linear(768, 1000)
+    >>> run = trace(head, inputs_of(head, "768"), (2, 3, 4)).step
+    >>> [(run.sizes[storage], run.paths[path]) for storage, path in saved_at_end(run).items()]
+    [((0, 4000), 'loss'), ((4,), 'loss')]
+    """
     held: dict[int, int] = {}
     saved_by = dict(run.saved_by)
     number = 0

@@ -62,7 +62,16 @@ _COPIES: dict[int, tuple[Tensor, Tensor]] = {}
 
 
 def register(library: Any, aten: Any) -> None:
-    """Registers every rule for the card."""
+    """Registers autocast's rules for the card: ``card.install`` does so once a process.
+
+    >>> from torch._subclasses.fake_tensor import FakeTensorMode
+    >>> from vitcost.traced.card import install
+    >>> install()
+    >>> with FakeTensorMode(allow_non_fake_inputs=True), autocast(torch.bfloat16):
+    ...     x = torch.empty(4, 4, device=CARD)
+    ...     (x @ x).dtype, x.exp().dtype
+    (torch.bfloat16, torch.float32)
+    """
     library.fallback(torch.library.fallthrough_kernel, _KEY)
     for rule, names in AUTOCAST.items():
         for name in names:
@@ -71,7 +80,16 @@ def register(library: Any, aten: Any) -> None:
 
 @contextmanager
 def autocast(dtype: torch.dtype | None) -> Iterator[None]:
-    """torch.autocast as a card has it; its copies of weights live until it is left."""
+    """torch.autocast as a card has it; its copies of weights live until it is left. None: no
+    autocast.
+
+    >>> from vitcost.traced.card import install
+    >>> install()
+    >>> with autocast(torch.bfloat16):
+    ...     inside = torch.is_autocast_enabled(CARD)
+    >>> inside, torch.is_autocast_enabled(CARD)
+    (True, False)
+    """
     if dtype is None:
         yield
         return
@@ -87,7 +105,14 @@ def autocast(dtype: torch.dtype | None) -> Iterator[None]:
 @contextmanager
 def recomputing() -> Iterator[None]:
     """Lets copies go where torch's own autocast does: a checkpointed region runs again under one of
-    its own, behind which torch clears its cache."""
+    its own, behind which torch clears its cache.
+
+    >>> _COPIES[0] = torch.empty(1), torch.empty(1)
+    >>> with recomputing():
+    ...     torch.clear_autocast_cache()
+    >>> _COPIES
+    {}
+    """
     clear = torch.clear_autocast_cache
 
     def both() -> None:

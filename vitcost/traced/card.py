@@ -63,7 +63,14 @@ class _Rules:
 @cache
 def install() -> None:
     """Registers the backend, once a process. Raises ``NotCovered`` where torch cannot, or another
-    backend has the place."""
+    backend has the place.
+
+    >>> from torch._subclasses.fake_tensor import FakeTensorMode
+    >>> install()
+    >>> with FakeTensorMode():
+    ...     torch.empty(2, 3, device=CARD).device.type
+    'card'
+    """
     taken = torch._C._get_privateuse1_backend_name()
     if taken not in ("privateuseone", CARD):
         raise NotCovered(
@@ -99,7 +106,13 @@ _raised: list[BaseException] = []
 @contextmanager
 def raised_in_backward() -> Iterator[None]:
     """Raises an error of a backward pass as itself: where the device was asked for meanwhile, torch
-    has lost it."""
+    has lost it.
+
+    >>> with raised_in_backward():
+    ...     raise NotCovered("a backward pass that no trace has")
+    Traceback (most recent call last):
+    vitcost.errors.NotCovered: a backward pass that no trace has
+    """
     _raised.clear()
     try:
         yield
@@ -133,7 +146,14 @@ def _guard() -> Any:
 
 @contextmanager
 def kernel_of_card(attention: str) -> Iterator[None]:
-    """Which attention kernel runs: ``sdpa`` is torch's own choice."""
+    """Sets the attention kernel of the card; ``sdpa`` is torch's own choice.
+
+    >>> with kernel_of_card("math"):
+    ...     _Rules.attention
+    'math'
+    >>> _Rules.attention
+    'sdpa'
+    """
     before = _Rules.attention, _Rules.tracing
     _Rules.attention, _Rules.tracing = attention, True
     try:
@@ -182,7 +202,13 @@ def _attention(
 
 
 def flash(q: Tensor, k: Tensor, v: Tensor, dropout: float, causal: bool, scale: Any) -> Tensor:
-    """Heads are filled up to a multiple of 8: attention.cpp, pad_last_dim."""
+    """The flash kernel of a card: heads are filled up to a multiple of 8 (attention.cpp,
+    pad_last_dim).
+
+    >>> q = torch.empty(2, 12, 197, 60, dtype=torch.bfloat16, device="meta")
+    >>> flash(q, q, q, 0.0, False, None).shape, flash(q, q, q, 0.0, False, None).stride()
+    (torch.Size([2, 12, 197, 60]), (151296, 12608, 64, 1))
+    """
     width = q.shape[-1]
     if width % 8:
         scale = width**-0.5 if scale is None else scale

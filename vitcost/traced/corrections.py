@@ -15,7 +15,16 @@ _aten = torch.ops.aten
 
 
 def as_real(func: Any, args: tuple[Any, ...], output: Any) -> Any:
-    """The output that a real kernel would give: the fake one, or another in its place."""
+    """The output that a real kernel would give: the fake one, or another in its place.
+
+    A layer norm of half precision with weights in fp32 has statistics in fp32.
+
+    >>> x, weight = torch.empty(2, 8, dtype=torch.bfloat16, device="meta"), torch.empty(8)
+    >>> fake = x, x[:, :1], x[:, :1]
+    >>> real = as_real(_aten.native_layer_norm.default, (x, [8], weight, weight, 1e-5), fake)
+    >>> [t.dtype for t in real]
+    [torch.bfloat16, torch.float32, torch.float32]
+    """
     rule = _RULES.get(func)
     return output if rule is None else rule(args, output)
 

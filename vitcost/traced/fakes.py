@@ -13,7 +13,14 @@ __all__ = ["attributes", "put", "unchanged"]
 
 @contextmanager
 def unchanged(model: nn.Module) -> Iterator[None]:
-    """Every attribute of every module is put back at the end, and the state of random numbers."""
+    """Puts every attribute of every module back at the end, and the state of random numbers.
+
+    >>> layer = nn.Linear(2, 3)
+    >>> with unchanged(layer):
+    ...     layer.calls = 1
+    >>> hasattr(layer, "calls")
+    False
+    """
     before = [(m.__dict__, dict(m.__dict__), _contents(m.__dict__)) for m in model.modules()]
     state = torch.get_rng_state()
     try:
@@ -75,9 +82,18 @@ def put(
     make: Callable[[Tensor, torch.dtype, str], Tensor] = empty,
     apart: str = "cpu",
 ) -> list[Tensor]:
-    """Other tensors in place of parameters, buffers and tensors that are plain attributes; what is
-    shared stays shared. ``types`` are those that get another. Returns the plain attributes, which
-    ``Module.to`` does not move: they stay ``apart``, on the CPU."""
+    """Other tensors in place of parameters, buffers and tensors that are plain attributes; shared
+    tensors stay shared.
+
+    ``types`` are those that get another, by the number of the tensor. Returns the plain attributes,
+    which ``Module.to`` does not move: they stay ``apart``, on the CPU.
+
+    >>> layer = nn.Linear(2, 3)
+    >>> put(layer, "meta", {id(layer.weight): torch.bfloat16})
+    []
+    >>> layer.weight.device.type, layer.weight.dtype, layer.bias.dtype
+    ('meta', torch.bfloat16, torch.float32)
+    """
     made: dict[int, Any] = {}
 
     def fake(tensor: Tensor, device: str) -> Tensor:
@@ -114,7 +130,13 @@ def _inside(values: Any, fake: Callable[[Tensor, str], Tensor], apart: str) -> N
 
 
 def attributes(module: nn.Module) -> list[tuple[str, Tensor]]:
-    """Tensors that a module has as plain attributes, or in a list or a dictionary."""
+    """Tensors that a module has as plain attributes, or in a list or a dictionary.
+
+    >>> layer = nn.Linear(2, 3)
+    >>> layer.scales = [torch.ones(3)]
+    >>> [(name, tuple(tensor.shape)) for name, tensor in attributes(layer)]
+    [('scales.0', (3,))]
+    """
     found = []
     for name, value in module.__dict__.items():
         if isinstance(value, Tensor):

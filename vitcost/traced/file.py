@@ -34,7 +34,7 @@ from vitcost.written import whole
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["SCHEMA", "TRACE", "TraceFile", "packed", "read", "unpacked", "write"]
+__all__ = ["SCHEMA", "TRACE", "TraceFile", "read", "write"]
 
 SCHEMA = "vitcost.trace/1"
 # a scenario of the largest model of timm takes 400 kB
@@ -64,7 +64,19 @@ class TraceFile(NamedTuple):
 
 
 def write(path: str, traces: TraceFile) -> None:
-    """Writes a file, gzipped where its name ends in ``.gz``."""
+    """Writes a file, gzipped where its name ends in ``.gz``.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from torch import nn
+    >>> from vitcost.traced.inputs import inputs_of
+    >>> from vitcost.traced.traces import trace
+    >>> head = nn.Linear(768, 1000)
+    >>> made = trace(head, inputs_of(head, "768"), (2, 3, 4))
+    >>> with TemporaryDirectory() as folder:
+    ...     write(f"{folder}/head.json.gz", TraceFile("head", "", "", ((How(), made),)))
+    ...     read(f"{folder}/head.json.gz").traces[0][1] == made
+    True
+    """
     text = json.dumps(packed(traces), separators=(",", ":"), ensure_ascii=False) + "\n"
     content = text.encode()
     if path.endswith(".gz"):
@@ -78,7 +90,17 @@ def write(path: str, traces: TraceFile) -> None:
 
 def read(path: "str | Path") -> TraceFile:
     """The traces of a file. Raises ``ConfigError`` for one that is none, of another version, or
-    damaged."""
+    damaged.
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     file = Path(folder, "old.json")
+    ...     _ = file.write_text('{"schema": "vitcost.trace/0"}')
+    ...     read(file)
+    Traceback (most recent call last):
+    vitcost.errors.ConfigError: ...: schema 'vitcost.trace/0', and this vi...
+    """
     return unpacked(read_json(path, TRACE), str(path))
 
 

@@ -23,13 +23,29 @@ _EACH = "_vitcost_each"
 
 
 def answer(tensor: Any) -> bool | None:
-    """The boolean that each element of a tensor is, where finite numbers alone decide that."""
+    """The boolean that each element of a tensor is, where finite numbers alone decide that; None:
+    unknown.
+
+    >>> import torch
+    >>> numbers = torch.empty(3)
+    >>> flags = numbers == numbers
+    >>> remember("eq", (numbers, numbers), flags)
+    >>> answer(flags), answer(numbers)
+    (True, None)
+    """
     known: tuple[bool, int] | None = getattr(tensor, _EACH, None)
     return known[0] if known is not None and known[1] == tensor._version else None
 
 
 def remember(name: str, args: tuple[Any, ...], output: Any) -> None:
-    """Notes what an operator answers of finite numbers."""
+    """Notes the answer that an operator gives for every finite number.
+
+    >>> import torch
+    >>> infinite = torch.empty(3, dtype=torch.bool)
+    >>> remember("isinf", (torch.empty(3),), infinite)
+    >>> answer(infinite)
+    False
+    """
     rule = _RULES.get(name)
     if rule is None or not isinstance(output, Tensor) or output.is_inference():
         # a tensor of inference mode does not count how often it is written into

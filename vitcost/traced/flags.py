@@ -15,7 +15,7 @@ from vitcost.engine.parts import part_of
 from vitcost.errors import NotCovered, UnknownName
 from vitcost.traced.card import kernel_of_card
 
-__all__ = ["adapt", "attention", "blocks", "freeze", "recompute"]
+__all__ = ["adapt", "attention", "freeze", "recompute"]
 
 
 def blocks(model: nn.Module) -> dict[str, nn.Module]:
@@ -48,7 +48,16 @@ def blocks(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def freeze(model: nn.Module, how: str) -> None:
-    """``requires_grad`` of what a scenario freezes."""
+    """Sets ``requires_grad`` as a scenario's ``freeze`` says: none, all, backbone, first:K,
+    all-but-last:K.
+
+    Raises ``NotCovered`` where no layers can be counted, or no module is named as a head.
+
+    >>> model = nn.ModuleDict({"body": nn.Linear(8, 8), "head": nn.Linear(8, 2)})
+    >>> freeze(model, "backbone")
+    >>> [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    ['head.weight', 'head.bias']
+    """
     word, _, number = how.partition(":")
     if word == "none":
         return
@@ -95,7 +104,16 @@ def _is_head(name: str) -> bool:
 
 
 def recompute(model: nn.Module, how: str) -> None:
-    """Checkpoints the layers, one region each."""
+    """Checkpoints the layers of a model, one region each.
+
+    Raises ``NotCovered`` for other regions, and for a model without layers.
+
+    >>> layers = nn.Sequential(*(nn.TransformerEncoderLayer(8, 2) for _ in range(2)))
+    >>> recompute(layers, "block")
+    >>> recompute(layers, "every:2")
+    Traceback (most recent call last):
+    vitcost.errors.NotCovered: checkpointing every:2 of a traced module: none, block, or its ...
+    """
     if how == "none":
         return
     if how not in ("block", "every:1"):
@@ -139,7 +157,16 @@ class LoraLinear(nn.Module):
 
 
 def adapt(model: nn.Module, rank: int, layers: str) -> None:
-    """Adapters on the linear layers of these names, which train with the head alone."""
+    """Puts adapters of a rank on the linear layers of these names, which train with the head alone.
+
+    A layer of n inputs and m outputs gets ``rank · (n + m)`` parameters: Hu et al. 2021, arXiv
+    2106.09685. Raises ``UnknownName`` for a name that no linear layer has.
+
+    >>> model = nn.ModuleDict({"qkv": nn.Linear(8, 24), "head": nn.Linear(8, 2)})
+    >>> adapt(model, 4, "qkv")
+    >>> sum(p.numel() for p in model.parameters() if p.requires_grad) == 4 * (8 + 24) + 18
+    True
+    """
     if not rank:
         return
     linear: dict[str, list[tuple[nn.Module, str]]] = defaultdict(list)
@@ -164,7 +191,16 @@ _ON_CPU = {"math": SDPBackend.MATH, "flash": SDPBackend.FLASH_ATTENTION}
 
 @contextmanager
 def attention(model: nn.Module, how: str, platform: str) -> Iterator[None]:
-    """The attention kernel that a module's calls of scaled_dot_product_attention get."""
+    """Sets the attention kernel of a module's calls of scaled_dot_product_attention.
+
+    Raises ``NotCovered`` for a kernel that the platform has not.
+
+    >>> from vitcost.traced.card import install
+    >>> with attention(nn.Linear(8, 8), "cudnn", "cpu"):
+    ...     pass
+    Traceback (most recent call last):
+    vitcost.errors.NotCovered: attention cudnn on a CPU, which has sdpa, eager, math and flash
+    """
     if how == "eager":
         with _eager(model), kernel_of_card("sdpa"):
             yield

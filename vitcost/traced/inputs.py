@@ -57,7 +57,14 @@ class Inputs(NamedTuple):
 
 def inputs_of(model: nn.Module, given: Any = None, beside: Any = None) -> Inputs:
     """The inputs that were given (spellings, a callable of the batch, example tensors), else those
-    that the factory returned ``beside`` the module, else the module's own, else images."""
+    that the factory returned ``beside`` the module, else the module's own, else images.
+
+    Raises ``ConfigError`` for inputs that the forward does not take.
+
+    >>> inputs = inputs_of(nn.Linear(768, 1000), "197x768")
+    >>> inputs.at(8, "meta", None).args[0].shape, inputs.note
+    (torch.Size([8, 197, 768]), 'inputs: 197x768')
+    """
     if given is not None:
         return _given(model, given, "inputs: ")
     if isinstance(beside, Inputs):

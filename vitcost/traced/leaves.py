@@ -30,5 +30,10 @@ def leaves(tree: Any) -> list[Any]:
 
 
 def tensors(tree: Any) -> Iterator[Tensor]:
-    """The tensors of a tree, one after the other."""
+    """The tensors of a tree, one after the other.
+
+    >>> import torch
+    >>> [tuple(tensor.shape) for tensor in tensors({"a": [torch.ones(2)], "b": 3})]
+    [(2,)]
+    """
     return (leaf for leaf in tree_iter(tree) if isinstance(leaf, Tensor))

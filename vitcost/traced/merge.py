@@ -19,6 +19,15 @@ def merged(runs: Sequence[Run], batches: Sequence[int]) -> Pass:
 
     Raises ``NotCovered`` with the operator by which the runs differ in more than sizes, or of which
     a size is no polynomial.
+
+    >>> from torch import nn
+    >>> from vitcost.traced.inputs import inputs_of
+    >>> from vitcost.traced.steps import run
+    >>> from vitcost.traced.trace import How
+    >>> head = nn.Linear(768, 1000)
+    >>> runs = [run(head, inputs_of(head, "768"), b, How(), None, "head") for b in (2, 3, 4)]
+    >>> merged(runs, (2, 3, 4)).operators[0].flops  # 2 · 768 · 1000 an image
+    (0, 1536000)
     """
     first = runs[0]
     _same(runs, batches)

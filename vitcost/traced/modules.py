@@ -15,7 +15,7 @@ from vitcost.traced.trace import How, Trace
 from vitcost.traced.traces import LINES, trace
 from vitcost.users_code import users_code
 
-__all__ = ["OfModule", "unwrapped"]
+__all__ = ["OfModule"]
 
 # fields of a traced model: what it is fed, and how it is trained
 _FIELDS = ("input", "loss", "img_size", "input_size", "in_chans")

@@ -25,7 +25,14 @@ _OPAQUE = (
 
 
 def need_traceable(module: "nn.Module", path: str) -> None:
-    """Raises ``NotCovered`` for a module whose kernels a trace cannot see into."""
+    """Raises ``NotCovered`` for a module whose kernels a trace cannot see into.
+
+    >>> from torch import nn
+    >>> need_traceable(nn.Linear(8, 8), "head")
+    >>> need_traceable(nn.LSTM(8, 8), "encoder")
+    Traceback (most recent call last):
+    vitcost.errors.NotCovered: encoder is torch.nn.modules.rnn.LSTM, which cannot be traced: ...
+    """
     kind = type(module)
     name = f"{kind.__module__}.{kind.__qualname__}"
     for begin, reason in _OPAQUE:

@@ -89,7 +89,15 @@ WITHOUT = frozenset({
 
 
 def counts(operator: Operator) -> bool:
-    """Whether an operator is pointwise work: of a sum, whether both terms grow with the batch."""
+    """Whether an operator is pointwise work: of a sum, whether both terms grow with the batch.
+
+    >>> from vitcost.traced.trace import Array
+    >>> stream, bias = Array("float32", ((0, 1), (768,))), Array("float32", ((768,),))
+    >>> zero = (0,)
+    >>> add = Operator("add", "forward", (stream, stream), (stream,), zero, zero, zero)
+    >>> counts(add), counts(add._replace(reads=(stream, bias))), counts(add._replace(name="cat"))
+    (True, False, False)
+    """
     name = operator.name.removesuffix("_")
     if name not in ("add", "sub", "rsub"):
         return name in WORK
@@ -100,8 +108,16 @@ def counts(operator: Operator) -> bool:
 
 
 def without_rule(run: Pass) -> Mapping[str, str]:
-    """Operators of a forward of which nobody says whether they are pointwise work, and the module
-    that calls each first."""
+    """Operators of a forward that no rule classifies as pointwise work or as none, and the module
+    that calls each first.
+
+    >>> from torch import nn
+    >>> from vitcost.traced.inputs import inputs_of
+    >>> from vitcost.traced.traces import trace
+    >>> head = nn.Linear(768, 1000)
+    >>> without_rule(trace(head, inputs_of(head, "768"), (2, 3, 4)).inference)
+    {}
+    """
     found: dict[str, str] = {}
     loss = {"loss"} - {module.path for module in run.modules}
     for number, path in run.calls:
@@ -124,5 +140,9 @@ def _known(operator: Operator) -> bool:
 
 
 def listed(found: Mapping[str, str]) -> str:
-    """Operators without a rule by name, and where each is called."""
+    """Operators without a rule by name, and where each is called.
+
+    >>> listed({"torchvision.nms": "boxes", "special_zeta": ""})
+    'torchvision.nms in boxes, special_zeta in the model itself'
+    """
     return ", ".join(f"{name} in {path or 'the model itself'}" for name, path in found.items())

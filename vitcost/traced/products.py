@@ -11,7 +11,15 @@ __all__ = ["attention_backward", "flops_of"]
 def flops_of(
     packet: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
 ) -> int:
-    """FLOPs of a call as it runs: torch's own rules, and two for the fused kernel of a CPU."""
+    """FLOPs of a call as it runs: torch's own rules, and two for the fused kernel of a CPU.
+
+    ``packet`` is the operator without its overload, ``name`` its name.
+
+    >>> import torch
+    >>> a, b = torch.empty(197, 768, device="meta"), torch.empty(768, 3072, device="meta")
+    >>> flops_of(torch.ops.aten.mm, "mm", (a, b), {}, a @ b) == 2 * 197 * 768 * 3072
+    True
+    """
     if name.startswith(_ON_CPU):
         return _attention_on_cpu(args[1:4] if name.endswith("_backward") else args[:3], name)
     rule = flop_registry.get(packet)
@@ -36,6 +44,12 @@ def attention_backward(flops: int, args: tuple[Any, ...]) -> int:
     each of q and k that needs a gradient, one of the size of the sum for v, one for the scores.
 
     A fused kernel computes the scores once more, and the gradients that nobody needs too.
+
+    >>> import torch
+    >>> q, k, v = (torch.empty(1, 12, 197, 64, device="meta", requires_grad=True) for _ in range(3))
+    >>> forward = 2 * (2 * 12 * 197 * 197 * 64)
+    >>> attention_backward(forward, (q, k, v)) == 2 * forward  # 4 products for 2
+    True
     """
     q, k, v, *rest = args[:4]
     wide, deep = int(q.shape[-1]), int(v.shape[-1])

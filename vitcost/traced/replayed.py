@@ -76,7 +76,16 @@ def name_of(func: Any) -> str:
 
 
 def ran(mode: FakeTensorMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Ran:
-    """An operator's output as a real kernel would lay it out, and what the call read and wrote."""
+    """An operator's output as a real kernel would lay it out, and the tensors that the call read
+    and wrote.
+
+    >>> mode = FakeTensorMode()
+    >>> with mode:
+    ...     a, b = torch.empty(197, 768), torch.empty(768, 3072)
+    >>> call = ran(mode, torch.ops.aten.mm.default, (a, b), {})
+    >>> tuple(call.output.shape), call.flops == 2 * 197 * 768 * 3072
+    ((197, 3072), True)
+    """
     reads: list[Tensor] = []
     key: list[Any] = [func]
     fits = _replayable(func) and _describe(key, reads, args, mode)
@@ -105,7 +114,13 @@ def ran(mode: FakeTensorMode, func: Any, args: tuple[Any, ...], kwargs: dict[str
 
 
 def faker(mode: FakeTensorMode) -> Callable[[Tensor, torch.dtype, str], Tensor]:
-    """Makes a fake tensor that lies as another does, of a type and on a device."""
+    """A function that makes a fake tensor that lies as another does, of a type and on a device.
+
+    >>> with FakeTensorMode() as mode:
+    ...     fake = faker(mode)(torch.ones(8, 4).t(), torch.bfloat16, "cpu")
+    >>> type(fake).__name__, fake.stride(), fake.dtype
+    ('FakeTensor', (1, 4), torch.bfloat16)
+    """
     func = torch.ops.aten.empty_strided.default
 
     def fake(tensor: Tensor, dtype: torch.dtype, device: str) -> Tensor:
@@ -241,7 +256,11 @@ def _made(lies: _Lies, reads: list[Tensor], mode: FakeTensorMode) -> Tensor:
 
 
 def spec_of(tensor: Tensor) -> Spec:
-    """A tensor's shape, type and strides."""
+    """A tensor's shape, type and strides; no strides where it lies in order.
+
+    >>> spec_of(torch.ones(2, 3)), spec_of(torch.ones(2, 3).t())
+    (((2, 3), 'float32', None), ((3, 2), 'float32', (1, 3)))
+    """
     in_order = tensor.is_contiguous()
     strides = None if in_order else tuple(tensor.stride())
     return tuple(tensor.shape), str(tensor.dtype)[6:], strides

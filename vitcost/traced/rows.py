@@ -12,7 +12,7 @@ from vitcost.traced.pointwise import counts
 from vitcost.traced.polynomials import Polynomial, through, value
 from vitcost.traced.trace import EMPTY, ITEMSIZE, VIEWS, Array, Operator, Pass, Weight
 
-__all__ = ["Uncounted", "moved_bytes", "pointwise", "rows", "too_many", "uncounted"]
+__all__ = ["Uncounted", "rows", "uncounted"]
 
 
 class Uncounted(NamedTuple):
@@ -22,6 +22,15 @@ class Uncounted(NamedTuple):
 
 
 def uncounted(run: Pass) -> Uncounted:
+    """The operators of a pass that may multiply matrices, and that no rule counts the FLOPs of.
+
+    >>> from torch import nn
+    >>> from vitcost.traced.inputs import inputs_of
+    >>> from vitcost.traced.traces import trace
+    >>> head = nn.Linear(768, 1000)
+    >>> uncounted(trace(head, inputs_of(head, "768"), (2, 3, 4)).inference).names
+    ()
+    """
     names = {o.name for o in run.operators if not any(o.flops) and looks_like_a_product(o.name)}
     return Uncounted(tuple(sorted(names)))
 
@@ -86,6 +95,14 @@ def rows(run: Pass, weights: Iterable[Weight], batch: int) -> Row:
     """The model's row with its modules inside; equal layers that follow each other are one row.
 
     A parameter that sits on a module of which others stand beside it has a row of its own.
+
+    >>> from torch import nn
+    >>> from vitcost.traced.inputs import inputs_of
+    >>> from vitcost.traced.traces import trace
+    >>> mlp = nn.Sequential(nn.Linear(768, 3072), nn.GELU(), nn.Linear(3072, 768))
+    >>> made = trace(mlp, inputs_of(mlp, "768"), (2, 3, 4))
+    >>> [(row.path, row.cost.params) for row in rows(made.inference, made.weights, 64).children]
+    [('0', 2362368), ('1', 0), ('2', 2360064)]
     """
     own: dict[str, Cost] = defaultdict(Cost)
     _operators(run, batch, own)

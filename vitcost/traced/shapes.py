@@ -60,7 +60,11 @@ def _parsed(text: str) -> Shape:
 
 
 def written(shapes: Sequence[Shape]) -> str:
-    """Their spelling."""
+    """Their spelling.
+
+    >>> written(parse(["3x224x224"])), written(parse(["input_ids=77:int64"]))
+    ('3x224x224', 'input_ids=77:int64')
+    """
     return ", ".join(
         f"{shape.name}=" * bool(shape.name)
         + "x".join(map(str, shape.sides))

@@ -36,7 +36,14 @@ _DO = "trace the part of the model around it: a factory of that part, with --inp
 
 @contextmanager
 def told(name: str, recorder: "Recorder | None") -> Iterator[None]:
-    """Whatever stops a run becomes a message."""
+    """Turns an error that stops a run into a ``NotCovered`` with the operator, the module and the
+    line.
+
+    >>> with told("head", None):
+    ...     raise ValueError("Expected more than 1 value per channel when training")
+    Traceback (most recent call last):
+    vitcost.traced.stops.NoStep: head: the trace stopped while the inputs were made: ...
+    """
     try:
         yield
     except VitcostError:

@@ -12,7 +12,16 @@ __all__ = ["summarized"]
 
 
 def summarized(trace: Trace, batch: int) -> tuple[str, tuple[str, ...]]:
-    """The table of a module that was traced, at two images as torchsummary runs it, and notes."""
+    """The table of a module that was traced, at two images as torchsummary runs it, and notes.
+
+    >>> from torch import nn
+    >>> from vitcost.traced.inputs import inputs_of
+    >>> from vitcost.traced.traces import trace
+    >>> mlp = nn.Sequential(nn.Linear(768, 3072), nn.GELU(), nn.Linear(3072, 768))
+    >>> text, notes = summarized(trace(mlp, inputs_of(mlp, "768"), (2, 3, 4)), 2)
+    >>> text.splitlines()[3].split(), "Total params: 4,722,432" in text
+    (['Linear-1', '[2,', '3072]', '2,362,368'], True)
+    """
     run, traced = trace.inference, 2 if len(trace.batches) > 1 else trace.batches[0]
     rows = _table(run, traced, batch)
     params = sum(prod(weight.shape) for weight in trace.weights)

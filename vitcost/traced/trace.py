@@ -65,7 +65,11 @@ def coded(kind: int, storage: int) -> int:
 
 
 def decoded(event: int) -> tuple[int, int]:
-    """Which kind of event, of which storage; a look is of none."""
+    """The kind of an event, and the number of its storage; a look has none.
+
+    >>> decoded(coded(SAVED, 7)) == (SAVED, 7), decoded(LOOK)
+    (True, (0, -1))
+    """
     if event == LOOK:
         return LOOK, -1
     storage, kind = divmod(event - 1, 4)
@@ -211,7 +215,11 @@ class Trace(NamedTuple):
 
 
 def how_of(scenario: Scenario) -> How:
-    """The part of a scenario that decides what a module runs."""
+    """The part of a scenario that decides what a module runs.
+
+    >>> how_of(Scenario(batch=64, precision="bf16")) == How(precision="bf16")
+    True
+    """
     return How(
         scenario.precision,
         scenario.platform,

@@ -21,7 +21,7 @@ from vitcost.traced.trace import ITEMSIZE, How, Pass, Trace, Weight, how_of
 if TYPE_CHECKING:
     from vitcost.engine.live import Event
 
-__all__ = ["Traced", "Traces", "alike"]
+__all__ = ["Traced", "Traces"]
 
 
 class Traces(Protocol):
