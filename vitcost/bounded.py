@@ -46,7 +46,11 @@ class Gathered(NamedTuple):
 
 def lasting_gradients(scenario: Scenario) -> bool:
     """Whether a rank has the gradients that it keeps for the whole step: shards that others are
-    added to, and the buffers of recipes that are not torch's own."""
+    added to, and the buffers of recipes that are not torch's own.
+
+    >>> [lasting_gradients(Scenario(recipe=recipe)) for recipe in ("torch", "deepspeed")]
+    [False, True]
+    """
     return scenario.recipe != "torch" or (scenario.zero > 1 and scenario.keeps_gradients)
 
 
@@ -57,6 +61,13 @@ def bound_of_passes(run: Workload, gradients: Size) -> Peak:
     Of sharded gradients there are two bounds, of which the smaller one holds: all shards and what
     is gathered at one time, at every moment; and three of each gradient that was computed so far:
     the gradient, its copy in the buffer that it is reduced from, and no more than that of shards.
+
+    >>> from vitcost.engine.workload import workload
+    >>> from vitcost.zoo import resolve
+    >>> base = workload(resolve("vit_base_patch16_224").config, Scenario(batch=64, mode="train"))
+    >>> exact = peak(base.step(), base.sizes).peak_bytes
+    >>> 1 <= bound_of_passes(base, 4 * 86_567_656).peak_bytes / exact < 1.01
+    True
     """
     scenario, sizes, gathered = run.scenario, run.sizes, gathered_bytes(run)
     # what is gathered for one op alone, and for its backward again, is no tensor of the trace
@@ -115,7 +126,11 @@ def gathered_bytes(run: Workload) -> Gathered:
 
 
 def assumed(scenario: Scenario, unproved: str = "") -> tuple[str, ...]:
-    """The assumptions of the bound, for people."""
+    """The assumptions of the bound, for people.
+
+    >>> assumed(Scenario())
+    ('a loss that keeps each output with two float32 tensors and one gradient of its size',)
+    """
     said = ["a loss that keeps each output with two float32 tensors and one gradient of its size"]
     if unproved:
         said.append(f"{unproved}: at most its gradient twice")

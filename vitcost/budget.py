@@ -165,13 +165,25 @@ def budget(
     update: bool = False,
     why: bool = False,
 ) -> BudgetResult:
-    """The budgets of a file, each quantity against its limit and against the baseline.
+    r"""The budgets of a file, each quantity against its limit and against the baseline.
 
     ``baseline`` is a file, ``vitcost-baseline.json`` beside ``config`` unless given; ``update``
     writes it. A check without an answer has the reason, and the others are answered. Raises
     ``ConfigError`` with file and line for a file that is wrong; where nothing can be answered, and
     where a baseline would be written without an answer, the reason: ``ConfigError``, or
     ``NotCovered`` for a quantity that has no exact figure.
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     file = Path(folder, "pyproject.toml")
+    ...     _ = file.write_text(
+    ...         "[[tool.vitcost.budget]]\n"
+    ...         'model = "vit_base_patch16_224"\nparams = "86.6 M"\nmacs = "17 G"\n'
+    ...     )
+    ...     checks = budget(str(file)).checks
+    >>> [(check.quantity, check.value, check.limit) for check in checks]
+    [('params', 86567656, 86600000), ('macs', 17563828224, 17000000000)]
     """
     from vitcost.budgets import baseline as kept
     from vitcost.budgets.declared import read_budgets
@@ -260,7 +272,23 @@ def _reported(budget: "Declared") -> Report:
 
 
 def declared_terms(budget: "Declared") -> Terms:
-    """The terms of a budget's costs."""
+    r"""The terms of a budget's costs; ``ConfigError`` names the line of one that is wrong or
+    missing.
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from vitcost.budgets.declared import read_budgets
+    >>> with TemporaryDirectory() as folder:
+    ...     file = Path(folder, "pyproject.toml")
+    ...     _ = file.write_text(
+    ...         "[[tool.vitcost.budget]]\n"
+    ...         'model = "vit_base_patch16_224"\ngpu = "l4"\nprice = "0.8/h"\n'
+    ...         'cost_per_million_images = "1"\n'
+    ...     )
+    ...     (declared,) = read_budgets(str(file))
+    >>> dict(declared_terms(declared).prices)
+    {'l4': 0.8}
+    """
     names = [limit.quantity for limit in budget.limits]
     try:
         return _terms_of(budget.keywords, budget.terms, names)

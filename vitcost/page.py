@@ -245,7 +245,12 @@ def _of_unit(title: str, word: str) -> str:
 
 
 def cell(row: Row, index: int, table: Table) -> str:
-    """The text of a cell, in the unit of its row or of its column."""
+    """The text of a cell, in the unit of its row or of its column.
+
+    >>> table = Table("Sizes", (Column("", "text"), Column("memory", "bytes")), ())
+    >>> cell(Row(("weights", 2**30)), 1, table)
+    '1.00 GiB'
+    """
     value, column = row.cells[index], table.columns[index]
     if column.scale is not None and isinstance(value, int | float):
         return units.scaled(value, column.scale)

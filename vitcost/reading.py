@@ -108,10 +108,17 @@ def exists(path: str) -> bool:
 
 
 def read_text(path: str | Path, kind: Kind) -> str:
-    """The text of a file, a byte order mark left out; one that gzip packed is unpacked.
+    r"""The text of a file, a byte order mark left out; one that gzip packed is unpacked.
 
     Raises ``ConfigError`` with the path and the reason: no such file, a directory, a pipe or a
     device, too large, not UTF-8.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     file = Path(folder, "prices.toml")
+    ...     _ = file.write_text("[price]\nl4 = 0.8\n", encoding="utf-8-sig")
+    ...     read_text(file, PRICES)
+    '[price]\nl4 = 0.8\n'
     """
     if len(str(path)) > _MAX_PATH:
         raise ConfigError(f"{shown(str(path))}: cannot be read: File name too long")
@@ -133,12 +140,27 @@ def read_json(path: str | Path, kind: Kind) -> dict[str, Any]:
 
 
 def read_toml(path: str | Path, kind: Kind) -> dict[str, Any]:
-    """The table in a TOML file."""
+    r"""The table in a TOML file; ``ConfigError`` with the path and the reason where there is none.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     file = Path(folder, "prices.toml")
+    ...     _ = file.write_text("[price]\nl4 = 0.8\n")
+    ...     read_toml(file, PRICES)
+    {'price': {'l4': 0.8}}
+    """
     return parse_toml(path, read_text(path, kind), kind)
 
 
 def parse_json(path: str | Path, text: str, kind: Kind) -> dict[str, Any]:
-    """The table in JSON text: each key once, numbers finite, no deeper than its kind."""
+    """The table in JSON text: each key once, numbers finite, no deeper than its kind.
+
+    >>> parse_json("baseline.json", '{"schema": 1}', BASELINE)
+    {'schema': 1}
+    >>> parse_json("baseline.json", '{"schema": 1, "schema": 2}', BASELINE)
+    Traceback (most recent call last):
+    vitcost.errors.ConfigError: baseline.json: not JSON: the key 'schema' occurs twice
+    """
     if not text or text.isspace():
         raise ConfigError(f"{path}: is empty")
     if text.count("[") + text.count("{") > _MAX_TABLES:

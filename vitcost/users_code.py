@@ -63,12 +63,22 @@ def users_code(doing: str) -> Iterator[None]:
 
 
 def has_run() -> bool:
-    """Whether code of the user's has run in this process, and may have changed what others call."""
+    """Whether code of the user's has run in this process, and may have changed what others call.
+
+    >>> with users_code("calling f()"):
+    ...     pass
+    >>> has_run()
+    True
+    """
     return _Process.has_run
 
 
 def reason_of(error: BaseException) -> str:
-    """The kind of an error and the first line of what it says, which may be an error again."""
+    r"""The kind of an error and the first line of what it says, which may be an error again.
+
+    >>> reason_of(ValueError("no such layer\nand more lines"))
+    'ValueError: no such layer'
+    """
     try:
         said = str(error)
     except Exception:
@@ -90,12 +100,21 @@ def keep_answers_apart() -> None:
 
 
 def answers() -> TextIO | None:
-    """The stream of the answer; None where it is closed."""
+    """The stream of the answer; None where it is closed.
+
+    >>> answers() is sys.stdout
+    True
+    """
     return _Process.kept or sys.stdout
 
 
 def end(code: int) -> NoReturn:
-    """Ends the process, though a thread of the user's code would go on for ever."""
+    """Ends the process, though a thread of the user's code would go on for ever.
+
+    >>> end(2)
+    Traceback (most recent call last):
+    SystemExit: 2
+    """
     threading = sys.modules.get("threading")
     running = [] if threading is None or _Process.kept is None else threading.enumerate()
     if any(not thread.daemon for thread in running[1:]):

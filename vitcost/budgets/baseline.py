@@ -34,7 +34,13 @@ Baseline = Mapping[str, Recorded]
 
 
 def recorded(report: Report, terms: Terms = NO_TERMS) -> Recorded:
-    """The numbers of a report and of its costs that a baseline keeps."""
+    """The numbers of a report and of its costs that a baseline keeps.
+
+    >>> from vitcost import report
+    >>> entry = recorded(report("vit_base_patch16_224"))
+    >>> entry.quantities["params"], entry.layers["head"]["params"]
+    (86567656, 769000)
+    """
     numbers = values(report, terms=terms)
     found = {name: value for name, value in numbers.items() if value is not None}
     traced = report.basis == "traced"
@@ -42,7 +48,14 @@ def recorded(report: Report, terms: Terms = NO_TERMS) -> Recorded:
 
 
 def grown(report: Report, before: Recorded, quantity: str) -> list[Changed]:
-    """The layers that a quantity grew with, the largest growth first."""
+    """The layers that a quantity grew with, the largest growth first.
+
+    >>> from vitcost import report
+    >>> before = recorded(report("vit_base_patch16_224"))
+    >>> (head,) = grown(report("vit_base_patch16_224", num_classes=1001), before, "params")
+    >>> head.layer, head.more
+    ('head', 769)
+    """
     labels = dict(map(_label, report.layers))
     found = changes(before.layers, recorded(report).layers, QUANTITIES[quantity].layers)
     more = sorted((each for each in found if each.more > 0), key=lambda each: -each.more)
@@ -82,12 +95,22 @@ def _label(layer: Layer) -> tuple[str, str]:
 
 
 def beside(config: str) -> str:
-    """Where the baseline of a file of budgets is kept."""
+    """The path of the baseline of a file of budgets.
+
+    >>> beside("pyproject.toml")
+    'vitcost-baseline.json'
+    """
     return str(Path(config).with_name(FILE))
 
 
 def read(path: str) -> Baseline | None:
-    """The baseline of a file; None where there is none yet."""
+    """The baseline of a file; None where there is none yet.
+
+    Raises ``ConfigError`` for a file that is no baseline.
+
+    >>> read("no-such-file.json") is None
+    True
+    """
     try:
         data = read_json(path, BASELINE)
     except NoSuchFile:
@@ -107,7 +130,14 @@ def _broken(path: str, reason: str) -> ConfigError:
 
 
 def write(path: str, baseline: Baseline) -> None:
-    """Writes a baseline; the same one gives the same bytes."""
+    """Writes a baseline; the same one gives the same bytes.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     write(f"{folder}/{FILE}", {"model": Recorded({"params": 86_567_656}, {})})
+    ...     read(f"{folder}/{FILE}")["model"].quantities
+    {'params': 86567656}
+    """
     data = {"schema": SCHEMA, "budgets": {name: each._asdict() for name, each in baseline.items()}}
     text = json.dumps(data, indent=1, sort_keys=True) + "\n"
     with whole(path) as file:

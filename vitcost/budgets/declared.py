@@ -87,14 +87,31 @@ class Declared(NamedTuple):
 
 def keywords() -> tuple[str, ...]:
     """The keywords that ``report`` takes beside the model: flags of the scenario, fields of the
-    config, the inputs and the loss of a module that is traced."""
+    config, the inputs and the loss of a module that is traced.
+
+    >>> [word in keywords() for word in ("batch", "num_classes", "loss", "limit")]
+    [True, True, True, False]
+    """
     scenario = (field.name for field in fields(Scenario))
     beside = (*_CARDS, "tower", *_TRACED)
     return tuple(dict.fromkeys((*scenario, *beside, *FIELDS, *RATIOS, *TEXT_FIELDS)))
 
 
 def read_budgets(config: str) -> tuple[Declared, ...]:
-    """The budgets of a file; ``ConfigError`` with the file, and the line or the key's path."""
+    r"""The budgets of a file; ``ConfigError`` with the file, and the line or the key's path.
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     file = Path(folder, "pyproject.toml")
+    ...     _ = file.write_text(
+    ...         "[[tool.vitcost.budget]]\n"
+    ...         'model = "vit_base_patch16_224"\nbatch = 8\nparams = "86.6 M"\n'
+    ...     )
+    ...     (declared,) = read_budgets(str(file))
+    >>> declared.keywords, declared.limits[0].quantity
+    ({'batch': 8}, 'params')
+    """
     text = read_text(config, BUDGETS)
     data = parse_toml(config, text, BUDGETS)
     tables = _tables(config, data)

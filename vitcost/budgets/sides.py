@@ -27,7 +27,13 @@ class Side(NamedTuple):
 
 
 def of_json(data: Mapping[str, Any], terms: Terms = NO_TERMS) -> Side:
-    """The side of a report's JSON; ``terms`` are those of its costs."""
+    """The side of a report's JSON; ``terms`` are those of its costs.
+
+    >>> from vitcost import report
+    >>> side = of_json(report("vit_base_patch16_224", batch=8).to_dict())
+    >>> side.quantities["params"], side.facts["batch"], side.facts["img_size"]
+    (86567656, '8', '224×224')
+    """
     model = data["model"]
     facts = {"basis": model["basis"], **model["config"], **data["scenario"]}
     spelled = {name: _spelled(value) for name, value in facts.items() if name not in _NO_FACTS}
@@ -41,12 +47,21 @@ def of_json(data: Mapping[str, Any], terms: Terms = NO_TERMS) -> Side:
 
 
 def of_baseline(entry: Recorded) -> Side:
-    """The side of an entry of a baseline, which keeps no fields."""
+    """The side of an entry of a baseline, which keeps no fields.
+
+    >>> of_baseline(Recorded({"params": 86_567_656}, {})).facts
+    {}
+    """
     return Side(entry.quantities, entry.layers, {})
 
 
 def of_recorded(report: Report, terms: Terms = NO_TERMS) -> Side:
-    """The side of a report as a baseline would have it, whose layers these are held against."""
+    """The side of a report as a baseline would have it, whose layers these are held against.
+
+    >>> from vitcost import report
+    >>> of_recorded(report("vit_base_patch16_224")).layers["head"]["params"]
+    769000
+    """
     own = of_json(report.to_dict(), terms)
     return own._replace(layers=recorded(report).layers, facts={})
 

@@ -85,7 +85,11 @@ class Explanation(Result):
 def explained(
     model: Model, quantity: str, latex: bool, flags: Mapping[str, Any], overrides: Mapping[str, Any]
 ) -> Explanation:
-    """The explanation that ``vitcost.explain`` returns."""
+    """The explanation that ``vitcost.explain`` returns.
+
+    >>> explained("vit_base_patch16_224", "params", False, {}, {"num_classes": 5}).value
+    85802501
+    """
     quantity, note = RENAMED.get(quantity.replace("-", "_"), (quantity.replace("-", "_"), ""))
     if quantity in QUANTITIES and quantity not in EXPLAINED:
         raise NotCovered(f"{quantity} is a fit of measured constants, and no formula in sizes")

@@ -107,7 +107,15 @@ class Fixed(NamedTuple):
 
 
 def fixed(quantity: str, of: Formula, config: Any, scenario: Scenario) -> Fixed | None:
-    """The textbook's terms of a quantity for a model; None where it has none that are exact."""
+    """The textbook's terms of a quantity for a model; None where it has none that are exact.
+
+    >>> from vitcost.quantities import EXPLAINED
+    >>> from vitcost.zoo import resolve
+    >>> config = resolve("vit_base_patch16_224").config
+    >>> params = fixed("params", EXPLAINED["params"], config, Scenario())
+    >>> params.terms["blocks"], params.values["blocks"] == 12 * (12 * 768**2 + 13 * 768)
+    ('L*(12*h**2 + 13*h)', True)
+    """
     if quantity not in FIXED or type(config) is not ViTConfig:
         return None
     found = _at(quantity, of, config, scenario)

@@ -77,7 +77,11 @@ _EQUAL = (
 
 
 def load() -> Any:
-    """sympy, or the line that installs it."""
+    """sympy; ``MissingExtra`` with the line that installs it where it is not there.
+
+    >>> load().Integer(12)
+    12
+    """
     try:
         import sympy
     except ImportError:
@@ -86,7 +90,11 @@ def load() -> Any:
 
 
 def symbol(name: object) -> Any:
-    """A size as a symbol: a positive integer."""
+    """A size as a symbol: a positive integer.
+
+    >>> 12 * symbol("h") ** 2, symbol("h").is_positive
+    (12*h**2, True)
+    """
     return load().Symbol(str(name), integer=True, positive=True)
 
 
@@ -124,7 +132,11 @@ def expression(size: "Size | Expr") -> Expr:
 
 
 def value(expr: "Size | Expr", numbers: Mapping[str, Size]) -> int:
-    """The integer that an expression is with numbers put in."""
+    """The integer that an expression is with numbers put in.
+
+    >>> value(12 * symbol("h") ** 2 + 13 * symbol("h"), {"h": 768})
+    7087872
+    """
     if isinstance(expr, Polynomial):
         # with numbers put in, its constant is left
         return expr.put_in(numbers).terms.get((), 0)
@@ -161,20 +173,35 @@ def _rewritten(expr: Expr, equal: tuple[tuple[Expr, Expr], ...]) -> Expr:
 
 
 def growth(expr: Expr) -> Expr:
-    """An expression without its rounding, which an order of growth leaves out."""
+    """An expression without its rounding, which an order of growth leaves out.
+
+    >>> growth(load().ceiling(symbol("s") / symbol("r")))
+    s/r
+    """
     sp = load()
     return sp.sympify(expr).replace(sp.ceiling, lambda argument: argument)
 
 
 def largest_of(size: Size, numbers: Mapping[str, Size]) -> Size:
-    """A size in letters, the winner by the numbers in place of the largest of several."""
+    """A size in letters, the winner by the numbers in place of the largest of several.
+
+    >>> from vitcost.engine import polynomial
+    >>> from vitcost.engine.ops import largest
+    >>> h, m = polynomial.symbol("h"), polynomial.symbol("m")
+    >>> expression(largest_of(largest(2 * h, m), {"h": 768, "m": 3072}))
+    m
+    """
     if not isinstance(size, Largest):
         return size
     return max(size.of, key=lambda each: value(each, numbers))
 
 
 def in_order(name: str) -> tuple[int, str]:
-    """Where a letter stands in a product; axes that have no letter come last."""
+    """A key to sort letters as a product has them; axes that have no letter come last.
+
+    >>> sorted(["h", "zeta", "b", "L"], key=in_order)
+    ['L', 'b', 'h', 'zeta']
+    """
     order, letter = list(LETTERS), _bare(name)
     return (order.index(letter) if letter in order else len(order), name)
 

@@ -108,7 +108,15 @@ def _summands(run: Workload, of: Formula, numbers: Mapping[str, Size]) -> dict[s
 
 
 def summands(run: Workload, of: Formula) -> tuple[dict[str, Size], dict[str, Size]]:
-    """The numbers of a model's letters, and the summands of a cost by name."""
+    """The numbers of a model's letters, and the summands of a cost by name.
+
+    >>> from vitcost.quantities import EXPLAINED
+    >>> from vitcost.zoo import resolve
+    >>> run = workload(resolve("vit_base_patch16_224").config, Scenario())
+    >>> numbers, parts = summands(run, EXPLAINED["params"])
+    >>> numbers["h"], parts["head"] == 1000 * 768 + 1000
+    (768, True)
+    """
     numbers = _numbers(run.sizes)
     return numbers, _summands(run, of, numbers)
 
@@ -182,7 +190,12 @@ def _complexity(of: Formula, config: Config, scenario: Scenario) -> Found:
 
 
 def window_of(s: Size, h: Size) -> tuple[dict[str, Size], dict[str, str]]:
-    """The sizes of Vaswani's Table 1 for a sequence, and what a letter means there alone."""
+    """The sizes of Vaswani's Table 1 for a sequence, and the meaning of a letter that they have
+    alone.
+
+    >>> window_of(197, 768)[0]
+    {'s': 197, 'h': 768, 'k': 3, 'r': 49}
+    """
     numbers = {"s": s, "h": h, "k": _KERNEL, "r": min(_WINDOW, s)}
     return numbers, {"r": "neighbours that restricted attention sees"}
 

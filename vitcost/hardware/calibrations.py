@@ -122,7 +122,14 @@ KNOWN = (*CALIBRATIONS, *PRINTED)
 
 def shipped(row: Card) -> list[Calibration]:
     """The constants that may speak for a card. Those of a card of the table hold for one made from
-    it under its own name, as long as nothing is changed that time depends on."""
+    it under its own name, as long as nothing is changed that time depends on.
+
+    >>> from vitcost.hardware.specs import own_card
+    >>> same = own_card("mine", {"like": "rtx4090"})
+    >>> faster = own_card("mine", {"like": "rtx4090", "bf16_tflops": 330})
+    >>> [any(c.gpu == "mine" for c in shipped(row)) for row in (same, faster)]
+    [True, False]
+    """
     sheet = {**CARDS, **CPUS}.get(row.kin)
     if sheet is not None and _speed(sheet) == _speed(row):
         return [c._replace(gpu=row.name) if c.gpu == row.kin else c for c in KNOWN]

@@ -275,7 +275,12 @@ def _sums(
 
 @cache
 def index(path: str) -> Index:
-    """The names of a file. Raises ``ConfigError`` for one that is none, or of another version."""
+    """The names of a file. Raises ``ConfigError`` for one that is none, or of another version.
+
+    >>> from vitcost.zoo.digests import TIMM
+    >>> index(str(TIMM)).entries["convnext_tiny"].params  # Liu et al. 2022, table 9: 29 M
+    28589128
+    """
     import json
 
     with Path(path).open("rb") as file:
@@ -298,13 +303,23 @@ def index(path: str) -> Index:
 
 @cache
 def read(path: str, name: str) -> Digest:
-    """The digest of a name that a file has."""
+    """The digest of a name that a file has; ``KeyError`` for another name.
+
+    >>> from vitcost.zoo.digests import TIMM
+    >>> read(str(TIMM), "convnext_tiny").entry.image
+    (3, 224, 224)
+    """
     found = index(path)
     return Digest(found.entries[name], found, content(path, name))
 
 
 def content(path: str, name: str) -> dict[str, Any]:
-    """The block of a name. Raises ``ConfigError`` for one that is damaged."""
+    """The block of a name. Raises ``ConfigError`` for one that is damaged.
+
+    >>> from vitcost.zoo.digests import TIMM
+    >>> "names" in content(str(TIMM), "convnext_tiny")
+    True
+    """
     import json
     import zlib
 
