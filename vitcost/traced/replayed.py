@@ -15,6 +15,7 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._pytree import tree_leaves
 
 from vitcost.traced.corrections import as_real
+from vitcost.traced.norms import laid_out
 from vitcost.traced.products import flops_of
 
 __all__ = ["Ran", "Spec", "faker", "name_of", "ran", "spec_of"]
@@ -136,7 +137,7 @@ def faker(mode: FakeTensorMode) -> Callable[[Tensor, torch.dtype, str], Tensor]:
 def _first(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], reads: list[Tensor]) -> Ran:
     # an operator may write over the shape of a tensor that it is given
     specs = tuple(map(spec_of, reads))
-    output = as_real(func, args, func(*args, **kwargs))
+    output = as_real(func, args, laid_out(func, args, kwargs))
     writes = [t for t in tree_leaves(output) if isinstance(t, Tensor)]
     flops = flops_of(func._overloadpacket, name_of(func), args, kwargs, output)
     return Ran(output, reads, writes, specs, tuple(map(spec_of, writes)), flops)
