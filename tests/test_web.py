@@ -1,5 +1,6 @@
 """``vitcost web``: the folder, its answers in Python, and the page in a real browser."""
 
+import ast
 import gzip
 import json
 import math
@@ -63,6 +64,29 @@ def test_the_same_files_are_packed_as_the_same_bytes_and_none_that_needs_torch()
     assert not parts & {"cli", "check", "formulas"}
     assert "vitcost/traced/record.py" not in names
     assert "vitcost/traced/file.py" in names
+
+
+def bare(source: bytes) -> str:
+    """The code of a file without its docstrings."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(
+            node
+        ):
+            node.body = node.body[1:]
+    return ast.dump(tree)
+
+
+def test_a_packed_file_is_the_library_s_but_for_the_examples_of_docstrings() -> None:
+    root = Path(vitcost.__file__).parents[1]
+    with tarfile.open(fileobj=BytesIO(packed())) as archive:
+        for member in archive.getmembers():
+            file = archive.extractfile(member)
+            assert file is not None
+            source, whole = file.read(), (root / member.name).read_bytes()
+            assert bare(source) == bare(whole)
+            assert b">>> " in whole or source == whole
+            assert not re.search(rb"^ *>>> ", source, re.MULTILINE)
 
 
 def test_the_folder_is_small_and_says_its_version(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ of the library is written a second time in another language.
 """
 
 import gzip
+import re
 import tarfile
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
@@ -44,6 +45,8 @@ _APART = (
     "web/__init__.py", "__main__.py",
 )  # fmt: skip
 _TORCH = "\nimport torch\n"
+# examples of a docstring, up to its end
+_EXAMPLES = re.compile(rb'\n+ *>>> .*?(?=\n *""")', re.DOTALL)
 
 
 class Site(NamedTuple):
@@ -83,13 +86,15 @@ def web(folder: str, *, pyodide: str = "") -> Site:
 
 
 def packed() -> bytes:
-    """The library's Python files in one archive, the same bytes for the same files."""
+    """The library's Python files in one archive, without the examples of docstrings, which no page
+    shows; the same bytes for the same files."""
     archive = BytesIO()
     with tarfile.open(fileobj=archive, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for path in sorted(_ROOT.rglob("*.py")):
             name, source = path.relative_to(_ROOT).as_posix(), path.read_bytes()
             if name.startswith(_APART) or _TORCH.encode() in source:
                 continue
+            source = _EXAMPLES.sub(b"", source)
             entry = tarfile.TarInfo(f"vitcost/{name}")
             entry.size = len(source)
             tar.addfile(entry, BytesIO(source))
