@@ -12,7 +12,9 @@ from vitcost.config import ViTConfig
 from vitcost.errors import ConfigError, NotCovered
 from vitcost.hardware.basis import Anchor, parse_anchor
 from vitcost.hardware.calibrations import CALIBRATIONS
-from vitcost.hardware.classes import Setup, setup_of, total
+from vitcost.hardware.cards import CARDS
+from vitcost.hardware.classes import Setup, Work, setup_of, total
+from vitcost.hardware.constants import sheet_of, terms
 from vitcost.hardware.roofline import predict, turning_points
 from vitcost.hardware.specs import asked_cards, own_card
 from vitcost.hardware.work import work
@@ -355,6 +357,18 @@ def test_a_card_made_from_another_is_as_fast() -> None:
     w = total(work(BASE, SCENARIO, Setup("amp")))
     flops = w.gemm_flops + 3 * w.conv_flops + w.attention_flops
     assert parts[0] - parts[1] > 9 * flops / 989e12 * 989 / 794.5 * 0.9
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "amp", "half"])
+def test_products_in_bf16_are_as_fast_under_every_precision(precision: str) -> None:
+    """Muon multiplies in bf16: an A100 does 312 TFLOP/s of it, a V100, which has no units for it,
+    15.7 in fp32."""
+    for name, peak in (("a100-sxm-40gb", 312e12), ("v100-sxm2", 15.7e12)):
+        setup = Setup(precision)
+        if precision == "tf32" and name == "v100-sxm2":
+            continue
+        columns, fixed = terms(Work(bf16_flops=int(peak)), sheet_of(CARDS[name], setup), setup)
+        assert (columns, fixed) == ((1.0, 0.0, 0.0, 0.0, 0.0), 0.0)
 
 
 def test_constants_hold_for_a_card_whose_links_are_told() -> None:

@@ -67,6 +67,7 @@ class Work(NamedTuple):
     # WEIGHED, so that sums of weighed kernels are exact
     map_flops: int = 0
     map_bytes: int = 0
+    bf16_flops: int = 0  # of products in bf16 whatever the precision: an optimizer's
     serial: int = 0  # elements that the threads of a resampling go through one by one
     launches: int = 0
     layers: int = 0  # attentions, one a block
@@ -79,7 +80,8 @@ class Work(NamedTuple):
     def run_flops(self) -> int:
         """FLOPs as they run, of products and convolutions."""
         products = self.gemm_flops + self.conv_flops + self.attention_flops
-        return products + self.backbone_flops + self.map_flops // WEIGHED
+        others = self.backbone_flops + self.bf16_flops
+        return products + others + self.map_flops // WEIGHED
 
     @property
     def run_bytes(self) -> int:

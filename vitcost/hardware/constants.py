@@ -7,11 +7,12 @@ A constant says how many times longer than that it takes:
       + memory·(B_stream + σ·B_strided + β·(B_linear + B_attention) + B_conv)/BW
       + conv·F_conv/P + strided·B_strided/BW + t₀·launches
 
-P is the dense peak of the precision, BW the memory bandwidth. β, σ, κ and t₀ are the same
-everywhere; ``conv`` and ``strided`` are what one card or version of a library departs from κ and σ,
-and a fit holds them near 0. A convolutional backbone joins the first and the third term by weights
-of its own. The host prepares one kernel while the card runs another: a step takes as long as the
-slower of the two, and the host takes h·launches, h by software. A CPU runs an image at a time:
+P is the dense peak of the precision, and that of bf16 for an optimizer's products in it, BW the
+memory bandwidth. β, σ, κ and t₀ are the same everywhere; ``conv`` and ``strided`` are what one card
+or version of a library departs from κ and σ, and a fit holds them near 0. A convolutional backbone
+joins the first and the third term by weights of its own. The host prepares one kernel while the
+card runs another: a step takes as long as the slower of the two, and the host takes h·launches, h
+by software. A CPU runs an image at a time:
 
     t = gemm·F/(1 TFLOP/s) + memory·(B_weights + B_stream + B_attention)/(100 GB/s)
       + layer·depth/(1 ms)
@@ -77,10 +78,11 @@ SMALLEST_BATCH = 16
 
 
 class Sheet(NamedTuple):
-    """The rates that a step's work is divided by."""
+    """The rates that a step's work is divided by, and that of products in bf16; 0: the first."""
 
     flops_per_second: float
     bytes_per_second: float
+    bf16_flops_per_second: float = 0.0
 
 
 class Prior(NamedTuple):
@@ -160,7 +162,8 @@ def sheet_of(card: Card, setup: Setup) -> Sheet:
 
     >>> from vitcost.hardware.specs import card
     >>> sheet_of(card("rtx4090"), Setup("amp"))
-    Sheet(flops_per_second=165200000000000.0, bytes_per_second=1008000000000.0)
+    Sheet(flops_per_second=165200000000000.0, bytes_per_second=1008000000000.0,
+          bf16_flops_per_second=165200000000000.0)
     """
     if setup.platform == "cpu":
         return Sheet(1e12, 1e11)
@@ -174,7 +177,9 @@ def sheet_of(card: Card, setup: Setup) -> Sheet:
         raise NotCovered(f"no source states the {setup.precision} peak of {card.name}{more}")
     if card.bandwidth is None:
         raise NotCovered(f"no source states the memory bandwidth of {card.name}")
-    return Sheet(peak * 1e12, card.bandwidth)
+    # a card without units for bf16 multiplies in fp32
+    bf16 = peaks.bf16 or peaks.fp32 or peak
+    return Sheet(peak * 1e12, card.bandwidth, bf16 * 1e12)
 
 
 def host_of(setup: Setup) -> str:
@@ -206,12 +211,12 @@ def terms(work: Work, sheet: Sheet, setup: Setup) -> tuple[tuple[float, ...], fl
     >>> terms(work, Sheet(1e12, 1e11), Setup("amp"))
     ((1.0, 0.0, 1.0, 0.0, 0.0), 0.003)
     """
-    P, BW = sheet
+    P, BW, bf16 = sheet
     if setup.platform == "cpu":
         moved = work.weight_bytes + work.stream_bytes + work.strided_bytes + work.attention_bytes
         moved += work.backbone_bytes
         moved_bytes = moved + work.map_bytes / WEIGHED
-        return (work.flops / P, moved_bytes / BW, work.layers * 1e-3), 0.0
+        return ((work.flops + work.bf16_flops) / P, moved_bytes / BW, work.layers * 1e-3), 0.0
     kappa, convs, others = BACKBONE["compiled" if setup.compiled else "eager"]
     products = work.linear_bytes + work.attention_bytes
     # a compiled kernel goes both ways by tiles
@@ -221,7 +226,7 @@ def terms(work: Work, sheet: Sheet, setup: Setup) -> tuple[tuple[float, ...], fl
     moved_bytes += work.map_bytes / WEIGHED
     flops = work.gemm_flops + KAPPA * work.conv_flops + kappa * work.backbone_flops
     return (
-        (flops + work.map_flops / WEIGHED) / P,
+        (flops + work.map_flops / WEIGHED) / P + work.bf16_flops / (bf16 or P),
         work.attention_flops / P,
         moved_bytes / BW,
         work.conv_flops / P,

@@ -253,8 +253,7 @@ def _update(run: Workload, count: Size, setup: Setup, name: str) -> Work:
             part, number = row.of(shape), parameter.repeat(run.sizes)
             work += _moved(part, number * prod(shape), setup)
             if part.products is not None:
-                # they are in bf16, which fp32's rates make longer
-                work += Work(gemm_flops=number * part.products(shape))
+                work += Work(bf16_flops=number * part.products(shape))
     return work
 
 
