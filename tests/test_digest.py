@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent / "digest"))
 from compare import PRECISIONS, differences
 from make import HUB_IDS, main, names, traced
 from measured_support import DATA
+from other_classes import other_classes
 from peaks import winners
 
 import vitcost
@@ -23,8 +24,9 @@ from vitcost import report
 from vitcost.errors import NotCovered
 from vitcost.scenario import Scenario
 from vitcost.traced.alive import Look
-from vitcost.traced.digest import index
-from vitcost.zoo import resolve
+from vitcost.traced.digest import BY_CLASS, Digest, index, read
+from vitcost.traced.digested import DigestedModel
+from vitcost.zoo import Resolved, resolve
 from vitcost.zoo.digests import TIMM
 
 # a spread of families, each in one precision by turns
@@ -71,6 +73,60 @@ def test_parameters_and_flops_are_torchs_on_meta(name: str) -> None:
     found = report(name, batch=2)
     assert found.params == sum(p.numel() for p in model.parameters())
     assert found.flops.forward == counter.get_total_flops()
+
+
+@pytest.mark.parametrize(
+    ("name", "classes", "precision"),
+    [
+        ("resnet10t", 10, "fp32"),
+        ("mixer_s32_224", 21841, "amp-bf16"),
+        ("lcnet_050", 37, "bf16"),
+        ("test_vit_relpos", 1, "amp-bf16"),
+    ],
+)
+def test_other_classes_are_the_trace_with_as_many(name: str, classes: int, precision: str) -> None:
+    assert other_classes(name, classes, precision, (1, 7)) == []
+
+
+def test_other_classes_need_no_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ResNet-10-T has 512 features: a class is 513 parameters and 512 products."""
+    monkeypatch.setattr("vitcost.zoo.tracing.of_timm", lambda name: None)
+    thousand, ten = report("resnet10t"), report("resnet10t", num_classes=10)
+    assert ten.params == thousand.params - 990 * 513
+    assert ten.flops.forward == thousand.flops.forward - 2 * 990 * 512
+    assert ten.training.gradients_bytes == 4 * ten.params
+    assert report("resnet10t", num_classes=1000).training == thousand.training
+    again = resolve(resolve("resnet10t", num_classes=10), num_classes=1000)
+    assert again.config.workload(Scenario()).rows().cost.params == thousand.params
+    # a convolution scores its classes
+    with pytest.raises(NotCovered, match=r"another num_classes: .* pip install"):
+        report("resnetv2_50x1_bit", num_classes=10)
+    # and here two layers do
+    with pytest.raises(NotCovered, match=r"another num_classes: .* pip install"):
+        report("pit_ti_distilled_224", num_classes=10)
+
+
+def test_a_digest_that_says_nothing_of_a_class_gives_a_bound() -> None:
+    """An older form, which some names may have, is the newer one without these columns."""
+    digest = read(str(TIMM), "resnet10t")
+    block = {**digest._block, "passes": [dict(each) for each in digest._block["passes"]]}
+    for each in block["passes"]:
+        each["columns"] = {k: v for k, v in each["columns"].items() if not k.endswith(BY_CLASS)}
+    model: Any = DigestedModel("r", Digest(digest.entry, digest.index, block), "", lambda: None)
+    found = report(Resolved("r", "an older form", model), batch=64, num_classes=10)
+    assert found.training.peak_is == "bounded"
+    assert "1,000 classes" in (found.training.missing or "")
+    assert "at most" in str(found)
+    most = report("resnet10t", batch=64).training.peak_bytes
+    # states of 990 · 513 parameters are no part of a bound: weights, two moments
+    assert found.training.peak_bytes == (most or 0) - 990 * 513 * 4 * 3
+
+
+def test_a_tag_with_other_classes_is_by_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ConvNeXt-Base for ImageNet-22k is published with 21,841 classes of 1,024 features."""
+    monkeypatch.setattr("vitcost.zoo.tracing.of_timm", lambda name: None)
+    own, tag = report("convnext_base"), report("convnext_base.fb_in22k")
+    assert tag.params == own.params + 20_841 * 1025
 
 
 CODE = """

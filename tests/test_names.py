@@ -254,7 +254,7 @@ def test_every_command_answers_from_the_digest(command: tuple[str, ...], capsys:
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (("report", TRACED, "--num-classes", "10"), "with another num_classes: the digest of its"),
+        (("report", TRACED, "--num-classes", "0"), "with another num_classes: the digest of its"),
         (("report", TRACED, "--img-size", "256"), "pip install 'vitcost[torch]' timm"),
         (("report", TRACED, "--platform", "cpu"), "under --platform cpu: the digest of its trace"),
         (("report", TRACED, "--depth", "3"), "is traced, so that it has no field depth"),

@@ -47,6 +47,7 @@ _NO_STEP = "a step in which nothing trains has no backward pass"
 class Inference(NamedTuple):
     """A forward pass in eval: ``activations_bytes`` is the largest sum alive at one time.
 
+    ``activations_are``: ``exact``, or ``bounded`` where no pass exceeds them.
     ``int8_weights_bytes`` and its two neighbours are what the weights take where they are stored as
     ``stored_weights`` says; the total has them as they are computed with.
     """
@@ -58,6 +59,7 @@ class Inference(NamedTuple):
     buffers_bytes: Size = 0
     fp8_weights_bytes: Size | None = None
     int4_weights_bytes: Size | None = None
+    activations_are: str = "exact"
 
     @property
     def total_bytes(self) -> Size:
@@ -148,8 +150,10 @@ def inference(run: Workload, activations_bytes: Size | None = None) -> Inference
     >>> inference(base).weights_bytes == 2 * 86_567_656
     True
     """
+    are = "exact"
     if activations_bytes is None:
         activations_bytes = live.peak(run.inference(), run.sizes).peak_bytes
+        are = "bounded" if run.at_most(training=False) else are
     weights = run.weights_bytes
     if weights is None:
         weights = run.param_bytes * whole(run.parameters(), run.sizes).weights
@@ -157,8 +161,11 @@ def inference(run: Workload, activations_bytes: Size | None = None) -> Inference
         weights,
         sum(bytes_of(tensor, run.sizes) for tensor in run.inputs),
         activations_bytes,
-        *(stored_weights(run, "int8"), run.buffers_bytes),
-        *(stored_weights(run, each) for each in ("fp8", "int4")),
+        stored_weights(run, "int8"),
+        run.buffers_bytes,
+        stored_weights(run, "fp8"),
+        stored_weights(run, "int4"),
+        activations_are=are,
     )
 
 
@@ -264,7 +271,10 @@ def with_peak(own: Training, run: Workload, *, rank: int | None = None) -> Train
             peak = _more(peak, 2 * run.param_bytes * run.in_parts)
         own = own._replace(peak_is="bounded", assumed=assumed(run.scenario, run.unproved))
     else:
-        own = own._replace(peak_is="exact")
+        # the optimizer's step is known exactly
+        in_passes = peak.look is not None or peak.parts is None
+        bound = run.at_most(training=True) if in_passes else ""
+        own = own._replace(peak_is="bounded" if bound else "exact", missing=bound or None)
     return own._replace(peak_bytes=peak.total_bytes, peak_at=peak.at, peak_parts=peak.parts)
 
 

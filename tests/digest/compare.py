@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 from vitcost import memory
 from vitcost.engine import live
@@ -36,10 +36,15 @@ PRECISIONS = ("fp32", "amp-bf16", "bf16", "amp-fp16", "fp16")
 
 
 def differences(
-    name: str, file: TraceFile, precisions: Sequence[str] = (), batches: Sequence[int] = BATCHES
+    name: str,
+    file: TraceFile,
+    precisions: Sequence[str] = (),
+    batches: Sequence[int] = BATCHES,
+    of: Resolved | None = None,
 ) -> Iterator[str]:
-    """The answers in which a digest differs from the traces of a file."""
-    digest = resolve(name)
+    """The answers in which a digest differs from the traces of a file: that of a name, or another
+    one. A number that the digest says to be a bound must not be below the trace's."""
+    digest = resolve(name) if of is None else of
     model: Any = digest.config
     # what a digest has not is not traced here
     model.tracer = lambda: None
@@ -107,10 +112,50 @@ def _report(model: Resolved, run: Workload) -> Any:
     if isinstance(data, str):
         return data
     data["model"] = None
+    _mark_bounds(data["memory"])
     for layer in data["layers"]:
         # a digest has the top-level modules
         layer["children"] = []
     return {**data, "layers": _merged(data["layers"])}
+
+
+class AtMost(int):
+    """A number that another one does not exceed."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, int) and int(other) <= int(self)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(int(self))
+
+
+class Anything:
+    """A number that follows from a bound."""
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    def __hash__(self) -> int:
+        return 0
+
+
+def _mark_bounds(data: dict[str, Any]) -> None:
+    """The numbers of a report's memory that are bounds, as such."""
+    training, rule = data["training"], data["rule_of_thumb"]
+    if training["peak_is"] == "bounded":
+        training["peak_bytes"] = AtMost(training["peak_bytes"])
+        for key in ("peak_is", "peak_at", "peak_parts", "missing"):
+            training[key] = Anything()
+        rule["training_error"] = Anything()
+    for own in (data["inference"], *data["inference_by_precision"]):
+        if own["activations_are"] == "bounded":
+            own["activations_are"] = Anything()
+            for key in ("activations_bytes", "total_bytes"):
+                own[key] = AtMost(own[key])
+            rule["inference_error"] = Anything()
 
 
 def _merged(layers: list[dict[str, Any]]) -> Any:
@@ -129,9 +174,25 @@ def _looked(run: Workload, training: bool) -> Any:
 
     def looked() -> Any:
         peak = live.peak(run.step() if training else run.inference(), run.sizes)
+        if run.at_most(training):
+            return Bound(peak.peak_bytes, peak.left)
         return peak._replace(look=0)
 
     return _or_reason(looked)
+
+
+class Bound(NamedTuple):
+    """Bytes that a peak does not exceed, and those that are alive at the end of the pass."""
+
+    most: int
+    left: live.Live
+
+    def __eq__(self, other: object) -> bool:
+        held = isinstance(other, live.Peak) and other.peak_bytes <= self.most
+        return held and other.left == self.left
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
 
 
 def _least(run: Workload) -> Any:
@@ -148,7 +209,28 @@ def _facts(run: Workload) -> Any:
 
 
 def _trained(run: Workload, scenario: Scenario) -> Any:
-    return memory.step(run.under(scenario))
+    found = memory.step(run.under(scenario))
+    return Trained(found) if found.peak_is == "bounded" and not run.has_bound else found
+
+
+class Trained:
+    """A step whose peak is a bound."""
+
+    def __init__(self, own: memory.Training) -> None:
+        self.own = own
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, memory.Training):
+            return NotImplemented
+        held = (other.peak_bytes or 0) <= (self.own.peak_bytes or 0)
+        return held and _without_peak(other) == _without_peak(self.own)
+
+    def __hash__(self) -> int:
+        return hash(self.own)
+
+
+def _without_peak(own: memory.Training) -> memory.Training:
+    return own._replace(peak_bytes=0, peak_at="", peak_parts=None, peak_is="", missing="")
 
 
 def _setups(scenario: Scenario) -> Iterator[Setup]:

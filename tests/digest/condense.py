@@ -4,9 +4,10 @@ Every number is taken from the answers of the whole trace, at a few batches that
 must be the polynomial through them; of looks, those stay that are the highest at some batch.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from classes import by_class, layer_of
 from encode import Taken, encoded
 from peaks import Refused, trimmed, winners
 
@@ -16,6 +17,7 @@ from vitcost.hardware.classes import Setup, Work
 from vitcost.hardware.lowered import amount, launched
 from vitcost.scenario import PRECISIONS, Scenario
 from vitcost.traced.alive import Look, looks, place
+from vitcost.traced.digest import BY_CLASS, Head
 from vitcost.traced.file import TraceFile
 from vitcost.traced.model import Filed, TracedModel
 from vitcost.traced.polynomials import Polynomial, through, value
@@ -66,6 +68,7 @@ def condensed(file: TraceFile) -> dict[str, Any]:
     tables = {name: _Table() for name in ("names", "tops", "weights", "fields")}
     model = TracedModel(file.name, file.source, Filed(file, file.name))
     passes: list[Taken] = []
+    layer: Head | None = None
     traces = []
     first: Traced | None = None
     curved = any(squares(trace) for _, trace in file.traces)
@@ -80,6 +83,7 @@ def condensed(file: TraceFile) -> dict[str, Any]:
         if first is None:
             first = run
         own_parameters = _parameters(run)
+        layer = layer_of(own_parameters, trace) if first is run else layer
         # without a step no backward pass reaches any
         reached = any(trains for *_, trains, _ in own_parameters)
         alike = [(s, li, trains and reached, top) for s, li, trains, top in _parameters(first)]
@@ -90,8 +94,11 @@ def condensed(file: TraceFile) -> dict[str, Any]:
         for taken, other in zip((trace.inference, trace.step), others, strict=True):
             numbers.append(-1 if taken is None else len(passes))
             if taken is not None:
-                kept = _kept(taken, other, one)
-                passes.append(_by_few(taken, trace, how.precision, kept, tables))
+                head = layer and layer._replace(
+                    engine=PRECISIONS[how.precision].engine, training=taken is trace.step
+                )
+                kept = _kept(taken, other, one, head)
+                passes.append(_by_few(taken, trace, how.precision, kept, tables, head))
         buffers = run.buffers_bytes, run.step_buffers_bytes
         sizes = run.param_bytes, run.weights_bytes, *buffers
         facts = int(one), int(reached), *sizes
@@ -133,15 +140,28 @@ def _others(file: TraceFile, how: How, one: bool) -> tuple[Pass | None, Pass | N
     return (None, None) if trace is None else (trace.inference, trace.step)
 
 
-def _kept(run: Pass, other: Pass | None, one: bool) -> list[Look]:
+def _kept(run: Pass, other: Pass | None, one: bool, head: Head | None) -> list[Look]:
     """The looks that a digest keeps; a pass of one image that runs what larger ones run has the
-    same, so that letters stand for both."""
+    same, so that letters stand for both. Of looks that grow alike with the classes the highest are
+    the highest for any number of classes."""
     lines, single = (other, run) if one else (run, other)
     if other is not None and lines is not None and alike(single, lines):
-        numbers = {look.number for look in winners(list(looks(lines)), 1)}
+        numbers = {look.number for look in _highest(lines, head, lambda own: winners(own, 1))}
         return [look for look in looks(run) if look.number in numbers]
+    if not one:
+        return _highest(run, head, lambda own: winners(own, 2))
+    return _highest(run, head, lambda own: [max(own[:-1], key=_height), own[-1]])
+
+
+def _highest(run: Pass, head: Head | None, of: Callable[[list[Look]], list[Look]]) -> list[Look]:
+    """The highest looks of each group that grows alike with the classes, and the end."""
     every = list(looks(run))
-    return winners(every, 2) if not one else [max(every[:-1], key=_height), every[-1]]
+    more = by_class(run, head)
+    groups: dict[Polynomial, list[Look]] = {}
+    for look in every[:-1]:
+        groups.setdefault(trimmed(more[look.number].total) if more else (0,), []).append(look)
+    kept = [look for own in groups.values() for look in of([*own, every[-1]])[:-1]]
+    return [*sorted(kept, key=lambda look: look.number), every[-1]]
 
 
 def _height(look: Look) -> tuple[int, int]:
@@ -213,6 +233,7 @@ def _taken(
     precision: str,
     kept: Sequence[Look],
     tables: Mapping[str, _Table],
+    head: Head | None,
 ) -> Taken:
     names = tables["names"]
     columns: dict[str, dict[object, Polynomial]] = {}
@@ -247,6 +268,12 @@ def _taken(
     for part, name in enumerate(PARTS):
         columns[name] = {
             key: trimmed(look.parts[part]) for key, look in zip([*keys, -1], kept, strict=True)
+        }
+    more = by_class(run, head)
+    for part, name in enumerate(PARTS if more else ()):
+        columns[name + BY_CLASS] = {
+            key: trimmed(more[look.number].parts[part])
+            for key, look in zip([*keys, -1], kept, strict=True)
         }
     sums = {}
     training = run is trace.step

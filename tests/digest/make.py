@@ -231,7 +231,8 @@ def _made_by() -> int:
     """The key of a kept digest: its sources without their comments and layout."""
     here = Path(__file__)
     sources = [
-        parse(here.with_name(f"{each}.py").read_text()) for each in ("condense", "encode", "peaks")
+        parse(here.with_name(f"{each}.py").read_text())
+        for each in ("condense", "encode", "peaks", "classes")
     ]
     return crc32("".join(map(dump, sources)).encode())
 

@@ -102,6 +102,10 @@ class Workload:
         """Elements of weights whose gradients such a step puts together from parts."""
         return 0
 
+    def at_most(self, training: bool) -> str:
+        """Why a pass may have fewer bytes at its peak than its looks say; empty: it has them."""
+        return ""
+
     @property
     def unknown(self) -> frozenset[str]:
         """Numbers of its rows, ``pointwise`` and ``moved_bytes``, that an operator has no rule

@@ -19,7 +19,9 @@ from vitcost.hardware.calls import (
 )
 from vitcost.hardware.classes import NORM_ROW, TILE, Setup, Work, head_width, whole
 from vitcost.hardware.families import SERIAL, WEIGHTS, amounts, class_of, weight_of
-from vitcost.traced.digest import Run
+from vitcost.traced.classifier import ambiguous
+from vitcost.traced.classifier import run as classifier
+from vitcost.traced.digest import Head, Run
 from vitcost.traced.operators import is_attention
 from vitcost.traced.polynomials import value
 from vitcost.traced.trace import Pass
@@ -75,7 +77,25 @@ def summed(run: Run, batch: int, setup: Setup) -> dict[str, Work]:
         kind = each.kind if each.kind in WEIGHTS else ""
         done = weighed(kind, each.backward, work, setup)
         parts[each.kind] = parts.get(each.kind, Work()) + done
+    if run.head is not None:
+        for name, work in _of_other_classes(run, run.head, batch, setup):
+            parts[name] = parts.get(name, Work()) + work
     return parts
+
+
+def _of_other_classes(run: Run, head: Head, batch: int, setup: Setup) -> Iterator[tuple[str, Work]]:
+    """By how much the work of a pass with other classes differs from that of its digest."""
+    if setup.compiled and ambiguous(run):
+        raise NotCovered(
+            f"a compiled model with {head.classes:,} classes: its digest is of {head.traced:,}, "
+            "and does not say what the kernels around the last layer lay out"
+        )
+    for times, classes in ((1, head.classes), (-1, head.traced)):
+        for call, number in launched(classifier(head, classes, batch), batch, setup):
+            kind, work = amount(call, setup)
+            plain = "linear" if work.gemm_flops else "stream"
+            done = weighed(kind, call.backward, work.times(times * number), setup)
+            yield kind or plain, done
 
 
 def launched(run: Pass, batch: int, setup: Setup) -> Iterator[tuple[Call, int]]:

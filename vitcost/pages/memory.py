@@ -53,9 +53,18 @@ def _inference(report: Report) -> Table:
         (
             "activations: the largest sum alive at one time; autocast (amp) keeps a copy of the "
             "weights in half precision among them",
+            *_activations(report),
             f"weights stored with linear layers in fewer bits: {_stored(report.inference)}",
         ),
     )
+
+
+def _activations(report: Report) -> Iterator[str]:
+    rows = report.inference_by_precision
+    bounds = [row.precision for row in rows if row.memory.activations_are == "bounded"]
+    if bounds:
+        of = ", ".join(dict.fromkeys(bounds))
+        yield f"activations, at most, of {of}: the digest has another number of classes"
 
 
 def _stored(own: Inference) -> str:
@@ -123,7 +132,8 @@ def _peak(own: Training) -> Iterator[str]:
     if own.peak_at:
         yield f"peak of a step: {own.peak_at}"
     if own.peak_is == "bounded":
-        yield f"at most: no exact peak is known ({own.missing}); assumed: {'; '.join(own.assumed)}"
+        assumed = f"; assumed: {'; '.join(own.assumed)}" if own.assumed else ""
+        yield f"at most: no exact peak is known ({own.missing}){assumed}"
     elif own.missing:
         yield f"no peak: {own.missing}"
 

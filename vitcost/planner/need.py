@@ -41,7 +41,8 @@ def need(run: Workload) -> Need:
     if run.training:
         return needed(memory.step(run))
     top = peak(run.inference(), run.sizes)
-    return Need(memory.inference(run, top.peak_bytes).total_bytes, top.place, "exact")
+    basis = "bounded" if run.at_most(training=False) else "exact"
+    return Need(memory.inference(run, top.peak_bytes).total_bytes, top.place, basis)
 
 
 def needed(step: memory.Training) -> Need:

@@ -20,9 +20,11 @@ from vitcost.errors import ConfigError
 from vitcost.traced.polynomials import Polynomial, value
 
 __all__ = [
+    "BY_CLASS",
     "SCHEMA",
     "Digest",
     "Entry",
+    "Head",
     "Index",
     "Run",
     "Scenes",
@@ -69,6 +71,19 @@ class Top(NamedTuple):
     repeat: int
 
 
+class Head(NamedTuple):
+    """The linear layer that scores classes, last of the model: its top-level module, its inputs,
+    whether it has a bias, the classes that a pass was traced with, and those that are asked for."""
+
+    top: str
+    inputs: int
+    bias: bool
+    traced: int
+    classes: int
+    engine: str  # of the precision: fp32 | amp | half
+    training: bool
+
+
 class Sum(NamedTuple):
     """The kernels of one class of work, all together: its amounts by fields of ``Work``."""
 
@@ -81,7 +96,8 @@ class Run(NamedTuple):
     """A pass in small. The last of ``shapes`` and ``costs`` is the model itself, whose costs have
     the fields of ``Cost``; the last of ``looks`` is the end of the pass, its parts are those of
     ``Live``. ``sums`` are by how the pass is launched: eager, compiled, or unfused, as torch before
-    2.0 did."""
+    2.0 did. ``by_class`` are the bytes that a class more adds to each look; none: that is not
+    known. ``head``: the classes are others than were traced, of which ``sums`` are."""
 
     number: int  # among the passes of its block
     tops: tuple[Top, ...]
@@ -95,6 +111,8 @@ class Run(NamedTuple):
     unknown: tuple[str, ...]  # numbers that an operator has no rule for
     left_out: tuple[str, ...]  # operators whose FLOPs no rule counts
     sums: Mapping[str, tuple[Sum, ...]]
+    by_class: tuple[tuple[Polynomial, ...], ...] = ()
+    head: Head | None = None
 
     def work(self, way: str, batch: int) -> tuple[Sum, ...]:
         """The sums of a way at a batch: those of ``way@N`` hold from N images on, where some kernel
@@ -187,6 +205,9 @@ class Digest:
             tuple(given["unknown"]),
             tuple(given["left_out"]),
             {how: _sums(block, rows, columns, how) for how, rows in given["sums"].items()},
+            tuple(zip(*(columns[part + BY_CLASS] for part in PARTS), strict=True))
+            if PARTS[0] + BY_CLASS in columns
+            else (),
         )
 
     def _columns(self, number: int) -> dict[str, list[Polynomial]]:
@@ -215,6 +236,8 @@ class Digest:
 
 # of a bare name
 _CLASSES = 1000
+# a column of bytes that a class more adds to a part of every look
+BY_CLASS = " by class"
 
 
 def keys_of(block: Mapping[str, Any], number: int, column: str) -> list[object]:
@@ -224,7 +247,7 @@ def keys_of(block: Mapping[str, Any], number: int, column: str) -> list[object]:
         return [0]
     if column in Cost._fields:
         return [*given["tops"], -1]
-    if column in PARTS:
+    if column.removesuffix(BY_CLASS) in PARTS:
         seen: dict[object, int] = {}
         keys: list[object] = []
         for phase, path in given["places"]:

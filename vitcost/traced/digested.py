@@ -4,7 +4,7 @@ A scenario that the digest does not hold is traced, where somebody who can is th
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from vitcost.engine.cost import Cost, Row
@@ -15,6 +15,7 @@ from vitcost.engine.workload import Alive, Workload
 from vitcost.errors import ConfigError, NotCovered
 from vitcost.scenario import Scenario
 from vitcost.traced.alive import tensors
+from vitcost.traced.classifier import OtherClasses, ambiguous, with_classes
 from vitcost.traced.digest import Digest, Run, Scenes
 from vitcost.traced.model import TracedModel
 from vitcost.traced.polynomials import Polynomial, plus, value
@@ -67,10 +68,18 @@ class DigestedModel(TracedModel):
         one = isinstance(batch, int) and batch == 1
         scenes = self.digest.scenes(how.precision, one)
         if scenes is not None and _holds(how, scenes, self.name):
+            own = scenes.step if scenario.mode == "train" else scenes.inference
+            if own is not None and scenario.compile and ambiguous(own):
+                return self._whole(how, scenario, batch, searched)
             return Digested(self, scenario, batch, scenes)
         if how._replace(precision="fp32") == _HELD and how.precision in self.precisions:
             raise NotCovered(f"{self.name} runs no single image under {how.said()}: give a batch")
-        traces = self._traced(f"under {how.said()}").traces
+        return self._whole(how, scenario, batch, searched)
+
+    def _whole(self, how: How, scenario: Scenario, batch: Size, searched: bool) -> Workload:
+        """A trace of the module, where it can be built here."""
+        said = f"{how.said()} --compile" if scenario.compile else how.said()
+        traces = self._traced(f"under {said}").traces
         return Traced(traces, self.kind, scenario, batch, searched)
 
     def events(self, run: Run) -> tuple[Event, ...]:
@@ -83,6 +92,12 @@ class DigestedModel(TracedModel):
         asked = {field: value for field, value in overrides.items() if self._own(field) != value}
         if not asked:
             return self
+        ruled = None
+        if [*asked] == ["num_classes"]:
+            ruled = with_classes(self.digest, asked["num_classes"])
+        if ruled is not None:
+            tracer = partial(_with_fields, self.tracer, asked)
+            return DigestedModel(self.name, ruled, self.reason, tracer)
         for field in asked:
             if field not in _FIELDS:
                 raise ConfigError(
@@ -125,6 +140,13 @@ class DigestedModel(TracedModel):
                 f"pip install 'vitcost[torch]' {library} traces the rest"
             )
         return model
+
+
+def _with_fields(
+    tracer: Callable[[], TracedModel | None], fields: Mapping[str, Any]
+) -> TracedModel | None:
+    model = tracer()
+    return None if model is None else model.on_top(fields)
 
 
 def _holds(how: How, scenes: Scenes, name: str) -> bool:
@@ -203,6 +225,12 @@ class Digested(Workload):
     def under(self, scenario: Scenario) -> Workload:
         same = scenario.batch == self.scenario.batch
         return self.model.run(scenario, self.batch if same else scenario.batch, searched=True)
+
+    def at_most(self, training: bool) -> str:
+        digest = self.digest
+        if not isinstance(digest, OtherClasses):
+            return ""
+        return digest.at_most(self._run(training), self.batch)
 
     def rows(self) -> Row:
         run = self.passed

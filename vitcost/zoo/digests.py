@@ -8,6 +8,7 @@ from typing import cast
 
 from vitcost.engine.model import Config
 from vitcost.errors import NotCovered
+from vitcost.traced.classifier import with_classes
 from vitcost.traced.digest import Entry, index, read
 from vitcost.traced.digested import DigestedModel
 from vitcost.traced.model import TracedModel
@@ -39,8 +40,9 @@ def library(name: str) -> str:
 def of_timm(name: str) -> Resolved | None:
     """A name of timm that its digest has, at its own image size; None for another.
 
-    ``NAME.tag`` is in the digest where it has the classes and the image of the bare name. Raises
-    ``UnknownName`` for a tag that timm has not.
+    ``NAME.tag`` is in the digest where it has the image of the bare name, and where it has its
+    classes or only the last layer depends on them. Raises ``UnknownName`` for a tag that timm has
+    not.
     """
     if "." in name:
         return _of_tag(name)
@@ -78,10 +80,16 @@ def _of_tag(name: str) -> Resolved | None:
     own = model.digest.classes
     if tag == Tag(num_classes=own):
         return found._replace(name=name)
+    image = model.digest.entry.image[1:]
+    if tag.img_size in (None, image):
+        ruled = with_classes(model.digest, tag.num_classes)
+        if ruled is not None:
+            here = partial(_timm_here, name)
+            other = DigestedModel(name, ruled, _REASON, here)
+            return found._replace(name=name, config=cast("Config", other))
     traced = _timm_here(name)
     if traced is not None:
         return found._replace(name=name, config=cast("Config", traced))
-    image = model.digest.entry.image[1:]
     sizes = ["x".join(map(str, each)) for each in (tag.img_size or image, image)]
     raise NotCovered(
         f"{name} has {tag.num_classes:,} classes and images of {sizes[0]}, the digest of its trace "

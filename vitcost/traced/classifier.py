@@ -1,0 +1,361 @@
+"""A digest with other classes than were traced, by rule: where the last linear layer scores them,
+and nothing else of the model depends on how many there are.
+
+The layer and its loss are the same few operators in every model (``run``), whose sizes are written
+down here; their parameters, FLOPs and bytes at both numbers of classes differ by what the model's
+differ by. What is alive at a look grows with the classes by bytes that a digest keeps. One without
+them has no more than before at any look where the classes are fewer: its step is a bound.
+"""
+
+from collections.abc import Sequence
+from math import prod
+from typing import NamedTuple
+
+from vitcost.engine.cost import Cost
+from vitcost.engine.ops import Size
+from vitcost.scenario import PRECISIONS
+from vitcost.traced.digest import Digest, Head, Run, Scenes
+from vitcost.traced.polynomials import Polynomial, plus, value
+from vitcost.traced.rows import moved_bytes
+from vitcost.traced.trace import ITEMSIZE, Array, Operator, Pass
+
+__all__ = ["OtherClasses", "ambiguous", "head_of", "run", "with_classes"]
+
+_LOSS = "loss"
+# a pass whose loss is another says so in a note
+_CROSS_ENTROPY = "loss: cross entropy of logits on class indices"
+
+
+class _Call(NamedTuple):
+    operator: Operator
+    path: str
+    touched: tuple[int, ...]
+
+
+def run(head: Head, classes: int, batch: int) -> Pass:
+    """The calls of a pass at a batch whose tensors have a side for the classes: the layer's, and in
+    training those of the cross entropy and of the layer's backward. Storages of parameters, which
+    outlive the pass, are -1; those of other tensors are numbered as they come.
+
+    >>> own = Head("head", 8, True, 1000, 5, "fp32", training=False)
+    >>> [(o.name, o.flops, o.writes[0].shape) for o in run(own, 5, 2).operators]
+    [('addmm', (160,), ((2,), (5,)))]
+    """
+    calls = _forward(head, classes, batch)
+    if head.training:
+        calls += _trained(head, classes, batch)
+    paths = (head.top, _LOSS)
+    return Pass(
+        tuple(call.operator for call in calls),
+        tuple((number, paths.index(call.path)) for number, call in enumerate(calls)),
+        paths,
+        *((), (), (), (), (0,), (), (), ()),
+        tuple(call.touched for call in calls),
+    )
+
+
+# storages of a pass
+_X, _B16, _W16, _OUT, _LOG, _WIDE, _BACK, _NARROW, _SCORES, _GX, _GW, _GB, _GW32, _GB32 = range(14)
+
+
+def _forward(head: Head, k: int, b: int) -> list[_Call]:
+    h, low, top = head.inputs, _low(head), head.top
+    bias, weight, x, out = _of("float32", k), _of("float32", k, h), _of(low, b, h), _of(low, b, k)
+    found = []
+    if head.engine == "amp":
+        if head.bias:
+            found.append(_call("_to_copy", top, (bias, _of(low, k)), (-1, _B16)))
+        found.append(_call("_to_copy", top, (weight, _of(low, k, h)), (-1, _W16)))
+    arrays, touched = [x, _of(low, h, k, turned=True), out], [_X, _as(head, _W16), _OUT]
+    if head.bias:
+        arrays, touched = [_of(low, k), *arrays], [_as(head, _B16), *touched]
+    name = "addmm" if head.bias else "mm"
+    return [*found, _call(name, top, arrays, touched, flops=2 * b * h * k)]
+
+
+def _trained(head: Head, k: int, b: int) -> list[_Call]:
+    h, low, amp = head.inputs, _low(head), head.engine == "amp"
+    top = head.top
+    scores, wide = _of(low, b, k), _of("float32" if amp else low, b, k)
+    one, targets = wide._replace(shape=()), _of("int64", b)
+    kept = _WIDE if amp else _LOG
+    found = [_call("_log_softmax", _LOSS, (scores, scores), (_OUT, _LOG))]
+    if amp:
+        found.append(_call("_to_copy", _LOSS, (scores, wide), (_LOG, _WIDE)))
+    found += [
+        _call("nll_loss_forward", _LOSS, (wide, targets, one, one), (kept, -1, 20, 21), writes=2),
+        _back(
+            "nll_loss_backward", _LOSS, (one, wide, targets, one, wide), (22, kept, -1, 21, _BACK)
+        ),
+    ]
+    if amp:
+        found.append(_back("_to_copy", _LOSS, (wide, scores), (_BACK, _NARROW)))
+    gradient = _NARROW if amp else _BACK
+    found.append(
+        _back("_log_softmax_backward_data", _LOSS, (scores,) * 3, (gradient, _LOG, _SCORES))
+    )
+    x, weight, flops = _of(low, b, h), _of(low, k, h), 2 * b * h * k
+    turned = _of(low, k, b, turned=True)
+    found += [
+        _back("mm", top, (scores, weight, x), (_SCORES, _as(head, _W16), _GX), flops),
+        _back("mm", top, (turned, x, weight), (_SCORES, _X, _GW), flops),
+    ]
+    if head.bias:
+        found.append(_back("sum", top, (scores, _of(low, 1, k)), (_SCORES, _GB)))
+    if amp:
+        found.append(_back("_to_copy", top, (weight, _of("float32", k, h)), (_GW, _GW32)))
+        if head.bias:
+            found.append(_back("_to_copy", top, (_of(low, k), _of("float32", k)), (_GB, _GB32)))
+    return found
+
+
+def _low(head: Head) -> str:
+    """The type that products are computed in; fp16 has as many bytes."""
+    return "float32" if head.engine == "fp32" else "bfloat16"
+
+
+def _as(head: Head, copy: int) -> int:
+    """The storage of a parameter as a product reads it."""
+    return copy if head.engine == "amp" else -1
+
+
+def _of(dtype: str, *shape: int, turned: bool = False) -> Array:
+    """A tensor; ``turned``: a matrix laid across, unless a side of one makes that the same."""
+    strides = ((1,), (shape[0],)) if turned and 1 not in shape else None
+    return Array(dtype, tuple((side,) for side in shape), strides)
+
+
+def _call(
+    name: str,
+    path: str,
+    arrays: Sequence[Array],
+    touched: Sequence[int],
+    flops: int = 0,
+    writes: int = 1,
+    phase: str = "forward",
+) -> _Call:
+    reads, written = tuple(arrays[:-writes]), tuple(arrays[-writes:])
+    forward = phase == "forward"
+    by_phase = ((flops,), (0,)) if forward else ((0,), (flops,))
+    return _Call(Operator(name, phase, reads, written, (flops,), *by_phase), path, tuple(touched))
+
+
+def _back(
+    name: str, path: str, arrays: Sequence[Array], touched: tuple[int, ...], flops: int = 0
+) -> _Call:
+    return _call(name, path, arrays, touched, flops, phase="backward")
+
+
+def head_of(digest: Digest) -> Head | None:
+    """The layer of a digest that scores its classes; None where the digest does not show that no
+    more than one linear layer, called once an image, depends on their number."""
+    classes = digest.classes
+    own = [(shape, linear, reached, top) for shape, linear, reached, top in digest.parameters
+           if classes in shape]  # fmt: skip
+    if not classes or _CROSS_ENTROPY not in digest.notes or not own:
+        return None
+    weight, linear, reached, top = own[0]
+    rest = [(shape, linear, reached, top) for shape, linear, reached, top in own[1:]]
+    one = len(weight) == 2 and weight[0] == classes != weight[1]
+    if not (one and linear and reached and rest in ([], [((classes,), True, True, top)])):
+        return None
+    head = Head(top, weight[1], bool(rest), classes, classes, "fp32", training=False)
+    # a layer that is called for every token has more FLOPs
+    layers = [shape for shape, *_, its in digest.parameters if its == top and len(shape) > 1]
+    once = (0, 2 * sum(map(prod, layers)))
+    for precision in digest.precisions:
+        scenes = digest.scenes(precision, one=False)
+        if scenes is None:
+            continue
+        for each in (scenes.inference, scenes.step):
+            if each is not None and not _scores(each, head, once):
+                return None
+    return head
+
+
+def _scores(own: Run, head: Head, flops: Polynomial) -> bool:
+    """Whether a pass has the layer in a module of so many FLOPs, and gives its scores."""
+    places = [i for i, top in enumerate(own.tops) if top.path == head.top and top.repeat == 1]
+    if len(places) != 1 or own.shapes[-1] != ((0, 1), (head.traced,)):
+        return False
+    return own.costs[places[0]][Cost._fields.index("flops")] == flops
+
+
+class OtherClasses(Digest):
+    """A digest of the same model with so many classes."""
+
+    def __init__(self, digest: Digest, head: Head, classes: int) -> None:
+        super().__init__(digest.entry, digest.index, digest._block)
+        self.traced = digest
+        self.notes = (
+            *self.notes,
+            f"{classes:,} classes by rule: {head.traced:,} were traced, and nothing but the last "
+            f"linear layer, {head.top}, and its loss depends on them",
+        )
+        self._head = head._replace(classes=classes)
+        self._made: dict[tuple[str, bool], Scenes | None] = {}
+
+    @property
+    def classes(self) -> int:
+        return self._head.classes
+
+    @property
+    def parameters(self) -> list[tuple[tuple[int, ...], bool, bool, str]]:
+        was, now = self._head.traced, self._head.classes
+        return [
+            (tuple(now if side == was else side for side in shape), linear, reached, top)
+            for shape, linear, reached, top in super().parameters
+        ]
+
+    def at_most(self, own: Run, batch: Size) -> str:
+        """Why a pass may have fewer bytes at its peak than its looks say; empty: it has them.
+
+        A look before the layer has as many as before. Where that is the highest of all, it is the
+        peak with fewer classes too.
+        """
+        head = self._head
+        if own.by_class:
+            return ""
+        if isinstance(batch, int) and head.classes < head.traced:
+            totals = [sum(value(part, batch) for part in parts) for parts in own.looks]
+            phase, path = (*own.places, ("", ""))[totals.index(max(totals))]
+            if phase == "forward" and path.partition(".")[0] not in (head.top, _LOSS, ""):
+                return ""
+        return (
+            f"its digest is of {head.traced:,} classes, and does not say which moments "
+            f"{head.classes:,} make another peak of"
+        )
+
+    def scenes(self, precision: str, one: bool) -> Scenes | None:
+        if (precision, one) not in self._made:
+            own = super().scenes(precision, one)
+            made = None if own is None else self._changed(own, precision, one)
+            self._made[precision, one] = made
+        return self._made[precision, one]
+
+    def _changed(self, own: Scenes, precision: str, one: bool) -> Scenes:
+        head = self._head._replace(engine=PRECISIONS[precision].engine)
+        more = own.param_bytes * (head.classes - head.traced) * (head.inputs + head.bias)
+        step = own.step
+        if step is not None:
+            step = _rerun(step, head._replace(training=True), one, more)
+        return own._replace(
+            weights_bytes=own.weights_bytes + more,
+            inference=_rerun(own.inference, head, one, 0),
+            step=step,
+        )
+
+
+def _rerun(own: Run, head: Head, one: bool, gradients: int) -> Run:
+    """A pass with other classes, whose last look has so many bytes of gradients more."""
+    place = next(i for i, top in enumerate(own.tops) if top.path == head.top)
+    of_layer, of_loss = (_differences(head, path, one) for path in (head.top, _LOSS))
+    costs = list(own.costs)
+    costs[place] = _sums(costs[place], of_layer)
+    costs[-1] = _sums(_sums(costs[-1], of_layer), of_loss)
+    scores = (head.traced,)
+    shapes = [
+        (*shape[:-1], (head.classes,)) if at >= place and shape[1:] == (scores,) else shape
+        for at, shape in enumerate(own.shapes)
+    ]
+    if own.by_class:
+        times = head.classes - head.traced
+        pairs = zip(own.looks, own.by_class, strict=True)
+        looks = [_sums(parts, more, times) for parts, more in pairs]
+    else:
+        most = _most(head, one) if head.classes > head.traced else ((0,), (0,), (0,))
+        looks = [_sums(parts, most) for parts in own.looks[:-1]]
+        looks.append(_sums(own.looks[-1], _left(head, one, gradients)))
+    return own._replace(costs=tuple(costs), shapes=tuple(shapes), looks=tuple(looks), head=head)
+
+
+def _left(head: Head, one: bool, gradients: int) -> tuple[Polynomial, ...]:
+    """By how much more is left at the end: gradients in training, else the scores."""
+    if head.training:
+        return (0,), (gradients,), (0,)
+    more = (head.classes - head.traced) * ITEMSIZE[_low(head)]
+    return (0,), (0,), (more,) if one else (0, more)
+
+
+def ambiguous(own: Run) -> bool:
+    """Whether a digest leaves open of which class of work the compiled kernels around the layer
+    are: casts of its weights are fused with the kernels before it, and the sum of the gradient of
+    its bias with those behind it."""
+    if own.head is None or own.by_class:
+        return False
+    around = {False: own.head.engine == "amp", True: own.head.training}
+    compiled = [sums for key, sums in own.sums.items() if key.partition("@")[0] == "compiled"]
+    return any(
+        each.kind.startswith("fused ") and around[each.backward]
+        for sums in compiled
+        for each in sums
+    )
+
+
+def _most(head: Head, one: bool) -> tuple[Polynomial, ...]:
+    """By how many bytes no look can grow less: all that the calls of the layer and of the loss
+    write, at one time."""
+
+    def written(classes: int, batch: int) -> int:
+        calls = run(head, classes, batch).operators
+        return sum(_bytes(o.writes[0]) for o in calls)
+
+    at = [written(head.classes, batch) - written(head.traced, batch) for batch in (1, 2)]
+    return ((0,), (0,), (at[0],) if one else (2 * at[0] - at[1], at[1] - at[0]))
+
+
+def _sums(
+    own: tuple[Polynomial, ...], more: tuple[Polynomial, ...], times: int = 1
+) -> tuple[Polynomial, ...]:
+    return tuple([plus(a, b, times) for a, b in zip(own, more, strict=True)])
+
+
+def _differences(head: Head, path: str, one: bool) -> tuple[Polynomial, ...]:
+    """By how much the layer, or the loss, costs more with other classes, by fields of ``Cost``."""
+
+    def at(batch: int) -> list[int]:
+        was, now = (_cost(head, path, k, batch) for k in (head.traced, head.classes))
+        return [b - a for a, b in zip(was, now, strict=True)]
+
+    if one:
+        return tuple((each,) for each in at(1))
+    return tuple((2 * one - two, two - one) for one, two in zip(at(1), at(2), strict=True))
+
+
+def _cost(head: Head, path: str, classes: int, batch: int) -> list[int]:
+    own = run(head, classes, batch)
+    calls = [
+        (own.operators[number], touched)
+        for (number, where), touched in zip(own.calls, own.touched, strict=True)
+        if own.paths[where] == path
+    ]
+    flops = sum(o.defined[0] for o, _ in calls)
+    back = sum(o.defined_backward[0] for o, _ in calls)
+    kept = {_W16, _LOG, _WIDE} if head.training else set()
+    saved = sum(_bytes(o.writes[0]) for o, touched in calls if touched[-1] in kept)
+    parameters = classes * (head.inputs + head.bias) if path == head.top else 0
+    cost = Cost(
+        params=parameters,
+        flops=flops,
+        backward_flops=back,
+        moved_bytes=sum(moved_bytes(o, batch) for o, _ in calls if o.phase == "forward"),
+        saved_bytes=saved,
+        executed_backward_flops=back,
+        trainable=parameters,
+        executed_flops=flops,
+    )
+    return [int(each) for each in cost]
+
+
+def _bytes(array: Array) -> int:
+    return ITEMSIZE[array.dtype] * prod(side[0] for side in array.shape)
+
+
+def with_classes(digest: Digest, classes: int) -> Digest | None:
+    """A digest with so many classes; None where that follows from no rule."""
+    if isinstance(digest, OtherClasses):
+        digest = digest.traced
+    if classes == digest.classes:
+        return digest
+    head = head_of(digest)
+    return None if head is None or classes < 1 else OtherClasses(digest, head, classes)
