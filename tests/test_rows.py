@@ -4,12 +4,15 @@ The copy is the package with one edit; tests of tables run on it too, and find t
 themselves.
 """
 
+import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+import vitcost
 
 ROOT = Path(__file__).parents[1]
 
@@ -149,6 +152,38 @@ def test_an_activation_is_a_row(copy: Copy) -> None:
     found = copy.tests("-v", str(ROOT / "tests/test_kinds.py"), "-k", "mish")
     assert "test_a_row_answers_every_column[mish] PASSED" in found
     assert "test_an_activation_answers_every_column[mish] PASSED" in found
+
+
+def test_a_layer_kind_is_a_row(copy: Copy) -> None:
+    copy.add(
+        "engine/kinds.py",
+        "    *_activations(),\n",
+        '    Kind("clip", (1,), 1, "keep", "keep", "x", "each", "", "keeps", "memory",\n'
+        '         "kernel"),\n',
+    )
+    copy.add("engine/layers.py", "    if inner_norm:\n", '    y = m.op("clip", y)\n')
+    copy.answers(
+        f"report {TINY} --mode train -g t4 -o clipped.json --json",
+        f"compare {TINY} vit_base_patch16_224 --why",
+        f"fit {TINY} --mode train -g t4",
+        f"plan {TINY} --samples 1M -g t4",
+        f"serve {TINY} --rate 50/s -g t4",
+    )
+    clipped = json.loads((copy.folder / "clipped.json").read_text(encoding="utf-8"))
+    plain = vitcost.report(TINY, mode="train", gpu="t4").to_dict()
+    # an element for each of 197 tokens and 768 channels in each of 12 blocks, of 4 bytes
+    elements = 12 * 197 * 768
+    for part, key, more in (
+        ("params", "total", 0),
+        ("flops", "pointwise_forward", elements),
+        ("memory", "training", 4 * elements),
+    ):
+        old, new = (data[part][key] for data in (plain, clipped))
+        if key == "training":
+            old, new = (data["saved_activations_bytes"] for data in (old, new))
+        assert new - old == more, part
+    found = copy.tests("-v", str(ROOT / "tests/test_kinds.py"), "-k", "clip")
+    assert "test_a_row_answers_every_column[clip] PASSED" in found
 
 
 def test_a_quantity_is_a_row(copy: Copy) -> None:
