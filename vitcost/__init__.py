@@ -91,9 +91,9 @@ class _Package(ModuleType):
             raise AttributeError(f"module 'vitcost' has no attribute {name!r}")
         from importlib import import_module
 
-        found = getattr(import_module(_HOME[name]), name)
-        super().__setattr__(name, found)
-        return found
+        value = getattr(import_module(_HOME[name]), name)
+        super().__setattr__(name, value)
+        return value
 
     def __dir__(self) -> list[str]:
         """The package lists its public names, loaded or not, and no name that it uses itself."""

@@ -58,12 +58,12 @@ def takes(**checks: Check) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
                 )
                 + args[len(places) :]
             )
-            own = {
+            keywords = {
                 name: checks[name](name, value) if name in checks else value
                 for name, value in given.items()
             }
             try:
-                return function(*args, **own)
+                return function(*args, **keywords)
             except OverflowError:
                 raise ConfigError(TOO_LARGE) from None
 
@@ -79,10 +79,10 @@ def text(name: str, value: Any) -> str:
     Traceback (most recent call last):
     vitcost.errors.ConfigError: model must be text, got 3
     """
-    found = as_python(value)
-    if not isinstance(found, str):
+    plain = as_python(value)
+    if not isinstance(plain, str):
         raise ConfigError(f"{name} must be text, got {shown(value)}")
-    return found
+    return plain
 
 
 def path(name: str, value: Any) -> str:
@@ -107,10 +107,10 @@ def flag(name: str, value: Any) -> bool:
     Traceback (most recent call last):
     vitcost.errors.ConfigError: why must be true or false, got 1
     """
-    found = as_python(value)
-    if not isinstance(found, bool):
+    plain = as_python(value)
+    if not isinstance(plain, bool):
         raise ConfigError(f"{name} must be true or false, got {shown(value)}")
-    return found
+    return plain
 
 
 def between(low: int, high: int) -> Check:
@@ -169,12 +169,12 @@ def listed(name: str, value: Any) -> list[Any]:
     if one or not isinstance(value, Iterable):
         return [value]
     try:
-        found = [as_python(each) for each in islice(value, _MOST + 1)]
+        values = [as_python(each) for each in islice(value, _MOST + 1)]
     except Exception:
         raise ConfigError(f"{name} cannot be listed: {shown(value)}") from None
-    if len(found) > _MOST:
+    if len(values) > _MOST:
         raise ConfigError(f"{name} has more than {_MOST:,} values: {shown(value)}")
-    return found
+    return values
 
 
 def some(name: str, value: Any) -> list[Any]:
@@ -184,7 +184,7 @@ def some(name: str, value: Any) -> list[Any]:
     Traceback (most recent call last):
     vitcost.errors.ConfigError: files must be one or several, got []
     """
-    found = listed(name, value)
-    if not found:
+    values = listed(name, value)
+    if not values:
         raise ConfigError(f"{name} must be one or several, got {shown(value)}")
-    return found
+    return values

@@ -190,7 +190,7 @@ def budget(
 
     declared = read_budgets(config)
     file = baseline or kept.beside(config)
-    found: Baseline = {} if update else kept.read(file) or {}
+    entries: Baseline = {} if update else kept.read(file) or {}
     errors: list[VitcostError] = []
     checks: list[Check] = []
     pairs: list[str] = []
@@ -203,12 +203,12 @@ def budget(
             continue
         pairs += report.pairs()
         if update:
-            found = {**found, each.name: kept.recorded(report, terms)}
-        checks += _checks(each, report, terms, found, errors)
+            entries = {**entries, each.name: kept.recorded(report, terms)}
+        checks += _checks(each, report, terms, entries, errors)
     if errors and (update or all(check.missing for check in checks)):
         raise errors[0]
     if update:
-        kept.write(file, found)
+        kept.write(file, entries)
     return BudgetResult(tuple(checks), why, tuple(dict.fromkeys(pairs)))
 
 
@@ -231,13 +231,13 @@ def assert_budget(model: Model, **limits: Any) -> None:
     if not most:
         raise ConfigError(f"no limit; there are {', '.join(QUANTITIES)}")
     keywords = {key: limits[key] for key in limits if key not in most and key not in of_costs}
-    found = report(model, **{**_MODE, **keywords})
-    name = found.model.name
+    measured = report(model, **{**_MODE, **keywords})
+    name = measured.model.name
     terms = _terms_of(keywords, of_costs, most)
-    values = {key: _value(key, name, found, terms) for key in most}
+    values = {key: _value(key, name, measured, terms) for key in most}
     checks = (
         Check(name, key, values[key], most[key], None, None, "error", None)._replace(
-            peak_is=_peak_is(key, found)
+            peak_is=_peak_is(key, measured)
         )
         for key in most
     )

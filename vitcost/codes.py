@@ -263,5 +263,5 @@ def unproved(config: Any) -> str:
     """
     config = getattr(config, "vision", config)
     code = getattr(config, "code", "timm")
-    reasons = (why for own, decides, why in _UNPROVED if own == code and decides(config))
+    reasons = (why for name, decides, why in _UNPROVED if name == code and decides(config))
     return next(reasons, "")

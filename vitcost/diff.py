@@ -221,8 +221,8 @@ def _of_report(
         fields = {} if models else _own_fields(before)
         after = report(name, **{**_own_flags(before), **fields, **flags}).to_dict()
     _check_inputs(base, before, after)
-    found = ModelDiff(after["model"]["name"], of_json(before), of_json(after))
-    return Diff(Base(base, "report"), (found,), shown)
+    compared = ModelDiff(after["model"]["name"], of_json(before), of_json(after))
+    return Diff(Base(base, "report"), (compared,), shown)
 
 
 def _own_flags(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -243,12 +243,12 @@ def _own_fields(data: Mapping[str, Any]) -> dict[str, Any]:
     if not is_name(name):
         # a file, or code: it has changed itself
         return {}
-    own = resolve(name).config.to_dict()
-    found: dict[str, Any] = {}
+    defaults = resolve(name).config.to_dict()
+    changed: dict[str, Any] = {}
     for field, was in _apart(data["model"]["config"]):
-        if was not in (value for other, value in _apart(own) if other == field):
-            found[field] = tuple(was) if isinstance(was, list) else was
-    return found
+        if was not in (value for other, value in _apart(defaults) if other == field):
+            changed[field] = tuple(was) if isinstance(was, list) else was
+    return changed
 
 
 def _apart(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -282,21 +282,21 @@ def _of_baseline(base: str, config: str, shown: tuple[str, ...]) -> Diff:
     from vitcost.budgets.sides import of_baseline, of_recorded
 
     before = kept.read(base) or {}
-    found, errors = [], []
+    models, errors = [], []
     for each in read_budgets(config):
         was = before.get(each.name)
         missing = "" if was else f"{base} does not have it"
         try:
-            own = report(each.model, **{"mode": "infer", **each.keywords})
+            current = report(each.model, **{"mode": "infer", **each.keywords})
             terms = declared_terms(each)
         except VitcostError as error:
             errors.append(error)
-            found.append(ModelDiff(each.name, was and of_baseline(was), None, str(error)))
+            models.append(ModelDiff(each.name, was and of_baseline(was), None, str(error)))
             continue
-        found.append(
-            ModelDiff(each.name, was and of_baseline(was), of_recorded(own, terms), missing)
+        models.append(
+            ModelDiff(each.name, was and of_baseline(was), of_recorded(current, terms), missing)
         )
-    return _answered(Base(base, "baseline"), found, errors, shown)
+    return _answered(Base(base, "baseline"), models, errors, shown)
 
 
 def _of_commit(
@@ -327,8 +327,8 @@ def _of_commit(
     before = reports_at(commit, asks, None if models else config)
     reasons = iter(errors)
     sides = zip(asks, now, before, strict=True)
-    found = [_model(ask, side, was, ref, reasons) for ask, side, was in sides]
-    return _answered(Base(ref, "commit", commit.hash), found, errors, shown)
+    differences = [_model(ask, side, was, ref, reasons) for ask, side, was in sides]
+    return _answered(Base(ref, "commit", commit.hash), differences, errors, shown)
 
 
 def _model(
@@ -346,8 +346,8 @@ def _model(
 
 
 def _answered(
-    base: Base, found: list[ModelDiff], errors: list[VitcostError], shown: tuple[str, ...]
+    base: Base, models: list[ModelDiff], errors: list[VitcostError], shown: tuple[str, ...]
 ) -> Diff:
-    if errors and not any(each.now for each in found):
+    if errors and not any(each.now for each in models):
         raise errors[0]
-    return Diff(base, tuple(found), shown, tuple(dict.fromkeys(map(str, errors))))
+    return Diff(base, tuple(models), shown, tuple(dict.fromkeys(map(str, errors))))

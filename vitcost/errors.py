@@ -109,10 +109,10 @@ def nearest(given: str, known: Iterable[str], most: int = 3) -> list[str]:
 
     by_lower = {name.lower(): name for name in known}
     begun = [name for name in by_lower if given and name.startswith(given.lower())]
-    found = sorted(begun, key=len)[:most]
-    found = found or get_close_matches(given.lower(), by_lower, n=most, cutoff=0.6)
-    if given and not found:
+    keys = sorted(begun, key=len)[:most]
+    keys = keys or get_close_matches(given.lower(), by_lower, n=most, cutoff=0.6)
+    if given and not keys:
         # perhaps the beginning of a name, misspelled
         starts = {name[: len(given)]: name for name in reversed(by_lower)}
-        found = [starts[key] for key in get_close_matches(given.lower(), starts, most, cutoff=0.7)]
-    return [by_lower[key] for key in found]
+        keys = [starts[key] for key in get_close_matches(given.lower(), starts, most, cutoff=0.7)]
+    return [by_lower[key] for key in keys]

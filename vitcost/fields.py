@@ -162,11 +162,11 @@ def several(name: str, given: Any, *kinds: type) -> list[Any]:
     (['t4'], ['t4', 'l4'])
     """
     given = [given] if isinstance(given, kinds) else given
-    found = list(given) if isinstance(given, Iterable) else [given]
-    for each in found:
+    values = list(given) if isinstance(given, Iterable) else [given]
+    for each in values:
         if not isinstance(each, kinds):
             raise ConfigError(f"{name} must be text, or several of them, got {shown(each)}")
-    return found
+    return values
 
 
 def integer(name: str, value: object, low: int = 0, high: int = 10**18) -> int:
@@ -176,12 +176,12 @@ def integer(name: str, value: object, low: int = 0, high: int = 10**18) -> int:
     Traceback (most recent call last):
     vitcost.errors.ConfigError: batch must be between 0 and 1,000,000,000,000,000,000, got -1
     """
-    found = whole(as_python(value))
-    if type(found) is not int:
+    number = whole(as_python(value))
+    if type(number) is not int:
         raise ConfigError(f"{name} must be an integer, got {shown(value)}")
-    if not low <= found <= high:
+    if not low <= number <= high:
         raise ConfigError(f"{name} must be between {low:,} and {high:,}, got {shown(value)}")
-    return found
+    return number
 
 
 def whole(value: Any) -> Any:

@@ -69,15 +69,15 @@ def matching(query: str = "") -> list[str]:
     # no name is as long as a thousand letters are
     patterns = [f"*{word}*" for word in query[:_MOST_LETTERS].lower().split()]
     known = sorted({*names(), *digests.entries()})
-    found = [
+    matched = [
         name
         for name in known
         if len(query) < _MOST_LETTERS
         and all(fnmatchcase(name.lower(), pattern) for pattern in patterns)
     ]
-    if not found:
+    if not matched:
         raise UnknownName("model", query, known, "`vitcost models` lists all")
-    return found
+    return matched
 
 
 def _row(name: str) -> ModelRow:
@@ -87,8 +87,8 @@ def _row(name: str) -> ModelRow:
         high, wide = traced.image[-2:]
         source = f"{digests.library(name)}, {traced.kind}"
         return ModelRow(name, family, (high, wide), traced.params, traced.macs, source, "traced")
-    found = resolve(name)
-    config = found.config
+    model = resolve(name)
+    config = model.config
     params, flops = definition(config)
     image = getattr(getattr(config, "vision", config), "img_size", None)
-    return ModelRow(name, family, image, params, flops // 2, found.source, "formula")
+    return ModelRow(name, family, image, params, flops // 2, model.source, "formula")

@@ -48,14 +48,14 @@ def moments(run: Workload) -> tuple[Moment, ...]:
     ('backward of blocks.11.mlp.fc2', True)
     """
     run = run.under(replace(run.scenario, mode="train"))
-    own = memory.step(run)
-    if own.peak_is != "exact":
-        raise NotCovered(own.missing or "the memory of this model over a step")
-    return tuple(_moments(own, run))
+    step = memory.step(run)
+    if step.peak_is != "exact":
+        raise NotCovered(step.missing or "the memory of this model over a step")
+    return tuple(_moments(step, run))
 
 
-def _moments(own: memory.Training, run: Workload) -> Iterator[Moment]:
-    around = memory.lasting(own, run)
+def _moments(step: memory.Training, run: Workload) -> Iterator[Moment]:
+    around = memory.lasting(step, run)
     for place, path, alive in live.every_look(run.whole_step(), run.sizes):
         yield Moment(place.phase, path, around.plus(alive))
     left = live.at_end(run.whole_step(), run.sizes)

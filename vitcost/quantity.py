@@ -167,12 +167,12 @@ class Quantity(NamedTuple):
         >>> QUANTITIES["flops"].read(report("vit_tiny_patch16_224"))
         2507366400
         """
-        found: Any = report if isinstance(report, Mapping) else report.to_dict()
+        inside: Any = report if isinstance(report, Mapping) else report.to_dict()
         if self.of_time is not None:
-            return self.worst(self.of_time.read(found, terms))
+            return self.worst(self.of_time.read(inside, terms))
         for key in self.path.split("."):
-            found = found[key]
-        number: Amount | None = found
+            inside = inside[key]
+        number: Amount | None = inside
         return number
 
     def worst(self, numbers: Iterable[Amount | None]) -> Amount | None:

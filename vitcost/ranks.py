@@ -66,8 +66,8 @@ def optimizer_bytes(share: Share, run: Workload, rank: int | None) -> Size:
             f"a step of {name} on platform {run.scenario.platform}: its kernel is of CUDA"
         )
     if not _by_tensor(optimizer):
-        own = optimizer.moments * e * share.states + optimizer.step_bytes * share.tensors
-        return own + (optimizer.tables if share.tensors else 0)
+        states_bytes = optimizer.moments * e * share.states + optimizer.step_bytes * share.tensors
+        return states_bytes + (optimizer.tables if share.tensors else 0)
     if run.scenario.zero > 1 or (run.scenario.zero and optimizer.rest):
         raise NotCovered(f"the states of {name} for a part of a tensor: zero 0 has whole ones")
     if run.scenario.zero:
@@ -149,8 +149,8 @@ def _allocated(row: Optimizer, whole: Optimizer, run: Workload, rank: int | None
     """What a row allocates for those tensors of a whole optimizer that it steps."""
     how, e = row.steps(run.scenario.platform), run.param_bytes
     if how == "foreach" and whole.rest:
-        own = ((p, _shape(p, run)) for p in _trained(run.parameters()))
-        return sum(e * p.repeat(run.sizes) * prod(s) for p, s in own if whole.of(s) is row)
+        shapes_of = ((p, _shape(p, run)) for p in _trained(run.parameters()))
+        return sum(e * p.repeat(run.sizes) * prod(s) for p, s in shapes_of if whole.of(s) is row)
     if how == "foreach":
         return e * share_of(run, rank).states
     if how not in ("loop", "compiled"):

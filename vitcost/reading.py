@@ -248,13 +248,13 @@ def _unpacked(content: bytes, path: str | Path, kind: Kind) -> bytes:
     # a bomb is unpacked no further than a file may be large
     packed = zlib.decompressobj(wbits=31)
     try:
-        found = packed.decompress(content, kind.most + 1)
+        unpacked = packed.decompress(content, kind.most + 1)
     except zlib.error as error:
         raise ConfigError(f"{path}: not gzip: {error}") from None
-    found = _bounded(found, path, kind)
+    unpacked = _bounded(unpacked, path, kind)
     if not packed.eof:
         raise ConfigError(f"{path}: not gzip: it ends early")
-    return found
+    return unpacked
 
 
 def _bounded(content: bytes, path: str | Path, kind: Kind) -> bytes:

@@ -104,13 +104,13 @@ def report(
         zero_grad=zero_grad,
         policy=policy,
     )
-    found = resolve(model, **overrides)
-    scenario = scenario.added_to(found.flags)
-    own = report_in(found, scenario)
+    resolved = resolve(model, **overrides)
+    scenario = scenario.added_to(resolved.flags)
+    reported = report_in(resolved, scenario)
     check_cards(gpu, gpu_file, calibration, anchor)
     if not gpu:
-        return own
-    return with_times(own, gpu, gpu_file=gpu_file, calibration=calibration, anchor=anchor)
+        return reported
+    return with_times(reported, gpu, gpu_file=gpu_file, calibration=calibration, anchor=anchor)
 
 
 def report_in(found: Resolved, scenario: Scenario, *, by_precision: bool = True) -> Report:
@@ -123,8 +123,10 @@ def report_in(found: Resolved, scenario: Scenario, *, by_precision: bool = True)
     True
     """
     run = workload(found.config, scenario)
-    own = report_on(found, run)
-    return replace(own, inference_by_precision=_by_precision(run)) if by_precision else own
+    reported = report_on(found, run)
+    return (
+        replace(reported, inference_by_precision=_by_precision(run)) if by_precision else reported
+    )
 
 
 def with_times(own: Report, gpu: "Gpus", **given: Any) -> Report:
@@ -172,10 +174,10 @@ def tensors_on(
     """
 
     def tensors(on_card: Scenario) -> int | None:
-        own = run.scenario.attention
-        if on_card.attention != own and set(run.attention()) <= {"eager"}:
+        asked = run.scenario.attention
+        if on_card.attention != asked and set(run.attention()) <= {"eager"}:
             # a card's kernel of an attention that the model does not call
-            on_card = replace(on_card, attention=own)
+            on_card = replace(on_card, attention=asked)
         other = reported(on_card)
         if on_card.mode == "train":
             return other.training.peak_bytes
@@ -184,24 +186,24 @@ def tensors_on(
     return tensors
 
 
-def _by_precision(own: Workload) -> tuple[InferenceRow, ...]:
+def _by_precision(asked_run: Workload) -> tuple[InferenceRow, ...]:
     """Inference memory in each precision, with eager and with torch's fused attention."""
-    chosen = own.scenario.precision, own.scenario.attention
+    chosen = asked_run.scenario.precision, asked_run.scenario.attention
     choices = [(p, a) for p in ("fp32", "amp-bf16", "bf16") for a in ("eager", "sdpa")]
     rows: dict[tuple[str, tuple[str, ...]], InferenceRow] = {}
 
     @cache
     def row(precision: str, attention: str) -> InferenceRow:
-        how = replace(own.scenario, precision=precision, attention=attention, policy="none")
-        run = own.under(replace(how, mode="infer", recipe="torch"))
+        how = replace(asked_run.scenario, precision=precision, attention=attention, policy="none")
+        run = asked_run.under(replace(how, mode="infer", recipe="torch"))
         asked = (precision, attention) == chosen
         return InferenceRow(precision, run.attention(), memory.inference(run), asked)
 
     # where each precision is another run of the model, the page has the one that was asked for
-    for choice in [*(choices if own.at_once else ()), chosen]:
+    for choice in [*(choices if asked_run.at_once else ()), chosen]:
         # two choices may run the same kernels: the scenario's own comes last
-        found = row(*choice)
-        rows[found.precision, found.attention_kernel] = found
+        inference = row(*choice)
+        rows[inference.precision, inference.attention_kernel] = inference
     return tuple(rows.values())
 
 
@@ -266,10 +268,10 @@ def _top(root: Row) -> Iterator[Row]:
 def _rest(root: Row, saved_bytes: Size) -> Iterator[Layer]:
     """What stands on no module, under the path that torch has for the model itself: the ops of the
     model's own forward, and what the loss keeps. With it the rows add up to the totals."""
-    own = root.cost._replace(saved_bytes=saved_bytes)
+    rest = root.cost._replace(saved_bytes=saved_bytes)
     for row in root.children:
-        own = own.plus(row.cost, -row.repeat)
-    numbers = own.params, own.flops, own.pointwise, own.saved_bytes
+        rest = rest.plus(row.cost, -row.repeat)
+    numbers = rest.params, rest.flops, rest.pointwise, rest.saved_bytes
     if any(numbers):
         yield Layer("", ("", ""), root.type, 1, root.shape, *numbers, ())
 

@@ -79,8 +79,8 @@ class InferenceRow(NamedTuple):
 
     def to_dict(self) -> dict[str, Any]:
         kernels = list(self.attention_kernel)
-        own = {"precision": self.precision, "attention_kernel": kernels}
-        return {**own, **_inference_dict(self.memory)}
+        row = {"precision": self.precision, "attention_kernel": kernels}
+        return {**row, **_inference_dict(self.memory)}
 
 
 class Memory(NamedTuple):

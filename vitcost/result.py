@@ -79,18 +79,18 @@ class Result:
         >>> fit("vit_base_patch16_224", gpu="l4").get("rows.0.gpu")
         'l4'
         """
-        found: Any = self.to_dict()
+        value: Any = self.to_dict()
         for key in path.split("."):
             # the elements of a list by their places, and nothing inside a value
             inside: Mapping[str, Any] = {}
-            if isinstance(found, list):
-                inside = {str(i): each for i, each in enumerate(found)}
-            elif isinstance(found, dict):
-                inside = found
+            if isinstance(value, list):
+                inside = {str(i): each for i, each in enumerate(value)}
+            elif isinstance(value, dict):
+                inside = value
             if key not in inside:
                 raise _nothing_at(key, path, ", ".join(inside) or "nothing inside")
-            found = inside[key]
-        return found
+            value = inside[key]
+        return value
 
     def to_pandas(self) -> Any:
         """The flat rows as a ``pandas.DataFrame``; ``MissingExtra`` without pandas."""

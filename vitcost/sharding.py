@@ -63,8 +63,8 @@ def whole(parameters: Iterable[Parameter], sizes: Sizes) -> Share:
     share = Share(0, 0, 0, 0)
     for p in parameters:
         n = p.repeat(sizes) * p.numel(sizes)
-        own = (n, n, p.repeat(sizes)) if p.trains else (0, 0, 0)
-        share = _sum(share, Share(n, *own))
+        trained = (n, n, p.repeat(sizes)) if p.trains else (0, 0, 0)
+        share = _sum(share, Share(n, *trained))
     return share
 
 
@@ -97,12 +97,12 @@ def dealt(
     (((3, 3), (2,)), ((5,), (4,), (2,)))
     """
     loads = [(0, rank) for rank in range(ranks)]
-    found: tuple[list[tuple[int, ...]], ...] = tuple([] for _ in loads)
+    shapes_of_rank: tuple[list[tuple[int, ...]], ...] = tuple([] for _ in loads)
     for shape in sorted(tensors, key=prod, reverse=True):
         load, rank = loads[0]
         heapreplace(loads, (load + prod(shape), rank))
-        found[rank].append(shape)
-    return tuple(map(tuple, found))
+        shapes_of_rank[rank].append(shape)
+    return tuple(map(tuple, shapes_of_rank))
 
 
 def fully_sharded(
@@ -134,8 +134,8 @@ def fully_sharded(
     for p in parameters:
         times, padded = p.repeat(sizes), local(p, sizes, ranks)
         states = times * local(p, sizes, ranks, rank)
-        own = (times * padded, states, times) if p.trains else (0, 0, 0)
-        share = _sum(share, Share(times * padded, *own))
+        trained = (times * padded, states, times) if p.trains else (0, 0, 0)
+        share = _sum(share, Share(times * padded, *trained))
     return share
 
 

@@ -79,8 +79,8 @@ def summarize(model: Model, *, batch: int = -1, **overrides: Any) -> Summary:
         return Summary(*summarized(config.traces.any(), batch))
     if not isinstance(config, ViTConfig) or not covers(config):
         odd = ", ".join(_odd(config))
-        own = "is traced" if hasattr(config, "workload") else "reads text"
-        why = f"differs in {odd}" if odd else own
+        instead = "is traced" if hasattr(config, "workload") else "reads text"
+        why = f"differs in {odd}" if odd else instead
         raise NotCovered(
             f"torchsummary's table is covered for the plain ViT only; this model {why}"
         )
@@ -125,8 +125,8 @@ def calls(root: Row) -> Iterator[Call]:
         for _ in range(row.repeat):
             yield from calls(row)
             if row.type not in ("Sequential", "Parameter"):
-                own = 0 if row.children else row.cost.params
-                yield Call(row.type, row.shape[1:], own)
+                params = 0 if row.children else row.cost.params
+                yield Call(row.type, row.shape[1:], params)
 
 
 def _odd(config: Config) -> list[str]:

@@ -49,25 +49,25 @@ def trace(
     >>> file.scenarios, file.missing
     (1, ())
     """
-    found = resolve(model, **overrides)
-    if not hasattr(found.config, "workload"):
+    resolved = resolve(model, **overrides)
+    if not hasattr(resolved.config, "workload"):
         raise NotCovered(
-            f"{found.name} has a formula, which every command reads without torch: nothing to "
+            f"{resolved.name} has a formula, which every command reads without torch: nothing to "
             "trace; with --input or --loss a factory is traced"
         )
-    own = cast(TracedModel, found.config)
+    traced_model = cast(TracedModel, resolved.config)
     traces: list[tuple[How, Trace]] = []
     missing = []
     for flags in scenarios:
         how = how_of(Scenario.of(**{"mode": "train", **flags}))
         if any(how == other for other, _ in traces):
             raise ConfigError(f"{how.said()} is given twice")
-        traces.append((how, own.traces.lines(how)))
+        traces.append((how, traced_model.traces.lines(how)))
         try:
-            traces.append((how, own.traces.at(how, 1)))
+            traces.append((how, traced_model.traces.at(how, 1)))
         except NotCovered as reason:
             missing.append(f"batch 1 under {how.said()}: {reason}")
-    write(output, TraceFile(found.name, own.kind, _digest(traces), tuple(traces)))
+    write(output, TraceFile(resolved.name, traced_model.kind, _digest(traces), tuple(traces)))
     return Written(output, len(scenarios), Path(output).stat().st_size, tuple(missing))
 
 

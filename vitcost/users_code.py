@@ -132,9 +132,11 @@ def _keep() -> None:
         return
     with suppress(OSError, ValueError):
         stdout.flush()
-        own = os.dup(stdout.fileno())
+        stream_number = os.dup(stdout.fileno())
         os.dup2(sys.stderr.fileno(), stdout.fileno())
-        _Process.kept = os.fdopen(own, "w", encoding=stdout.encoding, errors=stdout.errors)
+        _Process.kept = os.fdopen(
+            stream_number, "w", encoding=stdout.encoding, errors=stdout.errors
+        )
 
 
 def _open(stream: TextIO | None, number: int) -> TextIO | None:

@@ -198,9 +198,9 @@ def offer(name: str, given: str = "", *, python: bool = False) -> str:
     if not word.ours:
         return f"{theirs}: {word.note}"
     note = f"; {word.note}" if word.note else ""
-    names = " and ".join(own if python else _flag(own) for own, _ in word.ours)
+    names = " and ".join(flag if python else _flag(flag) for flag, _ in word.ours)
     whole = (", " if python else " ").join(
-        _spelled(own, said.replace("{}", given), python) for own, said in word.ours
+        _spelled(flag, said.replace("{}", given), python) for flag, said in word.ours
     )
     if not given and any("{}" in said for _, said in word.ours):
         return f"{theirs} is {names} here{note}"

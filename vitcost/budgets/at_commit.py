@@ -21,17 +21,19 @@ def main(question: str) -> None:
     """Answers a question, each model by the JSON of its report or by a reason."""
     asked = read_json(question, AT_COMMIT)
     declared = _declared(asked["config"])
-    found: list[dict[str, Any] | str] = []
+    answers: list[dict[str, Any] | str] = []
     for each in asked["asks"]:
-        own = declared.get(each["name"])
-        model, keywords = (own.model, own.keywords) if own else (each["model"], each["keywords"])
+        budget = declared.get(each["name"])
+        model, keywords = (
+            (budget.model, budget.keywords) if budget else (each["model"], each["keywords"])
+        )
         try:
             data = report(model, **{"mode": "infer", **keywords}).to_dict()
             _need_own(asked["checkout"])
-            found.append(data)
+            answers.append(data)
         except VitcostError as error:
-            found.append(str(error))
-    Path(asked["answer"]).write_text(json.dumps({"models": found}), encoding="utf-8")
+            answers.append(str(error))
+    Path(asked["answer"]).write_text(json.dumps({"models": answers}), encoding="utf-8")
 
 
 def _declared(config: str | None) -> Mapping[str, Declared]:

@@ -42,9 +42,9 @@ def recorded(report: Report, terms: Terms = NO_TERMS) -> Recorded:
     (86567656, 769000)
     """
     numbers = values(report, terms=terms)
-    found = {name: value for name, value in numbers.items() if value is not None}
+    figures = {name: value for name, value in numbers.items() if value is not None}
     traced = report.basis == "traced"
-    return Recorded(found, _own(report.layers) if traced else _layers(report))
+    return Recorded(figures, _own(report.layers) if traced else _layers(report))
 
 
 def grown(report: Report, before: Recorded, quantity: str) -> list[Changed]:
@@ -57,8 +57,8 @@ def grown(report: Report, before: Recorded, quantity: str) -> list[Changed]:
     ('head', 769)
     """
     labels = dict(map(_label, report.layers))
-    found = changes(before.layers, recorded(report).layers, QUANTITIES[quantity].layers)
-    more = sorted((each for each in found if each.more > 0), key=lambda each: -each.more)
+    changed = changes(before.layers, recorded(report).layers, QUANTITIES[quantity].layers)
+    more = sorted((each for each in changed if each.more > 0), key=lambda each: -each.more)
     return [
         each._replace(layer=labels.get(each.layer, each.layer) or "model and loss") for each in more
     ]
@@ -73,19 +73,19 @@ def _layers(report: Report) -> Numbers:
 
 def _own(layers: Iterable[Layer], times: int = 1) -> Numbers:
     """What each module has beside the modules inside it, equal ones summed."""
-    found: dict[str, dict[str, int]] = {}
+    alone: dict[str, dict[str, int]] = {}
     for layer in layers:
         count = times * layer.repeat
         inside = [(child.repeat, child) for child in layer.children]
-        own = {
+        rest = {
             number: count
             * (getattr(layer, number) - sum(n * getattr(child, number) for n, child in inside))
             for number in NUMBERS
         }
-        if any(own.values()):
-            found[layer.path] = own
-        found.update({path: dict(more) for path, more in _own(layer.children, count).items()})
-    return found
+        if any(rest.values()):
+            alone[layer.path] = rest
+        alone.update({path: dict(more) for path, more in _own(layer.children, count).items()})
+    return alone
 
 
 def _label(layer: Layer) -> tuple[str, str]:

@@ -119,25 +119,27 @@ def read_budgets(config: str) -> tuple[Declared, ...]:
     if len(lines) != len(tables):
         # spelled in some other way: a key is told by its path
         lines = [{} for _ in tables]
-    found = [_declared(config, *each) for each in enumerate(zip(tables, lines, strict=True))]
+    budgets = [_declared(config, *each) for each in enumerate(zip(tables, lines, strict=True))]
     if "gpu" in data["tool"]["vitcost"]:
-        found = [_with_cards(config, each) for each in found]
-    for i, each in enumerate(found):
-        if each.name in (before.name for before in found[:i]):
+        budgets = [_with_cards(config, each) for each in budgets]
+    for i, each in enumerate(budgets):
+        if each.name in (before.name for before in budgets[:i]):
             place = each.places.get("name", each.places[""])
             raise ConfigError(f"{place}: two budgets have the name {each.name!r}; give it a name")
-    return tuple(found)
+    return tuple(budgets)
 
 
 def _tables(config: str, data: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The tables at ``tool.vitcost.budget``."""
     tool = data.get("tool", {})
-    own = tool.get("vitcost", {}) if isinstance(tool, dict) else {}
-    given = own.get("budget") if isinstance(own, dict) else None
-    if isinstance(own, dict):
-        for key in own:
+    section = tool.get("vitcost", {}) if isinstance(tool, dict) else {}
+    given = section.get("budget") if isinstance(section, dict) else None
+    if isinstance(section, dict):
+        for key in section:
             if key not in _TABLES:
-                raise ConfigError(_unknown(Place(config, None, f"tool.vitcost.{key}"), key, own))
+                raise ConfigError(
+                    _unknown(Place(config, None, f"tool.vitcost.{key}"), key, section)
+                )
     if given is None:
         raise ConfigError(f"{config}: no budget: a budget is a table [[tool.vitcost.budget]]")
     if not isinstance(given, list) or not all(isinstance(each, dict) for each in given):

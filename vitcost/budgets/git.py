@@ -44,15 +44,15 @@ def commit_of(ref: str) -> Commit:
     top = _git("rev-parse", "--show-toplevel")
     name = ref.removesuffix("...")
     try:
-        found = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+        commit = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
     except ConfigError:
         refs = _git("for-each-ref", "--format=%(refname:short)").splitlines()
         guesses = ", ".join(nearest(name, refs))
         hint = f"did you mean {guesses}?" if guesses else "in a shallow clone, fetch it first"
         raise ConfigError(f"no file and no git ref {shown(ref)}; {hint}") from None
     if name != ref:
-        found = _git("merge-base", found, "HEAD")
-    return Commit(ref, found, top)
+        commit = _git("merge-base", commit, "HEAD")
+    return Commit(ref, commit, top)
 
 
 def reports_at(
@@ -88,9 +88,10 @@ def reports_at(
         if done.returncode or not answer.is_file():
             reason = f"the process that reads its models ended with code {done.returncode}"
             raise ConfigError(f"{commit.ref}: {reason}")
-        found: list[dict[str, Any] | str] = read_json(answer, AT_COMMIT)["models"]
+        models: list[dict[str, Any] | str] = read_json(answer, AT_COMMIT)["models"]
         return [
-            each.replace(f"{tree}{os.sep}", "") if isinstance(each, str) else each for each in found
+            each.replace(f"{tree}{os.sep}", "") if isinstance(each, str) else each
+            for each in models
         ]
 
 
@@ -136,10 +137,10 @@ def _moved(path: str, top: str, tree: str) -> str:
 def _path(top: str, tree: str) -> str:
     """Where the process looks for modules: folders of the checkout in which this one found some,
     as the tree has them, and this package's own."""
-    found = [*os.environ.get("PYTHONPATH", "").split(os.pathsep), *sys.path, *_roots()]
+    folders = [*os.environ.get("PYTHONPATH", "").split(os.pathsep), *sys.path, *_roots()]
     inside = [
         _moved(str(Path(each).resolve()), top, tree)
-        for each in found
+        for each in folders
         if each and Path(each).resolve().is_relative_to(top)
     ]
     # a checkout that is installed in place is found by hooks, whose folders no path has
@@ -149,8 +150,8 @@ def _path(top: str, tree: str) -> str:
         for each in os.environ.get("PYTHONPATH", "").split(os.pathsep)
         if each and not Path(each).resolve().is_relative_to(top)
     ]
-    own = str(Path(__file__).resolve().parents[2])
-    return os.pathsep.join(dict.fromkeys([*moved, *outside, own]))
+    package = str(Path(__file__).resolve().parents[2])
+    return os.pathsep.join(dict.fromkeys([*moved, *outside, package]))
 
 
 def _roots() -> Iterator[str]:

@@ -62,8 +62,8 @@ def of_recorded(report: Report, terms: Terms = NO_TERMS) -> Side:
     >>> of_recorded(report("vit_base_patch16_224")).layers["head"]["params"]
     769000
     """
-    own = of_json(report.to_dict(), terms)
-    return own._replace(layers=recorded(report).layers, facts={})
+    side = of_json(report.to_dict(), terms)
+    return side._replace(layers=recorded(report).layers, facts={})
 
 
 def _spelled(value: Any) -> str:

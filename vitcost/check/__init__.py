@@ -63,8 +63,10 @@ def check(
 
     for model in resolved if memory else ():
         if model.flags:
-            own = ", ".join(f"{flag} {value}" for flag, value in model.flags.items())
-            raise NotCovered(f"check --memory of a module that has {own} of itself: {model.name}")
+            set_flags = ", ".join(f"{flag} {value}" for flag, value in model.flags.items())
+            raise NotCovered(
+                f"check --memory of a module that has {set_flags} of itself: {model.name}"
+            )
     one, steps = _memory({"batch": batch, **flags}) if memory else _costs()
     of_trace, own_steps = _traced({"batch": batch, **flags}, memory)
     traces = [isinstance(model.config, TracedModel) for model in resolved]
@@ -83,13 +85,13 @@ def check(
         m.config if is_traced else case_of(name, _vision(m), batch, overrides)
         for name, m, is_traced in zip(asked, resolved, traces, strict=True)
     ]
-    found = tuple(
+    checked_models = tuple(
         (of_trace if is_traced else one)(m.name, case, on_step)
         for m, case, is_traced in zip(resolved, cases, traces, strict=True)
     )
     if progress is not None:
         progress(total, total, "")
-    return CheckResult(found, _versions())
+    return CheckResult(checked_models, _versions())
 
 
 def _costs() -> tuple[Callable[..., ModelCheck], int]:

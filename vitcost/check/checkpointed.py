@@ -62,23 +62,25 @@ class _Core(nn.Module):
         self.attention = attention
 
     def forward(self, x: Tensor) -> Tensor:
-        own = self.attention
+        attention = self.attention
         b, s, h = x.shape
-        qkv = own.qkv(x).reshape(b, s, 3, own.num_heads, h // own.num_heads)
+        qkv = attention.qkv(x).reshape(b, s, 3, attention.num_heads, h // attention.num_heads)
         y = checkpoint(self.core, *qkv.permute(2, 0, 3, 1, 4).unbind(0), use_reentrant=False)
-        projected: Tensor = own.proj_drop(own.proj(y.transpose(1, 2).reshape(b, s, h)))
+        projected: Tensor = attention.proj_drop(attention.proj(y.transpose(1, 2).reshape(b, s, h)))
         return projected
 
     def core(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        own = self.attention
-        if own.fused:
-            rate = own.attn_drop.p if self.training else 0.0
-            return reference.scaled_dot_product_attention(q, k, v, dropout_p=rate, scale=own.scale)
-        if own.scale_query:
-            scores = (q * own.scale) @ k.transpose(-2, -1)
+        attention = self.attention
+        if attention.fused:
+            rate = attention.attn_drop.p if self.training else 0.0
+            return reference.scaled_dot_product_attention(
+                q, k, v, dropout_p=rate, scale=attention.scale
+            )
+        if attention.scale_query:
+            scores = (q * attention.scale) @ k.transpose(-2, -1)
         else:
-            scores = (q @ k.transpose(-2, -1)) * own.scale
-        mixed: Tensor = own.attn_drop(scores.softmax(dim=-1)) @ v
+            scores = (q @ k.transpose(-2, -1)) * attention.scale
+        mixed: Tensor = attention.attn_drop(scores.softmax(dim=-1)) @ v
         return mixed
 
 

@@ -141,8 +141,8 @@ def _parameters(case: Case) -> Iterator[Compared]:
     actual = {path: _numel(module) for path, module in model.named_modules()}
     formula = {e.path: e.cost.params for e in case.expected()}
     # what is no layer's stands for itself; where the formulas lack one, its module's sum differs
-    own = {path: p.numel() for path, p in model.named_parameters() if path in formula}
-    actual.update(own)
+    counted = {path: p.numel() for path, p in model.named_parameters() if path in formula}
+    actual.update(counted)
     yield from _by_path("params", formula, actual)
     tensors = case.expected(training=True)[-1].cost.tensors
     yield Compared("", "parameter_tensors", tensors, len(list(model.parameters())))
@@ -386,5 +386,5 @@ def _numel(module: nn.Module) -> int:
 
 
 def _weight_and_bias(module: nn.Module) -> int:
-    own = (getattr(module, name, None) for name in ("weight", "bias"))
-    return sum(p.numel() for p in own if isinstance(p, torch.Tensor))
+    tensors = (getattr(module, name, None) for name in ("weight", "bias"))
+    return sum(p.numel() for p in tensors if isinstance(p, torch.Tensor))

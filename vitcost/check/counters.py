@@ -262,13 +262,13 @@ def fill(model: nn.Module, make: Callable[[Tensor], Tensor]) -> None:
     shared."""
     made: dict[int, Any] = {}
     for module in model.modules():
-        own: dict[str, Any]
-        for own in (module._parameters, module._buffers):
-            for name, tensor in own.items():
+        table: dict[str, Any]
+        for table in (module._parameters, module._buffers):
+            for name, tensor in table.items():
                 if tensor is None:
                     continue
                 if id(tensor) not in made:
                     new = make(tensor)
                     trains = isinstance(tensor, nn.Parameter)
                     made[id(tensor)] = nn.Parameter(new, tensor.requires_grad) if trains else new
-                own[name] = made[id(tensor)]
+                table[name] = made[id(tensor)]

@@ -143,37 +143,39 @@ def compare_memory(
     )
 
 
-def _saved(own: MemoryCase) -> Iterator[Found]:
+def _saved(asked: MemoryCase) -> Iterator[Found]:
     """What autograd keeps, by module path; of a checkpointed model by what its parts are."""
-    case, how = own.case, own.scenario
+    case, how = asked.case, asked.scenario
     run = workload(case.config, how)
     row = run.rows()
-    saved = kept(own.model(), case.shape, own.autocast).saved_bytes
+    saved = kept(asked.model(), case.shape, asked.autocast).saved_bytes
     whole = how.checkpointing == "none"
     paths = called(case) if whole else {"", *saved.keys()}
     for e in written_out(row):
         if e.path in paths and (whole or e.path.count(".") <= 1):
             yield Compared(e.path, "saved_bytes", e.cost.saved_bytes, saved.get(e.path, 0))
     if case.config.losses:
-        model, vectors = own.model(), own.vectors
-        found = kept(model, case.shape, own.autocast, cross_entropies, vectors).saved_bytes
-        with_loss = found[""]
+        model, vectors = asked.model(), asked.vectors
+        by_autograd = kept(model, case.shape, asked.autocast, cross_entropies, vectors).saved_bytes
+        with_loss = by_autograd[""]
         formula = row.cost.saved_bytes + loss_bytes(run)
         yield Compared("", "saved_activations_bytes", formula, with_loss)
 
 
-def _traced(own: MemoryCase) -> Iterator[Found]:
+def _traced(asked: MemoryCase) -> Iterator[Found]:
     """The same step of the real model by a trace, under the rules of a CPU and of a card."""
-    model, scenario = own.model(), own.scenario
+    model, scenario = asked.model(), asked.scenario
     for platform in ("cpu", "cuda"):
         # the flags are in the model
         how = How(scenario.precision, platform)
-        found = trace(model, inputs_of(model, torch.empty(own.case.shape)), (own.case.batch,), how)
-        run = workload(own.case.config, replace(scenario, platform=platform))
-        step = found.step
+        traced = trace(
+            model, inputs_of(model, torch.empty(asked.case.shape)), (asked.case.batch,), how
+        )
+        run = workload(asked.case.config, replace(scenario, platform=platform))
+        step = traced.step
         if step is None:
-            raise NotCovered(found.missing)
-        cost, formula = rows(step, found.weights, own.case.batch).cost, run.rows().cost
+            raise NotCovered(traced.missing)
+        cost, formula = rows(step, traced.weights, asked.case.batch).cost, run.rows().cost
         saved = formula.saved_bytes + loss_bytes(run)
         yield Compared("", f"saved_activations_bytes_traced_{platform}", saved, cost.saved_bytes)
         # as they run: a trace of two attention kernels that read one value knows of no definition
@@ -182,49 +184,49 @@ def _traced(own: MemoryCase) -> Iterator[Found]:
         yield Compared("", f"flops_traced_{platform}", forward, cost.executed_flops)
         ran = cost.executed_backward_flops
         yield Compared("", f"backward_flops_traced_{platform}", backward, ran)
-        actual = live.peak(upper(step), Sizes(b=own.case.batch)).peak_bytes
+        actual = live.peak(upper(step), Sizes(b=asked.case.batch)).peak_bytes
         yield Compared(
             "", f"peak_bytes_traced_{platform}", live.peak(run.step(), run.sizes).peak_bytes, actual
         )
 
 
-def _tracked(own: MemoryCase) -> Iterator[Found]:
+def _tracked(asked: MemoryCase) -> Iterator[Found]:
     """The peak as torch's MemTracker sees it, on fake tensors."""
-    formula, model = int(own.predicted(in_place=False).total_bytes), own.model()
+    formula, model = int(asked.predicted(in_place=False).total_bytes), asked.model()
     if not all(p.requires_grad for p in model.parameters()):
         yield LeftOut("it hooks the gradient of every parameter, and some are frozen")
         return
-    make = optimizer(own.scenario.optimizer)
-    actual = tracked(model, own.case.shape, make, own.autocast, own.loss, own.vectors)
+    make = optimizer(asked.scenario.optimizer)
+    actual = tracked(model, asked.case.shape, make, asked.autocast, asked.loss, asked.vectors)
     yield Compared("", "peak_bytes_tracked", formula, actual)
 
 
-def _allocated(own: MemoryCase) -> Iterator[Found]:
+def _allocated(asked: MemoryCase) -> Iterator[Found]:
     """The peak by the CPU's allocator: of tensors to the byte, and all with the workspace named."""
-    formula = int(own.predicted().total_bytes)
+    formula = int(asked.predicted().total_bytes)
     if formula > LARGEST_REAL:
         limit, needed = binary_bytes(LARGEST_REAL), binary_bytes(formula)
         yield LeftOut(f"a real step needs {needed}, and is run up to {limit}")
         return
-    step = own.step("cpu")
+    step = asked.step("cpu")
     lasting = sum(t.untyped_storage().nbytes() for t in step.lasting)
-    found = allocated(step)
-    tensors, total = lasting + found.tensor_bytes, lasting + found.total_bytes
+    storages = allocated(step)
+    tensors, total = lasting + storages.tensor_bytes, lasting + storages.total_bytes
     yield Compared("", "peak_bytes_tensors", formula, tensors)
     # what is beside the tensors explains a peak that is above theirs, and no other
-    explained = tensors == formula and total - tensors <= sum(found.others.values())
-    reasons = [f"{name}, {n:,} bytes" for name, n in sorted(found.others.items())]
+    explained = tensors == formula and total - tensors <= sum(storages.others.values())
+    reasons = [f"{name}, {n:,} bytes" for name, n in sorted(storages.others.items())]
     yield Compared(
         "", "peak_bytes_allocated", formula, total, "; ".join(reasons) if explained else ""
     )
 
 
-def _on_card(own: MemoryCase) -> Iterator[Found]:
+def _on_card(asked: MemoryCase) -> Iterator[Found]:
     """The peak by the allocator of a CUDA card, of which the formulas know the tensors."""
     if not torch.cuda.is_available():
         yield LeftOut("torch sees no CUDA card here")
         return
-    formula = int(own.predicted("cuda").total_bytes)
+    formula = int(asked.predicted("cuda").total_bytes)
     free, _ = torch.cuda.mem_get_info()
     if formula > free:
         yield LeftOut(
@@ -232,7 +234,7 @@ def _on_card(own: MemoryCase) -> Iterator[Found]:
         )
         return
     before = torch.cuda.memory_allocated()
-    actual = on_card(own.step("cuda")) - before
+    actual = on_card(asked.step("cuda")) - before
     most = _CARD_WORKSPACE + formula // _CARD_SHARE
     why = (
         f"workspace of kernels and rounding of blocks, {actual - formula:,} bytes: not in the "

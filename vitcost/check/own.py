@@ -49,9 +49,9 @@ class _Own:
 
     def run(self, mode: str = "train", platform: str = "cpu") -> Traced:
         how = replace(self.scenario, mode=mode, platform=platform)
-        found = self.model.workload(how)
-        assert isinstance(found, Traced)
-        return found
+        run = self.model.workload(how)
+        assert isinstance(run, Traced)
+        return run
 
     def peak(self, platform: str) -> int:
         """Bytes of tensors at the peak of a step, by the trace."""
@@ -72,33 +72,33 @@ def compare_own(
 ) -> ModelCheck:
     """A trace's numbers of a module are compared with torch's counters and hooks, step by step."""
     steps = MEMORY_STEPS if memory else COST_STEPS
-    found = stepwise(name, steps, _Own(model, scenario), on_step, against="the module itself")
-    return replace(found, of="trace")
+    compared = stepwise(name, steps, _Own(model, scenario), on_step, against="the module itself")
+    return replace(compared, of="trace")
 
 
-def _parameters(own: _Own) -> Iterator[Compared]:
+def _parameters(asked: _Own) -> Iterator[Compared]:
     """Parameters of the whole and of every module that no other shares parameters with."""
-    module = own.traces.module
-    cost = own.run("infer").rows().cost
+    module = asked.traces.module
+    cost = asked.run("infer").rows().cost
     every = list(module.parameters())
     yield Compared("", "params", cost.params, sum(p.numel() for p in every))
     trains = sum(p.numel() for p in every if p.requires_grad)
     yield Compared("", "trainable", cost.trainable, trains)
 
 
-def _forward(own: _Own) -> Iterator[Compared]:
+def _forward(asked: _Own) -> Iterator[Compared]:
     """FLOPs of a forward in eval, by module."""
-    counted, *_ = _counted(own, training=False)
-    yield from _by_module(own.run("infer"), counted)
+    counted, *_ = _counted(asked, training=False)
+    yield from _by_module(asked.run("infer"), counted)
 
 
-def _step(own: _Own) -> Iterator[Compared]:
+def _step(asked: _Own) -> Iterator[Compared]:
     """FLOPs of a training step, what a checkpoint runs again included."""
-    run = own.run()
+    run = asked.run()
     if run.no_step:
-        yield Compared("", "step", run.no_step, _fails(own))
+        yield Compared("", "step", run.no_step, _fails(asked))
         return
-    forward, both, beyond = _counted(own, training=True)
+    forward, both, beyond = _counted(asked, training=True)
     yield from _by_module(run, forward)
     assert run.trace.step is not None
     operators = [run.trace.step.operators[number] for number, _ in run.trace.step.calls]
@@ -114,13 +114,13 @@ def _by_module(run: Traced, counted: dict[str, int]) -> Iterator[Compared]:
             yield Compared(e.path, "flops", e.cost.flops, counted.get(e.path, 0))
 
 
-def _counted(own: _Own, training: bool) -> tuple[dict[str, int], dict[str, int], int]:
+def _counted(asked: _Own, training: bool) -> tuple[dict[str, int], dict[str, int], int]:
     """torch's FlopCounterMode on fake tensors: after the forward, after the backward too, and what
     it has too much then."""
     with ExitStack() as stack:
         stack.enter_context(no_fast_path())
         stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
-        real = stack.enter_context(own.real("cpu"))
+        real = stack.enter_context(asked.real("cpu"))
         real.model.train(training)
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         beyond: list[int] = []
@@ -135,64 +135,64 @@ def _counted(own: _Own, training: bool) -> tuple[dict[str, int], dict[str, int],
         return forward, by_path(counter), sum(beyond)
 
 
-def _fails(own: _Own) -> str:
+def _fails(asked: _Own) -> str:
     """A step that a trace has not is one that torch refuses too."""
-    with FakeTensorMode(allow_non_fake_inputs=True), own.real("cpu") as real:
+    with FakeTensorMode(allow_non_fake_inputs=True), asked.real("cpu") as real:
         try:
             real.loss().backward()  # type: ignore[no-untyped-call]
         except Exception:
-            return own.run().no_step
+            return asked.run().no_step
     return "runs"
 
 
-def _saved(own: _Own) -> Iterator[Found]:
+def _saved(asked: _Own) -> Iterator[Found]:
     """What autograd keeps after the loss, by its own hooks, on real tensors or on fake ones."""
-    run = own.run()
+    run = asked.run()
     if run.no_step:
         raise NotCovered(run.no_step)
     with ExitStack() as stack:
-        if own.peak("cpu") > LARGEST_REAL:
+        if asked.peak("cpu") > LARGEST_REAL:
             stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
-        real = stack.enter_context(own.real("cpu"))
+        real = stack.enter_context(asked.real("cpu"))
         yield Compared("", "saved_activations_bytes", run.rows().cost.saved_bytes, kept(real))
 
 
-def _allocated(own: _Own) -> Iterator[Found]:
+def _allocated(asked: _Own) -> Iterator[Found]:
     """The peak by the CPU's allocator: of tensors to the byte, and all with the workspace named."""
-    predicted = own.peak("cpu")
+    predicted = asked.peak("cpu")
     if predicted > LARGEST_REAL:
         yield LeftOut(
             f"a real step needs {binary_bytes(predicted)}, and is run up to "
             f"{binary_bytes(LARGEST_REAL)}"
         )
         return
-    with own.real("cpu") as real:
-        real.start(own.scenario.optimizer)
+    with asked.real("cpu") as real:
+        real.start(asked.scenario.optimizer)
         lasting = sum(real.lasting.values())
         step: Any = real
-        found = allocated(step)
-    tensors, total = lasting + found.tensor_bytes, lasting + found.total_bytes
+        storages = allocated(step)
+    tensors, total = lasting + storages.tensor_bytes, lasting + storages.total_bytes
     yield Compared("", "peak_bytes_tensors", predicted, tensors)
-    explained = total - tensors <= sum(found.others.values())
-    reasons = [f"{name}, {n:,} bytes" for name, n in sorted(found.others.items())]
+    explained = total - tensors <= sum(storages.others.values())
+    reasons = [f"{name}, {n:,} bytes" for name, n in sorted(storages.others.items())]
     why = "; ".join(reasons) if explained and tensors == predicted else ""
     yield Compared("", "peak_bytes_allocated", predicted, total, why)
 
 
-def _on_card(own: _Own) -> Iterator[Found]:
+def _on_card(asked: _Own) -> Iterator[Found]:
     """The peak by the allocator of a CUDA card: tensors, and the workspace of its kernels."""
     if not torch.cuda.is_available():
         yield LeftOut("torch sees no CUDA card here")
         return
-    predicted = own.peak("cuda")
+    predicted = asked.peak("cuda")
     free, _ = torch.cuda.mem_get_info()
     if predicted > free:
         needed = binary_bytes(predicted)
         yield LeftOut(f"a step needs {needed}, of which {binary_bytes(free)} are free")
         return
     before = torch.cuda.memory_allocated()
-    with own.real("cuda") as real:
-        real.start(own.scenario.optimizer)
+    with asked.real("cuda") as real:
+        real.start(asked.scenario.optimizer)
         step: Any = real
         actual = on_card(step) - before
     # a card's kernels take scratch that a trace does not see, and blocks are multiples of 512 bytes

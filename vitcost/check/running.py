@@ -123,15 +123,15 @@ def kept(real: Running) -> int:
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda handle: handle.tensor):
         loss = real.loss()
     known = real.lasting
-    found: dict[int, int] = {}
+    sizes: dict[int, int] = {}
     for reference in packed:
         handle = reference()
         if handle is not None:
             storage = handle.tensor.untyped_storage()
             if storage._cdata not in known:
-                found[storage._cdata] = storage.nbytes()
+                sizes[storage._cdata] = storage.nbytes()
     del loss
-    return sum(found.values())
+    return sum(sizes.values())
 
 
 class _Packed:

@@ -111,15 +111,15 @@ class Scopes(ModuleTracker):
             self.parents |= {INNERMOST + self.running}
 
     def _claim(self, values: Any) -> None:
-        found = [node for t in _tensors(values) if (node := _node(t)) is not None]
-        while found:
-            node = found.pop()
+        nodes = [node for t in _tensors(values) if (node := _node(t)) is not None]
+        while nodes:
+            node = nodes.pop()
             if node in self._claimed:
                 continue
             self._claimed[node] = self.parents
             if not hasattr(node, "variable"):  # a parameter's node runs no operator
                 self._handles.append(node.register_prehook(self._resuming(self.parents)))
-            found += [before for before, _ in node.next_functions if before is not None]
+            nodes += [before for before, _ in node.next_functions if before is not None]
 
     def _resuming(self, parents: set[str]) -> Callable[..., None]:
         def hook(gradients: Sequence[Tensor]) -> None:

@@ -148,8 +148,8 @@ class Step:
         """What is in memory before and after."""
         states = [t for state in self.optimizer.state.values() for t in state.values()]
         tensors = [t for t in states if isinstance(t, Tensor)]
-        own = (*self.model.parameters(), *self.model.buffers())
-        return [self.images, self.targets, *own, *tensors, *self.shared]
+        weights = (*self.model.parameters(), *self.model.buffers())
+        return [self.images, self.targets, *weights, *tensors, *self.shared]
 
     @property
     def shared(self) -> list[Tensor]:
@@ -309,7 +309,7 @@ _OUTSIDE = {
 def _apart(events: Sequence[Allocation]) -> Mapping[int, str]:
     """The allocations that are no tensors of the model with what frees them, and whose they are."""
     births: dict[int, int] = {}
-    found = {}
+    apart = {}
     for i, (_, call, address, size) in enumerate(events):
         if size > 0:
             births[address] = i
@@ -317,10 +317,10 @@ def _apart(events: Sequence[Allocation]) -> Mapping[int, str]:
         first = births.pop(address, i)
         born = events[first][1]
         if born is not None and born == call:
-            found[first] = found[i] = f"workspace of {born.name}"
+            apart[first] = apart[i] = f"workspace of {born.name}"
         elif born is None and first != i and -size in _OUTSIDE:
-            found[first] = found[i] = _OUTSIDE[-size]
-    return found
+            apart[first] = apart[i] = _OUTSIDE[-size]
+    return apart
 
 
 def _memory(event: Any, call: Call | None) -> Iterator[Allocation]:

@@ -70,7 +70,7 @@ def entries() -> dict[str, Entry]:
     """Every architecture of the covered classes in the installed timm."""
     timm()
     registry = import_module("timm.models._registry")
-    found = {}
+    entries_by_name = {}
     for module_name in _MODULES:
         module = import_module(f"timm.models.{module_name}")
         for name in sorted(
@@ -78,8 +78,8 @@ def entries() -> dict[str, Entry]:
         ):
             stopped = _built_with(module, registry._model_entrypoints[name])
             if stopped is not None:
-                found[name] = _entry(registry, name, *stopped)
-    return found
+                entries_by_name[name] = _entry(registry, name, *stopped)
+    return entries_by_name
 
 
 def _built_with(module: Any, entrypoint: Any) -> tuple[str, dict[str, Any]] | None:
@@ -115,11 +115,11 @@ def _entry(registry: Any, name: str, model_class: str, kwargs: dict[str, Any]) -
     filled: dict[str, Any] = {"in_chans": default.input_size[0]}
     if default.fixed_input_size:
         filled["img_size"] = default.input_size[1:]
-    own = {key: _name(value) for key, value in kwargs.items() if key not in _BUILDER}
+    fields = {key: _name(value) for key, value in kwargs.items() if key not in _BUILDER}
     if isinstance(kwargs.get("embed_layer"), partial):
-        own.update(embed_layer=None, backbone=_backbone(**kwargs["embed_layer"].keywords))
+        fields.update(embed_layer=None, backbone=_backbone(**kwargs["embed_layer"].keywords))
     classes = {tag: cfg.num_classes for tag, cfg in cfgs.items() if tag}
-    return Entry(model_class, {**filled, **own}, classes)
+    return Entry(model_class, {**filled, **fields}, classes)
 
 
 def _backbone(backbone: Any, proj: bool = True) -> str:
@@ -142,14 +142,14 @@ def _name(value: Any) -> Any:
 
 def differences() -> Iterator[Difference]:
     """What the tables say otherwise than the installed timm, and what they lack."""
-    found = entries()
-    for name in sorted({*found, *zoo.names()}):
-        if name not in found:
+    current = entries()
+    for name in sorted({*current, *zoo.names()}):
+        if name not in current:
             yield Difference(name, "not in the installed timm")
         elif zoo.lookup(name) is None:
-            yield Difference(name, f"new: {_row(found[name])}")
+            yield Difference(name, f"new: {_row(current[name])}")
         else:
-            yield from _compared(name, found[name])
+            yield from _compared(name, current[name])
 
 
 def _compared(name: str, entry: Entry) -> Iterator[Difference]:
@@ -203,14 +203,14 @@ def _row(entry: Entry) -> str:
 
 def main() -> int:
     """Prints what differs; 1 if anything does."""
-    found = list(differences())
-    for name, what in found:
+    changed = list(differences())
+    for name, what in changed:
         sys.stdout.write(f"{name}: {what}\n")
     sys.stdout.write(
         f"timm {timm().__version__}, tables of {zoo.VERSION}: "
-        f"{len(zoo.names())} names, {len(found)} differences\n"
+        f"{len(zoo.names())} names, {len(changed)} differences\n"
     )
-    return 1 if found else 0
+    return 1 if changed else 0
 
 
 if __name__ == "__main__":

@@ -36,13 +36,13 @@ def frozen(model: nn.Module, how: str) -> nn.Module:
 
 def adapted(model: nn.Module, rank: int, layers: str) -> nn.Module:
     """The same model with adapters on all linear layers of some names."""
-    found = [
+    adapted_layers = [
         (module, name)
         for module in model.modules()
         for name, child in module.named_children()
         if name in layers.split(",") and isinstance(child, nn.Linear)
     ]
-    for module, name in found:
+    for module, name in adapted_layers:
         if getattr(module, "q_bias", None) is not None and name == "qkv":
             raise NotCovered("a real adapter on a qkv whose weight is read around it")
         setattr(module, name, Lora(getattr(module, name), rank))

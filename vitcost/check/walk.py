@@ -22,15 +22,15 @@ def walk(
     """The quick steps of every name, in the order of the names."""
     if not names:
         return ()
-    found = []
+    checks = []
     # a fork would inherit the locks of torch's threads
     context = get_context("spawn")
     processes = min(os.cpu_count() or 1, len(names))
     with ProcessPoolExecutor(processes, context, initializer=_alone) as pool:
         for one in pool.map(partial(_quick, batch=batch), names):
-            found.append(one)
-            on_done(len(found), one.model)
-    return tuple(found)
+            checks.append(one)
+            on_done(len(checks), one.model)
+    return tuple(checks)
 
 
 def _alone() -> None:

@@ -63,8 +63,8 @@ def command(
             chosen_format(format, as_json, output),
             ("table", "json", "markdown", "html", "latex", "github", "junit", "sarif"),
         )
-    found = budget(config, baseline=baseline, update=update, why=why)
-    emit(found, format, as_json, output)
-    for reason in found.unanswered:
+    result = budget(config, baseline=baseline, update=update, why=why)
+    emit(result, format, as_json, output)
+    for reason in result.unanswered:
         tell(f"Error: {reason}")
-    return 2 if found.unanswered else 0 if found.ok or exit_zero else 1
+    return 2 if result.unanswered else 0 if result.ok or exit_zero else 1

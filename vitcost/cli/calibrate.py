@@ -55,8 +55,8 @@ def command(
     # a help text needs no fit
     from vitcost.hardware.files import calibrate
 
-    found = calibrate(files, **given(ctx))
+    fitted = calibrate(files, **given(ctx))
     if output is not None:
-        write(found.to_toml(), output)
-    emit(found, format, as_json, None)
+        write(fitted.to_toml(), output)
+    emit(fitted, format, as_json, None)
     return 0

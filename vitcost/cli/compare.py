@@ -199,32 +199,32 @@ def command(
     chosen = "parquet" if parquet else chosen_format(format, as_json, output)
     if why:
         said_in("--why", chosen, ("table", "json", "markdown", "html", "latex"))
-    found: Comparison | Sweep
+    compared: Comparison | Sweep
     rows_of = named(models, vary, all_timm)
     if sample is not None or rows_of.points > rows_of.most:
         if why:
             raise click.UsageError("--why explains up to 1,000 combinations")
-        found = _swept(models, {**asked, "sample": sample, "seed": seed or 0})
+        compared = _swept(models, {**asked, "sample": sample, "seed": seed or 0})
         if plot is not None or chosen in ("json", "csv"):
-            found.listed()
+            compared.listed()
         elif chosen != "parquet":
-            found.streamed()
+            compared.streamed()
     else:
         with progress_bar("combinations") as step:
-            found = compare(*models, why=why, progress=step, **asked)
+            compared = compare(*models, why=why, progress=step, **asked)
     if plot is not None:
         # an answer is printed when nothing can go wrong any more
-        found.plot(plot, **parts)
+        compared.plot(plot, **parts)
     if parquet and output is not None:
-        also(found)
-        _write_parquet(found, output)
-    elif isinstance(found, Comparison):
-        emit(found, format, as_json, output)
+        also(compared)
+        _write_parquet(compared, output)
+    elif isinstance(compared, Comparison):
+        emit(compared, format, as_json, output)
     else:
         # the combinations are computed as they are put into text
         with progress_bar("combinations") as step:
-            text, colored = rendered(replace(found, progress=step), format, as_json, output)
-        also(found)
+            text, colored = rendered(replace(compared, progress=step), format, as_json, output)
+        also(compared)
         write(text, output, color=colored)
     return 0
 
@@ -245,13 +245,13 @@ def _swept(models: Sequence[str], asked: Mapping[str, Any]) -> "Sweep":
     return sweep(*models, **asked)
 
 
-def _write_parquet(found: "Comparison | Sweep", output: str) -> None:
+def _write_parquet(compared: "Comparison | Sweep", output: str) -> None:
     """Every row, those of a sweep as they are computed; what cannot be is told."""
-    if isinstance(found, Comparison):
-        write_rows(found.rows(), output)
-        skipped = found.skipped
+    if isinstance(compared, Comparison):
+        write_rows(compared.rows(), output)
+        skipped = compared.skipped
     else:
         with progress_bar("combinations") as step:
-            skipped = replace(found, progress=step).write_parquet(output)
+            skipped = replace(compared, progress=step).write_parquet(output)
     for note in skipped_notes(skipped):
         tell(note)

@@ -71,8 +71,8 @@ def command(
     asked = given(ctx)
     if quantities is not None:
         asked["quantities"] = quantities.split(",")
-    found = diff(base, *model, config=config, **asked)
-    emit(found, format, as_json, output)
-    for reason in found.unanswered:
+    result = diff(base, *model, config=config, **asked)
+    emit(result, format, as_json, output)
+    for reason in result.unanswered:
         tell(f"Error: {reason}")
-    return 2 if found.unanswered else 0
+    return 2 if result.unanswered else 0

@@ -85,6 +85,6 @@ def command(
     if lang != "en":
         formats = ("table", "markdown", "html", "latex")
         said_in("--lang", chosen_format(format, as_json, output), formats)
-    found = explain(model, quantity, latex=latex, lang=lang, **given(ctx))
-    emit(found, format, as_json, output)
+    explained = explain(model, quantity, latex=latex, lang=lang, **given(ctx))
+    emit(explained, format, as_json, output)
     return 0

@@ -75,6 +75,6 @@ def command(
 
     Nothing fits, or less than what is required: exit 1.
     """
-    found = fit(one_model(model, model_option), **given(ctx))
-    emit(found, format, as_json, output)
-    return 0 if found.ok else 1
+    fitted = fit(one_model(model, model_option), **given(ctx))
+    emit(fitted, format, as_json, output)
+    return 0 if fitted.ok else 1

@@ -43,7 +43,7 @@ def output_options() -> list[click.Parameter]:
 
 def _also(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> None:
     """Keeps the formats and files that have the answer too."""
-    found = []
+    outputs = []
     for value in values:
         named, colon, file = value.partition(":")
         # a single letter is a drive
@@ -53,12 +53,12 @@ def _also(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> 
             colon, file = "", value
         if not file:
             raise click.UsageError(f"--also names a format and a file, got {value!r:.80}")
-        found.append((chosen_format(named if colon else None, False, file), file))
-    files = [file for _, file in found]
+        outputs.append((chosen_format(named if colon else None, False, file), file))
+    files = [file for _, file in outputs]
     if len({*files}) < len(files):
         raise click.UsageError("--also names one file twice")
-    if found:
-        ctx.meta[ALSO] = tuple(found)
+    if outputs:
+        ctx.meta[ALSO] = tuple(outputs)
 
 
 def exit_zero_option() -> click.Parameter:
@@ -73,7 +73,7 @@ def exit_zero_option() -> click.Parameter:
 
 def format_options() -> list[click.Parameter]:
     """--format, --json, and how much of a page is shown: ``emit`` reads these."""
-    own: list[tuple[list[str], dict[str, Any]]] = [
+    formats: list[tuple[list[str], dict[str, Any]]] = [
         (
             ["--format"],
             {
@@ -110,7 +110,7 @@ def format_options() -> list[click.Parameter]:
             callback=_shape if names[0] in _SHAPES else None,
             **kind,
         )
-        for names, kind in own
+        for names, kind in formats
     ]
 
 

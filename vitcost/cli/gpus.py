@@ -52,10 +52,10 @@ def command(
     # a help text needs no cards
     from vitcost.hardware.catalogue import gpus
 
-    found = gpus(query, gpu_file=gpu_file)
+    cards = gpus(query, gpu_file=gpu_file)
     if quiet:
         names_alone(format, as_json, output)
-        write("".join(f"{printable(row.name)}\n" for row in found.found), output)
+        write("".join(f"{printable(row.name)}\n" for row in cards.found), output)
     else:
-        emit(found, format, as_json, output)
+        emit(cards, format, as_json, output)
     return 0

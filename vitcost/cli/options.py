@@ -304,7 +304,7 @@ def measured_options(section: str = "What the files do not say") -> list[click.P
         section=section,
         passed=True,
     )
-    own = Option(
+    calibrations = Option(
         ["--gpu-file"],
         type=click.Path(),
         metavar="FILE",
@@ -313,7 +313,7 @@ def measured_options(section: str = "What the files do not say") -> list[click.P
         section=section,
         passed=True,
     )
-    return [card, *scenario, own]
+    return [card, *scenario, calibrations]
 
 
 def _flag(name: str) -> str:

@@ -139,6 +139,6 @@ def command(
             raise click.UsageError(f"no --{flag} given")
     if "gpus" in flags:
         tell("note: --gpus is called --node-size; --cards is how many there are in all")
-    found = plan(name, **flags)
-    emit(found, format, as_json, output)
-    return 0 if found.ok else 1
+    planned = plan(name, **flags)
+    emit(planned, format, as_json, output)
+    return 0 if planned.ok else 1

@@ -67,12 +67,12 @@ def command(
             chosen_format(format, as_json, output),
             ("table", "json", "markdown", "html", "latex", "github", "junit", "sarif"),
         )
-    found = report(name, **given(ctx))
+    reported = report(name, **given(ctx))
     if not check:
-        emit(found, format, as_json, output)
+        emit(reported, format, as_json, output)
         return 0
     from vitcost.cli.check import CheckedReport, checked
 
-    verdict = checked([found.model], batch=found.scenario.batch)
-    emit(CheckedReport(found, verdict), format, as_json, output)
+    verdict = checked([reported.model], batch=reported.scenario.batch)
+    emit(CheckedReport(reported, verdict), format, as_json, output)
     return 0 if verdict.ok else 1

@@ -101,6 +101,6 @@ def command(
     name, flags = one_model(model, model_option), given(ctx)
     if "rate" not in flags:
         raise click.UsageError("no --rate given, such as --rate 5000/s")
-    found = serve(name, **flags)
-    emit(found, format, as_json, output)
-    return 0 if found.ok else 1
+    served = serve(name, **flags)
+    emit(served, format, as_json, output)
+    return 0 if served.ok else 1

@@ -45,8 +45,8 @@ def command(
 
     It is printed character for character. What torchsummary leaves out is said on stderr.
     """
-    found = summarize(one_model(model, model_option), **given(ctx))
-    write(found.text + "\n", output)
-    for note in found.notes:
+    table = summarize(one_model(model, model_option), **given(ctx))
+    write(table.text + "\n", output)
+    for note in table.notes:
         tell(note)
     return 0

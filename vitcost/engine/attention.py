@@ -304,16 +304,16 @@ def _relative(
     """A bias for each pair of positions; that of a single head lies as it was found. Where pairs
     are no buffer, the table is resampled to the grid of the image, which has its size already."""
     if pairs is None:
-        found = m.op("index", table, axes=axes("s s a"), group=group)
+        rows = m.op("index", table, axes=axes("s s a"), group=group)
     else:
         old = m.view(table, axes("w_n a"), kind="slice", group=group)
         new = m.op("resample", old, group=group)
         last = m.view(table, (3, "a"), kind="slice", group=group)
         table = m.op("cat", new, last, axes=axes("w a"), group=group)
-        found = m.op("look up", table, pairs, axes=axes("s s a"), group=group)
+        rows = m.op("look up", table, pairs, axes=axes("s s a"), group=group)
     if c.one_head:
-        return m.view(found, axes("a s s"), group=group)
-    return m.op("permute", found, axes=axes("a s s"), group=group)
+        return m.view(rows, axes("a s s"), group=group)
+    return m.op("permute", rows, axes=axes("a s s"), group=group)
 
 
 def attention_pool(c: Structure, x: Tensor, act: str, apart: bool) -> Node:

@@ -124,8 +124,8 @@ def _partners(op: Op) -> Iterator[Tensor]:
 
 def storages(tensors: Iterable[Tensor]) -> tuple[Tensor, ...]:
     """The storages that autograd holds for these, but for those that are there anyway."""
-    found = dict.fromkeys(t.storage for t in tensors)
-    return tuple(t for t in found if t.role not in _NOT_SAVED)
+    kept = dict.fromkeys(t.storage for t in tensors)
+    return tuple(t for t in kept if t.role not in _NOT_SAVED)
 
 
 def mark(storage: Tensor, fresh: bool) -> Op:

@@ -324,8 +324,8 @@ def decompose(parts: tuple[Op, ...], operands: Sequence[Tensor], half: bool) -> 
         named.append(Tensor("weights", last.reads[0].axes, "activation", None, 2))
         yield Op("cast", (last.reads[0],), named[-1])
     v = yield from _prepared(factors[2], given[2], made, None)
-    found = yield from _weighed(last, v[-1], tuple(named), half)
-    yield from _behind(parts[end + 1 :], found)
+    output = yield from _weighed(last, v[-1], tuple(named), half)
+    yield from _behind(parts[end + 1 :], output)
 
 
 def _reading(parts: tuple[Op, ...], operands: Sequence[Tensor]) -> tuple[Op, ...]:
@@ -375,14 +375,14 @@ def _prepared(
 def root_mean_square(op: Op, half: bool) -> Iterator[Op]:
     """``x / rms(x) · weight`` as aten's ``rms_norm_composite`` runs it: halves in fp32."""
     (x,) = op.reads
-    own = (*x.axes[:-1], 1)
+    rows = (*x.axes[:-1], 1)
     if half:
         wide = Tensor(x.name, x.axes, "activation", None, 4)
         yield Op("cast", (x,), wide)
         x = wide
     square, mean, rms, y = (
         Tensor(name, axes)
-        for name, axes in (("square", x.axes), ("mean", own), ("rsqrt", own), ("mul", x.axes))
+        for name, axes in (("square", x.axes), ("mean", rows), ("rsqrt", rows), ("mul", x.axes))
     )
     yield Op("square", (x,), square)
     yield Op("mean", (square,), mean)

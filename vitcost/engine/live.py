@@ -194,23 +194,23 @@ class Forward:
         what belonged to the caller."""
         last = _last_reads(node)
         results = {t.storage for t in (node.output, *node.also)}
-        own = list(given)
+        arguments = list(given)
         for i, item in enumerate(node.body):
             if isinstance(item, Op):
-                own += self.op(item, place)
-                own = self._clean(own, last, i, results)
+                arguments += self.op(item, place)
+                arguments = self._clean(arguments, last, i, results)
                 continue
-            handed = [t for t in own if last.get(t, i) == i] if item.walked else []
-            own = [t for t in own if t not in handed] if handed else own
+            handed = [t for t in arguments if last.get(t, i) == i] if item.walked else []
+            arguments = [t for t in arguments if t not in handed] if handed else arguments
             if item.run is None:
-                own += self.node(item, inside(place, item), handed)
-                own = self._clean(own, last, i, results)
+                arguments += self.node(item, inside(place, item), handed)
+                arguments = self._clean(arguments, last, i, results)
                 continue
             with self.ledger.layers(item):
-                own += self.node(item, inside(place, item), handed)
-                own = self._clean(own, last, i, results)
-            self.ledger.hand_over(own)
-        return self._clean(own, {}, len(node.body), results)
+                arguments += self.node(item, inside(place, item), handed)
+                arguments = self._clean(arguments, last, i, results)
+            self.ledger.hand_over(arguments)
+        return self._clean(arguments, {}, len(node.body), results)
 
     def op(self, op: Op, place: Place) -> list[Tensor]:
         """Runs one op and returns the storage that it wrote, if any."""
@@ -249,11 +249,11 @@ class Forward:
         return not self.training or all(op.needs)
 
     def _clean(
-        self, own: list[Tensor], last: dict[Tensor, int], i: int, results: set[Tensor]
+        self, arguments: list[Tensor], last: dict[Tensor, int], i: int, results: set[Tensor]
     ) -> list[Tensor]:
         """Drops what this forward holds and reads no more."""
         left = []
-        for tensor in own:
+        for tensor in arguments:
             if tensor in results or last.get(tensor, i) > i:
                 left.append(tensor)
             else:
@@ -385,8 +385,8 @@ def _last_reads(node: Node) -> dict[Tensor, int]:
 def _arguments(item: Op | Node) -> tuple[Tensor, ...]:
     if isinstance(item, Node):
         return item.inputs
-    own = (t for t in (item.weight, item.bias) if t is not None)
-    return (*item.reads, *own, *item.holds)
+    weights = (t for t in (item.weight, item.bias) if t is not None)
+    return (*item.reads, *weights, *item.holds)
 
 
 def _join(path: str, name: str) -> str:

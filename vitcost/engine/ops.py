@@ -143,8 +143,8 @@ def largest(a: Size, b: Size) -> Size:
     # arrays and symbols bring their own maximum; neither library is loaded for plain ints
     for one, other in ((a, b), (b, a)):
         if hasattr(one, "largest"):
-            found: Size = one.largest(other)
-            return found
+            most: Size = one.largest(other)
+            return most
     if hasattr(a, "free_symbols") or hasattr(b, "free_symbols"):
         from sympy import Max
 
@@ -174,11 +174,11 @@ def bucket(size: Size, bounds: Sequence[int]) -> Size:
     """
     if isinstance(size, int):
         return next((bound for bound in bounds if bound >= size), size)
-    found = size
+    filled = size
     for bound in reversed(bounds):
         # where it fits: the bound in place of what stands there, without a library's own choice
-        found = found + (size <= bound) * (bound - found)
-    return found
+        filled = filled + (size <= bound) * (bound - filled)
+    return filled
 
 
 def share(n: Size, a: Size, b: Size) -> Size:
@@ -196,8 +196,8 @@ def share(n: Size, a: Size, b: Size) -> Size:
 def _gcd(a: Size, b: Size) -> Size:
     import numpy as np
 
-    found: Size = np.gcd(a, b)
-    return found
+    divisor: Size = np.gcd(a, b)
+    return divisor
 
 
 def axes(text: str) -> tuple[Axis, ...]:

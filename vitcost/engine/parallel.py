@@ -74,9 +74,9 @@ def layers_of_rank(
         # DTensor then norms all of them on every rank
         raise NotCovered(f"{sizes['s']:,} tokens divided among {t:,} ranks")
     tokens = rows(sizes["s"], t, rank if sequence == "torch" else 0)
-    own = split_sizes(sizes, t, tokens)
+    shares = split_sizes(sizes, t, tokens)
     # with a single head on each rank the layers are built otherwise
-    one = own["a/t"] == 1
+    one = shares["a/t"] == 1
     if isinstance(structure, Structure):
         structure = structure._replace(one_head=one)
     else:
@@ -85,4 +85,4 @@ def layers_of_rank(
 
         if isinstance(structure, TextStructure):
             structure = structure._replace(blocks=structure.blocks._replace(one_head=one))
-    return structure, own, mode._replace(split=True, sequence=sequence)
+    return structure, shares, mode._replace(split=True, sequence=sequence)

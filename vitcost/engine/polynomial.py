@@ -152,14 +152,14 @@ def undominated(of: Iterable[Polynomial], least: Mapping[str, int]) -> tuple[Pol
 
 def _above(each: Polynomial, least: Mapping[str, int]) -> Polynomial:
     """A polynomial in what the sizes are above their least."""
-    found = Polynomial({})
+    above = Polynomial({})
     for product, n in each.terms.items():
         term = Polynomial({tuple(axis for axis in product if axis not in least): n})
         for axis in product:
             if axis in least:
                 term = term * (symbol(axis) + least[axis])
-        found = found + term
-    return found
+        above = above + term
+    return above
 
 
 def _nowhere_above(one: Polynomial, other: Polynomial) -> bool:

@@ -32,8 +32,8 @@ class Precision:
         """A tensor as it is lowered; inputs and parameters are met here first."""
         if declared not in self.low:
             # an image comes in the precision of the parameters
-            own = 2 if self.name == "half" else 4
-            itemsize = declared.itemsize or (8 if declared.role == "index" else own)
+            usual = 2 if self.name == "half" else 4
+            itemsize = declared.itemsize or (8 if declared.role == "index" else usual)
             low = Tensor(declared.name, declared.axes, declared.role, None, itemsize)
             self.low[declared] = low
         return self.low[declared]
@@ -48,7 +48,7 @@ class Precision:
     def op(self, op: Op) -> Iterator[Op]:
         """The casts that autocast makes for an op, then the op on lowered tensors."""
         reads = [self.of(t) for t in op.reads]
-        own = [None if t is None else self.of(t) for t in (op.weight, op.bias)]
+        weights = [None if t is None else self.of(t) for t in (op.weight, op.bias)]
         rule = self._rule(op.kind)
         # a softmax may be asked to compute in fp32
         asked = op.write.itemsize if KINDS[op.kind].autocast == "float" else 0
@@ -60,7 +60,7 @@ class Precision:
             t is not None and t.base is not None and not op.trains for t in (op.weight, op.bias)
         ]
         for mine, i in _arguments(op):
-            group, needs = (own, (op.trains,) * 2) if mine else (reads, op.needs)
+            group, needs = (weights, (op.trains,) * 2) if mine else (reads, op.needs)
             tensor = group[i]
             if tensor is not None and wanted and tensor.itemsize != wanted and not widens:
                 group[i] = cast = _cast(tensor, wanted, mine and parts[i])
@@ -74,7 +74,7 @@ class Precision:
         # no say
         given = [
             t.itemsize
-            for t in (*reads, *own)
+            for t in (*reads, *weights)
             if t is not None and t.role != "index" and (t.axes or not op.write.axes)
         ]
         itemsize = op.write.itemsize or wanted or (given[0] if rule == "keep" else max(given))
@@ -84,7 +84,7 @@ class Precision:
         write = Tensor(op.write.name, op.write.axes, op.write.role, base, itemsize)
         self.low[op.write] = write
         yield op._replace(
-            reads=tuple(reads), write=write, weight=own[0], bias=own[1], holds=tuple(holds)
+            reads=tuple(reads), write=write, weight=weights[0], bias=weights[1], holds=tuple(holds)
         )
 
     def _rule(self, kind: str) -> str:

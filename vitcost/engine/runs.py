@@ -15,13 +15,13 @@ def has_runs(node: Node) -> bool:
 
 def run_axes(node: Node) -> tuple[Axis, ...]:
     """The axes that runs of layers are counted by."""
-    found: dict[Axis, None] = {}
+    axes: dict[Axis, None] = {}
     for item in node.body:
         if isinstance(item, Node):
             if item.run is not None:
-                found[item.run.layers.axis] = None
-            found |= dict.fromkeys(run_axes(item))
-    return tuple(found)
+                axes[item.run.layers.axis] = None
+            axes |= dict.fromkeys(run_axes(item))
+    return tuple(axes)
 
 
 def counted(node: Node, layers: Mapping[Axis, int]) -> Node:

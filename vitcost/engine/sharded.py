@@ -68,7 +68,7 @@ def _wrapped(node: Node, numbers: Iterator[int]) -> Node:
 def unit_sizes(tree: Node, sizes: Sizes, ranks: Size) -> Sizes:
     """The sizes of the axes that storages of units have: the ranks, and elements of each unit, all
     of them and those that have a gradient."""
-    found = Sizes(N=ranks)
+    units = Sizes(N=ranks)
     for unit in _units(wrapped(tree)):
         everything: Size = 0
         trained: Size = 0
@@ -79,8 +79,8 @@ def unit_sizes(tree: Node, sizes: Sizes, ranks: Size) -> Sizes:
             local = numel(rest, sizes) * rows
             everything = everything + local
             trained = trained + trains * local
-        found[unit.unit], found[_trained(unit)] = everything, trained
-    return found
+        units[unit.unit], units[_trained(unit)] = everything, trained
+    return units
 
 
 def _units(node: Node) -> Iterator[Node]:

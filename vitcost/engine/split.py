@@ -43,12 +43,12 @@ def split_sizes(sizes: Sizes, ranks: Size, tokens: Size) -> Sizes:
 
     Who calls it sees to it that heads and widths can be divided.
     """
-    own = Sizes(sizes)
-    own.update({f"{axis}/t": n // ranks for axis, n in sizes.items() if _is_width(axis)})
-    own["s/t"], own["s·t"] = tokens, -(-sizes["s"] // ranks) * ranks
+    shares = Sizes(sizes)
+    shares.update({f"{axis}/t": n // ranks for axis, n in sizes.items() if _is_width(axis)})
+    shares["s/t"], shares["s·t"] = tokens, -(-sizes["s"] // ranks) * ranks
     if "V" in sizes:
-        own["V/t"] = -(-sizes["V"] // ranks)
-    return own
+        shares["V/t"] = -(-sizes["V"] // ranks)
+    return shares
 
 
 def _is_width(axis: Axis) -> bool:
@@ -82,20 +82,20 @@ class _Split:
         """A module outside of attention and MLP; ``layer``: one of the layers."""
         inputs = tuple(map(self.read, node.inputs))
         body: list[Op | Node] = []
-        found = False
+        divides = False
         for item in node.body:
             if isinstance(item, Op):
                 body.append(self.op(item))
             elif layer and _is_region(item):
                 body.append(self.region(item))
-                found = True
+                divides = True
             elif not layer and has_runs(item):
                 body += self.layers(item)
             else:
                 inside = self.node(item, layer or item.run is not None)
-                found = found or any(_is_region(child) for child in _nodes(item))
+                divides = divides or any(_is_region(child) for child in _nodes(item))
                 body.append(inside)
-        if node.run is not None and not found:
+        if node.run is not None and not divides:
             raise NotCovered(f"tensor parallel layers of type {node.type}")
         return self.ended(node, inputs, body)
 
@@ -152,8 +152,8 @@ class _Split:
             weight = (f"{out}/t", into)
             bias = None if op.bias is None else Tensor("bias", weight[:1], "param")
             write = Tensor(op.write.name, (*op.write.axes[:-1], weight[0]))
-        own = Tensor("weight", weight, "param")
-        made = op._replace(reads=(read,), write=write, over=over, weight=own, bias=bias)
+        part = Tensor("weight", weight, "param")
+        made = op._replace(reads=(read,), write=write, over=over, weight=part, bias=bias)
         self.states[op.write] = _State(write, "whole" if share == "width" else "width")
         body = [*before, node._replace(body=(made,), inputs=(read,), output=write)]
         if share == "width" and self.sequence:
@@ -163,16 +163,16 @@ class _Split:
 
     def whole(self, x: Tensor) -> tuple[Tensor, list[Op | Node]]:
         """All tokens of what a linear layer reads, gathered once."""
-        own = self.read(x)
+        part = self.read(x)
         if self.share((x,)) != "tokens":
-            return own, []
-        if own in self.gathered:
-            return self.gathered[own], []
+            return part, []
+        if part in self.gathered:
+            return self.gathered[part], []
         if self.sequence == "megatron":
-            ops = [Op("regather", (own,), Tensor(x.name, x.axes, "regathered", own))]
+            ops = [Op("regather", (part,), Tensor(x.name, x.axes, "regathered", part))]
         else:
-            ops = self.gather(own, x)
-        self.gathered[own] = ops[-1].write
+            ops = self.gather(part, x)
+        self.gathered[part] = ops[-1].write
         return ops[-1].write, [*ops]
 
     def gather(self, own: Tensor, x: Tensor) -> list[Op]:
@@ -208,12 +208,12 @@ class _Split:
 
     def check(self, op: Op) -> None:
         """Whether a rank can do without the share of the others."""
-        own = [t for t in (op.weight, op.bias) if t is not None]
-        own += [t for t in op.reads if self.share((t,)) != "width"]
-        if any(map(_is_width, (*op.over, *(axis for t in own for axis in t.axes)))):
+        tensors = [t for t in (op.weight, op.bias) if t is not None]
+        tensors += [t for t in op.reads if self.share((t,)) != "width"]
+        if any(map(_is_width, (*op.over, *(axis for t in tensors for axis in t.axes)))):
             given = "a norm over a divided width"
             if "norm" not in op.kind:
-                given = f"{own[-1].name if own else op.kind} for all heads"
+                given = f"{tensors[-1].name if tensors else op.kind} for all heads"
             raise NotCovered(f"tensor parallel layers that have {given}")
 
     def written(self, tensor: Tensor, share: str) -> Tensor:

@@ -164,8 +164,8 @@ def _placed(c: TextStructure, m: Module, tokens: Tensor) -> tuple[Tensor, list[T
     if c.family != "gpt2":
         return m.op("add", tokens, m.op("index", table, axes=axes("1 s h"))), []
     index = m.op("repeat", Tensor("positions", axes("1 s"), "index", itemsize=8), itemsize=8)
-    found = m.op("look up", table, index, axes=axes("1 s h"))
-    return m.op("add", tokens, found), [tokens, index, found]
+    positions = m.op("look up", table, index, axes=axes("1 s h"))
+    return m.op("add", tokens, positions), [tokens, index, positions]
 
 
 def _feature(c: TextStructure, m: Module, x: Tensor, named: list[Tensor]) -> Tensor:

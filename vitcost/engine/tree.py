@@ -194,7 +194,7 @@ def linear(
 ) -> Tensor:
     """``nn.Linear``: contracts the last axis of ``x`` into ``out``; its bias may be given to it."""
     *outer, h = x.axes
-    own = Tensor("bias", (out,), "param") if bias else None
+    of_layer = Tensor("bias", (out,), "param") if bias else None
     child = Module(name, "Linear", x)
     y = child.op(
         "linear",
@@ -202,7 +202,7 @@ def linear(
         axes=(*outer, out),
         over=(h,),
         weight=Tensor("weight", (out, h), "param"),
-        bias=own if given is None else given,
+        bias=of_layer if given is None else given,
     )
     return parent.add(child.end(y))
 

@@ -161,15 +161,15 @@ def _together(texts: Mapping[str, str], compares: bool) -> str:
 def _of_symbols(row: Formula, config: Any, scenario: Scenario) -> _Spelled:
     """What the engine gives in letters."""
     load()
-    found = RULES[row.rule](row, config, scenario)
+    terms = RULES[row.rule](row, config, scenario)
     return _Spelled(
-        _joined(found, _formula),
-        _joined(found, _substituted),
-        found.value,
-        tuple(_term(found, name, expr) for name, expr in found.terms.items()),
-        _letters(found),
-        found.how,
-        found.note,
+        _joined(terms, _formula),
+        _joined(terms, _substituted),
+        terms.value,
+        tuple(_term(terms, name, expr) for name, expr in terms.terms.items()),
+        _letters(terms),
+        terms.how,
+        terms.note,
     )
 
 
@@ -186,35 +186,35 @@ def _latex(quantity: str, spelled: _Spelled) -> str | None:
     return f"\\begin{{align*}}\n{body}\n\\end{{align*}}"
 
 
-def _compares(found: Found) -> bool:
+def _compares(terms: Found) -> bool:
     """Whether the terms are cells of a comparison, and no summands."""
-    return isinstance(found.value, tuple)
+    return isinstance(terms.value, tuple)
 
 
-def _joined(found: Found, spell: Callable[[Found, Expr], str]) -> str:
-    if _compares(found):
-        return "; ".join(f"{name}: {spell(found, expr)}" for name, expr in found.terms.items())
-    shown = found.terms.values() if found.whole is None else [found.whole]
-    return " + ".join(spell(found, expr) for expr in shown)
+def _joined(terms: Found, spell: Callable[[Found, Expr], str]) -> str:
+    if _compares(terms):
+        return "; ".join(f"{name}: {spell(terms, expr)}" for name, expr in terms.terms.items())
+    shown = terms.terms.values() if terms.whole is None else [terms.whole]
+    return " + ".join(spell(terms, expr) for expr in shown)
 
 
-def _formula(found: Found, expr: Expr) -> str:
-    return f"O({text(growth(expr))})" if _compares(found) else text(expr)
+def _formula(terms: Found, expr: Expr) -> str:
+    return f"O({text(growth(expr))})" if _compares(terms) else text(expr)
 
 
-def _substituted(found: Found, expr: Expr) -> str:
-    return text(expr, lambda letter: str(found.numbers[letter]))
+def _substituted(terms: Found, expr: Expr) -> str:
+    return text(expr, lambda letter: str(terms.numbers[letter]))
 
 
-def _term(found: Found, name: str, expr: Expr) -> Term:
-    return Term(name, _formula(found, expr), _substituted(found, expr), value(expr, found.numbers))
+def _term(terms: Found, name: str, expr: Expr) -> Term:
+    return Term(name, _formula(terms, expr), _substituted(terms, expr), value(expr, terms.numbers))
 
 
-def _letters(found: Found) -> tuple[Letter, ...]:
+def _letters(terms: Found) -> tuple[Letter, ...]:
     used: set[str] = set()
-    for expr in found.terms.values():
+    for expr in terms.terms.values():
         used.update(each.name for each in load().sympify(expr).free_symbols)
     return tuple(
-        Letter(name, found.meanings.get(name, meaning(name)), found.numbers[name])
+        Letter(name, terms.meanings.get(name, meaning(name)), terms.numbers[name])
         for name in sorted(used, key=in_order)
     )

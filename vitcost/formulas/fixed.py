@@ -118,15 +118,15 @@ def fixed(quantity: str, of: Formula, config: Any, scenario: Scenario) -> Fixed 
     """
     if quantity not in FIXED or type(config) is not ViTConfig:
         return None
-    found = _at(quantity, of, config, scenario)
-    if found is None or of.rule != "cost":
-        return found
+    terms = _at(quantity, of, config, scenario)
+    if terms is None or of.rule != "cost":
+        return terms
     try:
         other = configure(config, depth=config.depth + 1, num_classes=config.num_classes + 3)
         again = _at(quantity, of, other, replace(scenario, batch=scenario.batch + 1))
     except VitcostError:
         return None
-    return found if again is not None else None
+    return terms if again is not None else None
 
 
 def _at(quantity: str, of: Formula, config: ViTConfig, scenario: Scenario) -> Fixed | None:

@@ -43,10 +43,10 @@ def by_module(root: Row, of: Quantity, numbers: Mapping[str, Size]) -> dict[str,
         assert top.row is not None
         at = parts.index(top)
         parts[at : at + 1] = _opened(top.row, of, f"{top.name} itself")
-    found: dict[str, Size] = {}
+    amounts: dict[str, Size] = {}
     for part in parts:
-        found[part.name] = found.get(part.name, 0) + part.amount
-    return found
+        amounts[part.name] = amounts.get(part.name, 0) + part.amount
+    return amounts
 
 
 def _opens(row: Row) -> bool:
@@ -55,10 +55,10 @@ def _opens(row: Row) -> bool:
 
 def _opened(row: Row, of: Quantity, rest: str) -> Iterator[_Part]:
     """The children of a row, and what it does itself."""
-    own = of(row.cost)
+    rest_amount = of(row.cost)
     for child in row.children:
         amount = child.repeat * of(child.cost)
-        own = own - amount
+        rest_amount = rest_amount - amount
         name = child.path if child.path == child.last else f"{child.path} to {child.last}"
         yield _Part(name, amount, child)
-    yield _Part(rest, own, None)
+    yield _Part(rest, rest_amount, None)

@@ -77,12 +77,14 @@ def _by_name(
     exact: Workload, symbolic: Workload, parts: Callable[[Workload], dict[str, Size]]
 ) -> tuple[dict[str, Size], dict[str, Size]]:
     """Parts of a model with its sizes, and in letters."""
-    own, letters = parts(exact), parts(symbolic)
+    exact_parts, letters = parts(exact), parts(symbolic)
     numbers = _numbers(exact.sizes)
-    if exact.has_parts or own == {name: value(expr, numbers) for name, expr in letters.items()}:
-        return own, letters
+    if exact.has_parts or exact_parts == {
+        name: value(expr, numbers) for name, expr in letters.items()
+    }:
+        return exact_parts, letters
     # one image may run otherwise than a batch
-    return own, own
+    return exact_parts, exact_parts
 
 
 def _summands(run: Workload, of: Formula, numbers: Mapping[str, Size]) -> dict[str, Size]:
@@ -97,14 +99,14 @@ def _summands(run: Workload, of: Formula, numbers: Mapping[str, Size]) -> dict[s
     if not of.module:
         parts = by_part(root.children, cost)
         return {**parts, "model": cost(root.cost) - sum(parts.values())}
-    found: dict[str, Size] = {}
+    amounts: dict[str, Size] = {}
     for row, times in _rows(root):
         if _name(row) == of.module:
             inner = [(f"{of.module}.{_name(x)}", x.repeat * cost(x.cost)) for x in row.children]
-            own = cost(row.cost) - sum(amount for _, amount in inner)
-            for name, amount in (*inner, (f"{of.module} products", own)):
-                found[name] = found.get(name, 0) + times * amount
-    return found
+            rest = cost(row.cost) - sum(amount for _, amount in inner)
+            for name, amount in (*inner, (f"{of.module} products", rest)):
+                amounts[name] = amounts.get(name, 0) + times * amount
+    return amounts
 
 
 def summands(run: Workload, of: Formula) -> tuple[dict[str, Size], dict[str, Size]]:
@@ -308,13 +310,13 @@ def _held(
         name = name if name in asked else next(iter(asked))
         size = opened[name][each.name] = expression(each.size_bytes)
         left[name] = left[name] - size
-    found: dict[str, Expr] = {}
+    opened_terms: dict[str, Expr] = {}
     for name, expr in terms.items():
-        found.update(opened.get(name, {}))
+        opened_terms.update(opened.get(name, {}))
         rest = sp.expand(left[name]) if name in left else expr
         if rest != 0:
-            found["temporary, of the optimizer" if name == "temporary" else name] = rest
-    return found
+            opened_terms["temporary, of the optimizer" if name == "temporary" else name] = rest
+    return opened_terms
 
 
 def _alone(exact: Workload) -> str:

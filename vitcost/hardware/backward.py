@@ -107,13 +107,13 @@ def _narrowed(step: Step, reads: tuple[Tensor, ...], wanted: Sequence[Tensor]) -
 def _of_weight(step: Step, gradient: Tensor, kept: tuple[Tensor, ...]) -> Iterator[Step]:
     """The gradient of a weight: one sum over all rows, of a product that is written before."""
     op = step.op
-    own = tuple(_gradient(t) for t in (op.weight, op.bias) if t is not None)
+    gradients = tuple(_gradient(t) for t in (op.weight, op.bias) if t is not None)
     if KINDS[op.kind].gradient != "factors":
-        yield _pointwise(step, (gradient, *kept), own)
+        yield _pointwise(step, (gradient, *kept), gradients)
         return
     product = like(gradient, role="gradient")
     yield _pointwise(step, (gradient, *kept), (product,))
-    yield _pointwise(step, (product,), own)
+    yield _pointwise(step, (product,), gradients)
 
 
 def _products(step: Step, gradient: Tensor) -> Iterator[Step]:
@@ -140,9 +140,9 @@ def _sums(steps: list[Step]) -> Iterator[Step]:
         # the parts of one tensor have theirs side by side
         gathered = KINDS[step.op.kind].gradient.startswith("gathered")
         # an op that a run of layers has more than once reads a tensor of its own each time
-        own = step.path, step.op.kind
+        reader = step.path, step.op.kind
         for tensor in () if gathered else _wanted(step.op):
-            if readers.setdefault(tensor, own) != own and tensor.role != "param":
+            if readers.setdefault(tensor, reader) != reader and tensor.role != "param":
                 gradient = _gradient(tensor)
                 total = Op("add", (gradient, gradient), gradient)
                 yield step_of(total, step.path, step.counts)._replace(backward=True)

@@ -156,15 +156,15 @@ def _unlike(
     asked: Asked, scenario: Scenario, setup: Setup, row: Card, kernels: tuple[str, ...]
 ) -> tuple[str, ...]:
     """What of a step no file of measurements has, whose card and mode were measured."""
-    found = []
+    reasons = []
     usual = on_card(replace(scenario, attention="sdpa"), row)
     if usual != scenario and kernels != asked.kernels(usual, setup):
-        found.append(f"attention {', '.join(kernels)} was not measured in this software")
+        reasons.append(f"attention {', '.join(kernels)} was not measured in this software")
     if setup.training and scenario.checkpointing != "none":
-        found.append("checkpointing was measured on no card")
+        reasons.append("checkpointing was measured on no card")
     if setup.training and (scenario.freeze != "none" or scenario.lora):
-        found.append("training of a part was measured on no card")
-    return tuple(found)
+        reasons.append("training of a part was measured on no card")
+    return tuple(reasons)
 
 
 def _setup(scenario: Scenario, row: Card, known: Sequence[Calibration]) -> Setup:
@@ -195,12 +195,12 @@ def _anchored(
     """The constants, all longer or shorter by what the anchors show."""
     factors, hosts = [], []
     for anchor in anchors:
-        own = replace(anchor.scenario or scenario, platform=setup.platform)
-        done = total(work(resolve(anchor.model).config, own, setup))
+        measured_in = replace(anchor.scenario or scenario, platform=setup.platform)
+        done = total(work(resolve(anchor.model).config, measured_in, setup))
         if not done.launches:
             raise ConfigError(f"an anchor of {anchor.model}, which launches no kernel")
         seconds, shares = seconds_of(done, sheet, setup, rates.constants, 0.0)
-        measured = own.batch / anchor.images_per_second
+        measured = measured_in.batch / anchor.images_per_second
         # a host is no slower than the step that it prepared
         hosts.append(measured / done.launches)
         factors.append((measured - shares["overhead"]) / (seconds - shares["overhead"]))

@@ -128,20 +128,20 @@ def held_out(measurements: Sequence[Measurement]) -> tuple[list[float], list[flo
     even = set(widths[::2])
     halves: tuple[list[float], list[float]] = [], []
     for half, on_even in zip(halves, (True, False), strict=True):
-        own = [m for m in measurements if (m.width in even) == on_even]
+        half_rows = [m for m in measurements if (m.width in even) == on_even]
         others = [m for m in measurements if (m.width in even) != on_even]
         constants, host = fitted(others), host_of_rows(others)
-        half += [predicted(m, constants, host) for m in own]
+        half += [predicted(m, constants, host) for m in half_rows]
     return halves
 
 
 def errors(measurements: Sequence[Measurement]) -> tuple[list[float], list[float]]:
     """The relative errors of ``held_out``, by half."""
     even = set(sorted({m.width for m in measurements})[::2])
-    own = ([m for m in measurements if (m.width in even) == side] for side in (True, False))
+    sides = ([m for m in measurements if (m.width in even) == side] for side in (True, False))
     first, second = (
         [abs(seconds / m.seconds - 1) for m, seconds in zip(ms, half, strict=False)]
-        for ms, half in zip(own, held_out(measurements), strict=True)
+        for ms, half in zip(sides, held_out(measurements), strict=True)
     )
     return first, second
 
@@ -185,7 +185,7 @@ def _calibration(gpu: str, setup: Setup, every: Sequence[Measurement], source: s
             f"{_FEWEST}; use one as an anchor: MODEL=IMAGES_PER_SECOND"
         )
     constants = fitted(measurements)
-    own = [abs(predicted(m, constants) / m.seconds - 1) for m in measurements]
+    fit_errors = [abs(predicted(m, constants) / m.seconds - 1) for m in measurements]
     halves = [half for half in errors(measurements) if half]
     held = round(mean([mean(half) for half in halves]), 4) if halves else None
     others = [error for half in halves for error in half]
@@ -199,7 +199,7 @@ def _calibration(gpu: str, setup: Setup, every: Sequence[Measurement], source: s
         setup,
         tuple(round(value, 4) for value in constants),
         len(measurements),
-        round(mean(own), 4),
+        round(mean(fit_errors), 4),
         held,
         # no narrower than the error that stands beside it
         max(round(band, 2), NARROWEST, ceil(100 * (held or 0.0)) / 100),

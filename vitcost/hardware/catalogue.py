@@ -42,11 +42,13 @@ def gpus(query: str = "", *, gpu_file: "str | Iterable[str]" = ()) -> Gpus:
     >>> [row.name for row in gpus("h200").found]
     ['h200-sxm', 'h200-nvl']
     """
-    own = own_cards(gpu_file)
-    found = matching(query, own)
-    if not found:
-        raise UnknownName("gpu", query, [*own, *CARDS, *ALIASES], "`vitcost gpus` lists all")
-    return Gpus(tuple(found))
+    users_cards = own_cards(gpu_file)
+    cards = matching(query, users_cards)
+    if not cards:
+        raise UnknownName(
+            "gpu", query, [*users_cards, *CARDS, *ALIASES], "`vitcost gpus` lists all"
+        )
+    return Gpus(tuple(cards))
 
 
 def measured_on(row: Card) -> list[Calibration]:

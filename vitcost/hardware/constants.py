@@ -200,8 +200,8 @@ def host_seconds(work: Work, setup: Setup, of_a_launch: float | None = None) -> 
     """
     if setup.platform == "cpu":
         return 0.0
-    own = HOST_SECONDS[host_of(setup)] if of_a_launch is None else of_a_launch
-    return own * work.launches
+    seconds = HOST_SECONDS[host_of(setup)] if of_a_launch is None else of_a_launch
+    return seconds * work.launches
 
 
 def terms(work: Work, sheet: Sheet, setup: Setup) -> tuple[tuple[float, ...], float]:

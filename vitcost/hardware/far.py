@@ -74,9 +74,9 @@ def notes_on(on: Basis, done: Work) -> Iterator[str]:
         yield f"batches below {on.least_batch} were timed on other cards and hosts"
     if _waits(on, done):
         host = on.rates.host
-        own = HOST_SECONDS[host_of(on.setup)] if host is None else host
+        seconds = HOST_SECONDS[host_of(on.setup)] if host is None else host
         yield (
-            f"bound by the host, at {1e6 * own:.0f} µs for each of {done.launches:,} launches; "
+            f"bound by the host, at {1e6 * seconds:.0f} µs for each of {done.launches:,} launches; "
             "hosts differ by a factor of three"
         )
 

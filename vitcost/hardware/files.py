@@ -69,15 +69,15 @@ def calibrate(
     >>> row.gpu, row.setup.torch, row.rows
     ('rtx4090', (2, 4), 3)
     """
-    own = own_cards(gpu_file)
+    users_cards = own_cards(gpu_file)
     rows = _read(files, given)
-    measured, others = covered(rows, own)
+    measured, others = covered(rows, users_cards)
     if not measured:
         raise NotCovered(f"no row can be fitted: {others[0].row.model}: {others[0].reason}")
-    found = fits.calibrate(measured, ", ".join(dict.fromkeys(row.file for row in rows)))
+    calibrations = fits.calibrate(measured, ", ".join(dict.fromkeys(row.file for row in rows)))
     cards = {m.card.name: m.card for m in measured}
     foreign = tuple(c for n, c in cards.items() if {**CARDS, **CPUS}.get(n) != c)
-    return Calibrated(tuple(found), foreign, tuple(others))
+    return Calibrated(tuple(calibrations), foreign, tuple(others))
 
 
 @takes(files=some, held_out=flag, gpu_file=listed, calibration=listed)
@@ -107,20 +107,20 @@ def check_throughput(
     >>> scored.covered, scored.mape < 0.05
     (1, True)
     """
-    own = own_cards(gpu_file)
+    users_cards = own_cards(gpu_file)
     rows = _read(files, given)
     if held_out:
-        found = score_held_out(rows, own=own)
+        scored = score_held_out(rows, own=users_cards)
     else:
         paths = several("calibration", calibration, str)
         mine = [row for path in paths for row in load_calibrations(path)]
-        found = score(rows, own=own, calibrations=mine)
-    if not any(file.covered for file in found.files):
-        missed = next((row for file in found.files for row in file.not_covered), None)
+        scored = score(rows, own=users_cards, calibrations=mine)
+    if not any(file.covered for file in scored.files):
+        missed = next((row for file in scored.files for row in file.not_covered), None)
         one = "constants are fitted to other widths of a card, and there are none"
         why = one if missed is None else f"{missed.model}: {missed.reason}"
         raise NotCovered(f"no row is covered: {why}")
-    return found
+    return scored
 
 
 def calibration_row(row: Calibration) -> dict[str, Any]:

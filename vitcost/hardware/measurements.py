@@ -291,11 +291,11 @@ def kind_of(config: Config) -> str:
     return "plain" if config.model_class == "VisionTransformer" else "other"
 
 
-def _card(row: Row, own: Mapping[str, Card] | None) -> Card:
+def _card(row: Row, users_cards: Mapping[str, Card] | None) -> Card:
     if row.setup.platform == "cpu":
         # a processor needs no sheet: its constants are rates
-        return {**CPUS, **(own or {})}.get(row.gpu) or Card(row.gpu, "CPU", Peaks())
-    return asked_cards(row.gpu, own)[0]
+        return {**CPUS, **(users_cards or {})}.get(row.gpu) or Card(row.gpu, "CPU", Peaks())
+    return asked_cards(row.gpu, users_cards)[0]
 
 
 def by_card(measurements: Sequence[Measurement]) -> list[Measurement]:

@@ -98,22 +98,22 @@ def rates_of(row: Card, setup: Setup, known: Sequence[Calibration]) -> Rates:
     >>> rates_of(row, Setup("amp"), shipped(row)).basis
     'of_its_kind'
     """
-    own = [c for c in known if c.gpu == row.name and c.setup.platform == setup.platform]
-    exact = [c for c in own if same_mode(c.setup, setup)]
+    of_card = [c for c in known if c.gpu == row.name and c.setup.platform == setup.platform]
+    exact = [c for c in of_card if same_mode(c.setup, setup)]
     # a torch without fused attention, or with it, by the other's constants
     nearly = [
         c
-        for c in own
+        for c in of_card
         if c.factor is None and same_mode(c.setup, setup._replace(attention=c.setup.attention))
     ]
     if exact or nearly:
         return _exact(min(exact or nearly, key=lambda c: _distance(c.setup, setup)), setup)
     if setup.platform == "cpu":
-        modes = dict.fromkeys(_mode(c.setup) for c in own)
+        modes = dict.fromkeys(_mode(c.setup) for c in of_card)
         said = "; ".join(modes) or "nothing"
         raise NotCovered(f"{row.name} was not measured in {_mode(setup)}: there is {said}")
     # vector units in fp32 and tensor cores in half precision say nothing of each other
-    alike = [c for c in own if vector(c.setup) == vector(setup)]
+    alike = [c for c in of_card if vector(c.setup) == vector(setup)]
     if alike:
         return _elsewhere(alike, row, setup, known)
     return _of_its_kind(row, setup, known)

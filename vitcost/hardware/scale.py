@@ -41,12 +41,12 @@ def scaled(measurements: Iterable[Measurement]) -> list[Calibration]:
         setup = m.row.setup
         key = setup._replace(layout="nchw", torch=(0, 0) if vector(setup) else setup.torch)
         groups.setdefault((m.card.kin, key), []).append(m)
-    found = []
+    calibrations = []
     for (gpu, _), group in groups.items():
         told = _of_the_card(group)
         if told:
-            found.append(_calibration(gpu, told))
-    return found
+            calibrations.append(_calibration(gpu, told))
+    return calibrations
 
 
 def table(calibrations: Iterable[Calibration]) -> str:
@@ -96,7 +96,7 @@ def _calibration(gpu: str, group: Sequence[Measurement]) -> Calibration:
         setup,
         tuple(round(factor * c, 4) for c in usual(setup, CALIBRATIONS)[0]),
         len(group),
-        round(sum(abs(factor / own - 1) for own in factors) / len(factors), 4),
+        round(sum(abs(factor / each - 1) for each in factors) / len(factors), 4),
         None if held is None else round(held, 4),
         # the band covers every error that it states
         ceil(100 * max([least, *errors])) / 100,
@@ -118,7 +118,7 @@ def held_out(group: Sequence[Measurement]) -> list[float]:
         parts = [list(group[::2]), list(group[1::2])]
     errors = []
     for part in parts:
-        rest = [times_longer(m) for m in group if not any(m is own for own in part)]
+        rest = [times_longer(m) for m in group if not any(m is other for other in part)]
         if rest and part:
             middle = _middle(rest)
             errors += [abs(middle / times_longer(m) - 1) for m in part]

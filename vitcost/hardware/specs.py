@@ -64,10 +64,10 @@ def card(name: "str | Card", own: Mapping[str, Card] | None = None) -> Card:
     raise UnknownName("gpu", name, [*known, *ALIASES], hint)
 
 
-def _family(name: str, own: Mapping[str, Card] | None) -> list[str]:
+def _family(name: str, users_cards: Mapping[str, Card] | None) -> list[str]:
     """The cards that share a name, of which it is none."""
     key = _key(name)
-    return [row for row in {**CARDS, **CPUS, **(own or {})} if row.startswith(f"{key}-")]
+    return [row for row in {**CARDS, **CPUS, **(users_cards or {})} if row.startswith(f"{key}-")]
 
 
 def card_names() -> list[str]:
@@ -153,9 +153,9 @@ def asked_cards(
     return tuple(_asked(name, own) for name in several("gpu", gpu, str, Card))
 
 
-def _asked(text: "str | Card", own: Mapping[str, Card] | None) -> Card:
+def _asked(text: "str | Card", users_cards: Mapping[str, Card] | None) -> Card:
     if isinstance(text, Card) or "," not in text:
-        return card(text, own) if isinstance(text, Card) else _described(text, own)
+        return card(text, users_cards) if isinstance(text, Card) else _described(text, users_cards)
     name, *given = (word.strip() for word in text.split(","))
     figures: dict[str, Any] = {}
     for word in given:
@@ -165,17 +165,17 @@ def _asked(text: "str | Card", own: Mapping[str, Card] | None) -> Card:
         figures[key] = value if key in _WORDS else _number(value)
     if "like" not in figures:
         try:
-            figures["like"] = card(name, own).name
+            figures["like"] = card(name, users_cards).name
         except UnknownName:
-            if _family(name, own):
+            if _family(name, users_cards):
                 raise
             return own_card(name, figures)
         # its figures are not those of the card of this name
         name = text
-    return own_card(name, figures, own=own)
+    return own_card(name, figures, own=users_cards)
 
 
-def _described(text: str, own: Mapping[str, Card] | None) -> Card:
+def _described(text: str, users_cards: Mapping[str, Card] | None) -> Card:
     """A card by its name, or by its memory alone: ``24GB``, ``memory_gb=24``.
 
     >>> _described("24GiB", None).capacity_bytes, _described("memory_gb=24", None).memory_gb
@@ -186,7 +186,7 @@ def _described(text: str, own: Mapping[str, Card] | None) -> Card:
     key, equals, value = (part.strip() for part in text.partition("="))
     if equals and key in (*_FIGURES, "usable_bytes"):
         return own_card(text, {key: _number(value)})
-    return card(text, own)
+    return card(text, users_cards)
 
 
 def _number(text: str) -> "float | str":
@@ -207,13 +207,13 @@ def own_cards(paths: "str | Iterable[str]" = ()) -> dict[str, Card]:
     48
     """
     files = several("gpu_file", paths or (), str)
-    found: dict[str, Card] = {}
+    cards_by_name: dict[str, Card] = {}
     for path in files:
         cards = load_cards(path)
         if not cards:
             raise ConfigError(f"{path}: no card; a card is a table, [gpu.NAME]")
-        found.update(cards)
-    return found if files or not Path(_PROJECT).is_file() else load_cards(_PROJECT)
+        cards_by_name.update(cards)
+    return cards_by_name if files or not Path(_PROJECT).is_file() else load_cards(_PROJECT)
 
 
 def own_card(
@@ -277,10 +277,10 @@ def load_cards(path: "str | Path") -> dict[str, Card]:
     tables = document.get("gpu", ours.get("gpu", {}) if isinstance(ours, dict) else {})
     if not isinstance(tables, dict) or not all(isinstance(t, dict) for t in tables.values()):
         raise ConfigError(f"{path}: a card is a table, [gpu.NAME]")
-    found: dict[str, Card] = {}
+    cards: dict[str, Card] = {}
     for name, table in tables.items():
-        found[name] = own_card(name, table, str(path), found)
-    return found
+        cards[name] = own_card(name, table, str(path), cards)
+    return cards
 
 
 def _key(name: str) -> str:

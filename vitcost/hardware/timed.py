@@ -45,8 +45,8 @@ def timed(
     >>> time.basis, time.turning
     ('calibrated', TurningPoints(beyond_overhead_batch=14, compute_batch=14))
     """
-    own, constants = known(gpu_file, calibration)
-    cards = asked_cards(gpu, own)
+    users_cards, constants = known(gpu_file, calibration)
+    cards = asked_cards(gpu, users_cards)
     anchors = [each._replace(scenario=each.scenario or scenario) for each in anchors_of(anchor)]
     if anchors and len(cards) != 1:
         raise ConfigError(f"an anchor was measured on one card; {len(cards)} are asked for")

@@ -136,7 +136,7 @@ def kin_of(row: Card, setup: Setup, known: Sequence[Calibration]) -> Kin | None:
     >>> kin.kindred, kin.near, "a100-sxm-40gb" in kin.cards
     (True, False, True)
     """
-    own = _kind(row, setup)
+    kind = _kind(row, setup)
     timed = [
         c
         for c in known
@@ -146,7 +146,7 @@ def kin_of(row: Card, setup: Setup, known: Sequence[Calibration]) -> Kin | None:
         and vector(c.setup) == vector(setup)
     ]
     # of fp32 cards of another kind say something too, where none of its own was timed
-    kindred = [c for c in timed if _kind(CARDS[c.gpu], setup) == own != ""]
+    kindred = [c for c in timed if _kind(CARDS[c.gpu], setup) == kind != ""]
     timed = kindred or (timed if vector(setup) else [])
     trained = [c for c in timed if c.setup.training == setup.training]
     if not trained and (vector(setup) or not setup.training):

@@ -190,7 +190,7 @@ def _work(step: Step, sizes: Sizes) -> Work:
     """The work of a step, all its launches together."""
     op, n, moving = step.op, times(step, sizes), moved(step, sizes)
     kind = KINDS[op.kind].work if step.product else ""
-    own = 0 if step.backward or step.again else n * flops(op, sizes)
+    defined_flops = 0 if step.backward or step.again else n * flops(op, sizes)
     if ".backbone" in step.path:
         if kind == "conv":
             work = Work(backbone_flops=n * flops(op, sizes), backbone_conv_bytes=n * moving)
@@ -219,7 +219,7 @@ def _work(step: Step, sizes: Sizes) -> Work:
     else:
         work = Work(stream_bytes=n * moving)
     weights = sum(bytes_of(t, sizes) for t in step.reads if t is op.weight or t is op.bias)
-    return work._replace(launches=n, flops=own, weight_bytes=n * weights if kind else 0)
+    return work._replace(launches=n, flops=defined_flops, weight_bytes=n * weights if kind else 0)
 
 
 def _padded_linear(op: Op, sizes: Sizes) -> int:

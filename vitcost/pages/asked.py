@@ -21,8 +21,8 @@ def of_model(model: Resolved) -> str:
     return f"{model.name} with {said}" if said else model.name
 
 
-def _field(name: str, value: Any, own: Any) -> str:
-    return f"{name} {_spelled(value)}" + ("" if own is None else f" (not {_spelled(own)})")
+def _field(name: str, value: Any, default: Any) -> str:
+    return f"{name} {_spelled(value)}" + ("" if default is None else f" (not {_spelled(default)})")
 
 
 def _spelled(value: Any) -> str:

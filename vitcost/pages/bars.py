@@ -34,12 +34,12 @@ def _memory(report: Report) -> Bars:
 
 
 def _inference(report: Report) -> Iterator[tuple[str, int]]:
-    own = report.inference
+    inference = report.inference
     yield from _some(
-        ("weights", own.weights_bytes),
-        ("buffers", own.buffers_bytes),
-        ("inputs", own.input_bytes),
-        ("activations", own.activations_bytes),
+        ("weights", inference.weights_bytes),
+        ("buffers", inference.buffers_bytes),
+        ("inputs", inference.input_bytes),
+        ("activations", inference.activations_bytes),
     )
 
 
@@ -61,8 +61,8 @@ def _against(title: str, tensors: tuple[tuple[str, int], ...], time: "Time") -> 
     beside = time.beside.total_bytes
     capacity = time.tensor_bytes + beside + time.headroom_bytes
     # this card's kernels may need other tensors than those of the page, of which no parts are known
-    own = sum(value for _, value in tensors) == time.tensor_bytes
-    drawn = tensors if own else (("tensors", time.tensor_bytes),)
+    whole = sum(value for _, value in tensors) == time.tensor_bytes
+    drawn = tensors if whole else (("tensors", time.tensor_bytes),)
     needs = _some(*((name, getattr(time.beside, f"{name}_bytes")) for name in _BESIDE))
     return Bar(f"{time.gpu}, {title}", "bytes", (*drawn, *needs), capacity)
 

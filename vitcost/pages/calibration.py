@@ -15,7 +15,7 @@ _NOTES = (
 )
 
 
-def calibration_page(found: Calibrated) -> Page:
+def calibration_page(calibrated: Calibrated) -> Page:
     """A row for each card, software and mode."""
     columns = (
         Column("gpu"),
@@ -28,11 +28,11 @@ def calibration_page(found: Calibrated) -> Page:
         Column("held out", "ratio"),
         Column("band", "ratio"),
     )
-    table = Table("", columns, tuple(map(_row, found.calibrations)))
+    table = Table("", columns, tuple(map(_row, calibrated.calibrations)))
     alone = ("–: one width alone, nothing could be held out",)
-    notes = _NOTES + (alone if any(c.held_out is None for c in found.calibrations) else ())
-    count = len(found.not_covered)
-    names = ", ".join(sorted({each.row.model for each in found.not_covered}))
+    notes = _NOTES + (alone if any(c.held_out is None for c in calibrated.calibrations) else ())
+    count = len(calibrated.not_covered)
+    names = ", ".join(sorted({each.row.model for each in calibrated.not_covered}))
     missed = (f"{count:,} rows are not covered: {names}",) if count else ()
     return Page("Calibrated", tables=(table,), notes=(*notes, *missed))
 

@@ -35,26 +35,29 @@ _TITLES = {
 _COLUMNS = tuple(zip(("params", "FLOPs", "pointwise", "saved"), NUMBERS.values(), strict=True))
 
 
-def compare_page(found: Comparison) -> Page:
+def compare_page(comparison: Comparison) -> Page:
     """Every model with its quantities and what they are relative to the least."""
-    tables = (_table(found, found.shown), *(_why(found) if found.explained else ()))
-    varied = any(each.varied for each in found.compared)
-    title = f"{len(found.compared):,} {'combinations' if varied else 'models'} side by side"
+    tables = (
+        _table(comparison, comparison.shown),
+        *(_why(comparison) if comparison.explained else ()),
+    )
+    varied = any(each.varied for each in comparison.compared)
+    title = f"{len(comparison.compared):,} {'combinations' if varied else 'models'} side by side"
     # every row is of these
-    lead = (f"with {', '.join(found.asked)}",) if found.asked else ()
-    return Page(title, lead, tables, answer=_answer(found))
+    lead = (f"with {', '.join(comparison.asked)}",) if comparison.asked else ()
+    return Page(title, lead, tables, answer=_answer(comparison))
 
 
-def _answer(found: Comparison) -> tuple[str, ...]:
+def _answer(comparison: Comparison) -> tuple[str, ...]:
     """Which is the best in each quantity, and how many times the least the most are."""
     least: dict[str, list[str]] = {}
     most = []
-    for name in found.shown:
+    for name in comparison.shown:
         more = QUANTITIES[name].more
-        ratios = relative((each.quantities[name] for each in found.compared), more)
-        best = [each for each, ratio in zip(found.compared, ratios, strict=True) if ratio == 1]
+        ratios = relative((each.quantities[name] for each in comparison.compared), more)
+        best = [each for each, ratio in zip(comparison.compared, ratios, strict=True) if ratio == 1]
         # of equal ones no one is the best
-        if len(best) == 1 and len(found.compared) > 1:
+        if len(best) == 1 and len(comparison.compared) > 1:
             word = "most" if more else "least"
             least.setdefault(f"{label(best[0])} has the {word}", []).append(_title(name))
             if not more:
@@ -66,7 +69,7 @@ def _answer(found: Comparison) -> tuple[str, ...]:
         return (said,)
     low, high = (shown(ratio, "relative") for ratio in (min(most), max(most)))
     times = low if low == high else f"{low} to {high}"
-    of = "the least" if any(QUANTITIES[name].more for name in found.shown) else "that"
+    of = "the least" if any(QUANTITIES[name].more for name in comparison.shown) else "that"
     return (f"{said}; the most {'is' if len(most) == 1 else 'are'} {times} times {of}",)
 
 
@@ -76,23 +79,23 @@ def _title(name: str) -> str:
     return _TITLES.get(name) or " ".join(words.get(word, word) for word in name.split("_"))
 
 
-def _table(found: Comparison, names: tuple[str, ...]) -> Table:
+def _table(comparison: Comparison, names: tuple[str, ...]) -> Table:
     best = [
-        relative((each.quantities[name] for each in found.compared), QUANTITIES[name].more)
+        relative((each.quantities[name] for each in comparison.compared), QUANTITIES[name].more)
         for name in names
     ]
-    varied = list(found.compared[0].varied)
+    varied = list(comparison.compared[0].varied)
     columns = [Column("model"), *(Column(name) for name in varied)]
     for name in names:
         unit = QUANTITIES[name].unit
         columns += [Column(_title(name), unit), Column("×", "relative", optional=True)]
-    timed = any(name in TIMED for name in names) and any(each.time for each in found.compared)
-    bases = dict.fromkeys(map(_rests_on, found.compared)) if timed else {}
+    timed = any(name in TIMED for name in names) and any(each.time for each in comparison.compared)
+    bases = dict.fromkeys(map(_rests_on, comparison.compared)) if timed else {}
     # where all times rest on the same, a note says it
     if len(bases) > 1:
         columns.append(Column("time rests on", optional=True))
-    rows, front = [], found.front()
-    for i, each in _shown_rows(found, front):
+    rows, front = [], comparison.front()
+    for i, each in _shown_rows(comparison, front):
         numbers: list[Value] = []
         for name, ratios in zip(names, best, strict=True):
             numbers += [each.quantities[name], ratios[i]]
@@ -103,12 +106,12 @@ def _table(found: Comparison, names: tuple[str, ...]) -> Table:
     turned = [_title(name) for name in names if QUANTITIES[name].more]
     others = f", of {', '.join(turned)} to the most" if turned else ""
     notes = [f"×: relative to the least{others}, which is 1.00"]
-    if found.pareto is not None:
-        notes.append(f"◂: Pareto front of {said(found.pareto)}")
-    if len(rows) < len(found.compared):
+    if comparison.pareto is not None:
+        notes.append(f"◂: Pareto front of {said(comparison.pareto)}")
+    if len(rows) < len(comparison.compared):
         notes.append(
-            f"the front alone, {len(rows):,} of {len(found.compared):,} rows: --format csv and "
-            "json have all"
+            f"the front alone, {len(rows):,} of {len(comparison.compared):,} rows: --format csv "
+            "and json have all"
         )
     if timed:
         alone = f"; it rests on {next(iter(bases))}" if len(bases) == 1 else ""
@@ -116,22 +119,22 @@ def _table(found: Comparison, names: tuple[str, ...]) -> Table:
             "time: of a step, of a report with several cards on the slowest of them; ±: its band"
             f"{alone}"
         )
-        if found.aside:
-            notes.append(f"of training alone, not of the time: {', '.join(found.aside)}")
-    notes += _origins(found)
-    bounds = dict.fromkeys(each.model for each in found.compared if each.peak_is == "bounded")
+        if comparison.aside:
+            notes.append(f"of training alone, not of the time: {', '.join(comparison.aside)}")
+    notes += _origins(comparison)
+    bounds = dict.fromkeys(each.model for each in comparison.compared if each.peak_is == "bounded")
     if bounds and "train_memory" in names:
         notes.append(f"{AT_MOST} of {', '.join(bounds)}")
-    if found.reports:
-        notes.append(f"flags are of the others: {', '.join(found.reports)} as it was reported")
-    notes += skipped_notes(found.skipped)
+    if comparison.reports:
+        notes.append(f"flags are of the others: {', '.join(comparison.reports)} as it was reported")
+    notes += skipped_notes(comparison.skipped)
     return Table("", tuple(columns), tuple(rows), tuple(notes))
 
 
-def _origins(found: Comparison) -> Iterator[str]:
+def _origins(comparison: Comparison) -> Iterator[str]:
     """Which rows are from digests of traces."""
     by_origin: dict[str, dict[str, None]] = {}
-    for each in found.compared:
+    for each in comparison.compared:
         if each.origin:
             by_origin.setdefault(each.origin, {})[each.model] = None
     for origin, models in by_origin.items():
@@ -139,26 +142,26 @@ def _origins(found: Comparison) -> Iterator[str]:
         yield f"from digests of traces with {origin}: {of}"
 
 
-def _shown_rows(found: Comparison, front: frozenset[int]) -> list[tuple[int, Compared]]:
+def _shown_rows(comparison: Comparison, front: frozenset[int]) -> list[tuple[int, Compared]]:
     """The rows of a page by their number: of many the front alone, in the order of its first
     quantity."""
-    if found.pareto is None or len(found.compared) <= _MOST_ROWS:
-        return list(enumerate(found.compared))
-    first = found.pareto[0]
+    if comparison.pareto is None or len(comparison.compared) <= _MOST_ROWS:
+        return list(enumerate(comparison.compared))
+    first = comparison.pareto[0]
     sign = -1 if QUANTITIES[first].more else 1
 
     def place(number: int) -> float:
-        return sign * (found.compared[number].quantities[first] or 0)
+        return sign * (comparison.compared[number].quantities[first] or 0)
 
-    return [(i, found.compared[i]) for i in sorted(front, key=place)]
+    return [(i, comparison.compared[i]) for i in sorted(front, key=place)]
 
 
 def _rests_on(each: Compared) -> str | None:
     return None if each.time is None else str(each.time)
 
 
-def _why(found: Comparison) -> Iterator[Table]:
-    for why in found.why():
+def _why(comparison: Comparison) -> Iterator[Table]:
+    for why in comparison.why():
         yield _differences(why)
 
 

@@ -28,22 +28,22 @@ _COLUMNS = (
 )
 
 
-def diff_page(found: Diff) -> Page:
+def diff_page(result: Diff) -> Page:
     """A table a model, of the usual quantities; the others and the layers are folded."""
-    base = found.base
+    base = result.base
     named = f" ({base.hash[:_HASH]})" if base.hash else ""
-    tables = [table for each in found.models for table in _tables(each, found.shown)]
+    tables = [table for each in result.models for table in _tables(each, result.shown)]
     return Page(
-        f"Cost against {base.name}{named}", tables=tuple(tables), answer=tuple(_answer(found))
+        f"Cost against {base.name}{named}", tables=tuple(tables), answer=tuple(_answer(result))
     )
 
 
-def _answer(found: Diff) -> Iterator[str]:
+def _answer(result: Diff) -> Iterator[str]:
     """The models that cost something else, and by how much."""
     same = 0
     said: list[str] = []
-    for each in found.models:
-        changed = [d for d in each.differences() if d.changed and d.quantity in found.shown]
+    for each in result.models:
+        changed = [d for d in each.differences() if d.changed and d.quantity in result.shown]
         if each.was is None and each.now is not None:
             said.append(f"{each.name} is new")
         elif each.now is None:
@@ -107,11 +107,11 @@ def _why(quantity: str, layers: tuple[Changed, ...]) -> Iterator[str]:
     """The layers that a quantity changed with, the largest first."""
     for column in QUANTITIES[quantity].layers:
         of_column = [each for each in layers if each.number == column]
-        found = sorted(_deciding(of_column), key=lambda each: -abs(each.more))
-        for each in found[:_REASONS]:
+        deciding = sorted(_deciding(of_column), key=lambda each: -abs(each.more))
+        for each in deciding[:_REASONS]:
             more = f"{signed(each.more, each.unit)} {_OF[column]}".replace(" FLOPs", "FLOPs")
             yield f"{each.layer or 'model and loss'} {more}"
-        if found:
+        if deciding:
             return
 
 

@@ -7,18 +7,18 @@ from vitcost.pages.chinese import in_chinese
 __all__ = ["explain_page"]
 
 
-def explain_page(found: Explanation) -> Page:
+def explain_page(explained: Explanation) -> Page:
     """The formula term by term, the whole of it, and what its letters stand for."""
-    page = _page(found)
-    if found.lang == "en":
+    page = _page(explained)
+    if explained.lang == "en":
         return page
-    return in_chinese(page, found.quantity, found.model, found.unit)
+    return in_chinese(page, explained.quantity, explained.model, explained.unit)
 
 
-def _page(found: Explanation) -> Page:
+def _page(explained: Explanation) -> Page:
     formulas: tuple[str, ...] = ()
-    if not isinstance(found.value, tuple):
-        formulas = (found.formula, found.substituted, f"{found.value:,}")
+    if not isinstance(explained.value, tuple):
+        formulas = (explained.formula, explained.substituted, f"{explained.value:,}")
     terms = Table(
         "Terms",
         (
@@ -27,16 +27,16 @@ def _page(found: Explanation) -> Page:
             Column("with numbers", "formula", optional=True),
             Column("value", "count"),
         ),
-        tuple(Row((t.name, t.formula, t.substituted, t.value)) for t in found.terms),
+        tuple(Row((t.name, t.formula, t.substituted, t.value)) for t in explained.terms),
     )
     letters = Table(
         "Letters",
         (Column("letter"), Column("value", "count"), Column("meaning")),
-        tuple(Row((each.letter, each.value, each.meaning)) for each in found.letters),
+        tuple(Row((each.letter, each.value, each.meaning)) for each in explained.letters),
     )
-    notes = (f"reference: {found.reference}", *([found.note] if found.note else []))
-    title = f"{found.quantity} of {found.model}"
-    value = found.value
+    notes = (f"reference: {explained.reference}", *([explained.note] if explained.note else []))
+    title = f"{explained.quantity} of {explained.model}"
+    value = explained.value
     answer = (
         "; ".join(f"{row.layer} {row.work:,}" for row in value)
         if isinstance(value, tuple)
@@ -44,10 +44,10 @@ def _page(found: Explanation) -> Page:
     )
     return Page(
         title,
-        (found.unit,),
+        (explained.unit,),
         (terms, letters),
         notes,
         answer=(answer,),
         formulas=formulas,
-        latex=found.latex or "",
+        latex=explained.latex or "",
     )

@@ -83,13 +83,13 @@ def _cards(result: Fit) -> Table:
     columns.append(Column("memory by", optional=True))
     columns.append(Column("used is", optional=True))
     columns.append(Column("peak", optional=True))
-    found = list(result.found)
+    shown_rows = list(result.found)
     best: FitRow | None = None
     if not result.named:
         # the question is which card is enough: the smallest that holds the batch is marked
-        found.sort(key=lambda row: (row.capacity_bytes is None, row.capacity_bytes))
-        best = next((row for row in found if row.fits), None)
-    rows = tuple(_card(result, row, row is best) for row in found)
+        shown_rows.sort(key=lambda row: (row.capacity_bytes is None, row.capacity_bytes))
+        best = next((row for row in shown_rows if row.fits), None)
+    rows = tuple(_card(result, row, row is best) for row in shown_rows)
     return Table("", tuple(columns), rows, tuple(_notes(result)))
 
 
@@ -145,16 +145,16 @@ def _ways(result: Fit) -> Iterator[Table]:
     most = _WAYS if len(failing) < 4 else 1
     times = all(map(_timed, failing))
     for keeps, group in _GROUPS.items():
-        found = [
+        offered = [
             (row, way)
             for row in failing
             for way in [way for way in row.ways if way.keeps == keeps][:most]
         ]
-        if found:
-            sized = all(way.largest_batch is not None for _, way in found)
-            rows = tuple(_way(row, way, times, sized) for row, way in found)
+        if offered:
+            sized = all(way.largest_batch is not None for _, way in offered)
+            rows = tuple(_way(row, way, times, sized) for row, way in offered)
             columns = _way_columns(times, sized)
-            micro = any(name == "batch" for _, way in found for name, _ in way.flags)
+            micro = any(name == "batch" for _, way in offered for name, _ in way.flags)
             yield Table(f"{title}, {group}", columns, rows, tuple(_order(times, micro)))
     if hopeless:
         yield Table("", (), (), (f"in no way: {', '.join(hopeless)}",))

@@ -17,14 +17,14 @@ def over_step(report: Report) -> tuple[Areas, ...]:
     if getattr(report.model.config, "depth", 0) > _DEEPEST:
         return ()
     try:
-        found = report.moments()
+        moments = report.moments()
     except NotCovered:
         return ()
     # parts that are there at some moment; those that never change lie lowest
-    held = [(title, [getattr(m.parts, name) for m in found]) for title, name in _stacked()]
+    held = [(title, [getattr(m.parts, name) for m in moments]) for title, name in _stacked()]
     drawn = [(title, sizes) for title, sizes in held if any(sizes)]
-    most = max(found, key=lambda moment: moment.total_bytes)
-    again = any(moment.phase == "recomputation" for moment in found)
+    most = max(moments, key=lambda moment: moment.total_bytes)
+    again = any(moment.phase == "recomputation" for moment in moments)
     return (
         Areas(
             f"Memory over a training step, batch of {report.scenario.batch:,}",
@@ -32,7 +32,7 @@ def over_step(report: Report) -> tuple[Areas, ...]:
             tuple(title for title, _ in drawn),
             tuple(
                 Moment(m.phase, _layer(m.path), tuple(sizes[i] for _, sizes in drawn))
-                for i, m in enumerate(found)
+                for i, m in enumerate(moments)
             ),
             f"peak {shown(most.total_bytes, 'bytes')}: {most.place}",
             (

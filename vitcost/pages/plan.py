@@ -240,10 +240,10 @@ def _alike(rows: list[PlanRow]) -> Iterator[list[PlanRow]]:
 
 def _divisions(result: Plan) -> list[list[PlanRow]]:
     """The rows by how they divide the step: the best of each first, by what it recomputes."""
-    found: dict[str, list[PlanRow]] = {}
+    by_strategy: dict[str, list[PlanRow]] = {}
     for row in result.found:
-        found.setdefault(row.strategy, []).append(row)
-    return list(found.values())
+        by_strategy.setdefault(row.strategy, []).append(row)
+    return list(by_strategy.values())
 
 
 def _best_row(result: Plan, row: PlanRow) -> Row:

@@ -111,9 +111,9 @@ def _inputs(config: Mapping[str, Any], tokens: Size | None) -> Iterator[str]:
             yield from _inputs(config[tower], tokens)
     if "img_size" in config:
         image, patch = tuple(config["input_size"]), tuple(config["patch_size"])
-        own = tuple(config["img_size"])
+        built_for = tuple(config["img_size"])
         behind = f" of features of {config['backbone']}" if config.get("backbone") else ""
-        table = "" if own == image else f", positions of {shown(own)}"
+        table = "" if built_for == image else f", positions of {shown(built_for)}"
         yield f"image {shown(image)}{table}, patch {shown(patch)}{behind}, {tokens:,} tokens"
     if "vocab_size" in config:
         said = f"text of {config['seq_len']:,} tokens, vocabulary {config['vocab_size']:,}"
@@ -154,10 +154,10 @@ def _parts(report: Report) -> Table:
 
 
 def _part(name: str, shape: Value, numbers: tuple[Size | None, ...], params: Size) -> Row:
-    own, macs, *beside = numbers
+    params_of_part, macs, *beside = numbers
     # an average pool has no parameters
-    share = (own or 0) / params if params else None
-    return Row((name, shape, own, share, macs, 2 * (macs or 0), *beside))
+    share = (params_of_part or 0) / params if params else None
+    return Row((name, shape, params_of_part, share, macs, 2 * (macs or 0), *beside))
 
 
 def _flops(report: Report) -> Table:

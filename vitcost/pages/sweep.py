@@ -20,17 +20,17 @@ _MOST_ROWS = 100
 
 def sweep_page(sweep: Sweep) -> Page:
     """The ends of each quantity, and the front of two; every row is in the flat formats."""
-    found = sweep.extremes()
-    answer = f"{found.rows:,} of {found.points:,} combinations are valid"
+    extremes = sweep.extremes()
+    answer = f"{extremes.rows:,} of {extremes.points:,} combinations are valid"
     ends = (
-        _table("The least of each quantity", found.least),
-        _table("The most of each quantity", found.most),
+        _table("The least of each quantity", extremes.least),
+        _table("The most of each quantity", extremes.most),
     )
-    front = (_front(found),) if found.front else ()
-    ends_of = (of.get("train_memory", {}) for of in (found.least, found.most))
+    front = (_front(extremes),) if extremes.front else ()
+    ends_of = (of.get("train_memory", {}) for of in (extremes.least, extremes.most))
     bounds = any(row.get("peak_is") == "bounded" for row in ends_of)
     said = ("training, at most: no exact peak is known of some; peak_is says of which",)
-    notes = (*(said if bounds else ()), *skipped_notes(found.skipped))
+    notes = (*(said if bounds else ()), *skipped_notes(extremes.skipped))
     return Page("Every combination", tables=(*ends, *front), notes=notes, answer=(answer,))
 
 
@@ -60,21 +60,21 @@ def _rests_on(row: Mapping[str, Any]) -> str:
     return str(TimeOf(*(row[f"{_OF_TIME}{name}"] for name in TimeOf._fields)))
 
 
-def _front(found: Extremes) -> Table:
+def _front(extremes: Extremes) -> Table:
     """The combinations that nothing beats in both quantities."""
     units = {quantity.key(name): quantity.unit for name, quantity in QUANTITIES.items()}
-    pair = {QUANTITIES[name].key(name) for name in found.pareto}
+    pair = {QUANTITIES[name].key(name) for name in extremes.pareto}
     # a narrow screen has what the front is over
-    keys = [key for key in found.front[0] if not key.startswith(_OF_TIME) or key in units]
+    keys = [key for key in extremes.front[0] if not key.startswith(_OF_TIME) or key in units]
     columns = tuple(
         Column(key, units.get(key, "text"), optional=key in units and key not in pair)
         for key in keys
     )
     rows = [
         Row(tuple(row[key] if key in units else spelled(row[key]) for key in keys))
-        for row in found.front[:_MOST_ROWS]
+        for row in extremes.front[:_MOST_ROWS]
     ]
-    more = len(found.front) - len(rows)
+    more = len(extremes.front) - len(rows)
     notes = (f"{more:,} more points of the front are not shown",) if more else ()
-    title = f"Pareto front of {said(found.pareto)}"
+    title = f"Pareto front of {said(extremes.pareto)}"
     return Table(title, columns, tuple(rows), notes)

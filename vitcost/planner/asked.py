@@ -29,14 +29,16 @@ def asked(
     names = {field.name for field in fields(Scenario)}
     flags = {name: value for name, value in given.items() if name in names}
     overrides = {name: value for name, value in given.items() if name not in names}
-    found = resolve(model, **overrides)
+    resolved = resolve(model, **overrides)
     named = flags.get("precision")
     if automatic and (named is None or (isinstance(named, str) and named == AUTO)):
-        own = "precision" in found.flags or RECIPES.get(flags.get("recipe", "torch")) != _TORCH
-        held: tuple[str, ...] = getattr(found.config, "precisions", ())
+        fixed_precision = (
+            "precision" in resolved.flags or RECIPES.get(flags.get("recipe", "torch")) != _TORCH
+        )
+        held: tuple[str, ...] = getattr(resolved.config, "precisions", ())
         # a file of one precision has no other
         automatic = held[0] if len(held) == 1 else automatic
-        flags["precision"] = None if own else automatic
+        flags["precision"] = None if fixed_precision else automatic
     scenario = Scenario.of(**{**flags, **fixed})
-    check_layout(found.config, scenario)
-    return found, scenario.added_to(found.flags)
+    check_layout(resolved.config, scenario)
+    return resolved, scenario.added_to(resolved.flags)

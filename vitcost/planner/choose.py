@@ -154,8 +154,8 @@ def _best(
         return rank_need(pace.run, _with(strategy, job, batch))
 
     def step(batch: int) -> StepTime:
-        own, time = _with(strategy, job, batch), micro(batch, strategy.checkpointing)
-        return step_time(pace.run, own, time, weights, job, pace.card)
+        divided_by, time = _with(strategy, job, batch), micro(batch, strategy.checkpointing)
+        return step_time(pace.run, divided_by, time, weights, job, pace.card)
 
     fits = _fitting(batches, lambda batch: headroom(needed(batch).total_bytes) >= 0)
     batch = min(fits, key=lambda batch: step(batch).total) if fits else batches[0]

@@ -175,22 +175,22 @@ def compare(
 
     # flags are of the models beside a report, which was made under its own
     kept = made and None in finished and not wanted.varied
-    found = [
+    rows = [
         each if data is None else _of_file(each, model)
         for model, data in zip(rows_of.models, finished, strict=True)
         for each in _rows(model, data, wanted, kept, many, skipped, tell, rows_of.may_lack(model))
     ]
-    found = _told_apart(found)
-    if not found:
+    rows = _told_apart(rows)
+    if not rows:
         raise ConfigError(f"no combination can be: {', '.join(skipped)}")
-    _check_modes(found, wanted)
-    timed = any(each.time is not None and each.time.mode == "infer" for each in found)
+    _check_modes(rows, wanted)
+    timed = any(each.time is not None and each.time.mode == "infer" for each in rows)
     flagged = {*flags, *(axis.name for axis in wanted.varied.axes)}
     aside = tuple(flag for flag in TRAINING if timed and flag in flagged)
-    reports = tuple(each.model for each in found if each.file) if kept and flags else ()
+    reports = tuple(each.model for each in rows if each.file) if kept and flags else ()
     asked = tuple(spelled_flag(name, value) for name, value in wanted.given.items())
     return Comparison(
-        tuple(found), wanted.names, wanted.shown, why, wanted.pair, skips(skipped), aside, asked,
+        tuple(rows), wanted.names, wanted.shown, why, wanted.pair, skips(skipped), aside, asked,
         reports,
     )  # fmt: skip
 
@@ -231,9 +231,9 @@ def _rows(
     tell()
 
 
-def _check_modes(found: Sequence[Compared], wanted: Wanted) -> None:
+def _check_modes(rows: Sequence[Compared], wanted: Wanted) -> None:
     """Refuses a quantity of a mode that no row is of."""
-    modes = {each.time.mode for each in found if each.time is not None}
+    modes = {each.time.mode for each in rows if each.time is not None}
     for name in wanted.names:
         mode = TIMED[name].mode if name in TIMED else ""
         if modes and mode not in ("", *modes):
@@ -257,14 +257,14 @@ def _of_file(each: Compared, model: Candidate) -> Compared:
     return each._replace(file=model if isinstance(model, str) else "a report")
 
 
-def _told_apart(found: list[Compared]) -> list[Compared]:
+def _told_apart(rows: list[Compared]) -> list[Compared]:
     """Reports of one model by the files that they were read from."""
-    times = Counter(each.model for each in found)
+    times = Counter(each.model for each in rows)
     return [
         each._replace(model=f"{each.model} ({each.file})")
         if each.file and times[each.model] > 1
         else each
-        for each in found
+        for each in rows
     ]
 
 

@@ -141,17 +141,17 @@ def layer_numbers(data: Mapping[str, Any]) -> Numbers:
     >>> numbers["blocks.*.attn"]["params"] == 12 * (4 * 768**2 + 4 * 768)
     True
     """
-    found: dict[str, dict[str, int]] = {}
+    numbers: dict[str, dict[str, int]] = {}
     for layer in data["layers"]:
-        _add(layer, 1, found)
-    return found
+        _add(layer, 1, numbers)
+    return numbers
 
 
-def _add(layer: Mapping[str, Any], times: int, found: dict[str, dict[str, int]]) -> None:
+def _add(layer: Mapping[str, Any], times: int, by_name: dict[str, dict[str, int]]) -> None:
     times = times * layer["repeat"]
     names = ("*" if name.isdigit() else name for name in layer["path"].split("."))
-    numbers = found.setdefault(".".join(names), dict.fromkeys(NUMBERS, 0))
+    numbers = by_name.setdefault(".".join(names), dict.fromkeys(NUMBERS, 0))
     for column in NUMBERS:
         numbers[column] += times * (layer[column] or 0)
     for child in layer["children"]:
-        _add(child, times, found)
+        _add(child, times, by_name)

@@ -125,33 +125,33 @@ class Evaluator:
         for each, same in _apart(code, rows):
             key = block.number, each
             alone = self._are_few(key, same.size)
-            found = None if alone else self._structure(block, key, where[same[0]], at)
-            if found is None:
+            described = None if alone else self._structure(block, key, where[same[0]], at)
+            if described is None:
                 self._one_by_one(block, where[same], at, filled)
-            elif isinstance(found, str):
-                filled.skipped[found] += same.size
+            elif isinstance(described, str):
+                filled.skipped[described] += same.size
             else:
                 some = slice(None) if same.size == where.size else same
-                own = Sizes({axis: taken(size, some) for axis, size in sizes.items()})
-                self._put(key, found, own, taken(batch, some), where[same], filled)
+                sizes_of_rows = Sizes({axis: taken(size, some) for axis, size in sizes.items()})
+                self._put(key, described, sizes_of_rows, taken(batch, some), where[same], filled)
 
     def _put(
         self,
         key: tuple[int, int],
-        found: Structure,
+        described: Structure,
         sizes: Sizes,
         batch: Any,
         rows: Any,
         filled: Filled,
     ) -> None:
         """Puts the quantities of rows of one structure."""
-        own = {axis: sizes[axis] for axis in found.plan.axes}
-        for name, column in self._evaluated(key, found.plan, own).items():
+        columns = {axis: sizes[axis] for axis in described.plan.axes}
+        for name, column in self._evaluated(key, described.plan, columns).items():
             filled.put(name, rows, column)
-        if found.clock is not None and self.cards is not None:
-            self.cards.columns(found.clock, sizes, batch, rows, self.timed, filled)
+        if described.clock is not None and self.cards is not None:
+            self.cards.columns(described.clock, sizes, batch, rows, self.timed, filled)
         filled.done[rows] = True
-        filled.peak_is[rows] = found.peak_is
+        filled.peak_is[rows] = described.peak_is
 
     def _are_few(self, key: tuple[int, int], rows: int) -> bool:
         """Whether the rows of a structure are reported sooner than the structure is described."""
@@ -180,19 +180,19 @@ class Evaluator:
 
     def _batch(self, block: _Block, row: int, at: Mapping[str, Any]) -> int:
         varied = [axis for axis in self.inside if axis.name == "batch"]
-        found = [int(axis.value(int(at[axis.name][row]))) for axis in varied]
-        return found[0] if found else block.scenario.batch
+        batches = [int(axis.value(int(at[axis.name][row]))) for axis in varied]
+        return batches[0] if batches else block.scenario.batch
 
     def _described(self, number: int, row: int, at: Mapping[str, Any]) -> _Block | str:
         """The block of a row, or why there is none: flags that contradict each other."""
         given = {axis.name: axis.value(int(at[axis.name][row])) for axis in self.outside}
         flags = {**self.flags, **{k: value for k, value in given.items() if k in _ASIDE}}
-        own = {name: value for name, value in given.items() if name not in _ASIDE}
+        fields_of_model = {name: value for name, value in given.items() if name not in _ASIDE}
         flags.update(mode_of("compare", flags))
         try:
             plain = {name: value for name, value in flags.items() if name in _FLAGS}
             scenario = Scenario.of(**plain).added_to(self.base.flags)
-            block = _Block(number, {**self.fields, **own}, scenario, self._card(flags))
+            block = _Block(number, {**self.fields, **fields_of_model}, scenario, self._card(flags))
             self._config(block, {axis.name: _one(axis) for axis in self._sizes()})
         except UnknownName:
             # an unknown name is no combination that cannot be
@@ -259,9 +259,9 @@ class Evaluator:
         model = resolve(self.base, **block.fields, **self._point(row, at))
         scenario = replace(block.scenario, batch=self._batch(block, row, at))
         constants = self._constants(block, scenario.batch)
-        found = structure(model, scenario, self.names, constants, self.cards, block.card)
-        self._known[key] = found
-        return found
+        described = structure(model, scenario, self.names, constants, self.cards, block.card)
+        self._known[key] = described
+        return described
 
     def _constants(self, block: _Block, batch: int) -> dict[str, int]:
         """The sizes that are the same in all rows of a block."""
@@ -308,10 +308,10 @@ def _laid_out(axis: Axis) -> Any:
 def _values(axis: Axis, values: Any, index: Any) -> Any:
     """The values of a field at some indices as a column; the sides of a pair as two."""
     ranged = isinstance(values, range)
-    found = values.start + index * values.step if ranged else values[index]
+    column = values.start + index * values.step if ranged else values[index]
     if _is_pair(axis):
-        return (found, found) if found.ndim == 1 else (found[:, 0], found[:, 1])
-    return found
+        return (column, column) if column.ndim == 1 else (column[:, 0], column[:, 1])
+    return column
 
 
 def _one(axis: Axis) -> Any:

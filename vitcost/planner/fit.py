@@ -147,19 +147,19 @@ def fit(
     wanted: dict[str, Any] = {} if require is None else {"batch": require}
     if require is not None and given.get("batch", require) != require:
         raise ConfigError(f"batch {given['batch']} contradicts require {require}")
-    found, scenario = asked(model, given, **wanted)
-    own = own_cards(gpu_file)
-    named = tuple(dict.fromkeys(asked_cards(gpu, own)))
+    resolved, scenario = asked(model, given, **wanted)
+    users_cards = own_cards(gpu_file)
+    named = tuple(dict.fromkeys(asked_cards(gpu, users_cards)))
     _check(scenario, bool(named))
     kept = parse_reserve(reserve)
     sizes = tuple(dict.fromkeys(text("largest", each) for each in largest))
-    run = workload(found.config, scenario)
+    run = workload(resolved.config, scenario)
     if run.least_batch > scenario.batch and not wanted and "batch" not in given:
         # nobody asked for one image, which a module may not run, or its file not have
         scenario = replace(scenario, batch=run.least_batch)
         run = run.under(scenario)
-    rows = _rows(found, run, named or matching("", own), kept, sizes, bool(named))
-    return Fit(found, scenario, scenario.batch, bool(named), kept, sizes, rows)
+    rows = _rows(resolved, run, named or matching("", users_cards), kept, sizes, bool(named))
+    return Fit(resolved, scenario, scenario.batch, bool(named), kept, sizes, rows)
 
 
 def _check(scenario: Scenario, named: bool) -> None:
@@ -185,14 +185,14 @@ def _rows(
     groups: dict[Scenario | None, list[Card]] = {}
     for row in cards:
         groups.setdefault(_runs(run.scenario, row, named), []).append(row)
-    found: dict[Card, FitRow] = {}
+    by_card: dict[Card, FitRow] = {}
     for runs, group in groups.items():
         if runs is None:
-            found.update((row, _kernelless(row, reserve)) for row in group)
+            by_card.update((row, _kernelless(row, reserve)) for row in group)
             continue
         rows = _alike(model, run, runs, group, reserve, largest, named)
-        found.update(zip(group, rows, strict=True))
-    return tuple(found[row] for row in cards)
+        by_card.update(zip(group, rows, strict=True))
+    return tuple(by_card[row] for row in cards)
 
 
 def _runs(scenario: Scenario, row: Card, named: bool) -> Scenario | None:
@@ -220,13 +220,13 @@ def _alike(
     named: bool,
 ) -> tuple[FitRow, ...]:
     """The rows of cards that run a scenario by the same kernels, those of ``runs``."""
-    own, wanted = run.under(runs), run.scenario.batch
+    on_card_run, wanted = run.under(runs), run.scenario.batch
 
-    of = needs(own)
+    of = needs(on_card_run)
     known = [row for row in cards if row.capacity_bytes]
     limits = {row: reserve.leaves(row, runs.software) for row in known}
     bare = {row: row.capacity_bytes or 0 for row in known}
-    batches = largest_batches(own, of, {*limits.values(), *bare.values()})
+    batches = largest_batches(on_card_run, of, {*limits.values(), *bare.values()})
     sizes = {name: largest_sizes(name, model, runs, set(limits.values())) for name in largest}
     others: dict[tuple[str, Kernels], tuple[Way, ...]] = {}
     rows = []
@@ -235,27 +235,29 @@ def _alike(
             rows.append(_unknown(row))
             continue
         limit = limits[row]
-        found: tuple[Way, ...] = ()
+        offered: tuple[Way, ...] = ()
         if of(wanted).total_bytes > limit:
             kind = half(row), kernels_on(row)
             if kind not in others:
                 others[kind] = ways(run, row, pulled=named)
-            found = others[kind]
+            offered = others[kind]
             if named and run.training:
-                found = (*found, *smaller(model, run, row, limit))
-            found = fitting(found, partial(reserve.headroom, row, software=runs.software))
+                offered = (*offered, *smaller(model, run, row, limit))
+            offered = fitting(offered, partial(reserve.headroom, row, software=runs.software))
             if named:
-                found = timed(found, model, run.scenario, row)
-                found = telling(sized(found, model, run, row, limit))
+                offered = timed(offered, model, run.scenario, row)
+                offered = telling(sized(offered, model, run, row, limit))
         asked = {name: each[limit] for name, each in sizes.items()}
         most = batches[limit]
-        made = _row(row, most, of(most or own.least_batch), of(wanted), reserve, runs.software)
+        made = _row(
+            row, most, of(most or on_card_run.least_batch), of(wanted), reserve, runs.software
+        )
         rows.append(
             made._replace(
                 largest_batch_bare=batches[bare[row]],
                 largest_img_size=asked.get("img_size"),
                 largest_depth=asked.get("depth"),
-                ways=found,
+                ways=offered,
             )
         )
     return tuple(rows)

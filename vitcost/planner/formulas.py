@@ -29,13 +29,13 @@ def formulas(model: Resolved, scenario: Scenario, names: Iterable[str]) -> Formu
     >>> formulas(resolve("vit_base_patch16_224"), Scenario(), ["tokens"])
     {'tokens': (1*s,)}
     """
-    own = workload(model.config, scenario).sizes
-    letters = Sizes(cast(Any, {axis: symbol(str(axis)) for axis in own}))
+    sizes = workload(model.config, scenario).sizes
+    letters = Sizes(cast(Any, {axis: symbol(str(axis)) for axis in sizes}))
     data = report_on(model, workload(model.config, scenario, letters)).to_dict()
-    found: dict[str, Any] = {name: QUANTITIES[name].read(data) for name in names}
+    expressions: dict[str, Any] = {name: QUANTITIES[name].read(data) for name in names}
     return {
         name: None if value is None else undominated(candidates(value), _least(map(str, letters)))
-        for name, value in found.items()
+        for name, value in expressions.items()
     }
 
 
@@ -76,12 +76,12 @@ class Plan:
     def bound(self, most: Mapping[str, int]) -> int:
         """What no number on the way to a quantity exceeds, for sizes up to these."""
         sums = [_bound(each, most) for each in self._sums]
-        found = 0
+        highest = 0
         for parts in self._parts.values():
             if parts is not None:
                 shared, *differing = (each.times * sums[each.of] for each in (parts[0], *parts[1]))
-                found = max(found, shared + max(differing, default=0))
-        return found
+                highest = max(highest, shared + max(differing, default=0))
+        return highest
 
     def values(self, sizes: Mapping[str, Numbers]) -> dict[str, Numbers]:
         """The quantities for the sizes of all axes; None: no exact figure."""
@@ -93,15 +93,15 @@ class Plan:
                 sums[part.of] = _sum(self._sums[part.of], sizes, products)
             return part.times * sums[part.of] if part.times > 1 else sums[part.of]
 
-        found: dict[str, Numbers] = {}
+        numbers: dict[str, Numbers] = {}
         for name, parts in self._parts.items():
-            found[name] = None
+            numbers[name] = None
             if parts is not None:
                 shared, differing = parts
-                found[name] = value(shared)
+                numbers[name] = value(shared)
                 if differing:
-                    found[name] = found[name] + reduce(largest, map(value, differing))
-        return found
+                    numbers[name] = numbers[name] + reduce(largest, map(value, differing))
+        return numbers
 
 
 class _Multiple(NamedTuple):
@@ -112,13 +112,13 @@ class _Multiple(NamedTuple):
 
 
 def _bound(of: Polynomial, most: Mapping[str, int]) -> int:
-    found = 0
+    total = 0
     for product, n in of.terms.items():
         n = abs(n)
         for axis in product:
             n *= max(most[axis], 1)
-        found += n
-    return found
+        total += n
+    return total
 
 
 def _shared(of: list[Polynomial]) -> tuple[Polynomial, tuple[Polynomial, ...]]:

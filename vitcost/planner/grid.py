@@ -76,11 +76,11 @@ class Grid(NamedTuple):
         >>> grid({"depth": "12:36:+12", "batch": "1:64:x8"}).point(4)
         {'depth': 24, 'batch': 8}
         """
-        found = {}
+        values = {}
         for axis in reversed(self.axes):
             index, at = divmod(index, len(axis.values))
-            found[axis.name] = axis.value(at)
-        return dict(reversed(found.items()))
+            values[axis.name] = axis.value(at)
+        return dict(reversed(values.items()))
 
     def __bool__(self) -> bool:
         return bool(self.axes)
@@ -198,14 +198,14 @@ def _listed(given: Any) -> list[Any]:
     """One value, or several in whatever holds them: numpy's are numbers as Python has them."""
     several = given if isinstance(given, Iterable) else [given]
     try:
-        found = [as_python(value) for value in islice(several, _MOST_VALUES + 1)]
+        values = [as_python(value) for value in islice(several, _MOST_VALUES + 1)]
         # values are told apart, and counted once
-        dict.fromkeys(found)
+        dict.fromkeys(values)
     except Exception:
         raise ConfigError(f"values that cannot vary: {shown(given)}") from None
-    if len(found) > _MOST_VALUES:
+    if len(values) > _MOST_VALUES:
         raise ConfigError(f"more than {_MOST_VALUES:,} values that are no range are not varied")
-    return found
+    return values
 
 
 def _kind(name: str) -> tuple[Any, Field]:
@@ -241,21 +241,21 @@ def _checked(name: str, kind: Any, field: Field, value: Any) -> Any:
 
 def _spelled(name: str, kind: Any, field: Field, text: str) -> Sequence[Any]:
     """Values with commas between them, each of which may be a range where it is a number."""
-    found: list[Any] = []
+    values: list[Any] = []
     for word in text.split(","):
         word = word.strip()
         if kind not in _COUNTED or ":" not in word:
-            found.append(parse(name, kind, field, word))
+            values.append(parse(name, kind, field, word))
             continue
         many = _range(name, kind, field, word)
         if word == text.strip():
             return many
         if len(many) > _MOST_VALUES:
             raise ConfigError(f"{name}={word} has more than {_MOST_VALUES:,} values to be listed")
-        found += many
-        if len(found) > _MOST_VALUES:
+        values += many
+        if len(values) > _MOST_VALUES:
             raise ConfigError(f"{name} has more than {_MOST_VALUES:,} values to be listed")
-    return found
+    return values
 
 
 def _range(name: str, kind: Any, field: Field, text: str) -> Sequence[int]:

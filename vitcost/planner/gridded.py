@@ -131,9 +131,9 @@ class _Numbers:
         if self.times[key] < DESCRIBED:
             return None
         if key not in self.known:
-            found = structure(model, scenario, self.names, {}, self.wanted.cards, card)
+            described = structure(model, scenario, self.names, {}, self.wanted.cards, card)
             # a report says why there is none
-            self.known[key] = found if isinstance(found, Structure) else None
+            self.known[key] = described if isinstance(described, Structure) else None
         known = self.known[key]
         return None if known is None else self._row(model, scenario, known, sizes)
 

@@ -29,7 +29,7 @@ def largest_convex(of: Callable[[int], int], limits: Iterable[int], first: int) 
     >>> largest_convex(lambda x: max(10 + x, 3 * x), [11, 12, 40, 2], 1)
     {40: 13, 12: 2, 11: 1, 2: 0}
     """
-    found: dict[int, int] = {}
+    largest: dict[int, int] = {}
     lines: list[_Line] = []
     for limit in sorted(set(limits), reverse=True):
         # each step is 1 or more: beyond a limit's own distance nothing is within it
@@ -38,8 +38,8 @@ def largest_convex(of: Callable[[int], int], limits: Iterable[int], first: int) 
         while (value := of(x)) > limit and x > first:
             lines.append(_Line(x, value, value - of(x - 1)))
             x = _reached(lines, limit, first)
-        found[limit] = x if value <= limit else first - 1
-    return found
+        largest[limit] = x if value <= limit else first - 1
+    return largest
 
 
 def _reached(lines: Iterable[_Line], limit: int, first: int) -> int:

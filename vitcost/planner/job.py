@@ -120,11 +120,11 @@ def data_of(samples: int | str, epochs: int) -> tuple[int, int]:
     >>> data_of("1.28M", 90)
     (1280000, 90)
     """
-    found = _whole("samples", parse_count(samples) if isinstance(samples, str) else samples)
+    count = _whole("samples", parse_count(samples) if isinstance(samples, str) else samples)
     times = _whole("epochs", epochs)
-    if found * times > _MOST_SAMPLES:
-        raise ConfigError(f"samples × epochs is {found * times:,}, more than {_MOST_SAMPLES:,}")
-    return found, times
+    if count * times > _MOST_SAMPLES:
+        raise ConfigError(f"samples × epochs is {count * times:,}, more than {_MOST_SAMPLES:,}")
+    return count, times
 
 
 def parse_rate(given: float | str) -> float:
@@ -165,10 +165,10 @@ def parse_price(given: float | str) -> float:
     """
     if not isinstance(given, str):
         return _positive("price", given)
-    found = re.fullmatch(_PRICE, given.strip(), re.IGNORECASE)
-    if found is None:
+    match = re.fullmatch(_PRICE, given.strip(), re.IGNORECASE)
+    if match is None:
         raise ConfigError(f"price must be a number such as 2.5 or $2.5, got {shown(given)}")
-    return _positive("price", float(found[1]))
+    return _positive("price", float(match[1]))
 
 
 def _brief(given: object) -> str:

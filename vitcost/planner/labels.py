@@ -46,7 +46,7 @@ def places(
     [(5.9, 4.5, 9.9, 5.5)]
     """
     marks = [(x - r, y - r, x + r, y + r) for (x, y), r in zip(points, radii, strict=True)]
-    found: list[Place | None] = [None] * len(points)
+    placed: list[Place | None] = [None] * len(points)
     taken: list[Box] = []
     lines: list[tuple[Point, Point]] = []
     # those in a crowd first: the others have room in any case
@@ -62,10 +62,10 @@ def places(
         )
         box, lead = next(free, (None, None))
         if box is not None:
-            found[i] = Place(box, lead is not None)
+            placed[i] = Place(box, lead is not None)
             taken.append(box)
             lines += [lead] if lead else []
-    return found
+    return placed
 
 
 def _alone(points: Sequence[Point], i: int, size: Point) -> float:

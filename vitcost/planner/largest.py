@@ -45,12 +45,12 @@ def largest_batches(
     >>> largest_batches(base, needs(base), [8_730_708_904, 8_730_708_903, 10**9])
     {8730708904: 64, 8730708903: 63, 1000000000: 0}
     """
-    found = largest_convex(lambda batch: of(batch).total_bytes, limits, 2)
+    by_limit = largest_convex(lambda batch: of(batch).total_bytes, limits, 2)
     # a batch of one runs other operators: it is asked for by itself
     least = run.least_batch
     return {
         limit: most if most > 1 else int(least == 1 and of(1).total_bytes <= limit)
-        for limit, most in found.items()
+        for limit, most in by_limit.items()
     }
 
 
@@ -76,11 +76,11 @@ def largest_sizes(
         return need(workload(other, scenario)).total_bytes
 
     def most(limit: int) -> int:
-        found = step * largest_monotone(lambda steps: of(steps * step), limit, last)
+        whole = step * largest_monotone(lambda steps: of(steps * step), limit, last)
         # a backbone and a model that pads take sizes between, which hold no less
-        between = [size for size in range(found + 1, found + step) if _taken(model, name, size)]
+        between = [size for size in range(whole + 1, whole + step) if _taken(model, name, size)]
         more = largest_monotone(lambda i: of(between[i - 1]), limit, len(between))
-        return between[more - 1] if more else found
+        return between[more - 1] if more else whole
 
     # what cannot be asked of the model is said before anything is searched
     of(step)

@@ -49,8 +49,8 @@ class Many:
         if key not in self._reports:
             if len(self._reports) == _MOST:
                 self._reports.clear()
-            own = run if scenario == run.scenario else run.under(scenario)
-            self._reports[key] = report_on(found, own)
+            asked = run if scenario == run.scenario else run.under(scenario)
+            self._reports[key] = report_on(found, asked)
         return self._reports[key]
 
     def known(self, gpu_file: Any, calibration: Any) -> "Known":
@@ -68,21 +68,21 @@ def _report(many: Many, model: Model, **flags: Any) -> Report:
     gpu, files = flags.pop("gpu", ()), {name: flags.pop(name, ()) for name in _FILES}
     asked, overrides = _apart(flags)
     scenario = Scenario.of(**asked)
-    found = resolve(model, **overrides)
-    scenario = scenario.added_to(found.flags)
-    run = workload(found.config, scenario)
-    own = many.reported(found, run, scenario)
+    resolved = resolve(model, **overrides)
+    scenario = scenario.added_to(resolved.flags)
+    run = workload(resolved.config, scenario)
+    reported = many.reported(resolved, run, scenario)
     check_cards(gpu, **files)
     if not gpu:
-        return own
+        return reported
     # a comparison without a card has no use for them
     from vitcost.hardware.timed import timed
 
-    tensors = tensors_on(run, lambda on: many.reported(found, run, on))
+    tensors = tensors_on(run, lambda on: many.reported(resolved, run, on))
     times = timed(
-        found.config, scenario, gpu, tensors=tensors, turning=False, known=many.known, **files
+        resolved.config, scenario, gpu, tensors=tensors, turning=False, known=many.known, **files
     )
-    return replace(own, time=times)
+    return replace(reported, time=times)
 
 
 def _apart(flags: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

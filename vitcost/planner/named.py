@@ -64,19 +64,19 @@ def named(models: Sequence[Candidate], vary: "Vary | None", all_timm: bool = Fal
     models = tuple(models if values is None else values)
     if not models and not all_timm:
         raise ConfigError("no model to compare")
-    found: dict[str, None] = {}
-    each = list(_expanded(models, found))
+    names: dict[str, None] = {}
+    each = list(_expanded(models, names))
     if all_timm:
         # a table of names, which a few models have no use for
         from vitcost.zoo.timm import architectures
 
-        more = [name for name in architectures() if name not in found and name not in models]
-        found.update(dict.fromkeys(more))
+        more = [name for name in architectures() if name not in names and name not in models]
+        names.update(dict.fromkeys(more))
         each += more
-    return Named(tuple(each), rest, frozenset(found))
+    return Named(tuple(each), rest, frozenset(names))
 
 
-def _expanded(models: Iterable[Candidate], found: dict[str, None]) -> "Iterator[Candidate]":
+def _expanded(models: Iterable[Candidate], names: dict[str, None]) -> "Iterator[Candidate]":
     """Models, each pattern in place as the names that it matches and that are not there yet."""
     for model in models:
         if not isinstance(model, str) or not any(c in model for c in "*?["):
@@ -87,6 +87,6 @@ def _expanded(models: Iterable[Candidate], found: dict[str, None]) -> "Iterator[
         if not is_pattern(model):
             yield model
             continue
-        new = [name for name in matches(model) if name not in found and name not in models]
-        found.update(dict.fromkeys(new))
+        new = [name for name in matches(model) if name not in names and name not in models]
+        names.update(dict.fromkeys(new))
         yield from new

@@ -23,18 +23,18 @@ def nodes_of(
             if given is not None:
                 raise ConfigError(f"cards {cards:,} and {name} both say how many there are")
     most = most_of_a_node(card)
-    own = size if size is not None else min(NODE, most.most) if most else NODE
+    whole = size if size is not None else min(NODE, most.most) if most else NODE
     if cards is None:
-        return (own if deadline is None or size is not None else None), nodes
-    if cards <= own:
+        return (whole if deadline is None or size is not None else None), nodes
+    if cards <= whole:
         return cards, 1
-    if cards % own:
-        low = cards // own * own
+    if cards % whole:
+        low = cards // whole * whole
         raise ConfigError(
-            f"cards {cards:,} are no whole nodes of {own:,}: give {low:,} or {low + own:,}, "
+            f"cards {cards:,} are no whole nodes of {whole:,}: give {low:,} or {low + whole:,}, "
             "or node_size"
         )
-    return own, cards // own
+    return whole, cards // whole
 
 
 def check_node(card: Card, gpus: int) -> None:
@@ -50,6 +50,6 @@ def check_node(card: Card, gpus: int) -> None:
     if node is not None and gpus > node.most:
         nodes = -(-gpus // node.most)
         raise ConfigError(
-            f"node_size {gpus:,} are cards of one node, and no node of {card.name} has more than "
-            f"{node.most:,}; give cards {nodes * node.most:,}, node_size {node.most:,} and network"
+            f"whole {gpus:,} are cards of one node, and no node of {card.name} has more than "
+            f"{node.most:,}; give cards {nodes * node.most:,}, whole {node.most:,} and network"
         )

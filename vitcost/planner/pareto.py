@@ -63,12 +63,12 @@ def front(points: "Iterable[tuple[Amount | None, Amount | None]]") -> frozenset[
     [0, 1, 3]
     """
     known = ((x, y, i) for i, (x, y) in enumerate(points) if x is not None and y is not None)
-    found: list[int] = []
+    best: list[int] = []
     lowest: Amount | None = None
     for _, same in groupby(sorted(known), key=lambda point: point[0]):
         column = list(same)
         least = column[0][1]
         if lowest is None or least < lowest:
             lowest = least
-            found += [i for _, y, i in column if y == least]
-    return frozenset(found)
+            best += [i for _, y, i in column if y == least]
+    return frozenset(best)

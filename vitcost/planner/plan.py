@@ -218,11 +218,11 @@ def plan(
             f"a plan checkpoints all blocks or none: none, selective, block or every:K, got "
             f"{checkpointing!r:.80}"
         )
-    own, constants = known(gpu_file, calibration)
-    rows = tuple(dict.fromkeys(asked_cards(gpu, own)))
+    users_cards, constants = known(gpu_file, calibration)
+    rows = tuple(dict.fromkeys(asked_cards(gpu, users_cards)))
     if not rows:
         raise ConfigError("no card: name one or several, gpu")
-    costs = prices(price, own)
+    costs = prices(price, users_cards)
     costs.check(rows)
     kept = parse_reserve(reserve)
     question = _Question(model, given, fixed, all, kept, constants, anchors_of(anchor))
@@ -259,18 +259,18 @@ def _planned(question: _Question, card: Card, wanted: Job) -> Plan:
     """The run on one kind of card, in the precision that the card is for unless one is given."""
     efficiency, fixed, kept = wanted.efficiency, question.fixed, question.reserve
     automatic = precision_on(card, training=True)
-    found, scenario = asked(
+    resolved, scenario = asked(
         question.model, question.given, automatic=automatic, mode="train", batch=1
     )
     check_node(card, wanted.gpus)
     time = partial(
         predict,
-        found.config,
+        resolved.config,
         gpu=card,
         anchors=_anchors(question.anchors, scenario, fixed, efficiency),
         calibrations=question.calibrations,
     )
-    run = workload(found.config, scenario)
+    run = workload(resolved.config, scenario)
     # many batches are asked for, of which a module may run no single image
     run = run.at(run.least_batch)
     pace = pace_of(run.under(on_card(scenario, card)), card, efficiency, time)
@@ -284,7 +284,7 @@ def _planned(question: _Question, card: Card, wanted: Job) -> Plan:
     said = tuple(assumptions(pace, wanted, kept, rows))
     basis = pace.micro(rows[0].micro_batch, rows[0].checkpointing).basis
     return Plan(
-        found, scenario, wanted, card, kept, totals, basis, said, rows, question.full, late=late
+        resolved, scenario, wanted, card, kept, totals, basis, said, rows, question.full, late=late
     )
 
 
@@ -336,20 +336,20 @@ def _order(plan: Plan) -> tuple[bool, bool, float]:
 
 
 def _anchors(
-    found: list[Anchor],
+    anchors: list[Anchor],
     scenario: Scenario,
     fixed: Fixed,
     efficiency: float | None,
 ) -> list[Anchor]:
     """Anchors, measured at the micro-batch, and without checkpointing unless that is fixed."""
-    if found and efficiency is not None:
+    if anchors and efficiency is not None:
         raise ConfigError("efficiency and anchor are two accounts of one time; give one")
-    if not all(each.scenario for each in found) and fixed.micro_batch is None:
+    if not all(each.scenario for each in anchors) and fixed.micro_batch is None:
         raise ConfigError("an anchor was measured at one batch: give it as micro_batch")
-    own = replace(
+    scenario_measured = replace(
         scenario, batch=fixed.micro_batch or 1, checkpointing=fixed.checkpointing or "none"
     )
-    return [each._replace(scenario=each.scenario or own) for each in found]
+    return [each._replace(scenario=each.scenario or scenario_measured) for each in anchors]
 
 
 def _undecided(given: Mapping[str, Any]) -> None:

@@ -50,8 +50,8 @@ class Picture(NamedTuple):
     @property
     def parts(self) -> dict[str, str]:
         """The quantity of each part that has one."""
-        found = {"x": self.x, "y": self.y, "size": self.size, "color": self.color}
-        return {part: name for part, name in found.items() if name}
+        names = {"x": self.x, "y": self.y, "size": self.size, "color": self.color}
+        return {part: name for part, name in names.items() if name}
 
     @property
     def timed(self) -> bool:
@@ -231,10 +231,10 @@ def _marks(
     # labels say the model of a point; a colour does where many points are of one
     several = 1 < len(models) <= _CYCLE and (picture.varied != () or not labelled)
     for i, name in enumerate(models if several else [None]):
-        own = [j for j, row in enumerate(rows) if name in (None, row["model"])]
+        of_model = [j for j, row in enumerate(rows) if name in (None, row["model"])]
         axes.scatter(
-            [x[j] for j in own], [y[j] for j in own], s=[areas[j] for j in own], color=f"C{i}",
-            label=_safe(name) if name else None, **look,
+            [x[j] for j in of_model], [y[j] for j in of_model], s=[areas[j] for j in of_model],
+            color=f"C{i}", label=_safe(name) if name else None, **look,
         )  # fmt: skip
 
 
@@ -293,7 +293,7 @@ def _label(
     artists = [figure.text(0, 0, text, fontsize=_FONT) for text in texts]
     boxes = [artist.get_window_extent() for artist in artists]
     frame = axes.get_window_extent()
-    found = places(
+    placed = places(
         [seen[i] for i in groups],
         # a file's letters are a little wider than a screen's
         [(1.06 * box.width + 3 * pixel, box.height + 2 * pixel) for box in boxes],
@@ -301,7 +301,7 @@ def _label(
         (frame.x0, frame.y0, frame.x1, frame.y1),
         1.4 * _FONT * pixel,
     )
-    for artist, i, place in zip(artists, groups, found, strict=True):
+    for artist, i, place in zip(artists, groups, placed, strict=True):
         artist.remove()
         if place is None:
             continue
@@ -313,7 +313,7 @@ def _label(
             textcoords="offset points", ha="center", va="center", annotation_clip=False, zorder=3,
             arrowprops=line if place.line else None,
         )  # fmt: skip
-    left_out = found.count(None)
+    left_out = placed.count(None)
     if left_out:
         said = "1 point has" if left_out == 1 else f"{left_out:,} points have"
         axes.annotate(

@@ -42,8 +42,8 @@ class Prices:
     def of_names(self, *names: str) -> float | None:
         """The price of the first name that has one, else the one of all."""
         known = {**self.filed, **self.named}
-        found = (known.get(name) for name in (*names, _ALL))
-        return next((each for each in found if each is not None), None)
+        prices = (known.get(name) for name in (*names, _ALL))
+        return next((each for each in prices if each is not None), None)
 
     def check(self, rows: "tuple[Card, ...]", others: Iterable[str] = ()) -> None:
         """Refuses a price of a card that nobody asks for; ``others`` are known by their names."""
@@ -80,15 +80,17 @@ def prices(given: "Price | None", own: Mapping[str, Card]) -> Prices:
     return Prices(named, filed)
 
 
-def _add(found: dict[str, float], more: Mapping[str, Any], own: Mapping[str, Card]) -> None:
+def _add(
+    by_card: dict[str, float], more: Mapping[str, Any], users_cards: Mapping[str, Card]
+) -> None:
     for given, amount in more.items():
         name = text("a card", given)
         # figures behind a name make a card of the user's own
         plain = "," in name or name == _ALL
-        key = name if plain else card(name.strip(), own).name
-        if key in found:
+        key = name if plain else card(name.strip(), users_cards).name
+        if key in by_card:
             raise ConfigError(f"two prices of {key}" if key else "two prices of all cards")
-        found[key] = _amount(key, amount)
+        by_card[key] = _amount(key, amount)
 
 
 def _table(path: str) -> Mapping[str, Any]:

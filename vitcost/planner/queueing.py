@@ -125,18 +125,18 @@ class Batches(NamedTuple):
 @lru_cache(maxsize=4096)
 def _jumps(servers: int, offered: float) -> tuple[float, ...]:
     """The sum of ``P(A_1 + … + A_k = k c + j) / k`` over k >= 1, for j from 1 on."""
-    found: list[float] = []
+    jumps: list[float] = []
     k = 1
     while True:
         mean, j = k * offered, 1
         # of one image more than k services run: the likeliest
         term = _chance(k * servers + 1, mean) / k
         if term < _LEAST:
-            return tuple(found)
+            return tuple(jumps)
         while term > _PART:
-            if j > len(found):
-                found.append(0.0)
-            found[j - 1] += term
+            if j > len(jumps):
+                jumps.append(0.0)
+            jumps[j - 1] += term
             j += 1
             term *= mean / (k * servers + j)
         k += 1
@@ -152,13 +152,13 @@ def _waiting(servers: int, offered: float) -> tuple[float, ...]:
     """
     means = _jumps(servers, offered)
     jumps = [j * n for j, n in enumerate(means, 1)]
-    found = [exp(-sum(means))]
-    left = 1.0 - found[0]
-    while left > _LEAST and len(found) <= 20 * len(jumps):
-        pairs = zip(jumps, reversed(found), strict=False)
-        found.append(sum(j * q for j, q in pairs) / len(found))
-        left -= found[-1]
-    return tuple(found)
+    chances = [exp(-sum(means))]
+    left = 1.0 - chances[0]
+    while left > _LEAST and len(chances) <= 20 * len(jumps):
+        pairs = zip(jumps, reversed(chances), strict=False)
+        chances.append(sum(j * q for j, q in pairs) / len(chances))
+        left -= chances[-1]
+    return tuple(chances)
 
 
 class _Poisson:

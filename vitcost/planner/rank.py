@@ -74,7 +74,7 @@ def rank_need(run: Workload, strategy: Strategy) -> Need:
     >>> rank_need(base, alone).total_bytes
     8730708904
     """
-    own = replace(
+    scenario = replace(
         run.scenario,
         batch=strategy.micro_batch,
         checkpointing=strategy.checkpointing,
@@ -86,23 +86,23 @@ def rank_need(run: Workload, strategy: Strategy) -> Need:
     shared = TensorParallel(strategy.tensor, "megatron" if strategy.sequence else "")
     try:
         # a digest has no trace of gradients that are kept, which is said here
-        one = run.stage(strategy.pipeline).under(own).shared(shared)
-        found = memory.step(one)
-        need = needed(found)
+        one = run.stage(strategy.pipeline).under(scenario).shared(shared)
+        step = memory.step(one)
+        need = needed(step)
     except NotCovered:
-        if own.accumulate == 1 or run.has_bound:
+        if scenario.accumulate == 1 or run.has_bound:
             raise
-        return _accumulated(run.under(replace(own, accumulate=1)))
+        return _accumulated(run.under(replace(scenario, accumulate=1)))
     flights = min(strategy.pipeline, strategy.accumulation)
     if strategy.pipeline == 1:
         return need
-    more = (flights - 1) * (found.saved_activations_bytes or 0)
+    more = (flights - 1) * (step.saved_activations_bytes or 0)
     return need._replace(total_bytes=need.total_bytes + more, basis="bounded")
 
 
 def _accumulated(run: Workload) -> Need:
     """A bound of a step whose gradients are added up, where a trace has none to add to: all of them
     stand beside the tensors of a step, at every moment of which those that it just made are."""
-    found = memory.step(run)
-    need = needed(found)
-    return need._replace(total_bytes=need.total_bytes + found.gradients_bytes, basis="bounded")
+    step = memory.step(run)
+    need = needed(step)
+    return need._replace(total_bytes=need.total_bytes + step.gradients_bytes, basis="bounded")

@@ -148,24 +148,24 @@ def serve(
     if precision not in AUTOMATIC:
         raise UnknownName("precision", precision, AUTOMATIC, f"allowed: {', '.join(AUTOMATIC)}")
     wanted = load(rate=rate, slo=slo, percentile=percentile, utilization=utilization)
-    own, constants = known(gpu_file, calibration)
-    costs = prices(price, own)
-    cards = _cards(gpu, own, costs)
+    users_cards, constants = known(gpu_file, calibration)
+    costs = prices(price, users_cards)
+    cards = _cards(gpu, users_cards, costs)
     plain = "fp32" if precision == AUTO else precision
-    found, scenario = asked(model, given, mode="infer", batch=batch or 1, precision=plain)
+    resolved, scenario = asked(model, given, mode="infer", batch=batch or 1, precision=plain)
     kept = parse_reserve(reserve)
     time = partial(
         predict,
-        found.config,
+        resolved.config,
         anchors=_anchors(anchor, batch, cards),
         calibrations=constants,
     )
     tried = BATCHES if batch is None else (batch,)
-    run = workload(found.config, scenario)
+    run = workload(resolved.config, scenario)
     question = Question(run, time, wanted, costs, kept, tried)
     rows = [row_of(question, row, _on(row, scenario, precision)) for row in cards]
     rows.sort(key=_order)
-    return Serve(found, scenario, precision, batch, wanted, kept, tuple(rows))
+    return Serve(resolved, scenario, precision, batch, wanted, kept, tuple(rows))
 
 
 def _on(card: Card, scenario: Scenario, precision: str) -> Scenario:
@@ -184,10 +184,10 @@ def _order(row: ServeRow) -> tuple[bool, bool, float, int]:
 
 
 def _cards(
-    gpu: "str | Card | Sequence[str | Card]", own: Mapping[str, Card], costs: Prices
+    gpu: "str | Card | Sequence[str | Card]", users_cards: Mapping[str, Card], costs: Prices
 ) -> tuple[Card, ...]:
     """The cards that are asked for, each once: those with a price where none is named."""
-    cards = tuple(dict.fromkeys(asked_cards(gpu or costs.cards, own)))
+    cards = tuple(dict.fromkeys(asked_cards(gpu or costs.cards, users_cards)))
     if not cards:
         raise ConfigError("no card: name one or several, gpu, or give prices, CARD=2.5/h")
     for row in cards:
@@ -203,9 +203,9 @@ def _anchors(
     given: "str | Anchor | Sequence[str | Anchor]", batch: int | None, cards: Sequence[Card]
 ) -> list[Anchor]:
     """Anchors, each measured at the batch of its scenario, or at the one that is given."""
-    found = anchors_of(given)
-    if found and len(cards) != 1:
+    anchors = anchors_of(given)
+    if anchors and len(cards) != 1:
         raise ConfigError(f"an anchor was measured on one card; {len(cards)} are asked for")
-    if batch is None and not all(each.scenario for each in found):
+    if batch is None and not all(each.scenario for each in anchors):
         raise ConfigError("an anchor was measured at one batch: give it as batch")
-    return found
+    return anchors

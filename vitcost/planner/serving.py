@@ -98,20 +98,20 @@ def row_of(asked: Question, card: Card, scenario: Scenario) -> ServeRow:
     >>> row.cards * row.images_per_second >= 5000, row.latency_seconds <= 0.020
     (True, True)
     """
-    run, found = asked.run.under(scenario), list[_Tried]()
+    run, tried = asked.run.under(scenario), list[_Tried]()
     # of several batches those that a module runs, or its file has
     least = run.least_batch if len(asked.batches) > 1 else 1
     for batch in (batch for batch in asked.batches if batch >= least):
         each = _tried(asked, card, run.at(batch))
-        found.append(each)
+        tried.append(each)
         late = asked.load.slo_seconds is not None and each.time.seconds > asked.load.slo_seconds
         if each.left_bytes < 0 or late:
             break
-    able = [each for each in found if each.cards is not None and each.left_bytes >= 0]
+    able = [each for each in tried if each.cards is not None and each.left_bytes >= 0]
     if not able:
-        return _unserved(asked, card, scenario, found[0])
+        return _unserved(asked, card, scenario, tried[0])
     best = min(able, key=lambda each: (each.cards, _mean_seconds(asked.load, each)))
-    return _served(asked, card, scenario, best, _limit(best, found))
+    return _served(asked, card, scenario, best, _limit(best, tried))
 
 
 def _tried(asked: Question, card: Card, run: Workload) -> _Tried:
@@ -132,12 +132,12 @@ def _mean_seconds(load: Load, each: _Tried) -> float:
     return latency(each.batch, each.time.high_seconds, load, each.cards).mean_seconds
 
 
-def _limit(best: _Tried, found: Sequence[_Tried]) -> str:
+def _limit(best: _Tried, tried: Sequence[_Tried]) -> str:
     """What keeps the load from fewer cards."""
     assert best.cards is not None
     if best.cards == 1:
         return "rate"
-    fewer = next((each for each in found if each.by_rate < best.cards), None)
+    fewer = next((each for each in tried if each.by_rate < best.cards), None)
     if fewer is None:
         return _BOUNDS[best.time.bound]
     return "memory" if fewer.left_bytes < 0 else "slo"

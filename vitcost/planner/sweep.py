@@ -240,11 +240,11 @@ class Sweep(Result):
             self.points, rows, skips(skipped), least, most, self.pareto or (), tuple(best)
         )
 
-    def _better(self, chunk: Chunk, name: str, i: int, found: dict[str, Row], sign: int) -> None:
+    def _better(self, chunk: Chunk, name: str, i: int, best: dict[str, Row], sign: int) -> None:
         (value,) = chunk.quantities[name][i : i + 1].tolist()
         key = QUANTITIES[name].key(name)
-        if name not in found or sign * value > sign * found[name][key]:
-            (found[name],) = self._rows(chunk, slice(i, i + 1))
+        if name not in best or sign * value > sign * best[name][key]:
+            (best[name],) = self._rows(chunk, slice(i, i + 1))
 
     def _ahead(self, chunk: Chunk) -> Any:
         """The rows of a chunk that are on its own front: all others are behind somewhere."""
@@ -316,15 +316,15 @@ def sweep(
             raise ConfigError(f"{base.name} is traced, so that nothing of it varies")
     sample = None if sample is None else integer("sample", sample, 1, MOST_POINTS)
     seed = integer("seed", seed, 0, 2**64 - 1)
-    found = Sweep(tuple(bases), varied, given, names, question.cards, sample, seed, pair)
-    bounded(found.points)
-    for evaluator in found.evaluators():
-        _bounded_blocks(found, evaluator)
-    if found.points > MOST_LISTED and found.one_by_one():
+    swept = Sweep(tuple(bases), varied, given, names, question.cards, sample, seed, pair)
+    bounded(swept.points)
+    for evaluator in swept.evaluators():
+        _bounded_blocks(swept, evaluator)
+    if swept.points > MOST_LISTED and swept.one_by_one():
         raise NotCovered(
             f"states that ranks divide (zero) are computed one by one, up to {MOST_LISTED:,} points"
         )
-    return found
+    return swept
 
 
 def _bounded_blocks(sweep: Sweep, evaluator: Evaluator) -> None:
@@ -345,11 +345,11 @@ def _indices(sweep: Sweep) -> Iterator[tuple[dict[str, Any], int]]:
     points = sweep.grid.points if sweep.sample is None else sweep.sample
     for start in range(0, points, CHUNK):
         rows = min(CHUNK, points - start)
-        found: dict[str, Any] = {}
+        indices: dict[str, Any] = {}
         index = np.arange(start, start + rows)
         for axis in reversed(sweep.grid.axes):
             if sweep.sample is None:
-                index, found[axis.name] = np.divmod(index, len(axis.values))
+                index, indices[axis.name] = np.divmod(index, len(axis.values))
             else:
-                found[axis.name] = drawn.integers(len(axis.values), size=rows)
-        yield found, rows
+                indices[axis.name] = drawn.integers(len(axis.values), size=rows)
+        yield indices, rows

@@ -32,8 +32,8 @@ class Cards(NamedTuple):
 
     def card(self, name: "str | Card") -> Card:
         """One card, by a name or figures."""
-        (found,) = asked_cards([name], self.known.cards)
-        return found
+        (named,) = asked_cards([name], self.known.cards)
+        return named
 
     def clock(self, config: Config, scenario: Scenario, card: Card) -> Clock | None:
         """What times all configs of a structure, by one of them."""
@@ -100,7 +100,7 @@ def cards_of(
     others = tuple(others)
     costs = prices(price, files.cards)
     costs.check(rows, others)
-    found = {name: costs.of_names(name) for name in others}
-    found.update({row.name: costs.of(row) for row in rows})
-    terms = Terms({name: each for name, each in found.items() if each is not None}, samples)
-    return Cards(files, tuple(found), terms)
+    priced = {name: costs.of_names(name) for name in others}
+    priced.update({row.name: costs.of(row) for row in rows})
+    terms = Terms({name: each for name, each in priced.items() if each is not None}, samples)
+    return Cards(files, tuple(priced), terms)

@@ -91,16 +91,16 @@ def asked_for(
     names = known([*named, *time])
     shown = names if quantities is not None else known([*SHOWN, *costs, *time, *(pair or ())])
     check_used((name for name in ("price", "samples") if name in terms), names)
-    found = None
+    cards_asked = None
     if on_card or timed:
-        found = cards_of(flags, varied, terms.get("price"), samples, timed or ())
+        cards_asked = cards_of(flags, varied, terms.get("price"), samples, timed or ())
     no_cards: tuple[str, ...] = ()
     check_terms(
         names,
-        no_cards if found is None else found.names,
-        Terms(samples=samples) if found is None else found.terms,
+        no_cards if cards_asked is None else cards_asked.names,
+        Terms(samples=samples) if cards_asked is None else cards_asked.terms,
     )
-    return Wanted(varied, flags, kept, names, shown, pair, found, why)
+    return Wanted(varied, flags, kept, names, shown, pair, cards_asked, why)
 
 
 def terms_of(flags: Mapping[str, Any], given: Mapping[str, Any], names: Iterable[str]) -> Terms:

@@ -76,15 +76,15 @@ def ways(run: Workload, row: Card, pulled: bool = False) -> tuple[Way, ...]:
     >>> found[0].flags, found[0].keeps
     ((('checkpointing', 'selective'),), True)
     """
-    found = sorted(_ways(run, row, pulled), key=lambda pair: pair[0])
-    return tuple(way for _, way in found)
+    ordered = sorted(_ways(run, row, pulled), key=lambda pair: pair[0])
+    return tuple(way for _, way in ordered)
 
 
 def _ways(
     run: Workload, row: Card, pulled: bool
 ) -> Iterator[tuple[tuple[bool, int, int, int], Way]]:
     scenario = run.scenario
-    own = executed_flops(run.under(on_card(scenario, row)))
+    asked_flops = executed_flops(run.under(on_card(scenario, row)))
     # statistics of a batch are other ones in a micro-batch
     normed = _normalizes_batches(run.rows())
     others = [*kernels(scenario, half(row)), *(levers(run) if pulled else ())]
@@ -108,7 +108,7 @@ def _ways(
         flops = flops * other.accumulate // scenario.accumulate
         way = Way(
             other.precision, other.attention, other.checkpointing, needed, 0, flops,
-            flops / own if own else None, flags=flags, keeps=keeps,
+            flops / asked_flops if asked_flops else None, flags=flags, keeps=keeps,
         )  # fmt: skip
         yield (not keeps, flops, len(flags), needed), way
 
@@ -146,10 +146,10 @@ def smaller(model: Resolved, run: Workload, row: Card, limit: int) -> tuple[Way,
     except VitcostError:
         # a size that its rules refuse, or none at which it fits
         return ()
-    own, flops = executed_flops(run.under(scenario)), executed_flops(runs)
+    asked_flops, flops = executed_flops(run.under(scenario)), executed_flops(runs)
     way = Way(
         scenario.precision, run.scenario.attention, scenario.checkpointing,
-        need(runs).total_bytes, 0, flops, flops / own if own else None,
+        need(runs).total_bytes, 0, flops, flops / asked_flops if asked_flops else None,
         flags=(("img_size", side),), keeps=False,
     )  # fmt: skip
     return (way,)
@@ -201,8 +201,8 @@ _SCENARIO = {field.name for field in fields(Scenario)}
 def _under(way: Way, model: Resolved, scenario: Scenario) -> tuple[Config, Scenario]:
     """The model and the scenario of a way."""
     flags = dict[str, Any](way.flags)
-    own = {name: value for name, value in flags.items() if name not in _SCENARIO}
-    config = resolve(model, **own).config if own else model.config
+    fields_of_model = {name: value for name, value in flags.items() if name not in _SCENARIO}
+    config = resolve(model, **fields_of_model).config if fields_of_model else model.config
     return config, replace(scenario, **{n: v for n, v in flags.items() if n in _SCENARIO})
 
 

@@ -9,10 +9,10 @@ __all__ = ["render"]
 
 def render(result: Result, *, color: bool, width: int | None) -> str:
     page = result.page()
-    found = failures(page)
-    if not found:
-        found = [Annotation("notice", page.title or "vitcost", "nothing failed")]
-    return "".join(f"{_command(each)}\n" for each in found)
+    annotations = failures(page)
+    if not annotations:
+        annotations = [Annotation("notice", page.title or "vitcost", "nothing failed")]
+    return "".join(f"{_command(each)}\n" for each in annotations)
 
 
 def _command(each: Annotation) -> str:

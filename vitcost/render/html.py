@@ -304,15 +304,15 @@ def _folded(table: Table, nested: _Nested, repeats: tuple[int, ...]) -> Iterator
 
 def _nested(rows: Sequence[Row]) -> tuple[_Nested, ...]:
     """Rows with those inside them, by level."""
-    found: list[_Nested] = []
+    nested: list[_Nested] = []
     start = 0
     while start < len(rows):
         level, end = rows[start].level, start + 1
         while end < len(rows) and rows[end].level > level:
             end += 1
-        found.append(_Nested(rows[start], _nested(rows[start + 1 : end])))
+        nested.append(_Nested(rows[start], _nested(rows[start + 1 : end])))
         start = end
-    return tuple(found)
+    return tuple(nested)
 
 
 def _cells(table: Table, row: Row | None, tag: str, times: int = 1) -> Iterator[str]:

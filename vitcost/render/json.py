@@ -16,5 +16,5 @@ def render(result: "Result", *, color: bool, width: int | None) -> str:
     return re.sub("\x7f|##(?=\\w*\\[)", _escaped, text) + "\n"
 
 
-def _escaped(found: re.Match[str]) -> str:
-    return "".join(f"\\u{ord(c):04x}" for c in found[0])
+def _escaped(match: re.Match[str]) -> str:
+    return "".join(f"\\u{ord(c):04x}" for c in match[0])

@@ -153,15 +153,15 @@ def columns(moments: Sequence[Moment]) -> list[tuple[Moment, float, float]]:
     least = len(moments) * min(_LEAST, 0.3 / len(runs))
     whole = sum(max(least, len(run)) for run in runs)
     several = ceil(len(moments) / _COLUMNS)
-    found, left = [], 0.0
+    drawn, left = [], 0.0
     for run in runs:
         width = max(least, len(run)) / len(run) / whole
         for start in range(0, len(run), several):
             group = run[start : start + several]
             right = left + width * len(group)
-            found.append((max(group, key=_sum), left, right))
+            drawn.append((max(group, key=_sum), left, right))
             left = right
-    return found
+    return drawn
 
 
 def ticks(most: float, unit: str, few: int = 5) -> list[float]:

@@ -39,7 +39,7 @@ def _rule(case: Case) -> str:
 def _result(case: Case, failure: Annotation, rules: list[str]) -> dict[str, Any]:
     rule = _rule(case)
     lines = [printable(line) for line in failure.message.split("\n")]
-    found: dict[str, Any] = {
+    result: dict[str, Any] = {
         "ruleId": rule,
         "ruleIndex": rules.index(rule),
         "level": _LEVELS.get(failure.level, "note"),
@@ -51,8 +51,8 @@ def _result(case: Case, failure: Annotation, rules: list[str]) -> dict[str, Any]
         place: dict[str, Any] = {"artifactLocation": {"uri": _uri(failure.file)}}
         if failure.line is not None:
             place["region"] = {"startLine": failure.line}
-        found["locations"] = [{"physicalLocation": place}]
-    return found
+        result["locations"] = [{"physicalLocation": place}]
+    return result
 
 
 def _uri(path: str) -> str:

@@ -142,11 +142,11 @@ def _name(name: str) -> str:
         return _GREEK[name]
     letter = name.rstrip("0123456789")
     index = name[len(letter) :]
-    tower, _, own = letter.rpartition("_")
+    tower, _, bare = letter.rpartition("_")
     if len(letter) == 1:
         return f"{letter}_{{{index}}}" if index else letter
-    if len(tower) == 1 and own:
-        return f"{tower}_{{{own}{index}}}"
-    if len(own) == 1:
-        return rf"{own}_{{\mathrm{{{escaped(tower)}}}{index}}}"
+    if len(tower) == 1 and bare:
+        return f"{tower}_{{{bare}{index}}}"
+    if len(bare) == 1:
+        return rf"{bare}_{{\mathrm{{{escaped(tower)}}}{index}}}"
     return rf"\mathrm{{{escaped(name)}}}"

@@ -37,15 +37,15 @@ def read(path: str) -> dict[str, Any] | None:
 def check(data: Mapping[str, Any], name: str) -> None:
     """Raises ``ConfigError`` where data is no report that this version could have written."""
     # what is said of the real model is not what a report says
-    own = {key: value for key, value in data.items() if key != "check"}
-    found = fault(own, _schema())
-    if found is None:
-        found = next((each for key in _NUMBERS for each in _odd(data[key], (key,))), None)
-    if found is None:
-        found = next(_sums(data), None)
-    if found is not None:
+    checked = {key: value for key, value in data.items() if key != "check"}
+    wrong = fault(checked, _schema())
+    if wrong is None:
+        wrong = next((each for key in _NUMBERS for each in _odd(data[key], (key,))), None)
+    if wrong is None:
+        wrong = next(_sums(data), None)
+    if wrong is not None:
         raise ConfigError(
-            f"{name}: not a report in schema {SCHEMA}: {found}; "
+            f"{name}: not a report in schema {SCHEMA}: {wrong}; "
             "`vitcost report MODEL --json -o FILE` writes one"
         )
 

@@ -88,12 +88,12 @@ def _annotated(kind: Any, note: Any, defs: dict[str, Any]) -> dict[str, Any]:
         return {**_object(kind, {}, defs), "additionalProperties": _schema(note.kind, defs)}
     if isinstance(note, Unknown):
         return _object(kind, dict.fromkeys(get_type_hints(kind), type(None)), defs)
-    found = _schema(kind, defs)
-    if isinstance(note, Field) and note.choices and found == {"type": "string"}:
-        return {**found, "enum": list(note.choices)}
-    if isinstance(note, Field) and found == {"type": "integer"}:
-        return {**found, "minimum": note.low, "maximum": note.high}
-    return found
+    schema = _schema(kind, defs)
+    if isinstance(note, Field) and note.choices and schema == {"type": "string"}:
+        return {**schema, "enum": list(note.choices)}
+    if isinstance(note, Field) and schema == {"type": "integer"}:
+        return {**schema, "minimum": note.low, "maximum": note.high}
+    return schema
 
 
 def _union(schemas: list[dict[str, Any]]) -> dict[str, Any]:
@@ -117,8 +117,8 @@ def _object(kind: Any, also: Mapping[str, Any], defs: dict[str, Any]) -> dict[st
         raise TypeError(f"JSON has nothing for {kind!r}")
     hints = get_type_hints(kind, include_extras=True) | dict(also)
     if is_dataclass(kind):
-        own = [field.name for field in fields(kind)]
-        hints = {key: each for key, each in hints.items() if key in (*own, *also)}
+        names = [field.name for field in fields(kind)]
+        hints = {key: each for key, each in hints.items() if key in (*names, *also)}
     hints = {key: each for key, each in hints.items() if each is not None}
     required = [key for key, each in hints.items() if get_origin(each) is not NotRequired]
     inner = {k: get_args(v)[0] if k not in required else v for k, v in hints.items()}

@@ -81,8 +81,8 @@ def _of_any(
     path: tuple["str | int", ...],
 ) -> Iterator[Fault]:
     """The fault that lies deepest, where none of the schemas has none."""
-    found = [next(_faults(data, each, defs, path), None) for each in schemas]
-    faults = [each for each in found if each is not None]
+    first_faults = [next(_faults(data, each, defs, path), None) for each in schemas]
+    faults = [each for each in first_faults if each is not None]
     if len(faults) == len(schemas):
         yield max(faults, key=lambda each: len(each.path))
 

@@ -105,7 +105,7 @@ def __getattr__(name: str) -> Any:
     # a report compares itself with one form of all these
     if name in __all__:
         for module in _MODULES:
-            found = import_module(f"vitcost.textbook.{module}")
-            if name in found.__all__:
-                return getattr(found, name)
+            home = import_module(f"vitcost.textbook.{module}")
+            if name in home.__all__:
+                return getattr(home, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

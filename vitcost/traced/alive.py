@@ -93,13 +93,13 @@ def held_at(run: Pass, look: int | None) -> list[Held]:
         else:
             born.setdefault(storage, now)
             part_of[storage] = _PART.get(kind, _TEMPORARY)
-    found = []
+    held = []
     for storage, call in born.items():
         operator, path = run.calls[min(call, len(run.calls) - 1)]
         part = PARTS[part_of[storage]]
         where = saved_by[storage] if part == "saved" else path
-        found.append(Held(part, run.paths[where], run.operators[operator].name, run.sizes[storage]))
-    return found
+        held.append(Held(part, run.paths[where], run.operators[operator].name, run.sizes[storage]))
+    return held
 
 
 @lru_cache(maxsize=64)
@@ -158,13 +158,13 @@ def all_events(run: Pass) -> tuple[Event, ...]:
             number += 1
             continue
         size = run.sizes[storage]
-        own = made.setdefault(size, tensors(size))
+        pieces = made.setdefault(size, tensors(size))
         if kind != BORN:
             part = part_of.pop(storage)
-            events += (Change(part, -1, t, ()) for t in own)
+            events += (Change(part, -1, t, ()) for t in pieces)
         if kind != DIES:
             part_of[storage] = _PART.get(kind, _TEMPORARY)
-            events += (Change(part_of[storage], 1, t, ()) for t in own)
+            events += (Change(part_of[storage], 1, t, ()) for t in pieces)
     return tuple(events)
 
 
@@ -174,11 +174,11 @@ def tensors(size: Polynomial) -> tuple[Tensor, ...]:
     >>> tensors((4, 0, 8))
     (bytes[4], bytes[8 b b])
     """
-    found = []
+    by_power = []
     for power, coefficient in enumerate(size):
         if coefficient:
-            found.append(Tensor("bytes", (coefficient, *("b",) * power), itemsize=1))
-    return tuple(found)
+            by_power.append(Tensor("bytes", (coefficient, *("b",) * power), itemsize=1))
+    return tuple(by_power)
 
 
 def place(run: Pass, number: int) -> Place:

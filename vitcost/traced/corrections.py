@@ -68,13 +68,13 @@ def _as_input(args: tuple[Any, ...], output: Any) -> Any:
     """The backward kernel of a group norm writes the input's gradient in the type of the input, on
     a CPU as that lies, on a card in order (aten/src/ATen/native/group_norm.cpp); torch's shape
     function gives it the type of wider weights, and the order of the output's gradient."""
-    found, *rest = output
-    if found is None:
+    gradient, *rest = output
+    if gradient is None:
         return output
     x, last = args[1], torch.channels_last
     pixels = x.dim() == 4 and x.device.type == "cpu" and x.is_contiguous(memory_format=last)
     order = last if pixels and not x.is_contiguous() else torch.contiguous_format
-    if found.dtype == x.dtype and found.is_contiguous(memory_format=order):
+    if gradient.dtype == x.dtype and gradient.is_contiguous(memory_format=order):
         return output
     return (torch.empty(x.shape, dtype=x.dtype, device=x.device, memory_format=order), *rest)
 

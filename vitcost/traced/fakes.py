@@ -27,9 +27,9 @@ def unchanged(model: nn.Module) -> Iterator[None]:
         yield
     finally:
         torch.set_rng_state(state)
-        for own, attributes, contents in before:
-            own.clear()
-            own.update(attributes)
+        for attributes_now, attributes, contents in before:
+            attributes_now.clear()
+            attributes_now.update(attributes)
             for held, copy in contents:
                 _refill(held, copy)
 
@@ -59,11 +59,13 @@ def types_of(model: nn.Module, dtype: torch.dtype | None) -> dict[int, torch.dty
     if dtype is None:
         return {}
     tables: list[dict[str, Any]] = [t for m in model.modules() for t in (m._parameters, m._buffers)]
-    own = [(table, name, id(t)) for table in tables for name, t in table.items() if t is not None]
+    places = [
+        (table, name, id(t)) for table in tables for name, t in table.items() if t is not None
+    ]
     with unset_fake_temporarily(), unchanged(model):
         put(model, "meta", {}, apart="meta")
         model.to(dtype)
-        return {number: table[name].dtype for table, name, number in own}
+        return {number: table[name].dtype for table, name, number in places}
 
 
 def parameter(tensor: Tensor, trains: bool) -> Tensor:
@@ -103,16 +105,16 @@ def put(
             if trains:
                 new = parameter(new, tensor.requires_grad)
             made[id(tensor)] = (new, tensor)  # or the tensor's number would be given again
-        found: Tensor = made[id(tensor)][0]
-        return found
+        replaced: Tensor = made[id(tensor)][0]
+        return replaced
 
     plain: list[Tensor] = []
     for module in model.modules():
         tables: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
-        for own in tables:
-            for name, tensor in own.items():
+        for table in tables:
+            for name, tensor in table.items():
                 if tensor is not None:
-                    own[name] = fake(tensor, device)
+                    table[name] = fake(tensor, device)
         for name, value in list(module.__dict__.items()):
             if isinstance(value, Tensor):
                 module.__dict__[name] = fake(value, apart)
@@ -137,14 +139,14 @@ def attributes(module: nn.Module) -> list[tuple[str, Tensor]]:
     >>> [(name, tuple(tensor.shape)) for name, tensor in attributes(layer)]
     [('scales.0', (3,))]
     """
-    found = []
+    named = []
     for name, value in module.__dict__.items():
         if isinstance(value, Tensor):
-            found.append((name, value))
+            named.append((name, value))
         elif name not in _OWN and isinstance(value, dict | list | tuple):
             inside = enumerate(value.values() if isinstance(value, dict) else value)
-            found += [(f"{name}.{i}", each) for i, each in inside if isinstance(each, Tensor)]
-    return found
+            named += [(f"{name}.{i}", each) for i, each in inside if isinstance(each, Tensor)]
+    return named
 
 
 _OWN = {"_parameters", "_buffers", "_modules"}

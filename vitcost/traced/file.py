@@ -225,29 +225,29 @@ def _packed_pass(run: Pass, tables: _Tables) -> dict[str, Any]:
 
 def _packed_events(events: Sequence[int]) -> list[int]:
     """A birth is of the next storage; other events tell how many were born since theirs."""
-    born, found = 0, []
+    born, packed_events = 0, []
     for event in events:
         kind, storage = decoded(event)
         born += kind == BORN
-        found.append(kind if kind in (LOOK, BORN) else 4 * (born - storage) + kind)
-    return found
+        packed_events.append(kind if kind in (LOOK, BORN) else 4 * (born - storage) + kind)
+    return packed_events
 
 
 def _unpacked_events(events: Sequence[int], storages: int) -> tuple[int, ...]:
-    born, found = 0, []
+    born, unpacked_events = 0, []
     for event in events:
         if event < 2:
-            found.append(LOOK if event == LOOK else 4 * born + BORN)
+            unpacked_events.append(LOOK if event == LOOK else 4 * born + BORN)
             born += event
             continue
         back, kind = divmod(event - 1, 4)
         storage = born - back
         if not 0 <= storage < born:
             raise ValueError("an event of a storage that is not there")
-        found.append(4 * storage + kind + 1)
+        unpacked_events.append(4 * storage + kind + 1)
     if born > storages:
         raise ValueError("a storage without a size")
-    return tuple(found)
+    return tuple(unpacked_events)
 
 
 class _Read(NamedTuple):
@@ -303,7 +303,7 @@ def _tables(data: dict[str, Any]) -> _Read:
 
 def _unpacked_trace(data: dict[str, Any], tables: _Read) -> tuple[How, Trace]:
     how = How(**{k: _is(type(v), data["how"][k]) for k, v in How()._asdict().items()})
-    step, own = data["step"], data.get("step_buffers")
+    step, step_buffers = data["step"], data.get("step_buffers")
     return how, Trace(
         _picked(tables.weights, data["weights"]),
         _picked(tables.weights, data["buffers"]),
@@ -313,7 +313,7 @@ def _unpacked_trace(data: dict[str, Any], tables: _Read) -> tuple[How, Trace]:
         _all(_text, data["notes"]),
         _all(_count, data["batches"]),
         _text(data["torch"]),
-        None if own is None else _picked(tables.weights, own),
+        None if step_buffers is None else _picked(tables.weights, step_buffers),
     )
 
 

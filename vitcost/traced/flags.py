@@ -35,16 +35,16 @@ def blocks(model: nn.Module) -> dict[str, nn.Module]:
         for child in children:
             totals[type(child)] += sum(p.numel() for p in child.parameters())
         shapes = [(type(c), tuple(p.shape for p in c.parameters())) for c in children]
-        repeated |= {kind for (kind, own), n in Counter(shapes).items() if n > 1 and own}
+        repeated |= {kind for (kind, weights), n in Counter(shapes).items() if n > 1 and weights}
     if not repeated:
         return {}
     layer = max(repeated, key=lambda kind: totals[kind])
-    found: dict[str, nn.Module] = {}
+    layers: dict[str, nn.Module] = {}
     for path, module in model.named_modules():
-        inside = any(path.startswith(f"{outer}.") for outer in found)
+        inside = any(path.startswith(f"{outer}.") for outer in layers)
         if type(module) is layer and not inside:
-            found[path] = module
-    return found
+            layers[path] = module
+    return layers
 
 
 def freeze(model: nn.Module, how: str) -> None:

@@ -71,16 +71,16 @@ def inputs_of(model: nn.Module, given: Any = None, beside: Any = None) -> Inputs
         return beside
     if beside is not None:
         return _given(model, beside, "inputs that the factory returns: ")
-    own = getattr(model, "example_inputs", None)
-    if callable(own):
-        return _given(model, own, "inputs of its example_inputs")
+    examples = getattr(model, "example_inputs", None)
+    if callable(examples):
+        return _given(model, examples, "inputs of its example_inputs")
     array = getattr(model, "example_input_array", None)
     if array is not None:
         return _given(model, array, "inputs like its example_input_array")
-    found = _of_transformers(model) or _of_timm(model)
-    note = "inputs by its config: " if found else "inputs: "
-    shapes = found or parse(["3x224x224"])
-    return Inputs(_by_shape(model, shapes), f"{note}{written(shapes)}, the default" if not found
+    by_config = _of_transformers(model) or _of_timm(model)
+    note = "inputs by its config: " if by_config else "inputs: "
+    shapes = by_config or parse(["3x224x224"])
+    return Inputs(_by_shape(model, shapes), f"{note}{written(shapes)}, the default" if not by_config
                   else f"{note}{written(shapes)}")  # fmt: skip
 
 
@@ -102,9 +102,9 @@ def _as_taken(model: nn.Module, make: Callable[[int], Any]) -> Callable[[int], A
     its keys."""
 
     def made(batch: int) -> Any:
-        found = make(batch)
-        named = isinstance(found, Mapping) and all(isinstance(key, str) for key in found)
-        return (found,) if named and _takes_one(model, list(found)) else found
+        inputs = make(batch)
+        named = isinstance(inputs, Mapping) and all(isinstance(key, str) for key in inputs)
+        return (inputs,) if named and _takes_one(model, list(inputs)) else inputs
 
     return made
 

@@ -23,10 +23,10 @@ def leaves(tree: Any) -> list[Any]:
     >>> leaves({"a": [1, (2, 3)]})
     [1, 2, 3]
     """
-    found = list(islice(tree_iter(tree), _MOST + 1))
-    if len(found) > _MOST:
+    values = list(islice(tree_iter(tree), _MOST + 1))
+    if len(values) > _MOST:
         raise NotCovered(f"an output of more than {_MOST:,} tensors and other values")
-    return found
+    return values
 
 
 def tensors(tree: Any) -> Iterator[Tensor]:

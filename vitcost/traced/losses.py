@@ -33,13 +33,13 @@ class Loss:
         if self.function is not None:
             self.note = f"loss {self.name}"
             return _scalar(_called(self.function, output, batch), self.name)
-        own = _own(output)
-        if isinstance(own, Tensor):
+        loss = _own(output)
+        if isinstance(loss, Tensor):
             self.note = "loss: the output's own"
-            return _scalar(own, "the output's own loss")
+            return _scalar(loss, "the output's own loss")
         logits = getattr(output, "logits", None)
-        found = leaves(output if logits is None else logits)
-        floats = [t for t in found if isinstance(t, Tensor) and t.is_floating_point()]
+        outputs = leaves(output if logits is None else logits)
+        floats = [t for t in outputs if isinstance(t, Tensor) and t.is_floating_point()]
         floats = [t for t in floats if t.requires_grad]
         if not floats:
             raise NoStep("no gradient reaches an output: nothing trains that it depends on")
@@ -47,7 +47,7 @@ class Loss:
         if not matrices:
             self.note = "loss: the mean of every float output"
             return _sum([t.mean() for t in floats])
-        del found, floats
+        del outputs, floats
         targets = run.targets(size, matrices[0].device)
         which = "logits" if len(matrices) == 1 else f"each of {len(matrices)} matrices"
         self.note = f"loss: cross entropy of {which} on class indices"

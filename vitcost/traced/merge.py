@@ -74,13 +74,13 @@ def _fitting(batches: Sequence[int]) -> _Fit:
     def fit(sizes: Sequence[int], what: str) -> Polynomial:
         key = tuple(sizes)
         if key not in known:
-            found = through(batches, key)
-            if found is None:
+            polynomial = through(batches, key)
+            if polynomial is None:
                 raise NotCovered(
                     f"{what} is no polynomial in the batch: {', '.join(map(str, key))} at batches "
                     f"{', '.join(map(str, batches))}"
                 )
-            known[key] = found
+            known[key] = polynomial
         return known[key]
 
     return fit
@@ -161,7 +161,7 @@ def _modules(runs: Sequence[Run], fit: _Fit) -> tuple[Module, ...]:
     first = runs[0].recorder
     kinds = {row[0]: row[1:] for row in runs[0].modules}
     order = dict.fromkeys([*first.shapes, *kinds])
-    found = []
+    rows = []
     for path in order:
         if path not in kinds:
             continue
@@ -171,8 +171,8 @@ def _modules(runs: Sequence[Run], fit: _Fit) -> tuple[Module, ...]:
         shape = tuple(fit(side, f"the output of {path}") for side in sides)
         kind, hooks, elements, trains = kinds[path]
         calls = first.called.get(path, 0)
-        found.append(Module(path, kind, shape, calls, hooks, elements, trains))
-    return tuple(found)
+        rows.append(Module(path, kind, shape, calls, hooks, elements, trains))
+    return tuple(rows)
 
 
 def _inputs(runs: Sequence[Run], fit: _Fit) -> tuple[Array, ...]:
@@ -184,7 +184,7 @@ def _inputs(runs: Sequence[Run], fit: _Fit) -> tuple[Array, ...]:
 
 def _returns(runs: Sequence[Run], fit: _Fit, paths: dict[str, int]) -> tuple[Returned, ...]:
     """What every call of a module returned."""
-    found: list[Returned] = []
+    returned: list[Returned] = []
     if len({tuple(path for path, *_ in run.recorder.returns) for run in runs}) > 1:
         return ()
     for together in zip(*(run.recorder.returns for run in runs), strict=True):
@@ -196,15 +196,15 @@ def _returns(runs: Sequence[Run], fit: _Fit, paths: dict[str, int]) -> tuple[Ret
             for each in every
         )
         number = paths.setdefault(path, len(paths))
-        found.append(Returned(number, many, shapes if alike else ()))
-    return tuple(found)
+        returned.append(Returned(number, many, shapes if alike else ()))
+    return tuple(returned)
 
 
 def _kernels(run: Run) -> tuple[str, ...]:
     """The attention kernels of the forward, most used first."""
-    found = Counter(
+    counted = Counter(
         ATTENTION[call.name]
         for call in run.recorder.calls
         if call.phase == "forward" and call.name in ATTENTION
     )
-    return tuple(name for name, _ in found.most_common())
+    return tuple(name for name, _ in counted.most_common())

@@ -24,9 +24,9 @@ class Filed:
         self.file, self.path = file, path
 
     def at(self, how: How, batch: int) -> Trace:
-        for own, trace in self.file.traces:
+        for of_trace, trace in self.file.traces:
             many = len(trace.batches) > 1 and batch > 1
-            if own == how and (many or trace.batches == (batch,)):
+            if of_trace == how and (many or trace.batches == (batch,)):
                 return trace
         raise NotCovered(
             f"{self.path} has no trace under {how.said()} at batch {batch}: "

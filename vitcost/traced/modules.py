@@ -60,18 +60,18 @@ class OfModule:
             return self._at[how, batch]
         if batch > 1 and how in self._lines:
             return self._lines[how]
-        if batch > 1 and any(own == how and b > 1 for own, b in self._at):
+        if batch > 1 and any(made_for == how and b > 1 for made_for, b in self._at):
             return self.lines(how)
         return self._at.setdefault((how, batch), self._trace(how, (batch,)))
 
     def lines(self, how: How) -> Trace:
         if how not in self._lines:
             try:
-                found = self._trace(how, LINES)
+                lines = self._trace(how, LINES)
             except NotCovered:
                 # a loss that compares every image with every other is a square of the batch
-                found = self._trace(how, (*LINES, LINES[-1] + 1))
-            self._lines[how] = found
+                lines = self._trace(how, (*LINES, LINES[-1] + 1))
+            self._lines[how] = lines
         return self._lines[how]
 
     def any(self) -> Trace:
@@ -94,8 +94,8 @@ class OfModule:
             module = self.rebuild(built)
             if images and "img_size" not in {**self.images, **images}:
                 # other channels of images of the size that it has
-                own = getattr(module, "pretrained_cfg", {}).get("input_size", ())[1:]
-                images = {"img_size": tuple(own), **images} if own else images
+                size = getattr(module, "pretrained_cfg", {}).get("input_size", ())[1:]
+                images = {"img_size": tuple(size), **images} if size else images
         return OfModule(
             module,
             self.name,

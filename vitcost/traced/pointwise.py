@@ -118,15 +118,15 @@ def without_rule(run: Pass) -> Mapping[str, str]:
     >>> without_rule(trace(head, inputs_of(head, "768"), (2, 3, 4)).inference)
     {}
     """
-    found: dict[str, str] = {}
+    without: dict[str, str] = {}
     loss = {"loss"} - {module.path for module in run.modules}
     for number, path in run.calls:
         operator = run.operators[number]
         if operator.phase != "forward" or run.paths[path] in loss:
             continue
         if not _known(operator):
-            found.setdefault(operator.name, run.paths[path])
-    return found
+            without.setdefault(operator.name, run.paths[path])
+    return without
 
 
 def _known(operator: Operator) -> bool:

@@ -95,16 +95,16 @@ def ran(mode: FakeTensorMode, func: Any, args: tuple[Any, ...], kwargs: dict[str
         reads = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
         return _first(func, args, kwargs, reads)
     key.append(torch.get_default_dtype())
-    found = tuple(key)
-    known = _KNOWN.get(found)
+    call_key = tuple(key)
+    known = _KNOWN.get(call_key)
     if known is None:
-        own = _first(func, args, kwargs, reads)
-        entry = _entry(own)
+        first = _first(func, args, kwargs, reads)
+        entry = _entry(first)
         if entry is not None:
             if len(_KNOWN) >= _MOST:
                 _KNOWN.clear()
-            _KNOWN[found] = entry
-        return own
+            _KNOWN[call_key] = entry
+        return first
     made = [
         None if lies is None else reads[lies] if isinstance(lies, int) else _made(lies, reads, mode)
         for lies in known.outputs
@@ -194,12 +194,12 @@ def _describe(
     return True
 
 
-def _entry(own: Ran) -> _Known | None:
+def _entry(first: Ran) -> _Known | None:
     """A call as it can be made again; None where an output cannot."""
-    output = own.output
+    output = first.output
     kind = type(output) if type(output) in (tuple, list) else None
-    places = {id(t): place for place, t in reversed(list(enumerate(own.reads)))}
-    storages = {t.untyped_storage()._cdata: p for p, t in reversed(list(enumerate(own.reads)))}
+    places = {id(t): place for place, t in reversed(list(enumerate(first.reads)))}
+    storages = {t.untyped_storage()._cdata: p for p, t in reversed(list(enumerate(first.reads)))}
     outputs: list[_Lies | int | None] = []
     fresh: set[int] = set()
     for leaf in output if kind is not None else (output,):
@@ -217,7 +217,7 @@ def _entry(own: Ran) -> _Known | None:
             if lies.storage < 0:
                 fresh.add(storage._cdata)
             outputs.append(lies)
-    return _Known(kind, tuple(outputs), own.read_specs, own.write_specs, own.flops)
+    return _Known(kind, tuple(outputs), first.read_specs, first.write_specs, first.flops)
 
 
 def _lies(leaf: FakeTensor, storage: int) -> _Lies | None:

@@ -56,12 +56,12 @@ def _beyond(operator: Operator) -> Polynomial:
     if channels == weight.shape[1] or weight.shape not in written:
         return (0,)
     # a batch that is laid out as channels is a group for each: its count is a square
-    batches, found = range(2, 7), []
+    batches, excess = range(2, 7), []
     for batch in batches:
         groups = value(channels, batch) // value(weight.shape[1], batch)
         products = value(operator.flops, batch) // (groups + len(written) - 1)
-        found.append((groups - 1) * products)
-    beyond = through(batches, found)
+        excess.append((groups - 1) * products)
+    beyond = through(batches, excess)
     assert beyond is not None
     return beyond
 
@@ -104,11 +104,11 @@ def rows(run: Pass, weights: Iterable[Weight], batch: int) -> Row:
     >>> [(row.path, row.cost.params) for row in rows(made.inference, made.weights, 64).children]
     [('0', 2362368), ('1', 0), ('2', 2360064)]
     """
-    own: dict[str, Cost] = defaultdict(Cost)
-    _operators(run, batch, own)
+    costs: dict[str, Cost] = defaultdict(Cost)
+    _operators(run, batch, costs)
     for storage, path in saved_at_end(run).items():
         where = run.paths[path]
-        own[where] = own[where].plus(Cost(saved_bytes=value(run.sizes[storage], batch)))
+        costs[where] = costs[where].plus(Cost(saved_bytes=value(run.sizes[storage], batch)))
     kinds = {module.path: module for module in run.modules}
     shapes = {p: tuple(value(s, batch) for s in m.shape) for p, m in kinds.items()}
     leaves = {path: module.type for path, module in kinds.items()}
@@ -120,8 +120,8 @@ def rows(run: Pass, weights: Iterable[Weight], batch: int) -> Row:
             # it is no layer's
             where = weight.path
             leaves[where], shapes[where] = "Parameter", weight.shape
-        own[where] = own[where].plus(cost)
-    return _tree(own, leaves, shapes)
+        costs[where] = costs[where].plus(cost)
+    return _tree(costs, leaves, shapes)
 
 
 def _cost_of(weight: Weight) -> Cost:
@@ -131,7 +131,7 @@ def _cost_of(weight: Weight) -> Cost:
     return Cost(params=n, tensors=int(weight.trains), trainable=n if weight.trains else 0)
 
 
-def _operators(run: Pass, batch: int, own: dict[str, Cost]) -> None:
+def _operators(run: Pass, batch: int, costs: dict[str, Cost]) -> None:
     """What the calls of each module cost; pointwise work is the model's, not that of the loss."""
     loss = {"loss"} - {module.path for module in run.modules}
     for (number, path), times in Counter(run.calls).items():
@@ -149,11 +149,11 @@ def _operators(run: Pass, batch: int, own: dict[str, Cost]) -> None:
             executed_flops=ran if forward else 0,
         )
         where = run.paths[path]
-        own[where] = own[where].plus(cost, times)
+        costs[where] = costs[where].plus(cost, times)
 
 
 def _tree(
-    own: Mapping[str, Cost], kinds: Mapping[str, str], shapes: Mapping[str, tuple[int, ...]]
+    costs: Mapping[str, Cost], kinds: Mapping[str, str], shapes: Mapping[str, tuple[int, ...]]
 ) -> Row:
     inside: dict[str, list[str]] = defaultdict(list)
     for path in kinds:
@@ -161,7 +161,7 @@ def _tree(
             inside[_around(path, kinds)].append(path)
     # costs on a path that is no module's belong to the module around it
     extra: dict[str, Cost] = defaultdict(Cost)
-    for path, cost in own.items():
+    for path, cost in costs.items():
         where = path if path in kinds else _around(path, kinds)
         extra[where] = extra[where].plus(cost)
 
@@ -186,14 +186,14 @@ def _around(path: str, kinds: Mapping[str, str]) -> str:
 
 def _runs(children: Iterable[Row]) -> list[Row]:
     """Children that follow each other and are equal but for their index are one row."""
-    found: list[Row] = []
+    runs: list[Row] = []
     for child in children:
-        before = found[-1] if found else None
+        before = runs[-1] if runs else None
         if before is not None and _alike(before, child):
-            found[-1] = before._replace(last=child.path, repeat=before.repeat + 1)
+            runs[-1] = before._replace(last=child.path, repeat=before.repeat + 1)
         else:
-            found.append(child)
-    return found
+            runs.append(child)
+    return runs
 
 
 def _alike(one: Row, other: Row) -> bool:

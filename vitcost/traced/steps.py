@@ -85,20 +85,20 @@ def run(
             flags.recompute(model, how.checkpointing)
         with told(name, None):
             arguments = inputs.at(batch, device, dtype)
-        own = [*model.parameters(), *model.buffers(), *plain]
+        lasting = [*model.parameters(), *model.buffers(), *plain]
         if how.onto and loss is not None:
-            own += _gradients(model)
+            lasting += _gradients(model)
         stack.enter_context(flags.attention(model, how.attention, how.platform))
         stack.enter_context(uncollected())
-        recorder = _recorded(model, arguments, batch, how, loss, name, own, mode)
-        kept = _made(model, own)
+        recorder = _recorded(model, arguments, batch, how, loss, name, lasting, mode)
+        kept = _made(model, lasting)
         if kept:
             # what a first step leaves on the module, later ones find there
             for parameter in model.parameters():
                 parameter.grad = None
             if how.onto and loss is not None:
                 kept += _gradients(model)
-            recorder = _recorded(model, arguments, batch, how, loss, name, [*own, *kept], mode)
+            recorder = _recorded(model, arguments, batch, how, loss, name, [*lasting, *kept], mode)
         bytes_of = {t.untyped_storage()._cdata: t.untyped_storage().nbytes()
                     for t in arguments.tensors()}  # fmt: skip
         return Run(
@@ -136,16 +136,16 @@ def _made(model: nn.Module, known: list[Tensor]) -> list[Tensor]:
     """Tensors that a run has left on a module, as attributes or in place of its buffers."""
     ids = {id(tensor) for tensor in known}
     every = [t for m in model.modules() for _, t in attributes(m)]
-    found = [t for t in (*model.buffers(), *every) if id(t) not in ids]
+    left = [t for t in (*model.buffers(), *every) if id(t) not in ids]
     # a graph that a module holds would be another in each step
-    return [t for t in found if t.grad_fn is None]
+    return [t for t in left if t.grad_fn is None]
 
 
 def _forward(model: nn.Module, arguments: Arguments, how: How, recorder: Recorder) -> None:
     with recorder, recorder.watching(), torch.no_grad(), _autocast(how):
         output = model(*arguments.args, **arguments.kwargs)
-    found = leaves(output)
-    for leaf in found:
+    returned = leaves(output)
+    for leaf in returned:
         # a generator, a coroutine, a map: its work is done when it is read
         if isinstance(leaf, Iterator | AsyncIterator | Awaitable):
             kind = type(leaf).__name__
@@ -154,7 +154,7 @@ def _forward(model: nn.Module, arguments: Arguments, how: How, recorder: Recorde
             raise NotCovered(
                 f"the forward of {type(model).__name__} returns a {kind}: none of its work is done"
             )
-    if not any(isinstance(leaf, Tensor) for leaf in found):
+    if not any(isinstance(leaf, Tensor) for leaf in returned):
         kind = type(output).__name__
         raise NotCovered(f"the forward of {type(model).__name__} returns a {kind}, and no tensor")
     recorder.close()
@@ -249,35 +249,35 @@ def no_fast_path() -> Iterator[None]:
 
 def _gradients(model: nn.Module) -> list[Tensor]:
     """Gradients that the batch before has left."""
-    found = []
+    gradients = []
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.grad = torch.empty_like(parameter)
-            found.append(parameter.grad)
-    return found
+            gradients.append(parameter.grad)
+    return gradients
 
 
 def _named(tensors: dict[str, Any], recorder: Recorder) -> tuple[Weight, ...]:
     """Each tensor under its first name."""
     seen: set[int] = set()
-    found = []
+    weights = []
     for path, t in tensors.items():
         if id(t) not in seen:
             seen.add(id(t))
             reached = id(t) in recorder.reached
-            found.append(Weight(path, tuple(t.shape), str(t.dtype)[6:], t.requires_grad, reached))
-    return tuple(found)
+            weights.append(Weight(path, tuple(t.shape), str(t.dtype)[6:], t.requires_grad, reached))
+    return tuple(weights)
 
 
 def _unread(model: nn.Module, recorder: Recorder) -> tuple[str, ...]:
     """The outermost modules with parameters of which no operator read any."""
-    found: list[str] = []
+    outermost: list[str] = []
     for path, module in model.named_modules():
         storages = {p.untyped_storage()._cdata for p in module.parameters()}
-        inside = any(path.startswith(f"{outer}.") for outer in found)
+        inside = any(path.startswith(f"{outer}.") for outer in outermost)
         if path and storages and not inside and not storages & recorder.read:
-            found.append(path)
-    return tuple(found)
+            outermost.append(path)
+    return tuple(outermost)
 
 
 def _modules(model: nn.Module) -> Iterator[tuple[str, str, int, int, bool]]:
@@ -288,9 +288,9 @@ def _modules(model: nn.Module) -> Iterator[tuple[str, str, int, int, bool]]:
     visits: Counter[int] = Counter()
     model.apply(lambda module: visits.update([id(module)]))
     for path, module in model.named_modules():
-        own = [getattr(module, name, None) for name in ("weight", "bias")]
-        elements = sum(t.numel() for t in own if isinstance(t, Tensor))
-        trains = isinstance(own[0], Tensor) and own[0].requires_grad
+        weight_and_bias = [getattr(module, name, None) for name in ("weight", "bias")]
+        elements = sum(t.numel() for t in weight_and_bias if isinstance(t, Tensor))
+        trains = isinstance(weight_and_bias[0], Tensor) and weight_and_bias[0].requires_grad
         plain = isinstance(module, nn.Sequential | nn.ModuleList) or module is model
         hooks = 0 if plain else visits[id(module)]
         yield path, type(module).__name__, hooks, elements, trains

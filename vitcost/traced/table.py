@@ -40,7 +40,7 @@ def _table(run: Pass, traced: int, batch: int) -> list[Listed]:
     a list of tensors.
     """
     modules = {module.path: module for module in run.modules}
-    found = []
+    rows = []
     for each in run.returns:
         module = modules[run.paths[each.path]]
         if not module.hooks:
@@ -54,8 +54,8 @@ def _table(run: Pass, traced: int, batch: int) -> list[Listed]:
         # of a list the batch is always -1
         shape: Shape = [[-1, *s] for s in behind] if each.many else [batch, *behind[0]]
         trains = module.trains and module.elements > 0
-        found += [Listed(module.type, shape, module.elements, trains)] * module.hooks
-    return found
+        rows += [Listed(module.type, shape, module.elements, trains)] * module.hooks
+    return rows
 
 
 def _inputs(run: Pass, traced: int) -> Sequence[int]:

@@ -18,21 +18,21 @@ def packed_touched(run: Pass) -> list[int]:
     >>> packed_touched(run)  # bias, input and weight are the caller's
     [0, 0, 0, 1]
     """
-    found = []
+    distances = []
     for born, storages in zip(_born(run.events), run.touched, strict=True):
-        found += [0 if storage < 0 else born - storage for storage in storages]
-    return found
+        distances += [0 if storage < 0 else born - storage for storage in storages]
+    return distances
 
 
 def _born(events: Sequence[int]) -> list[int]:
     """How many storages were born before each look."""
-    born, found = 0, []
+    born, counts = 0, []
     for event in events:
         if event == LOOK:
-            found.append(born)
+            counts.append(born)
         else:
             born += decoded(event)[0] == BORN
-    return found
+    return counts
 
 
 def unpacked_touched(
@@ -48,11 +48,11 @@ def unpacked_touched(
     >>> unpacked_touched([0, 0, 0, 1], run.events, run.operators) == run.touched
     True
     """
-    at, found = 0, []
+    at, touched = 0, []
     for born, operator in zip(_born(events), operators, strict=True):
         end = at + len(operator.reads) + len(operator.writes)
-        found.append(tuple([born - back if back else -1 for back in places[at:end]]))
+        touched.append(tuple([born - back if back else -1 for back in places[at:end]]))
         at = end
-    if at != len(places) or any(storage < -1 for each in found for storage in each):
+    if at != len(places) or any(storage < -1 for each in touched for storage in each):
         raise ValueError("a tensor of a storage that is not there")
-    return tuple(found)
+    return tuple(touched)

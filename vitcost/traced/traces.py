@@ -93,19 +93,19 @@ def _pass(
     name: str,
 ) -> tuple[Run, Pass]:
     runs = [run(model, inputs, batch, how, loss, name) for batch in batches]
-    found = merged(runs, batches)
-    _obeyed(how, found, name)
-    return runs[0], found
+    passed = merged(runs, batches)
+    _obeyed(how, passed, name)
+    return runs[0], passed
 
 
-def _obeyed(how: How, found: Pass, name: str) -> None:
+def _obeyed(how: How, passed: Pass, name: str) -> None:
     """An attention that was asked for must be one that the module leaves open."""
-    if how.attention == "eager" and found.kernels:
+    if how.attention == "eager" and passed.kernels:
         raise NotCovered(
             f"{name} calls scaled_dot_product_attention itself, which attention eager cannot turn "
             "off: attention math has the same products"
         )
-    if how.attention not in ("sdpa", "eager") and not found.kernels:
+    if how.attention not in ("sdpa", "eager") and not passed.kernels:
         raise NotCovered(
             f"attention {how.attention} of {name}, which calls no scaled_dot_product_attention"
         )

@@ -155,18 +155,18 @@ class Traced(Workload):
         return all_events(self._pass(training=True))
 
     def alive(self, look: int | None, training: bool) -> tuple[Alive, ...]:
-        found: dict[tuple[str, str], int] = {}
+        sizes: dict[tuple[str, str], int] = {}
         for held in held_at(self._pass(training), look):
             name = _place(held)
             size = value(held.size, self.batch)
-            found[held.part, name] = found.get((held.part, name), 0) + size
-        return tuple(Alive(part, name, size) for (part, name), size in found.items())
+            sizes[held.part, name] = sizes.get((held.part, name), 0) + size
+        return tuple(Alive(part, name, size) for (part, name), size in sizes.items())
 
     def attention(self) -> tuple[str, ...]:
-        found = self._pass(self.training)
-        if found.kernels:
-            return found.kernels
-        softmax = any(o.name == "_softmax" and o.phase == "forward" for o in found.operators)
+        passed = self._pass(self.training)
+        if passed.kernels:
+            return passed.kernels
+        softmax = any(o.name == "_softmax" and o.phase == "forward" for o in passed.operators)
         return ("eager",) if softmax else ()
 
     @property
@@ -186,8 +186,8 @@ class Traced(Workload):
 
     @property
     def step_buffers_bytes(self) -> int:
-        own = self.trace.step_buffers
-        return self.buffers_bytes if own is None else sum(map(_bytes, own))
+        buffers = self.trace.step_buffers
+        return self.buffers_bytes if buffers is None else sum(map(_bytes, buffers))
 
     @property
     def weights_bytes(self) -> int:

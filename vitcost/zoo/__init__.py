@@ -47,35 +47,33 @@ def resolve(model: Model, **overrides: Any) -> Resolved:
     fed: dict[str, Any] = {
         name: overrides.pop(name) for name in ("input", "loss") if name in overrides
     }
-    found = _fed(model, fed, tower) if fed else _tower(model, tower)
-    given = completed(found, overrides)
-    said = "".join(
-        f"; {field}, for images of another size" for field in given if field in found.fed
-    )
-    source = found.source + ("" if given == overrides else said)
-    config = _on_top(found, given)
-    changed = (*found.changed, *_changed(found, config, {**fed, **given}))
-    return Resolved(found.name, source, config, found.flags, changed)
+    base = _fed(model, fed, tower) if fed else _tower(model, tower)
+    given = completed(base, overrides)
+    said = "".join(f"; {field}, for images of another size" for field in given if field in base.fed)
+    source = base.source + ("" if given == overrides else said)
+    config = _on_top(base, given)
+    changed = (*base.changed, *_changed(base, config, {**fed, **given}))
+    return Resolved(base.name, source, config, base.flags, changed)
 
 
 def _changed(
-    found: Base, config: "Config", given: Mapping[str, Any]
+    base: Base, config: "Config", given: Mapping[str, Any]
 ) -> Iterator[tuple[str, Any, Any]]:
     """The fields that are put on a model and are not its own: name, value, and its own value."""
     if not given:
         return
     if hasattr(config, "workload"):
         # a trace has no fields of its own to compare with; one that nothing changes is itself
-        if config is not found.base:
+        if config is not base.base:
             yield from ((name, value, None) for name, value in given.items())
         return
-    towers = [getattr(each, "vision", each) for each in (config, _on_top(found, {}))]
+    towers = [getattr(each, "vision", each) for each in (config, _on_top(base, {}))]
     for name in given:
         # a ratio stands in place of a width
         field = name.replace("ratio", "dim") if name in RATIOS else name
-        value, own = (getattr(tower, field, given[name]) for tower in towers)
-        if value != own:
-            yield (name, given[name], None) if name in RATIOS else (name, value, own)
+        value, value_now = (getattr(tower, field, given[name]) for tower in towers)
+        if value != value_now:
+            yield (name, given[name], None) if name in RATIOS else (name, value, value_now)
 
 
 def _tower(model: Model, tower: str | None) -> Base:
@@ -86,14 +84,14 @@ def _tower(model: Model, tower: str | None) -> Base:
         raise UnknownName("tower", str(tower), _TOWERS, f"allowed: {', '.join(_TOWERS)}")
     if isinstance(model, str):
         return described(f"{model}:{tower}")
-    found = described(model)
-    config: Any = found.base
+    base = described(model)
+    config: Any = base.base
     if not hasattr(config, "vision"):
-        raise ConfigError(f"{found.name} has no two towers, of which one could be its {tower}")
+        raise ConfigError(f"{base.name} has no two towers, of which one could be its {tower}")
     from vitcost.text import tower_of
 
-    source = f"{tower} tower of {found.source}"
-    return Base(f"{found.name}:{tower}", source, tower_of(config, tower), found.flags)
+    source = f"{tower} tower of {base.source}"
+    return Base(f"{base.name}:{tower}", source, tower_of(config, tower), base.flags)
 
 
 def completed(found: Base, overrides: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -101,11 +99,11 @@ def completed(found: Base, overrides: Mapping[str, Any]) -> Mapping[str, Any]:
     ``input_size`` is not the size that the model is built for."""
     if not found.fed or "input_size" not in overrides:
         return overrides
-    own: Any = _on_top(found, {k: v for k, v in overrides.items() if k != "input_size"})
+    config: Any = _on_top(found, {k: v for k, v in overrides.items() if k != "input_size"})
     given = overrides["input_size"]
     sides = (given, given) if isinstance(given, int) else given
-    there = all(getattr(own, field) for field in found.fed)
-    if there or sides is None or own.img_size == tuple(sides):
+    there = all(getattr(config, field) for field in found.fed)
+    if there or sides is None or config.img_size == tuple(sides):
         return overrides
     return {**found.fed, **overrides}
 
@@ -169,8 +167,8 @@ def _based_or_traced(model: str) -> Base:
     from vitcost.zoo import files
 
     if files.is_path(model):
-        found = _traced_file(model)
-        return _based(model, files.described(model, _named)) if found is None else found
+        traced = _traced_file(model)
+        return _based(model, files.described(model, _named)) if traced is None else traced
     from vitcost.zoo.timm.others import class_of
 
     if class_of(model) is not None:
@@ -190,26 +188,26 @@ def _of_hub(name: str) -> Resolved | None:
     """An id of the hub without a formula: by the digest of its trace, else traced here."""
     from vitcost.zoo import digests
 
-    found = digests.of_hub(name)
-    if found is None:
+    resolved = digests.of_hub(name)
+    if resolved is None:
         from vitcost.zoo import tracing
 
-        found = tracing.of_hub(name)
-    return found
+        resolved = tracing.of_hub(name)
+    return resolved
 
 
 def _without_formula(name: str) -> Base:
     """A name of timm without a formula: by the digest of its trace, else traced here."""
     from vitcost.zoo import digests
 
-    found = digests.of_timm(name)
-    if found is None:
+    resolved = digests.of_timm(name)
+    if resolved is None:
         from vitcost.zoo import tracing
 
-        found = tracing.of_timm(name)
-    if found is None:
+        resolved = tracing.of_timm(name)
+    if resolved is None:
         raise _unknown(name)
-    return found.as_base()
+    return resolved.as_base()
 
 
 _TOWERS = ("vision", "text")
@@ -245,9 +243,9 @@ def _row(name: str) -> "Described | None":
 def _by_name(name: str) -> "Described | None":
     from vitcost.zoo.keys import Described
 
-    own = _fields(name)
-    if own is not None:
-        return Described(*own, fed=_DYNAMIC)
+    fields = _fields(name)
+    if fields is not None:
+        return Described(*fields, fed=_DYNAMIC)
     text = _text(name)
     if text is not None:
         return text
@@ -283,8 +281,8 @@ def _fields(name: str) -> tuple[str, dict[str, Any]] | None:
     from vitcost.zoo import papers, timm
 
     if name not in papers.MODELS:
-        found = timm.lookup(name)
-        return found and (found[0], {"scale_query": True, **found[1]})
+        known = timm.lookup(name)
+        return known and (known[0], {"scale_query": True, **known[1]})
     row = papers.MODELS[name]
     base = _fields(row.base)
     assert base is not None, f"{name} is a variant of {row.base}, which is not there"
@@ -330,8 +328,8 @@ def _traced_file(path: str) -> Base | None:
     except NotCovered:
         from vitcost.zoo import tracing
 
-        found = tracing.of_transformers(path, data)
-        return None if found is None else found.as_base()
+        resolved = tracing.of_transformers(path, data)
+        return None if resolved is None else resolved.as_base()
     return None
 
 
@@ -342,14 +340,14 @@ def _named(name: str) -> "Described":
     if alone is not None:
         _based(base, alone, tower)
         return alone._replace(text=None, lacks="")
-    found = _by_name(name)
-    if found is None:
+    by_name = _by_name(name)
+    if by_name is None:
         raise _unknown(name)
-    if found.lacks or hasattr(found.text, "vision"):
+    if by_name.lacks or hasattr(by_name.text, "vision"):
         raise NotCovered(f"{name} has 2 towers; the vision tower alone: {name}:vision")
-    if found.text is not None:
+    if by_name.text is not None:
         raise NotCovered(f"{name} reads text, and a model of images is asked for")
-    return found
+    return by_name
 
 
 def _unknown(model: str) -> VitcostError:
@@ -375,18 +373,18 @@ def _fed(model: Model, fed: Mapping[str, Any], tower: str | None) -> Base:
     if isinstance(model, str) and modules.is_factory(model) and tower is None:
         # with inputs of its own a module is traced, though a formula may describe it
         return modules.traced(model, **fed).as_base()
-    found = _tower(model, tower)
-    tracing.need_traced(found.base, found.name)
-    return found._replace(base=_on_top(found, fed))
+    base = _tower(model, tower)
+    tracing.need_traced(base.base, base.name)
+    return base._replace(base=_on_top(base, fed))
 
 
-def _on_top(found: Base, overrides: Mapping[str, Any]) -> "Config":
-    model: Any = found.base
+def _on_top(base: Base, overrides: Mapping[str, Any]) -> "Config":
+    model: Any = base.base
     if hasattr(model, "workload"):
         traced: Config = model.on_top(overrides)
         return traced
-    if isinstance(found.base, ViTConfig | Mapping):
-        return configure(found.base, **overrides)
+    if isinstance(base.base, ViTConfig | Mapping):
+        return configure(base.base, **overrides)
     from vitcost.text import configure_text
 
-    return configure_text(found.base, found.name, **overrides)
+    return configure_text(base.base, base.name, **overrides)

@@ -210,20 +210,20 @@ def _hugging_face(name: str) -> Described:
     if entry.kind in _PAIRS:
         from vitcost.zoo.huggingface_text import of_text_class
 
-        found = of_text_class(entry.kind, entry.architecture, entry.keys)
+        tower = of_text_class(entry.kind, entry.architecture, entry.keys)
     else:
         from vitcost.zoo.huggingface import of_class
 
-        found = of_class(entry.kind, entry.architecture, entry.keys)
-    return found._replace(source=f"Hugging Face hub, {entry.architecture} of transformers")
+        tower = of_class(entry.kind, entry.architecture, entry.keys)
+    return tower._replace(source=f"Hugging Face hub, {entry.architecture} of transformers")
 
 
 def _open_clip(name: str, row: Callable[[str], Described]) -> Described:
     from vitcost.zoo.open_clip import described
     from vitcost.zoo.open_clip_models import MODELS
 
-    found = described(MODELS[name], row)
-    return found._replace(source=f"open_clip 3.3, model_configs/{name}.json")
+    tower = described(MODELS[name], row)
+    return tower._replace(source=f"open_clip 3.3, model_configs/{name}.json")
 
 
 def names(rows: Collection[str]) -> list[str]:

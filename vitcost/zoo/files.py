@@ -55,8 +55,8 @@ def read(path: str) -> dict[str, Any]:
     return data
 
 
-def _from(path: str, found: Described) -> Described:
-    return found._replace(source=f"{path}: {found.source}")
+def _from(path: str, read: Described) -> Described:
+    return read._replace(source=f"{path}: {read.source}")
 
 
 def _own(data: Mapping[str, Any], base: Callable[[str], Described]) -> Described:

@@ -124,10 +124,10 @@ def described(data: Values) -> Described:
     for key in _REQUIRED:
         if key in family.keys and key not in data:
             raise ConfigError(f"{key} is missing; transformers would take {family.keys[key]}")
-    found = of_class(kind, name, data)
+    bare = of_class(kind, name, data)
     if data.get("architectures") is None:
-        return found._replace(source=f"{found.source}; no architectures, so the bare model")
-    return found
+        return bare._replace(source=f"{bare.source}; no architectures, so the bare model")
+    return bare
 
 
 def of_class(kind: str, name: str, data: Values, path: str = "") -> Described:

@@ -135,9 +135,9 @@ def _vision_of(kind: str, table: Values) -> Described:
     """The image tower of a language model, as its own model builds it: without a head."""
     family = FAMILIES[table["model_type"]]
     name = architecture(table) or next(iter(family.classes))
-    found = of_class(table["model_type"], name, table, "vision_config.")
-    source = f"the vision tower alone of a model of type {kind}: {found.source}"
-    return found._replace(source=source)
+    tower = of_class(table["model_type"], name, table, "vision_config.")
+    source = f"the vision tower alone of a model of type {kind}: {tower.source}"
+    return tower._replace(source=source)
 
 
 def of_text_class(kind: str, name: str, data: Values, path: str = "") -> Described:

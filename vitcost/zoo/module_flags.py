@@ -97,14 +97,16 @@ def _freeze(module: "nn.Module", trained: Callable[[str], int]) -> dict[str, str
         for name, p in module.named_parameters()
         if name.rpartition(".")[2] not in _IDLE
     }
-    own = sum(p.numel() for name, p in module.named_parameters() if not frozen.get(name, True))
-    if own == trained("none"):
+    trained_params = sum(
+        p.numel() for name, p in module.named_parameters() if not frozen.get(name, True)
+    )
+    if trained_params == trained("none"):
         return {}
     still = {name for name, kept in frozen.items() if kept}
-    if not own:
+    if not trained_params:
         return {"freeze": "all"}
     for flag, names in _ways(module, list(frozen)):
-        if still == names and own == trained(flag):
+        if still == names and trained_params == trained(flag):
             return {"freeze": flag}
     raise NotCovered(
         f"{len(still)} of its {len(frozen)} parameters do not train, which no freeze says"

@@ -78,10 +78,10 @@ def from_torch(
     if kind == "torch._dynamo.eval_frame.OptimizedModule" and inputs is None and loss is None:
         inner: Any = module._orig_mod
         called = name or type(inner).__name__
-        found = from_torch(inner, name=called, img_size=img_size, in_chans=in_chans)
-        if not hasattr(found.config, "workload"):
-            flags = {**found.flags, "compile": True}
-            return found._replace(source=f"{found.source}; torch.compile", flags=flags)
+        resolved = from_torch(inner, name=called, img_size=img_size, in_chans=in_chans)
+        if not hasattr(resolved.config, "workload"):
+            flags = {**resolved.flags, "compile": True}
+            return resolved._replace(source=f"{resolved.source}; torch.compile", flags=flags)
     called = name or type(module).__name__
     if inputs is not None or loss is not None:
         given = {"inputs": inputs, "loss": loss, "found": function}
@@ -92,11 +92,11 @@ def from_torch(
         _add_up(module, config)
         flags = flags_of(module, partial(_trained, config))
     except (NotCovered, ConfigError) as error:
-        found = of_module(Built(module), called, kind, str(error), found=function)
+        resolved = of_module(Built(module), called, kind, str(error), found=function)
         images = {"img_size": img_size, "in_chans": in_chans}
         images = {field: value for field, value in images.items() if value is not None}
-        traced: Any = found.config
-        return found._replace(config=traced.on_top(images))
+        traced: Any = resolved.config
+        return resolved._replace(config=traced.on_top(images))
     config = _fed(config, img_size, in_chans)
     said = "".join(f"; its own {flag}: {value}" for flag, value in flags.items())
     return Resolved(called, f"a torch module, {kind}{said}", config, flags)
@@ -119,10 +119,10 @@ def of_factory(model: str) -> Resolved:
     """The model that a factory builds: by formula where one describes it, else traced."""
     built = _built(model)
     if built.beside is None:
-        found = from_torch(built.module, name=model)
-        if not hasattr(found.config, "workload"):
-            return found
-        reason = found.source.partition(", traced: ")[2]
+        resolved = from_torch(built.module, name=model)
+        if not hasattr(resolved.config, "workload"):
+            return resolved
+        reason = resolved.source.partition(", traced: ")[2]
     else:
         reason = "with inputs of its own"
     return of_module(built, model, name_of(built.module), reason, found=function)
@@ -150,10 +150,10 @@ def function(name: str) -> Any:
     match = _FACTORY.fullmatch(name)
     if match is None or match[3]:
         raise ConfigError(f"a loss is package.module:function, got {shown(name)}")
-    found = _named(name, match[1], match[2])
-    if not callable(found):
-        raise ConfigError(f"{name}: {match[2]} is {shown(found)}, which cannot be called")
-    return found
+    value = _named(name, match[1], match[2])
+    if not callable(value):
+        raise ConfigError(f"{name}: {match[2]} is {shown(value)}, which cannot be called")
+    return value
 
 
 def _built(model: str) -> Built:
@@ -163,17 +163,17 @@ def _built(model: str) -> Built:
     if len(model) > _MOST_LETTERS:
         raise ConfigError(f"a factory of more than {_MOST_LETTERS:,} letters: {shown(model)}")
     given = _literals(model, arguments) if arguments else {}
-    found = _named(model, path, attribute)
+    value = _named(model, path, attribute)
     import torch
 
-    if isinstance(found, torch.nn.Module):
+    if isinstance(value, torch.nn.Module):
         if arguments:
             raise ConfigError(f"{model}: {attribute} is a module, which takes no arguments")
-        return Built(found)
-    if not callable(found):
-        raise ConfigError(f"{model}: {attribute} is {shown(found)}, which cannot be called")
+        return Built(value)
+    if not callable(value):
+        raise ConfigError(f"{model}: {attribute} is {shown(value)}, which cannot be called")
     with _imports_here():
-        return on_meta(partial(found, **given), model, attribute)
+        return on_meta(partial(value, **given), model, attribute)
 
 
 def _named(model: str, path: str, attribute: str) -> Any:
@@ -183,13 +183,13 @@ def _named(model: str, path: str, attribute: str) -> Any:
     except ImportError:
         raise MissingExtra("torch", "torch", "a model from code") from None
     with _imports_here(), users_code(f"{model}: importing {path}"):
-        found: Any = import_module(path)
+        value: Any = import_module(path)
     for part in attribute.split("."):
         with users_code(f"{model}: looking for {attribute}"):
-            if not hasattr(found, part):
+            if not hasattr(value, part):
                 raise ConfigError(f"{model}: {path} has no {attribute}")
-            found = getattr(found, part)
-    return found
+            value = getattr(value, part)
+    return value
 
 
 def _literals(model: str, arguments: str) -> dict[str, Any]:
@@ -273,10 +273,10 @@ def _transformers(module: Any, name: str) -> "Config":
 
     kinds = [kind for kind, row in text.TEXTS.items() if name in row.classes]
     kinds += [kind for kind, row in text.PAIRS.items() if name == row.name]
-    found = text.of_text_class(kinds[0], name, data).text if kinds else None
-    if found is None:
+    config = text.of_text_class(kinds[0], name, data).text if kinds else None
+    if config is None:
         raise NotCovered(f"{name} of transformers has no formula here")
-    return found
+    return config
 
 
 def _anew(cls: Any, module: Any) -> "nn.Module":
@@ -334,9 +334,9 @@ def _fed(config: "Config", img_size: Size | None, in_chans: int | None) -> "Conf
 def _add_up(module: "nn.Module", config: "Config") -> None:
     """Refuses a module with other parameters than its formula."""
     params = workload(config, Scenario(mode="train")).rows().cost.params
-    own = sum(p.numel() for p in module.parameters())
-    if own != params:
-        raise NotCovered(f"its {own:,} parameters are not the {params:,} of the formula")
+    counted = sum(p.numel() for p in module.parameters())
+    if counted != params:
+        raise NotCovered(f"its {counted:,} parameters are not the {params:,} of the formula")
 
 
 def _trained(config: "Config", freeze: str) -> int:

@@ -85,9 +85,9 @@ def described(data: Values, base: Base) -> Described:
             raise ConfigError(f"{path}{key} is missing")
     top = {key: typed(path + key, default, data.get(key, default)) for key, default in _TOP.items()}
     vision = _table(data, "vision_cfg", path)
-    found = _vision(vision, top, base, path + "vision_cfg.")
+    tower = _vision(vision, top, base, path + "vision_cfg.")
     if "text_cfg" not in data:
-        return found
+        return tower
     # a vision tower alone starts without
     from vitcost.zoo.open_clip_text import both, text_tower
 
@@ -100,10 +100,10 @@ def described(data: Values, base: Base) -> Described:
             raise NotCovered(
                 f"{path}multimodal_cfg: a decoder over both towers has no formula here"
             )
-        config = both(found.fields, text, bias)
+        config = both(tower.fields, text, bias)
     except NotCovered as error:
-        return found._replace(lacks=str(error))
-    return found._replace(source=found.source.removeprefix("vision tower of "), text=config)
+        return tower._replace(lacks=str(error))
+    return tower._replace(source=tower.source.removeprefix("vision tower of "), text=config)
 
 
 def _vision(vision: Values, top: Values, base: Base, path: str) -> Described:
@@ -172,9 +172,9 @@ def _timm(vision: Values, width: int, base: Base, path: str) -> Described:
     except (NotCovered, UnknownName) as error:
         raise NotCovered(f"{path}timm_model_name: {error}") from None
     v = {key: typed(path + key, d, vision.get(key, d)) for key, d in _TIMM.items()}
-    own = configure(below)
-    size = vision.get("image_size", own.img_size)
-    if typed(path + "image_size", 224, size) != own.img_size:
+    config = configure(below)
+    size = vision.get("image_size", config.img_size)
+    if typed(path + "image_size", 224, size) != config.img_size:
         raise NotCovered(f"{path}image_size {size}: open_clip builds {name} at its own size")
     fields = {**below, "drop_rate": v["timm_drop"]}
     if vision.get("timm_drop_path") is not None:
@@ -182,7 +182,7 @@ def _timm(vision: Values, width: int, base: Base, path: str) -> Described:
         fields["drop_path_rate"] = rate
     proj = vision.get("timm_proj", "linear")
     if proj == "linear":
-        if v["timm_pool"] not in ("", own.global_pool):
+        if v["timm_pool"] not in ("", config.global_pool):
             raise NotCovered(f"{path}timm_pool {shown(v['timm_pool'])} in place of {name}'s own")
         fields |= {"num_classes": width, "head_bias": v["timm_proj_bias"]}
     elif proj in (None, "", "none"):

@@ -36,8 +36,8 @@ def _text(width: int, context: int = 77, vocab: int = 49408, **more: Any) -> Jso
 def _siglip(width: int, vocab: int = 32000, **more: Any) -> Json:
     """The text tower of SigLIP, whose projection has a bias."""
     ratio = {"mlp_ratio": 3.7362} if width == 1152 else {}
-    own = {**ratio, "proj_bias": True, "no_causal_mask": True}
-    return _text(width, 64, vocab, **{**own, **more})
+    fixed = {**ratio, "proj_bias": True, "no_causal_mask": True}
+    return _text(width, 64, vocab, **{**fixed, **more})
 
 
 def _siglip2(width: int) -> Json:

@@ -27,18 +27,20 @@ def backbone_of(embed: Any) -> str:
 
     Raises ``NotCovered`` for any other network.
     """
-    found = row_of(embed.backbone, embed.in_chans)
-    sides = features(found, tuple(embed.img_size))
+    backbone = row_of(embed.backbone, embed.in_chans)
+    sides = features(backbone, tuple(embed.img_size))
     need(sides == tuple(embed.feature_size), "patch_embed.backbone makes features of another size")
-    return found
+    return backbone
 
 
 def row_of(network: Any, in_chans: int) -> str:
     """The row that a network is: the same modules with the same parameters and strides."""
-    own = {path: _Module(type(m).__name__, _shapes(m), _strides(m)) for path, m in _walk(network)}
-    found = next((name for name in BACKBONES if dict(_declared(name, in_chans)) == own), "")
-    need(found != "", f"patch_embed.backbone is {name_of(network)} of another shape")
-    return found
+    modules = {
+        path: _Module(type(m).__name__, _shapes(m), _strides(m)) for path, m in _walk(network)
+    }
+    matched = next((name for name in BACKBONES if dict(_declared(name, in_chans)) == modules), "")
+    need(matched != "", f"patch_embed.backbone is {name_of(network)} of another shape")
+    return matched
 
 
 def _walk(network: Any) -> Iterator[tuple[str, Any]]:
@@ -69,8 +71,8 @@ def _modules(
         first = sum(count.of(sizes) for count in node.run.before)
         names = [f"{first + i}" for i in range(node.run.layers.of(sizes))]
     ops = [item for item in node.body if isinstance(item, Op)]
-    own = (t for op in ops for t in (op.weight, op.bias) if t is not None)
-    shapes = tuple(tuple(sizes[axis] for axis in t.axes) for t in own)
+    tensors = (t for op in ops for t in (op.weight, op.bias) if t is not None)
+    shapes = tuple(tuple(sizes[axis] for axis in t.axes) for t in tensors)
     # a stride leads to the next map
     onto = {_map(op.write) for op in ops if op.kind in _STRIDED} - {_map(node.inputs[0])}
     stride = strides[onto.pop() - 1] if onto else 1

@@ -106,9 +106,9 @@ def linear(module: Any, where: str) -> Any:
 
 def has_bias(*layers: Any) -> bool:
     """Whether some layers, all alike, have a bias."""
-    found = {linear(layer, "a projection").bias is not None for layer in layers}
-    need(len(found) == 1, "some projections have a bias and others have none")
-    return found.pop()
+    biased = {linear(layer, "a projection").bias is not None for layer in layers}
+    need(len(biased) == 1, "some projections have a bias and others have none")
+    return biased.pop()
 
 
 def _attention(m: Any, width: int) -> Fields:
@@ -119,8 +119,8 @@ def _attention(m: Any, width: int) -> Fields:
     fused = getattr(m, "qkv", None) is not None
     layers = [m.qkv] if fused else [m.q_proj, m.k_proj, m.v_proj]
     d = width // m.num_heads
-    own = getattr(m, "head_dim", None)
-    need(own in (None, d // 2 if kind == "diff" else d), f"head_dim is {own} of {d}")
+    head_dim = getattr(m, "head_dim", None)
+    need(head_dim in (None, d // 2 if kind == "diff" else d), f"head_dim is {head_dim} of {d}")
     need(layers[0].out_features == (3 * width if fused else width), "heads of another width")
     fields: Fields = {
         "attn_layer": kind,

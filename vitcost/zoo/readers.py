@@ -75,8 +75,8 @@ def _cuts(proj: Any, patch_size: tuple[int, ...]) -> None:
         ("a stride", patch_size), ("a kernel", patch_size), ("padding", (0, 0)),
         ("dilation", (1, 1)), ("groups", 1),
     ):  # fmt: skip
-        own = getattr(proj, _CONV_NAMES.get(name, name))
-        need(own == value, f"patch_embed.proj has {name} of {own}")
+        value_of = getattr(proj, _CONV_NAMES.get(name, name))
+        need(value_of == value, f"patch_embed.proj has {name} of {value_of}")
 
 
 _CONV_NAMES = {"a stride": "stride", "a kernel": "kernel_size"}
@@ -108,9 +108,10 @@ def _attention_pool(m: Any, act: str) -> Fields:
         plain = pool is None or not any(True for _ in pool.parameters())
         need(plain, "an attention pool with norms")
         return {}
-    own = name_of(pool) == "timm.layers.attention_pool.AttentionPoolLatent"
+    latent = name_of(pool) == "timm.layers.attention_pool.AttentionPoolLatent"
     need(
-        own and pool.latent_len == 1 and pool.pos_embed is None, "an attention pool of another kind"
+        latent and pool.latent_len == 1 and pool.pos_embed is None,
+        "an attention pool of another kind",
     )
     need(has_bias(pool.q, pool.kv) and not exists(pool.q_norm), "an attention pool of another kind")
     inner = read_mlp(pool.mlp)
@@ -130,7 +131,7 @@ def _timm(m: Any, model_class: str) -> Fields:
         need(not exists(getattr(m, name, None)), f"a model with {name}")
     blocks = read_blocks(m.blocks, width)
     rope = getattr(m, "rope", None)
-    own = {
+    fields = {
         "model_class": model_class,
         "embed_dim": width,
         "scale_query": True,
@@ -143,7 +144,7 @@ def _timm(m: Any, model_class: str) -> Fields:
     }
     # Eva's pool has a GELU, whatever its blocks have
     pool = _attention_pool(m, "gelu" if model_class == "Eva" else blocks["act_layer"])
-    return merge(own, _patches(m), blocks, _head(m), pool)
+    return merge(fields, _patches(m), blocks, _head(m), pool)
 
 
 def _vision_transformer(m: Any) -> Fields:

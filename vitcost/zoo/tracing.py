@@ -200,11 +200,13 @@ def of_transformers(
     if inputs:
         from vitcost.traced.inputs import inputs_of
 
-        own = inputs_of(built.module, inputs)
-        beside = own._replace(note=f"inputs of its processor{own.note.removeprefix('inputs')}")
+        default = inputs_of(built.module, inputs)
+        beside = default._replace(
+            note=f"inputs of its processor{default.note.removeprefix('inputs')}"
+        )
         built = Built(built.module, beside, built.notes)
-    found = type(built.module).__name__
-    return of_module(built, path, f"transformers' {found}", "no formula here describes it")
+    class_name = type(built.module).__name__
+    return of_module(built, path, f"transformers' {class_name}", "no formula here describes it")
 
 
 def of_hub(name: str) -> Resolved | None:
@@ -222,19 +224,19 @@ def of_hub(name: str) -> Resolved | None:
     if row is None:
         return None
     data = {"model_type": row.kind, "architectures": [row.architecture], **row.keys}
-    found = of_transformers(name, data, row.inputs)
-    if found is None:
+    resolved = of_transformers(name, data, row.inputs)
+    if resolved is None:
         package = "torch" if find_spec("torch") is None else "transformers"
         extra = "torch" if package == "torch" else ""
         raise MissingExtra(package, extra, f"{name}, which is traced from transformers' module,")
-    return found
+    return resolved
 
 
 def _class_of(library: Any, name: Any) -> Any:
     """The class of a model that a file names, or the one that its kind has without a head."""
-    found = getattr(library, name, None) if isinstance(name, str) and name.isidentifier() else None
-    is_model = isinstance(found, type) and issubclass(found, library.PreTrainedModel)
-    return found if is_model else library.AutoModel
+    named = getattr(library, name, None) if isinstance(name, str) and name.isidentifier() else None
+    is_model = isinstance(named, type) and issubclass(named, library.PreTrainedModel)
+    return named if is_model else library.AutoModel
 
 
 def of_file(path: str) -> Base:

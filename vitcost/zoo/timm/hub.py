@@ -46,8 +46,10 @@ def described(data: Mapping[str, Any], base: Callable[[str], Described]) -> Desc
     any_size = args.get("dynamic_img_size") or args.get("strict_img_size") is False
     fields |= _of_input(pretrained, is_sized(name), not any_size)
     fields |= saved_fields(below.fields, args, "model_args.")
-    own = merged(below.fields, fields)
-    if has_rest(own) and not (own.get("dynamic_img_size") or own.get("backbone")):
+    fields_now = merged(below.fields, fields)
+    if has_rest(fields_now) and not (
+        fields_now.get("dynamic_img_size") or fields_now.get("backbone")
+    ):
         fields["floor_img_size"] = True
     config = configure(below.fields, **fields)
     if given.get("num_features", config.embed_dim) != config.embed_dim:

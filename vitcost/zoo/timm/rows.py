@@ -69,8 +69,8 @@ def _merged(groups: tuple[Fields, ...], fields: Fields) -> Fields:
 
 def expand(rows: Rows, name: str) -> tuple[str, dict[str, Any]]:
     """The source and all the fields of a model."""
-    own = rows[name]
-    if not own.base:
-        return own.source, dict(own.fields)
-    source, fields = expand(rows, own.base)
-    return own.source or source, {**fields, **own.fields}
+    row = rows[name]
+    if not row.base:
+        return row.source, dict(row.fields)
+    source, fields = expand(rows, row.base)
+    return row.source or source, {**fields, **row.fields}
