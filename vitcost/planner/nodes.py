@@ -50,6 +50,6 @@ def check_node(card: Card, gpus: int) -> None:
     if node is not None and gpus > node.most:
         nodes = -(-gpus // node.most)
         raise ConfigError(
-            f"whole {gpus:,} are cards of one node, and no node of {card.name} has more than "
-            f"{node.most:,}; give cards {nodes * node.most:,}, whole {node.most:,} and network"
+            f"node_size {gpus:,} are cards of one node, and no node of {card.name} has more than "
+            f"{node.most:,}; give cards {nodes * node.most:,}, node_size {node.most:,} and network"
         )
