@@ -36,7 +36,7 @@ _TYPES = {
 
 
 class Outer(NamedTuple):
-    """What every attention of a model reads besides its input."""
+    """The tensors that every attention of a model reads besides its input."""
 
     rope: Tensor | None = None  # sines and cosines
     bias: Tensor | None = None  # added to the scores
@@ -206,7 +206,8 @@ def _weights(
         definition = Op("scale", (scores,), Tensor("scale", scores.axes))
         q, given = m.op("scale", q, group="attention", parts=(definition,)), q
         if given is k:
-            # what is queries, keys and values at once keeps its name, and the scaled has none
+            # q, k and v are one tensor in PRR: the forward keeps that, and no name for its scaled
+            # copy
             m.hold(given)
         else:
             m.hold(q)

@@ -80,7 +80,7 @@ def _downsample(o: int, stride: int, x: Tensor) -> Node:
 
 
 def _no_head(x: Tensor) -> Node:
-    """What is left of a classifier without pool and classes."""
+    """The rest of a classifier without pool and classes."""
     m = Module("head", "ClassifierHead", x)
     global_pool = Module("global_pool", "SelectAdaptivePool2d", x)
     x = identity(global_pool, "flatten", identity(global_pool, "pool", x))

@@ -1,4 +1,5 @@
-"""Liveness of the backward pass: what autograd's engine allocates and frees, node by node.
+"""Liveness of the backward pass: the storages that autograd's engine allocates and frees, node by
+node.
 
 The engine runs the nodes of the graph from the last to the first. A node takes the gradient of
 what its op wrote, allocates those of what the op read, and only then frees what was saved for it
@@ -88,7 +89,7 @@ class Backward(Gradients):
         self.look()
         self.passed()
         if op.again:
-            # what was computed again is handed to the node, and gone when it returns
+            # recomputed activations are freed as soon as this node returns
             self.release(op)
         given = [self.validated(one) for one in given]
         if not op.again:

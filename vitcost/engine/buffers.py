@@ -1,4 +1,4 @@
-"""What the modules of a tree have beside parameters: tables, indexes, statistics."""
+"""Buffers of the modules of a tree: tables, indexes, statistics."""
 
 from vitcost.engine.ops import Size, Sizes, numel
 from vitcost.engine.tree import Node

@@ -252,7 +252,7 @@ def _two_heads(m: Module, c: Structure, x: Tensor) -> Tensor:
 
 
 def _pool(m: Module, c: Structure, x: Tensor) -> Tensor:
-    """What the head reads: one vector, or with no pool every token."""
+    """The input of the head: one vector, or with no pool every token."""
     if not c.pool:
         return x
     if c.pool == "token":

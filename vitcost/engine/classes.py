@@ -10,7 +10,7 @@ __all__ = ["CLASSES", "Made"]
 
 
 class Made(NamedTuple):
-    """What a class does besides the fields of its config."""
+    """The behaviour of a class beside the fields of its config."""
 
     name: str
     # the pools behind which it puts the last norm, unless told

@@ -11,7 +11,7 @@ __all__ = ["Cost", "Row", "defined", "fold"]
 
 
 class Cost(NamedTuple):
-    """What one call of a module costs, its children included."""
+    """The cost of one call of a module, its children included."""
 
     params: Size = 0
     flops: Size = 0
@@ -100,7 +100,7 @@ def _layers(region: Node, sizes: Sizes) -> Size:
 
 def _cost(op: Op, sizes: Sizes) -> Cost:
     saved: Size = 0
-    # what is kept in a checkpointed region is not, until it runs again in the backward pass
+    # a checkpointed region keeps nothing until it runs again in the backward pass
     for tensor in () if op.again else op.saves:
         saved = saved + ops.bytes_of(tensor, sizes)
     params, executed = ops.params(op, sizes), ops.executed_flops(op, sizes)

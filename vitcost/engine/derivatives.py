@@ -1,4 +1,4 @@
-"""What a backward pass allocates, op by op: the rules that op kinds name for their gradients."""
+"""Allocations of a backward pass, op by op: the rules that op kinds name for their gradients."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple, TypeAlias
@@ -31,7 +31,7 @@ class Rule(NamedTuple):
 
 
 def _wanted(op: Op) -> Iterator[Tensor]:
-    """What needs a gradient, in the order of torch's arguments."""
+    """The tensors that need a gradient, in the order of torch's arguments."""
     yield from (t for t, needs in zip(op.reads, op.needs, strict=True) if needs)
     if op.trains:
         yield from (t for t in (op.weight, op.bias) if t is not None)
@@ -162,7 +162,7 @@ def _where(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
 
 
 def _exchanged(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
-    """What ranks send each other lies in one piece."""
+    """A tensor that ranks send each other lies in one piece."""
     walk.pass_by(op.write.axes, op.write.itemsize)
     return _each(walk, op, taken)
 
@@ -250,7 +250,7 @@ def _cast(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
 
 
 def _of_parameter(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
-    """What was read of a parameter is its gradient."""
+    """The gradient of a read part of a parameter is the gradient of the parameter."""
     assert op.weight is not None
     return [Gradient(op.weight, walk.share(taken))]
 

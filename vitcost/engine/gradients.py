@@ -10,7 +10,7 @@ __all__ = ["Gradients", "Layout"]
 
 
 class Layout(NamedTuple):
-    """What decides in which order gradients lie."""
+    """The facts that decide in which order gradients lie."""
 
     one_image: bool
     one_head: bool
@@ -20,7 +20,7 @@ class Layout(NamedTuple):
 
 
 class Gradients:
-    """What the nodes of a backward pass allocate, share, look at and let go.
+    """The storages that the nodes of a backward pass allocate, share, look at and free.
 
     ``in_place``: whether a second gradient is added in place; torch does not under a dispatch
     mode, which is how its own memory tracker looks at a step. ``onto``: whether parameters have
@@ -47,7 +47,7 @@ class Gradients:
         self.place = Place("backward", "")
         # whether tensors may lie in another order than their axes say, and are copied
         self.apart = False
-        # what the node that runs needs besides what it gives
+        # scratch tensors of the node that runs
         self.passing: list[Tensor] = []
 
     def give(self, tensor: Tensor, value: Tensor) -> None:

@@ -1,5 +1,5 @@
-"""The pass of what is saved: what autograd keeps of an op for its backward, and what the op writes
-for that alone."""
+"""The pass of what is saved: the tensors that autograd keeps of an op for its backward, and those
+that the op writes for that alone."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeAlias
@@ -10,7 +10,7 @@ from vitcost.engine.ops import Axis, Op, Tensor
 
 __all__ = ["Saved", "extra", "mark", "storages"]
 
-# what is there anyway: parameters, and the caller's images and indices
+# tensors that outlive the step anyway: parameters, and the caller's images and indices
 _NOT_SAVED = ("param", "input", "index")
 
 Axes: TypeAlias = tuple[Axis, ...]

@@ -1,4 +1,4 @@
-"""Attention kernels: what runs in place of the declared products of an attention."""
+"""Attention kernels: the ops that run in place of the declared products of an attention."""
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
 
@@ -23,8 +23,9 @@ _SEEDS = {("flash", "cuda"): 3, ("efficient", "cuda"): 2, ("cudnn", "cuda"): 2}
 
 
 def statistics(kernel: str, platform: str, op: Op) -> Iterator[Tensor]:
-    """What a fused kernel keeps for its backward besides q, k, v and its output: the log-sum-exp of
-    every query, padded to 32 by the efficient kernel (s to the axis s32), and its random state.
+    """The tensors that a fused kernel saves for its backward besides q, k, v and its output: the
+    log-sum-exp of every query, padded to 32 by the efficient kernel (s to the axis s32), and its
+    random state.
 
     Two of the kernels leave the log-sum-exp out where no gradient is wanted: attention.cpp,
     should_compute_logsumexp.
@@ -151,7 +152,7 @@ def fuse(node: Node, masks: frozenset[Tensor] = frozenset()) -> Node:
         if group and (item is None or not item.group):
             made = _difference(group) if _is_difference(group) else [*_fused(group)]
             kernels = [op for op in made if isinstance(op, Op) and op.kind == "sdpa"]
-            # what a kernel makes on its way has no name in the forward
+            # temporaries of a kernel have no name in the forward
             inside = {op.write for op in group[:-1]}
             held = [t for t in held if t not in inside]
             also = [t for t in also if t not in inside]
@@ -198,7 +199,8 @@ def _fused(group: list[Op]) -> Iterator[Op]:
 
 
 def _given(parts: Sequence[Op]) -> list[Tensor]:
-    """What the parts of a kernel read that none of them writes: queries and keys, masks, values."""
+    """The inputs of a kernel's parts that none of the parts writes: queries and keys, masks,
+    values."""
     written = {op.write for op in parts}
     return [t for op in parts for t in op.reads if t not in written]
 
@@ -236,7 +238,7 @@ def _difference(group: list[Op]) -> list[Op | Node]:
     halves: list[Tensor] = []
     for product, *both in zip(("matmul", "matmul again"), *split, strict=True):
         parts: list[Op] = []
-        # what lies side by side for all heads does so for half of them, or for one
+        # an operand that needs no copy with all heads needs none with half of them
         operands = [
             _copied(half.write, parts) if copied and v_copied else half.write
             for half, copied in zip(both, (q_copied, k_copied), strict=True)
@@ -268,7 +270,7 @@ def _copied(x: Tensor, parts: list[Op]) -> Tensor:
 
 
 def _source(t: Tensor, made: Mapping[Tensor, Op]) -> tuple[Tensor, bool]:
-    """What an operand is a scaled or copied, and whether it is a copy."""
+    """The tensor that an operand is a scaled or copied version of, and whether it is a copy."""
     copied = False
     while t in made:
         copied = copied or made[t].kind == "copy"
@@ -357,7 +359,7 @@ def _weighed(
 def _prepared(
     t: Tensor, x: Tensor, made: Mapping[Tensor, Op], scale: tuple[Op, ...] | None
 ) -> Generator[Op, None, list[Tensor]]:
-    """Scales an operand, and copies it where a product needs that: what it is after each step."""
+    """Scales an operand, and copies it where a product needs that: its name after each step."""
     steps: list[tuple[str, tuple[Op, ...] | None]] = []
     if scale is not None:
         steps.append(("scale", scale))

@@ -15,7 +15,7 @@ WORKS = ("linear", "conv", "product", "attention", "norm", "memory")
 
 
 class Kind(NamedTuple):
-    """What all ops of one kind have in common; no column has a default.
+    """The facts that all ops of one kind share; no column has a default.
 
     ``reads``: how many tensors it may read, its own parameters not counted. ``pointwise``: passes
     over the written elements that count as pointwise work. ``autocast``: the precision torch's

@@ -1,4 +1,4 @@
-"""What a step launches: the engine's lowered tree as a flat list of kernels.
+"""The kernels that a step launches: the engine's lowered tree as a flat list.
 
 A run of equal layers is turned by its first product: ``lead rest lead rest …`` is read as ``lead``,
 ``rest lead`` over and over, ``rest``, so that what a compiler fuses across two layers stands
@@ -16,7 +16,7 @@ __all__ = ["Launches", "Step", "flatten", "like", "moved", "step_of", "times"]
 
 
 class Step(NamedTuple):
-    """A kernel: what it computes, reads and writes, and how often a step launches it."""
+    """A kernel: its op, the tensors that it reads and writes, and how often a step launches it."""
 
     op: Op
     path: str

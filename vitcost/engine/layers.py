@@ -1,4 +1,4 @@
-"""What a Vision Transformer is made of, each layer declared once, in the papers' letters.
+"""The layers of a Vision Transformer, each declared once, in the papers' letters.
 
 b batch, s tokens, n patches, h width, a heads, d head dim, q = 3·a·d, m MLP width, K classes,
 c channels, p_h × p_w a patch, g_h × g_w the grid, pad_h × pad_w the image padded to whole patches,

@@ -5,9 +5,9 @@ made once a structure; sizes come in when it is read, so that one trace serves i
 symbols. In a run of equal layers the live bytes are linear in the index of the layer: the trace
 has the first layer, one that stands for all between, and the last.
 
-Who keeps a storage alive is counted. A tensor is born at the op that writes it, and belongs to the
-forward that called the op; it dies after the last op or module of that forward that reads it,
-since a caller's frame holds its arguments while a module runs. What autograd keeps lives until its
+The references to a storage are counted. A tensor is born at the op that writes it, and belongs to
+the forward that called the op; it dies after the last op or module of that forward that reads it,
+since a caller's frame holds its arguments while a module runs. A saved tensor lives until its
 backward has run, and autocast's copies of weights until the context is left.
 """
 
@@ -102,7 +102,7 @@ class Peak(NamedTuple):
     place: str
     live: Live
     look: int
-    left: Live  # what is alive at the end
+    left: Live  # the tensors alive at the end
 
 
 class Ledger:
@@ -153,7 +153,8 @@ class Ledger:
             self._change(storage, 1)
 
     def hand_over(self, tensors: Iterable[Tensor]) -> None:
-        """What one layer hands to the next exists once, however many layers there are."""
+        """The tensor that one layer hands to the next exists once, however many layers there
+        are."""
         for tensor in tensors:
             born_in = self._loops[tensor.storage]
             self._loops[tensor.storage] = born_in[: len(self._open)]
@@ -166,7 +167,8 @@ class Ledger:
 
     @contextmanager
     def layers(self, node: Node, backwards: bool = False) -> Iterator[None]:
-        """What is written meanwhile happens in each of a run of layers; a single one is no loop."""
+        """Events that are recorded inside become the body of a loop over a run of layers; a single
+        layer is no loop."""
         count = node.run.layers if node.run is not None else Count(1)
         if count == Count(1):
             yield
@@ -283,7 +285,7 @@ def inside(place: Place, node: Node) -> Place:
 
 
 def named(place: Place, op: Op) -> Place:
-    """What the model itself does has no path: it is told by the op."""
+    """The root module has no path: the place is named after the op."""
     return place if place.path else place._replace(path=op.write.name)
 
 
@@ -303,7 +305,8 @@ def peak(trace: Sequence[Event], sizes: Sizes, copies: int = 1) -> Peak:
 
 
 def look_at(trace: Sequence[Event], sizes: Sizes, number: int) -> Live:
-    """What is alive at one look of a trace, in whatever the sizes are: the polynomial of a peak."""
+    """Bytes alive at one look of a trace, in sizes of any kind: on symbols the polynomial of a
+    peak."""
     for i, (_, _, seen) in enumerate(_looks(trace, sizes, [0, 0, 0], {})):
         if i == number:
             return Live(*seen)
@@ -318,7 +321,7 @@ def every_look(trace: Sequence[Event], sizes: Sizes) -> Iterator[tuple[Place, st
 
 
 def at_end(trace: Sequence[Event], sizes: Sizes) -> Live:
-    """What is alive when everything has happened."""
+    """Bytes alive after the last event."""
     live: list[Size] = [0, 0, 0]
     for _ in _looks(trace, sizes, live, {}):
         pass

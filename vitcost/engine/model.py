@@ -35,7 +35,7 @@ AnyStructure: TypeAlias = "Structure | TextStructure | ClipStructure"
 
 
 def structure_of(c: Config, batch: int = 1, training: bool = False) -> AnyStructure:
-    """What exists in a model, under the key that its op list is built by."""
+    """The structure of a model, the key under which its op list is built."""
     if isinstance(c, ViTConfig):
         return structure.structure_of(c, batch, training)
     from vitcost.engine import text

@@ -48,7 +48,7 @@ __all__ = [
 ]
 
 Axis: TypeAlias = "str | int"
-# What a size may be. Rules are typed with int; arrays and symbols have the same operators.
+# The type of a size. Rules are typed with int; arrays and symbols have the same operators.
 Size: TypeAlias = int
 AnySize: TypeAlias = "int | np.ndarray | sympy.Expr"
 
@@ -104,7 +104,8 @@ class Tensor:
 
 
 class Op(NamedTuple):
-    """One operation: what it reads and writes, its own parameters, and the axes it contracts."""
+    """One operation: the tensors that it reads and writes, its own parameters, and the axes it
+    contracts."""
 
     kind: str
     reads: tuple[Tensor, ...]
@@ -114,11 +115,11 @@ class Op(NamedTuple):
     bias: Tensor | None = None
     # consecutive ops of one group are what a fused kernel may replace
     group: str = ""
-    # what a lowered op stands for in the declared list, when it stands for something else
+    # the declared ops that a lowered op replaces, where it is not one of them itself
     parts: "tuple[Op, ...] | None" = None
     frozen: bool = False  # whether its own parameters are kept from training
-    # what it does not read and is not let go before: arguments that were cast for it, and what the
-    # C++ function around it has names for
+    # tensors that it does not read but that stay alive until it returns: uncast arguments, locals
+    # of the C++ function around it
     holds: tuple[Tensor, ...] = ()
     # filled in by lowering
     extra: tuple[Tensor, ...] = ()  # statistics and masks that it also writes

@@ -41,7 +41,8 @@ def rows(total: Size, ranks: Size, rank: Size) -> Size:
 def layers_of_rank(
     structure: AnyStructure, sizes: Sizes, mode: Mode, parallel: TensorParallel
 ) -> tuple[AnyStructure, Sizes, Mode]:
-    """What ``engine.lower.lower`` and the rules of the engine need for one tensor-parallel rank.
+    """The arguments of ``engine.lower.lower`` and of the engine's rules for one tensor-parallel
+    rank.
 
     Embeddings and head are whole on every rank, but for the rows of a vocabulary. Raises
     ``ConfigError`` where the ranks do not divide heads or widths, ``NotCovered`` for layers that

@@ -1,4 +1,5 @@
-"""Every parameter of a tree with its shape: what optimizers and sharding go through one by one."""
+"""Every parameter of a tree with its shape, as optimizers and sharding go through them one by
+one."""
 
 from collections.abc import Iterable, Iterator
 from functools import partial

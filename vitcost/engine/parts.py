@@ -1,4 +1,4 @@
-"""The parts that a model's cost is told by: what each top-level module belongs to."""
+"""The parts that a model's cost is told by: the part that each top-level module belongs to."""
 
 from collections.abc import Callable, Iterable
 

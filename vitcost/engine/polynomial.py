@@ -1,4 +1,4 @@
-"""Polynomials in the sizes of axes: what the engine's rules give when they are asked for the
+"""Polynomials in the sizes of axes: the engine's rules give them when they are asked for the
 formula itself, to be evaluated on integers or on whole arrays of sizes.
 
 A sum of products of axes with whole coefficients, or the largest of several such sums, is all that

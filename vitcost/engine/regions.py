@@ -1,8 +1,8 @@
 """Checkpointing: regions that keep their inputs alone and run again in the backward pass.
 
 ``torch.utils.checkpoint`` without reentry: inside a region nothing is kept. The first gradient that
-reaches it runs it again, up to the last tensor that autograd kept: what comes after that, a block's
-last linear layer say, does not run a second time.
+reaches it runs it again, up to the last tensor that autograd kept: an op after that, a block's last
+linear layer say, does not run a second time.
 """
 
 from collections.abc import Iterable, Iterator
@@ -37,7 +37,7 @@ def cores(node: Node) -> Node:
             core = []
         if item is not None:
             body.append(cores(item) if isinstance(item, Node) else item)
-    # what a region makes on its way is not returned
+    # temporaries of a region are not returned
     there = {item.write if isinstance(item, Op) else item.output for item in body}
     also = tuple(t for t in node.also if t in there)
     return node._replace(body=tuple(body), also=also)
@@ -51,8 +51,8 @@ def _core(body: list[Op | Node]) -> Node:
 
 
 def groups(node: Node, every: int) -> Node:
-    """A region around every so many blocks; the last one may have fewer. What repeats in the
-    stages of a hybrid's backbone is no block of the Transformer."""
+    """A region around every so many blocks; the last one may have fewer. The repeated layers of a
+    hybrid's backbone are no blocks of the Transformer."""
     if not has_runs(node):
         body = (
             item if isinstance(item, Op) or item.type == "HybridEmbed" else groups(item, every)

@@ -1,4 +1,5 @@
-"""A fully sharded step: what ``fully_shard`` gathers, frees and reduces around every module.
+"""A fully sharded step: the tensors that ``fully_shard`` gathers, frees and reduces around every
+module.
 
 Each block of the model and the model itself are a *unit*: on entering one its weights are gathered,
 and on leaving it they are freed. Storages of a unit are tensors like any other, of axes

@@ -1,4 +1,4 @@
-"""Tensor and sequence parallel: what one of t ranks runs of every layer.
+"""Tensor and sequence parallel: the share of every layer that one of t ranks runs.
 
 A pass over the declared tree. In attention and in an MLP, the linear layers that read whole data
 are cut by columns, so that a rank has its share of the heads or of the hidden width, and those that
@@ -6,7 +6,7 @@ read such a share are cut by rows; what they write is summed over the ranks. An 
 is called ``a/t``. Source: Shoeybi et al. 2019 (Megatron-LM), arXiv 1909.08053, section 3.
 
 Sequence parallel divides tokens too, outside of those: norms, dropouts and the residual stream of
-every layer. What comes before and behind the layers is whole on every rank, but for the rows of a
+every layer. The modules before and behind the layers are whole on every rank, but for the rows of a
 vocabulary and their logits. Source: Korthikanti et al. 2022, arXiv 2205.05198, section 4.2.2.
 """
 
@@ -20,8 +20,9 @@ from vitcost.errors import NotCovered
 
 __all__ = ["SEQUENCES", "split", "split_sizes"]
 
-# who divides tokens too: Megatron gathers what a linear layer reads once more in the backward pass,
-# so that autograd keeps the rank's share of it; torch's own styles keep what was gathered
+# the library that divides tokens too: Megatron gathers what a linear layer reads once more in the
+# backward pass, so that autograd keeps the rank's share of it; torch's own styles keep what was
+# gathered
 SEQUENCES = ("", "megatron", "torch")
 
 
@@ -41,7 +42,7 @@ def split_sizes(sizes: Sizes, ranks: Size, tokens: Size) -> Sizes:
     """The same with the divided axes: widths and heads by the number of ranks, and so many tokens.
     ``s·t`` are those that shares of one size gather. A vocabulary is filled up.
 
-    Who calls it sees to it that heads and widths can be divided.
+    Callers check that heads and widths can be divided.
     """
     shares = Sizes(sizes)
     shares.update({f"{axis}/t": n // ranks for axis, n in sizes.items() if _is_width(axis)})
@@ -57,7 +58,7 @@ def _is_width(axis: Axis) -> bool:
 
 
 class _State(NamedTuple):
-    """What a declared tensor has become."""
+    """The tensor that stands for a declared one."""
 
     tensor: Tensor
     share: str  # whole | width: some heads, or a part of the hidden layer | tokens
@@ -176,8 +177,8 @@ class _Split:
         return ops[-1].write, [*ops]
 
     def gather(self, own: Tensor, x: Tensor) -> list[Op]:
-        """From all ranks their tokens, in shares of one size. What fills those up is cut off: from
-        one image by a view, which keeps it alive, from several by a copy."""
+        """From all ranks their tokens, in shares of one size. The filling is cut off: from one
+        image by a view, which keeps it alive, from several by a copy."""
         if not self.one_image:
             return [Op("gather", (own,), Tensor(x.name, x.axes))]
         filled = Tensor(x.name, tuple("s·t" if axis == "s" else axis for axis in x.axes))

@@ -1,4 +1,4 @@
-"""What exists in a model, apart from how large it is: the key under which an op list is built."""
+"""The structure of a model, apart from its sizes: the key under which an op list is built."""
 
 from itertools import groupby
 from typing import NamedTuple
@@ -81,7 +81,7 @@ class Structure(NamedTuple):
     pre_logits: bool
     classes: bool
     head_bias: bool
-    # what acts in training alone
+    # layers that act in training alone
     head_drop: bool
     pos_drop: bool
     proj_drop: bool

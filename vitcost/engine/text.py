@@ -16,7 +16,7 @@ from vitcost.text import ClipConfig, TextConfig
 
 __all__ = ["ClipStructure", "TextStructure", "build_text", "prefixed"]
 
-# what the modules of a family are called, after the names that the layers have
+# names of the modules of a family, by the names of the layers
 _NAMES: Mapping[str, Mapping[str, str]] = {
     "gpt2": {
         "token_embedding": "wte", "position_embedding": "wpe", "pos_drop": "drop",
@@ -44,7 +44,7 @@ _BUFFERS: Mapping[str, tuple[str, tuple[Axis, ...], int]] = {
 
 
 class TextStructure(NamedTuple):
-    """What exists in a text transformer."""
+    """The structure of a text transformer."""
 
     training: bool
     family: str
@@ -63,7 +63,7 @@ class TextStructure(NamedTuple):
 
 
 class ClipStructure(NamedTuple):
-    """What exists in a model of two towers."""
+    """The structure of a model of two towers."""
 
     training: bool
     vision: Structure

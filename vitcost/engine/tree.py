@@ -1,4 +1,4 @@
-"""The module tree: what a torch model's forward does, in order, under the torch module paths."""
+"""The module tree: the ops of a torch model's forward, in order, under the torch module paths."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -44,15 +44,15 @@ class Node(NamedTuple):
     run: "Run | None" = None
     # locals of the module's forward that live until it returns
     held: tuple[Tensor, ...] = ()
-    # what it returns besides its output
+    # tensors that it returns besides its output
     also: tuple[Tensor, ...] = ()
     # a list that the forward around it walks through, which lets go what it gives to the first
     walked: bool = False
-    # what fully_shard wraps with it: the axis of its parameters, see ``sharded``
+    # the unit that fully_shard wraps it in: the axis of its parameters, see ``sharded``
     unit: str = ""
     # children that are registered behind their kind, in this order, wherever the forward calls them
     registered: tuple[str, ...] = ()
-    # what its module has beside parameters, whoever reads it
+    # buffers of its module
     buffers: tuple[Tensor, ...] = ()
 
 
@@ -166,7 +166,7 @@ class Module:
         self.body[-1] = last._replace(inputs=(*last.inputs, *tensors))
 
     def returns(self, *tensors: Tensor) -> None:
-        """What the forward returns besides its output."""
+        """The tensors that the forward returns besides its output."""
         self.also += tensors
 
     def registers(self, *names: str) -> None:

@@ -27,9 +27,9 @@ def _layers(layer: Node) -> Iterator[Node]:
     parts = _parts(layer.run)
     for i, run in enumerate(parts):
         last = i == len(parts) - 1
-        # what the first layer reads may be a view, and what a layer keeps of it is its storage
+        # the first layer may read a view, of which a layer keeps the storage
         copy = _Copy(dict.fromkeys(layer.inputs[0].bases, x.storage) | {layer.inputs[0]: x})
-        # those behind the run read what its last layer writes
+        # ops behind the run read the output of its last layer
         if last:
             copy.known.update((t, t) for t in y.bases)
         made = copy.node(layer)

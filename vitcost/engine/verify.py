@@ -1,4 +1,4 @@
-"""What every well-formed op list keeps, declared, half lowered or lowered.
+"""Rules that every well-formed op list keeps, declared, half lowered or lowered.
 
 Liveness, gradients and costs follow from the list, so that a tensor that nothing wrote, or an axis
 that no operand has, is a wrong number and no error. Tests hold the list after the build and after
@@ -63,7 +63,7 @@ def _kept(op: Op, scope: _Scope) -> bool:
     return there >= {t.storage for t in op.keeps}
 
 
-# what an op must be, and what is said where it is not
+# the conditions of an op, each with the message where it does not hold
 _RULES: tuple[tuple[str, Callable[[Op, _Scope], bool]], ...] = (
     ("is of no kind", lambda op, scope: op.kind in KINDS),
     ("reads what nothing wrote", _read),

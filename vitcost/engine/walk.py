@@ -45,7 +45,8 @@ class Walk:
         return self._region(node) if node.type == REGION else self._module(node)
 
     def _region(self, node: Node) -> Node:
-        """A checkpointed region keeps its inputs; what its ops keep comes back when it is rerun."""
+        """A checkpointed region keeps its inputs; the tensors that its ops save come back when it
+        is rerun."""
         outer, held = self.saved.kept, storages(self.precision.of(t) for t in node.inputs)
         self.saved.kept = outer | set(held)
         low = self._module(node)

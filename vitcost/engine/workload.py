@@ -156,7 +156,7 @@ class Workload:
         raise NotCovered("this model under another scenario")
 
     def shared(self, parallel: TensorParallel) -> "Workload":
-        """What one of the ranks runs that share every layer."""
+        """The workload of one of the ranks that share every layer."""
         if parallel == ALONE:
             return self
         raise NotCovered("layers of this model that tensor-parallel ranks share")

@@ -1,4 +1,4 @@
-"""What is alive at every look of a traced pass, in the engine's own events.
+"""Live bytes at every look of a traced pass, in the engine's own events.
 
 A pass has thousands of looks, and few that can be the largest at any batch: no other holds more at
 every batch. ``upper`` has these alone, in their order, so that ``engine.live.peak`` answers a batch

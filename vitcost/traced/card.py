@@ -53,7 +53,7 @@ class _Device:
 
 
 class _Rules:
-    """What the backend's operators ask: which attention was asked for."""
+    """State that the backend's operators read: which attention was asked for."""
 
     attention = "sdpa"
     tracing = False

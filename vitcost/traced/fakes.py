@@ -35,7 +35,7 @@ def unchanged(model: nn.Module) -> Iterator[None]:
 
 
 def _contents(attributes: dict[str, Any]) -> list[tuple[Any, Any]]:
-    """What a forward may write into: lists, sets and dictionaries."""
+    """Containers that a forward may write into: lists, sets and dictionaries."""
     kinds = (dict, list, set)
     return [(v, v.copy()) for v in attributes.values() if isinstance(v, kinds)]
 

@@ -154,7 +154,7 @@ class _Table(dict[Any, int]):
 
 
 class _Tables:
-    """What all passes of a file share."""
+    """The tables that all passes of a file share."""
 
     def __init__(self) -> None:
         self.polynomials, self.arrays, self.operators = _Table(), _Table(), _Table()

@@ -1,8 +1,8 @@
 """Guards against overflow: a trace takes every number as finite, as a run does that goes well.
 
-``if not torch.isfinite(x).all(): x = x.clamp(...)`` reads a value, and fake tensors have none. What
-``isfinite``, ``isinf`` and ``isnan`` ask of a number has the same answer for every finite one, and
-the answer passes through what joins such answers to a single one.
+``if not torch.isfinite(x).all(): x = x.clamp(...)`` reads a value, and fake tensors have none.
+``isfinite``, ``isinf`` and ``isnan`` have the same answer for every finite number, and the answer
+passes through operators that join such answers to a single one.
 """
 
 from collections.abc import Callable, Mapping

@@ -128,7 +128,7 @@ def recompute(model: nn.Module, how: str) -> None:
 
 
 def _again(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """What goes in by keyword goes in by position: autograd's hooks see no other."""
+    """Keyword arguments are passed by position: autograd's hooks see no others."""
     names, first = tuple(kwargs), len(args)
 
     def run(*given: Any) -> Any:

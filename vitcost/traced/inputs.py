@@ -15,14 +15,14 @@ __all__ = ["Arguments", "Inputs", "inputs_of"]
 
 
 class Arguments(NamedTuple):
-    """What a forward is called with."""
+    """The arguments of a forward."""
 
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
 
     @property
     def batch(self) -> Any:
-        """What a loss of two arguments gets: a dictionary, or the arguments, or the only one."""
+        """The second argument of a loss: a dictionary, or the arguments, or the only one."""
         if self.kwargs:
             return dict(self.kwargs)
         return self.args[0] if len(self.args) == 1 else self.args

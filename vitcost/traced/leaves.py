@@ -15,7 +15,7 @@ _MOST = 100_000
 
 
 def leaves(tree: Any) -> list[Any]:
-    """Whatever is in a tree and is no container.
+    """The values in a tree that are no containers.
 
     A container may be in a tree more than once: thirty modules that each return their argument
     twice have a billion leaves. ``NotCovered`` beyond 100,000 of them.

@@ -183,7 +183,7 @@ def _inputs(runs: Sequence[Run], fit: _Fit) -> tuple[Array, ...]:
 
 
 def _returns(runs: Sequence[Run], fit: _Fit, paths: dict[str, int]) -> tuple[Returned, ...]:
-    """What every call of a module returned."""
+    """The shapes that every call of a module returned."""
     returned: list[Returned] = []
     if len({tuple(path for path, *_ in run.recorder.returns) for run in runs}) > 1:
         return ()

@@ -1,4 +1,4 @@
-"""A traced model: what stands where a config stands, for a module that no formula describes.
+"""A traced model: it takes the place of a config for a module that no formula describes.
 
 Its traces come from a file, or are made when they are asked for (``vitcost.traced.modules``).
 """

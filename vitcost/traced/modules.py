@@ -17,7 +17,7 @@ from vitcost.users_code import users_code
 
 __all__ = ["OfModule"]
 
-# fields of a traced model: what it is fed, and how it is trained
+# fields of a traced model: its inputs, and how it is trained
 _FIELDS = ("input", "loss", "img_size", "input_size", "in_chans")
 # fields that a library builds a model anew for
 _BUILT = ("num_classes", "img_size", "in_chans")

@@ -1,8 +1,8 @@
-"""Pointwise work of operators, by their names: what counts, what counts for nothing, and which
-operators have no rule.
+"""Pointwise work of operators, by their names: which operators count, which count for nothing, and
+which have no rule.
 
 One for each element that a norm, a softmax, an activation, a gate, a scale or a residual add
-writes; what lays out, moves, compares, reduces, draws or looks up counts for nothing, as in the
+writes; operators that lay out, move, compare, reduce, draw or look up count for nothing, as in the
 formulas (``engine.kinds``).
 """
 

@@ -25,7 +25,7 @@ def through(batches: Sequence[int], sizes: Sequence[int]) -> Polynomial | None:
     >>> through([2, 3], [20, 26]), through([2, 3, 4], [14, 29, 50])
     ((8, 6), None)
     """
-    # who reads a trace has its polynomials
+    # a reader of a trace has its polynomials
     from fractions import Fraction
 
     column = [Fraction(size) for size in sizes]

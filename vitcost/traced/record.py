@@ -86,7 +86,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         # autograd numbers its nodes: from which number on a module ran
         self._starts: list[int] = [0]
         self._ran: list[str] = [""]
-        # what an operator has just written that the next may write over, and where Python stood
+        # the storage that an operator has just written and that the next may write over, and where
+        # Python stood
         self._fresh: tuple[int, Any] = (-1, None)
         # where the last operator stands that a real tensor would have been written over by
         self._sum: tuple[int, int] | None = None
@@ -195,7 +196,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _defined(
         self, phase: str, path: str, name: str, flops: int, args: tuple[Any, ...]
     ) -> tuple[int, int]:
-        """FLOPs of the definition, forward and backward. Those of a fused attention's backward are
+        """FLOPs of the definition, forward and backward. FLOPs of a fused attention's backward are
         known where its forward builds a graph: for a reentrant checkpoint when it runs again."""
         if not is_attention(name):
             return (flops if phase == "forward" else 0), (flops if phase == "backward" else 0)
@@ -227,7 +228,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _phase(self) -> str:
         if not self.backward:
             return "forward"
-        # what a checkpoint runs again builds a graph, and a backward pass does not
+        # a recomputed forward builds a graph, and a backward pass does not
         again = torch.is_grad_enabled() and torch._C._current_autograd_node() is not None
         return "recomputation" if again else "backward"
 
@@ -296,7 +297,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _pack(self, tensor: Tensor) -> tuple[Tensor, bool]:
         """Notes that autograd saves a storage. An output that its own graph holds would never be
-        freed: what is held is another tensor of the same storage, as autograd does it."""
+        freed: another tensor of the same storage is held, as autograd does it."""
         if tensor.untyped_storage()._cdata in self._lasting:
             return tensor, tensor.requires_grad
         number = self.number(tensor)
@@ -329,7 +330,7 @@ _OUT_OF_PLACE = {
 
 _DEVICE = torch.ops.prim.device.default
 
-# what stands between a dispatch mode and its caller
+# files of torch that stand between a dispatch mode and its caller
 _WRAPPERS = ("_dynamo/eval_frame.py", "_compile.py")
 
 # torch gives the nodes that accumulate gradients the largest number that there is
@@ -350,7 +351,8 @@ def _shapes(output: Any) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(t.shape) for t in each) if whole else ()
 
 
-# what autograd computes over its first operand: FunctionsManual.cpp, index_backward
+# operators whose result autograd writes over their first operand: FunctionsManual.cpp,
+# index_backward
 _OVERWRITES = (_ADD, _aten.index_put.default)
 
 

@@ -1,4 +1,4 @@
-"""A traced pass as rows by module path: what each module costs, its children included."""
+"""A traced pass as rows by module path: the cost of each module, its children included."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
@@ -132,7 +132,7 @@ def _cost_of(weight: Weight) -> Cost:
 
 
 def _operators(run: Pass, batch: int, costs: dict[str, Cost]) -> None:
-    """What the calls of each module cost; pointwise work is the model's, not that of the loss."""
+    """The cost of each module's calls; pointwise work is the model's, not that of the loss."""
     loss = {"loss"} - {module.path for module in run.modules}
     for (number, path), times in Counter(run.calls).items():
         operator = run.operators[number]

@@ -34,7 +34,7 @@ class Run(NamedTuple):
     recorder: Recorder
     weights: tuple[Weight, ...]
     buffers: tuple[Weight, ...]
-    modules: tuple[tuple[str, str, int, int, bool], ...]  # what Module has of every module
+    modules: tuple[tuple[str, str, int, int, bool], ...]  # fields of trace.Module, of every module
     inputs: tuple[Spec, ...]
     batch_bytes: int
     loss: str
@@ -93,7 +93,7 @@ def run(
         recorder = _recorded(model, arguments, batch, how, loss, name, lasting, mode)
         kept = _made(model, lasting)
         if kept:
-            # what a first step leaves on the module, later ones find there
+            # later steps find the tensors that a first step leaves on the module
             for parameter in model.parameters():
                 parameter.grad = None
             if how.onto and loss is not None:

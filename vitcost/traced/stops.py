@@ -17,7 +17,7 @@ class NoStep(NotCovered):
     """A module that runs, and has no training step: of one image, or with nothing that trains."""
 
 
-# what a message of torch's says, and what can be done
+# words in torch's messages, and the reason behind each
 _ONE_IMAGE = "a batch norm cannot train on one image"
 _REASONS = (
     ("_local_scalar_dense", "the value of a tensor decides what runs, and a trace has none"),

@@ -1,4 +1,5 @@
-"""The table of torchsummary of a traced module: what its hooks would see of a forward in eval."""
+"""The table of torchsummary of a traced module: the calls that its hooks would see of a forward in
+eval."""
 
 from collections.abc import Sequence
 from math import prod

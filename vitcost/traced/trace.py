@@ -1,4 +1,4 @@
-"""What a trace knows, in integers and names: no torch is needed to read it.
+"""A trace in integers and names: no torch is needed to read it.
 
 A *pass* is one run, of a forward in eval or of a training step, at one batch or as polynomials in
 the batch. Its events are integers: ``LOOK`` after each operator, and between two looks the storages
@@ -118,7 +118,7 @@ class Operator(NamedTuple):
 
 
 class Module(NamedTuple):
-    """A module that was called, or that has parameters: what its forward returned first.
+    """A module that was called, or that has parameters, with the shape of its first output.
 
     ``hooks`` are those that a walk through all children sets on it, lists of modules aside;
     ``elements`` are those of its ``weight`` and its ``bias``.

@@ -1,4 +1,5 @@
-"""A trace as a workload: what a report, a fit or a plan asks, answered from a traced pass."""
+"""A trace as a workload: the questions of a report, a fit or a plan, answered from a traced
+pass."""
 
 from collections.abc import Mapping
 from functools import cached_property
@@ -43,7 +44,7 @@ class Traces(Protocol):
         """The same module on other inputs."""
 
     def to_dict(self) -> dict[str, Any]:
-        """What stands as the config of a report."""
+        """The config of a report."""
 
 
 class Traced(Workload):
@@ -196,7 +197,7 @@ class Traced(Workload):
 
     def tree(self) -> Node:
         """The parameters as a tree of modules without operators, in the order of the module's
-        ``parameters()``: what optimizers and sharding go through."""
+        ``parameters()``, which optimizers and sharding go through."""
         kinds = {m.path: m.type for m in self._pass(training=False).modules}
         tops: dict[str, list[Op | Node]] = {}
         for weight in self.trace.weights:
