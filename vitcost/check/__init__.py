@@ -95,7 +95,7 @@ def check(
 
 
 def _costs() -> tuple[Callable[..., ModelCheck], int]:
-    """What compares one model, and in how many steps."""
+    """The function that compares one model, and its number of steps."""
     from vitcost.check.compare import STEPS, compare
 
     return compare, len(STEPS)

@@ -45,8 +45,8 @@ def checkpointed(model: nn.Module, how: str) -> nn.Module:
 
 
 def _again(forward: Callable[..., Any], x: Tensor, **outer: Any) -> Any:
-    """Calls a checkpointed forward. What every block reads goes in by position: autograd holds what
-    goes in by keyword just as well, and its hooks do not see that."""
+    """Calls a checkpointed forward. The inputs of every block are passed by position: autograd
+    holds keyword arguments just as well, and its hooks do not see them."""
 
     def run(x: Tensor, *given: Any) -> Any:
         return forward(x, **dict(zip(outer, given, strict=True)))

@@ -34,7 +34,7 @@ __all__ = [
 Provider: TypeAlias = Callable[[ViTConfig, bool], nn.Module]
 
 REFERENCE = "reference"
-# what the reference shares with the formulas by construction, and a model by another author need
+# the reference shares these with the formulas by construction, and a model by another author need
 # not: modules that do nothing, and pointwise work that a definition leaves out or counters miss
 _REFERENCE_ALONE = {
     "calls", "calls_training", "calls_fused",
@@ -55,8 +55,8 @@ _POINTWISE = {"add", "div", "gelu", "mul", "softmax", "tanh"}
 
 
 class Case(NamedTuple):
-    """What a step compares; ``against``: whose model the provider builds, and ``left_out``: whose
-    it should have built, and why not."""
+    """The comparison of a step; ``against``: whose model the provider builds, and ``left_out``:
+    whose it should have built, and why not."""
 
     config: ViTConfig
     batch: int
@@ -125,12 +125,12 @@ def compare(
 
 
 def told(label: str, run: Callable[[], Iterator[_One]]) -> Iterator[_One | Compared]:
-    """What a step compares; a model that stops on the way is a difference, and is told as one."""
+    """The comparison of a step; a model that stops on the way is a difference."""
     try:
         yield from run()
     except VitcostError:
         raise
-    except Exception as error:  # whatever somebody else's forward raises
+    except Exception as error:  # somebody else's forward may raise any error
         reason = str(error).strip().partition("\n")[0]
         yield Compared("", label, "runs", f"{type(error).__name__}: {reason}")
 
@@ -140,7 +140,8 @@ def _parameters(case: Case) -> Iterator[Compared]:
     model = case.model()
     actual = {path: _numel(module) for path, module in model.named_modules()}
     formula = {e.path: e.cost.params for e in case.expected()}
-    # what is no layer's stands for itself; where the formulas lack one, its module's sum differs
+    # a parameter outside of layers stands for itself; where the formulas lack one, its module's sum
+    # differs
     counted = {path: p.numel() for path, p in model.named_parameters() if path in formula}
     actual.update(counted)
     yield from _by_path("params", formula, actual)
@@ -196,7 +197,7 @@ def _training(
 
 
 def _grouped(model: nn.Module, formula: tuple[Expected, ...]) -> Counter[str]:
-    """What torch's counter has too much of in backward, by module."""
+    """Backward FLOPs that torch's counter has too much, by module."""
     flops = {e.path: e.cost.flops for e in formula}
     extra: Counter[str] = Counter()
     for path, module in model.named_modules():
@@ -270,7 +271,7 @@ def _saved_fused(case: Case) -> Iterator[Compared]:
 
 
 def _saved(case: Case, kernel: str, precision: str) -> Iterator[Compared]:
-    """What autograd keeps for the backward pass, fp32 and under autocast."""
+    """Bytes saved for backward, in fp32 and under autocast."""
     model = case.model(fused=kernel == "flash", training=True)
     autocast = torch.bfloat16 if precision == "amp" else None
     actual = kept(model, case.shape, autocast).saved_bytes

@@ -1,4 +1,4 @@
-"""The witnesses: what torch and fvcore count on a real module, none of its tensors allocated."""
+"""The witnesses: the counts of torch and fvcore on a real module, none of its tensors allocated."""
 
 import warnings
 import weakref
@@ -23,7 +23,8 @@ __all__ = ["Counted", "Kept", "by_fvcore", "by_path", "by_torch", "counting", "f
 Shape = Sequence[int]
 
 
-# what is pointwise work, an element written each; an add is where it adds a residual, in a block
+# operators of pointwise work, one for each element written; an add counts where it adds a residual,
+# in a block
 _NAMES = (
     "native_layer_norm", "native_group_norm", "_native_batch_norm_legit",
     "_native_batch_norm_legit_no_training", "_softmax", "gelu", "relu", "relu_", "tanh", "mul",
@@ -156,7 +157,8 @@ def kept(
     loss: Callable[[Any, Tensor], Tensor] | None = None,
     vectors: int | None = None,
 ) -> Kept:
-    """What the forward pass of a CPU keeps for backward, each storage once, with its first keeper.
+    """The storages that a forward pass on a CPU saves for backward, each once, with its first
+    keeper.
 
     Autograd's own references are counted: a tensor that it packs and lets go before the end, as a
     checkpointed region does with its inputs where nothing in it trains, is not kept. Parameters and

@@ -1,4 +1,4 @@
-"""What the formulas say of every single module call, in the order in which the calls return."""
+"""The formulas' numbers of every single module call, in the order in which the calls return."""
 
 from collections.abc import Iterator
 from typing import NamedTuple

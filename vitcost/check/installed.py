@@ -21,7 +21,7 @@ def timm_missing() -> str:
     try:
         import_module("timm")
     except Exception as error:
-        # what another package does when it is imported may be anything
+        # another package may do anything when it is imported
         reason = (str(error) or repr(error)).splitlines()[0]
         return f"timm does not import ({reason}): python -c 'import timm' says more"
     return ""

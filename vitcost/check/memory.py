@@ -48,7 +48,7 @@ __all__ = ["LARGEST_REAL", "MEMORY_STEPS", "MemoryCase", "compare_memory", "scen
 # of a step that is really run on the CPU, predicted bytes
 LARGEST_REAL = 2 * 2**30
 
-# what a card may have beside the tensors: cuBLAS keeps 32 MiB at most by default
+# bytes that a card may have beside the tensors: cuBLAS keeps 32 MiB at most by default
 # (CUBLAS_WORKSPACE_CONFIG), and the other kernels' scratch and the rounding of blocks to 512 bytes
 # are taken to be a part in thirty of the rest
 _CARD_WORKSPACE, _CARD_SHARE = 32 * 2**20, 30
@@ -99,7 +99,7 @@ class MemoryCase(NamedTuple):
         return self.case.batch * each if config.losses else 0
 
     def step(self, device: str) -> Step:
-        """The same on a device, every number in it zero: what lies in memory is the same."""
+        """The same on a device, every number in it zero: the bytes in memory are the same."""
         model = self.model()
         fill(model, partial(torch.zeros_like, device=device))
         dtype = next(model.parameters()).dtype
@@ -144,7 +144,7 @@ def compare_memory(
 
 
 def _saved(asked: MemoryCase) -> Iterator[Found]:
-    """What autograd keeps, by module path; of a checkpointed model by what its parts are."""
+    """Saved bytes by module path; of a checkpointed model by the kinds of its parts."""
     case, how = asked.case, asked.scenario
     run = workload(case.config, how)
     row = run.rows()
@@ -213,7 +213,7 @@ def _allocated(asked: MemoryCase) -> Iterator[Found]:
     storages = allocated(step)
     tensors, total = lasting + storages.tensor_bytes, lasting + storages.total_bytes
     yield Compared("", "peak_bytes_tensors", formula, tensors)
-    # what is beside the tensors explains a peak that is above theirs, and no other
+    # bytes beside the tensors explain a peak that is above theirs, and no other
     explained = tensors == formula and total - tensors <= sum(storages.others.values())
     reasons = [f"{name}, {n:,} bytes" for name, n in sorted(storages.others.items())]
     yield Compared(

@@ -146,7 +146,7 @@ def _fails(asked: _Own) -> str:
 
 
 def _saved(asked: _Own) -> Iterator[Found]:
-    """What autograd keeps after the loss, by its own hooks, on real tensors or on fake ones."""
+    """Bytes saved after the loss, by autograd's own hooks, on real tensors or on fake ones."""
     run = asked.run()
     if run.no_step:
         raise NotCovered(run.no_step)

@@ -9,7 +9,7 @@ __all__ = ["check_page"]
 
 
 def check_page(result: CheckResult) -> Page:
-    """What was compared with which counters, and what they see differently."""
+    """The comparisons, the counter of each, and the differences."""
     against = ", ".join(f"{name} {version}" for name, version in result.versions.items())
     unexplained = sum(not d.explained_by for model in result.models for d in model.differences)
     verdict = "every number is equal or explained" if result.ok else f"{unexplained} unexplained"

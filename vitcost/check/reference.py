@@ -19,7 +19,7 @@ __all__ = ["VisionTransformer", "beyond", "build", "scaled_dot_product_attention
 
 Logits: TypeAlias = "Tensor | tuple[Tensor, Tensor]"
 
-# what this model reads of a config; any other field must have its default
+# fields of a config that this model reads; any other must have its default
 _KNOWN = {
     "img_size", "patch_size", "in_chans", "num_classes", "embed_dim", "depth", "num_heads",
     "mlp_dim", "qkv_bias", "qk_scale", "scale_query", "dist_token", "representation_size",
@@ -44,7 +44,7 @@ def build(config: ViTConfig, fused: bool = False) -> nn.Module:
 
 
 def beyond(config: ViTConfig) -> list[str]:
-    """What a config has that the plain Vision Transformer has not, as ``field=value``.
+    """The fields of a config that the plain Vision Transformer has not, as ``field=value``.
 
     >>> beyond(ViTConfig(reg_tokens=4))
     ['reg_tokens=4']

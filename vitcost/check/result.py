@@ -1,4 +1,4 @@
-"""What a check found: every difference, and whether something explains it."""
+"""The result of a check: every difference, and whether something explains it."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

@@ -135,7 +135,7 @@ def kept(real: Running) -> int:
 
 
 class _Packed:
-    """What autograd keeps in place of a tensor; it goes when autograd lets it go."""
+    """The object that autograd keeps in place of a tensor; it dies when autograd frees it."""
 
     __slots__ = ("__weakref__", "tensor")
 

@@ -85,7 +85,7 @@ class Scopes(ModuleTracker):
 
     def _entering(self, path: str) -> Callable[..., None]:
         def hook(module: nn.Module, args: Any, kwargs: Any) -> None:
-            # what was computed since the last call is the caller's own work
+            # work since the last call is the caller's own
             self._claim((args, kwargs))
             self._stack.append(path)
             self._where()

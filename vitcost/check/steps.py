@@ -145,7 +145,7 @@ class Step:
 
     @property
     def lasting(self) -> list[Tensor]:
-        """What is in memory before and after."""
+        """The tensors in memory before and after."""
         states = [t for state in self.optimizer.state.values() for t in state.values()]
         tensors = [t for t in states if isinstance(t, Tensor)]
         weights = (*self.model.parameters(), *self.model.buffers())
@@ -261,7 +261,7 @@ class Allocated(NamedTuple):
 def allocated(step: Step) -> Allocated:
     """The most that a step allocates by the CPU's allocator: the events of torch's profiler.
 
-    What one call of an operator allocates and frees again is its workspace, and what is allocated
+    An allocation that one call of an operator frees again is its workspace, and an allocation
     outside of any operator is no tensor of the model.
     """
     step.optimizer.zero_grad(set_to_none=True)
@@ -299,7 +299,7 @@ class Call(NamedTuple):
 # when, in which call, at which address, how many bytes
 Allocation: TypeAlias = tuple[int, Call | None, int, int]
 
-# what Python allocates outside of operators, by its bytes
+# tensors that Python allocates outside of operators, by their bytes
 _OUTSIDE = {
     8: "numbers of Python that operators keep as tensors",
     torch.get_rng_state().nbytes: "state of the random generator, for what runs again",

@@ -1,4 +1,5 @@
-"""Steps that compare one after the other: what differs, and what each of them leaves out."""
+"""Steps that compare one after the other: the differences, and the parts that each of them leaves
+out."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping

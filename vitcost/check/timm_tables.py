@@ -1,4 +1,4 @@
-"""The tables of timm's architectures against an installed timm: what differs, and what is new.
+"""The tables of timm's architectures against an installed timm: rows that differ, and new ones.
 
 ``python -m vitcost.check.timm_tables`` prints it, with a row to paste for every new name; exit code
 1 says that there is something. No model is built: timm's entry points are stopped where they would,
@@ -25,7 +25,7 @@ __all__ = ["Difference", "Entry", "differences", "entries", "main"]
 
 # where timm registers models of the classes that the tables cover
 _MODULES = ("vision_transformer", "vision_transformer_hybrid", "vitamin", "deit", "eva", "beit")
-# what is called by name in the tables, and by class in timm
+# values that the tables have by name, and timm by class
 _LAYERS = {
     "LayerNorm": "layernorm",
     "RmsNorm": "rmsnorm",
@@ -141,7 +141,7 @@ def _name(value: Any) -> Any:
 
 
 def differences() -> Iterator[Difference]:
-    """What the tables say otherwise than the installed timm, and what they lack."""
+    """Rows of the tables that differ from the installed timm, and rows that they lack."""
     current = entries()
     for name in sorted({*current, *zoo.names()}):
         if name not in current:
@@ -168,7 +168,7 @@ def _compared(name: str, entry: Entry) -> Iterator[Difference]:
 
 
 def _ours(name: str, **override: Any) -> ViTConfig:
-    """What a user gets who types the name."""
+    """The model of a name as a user types it."""
     config = resolve(name, **override).config
     assert isinstance(config, ViTConfig), name
     return config

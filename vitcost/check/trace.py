@@ -22,7 +22,7 @@ from vitcost.traced.card import flash
 __all__ = ["Traced", "trace"]
 
 _CARD = "cuda"
-# what looks at a tensor, and moves nothing
+# operators that look at a tensor, and move nothing
 _FREE = {
     "view", "_unsafe_view", "reshape", "expand", "unsqueeze", "squeeze", "transpose", "permute",
     "t", "select", "slice", "split", "split_with_sizes", "chunk", "unbind", "alias", "detach",
@@ -31,7 +31,7 @@ _FREE = {
 
 
 class Traced(NamedTuple):
-    """What a forward pass launches: FLOPs of products, and bytes that kernels read and write."""
+    """The launches of a forward pass: FLOPs of products, and bytes that kernels read and write."""
 
     flops: int
     bytes: int
@@ -70,7 +70,7 @@ def _place(tensors: dict[str, Any]) -> None:
 
 
 class _OnACard(TorchFunctionMode):
-    """What torch would do if the card were real."""
+    """Makes torch behave as if the card were real."""
 
     def __torch_function__(
         self,

@@ -15,7 +15,8 @@ def frozen(model: nn.Module, how: str) -> nn.Module:
     """The same model, frozen as a scenario says: none, all, backbone, first:K or
     all-but-last:K.
 
-    What a model registers behind its blocks runs behind them, and trains with the last of these.
+    A module that a model registers behind its blocks runs behind them, and trains with the last of
+    these.
     """
     word, _, number = how.partition(":")
     children = [name for name, _ in model.named_children()]

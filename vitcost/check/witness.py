@@ -40,7 +40,7 @@ _NOT_IN: Mapping[str, set[str]] = {
 
 
 def case_of(name: str, config: ViTConfig, batch: int, overrides: Mapping[str, Any]) -> Case:
-    """What to compare a config with: ``name`` and ``overrides`` are what it was made of.
+    """The witness that a config is compared with; it was made of ``name`` and ``overrides``.
 
     Raises ``NotCovered`` where neither timm nor the reference has the model.
 
@@ -74,7 +74,7 @@ def _is_timms(module: nn.Module) -> bool:
 
 
 def _users(name: str, config: ViTConfig, fused: bool) -> nn.Module:
-    """What the user's factory builds."""
+    """The module that the user's factory builds."""
     return _with_attention(build_own(name), fused)
 
 

@@ -1,9 +1,9 @@
 """The backward pass as a pass over the forward steps.
 
-What a backward kernel reads and writes follows from what the engine lowered: it reads the gradient
-of what the op wrote and what autograd keeps of the op, and writes a gradient for each operand that
-needs one (``derivatives.yaml``). A product runs one product for each such operand. A parameter's
-gradient in a pointwise op, a sum over all rows, is a kernel of its own.
+The tensors of a backward kernel follow from the lowered op: it reads the gradient of what the op
+wrote and what autograd keeps of the op, and writes a gradient for each operand that needs one
+(``derivatives.yaml``). A product runs one product for each such operand. A parameter's gradient in
+a pointwise op, a sum over all rows, is a kernel of its own.
 """
 
 from collections.abc import Iterator, Sequence

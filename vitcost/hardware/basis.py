@@ -1,4 +1,4 @@
-"""What a prediction of a step's time rests on, whatever its batch: constants, setup and notes."""
+"""The basis of a prediction of a step's time at any batch: constants, setup and notes."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -42,8 +42,9 @@ class Anchor(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """What a prediction asks of a model: its work and attention kernels in a scenario and setup,
-    which kind it is of, the class of a traced module, and operators whose work is not known."""
+    """The questions of a prediction about a model: its work and attention kernels in a scenario and
+    setup, which kind it is of, the class of a traced module, and operators whose work is not
+    known."""
 
     parts: Callable[[Scenario, Setup], Mapping[str, Work]]
     kernels: Callable[[Scenario, Setup], tuple[str, ...]]
@@ -155,7 +156,8 @@ def _check_software(scenario: Scenario, setup: Setup) -> None:
 def _unlike(
     asked: Asked, scenario: Scenario, setup: Setup, row: Card, kernels: tuple[str, ...]
 ) -> tuple[str, ...]:
-    """What of a step no file of measurements has, whose card and mode were measured."""
+    """The flags of a step that no file of measurements has, on a card and in a mode that were
+    measured."""
     reasons = []
     usual = on_card(replace(scenario, attention="sdpa"), row)
     if usual != scenario and kernels != asked.kernels(usual, setup):

@@ -79,7 +79,8 @@ def workspace_bytes(card: Card, software: str = "") -> int:
 
 
 def slack_bytes(tensor_bytes: int) -> int:
-    """What torch's allocator reserves beyond tensors, an estimate: the larger of 0.5 GiB and 2 %.
+    """Bytes that torch's allocator reserves beyond tensors, an estimate: the larger of 0.5 GiB and
+    2 %.
 
     >>> slack_bytes(2**30), slack_bytes(50 * 2**30)
     (536870912, 1073741824)
@@ -88,8 +89,8 @@ def slack_bytes(tensor_bytes: int) -> int:
 
 
 def beside(card: Card, tensor_bytes: int, software: str = "") -> Beside:
-    """What a card needs beside so many bytes of tensors; a processor has no context of CUDA, and no
-    allocator that keeps blocks.
+    """Bytes that a card needs beside so many bytes of tensors; a processor has no context of CUDA,
+    and no allocator that keeps blocks.
 
     >>> from vitcost.hardware.specs import card
     >>> beside(card("l4"), 10 * 2**30).total_bytes == 8519680 + 2**29 + 2**29

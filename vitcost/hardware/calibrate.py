@@ -210,10 +210,11 @@ def _calibration(gpu: str, setup: Setup, every: Sequence[Measurement], source: s
 
 
 def _running(measurements: Sequence[Measurement]) -> Sequence[Measurement]:
-    """Those that tell of kernels, not of the host; all of them, where too few would be left."""
+    """The measurements that tell of kernels, not of the host; all, where too few would be left."""
     if measurements[0].row.setup.platform == "cpu":
         return measurements
-    # a constant term stands for what launches take of the card: those tell of no constant either
+    # a constant term stands for what launches take of the card: such steps tell of no constant
+    # either
     told = [m for m in by_card(measurements) if 1 - m.shares()[1] <= MOST_LAUNCHING]
     return measurements if len(told) < _FEWEST else told
 

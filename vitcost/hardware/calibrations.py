@@ -121,8 +121,8 @@ KNOWN = (*CALIBRATIONS, *PRINTED)
 
 
 def shipped(row: Card) -> list[Calibration]:
-    """The constants that may speak for a card. Those of a card of the table hold for one made from
-    it under its own name, as long as nothing is changed that time depends on.
+    """The constants that may speak for a card. The constants of a card of the table hold for one
+    made from it under its own name, as long as no figure is changed that time depends on.
 
     >>> from vitcost.hardware.specs import own_card
     >>> same = own_card("mine", {"like": "rtx4090"})

@@ -28,7 +28,7 @@ NEWEST = (2, 9)
 
 
 class Setup(NamedTuple):
-    """How a step is run: what decides which kernels it launches."""
+    """How a step is run: the facts that decide which kernels it launches."""
 
     precision: str  # fp32 | tf32 | amp | half
     training: bool = False
@@ -37,7 +37,7 @@ class Setup(NamedTuple):
     platform: str = "cuda"
     torch: tuple[int, int] = NEWEST
     attention: str = "fused"  # fused | eager: the products of an attention one by one
-    engine: str = ""  # what runs the model in torch's place: one of scenario.ENGINES
+    engine: str = ""  # the engine in torch's place: one of scenario.ENGINES
 
     @property
     def mode(self) -> str:

@@ -41,7 +41,7 @@ class Clock(NamedTuple):
     on: Basis
 
     def times(self, sizes: Sizes, batch: Any) -> Times:
-        """The times for columns of sizes; what is no column is the same in all rows.
+        """The times for columns of sizes; a value that is no column is the same in all rows.
 
         >>> from vitcost.zoo import resolve
         >>> import numpy as np

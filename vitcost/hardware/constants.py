@@ -1,4 +1,4 @@
-"""What a card makes of its sheet: a few numbers for each card, software and mode.
+"""A card's speed against its sheet: a few numbers for each card, software and mode.
 
 The time of a step is a sum of terms, each the work for one resource over the sheet's rate of it.
 A constant says how many times longer than that it takes:
@@ -63,7 +63,7 @@ SERIAL_SECONDS = 2.94e-07
 # that torch.compile wrote, an engine in C++. The middle of published timings of batches of 1 to 8
 # (tests/data/published_gpu.csv), which are that of the host wherever the card is faster
 HOST_SECONDS = {"eager": 25e-6, "compiled": 28e-6, "engine": 17e-6}
-# what nine in ten of those timings lie within, below and above the predicted one
+# nine in ten of those timings lie within these factors, below and above the predicted one
 HOST_SPREAD = {"eager": (0.5, 2.2), "compiled": (0.35, 2.1), "engine": (0.6, 1.6)}
 # a file's least time of a launch may be its host's where it is no longer than hosts were seen to
 # take; steps of so many times that tell of the card, and of those below it such as are no more
@@ -86,8 +86,9 @@ class Sheet(NamedTuple):
 
 
 class Prior(NamedTuple):
-    """What a fit holds a constant near: being off by 1 counts like a relative error of ``firm`` in
-    every measurement; with ``once`` in a single one, which decides what few of them leave open."""
+    """The value that a fit holds a constant near: being off by 1 counts like a relative error of
+    ``firm`` in every measurement; with ``once`` in a single one, which decides what few of them
+    leave open."""
 
     near: float
     firm: float
@@ -99,14 +100,14 @@ class Form(NamedTuple):
 
     names: tuple[str, ...]
     priors: tuple[Prior | None, ...]
-    bound: tuple[str, ...]  # what each term stands for
+    bound: tuple[str, ...]  # the resource of each term
     close: float  # relative errors below this weigh as in least squares, those above as they are
 
 
 GPU = Form(
     ("gemm", "attention", "memory", "conv", "strided"),
     (
-        # what cards are near to
+        # cards are near to these
         Prior(1.0, 0.04, once=True),
         Prior(1.2, 0.04, once=True),
         Prior(1.0, 0.04, once=True),

@@ -1,4 +1,4 @@
-"""What a user asks of files of measurements: constants of their own, the worth of a prediction."""
+"""Answers from files of measurements: constants of the user's own, the worth of a prediction."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -158,7 +158,7 @@ def _read(files: "str | Iterable[str]", given: dict[str, Any]) -> list[Row]:
 
 
 def _said(name: str, value: Any) -> str:
-    """What the user says of a file, as a cell of it would."""
+    """An argument about a file, as a cell of it would have it."""
     value = as_python(value)
     plain = isinstance(value, str | float | None) or (isinstance(value, int) and abs(value) < 2**63)
     if not plain:

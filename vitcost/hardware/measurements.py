@@ -39,7 +39,7 @@ _PREFIXES = {"": "", "infer_": "infer", "train_": "train"}
 _RATE = ("samples_per_sec", "images_per_second")
 _BATCH = ("batch_size", "batch")
 _IMAGE = ("img_size",)
-# what a row may say of how it was measured, and what holds where nothing does
+# columns that say how a row was measured, and their values where they are missing
 DEFAULTS = {
     "gpu": "",
     "mode": "infer",
@@ -79,7 +79,7 @@ class Row(NamedTuple):
     setup: Setup
     scenario: Scenario
     overrides: tuple[tuple[str, Any], ...] = ()  # fields of the config that are not the model's own
-    source: str = ""  # who printed it, where somebody did
+    source: str = ""  # the publication that printed it, where there is one
     unusable: str = ""  # why it tells of no card
 
 
@@ -102,7 +102,8 @@ class Measurement(NamedTuple):
         return sheet_of(self.card, self.row.setup)
 
     def shares(self) -> tuple[tuple[float, ...], float]:
-        """What the constants multiply, and the time that is left for them, in shares of it all."""
+        """The terms that the constants multiply, and the time that is left for them, in shares of
+        it all."""
         parts, fixed = terms(self.work, self.sheet, self.row.setup)
         return tuple(part / self.seconds for part in parts), 1 - fixed / self.seconds
 
@@ -114,7 +115,7 @@ class Measurement(NamedTuple):
 
     @property
     def launch_seconds(self) -> float:
-        """What a launch took, on the average."""
+        """Seconds of a launch, on the average."""
         return self.seconds / max(self.work.launches, 1)
 
 
@@ -158,7 +159,7 @@ def read(path: "str | Path", **given: str) -> list[Row]:
 
 
 def _named(name: str) -> dict[str, str]:
-    """What the name of a file says, where timm gave it.
+    """The setup that timm's name of a file states; empty for another name.
 
     >>> _named("benchmark-infer-amp-nchw-pt2100-cu130-rtx4090-dynamo.csv")["torch"]
     '2.10'
@@ -188,7 +189,7 @@ def _rows(line: Mapping[str, str | None], given: Mapping[str, str], place: str) 
 
 
 def _said(line: Mapping[str, str | None], given: Mapping[str, str]) -> dict[str, str]:
-    # what timm calls torch.compile
+    # timm's name of torch.compile
     line = {**line, "compile": line.get("compile") or line.get("dynamo")}
     return {key: given.get(key) or line.get(key) or value for key, value in DEFAULTS.items()}
 

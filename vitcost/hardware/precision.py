@@ -5,7 +5,7 @@ from vitcost.scenario import PRECISIONS
 
 __all__ = ["AUTO", "AUTOMATIC", "precision_on"]
 
-# what is given for it, and all that may be
+# the word for it, and all words that may be given
 AUTO = "auto"
 AUTOMATIC = (AUTO, *PRECISIONS)
 

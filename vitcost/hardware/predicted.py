@@ -1,4 +1,4 @@
-"""What a prediction of a step's time says: seconds, a band, what they rest on, and parts."""
+"""A prediction of a step's time: seconds, a band, their basis, and parts."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -57,7 +57,7 @@ class Time:
     headroom_bytes: int | None = None
     beside: Beside | None = None
     tensor_bytes: int | None = None  # with the kernels of this card
-    # what the card's sheet states for the precision; None: of a processor, whose figures are set
+    # the rates of the card's sheet for the precision; None: of a processor, whose figures are set
     sheet_flops_per_second: float | None = None
     sheet_bytes_per_second: float | None = None
 

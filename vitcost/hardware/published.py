@@ -17,8 +17,8 @@ __all__ = ["COLUMNS", "Printed", "printed"]
 COLUMNS = ("source", "model", "card", "software", "quantity", "value", "to_si")
 _TIMES = ("seconds", "images_per_second")
 _TORCH = re.compile(r"torch (\d+\.\d+)", re.IGNORECASE)
-# what the name of a software says of the engine in it; its TensorRT plugin runs FasterTransformer's
-# own kernels
+# engines by their words in the name of a software; the TensorRT plugin of FasterTransformer runs
+# its own kernels
 _ENGINES = ("fastertransformer", "aitemplate", "tensorrt")
 # why a timing tells of no card: by the start of the source's name, and by what stands in its card,
 # precision and software, one behind the other
@@ -37,7 +37,7 @@ class Printed(NamedTuple):
     """A timing as it was printed, in the words of a scenario and a config."""
 
     source: str
-    label: str  # source, card, precision and software: what rows are scored together
+    label: str  # source, card, precision and software: rows of one label are scored together
     model: str
     gpu: str
     batch: int

@@ -1,4 +1,4 @@
-"""What a prediction rests on: constants of this card and mode, of this card, of cards like it."""
+"""The basis of a prediction: constants of this card and mode, of this card, of cards like it."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -28,12 +28,12 @@ from vitcost.hardware.typical import (
 __all__ = ["ANCHORED", "SPEC_SHEET", "Rates", "rates_of", "same_mode", "seconds_of", "widened"]
 
 ANCHORED, GEFORCE = 0.25, 0.25
-# of other cards, below and above: what nine in ten published timings lie within when their card, or
+# of other cards, below and above: nine in ten published timings lie within it when their card, or
 # their software, is left out (tests/test_published.py); of one other software alone, or several
 OF_ITS_KIND = {True: (0.30, 0.50), False: (0.40, 0.70)}
 OTHER_SOFTWARE = {True: (0.48, 1.00), False: (0.40, 0.60)}
 SPEC_SHEET = (0.45, 1.00)
-# what nine in ten errors of families that were not fitted lie within, in timm's benchmark files,
+# nine in ten errors of families that were not fitted lie within these, in timm's benchmark files,
 # which have no text
 _OTHER_FAMILIES = {
     "cuda": {"other": 0.15, "hybrid": 0.20, "text": ANCHORED},

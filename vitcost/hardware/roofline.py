@@ -1,4 +1,4 @@
-"""The time of a step on a card: what it rests on, how far off it may be, and what bounds it."""
+"""The time of a step on a card: its basis, its band, and the resource that bounds it."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -85,7 +85,7 @@ def _time(
 
 
 def _software(setup: Setup) -> str:
-    """What runs a step, in words."""
+    """The software of a step, in words."""
     torch = f"torch {setup.torch[0]}.{setup.torch[1]}" + ", compiled" * setup.compiled
     return setup.engine or torch
 
@@ -98,8 +98,8 @@ def _far(on: Basis, done: Work) -> Rates:
 
 
 def _bound(done: Work, shares: Mapping[str, float], setup: Setup, rates: Rates) -> str:
-    """What a step waits for most; the host, where that takes longer than the card."""
-    # what the card waits for the host is in the shares: their sum is the host's time but for the
+    """The resource that a step waits for most; the host, where that takes longer than the card."""
+    # the card's waiting for the host is in the shares: their sum is the host's time but for the
     # last digit, which another Python rounds otherwise
     if sum(shares.values()) <= host_seconds(done, setup, rates.host) * (1 + 1e-9):
         return "overhead"

@@ -77,7 +77,7 @@ def times_longer(m: Measurement) -> float:
 
 
 def device_seconds(m: Measurement, constants: Sequence[float]) -> float:
-    """What a step takes by some constants, without the host."""
+    """Seconds of a step by some constants, without the host."""
     columns, fixed = terms(m.work, m.sheet, m.row.setup)
     return sum(c * part for c, part in zip(constants, columns, strict=True)) + fixed
 

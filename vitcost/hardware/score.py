@@ -38,7 +38,7 @@ class Guess(NamedTuple):
 
     @property
     def reason(self) -> str:
-        """What is likely to make this row hard."""
+        """A likely reason why this row is hard."""
         m = self.measurement
         columns, left = m.shares()
         if self.basis in ("of_its_kind", "spec_sheet"):
@@ -114,7 +114,7 @@ class Score(Result):
         return mean([file.mape for file in self.files if file.covered])
 
     def to_dict(self) -> dict[str, Any]:
-        """What ``check --throughput --json`` prints."""
+        """The JSON of ``check --throughput --json``."""
         return {
             "schema": "vitcost.throughput/1",
             "files": [file.to_dict() for file in self.files],

@@ -60,8 +60,8 @@ def vector(setup: Setup) -> bool:
 def usual(setup: Setup, known: Sequence[Calibration]) -> tuple[tuple[float, ...], tuple[str, ...]]:
     """The constants that cards show in a mode, and what there is to say about them.
 
-    The mean over cards, each in the software nearest to the one asked for; what a card departs in
-    from the common κ and σ stays with it.
+    The mean over cards, each in the software nearest to the one asked for; a card's departure from
+    the common κ and σ stays with it.
 
     >>> from vitcost.hardware.calibrations import CALIBRATIONS
     >>> constants, notes = usual(Setup("amp"), CALIBRATIONS)
@@ -208,7 +208,7 @@ def nearest_of(setup: Setup, found: Sequence[Calibration]) -> list[Calibration]:
 
 
 def _kind(row: Card, setup: Setup) -> str:
-    """What a card shares its factor with; "": with none that was timed."""
+    """The kind of cards that share a factor with this one; "": none was timed."""
     if row.vendor != "NVIDIA":
         return row.vendor if row.vendor == "AMD" and not vector(setup) else ""
     if vector(setup):

@@ -134,8 +134,8 @@ def left_out(config: Config, scenario: Scenario, setup: Setup) -> tuple[str, ...
 
 
 def _run(config: Config, scenario: Scenario, setup: Setup, sizes: Sizes | None = None) -> Workload:
-    """What is run: the model as it was in the software, which had no fused attention before torch
-    2.0."""
+    """The workload that runs: the model as it was in the software, which had no fused attention
+    before torch 2.0."""
     unfused = setup.torch < (2, 0)
     if hasattr(config, "workload"):
         # a trace has the attention of its torch, which an older one is told from
@@ -179,7 +179,7 @@ def _as_measured(config: Config, old: bool) -> Config:
 
 
 def _part(path: str) -> str:
-    """What a kernel is told under: a module, and within the blocks one of their modules."""
+    """The part that a kernel belongs to: a module, and within the blocks one of their modules."""
     first, *rest = path.split(".") if path else ["embed"]
     if rest[:1] == ["backbone"]:
         return "backbone"

@@ -1,1 +1,2 @@
-"""Planning: what costs least, what fits on which card, and what a training run takes."""
+"""Planning: the cheapest model, the cards that a model fits, and the time and cost of a training
+run."""

@@ -1,4 +1,4 @@
-"""What a planner is asked: a model under a scenario, from keywords as ``report`` has them."""
+"""The question of a planner: a model under a scenario, from keywords as ``report`` has them."""
 
 from collections.abc import Mapping
 from dataclasses import fields

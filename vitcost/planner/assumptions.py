@@ -1,4 +1,4 @@
-"""What a plan takes for granted, in sentences: every number of it rests on these."""
+"""The assumptions of a plan, in sentences: every number of it rests on these."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace

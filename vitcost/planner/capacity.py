@@ -15,7 +15,7 @@ _MOST_CARDS = 2**60
 
 
 class Carried(NamedTuple):
-    """What an image waits for on average, and the percentile of the whole."""
+    """The waiting of an image on average, part by part, and the percentile of the whole."""
 
     forming_seconds: float
     queueing_seconds: float

@@ -168,7 +168,8 @@ def _best(
 
 
 def _order(row: PlanRow) -> tuple[bool, bool, float, int, int]:
-    """What fits first, the fastest first; of equally fast ones the least divided."""
+    """A key that sorts rows that fit first, the fastest first; of equally fast ones the least
+    divided."""
     refused = row.missing is not None
     return not row.fits, refused, _seconds(row), row.zero, row.memory_bytes or 0
 
@@ -296,7 +297,7 @@ def _timed(pace: Pace, job: Job, row: PlanRow, step: StepTime, micro: Micro) -> 
 
 
 def _limit(step: StepTime, micro: Micro) -> str:
-    """What most of the step is."""
+    """The part that takes most of the step."""
     parts = {
         _LIMITS[micro.bound]: step.compute,
         "tensor exchange": step.tensor,

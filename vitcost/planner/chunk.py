@@ -31,9 +31,9 @@ class Chunk(NamedTuple):
     """Combinations that can be, as columns.
 
     ``varied`` has the index of each field's value. ``quantities`` are 64-bit integers, or Python's
-    where one is larger, floats of what is not exact, or None where there is no figure. What cannot
-    be is counted by reason. ``peak_is`` says of each row whether its peak of a training step is
-    ``exact`` or ``bounded``; ``timing`` is there where a card is named.
+    where one is larger, floats of what is not exact, or None where there is no figure. Combinations
+    that cannot be are counted by reason. ``peak_is`` says of each row whether its peak of a
+    training step is ``exact`` or ``bounded``; ``timing`` is there where a card is named.
     """
 
     model: str

@@ -102,7 +102,7 @@ class Comparison(Result):
         return tuple(dict.fromkeys(each.model for each in self.compared if each.towers == 2))
 
     def front(self) -> frozenset[int]:
-        """Those that no other beats in one of two quantities without losing in the other."""
+        """The rows that no other beats in one of two quantities without losing in the other."""
         if self.pareto is None:
             return frozenset()
         x, y = self.pareto
@@ -139,12 +139,12 @@ def compare(
 
     A model is what ``report`` takes, a report, the path of a saved ``report --json``, or a pattern
     over names, ``swin*``; ``all_timm`` adds every architecture of timm. ``flags`` are the keywords
-    of ``report``, the same for all but the reports, which were made under their own.
-    ``quantities`` are shown in the order in which they are named, the time of a card behind them;
-    those of costs need a ``price`` of a card and hour, as for ``serve``, or the ``samples`` (and
-    ``epochs``) of a run. ``why`` explains the differences to the first model by layer. ``vary``
-    compares every combination of some fields' values too, as ``sweep`` has them, up to a thousand,
-    and of ``model`` and ``gpu``, of which several are a row each. Those that cannot be, and names
+    of ``report``, the same for all but the reports, which were made under their own. ``quantities``
+    are shown in the order in which they are named, the time of a card behind them; those of costs
+    need a ``price`` of a card and hour, as for ``serve``, or the ``samples`` (and ``epochs``) of a
+    run. ``why`` explains the differences to the first model by layer. ``vary`` compares every
+    combination of some fields' values too, as ``sweep`` has them, up to a thousand, and of
+    ``model`` and ``gpu``, of which several are a row each. Combinations that cannot be, and names
     of a pattern without an answer, are counted in ``skipped``. ``pareto`` names two quantities
     whose front is marked. Raises ``VitcostError``: an unknown name or quantity, a field that cannot
     be.

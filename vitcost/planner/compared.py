@@ -39,7 +39,7 @@ class Compared(NamedTuple):
 
 
 class TimeOf(NamedTuple):
-    """What a time is of, the slowest of the cards, and what it rests on."""
+    """A time: of the slowest card, with its mode, its basis and its band."""
 
     gpu: str
     mode: str
@@ -57,14 +57,14 @@ class TimeOf(NamedTuple):
 
     @property
     def band(self) -> str:
-        """What it may be off by, as shares: ``±10%``, or ``-40% +70%``."""
+        """The band of the time, as shares: ``±10%``, or ``-40% +70%``."""
         below = f"{1 - self.low_seconds / self.seconds:.0%}"
         above = f"{self.high_seconds / self.seconds - 1:.0%}"
         return f"±{above}" if below == above else f"-{below} +{above}"
 
 
 class Why(NamedTuple):
-    """What the layers of a model cost more, or less, than those of the first one."""
+    """The layers of a model that cost more, or less, than those of the first one."""
 
     model: str
     against: str

@@ -33,8 +33,8 @@ _DEPTHS = int(FIELDS["depth"][1].high) + 1
 
 
 class _Block(NamedTuple):
-    """What is the same in all rows of a block: fields and flags that are no columns, and the card
-    of a time."""
+    """The values that are the same in all rows of a block: fields and flags that are no columns,
+    and the card of a time."""
 
     number: int
     fields: Mapping[str, Any]
@@ -43,7 +43,7 @@ class _Block(NamedTuple):
 
 
 class Evaluator:
-    """One model over a grid; what was found out of a structure is kept for the next chunk."""
+    """One model over a grid; the formulas of a structure are kept for the next chunk."""
 
     def __init__(
         self,

@@ -60,7 +60,7 @@ class FitRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Fit(Result):
-    """What each card holds of a model under a scenario.
+    """The largest batch of each card for a model under a scenario.
 
     ``wanted`` is the batch that ``fits`` speaks of, ``named`` whether the user chose the cards.
     """

@@ -47,7 +47,7 @@ def _least(axes: Iterable[str]) -> dict[str, int]:
 class Plan:
     """How quantities are computed from columns of sizes: formulas with what is constant put in.
 
-    What all candidates of a maximum share is added once.
+    The terms that all candidates of a maximum share are added once.
 
     >>> h, s = symbol("h"), symbol("s")
     >>> plan = Plan({"most": (h * s + 2 * h, h * s + 3 * s), "none": None}, {"h": 5})
@@ -56,7 +56,7 @@ class Plan:
     """
 
     def __init__(self, formulas: Formulas, constants: Mapping[str, int]) -> None:
-        # what several quantities are multiples of is computed once
+        # a common factor of several quantities is computed once
         self._index: dict[Polynomial, int] = {}
         self._parts = {
             name: None if of is None else self._listed([each.put_in(constants) for each in of])
@@ -74,7 +74,7 @@ class Plan:
         return _Multiple(factor, self._index.setdefault(of // factor, len(self._index)))
 
     def bound(self, most: Mapping[str, int]) -> int:
-        """What no number on the way to a quantity exceeds, for sizes up to these."""
+        """A bound of every number on the way to a quantity, for sizes up to these."""
         sums = [_bound(each, most) for each in self._sums]
         highest = 0
         for parts in self._parts.values():
@@ -122,7 +122,7 @@ def _bound(of: Polynomial, most: Mapping[str, int]) -> int:
 
 
 def _shared(of: list[Polynomial]) -> tuple[Polynomial, tuple[Polynomial, ...]]:
-    """What all candidates have, and what each has beside it."""
+    """The terms that all candidates share, and those that each has beside them."""
     axes = {axis for each in of for product in each.terms for axis in product}
     left = undominated(of, _least(axes))
     if len(left) == 1:

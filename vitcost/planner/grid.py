@@ -187,7 +187,7 @@ def _axis(name: str, given: Any) -> Axis:
     if not values:
         raise ConfigError(f"{name} has no values to vary over")
     if isinstance(values, range):
-        # what lies between its ends may be whatever they may be
+        # values between its ends are allowed where the ends are
         for end in (values[0], values[-1]):
             _checked(name, kind, field, end)
         return Axis(name, values)
@@ -233,7 +233,7 @@ def _checked(name: str, kind: Any, field: Field, value: Any) -> Any:
     if name == MODEL:
         return text(name, value)
     if name in _SCENARIO:
-        # what is divided needs ranks to divide it
+        # a stage of ZeRO needs ranks
         Scenario(**{"ranks": 2, name: value})
         return value
     return checked(name, kind, field, value)

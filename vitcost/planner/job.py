@@ -20,7 +20,7 @@ _MOST_CARDS, _MOST_SAMPLES = 2**17, 10**15
 
 
 class Job(NamedTuple):
-    """What a run is to do and with what.
+    """The data of a run, its cards and its prices.
 
     ``samples`` of an epoch are images, or sequences of a model that reads text; ``gpus`` are the
     cards of one node; ``network`` is what a card has to other nodes, in bytes a second, one

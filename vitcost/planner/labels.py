@@ -49,7 +49,7 @@ def places(
     placed: list[Place | None] = [None] * len(points)
     taken: list[Box] = []
     lines: list[tuple[Point, Point]] = []
-    # those in a crowd first: the others have room in any case
+    # labels in a crowd first: the others have room in any case
     crowd = sorted(range(len(points)), key=lambda i: _alone(points, i, sizes[i]))
     for i in crowd:
         places = list(_around(points[i], sizes[i], radii[i], line))

@@ -82,7 +82,7 @@ def largest_sizes(
         more = largest_monotone(lambda i: of(between[i - 1]), limit, len(between))
         return between[more - 1] if more else whole
 
-    # what cannot be asked of the model is said before anything is searched
+    # an error of the model is raised before anything is searched
     of(step)
     last = LARGEST[name] // step
     return {limit: most(limit) for limit in limits}

@@ -22,8 +22,8 @@ _MOST_NAMED = 2000
 
 
 class Named(NamedTuple):
-    """Models, what else varies, and the names that nobody spelled out: those may be left out where
-    a scenario is not theirs."""
+    """Models, what else varies, and the names that nobody spelled out: such models may be left out
+    where they have no such scenario."""
 
     models: tuple[Candidate, ...]
     varied: Grid

@@ -1,4 +1,4 @@
-"""Pareto fronts over two quantities: what nothing else beats."""
+"""Pareto fronts over two quantities: the points that no other beats."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
@@ -28,7 +28,7 @@ def pair_of(pareto: Sequence[str] | None) -> tuple[str, str] | None:
 
 
 def said(pair: Sequence[str]) -> str:
-    """What a front is over, as a person reads it: which is better of each, less or more.
+    """The two quantities of a front, as a person reads them: which is better of each, less or more.
 
     >>> said(("params", "flops")), said(("macs", "images_per_second"))
     ('least params and flops', 'least macs and most images_per_second')

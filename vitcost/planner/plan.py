@@ -55,7 +55,7 @@ class OnCard(NamedTuple):
 
 
 class Totals(NamedTuple):
-    """What the run is, whatever it runs on: counts are exact.
+    """The totals of a run, on any cards: counts are exact.
 
     ``rule_flops`` are 6 for each parameter and token: Kaplan et al. 2020, arXiv 2001.08361,
     section 2.1. ``model_flops`` are those of the model's definition. A model that is no sequence of
@@ -244,7 +244,7 @@ def plan(
 
 
 class _Question(NamedTuple):
-    """What is asked of every card."""
+    """The question that is the same for every card."""
 
     model: Model
     given: Mapping[str, Any]
@@ -317,7 +317,7 @@ def _side_by_side(cards: Sequence[Card], on: Callable[[Card], Plan]) -> Plan:
 
 
 def _missing(plan: Plan) -> str | None:
-    """What a card does not do."""
+    """The reason why a card does not do."""
     if plan.best is None:
         return "nothing fits"
     return None if plan.late is None else "no number of cards that was tried keeps the deadline"
@@ -353,14 +353,14 @@ def _anchors(
 
 
 def _undecided(given: Mapping[str, Any]) -> None:
-    """What a plan decides itself cannot be given under another name."""
+    """Refuses a flag that a plan decides itself."""
     for name, instead in DECIDED.items():
         if name in given:
             raise ConfigError(f"a plan decides {name}; {instead}")
 
 
 def _known(card: Card, job: Job) -> None:
-    """A plan rests on figures of the card: those that it lacks are asked for, not guessed."""
+    """A plan rests on figures of the card: a missing figure is asked for, not guessed."""
     for figure, stated, needed in (
         (card.capacity_bytes, "memory_gb", True),
         (card.link, "link_gbps", job.cards > 1),

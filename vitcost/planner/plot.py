@@ -34,7 +34,7 @@ _CYCLE = 10
 
 
 class Picture(NamedTuple):
-    """What is drawn of rows: names of quantities, and what a label and the title say.
+    """The quantities that are drawn of rows, and the words of labels and the title.
 
     ``front`` names the two quantities whose Pareto front is drawn, where one is asked for.
     """
@@ -69,8 +69,8 @@ def picture_of(
     pareto: tuple[str, str] | None,
     quantities: Sequence[str] | None,
 ) -> Picture:
-    """What is drawn: quantities by their part of the picture; axes that nobody names are those of
-    the front, else the first two quantities that are compared.
+    """The picture of some quantities, each by its part; axes that nobody names are those of the
+    front, else the first two quantities that are compared.
 
     >>> picture_of({"y": "params"}, None, None)[:2], picture_of({}, None, ["macs", "params"])[:2]
     (('flops', 'params'), ('macs', 'params'))
@@ -90,7 +90,7 @@ def picture_of(
 
 
 def conditions(asked: Sequence[str], varied: Sequence[str], timed: bool = False) -> str:
-    """What all points are under, as a title: the batch and the precision, given or not.
+    """The conditions of all points, as a title: the batch and the precision, given or not.
 
     >>> conditions(["precision amp-bf16", "gpu l4"], ["batch"]), conditions([], [], timed=True)
     ('amp-bf16, l4', 'batch 1, fp32, inference')
@@ -259,7 +259,7 @@ def _front(
 def _legend(
     axes: Any, rows: Sequence[Mapping[str, Any]], picture: Picture, areas: Sequence[float]
 ) -> None:
-    """What colours, rings and sizes stand for, below the picture."""
+    """The legend of colours, rings and sizes, below the picture."""
     handles, names = axes.get_legend_handles_labels()
     if picture.size:
         key = QUANTITIES[picture.size].key(picture.size)
@@ -329,7 +329,7 @@ def _joined(names: Sequence[str]) -> str:
 
 
 def _named(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], varied: Sequence[str]) -> str:
-    """What a point is: its model, and what varies; of one model what varies alone."""
+    """The label of a point: its model and the fields that vary; of one model the fields alone."""
     values = ", ".join(f"{name.replace('_', ' ')} {_spelled(row[name])}" for name in varied)
     alone = all(each["model"] == row["model"] for each in rows)
     return values if values and alone else ", ".join(filter(None, (row["model"], values)))

@@ -20,7 +20,7 @@ _ALL = ""
 
 
 class Prices:
-    """What an hour of a card costs, in the money that was given.
+    """Prices of an hour of cards, in the money that was given.
 
     ``named`` are prices of cards that are named one by one, ``filed`` those of files and mappings,
     which may have more cards than are asked for.

@@ -40,12 +40,12 @@ class Batches(NamedTuple):
 
     @property
     def forming_seconds(self) -> float:
-        """What an image waits on average until its batch is full: (b - 1) / (2 λ)."""
+        """The mean wait of an image until its batch is full: (b - 1) / (2 λ)."""
         return (self.batch - 1) / (2 * self.rate)
 
     @property
     def queueing_seconds(self) -> float:
-        """What a full batch waits on average for a card: E[Lq] / λ (Little 1961).
+        """The mean wait of a full batch for a card: E[Lq] / λ (Little 1961).
 
         Lq, the images that wait in M/D/c, is the largest of the sums A_1 + … + A_k - k c over all
         k, or 0, where A are the arrivals in a service, Poisson of mean λ D. Its mean is the sum of

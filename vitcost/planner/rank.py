@@ -1,4 +1,4 @@
-"""What one card of a divided run holds."""
+"""The memory of one card of a divided run."""
 
 from dataclasses import replace
 from functools import lru_cache

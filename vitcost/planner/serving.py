@@ -1,4 +1,4 @@
-"""What one card makes of a load of images: its batch, how many of it are enough, at what cost."""
+"""A card under a load of images: its batch, the number of cards that is enough, and their cost."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -28,9 +28,9 @@ class ServeRow(NamedTuple):
     ``high_seconds`` the same at the ends of the band of a batch's time, ``mean_seconds`` its mean:
     ``forming_seconds + queueing_seconds + service_seconds``. ``cards`` keep the latency at the high
     end of the band, ``least_cards`` would do at its low end. Energy is the boards' power all the
-    time. ``limit``: what a larger batch, on fewer cards, would break (``slo``, ``memory``),
-    ``rate`` where one card is enough, else what bounds a batch's time. Where no batch carries the
-    load ``missing`` says why, and its numbers are None.
+    time. ``limit``: the limit that a larger batch, on fewer cards, would break (``slo``,
+    ``memory``), ``rate`` where one card is enough, else the resource that bounds a batch's time.
+    Where no batch carries the load ``missing`` says why, and its numbers are None.
     """
 
     gpu: str
@@ -66,8 +66,8 @@ class ServeRow(NamedTuple):
 
 
 class Question(NamedTuple):
-    """What is asked of every card; ``run`` is a forward pass, ``time`` the predicted one of a
-    scenario on a card."""
+    """The question that is the same for every card; ``run`` is a forward pass, ``time`` the
+    predicted one of a scenario on a card."""
 
     run: Workload
     time: Callable[[Scenario, Card], Time]
@@ -133,7 +133,7 @@ def _mean_seconds(load: Load, each: _Tried) -> float:
 
 
 def _limit(best: _Tried, tried: Sequence[_Tried]) -> str:
-    """What keeps the load from fewer cards."""
+    """The reason why fewer cards do not carry the load."""
     assert best.cards is not None
     if best.cards == 1:
         return "rate"
@@ -186,7 +186,7 @@ def _served(asked: Question, card: Card, scenario: Scenario, best: _Tried, limit
 
 
 def _row(asked: Question, card: Card, scenario: Scenario, each: _Tried) -> ServeRow:
-    """What is known of a batch on a card, whether or not it does."""
+    """The row of a batch on a card, whether or not it carries the load."""
     time, used = each.time, each.need.total_bytes
     kept = asked.reserve.kept(card, used, scenario.software)
     fit = verdict_on(card, used, kept)

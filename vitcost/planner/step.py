@@ -36,7 +36,8 @@ class Volume(NamedTuple):
 
 
 class StepTime(NamedTuple):
-    """The seconds of a step, which add up: what hides behind computing is not in them."""
+    """The seconds of a step, which add up: an exchange that hides behind computing is not in
+    them."""
 
     compute: float
     tensor: float  # exchanges inside blocks, which everything waits for

@@ -12,7 +12,7 @@ __all__ = ["ZERO", "Fixed", "Strategy", "Zero", "divisors", "strategies"]
 
 
 class Zero(NamedTuple):
-    """What data-parallel ranks exchange, in passes over the parameters or their gradients.
+    """The exchanges of data-parallel ranks, in passes over the parameters or their gradients.
 
     ``reduced``: gradients are summed on every rank; ``scattered``: each rank gets its part of the
     sum; ``gathered``: weights are collected. ``each_pass``: for every micro-batch, not once a step.
@@ -60,7 +60,7 @@ class Strategy(NamedTuple):
 
 
 class Fixed(NamedTuple):
-    """What the user has decided; None is left open."""
+    """The decisions of the user; None is left open."""
 
     zero: int | None = None
     tensor_parallel: int | None = None

@@ -53,8 +53,8 @@ Pair: TypeAlias = "tuple[Amount | None, Amount | None]"
 
 
 class Extremes(NamedTuple):
-    """What a sweep comes to: how many combinations there are and can be, for each quantity the
-    rows with the least and the most of it, and the rows of the Pareto front."""
+    """The result of a sweep: how many combinations there are and can be, for each quantity the rows
+    with the least and the most of it, and the rows of the Pareto front."""
 
     points: int
     rows: int

@@ -36,7 +36,7 @@ class Cards(NamedTuple):
         return named
 
     def clock(self, config: Config, scenario: Scenario, card: Card) -> Clock | None:
-        """What times all configs of a structure, by one of them."""
+        """The clock of all configs of a structure, by one of them."""
         return clock(config, scenario, card, self.known.calibrations)
 
     def columns(

@@ -1,4 +1,4 @@
-"""What a comparison or a sweep asks: quantities, cards and terms, from keywords."""
+"""The question of a comparison or a sweep: quantities, cards and terms, from keywords."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import prod
@@ -16,7 +16,7 @@ from vitcost.quantity import Terms
 __all__ = ["COMPARED", "SCHEMA", "SHOWN", "Wanted", "asked_for", "terms_of"]
 
 SCHEMA = "vitcost.compare/1"
-# what is compared unless somebody asks for other quantities
+# the quantities of a comparison that names none
 COMPARED: tuple[str, ...] = (
     "params",
     "flops",
