@@ -1,4 +1,4 @@
-"""The activations of an MLP, a row each: what configs, layers, op kinds and readers know of one."""
+"""The activations of an MLP, a row each, for configs, layers, op kinds and readers."""
 
 from typing import NamedTuple
 

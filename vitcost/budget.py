@@ -86,7 +86,7 @@ class Check(NamedTuple):
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """What does not hold, by how much, and what to do about it."""
+        """The limits that do not hold, by how much, and the remedy."""
         from vitcost.page import shown
 
         if self.value is None:

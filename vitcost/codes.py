@@ -1,4 +1,5 @@
-"""Whose forward a model runs: what of a library's code decides which tensors live, and how long.
+"""Whose forward a model runs: the habits of a library's code that decide which tensors live, and
+how long.
 
 One model is the same formula in every library. Their forwards differ in what they have names for
 while other modules run, in the layout that an attention works on, and in what it computes in fp32.
@@ -12,16 +13,16 @@ __all__ = ["CODES", "Code", "code_of", "lacks", "unproved"]
 
 
 class Code(NamedTuple):
-    """What a library's forwards do besides the formula.
+    """The habits of a library's forwards beside the formula.
 
     ``attention``: whose forward an attention has: ``timm``'s, or ``mha``, which is torch's
     ``nn.MultiheadAttention``. ``walks``: a loop over the blocks lets go of what the first of them
-    was given. ``holds``: what the forward around the blocks has a name for until the last norm has
-    run, or with ``pools`` the pool: ``joined`` tokens without positions, ``placed`` tokens with
-    them, ``embedded`` tokens as the first block reads them, ``encoded`` those of the last.
-    ``branches``: how long a block has names for what its branches make: ``kept`` until it returns,
-    ``summed`` until it is added to the stream, ``scaled``: the attention's until it returns, with
-    and without its scale, and the MLP's until it is added.
+    was given. ``holds``: the tensor that the forward around the blocks has a name for until the
+    last norm has run, or with ``pools`` the pool: ``joined`` tokens without positions, ``placed``
+    tokens with them, ``embedded`` tokens as the first block reads them, ``encoded`` those of the
+    last. ``branches``: how long a block has names for what its branches make: ``kept`` until it
+    returns, ``summed`` until it is added to the stream, ``scaled``: the attention's until it
+    returns, with and without its scale, and the MLP's until it is added.
 
     ``wide_softmax``: a softmax in plain products computes in fp32 and is cast back;
     ``casts_weights``: one that a mask has widened is, too.
@@ -82,7 +83,7 @@ _TIMM: Mapping[str, Code] = {
     "Eva": Code("timm 1.0.31, models/eva.py", walks=True, branches="kept", embeds=True),
     "Beit": Code("timm 1.0.31, models/beit.py", walks=True),
 }
-# what every library takes, and the sizes that a width comes to
+# fields that every library takes, and the sizes that a width comes to
 SIZES = (
     "code", "img_size", "input_size", "patch_size", "in_chans", "embed_dim", "depth", "num_heads",
     "mlp_dim", "attn_pool_mlp_dim", "num_classes", "swiglu_align_to", "scale_query",

@@ -1,4 +1,4 @@
-"""``ViTConfig``: what a Vision Transformer is, in integers, validated once, at the edge."""
+"""``ViTConfig``: a Vision Transformer in integers, validated once, at the edge."""
 
 from collections.abc import Mapping
 from dataclasses import InitVar, dataclass, fields
@@ -242,7 +242,8 @@ class ViTConfig:
 
     @property
     def features(self) -> Pair:
-        """What the patches are cut from: the image, or the features that a backbone makes of it."""
+        """The sides of the map that patches are cut from: the image, or the features of a
+        backbone."""
         return self._features(self.image)
 
     def _features(self, image: Pair) -> Pair:

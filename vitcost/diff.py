@@ -1,4 +1,4 @@
-"""``diff``: what models cost now against what they cost before, for a pull request to show."""
+"""``diff``: the costs of models now against their costs before, for a pull request to show."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 __all__ = ["Base", "Diff", "Difference", "ModelDiff", "diff"]
 
 SCHEMA = "vitcost.diff/1"
-# what a page shows of each model, changed or not
+# the quantities of a page for each model, changed or not
 SHOWN = (
     "params", "macs", "train_flops", "inference_memory", "saved_activations", "train_memory",
 )  # fmt: skip
 
 
 class Base(NamedTuple):
-    """What the new numbers are held against: a saved report, a baseline, or a commit."""
+    """The side that new numbers are compared with: a saved report, a baseline, or a commit."""
 
     name: str
     kind: str  # report | baseline | commit
@@ -93,7 +93,7 @@ class ModelDiff(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Diff(Result):
-    """What every model costs more or less than before."""
+    """The costs that every model has more or less than before."""
 
     base: Base
     models: tuple[ModelDiff, ...]
@@ -144,7 +144,7 @@ def diff(
     quantities: Sequence[str] | None = None,
     **flags: Any,
 ) -> Diff:
-    """What models cost now against a saved report, a baseline or a git ref.
+    """The costs of models now against a saved report, a baseline or a git ref.
 
     ``base`` is a file that ``report --json`` or ``budget --update`` wrote, or a ref, whose code is
     imported from a worktree by a process of its own; ``main...`` is where this branch left main.

@@ -1,4 +1,4 @@
-"""What can go wrong, in words that say what was given, what is allowed and the nearest guess."""
+"""Errors, whose messages say what was given, what is allowed and the nearest guess."""
 
 from collections.abc import Iterable, Mapping
 from reprlib import Repr
@@ -57,8 +57,8 @@ class ConfigError(VitcostError):
 class UnknownName(VitcostError):
     """A model, card, quantity or field that nobody knows; the message names its neighbours.
 
-    ``means``: what some of the known names are other names of; ``near``: what neighbours are like,
-    where that is not the given text.
+    ``means``: the names behind those that are aliases; ``near``: the text that neighbours are like,
+    where it is not the given one.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What a field of a config may hold: its kind, its range, and how it is spelled as text."""
+"""Fields of a config: the kind and the range of each, and how it is spelled as text."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, TypeAlias
@@ -27,7 +27,7 @@ PerBlock: TypeAlias = int | tuple[int, ...] | None
 
 
 class Field(NamedTuple):
-    """One field of the config: what it means and which values it may hold."""
+    """One field of the config: its meaning and the values that it may hold."""
 
     help: str
     low: float = 0
@@ -205,7 +205,7 @@ def as_python(value: Any) -> Any:
         return value
     if isinstance(value, str):
         return str.__str__(value)
-    # what is an integer to Python, and no array of several
+    # a single number, and no array of several
     if kind.__module__ in ("numpy", "torch") and getattr(value, "shape", None) == ():
         return value.item()
     return value

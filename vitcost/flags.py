@@ -1,4 +1,4 @@
-"""What a flag of a scenario is of, and what each command makes of it: one row a flag.
+"""The flags of a scenario, and the use that each command makes of them: one row a flag.
 
 The command line and the library read the same table, so that a flag means the same in both.
 """
@@ -21,7 +21,7 @@ __all__ = [
     "trained_aside",
 ]
 
-# what a flag is of: a forward pass and a training step alike, a step alone, a time alone
+# a flag is of a forward pass and a training step alike, of a step alone, or of a time alone
 _BOTH, _STEP, _TIME = "both", "training", "time"
 FLAGS: Mapping[str, str] = {
     "batch": _BOTH,
@@ -50,7 +50,7 @@ TRAINING = tuple(flag for flag, of in FLAGS.items() if of == _STEP)
 
 
 class Takes(NamedTuple):
-    """What a command makes of a flag of training.
+    """The use that a command makes of a flag of training.
 
     ``implies`` says when such a flag makes the mode ``train`` where none is given: ``always``, or
     where a ``card`` is named. ``beside_infer`` says what becomes of it beside an explicit

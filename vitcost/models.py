@@ -1,4 +1,4 @@
-"""``models``: what is known by name, each with its size and its source."""
+"""``models``: the models that are known by name, each with its size and its source."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Memory over a training step: what lies in memory at every moment of it, the peak among them.
+"""Memory over a training step: the bytes in memory at every moment of it, the peak among them.
 
 The moments are the looks of the workload's own events, one after each operator, and the step of the
 optimizer behind them; so a formula and a trace answer alike.
@@ -19,7 +19,7 @@ OPTIMIZER = "optimizer step"
 
 
 class Moment(NamedTuple):
-    """What lies in memory after one operator of a step: of which pass, and of which module."""
+    """The bytes in memory after one operator of a step, with its pass and its module."""
 
     phase: str  # forward | recomputation | backward | gather | reduction | optimizer step
     path: str

@@ -1,4 +1,4 @@
-"""``Page``: what a result says, as titled tables of typed cells, apart from how it is printed.
+"""``Page``: a result as titled tables of typed cells, apart from how it is printed.
 
 Every result has a page and every format prints any page, so that a result and a format are each
 written once. A cell is a raw value in base units; its column, or its row, names the unit, and
@@ -131,7 +131,7 @@ class Line(NamedTuple):
 
 
 class Axis(NamedTuple):
-    """An axis: what it measures, in which unit, and whether equal steps are equal factors."""
+    """An axis: its quantity, its unit, and whether equal steps are equal factors."""
 
     title: str
     unit: str
@@ -160,7 +160,7 @@ class Annotation(NamedTuple):
 
 
 class Case(NamedTuple):
-    """One claim that a command judges: what it is about, its name, and why it fails, if it does.
+    """One claim that a command judges: its subject, its name, and why it fails, if it does.
 
     ``unanswered``: nothing can be said of it, which is an error and no failure.
     """

@@ -1,4 +1,4 @@
-"""The quantities that a report has one number for: what is limited and compared. One row each."""
+"""The quantities that a report has one number for: they are limited and compared. One row each."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -258,11 +258,11 @@ _TABLE: Mapping[str, Quantity] = {
     "cost": Quantity("time", "money", _RUNS, None, OfTime(cost, ("samples", "price"))),
 }  # fmt: skip
 
-# those that a report has a number for: what is compared, limited and swept
+# quantities that a report has a number for: they are compared, limited and swept
 QUANTITIES = {name: row for name, row in _TABLE.items() if row.path}
-# those of the time of a step on a card
+# quantities of the time of a step on a card
 TIMED = {name: row.of_time for name, row in QUANTITIES.items() if row.of_time is not None}
-# those that have a formula: what is explained
+# quantities that have a formula: they are explained
 EXPLAINED = {name: row.formula for name, row in _TABLE.items() if row.formula is not None}
 # names that explain had for quantities, and the note beside its answer
 RENAMED = {

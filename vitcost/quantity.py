@@ -34,7 +34,7 @@ class Formula(NamedTuple):
 
     rule: str  # one of formulas.terms.RULES
     of: tuple[str, ...]
-    unit: str  # what its number counts
+    unit: str  # the unit of its number, in words
     reference: str
     flags: tuple[str, ...] = ("batch",)  # of a scenario that it depends on
     module: str = ""

@@ -1,4 +1,4 @@
-"""What one rank holds of the parameters, and what its optimizer's step allocates on the way."""
+"""The share of the parameters that one rank holds, and the temporaries of its optimizer's step."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from math import prod
@@ -146,7 +146,7 @@ def update_temporaries(run: Workload, rank: int | None) -> Size:
 
 
 def _allocated(row: Optimizer, whole: Optimizer, run: Workload, rank: int | None) -> Size:
-    """What a row allocates for those tensors of a whole optimizer that it steps."""
+    """Bytes that a row allocates for those tensors of a whole optimizer that it steps."""
     how, e = row.steps(run.scenario.platform), run.param_bytes
     if how == "foreach" and whole.rest:
         shapes_of = ((p, _shape(p, run)) for p in _trained(run.parameters()))

@@ -64,7 +64,8 @@ def report(
     policy: str = "none",
     **overrides: Any,
 ) -> Report:
-    """What a model costs: parameters, FLOPs, bytes moved, memory and time, without building it.
+    """The costs of a model: parameters, FLOPs, memory traffic, memory and time, without building
+    it.
 
     A module that no formula describes is traced: ``from_torch`` makes a model of it, and so does
     ``package.module:factory``, with ``input`` and ``loss`` as fields.
@@ -266,8 +267,9 @@ def _top(root: Row) -> Iterator[Row]:
 
 
 def _rest(root: Row, saved_bytes: Size) -> Iterator[Layer]:
-    """What stands on no module, under the path that torch has for the model itself: the ops of the
-    model's own forward, and what the loss keeps. With it the rows add up to the totals."""
+    """The row of ops on no module, under the path that torch has for the model itself: the ops of
+    the model's own forward, and the tensors that the loss saves. With it the rows add up to the
+    totals."""
     rest = root.cost._replace(saved_bytes=saved_bytes)
     for row in root.children:
         rest = rest.plus(row.cost, -row.repeat)

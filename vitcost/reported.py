@@ -1,4 +1,4 @@
-"""What a report says: the types of its numbers, all that a renderer may read."""
+"""A report: the types of its numbers, all that a renderer may read."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -95,7 +95,7 @@ class Memory(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Report(Result):
-    """What a model costs under a scenario; counts are exact integers."""
+    """The costs of a model under a scenario; counts are exact integers."""
 
     model: Resolved
     scenario: Scenario
@@ -130,12 +130,12 @@ class Report(Result):
 
     @property
     def left_out(self) -> str:
-        """What the FLOPs of a traced module leave out; empty where all are counted."""
+        """Operators that the FLOPs of a traced module leave out; empty where all are counted."""
         notes = self.model.config.to_dict().get("notes", ()) if self.basis == "traced" else ()
         return next((note for note in notes if note.startswith("FLOPs leave out")), "")
 
     def moments(self) -> "tuple[Moment, ...]":
-        """What lies in memory at every moment of a training step, the peak among them.
+        """The bytes in memory at every moment of a training step, the peak among them.
 
         Raises ``NotCovered`` where the peak is not known exactly.
 

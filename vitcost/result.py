@@ -1,4 +1,4 @@
-"""``Result``: what every command answers with, and the table from a result to its page."""
+"""``Result``: the answer of every command, and the table from a result to its page."""
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -134,7 +134,7 @@ class Result:
         return (model.name,) if towers else ()
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
+        """The HTML of a notebook."""
         html: str = _function(_FRAGMENT)(self)
         return html
 

@@ -1,4 +1,4 @@
-"""What a ``ViTConfig`` cannot be: what timm asserts, and what its classes cannot build."""
+"""Rules of a ``ViTConfig``: timm's assertions, and configs that its classes cannot build."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields

@@ -87,7 +87,7 @@ RECIPES = {
     ),
 }  # fmt: skip
 
-# what runs a model in torch's place, with kernels of its own and no Python between them
+# engines that run a model in torch's place, with kernels of their own and no Python between them
 ENGINES = ("tensorrt", "aitemplate", "fastertransformer")
 
 CHOICES = {
@@ -107,7 +107,7 @@ CHOICES = {
 MOST_IMAGES = 10**9
 _RANGES = {"ranks": (1, 10**6), "zero": (0, 3), "ema": (0, 100), "accumulate": (1, 10**6)}
 
-# what each field of the scenario is, for the help of the command line
+# the meaning of each field of the scenario, for the help of the command line
 HELP = {
     "batch": "images in a batch",
     "mode": "what bytes moved and time are for; memory shows both",
@@ -227,7 +227,7 @@ class Scenario:
             for name, given in (("precision", precision), ("optimizer", optimizer))
         )
         name = flags.get("recipe")
-        # what no recipe is called is refused below
+        # a word that is no recipe is refused below
         recipe = RECIPES.get(name if isinstance(name, str) else "", RECIPES["torch"])
         for flag, given, fixed in (
             ("precision", precision, recipe.precision),

@@ -110,10 +110,10 @@ def fully_sharded(
 ) -> Share:
     """Each tensor cut by rows: of d₀ rows ``⌈d₀/N⌉``, as long as there are any left.
 
-    What a tensor that is short of rows lacks is filled up in the storage of weights and gradients,
-    which are alike on every rank: ``Σ ⌈d₀/N⌉ · numel/d₀``. Optimizer states have the rank's own
-    rows alone. A tensor of one row, such as a class token or a position embedding, is whole on the
-    first rank, so that this holds the most: more than Φ/N.
+    A tensor that is short of rows is filled up in the storage of weights and gradients, which are
+    alike on every rank: ``Σ ⌈d₀/N⌉ · numel/d₀``. Optimizer states have the rank's own rows alone. A
+    tensor of one row, such as a class token or a position embedding, is whole on the first rank, so
+    that this holds the most: more than Φ/N.
 
     Raises ``NotCovered`` for a scalar, which fully_shard refuses. Source: torch,
     torch/distributed/fsdp/_fully_shard/_fsdp_param.py, _init_sharded_param.

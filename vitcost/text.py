@@ -172,7 +172,7 @@ class ClipConfig:
         }
 
 
-# what stands on a tower alone: beside the other its features are compared
+# fields of a tower alone: beside the other its features are compared
 ALONE = ("num_classes", "head_bias", "drop_rate", "representation_size", "dist_token", "mask_ratio")
 TOWERS = ("vision", "text")
 
@@ -227,7 +227,7 @@ def configure_text(
 
 
 def _replaced(base: TextConfig, overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """What an override takes along: a ratio the width, a context the tokens that fill it."""
+    """Fields that an override changes too: a ratio the width, a context the tokens that fill it."""
     replaced: dict[str, Any] = {}
     if "mlp_ratio" in overrides:
         replaced["mlp_dim"] = 0

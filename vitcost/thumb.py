@@ -1,4 +1,5 @@
-"""Rules of thumb beside the exact bytes: what planners write on a napkin, and how far off it is."""
+"""Rules of thumb beside the exact bytes: the napkin formulas of planners, and how far off they
+are."""
 
 from typing import NamedTuple
 

@@ -116,7 +116,7 @@ def seconds(value: float) -> str:
 
 
 class Scale(NamedTuple):
-    """One unit for a column of numbers: what they are divided by, and the word of its header."""
+    """One unit for a column of numbers: their divisor, and the word of its header."""
 
     factor: float
     word: str

@@ -1,7 +1,7 @@
 """Code of the user's, run so that it cannot spoil the answer: its module, its factory, its forward.
 
-What it prints goes to stderr; what it raises, an exit of the process too, is one message; and the
-current directory, where answers are written, is what it was.
+Its prints go to stderr; its error, an exit of the process too, is one message; and the current
+directory, where answers are written, is what it was.
 """
 
 import os
@@ -28,7 +28,7 @@ class _Process:
 
 @contextmanager
 def users_code(doing: str) -> Iterator[None]:
-    """Runs code of the user's; whatever it raises, an interrupt apart, is a ``ConfigError``.
+    """Runs code of the user's; every error of it, an interrupt apart, is a ``ConfigError``.
 
     >>> with users_code("calling f()"):
     ...     sys.exit("I give up")

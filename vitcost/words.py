@@ -148,7 +148,7 @@ VALUES: Mapping[str, Mapping[str, str]] = {
     "layout": {"channels_last": "nhwc", "channels-last": "nhwc", "contiguous": "nchw"},
 }  # fmt: skip
 
-# what the first word of a command line is elsewhere
+# first words of command lines elsewhere
 COMMANDS: Mapping[str, str] = {
     "list": "models",
     "ls": "models",
@@ -183,7 +183,7 @@ def value(name: str, given: object) -> object:
 
 
 def offer(name: str, given: str = "", *, python: bool = False) -> str:
-    """What another tool's flag or keyword is here; nothing for a word that is in no row.
+    """Our word for another tool's flag or keyword; nothing for a word that is in no row.
 
     >>> offer("batch_size", "8"), offer("batch_size", "8", python=True)
     ('--batch-size is --batch here: --batch 8', 'batch_size is batch here: batch=8')

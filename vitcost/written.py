@@ -54,7 +54,7 @@ def whole(name: str) -> "Iterator[Path]":
 
 
 def _status(path: "Path") -> os.stat_result | None:
-    """What stands at a path, links followed; None: nothing yet."""
+    """The status of the file at a path, links followed; None: there is none yet."""
     try:
         return path.stat()
     except FileNotFoundError:

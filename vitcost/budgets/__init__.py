@@ -1,1 +1,1 @@
-"""What a budget is made of: declarations and the baseline."""
+"""The parts of a budget: declarations and the baseline."""

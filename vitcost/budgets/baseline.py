@@ -1,4 +1,4 @@
-"""The committed baseline: what each budget's model cost, in all quantities and by layer."""
+"""The committed baseline: the costs of each budget's model, in all quantities and by layer."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -72,7 +72,7 @@ def _layers(report: Report) -> Numbers:
 
 
 def _own(layers: Iterable[Layer], times: int = 1) -> Numbers:
-    """What each module has beside the modules inside it, equal ones summed."""
+    """The numbers of each module without the modules inside it, equal ones summed."""
     alone: dict[str, dict[str, int]] = {}
     for layer in layers:
         count = times * layer.repeat

@@ -35,15 +35,15 @@ LEVELS = ("error", "warn")
 # a budget's own keys; all others are quantities, flags of the scenario or fields of the config
 KEYS = ("name", "model", "tolerance", "level")
 
-# what stands at tool.vitcost; cards are read where a time is asked for
+# keys of tool.vitcost; cards are read where a time is asked for
 _TABLES = ("budget", "gpu")
 
-# what a module of the user's is traced with
+# arguments of a trace of the user's module
 _TRACED = ("input", "loss")
-# what a time is of
+# keywords of a time
 _CARDS = ("gpu", "gpu_file", "calibration", "anchor")
 _FILES = ("gpu_file", "calibration")
-# what costs follow from
+# keywords of a cost
 TERMS = ("price", "samples", "epochs")
 
 _HEADER = re.compile(

@@ -12,7 +12,7 @@ from vitcost.reported import Report
 
 __all__ = ["Side", "of_baseline", "of_json", "of_recorded"]
 
-# what names the code and not the model, and what the numbers of the answer say
+# keys that name the code and not the model, and keys that the numbers state
 _NO_FACTS = ("hash", "attention_kernel", "torch")
 
 

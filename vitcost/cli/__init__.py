@@ -140,7 +140,7 @@ def _refuse_of_users_code(error: Exception) -> int:
     try:
         return _refuse(message)
     except Exception:
-        # what says a message is changed too
+        # the writer of a message is changed too
         with suppress(OSError):
             os.write(2, ascii(f"Error: {message}").strip("'\"").encode() + b"\n")
         return 2

@@ -73,7 +73,7 @@ def _throughput_options() -> list[click.Parameter]:
     ]
 
 
-# what a training step of --memory has beside the batch, the precision and the optimizer
+# flags of a training step of --memory beside the batch, the precision and the optimizer
 _OF_MEMORY = ("attention", "checkpointing", "freeze", "lora", "lora_layers")
 
 

@@ -1,4 +1,5 @@
-"""A command and its options: what is refused before anything is computed, and the help."""
+"""A command and its options: arguments that are refused before anything is computed, and the
+help."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -101,7 +102,7 @@ class Command(click.Command):
             self.params += made
 
     def _one_too_many(self, ctx: click.Context, message: str) -> str:
-        """What is said of several models where one is asked for."""
+        """The message for several models where one is asked for."""
         models = next((p for p in self.params if isinstance(p, click.Argument)), None)
         if models is None or models.name != "model" or self.name == "compare":
             return message
@@ -129,7 +130,7 @@ class Command(click.Command):
         if ctx.meta.get(_WHOLE) or not self._has_more():
             super().format_help_text(ctx, formatter)
             return
-        # the first paragraph: what the command answers
+        # the first paragraph: the answer of the command
         formatter.write_paragraph()
         with formatter.indentation():
             formatter.write_text((self.help or "").partition("\n\n")[0])
@@ -184,7 +185,7 @@ def _is_rare(param: click.Parameter) -> bool:
 
 
 def _in_short(flag: str, said: str, words: tuple[str, ...] = ()) -> str:
-    """What is said of a flag in a line, where it takes more: without its list and its remarks."""
+    """The help of a flag in a line, where it takes more: without its list and its remarks."""
     room = _SCREEN - max(_FLAG, len(flag) + 4)
     text, default, value = said.partition("  [default: ")
     if len(said) <= room:

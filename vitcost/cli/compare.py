@@ -50,7 +50,7 @@ vitcost compare vit_base_patch16_224 -b 64 -g l4 -g t4 --price 0.5
 """
 
 
-# what a quantity may be in a plot
+# the parts of a plot that take a quantity
 _PARTS = {
     "x": "along the bottom",
     "y": "along the side",
@@ -192,7 +192,7 @@ def command(
     if plot is None and parts:
         raise click.UsageError(f"--{next(iter(parts))} is of a --plot")
     if plot is not None:
-        # what cannot be drawn is said before anything is computed
+        # a plot that cannot be drawn is refused before anything is computed
         picture = picture_of(parts, pair_of(asked.get("pareto")), asked.get("quantities"))
         parts = picture.parts
     parquet = _is_parquet(format, as_json, output)

@@ -279,7 +279,7 @@ def _one_card(ctx: click.Context, param: click.Parameter, names: Sequence[str]) 
 
 
 def measured_options(section: str = "What the files do not say") -> list[click.Parameter]:
-    """What holds for the rows of files of measurements."""
+    """Options for all rows of files of measurements."""
     said = ["mode", "precision", "optimizer", "layout", "compile", "software"]
     scenario = [
         Option(

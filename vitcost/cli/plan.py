@@ -29,7 +29,7 @@ vitcost plan vit_large_patch16_224 --samples 14M -g a100-sxm-80gb --price 2
 vitcost plan vit_base_patch16_224 --samples 384M -g l40s -g l4 --deadline 9d
 vitcost plan gpt3-xl --samples 146M -g h100-sxm --zero 3 --efficiency 0.4
 """
-# what a plan decides, or has flags of its own for; it is on cards
+# flags that a plan decides, or has others for; it is on cards
 _DECIDED = (*DECIDED, "checkpointing", "zero", "platform", "precision")
 _RUN, _FIXED = "Run", "Decided by you, else searched"
 _NUMBER: dict[str, Any] = {"type": click.INT, "metavar": "N"}

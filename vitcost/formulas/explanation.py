@@ -29,7 +29,7 @@ class Term(NamedTuple):
 
 
 class Letter(NamedTuple):
-    """What a letter of the formula stands for, and its number."""
+    """A letter of the formula, its meaning and its number."""
 
     letter: str
     meaning: str
@@ -159,7 +159,7 @@ def _together(texts: Mapping[str, str], compares: bool) -> str:
 
 
 def _of_symbols(row: Formula, config: Any, scenario: Scenario) -> _Spelled:
-    """What the engine gives in letters."""
+    """The answer of the engine in letters."""
     load()
     terms = RULES[row.rule](row, config, scenario)
     return _Spelled(

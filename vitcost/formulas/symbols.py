@@ -33,7 +33,7 @@ __all__ = [
 
 Expr: TypeAlias = "sympy.Expr"
 
-# what a formula's letters mean, in the order in which a product is spelled
+# meanings of a formula's letters, in the order in which a product is spelled
 LETTERS = {
     "Φ": "parameters",
     "L": "depth",
@@ -66,7 +66,7 @@ LETTERS = {
 
 _SIDES = {"H": "height", "W": "width"}
 
-# what axes are in many models: where the sizes agree, the right is spelled for the left
+# axes that are equal in many models: where the sizes agree, the right is spelled for the left
 _EQUAL = (
     ("e_s", "s"), ("e_u", "u"), ("e_n", "n"),
     ("two_a", "2*a"), ("two_d", "2*d"), ("two_h", "2*h"), ("two_m", "2*m"),
@@ -207,7 +207,7 @@ def in_order(name: str) -> tuple[int, str]:
 
 
 def meaning(name: str) -> str:
-    """What a letter stands for.
+    """The meaning of a letter.
 
     >>> meaning("s"), meaning("text_s"), meaning("H1"), meaning("zeta")
     ('tokens', 'tokens, of the text', 'height of map 1 of the backbone', 'size of axis zeta')

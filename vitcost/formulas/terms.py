@@ -251,7 +251,7 @@ def _terms(
 
 
 def _saved(of: Formula, config: Config, scenario: Scenario) -> Found:
-    """What autograd holds after the loss, part by part."""
+    """Bytes that autograd holds after the loss, part by part."""
     exact, symbolic, note = _both(config, scenario)
     numbers = _numbers(exact.sizes)
     kept, letters = _by_name(exact, symbolic, partial(_kept, numbers=numbers))
@@ -378,7 +378,7 @@ def _length(run: Workload, memory: bool) -> tuple[int, int, str]:
 
 
 def _how(run: Workload, of: Formula) -> str:
-    """What of a scenario is not as it always is."""
+    """The flags of a scenario that are not the default."""
     scenario = run.scenario
     said = [scenario.precision, scenario.platform]
     said += [f"attention {', '.join(run.attention())}"] if run.attention() else []

@@ -36,9 +36,7 @@ class Card(NamedTuple):
     power_w: float | None = None
     year: int | None = None  # of the vendor's announcement
     source: str = ""  # keys of SOURCES, or where the user describes the card
-    usable_bytes: int | None = (
-        None  # the memory that a process may use, by a source
-    )
+    usable_bytes: int | None = None  # the memory that a process may use, by a source
     like: str = ""  # the card of the table that one of the user's own is made from
     architecture: str = ""  # NVIDIA's compute capability, "9.0", or AMD's LLVM target, "gfx942"
 

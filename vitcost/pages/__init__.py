@@ -1,1 +1,1 @@
-"""The pages of the results: what is said, in which order; the formats decide how it looks."""
+"""The pages of the results: their content and its order; the formats decide how it looks."""

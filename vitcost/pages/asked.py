@@ -1,4 +1,5 @@
-"""What a page is of, in words: the fields and flags that are not the model's own or the default."""
+"""The subject of a page, in words: the fields and flags that are not the model's own or the
+default."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

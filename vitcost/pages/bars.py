@@ -12,12 +12,13 @@ if TYPE_CHECKING:
 
 __all__ = ["report_bars"]
 
-# what a card needs beside tensors
+# bytes that a card needs beside tensors
 _BESIDE = ("workspace", "context", "slack")
 
 
 def report_bars(report: Report) -> tuple[Bars, ...]:
-    """What lies in memory at the worst moment, against each card; the time of each part."""
+    """Bars of the bytes in memory at the worst moment, against each card, and of the time of each
+    part."""
     return tuple(bars for bars in (_memory(report), _time(report)) if bars.bars)
 
 

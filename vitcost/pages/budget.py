@@ -51,7 +51,7 @@ def _answer(result: BudgetResult) -> Iterator[str]:
 
 
 def _notes(checks: tuple[Check, ...]) -> Iterator[str]:
-    """What does not hold, and which values are bounds."""
+    """Notes on limits that do not hold, and on values that are bounds."""
     yield from (f"{check.name}: {reason}" for check in checks for reason in check.reasons)
     bounds = dict.fromkeys(check.name for check in checks if check.at_most)
     if bounds:
@@ -62,7 +62,7 @@ def _notes(checks: tuple[Check, ...]) -> Iterator[str]:
 
 
 def _title(result: BudgetResult) -> str:
-    """What does not hold, of all checks together."""
+    """The sentence on all checks together."""
     failed = [check for check in result.checks if check.level != "warn"]
     said = [
         word

@@ -10,7 +10,7 @@ from vitcost.page import Page, Row, Table, Value
 
 __all__ = ["in_chinese"]
 
-# what each quantity counts, and where its formula is from
+# the unit of each quantity, and the source of its formula
 _QUANTITIES: Mapping[str, tuple[str, str]] = {
     "params": ("参数量", "m = 4h 的一个块是 12h² + 13h：Narayanan et al. 2021，arXiv 2104.04473，5.1 节；"
                "图像块、词元和分类头：Dosovitskiy et al. 2021，arXiv 2010.11929，第 3 节"),
@@ -85,7 +85,7 @@ _WORDS: Mapping[str, str] = {
     "half weights": "半精度权重", "full weights": "全精度权重", "half gradients": "半精度梯度",
     "full gradients": "全精度梯度", "first moments": "一阶动量", "second moments": "二阶动量",
 }  # fmt: skip
-# what is said of a name that a quantity had
+# notes on names that quantities had
 _NOTES: Mapping[str, str] = {
     "peak-memory is called train_memory": "peak-memory 现在叫 train_memory",
     "training-memory is called rule_of_thumb_training; the peak of a step is train_memory": (

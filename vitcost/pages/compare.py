@@ -12,7 +12,7 @@ from vitcost.quantities import QUANTITIES, TIMED
 
 __all__ = ["AT_MOST", "compare_page"]
 
-# what a page says beside a peak that is a bound
+# the note beside a peak that is a bound
 AT_MOST = "training, at most: no exact peak is known, and report says what is assumed;"
 
 # of more rows a page has those on a front alone
@@ -166,7 +166,7 @@ def _why(comparison: Comparison) -> Iterator[Table]:
 
 
 def _differences(why: Why) -> Table:
-    """What each layer costs more; what is inside a layer is in its numbers too."""
+    """The layers that cost more; the numbers of a layer have those of the layers inside it."""
     more: dict[str, dict[str, int]] = {}
     for each in why.changed:
         more.setdefault(each.layer, {})[each.number] = each.more

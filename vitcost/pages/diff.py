@@ -1,4 +1,5 @@
-"""The page of a difference: what each model cost, costs, and why; the layers folded below it."""
+"""The page of a difference: the costs of each model before and now, and why; the layers folded
+below it."""
 
 from collections.abc import Iterator
 
@@ -15,7 +16,7 @@ _SAID, _REASONS = 3, 2
 # letters of a hash that people read
 _HASH = 7
 
-# what the numbers of a layer count
+# units of the numbers of a layer
 _OF = {"params": "params", "flops": "FLOPs", "pointwise": "elements", "saved_bytes": "saved"}
 
 _COLUMNS = (

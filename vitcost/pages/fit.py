@@ -1,4 +1,5 @@
-"""The page of a fit: what each card holds, and what would make the wanted batch fit."""
+"""The page of a fit: the largest batch of each card, and other ways that make the wanted batch
+fit."""
 
 from collections.abc import Iterator
 
@@ -27,7 +28,8 @@ def fit_page(result: Fit) -> Page:
 
 
 def _answer(result: Fit) -> Iterator[str]:
-    """What is asked, then the smallest card that holds it, or each of the few that were named."""
+    """The question, then the smallest card that holds the batch, or each of the few that were
+    named."""
     scenario = result.scenario
     inputs = of_inputs(result.model)
     yield ", ".join([*inputs, *of_scenario(scenario, batch=False)])
@@ -46,7 +48,7 @@ def _answer(result: Fit) -> Iterator[str]:
 
 
 def _said(result: Fit, row: FitRow) -> str:
-    """What a card holds, in a line."""
+    """The largest batch of a card, in a line."""
     if row.largest_batch is None:
         return f"{row.gpu}: {row.memory}"
     holds = f"{row.largest_batch:,} images" if row.largest_batch else "not one image"
@@ -133,7 +135,7 @@ _GROUPS = {True: "the training the same", False: "with another training"}
 
 
 def _ways(result: Fit) -> Iterator[Table]:
-    """What would make the batch fit: what keeps the training, and what changes it."""
+    """Ways that make the batch fit: those that keep the training, then those that change it."""
     failing = [row for row in result.found if row.fits is False]
     if not failing:
         return
@@ -161,7 +163,7 @@ def _ways(result: Fit) -> Iterator[Table]:
 
 
 def _way_columns(times: bool, sized: bool) -> tuple[Column, ...]:
-    """What decides stands first, and is left out last on a narrow screen."""
+    """The columns that decide stand first, and are left out last on a narrow screen."""
     return (
         Column("gpu"),
         Column("change"),
@@ -206,8 +208,8 @@ def _timed(row: FitRow) -> bool:
 
 
 def _bars(result: Fit) -> tuple[Bars, ...]:
-    """What the largest batch uses of each card, beside what is kept free; of many cards the
-    smallest that hold the wanted batch."""
+    """Bars of the bytes that the largest batch uses on each card, beside those kept free; of many
+    cards the smallest that hold the wanted batch."""
     known = [row for row in result.found if row.capacity_bytes and row.used_bytes is not None]
     if len(known) > _DRAWN:
         holding = [row for row in known if row.fits]

@@ -1,4 +1,4 @@
-"""The picture of a report's training step: what lies in memory at every moment of it."""
+"""The picture of a report's training step: the bytes in memory at every moment of it."""
 
 from vitcost.errors import NotCovered
 from vitcost.memory import PeakParts
@@ -20,7 +20,7 @@ def over_step(report: Report) -> tuple[Areas, ...]:
         moments = report.moments()
     except NotCovered:
         return ()
-    # parts that are there at some moment; those that never change lie lowest
+    # parts that are there at some moment; parts that never change lie lowest
     held = [(title, [getattr(m.parts, name) for m in moments]) for title, name in _stacked()]
     drawn = [(title, sizes) for title, sizes in held if any(sizes)]
     most = max(moments, key=lambda moment: moment.total_bytes)

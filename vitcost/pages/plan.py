@@ -34,7 +34,7 @@ def plan_page(result: Plan) -> Page:
 
 
 def _answer(result: Plan) -> Iterator[str]:
-    """What is asked, then the simplest way that is as good as the fastest."""
+    """The question, then the simplest way that is as good as the fastest."""
     inputs = of_inputs(result.model)
     flags = of_scenario(result.scenario, batch=False, mode=False)
     yield ", ".join([*inputs, f"batch {result.job.global_batch:,}", *flags])
@@ -318,5 +318,5 @@ def _way(row: PlanRow, place: int, folded: bool) -> Row:
         row.step_seconds,
         row.limit if row.missing is None else f"not covered: {row.missing}",
     )
-    # what else a division could recompute is folded below the best
+    # other checkpointing of a division is folded below the best
     return Row(cells, "" if row.fits else "failed", min(place, 1), detail=place > 0 or folded)

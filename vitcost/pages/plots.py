@@ -1,4 +1,4 @@
-"""Pictures of plans and of serving: what a choice costs against what it gives."""
+"""Pictures of plans and of serving: the cost of a choice against its speed."""
 
 from collections.abc import Callable, Iterator
 

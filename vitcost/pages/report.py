@@ -91,7 +91,7 @@ def _lead(report: Report) -> Iterator[str]:
 
 
 def _described(report: Report) -> Iterator[str]:
-    """What a model reads; of a traced one also how it was traced."""
+    """The inputs of a model; of a traced one also how it was traced."""
     config, scenario = report.model.config.to_dict(), report.scenario
     if report.basis == "formula":
         yield ", ".join(_inputs(config, report.tokens))
@@ -104,8 +104,8 @@ def _described(report: Report) -> Iterator[str]:
 
 
 def _inputs(config: Mapping[str, Any], tokens: Size | None) -> Iterator[str]:
-    """What a model reads, whichever kind it is; a model of two towers reads both, and its tokens
-    are those of the image."""
+    """The inputs of a model of any kind; a model of two towers reads both, and its tokens are those
+    of the image."""
     for tower in ("vision", "text"):
         if tower in config:
             yield from _inputs(config[tower], tokens)
@@ -130,7 +130,7 @@ def _parts(report: Report) -> Table:
     flops = report.flops
     total = (report.params, flops.macs_forward, flops.pointwise_forward, report.moved_bytes)
     numbers = [(p.params, p.macs, p.pointwise, p.moved_bytes) for p in report.parts]
-    # what the model's own forward does between its modules: joining tokens, adding positions
+    # ops of the model's own forward between its modules: joining tokens, adding positions
     between = _remainder(total, numbers)
     rows = [
         _part(part.name, shapes[part.name], four, report.params)

@@ -30,7 +30,7 @@ def serve_page(result: Serve) -> Page:
 
 
 def _answer(result: Serve) -> Iterator[str]:
-    """What is asked, then the first card in a sentence."""
+    """The question, then the first card in a sentence."""
     flags = of_scenario(result.scenario, batch=False, precision=False, mode=False)
     yield ", ".join([*of_inputs(result.model), _precisions(result), *flags])
     yield _best(result)

@@ -11,7 +11,7 @@ __all__ = ["skipped_notes", "spelled"]
 
 
 def skipped_notes(skipped: Iterable[Skipped]) -> Iterator[str]:
-    """What could not be, and why."""
+    """Notes on combinations that could not be, and why."""
     for each in skipped:
         yield f"left out, {each.combinations:,}: {each.reason}"
 

@@ -25,7 +25,7 @@ FORMATS = {
     "junit": "vitcost.render.junit",
     "sarif": "vitcost.render.sarif",
 }
-# those that have a place for verdicts alone
+# formats that have a place for verdicts alone
 JUDGING = ("github", "junit", "sarif")
 # the format that a file's name asks for
 SUFFIXES = {

@@ -9,7 +9,7 @@ from vitcost.result import Result
 
 __all__ = ["render"]
 
-# what a spreadsheet takes for the start of a formula: OWASP, CSV injection
+# signs that a spreadsheet takes for the start of a formula: OWASP, CSV injection
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
 
 

@@ -1,7 +1,7 @@
 """HTML: one self-contained page, light or dark as the reader's screen is, wide or narrow.
 
-It loads nothing and runs nothing; what can be folded is ``<details>``. ``fragment`` is the same
-without the page around it, for a notebook.
+It loads nothing and runs nothing; parts that can be folded are ``<details>``. ``fragment`` is the
+same without the page around it, for a notebook.
 """
 
 from collections.abc import Iterator, Sequence
@@ -135,7 +135,7 @@ def fragment(result: Result) -> str:
 
 
 def body(page: Page) -> str:
-    """What a page says, without its style."""
+    """The content of a page, without its style."""
     lines = []
     if page.title:
         lines.append(f"<h1>{_text(page.title)}</h1>")
@@ -294,7 +294,7 @@ def _folded(table: Table, nested: _Nested, repeats: tuple[int, ...]) -> Iterator
     if not nested.inside:
         yield f"<div{_class('row', 'leaf', row.kind)}>{cells}</div>"
         return
-    # what a flat table shows is open
+    # rows of a flat table are open
     is_open = "" if all(each.row.detail for each in nested.inside) else " open"
     yield f"<details{is_open}><summary{_class('row', row.kind)}>{cells}</summary>"
     for each in nested.inside:

@@ -147,7 +147,7 @@ def keys(names: Sequence[str], colors: Sequence[str] = KEYS) -> Iterator[str]:
 
 
 def columns(moments: Sequence[Moment]) -> list[tuple[Moment, float, float]]:
-    """What is drawn of moments, each with its left and its right edge as shares of the width: of
+    """The moments that are drawn, each with its left and its right edge as shares of the width: of
     several that share a column the fullest."""
     runs = [list(run) for _, run in groupby(moments, key=lambda moment: moment.band)]
     least = len(moments) * min(_LEAST, 0.3 / len(runs))

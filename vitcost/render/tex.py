@@ -137,7 +137,7 @@ def _bracketed(inner: str) -> str:
 
 
 def _name(name: str) -> str:
-    """A letter of the paper; what stands behind it is an index, and a word is set upright."""
+    """A letter of the paper; the text behind it is an index, and a word is set upright."""
     if name in _GREEK:
         return _GREEK[name]
     letter = name.rstrip("0123456789")

@@ -13,7 +13,7 @@ __all__ = ["SCHEMA", "check", "read"]
 SCHEMA = "vitcost.report/1"
 # parts of a report that are counts, bytes and seconds
 _NUMBERS = ("tokens", "params", "flops", "bytes_moved", "memory", "time", "layers")
-# what may be left is less than nothing too
+# headroom may be below zero
 _SIGNED = ("headroom_bytes",)
 # no config of the allowed sizes comes near, and a ratio of such numbers is a float
 _MOST = 10**100

@@ -1,4 +1,4 @@
-"""Types to JSON Schema: what JSON makes of a NamedTuple, a dataclass, a TypedDict, a union."""
+"""Types to JSON Schema: the JSON of a NamedTuple, a dataclass, a TypedDict, a union."""
 
 import types
 from collections.abc import Mapping
@@ -37,7 +37,7 @@ class Also:
 
 
 class Rest(NamedTuple):
-    """What the keys hold that no field names."""
+    """The schema of the keys that no field names."""
 
     kind: Any
 

@@ -70,7 +70,7 @@ def _faults(
 
 
 def _is(data: Any, kind: str) -> bool:
-    """Whether data is of a type; what is true or false is no number."""
+    """Whether data is of a type; true and false are no numbers."""
     return isinstance(data, _TYPES[kind]) and (kind == "boolean" or not isinstance(data, bool))
 
 

@@ -6,7 +6,7 @@ from vitcost.errors import UnknownName
 
 __all__ = ["SCHEMAS", "schema"]
 
-# what a result's own ``schema`` key says; "explain" is vitcost.explain/1
+# versions in a result's own ``schema`` key; "explain" is vitcost.explain/1
 SCHEMAS = (
     "report",
     "models",

@@ -39,7 +39,7 @@ class Models(TypedDict):
 
 
 class Measured(TypedDict):
-    """What was measured on a card in one setting, and the constants that were fitted to it."""
+    """The measurements of a card in one setting, and the constants that were fitted to them."""
 
     mode: str
     precision: str

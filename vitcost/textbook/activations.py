@@ -1,4 +1,4 @@
-"""What autograd keeps of a plain Vision Transformer for its backward pass, byte by byte.
+"""The tensors of a plain Vision Transformer saved for backward, byte by byte.
 
 torch in eager mode: every storage once, parameters and the caller's images left out. An op keeps
 what torch's derivatives.yaml says; which ops autocast runs in half precision, its

@@ -1,4 +1,4 @@
-"""What the letters may stand for, and what the forms assume of them."""
+"""The letters, their types, and the assumptions of the forms."""
 
 from typing import NamedTuple, TypeAlias
 
@@ -6,7 +6,7 @@ from vitcost.errors import NotCovered
 
 __all__ = ["Number", "Vit", "always", "assume_text", "assume_undistilled", "patches"]
 
-# What a letter may stand for. Typed as int; arrays and symbols have the same operators.
+# The type of a letter. Typed as int; arrays and symbols have the same operators.
 Number: TypeAlias = int
 
 

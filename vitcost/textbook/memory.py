@@ -62,7 +62,7 @@ def training_bytes(Φ: Number) -> ModelStates:
 def block_activation_bytes(
     b: Number, s: Number, h: Number, a: Number, *, dropout: bool = True, m: Number | None = None
 ) -> Number:
-    """What one block keeps for its backward, in half precision: ``34sbh + 5as²b``.
+    """Bytes that one block saves for backward, in half precision: ``34sbh + 5as²b``.
 
     Without dropout its masks and outputs go: ``32sbh + 2as²b``. A rule of thumb: unfused attention,
     m = 4h, no norm statistics, no autocast copies. Korthikanti 2022, equation 1.

@@ -128,7 +128,7 @@ def is_rebuilt(name: str, img_size: "int | tuple[int, int]") -> bool:
 
 
 def described(model: Model) -> Base:
-    """What is known of a model before any field is put on top: a width given as a ratio is one."""
+    """The base of a model before any field is put on top: a width given as a ratio is one."""
     if isinstance(model, Resolved):
         return model.as_base()
     if isinstance(model, Base):
@@ -255,7 +255,7 @@ def _by_name(name: str) -> "Described | None":
     return aliases.lookup(name, _named)
 
 
-# what timm's models take images of any size with
+# the field with which timm's models take images of any size
 _DYNAMIC: Mapping[str, Any] = MappingProxyType({"dynamic_img_size": True})
 
 

@@ -131,7 +131,7 @@ ROWS: Mapping[str, Alias] = {
     "ViT-g/14": Alias("vit_giant_patch14_224", {}, _SCALING),
     "ViT-G/14": Alias("vit_gigantic_patch14_224", {}, _SCALING),
 }
-# names that mean different models to different people: what to type instead
+# names that mean different models to different people: the names to type instead
 AMBIGUOUS: Mapping[str, str] = {
     "ViT-L/14": "the papers have none; CLIP's is ViT-L-14, a plain one vit_large_patch14_224",
     "L/14": "the papers have none; CLIP's is ViT-L-14, a plain one vit_large_patch14_224",

@@ -26,7 +26,7 @@ _NOTING = ("transformers.utils.output_capturing",)
 
 _DROPOUT = ("torch.nn.modules.dropout.Dropout",)
 _DROP_PATH = ("torch.nn.modules.linear.Identity", "timm.layers.drop.DropPath")
-# what stands in a slot of timm's modules that no reader looks into
+# modules in slots of timm's modules that no reader looks into
 _SLOTS: Mapping[str, tuple[str, ...]] = {
     "pos_drop": _DROPOUT,
     "head_drop": _DROPOUT,

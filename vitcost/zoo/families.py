@@ -1,4 +1,4 @@
-"""What transformers' ViTs read from a ``config.json``, by ``model_type``.
+"""The keys of a ``config.json`` that transformers' ViTs read, by ``model_type``.
 
 Keys, classes and defaults are those of transformers 5.23: ``models/*/configuration_*.py`` and
 ``models/*/modeling_*.py``.

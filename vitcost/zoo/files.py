@@ -12,7 +12,7 @@ from vitcost.zoo.keys import Described
 
 __all__ = ["described", "is_path", "read"]
 
-# what an own file must say unless it names a base
+# keys that an own file must have unless it names a base
 _REQUIRED = ("img_size", "patch_size", "embed_dim", "depth", "num_heads")
 
 

@@ -1,4 +1,4 @@
-"""Well-known ids of the Hugging Face hub: what their ``config.json`` says.
+"""Well-known ids of the Hugging Face hub: the contents of their ``config.json``.
 
 A row is the ``model_type``, the class in ``architectures``, and the keys that differ from
 transformers' defaults. Source: the config.json of each id, which transformers' conversion scripts

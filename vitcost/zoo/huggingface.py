@@ -1,8 +1,8 @@
 """Hugging Face's ``config.json`` as fields of a ``ViTConfig``; ``huggingface_text`` has those of
 models that read text.
 
-A file is read strictly: a key that nothing here knows may change the model, so it is refused. What
-a file leaves out has transformers' default, and the source says so.
+A file is read strictly: a key that nothing here knows may change the model, so it is refused. A key
+that a file leaves out has transformers' default, and the source says so.
 """
 
 from collections.abc import Mapping
@@ -49,7 +49,7 @@ _NAMES: Mapping[str, str] = {
     "mask_ratio": "mask_ratio",
 }
 _ACTIVATIONS = {word: name for name, row in ACTIVATIONS.items() for word in row.hidden_act}
-# what save_pretrained always writes, and nobody should have to guess
+# keys that save_pretrained always writes, and nobody should have to guess
 _REQUIRED = (
     "hidden_size",
     "num_hidden_layers",
@@ -70,7 +70,7 @@ FREE_KEYS = frozenset({
     "initializer_range", "initializer_factor", "layer_norm_eps",
     # labels; how many there are is read apart
     "id2label", "label2id", "num_labels", "problem_type",
-    # what is returned besides the result
+    # outputs beside the result
     "output_attentions", "output_hidden_states", "return_dict", "use_cache",
     # how it is trained: a scenario says that
     "gradient_checkpointing",

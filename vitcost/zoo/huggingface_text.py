@@ -34,7 +34,7 @@ _NAMES: Mapping[str, str] = {
 
 
 class Text(NamedTuple):
-    """A ``model_type`` that reads text: what it reads, and the head of each class."""
+    """A ``model_type`` that reads text: its keys, and the head of each class."""
 
     family: str
     keys: Values

@@ -83,7 +83,7 @@ def _size(key: str, value: Any) -> tuple[int, int]:
 def as_field_errors(
     fields: dict[str, Any], keys: Mapping[str, str], kind: Callable[..., Made]
 ) -> Made:
-    """The config of some fields; what is wrong with it is said in the words of the file."""
+    """The config of some fields; an error is told in the words of the file."""
     try:
         return kind(**fields)
     except ConfigError as error:

@@ -18,7 +18,7 @@ __all__ = ["flags_of"]
 _PRECISIONS = {"torch.float32": "", "torch.float16": "fp16", "torch.bfloat16": "bf16"}
 # transformers' names of attention
 _ATTENTIONS = {"sdpa": "", "eager": "eager", "flash_attention_2": "flash"}
-# what lists of blocks are called, and the heads by their paths, in timm, torchvision, transformers
+# names of lists of blocks, and paths of heads, in timm, torchvision, transformers
 _BLOCKS = ("blocks", "layers", "layer")
 _HEADS = (
     "head.", "head_dist.", "heads.head.", "heads.weight", "heads.bias", "classifier.",

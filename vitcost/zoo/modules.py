@@ -136,11 +136,11 @@ def traced(model: str, input: Any = None, loss: Any = None) -> Resolved:
 
 
 def build(model: str) -> "nn.Module":
-    """What ``package.module:factory`` builds: on the meta device, where nothing is allocated, or
-    where it cannot be built there on the CPU.
+    """The module of ``package.module:factory``: built on the meta device, where nothing is
+    allocated, or where it cannot be built there on the CPU.
 
-    The current directory is searched first, as ``python -m`` does. What the code prints goes to
-    stderr. Raises ``ConfigError`` with whatever went wrong in it.
+    The current directory is searched first, as ``python -m`` does. Prints of the code go to stderr.
+    Raises ``ConfigError`` with the error of the code.
     """
     return _built(model).module
 

@@ -22,7 +22,7 @@ _TOP_FREE = (
     "vision_cfg", "text_cfg", "multimodal_cfg", "custom_text", "init_logit_scale",
     "init_logit_bias", "nonscalar_logit_scale", "output_dict", "cast_dtype",
 )  # fmt: skip
-# what decides the tower, with open_clip's default
+# keys that decide the tower, with open_clip's defaults
 _VISION: Values = {
     "layers": 12,
     "width": 768,

@@ -1,4 +1,4 @@
-"""open_clip's models: what decides the towers in each model JSON.
+"""open_clip's models: the keys that decide the towers in each model JSON.
 
 Source: open_clip 3.3, ``model_configs/*.json``.
 """

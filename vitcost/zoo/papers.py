@@ -6,7 +6,7 @@ __all__ = ["MODELS", "Row"]
 
 
 class Row(NamedTuple):
-    """A model: what it is a variant of, which fields differ, and where that is written."""
+    """A model: its base, the fields that differ, and the source."""
 
     base: str
     fields: dict[str, Any]

@@ -15,7 +15,7 @@ _IMAGE = Tensor("image", ("b", "c", "H", "W"), "input")
 
 
 class _Module(NamedTuple):
-    """What of a module tells it from others: its type, its own parameters, its strides."""
+    """The facts that tell a module from others: its type, its own parameters, its strides."""
 
     kind: str
     shapes: tuple[tuple[int, ...], ...]

@@ -125,7 +125,7 @@ def _attention_pool(m: Any, act: str) -> Fields:
 
 
 def _timm(m: Any, model_class: str) -> Fields:
-    """What the three classes of timm's have in common."""
+    """The fields that the three classes of timm's share."""
     width = int(m.embed_dim)
     for name in ("patch_drop", "pre_logits"):
         need(not exists(getattr(m, name, None)), f"a model with {name}")

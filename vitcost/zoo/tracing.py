@@ -47,7 +47,8 @@ class Built:
 def on_meta(
     build: Callable[[], Any], name: str, called: str = "", most_modules: int | None = None
 ) -> Built:
-    """What a callable builds: on the meta device, where nothing is allocated, else on the CPU.
+    """The module that a callable builds: on the meta device, where nothing is allocated, else on
+    the CPU.
 
     It returns a module, or a module and its example inputs; with ``most_modules`` no larger one,
     and none on the CPU. Raises ``ConfigError`` with what it raised there.
@@ -141,7 +142,7 @@ def of_timm(name: str) -> Resolved | None:
     try:
         timm: Any = import_module("timm")
     except Exception:
-        # what another package does when it is imported may be anything
+        # another package may do anything when it is imported
         return None
     if not timm.is_model(name):
         return None
@@ -157,8 +158,8 @@ def of_timm(name: str) -> Resolved | None:
 
 
 def _timm_model(timm: Any, name: str, arguments: Mapping[str, Any]) -> Any:
-    """What timm builds for a name: a bare one with 1000 classes, where its class has classes. A
-    class without an ``img_size`` takes images of any size."""
+    """timm's module of a name: a bare one with 1000 classes, where its class has classes. A class
+    without an ``img_size`` takes images of any size."""
     classes = {} if "." in name else {"num_classes": 1000}
     given = {**classes, **arguments}
     # of a class that takes no such argument; classes that somebody asks for are no such
@@ -247,7 +248,7 @@ def of_file(path: str) -> Base:
 
 
 def _resolved(name: str, source: str, model: TracedModel) -> Resolved:
-    # it is asked as a workload: what needs a formula refuses it
+    # it is asked as a workload: a function that needs a formula refuses it
     return Resolved(name, source, cast("Config", model))
 
 

@@ -9,7 +9,7 @@ from vitcost.fields import checked
 
 __all__ = ["CLASSES", "fields_of", "has_rest", "saved_fields"]
 
-# what the classes call a field that has another name here
+# the classes' names of fields that have another name here
 _NAMES: Mapping[str, str] = {
     "num_reg_tokens": "reg_tokens",
     "use_pre_transformer_norm": "pre_norm",

@@ -25,7 +25,7 @@ _SIZED = (
     "vitamin_large_256", "vitamin_large_336", "vitamin_large_384", "vitamin_large2_256",
     "vitamin_large2_336", "vitamin_large2_384", "vitamin_xlarge_",
 )  # fmt: skip
-# what timm's classes take where nobody says a size
+# the sizes of timm's classes where nobody says one
 _SIZE = 224
 
 
@@ -58,8 +58,8 @@ def described(data: Mapping[str, Any], base: Callable[[str], Described]) -> Desc
 
 
 def _of_input(pretrained: Mapping[str, Any], sized: bool, may_fix: bool) -> dict[str, Any]:
-    """What ``pretrained_cfg`` says of the images: their channels, and a size where it is fixed;
-    else that of timm's classes is taken."""
+    """The images of a ``pretrained_cfg``: their channels, and a size where it is fixed; else that
+    of timm's classes is taken."""
     fixed = may_fix and pretrained.get("fixed_input_size", False)
     size = pretrained.get("input_size")
     if size is None:

@@ -26,7 +26,7 @@ Fields: TypeAlias = Mapping[str, Any]
 
 
 class Row(NamedTuple):
-    """A model: what it is a variant of, where that is written, and which fields differ."""
+    """A model: its base, the source, and the fields that differ."""
 
     base: str
     source: str

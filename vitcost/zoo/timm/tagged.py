@@ -17,8 +17,7 @@ CLASSES = 1000
 
 
 class Tag(NamedTuple):
-    """What timm builds for a tag: its classes, and its image where it is another than the bare
-    name's."""
+    """A tag of timm: its classes, and its image where it is another than the bare name's."""
 
     num_classes: int = CLASSES
     img_size: tuple[int, int] | None = None
@@ -34,7 +33,7 @@ def tags(name: str) -> dict[str, Tag]:
 
 
 def tag_of(name: str) -> Tag:
-    """What timm builds for ``NAME.tag``; a bare name has no tag's classes.
+    """The tag of ``NAME.tag``; a bare name has no tag's classes.
 
     Raises ``UnknownName`` with the tags that are near.
 

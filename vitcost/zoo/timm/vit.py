@@ -1,4 +1,4 @@
-"""The plain Vision Transformers: those of the papers, and what timm tried on them."""
+"""The plain Vision Transformers: the models of the papers, and timm's experiments on them."""
 
 from vitcost.zoo.timm.rows import (
     BASE,
