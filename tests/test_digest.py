@@ -7,15 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import timm
-import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).parent / "digest"))
 
 from compare import PRECISIONS, differences
-from make import HUB_IDS, main, names, traced
+from make import _TIMM, HUB_IDS, main, names, traced
 from measured_support import DATA
+from on_meta import differs
 from other_classes import other_classes
 from peaks import winners
 
@@ -65,14 +63,48 @@ def test_a_digest_answers_as_the_trace_that_is_made_anew(name: str, precision: s
 
 @pytest.mark.parametrize("name", [*ANEW, *MORE])
 def test_parameters_and_flops_are_torchs_on_meta(name: str) -> None:
-    with torch.device("meta"):
-        model = timm.create_model(name, num_classes=1000).eval()
-        counter = FlopCounterMode(display=False)
-        with counter:
-            model(torch.empty(2, *index(str(TIMM)).entries[name].image))
-    found = report(name, batch=2)
-    assert found.params == sum(p.numel() for p in model.parameters())
-    assert found.flops.forward == counter.get_total_flops()
+    """Those that train too; ``tests/digest/on_meta.py`` holds every name."""
+    assert differs(name) == ""
+
+
+def test_a_digest_of_another_model_is_not_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = report("resnet14t", batch=2)
+    monkeypatch.setattr(vitcost, "report", lambda name, batch: other)
+    assert "params is" in differs("resnet10t")
+
+
+def test_a_name_that_no_trace_follows_has_its_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Sequencer2D is of LSTMs. Each reads its tokens along a side of the map in both directions:
+    of h hidden numbers 2 · 4h · (width + h) multiply-adds a token."""
+    name = "sequencer2d_s"
+    with pytest.MonkeyPatch.context() as once:
+        # a library of this name alone, whose file is another
+        own = _TIMM._replace(file=tmp_path / "digest.bin", names=lambda: [name])
+        once.setattr("make._TIMM", own)
+        assert main(["trace", str(tmp_path)]) == 1
+        assert main(["pack", str(tmp_path)]) == 0
+    assert "0 names in" in (said := capsys.readouterr().out)
+    assert "1 are missing, 1 of them with a reason" in said
+    row = index(str(own.file)).refused[name]
+    # stages of 4, 3, 8 and 3 blocks: patches a side, width, hidden numbers
+    stages = [(4, 32, 192, 48), (3, 16, 384, 96), (8, 16, 384, 96), (3, 16, 384, 96)]
+    rnns = sum(2 * n * side**2 * 2 * 4 * h * (w + h) for n, side, w, h in stages)
+    # both rnns joined, and an MLP of three times the width
+    rest = sum(n * side**2 * (4 * h * w + 2 * 3 * w * w) for n, side, w, h in stages)
+    stem, down, head = 32**2 * 3 * 49 * 192, 16**2 * 4 * 192 * 384, 384 * 1000
+    # after the third and fourth stage maps stay as they are
+    after = 2 * 16**2 * 384 * 384
+    assert row.macs == rnns + rest + stem + down + after + head
+    assert "LSTM" in row.reason
+    monkeypatch.setattr("vitcost.zoo.digests.TIMM", own.file)
+    with pytest.raises(NotCovered, match=r"27,651,688 parameters and .* MACs an image; .*LSTM"):
+        report(name)
+    (found,) = vitcost.models(name).found
+    assert (found.params, found.basis) == (27_651_688, "counted")
+    compared = vitcost.compare("vit_tiny_patch16_224", "sequencer2d*")
+    assert [each.model for each in compared.compared] == ["vit_tiny_patch16_224"]
 
 
 @pytest.mark.parametrize(

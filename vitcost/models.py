@@ -19,7 +19,8 @@ _MOST_LETTERS = 1000
 
 class ModelRow(NamedTuple):
     """A model that is known by name; MACs are for a batch of one, a text model has no image.
-    ``basis``: a formula, or the digest of a trace."""
+    ``basis``: ``formula``, ``traced`` for the digest of a trace, or ``counted`` where no trace can
+    follow the model, and ``source`` says why."""
 
     name: str
     family: str
@@ -68,7 +69,7 @@ def matching(query: str = "") -> list[str]:
     """
     # no name is as long as a thousand letters are
     patterns = [f"*{word}*" for word in query[:_MOST_LETTERS].lower().split()]
-    known = sorted({*names(), *digests.entries()})
+    known = sorted({*names(), *digests.entries(), *digests.refused()})
     matched = [
         name
         for name in known
@@ -87,6 +88,12 @@ def _row(name: str) -> ModelRow:
         high, wide = traced.image[-2:]
         source = f"{digests.library(name)}, {traced.kind}"
         return ModelRow(name, family, (high, wide), traced.params, traced.macs, source, "traced")
+    refused = digests.refused().get(name)
+    if refused is not None:
+        high, wide = refused.image[-2:]
+        source = f"{digests.library(name)}, {refused.kind}; memory and time are not known: "
+        numbers = (high, wide), refused.params, refused.macs, source + refused.reason
+        return ModelRow(name, family, *numbers, "counted")
     model = resolve(name)
     config = model.config
     params, flops = definition(config)

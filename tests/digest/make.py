@@ -36,11 +36,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from compare import differences
 from condense import Named, as_bf16, named, squares
+from on_meta import counted
 from pack import pack
 from peaks import Refused
 
 from vitcost.errors import VitcostError
 from vitcost.scenario import Scenario
+from vitcost.traced.digest import Refused as Unfollowed
 from vitcost.traced.digest import content, index
 from vitcost.traced.file import TraceFile, read, write
 from vitcost.traced.trace import How, Trace, how_of
@@ -115,6 +117,7 @@ def trace_all(library: Library, folder: str, *asked: str) -> int:
             said = f"{path.stat().st_size:,} bytes"
         except VitcostError as error:
             wrong, said = wrong + 1, f"FAILED {error}"
+            _refuse(path, name, library, str(error))
         finally:
             lock.unlink()
         print(f"{name} {time.process_time() - started:.1f} s {said}", flush=True)
@@ -142,6 +145,15 @@ def _write(path: Path, file: TraceFile) -> None:
     part = path.with_suffix(".part.gz")
     write(str(part), file)
     part.replace(path)
+
+
+def _refuse(path: Path, name: str, library: Library, reason: str) -> None:
+    """Keeps why a name is not traced, with what torch counts of it on the meta device."""
+    if library is not _TIMM:
+        return
+    own = counted(name)
+    row = Unfollowed(name, own.kind, own.image, own.params, own.flops // 2 // own.batch, reason)
+    path.with_name(path.name.replace(".json.gz", ".refused")).write_text(json.dumps(row))
 
 
 def traced(
@@ -205,10 +217,22 @@ def pack_all(library: Library, folder: str) -> int:
         if (packed.library, packed.torch) != (of, key["torch"]):
             raise SystemExit(f"{library.file} is of {packed.library} and torch {packed.torch}")
         found = {**_packed(library), **found}
-    size = pack(library.file, of, key["torch"], found)
+    refused = {**_unfollowed(library), **_refused_in(out)}
+    size = pack(library.file, of, key["torch"], found, refused)
     missing = sorted(set(library.names()) - set(found))
-    print(f"{len(found)} names in {size:,} bytes; {len(missing)} are missing")
+    said = f"{len(found)} names in {size:,} bytes; {len(missing)} are missing"
+    print(f"{said}, {len(set(missing) & set(refused))} of them with a reason")
     return 0
+
+
+def _unfollowed(library: Library) -> dict[str, Unfollowed]:
+    """The names with a reason that a library's file has by now."""
+    return dict(index(str(library.file)).refused) if library.file.exists() else {}
+
+
+def _refused_in(out: Path) -> dict[str, Unfollowed]:
+    rows = (Unfollowed(*json.loads(path.read_text())) for path in sorted(out.glob("*.refused")))
+    return {row.name: row for row in rows}
 
 
 def _packed(library: Library) -> dict[str, Named]:

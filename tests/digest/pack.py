@@ -4,11 +4,12 @@ import json
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from condense import Named
 
-from vitcost.traced.digest import SCHEMA
+from vitcost.traced.digest import SCHEMA, Refused
 from vitcost.written import whole
 
 __all__ = ["pack"]
@@ -17,7 +18,13 @@ __all__ = ["pack"]
 _DICTIONARY = 2**15
 
 
-def pack(path: Path, library: str, torch: str, names: Mapping[str, Named]) -> int:
+def pack(
+    path: Path,
+    library: str,
+    torch: str,
+    names: Mapping[str, Named],
+    refused: Mapping[str, Refused] = MappingProxyType({}),
+) -> int:
     """Writes a file, the same bytes for the same digests, and returns how many."""
     blocks = {name: _text(each.block) for name, each in sorted(names.items())}
     dictionary = _dictionary(list(blocks.values()))
@@ -28,6 +35,7 @@ def pack(path: Path, library: str, torch: str, names: Mapping[str, Named]) -> in
         "torch": torch,
         "dictionary": len(dictionary),
         "names": [[name, *names[name][:4], len(packed[name])] for name in packed],
+        "refused": [row for name, row in sorted(refused.items()) if name not in names],
     }
     content = _text(head) + b"\n" + dictionary + b"".join(packed.values())
     with whole(str(path)) as part:

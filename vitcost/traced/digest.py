@@ -26,6 +26,7 @@ __all__ = [
     "Entry",
     "Head",
     "Index",
+    "Refused",
     "Run",
     "Scenes",
     "Sum",
@@ -51,8 +52,20 @@ class Entry(NamedTuple):
     length: int
 
 
+class Refused(NamedTuple):
+    """A name that no trace can follow: numbers that torch counts on its meta device, and why."""
+
+    name: str
+    kind: str
+    image: tuple[int, ...]
+    params: int
+    macs: int  # of one image
+    reason: str
+
+
 class Index(NamedTuple):
-    """A file: its library and that of the traces, each with its version, and its names."""
+    """A file: its library and that of the traces, each with its version, its names, and those that
+    are refused."""
 
     path: str
     library: str
@@ -60,6 +73,7 @@ class Index(NamedTuple):
     entries: Mapping[str, Entry]
     dictionary: bytes  # that blocks are compressed with
     start: int  # of the first block
+    refused: Mapping[str, Refused]
 
 
 class Top(NamedTuple):
@@ -321,7 +335,11 @@ def index(path: str) -> Index:
     for name, kind, image, params, macs, length in head["names"]:
         entries[name] = Entry(name, kind, tuple(image), params, macs, at, length)
         at += length
-    return Index(path, head["library"], head["torch"], entries, dictionary, start)
+    # an older file has none
+    rows = (Refused(name, kind, tuple(image), *rest)
+            for name, kind, image, *rest in head.get("refused", ()))  # fmt: skip
+    refused = {row.name: row for row in rows}
+    return Index(path, head["library"], head["torch"], entries, dictionary, start, refused)
 
 
 @cache

@@ -9,12 +9,12 @@ from typing import cast
 from vitcost.engine.model import Config
 from vitcost.errors import NotCovered
 from vitcost.traced.classifier import with_classes
-from vitcost.traced.digest import Entry, index, read
+from vitcost.traced.digest import Entry, Refused, index, read
 from vitcost.traced.digested import DigestedModel
 from vitcost.traced.model import TracedModel
 from vitcost.zoo.found import Resolved
 
-__all__ = ["HUB", "TIMM", "entries", "library", "of_hub", "of_timm"]
+__all__ = ["HUB", "TIMM", "entries", "library", "of_hub", "of_timm", "refused"]
 
 # tests/digest/make.py writes them
 TIMM = Path(__file__).parent / "timm" / "digest.bin"
@@ -28,13 +28,23 @@ def entries() -> Mapping[str, Entry]:
     return {**_entries(TIMM), **_entries(HUB)}
 
 
+def refused() -> Mapping[str, Refused]:
+    """The names of the digests that no trace can follow."""
+    return {**_refused(TIMM), **_refused(HUB)}
+
+
+def _refused(file: Path) -> Mapping[str, Refused]:
+    return index(str(file)).refused if file.exists() else {}
+
+
 def _entries(file: Path) -> Mapping[str, Entry]:
     return index(str(file)).entries if file.exists() else {}
 
 
 def library(name: str) -> str:
     """The library of a name in the digests, and its version."""
-    return index(str(TIMM if name in _entries(TIMM) else HUB)).library
+    of_timm = name in _entries(TIMM) or name in _refused(TIMM)
+    return index(str(TIMM if of_timm else HUB)).library
 
 
 def of_timm(name: str) -> Resolved | None:
@@ -60,12 +70,22 @@ def _of(
 ) -> Resolved | None:
     """A name by its entry in a file; ``here`` traces the same module for what the file has not."""
     if entry not in _entries(file):
+        _need_traceable(_refused(file).get(entry), name, whose)
         return None
     found = read(str(file), entry)
     model = DigestedModel(name, found, _REASON, here)
     source = f"{whose} {model.kind}, traced: {_REASON}; {found.index.library}"
     # it is asked as a workload: what needs a formula refuses it
     return Resolved(name, source, cast("Config", model))
+
+
+def _need_traceable(row: Refused | None, name: str, whose: str) -> None:
+    """Raises ``NotCovered`` for a name that no trace can follow, with what is known of it."""
+    if row is not None:
+        raise NotCovered(
+            f"{name} is {whose} {row.kind} of {row.params:,} parameters and {row.macs:,} MACs an "
+            f"image; its memory and its time are not known: {row.reason}"
+        )
 
 
 def _of_tag(name: str) -> Resolved | None:

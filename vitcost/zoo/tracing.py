@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Built",
+    "built_by_timm",
     "of_file",
     "of_hub",
     "of_module",
@@ -147,17 +148,17 @@ def of_timm(name: str) -> Resolved | None:
     if not timm.is_model(name):
         return None
 
-    built = on_meta(partial(_timm_model, timm, name, {}), name)
+    built = on_meta(partial(built_by_timm, timm, name, {}), name)
     kind = type(built.module).__name__
 
     def rebuilt(arguments: Mapping[str, Any]) -> "nn.Module":
         with users_code(f"{name} with {', '.join(arguments)}"):
-            return on_meta(partial(_timm_model, timm, name, arguments), name).module
+            return on_meta(partial(built_by_timm, timm, name, arguments), name).module
 
     return of_module(built, name, f"timm's {kind}", "no formula here describes it", rebuild=rebuilt)
 
 
-def _timm_model(timm: Any, name: str, arguments: Mapping[str, Any]) -> Any:
+def built_by_timm(timm: Any, name: str, arguments: Mapping[str, Any]) -> Any:
     """timm's module of a name: a bare one with 1000 classes, where its class has classes. A class
     without an ``img_size`` takes images of any size."""
     classes = {} if "." in name else {"num_classes": 1000}
