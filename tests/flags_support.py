@@ -416,10 +416,10 @@ FIELD_SHOWN: Mapping[str, Callable[[UnchangedField], bool]] = {
     "eva is exchanged, and qkv_bias is off": lambda found: (
         found.value == "eva" and not found.before.qkv_bias
     ),
-    "gpt2 and open_clip.bidirectional are exchanged, or the two of transformers": lambda found: (
+    "the two of open_clip.bidirectional are exchanged, or the two of transformers": lambda found: (
         {found.before.family, found.value}
         in (
-            {"gpt2", "open_clip.bidirectional"},
+            {"open_clip.bidirectional", "open_clip.bidirectional.argmax"},
             {"transformers.clip", "transformers.siglip"},
         )
     ),

@@ -238,7 +238,7 @@ FIELDS: tuple[Idle, ...] = (
     Idle(
         ("family",),
         _MODELS,
-        "gpt2 and open_clip.bidirectional are exchanged, or the two of transformers",
+        "the two of open_clip.bidirectional are exchanged, or the two of transformers",
         "it names the modules, and the buffers are the same",
     ),
     Idle(

@@ -22,17 +22,20 @@ __all__ = [
     "tower_of",
 ]
 
-# open_clip's mask of later tokens is a buffer, which a tower that reads both ways has not
+# open_clip's mask of later tokens is a buffer, which a tower that reads both ways has not; the
+# feature of such a tower is the last token, or the one of the largest index
 FAMILIES = (
     "gpt2",
     "open_clip",
     "open_clip.bidirectional",
+    "open_clip.bidirectional.argmax",
     "transformers.clip",
     "transformers.siglip",
 )
 # whose forward the blocks have
 _CODES = {family: family for family in FAMILIES if family.startswith("transformers")}
 _CODES["gpt2"] = "transformers.gpt2"
+_CODES |= {family: "open_clip" for family in FAMILIES if family.startswith("open_clip")}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

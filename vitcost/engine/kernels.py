@@ -87,11 +87,11 @@ def _attentions(node: Node, sizes: Sizes, times: Size) -> Iterator[tuple[str, Si
 
 
 def padded(op: Op) -> tuple[Op, ...]:
-    """A fused attention, and before it what its mask needs: rows of a multiple of 8 elements, which
-    the efficient kernel reads aligned, cut and repeated for every image: attention.cpp in aten,
-    preprocess_mask."""
+    """A fused attention, and before it the steps that its mask needs: the efficient kernel reads
+    rows of a multiple of 8 elements. Others are padded, and cut back by a view; either is repeated
+    for every image: attention.cpp in aten, preprocess_mask."""
     *operands, last = op.reads
-    if len(operands) < 3:
+    if len(operands) < 3 or str(last.axes[-1]).endswith("8"):
         return (op,)
     mask = Tensor(last.name, (*last.axes[:-1], f"{last.axes[-1]}8"))
     cut = Tensor(last.name, mask.axes, base=mask)

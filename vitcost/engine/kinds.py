@@ -128,6 +128,8 @@ _ROWS = (
     Kind("take", (2,), 0, "keep", "keep", "n", "put", "", "in order", "memory", "kernel"),
     # gathered by an index of its own size: what is gathered from is kept too
     Kind("pick", (2,), 0, "keep", "keep", "x", "each", "", "in order", "memory", "kernel"),
+    # constants, such as ones, in the type of a tensor whose numbers are not read
+    Kind("fill", (1,), 0, "keep", "keep", "", "", "", "in order", "memory", "kernel"),
     # an index that the first call has made
     Kind("cached", (0,), 0, "keep", "keep", "", "", "", "in order", "memory", "passes"),
     Kind("resample", (1,), 0, "keep", "keep", "", "each", "", "in order", "memory", "kernel"),

@@ -50,10 +50,10 @@ def lower(structure: AnyStructure, mode: Mode) -> Node:
     return tree
 
 
-def run_as(structure: AnyStructure, mode: Mode) -> AnyStructure:
+def run_as(structure: AnyStructure, mode: Mode, masked: bool = False) -> AnyStructure:
     """The structure with the forward of an attention that its code takes under a scenario."""
     if isinstance(structure, Structure):
-        attention = _forward(structure.code.attention, mode)
+        attention = _forward(structure.code.attention, mode, masked)
         if attention == structure.code.attention:
             return structure
         return structure._replace(code=structure.code._replace(attention=attention))
@@ -61,20 +61,22 @@ def run_as(structure: AnyStructure, mode: Mode) -> AnyStructure:
     from vitcost.engine.text import ClipStructure
 
     if not isinstance(structure, ClipStructure):
-        return structure
-    vision = run_as(structure.vision, mode)
-    assert isinstance(vision, Structure)
-    return structure._replace(vision=vision)
+        blocks = run_as(structure.blocks, mode, structure.family == "open_clip")
+        assert isinstance(blocks, Structure)
+        return structure._replace(blocks=blocks)
+    vision, text = run_as(structure.vision, mode), run_as(structure.text, mode)
+    return structure._replace(vision=vision, text=text)
 
 
-def _forward(attention: str, mode: Mode) -> str:
+def _forward(attention: str, mode: Mode, masked: bool) -> str:
     """torch's own module has a fast forward outside of autocast, which asks for a fused kernel on a
-    card alone; tensor-parallel ranks have a forward of their own."""
+    card alone, and without a mask; tensor-parallel ranks have a forward of their own."""
     if attention.startswith("mha") and mode.split:
         return "timm"
     if attention != "mha fast":
         return attention
     fused = mode.platform == "cuda" and mode.kernel not in ("eager", "math")
+    fused = fused and not masked
     return "mha" if mode.precision == "amp" else "timm" if fused else "native"
 
 

@@ -4,6 +4,8 @@ Inside it tokens come before images, so that a batch of several lies apart in wh
 torch/nn/functional.py, multi_head_attention_forward.
 """
 
+from collections.abc import Callable
+
 from vitcost.engine.attention import Outer, weigh
 from vitcost.engine.layers import norm, plain_mlp
 from vitcost.engine.ops import Axis, Op, Tensor, axes
@@ -23,7 +25,10 @@ def multi_head(c: Structure, x: Tensor, span: Span, outer: Outer) -> Node:
     heads = axes("b a s d")
     q, k, v = (m.view(t, heads, t.name, kind="fold") for t in (q, k, v))
     q, k, v = (m.view(t, heads, t.name, kind="unfold") for t in (q, k, v))
-    y = weigh(c, m, q, k, v, drop=True, adjacent=True)
+    biases: list[Callable[[], Tensor]] = []
+    if (mask := outer.bias) is not None:
+        biases.append(lambda: mask)
+    y = weigh(c, m, q, k, v, biases=biases, drop=True, adjacent=True)
     if c.one_image and c.one_head:
         y = m.view(y, axes("b s h"))
     else:
@@ -64,7 +69,13 @@ def native(c: Structure, x: Tensor, span: Span, outer: Outer) -> Node:
     m.hold(packed)
     q, k, v = (m.view(packed, axes("b a s d"), name, kind="select") for name in "qkv")
     scores = m.op("matmul", q, k, axes=scores.axes, over=axes("d"))
-    weights = m.overwrite("softmax", scores)
+    if outer.bias is None:
+        weights = m.overwrite("softmax", scores)
+    else:
+        # the operator turns a mask of floats into booleans, for each head of each image
+        booleans = Tensor("mask", scores.axes, "index", itemsize=1)
+        mask = m.op("repeat", booleans, itemsize=1)
+        weights = m.op("softmax", scores, holds=(mask,))
     y = Tensor("matmul", q.axes, base=q)
     m.body.append(Op("matmul", (weights, v), y, axes("s")))
     y = linear(m, "proj", m.op("merge", y, axes=axes("b s h")), "h", c.proj_bias)

@@ -41,15 +41,15 @@ def _open_clip(c: ClipStructure, m: Module, vision: Node, text: Node) -> Tensor:
     scale = m.op("exp", m.parameter("logit_scale"))
     bias = m.parameter("logit_bias") if c.logit_bias else None
     m.hold(x, y, scale)
-    logits = m.op("matmul", m.op("mul", x, scale), y, axes=_PAIRS, over=x.axes[-1:])
+    logits = m.op("matmul", m.op("mul", scale, x, axes=x.axes), y, axes=_PAIRS, over=x.axes[-1:])
     if bias is not None:
         logits = m.overwrite("add", logits, bias)
     if not c.training:
         return logits
     m.hold(logits)
     if bias is not None:
-        return _sigmoid_of_features(m, logits)
-    scaled = m.op("mul", y, scale)
+        return _sigmoid_of_features(m, logits, x)
+    scaled = m.op("mul", scale, y, axes=y.axes)
     # the definition has the product once
     turned = m.op("matmul again", scaled, x, axes=_PAIRS[::-1], over=x.axes[-1:])
     m.hold(turned)
@@ -135,10 +135,10 @@ def _cross_entropy(m: Module, logits: Tensor, classes: Tensor) -> Tensor:
     return m.op("cross entropy", logits, classes, axes=())
 
 
-def _sigmoid_of_features(m: Module, logits: Tensor) -> Tensor:
+def _sigmoid_of_features(m: Module, logits: Tensor, features: Tensor) -> Tensor:
     """Signs of the type of features: -1, and 1 on the diagonal."""
-    ones = m.op("times", _made(m, "ones", *logits.axes, itemsize=4))
-    diagonal = m.op("times", _made(m, "diagonal", *logits.axes, itemsize=4))
+    ones = m.op("times", m.op("fill", features, axes=logits.axes))
+    diagonal = m.op("times", m.op("fill", features, axes=logits.axes))
     signs = m.op("add", diagonal, ones)
     m.hold(signs)
     total = m.op("sum", m.op("log sigmoid", m.op("mul", signs, logits)), axes=())

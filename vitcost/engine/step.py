@@ -114,8 +114,6 @@ def _towers(structure: AnyStructure) -> "tuple[Structure | TextStructure, ...]":
 
 def _covered(structure: AnyStructure) -> None:
     """Whether the step is known to the byte: the loss, and every backward."""
-    if getattr(_towers(structure)[-1], "family", "").startswith("open_clip"):
-        raise NotCovered("the training step of open_clip's text tower")
     if isinstance(structure, Structure) and _strided_maximum(structure):
         raise NotCovered("a maximum over tokens that lie as the patch convolution left them")
 

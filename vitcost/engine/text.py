@@ -9,9 +9,10 @@ from typing import NamedTuple
 from vitcost.engine.attention import Outer
 from vitcost.engine.blocks import block
 from vitcost.engine.build import runs
+from vitcost.engine.layers import norm
 from vitcost.engine.ops import Axis, Op, Sizes, Tensor, axes, param
 from vitcost.engine.structure import Structure, sizes_of, structure_of
-from vitcost.engine.tree import Count, Module, Node, Run, linear, norm
+from vitcost.engine.tree import Count, Module, Node, Run, linear
 from vitcost.text import ClipConfig, TextConfig
 
 __all__ = ["ClipStructure", "TextStructure", "build_text", "prefixed"]
@@ -34,7 +35,7 @@ _NAMES: Mapping[str, Mapping[str, str]] = {
 # families whose plain attention reads a mask of the tokens that come later
 _MASKED = ("gpt2", "transformers.clip")
 # and families whose feature is the token where a text ends
-_MARKED = ("open_clip", "transformers.clip")
+_MARKED = ("open_clip", "open_clip.bidirectional.argmax", "transformers.clip")
 # tables of a family's own: an index for each position, a mask of the tokens that come later
 _BUFFERS: Mapping[str, tuple[str, tuple[Axis, ...], int]] = {
     "open_clip": ("attn_mask", ("P", "P"), 0),
@@ -51,6 +52,10 @@ class TextStructure(NamedTuple):
     blocks: Structure
     head: str
     pos_drop: bool
+    # whether a text has as many tokens as the model has positions
+    whole: bool
+    # whether these are a multiple of 8
+    aligned: bool
 
     @property
     def odd_heads(self) -> tuple[tuple[str, bool], ...]:
@@ -90,13 +95,16 @@ def text_structure(c: TextConfig, batch: int, training: bool) -> TextStructure:
         blocks=structure_of(c.blocks, batch, training),
         head=c.head,
         pos_drop=training and c.pos_drop_rate > 0,
+        whole=c.seq_len == c.context_length,
+        aligned=c.seq_len % 8 == 0,
     )
 
 
 def text_sizes(c: TextConfig, batch: int) -> Sizes:
     sizes = sizes_of(c.blocks, batch)
     s = c.seq_len
-    sizes.update(s=s, s32=-(-s // 32) * 32, V=c.vocab_size, P=c.context_length, O=c.projection_dim)
+    sizes.update(s=s, s32=-(-s // 32) * 32, s8=-(-s // 8) * 8, s16=-(-s // 16) * 16)
+    sizes.update(V=c.vocab_size, P=c.context_length, O=c.projection_dim)
     return sizes
 
 
@@ -122,12 +130,13 @@ def build_text(c: TextStructure) -> Node:
     """Embed, L blocks, norm; then logits for every token, or the features of one."""
     ids = Tensor("input_ids", axes("b s"), "index")
     m = Module("", "TextTransformer", ids)
+    table = None
     if c.family in _BUFFERS:
         name, shape, itemsize = _BUFFERS[c.family]
-        m.buffer(name, *shape, itemsize=itemsize)
-    table = param("weight", "V h")
+        table = m.buffer(name, *shape, itemsize=itemsize)
+    words = param("weight", "V h")
     embed = Module("token_embedding", "Embedding", ids)
-    tokens = m.add(embed.end(embed.op("embedding", ids, axes=axes("b s h"), weight=table)))
+    tokens = m.add(embed.end(embed.op("embedding", ids, axes=axes("b s h"), weight=words)))
     x, named = _placed(c, m, tokens)
     x = m.leaf("pos_drop", "Dropout", "dropout" if c.pos_drop else "", x)
     if c.family.startswith("transformers"):
@@ -137,17 +146,22 @@ def build_text(c: TextStructure) -> Node:
     if c.family in _MASKED:
         mask = m.op("make mask", Tensor("later tokens", axes("b 1 s s"), "input"))
         named.append(mask)
-    blocks = Module("blocks", "Sequential", x, *([mask] if mask else []))
+    outer = Outer(causal=mask)
+    if table is not None and c.blocks.code.attention.startswith(("mha", "native")):
+        # the axis of a multiple of 8: kernels read aligned rows of a mask as they lie
+        s = "s8" if c.aligned else "s"
+        outer = Outer(bias=m.view(table, (1, 1, "s", s)))
+    blocks = Module("blocks", "Sequential", x, *outer.tensors)
     for run, span, _ in runs(c.blocks):
-        layer = block(c.blocks, x, run, span, Outer(causal=mask), drop_path=False)
+        layer = block(c.blocks, x, run, span, outer, drop_path=False)
         x = blocks.add(_by_column(layer) if c.family == "gpt2" else layer)
-    x = norm(m, "norm", m.add(blocks.end(x)._replace(walked=c.blocks.code.walks)))
+    x = norm(c.blocks.norm, m, "norm", m.add(blocks.end(x)._replace(walked=c.blocks.code.walks)))
     if c.head == "lm":
         # the model around the head knows the tokens alone
         m.hold_through(*named)
         head = Module("head", "Linear", x)
         # the embedding again: its parameters are counted there
-        y = m.add(head.end(head.op("matmul", x, table, axes=axes("b s V"), over=axes("h"))))
+        y = m.add(head.end(head.op("matmul", x, words, axes=axes("b s V"), over=axes("h"))))
     else:
         y = _feature(c, m, x, named)
         if c.head != "none":
@@ -159,6 +173,9 @@ def _placed(c: TextStructure, m: Module, tokens: Tensor) -> tuple[Tensor, list[T
     """Tokens with their positions: the first rows of the table, as they lie, or looked up by an
     index. GPT-2's forward makes the index, and has names for all of these."""
     table = m.parameter("position_embedding", "P", "h")
+    if not c.blocks.code.looks_up and c.whole:
+        # torch returns the table itself for a slice of all its rows
+        return m.op("add", tokens, table), []
     if not c.blocks.code.looks_up:
         return m.op("add", tokens, m.view(table, axes("1 s h"), kind="slice")), []
     if c.family != "gpt2":

@@ -175,6 +175,12 @@ class Walk:
             return (op._replace(write=self.precision.of(op.write)),)
         return self._plain(op)
 
+    def _fill(self, op: Op) -> Iterable[Op]:
+        """Constants: no gradient flows through them."""
+        (low,) = self.precision.op(op._replace(needs=(False,)))
+        self.needs.flows[op.write] = False
+        return (low._replace(reads=()),)
+
     def _cross_entropy(self, op: Op) -> Iterable[Op]:
         """A cross entropy on classes that the forward makes, in the precision of its scores."""
         logits, classes = (self.precision.of(t) for t in op.reads)
@@ -237,4 +243,5 @@ _BY_KIND: Mapping[str, Callable[[Walk, Op], Iterable[Op]]] = {
     "rms norm": Walk._rms_norm,
     "cross entropy": Walk._cross_entropy,
     "cached": Walk._cached,
+    "fill": Walk._fill,
 }

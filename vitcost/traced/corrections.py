@@ -79,6 +79,13 @@ def _as_input(args: tuple[Any, ...], output: Any) -> Any:
     return (torch.empty(x.shape, dtype=x.dtype, device=x.device, memory_format=order), *rest)
 
 
+def _no_buffer(args: tuple[Any, ...], output: Any) -> Any:
+    """A card's kernel of log sigmoid has an empty buffer, aten's Activation.cpp in native/cuda; the
+    shape function gives every device but CUDA the CPU's."""
+    y, buffer = output
+    return (y, buffer if y.device.type == "cpu" else buffer.new_empty(0))
+
+
 def _like(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.empty(tensor.shape, dtype=dtype, device=tensor.device)
 
@@ -91,4 +98,5 @@ _RULES: Mapping[Any, Callable[[tuple[Any, ...], Any], Any]] = {
     _aten._batch_norm_with_update.default: _statistics(1),
     _aten.native_layer_norm_backward.default: _in_order,
     _aten.native_group_norm_backward.default: _as_input,
+    _aten.log_sigmoid_forward.default: _no_buffer,
 }

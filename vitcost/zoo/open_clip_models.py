@@ -33,10 +33,13 @@ def _text(width: int, context: int = 77, vocab: int = 49408, **more: Any) -> Jso
     return {"context_length": context, "vocab_size": vocab, **size, **more}
 
 
+_BOTH_WAYS: Json = {"no_causal_mask": True, "pool_type": "last"}
+
+
 def _siglip(width: int, vocab: int = 32000, **more: Any) -> Json:
     """The text tower of SigLIP, whose projection has a bias."""
     ratio = {"mlp_ratio": 3.7362} if width == 1152 else {}
-    fixed = {**ratio, "proj_bias": True, "no_causal_mask": True}
+    fixed = {**ratio, "proj_bias": True, **_BOTH_WAYS}
     return _text(width, 64, vocab, **{**fixed, **more})
 
 
@@ -45,7 +48,7 @@ def _siglip2(width: int) -> Json:
 
 
 def _clipa(width: int) -> Json:
-    return _text(width, 32, 32000, no_causal_mask=True)
+    return _text(width, 32, 32000, **_BOTH_WAYS)
 
 
 def _other(name: str) -> Json:

@@ -67,7 +67,7 @@ def text_tower(text: Values, width: int, quick_gelu: bool, path: str) -> TextCon
     head = "linear" if v["proj_bias"] else "projection"
     head = "none" if v["proj_type"] == "none" else head
     fields = {
-        "family": "open_clip.bidirectional" if text.get("no_causal_mask") else "open_clip",
+        "family": _family(v["pool_type"], text.get("no_causal_mask")),
         "context_length": v["context_length"],
         "vocab_size": v["vocab_size"],
         "embed_dim": v["width"],
@@ -79,6 +79,13 @@ def text_tower(text: Values, width: int, quick_gelu: bool, path: str) -> TextCon
         "projection_dim": 0 if head == "none" else width,
     }
     return as_field_errors(fields, {k: path + key for k, key in _KEYS.items()}, TextConfig)
+
+
+def _family(pool: str, both_ways: Any) -> str:
+    if not both_ways:
+        return "open_clip"
+    end = ".argmax" if pool in ("argmax", "eos") else ""
+    return f"open_clip.bidirectional{end}"
 
 
 def _activation(kwargs: Any, quick_gelu: bool, path: str) -> str:

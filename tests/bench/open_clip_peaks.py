@@ -1,0 +1,96 @@
+"""Peaks of steps of open_clip's pairs and text towers, against torch's MemTracker and a trace.
+
+    PYTHONPATH=.:tests:tests/start python tests/bench/open_clip_peaks.py [--only WORD] [--names]
+
+Each line has the formulas' peak and torch's, the formulas' and a trace's, and the case; exit 1
+where two differ. Small models of every kind under both losses, at a batch too whose pairs need the
+most; ``--names``: models of open_clip's own files, three blocks of each tower.
+"""
+
+import argparse
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from counting_support import model_json
+from open_clip_support import MODELS, Case, config_of, predicted, traced, tracked
+
+from vitcost.scenario import Scenario
+
+torch.set_num_threads(1)
+
+NAMES = (
+    "ViT-B-32", "ViT-B-16", "ViT-L-14", "ViT-H-14-CLIPA", "ViT-B-16-SigLIP", "ViT-B-16-SigLIP2",
+    "EVA02-B-16", "MobileCLIP2-L-14",
+)  # fmt: skip
+
+
+def cases() -> Iterator[Case]:
+    """Every small model, tower, precision and batch; checkpointing, kernel and platform in turn."""
+    number = 0
+    for name, data in MODELS.items():
+        for tower in ("both", "text"):
+            for precision in ("fp32", "amp-bf16", "bf16", "amp-fp16"):
+                for batch in (1, 2, 8, 400):
+                    number += 1
+                    more: dict[str, Any] = {}
+                    if number % 3 == 0:
+                        more["checkpointing"] = "block"
+                    if number % 5 == 0:
+                        more["attention"] = "math"
+                    elif number % 7 == 0 and precision != "amp-fp16":
+                        more["platform"] = "cpu"
+                    yield Case(name, data, tower, how(precision, batch, more))
+
+
+def named() -> Iterator[Case]:
+    """Models of open_clip's files."""
+    number = 0
+    for name in NAMES:
+        data = model_json(name)
+        for tower in ("vision_cfg", "text_cfg"):
+            if "layers" in data[tower]:
+                data[tower] = {**data[tower], "layers": 3}
+        for precision in ("fp32", "amp-bf16", "bf16"):
+            number += 1
+            more = {"checkpointing": "block"} if number % 2 else {}
+            yield Case(name, data, "both", how(precision, (1, 2, 8)[number % 3], more))
+
+
+def how(precision: str, batch: int, more: dict[str, Any]) -> Scenario:
+    return Scenario(mode="train", precision=precision, batch=batch, optimizer="sgd", **more)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--only", default="", help="cases whose line has this word")
+    parser.add_argument("--names", action="store_true")
+    asked = parser.parse_args()
+    warnings.simplefilter("ignore")
+    done = wrong = 0
+    for case in named() if asked.names else cases():
+        given = case.how
+        line = (
+            f"{case.name}, {case.tower}, {given.precision}, batch {given.batch}, "
+            f"{given.checkpointing}, {given.attention}, {given.platform}"
+        )
+        if asked.only not in line:
+            continue
+        done += 1
+        config = config_of(case, Path(tempfile.mkdtemp()))
+        own = predicted(case, config), tracked(case, config)
+        # a trace has open_clip's own checkpointing by its modules' classes
+        both = traced(case, config)
+        same = own[0] == own[1] and both[0] == both[1]
+        wrong += not same
+        print("same" if same else "OTHER", *own, *both, line, flush=True)
+    print(f"{done} cases, {wrong} differ")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

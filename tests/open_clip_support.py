@@ -1,0 +1,188 @@
+"""Peaks of steps of open_clip's own pairs and text towers, by fake tensors and torch's MemTracker.
+
+The loss is open_clip's: ClipLoss, or SigLipLoss where the model has a bias of its logits. A text
+tower alone has the mean of its features.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from counting_support import open_clip
+from open_clip import model as towers
+from sharded_support import HALVES, autocasts
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.distributed._tools.mem_tracker import MemTracker
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from vitcost.check.steps import Alive, optimizer
+from vitcost.engine import live
+from vitcost.engine.model import Config
+from vitcost.engine.ops import Sizes
+from vitcost.engine.workload import workload
+from vitcost.memory import states, step_peak
+from vitcost.scenario import Scenario
+from vitcost.traced import card, flags
+from vitcost.traced.alive import upper
+from vitcost.traced.autocast import CARD, recomputing
+from vitcost.traced.corrections import as_real
+from vitcost.traced.inputs import inputs_of
+from vitcost.traced.losses import Loss
+from vitcost.traced.trace import How
+from vitcost.traced.traces import trace
+from vitcost.zoo import resolve
+
+VISION = {
+    "image_size": 32, "patch_size": 8, "layers": 3, "width": 48, "head_width": 16, "mlp_ratio": 2.0,
+}  # fmt: skip
+TEXT = {
+    "context_length": 20, "vocab_size": 101, "width": 48, "heads": 3, "layers": 3, "mlp_ratio": 2.0,
+}  # fmt: skip
+BOTH_WAYS = {"no_causal_mask": True, "pool_type": "last"}
+# small ones of every kind
+MODELS: Mapping[str, Mapping[str, Any]] = {
+    "CLIP": {"embed_dim": 40, "vision_cfg": VISION, "text_cfg": TEXT},
+    # rows of the mask that the kernel of a card reads as they are
+    "24 tokens": {
+        "embed_dim": 40, "vision_cfg": VISION, "text_cfg": {**TEXT, "context_length": 24},
+        "quick_gelu": True,
+    },
+    "SigLIP": {
+        "embed_dim": 48, "vision_cfg": VISION, "text_cfg": {**TEXT, **BOTH_WAYS, "proj_bias": True},
+        "custom_text": True, "init_logit_bias": -10.0,
+    },
+    "CLIPA": {"embed_dim": 40, "vision_cfg": VISION, "text_cfg": {**TEXT, **BOTH_WAYS}},
+}  # fmt: skip
+KEYS = ("embed_dim", "vision_cfg", "text_cfg", "quick_gelu", "init_logit_bias")
+
+
+class Case(NamedTuple):
+    """A model JSON of open_clip's, which of its towers, and how it trains."""
+
+    name: str
+    data: Mapping[str, Any]
+    tower: str
+    how: Scenario
+
+
+def config_of(case: Case, folder: Path) -> Config:
+    """The config that is read from a model's file."""
+    path = folder / "config.json"
+    path.write_text(json.dumps(case.data))
+    found: Any = resolve(str(path)).config
+    return found.text if case.tower == "text" else found
+
+
+def built(case: Case) -> nn.Module:
+    """open_clip's own class, on the meta device."""
+    data = case.data
+    with torch.device("meta"):
+        if case.tower == "text":
+            given = data["embed_dim"], towers.CLIPTextCfg(**data["text_cfg"])
+            text: nn.Module = towers._build_text_tower(*given, data.get("quick_gelu", False))
+            return text
+        kind = towers.CustomTextCLIP if data.get("custom_text") else towers.CLIP
+        return kind(**{key: data[key] for key in KEYS if key in data})
+
+
+def inputs(case: Case, config: Any, batch: int, **where: Any) -> tuple[torch.Tensor, ...]:
+    text = config.text if case.tower == "both" else config
+    shape = batch, text.seq_len
+    ids = torch.zeros(*shape, dtype=torch.long, device=where.get("device"))
+    if case.tower == "text":
+        return (ids,)
+    return torch.zeros(batch, 3, *config.vision.img_size, **where), ids
+
+
+def loss_of(case: Case, output: Any) -> torch.Tensor:
+    if case.tower == "text":
+        mean: torch.Tensor = output.mean()
+        return mean
+    made = open_clip.loss.ClipLoss if len(output) == 3 else open_clip.loss.SigLipLoss
+    # the hooks that a tracker has on modules would keep gradients of their inputs
+    found: torch.Tensor = made().forward(*output)
+    return found
+
+
+class _Real(TorchDispatchMode):
+    """Gives what a real kernel would where torch's shape functions differ."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return as_real(func, args, func(*args, **(kwargs or {})))
+
+
+def tracked(case: Case, config: Config) -> int:
+    """The peak of the second step, everything in memory."""
+    how = case.how
+    if how.platform == "cuda":
+        card.install()
+    device = CARD if how.platform == "cuda" else "cpu"
+    model = built(case).to(HALVES.get(how.precision, torch.float32))
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        model = model.to_empty(device=device).train()
+        if how.checkpointing == "block":
+            # open_clip's own way: every block of both towers
+            model.set_grad_checkpointing()
+        dtype = next(model.parameters()).dtype
+        given = inputs(case, config, how.batch, device=device, dtype=dtype)
+        sgd = optimizer(how.optimizer)(model.parameters())
+
+        def step() -> None:
+            with autocasts(how):
+                loss = loss_of(case, model(*given))
+            with torch.autograd.set_multithreading_enabled(how.platform == "cpu"):
+                loss.backward()  # type: ignore[no-untyped-call]
+            sgd.step()
+            sgd.zero_grad()
+
+        with flags.attention(model, how.attention, how.platform), recomputing():
+            step()
+            tracker = MemTracker()
+            tracker.track_external(model, sgd, *given)
+            with _Real(), tracker:
+                step()
+    peak = tracker.get_tracker_snapshot("peak")
+    return sum(each["Total"] for place, each in peak.items() if place.type == device)
+
+
+def predicted(case: Case, config: Config) -> int:
+    """The formulas' peak, as torch's trackers see a step."""
+    run = workload(config, case.how)
+    return step_peak(states(run, 0), run, in_place=False).total_bytes
+
+
+def alive_in_eval(case: Case, config: Config) -> int:
+    """The most that is alive in a forward pass in eval; of a pair without the product."""
+    how = case.how
+    card.install()
+    model = built(case).to(HALVES.get(how.precision, torch.float32))
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        model = model.to_empty(device=CARD).eval()
+        dtype = next(model.parameters()).dtype
+        given = inputs(case, config, how.batch, device=CARD, dtype=dtype)
+        alive = Alive([*given, *model.parameters(), *model.buffers()])
+        kernel = flags.attention(model, how.attention, how.platform)
+        with kernel, alive, torch.no_grad(), autocasts(how):
+            model(*given)
+    return max(alive.seen)
+
+
+def traced(case: Case, config: Config) -> tuple[int, int]:
+    """The formulas' peak and that of a trace, weights and the batch apart."""
+    how = case.how
+    run = workload(config, how)
+    own = live.peak(run.step(), run.sizes).peak_bytes
+    asked = How(
+        precision=how.precision,
+        platform=how.platform,
+        attention=how.attention,
+        checkpointing=how.checkpointing,
+    )
+    model = built(case)
+    given = inputs_of(model, lambda batch: inputs(case, config, batch))
+    found = trace(model, given, (how.batch,), asked, Loss(lambda y: loss_of(case, y), "own")).step
+    assert found is not None
+    return own, int(live.peak(upper(found), Sizes(b=how.batch)).peak_bytes)
