@@ -6,7 +6,7 @@ checkpointed regions. The last one goes through the ops in the order they run (`
 
 from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from vitcost.engine.kernels import fuse
 from vitcost.engine.model import AnyStructure, build
@@ -17,6 +17,9 @@ from vitcost.engine.structure import Structure
 from vitcost.engine.tree import Node
 from vitcost.engine.walk import Walk
 from vitcost.errors import NotCovered
+
+if TYPE_CHECKING:
+    from vitcost.engine.text import TextStructure
 
 __all__ = ["Mode", "layer_counts", "lower", "passes"]
 
@@ -50,22 +53,28 @@ def lower(structure: AnyStructure, mode: Mode) -> Node:
     return tree
 
 
-def run_as(structure: AnyStructure, mode: Mode, masked: bool = False) -> AnyStructure:
+def run_as(structure: AnyStructure, mode: Mode) -> AnyStructure:
     """The structure with the forward of an attention that its code takes under a scenario."""
     if isinstance(structure, Structure):
-        attention = _forward(structure.code.attention, mode, masked)
-        if attention == structure.code.attention:
-            return structure
-        return structure._replace(code=structure.code._replace(attention=attention))
+        return _attending(structure, mode)
     # text is imported by those who ask for it
-    from vitcost.engine.text import ClipStructure
+    from vitcost.engine.text import TextStructure
 
-    if not isinstance(structure, ClipStructure):
-        blocks = run_as(structure.blocks, mode, structure.family == "open_clip")
-        assert isinstance(blocks, Structure)
-        return structure._replace(blocks=blocks)
-    vision, text = run_as(structure.vision, mode), run_as(structure.text, mode)
+    if isinstance(structure, TextStructure):
+        return _reading(structure, mode)
+    vision, text = _attending(structure.vision, mode), _reading(structure.text, mode)
     return structure._replace(vision=vision, text=text)
+
+
+def _reading(text: "TextStructure", mode: Mode) -> "TextStructure":
+    return text._replace(blocks=_attending(text.blocks, mode, text.family == "open_clip"))
+
+
+def _attending(structure: Structure, mode: Mode, masked: bool = False) -> Structure:
+    attention = _forward(structure.code.attention, mode, masked)
+    if attention == structure.code.attention:
+        return structure
+    return structure._replace(code=structure.code._replace(attention=attention))
 
 
 def _forward(attention: str, mode: Mode, masked: bool) -> str:
