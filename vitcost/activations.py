@@ -20,7 +20,7 @@ class Activation(NamedTuple):
 
 _TIMM, _TORCH = "timm.layers.activations.", "torch.nn.modules.activation."
 
-# what is saved: torch's derivatives.yaml; transformers' names: its activations.py, ACT2FN. A torch
+# saved tensors: torch's derivatives.yaml; transformers' names: its activations.py, ACT2FN. A torch
 # GELU is read back by what it approximates
 ACTIVATIONS = {
     "gelu": Activation("GELU", "gelu", "x", (f"{_TIMM}GELU",), ("gelu",)),

@@ -236,7 +236,7 @@ def _own_flags(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _own_fields(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that a report on a name was given: those that the name itself has not."""
+    """The fields that a report on a name was given: the fields that the name itself has not."""
     from vitcost.zoo import is_name, resolve
 
     name = data["model"]["name"]

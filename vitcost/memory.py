@@ -68,7 +68,7 @@ class Inference(NamedTuple):
 
 
 class PeakParts(NamedTuple):
-    """What lies in memory at one moment."""
+    """The bytes in memory at one moment, by part."""
 
     weights_bytes: Size
     gradients_bytes: Size
@@ -81,7 +81,7 @@ class PeakParts(NamedTuple):
     buffers_bytes: Size = 0
 
     def plus(self, alive: live.Live) -> "PeakParts":
-        """What outlives a step, and what is alive in it."""
+        """The bytes that outlive a step, with those alive in it."""
         return self._replace(
             gradients_bytes=self.gradients_bytes + alive.gradients,
             saved_activations_bytes=self.saved_activations_bytes + alive.saved,
@@ -128,7 +128,7 @@ class Training(NamedTuple):
         """All parts together, though they do not peak together."""
         lasting = self.weights_bytes + self.gradients_bytes + self.optimizer_bytes
         asked = self.ema_bytes + self.buckets_bytes + self.buffers_bytes
-        # a traced model may have no step: what it saves is not known
+        # a traced model may have no step: its saved bytes are not known
         return lasting + asked + (self.saved_activations_bytes or 0)
 
     def to_dict(self) -> dict[str, Any]:
@@ -398,7 +398,8 @@ def lasting(own: Training, run: Workload) -> PeakParts:
 
 
 def optimizing(left: live.Live, run: Workload, rank: int | None) -> live.Live:
-    """The bytes alive in the optimizer's step: what the backward pass left, and temporaries.
+    """The bytes alive in the optimizer's step: the tensors left by the backward pass, and
+    temporaries.
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.zoo import resolve
@@ -411,8 +412,8 @@ def optimizing(left: live.Live, run: Workload, rank: int | None) -> live.Live:
 
 
 def _lasting(own: Training, run: Workload, kept: Size, targets: Size | None = None) -> PeakParts:
-    """What outlives a step: gradients too where the step before has left them, and the batch with
-    its ``targets``, in bytes."""
+    """The bytes that outlive a step: gradients too where the step before has left them, and the
+    batch with its ``targets``."""
     if targets is None:
         targets = sum(bytes_of(tensor, run.sizes) for tensor in run.targets)
     return PeakParts(
@@ -457,9 +458,9 @@ def loss_bytes(run: Workload) -> Size:
 
 
 def cross_entropy_bytes(logits: Size, scenario: Scenario) -> Size:
-    """What a cross entropy on class indices keeps of its logits: log-probabilities and the total
-    weight. Under CUDA's autocast these are computed in half precision, and stay so too. Of logits
-    that need no gradient it keeps nothing.
+    """Bytes that a cross entropy on class indices saves for backward: log-probabilities and the
+    total weight. Under CUDA's autocast these are computed in half precision, and stay so too. Of
+    logits that need no gradient it keeps nothing.
 
     >>> cross_entropy_bytes(1000, Scenario())
     4004

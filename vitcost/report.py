@@ -114,7 +114,7 @@ def report(
     return with_times(reported, gpu, gpu_file=gpu_file, calibration=calibration, anchor=anchor)
 
 
-def report_in(found: Resolved, scenario: Scenario, *, by_precision: bool = True) -> Report:
+def report_in(resolved: Resolved, scenario: Scenario, *, by_precision: bool = True) -> Report:
     """The report on a model in a scenario, without a card.
 
     ``by_precision``: whether inference memory stands beside it in each precision.
@@ -123,14 +123,14 @@ def report_in(found: Resolved, scenario: Scenario, *, by_precision: bool = True)
     >>> report_in(found, Scenario(precision="bf16")).inference.weights_bytes == 2 * 86_567_656
     True
     """
-    run = workload(found.config, scenario)
-    reported = report_on(found, run)
+    run = workload(resolved.config, scenario)
+    reported = report_on(resolved, run)
     return (
         replace(reported, inference_by_precision=_by_precision(run)) if by_precision else reported
     )
 
 
-def with_times(own: Report, gpu: "Gpus", **given: Any) -> Report:
+def with_times(reported: Report, gpu: "Gpus", **given: Any) -> Report:
     """The report with the time on each card; ``given`` is as for ``hardware.timed.timed``.
 
     >>> own = report_in(resolve("vit_base_patch16_224"), Scenario(batch=64))
@@ -140,10 +140,12 @@ def with_times(own: Report, gpu: "Gpus", **given: Any) -> Report:
     # a page without a card has no use for them
     from vitcost.hardware.timed import timed
 
-    found, scenario = own.model, own.scenario
-    run = workload(found.config, scenario)
-    tensors = tensors_on(run, lambda on: own if on == scenario else report_on(found, run.under(on)))
-    return replace(own, time=timed(found.config, scenario, gpu, tensors=tensors, **given))
+    model, scenario = reported.model, reported.scenario
+    run = workload(model.config, scenario)
+    tensors = tensors_on(
+        run, lambda on: reported if on == scenario else report_on(model, run.under(on))
+    )
+    return replace(reported, time=timed(model.config, scenario, gpu, tensors=tensors, **given))
 
 
 def check_cards(gpu: object, gpu_file: object, calibration: object, anchor: object) -> None:
@@ -208,7 +210,7 @@ def _by_precision(asked_run: Workload) -> tuple[InferenceRow, ...]:
     return tuple(rows.values())
 
 
-def report_on(model: Resolved, own: Workload) -> Report:
+def report_on(model: Resolved, run: Workload) -> Report:
     """The report on a workload of a model, whatever its sizes are: integers, arrays or symbols.
 
     >>> found = resolve("vit_base_patch16_224")
@@ -216,21 +218,21 @@ def report_on(model: Resolved, own: Workload) -> Report:
     >>> own.params, own.flops.macs_forward
     (86567656, 17563828224)
     """
-    scenario = own.scenario
+    scenario = run.scenario
     check_layout(model.config, scenario)
-    runs = [own.under(replace(scenario, mode=mode)) for mode in ("infer", "train")]
+    runs = [run.under(replace(scenario, mode=mode)) for mode in ("infer", "train")]
     infer, steps = runs[0].rows(), not runs[1].no_step
     train = runs[1].rows() if steps else infer
-    ran = train if own.training else infer
+    ran = train if run.training else infer
     total = train.cost
-    unknown = own.unknown | runs[steps].unknown
+    unknown = run.unknown | runs[steps].unknown
     inference, training = memory.inference(runs[0]), memory.step(runs[1])
     saved_bytes = training.saved_activations_bytes or 0
     return Report(
         model=model,
         scenario=scenario,
-        attention_kernel=own.attention(),
-        tokens=own.sizes.get("s"),
+        attention_kernel=run.attention(),
+        tokens=run.sizes.get("s"),
         params=total.params,
         trainable_params=total.trainable,
         torchsummary_params=counted_params(model.config, train),
@@ -248,7 +250,7 @@ def report_on(model: Resolved, own: Workload) -> Report:
             training.sum_bytes,
             saved_bytes,
             model.config,
-            own.sizes,
+            run.sizes,
         ),
         inference=inference,
         training=training,

@@ -243,7 +243,7 @@ class Scenario:
             **flags,
         )
 
-    def added_to(self, own: Mapping[str, Any]) -> "Scenario":
+    def added_to(self, flags: Mapping[str, Any]) -> "Scenario":
         """The scenario of a module that has flags of its own: a flag that is left at its default
         is the module's, one that says something else contradicts it.
 
@@ -251,13 +251,13 @@ class Scenario:
         'block'
         """
         defaults = {field.name: field.default for field in fields(self)}
-        for flag, its in own.items():
+        for flag, its in flags.items():
             given = getattr(self, flag)
             if given not in (its, defaults[flag]):
                 raise ConfigError(
                     f"{flag} {given} contradicts the module, whose own {flag} is {its}"
                 )
-        return replace(self, **own) if own else self
+        return replace(self, **flags) if flags else self
 
     @property
     def param_bytes(self) -> int:

@@ -38,8 +38,8 @@ __all__ = [
 class Share(NamedTuple):
     """Elements that one rank holds.
 
-    ``states`` are those that its optimizer updates, ``tensors`` how many tensors these are: what
-    the optimizer keeps for each parameter and for each tensor.
+    ``states`` are those that its optimizer updates, ``tensors`` how many tensors these are: the
+    states of each parameter and of each tensor.
     """
 
     weights: Size

@@ -98,7 +98,7 @@ class TextConfig:
 
     @property
     def blocks(self) -> ViTConfig:
-        """The same blocks in a model of one patch: what a block costs is written once."""
+        """The same blocks in a model of one patch: the cost of a block is written once."""
         return ViTConfig(
             img_size=1,  # type: ignore[arg-type]
             patch_size=1,  # type: ignore[arg-type]

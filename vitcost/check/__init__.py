@@ -46,9 +46,9 @@ def check(
 
     With ``memory`` it compares the memory of a training step instead, for ``precision``,
     ``attention`` (sdpa or eager), ``optimizer``, ``checkpointing``, ``freeze``, ``lora`` and
-    ``lora_layers`` as ``report`` has them: what autograd keeps and the peak, on fake tensors; and
-    where the peak is predicted to be up to 2 GiB that of a step that really runs on the CPU, and
-    where there is a CUDA card, on the card.
+    ``lora_layers`` as ``report`` has them: the saved bytes and the peak, on fake tensors; and where
+    the peak is predicted to be up to 2 GiB that of a step that really runs on the CPU, and where
+    there is a CUDA card, on the card.
 
     >>> check(["vit_tiny_patch16_224"], depth=1).ok
     True

@@ -369,7 +369,7 @@ def _ancestry(path: str) -> Iterator[str]:
 
 
 def _attention_flops(formula: tuple[Expected, ...]) -> int:
-    """The products of all attentions: what a module costs that is not in any child of it."""
+    """The products of all attentions: the cost of a module that is in no child of it."""
     flops = {e.path: e.cost.flops for e in formula}
     in_children: Counter[str] = Counter()
     for path, n in flops.items():

@@ -163,8 +163,8 @@ def kept(
     Autograd's own references are counted: a tensor that it packs and lets go before the end, as a
     checkpointed region does with its inputs where nothing in it trains, is not kept. Parameters and
     the caller's images and targets are not counted. The tensors are fakes: shapes and storages are
-    the CPU's, memory is not touched. ``loss``: what follows the model, with targets
-    for so many ``vectors``, one an image unless told.
+    the CPU's, memory is not touched. ``loss``: the function behind the model, with targets for so
+    many ``vectors``, by default one an image.
     """
     scopes = Scopes(model)
     packed: list[tuple[weakref.ref[_Packed], tuple[str, ...]]] = []
@@ -260,7 +260,7 @@ def _total(output: Any) -> Tensor:
 
 
 def fill(model: nn.Module, make: Callable[[Tensor], Tensor]) -> None:
-    """Puts other tensors in place of a model's parameters and buffers; what is shared stays
+    """Puts other tensors in place of a model's parameters and buffers; shared tensors stay
     shared."""
     made: dict[int, Any] = {}
     for module in model.modules():

@@ -1,4 +1,4 @@
-"""The memory of a training step against torch: what autograd keeps, and the peak, byte for byte.
+"""The memory of a training step against torch: the saved bytes and the peak, byte for byte.
 
 Four witnesses. Two allocate nothing: fake tensors have the CPU's shapes and storages. A real step
 on the CPU shows what its allocator does, and one on a card what is beside the tensors there.

@@ -246,7 +246,7 @@ def _swept(models: Sequence[str], asked: Mapping[str, Any]) -> "Sweep":
 
 
 def _write_parquet(compared: "Comparison | Sweep", output: str) -> None:
-    """Every row, those of a sweep as they are computed; what cannot be is told."""
+    """Every row, those of a sweep as they are computed; combinations that cannot be are told."""
     if isinstance(compared, Comparison):
         write_rows(compared.rows(), output)
         skipped = compared.skipped

@@ -155,7 +155,7 @@ def _mask(m: Module, c: Structure, x: Tensor) -> tuple[Tensor, list[Tensor]]:
 
 
 def _seen(m: Module, c: Structure, x: Tensor) -> Tensor:
-    """The patches that are left: those of the least noise, where it is sorted."""
+    """The patches that are left: the patches of the least noise, where it is sorted."""
     if not c.code.shuffles:
         return m.op("index", x, axes=axes("b kept h"), name="patches seen")
     noise = m.op("repeat", Tensor("noise", axes("b n"), "input", itemsize=4))
@@ -182,7 +182,8 @@ def _position(m: Module, c: Structure) -> Tensor:
 
 
 def _resampled(m: Module, c: Structure) -> Tensor:
-    """Positions of the grid that an image has: those of the tokens in front stay as they are."""
+    """Positions of the grid that an image has: the positions of the tokens in front stay as they
+    are."""
     table = m.parameter("pos_embed", 1, f"e_{c.pos_embed}", "h", trains=not c.pos_fixed)
     front = []
     if c.pos_embed != "n" and (c.class_token or c.dist_token or c.reg_tokens):

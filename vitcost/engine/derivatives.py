@@ -300,7 +300,7 @@ RULES: Mapping[str, Rule] = {
     "at most, exchanged": Rule(_exchanged, exact=False),
 }
 
-# the parts of one tensor: what happens to their gradients once they lie side by side
+# the parts of one tensor: the ops on their gradients once they lie side by side
 GATHERED: Mapping[str, tuple[Step, ...]] = {
     "gathered": (),
     "gathered, copied": (_copied,),

@@ -1,4 +1,4 @@
-"""The gradients of a backward pass on their way: who holds each, and when it is allocated."""
+"""The gradients of a backward pass on their way: the holders of each, and when it is allocated."""
 
 from collections import Counter
 from typing import NamedTuple

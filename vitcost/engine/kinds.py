@@ -20,17 +20,15 @@ class Kind(NamedTuple):
     ``reads``: how many tensors it may read, its own parameters not counted. ``pointwise``: passes
     over the written elements that count as pointwise work. ``autocast``: the precision torch's
     autocast runs it in: ``half``, ``float``, ``keep`` (that of the first read), ``widest``, or
-    ``promote``, which casts to the widest first; ``on_cpu``: on a CPU. ``saves``: what autograd
-    keeps for the backward pass: ``x`` the reads, ``n`` the last of them, ``w`` the weight, ``y``
-    the written tensor, ``o`` each factor for the gradient of its partner, ``m`` a mask, ``d`` one
-    for each image, ``b`` a CPU kernel's buffer, ``i`` where a maximum was, ``k`` what the
-    attention kernel writes for it; of a
-    norm mean and deviation of each row (``s``), group (``g``) or channel (``c``), or deviations of
-    rows alone (``r``).
-    ``gradient``: its backward, a rule of ``engine.derivatives``; empty: it is not covered; ``at
-    most``: a bound of it is.
-    ``view``: empty where it writes a storage of its own; a view is of the ``whole``, of a ``part``,
-    of tokens by head (``heads``), or both (``part heads``).
+    ``promote``, which casts to the widest first; ``on_cpu``: on a CPU. ``saves``: the tensors saved
+    for backward: ``x`` the reads, ``n`` the last of them, ``w`` the weight, ``y`` the written
+    tensor, ``o`` each factor for the gradient of its partner, ``m`` a mask, ``d`` one for each
+    image, ``b`` a CPU kernel's buffer, ``i`` where a maximum was, ``k`` what the attention kernel
+    writes for it; of a norm mean and deviation of each row (``s``), group (``g``) or channel
+    (``c``), or deviations of rows alone (``r``). ``gradient``: its backward, a rule of
+    ``engine.derivatives``; empty: it is not covered; ``at most``: a bound of it is. ``view``: empty
+    where it writes a storage of its own; a view is of the ``whole``, of a ``part``, of tokens by
+    head (``heads``), or both (``part heads``).
 
     For the time: ``layout``, one of ``LAYOUTS``, ``work``, one of ``WORKS``, and ``back``, whether
     its backward runs a ``kernel`` or ``passes`` the gradient on.
@@ -57,7 +55,7 @@ def _activations() -> Iterable[Kind]:
         yield Kind(kind, (1,), 1, "keep", "keep", saves, "each", "", "keeps", "memory", "kernel")
 
 
-# what is saved and how a gradient is made: torch's derivatives.yaml; the precision: autocast_mode.h
+# saved tensors and rules of gradients: torch's derivatives.yaml; the precision: autocast_mode.h
 _ROWS = (
     #    reads, pointwise, autocast, on a CPU, saves, gradient, view, layout, work, back
     Kind("linear", (1,), 0, "half", "half", "o", "matrices", "", "lays out", "linear", "kernel"),
@@ -126,7 +124,7 @@ _ROWS = (
     Kind("look up", (2,), 0, "keep", "keep", "n", "each", "", "in order", "memory", "kernel"),
     # one token of each text, by two indexes
     Kind("take", (2,), 0, "keep", "keep", "n", "put", "", "in order", "memory", "kernel"),
-    # gathered by an index of its own size: what is gathered from is kept too
+    # gathered by an index of its own size: the tensor that is gathered from is saved too
     Kind("pick", (2,), 0, "keep", "keep", "x", "each", "", "in order", "memory", "kernel"),
     # constants, such as ones, in the type of a tensor whose numbers are not read
     Kind("fill", (1,), 0, "keep", "keep", "", "", "", "in order", "memory", "kernel"),
@@ -146,7 +144,7 @@ _ROWS = (
     # as heads; "copy" lays out an operand inside a product, whose arguments autocast has cast
     Kind("copy", (1,), 0, "half", "half", "", "viewed", "", "in order", "memory", "kernel"),
     Kind("merge", (1,), 0, "keep", "keep", "", "heads", "", "in order", "memory", "kernel"),
-    # what lies in another order laid out, and its gradient in that order again; the heads of a
+    # a tensor in another order is laid out, and its gradient in that order again; the heads of a
     # token side by side, tokens first
     Kind("relay", (1,), 0, "keep", "keep", "", "each", "", "in order", "memory", "kernel"),
     Kind("by token", (1,), 0, "keep", "keep", "", "heads", "", "in order", "memory", "kernel"),
@@ -185,12 +183,12 @@ _ROWS = (
          "memory", "kernel"),
     Kind("chunk", (1,), 0, "keep", "keep", "", "gathered", "part", "view", "memory", "kernel"),
     Kind("split", (1,), 0, "keep", "keep", "", "gathered", "part", "view", "memory", "kernel"),
-    # a map seen pixel by pixel, and back: what a convolution then reads lies in that order
+    # a map seen pixel by pixel, and back: the input of the next convolution lies in that order
     Kind("channels last", (1,), 0, "keep", "keep", "", "at most, viewed", "whole", "view", "memory",
          "passes"),
     Kind("parameter", (0,), 0, "keep", "keep", "", "parameter", "whole", "view", "memory",
          "passes"),
-    # gathered for one op and again for its backward: what is kept is what it is gathered from
+    # gathered for one op and again for its backward: it saves the tensor that it gathers from
     Kind("regather", (1,), 0, "keep", "keep", "", "at most, exchanged", "whole", "view", "memory",
          "passes"),
     Kind("checkpoint", (1,), 0, "keep", "keep", "x", "", "whole", "view", "memory", "passes"),

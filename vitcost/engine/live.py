@@ -91,7 +91,7 @@ Event: TypeAlias = "Change | Place | Loop"
 
 
 def length(events: Iterable[Event]) -> int:
-    """How many events are read one by one: those of a loop are, its repetitions are not."""
+    """How many events are read one by one: the events of a loop are, its repetitions are not."""
     return sum(1 + (length(each.body) if isinstance(each, Loop) else 0) for each in events)
 
 
@@ -192,8 +192,8 @@ class Forward:
         self.cached: list[Tensor] = []
 
     def node(self, node: Node, place: Place, given: Sequence[Tensor] = ()) -> list[Tensor]:
-        """Runs one forward; what it returns stays alive and belongs to the caller. It may be given
-        what belonged to the caller."""
+        """Runs one forward; the tensors that it returns stay alive and belong to the caller. Its
+        arguments may belong to it too."""
         last = _last_reads(node)
         results = {t.storage for t in (node.output, *node.also)}
         arguments = list(given)

@@ -61,10 +61,10 @@ def _below(
         yield from _below(child, top or child.name, *inside, numbers)
 
 
-def one_by_one(found: Iterable[Parameter], depth: int = 0) -> Iterator[Parameter]:
+def one_by_one(parameters: Iterable[Parameter], depth: int = 0) -> Iterator[Parameter]:
     """Parameters as an optimizer goes through them: those of equal layers twice, since the last of
     a layer stands before the first of the next one."""
-    for run, group in groupby(found, key=lambda parameter: parameter.runs[depth : depth + 1]):
+    for run, group in groupby(parameters, key=lambda parameter: parameter.runs[depth : depth + 1]):
         if not run:
             yield from group
             continue

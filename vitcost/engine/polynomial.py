@@ -62,7 +62,7 @@ class Polynomial:
         return other + -self
 
     def __floordiv__(self, other: int) -> "Polynomial":
-        """Exact division alone: what is left over would depend on the sizes."""
+        """Exact division alone: a remainder would depend on the sizes."""
         if any(n % other for n in self.terms.values()):
             raise ArithmeticError(f"{self} is no multiple of {other}")
         return Polynomial({product: n // other for product, n in self.terms.items()})

@@ -141,14 +141,14 @@ def _ends(group: list[Piece]) -> Iterator[tuple[Node, Count]]:
         at += count
 
 
-def rerun(body: tuple[Op | Node, ...], found: bool = False) -> tuple[tuple[Op | Node, ...], bool]:
+def rerun(body: tuple[Op | Node, ...], saves: bool = False) -> tuple[tuple[Op | Node, ...], bool]:
     """Marks which ops of a region run again, and tells whether any is kept by autograd at all."""
     marked: list[Op | Node] = []
     for item in reversed(body):
         if isinstance(item, Op):
-            marked.append(item._replace(again="runs" if found else item.packs or "stops"))
-            found = found or item.packs != ""
+            marked.append(item._replace(again="runs" if saves else item.packs or "stops"))
+            saves = saves or item.packs != ""
         else:
-            inner, found = rerun(item.body, found)
+            inner, saves = rerun(item.body, saves)
             marked.append(item._replace(body=inner))
-    return tuple(reversed(marked)), found
+    return tuple(reversed(marked)), saves

@@ -2,7 +2,7 @@
 
 A pass over the declared tree. In attention and in an MLP, the linear layers that read whole data
 are cut by columns, so that a rank has its share of the heads or of the hidden width, and those that
-read such a share are cut by rows; what they write is summed over the ranks. An axis that is divided
+read such a share are cut by rows; their outputs are summed over the ranks. An axis that is divided
 is called ``a/t``. Source: Shoeybi et al. 2019 (Megatron-LM), arXiv 1909.08053, section 3.
 
 Sequence parallel divides tokens too, outside of those: norms, dropouts and the residual stream of
@@ -176,14 +176,14 @@ class _Split:
         self.gathered[part] = ops[-1].write
         return ops[-1].write, [*ops]
 
-    def gather(self, own: Tensor, x: Tensor) -> list[Op]:
+    def gather(self, part: Tensor, x: Tensor) -> list[Op]:
         """From all ranks their tokens, in shares of one size. The filling is cut off: from one
         image by a view, which keeps it alive, from several by a copy."""
         if not self.one_image:
-            return [Op("gather", (own,), Tensor(x.name, x.axes))]
+            return [Op("gather", (part,), Tensor(x.name, x.axes))]
         filled = Tensor(x.name, tuple("s·t" if axis == "s" else axis for axis in x.axes))
         return [
-            Op("gather", (own,), filled),
+            Op("gather", (part,), filled),
             Op("view", (filled,), Tensor(x.name, x.axes, base=filled)),
         ]
 

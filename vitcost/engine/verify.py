@@ -28,7 +28,8 @@ class _Scope(NamedTuple):
         return tensor in self.own or tensor.role in _GIVEN
 
     def reaches(self, tensor: Tensor) -> bool:
-        """Whether it, or a tensor in its storage, is there or around: what is not an argument."""
+        """Whether it, or a tensor in its storage, is there or around: the tensors that are no
+        arguments."""
         storages = {t.storage for t in (*self.own, *self.around)}
         return self.has(tensor) or tensor.storage in storages or tensor.storage.role in _GIVEN
 

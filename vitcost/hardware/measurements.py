@@ -249,7 +249,7 @@ def _whole(text: str | None) -> int:
 
 
 def measurement(
-    row: Row, own: Mapping[str, Card] | None = None, traced: bool = False
+    row: Row, users_cards: Mapping[str, Card] | None = None, traced: bool = False
 ) -> Measurement:
     """A row with its work; ``traced``: of a model without a formula too, that has a digest. Raises
     ``VitcostError`` for a model or card that is not known, and for a timing that tells of no
@@ -268,7 +268,7 @@ def measurement(
     if hasattr(config, "workload") and not (traced and isinstance(config, DigestedModel)):
         raise NotCovered(f"not covered: {row.model}, which no formula describes")
     width = getattr(config, "embed_dim", 0)
-    timed = _card(row, own)
+    timed = _card(row, users_cards)
     done = total(work(config, on_card(row.scenario, timed), row.setup))
     return Measurement(row, timed, config, done, width, kind_of(config))
 
@@ -329,7 +329,7 @@ class Uncovered(NamedTuple):
 
 
 def covered(
-    rows: Iterable[Row], own: Mapping[str, Card] | None = None, traced: bool = False
+    rows: Iterable[Row], users_cards: Mapping[str, Card] | None = None, traced: bool = False
 ) -> tuple[list[Measurement], list[Uncovered]]:
     """The rows whose model and card are covered, and the others; ``traced`` as in
     ``measurement``.
@@ -344,7 +344,7 @@ def covered(
     others: list[Uncovered] = []
     for row in rows:
         try:
-            known.append(measurement(row, own, traced))
+            known.append(measurement(row, users_cards, traced))
         except VitcostError as error:
             others.append(Uncovered(row, str(error)))
     return known, others

@@ -1,4 +1,4 @@
-"""How many cards of a kind one node has at most: what shares a link without a network."""
+"""How many cards of a kind one node has at most: they share a link without a network."""
 
 from typing import NamedTuple
 

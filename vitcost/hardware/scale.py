@@ -16,7 +16,8 @@ from vitcost.hardware.typical import usual, vector
 
 __all__ = ["ONE_SOURCE", "TWO_SOURCES", "scaled"]
 
-# half-widths of a band that are no narrower: what another source says of the same card and software
+# half-widths of a band that are no narrower: two sources of the same card and software differ by as
+# much
 ONE_SOURCE, TWO_SOURCES = 0.25, 0.15
 # a held-out error up to which several sources are said to agree
 _AGREES = 0.10

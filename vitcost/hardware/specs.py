@@ -35,7 +35,7 @@ _SIZE = r"\d+(\.\d+)?\s*[gt]i?b"
 _FIGURES = ("memory_gb", "bandwidth_gbps", "link_gbps", "power_w")
 
 
-def card(name: "str | Card", own: Mapping[str, Card] | None = None) -> Card:
+def card(name: "str | Card", users_cards: Mapping[str, Card] | None = None) -> Card:
     """The card of a name, an alias or torch's device name; the user's own cards come first.
 
     Raises ``UnknownName`` with the neighbours; a name that fits several cards is unknown too.
@@ -48,14 +48,14 @@ def card(name: "str | Card", own: Mapping[str, Card] | None = None) -> Card:
     """
     if isinstance(name, Card):
         return name
-    known = {**CARDS, **CPUS, **(own or {})}
+    known = {**CARDS, **CPUS, **(users_cards or {})}
     if name in known:
         return known[name]
     key = _key(name)
     key = ALIASES.get(key, key)
     if key in known:
         return known[key]
-    family = _family(key, own)
+    family = _family(key, users_cards)
     hint = "" if family else "`vitcost gpus` lists all, and tells how to describe your own"
     if family:
         raise UnknownName(
@@ -79,9 +79,9 @@ def card_names() -> list[str]:
     return [*CARDS, *CPUS, *own_cards()]
 
 
-def matching(query: str = "", own: Mapping[str, Card] | None = None) -> list[Card]:
-    """The cards whose name, alias or vendor holds the query, in the order of the table; those of so
-    much memory, where the query is one: ``24GB``.
+def matching(query: str = "", users_cards: Mapping[str, Card] | None = None) -> list[Card]:
+    """The cards whose name, alias or vendor holds the query, in the order of the table; the cards
+    of so much memory, where the query is one: ``24GB``.
 
     >>> "rtx4090" in [row.name for row in matching("24GB")]
     True
@@ -92,14 +92,14 @@ def matching(query: str = "", own: Mapping[str, Card] | None = None) -> list[Car
         # the sheet's number is in GiB, and sold as GB
         sheet = float(query.lower().strip().rstrip("bi").rstrip("gt"))
         size = sheet * (1024 if "t" in query.lower() else 1)
-        return [row for row in {**CARDS, **(own or {})}.values() if row.memory_gb == size]
+        return [row for row in {**CARDS, **(users_cards or {})}.values() if row.memory_gb == size]
     key = _key(query)
     other: dict[str, list[str]] = {}
     for alias, name in ALIASES.items():
         other.setdefault(name, []).append(alias)
     return [
         row
-        for row in {**CARDS, **(own or {})}.values()
+        for row in {**CARDS, **(users_cards or {})}.values()
         if any(key in text for text in (row.name, row.vendor.lower(), *other.get(row.name, ())))
     ]
 
@@ -141,7 +141,7 @@ def card_dict(row: Card) -> dict[str, Any]:
 
 
 def asked_cards(
-    gpu: "str | Card | Iterable[str | Card]", own: Mapping[str, Card] | None = None
+    gpu: "str | Card | Iterable[str | Card]", users_cards: Mapping[str, Card] | None = None
 ) -> tuple[Card, ...]:
     """The cards that were asked for, each by name or as ``NAME,FIGURE=NUMBER,...``: figures that
     hold in place of the card's own, or that make a card of a new name.
@@ -150,7 +150,7 @@ def asked_cards(
     >>> mine.peaks.bf16, capped.name, capped.peaks.bf16
     (100.0, 'l4,power_w=60', 121)
     """
-    return tuple(_asked(name, own) for name in several("gpu", gpu, str, Card))
+    return tuple(_asked(name, users_cards) for name in several("gpu", gpu, str, Card))
 
 
 def _asked(text: "str | Card", users_cards: Mapping[str, Card] | None) -> Card:

@@ -49,7 +49,7 @@ _VECTOR = (1.0, 1.2, 1.0, 0.0, 0.0)
 
 
 def vector(setup: Setup) -> bool:
-    """Whether products run on vector units: those of fp32; matrix units say nothing of them.
+    """Whether products run on vector units: products in fp32 do; matrix units say nothing of them.
 
     >>> vector(Setup("fp32")), vector(Setup("amp"))
     (True, False)
@@ -185,7 +185,7 @@ def mean_factor(calibrations: Iterable[Calibration]) -> float:
     return exp(sum(logs) / len(logs))
 
 
-def nearest_of(setup: Setup, found: Sequence[Calibration]) -> list[Calibration]:
+def nearest_of(setup: Setup, calibrations: Sequence[Calibration]) -> list[Calibration]:
     """The calibrations whose software is most alike: all that are equally so.
 
     >>> setups = Setup("amp"), Setup("amp", compiled=True), Setup("amp", training=True)
@@ -203,8 +203,8 @@ def nearest_of(setup: Setup, found: Sequence[Calibration]) -> list[Calibration]:
             one.engine != setup.engine,
         )
 
-    least = min(map(apart, found))
-    return [c for c in found if apart(c) == least]
+    least = min(map(apart, calibrations))
+    return [c for c in calibrations if apart(c) == least]
 
 
 def _kind(row: Card, setup: Setup) -> str:

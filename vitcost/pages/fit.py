@@ -135,7 +135,7 @@ _GROUPS = {True: "the training the same", False: "with another training"}
 
 
 def _ways(result: Fit) -> Iterator[Table]:
-    """Ways that make the batch fit: those that keep the training, then those that change it."""
+    """Ways that make the batch fit: first the ways that keep the training."""
     failing = [row for row in result.found if row.fits is False]
     if not failing:
         return

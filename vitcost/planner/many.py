@@ -43,14 +43,14 @@ class Many:
     def report(self, model: Model, **flags: Any) -> Report:
         return _report(self, model, **flags)
 
-    def reported(self, found: Resolved, run: Workload, scenario: Scenario) -> Report:
+    def reported(self, resolved: Resolved, run: Workload, scenario: Scenario) -> Report:
         """The report of a model under a scenario, which may not be the workload's own."""
-        key = found.name, found.config, scenario
+        key = resolved.name, resolved.config, scenario
         if key not in self._reports:
             if len(self._reports) == _MOST:
                 self._reports.clear()
             asked = run if scenario == run.scenario else run.under(scenario)
-            self._reports[key] = report_on(found, asked)
+            self._reports[key] = report_on(resolved, asked)
         return self._reports[key]
 
     def known(self, gpu_file: Any, calibration: Any) -> "Known":

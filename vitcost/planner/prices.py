@@ -56,7 +56,7 @@ class Prices:
                 )
 
 
-def prices(given: "Price | None", own: Mapping[str, Card]) -> Prices:
+def prices(given: "Price | None", users_cards: Mapping[str, Card]) -> Prices:
     """Prices of an hour: a number for all cards, ``CARD=2.5/h``, a mapping, or the path of a TOML
     file with a table ``[price]``; several of them in a list.
 
@@ -69,14 +69,14 @@ def prices(given: "Price | None", own: Mapping[str, Card]) -> Prices:
     filed: dict[str, float] = {}
     for each in [given] if isinstance(given, Mapping) else listed("price", given):
         if isinstance(each, Mapping):
-            _add(filed, each, own)
+            _add(filed, each, users_cards)
         elif isinstance(each, str) and each.lower().endswith(".toml"):
-            _add(filed, _table(each), own)
+            _add(filed, _table(each), users_cards)
         elif isinstance(each, str) and "=" in each:
             name, _, amount = each.rpartition("=")
-            _add(named, {name: amount}, own)
+            _add(named, {name: amount}, users_cards)
         else:
-            _add(named, {_ALL: each}, own)
+            _add(named, {_ALL: each}, users_cards)
     return Prices(named, filed)
 
 

@@ -155,7 +155,7 @@ def smaller(model: Resolved, run: Workload, row: Card, limit: int) -> tuple[Way,
     return (way,)
 
 
-def fitting(found: Sequence[Way], headroom: Callable[[int], int]) -> tuple[Way, ...]:
+def fitting(offered: Sequence[Way], headroom: Callable[[int], int]) -> tuple[Way, ...]:
     """The ways whose tensors fit, each with the ``headroom`` that it leaves; of micro-batches the
     largest alone, which are the fewest of a step.
 
@@ -164,7 +164,7 @@ def fitting(found: Sequence[Way], headroom: Callable[[int], int]) -> tuple[Way, 
     >>> [(way.precision, way.headroom_bytes) for way in fitting(found, lambda used: 8 - used)]
     [('bf16', 4)]
     """
-    ways = (way._replace(headroom_bytes=headroom(way.used_bytes)) for way in found)
+    ways = (way._replace(headroom_bytes=headroom(way.used_bytes)) for way in offered)
     fits = [way for way in ways if way.headroom_bytes >= 0]
     parts = [way for way in fits if _parts(way)]
     few = sorted(parts, key=_parts)[:_FEW]
@@ -176,7 +176,7 @@ def _parts(way: Way) -> int:
     return int(dict(way.flags).get("accumulate", 0))
 
 
-def telling(found: Sequence[Way]) -> tuple[Way, ...]:
+def telling(offered: Sequence[Way]) -> tuple[Way, ...]:
     """The ways without those that change more than another, and neither hold more nor are faster.
 
     >>> flags = ("precision", "bf16"), ("checkpointing", "block")
@@ -184,7 +184,7 @@ def telling(found: Sequence[Way]) -> tuple[Way, ...]:
     >>> telling([one, both]) == (one,)
     True
     """
-    return tuple(way for way in found if not any(_idle(way, other) for other in found))
+    return tuple(way for way in offered if not any(_idle(way, other) for other in offered))
 
 
 def _idle(way: Way, other: Way) -> bool:
@@ -207,7 +207,7 @@ def _under(way: Way, model: Resolved, scenario: Scenario) -> tuple[Config, Scena
 
 
 def sized(
-    found: Sequence[Way], model: Resolved, run: Workload, row: Card, limit: int
+    offered: Sequence[Way], model: Resolved, run: Workload, row: Card, limit: int
 ) -> tuple[Way, ...]:
     """The ways, each with the most images of a step that are within a limit.
 
@@ -219,7 +219,7 @@ def sized(
     True
     """
     ways = []
-    for way in found:
+    for way in offered:
         config, other = _under(way, model, run.scenario)
         other = on_card(other, row)
         runs = run.under(other) if config is model.config else workload(config, other)
@@ -229,7 +229,9 @@ def sized(
     return tuple(ways)
 
 
-def timed(found: Sequence[Way], model: Resolved, scenario: Scenario, row: Card) -> tuple[Way, ...]:
+def timed(
+    offered: Sequence[Way], model: Resolved, scenario: Scenario, row: Card
+) -> tuple[Way, ...]:
     """The ways with their predicted time, fastest first in each group; as they are where a card has
     none. A micro-batch is timed as a step, its optimizer included.
 
@@ -245,7 +247,7 @@ def timed(found: Sequence[Way], model: Resolved, scenario: Scenario, row: Card) 
     times = []
     try:
         asked = predict(model.config, replace(scenario, policy="none"), row).seconds
-        for way in found:
+        for way in offered:
             config, other = _under(way, model, scenario)
             # a time is of one card, whatever its rank keeps
             time = predict(config, replace(other, policy="none"), row)
@@ -254,5 +256,5 @@ def timed(found: Sequence[Way], model: Resolved, scenario: Scenario, row: Card) 
                 way._replace(seconds=seconds, basis=time.basis, relative_seconds=seconds / asked)
             )
     except NotCovered:
-        return tuple(found)
+        return tuple(offered)
     return tuple(sorted(times, key=lambda way: (not way.keeps, way.seconds or 0.0)))

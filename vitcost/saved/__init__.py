@@ -36,7 +36,7 @@ def read(path: str) -> dict[str, Any] | None:
 
 def check(data: Mapping[str, Any], name: str) -> None:
     """Raises ``ConfigError`` where data is no report that this version could have written."""
-    # what is said of the real model is not what a report says
+    # the answer of a check against the real model is no part of a report
     checked = {key: value for key, value in data.items() if key != "check"}
     wrong = fault(checked, _schema())
     if wrong is None:

@@ -43,7 +43,7 @@ class Rest(NamedTuple):
 
 
 class Unknown:
-    """Every field of the type is null: what a measurement cannot tell."""
+    """Every field of the type is null: a measurement cannot tell it."""
 
 
 def schema_of(name: str, document: Any) -> dict[str, Any]:

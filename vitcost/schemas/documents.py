@@ -151,7 +151,7 @@ class Fit(TypedDict):
 
 
 class Compared(TypedDict):
-    """A model; what is varied and compared has keys of its own."""
+    """A model; fields that vary and quantities have keys of their own."""
 
     model: str
 

@@ -3,7 +3,7 @@ and nothing else of the model depends on how many there are.
 
 The layer and its loss are the same few operators in every model (``run``), whose sizes are written
 down here; their parameters, FLOPs and bytes at both numbers of classes differ by what the model's
-differ by. What is alive at a look grows with the classes by bytes that a digest keeps. One without
+differ by. Live bytes at a look grow with the classes by amounts that a digest keeps. One without
 them has no more than before at any look where the classes are fewer: its step is a bound.
 """
 

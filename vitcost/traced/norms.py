@@ -74,7 +74,7 @@ def _plain(x: Tensor, weight: Tensor | None) -> bool:
 
 
 def _sure(x: Tensor) -> bool:
-    """Whether the strides of a tensor in this shape's order are one list: those of an axis of
+    """Whether the strides of a tensor in this shape's order are one list: the stride of an axis of
     length 1 may be any number."""
     return 1 not in x.shape or _in_order(x)
 

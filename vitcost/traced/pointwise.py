@@ -139,10 +139,10 @@ def _known(operator: Operator) -> bool:
     return product or name.startswith("prim")
 
 
-def listed(found: Mapping[str, str]) -> str:
+def listed(operators: Mapping[str, str]) -> str:
     """Operators without a rule by name, and where each is called.
 
     >>> listed({"torchvision.nms": "boxes", "special_zeta": ""})
     'torchvision.nms in boxes, special_zeta in the model itself'
     """
-    return ", ".join(f"{name} in {path or 'the model itself'}" for name, path in found.items())
+    return ", ".join(f"{name} in {path or 'the model itself'}" for name, path in operators.items())

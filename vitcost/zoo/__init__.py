@@ -94,18 +94,18 @@ def _tower(model: Model, tower: str | None) -> Base:
     return Base(f"{base.name}:{tower}", source, tower_of(config, tower), base.flags)
 
 
-def completed(found: Base, overrides: Mapping[str, Any]) -> Mapping[str, Any]:
+def completed(base: Base, overrides: Mapping[str, Any]) -> Mapping[str, Any]:
     """Fields that are put on a model, with those that its library asks for beside them: where an
     ``input_size`` is not the size that the model is built for."""
-    if not found.fed or "input_size" not in overrides:
+    if not base.fed or "input_size" not in overrides:
         return overrides
-    config: Any = _on_top(found, {k: v for k, v in overrides.items() if k != "input_size"})
+    config: Any = _on_top(base, {k: v for k, v in overrides.items() if k != "input_size"})
     given = overrides["input_size"]
     sides = (given, given) if isinstance(given, int) else given
-    there = all(getattr(config, field) for field in found.fed)
+    there = all(getattr(config, field) for field in base.fed)
     if there or sides is None or config.img_size == tuple(sides):
         return overrides
-    return {**found.fed, **overrides}
+    return {**base.fed, **overrides}
 
 
 def is_rebuilt(name: str, img_size: "int | tuple[int, int]") -> bool:

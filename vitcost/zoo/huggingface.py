@@ -163,7 +163,7 @@ def of_class(kind: str, name: str, data: Values, path: str = "") -> Described:
 def tower_table(data: Values, side: str) -> tuple[Values, str]:
     """One tower's table of a file of two towers, and the path that leads to it."""
     check_keys(data, {*_TWO_TOWERS, *FREE_KEYS}, GENERAL, "")
-    # of old files of CLIP: what it says, and its defaults, are put on top of the other
+    # of old files of CLIP: its keys and their defaults are put on top of the other
     name = f"{side}_config_dict"
     if data.get(name) is None or data["model_type"] != "clip":
         name = f"{side}_config"

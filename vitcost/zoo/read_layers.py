@@ -180,7 +180,7 @@ def merge(*parts: Fields) -> Fields:
 
 
 def _layer_scale(module: Any) -> Fields:
-    """Whether there is one; what it starts at costs nothing."""
+    """Whether there is one; its initial value costs nothing."""
     if not exists(module):
         return {"init_values": None}
     need(

@@ -56,7 +56,7 @@ def row(source: str, *groups: Fields, **fields: Any) -> Row:
 
 
 def of(base: str, *groups: Fields, source: str = "", **fields: Any) -> Row:
-    """A variant of another model of the same table: what differs."""
+    """A variant of another model of the same table: the fields that differ."""
     return Row(base, source, _merged(groups, fields))
 
 
