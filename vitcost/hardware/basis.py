@@ -163,9 +163,9 @@ def _unlike(
     if usual != scenario and kernels != asked.kernels(usual, setup):
         reasons.append(f"attention {', '.join(kernels)} was not measured in this software")
     if setup.training and scenario.checkpointing != "none":
-        reasons.append("checkpointing was measured on no card")
+        reasons.append("no benchmark has checkpointing")
     if setup.training and (scenario.freeze != "none" or scenario.lora):
-        reasons.append("training of a part was measured on no card")
+        reasons.append("no measurement covers partly frozen training")
     return tuple(reasons)
 
 

@@ -148,7 +148,13 @@ def _back(
 
 def head_of(digest: Digest) -> Head | None:
     """The layer of a digest that scores its classes; None where the digest does not show that no
-    more than one linear layer, called once an image, depends on their number."""
+    more than one linear layer, called once an image, depends on their number.
+
+    >>> from vitcost.traced.digest import read
+    >>> from vitcost.zoo.digests import TIMM
+    >>> head_of(read(str(TIMM), "convnext_tiny")).inputs
+    768
+    """
     classes = digest.classes
     own = [(shape, linear, reached, top) for shape, linear, reached, top in digest.parameters
            if classes in shape]  # fmt: skip
@@ -280,7 +286,14 @@ def _left(head: Head, one: bool, gradients: int) -> tuple[Polynomial, ...]:
 def ambiguous(own: Run) -> bool:
     """Whether a digest leaves open of which class of work the compiled kernels around the layer
     are: casts of its weights are fused with the kernels before it, and the sum of the gradient of
-    its bias with those behind it."""
+    its bias with those behind it.
+
+    >>> from vitcost.traced.digest import read
+    >>> from vitcost.zoo.digests import TIMM
+    >>> scenes = read(str(TIMM), "convnext_tiny").scenes("fp32", one=False)
+    >>> ambiguous(scenes.inference)  # its classes are those of the trace
+    False
+    """
     if own.head is None or own.by_class:
         return False
     around = {False: own.head.engine == "amp", True: own.head.training}
@@ -352,7 +365,13 @@ def _bytes(array: Array) -> int:
 
 
 def with_classes(digest: Digest, classes: int) -> Digest | None:
-    """A digest with so many classes; None where that follows from no rule."""
+    """A digest with so many classes; None where that follows from no rule.
+
+    >>> from vitcost.traced.digest import read
+    >>> from vitcost.zoo.digests import TIMM
+    >>> with_classes(read(str(TIMM), "convnext_tiny"), 10).classes
+    10
+    """
     if isinstance(digest, OtherClasses):
         digest = digest.traced
     if classes == digest.classes:
