@@ -5,6 +5,7 @@ must be the polynomial through them; of looks, those stay that are the highest a
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 from classes import by_class, layer_of
@@ -13,6 +14,7 @@ from peaks import Refused, trimmed, winners
 
 from vitcost.engine.cost import Cost
 from vitcost.engine.live import PARTS
+from vitcost.hardware.calls import Call
 from vitcost.hardware.classes import Setup, Work
 from vitcost.hardware.lowered import amount, launched
 from vitcost.scenario import PRECISIONS, Scenario
@@ -281,9 +283,10 @@ def _taken(
         if way == "unfused" and not run.kernels:
             continue
         setup = setup._replace(precision=PRECISIONS[precision].engine, training=training)
-        for start, some in _stretches(run, batches, setup):
+        kernels = cache(lambda batch, setup=setup: list(launched(run, batch, setup)))
+        for start, some in _stretches(kernels, batches, setup):
             own = way if start <= 2 else f"{way}@{start}"
-            sums[own] = _sums(run, some, setup, own, tables, columns)
+            sums[own] = _sums(kernels, some, setup, own, tables, columns)
     skeleton = {
         "tops": tops[:-1],
         "ranks": [len(row.shape) for row in every[0]],
@@ -335,8 +338,12 @@ _PLAIN = {
 }
 
 
+# the kernels of a pass at a batch, and how often each runs
+Kernels = Callable[[int], list[tuple[Call, int]]]
+
+
 def _stretches(
-    run: Pass, batches: tuple[int, ...], setup: Setup
+    kernels: Kernels, batches: tuple[int, ...], setup: Setup
 ) -> list[tuple[int, tuple[int, ...]]]:
     """Batches between which no kernel is of another class than before: where each stretch starts,
     and those of it that are looked at."""
@@ -344,7 +351,7 @@ def _stretches(
         return [(1, batches)]
 
     def classes(batch: int) -> list[str]:
-        return [amount(call, setup)[0] for call, _ in launched(run, batch, setup)]
+        return [amount(call, setup)[0] for call, _ in kernels(batch)]
 
     starts, last = [batches[0]], batches[-1]
     while classes(starts[-1]) != classes(last):
@@ -365,7 +372,7 @@ def _stretches(
 
 
 def _sums(
-    run: Pass,
+    kernels: Kernels,
     batches: tuple[int, ...],
     setup: Setup,
     way: str,
@@ -375,7 +382,7 @@ def _sums(
     """The work of a pass summed by class, into columns of their own."""
     by_class: dict[tuple[str, bool], list[Work]] = {}
     known: dict[object, Any] = {}
-    together = [list(launched(run, batch, setup)) for batch in batches]
+    together = [kernels(batch) for batch in batches]
     if len({len(each) for each in together}) > 1:
         raise Refused("other kernels at another batch")
     for calls in zip(*together, strict=True):

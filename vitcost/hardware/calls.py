@@ -143,7 +143,7 @@ def _piece(array: Array, batch: int) -> Piece:
 
 def _stored(call: Call, touched: Sequence[int]) -> tuple[tuple[Piece, ...], tuple[Piece, ...]]:
     pieces = [
-        piece._replace(storage=storage)
+        Piece(piece.shape, piece.itemsize, piece.strides, storage)
         for piece, storage in zip((*call.reads, *call.writes), touched, strict=True)
     ]
     return tuple(pieces[: len(call.reads)]), tuple(pieces[len(call.reads) :])
