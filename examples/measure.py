@@ -1,13 +1,15 @@
 """Measures Vision Transformers on the card at hand: speed, and peak memory beside the prediction.
 
-    python examples/measure.py --out mine
+    python examples/measure.py --out mine --minutes 12
     vitcost calibrate mine-throughput.csv -o mine.toml
+    vitcost check --throughput mine-throughput.csv
     vitcost report vit_base_patch16_224 -g h100-sxm --calibration mine.toml
 
-Real torch models (timm's where timm is installed), each mode, eager and compiled, batches from 1 to
-512, after a warm-up, the median of steps timed by CUDA events. Rows are written as they come: a run
-that is cut short leaves what it has. Needs ``vitcost[torch]``. Nothing here was run on a card yet:
-its constants are not among those that vitcost ships.
+Real torch models (timm's where timm is installed, and those of no formula there alone), each mode,
+eager and compiled, batches from 1 to 512, after a warm-up, the median of steps timed by CUDA
+events. Rows are written as they come, eager inference first: a run that is cut short leaves what it
+has. Needs ``vitcost[torch]``. Nothing here was run on a card yet: its constants are not among those
+that vitcost ships.
 """
 
 import argparse
@@ -38,7 +40,14 @@ MODELS = (
     "vit_large_patch32_384", "vit_large_patch16_224", "vit_large_patch14_224",
     "vit_huge_patch14_224", "vit_giant_patch14_224", "vit_gigantic_patch14_224",
 )  # fmt: skip
+# and of no formula: windows, maps, and both
+TRACED = (
+    "swin_tiny_patch4_window7_224", "convnext_tiny", "resnet50", "efficientnet_b0", "pvt_v2_b2",
+    "hiera_tiny_224",
+)  # fmt: skip
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+# a compiler takes half a minute for each
+COMPILED = (1, 64)
 DTYPES = {"amp-bf16": torch.bfloat16, "amp-fp16": torch.float16, "bf16": torch.bfloat16,
           "fp16": torch.float16, "fp32": torch.float32}  # fmt: skip
 
@@ -63,8 +72,12 @@ def arguments(args: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--out", default="measured", help="the start of both files' names")
     parser.add_argument("--gpu", default="", help="what the card is called in the files")
-    parser.add_argument("--models", nargs="+", default=MODELS, metavar="MODEL")
+    parser.add_argument("--models", nargs="+", default=(*MODELS, *TRACED), metavar="MODEL")
     parser.add_argument("--batches", nargs="+", type=int, default=BATCHES, metavar="N")
+    parser.add_argument("--compiled", nargs="+", type=int, default=COMPILED, metavar="N",
+                        help="those of the batches that are compiled too")  # fmt: skip
+    parser.add_argument("--minutes", type=float, default=0.0, help="no case starts later; 0: any")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of the steps of a case, about")
     parser.add_argument("--modes", nargs="+", default=("infer", "train"))
     parser.add_argument("--precision", default="amp-bf16", choices=DTYPES)
     parser.add_argument("--layout", default="nchw", choices=("nchw", "nhwc"))
@@ -105,9 +118,14 @@ def step_of(model: nn.Module, case: Case, images: Tensor, given: Any) -> Callabl
 def prepared(case: Case, given: Any, device: torch.device) -> tuple[nn.Module, Tensor]:
     """The model and its images, where and how they are run."""
     config = resolve(case.model).config
-    # with torch's own fused attention, as timm has it
-    model = case_of(case.model, config, case.batch, {}).provider(config, True).to(device)
-    images = torch.randn(case.batch, config.in_chans, *config.img_size, device=device)
+    if hasattr(config, "workload"):
+        # of no formula: timm's, on images of the size that its digest is of
+        model, sides, channels = _timm(case.model).to(device), config.input_size, 3
+    else:
+        # with torch's own fused attention, as timm has it
+        model = case_of(case.model, config, case.batch, {}).provider(config, True).to(device)
+        sides, channels = config.img_size, config.in_chans
+    images = torch.randn(case.batch, channels, *sides, device=device)
     if given.precision in ("bf16", "fp16"):
         model, images = model.to(DTYPES[given.precision]), images.to(DTYPES[given.precision])
     if given.layout == "nhwc":
@@ -119,17 +137,30 @@ def prepared(case: Case, given: Any, device: torch.device) -> tuple[nn.Module, T
     return model, images
 
 
+def _timm(name: str) -> nn.Module:
+    try:
+        import timm
+    except ImportError:
+        raise vitcost.NotCovered("timm builds it, and is not installed") from None
+    return timm.create_model(name)
+
+
 def measured(case: Case, given: Any, device: torch.device) -> Found:
-    """The median of timed steps after a warm-up, and the peak of the last one."""
+    """The median of timed steps after a warm-up, and the peak of these; fewer steps where they are
+    long."""
     model, images = prepared(case, given, device)
     step = step_of(model, case, images, given)
-    for _ in range(given.warm_up):
+    for _ in range(2):
         step()
+    took = by_clock(step, device)
+    for _ in range(min(given.warm_up, int(given.seconds / took / 2)) - 3):
+        step()
+    steps = min(given.steps, max(3, int(given.seconds / took)))
     if device.type != "cuda":
-        return Found(statistics.median(by_clock(step) for _ in range(given.steps)), None)
+        return Found(statistics.median(by_clock(step, device) for _ in range(steps)), None)
     torch.cuda.synchronize()
     torch.cuda.reset_peak_memory_stats()
-    events = [(torch.cuda.Event(True), torch.cuda.Event(True)) for _ in range(given.steps)]
+    events = [(torch.cuda.Event(True), torch.cuda.Event(True)) for _ in range(steps)]
     for start, end in events:
         start.record()
         step()
@@ -139,17 +170,23 @@ def measured(case: Case, given: Any, device: torch.device) -> Found:
     return Found(seconds, torch.cuda.max_memory_allocated())
 
 
-def by_clock(step: Callable[[], None]) -> float:
+def by_clock(step: Callable[[], None], device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
     start = time.perf_counter()
     step()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
     return time.perf_counter() - start
 
 
 def cases(given: Any) -> Iterator[Case]:
+    """Every case, those of all models in one mode before the next, eager before compiled."""
     compiled = (False,) if given.eager else (False, True)
-    for model, mode, by_compiler in product(given.models, given.modes, compiled):
+    for by_compiler, mode, model in product(compiled, given.modes, given.models):
         for batch in sorted(given.batches):
-            yield Case(model, batch, mode, by_compiler)
+            if not by_compiler or batch in given.compiled:
+                yield Case(model, batch, mode, by_compiler)
 
 
 def rows(case: Case, found: Found, given: Any, gpu: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -169,7 +206,8 @@ def rows(case: Case, found: Found, given: Any, gpu: str) -> tuple[dict[str, Any]
         precision=given.precision,
         platform="cpu" if gpu.startswith("cpu") else "cuda",
     )
-    size = report.model.config.to_dict()["img_size"][0]
+    config = report.model.config
+    size = (getattr(config, "img_size", None) or config.input_size)[0]
     what = {"model": case.model, "img_size": size, "batch_size": case.batch}
     predicted = report.training.peak_bytes if case.mode == "train" else report.inference.total_bytes
     speed = {"samples_per_sec": case.batch / found.seconds, "step_time_ms": 1000 * found.seconds}
@@ -198,10 +236,14 @@ def main() -> None:
     gpu = name_of(given, device)
     paths = [Path(f"{given.out}-{what}.csv") for what in ("throughput", "memory")]
     full: set[Case] = set()
+    start = time.perf_counter()
     with paths[0].open("w", newline="") as speed, paths[1].open("w", newline="") as memory:
         for case in cases(given):
             if case._replace(batch=0) in full:
                 continue
+            if given.minutes and time.perf_counter() - start > 60 * given.minutes:
+                print(f"{given.minutes:g} minutes are over before {case}", file=sys.stderr)
+                break
             try:
                 found = measured(case, given, device)
             except vitcost.NotCovered as reason:

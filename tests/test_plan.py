@@ -417,7 +417,7 @@ def test_ways_that_are_as_fast_are_folded() -> None:
         ({"pipeline_parallel": 3}, ConfigError, "pipeline_parallel 3 does not divide 8 cards"),
         ({"pipeline_parallel": 8}, ConfigError, "pipeline_parallel 8 does not divide depth 12"),
         ({"zero": 4}, ConfigError, "zero must be"),
-        ({"zero": 1, "gpus": 1}, ConfigError, "zero 1 divides states .* give more than one"),
+        ({"zero": 1, "gpus": 1}, ConfigError, "zero 1 divides states .* there is 1 of them"),
         (
             {"zero": 1, "gpus": 8, "tensor_parallel": 4, "pipeline_parallel": 2},
             ConfigError,

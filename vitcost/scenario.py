@@ -199,7 +199,9 @@ class Scenario:
             if not least <= given <= most:
                 raise ConfigError(f"{name} must be from {least:,} to {most:,}, got {shown(given)}")
         if self.zero and self.ranks == 1:
-            raise ConfigError(f"zero {self.zero} divides states among ranks: give more than one")
+            raise ConfigError(
+                f"zero {self.zero} divides states among ranks, and there is 1 of them"
+            )
         if self.policy != "none" and not (
             self.zero > 1 and self.recipe == "torch" and PRECISIONS[self.precision].engine == "half"
         ):

@@ -1,34 +1,40 @@
 """The weights of the classes of work of other families, fitted to timm's files.
 
-    PYTHONPATH=.:tests/start python tests/bench/fit_families.py TIMINGS.csv FOLDER [OUT.csv]
+    python tests/bench/fit_families.py TIMINGS.csv [OUT.csv]
 
-FOLDER has the traces that trace_timm.py made. Names are held out by half: each is predicted by
-weights that were fitted to the other half. Prints the errors and the table of
-``vitcost/hardware/families.py``, and writes the errors by family.
+The work of a model is that of its digest (``tests/digest/make.py``): timings of names that it has,
+of images of its size, are fitted. Names are held out by half: each is predicted by weights that
+were fitted to the other half. Prints the errors and the tables of ``vitcost/hardware/weights.py``,
+and writes the errors by family.
 """
 
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from csv import DictReader, writer
+from math import prod
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 from zlib import crc32
 
 import numpy as np
 
 from vitcost.hardware.calibrate import percentile
 from vitcost.hardware.calibrations import CALIBRATIONS
+from vitcost.hardware.cards import CPUS
 from vitcost.hardware.classes import Setup, Work
 from vitcost.hardware.constants import Calibration, Sheet, host_seconds, sheet_of, terms
-from vitcost.hardware.families import SERIAL, amounts, class_of
-from vitcost.hardware.lowered import _plain, _serial, launched
+from vitcost.hardware.families import SERIAL, column_of
+from vitcost.hardware.lowered import way_of
 from vitcost.hardware.measurements import Row, read
 from vitcost.hardware.specs import card
+from vitcost.hardware.weights import WEIGHTS, Weights
 from vitcost.optimizers import OPTIMIZERS
-from vitcost.traced import file as traces
-from vitcost.traced.trace import Trace
+from vitcost.traced.digest import Digest, index
+from vitcost.traced.digest import read as digest_of
+from vitcost.traced.polynomials import value
+from vitcost.zoo.digests import TIMM
 
 # what a fit holds each weight near: those that are not here near 1, the bytes of one stream
 NEAR = {
@@ -45,14 +51,28 @@ NEAR = {
     "depthwise, channels last flops": 5.0,
     "resampling flops": 0.0,
     "serial": 0.3,
+    # on a processor: of a layer's constant
+    "launch": 0.1,
 }
 # being off by its own size counts like a relative error of so much in every row
 FIRM = 0.005
 # no kernel is free: the least weight, in shares of the usual one
 LEAST = 0.25
-
+# families that are further off than this in half of their rows
+FAR = 0.2
+# steps of which the host takes more tell of no class
+MOST_HOST = 0.7
 
 COLUMNS = ("software", "family", "names", "rows", "median", "p90", "flops", "bias")
+
+
+class Amounts(NamedTuple):
+    """The work of a step: that of kernels which plain ViTs have, and FLOPs and bytes by class."""
+
+    plain: Work
+    flops: dict[str, int]
+    bytes: dict[str, int]
+    serial: int
 
 
 class Point(NamedTuple):
@@ -60,6 +80,7 @@ class Point(NamedTuple):
 
     row: Row
     module: str
+    kind: str
     plain: float
     classes: dict[str, float]
     host: float
@@ -72,86 +93,89 @@ class Point(NamedTuple):
         return max(took, self.host)
 
 
-def points(timings: str, folder: str) -> list[Point]:
-    """The timings of the models that are traced, on cards and in software that have constants."""
+def points(timings: str) -> list[Point]:
+    """The timings of the models of the digest, on cards and in software that have constants."""
     with Path(timings).open(newline="") as lines:
         modules = {line["model"]: line["module"] for line in DictReader(lines)}
     known = {(c.gpu, c.setup): c for c in CALIBRATIONS}
-    work: dict[object, tuple[Work, Counter[str], Counter[str]]] = {}
-    files: dict[str, Trace] = {}
-    found = []
-    for row in read(timings):
+    entries = index(str(TIMM)).entries
+    found: list[Point] = []
+    name, digest, work = "", None, {}
+    for row in sorted(read(timings), key=lambda row: row.model):
+        calibration, entry = known.get((row.gpu, row.setup)), entries.get(row.model)
+        if calibration is None or entry is None:
+            continue
+        if row.img_size and entry.image[-2:] != (row.img_size, row.img_size):
+            continue
+        if digest is None or name != row.model:
+            name, digest, work = row.model, digest_of(str(TIMM), row.model), {}
         setup = row.setup
-        calibration = known.get((row.gpu, setup))
-        name = f"{row.model}@{row.img_size}.{setup.mode}"
-        path = Path(folder) / f"{name}.json.gz"
-        if calibration is None or setup.platform == "cpu" or setup.layout != "nchw":
-            continue
-        if not path.exists():
-            continue
-        if name not in files:
-            files.clear()
-            files[name] = traces.read(path).traces[0][1]
-        key = name, row.batch, setup.compiled, setup.torch < (2, 0)
+        key = row.batch, setup.compiled, setup.training, setup.platform, setup.torch < (2, 0)
         if key not in work:
-            work[key] = _work(files[name], row.batch, setup)
-        found.append(_point(row, modules[row.model], calibration, *work[key]))
+            work[key] = amounts(digest, row.batch, setup)
+        if work[key] is not None:
+            names = modules[row.model], entry.kind
+            found.append(_point(row, names, calibration, work[key]))
     return found
 
 
-def _work(trace: Trace, batch: int, setup: Setup) -> tuple[Work, Counter[str], Counter[str]]:
-    run = trace.step if setup.training else trace.inference
-    assert run is not None
-    plain = Work()
-    flops: Counter[str] = Counter()
-    moved: Counter[str] = Counter()
-    for call, times in launched(run, batch, setup):
-        kind = class_of(call, setup)
-        own = Work(launches=1, flops=call.defined if call.phase == "forward" else 0)
-        if kind:
-            name = f"{kind}, backward" if call.backward else kind
-            more = amounts(call, kind)
-            flops[name] += times * more[0]
-            moved[name] += times * more[1]
-            if kind == SERIAL and not call.backward:
-                moved["serial"] += times * _serial(call)
-        else:
-            own = _plain(call, setup)._replace(launches=1, flops=own.flops)
-        plain += own.times(times)
+def amounts(digest: Digest, batch: int, setup: Setup) -> Amounts | None:
+    """What a digest says of a step; None where it has none."""
+    cpu = setup.platform == "cpu"
+    scenes = digest.scenes("fp32" if cpu else "amp-fp16", batch == 1)
+    run = None if scenes is None else scenes.step if setup.training else scenes.inference
+    if run is None or (setup.compiled and setup.torch < (2, 0) and run.kernels):
+        return None
+    plain, flops, moved, serial = Work(), Counter[str](), Counter[str](), 0
+    for each in run.work(way_of(setup, bool(run.kernels)), batch):
+        work = Work(**{field: value(size, batch) for field, size in each.amounts})
+        if each.kind in WEIGHTS:
+            name = f"{each.kind}, backward" if each.backward else each.kind
+            flops[name] += work.map_flops
+            moved[name] += work.map_bytes
+            serial += 0 if each.backward or each.kind != SERIAL else work.serial
+            work = Work(launches=work.launches, flops=work.flops)
+        plain += work
     if setup.training:
-        count = sum(np.prod(w.shape, dtype=int) for w in trace.weights if w.trains)
+        count = sum(prod(shape) for shape, _, _, _ in digest.parameters)
         passes = OPTIMIZERS["sgd-momentum"].passes + 4 * (setup.torch < (2, 0))
-        plain += Work(stream_bytes=int(count) * 4 * passes)
-    return plain, flops, moved
+        plain += Work(stream_bytes=count * 4 * passes)
+    return Amounts(plain, dict(flops), dict(moved), serial)
 
 
-def _point(
-    row: Row, module: str, c: Calibration, plain: Work, flops: Counter[str], moved: Counter[str]
-) -> Point:
-    seconds = row.batch / row.images_per_second
-    sheet: Sheet = sheet_of(card(row.gpu), row.setup)
-    columns, fixed = terms(plain, sheet, row.setup)
+def _point(row: Row, names: tuple[str, str], c: Calibration, done: Amounts) -> Point:
+    seconds, cpu = row.batch / row.images_per_second, row.setup.platform == "cpu"
+    sheet: Sheet = sheet_of(CPUS[row.gpu] if cpu else card(row.gpu), row.setup)
+    columns, fixed = terms(done.plain, sheet, row.setup)
     took = sum(x * y for x, y in zip(c.constants, columns, strict=True)) + fixed
-    gemm, _, memory, *_ = c.constants
-    classes = {f"{n} flops": gemm * f / sheet.flops_per_second for n, f in flops.items()}
-    classes |= {f"{n} bytes": memory * b / sheet.bytes_per_second for n, b in moved.items()}
-    classes.pop("serial bytes", None)
-    if moved["serial"]:
-        classes["serial"] = 1e-6 * moved["serial"]
-    host = host_seconds(plain, row.setup, c.host_seconds)
+    gemm, memory = c.constants[0], c.constants[1 if cpu else 2]
+    # a processor's plain term has every FLOP once
+    unit = "more" if cpu else "flops"
+    classes = {f"{n} {unit}": gemm * f / sheet.flops_per_second for n, f in done.flops.items()}
+    classes |= {f"{n} bytes": memory * b / sheet.bytes_per_second for n, b in done.bytes.items()}
+    if cpu:
+        classes["launch"] = c.constants[2] * 1e-3 * done.plain.launches
+    else:
+        classes["serial"] = 1e-6 * done.serial
+    host = host_seconds(done.plain, row.setup, c.host_seconds)
     shares = {name: x / seconds for name, x in classes.items() if x}
-    return Point(row, module, took / seconds, shares, host / seconds, seconds, plain.flops)
+    return Point(row, *names, took / seconds, shares, host / seconds, seconds, done.plain.flops)
+
+
+def near_to(name: str) -> float:
+    """What a weight is held near."""
+    return NEAR.get(name, 0.5 if name.endswith(" more") else 1.0)
 
 
 def fitted(some: Sequence[Point], fixed: dict[str, float]) -> dict[str, float]:
     """Weights x ≥ 0 that make the points' shares 1: robust, and near to what is usual."""
     names = sorted({name for p in some for name in p.classes if name not in fixed})
-    near = np.array([NEAR.get(name, 1.0) for name in names])
+    near = np.array([near_to(name) for name in names])
     rows = np.array([[p.classes.get(name, 0.0) for name in names] for p in some])
     held = [sum(fixed.get(n, 0.0) * x for n, x in p.classes.items()) for p in some]
     left = np.array([1 - p.plain - h for p, h in zip(some, held, strict=True)])
     # those that the host bounds tell of no class
-    told = np.array([p.host < 0.7 for p in some])
+    told = np.array([p.host < MOST_HOST for p in some])
     rows, left = rows[told], left[told]
     weights = np.ones(len(left))
     x = near.copy()
@@ -160,8 +184,11 @@ def fitted(some: Sequence[Point], fixed: dict[str, float]) -> dict[str, float]:
         gram = rows.T @ (rows * weights[:, None]) + np.diag(prior)
         right = rows.T @ (left * weights) + prior * near
         for _ in range(300):
+            before = x.copy()
             for i in range(len(x)):
                 x[i] = max(LEAST * near[i], x[i] - (gram[i] @ x - right[i]) / gram[i, i])
+            if np.abs(x - before).max() < 1e-5:
+                break
         weights = 1 / np.maximum(np.abs(rows @ x - left), 0.02)
     return {**fixed, **dict(zip(names, map(float, x), strict=True))}
 
@@ -174,7 +201,7 @@ def by_file(some: Sequence[Point], weights: dict[str, float]) -> dict[str, float
     """How many times longer the classes take in each version of torch than in all."""
     found = {}
     for file in sorted({_torch(p) for p in some}):
-        own = [p for p in some if _torch(p) == file and p.host < 0.7]
+        own = [p for p in some if _torch(p) == file and p.host < MOST_HOST]
         parts = [sum(weights[n] * x for n, x in p.classes.items()) for p in own]
         factors = sorted(
             ((1 - p.plain) / part, part) for p, part in zip(own, parts, strict=True) if part > 0.2
@@ -198,9 +225,11 @@ def share_of(p: Point, weights: dict[str, float], factors: dict[str, float]) -> 
     return p._replace(classes={n: factor * x for n, x in p.classes.items()}).share(weights)
 
 
-def told(
-    some: Sequence[Point], fixed: dict[str, float]
-) -> tuple[dict[str, float], dict[str, float]]:
+# the weights, and what each version of torch departs from them
+_Told: TypeAlias = "tuple[dict[str, float], dict[str, float]]"
+
+
+def told(some: Sequence[Point], fixed: dict[str, float]) -> _Told:
     """The weights that fit best, and what each version of torch departs from them."""
     own, weights, factors = list(some), dict(fixed), {}
     for _ in range(3):
@@ -213,33 +242,55 @@ def told(
     return weights, factors
 
 
-def held_out(some: Sequence[Point], fixed: dict[str, float]) -> list[float]:
+def halves(some: Sequence[Point], fixed: Sequence[dict[str, float]]) -> list[_Told]:
+    """What each half of the names is predicted by: weights that were fitted to the other."""
+    return [told([p for p in some if half(p) != side], fixed[side]) for side in (False, True)]
+
+
+def held_out(some: Sequence[Point], by: Sequence[_Told]) -> list[float]:
     """Predicted over measured of each point, by weights of the other half of the names."""
-    default = {name: NEAR.get(name, 1.0) for p in some for name in p.classes}
-    by = [told([p for p in some if half(p) != side], fixed) for side in (False, True)]
+    default = {name: near_to(name) for p in some for name in p.classes}
     return [share_of(p, {**default, **by[half(p)][0]}, by[half(p)][1]) for p in some]
 
 
+# the columns of the table of weights, and those that hold of the forward pass of a training step
+GROUPS = {
+    "eager": "",
+    "compiled": "",
+    "backward": "eager",
+    "last": "",
+    "last_backward": "last",
+    "processor": "",
+}
+
+
 def main(arguments: Sequence[str]) -> int:
-    timings, folder, *out = arguments
-    every = points(timings, folder)
-    groups = {
-        "eager": [p for p in every if not p.row.setup.compiled and not p.row.setup.training],
-        "compiled": [p for p in every if p.row.setup.compiled],
-        "train": [p for p in every if p.row.setup.training],
-    }
-    weights: dict[str, dict[str, float]] = {}
+    timings, *out = arguments
+    groups: dict[str, list[Point]] = {column: [] for column in GROUPS}
+    for point in points(timings):
+        groups[column_of(point.row.setup)].append(point)
+    by: dict[str, list[_Told]] = {"": [({}, {})] * 2}
+    weights: dict[str, _Told] = {"": ({}, {})}
     told_by: list[tuple[object, ...]] = []
-    for name, some in groups.items():
-        fixed = weights["eager"] if name == "train" else {}
-        shares = held_out(some, fixed)
-        weights[name], factors = told(some, fixed)
+    for name in sorted(GROUPS, key=lambda name: "backward" in name):
+        some, forward = groups[name], GROUPS[name]
+        by[name] = halves(some, [own for own, _ in by[forward]])
+        shares = held_out(some, by[name])
+        weights[name] = told(some, weights[forward][0])
         print(f"\n{name}: {_said(shares)}, time by FLOPs {median(_by_flops(some)):.1%}")
         right, pairs = _ordered(some, shares)
         print(f"order right in {right} of {pairs} pairs of equal FLOPs")
-        print("versions:", {torch: round(factor, 2) for torch, factor in factors.items()})
-        told_by += _by_family(name, some, shares)
-    print(_rows(weights))
+        rows = list(_by_family(name, some, shares))
+        far = {row[1] for row in rows[1:] if row[4] > FAR}
+        kinds = {p.kind for p in some if p.module in far}
+        print("further off than 20 % in half:", *sorted(far), *sorted(kinds))
+        near = [1 / x for p, x in zip(some, shares, strict=True) if p.kind not in kinds]
+        print("others took, times:", *(f"{percentile(near, p):.2f}" for p in (0.05, 0.95)))
+        told_by += rows
+    print(_rows({name: own for name, (own, _) in weights.items()}))
+    for name, (_, factors) in weights.items():
+        own = ", ".join(f"({torch.replace('.', ', ')}): {x:.2f}" for torch, x in factors.items())
+        print(f'    "{name}": {{{own}}},')
     if out:
         with Path(out[0]).open("w", newline="") as file:
             writer(file, lineterminator="\n").writerows([COLUMNS, *told_by])
@@ -248,7 +299,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _by_family(
     software: str, some: Sequence[Point], shares: Sequence[float]
-) -> Iterator[tuple[object, ...]]:
+) -> Iterator[tuple[str, str, int, int, float, float, float, float]]:
     """The errors of each module of timm, and of time by FLOPs in it and of all together."""
     groups: dict[str, list[int]] = defaultdict(list)
     for i, p in enumerate(some):
@@ -257,29 +308,29 @@ def _by_family(
         errors = [abs(shares[i] - 1) for i in places]
         flops = _by_flops(some, places)
         names = len({some[i].row.model for i in places})
-        numbers = median(errors), percentile(errors, 0.9), median(flops)
         bias = median(shares[i] for i in places) - 1
-        yield (software, family, names, len(places), *(round(x, 3) for x in (*numbers, bias)))
+        numbers = median(errors), percentile(errors, 0.9), median(flops), bias
+        middle, nine, by_flops, bias = (round(x, 3) for x in numbers)
+        yield software, family, names, len(places), middle, nine, by_flops, bias
 
 
 def _rows(weights: dict[str, dict[str, float]]) -> str:
-    """The table of ``families.py``."""
-    names = sorted({
-        name.rpartition(" ")[0].removesuffix(", backward")
-        for own in weights.values()
-        for name in own
-        if name != "serial"
-    })  # fmt: skip
+    """The table of ``weights.py``."""
+    units = ("flops", "more", "bytes")
+    names = {name.rpartition(" ") for own in weights.values() for name in own}
+    kinds = sorted({kind.removesuffix(", backward") for kind, _, unit in names if unit in units})
     lines = []
-    for name in names:
+    for kind in kinds:
         cells = []
-        for where, of in (("eager", name), ("compiled", name), ("train", f"{name}, backward")):
-            pair = [weights[where].get(f"{of} {unit}") for unit in ("flops", "bytes")]
-            usual = [NEAR.get(f"{name} {unit}", 1.0) for unit in ("flops", "bytes")]
-            cells.append([u if w is None else w for w, u in zip(pair, usual, strict=True)])
-        told = ", ".join(f"Weight({f:.2f}, {b:.2f})" for f, b in cells)
-        lines.append(f'    "{name}": ({told}),')
-    return "\n".join([*lines, f"serial {weights['eager'].get('serial')}"])
+        for column in Weights._fields:
+            of = kind + ", backward" * ("backward" in column)
+            pair = [f"{of} more" if column == "processor" else f"{of} flops", f"{of} bytes"]
+            usual = [near_to(name.replace(", backward", "")) for name in pair]
+            own = [weights[column].get(*each) for each in zip(pair, usual, strict=True)]
+            cells.append("({:.2f}, {:.2f})".format(*own))
+        lines += [f'    "{kind}": (', f"        {', '.join(cells)},", "    ),"]
+    serial, launch = weights["eager"].get("serial"), weights["processor"].get("launch")
+    return "\n".join([*lines, f"serial {serial}, launch {launch}"])
 
 
 def _by_flops(some: Sequence[Point], places: Sequence[int] | None = None) -> list[float]:

@@ -21,8 +21,8 @@ __all__ = ["COMMANDS", "cli", "run"]
 COMMANDS = {
     "report": "One page: parameters, FLOPs, bytes moved, memory, time.",
     "summary": "The table of torchsummary, without torch.",
-    "models": "Models that are known by name, with their sizes.",
-    "gpus": "Cards: their figures, measurements and sources.",
+    "models": "What is known by name, and how large it is.",
+    "gpus": "What is known of which card, and from where.",
     "explain": "A formula, its numbers, result and reference.",
     "check": "The formulas against the real torch model.",
     "calibrate": "Fits the constants of a card to measurements of your own.",
@@ -36,7 +36,7 @@ COMMANDS = {
     "web": "The interactive page, as a folder of static files.",
     "schema": "The JSON schema of a command's --json.",
     "completion": "Completes names and flags in a shell.",
-    "help": "Topics of the pages: fields, precision, memory, cards, units.",
+    "help": "What pages say: fields, precision, memory, cards, units.",
 }
 
 

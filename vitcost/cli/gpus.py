@@ -45,7 +45,7 @@ def command(
     as_json: bool,
     output: str | None,
 ) -> int:
-    """Cards: their figures, measurements and sources.
+    """What is known of which card, and from where.
 
     QUERY is a part of a name or a vendor.
     """

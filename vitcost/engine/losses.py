@@ -1,4 +1,4 @@
-"""The loss of a training step, lowered: the ops on a model's outputs, and the tensors saved.
+"""The loss of a training step, lowered: what it computes of a model's outputs, and keeps.
 
 Class scores have a cross entropy on class indices: of two heads one each, added; of scores for
 every token one over all tokens. Features, which no scores are made of, have their mean: a loss that
@@ -22,7 +22,7 @@ def criterion(outputs: tuple[Tensor, ...], classes: bool, precision: str, platfo
 
 
 def targets(outputs: Iterable[Tensor]) -> tuple[Tensor, ...]:
-    """The caller's tensors beside the inputs: a class index for each vector of scores, the same for
+    """What the caller has beside the inputs: a class index for each vector of scores, the same for
     every head."""
     shapes = dict.fromkeys(x.axes[:-1] for x in outputs)
     return tuple(Tensor("targets", axes, "index", itemsize=8) for axes in shapes)

@@ -90,8 +90,7 @@ def _forward(attention: str, mode: Mode, masked: bool) -> str:
 
 
 def passes(structure: AnyStructure, mode: Mode) -> Iterator[Callable[[Node], Node]]:
-    """The passes from the declared tree to the lowered one, in the order in which they are
-    applied."""
+    """What makes the declared tree into the lowered one, in the order that it is applied."""
     if mode.split:
         if mode.adapted:
             raise NotCovered("adapters of layers that tensor-parallel ranks share")

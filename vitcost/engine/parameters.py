@@ -40,8 +40,8 @@ def _place(parent: Node, child: Node) -> tuple[bool, int]:
 
 
 def parameters(tree: Node) -> Iterator[Parameter]:
-    """The parameters of a tree in the order of ``model.parameters()``: the parameters of a module
-    itself come before those of its children."""
+    """The parameters of a tree in the order of ``model.parameters()``: those that sit on a module
+    come before those of its children."""
     yield from _below(tree, "", (), (), count(1))
 
 

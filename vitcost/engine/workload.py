@@ -194,8 +194,8 @@ class Workload:
         return self.step()
 
     def alive(self, look: int | None, training: bool) -> "tuple[Alive, ...]":
-        """The tensors alive at a look of the step or of the forward pass in eval, by the module
-        that made them; None is the end."""
+        """What is alive at a look of the step or of the forward pass in eval, by who made it; None
+        is the end."""
         raise NotCovered("what is alive at one moment, by module")
 
     def bounding(self, onto: bool = False) -> "tuple[Event, ...]":
@@ -249,7 +249,7 @@ class _Lowered(Workload):
     ) -> None:
         self.config, self.scenario, self.batch = config, scenario, batch
         self.given, self.parallel = given, parallel
-        # sizes of the model before ranks share its layers
+        # those of the model before ranks share its layers
         self.whole = sizes_of(config, batch) if sizes is None else sizes
         self._folded: Row | None = None
         mode = mode_of(config, scenario)

@@ -349,8 +349,8 @@ class _Both(NamedTuple):
 
 
 def _both(config: Config, scenario: Scenario, memory: bool = False) -> _Both:
-    """The two of a model: in letters where these give its memory, and where adding them up takes no
-    longer than a reader waits."""
+    """The two of a model: those of its memory where letters give its memory, and where adding them
+    up takes no longer than a reader waits."""
     # as it is among other batches
     exact = workload(config, scenario).at(scenario.batch)
     if memory and not exact.has_letters:

@@ -13,7 +13,7 @@ from vitcost.hardware.calibrations import shipped
 from vitcost.hardware.cards import Card
 from vitcost.hardware.classes import Setup, Work, setup_of, total
 from vitcost.hardware.constants import HOST_SECONDS, Calibration, Sheet, host_of, sheet_of
-from vitcost.hardware.families import APART
+from vitcost.hardware.families import is_apart
 from vitcost.hardware.measurements import kind_of
 from vitcost.hardware.rates import (
     ANCHORED,
@@ -113,7 +113,7 @@ def basis_of(
     scenario = on_card(scenario, row)
     anchors = [a._replace(scenario=on_card(a.scenario or scenario, row)) for a in anchors]
     sheet = sheet_of(row, setup)
-    apart = asked.family(scenario, setup) in APART
+    apart = is_apart(asked.family(scenario, setup), setup)
     rates = widened(rates_of(row, setup, known), asked.kind, setup, apart)
     if names := asked.left_out(scenario, setup):
         said = f"the products of {', '.join(names)} are not in it: no rule counts their FLOPs"
@@ -163,9 +163,9 @@ def _unlike(
     if usual != scenario and kernels != asked.kernels(usual, setup):
         reasons.append(f"attention {', '.join(kernels)} was not measured in this software")
     if setup.training and scenario.checkpointing != "none":
-        reasons.append("no benchmark has checkpointing")
+        reasons.append("checkpointing was measured on no card")
     if setup.training and (scenario.freeze != "none" or scenario.lora):
-        reasons.append("no measurement covers partly frozen training")
+        reasons.append("training of a part was measured on no card")
     return tuple(reasons)
 
 

@@ -68,7 +68,9 @@ class Work(NamedTuple):
     map_flops: int = 0
     map_bytes: int = 0
     bf16_flops: int = 0  # of products in bf16 whatever the precision: an optimizer's
-    serial: int = 0  # elements that the threads of a resampling go through one by one
+    # elements that the threads of a resampling go through one by one; on a processor, launches of a
+    # model that is timed by its trace
+    serial: int = 0
     launches: int = 0
     layers: int = 0  # attentions, one a block
     flops: int = 0  # of the definition: nothing padded, the forward pass alone

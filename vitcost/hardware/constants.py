@@ -16,6 +16,8 @@ by software. A CPU runs an image at a time:
 
     t = gemm·F/(1 TFLOP/s) + memory·(B_weights + B_stream + B_attention)/(100 GB/s)
       + layer·depth/(1 ms)
+
+and one that is timed by its trace has a share of a layer for each launch.
 """
 
 from typing import NamedTuple
@@ -23,6 +25,7 @@ from typing import NamedTuple
 from vitcost.errors import NotCovered
 from vitcost.hardware.cards import Card
 from vitcost.hardware.classes import WEIGHED, Setup, Work
+from vitcost.hardware.weights import LAUNCH
 
 __all__ = [
     "BACKBONE",
@@ -217,7 +220,8 @@ def terms(work: Work, sheet: Sheet, setup: Setup) -> tuple[tuple[float, ...], fl
         moved = work.weight_bytes + work.stream_bytes + work.strided_bytes + work.attention_bytes
         moved += work.backbone_bytes
         moved_bytes = moved + work.map_bytes / WEIGHED
-        return ((work.flops + work.bf16_flops) / P, moved_bytes / BW, work.layers * 1e-3), 0.0
+        flops = work.flops + work.bf16_flops + work.map_flops / WEIGHED
+        return (flops / P, moved_bytes / BW, (work.layers + LAUNCH * work.serial) * 1e-3), 0.0
     kappa, convs, others = BACKBONE["compiled" if setup.compiled else "eager"]
     products = work.linear_bytes + work.attention_bytes
     # a compiled kernel goes both ways by tiles

@@ -6,90 +6,82 @@ stream of some times its bytes. How many times is fitted to timm's benchmark fil
 that a card has from plain ViTs.
 """
 
-from typing import NamedTuple
-
 from vitcost.hardware.calls import CONVOLUTION, CONVOLUTION_BACK, Call, Piece
 from vitcost.hardware.classes import TILE, WEIGHED, Setup, whole
+from vitcost.hardware.weights import VERSIONS, WEIGHTS
 from vitcost.traced.operators import is_attention
 
-__all__ = ["APART", "SERIAL", "WEIGHTS", "Weight", "amounts", "class_of", "weight_of"]
+__all__ = [
+    "APART",
+    "SERIAL",
+    "WEIGHTS",
+    "amounts",
+    "class_of",
+    "column_of",
+    "is_apart",
+    "weight_of",
+]
 
 SERIAL = "resampling"
 # a linear layer of fewer inputs or outputs waits for memory, not for the matrix units
 NARROW = 64
 
 
-class Weight(NamedTuple):
-    """How many FLOPs of a matrix product one FLOP stands for, and bytes of a stream one byte."""
-
-    flops: float
-    bytes: float
-
-
-# class: eager, compiled, and in the backward pass of eager; 1 where the software has no such class
 # fmt: off
-WEIGHTS: dict[str, tuple[Weight, Weight, Weight]] = {
-    "batch norm": (Weight(1.00, 1.46), Weight(1.00, 1.00), Weight(1.00, 2.14)),
-    "broadcast": (Weight(1.00, 2.03), Weight(1.00, 1.00), Weight(1.00, 0.25)),
-    "dense": (Weight(1.01, 2.24), Weight(0.92, 0.87), Weight(1.30, 2.25)),
-    "depthwise 3": (Weight(6.60, 1.30), Weight(5.87, 1.62), Weight(0.25, 0.97)),
-    "depthwise 5": (Weight(6.63, 1.39), Weight(7.14, 1.86), Weight(0.90, 1.14)),
-    "depthwise, channels last": (Weight(5.71, 1.59), Weight(6.20, 1.72), Weight(0.25, 0.25)),
-    "depthwise, large": (Weight(31.94, 1.11), Weight(7.55, 0.74), Weight(0.25, 0.69)),
-    "fused layout": (Weight(1.00, 1.00), Weight(1.00, 1.63), Weight(1.00, 1.00)),
-    "fused pooling": (Weight(1.00, 1.00), Weight(1.00, 2.58), Weight(1.00, 1.00)),
-    "fused softmax": (Weight(1.00, 1.00), Weight(1.00, 1.39), Weight(1.00, 1.00)),
-    "grouped": (Weight(1.09, 2.61), Weight(2.11, 0.98), Weight(0.66, 2.48)),
-    "layout": (Weight(1.00, 1.68), Weight(1.00, 1.00), Weight(1.00, 1.98)),
-    "merging": (Weight(1.50, 0.84), Weight(4.02, 1.23), Weight(0.33, 0.63)),
-    "narrow linear": (Weight(1.35, 2.35), Weight(1.19, 2.00), Weight(1.00, 1.00)),
-    "pointwise": (Weight(1.04, 1.19), Weight(0.66, 1.44), Weight(0.25, 2.59)),
-    "pooling": (Weight(1.00, 1.77), Weight(1.00, 1.00), Weight(1.00, 2.94)),
-    "product": (Weight(1.00, 1.00), Weight(0.66, 1.07), Weight(1.00, 1.00)),
-    "resampling": (Weight(0.00, 1.23), Weight(0.00, 1.00), Weight(0.00, 1.00)),
-    "scores": (Weight(1.00, 1.77), Weight(1.00, 1.00), Weight(1.00, 1.00)),
-    "stem": (Weight(3.24, 2.15), Weight(3.97, 1.32), Weight(1.01, 1.91)),
-    "turned copy": (Weight(1.00, 2.91), Weight(1.00, 1.00), Weight(1.00, 0.25)),
-    "window product": (Weight(0.95, 1.74), Weight(1.04, 2.37), Weight(0.80, 0.25)),
+# classes of models whose held-out error is above 20 % in half of their timings, and more of them by
+# columns of weights
+APART = frozenset({
+    "Cait", "ConVit", "ConvMixer", "DPN", "Hiera", "MetaFormer", "Nest", "NormFreeNet", "RDNet",
+    "RepVit", "StarNet", "TResNet", "VisionTransformerSAM",
+})
+_APART_TOO = {
+    "backward": frozenset({"ConvNeXt", "MobileNetV3", "RegNet"}),
+    "last": frozenset({"DaVit", "FocalNet", "HieraDet", "MetaNeXt"}),
+    "last_backward": frozenset({"ByobNet", "ConvNeXt", "RegNet"}),
 }
 # fmt: on
-# classes of models whose held-out error is above 20 % in half of their timings
-APART = frozenset(
-    {
-        "Cait",
-        "ConVit",
-        "ConvMixer",
-        "DPN",
-        "Hiera",
-        "MetaFormer",
-        "Nest",
-        "NormFreeNet",
-        "RDNet",
-        "RepVit",
-        "StarNet",
-        "TResNet",
-        "VisionTransformerSAM",
-    }
-)  # fmt: skip
-# how many times longer all classes take with a version of torch, and the libraries of its time
-_EAGER = {(1, 12): 1.0, (1, 13): 0.88, (2, 1): 1.05, (2, 4): 0.98, (2, 9): 1.14}
-_COMPILED = {(2, 4): 1.02, (2, 9): 1.0}
+
+
+def is_apart(kind: str, setup: Setup) -> bool:
+    """Whether predictions are far off for a class of models.
+
+    >>> is_apart("ConvNeXt", Setup("amp")), is_apart("ConvNeXt", Setup("amp", training=True))
+    (False, True)
+    """
+    return kind in APART or kind in _APART_TOO.get(column_of(setup), ())
+
+
+def column_of(setup: Setup) -> str:
+    """The column of weights that a setup's kernels have, those of its backward pass where it
+    trains.
+
+    >>> column_of(Setup("amp", training=True, layout="nhwc"))
+    'last_backward'
+    """
+    if setup.platform == "cpu":
+        return "processor"
+    if setup.compiled:
+        return "compiled"
+    last = setup.layout == "nhwc"
+    if setup.training:
+        return "last_backward" if last else "backward"
+    return "last" if last else "eager"
 
 
 def weight_of(kind: str, setup: Setup, backward: bool) -> tuple[int, int]:
     """The weights of a FLOP and of a byte of a class in a software, in shares of ``WEIGHED``.
 
-    A version of torch that was not fitted has those of the nearest. With torch 2.4 they are
-    0.98 · 31.94 and 0.98 · 1.11.
+    A version of torch that was not fitted has those of the nearest, a compiled backward pass those
+    of the forward.
 
-    >>> weight_of("depthwise, large", Setup("amp", torch=(2, 4)), False)
-    (313012, 10878)
+    >>> weight_of("resampling", Setup("amp", torch=(2, 4)), False)[0]
+    0
     """
-    eager, compiled, back = WEIGHTS[kind]
-    weight = back if backward else compiled if setup.compiled else eager
-    known = _COMPILED if setup.compiled else _EAGER
+    column, forward = column_of(setup), column_of(setup._replace(training=False))
+    known = {**VERSIONS[forward], **VERSIONS[column]}
     factor = known[min(known, key=lambda torch: abs(_number(torch) - _number(setup.torch)))]
-    flops, moved = (round(factor * each * WEIGHED) for each in weight)
+    own = getattr(WEIGHTS[kind], column if backward else forward)
+    flops, moved = (round(factor * each * WEIGHED) for each in own)
     return flops, moved
 
 

@@ -15,7 +15,7 @@ __all__ = ["far", "is_far", "notes_on"]
 
 # a processor's band where batches are larger than any that was timed
 _PROCESSOR = 0.40
-_LARGER = "no benchmark of a processor has a batch above 1"
+_LARGER = "batches above 1 were measured on no processor"
 
 
 def far(on: Basis) -> Rates:

@@ -66,13 +66,10 @@ def summed(run: Run, batch: int, setup: Setup) -> dict[str, Work]:
     >>> round(total(summed(convnext.passed, 64, Setup("fp32"))).flops / 2 / 64 / 1e9, 1)
     4.5
     """
-    way = "compiled" if setup.compiled else "eager"
-    if setup.torch < (2, 0) and run.kernels:
-        if setup.compiled:
-            raise NotCovered("a compiled attention of a torch before 2.0: a digest has none")
-        way = "unfused"
+    if setup.torch < (2, 0) and run.kernels and setup.compiled:
+        raise NotCovered("a compiled attention of a torch before 2.0: a digest has none")
     parts: dict[str, Work] = {}
-    for each in run.work(way, batch):
+    for each in run.work(way_of(setup, bool(run.kernels)), batch):
         work = Work(**{field: value(size, batch) for field, size in each.amounts})
         kind = each.kind if each.kind in WEIGHTS else ""
         done = weighed(kind, each.backward, work, setup)
@@ -96,6 +93,17 @@ def _of_other_classes(run: Run, head: Head, batch: int, setup: Setup) -> Iterato
             plain = "linear" if work.gemm_flops else "stream"
             done = weighed(kind, call.backward, work.times(times * number), setup)
             yield kind or plain, done
+
+
+def way_of(setup: Setup, attends: bool) -> str:
+    """How a pass is launched, of those that a digest has: eager, compiled or unfused, which a pass
+    without an attention never is.
+
+    >>> way_of(Setup("amp", torch=(1, 13)), attends=True)
+    'unfused'
+    """
+    unfused = attends and setup.torch < (2, 0)
+    return "compiled" if setup.compiled else "unfused" if unfused else "eager"
 
 
 def launched(run: Pass, batch: int, setup: Setup) -> Iterator[tuple[Call, int]]:
@@ -148,7 +156,10 @@ def amount(call: Call, setup: Setup) -> tuple[str, Work]:
 
 
 def weighed(kind: str, backward: bool, work: Work, setup: Setup) -> Work:
-    """The work of kernels of one class by what the class weighs."""
+    """The work of kernels of one class by what the class weighs; of all of them, on a processor,
+    each launch."""
+    if setup.platform == "cpu":
+        work = work._replace(serial=work.launches)
     if not kind:
         return work
     flops, moved = weight_of(kind, setup, backward)

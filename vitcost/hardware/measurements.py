@@ -263,8 +263,15 @@ def measurement(
     """
     if row.unusable:
         raise NotCovered(row.unusable)
+    config = resolve(row.model).config
+    if row.img_size and isinstance(config, DigestedModel) and not config.takes(row.img_size):
+        # of another size a whole trace would be made, which takes seconds a row
+        raise NotCovered(
+            f"not covered: {row.model} of {row.img_size} pixels, of which no digest is"
+        )
     overrides = {"img_size": row.img_size} if row.img_size else {}
-    config = resolve(row.model, **overrides, **dict(row.overrides)).config
+    if overrides or row.overrides:
+        config = resolve(row.model, **overrides, **dict(row.overrides)).config
     if hasattr(config, "workload") and not (traced and isinstance(config, DigestedModel)):
         raise NotCovered(f"not covered: {row.model}, which no formula describes")
     width = getattr(config, "embed_dim", 0)

@@ -24,7 +24,7 @@ class Guess(NamedTuple):
 
     measurement: Measurement
     seconds: float
-    band: float | None = None
+    band: tuple[float, float] | None = None  # from, to, in seconds
     basis: str = "held out"
 
     @property
@@ -156,7 +156,7 @@ def score(
             except VitcostError as error:
                 others.append(Uncovered(m.row, str(error)))
                 continue
-            band = time.high_seconds / time.seconds - 1
+            band = time.low_seconds, time.high_seconds
             guesses.append(Guess(m, time.seconds, band, time.basis))
         files.append(_file(name, guesses, others))
     return Score(tuple(files))
@@ -214,7 +214,7 @@ def _file(
     kinds: dict[str, list[float]] = {}
     for guess in (*guesses, *rest):
         kinds.setdefault(guess.measurement.kind, []).append(guess.error)
-    banded = [guess for guess in guesses if guess.band is not None]
+    banded = [(guess.measurement.seconds, guess.band) for guess in guesses if guess.band]
     return FileScore(
         file=name,
         rows=len(guesses) + len(rest) + len(others),
@@ -226,7 +226,7 @@ def _file(
         flops_mape=_by_flops(guesses),
         pairs=pairs,
         pairs_right=right,
-        in_band=sum(g.error <= g.band for g in banded if g.band) if banded else None,
+        in_band=sum(low <= took <= high for took, (low, high) in banded) if banded else None,
         bases=Counter(guess.basis for guess in guesses),
         not_covered=tuple(_missed(others)),
         by_kind={kind: mean(values) for kind, values in kinds.items()},

@@ -1,4 +1,4 @@
-"""Constants of a card that nobody measured in a mode: the constants of cards that were.
+"""Constants of a card that nobody measured in a mode: those of cards that were.
 
 The *usual* constants of a mode are the mean over the cards that timm's files cover, which are
 GeForce cards. A card of another kind takes longer by one factor for all of them: published timings
@@ -83,7 +83,7 @@ def usual(setup: Setup, known: Sequence[Calibration]) -> tuple[tuple[float, ...]
         rows = [c for c in whole if _mode(c.setup) == mode and not vector(c.setup)]
         if rows:
             break
-        notes = ("no card was measured in this mode",)
+        notes = ("this mode was measured on no card",)
     alike = [c for c in rows if c.setup.attention == setup.attention]
     nearest: dict[str, Calibration] = {}
     for c in sorted(

@@ -157,7 +157,9 @@ def _ways(result: Fit) -> Iterator[Table]:
             rows = tuple(_way(row, way, times, sized) for row, way in offered)
             columns = _way_columns(times, sized)
             micro = any(name == "batch" for _, way in offered for name, _ in way.flags)
-            yield Table(f"{title}, {group}", columns, rows, tuple(_order(times, micro)))
+            ranks = result.scenario.ranks if times else 1
+            notes = tuple(_order(times, micro, ranks))
+            yield Table(f"{title}, {group}", columns, rows, notes)
     if hopeless:
         yield Table("", (), (), (f"in no way: {', '.join(hopeless)}",))
 
@@ -196,11 +198,16 @@ def _way(row: FitRow, way: Way, times: bool, sized: bool) -> Row:
     return Row(cells)
 
 
-def _order(times: bool, micro: bool) -> Iterator[str]:
+def _order(times: bool, micro: bool, ranks: int) -> Iterator[str]:
     by = "predicted time" if times else "FLOPs"
     yield f"cheapest first, by the {by} of a step; ×: against the step that was asked for"
     if micro:
         yield "batch: of a micro-batch, of which a step adds up so many (accumulate)"
+    if ranks > 1:
+        yield (
+            f"time of what one card computes: what {ranks} ranks exchange is not in it, "
+            "`vitcost plan` has it"
+        )
 
 
 def _timed(row: FitRow) -> bool:

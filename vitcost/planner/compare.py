@@ -43,7 +43,7 @@ class Comparison(Result):
 
     compared: tuple[Compared, ...]
     names: tuple[str, ...]  # of the quantities
-    shown: tuple[str, ...]  # the quantities of a page: the named quantities, in that order
+    shown: tuple[str, ...]  # the quantities of a page: those that were named, in that order
     explained: bool = False
     pareto: tuple[str, str] | None = None
     # combinations that cannot be, by reason

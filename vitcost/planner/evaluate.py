@@ -72,8 +72,8 @@ class Evaluator:
 
     @property
     def apart(self) -> list[Axis]:
-        """The fields of which each combination is described alone: the fields that are no columns,
-        and the depth where layers are counted off."""
+        """The fields of which each combination is described alone: those that are no columns, and
+        the depth where layers are counted off."""
         flags = {**self.base.flags, **self.flags}
         given = [[flags.get(name)] for name in ("checkpointing", "freeze")]
         varied = [axis.values for axis in self.outside if axis.name in ("checkpointing", "freeze")]

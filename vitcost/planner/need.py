@@ -1,4 +1,4 @@
-"""The memory of a batch on one card: the number that ``fit`` inverts, the one that a report has."""
+"""What a batch needs on one card: the number that ``fit`` inverts, the one that a report has."""
 
 from typing import NamedTuple
 

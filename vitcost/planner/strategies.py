@@ -95,7 +95,9 @@ def strategies(run: Workload, job: Job, fixed: Fixed, most: int) -> Iterator[Str
     if fixed.zero:
         tensors = [tensor for tensor in tensors if tensor * pipeline < job.cards]
         if not tensors:
-            raise ConfigError(f"zero {fixed.zero} divides states among ranks: give more than one")
+            raise ConfigError(
+                f"zero {fixed.zero} divides states among ranks, and there is 1 of them"
+            )
     _check_batch(job, pipeline, tensors, fixed)
     if fixed.sequence_parallel and max(tensors) == 1:
         raise ConfigError("sequence_parallel needs tensor_parallel ranks that share the tokens")

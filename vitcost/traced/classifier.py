@@ -148,13 +148,7 @@ def _back(
 
 def head_of(digest: Digest) -> Head | None:
     """The layer of a digest that scores its classes; None where the digest does not show that no
-    more than one linear layer, called once an image, depends on their number.
-
-    >>> from vitcost.traced.digest import read
-    >>> from vitcost.zoo.digests import TIMM
-    >>> head_of(read(str(TIMM), "convnext_tiny")).inputs
-    768
-    """
+    more than one linear layer, called once an image, depends on their number."""
     classes = digest.classes
     own = [(shape, linear, reached, top) for shape, linear, reached, top in digest.parameters
            if classes in shape]  # fmt: skip
@@ -286,14 +280,7 @@ def _left(head: Head, one: bool, gradients: int) -> tuple[Polynomial, ...]:
 def ambiguous(own: Run) -> bool:
     """Whether a digest leaves open of which class of work the compiled kernels around the layer
     are: casts of its weights are fused with the kernels before it, and the sum of the gradient of
-    its bias with those behind it.
-
-    >>> from vitcost.traced.digest import read
-    >>> from vitcost.zoo.digests import TIMM
-    >>> scenes = read(str(TIMM), "convnext_tiny").scenes("fp32", one=False)
-    >>> ambiguous(scenes.inference)  # its classes are those of the trace
-    False
-    """
+    its bias with those behind it."""
     if own.head is None or own.by_class:
         return False
     around = {False: own.head.engine == "amp", True: own.head.training}
@@ -365,13 +352,7 @@ def _bytes(array: Array) -> int:
 
 
 def with_classes(digest: Digest, classes: int) -> Digest | None:
-    """A digest with so many classes; None where that follows from no rule.
-
-    >>> from vitcost.traced.digest import read
-    >>> from vitcost.zoo.digests import TIMM
-    >>> with_classes(read(str(TIMM), "convnext_tiny"), 10).classes
-    10
-    """
+    """A digest with so many classes; None where that follows from no rule."""
     if isinstance(digest, OtherClasses):
         digest = digest.traced
     if classes == digest.classes:

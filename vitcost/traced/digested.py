@@ -58,6 +58,10 @@ class DigestedModel(TracedModel):
             f"{found.library}: sizes at a few batches, and the polynomials through them"
         )
 
+    def takes(self, side: int) -> bool:
+        """Whether it is of square images of this side."""
+        return self._own("img_size") == side
+
     def workload(self, scenario: Scenario, sizes: Sizes | None = None) -> Workload:
         batch = scenario.batch if sizes is None else sizes["b"]
         return self.run(scenario, batch, searched=sizes is not None)

@@ -30,7 +30,7 @@ __all__ = ["PYODIDE", "RUNTIME", "Site", "packed", "web"]
 # the release that the page is tested with, and where its makers serve it
 PYODIDE = "314.0.7"
 _ADDRESS = f"https://cdn.jsdelivr.net/pyodide/v{PYODIDE}/full/"
-# files that Pyodide loads before a line of Python runs
+# what Pyodide loads before a line of Python runs
 RUNTIME = (
     "pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip", "pyodide-lock.json",
 )  # fmt: skip
@@ -50,8 +50,7 @@ _EXAMPLES = re.compile(rb'\n+ *>>> .*?(?=\n *""")', re.DOTALL)
 
 
 class Site(NamedTuple):
-    """The folder that was written: each file and its bytes, Pyodide's own where it was copied
-    apart."""
+    """What was written: each file and its bytes, Pyodide's own where it was copied apart."""
 
     folder: str
     files: Mapping[str, int]

@@ -1,4 +1,4 @@
-"""The answer of the page to a question: the library's own results through the renderers of HTML.
+"""What the page shows of a question: the library's own results through the renderers of HTML.
 
 It runs in the browser's Python, and when the folder is made, for the first answer.
 """
@@ -159,7 +159,7 @@ def _rest(model: str, flags: Mapping[str, Any], own: Report) -> str:
 
 
 def _ways(own: Report, flags: Mapping[str, Any]) -> Iterator[Table]:
-    """Ways that make the batch fit, cheapest first."""
+    """What would make the batch fit, cheapest first."""
     if "gpu" not in flags:
         return
     try:

@@ -70,7 +70,7 @@ _HELP = {
     "num_classes": "outputs of the head",
     "gpu": "a name, or figures: mine,memory_gb=24,bandwidth_gbps=300,bf16_tflops=60",
 }
-# values of a number and a slider that are not set
+# what a number and a slider without a value show
 _DEFAULTS = {"batch": "1", "accumulate": "1", "ranks": "1"}
 # lists that complete a text, which the page fills with names
 LISTS = {"model": "models", "other": "models", "gpu": "cards"}

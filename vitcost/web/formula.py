@@ -1,5 +1,5 @@
-"""Formulas of a model with its numbers put in, as sums of products: the engine's rules on letters
-in place of sizes."""
+"""Formulas of a model with its numbers put in, as sums of products: what the engine's rules give on
+letters in place of sizes."""
 
 from collections import Counter
 from collections.abc import Mapping
