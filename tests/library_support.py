@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import replace
 from importlib import import_module
 from itertools import accumulate
 from typing import Any, NamedTuple
@@ -16,7 +15,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.profiler import ProfilerActivity, profile
 
-from vitcost import from_torch, memory
+from vitcost import from_torch
 from vitcost.check import steps
 from vitcost.check.steps import Alive
 from vitcost.config import ViTConfig
@@ -25,7 +24,7 @@ from vitcost.engine.live import forward_peak, peak
 from vitcost.engine.lower import lower
 from vitcost.engine.model import sizes_of, structure_of
 from vitcost.engine.step import step_trace
-from vitcost.engine.workload import mode_of, workload
+from vitcost.engine.workload import mode_of
 from vitcost.errors import NotCovered
 from vitcost.scenario import Scenario
 from vitcost.zoo import Resolved
@@ -33,7 +32,7 @@ from vitcost.zoo.keys import Described
 from vitcost.zoo.open_clip import described
 
 __all__ = [
-    "Compared", "Make", "Run", "alive_in_inference", "allocated_in_inference", "bounded_step",
+    "Compared", "Make", "Run", "alive_in_inference", "allocated_in_inference",
     "of_open_clip", "of_torchvision", "of_transformers", "on_card", "on_cpu",
 ]  # fmt: skip
 
@@ -256,32 +255,3 @@ def alive_in_inference(make: Make, batch: int) -> int:
     """The same by the formula."""
     _, config = make("sdpa")
     return _formulas(config, Run("fp32", "sdpa", batch), "cpu")[1]
-
-
-def bounded_step(make: Make, run: Run) -> tuple[int, int]:
-    """The peak of a real step on a CPU, everything in memory, and the bound of it."""
-    model, config = _prepared(make, run)
-    dtype = HALF.get(run.precision, torch.float32)
-    x = torch.zeros(run.batch, config.in_chans, *config.img_size, dtype=dtype)
-    sgd = torch.optim.SGD(model.parameters(), lr=1e-3)
-    own = [x, *model.parameters(), *model.buffers()]
-
-    def step() -> None:
-        sgd.zero_grad(set_to_none=True)
-        with running(run.precision, run.attention):
-            output = model(x)
-            feature = output if isinstance(output, torch.Tensor) else output.pooler_output
-            loss = feature.mean()
-        loss.backward()
-        sgd.step()
-
-    step()
-    sgd.zero_grad(set_to_none=True)
-    alive = Alive(own)
-    with alive:
-        step()
-    how = replace(_scenario(run, "cpu"), optimizer="sgd")
-    bound = memory.step(workload(config, how))
-    assert bound.peak_is == "bounded"
-    assert bound.peak_bytes is not None
-    return sum(t.untyped_storage().nbytes() for t in own) + max(alive.seen), bound.peak_bytes

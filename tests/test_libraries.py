@@ -7,7 +7,6 @@ from library_support import (
     Run,
     alive_in_inference,
     allocated_in_inference,
-    bounded_step,
     of_open_clip,
     of_torchvision,
     of_transformers,
@@ -154,17 +153,14 @@ def test_torchvision_on_a_card(run: Run) -> None:
             assert found.formula == found.real, (name, found)
 
 
-# the step of a pool by one weight is bounded
 POOLED: Make = of_transformers("siglip_vision_model", "SiglipVisionModel")
 
 
 def test_a_pool_by_torchs_own_attention() -> None:
-    for run in (*EAGER_RUNS, *CPU_RUNS[:2]):
+    # at 64 images the step peaks in the pool
+    for run in (*EAGER_RUNS, *CPU_RUNS[:2], Run("fp32", "sdpa", 64)):
         for found in on_cpu(POOLED, run):
-            if found.quantity != "step":
-                assert found.formula == found.real, (run, found)
-        real, bound = bounded_step(POOLED, run)
-        assert bound >= real, run
+            assert found.formula == found.real, (run, found)
 
 
 @needs_a_fake_card

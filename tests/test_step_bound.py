@@ -105,7 +105,6 @@ def test_every_model_has_a_peak_or_a_bound() -> None:
 @pytest.mark.parametrize(
     ("name", "flags"),
     [
-        ("google/siglip-base-patch16-224", {}),
         ("vitamin_small_224", {}),
         ("vit_base_patch16_224", {"global_pool": "max", "class_token": False}),
         ("gpt2", {"zero": 2, "ranks": 4}),

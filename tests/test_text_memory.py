@@ -129,8 +129,7 @@ MODELS: dict[str, Callable[[str, Path], Real]] = {
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
 @pytest.mark.parametrize("name", MODELS)
 def test_text(name: str, attention: str, precision: str, tmp_path: Path) -> None:
-    """Exact in inference, of what autograd keeps, and of a step; where that has a bound, no real
-    step needs more."""
+    """Exact in inference, of what autograd keeps, and of a step."""
     dtype, autocast = HALF.get(precision, torch.float32), AMP.get(precision)
     for batch in (1, 2, 5):
         model, config, loss, images = MODELS[name](attention, tmp_path)
@@ -156,9 +155,6 @@ def test_text(name: str, attention: str, precision: str, tmp_path: Path) -> None
             assert run.rows().cost.saved_bytes == kept, batch
         targets = torch.zeros(batch * TOKENS * (loss is every_token), dtype=torch.long)
         real = real_peak(model, partial(loss, model, inputs, targets), [*own, targets], context)
-        if name == "SigLIP":
-            assert memory.step(run).peak_bytes >= real, batch
-            continue
         # the tracker's mode, under which no gradient is added in place
         assert memory.step_peak(memory.states(run, 0), run, in_place=False).total_bytes == real
 

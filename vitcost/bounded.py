@@ -125,15 +125,13 @@ def gathered_bytes(run: Workload) -> Gathered:
     return Gathered(weight * held, gradient * reduced)
 
 
-def assumed(scenario: Scenario, unproved: str = "") -> tuple[str, ...]:
+def assumed(scenario: Scenario) -> tuple[str, ...]:
     """The assumptions of the bound, for people.
 
     >>> assumed(Scenario())
     ('a loss that keeps each output with two float32 tensors and one gradient of its size',)
     """
     said = ["a loss that keeps each output with two float32 tensors and one gradient of its size"]
-    if unproved:
-        said.append(f"{unproved}: at most its gradient twice")
     if scenario.recipe != "torch":
         said.append(
             f"states of recipe {scenario.recipe} from the first op to the last, and an optimizer "

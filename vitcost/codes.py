@@ -6,10 +6,10 @@ while other modules run, in the layout that an attention works on, and in what i
 A forward that is not here is timm's.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-__all__ = ["CODES", "Code", "code_of", "lacks", "unproved"]
+__all__ = ["CODES", "Code", "code_of", "lacks"]
 
 
 class Code(NamedTuple):
@@ -240,29 +240,3 @@ def code_of(name: str, model_class: str) -> Code:
     (True, 'mha')
     """
     return _TIMM[model_class] if name == "timm" else CODES[name]
-
-
-# where the backward pass of a library's forward has no formula: its code, the fields that decide
-# it, and the reason
-_UNPROVED: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
-    (
-        "transformers.siglip",
-        lambda c: c.global_pool == "map",
-        "the pool has one weight, and its gradient is put together from parts",
-    ),
-)
-
-
-def unproved(config: Any) -> str:
-    """Why the step of a model under its library's code is not known exactly; empty: it is.
-
-    >>> from vitcost.zoo import resolve
-    >>> unproved(resolve("google/siglip-base-patch16-224:vision").config)
-    'the pool has one weight, and its gradient is put together from parts'
-    >>> unproved(resolve("vit_base_patch16_siglip_224").config)
-    ''
-    """
-    config = getattr(config, "vision", config)
-    code = getattr(config, "code", "timm")
-    reasons = (why for name, decides, why in _UNPROVED if name == code and decides(config))
-    return next(reasons, "")

@@ -266,10 +266,7 @@ def with_peak(own: Training, run: Workload, *, rank: int | None = None) -> Train
         if not run.has_bound:
             return own
         peak = step_bound(own, run, rank=rank)
-        if run.unproved:
-            # the gradients of the parts of one weight, and their copies in its gradient
-            peak = _more(peak, 2 * run.param_bytes * run.in_parts)
-        own = own._replace(peak_is="bounded", assumed=assumed(run.scenario, run.unproved))
+        own = own._replace(peak_is="bounded", assumed=assumed(run.scenario))
     else:
         # the optimizer's step is known exactly
         in_passes = peak.look is not None or peak.parts is None
@@ -304,8 +301,6 @@ def step_peak(
         raise NotCovered(f"the peak of a step of recipe {scenario.recipe}: use recipe torch")
     if scenario.trains_nothing:
         raise NotCovered(_NO_STEP)
-    if run.unproved:
-        raise NotCovered(f"the peak of a step: {run.unproved}")
     if scenario.zero > 1 and not run.shards:
         raise NotCovered("the peak of a step with fully sharded weights of a traced model")
     top = live.peak(run.step(in_place), sizes)
@@ -352,14 +347,6 @@ def _higher(top: live.Peak, around: PeakParts, last: live.Live) -> StepPeak:
         alive, at, look = last, "optimizer step", None
     parts = around.plus(alive)
     return StepPeak(sum(parts), at, parts, look)
-
-
-def _more(peak: StepPeak, temporary: Size) -> StepPeak:
-    """The same with so much more allocated at that time."""
-    parts = peak.parts
-    if parts is not None:
-        parts = parts._replace(temporary_bytes=parts.temporary_bytes + temporary)
-    return peak._replace(total_bytes=peak.total_bytes + temporary, parts=parts)
 
 
 def moment(own: Training, run: Workload, look: int | None) -> PeakParts:

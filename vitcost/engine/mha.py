@@ -88,8 +88,13 @@ def probe_pool(c: Structure, x: Tensor, act: str) -> Node:
     m = Module("attn_pool", "AttentionPoolLatent", x)
     probe = m.op("repeat", m.parameter("latent", 1, 1, "h"), axes=axes("b 1 h"))
     m.hold(probe)
-    q = _part(m, "q", probe, "h")
-    both = m.op("relay", _part(m, "kv", x, "two_h", apart=not c.one_image))
+    # one weight and one bias, each taken apart by one call
+    outs: tuple[Axis, ...] = ("h", "two_h")
+    whole = Tensor("in_proj_weight", axes("q h"), "param"), Tensor("in_proj_bias", ("q",), "param")
+    weights = [m.view(whole[0], (out, "h"), "weight", kind="split") for out in outs]
+    biases = [m.view(whole[1], (out,), "bias", kind="split") for out in outs]
+    q = _part(m, "q", probe, weights[0], biases[0])
+    both = m.op("relay", _part(m, "kv", x, weights[1], biases[1], apart=not c.one_image))
     length = x.axes[1]
     wide, narrow = ("b", length, "h"), ("b", "pool_a", length, "pool_d")
     k, v = (m.view(both, wide, name, kind="select") for name in "kv")
@@ -98,27 +103,28 @@ def probe_pool(c: Structure, x: Tensor, act: str) -> Node:
     scores = Tensor("scores", ("b", "pool_a", 1, length))
     definition = Op("scale", (scores,), Tensor("scale", scores.axes))
     scaled = m.op("scale", heads, parts=(definition,))
-    weights = m.op("softmax", m.op("matmul", scaled, k, axes=scores.axes, over=axes("pool_d")))
-    y = m.op("matmul", weights, v, axes=heads.axes, over=(length,))
+    scores = m.op("matmul", scaled, k, axes=scores.axes, over=axes("pool_d"))
+    attended = m.op("softmax", scores)
+    y = m.op("matmul", attended, v, axes=heads.axes, over=(length,))
     y = linear(m, "proj", m.view(y, axes("b 1 h")), "h")
-    m.op("mean", weights, axes=("b", 1, length), holds=(q, both, scaled, y))
+    m.op("mean", attended, axes=("b", 1, length), holds=(q, both, scaled, y))
     inner = plain_mlp(norm(c.norm, m, "norm", y), "pool_m", act)
     y = m.op("residual", y, m.add(inner))
     return m.end(m.view(y, axes("b h"), kind="select"))
 
 
-def _part(m: Module, name: str, x: Tensor, out: Axis, apart: bool = False) -> Tensor:
+def _part(
+    m: Module, name: str, x: Tensor, weight: Tensor, bias: Tensor, apart: bool = False
+) -> Tensor:
     """A linear layer by a part of one weight, whose copy no cache of autocast holds; rows that lie
     apart make it a product and a sum."""
-    whole = Tensor("in_proj_weight", axes("q h"), "param")
-    bias = Tensor("in_proj_bias", axes("q"), "param")
     child = Module(name, "Linear", x)
     y = child.op(
         "apart" if apart else "linear",
         x,
-        axes=(*x.axes[:-1], out),
+        axes=(*x.axes[:-1], weight.axes[0]),
         over=x.axes[-1:],
-        weight=Tensor("weight", (out, "h"), "param", base=whole),
-        bias=Tensor("bias", (out,), "param", base=bias),
+        weight=weight,
+        bias=bias,
     )
     return m.add(child.end(y))

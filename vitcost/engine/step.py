@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, cast
 
 from vitcost.engine import losses
 from vitcost.engine.backward import Backward
+from vitcost.engine.derivatives import GATHERED
 from vitcost.engine.gradients import Layout
+from vitcost.engine.kinds import KINDS
 from vitcost.engine.live import Event, Forward, Ledger, Place, forward_trace
 from vitcost.engine.lower import Mode, lower
 from vitcost.engine.model import AnyStructure
@@ -161,6 +163,14 @@ def _tied(tree: Node) -> set[Tensor]:
 
 def _trained(node: Node) -> int:
     """The parameters of an unrolled tree that want a gradient."""
-    here = (len(own(op)) for op in node.body if isinstance(op, Op) and op.trains)
-    inner = (_trained(item) for item in node.body if isinstance(item, Node))
-    return sum(here) + sum(inner)
+    ops = [op for op in node.body if isinstance(op, Op)]
+    parts = [op for op in ops if _takes_apart(op)]
+    wholes = {op.reads[0] for op in parts}
+    inner = sum(_trained(item) for item in node.body if isinstance(item, Node))
+    return sum(len(own(op)) for op in ops if op.trains) + len(wholes) - len(parts) + inner
+
+
+def _takes_apart(op: Op) -> bool:
+    """Whether it gives a part of a parameter, which another op has as its own."""
+    gathers = KINDS[op.kind].gradient in GATHERED and op.reads[0].role == "param"
+    return gathers and not op.frozen and any(op.needs)

@@ -10,7 +10,6 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from vitcost.codes import unproved
 from vitcost.engine.buffers import buffer_bytes
 from vitcost.engine.cost import Row, fold
 from vitcost.engine.kernels import attention_kernels
@@ -91,16 +90,6 @@ class Workload:
     def no_step(self) -> str:
         """Why there is no training step of it; empty: there is one."""
         return ""
-
-    @property
-    def unproved(self) -> str:
-        """Why its step is not known exactly, where a library's own code is; empty: it is."""
-        return ""
-
-    @property
-    def in_parts(self) -> Size:
-        """Elements of weights whose gradients such a step puts together from parts."""
-        return 0
 
     def at_most(self, training: bool) -> str:
         """Why a pass may have fewer bytes at its peak than its looks say; empty: it has them."""
@@ -303,17 +292,6 @@ class _Lowered(Workload):
             return self
         config = with_depth(self.config, self.axis("L") // stages)
         return _Lowered(config, self.scenario, self.batch, None, False, self.parallel)
-
-    @property
-    def unproved(self) -> str:
-        return unproved(self.config)
-
-    @property
-    def in_parts(self) -> Size:
-        vision = getattr(self.config, "vision", self.config)
-        own = parameters(build(structure_of(vision, self.batch)))
-        sizes = sizes_of(vision, self.batch)
-        return sum(p.numel(sizes) for p in own if p.top == "attn_pool")
 
     @property
     def buffers_bytes(self) -> Size:

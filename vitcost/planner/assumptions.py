@@ -100,7 +100,7 @@ def _memory(pace: Pace, reserve: Reserve, rows: Sequence[PlanRow]) -> Iterator[s
     bounds = [row for row in rows if row.memory_basis == "bounded"]
     ways = (replace(pace.scenario, zero=row.zero, ranks=row.data) for row in bounds)
     if pace.run.has_bound:
-        for each in dict.fromkeys(each for way in ways for each in assumed(way, pace.run.unproved)):
+        for each in dict.fromkeys(each for way in ways for each in assumed(way)):
             yield f"memory, bounded: a step needs no more, with {each}"
     elif bounds:
         yield "memory, bounded: gradients that are added up stand beside those of a step"
