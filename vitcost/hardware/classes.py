@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from vitcost.engine.ops import bucket, ceil_div
+from vitcost.engine.ops import Size, bucket, ceil_div
 from vitcost.scenario import ENGINES, PRECISIONS, Scenario, torch_version
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Setup",
     "Work",
     "head_width",
+    "read_bytes",
     "setup_of",
     "total",
     "whole",
@@ -58,7 +59,8 @@ class Work(NamedTuple):
     linear_bytes: int = 0
     attention_bytes: int = 0
     conv_bytes: int = 0
-    weight_bytes: int = 0  # of products, which are among those above
+    # of products, which are among those above; of a formula as often as a processor reads them
+    weight_bytes: int = 0
     # of a convolutional backbone, which is not among those above
     backbone_flops: int = 0
     backbone_conv_bytes: int = 0
@@ -105,6 +107,21 @@ TILE = 128
 HEADS = (32, 64, 96, 128, 160, 192, 224, 256)
 # a layer norm gives each row to a block of 128 threads: aten's layer_norm_kernel.cu
 NORM_ROW = 128
+# the last cache of an i7-12700H; an i9-10940X has 19.25 MiB (ark.intel.com)
+CACHE = 24 * 2**20
+# how often a larger weight is read for an image: on that i9 ViT-H takes 2.5 times as long as SO400M
+# for 1.5 times the FLOPs (timm's files of processors)
+AGAIN = 4
+
+
+def read_bytes(size: Size) -> Size:
+    """Bytes that a processor reads of a weight: one that its cache does not hold, again and again.
+
+    >>> read_bytes(4 * 1152 * 4304), read_bytes(4 * 1280 * 5120)  # in fp32: SO400M's MLP, ViT-H's
+    (19832832, 104857600)
+    """
+    # arrays element by element
+    return size + (size > CACHE) * (AGAIN - 1) * size
 
 
 def setup_of(scenario: Scenario) -> Setup:

@@ -22,7 +22,7 @@ from vitcost.engine.ops import (
 )
 from vitcost.engine.workload import Workload, workload
 from vitcost.hardware.backward import ACCUMULATED, backward, rerun
-from vitcost.hardware.classes import NORM_ROW, TILE, Setup, Work, head_width, whole
+from vitcost.hardware.classes import NORM_ROW, TILE, Setup, Work, head_width, read_bytes, whole
 from vitcost.hardware.kernels import (
     fuse,
     in_order,
@@ -218,7 +218,9 @@ def _work(step: Step, sizes: Sizes) -> Work:
         work = Work(stream_bytes=n * share(moving, whole(width, NORM_ROW), width))
     else:
         work = Work(stream_bytes=n * moving)
-    weights = sum(bytes_of(t, sizes) for t in step.reads if t is op.weight or t is op.bias)
+    weights = sum(
+        read_bytes(bytes_of(t, sizes)) for t in step.reads if t is op.weight or t is op.bias
+    )
     return work._replace(launches=n, flops=defined_flops, weight_bytes=n * weights if kind else 0)
 
 
