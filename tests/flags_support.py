@@ -381,6 +381,8 @@ def walk_fields(model: str, only: Container[str] | None = None) -> Iterator[Unch
 
 
 def _fused(config: Any) -> bool:
+    # the field of a pair is that of its image tower
+    config = getattr(config, "vision", config)
     kernels = {
         kernel
         for mode in ("infer", "train")
