@@ -220,6 +220,26 @@ def test_a_look_that_never_wins_is_left_out() -> None:
     assert [look.number for look in winners([*looks[:1], Look(1, (none,) * 3)], 2)] == [0, 1]
 
 
+def test_a_budget_and_a_difference_say_what_they_are_of(tmp_path: Path) -> None:
+    limits = '[[tool.vitcost.budget]]\nmodel = "resnet10t"\nnum_classes = 10\nparams = "5 M"\n'
+    (tmp_path / "pyproject.toml").write_text(limits)
+    page = str(vitcost.budget(str(tmp_path / "pyproject.toml")))
+    assert f"from the digest of a trace with torch {index(str(TIMM)).torch}" in page
+    (tmp_path / "was.json").write_text(json.dumps(report("resnet10t", batch=8).to_dict()))
+    saved = str(tmp_path / "was.json")
+    (same,) = vitcost.diff(saved).models
+    assert not [each for each in same.differences() if each.changed]
+    (other,) = vitcost.diff(saved, "resnet10t", batch=8, num_classes=10).models
+    changed = {each.quantity: each.difference for each in other.differences() if each.changed}
+    assert changed["params"] == -990 * 513
+    # a saved report is asked again with the classes that it was asked with
+    (tmp_path / "was.json").write_text(
+        json.dumps(report("resnet10t", batch=8, num_classes=10).to_dict())
+    )
+    (again,) = vitcost.diff(saved).models
+    assert not [each for each in again.differences() if each.changed]
+
+
 def test_every_timing_of_other_families_is_scored() -> None:
     score = vitcost.check_throughput(str(DATA / "throughput_traced.csv"))
     assert [file.rows for file in score.files] == [file.covered for file in score.files]

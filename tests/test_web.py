@@ -29,6 +29,7 @@ from vitcost.web import PYODIDE, RUNTIME, packed, web
 from vitcost.web.answer import answer, asked_of
 from vitcost.web.controls import CONTROLS, FIRST, given
 from vitcost.web.formula import formulas_of
+from vitcost.web.served import _Quiet
 from vitcost.web.spelled import as_budget, as_command, as_python
 from vitcost.zoo import resolve
 
@@ -94,7 +95,10 @@ def test_the_folder_is_small_and_says_its_version(tmp_path: Path) -> None:
     root = Path(site.folder)
     assert {path.name for path in root.iterdir()} == {*site.files}
     # as a server sends them: the limit of the page's own part
-    sent = sum(len(gzip.compress((root / name).read_bytes())) for name in site.files)
+    later = {"digest.bin", "hub_digest.bin"}
+    own = {*site.files} - later
+    assert len(own) == 6
+    sent = sum(len(gzip.compress((root / name).read_bytes())) for name in own)
     assert sent <= 500_000
     page = (root / "index.html").read_text(encoding="utf-8")
     assert f"vitcost {VERSION}" in page
@@ -110,6 +114,9 @@ def test_the_folder_is_small_and_says_its_version(tmp_path: Path) -> None:
     kept = (root / "sw.js").read_text(encoding="utf-8")
     assert all(f'"{name}"' in kept for name in ("./", "page.js", "worker.js", "vitcost.pack"))
     assert all(f"/full/{name}" in kept for name in RUNTIME)
+    # but for digests, which a name asks for
+    assert not any(f'"{name}"' in kept.partition("LATER")[0] for name in later)
+    assert 'LATER = ["digest.bin", "hub_digest.bin"]' in kept
 
 
 def test_pyodide_is_copied_or_refused(tmp_path: Path) -> None:
@@ -121,7 +128,8 @@ def test_pyodide_is_copied_or_refused(tmp_path: Path) -> None:
         (release / name).write_bytes(b"1")
     site = web(str(tmp_path / "site"), pyodide=str(release))
     assert (tmp_path / "site/pyodide/pyodide.asm.wasm").read_bytes() == b"1"
-    assert site.own_bytes == sum(site.files.values()) - len(RUNTIME)
+    files = sum(size for name, size in site.files.items() if not name.endswith("digest.bin"))
+    assert site.own_bytes == files - len(RUNTIME)
     worker = (tmp_path / "site/worker.js").read_text(encoding="utf-8")
     assert 'from "./pyodide/pyodide.mjs"' in worker
     # a policy that lets nothing else in
@@ -134,7 +142,8 @@ def test_pyodide_is_copied_or_refused(tmp_path: Path) -> None:
 def test_the_command_writes_the_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["web", str(tmp_path / "site")]) == 0
     assert re.fullmatch(
-        r".*site: 6 files, [\d.]+ KiB beside Python's own\n", capsys.readouterr().out
+        r".*site: 8 files, [\d.]+ KiB beside Python's own and [\d.]+ MiB of digests, .*\n",
+        capsys.readouterr().out,
     )
     assert run(["web"]) == 2
     assert "give the FOLDER that is written, or --open" in capsys.readouterr().err
@@ -316,6 +325,7 @@ class Tab:
         self.page = self.context.new_page()
         self.said: list[str] = []
         self.asked: list[str] = []
+        self.served: list[str] = []  # the requests that the server had
         self.page.on("console", lambda message: self.said.append(message.text))
         self.page.on("pageerror", lambda error: self.said.append(str(error)))
         self.page.on("dialog", lambda dialog: self.said.append(dialog.message))
@@ -339,7 +349,12 @@ def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
     folder = tmp_path_factory.mktemp("web")
     site = web(str(folder / "site"), pyodide=pyodide(folder))
     with browsing() as browser, serving(site.folder) as address:
-        yield Tab(browser, address)
+        served: list[str] = []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(_Quiet, "log_message", lambda _, __, *a: served.append(str(a[0])))
+            found = Tab(browser, address)
+            found.served = served
+            yield found
 
 
 @pytest.mark.slow
@@ -470,6 +485,35 @@ def test_axe_finds_nothing_and_no_width_scrolls(tab: Tab, scheme: str) -> None:
 
 
 @pytest.mark.slow
+def test_a_digest_is_fetched_when_a_name_asks_for_it(
+    tab: Tab, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fetched() -> list[str]:
+        # by the server, which sees what a service worker asks for too
+        return [line.split()[1][1:] for line in tab.served if "digest.bin" in line]
+
+    page = tab.page
+    assert fetched() == []
+    page.goto(tab.address + "#model=resnet10t&batch=8&mode=train&gpu=l4&num_classes=10")
+    tab.shown("article h1:text-is('resnet10t with num_classes 10')")
+    assert fetched() == ["digest.bin"]
+    asked: dict[str, Any] = {"batch": 8, "mode": "train", "gpu": "l4"}
+    for name, field in (("resnet10t.c3_in1k", {}), ("facebook/levit-128S", {"precision": "bf16"})):
+        own = tab.json({"model": name, **{k: str(v) for k, v in {**asked, **field}.items()}})
+        assert [
+            *same(own, json.loads(json.dumps(vitcost.report(name, **asked, **field).to_dict())))
+        ] == []
+    assert fetched() == ["digest.bin", "hub_digest.bin"]
+    # the message of the command line where no timm is installed
+    monkeypatch.setattr("vitcost.zoo.tracing.of_timm", lambda name: None)
+    page.goto(tab.address + "#model=resnet10t&gpu=l4&img_size=64")
+    tab.shown("p.error:has-text('pip install')")
+    assert run(["report", "resnet10t", "-g", "l4", "--img-size", "64"]) == 2
+    assert capsys.readouterr().err == f"Error: {page.inner_text('p.error')}\n"
+    assert len(fetched()) == 2
+
+
+@pytest.mark.slow
 def test_it_works_offline_and_says_nothing(tab: Tab) -> None:
     """The last of them: whatever came before asked the loopback alone, and raised no error."""
     tab.shown("#offline:text-is('It works offline now.')")
@@ -477,6 +521,9 @@ def test_it_works_offline_and_says_nothing(tab: Tab) -> None:
     tab.page.goto(tab.address + "#model=vit_small_patch16_224&batch=5")
     tab.page.reload()
     tab.shown("#columns[data-took] h1:text-is('vit_small_patch16_224')")
+    # a digest that was asked for is kept too
+    tab.page.goto(tab.address + "#model=resnet10t&batch=5")
+    tab.shown("#columns[data-took] h1:text-is('resnet10t')")
     tab.context.set_offline(False)
     assert tab.said == []
     assert {url.split("/")[2] for url in tab.asked} == {tab.address.split("/")[2]}

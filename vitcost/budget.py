@@ -113,6 +113,7 @@ class BudgetResult(Result):
     checks: tuple[Check, ...]
     why: bool = False
     towers: tuple[str, ...] = ()  # the models of two
+    origins: tuple[str, ...] = ()  # where the numbers of traces that were kept are from
 
     def pairs(self) -> tuple[str, ...]:
         """The models of two towers among them."""
@@ -194,6 +195,7 @@ def budget(
     errors: list[VitcostError] = []
     checks: list[Check] = []
     pairs: list[str] = []
+    origins: list[str] = []
     for each in declared:
         try:
             report, terms = _reported(each), declared_terms(each)
@@ -202,6 +204,7 @@ def budget(
             checks += _unanswered(each, error)
             continue
         pairs += report.pairs()
+        origins += _origin(each.name, report)
         if update:
             entries = {**entries, each.name: kept.recorded(report, terms)}
         checks += _checks(each, report, terms, entries, errors)
@@ -209,7 +212,8 @@ def budget(
         raise errors[0]
     if update:
         kept.write(file, entries)
-    return BudgetResult(tuple(checks), why, tuple(dict.fromkeys(pairs)))
+    said = (tuple(dict.fromkeys(each)) for each in (pairs, origins))
+    return BudgetResult(tuple(checks), why, *said)
 
 
 def assert_budget(model: Model, **limits: Any) -> None:
@@ -241,7 +245,7 @@ def assert_budget(model: Model, **limits: Any) -> None:
         )
         for key in most
     )
-    result = BudgetResult(tuple(checks))
+    result = BudgetResult(tuple(checks), origins=tuple(_origin(name, measured)))
     if not result.ok:
         # a test that holds draws nothing
         from vitcost.render import render
@@ -334,6 +338,13 @@ def _checks(
         if before is not None and not check.ok:
             check = check._replace(grew=tuple(grown(report, before, quantity)))
         yield check
+
+
+def _origin(name: str, report: Report) -> Iterator[str]:
+    """Where the numbers of a model are from, whose trace was kept."""
+    origin = getattr(report.model.config, "origin", "")
+    if origin:
+        yield f"{name}: {origin}"
 
 
 def _peak_is(quantity: str, report: Report) -> str | None:

@@ -241,8 +241,9 @@ def _own_fields(data: Mapping[str, Any]) -> dict[str, Any]:
 
     name = data["model"]["name"]
     if not is_name(name):
-        # a file, or code: it has changed itself
-        return {}
+        # a file, or code, has changed itself; a name from a digest says its classes
+        own = data["model"]["config"]
+        return {key: own[key] for key in ("num_classes",) if key in own}
     defaults = resolve(name).config.to_dict()
     changed: dict[str, Any] = {}
     for field, was in _apart(data["model"]["config"]):

@@ -47,8 +47,10 @@ def command(folder: str | None, pyodide: str | None, opened: bool) -> int:
     with TemporaryDirectory() as other:
         site = web(folder or other, pyodide=pyodide or "")
         size = binary_bytes(site.own_bytes)
+        later = binary_bytes(site.digest_bytes)
         write(
-            f"{printable(folder or 'page')}: {len(site.files)} files, {size} beside Python's own\n",
+            f"{printable(folder or 'page')}: {len(site.files)} files, {size} beside Python's own "
+            f"and {later} of digests, which are fetched when they are asked for\n",
             None,
         )
         if opened:

@@ -27,7 +27,7 @@ def budget_page(result: BudgetResult) -> Page:
             Column("headroom", "count"),
         ),
         tuple(map(_check, result.checks)),
-        tuple(_notes(result.checks)),
+        (*_notes(result.checks), *result.origins),
     )
     grew = tuple(_grew(result.checks)) if result.why else ()
     return Page(

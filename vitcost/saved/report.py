@@ -26,6 +26,7 @@ class TracedInput(TypedDict):
     torch: NotRequired[str]
     hash: NotRequired[str]
     digest: NotRequired[str]  # the library of the name, where its trace was kept
+    num_classes: NotRequired[int]  # of such a name
 
 
 class Params(TypedDict):

@@ -121,7 +121,8 @@ class DigestedModel(TracedModel):
         found = self.digest.index
         said = f"{self.origin} under a card's rules: of one image, and as lines in larger batches"
         digest = {"digest": found.library, "torch": found.torch}
-        return {"notes": [said, *self.digest.notes], **digest}
+        classes = {"num_classes": self.digest.classes} if self.digest.classes else {}
+        return {"notes": [said, *self.digest.notes], **digest, **classes}
 
     @property
     def input_size(self) -> tuple[int, ...]:

@@ -1,7 +1,8 @@
 """``web``: the page as a folder of static files, which any server serves.
 
 The folder has the library's own Python files, packed, and Pyodide's runtime or its address. Nothing
-of the library is written a second time in another language.
+of the library is written a second time in another language. The digests of names without a formula
+are files of their own, which the page fetches when such a name is asked.
 """
 
 import gzip
@@ -23,7 +24,7 @@ from vitcost.version import VERSION
 from vitcost.web.answer import answer
 from vitcost.web.controls import FIRST, form
 from vitcost.written import whole
-from vitcost.zoo import names
+from vitcost.zoo import digests, names
 
 __all__ = ["PYODIDE", "RUNTIME", "Site", "packed", "web"]
 
@@ -45,12 +46,14 @@ _APART = (
     "web/__init__.py", "__main__.py",
 )  # fmt: skip
 _TORCH = "\nimport torch\n"
+_DIGESTS = (digests.TIMM, digests.HUB)
 # examples of a docstring, up to its end
 _EXAMPLES = re.compile(rb'\n+ *>>> .*?(?=\n *""")', re.DOTALL)
 
 
 class Site(NamedTuple):
-    """What was written: each file and its bytes, Pyodide's own where it was copied apart."""
+    """What was written: each file and its bytes; Pyodide's own, where it was copied, and the
+    digests apart."""
 
     folder: str
     files: Mapping[str, int]
@@ -58,7 +61,12 @@ class Site(NamedTuple):
 
     @property
     def own_bytes(self) -> int:
-        return sum(size for name, size in self.files.items() if not name.startswith("pyodide/"))
+        own = (size for name, size in self.files.items() if not name.startswith("pyodide/"))
+        return sum(own) - self.digest_bytes
+
+    @property
+    def digest_bytes(self) -> int:
+        return sum(self.files.get(file.name, 0) for file in _DIGESTS)
 
 
 def web(folder: str, *, pyodide: str = "") -> Site:
@@ -72,7 +80,8 @@ def web(folder: str, *, pyodide: str = "") -> Site:
     address = pyodide if "://" in pyodide else "pyodide/" if runtime else _ADDRESS
     address = address if address.endswith("/") else f"{address}/"
     files = {**_own(address), **{f"pyodide/{name}": data for name, data in runtime.items()}}
-    files["sw.js"] = _service(files, address, bool(runtime))
+    files |= {file.name: file.read_bytes() for file in _DIGESTS if file.exists()}
+    files["sw.js"] = _service(files, address)
     root = Path(folder)
     try:
         (root / "pyodide" if runtime else root).mkdir(parents=True, exist_ok=True)
@@ -145,15 +154,18 @@ def _own(address: str) -> dict[str, bytes]:
     }
 
 
-def _service(files: Mapping[str, bytes], address: str, here: bool) -> bytes:
-    """The service worker that keeps every file, under the digest of them all."""
+def _service(files: Mapping[str, bytes], address: str) -> bytes:
+    """The service worker that keeps every file, under the hash of them all: digests once they were
+    asked for."""
     digest = sha256()
     for name in sorted(files):
         digest.update(name.encode() + b"\0" + files[name])
     runtime = [f"{address}{name}" for name in RUNTIME]
-    kept = ["./", *(name for name in files if not name.startswith("pyodide/")), *runtime]
+    later = [file.name for file in _DIGESTS if file.name in files]
+    own = [name for name in files if not name.startswith("pyodide/") and name not in later]
+    kept = ["./", *own, *runtime]
     text = _text("sw.js").replace("{{DIGEST}}", digest.hexdigest()[:16])
-    return text.replace("{{FILES}}", dumps(kept)).encode()
+    return text.replace("{{FILES}}", dumps(kept)).replace("{{LATER}}", dumps(later)).encode()
 
 
 def _policy(address: str) -> str:

@@ -26,9 +26,10 @@ from vitcost.scenario import Scenario
 from vitcost.web.controls import given
 from vitcost.web.formula import SHOWN, formulas_of
 from vitcost.web.spelled import as_budget, as_command, as_python
+from vitcost.zoo import digests
 from vitcost.zoo.modules import is_factory
 
-__all__ = ["Answer", "answer", "asked_of", "in_full"]
+__all__ = ["Answer", "answer", "asked_of", "in_full", "lacks"]
 
 
 class Answer(NamedTuple):
@@ -54,6 +55,15 @@ def asked_of(text: str) -> str:
     if rest and len(columns) == 2 and not any(column.error for column in columns):
         columns[0] = columns[0]._replace(both=_both(models, question))
     return json.dumps([{**column._asdict(), "own": {**column.own}} for column in columns])
+
+
+def lacks(text: str) -> str:
+    """The files that the models of a question need and that are not there, in JSON: the name of
+    each in the folder of the page, and its place."""
+    question = json.loads(text)
+    models = (question.get(field, "").strip() for field in ("model", "other"))
+    files = dict.fromkeys(filter(None, map(digests.file_of, models)))
+    return json.dumps([[file.name, str(file)] for file in files if not file.exists()])
 
 
 def in_full(text: str) -> str:

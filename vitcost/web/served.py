@@ -17,6 +17,7 @@ class _Quiet(SimpleHTTPRequestHandler):
         ".js": "text/javascript",
         ".wasm": "application/wasm",
         ".pack": "application/octet-stream",
+        ".bin": "application/octet-stream",
     }
 
     def log_message(self, format: str, *args: object) -> None:

@@ -14,7 +14,7 @@ from vitcost.traced.digested import DigestedModel
 from vitcost.traced.model import TracedModel
 from vitcost.zoo.found import Resolved
 
-__all__ = ["HUB", "TIMM", "entries", "library", "of_hub", "of_timm", "refused"]
+__all__ = ["HUB", "TIMM", "entries", "file_of", "library", "of_hub", "of_timm", "refused"]
 
 # tests/digest/make.py writes them
 TIMM = Path(__file__).parent / "timm" / "digest.bin"
@@ -45,6 +45,22 @@ def library(name: str) -> str:
     """The library of a name in the digests, and its version."""
     of_timm = name in _entries(TIMM) or name in _refused(TIMM)
     return index(str(TIMM if of_timm else HUB)).library
+
+
+def file_of(name: str) -> Path | None:
+    """The file of a name without a formula, whether or not it is there.
+
+    >>> file_of("resnet50.a1_in1k").name, file_of("vit_tiny_patch16_224")
+    ('digest.bin', None)
+    """
+    if "/" in name:
+        # a table of ids, which no other name has a use for
+        from vitcost.zoo.hub_traced import TRACED
+
+        return HUB if name.removeprefix("hf-hub:").removeprefix("hf_hub:") in TRACED else None
+    from vitcost.zoo.timm.others import class_of
+
+    return None if class_of(name) is None else TIMM
 
 
 def of_timm(name: str) -> Resolved | None:

@@ -1,6 +1,8 @@
 // Keeps every file of the page, so that it works offline once it was loaded.
 const CACHE = `vitcost ${registration.scope} {{DIGEST}}`;
 const FILES = {{FILES}};
+// digests of names without a formula, which are kept once such a name was asked
+const LATER = {{LATER}};
 
 addEventListener("install", event => {
   event.waitUntil(caches.open(CACHE).then(cache => cache.addAll(FILES)).then(() => skipWaiting()));
@@ -17,7 +19,16 @@ addEventListener("activate", event => {
 
 addEventListener("fetch", event => {
   if (event.request.method !== "GET") return;
-  event.respondWith(
-    caches.open(CACHE).then(cache => cache.match(event.request, { ignoreSearch: true }))
-      .then(found => found || fetch(event.request)));
+  event.respondWith(answered(event.request));
 });
+
+async function answered(request) {
+  const cache = await caches.open(CACHE);
+  const found = await cache.match(request, { ignoreSearch: true });
+  if (found) return found;
+  const answer = await fetch(request);
+  if (answer.ok && LATER.includes(request.url.split("/").pop())) {
+    await cache.put(request, answer.clone());
+  }
+  return answer;
+}

@@ -19,17 +19,32 @@ async function start() {
   python.unpackArchive(new Uint8Array(pack), "gztar", { extractDir: FOLDER });
   python.FS.chdir(FOLDER);
   const module = python.pyimport("vitcost.web.answer");
-  return { python, started, asked: module.asked_of, full: module.in_full };
+  return { python, started, asked: module.asked_of, full: module.in_full, lacks: module.lacks };
+}
+
+// the digests that a question needs and that were not fetched yet
+async function complete({ python, lacks }, question) {
+  for (const [name, place] of JSON.parse(lacks(question))) {
+    const answer = await fetch(name);
+    if (!answer.ok) throw new Error(`${name}, which has this model, is not there: ${answer.status}`);
+    python.FS.writeFile(place, new Uint8Array(await answer.arrayBuffer()));
+  }
 }
 
 const ready = start();
 ready.then(({ started }) => postMessage({ ready: true, started }), error => postMessage({ failed: String(error) }));
 
 onmessage = async ({ data }) => {
-  const { python, asked, full } = await ready;
+  const { python, asked, full, lacks } = await ready;
   if (data.file) {
     python.FS.writeFile(`${FOLDER}/${data.file}`, new Uint8Array(data.bytes));
     postMessage({ id: data.id, written: data.file });
+    return;
+  }
+  try {
+    await complete({ python, lacks }, data.question);
+  } catch (error) {
+    postMessage({ id: data.id, failed: String(error) });
     return;
   }
   try {
