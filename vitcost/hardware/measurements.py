@@ -266,9 +266,7 @@ def measurement(
     config = resolve(row.model).config
     if row.img_size and isinstance(config, DigestedModel) and not config.takes(row.img_size):
         # of another size a whole trace would be made, which takes seconds a row
-        raise NotCovered(
-            f"not covered: {row.model} of {row.img_size} pixels, of which no digest is"
-        )
+        raise NotCovered(f"not covered: {row.model} of another size than its digest")
     overrides = {"img_size": row.img_size} if row.img_size else {}
     if overrides or row.overrides:
         config = resolve(row.model, **overrides, **dict(row.overrides)).config
