@@ -193,7 +193,7 @@ def test_a_card_that_nobody_timed_has_both_errors() -> None:
     plain = predict(resolve("vit_base_patch16_224").config, AMP, "a100-sxm-80gb")
     assert time.basis == plain.basis == "of_its_kind"
     wider = (time.high_seconds / time.seconds) / (plain.high_seconds / plain.seconds)
-    assert wider == pytest.approx(1.25)
+    assert wider == pytest.approx(1.28)
 
 
 def test_a_trace_in_another_precision_is_named() -> None:
