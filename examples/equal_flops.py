@@ -10,8 +10,8 @@ huggingface/pytorch-image-models at aa4b5850, results/benchmark-infer-amp-nchw-*
 from typing import NamedTuple
 
 import vitcost
-from vitcost.hardware.classes import Work, setup_of, total
 from vitcost.hardware.work import work
+from vitcost.hardware.work_classes import Work, setup_of, total
 from vitcost.units import si
 
 

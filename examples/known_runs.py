@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import vitcost
+from vitcost.config.text_config import TextConfig
 from vitcost.planner.plan import Plan
-from vitcost.text import TextConfig
 
 VIT = "Dosovitskiy et al. 2021, arXiv 2010.11929"
 DEIT = "Touvron et al. 2021, arXiv 2012.12877, section 5.6: V100"

@@ -5,14 +5,14 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import vitcost
-from vitcost.config import FIELDS as CONFIG_FIELDS
-from vitcost.config import RATIOS
+from vitcost.config.fields import Field
+from vitcost.config.idle import FIELDS, SCENARIO, Asked
+from vitcost.config.scenario import OPTIMIZERS, Scenario
+from vitcost.config.text_config import TEXT_FIELDS
+from vitcost.config.vit_config import FIELDS as CONFIG_FIELDS
+from vitcost.config.vit_config import RATIOS
 from vitcost.engine.model import structure_of
 from vitcost.errors import VitcostError
-from vitcost.fields import Field
-from vitcost.idle import FIELDS, SCENARIO, Asked
-from vitcost.scenario import OPTIMIZERS, Scenario
-from vitcost.text import TEXT_FIELDS
 
 Answer = dict[str, Any]
 Run = Callable[..., Answer]

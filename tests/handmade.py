@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from vitcost.config.scenario import Scenario
 from vitcost.engine.cost import Cost, Row
 from vitcost.engine.live import Change, Event, Place
 from vitcost.engine.ops import Sizes, Tensor
 from vitcost.engine.parameters import Parameter
 from vitcost.engine.workload import Workload
 from vitcost.errors import ConfigError, NotCovered
-from vitcost.scenario import Scenario
 from vitcost.zoo import Resolved
 
 __all__ = ["HANDMADE"]

@@ -15,17 +15,9 @@ ROOT = Path(__file__).parents[1] / "vitcost"
 
 # the rooms in the order of the flow: each may import from those before it, and from itself
 ROOMS = (
-    "errors", "version", "words", "units", "written", "reading", "users_code", "textbook", "page",
-    "result",
-    "render",
-    "activations", "optimizers", "codes", "fields", "backbones", "arguments", "rules",
-    "config", "text", "scenario", "flags", "idle", "changes", "quantity", "quantities",
-    "torchsummary",
-    "engine", "traced", "zoo",
-    "sharding", "stored", "ranks", "bounded", "memory", "moments", "thumb", "summary", "models",
-    "trace_file", "check", "hardware", "reported", "report", "saved",
-    "formulas", "explain", "planner", "budgets", "budget", "diff", "pages", "web",
-    "__init__", "schemas", "cli", "__main__",
+    "errors", "units", "textbook", "page", "render", "config", "outside", "engine", "traced",
+    "zoo", "hardware", "costs", "planner", "formulas", "check", "pages", "web", "__init__",
+    "schemas", "cli", "__main__",
 )  # fmt: skip
 
 

@@ -13,16 +13,16 @@ from hypothesis import assume
 from hypothesis import strategies as st
 
 import vitcost
+from vitcost.config.scenario import OPTIMIZERS, PRECISIONS, RECIPES, Scenario
+from vitcost.costs.memory import Training, loss_bytes, states
+from vitcost.costs.quantities import EXPLAINED, QUANTITIES, values
+from vitcost.costs.report import Report, report_on
 from vitcost.engine.cost import Cost
 from vitcost.engine.lower import lower
 from vitcost.engine.model import sizes_of, structure_of
 from vitcost.engine.parameters import parameters
 from vitcost.engine.workload import mode_of, workload
 from vitcost.errors import VitcostError
-from vitcost.memory import Training, loss_bytes, states
-from vitcost.quantities import EXPLAINED, QUANTITIES, values
-from vitcost.report import Report, report_on
-from vitcost.scenario import OPTIMIZERS, PRECISIONS, RECIPES, Scenario
 from vitcost.zoo import resolve
 
 __all__ = ["INVARIANTS", "draw"]

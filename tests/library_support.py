@@ -16,17 +16,17 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.profiler import ProfilerActivity, profile
 
 from vitcost import from_torch
-from vitcost.check import steps
-from vitcost.check.steps import Alive
-from vitcost.config import ViTConfig
+from vitcost.check import step_witnesses
+from vitcost.check.step_witnesses import Alive
+from vitcost.config.scenario import Scenario
+from vitcost.config.vit_config import ViTConfig
 from vitcost.engine.cost import fold
 from vitcost.engine.live import forward_peak, peak
 from vitcost.engine.lower import lower
 from vitcost.engine.model import sizes_of, structure_of
-from vitcost.engine.step import step_trace
+from vitcost.engine.step_trace import step_trace
 from vitcost.engine.workload import mode_of
 from vitcost.errors import NotCovered
-from vitcost.scenario import Scenario
 from vitcost.zoo import Resolved
 from vitcost.zoo.keys import Described
 from vitcost.zoo.open_clip import described
@@ -126,7 +126,7 @@ class _Head(nn.Module):
 def _mean_of_features(output: Any, targets: torch.Tensor) -> torch.Tensor:
     """The loss of a model without class scores: the mean of its pooled vector, or of its tokens."""
     pooled = output.get("pooler_output")
-    return steps.means(output.last_hidden_state if pooled is None else pooled, targets)
+    return step_witnesses.means(output.last_hidden_state if pooled is None else pooled, targets)
 
 
 def _prepared(make: Make, run: Run) -> tuple[nn.Module, ViTConfig]:
@@ -157,7 +157,7 @@ def on_cpu(make: Make, run: Run) -> Iterator[Compared]:
     x = torch.zeros(run.batch, config.in_chans, *config.img_size, dtype=dtype)
     saved, alive = _formulas(config, run, "cpu")
     with running(run.precision, run.attention):
-        yield Compared("inference", steps.forward_peak(model.eval(), x, autocast), alive)
+        yield Compared("inference", step_witnesses.forward_peak(model.eval(), x, autocast), alive)
     own = [x, *model.parameters(), *model.buffers()]
 
     def forward() -> Any:
@@ -175,9 +175,9 @@ def on_cpu(make: Make, run: Run) -> Iterator[Compared]:
     # a step enters autocast by itself, and a context around it would keep autocast's copies
     kernel = sdpa_kernel([SDPBackend.MATH]) if run.attention == "math" else nullcontext()
     with kernel:
-        loss = steps.cross_entropies if config.num_classes else _mean_of_features
-        step = steps.Step(model, x, steps.optimizer("sgd"), autocast, loss)
-        yield Compared("step", max(steps.looks(step)), found)
+        loss = step_witnesses.cross_entropies if config.num_classes else _mean_of_features
+        step = step_witnesses.Step(model, x, step_witnesses.optimizer("sgd"), autocast, loss)
+        yield Compared("step", max(step_witnesses.looks(step)), found)
 
 
 def on_card(make: Make, run: Run) -> Iterator[Compared]:

@@ -9,8 +9,8 @@ from torch.distributed._tools.mem_tracker import MemTracker
 from torch.nn import functional
 
 from vitcost.check.checkpointed import checkpointed
-from vitcost.check.steps import optimizer, valued
-from vitcost.traced import card, flags
+from vitcost.check.step_witnesses import optimizer, valued
+from vitcost.traced import apply_flags, card
 from vitcost.traced.autocast import CARD, recomputing
 
 
@@ -39,7 +39,7 @@ def tracked(case: Case) -> int:
         dtype = next(model.parameters()).dtype
         shape = how.batch, config.in_chans, *config.img_size
         images = torch.empty(*shape, device=device, dtype=dtype)
-        with flags.attention(model, how.attention, how.platform), recomputing():
+        with apply_flags.attention(model, how.attention, how.platform), recomputing():
             return _second_step(model, images, case)
 
 

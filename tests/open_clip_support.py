@@ -18,19 +18,19 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed._tools.mem_tracker import MemTracker
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from vitcost.check.steps import Alive, optimizer
+from vitcost.check.step_witnesses import Alive, optimizer
+from vitcost.config.scenario import Scenario
+from vitcost.costs.memory import states, step_peak
 from vitcost.engine import live
 from vitcost.engine.model import Config
 from vitcost.engine.ops import Sizes
 from vitcost.engine.workload import workload
-from vitcost.memory import states, step_peak
-from vitcost.scenario import Scenario
-from vitcost.traced import card, flags
+from vitcost.traced import apply_flags, card
 from vitcost.traced.alive import upper
 from vitcost.traced.autocast import CARD, recomputing
+from vitcost.traced.chosen_loss import Loss
 from vitcost.traced.corrections import as_real
 from vitcost.traced.inputs import inputs_of
-from vitcost.traced.losses import Loss
 from vitcost.traced.trace import How
 from vitcost.traced.traces import trace
 from vitcost.zoo import resolve
@@ -138,7 +138,7 @@ def tracked(case: Case, config: Config) -> int:
             sgd.step()
             sgd.zero_grad()
 
-        with flags.attention(model, how.attention, how.platform), recomputing():
+        with apply_flags.attention(model, how.attention, how.platform), recomputing():
             step()
             tracker = MemTracker()
             tracker.track_external(model, sgd, *given)
@@ -164,7 +164,7 @@ def alive_in_eval(case: Case, config: Config) -> int:
         dtype = next(model.parameters()).dtype
         given = inputs(case, config, how.batch, device=CARD, dtype=dtype)
         alive = Alive([*given, *model.parameters(), *model.buffers()])
-        kernel = flags.attention(model, how.attention, how.platform)
+        kernel = apply_flags.attention(model, how.attention, how.platform)
         with kernel, alive, torch.no_grad(), autocasts(how):
             model(*given)
     return max(alive.seen)

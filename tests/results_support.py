@@ -8,13 +8,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import vitcost
-from vitcost.budget import BudgetResult, Check
-from vitcost.budgets.declared import Place
-from vitcost.budgets.sides import Side
-from vitcost.changes import Changed
-from vitcost.check.result import CheckResult, Difference, ModelCheck
-from vitcost.diff import Base, Diff, ModelDiff
-from vitcost.result import Result
+from vitcost.check.differences import CheckResult, Difference, ModelCheck
+from vitcost.planner.budget import BudgetResult, Check
+from vitcost.planner.budgets.declared import Place
+from vitcost.planner.budgets.sides import Side
+from vitcost.planner.changes import Changed
+from vitcost.planner.diff import Base, Diff, ModelDiff
+from vitcost.render.result import Result
 
 __all__ = ["NAMED", "RESULTS"]
 

@@ -16,14 +16,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from vitcost.check import reference
 from vitcost.check.checkpointed import checkpointed
-from vitcost.check.trainable import adapted, frozen
-from vitcost.config import ViTConfig
+from vitcost.check.trainable_models import adapted, frozen
+from vitcost.config.scenario import Scenario
+from vitcost.config.vit_config import ViTConfig
 from vitcost.engine.cost import Row, fold
 from vitcost.engine.lower import lower
 from vitcost.engine.model import sizes_of, structure_of
 from vitcost.engine.tree import Node
 from vitcost.engine.workload import mode_of
-from vitcost.scenario import Scenario
 
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 AMP = {"amp-bf16": torch.bfloat16, "amp-fp16": torch.float16}

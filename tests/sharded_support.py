@@ -21,13 +21,14 @@ from torch.testing._internal.distributed.fake_pg import FakeStore
 from vitcost.check import reference
 from vitcost.check.checkpointed import checkpointed
 from vitcost.check.installed import timm
-from vitcost.check.steps import cross_entropies, optimizer, valued
-from vitcost.check.trainable import adapted, frozen
-from vitcost.config import ViTConfig
+from vitcost.check.step_witnesses import cross_entropies, optimizer, valued
+from vitcost.check.trainable_models import adapted, frozen
+from vitcost.config.scenario import Scenario
+from vitcost.config.vit_config import ViTConfig
+from vitcost.costs.memory import StepPeak, states, step_peak
 from vitcost.engine.workload import workload
-from vitcost.memory import StepPeak, states, step_peak
-from vitcost.scenario import Scenario
-from vitcost.traced import card, flags
+from vitcost.traced import apply_flags as flags
+from vitcost.traced import card
 from vitcost.traced.autocast import CARD, autocast, recomputing
 from vitcost.zoo import resolve
 

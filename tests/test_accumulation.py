@@ -12,7 +12,7 @@ from torch_support import image
 
 import vitcost
 from vitcost.check.reference import build
-from vitcost.config import ViTConfig
+from vitcost.config.vit_config import ViTConfig
 
 PRECISIONS = {"fp32": torch.float32, "amp-bf16": torch.float32, "bf16": torch.bfloat16}
 

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 import vitcost
-from vitcost.hardware.families import APART
+from vitcost.hardware.map_classes import APART
 from vitcost.hardware.measurements import covered, read
 from vitcost.hardware.printed import PRINTED
 from vitcost.render import render

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vitcost import ConfigError, NotCovered, UnknownName, report
 from vitcost.zoo import aliases, names, resolve, timm
-from vitcost.zoo.hub import HUB
+from vitcost.zoo.hub_ids import HUB
 from vitcost.zoo.open_clip_models import MODELS
 
 with (Path(__file__).parent / "data" / "timm_vit.csv").open(encoding="utf-8", newline="") as file:

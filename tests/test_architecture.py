@@ -64,6 +64,28 @@ def test_imports_point_one_way() -> None:
     assert faults(ROOT) == []
 
 
+def test_the_house_is_narrow_and_low() -> None:
+    """A listing of the package is read at one look, and a chain of rooms as well."""
+    found = imports.arrows(ROOT)
+    assert len(imports.ROOMS) <= 21
+    assert len(imports.chain(found)) <= 11
+
+
+def repeated(root: Path) -> set[str]:
+    """Names that more than one module of a package has, in whatever folders."""
+    names = [path.stem for path in root.rglob("*.py") if path.stem != "__init__"]
+    return {name for name in names if names.count(name) > 1}
+
+
+def test_a_name_is_of_one_module(tmp_path: Path) -> None:
+    """A line of a stack trace and a result of a search tell a module by its name alone."""
+    assert repeated(ROOT) == set()
+    for folder in ("engine", "planner"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "step.py").touch()
+    assert repeated(tmp_path) == {"step"}
+
+
 @pytest.mark.parametrize(
     ("file", "planted", "found"),
     [
@@ -83,14 +105,14 @@ def test_imports_point_one_way() -> None:
             "vitcost.planner.need",
         ),
         (
-            "memory.py",
+            "costs/memory.py",
             "def page():\n    from vitcost.cli import run",
-            "vitcost.memory imports vitcost.cli (call)",
+            "vitcost.costs.memory imports vitcost.cli (call)",
         ),
         (
-            "config.py",
+            "config/vit_config.py",
             "if TYPE_CHECKING:\n    from vitcost.engine.ops import Op",
-            "vitcost.config imports vitcost.engine.ops (types)",
+            "vitcost.config.vit_config imports vitcost.engine.ops (types)",
         ),
         (
             "engine/live.py",
@@ -110,14 +132,16 @@ def test_a_planted_import_is_found(tmp_path: Path, file: str, planted: str, foun
 
 
 def test_a_planted_heavy_import_is_found() -> None:
-    assert heavy("def page():\n    import torch", "memory.py") == ["memory.py imports torch"]
-    assert heavy("if TYPE_CHECKING:\n    import torch", "memory.py") == []
+    assert heavy("def page():\n    import torch", "costs/memory.py") == [
+        "costs/memory.py imports torch"
+    ]
+    assert heavy("if TYPE_CHECKING:\n    import torch", "costs/memory.py") == []
 
 
 # modules that load others by a name in a table, and what the names begin with
 BY_NAME = {
-    "__init__.py", "result.py", "render/__init__.py", "cli/__init__.py", "textbook/__init__.py",
-    "zoo/timm/__init__.py",
+    "__init__.py", "render/result.py", "render/__init__.py", "cli/__init__.py",
+    "textbook/__init__.py", "zoo/timm/__init__.py",
 }  # fmt: skip
 # modules that load what is not of the package: the user's code, timm, an optimizer's class
 OTHERS = {"zoo/modules.py", "zoo/tracing.py"}

@@ -10,11 +10,11 @@ import pytest
 
 import vitcost
 from vitcost.cli import run
+from vitcost.config.scenario import PRECISIONS, Scenario
 from vitcost.errors import NotCovered
-from vitcost.hardware.attention import on_card
+from vitcost.hardware.card_attention import on_card
 from vitcost.hardware.cards import CARDS
 from vitcost.hardware.specs import own_card
-from vitcost.scenario import PRECISIONS, Scenario
 
 BASE = "vit_base_patch16_224"
 

@@ -15,19 +15,19 @@ from torch import nn
 from torch_support import image, saved_bytes
 
 from vitcost import ConfigError, ViTConfig, from_torch, report
-from vitcost.backbones import BACKBONES, features, map_sizes
-from vitcost.check import check, steps
+from vitcost.check import check, step_witnesses
 from vitcost.check.counters import by_torch
 from vitcost.check.expected import expected
-from vitcost.config import FIELDS, configure
+from vitcost.config.backbones import BACKBONES, features, map_sizes
+from vitcost.config.vit_config import FIELDS, configure
 from vitcost.engine.cost import fold
 from vitcost.engine.live import forward_peak, peak
 from vitcost.engine.lower import Mode, lower
-from vitcost.engine.step import step_trace
+from vitcost.engine.step_trace import step_trace
 from vitcost.engine.structure import sizes_of, structure_of
 from vitcost.errors import NotCovered
 from vitcost.formulas.symbols import meaning
-from vitcost.traced.model import TracedModel
+from vitcost.traced.traced_model import TracedModel
 from vitcost.zoo import Resolved, resolve
 from vitcost.zoo import timm as zoo
 
@@ -141,7 +141,7 @@ def test_a_plain_model_loads_no_backbone() -> None:
         command = [sys.executable, "-c", code]
         return set(subprocess.run(command, capture_output=True, text=True).stdout.split())
 
-    own = {"vitcost.backbones", "vitcost.engine.backbones", "vitcost.engine.convs"}
+    own = {"vitcost.config.backbones", "vitcost.engine.backbone_layers", "vitcost.engine.convs"}
     assert not own & loads("vit_tiny_patch16_224")
     assert own <= loads("vit_tiny_r_s16_p8_224")
 
@@ -224,7 +224,7 @@ def test_bytes_of_real_tensors(name: str, precision: str) -> None:
             lower(structure_of(config, batch, training), Mode("eager", precision, "cpu"))
             for training in (False, True)
         )
-        real = steps.forward_peak(made.eval(), x, torch.bfloat16 if autocast else None)
+        real = step_witnesses.forward_peak(made.eval(), x, torch.bfloat16 if autocast else None)
         assert forward_peak(eval_tree, sizes).peak_bytes == real
         saved = fold(train_tree, sizes).cost.saved_bytes
         assert saved == saved_bytes(made.train(), x, autocast)
@@ -238,8 +238,10 @@ def test_peak_of_a_training_step(name: str, precision: str) -> None:
     config = resolve(name, num_classes=5, **small(name)).config
     trace = step_trace(structure_of(config, 2, True), Mode("eager", precision, "cpu"), False)
     autocast = torch.bfloat16 if precision == "amp" else None
-    step = steps.Step(made, image(config, 2).to(kind), steps.optimizer("sgd"), autocast)
-    assert peak(trace, sizes_of(config, 2)).peak_bytes == max(steps.looks(step))
+    step = step_witnesses.Step(
+        made, image(config, 2).to(kind), step_witnesses.optimizer("sgd"), autocast
+    )
+    assert peak(trace, sizes_of(config, 2)).peak_bytes == max(step_witnesses.looks(step))
 
 
 def test_a_peak_that_is_not_covered() -> None:

@@ -19,21 +19,21 @@ from vitcost import (
     compare,
     explain,
     models,
-    reading,
     report,
     sweep,
 )
-from vitcost.arguments import takes
 from vitcost.cli import run
 from vitcost.formulas.terms import MOST_ALLOCATIONS, MOST_MODULES
+from vitcost.outside import reading
+from vitcost.outside.arguments import takes
+from vitcost.outside.reading import Kind
+from vitcost.outside.writing import whole
 from vitcost.planner.grid import MOST_POINTS
 from vitcost.planner.named import MOST_COMPARED
 from vitcost.planner.plot import Picture, plot
 from vitcost.planner.sweep import MOST_BLOCKS, MOST_LISTED, MOST_REPORTS, MOST_STREAMED
-from vitcost.reading import Kind
 from vitcost.traced.file import TRACE
 from vitcost.units import parse_bytes
-from vitcost.written import whole
 
 TINY = "vit_tiny_patch16_224"
 BILLION = "batch=1:1000000000:+1"

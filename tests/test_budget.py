@@ -16,13 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import vitcost
-from vitcost.budget import Check
-from vitcost.budgets.declared import KEYS, keywords, read_budgets
 from vitcost.cli import run
+from vitcost.costs.quantities import QUANTITIES, parse_limit
+from vitcost.costs.quantity import Terms
 from vitcost.errors import ConfigError, NotCovered
 from vitcost.page import Annotation, Case, Column, Page, Row, Table
-from vitcost.quantities import QUANTITIES, parse_limit
-from vitcost.quantity import Terms
+from vitcost.planner.budget import Check
+from vitcost.planner.budgets.declared import KEYS, keywords, read_budgets
 from vitcost.render import FORMATS, render
 
 Captured = pytest.CaptureFixture[str]

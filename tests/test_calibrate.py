@@ -8,6 +8,7 @@ from flags_files import written
 from measured_support import measurements, of, write
 
 import vitcost
+from vitcost.config.scenario import Scenario, torch_version
 from vitcost.errors import ConfigError, UnknownName
 from vitcost.hardware.calibrate import (
     calibrate,
@@ -16,13 +17,12 @@ from vitcost.hardware.calibrate import (
     predicted,
     to_toml,
 )
-from vitcost.hardware.classes import Setup, setup_of
 from vitcost.hardware.constants import CPU, GPU, Form, Prior, form_of, terms
-from vitcost.hardware.fit import fit
+from vitcost.hardware.least_squares import fit
 from vitcost.hardware.measurements import Measurement, Row, measurement, read
 from vitcost.hardware.roofline import predict
 from vitcost.hardware.score import score
-from vitcost.scenario import Scenario, torch_version
+from vitcost.hardware.work_classes import Setup, setup_of
 from vitcost.zoo import resolve
 
 BASE = resolve("vit_base_patch16_224").config

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from vitcost.check import check, compare, counters
+from vitcost.check import against_torch, check, counters
 from vitcost.check.reference import build
 from vitcost.check.scopes import Scopes
-from vitcost.config import ViTConfig
+from vitcost.config.vit_config import ViTConfig
 from vitcost.engine import ops
 from vitcost.errors import ConfigError, NotCovered, UnknownName
 from vitcost.zoo import resolve
@@ -114,7 +114,7 @@ def test_json() -> None:
 def test_progress_comes_before_each_step_and_at_the_end() -> None:
     seen: list[tuple[int, int, str]] = []
     check([TINY], progress=lambda done, total, label: seen.append((done, total, label)))
-    steps = len(compare.STEPS)
+    steps = len(against_torch.STEPS)
     assert [(done, total) for done, total, _ in seen] == [(i, steps) for i in range(steps + 1)]
     assert seen[0][2] == "custom: parameters"
 
@@ -162,8 +162,8 @@ def test_another_model_is_caught(
     """The formulas of one model against the torch module of another."""
     fields = {name: getattr(TINY, name) for name in ViTConfig.__slots__}
     other = change(fields)
-    case = compare.Case(TINY, 1, lambda config, fused: build(other, fused))
-    found = compare.compare("other", case, lambda label: None)
+    case = against_torch.Case(TINY, 1, lambda config, fused: build(other, fused))
+    found = against_torch.compare("other", case, lambda label: None)
     assert not found.ok
     assert quantity in {d.quantity for d in found.differences if not d.explained_by}
 
@@ -174,7 +174,7 @@ def test_a_habit_explains_its_own_amount_and_no_other(monkeypatch: pytest.Monkey
         counts[""]["layer_norm"] += 1
         return counts
 
-    monkeypatch.setattr(compare, "by_fvcore", off_by_one)
+    monkeypatch.setattr(against_torch, "by_fvcore", off_by_one)
     result = check([TINY])
     assert {d.quantity for d in result.models[0].differences if not d.explained_by} == {
         "pointwise_fvcore"
@@ -187,7 +187,7 @@ def test_an_operator_without_a_rule_is_no_habit(monkeypatch: pytest.MonkeyPatch)
         counts[""]["mystery_product"] = 0
         return counts
 
-    monkeypatch.setattr(compare, "by_fvcore", silent)
+    monkeypatch.setattr(against_torch, "by_fvcore", silent)
     assert not check([TINY]).ok
 
 
@@ -226,7 +226,7 @@ def test_without_the_extra(missing: str) -> None:
 def test_torch_loads_when_a_check_runs_and_not_before() -> None:
     loaded = "print(sorted({'torch', 'fvcore'} & set(sys.modules)))"
     assert python(f"import sys, vitcost.check; {loaded}") == "[]"
-    assert python(f"import sys, vitcost.check.compare; {loaded}") == "['torch']"
+    assert python(f"import sys, vitcost.check.against_torch; {loaded}") == "['torch']"
 
 
 def test_backward_is_told_by_module_where_the_input_needs_no_gradient() -> None:

@@ -9,19 +9,19 @@ import pytest
 import torch
 from jsonschema import Draft202012Validator
 
-from vitcost.check import check, memory
-from vitcost.check.compare import Case
-from vitcost.check.memory import MemoryCase, scenario_of
+from vitcost.check import check, step_memory
+from vitcost.check.against_torch import Case
 from vitcost.check.reference import build
-from vitcost.check.steps import allocated
+from vitcost.check.step_memory import MemoryCase, scenario_of
+from vitcost.check.step_witnesses import allocated
 from vitcost.cli import run
-from vitcost.config import ViTConfig
+from vitcost.config.optimizers import OPTIMIZERS
+from vitcost.config.scenario import CHOICES
+from vitcost.config.vit_config import ViTConfig
 from vitcost.engine import backward, ops
 from vitcost.engine.derivatives import RULES
 from vitcost.engine.kinds import KINDS
 from vitcost.errors import ConfigError, NotCovered, UnknownName
-from vitcost.optimizers import OPTIMIZERS
-from vitcost.scenario import CHOICES
 from vitcost.schemas import schema
 from vitcost.zoo import resolve
 
@@ -133,7 +133,7 @@ def test_buffers_are_part_of_a_peak() -> None:
 
 
 def test_a_large_step_is_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "LARGEST_REAL", 2**10)
+    monkeypatch.setattr(step_memory, "LARGEST_REAL", 2**10)
     (model,) = check([TINY], memory=True).models
     assert model.comparisons.keys() == QUANTITIES - {"peak_bytes_tensors", "peak_bytes_allocated"}
     assert "and is run up to 1.00 KiB" in model.left_out[0]
@@ -162,9 +162,9 @@ def card(monkeypatch: pytest.MonkeyPatch, beside: int, free: int = 2**40) -> Non
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (free, 2**40))
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: 512)
     monkeypatch.setattr(MemoryCase, "step", lambda own, device: MemoryCase.model(own))
-    monkeypatch.setattr(memory, "on_card", lambda step: 512 + int(predicted) + beside)
-    steps = {name: run for name, run in memory.MEMORY_STEPS.items() if "CUDA" in name}
-    monkeypatch.setattr(memory, "MEMORY_STEPS", steps)
+    monkeypatch.setattr(step_memory, "on_card", lambda step: 512 + int(predicted) + beside)
+    steps = {name: run for name, run in step_memory.MEMORY_STEPS.items() if "CUDA" in name}
+    monkeypatch.setattr(step_memory, "MEMORY_STEPS", steps)
 
 
 @pytest.mark.parametrize(

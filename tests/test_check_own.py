@@ -14,8 +14,8 @@ import vitcost
 from vitcost.check import check
 from vitcost.cli import run
 from vitcost.errors import ConfigError
-from vitcost.trace_file import trace
 from vitcost.traced import replayed
+from vitcost.zoo.trace_file import trace
 
 
 def of(name: str) -> Any:

@@ -8,8 +8,16 @@ from typing import Any
 import pytest
 from test_cli import run
 
-from vitcost.check import CheckResult, check, check_all, compare, installed, walk, witness
-from vitcost.config import ViTConfig
+from vitcost.check import (
+    CheckResult,
+    against_torch,
+    check,
+    check_all,
+    every_timm,
+    installed,
+    witness,
+)
+from vitcost.config.vit_config import ViTConfig
 from vitcost.engine import ops
 from vitcost.errors import ConfigError, NotCovered
 from vitcost.zoo import resolve
@@ -36,7 +44,7 @@ def quickly(name: str, **overrides: Any) -> Any:
     config = resolve(name, **overrides).config
     assert isinstance(config, ViTConfig)
     case = witness.case_of(name, config, 1, overrides)
-    return compare.compare(name, case, lambda label: None, quick=True)
+    return against_torch.compare(name, case, lambda label: None, quick=True)
 
 
 def unexplained(model: Any) -> list[Any]:
@@ -74,7 +82,9 @@ def test_a_model_that_stops_is_a_difference() -> None:
     def broken(config: ViTConfig, fused: bool) -> Any:
         raise RuntimeError("no such shape\nand more")
 
-    found = compare.compare("mine", compare.Case(config, 1, broken), lambda label: None, quick=True)
+    found = against_torch.compare(
+        "mine", against_torch.Case(config, 1, broken), lambda label: None, quick=True
+    )
     assert not found.ok
     assert {d.actual for d in found.differences} == {"RuntimeError: no such shape"}
 
@@ -151,7 +161,7 @@ def test_a_model_of_timms_from_the_users_code(
     changed = resolve("code_of_a_user:small", depth=3).config
     assert isinstance(changed, ViTConfig)
     case = witness.case_of("code_of_a_user:small", changed, 1, {})
-    other = compare.compare("small", case, lambda label: None, quick=True)
+    other = against_torch.compare("small", case, lambda label: None, quick=True)
     assert {d.quantity for d in unexplained(other)} >= {"params", "flops"}
 
 
@@ -207,7 +217,7 @@ def test_another_model_is_caught() -> None:
     config = resolve("vit_small_patch16_224").config
     assert isinstance(config, ViTConfig)
     case = witness.case_of("vit_tiny_patch16_224", config, 1, {})
-    found = compare.compare("other", case, lambda label: None, quick=True)
+    found = against_torch.compare("other", case, lambda label: None, quick=True)
     assert {d.quantity for d in unexplained(found)} >= {"params", "flops", "output_shape"}
 
 
@@ -227,8 +237,8 @@ def test_a_model_that_does_not_run_is_a_finding(monkeypatch: pytest.MonkeyPatch)
     def stop(*args: Any, **kwargs: Any) -> None:
         raise RuntimeError("out of words\nand more")
 
-    monkeypatch.setattr(walk, "compare", stop)
-    found = walk._quick("test_vit", 1)
+    monkeypatch.setattr(every_timm, "compare", stop)
+    found = every_timm._quick("test_vit", 1)
     assert not found.ok
     assert found.differences[0].actual == "RuntimeError: out of words"
 

@@ -6,11 +6,11 @@ import pytest
 
 import vitcost
 from vitcost.cli import run
+from vitcost.costs.quantities import EXPLAINED
 from vitcost.errors import UnknownName
 from vitcost.formulas.symbols import LETTERS
 from vitcost.page import Column, Page, Row, Table
 from vitcost.pages.chinese import in_chinese
-from vitcost.quantities import EXPLAINED
 
 TINY = "vit_tiny_patch16_224"
 CHINESE = re.compile(r"[\u4e00-\u9fff]")

@@ -18,8 +18,8 @@ from results_support import RESULTS
 
 import vitcost
 from vitcost.cli import run
+from vitcost.costs.quantities import QUANTITIES
 from vitcost.page import Annotation, Case, Page
-from vitcost.quantities import QUANTITIES
 from vitcost.render import render
 
 Captured = pytest.CaptureFixture[str]

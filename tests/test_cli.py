@@ -18,15 +18,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import vitcost
-from vitcost.check.result import CheckResult, Difference, ModelCheck
+from vitcost.check.differences import CheckResult, Difference, ModelCheck
 from vitcost.cli import COMMANDS, cli, run
 from vitcost.cli.command import Command
 from vitcost.cli.options import field_options, scenario_options
 from vitcost.cli.output import _encodable
 from vitcost.cli.topics import TOPICS
-from vitcost.config import FIELDS
-from vitcost.fields import Pair
-from vitcost.scenario import CHOICES, HELP, PRECISIONS, Scenario
+from vitcost.config.fields import Pair
+from vitcost.config.scenario import CHOICES, HELP, PRECISIONS, Scenario
+from vitcost.config.vit_config import FIELDS
 from vitcost.zoo import digests, names
 
 HUGE = "vit_huge_patch14_224"
@@ -701,7 +701,7 @@ def test_ctrl_c_exits_130(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> 
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("vitcost.cli.report.report", interrupted)
+    monkeypatch.setattr("vitcost.cli.report_command.report", interrupted)
     assert run(["report", BASE]) == 130
     out, err = capsys.readouterr()
     assert (out, err.strip()) == ("", "")
@@ -754,13 +754,13 @@ def test_the_list_of_commands_has_the_first_line_of_each(name: str) -> None:
 
 
 def test_a_name_of_the_package_is_not_its_module() -> None:
-    """``report`` and others are functions, and modules that importing anything may have loaded."""
+    """``web`` is a function, and a folder that importing anything may have loaded."""
     script = (
-        "import vitcost.report, vitcost.models, vitcost.budget, vitcost.memory\n"
-        "from vitcost import explain, summary\nimport vitcost.summary\n"
-        "names = [vitcost.report, vitcost.models, vitcost.budget, vitcost.summary, summary]\n"
+        "import vitcost.web.answer, vitcost.units\n"
+        "from vitcost import explain, web\nimport vitcost.web\n"
+        "names = [vitcost.report, vitcost.models, vitcost.web, web]\n"
         "assert all(callable(each) for each in [*names, explain]), names\n"
-        "assert vitcost.memory.__name__ == 'vitcost.memory'\n"
+        "assert vitcost.units.__name__ == 'vitcost.units'\n"
         "assert not hasattr(vitcost, 'nothing')\n"
         "assert set(vitcost.__all__) <= {*dir(vitcost), *vitcost._HOME}\n"
     )

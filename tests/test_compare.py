@@ -12,10 +12,10 @@ import pytest
 
 import vitcost
 from vitcost.cli import run
+from vitcost.costs.quantities import QUANTITIES, TIMED
+from vitcost.costs.quantity import Terms
 from vitcost.errors import ConfigError, UnknownName
 from vitcost.page import shown
-from vitcost.quantities import QUANTITIES, TIMED
-from vitcost.quantity import Terms
 from vitcost.render import render
 from vitcost.units import common, scaled
 

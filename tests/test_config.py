@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from vitcost.config import FIELDS, RATIOS, Field, ViTConfig, configure
+from vitcost.config.fields import parse, parse_size
+from vitcost.config.rules import RULES
+from vitcost.config.vit_config import FIELDS, RATIOS, Field, ViTConfig, configure
+from vitcost.costs.report import report
 from vitcost.errors import ConfigError, UnknownName, VitcostError
-from vitcost.fields import parse, parse_size
-from vitcost.report import report
-from vitcost.rules import RULES
 from vitcost.zoo import resolve
 from vitcost.zoo import timm as zoo
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from measured_support import DATA, measured_rows, measurements, of
 
+from vitcost.config.scenario import Scenario
 from vitcost.errors import NotCovered
 from vitcost.hardware import calibrations
 from vitcost.hardware.calibrate import (
@@ -19,7 +20,6 @@ from vitcost.hardware.calibrate import (
     table,
 )
 from vitcost.hardware.calibrations import CALIBRATIONS
-from vitcost.hardware.classes import Setup
 from vitcost.hardware.measurements import Measurement, covered
 from vitcost.hardware.rates import rates_of, seconds_of
 from vitcost.hardware.roofline import predict
@@ -27,7 +27,7 @@ from vitcost.hardware.score import FileScore, Score, score_held_out
 from vitcost.hardware.specs import card as find
 from vitcost.hardware.specs import matching, own_card
 from vitcost.hardware.typical import typical
-from vitcost.scenario import Scenario
+from vitcost.hardware.work_classes import Setup
 from vitcost.zoo import resolve
 
 SCENARIO = Scenario(batch=256, precision="amp-bf16")

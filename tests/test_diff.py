@@ -15,12 +15,12 @@ import pytest
 from test_budget import MODEL, sample_params
 
 import vitcost
-from vitcost.budgets.at_commit import _need_own
-from vitcost.budgets.sides import Side
 from vitcost.cli import run
-from vitcost.diff import Base, Diff, ModelDiff
+from vitcost.costs.quantities import QUANTITIES
 from vitcost.errors import ConfigError
-from vitcost.quantities import QUANTITIES
+from vitcost.planner.budgets.at_commit import _need_own
+from vitcost.planner.budgets.sides import Side
+from vitcost.planner.diff import Base, Diff, ModelDiff
 from vitcost.render import render
 
 Captured = pytest.CaptureFixture[str]

@@ -19,8 +19,8 @@ from peaks import winners
 
 import vitcost
 from vitcost import report
+from vitcost.config.scenario import Scenario
 from vitcost.errors import NotCovered
-from vitcost.scenario import Scenario
 from vitcost.traced.alive import Look
 from vitcost.traced.digest import BY_CLASS, Digest, index, read
 from vitcost.traced.digested import DigestedModel

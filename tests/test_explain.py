@@ -12,14 +12,14 @@ import pytest
 
 import vitcost
 from vitcost import zoo
-from vitcost.config import ViTConfig
+from vitcost.config.scenario import Scenario
+from vitcost.config.vit_config import ViTConfig
+from vitcost.costs.quantities import EXPLAINED, QUANTITIES, known
 from vitcost.errors import ConfigError, MissingExtra, NotCovered, UnknownName
-from vitcost.explain import explain
+from vitcost.formulas.explain import explain
 from vitcost.formulas.explanation import Explanation
 from vitcost.formulas.fixed import FIXED, fixed
 from vitcost.formulas.symbols import symbol, text, tidy
-from vitcost.quantities import EXPLAINED, QUANTITIES, known
-from vitcost.scenario import Scenario
 from vitcost.zoo import resolve
 
 COMPARISONS = {"complexity"}

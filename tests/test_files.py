@@ -15,8 +15,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vitcost import ConfigError, NotCovered, VitcostError, from_torch, report
 from vitcost.cli import run
-from vitcost.config import ViTConfig
-from vitcost.text import ClipConfig
+from vitcost.config.text_config import ClipConfig
+from vitcost.config.vit_config import ViTConfig
 from vitcost.zoo import Resolved, resolve
 from vitcost.zoo.families import FAMILIES
 from vitcost.zoo.huggingface_text import PAIRS, TEXTS

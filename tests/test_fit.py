@@ -13,17 +13,17 @@ from hypothesis import strategies as st
 
 import vitcost
 from vitcost.cli import run
-from vitcost.config import ViTConfig
+from vitcost.config.scenario import Scenario
+from vitcost.config.vit_config import ViTConfig
 from vitcost.errors import ConfigError, NotCovered, UnknownName, VitcostError
-from vitcost.hardware.attention import on_card
 from vitcost.hardware.beside import beside, workspace_bytes
+from vitcost.hardware.card_attention import on_card
 from vitcost.hardware.cards import CARDS
 from vitcost.hardware.specs import card as card_of
 from vitcost.hardware.specs import own_card
 from vitcost.planner.fit import Fit, FitRow
 from vitcost.planner.invert import largest_convex, largest_monotone
 from vitcost.planner.reserve import parse_reserve
-from vitcost.scenario import Scenario
 
 Captured = pytest.CaptureFixture[str]
 BASE = "vit_base_patch16_224"

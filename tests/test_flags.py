@@ -32,11 +32,11 @@ from flags_support import (
 import vitcost
 from vitcost.cli import COMMANDS, run
 from vitcost.cli.options import field_options
+from vitcost.config.flags import FLAGS, TRAINING
+from vitcost.config.idle import FIELDS, IDLE, SCENARIO, idle
+from vitcost.config.scenario import Scenario
 from vitcost.errors import ConfigError, NotCovered, VitcostError
-from vitcost.flags import FLAGS, TRAINING
-from vitcost.idle import FIELDS, IDLE, SCENARIO, idle
 from vitcost.render import render
-from vitcost.scenario import Scenario
 
 Captured = pytest.CaptureFixture[str]
 TINY = "vit_tiny_patch16_224"
@@ -243,8 +243,8 @@ def test_every_flag_of_a_check_of_memory_reaches_what_is_compared(
         seen.append((getattr(scenario, flag), case.shape[0]))
         return result.ModelCheck(name, {}, (), 0.0)
 
-    result = import_module("vitcost.check.result")
-    monkeypatch.setattr(import_module("vitcost.check.memory"), "compare_memory", compared)
+    result = import_module("vitcost.check.differences")
+    monkeypatch.setattr(import_module("vitcost.check.step_memory"), "compare_memory", compared)
     assert run(["check", TINY, "--memory", *typed(flag, VALUES[flag][0])]) == 0
     assert seen == [(VALUES[flag][0], 2 if flag == "batch" else 1)]
 
@@ -357,7 +357,7 @@ def test_every_flag_of_every_command_is_walked() -> None:
     # fields have a walk of their own, and are among a command's options once it has read one
     fields = {param.name for param in field_options()}
     for command in COMMANDS:
-        params = import_module(f"vitcost.cli.{command}").command.params
+        params = import_module(f"vitcost.cli.{command}_command").command.params
         flags = {param.name for param in params if isinstance(param, click.Option)}
         own = {each.flag for each in OWN if each.command == command}
         rest = flags - fields - set(VALUES) - FORM - FORMS.get(command, set())

@@ -18,7 +18,7 @@ from vitcost import ConfigError, NotCovered, ViTConfig, from_torch, report
 from vitcost.check.reference import build as reference
 from vitcost.cli import run
 from vitcost.engine.model import structure_of
-from vitcost.traced.model import TracedModel
+from vitcost.traced.traced_model import TracedModel
 from vitcost.zoo import Resolved, resolve
 from vitcost.zoo.families import FAMILIES
 

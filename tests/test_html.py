@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import vitcost
-from vitcost.budget import BudgetResult
-from vitcost.check.result import CheckResult
+from vitcost.check.differences import CheckResult
 from vitcost.page import Bar, Bars, Column, Page, Row, Table, Value
+from vitcost.planner.budget import BudgetResult
 from vitcost.render import render
 from vitcost.render.html import fragment
 from vitcost.render.marks import bar

@@ -23,7 +23,7 @@ from vitcost.errors import NotCovered
 from vitcost.traced.digest import index
 from vitcost.zoo import resolve, tracing
 from vitcost.zoo.digests import HUB as DIGEST
-from vitcost.zoo.hub import HUB
+from vitcost.zoo.hub_ids import HUB
 from vitcost.zoo.hub_traced import TRACED, UNTRACED, Row
 
 torch.set_num_threads(1)

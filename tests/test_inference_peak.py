@@ -9,9 +9,9 @@ from timm_features import build as built
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch_support import configs, image
 
-from vitcost.check import steps
+from vitcost.check import step_witnesses
 from vitcost.check.reference import build
-from vitcost.config import ViTConfig, configure
+from vitcost.config.vit_config import ViTConfig, configure
 from vitcost.engine.cost import fold
 from vitcost.engine.live import forward_peak
 from vitcost.engine.lower import Mode, lower
@@ -38,7 +38,7 @@ def test_peak_is_that_of_real_tensors(
 ) -> None:
     kind = PRECISIONS[precision]
     model = build(config, kernel == "flash").to(kind)
-    real = steps.forward_peak(
+    real = step_witnesses.forward_peak(
         model, image(config, batch).to(kind), torch.bfloat16 if precision == "amp" else None
     )
     assert engine(config, batch, kernel, precision) == real
@@ -52,7 +52,7 @@ def test_autocast_reaches_each_operand_of_the_math_kernel(name: str) -> None:
     kwargs = {**BASE, **options}
     config = configure(fields_of(model_class, kwargs))
     with sdpa_kernel(SDPBackend.MATH):
-        real = steps.forward_peak(
+        real = step_witnesses.forward_peak(
             built(model_class, kwargs, True).eval(), image(config, 2), torch.bfloat16
         )
     assert engine(config, 2, "math", "amp") == real
@@ -80,7 +80,7 @@ def test_positions_of_a_padded_image_are_made_before_those_that_turn(
     kwargs = {**BASE, **rope, **padded, "mlp_ratio": 0.25, "num_heads": 1}
     config = configure(fields_of(EVA, kwargs))
     autocast = torch.bfloat16 if precision == "amp" else None
-    real = steps.forward_peak(built(EVA, kwargs, True).eval(), image(config, 1), autocast)
+    real = step_witnesses.forward_peak(built(EVA, kwargs, True).eval(), image(config, 1), autocast)
     assert engine(config, 1, "sdpa", precision) == real
 
 

@@ -26,8 +26,8 @@ from vitcost import (
 )
 from vitcost.check import check
 from vitcost.cli import run
-from vitcost.config import configure
-from vitcost.traced.model import TracedModel
+from vitcost.config.vit_config import configure
+from vitcost.traced.traced_model import TracedModel
 from vitcost.zoo import resolve
 from vitcost.zoo.timm.args import fields_of
 

@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 from invariants import INVARIANTS, Trained, draw
 
 import vitcost
+from vitcost.costs.memory import Training
+from vitcost.costs.quantities import QUANTITIES
+from vitcost.costs.report import Report
 from vitcost.engine.model import sizes_of
-from vitcost.memory import Training
-from vitcost.quantities import QUANTITIES
-from vitcost.report import Report
 
 DRAWS = 4000
 drawn: Counter[str] = Counter()

@@ -14,14 +14,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import vitcost
 from vitcost import ViTConfig
-from vitcost.check.trace import trace
-from vitcost.check.trainable import adapted, frozen
+from vitcost.check.kernel_calls import trace
+from vitcost.check.trainable_models import adapted, frozen
 from vitcost.engine.launches import Launches, flatten, moved, times
 from vitcost.engine.lower import Mode, lower
 from vitcost.engine.model import sizes_of, structure_of
 from vitcost.engine.ops import executed_flops
-from vitcost.hardware.classes import Setup
 from vitcost.hardware.work import steps
+from vitcost.hardware.work_classes import Setup
 from vitcost.zoo import resolve
 
 IMAGES = 2

@@ -2,7 +2,7 @@
 
 import pytest
 
-from vitcost.activations import ACTIVATIONS, Activation
+from vitcost.config.activations import ACTIVATIONS, Activation
 from vitcost.engine.derivatives import GATHERED, RULES
 from vitcost.engine.kinds import KINDS, LAYOUTS, WORKS, Kind, Kinds
 

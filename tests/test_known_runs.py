@@ -9,7 +9,7 @@ import pytest
 from test_examples import loaded
 
 import vitcost
-from vitcost.text import TextConfig
+from vitcost.config.text_config import TextConfig
 
 # --- Brown et al. 2020, arXiv 2005.14165, table D.1: parameters in millions, FLOPs of 300 B tokens
 

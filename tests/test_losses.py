@@ -7,14 +7,14 @@ from losses_support import tracked
 from sharded_support import Case, built, predicted
 
 from vitcost import report
+from vitcost.config.scenario import Scenario
+from vitcost.costs.memory import training
 from vitcost.engine import live
 from vitcost.engine.ops import Sizes
 from vitcost.engine.workload import workload
-from vitcost.memory import training
-from vitcost.scenario import Scenario
 from vitcost.traced.alive import upper
+from vitcost.traced.chosen_loss import Loss
 from vitcost.traced.inputs import inputs_of
-from vitcost.traced.losses import Loss
 from vitcost.traced.trace import How
 from vitcost.traced.traces import trace
 from vitcost.zoo import resolve

@@ -12,16 +12,16 @@ from test_peak import half, step_of
 from timm_features import BASE, DROPS, FEATURES, build
 from torch.profiler import ProfilerActivity, profile
 
-from vitcost.check.steps import Step
-from vitcost.config import ViTConfig, configure
+from vitcost.check.step_witnesses import Step
+from vitcost.config.scenario import Scenario
+from vitcost.config.vit_config import ViTConfig, configure
 from vitcost.engine.gradients import Gradients
 from vitcost.engine.model import build as declared
 from vitcost.engine.model import sizes_of, structure_of
 from vitcost.engine.ops import Tensor, numel
-from vitcost.engine.step import step_trace
+from vitcost.engine.step_trace import step_trace
 from vitcost.engine.tree import Node
 from vitcost.engine.workload import mode_of
-from vitcost.scenario import Scenario
 from vitcost.zoo import resolve
 from vitcost.zoo.timm.args import fields_of
 

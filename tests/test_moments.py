@@ -10,18 +10,18 @@ import pytest
 from torch import nn
 
 import vitcost
-from vitcost import memory
+from vitcost.config.scenario import Scenario
+from vitcost.costs import memory
+from vitcost.costs.moments import moments
 from vitcost.engine import live
 from vitcost.engine.ops import Sizes, numel
 from vitcost.engine.workload import Workload, workload
 from vitcost.errors import NotCovered
-from vitcost.moments import moments
 from vitcost.page import Areas, Moment
 from vitcost.render.html import fragment
 from vitcost.render.marks import areas, columns, ticks
-from vitcost.scenario import Scenario
 from vitcost.traced.alive import looks
-from vitcost.traced.polynomials import value
+from vitcost.traced.batch_sizes import value
 from vitcost.zoo import resolve
 
 BASE = "vit_base_patch16_224"

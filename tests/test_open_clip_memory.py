@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from open_clip_support import MODELS, Case, alive_in_eval, config_of, predicted, traced, tracked
 
+from vitcost.config.scenario import Scenario
+from vitcost.costs.memory import inference
 from vitcost.engine.workload import workload
-from vitcost.memory import inference
-from vitcost.scenario import Scenario
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 # the rest is compared by tests/bench/open_clip_peaks.py

@@ -11,12 +11,12 @@ from rich.cells import cell_len
 
 import vitcost
 from vitcost.cli import run
+from vitcost.config.scenario import Scenario
 from vitcost.errors import ConfigError, MissingExtra, UnknownName
 from vitcost.page import Column, Page, Row, Table, answered
-from vitcost.pages.asked import of_model, of_scenario
 from vitcost.pages.shaped import Shaped
+from vitcost.pages.subject import of_model, of_scenario
 from vitcost.render import render
-from vitcost.scenario import Scenario
 from vitcost.zoo import resolve
 
 BASE = "vit_base_patch16_224"

@@ -8,15 +8,15 @@ from collections.abc import Sequence
 
 import pytest
 
-from vitcost.config import FIELDS
+from vitcost.config.vit_config import FIELDS
 from vitcost.engine.chosen import Kernels
-from vitcost.engine.classes import CLASSES
 from vitcost.engine.cost import fold
 from vitcost.engine.keeps import Saved
 from vitcost.engine.needs import Needs
 from vitcost.engine.ops import Op, Sizes, Tensor, axes, bytes_of, param
 from vitcost.engine.parameters import parameters
 from vitcost.engine.precision import Precision
+from vitcost.engine.timm_classes import CLASSES
 from vitcost.engine.tree import Count, Module, Node, Run, linear, ops_of
 from vitcost.engine.walk import Walk
 

@@ -16,20 +16,20 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch_support import configs
 
 from vitcost import explain, report
-from vitcost.check.steps import Step, forward_peak, looks, optimizer, tracked
-from vitcost.config import ViTConfig, configure
+from vitcost.check.step_witnesses import Step, forward_peak, looks, optimizer, tracked
+from vitcost.config.optimizers import OPTIMIZERS
+from vitcost.config.scenario import Scenario
+from vitcost.config.vit_config import ViTConfig, configure
+from vitcost.costs.memory import step_peak, training
 from vitcost.engine.live import Change, Loop, Place, peak
 from vitcost.engine.live import forward_peak as engine_forward_peak
 from vitcost.engine.lower import Mode, lower
 from vitcost.engine.model import sizes_of, structure_of
 from vitcost.engine.ops import Sizes, Tensor
-from vitcost.engine.step import step_trace
+from vitcost.engine.step_trace import step_trace
 from vitcost.engine.tree import Count
 from vitcost.engine.workload import mode_of, workload
 from vitcost.errors import NotCovered
-from vitcost.memory import step_peak, training
-from vitcost.optimizers import OPTIMIZERS
-from vitcost.scenario import Scenario
 from vitcost.zoo import resolve
 from vitcost.zoo.timm.args import fields_of
 

@@ -14,7 +14,7 @@ import vitcost
 from vitcost.cli import run
 from vitcost.errors import ConfigError, NotCovered, UnknownName, VitcostError
 from vitcost.hardware.cards import CARDS
-from vitcost.hardware.nodes import NODES
+from vitcost.hardware.node_sizes import NODES
 from vitcost.hardware.specs import own_card
 from vitcost.page import shown
 from vitcost.planner.job import parse_days, parse_rate
@@ -22,7 +22,7 @@ from vitcost.planner.plan import Plan
 from vitcost.planner.strategies import divisors
 from vitcost.render import render
 from vitcost.schemas import schema
-from vitcost.trace_file import trace
+from vitcost.zoo.trace_file import trace
 
 Captured = pytest.CaptureFixture[str]
 

@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 
 import vitcost
-from vitcost.config import ViTConfig
+from vitcost.config.scenario import Scenario
+from vitcost.config.vit_config import ViTConfig
 from vitcost.errors import ConfigError, NotCovered
 from vitcost.hardware.basis import Anchor, parse_anchor
 from vitcost.hardware.calibrations import CALIBRATIONS
 from vitcost.hardware.cards import CARDS
-from vitcost.hardware.classes import Setup, Work, setup_of, total
 from vitcost.hardware.constants import sheet_of, terms
 from vitcost.hardware.roofline import predict, turning_points
 from vitcost.hardware.specs import asked_cards, own_card
 from vitcost.hardware.work import work
-from vitcost.scenario import Scenario
+from vitcost.hardware.work_classes import Setup, Work, setup_of, total
 from vitcost.zoo import resolve
 
 BASE = resolve("vit_base_patch16_224").config

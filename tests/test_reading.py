@@ -14,14 +14,22 @@ from limited import limited
 
 import vitcost
 from vitcost import ConfigError, NotCovered, VitcostError, check_throughput
-from vitcost.budgets import baseline
-from vitcost.budgets.declared import read_budgets
 from vitcost.hardware.calibrate import load_calibrations
 from vitcost.hardware.measurements import read as read_measurements
 from vitcost.hardware.specs import load_cards
+from vitcost.outside.reading import (
+    BASELINE,
+    BUDGETS,
+    MODEL,
+    parse_json,
+    parse_toml,
+    read_json,
+    read_text,
+)
+from vitcost.planner.budgets import baseline
+from vitcost.planner.budgets.declared import read_budgets
 from vitcost.planner.compare import compare
 from vitcost.planner.prices import prices
-from vitcost.reading import BASELINE, BUDGETS, MODEL, parse_json, parse_toml, read_json, read_text
 from vitcost.traced.file import read as read_trace
 from vitcost.zoo import resolve
 
@@ -269,8 +277,8 @@ def test_the_slowest_texts_of_the_allowed_size_are_bounded(tmp_path: Path) -> No
 # the only modules that may open a file
 # the page packs the package's own files, and copies those of a release of Pyodide; a digest is a
 # file of the package, of which a name reads its own block
-READ_BY = {"reading.py", "web/__init__.py", "cli/topics.py", "traced/digest.py"}
-WRITTEN_BY = {"written.py", "cli/output.py"}
+READ_BY = {"outside/reading.py", "web/__init__.py", "cli/topics.py", "traced/digest.py"}
+WRITTEN_BY = {"outside/writing.py", "cli/output.py"}
 
 
 def test_no_file_is_read_elsewhere() -> None:

@@ -24,12 +24,12 @@ from rich.cells import cell_len
 import vitcost
 from vitcost import units
 from vitcost.cli.output import _encodable
+from vitcost.costs.models import models
+from vitcost.costs.report_types import Report
 from vitcost.errors import UnknownName
-from vitcost.models import models
 from vitcost.page import Column, Page, Row, Table, Value
 from vitcost.render import FORMATS, render
-from vitcost.reported import Report
-from vitcost.result import PAGES, Result
+from vitcost.render.result import PAGES, Result
 
 GOLDEN = Path(__file__).parent / "golden"
 HUGE = "vit_huge_patch14_224"

@@ -111,7 +111,7 @@ def test_a_card_is_a_row(copy: Copy) -> None:
 def test_an_optimizer_is_a_row(copy: Copy) -> None:
     # alpha: v · α; v + g²; √v; + ε; p, g, √v → p: torch/optim/rmsprop.py
     copy.add(
-        "optimizers.py",
+        "config/optimizers.py",
         '    "lion": Optimizer(',
         '    "rmsprop": Optimizer(1, 4, "", 2 + 3 + 2 + 2 + 4, "torch.optim.RMSprop", {},\n'
         '                         "torch.optim.RMSprop: square_avg, step"),\n',
@@ -135,7 +135,7 @@ def test_an_optimizer_is_a_row(copy: Copy) -> None:
 
 def test_an_activation_is_a_row(copy: Copy) -> None:
     copy.add(
-        "activations.py",
+        "config/activations.py",
         '    "silu": Activation(',
         '    "mish": Activation("Mish", "mish", "x", (f"{_TORCH}Mish",), ("mish",)),\n',
     )
@@ -188,7 +188,7 @@ def test_a_layer_kind_is_a_row(copy: Copy) -> None:
 
 def test_a_quantity_is_a_row(copy: Copy) -> None:
     copy.add(
-        "quantities.py",
+        "costs/quantities.py",
         '    "rule_of_thumb_inference": Quantity(',
         '    "averages": Quantity("memory.training.ema_bytes", "bytes", ("params",),\n'
         '        Formula("states", ("ema_bytes",), "bytes of moving averages", "EMA, 1992",\n'
@@ -264,13 +264,13 @@ def test_a_model_is_a_row(copy: Copy) -> None:
             "wrong: source is 'a blog'",
         ),
         (
-            "optimizers.py",
+            "config/optimizers.py",
             '    "lion": Optimizer(',
             '    "wrong": Optimizer(1, 4, "sideways", 9, "torch.optim.SGD", {}, "a paper"),\n',
             "wrong: step is 'sideways'",
         ),
         (
-            "quantities.py",
+            "costs/quantities.py",
             '    "rule_of_thumb_inference": Quantity(',
             '    "wrong": Quantity("memory.nothing", "bytes", (), None),\n',
             "wrong: path is 'memory.nothing'",

@@ -26,12 +26,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from torch_support import configs
 
 from vitcost import textbook as tb
-from vitcost.config import ViTConfig
+from vitcost.config.scenario import PRECISIONS, Scenario
+from vitcost.config.vit_config import ViTConfig
+from vitcost.costs.memory import cross_entropy_bytes
 from vitcost.engine.model import sizes_of
 from vitcost.engine.ops import numel
 from vitcost.engine.tree import Node
-from vitcost.memory import cross_entropy_bytes
-from vitcost.scenario import PRECISIONS, Scenario
 from vitcost.zoo import resolve
 
 # tf32 is of a card's matrix units: a CPU computes fp32, whose tensors it has

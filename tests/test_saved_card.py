@@ -13,14 +13,14 @@ from timm_features import BASE, DROPS, FEATURES, build
 from torch import nn
 from torch.nn import functional
 
-from vitcost.check.steps import Alive
-from vitcost.config import ViTConfig, configure
+from vitcost.check.step_witnesses import Alive
+from vitcost.config.scenario import Scenario
+from vitcost.config.vit_config import ViTConfig, configure
 from vitcost.engine.kinds import KINDS
 from vitcost.engine.live import forward_peak
 from vitcost.engine.lower import lower
 from vitcost.engine.model import sizes_of, structure_of
 from vitcost.engine.workload import mode_of
-from vitcost.scenario import Scenario
 from vitcost.zoo.timm.args import fields_of
 
 pytestmark = pytest.mark.skipif(

@@ -12,8 +12,8 @@ import pytest
 
 import vitcost
 from vitcost import ConfigError, compare
-from vitcost.saved import SCHEMA, check, read
-from vitcost.saved.valid import WORDS, fault
+from vitcost.costs.saved import SCHEMA, check, read
+from vitcost.costs.saved.valid import WORDS, fault
 from vitcost.schemas import SCHEMAS, schema
 
 Json = dict[str, Any]

@@ -8,14 +8,14 @@ import sympy
 from saved_support import block_of
 
 from vitcost import textbook as tb
-from vitcost.config import ViTConfig
+from vitcost.config.scenario import Scenario
+from vitcost.config.vit_config import ViTConfig
+from vitcost.costs.memory import cross_entropy_bytes
 from vitcost.engine.cost import Row, fold
 from vitcost.engine.lower import Mode, lower
 from vitcost.engine.model import structure_of
 from vitcost.engine.ops import Sizes
 from vitcost.errors import NotCovered
-from vitcost.memory import cross_entropy_bytes
-from vitcost.scenario import Scenario
 
 b, a, d, m, K, L, c, p_h, p_w, g_h, g_w = sympy.symbols(
     "b a d m K L c p_h p_w g_h g_w", integer=True, positive=True

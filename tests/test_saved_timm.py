@@ -19,7 +19,7 @@ from timm_features import BASE, BEIT, DROPS, EVA, FEATURES, VIT, build
 from timm_support import fused_attention, timm
 from torch import Tensor, nn
 
-from vitcost.config import configure
+from vitcost.config.vit_config import configure
 from vitcost.zoo import resolve
 from vitcost.zoo import timm as zoo
 from vitcost.zoo.timm.args import fields_of

@@ -12,11 +12,11 @@ from jsonschema import Draft202012Validator
 from results_support import RESULTS
 
 import vitcost
-from vitcost.budget import budget
 from vitcost.cli import run
 from vitcost.errors import UnknownName
+from vitcost.planner.budget import budget
 from vitcost.render import render
-from vitcost.result import Result
+from vitcost.render.result import Result
 from vitcost.schemas import SCHEMAS, schema
 
 BASE = "vit_base_patch16_224"

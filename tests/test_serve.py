@@ -12,9 +12,10 @@ import pytest
 
 import vitcost
 from vitcost.cli import run
+from vitcost.config.scenario import Scenario
 from vitcost.errors import ConfigError, NotCovered, UnknownName
-from vitcost.hardware.attention import on_card
-from vitcost.hardware.precision import precision_on
+from vitcost.hardware.card_attention import on_card
+from vitcost.hardware.default_precision import precision_on
 from vitcost.hardware.roofline import predict
 from vitcost.hardware.specs import card
 from vitcost.planner.capacity import BATCHES, cards_for
@@ -23,7 +24,6 @@ from vitcost.planner.queueing import Batches
 from vitcost.planner.serve import Serve
 from vitcost.planner.serving import ServeRow
 from vitcost.render import render
-from vitcost.scenario import Scenario
 from vitcost.zoo import resolve
 
 BASE, TINY = "vit_base_patch16_224", "vit_tiny_patch16_224"

@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 from sharded_support import Case, predicted, tracked
 
-from vitcost import memory, report
+from vitcost import report
+from vitcost.config.scenario import Scenario
+from vitcost.costs import memory
+from vitcost.costs.memory import step_bound, training
 from vitcost.engine.live import peak
 from vitcost.engine.workload import workload
 from vitcost.errors import ConfigError
-from vitcost.memory import step_bound, training
-from vitcost.scenario import Scenario
 from vitcost.zoo import resolve
 
 SMALL = {"depth": 4, "img_size": 96}

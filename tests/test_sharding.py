@@ -18,13 +18,14 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.testing._internal.distributed.fake_pg import FakeStore
 from torch_support import configs, image
 
-from vitcost import memory, report
+from vitcost import report
 from vitcost.check.reference import build
-from vitcost.config import ViTConfig
+from vitcost.config.scenario import Scenario
+from vitcost.config.vit_config import ViTConfig
+from vitcost.costs import memory
+from vitcost.costs.sharding import gathered
 from vitcost.engine.workload import workload
 from vitcost.errors import VitcostError
-from vitcost.scenario import Scenario
-from vitcost.sharding import gathered
 
 with warnings.catch_warnings():
     # importing them scripts functions, which torch itself deprecates

@@ -13,13 +13,13 @@ from timm_features import BASE, FEATURES, VIT, build
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 import vitcost
-from vitcost.check import reference, steps
-from vitcost.config import ViTConfig, configure
+from vitcost.check import reference, step_witnesses
+from vitcost.config.optimizers import OPTIMIZERS
+from vitcost.config.vit_config import ViTConfig, configure
 from vitcost.engine.lower import Mode, lower
 from vitcost.engine.model import sizes_of, structure_of
 from vitcost.engine.parameters import parameters
 from vitcost.engine.unroll import unroll
-from vitcost.optimizers import OPTIMIZERS
 from vitcost.zoo.timm.args import fields_of
 
 CONFIG = ViTConfig(img_size=8, patch_size=4, embed_dim=12, depth=7, num_heads=3, num_classes=5)
@@ -80,7 +80,7 @@ def assert_states(name: str, precision: str, freeze: str) -> None:
     trained = [p for p in model.parameters() if p.requires_grad]
     for parameter in trained:
         parameter.grad = torch.zeros_like(parameter)
-    optimizer = steps.optimizer(name)(trained)
+    optimizer = step_witnesses.optimizer(name)(trained)
     for _ in range(2):
         optimizer.step()
     states = sum(of_states(optimizer).values())
@@ -119,12 +119,12 @@ def assert_torchaos_steps(name: str) -> None:
     for shape, whole in (((512, 512), False), ((64, 65), True)):
         parameter = torch.nn.Parameter(torch.zeros(shape))
         parameter.grad = torch.zeros_like(parameter)
-        optimizer = steps.optimizer(name)([parameter])
+        optimizer = step_witnesses.optimizer(name)([parameter])
         for _ in range(2):
             optimizer.step()
         lr = optimizer.param_groups[0]["lr"]
         states = [t for value in optimizer.state[parameter].values() for t in inner(value)]
-        alive = steps.Alive([parameter, parameter.grad, lr, *states])
+        alive = step_witnesses.Alive([parameter, parameter.grad, lr, *states])
         with alive:
             optimizer.step()
         (most, _) = row.walk(shape, 4)

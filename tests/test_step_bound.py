@@ -17,16 +17,16 @@ from torch.nn import functional
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from vitcost import report
-from vitcost.bounded import gathered_bytes
 from vitcost.check import reference
 from vitcost.check.checkpointed import checkpointed
-from vitcost.check.steps import Step, looks, optimizer
-from vitcost.config import ViTConfig, configure
+from vitcost.check.step_witnesses import Step, looks, optimizer
+from vitcost.config.scenario import RECIPES, Scenario
+from vitcost.config.vit_config import ViTConfig, configure
+from vitcost.costs.bounded import gathered_bytes
+from vitcost.costs.memory import StepPeak, Training, step_bound, training
 from vitcost.engine.model import Config, structure_of
 from vitcost.engine.workload import workload
 from vitcost.errors import NotCovered
-from vitcost.memory import StepPeak, Training, step_bound, training
-from vitcost.scenario import RECIPES, Scenario
 from vitcost.zoo import names, resolve
 from vitcost.zoo.timm.args import fields_of
 

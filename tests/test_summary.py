@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from vitcost import ConfigError, NotCovered, ViTConfig, VitcostError, summary
-from vitcost.summary import summarize
+from vitcost.costs.summary import summarize
 
 CAPTURED = Path(__file__).parent / "data" / "torchsummary"
 SMALL = ViTConfig(embed_dim=192, depth=2, num_heads=3)

@@ -12,9 +12,9 @@ from torch.nn import functional
 from traced_modules import CASES
 
 import vitcost
+from vitcost.costs.summary import summarize
 from vitcost.errors import NotCovered
-from vitcost.summary import summarize
-from vitcost.trace_file import trace
+from vitcost.zoo.trace_file import trace
 
 
 def hooked(model: nn.Module, *inputs: torch.Tensor) -> list[tuple[str, Any, int, bool | None]]:

@@ -20,18 +20,18 @@ from jsonschema import Draft202012Validator
 
 import vitcost
 from vitcost.cli import run
+from vitcost.config.scenario import Scenario
+from vitcost.costs.quantities import QUANTITIES, TIMED, values
+from vitcost.costs.quantity import Terms
 from vitcost.engine.polynomial import Polynomial, symbol, undominated
 from vitcost.engine.workload import workload
 from vitcost.errors import ConfigError, NotCovered, UnknownName
 from vitcost.hardware import work
-from vitcost.hardware.classes import setup_of
-from vitcost.planner.formulas import Plan, formulas
+from vitcost.hardware.work_classes import setup_of
 from vitcost.planner.grid import grid
 from vitcost.planner.pareto import front
+from vitcost.planner.report_formulas import Plan, formulas
 from vitcost.planner.sweep import CHUNK
-from vitcost.quantities import QUANTITIES, TIMED, values
-from vitcost.quantity import Terms
-from vitcost.scenario import Scenario
 from vitcost.schemas import schema
 from vitcost.zoo import resolve
 

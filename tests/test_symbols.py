@@ -8,13 +8,13 @@ import pytest
 import sympy
 
 from vitcost import textbook as tb
-from vitcost.config import ViTConfig
+from vitcost.config.text_config import TextConfig
+from vitcost.config.vit_config import ViTConfig
 from vitcost.engine import model
 from vitcost.engine.cost import Cost, Row, fold
 from vitcost.engine.lower import Mode, lower
 from vitcost.engine.ops import Sizes
 from vitcost.engine.structure import MANY, Structure, sizes_of, structure_of
-from vitcost.text import TextConfig
 
 b, a, d, c, m, r, K, L, p_h, p_w, g_h, g_w = sympy.symbols(
     "b a d c m r K L p_h p_w g_h g_w", integer=True, positive=True

@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 
 import vitcost
-from vitcost.changes import NUMBERS
-from vitcost.config import FIELDS, RATIOS, ViTConfig
+from vitcost.config.fields import checked
+from vitcost.config.optimizers import OPTIMIZERS, Optimizer
+from vitcost.config.scenario import Scenario
+from vitcost.config.vit_config import FIELDS, RATIOS, ViTConfig
+from vitcost.costs.quantities import EXPLAINED, FLOATS, QUANTITIES
+from vitcost.costs.quantity import Quantity, Terms
 from vitcost.errors import VitcostError
-from vitcost.fields import checked
 from vitcost.formulas.terms import RULES
 from vitcost.hardware.cards import CARDS, SOURCES, Card
-from vitcost.optimizers import OPTIMIZERS, Optimizer
-from vitcost.quantities import EXPLAINED, FLOATS, QUANTITIES
-from vitcost.quantity import Quantity, Terms
+from vitcost.planner.changes import NUMBERS
 from vitcost.render import FORMATS
-from vitcost.scenario import Scenario
 from vitcost.zoo import timm
 
 

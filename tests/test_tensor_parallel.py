@@ -20,9 +20,10 @@ from torch.distributed.tensor.parallel import (
 )
 from torch_support import image
 
-from vitcost import memory
 from vitcost.check.reference import build
-from vitcost.config import ViTConfig
+from vitcost.config.scenario import Scenario
+from vitcost.config.vit_config import ViTConfig
+from vitcost.costs import memory
 from vitcost.engine.cost import fold
 from vitcost.engine.lower import Mode, lower
 from vitcost.engine.model import sizes_of, structure_of
@@ -31,7 +32,6 @@ from vitcost.engine.parallel import TensorParallel, layers_of_rank
 from vitcost.engine.split import split_sizes
 from vitcost.errors import ConfigError, NotCovered, UnknownName
 from vitcost.planner.plan import plan
-from vitcost.scenario import Scenario
 from vitcost.zoo import resolve
 
 

@@ -11,12 +11,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vitcost import report
 from vitcost.cli import run
-from vitcost.config import ViTConfig
+from vitcost.config.text_config import ClipConfig, TextConfig, configure_text
+from vitcost.config.vit_config import ViTConfig
 from vitcost.engine.cost import Cost, fold
 from vitcost.engine.lower import Mode, lower
 from vitcost.engine.model import Config, sizes_of, structure_of
 from vitcost.errors import ConfigError, UnknownName
-from vitcost.text import ClipConfig, TextConfig, configure_text
 from vitcost.zoo import resolve
 
 transformers = load()

@@ -12,12 +12,12 @@ from saved_support import AMP, HALF, held_bytes
 from timm_support import transformers as load
 from torch.nn import functional
 
-from vitcost import memory
-from vitcost.check.steps import Alive, optimizer
+from vitcost.check.step_witnesses import Alive, optimizer
+from vitcost.config.scenario import Scenario
+from vitcost.config.text_config import TextConfig
+from vitcost.costs import memory
 from vitcost.engine.model import Config
 from vitcost.engine.workload import workload
-from vitcost.scenario import Scenario
-from vitcost.text import TextConfig
 from vitcost.zoo import resolve
 
 transformers = load()

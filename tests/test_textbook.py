@@ -8,7 +8,7 @@ import pytest
 import sympy
 
 from vitcost import textbook as tb
-from vitcost.config import ViTConfig
+from vitcost.config.vit_config import ViTConfig
 from vitcost.errors import NotCovered
 
 b, s, h, a, L, V, m, K, n, c, r, Φ = sympy.symbols("b s h a L V m K n c r Φ", integer=True)

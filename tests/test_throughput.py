@@ -13,8 +13,8 @@ import vitcost
 from vitcost.cli import run
 from vitcost.errors import ConfigError, NotCovered, UnknownName
 from vitcost.hardware.cards import CARDS
-from vitcost.hardware.classes import Setup
 from vitcost.hardware.measurements import read
+from vitcost.hardware.work_classes import Setup
 from vitcost.render import render
 
 DATA = Path(__file__).parent / "data"

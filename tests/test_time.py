@@ -12,6 +12,7 @@ import pytest
 
 import vitcost
 from vitcost.cli import run
+from vitcost.config.scenario import Scenario
 from vitcost.errors import ConfigError, NotCovered, UnknownName
 from vitcost.hardware.calibrate import calibrate, to_toml
 from vitcost.hardware.cards import CARDS
@@ -19,7 +20,6 @@ from vitcost.hardware.measurements import covered, read
 from vitcost.hardware.specs import asked_cards
 from vitcost.page import shown
 from vitcost.render import render
-from vitcost.scenario import Scenario
 
 DATA = Path(__file__).parent / "data"
 BASE = "vit_base_patch16_224"

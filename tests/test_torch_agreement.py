@@ -8,9 +8,9 @@ from timm_support import timm
 from torch.utils.flop_counter import FlopCounterMode
 from torch_support import configs, image, saved_bytes
 
-from vitcost.check.compare import STEPS, Case
+from vitcost.check.against_torch import STEPS, Case
 from vitcost.check.reference import build
-from vitcost.config import ViTConfig
+from vitcost.config.vit_config import ViTConfig
 from vitcost.engine.cost import fold
 from vitcost.engine.lower import Mode, lower
 from vitcost.engine.structure import sizes_of, structure_of

@@ -20,25 +20,24 @@ from traced_modules import CASES, QUICK
 from traced_support import real, traced
 
 import vitcost
-from vitcost import trace_file
+from vitcost.config.scenario import Scenario
 from vitcost.engine import live
 from vitcost.engine.ops import Sizes
 from vitcost.engine.workload import workload
 from vitcost.errors import ConfigError, NotCovered, VitcostError
-from vitcost.scenario import Scenario
 from vitcost.traced import replayed
 from vitcost.traced.alive import all_events, upper
 from vitcost.traced.autocast import AUTOCAST
+from vitcost.traced.batch_sizes import through, value
+from vitcost.traced.chosen_loss import Loss
 from vitcost.traced.corrections import as_real
 from vitcost.traced.file import TraceFile, _checksum, packed, read, unpacked, write
 from vitcost.traced.inputs import inputs_of
-from vitcost.traced.losses import Loss
-from vitcost.traced.polynomials import through, value
-from vitcost.traced.rows import rows
+from vitcost.traced.module_rows import rows
 from vitcost.traced.shapes import parse
 from vitcost.traced.trace import How
 from vitcost.traced.traces import LINES, trace
-from vitcost.zoo import resolve
+from vitcost.zoo import resolve, trace_file
 
 torch.set_num_threads(1)
 
@@ -507,7 +506,8 @@ def test_a_trace_is_read_without_torch(tmp_path: Any) -> None:
         write(name, TraceFile("mine", "here", "abc", ((How(), found),)))
         assert read(name).traces == ((How(), found),)
     code = (
-        "import sys; from vitcost.traced.file import read; from vitcost.traced.rows import rows;"
+        "import sys; from vitcost.traced.file import read;"
+        "from vitcost.traced.module_rows import rows;"
         "from vitcost.traced.alive import upper;"
         f"how, trace = read({str(path)!r}).traces[0]; upper(trace.step);"
         "print(rows(trace.step, trace.weights, 7).cost.flops, 'torch' in sys.modules)"

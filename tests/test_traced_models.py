@@ -11,11 +11,11 @@ from torch import nn
 
 import vitcost
 from vitcost.cli import run
+from vitcost.config.scenario import Scenario
 from vitcost.engine.workload import workload
 from vitcost.errors import ConfigError, NotCovered
-from vitcost.scenario import Scenario
-from vitcost.trace_file import trace
 from vitcost.zoo import resolve
+from vitcost.zoo.trace_file import trace
 
 CODE = """
 import torch

@@ -11,8 +11,8 @@ from torch import Tensor
 from vitcost.traced import card
 from vitcost.traced.autocast import CARD
 from vitcost.traced.corrections import as_real
+from vitcost.traced.fake_run import _Mode
 from vitcost.traced.norms import _RULES, laid_out
-from vitcost.traced.steps import _Mode
 
 _ATEN = torch.ops.aten
 _LAST = torch.channels_last

@@ -13,20 +13,20 @@ import torch
 from measured_support import DATA
 
 from vitcost import report
+from vitcost.config.scenario import Scenario
 from vitcost.errors import NotCovered
 from vitcost.hardware.calls import calls, fused
-from vitcost.hardware.classes import setup_of
-from vitcost.hardware.families import WEIGHTS, class_of
 from vitcost.hardware.lowered import launched
+from vitcost.hardware.map_classes import WEIGHTS, class_of
 from vitcost.hardware.measurements import Row, read
 from vitcost.hardware.predicted import Time
 from vitcost.hardware.rates import SPEC_SHEET
 from vitcost.hardware.roofline import predict, turning_points
-from vitcost.scenario import Scenario
+from vitcost.hardware.work_classes import setup_of
 from vitcost.traced.file import read as read_trace
-from vitcost.traced.model import TracedModel
-from vitcost.traced.modules import OfModule
+from vitcost.traced.module_traces import OfModule
 from vitcost.traced.trace import Pass
+from vitcost.traced.traced_model import TracedModel
 from vitcost.zoo import resolve
 
 TRACES = DATA / "traces"

@@ -9,7 +9,7 @@ import pytest
 from limited import Forks
 
 from vitcost import ConfigError
-from vitcost.users_code import reason_of, users_code
+from vitcost.outside.users_code import reason_of, users_code
 
 MODULES = """
 import atexit, os, sys, threading, time

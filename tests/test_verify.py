@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from vitcost.config.scenario import CHOICES, Scenario
 from vitcost.engine.kinds import KINDS
 from vitcost.engine.lower import passes
 from vitcost.engine.model import AnyStructure, build, structure_of
@@ -12,7 +13,6 @@ from vitcost.engine.tree import Node
 from vitcost.engine.verify import verify
 from vitcost.engine.workload import mode_of
 from vitcost.errors import NotCovered, UnknownName
-from vitcost.scenario import CHOICES, Scenario
 from vitcost.zoo import names, resolve
 
 # each pass by itself, and those that act on what another one made

@@ -18,13 +18,13 @@ import pytest
 from web_support import browsing, pyodide, questions, said_by_python, serving
 
 import vitcost
-from vitcost.budget import budget
 from vitcost.cli import run
+from vitcost.config.scenario import Scenario
+from vitcost.costs.quantities import QUANTITIES
 from vitcost.engine.workload import workload
 from vitcost.errors import ConfigError
-from vitcost.quantities import QUANTITIES
-from vitcost.scenario import Scenario
-from vitcost.version import VERSION
+from vitcost.outside.version import VERSION
+from vitcost.planner.budget import budget
 from vitcost.web import PYODIDE, RUNTIME, packed, web
 from vitcost.web.answer import answer, asked_of
 from vitcost.web.controls import CONTROLS, FIRST, given
@@ -60,7 +60,9 @@ def test_the_same_files_are_packed_as_the_same_bytes_and_none_that_needs_torch()
     assert pack == packed()
     with tarfile.open(fileobj=BytesIO(pack)) as archive:
         names = archive.getnames()
-    assert {"vitcost/report.py", "vitcost/zoo/timm/vit.py", "vitcost/web/answer.py"} <= {*names}
+    assert {"vitcost/costs/report.py", "vitcost/zoo/timm/vit.py", "vitcost/web/answer.py"} <= {
+        *names
+    }
     parts = {name.split("/")[1] for name in names}
     assert not parts & {"cli", "check", "formulas"}
     assert "vitcost/traced/record.py" not in names

@@ -8,14 +8,14 @@ import pytest
 
 import vitcost
 from vitcost.cli import COMMANDS, cli, run
-from vitcost.config import FIELDS
+from vitcost.config.scenario import CHOICES, Scenario
+from vitcost.config.text_config import TEXT_FIELDS
+from vitcost.config.vit_config import FIELDS
+from vitcost.config.words import COMMANDS as THEIRS
+from vitcost.config.words import FLAGS, VALUES, offer
+from vitcost.costs.quantities import parse_limit
 from vitcost.errors import ConfigError, VitcostError
 from vitcost.planner.job import parse_days, parse_price
-from vitcost.quantities import parse_limit
-from vitcost.scenario import CHOICES, Scenario
-from vitcost.text import TEXT_FIELDS
-from vitcost.words import COMMANDS as THEIRS
-from vitcost.words import FLAGS, VALUES, offer
 from vitcost.zoo import names
 
 BASE = "vit_tiny_patch16_224"

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
+from vitcost.config.optimizers import OPTIMIZERS
+from vitcost.config.scenario import Scenario
 from vitcost.engine.model import structure_of
-from vitcost.hardware.classes import Work, setup_of, total
 from vitcost.hardware.work import work
-from vitcost.optimizers import OPTIMIZERS
-from vitcost.scenario import Scenario
+from vitcost.hardware.work_classes import Work, setup_of, total
 from vitcost.zoo import names, resolve
 
 BASE = resolve("vit_base_patch16_224").config

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
+from vitcost.config.scenario import Scenario
 from vitcost.engine.cost import defined
 from vitcost.engine.live import peak
 from vitcost.engine.model import build, sizes_of, structure_of
 from vitcost.engine.ops import Sizes
 from vitcost.engine.workload import Workload, workload
 from vitcost.errors import NotCovered
-from vitcost.scenario import Scenario
 from vitcost.zoo import names, resolve
 
 TINY = resolve("vit_tiny_patch16_224").config

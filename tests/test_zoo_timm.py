@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from vitcost.config import ViTConfig, configure
+from vitcost.config.scenario import Scenario
+from vitcost.config.vit_config import ViTConfig, configure
 from vitcost.engine import ops
 from vitcost.engine.build import build
 from vitcost.engine.cost import Row, fold
@@ -20,7 +21,6 @@ from vitcost.engine.structure import sizes_of, structure_of
 from vitcost.engine.tree import Node
 from vitcost.engine.workload import workload
 from vitcost.errors import ConfigError, NotCovered, UnknownName
-from vitcost.scenario import Scenario
 from vitcost.zoo import timm as zoo
 from vitcost.zoo.timm.args import CLASSES, fields_of
 

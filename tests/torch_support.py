@@ -4,7 +4,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from vitcost.config import ViTConfig
+from vitcost.config.vit_config import ViTConfig
 
 # threads would only wait for each other over tensors this small
 torch.set_num_threads(1)

@@ -7,17 +7,17 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from vitcost.config.scenario import Scenario
+from vitcost.costs.report import report_on
 from vitcost.engine import live
 from vitcost.engine.live import _looks
 from vitcost.engine.ops import Sizes
 from vitcost.engine.workload import Workload, workload
 from vitcost.errors import ConfigError, NotCovered
-from vitcost.report import report_on
-from vitcost.scenario import Scenario
 from vitcost.traced.alive import upper
+from vitcost.traced.batch_sizes import value
 from vitcost.traced.inputs import inputs_of
-from vitcost.traced.polynomials import value
-from vitcost.traced.rows import rows
+from vitcost.traced.module_rows import rows
 from vitcost.traced.trace import BORN, ITEMSIZE, LOOK, How, Pass, Trace, decoded
 from vitcost.traced.traces import trace
 from vitcost.zoo import Resolved, resolve

@@ -14,12 +14,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from vitcost.check.steps import Allocated, allocated
+from vitcost.check.step_witnesses import Allocated, allocated
 from vitcost.engine import live
 from vitcost.engine.ops import Sizes
 from vitcost.traced.alive import upper
-from vitcost.traced.polynomials import value
-from vitcost.traced.rows import rows
+from vitcost.traced.batch_sizes import value
+from vitcost.traced.module_rows import rows
 from vitcost.traced.trace import ITEMSIZE, Trace
 
 __all__ = ["Step", "real", "traced"]

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 import vitcost
-from vitcost.config import ViTConfig
+from vitcost.config.scenario import CHOICES
+from vitcost.config.vit_config import ViTConfig
 from vitcost.hardware.specs import card_names
-from vitcost.scenario import CHOICES
 from vitcost.web import PYODIDE
 from vitcost.web.served import server
 from vitcost.zoo import names, resolve

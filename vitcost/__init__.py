@@ -4,25 +4,25 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from vitcost.version import VERSION
+from vitcost.outside.version import VERSION
 
 if TYPE_CHECKING:
-    from vitcost.budget import assert_budget, budget
-    from vitcost.config import ViTConfig
-    from vitcost.diff import diff
+    from vitcost.config.scenario import Scenario
+    from vitcost.config.vit_config import ViTConfig
+    from vitcost.costs.models import models
+    from vitcost.costs.report import Report, report
+    from vitcost.costs.summary import summary
     from vitcost.errors import ConfigError, MissingExtra, NotCovered, UnknownName, VitcostError
-    from vitcost.explain import explain
+    from vitcost.formulas.explain import explain
     from vitcost.hardware.catalogue import gpus
-    from vitcost.hardware.files import calibrate, check_throughput
-    from vitcost.models import models
+    from vitcost.hardware.measurement_files import calibrate, check_throughput
+    from vitcost.planner.budget import assert_budget, budget
     from vitcost.planner.compare import Comparison, compare
+    from vitcost.planner.diff import diff
     from vitcost.planner.fit import fit
     from vitcost.planner.plan import plan
     from vitcost.planner.serve import serve
     from vitcost.planner.sweep import Sweep, sweep
-    from vitcost.report import Report, report
-    from vitcost.scenario import Scenario
-    from vitcost.summary import summary
     from vitcost.web import web
     from vitcost.zoo.modules import from_torch
 
@@ -60,22 +60,22 @@ __version__ = VERSION
 
 # where each name is, which is loaded when somebody asks for it: help and a version need none
 _HOMES = {
-    "budget": "assert_budget budget",
-    "config": "ViTConfig",
-    "diff": "diff",
+    "config.scenario": "Scenario",
+    "config.vit_config": "ViTConfig",
+    "costs.models": "models",
+    "costs.report": "Report report",
+    "costs.summary": "summary",
     "errors": "ConfigError MissingExtra NotCovered UnknownName VitcostError",
-    "explain": "explain",
+    "formulas.explain": "explain",
     "hardware.catalogue": "gpus",
-    "hardware.files": "calibrate check_throughput",
-    "models": "models",
+    "hardware.measurement_files": "calibrate check_throughput",
+    "planner.budget": "assert_budget budget",
     "planner.compare": "Comparison compare",
+    "planner.diff": "diff",
     "planner.fit": "fit",
     "planner.plan": "plan",
     "planner.serve": "serve",
     "planner.sweep": "Sweep sweep",
-    "report": "Report report",
-    "scenario": "Scenario",
-    "summary": "summary",
     "web": "web",
     "zoo.modules": "from_torch",
 }
@@ -84,7 +84,7 @@ _HOME = {name: f"vitcost.{home}" for home, names in _HOMES.items() for name in n
 
 class _Package(ModuleType):
     """The package, which finds its names by the table, and keeps those that modules have too:
-    ``vitcost.report`` is the function, also when the module of that name has been imported."""
+    ``vitcost.web`` is the function, also when the module of that name has been imported."""
 
     def __getattr__(self, name: str) -> Any:
         if name not in _HOME:

@@ -10,7 +10,7 @@ def main() -> None:
     """Runs the command line and exits with its code."""
     # a start makes many objects and drops few: looking for cycles so often is a tenth of its time
     gc.set_threshold(50_000)
-    from vitcost.users_code import end, keep_answers_apart
+    from vitcost.outside.users_code import end, keep_answers_apart
 
     keep_answers_apart()
     try:

@@ -20,20 +20,20 @@ from zlib import crc32
 
 import numpy as np
 
+from vitcost.config.optimizers import OPTIMIZERS
 from vitcost.hardware.calibrate import percentile
 from vitcost.hardware.calibrations import CALIBRATIONS
 from vitcost.hardware.cards import CPUS
-from vitcost.hardware.classes import Setup, Work
 from vitcost.hardware.constants import Calibration, Sheet, host_seconds, sheet_of, terms
-from vitcost.hardware.families import SERIAL, column_of
 from vitcost.hardware.lowered import way_of
+from vitcost.hardware.map_classes import SERIAL, column_of
 from vitcost.hardware.measurements import Row, read
 from vitcost.hardware.specs import card
 from vitcost.hardware.weights import WEIGHTS, Weights
-from vitcost.optimizers import OPTIMIZERS
+from vitcost.hardware.work_classes import Setup, Work
+from vitcost.traced.batch_sizes import value
 from vitcost.traced.digest import Digest, index
 from vitcost.traced.digest import read as digest_of
-from vitcost.traced.polynomials import value
 from vitcost.zoo.digests import TIMM
 
 # what a fit holds each weight near: those that are not here near 1, the bytes of one stream

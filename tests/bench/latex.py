@@ -26,8 +26,8 @@ def document() -> str:
     from results_support import RESULTS
 
     import vitcost
+    from vitcost.costs.quantities import EXPLAINED
     from vitcost.pages.shaped import Shaped
-    from vitcost.quantities import EXPLAINED
     from vitcost.render import render
 
     names = ("vit_tiny_patch16_224", "vit_base_patch16_224", "deit3_large_patch16_384")

@@ -19,7 +19,7 @@ import torch
 from counting_support import model_json
 from open_clip_support import MODELS, Case, config_of, predicted, traced, tracked
 
-from vitcost.scenario import Scenario
+from vitcost.config.scenario import Scenario
 
 torch.set_num_threads(1)
 

@@ -18,8 +18,8 @@ from random import Random
 from typing import Any
 
 import vitcost
+from vitcost.config.scenario import OPTIMIZERS, RECIPES
 from vitcost.hardware.specs import CARDS
-from vitcost.scenario import OPTIMIZERS, RECIPES
 from vitcost.zoo import names
 
 # how many questions of each command

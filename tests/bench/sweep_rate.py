@@ -80,7 +80,7 @@ def equal_to_reports(points: int, rows: int) -> int:
     """So many rows, drawn from the grid, of which every quantity is that of a report, times to the
     last bit."""
     import vitcost
-    from vitcost.quantities import QUANTITIES
+    from vitcost.costs.quantities import QUANTITIES
 
     names = (*STATES, *PEAK, *TIME)
     found = vitcost.sweep(MODEL, vary=grid(points), quantities=names, sample=rows, seed=1, **CARD)

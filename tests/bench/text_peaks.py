@@ -22,17 +22,17 @@ from test_text_memory import MODELS, TOKENS, Real, every_token, own_loss, transf
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed._tools.mem_tracker import MemTracker
 
-from vitcost.check.steps import optimizer
+from vitcost.check.step_witnesses import optimizer
+from vitcost.config.scenario import Scenario
+from vitcost.costs.memory import states, step_peak
 from vitcost.engine import live
 from vitcost.engine.ops import Sizes
 from vitcost.engine.workload import workload
-from vitcost.memory import states, step_peak
-from vitcost.scenario import Scenario
-from vitcost.traced import card, flags
+from vitcost.traced import apply_flags, card
 from vitcost.traced.alive import upper
 from vitcost.traced.autocast import CARD, recomputing
+from vitcost.traced.chosen_loss import Loss
 from vitcost.traced.inputs import inputs_of
-from vitcost.traced.losses import Loss
 from vitcost.traced.trace import How
 from vitcost.traced.traces import trace
 
@@ -79,7 +79,7 @@ def tracked(real: Real, how: Scenario) -> int:
         model = model.to_empty(device=CARD).train()
         # a table that is read twice is one again
         model.tie_weights()
-        flags.recompute(model, how.checkpointing)
+        apply_flags.recompute(model, how.checkpointing)
         given = inputs(real, how.batch, device=CARD, dtype=half)
         vectors = how.batch * TOKENS * (real.loss is every_token)
         targets = torch.zeros(vectors, dtype=torch.long, device=CARD)
@@ -93,7 +93,7 @@ def tracked(real: Real, how: Scenario) -> int:
             sgd.step()
             sgd.zero_grad()
 
-        with flags.attention(model, how.attention, how.platform), recomputing():
+        with apply_flags.attention(model, how.attention, how.platform), recomputing():
             step()
             tracker = MemTracker()
             tracker.track_external(model, sgd, *given.values(), targets)

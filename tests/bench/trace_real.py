@@ -12,8 +12,8 @@ import torch
 from traced_modules import CASES
 from traced_support import real, traced
 
+from vitcost.traced.chosen_loss import Loss
 from vitcost.traced.inputs import inputs_of
-from vitcost.traced.losses import Loss
 from vitcost.traced.trace import How
 from vitcost.traced.traces import trace
 

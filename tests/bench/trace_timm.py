@@ -22,10 +22,10 @@ from torch import nn
 
 from vitcost.errors import VitcostError
 from vitcost.traced import file as traces
+from vitcost.traced.chosen_loss import Loss
+from vitcost.traced.fake_run import run
 from vitcost.traced.inputs import inputs_of
-from vitcost.traced.losses import Loss
 from vitcost.traced.merge import merged
-from vitcost.traced.steps import run
 from vitcost.traced.trace import How, Trace
 
 torch.set_num_threads(1)

@@ -7,9 +7,9 @@ from functools import lru_cache
 
 from vitcost.hardware.calls import Call, Piece, calls, fused, is_product
 from vitcost.traced.alive import Look, looks
+from vitcost.traced.batch_sizes import Polynomial
 from vitcost.traced.classifier import run as classifier
 from vitcost.traced.digest import Head
-from vitcost.traced.polynomials import Polynomial
 from vitcost.traced.trace import ITEMSIZE, Pass, Trace
 
 __all__ = ["by_class", "layer_of"]

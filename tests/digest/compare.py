@@ -6,17 +6,17 @@ from functools import partial
 from itertools import product
 from typing import Any, NamedTuple
 
-from vitcost import memory
+from vitcost.config.optimizers import OPTIMIZERS
+from vitcost.config.scenario import Scenario
+from vitcost.costs import memory
+from vitcost.costs.report import report_on
 from vitcost.engine import live
 from vitcost.engine.workload import Workload
 from vitcost.errors import VitcostError
-from vitcost.hardware.classes import Setup, setup_of, total
 from vitcost.hardware.work import family, kernels_of, left_out, work
-from vitcost.optimizers import OPTIMIZERS
-from vitcost.report import report_on
-from vitcost.scenario import Scenario
+from vitcost.hardware.work_classes import Setup, setup_of, total
 from vitcost.traced.file import TraceFile
-from vitcost.traced.model import Filed, TracedModel
+from vitcost.traced.traced_model import Filed, TracedModel
 from vitcost.zoo import Resolved, resolve
 
 __all__ = ["differences"]

@@ -12,20 +12,20 @@ from classes import by_class, layer_of
 from encode import Taken, encoded
 from peaks import Refused, trimmed, winners
 
+from vitcost.config.scenario import PRECISIONS, Scenario
 from vitcost.engine.cost import Cost
 from vitcost.engine.live import PARTS
 from vitcost.hardware.calls import Call
-from vitcost.hardware.classes import Setup, Work
 from vitcost.hardware.lowered import amount, launched
-from vitcost.scenario import PRECISIONS, Scenario
+from vitcost.hardware.work_classes import Setup, Work
 from vitcost.traced.alive import Look, looks, place
+from vitcost.traced.batch_sizes import Polynomial, through, value
 from vitcost.traced.digest import BY_CLASS, Head
 from vitcost.traced.file import TraceFile
-from vitcost.traced.model import Filed, TracedModel
-from vitcost.traced.polynomials import Polynomial, through, value
-from vitcost.traced.rows import rows, uncounted
+from vitcost.traced.module_rows import rows, uncounted
 from vitcost.traced.trace import How, Pass, Trace
-from vitcost.traced.workload import Traced, alike
+from vitcost.traced.traced_model import Filed, TracedModel
+from vitcost.traced.traced_workload import Traced, alike
 
 __all__ = ["Named", "named", "squares"]
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from vitcost.traced.batch_sizes import Polynomial
 from vitcost.traced.digest import expected
-from vitcost.traced.polynomials import Polynomial
 
 __all__ = ["Taken", "encoded"]
 

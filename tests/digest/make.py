@@ -40,8 +40,8 @@ from on_meta import counted
 from pack import pack
 from peaks import Refused
 
+from vitcost.config.scenario import Scenario
 from vitcost.errors import VitcostError
-from vitcost.scenario import Scenario
 from vitcost.traced.digest import Refused as Unfollowed
 from vitcost.traced.digest import content, index
 from vitcost.traced.file import TraceFile, read, write
@@ -164,7 +164,7 @@ def traced(
 ) -> TraceFile:
     """A name in these precisions: of one image, and as lines in the batch; with ``more`` in fp16
     too, where that differs."""
-    from vitcost.traced import modules
+    from vitcost.traced import module_traces
 
     found = library.trace(name)
     assert found is not None, f"{library.package} has no {name}"
@@ -173,7 +173,7 @@ def traced(
 
     def at(precision: str) -> None:
         curved = any(squares(trace) for _, trace in traces)
-        modules.LINES = LINES if precision == "fp32" or curved else FEWER
+        module_traces.LINES = LINES if precision == "fp32" or curved else FEWER
         how = how_of(Scenario.of(mode="train", precision=precision))
         traces.append((how, own.traces.lines(how)))
         try:

@@ -9,8 +9,8 @@ from typing import Any
 
 from condense import Named
 
+from vitcost.outside.writing import whole
 from vitcost.traced.digest import SCHEMA, Refused
-from vitcost.written import whole
 
 __all__ = ["pack"]
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from vitcost.traced.alive import Look
-from vitcost.traced.polynomials import Polynomial, plus, value
+from vitcost.traced.batch_sizes import Polynomial, plus, value
 
 __all__ = ["Refused", "trimmed", "winners"]
 

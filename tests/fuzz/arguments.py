@@ -10,7 +10,7 @@ from types import MappingProxyType, SimpleNamespace
 from typing import Any, NamedTuple
 
 import vitcost
-from vitcost.users_code import reason_of
+from vitcost.outside.users_code import reason_of
 
 __all__ = ["BASES", "Call", "calls", "outcome"]
 

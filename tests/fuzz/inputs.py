@@ -17,12 +17,12 @@ import click
 import modules
 
 from vitcost.cli import COMMANDS
-from vitcost.config import FIELDS
-from vitcost.fields import Pair
+from vitcost.config.fields import Pair
+from vitcost.config.scenario import CHOICES
+from vitcost.config.vit_config import FIELDS
+from vitcost.costs.quantities import EXPLAINED, QUANTITIES
 from vitcost.hardware.cards import CARDS
-from vitcost.quantities import EXPLAINED, QUANTITIES
 from vitcost.render import FORMATS
-from vitcost.scenario import CHOICES
 from vitcost.zoo import names
 
 __all__ = ["KINDS", "Case", "cases", "lay_out"]
@@ -132,7 +132,7 @@ def command_line(rng: Random) -> Case:
 
 @cache
 def _parameters(name: str) -> tuple[click.Parameter, ...]:
-    command = import_module(f"vitcost.cli.{name}").command
+    command = import_module(f"vitcost.cli.{name}_command").command
     rare = getattr(command, "rare", None)
     return (*command.params, *(rare() if rare else ()))
 

@@ -29,7 +29,7 @@ PRELOADED = (
     "warm_torch",
     "numpy",
     "sympy",
-    "vitcost.hardware.files",
+    "vitcost.hardware.measurement_files",
     "vitcost.planner.sweep",
     "matplotlib.figure",
 )

@@ -27,7 +27,7 @@ def preload(names: list[str]) -> None:
     """Whatever a case may import, so that none pays for it."""
     from vitcost.cli import COMMANDS
 
-    for name in [*(f"vitcost.cli.{name}" for name in COMMANDS), *names]:
+    for name in [*(f"vitcost.cli.{name}_command" for name in COMMANDS), *names]:
         warm = getattr(import_module(name), "warm", None)
         if warm is not None:
             warm()

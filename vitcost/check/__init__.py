@@ -8,11 +8,11 @@ from functools import partial
 from importlib.metadata import version
 from typing import Any, TypeAlias
 
-from vitcost.check.result import CheckResult, Difference, ModelCheck
-from vitcost.config import ViTConfig
+from vitcost.check.differences import CheckResult, Difference, ModelCheck
+from vitcost.config.fields import integer
+from vitcost.config.vit_config import ViTConfig
 from vitcost.errors import MissingExtra, NotCovered
-from vitcost.fields import integer
-from vitcost.traced.model import TracedModel
+from vitcost.traced.traced_model import TracedModel
 from vitcost.zoo import Model, Resolved, resolve
 
 __all__ = ["CheckResult", "Difference", "ModelCheck", "check", "check_all"]
@@ -96,22 +96,22 @@ def check(
 
 def _costs() -> tuple[Callable[..., ModelCheck], int]:
     """The function that compares one model, and its number of steps."""
-    from vitcost.check.compare import STEPS, compare
+    from vitcost.check.against_torch import STEPS, compare
 
     return compare, len(STEPS)
 
 
 def _memory(flags: Mapping[str, Any]) -> tuple[Callable[..., ModelCheck], int]:
     """The same of memory."""
-    from vitcost.check.memory import MEMORY_STEPS, compare_memory, scenario_of
+    from vitcost.check.step_memory import MEMORY_STEPS, compare_memory, scenario_of
 
     return partial(compare_memory, scenario=scenario_of(flags)), len(MEMORY_STEPS)
 
 
 def _traced(flags: Mapping[str, Any], memory: bool) -> tuple[Callable[..., ModelCheck], int]:
     """The same of a model that is traced."""
-    from vitcost.check.memory import scenario_of
     from vitcost.check.own import COST_STEPS, MEMORY_STEPS, compare_own
+    from vitcost.check.step_memory import scenario_of
 
     compare = partial(compare_own, scenario=scenario_of(flags), memory=memory)
     return compare, len(MEMORY_STEPS if memory else COST_STEPS)
@@ -127,8 +127,8 @@ def check_all(
     """
     batch = integer("batch", batch, 1)
     _require_counters()
+    from vitcost.check.every_timm import walk
     from vitcost.check.installed import timm_missing
-    from vitcost.check.walk import walk
     from vitcost.zoo import timm
 
     missing = timm_missing()

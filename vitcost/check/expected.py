@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from vitcost.config import ViTConfig
+from vitcost.config.scenario import Scenario
+from vitcost.config.vit_config import ViTConfig
 from vitcost.engine.cost import Cost, Row
 from vitcost.engine.workload import workload
-from vitcost.scenario import Scenario
 
 __all__ = ["Expected", "expected", "folded", "written_out"]
 

@@ -13,22 +13,22 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from vitcost.check.compare import GROUPS, Compared
+from vitcost.check.against_torch import GROUPS, Compared
 from vitcost.check.counters import by_path, counting
+from vitcost.check.differences import ModelCheck
 from vitcost.check.expected import written_out
-from vitcost.check.result import ModelCheck
 from vitcost.check.running import Running, kept, running
 from vitcost.check.scopes import Scopes
-from vitcost.check.steps import allocated, on_card
+from vitcost.check.step_witnesses import allocated, on_card
 from vitcost.check.stepwise import Found, LeftOut, stepwise
+from vitcost.config.scenario import Scenario
+from vitcost.costs.memory import states, step_peak
 from vitcost.errors import ConfigError, NotCovered
-from vitcost.memory import states, step_peak
-from vitcost.scenario import Scenario
-from vitcost.traced.model import TracedModel
-from vitcost.traced.modules import OfModule
-from vitcost.traced.polynomials import value
-from vitcost.traced.steps import no_fast_path
-from vitcost.traced.workload import Traced
+from vitcost.traced.batch_sizes import value
+from vitcost.traced.fake_run import no_fast_path
+from vitcost.traced.module_traces import OfModule
+from vitcost.traced.traced_model import TracedModel
+from vitcost.traced.traced_workload import Traced
 from vitcost.units import binary_bytes
 
 __all__ = ["COST_STEPS", "MEMORY_STEPS", "compare_own"]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from vitcost.config import ViTConfig
+from vitcost.config.vit_config import ViTConfig
 from vitcost.errors import NotCovered
 
 __all__ = ["VisionTransformer", "beyond", "build", "scaled_dot_product_attention"]

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vitcost.check.steps import optimizer
-from vitcost.scenario import Scenario
-from vitcost.traced import flags
+from vitcost.check.step_witnesses import optimizer
+from vitcost.config.scenario import Scenario
+from vitcost.traced import apply_flags
+from vitcost.traced.chosen_loss import Loss
+from vitcost.traced.fake_run import AUTOCASTS, CASTS, no_fast_path, uncollected
 from vitcost.traced.fakes import attributes, put, types_of, unchanged
 from vitcost.traced.inputs import Arguments
-from vitcost.traced.losses import Loss
-from vitcost.traced.modules import OfModule
-from vitcost.traced.steps import AUTOCASTS, CASTS, no_fast_path, uncollected
+from vitcost.traced.module_traces import OfModule
 from vitcost.traced.trace import how_of
 
 __all__ = ["Running", "kept", "running"]
@@ -86,15 +86,15 @@ def running(traces: OfModule, scenario: Scenario, device: str) -> Iterator[Runni
         stack.enter_context(unchanged(traces.module))
         model = traces.module
         put(model, device, types_of(model, dtype), _real)
-        flags.adapt(model, how.lora, how.lora_layers)
-        flags.freeze(model, how.freeze)
+        apply_flags.adapt(model, how.lora, how.lora_layers)
+        apply_flags.freeze(model, how.freeze)
         model.train()
-        flags.recompute(model, how.checkpointing)
+        apply_flags.recompute(model, how.checkpointing)
         given = traces.inputs.at(scenario.batch, device, dtype)
         for tensor in given.tensors():
             # an index must be one that there is
             tensor.detach().zero_()
-        stack.enter_context(flags.attention(model, how.attention, "cpu"))
+        stack.enter_context(apply_flags.attention(model, how.attention, "cpu"))
         stack.enter_context(no_fast_path())
         gc.collect()
         stack.enter_context(uncollected())

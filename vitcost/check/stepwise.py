@@ -7,8 +7,8 @@ from functools import partial
 from time import perf_counter
 from typing import NamedTuple, TypeAlias, TypeVar
 
-from vitcost.check.compare import Compared, told
-from vitcost.check.result import Difference, ModelCheck
+from vitcost.check.against_torch import Compared, told
+from vitcost.check.differences import Difference, ModelCheck
 from vitcost.errors import NotCovered
 
 __all__ = ["Found", "LeftOut", "stepwise"]

@@ -12,9 +12,9 @@ from importlib import import_module
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
-from vitcost.backbones import BACKBONES
 from vitcost.check.installed import timm
-from vitcost.config import ViTConfig
+from vitcost.config.backbones import BACKBONES
+from vitcost.config.vit_config import ViTConfig
 from vitcost.errors import VitcostError
 from vitcost.zoo import resolve
 from vitcost.zoo import timm as zoo

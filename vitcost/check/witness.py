@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import nn
 
-from vitcost.check.compare import Case
+from vitcost.check.against_torch import Case
 from vitcost.check.installed import timm, timm_missing
 from vitcost.check.reference import beyond, build
-from vitcost.config import ViTConfig
+from vitcost.config.vit_config import ViTConfig
 from vitcost.errors import ConfigError, NotCovered
 from vitcost.zoo import papers
 from vitcost.zoo import timm as zoo

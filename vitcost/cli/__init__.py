@@ -10,14 +10,15 @@ from importlib import import_module
 
 import click
 
+from vitcost.config.words import COMMANDS as THEIRS
 from vitcost.errors import VitcostError, nearest
-from vitcost.users_code import has_run, reason_of
-from vitcost.version import VERSION
-from vitcost.words import COMMANDS as THEIRS
+from vitcost.outside.users_code import has_run, reason_of
+from vitcost.outside.version import VERSION
 
 __all__ = ["COMMANDS", "cli", "run"]
 
-# the commands, each a module beside this one with its ``command``, and the first line of its help
+# the commands, each ``command`` in a module NAME_command beside this one, and the first line of its
+# help
 COMMANDS = {
     "report": "One page: parameters, FLOPs, bytes moved, memory, time.",
     "summary": "The table of torchsummary, without torch.",
@@ -49,7 +50,7 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"vitcost.cli.{name}").command
+        command: click.Command = import_module(f"vitcost.cli.{name}_command").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -114,7 +115,7 @@ def run(args: Sequence[str]) -> int:
     except VitcostError as error:
         return _refuse(str(error))
     except OverflowError:
-        from vitcost.arguments import TOO_LARGE
+        from vitcost.outside.arguments import TOO_LARGE
 
         return _refuse(TOO_LARGE)
     except OSError as error:

@@ -8,9 +8,9 @@ import click
 from click.core import ParameterSource
 
 from vitcost.cli.output import ALSO, chosen_format, tell
-from vitcost.idle import idle
+from vitcost.config.idle import idle
+from vitcost.config.words import offer
 from vitcost.render import JUDGING, SUFFIXES
-from vitcost.words import offer
 
 __all__ = ["Command", "Option", "given"]
 

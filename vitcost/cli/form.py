@@ -7,8 +7,8 @@ import click
 from click.core import ParameterSource
 
 from vitcost.cli.command import Option
+from vitcost.cli.flag_values import Words
 from vitcost.cli.output import ALSO, SHAPE, chosen_format
-from vitcost.cli.words import Words
 from vitcost.errors import UnknownName
 from vitcost.render import FORMATS
 

@@ -8,11 +8,11 @@ from typing import Any
 import click
 
 from vitcost.cli.command import Command, Option, given
-from vitcost.cli.words import FieldValue, Gpu, ModelName, ParamType, Whole, Words
-from vitcost.config import FIELDS, RATIOS
+from vitcost.cli.flag_values import FieldValue, Gpu, ModelName, ParamType, Whole, Words
+from vitcost.config.fields import Field, Pair
+from vitcost.config.scenario import CHOICES, HELP, Scenario
+from vitcost.config.vit_config import FIELDS, RATIOS
 from vitcost.errors import ConfigError
-from vitcost.fields import Field, Pair
-from vitcost.scenario import CHOICES, HELP, Scenario
 
 __all__ = [
     "Command",
@@ -123,7 +123,7 @@ def _scenario_option(field: "DataclassField[Any]") -> Option:
 
 def precision_option() -> click.Parameter:
     """--precision of a question about cards, each of which has one that it is for."""
-    from vitcost.hardware.precision import AUTOMATIC
+    from vitcost.hardware.default_precision import AUTOMATIC
 
     return _worded(
         ["--precision"],
@@ -186,7 +186,7 @@ def gpu_query() -> click.Parameter:
 
 def field_options() -> list[click.Parameter]:
     """A flag for each field of a config, those of a model of text too."""
-    from vitcost.text import TEXT_FIELDS
+    from vitcost.config.text_config import TEXT_FIELDS
 
     ratio: tuple[Any, Field] = (float, Field("ratio to embed_dim, in place of the width"))
     text = {name: declared for name, declared in TEXT_FIELDS.items() if name not in FIELDS}

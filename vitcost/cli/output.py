@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import click
 
 from vitcost.errors import ConfigError
+from vitcost.outside.users_code import answers
+from vitcost.outside.writing import whole
 from vitcost.render import FORMATS, SUFFIXES, render
-from vitcost.users_code import answers
-from vitcost.written import whole
 
 if TYPE_CHECKING:
-    from vitcost.result import Result
+    from vitcost.render.result import Result
 
 __all__ = [
     "ALSO",

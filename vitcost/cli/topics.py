@@ -35,8 +35,8 @@ def _prose(*paragraphs: str) -> Iterator[str]:
 
 
 def _fields() -> Iterator[str]:
-    from vitcost.config import FIELDS
-    from vitcost.text import TEXT_FIELDS
+    from vitcost.config.text_config import TEXT_FIELDS
+    from vitcost.config.vit_config import FIELDS
 
     yield from _prose(
         "A model is its fields, in timm's names. Each is a flag (`--img-size 384`), a keyword in "
@@ -58,7 +58,7 @@ def _fields() -> Iterator[str]:
 
 
 def _precision() -> Iterator[str]:
-    from vitcost.scenario import PRECISIONS
+    from vitcost.config.scenario import PRECISIONS
 
     said = {
         "fp32": "everything in float32; products on the card's fp32 units",

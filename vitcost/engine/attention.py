@@ -7,10 +7,10 @@ entries of a relative position table, d_2 half a head, pool_a heads of pool_d in
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from vitcost.engine.kernels import BIAS
+from vitcost.engine.attention_kernels import BIAS
 from vitcost.engine.layers import norm, plain_mlp
 from vitcost.engine.ops import Axis, Op, Tensor, axes
-from vitcost.engine.rope import rotate, rotate_both
+from vitcost.engine.rotary import rotate, rotate_both
 from vitcost.engine.structure import Span, Structure
 from vitcost.engine.tree import Module, Node, linear
 

@@ -19,7 +19,7 @@ from vitcost.engine.blocks import block
 from vitcost.engine.layers import norm, patch_embed
 from vitcost.engine.mha import probe_pool
 from vitcost.engine.ops import Axis, Tensor, axes
-from vitcost.engine.rope import rotary
+from vitcost.engine.rotary import rotary
 from vitcost.engine.structure import MANY, Span, Structure
 from vitcost.engine.tree import Count, Module, Node, Run, linear
 

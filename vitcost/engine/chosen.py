@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from vitcost.engine.kernels import choose, decompose, filled, padded
+from vitcost.engine.attention_kernels import choose, decompose, filled, padded
 from vitcost.engine.ops import Axis, Op, Tensor
 
 __all__ = ["Kernels"]

@@ -2,7 +2,7 @@
 
 b batch, i channels in, o channels out, k × k a kernel; a map is ``b i H1 W1``, and what a stride
 leaves of it is ``b o H2 W2``. How many channels there are is a number, how large the map is an
-axis: ``vitcost.backbones.map_sizes``.
+axis: ``vitcost.config.backbones.map_sizes``.
 """
 
 from collections.abc import Callable, Mapping

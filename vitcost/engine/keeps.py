@@ -4,7 +4,7 @@ that the op writes for that alone."""
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeAlias
 
-from vitcost.engine.kernels import statistics
+from vitcost.engine.attention_kernels import statistics
 from vitcost.engine.kinds import KINDS
 from vitcost.engine.ops import Axis, Op, Tensor
 

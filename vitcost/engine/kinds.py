@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from vitcost.activations import ACTIVATIONS
+from vitcost.config.activations import ACTIVATIONS
 
 __all__ = ["KINDS", "LAYOUTS", "WORKS", "Kind", "Kinds"]
 

@@ -5,7 +5,7 @@ c channels, p_h × p_w a patch, g_h × g_w the grid, pad_h × pad_w the image pa
 r representation size, L depth. Twice an axis is called ``two_m``.
 """
 
-from vitcost.activations import ACTIVATIONS
+from vitcost.config.activations import ACTIVATIONS
 from vitcost.engine import tree
 from vitcost.engine.ops import Axis, Tensor, axes, param
 from vitcost.engine.structure import Structure
@@ -21,7 +21,7 @@ def patch_embed(c: Structure, image: Tensor) -> Node:
     x = image
     if c.backbone:
         # loaded by the models that have one
-        from vitcost.engine.backbones import backbone
+        from vitcost.engine.backbone_layers import backbone
 
         x = m.add(backbone(c.backbone, c.training, image))
     if c.pad:

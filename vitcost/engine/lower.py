@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from vitcost.engine.kernels import fuse
+from vitcost.engine.attention_kernels import fuse
 from vitcost.engine.model import AnyStructure, build
 from vitcost.engine.ops import Axis, Sizes
 from vitcost.engine.regions import cores, groups, some
@@ -19,7 +19,7 @@ from vitcost.engine.walk import Walk
 from vitcost.errors import NotCovered
 
 if TYPE_CHECKING:
-    from vitcost.engine.text import TextStructure
+    from vitcost.engine.text_blocks import TextStructure
 
 __all__ = ["Mode", "layer_counts", "lower", "passes"]
 
@@ -58,7 +58,7 @@ def run_as(structure: AnyStructure, mode: Mode) -> AnyStructure:
     if isinstance(structure, Structure):
         return _attending(structure, mode)
     # text is imported by those who ask for it
-    from vitcost.engine.text import TextStructure
+    from vitcost.engine.text_blocks import TextStructure
 
     if isinstance(structure, TextStructure):
         return _reading(structure, mode)

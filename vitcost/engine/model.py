@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, TypeAlias
 
-from vitcost.config import ViTConfig, configure
+from vitcost.config.vit_config import ViTConfig, configure
 from vitcost.engine import build as vit
 from vitcost.engine import structure
 from vitcost.engine.cost import defined
@@ -13,8 +13,8 @@ from vitcost.engine.tree import Node
 from vitcost.errors import NotCovered
 
 if TYPE_CHECKING:
-    from vitcost.engine.text import ClipStructure, TextStructure
-    from vitcost.text import ClipConfig, TextConfig
+    from vitcost.config.text_config import ClipConfig, TextConfig
+    from vitcost.engine.text_blocks import ClipStructure, TextStructure
 
 __all__ = [
     "AnyStructure",
@@ -38,26 +38,26 @@ def structure_of(c: Config, batch: int = 1, training: bool = False) -> AnyStruct
     """The structure of a model, the key under which its op list is built."""
     if isinstance(c, ViTConfig):
         return structure.structure_of(c, batch, training)
-    from vitcost.engine import text
-    from vitcost.text import TextConfig
+    from vitcost.config.text_config import TextConfig
+    from vitcost.engine import text_blocks
 
     if isinstance(c, TextConfig):
-        return text.text_structure(c, batch, training)
+        return text_blocks.text_structure(c, batch, training)
     _need_formula(c)
-    return text.clip_structure(c, batch, training)
+    return text_blocks.clip_structure(c, batch, training)
 
 
 def sizes_of(c: Config, batch: int = 1) -> Sizes:
     """The size of every axis of a model."""
     if isinstance(c, ViTConfig):
         return structure.sizes_of(c, batch)
-    from vitcost.engine import text
-    from vitcost.text import TextConfig
+    from vitcost.config.text_config import TextConfig
+    from vitcost.engine import text_blocks
 
     if isinstance(c, TextConfig):
-        return text.text_sizes(c, batch)
+        return text_blocks.text_sizes(c, batch)
     _need_formula(c)
-    return text.clip_sizes(c, batch)
+    return text_blocks.clip_sizes(c, batch)
 
 
 def _need_formula(c: Config) -> None:
@@ -70,9 +70,13 @@ def build(c: AnyStructure) -> Node:
     """The declared tree of a structure."""
     if isinstance(c, Structure):
         return vit.build(c)
-    from vitcost.engine import pairs, text
+    from vitcost.engine import pairs, text_blocks
 
-    return text.build_text(c) if isinstance(c, text.TextStructure) else pairs.build_clip(c)
+    return (
+        text_blocks.build_text(c)
+        if isinstance(c, text_blocks.TextStructure)
+        else pairs.build_clip(c)
+    )
 
 
 def columns(config: Config, batch: int) -> tuple[Sizes, Iterator[object]]:
@@ -109,6 +113,6 @@ def with_depth(config: Config, depth: int) -> Config:
     if isinstance(config, ViTConfig):
         return configure(config, depth=depth)
     # text is imported where a model reads it
-    from vitcost.text import configure_text
+    from vitcost.config.text_config import configure_text
 
     return configure_text(config, "", depth=depth)

@@ -12,7 +12,7 @@ modeling_siglip.py. The loss is of the pairs of one rank.
 
 from vitcost.engine.build import build
 from vitcost.engine.ops import Axis, Tensor
-from vitcost.engine.text import ClipStructure, build_text, prefixed
+from vitcost.engine.text_blocks import ClipStructure, build_text, prefixed
 from vitcost.engine.tree import Module, Node, linear
 
 __all__ = ["build_clip"]

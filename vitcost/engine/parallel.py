@@ -82,7 +82,7 @@ def layers_of_rank(
         structure = structure._replace(one_head=one)
     else:
         # a plain ViT has no text
-        from vitcost.engine.text import TextStructure
+        from vitcost.engine.text_blocks import TextStructure
 
         if isinstance(structure, TextStructure):
             structure = structure._replace(blocks=structure.blocks._replace(one_head=one))

@@ -7,7 +7,7 @@ linear layer say, does not run a second time.
 
 from collections.abc import Iterable, Iterator
 
-from vitcost.engine.kernels import BIAS
+from vitcost.engine.attention_kernels import BIAS
 from vitcost.engine.ops import Op, Sizes
 from vitcost.engine.runs import chained, has_runs
 from vitcost.engine.tree import Count, Node, Run

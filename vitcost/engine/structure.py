@@ -3,10 +3,10 @@
 from itertools import groupby
 from typing import NamedTuple
 
-from vitcost.codes import Code, code_of
-from vitcost.config import ViTConfig
-from vitcost.engine.classes import CLASSES, Made
+from vitcost.config.codes import Code, code_of
+from vitcost.config.vit_config import ViTConfig
 from vitcost.engine.ops import Sizes, smallest
+from vitcost.engine.timm_classes import CLASSES, Made
 
 __all__ = ["MANY", "Span", "Structure", "sizes_of", "structure_of"]
 
@@ -234,7 +234,7 @@ def sizes_of(c: ViTConfig, batch: int = 1) -> Sizes:
         L=c.depth,
     )
     if c.backbone:
-        from vitcost.backbones import map_sizes
+        from vitcost.config.backbones import map_sizes
 
         sizes.update(map_sizes(c.backbone, c.image))
     if isinstance(c.num_kv_heads, int | tuple):

@@ -9,9 +9,9 @@ embedding, or a stream of another precision), that layer is split off and the re
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from vitcost.engine.attention_kernels import root_mean_square
 from vitcost.engine.chosen import Kernels
 from vitcost.engine.keeps import Saved, extra, mark, storages
-from vitcost.engine.kernels import root_mean_square
 from vitcost.engine.losses import cross_entropy
 from vitcost.engine.needs import Needs
 from vitcost.engine.ops import Axis, Op, Tensor

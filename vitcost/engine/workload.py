@@ -10,9 +10,10 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from vitcost.config.scenario import MOST_IMAGES, PRECISIONS, Scenario
+from vitcost.engine.attention_kernels import attention_kernels
 from vitcost.engine.buffers import buffer_bytes
 from vitcost.engine.cost import Row, fold
-from vitcost.engine.kernels import attention_kernels
 from vitcost.engine.launches import Launches, flatten
 from vitcost.engine.losses import targets
 from vitcost.engine.lower import Mode, layer_counts, lower
@@ -21,10 +22,9 @@ from vitcost.engine.ops import Size, Sizes, Tensor
 from vitcost.engine.parallel import ALONE, TensorParallel, layers_of_rank
 from vitcost.engine.parameters import Parameter, parameters
 from vitcost.engine.sharded import Sharding, unit_sizes
-from vitcost.engine.step import inference_trace, step_trace
+from vitcost.engine.step_trace import inference_trace, step_trace
 from vitcost.engine.tree import Node, ops_of
 from vitcost.errors import NotCovered
-from vitcost.scenario import MOST_IMAGES, PRECISIONS, Scenario
 
 if TYPE_CHECKING:
     from vitcost.engine.live import Event

@@ -4,16 +4,16 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from vitcost.config.scenario import Scenario
+from vitcost.costs.quantities import EXPLAINED, QUANTITIES, RENAMED
+from vitcost.costs.quantity import Formula
 from vitcost.engine.ops import Size
 from vitcost.errors import ConfigError, NotCovered, UnknownName
 from vitcost.formulas.fixed import Fixed, fixed, put_in
 from vitcost.formulas.symbols import Expr, growth, in_order, load, meaning, text, value
 from vitcost.formulas.terms import RULES, Found, Value
-from vitcost.quantities import EXPLAINED, QUANTITIES, RENAMED
-from vitcost.quantity import Formula
+from vitcost.render.result import Result
 from vitcost.render.tex import aligned, escaped, tex
-from vitcost.result import Result
-from vitcost.scenario import Scenario
 from vitcost.zoo import Model, resolve
 
 __all__ = ["Explanation", "Letter", "Term", "explained"]

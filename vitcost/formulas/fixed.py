@@ -11,13 +11,13 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from vitcost import textbook
-from vitcost.config import ViTConfig, configure
+from vitcost.config.scenario import Scenario
+from vitcost.config.vit_config import ViTConfig, configure
+from vitcost.costs.quantity import Formula
 from vitcost.engine.ops import Size
 from vitcost.engine.workload import workload
 from vitcost.errors import VitcostError
 from vitcost.formulas.terms import summands, window_of
-from vitcost.quantity import Formula
-from vitcost.scenario import Scenario
 
 __all__ = ["FIXED", "Fixed", "fixed", "put_in"]
 
@@ -109,7 +109,7 @@ class Fixed(NamedTuple):
 def fixed(quantity: str, of: Formula, config: Any, scenario: Scenario) -> Fixed | None:
     """The textbook's terms of a quantity for a model; None where it has none that are exact.
 
-    >>> from vitcost.quantities import EXPLAINED
+    >>> from vitcost.costs.quantities import EXPLAINED
     >>> from vitcost.zoo import resolve
     >>> config = resolve("vit_base_patch16_224").config
     >>> params = fixed("params", EXPLAINED["params"], config, Scenario())

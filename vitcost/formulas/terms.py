@@ -5,7 +5,11 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias, cast
 
-from vitcost import memory, textbook
+from vitcost import textbook
+from vitcost.config.scenario import Scenario
+from vitcost.costs import memory
+from vitcost.costs.quantity import Formula
+from vitcost.costs.summary import counted_params
 from vitcost.engine.cost import Cost, Row
 from vitcost.engine.live import length, look_at, peak
 from vitcost.engine.model import Config
@@ -14,11 +18,8 @@ from vitcost.engine.parts import by_part
 from vitcost.engine.polynomial import symbol as size_of
 from vitcost.engine.workload import Alive, Workload, workload
 from vitcost.errors import NotCovered
-from vitcost.formulas.modules import by_module
+from vitcost.formulas.module_terms import by_module
 from vitcost.formulas.symbols import Expr, expression, largest_of, load, symbol, tidy, value
-from vitcost.quantity import Formula
-from vitcost.scenario import Scenario
-from vitcost.summary import counted_params
 
 __all__ = [
     "MOST_ALLOCATIONS",
@@ -112,7 +113,7 @@ def _summands(run: Workload, of: Formula, numbers: Mapping[str, Size]) -> dict[s
 def summands(run: Workload, of: Formula) -> tuple[dict[str, Size], dict[str, Size]]:
     """The numbers of a model's letters, and the summands of a cost by name.
 
-    >>> from vitcost.quantities import EXPLAINED
+    >>> from vitcost.costs.quantities import EXPLAINED
     >>> from vitcost.zoo import resolve
     >>> run = workload(resolve("vit_base_patch16_224").config, Scenario())
     >>> numbers, parts = summands(run, EXPLAINED["params"])

@@ -5,15 +5,15 @@ from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
+from vitcost.config.scenario import Scenario
 from vitcost.engine.model import Config
 from vitcost.engine.ops import Sizes
 from vitcost.errors import ConfigError, NotCovered, shown
-from vitcost.hardware.attention import on_card, on_platform
 from vitcost.hardware.calibrations import shipped
+from vitcost.hardware.card_attention import on_card, on_platform
 from vitcost.hardware.cards import Card
-from vitcost.hardware.classes import Setup, Work, setup_of, total
 from vitcost.hardware.constants import HOST_SECONDS, Calibration, Sheet, host_of, sheet_of
-from vitcost.hardware.families import is_apart
+from vitcost.hardware.map_classes import is_apart
 from vitcost.hardware.measurements import kind_of
 from vitcost.hardware.rates import (
     ANCHORED,
@@ -26,7 +26,7 @@ from vitcost.hardware.rates import (
 )
 from vitcost.hardware.specs import card
 from vitcost.hardware.work import family, kernels_of, left_out, work
-from vitcost.scenario import Scenario
+from vitcost.hardware.work_classes import Setup, Work, setup_of, total
 from vitcost.zoo import resolve
 
 __all__ = ["Anchor", "Asked", "Basis", "asked_of", "basis_of", "check_half", "parse_anchor"]

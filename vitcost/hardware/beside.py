@@ -3,8 +3,8 @@ process, the slack of torch's allocator."""
 
 from typing import NamedTuple
 
+from vitcost.config.scenario import torch_version
 from vitcost.hardware.cards import Card
-from vitcost.scenario import torch_version
 
 __all__ = [
     "CONTEXT_BYTES",

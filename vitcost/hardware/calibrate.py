@@ -12,7 +12,6 @@ from typing import Any
 
 from vitcost.errors import ConfigError, shown
 from vitcost.hardware.cards import Card
-from vitcost.hardware.classes import Setup
 from vitcost.hardware.constants import (
     HOST_SECONDS,
     MOST_LAUNCHING,
@@ -22,10 +21,11 @@ from vitcost.hardware.constants import (
     host_of,
     host_seconds,
 )
-from vitcost.hardware.fit import fit
+from vitcost.hardware.least_squares import fit
 from vitcost.hardware.measurements import Measurement, by_card
 from vitcost.hardware.scale import scaled
-from vitcost.reading import CALIBRATION, read_toml
+from vitcost.hardware.work_classes import Setup
+from vitcost.outside.reading import CALIBRATION, read_toml
 
 __all__ = [
     "calibrate",
@@ -50,9 +50,9 @@ def fitted(measurements: Sequence[Measurement]) -> tuple[float, ...]:
     """The constants that fit measurements of one card and setup best: those that the host does not
     bound, as long as there are enough.
 
-    >>> from vitcost.hardware.classes import setup_of
+    >>> from vitcost.hardware.work_classes import setup_of
     >>> from vitcost.hardware.measurements import Row, measurement
-    >>> from vitcost.scenario import Scenario
+    >>> from vitcost.config.scenario import Scenario
     >>> how = Scenario(batch=1024, precision="amp-fp16", software="2.4")
     >>> row = Row("timm", "vit_base_patch16_224", "rtx4090", 224, 1024, 2787.15, setup_of(how), how)
     >>> timed = measurement(row)
@@ -73,9 +73,9 @@ def predicted(
     """Seconds of a measured step: the larger of its kernels' time by the constants, and the host's
     for all launches at ``host`` seconds each.
 
-    >>> from vitcost.hardware.classes import setup_of
+    >>> from vitcost.hardware.work_classes import setup_of
     >>> from vitcost.hardware.measurements import Row, measurement
-    >>> from vitcost.scenario import Scenario
+    >>> from vitcost.config.scenario import Scenario
     >>> how = Scenario(batch=1024, precision="amp-fp16", software="2.4")
     >>> row = Row("timm", "vit_base_patch16_224", "rtx4090", 224, 1024, 2787.15, setup_of(how), how)
     >>> timed = measurement(row)
@@ -92,9 +92,9 @@ def host_of_rows(measurements: Sequence[Measurement]) -> float | None:
     """Seconds that the host of a file takes for a launch at the most, where that is less than hosts
     usually take: it is no slower than any step that it prepared.
 
-    >>> from vitcost.hardware.classes import setup_of
+    >>> from vitcost.hardware.work_classes import setup_of
     >>> from vitcost.hardware.measurements import Row, measurement
-    >>> from vitcost.scenario import Scenario
+    >>> from vitcost.config.scenario import Scenario
     >>> how = Scenario(batch=1, precision="amp-fp16")
     >>> row = Row("mine", "vit_base_patch16_224", "rtx4090", 224, 1, 500.0, setup_of(how), how)
     >>> timed = measurement(row)
@@ -112,9 +112,9 @@ def held_out(measurements: Sequence[Measurement]) -> tuple[list[float], list[flo
     """Predicted seconds, each by a fit on widths other than the model's own: those of the even
     widths in order of size, and those of the odd. Empty where there is one width alone.
 
-    >>> from vitcost.hardware.classes import setup_of
+    >>> from vitcost.hardware.work_classes import setup_of
     >>> from vitcost.hardware.measurements import Row, measurement
-    >>> from vitcost.scenario import Scenario
+    >>> from vitcost.config.scenario import Scenario
     >>> how = Scenario(batch=1024, precision="amp-fp16", software="2.4")
     >>> rates = {"vit_tiny_patch16_224": 17666.09, "vit_base_patch16_224": 2787.15}
     >>> rows = [Row("f", m, "rtx4090", 224, 1024, r, setup_of(how), how) for m, r in rates.items()]
@@ -152,9 +152,9 @@ def calibrate(measurements: Iterable[Measurement], source: str = "") -> list[Cal
     Plain models are fitted; where a file has none, all of them. Steps that the host bounds are left
     out. Timings that others printed have one factor a card and software.
 
-    >>> from vitcost.hardware.classes import setup_of
+    >>> from vitcost.hardware.work_classes import setup_of
     >>> from vitcost.hardware.measurements import Row, measurement
-    >>> from vitcost.scenario import Scenario
+    >>> from vitcost.config.scenario import Scenario
     >>> how = Scenario(batch=1024, precision="amp-fp16", software="2.4")
     >>> rates = {"vit_tiny_patch16_224": 17666.09, "vit_base_patch32_224": 10112.91,
     ...          "vit_base_patch16_224": 2787.15}

@@ -9,9 +9,9 @@ half-width of the band.
 from typing import TypeAlias
 
 from vitcost.hardware.cards import CARDS, CPUS, Card
-from vitcost.hardware.classes import Setup
 from vitcost.hardware.constants import Calibration
 from vitcost.hardware.printed import PRINTED
+from vitcost.hardware.work_classes import Setup
 
 __all__ = ["CALIBRATIONS", "KNOWN", "shipped"]
 

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from math import prod
 from typing import NamedTuple
 
+from vitcost.traced.batch_sizes import value
 from vitcost.traced.operators import is_attention
-from vitcost.traced.polynomials import value
 from vitcost.traced.trace import EMPTY, ITEMSIZE, VIEWS, Array, Operator, Pass
 
 __all__ = ["CONVOLUTION", "CONVOLUTION_BACK", "Call", "Piece", "calls", "different", "fused"]

@@ -4,14 +4,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from vitcost.arguments import listed, takes, text
 from vitcost.errors import UnknownName
 from vitcost.hardware.calibrations import shipped
 from vitcost.hardware.cards import ALIASES, CARDS, Card
 from vitcost.hardware.constants import Calibration
-from vitcost.hardware.files import calibration_row
+from vitcost.hardware.measurement_files import calibration_row
 from vitcost.hardware.specs import card_dict, matching, own_cards
-from vitcost.result import Result
+from vitcost.outside.arguments import listed, takes, text
+from vitcost.render.result import Result
 
 __all__ = ["Gpus", "gpus", "measured_on"]
 

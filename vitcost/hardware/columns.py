@@ -6,16 +6,16 @@ The operations are those of a single prediction, in the same order, so that the 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from vitcost.config.scenario import Scenario
 from vitcost.engine.model import Config
 from vitcost.engine.ops import Axis, Sizes
 from vitcost.errors import NotCovered
 from vitcost.hardware.basis import Basis, asked_of, basis_of
 from vitcost.hardware.cards import Card
-from vitcost.hardware.classes import Work, total
 from vitcost.hardware.constants import Calibration
 from vitcost.hardware.far import far, is_far
 from vitcost.hardware.rates import seconds_of
-from vitcost.scenario import Scenario
+from vitcost.hardware.work_classes import Work, total
 
 __all__ = ["Clock", "Times", "clock"]
 

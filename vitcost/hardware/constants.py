@@ -24,8 +24,8 @@ from typing import NamedTuple
 
 from vitcost.errors import NotCovered
 from vitcost.hardware.cards import Card
-from vitcost.hardware.classes import WEIGHED, Setup, Work
 from vitcost.hardware.weights import LAUNCH
+from vitcost.hardware.work_classes import WEIGHED, Setup, Work
 
 __all__ = [
     "BACKBONE",

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from vitcost.hardware.basis import Basis
-from vitcost.hardware.classes import Work
 from vitcost.hardware.constants import HOST_SECONDS, HOST_SPREAD, host_of, host_seconds
 from vitcost.hardware.rates import Rates, seconds_of
+from vitcost.hardware.work_classes import Work
 
 __all__ = ["far", "is_far", "notes_on"]
 
@@ -23,7 +23,7 @@ def far(on: Basis) -> Rates:
     a processor's batches.
 
     >>> from vitcost.hardware.basis import asked_of, basis_of
-    >>> from vitcost.scenario import Scenario
+    >>> from vitcost.config.scenario import Scenario
     >>> from vitcost.zoo import resolve
     >>> asked = asked_of(resolve("vit_base_patch16_224").config)
     >>> on = basis_of(asked, Scenario(batch=1, precision="amp-bf16"), "rtx4090")
@@ -42,7 +42,7 @@ def is_far(on: Basis, done: Work, batch: int) -> Any:
     host. A host that was measured with its card is as well known as the card.
 
     >>> from vitcost.hardware.basis import asked_of, basis_of
-    >>> from vitcost.scenario import Scenario
+    >>> from vitcost.config.scenario import Scenario
     >>> from vitcost.zoo import resolve
     >>> asked = asked_of(resolve("vit_base_patch16_224").config)
     >>> on = basis_of(asked, Scenario(precision="amp-bf16"), "rtx4090")
@@ -59,7 +59,7 @@ def notes_on(on: Basis, done: Work) -> Iterator[str]:
     """The notes of a page on a step that is unlike all that was measured.
 
     >>> from vitcost.hardware.basis import asked_of, basis_of
-    >>> from vitcost.scenario import Scenario
+    >>> from vitcost.config.scenario import Scenario
     >>> from vitcost.zoo import resolve
     >>> asked = asked_of(resolve("vit_base_patch16_224").config)
     >>> on = basis_of(asked, Scenario(batch=1, precision="amp-bf16"), "rtx4090")

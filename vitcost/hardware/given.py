@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from vitcost.fields import several
+from vitcost.config.fields import several
 from vitcost.hardware.basis import Anchor, parse_anchor
 from vitcost.hardware.calibrate import load_calibrations
 from vitcost.hardware.cards import Card

@@ -17,13 +17,13 @@ from vitcost.hardware.calls import (
     different,
     fused,
 )
-from vitcost.hardware.classes import NORM_ROW, TILE, Setup, Work, head_width, whole
-from vitcost.hardware.families import SERIAL, WEIGHTS, amounts, class_of, weight_of
+from vitcost.hardware.map_classes import SERIAL, WEIGHTS, amounts, class_of, weight_of
+from vitcost.hardware.work_classes import NORM_ROW, TILE, Setup, Work, head_width, whole
+from vitcost.traced.batch_sizes import value
 from vitcost.traced.classifier import ambiguous
 from vitcost.traced.classifier import run as classifier
 from vitcost.traced.digest import Head, Run
 from vitcost.traced.operators import is_attention
-from vitcost.traced.polynomials import value
 from vitcost.traced.trace import Pass
 
 __all__ = ["lowered", "summed"]
@@ -36,7 +36,7 @@ def lowered(run: Pass, batch: int, setup: Setup) -> dict[str, Work]:
     """The work of a traced pass at a batch, by part of the model.
 
     >>> from torch import nn
-    >>> from vitcost.hardware.classes import total
+    >>> from vitcost.hardware.work_classes import total
     >>> from vitcost.traced.inputs import inputs_of
     >>> from vitcost.traced.traces import trace
     >>> mlp = nn.Sequential(nn.Linear(768, 3072), nn.GELU(), nn.Linear(3072, 768))
@@ -59,8 +59,8 @@ def summed(run: Run, batch: int, setup: Setup) -> dict[str, Work]:
     multiply-adds: Liu et al. 2022, arXiv 2201.03545, table 1.
 
     >>> from vitcost.engine.workload import workload
-    >>> from vitcost.hardware.classes import total
-    >>> from vitcost.scenario import Scenario
+    >>> from vitcost.hardware.work_classes import total
+    >>> from vitcost.config.scenario import Scenario
     >>> from vitcost.zoo import resolve
     >>> convnext = workload(resolve("convnext_tiny").config, Scenario(batch=64))
     >>> round(total(summed(convnext.passed, 64, Setup("fp32"))).flops / 2 / 64 / 1e9, 1)

@@ -8,12 +8,12 @@ from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vitcost.config import ViTConfig
+from vitcost.config.scenario import PRECISIONS, Scenario
+from vitcost.config.vit_config import ViTConfig
 from vitcost.engine.model import Config
 from vitcost.errors import ConfigError, NotCovered, UnknownName, VitcostError
-from vitcost.hardware.attention import on_card
+from vitcost.hardware.card_attention import on_card
 from vitcost.hardware.cards import CPUS, Card, Peaks
-from vitcost.hardware.classes import Setup, Work, setup_of, total
 from vitcost.hardware.constants import (
     BEYOND_HOST,
     SLOWER_BY_HOST,
@@ -25,10 +25,10 @@ from vitcost.hardware.constants import (
 from vitcost.hardware.published import COLUMNS, Printed, printed
 from vitcost.hardware.specs import asked_cards
 from vitcost.hardware.work import work
-from vitcost.reading import MEASUREMENTS, read_text
-from vitcost.scenario import PRECISIONS, Scenario
+from vitcost.hardware.work_classes import Setup, Work, setup_of, total
+from vitcost.outside.reading import MEASUREMENTS, read_text
 from vitcost.traced.digested import DigestedModel
-from vitcost.traced.model import TracedModel
+from vitcost.traced.traced_model import TracedModel
 from vitcost.zoo import resolve
 
 __all__ = ["Measurement", "Row", "Uncovered", "by_card", "covered", "kind_of", "read"]

@@ -8,8 +8,8 @@ one source the basis is ``anchored``; with several that agree, each left out by 
 
 from typing import TypeAlias
 
-from vitcost.hardware.classes import Setup
 from vitcost.hardware.constants import Calibration
+from vitcost.hardware.work_classes import Setup
 
 __all__ = ["PRINTED"]
 

@@ -6,7 +6,6 @@ from typing import NamedTuple
 from vitcost.errors import NotCovered
 from vitcost.hardware.calibrate import WIDEST
 from vitcost.hardware.cards import Card
-from vitcost.hardware.classes import Setup, Work
 from vitcost.hardware.constants import (
     SMALLEST_BATCH,
     Calibration,
@@ -15,7 +14,7 @@ from vitcost.hardware.constants import (
     host_seconds,
     terms,
 )
-from vitcost.hardware.families import column_of
+from vitcost.hardware.map_classes import column_of
 from vitcost.hardware.typical import (
     is_geforce,
     kin_of,
@@ -25,6 +24,7 @@ from vitcost.hardware.typical import (
     usual,
     vector,
 )
+from vitcost.hardware.work_classes import Setup, Work
 
 __all__ = ["ANCHORED", "SPEC_SHEET", "Rates", "rates_of", "same_mode", "seconds_of", "widened"]
 

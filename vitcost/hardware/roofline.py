@@ -5,16 +5,16 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
+from vitcost.config.scenario import Scenario
 from vitcost.engine.model import Config
 from vitcost.errors import NotCovered
 from vitcost.hardware.basis import Asked, Basis, asked_of, basis_of
 from vitcost.hardware.cards import Card
-from vitcost.hardware.classes import Setup, Work, total
 from vitcost.hardware.constants import Sheet, host_seconds
 from vitcost.hardware.far import far, is_far, notes_on
 from vitcost.hardware.predicted import Part, Time, TurningPoints
 from vitcost.hardware.rates import Rates, seconds_of
-from vitcost.scenario import Scenario
+from vitcost.hardware.work_classes import Setup, Work, total
 
 __all__ = ["Part", "Time", "TurningPoints", "predict", "turning_points"]
 

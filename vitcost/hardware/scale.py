@@ -9,10 +9,10 @@ from collections.abc import Iterable, Sequence
 from math import ceil
 
 from vitcost.hardware.calibrations import CALIBRATIONS
-from vitcost.hardware.classes import Setup
 from vitcost.hardware.constants import Calibration, terms
 from vitcost.hardware.measurements import Measurement, by_card
 from vitcost.hardware.typical import usual, vector
+from vitcost.hardware.work_classes import Setup
 
 __all__ = ["ONE_SOURCE", "TWO_SOURCES", "scaled"]
 
@@ -28,9 +28,9 @@ def scaled(measurements: Iterable[Measurement]) -> list[Calibration]:
 
     Timings that the host bounds are left out; a card that has no others is.
 
-    >>> from vitcost.hardware.classes import setup_of
+    >>> from vitcost.hardware.work_classes import setup_of
     >>> from vitcost.hardware.measurements import Row, measurement
-    >>> from vitcost.scenario import Scenario
+    >>> from vitcost.config.scenario import Scenario
     >>> how = Scenario(batch=1024, precision="amp-fp16", software="2.4")
     >>> row = Row("timm", "vit_base_patch16_224", "rtx4090", 224, 1024, 2787.15, setup_of(how), how)
     >>> (constants,) = scaled([measurement(row)])

@@ -11,7 +11,7 @@ from vitcost.hardware.cards import Card
 from vitcost.hardware.constants import Calibration
 from vitcost.hardware.measurements import Measurement, Row, Uncovered, covered
 from vitcost.hardware.roofline import predict
-from vitcost.result import Result
+from vitcost.render.result import Result
 
 __all__ = ["FileScore", "Guess", "Missed", "Score", "score", "score_held_out"]
 
@@ -138,8 +138,8 @@ def score(
 ) -> Score:
     """Every row against what ``predict`` says of it, by file.
 
-    >>> from vitcost.hardware.classes import setup_of
-    >>> from vitcost.scenario import Scenario
+    >>> from vitcost.hardware.work_classes import setup_of
+    >>> from vitcost.config.scenario import Scenario
     >>> how = Scenario(batch=1024, precision="amp-fp16", software="2.4")
     >>> row = Row("timm", "vit_base_patch16_224", "rtx4090", 224, 1024, 2787.15, setup_of(how), how)
     >>> (file,) = score([row]).files
@@ -166,8 +166,8 @@ def score_held_out(rows: Iterable[Row], *, own: Mapping[str, Card] | None = None
     """Every row against a fit on the file's other widths; other families against a fit on all the
     plain models. An error is the mean of those of the two halves.
 
-    >>> from vitcost.hardware.classes import setup_of
-    >>> from vitcost.scenario import Scenario
+    >>> from vitcost.hardware.work_classes import setup_of
+    >>> from vitcost.config.scenario import Scenario
     >>> how = Scenario(batch=1024, precision="amp-fp16", software="2.4")
     >>> rates = {"vit_tiny_patch16_224": 17666.09, "vit_base_patch16_224": 2787.15}
     >>> rows = [Row("f", m, "rtx4090", 224, 1024, r, setup_of(how), how) for m, r in rates.items()]

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from vitcost.config.fields import several
 from vitcost.errors import ConfigError, UnknownName
-from vitcost.fields import several
 from vitcost.hardware.cards import ALIASES, CARDS, CPUS, SOURCES, Card, Peaks
-from vitcost.reading import OWN_CARDS, read_toml
+from vitcost.outside.reading import OWN_CARDS, read_toml
 from vitcost.units import parse_bytes
 
 __all__ = [

@@ -4,17 +4,17 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
+from vitcost.config.scenario import Scenario
 from vitcost.engine.model import Config
 from vitcost.errors import ConfigError, NotCovered
-from vitcost.hardware.attention import on_card
 from vitcost.hardware.basis import Anchor
 from vitcost.hardware.beside import beside, verdict_on
+from vitcost.hardware.card_attention import on_card
 from vitcost.hardware.cards import Card
 from vitcost.hardware.given import Known, anchors_of, known
 from vitcost.hardware.predicted import TurningPoints
 from vitcost.hardware.roofline import Time, predict, turning_points
 from vitcost.hardware.specs import asked_cards
-from vitcost.scenario import Scenario
 
 __all__ = ["timed"]
 

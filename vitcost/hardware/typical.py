@@ -11,8 +11,8 @@ from math import exp, log
 from typing import NamedTuple
 
 from vitcost.hardware.cards import CARDS, Card
-from vitcost.hardware.classes import Setup
 from vitcost.hardware.constants import Calibration
+from vitcost.hardware.work_classes import Setup
 
 __all__ = [
     "REACHED",

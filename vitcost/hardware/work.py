@@ -5,7 +5,9 @@ from dataclasses import replace
 from functools import lru_cache
 from math import prod
 
-from vitcost.config import ViTConfig, configure
+from vitcost.config.optimizers import OPTIMIZERS, Optimizer
+from vitcost.config.scenario import Scenario
+from vitcost.config.vit_config import ViTConfig, configure
 from vitcost.engine.kinds import KINDS
 from vitcost.engine.launches import Launches, Step, moved, times
 from vitcost.engine.model import Config
@@ -21,9 +23,8 @@ from vitcost.engine.ops import (
     share,
 )
 from vitcost.engine.workload import Workload, workload
-from vitcost.hardware.backward import ACCUMULATED, backward, rerun
-from vitcost.hardware.classes import NORM_ROW, TILE, Setup, Work, head_width, read_bytes, whole
-from vitcost.hardware.kernels import (
+from vitcost.hardware.backward_work import ACCUMULATED, backward, rerun
+from vitcost.hardware.kernel_passes import (
     fuse,
     in_order,
     interleaved,
@@ -33,10 +34,9 @@ from vitcost.hardware.kernels import (
     rms_norm_by_variance,
 )
 from vitcost.hardware.lowered import lowered, summed
-from vitcost.optimizers import OPTIMIZERS, Optimizer
-from vitcost.scenario import Scenario
+from vitcost.hardware.work_classes import NORM_ROW, TILE, Setup, Work, head_width, read_bytes, whole
 from vitcost.traced.digested import Digested
-from vitcost.traced.workload import Traced
+from vitcost.traced.traced_workload import Traced
 
 __all__ = ["family", "kernels_of", "left_out", "work"]
 
@@ -58,7 +58,7 @@ def work(
 
     ``sizes`` stand in place of the config's own: arrays, where it is one of many of its structure.
 
-    >>> from vitcost.hardware.classes import setup_of, total
+    >>> from vitcost.hardware.work_classes import setup_of, total
     >>> from vitcost.zoo import resolve
     >>> scenario = Scenario(batch=256, precision="amp-bf16")
     >>> parts = work(resolve("vit_base_patch16_224").config, scenario, setup_of(scenario))
@@ -98,7 +98,7 @@ def work(
 def kernels_of(config: Config, scenario: Scenario, setup: Setup) -> tuple[str, ...]:
     """The attention kernels that a step launches, most used first.
 
-    >>> from vitcost.hardware.classes import setup_of
+    >>> from vitcost.hardware.work_classes import setup_of
     >>> from vitcost.zoo import resolve
     >>> config, half = resolve("vit_base_patch16_224").config, Scenario(precision="bf16")
     >>> kernels_of(config, half, setup_of(half))
@@ -113,7 +113,7 @@ def kernels_of(config: Config, scenario: Scenario, setup: Setup) -> tuple[str, .
 def family(config: Config, scenario: Scenario, setup: Setup) -> str:
     """The class of a traced module; empty for a model of a formula.
 
-    >>> from vitcost.hardware.classes import setup_of
+    >>> from vitcost.hardware.work_classes import setup_of
     >>> from vitcost.zoo import resolve
     >>> models = [resolve(name).config for name in ("convnext_tiny", "vit_base_patch16_224")]
     >>> [family(config, Scenario(), setup_of(Scenario())) for config in models]
@@ -125,7 +125,7 @@ def family(config: Config, scenario: Scenario, setup: Setup) -> str:
 def left_out(config: Config, scenario: Scenario, setup: Setup) -> tuple[str, ...]:
     """Operators of a traced module that may multiply matrices, and whose FLOPs no rule counts.
 
-    >>> from vitcost.hardware.classes import setup_of
+    >>> from vitcost.hardware.work_classes import setup_of
     >>> from vitcost.zoo import resolve
     >>> left_out(resolve("vit_base_patch16_224").config, Scenario(), setup_of(Scenario()))
     ()

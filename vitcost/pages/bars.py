@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from vitcost.costs.report_types import Report
 from vitcost.page import Bar, Bars
-from vitcost.pages.memory import PARTS
-from vitcost.reported import Report
+from vitcost.pages.memory_tables import PARTS
 
 if TYPE_CHECKING:
     from vitcost.hardware.roofline import Time

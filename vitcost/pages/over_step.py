@@ -1,10 +1,10 @@
 """The picture of a report's training step: the bytes in memory at every moment of it."""
 
+from vitcost.costs.memory import PeakParts
+from vitcost.costs.report_types import Report
 from vitcost.errors import NotCovered
-from vitcost.memory import PeakParts
 from vitcost.page import Areas, Moment, shown
-from vitcost.pages.memory import PARTS
-from vitcost.reported import Report
+from vitcost.pages.memory_tables import PARTS
 
 __all__ = ["over_step"]
 

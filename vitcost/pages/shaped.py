@@ -6,7 +6,7 @@ from typing import Any
 
 from vitcost.errors import ConfigError, UnknownName
 from vitcost.page import Column, Page, Row, Table
-from vitcost.result import Result
+from vitcost.render.result import Result
 from vitcost.units import named
 
 __all__ = ["Shaped"]

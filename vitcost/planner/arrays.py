@@ -7,11 +7,11 @@ rules of a config, its structure and its sizes are those of a single one, run on
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from vitcost.config import FIELDS, ViTConfig, merged
+from vitcost.config.fields import checked
+from vitcost.config.rules import RULES
+from vitcost.config.vit_config import FIELDS, ViTConfig, merged
 from vitcost.engine.structure import MANY
 from vitcost.errors import MissingExtra
-from vitcost.fields import checked
-from vitcost.rules import RULES
 from vitcost.zoo import Base
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from vitcost.flags import check_layout
-from vitcost.hardware.precision import AUTO
-from vitcost.scenario import RECIPES, Scenario
+from vitcost.config.flags import check_layout
+from vitcost.config.scenario import RECIPES, Scenario
+from vitcost.hardware.default_precision import AUTO
 from vitcost.zoo import Model, Resolved, resolve
 
 __all__ = ["asked"]

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from vitcost.bounded import assumed
+from vitcost.costs.bounded import assumed
 from vitcost.hardware.cards import Card
 from vitcost.page import shown
 from vitcost.planner.choose import PlanRow

@@ -4,16 +4,16 @@ from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import NamedTuple
 
+from vitcost.config.scenario import RECIPES
 from vitcost.engine.workload import Workload
 from vitcost.errors import ConfigError, NotCovered
+from vitcost.planner.divided_step import StepTime, step_time, volume
 from vitcost.planner.job import Job
 from vitcost.planner.need import Need
 from vitcost.planner.pace import Micro, Pace, step_cost
 from vitcost.planner.rank import Weights, rank_need, stage_weights, tensor_missing
 from vitcost.planner.reserve import Reserve
-from vitcost.planner.step import StepTime, step_time, volume
 from vitcost.planner.strategies import Fixed, Strategy, divisors, strategies
-from vitcost.scenario import RECIPES
 from vitcost.units import JOULES_OF_KWH
 
 __all__ = ["AS_FAST", "PlanRow", "divided", "planned", "simplest"]
@@ -86,7 +86,7 @@ def planned(pace: Pace, job: Job, fixed: Fixed, reserve: Reserve) -> tuple[PlanR
     >>> from vitcost.hardware.specs import card
     >>> from vitcost.planner.job import job
     >>> from vitcost.planner.pace import pace_of
-    >>> from vitcost.scenario import Scenario
+    >>> from vitcost.config.scenario import Scenario
     >>> from vitcost.zoo import resolve
     >>> scenario = Scenario(mode="train", precision="amp-bf16")
     >>> run = workload(resolve("vit_base_patch16_224").config, scenario)

@@ -6,11 +6,13 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any, TypeAlias, cast
 
-from vitcost import saved
-from vitcost.arguments import called, flag, listed, optional, takes
-from vitcost.changes import changes
+from vitcost.config.flags import TRAINING
+from vitcost.costs import saved
+from vitcost.costs.quantities import QUANTITIES, TIMED
+from vitcost.costs.report import Report
 from vitcost.errors import ConfigError, NotCovered, UnknownName, VitcostError
-from vitcost.flags import TRAINING
+from vitcost.outside.arguments import called, flag, listed, optional, takes
+from vitcost.planner.changes import changes
 from vitcost.planner.compared import (
     Compared,
     Why,
@@ -26,9 +28,7 @@ from vitcost.planner.named import Candidate, named
 from vitcost.planner.pareto import front, oriented
 from vitcost.planner.plot import conditions, picture_of, plot
 from vitcost.planner.wanted import SCHEMA, Wanted, asked_for
-from vitcost.quantities import QUANTITIES, TIMED
-from vitcost.report import Report
-from vitcost.result import Result
+from vitcost.render.result import Result
 from vitcost.zoo import Model
 
 __all__ = ["Comparison", "compare", "spelled_flag"]

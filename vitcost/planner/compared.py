@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from vitcost.changes import NUMBERS, Changed, Numbers
+from vitcost.costs.quantity import Amount
 from vitcost.hardware.cards import Card
-from vitcost.quantity import Amount
+from vitcost.planner.changes import NUMBERS, Changed, Numbers
 
 __all__ = [
     "Compared",

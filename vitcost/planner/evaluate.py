@@ -6,22 +6,22 @@ from dataclasses import fields, replace
 from math import prod
 from typing import Any, NamedTuple
 
-from vitcost.config import FIELDS, ViTConfig, merged
+from vitcost.config.flags import mode_of
+from vitcost.config.scenario import Scenario
+from vitcost.config.vit_config import FIELDS, ViTConfig, merged
+from vitcost.costs.quantities import QUANTITIES, TIMED
+from vitcost.costs.report import report_on
 from vitcost.engine.model import columns as columns_of
 from vitcost.engine.ops import Sizes
 from vitcost.engine.workload import workload
 from vitcost.errors import UnknownName, VitcostError
-from vitcost.flags import mode_of
 from vitcost.hardware.cards import Card
 from vitcost.planner.arrays import Columns, column_fields, is_column, load, structures, taken
 from vitcost.planner.chunk import INT64, Chunk, Filled
-from vitcost.planner.formulas import Plan
 from vitcost.planner.grid import CARD, Axis, Grid, reason
+from vitcost.planner.report_formulas import Plan
 from vitcost.planner.structures import DESCRIBED, Structure, structure
 from vitcost.planner.timing import ON_CARD, Cards
-from vitcost.quantities import QUANTITIES, TIMED
-from vitcost.report import report_on
-from vitcost.scenario import Scenario
 from vitcost.zoo import Base, completed, resolve
 
 __all__ = ["Evaluator"]

@@ -5,21 +5,21 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
-from vitcost.arguments import between, listed, optional, takes, text
+from vitcost.config.flags import settled
+from vitcost.config.scenario import Scenario
 from vitcost.engine.workload import Workload, workload
 from vitcost.errors import ConfigError, NotCovered
-from vitcost.flags import settled
-from vitcost.hardware.attention import Kernels, kernels_on, on_card, on_platform
 from vitcost.hardware.beside import verdict_on
+from vitcost.hardware.card_attention import Kernels, kernels_on, on_card, on_platform
 from vitcost.hardware.cards import Card
 from vitcost.hardware.specs import asked_cards, matching, own_cards
+from vitcost.outside.arguments import between, listed, optional, takes, text
 from vitcost.planner.asked import asked
 from vitcost.planner.largest import LARGEST, largest_batches, largest_sizes, needs
 from vitcost.planner.need import Need
 from vitcost.planner.reserve import Reserve, parse_reserve
 from vitcost.planner.ways import Way, fitting, half, sized, smaller, telling, timed, ways
-from vitcost.result import Result
-from vitcost.scenario import Scenario
+from vitcost.render.result import Result
 from vitcost.zoo import Model, Resolved
 
 __all__ = ["LARGEST", "Fit", "FitRow", "Way", "fit"]

@@ -7,14 +7,14 @@ from itertools import islice
 from math import prod
 from typing import Any, NamedTuple, TypeAlias
 
-from vitcost.arguments import listed, text
-from vitcost.config import FIELDS, RATIOS
+from vitcost.config.fields import Field, Pair, as_python, checked, checked_ratio, parse
+from vitcost.config.scenario import Scenario
+from vitcost.config.text_config import TEXT_FIELDS
+from vitcost.config.vit_config import FIELDS, RATIOS
+from vitcost.config.words import unknown_field
 from vitcost.errors import ConfigError, VitcostError, shown
-from vitcost.fields import Field, Pair, as_python, checked, checked_ratio, parse
 from vitcost.hardware.cards import Card
-from vitcost.scenario import Scenario
-from vitcost.text import TEXT_FIELDS
-from vitcost.words import unknown_field
+from vitcost.outside.arguments import listed, text
 
 __all__ = [
     "CARD",

@@ -7,10 +7,13 @@ from contextlib import suppress
 from dataclasses import fields, replace
 from typing import Any, TypeAlias
 
+from vitcost.config.flags import mode_of
+from vitcost.config.scenario import Scenario
+from vitcost.costs.quantities import TIMED, values
+from vitcost.costs.quantity import NO_TERMS
 from vitcost.engine.model import columns as columns_of
 from vitcost.engine.ops import Sizes
 from vitcost.errors import MissingExtra, UnknownName, VitcostError
-from vitcost.flags import mode_of
 from vitcost.hardware.cards import Card
 from vitcost.planner.arrays import load
 from vitcost.planner.chunk import Chunk
@@ -21,9 +24,6 @@ from vitcost.planner.many import Many
 from vitcost.planner.structures import DESCRIBED, Structure, structure
 from vitcost.planner.timing import ON_CARD
 from vitcost.planner.wanted import Wanted
-from vitcost.quantities import TIMED, values
-from vitcost.quantity import NO_TERMS
-from vitcost.scenario import Scenario
 from vitcost.zoo import Base, Model, Resolved, described, resolve
 
 __all__ = ["gridded", "row_of"]

@@ -3,8 +3,8 @@
 import re
 from typing import NamedTuple
 
+from vitcost.config.fields import as_python, whole
 from vitcost.errors import ConfigError, shown
-from vitcost.fields import as_python, whole
 from vitcost.units import parse_bytes, parse_count, parse_seconds
 
 __all__ = ["NODE", "Job", "data_of", "job", "parse_days", "parse_price", "parse_rate"]

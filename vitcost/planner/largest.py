@@ -5,12 +5,12 @@ from functools import cache
 from math import lcm
 from typing import Any
 
-from vitcost.config import ViTConfig
+from vitcost.config.scenario import Scenario
+from vitcost.config.vit_config import ViTConfig
 from vitcost.engine.workload import Workload, workload
 from vitcost.errors import ConfigError, NotCovered, VitcostError, shown
 from vitcost.planner.invert import largest_convex, largest_monotone
 from vitcost.planner.need import Need, need
-from vitcost.scenario import Scenario
 from vitcost.zoo import Resolved, resolve
 
 __all__ = ["LARGEST", "largest_batches", "largest_sizes", "needs"]
@@ -107,7 +107,7 @@ def _image_step(config: object) -> int:
     step = lcm(*vision.patch_size)
     if vision.backbone:
         # hybrids alone load it
-        from vitcost.backbones import BACKBONES
+        from vitcost.config.backbones import BACKBONES
 
         for stride in BACKBONES[vision.backbone].strides:
             step *= stride

@@ -6,9 +6,9 @@ from itertools import product
 from math import isqrt
 from typing import NamedTuple
 
+from vitcost.config.optimizers import OPTIMIZERS
+from vitcost.config.scenario import PRECISIONS, Scenario
 from vitcost.engine.workload import Workload
-from vitcost.optimizers import OPTIMIZERS
-from vitcost.scenario import PRECISIONS, Scenario
 
 __all__ = ["LEVERS", "Lever", "kernels", "levers"]
 

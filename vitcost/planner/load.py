@@ -2,8 +2,8 @@
 
 from typing import Any, NamedTuple
 
+from vitcost.config.fields import as_python
 from vitcost.errors import ConfigError, shown
-from vitcost.fields import as_python
 from vitcost.units import exact, parse_per_second, parse_seconds
 
 __all__ = ["MOST_UTILIZATION", "Load", "load"]

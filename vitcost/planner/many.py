@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
-from vitcost.arguments import listed, takes
+from vitcost.config.flags import settled
+from vitcost.config.scenario import Scenario
+from vitcost.costs.report import Report, check_cards, report_on, tensors_on
 from vitcost.engine.workload import Workload, workload
-from vitcost.flags import settled
-from vitcost.report import Report, check_cards, report_on, tensors_on
-from vitcost.scenario import Scenario
+from vitcost.outside.arguments import listed, takes
 from vitcost.zoo import Model, Resolved, resolve
 
 if TYPE_CHECKING:

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
+from vitcost.costs.report import Report
 from vitcost.errors import ConfigError
 from vitcost.planner.grid import MODEL, Grid, Vary, grid
-from vitcost.report import Report
 from vitcost.zoo import Model
 
 if TYPE_CHECKING:

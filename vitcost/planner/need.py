@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from vitcost import memory
+from vitcost.costs import memory
 from vitcost.engine.live import peak
 from vitcost.engine.workload import Workload
 from vitcost.errors import NotCovered
@@ -32,7 +32,7 @@ def need(run: Workload) -> Need:
     rises with b and is convex. A batch of one runs other operators, and may need more than two.
 
     >>> from vitcost.engine.workload import workload
-    >>> from vitcost.scenario import Scenario
+    >>> from vitcost.config.scenario import Scenario
     >>> from vitcost.zoo import resolve
     >>> base = workload(resolve("vit_base_patch16_224").config, Scenario(mode="train"))
     >>> need(base.at(64))
@@ -49,7 +49,7 @@ def needed(step: memory.Training) -> Need:
     """The bytes of a training step; ``NotCovered`` where there is none.
 
     >>> from vitcost.engine.workload import workload
-    >>> from vitcost.scenario import Scenario
+    >>> from vitcost.config.scenario import Scenario
     >>> from vitcost.zoo import resolve
     >>> base = workload(resolve("vit_base_patch16_224").config, Scenario(batch=64, mode="train"))
     >>> needed(memory.step(base)).total_bytes
@@ -64,7 +64,7 @@ def executed_flops(run: Workload) -> int:
     """FLOPs that a step executes, with recomputation and what a fused attention computes again.
 
     >>> from vitcost.engine.workload import workload
-    >>> from vitcost.scenario import Scenario
+    >>> from vitcost.config.scenario import Scenario
     >>> from vitcost.zoo import resolve
     >>> executed_flops(workload(resolve("vit_base_patch16_224").config, Scenario()))
     35127656448

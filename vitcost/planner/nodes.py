@@ -2,7 +2,7 @@
 
 from vitcost.errors import ConfigError
 from vitcost.hardware.cards import Card
-from vitcost.hardware.nodes import most_of_a_node
+from vitcost.hardware.node_sizes import most_of_a_node
 from vitcost.planner.job import NODE
 
 __all__ = ["check_node", "nodes_of"]

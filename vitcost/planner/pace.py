@@ -5,15 +5,15 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
 
+from vitcost.config.scenario import Scenario
 from vitcost.engine.cost import Cost
 from vitcost.engine.workload import Workload
 from vitcost.errors import NotCovered
 from vitcost.hardware.basis import check_half
 from vitcost.hardware.cards import Card
-from vitcost.hardware.classes import setup_of
 from vitcost.hardware.constants import sheet_of
 from vitcost.hardware.predicted import Time
-from vitcost.scenario import Scenario
+from vitcost.hardware.work_classes import setup_of
 
 __all__ = ["Micro", "Pace", "pace_of", "step_cost"]
 

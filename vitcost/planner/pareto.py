@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
+from vitcost.costs.quantities import QUANTITIES, known
+from vitcost.costs.quantity import Amount
 from vitcost.errors import ConfigError, shown
-from vitcost.quantities import QUANTITIES, known
-from vitcost.quantity import Amount
 
 __all__ = ["front", "oriented", "pair_of", "said"]
 

@@ -4,12 +4,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from vitcost.costs.quantities import FLOATS, QUANTITIES
 from vitcost.errors import ConfigError, MissingExtra
+from vitcost.outside.writing import whole
 from vitcost.planner.arrays import load
 from vitcost.planner.chunk import Chunk, Timing
 from vitcost.planner.grid import Axis, Skipped, skips
-from vitcost.quantities import FLOATS, QUANTITIES
-from vitcost.written import whole
 
 __all__ = ["write", "write_rows"]
 

@@ -5,17 +5,18 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
-from vitcost.arguments import between, flag, listed, optional, takes, text
+from vitcost.config.scenario import Scenario
 from vitcost.engine.workload import Workload, workload
 from vitcost.errors import ConfigError, NotCovered, UnknownName, VitcostError
-from vitcost.hardware.attention import on_card
 from vitcost.hardware.basis import Anchor
+from vitcost.hardware.card_attention import on_card
 from vitcost.hardware.cards import Card
 from vitcost.hardware.constants import Calibration
+from vitcost.hardware.default_precision import precision_on
 from vitcost.hardware.given import anchors_of, known
-from vitcost.hardware.precision import precision_on
 from vitcost.hardware.roofline import predict
 from vitcost.hardware.specs import asked_cards
+from vitcost.outside.arguments import between, flag, listed, optional, takes, text
 from vitcost.planner.asked import asked
 from vitcost.planner.assumptions import assumptions
 from vitcost.planner.choose import PlanRow, planned, simplest
@@ -26,8 +27,7 @@ from vitcost.planner.pace import pace_of, step_cost
 from vitcost.planner.prices import Price, prices
 from vitcost.planner.reserve import Reserve, parse_reserve
 from vitcost.planner.strategies import Fixed
-from vitcost.result import Result
-from vitcost.scenario import Scenario
+from vitcost.render.result import Result
 from vitcost.zoo import Model, Resolved
 
 __all__ = ["DECIDED", "OnCard", "Plan", "PlanRow", "Totals", "plan"]

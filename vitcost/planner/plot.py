@@ -5,13 +5,13 @@ from math import hypot, pi
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from vitcost.costs.quantities import QUANTITIES, TIMED, known
 from vitcost.errors import ConfigError, MissingExtra
+from vitcost.outside.writing import whole
 from vitcost.page import printable, shown
 from vitcost.planner.labels import places
 from vitcost.planner.pareto import front, oriented
-from vitcost.quantities import QUANTITIES, TIMED, known
 from vitcost.units import Scale, common
-from vitcost.written import whole
 
 __all__ = ["DRAWN", "Picture", "check_file", "conditions", "picture_of", "plot"]
 

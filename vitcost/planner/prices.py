@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
-from vitcost.arguments import listed, text
+from vitcost.config.fields import as_python
 from vitcost.errors import ConfigError, shown
-from vitcost.fields import as_python
 from vitcost.hardware.cards import Card
 from vitcost.hardware.specs import card
+from vitcost.outside.arguments import listed, text
+from vitcost.outside.reading import PRICES, read_toml
 from vitcost.planner.job import parse_price
-from vitcost.reading import PRICES, read_toml
 
 __all__ = ["Price", "Prices", "prices"]
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
-from vitcost import memory
+from vitcost.costs import memory
 from vitcost.engine.parallel import TensorParallel
 from vitcost.engine.workload import Workload
 from vitcost.errors import ConfigError, NotCovered
@@ -25,7 +25,7 @@ class Weights(NamedTuple):
 def stage_weights(run: Workload, stages: int, tensor: int) -> Weights:
     """The parameters of a card of the widest stage.
 
-    >>> from vitcost.scenario import Scenario
+    >>> from vitcost.config.scenario import Scenario
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.zoo import resolve
     >>> base = workload(resolve("vit_base_patch16_224").config, Scenario(mode="train"))
@@ -39,7 +39,7 @@ def stage_weights(run: Workload, stages: int, tensor: int) -> Weights:
 def tensor_missing(run: Workload) -> str | None:
     """The reason why tensor parallel ranks cannot share the layers of a model; None: they can.
 
-    >>> from vitcost.scenario import Scenario
+    >>> from vitcost.config.scenario import Scenario
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.zoo import resolve
     >>> tensor_missing(workload(resolve("vit_base_patch16_224").config, Scenario())) is None
@@ -66,7 +66,7 @@ def rank_need(run: Workload, strategy: Strategy) -> Need:
     embedding and head, and keeps the activations of as many micro-batches as stages follow:
     Narayanan et al. 2021, section 2.2.
 
-    >>> from vitcost.scenario import Scenario
+    >>> from vitcost.config.scenario import Scenario
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.zoo import resolve
     >>> base = workload(resolve("vit_base_patch16_224").config, Scenario(mode="train"))

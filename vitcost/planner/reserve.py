@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from vitcost.config.fields import as_python
 from vitcost.errors import ConfigError
 from vitcost.errors import shown as short
-from vitcost.fields import as_python
 from vitcost.hardware.beside import beside, largest_tensors
 from vitcost.hardware.cards import Card
 from vitcost.page import shown

@@ -6,25 +6,25 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
-from vitcost.arguments import between, listed, optional, takes, text
+from vitcost.config.flags import TRAINING
+from vitcost.config.scenario import Scenario
 from vitcost.engine.workload import workload
 from vitcost.errors import ConfigError, NotCovered, UnknownName
-from vitcost.flags import TRAINING
-from vitcost.hardware.attention import on_card, on_platform
 from vitcost.hardware.basis import Anchor, check_half
+from vitcost.hardware.card_attention import on_card, on_platform
 from vitcost.hardware.cards import Card
+from vitcost.hardware.default_precision import AUTO, AUTOMATIC, precision_on
 from vitcost.hardware.given import anchors_of, known
-from vitcost.hardware.precision import AUTO, AUTOMATIC, precision_on
 from vitcost.hardware.roofline import predict
 from vitcost.hardware.specs import asked_cards
+from vitcost.outside.arguments import between, listed, optional, takes, text
 from vitcost.planner.asked import asked
 from vitcost.planner.capacity import BATCHES
 from vitcost.planner.load import Load, load
 from vitcost.planner.prices import Price, Prices, prices
 from vitcost.planner.reserve import Reserve, parse_reserve
 from vitcost.planner.serving import Question, ServeRow, row_of
-from vitcost.result import Result
-from vitcost.scenario import Scenario
+from vitcost.render.result import Result
 from vitcost.zoo import Model, Resolved
 
 __all__ = ["DECIDED", "Serve", "ServeRow", "serve"]
@@ -126,8 +126,9 @@ def serve(
     the most of the time that a card is busy. ``gpu`` names the cards, else those with a price are
     taken. ``price`` is of a card and hour: a number, ``"l4=0.8/h"``, a mapping, or the path of a
     TOML file with ``[price]``. ``precision`` is by default what each card is for
-    (``vitcost.hardware.precision``). Batches of 1, 2, 3, 4, 6, 8, … 1024 images are tried, or
-    ``batch`` alone; of these the one that needs the fewest cards is taken, then the sooner answer.
+    (``vitcost.hardware.default_precision``). Batches of 1, 2, 3, 4, 6, 8, … 1024 images are tried,
+    or ``batch`` alone; of these the one that needs the fewest cards is taken, then the sooner
+    answer.
 
     Images arrive at random, one by one (Poisson). Images that come one after another are a batch,
     which runs, when it is full, on the first card that is free. The latency is then exact

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from vitcost.config.scenario import Scenario
 from vitcost.engine.workload import Workload
 from vitcost.hardware.beside import verdict_on
 from vitcost.hardware.cards import Card
@@ -13,7 +14,6 @@ from vitcost.planner.load import Load
 from vitcost.planner.need import Need, need
 from vitcost.planner.prices import Prices
 from vitcost.planner.reserve import Reserve
-from vitcost.scenario import Scenario
 
 __all__ = ["Question", "ServeRow", "row_of"]
 

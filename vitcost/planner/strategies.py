@@ -78,7 +78,7 @@ def strategies(run: Workload, job: Job, fixed: Fixed, most: int) -> Iterator[Str
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.planner.job import job
-    >>> from vitcost.scenario import Scenario
+    >>> from vitcost.config.scenario import Scenario
     >>> from vitcost.zoo import resolve
     >>> run = workload(resolve("vit_base_patch16_224").config, Scenario(mode="train"))
     >>> fixed = Fixed(tensor_parallel=1, checkpointing="none")

@@ -5,16 +5,16 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import NamedTuple
 
+from vitcost.config.scenario import Scenario
+from vitcost.costs.memory import step
+from vitcost.costs.report import report_on
 from vitcost.engine.workload import workload
 from vitcost.errors import VitcostError
 from vitcost.hardware.cards import Card
 from vitcost.hardware.columns import Clock
-from vitcost.memory import step
-from vitcost.planner.formulas import Plan, formulas
 from vitcost.planner.grid import reason
+from vitcost.planner.report_formulas import Plan, formulas
 from vitcost.planner.timing import Cards
-from vitcost.report import report_on
-from vitcost.scenario import Scenario
 from vitcost.zoo import Resolved
 
 __all__ = ["DESCRIBED", "Structure", "structure"]

@@ -5,9 +5,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeAlias, cast
 
-from vitcost.arguments import flag, listed, optional, takes
+from vitcost.config.fields import integer
+from vitcost.config.scenario import Scenario
+from vitcost.costs.quantities import QUANTITIES, check_terms
+from vitcost.costs.quantity import NO_TERMS, Amount
 from vitcost.errors import ConfigError, NotCovered
-from vitcost.fields import integer
+from vitcost.outside.arguments import flag, listed, optional, takes
 from vitcost.planner.arrays import load
 from vitcost.planner.chunk import Chunk
 from vitcost.planner.compare import spelled_flag
@@ -27,10 +30,7 @@ from vitcost.planner.plot import conditions, picture_of, plot
 from vitcost.planner.structures import DESCRIBED
 from vitcost.planner.timing import Cards
 from vitcost.planner.wanted import SCHEMA, asked_for
-from vitcost.quantities import QUANTITIES, check_terms
-from vitcost.quantity import NO_TERMS, Amount
-from vitcost.result import Result
-from vitcost.scenario import Scenario
+from vitcost.render.result import Result
 from vitcost.zoo import Base, Model, described
 
 __all__ = ["MOST_LISTED", "Extremes", "Sweep", "sweep"]

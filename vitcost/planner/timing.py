@@ -3,6 +3,9 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from vitcost.config.scenario import Scenario
+from vitcost.costs.quantities import TIMED
+from vitcost.costs.quantity import Terms
 from vitcost.engine.model import Config
 from vitcost.engine.ops import Sizes
 from vitcost.hardware.cards import Card
@@ -13,9 +16,6 @@ from vitcost.hardware.specs import asked_cards
 from vitcost.planner.chunk import Filled
 from vitcost.planner.grid import CARD, Grid
 from vitcost.planner.prices import Price, prices
-from vitcost.quantities import TIMED
-from vitcost.quantity import Terms
-from vitcost.scenario import Scenario
 
 __all__ = ["ON_CARD", "Cards", "cards_of"]
 

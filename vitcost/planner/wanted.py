@@ -4,14 +4,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import prod
 from typing import Any, NamedTuple
 
-from vitcost.arguments import listed
+from vitcost.costs.quantities import QUANTITIES, TIMED, check_terms, check_used, known
+from vitcost.costs.quantity import Terms
 from vitcost.errors import ConfigError
+from vitcost.outside.arguments import listed
 from vitcost.planner.grid import CARD, Axis, Grid, check_apart
 from vitcost.planner.job import data_of
 from vitcost.planner.pareto import pair_of
 from vitcost.planner.timing import Cards, cards_of
-from vitcost.quantities import QUANTITIES, TIMED, check_terms, check_used, known
-from vitcost.quantity import Terms
 
 __all__ = ["COMPARED", "SCHEMA", "SHOWN", "Wanted", "asked_for", "terms_of"]
 

@@ -4,18 +4,18 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, replace
 from typing import Any, NamedTuple
 
-from vitcost.config import ViTConfig
+from vitcost.config.optimizers import OPTIMIZERS
+from vitcost.config.scenario import Scenario
+from vitcost.config.vit_config import ViTConfig
 from vitcost.engine.cost import Row as Layer
 from vitcost.engine.model import Config
 from vitcost.engine.workload import Workload, workload
 from vitcost.errors import NotCovered, UnknownName, VitcostError
-from vitcost.hardware.attention import on_card
+from vitcost.hardware.card_attention import on_card
 from vitcost.hardware.cards import Card
-from vitcost.optimizers import OPTIMIZERS
 from vitcost.planner.largest import largest_batches, largest_sizes, needs
 from vitcost.planner.levers import kernels, levers
 from vitcost.planner.need import executed_flops, need
-from vitcost.scenario import Scenario
 from vitcost.zoo import Resolved, resolve
 
 __all__ = ["Way", "fitting", "half", "sized", "smaller", "telling", "timed", "ways"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from vitcost.errors import UnknownName
 
 if TYPE_CHECKING:
-    from vitcost.result import Result
+    from vitcost.render.result import Result
 
 __all__ = ["FORMATS", "JUDGING", "SUFFIXES", "render"]
 

@@ -5,7 +5,7 @@ from io import StringIO
 from typing import Any
 
 from vitcost.page import printable
-from vitcost.result import Result
+from vitcost.render.result import Result
 
 __all__ = ["render"]
 

@@ -2,7 +2,7 @@
 
 from vitcost.page import Annotation, printable
 from vitcost.render.judged import failures
-from vitcost.result import Result
+from vitcost.render.result import Result
 
 __all__ = ["render"]
 

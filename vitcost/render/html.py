@@ -12,7 +12,7 @@ from typing import NamedTuple
 from vitcost.page import Areas, Bars, Column, Page, Plot, Row, Table, cell, printable, scaled, shown
 from vitcost.render.marks import KEYS, areas, bar, keys, plot
 from vitcost.render.mathml import mathml
-from vitcost.result import Result
+from vitcost.render.result import Result
 
 __all__ = ["STYLE", "body", "fragment", "render"]
 

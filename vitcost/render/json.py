@@ -5,7 +5,7 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from vitcost.result import Result
+    from vitcost.render.result import Result
 
 __all__ = ["render"]
 

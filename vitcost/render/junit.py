@@ -9,7 +9,7 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from vitcost.page import Case, printable
 from vitcost.render.judged import judged
-from vitcost.result import Result
+from vitcost.render.result import Result
 
 __all__ = ["render"]
 

@@ -7,8 +7,8 @@ notes behind the table. It needs ``\usepackage{booktabs}``, and a formula ``\use
 from collections.abc import Iterator
 
 from vitcost.page import Page, Row, Table, cell, printable, scaled
+from vitcost.render.result import Result
 from vitcost.render.tex import aligned, escaped, tex
-from vitcost.result import Result
 
 __all__ = ["render"]
 

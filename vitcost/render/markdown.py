@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from vitcost.page import Table, cell, printable, scaled
-from vitcost.result import Result
+from vitcost.render.result import Result
 
 __all__ = ["render"]
 

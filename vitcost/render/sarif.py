@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from vitcost.page import Annotation, Case, printable
 from vitcost.render.judged import judged
-from vitcost.result import Result
+from vitcost.render.result import Result
 
 __all__ = ["render"]
 

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeAlias
 from rich.cells import cell_len
 
 from vitcost.page import Column, Page, Table, cell, printable, scaled
-from vitcost.result import Result
+from vitcost.render.result import Result
 
 __all__ = ["render"]
 

@@ -36,7 +36,7 @@ def schema(name: str) -> dict[str, Any]:
     if name not in SCHEMAS:
         raise UnknownName("schema", name, SCHEMAS, f"there are {', '.join(SCHEMAS)}")
     # the types of every result, which no other command needs together
-    from vitcost.saved.generate import schema_of
+    from vitcost.costs.saved.generate import schema_of
     from vitcost.schemas.documents import DOCUMENTS
 
     return schema_of(f"vitcost.{name}/1", DOCUMENTS[name])

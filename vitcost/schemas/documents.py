@@ -3,16 +3,19 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
-from vitcost.budgets.baseline import Recorded
-from vitcost.changes import Changed
-from vitcost.check.result import Difference, ModelCheck
-from vitcost.diff import Base
+from vitcost.check.differences import Difference, ModelCheck
+from vitcost.config.scenario import Scenario
+from vitcost.costs.models import ModelRow
+from vitcost.costs.saved import report_json as saved
+from vitcost.costs.saved.generate import Also, Rest
 from vitcost.formulas.explanation import Term
 from vitcost.hardware.score import FileScore
-from vitcost.models import ModelRow
+from vitcost.planner.budgets.baseline import Recorded
+from vitcost.planner.changes import Changed
 from vitcost.planner.choose import PlanRow
 from vitcost.planner.compared import Why
 from vitcost.planner.deadline import Late
+from vitcost.planner.diff import Base
 from vitcost.planner.fit import FitRow
 from vitcost.planner.grid import Skipped
 from vitcost.planner.job import Job
@@ -20,9 +23,6 @@ from vitcost.planner.load import Load
 from vitcost.planner.plan import DECIDED, OnCard, Totals
 from vitcost.planner.serve import DECIDED as OF_CARDS
 from vitcost.planner.serving import ServeRow
-from vitcost.saved import report as saved
-from vitcost.saved.generate import Also, Rest
-from vitcost.scenario import Scenario
 from vitcost.textbook import LayerComplexity
 
 __all__ = ["DOCUMENTS"]

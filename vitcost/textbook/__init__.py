@@ -20,7 +20,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vitcost.textbook.activations import Running, block_saved_bytes, vit_saved_bytes
     from vitcost.textbook.flops import (
         attention_flops,
         backward_flops,
@@ -40,9 +39,9 @@ if TYPE_CHECKING:
         vit_training_flops,
         weighted_sum_flops,
     )
-    from vitcost.textbook.layers import LayerComplexity, layer_complexities
+    from vitcost.textbook.layer_types import LayerComplexity, layer_complexities
     from vitcost.textbook.letters import Vit, patches
-    from vitcost.textbook.memory import (
+    from vitcost.textbook.model_bytes import (
         ModelStates,
         block_activation_bytes,
         inference_bytes,
@@ -58,6 +57,7 @@ if TYPE_CHECKING:
         text_params_approx,
         vit_params,
     )
+    from vitcost.textbook.saved_bytes import Running, block_saved_bytes, vit_saved_bytes
 
 __all__ = [
     "LayerComplexity",
@@ -98,7 +98,7 @@ __all__ = [
     "weighted_sum_flops",
 ]
 
-_MODULES = ("activations", "flops", "layers", "letters", "memory", "params")
+_MODULES = ("saved_bytes", "flops", "layer_types", "letters", "model_bytes", "params")
 
 
 def __getattr__(name: str) -> Any:

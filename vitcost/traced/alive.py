@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from vitcost.engine.live import PARTS, Change, Event, Place
 from vitcost.engine.ops import Tensor
-from vitcost.traced.polynomials import Polynomial, plus
+from vitcost.traced.batch_sizes import Polynomial, plus
 from vitcost.traced.trace import BORN, DIES, GRADIENT, LOOK, SAVED, Pass, decoded
 
 __all__ = ["Held", "Look", "all_events", "held_at", "saved_at_end", "tensors", "upper"]

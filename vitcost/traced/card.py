@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vitcost.engine.kernels import choose
+from vitcost.engine.attention_kernels import choose
 from vitcost.engine.ops import Op
 from vitcost.engine.ops import Tensor as Axes
 from vitcost.errors import NotCovered

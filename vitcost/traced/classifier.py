@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from math import prod
 from typing import NamedTuple
 
+from vitcost.config.scenario import PRECISIONS
 from vitcost.engine.cost import Cost
 from vitcost.engine.ops import Size
-from vitcost.scenario import PRECISIONS
+from vitcost.traced.batch_sizes import Polynomial, plus, value
 from vitcost.traced.digest import Digest, Head, Run, Scenes
-from vitcost.traced.polynomials import Polynomial, plus, value
-from vitcost.traced.rows import moved_bytes
+from vitcost.traced.module_rows import moved_bytes
 from vitcost.traced.trace import ITEMSIZE, Array, Operator, Pass
 
 __all__ = ["OtherClasses", "ambiguous", "head_of", "run", "with_classes"]

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from vitcost.engine.cost import Cost
 from vitcost.engine.live import PARTS
 from vitcost.errors import ConfigError
-from vitcost.traced.polynomials import Polynomial, value
+from vitcost.traced.batch_sizes import Polynomial, value
 
 __all__ = [
     "BY_CLASS",

@@ -7,20 +7,20 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property, partial
 from typing import Any
 
+from vitcost.config.scenario import Scenario
 from vitcost.engine.cost import Cost, Row
 from vitcost.engine.live import Change, Event, Place
 from vitcost.engine.ops import Size, Sizes, Tensor
 from vitcost.engine.parameters import Parameter
 from vitcost.engine.workload import Alive, Workload
 from vitcost.errors import ConfigError, NotCovered
-from vitcost.scenario import Scenario
 from vitcost.traced.alive import tensors
+from vitcost.traced.batch_sizes import Polynomial, plus, value
 from vitcost.traced.classifier import OtherClasses, ambiguous, with_classes
 from vitcost.traced.digest import Digest, Run, Scenes
-from vitcost.traced.model import TracedModel
-from vitcost.traced.polynomials import Polynomial, plus, value
 from vitcost.traced.trace import How, how_of
-from vitcost.traced.workload import Traced, Traces
+from vitcost.traced.traced_model import TracedModel
+from vitcost.traced.traced_workload import Traced, Traces
 
 __all__ = ["Digested", "DigestedModel"]
 

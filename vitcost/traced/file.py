@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from zlib import crc32
 
 from vitcost.errors import ConfigError, shown
-from vitcost.reading import Kind, read_json
-from vitcost.traced.polynomials import Polynomial
+from vitcost.outside.reading import Kind, read_json
+from vitcost.outside.writing import whole
+from vitcost.traced.batch_sizes import Polynomial
 from vitcost.traced.touched import packed_touched, unpacked_touched
 from vitcost.traced.trace import (
     BORN,
@@ -29,7 +30,6 @@ from vitcost.traced.trace import (
     Weight,
     decoded,
 )
-from vitcost.written import whole
 
 if TYPE_CHECKING:
     from pathlib import Path

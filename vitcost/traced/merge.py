@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from vitcost.errors import NotCovered
+from vitcost.traced.batch_sizes import Polynomial, through
+from vitcost.traced.fake_run import Run
 from vitcost.traced.operators import ATTENTION
-from vitcost.traced.polynomials import Polynomial, through
 from vitcost.traced.record import Called
 from vitcost.traced.replayed import Spec
-from vitcost.traced.steps import Run
 from vitcost.traced.trace import Array, Module, Operator, Pass, Returned, ordered
 
 __all__ = ["merged"]
@@ -22,7 +22,7 @@ def merged(runs: Sequence[Run], batches: Sequence[int]) -> Pass:
 
     >>> from torch import nn
     >>> from vitcost.traced.inputs import inputs_of
-    >>> from vitcost.traced.steps import run
+    >>> from vitcost.traced.fake_run import run
     >>> from vitcost.traced.trace import How
     >>> head = nn.Linear(768, 1000)
     >>> runs = [run(head, inputs_of(head, "768"), b, How(), None, "head") for b in (2, 3, 4)]

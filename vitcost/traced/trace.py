@@ -8,8 +8,8 @@ that are born, saved by autograd, taken over as gradients, or freed; see ``coded
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from vitcost.scenario import Scenario
-from vitcost.traced.polynomials import Polynomial
+from vitcost.config.scenario import Scenario
+from vitcost.traced.batch_sizes import Polynomial
 
 __all__ = [
     "BORN",

@@ -6,14 +6,14 @@ import torch
 from torch import nn
 
 from vitcost.errors import NotCovered
+from vitcost.traced.chosen_loss import Loss
+from vitcost.traced.fake_run import Run, run
 from vitcost.traced.finite import NOTE as FINITE
 from vitcost.traced.inputs import Inputs
-from vitcost.traced.losses import Loss
 from vitcost.traced.merge import merged
+from vitcost.traced.module_rows import uncounted
 from vitcost.traced.operators import foreign
 from vitcost.traced.pointwise import listed, without_rule
-from vitcost.traced.rows import uncounted
-from vitcost.traced.steps import Run, run
 from vitcost.traced.stops import NoStep
 from vitcost.traced.trace import How, Pass, Trace
 

@@ -16,14 +16,14 @@ from json import dumps
 from pathlib import Path
 from typing import NamedTuple
 
-from vitcost.arguments import path, text
 from vitcost.errors import ConfigError, shown
 from vitcost.hardware.specs import card_names
+from vitcost.outside.arguments import path, text
+from vitcost.outside.version import VERSION
+from vitcost.outside.writing import whole
 from vitcost.render.html import STYLE
-from vitcost.version import VERSION
 from vitcost.web.answer import answer
 from vitcost.web.controls import FIRST, form
-from vitcost.written import whole
 from vitcost.zoo import digests, names
 
 __all__ = ["PYODIDE", "RUNTIME", "Site", "packed", "web"]
@@ -39,11 +39,11 @@ _ROOT = Path(__file__).parents[1]
 _ASSETS = Path(__file__).parent / "assets"
 # parts of the package that need torch, sympy, numpy or a terminal, or answer other questions
 _APART = (
-    "check/", "cli/", "formulas/", "schemas/", "budget", "diff.py", "planner/sweep.py",
-    "planner/grid.py", "planner/evaluate.py", "planner/plot.py", "planner/parquet.py",
-    "planner/plan.py", "planner/choose.py", "planner/serve.py", "hardware/score.py", "models.py",
-    "pages/models.py", "zoo/patterns.py", "planner/compare.py", "planner/named.py",
-    "web/__init__.py", "__main__.py",
+    "check/", "cli/", "formulas/", "schemas/", "planner/budget", "pages/check_page.py",
+    "planner/diff.py", "planner/sweep.py", "planner/grid.py", "planner/evaluate.py",
+    "planner/plot.py", "planner/parquet.py", "planner/plan.py", "planner/choose.py",
+    "planner/serve.py", "hardware/score.py", "costs/models.py", "pages/models_page.py",
+    "zoo/patterns.py", "planner/compare.py", "planner/named.py", "web/__init__.py", "__main__.py",
 )  # fmt: skip
 _TORCH = "\nimport torch\n"
 _DIGESTS = (digests.TIMM, digests.HUB)

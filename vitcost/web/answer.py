@@ -10,19 +10,19 @@ from html import escape
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from vitcost.config.flags import mode_of
+from vitcost.config.scenario import Scenario
+from vitcost.costs.quantities import QUANTITIES
+from vitcost.costs.report import report, report_in, with_times
+from vitcost.costs.report_types import Report
+from vitcost.costs.roofline_picture import roofline
 from vitcost.errors import ConfigError, VitcostError
-from vitcost.flags import mode_of
 from vitcost.hardware.specs import asked_cards
 from vitcost.page import Column, Page, Row, Table, printable
-from vitcost.pages.roofline import roofline
 from vitcost.planner.asked import asked
 from vitcost.planner.fit import fit
-from vitcost.quantities import QUANTITIES
 from vitcost.render.html import body
 from vitcost.render.mathml import mathml
-from vitcost.report import report, report_in, with_times
-from vitcost.reported import Report
-from vitcost.scenario import Scenario
 from vitcost.web.controls import given
 from vitcost.web.formula import SHOWN, formulas_of
 from vitcost.web.spelled import as_budget, as_command, as_python

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any, NamedTuple
 
-from vitcost.scenario import CHOICES, HELP
+from vitcost.config.scenario import CHOICES, HELP
 
 __all__ = ["CONTROLS", "FIRST", "LISTS", "Control", "form", "given"]
 

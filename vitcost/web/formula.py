@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from math import prod
 from typing import Any
 
+from vitcost.config.scenario import Scenario
 from vitcost.engine.polynomial import Product
 from vitcost.engine.workload import workload
 from vitcost.errors import NotCovered
-from vitcost.planner.formulas import formulas
-from vitcost.scenario import Scenario
+from vitcost.planner.report_formulas import formulas
 from vitcost.zoo import Resolved
 
 __all__ = ["SHOWN", "formulas_of"]

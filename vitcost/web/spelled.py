@@ -5,9 +5,9 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from vitcost.quantities import QUANTITIES
-from vitcost.reported import Report
-from vitcost.scenario import Scenario
+from vitcost.config.scenario import Scenario
+from vitcost.costs.quantities import QUANTITIES
+from vitcost.costs.report_types import Report
 
 __all__ = ["as_budget", "as_command", "as_python"]
 

@@ -4,13 +4,13 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from vitcost.config import RATIOS, ViTConfig, configure
+from vitcost.config.vit_config import RATIOS, ViTConfig, configure
 from vitcost.errors import ConfigError, NotCovered, UnknownName, VitcostError, shown
 from vitcost.zoo.found import Base, Resolved
 
 if TYPE_CHECKING:
+    from vitcost.config.text_config import ClipConfig, TextConfig
     from vitcost.engine.model import Config
-    from vitcost.text import ClipConfig, TextConfig
     from vitcost.zoo.keys import Described
 
 __all__ = [
@@ -88,7 +88,7 @@ def _tower(model: Model, tower: str | None) -> Base:
     config: Any = base.base
     if not hasattr(config, "vision"):
         raise ConfigError(f"{base.name} has no two towers, of which one could be its {tower}")
-    from vitcost.text import tower_of
+    from vitcost.config.text_config import tower_of
 
     source = f"{tower} tower of {base.source}"
     return Base(f"{base.name}:{tower}", source, tower_of(config, tower), base.flags)
@@ -137,7 +137,10 @@ def described(model: Model) -> Base:
         if hasattr(model, "named_parameters"):
             raise ConfigError("a torch module is read by vitcost.from_torch(module)")
         # text models are loaded when one is asked for, and then they are there
-        if not isinstance(model, ViTConfig) and type(model).__module__ != "vitcost.text":
+        if (
+            not isinstance(model, ViTConfig)
+            and type(model).__module__ != "vitcost.config.text_config"
+        ):
             raise ConfigError(f"a model is a name, a path or a config, got {shown(model)}")
         return Base("custom", "config", model)
     if not model.strip():
@@ -164,11 +167,11 @@ def _based_or_traced(model: str) -> Base:
     row = _by_name(model)
     if row is not None:
         return _based(model, row)
-    from vitcost.zoo import files
+    from vitcost.zoo import model_files
 
-    if files.is_path(model):
+    if model_files.is_path(model):
         traced = _traced_file(model)
-        return _based(model, files.described(model, _named)) if traced is None else traced
+        return _based(model, model_files.described(model, _named)) if traced is None else traced
     from vitcost.zoo.timm.others import class_of
 
     if class_of(model) is not None:
@@ -235,9 +238,9 @@ def _row(name: str) -> "Described | None":
     row = _by_name(name)
     if row is not None:
         return row
-    from vitcost.zoo import files
+    from vitcost.zoo import model_files
 
-    return files.described(name, _named) if files.is_path(name) else None
+    return model_files.described(name, _named) if model_files.is_path(name) else None
 
 
 def _by_name(name: str) -> "Described | None":
@@ -261,7 +264,8 @@ _DYNAMIC: Mapping[str, Any] = MappingProxyType({"dynamic_img_size": True})
 
 def names() -> list[str]:
     """Every name that a formula describes, in order."""
-    from vitcost.zoo import aliases, papers, text, timm
+    from vitcost.zoo import aliases, papers, timm
+    from vitcost.zoo import text_models as text
 
     ours = {*papers.MODELS, *timm.names(), *text.TEXT, *text.CLIP}
     return sorted({*ours, *aliases.names(ours)})
@@ -291,7 +295,7 @@ def _fields(name: str) -> tuple[str, dict[str, Any]] | None:
 
 def _text(name: str) -> "Described | None":
     """A text transformer or a model of two towers by its name."""
-    from vitcost.zoo import text
+    from vitcost.zoo import text_models as text
     from vitcost.zoo.keys import Described
 
     if name in text.TEXT:
@@ -308,7 +312,7 @@ def _text(name: str) -> "Described | None":
 
 def _traced_file(path: str) -> Base | None:
     """A trace, or a model of transformers' without a formula; None for what is neither."""
-    from vitcost.zoo import files
+    from vitcost.zoo import model_files
 
     if path.endswith(".gz"):
         from vitcost.zoo import tracing
@@ -316,7 +320,7 @@ def _traced_file(path: str) -> Base | None:
         return tracing.of_file(path)
     if not path.lower().endswith(".json"):
         return None
-    data = files.read(path)
+    data = model_files.read(path)
     if str(data.get("schema", "")).startswith("vitcost.trace/"):
         from vitcost.zoo import tracing
 
@@ -324,7 +328,7 @@ def _traced_file(path: str) -> Base | None:
     if "model_type" not in data:
         return None
     try:
-        files.described(path, _named)
+        model_files.described(path, _named)
     except NotCovered:
         from vitcost.zoo import tracing
 
@@ -385,6 +389,6 @@ def _on_top(base: Base, overrides: Mapping[str, Any]) -> "Config":
         return traced
     if isinstance(base.base, ViTConfig | Mapping):
         return configure(base.base, **overrides)
-    from vitcost.text import configure_text
+    from vitcost.config.text_config import configure_text
 
     return configure_text(base.base, base.name, **overrides)

@@ -166,7 +166,7 @@ def lookup(name: str, row: Callable[[str], Described]) -> Described | None:
 
 def is_hub_id(name: str) -> bool:
     """Whether a name is an id of the Hugging Face hub whose model is known."""
-    from vitcost.zoo.hub import HUB
+    from vitcost.zoo.hub_ids import HUB
 
     return name in HUB or _on_the_hub(name).startswith("timm/")
 
@@ -183,7 +183,7 @@ _SHORT = frozenset(name for name in ROWS if "/" in name)
 
 
 def _in_a_table(name: str, row: Callable[[str], Described]) -> Described | None:
-    from vitcost.zoo.hub import HUB
+    from vitcost.zoo.hub_ids import HUB
     from vitcost.zoo.open_clip_models import MODELS
 
     if name in MODELS:
@@ -203,7 +203,7 @@ def _in_a_table(name: str, row: Callable[[str], Described]) -> Described | None:
 
 
 def _hugging_face(name: str) -> Described:
-    from vitcost.zoo.hub import HUB
+    from vitcost.zoo.hub_ids import HUB
 
     entry = HUB[name]
     # the loaders of files are not needed by other names
@@ -229,7 +229,7 @@ def _open_clip(name: str, row: Callable[[str], Described]) -> Described:
 def names(rows: Collection[str]) -> list[str]:
     """Every name of others whose row is among some, in the order of their tables; of two towers
     where the text tower has no formula, the other."""
-    from vitcost.zoo.hub import HUB
+    from vitcost.zoo.hub_ids import HUB
     from vitcost.zoo.open_clip_models import MODELS
 
     aliases = [name for name, alias in ROWS.items() if alias.base in rows or alias.base in HUB]

@@ -11,7 +11,7 @@ from vitcost.errors import NotCovered
 from vitcost.traced.classifier import with_classes
 from vitcost.traced.digest import Entry, Refused, index, read
 from vitcost.traced.digested import DigestedModel
-from vitcost.traced.model import TracedModel
+from vitcost.traced.traced_model import TracedModel
 from vitcost.zoo.found import Resolved
 
 __all__ = ["HUB", "TIMM", "entries", "file_of", "library", "of_hub", "of_timm", "refused"]

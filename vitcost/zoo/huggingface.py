@@ -8,8 +8,8 @@ that a file leaves out has transformers' default, and the source says so.
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from vitcost.activations import ACTIVATIONS
-from vitcost.config import ViTConfig
+from vitcost.config.activations import ACTIVATIONS
+from vitcost.config.vit_config import ViTConfig
 from vitcost.errors import ConfigError, NotCovered, shown
 from vitcost.zoo.families import FAMILIES, TOWERS
 from vitcost.zoo.keys import Described, as_field_errors, check_keys, typed

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeAlias
 
-from vitcost.config import ViTConfig
+from vitcost.config.text_config import ClipConfig, TextConfig
+from vitcost.config.vit_config import ViTConfig
 from vitcost.errors import ConfigError, NotCovered, shown
-from vitcost.text import ClipConfig, TextConfig
 from vitcost.zoo.families import FAMILIES, TOWERS
 from vitcost.zoo.huggingface import (
     FREE_KEYS,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 from vitcost.errors import ConfigError, NotCovered, nearest, shown
 
 if TYPE_CHECKING:
-    from vitcost.text import ClipConfig, TextConfig
+    from vitcost.config.text_config import ClipConfig, TextConfig
 
 __all__ = ["Described", "Fixed", "as_field_errors", "check_keys", "guess", "typed"]
 

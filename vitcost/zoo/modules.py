@@ -13,12 +13,12 @@ from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from vitcost.config import ViTConfig, configure
+from vitcost.config.scenario import Scenario
+from vitcost.config.vit_config import ViTConfig, configure
 from vitcost.engine.model import built_alike
 from vitcost.engine.workload import workload
 from vitcost.errors import ConfigError, MissingExtra, NotCovered, shown
-from vitcost.scenario import Scenario
-from vitcost.users_code import users_code
+from vitcost.outside.users_code import users_code
 from vitcost.zoo.alterations import need_alike, need_slots, need_unchanged
 from vitcost.zoo.families import FAMILIES
 from vitcost.zoo.found import Resolved
@@ -314,7 +314,7 @@ def _on_meta(build: "Callable[[], nn.Module]") -> "nn.Module":
 
 def _fed(config: "Config", img_size: Size | None, in_chans: int | None) -> "Config":
     """The config of a module that is fed images of a size."""
-    from vitcost.text import ClipConfig
+    from vitcost.config.text_config import ClipConfig
 
     image = getattr(config, "vision", config)
     if not isinstance(image, ViTConfig):

@@ -8,7 +8,7 @@ Keys and defaults are those of open_clip 3.3, ``model.py: CLIPVisionCfg`` and
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from vitcost.config import ViTConfig, configure
+from vitcost.config.vit_config import ViTConfig, configure
 from vitcost.errors import ConfigError, NotCovered, UnknownName, shown
 from vitcost.zoo.keys import Described, as_field_errors, check_keys, typed
 

@@ -1,7 +1,7 @@
 """Ids of the Hugging Face hub whose weights open_clip loads, by the model JSON that they are of.
 
 Source: open_clip 3.3, ``pretrained.py``. An id that timm loads too is timm's here, and one whose
-``config.json`` transformers reads stands in ``hub``.
+``config.json`` transformers reads stands in ``hub_ids``.
 """
 
 from collections.abc import Mapping

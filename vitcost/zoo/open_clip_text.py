@@ -6,9 +6,9 @@ Keys and defaults are those of open_clip 3.3, ``model.py: CLIPTextCfg``.
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from vitcost.config import configure
+from vitcost.config.text_config import ClipConfig, TextConfig
+from vitcost.config.vit_config import configure
 from vitcost.errors import NotCovered, shown
-from vitcost.text import ClipConfig, TextConfig
 from vitcost.zoo.keys import Fixed, as_field_errors, check_keys, typed
 
 __all__ = ["both", "text_tower"]

@@ -1,10 +1,11 @@
-"""timm's hybrid patch embedding, read back: which row of ``vitcost.backbones`` its network is."""
+"""timm's hybrid patch embedding, read back: which row of ``vitcost.config.backbones`` its network
+is."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from vitcost.backbones import BACKBONES, features
-from vitcost.engine.backbones import backbone
+from vitcost.config.backbones import BACKBONES, features
+from vitcost.engine.backbone_layers import backbone
 from vitcost.engine.ops import Op, Sizes, Tensor
 from vitcost.engine.tree import Node
 from vitcost.zoo.read_layers import name_of, need

@@ -7,7 +7,7 @@ layer raises ``NotCovered`` with the reason: half an understanding would be a wr
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
-from vitcost.activations import ACTIVATIONS
+from vitcost.config.activations import ACTIVATIONS
 from vitcost.errors import NotCovered
 
 __all__ = [

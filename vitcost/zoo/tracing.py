@@ -11,9 +11,9 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, cast
 
 from vitcost.errors import ConfigError, MissingExtra, NotCovered, VitcostError, shown
+from vitcost.outside.users_code import users_code
 from vitcost.traced.file import read
-from vitcost.traced.model import Filed, TracedModel
-from vitcost.users_code import users_code
+from vitcost.traced.traced_model import Filed, TracedModel
 from vitcost.zoo.found import Base, Resolved
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def of_module(
     rebuild: "Callable[[Mapping[str, Any]], nn.Module] | None" = None,
 ) -> Resolved:
     """A module as a model that is traced when it is asked for."""
-    from vitcost.traced.modules import OfModule
+    from vitcost.traced.module_traces import OfModule
 
     traces = OfModule(
         built.module,

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from vitcost.config import FIELDS, RATIOS
+from vitcost.config.fields import checked
+from vitcost.config.vit_config import FIELDS, RATIOS
 from vitcost.errors import NotCovered, UnknownName
-from vitcost.fields import checked
 
 __all__ = ["CLASSES", "fields_of", "has_rest", "saved_fields"]
 

@@ -8,7 +8,7 @@ architecture's own function gives, then what ``pretrained_cfg`` says.
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from vitcost.config import configure, merged
+from vitcost.config.vit_config import configure, merged
 from vitcost.errors import ConfigError, NotCovered, UnknownName, shown
 from vitcost.zoo.keys import Described, check_keys, typed
 from vitcost.zoo.timm.args import has_rest, saved_fields

@@ -1,0 +1,391 @@
+"""One model against its torch module, quantity by quantity and module path by module path.
+
+Every comparison is exact. A counter's known habit is an amount that is computed from the formulas;
+it explains a difference of exactly that amount and no other.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from functools import lru_cache, partial
+from math import prod
+from time import perf_counter
+from types import MappingProxyType
+from typing import NamedTuple, TypeAlias, TypeVar
+
+import torch
+from torch import nn
+
+from vitcost.check.counters import Counted, by_fvcore, by_torch, kept
+from vitcost.check.differences import Difference, ModelCheck, Value
+from vitcost.check.expected import Expected, expected, folded
+from vitcost.check.scopes import Call
+from vitcost.config.vit_config import ViTConfig
+from vitcost.costs.summary import Call as TableRow
+from vitcost.costs.summary import calls as table_rows
+from vitcost.costs.summary import covers
+from vitcost.errors import VitcostError
+
+__all__ = [
+    "GROUPS", "REFERENCE", "STEPS", "Case", "Compared", "Provider", "Step", "called", "compare",
+    "steps_of", "told",
+]  # fmt: skip
+
+# the real model of a config, in eval mode, with eager or with torch's fused attention
+Provider: TypeAlias = Callable[[ViTConfig, bool], nn.Module]
+
+REFERENCE = "reference"
+# the reference shares these with the formulas by construction, and a model by another author need
+# not: modules that do nothing, and pointwise work that a definition leaves out or counters miss
+_REFERENCE_ALONE = {
+    "calls", "calls_training", "calls_fused",
+    "number_of_calls", "number_of_calls_training", "number_of_calls_fused",
+    "pointwise", "pointwise_total", "pointwise_fvcore", "summary_rows", "summary",
+}  # fmt: skip
+
+_FLASH = "a fused attention computes its scores again in backward: five products instead of four"
+_NO_CPU_RULE = "torch's FlopCounterMode has no rule for scaled_dot_product_attention on the CPU"
+_QUERIES = "the model scales its queries; the definition counts the scores that this scales"
+_GRID = "the model keeps its patches as a grid, and lays them out as tokens later"
+GROUPS = "torch counts the gradient of a grouped convolution's weight as if it had one group"
+_NO_RULE = "fvcore has no rule for scaled_dot_product_attention"
+_PER_NORM = "fvcore counts 5 for every element of a LayerNorm, and has no rule for "
+
+# pointwise operators that fvcore lists as unsupported; anything else that it lists is a finding
+_POINTWISE = {"add", "div", "gelu", "mul", "softmax", "tanh"}
+
+
+class Case(NamedTuple):
+    """The comparison of a step; ``against``: whose model the provider builds, and ``left_out``:
+    whose it should have built, and why not."""
+
+    config: ViTConfig
+    batch: int
+    provider: Provider
+    against: str = REFERENCE
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.batch, self.config.in_chans, *self.config.image)
+
+    def model(self, fused: bool = False, training: bool = False) -> nn.Module:
+        """The real model on meta: shapes without memory."""
+        with torch.device("meta"):
+            return self.provider(self.config, fused).train(training)
+
+    def expected(
+        self, training: bool = False, kernel: str = "eager", precision: str = "fp32"
+    ) -> tuple[Expected, ...]:
+        return expected(self.config, self.batch, training, kernel, precision)
+
+
+_One = TypeVar("_One")
+
+
+class Compared(NamedTuple):
+    """One number of the formulas beside the counter's."""
+
+    path: str
+    quantity: str
+    expected: Value
+    actual: Value
+    explained_by: str = ""
+
+
+class Step(NamedTuple):
+    """A part of a comparison; ``quick`` ones count without running, in about a second."""
+
+    run: Callable[[Case], Iterator[Compared]]
+    quick: bool = False
+
+
+def steps_of(quick: bool) -> list[str]:
+    """The labels of all steps, or of the quick ones."""
+    return [label for label, step in STEPS.items() if step.quick or not quick]
+
+
+def compare(
+    name: str, case: Case, on_step: Callable[[str], None], quick: bool = False
+) -> ModelCheck:
+    """Every step of ``STEPS``, or the quick ones, and what differs."""
+    start = perf_counter()
+    counts: Counter[str] = Counter()
+    differences = []
+    for label in steps_of(quick):
+        on_step(f"{name}: {label}")
+        for one in told(label, partial(STEPS[label].run, case)):
+            if case.against != REFERENCE and one.quantity in _REFERENCE_ALONE:
+                continue
+            counts[one.quantity] += 1
+            if one.expected != one.actual:
+                differences.append(Difference(*one))
+    seconds = perf_counter() - start
+    differs = tuple(dict.fromkeys(differences))
+    return ModelCheck(name, dict(counts), differs, seconds, case.against, case.left_out)
+
+
+def told(label: str, run: Callable[[], Iterator[_One]]) -> Iterator[_One | Compared]:
+    """The comparison of a step; a model that stops on the way is a difference."""
+    try:
+        yield from run()
+    except VitcostError:
+        raise
+    except Exception as error:  # somebody else's forward may raise any error
+        reason = str(error).strip().partition("\n")[0]
+        yield Compared("", label, "runs", f"{type(error).__name__}: {reason}")
+
+
+def _parameters(case: Case) -> Iterator[Compared]:
+    """Parameters of every module and of the whole, by shape."""
+    model = case.model()
+    actual = {path: _numel(module) for path, module in model.named_modules()}
+    formula = {e.path: e.cost.params for e in case.expected()}
+    # a parameter outside of layers stands for itself; where the formulas lack one, its module's sum
+    # differs
+    counted = {path: p.numel() for path, p in model.named_parameters() if path in formula}
+    actual.update(counted)
+    yield from _by_path("params", formula, actual)
+    tensors = case.expected(training=True)[-1].cost.tensors
+    yield Compared("", "parameter_tensors", tensors, len(list(model.parameters())))
+
+
+def _eager_eval(case: Case) -> Iterator[Compared]:
+    # a forward pass alone: autograd need not follow it
+    counted = by_torch(case.model().requires_grad_(False), case.shape)
+    formula = case.expected()
+    yield from _calls("calls", formula, counted.calls)
+    forward = {e.path: e.cost.flops for e in formula}
+    yield from _by_path("flops", forward, counted.forward, _paths(counted))
+    yield from _pointwise(case.config, formula, counted)
+    yield from _summary(case, counted.calls)
+
+
+def _pointwise(c: ViTConfig, formula: tuple[Expected, ...], counted: Counted) -> Iterator[Compared]:
+    """Elements written, an attention's scale being of its scores, whatever the model scales."""
+    moved: Counter[str] = Counter()
+    for attention in formula:
+        if attention.type == "Attention" and c.scale_query:
+            b, s, h = attention.shape
+            for path in _ancestry(attention.path):
+                moved[path] += b * s * (h - c.num_heads * s)
+    written = {e.path: e.cost.pointwise for e in formula}
+    actual = counted.pointwise
+    yield from _by_path("pointwise", {p: n + moved[p] for p, n in written.items()}, actual)
+    if c.scale_query:
+        yield _explained("pointwise_total", written[""], actual[""], moved[""], _QUERIES)
+
+
+def _eager_training(case: Case) -> Iterator[Compared]:
+    model = case.model(training=True)
+    counted = by_torch(model, case.shape)
+    formula = case.expected(training=True)
+    yield from _calls("calls_training", formula, counted.calls)
+    yield from _training(formula, counted, _grouped(model, formula))
+
+
+def _training(
+    formula: tuple[Expected, ...], counted: Counted, habit: Mapping[str, int]
+) -> Iterator[Compared]:
+    forward = {e.path: e.cost.flops for e in formula}
+    backward = {e.path: e.cost.backward_flops for e in formula}
+    called = _paths(counted)
+    yield from _by_path("flops_training", forward, counted.forward, called)
+    yield from _by_path("backward_flops", backward, counted.backward, called, habit)
+    step = counted.forward[""] + counted.backward[""]
+    want = forward[""] + backward[""]
+    yield _explained("train_step_flops", want, step, habit.get("", 0), GROUPS)
+
+
+def _grouped(model: nn.Module, formula: tuple[Expected, ...]) -> Counter[str]:
+    """Backward FLOPs that torch's counter has too much, by module."""
+    flops = {e.path: e.cost.flops for e in formula}
+    extra: Counter[str] = Counter()
+    for path, module in model.named_modules():
+        if isinstance(module, nn.Conv2d) and module.groups > 1:
+            for above in _ancestry(path):
+                extra[above] += (module.groups - 1) * flops[path]
+    return extra
+
+
+def _fused(case: Case) -> Iterator[Compared]:
+    """The fused kernel: the same forward, and one product more in backward."""
+    model = case.model(fused=True, training=True)
+    counted = by_torch(model, case.shape, flash=True)
+    formula = case.expected(training=True, kernel="flash")
+    habit = _grouped(model, formula)
+    yield from _calls("calls_fused", formula, counted.calls)
+    forward = {e.path: e.cost.flops for e in formula}
+    called = _paths(counted)
+    yield from _by_path("flops_fused", forward, counted.forward, called)
+    executed = {e.path: e.cost.executed_backward_flops for e in formula}
+    yield from _by_path("executed_backward_flops", executed, counted.backward, called, habit)
+    whole = formula[-1].cost
+    # two products forward, of equal size: one of them is computed again
+    again = _attention_flops(formula) // 2 + habit[""]
+    why = f"{_FLASH}; {GROUPS}" if habit else _FLASH
+    yield _explained("backward_flops_fused", whole.backward_flops, counted.backward[""], again, why)
+
+
+def _fvcore_eager(case: Case) -> Iterator[Compared]:
+    """fvcore counts one for a multiply-add, and runs the model: one image is enough."""
+    one = case._replace(batch=1)
+    counts = by_fvcore(one.model(), one.shape)
+    formula = one.expected()
+    macs = {e.path: e.cost.flops // 2 for e in formula}
+    actual = {path: _products(ops) for path, ops in counts.items()}
+    yield from _by_path("macs_fvcore", macs, actual, called(one))
+    norms = 5 * sum(prod(e.shape) for e in formula if e.type == "LayerNorm")
+    whole = counts[""]
+    silent = sorted(op for op, n in whole.items() if n == 0)
+    why = _PER_NORM + ", ".join(silent) if _POINTWISE.issuperset(silent) else ""
+    pointwise = formula[-1].cost.pointwise
+    yield _explained("pointwise_fvcore", pointwise, whole["layer_norm"], norms - pointwise, why)
+
+
+def _fvcore_fused(case: Case) -> Iterator[Compared]:
+    one = case._replace(batch=1)
+    counts = by_fvcore(one.model(fused=True), one.shape)
+    formula = one.expected(kernel="flash")
+    lost = _attention_flops(formula) // 2
+    macs = formula[-1].cost.flops // 2
+    yield _explained("macs_fvcore_fused", macs, _products(counts[""]), -lost, _NO_RULE)
+
+
+def _saved_eager(case: Case) -> Iterator[Compared]:
+    for precision in ("fp32", "amp"):
+        yield from _saved(case, "eager", precision)
+
+
+def _saved_fused(case: Case) -> Iterator[Compared]:
+    c = case.config
+    if c.attn_drop_rate or c.use_rel_pos_bias or c.use_shared_rel_pos_bias:
+        # the CPU's fused kernel has neither dropout nor a bias that trains: torch falls back to
+        # eager products
+        return
+    for precision in ("fp32", "amp"):
+        yield from _saved(case, "flash", precision)
+    counted = kept(case.model(fused=True, training=True), case.shape)
+    formula = case.expected(training=True, kernel="flash")
+    lost, flops = _attention_flops(formula), formula[-1].cost.flops
+    yield _explained("flops_fused_cpu", flops, counted.forward[""], -lost, _NO_CPU_RULE)
+
+
+def _saved(case: Case, kernel: str, precision: str) -> Iterator[Compared]:
+    """Bytes saved for backward, in fp32 and under autocast."""
+    model = case.model(fused=kernel == "flash", training=True)
+    autocast = torch.bfloat16 if precision == "amp" else None
+    actual = kept(model, case.shape, autocast).saved_bytes
+    formula = case.expected(training=True, kernel=kernel, precision=precision)
+    saved = {e.path: e.cost.saved_bytes for e in formula}
+    yield from _by_path(f"saved_bytes_{kernel}_{precision}", saved, actual, called(case))
+
+
+def _summary(case: Case, calls: tuple[Call, ...]) -> Iterator[Compared]:
+    """The table of torchsummary against what its hooks would record."""
+    if not covers(case.config):
+        return
+    model = case.model()
+    table = list(table_rows(folded(case.config, 1, False, "eager", "fp32")))
+    seen = [
+        TableRow(call.type, call.shape[1:], _weight_and_bias(model.get_submodule(call.path)))
+        for call in calls
+        if call.path and call.type not in ("Sequential", "ModuleList")
+    ]
+    yield Compared("", "summary_rows", len(table), len(seen))
+    for row, (formula, hook) in enumerate(zip(table, seen, strict=False), 1):
+        yield Compared(f"row {row}", "summary", str(formula), str(hook))
+
+
+STEPS: Mapping[str, Step] = {
+    "parameters": Step(_parameters, quick=True),
+    "forward FLOPs, eager attention": Step(_eager_eval, quick=True),
+    "forward and backward FLOPs, eager attention": Step(_eager_training),
+    "forward and backward FLOPs, fused attention": Step(_fused),
+    "fvcore, eager attention": Step(_fvcore_eager),
+    "fvcore, fused attention": Step(_fvcore_fused),
+    "saved activations, eager attention": Step(_saved_eager),
+    "saved activations, fused attention": Step(_saved_fused),
+}
+
+
+def _by_path(
+    quantity: str,
+    formula: Mapping[str, int],
+    actual: Mapping[str, int],
+    called: Container[str] | None = None,
+    habit: Mapping[str, int] = MappingProxyType({}),
+) -> Iterator[Compared]:
+    """A module that one side does not have counts 0 there; ``habit`` is what a counter has more of.
+
+    Work is by the modules that are ``called``: where a model reads a layer's weight and does not
+    call the layer, or walks through a list of blocks, the work is of the module around it.
+    """
+    for path in dict.fromkeys((*formula, *actual)):
+        if called is None or path in called:
+            want, got, amount = (each.get(path, 0) for each in (formula, actual, habit))
+            yield Compared(path, quantity, want, got, GROUPS if got - want == amount else "")
+
+
+def _paths(counted: Counted) -> set[str]:
+    """The modules that a model called."""
+    return {call.path for call in counted.calls}
+
+
+@lru_cache(maxsize=1)
+def called(case: Case) -> set[str]:
+    """The modules that the model of a case calls."""
+    return _paths(by_torch(case.model().requires_grad_(False), case.shape))
+
+
+def _calls(
+    quantity: str, formula: Iterable[Expected], calls: tuple[Call, ...]
+) -> Iterator[Compared]:
+    """The order and the types of all module calls, and the output shapes of those in both."""
+    declared = [e for e in formula if e.type != "Parameter"]
+    yield Compared("", f"number_of_{quantity}", len(declared), len(calls))
+    for want, call in zip(declared, calls, strict=False):
+        yield Compared(
+            want.path, quantity, f"{want.path}: {want.type}", f"{call.path}: {call.type}"
+        )
+    shapes = {call.path: call.shape for call in calls}
+    for want in declared:
+        if want.path in shapes:
+            got = shapes[want.path]
+            flat = (got[0], prod(got[1:-1]), got[-1]) if len(got) == 4 else ()
+            why = _GRID if flat == want.shape else ""
+            yield Compared(want.path, "output_shape", want.shape, got, why)
+
+
+def _explained(quantity: str, want: int, actual: int, amount: int, why: str) -> Compared:
+    return Compared("", quantity, want, actual, why if actual - want == amount else "")
+
+
+def _ancestry(path: str) -> Iterator[str]:
+    """A module and every module that it is part of."""
+    while path:
+        yield path
+        path = path.rpartition(".")[0]
+    yield ""
+
+
+def _attention_flops(formula: tuple[Expected, ...]) -> int:
+    """The products of all attentions: the cost of a module that is in no child of it."""
+    flops = {e.path: e.cost.flops for e in formula}
+    in_children: Counter[str] = Counter()
+    for path, n in flops.items():
+        if path:
+            in_children[path.rpartition(".")[0]] += n
+    return sum(flops[path] - n for path, n in in_children.items())
+
+
+def _products(ops: Mapping[str, int]) -> int:
+    return sum(ops.get(op, 0) for op in ("conv", "linear", "matmul", "mm", "bmm", "addmm"))
+
+
+def _numel(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _weight_and_bias(module: nn.Module) -> int:
+    tensors = (getattr(module, name, None) for name in ("weight", "bias"))
+    return sum(p.numel() for p in tensors if isinstance(p, torch.Tensor))

@@ -1,0 +1,101 @@
+"""The result of a check: every difference, and whether something explains it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from vitcost.render.result import Result
+
+__all__ = ["CheckResult", "Difference", "ModelCheck", "Value"]
+
+Value: TypeAlias = "int | str | tuple[int, ...]"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A quantity of one module (``""``: the whole model) that formula and torch see differently.
+
+    ``expected`` is the formula's, ``actual`` the counter's; ``explained_by`` names the counter's
+    habit where it accounts for the difference to the last digit, and is empty otherwise.
+    """
+
+    path: str
+    quantity: str
+    expected: Value
+    actual: Value
+    explained_by: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "path": self.path,
+            "quantity": self.quantity,
+            "expected": _plain(self.expected),
+            "actual": _plain(self.actual),
+            "explained_by": self.explained_by or None,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCheck:
+    """One model against its torch module: how many numbers of each quantity, and what differs.
+
+    ``against`` says whose module it is: ``reference``, or ``timm`` with its version. ``left_out``
+    says what was not compared, and why; ``of`` whether a formula or a trace was.
+    """
+
+    model: str
+    comparisons: Mapping[str, int]
+    differences: tuple[Difference, ...]
+    seconds: float
+    against: str = "reference"
+    left_out: tuple[str, ...] = ()
+    of: str = "formula"
+
+    @property
+    def ok(self) -> bool:
+        """Whether every difference is explained."""
+        return all(d.explained_by for d in self.differences)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "model": self.model,
+            "against": self.against,
+            "ok": self.ok,
+            "differences": [d.to_dict() for d in self.differences],
+            "comparisons": dict(self.comparisons),
+            "seconds": self.seconds,
+            "left_out": list(self.left_out),
+            "of": self.of,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult(Result):
+    """The verdict on all models, and the versions of the counters that gave it."""
+
+    models: tuple[ModelCheck, ...]
+    versions: Mapping[str, str]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every model is."""
+        return all(m.ok for m in self.models)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON of schema ``vitcost.check/1``."""
+        return {
+            "schema": "vitcost.check/1",
+            "ok": self.ok,
+            "models": [m.to_dict() for m in self.models],
+            "versions": dict(self.versions),
+        }
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Every difference as a flat row: ``pandas.DataFrame(result.rows())``."""
+        for model in self.models:
+            for difference in model.differences:
+                yield {"model": model.model, **difference.to_dict()}
+
+
+def _plain(value: Value) -> Any:
+    return list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,55 @@
+"""Every architecture of timm's against timm itself, in as many processes as there are cores."""
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+
+from vitcost.check.against_torch import compare
+from vitcost.check.differences import Difference, ModelCheck
+from vitcost.check.witness import case_of
+from vitcost.config.vit_config import ViTConfig
+from vitcost.errors import VitcostError
+from vitcost.zoo import resolve
+
+__all__ = ["walk"]
+
+
+def walk(
+    names: Sequence[str], batch: int, on_done: Callable[[int, str], None]
+) -> tuple[ModelCheck, ...]:
+    """The quick steps of every name, in the order of the names."""
+    if not names:
+        return ()
+    checks = []
+    # a fork would inherit the locks of torch's threads
+    context = get_context("spawn")
+    processes = min(os.cpu_count() or 1, len(names))
+    with ProcessPoolExecutor(processes, context, initializer=_alone) as pool:
+        for one in pool.map(partial(_quick, batch=batch), names):
+            checks.append(one)
+            on_done(len(checks), one.model)
+    return tuple(checks)
+
+
+def _alone() -> None:
+    """One thread a process: the processes are as many as the cores."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def _quick(name: str, batch: int) -> ModelCheck:
+    config = resolve(name).config
+    assert isinstance(config, ViTConfig), name
+    case = case_of(name, config, batch, {})
+    try:
+        return compare(name, case, lambda label: None, quick=True)
+    except VitcostError:
+        raise
+    except Exception as error:  # one model that does not run is a finding, not the end of the walk
+        what = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+        return ModelCheck(
+            name, {"runs": 1}, (Difference("", "runs", "yes", what),), 0, case.against
+        )

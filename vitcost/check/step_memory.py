@@ -1,0 +1,253 @@
+"""The memory of a training step against torch: the saved bytes and the peak, byte for byte.
+
+Four witnesses. Two allocate nothing: fake tensors have the CPU's shapes and storages. A real step
+on the CPU shows what its allocator does, and one on a card what is beside the tensors there.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from vitcost.check.against_torch import Case, Compared, called
+from vitcost.check.checkpointed import checkpointed
+from vitcost.check.counters import fill, kept
+from vitcost.check.differences import ModelCheck
+from vitcost.check.expected import written_out
+from vitcost.check.reference import beyond, build
+from vitcost.check.step_witnesses import (
+    Loss,
+    Step,
+    allocated,
+    cross_entropies,
+    means,
+    on_card,
+    optimizer,
+    tracked,
+)
+from vitcost.check.stepwise import Found, LeftOut, stepwise
+from vitcost.check.trainable_models import adapted, frozen
+from vitcost.config.scenario import Scenario
+from vitcost.costs.memory import StepPeak, loss_bytes, states, step_peak
+from vitcost.engine import live
+from vitcost.engine.ops import Sizes
+from vitcost.engine.workload import workload
+from vitcost.errors import ConfigError, NotCovered
+from vitcost.traced.alive import upper
+from vitcost.traced.inputs import inputs_of
+from vitcost.traced.module_rows import rows
+from vitcost.traced.trace import How
+from vitcost.traced.traces import trace
+from vitcost.units import binary_bytes
+
+__all__ = ["LARGEST_REAL", "MEMORY_STEPS", "MemoryCase", "compare_memory", "scenario_of"]
+
+# of a step that is really run on the CPU, predicted bytes
+LARGEST_REAL = 2 * 2**30
+
+# bytes that a card may have beside the tensors: cuBLAS keeps 32 MiB at most by default
+# (CUBLAS_WORKSPACE_CONFIG), and the other kernels' scratch and the rounding of blocks to 512 bytes
+# are taken to be a part in thirty of the rest
+_CARD_WORKSPACE, _CARD_SHARE = 32 * 2**20, 30
+
+_DTYPES = {
+    "amp-bf16": torch.bfloat16, "bf16": torch.bfloat16, "amp-fp16": torch.float16,
+    "fp16": torch.float16,
+}  # fmt: skip
+
+
+class MemoryCase(NamedTuple):
+    """A model, and the step of it that is compared."""
+
+    case: Case
+    scenario: Scenario
+
+    @property
+    def autocast(self) -> torch.dtype | None:
+        amp = self.scenario.precision.startswith("amp")
+        return _DTYPES[self.scenario.precision] if amp else None
+
+    def model(self) -> nn.Module:
+        """The real model on meta, in training mode."""
+        how = self.scenario
+        case = self.case
+        model = case.model(fused=how.attention == "sdpa", training=True)
+        if how.precision in _DTYPES and self.autocast is None:
+            model.to(_DTYPES[how.precision])
+        if case.config.dist_token and hasattr(model, "distilled_training"):
+            # timm's answers with both heads, as it trains, where it is told to
+            model.distilled_training = True  # type: ignore[assignment]
+        freeze = "backbone" if how.lora and how.freeze == "none" else how.freeze
+        frozen(model, freeze)
+        if how.lora:
+            adapted(model, how.lora, how.lora_layers)
+        return checkpointed(model, how.checkpointing)
+
+    @property
+    def loss(self) -> Loss:
+        """The loss of the formulas' step."""
+        return cross_entropies if self.case.config.losses else means
+
+    @property
+    def vectors(self) -> int:
+        """Vectors of class scores, which have a target each."""
+        config = self.case.config
+        each = 1 if config.global_pool else config.tokens
+        return self.case.batch * each if config.losses else 0
+
+    def step(self, device: str) -> Step:
+        """The same on a device, every number in it zero: the bytes in memory are the same."""
+        model = self.model()
+        fill(model, partial(torch.zeros_like, device=device))
+        dtype = next(model.parameters()).dtype
+        images = torch.zeros(*self.case.shape, dtype=dtype, device=device)
+        make = optimizer(self.scenario.optimizer)
+        return Step(model, images, make, self.autocast, self.loss, self.vectors)
+
+    def predicted(self, platform: str = "cpu", in_place: bool = True) -> StepPeak:
+        """The formulas' peak of the step."""
+        run = workload(self.case.config, replace(self.scenario, platform=platform))
+        return step_peak(states(run, 0), run, in_place=in_place)
+
+
+def scenario_of(flags: Mapping[str, Any]) -> Scenario:
+    """A training step on the CPU; the attention kernel is torch's choice, or eager."""
+    how = Scenario.of(**{**flags, "mode": "train", "platform": "cpu"})
+    if how.attention not in ("sdpa", "eager"):
+        raise ConfigError(
+            f"attention must be sdpa or eager where torch runs, got {how.attention!r}"
+        )
+    # an optimizer that is not there is no reason to compare the rest
+    optimizer(how.optimizer)
+    return how
+
+
+def compare_memory(
+    name: str, case: Case, on_step: Callable[[str], None], *, scenario: Scenario
+) -> ModelCheck:
+    """Every step of ``MEMORY_STEPS``, what differs, and what was left out."""
+    if scenario.checkpointing == "selective" and not beyond(case.config):
+        # timm's own attention cannot be taken apart; the reference is the same model
+        case = Case(case.config, case.batch, build)
+    return stepwise(
+        name,
+        MEMORY_STEPS,
+        MemoryCase(case, scenario),
+        on_step,
+        against=case.against,
+        command="check --memory",
+        left_out=case.left_out,
+    )
+
+
+def _saved(asked: MemoryCase) -> Iterator[Found]:
+    """Saved bytes by module path; of a checkpointed model by the kinds of its parts."""
+    case, how = asked.case, asked.scenario
+    run = workload(case.config, how)
+    row = run.rows()
+    saved = kept(asked.model(), case.shape, asked.autocast).saved_bytes
+    whole = how.checkpointing == "none"
+    paths = called(case) if whole else {"", *saved.keys()}
+    for e in written_out(row):
+        if e.path in paths and (whole or e.path.count(".") <= 1):
+            yield Compared(e.path, "saved_bytes", e.cost.saved_bytes, saved.get(e.path, 0))
+    if case.config.losses:
+        model, vectors = asked.model(), asked.vectors
+        by_autograd = kept(model, case.shape, asked.autocast, cross_entropies, vectors).saved_bytes
+        with_loss = by_autograd[""]
+        formula = row.cost.saved_bytes + loss_bytes(run)
+        yield Compared("", "saved_activations_bytes", formula, with_loss)
+
+
+def _traced(asked: MemoryCase) -> Iterator[Found]:
+    """The same step of the real model by a trace, under the rules of a CPU and of a card."""
+    model, scenario = asked.model(), asked.scenario
+    for platform in ("cpu", "cuda"):
+        # the flags are in the model
+        how = How(scenario.precision, platform)
+        traced = trace(
+            model, inputs_of(model, torch.empty(asked.case.shape)), (asked.case.batch,), how
+        )
+        run = workload(asked.case.config, replace(scenario, platform=platform))
+        step = traced.step
+        if step is None:
+            raise NotCovered(traced.missing)
+        cost, formula = rows(step, traced.weights, asked.case.batch).cost, run.rows().cost
+        saved = formula.saved_bytes + loss_bytes(run)
+        yield Compared("", f"saved_activations_bytes_traced_{platform}", saved, cost.saved_bytes)
+        # as they run: a trace of two attention kernels that read one value knows of no definition
+        # in which they are one product
+        forward, backward = formula.executed_flops, formula.executed_backward_flops
+        yield Compared("", f"flops_traced_{platform}", forward, cost.executed_flops)
+        ran = cost.executed_backward_flops
+        yield Compared("", f"backward_flops_traced_{platform}", backward, ran)
+        actual = live.peak(upper(step), Sizes(b=asked.case.batch)).peak_bytes
+        yield Compared(
+            "", f"peak_bytes_traced_{platform}", live.peak(run.step(), run.sizes).peak_bytes, actual
+        )
+
+
+def _tracked(asked: MemoryCase) -> Iterator[Found]:
+    """The peak as torch's MemTracker sees it, on fake tensors."""
+    formula, model = int(asked.predicted(in_place=False).total_bytes), asked.model()
+    if not all(p.requires_grad for p in model.parameters()):
+        yield LeftOut("it hooks the gradient of every parameter, and some are frozen")
+        return
+    make = optimizer(asked.scenario.optimizer)
+    actual = tracked(model, asked.case.shape, make, asked.autocast, asked.loss, asked.vectors)
+    yield Compared("", "peak_bytes_tracked", formula, actual)
+
+
+def _allocated(asked: MemoryCase) -> Iterator[Found]:
+    """The peak by the CPU's allocator: of tensors to the byte, and all with the workspace named."""
+    formula = int(asked.predicted().total_bytes)
+    if formula > LARGEST_REAL:
+        limit, needed = binary_bytes(LARGEST_REAL), binary_bytes(formula)
+        yield LeftOut(f"a real step needs {needed}, and is run up to {limit}")
+        return
+    step = asked.step("cpu")
+    lasting = sum(t.untyped_storage().nbytes() for t in step.lasting)
+    storages = allocated(step)
+    tensors, total = lasting + storages.tensor_bytes, lasting + storages.total_bytes
+    yield Compared("", "peak_bytes_tensors", formula, tensors)
+    # bytes beside the tensors explain a peak that is above theirs, and no other
+    explained = tensors == formula and total - tensors <= sum(storages.others.values())
+    reasons = [f"{name}, {n:,} bytes" for name, n in sorted(storages.others.items())]
+    yield Compared(
+        "", "peak_bytes_allocated", formula, total, "; ".join(reasons) if explained else ""
+    )
+
+
+def _on_card(asked: MemoryCase) -> Iterator[Found]:
+    """The peak by the allocator of a CUDA card, of which the formulas know the tensors."""
+    if not torch.cuda.is_available():
+        yield LeftOut("torch sees no CUDA card here")
+        return
+    formula = int(asked.predicted("cuda").total_bytes)
+    free, _ = torch.cuda.mem_get_info()
+    if formula > free:
+        yield LeftOut(
+            f"a step needs {binary_bytes(formula)}, of which {binary_bytes(free)} are free"
+        )
+        return
+    before = torch.cuda.memory_allocated()
+    actual = on_card(asked.step("cuda")) - before
+    most = _CARD_WORKSPACE + formula // _CARD_SHARE
+    why = (
+        f"workspace of kernels and rounding of blocks, {actual - formula:,} bytes: not in the "
+        f"formulas, and taken as such up to {most:,}"
+    )
+    explained = 0 < actual - formula <= most
+    yield Compared("", "peak_bytes_card", formula, actual, why if explained else "")
+
+
+MEMORY_STEPS: Mapping[str, Callable[[MemoryCase], Iterator[Any]]] = {
+    "saved activations, saved_tensors_hooks": _saved,
+    "a step by a trace, a CPU's rules and a card's": _traced,
+    "peak of a step, MemTracker": _tracked,
+    "peak of a step, the CPU's allocator": _allocated,
+    "peak of a step, a CUDA card": _on_card,
+}

@@ -1,0 +1,356 @@
+"""Witnesses of a training step: torch's own trackers of what is in memory.
+
+The step is that of ``vitcost.engine.step_trace``, the second of its kind: it runs once before it is
+looked at, so that the optimizer's states exist.
+"""
+
+import os
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache, partial
+from importlib import import_module
+from typing import Any, NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.distributed._tools.mem_tracker import MemTracker
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.nn import functional
+from torch.optim import Optimizer
+from torch.profiler import ProfilerActivity, profile
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from vitcost.check.counters import fill
+from vitcost.check.installed import timm
+from vitcost.config.optimizers import OPTIMIZERS
+from vitcost.config.optimizers import Optimizer as Row
+from vitcost.errors import NotCovered
+
+__all__ = [
+    "Alive",
+    "Allocated",
+    "Loss",
+    "Step",
+    "allocated",
+    "cross_entropies",
+    "forward_peak",
+    "looks",
+    "means",
+    "on_card",
+    "optimizer",
+    "tracked",
+    "valued",
+]
+
+MakeOptimizer: TypeAlias = Callable[[Iterable[nn.Parameter]], Optimizer]
+Loss: TypeAlias = Callable[[Any, Tensor], Tensor]
+
+
+def optimizer(name: str) -> MakeOptimizer:
+    """The optimizer of a scenario's name; where that leaves it open, torch chooses how it walks.
+
+    Raises ``NotCovered`` where its class is not there: another optimizer would be stepped.
+
+    >>> optimizer("adamw-foreach")([nn.Parameter(torch.zeros(1))]).defaults["foreach"]
+    True
+    """
+    row = OPTIMIZERS[name]
+    if not row.rest:
+        return _made(name, row)
+    return partial(Apart, _made(name, row), optimizer(row.rest))
+
+
+def _made(name: str, row: Row) -> MakeOptimizer:
+    package, _, kind = row.real.rpartition(".")
+    if package.startswith("timm"):
+        package = package.replace("timm", timm().__name__, 1)
+    try:
+        module = import_module(package)
+    except ModuleNotFoundError as why:
+        raise NotCovered(f"a real step of optimizer {name}: {why.name} is not installed") from None
+    if not hasattr(module, kind):
+        raise NotCovered(f"a real step of optimizer {name}: {package} has no {kind}")
+    return partial(getattr(module, kind), lr=1e-3, **row.options)
+
+
+class Apart(Optimizer):
+    """Two optimizers as one: the matrices of a model have the first, all other tensors the second,
+    which steps after it."""
+
+    def __init__(
+        self, own: MakeOptimizer, rest: MakeOptimizer, parameters: Iterable[nn.Parameter]
+    ) -> None:
+        trained = list(parameters)
+        super().__init__(trained, {})
+        matrices = [p for p in trained if p.ndim == 2]
+        others = [p for p in trained if p.ndim != 2]
+        pairs = ((own, matrices), (rest, others))
+        self.parts = [make(some) for make, some in pairs if some]
+
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        for part in self.parts:
+            part.step()
+            self.state.update(part.state)
+
+
+def cross_entropies(logits: Any, targets: Tensor) -> Tensor:
+    """The loss of a step: the cross entropy of every head, over all tokens that have scores."""
+    return _each(lambda one: functional.cross_entropy(one.flatten(0, -2), targets), logits)
+
+
+def means(features: Any, targets: Tensor) -> Tensor:
+    """The loss of a step without class scores: the mean of every output."""
+    return _each(torch.mean, features)
+
+
+def _each(loss: Callable[[Tensor], Tensor], outputs: Any) -> Tensor:
+    if isinstance(outputs, tuple):
+        first, second = map(loss, outputs)
+        return first + second
+    return loss(outputs)
+
+
+class Step:
+    """A model in training mode with its batch and its optimizer, and one step of them. ``vectors``
+    of class scores have a target each: one an image, unless told."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        images: Tensor,
+        make: MakeOptimizer,
+        autocast: torch.dtype | None = None,
+        loss: Loss = cross_entropies,
+        vectors: int | None = None,
+    ) -> None:
+        self.model, self.images, self.autocast = model.train(), images, autocast
+        self.loss = loss
+        number = len(images) if vectors is None else vectors
+        self.targets = torch.zeros(number, dtype=torch.long, device=images.device)
+        self.optimizer = make(p for p in model.parameters() if p.requires_grad)
+        self.run()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def run(self) -> None:
+        """zero_grad, forward, loss, backward, optimizer."""
+        self.optimizer.zero_grad(set_to_none=True)
+        kind, dtype = self.images.device.type, self.autocast
+        with torch.autocast(kind, dtype or torch.bfloat16, enabled=dtype is not None):
+            loss = self.loss(self.model(self.images), self.targets)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+
+    @property
+    def lasting(self) -> list[Tensor]:
+        """The tensors in memory before and after."""
+        states = [t for state in self.optimizer.state.values() for t in state.values()]
+        tensors = [t for t in states if isinstance(t, Tensor)]
+        weights = (*self.model.parameters(), *self.model.buffers())
+        return [self.images, self.targets, *weights, *tensors, *self.shared]
+
+    @property
+    def shared(self) -> list[Tensor]:
+        """Tensors that an optimizer keeps once for all parameters."""
+        values = [value for group in self.optimizer.param_groups for value in group.values()]
+        return [value for value in values if isinstance(value, Tensor)]
+
+
+def looks(step: Step) -> list[int]:
+    """Bytes alive after each operator of a step, over what lasts."""
+    alive = Alive(step.lasting)
+    with alive:
+        step.run()
+    return alive.seen
+
+
+def forward_peak(model: nn.Module, images: Tensor, autocast: torch.dtype | None = None) -> int:
+    """The most bytes of tensors alive after any operator of a forward pass without gradients."""
+    alive = Alive([images, *model.parameters(), *model.buffers()])
+    on = torch.autocast("cpu", autocast or torch.bfloat16, enabled=autocast is not None)
+    with alive, torch.no_grad(), on:
+        model(images)
+    return max(alive.seen)
+
+
+class Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Follows every storage that an operator returns until Python lets it go."""
+
+    def __init__(self, lasting: Iterable[Tensor]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.known = {t.untyped_storage()._cdata for t in lasting}
+        self.alive: dict[int, tuple[Any, int]] = {}
+        self.seen: list[int] = []
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        output = func(*args, **(kwargs or {}))
+        reference: Any = StorageWeakRef
+        self.alive = {at: held for at, held in self.alive.items() if not held[0].expired()}
+        for tensor in tree_leaves(output):
+            if isinstance(tensor, Tensor):
+                storage = tensor.untyped_storage()
+                if storage._cdata not in self.known and storage._cdata not in self.alive:
+                    self.alive[storage._cdata] = reference(storage), storage.nbytes()
+        self.seen.append(sum(n for _, n in self.alive.values()))
+        return output
+
+
+def tracked(
+    model: nn.Module,
+    shape: Iterable[int],
+    make: MakeOptimizer,
+    autocast: torch.dtype | None = None,
+    loss: Loss = cross_entropies,
+    vectors: int | None = None,
+) -> int:
+    """The peak of a step by torch's MemTracker, everything in memory, on fake tensors.
+
+    The model may lie on meta. Nothing is allocated, and everything has the shapes of the CPU.
+    """
+    with warnings.catch_warnings(), FakeTensorMode():
+        # it loses its place among modules, not its sum, where a block runs again
+        warnings.filterwarnings("ignore", message="Module is None")
+        dtype = next(model.parameters()).dtype
+        fill(model, lambda t: torch.empty(t.shape, dtype=t.dtype))
+        images = torch.empty(*shape, dtype=dtype)
+        step = Step(model, images, valued(make), autocast, loss, vectors)
+        tracker = MemTracker()
+        tracker.track_external(step.model, step.optimizer, step.images, step.targets, *step.shared)
+        with tracker:
+            step.run()
+        peak = tracker.get_tracker_snapshot("peak")
+        return sum(device["Total"] for device in peak.values())
+
+
+def valued(make: MakeOptimizer) -> MakeOptimizer:
+    """An optimizer whose step reads 2.0 off each of its counters and norms: a fake tensor has no
+    value. A forward that reads one stops, as everywhere."""
+
+    def made(parameters: Iterable[nn.Parameter]) -> Optimizer:
+        optimizer, item = make(parameters), Tensor.item
+
+        def enter(*_: Any) -> None:
+            Tensor.item = lambda self: 2.0  # type: ignore[method-assign]
+
+        def leave(*_: Any) -> None:
+            Tensor.item = item  # type: ignore[method-assign]
+
+        optimizer.register_step_pre_hook(enter)
+        optimizer.register_step_post_hook(leave)
+        return optimizer
+
+    return made
+
+
+class Allocated(NamedTuple):
+    """The peak of a step by an allocator, over what lasts.
+
+    ``tensor_bytes`` is the most of what operators hand on; ``total_bytes`` counts everything, and
+    of that moment ``others`` says what is not a tensor of the model: by operator, its workspace.
+    """
+
+    tensor_bytes: int
+    total_bytes: int
+    others: Mapping[str, int]
+
+
+def allocated(step: Step) -> Allocated:
+    """The most that a step allocates by the CPU's allocator: the events of torch's profiler.
+
+    An allocation that one call of an operator frees again is its workspace, and an allocation
+    outside of any operator is no tensor of the model.
+    """
+    step.optimizer.zero_grad(set_to_none=True)
+    # the profiler would say on stderr that it starts and stops
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        step.run()
+    results: Any = profiler.profiler
+    tree = results.kineto_results.experimental_event_tree()
+    events = sorted(
+        (event for root in tree for event in _memory(root, None)), key=lambda event: event[0]
+    )
+    apart = _apart(events)
+    now = others = tensors = total = 0
+    alive: Counter[str] = Counter()
+    most: Mapping[str, int] = {}
+    for i, (*_, size) in enumerate(events):
+        now += size
+        if i in apart:
+            others += size
+            alive[apart[i]] += size
+        tensors = max(tensors, now - others)
+        if now > total:
+            total, most = now, {name: n for name, n in alive.items() if n}
+    return Allocated(tensors, total, most)
+
+
+class Call(NamedTuple):
+    """One call of an operator, as a tool on torch's dispatcher sees it."""
+
+    name: str
+    start: int
+
+
+# when, in which call, at which address, how many bytes
+Allocation: TypeAlias = tuple[int, Call | None, int, int]
+
+# tensors that Python allocates outside of operators, by their bytes
+_OUTSIDE = {
+    8: "numbers of Python that operators keep as tensors",
+    torch.get_rng_state().nbytes: "state of the random generator, for what runs again",
+}
+
+
+def _apart(events: Sequence[Allocation]) -> Mapping[int, str]:
+    """The allocations that are no tensors of the model with what frees them, and whose they are."""
+    births: dict[int, int] = {}
+    apart = {}
+    for i, (_, call, address, size) in enumerate(events):
+        if size > 0:
+            births[address] = i
+            continue
+        first = births.pop(address, i)
+        born = events[first][1]
+        if born is not None and born == call:
+            apart[first] = apart[i] = f"workspace of {born.name}"
+        elif born is None and first != i and -size in _OUTSIDE:
+            apart[first] = apart[i] = _OUTSIDE[-size]
+    return apart
+
+
+def _memory(event: Any, call: Call | None) -> Iterator[Allocation]:
+    """The allocations below an event of the profiler, a call of an operator or what makes some."""
+    if "Allocation" in str(event.tag):
+        yield event.start_time_ns, call, event.extra_fields.ptr, event.extra_fields.alloc_size
+        return
+    if call is None and _is_seen(event.name):
+        call = Call(event.name.removeprefix("aten::"), event.start_time_ns)
+    for child in event.children:
+        yield from _memory(child, call)
+
+
+@cache
+def _is_seen(name: str) -> bool:
+    """Whether a tool on the dispatcher sees an operator itself, not those that it is made of."""
+    packet = getattr(torch.ops.aten, name.removeprefix("aten::"), None)
+    if packet is None or not name.startswith("aten::"):
+        return False
+    overloads = [f"{name}.{each}" for each in packet.overloads() if "out" not in each]
+    names = [each.removesuffix(".default") for each in overloads]
+    has = torch._C._dispatch_has_kernel_for_dispatch_key
+    known = [each for each in names if torch._C._dispatch_has_kernel(each)]
+    return any(not has(each, "CompositeImplicitAutograd") for each in known)
+
+
+def on_card(step: Step) -> int:
+    """The peak of a step by the allocator of a CUDA card, everything in memory."""
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    step.run()
+    torch.cuda.synchronize()
+    return int(torch.cuda.max_memory_allocated())

@@ -1,0 +1,62 @@
+"""``vitcost calibrate``."""
+
+from collections.abc import Sequence
+
+import click
+
+from vitcost.cli.form import format_options
+from vitcost.cli.options import Command, Option, given, measured_options
+from vitcost.cli.output import emit, write
+
+__all__ = ["command"]
+
+_EXAMPLES = """
+vitcost calibrate mine.csv -g h100-sxm --compile -o mine.toml
+vitcost calibrate benchmark-infer-amp-nchw-pt240-cu124-rtx4090.csv
+vitcost calibrate mine.csv -g h100-sxm --json
+vitcost report vit_base_patch16_224 -g h100-sxm --calibration mine.toml
+"""
+
+
+@click.command(
+    "calibrate",
+    cls=Command,
+    suffixes={".toml": "toml"},
+    own_file=True,
+    examples=_EXAMPLES,
+    params=[
+        click.Argument(["files"], nargs=-1, required=True, metavar="FILE...", type=click.Path()),
+        Option(
+            ["-o", "--output"],
+            type=click.Path(),
+            metavar="TOML",
+            help="where the constants go, for --calibration of other commands",
+        ),
+        *format_options(),
+        *measured_options(),
+    ],
+)
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    files: Sequence[str],
+    output: str | None,
+    format: str | None,
+    as_json: bool,
+    **_: object,
+) -> int:
+    """Fits the constants of a card to measurements of your own.
+
+    FILE is a CSV of timm's benchmark script, or one with columns model, batch_size and
+    samples_per_sec; img_size, gpu, mode, precision, layout, compile, torch and optimizer may be
+    columns too. Half of the widths are held out by turns, and the error on them printed.
+    """
+    # a help text needs no fit
+    from vitcost.hardware.measurement_files import calibrate
+
+    fitted = calibrate(files, **given(ctx))
+    if output is not None:
+        write(fitted.to_toml(), output)
+    emit(fitted, format, as_json, None)
+    return 0

@@ -1,0 +1,205 @@
+"""``vitcost check``, and the verdict that ``report --check`` appends."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vitcost.cli.form import exit_zero_option, output_options
+from vitcost.cli.options import (
+    Command,
+    Option,
+    field_options,
+    given,
+    measured_options,
+    model_options,
+    models_given,
+    scenario_options,
+)
+from vitcost.cli.output import emit
+from vitcost.cli.progress import progress_bar
+from vitcost.costs.report_types import Report
+from vitcost.page import Page
+from vitcost.render.result import Result
+from vitcost.zoo import Model
+
+if TYPE_CHECKING:
+    from vitcost.check import CheckResult
+    from vitcost.hardware.score import Score
+
+__all__ = ["CheckedReport", "checked", "command"]
+
+_EXAMPLES = """
+vitcost check vit_base_patch16_224
+vitcost check vit_huge_patch14_224 vit_base_patch32_224 --num-classes 5
+vitcost check vit_tiny_patch16_224 --depth 2 --batch 4 --json
+vitcost check vit_tiny_patch16_224 --memory --batch 4 --precision amp-bf16
+vitcost check --all
+vitcost check --throughput benchmark-infer-amp-nchw-pt240-cu124-rtx4090.csv
+"""
+
+
+_MEASURED = "Time, against files of measurements"
+
+
+def _throughput_options() -> list[click.Parameter]:
+    return [
+        Option(
+            ["--throughput"],
+            type=click.Path(),
+            multiple=True,
+            metavar="FILE",
+            help="a CSV of timm's benchmark script, or as `vitcost calibrate --help` says",
+            section=_MEASURED,
+        ),
+        Option(
+            ["--held-out"],
+            is_flag=True,
+            help="constants of the file's other widths, not the shipped ones",
+            section=_MEASURED,
+            passed=True,
+        ),
+        Option(
+            ["--calibration"],
+            type=click.Path(),
+            multiple=True,
+            metavar="FILE",
+            help="constants of your own",
+            section=_MEASURED,
+            passed=True,
+        ),
+        *measured_options(_MEASURED),
+    ]
+
+
+# flags of a training step of --memory beside the batch, the precision and the optimizer
+_OF_MEMORY = ("attention", "checkpointing", "freeze", "lora", "lora_layers")
+
+
+@click.command(
+    "check",
+    cls=Command,
+    examples=_EXAMPLES,
+    rare=field_options,
+    params=[
+        *model_options(many=True),
+        Option(["--all", "walk"], is_flag=True, help="every name of timm's, against timm"),
+        Option(
+            ["--memory"],
+            is_flag=True,
+            help="what autograd keeps and the peak of a training step instead, on the CPU and on "
+            "a CUDA card where there is one",
+            passed=True,
+        ),
+        *output_options(),
+        exit_zero_option(),
+        *scenario_options(["batch", *_OF_MEMORY]),
+        *_throughput_options(),
+    ],
+)
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    model: Sequence[str],
+    model_option: Sequence[str],
+    walk: bool,
+    memory: bool,
+    throughput: Sequence[str],
+    format: str | None,
+    as_json: bool,
+    output: str | None,
+    exit_zero: bool,
+    **_: object,
+) -> int:
+    """The formulas against the real torch model.
+
+    Module by module: parameters, FLOPs, shapes, saved activations. A difference that a counter's
+    known habit does not explain to the last digit is a failure: exit 1. A name of timm's is
+    compared with timm's own model where timm is installed. Needs vitcost[torch].
+
+    With --memory: the bytes that autograd keeps against saved_tensors_hooks, and the peak of a
+    step against MemTracker, both on fake tensors; then the CPU's allocator for a real step, where
+    its peak is predicted to be 2 GiB or less, and a CUDA card's where there is one.
+
+    With --throughput: the predicted time against measurements, which needs no torch.
+    """
+    keywords = given(ctx)
+    if throughput:
+        emit(_scored(throughput, [*model, *model_option], walk, keywords), format, as_json, output)
+        return 0
+    _refuse(keywords, memory)
+    if walk and memory:
+        raise click.UsageError("--all compares no memory: --memory takes models by their names")
+    if walk:
+        verdict = _walked([*model, *model_option], keywords)
+    else:
+        verdict = checked(models_given(model, model_option), **keywords)
+    emit(verdict, format, as_json, output)
+    return 0 if verdict.ok or exit_zero else 1
+
+
+def _refuse(keywords: Mapping[str, Any], memory: bool) -> None:
+    """Flags that only another form of the command has."""
+    of_memory = {*_OF_MEMORY, "precision", "optimizer"}
+    of_files = _measured_names()
+    for name in keywords:
+        forms = ["--memory"] * (name in of_memory) + ["--throughput"] * (name in of_files)
+        if forms and not (memory and name in of_memory):
+            raise click.UsageError(f"--{name.replace('_', '-')} is for {' or '.join(forms)}")
+
+
+def _measured_names() -> set[str]:
+    return {option.name or "" for option in _throughput_options()} - {"throughput"}
+
+
+def _scored(
+    files: Sequence[str], models: Sequence[str], walk: bool, keywords: Mapping[str, Any]
+) -> "Score":
+    """How good predictions are on files, which name their models themselves."""
+    if models or walk or keywords.keys() - _measured_names():
+        raise click.UsageError("--throughput takes the models of its files: no MODEL, no fields")
+    from vitcost.hardware.measurement_files import check_throughput
+
+    return check_throughput(files, **keywords)
+
+
+def checked(models: Sequence[Model], **keywords: Any) -> "CheckResult":
+    """The verdict on models, with a progress bar where it takes long."""
+    from vitcost.check import check
+
+    with progress_bar("models") as step:
+        return check(models, progress=step, **keywords)
+
+
+def _walked(models: Sequence[str], keywords: Mapping[str, Any]) -> "CheckResult":
+    """The verdict on every name, which leaves nothing to choose but the batch."""
+    if models or keywords.keys() - {"batch"}:
+        raise click.UsageError("--all takes every model as it is: no MODEL, and no fields of one")
+    from vitcost.check import check_all
+
+    with progress_bar("models") as step:
+        return check_all(progress=step, **keywords)
+
+
+@dataclass(frozen=True)
+class CheckedReport(Result):
+    """A report with the verdict of a check behind it."""
+
+    report: Report
+    verdict: "CheckResult"
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**self.report.to_dict(), "check": self.verdict.to_dict()}
+
+    def rows(self) -> Iterator[Mapping[str, Any]]:
+        return self.report.rows()
+
+    def page(self) -> Page:
+        page, verdict = self.report.page(), self.verdict.page()
+        return page._replace(
+            tables=(*page.tables, *verdict.tables),
+            notes=(*page.notes, *verdict.notes),
+            cases=verdict.cases,
+        )

@@ -1,0 +1,257 @@
+"""``vitcost compare``."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vitcost.cli.flag_values import Listed, Varied, Words
+from vitcost.cli.form import output_options
+from vitcost.cli.options import (
+    Command,
+    Option,
+    field_options,
+    given,
+    gpu_options,
+    model_options,
+    models_given,
+    scenario_options,
+)
+from vitcost.cli.output import also, chosen_format, emit, rendered, said_in, tell, write
+from vitcost.cli.progress import progress_bar
+from vitcost.costs.quantities import QUANTITIES
+from vitcost.pages.skipped import skipped_notes
+from vitcost.planner.compare import Comparison, compare
+from vitcost.planner.grid import MODEL
+from vitcost.planner.named import named
+from vitcost.planner.pareto import pair_of
+from vitcost.planner.parquet import write_rows
+from vitcost.planner.plot import check_file, picture_of
+from vitcost.planner.wanted import COMPARED
+from vitcost.render import SUFFIXES
+
+if TYPE_CHECKING:
+    from vitcost.planner.sweep import Sweep
+
+__all__ = ["command"]
+
+_EXAMPLES = """
+vitcost compare vit_base_patch16_224 vit_base_patch32_224 --why
+vitcost compare vit_base_patch16_224 vit_large_patch16_224 --batch 64
+vitcost compare saved.json vit_large_patch16_224
+vitcost compare vit_tiny_patch16_224 --vary depth=6,12 --vary batch=1:64:x4
+vitcost compare vit_base_patch16_224 --vary depth=1:9:+1 --pareto params,flops
+vitcost compare deit_tiny_patch16_224 vit_base_patch16_224 --plot p.pdf
+vitcost compare 'swin_*' convnext_base -b 64
+vitcost compare --all-timm --pareto macs,step_time -g a100-sxm-80gb -b 64
+vitcost compare vit_base_patch16_224 --vary batch=1:99999:+1 -o grid.parquet
+vitcost compare vit_base_patch16_224 -b 64 -g l4 -g t4 --price 0.5
+"""
+
+
+# the parts of a plot that take a quantity
+_PARTS = {
+    "x": "along the bottom",
+    "y": "along the side",
+    "size": "the areas of the marks",
+    "color": "the colours of the marks",
+}
+
+
+@click.command(
+    "compare",
+    cls=Command,
+    judges=False,
+    suffixes={**SUFFIXES, ".parquet": "parquet"},
+    examples=_EXAMPLES,
+    rare=field_options,
+    params=[
+        *model_options(many=True),
+        Option(
+            ["--all-timm"], is_flag=True, help="every name of timm, all 1,371, beside each MODEL"
+        ),
+        Option(["--why"], is_flag=True, help="the layers that make the difference to the first"),
+        Option(
+            ["--vary"],
+            type=Varied(),
+            multiple=True,
+            metavar="FIELD=VALUES",
+            help="every combination of values: depth=12,24  depth=12:48:+12  batch=1:512:x2, "
+            "repeatable",
+        ),
+        Option(["--sample"], type=click.INT, metavar="N", help="draw so many of the combinations"),
+        Option(["--seed"], type=click.INT, metavar="N", help="of the draw  [default: 0]"),
+        Option(
+            ["--pareto"], type=Listed(QUANTITIES), metavar="X,Y", help="mark their Pareto front"
+        ),
+        Option(
+            ["--plot"],
+            type=click.Path(),
+            metavar="FILE.png|svg|pdf",
+            help="draw two quantities  [default: those of --pareto, the first two of --quantities, "
+            "or flops,train_memory]",
+        ),
+        *(
+            Option(
+                [f"--{name}"],
+                type=Words(QUANTITIES),
+                metavar="QUANTITY",
+                help=f"{said} of the plot",
+                section="The plot",
+            )
+            for name, said in _PARTS.items()
+        ),
+        Option(
+            ["--quantities"],
+            type=Listed(QUANTITIES),
+            metavar="NAME,…",
+            help=f"what is compared and shown, in this order: {', '.join(QUANTITIES)}  "
+            f"[default: {', '.join(COMPARED)}]",
+        ),
+        *output_options(),
+        *scenario_options(),
+        *gpu_options(),
+        Option(
+            ["--price"],
+            multiple=True,
+            metavar="CARD=X/h|FILE",
+            section="Costs",
+            passed=True,
+            rare=True,
+            help="of a card and hour: 2.5, CARD=2.5/h, FILE.toml; again for each",
+        ),
+        Option(
+            ["--samples"],
+            metavar="N",
+            section="Costs",
+            passed=True,
+            rare=True,
+            help="images of a run, for gpu_hours and cost: 1.28M",
+        ),
+        Option(
+            ["--epochs"],
+            type=click.INT,
+            metavar="N",
+            section="Costs",
+            passed=True,
+            rare=True,
+            help="how often they are seen  [default: 1]",
+        ),
+    ],
+)
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    model: Sequence[str],
+    model_option: Sequence[str],
+    all_timm: bool,
+    why: bool,
+    vary: Sequence[str],
+    sample: int | None,
+    seed: int | None,
+    pareto: str | None,
+    plot: str | None,
+    x: str | None,
+    y: str | None,
+    size: str | None,
+    color: str | None,
+    quantities: str | None,
+    format: str | None,
+    as_json: bool,
+    output: str | None,
+    **_: object,
+) -> int:
+    """Models side by side, or in every combination of what varies.
+
+    A MODEL is a name, a pattern over names ('swin*'), a file, or a saved `report --json`. Every
+    quantity also stands relative to the best of all, which is 1.00. More than 1,000 combinations
+    are computed on arrays (vitcost[sweep]), up to 2,000,000, and the page shows their ends; JSON
+    and CSV have up to 100,000 rows, Parquet has all, about a million a second. With --pareto and
+    more than 100 rows the page has the front, and the other formats have every row.
+    """
+    varies = any(each.partition("=")[0].strip() == MODEL for each in vary)
+    models = [*model_option, *model]
+    if not (all_timm or varies):
+        models = models_given(model, model_option)
+    lists = {"quantities": quantities, "pareto": pareto}
+    asked: dict[str, Any] = {
+        name: text.split(",") for name, text in lists.items() if text is not None
+    }
+    asked = {**given(ctx), **asked, "vary": vary, "all_timm": all_timm}
+    if sample is None and seed is not None:
+        raise click.UsageError("--seed is of a --sample")
+    if sample is not None and not vary:
+        raise click.UsageError("--sample draws from what --vary has")
+    if plot is not None:
+        check_file(plot)
+        if output == plot:
+            raise click.UsageError(f"-o and --plot are both {plot!r}")
+    parts = {name: value for name, value in zip(_PARTS, (x, y, size, color), strict=True) if value}
+    if plot is None and parts:
+        raise click.UsageError(f"--{next(iter(parts))} is of a --plot")
+    if plot is not None:
+        # a plot that cannot be drawn is refused before anything is computed
+        picture = picture_of(parts, pair_of(asked.get("pareto")), asked.get("quantities"))
+        parts = picture.parts
+    parquet = _is_parquet(format, as_json, output)
+    chosen = "parquet" if parquet else chosen_format(format, as_json, output)
+    if why:
+        said_in("--why", chosen, ("table", "json", "markdown", "html", "latex"))
+    compared: Comparison | Sweep
+    rows_of = named(models, vary, all_timm)
+    if sample is not None or rows_of.points > rows_of.most:
+        if why:
+            raise click.UsageError("--why explains up to 1,000 combinations")
+        compared = _swept(models, {**asked, "sample": sample, "seed": seed or 0})
+        if plot is not None or chosen in ("json", "csv"):
+            compared.listed()
+        elif chosen != "parquet":
+            compared.streamed()
+    else:
+        with progress_bar("combinations") as step:
+            compared = compare(*models, why=why, progress=step, **asked)
+    if plot is not None:
+        # an answer is printed when nothing can go wrong any more
+        compared.plot(plot, **parts)
+    if parquet and output is not None:
+        also(compared)
+        _write_parquet(compared, output)
+    elif isinstance(compared, Comparison):
+        emit(compared, format, as_json, output)
+    else:
+        # the combinations are computed as they are put into text
+        with progress_bar("combinations") as step:
+            text, colored = rendered(replace(compared, progress=step), format, as_json, output)
+        also(compared)
+        write(text, output, color=colored)
+    return 0
+
+
+def _is_parquet(format: str | None, as_json: bool, output: str | None) -> bool:
+    """Whether the answer is a table for programs, which no terminal shows."""
+    named = output is not None and output.lower().endswith(".parquet")
+    parquet = format == "parquet" or (format is None and not as_json and named)
+    if parquet and (output is None or as_json):
+        raise click.UsageError("Parquet is written to a file: -o FILE.parquet")
+    return parquet
+
+
+def _swept(models: Sequence[str], asked: Mapping[str, Any]) -> "Sweep":
+    # numpy is for large grids alone
+    from vitcost.planner.sweep import sweep
+
+    return sweep(*models, **asked)
+
+
+def _write_parquet(compared: "Comparison | Sweep", output: str) -> None:
+    """Every row, those of a sweep as they are computed; combinations that cannot be are told."""
+    if isinstance(compared, Comparison):
+        write_rows(compared.rows(), output)
+        skipped = compared.skipped
+    else:
+        with progress_bar("combinations") as step:
+            skipped = replace(compared, progress=step).write_parquet(output)
+    for note in skipped_notes(skipped):
+        tell(note)

@@ -1,0 +1,78 @@
+"""``vitcost diff``."""
+
+from collections.abc import Sequence
+
+import click
+
+from vitcost.cli.flag_values import Listed, ModelName, Words
+from vitcost.cli.form import output_options
+from vitcost.cli.options import Command, Option, field_options, given, gpu_options, scenario_options
+from vitcost.cli.output import emit, tell
+from vitcost.costs.quantities import QUANTITIES
+from vitcost.planner.diff import SHOWN, diff
+
+__all__ = ["command"]
+
+_EXAMPLES = """
+vitcost diff origin/main --format markdown
+vitcost diff main... classifier:build --batch 32
+vitcost diff base.json
+vitcost diff vitcost-baseline.json --also markdown:comment.md
+"""
+
+
+@click.command(
+    "diff",
+    cls=Command,
+    judges=False,
+    examples=_EXAMPLES,
+    rare=field_options,
+    params=[
+        click.Argument(["base"], type=Words()),
+        click.Argument(["model"], nargs=-1, type=ModelName()),
+        Option(
+            ["--config"],
+            default="pyproject.toml",
+            type=click.Path(),
+            metavar="FILE",
+            help="the budgets whose models are meant where no MODEL is given  "
+            "[default: pyproject.toml]",
+        ),
+        Option(
+            ["--quantities"],
+            type=Listed(QUANTITIES),
+            metavar="NAME,…",
+            help=f"what is shown, in this order  [default: {', '.join(SHOWN)}]",
+        ),
+        *output_options(),
+        *scenario_options(),
+        *gpu_options(),
+    ],
+)
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    base: str,
+    model: Sequence[str],
+    config: str,
+    quantities: str | None,
+    format: str | None,
+    as_json: bool,
+    output: str | None,
+    **_: object,
+) -> int:
+    """Changes of cost, as a comment for a pull request.
+
+    BASE is a saved `report --json`, a baseline of `budget --update`, or a git ref, whose code is
+    imported from a worktree (`main...`: where this branch left main). Without a MODEL the models of
+    the budgets are compared, and of a saved report its own. A difference is no failure: exit 0.
+    """
+    asked = given(ctx)
+    if quantities is not None:
+        asked["quantities"] = quantities.split(",")
+    result = diff(base, *model, config=config, **asked)
+    emit(result, format, as_json, output)
+    for reason in result.unanswered:
+        tell(f"Error: {reason}")
+    return 2 if result.unanswered else 0

@@ -1,0 +1,117 @@
+"""The values of flags: text that the library checks, and the words that a shell completes."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import click
+
+from vitcost.config.fields import Field, parse
+from vitcost.units import exact
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+    ParamType: TypeAlias = click.ParamType[Any]
+else:
+    # click's own class takes no argument before click 8.3
+    ParamType = click.ParamType
+
+__all__ = ["FieldValue", "Gpu", "Listed", "ModelName", "ParamType", "Varied", "Whole", "Words"]
+
+
+class Words(ParamType):
+    """Text that the library checks; known words are completed."""
+
+    name = "text"
+
+    def __init__(self, known: Iterable[str] = ()) -> None:
+        self.known = tuple(known)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> "list[CompletionItem]":
+        return _completed(self.known, incomplete)
+
+
+class Listed(Words):
+    """Words with commas between them; the last of them is completed."""
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> "list[CompletionItem]":
+        before, comma, _ = incomplete.rpartition(",")
+        return _completed((f"{before}{comma}{word}" for word in self.known), incomplete)
+
+
+class Varied(Words):
+    """``FIELD=VALUES``; the name of a field is completed."""
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> "list[CompletionItem]":
+        from vitcost.planner.grid import VARIED
+
+        return _completed((f"{name}=" for name in VARIED), incomplete)
+
+
+class Whole(ParamType):
+    """An integer, as people write large ones too: ``1e3``, ``1_000``."""
+
+    name = "integer"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        try:
+            return int(value)
+        except ValueError:
+            pass
+        try:
+            number = exact(value.strip())
+        except ValueError:
+            number = None
+        if number is None or number.denominator != 1:
+            self.fail(f"{value!r:.80} is not a valid integer.", param, ctx)
+        return int(number)
+
+
+class FieldValue(Words):
+    """The value of a config field, as the config parses it."""
+
+    def __init__(self, field: str, kind: Any, declared: Field) -> None:
+        super().__init__(declared.choices)
+        self.declared = field, kind, declared
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return parse(*self.declared, value)
+
+
+class ModelName(ParamType):
+    """The name of a model, or a path."""
+
+    name = "model"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> "list[CompletionItem]":
+        from vitcost.zoo import every_name
+
+        return _completed(every_name(), incomplete) or _completed([incomplete], "", "file")
+
+
+class Gpu(Words):
+    """The name of a card."""
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> "list[CompletionItem]":
+        from vitcost.hardware.specs import card_names
+
+        return _completed(card_names(), incomplete)
+
+
+def _completed(words: Iterable[str], start: str, kind: str = "plain") -> "list[CompletionItem]":
+    # a shell asks for this, a command never does
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(word, type=kind) for word in words if word.startswith(start)]

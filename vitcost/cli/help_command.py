@@ -1,0 +1,47 @@
+"""``vitcost help``."""
+
+import click
+
+from vitcost.cli.command import Command
+from vitcost.cli.flag_values import Words
+from vitcost.cli.output import write
+from vitcost.cli.topics import TOPICS, topic
+from vitcost.errors import UnknownName
+
+__all__ = ["command"]
+
+_EXAMPLES = """
+vitcost help memory
+vitcost help fields
+vitcost help fit
+"""
+
+
+@click.command(
+    "help",
+    cls=Command,
+    examples=_EXAMPLES,
+    params=[click.Argument(["topic_name"], required=False, type=Words(TOPICS), metavar="[TOPIC]")],
+)
+@click.pass_context
+def command(ctx: click.Context, topic_name: str | None) -> int:
+    """What pages say: fields, precision, memory, cards, units.
+
+    A TOPIC is one of these, or a command, whose help it shows; without one they are listed.
+    """
+    group = ctx.find_root().command
+    assert isinstance(group, click.Group)
+    if topic_name is None:
+        lines = [f"  vitcost help {name:<11}{said}" for name, (said, _) in TOPICS.items()]
+        write("\n".join(["Topics:", *lines, "", "Commands: `vitcost --help`"]) + "\n", None)
+        return 0
+    if topic_name in TOPICS:
+        write(topic(topic_name), None)
+        return 0
+    named = group.get_command(ctx, topic_name)
+    if named is None:
+        names = [*TOPICS, *group.list_commands(ctx)]
+        raise UnknownName("topic", topic_name, names, f"topics: {', '.join(TOPICS)}")
+    of = click.Context(named, info_name=topic_name, parent=ctx.parent)
+    write(named.get_help(of) + "\n", None)
+    return 0

@@ -1,0 +1,46 @@
+"""``vitcost models``."""
+
+from collections.abc import Sequence
+
+import click
+
+from vitcost.cli.form import output_options
+from vitcost.cli.options import Command, Option
+from vitcost.cli.output import emit, names_alone, write
+from vitcost.costs.models import matching, models
+
+__all__ = ["command"]
+
+_EXAMPLES = """
+vitcost models
+vitcost models huge
+vitcost models 'vit_*_384' --json
+vitcost models deit -q
+"""
+
+
+@click.command(
+    "models",
+    cls=Command,
+    judges=False,
+    examples=_EXAMPLES,
+    params=[
+        click.Argument(["query"], required=False, nargs=-1),
+        Option(["-q", "--quiet"], is_flag=True, help="names alone, one a line"),
+        *output_options(),
+    ],
+)
+def command(
+    query: Sequence[str], quiet: bool, format: str | None, as_json: bool, output: str | None
+) -> int:
+    """What is known by name, and how large it is.
+
+    QUERY is a part of a name, or a pattern; of several every one is in the name.
+    """
+    words = " ".join(query)
+    if quiet:
+        names_alone(format, as_json, output)
+        write("".join(f"{name}\n" for name in matching(words)), output)
+    else:
+        emit(models(words), format, as_json, output)
+    return 0

@@ -1,0 +1,78 @@
+"""``vitcost report``."""
+
+import click
+
+from vitcost.cli.form import output_options
+from vitcost.cli.options import (
+    Command,
+    Option,
+    field_options,
+    given,
+    gpu_options,
+    model_options,
+    one_model,
+    scenario_options,
+)
+from vitcost.cli.output import chosen_format, emit, said_in
+from vitcost.costs.report import report
+
+__all__ = ["command"]
+
+_EXAMPLES = """
+vitcost report vit_huge_patch14_224
+vitcost report vit_base_patch16_224 --batch 64 --precision amp-bf16
+vitcost report deit_base_distilled_patch16_224 --img-size 384 --num-classes 5
+vitcost report vit_base_patch16_224 --json -o base.json
+vitcost report vit_base_patch16_224 -b 64 --precision amp-bf16 -g h100-sxm
+vitcost report vit_base_patch16_224 --check
+"""
+
+
+@click.command(
+    "report",
+    cls=Command,
+    judges=False,
+    examples=_EXAMPLES,
+    rare=field_options,
+    params=[
+        *model_options(),
+        Option(
+            ["--check"], is_flag=True, help="compare with the real torch model (vitcost[torch])"
+        ),
+        *output_options(),
+        *scenario_options(),
+        *gpu_options(),
+    ],
+)
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    model: str | None,
+    model_option: str | None,
+    check: bool,
+    format: str | None,
+    as_json: bool,
+    output: str | None,
+    **_: object,
+) -> int:
+    """One page: parameters, FLOPs, bytes moved, memory, time.
+
+    MODEL is a name (`vitcost models` lists them); any field of it can be overridden.
+    """
+    name = one_model(model, model_option)
+    if check:
+        said_in(
+            "--check",
+            chosen_format(format, as_json, output),
+            ("table", "json", "markdown", "html", "latex", "github", "junit", "sarif"),
+        )
+    reported = report(name, **given(ctx))
+    if not check:
+        emit(reported, format, as_json, output)
+        return 0
+    from vitcost.cli.check_command import CheckedReport, checked
+
+    verdict = checked([reported.model], batch=reported.scenario.batch)
+    emit(CheckedReport(reported, verdict), format, as_json, output)
+    return 0 if verdict.ok else 1

@@ -1,0 +1,106 @@
+"""``vitcost serve``."""
+
+from dataclasses import fields
+from typing import Any
+
+import click
+
+from vitcost.cli.form import output_options
+from vitcost.cli.options import (
+    Command,
+    Option,
+    field_options,
+    given,
+    gpu_options,
+    model_options,
+    one_model,
+    precision_option,
+    scenario_options,
+)
+from vitcost.cli.output import emit
+from vitcost.config.scenario import Scenario
+from vitcost.planner.serve import DECIDED, serve
+
+__all__ = ["command"]
+
+_EXAMPLES = """
+vitcost serve vit_base_patch16_224 --rate 5000/s --slo 50ms -g l4 -g h100-sxm
+vitcost serve vit_base_patch16_224 --rate 20M/d --price l4=0.8 --price t4=0.4
+vitcost serve vit_base_patch16_224 --rate 500/s --slo 50ms --price prices.toml
+vitcost serve vit_huge_patch14_224 --rate 200/s --slo 0.1s -g l4 --compile
+"""
+_LOAD = "Load"
+
+# flag, section, help, how it is typed
+_FLAGS: tuple[tuple[list[str], str, str, dict[str, Any]], ...] = (
+    (["--rate"], _LOAD, "images that arrive: 5000/s, 300/min, 20M/d", {"metavar": "N/s"}),
+    (["--slo"], _LOAD, "how soon an image has its answer: 20ms", {"metavar": "TIME"}),
+    (
+        ["--percentile"],
+        _LOAD,
+        "percent of the images that have it by then  [default: 99]",
+        {"metavar": "X"},
+    ),
+    (
+        ["--utilization"],
+        _LOAD,
+        "share of the time that a card is busy at most  [default: 70%]",
+        {"metavar": "X%"},
+    ),
+    (
+        ["--price"],
+        _LOAD,
+        "of an hour: CARD=2.5/h, 2.5 for every card, or a TOML file with [price]; repeatable",
+        {"metavar": "CARD=X/h|FILE", "multiple": True},
+    ),
+    (
+        ["-b", "--batch"],
+        _LOAD,
+        "images of a batch  [default: 1, 2, 3, 4, 6, 8, … 1024 are tried]",
+        {"metavar": "N", "type": click.INT},
+    ),
+    (
+        ["--reserve"],
+        _LOAD,
+        "kept free beside tensors; 0: nothing  [default: auto]",
+        {"metavar": "auto|BYTES|X%"},
+    ),
+)
+
+
+@click.command(
+    "serve",
+    cls=Command,
+    examples=_EXAMPLES,
+    rare=field_options,
+    params=[
+        *model_options(),
+        *(Option(f, section=s, help=h, passed=True, **kind) for f, s, h, kind in _FLAGS),
+        *gpu_options(section="Cards"),
+        *output_options(),
+        precision_option(),
+        *scenario_options([f.name for f in fields(Scenario) if f.name not in DECIDED]),
+    ],
+)
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    model: str | None,
+    model_option: str | None,
+    format: str | None,
+    as_json: bool,
+    output: str | None,
+    **_: object,
+) -> int:
+    """How many cards answer a rate of images, and at what cost.
+
+    The batch of each card keeps --slo at the high end of its time's band. The cheapest card is
+    first. No card does: exit 1.
+    """
+    name, flags = one_model(model, model_option), given(ctx)
+    if "rate" not in flags:
+        raise click.UsageError("no --rate given, such as --rate 5000/s")
+    served = serve(name, **flags)
+    emit(served, format, as_json, output)
+    return 0 if served.ok else 1

@@ -1,0 +1,52 @@
+"""``vitcost summary``."""
+
+import click
+
+from vitcost.cli.options import Command, Option, field_options, given, model_options, one_model
+from vitcost.cli.output import tell, write
+from vitcost.costs.summary import summarize
+
+__all__ = ["command"]
+
+_EXAMPLES = """
+vitcost summary vit_base_patch32_224 --num-classes 5
+vitcost summary vit_large_patch32_224 --num-classes 5 --batch 8 --img-size 384
+vitcost summary vit_base_patch16_224 -o summary.txt
+"""
+
+
+@click.command(
+    "summary",
+    cls=Command,
+    suffixes={".txt": "table"},
+    examples=_EXAMPLES,
+    rare=field_options,
+    params=[
+        *model_options(),
+        Option(
+            ["-b", "--batch"],
+            type=click.INT,
+            passed=True,
+            help="images in a batch; -1: torchsummary's own default  [default: -1]",
+        ),
+        Option(["-o", "--output"], type=click.Path(), metavar="FILE", help="a file, not stdout"),
+    ],
+)
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    model: str | None,
+    model_option: str | None,
+    output: str | None,
+    **_: object,
+) -> int:
+    """The table of torchsummary, without torch.
+
+    It is printed character for character. What torchsummary leaves out is said on stderr.
+    """
+    table = summarize(one_model(model, model_option), **given(ctx))
+    write(table.text + "\n", output)
+    for note in table.notes:
+        tell(note)
+    return 0

@@ -1,0 +1,73 @@
+"""``vitcost trace``."""
+
+from itertools import product
+from typing import Any
+
+import click
+
+from vitcost.cli.options import Command, Option, field_options, given, model_options, one_model
+from vitcost.cli.output import tell
+from vitcost.units import binary_bytes
+from vitcost.zoo.trace_file import SWEPT, trace
+
+__all__ = ["command"]
+
+_EXAMPLES = """
+vitcost trace my_package.models:build -o build.json.gz
+vitcost trace my_package.models:build --precision fp32,amp-bf16 -o build.json
+vitcost trace models:clip --input a=3x224x224 --input b=77:int64 -o clip.json
+vitcost report build.json.gz --batch 64
+"""
+
+
+def _lists() -> list[click.Parameter]:
+    return [
+        Option(
+            [f"--{name.replace('_', '-')}"],
+            default=default,
+            show_default=True,
+            metavar="LIST",
+            help=help_,
+            section="Scenarios, every combination of what is listed",
+        )
+        for name, default, help_ in SWEPT
+    ]
+
+
+@click.command(
+    "trace",
+    cls=Command,
+    examples=_EXAMPLES,
+    rare=field_options,
+    own_file=True,
+    params=[
+        *model_options(),
+        Option(
+            ["-o", "--output", "file"],
+            required=True,
+            metavar="FILE",
+            help="the file, gzipped where it ends in .gz",
+        ),
+        *_lists(),
+    ],
+)
+@click.pass_context
+def command(
+    ctx: click.Context, /, model: str | None, model_option: str | None, file: str, **flags: Any
+) -> int:
+    """Traces a module into a file that needs no torch.
+
+    Every command reads the file in place of a model, for the scenarios that it holds.
+
+    MODEL is a factory, package.module:factory, or a name of timm without a formula. Each scenario
+    is traced at batch 1, and at three batches that make every size a polynomial in the batch.
+    """
+    name = one_model(model, model_option)
+    lists = [str(flags[flag]).split(",") for flag, _, _ in SWEPT]
+    names = [flag for flag, _, _ in SWEPT]
+    scenarios = [dict(zip(names, each, strict=True)) for each in product(*lists)]
+    written = trace(name, file, scenarios, **given(ctx))
+    for reason in written.missing:
+        tell(f"not in it: {reason}")
+    tell(f"{file}: {written.scenarios} scenarios, {binary_bytes(written.size)}")
+    return 0

@@ -1,0 +1,148 @@
+"""The flags of a scenario, and the use that each command makes of them: one row a flag.
+
+The command line and the library read the same table, so that a flag means the same in both.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import NamedTuple, ParamSpec, TypeVar
+
+from vitcost.config.scenario import Scenario
+from vitcost.errors import ConfigError, NotCovered
+
+__all__ = [
+    "FLAGS",
+    "TAKES",
+    "TRAINING",
+    "Takes",
+    "check_layout",
+    "mode_of",
+    "settled",
+    "trained_aside",
+]
+
+# a flag is of a forward pass and a training step alike, of a step alone, or of a time alone
+_BOTH, _STEP, _TIME = "both", "training", "time"
+FLAGS: Mapping[str, str] = {
+    "batch": _BOTH,
+    "mode": _BOTH,
+    "precision": _BOTH,
+    "attention": _BOTH,
+    "platform": _BOTH,
+    "optimizer": _STEP,
+    "checkpointing": _STEP,
+    "freeze": _STEP,
+    "lora": _BOTH,
+    "lora_layers": _BOTH,
+    "recipe": _STEP,
+    "layout": _TIME,
+    "compile": _TIME,
+    "software": _TIME,
+    "ranks": _BOTH,
+    "zero": _STEP,
+    "buckets": _STEP,
+    "ema": _STEP,
+    "accumulate": _STEP,
+    "zero_grad": _STEP,
+    "policy": _STEP,
+}
+TRAINING = tuple(flag for flag, of in FLAGS.items() if of == _STEP)
+
+
+class Takes(NamedTuple):
+    """The use that a command makes of a flag of training.
+
+    ``implies`` says when such a flag makes the mode ``train`` where none is given: ``always``, or
+    where a ``card`` is named. ``beside_infer`` says what becomes of it beside an explicit
+    ``infer``: it is ``refused``, or changes the ``training quantities`` that stand in the answer
+    too.
+    """
+
+    implies: str
+    beside_infer: str
+
+
+# budget and explain are no rows: their answer has the training quantities whatever the mode is
+TAKES: Mapping[str, Takes] = {
+    "report": Takes("card", "training quantities"),
+    "compare": Takes("card", "training quantities"),
+    "fit": Takes("always", "refused"),
+}
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def settled(command: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
+    """A command's function, called with the mode that its flags imply.
+
+    >>> settled("fit")(dict)(ema=1)
+    {'ema': 1, 'mode': 'train'}
+    """
+
+    def wrapped(function: Callable[_P, _R]) -> Callable[_P, _R]:
+        @wraps(function)
+        def call(*args: _P.args, **given: _P.kwargs) -> _R:
+            given.update(mode_of(command, given))
+            return function(*args, **given)
+
+        return call
+
+    return wrapped
+
+
+def mode_of(command: str, given: Mapping[str, object]) -> dict[str, str]:
+    """The mode that a command's keywords imply; none where one is given, or none is implied.
+
+    Raises ``ConfigError`` for a flag of training beside an explicit ``infer``, where the command
+    has no training quantities.
+
+    >>> mode_of("fit", {"ema": 1}), mode_of("report", {"ema": 1})
+    ({'mode': 'train'}, {})
+    >>> mode_of("report", {"ema": 1, "gpu": "l4"}), mode_of("fit", {"lora": 8})
+    ({'mode': 'train'}, {})
+    """
+    takes, mode = TAKES[command], given.get("mode")
+    asked = [flag for flag in TRAINING if given.get(flag) is not None]
+    if not asked:
+        return {}
+    if mode is None:
+        card = bool(given.get("gpu"))
+        return {"mode": "train"} if takes.implies == "always" or card else {}
+    if mode == "infer" and takes.beside_infer == "refused":
+        raise ConfigError(
+            f"{asked[0]} is of a training step, and mode infer of none: leave one of them out"
+        )
+    return {}
+
+
+def check_layout(config: object, scenario: Scenario) -> None:
+    """Refuses what a layout changes and no formula knows: convolutions in channels-last keep other
+    copies than those in rows, while a patch embedding keeps the same bytes in both.
+
+    >>> from vitcost.zoo import resolve
+    >>> check_layout(resolve("vit_base_patch16_224").config, Scenario(layout="nhwc"))
+    >>> check_layout(resolve("vit_base_r50_s16_224").config, Scenario(layout="nhwc"))
+    Traceback (most recent call last):
+    vitcost.errors.NotCovered: the bytes that a convolutional backbone keeps in layout ...
+    """
+    if scenario.layout != "nchw" and hasattr(config, "workload"):
+        raise NotCovered(f"a module that is traced in layout {scenario.layout}: give layout nchw")
+    vision = getattr(config, "vision", config)
+    if scenario.layout != "nchw" and getattr(vision, "backbone", None):
+        raise NotCovered(
+            f"the bytes that a convolutional backbone keeps in layout {scenario.layout} are not "
+            "covered: give layout nchw"
+        )
+
+
+def trained_aside(scenario: Scenario) -> tuple[str, ...]:
+    """The flags of training of a scenario of inference: they change its training quantities alone.
+
+    >>> trained_aside(Scenario(ema=1)), trained_aside(Scenario(ema=1, mode="train"))
+    (('ema',), ())
+    """
+    if scenario.mode == "train":
+        return ()
+    plain = Scenario()
+    return tuple(flag for flag in TRAINING if getattr(scenario, flag) != getattr(plain, flag))

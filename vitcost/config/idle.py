@@ -1,0 +1,337 @@
+"""When an accepted flag changes no number of an answer, and why it cannot: a row each.
+
+``vitcost/flags.md`` is this table. A row without ``holds`` has a condition that answers alone show;
+the tests hold every row against answers.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+from vitcost.config.flags import TAKES, mode_of
+from vitcost.config.scenario import Scenario
+
+__all__ = ["FIELDS", "IDLE", "SCENARIO", "Idle", "idle"]
+
+Asked = Mapping[str, object]
+
+
+class Idle(NamedTuple):
+    """Flags that cannot matter in some commands under a condition, and the reason.
+
+    ``holds`` says from the flags alone, of which it ``reads`` those that are named, whether the
+    condition is met; then the command line says so too.
+    """
+
+    flags: tuple[str, ...]
+    commands: tuple[str, ...]
+    condition: str
+    reason: str
+    reads: tuple[str, ...] = ()
+    holds: Callable[[Asked], bool] | None = None
+
+
+_REPORTS = ("report", "compare", "budget", "diff")
+_MEMORY = (*_REPORTS, "fit", "plan", "explain")
+_MODELS = (*_MEMORY, "check", "summary")
+_RATES = (
+    "drop_rate", "pos_drop_rate", "proj_drop_rate", "act_drop_rate", "attn_drop_rate",
+    "drop_path_rate", "init_values",
+)  # fmt: skip
+
+SCENARIO: tuple[Idle, ...] = (
+    Idle(
+        ("compile", "layout", "software"),
+        _REPORTS,
+        "no card is named",
+        "only a time depends on it; bytes are of eager kernels, in either layout",
+        ("gpu",),
+        lambda asked: not asked.get("gpu"),
+    ),
+    Idle(
+        ("lora_layers",),
+        (*_MEMORY, "serve", "check"),
+        "lora is 0",
+        "there are no adapters",
+        ("lora",),
+        lambda asked: asked["lora"] == 0,
+    ),
+    Idle(
+        ("buckets",),
+        (*_REPORTS, "fit"),
+        "ranks is 1",
+        "a single rank reduces no gradients",
+        ("ranks",),
+        lambda asked: asked["ranks"] == 1,
+    ),
+    Idle(
+        ("buckets",),
+        (*_REPORTS, "fit"),
+        "zero is 2 or 3",
+        "fully_shard scatters the sums of gradients to where they stay",
+        ("zero",),
+        lambda asked: asked["zero"] in (2, 3),
+    ),
+    Idle(
+        ("buckets",),
+        (*_REPORTS, "fit", "plan"),
+        "recipe is not torch",
+        "the bytes of a recipe are what its account says",
+        ("recipe",),
+        lambda asked: asked["recipe"] != "torch",
+    ),
+    Idle(
+        ("ranks",),
+        ("fit",),
+        "the mode is infer",
+        "each rank runs a batch of its own, and divides nothing",
+        ("mode",),
+        lambda asked: asked["mode"] == "infer",
+    ),
+    Idle(
+        ("mode",),
+        _REPORTS,
+        "no card is named, and a forward pass moves the same bytes in both modes",
+        "memory is shown for both",
+    ),
+    Idle(
+        ("batch",),
+        ("fit",),
+        "the verdict on the batch is the same",
+        "the largest batch does not depend on the one that is wanted",
+    ),
+    Idle(
+        ("attention",),
+        (*_MEMORY, "serve"),
+        "torch takes the same kernels without it",
+        "sdpa is a choice among them",
+    ),
+    Idle(
+        ("attention",),
+        _MEMORY,
+        "a module that is traced calls no scaled_dot_product_attention",
+        "its own products are what runs",
+    ),
+    Idle(
+        ("attention",),
+        ("fit", "compare", "plan", "serve"),
+        "the peak lies outside of attention",
+        "no tensor of a kernel is alive there",
+    ),
+    Idle(
+        ("optimizer",),
+        _MEMORY,
+        "the optimizer keeps and allocates the bytes of the default one",
+        "they are two names of one walk over the parameters, or differ in arithmetic alone",
+    ),
+    Idle(
+        ("optimizer",),
+        _MEMORY,
+        "the optimizer keeps the states of the default one, and the peak lies outside of its step",
+        "two walks over the parameters differ in temporaries of the step",
+    ),
+    Idle(
+        ("accumulate", "zero_grad"),
+        _MEMORY,
+        "the peak lies in the optimizer's step",
+        "the gradients of all parameters are there in any case",
+    ),
+    Idle(
+        ("buckets",),
+        _MEMORY,
+        "the peak lies before the first gradient",
+        "buckets that gradients are copied to are as large as gradients that are views of them",
+    ),
+    Idle(
+        ("accumulate", "zero_grad"),
+        _MEMORY,
+        "no exact peak is known",
+        "nothing but the peak depends on it",
+    ),
+    Idle(
+        ("ema", "ranks", "buckets"),
+        ("compare",),
+        "no exact peak is known",
+        "its bytes are in train_memory alone",
+    ),
+    Idle(
+        ("layout", "software"),
+        (*_REPORTS, "plan", "serve"),
+        "the time rests on no measurement of the card",
+        "a data sheet, and the mean of other cards, are of no layout and no version of torch",
+    ),
+    Idle(
+        ("layout", "software"),
+        (*_REPORTS, "plan", "serve"),
+        "launches of the host bound the step",
+        "the card waits for them in any case",
+    ),
+    Idle(
+        ("precision",),
+        ("serve",),
+        "auto is bf16 or fp16 on every card, and the other or the same is asked for",
+        "both are of two bytes, and their products of one peak",
+    ),
+    Idle(
+        ("layout", "software"),
+        ("fit",),
+        "no way to run a batch that does not fit is timed",
+        "bytes are the same in either layout, and in every version",
+    ),
+    Idle(
+        ("layout",),
+        ("calibrate",),
+        "always",
+        "it names the setup whose times take the constants",
+    ),
+)
+
+FIELDS: tuple[Idle, ...] = (
+    Idle(
+        _RATES,
+        _MODELS,
+        "there is one before and behind",
+        "a rate above 0 makes a layer, and its amount is a number that the layer multiplies with",
+    ),
+    Idle(("qk_scale",), _MODELS, "always", "scores are multiplied by one number or another"),
+    Idle(
+        ("attn_drop_rate", "scale_query"),
+        _MODELS,
+        "attention is one fused kernel",
+        "the kernel scales and drops what it has in registers",
+    ),
+    Idle(
+        ("attn_layer", "mlp_layer", "num_kv_heads", "qkv_fused", "attn_only_layer_scale"),
+        _MODELS,
+        "block_fn is a ParallelScalingBlock",
+        "its one input and one output projection are attention and MLP",
+    ),
+    Idle(
+        ("mlp_layer",),
+        _MODELS,
+        "SwiGLUPacked and GluMlp are exchanged, with act_layer silu",
+        "timm's SwiGLUPacked is its GluMlp with that activation",
+    ),
+    Idle(
+        ("act_layer",),
+        _MODELS,
+        "both activations are of gelu, gelu_tanh and silu",
+        "each reads and writes a tensor once, and keeps what it read",
+    ),
+    Idle(
+        ("attn_layer",),
+        _MODELS,
+        "attn and rope are exchanged, and rope_type is none",
+        "timm's AttentionRope without a rotary embedding is its Attention",
+    ),
+    Idle(
+        ("attn_layer",),
+        _MODELS,
+        "eva is exchanged, and qkv_bias is off",
+        "EvaAttention leaves out the bias of the keys, and there is none",
+    ),
+    Idle(
+        ("rope_type",),
+        _MODELS,
+        "cat and dinov3 are exchanged",
+        "their tables have one size",
+    ),
+    Idle(
+        ("family",),
+        _MODELS,
+        "the two of open_clip.bidirectional are exchanged, or the two of transformers",
+        "it names the modules, and the buffers are the same",
+    ),
+    Idle(
+        ("code",),
+        _MODELS,
+        "a step peaks behind its forward pass",
+        "the tensors that a forward has names for are gone by then",
+    ),
+    Idle(
+        ("code",),
+        _MODELS,
+        "model_class is Beit, or the model has a backbone",
+        "no other library has that forward",
+    ),
+    Idle(
+        ("attn_only_layer_scale",),
+        _MODELS,
+        "init_values is none",
+        "there is no layer scale to leave out",
+    ),
+    Idle(
+        ("attn_pool_num_heads", "attn_pool_mlp_dim", "attn_pool_mlp_ratio"),
+        _MODELS,
+        "global_pool is not map",
+        "there is no attention pool",
+    ),
+    Idle(
+        ("dynamic_img_size", "interpolate_pos_encoding"),
+        _MODELS,
+        "the image has the size that the model is built for",
+        "the position embedding is resampled for other images alone",
+    ),
+    Idle(
+        ("floor_img_size",),
+        _MODELS,
+        "the image is cut into whole patches",
+        "there are no pixels to drop",
+    ),
+    Idle(
+        ("fc_norm", "final_norm", "patch_bias"),
+        _MODELS,
+        "the rules of model_class give the same",
+        "the field is what it would be",
+    ),
+    Idle(
+        ("no_embed_class",),
+        _MODELS,
+        "there is no class token, or no learned position",
+        "no position is added to it",
+    ),
+    Idle(
+        ("no_embed_reg",),
+        _MODELS,
+        "there are no registers, or none has a position",
+        "no position is added to them",
+    ),
+    Idle(
+        ("pool_include_prefix",),
+        _MODELS,
+        "global_pool reads one token, or there are no tokens but patches",
+        "nothing is averaged, or nothing but patches",
+    ),
+    Idle(
+        ("representation_size",),
+        _MODELS,
+        "there is a distillation token",
+        "timm's distilled model has its two heads on the tokens",
+    ),
+    Idle(
+        ("swiglu_align_to",),
+        _MODELS,
+        "mlp_ratio is not given",
+        "a width that is given is not rounded",
+    ),
+)
+IDLE = (*SCENARIO, *FIELDS)
+
+
+def idle(command: str, given: Asked, varied: tuple[str, ...] = ()) -> Iterator[str]:
+    """Why flags that were given to a command cannot matter, a sentence each.
+
+    ``varied`` are fields that have several values: a condition that reads them is not known.
+
+    >>> list(idle("report", {"lora_layers": "fc1"}))
+    ['lora_layers changes nothing where lora is 0: there are no adapters']
+    """
+    plain = Scenario()
+    asked = {**{name: getattr(plain, name) for name in plain.__slots__}, **given}
+    asked |= mode_of(command, given) if command in TAKES else {}
+    for row in SCENARIO:
+        if row.holds is None or command not in row.commands or set(varied) & set(row.reads):
+            continue
+        for flag in row.flags:
+            known = getattr(plain, flag, None)
+            if flag in given and given[flag] != known and row.holds(asked):
+                yield f"{flag} changes nothing where {row.condition}: {row.reason}"

@@ -1,0 +1,362 @@
+"""``Scenario``: how a model is run, every choice resolved and named."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, NamedTuple, cast
+
+from vitcost.config.fields import as_python, whole
+from vitcost.config.optimizers import OPTIMIZERS
+from vitcost.config.words import value
+from vitcost.errors import ConfigError, UnknownName, shown
+
+__all__ = [
+    "CHOICES",
+    "ENGINES",
+    "HELP",
+    "MOST_IMAGES",
+    "PRECISIONS",
+    "RECIPES",
+    "Precision",
+    "Recipe",
+    "Scenario",
+    "torch_version",
+]
+
+
+class Precision(NamedTuple):
+    """Bytes of a parameter, and which passes the engine applies."""
+
+    engine: str  # fp32 | amp | half
+    param_bytes: int
+    half: str = "bf16"  # the type of two bytes, where there is one
+
+
+PRECISIONS = {
+    "fp32": Precision("fp32", 4),
+    # products of fp32 tensors on the matrix units: torch.set_float32_matmul_precision("high")
+    "tf32": Precision("fp32", 4),
+    "amp-bf16": Precision("amp", 4),
+    "amp-fp16": Precision("amp", 4, "fp16"),
+    "bf16": Precision("half", 2),
+    "fp16": Precision("half", 2, "fp16"),
+}
+
+
+class Recipe(NamedTuple):
+    """A named accounting of model states, in bytes a parameter; 0: by precision and optimizer.
+
+    ``master`` is the copy of the weights that the optimizer updates, ``main_gradients`` the copy of
+    the gradients that it reads, where these are not the ones of the model itself.
+    """
+
+    precision: str
+    optimizer: str
+    weights: int
+    master: int
+    gradients: int
+    main_gradients: int
+    moments: int
+    stages: int  # of ZeRO that it has
+    source: str
+
+
+_MEGATRON = "Megatron Core user guide, distributed optimizer, bytes per parameter"
+RECIPES = {
+    "torch": Recipe("", "", 0, 0, 0, 0, 0, 3, "torch: one copy in the parameters' precision"),
+    "megatron-fp16": Recipe(
+        "fp16", "adamw", 2, 4, 2, 4, 8, 1, f"{_MEGATRON}: fp16 parameters, fp16 gradients, 20"
+    ),
+    "megatron-bf16": Recipe(
+        "bf16", "adamw", 2, 4, 4, 0, 8, 1, f"{_MEGATRON}: bf16 parameters, fp32 gradients, 18"
+    ),
+    "megatron-fp32": Recipe(
+        "fp32", "adamw", 4, 0, 4, 0, 8, 1, f"{_MEGATRON}: fp32 parameters, fp32 gradients, 16"
+    ),
+    "apex-o2": Recipe(
+        "fp16", "adamw", 2, 4, 2, 4, 8, 0,
+        "NVIDIA Apex, apex.amp opt_level O2: fp32 masters and their gradients, during the step",
+    ),
+    "deepspeed": Recipe(
+        "fp16", "adamw", 2, 4, 2, 4, 8, 3,
+        "DeepSpeed, estimate_zero2_model_states_mem_needs: 2 params_16bit + 18 (2 grads_16bit, "
+        "4 grads_32bit, 4 params_32bit, 8 optimizer_states_32bit)",
+    ),
+    "zero": Recipe(
+        "fp16", "adamw", 2, 4, 2, 0, 8, 3,
+        "Rajbhandari et al. 2020 (ZeRO), arXiv 1910.02054, section 3.1: 2 + 2 + K with K = 12",
+    ),
+}  # fmt: skip
+
+# engines that run a model in torch's place, with kernels of their own and no Python between them
+ENGINES = ("tensorrt", "aitemplate", "fastertransformer")
+
+CHOICES = {
+    "mode": ("infer", "train"),
+    "precision": tuple(PRECISIONS),
+    "attention": ("sdpa", "eager", "math", "flash", "efficient", "cudnn"),
+    "platform": ("cuda", "cpu"),
+    "optimizer": tuple(OPTIMIZERS),
+    "recipe": tuple(RECIPES),
+    "layout": ("nchw", "nhwc"),
+    "buckets": ("copies", "views"),
+    "zero_grad": ("none", "zeros"),
+    "policy": ("none", "reduce-fp32", "reduce-half"),
+}
+
+# of a batch
+MOST_IMAGES = 10**9
+_RANGES = {"ranks": (1, 10**6), "zero": (0, 3), "ema": (0, 100), "accumulate": (1, 10**6)}
+
+# the meaning of each field of the scenario, for the help of the command line
+HELP = {
+    "batch": "images in a batch",
+    "mode": "what bytes moved and time are for; memory shows both",
+    "precision": "of weights and products; tf32 is float32 matmul precision high, amp-… torch's "
+    "autocast, bf16 and fp16 cast everything",
+    "attention": "attention kernel; sdpa: the one that torch chooses",
+    "platform": "where it runs",
+    "optimizer": "whose states training keeps",
+    "checkpointing": "what of the blocks is computed again: none, selective, block, every:K, "
+    "first:K, last:K",
+    "freeze": "what does not train: none, all, backbone, first:K, all-but-last:K",
+    "lora": "rank of the adapters; they train with the head alone; 0: none",
+    "lora_layers": "the linear layers that have adapters",
+    "recipe": "accounting of model states; fixes precision and optimizer",
+    "layout": "memory layout of the images",
+    "compile": "torch.compile made the kernels: what time is for",
+    "software": "version of torch that time is for: 2.4, or the engine that runs the model in its "
+    "place: tensorrt, aitemplate, fastertransformer  [default: the newest torch that was measured]",
+    "ranks": "data-parallel devices; each has a batch of its own, memory is that of one",
+    "zero": "what they divide: 1 optimizer states, 2 gradients too, 3 weights too; 0: nothing",
+    "policy": "mixed precision of fully_shard: shards in fp32, weights gathered in --precision "
+    "bf16 or fp16, gradients summed in fp32 or in that",
+    "buckets": "what DistributedDataParallel reduces: copies of the gradients, or what these view",
+    "ema": "moving averages of the weights; so many are kept",
+    "accumulate": "batches of a step; their gradients are added up before the optimizer steps",
+    "zero_grad": "what it sets gradients to: none gives their memory back until the next backward",
+}
+
+
+_WORDS: dict[object, str] = {bool: "true or false", int: "an integer", str: "text"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scenario:
+    """How a model is run; every field is a flag of the command line.
+
+    >>> Scenario(batch=8, precision="amp-bf16").mode
+    'infer'
+    """
+
+    batch: int = 1
+    mode: str = "infer"
+    precision: str = "fp32"
+    attention: str = "sdpa"
+    platform: str = "cuda"
+    optimizer: str = "adamw"
+    checkpointing: str = "none"  # none | selective | block | every:K | first:K | last:K
+    freeze: str = "none"  # none | all | backbone | first:K | all-but-last:K
+    lora: int = 0  # rank of the adapters; 0: none. They train with the head, nothing else does
+    lora_layers: str = "qkv,proj"
+    recipe: str = "torch"
+    layout: str = "nchw"
+    compile: bool = False
+    software: str = ""  # a version of torch, or an engine; "": the newest torch that was measured
+    ranks: int = 1
+    zero: int = 0  # stage of Rajbhandari et al. 2020, arXiv 1910.02054
+    buckets: str = "copies"
+    ema: int = 0
+    accumulate: int = 1
+    zero_grad: str = "none"
+    policy: str = "none"  # none | reduce-fp32 | reduce-half: shards in fp32 beside half precision
+
+    def __post_init__(self) -> None:
+        for field in self.__dataclass_fields__.values():
+            given = whole(value(field.name, as_python(getattr(self, field.name))))
+            object.__setattr__(self, field.name, given)
+            if type(given) is not field.type:
+                raise ConfigError(f"{field.name} must be {_WORDS[field.type]}, got {shown(given)}")
+        if not 1 <= self.batch <= MOST_IMAGES:
+            raise ConfigError(
+                f"batch must be between 1 and {MOST_IMAGES:,}, got {shown(self.batch)}"
+            )
+        for name, allowed in CHOICES.items():
+            given = getattr(self, name)
+            if given not in allowed:
+                raise UnknownName(name, str(given), allowed, f"allowed: {', '.join(allowed)}")
+        _checkpointing(self.checkpointing)
+        _frozen(self.freeze)
+        torch_version(self.software)
+        if self.lora < 0:
+            raise ConfigError(f"lora must be a rank, or 0 for none, got {shown(self.lora)}")
+        self._check_ranges()
+
+    def _check_ranges(self) -> None:
+        if self.precision == "tf32" and self.platform == "cpu":
+            raise ConfigError("precision tf32 is of a card's matrix units; a CPU computes fp32")
+        for name, (least, most) in _RANGES.items():
+            given = getattr(self, name)
+            if not least <= given <= most:
+                raise ConfigError(f"{name} must be from {least:,} to {most:,}, got {shown(given)}")
+        if self.zero and self.ranks == 1:
+            raise ConfigError(
+                f"zero {self.zero} divides states among ranks, and there is 1 of them"
+            )
+        if self.policy != "none" and not (
+            self.zero > 1 and self.recipe == "torch" and PRECISIONS[self.precision].engine == "half"
+        ):
+            raise ConfigError(
+                f"policy {self.policy} is of fully_shard: it needs zero 2 or 3, recipe torch, and "
+                f"precision bf16 or fp16, in which gathered weights are; got zero {self.zero}, "
+                f"recipe {self.recipe}, precision {self.precision}"
+            )
+        stages = RECIPES[self.recipe].stages
+        if self.zero > stages:
+            raise ConfigError(
+                f"zero {self.zero} contradicts recipe {self.recipe}, which "
+                + (f"has stages up to {stages}" if stages else "divides nothing")
+            )
+
+    @classmethod
+    def of(
+        cls, *, precision: str | None = None, optimizer: str | None = None, **flags: Any
+    ) -> "Scenario":
+        """A scenario from flags; a recipe decides what is left open and contradicts the rest."""
+        precision, optimizer = (
+            cast("str | None", value(name, given))
+            for name, given in (("precision", precision), ("optimizer", optimizer))
+        )
+        name = flags.get("recipe")
+        # a word that is no recipe is refused below
+        recipe = RECIPES.get(name if isinstance(name, str) else "", RECIPES["torch"])
+        for flag, given, fixed in (
+            ("precision", precision, recipe.precision),
+            ("optimizer", optimizer, recipe.optimizer),
+        ):
+            if isinstance(given, str) and fixed and given != fixed:
+                raise ConfigError(
+                    f"{flag} {given} contradicts recipe {flags['recipe']}, which has {fixed}"
+                )
+        return cls(
+            precision=(recipe.precision or "fp32") if precision is None else precision,
+            optimizer=(recipe.optimizer or "adamw") if optimizer is None else optimizer,
+            **flags,
+        )
+
+    def added_to(self, flags: Mapping[str, Any]) -> "Scenario":
+        """The scenario of a module that has flags of its own: a flag that is left at its default
+        is the module's, one that says something else contradicts it.
+
+        >>> Scenario(batch=8).added_to({"checkpointing": "block"}).checkpointing
+        'block'
+        """
+        defaults = {field.name: field.default for field in fields(self)}
+        for flag, its in flags.items():
+            given = getattr(self, flag)
+            if given not in (its, defaults[flag]):
+                raise ConfigError(
+                    f"{flag} {given} contradicts the module, whose own {flag} is {its}"
+                )
+        return replace(self, **flags) if flags else self
+
+    @property
+    def param_bytes(self) -> int:
+        """Bytes of an element of a parameter, and of a state of the optimizer."""
+        return 4 if self.sharded_in_fp32 else PRECISIONS[self.precision].param_bytes
+
+    @property
+    def sharded_in_fp32(self) -> bool:
+        """Whether a step's weights are computed with in another type than they are kept in."""
+        return self.policy != "none" and self.mode == "train"
+
+    @property
+    def views_gradients(self) -> bool:
+        """Whether gradients are views of the buckets that data-parallel ranks reduce."""
+        return self.ranks > 1 and self.zero < 2 and self.buckets == "views"
+
+    @property
+    def keeps_gradients(self) -> bool:
+        """Whether the backward pass finds gradients to add to, or buckets to write them into."""
+        return self.views_gradients or self.accumulate > 1 or self.zero_grad == "zeros"
+
+    @property
+    def regions(self) -> tuple[str, int]:
+        """The engine's pass for its checkpointing, and how many layers that is of."""
+        return _checkpointing(self.checkpointing)
+
+    @property
+    def trains_nothing(self) -> bool:
+        """Whether no parameter trains, so that there is no backward pass."""
+        return self.freeze == "all" and not self.lora
+
+    @property
+    def counts_layers(self) -> bool:
+        """Whether layers are counted off, so that every depth runs in another way."""
+        regions, layers = self.regions
+        ends = ("first", "last")
+        return layers > 1 or regions in ends or self.frozen[0] in ends
+
+    @property
+    def frozen(self) -> tuple[str, int]:
+        """The engine's pass for what does not train, and how many layers it counts off."""
+        return _frozen(self.freeze)
+
+
+def torch_version(text: str) -> tuple[int, int] | None:
+    """The version of torch that decides which kernels there are; None where none is given, and for
+    an engine that runs a model in torch's place.
+
+    >>> torch_version("2.4.0"), torch_version("2.10.1+cu130"), torch_version("")
+    ((2, 4), (2, 10), None)
+    """
+    if text == "" or text in ENGINES:
+        return None
+    major, _, rest = str(text).partition(".")
+    minor = rest.partition(".")[0]
+    if not (major.isdecimal() and minor.isdecimal() and len(text) < 40):
+        raise ConfigError(
+            f"a version of torch is like 2.9 or 2.4.0, an engine one of {', '.join(ENGINES)}; "
+            f"got {text!r:.80}"
+        )
+    return int(major), int(minor)
+
+
+def _checkpointing(text: str) -> tuple[str, int]:
+    """The engine's pass, and how many layers share a region, or are regions at one end.
+
+    >>> _checkpointing("every:4"), _checkpointing("first:6")
+    (('layers', 4), ('first', 6))
+    """
+    if text in ("none", "selective"):
+        return text, 1
+    word, _, number = text.partition(":")
+    counted = word in ("every", "first", "last")
+    layers = 1 if text == "block" else _layers(number) if counted else 0
+    if not layers:
+        raise ConfigError(
+            "checkpointing must be none, selective, block, every:K, first:K or last:K, "
+            f"got {shown(text)}"
+        )
+    return word if word in ("first", "last") else "layers", layers
+
+
+def _frozen(text: str) -> tuple[str, int]:
+    """The engine's pass, and how many layers it counts off.
+
+    >>> _frozen("all-but-last:2")
+    ('last', 2)
+    """
+    if text in ("none", "backbone", "all"):
+        return text.removeprefix("none"), 0
+    word, _, number = text.partition(":")
+    layers = _layers(number) if word in ("first", "all-but-last") else None
+    if layers is None:
+        raise ConfigError(
+            f"freeze must be none, all, backbone, first:K or all-but-last:K, got {shown(text)}"
+        )
+    return word.removeprefix("all-but-"), layers
+
+
+def _layers(text: str) -> int | None:
+    """A number of layers; None where it is none, or more than a model can have."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None

@@ -1,0 +1,149 @@
+"""What a training step needs at most, where the bytes of its peak are not known exactly.
+
+The bound is read off a trace of the same step: the forward pass as it is, the backward of every
+op, and two things in the place of what is not known. A *loss* keeps every output, and its copy in
+float32 where it is in half precision, and gives one gradient in float32; its targets and its
+elements, as many as the output has, are there throughout. *Sharding* takes away what is divided
+(weights, gradients, optimizer states) and adds what a rank has gathered at one time.
+
+``fully_shard`` on every layer and on the model has at one time, of weights: those outside of the
+layers and their buffer, the layer that runs, the buffer that it was gathered in, and that of the
+layer that is fetched ahead; of gradients: those outside of the layers and their buffer, those of
+the layer, the buffer that they are reduced from, and that of the layer before. Stage 2 keeps what
+it gathered. Source: torch 2.13, torch/distributed/fsdp/_fully_shard/_fsdp_param_group.py,
+``AllGatherState`` and ``ReduceScatterState``.
+"""
+
+from functools import reduce
+from typing import NamedTuple
+
+from vitcost.config.optimizers import OPTIMIZERS
+from vitcost.config.scenario import RECIPES, Scenario
+from vitcost.costs.sharding import fully_sharded, gathered, whole
+from vitcost.engine.live import Peak, peak
+from vitcost.engine.ops import Size, bytes_of, largest, smallest
+from vitcost.engine.workload import Workload
+
+__all__ = [
+    "Gathered",
+    "assumed",
+    "bound_of_passes",
+    "gathered_bytes",
+    "lasting_gradients",
+]
+
+# elements: weights that stage 3 may have gathered, and the buffer that gradients are reduced from
+# (DeepSpeed's configuration: stage3_max_live_parameters, reduce_bucket_size)
+_DEEPSPEED_LIVE, _DEEPSPEED_BUCKET = 10**9, 5 * 10**8
+
+
+class Gathered(NamedTuple):
+    """Bytes of whole weights and gradients that a rank has at one time beside its shards."""
+
+    weights: Size = 0
+    gradients: Size = 0
+
+
+def lasting_gradients(scenario: Scenario) -> bool:
+    """Whether a rank has the gradients that it keeps for the whole step: shards that others are
+    added to, and the buffers of recipes that are not torch's own.
+
+    >>> [lasting_gradients(Scenario(recipe=recipe)) for recipe in ("torch", "deepspeed")]
+    [False, True]
+    """
+    return scenario.recipe != "torch" or (scenario.zero > 1 and scenario.keeps_gradients)
+
+
+def bound_of_passes(run: Workload, gradients: Size) -> Peak:
+    """No less than what the forward and the backward pass have at one time beside what lasts;
+    ``gradients`` are the bytes of all that a rank keeps.
+
+    Of sharded gradients there are two bounds, of which the smaller one holds: all shards and what
+    is gathered at one time, at every moment; and three of each gradient that was computed so far:
+    the gradient, its copy in the buffer that it is reduced from, and no more than that of shards.
+
+    >>> from vitcost.engine.workload import workload
+    >>> from vitcost.zoo import resolve
+    >>> base = workload(resolve("vit_base_patch16_224").config, Scenario(batch=64, mode="train"))
+    >>> exact = peak(base.step(), base.sizes).peak_bytes
+    >>> 1 <= bound_of_passes(base, 4 * 86_567_656).peak_bytes / exact < 1.01
+    True
+    """
+    scenario, sizes, gathered = run.scenario, run.sizes, gathered_bytes(run)
+    # what is gathered for one op alone, and for its backward again, is no tensor of the trace
+    tokens = reduce(largest, (bytes_of(t, sizes) for t in run.transient), 0)
+    gathered = gathered._replace(weights=gathered.weights + tokens)
+    lasting = lasting_gradients(scenario)
+    if scenario.recipe != "torch" or scenario.zero < 2:
+        top = peak(run.bounding(lasting or scenario.keeps_gradients), sizes)
+        return _beside(top, gathered.weights + gathered.gradients)
+    shards = 0 if lasting else gradients
+    settled = peak(run.bounding(onto=True), sizes)
+    settled = _beside(settled, gathered.weights + gathered.gradients + shards)
+    three = peak(run.bounding(), sizes, copies=3)
+    three = _beside(three, gathered.weights)
+    most = smallest(settled.peak_bytes, three.peak_bytes)
+    if not isinstance(most, int):
+        return settled._replace(peak_bytes=most)
+    return settled if settled.peak_bytes == most else three
+
+
+def _beside(top: Peak, more: Size) -> Peak:
+    alive = top.live._replace(temporary=top.live.temporary + more)
+    return top._replace(peak_bytes=top.peak_bytes + more, live=alive)
+
+
+def gathered_bytes(run: Workload) -> Gathered:
+    """Whole weights and gradients that a rank has at one time beside its shards.
+
+    >>> from vitcost.engine.workload import workload
+    >>> from vitcost.zoo import resolve
+    >>> base = workload(resolve("vit_base_patch16_224").config, Scenario(ranks=2, zero=3))
+    >>> root, layer = gathered(base.parameters(), base.sizes, 2)
+    >>> gathered_bytes(base) == (4 * (root + 3 * layer), 4 * (root + 3 * layer))
+    True
+    """
+    scenario, parameters, sizes = run.scenario, run.parameters(), run.sizes
+    recipe, e = RECIPES[scenario.recipe], run.param_bytes
+    weight, gradient = recipe.weights or e, recipe.gradients or e
+    ranks, zero = scenario.ranks, scenario.zero
+    if scenario.recipe != "torch":
+        total = whole(parameters, sizes).weights
+        live = smallest(total, _DEEPSPEED_LIVE) if zero > 2 else 0
+        bucket = _DEEPSPEED_BUCKET if scenario.recipe == "deepspeed" and zero else 0
+        return Gathered(weight * live, gradient * bucket)
+    if zero < 2:
+        return Gathered()
+    root, layer = gathered(parameters, sizes, ranks)
+    held = root + layer
+    if zero == 2:
+        held = ranks * fully_sharded(parameters, sizes, ranks).weights
+    held = held + layer + largest(root, layer)
+    # those of the layers, or at the end those outside of them
+    trained_root, trained_layer = gathered(parameters, sizes, ranks, trained=True)
+    reduced = trained_root + trained_layer + largest(trained_root, 2 * trained_layer)
+    return Gathered(weight * held, gradient * reduced)
+
+
+def assumed(scenario: Scenario) -> tuple[str, ...]:
+    """The assumptions of the bound, for people.
+
+    >>> assumed(Scenario())
+    ('a loss that keeps each output with two float32 tensors and one gradient of its size',)
+    """
+    said = ["a loss that keeps each output with two float32 tensors and one gradient of its size"]
+    if scenario.recipe != "torch":
+        said.append(
+            f"states of recipe {scenario.recipe} from the first op to the last, and an optimizer "
+            "that copies the parameters once"
+        )
+        if scenario.zero > 2:
+            said.append("up to a billion weights gathered at one time")
+        if scenario.recipe == "deepspeed" and scenario.zero:
+            said.append("a buffer of 500,000,000 gradients (reduce_bucket_size)")
+    elif scenario.zero > 1:
+        kept = "all weights gathered" if scenario.zero == 2 else "three layers gathered"
+        said.append(f"fully_shard on every layer and on the model: {kept}, gradients of three")
+    if scenario.recipe == "torch" and OPTIMIZERS[scenario.optimizer].step == "compiled":
+        said.append("a compiled optimizer that allocates no more than its operators one by one")
+    return tuple(said)

@@ -1,0 +1,460 @@
+"""Memory in bytes: weights, what is alive in inference, the parts of a training step, its peak.
+
+All are bytes of tensors: no workspace of kernels, rounding of blocks, context of a card.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from vitcost.config.optimizers import OPTIMIZERS
+from vitcost.config.scenario import PRECISIONS, RECIPES, Scenario
+from vitcost.costs.bounded import assumed, bound_of_passes, lasting_gradients
+from vitcost.costs.ranks import optimizer_bytes, share_of, update_temporaries
+from vitcost.costs.sharding import whole
+from vitcost.costs.stored import stored_weights
+from vitcost.engine import live
+from vitcost.engine.model import Config
+from vitcost.engine.ops import Size, bytes_of, largest, numel
+from vitcost.engine.parallel import ALONE, TensorParallel
+from vitcost.engine.workload import Workload, workload
+from vitcost.errors import NotCovered
+
+__all__ = [
+    "Inference",
+    "PeakParts",
+    "StepPeak",
+    "Training",
+    "cross_entropy_bytes",
+    "inference",
+    "lasting",
+    "loss_bytes",
+    "moment",
+    "optimizing",
+    "states",
+    "step",
+    "step_bound",
+    "step_peak",
+    "training",
+]
+
+
+# bytes of a class index
+_INDEX = 8
+_NO_STEP = "a step in which nothing trains has no backward pass"
+
+
+class Inference(NamedTuple):
+    """A forward pass in eval: ``activations_bytes`` is the largest sum alive at one time.
+
+    ``activations_are``: ``exact``, or ``bounded`` where no pass exceeds them.
+    ``int8_weights_bytes`` and its two neighbours are what the weights take where they are stored as
+    ``stored_weights`` says; the total has them as they are computed with.
+    """
+
+    weights_bytes: Size
+    input_bytes: Size
+    activations_bytes: Size
+    int8_weights_bytes: Size | None
+    buffers_bytes: Size = 0
+    fp8_weights_bytes: Size | None = None
+    int4_weights_bytes: Size | None = None
+    activations_are: str = "exact"
+
+    @property
+    def total_bytes(self) -> Size:
+        held = self.weights_bytes + self.buffers_bytes
+        return held + self.input_bytes + self.activations_bytes
+
+
+class PeakParts(NamedTuple):
+    """The bytes in memory at one moment, by part."""
+
+    weights_bytes: Size
+    gradients_bytes: Size
+    optimizer_bytes: Size
+    saved_activations_bytes: Size
+    temporary_bytes: Size
+    batch_bytes: Size
+    ema_bytes: Size
+    buckets_bytes: Size
+    buffers_bytes: Size = 0
+
+    def plus(self, alive: live.Live) -> "PeakParts":
+        """The bytes that outlive a step, with those alive in it."""
+        return self._replace(
+            gradients_bytes=self.gradients_bytes + alive.gradients,
+            saved_activations_bytes=self.saved_activations_bytes + alive.saved,
+            temporary_bytes=self.temporary_bytes + alive.temporary,
+        )
+
+
+class StepPeak(NamedTuple):
+    """The most bytes in memory during a step, where that is, and what they are: of arrays and
+    symbols there is no single place."""
+
+    total_bytes: Size
+    at: str
+    parts: PeakParts | None
+    look: int | None = None  # which look of the trace sees it; None: the optimizer's step
+
+
+class Training(NamedTuple):
+    """A training step by the parts of a recipe, and its peak.
+
+    Of several ranks it is what one of them needs. ``ema_bytes`` are averages of the weights, and
+    ``buckets_bytes`` copies of the gradients that data-parallel ranks reduce. ``peak_is`` says
+    whether the peak is ``exact`` or ``bounded``, which no step exceeds. Of a bound ``missing`` says
+    why no exact peak is known, and ``assumed`` under which assumptions it is one; where there is no
+    step to speak of the peak is None, and ``missing`` says why.
+    """
+
+    weights_bytes: Size
+    gradients_bytes: Size
+    optimizer_bytes: Size
+    saved_activations_bytes: Size | None  # None: there is no step to speak of
+    ema_bytes: Size = 0
+    buckets_bytes: Size = 0
+    peak_bytes: Size | None = None
+    peak_at: str | None = None
+    peak_parts: PeakParts | None = None
+    peak_is: str | None = None
+    missing: str | None = None
+    assumed: tuple[str, ...] = ()
+    buffers_bytes: Size = 0
+
+    @property
+    def sum_bytes(self) -> Size:
+        """All parts together, though they do not peak together."""
+        lasting = self.weights_bytes + self.gradients_bytes + self.optimizer_bytes
+        asked = self.ema_bytes + self.buckets_bytes + self.buffers_bytes
+        # a traced model may have no step: its saved bytes are not known
+        return lasting + asked + (self.saved_activations_bytes or 0)
+
+    def to_dict(self) -> dict[str, Any]:
+        parts = self.peak_parts
+        return {
+            **self._asdict(),
+            "peak_parts": None if parts is None else parts._asdict(),
+            "assumed": list(self.assumed),
+        }
+
+
+def inference(run: Workload, activations_bytes: Size | None = None) -> Inference:
+    """Weights in the parameters' precision, the caller's batch, and the live activations: the most
+    alive at one time, unless those of another moment are given.
+
+    >>> from vitcost.engine.workload import workload
+    >>> from vitcost.zoo import resolve
+    >>> base = workload(resolve("vit_base_patch16_224").config, Scenario(precision="bf16"))
+    >>> inference(base).weights_bytes == 2 * 86_567_656
+    True
+    """
+    are = "exact"
+    if activations_bytes is None:
+        activations_bytes = live.peak(run.inference(), run.sizes).peak_bytes
+        are = "bounded" if run.at_most(training=False) else are
+    weights = run.weights_bytes
+    if weights is None:
+        weights = run.param_bytes * whole(run.parameters(), run.sizes).weights
+    return Inference(
+        weights,
+        sum(bytes_of(tensor, run.sizes) for tensor in run.inputs),
+        activations_bytes,
+        stored_weights(run, "int8"),
+        run.buffers_bytes,
+        stored_weights(run, "fp8"),
+        stored_weights(run, "int4"),
+        activations_are=are,
+    )
+
+
+def training(
+    config: Config,
+    scenario: Scenario,
+    batch: int | None = None,
+    *,
+    rank: int | None = None,
+    parallel: TensorParallel = ALONE,
+) -> Training:
+    """A training step of a model on one rank: model states, what autograd holds, the peak.
+
+    ``batch`` is in place of the scenario's, that of each rank. ``rank`` counts from 0; None is the
+    one that holds the most. ``scenario`` says how many there are (``ranks``) and what they divide
+    (``zero``); ``parallel`` is one of those that each of them is made of where layers are divided
+    too. Its peak takes it that sums over these are made in place, as Megatron-LM does. Sizes are
+    integers.
+
+    >>> from vitcost.zoo import resolve
+    >>> huge = resolve("vit_huge_patch14_224").config
+    >>> alone = training(huge, Scenario(batch=8))
+    >>> shared = training(huge, Scenario(batch=8, zero=1, ranks=64))
+    >>> alone.optimizer_bytes, shared.optimizer_bytes
+    (5056367968, 91750408)
+    >>> training(huge, Scenario(batch=8), parallel=TensorParallel(8)).saved_activations_bytes
+    1875447620
+    """
+    run = workload(config, replace(scenario, mode="train")).shared(parallel)
+    return step(run if batch is None else run.at(batch), rank=rank)
+
+
+def step(run: Workload, *, rank: int | None = None) -> Training:
+    """The training step of a workload that trains: model states, saved activations, the peak.
+
+    ``rank`` as in ``training``. A model without a step has its states, and the reason in
+    ``missing``.
+
+    >>> from vitcost.engine.workload import workload
+    >>> from vitcost.zoo import resolve
+    >>> base = workload(resolve("vit_base_patch16_224").config, Scenario(batch=64, mode="train"))
+    >>> own = step(base)
+    >>> own.weights_bytes == 4 * 86_567_656, own.peak_bytes, own.peak_at
+    (True, 8730708904, 'backward of blocks.11.mlp.fc2')
+    """
+    if run.no_step:
+        # no activations are known, which is not none
+        return states(run, None, rank=rank)._replace(missing=run.no_step)
+    saved = run.rows().cost.saved_bytes + loss_bytes(run)
+    return with_peak(states(run, saved, rank=rank), run, rank=rank)
+
+
+def states(run: Workload, saved_bytes: Size | None, *, rank: int | None = None) -> Training:
+    """Model states of the scenario's recipe on one rank, and what autograd holds after the loss.
+
+    A parameter that does not train has no gradient and no state. torch's optimizers keep a step
+    counter for each tensor. ``rank`` as in ``training``.
+
+    In fp32 AdamW keeps two moments of 4 bytes for each of 86,567,656 parameters, and 4 bytes for
+    each of 152 tensors: 12 in each of 12 blocks, and 8 outside of them.
+
+    >>> from vitcost.engine.workload import workload
+    >>> from vitcost.zoo import resolve
+    >>> base = workload(resolve("vit_base_patch16_224").config, Scenario(mode="train"))
+    >>> states(base, None).optimizer_bytes == 2 * 4 * 86_567_656 + 4 * 152
+    True
+    """
+    scenario, share, e = run.scenario, share_of(run, rank), run.param_bytes
+    recipe = RECIPES[scenario.recipe]
+    gradients = recipe.gradients or e
+    masters = recipe.master * share.states
+    weights = (recipe.weights or e) * share.weights
+    own = weights
+    if run.weights_bytes is not None and scenario.recipe == "torch" and scenario.zero < 3:
+        own = run.weights_bytes
+    # DistributedDataParallel reduces in buckets, which the gradients are copied to or views of
+    copied = scenario.recipe == "torch" and scenario.ranks > 1 and scenario.zero < 2
+    copied = copied and scenario.buckets == "copies"
+    return Training(
+        weights_bytes=own + masters,
+        gradients_bytes=gradients * share.gradients + recipe.main_gradients * share.states,
+        optimizer_bytes=optimizer_bytes(share, run, rank),
+        saved_activations_bytes=saved_bytes,
+        ema_bytes=scenario.ema * (masters or weights),
+        buckets_bytes=e * share.gradients if copied else 0,
+        buffers_bytes=run.step_buffers_bytes,
+    )
+
+
+def with_peak(own: Training, run: Workload, *, rank: int | None = None) -> Training:
+    """The same with the peak of the step, or with a bound of it where that is not known."""
+    if run.scenario.trains_nothing:
+        return own._replace(missing=_NO_STEP)
+    try:
+        peak = step_peak(own, run, rank=rank)
+    except NotCovered as reason:
+        own = own._replace(missing=str(reason))
+        if not run.has_bound:
+            return own
+        peak = step_bound(own, run, rank=rank)
+        own = own._replace(peak_is="bounded", assumed=assumed(run.scenario))
+    else:
+        # the optimizer's step is known exactly
+        in_passes = peak.look is not None or peak.parts is None
+        bound = run.at_most(training=True) if in_passes else ""
+        own = own._replace(peak_is="bounded" if bound else "exact", missing=bound or None)
+    return own._replace(peak_bytes=peak.total_bytes, peak_at=peak.at, peak_parts=peak.parts)
+
+
+def step_peak(
+    own: Training, run: Workload, *, rank: int | None = None, in_place: bool = True
+) -> StepPeak:
+    """The peak of a steady training step, ``engine.step`` says which: the second of its kind,
+    weights, optimizer states and the caller's images and targets included. Where gradients are
+    accumulated it is the second batch of the step, since those of the first are there by then: as
+    a first backward pass leaves them, a view that keeps what it is of included. Without
+    ``in_place`` it is what torch's own trackers see, under which gradients are not added in place.
+
+    Where weights are fully sharded it is that of the first rank, the fullest: ``engine.sharded``.
+
+    Raises ``NotCovered`` for a model of which the backward is not known op by op, and for recipes
+    other than torch's own, which move gradients and weights between copies.
+
+    >>> from vitcost.engine.workload import workload
+    >>> from vitcost.zoo import resolve
+    >>> base = workload(resolve("vit_base_patch16_224").config, Scenario(batch=64, mode="train"))
+    >>> top = step_peak(step(base), base)
+    >>> top.total_bytes, top.at
+    (8730708904, 'backward of blocks.11.mlp.fc2')
+    """
+    scenario, sizes = run.scenario, run.sizes
+    if scenario.recipe != "torch":
+        raise NotCovered(f"the peak of a step of recipe {scenario.recipe}: use recipe torch")
+    if scenario.trains_nothing:
+        raise NotCovered(_NO_STEP)
+    if scenario.zero > 1 and not run.shards:
+        raise NotCovered("the peak of a step with fully sharded weights of a traced model")
+    top = live.peak(run.step(in_place), sizes)
+    around = _lasting(own, run, _kept(own, run, lambda one: one.step(in_place)))
+    found = _higher(top, around, optimizing(top.left, run, rank))
+    if found.look is None and OPTIMIZERS[scenario.optimizer].step == "compiled":
+        raise NotCovered(f"what the compiled step of {scenario.optimizer} allocates")
+    return found
+
+
+def step_bound(own: Training, run: Workload, *, rank: int | None = None) -> StepPeak:
+    """No less than the peak of a steady training step, for every model and every recipe:
+    ``vitcost.costs.bounded`` says what it assumes. Where the peak is known the bound lies above it.
+
+    >>> from vitcost.zoo import resolve
+    >>> base = workload(resolve("vit_base_patch16_224").config, Scenario(batch=64, mode="train"))
+    >>> own = step(base)
+    >>> own.peak_is, 1 <= step_bound(own, base).total_bytes / (own.peak_bytes or 0) < 1.01
+    ('exact', True)
+    """
+    scenario, sizes = run.scenario, run.sizes
+    # of each vector of scores a class index, or else a number for each and its loss: torch's
+    # squared error writes them where the mean is then put
+    targets = sum(
+        _INDEX * numel(t.axes[:-1], sizes) + 2 * 4 * numel(t.axes, sizes) for t in run.outputs
+    )
+    top = bound_of_passes(run, own.gradients_bytes)
+    around = _lasting(own, run, _kept(own, run, lambda one: one.bounding()), targets)
+    left = top.left
+    if scenario.recipe == "torch" and scenario.zero > 1:
+        # shards, where those are not among what lasts
+        left = left._replace(gradients=own.gradients_bytes - around.gradients_bytes)
+    return _higher(top, around, optimizing(left, run, rank))
+
+
+def _higher(top: live.Peak, around: PeakParts, last: live.Live) -> StepPeak:
+    """The peak of the passes, or that of the optimizer's step."""
+    most = largest(top.peak_bytes, last.total)
+    if not isinstance(most, int):
+        return StepPeak(sum(around) + most, "", None)
+    look: int | None = top.look
+    alive, at = top.live, top.place
+    if most != top.peak_bytes:
+        alive, at, look = last, "optimizer step", None
+    parts = around.plus(alive)
+    return StepPeak(sum(parts), at, parts, look)
+
+
+def moment(own: Training, run: Workload, look: int | None) -> PeakParts:
+    """The bytes in memory at one moment of a step, by part.
+
+    ``look`` is the number of the moment, as ``step_peak`` returns it; None is the optimizer's step.
+    Sizes may be symbols: then the parts are polynomials.
+
+    >>> from vitcost.engine.workload import workload
+    >>> from vitcost.zoo import resolve
+    >>> base = workload(resolve("vit_base_patch16_224").config, Scenario(batch=64, mode="train"))
+    >>> own = step(base)
+    >>> sum(moment(own, base, step_peak(own, base).look)) == own.peak_bytes
+    True
+    >>> moment(own, base, None).temporary_bytes == 4 * 86_567_656 + 4  # copies, and a loss
+    True
+    """
+    if look is None:
+        alive = optimizing(live.at_end(run.step(), run.sizes), run, None)
+    else:
+        alive = live.look_at(run.step(), run.sizes, look)
+    return lasting(own, run).plus(alive)
+
+
+def lasting(own: Training, run: Workload) -> PeakParts:
+    """The bytes that outlive a step whose peak is known: weights, states, the batch.
+
+    >>> from vitcost.engine.workload import workload
+    >>> from vitcost.zoo import resolve
+    >>> base = workload(resolve("vit_base_patch16_224").config, Scenario(batch=64, mode="train"))
+    >>> around = lasting(step(base), base)
+    >>> around.gradients_bytes, around.batch_bytes == 64 * (4 * 3 * 224 * 224 + 8)
+    (0, True)
+    """
+    return _lasting(own, run, _kept(own, run, lambda one: one.step()))
+
+
+def optimizing(left: live.Live, run: Workload, rank: int | None) -> live.Live:
+    """The bytes alive in the optimizer's step: the tensors left by the backward pass, and
+    temporaries.
+
+    >>> from vitcost.engine.workload import workload
+    >>> from vitcost.zoo import resolve
+    >>> base = workload(resolve("vit_base_patch16_224").config, Scenario(batch=64, mode="train"))
+    >>> alive = optimizing(live.at_end(base.step(), base.sizes), base, None)
+    >>> alive.gradients == 4 * 86_567_656, alive.temporary == 4 * 86_567_656 + 4  # and the loss
+    (True, True)
+    """
+    return left._replace(temporary=left.temporary + update_temporaries(run, rank))
+
+
+def _lasting(own: Training, run: Workload, kept: Size, targets: Size | None = None) -> PeakParts:
+    """The bytes that outlive a step: gradients too where the step before has left them, and the
+    batch with its ``targets``."""
+    if targets is None:
+        targets = sum(bytes_of(tensor, run.sizes) for tensor in run.targets)
+    return PeakParts(
+        weights_bytes=own.weights_bytes,
+        gradients_bytes=kept,
+        optimizer_bytes=own.optimizer_bytes,
+        saved_activations_bytes=0,
+        temporary_bytes=0,
+        batch_bytes=sum(bytes_of(tensor, run.sizes) for tensor in run.inputs) + targets,
+        ema_bytes=own.ema_bytes,
+        buckets_bytes=own.buckets_bytes,
+        buffers_bytes=own.buffers_bytes,
+    )
+
+
+def _kept(
+    own: Training, run: Workload, events: Callable[[Workload], tuple[live.Event, ...]]
+) -> Size:
+    """Gradients that are there when the step begins: as a step that keeps none leaves them, a view
+    that keeps what it is of included."""
+    scenario = run.scenario
+    if scenario.views_gradients or lasting_gradients(scenario):
+        return own.gradients_bytes
+    if not scenario.keeps_gradients:
+        return 0
+    alone = run.under(replace(scenario, accumulate=1, zero_grad="none", buckets="copies"))
+    return live.at_end(events(alone), run.sizes).gradients
+
+
+def loss_bytes(run: Workload) -> Size:
+    """Bytes that autograd saves for the losses: ``cross_entropy_bytes`` for each that the model
+    has.
+
+    >>> from vitcost.engine.workload import workload
+    >>> from vitcost.zoo import resolve
+    >>> base = workload(resolve("vit_base_patch16_224").config, Scenario(batch=64, mode="train"))
+    >>> loss_bytes(base) == 4 * (64 * 1000 + 1)
+    True
+    """
+    each = (numel(output.axes, run.sizes) for output in run.losses)
+    return sum(cross_entropy_bytes(logits, run.scenario) for logits in each)
+
+
+def cross_entropy_bytes(logits: Size, scenario: Scenario) -> Size:
+    """Bytes that a cross entropy on class indices saves for backward: log-probabilities and the
+    total weight. Under CUDA's autocast these are computed in half precision, and stay so too. Of
+    logits that need no gradient it keeps nothing.
+
+    >>> cross_entropy_bytes(1000, Scenario())
+    4004
+    """
+    if scenario.trains_nothing:
+        return 0
+    precision = PRECISIONS[scenario.precision].engine
+    e = 2 if precision == "half" else 4
+    kept = e * (logits + 1)
+    return kept + 2 * logits if precision == "amp" and scenario.platform == "cuda" else kept

@@ -1,0 +1,101 @@
+"""``models``: the models that are known by name, each with its size and its source."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
+
+from vitcost.engine.model import definition
+from vitcost.engine.ops import Size
+from vitcost.errors import UnknownName
+from vitcost.outside.arguments import takes, text
+from vitcost.render.result import Result
+from vitcost.zoo import digests, names, resolve
+
+__all__ = ["ModelRow", "Models", "matching", "models"]
+
+_MOST_LETTERS = 1000
+
+
+class ModelRow(NamedTuple):
+    """A model that is known by name; MACs are for a batch of one, a text model has no image.
+    ``basis``: ``formula``, ``traced`` for the digest of a trace, or ``counted`` where no trace can
+    follow the model, and ``source`` says why."""
+
+    name: str
+    family: str
+    img_size: tuple[int, int] | None
+    params: Size
+    macs_forward: Size
+    source: str
+    basis: str
+
+
+@dataclass(frozen=True, slots=True)
+class Models(Result):
+    """The models that a query found."""
+
+    found: tuple[ModelRow, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON of schema ``vitcost.models/1``."""
+        return {"schema": "vitcost.models/1", "rows": list(self.rows())}
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """A flat row a model: ``pandas.DataFrame(models().rows())``."""
+        for row in self.found:
+            yield {**row._asdict(), "img_size": row.img_size and list(row.img_size)}
+
+
+@takes(query=text)
+def models(query: str = "") -> Models:
+    """The models whose name contains every word of the query, or matches it as a pattern.
+
+    Raises ``UnknownName`` with the nearest names where there is none.
+
+    >>> [row.name for row in models("vit_huge_patch14_224").found]
+    ['vit_huge_patch14_224', 'vit_huge_patch14_224_in21k']
+    >>> models("vit_huge*14_224").found[0].params
+    632045800
+    """
+    return Models(tuple(_row(name) for name in matching(query)))
+
+
+def matching(query: str = "") -> list[str]:
+    """The names alone, without what the models cost.
+
+    >>> matching("VIT_huge_patch14_224")
+    ['vit_huge_patch14_224', 'vit_huge_patch14_224_in21k']
+    """
+    # no name is as long as a thousand letters are
+    patterns = [f"*{word}*" for word in query[:_MOST_LETTERS].lower().split()]
+    known = sorted({*names(), *digests.entries(), *digests.refused()})
+    matched = [
+        name
+        for name in known
+        if len(query) < _MOST_LETTERS
+        and all(fnmatchcase(name.lower(), pattern) for pattern in patterns)
+    ]
+    if not matched:
+        raise UnknownName("model", query, known, "`vitcost models` lists all")
+    return matched
+
+
+def _row(name: str) -> ModelRow:
+    family = name.replace("-", "_").partition("_")[0]
+    traced = digests.entries().get(name)
+    if traced is not None:
+        high, wide = traced.image[-2:]
+        source = f"{digests.library(name)}, {traced.kind}"
+        return ModelRow(name, family, (high, wide), traced.params, traced.macs, source, "traced")
+    refused = digests.refused().get(name)
+    if refused is not None:
+        high, wide = refused.image[-2:]
+        source = f"{digests.library(name)}, {refused.kind}; memory and time are not known: "
+        numbers = (high, wide), refused.params, refused.macs, source + refused.reason
+        return ModelRow(name, family, *numbers, "counted")
+    model = resolve(name)
+    config = model.config
+    params, flops = definition(config)
+    image = getattr(getattr(config, "vision", config), "img_size", None)
+    return ModelRow(name, family, image, params, flops // 2, model.source, "formula")

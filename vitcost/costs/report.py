@@ -1,0 +1,308 @@
+"""``report``: everything that one page says about a model."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from vitcost.config.flags import check_layout, settled
+from vitcost.config.scenario import Scenario
+from vitcost.costs import memory
+from vitcost.costs.report_types import Flops, InferenceRow, Layer, Part, Report
+from vitcost.costs.summary import counted_params
+from vitcost.costs.thumb import compared
+from vitcost.engine.cost import Row
+from vitcost.engine.ops import Size
+from vitcost.engine.parts import by_part
+from vitcost.engine.workload import Workload, workload
+from vitcost.errors import ConfigError
+from vitcost.outside.arguments import listed, takes
+from vitcost.zoo import Model, Resolved, resolve
+
+if TYPE_CHECKING:
+    from vitcost.hardware.basis import Anchor
+    from vitcost.hardware.cards import Card
+
+    Gpus: TypeAlias = str | Card | Iterable[str | Card]
+    Files: TypeAlias = str | Iterable[str]
+    Anchors: TypeAlias = str | Anchor | Iterable[str | Anchor]
+
+__all__ = [
+    "Report", "check_cards", "report", "report_in", "report_on", "tensors_on", "with_times",
+]  # fmt: skip
+
+
+@takes(gpu=listed, gpu_file=listed, calibration=listed, anchor=listed)
+@settled("report")
+def report(
+    model: Model,
+    *,
+    batch: int = 1,
+    mode: str = "infer",
+    precision: str | None = None,
+    attention: str = "sdpa",
+    platform: str = "cuda",
+    optimizer: str | None = None,
+    checkpointing: str = "none",
+    freeze: str = "none",
+    lora: int = 0,
+    lora_layers: str = "qkv,proj",
+    recipe: str = "torch",
+    layout: str = "nchw",
+    compile: bool = False,
+    software: str = "",
+    gpu: "Gpus" = (),
+    gpu_file: "Files" = (),
+    calibration: "Files" = (),
+    anchor: "Anchors" = (),
+    ranks: int = 1,
+    zero: int = 0,
+    buckets: str = "copies",
+    ema: int = 0,
+    accumulate: int = 1,
+    zero_grad: str = "none",
+    policy: str = "none",
+    **overrides: Any,
+) -> Report:
+    """The costs of a model: parameters, FLOPs, memory traffic, memory and time, without building
+    it.
+
+    A module that no formula describes is traced: ``from_torch`` makes a model of it, and so does
+    ``package.module:factory``, with ``input`` and ``loss`` as fields.
+    ``gpu`` names the cards that time is for (``vitcost gpus``); ``gpu_file`` has cards of the
+    user's own, ``calibration`` constants that ``calibrate`` wrote, and ``anchor`` says what a card
+    was measured to do: ``MODEL=IMAGES_PER_SECOND``.
+
+    A flag of training (``ema``, ``zero``, …: ``vitcost.config.flags``) makes the mode ``train``
+    where a card is named and no mode is given; in inference it changes the training quantities
+    alone. ``overrides`` are fields of the config (``num_classes=5``, ``img_size=384``). Raises
+    ``VitcostError``: an unknown name, a field that cannot be, a scenario that is not covered.
+
+    >>> r = report("vit_huge_patch14_224")
+    >>> r.params, r.flops.macs_forward
+    (632045800, 167295109120)
+    """
+    scenario = Scenario.of(
+        batch=batch,
+        mode=mode,
+        precision=precision,
+        attention=attention,
+        platform=platform,
+        optimizer=optimizer,
+        checkpointing=checkpointing,
+        freeze=freeze,
+        lora=lora,
+        lora_layers=lora_layers,
+        recipe=recipe,
+        layout=layout,
+        compile=compile,
+        software=software,
+        ranks=ranks,
+        zero=zero,
+        buckets=buckets,
+        ema=ema,
+        accumulate=accumulate,
+        zero_grad=zero_grad,
+        policy=policy,
+    )
+    resolved = resolve(model, **overrides)
+    scenario = scenario.added_to(resolved.flags)
+    reported = report_in(resolved, scenario)
+    check_cards(gpu, gpu_file, calibration, anchor)
+    if not gpu:
+        return reported
+    return with_times(reported, gpu, gpu_file=gpu_file, calibration=calibration, anchor=anchor)
+
+
+def report_in(resolved: Resolved, scenario: Scenario, *, by_precision: bool = True) -> Report:
+    """The report on a model in a scenario, without a card.
+
+    ``by_precision``: whether inference memory stands beside it in each precision.
+
+    >>> found = resolve("vit_base_patch16_224")
+    >>> report_in(found, Scenario(precision="bf16")).inference.weights_bytes == 2 * 86_567_656
+    True
+    """
+    run = workload(resolved.config, scenario)
+    reported = report_on(resolved, run)
+    return (
+        replace(reported, inference_by_precision=_by_precision(run)) if by_precision else reported
+    )
+
+
+def with_times(reported: Report, gpu: "Gpus", **given: Any) -> Report:
+    """The report with the time on each card; ``given`` is as for ``hardware.timed.timed``.
+
+    >>> own = report_in(resolve("vit_base_patch16_224"), Scenario(batch=64))
+    >>> [time.gpu for time in with_times(own, ["l4", "t4"]).time]
+    ['l4', 't4']
+    """
+    # a page without a card has no use for them
+    from vitcost.hardware.timed import timed
+
+    model, scenario = reported.model, reported.scenario
+    run = workload(model.config, scenario)
+    tensors = tensors_on(
+        run, lambda on: reported if on == scenario else report_on(model, run.under(on))
+    )
+    return replace(reported, time=timed(model.config, scenario, gpu, tensors=tensors, **given))
+
+
+def check_cards(gpu: object, gpu_file: object, calibration: object, anchor: object) -> None:
+    """Refuses figures of a card where no card is named, whose time they are for.
+
+    >>> check_cards("l4", "cards.toml", (), ())
+    >>> check_cards((), "cards.toml", (), ())
+    Traceback (most recent call last):
+    vitcost.errors.ConfigError: anchor, calibration and gpu_file are for a time: give a gpu
+    """
+    if not gpu and (gpu_file or calibration or anchor):
+        raise ConfigError("anchor, calibration and gpu_file are for a time: give a gpu")
+
+
+def tensors_on(
+    run: Workload, reported: Callable[[Scenario], Report]
+) -> Callable[[Scenario], int | None]:
+    """A function from the scenario of a card to the bytes of tensors there, for a verdict on the
+    card.
+
+    ``reported`` makes the report under a scenario. The function returns None where the bytes are
+    not known.
+
+    >>> found = resolve("vit_base_patch16_224")
+    >>> run = workload(found.config, Scenario(batch=64, mode="train"))
+    >>> tensors = tensors_on(run, lambda scenario: report_on(found, run.under(scenario)))
+    >>> tensors(run.scenario)
+    8730708904
+    """
+
+    def tensors(on_card: Scenario) -> int | None:
+        asked = run.scenario.attention
+        if on_card.attention != asked and set(run.attention()) <= {"eager"}:
+            # a card's kernel of an attention that the model does not call
+            on_card = replace(on_card, attention=asked)
+        other = reported(on_card)
+        if on_card.mode == "train":
+            return other.training.peak_bytes
+        return other.inference.total_bytes
+
+    return tensors
+
+
+def _by_precision(asked_run: Workload) -> tuple[InferenceRow, ...]:
+    """Inference memory in each precision, with eager and with torch's fused attention."""
+    chosen = asked_run.scenario.precision, asked_run.scenario.attention
+    choices = [(p, a) for p in ("fp32", "amp-bf16", "bf16") for a in ("eager", "sdpa")]
+    rows: dict[tuple[str, tuple[str, ...]], InferenceRow] = {}
+
+    @cache
+    def row(precision: str, attention: str) -> InferenceRow:
+        how = replace(asked_run.scenario, precision=precision, attention=attention, policy="none")
+        run = asked_run.under(replace(how, mode="infer", recipe="torch"))
+        asked = (precision, attention) == chosen
+        return InferenceRow(precision, run.attention(), memory.inference(run), asked)
+
+    # where each precision is another run of the model, the page has the one that was asked for
+    for choice in [*(choices if asked_run.at_once else ()), chosen]:
+        # two choices may run the same kernels: the scenario's own comes last
+        inference = row(*choice)
+        rows[inference.precision, inference.attention_kernel] = inference
+    return tuple(rows.values())
+
+
+def report_on(model: Resolved, run: Workload) -> Report:
+    """The report on a workload of a model, whatever its sizes are: integers, arrays or symbols.
+
+    >>> found = resolve("vit_base_patch16_224")
+    >>> own = report_on(found, workload(found.config, Scenario()))
+    >>> own.params, own.flops.macs_forward
+    (86567656, 17563828224)
+    """
+    scenario = run.scenario
+    check_layout(model.config, scenario)
+    runs = [run.under(replace(scenario, mode=mode)) for mode in ("infer", "train")]
+    infer, steps = runs[0].rows(), not runs[1].no_step
+    train = runs[1].rows() if steps else infer
+    ran = train if run.training else infer
+    total = train.cost
+    unknown = run.unknown | runs[steps].unknown
+    inference, training = memory.inference(runs[0]), memory.step(runs[1])
+    saved_bytes = training.saved_activations_bytes or 0
+    return Report(
+        model=model,
+        scenario=scenario,
+        attention_kernel=run.attention(),
+        tokens=run.sizes.get("s"),
+        params=total.params,
+        trainable_params=total.trainable,
+        torchsummary_params=counted_params(model.config, train),
+        flops=Flops(
+            total.flops,
+            total.backward_flops if steps else None,
+            total.executed_flops,
+            total.executed_backward_flops if steps else None,
+            None if "pointwise" in unknown else total.pointwise,
+        ),
+        moved_bytes=None if "moved_bytes" in unknown else ran.cost.moved_bytes,
+        rule_of_thumb=compared(
+            total.params,
+            inference.total_bytes,
+            training.sum_bytes,
+            saved_bytes,
+            model.config,
+            run.sizes,
+        ),
+        inference=inference,
+        training=training,
+        parts=_parts(train, ran),
+        layers=(*map(_layer, _top(train)), *_rest(train, saved_bytes)),
+    )
+
+
+def _top(root: Row) -> Iterator[Row]:
+    """The top-level rows: a container of runs is told by its runs."""
+    for row in root.children:
+        if row.type == "Sequential" and any(child.path != child.last for child in row.children):
+            yield from row.children
+        else:
+            yield row
+
+
+def _rest(root: Row, saved_bytes: Size) -> Iterator[Layer]:
+    """The row of ops on no module, under the path that torch has for the model itself: the ops of
+    the model's own forward, and the tensors that the loss saves. With it the rows add up to the
+    totals."""
+    rest = root.cost._replace(saved_bytes=saved_bytes)
+    for row in root.children:
+        rest = rest.plus(row.cost, -row.repeat)
+    numbers = rest.params, rest.flops, rest.pointwise, rest.saved_bytes
+    if any(numbers):
+        yield Layer("", ("", ""), root.type, 1, root.shape, *numbers, ())
+
+
+def _parts(train: Row, ran: Row) -> tuple[Part, ...]:
+    columns = [
+        by_part(train.children, lambda cost: cost.params),
+        by_part(train.children, lambda cost: cost.flops // 2),
+        by_part(train.children, lambda cost: cost.pointwise),
+        by_part(ran.children, lambda cost: cost.moved_bytes),
+        by_part(train.children, lambda cost: cost.saved_bytes),
+    ]
+    # a dropout before the head runs in training alone
+    parts = (Part(name, *(column.get(name, 0) for column in columns)) for name in columns[0])
+    return tuple(part for part in parts if any(part[1:]))
+
+
+def _layer(row: Row) -> Layer:
+    return Layer(
+        row.path,
+        (row.path, row.last),
+        row.type,
+        row.repeat,
+        row.shape,
+        row.cost.params,
+        row.cost.flops,
+        row.cost.pointwise,
+        row.cost.saved_bytes,
+        tuple(_layer(child) for child in row.children),
+    )

@@ -1,0 +1,255 @@
+"""A report: the types of its numbers, all that a renderer may read."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from vitcost.config.scenario import Scenario
+from vitcost.costs import memory
+from vitcost.costs.thumb import RuleOfThumb
+from vitcost.engine.ops import Size
+from vitcost.render.result import Result
+from vitcost.zoo import Resolved
+
+if TYPE_CHECKING:
+    from vitcost.costs.moments import Moment
+    from vitcost.hardware.roofline import Time
+
+__all__ = ["Flops", "InferenceRow", "Layer", "Memory", "Part", "Report"]
+
+SCHEMA = "vitcost.report/1"
+
+
+class Flops(NamedTuple):
+    """FLOPs of the whole batch: of the definition, and as the scenario executes them."""
+
+    forward: Size
+    backward: Size | None  # None: the model has no step under the scenario
+    forward_executed: Size
+    backward_executed: Size | None
+    pointwise_forward: Size | None  # None: an operator of a traced module has no rule
+
+    @property
+    def macs_forward(self) -> Size:
+        return self.forward // 2
+
+    @property
+    def train_step(self) -> Size | None:
+        return None if self.backward is None else self.forward + self.backward
+
+    @property
+    def train_step_executed(self) -> Size | None:
+        backward = self.backward_executed
+        return None if backward is None else self.forward_executed + backward
+
+
+class Part(NamedTuple):
+    """A part of the model, summed over its modules."""
+
+    name: str
+    params: Size
+    macs: Size
+    pointwise: Size
+    moved_bytes: Size
+    saved_bytes: Size
+
+
+class Layer(NamedTuple):
+    """A module, or a run of equal ones with the numbers of one."""
+
+    path: str
+    paths: tuple[str, str]
+    type: str
+    repeat: Size
+    output_shape: tuple[Size, ...]
+    params: Size
+    flops: Size
+    pointwise: Size
+    saved_bytes: Size
+    children: "tuple[Layer, ...]"
+
+
+class InferenceRow(NamedTuple):
+    """Inference memory in one precision with the attention kernels of one choice."""
+
+    precision: str
+    attention_kernel: tuple[str, ...]
+    memory: memory.Inference
+    asked: bool  # whether it is the scenario's own
+
+    def to_dict(self) -> dict[str, Any]:
+        kernels = list(self.attention_kernel)
+        row = {"precision": self.precision, "attention_kernel": kernels}
+        return {**row, **_inference_dict(self.memory)}
+
+
+class Memory(NamedTuple):
+    """The numbers of memory, named as in the JSON."""
+
+    rule_of_thumb: RuleOfThumb
+    inference: memory.Inference
+    inference_by_precision: tuple[InferenceRow, ...]
+    training: memory.Training
+    beside_tensors: Mapping[str, int | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Report(Result):
+    """The costs of a model under a scenario; counts are exact integers."""
+
+    model: Resolved
+    scenario: Scenario
+    attention_kernel: tuple[str, ...]  # every one that runs, most used first
+    tokens: Size | None  # None: a traced module
+    params: Size
+    trainable_params: Size
+    torchsummary_params: Size | None
+    flops: Flops
+    moved_bytes: Size | None  # None: as pointwise
+    rule_of_thumb: RuleOfThumb
+    inference: memory.Inference
+    training: memory.Training
+    parts: tuple[Part, ...]
+    layers: tuple[Layer, ...]
+    # with eager and with torch's fused attention, and as the scenario asks
+    inference_by_precision: tuple[InferenceRow, ...] = ()
+    time: "tuple[Time, ...]" = ()
+
+    @property
+    def memory(self) -> "Memory":
+        """The numbers of memory under the paths of the JSON: ``r.memory.training.peak_bytes``."""
+        by_precision = self.inference_by_precision
+        return Memory(
+            self.rule_of_thumb, self.inference, by_precision, self.training, self._beside()
+        )
+
+    @property
+    def basis(self) -> str:
+        """``formula``, or ``traced``: a module stands in the config's place."""
+        return "traced" if hasattr(self.model.config, "workload") else "formula"
+
+    @property
+    def left_out(self) -> str:
+        """Operators that the FLOPs of a traced module leave out; empty where all are counted."""
+        notes = self.model.config.to_dict().get("notes", ()) if self.basis == "traced" else ()
+        return next((note for note in notes if note.startswith("FLOPs leave out")), "")
+
+    def moments(self) -> "tuple[Moment, ...]":
+        """The bytes in memory at every moment of a training step, the peak among them.
+
+        Raises ``NotCovered`` where the peak is not known exactly.
+
+        >>> from vitcost import report
+        >>> own = report("vit_base_patch16_224", batch=64)
+        >>> max(m.total_bytes for m in own.moments()) == own.training.peak_bytes
+        True
+        """
+        # a page that draws alone asks for them
+        from vitcost.costs.moments import moments
+        from vitcost.engine.workload import workload
+
+        return moments(workload(self.model.config, self.scenario))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as the JSON schema ``vitcost.report/1`` has it."""
+        flops, infer, train = self.flops, self.inference, self.training
+        return {
+            "schema": SCHEMA,
+            "model": {
+                "name": self.model.name,
+                "source": self.model.source,
+                "basis": self.basis,
+                "config": self.model.config.to_dict(),
+            },
+            "scenario": {
+                **asdict(self.scenario),
+                "gpu": [time.gpu for time in self.time],
+                "attention_kernel": list(self.attention_kernel),
+            },
+            "tokens": self.tokens,
+            "params": {
+                "total": self.params,
+                "trainable": self.trainable_params,
+                "torchsummary": self.torchsummary_params,
+                "by_part": {part.name: part.params for part in self.parts},
+            },
+            "flops": {
+                "forward": flops.forward,
+                "backward": flops.backward,
+                "train_step": flops.train_step,
+                "forward_executed": flops.forward_executed,
+                "train_step_executed": flops.train_step_executed,
+                "macs_forward": flops.macs_forward,
+                "pointwise_forward": flops.pointwise_forward,
+            },
+            "bytes_moved": {"forward": self.moved_bytes},
+            "memory": {
+                "rule_of_thumb": self.rule_of_thumb._asdict(),
+                "inference": _inference_dict(infer),
+                "inference_by_precision": [row.to_dict() for row in self.inference_by_precision],
+                "training": train.to_dict(),
+                "beside_tensors": self._beside(),
+            },
+            "time": [time.to_dict() for time in self.time],
+            "layers": [_layer_dict(layer) for layer in self.layers],
+        }
+
+    def _beside(self) -> dict[str, int | None]:
+        """Bytes beside tensors on the first card; None on a card that is not named."""
+        names = ("workspace_bytes", "context_bytes", "slack_bytes")
+        of = self.time[0].beside if self.time else None
+        if of is not None:
+            return of._asdict()
+        return dict.fromkeys(names, 0 if self.scenario.platform == "cpu" else None)
+
+    def totals(self) -> dict[str, Any]:
+        """The report as one flat row: the model, every flag, every quantity in base units.
+
+        ``pandas.DataFrame(report(name).totals() for name in names)`` is a table of models.
+
+        >>> from vitcost import report
+        >>> row = report("vit_base_patch16_224", batch=2).totals()
+        >>> row["model"], row["batch"], row["params"]
+        ('vit_base_patch16_224', 2, 86567656)
+        """
+        from vitcost.costs.quantities import QUANTITIES
+
+        data = self.to_dict()
+        numbers = {quantity.key(name): quantity.read(data) for name, quantity in QUANTITIES.items()}
+        training = data["memory"]["training"]
+        return {
+            "model": self.model.name,
+            **asdict(self.scenario),
+            **numbers,
+            "trainable_params": self.trainable_params,
+            "peak_is": training["peak_is"],
+            "peak_at": training["peak_at"],
+        }
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Every layer as a flat row, then every time: ``pandas.DataFrame(report.rows())``."""
+        for layer in self.layers:
+            yield from _flat(layer)
+        for time in self.time:
+            yield from time.rows()
+
+
+def _inference_dict(of: memory.Inference) -> dict[str, Any]:
+    return {**of._asdict(), "total_bytes": of.total_bytes}
+
+
+def _layer_dict(layer: Layer) -> dict[str, Any]:
+    return {
+        **layer._asdict(),
+        "paths": list(layer.paths),
+        "output_shape": list(layer.output_shape),
+        "children": [_layer_dict(child) for child in layer.children],
+    }
+
+
+def _flat(layer: Layer) -> Iterator[dict[str, Any]]:
+    row = layer._asdict()
+    del row["children"]
+    yield row
+    for child in layer.children:
+        yield from _flat(child)

@@ -1,0 +1,72 @@
+"""The picture of a report's time on a card: its parts against the two limits of the sheet."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from vitcost.costs.report_types import Report
+from vitcost.page import Axis, Line, Plot, Point, shown
+
+if TYPE_CHECKING:
+    from vitcost.hardware.predicted import Time
+
+__all__ = ["roofline"]
+
+_X = Axis("FLOPs a byte", "si", log=True)
+_Y = Axis("FLOPs a second", "si", log=True)
+
+
+def roofline(reports: Sequence[Report]) -> Iterator[Plot]:
+    """A picture for each card that the reports have a time of: the parts of a model, or those of
+    several, over what the card's sheet allows.
+
+    A part runs so many FLOPs for each byte that it moves, and so many a second: no more than its
+    bandwidth times the first, and no more than its peak.
+    """
+    cards: dict[tuple[str, tuple[float, float]], list[tuple[Report, Time]]] = {}
+    for report in reports:
+        for time in report.time:
+            flops, moved = time.sheet_flops_per_second, time.sheet_bytes_per_second
+            if flops and moved:
+                cards.setdefault((time.gpu, (flops, moved)), []).append((report, time))
+    for (gpu, sheet), pairs in cards.items():
+        points = [*_points(pairs)]
+        if points:
+            yield _plot(gpu, sheet, points, pairs)
+
+
+def _points(pairs: "Sequence[tuple[Report, Time]]") -> Iterator[Point]:
+    for report, time in pairs:
+        name = report.model.name
+        for part in time.parts:
+            if part.flops and part.moved_bytes and part.seconds:
+                x, y = part.flops / part.moved_bytes, part.flops / part.seconds
+                said = f"{part.name}, bound by {part.bound}"
+                several = len(pairs) > 1
+                yield Point(
+                    f"{name} {said}" if several else said, name if several else part.name, x, y
+                )
+
+
+def _plot(
+    gpu: str,
+    sheet: tuple[float, float],
+    points: Sequence[Point],
+    pairs: "Sequence[tuple[Report, Time]]",
+) -> Plot:
+    flops, moved = sheet
+    knee = flops / moved
+    low, high = (end(*(point.x for point in points), knee) for end in (min, max))
+    roof = ((low / 2, low / 2 * moved), (knee, flops), (high * 2, flops))
+    without = dict.fromkeys(
+        part.name for _, time in pairs for part in time.parts if not part.flops and part.seconds
+    )
+    notes = [
+        f"the line: what the sheet of {gpu} allows, {shown(moved, 'si')}B/s of memory up to "
+        f"{shown(knee, 'relative')} FLOPs a byte, then {shown(flops, 'si')}FLOPs a second. A point "
+        "below it is bound by what its part waits for: launches, tiles that are not full, or the "
+        "host"
+    ]
+    if without:
+        notes.append(f"no products, so no points: {', '.join(without)}")
+    title = f"Roofline, {gpu}"
+    return Plot(title, _X, _Y, tuple(points), (Line(f"the sheet of {gpu}", roof),), tuple(notes))

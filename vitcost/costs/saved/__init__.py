@@ -1,0 +1,99 @@
+"""A saved report, read back: held against its schema, its sizes, and its own sums."""
+
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+from vitcost.costs.saved.valid import Fault, fault
+from vitcost.errors import ConfigError, shown
+from vitcost.outside.reading import REPORT, read_json
+
+__all__ = ["SCHEMA", "check", "read"]
+
+SCHEMA = "vitcost.report/1"
+# parts of a report that are counts, bytes and seconds
+_NUMBERS = ("tokens", "params", "flops", "bytes_moved", "memory", "time", "layers")
+# headroom may be below zero
+_SIGNED = ("headroom_bytes",)
+# no config of the allowed sizes comes near, and a ratio of such numbers is a float
+_MOST = 10**100
+# a name is no longer than a path of the system
+_LETTERS = 4096
+
+
+def read(path: str) -> dict[str, Any] | None:
+    """The JSON of a saved report; None for a table that does not say that it is one.
+
+    Raises ``ConfigError`` with the key for a report that is not as its schema says, that has a
+    number no report can have, or whose layers do not add up to its totals.
+    """
+    data = read_json(path, REPORT)
+    if data.get("schema") != SCHEMA:
+        return None
+    check(data, path)
+    return data
+
+
+def check(data: Mapping[str, Any], name: str) -> None:
+    """Raises ``ConfigError`` where data is no report that this version could have written."""
+    # the answer of a check against the real model is no part of a report
+    checked = {key: value for key, value in data.items() if key != "check"}
+    wrong = fault(checked, _schema())
+    if wrong is None:
+        wrong = next((each for key in _NUMBERS for each in _odd(data[key], (key,))), None)
+    if wrong is None:
+        wrong = next(_sums(data), None)
+    if wrong is not None:
+        raise ConfigError(
+            f"{name}: not a report in schema {SCHEMA}: {wrong}; "
+            "`vitcost report MODEL --json -o FILE` writes one"
+        )
+
+
+@lru_cache
+def _schema() -> dict[str, Any]:
+    # the types of a report and of all that it holds, which no other command needs
+    from vitcost.costs.saved.generate import schema_of
+    from vitcost.costs.saved.report_json import Report
+
+    return schema_of(SCHEMA, Report)
+
+
+def _odd(data: Any, path: tuple["str | int", ...]) -> Iterator[Fault]:
+    """Numbers below nothing or beyond everything, and texts that nobody reads."""
+    if isinstance(data, dict):
+        for key, value in data.items():
+            yield from _odd(value, (*path, key))
+    elif isinstance(data, list):
+        for i, value in enumerate(data):
+            yield from _odd(value, (*path, i))
+    elif isinstance(data, str):
+        if len(data) > _LETTERS:
+            yield Fault(path, f"is a text of {len(data):,} letters")
+    elif data is not None:
+        # an error of a rule of thumb may be negative, no count and no time is
+        counted = isinstance(data, int) or str(path[-1]).endswith(("seconds", "per_second"))
+        signed = not counted or path[-1] in _SIGNED
+        if abs(data) > _MOST or (data < 0 and not signed):
+            yield Fault(path, f"is no number of a report, {shown(data)}")
+
+
+def _sums(data: Mapping[str, Any]) -> Iterator[Fault]:
+    """Totals that the layers or the parts of a formula's report do not add up to."""
+    names = data["model"]["name"], data["model"]["source"]
+    if any(len(name) > _LETTERS for name in names):
+        yield Fault(("model", "name"), "is a text that nobody reads")
+    if data["model"]["basis"] != "formula":
+        return
+    parts = sum(data["params"]["by_part"].values())
+    for path, total, added in (
+        (("params", "by_part"), data["params"]["total"], parts),
+        (("layers",), data["params"]["total"], _sum(data["layers"], "params")),
+        (("layers",), data["flops"]["forward"], _sum(data["layers"], "flops")),
+    ):
+        if total != added:
+            yield Fault(path, f"add up to {shown(added)}, not to {shown(total)}")
+
+
+def _sum(layers: list[dict[str, Any]], number: str) -> int:
+    return sum(layer["repeat"] * layer[number] for layer in layers)

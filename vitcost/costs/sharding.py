@@ -1,0 +1,201 @@
+"""Data parallel ranks: which part of a model's parameters each of them holds.
+
+All functions count elements, for a list of parameters (``engine.parameters.parameters``) and the
+sizes of their axes; ``memory`` multiplies them with the bytes of a recipe. N ranks, Φ parameters.
+
+Stage 0 holds all of them on every rank. With recipe ``torch``, stage 1 is
+``ZeroRedundancyOptimizer``, which deals out whole tensors, and stages 2 and 3 are ``fully_shard``
+(FSDP2), which cuts each tensor by rows: 2 keeps what it gathered until the backward pass is over
+(``reshard_after_forward=False``), 3 gives it back after each use. Every other recipe cuts one flat
+vector in N equal parts: Rajbhandari et al. 2020, arXiv 1910.02054, section 5.
+"""
+
+from collections.abc import Iterable
+from functools import reduce
+from heapq import heapreplace
+from math import prod
+from typing import NamedTuple
+
+from vitcost.engine.ops import Size, Sizes, ceil_div, largest, numel
+from vitcost.engine.parallel import ALONE, TensorParallel, rows
+from vitcost.engine.parameters import Parameter
+from vitcost.errors import NotCovered
+
+__all__ = [
+    "ALONE",
+    "Share",
+    "TensorParallel",
+    "dealt",
+    "flat",
+    "fully_sharded",
+    "gathered",
+    "local",
+    "rows",
+    "whole",
+]
+
+
+class Share(NamedTuple):
+    """Elements that one rank holds.
+
+    ``states`` are those that its optimizer updates, ``tensors`` how many tensors these are: the
+    states of each parameter and of each tensor.
+    """
+
+    weights: Size
+    gradients: Size
+    states: Size
+    tensors: Size
+
+
+def whole(parameters: Iterable[Parameter], sizes: Sizes) -> Share:
+    """Every rank has everything.
+
+    >>> from vitcost.engine.lower import Mode, lower
+    >>> from vitcost.engine.model import sizes_of, structure_of
+    >>> from vitcost.engine.parameters import parameters
+    >>> from vitcost.zoo import resolve
+    >>> huge = resolve("vit_huge_patch14_224").config
+    >>> tree, sizes = lower(structure_of(huge, 1, True), Mode()), sizes_of(huge)
+    >>> whole(parameters(tree), sizes)
+    Share(weights=632045800, gradients=632045800, states=632045800, tensors=392)
+    """
+    share = Share(0, 0, 0, 0)
+    for p in parameters:
+        n = p.repeat(sizes) * p.numel(sizes)
+        trained = (n, n, p.repeat(sizes)) if p.trains else (0, 0, 0)
+        share = _sum(share, Share(n, *trained))
+    return share
+
+
+def flat(share: Share, stage: int, ranks: Size) -> Share:
+    """One vector in N equal parts, the last one filled up: ``⌈Φ/N⌉`` elements.
+
+    Stage 1 cuts what the optimizer updates, stage 2 gradients too, stage 3 weights too.
+
+    >>> flat(Share(10, 10, 10, 2), 2, 4)
+    Share(weights=10, gradients=3, states=3, tensors=2)
+    """
+    weights, gradients, states, tensors = share
+    return Share(
+        ceil_div(weights, ranks) if stage > 2 else weights,
+        ceil_div(gradients, ranks) if stage > 1 else gradients,
+        ceil_div(states, ranks) if stage > 0 else states,
+        tensors,
+    )
+
+
+def dealt(
+    tensors: Iterable[tuple[int, ...]], ranks: int
+) -> tuple[tuple[tuple[int, ...], ...], ...]:
+    """Whole tensors, the largest first, each to the rank that has the least so far: for each rank
+    the shapes of the tensors that it updates, in the order of its optimizer.
+
+    Source: torch.distributed.optim.ZeroRedundancyOptimizer, _partition_parameters.
+
+    >>> dealt([(2,), (3, 3), (5,), (4,), (2,)], 2)
+    (((3, 3), (2,)), ((5,), (4,), (2,)))
+    """
+    loads = [(0, rank) for rank in range(ranks)]
+    shapes_of_rank: tuple[list[tuple[int, ...]], ...] = tuple([] for _ in loads)
+    for shape in sorted(tensors, key=prod, reverse=True):
+        load, rank = loads[0]
+        heapreplace(loads, (load + prod(shape), rank))
+        shapes_of_rank[rank].append(shape)
+    return tuple(map(tuple, shapes_of_rank))
+
+
+def fully_sharded(
+    parameters: Iterable[Parameter], sizes: Sizes, ranks: Size, rank: Size = 0
+) -> Share:
+    """Each tensor cut by rows: of d₀ rows ``⌈d₀/N⌉``, as long as there are any left.
+
+    A tensor that is short of rows is filled up in the storage of weights and gradients, which are
+    alike on every rank: ``Σ ⌈d₀/N⌉ · numel/d₀``. Optimizer states have the rank's own rows alone. A
+    tensor of one row, such as a class token or a position embedding, is whole on the first rank, so
+    that this holds the most: more than Φ/N.
+
+    Raises ``NotCovered`` for a scalar, which fully_shard refuses. Source: torch,
+    torch/distributed/fsdp/_fully_shard/_fsdp_param.py, _init_sharded_param.
+
+    >>> from vitcost.engine.lower import Mode, lower
+    >>> from vitcost.engine.model import sizes_of, structure_of
+    >>> from vitcost.engine.parameters import parameters
+    >>> from vitcost.zoo import resolve
+    >>> base = resolve("vit_base_patch16_224").config
+    >>> tree, sizes = lower(structure_of(base, 1, True), Mode()), sizes_of(base)
+    >>> first = fully_sharded(parameters(tree), sizes, 64)
+    >>> first.weights - 86_567_656 // 64, first.weights == first.states
+    (149977, True)
+    >>> fully_sharded(parameters(tree), sizes, 64, rank=63).states
+    1338228
+    """
+    share = Share(0, 0, 0, 0)
+    for p in parameters:
+        times, padded = p.repeat(sizes), local(p, sizes, ranks)
+        states = times * local(p, sizes, ranks, rank)
+        trained = (times * padded, states, times) if p.trains else (0, 0, 0)
+        share = _sum(share, Share(times * padded, *trained))
+    return share
+
+
+def local(parameter: Parameter, sizes: Sizes, ranks: Size, rank: Size = 0) -> Size:
+    """Elements of a parameter that a rank of ``fully_sharded`` has: ``numel / d₀ · rows`` of its
+    first axis, of which each of N ranks has ``⌈d₀ / N⌉``, the last ones fewer or none.
+
+    Raises ``NotCovered`` for a scalar, which ``fully_shard`` refuses.
+
+    >>> from vitcost.engine.workload import workload
+    >>> from vitcost.config.scenario import Scenario
+    >>> from vitcost.zoo import resolve
+    >>> base = workload(resolve("vit_base_patch16_224").config, Scenario())
+    >>> *_, head, bias = base.parameters()  # 1000 rows of 768
+    >>> [local(head, base.sizes, 64, rank) // 768 for rank in (0, 62, 63)]
+    [16, 8, 0]
+    """
+    if not parameter.tensor.axes:
+        raise NotCovered(f"fully_shard takes no scalar parameter: {parameter.tensor.name}")
+    first, *rest = parameter.tensor.axes
+    return numel(rest, sizes) * rows(sizes[first], ranks, rank)
+
+
+def gathered(
+    parameters: Iterable[Parameter], sizes: Sizes, ranks: Size, trained: bool = False
+) -> tuple[Size, Size]:
+    """Elements of the whole weights that ``fully_shard`` gathers where every layer is wrapped, and
+    the model: outside of the layers, which are there until the backward pass is over, and for the
+    largest layer, while it runs. Shares come as they lie, filled up: ``N · Σ ⌈d₀/N⌉ · numel/d₀``.
+    ``trained``: of those that have a gradient alone.
+
+    A layer that is fetched ahead comes on top.
+
+    >>> from vitcost.engine.lower import Mode, lower
+    >>> from vitcost.engine.model import sizes_of, structure_of
+    >>> from vitcost.engine.parameters import parameters
+    >>> from vitcost.zoo import resolve
+    >>> base = resolve("vit_base_patch16_224").config
+    >>> gathered(parameters(lower(structure_of(base, 1, True), Mode())), sizes_of(base), 1)
+    (1513192, 7087872)
+    """
+    outside: Size = 0
+    layers: dict[int, Size] = {}
+    for p in parameters:
+        if trained and not p.trains:
+            continue
+        elements = local(p, sizes, ranks)
+        for count in p.layers[1:]:
+            elements = elements * count.of(sizes)
+        if p.runs:
+            layers[p.runs[0]] = layers.get(p.runs[0], 0) + elements
+        else:
+            outside = outside + elements
+    return ranks * outside, ranks * reduce(largest, layers.values(), 0)
+
+
+def _sum(a: Share, b: Share) -> Share:
+    return Share(
+        a.weights + b.weights,
+        a.gradients + b.gradients,
+        a.states + b.states,
+        a.tensors + b.tensors,
+    )

@@ -1,0 +1,62 @@
+"""Weights stored for inference alone, in fewer bytes than a model computes with."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from vitcost.engine.ops import Size
+from vitcost.engine.workload import Workload
+from vitcost.errors import ConfigError
+
+__all__ = ["STORAGES", "Storage", "stored_weights"]
+
+
+class Storage(NamedTuple):
+    """How a matrix of a linear layer is stored: ``packed`` elements a byte, and for each ``group``
+    of a row, or each row (0), ``beside`` bytes and ``numbers`` in the parameters' own type. A row
+    that is not cut into whole groups stays as it is."""
+
+    packed: int
+    group: int
+    beside: int
+    numbers: int
+    source: str
+
+
+_TORCHAO = "torchao 0.18.0"
+STORAGES: Mapping[str, Storage] = {
+    "int8": Storage(1, 0, 5, 0, f"{_TORCHAO}, Int8WeightOnlyConfig: a scale in fp32, a zero point"),
+    "fp8": Storage(1, 0, 4, 0, f"{_TORCHAO}, Float8WeightOnlyConfig: a scale in fp32"),
+    "int4": Storage(2, 128, 0, 2, f"{_TORCHAO}, Int4WeightOnlyConfig: a scale and a zero point"),
+}
+
+
+def stored_weights(run: Workload, storage: str) -> Size | None:
+    """Weights stored for inference alone: the matrices of linear layers in fewer bits, with scales;
+    everything else stays as it is. None for groups of rows whose length is no integer.
+
+    >>> from vitcost.engine.workload import workload
+    >>> from vitcost.config.scenario import Scenario
+    >>> from vitcost.zoo import resolve
+    >>> tiny = workload(resolve("vit_tiny_patch16_224").config, Scenario(precision="bf16"))
+    >>> [stored_weights(tiny, storage) for storage in ("int8", "fp8", "int4")]
+    [6043096, 6021360, 8835920]
+    """
+    if storage not in STORAGES:
+        raise ConfigError(f"storage must be one of {', '.join(STORAGES)}, got {storage!r}")
+    how, e, sizes = STORAGES[storage], run.param_bytes, run.sizes
+    total: Size = 0
+    for parameter in run.parameters():
+        axes = parameter.tensor.axes
+        elements = parameter.numel(sizes)
+        one = e * elements
+        if parameter.kind == "linear" and len(axes) == 2:
+            rows, columns = sizes[axes[0]], sizes[axes[1]]
+            if how.group and not isinstance(columns, int):
+                return None
+            if not how.group:
+                one = elements + how.beside * rows
+            elif columns % how.group == 0:
+                each = how.beside + e * how.numbers
+                one = elements // how.packed + elements // how.group * each
+        total = total + parameter.repeat(sizes) * one
+    return total

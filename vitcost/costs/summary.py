@@ -1,0 +1,153 @@
+"""``summary``: the table of ``torchsummary`` 1.5.1, character for character, without torch.
+
+Its faults are part of it: parameters that sit on no layer are missed, the memory of the forward
+and backward pass is twice the sum of all outputs. ``Summary.notes`` says so, with true counts.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from vitcost.config.fields import as_python
+from vitcost.config.scenario import Scenario
+from vitcost.config.vit_config import FIELDS, ViTConfig
+from vitcost.engine.cost import Row
+from vitcost.engine.model import Config
+from vitcost.engine.ops import Size
+from vitcost.engine.workload import workload
+from vitcost.errors import ConfigError, NotCovered, shown
+from vitcost.traced.torchsummary import TWICE, Listed, lines
+from vitcost.zoo import Model, resolve
+
+__all__ = ["Call", "Summary", "calls", "counted_params", "summarize", "summary"]
+
+# the fields that the plain module tree expresses; the others must be as they are by default
+_PLAIN = {
+    "img_size", "patch_size", "in_chans", "num_classes", "embed_dim", "depth", "num_heads",
+    "mlp_dim", "qkv_bias", "qk_scale", "scale_query", "dist_token", "representation_size",
+    "patch_norm", "pos_drop_rate", "proj_drop_rate", "attn_drop_rate", "drop_path_rate",
+}  # fmt: skip
+
+# how many module calls a block has, and how long a table may get
+_BLOCK_ROWS, _MAX_ROWS = 16, 10**6
+
+
+class Call(NamedTuple):
+    """A module call as torchsummary lists it: type, output shape behind the batch, parameters."""
+
+    type: str
+    shape: tuple[Size, ...]
+    params: Size
+
+
+class Summary(NamedTuple):
+    """The table as text, and what torchsummary does not say."""
+
+    text: str
+    notes: tuple[str, ...]
+
+
+def summary(model: Model, *, batch: int = -1, **overrides: Any) -> str:
+    """The table that ``torchsummary.summary(model, (c, h, w), batch)`` prints, in eval mode.
+
+    Raises ``NotCovered`` for a model that the plain module tree does not express.
+
+    >>> print(summary("vit_base_patch32_224", num_classes=5).splitlines()[-9])
+    Total params: 87,419,909
+    """
+    return summarize(model, batch=batch, **overrides).text
+
+
+def summarize(model: Model, *, batch: int = -1, **overrides: Any) -> Summary:
+    """The table with the notes on what it leaves out.
+
+    Raises ``ConfigError`` for a batch that is none, ``NotCovered`` for a model that the plain
+    module tree does not express.
+
+    >>> summarize("vit_base_patch16_224").notes[0]
+    'torchsummary misses the class token and position embedding, which are no layers: 152,064 ...'
+    """
+    batch = as_python(batch)
+    if type(batch) is not int or not (batch == -1 or 1 <= batch <= 10**9):
+        raise ConfigError(
+            f"batch must be a positive integer, or -1 as torchsummary's, got {shown(batch)}"
+        )
+    config = resolve(model, **overrides).config
+    if hasattr(config, "traces"):
+        # a formula needs no trace
+        from vitcost.traced.summary_table import summarized
+
+        return Summary(*summarized(config.traces.any(), batch))
+    if not isinstance(config, ViTConfig) or not covers(config):
+        odd = ", ".join(_odd(config))
+        instead = "is traced" if hasattr(config, "workload") else "reads text"
+        why = f"differs in {odd}" if odd else instead
+        raise NotCovered(
+            f"torchsummary's table is covered for the plain ViT only; this model {why}"
+        )
+    if config.depth * _BLOCK_ROWS > _MAX_ROWS:
+        raise NotCovered(f"a table of {config.depth:,} blocks is longer than {_MAX_ROWS:,} rows")
+    # torchsummary calls the modules of the definition: a fused kernel passes some of them by
+    root = workload(config, Scenario(attention="eager")).rows()
+    every = list(calls(root))
+    rows = [Listed(call.type, [batch, *call.shape], call.params, True) for call in every]
+    text = "\n".join(lines(rows, (config.in_chans, *config.image), batch))
+    return Summary(text, _notes(config, root.cost.params, every))
+
+
+def covers(config: Config) -> bool:
+    """Whether the plain module tree expresses a config."""
+    return isinstance(config, ViTConfig) and not _odd(config)
+
+
+def counted_params(config: Config, root: Row) -> Size | None:
+    """The parameters that torchsummary counts, or None where its table is not covered: all but
+    those that sit on no layer, the class token and the position embedding.
+
+    >>> config = resolve("vit_base_patch16_224").config
+    >>> root = workload(config, Scenario()).rows()
+    >>> counted_params(config, root) == 86_567_656 - 768 - 197 * 768
+    True
+    """
+    if not covers(config):
+        return None
+    missed = sum(row.cost.params for row in root.children if row.type == "Parameter")
+    return root.cost.params - missed
+
+
+def calls(root: Row) -> Iterator[Call]:
+    """Every module call in the order in which it returns, as forward hooks see them.
+
+    >>> config = resolve("vit_base_patch16_224").config
+    >>> next(calls(workload(config, Scenario(attention="eager")).rows()))
+    Call(type='Conv2d', shape=(768, 14, 14), params=590592)
+    """
+    for row in root.children:
+        for _ in range(row.repeat):
+            yield from calls(row)
+            if row.type not in ("Sequential", "Parameter"):
+                params = 0 if row.children else row.cost.params
+                yield Call(row.type, row.shape[1:], params)
+
+
+def _odd(config: Config) -> list[str]:
+    """The fields in which an image model's config is not the plain ViT."""
+    if not isinstance(config, ViTConfig):
+        return []
+    return [
+        name
+        for name in FIELDS
+        if name not in _PLAIN and getattr(config, name) != getattr(_DEFAULT, name)
+    ]
+
+
+_DEFAULT = ViTConfig()
+
+
+def _notes(config: ViTConfig, params: Size, table: list[Call]) -> tuple[str, ...]:
+    missed = params - sum(call.params for call in table)
+    tokens = "class token, distillation token" if config.dist_token else "class token"
+    return (
+        f"torchsummary misses the {tokens} and position embedding, which are no layers: "
+        f"{missed:,} parameters; the model has {params:,}.",
+        TWICE,
+    )

@@ -1,0 +1,53 @@
+"""``explain``: a formula, the same with numbers put in, its result and where it comes from.
+
+No formula is written down for it: the engine and the textbook are run on symbols in place of sizes,
+and what comes out is printed.
+"""
+
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any
+
+from vitcost.config.scenario import Scenario
+from vitcost.errors import UnknownName
+from vitcost.outside.arguments import flag, takes, text
+from vitcost.zoo import Model
+
+if TYPE_CHECKING:
+    from vitcost.formulas.explanation import Explanation
+
+__all__ = ["LANGUAGES", "explain"]
+
+# languages of the text around a formula
+LANGUAGES = ("en", "zh")
+
+
+@takes(quantity=text, latex=flag, lang=text)
+def explain(
+    model: Model, quantity: str, *, latex: bool = False, lang: str = "en", **flags: Any
+) -> "Explanation":
+    """The formula of a quantity, with the numbers of a model put in, and its exact result.
+
+    ``flags`` are fields of the config (``num_classes=5``) and of the scenario (``batch=8``,
+    ``precision="amp-bf16"``), as ``report`` takes them; one that the quantity does not depend on is
+    refused. ``lang`` is the language of the text around the formula, ``en`` or ``zh``.
+
+    Raises ``UnknownName`` for a quantity or model, ``NotCovered`` for a model that lacks what is
+    asked for, ``ConfigError`` for a flag, ``MissingExtra`` without sympy.
+
+    >>> base = explain("vit_base_patch16_224", "params", num_classes=5)
+    >>> base.formula
+    'c*p**2*h + h + h + s*h + L*(12*h**2 + 13*h) + 2*h + K*h + K'
+    >>> base.value
+    85802501
+    >>> explain("vit_base_patch16_224", "saved-activations", batch=8, precision="bf16").value
+    470862050
+    """
+    # only who asks for a formula loads what makes one: every other command starts without
+    from vitcost.formulas.explanation import explained
+
+    scenario = {field.name for field in fields(Scenario)}
+    given = {name: value for name, value in flags.items() if name in scenario}
+    overrides = {name: value for name, value in flags.items() if name not in scenario}
+    if lang not in LANGUAGES:
+        raise UnknownName("language", lang, LANGUAGES, f"allowed: {', '.join(LANGUAGES)}")
+    return replace(explained(model, quantity, latex, given, overrides), lang=lang)

@@ -1,0 +1,160 @@
+"""The backward pass as a pass over the forward steps.
+
+The tensors of a backward kernel follow from the lowered op: it reads the gradient of what the op
+wrote and what autograd keeps of the op, and writes a gradient for each operand that needs one
+(``derivatives.yaml``). A product runs one product for each such operand. A parameter's gradient in
+a pointwise op, a sum over all rows, is a kernel of its own.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from vitcost.engine.kinds import KINDS
+from vitcost.engine.launches import Step, like, step_of
+from vitcost.engine.ops import Op, Tensor
+from vitcost.engine.tree import Count
+
+__all__ = ["ACCUMULATED", "backward", "rerun"]
+
+# before torch 2.0 gradients were set to zero, and added to
+ACCUMULATED = 1 + 3
+
+
+def rerun(steps: list[Step]) -> Iterator[Step]:
+    """The kernels that run again since checkpointing kept nothing of their outputs.
+
+    >>> from vitcost.engine.workload import workload
+    >>> from vitcost.config.scenario import Scenario
+    >>> from vitcost.zoo import resolve
+    >>> scenario = Scenario(mode="train", checkpointing="block")
+    >>> forward = workload(resolve("vit_base_patch16_224").config, scenario).kernels()
+    >>> {step.path.partition(".")[0] for step in rerun(list(forward))}
+    {'blocks'}
+    """
+    for step in steps:
+        if step.op.again == "runs":
+            yield step._replace(again=True)
+
+
+def backward(steps: list[Step]) -> Iterator[Step]:
+    """The kernels of the backward pass, those of the last op first.
+
+    >>> from vitcost.engine.workload import workload
+    >>> from vitcost.config.scenario import Scenario
+    >>> from vitcost.zoo import resolve
+    >>> base = workload(resolve("vit_base_patch16_224").config, Scenario(mode="train"))
+    >>> steps = list(backward(list(base.kernels())))
+    >>> len([step for step in steps if step.product and step.path == "head"])  # of input and weight
+    2
+    """
+    parted: set[tuple[Tensor, tuple[Count, ...]]] = set()
+    for step in reversed(steps):
+        op = step.op
+        if KINDS[op.kind].gradient == "gathered, copied" and any(op.needs):
+            # the gradients of all parts side by side, and that laid out as the whole
+            whole = op.reads[0], step.counts
+            if whole not in parted:
+                gradient = (_gradient(op.reads[0]),)
+                for _ in range(2):
+                    yield step._replace(reads=gradient, writes=gradient, backward=True)
+            parted.add(whole)
+            continue
+        widens = op.kind == "cast" and op.reads[0].role != "input"
+        if any(op.needs) or op.trains or widens:
+            for kernel in _rule(step):
+                yield kernel._replace(strided=step.strided, backward=True)
+    yield from _sums(steps)
+
+
+def _rule(step: Step) -> Iterator[Step]:
+    op, gradient, row = step.op, _gradient(step.op.write), KINDS[step.op.kind]
+    if step.product:
+        yield from _products(step, gradient)
+    elif step.view:
+        # the gradient of a part is laid into one of the whole, which is 0 elsewhere
+        if row.back == "kernel":
+            laid = gradient if row.gradient == "gathered" else _gradient(op.reads[0])
+            yield step._replace(reads=(gradient,), writes=(laid,))
+    elif row.back == "passes":
+        # cast back where an operand was widened, and summed where it was repeated
+        for operand in _wanted(op):
+            # a scalar is part of a weight, and passes its gradient on
+            repeated = operand.axes[:1] not in (("b",), ())
+            if repeated or operand.itemsize != op.write.itemsize:
+                yield _pointwise(step, (gradient,), (_gradient(operand),))
+    else:
+        kept = tuple(t for t in op.keeps if t.role != "param")
+        wanted = op.reads if op.kind == "cast" else _wanted(op)
+        yield from _narrowed(step, (gradient, *kept), wanted)
+        if op.trains:
+            yield from _of_weight(step, gradient, kept)
+
+
+def _narrowed(step: Step, reads: tuple[Tensor, ...], wanted: Sequence[Tensor]) -> Iterator[Step]:
+    """The gradients of the operands; a product of a wider result is as wide, and then cast."""
+    op, given = step.op, tuple(map(_gradient, wanted))
+    if KINDS[op.kind].gradient != "factors" or len(wanted) != 1:
+        yield _pointwise(step, reads, given)
+        return
+    (narrow,) = given
+    wide = like(narrow, op.write.itemsize, "gradient")
+    # times the other factor, which is the weight where the op reads one tensor
+    others = tuple(t for t in reads if t is not wanted[0])
+    yield _pointwise(step, others, (wide,))
+    if narrow.itemsize != wide.itemsize:
+        yield _pointwise(step, (wide,), (narrow,))
+
+
+def _of_weight(step: Step, gradient: Tensor, kept: tuple[Tensor, ...]) -> Iterator[Step]:
+    """The gradient of a weight: one sum over all rows, of a product that is written before."""
+    op = step.op
+    gradients = tuple(_gradient(t) for t in (op.weight, op.bias) if t is not None)
+    if KINDS[op.kind].gradient != "factors":
+        yield _pointwise(step, (gradient, *kept), gradients)
+        return
+    product = like(gradient, role="gradient")
+    yield _pointwise(step, (gradient, *kept), (product,))
+    yield _pointwise(step, (product,), gradients)
+
+
+def _products(step: Step, gradient: Tensor) -> Iterator[Step]:
+    """One product for each factor that needs a gradient: of the result's gradient and the rest."""
+    op = step.op
+    if op.kind == "sdpa":
+        given = tuple(map(_gradient, op.reads))
+        yield step._replace(reads=(gradient, *op.reads, op.write), writes=given)
+        return
+    factors = [t for t in (*op.reads, op.weight) if t is not None]
+    wanted = [*_wanted(op), *([op.weight] if op.trains and op.weight is not None else [])]
+    for factor in wanted:
+        others = tuple(t for t in factors if t is not factor)
+        yield step._replace(reads=(gradient, *others), writes=(_gradient(factor),))
+    if op.trains and op.bias is not None:
+        total = Op("sum", (gradient,), _gradient(op.bias))
+        yield step_of(total, step.path, step.counts)
+
+
+def _sums(steps: list[Step]) -> Iterator[Step]:
+    """A tensor that several ops read has the sum of their gradients."""
+    readers: dict[Tensor, tuple[str, str]] = {}
+    for step in steps:
+        # the parts of one tensor have theirs side by side
+        gathered = KINDS[step.op.kind].gradient.startswith("gathered")
+        # an op that a run of layers has more than once reads a tensor of its own each time
+        reader = step.path, step.op.kind
+        for tensor in () if gathered else _wanted(step.op):
+            if readers.setdefault(tensor, reader) != reader and tensor.role != "param":
+                gradient = _gradient(tensor)
+                total = Op("add", (gradient, gradient), gradient)
+                yield step_of(total, step.path, step.counts)._replace(backward=True)
+
+
+def _pointwise(step: Step, reads: tuple[Tensor, ...], writes: tuple[Tensor, ...]) -> Step:
+    return step._replace(reads=reads, writes=writes)
+
+
+def _wanted(op: Op) -> list[Tensor]:
+    return [t for t, needs in zip(op.reads, op.needs, strict=True) if needs] if op.needs else []
+
+
+def _gradient(tensor: Tensor) -> Tensor:
+    return like(tensor, role="gradient")

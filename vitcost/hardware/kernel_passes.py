@@ -1,0 +1,274 @@
+"""Passes over the steps: which kernels a layout, a version of torch and a compiler make of them."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeAlias
+
+from vitcost.engine.kinds import KINDS
+from vitcost.engine.launches import Step, like, step_of
+from vitcost.engine.ops import Op, Tensor
+
+__all__ = [
+    "fuse",
+    "in_order",
+    "interleaved",
+    "layout",
+    "one_pass",
+    "rms_norm_by_torch",
+    "rms_norm_by_variance",
+]
+
+
+def layout(steps: Iterable[Step], compiled: bool = False) -> Iterator[Step]:
+    """Images come channel by channel (NCHW), and so do the patches of the convolution.
+
+    Tokens stay channel-major until something lays them out anew: a prefix token is put in front, or
+    a norm reads them. Pointwise kernels keep the layout of their first operand, and read a second
+    one across it.
+
+    >>> from vitcost.engine.workload import workload
+    >>> from vitcost.config.scenario import Scenario
+    >>> from vitcost.zoo import resolve
+    >>> siglip = workload(resolve("vit_base_patch16_siglip_224").config, Scenario())
+    >>> sorted({step.path for step in layout(siglip.kernels()) if step.op.kind == "copy"})
+    ['blocks.norm1', 'blocks.norm2', 'norm']
+    """
+    across: set[Tensor] = set()
+    for step in steps:
+        op, way = step.op, KINDS[step.op.kind].layout
+        if way == "turns":
+            across.add(op.write)
+        elif step.view:
+            if any(t in across for t in op.reads):
+                across.add(op.write)
+        elif op.reads and op.reads[0] in across and way == "lays out":
+            yield from (_compiled_reader if compiled else _eager_reader)(step)
+            if compiled:
+                across.discard(op.reads[0])
+            continue
+        elif any(t in across for t in op.reads) and way == "keeps":
+            # a broadcast operand is small
+            full = [t for t in op.reads if t.axes[:1] == ("b",)]
+            if full[0] in across:
+                across.add(op.write)
+            step = step._replace(strided=any(t not in across for t in full))
+        yield step
+
+
+def _eager_reader(step: Step) -> Iterator[Step]:
+    """A layer norm copies such tokens first; a linear layer becomes a batched product of them,
+    whose bias is added by a kernel of its own."""
+    if KINDS[step.op.kind].work == "norm":
+        yield _copy(step)
+        yield step
+    else:
+        yield step
+        if step.op.bias is not None:
+            y = step.op.write
+            yield step_of(Op("add", (y,), y), step.path, step.counts)
+
+
+def _compiled_reader(step: Step) -> Iterator[Step]:
+    """A compiler lets the norm lay them out, and copies them for a product."""
+    if step.product:
+        yield _copy(step)._replace(strided=True)
+    yield step
+
+
+def _copy(step: Step) -> Step:
+    x = step.op.reads[0]
+    return step_of(Op("copy", (x,), like(x)), step.path, step.counts)
+
+
+def in_order(steps: Iterable[Step], one_head: bool = False) -> Iterator[Step]:
+    """A layer norm copies first what does not lie in order: queries and keys by head, between whose
+    tokens the other heads lie, and a part of a larger tensor. A pointwise kernel writes a part in
+    order, and heads as they lie: ``expect_contiguous`` in aten's layer_norm_kernel.cu.
+
+    >>> from vitcost.engine.workload import workload
+    >>> from vitcost.config.scenario import Scenario
+    >>> from vitcost.zoo import resolve
+    >>> normed = resolve("vit_base_patch16_224", qk_norm=True).config
+    >>> steps = in_order(workload(normed, Scenario()).kernels())
+    >>> sorted({step.path for step in steps if step.op.kind == "copy"})
+    ['blocks.attn.k_norm', 'blocks.attn.q_norm']
+    """
+    parts: set[Tensor] = set()
+    by_head: set[Tensor] = set()
+    for step in steps:
+        op, x = step.op, step.op.reads[0] if step.op.reads else None
+        row = KINDS[op.kind]
+        if "part" in row.view:
+            parts.add(op.write)
+        turned = "heads" in row.view and "a" in op.write.axes[1:2] and not one_head
+        if turned or (x in by_head and row.layout == "keeps"):
+            by_head.add(op.write)
+        if op.kind == "norm" and (x in parts or x in by_head):
+            yield _copy(step)
+        yield step
+
+
+def interleaved(steps: Iterable[Step]) -> Iterator[Step]:
+    """A rotary embedding turns pairs of neighbours: each of its kernels reads every second
+    element.
+
+    >>> from vitcost.engine.workload import workload
+    >>> from vitcost.config.scenario import Scenario
+    >>> from vitcost.zoo import resolve
+    >>> eva = workload(resolve("eva02_base_patch14_224").config, Scenario())
+    >>> {step.op.kind for step in interleaved(eva.kernels()) if step.strided}
+    {'rotate'}
+    """
+    for step in steps:
+        yield step._replace(strided=True) if step.op.kind == "rotate" else step
+
+
+def one_pass(steps: Iterable[Step]) -> Iterator[Step]:
+    """A softmax or a sum that autocast runs in fp32 reads half precision itself, without a cast
+    first: ``softmax(x, dtype=float)``, ``fp32_set_opt_dtype`` in autocast_mode.h.
+
+    >>> from vitcost.engine.workload import workload
+    >>> from vitcost.config.scenario import Scenario
+    >>> from vitcost.zoo import resolve
+    >>> scenario = Scenario(precision="amp-bf16", attention="eager")
+    >>> steps = workload(resolve("vit_base_patch16_224").config, scenario).kernels()
+    >>> [step.op.reads[0].itemsize for step in one_pass(steps) if step.op.kind == "softmax"]
+    [2, 2]
+    """
+    held: list[Step] = []
+    for step in steps:
+        if held and KINDS[step.op.kind].widens:
+            step = step_of(step.op._replace(reads=held[0].op.reads), step.path, step.counts)
+            held = []
+        yield from held
+        held = []
+        if step.op.kind == "cast":
+            held = [step]
+        else:
+            yield step
+    yield from held
+
+
+def rms_norm_by_variance(steps: Iterable[Step]) -> Iterator[Step]:
+    """timm's RMS norm until 2024: ``x · rsqrt(var(x)) · weight``, in the precision of x.
+
+    >>> from vitcost.engine.workload import workload
+    >>> from vitcost.config.scenario import Scenario
+    >>> from vitcost.zoo import resolve
+    >>> aim = workload(resolve("aimv2_large_patch14_224").config, Scenario())
+    >>> [step.op.kind for step in rms_norm_by_variance(aim.kernels()) if step.path == "norm"]
+    ['mean', 'mul', 'gain']
+    """
+
+    def form(casts: list[Step], norm: Step, x: Tensor, stat: Tensor) -> list[Step]:
+        y = like(x)
+        return [
+            _beside(norm, Op("mean", (x,), stat)),
+            _beside(norm, Op("mul", (x, stat), y)),
+            _beside(norm, Op("gain", (y,), norm.op.write, weight=norm.op.weight)),
+        ]
+
+    return _rewritten(steps, form)
+
+
+def rms_norm_by_torch(steps: Iterable[Step]) -> Iterator[Step]:
+    """``torch.nn.functional.rms_norm``: one kernel in fp32; where only the weight is fp32, a chain
+    in fp32 that is cast back before the weight.
+
+    >>> from vitcost.engine.workload import workload
+    >>> from vitcost.config.scenario import Scenario
+    >>> from vitcost.zoo import resolve
+    >>> aim = workload(resolve("aimv2_large_patch14_224").config, Scenario())
+    >>> [step.op.kind for step in rms_norm_by_torch(aim.kernels()) if step.path == "norm"]
+    ['rms norm']
+    """
+
+    def form(casts: list[Step], norm: Step, x: Tensor, stat: Tensor) -> list[Step]:
+        if not casts:
+            return [norm]
+        wide, square, back = like(x, 4), like(x, 4), like(x)
+        return [
+            *casts,
+            _beside(norm, Op("square", (wide,), square)),
+            _beside(norm, Op("mean", (square,), stat)),
+            _beside(norm, Op("mul", (wide, stat), like(x, 4))),
+            _beside(norm, Op("cast", (wide,), back)),
+            _beside(norm, Op("gain", (back,), norm.op.write, weight=norm.op.weight)),
+        ]
+
+    return _rewritten(steps, form)
+
+
+_Form: TypeAlias = Callable[[list[Step], Step, Tensor, Tensor], list[Step]]
+
+
+def _rewritten(steps: Iterable[Step], form: _Form) -> Iterator[Step]:
+    """Each RMS norm, with the cast of its input if there is one, in another form."""
+    held: list[Step] = []
+    for step in steps:
+        if step.op.kind == "rms norm":
+            casts = held if held and held[0].op.write is step.op.reads[0] else []
+            if not casts:
+                yield from held
+            held = []
+            x = casts[0].op.reads[0] if casts else step.op.reads[0]
+            yield from form(casts, step, x, Tensor("mean", (*x.axes[:-1], 1), itemsize=4))
+            continue
+        yield from held
+        held = []
+        if step.op.kind == "cast":
+            held = [step]
+        else:
+            yield step
+    yield from held
+
+
+def _beside(step: Step, op: Op) -> Step:
+    return step_of(op, step.path, step.counts)
+
+
+def fuse(steps: Iterable[Step]) -> list[Step]:
+    """The kernels that a compiler makes of some steps: between two products, one does all pointwise
+    work.
+
+    Such a kernel reads what was written before it, once, and writes what is read after it.
+
+    >>> x, y, z, logits = (Tensor(name, ("b", "h")) for name in ("x", "y", "z", "logits"))
+    >>> ops = Op("gelu", (x,), y), Op("mul", (y,), z), Op("linear", (z,), logits, over=("h",))
+    >>> first, last = fuse([step_of(op, "head") for op in ops])
+    >>> first.reads, first.writes, last.op.kind
+    ((x[b h],), (z[b h],), 'linear')
+    """
+    groups: list[list[Step]] = [[]]
+    for step in steps:
+        if step.view:
+            continue
+        if _apart(groups[-1], step):
+            groups.append([])
+        groups[-1].append(step)
+    readers: dict[Tensor, set[int]] = {}
+    for i, group in enumerate(groups):
+        for step in group:
+            for tensor in step.reads:
+                readers.setdefault(tensor.storage, set()).add(i)
+    return [_fused(group, i, readers) for i, group in enumerate(groups) if group]
+
+
+def _apart(group: list[Step], step: Step) -> bool:
+    """Whether a kernel cannot do this step with those before it: it is a product, goes across the
+    layout, or is launched another number of times."""
+    if not group:
+        return False
+    last = group[-1]
+    crosses = step.strided or last.strided
+    return step.product or last.product or crosses or last.counts != step.counts
+
+
+def _fused(group: list[Step], i: int, readers: dict[Tensor, set[int]]) -> Step:
+    last = group[-1]
+    if len(group) == 1:
+        return last
+    written = dict.fromkeys(t for step in group for t in step.writes)
+    stored = {t.storage for t in written}
+    reads = dict.fromkeys(t for step in group for t in step.reads if t.storage not in stored)
+    writes = [t for t in written if readers.get(t.storage, set()) - {i}]
+    return last._replace(reads=tuple(reads), writes=tuple(writes))

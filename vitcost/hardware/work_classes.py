@@ -1,0 +1,175 @@
+"""The classes of work of a step, by the resource that they occupy, and how a step is run."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from vitcost.config.scenario import ENGINES, PRECISIONS, Scenario, torch_version
+from vitcost.engine.ops import Size, bucket, ceil_div
+
+__all__ = [
+    "HEADS",
+    "NEWEST",
+    "NORM_ROW",
+    "TILE",
+    "WEIGHED",
+    "Setup",
+    "Work",
+    "head_width",
+    "read_bytes",
+    "setup_of",
+    "total",
+    "whole",
+]
+
+
+# a weight of a class has two decimals, and that of a software two more
+WEIGHED = 10**4
+# the newest torch whose kernels are known here
+NEWEST = (2, 9)
+
+
+class Setup(NamedTuple):
+    """How a step is run: the facts that decide which kernels it launches."""
+
+    precision: str  # fp32 | tf32 | amp | half
+    training: bool = False
+    compiled: bool = False
+    layout: str = "nchw"
+    platform: str = "cuda"
+    torch: tuple[int, int] = NEWEST
+    attention: str = "fused"  # fused | eager: the products of an attention one by one
+    engine: str = ""  # the engine in torch's place: one of scenario.ENGINES
+
+    @property
+    def mode(self) -> str:
+        return "train" if self.training else "infer"
+
+
+class Work(NamedTuple):
+    """FLOPs by the unit that does them, and bytes by how they are moved.
+
+    FLOPs of products are counted as they are run: padded to whole tiles.
+    """
+
+    gemm_flops: int = 0
+    conv_flops: int = 0
+    attention_flops: int = 0
+    stream_bytes: int = 0  # of pointwise kernels, in order
+    strided_bytes: int = 0  # of pointwise kernels, across the order
+    linear_bytes: int = 0
+    attention_bytes: int = 0
+    conv_bytes: int = 0
+    # of products, which are among those above; of a formula as often as a processor reads them
+    weight_bytes: int = 0
+    # of a convolutional backbone, which is not among those above
+    backbone_flops: int = 0
+    backbone_conv_bytes: int = 0
+    backbone_bytes: int = 0
+    # of maps and windows, as many of a matrix product and of a stream as they take: in shares of
+    # WEIGHED, so that sums of weighed kernels are exact
+    map_flops: int = 0
+    map_bytes: int = 0
+    bf16_flops: int = 0  # of products in bf16 whatever the precision: an optimizer's
+    # elements that the threads of a resampling go through one by one; on a processor, launches of a
+    # model that is timed by its trace
+    serial: int = 0
+    launches: int = 0
+    layers: int = 0  # attentions, one a block
+    flops: int = 0  # of the definition: nothing padded, the forward pass alone
+
+    def __add__(self, other: "Work") -> "Work":  # type: ignore[override]
+        return Work(*(a + b for a, b in zip(self, other, strict=True)))
+
+    @property
+    def run_flops(self) -> int:
+        """FLOPs as they run, of products and convolutions."""
+        products = self.gemm_flops + self.conv_flops + self.attention_flops
+        others = self.backbone_flops + self.bf16_flops
+        return products + others + self.map_flops // WEIGHED
+
+    @property
+    def run_bytes(self) -> int:
+        """Bytes that kernels read and write."""
+        pointwise = self.stream_bytes + self.strided_bytes
+        products = self.linear_bytes + self.attention_bytes + self.conv_bytes
+        convolved = self.backbone_conv_bytes + self.backbone_bytes
+        return pointwise + products + convolved + self.map_bytes // WEIGHED
+
+    def times(self, n: int) -> "Work":
+        """The work of so many such kernels."""
+        return self if n == 1 else Work(*(n * a for a in self))
+
+
+# a block of threads computes a tile of the result, whether or not the tile is full
+TILE = 128
+# the head widths that fused attention kernels are built for: flash_attn/src/static_switch.h, with
+# those of cuDNN and the memory-efficient kernel
+HEADS = (32, 64, 96, 128, 160, 192, 224, 256)
+# a layer norm gives each row to a block of 128 threads: aten's layer_norm_kernel.cu
+NORM_ROW = 128
+# the last cache of an i7-12700H; an i9-10940X has 19.25 MiB (ark.intel.com)
+CACHE = 24 * 2**20
+# how often a larger weight is read for an image: on that i9 ViT-H takes 2.5 times as long as SO400M
+# for 1.5 times the FLOPs (timm's files of processors)
+AGAIN = 4
+
+
+def read_bytes(size: Size) -> Size:
+    """Bytes that a processor reads of a weight: one that its cache does not hold, again and again.
+
+    >>> read_bytes(4 * 1152 * 4304), read_bytes(4 * 1280 * 5120)  # in fp32: SO400M's MLP, ViT-H's
+    (19832832, 104857600)
+    """
+    # arrays element by element
+    return size + (size > CACHE) * (AGAIN - 1) * size
+
+
+def setup_of(scenario: Scenario) -> Setup:
+    """The part of a scenario that decides which kernels run. An engine fuses as a compiler does;
+    before torch 2.0 no attention was fused.
+
+    >>> setup = setup_of(Scenario(precision="bf16", software="1.13"))
+    >>> setup.precision, setup.torch, setup.attention
+    ('half', (1, 13), 'eager')
+    """
+    torch = torch_version(scenario.software) or NEWEST
+    engine = scenario.software if scenario.software in ENGINES else ""
+    precision = scenario.precision
+    eager = scenario.attention in ("eager", "math") or torch < (2, 0)
+    return Setup(
+        precision if precision == "tf32" else PRECISIONS[precision].engine,
+        scenario.mode == "train",
+        scenario.compile or engine != "",
+        scenario.layout,
+        scenario.platform,
+        torch,
+        "eager" if eager else "fused",
+        engine,
+    )
+
+
+def total(parts: Mapping[str, Work]) -> Work:
+    """The work of all parts.
+
+    >>> total({"norm": Work(stream_bytes=3), "head": Work(linear_bytes=2, launches=1)}).run_bytes
+    5
+    """
+    return sum(parts.values(), Work())
+
+
+def whole(size: int, tile: int) -> int:
+    """A size filled up to whole tiles: ``⌈size / tile⌉ · tile``.
+
+    >>> whole(197, TILE)
+    256
+    """
+    return ceil_div(size, tile) * tile
+
+
+def head_width(width: int) -> int:
+    """The width of the kernel that computes heads of a width: the next of ``HEADS``.
+
+    >>> head_width(72), head_width(64)
+    (96, 64)
+    """
+    return bucket(width, HEADS)

@@ -1,0 +1,1 @@
+"""Arguments, files and code of the user's: checked, read as data, run apart."""

@@ -1,0 +1,92 @@
+"""The page of a check: the verdict on each model, and every difference with its reason."""
+
+from collections.abc import Iterator
+
+from vitcost.check.differences import CheckResult, ModelCheck
+from vitcost.page import Annotation, Case, Column, Page, Row, Table, shown
+
+__all__ = ["check_page"]
+
+
+def check_page(result: CheckResult) -> Page:
+    """The comparisons, the counter of each, and the differences."""
+    against = ", ".join(f"{name} {version}" for name, version in result.versions.items())
+    unexplained = sum(not d.explained_by for model in result.models for d in model.differences)
+    verdict = "every number is equal or explained" if result.ok else f"{unexplained} unexplained"
+    verdicts = Table(
+        "Check against the real torch model",
+        (
+            Column("model"),
+            Column("verdict"),
+            Column("against"),
+            Column("compared", "count"),
+            Column("differ", "count"),
+            Column("unexplained", "count"),
+            Column("time", "seconds", optional=True),
+        ),
+        tuple(_verdict(model) for model in result.models),
+        (f"{verdict}; counted by {against}", *_left_out(result)),
+    )
+    same = sum(model.ok for model in result.models)
+    compared = sum(sum(model.comparisons.values()) for model in result.models)
+    answer = f"{same:,} of {len(result.models):,} agree, {compared:,} numbers compared; {verdict}"
+    tables = (verdicts, *_differences(result))
+    return Page("Check", tables=tables, answer=(answer,), cases=tuple(map(_case, result.models)))
+
+
+def _case(model: ModelCheck) -> Case:
+    """Whether a model agrees, and each difference that nothing explains."""
+    wrong = [
+        f"{d.path or 'whole model'}: {d.quantity} {_value(d.expected)}, counted {_value(d.actual)}"
+        for d in model.differences
+        if not d.explained_by
+    ]
+    title = f"vitcost check: {model.model}"
+    failure = Annotation("error", title, "\n".join(wrong)) if wrong else None
+    return Case(model.model, "check", failure)
+
+
+def _verdict(model: ModelCheck) -> Row:
+    differ = len(model.differences)
+    unexplained = sum(not d.explained_by for d in model.differences)
+    compared = sum(model.comparisons.values())
+    word = "ok" if model.ok else "FAILED"
+    kind = "" if model.ok else "failed"
+    return Row(
+        (model.model, word, model.against, compared, differ, unexplained, model.seconds), kind
+    )
+
+
+def _left_out(result: CheckResult) -> Iterator[str]:
+    for model in result.models:
+        for reason in model.left_out:
+            yield f"{model.model}: not compared: {reason}"
+
+
+def _differences(result: CheckResult) -> Iterator[Table]:
+    """A table for each model that has any; the reasons, which are long, stand below it."""
+    for model in result.models:
+        if not model.differences:
+            continue
+        reasons = list(dict.fromkeys(d.explained_by for d in model.differences if d.explained_by))
+        rows = []
+        for d in model.differences:
+            why = f"({reasons.index(d.explained_by) + 1})" if d.explained_by else "unexplained"
+            cells = (d.path or "whole model", d.quantity, _value(d.expected), _value(d.actual), why)
+            rows.append(Row(cells, "" if d.explained_by else "failed"))
+        yield Table(
+            f"Differences, {model.model}",
+            (
+                Column("module"),
+                Column("quantity"),
+                Column(model.of, "count"),
+                Column("counted", "count"),
+                Column("because"),
+            ),
+            tuple(rows),
+            tuple(f"({i}) {reason}" for i, reason in enumerate(reasons, 1)),
+        )
+
+
+def _value(value: int | str | tuple[int, ...]) -> int | str:
+    return shown(value, "shape") if isinstance(value, tuple) else value

@@ -1,0 +1,205 @@
+"""The tables of memory in a report: inference, a training step and its peak, rules of thumb."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from vitcost.config.scenario import PRECISIONS, Scenario
+from vitcost.costs.memory import Inference, PeakParts, Training
+from vitcost.costs.report_types import Report
+from vitcost.engine.ops import Size
+from vitcost.page import Column, Row, Table, Value, shown
+
+__all__ = ["PARTS", "memory_tables"]
+
+
+def memory_tables(report: Report) -> tuple[Table, ...]:
+    """Inference by precision, the parts of a step with its peak, and the rules beside them."""
+    return _inference(report), _training(report), _rules(report)
+
+
+def _batch(report: Report) -> str:
+    return f"batch of {report.scenario.batch:,}"
+
+
+def _inference(report: Report) -> Table:
+    # few models have buffers
+    buffers = (Column("buffers", "bytes"),) if report.inference.buffers_bytes else ()
+    return Table(
+        f"Inference memory, {_batch(report)}",
+        (
+            Column("precision"),
+            Column("total", "bytes"),
+            Column("attention"),
+            Column("weights", "bytes"),
+            *buffers,
+            Column("inputs", "bytes"),
+            Column("activations", "bytes"),
+        ),
+        tuple(
+            Row(
+                (
+                    row.precision,
+                    row.memory.total_bytes,
+                    ", ".join(row.attention_kernel),
+                    row.memory.weights_bytes,
+                    *([row.memory.buffers_bytes] if buffers else []),
+                    row.memory.input_bytes,
+                    row.memory.activations_bytes,
+                ),
+                "marked" if row.asked else "",
+            )
+            for row in report.inference_by_precision
+        ),
+        (
+            "activations: the largest sum alive at one time; autocast (amp) keeps a copy of the "
+            "weights in half precision among them",
+            *_activations(report),
+            f"weights stored with linear layers in fewer bits: {_stored(report.inference)}",
+        ),
+    )
+
+
+def _activations(report: Report) -> Iterator[str]:
+    rows = report.inference_by_precision
+    bounds = [row.precision for row in rows if row.memory.activations_are == "bounded"]
+    if bounds:
+        of = ", ".join(dict.fromkeys(bounds))
+        yield f"activations, at most, of {of}: the digest has another number of classes"
+
+
+def _stored(own: Inference) -> str:
+    stored = {
+        "int8": own.int8_weights_bytes,
+        "fp8": own.fp8_weights_bytes,
+        "int4": own.int4_weights_bytes,
+    }
+    return ", ".join(f"{name} {shown(n, 'bytes')}" for name, n in stored.items() if n is not None)
+
+
+# the parts of a step: of a whole training, and of its peak
+PARTS = (
+    ("weights", "weights_bytes"),
+    ("gradients", "gradients_bytes"),
+    ("optimizer states", "optimizer_bytes"),
+    ("saved for backward", "saved_activations_bytes"),
+    ("temporaries", "temporary_bytes"),
+    ("images and targets", "batch_bytes"),
+    ("moving averages", "ema_bytes"),
+    ("gradient buckets", "buckets_bytes"),
+    ("buffers", "buffers_bytes"),
+)
+
+
+def _training(report: Report) -> Table:
+    scenario, own = report.scenario, report.training
+    parts: PeakParts | None = own.peak_parts
+    rows = []
+    for title, name in PARTS:
+        most, then = getattr(own, name, None), getattr(parts, name, None)
+        # a row stands for bytes that a scenario asks for
+        if most or then:
+            rows.append(Row((title, then, most)))
+    if own.peak_bytes is not None:
+        peak = "peak of a step" if own.peak_is == "exact" else "peak of a step, at most"
+        rows.append(Row((peak, own.peak_bytes, None), "total"))
+    recipe = f"{scenario.recipe}: {scenario.precision}, {scenario.optimizer}"
+    return Table(
+        f"Training memory, {_batch(report)}{_rank(scenario)}, {recipe}",
+        (Column("part"), Column("at the peak", "bytes"), Column("alone", "bytes")),
+        tuple(rows),
+        (
+            "alone: each part by itself; they do not peak together. saved for backward: what "
+            "autograd holds after the forward pass and the loss",
+            *_loss(report),
+            *_peak(own),
+        ),
+    )
+
+
+def _loss(report: Report) -> Iterator[str]:
+    """The loss of outputs that are no class scores of an image."""
+    config: Any = report.model.config
+    if report.training.peak_is != "exact":
+        return
+    if not config.losses:
+        yield "loss: the mean of the features, which keeps nothing for its backward"
+    elif getattr(config, "global_pool", None) == "":
+        yield "loss: cross entropy of class scores of every token"
+
+
+def _peak(own: Training) -> Iterator[str]:
+    """The moment of the peak; of a bound its reason and its assumptions."""
+    if own.peak_at:
+        yield f"peak of a step: {own.peak_at}"
+    if own.peak_is == "bounded":
+        assumed = f"; assumed: {'; '.join(own.assumed)}" if own.assumed else ""
+        yield f"at most: no exact peak is known ({own.missing}){assumed}"
+    elif own.missing:
+        yield f"no peak: {own.missing}"
+
+
+def _rank(scenario: Scenario) -> str:
+    """Of several ranks, whose memory it is."""
+    if scenario.ranks == 1:
+        return ""
+    which = ", that holds the most" if scenario.zero else ""
+    return f", on one rank of {scenario.ranks:,}{which}, zero {scenario.zero}"
+
+
+def _rules(report: Report) -> Table:
+    """Each rule beside the exact bytes, and its share of them where the rule is made for these."""
+    thumb, own = report.rule_of_thumb, report.training
+    states = own.weights_bytes + own.gradients_bytes + own.optimizer_bytes
+    engine = PRECISIONS[report.scenario.precision].engine
+    mixed = engine == "amp" or report.scenario.recipe != "torch"
+    inferred = thumb.inference_bytes, report.inference.weights_bytes
+    trained = thumb.training_bytes, states
+    rows = [
+        _rule("weights to infer", "2 bytes a parameter", *inferred, engine == "half"),
+        _rule("states to train", "20 bytes a parameter", *trained, mixed and _trains_all(report)),
+    ]
+    notes = [
+        "a rule's share of the exact bytes stands where it is made for them: 2 bytes a parameter "
+        "in half precision; 20 in mixed precision with Adam, every parameter training: weights "
+        "2 + 4, gradients 2 + 4, moments 4 + 4",
+    ]
+    formula = thumb.saved_activations_formula
+    if formula is not None:
+        saved = thumb.saved_activations_bytes, own.saved_activations_bytes
+        rows.append(
+            _rule(
+                "saved for backward",
+                f"{formula} a block",
+                *saved,
+                _kept(report) and engine != "fp32",
+            )
+        )
+        less = "" if formula.startswith("34") else ", 34sbh + 5as²b with dropout"
+        notes.append(f"{formula}: half precision, Korthikanti et al. 2022{less}")
+    columns = (
+        Column("of"),
+        Column("rule / exact", "relative"),
+        Column("rule", "bytes"),
+        Column("exact", "bytes"),
+        Column("rule of thumb"),
+    )
+    return Table("Rules of thumb", columns, tuple(rows), tuple(notes))
+
+
+def _rule(name: str, formula: str, rule: Size | None, exact: Size | None, within: bool) -> Row:
+    share = rule / exact if within and rule is not None and exact else None
+    cells: tuple[Value, ...] = (name, share, rule, exact, formula)
+    return Row(cells)
+
+
+def _kept(report: Report) -> bool:
+    """Whether every block keeps what its backward pass reads."""
+    trains = report.trainable_params == report.params
+    return trains and report.scenario.checkpointing == "none"
+
+
+def _trains_all(report: Report) -> bool:
+    scenario = report.scenario
+    adam = scenario.optimizer.startswith("adam") and "amsgrad" not in scenario.optimizer
+    alone = scenario.ranks == 1 or not scenario.zero
+    return adam and alone and report.trainable_params == report.params

@@ -1,0 +1,38 @@
+"""The page of the models that are known."""
+
+from collections.abc import Iterator
+
+from vitcost.costs.models import Models
+from vitcost.page import Column, Page, Row, Table
+from vitcost.units import counted
+
+__all__ = ["models_page"]
+
+
+def models_page(models: Models) -> Page:
+    """A row a model."""
+    table = Table(
+        "",
+        (
+            Column("model"),
+            Column("family", optional=True),
+            Column("image", "shape"),
+            Column("params", "count"),
+            Column("MACs", "si"),
+            Column("source", optional=True),
+            Column("basis"),
+        ),
+        tuple(Row(tuple(row)) for row in models.found),
+    )
+    count = len(models.found)
+    title = f"{count:,} models" if count > 1 else "1 model"
+    return Page(title, tables=(table,), answer=tuple(_range(models)))
+
+
+def _range(models: Models) -> Iterator[str]:
+    """The least and the most, where there are several."""
+    if len(models.found) > 1:
+        sizes = [row.params for row in models.found]
+        work = [row.macs_forward for row in models.found]
+        params = f"{counted(min(sizes), '').strip()} to {counted(max(sizes), '')}params"
+        yield f"{params}, {counted(min(work), 'MACs')} to {counted(max(work), 'MACs')}"

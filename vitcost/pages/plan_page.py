@@ -1,0 +1,322 @@
+"""The page of a plan: the run, the best few ways to divide it, every way, what was assumed."""
+
+from collections.abc import Iterator
+
+from vitcost.page import Column, Page, Row, Table, Value, shown
+from vitcost.pages.plots import plan_plots
+from vitcost.pages.subject import of_inputs, of_model, of_origin, of_scenario
+from vitcost.planner.choose import AS_FAST, PlanRow, divided, simplest
+from vitcost.planner.deadline import Late
+from vitcost.planner.plan import OnCard, Plan
+from vitcost.units import JOULES_OF_KWH
+
+__all__ = ["plan_page"]
+
+_BEST = 5
+# ways that a flat table shows
+_READ = 8
+_MORE = (
+    "--all has every way to divide a step, and what all of it rests on; JSON and CSV have it too"
+)
+
+
+def plan_page(result: Plan) -> Page:
+    """The totals, the best few, then a row for each way to divide the step."""
+    tables = [*_beside(result), _totals(result), *_best(result)]
+    notes: tuple[str, ...] = (_MORE,)
+    if result.full:
+        tables.append(_ways(result))
+        notes = result.assumptions
+    title = f"Training {of_model(result.model)} on {_cards(result)}"
+    answer = tuple(_answer(result))
+    page = Page(title, tuple(_lead(result)), tuple(tables), notes, answer=answer)
+    return page._replace(pictures=lambda: tuple(plan_plots(result, _name)))
+
+
+def _answer(result: Plan) -> Iterator[str]:
+    """The question, then the simplest way that is as good as the fastest."""
+    inputs = of_inputs(result.model)
+    flags = of_scenario(result.scenario, batch=False, mode=False)
+    yield ", ".join([*inputs, f"batch {result.job.global_batch:,}", *flags])
+    best = result.best
+    if best is None or best.step_seconds is None:
+        yield "nothing fits"
+        if result.late is not None:
+            yield _needed(result.late, result)
+        return
+    chosen = simplest(result.found) or best
+    said = [f"{_name(chosen)}, micro-batch {chosen.micro_batch:,} × {chosen.accumulation:,}"]
+    runs = chosen.run_low_seconds, chosen.run_high_seconds
+    said.append(f"{shown(chosen.run_seconds, 'seconds')}{_between(*runs, unit='seconds')}")
+    hours = _between(chosen.gpu_hours_low, chosen.gpu_hours_high)
+    said.append(f"{_amount(chosen.gpu_hours)} GPU-hours{hours}")
+    if chosen.cost is not None:
+        said.append(f"cost {_amount(chosen.cost)}{_between(chosen.cost_low, chosen.cost_high)}")
+    if result.late is not None:
+        yield f"no number of cards that was tried keeps {_deadline(result)}; the closest:"
+    most = "" if chosen.memory_basis == "exact" else "at most "
+    capacity = shown(result.card.capacity_bytes, "bytes")
+    said.append(f"{most}{shown(chosen.memory_bytes, 'bytes')} of {capacity}")
+    yield ", ".join(said)
+    if result.late is not None:
+        yield _needed(result.late, result)
+    if chosen is not best and chosen.step_seconds:
+        less = 1 - best.step_seconds / chosen.step_seconds
+        if less >= 0.001:
+            yield f"the fastest, {_name(best)}, takes {shown(less, 'ratio')} less"
+
+
+def _deadline(result: Plan) -> str:
+    return f"a deadline of {shown(result.job.deadline_seconds, 'seconds')}"
+
+
+def _needed(late: Late, result: Plan) -> str:
+    """By how much a deadline is missed, and how many cards would keep it."""
+    least = f"{late.least_cards:,} cards at least are needed"
+    if late.late_seconds is not None and late.cards_at_pace is not None:
+        over = shown(late.late_seconds, "seconds")
+        least = f"that is {over} late; at this pace {late.cards_at_pace:,} cards would keep it"
+        if late.least_cards > 1:
+            least += f", and fewer than {late.least_cards:,} cannot"
+    if not late.needs_network:
+        return least
+    return (
+        f"{least}: more than a node of {result.job.gpus:,} needs network, what a card has to other "
+        "nodes, such as '50 GB/s'"
+    )
+
+
+def _between(low: float | None, high: float | None, unit: str = "") -> str:
+    """The ends of a band, in brackets."""
+    if low is None or high is None or low == high:
+        return ""
+    ends = (shown(end, unit) if unit else _amount(end) for end in (low, high))
+    return f" ({' to '.join(ends)})"
+
+
+def _amount(value: float | None) -> str:
+    """GPU-hours or money: three digits of what is below 1 too."""
+    return shown(value, "rate" if value is not None and value < 1 else "si")
+
+
+def _cards(result: Plan) -> str:
+    job = result.job
+    each = f"{job.gpus:,} × {result.card.name}"
+    return each if job.nodes == 1 else f"{job.nodes:,} nodes of {each}"
+
+
+def _lead(result: Plan) -> Iterator[str]:
+    scenario, job = result.scenario, result.job
+    yield f"attention {scenario.attention}, optimizer {scenario.optimizer}"
+    if job.deadline_seconds is not None and result.late is None:
+        yield f"the fewest cards that share a step evenly and keep {_deadline(result)}"
+
+
+def _totals(result: Plan) -> Table:
+    totals, job = result.totals, result.job
+    rows = (
+        ("samples", totals.samples, "count"),
+        (f"steps of {job.global_batch:,}", totals.steps, "count"),
+        ("tokens", totals.tokens, "count"),
+        ("FLOPs, exactly", totals.model_flops, "count"),
+        ("FLOPs, 6 · parameters · tokens", totals.rule_flops, "count"),
+    )
+    return Table(
+        "The run",
+        (Column(""), Column("", "si"), Column("exactly", "count")),
+        tuple(Row((name, value, value), unit="") for name, value, _ in rows),
+    )
+
+
+def _beside(result: Plan) -> Iterator[Table]:
+    """A row a card, each at its best."""
+    if not result.beside:
+        return
+    columns = [
+        Column("gpu"),
+        Column("cards", "count"),
+        Column("divided by"),
+        Column("run", "seconds"),
+        Column("low", "seconds"),
+        Column("high", "seconds"),
+        Column("GPU-hours", "si", optional=True),
+        Column("kWh", "si", optional=True),
+        *([Column("cost", "si"), Column("low – high", optional=True)] if _priced(result) else []),
+        Column("precision", optional=True),
+        Column("rests on", optional=True),
+    ]
+    notes = [f"{each.gpu}: {each.missing}" for each in result.beside if each.missing]
+    rows = tuple(_on_card(each, _priced(result)) for each in result.beside)
+    yield Table("Side by side", tuple(columns), rows, tuple(notes))
+
+
+def _priced(result: Plan) -> bool:
+    rows = [each.best for each in result.beside] or [result.best]
+    return any(row is not None and row.cost is not None for row in rows)
+
+
+def _on_card(each: OnCard, priced: bool) -> Row:
+    row = each.best
+    head: tuple[Value, ...] = each.gpu, each.cards
+    tail = each.precision, each.basis
+    if row is None:
+        return Row((*head, *[None] * (8 if priced else 6), *tail), "failed")
+    energy = None if row.energy_joules is None else row.energy_joules / JOULES_OF_KWH
+    cost = [row.cost, _ends(row.cost_low, row.cost_high)] if priced else []
+    cells = (*head, _name(row), *_run(row), row.gpu_hours, energy, *cost, *tail)
+    return Row(cells)
+
+
+def _run(row: PlanRow) -> tuple[float | None, float | None, float | None]:
+    """The time of a run and the ends of its band."""
+    return row.run_seconds, row.run_low_seconds, row.run_high_seconds
+
+
+def _ends(low: float | None, high: float | None) -> str | None:
+    """Both ends of a band."""
+    if low is None or high is None or low == high:
+        return None
+    return f"{shown(low, 'si')} – {shown(high, 'si')}"
+
+
+def _best(result: Plan) -> Iterator[Table]:
+    fitting = [rows[0] for rows in _divisions(result) if rows[0].fits]
+    if not fitting or fitting[0].step_seconds is None:
+        return
+    groups = list(_alike(fitting))[:_BEST]
+    listed = [group[0] for group in groups]
+    priced = result.job.price is not None
+    columns = [
+        Column("divided by"),
+        Column("step", "seconds"),
+        Column("MFU", "ratio"),
+        Column("HFU", "ratio", optional=True),
+        Column("run", "seconds"),
+        Column("low", "seconds"),
+        Column("high", "seconds"),
+        Column("GPU-hours", "si", optional=True),
+        Column("kWh", "si", optional=True),
+        *([Column("cost", "si"), Column("low – high", optional=True)] if priced else []),
+        *([Column("energy cost", "si", optional=True)] if result.job.kwh_price is not None else []),
+        *([Column("kg CO2", "si", optional=True)] if result.job.co2 is not None else []),
+        Column("limit", optional=True),
+        Column("samples/s", "si", optional=True),
+    ]
+    rows = tuple(_best_row(result, row) for row in listed)
+    notes = [
+        f"{_name(first)}: as fast within 2 %, and no simpler: {_names(others)}"
+        for first, *others in groups
+        if others
+    ]
+    notes.append(f"time {result.basis}; MFU: the model's FLOPs over the peak, HFU: those executed")
+    notes += [*_uncovered(result), *of_origin(result.model)]
+    yield Table("Fastest that fit", tuple(columns), rows, tuple(notes))
+
+
+def _uncovered(result: Plan) -> Iterator[str]:
+    """The ways that no row of has an answer, by their reasons."""
+    reasons: dict[str, list[str]] = {}
+    for rows in _divisions(result):
+        if all(row.missing for row in rows):
+            reasons.setdefault(rows[0].missing or "", []).append(rows[0].strategy)
+    for reason, names in reasons.items():
+        yield f"not covered, {', '.join(names)}: {reason}"
+
+
+def _names(rows: list[PlanRow]) -> str:
+    """A few ways by name, or how many there are."""
+    return ", ".join(map(_name, rows)) if len(rows) <= _READ // 2 else f"{len(rows):,} ways"
+
+
+def _alike(rows: list[PlanRow]) -> Iterator[list[PlanRow]]:
+    """Ways within two percent of the fastest of them, the simplest first."""
+    left = rows
+    while left:
+        most = AS_FAST * (left[0].step_seconds or 0)
+        group = [row for row in left if (row.step_seconds or 0) <= most]
+        left = left[len(group) :]
+        yield sorted(group, key=divided)
+
+
+def _divisions(result: Plan) -> list[list[PlanRow]]:
+    """The rows by how they divide the step: the best of each first, by what it recomputes."""
+    by_strategy: dict[str, list[PlanRow]] = {}
+    for row in result.found:
+        by_strategy.setdefault(row.strategy, []).append(row)
+    return list(by_strategy.values())
+
+
+def _best_row(result: Plan, row: PlanRow) -> Row:
+    job = result.job
+    energy = None if row.energy_joules is None else row.energy_joules / JOULES_OF_KWH
+    ends = _ends(row.cost_low, row.cost_high)
+    cells = (
+        _name(row),
+        row.step_seconds,
+        row.mfu,
+        row.hfu,
+        *_run(row),
+        row.gpu_hours,
+        energy,
+        *([] if job.price is None else [row.cost, ends]),
+        *([] if job.kwh_price is None else [row.energy_cost]),
+        *([] if job.co2 is None else [row.co2_kg]),
+        row.limit,
+        row.samples_per_second,
+    )
+    return Row(cells)
+
+
+def _name(row: PlanRow) -> str:
+    return row.strategy if row.checkpointing == "none" else f"{row.strategy}, {row.checkpointing}"
+
+
+def _ways(result: Plan) -> Table:
+    columns = (
+        Column("divided by"),
+        Column("recomputed", optional=True),
+        Column("micro", "count"),
+        Column("×", "count"),
+        Column("memory", "bytes"),
+        Column("is", optional=True),
+        Column("headroom", "bytes", optional=True),
+        Column("sent", "bytes"),
+        Column("waits", "seconds", optional=True),
+        Column("step", "seconds"),
+        Column("limit", optional=True),
+    )
+    divisions = _divisions(result)
+    # a few are read, the others are folded
+    folded = [place >= _READ for place in range(len(divisions))]
+    rows = tuple(
+        _way(row, level, fold)
+        for rows, fold in zip(divisions, folded, strict=True)
+        for level, row in enumerate(rows)
+    )
+    more = sum(folded)
+    notes = (
+        *((f"{more:,} more ways: --levels 0; html, csv and json have all",) if more else ()),
+        "of one card: micro × accumulated samples, memory, bytes sent in a step; waits: what "
+        "hides behind no computing, and bubbles",
+        "recomputed: the fastest that fits; html, csv and json have the others",
+    )
+    return Table("Every way to divide the step", columns, rows, notes)
+
+
+def _way(row: PlanRow, place: int, folded: bool) -> Row:
+    waits = None if row.exposed_seconds is None else row.exposed_seconds + (row.bubble_seconds or 0)
+    cells = (
+        row.strategy,
+        row.checkpointing,
+        row.micro_batch or None,
+        row.accumulation or None,
+        row.memory_bytes,
+        row.memory_basis,
+        row.headroom_bytes if row.fits else None,
+        row.sent_bytes,
+        waits,
+        row.step_seconds,
+        row.limit if row.missing is None else f"not covered: {row.missing}",
+    )
+    # other checkpointing of a division is folded below the best
+    return Row(cells, "" if row.fits else "failed", min(place, 1), detail=place > 0 or folded)

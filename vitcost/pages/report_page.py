@@ -1,0 +1,238 @@
+"""The page of a report: the answer, then parts, FLOPs, memory, time and layers."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from vitcost.config.flags import trained_aside
+from vitcost.costs.report_types import Layer, Report
+from vitcost.costs.roofline_picture import roofline
+from vitcost.engine.ops import Size
+from vitcost.engine.parts import part_of
+from vitcost.page import Column, Page, Row, Table, Value, shown
+from vitcost.pages.bars import report_bars
+from vitcost.pages.memory_tables import memory_tables
+from vitcost.pages.over_step import over_step
+from vitcost.pages.subject import of_inputs, of_model, of_scenario
+from vitcost.pages.time_tables import time_answer, time_tables
+from vitcost.units import counted
+
+__all__ = ["report_page"]
+
+_NOTES = (
+    "1 MAC = 2 FLOPs. FLOPs are matrix work alone: convolutions and matrix products, attention "
+    "included. Pointwise work is the elements that norms, softmax, activations, scales and "
+    "residual adds write; it is never added in.",
+)
+
+
+def report_page(report: Report) -> Page:
+    """Everything that a report says, for people."""
+    tables = (_parts(report), _flops(report), *memory_tables(report))
+    return Page(
+        of_model(report.model),
+        tuple(_lead(report)),
+        (*tables, *time_tables(report), _layers(report)),
+        _NOTES,
+        answer=(", ".join(_asked(report)), _numbers_of(report), *time_answer(report)),
+        bars=report_bars(report),
+        pictures=lambda: (*over_step(report), *roofline((report,))),
+    )
+
+
+def _asked(report: Report) -> Iterator[str]:
+    """Where the numbers are of: the input and every flag that is not the default."""
+    yield from of_inputs(report.model)
+    yield from of_scenario(report.scenario, mode=report.scenario.mode == "train")
+
+
+def _numbers_of(report: Report) -> str:
+    """Parameters, work and memory in one line."""
+    flops, training = report.flops, report.training
+    trains = report.trainable_params
+    part = "" if trains == report.params else f" ({counted(trains, '')}train)"
+    macs, whole = counted(flops.macs_forward, "MACs"), counted(flops.forward, "FLOPs")
+    inference = shown(report.inference.total_bytes, "bytes")
+    if training.peak_bytes is None:
+        step = "no training step"
+    else:
+        most = "" if training.peak_is == "exact" else "at most "
+        place = f" (peak: {training.peak_at})" if training.peak_at else ""
+        step = f"training {most}{shown(training.peak_bytes, 'bytes')}{place}"
+    params = f"{counted(report.params, '')}params{part}"
+    batch = " a batch" if report.scenario.batch > 1 else ""
+    return f"{params}, {macs} ({whole}){batch}, inference {inference}, {step}"
+
+
+def _lead(report: Report) -> Iterator[str]:
+    scenario = report.scenario
+    changed = ", changed" if report.model.changed else ""
+    trains = report.trainable_params
+    part = "" if trains == report.params else f", {trains:,} of them train"
+    yield f"{report.params:,} parameters{part} · {report.model.source}{changed}"
+    yield from _described(report)
+    mode = {"infer": "inference", "train": "training"}[scenario.mode]
+    asked, kernels = scenario.attention, ", ".join(report.attention_kernel)
+    attention = asked if kernels in (asked, "") else f"{asked} → {kernels}"
+    yield (
+        f"{mode}, batch {scenario.batch:,}, {scenario.precision}, "
+        f"{scenario.platform}, attention {attention}"
+    )
+    aside = trained_aside(scenario)
+    if aside:
+        # a recipe fixes the precision of everything
+        said = (f"{flag} but for its precision" if flag == "recipe" else flag for flag in aside)
+        yield f"of the training step alone, not of bytes moved and time: {', '.join(said)}"
+    if scenario.compile:
+        yield "compiled kernels: in the time alone, bytes are of eager ones"
+    counted = report.torchsummary_params
+    if counted is not None and counted != report.params:
+        missed = report.params - counted
+        yield f"torchsummary counts {counted:,}: it misses {missed:,} that sit on no layer"
+
+
+def _described(report: Report) -> Iterator[str]:
+    """The inputs of a model; of a traced one also how it was traced."""
+    config, scenario = report.model.config.to_dict(), report.scenario
+    if report.basis == "formula":
+        yield ", ".join(_inputs(config, report.tokens))
+        return
+    yield (
+        f"traced with torch {config.get('torch', '')} under the rules of {scenario.platform}, "
+        f"at batch {scenario.batch:,} or as polynomials in the batch"
+    )
+    yield "; ".join(config["notes"])
+
+
+def _inputs(config: Mapping[str, Any], tokens: Size | None) -> Iterator[str]:
+    """The inputs of a model of any kind; a model of two towers reads both, and its tokens are those
+    of the image."""
+    for tower in ("vision", "text"):
+        if tower in config:
+            yield from _inputs(config[tower], tokens)
+    if "img_size" in config:
+        image, patch = tuple(config["input_size"]), tuple(config["patch_size"])
+        built_for = tuple(config["img_size"])
+        behind = f" of features of {config['backbone']}" if config.get("backbone") else ""
+        table = "" if built_for == image else f", positions of {shown(built_for)}"
+        yield f"image {shown(image)}{table}, patch {shown(patch)}{behind}, {tokens:,} tokens"
+    if "vocab_size" in config:
+        said = f"text of {config['seq_len']:,} tokens, vocabulary {config['vocab_size']:,}"
+        # one token after another, behind a cache, costs otherwise
+        yield f"{said}: the full forward (prefill)" if config["head"] == "lm" else said
+
+
+def _batch(report: Report) -> str:
+    return f"batch of {report.scenario.batch:,}"
+
+
+def _parts(report: Report) -> Table:
+    shapes = {part_of(layer.path): layer.output_shape for layer in report.layers if layer.path}
+    flops = report.flops
+    total = (report.params, flops.macs_forward, flops.pointwise_forward, report.moved_bytes)
+    numbers = [(p.params, p.macs, p.pointwise, p.moved_bytes) for p in report.parts]
+    # ops of the model's own forward between its modules: joining tokens, adding positions
+    between = _remainder(total, numbers)
+    rows = [
+        _part(part.name, shapes[part.name], four, report.params)
+        for part, four in zip(report.parts, numbers, strict=True)
+    ]
+    if any(between):
+        rows.append(_part("between parts", "", between, report.params))
+    rows.append(_part("total", "", total, report.params)._replace(kind="total"))
+    columns = (
+        Column("part"),
+        Column("output", "shape", optional=True),
+        Column("params", "count"),
+        Column("share", "ratio", optional=True),
+        Column("MACs", "si"),
+        Column("FLOPs", "si"),
+        Column("pointwise", "si"),
+        Column("traffic", "bytes"),
+    )
+    notes = ("traffic: bytes that kernels read and write",)
+    return Table(f"Parts, forward, {_batch(report)}", columns, tuple(rows), notes)
+
+
+def _part(name: str, shape: Value, numbers: tuple[Size | None, ...], params: Size) -> Row:
+    params_of_part, macs, *beside = numbers
+    # an average pool has no parameters
+    share = (params_of_part or 0) / params if params else None
+    return Row((name, shape, params_of_part, share, macs, 2 * (macs or 0), *beside))
+
+
+def _flops(report: Report) -> Table:
+    flops = report.flops
+    passes = (
+        ("forward", flops.forward, flops.forward_executed, ""),
+        ("backward", flops.backward, flops.backward_executed, ""),
+        ("train step", flops.train_step, flops.train_step_executed, "total"),
+    )
+    return Table(
+        f"FLOPs, {_batch(report)}",
+        (
+            Column("pass"),
+            Column("MACs", "si"),
+            Column("FLOPs", "si"),
+            Column("exactly", "count"),
+            Column("executed", "count"),
+        ),
+        tuple(
+            Row((name, _half(defined), defined, defined, executed), kind)
+            for name, defined, executed, kind in passes
+        ),
+        ("executed: with what a fused attention computes again in its backward",),
+    )
+
+
+def _half(flops: Size | None) -> Size | None:
+    return None if flops is None else flops // 2
+
+
+def _layers(report: Report) -> Table:
+    flops, saved = report.flops, report.training.saved_activations_bytes
+    total = (report.params, flops.forward, flops.pointwise_forward, saved)
+    rows = [
+        row for layer in report.layers for row in _nested(layer, layer.path or "model and loss", 0)
+    ]
+    rows.append(Row(("total", "", "", "", *total), "total"))
+    columns = (
+        Column("layer"),
+        Column("type", optional=True),
+        Column("×", "count"),
+        Column("output", "shape", optional=True),
+        Column("params", "count"),
+        Column("FLOPs", "si"),
+        Column("pointwise", "si"),
+        Column("saved", "bytes"),
+    )
+    title = f"Layers, forward, {_batch(report)}"
+    return Table(title, columns, tuple(rows), ("numbers are for one of × equal layers",))
+
+
+def _nested(layer: Layer, name: str, level: int, hidden: bool = False) -> Iterator[Row]:
+    first, last = layer.paths
+    if first != last and level == 0:
+        name = f"{name}–{last.rpartition('.')[2]}"
+    numbers = _numbers(layer)
+    what = (layer.type, layer.repeat, layer.output_shape) if layer.path else ("", "", "")
+    cells: tuple[Value, ...] = (name, *what, *numbers)
+    hidden = hidden or not any(numbers)
+    yield Row(cells, level=level, detail=hidden)
+    # a flat table goes one level down, and only where that splits something
+    fold = hidden or level > 0 or sum(any(_numbers(child)) for child in layer.children) < 2
+    for child in layer.children:
+        yield from _nested(child, child.path.rpartition(".")[2], level + 1, fold)
+
+
+def _numbers(layer: Layer) -> tuple[Size, ...]:
+    return layer.params, layer.flops, layer.pointwise, layer.saved_bytes
+
+
+def _remainder(
+    total: tuple[Size | None, ...], rows: Sequence[tuple[Size, ...]]
+) -> tuple[Size | None, ...]:
+    """The rest of each total; of one that is not known there is none."""
+    return tuple(
+        None if whole is None else whole - sum(row[i] for row in rows)
+        for i, whole in enumerate(total)
+    )

@@ -1,0 +1,177 @@
+"""The page of serving: the cheapest card as a sentence, a row a card, and where the time goes."""
+
+from collections.abc import Iterator
+
+from vitcost.page import Column, Page, Row, Table, shown
+from vitcost.pages.plots import serve_plots
+from vitcost.pages.subject import of_inputs, of_model, of_origin, of_scenario
+from vitcost.planner.reserve import said
+from vitcost.planner.serve import Serve
+from vitcost.planner.serving import ServeRow
+
+__all__ = ["serve_page"]
+
+_JOULES_OF_WATT_HOUR = 3600
+_LIMITS = {
+    "slo": "slo: a larger batch would need fewer cards, and answers too late",
+    "memory": "memory: a larger batch would need fewer cards, and does not fit",
+    "rate": "rate: one card is enough",
+}
+
+
+def serve_page(result: Serve) -> Page:
+    """The answer, the cards, the parts of the latency, and what all of it rests on."""
+    tables = [_cards(result)]
+    if result.ok:
+        tables.append(_latency(result))
+    title = f"Serving {of_model(result.model)} at {_rate(result.load.images_per_second)}"
+    page = Page(title, (), tuple(tables), tuple(_notes(result)), answer=tuple(_answer(result)))
+    return page._replace(pictures=lambda: tuple(serve_plots(result)))
+
+
+def _answer(result: Serve) -> Iterator[str]:
+    """The question, then the first card in a sentence."""
+    flags = of_scenario(result.scenario, batch=False, precision=False, mode=False)
+    yield ", ".join([*of_inputs(result.model), _precisions(result), *flags])
+    yield _best(result)
+
+
+def _best(result: Serve) -> str:
+    """The first card in a sentence, or what each lacks."""
+    row, load = result.best, result.load
+    if row is None:
+        of = "no card answers in time" if load.slo_seconds is not None else "no card does"
+        return f"{of}: {'; '.join(f'{row.gpu}: {row.missing}' for row in result.found)}"
+    share, seconds = f"{load.percentile:g} %", shown(row.latency_seconds, "seconds")
+    band = f"{shown(row.low_seconds, 'seconds')} to {shown(row.high_seconds, 'seconds')}"
+    images = "one image" if row.batch == 1 else f"batches of {row.batch:,}"
+    cost = row.cost_per_million_images
+    price = "" if cost is None else f", {shown(cost, 'money')} a million images"
+    return (
+        f"{_amount(row)} × {row.gpu} in {images}{price}; {share} of the answers within "
+        f"{seconds} ({band})"
+    )
+
+
+def _amount(row: ServeRow) -> str:
+    return "–" if row.cards is None else f"{row.cards:,}"
+
+
+def _precisions(result: Serve) -> str:
+    """The precision of each card, said once for those that have the same."""
+    if result.precision != "auto":
+        return result.precision
+    cards: dict[str, list[str]] = {}
+    for row in result.found:
+        cards.setdefault(row.precision, []).append(row.gpu)
+    if len(cards) == 1:
+        return f"{next(iter(cards))} (auto)"
+    return "; ".join(f"{precision} on {', '.join(names)}" for precision, names in cards.items())
+
+
+def _cards(result: Serve) -> Table:
+    priced = any(row.price_per_hour is not None for row in result.found)
+    columns = [
+        Column("gpu"),
+        Column("cards", "count"),
+        Column("batch", "count"),
+        Column("images/s a card", "rate", optional=True),
+        Column(f"p{result.load.percentile:g}", "seconds"),
+        Column("low", "seconds", optional=True),
+        Column("high", "seconds"),
+        *([Column("cost a million")] if priced else []),
+        Column("Wh a million", "rate", optional=True),
+        Column("limit"),
+        Column("memory", optional=True),
+        Column("rests on", optional=True),
+    ]
+    rows = tuple(_card(row, priced) for row in result.found)
+    return Table("", tuple(columns), rows)
+
+
+def _card(row: ServeRow, priced: bool) -> Row:
+    joules = row.joules_per_million_images
+    cost = row.cost_per_million_images
+    cells = (
+        row.gpu,
+        _span(row),
+        row.batch,
+        row.images_per_second,
+        row.latency_seconds,
+        row.low_seconds,
+        row.high_seconds,
+        *([None if cost is None else shown(cost, "money")] if priced else []),
+        None if joules is None else joules / _JOULES_OF_WATT_HOUR,
+        row.missing or row.limit,
+        row.verdict,
+        row.basis,
+    )
+    return Row(cells, "failed" if row.cards is None else "")
+
+
+def _span(row: ServeRow) -> str | None:
+    """The cards, and how few might do."""
+    if row.cards is None or row.cards == row.least_cards:
+        return None if row.cards is None else f"{row.cards:,}"
+    return f"{row.cards:,} ({row.least_cards:,})"
+
+
+def _latency(result: Serve) -> Table:
+    columns = (
+        Column("gpu"),
+        Column("forming", "seconds"),
+        Column("queueing", "seconds"),
+        Column("a batch", "seconds"),
+        Column("mean", "seconds"),
+        Column("busy", "ratio"),
+        Column("power, W", "rate", optional=True),
+        Column("a batch takes", optional=True),
+    )
+    rows = tuple(
+        Row(
+            (
+                row.gpu, row.forming_seconds, row.queueing_seconds, row.service_seconds,
+                row.mean_seconds, row.utilization, row.power_watts, _band(row),
+            )
+        )
+        for row in result.found
+        if row.cards is not None
+    )  # fmt: skip
+    return Table("What an image waits for, on average", columns, rows)
+
+
+def _band(row: ServeRow) -> str:
+    low, high = row.service_low_seconds, row.service_high_seconds
+    return f"{shown(low, 'seconds')} – {shown(high, 'seconds')}"
+
+
+def _notes(result: Serve) -> Iterator[str]:
+    yield from of_origin(result.model)
+    load = result.load
+    slo = "" if load.slo_seconds is None else f", and {shown(load.slo_seconds, 'seconds')}"
+    yield (
+        f"cards: enough at the high end of a batch's time to be busy for {load.utilization:.0%} of "
+        f"it at most{slo}; in brackets: at its low end"
+    )
+    for limit, words in _LIMITS.items():
+        if any(row.limit == limit and row.missing is None for row in result.found):
+            yield words
+    yield (
+        "images arrive at random, one by one; those that come one after another are a batch, which "
+        "runs on the first card that is free: the queue E_b/D/n, exactly, by Crommelin 1932, "
+        "Spitzer 1956 and Franx 2001"
+    )
+    yield (
+        "left out: decoding, the network, copies to the card, and whatever forms the batches; "
+        "energy is the boards' power all the time"
+    )
+    yield said(result.reserve)
+    if result.scenario.compile:
+        yield "compiled: time alone is; memory is of the eager model"
+    for row in result.found:
+        for note in row.notes:
+            yield f"{row.gpu}: {note}"
+
+
+def _rate(rate: float) -> str:
+    return f"{shown(rate, 'rate')} images/s"

@@ -1,0 +1,127 @@
+"""The tables of time: a step on each card, and where on a card it goes."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from vitcost.costs.report_types import Report
+from vitcost.page import Column, Row, Table, shown
+
+if TYPE_CHECKING:
+    from vitcost.hardware.roofline import Time
+
+__all__ = ["time_answer", "time_tables"]
+
+_WORDS = {"infer": "inference", "train": "a training step"}
+_BASES = {
+    "calibrated": "calibrated: this card, software and mode were fitted to measurements",
+    "anchored": "anchored: something was measured on this card, in other software or another mode, "
+    "or by one source alone",
+    "of_its_kind": "of_its_kind: cards of its kind were measured, and none of this one",
+    "spec_sheet": "spec_sheet: nothing was measured behind this time, and its band is a guess",
+}
+_ALONE = "one card alone: several at once, and their links, are not validated"
+
+
+def time_answer(report: Report) -> Iterator[str]:
+    """A line a card: a batch's time with its band, the rate, and whether its memory is enough."""
+    for time in report.time:
+        said = [
+            f"{time.gpu}: {shown(time.seconds, 'seconds')} a batch ({_band(time)})",
+            f"{shown(time.images_per_second, 'rate')} images/s",
+        ]
+        left = time.headroom_bytes
+        if time.verdict:
+            said.append(_VERDICTS[time.verdict])
+        if left is not None:
+            kept = "left" if left >= 0 else "missing"
+            said.append(f"{shown(abs(left), 'bytes')} {kept}")
+        yield ", ".join(said)
+
+
+_VERDICTS = {
+    "fits": "fits",
+    "tight": "tight: fits without the reserve alone",
+    "no": "does not fit",
+}
+
+
+def _band(time: "Time") -> str:
+    return f"{shown(time.low_seconds, 'seconds')} to {shown(time.high_seconds, 'seconds')}"
+
+
+def time_tables(report: Report) -> Iterator[Table]:
+    """A row a card, then the parts on each."""
+    if not report.time:
+        return
+    yield _cards(report)
+    for time in report.time:
+        yield _parts(time, report.scenario.batch)
+
+
+def _cards(report: Report) -> Table:
+    batch, mode = report.scenario.batch, _WORDS[report.scenario.mode]
+    bases = dict.fromkeys(time.basis for time in report.time)
+    notes = ["low, high: the band that nine in ten measurements should lie in"]
+    if any(time.verdict for time in report.time):
+        notes.append(
+            "memory: whether the step's tensors fit the card, with a workspace, a context and the "
+            "allocator's slack beside them; left: bytes that remain then"
+        )
+    notes += [
+        "of peak: the model's FLOPs over what the sheet allows in that time",
+        *(_BASES[basis] for basis in bases),
+        *(f"{time.gpu}: {note}" for time in report.time for note in time.notes),
+        _ALONE,
+    ]
+    if report.scenario.compile:
+        notes.append("compiled: time alone is; memory is of the eager model")
+    columns = (
+        Column("gpu"),
+        Column("memory"),
+        Column("left", "bytes"),
+        Column("images/s", "rate"),
+        Column("a batch", "seconds"),
+        Column("low", "seconds"),
+        Column("high", "seconds"),
+        Column("basis"),
+        Column("bound", optional=True),
+        Column("of peak", "ratio", optional=True),
+        Column("attention", optional=True),
+        Column("software", optional=True),
+    )
+    rows = tuple(map(_card, report.time))
+    return Table(f"Time, {mode}, batch of {batch:,}", columns, rows, tuple(notes))
+
+
+def _card(time: "Time") -> Row:
+    band = time.seconds, time.low_seconds, time.high_seconds
+    rate, share = time.images_per_second, time.peak_share
+    kernels = ", ".join(time.attention_kernel)
+    fit = time.verdict or "?", time.headroom_bytes
+    rests = time.basis, time.bound, share, kernels, time.software
+    return Row((time.gpu, *fit, rate, *band, *rests))
+
+
+def _parts(time: "Time", batch: int) -> Table:
+    rows = [
+        Row((part.name, part.seconds, part.seconds / time.seconds, part.bound))
+        for part in time.parts
+    ]
+    rows.append(Row(("total", time.seconds, 1.0, time.bound), "total"))
+    columns = Column("part"), Column("time", "seconds"), Column("share", "ratio"), Column("bound")
+    title = f"Time by part, {time.gpu}, batch of {batch:,}"
+    return Table(title, columns, tuple(rows), tuple(_turning(time)))
+
+
+def _turning(time: "Time") -> Iterator[str]:
+    if time.turning is None:
+        return
+    beyond, compute = time.turning
+    yield _from("launches no longer bound it", beyond)
+    yield _from("compute bounds it", compute)
+
+
+def _from(what: str, batch: int | None) -> str:
+    if batch is None:
+        return f"at no batch up to 65,536 {what}"
+    return f"from a batch of {batch:,} {what}"

@@ -1,0 +1,68 @@
+"""``python -m vitcost.planner.budgets.at_commit QUESTION``: reports on models in the working
+directory.
+
+It runs in a process of its own, in the worktree of a commit, and writes its answer to a file.
+"""
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vitcost.costs.report import report
+from vitcost.errors import ConfigError, VitcostError
+from vitcost.outside.reading import AT_COMMIT, read_json
+from vitcost.planner.budgets.declared import Declared, read_budgets
+
+__all__ = ["main"]
+
+
+def main(question: str) -> None:
+    """Answers a question, each model by the JSON of its report or by a reason."""
+    asked = read_json(question, AT_COMMIT)
+    declared = _declared(asked["config"])
+    answers: list[dict[str, Any] | str] = []
+    for each in asked["asks"]:
+        budget = declared.get(each["name"])
+        model, keywords = (
+            (budget.model, budget.keywords) if budget else (each["model"], each["keywords"])
+        )
+        try:
+            data = report(model, **{"mode": "infer", **keywords}).to_dict()
+            _need_own(asked["checkout"])
+            answers.append(data)
+        except VitcostError as error:
+            answers.append(str(error))
+    Path(asked["answer"]).write_text(json.dumps({"models": answers}), encoding="utf-8")
+
+
+def _declared(config: str | None) -> Mapping[str, Declared]:
+    """The budgets of the commit by name; none where its file has none, or is not there."""
+    if config is None:
+        return {}
+    try:
+        return {each.name: each for each in read_budgets(config)}
+    except VitcostError:
+        return {}
+
+
+def _need_own(checkout: str) -> None:
+    """Refuses a report on code that was imported from the checkout in place of the worktree."""
+    top = Path(checkout)
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if not isinstance(file, str) or "site-packages" in file or name.startswith("vitcost"):
+            continue
+        if Path(file).resolve().is_relative_to(top):
+            raise ConfigError(
+                f"the module {name} is found in the checkout, at {file}, and not in the commit: "
+                "it is installed in place"
+            )
+
+
+if __name__ == "__main__":
+    from vitcost.outside.users_code import end
+
+    main(sys.argv[1])
+    end(0)

@@ -1,0 +1,354 @@
+"""``diff``: the costs of models now against their costs before, for a pull request to show."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from vitcost.config.scenario import Scenario
+from vitcost.costs.quantities import QUANTITIES, known
+from vitcost.costs.quantity import Amount
+from vitcost.costs.report import report
+from vitcost.errors import ConfigError, VitcostError
+from vitcost.outside.arguments import listed, optional, path, takes, text
+from vitcost.planner.changes import Changed, changes
+from vitcost.render.result import Result
+
+# only who asks for a difference loads what reads its sides
+if TYPE_CHECKING:
+    from vitcost.planner.budgets.git import Ask
+    from vitcost.planner.budgets.sides import Side
+
+__all__ = ["Base", "Diff", "Difference", "ModelDiff", "diff"]
+
+SCHEMA = "vitcost.diff/1"
+# the quantities of a page for each model, changed or not
+SHOWN = (
+    "params", "macs", "train_flops", "inference_memory", "saved_activations", "train_memory",
+)  # fmt: skip
+
+
+class Base(NamedTuple):
+    """The side that new numbers are compared with: a saved report, a baseline, or a commit."""
+
+    name: str
+    kind: str  # report | baseline | commit
+    hash: str | None = None
+
+
+class Difference(NamedTuple):
+    """A quantity of a model as it was and is; None: there was, or is, no figure."""
+
+    model: str
+    quantity: str
+    previous: Amount | None
+    new: Amount | None
+
+    @property
+    def difference(self) -> Amount | None:
+        both = self.previous is not None and self.new is not None
+        return (self.new or 0) - (self.previous or 0) if both else None
+
+    @property
+    def relative(self) -> float | None:
+        """The difference as a share of what was."""
+        if self.difference is None or not self.previous:
+            return None
+        return self.difference / self.previous
+
+    @property
+    def changed(self) -> bool:
+        return self.previous != self.new
+
+
+class ModelDiff(NamedTuple):
+    """A model before and now; where it has one side alone, ``missing`` says why."""
+
+    name: str
+    was: "Side | None"
+    now: "Side | None"
+    missing: str = ""
+
+    def differences(self) -> Iterator[Difference]:
+        """Every quantity that one of the sides has."""
+        for name in QUANTITIES:
+            was, now = (side and side.quantities.get(name) for side in (self.was, self.now))
+            if was is not None or now is not None:
+                yield Difference(self.name, name, was, now)
+
+    def layers(self) -> tuple[Changed, ...]:
+        """Every number of a layer that is not what it was; layers are inside those above them."""
+        if self.was is None or self.now is None:
+            return ()
+        return tuple(changes(self.was.layers, self.now.layers))
+
+    def facts(self) -> Iterator[tuple[str, str, str]]:
+        """The fields and flags that are not what they were."""
+        if self.was is None or self.now is None:
+            return
+        for name, now in self.now.facts.items():
+            was = self.was.facts.get(name)
+            if was is not None and was != now:
+                yield name, was, now
+
+
+@dataclass(frozen=True, slots=True)
+class Diff(Result):
+    """The costs that every model has more or less than before."""
+
+    base: Base
+    models: tuple[ModelDiff, ...]
+    shown: tuple[str, ...] = SHOWN
+    # why models have no number now, each reason once
+    unanswered: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON of schema ``vitcost.diff/1``."""
+        return {
+            "schema": SCHEMA,
+            "base": self.base._asdict(),
+            "rows": list(self.rows()),
+            "models": [
+                {
+                    "model": each.name,
+                    "missing": each.missing or None,
+                    "changed": [
+                        {"field": field, "was": was, "now": now} for field, was, now in each.facts()
+                    ],
+                    "layers": [layer._asdict() for layer in each.layers()],
+                }
+                for each in self.models
+            ],
+        }
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Every quantity of every model as a flat row: ``pandas.DataFrame(result.rows())``."""
+        for model in self.models:
+            for each in model.differences():
+                yield {
+                    **each._asdict(),
+                    "difference": each.difference,
+                    "relative": each.relative,
+                    "changed": each.changed,
+                }
+
+    def pairs(self) -> tuple[str, ...]:
+        """The models of two towers among them."""
+        return tuple(each.name for each in self.models if each.now and each.now.towers == 2)
+
+
+@takes(base=text, config=path, quantities=optional(listed), gpu=listed)
+def diff(
+    base: str,
+    *models: str,
+    config: str = "pyproject.toml",
+    quantities: Sequence[str] | None = None,
+    **flags: Any,
+) -> Diff:
+    """The costs of models now against a saved report, a baseline or a git ref.
+
+    ``base`` is a file that ``report --json`` or ``budget --update`` wrote, or a ref, whose code is
+    imported from a worktree by a process of its own; ``main...`` is where this branch left main.
+    Without ``models`` those of the budgets in ``config`` are meant, and of a saved report its own
+    model under its own flags. ``flags`` are the keywords of ``report``. ``quantities`` are shown
+    in place of the usual ones; JSON has all. Raises ``ConfigError`` for a base that is none, and
+    where no model has a number.
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from vitcost import report
+    >>> from vitcost.render import render
+    >>> with TemporaryDirectory() as folder:
+    ...     saved = f"{folder}/base.json"
+    ...     before = render(report("vit_tiny_patch16_224"), "json")
+    ...     _ = Path(saved).write_text(before)
+    ...     found = diff(saved, num_classes=10)
+    >>> [each.difference for each in found.models[0].differences()][0] == -990 * 193
+    True
+    """
+    shown = SHOWN if quantities is None else known(quantities)
+    models = tuple(text("a model", each) for each in models)
+    if not base.strip():
+        raise ConfigError("no base: a saved report, a baseline or a git ref")
+    data = _file(base)
+    if data is None:
+        return _of_commit(base, models, config, shown, flags)
+    if data.get("schema") == "vitcost.baseline/1":
+        if models or flags:
+            raise ConfigError(f"{base} is of the budgets in {config}: no model, and no flags")
+        return _of_baseline(base, config, shown)
+    return _of_report(base, data, models, shown, flags)
+
+
+def _file(base: str) -> Mapping[str, Any] | None:
+    """The JSON of a file; None for what is a git ref."""
+    from vitcost.outside.reading import REPORT, exists, read_json
+
+    if base.lower().endswith((".json", ".json.gz")) or (exists(base) and _is_file(base)):
+        return read_json(base, REPORT)
+    return None
+
+
+def _is_file(path: str) -> bool:
+    import os
+
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def _of_report(
+    base: str,
+    data: Mapping[str, Any],
+    models: Sequence[str],
+    shown: tuple[str, ...],
+    flags: dict[str, Any],
+) -> Diff:
+    """A saved report against its model, or against another, under its own flags."""
+    from vitcost.costs import saved
+    from vitcost.planner.budgets.sides import of_json
+
+    before = saved.read(base)
+    if before is None:
+        raise ConfigError(
+            f"{base}: neither a saved report nor a baseline: its schema is "
+            f"{data.get('schema')!r:.80}"
+        )
+    if len(models) > 1:
+        raise ConfigError(f"{base} is the report on one model, and {len(models)} are given")
+    name = models[0] if models else before["model"]["name"]
+    after = saved.read(name) if name.lower().endswith(".json") else None
+    if after is not None and flags:
+        raise ConfigError(f"{name} is a finished report, which {next(iter(flags))} cannot change")
+    if after is None:
+        fields = {} if models else _own_fields(before)
+        after = report(name, **{**_own_flags(before), **fields, **flags}).to_dict()
+    _check_inputs(base, before, after)
+    compared = ModelDiff(after["model"]["name"], of_json(before), of_json(after))
+    return Diff(Base(base, "report"), (compared,), shown)
+
+
+def _own_flags(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The flags that a report was made under, where they are not the default."""
+    from dataclasses import fields
+
+    asked = data["scenario"]
+    names = [f.name for f in fields(Scenario) if f.default != asked.get(f.name, f.default)]
+    cards = {"gpu": asked["gpu"]} if asked.get("gpu") else {}
+    return {**{name: asked[name] for name in names}, **cards}
+
+
+def _own_fields(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that a report on a name was given: the fields that the name itself has not."""
+    from vitcost.zoo import is_name, resolve
+
+    name = data["model"]["name"]
+    if not is_name(name):
+        # a file, or code, has changed itself; a name from a digest says its classes
+        own = data["model"]["config"]
+        return {key: own[key] for key in ("num_classes",) if key in own}
+    defaults = resolve(name).config.to_dict()
+    changed: dict[str, Any] = {}
+    for field, was in _apart(data["model"]["config"]):
+        if was not in (value for other, value in _apart(defaults) if other == field):
+            changed[field] = tuple(was) if isinstance(was, list) else was
+    return changed
+
+
+def _apart(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The fields of a config, and of its two towers."""
+    for field, value in config.items():
+        if isinstance(value, Mapping):
+            yield from _apart(value)
+        else:
+            yield field, list(value) if isinstance(value, tuple) else value
+
+
+def _check_inputs(base: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+    """Refuses two traces of other inputs, or of another loss: no change of a model is told then."""
+    sides = [each["model"]["config"].get("notes") for each in (before, after)]
+    if None in sides:
+        return
+    for what in ("inputs", "loss"):
+        was, now = ([note for note in notes if note.startswith(f"{what}: ")] for notes in sides)
+        if was != now:
+            name = "input" if what == "inputs" else what
+            raise ConfigError(
+                f"{base} is of {', '.join(was) or f'no {what}'}, and the model is traced with "
+                f"{', '.join(now) or f'no {what}'}: give the same --{name}"
+            )
+
+
+def _of_baseline(base: str, config: str, shown: tuple[str, ...]) -> Diff:
+    from vitcost.planner.budget import declared_terms
+    from vitcost.planner.budgets import baseline as kept
+    from vitcost.planner.budgets.declared import read_budgets
+    from vitcost.planner.budgets.sides import of_baseline, of_recorded
+
+    before = kept.read(base) or {}
+    models, errors = [], []
+    for each in read_budgets(config):
+        was = before.get(each.name)
+        missing = "" if was else f"{base} does not have it"
+        try:
+            current = report(each.model, **{"mode": "infer", **each.keywords})
+            terms = declared_terms(each)
+        except VitcostError as error:
+            errors.append(error)
+            models.append(ModelDiff(each.name, was and of_baseline(was), None, str(error)))
+            continue
+        models.append(
+            ModelDiff(each.name, was and of_baseline(was), of_recorded(current, terms), missing)
+        )
+    return _answered(Base(base, "baseline"), models, errors, shown)
+
+
+def _of_commit(
+    ref: str, models: Sequence[str], config: str, shown: tuple[str, ...], flags: dict[str, Any]
+) -> Diff:
+    """Models now, as the working tree has them, against the same at a commit."""
+    from vitcost.planner.budgets.declared import read_budgets
+    from vitcost.planner.budgets.git import Ask, commit_of, reports_at
+    from vitcost.planner.budgets.sides import of_json
+
+    commit = commit_of(ref)
+    if models:
+        asks = [Ask(model, model, flags) for model in models]
+    elif flags:
+        raise ConfigError(f"{next(iter(flags))} is of a model, and none is given")
+    else:
+        asks = [Ask(each.name, each.model, each.keywords) for each in read_budgets(config)]
+    now: list[Side | None] = []
+    errors: list[VitcostError] = []
+    for ask in asks:
+        try:
+            now.append(of_json(report(ask.model, **{"mode": "infer", **ask.keywords}).to_dict()))
+        except VitcostError as error:
+            now.append(None)
+            errors.append(error)
+    if len(errors) == len(asks):
+        raise errors[0]
+    before = reports_at(commit, asks, None if models else config)
+    reasons = iter(errors)
+    sides = zip(asks, now, before, strict=True)
+    differences = [_model(ask, side, was, ref, reasons) for ask, side, was in sides]
+    return _answered(Base(ref, "commit", commit.hash), differences, errors, shown)
+
+
+def _model(
+    ask: "Ask",
+    now: "Side | None",
+    before: dict[str, Any] | str,
+    ref: str,
+    reasons: Iterator[VitcostError],
+) -> ModelDiff:
+    from vitcost.planner.budgets.sides import of_json
+
+    was = None if isinstance(before, str) else of_json(before)
+    missing = f"at {ref}: {before}" if isinstance(before, str) else ""
+    return ModelDiff(ask.name, was, now, missing if now else str(next(reasons)))
+
+
+def _answered(
+    base: Base, models: list[ModelDiff], errors: list[VitcostError], shown: tuple[str, ...]
+) -> Diff:
+    if errors and not any(each.now for each in models):
+        raise errors[0]
+    return Diff(base, tuple(models), shown, tuple(dict.fromkeys(map(str, errors))))

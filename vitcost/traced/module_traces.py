@@ -1,0 +1,171 @@
+"""Traces of a module, made when they are asked for."""
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from torch import nn
+
+from vitcost.config.fields import checked
+from vitcost.config.vit_config import FIELDS, configure
+from vitcost.errors import ConfigError, NotCovered, shown
+from vitcost.outside.users_code import users_code
+from vitcost.traced.chosen_loss import Loss
+from vitcost.traced.inputs import inputs_of
+from vitcost.traced.trace import How, Trace
+from vitcost.traced.traces import LINES, trace
+
+__all__ = ["OfModule"]
+
+# fields of a traced model: its inputs, and how it is trained
+_FIELDS = ("input", "loss", "img_size", "input_size", "in_chans")
+# fields that a library builds a model anew for
+_BUILT = ("num_classes", "img_size", "in_chans")
+
+
+class OfModule:
+    """Traces of a module: of one batch as it is asked for, of others as polynomials in it.
+
+    ``inputs`` are as ``--input`` spells them, a callable of the batch, or example tensors;
+    ``beside`` is what a factory returned beside the module, ``found`` how a loss is found by its
+    name. ``rebuild`` makes the module with other arguments of its constructor, where one knows how:
+    ``built`` are those that it was made with.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        name: str,
+        *,
+        inputs: Any = None,
+        images: Mapping[str, Any] = MappingProxyType({}),
+        loss: Any = None,
+        beside: Any = None,
+        notes: Sequence[str] = (),
+        found: Callable[[str], Callable[..., Any]] | None = None,
+        rebuild: Callable[[Mapping[str, Any]], nn.Module] | None = None,
+        built: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
+        self.rebuild, self.built = rebuild, built
+        self.module, self.name, self.notes, self.found = unwrapped(module), name, notes, found
+        self.given, self.images, self.beside, self.loss = inputs, images, beside, loss
+        fed = _images(images) if images else inputs
+        with users_code(f"{name}: its inputs"):
+            self.inputs = inputs_of(self.module, fed, beside)
+        self._at: dict[tuple[How, int], Trace] = {}
+        self._lines: dict[How, Trace] = {}
+
+    def at(self, how: How, batch: int) -> Trace:
+        if (how, batch) in self._at:
+            return self._at[how, batch]
+        if batch > 1 and how in self._lines:
+            return self._lines[how]
+        if batch > 1 and any(made_for == how and b > 1 for made_for, b in self._at):
+            return self.lines(how)
+        return self._at.setdefault((how, batch), self._trace(how, (batch,)))
+
+    def lines(self, how: How) -> Trace:
+        if how not in self._lines:
+            try:
+                lines = self._trace(how, LINES)
+            except NotCovered:
+                # a loss that compares every image with every other is a square of the batch
+                lines = self._trace(how, (*LINES, LINES[-1] + 1))
+            self._lines[how] = lines
+        return self._lines[how]
+
+    def any(self) -> Trace:
+        return self.at(How(), 2)
+
+    def precisions(self) -> tuple[str, ...]:
+        return ()
+
+    def on_top(self, overrides: Mapping[str, Any]) -> "OfModule":
+        if not overrides:
+            return self
+        self._check(overrides)
+        inputs = overrides.get("input", self.given)
+        images = {k: v for k, v in overrides.items() if k in _FIELDS[2:]}
+        if images and inputs is not None:
+            raise ConfigError(f"{next(iter(images))} beside input: give the inputs alone")
+        module, built = self.module, {k: v for k, v in overrides.items() if k in _BUILT}
+        if built and self.rebuild is not None:
+            built = {**self.built, **built}
+            module = self.rebuild(built)
+            if images and "img_size" not in {**self.images, **images}:
+                # other channels of images of the size that it has
+                size = getattr(module, "pretrained_cfg", {}).get("input_size", ())[1:]
+                images = {"img_size": tuple(size), **images} if size else images
+        return OfModule(
+            module,
+            self.name,
+            inputs=inputs,
+            images={} if inputs is not None else {**self.images, **images},
+            loss=overrides.get("loss", self.loss),
+            beside=self.beside,
+            notes=self.notes,
+            found=self.found,
+            rebuild=self.rebuild,
+            built=built or self.built,
+        )
+
+    def _check(self, overrides: Mapping[str, Any]) -> None:
+        known = dict.fromkeys((*_FIELDS, *(_BUILT if self.rebuild is not None else ())))
+        for field, value in overrides.items():
+            if field not in known:
+                raise ConfigError(
+                    f"{self.name} is traced, so that it has no field {field}: it has "
+                    f"{', '.join(known)}, and a factory takes arguments: "
+                    "package.module:factory(img_size=384)"
+                )
+            if field in FIELDS:
+                checked(field, *FIELDS[field], value)
+
+    def to_dict(self) -> dict[str, Any]:
+        made = next(iter((*self._lines.values(), *self._at.values())), None)
+        notes = (*self.notes, self.inputs.note) if made is None else made.notes
+        return {"notes": list(notes), **({} if made is None else {"torch": made.torch})}
+
+    def _trace(self, how: How, batches: Sequence[int]) -> Trace:
+        with users_code(f"{self.name}: tracing it"):
+            return trace(
+                self.module,
+                self.inputs,
+                batches,
+                how,
+                self.criterion(),
+                name=self.name,
+                notes=self.notes,
+            )
+
+    def criterion(self) -> Loss:
+        """The loss of a step."""
+        if self.loss is None or callable(self.loss):
+            return Loss(self.loss, getattr(self.loss, "__qualname__", "a callable"))
+        if not isinstance(self.loss, str) or self.found is None:
+            raise ConfigError(f"a loss is package.module:function, got {shown(self.loss)}")
+        return Loss(self.found(self.loss), self.loss)
+
+
+def unwrapped(module: nn.Module) -> nn.Module:
+    """The module inside torch.compile, DataParallel and DistributedDataParallel.
+
+    >>> inside = nn.Linear(2, 3)
+    >>> unwrapped(nn.DataParallel(inside)) is inside
+    True
+    """
+    wrappers = {"OptimizedModule": "_orig_mod", "DataParallel": "module",
+                "DistributedDataParallel": "module"}  # fmt: skip
+    while type(module).__name__ in wrappers:
+        inner = getattr(module, wrappers[type(module).__name__], None)
+        if not isinstance(inner, nn.Module):
+            break
+        module = inner
+    return module
+
+
+def _images(fields: Mapping[str, Any]) -> list[str]:
+    """An image of these fields, spelled as an input."""
+    plain = {"img_size": (224, 224), "in_chans": 3, "patch_size": 1}
+    config = configure({**plain, "interpolate_pos_encoding": "same"}, **fields)
+    return ["x".join(map(str, (config.in_chans, *config.image)))]

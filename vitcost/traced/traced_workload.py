@@ -1,0 +1,257 @@
+"""A trace as a workload: the questions of a report, a fit or a plan, answered from a traced
+pass."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
+
+from vitcost.config.scenario import Scenario
+from vitcost.engine.cost import Row
+from vitcost.engine.ops import Op, Size, Sizes, Tensor
+from vitcost.engine.parameters import Parameter, parameters
+from vitcost.engine.tree import Node
+from vitcost.engine.workload import Alive, Workload
+from vitcost.errors import NotCovered
+from vitcost.traced.alive import Held, all_events, held_at, tensors, upper
+from vitcost.traced.batch_sizes import value
+from vitcost.traced.module_rows import rows, uncounted
+from vitcost.traced.operators import foreign
+from vitcost.traced.pointwise import without_rule
+from vitcost.traced.trace import ITEMSIZE, How, Pass, Trace, Weight, how_of
+
+if TYPE_CHECKING:
+    from vitcost.engine.live import Event
+
+__all__ = ["Traced", "Traces"]
+
+
+class Traces(Protocol):
+    """Where the traces of a model come from."""
+
+    def at(self, how: How, batch: int) -> Trace:
+        """The trace of a scenario that has this batch; ``NotCovered`` where there is none."""
+
+    def lines(self, how: How) -> Trace:
+        """The trace of a scenario whose sizes are polynomials, for every batch from 2 on."""
+
+    def any(self) -> Trace:
+        """A trace under whatever scenario, for what is alike in all of them."""
+
+    def precisions(self) -> tuple[str, ...]:
+        """The precisions of its traces; none: it is traced in any."""
+
+    def on_top(self, overrides: Mapping[str, Any]) -> "Traces":
+        """The same module on other inputs."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The config of a report."""
+
+
+class Traced(Workload):
+    """A module under one scenario, by its trace: its only axis is the batch.
+
+    ``searched``: whether many batches are asked for, so that the trace has polynomials in it.
+    """
+
+    def __init__(
+        self, traces: Traces, kind: str, scenario: Scenario, batch: Size, searched: bool = False
+    ) -> None:
+        self.traces, self.kind, self.searched = traces, kind, searched
+        self.scenario, self.batch = scenario, batch
+        self.sizes = Sizes(b=batch)
+
+    @cached_property
+    def trace(self) -> Trace:
+        """Made when it is asked for."""
+        how = how_of(self.scenario)
+        if not self.searched:
+            return self.traces.at(how, self.batch)
+        trace = self._lines(how._replace(attention="sdpa"))
+        passes = (trace.inference, trace.step)
+        if how.attention != "sdpa" and any(each is not None and each.kernels for each in passes):
+            # a card's own kernel, where the module calls one
+            trace = self._lines(how)
+        return trace
+
+    def _lines(self, how: How) -> Trace:
+        traces = self.traces
+        # a symbol stands for the batches that have polynomials
+        one = isinstance(self.batch, int) and self.batch == 1
+        return traces.at(how, 1) if one else traces.lines(how)
+
+    @property
+    def has_letters(self) -> bool:
+        """Of one image: whether its trace is what the polynomials of larger batches say."""
+        if self.batch != 1:
+            return True
+        try:
+            lines = Traced(self.traces, self.kind, self.scenario, 2, searched=True).trace
+        except NotCovered:
+            return False
+        passes = zip(
+            (self.trace.inference, self.trace.step), (lines.inference, lines.step), strict=True
+        )
+        return all(alike(one, other) for one, other in passes)
+
+    @property
+    def passed(self) -> Pass:
+        """The pass of the scenario's mode."""
+        return self._pass(self.training)
+
+    @property
+    def family(self) -> str:  # type: ignore[override]
+        return next((module.type for module in self.passed.modules if not module.path), "")
+
+    @property
+    def left_out(self) -> tuple[str, ...]:  # type: ignore[override]
+        return uncounted(self.passed).names
+
+    @property
+    def no_step(self) -> str:
+        return "" if self.trace.step is not None else self.trace.missing
+
+    @property
+    def unknown(self) -> frozenset[str]:
+        names = without_rule(self._pass(self.training))
+        moved = {"moved_bytes"} if any(map(foreign, names)) else set()
+        return frozenset({"pointwise"} | moved if names else ())
+
+    @property
+    def least_batch(self) -> int:
+        """1, or 2 where a module does not run a single image, or its file has no such trace."""
+        one = Traced(self.traces, self.kind, self.scenario, 1, searched=True)
+        try:
+            return 2 if self.training and one.no_step else 1
+        except NotCovered:
+            return 2
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        passes = self.trace.inference, self.trace.step
+        return tensors((passes[self.training] or self.trace.inference).batch_bytes)
+
+    def at(self, batch: int) -> Workload:
+        return Traced(self.traces, self.kind, self.scenario, batch, searched=True)
+
+    def under(self, scenario: Scenario) -> Workload:
+        same = scenario.batch == self.scenario.batch
+        batch = self.batch if same else scenario.batch
+        return Traced(self.traces, self.kind, scenario, batch, self.searched)
+
+    def rows(self) -> Row:
+        return rows(self._pass(self.training), self.trace.weights, self.batch)
+
+    def parameters(self) -> tuple[Parameter, ...]:
+        return tuple(parameters(self.tree()))
+
+    def inference(self) -> "tuple[Event, ...]":
+        return upper(self.trace.inference)
+
+    def step(self, in_place: bool = True) -> "tuple[Event, ...]":
+        if not in_place:
+            raise NotCovered("gradients that meet out of place: a trace has them in place")
+        return upper(self._pass(training=True))
+
+    def whole_step(self) -> "tuple[Event, ...]":
+        return all_events(self._pass(training=True))
+
+    def alive(self, look: int | None, training: bool) -> tuple[Alive, ...]:
+        sizes: dict[tuple[str, str], int] = {}
+        for held in held_at(self._pass(training), look):
+            name = _place(held)
+            size = value(held.size, self.batch)
+            sizes[held.part, name] = sizes.get((held.part, name), 0) + size
+        return tuple(Alive(part, name, size) for (part, name), size in sizes.items())
+
+    def attention(self) -> tuple[str, ...]:
+        passed = self._pass(self.training)
+        if passed.kernels:
+            return passed.kernels
+        softmax = any(o.name == "_softmax" and o.phase == "forward" for o in passed.operators)
+        return ("eager",) if softmax else ()
+
+    @property
+    def param_bytes(self) -> int:
+        types = {weight.dtype for weight in self.trace.weights if weight.trains}
+        if len(types) > 1:
+            raise NotCovered(f"states of parameters of several types: {', '.join(sorted(types))}")
+        kind = next(iter(types), "float32")
+        if kind not in _OF_STATES:
+            raise NotCovered(f"states of parameters of type {kind}")
+        return ITEMSIZE[kind]
+
+    @property
+    def buffers_bytes(self) -> int:
+        """Bytes of buffers, and of tensors that are plain attributes."""
+        return sum(map(_bytes, self.trace.buffers))
+
+    @property
+    def step_buffers_bytes(self) -> int:
+        buffers = self.trace.step_buffers
+        return self.buffers_bytes if buffers is None else sum(map(_bytes, buffers))
+
+    @property
+    def weights_bytes(self) -> int:
+        """Bytes of the parameters in their own types."""
+        return sum(map(_bytes, self.trace.weights))
+
+    def tree(self) -> Node:
+        """The parameters as a tree of modules without operators, in the order of the module's
+        ``parameters()``, which optimizers and sharding go through."""
+        kinds = {m.path: m.type for m in self._pass(training=False).modules}
+        tops: dict[str, list[Op | Node]] = {}
+        for weight in self.trace.weights:
+            module = weight.path.rpartition(".")[0]
+            tops.setdefault(weight.path.partition(".")[0], []).append(
+                _op(weight, kinds.get(module))
+            )
+        body = tuple(Node(top, "", tuple(ops), (), _NOTHING) for top, ops in tops.items())
+        return Node("", self.kind, body, self.inputs, _NOTHING)
+
+    def _pass(self, training: bool) -> Pass:
+        if not training:
+            return self.trace.inference
+        if self.trace.step is None:
+            raise NotCovered(self.trace.missing)
+        return self.trace.step
+
+
+def alike(one: Pass | None, lines: Pass | None) -> bool:
+    """Whether the polynomials of a pass are the sizes of a single image."""
+    if one is None or lines is None:
+        return one is lines
+    if one.events != lines.events or one.saved_by != lines.saved_by:
+        return False
+    return all(value(a, 1) == value(b, 1) for a, b in zip(one.sizes, lines.sizes, strict=True))
+
+
+def _place(held: Held) -> str:
+    """Where a storage is from: of modules in a list the list, ``blocks.3.mlp.fc1`` is ``blocks``'.
+
+    A gradient is the parameters', whichever operator made it.
+    """
+    parts = held.path.split(".")
+    numbers = [i for i, name in enumerate(parts) if name.isdecimal()]
+    where = ".".join([*parts[: numbers[-1]], "*"]) if numbers and numbers[-1] else held.path
+    where = where or "the model itself"
+    if held.part == "saved":
+        return f"saved for {where}"
+    return "" if held.part == "gradients" else f"{held.operator} of {where}"
+
+
+_NOTHING = Tensor("nothing", (0,))
+# types of parameters that an optimizer steps
+_OF_STATES = ("float32", "bfloat16", "float16")
+
+
+def _op(weight: Weight, kind: str | None) -> Op:
+    tensor = Tensor(weight.path, weight.shape, "param", itemsize=ITEMSIZE[weight.dtype])
+    name = "linear" if kind in ("Linear", "NonDynamicallyQuantizableLinear") else "parameter"
+    return Op(name, (), _NOTHING, weight=tensor, frozen=not weight.reached, trains=weight.reached)
+
+
+def _bytes(weight: Weight) -> int:
+    n = ITEMSIZE[weight.dtype]
+    for side in weight.shape:
+        n *= side
+    return n
