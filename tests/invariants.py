@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 import vitcost
 from vitcost.config.scenario import OPTIMIZERS, PRECISIONS, RECIPES, Scenario
-from vitcost.costs.memory import Training, loss_bytes, states
+from vitcost.costs.memory import loss_bytes, states
+from vitcost.costs.memory_types import Training
 from vitcost.costs.quantities import EXPLAINED, QUANTITIES, values
 from vitcost.costs.report import Report, report_on
 from vitcost.engine.cost import Cost

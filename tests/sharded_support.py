@@ -25,7 +25,8 @@ from vitcost.check.step_witnesses import cross_entropies, optimizer, valued
 from vitcost.check.trainable_models import adapted, frozen
 from vitcost.config.scenario import Scenario
 from vitcost.config.vit_config import ViTConfig
-from vitcost.costs.memory import StepPeak, states, step_peak
+from vitcost.costs.memory import states, step_peak
+from vitcost.costs.memory_types import StepPeak
 from vitcost.engine.workload import workload
 from vitcost.traced import apply_flags as flags
 from vitcost.traced import card

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from invariants import INVARIANTS, Trained, draw
 
 import vitcost
-from vitcost.costs.memory import Training
+from vitcost.costs.memory_types import Training
 from vitcost.costs.quantities import QUANTITIES
 from vitcost.costs.report import Report
 from vitcost.engine.model import sizes_of

@@ -23,7 +23,8 @@ from vitcost.check.step_witnesses import Step, looks, optimizer
 from vitcost.config.scenario import RECIPES, Scenario
 from vitcost.config.vit_config import ViTConfig, configure
 from vitcost.costs.bounded import gathered_bytes
-from vitcost.costs.memory import StepPeak, Training, step_bound, training
+from vitcost.costs.memory import step_bound, training
+from vitcost.costs.memory_types import StepPeak, Training
 from vitcost.engine.model import Config, structure_of
 from vitcost.engine.workload import workload
 from vitcost.errors import NotCovered

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from vitcost.config.optimizers import OPTIMIZERS
 from vitcost.config.scenario import Scenario
-from vitcost.costs import memory
+from vitcost.costs import memory, memory_types
 from vitcost.costs.report import report_on
 from vitcost.engine import live
 from vitcost.engine.workload import Workload
@@ -216,11 +216,11 @@ def _trained(run: Workload, scenario: Scenario) -> Any:
 class Trained:
     """A step whose peak is a bound."""
 
-    def __init__(self, own: memory.Training) -> None:
+    def __init__(self, own: memory_types.Training) -> None:
         self.own = own
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, memory.Training):
+        if not isinstance(other, memory_types.Training):
             return NotImplemented
         held = (other.peak_bytes or 0) <= (self.own.peak_bytes or 0)
         return held and _without_peak(other) == _without_peak(self.own)
@@ -229,7 +229,7 @@ class Trained:
         return hash(self.own)
 
 
-def _without_peak(own: memory.Training) -> memory.Training:
+def _without_peak(own: memory_types.Training) -> memory_types.Training:
     return own._replace(peak_bytes=0, peak_at="", peak_parts=None, peak_is="", missing="")
 
 

@@ -31,7 +31,8 @@ from vitcost.check.step_witnesses import (
 from vitcost.check.stepwise import Found, LeftOut, stepwise
 from vitcost.check.trainable_models import adapted, frozen
 from vitcost.config.scenario import Scenario
-from vitcost.costs.memory import StepPeak, loss_bytes, states, step_peak
+from vitcost.costs.memory import loss_bytes, states, step_peak
+from vitcost.costs.memory_types import StepPeak
 from vitcost.engine import live
 from vitcost.engine.ops import Sizes
 from vitcost.engine.workload import workload

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
-from vitcost.costs import memory
+from vitcost.costs import memory, memory_types
 from vitcost.engine import live
 from vitcost.engine.workload import Workload
 from vitcost.errors import NotCovered
@@ -23,7 +23,7 @@ class Moment(NamedTuple):
 
     phase: str  # forward | recomputation | backward | gather | reduction | optimizer step
     path: str
-    parts: memory.PeakParts
+    parts: memory_types.PeakParts
 
     @property
     def total_bytes(self) -> int:
@@ -54,7 +54,7 @@ def moments(run: Workload) -> tuple[Moment, ...]:
     return tuple(_moments(step, run))
 
 
-def _moments(step: memory.Training, run: Workload) -> Iterator[Moment]:
+def _moments(step: memory_types.Training, run: Workload) -> Iterator[Moment]:
     around = memory.lasting(step, run)
     for place, path, alive in live.every_look(run.whole_step(), run.sizes):
         yield Moment(place.phase, path, around.plus(alive))

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vitcost.config.scenario import Scenario
-from vitcost.costs import memory
+from vitcost.costs import memory_types
 from vitcost.costs.thumb import RuleOfThumb
 from vitcost.engine.ops import Size
 from vitcost.render.result import Result
@@ -74,7 +74,7 @@ class InferenceRow(NamedTuple):
 
     precision: str
     attention_kernel: tuple[str, ...]
-    memory: memory.Inference
+    memory: memory_types.Inference
     asked: bool  # whether it is the scenario's own
 
     def to_dict(self) -> dict[str, Any]:
@@ -87,9 +87,9 @@ class Memory(NamedTuple):
     """The numbers of memory, named as in the JSON."""
 
     rule_of_thumb: RuleOfThumb
-    inference: memory.Inference
+    inference: memory_types.Inference
     inference_by_precision: tuple[InferenceRow, ...]
-    training: memory.Training
+    training: memory_types.Training
     beside_tensors: Mapping[str, int | None]
 
 
@@ -107,8 +107,8 @@ class Report(Result):
     flops: Flops
     moved_bytes: Size | None  # None: as pointwise
     rule_of_thumb: RuleOfThumb
-    inference: memory.Inference
-    training: memory.Training
+    inference: memory_types.Inference
+    training: memory_types.Training
     parts: tuple[Part, ...]
     layers: tuple[Layer, ...]
     # with eager and with torch's fused attention, and as the scenario asks
@@ -234,7 +234,7 @@ class Report(Result):
             yield from time.rows()
 
 
-def _inference_dict(of: memory.Inference) -> dict[str, Any]:
+def _inference_dict(of: memory_types.Inference) -> dict[str, Any]:
     return {**of._asdict(), "total_bytes": of.total_bytes}
 
 

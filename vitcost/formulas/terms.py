@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeAlias, cast
 
 from vitcost import textbook
 from vitcost.config.scenario import Scenario
-from vitcost.costs import memory
+from vitcost.costs import memory, memory_types
 from vitcost.costs.quantity import Formula
 from vitcost.costs.summary import counted_params
 from vitcost.engine.cost import Cost, Row
@@ -271,7 +271,7 @@ def _kept(run: Workload, numbers: Mapping[str, Size]) -> dict[str, Size]:
     return {**parts, "model": rest, "loss": memory.loss_bytes(run)}
 
 
-def _own(run: Workload) -> memory.Training:
+def _own(run: Workload) -> memory_types.Training:
     return memory.states(run, run.rows().cost.saved_bytes + memory.loss_bytes(run))
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from vitcost.config.scenario import PRECISIONS, Scenario
-from vitcost.costs.memory import Inference, PeakParts, Training
+from vitcost.costs.memory_types import Inference, PeakParts, Training
 from vitcost.costs.report_types import Report
 from vitcost.engine.ops import Size
 from vitcost.page import Column, Row, Table, Value, shown

@@ -1,6 +1,6 @@
 """The picture of a report's training step: the bytes in memory at every moment of it."""
 
-from vitcost.costs.memory import PeakParts
+from vitcost.costs.memory_types import PeakParts
 from vitcost.costs.report_types import Report
 from vitcost.errors import NotCovered
 from vitcost.page import Areas, Moment, shown

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from vitcost.costs import memory
+from vitcost.costs import memory, memory_types
 from vitcost.engine.live import peak
 from vitcost.engine.workload import Workload
 from vitcost.errors import NotCovered
@@ -45,7 +45,7 @@ def need(run: Workload) -> Need:
     return Need(memory.inference(run, top.peak_bytes).total_bytes, top.place, basis)
 
 
-def needed(step: memory.Training) -> Need:
+def needed(step: memory_types.Training) -> Need:
     """The bytes of a training step; ``NotCovered`` where there is none.
 
     >>> from vitcost.engine.workload import workload

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, NotRequired, TypedDict, get_type_hints
 from vitcost.config.scenario import Scenario
 from vitcost.config.text_config import ClipConfig, TextConfig
 from vitcost.config.vit_config import ViTConfig
-from vitcost.costs.memory import Inference, Training
+from vitcost.costs.memory_types import Inference, Training
 from vitcost.costs.report_types import InferenceRow, Layer
 from vitcost.costs.saved.generate import Also
 from vitcost.costs.thumb import RuleOfThumb

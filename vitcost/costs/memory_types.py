@@ -1,0 +1,104 @@
+"""The types of memory's answers: inference, a moment of a step, its peak, a training step."""
+
+from typing import Any, NamedTuple
+
+from vitcost.engine import live
+from vitcost.engine.ops import Size
+
+__all__ = ["Inference", "PeakParts", "StepPeak", "Training"]
+
+
+class Inference(NamedTuple):
+    """A forward pass in eval: ``activations_bytes`` is the largest sum alive at one time.
+
+    ``activations_are``: ``exact``, or ``bounded`` where no pass exceeds them.
+    ``int8_weights_bytes`` and its two neighbours are what the weights take where they are stored as
+    ``stored_weights`` says; the total has them as they are computed with.
+    """
+
+    weights_bytes: Size
+    input_bytes: Size
+    activations_bytes: Size
+    int8_weights_bytes: Size | None
+    buffers_bytes: Size = 0
+    fp8_weights_bytes: Size | None = None
+    int4_weights_bytes: Size | None = None
+    activations_are: str = "exact"
+
+    @property
+    def total_bytes(self) -> Size:
+        held = self.weights_bytes + self.buffers_bytes
+        return held + self.input_bytes + self.activations_bytes
+
+
+class PeakParts(NamedTuple):
+    """The bytes in memory at one moment, by part."""
+
+    weights_bytes: Size
+    gradients_bytes: Size
+    optimizer_bytes: Size
+    saved_activations_bytes: Size
+    temporary_bytes: Size
+    batch_bytes: Size
+    ema_bytes: Size
+    buckets_bytes: Size
+    buffers_bytes: Size = 0
+
+    def plus(self, alive: live.Live) -> "PeakParts":
+        """The bytes that outlive a step, with those alive in it."""
+        return self._replace(
+            gradients_bytes=self.gradients_bytes + alive.gradients,
+            saved_activations_bytes=self.saved_activations_bytes + alive.saved,
+            temporary_bytes=self.temporary_bytes + alive.temporary,
+        )
+
+
+class StepPeak(NamedTuple):
+    """The most bytes in memory during a step, where that is, and what they are: of arrays and
+    symbols there is no single place."""
+
+    total_bytes: Size
+    at: str
+    parts: PeakParts | None
+    look: int | None = None  # which look of the trace sees it; None: the optimizer's step
+
+
+class Training(NamedTuple):
+    """A training step by the parts of a recipe, and its peak.
+
+    Of several ranks it is what one of them needs. ``ema_bytes`` are averages of the weights, and
+    ``buckets_bytes`` copies of the gradients that data-parallel ranks reduce. ``peak_is`` says
+    whether the peak is ``exact`` or ``bounded``, which no step exceeds. Of a bound ``missing`` says
+    why no exact peak is known, and ``assumed`` under which assumptions it is one; where there is no
+    step to speak of the peak is None, and ``missing`` says why.
+    """
+
+    weights_bytes: Size
+    gradients_bytes: Size
+    optimizer_bytes: Size
+    saved_activations_bytes: Size | None  # None: there is no step to speak of
+    ema_bytes: Size = 0
+    buckets_bytes: Size = 0
+    peak_bytes: Size | None = None
+    peak_at: str | None = None
+    peak_parts: PeakParts | None = None
+    peak_is: str | None = None
+    missing: str | None = None
+    assumed: tuple[str, ...] = ()
+    buffers_bytes: Size = 0
+
+    @property
+    def sum_bytes(self) -> Size:
+        """All parts together, though they do not peak together."""
+        lasting = self.weights_bytes + self.gradients_bytes + self.optimizer_bytes
+        asked = self.ema_bytes + self.buckets_bytes + self.buffers_bytes
+        # a traced model may have no step: its saved bytes are not known
+        return lasting + asked + (self.saved_activations_bytes or 0)
+
+    def to_dict(self) -> dict[str, Any]:
+        parts = self.peak_parts
+        return {
+            **self._asdict(),
+            "peak_parts": None if parts is None else parts._asdict(),
+            "assumed": list(self.assumed),
+        }
