@@ -179,7 +179,7 @@ class Walk:
         """Constants: no gradient flows through them."""
         (low,) = self.precision.op(op._replace(needs=(False,)))
         self.needs.flows[op.write] = False
-        return (low._replace(reads=()),)
+        return (low._replace(reads=(), needs=()),)
 
     def _cross_entropy(self, op: Op) -> Iterable[Op]:
         """A cross entropy on classes that the forward makes, in the precision of its scores."""
