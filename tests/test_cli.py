@@ -328,7 +328,8 @@ def test_json_has_the_keys_of_the_contract(capsys: Captured) -> None:
         "saved_activations_error",
     }  # fmt: skip
     assert set(memory["inference"]) == {
-        "weights_bytes", "input_bytes", "activations_bytes", "int8_weights_bytes",
+        "weights_bytes", "input_bytes", "activations_bytes", "activations_are",
+        "int8_weights_bytes",
         "fp8_weights_bytes", "int4_weights_bytes", "total_bytes",
         "buffers_bytes",
     }  # fmt: skip

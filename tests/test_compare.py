@@ -88,17 +88,17 @@ def test_names_files_configs_and_reports(tmp_path: Path) -> None:
     )
     config = vitcost.ViTConfig(embed_dim=192, num_heads=3)
     reported = vitcost.report(COARSE)
-    found = vitcost.compare(str(saved), str(own), BASE, config, reported, "clip_vit_base_patch16")
+    found = vitcost.compare(str(saved), str(own), BASE, config, reported, "vitamin_small_224")
     assert [each.model for each in found.compared][:3] == [LARGE, str(own), BASE]
     params = [row["params"] for row in found.rows()]
     assert params[0] == 304_326_632
     assert params[2] == 86_567_656
     assert params[4] == reported.params == 88_224_232
     assert next(iter(found.rows()))["flops"] == vitcost.report(LARGE, batch=2).flops.forward
-    # two towers: a step of theirs has no exact peak, and a bound is compared
-    pair = vitcost.report("clip_vit_base_patch16").training
-    assert pair.peak_is == "bounded"
-    assert list(found.rows())[5]["train_memory_bytes"] == pair.peak_bytes
+    # a step of ViTamin has no exact peak, and its bound is compared
+    step = vitcost.report("vitamin_small_224").training
+    assert step.peak_is == "bounded"
+    assert list(found.rows())[5]["train_memory_bytes"] == step.peak_bytes
 
 
 # --- why

@@ -10,14 +10,16 @@ import vitcost
 ROOT = Path(vitcost.__file__).parent
 
 # folders whose functions all have an example, beside every module at the top
-FOLDERS = ("textbook", "hardware", "planner", "traced", "formulas", "budgets")
+FOLDERS = (
+    "config", "costs", "formulas", "hardware", "outside", "planner", "textbook", "traced"
+)  # fmt: skip
 # functions for which an example is impossible, by module and name
 REASONS = {
     "__main__.main": "ends the process",
-    "budgets.at_commit.main": "ends the process",
-    "budgets.git.commit_of": "needs a repository",
-    "budgets.git.reports_at": "needs a repository, and starts a process",
-    "users_code.keep_answers_apart": "changes the streams of its process for good",
+    "planner.budgets.at_commit.main": "ends the process",
+    "planner.budgets.git.commit_of": "needs a repository",
+    "planner.budgets.git.reports_at": "needs a repository, and starts a process",
+    "outside.users_code.keep_answers_apart": "changes the streams of its process for good",
 }
 
 

@@ -9,7 +9,7 @@ from vitcost.engine.kinds import KINDS, LAYOUTS, WORKS, Kind, Kinds
 AUTOCAST = ("half", "float", "keep", "widest", "promote")
 VIEWS = ("", "whole", "part", "heads", "part heads")
 # kinds that no training step has as they are
-WITHOUT_GRADIENT = {"affine", "cached", "checkpoint", "cross entropy"}
+WITHOUT_GRADIENT = {"affine", "cached", "checkpoint", "cross entropy", "fill"}
 
 
 @pytest.mark.parametrize("name", KINDS)

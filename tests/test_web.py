@@ -477,6 +477,8 @@ def test_axe_finds_nothing_and_no_width_scrolls(tab: Tab, scheme: str) -> None:
     page.fill("#other", "vit_small_patch16_224")
     page.fill("#batch", "4096")
     tab.shown("article + article .rest:not(.stale) pre:has-text('--batch 4096')")
+    # an answer that is being computed anew is pale
+    page.wait_for_function("!document.querySelector('.stale')", timeout=90_000)
     for width in (375, 1280):
         page.set_viewport_size({"width": width, "height": 900})
         wide = page.evaluate("document.documentElement.scrollWidth")

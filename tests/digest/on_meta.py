@@ -36,12 +36,14 @@ def counted(name: str) -> Counted:
     with torch.device("meta"):
         model = built_by_timm(timm, name, {}).eval()
         image = tuple(timm.data.resolve_data_config(model=model)["input_size"])
+        every = list(model.parameters())
+        trained = sum(p.numel() for p in every if p.requires_grad)
+        params = sum(p.numel() for p in every)
+        # torch's counter hooks into the graph of a parameter that a module is given
+        model.requires_grad_(False)
         counter = FlopCounterMode(display=False)
         with counter, torch.no_grad():
             model(torch.empty(BATCH, *image))
-    every = list(model.parameters())
-    trained = sum(p.numel() for p in every if p.requires_grad)
-    params = sum(p.numel() for p in every)
     return Counted(type(model).__name__, image, params, trained, counter.get_total_flops())
 
 

@@ -29,14 +29,16 @@ def pack(
     blocks = {name: _text(each.block) for name, each in sorted(names.items())}
     dictionary = _dictionary(list(blocks.values()))
     packed = {name: _compressed(block, dictionary) for name, block in blocks.items()}
-    head = {
+    head: dict[str, Any] = {
         "schema": SCHEMA,
         "library": library,
         "torch": torch,
         "dictionary": len(dictionary),
         "names": [[name, *names[name][:4], len(packed[name])] for name in packed],
-        "refused": [row for name, row in sorted(refused.items()) if name not in names],
     }
+    rows = [row for name, row in sorted(refused.items()) if name not in names]
+    if rows:
+        head["refused"] = rows
     content = _text(head) + b"\n" + dictionary + b"".join(packed.values())
     with whole(str(path)) as part:
         part.write_bytes(content)

@@ -21,6 +21,10 @@ def roofline(reports: Sequence[Report]) -> Iterator[Plot]:
 
     A part runs so many FLOPs for each byte that it moves, and so many a second: no more than its
     bandwidth times the first, and no more than its peak.
+
+    >>> from vitcost import report
+    >>> len(list(roofline([report("vit_base_patch16_224", gpu="l4")])))
+    1
     """
     cards: dict[tuple[str, tuple[float, float]], list[tuple[Report, Time]]] = {}
     for report in reports:

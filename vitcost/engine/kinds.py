@@ -126,8 +126,8 @@ _ROWS = (
     Kind("take", (2,), 0, "keep", "keep", "n", "put", "", "in order", "memory", "kernel"),
     # gathered by an index of its own size: the tensor that is gathered from is saved too
     Kind("pick", (2,), 0, "keep", "keep", "x", "each", "", "in order", "memory", "kernel"),
-    # constants, such as ones, in the type of a tensor whose numbers are not read
-    Kind("fill", (1,), 0, "keep", "keep", "", "", "", "in order", "memory", "kernel"),
+    # constants, such as ones, in the type of a tensor: lowered, nothing is read
+    Kind("fill", (0, 1), 0, "keep", "keep", "", "", "", "in order", "memory", "kernel"),
     # an index that the first call has made
     Kind("cached", (0,), 0, "keep", "keep", "", "", "", "in order", "memory", "passes"),
     Kind("resample", (1,), 0, "keep", "keep", "", "each", "", "in order", "memory", "kernel"),

@@ -148,7 +148,13 @@ def _back(
 
 def head_of(digest: Digest) -> Head | None:
     """The layer of a digest that scores its classes; None where the digest does not show that no
-    more than one linear layer, called once an image, depends on their number."""
+    more than one linear layer, called once an image, depends on their number.
+
+    >>> from vitcost.zoo import resolve
+    >>> head = head_of(resolve("resnet26").config.digest)
+    >>> head.top, head.inputs, head.classes
+    ('fc', 2048, 1000)
+    """
     classes = digest.classes
     own = [(shape, linear, reached, top) for shape, linear, reached, top in digest.parameters
            if classes in shape]  # fmt: skip
@@ -280,7 +286,13 @@ def _left(head: Head, one: bool, gradients: int) -> tuple[Polynomial, ...]:
 def ambiguous(own: Run) -> bool:
     """Whether a digest leaves open of which class of work the compiled kernels around the layer
     are: casts of its weights are fused with the kernels before it, and the sum of the gradient of
-    its bias with those behind it."""
+    its bias with those behind it.
+
+    >>> from vitcost.zoo import resolve
+    >>> traced = resolve("resnet26").config.digest.scenes("fp32", one=False)
+    >>> ambiguous(traced.step)  # with the classes that it was traced with
+    False
+    """
     if own.head is None or own.by_class:
         return False
     around = {False: own.head.engine == "amp", True: own.head.training}
@@ -352,7 +364,13 @@ def _bytes(array: Array) -> int:
 
 
 def with_classes(digest: Digest, classes: int) -> Digest | None:
-    """A digest with so many classes; None where that follows from no rule."""
+    """A digest with so many classes; None where that follows from no rule.
+
+    >>> from vitcost.zoo import resolve
+    >>> digest = resolve("resnet26").config.digest
+    >>> with_classes(digest, 10).parameters[-2][0]  # the weight of the last layer
+    (10, 2048)
+    """
     if isinstance(digest, OtherClasses):
         digest = digest.traced
     if classes == digest.classes:

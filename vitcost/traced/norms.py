@@ -18,7 +18,16 @@ _Args = tuple[Any, ...]
 
 
 def laid_out(func: Any, args: _Args, kwargs: Mapping[str, Any]) -> Any:
-    """The output of an operator on fake tensors."""
+    """The output of an operator on fake tensors: by a rule, or by the operator itself.
+
+    >>> from torch._subclasses.fake_tensor import FakeTensorMode
+    >>> norm = torch.ops.aten.native_layer_norm.default
+    >>> with FakeTensorMode():
+    ...     x, weight = torch.empty(2, 197, 768), torch.empty(768)
+    ...     outputs = laid_out(norm, (x, [768], weight, weight, 1e-6), {})
+    >>> [tuple(each.shape) for each in outputs]  # y, and a mean and a deviation for each row
+    [(2, 197, 768), (2, 197, 1), (2, 197, 1)]
+    """
     rule = _RULES.get(func)
     output = None if rule is None or kwargs else rule(args)
     return func(*args, **kwargs) if output is None else output

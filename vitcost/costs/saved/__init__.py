@@ -26,6 +26,13 @@ def read(path: str) -> dict[str, Any] | None:
 
     Raises ``ConfigError`` with the key for a report that is not as its schema says, that has a
     number no report can have, or whose layers do not add up to its totals.
+
+    >>> from tempfile import NamedTemporaryFile
+    >>> with NamedTemporaryFile(suffix=".json") as file:
+    ...     _ = file.write(b'{"embed_dim": 768}')
+    ...     file.flush()
+    ...     read(file.name) is None
+    True
     """
     data = read_json(path, REPORT)
     if data.get("schema") != SCHEMA:
@@ -35,7 +42,11 @@ def read(path: str) -> dict[str, Any] | None:
 
 
 def check(data: Mapping[str, Any], name: str) -> None:
-    """Raises ``ConfigError`` where data is no report that this version could have written."""
+    """Raises ``ConfigError`` where data is no report that this version could have written.
+
+    >>> from vitcost import report
+    >>> check(report("vit_base_patch16_224").to_dict(), "base.json")
+    """
     # the answer of a check against the real model is no part of a report
     checked = {key: value for key, value in data.items() if key != "check"}
     wrong = fault(checked, _schema())

@@ -47,7 +47,12 @@ class Unknown:
 
 
 def schema_of(name: str, document: Any) -> dict[str, Any]:
-    """The schema of a document: an object, and the types that it is made of by name."""
+    """The schema of a document: an object, and the types that it is made of by name.
+
+    >>> from vitcost.costs.thumb import RuleOfThumb
+    >>> schema_of("vitcost.thumb/1", RuleOfThumb)["type"]
+    'object'
+    """
     defs: dict[str, Any] = {}
     reference = _schema(document, defs)
     top = defs.pop(reference["$ref"].rpartition("/")[2])
