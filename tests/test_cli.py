@@ -382,7 +382,9 @@ def test_summary_takes_batch_and_image(capsys: Captured) -> None:
 def test_models_lists_every_name_with_its_size(capsys: Captured) -> None:
     assert run(["models", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["rows"]
-    assert [row["name"] for row in rows] == sorted({*names(), *digests.entries()})
+    assert [row["name"] for row in rows] == sorted({
+        *names(), *digests.entries(), *digests.refused()
+    })  # fmt: skip
     assert all(row["params"] > 0 and row["macs_forward"] > 0 for row in rows)
 
 
