@@ -83,7 +83,7 @@ LACKS = {
 }
 
 
-# columns of weights that are not told by family
+# columns of weights that the page has no row a family of
 OTHERS = {
     "train": "training",
     "last": "channels last",

@@ -63,7 +63,7 @@ def test_a_digest_answers_as_the_trace_that_is_made_anew(name: str, precision: s
 
 @pytest.mark.parametrize("name", [*ANEW, *MORE])
 def test_parameters_and_flops_are_torchs_on_meta(name: str) -> None:
-    """Those that train too; ``tests/digest/on_meta.py`` holds every name."""
+    """Trainable parameters are torch's too; ``tests/digest/on_meta.py`` holds every name."""
     assert differs(name) == ""
 
 

@@ -31,11 +31,12 @@ from vitcost.traced.autocast import AUTOCAST
 from vitcost.traced.batch_sizes import through, value
 from vitcost.traced.chosen_loss import Loss
 from vitcost.traced.corrections import as_real
-from vitcost.traced.file import TraceFile, _checksum, packed, read, unpacked, write
+from vitcost.traced.file import TraceFile, checksum, read, unpacked
 from vitcost.traced.inputs import inputs_of
 from vitcost.traced.module_rows import rows
 from vitcost.traced.shapes import parse
 from vitcost.traced.trace import How
+from vitcost.traced.trace_writer import packed, write
 from vitcost.traced.traces import LINES, trace
 from vitcost.zoo import resolve, trace_file
 
@@ -542,7 +543,7 @@ def test_a_damaged_trace_is_one_message() -> None:
         # somebody may have summed it up again: no other error comes through
         with suppress(ConfigError):
             told = {key: value for key, value in bad.items() if key != "checksum"}
-            unpacked({**bad, "checksum": _checksum(told)}, "x")
+            unpacked({**bad, "checksum": checksum(told)}, "x")
     later = {**good, "schema": "vitcost.trace/2"}
     with pytest.raises(ConfigError, match=r"vitcost.trace/2.*reads vitcost.trace/1"):
         unpacked(later, "x")

@@ -1,4 +1,4 @@
-"""Errors, whose messages say what was given, what is allowed and the nearest guess."""
+"""Errors: a message names the value that was given, the allowed ones and the nearest guess."""
 
 from collections.abc import Iterable, Mapping
 from reprlib import Repr

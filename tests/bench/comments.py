@@ -48,7 +48,7 @@ def drawn(found: list[Comment], seed: int = SEED, count: int = COUNT) -> list[Co
 
 def _of(file: str, source: str) -> Iterator[Comment]:
     scopes = [*_scopes(ast.parse(source))]
-    # a module is told by its first function or class, as its name may change
+    # the first function or class of a module stands for it, as its name may change
     top = f"above {scopes[1].name if len(scopes) > 1 else file}"
     for scope in scopes:
         text = ast.get_docstring(scope.node)

@@ -120,7 +120,7 @@ def points(timings: str) -> list[Point]:
 
 
 def amounts(digest: Digest, batch: int, setup: Setup) -> Amounts | None:
-    """What a digest says of a step; None where it has none."""
+    """The pass of a digest that a timing is of; None where the digest has none."""
     cpu = setup.platform == "cpu"
     scenes = digest.scenes("fp32" if cpu else "amp-fp16", batch == 1)
     run = None if scenes is None else scenes.step if setup.training else scenes.inference
@@ -163,7 +163,7 @@ def _point(row: Row, names: tuple[str, str], c: Calibration, done: Amounts) -> P
 
 
 def near_to(name: str) -> float:
-    """What a weight is held near."""
+    """The number that a fit holds a weight near."""
     return NEAR.get(name, 0.5 if name.endswith(" more") else 1.0)
 
 
@@ -243,7 +243,7 @@ def told(some: Sequence[Point], fixed: dict[str, float]) -> _Told:
 
 
 def halves(some: Sequence[Point], fixed: Sequence[dict[str, float]]) -> list[_Told]:
-    """What each half of the names is predicted by: weights that were fitted to the other."""
+    """The weights that predict each half of the names: they were fitted to the other half."""
     return [told([p for p in some if half(p) != side], fixed[side]) for side in (False, True)]
 
 

@@ -27,6 +27,7 @@ from vitcost.traced.fake_run import run
 from vitcost.traced.inputs import inputs_of
 from vitcost.traced.merge import merged
 from vitcost.traced.trace import How, Trace
+from vitcost.traced.trace_writer import write
 
 torch.set_num_threads(1)
 
@@ -47,7 +48,7 @@ def main(arguments: list[str]) -> int:
             try:
                 before = Path(folder) / f"{name}@{size}.infer.json.gz"
                 known = traces.read(before).traces[0][1] if before.exists() else None
-                traces.write(str(path), traced(name, size, mode, known))
+                write(str(path), traced(name, size, mode, known))
                 said = f"{time.process_time() - started:.1f} s"
             except (VitcostError, RuntimeError, TypeError, AssertionError) as error:
                 wrong += 1

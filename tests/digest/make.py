@@ -44,8 +44,9 @@ from vitcost.config.scenario import Scenario
 from vitcost.errors import VitcostError
 from vitcost.traced.digest import Refused as Unfollowed
 from vitcost.traced.digest import content, index
-from vitcost.traced.file import TraceFile, read, write
+from vitcost.traced.file import TraceFile, read
 from vitcost.traced.trace import How, Trace, how_of
+from vitcost.traced.trace_writer import write
 from vitcost.zoo import Resolved, tracing
 from vitcost.zoo.digests import HUB, TIMM
 from vitcost.zoo.hub_traced import TRACED

@@ -10,8 +10,9 @@ says which storages every call reads and writes, so that the first dies before t
 import sys
 from pathlib import Path
 
-from vitcost.traced.file import read, write
+from vitcost.traced.file import read
 from vitcost.traced.trace import DIES, LOOK, Pass, coded
+from vitcost.traced.trace_writer import write
 
 _FILLS = {"scatter", "scatter_add", "index_put", "index_add", "index_copy"}
 

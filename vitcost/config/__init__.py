@@ -1,1 +1,1 @@
-"""What a model is and how it is run: configs, scenarios, and the tables behind both."""
+"""A model and the way it is run: configs, scenarios, and the tables behind both."""

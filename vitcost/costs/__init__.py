@@ -1,1 +1,1 @@
-"""What is asked of a workload: report, memory, shards, stored weights, quantities."""
+"""Answers about a workload: report, memory, shards, stored weights, quantities."""

@@ -1,4 +1,4 @@
-"""The parts that a model's cost is told by: the part that each top-level module belongs to."""
+"""The parts of a model's cost: each top-level module belongs to one."""
 
 from collections.abc import Callable, Iterable
 

@@ -21,15 +21,7 @@ from vitcost.errors import NotCovered
 from vitcost.formulas.module_terms import by_module
 from vitcost.formulas.symbols import Expr, expression, largest_of, load, symbol, tidy, value
 
-__all__ = [
-    "MOST_ALLOCATIONS",
-    "MOST_MODULES",
-    "RULES",
-    "Found",
-    "Value",
-    "summands",
-    "window_of",
-]
+__all__ = ["MOST_ALLOCATIONS", "MOST_MODULES", "RULES", "Found", "Value", "summands", "window_of"]
 
 Value: TypeAlias = "Size | tuple[textbook.LayerComplexity, ...]"
 

@@ -52,7 +52,7 @@ _EXAMPLES = re.compile(rb'\n+ *>>> .*?(?=\n *""")', re.DOTALL)
 
 
 class Site(NamedTuple):
-    """What was written: each file and its bytes; Pyodide's own, where it was copied, and the
+    """The files that were written and their bytes; Pyodide's own, where it was copied, and the
     digests apart."""
 
     folder: str

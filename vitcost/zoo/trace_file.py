@@ -6,8 +6,9 @@ from typing import Any, NamedTuple, cast
 
 from vitcost.config.scenario import Scenario
 from vitcost.errors import ConfigError, NotCovered
-from vitcost.traced.file import TraceFile, write
+from vitcost.traced.file import TraceFile
 from vitcost.traced.trace import How, Trace, how_of
+from vitcost.traced.trace_writer import write
 from vitcost.traced.traced_model import TracedModel
 from vitcost.zoo import Model, resolve
 
