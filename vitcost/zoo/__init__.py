@@ -71,9 +71,9 @@ def _changed(
     for name in given:
         # a ratio stands in place of a width
         field = name.replace("ratio", "dim") if name in RATIOS else name
-        value, value_now = (getattr(tower, field, given[name]) for tower in towers)
-        if value != value_now:
-            yield (name, given[name], None) if name in RATIOS else (name, value, value_now)
+        value, value_before = (getattr(tower, field, given[name]) for tower in towers)
+        if value != value_before:
+            yield (name, given[name], None) if name in RATIOS else (name, value, value_before)
 
 
 def _tower(model: Model, tower: str | None) -> Base:
