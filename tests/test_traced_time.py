@@ -16,7 +16,7 @@ from vitcost import report
 from vitcost.config.scenario import Scenario
 from vitcost.errors import NotCovered
 from vitcost.hardware.calls import calls, fused
-from vitcost.hardware.lowered import launched
+from vitcost.hardware.lowered import amount, launched
 from vitcost.hardware.map_classes import WEIGHTS, class_of
 from vitcost.hardware.measurements import Row, read
 from vitcost.hardware.predicted import Time
@@ -24,9 +24,12 @@ from vitcost.hardware.rates import SPEC_SHEET
 from vitcost.hardware.roofline import predict, turning_points
 from vitcost.hardware.work_classes import setup_of
 from vitcost.traced.file import read as read_trace
+from vitcost.traced.inputs import inputs_of
 from vitcost.traced.module_traces import OfModule
-from vitcost.traced.trace import Pass
+from vitcost.traced.operators import is_attention
+from vitcost.traced.trace import Pass, how_of
 from vitcost.traced.traced_model import TracedModel
+from vitcost.traced.traces import trace
 from vitcost.zoo import resolve
 
 TRACES = DATA / "traces"
@@ -143,6 +146,37 @@ def test_a_compiler_moves_less_than_eager() -> None:
     compiled = fused(eager)
     assert sum(call.moved for call in compiled) < 0.7 * sum(call.moved for call in eager)
     assert sum(call.flops for call in compiled) == sum(call.flops for call in eager)
+
+
+class Unequal(torch.nn.Module):
+    """An attention whose values are wider than its queries."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.qkv = torch.nn.Linear(8, 20 + 20 + 72)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        q, k, v = self.qkv(x).split((20, 20, 72), -1)
+        return torch.nn.functional.scaled_dot_product_attention(q, k, v)
+
+
+def test_values_wider_than_queries_are_padded_on_their_own() -> None:
+    scenario = Scenario(mode="train", precision="amp-bf16")
+    model = Unequal()
+    inputs = inputs_of(model, "3x100x8")
+    run = trace(model, inputs, (2, 3, 4), how_of(scenario)).step
+    assert run is not None
+    setup = setup_of(scenario)
+    works = {
+        call.backward: amount(call, setup)[1]
+        for call, _ in launched(run, 3, setup)
+        if is_attention(call.name)
+    }
+    # 100 tokens fill a tile of 128; widths of 20 run in a kernel for 32, those of 72 in one for 96
+    one = 2 * 3 * 3 * 128 * 128
+    assert works[False].attention_flops == one * (32 + 96)
+    # scores again; gradients of scores (96), v (96), q and k (32 each)
+    assert works[True].attention_flops == one * (32 + 96 + 96 + 32 + 32)
 
 
 # as the formula's time, where a model has one

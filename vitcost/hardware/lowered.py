@@ -228,14 +228,11 @@ def _attention(call: Call) -> Work:
     """A fused attention: lengths padded to tiles, heads to a width that has a kernel."""
     back = call.name.endswith("_backward")
     q, k, v = call.reads[1:4] if back else call.reads[:3]
-    *outer, queries, wide = q.shape
-    keys, deep = k.shape[-2], v.shape[-1]
-    lengths = whole(queries, TILE) * whole(keys, TILE)
-    done = 2 * lengths * (head_width(wide) + head_width(deep))
-    done *= prod(outer)
-    if back:
-        # five products for two, at equal widths
-        done = done * call.flops // (2 * prod(outer) * queries * keys * (wide + deep))
+    lengths = whole(q.shape[-2], TILE) * whole(k.shape[-2], TILE)
+    wide, deep = head_width(q.shape[-1]), head_width(v.shape[-1])
+    # scores and output; backward the scores again, and the gradients of v, scores, q and k
+    widths = 3 * wide + 2 * deep if back else wide + deep
+    done = 2 * prod(q.shape[:-2]) * lengths * widths
     return Work(attention_flops=done, attention_bytes=call.moved, layers=0 if back else 1)
 
 

@@ -16,7 +16,6 @@ from vitcost.engine.ops import (
     Size,
     Sizes,
     bytes_of,
-    executed_backward_flops,
     flops,
     numel,
     params,
@@ -236,11 +235,10 @@ def _padded_attention(op: Op, sizes: Sizes, back: bool) -> int:
     scores, weighted = (part for part in op.parts if part.over)
     *outer, queries, keys = scores.write.axes
     lengths = whole(sizes[queries], TILE) * whole(sizes[keys], TILE)
-    widths = head_width(numel(scores.over, sizes)) + head_width(sizes[weighted.write.axes[-1]])
-    forward = 2 * numel(outer, sizes) * lengths * widths
-    if not back:
-        return forward
-    return share(forward, executed_backward_flops(op, sizes), flops(op, sizes))
+    wide = head_width(numel(scores.over, sizes))
+    deep = head_width(sizes[weighted.write.axes[-1]])
+    # scores and output; backward the scores again, and the gradients of v, scores, q and k
+    return 2 * numel(outer, sizes) * lengths * (3 * wide + 2 * deep if back else wide + deep)
 
 
 def _update(run: Workload, count: Size, setup: Setup, name: str) -> Work:
