@@ -1,4 +1,4 @@
-"""What a Vision Transformer costs before anyone runs it: parameters, FLOPs, memory, time."""
+"""The cost of a Vision Transformer before anyone runs it: parameters, FLOPs, memory, time."""
 
 import sys
 from types import ModuleType

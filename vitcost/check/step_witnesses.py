@@ -81,13 +81,13 @@ class Apart(Optimizer):
     which steps after it."""
 
     def __init__(
-        self, own: MakeOptimizer, rest: MakeOptimizer, parameters: Iterable[nn.Parameter]
+        self, for_matrices: MakeOptimizer, rest: MakeOptimizer, parameters: Iterable[nn.Parameter]
     ) -> None:
         trained = list(parameters)
         super().__init__(trained, {})
         matrices = [p for p in trained if p.ndim == 2]
         others = [p for p in trained if p.ndim != 2]
-        pairs = ((own, matrices), (rest, others))
+        pairs = ((for_matrices, matrices), (rest, others))
         self.parts = [make(some) for make, some in pairs if some]
 
     def step(self, closure: Any = None) -> None:  # type: ignore[override]

@@ -22,8 +22,8 @@ __all__ = ["COMMANDS", "cli", "run"]
 COMMANDS = {
     "report": "One page: parameters, FLOPs, bytes moved, memory, time.",
     "summary": "The table of torchsummary, without torch.",
-    "models": "What is known by name, and how large it is.",
-    "gpus": "What is known of which card, and from where.",
+    "models": "The known models, with their sizes.",
+    "gpus": "The known cards, their figures, and the source of each figure.",
     "explain": "A formula, its numbers, result and reference.",
     "check": "The formulas against the real torch model.",
     "calibrate": "Fits the constants of a card to measurements of your own.",
@@ -37,7 +37,7 @@ COMMANDS = {
     "web": "The interactive page, as a folder of static files.",
     "schema": "The JSON schema of a command's --json.",
     "completion": "Completes names and flags in a shell.",
-    "help": "What pages say: fields, precision, memory, cards, units.",
+    "help": "The words of a page: fields, precision, memory, cards, units.",
 }
 
 
@@ -85,7 +85,7 @@ def _meant(word: str) -> str:
 @click.command(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(VERSION, message="%(prog)s %(version)s")
 def cli() -> None:
-    """What a Vision Transformer costs before anyone runs it.
+    """The cost of a Vision Transformer before anyone runs it.
 
     \b
     vitcost report vit_huge_patch14_224

@@ -45,7 +45,7 @@ def command(
     as_json: bool,
     output: str | None,
 ) -> int:
-    """What is known of which card, and from where.
+    """The known cards, their figures, and the source of each figure.
 
     QUERY is a part of a name or a vendor.
     """

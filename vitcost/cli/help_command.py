@@ -25,7 +25,7 @@ vitcost help fit
 )
 @click.pass_context
 def command(ctx: click.Context, topic_name: str | None) -> int:
-    """What pages say: fields, precision, memory, cards, units.
+    """The words of a page: fields, precision, memory, cards, units.
 
     A TOPIC is one of these, or a command, whose help it shows; without one they are listed.
     """

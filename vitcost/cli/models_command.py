@@ -33,7 +33,7 @@ vitcost models deit -q
 def command(
     query: Sequence[str], quiet: bool, format: str | None, as_json: bool, output: str | None
 ) -> int:
-    """What is known by name, and how large it is.
+    """The known models, with their sizes.
 
     QUERY is a part of a name, or a pattern; of several every one is in the name.
     """

@@ -43,7 +43,7 @@ def command(
 ) -> int:
     """The table of torchsummary, without torch.
 
-    It is printed character for character. What torchsummary leaves out is said on stderr.
+    It is printed character for character. Parts that torchsummary leaves out are named on stderr.
     """
     table = summarize(one_model(model, model_option), **given(ctx))
     write(table.text + "\n", output)

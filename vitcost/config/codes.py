@@ -44,11 +44,11 @@ class Code(NamedTuple):
     resampled to each image; ``block_bias``: the block makes the bias, before its attention.
     ``probes``: the attention pool is torch's own attention.
     ``keeps_type``: norms, tokens and positions are cast to the type of the stream.
-    ``buffers``: which are its own: ``keys``, the bias of keys that do not train; ``pairs``, the
-    index of relative positions; ``frequencies`` of rotary positions in the type of the model.
-    ``fields``: those of a config that an argument of the library sets, beside the sizes that every
-    library takes, with ``=`` to one value; the rest have their defaults. Empty: all of them are
-    timm's arguments.
+    ``buffers``: buffers that it registers: ``keys``, the bias of keys that do not train; ``pairs``,
+    the index of relative positions; ``frequencies`` of rotary positions in the type of the model.
+    ``fields``: the fields of a config that an argument of the library sets, beside the sizes that
+    every library takes; ``name=value`` allows that value alone. All other fields keep their
+    defaults. Empty: every field is an argument of timm's class.
     """
 
     source: str
@@ -229,8 +229,8 @@ def lacks(code: str, field: str, value: Any) -> bool:
     >>> [lacks("transformers.siglip", "global_pool", pool) for pool in ("map", "avg")]
     [False, True]
     """
-    taken = CODES[code].fields
-    return bool(taken) and not {field, f"{field}={value}"} & {*taken, *SIZES}
+    fields = CODES[code].fields
+    return bool(fields) and not {field, f"{field}={value}"} & {*fields, *SIZES}
 
 
 def code_of(name: str, model_class: str) -> Code:

@@ -1,4 +1,4 @@
-"""The optimizers, one row each: what a step keeps, allocates and moves, and the class it is."""
+"""The optimizers, one row each: class, states, and the bytes that a step allocates and moves."""
 
 from collections.abc import Callable, Iterator, Mapping
 from math import prod

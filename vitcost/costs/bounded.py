@@ -1,17 +1,20 @@
-"""What a training step needs at most, where the bytes of its peak are not known exactly.
+"""An upper bound of a training step's memory, for steps whose exact peak no rule gives.
 
 The bound is read off a trace of the same step: the forward pass as it is, the backward of every
-op, and two things in the place of what is not known. A *loss* keeps every output, and its copy in
+op, and bounds for the two parts without a rule. A *loss* keeps every output, and its copy in
 float32 where it is in half precision, and gives one gradient in float32; its targets and its
-elements, as many as the output has, are there throughout. *Sharding* takes away what is divided
-(weights, gradients, optimizer states) and adds what a rank has gathered at one time.
+elements, as many as the output has, are there throughout. *Sharding* takes away the other
+ranks' parts of weights, gradients and optimizer states, and adds the tensors that a rank has
+gathered at one time.
 
-``fully_shard`` on every layer and on the model has at one time, of weights: those outside of the
-layers and their buffer, the layer that runs, the buffer that it was gathered in, and that of the
-layer that is fetched ahead; of gradients: those outside of the layers and their buffer, those of
-the layer, the buffer that they are reduced from, and that of the layer before. Stage 2 keeps what
-it gathered. Source: torch 2.13, torch/distributed/fsdp/_fully_shard/_fsdp_param_group.py,
-``AllGatherState`` and ``ReduceScatterState``.
+``fully_shard`` on every layer and on the model keeps at one time
+- of weights: the root's (outside of all layers) and their buffer, the layer that runs, the buffer
+  that it was gathered in, and the buffer of the layer that is fetched ahead;
+- of gradients: the root's and their buffer, the layer's, the buffer that they are reduced from, and
+  the buffer of the layer before.
+Stage 2 keeps every gathered weight. Source: torch 2.13,
+torch/distributed/fsdp/_fully_shard/_fsdp_param_group.py, ``AllGatherState`` and
+``ReduceScatterState``.
 """
 
 from functools import reduce
@@ -70,7 +73,7 @@ def bound_of_passes(run: Workload, gradients: Size) -> Peak:
     True
     """
     scenario, sizes, gathered = run.scenario, run.sizes, gathered_bytes(run)
-    # what is gathered for one op alone, and for its backward again, is no tensor of the trace
+    # the trace lacks the tensors that one op, or its backward, gathers for itself alone
     tokens = reduce(largest, (bytes_of(t, sizes) for t in run.transient), 0)
     gathered = gathered._replace(weights=gathered.weights + tokens)
     lasting = lasting_gradients(scenario)
@@ -119,7 +122,7 @@ def gathered_bytes(run: Workload) -> Gathered:
     if zero == 2:
         held = ranks * fully_sharded(parameters, sizes, ranks).weights
     held = held + layer + largest(root, layer)
-    # those of the layers, or at the end those outside of them
+    # the gradients of a layer, or at the end those of the root
     trained_root, trained_layer = gathered(parameters, sizes, ranks, trained=True)
     reduced = trained_root + trained_layer + largest(trained_root, 2 * trained_layer)
     return Gathered(weight * held, gradient * reduced)

@@ -138,14 +138,14 @@ def states(run: Workload, saved_bytes: Size | None, *, rank: int | None = None) 
     gradients = recipe.gradients or e
     masters = recipe.master * share.states
     weights = (recipe.weights or e) * share.weights
-    own = weights
+    weights_bytes = weights
     if run.weights_bytes is not None and scenario.recipe == "torch" and scenario.zero < 3:
-        own = run.weights_bytes
+        weights_bytes = run.weights_bytes
     # DistributedDataParallel reduces in buckets, which the gradients are copied to or views of
     copied = scenario.recipe == "torch" and scenario.ranks > 1 and scenario.zero < 2
     copied = copied and scenario.buckets == "copies"
     return Training(
-        weights_bytes=own + masters,
+        weights_bytes=weights_bytes + masters,
         gradients_bytes=gradients * share.gradients + recipe.main_gradients * share.states,
         optimizer_bytes=optimizer_bytes(share, run, rank),
         saved_activations_bytes=saved_bytes,
@@ -155,28 +155,28 @@ def states(run: Workload, saved_bytes: Size | None, *, rank: int | None = None) 
     )
 
 
-def with_peak(own: Training, run: Workload, *, rank: int | None = None) -> Training:
+def with_peak(memory: Training, run: Workload, *, rank: int | None = None) -> Training:
     """The same with the peak of the step, or with a bound of it where that is not known."""
     if run.scenario.trains_nothing:
-        return own._replace(missing=_NO_STEP)
+        return memory._replace(missing=_NO_STEP)
     try:
-        peak = step_peak(own, run, rank=rank)
+        peak = step_peak(memory, run, rank=rank)
     except NotCovered as reason:
-        own = own._replace(missing=str(reason))
+        memory = memory._replace(missing=str(reason))
         if not run.has_bound:
-            return own
-        peak = step_bound(own, run, rank=rank)
-        own = own._replace(peak_is="bounded", assumed=assumed(run.scenario))
+            return memory
+        peak = step_bound(memory, run, rank=rank)
+        memory = memory._replace(peak_is="bounded", assumed=assumed(run.scenario))
     else:
         # the optimizer's step is known exactly
         in_passes = peak.look is not None or peak.parts is None
         bound = run.at_most(training=True) if in_passes else ""
-        own = own._replace(peak_is="bounded" if bound else "exact", missing=bound or None)
-    return own._replace(peak_bytes=peak.total_bytes, peak_at=peak.at, peak_parts=peak.parts)
+        memory = memory._replace(peak_is="bounded" if bound else "exact", missing=bound or None)
+    return memory._replace(peak_bytes=peak.total_bytes, peak_at=peak.at, peak_parts=peak.parts)
 
 
 def step_peak(
-    own: Training, run: Workload, *, rank: int | None = None, in_place: bool = True
+    memory: Training, run: Workload, *, rank: int | None = None, in_place: bool = True
 ) -> StepPeak:
     """The peak of a steady training step, ``engine.step`` says which: the second of its kind,
     weights, optimizer states and the caller's images and targets included. Where gradients are
@@ -204,14 +204,14 @@ def step_peak(
     if scenario.zero > 1 and not run.shards:
         raise NotCovered("the peak of a step with fully sharded weights of a traced model")
     top = live.peak(run.step(in_place), sizes)
-    around = _lasting(own, run, _kept(own, run, lambda one: one.step(in_place)))
-    found = _higher(top, around, optimizing(top.left, run, rank))
-    if found.look is None and OPTIMIZERS[scenario.optimizer].step == "compiled":
+    around = _lasting(memory, run, _kept(memory, run, lambda one: one.step(in_place)))
+    peak = _higher(top, around, optimizing(top.left, run, rank))
+    if peak.look is None and OPTIMIZERS[scenario.optimizer].step == "compiled":
         raise NotCovered(f"what the compiled step of {scenario.optimizer} allocates")
-    return found
+    return peak
 
 
-def step_bound(own: Training, run: Workload, *, rank: int | None = None) -> StepPeak:
+def step_bound(memory: Training, run: Workload, *, rank: int | None = None) -> StepPeak:
     """No less than the peak of a steady training step, for every model and every recipe:
     ``vitcost.costs.bounded`` says what it assumes. Where the peak is known the bound lies above it.
 
@@ -227,12 +227,12 @@ def step_bound(own: Training, run: Workload, *, rank: int | None = None) -> Step
     targets = sum(
         _INDEX * numel(t.axes[:-1], sizes) + 2 * 4 * numel(t.axes, sizes) for t in run.outputs
     )
-    top = bound_of_passes(run, own.gradients_bytes)
-    around = _lasting(own, run, _kept(own, run, lambda one: one.bounding()), targets)
+    top = bound_of_passes(run, memory.gradients_bytes)
+    around = _lasting(memory, run, _kept(memory, run, lambda one: one.bounding()), targets)
     left = top.left
     if scenario.recipe == "torch" and scenario.zero > 1:
         # shards, where those are not among what lasts
-        left = left._replace(gradients=own.gradients_bytes - around.gradients_bytes)
+        left = left._replace(gradients=memory.gradients_bytes - around.gradients_bytes)
     return _higher(top, around, optimizing(left, run, rank))
 
 
@@ -249,7 +249,7 @@ def _higher(top: live.Peak, around: PeakParts, last: live.Live) -> StepPeak:
     return StepPeak(sum(parts), at, parts, look)
 
 
-def moment(own: Training, run: Workload, look: int | None) -> PeakParts:
+def moment(memory: Training, run: Workload, look: int | None) -> PeakParts:
     """The bytes in memory at one moment of a step, by part.
 
     ``look`` is the number of the moment, as ``step_peak`` returns it; None is the optimizer's step.
@@ -268,10 +268,10 @@ def moment(own: Training, run: Workload, look: int | None) -> PeakParts:
         alive = optimizing(live.at_end(run.step(), run.sizes), run, None)
     else:
         alive = live.look_at(run.step(), run.sizes, look)
-    return lasting(own, run).plus(alive)
+    return lasting(memory, run).plus(alive)
 
 
-def lasting(own: Training, run: Workload) -> PeakParts:
+def lasting(memory: Training, run: Workload) -> PeakParts:
     """The bytes that outlive a step whose peak is known: weights, states, the batch.
 
     >>> from vitcost.engine.workload import workload
@@ -281,7 +281,7 @@ def lasting(own: Training, run: Workload) -> PeakParts:
     >>> around.gradients_bytes, around.batch_bytes == 64 * (4 * 3 * 224 * 224 + 8)
     (0, True)
     """
-    return _lasting(own, run, _kept(own, run, lambda one: one.step()))
+    return _lasting(memory, run, _kept(memory, run, lambda one: one.step()))
 
 
 def optimizing(left: live.Live, run: Workload, rank: int | None) -> live.Live:
@@ -298,32 +298,32 @@ def optimizing(left: live.Live, run: Workload, rank: int | None) -> live.Live:
     return left._replace(temporary=left.temporary + update_temporaries(run, rank))
 
 
-def _lasting(own: Training, run: Workload, kept: Size, targets: Size | None = None) -> PeakParts:
+def _lasting(memory: Training, run: Workload, kept: Size, targets: Size | None = None) -> PeakParts:
     """The bytes that outlive a step: gradients too where the step before has left them, and the
     batch with its ``targets``."""
     if targets is None:
         targets = sum(bytes_of(tensor, run.sizes) for tensor in run.targets)
     return PeakParts(
-        weights_bytes=own.weights_bytes,
+        weights_bytes=memory.weights_bytes,
         gradients_bytes=kept,
-        optimizer_bytes=own.optimizer_bytes,
+        optimizer_bytes=memory.optimizer_bytes,
         saved_activations_bytes=0,
         temporary_bytes=0,
         batch_bytes=sum(bytes_of(tensor, run.sizes) for tensor in run.inputs) + targets,
-        ema_bytes=own.ema_bytes,
-        buckets_bytes=own.buckets_bytes,
-        buffers_bytes=own.buffers_bytes,
+        ema_bytes=memory.ema_bytes,
+        buckets_bytes=memory.buckets_bytes,
+        buffers_bytes=memory.buffers_bytes,
     )
 
 
 def _kept(
-    own: Training, run: Workload, events: Callable[[Workload], tuple[live.Event, ...]]
+    memory: Training, run: Workload, events: Callable[[Workload], tuple[live.Event, ...]]
 ) -> Size:
     """Gradients that are there when the step begins: as a step that keeps none leaves them, a view
     that keeps what it is of included."""
     scenario = run.scenario
     if scenario.views_gradients or lasting_gradients(scenario):
-        return own.gradients_bytes
+        return memory.gradients_bytes
     if not scenario.keeps_gradients:
         return 0
     alone = run.under(replace(scenario, accumulate=1, zero_grad="none", buckets="copies"))

@@ -73,25 +73,25 @@ class Backward(Gradients):
 
     def op(self, op: Op) -> None:
         """Runs the nodes of one op, if a gradient reached it."""
-        taken = self.pending.pop(op.write, None)
-        if taken is None:
+        grad = self.pending.pop(op.write, None)
+        if grad is None:
             return
         rule = RULES.get(KINDS[op.kind].gradient)
         if rule is None or not (rule.exact or self.bounding):
             raise NotCovered(f"the backward of {op.kind} in {self.place.path}")
         for step in rule.before:
-            taken = step(self, op, taken)
+            grad = step(self, op, grad)
         if op.again and op.packs and self.region is not None and not self.region.ran:
             self.rerun(self.region)
         if self.apart and op.kind in _CONTIGUOUS:
-            self.pass_by(taken.axes, taken.itemsize)
-        given = rule.last(self, op, taken)
+            self.pass_by(grad.axes, grad.itemsize)
+        gradients = rule.last(self, op, grad)
         self.look()
         self.passed()
         if op.again:
             # recomputed activations are freed as soon as this node returns
             self.release(op)
-        given = [self.validated(one) for one in given]
+        gradients = [self.validated(one) for one in gradients]
         if not op.again:
             self.release(op)
         if self.region is not None and op is self.region.first:
@@ -99,21 +99,21 @@ class Backward(Gradients):
             for tensor in self.region.inputs:
                 self.ledger.drop(tensor)
             self.region = None
-        self.drop(taken)
-        for of, value in given:
+        self.drop(grad)
+        for of, value in gradients:
             self.give(of, value)
 
     def release(self, op: Op) -> None:
         for tensor in op.keeps:
             self.ledger.drop(tensor)
 
-    def validated(self, given: Gradient) -> Gradient:
+    def validated(self, gradient: Gradient) -> Gradient:
         """Brings a gradient to the shape and the type of what it is of: a sum over what the op
         repeated, a cast of what it widened."""
-        of, value = given
+        of, value = gradient
         repeated = self.repeats(of.axes, value.axes)
         if of.itemsize == value.itemsize and not repeated:
-            return given
+            return gradient
         if repeated and of.itemsize != value.itemsize:
             # validate_outputs sums first, and casts the sum
             total = self.new(of, of.axes, value.itemsize)
@@ -130,14 +130,14 @@ class Backward(Gradients):
 
     def gather(self, parts: Sequence[Op]) -> None:
         """The parts of one tensor, taken apart by one call: their gradients side by side."""
-        taken = [self.pending.pop(op.write) for op in parts if op.write in self.pending]
-        if not taken:
+        grads = [self.pending.pop(op.write) for op in parts if op.write in self.pending]
+        if not grads:
             return
-        if len(taken) < len(parts):
+        if len(grads) < len(parts):
             raise NotCovered(f"a gradient for some parts of {parts[0].reads[0].name} alone")
         whole = self.new(parts[0].reads[0])
         self.look()
-        for value in taken:
+        for value in grads:
             self.drop(value)
         for step in GATHERED[KINDS[parts[0].kind].gradient]:
             whole = step(self, parts[0], whole)

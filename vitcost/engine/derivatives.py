@@ -37,19 +37,19 @@ def _wanted(op: Op) -> Iterator[Tensor]:
         yield from (t for t in (op.weight, op.bias) if t is not None)
 
 
-def _each(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
+def _each(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
     """A tensor for each gradient, shaped like what it is of."""
     return [Gradient(t, walk.new(t)) for t in _wanted(op)]
 
 
-def _matrices(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
+def _matrices(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
     """A product for each factor; the bias has the gradient itself, which is summed after them."""
     return [
-        Gradient(t, walk.share(taken) if t is op.bias else _product(walk, t)) for t in _wanted(op)
+        Gradient(t, walk.share(grad) if t is op.bias else _product(walk, t)) for t in _wanted(op)
     ]
 
 
-def _products(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
+def _products(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
     """A product for each factor."""
     return [Gradient(t, _product(walk, t)) for t in _wanted(op)]
 
@@ -61,7 +61,7 @@ def _product(walk: Gradients, of: Tensor) -> Tensor:
     return walk.only_view(value) if len(of.axes) > 2 or of.role == "param" else value
 
 
-def _factors(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
+def _factors(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
     """The gradient times the other factor, for each: as large as what the op wrote."""
     written = op.write
     return [
@@ -72,42 +72,42 @@ def _factors(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
     ]
 
 
-def _squared(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
+def _squared(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
     """``grad · (n · xⁿ⁻¹)``, where a first power is a copy."""
     for _ in range(2):
         walk.pass_by(op.reads[0].axes, op.reads[0].itemsize)
-    return _each(walk, op, taken)
+    return _each(walk, op, grad)
 
 
-def _inverse_root(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
+def _inverse_root(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
     """``-½ grad · y³``."""
     for _ in range(2):
         walk.pass_by(op.write.axes, op.write.itemsize)
-    return _each(walk, op, taken)
+    return _each(walk, op, grad)
 
 
-def _sine(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
+def _sine(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
     """``grad · cos(x)``."""
     walk.pass_by(op.write.axes, op.write.itemsize)
-    return _each(walk, op, taken)
+    return _each(walk, op, grad)
 
 
-def _cosine(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
+def _cosine(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
     """``grad · -sin(x)``."""
     for _ in range(2):
         walk.pass_by(op.write.axes, op.write.itemsize)
-    return _each(walk, op, taken)
+    return _each(walk, op, grad)
 
 
-def _where_largest(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
+def _where_largest(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
     """``grad / count · mask``: booleans, and how many of them are true, as integers."""
     walk.pass_by(op.reads[0].axes, 1)
     walk.pass_by(op.write.axes, 8)
     walk.pass_by(op.write.axes, op.write.itemsize)
-    return _each(walk, op, taken)
+    return _each(walk, op, grad)
 
 
-def _even(walk: Gradients, op: Op, taken: Tensor) -> Tensor:
+def _even(walk: Gradients, op: Op, grad: Tensor) -> Tensor:
     """Of what was every second element in turn: the gradient of the even ones, in a tensor of their
     whole, and that of the odd ones with its sign turned."""
     (x,) = op.reads
@@ -116,20 +116,20 @@ def _even(walk: Gradients, op: Op, taken: Tensor) -> Tensor:
     walk.give(x, even)
     odd = walk.new(x, (*x.axes[:-1], "d_2"))
     walk.look()
-    walk.drop(taken)
+    walk.drop(grad)
     return odd
 
 
-def _halves(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
+def _halves(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
     """Of the two halves of a head: the gradient of one with its sign turned, beside that of the
     other, of which it is a view."""
     (x,) = op.reads
     walk.pass_by((*x.axes[:-1], "d_2"), op.write.itemsize)
     walk.look()
-    return _each(walk, op, taken)
+    return _each(walk, op, grad)
 
 
-def _of_quotient(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
+def _of_quotient(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
     """``grad / y`` for x, and ``-grad · (x / y) / y`` for y, as large as what the op wrote."""
     wide = op.write.axes, op.write.itemsize
     x, y = op.reads
@@ -141,61 +141,61 @@ def _of_quotient(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
     return [Gradient(x, numerator), Gradient(y, walk.new(y, *wide))]
 
 
-def _of_length(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
+def _of_length(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
     """``x · (grad / y)``, and 0 where y is 0."""
     walk.pass_by(op.write.axes, op.write.itemsize)
     walk.pass_by(op.write.axes, 1)
-    return _each(walk, op, taken)
+    return _each(walk, op, grad)
 
 
-def _put(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
+def _put(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
     """Zeros that the gradient is put into; a copy of them under a dispatch mode: index_backward."""
     if not walk.in_place:
         walk.pass_by(op.reads[0].axes, op.reads[0].itemsize)
-    return _each(walk, op, taken)
+    return _each(walk, op, grad)
 
 
-def _where(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
+def _where(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
     """The gradient by a mask of booleans."""
     walk.pass_by(op.write.axes, 1)
-    return _each(walk, op, taken)
+    return _each(walk, op, grad)
 
 
-def _exchanged(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
+def _exchanged(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
     """A tensor that ranks send each other lies in one piece."""
     walk.pass_by(op.write.axes, op.write.itemsize)
-    return _each(walk, op, taken)
+    return _each(walk, op, grad)
 
 
-def _passed(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
+def _passed(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
     """The gradient itself."""
-    return [Gradient(t, walk.share(taken)) for t in _wanted(op)]
+    return [Gradient(t, walk.share(grad)) for t in _wanted(op)]
 
 
-def _negated(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
+def _negated(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
     """The gradient itself, and it with its sign turned."""
     first, second = op.reads
-    return [Gradient(t, walk.share(taken) if t is first else walk.new(second)) for t in _wanted(op)]
+    return [Gradient(t, walk.share(grad) if t is first else walk.new(second)) for t in _wanted(op)]
 
 
-def _viewed(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
+def _viewed(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
     """A view of the gradient for each."""
-    return [Gradient(t, walk.view(taken, t.axes)) for t in _wanted(op)]
+    return [Gradient(t, walk.view(grad, t.axes)) for t in _wanted(op)]
 
 
-def _heads(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
+def _heads(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
     """A view that lies in another order than its axes say."""
-    return [Gradient(t, walk.view(taken, t.axes, "permuted")) for t in _wanted(op)]
+    return [Gradient(t, walk.view(grad, t.axes, "permuted")) for t in _wanted(op)]
 
 
-def _by_head(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
+def _by_head(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
     """A copy where the gradients of heads lie side by side, and not the heads of a token."""
     (x,) = op.reads
-    there = taken.role in ("by image", "as read") or (walk.layout.one_head and "a" in op.write.axes)
-    return [Gradient(x, walk.view(taken, x.axes) if there else walk.new(x))]
+    there = grad.role in ("by image", "as read") or (walk.layout.one_head and "a" in op.write.axes)
+    return [Gradient(x, walk.view(grad, x.axes) if there else walk.new(x))]
 
 
-def _attended(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
+def _attended(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
     """A tensor for each operand, in an order of the kernel's own; cards' flash kernels write those
     of operands as these lie."""
     ordered = op.kernel == "efficient" or walk.layout.platform == "cpu"
@@ -207,14 +207,14 @@ def _attended(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
     ]
 
 
-def _over_images(walk: Gradients, op: Op, taken: Tensor) -> Tensor:
+def _over_images(walk: Gradients, op: Op, grad: Tensor) -> Tensor:
     """A mask that was repeated: the sum of what every image has of it, without the padding."""
     if walk.one_image:
-        return taken
+        return grad
     *outer, last = op.write.axes
     total = walk.new(op.write, (*outer, str(last).removesuffix("8")))
     walk.look()
-    walk.drop(taken)
+    walk.drop(grad)
     return total
 
 
@@ -228,44 +228,44 @@ def _of_mask(walk: Gradients, mask: Tensor) -> Gradient:
     return Gradient(mask, value)
 
 
-def _unfolded(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
+def _unfolded(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
     """Heads and images in one axis: a view, unless tokens lie between them."""
-    apart = taken.role == "by image" and not (walk.one_image or walk.layout.one_head)
-    like = "as read" if taken.role == "by image" and walk.one_image else taken.role
+    apart = grad.role == "by image" and not (walk.one_image or walk.layout.one_head)
+    like = "as read" if grad.role == "by image" and walk.one_image else grad.role
     (x,) = op.reads
-    return [Gradient(x, walk.new(x) if apart else walk.view(taken, x.axes, like))]
+    return [Gradient(x, walk.new(x) if apart else walk.view(grad, x.axes, like))]
 
 
-def _folded(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
+def _folded(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
     """Tokens first again: a view of what lies so, else a copy."""
     (x,) = op.reads
     one = walk.one_image and walk.layout.one_head
-    there = taken.role == "as read" or one
-    return [Gradient(x, walk.view(taken, x.axes) if there else walk.new(x))]
+    there = grad.role == "as read" or one
+    return [Gradient(x, walk.view(grad, x.axes) if there else walk.new(x))]
 
 
-def _cast(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
+def _cast(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
     """A copy in the type that was cast."""
     return [Gradient(op.reads[0], walk.new(op.reads[0]))]
 
 
-def _of_parameter(walk: Gradients, op: Op, taken: Tensor) -> list[Gradient]:
+def _of_parameter(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
     """The gradient of a read part of a parameter is the gradient of the parameter."""
     assert op.weight is not None
-    return [Gradient(op.weight, walk.share(taken))]
+    return [Gradient(op.weight, walk.share(grad))]
 
 
-def _copied(walk: Gradients, op: Op, taken: Tensor) -> Tensor:
+def _copied(walk: Gradients, op: Op, grad: Tensor) -> Tensor:
     """Lays a gradient out anew."""
-    value = walk.new(taken)
+    value = walk.new(grad)
     walk.look()
-    walk.drop(taken)
+    walk.drop(grad)
     return value
 
 
-def _adjacent(walk: Gradients, op: Op, taken: Tensor) -> Tensor:
+def _adjacent(walk: Gradients, op: Op, grad: Tensor) -> Tensor:
     """bmm folds images and heads into one axis, which a permuted gradient of several has not."""
-    return taken if walk.one_image or taken.role != "permuted" else _copied(walk, op, taken)
+    return grad if walk.one_image or grad.role != "permuted" else _copied(walk, op, grad)
 
 
 # the rules that the rows of engine.kinds name; derivatives.yaml says what each node computes

@@ -1,8 +1,8 @@
-"""The loss of a training step, lowered: what it computes of a model's outputs, and keeps.
+"""The loss of a training step as lowered ops, with the tensors that it saves for backward.
 
-Class scores have a cross entropy on class indices: of two heads one each, added; of scores for
-every token one over all tokens. Features, which no scores are made of, have their mean: a loss that
-keeps nothing.
+Class scores have a cross entropy on class indices: two heads have one each, and their sum; scores
+of every token have one over all tokens. A model that returns features has their mean as its loss,
+which saves nothing.
 """
 
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ def criterion(outputs: tuple[Tensor, ...], classes: bool, precision: str, platfo
 
 
 def targets(outputs: Iterable[Tensor]) -> tuple[Tensor, ...]:
-    """What the caller has beside the inputs: a class index for each vector of scores, the same for
+    """The targets that the caller holds: a class index for each vector of scores, the same for
     every head."""
     shapes = dict.fromkeys(x.axes[:-1] for x in outputs)
     return tuple(Tensor("targets", axes, "index", itemsize=8) for axes in shapes)

@@ -90,7 +90,7 @@ def _forward(attention: str, mode: Mode, masked: bool) -> str:
 
 
 def passes(structure: AnyStructure, mode: Mode) -> Iterator[Callable[[Node], Node]]:
-    """What makes the declared tree into the lowered one, in the order that it is applied."""
+    """The passes that lower a declared tree, in the order in which they are applied."""
     if mode.split:
         if mode.adapted:
             raise NotCovered("adapters of layers that tensor-parallel ranks share")

@@ -61,12 +61,12 @@ def _open_clip(c: ClipStructure, m: Module, vision: Node, text: Node) -> Tensor:
 def _transformers(c: ClipStructure, m: Module, vision: Node, text: Node) -> Tensor:
     """Both towers, then both lengths. The forward returns tokens and features of both towers and
     the logits beside its loss, and holds them by name until then."""
-    own, other = _tokens(vision), _tokens(text)
-    vision = vision._replace(also=(*vision.also, own))
-    text = text._replace(also=(*text.also, other))
+    of_images, of_text = _tokens(vision), _tokens(text)
+    vision = vision._replace(also=(*vision.also, of_images))
+    text = text._replace(also=(*text.also, of_text))
     x = _projected(c, m, m.add(vision))
     y = m.add(text)
-    m.hold(own, other, x, y)
+    m.hold(of_images, of_text, x, y)
     divided = _divided if c.library == "transformers.clip" else _by_length
     x, y = divided(m, x), divided(m, y)
     logits = m.op("matmul", y, x, axes=_PAIRS[::-1], over=x.axes[-1:])
@@ -89,7 +89,7 @@ def _projected(c: ClipStructure, m: Module, x: Tensor) -> Tensor:
     return linear(m, "visual_projection", x, "O", bias=False) if c.projection else x
 
 
-# what each library calls the norm behind the blocks, and the blocks
+# names of the final norm and of the list of blocks, over all libraries
 _LAST = ("norm", "ln_final", "ln_f", "blocks", "transformer.resblocks", "h")
 
 

@@ -34,14 +34,14 @@ class Parameter(NamedTuple):
 
 
 def _place(parent: Node, child: Node) -> tuple[bool, int]:
-    """Parameters come before modules. A parameter that is no layer's is a node of its own."""
+    """Parameters come before modules. A parameter outside of all layers is a node of its own."""
     later = parent.registered
     return child.type != "Parameter", later.index(child.name) + 1 if child.name in later else 0
 
 
 def parameters(tree: Node) -> Iterator[Parameter]:
-    """The parameters of a tree in the order of ``model.parameters()``: those that sit on a module
-    come before those of its children."""
+    """The parameters of a tree in the order of ``model.parameters()``: the parameters of a module
+    itself come before those of its children."""
     yield from _below(tree, "", (), (), count(1))
 
 
@@ -62,8 +62,8 @@ def _below(
 
 
 def one_by_one(parameters: Iterable[Parameter], depth: int = 0) -> Iterator[Parameter]:
-    """Parameters as an optimizer goes through them: those of equal layers twice, since the last of
-    a layer stands before the first of the next one."""
+    """Parameters in an optimizer's order. A run of equal layers is listed twice, so that the last
+    parameter of a layer also stands before the first one of the next layer."""
     for run, group in groupby(parameters, key=lambda parameter: parameter.runs[depth : depth + 1]):
         if not run:
             yield from group

@@ -106,9 +106,9 @@ def _cut(layers: Iterable[Node], every: int) -> Iterator[tuple[list[Piece], int]
             yield [(layer, every)], left // every
             left %= every
         while left:
-            taken = min(room, left)
-            group.append((layer, taken))
-            room, left = room - taken, left - taken
+            count = min(room, left)
+            group.append((layer, count))
+            room, left = room - count, left - count
             if not room:
                 yield group, 1
                 group, room = [], every

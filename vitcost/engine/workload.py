@@ -183,9 +183,9 @@ class Workload:
         return self.step()
 
     def alive(self, look: int | None, training: bool) -> "tuple[Alive, ...]":
-        """What is alive at a look of the step or of the forward pass in eval, by who made it; None
-        is the end."""
-        raise NotCovered("what is alive at one moment, by module")
+        """The tensors alive at a look of the step, or of the forward pass in eval, by the module
+        that made them; None is the end."""
+        raise NotCovered("the tensors alive at one moment, by module")
 
     def bounding(self, onto: bool = False) -> "tuple[Event, ...]":
         """The same of a step under a loss that keeps no less than any, for a bound where the exact
@@ -238,7 +238,7 @@ class _Lowered(Workload):
     ) -> None:
         self.config, self.scenario, self.batch = config, scenario, batch
         self.given, self.parallel = given, parallel
-        # those of the model before ranks share its layers
+        # the sizes of the whole model, before ranks share its layers
         self.whole = sizes_of(config, batch) if sizes is None else sizes
         self._folded: Row | None = None
         mode = mode_of(config, scenario)
@@ -246,7 +246,7 @@ class _Lowered(Workload):
             layers_of_rank(_structure(config, batch == 1, training), self.whole, mode, parallel)
             for training in (False, True)
         ]
-        self._keys = [(structure, own) for structure, _, own in shared]
+        self._keys = [(structure, mode_of_rank) for structure, _, mode_of_rank in shared]
         self.sizes = shared[0][1]
         tree = self._tree(self.training)
         self._inputs, self.outputs = tree.inputs, (tree.output, *tree.also)

@@ -88,8 +88,8 @@ FIXED: Mapping[str, Mapping[str, str]] = {
 
 
 class Fixed(NamedTuple):
-    """Terms in letters, with the numbers that they are; those of a comparison are orders of growth,
-    whose rounding ``rounded`` has."""
+    """Terms in letters and their values. Terms of a comparison are orders of growth, which
+    ``rounded`` holds as text."""
 
     terms: Mapping[str, str]
     rounded: Mapping[str, str]
@@ -171,7 +171,7 @@ def put_in(formula: str, numbers: Mapping[str, Size]) -> str:
     >>> put_in("12*h**2 + log(h)", {"h": 768})
     '12*768**2 + log(768)'
     """
-    return re.sub(r"[^\W\d]\w*", lambda found: str(numbers.get(found[0], found[0])), formula)
+    return re.sub(r"[^\W\d]\w*", lambda letter: str(numbers.get(letter[0], letter[0])), formula)
 
 
 def value_of(formula: str, numbers: Mapping[str, Size]) -> int:

@@ -342,9 +342,10 @@ class _Both(NamedTuple):
 
 
 def _both(config: Config, scenario: Scenario, memory: bool = False) -> _Both:
-    """The two of a model: those of its memory where letters give its memory, and where adding them
-    up takes no longer than a reader waits."""
-    # as it is among other batches
+    """The workload of a model in numbers and in letters. For memory, letters are used where the
+    model has them and their sum is ready before a reader loses patience; else numbers stand for
+    both."""
+    # the structure of any batch, not that of batch 1
     exact = workload(config, scenario).at(scenario.batch)
     if memory and not exact.has_letters:
         return _Both(exact, exact)

@@ -91,12 +91,12 @@ def basis_of(
     gpu: "str | Card",
     *,
     anchors: Sequence[Anchor] = (),
-    own: Mapping[str, Card] | None = None,
+    users_cards: Mapping[str, Card] | None = None,
     calibrations: Sequence[Calibration] = (),
 ) -> Basis:
     """The constants that a model's time has on a card.
 
-    ``own`` are the user's cards by name, ``calibrations`` the user's constants, which come before
+    ``users_cards`` are by name; ``calibrations`` are the constants of the user, which come before
     the shipped ones, ``anchors`` what the card was measured to do.
 
     >>> asked = asked_of(resolve("vit_base_patch16_224").config)
@@ -104,7 +104,7 @@ def basis_of(
     >>> on.rates.basis, on.kernels, on.least_batch
     ('calibrated', ('flash',), 16)
     """
-    row = card(gpu, own)
+    row = card(gpu, users_cards)
     scenario = on_platform(scenario, row)
     check_half(row, scenario)
     known = [*calibrations, *shipped(row)]

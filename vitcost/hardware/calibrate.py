@@ -47,8 +47,8 @@ _FEWEST = 3
 
 
 def fitted(measurements: Sequence[Measurement]) -> tuple[float, ...]:
-    """The constants that fit measurements of one card and setup best: those that the host does not
-    bound, as long as there are enough.
+    """The constants that fit the measurements of one card and setup best. Measurements that the
+    host bounds are left out as long as enough others are there.
 
     >>> from vitcost.hardware.work_classes import setup_of
     >>> from vitcost.hardware.measurements import Row, measurement
@@ -109,8 +109,9 @@ def host_of_rows(measurements: Sequence[Measurement]) -> float | None:
 
 
 def held_out(measurements: Sequence[Measurement]) -> tuple[list[float], list[float]]:
-    """Predicted seconds, each by a fit on widths other than the model's own: those of the even
-    widths in order of size, and those of the odd. Empty where there is one width alone.
+    """Predicted seconds, each by a fit on widths other than the model's own. Widths in order of
+    size are split into even and odd places; each half is predicted by a fit on the other half.
+    Empty where all models have one width.
 
     >>> from vitcost.hardware.work_classes import setup_of
     >>> from vitcost.hardware.measurements import Row, measurement

@@ -145,14 +145,14 @@ def _in_order(kernels: Iterable[Call]) -> Iterator[Call]:
 def amount(call: Call, setup: Setup) -> tuple[str, Work]:
     """The class of a kernel, empty for one that plain ViTs have too, and its work: that of a class
     is not yet weighed, so that sums over kernels hold under every weight."""
-    kind, own = class_of(call, setup), call.defined if call.phase == "forward" else 0
+    kind, defined = class_of(call, setup), call.defined if call.phase == "forward" else 0
     if kind:
         flops, moved = amounts(call, kind)
         serial = _serial(call) if kind == SERIAL else 0
         work = Work(map_flops=flops, map_bytes=moved, serial=serial)
     else:
         work = _plain(call, setup)
-    return kind, work._replace(launches=1, flops=own)
+    return kind, work._replace(launches=1, flops=defined)
 
 
 def weighed(kind: str, backward: bool, work: Work, setup: Setup) -> Work:

@@ -80,8 +80,8 @@ def weight_of(kind: str, setup: Setup, backward: bool) -> tuple[int, int]:
     column, forward = column_of(setup), column_of(setup._replace(training=False))
     known = {**VERSIONS[forward], **VERSIONS[column]}
     factor = known[min(known, key=lambda torch: abs(_number(torch) - _number(setup.torch)))]
-    own = getattr(WEIGHTS[kind], column if backward else forward)
-    flops, moved = (round(factor * each * WEIGHED) for each in own)
+    weights = getattr(WEIGHTS[kind], column if backward else forward)
+    flops, moved = (round(factor * each * WEIGHED) for each in weights)
     return flops, moved
 
 

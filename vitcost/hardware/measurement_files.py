@@ -110,11 +110,11 @@ def check_throughput(
     users_cards = own_cards(gpu_file)
     rows = _read(files, given)
     if held_out:
-        scored = score_held_out(rows, own=users_cards)
+        scored = score_held_out(rows, users_cards=users_cards)
     else:
         paths = several("calibration", calibration, str)
         mine = [row for path in paths for row in load_calibrations(path)]
-        scored = score(rows, own=users_cards, calibrations=mine)
+        scored = score(rows, users_cards=users_cards, calibrations=mine)
     if not any(file.covered for file in scored.files):
         missed = next((row for file in scored.files for row in file.not_covered), None)
         one = "constants are fitted to other widths of a card, and there are none"

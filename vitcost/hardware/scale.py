@@ -1,4 +1,4 @@
-"""Constants from timings that others printed: those that are usual in a mode, by one factor.
+"""Constants from published timings: the usual constants of a mode, times one factor.
 
 A source prints one or two models, too few to tell the constants of a card apart; one factor for all
 of them is what such timings agree on, between models, batches and sources. Versions of torch are

@@ -133,7 +133,7 @@ class Score(Result):
 def score(
     rows: Iterable[Row],
     *,
-    own: Mapping[str, Card] | None = None,
+    users_cards: Mapping[str, Card] | None = None,
     calibrations: Sequence[Calibration] = (),
 ) -> Score:
     """Every row against what ``predict`` says of it, by file.
@@ -148,7 +148,7 @@ def score(
     """
     files: list[FileScore] = []
     for name, group in _by_file(rows).items():
-        measured, others = covered(group, own, traced=True)
+        measured, others = covered(group, users_cards, traced=True)
         guesses: list[Guess] = []
         for m in measured:
             try:
@@ -162,7 +162,7 @@ def score(
     return Score(tuple(files))
 
 
-def score_held_out(rows: Iterable[Row], *, own: Mapping[str, Card] | None = None) -> Score:
+def score_held_out(rows: Iterable[Row], *, users_cards: Mapping[str, Card] | None = None) -> Score:
     """Every row against a fit on the file's other widths; other families against a fit on all the
     plain models. An error is the mean of those of the two halves.
 
@@ -177,7 +177,7 @@ def score_held_out(rows: Iterable[Row], *, own: Mapping[str, Card] | None = None
     """
     files: list[FileScore] = []
     for name, group in _by_file(rows).items():
-        measured, others = covered(group, own)
+        measured, others = covered(group, users_cards)
         plain = [m for m in measured if m.kind == "plain"]
         even = set(sorted({m.width for m in plain})[::2])
         halves = [

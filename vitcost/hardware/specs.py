@@ -172,7 +172,7 @@ def _asked(text: "str | Card", users_cards: Mapping[str, Card] | None) -> Card:
             return own_card(name, figures)
         # its figures are not those of the card of this name
         name = text
-    return own_card(name, figures, own=users_cards)
+    return own_card(name, figures, users_cards=users_cards)
 
 
 def _described(text: str, users_cards: Mapping[str, Card] | None) -> Card:
@@ -220,7 +220,7 @@ def own_card(
     name: str,
     figures: Mapping[str, Any],
     source: str = "given",
-    own: Mapping[str, Card] | None = None,
+    users_cards: Mapping[str, Card] | None = None,
 ) -> Card:
     """A card that the user describes, in the table's own fields and units.
 
@@ -232,7 +232,7 @@ def own_card(
     >>> own_card("mine", {"like": "rtx4090", "power_w": 300}).peaks.bf16
     165.2
     """
-    base = card(str(figures["like"]), own) if "like" in figures else Card(name, "", Peaks())
+    base = card(str(figures["like"]), users_cards) if "like" in figures else Card(name, "", Peaks())
     peaks = {f"{kind}_tflops": kind for kind in Peaks._fields}
     known = [*peaks, *_FIGURES, "usable_bytes", "vendor", "year", "like", "architecture"]
     for key, value in figures.items():

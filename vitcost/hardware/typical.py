@@ -1,4 +1,4 @@
-"""Constants of a card that nobody measured in a mode: those of cards that were.
+"""Constants of a card without measurements in a mode, from cards that were measured in it.
 
 The *usual* constants of a mode are the mean over the cards that timm's files cover, which are
 GeForce cards. A card of another kind takes longer by one factor for all of them: published timings

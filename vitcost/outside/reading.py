@@ -189,7 +189,7 @@ def parse_toml(path: str | Path, text: str, kind: Kind) -> dict[str, Any]:
     import tomllib
 
     # a key's dots are counted before tomllib reads it, whose time is their square
-    bare = _TOML_TEXT.sub(lambda found: "" if found[0][0] == "#" else "s", text)
+    bare = _TOML_TEXT.sub(lambda token: "" if token[0][0] == "#" else "s", text)
     if any(key[0].count(".") > _MAX_DOTS for key in _TOML_KEY.finditer(bare)):
         raise _too_deep(path, kind)
     try:

@@ -159,4 +159,4 @@ def _word(text: str) -> str:
 
 
 def _parts(text: str) -> str:
-    return _PART.sub(lambda found: _PARTS[found[0]], text)
+    return _PART.sub(lambda part: _PARTS[part[0]], text)

@@ -67,11 +67,11 @@ def _activations(report: Report) -> Iterator[str]:
         yield f"activations, at most, of {of}: the digest has another number of classes"
 
 
-def _stored(own: Inference) -> str:
+def _stored(inference: Inference) -> str:
     stored = {
-        "int8": own.int8_weights_bytes,
-        "fp8": own.fp8_weights_bytes,
-        "int4": own.int4_weights_bytes,
+        "int8": inference.int8_weights_bytes,
+        "fp8": inference.fp8_weights_bytes,
+        "int4": inference.int4_weights_bytes,
     }
     return ", ".join(f"{name} {shown(n, 'bytes')}" for name, n in stored.items() if n is not None)
 
@@ -91,17 +91,17 @@ PARTS = (
 
 
 def _training(report: Report) -> Table:
-    scenario, own = report.scenario, report.training
-    parts: PeakParts | None = own.peak_parts
+    scenario, training = report.scenario, report.training
+    parts: PeakParts | None = training.peak_parts
     rows = []
     for title, name in PARTS:
-        most, then = getattr(own, name, None), getattr(parts, name, None)
+        most, then = getattr(training, name, None), getattr(parts, name, None)
         # a row stands for bytes that a scenario asks for
         if most or then:
             rows.append(Row((title, then, most)))
-    if own.peak_bytes is not None:
-        peak = "peak of a step" if own.peak_is == "exact" else "peak of a step, at most"
-        rows.append(Row((peak, own.peak_bytes, None), "total"))
+    if training.peak_bytes is not None:
+        peak = "peak of a step" if training.peak_is == "exact" else "peak of a step, at most"
+        rows.append(Row((peak, training.peak_bytes, None), "total"))
     recipe = f"{scenario.recipe}: {scenario.precision}, {scenario.optimizer}"
     return Table(
         f"Training memory, {_batch(report)}{_rank(scenario)}, {recipe}",
@@ -111,7 +111,7 @@ def _training(report: Report) -> Table:
             "alone: each part by itself; they do not peak together. saved for backward: what "
             "autograd holds after the forward pass and the loss",
             *_loss(report),
-            *_peak(own),
+            *_peak(training),
         ),
     )
 
@@ -127,15 +127,15 @@ def _loss(report: Report) -> Iterator[str]:
         yield "loss: cross entropy of class scores of every token"
 
 
-def _peak(own: Training) -> Iterator[str]:
+def _peak(training: Training) -> Iterator[str]:
     """The moment of the peak; of a bound its reason and its assumptions."""
-    if own.peak_at:
-        yield f"peak of a step: {own.peak_at}"
-    if own.peak_is == "bounded":
-        assumed = f"; assumed: {'; '.join(own.assumed)}" if own.assumed else ""
-        yield f"at most: no exact peak is known ({own.missing}){assumed}"
-    elif own.missing:
-        yield f"no peak: {own.missing}"
+    if training.peak_at:
+        yield f"peak of a step: {training.peak_at}"
+    if training.peak_is == "bounded":
+        assumed = f"; assumed: {'; '.join(training.assumed)}" if training.assumed else ""
+        yield f"at most: no exact peak is known ({training.missing}){assumed}"
+    elif training.missing:
+        yield f"no peak: {training.missing}"
 
 
 def _rank(scenario: Scenario) -> str:
@@ -148,8 +148,8 @@ def _rank(scenario: Scenario) -> str:
 
 def _rules(report: Report) -> Table:
     """Each rule beside the exact bytes, and its share of them where the rule is made for these."""
-    thumb, own = report.rule_of_thumb, report.training
-    states = own.weights_bytes + own.gradients_bytes + own.optimizer_bytes
+    thumb, training = report.rule_of_thumb, report.training
+    states = training.weights_bytes + training.gradients_bytes + training.optimizer_bytes
     engine = PRECISIONS[report.scenario.precision].engine
     mixed = engine == "amp" or report.scenario.recipe != "torch"
     inferred = thumb.inference_bytes, report.inference.weights_bytes
@@ -165,7 +165,7 @@ def _rules(report: Report) -> Table:
     ]
     formula = thumb.saved_activations_formula
     if formula is not None:
-        saved = thumb.saved_activations_bytes, own.saved_activations_bytes
+        saved = thumb.saved_activations_bytes, training.saved_activations_bytes
         rows.append(
             _rule(
                 "saved for backward",

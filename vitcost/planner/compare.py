@@ -43,7 +43,7 @@ class Comparison(Result):
 
     compared: tuple[Compared, ...]
     names: tuple[str, ...]  # of the quantities
-    shown: tuple[str, ...]  # the quantities of a page: those that were named, in that order
+    shown: tuple[str, ...]  # the quantities of a page, in the order in which they were named
     explained: bool = False
     pareto: tuple[str, str] | None = None
     # combinations that cannot be, by reason
@@ -140,9 +140,9 @@ def compare(
     A model is what ``report`` takes, a report, the path of a saved ``report --json``, or a pattern
     over names, ``swin*``; ``all_timm`` adds every architecture of timm. ``flags`` are the keywords
     of ``report``, the same for all but the reports, which were made under their own. ``quantities``
-    are shown in the order in which they are named, the time of a card behind them; those of costs
-    need a ``price`` of a card and hour, as for ``serve``, or the ``samples`` (and ``epochs``) of a
-    run. ``why`` explains the differences to the first model by layer. ``vary`` compares every
+    are shown in the order in which they are named, the time of a card behind them; quantities of
+    costs need a ``price`` of a card and hour, as for ``serve``, or the ``samples`` (and ``epochs``)
+    of a run. ``why`` explains the differences to the first model by layer. ``vary`` compares every
     combination of some fields' values too, as ``sweep`` has them, up to a thousand, and of
     ``model`` and ``gpu``, of which several are a row each. Combinations that cannot be, and names
     of a pattern without an answer, are counted in ``skipped``. ``pareto`` names two quantities

@@ -242,8 +242,8 @@ def _own_fields(data: Mapping[str, Any]) -> dict[str, Any]:
     name = data["model"]["name"]
     if not is_name(name):
         # a file, or code, has changed itself; a name from a digest says its classes
-        own = data["model"]["config"]
-        return {key: own[key] for key in ("num_classes",) if key in own}
+        config = data["model"]["config"]
+        return {key: config[key] for key in ("num_classes",) if key in config}
     defaults = resolve(name).config.to_dict()
     changed: dict[str, Any] = {}
     for field, was in _apart(data["model"]["config"]):

@@ -72,8 +72,8 @@ class Evaluator:
 
     @property
     def apart(self) -> list[Axis]:
-        """The fields of which each combination is described alone: those that are no columns, and
-        the depth where layers are counted off."""
+        """The axes whose values cannot be arrays: fields that change the structure, and the depth
+        where a flag counts layers (``every:2``). Each combination of them is a model of its own."""
         flags = {**self.base.flags, **self.flags}
         given = [[flags.get(name)] for name in ("checkpointing", "freeze")]
         varied = [axis.values for axis in self.outside if axis.name in ("checkpointing", "freeze")]

@@ -1,4 +1,4 @@
-"""The models of a comparison: those that are named, that match a pattern, and all of timm's."""
+"""The models of a comparison: names, names that match a pattern, and all of timm's."""
 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias

@@ -1,4 +1,4 @@
-"""What a batch needs on one card: the number that ``fit`` inverts, the one that a report has."""
+"""Bytes that a batch needs on one card: the number of a report, which ``fit`` inverts."""
 
 from typing import NamedTuple
 

@@ -187,7 +187,7 @@ def _order(row: ServeRow) -> tuple[bool, bool, float, int]:
 def _cards(
     gpu: "str | Card | Sequence[str | Card]", users_cards: Mapping[str, Card], costs: Prices
 ) -> tuple[Card, ...]:
-    """The cards that are asked for, each once: those with a price where none is named."""
+    """The cards that are asked for, each once; without a name, every card with a price."""
     cards = tuple(dict.fromkeys(asked_cards(gpu or costs.cards, users_cards)))
     if not cards:
         raise ConfigError("no card: name one or several, gpu, or give prices, CARD=2.5/h")

@@ -71,10 +71,10 @@ def install() -> None:
     ...     torch.empty(2, 3, device=CARD).device.type
     'card'
     """
-    taken = torch._C._get_privateuse1_backend_name()
-    if taken not in ("privateuseone", CARD):
+    backend = torch._C._get_privateuse1_backend_name()
+    if backend not in ("privateuseone", CARD):
         raise NotCovered(
-            f"the rules of a card are traced by torch's backend PrivateUse1, which {taken} has "
+            f"the rules of a card are traced by torch's backend PrivateUse1, which {backend} has "
             "here: trace under --platform cpu, or in a process without it"
         )
     try:

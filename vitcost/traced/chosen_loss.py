@@ -71,8 +71,8 @@ def _called(function: Callable[..., Any], output: Any, batch: Any) -> Any:
     except (TypeError, ValueError):
         return function(output)
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    taken = [p for p in parameters if p.kind in positional and p.default is p.empty]
-    return function(output, batch) if len(taken) == 2 else function(output)
+    required = [p for p in parameters if p.kind in positional and p.default is p.empty]
+    return function(output, batch) if len(required) == 2 else function(output)
 
 
 def _scalar(loss: Any, name: str) -> Tensor:

@@ -33,9 +33,9 @@ class _Call(NamedTuple):
 
 
 def run(head: Head, classes: int, batch: int) -> Pass:
-    """The calls of a pass at a batch whose tensors have a side for the classes: the layer's, and in
-    training those of the cross entropy and of the layer's backward. Storages of parameters, which
-    outlive the pass, are -1; those of other tensors are numbered as they come.
+    """The calls of a pass at a batch whose tensors have a side for the classes: the calls of the
+    layer, and in training also of the cross entropy and of the layer's backward. Storages of
+    parameters, which outlive the pass, are -1; other storages are numbered in order.
 
     >>> own = Head("head", 8, True, 1000, 5, "fp32", training=False)
     >>> [(o.name, o.flops, o.writes[0].shape) for o in run(own, 5, 2).operators]
@@ -61,16 +61,16 @@ _X, _B16, _W16, _OUT, _LOG, _WIDE, _BACK, _NARROW, _SCORES, _GX, _GW, _GB, _GW32
 def _forward(head: Head, k: int, b: int) -> list[_Call]:
     h, low, top = head.inputs, _low(head), head.top
     bias, weight, x, out = _of("float32", k), _of("float32", k, h), _of(low, b, h), _of(low, b, k)
-    found = []
+    calls = []
     if head.engine == "amp":
         if head.bias:
-            found.append(_call("_to_copy", top, (bias, _of(low, k)), (-1, _B16)))
-        found.append(_call("_to_copy", top, (weight, _of(low, k, h)), (-1, _W16)))
+            calls.append(_call("_to_copy", top, (bias, _of(low, k)), (-1, _B16)))
+        calls.append(_call("_to_copy", top, (weight, _of(low, k, h)), (-1, _W16)))
     arrays, touched = [x, _of(low, h, k, turned=True), out], [_X, _as(head, _W16), _OUT]
     if head.bias:
         arrays, touched = [_of(low, k), *arrays], [_as(head, _B16), *touched]
     name = "addmm" if head.bias else "mm"
-    return [*found, _call(name, top, arrays, touched, flops=2 * b * h * k)]
+    return [*calls, _call(name, top, arrays, touched, flops=2 * b * h * k)]
 
 
 def _trained(head: Head, k: int, b: int) -> list[_Call]:
@@ -79,34 +79,34 @@ def _trained(head: Head, k: int, b: int) -> list[_Call]:
     scores, wide = _of(low, b, k), _of("float32" if amp else low, b, k)
     one, targets = wide._replace(shape=()), _of("int64", b)
     kept = _WIDE if amp else _LOG
-    found = [_call("_log_softmax", _LOSS, (scores, scores), (_OUT, _LOG))]
+    calls = [_call("_log_softmax", _LOSS, (scores, scores), (_OUT, _LOG))]
     if amp:
-        found.append(_call("_to_copy", _LOSS, (scores, wide), (_LOG, _WIDE)))
-    found += [
+        calls.append(_call("_to_copy", _LOSS, (scores, wide), (_LOG, _WIDE)))
+    calls += [
         _call("nll_loss_forward", _LOSS, (wide, targets, one, one), (kept, -1, 20, 21), writes=2),
         _back(
             "nll_loss_backward", _LOSS, (one, wide, targets, one, wide), (22, kept, -1, 21, _BACK)
         ),
     ]
     if amp:
-        found.append(_back("_to_copy", _LOSS, (wide, scores), (_BACK, _NARROW)))
+        calls.append(_back("_to_copy", _LOSS, (wide, scores), (_BACK, _NARROW)))
     gradient = _NARROW if amp else _BACK
-    found.append(
+    calls.append(
         _back("_log_softmax_backward_data", _LOSS, (scores,) * 3, (gradient, _LOG, _SCORES))
     )
     x, weight, flops = _of(low, b, h), _of(low, k, h), 2 * b * h * k
     turned = _of(low, k, b, turned=True)
-    found += [
+    calls += [
         _back("mm", top, (scores, weight, x), (_SCORES, _as(head, _W16), _GX), flops),
         _back("mm", top, (turned, x, weight), (_SCORES, _X, _GW), flops),
     ]
     if head.bias:
-        found.append(_back("sum", top, (scores, _of(low, 1, k)), (_SCORES, _GB)))
+        calls.append(_back("sum", top, (scores, _of(low, 1, k)), (_SCORES, _GB)))
     if amp:
-        found.append(_back("_to_copy", top, (weight, _of("float32", k, h)), (_GW, _GW32)))
+        calls.append(_back("_to_copy", top, (weight, _of("float32", k, h)), (_GW, _GW32)))
         if head.bias:
-            found.append(_back("_to_copy", top, (_of(low, k), _of("float32", k)), (_GB, _GB32)))
-    return found
+            calls.append(_back("_to_copy", top, (_of(low, k), _of("float32", k)), (_GB, _GB32)))
+    return calls
 
 
 def _low(head: Head) -> str:
@@ -156,12 +156,12 @@ def head_of(digest: Digest) -> Head | None:
     ('fc', 2048, 1000)
     """
     classes = digest.classes
-    own = [(shape, linear, reached, top) for shape, linear, reached, top in digest.parameters
+    candidates = [(shape, linear, reached, top) for shape, linear, reached, top in digest.parameters
            if classes in shape]  # fmt: skip
-    if not classes or _CROSS_ENTROPY not in digest.notes or not own:
+    if not classes or _CROSS_ENTROPY not in digest.notes or not candidates:
         return None
-    weight, linear, reached, top = own[0]
-    rest = [(shape, linear, reached, top) for shape, linear, reached, top in own[1:]]
+    weight, linear, reached, top = candidates[0]
+    rest = [(shape, linear, reached, top) for shape, linear, reached, top in candidates[1:]]
     one = len(weight) == 2 and weight[0] == classes != weight[1]
     if not (one and linear and reached and rest in ([], [((classes,), True, True, top)])):
         return None
@@ -179,12 +179,12 @@ def head_of(digest: Digest) -> Head | None:
     return head
 
 
-def _scores(own: Run, head: Head, flops: Polynomial) -> bool:
+def _scores(traced: Run, head: Head, flops: Polynomial) -> bool:
     """Whether a pass has the layer in a module of so many FLOPs, and gives its scores."""
-    places = [i for i, top in enumerate(own.tops) if top.path == head.top and top.repeat == 1]
-    if len(places) != 1 or own.shapes[-1] != ((0, 1), (head.traced,)):
+    places = [i for i, top in enumerate(traced.tops) if top.path == head.top and top.repeat == 1]
+    if len(places) != 1 or traced.shapes[-1] != ((0, 1), (head.traced,)):
         return False
-    return own.costs[places[0]][Cost._fields.index("flops")] == flops
+    return traced.costs[places[0]][Cost._fields.index("flops")] == flops
 
 
 class OtherClasses(Digest):
@@ -213,18 +213,18 @@ class OtherClasses(Digest):
             for shape, linear, reached, top in super().parameters
         ]
 
-    def at_most(self, own: Run, batch: Size) -> str:
+    def at_most(self, traced: Run, batch: Size) -> str:
         """Why a pass may have fewer bytes at its peak than its looks say; empty: it has them.
 
         A look before the layer has as many as before. Where that is the highest of all, it is the
         peak with fewer classes too.
         """
         head = self._head
-        if own.by_class:
+        if traced.by_class:
             return ""
         if isinstance(batch, int) and head.classes < head.traced:
-            totals = [sum(value(part, batch) for part in parts) for parts in own.looks]
-            phase, path = (*own.places, ("", ""))[totals.index(max(totals))]
+            totals = [sum(value(part, batch) for part in parts) for parts in traced.looks]
+            phase, path = (*traced.places, ("", ""))[totals.index(max(totals))]
             if phase == "forward" and path.partition(".")[0] not in (head.top, _LOSS, ""):
                 return ""
         return (
@@ -234,45 +234,45 @@ class OtherClasses(Digest):
 
     def scenes(self, precision: str, one: bool) -> Scenes | None:
         if (precision, one) not in self._made:
-            own = super().scenes(precision, one)
-            made = None if own is None else self._changed(own, precision, one)
+            scenes = super().scenes(precision, one)
+            made = None if scenes is None else self._changed(scenes, precision, one)
             self._made[precision, one] = made
         return self._made[precision, one]
 
-    def _changed(self, own: Scenes, precision: str, one: bool) -> Scenes:
+    def _changed(self, scenes: Scenes, precision: str, one: bool) -> Scenes:
         head = self._head._replace(engine=PRECISIONS[precision].engine)
-        more = own.param_bytes * (head.classes - head.traced) * (head.inputs + head.bias)
-        step = own.step
+        more = scenes.param_bytes * (head.classes - head.traced) * (head.inputs + head.bias)
+        step = scenes.step
         if step is not None:
             step = _rerun(step, head._replace(training=True), one, more)
-        return own._replace(
-            weights_bytes=own.weights_bytes + more,
-            inference=_rerun(own.inference, head, one, 0),
+        return scenes._replace(
+            weights_bytes=scenes.weights_bytes + more,
+            inference=_rerun(scenes.inference, head, one, 0),
             step=step,
         )
 
 
-def _rerun(own: Run, head: Head, one: bool, gradients: int) -> Run:
+def _rerun(traced: Run, head: Head, one: bool, gradients: int) -> Run:
     """A pass with other classes, whose last look has so many bytes of gradients more."""
-    place = next(i for i, top in enumerate(own.tops) if top.path == head.top)
+    place = next(i for i, top in enumerate(traced.tops) if top.path == head.top)
     of_layer, of_loss = (_differences(head, path, one) for path in (head.top, _LOSS))
-    costs = list(own.costs)
+    costs = list(traced.costs)
     costs[place] = _sums(costs[place], of_layer)
     costs[-1] = _sums(_sums(costs[-1], of_layer), of_loss)
     scores = (head.traced,)
     shapes = [
         (*shape[:-1], (head.classes,)) if at >= place and shape[1:] == (scores,) else shape
-        for at, shape in enumerate(own.shapes)
+        for at, shape in enumerate(traced.shapes)
     ]
-    if own.by_class:
+    if traced.by_class:
         times = head.classes - head.traced
-        pairs = zip(own.looks, own.by_class, strict=True)
+        pairs = zip(traced.looks, traced.by_class, strict=True)
         looks = [_sums(parts, more, times) for parts, more in pairs]
     else:
         most = _most(head, one) if head.classes > head.traced else ((0,), (0,), (0,))
-        looks = [_sums(parts, most) for parts in own.looks[:-1]]
-        looks.append(_sums(own.looks[-1], _left(head, one, gradients)))
-    return own._replace(costs=tuple(costs), shapes=tuple(shapes), looks=tuple(looks), head=head)
+        looks = [_sums(parts, most) for parts in traced.looks[:-1]]
+        looks.append(_sums(traced.looks[-1], _left(head, one, gradients)))
+    return traced._replace(costs=tuple(costs), shapes=tuple(shapes), looks=tuple(looks), head=head)
 
 
 def _left(head: Head, one: bool, gradients: int) -> tuple[Polynomial, ...]:
@@ -283,7 +283,7 @@ def _left(head: Head, one: bool, gradients: int) -> tuple[Polynomial, ...]:
     return (0,), (0,), (more,) if one else (0, more)
 
 
-def ambiguous(own: Run) -> bool:
+def ambiguous(traced: Run) -> bool:
     """Whether a digest leaves open of which class of work the compiled kernels around the layer
     are: casts of its weights are fused with the kernels before it, and the sum of the gradient of
     its bias with those behind it.
@@ -293,10 +293,10 @@ def ambiguous(own: Run) -> bool:
     >>> ambiguous(traced.step)  # with the classes that it was traced with
     False
     """
-    if own.head is None or own.by_class:
+    if traced.head is None or traced.by_class:
         return False
-    around = {False: own.head.engine == "amp", True: own.head.training}
-    compiled = [sums for key, sums in own.sums.items() if key.partition("@")[0] == "compiled"]
+    around = {False: traced.head.engine == "amp", True: traced.head.training}
+    compiled = [sums for key, sums in traced.sums.items() if key.partition("@")[0] == "compiled"]
     return any(
         each.kind.startswith("fused ") and around[each.backward]
         for sums in compiled
@@ -317,9 +317,9 @@ def _most(head: Head, one: bool) -> tuple[Polynomial, ...]:
 
 
 def _sums(
-    own: tuple[Polynomial, ...], more: tuple[Polynomial, ...], times: int = 1
+    sums: tuple[Polynomial, ...], more: tuple[Polynomial, ...], times: int = 1
 ) -> tuple[Polynomial, ...]:
-    return tuple([plus(a, b, times) for a, b in zip(own, more, strict=True)])
+    return tuple([plus(a, b, times) for a, b in zip(sums, more, strict=True)])
 
 
 def _differences(head: Head, path: str, one: bool) -> tuple[Polynomial, ...]:
@@ -335,11 +335,11 @@ def _differences(head: Head, path: str, one: bool) -> tuple[Polynomial, ...]:
 
 
 def _cost(head: Head, path: str, classes: int, batch: int) -> list[int]:
-    own = run(head, classes, batch)
+    head_run = run(head, classes, batch)
     calls = [
-        (own.operators[number], touched)
-        for (number, where), touched in zip(own.calls, own.touched, strict=True)
-        if own.paths[where] == path
+        (head_run.operators[number], touched)
+        for (number, where), touched in zip(head_run.calls, head_run.touched, strict=True)
+        if head_run.paths[where] == path
     ]
     flops = sum(o.defined[0] for o, _ in calls)
     back = sum(o.defined_backward[0] for o, _ in calls)

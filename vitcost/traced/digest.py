@@ -120,7 +120,7 @@ class Run(NamedTuple):
     places: tuple[tuple[str, str], ...]  # phase and path of every look but the end
     looks: tuple[tuple[Polynomial, ...], ...]
     batch_bytes: Polynomial
-    attention: tuple[str, ...]  # what computes the attentions
+    attention: tuple[str, ...]  # kernels and products that compute attention
     kernels: tuple[str, ...]  # of scaled_dot_product_attention
     unknown: tuple[str, ...]  # numbers that an operator has no rule for
     left_out: tuple[str, ...]  # operators whose FLOPs no rule counts
@@ -129,8 +129,8 @@ class Run(NamedTuple):
     head: Head | None = None
 
     def work(self, way: str, batch: int) -> tuple[Sum, ...]:
-        """The sums of a way at a batch: those of ``way@N`` hold from N images on, where some kernel
-        is of another class."""
+        """The sums of a way at a batch. The sums of ``way@N`` hold from N images on, where some
+        kernel is of another class."""
         starts = [key for key in self.sums if key.partition("@")[0] == way]
         held = [key for key in starts if int(key.partition("@")[2] or 1) <= batch]
         return self.sums[max(held, key=lambda key: int(key.partition("@")[2] or 1))]
@@ -163,8 +163,8 @@ class Digest:
 
     @property
     def precisions(self) -> tuple[str, ...]:
-        own = dict.fromkeys(precision for precision, _ in self._places())
-        return (*own, *(name for name, of in self._same.items() if of in own))
+        traced = dict.fromkeys(precision for precision, _ in self._places())
+        return (*traced, *(name for name, of in self._same.items() if of in traced))
 
     @property
     def parameters(self) -> list[tuple[tuple[int, ...], bool, bool, str]]:
@@ -172,10 +172,10 @@ class Digest:
         pass reaches it, and its top-level module."""
         block = self._block
         kinds = [(tuple(s), bool(li), bool(r)) for s, li, r in block["weights"]]
-        found = []
+        parameters = []
         for top, kind, times in zip(*block["parameters"], strict=True):
-            found += [(*kinds[kind], block["names"][top])] * times
-        return found
+            parameters += [(*kinds[kind], block["names"][top])] * times
+        return parameters
 
     @property
     def classes(self) -> int:
@@ -255,7 +255,7 @@ BY_CLASS = " by class"
 
 
 def keys_of(block: Mapping[str, Any], number: int, column: str) -> list[object]:
-    """What each number of a column of a pass is of, by which passes are held against each other."""
+    """The key of each number of a column: numbers of two passes with equal keys belong together."""
     given = block["passes"][number]
     if column == "batch":
         return [0]
@@ -279,35 +279,36 @@ def keys_of(block: Mapping[str, Any], number: int, column: str) -> list[object]:
 
 
 def expected(other: Polynomial, one: bool) -> Polynomial:
-    """What the polynomial of another pass says of this one, which may be of one image."""
+    """The prediction of a polynomial from that of another pass; a pass of one image has its value
+    at batch 1."""
     return (value(other, 1),) if one and other else other
 
 
 def _sum(at: int, other: Polynomial, by_power: list[Any], divisor: int) -> Polynomial:
-    """A polynomial from what another pass says of it, and the differences by power of the batch; of
-    a column that differs in nothing there are none."""
-    found = [
+    """A polynomial: the prediction from another pass plus the stored differences, by power of the
+    batch. A column without differences stores none."""
+    sizes = [
         ((column[at] if column else 0) + (other[power] if power < len(other) else 0)) // divisor
         for power, column in enumerate(by_power)
     ]
-    found += [each // divisor for each in other[len(found) :]]
-    while len(found) > 1 and not found[-1]:
-        found.pop()
-    return tuple(found) or (0,)
+    sizes += [each // divisor for each in other[len(sizes) :]]
+    while len(sizes) > 1 and not sizes[-1]:
+        sizes.pop()
+    return tuple(sizes) or (0,)
 
 
 def _sums(
     block: Mapping[str, Any], rows: list[Any], columns: Mapping[str, list[Polynomial]], how: str
 ) -> tuple[Sum, ...]:
     places: dict[str, int] = {}
-    found = []
+    sums = []
     for kind, back, fields in rows:
         amounts = []
         for field in block["fields"][fields]:
             at = places[field] = places.get(field, -1) + 1
             amounts.append((field, columns[f"{how}.{field}"][at]))
-        found.append(Sum(block["names"][kind], bool(back), tuple(amounts)))
-    return tuple(found)
+        sums.append(Sum(block["names"][kind], bool(back), tuple(amounts)))
+    return tuple(sums)
 
 
 @cache
@@ -350,8 +351,8 @@ def read(path: str, name: str) -> Digest:
     >>> read(str(TIMM), "convnext_tiny").entry.image
     (3, 224, 224)
     """
-    found = index(path)
-    return Digest(found.entries[name], found, content(path, name))
+    listed = index(path)
+    return Digest(listed.entries[name], listed, content(path, name))
 
 
 def content(path: str, name: str) -> dict[str, Any]:
@@ -364,13 +365,13 @@ def content(path: str, name: str) -> dict[str, Any]:
     import json
     import zlib
 
-    found = index(path)
-    entry = found.entries[name]
+    listed = index(path)
+    entry = listed.entries[name]
     with Path(path).open("rb") as file:
-        file.seek(found.start + entry.start)
+        file.seek(listed.start + entry.start)
         data = file.read(entry.length)
     try:
-        block = zlib.decompressobj(zdict=found.dictionary).decompress(data)
+        block = zlib.decompressobj(zdict=listed.dictionary).decompress(data)
         read: dict[str, Any] = json.loads(block)
     except (zlib.error, ValueError) as error:
         raise ConfigError(f"{path}: a damaged digest of {name} ({error})") from None

@@ -1,6 +1,6 @@
-"""A digest of traces as a workload, and as a model: what a report, a fit or a plan asks of it.
+"""A digest of traces as a model and as a workload, for a report, a fit or a plan.
 
-A scenario that the digest does not hold is traced, where somebody who can is there.
+A scenario that the digest does not hold is traced where the library of the model is installed.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -24,9 +24,9 @@ from vitcost.traced.traced_workload import Traced, Traces
 
 __all__ = ["Digested", "DigestedModel"]
 
-# what a digest has of every precision: the flags that a module is traced under, at their defaults
+# the flags of a trace that a digest holds, in every precision: all at their defaults
 _HELD = How()
-# fields that a trace of the module may have otherwise
+# fields that a new trace of the module can change
 _FIELDS = ("num_classes", "img_size", "input_size", "in_chans", "input", "loss")
 
 
@@ -52,10 +52,10 @@ class DigestedModel(TracedModel):
 
     @property
     def reference(self) -> str:
-        found = self.digest.index
+        index = self.digest.index
         return (
-            f"the digest of a trace of every operator and storage by torch {found.torch} and "
-            f"{found.library}: sizes at a few batches, and the polynomials through them"
+            f"the digest of a trace of every operator and storage by torch {index.torch} and "
+            f"{index.library}: sizes at a few batches, and the polynomials through them"
         )
 
     def takes(self, side: int) -> bool:
@@ -72,8 +72,8 @@ class DigestedModel(TracedModel):
         one = isinstance(batch, int) and batch == 1
         scenes = self.digest.scenes(how.precision, one)
         if scenes is not None and _holds(how, scenes, self.name):
-            own = scenes.step if scenario.mode == "train" else scenes.inference
-            if own is not None and scenario.compile and ambiguous(own):
+            traced = scenes.step if scenario.mode == "train" else scenes.inference
+            if traced is not None and scenario.compile and ambiguous(traced):
                 return self._whole(how, scenario, batch, searched)
             return Digested(self, scenario, batch, scenes)
         if how._replace(precision="fp32") == _HELD and how.precision in self.precisions:
@@ -118,9 +118,9 @@ class DigestedModel(TracedModel):
         return {"num_classes": self.digest.classes or None, "in_chans": channels}.get(field)
 
     def to_dict(self) -> dict[str, Any]:
-        found = self.digest.index
+        index = self.digest.index
         said = f"{self.origin} under a card's rules: of one image, and as lines in larger batches"
-        digest = {"digest": found.library, "torch": found.torch}
+        digest = {"digest": index.library, "torch": index.torch}
         classes = {"num_classes": self.digest.classes} if self.digest.classes else {}
         return {"notes": [said, *self.digest.notes], **digest, **classes}
 
@@ -131,9 +131,9 @@ class DigestedModel(TracedModel):
 
     @property
     def origin(self) -> str:
-        """What a page says of where its numbers are from."""
-        found = self.digest.index
-        return f"from the digest of a trace with torch {found.torch} and {found.library}"
+        """The source of the numbers, as a page shows it."""
+        index = self.digest.index
+        return f"from the digest of a trace with torch {index.torch} and {index.library}"
 
     def _traced(self, asked: str) -> TracedModel:
         model = self.tracer()
@@ -221,8 +221,8 @@ class Digested(Workload):
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
-        found = self.scenes.step if self.training else None
-        return tensors((found or self.scenes.inference).batch_bytes)
+        step = self.scenes.step if self.training else None
+        return tensors((step or self.scenes.inference).batch_bytes)
 
     def at(self, batch: int) -> Workload:
         return self.model.run(self.scenario, batch, searched=True)
@@ -240,13 +240,13 @@ class Digested(Workload):
     def rows(self) -> Row:
         run = self.passed
         paths = [(top.path, top.last, top.type, top.repeat) for top in run.tops]
-        found = [
-            Row(*own, self._values(shape), Cost(*self._values(cost)), ())
-            for own, shape, cost in zip(
+        rows = [
+            Row(*label, self._values(shape), Cost(*self._values(cost)), ())
+            for label, shape, cost in zip(
                 [*paths, ("", "", self.kind, 1)], run.shapes, run.costs, strict=True
             )
         ]
-        return found[-1]._replace(children=tuple(found[:-1]))
+        return rows[-1]._replace(children=tuple(rows[:-1]))
 
     def parameters(self) -> tuple[Parameter, ...]:
         size, any_reached = self.scenes.param_bytes, bool(self.scenes.reached)
@@ -325,6 +325,4 @@ def _alike(one: Run, more: Run) -> bool:
     if (one.tops, one.places) != (more.tops, more.places):
         return False
     both = zip((*one.costs, *one.looks), (*more.costs, *more.looks), strict=True)
-    return all(
-        value(a, 1) == value(b, 1) for own, others in both for a, b in zip(own, others, strict=True)
-    )
+    return all(value(a, 1) == value(b, 1) for p, q in both for a, b in zip(p, q, strict=True))

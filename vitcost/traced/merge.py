@@ -157,7 +157,7 @@ def _sizes(runs: Sequence[Run], fit: _Fit) -> tuple[Polynomial, ...]:
 
 
 def _modules(runs: Sequence[Run], fit: _Fit) -> tuple[Module, ...]:
-    """Every module, in the order in which they first return; those that never ran come last."""
+    """Every module, in the order of their first returns; modules that never ran come last."""
     first = runs[0].recorder
     kinds = {row[0]: row[1:] for row in runs[0].modules}
     order = dict.fromkeys([*first.shapes, *kinds])

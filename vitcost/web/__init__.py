@@ -31,7 +31,7 @@ __all__ = ["PYODIDE", "RUNTIME", "Site", "packed", "web"]
 # the release that the page is tested with, and where its makers serve it
 PYODIDE = "314.0.7"
 _ADDRESS = f"https://cdn.jsdelivr.net/pyodide/v{PYODIDE}/full/"
-# what Pyodide loads before a line of Python runs
+# the files that Pyodide loads before a line of Python runs
 RUNTIME = (
     "pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip", "pyodide-lock.json",
 )  # fmt: skip
@@ -61,8 +61,8 @@ class Site(NamedTuple):
 
     @property
     def own_bytes(self) -> int:
-        own = (size for name, size in self.files.items() if not name.startswith("pyodide/"))
-        return sum(own) - self.digest_bytes
+        sizes = (size for name, size in self.files.items() if not name.startswith("pyodide/"))
+        return sum(sizes) - self.digest_bytes
 
     @property
     def digest_bytes(self) -> int:
@@ -162,8 +162,8 @@ def _service(files: Mapping[str, bytes], address: str) -> bytes:
         digest.update(name.encode() + b"\0" + files[name])
     runtime = [f"{address}{name}" for name in RUNTIME]
     later = [file.name for file in _DIGESTS if file.name in files]
-    own = [name for name in files if not name.startswith("pyodide/") and name not in later]
-    kept = ["./", *own, *runtime]
+    at_once = [name for name in files if not name.startswith("pyodide/") and name not in later]
+    kept = ["./", *at_once, *runtime]
     text = _text("sw.js").replace("{{DIGEST}}", digest.hexdigest()[:16])
     return text.replace("{{FILES}}", dumps(kept)).replace("{{LATER}}", dumps(later)).encode()
 

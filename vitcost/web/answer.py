@@ -1,4 +1,4 @@
-"""What the page shows of a question: the library's own results through the renderers of HTML.
+"""The page's answer to a question: the library's own results through the renderers of HTML.
 
 It runs in the browser's Python, and when the folder is made, for the first answer.
 """
@@ -79,17 +79,17 @@ def answer(model: str, question: Mapping[str, str], rest: bool = False) -> Answe
     """One column; its first part, or with ``rest`` its second."""
     try:
         name, flags = _model(model), given(question)
-        own = _report(name, tuple(flags.items()))
-        markup = _rest(name, flags, own) if rest else body(_page(own, flags))
+        reported = _report(name, tuple(flags.items()))
+        markup = _rest(name, flags, reported) if rest else body(_page(reported, flags))
     except VitcostError as error:
         return Answer(error=printable(str(error)))
-    vision: Any = getattr(own.model.config, "vision", own.model.config)
+    vision: Any = getattr(reported.model.config, "vision", reported.model.config)
     sides = getattr(vision, "img_size", None)
     fields = {"img_size": sides and "x".join(map(str, dict.fromkeys(sides)))}
     fields["num_classes"] = getattr(vision, "num_classes", None)
     shown = {field: str(value) for field, value in fields.items() if value is not None}
     patch = max(getattr(vision, "patch_size", None) or (1,))
-    return Answer(markup, "; ".join(_page(own, flags).answer[:2]), own=shown, patch=patch)
+    return Answer(markup, "; ".join(_page(reported, flags).answer[:2]), own=shown, patch=patch)
 
 
 def _both(models: Sequence[str], question: Mapping[str, str]) -> str:
@@ -115,35 +115,35 @@ def _report(model: str, flags: tuple[tuple[str, Any], ...]) -> Report:
     keywords = {**dict(flags), **mode_of("report", dict(flags))}
     gpu = keywords.pop("gpu", ())
     try:
-        found, scenario = asked(model, keywords)
-        own = report_in(found, scenario, by_precision=False)
+        resolved, scenario = asked(model, keywords)
+        reported = report_in(resolved, scenario, by_precision=False)
         # a card that is its memory alone has a verdict and no time
         cards = asked_cards(gpu, {}) if gpu else ()
         cards = tuple(card for card in cards if any(card.peaks) or card.capacity_bytes is None)
-        return with_times(own, cards, turning=False) if cards else own
+        return with_times(reported, cards, turning=False) if cards else reported
     except VitcostError:
         # the message is the one that the whole question has
         return report(model, **dict(flags))
 
 
-def _page(own: Report, flags: Mapping[str, Any]) -> Page:
-    page = own.page()
+def _page(reported: Report, flags: Mapping[str, Any]) -> Page:
+    page = reported.page()
     what, numbers, *cards = page.answer
-    answers = [*cards, *_largest(own, flags), numbers]
-    lead = (what, *(f"{time.gpu}: the time is {time.basis}" for time in own.time))
+    answers = [*cards, *_largest(reported, flags), numbers]
+    lead = (what, *(f"{time.gpu}: the time is {time.basis}" for time in reported.time))
     return Page(page.title, lead, answer=tuple(answers), bars=page.bars, pictures=page.pictures)
 
 
-def _largest(own: Report, flags: Mapping[str, Any]) -> Iterator[str]:
+def _largest(reported: Report, flags: Mapping[str, Any]) -> Iterator[str]:
     """The largest batch of the card."""
     if "gpu" not in flags:
         return
     try:
-        if not own.time:
-            yield from fit(own.model, **_fitted(flags)).page().answer[1:]
+        if not reported.time:
+            yield from fit(reported.model, **_fitted(flags)).page().answer[1:]
             return
         # a batch of two fits nearly anywhere, and then no other ways are looked for
-        (row,) = fit(own.model, **{**_fitted(flags), "batch": 2}).found
+        (row,) = fit(reported.model, **{**_fitted(flags), "batch": 2}).found
     except VitcostError as error:
         yield f"largest batch: {error}"
         return
@@ -158,29 +158,28 @@ def _fitted(flags: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in flags.items() if name in names}
 
 
-def _rest(model: str, flags: Mapping[str, Any], own: Report) -> str:
-    lines = [body(Page("", tables=tuple(_ways(own, flags))))]
-    lines += _formulas(own)
-    lines += _spelled(model, flags, own)
-    lines.append(
-        f"<details><summary><span>Exact numbers</span></summary>{body(_numbers(own))}</details>"
-    )
+def _rest(model: str, flags: Mapping[str, Any], reported: Report) -> str:
+    lines = [body(Page("", tables=tuple(_ways(reported, flags))))]
+    lines += _formulas(reported)
+    lines += _spelled(model, flags, reported)
+    numbers = body(_numbers(reported))
+    lines.append(f"<details><summary><span>Exact numbers</span></summary>{numbers}</details>")
     return "\n".join(lines)
 
 
-def _ways(own: Report, flags: Mapping[str, Any]) -> Iterator[Table]:
-    """What would make the batch fit, cheapest first."""
+def _ways(reported: Report, flags: Mapping[str, Any]) -> Iterator[Table]:
+    """Changes that make the batch fit, cheapest first."""
     if "gpu" not in flags:
         return
     try:
-        found = fit(own.model, **_fitted(flags))
+        fitted = fit(reported.model, **_fitted(flags))
     except VitcostError:
         return
-    yield from found.page().tables[1:]
+    yield from fitted.page().tables[1:]
 
 
-def _formulas(own: Report) -> Iterator[str]:
-    for name, (letters, numbers, result) in formulas_of(own.model, own.scenario).items():
+def _formulas(reported: Report) -> Iterator[str]:
+    for name, (letters, numbers, result) in formulas_of(reported.model, reported.scenario).items():
         yield f"<section><h2>Formula: {SHOWN[name]}</h2>"
         for i, line in enumerate((letters, numbers)):
             written = mathml(line) or escape(line)
@@ -188,12 +187,12 @@ def _formulas(own: Report) -> Iterator[str]:
         yield f'<p class="formula" tabindex="0">= {int(result):,}</p></section>'
 
 
-def _spelled(model: str, flags: Mapping[str, Any], own: Report) -> Iterator[str]:
+def _spelled(model: str, flags: Mapping[str, Any], reported: Report) -> Iterator[str]:
     yield '<section class="wide copies"><h2>The same question</h2>'
     for title, text in (
         ("command", as_command(model, flags)),
         ("Python", as_python(model, flags)),
-        ("budget, in pyproject.toml", as_budget(model, flags, own)),
+        ("budget, in pyproject.toml", as_budget(model, flags, reported)),
     ):
         written = escape(_lines(text))
         yield f'<figure><figcaption>{title}</figcaption><pre tabindex="0">{written}</pre></figure>'
@@ -209,9 +208,9 @@ def _lines(text: str) -> str:
     return "\n".join(map(printable, text.split("\n")))
 
 
-def _numbers(own: Report) -> Page:
+def _numbers(reported: Report) -> Page:
     """Every quantity to its last digit, as the JSON has it."""
-    data = own.to_dict()
+    data = reported.to_dict()
     values = ((name, quantity.read(data)) for name, quantity in QUANTITIES.items())
     rows = [
         Row((name, f"{value:,}" if isinstance(value, int) else repr(value)))

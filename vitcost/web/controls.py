@@ -70,7 +70,7 @@ _HELP = {
     "num_classes": "outputs of the head",
     "gpu": "a name, or figures: mine,memory_gb=24,bandwidth_gbps=300,bf16_tflops=60",
 }
-# what a number and a slider without a value show
+# the values that an empty number and a slider show
 _DEFAULTS = {"batch": "1", "accumulate": "1", "ranks": "1"}
 # lists that complete a text, which the page fills with names
 LISTS = {"model": "models", "other": "models", "gpu": "cards"}
@@ -83,7 +83,7 @@ def given(question: Mapping[str, str]) -> dict[str, Any]:
     >>> given({"model": "gpt2", "batch": "8", "img_size": "384x256", "lora": "", "zero": "one"})
     {'batch': 8, 'img_size': (384, 256), 'zero': 'one'}
     """
-    found: dict[str, Any] = {}
+    flags: dict[str, Any] = {}
     for name, text in question.items():
         if name in ("model", "other") or not text.strip():
             continue
@@ -91,8 +91,8 @@ def given(question: Mapping[str, str]) -> dict[str, Any]:
         value: Any = text.strip()
         if control is None or control.kind == "number" or name == "zero":
             value = _number(value)
-        found[name] = value
-    return found
+        flags[name] = value
+    return flags
 
 
 def _number(text: str) -> Any:
@@ -136,8 +136,8 @@ def _field(control: Control) -> list[str]:
             f'min="{control.least}" max="{control.most}"></span>',
         ]
     listed = LISTS.get(name, name)
-    own = "".join(f"<option>{value}</option>" for value in control.values)
-    completes = f'<datalist id="{listed}-list">{own}</datalist>' if name not in LISTS else ""
+    options = "".join(f"<option>{value}</option>" for value in control.values)
+    completes = f'<datalist id="{listed}-list">{options}</datalist>' if name not in LISTS else ""
     return [
         *lines,
         f'<input {common} type="text" list="{listed}-list" value="{first}" autocomplete="off" '

@@ -1,4 +1,4 @@
-"""Formulas of a model with its numbers put in, as sums of products: what the engine's rules give on
+"""Formulas of a model with its numbers put in, as sums of products: the engine's rules run on
 letters in place of sizes."""
 
 from collections import Counter
@@ -30,12 +30,12 @@ def formulas_of(model: Resolved, scenario: Scenario) -> dict[str, tuple[str, str
     if hasattr(model.config, "workload"):
         return {}
     try:
-        found = formulas(model, scenario, SHOWN)
+        spelled = formulas(model, scenario, SHOWN)
     except NotCovered:
         return {}
     sizes: Mapping[str, Any] = workload(model.config, scenario).sizes  # type: ignore[assignment]
     answers = {}
-    for name, candidates in found.items():
+    for name, candidates in spelled.items():
         if candidates is None or len(candidates) != 1:
             continue
         terms = sorted(

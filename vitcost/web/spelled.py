@@ -15,8 +15,8 @@ _PLAIN = Scenario()
 
 
 def _asked(flags: Mapping[str, Any]) -> dict[str, Any]:
-    """The flags that say something: those of the scenario that are not its default, the mode, and
-    every field of the model."""
+    """The flags that change the answer: the mode, flags of the scenario that differ from their
+    defaults, and every field of the model."""
     return {
         name: value
         for name, value in flags.items()

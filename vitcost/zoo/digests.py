@@ -24,7 +24,7 @@ _REASON = "no formula here describes it"
 
 
 def entries() -> Mapping[str, Entry]:
-    """What the digests say in short of each name of timm and each id of the hub."""
+    """The index entry of each name of timm and each id of the hub that has a digest."""
     return {**_entries(TIMM), **_entries(HUB)}
 
 
@@ -88,10 +88,10 @@ def _of(
     if entry not in _entries(file):
         _need_traceable(_refused(file).get(entry), name, whose)
         return None
-    found = read(str(file), entry)
-    model = DigestedModel(name, found, _REASON, here)
-    source = f"{whose} {model.kind}, traced: {_REASON}; {found.index.library}"
-    # it is asked as a workload: what needs a formula refuses it
+    entry_digest = read(str(file), entry)
+    model = DigestedModel(name, entry_digest, _REASON, here)
+    source = f"{whose} {model.kind}, traced: {_REASON}; {entry_digest.index.library}"
+    # it answers as a workload; a command that needs a formula refuses it
     return Resolved(name, source, cast("Config", model))
 
 
@@ -109,27 +109,27 @@ def _of_tag(name: str) -> Resolved | None:
     from vitcost.zoo.timm.tagged import Tag, tag_of
 
     bare, tag = name.partition(".")[0], tag_of(name)
-    found = of_timm(bare)
-    if found is None:
+    untagged = of_timm(bare)
+    if untagged is None:
         return None
-    model = cast(DigestedModel, found.config)
-    own = model.digest.classes
-    if tag == Tag(num_classes=own):
-        return found._replace(name=name)
+    model = cast(DigestedModel, untagged.config)
+    classes = model.digest.classes
+    if tag == Tag(num_classes=classes):
+        return untagged._replace(name=name)
     image = model.digest.entry.image[1:]
     if tag.img_size in (None, image):
         ruled = with_classes(model.digest, tag.num_classes)
         if ruled is not None:
             here = partial(_timm_here, name)
             other = DigestedModel(name, ruled, _REASON, here)
-            return found._replace(name=name, config=cast("Config", other))
+            return untagged._replace(name=name, config=cast("Config", other))
     traced = _timm_here(name)
     if traced is not None:
-        return found._replace(name=name, config=cast("Config", traced))
+        return untagged._replace(name=name, config=cast("Config", traced))
     sizes = ["x".join(map(str, each)) for each in (tag.img_size or image, image)]
     raise NotCovered(
         f"{name} has {tag.num_classes:,} classes and images of {sizes[0]}, the digest of its trace "
-        f"{own:,} and {sizes[1]}: pip install 'vitcost[torch]' timm traces it"
+        f"{classes:,} and {sizes[1]}: pip install 'vitcost[torch]' timm traces it"
     )
 
 
@@ -145,5 +145,5 @@ def _hub_here(name: str) -> TracedModel | None:
     return _model(tracing.of_hub(name))
 
 
-def _model(found: Resolved | None) -> TracedModel | None:
-    return None if found is None else cast(TracedModel, found.config)
+def _model(resolved: Resolved | None) -> TracedModel | None:
+    return None if resolved is None else cast(TracedModel, resolved.config)

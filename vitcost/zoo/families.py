@@ -18,7 +18,7 @@ Fields: TypeAlias = Callable[[Values], dict[str, Any]]
 
 
 class Family(NamedTuple):
-    """A ``model_type``: what it reads, and the classes that read it; the first is its bare model.
+    """A ``model_type``: its keys, and its classes, of which the first is the bare model.
 
     ``keys`` hold transformers' defaults; ``fields`` what they come to in all the classes, beside
     those that are a field under another name; ``free`` change no parameter and no FLOP.

@@ -360,7 +360,7 @@ def _trocr(held: str, h: int, L: int, a: int) -> Row:
 # 768 channels, the two products with the 512 of a text, and a last convolution of 16 x 16 pixels
 _SEGMENTS = 3 * (4 * (64 * 64 + 64) + 2 * 64 * 2048 + 2048 + 64 + 4 * 64)
 _SEGMENTS += 3 * (768 * 64 + 64) + 2 * (512 * 64 + 64) + 16 * 16 * 64 + 1
-# OWL-ViT beside CLIP: more places and fewer words; what a class and a box are read with, and a norm
+# OWL-ViT beside CLIP: more places and fewer words; heads for classes and boxes, and a norm
 _PLACES, _WORDS = (24 * 24 - 7 * 7) * 768, (77 - 16) * 512
 _BOXES = 768 * 512 + 512 + 2 * (768 + 1) + 2 * (768 * 768 + 768) + 768 * 4 + 4 + 2 * 768
 # GLPN's decoder in place of SegFormer's, on the same encoder: both read four widths

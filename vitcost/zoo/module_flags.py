@@ -1,7 +1,7 @@
 """How a module runs of itself, as flags of a scenario: its type, its attention, its checkpointing,
 which of its parameters train, whether it is compiled.
 
-What no flag says raises ``NotCovered``: the module has no formula then.
+A state of the module that no flag describes raises ``NotCovered``: the module has no formula then.
 """
 
 from collections.abc import Callable, Iterator
@@ -122,7 +122,7 @@ def _ways(module: "nn.Module", names: list[str]) -> Iterator[tuple[str, set[str]
     inside = [name for name in names if places[name] is not None]
     if not inside:
         return
-    # parameters are listed as they were registered: those of the embedding first
+    # parameters are listed as they were registered: the embedding comes first
     frozen = set(names[: names.index(inside[0])])
     depth = len(module.get_submodule(blocks)._modules)
     for layers in range(depth + 1):

@@ -286,8 +286,8 @@ def _anew(cls: Any, module: Any) -> "nn.Module":
         "use_mask_token": getattr(getattr(module, "embeddings", None), "mask_token", None)
         is not None,
     }
-    taken = signature(cls.__init__).parameters
-    kwargs = {name: value for name, value in chosen.items() if name in taken}
+    parameters = signature(cls.__init__).parameters
+    kwargs = {name: value for name, value in chosen.items() if name in parameters}
     return _on_meta(partial(cls, deepcopy(module.config), **kwargs))
 
 
