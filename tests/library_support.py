@@ -21,7 +21,8 @@ from vitcost.check.step_witnesses import Alive
 from vitcost.config.scenario import Scenario
 from vitcost.config.vit_config import ViTConfig
 from vitcost.engine.cost import fold
-from vitcost.engine.live import forward_peak, peak
+from vitcost.engine.forward_trace import forward_peak
+from vitcost.engine.live import peak
 from vitcost.engine.lower import lower
 from vitcost.engine.model import sizes_of, structure_of
 from vitcost.engine.step_trace import step_trace

@@ -21,7 +21,8 @@ from vitcost.check.expected import expected
 from vitcost.config.backbones import BACKBONES, features, map_sizes
 from vitcost.config.vit_config import FIELDS, configure
 from vitcost.engine.cost import fold
-from vitcost.engine.live import forward_peak, peak
+from vitcost.engine.forward_trace import forward_peak
+from vitcost.engine.live import peak
 from vitcost.engine.lower import Mode, lower
 from vitcost.engine.step_trace import step_trace
 from vitcost.engine.structure import sizes_of, structure_of

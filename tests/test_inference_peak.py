@@ -13,7 +13,7 @@ from vitcost.check import step_witnesses
 from vitcost.check.reference import build
 from vitcost.config.vit_config import ViTConfig, configure
 from vitcost.engine.cost import fold
-from vitcost.engine.live import forward_peak
+from vitcost.engine.forward_trace import forward_peak
 from vitcost.engine.lower import Mode, lower
 from vitcost.engine.structure import sizes_of, structure_of
 from vitcost.zoo.timm.args import fields_of

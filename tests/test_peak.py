@@ -21,8 +21,8 @@ from vitcost.config.optimizers import OPTIMIZERS
 from vitcost.config.scenario import Scenario
 from vitcost.config.vit_config import ViTConfig, configure
 from vitcost.costs.memory import step_peak, training
+from vitcost.engine.forward_trace import forward_peak as engine_forward_peak
 from vitcost.engine.live import Change, Loop, Place, peak
-from vitcost.engine.live import forward_peak as engine_forward_peak
 from vitcost.engine.lower import Mode, lower
 from vitcost.engine.model import sizes_of, structure_of
 from vitcost.engine.ops import Sizes, Tensor

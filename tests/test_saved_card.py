@@ -16,8 +16,8 @@ from torch.nn import functional
 from vitcost.check.step_witnesses import Alive
 from vitcost.config.scenario import Scenario
 from vitcost.config.vit_config import ViTConfig, configure
+from vitcost.engine.forward_trace import forward_peak
 from vitcost.engine.kinds import KINDS
-from vitcost.engine.live import forward_peak
 from vitcost.engine.lower import lower
 from vitcost.engine.model import sizes_of, structure_of
 from vitcost.engine.workload import mode_of

@@ -298,8 +298,8 @@ def test_a_budget_of_two_towers_says_so(tmp_path: Path, capsys: pytest.CaptureFi
     [
         (["ViT-B-32", "--num-classes", "5"], "num_classes is for one tower alone: ViT-B-32:vision"),
         (["openai/clip-vit-base-patch32", "--mask-ratio", "0.5"], "mask_ratio is for one tower"),
-        (["vit_tiny_patch16_224", "--tower", "vision"], "has no two towers"),
-        (["vit_tiny_patch16_224:text"], "has no two towers"),
+        (["vit_tiny_patch16_224", "--tower", "vision"], "is a single tower"),
+        (["vit_tiny_patch16_224:text"], "is a single tower"),
         (["ViT-B-32", "--tower", "image"], "unknown tower 'image'"),
         (["roberta-ViT-B-32"], "the vision tower alone: roberta-ViT-B-32:vision"),
         (["roberta-ViT-B-32:text"], "a text tower of transformers' has no formula here"),

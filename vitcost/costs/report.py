@@ -1,4 +1,4 @@
-"""``report``: everything that one page says about a model."""
+"""``report``: every number on the page of a model."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -117,7 +117,7 @@ def report(
 def report_in(resolved: Resolved, scenario: Scenario, *, by_precision: bool = True) -> Report:
     """The report on a model in a scenario, without a card.
 
-    ``by_precision``: whether inference memory stands beside it in each precision.
+    ``by_precision``: whether the report has inference memory in each precision.
 
     >>> found = resolve("vit_base_patch16_224")
     >>> report_in(found, Scenario(precision="bf16")).inference.weights_bytes == 2 * 86_567_656
@@ -137,7 +137,7 @@ def with_times(reported: Report, gpu: "Gpus", **given: Any) -> Report:
     >>> [time.gpu for time in with_times(own, ["l4", "t4"]).time]
     ['l4', 't4']
     """
-    # a page without a card has no use for them
+    # loaded for a page with a card alone
     from vitcost.hardware.timed import timed
 
     model, scenario = reported.model, reported.scenario
@@ -202,9 +202,9 @@ def _by_precision(asked_run: Workload) -> tuple[InferenceRow, ...]:
         asked = (precision, attention) == chosen
         return InferenceRow(precision, run.attention(), memory.inference(run), asked)
 
-    # where each precision is another run of the model, the page has the one that was asked for
+    # a traced model would run once for each precision: its page has the precision that was asked
     for choice in [*(choices if asked_run.at_once else ()), chosen]:
-        # two choices may run the same kernels: the scenario's own comes last
+        # the choice of the scenario comes last, and replaces a choice that runs the same kernels
         inference = row(*choice)
         rows[inference.precision, inference.attention_kernel] = inference
     return tuple(rows.values())
@@ -260,7 +260,7 @@ def report_on(model: Resolved, run: Workload) -> Report:
 
 
 def _top(root: Row) -> Iterator[Row]:
-    """The top-level rows: a container of runs is told by its runs."""
+    """The top-level rows; a container of runs of layers has a row for each run."""
     for row in root.children:
         if row.type == "Sequential" and any(child.path != child.last for child in row.children):
             yield from row.children
@@ -288,7 +288,7 @@ def _parts(train: Row, ran: Row) -> tuple[Part, ...]:
         by_part(ran.children, lambda cost: cost.moved_bytes),
         by_part(train.children, lambda cost: cost.saved_bytes),
     ]
-    # a dropout before the head runs in training alone
+    # a part without numbers is left out: a dropout before the head in eval
     parts = (Part(name, *(column.get(name, 0) for column in columns)) for name in columns[0])
     return tuple(part for part in parts if any(part[1:]))
 

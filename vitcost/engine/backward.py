@@ -16,9 +16,10 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from vitcost.engine.derivatives import GATHERED, RULES, Gradient
+from vitcost.engine.forward_trace import Forward, inside, named
 from vitcost.engine.gradients import Gradients
 from vitcost.engine.kinds import KINDS
-from vitcost.engine.live import Forward, Place, inside, named
+from vitcost.engine.live import Place
 from vitcost.engine.ops import Op
 from vitcost.engine.regions import REGION
 from vitcost.engine.tree import Node, ops_of

@@ -3,7 +3,8 @@
 from collections import Counter
 from typing import NamedTuple
 
-from vitcost.engine.live import Ledger, Place
+from vitcost.engine.forward_trace import Ledger
+from vitcost.engine.live import Place
 from vitcost.engine.ops import Axis, Tensor
 
 __all__ = ["Gradients", "Layout"]

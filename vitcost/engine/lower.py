@@ -94,14 +94,14 @@ def passes(structure: AnyStructure, mode: Mode) -> Iterator[Callable[[Node], Nod
     if mode.split:
         if mode.adapted:
             raise NotCovered("adapters of layers that tensor-parallel ranks share")
-        # the only who needs it
+        # loaded for tensor-parallel ranks alone
         from vitcost.engine.split import split
 
         yield partial(split, sequence=mode.sequence, one_image=structure.one_image)
     if mode.layers:
         yield partial(counted, layers=dict(mode.layers))
     if mode.frozen or mode.adapted:
-        # most models train as a whole
+        # loaded for partial training alone
         from vitcost.engine.trainable import adapt, freeze
     if mode.frozen:
         yield partial(freeze, what=mode.frozen, layers=mode.frozen_layers)

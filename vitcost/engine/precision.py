@@ -22,14 +22,14 @@ class Precision:
 
     def __init__(self, name: str, platform: str, half: str) -> None:
         self.name, self.platform, self.half = name, platform, half
-        # each declared tensor as it is lowered
+        # the lowered tensor of each declared one
         self.low: dict[Tensor, Tensor] = {}
-        # the operands of a product that are laid out anew inside it, and its arguments: the tensors
-        # that each is a copy of
+        # a product copies an operand whose layout it cannot read: from the copy to the arguments of
+        # the product, which stay alive until the product returns
         self.arguments: dict[Tensor, list[Tensor]] = {}
 
     def of(self, declared: Tensor) -> Tensor:
-        """A tensor as it is lowered; inputs and parameters are met here first."""
+        """The lowered tensor of a declared one; no op has written inputs and parameters before."""
         if declared not in self.low:
             # an image comes in the precision of the parameters
             usual = 2 if self.name == "half" else 4
@@ -40,7 +40,8 @@ class Precision:
 
     @contextmanager
     def without_autocast(self) -> Iterator[None]:
-        """Autocast reaches the operands of an op, each by itself, and not the ops inside it."""
+        """Autocast casts the operands of an op that torch dispatches, not of ops inside its
+        kernel."""
         name, self.name = self.name, "fp32"
         yield
         self.name = name
@@ -50,35 +51,36 @@ class Precision:
         reads = [self.of(t) for t in op.reads]
         weights = [None if t is None else self.of(t) for t in (op.weight, op.bias)]
         rule = self._rule(op.kind)
-        # a softmax may be asked to compute in fp32
-        asked = op.write.itemsize if KINDS[op.kind].autocast == "float" else 0
-        wanted = asked or self._wanted(rule, reads)
+        # a softmax with dtype=float32 computes in fp32, with and without autocast
+        declared_size = op.write.itemsize if KINDS[op.kind].autocast == "float" else 0
+        cast_to = declared_size or self._cast_to(rule, reads)
+        # a kernel of a card that reads halves and writes floats takes no casts
         widens = self.platform == "cuda" and self.half in KINDS[op.kind].widens
         holds = [self.of(t) for t in op.holds]
-        # the arguments of autocast's wrapper are evaluated from the last to the first
-        parts = [
+        is_slice = [
             t is not None and t.base is not None and not op.trains for t in (op.weight, op.bias)
         ]
-        for mine, i in _arguments(op):
-            group, needs = (weights, (op.trains,) * 2) if mine else (reads, op.needs)
+        for is_weight, i in _arguments(op):
+            group, needs = (weights, (op.trains,) * 2) if is_weight else (reads, op.needs)
             tensor = group[i]
-            if tensor is not None and wanted and tensor.itemsize != wanted and not widens:
-                group[i] = cast = _cast(tensor, wanted, mine and parts[i])
+            if tensor is not None and cast_to and tensor.itemsize != cast_to and not widens:
+                group[i] = cast = _cast(tensor, cast_to, is_weight and is_slice[i])
                 yield Op("cast", (tensor,), cast, needs=(needs[i],))
                 # autocast's wrapper keeps the uncast argument alive until the op returns
                 holds.append(tensor)
         holds += (t for read in op.reads for t in self.arguments.get(read, ()))
         if op.kind == "copy":
             self.arguments[op.write] = [*holds, *reads]
-        # a norm in half precision writes that, whatever its weight is; a number beside a tensor has
-        # no say
-        given = [
+        # the result has the type of the widest operand, under rule keep (norms) of the first; an
+        # index, or a number beside a tensor, does not count
+        read_sizes = [
             t.itemsize
             for t in (*reads, *weights)
             if t is not None and t.role != "index" and (t.axes or not op.write.axes)
         ]
-        itemsize = op.write.itemsize or wanted or (given[0] if rule == "keep" else max(given))
-        # a fused op writes a storage of its own, even where the last of its parts is a view
+        itemsize = op.write.itemsize or cast_to
+        itemsize = itemsize or (read_sizes[0] if rule == "keep" else max(read_sizes))
+        # a fused kernel writes a new storage, even where the last of the ops in it is a view
         declared = op.write.base if op.parts is None else None
         base = None if declared is None else self.of(declared)
         write = Tensor(op.write.name, op.write.axes, op.write.role, base, itemsize)
@@ -92,8 +94,8 @@ class Precision:
         row = KINDS[kind]
         return row.autocast if self.platform == "cuda" else row.on_cpu
 
-    def _wanted(self, rule: str, reads: list[Tensor]) -> int:
-        """The bytes of an element that autocast brings the operands of an op to; 0: as they are."""
+    def _cast_to(self, rule: str, reads: list[Tensor]) -> int:
+        """The bytes of an element to which autocast casts the operands of an op; 0: no cast."""
         if self.name != "amp" or rule == "widest":
             return 0
         if rule == "promote":
@@ -102,8 +104,8 @@ class Precision:
 
 
 def _arguments(op: Op) -> Iterator[tuple[bool, int]]:
-    """The arguments of an op from the last to the first: whether it is a parameter of its own, and
-    which one. addmm takes bias, input and weight."""
+    """The arguments of an op in the order in which autocast's wrapper casts them, from the last to
+    the first: whether it is a weight or bias, and its index. addmm takes bias, input, weight."""
     if op.kind == "addmm":
         yield from ((True, 0), (False, 0), (True, 1))
         return
@@ -111,9 +113,9 @@ def _arguments(op: Op) -> Iterator[tuple[bool, int]]:
     yield from ((False, i) for i in reversed(range(len(op.reads))))
 
 
-def _cast(tensor: Tensor, itemsize: int, part: bool = False) -> Tensor:
-    """A copy in another precision; autocast's cache holds those of whole parameters alone."""
-    role = "cast" if tensor.leaf and not part else "activation"
-    # a tensor that is gathered again is cast before it is gathered
+def _cast(tensor: Tensor, itemsize: int, is_slice: bool = False) -> Tensor:
+    """A copy in another precision; autocast caches copies of whole parameters, not of a slice."""
+    role = "cast" if tensor.leaf and not is_slice else "activation"
+    # ranks cast their own part, then gather: the cast reads the storage before the gather
     x = tensor.storage if tensor.role == "regathered" else tensor
     return Tensor(x.name, x.axes, role, None, itemsize)

@@ -22,8 +22,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from vitcost.engine.backward import Backward
+from vitcost.engine.forward_trace import Forward, Ledger
 from vitcost.engine.gradients import Layout
-from vitcost.engine.live import Forward, Ledger, Place
+from vitcost.engine.live import Place
 from vitcost.engine.ops import Op, Size, Sizes, Tensor, ceil_div, numel, own
 from vitcost.engine.regions import REGION
 from vitcost.engine.tree import Node, ops_of

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, cast
 from vitcost.engine import losses
 from vitcost.engine.backward import Backward
 from vitcost.engine.derivatives import GATHERED
+from vitcost.engine.forward_trace import Forward, Ledger, forward_trace
 from vitcost.engine.gradients import Layout
 from vitcost.engine.kinds import KINDS
-from vitcost.engine.live import Event, Forward, Ledger, Place, forward_trace
+from vitcost.engine.live import Event, Place
 from vitcost.engine.lower import Mode, lower
 from vitcost.engine.model import AnyStructure
 from vitcost.engine.ops import Op, Tensor, own

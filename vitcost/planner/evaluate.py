@@ -1,4 +1,12 @@
-"""A grid in numbers: which combinations can be, which share a structure, what each costs."""
+"""The numbers of a grid: its valid combinations, sorted by structure, and the cost of each.
+
+A grid is read in chunks of rows. In a chunk ``at`` has, for each axis, the index of its value in
+every row; ``rows`` are numbers of rows. Values that change the structure (``outside``) divide the
+rows into blocks; the sizes (``inside``) of a block are columns. Rules on columns drop the
+combinations that no model can have, and the structure of a row follows from its sizes. The rows of
+one structure are computed at once, by the formulas of a report on symbols; rows of a structure that
+has few of them each by a report.
+"""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -27,14 +35,14 @@ from vitcost.zoo import Base, completed, resolve
 __all__ = ["Evaluator"]
 
 _FLAGS = {field.name for field in fields(Scenario)}
-# keywords that are no fields of a config
+# keywords that are not fields of a config
 _ASIDE = {*_FLAGS, *ON_CARD}
 _DEPTHS = int(FIELDS["depth"][1].high) + 1
 
 
 class _Block(NamedTuple):
-    """The values that are the same in all rows of a block: fields and flags that are no columns,
-    and the card of a time."""
+    """The values that all rows of a block share: fields and flags that are not columns, and the
+    card that times are for."""
 
     number: int
     fields: Mapping[str, Any]
@@ -43,21 +51,21 @@ class _Block(NamedTuple):
 
 
 class Evaluator:
-    """One model over a grid; the formulas of a structure are kept for the next chunk."""
+    """One model over a grid; formulas of a structure are kept for later chunks."""
 
     def __init__(
         self,
         base: Base,
         grid: Grid,
-        given: Mapping[str, Any],
+        keywords: Mapping[str, Any],
         names: tuple[str, ...],
         cards: Cards | None = None,
     ) -> None:
         self.base, self.cards = base, cards
         self.names = tuple(name for name in names if name not in TIMED)
         self.timed = tuple(name for name in names if name in TIMED)
-        self.flags = {name: value for name, value in given.items() if name in _ASIDE}
-        self.fields = {name: value for name, value in given.items() if name not in _ASIDE}
+        self.flags = {name: value for name, value in keywords.items() if name in _ASIDE}
+        self.fields = {name: value for name, value in keywords.items() if name not in _ASIDE}
         vary = {axis.name: axis.values for axis in grid.axes}
         inside = {*column_fields(base, self.fields, vary), "batch"}
         self.inside = [axis for axis in grid.axes if axis.name in inside]
@@ -66,7 +74,7 @@ class Evaluator:
         self._blocks: dict[int, _Block | str] = {}
         self._known: dict[tuple[int, int], Structure | str | None] = {}
         self._safe: dict[tuple[int, int], Mapping[str, int]] = {}
-        # rows so far of a structure that has no plan yet
+        # how many rows of a structure without formulas have come so far
         self._few: Counter[tuple[int, int]] = Counter()
         self._refusals: dict[tuple[int, int], str] = {}
 
@@ -75,95 +83,96 @@ class Evaluator:
         """The axes whose values cannot be arrays: fields that change the structure, and the depth
         where a flag counts layers (``every:2``). Each combination of them is a model of its own."""
         flags = {**self.base.flags, **self.flags}
-        given = [[flags.get(name)] for name in ("checkpointing", "freeze")]
+        of_model = [[flags.get(name)] for name in ("checkpointing", "freeze")]
         varied = [axis.values for axis in self.outside if axis.name in ("checkpointing", "freeze")]
-        counted = any(":" in str(value) for values in (*given, *varied) for value in values)
+        counted = any(":" in str(value) for values in (*of_model, *varied) for value in values)
         return [*self.outside, *(axis for axis in self.inside if counted and axis.name == "depth")]
 
     @property
     def blocks(self) -> int:
-        """How many combinations are described alone."""
+        """How many models the values of ``apart`` make."""
         return prod(len(axis.values) for axis in self.apart)
 
     def chunk(self, at: Mapping[str, Any], rows: int) -> Chunk:
-        """The combinations at some indices of each field's values."""
+        """The rows of a chunk: ``at`` has the index of each axis' value in each of them."""
         np = load()
         filled = Filled(self.names, self.timed, self.cards is not None, rows)
         number: Any = 0
         for axis in self.outside:
             number = number * len(axis.values) + at[axis.name]
-        for each, where in _apart(number, np.arange(rows)):
-            self._block(each, where, at, filled)
+        for block_number, rows_of_block in _apart(number, np.arange(rows)):
+            self._block(block_number, rows_of_block, at, filled)
         return filled.chunk(self.base.name, at)
 
-    def _block(self, number: int, where: Any, at: Mapping[str, Any], filled: Filled) -> None:
-        """Rows with the same values outside the columns."""
+    def _block(self, number: int, rows: Any, at: Mapping[str, Any], filled: Filled) -> None:
+        """Fills in the rows of one block."""
         if number not in self._blocks:
-            self._blocks[number] = self._described(number, where[0], at)
+            self._blocks[number] = self._described(number, rows[0], at)
         block = self._blocks[number]
         if isinstance(block, str):
-            filled.skipped[block] += where.size
+            filled.skipped[block] += rows.size
             return
-        whole = where.size == filled.done.size
-        index = at if whole else {axis.name: at[axis.name][where] for axis in self.inside}
+        whole = rows.size == filled.done.size
+        index = at if whole else {axis.name: at[axis.name][rows] for axis in self.inside}
         columns = {
             axis.name: _values(axis, self._values[axis.name], index[axis.name])
             for axis in self.inside
         }
         batch = columns.pop("batch", block.scenario.batch)
         config = self._config(block, columns)
-        rows = self._possible(block, config, where, at, filled)
-        if not rows.size:
+        allowed = self._possible(block, config, rows, at, filled)
+        if not allowed.size:
             return
         sizes, facts = columns_of(config, batch)
         code = structures(facts)
         if block.scenario.counts_layers:
             code = code * _DEPTHS + sizes["L"]
         if block.scenario.zero:
-            self._one_by_one(block, where[rows], at, filled)
+            self._one_by_one(block, rows[allowed], at, filled)
             return
-        for each, same in _apart(code, rows):
-            key = block.number, each
+        for structure_code, same in _apart(code, allowed):
+            key = block.number, structure_code
             alone = self._are_few(key, same.size)
-            described = None if alone else self._structure(block, key, where[same[0]], at)
-            if described is None:
-                self._one_by_one(block, where[same], at, filled)
-            elif isinstance(described, str):
-                filled.skipped[described] += same.size
+            formulas = None if alone else self._structure(block, key, rows[same[0]], at)
+            if formulas is None:
+                self._one_by_one(block, rows[same], at, filled)
+            elif isinstance(formulas, str):
+                filled.skipped[formulas] += same.size
             else:
-                some = slice(None) if same.size == where.size else same
-                sizes_of_rows = Sizes({axis: taken(size, some) for axis, size in sizes.items()})
-                self._put(key, described, sizes_of_rows, taken(batch, some), where[same], filled)
+                in_columns = slice(None) if same.size == rows.size else same
+                taken_sizes = {axis: taken(size, in_columns) for axis, size in sizes.items()}
+                batches = taken(batch, in_columns)
+                self._put(key, formulas, Sizes(taken_sizes), batches, rows[same], filled)
 
     def _put(
         self,
         key: tuple[int, int],
-        described: Structure,
+        formulas: Structure,
         sizes: Sizes,
         batch: Any,
         rows: Any,
         filled: Filled,
     ) -> None:
-        """Puts the quantities of rows of one structure."""
-        columns = {axis: sizes[axis] for axis in described.plan.axes}
-        for name, column in self._evaluated(key, described.plan, columns).items():
+        """Fills in rows of one structure, by its formulas."""
+        columns = {axis: sizes[axis] for axis in formulas.plan.axes}
+        for name, column in self._evaluated(key, formulas.plan, columns).items():
             filled.put(name, rows, column)
-        if described.clock is not None and self.cards is not None:
-            self.cards.columns(described.clock, sizes, batch, rows, self.timed, filled)
+        if formulas.clock is not None and self.cards is not None:
+            self.cards.columns(formulas.clock, sizes, batch, rows, self.timed, filled)
         filled.done[rows] = True
-        filled.peak_is[rows] = described.peak_is
+        filled.peak_is[rows] = formulas.peak_is
 
     def _are_few(self, key: tuple[int, int], rows: int) -> bool:
-        """Whether the rows of a structure are reported sooner than the structure is described."""
+        """Whether a report for each row is quicker than the formulas of its structure."""
         if key not in self._known:
             self._few[key] += rows
         return key not in self._known and self._few[key] < DESCRIBED
 
-    def _one_by_one(self, block: _Block, where: Any, at: Mapping[str, Any], filled: Filled) -> None:
-        """Rows by a report each: there are few of their structure, or their states are divided
-        among ranks, and what is rounded for each tensor, and dealt out by size, is no sum of
-        products."""
-        for row in where.tolist():
+    def _one_by_one(self, block: _Block, rows: Any, at: Mapping[str, Any], filled: Filled) -> None:
+        """Fills in each row by a report of its own: rows of a structure that has few of them, and
+        rows under ZeRO, where tensors are rounded one by one and dealt out by size, which no sum of
+        products gives."""
+        for row in rows.tolist():
             model = resolve(self.base, **block.fields, **self._point(row, at))
             scenario = replace(block.scenario, batch=self._batch(block, row, at))
             try:
@@ -184,10 +193,10 @@ class Evaluator:
         return batches[0] if batches else block.scenario.batch
 
     def _described(self, number: int, row: int, at: Mapping[str, Any]) -> _Block | str:
-        """The block of a row, or why there is none: flags that contradict each other."""
-        given = {axis.name: axis.value(int(at[axis.name][row])) for axis in self.outside}
-        flags = {**self.flags, **{k: value for k, value in given.items() if k in _ASIDE}}
-        fields_of_model = {name: value for name, value in given.items() if name not in _ASIDE}
+        """The block of a row, or the reason why its flags contradict each other."""
+        values = {axis.name: axis.value(int(at[axis.name][row])) for axis in self.outside}
+        flags = {**self.flags, **{k: value for k, value in values.items() if k in _ASIDE}}
+        fields_of_model = {name: value for name, value in values.items() if name not in _ASIDE}
         flags.update(mode_of("compare", flags))
         try:
             plain = {name: value for name, value in flags.items() if name in _FLAGS}
@@ -195,14 +204,14 @@ class Evaluator:
             block = _Block(number, {**self.fields, **fields_of_model}, scenario, self._card(flags))
             self._config(block, {axis.name: _one(axis) for axis in self._sizes()})
         except UnknownName:
-            # an unknown name is no combination that cannot be
+            # an unknown name is an error of the question, not of one combination
             raise
         except VitcostError as error:
             return reason(error)
         return block
 
     def _card(self, flags: Mapping[str, Any]) -> Card | None:
-        """The card of a block, where there is one."""
+        """The card that a block's times are for, if any."""
         named = flags.get(CARD)
         if self.cards is None or not named:
             return None
@@ -212,19 +221,20 @@ class Evaluator:
         return [axis for axis in self.inside if axis.name != "batch"]
 
     def _config(self, block: _Block, columns: Mapping[str, Any]) -> Any:
-        """The config of a block, with columns in place of sizes where there are any."""
+        """The config of a block, with columns in place of the sizes that vary."""
         if not columns:
             return resolve(self.base, **block.fields).config
         assert isinstance(self.base.base, ViTConfig | Mapping)
-        given = completed(self.base, block.fields)
-        return Columns(**merged(self.base.base, {**given, **columns}))
+        fields_of_model = completed(self.base, block.fields)
+        return Columns(**merged(self.base.base, {**fields_of_model, **columns}))
 
     def _possible(
-        self, block: _Block, config: Any, where: Any, at: Mapping[str, Any], filled: Filled
+        self, block: _Block, config: Any, rows: Any, at: Mapping[str, Any], filled: Filled
     ) -> Any:
-        """The rows that no rule forbids; the others are counted under the first that does."""
+        """Indices of the rows that every rule allows; the others are counted under the first rule
+        that they break."""
         np = load()
-        ok = np.ones(where.size, bool)
+        ok = np.ones(rows.size, bool)
         for rule, broken in enumerate(getattr(config, "broken", ())):
             if broken is False:
                 continue
@@ -233,7 +243,7 @@ class Evaluator:
             if count:
                 key = block.number, rule
                 if key not in self._refusals:
-                    self._refusals[key] = self._refused(block, where[np.flatnonzero(bad)[0]], at)
+                    self._refusals[key] = self._refused(block, rows[np.flatnonzero(bad)[0]], at)
                 filled.skipped[self._refusals[key]] += count
                 ok &= ~bad
         return np.flatnonzero(ok)
@@ -243,7 +253,7 @@ class Evaluator:
         return {axis.name: axis.value(int(at[axis.name][row])) for axis in self._sizes()}
 
     def _refused(self, block: _Block, row: int, at: Mapping[str, Any]) -> str:
-        """Why a combination cannot be, as a single report says it."""
+        """The message of a report on a combination that a rule forbids."""
         try:
             resolve(self.base, **block.fields, **self._point(row, at))
         except VitcostError as error:
@@ -253,18 +263,19 @@ class Evaluator:
     def _structure(
         self, block: _Block, key: tuple[int, int], row: int, at: Mapping[str, Any]
     ) -> "Structure | str | None":
-        """How the rows of a structure are computed, or why they cannot be; None: each by itself."""
+        """The formulas of a structure, or the reason why it has none; None: each row has a
+        report."""
         if key in self._known:
             return self._known[key]
         model = resolve(self.base, **block.fields, **self._point(row, at))
         scenario = replace(block.scenario, batch=self._batch(block, row, at))
         constants = self._constants(block, scenario.batch)
-        described = structure(model, scenario, self.names, constants, self.cards, block.card)
-        self._known[key] = described
-        return described
+        formulas = structure(model, scenario, self.names, constants, self.cards, block.card)
+        self._known[key] = formulas
+        return formulas
 
     def _constants(self, block: _Block, batch: int) -> dict[str, int]:
-        """The sizes that are the same in all rows of a block."""
+        """The sizes that all rows of a block share."""
         columns = {axis.name: _one(axis) for axis in self._sizes()}
         of: Any = batch
         if any(axis.name == "batch" for axis in self.inside):
@@ -275,7 +286,8 @@ class Evaluator:
     def _evaluated(
         self, key: tuple[int, int], plan: Plan, sizes: Mapping[str, Any]
     ) -> Mapping[str, Any]:
-        """The quantities: in 64-bit integers where none on the way can be larger."""
+        """The quantities of rows: in 64-bit integers where no number on the way can be larger, else
+        in Python's."""
         most = {axis: int(size.max()) for axis, size in sizes.items()}
         safe = self._safe.get(key, {})
         if any(size > safe.get(axis, -1) for axis, size in most.items()):
@@ -285,28 +297,28 @@ class Evaluator:
         return plan.values(sizes)
 
 
-def _apart(code: Any, rows: Any) -> Iterator[tuple[int, Any]]:
-    """Rows by the number that stands for what they share."""
-    if not is_column(code):
-        yield int(code), rows
+def _apart(codes: Any, rows: Any) -> Iterator[tuple[int, Any]]:
+    """The rows of each code; ``codes`` is the code of every row, or of all."""
+    if not is_column(codes):
+        yield int(codes), rows
         return
-    code = code[rows]
-    first, last = int(code.min()), int(code.max())
+    codes = codes[rows]
+    first, last = int(codes.min()), int(codes.max())
     if first == last:
         yield first, rows
         return
-    for each in load().unique(code):
-        yield int(each), rows[code == each]
+    for code in load().unique(codes):
+        yield int(code), rows[codes == code]
 
 
 def _laid_out(axis: Axis) -> Any:
-    """The values of a field as an array; a range stays one, however long it is."""
+    """The values of an axis as an array; a range stays a range, however long it is."""
     values = axis.values
     return values if isinstance(values, range) else load().array(values, "int64")
 
 
 def _values(axis: Axis, values: Any, index: Any) -> Any:
-    """The values of a field at some indices as a column; the sides of a pair as two."""
+    """The values of an axis at some indices as a column; the sides of a pair are two columns."""
     ranged = isinstance(values, range)
     column = values.start + index * values.step if ranged else values[index]
     if _is_pair(axis):

@@ -1,4 +1,4 @@
-"""The formulas of a report's quantities: the report itself, on symbols in place of sizes."""
+"""Formulas of a report's quantities: the same report is made with symbols in place of sizes."""
 
 from collections.abc import Iterable, Mapping
 from functools import reduce
@@ -16,7 +16,7 @@ from vitcost.zoo import Resolved
 
 __all__ = ["Formulas", "Plan", "formulas"]
 
-# each quantity is the largest of its polynomials; None: it has no exact figure
+# a quantity is the maximum of its polynomials, such as the moments of a peak; None: not exact
 Formulas: TypeAlias = Mapping[str, tuple[Polynomial, ...] | None]
 
 Numbers: TypeAlias = Any  # integers, or arrays of them
@@ -40,14 +40,15 @@ def formulas(model: Resolved, scenario: Scenario, names: Iterable[str]) -> Formu
 
 
 def _least(axes: Iterable[str]) -> dict[str, int]:
-    """Where blocks are counted by an axis, there are many."""
+    """The least value of each axis that counts blocks: a structure with such an axis has many."""
     return {axis: MANY for axis in axes if axis.startswith("L")}
 
 
 class Plan:
-    """How quantities are computed from columns of sizes: formulas with what is constant put in.
+    """Formulas with the constant sizes put in, to be computed from columns of the other sizes.
 
-    The terms that all candidates of a maximum share are added once.
+    The terms that all candidates of a maximum share are added once, and a sum that several
+    quantities are multiples of is computed once.
 
     >>> h, s = symbol("h"), symbol("s")
     >>> plan = Plan({"most": (h * s + 2 * h, h * s + 3 * s), "none": None}, {"h": 5})
@@ -56,7 +57,7 @@ class Plan:
     """
 
     def __init__(self, formulas: Formulas, constants: Mapping[str, int]) -> None:
-        # a common factor of several quantities is computed once
+        # the number of each sum in ``_sums``
         self._index: dict[Polynomial, int] = {}
         self._parts = {
             name: None if of is None else self._listed([each.put_in(constants) for each in of])
@@ -74,7 +75,7 @@ class Plan:
         return _Multiple(factor, self._index.setdefault(of // factor, len(self._index)))
 
     def bound(self, most: Mapping[str, int]) -> int:
-        """A bound of every number on the way to a quantity, for sizes up to these."""
+        """An upper bound of every number on the way to a quantity, for sizes up to ``most``."""
         sums = [_bound(each, most) for each in self._sums]
         highest = 0
         for parts in self._parts.values():
@@ -84,7 +85,7 @@ class Plan:
         return highest
 
     def values(self, sizes: Mapping[str, Numbers]) -> dict[str, Numbers]:
-        """The quantities for the sizes of all axes; None: no exact figure."""
+        """The quantities at the sizes of all axes; None: not exact."""
         products: dict[Product, Numbers] = {(): 1}
         sums: dict[int, Numbers] = {}
 
@@ -105,7 +106,7 @@ class Plan:
 
 
 class _Multiple(NamedTuple):
-    """How often a sum is taken, and which."""
+    """A multiple of a sum: the factor, and the number of the sum."""
 
     times: int
     of: int
@@ -122,7 +123,7 @@ def _bound(of: Polynomial, most: Mapping[str, int]) -> int:
 
 
 def _shared(of: list[Polynomial]) -> tuple[Polynomial, tuple[Polynomial, ...]]:
-    """The terms that all candidates share, and those that each has beside them."""
+    """The terms that all candidates share, and the rest of each candidate."""
     axes = {axis for each in of for product in each.terms for axis in product}
     left = undominated(of, _least(axes))
     if len(left) == 1:
@@ -150,7 +151,7 @@ def _sum(of: Polynomial, sizes: Mapping[str, Numbers], known: dict[Product, Numb
 def _product(
     product: Product, sizes: Mapping[str, Numbers], known: dict[Product, Numbers]
 ) -> Numbers:
-    """A product of sizes, each of which is computed once."""
+    """A product of sizes; ``known`` has the products computed before."""
     if product not in known:
         known[product] = _product(product[:-1], sizes, known) * sizes[product[-1]]
     return known[product]

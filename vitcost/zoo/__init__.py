@@ -1,4 +1,10 @@
-"""From what a user types to a config: names, files and configs."""
+"""From the text that a user types to a config.
+
+``resolve`` finds a base (``described``) and puts fields on top. A text is looked up in this order:
+a name with a formula (``_by_name``: timm's and the papers' tables, text models, names of other
+libraries), a file, a name of timm without a formula, ``package.module:factory``, an id of the hub.
+The last three, and a file that no formula describes, answer by a trace or by its digest.
+"""
 
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
@@ -31,7 +37,7 @@ Model: TypeAlias = "str | ViTConfig | TextConfig | ClipConfig | Resolved | Base"
 
 
 def resolve(model: Model, **overrides: Any) -> Resolved:
-    """The config behind a name, a file, the user's code or a config, with any field put on top.
+    """The config of a name, a file, the user's code or a config, with fields put on top.
 
     ``tower`` is one of a model of two, ``vision`` or ``text``, as ``NAME:vision`` is.
 
@@ -59,17 +65,17 @@ def resolve(model: Model, **overrides: Any) -> Resolved:
 def _changed(
     base: Base, config: "Config", given: Mapping[str, Any]
 ) -> Iterator[tuple[str, Any, Any]]:
-    """The fields that are put on a model and are not its own: name, value, and its own value."""
+    """The fields whose value differs from that of the model: name, value, value of the model."""
     if not given:
         return
     if hasattr(config, "workload"):
-        # a trace has no fields of its own to compare with; one that nothing changes is itself
+        # a trace has no fields to compare with; a trace that no field changes is the same object
         if config is not base.base:
             yield from ((name, value, None) for name, value in given.items())
         return
     towers = [getattr(each, "vision", each) for each in (config, _on_top(base, {}))]
     for name in given:
-        # a ratio stands in place of a width
+        # a ratio sets a width
         field = name.replace("ratio", "dim") if name in RATIOS else name
         value, value_before = (getattr(tower, field, given[name]) for tower in towers)
         if value != value_before:
@@ -87,7 +93,7 @@ def _tower(model: Model, tower: str | None) -> Base:
     base = described(model)
     config: Any = base.base
     if not hasattr(config, "vision"):
-        raise ConfigError(f"{base.name} has no two towers, of which one could be its {tower}")
+        raise ConfigError(f"{base.name} is a single tower: {tower} asks for one of two")
     from vitcost.config.text_config import tower_of
 
     source = f"{tower} tower of {base.source}"
@@ -95,8 +101,8 @@ def _tower(model: Model, tower: str | None) -> Base:
 
 
 def completed(base: Base, overrides: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Fields that are put on a model, with those that its library asks for beside them: where an
-    ``input_size`` is not the size that the model is built for."""
+    """The fields to put on a model. An ``input_size`` other than the size that the model is built
+    for brings the fields that its library needs then, such as timm's ``dynamic_img_size``."""
     if not base.fed or "input_size" not in overrides:
         return overrides
     config: Any = _on_top(base, {k: v for k, v in overrides.items() if k != "input_size"})
@@ -128,7 +134,7 @@ def is_rebuilt(name: str, img_size: "int | tuple[int, int]") -> bool:
 
 
 def described(model: Model) -> Base:
-    """The base of a model before any field is put on top: a width given as a ratio is one."""
+    """A model before fields are put on top: its table's row, where a width may be a ratio."""
     if isinstance(model, Resolved):
         return model.as_base()
     if isinstance(model, Base):
@@ -136,7 +142,7 @@ def described(model: Model) -> Base:
     if not isinstance(model, str):
         if hasattr(model, "named_parameters"):
             raise ConfigError("a torch module is read by vitcost.from_torch(module)")
-        # text models are loaded when one is asked for, and then they are there
+        # a text config can only come from its module, which is not loaded for the test
         if (
             not isinstance(model, ViTConfig)
             and type(model).__module__ != "vitcost.config.text_config"
@@ -163,7 +169,7 @@ def is_name(model: str) -> bool:
 
 
 def _based_or_traced(model: str) -> Base:
-    """A model by its name or by a file; by its trace, where no formula describes it."""
+    """The model of a text without a tower, in the order of this module's docstring."""
     row = _by_name(model)
     if row is not None:
         return _based(model, row)
@@ -176,7 +182,7 @@ def _based_or_traced(model: str) -> Base:
 
     if class_of(model) is not None:
         return _without_formula(model)
-    # the user's own code costs every start that loads it
+    # loaded late: each loader costs every start
     from vitcost.zoo import modules
 
     if modules.is_factory(model):
@@ -217,7 +223,7 @@ _TOWERS = ("vision", "text")
 
 
 def _based(name: str, row: "Described", tower: str = "") -> Base:
-    """A model before any field is put on top; of two towers both, or the one that is asked for."""
+    """The base of a row; a row of two towers gives both, or the ``tower`` that is asked for."""
     config: Any = row.text
     both = row.lacks != "" or hasattr(config, "vision")
     if not tower and row.lacks:
@@ -225,7 +231,7 @@ def _based(name: str, row: "Described", tower: str = "") -> Base:
     if not tower:
         return Base(name, row.source, row.fields if config is None else config, fed=row.fed)
     if not both:
-        raise ConfigError(f"{name} has no two towers, of which one could be its {tower}")
+        raise ConfigError(f"{name} is a single tower: {tower} asks for one of two")
     if tower == "vision":
         return Base(f"{name}:vision", f"vision tower of {row.source}", row.fields)
     if row.lacks:
@@ -234,7 +240,7 @@ def _based(name: str, row: "Described", tower: str = "") -> Base:
 
 
 def _row(name: str) -> "Described | None":
-    """A model by its name, whoever's, or by a file."""
+    """The row of a model by its name or by a file."""
     row = _by_name(name)
     if row is not None:
         return row
@@ -244,6 +250,7 @@ def _row(name: str) -> "Described | None":
 
 
 def _by_name(name: str) -> "Described | None":
+    """The row of a name with a formula, in any library."""
     from vitcost.zoo.keys import Described
 
     fields = _fields(name)
@@ -252,13 +259,13 @@ def _by_name(name: str) -> "Described | None":
     text = _text(name)
     if text is not None:
         return text
-    # each loader costs every start that loads it
+    # loaded late, like every loader
     from vitcost.zoo import aliases
 
     return aliases.lookup(name, _named)
 
 
-# the field with which timm's models take images of any size
+# the field that lets timm's models take images of any size
 _DYNAMIC: Mapping[str, Any] = MappingProxyType({"dynamic_img_size": True})
 
 
@@ -272,7 +279,7 @@ def names() -> list[str]:
 
 
 def every_name() -> list[str]:
-    """Every name, those of timm and of the hub without a formula too, in order."""
+    """Every name in order, with the names of timm and of the hub that have no formula."""
     from vitcost.zoo.hub_traced import TRACED
     from vitcost.zoo.timm import architectures
 
@@ -311,7 +318,7 @@ def _text(name: str) -> "Described | None":
 
 
 def _traced_file(path: str) -> Base | None:
-    """A trace, or a model of transformers' without a formula; None for what is neither."""
+    """A trace file, or transformers' config of a model without a formula; None for other files."""
     from vitcost.zoo import model_files
 
     if path.endswith(".gz"):
@@ -338,7 +345,7 @@ def _traced_file(path: str) -> Base | None:
 
 
 def _named(name: str) -> "Described":
-    """The fields of a model of images by its name, whoever's name it is."""
+    """The row of a model of images by its name in any library; other models are refused."""
     base, _, tower = name.rpartition(":")
     alone = _by_name(base) if base and tower == "vision" else None
     if alone is not None:
@@ -355,7 +362,7 @@ def _named(name: str) -> "Described":
 
 
 def _unknown(model: str) -> VitcostError:
-    """Why a name is not found: timm has it and no formula here does, or nobody knows it."""
+    """The error for a name without an answer: timm has such a model, or no library has."""
     from vitcost.zoo.timm.others import class_of
 
     kind = class_of(model)
@@ -375,7 +382,7 @@ def _fed(model: Model, fed: Mapping[str, Any], tower: str | None) -> Base:
     from vitcost.zoo import modules, tracing
 
     if isinstance(model, str) and modules.is_factory(model) and tower is None:
-        # with inputs of its own a module is traced, though a formula may describe it
+        # a formula knows nothing of other inputs, so that the module is traced
         return modules.traced(model, **fed).as_base()
     base = _tower(model, tower)
     tracing.need_traced(base.base, base.name)

@@ -1,0 +1,237 @@
+"""The trace of a forward pass, as Python runs it: which op allocates a storage, and who frees it.
+
+References to a storage are counted. A tensor is born at the op that writes it, and belongs to the
+forward that called the op. It dies after the last op or module of that forward that reads it, since
+the caller's frame holds the arguments of a module while it runs. A saved tensor lives until its
+backward has run, and autocast's copies of weights live until the context is left.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+from vitcost.engine.live import PARTS, Change, Event, Loop, Peak, Place, peak
+from vitcost.engine.ops import Op, Sizes, Tensor
+from vitcost.engine.regions import REGION
+from vitcost.engine.tree import Count, Node
+from vitcost.engine.unroll import unroll
+
+__all__ = ["Forward", "Ledger", "forward_peak", "forward_trace", "inside", "named"]
+
+
+class Ledger:
+    """Counts the references to each storage, and writes the trace."""
+
+    def __init__(self) -> None:
+        self.trace: list[Event] = []
+        self.holders: dict[Tensor, int] = {}
+        self._parts: dict[Tensor, int] = {}
+        # the loops that each storage was born in, and those that are open now, outermost first
+        self._loops: dict[Tensor, tuple[Count, ...]] = {}
+        self._open: tuple[Count, ...] = ()
+
+    def born(self, tensor: Tensor, part: str = "temporary") -> None:
+        """A new storage with one reference; a tensor that the process caches has one more, for
+        good."""
+        self.holders[tensor] = 2 if tensor.role == "cached" else 1
+        self._parts[tensor] = PARTS.index(part)
+        self._loops[tensor] = self._open
+        self._change(tensor, 1)
+
+    def hold(self, tensor: Tensor) -> None:
+        """One reference more to the storage of a tensor; parameters and inputs are not counted."""
+        if tensor.storage in self.holders:
+            self.holders[tensor.storage] += 1
+
+    def drop(self, tensor: Tensor) -> None:
+        """One reference less to the storage of a tensor; without any it dies."""
+        storage = tensor.storage
+        if storage not in self.holders:
+            return
+        self.holders[storage] -= 1
+        if not self.holders[storage]:
+            del self.holders[storage]
+            self._change(storage, -1)
+
+    def keep(self, tensor: Tensor) -> None:
+        """Autograd holds the storage of a tensor."""
+        self.hold(tensor)
+        self.move(tensor, "saved")
+
+    def move(self, tensor: Tensor, part: str) -> None:
+        """Accounts for the storage of a tensor as another part of memory."""
+        storage = tensor.storage
+        if storage in self.holders and self._parts[storage] != PARTS.index(part):
+            self._change(storage, -1)
+            self._parts[storage] = PARTS.index(part)
+            self._change(storage, 1)
+
+    def hand_over(self, tensors: Iterable[Tensor]) -> None:
+        """The tensor that one layer hands to the next exists once, however many layers there
+        are."""
+        for tensor in tensors:
+            born_in = self._loops[tensor.storage]
+            self._loops[tensor.storage] = born_in[: len(self._open)]
+
+    def part(self, tensor: Tensor) -> str:
+        return PARTS[self._parts[tensor.storage]]
+
+    def look(self, place: Place) -> None:
+        self.trace.append(place)
+
+    @contextmanager
+    def layers(self, node: Node, backwards: bool = False) -> Iterator[None]:
+        """Events that are recorded inside become the body of a loop over a run of layers; a single
+        layer is no loop."""
+        count = node.run.layers if node.run is not None else Count(1)
+        if count == Count(1):
+            yield
+            return
+        outside, self.trace, self._open = self.trace, [], (*self._open, count)
+        yield
+        body, self.trace, self._open = tuple(self.trace), outside, self._open[:-1]
+        self.trace.append(Loop(count, backwards, _stride(node), body))
+
+    def _change(self, storage: Tensor, sign: int) -> None:
+        times = self._loops[storage][len(self._open) :]
+        self.trace.append(Change(self._parts[storage], sign, storage, times))
+
+
+class Forward:
+    """Walks an unrolled tree as Python runs it."""
+
+    def __init__(self, ledger: Ledger, training: bool, again: bool = False) -> None:
+        self.ledger, self.training, self.again = ledger, training, again
+        # autocast's copies of weights, which its cache holds until the context is left
+        self.cached: list[Tensor] = []
+
+    def node(self, node: Node, place: Place, given: Sequence[Tensor] = ()) -> list[Tensor]:
+        """Runs one forward; the tensors that it returns stay alive and belong to the caller.
+
+        ``given`` are arguments whose last reference the caller passes on: this forward frees them.
+        """
+        last = _last_reads(node)
+        results = {t.storage for t in (node.output, *node.also)}
+        owned = list(given)
+        for i, item in enumerate(node.body):
+            if isinstance(item, Op):
+                owned += self.op(item, place)
+                owned = self._clean(owned, last, i, results)
+                continue
+            # a list of layers that this forward walks through (`x = layer(x)`) gets the last
+            # reference to its input; a module is called with one that this frame keeps
+            passed_on = [t for t in owned if last.get(t, i) == i] if item.walked else []
+            owned = [t for t in owned if t not in passed_on] if passed_on else owned
+            if item.run is None:
+                owned += self.node(item, inside(place, item), passed_on)
+                owned = self._clean(owned, last, i, results)
+                continue
+            with self.ledger.layers(item):
+                owned += self.node(item, inside(place, item), passed_on)
+                owned = self._clean(owned, last, i, results)
+            self.ledger.hand_over(owned)
+        return self._clean(owned, {}, len(node.body), results)
+
+    def op(self, op: Op, place: Place) -> list[Tensor]:
+        """Runs one op and returns the storage that it wrote, if any."""
+        if self.again and op.again == "stops":
+            # recomputation ends where autograd packs the last tensor, before the op runs
+            self.keep(op)
+            return []
+        if op.write.base is not None:
+            self.keep(op)
+            return []
+        mask_alone = self.again and op.again == "draws"
+        written = op.extra if mask_alone else tuple(dict.fromkeys((op.write, *op.extra)))
+        for tensor in written:
+            self.ledger.born(tensor)
+        self.ledger.look(named(place, op))
+        self.keep(op)
+        if op.write.role == "cast" and self._caches(op):
+            self.ledger.hold(op.write)
+            self.cached.append(op.write)
+        for tensor in op.extra:
+            self.ledger.drop(tensor)
+        return [] if mask_alone else [op.write]
+
+    def keep(self, op: Op) -> None:
+        """A checkpointed region keeps nothing but its inputs until it runs again."""
+        if self.again == bool(op.again):
+            for tensor in op.keeps:
+                self.ledger.keep(tensor)
+
+    def leave_autocast(self) -> None:
+        for tensor in self.cached:
+            self.ledger.drop(tensor)
+
+    def _caches(self, op: Op) -> bool:
+        """autocast caches the copies of leaves that need a gradient; a model in eval has them."""
+        return not self.training or all(op.needs)
+
+    def _clean(
+        self, owned: list[Tensor], last: dict[Tensor, int], i: int, results: set[Tensor]
+    ) -> list[Tensor]:
+        """Drops the tensors of this forward that no item behind the i-th reads; returns the
+        rest."""
+        left = []
+        for tensor in owned:
+            if tensor in results or last.get(tensor, i) > i:
+                left.append(tensor)
+            else:
+                self.ledger.drop(tensor)
+        return left
+
+
+def forward_peak(tree: Node, sizes: Sizes) -> Peak:
+    """The peak of a forward pass in eval over its own activations: no parameters, no inputs."""
+    return peak(forward_trace(tree), sizes)
+
+
+def forward_trace(tree: Node) -> tuple[Event, ...]:
+    """The trace of a forward pass in eval."""
+    ledger = Ledger()
+    Forward(ledger, training=False).node(unroll(tree), Place("forward", ""))
+    return tuple(ledger.trace)
+
+
+def inside(place: Place, node: Node) -> Place:
+    """The place of a child module."""
+    if node.run is None:
+        return place._replace(path=_join(place.path, node.name))
+    # a checkpointed region is no module, so that it adds no name to the path of its layers
+    name = "" if node.type == REGION else "{}"
+    return place._replace(path=_join(place.path, name), before=(*place.before, *node.run.before))
+
+
+def named(place: Place, op: Op) -> Place:
+    """The root module has no path: the place is named after the op."""
+    return place if place.path else place._replace(path=op.write.name)
+
+
+def _stride(node: Node) -> int:
+    """How many layers one turn of a loop stands for: several in a checkpointed group."""
+    if node.type != REGION:
+        return 1
+    runs = (item.run for item in node.body if isinstance(item, Node))
+    return sum(run.layers.of(Sizes()) for run in runs if run is not None)
+
+
+def _last_reads(node: Node) -> dict[Tensor, int]:
+    """For each storage, the index of the last item of a body that reads it; locals that the forward
+    holds live to its end."""
+    last: dict[Tensor, int] = {}
+    for i, item in enumerate(node.body):
+        for tensor in _arguments(item):
+            last[tensor.storage] = i
+    last.update((tensor.storage, len(node.body)) for tensor in node.held)
+    return last
+
+
+def _arguments(item: Op | Node) -> tuple[Tensor, ...]:
+    if isinstance(item, Node):
+        return item.inputs
+    weights = (t for t in (item.weight, item.bias) if t is not None)
+    return (*item.reads, *weights, *item.holds)
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path and name else path or name
