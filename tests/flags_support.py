@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import vitcost
 from vitcost.config.fields import Field
 from vitcost.config.idle import FIELDS, SCENARIO, Asked
-from vitcost.config.scenario import OPTIMIZERS, Scenario
+from vitcost.config.scenario import OPTIMIZERS, PRECISIONS, Scenario
 from vitcost.config.text_config import TEXT_FIELDS
 from vitcost.config.vit_config import FIELDS as CONFIG_FIELDS
 from vitcost.config.vit_config import RATIOS
@@ -55,11 +55,15 @@ VALUES: Mapping[str, tuple[Any, ...]] = {
     "accumulate": (4,),
     "zero_grad": ("zeros",),
     "policy": ("reduce-fp32", "reduce-half"),
+    "ema_dtype": ("fp32", "bf16"),
+    "ema_device": ("cpu",),
 }
 # what else a flag is given with, so that it can be
 BESIDE: Mapping[str, Mapping[str, Any]] = {
     "zero": {"ranks": 4},
     "policy": {"ranks": 4, "zero": 3, "precision": "bf16"},
+    "ema_dtype": {"ema": 1},
+    "ema_device": {"ema": 1},
 }
 
 
@@ -300,6 +304,9 @@ SHOWN: Mapping[str, Callable[[Unchanged], bool]] = {
         lambda found: _states(found)[0] and "optimizer step" not in _peaks(found)
     ),
     "the peak lies in the optimizer's step": lambda found: _peaks(found) == {"optimizer step"},
+    "it is the type of the weights, and the update of averages is not the peak": lambda found: (
+        PRECISIONS[found.value].param_bytes == PRECISIONS[str(found.asked["precision"])].param_bytes
+    ),
     "the peak lies before the first gradient": lambda found: all(
         place == "backward of loss" or place.startswith("forward") for place in _peaks(found)
     ),

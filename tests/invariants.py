@@ -108,6 +108,8 @@ def scenarios(draw: Any, config: Config) -> Flags:
         "lora": (2,),
         "ranks": (2, 8),
         "ema": (1,),
+        "ema_dtype": ("fp32", "bf16"),
+        "ema_device": ("cpu",),
         "accumulate": (2,),
         "zero_grad": ("zeros",),
         "buckets": ("views",),

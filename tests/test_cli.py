@@ -196,7 +196,7 @@ OTHERWISE: dict[str, Any] = {
     "optimizer": "sgd", "checkpointing": "block", "freeze": "backbone", "lora": 2,
     "lora_layers": "fc1", "recipe": "zero", "layout": "nhwc", "compile": True, "software": "2.9",
     "ranks": 4, "zero": 1, "buckets": "views", "ema": 1, "accumulate": 2, "zero_grad": "zeros",
-    "policy": "reduce-fp32",
+    "policy": "reduce-fp32", "ema_dtype": "bf16", "ema_device": "cpu",
 }  # fmt: skip
 
 

@@ -53,11 +53,15 @@ GIVEN: dict[str, tuple[Any, Any]] = {
     "accumulate": (4, 1),
     "zero_grad": ("zeros", "none"),
     "policy": ("reduce-fp32", "none"),
+    "ema_dtype": ("bf16", "model"),
+    "ema_device": ("cpu", "model"),
 }
 RANKS: dict[str, dict[str, Any]] = {
     "zero": {"ranks": 4},
     "buckets": {"ranks": 4},
     "policy": {"ranks": 4, "zero": 3, "precision": "bf16"},
+    "ema_dtype": {"ema": 1},
+    "ema_device": {"ema": 1},
 }
 
 
@@ -215,6 +219,7 @@ def test_every_flag_of_an_explanation_changes_it(quantity: str) -> None:
     walked = 0
     for flag, values in VALUES.items():
         beside = {"lora": 2} if flag == "lora_layers" else {}
+        beside = {"ema": 1} if flag.startswith("ema_") else beside
         before = (
             plain if not beside else vitcost.explain(TINY, quantity, depth=2, batch=64, **beside)
         )
@@ -253,7 +258,7 @@ def test_every_flag_of_a_check_of_memory_reaches_what_is_compared(
 MATTERS = {
     "mode": "report with a card", "layout": "measured card", "compile": "report with a card",
     "software": "measured card", "batch": "report", "buckets": "two ranks",
-    "lora_layers": "adapters",
+    "lora_layers": "adapters", "ema_dtype": "averages", "ema_device": "averages",
 }  # fmt: skip
 
 
@@ -263,6 +268,7 @@ def test_a_flag_that_is_dropped_is_found(flag: str, monkeypatch: pytest.MonkeyPa
         "measured card": {"gpu": "rtx4090", "precision": "amp-bf16", "batch": 256},
         "two ranks": {"ranks": 2},
         "adapters": {"lora": 4},
+        "averages": {"ema": 1},
     }
     question, plain = MATTERS.get(flag, "report"), BASES["report"]
     given = own[question] if question in own else BASES[question].given
@@ -383,6 +389,11 @@ def test_every_flag_of_every_command_is_walked() -> None:
         ),
         (("fit", TINY, "-g", "l4", "--ranks", "2", "--ema", "1"), []),
         (("report", TINY, "--ema", "1"), []),
+        (("report", TINY, "--ema-dtype", "bf16"), ["ema_dtype changes nothing where ema is 0"]),
+        (
+            ("report", TINY, "--ema", "1", "--ema-device", "cpu", "--ema-dtype", "bf16"),
+            ["ema_dtype changes nothing where ema_device is cpu"],
+        ),
     ],
 )
 def test_what_changes_nothing_is_said(
@@ -398,10 +409,12 @@ def test_what_changes_nothing_is_said(
 def test_what_is_said_is_true(row: Any) -> None:
     """A note is printed before any answer is looked at: its condition alone decides."""
     settings = {"ranks": {"ranks": 4}, "zero": {"zero": 2, "ranks": 4}, "lora": {}, "gpu": {},
-                "recipe": {"recipe": "zero", "ranks": 4}, "mode": {"mode": "infer"}}  # fmt: skip
+                "recipe": {"recipe": "zero", "ranks": 4}, "mode": {"mode": "infer"},
+                "ema": {}, "ema_device": {"ema": 1, "ema_device": "cpu"}}  # fmt: skip
     beside = {} if row.condition == "ranks is 1" else settings[row.reads[0]]
     for command in set(row.commands) & {"report", "compare", "fit"}:
-        base = "fit of training" if row.flags == ("buckets",) and command == "fit" else command
+        trains = command == "fit" and row.flags[0] in TRAINING
+        base = "fit of training" if trains else command
         given = {**BASES[base].given, **beside}
         for flag in row.flags:
             before = BASES[base].run(TINY, **given)

@@ -124,7 +124,7 @@ def test_every_flag_that_is_not_the_default_is_said(flag: str) -> None:
         "platform": "cpu", "optimizer": "sgd", "checkpointing": "block", "freeze": "backbone",
         "lora": 2, "lora_layers": "fc1", "recipe": "zero", "layout": "nhwc", "compile": True,
         "software": "2.9", "ranks": 4, "zero": 1, "buckets": "views", "ema": 1, "accumulate": 2,
-        "zero_grad": "zeros", "policy": "reduce-half",
+        "zero_grad": "zeros", "policy": "reduce-half", "ema_dtype": "bf16", "ema_device": "cpu",
     }  # fmt: skip
     sharded = {"ranks": 4, "zero": 2, "precision": "bf16"}
     beside = {"zero": {"ranks": 4}, "policy": sharded}.get(flag, {})

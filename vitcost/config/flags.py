@@ -45,6 +45,8 @@ FLAGS: Mapping[str, str] = {
     "accumulate": _STEP,
     "zero_grad": _STEP,
     "policy": _STEP,
+    "ema_dtype": _STEP,
+    "ema_device": _STEP,
 }
 TRAINING = tuple(flag for flag, of in FLAGS.items() if of == _STEP)
 

@@ -56,6 +56,28 @@ SCENARIO: tuple[Idle, ...] = (
         lambda asked: asked["lora"] == 0,
     ),
     Idle(
+        ("ema_dtype", "ema_device"),
+        _MEMORY,
+        "ema is 0",
+        "there are no averages",
+        ("ema",),
+        lambda asked: asked["ema"] == 0,
+    ),
+    Idle(
+        ("ema_dtype",),
+        _MEMORY,
+        "ema_device is cpu",
+        "the card has no bytes of averages",
+        ("ema_device",),
+        lambda asked: asked["ema_device"] == "cpu",
+    ),
+    Idle(
+        ("ema_dtype",),
+        _MEMORY,
+        "it is the type of the weights, and the update of averages is not the peak",
+        "the averages have the same bytes",
+    ),
+    Idle(
         ("buckets",),
         (*_REPORTS, "fit"),
         "ranks is 1",
@@ -148,7 +170,7 @@ SCENARIO: tuple[Idle, ...] = (
         "nothing but the peak depends on it",
     ),
     Idle(
-        ("ema", "ranks", "buckets"),
+        ("ema", "ema_dtype", "ema_device", "ranks", "buckets"),
         ("compare",),
         "no exact peak is known",
         "its bytes are in train_memory alone",

@@ -101,6 +101,8 @@ CHOICES = {
     "buckets": ("copies", "views"),
     "zero_grad": ("none", "zeros"),
     "policy": ("none", "reduce-fp32", "reduce-half"),
+    "ema_dtype": ("model", "fp32", "bf16", "fp16"),
+    "ema_device": ("model", "cpu"),
 }
 
 # of a batch
@@ -131,7 +133,9 @@ HELP = {
     "policy": "mixed precision of fully_shard: shards in fp32, weights gathered in --precision "
     "bf16 or fp16, gradients summed in fp32 or in that",
     "buckets": "what DistributedDataParallel reduces: copies of the gradients, or what these view",
-    "ema": "moving averages of the weights; so many are kept",
+    "ema": "moving averages: so many copies of the model are kept",
+    "ema_dtype": "the type that they are kept in; model: that of the weights",
+    "ema_device": "where they are kept: beside the model, or in the memory of the CPU",
     "accumulate": "batches of a step; their gradients are added up before the optimizer steps",
     "zero_grad": "what it sets gradients to: none gives their memory back until the next backward",
 }
@@ -169,6 +173,9 @@ class Scenario:
     accumulate: int = 1
     zero_grad: str = "none"
     policy: str = "none"  # none | reduce-fp32 | reduce-half: shards in fp32 beside half precision
+    # arguments of timm.utils.ModelEmaV3
+    ema_dtype: str = "model"
+    ema_device: str = "model"
 
     def __post_init__(self) -> None:
         for field in self.__dataclass_fields__.values():
@@ -194,6 +201,8 @@ class Scenario:
     def _check_ranges(self) -> None:
         if self.precision == "tf32" and self.platform == "cpu":
             raise ConfigError("precision tf32 is of a card's matrix units; a CPU computes fp32")
+        if self.ema_device == "cpu" == self.platform:
+            raise ConfigError("ema_device cpu is beside the model on platform cpu: leave it out")
         for name, (least, most) in _RANGES.items():
             given = getattr(self, name)
             if not least <= given <= most:

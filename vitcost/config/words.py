@@ -65,6 +65,8 @@ FLAGS: Mapping[str, Word] = {
     "eval": _fixed("mode", "infer"),
     "optim": _named("optimizer"),
     "opt": _named("optimizer"),
+    "model_ema": _fixed("ema", "1"),
+    "model_ema_force_cpu": _fixed("ema_device", "cpu"),
     "gradient_checkpointing": _fixed("checkpointing", "block", "every:K shares a region"),
     "grad_checkpointing": _fixed("checkpointing", "block", "every:K shares a region"),
     "activation_checkpointing": _fixed("checkpointing", "block", "every:K shares a region"),

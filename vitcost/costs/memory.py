@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from vitcost.config.optimizers import OPTIMIZERS
 from vitcost.config.scenario import PRECISIONS, RECIPES, Scenario
+from vitcost.costs.averages import averages_bytes, averaging_temporaries, rounds
 from vitcost.costs.bounded import assumed, bound_of_passes, lasting_gradients
 from vitcost.costs.memory_types import Inference, PeakParts, StepPeak, Training
 from vitcost.costs.ranks import optimizer_bytes, share_of, update_temporaries
@@ -149,7 +150,7 @@ def states(run: Workload, saved_bytes: Size | None, *, rank: int | None = None) 
         gradients_bytes=gradients * share.gradients + recipe.main_gradients * share.states,
         optimizer_bytes=optimizer_bytes(share, run, rank),
         saved_activations_bytes=saved_bytes,
-        ema_bytes=scenario.ema * (masters or weights),
+        ema_bytes=averages_bytes(run, share, weights_bytes, masters),
         buckets_bytes=e * share.gradients if copied else 0,
         buffers_bytes=run.step_buffers_bytes,
     )
@@ -170,9 +171,16 @@ def with_peak(memory: Training, run: Workload, *, rank: int | None = None) -> Tr
     else:
         # the optimizer's step is known exactly
         in_passes = peak.look is not None or peak.parts is None
-        bound = run.at_most(training=True) if in_passes else ""
+        bound = run.at_most(training=True) if in_passes else _rounded(run)
         memory = memory._replace(peak_is="bounded" if bound else "exact", missing=bound or None)
     return memory._replace(peak_bytes=peak.total_bytes, peak_at=peak.at, peak_parts=peak.parts)
+
+
+def _rounded(run: Workload) -> str:
+    """Why the update of averages may allocate less than is taken here; empty: it does not."""
+    if rounds(run) and run.step_buffers_bytes:
+        return "buffers are in the chunks in which averages are rounded"
+    return ""
 
 
 def step_peak(
@@ -285,8 +293,8 @@ def lasting(memory: Training, run: Workload) -> PeakParts:
 
 
 def optimizing(left: live.Live, run: Workload, rank: int | None) -> live.Live:
-    """The bytes alive in the optimizer's step: the tensors left by the backward pass, and
-    temporaries.
+    """The bytes alive in the optimizer's step, or in the update of averages behind it: the tensors
+    left by the backward pass, and temporaries.
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.zoo import resolve
@@ -295,7 +303,8 @@ def optimizing(left: live.Live, run: Workload, rank: int | None) -> live.Live:
     >>> alive.gradients == 4 * 86_567_656, alive.temporary == 4 * 86_567_656 + 4  # and the loss
     (True, True)
     """
-    return left._replace(temporary=left.temporary + update_temporaries(run, rank))
+    most = largest(update_temporaries(run, rank), averaging_temporaries(run))
+    return left._replace(temporary=left.temporary + most)
 
 
 def _lasting(memory: Training, run: Workload, kept: Size, targets: Size | None = None) -> PeakParts:

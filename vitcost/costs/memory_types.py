@@ -66,11 +66,11 @@ class StepPeak(NamedTuple):
 class Training(NamedTuple):
     """A training step by the parts of a recipe, and its peak.
 
-    Of several ranks it is what one of them needs. ``ema_bytes`` are averages of the weights, and
-    ``buckets_bytes`` copies of the gradients that data-parallel ranks reduce. ``peak_is`` says
-    whether the peak is ``exact`` or ``bounded``, which no step exceeds. Of a bound ``missing`` says
-    why no exact peak is known, and ``assumed`` under which assumptions it is one; where there is no
-    step to speak of the peak is None, and ``missing`` says why.
+    Of several ranks it is what one of them needs. ``ema_bytes`` are copies of the module that
+    hold averages, and ``buckets_bytes`` copies of the gradients that data-parallel ranks reduce.
+    ``peak_is`` says whether the peak is ``exact`` or ``bounded``, which no step exceeds. Of a bound
+    ``missing`` says why no exact peak is known, and ``assumed`` under which assumptions it is one;
+    where there is no step to speak of the peak is None, and ``missing`` says why.
     """
 
     weights_bytes: Size

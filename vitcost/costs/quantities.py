@@ -50,7 +50,15 @@ _TRAINING = "memory.training."
 _RUN_FLAGS = ("batch", "precision", "platform", "attention")
 _PASS_FLAGS = ("checkpointing", "freeze", "lora", "lora_layers")
 _STEP_FLAGS = (*_RUN_FLAGS, *_PASS_FLAGS)
-_PEAK_FLAGS = (*_STEP_FLAGS, "optimizer", "ema", "accumulate", "zero_grad")
+_PEAK_FLAGS = (
+    *_STEP_FLAGS,
+    "optimizer",
+    "ema",
+    "ema_dtype",
+    "ema_device",
+    "accumulate",
+    "zero_grad",
+)
 _STATE_FLAGS = ("batch", "precision", "freeze", "lora", "lora_layers", "recipe")
 _NARAYANAN = "Narayanan et al. 2021, arXiv 2104.04473"
 _ALLOCATED = (

@@ -62,6 +62,8 @@ def report(
     accumulate: int = 1,
     zero_grad: str = "none",
     policy: str = "none",
+    ema_dtype: str = "model",
+    ema_device: str = "model",
     **overrides: Any,
 ) -> Report:
     """The costs of a model: parameters, FLOPs, memory traffic, memory and time, without building
@@ -104,6 +106,8 @@ def report(
         accumulate=accumulate,
         zero_grad=zero_grad,
         policy=policy,
+        ema_dtype=ema_dtype,
+        ema_device=ema_device,
     )
     resolved = resolve(model, **overrides)
     scenario = scenario.added_to(resolved.flags)

@@ -61,14 +61,18 @@ def _below(
         yield from _below(child, top or child.name, *inside, numbers)
 
 
-def one_by_one(parameters: Iterable[Parameter], depth: int = 0) -> Iterator[Parameter]:
+def one_by_one(
+    parameters: Iterable[Parameter], sizes: Sizes | None = None, depth: int = 0
+) -> Iterator[Parameter]:
     """Parameters in an optimizer's order. A run of equal layers is listed twice, so that the last
-    parameter of a layer also stands before the first one of the next layer."""
+    parameter of a layer also stands before the first one of the next layer; or, where ``sizes``
+    are given, as often as there are layers."""
     for run, group in groupby(parameters, key=lambda parameter: parameter.runs[depth : depth + 1]):
         if not run:
             yield from group
             continue
         layer = list(group)
-        again = 1 if layer[0].layers[depth] == Count(1) else 2
-        for _ in range(again):
-            yield from one_by_one(layer, depth + 1)
+        layers = layer[0].layers[depth]
+        again = 1 if layers == Count(1) else 2
+        for _ in range(again if sizes is None else layers.of(sizes)):
+            yield from one_by_one(layer, sizes, depth + 1)
