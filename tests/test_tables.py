@@ -85,6 +85,7 @@ def test_an_optimizer(name: str) -> None:
         "moved": 0 <= row.moved <= 4 and (row.moved > 0) <= (row.kept is not None),
         "products": row.products is None or row.products((2, 3)) > 0,
         "rest": row.rest in ("", *OPTIMIZERS),
+        "beside": row.beside >= 0 and (row.beside > 0) <= (row.step == "foreach"),
         "platforms": set(row.platforms) <= {"cuda", "cpu"} and "cuda" in row.platforms,
     }
     assert set(holds) == set(Optimizer._fields)

@@ -47,8 +47,9 @@ class Optimizer(NamedTuple):
     with, which ``check`` steps. ``kept`` are the bytes of the states of a tensor where they are no
     multiple of it: of its shape, and of its bytes an element; ``tables`` the bytes of tables and
     counters that all of its tensors share, once one of them is ``cut`` into blocks, which a tensor
-    of so many elements is. ``platforms`` are those whose kernels it has. An optimizer of matrices
-    has ``rest`` step all other tensors.
+    of so many elements is; ``beside`` the bytes that a foreach step allocates for each tensor
+    beside its copy. ``platforms`` are those whose kernels it has. An optimizer of matrices has
+    ``rest`` step all other tensors.
     """
 
     moments: int
@@ -66,6 +67,7 @@ class Optimizer(NamedTuple):
     moved: int = 0
     products: Callable[[Shape], Size] | None = None
     rest: str = ""
+    beside: int = 0
 
     def steps(self, platform: str) -> str:
         return self.step or ("foreach" if platform == "cuda" else "loop")
@@ -229,17 +231,22 @@ _AMSGRAD_PASSES = 3
 
 _FOREACH, _LOOP, _FUSED = {"foreach": True}, {"foreach": False}, {"fused": True}
 _AMSGRAD = {"amsgrad": True}
+# steps counted on the card, so that a graph can replay them: both bias corrections of each tensor
+# are numbers in float32 there, too
+_CAPTURABLE = {"capturable": True, **_FOREACH}
+_CORRECTIONS = 2 * 4
 
 
 def _adam(step: str = "", options: Mapping[str, object] = {}, *, decay: bool = False) -> Optimizer:
     """Adam, or AdamW, which decays weights apart from gradients."""
-    amsgrad = "amsgrad" in options
+    amsgrad, capturable = "amsgrad" in options, "capturable" in options
     passes = _FUSED_PASSES if step == "fused" else _ADAM_PASSES + decay * _DECAY
     name = "AdamW" if decay else "Adam"
     kept = "exp_avg, exp_avg_sq, step" + amsgrad * ", max_exp_avg_sq"
     return Optimizer(
         2 + amsgrad, 4, step, passes + amsgrad * _AMSGRAD_PASSES, f"torch.optim.{name}", options,
-        f"torch.optim.{name}: {kept}",
+        f"torch.optim.{name}: {kept}", beside=_CORRECTIONS if capturable else 0,
+        platforms=("cuda",) if capturable else ("cuda", "cpu"),
     )  # fmt: skip
 
 
@@ -270,11 +277,13 @@ OPTIMIZERS: Mapping[str, Optimizer] = {
     "adamw": _adam(decay=True),
     "adamw-foreach": _adam("foreach", _FOREACH, decay=True),
     "adamw-fused": _adam("fused", _FUSED, decay=True),
+    "adamw-capturable": _adam("foreach", _CAPTURABLE, decay=True),
     "adamw-loop": _adam("loop", _LOOP, decay=True),
     "adamw-amsgrad": _adam("", _AMSGRAD, decay=True),
     "adam": _adam(),
     "adam-foreach": _adam("foreach", _FOREACH),
     "adam-fused": _adam("fused", _FUSED),
+    "adam-capturable": _adam("foreach", _CAPTURABLE),
     "adam-loop": _adam("loop", _LOOP),
     "adam-amsgrad": _adam("", _AMSGRAD),
     "sgd": Optimizer(

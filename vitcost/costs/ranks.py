@@ -152,7 +152,8 @@ def _allocated(row: Optimizer, whole: Optimizer, run: Workload, rank: int | None
         shapes_of = ((p, _shape(p, run)) for p in _trained(run.parameters()))
         return sum(e * p.repeat(run.sizes) * prod(s) for p, s in shapes_of if whole.of(s) is row)
     if how == "foreach":
-        return e * share_of(run, rank).states
+        share = share_of(run, rank)
+        return e * share.states + row.beside * share.tensors
     if how not in ("loop", "compiled"):
         return 0
     shapes = (shape for shape in _updated(run, rank) if whole.of(shape) is row)
