@@ -220,6 +220,22 @@ def test_a_look_that_never_wins_is_left_out() -> None:
     assert [look.number for look in winners([*looks[:1], Look(1, (none,) * 3)], 2)] == [0, 1]
 
 
+def test_a_look_that_is_a_square_of_the_batch_wins_where_it_is_the_highest() -> None:
+    """b² is more than 100 from 11 on, where it is 121; 12·b − b² more than 26 from 3, where it is
+    27, to 9, and never more than 36."""
+    none = (0,)
+
+    def kept(*sizes: tuple[int, ...]) -> list[int]:
+        looks = [Look(i, (none, none, size)) for i, size in enumerate([*sizes, none])]
+        return [look.number for look in winners(looks, 2)]
+
+    assert kept((100,), (0, 0, 1)) == [0, 1, 2]
+    assert kept((100,), (0, 12, -1)) == [0, 2]  # 36 at most
+    assert kept((26,), (0, 12, -1)) == [0, 1, 2]
+    assert kept((35,), (0, 12, -1)) == [0, 1, 2]  # 36 at 6 alone
+    assert kept((36,), (0, 12, -1)) == [0, 2]  # as high at 6, and later
+
+
 def test_a_budget_and_a_difference_say_what_they_are_of(tmp_path: Path) -> None:
     limits = '[[tool.vitcost.budget]]\nmodel = "resnet10t"\nnum_classes = 10\nparams = "5 M"\n'
     (tmp_path / "pyproject.toml").write_text(limits)

@@ -112,6 +112,27 @@ def test_a_card_without_bf16_is_scored_in_timms_half_precision(elsewhere: Path) 
 # calibrate
 
 
+def test_a_timing_of_a_folded_module_is_left_out(elsewhere: Path) -> None:
+    """Lines of timm's files: MobileOne with its branches and with one for all of them, Swin V2 with
+    the 21,841 classes of a tag, SAM without classes."""
+    (elsewhere / "mine.csv").write_text(
+        "model,samples_per_sec,batch_size,img_size,param_count\n"
+        "mobileone_s2,3859.75,1024,224,7.88\n"
+        "mobileone_s2,13739.2,1024,224,7.81\n"
+        "swinv2_base_window12_192,1000,1024,192,109.28\n"
+        "samvit_base_patch16,26,32,1024,89.67\n"
+        "resnext101_32x8d,300,256,224,194.03\n"
+    )
+    (scored,) = vitcost.check_throughput("mine.csv", gpu="rtx4090", precision="amp_fp16").files
+    assert (scored.rows, scored.covered) == (5, 3)
+    assert [(missed.model, missed.reason) for missed in scored.not_covered] == [
+        (name, f"a timing of another module: {timed} M parameters, {name} has {its} M")
+        for name, timed, its in [
+            ("mobileone_s2", "7.81", "7.88"), ("resnext101_32x8d", "194.03", "88.79"),
+        ]
+    ]  # fmt: skip
+
+
 def test_calibrate_prints_the_error_and_writes_what_report_reads(
     elsewhere: Path, capsys: Captured
 ) -> None:

@@ -22,7 +22,8 @@ from vitcost.hardware.measurements import Row, read
 from vitcost.hardware.predicted import Time
 from vitcost.hardware.rates import SPEC_SHEET
 from vitcost.hardware.roofline import predict, turning_points
-from vitcost.hardware.work_classes import setup_of
+from vitcost.hardware.weights import BANDS
+from vitcost.hardware.work_classes import Work, setup_of
 from vitcost.traced.file import read as read_trace
 from vitcost.traced.inputs import inputs_of
 from vitcost.traced.module_traces import OfModule
@@ -121,8 +122,7 @@ def test_a_traced_module_is_never_called_calibrated() -> None:
     apart = {(r.model, r.setup.training) for r, time, _ in scored() if time.basis == "spec_sheet"}
     # families that predictions are far off for
     assert {name for name, training in apart if not training} == {"hiera_tiny_224"}
-    far = {"convnext_tiny_hnf", "mobilenetv3_small_100", "regnetx_002"}
-    assert {name for name, training in apart if training} == far
+    assert {name for name, training in apart if training} == {"convnext_tiny_hnf"}
     for _, time, _ in scored():
         if time.basis == "spec_sheet":
             assert time.high_seconds >= time.seconds * (1 + SPEC_SHEET[1]) * 0.999
@@ -179,6 +179,32 @@ def test_values_wider_than_queries_are_padded_on_their_own() -> None:
     assert works[True].attention_flops == one * (32 + 96 + 96 + 32 + 32)
 
 
+class Pairs(torch.nn.Module):
+    """Scores of every image with every other, by a layer's output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(192, 192, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.layer(x)
+        return y @ y.T
+
+
+def test_a_product_of_images_is_no_linear_layer() -> None:
+    scenario = Scenario(mode="train", precision="bf16")
+    model = Pairs()
+    run = trace(model, inputs_of(model, "192"), (2, 3, 4, 5), how_of(scenario)).step
+    assert run is not None
+    setup = setup_of(scenario)
+    products = [c for c, _ in launched(run, 5, setup) if c.name in ("mm", "bmm")]
+    total = sum((amount(call, setup)[1] for call in products), Work())
+    # scores of 5 images with 5, and the gradients of both sides of them
+    assert total.attention_flops == 3 * 2 * 5 * 5 * 192
+    # 192 outputs fill two tiles of 128, and in the gradient of the weight too; the images need none
+    assert total.gemm_flops == 2 * 2 * 5 * 192 * 256
+
+
 # as the formula's time, where a model has one
 
 
@@ -227,7 +253,7 @@ def test_a_card_that_nobody_timed_has_both_errors() -> None:
     plain = predict(resolve("vit_base_patch16_224").config, AMP, "a100-sxm-80gb")
     assert time.basis == plain.basis == "of_its_kind"
     wider = (time.high_seconds / time.seconds) / (plain.high_seconds / plain.seconds)
-    assert wider == pytest.approx(1.28)
+    assert wider == pytest.approx(1 + BANDS["eager"][1])
 
 
 def test_a_trace_in_another_precision_is_named() -> None:

@@ -1,21 +1,22 @@
 """The weights of the classes of work of other families, fitted to timm's files.
 
-    python tests/bench/fit_families.py TIMINGS.csv [OUT.csv]
+    PYTHONPATH=.:tests/start python tests/bench/fit_families.py TIMINGS.csv [write]
 
 The work of a model is that of its digest (``tests/digest/make.py``): timings of names that it has,
-of images of its size, are fitted. Names are held out by half: each is predicted by weights that
-were fitted to the other half. Prints the errors and the tables of ``vitcost/hardware/weights.py``,
-and writes the errors by family.
+of images of its size, are fitted, those left out that are of a folded module. Names are held out by
+half: each is predicted by weights that were fitted to the other half. Prints the errors; ``write``
+makes the tables of ``vitcost/hardware/weights.py`` and ``tests/data/families.csv`` anew.
 """
 
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from csv import DictReader, writer
-from math import prod
+from math import ceil, prod
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple, TypeAlias
+from textwrap import wrap
+from typing import NamedTuple, TypeAlias, cast
 from zlib import crc32
 
 import numpy as np
@@ -27,13 +28,15 @@ from vitcost.hardware.cards import CPUS
 from vitcost.hardware.constants import Calibration, Sheet, host_seconds, sheet_of, terms
 from vitcost.hardware.lowered import way_of
 from vitcost.hardware.map_classes import SERIAL, column_of
-from vitcost.hardware.measurements import Row, read
+from vitcost.hardware.measurements import Row, other_module, read
 from vitcost.hardware.specs import card
 from vitcost.hardware.weights import WEIGHTS, Weights
 from vitcost.hardware.work_classes import Setup, Work
 from vitcost.traced.batch_sizes import value
 from vitcost.traced.digest import Digest, index
 from vitcost.traced.digest import read as digest_of
+from vitcost.traced.digested import DigestedModel
+from vitcost.zoo import resolve
 from vitcost.zoo.digests import TIMM
 
 # what a fit holds each weight near: those that are not here near 1, the bytes of one stream
@@ -64,6 +67,15 @@ FAR = 0.2
 MOST_HOST = 0.7
 
 COLUMNS = ("software", "family", "names", "rows", "median", "p90", "flops", "bias")
+# modules of timm with windows or stages of tokens, and nets like ConvNeXt
+LIKE_SWIN = (
+    "convnext", "davit", "edgenext", "efficientformer", "focalnet", "gcvit", "hiera",
+    "hieradet_sam2", "inception_next", "levit", "maxxvit", "mvitv2", "nest", "nextvit", "pit",
+    "pvt_v2", "swin_transformer", "swin_transformer_v2", "swin_transformer_v2_cr", "tiny_vit",
+    "twins",
+)  # fmt: skip
+TABLES, ERRORS = ("vitcost/hardware/weights.py", "tests/data/families.csv")
+_WRITTEN = "# all that follows is written by tests/bench/fit_families.py\n"
 
 
 class Amounts(NamedTuple):
@@ -109,6 +121,9 @@ def points(timings: str) -> list[Point]:
             continue
         if digest is None or name != row.model:
             name, digest, work = row.model, digest_of(str(TIMM), row.model), {}
+            config = cast(DigestedModel, resolve(name).config)
+        if other_module(row, config):
+            continue
         setup = row.setup
         key = row.batch, setup.compiled, setup.training, setup.platform, setup.torch < (2, 0)
         if key not in work:
@@ -265,36 +280,52 @@ GROUPS = {
 
 
 def main(arguments: Sequence[str]) -> int:
-    timings, *out = arguments
+    timings, *write = arguments
     groups: dict[str, list[Point]] = {column: [] for column in GROUPS}
     for point in points(timings):
         groups[column_of(point.row.setup)].append(point)
     by: dict[str, list[_Told]] = {"": [({}, {})] * 2}
     weights: dict[str, _Told] = {"": ({}, {})}
-    told_by: list[tuple[object, ...]] = []
+    rows: list[tuple[object, ...]] = []
+    apart: dict[str, set[str]] = {}
+    bands: dict[str, tuple[float, float]] = {}
     for name in sorted(GROUPS, key=lambda name: "backward" in name):
         some, forward = groups[name], GROUPS[name]
         by[name] = halves(some, [own for own, _ in by[forward]])
         shares = held_out(some, by[name])
         weights[name] = told(some, weights[forward][0])
         print(f"\n{name}: {_said(shares)}, time by FLOPs {median(_by_flops(some)):.1%}")
+        alike = [x for p, x in zip(some, shares, strict=True) if p.module in LIKE_SWIN]
+        others = [x for p, x in zip(some, shares, strict=True) if p.module not in LIKE_SWIN]
+        print(f"like Swin: {_said(alike)}; others: {_said(others)}")
         right, pairs = _ordered(some, shares)
-        print(f"order right in {right} of {pairs} pairs of equal FLOPs")
-        rows = list(_by_family(name, some, shares))
-        far = {row[1] for row in rows[1:] if row[4] > FAR}
-        kinds = {p.kind for p in some if p.module in far}
-        print("further off than 20 % in half:", *sorted(far), *sorted(kinds))
-        near = [1 / x for p, x in zip(some, shares, strict=True) if p.kind not in kinds]
+        print(f"order right in {right} of {pairs} pairs of equal FLOPs, {right / pairs:.1%}")
+        families = list(_by_family(name, some, shares))
+        apart[name] = set(_far(some, shares))
+        print("further off than 20 % in half:", *sorted(apart[name]))
+        near = [1 / x for p, x in zip(some, shares, strict=True) if p.kind not in apart[name]]
+        bands[name] = _band(near)
         print("others took, times:", *(f"{percentile(near, p):.2f}" for p in (0.05, 0.95)))
-        told_by += rows
-    print(_rows({name: own for name, (own, _) in weights.items()}))
-    for name, (_, factors) in weights.items():
-        own = ", ".join(f"({torch.replace('.', ', ')}): {x:.2f}" for torch, x in factors.items())
-        print(f'    "{name}": {{{own}}},')
-    if out:
-        with Path(out[0]).open("w", newline="") as file:
-            writer(file, lineterminator="\n").writerows([COLUMNS, *told_by])
+        rows += families
+    if write:
+        Path(TABLES).write_text(_tables(weights, apart, bands), encoding="utf-8")
+        with Path(ERRORS).open("w", newline="") as file:
+            writer(file, lineterminator="\n").writerows([COLUMNS, *rows])
     return 0
+
+
+def _far(some: Sequence[Point], shares: Sequence[float]) -> Iterator[str]:
+    """The classes of models that are further off than 20 % in half of their timings."""
+    errors: dict[str, list[float]] = defaultdict(list)
+    for p, share in zip(some, shares, strict=True):
+        errors[p.kind].append(abs(share - 1))
+    yield from (kind for kind, own in errors.items() if median(own) > FAR)
+
+
+def _band(took: Sequence[float]) -> tuple[float, float]:
+    """How much shorter and longer than predicted nine in ten took, rounded outward to 0.05."""
+    low, high = percentile(took, 0.05), percentile(took, 0.95)
+    return round(ceil(20 * (1 - low)) / 20, 2), round(ceil(20 * (high - 1)) / 20, 2)
 
 
 def _by_family(
@@ -304,7 +335,9 @@ def _by_family(
     groups: dict[str, list[int]] = defaultdict(list)
     for i, p in enumerate(some):
         groups[p.module].append(i)
-    for family, places in [("all", list(range(len(some)))), *sorted(groups.items())]:
+    alike = [i for i, p in enumerate(some) if p.module in LIKE_SWIN]
+    all_of = [("all", list(range(len(some)))), ("like Swin", alike)]
+    for family, places in [*all_of, *sorted(groups.items())]:
         errors = [abs(shares[i] - 1) for i in places]
         flops = _by_flops(some, places)
         names = len({some[i].row.model for i in places})
@@ -314,8 +347,39 @@ def _by_family(
         yield software, family, names, len(places), middle, nine, by_flops, bias
 
 
-def _rows(weights: dict[str, dict[str, float]]) -> str:
-    """The table of ``weights.py``."""
+def _tables(
+    weights: Mapping[str, _Told],
+    apart: Mapping[str, set[str]],
+    bands: Mapping[str, tuple[float, float]],
+) -> str:
+    """The module of weights with its tables anew."""
+    before = Path(TABLES).read_text(encoding="utf-8").partition(_WRITTEN)[0]
+    rows = {name: own for name, (own, _) in weights.items()}
+    lines = ["# fmt: off", "_ROWS: dict[str, tuple[tuple[float, float], ...]] = {", *_rows(rows)]
+    lines += ["}", "# fmt: on"]
+    lines += ["WEIGHTS: Mapping[str, Weights] = {n: Weights(*row) for n, row in _ROWS.items()}"]
+    lines += ["# how many times longer all classes take with the libraries of a version of torch"]
+    lines += ["VERSIONS: Mapping[str, Mapping[tuple[int, int], float]] = {"]
+    for name in GROUPS:
+        own = weights[name][1].items()
+        pairs = ", ".join(f"({torch.replace('.', ', ')}): {x:.2f}" for torch, x in own)
+        lines.append(f'    "{name}": {{{pairs}}},')
+    lines += ["}", "# on a processor, a launch of a model that is timed by its trace, in layers"]
+    lines += [f"LAUNCH = {rows['processor']['launch']:.3f}"]
+    lines += ["# classes of models whose held-out error is above 20 % in half of their timings"]
+    lines += ["# fmt: off", "APART: Mapping[str, frozenset[str]] = {"]
+    for name in GROUPS:
+        words = ", ".join(f'"{kind}"' for kind in sorted(apart[name]))
+        lines += [f'    "{name}": frozenset({{', *(f"        {line}" for line in wrap(words, 88))]
+        lines += ["    }),"]
+    lines += ["}", "# fmt: on"]
+    lines += ["# how much less and more than predicted nine in ten of the other timings took"]
+    lines += [f"BANDS: Mapping[str, tuple[float, float]] = {dict(bands)!r}"]
+    return before + _WRITTEN + "\n".join(lines) + "\n"
+
+
+def _rows(weights: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """The weights by class."""
     units = ("flops", "more", "bytes")
     names = {name.rpartition(" ") for own in weights.values() for name in own}
     kinds = sorted({kind.removesuffix(", backward") for kind, _, unit in names if unit in units})
@@ -329,8 +393,7 @@ def _rows(weights: dict[str, dict[str, float]]) -> str:
             own = [weights[column].get(*each) for each in zip(pair, usual, strict=True)]
             cells.append("({:.2f}, {:.2f})".format(*own))
         lines += [f'    "{kind}": (', f"        {', '.join(cells)},", "    ),"]
-    serial, launch = weights["eager"].get("serial"), weights["processor"].get("launch")
-    return "\n".join([*lines, f"serial {serial}, launch {launch}"])
+    return lines
 
 
 def _by_flops(some: Sequence[Point], places: Sequence[int] | None = None) -> list[float]:

@@ -365,10 +365,10 @@ def _stretches(
         return [(starts[0], batches)]
     ends = [start - 1 for start in starts[1:]]
     found = [
-        (start, tuple(sorted({start, (start + end) // 2, end})))
+        (start, tuple(sorted({*range(start, min(start + 4, end)), (start + end) // 2, end})))
         for start, end in zip(starts, ends, strict=False)
     ]
-    return [*found, (starts[-1], (starts[-1], starts[-1] + 1, last))]
+    return [*found, (starts[-1], (*range(starts[-1], starts[-1] + 4), last))]
 
 
 def _sums(

@@ -1,6 +1,7 @@
 """The looks of a pass that can be its peak: at some batch each is the highest of all."""
 
 from collections.abc import Mapping, Sequence
+from math import isqrt
 
 from vitcost.traced.alive import Look
 from vitcost.traced.batch_sizes import Polynomial, plus, value
@@ -40,17 +41,32 @@ def _overtaken(
 ) -> int | None:
     """The next batch at which another look is higher, or as high and earlier."""
     total, look = top
-    found: int | None = None
+    found: list[int] = []
     for other, its in best.items():
-        d = plus(other, total, -1)
-        if len(trimmed(d)) > 2:
-            raise Refused("a peak that is a square of the batch")
-        start, slope = d[0], d[1] if len(d) > 1 else 0
-        if its is look or slope <= 0:
+        if its is look:
             continue
-        # the least batch with start + slope · batch > 0, or ≥ 0 of an earlier look
+        # of equal looks the earlier one is the peak
         more = 0 if its.number < look.number else 1
-        at = -((start - more) // slope)
-        if at > batch and (found is None or at < found):
-            found = at
-    return found
+        at = _reached(trimmed(plus(other, total, -1)), more, batch)
+        found += [] if at is None else [at]
+    return min(found, default=None)
+
+
+def _reached(size: Polynomial, least: int, after: int) -> int | None:
+    """The first batch after this one at which a size is so large; None: at no batch."""
+    if value(size, after + 1) >= least:
+        return after + 1
+    c, b, a = (*size, 0, 0)[:3]
+    if len(size) > 3:
+        raise Refused("a peak that is a cube of the batch")
+    if not a:
+        return -((c - least) // b) if b > 0 else None
+    inside = b * b - 4 * a * (c - least)
+    if inside < 0:
+        return None
+    # a parabola that opens upward is so large after its later root, one that opens downward
+    # between its roots
+    root = isqrt(inside)
+    near = (root - b) // (2 * a) if a > 0 else (b - root - 1) // (-2 * a)
+    tried = (at for at in range(max(after + 1, near - 1), near + 4) if value(size, at) >= least)
+    return next(tried, None)

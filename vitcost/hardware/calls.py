@@ -59,6 +59,7 @@ class Call(NamedTuple):
     writes: tuple[Piece, ...]
     flops: int = 0
     defined: int = 0
+    over_images: bool = False  # a matrix product that sums over all images
 
     @property
     def moved(self) -> int:
@@ -127,10 +128,19 @@ def _call(operator: Operator, batch: int) -> Call | None:
     def pieces(arrays: Iterable[Array]) -> tuple[Piece, ...]:
         return tuple(_piece(array, batch) for array in arrays)
 
+    grows = _lengths_that_grow(operator) if name == "mm" else ()
+    # scores of images and images are an attention's: of a linear layer one length grows
+    name = "bmm" if sum(grows) > 1 else name
     # torch's own count, which the weights of classes were fitted to
     flops, defined = value(operator.flops, batch), value(operator.defined, batch)
     reads, writes = pieces(operator.reads), pieces(operator.writes)
-    return Call(name, operator.phase, "", reads, writes, flops, defined)
+    return Call(name, operator.phase, "", reads, writes, flops, defined, any(grows[1:2]))
+
+
+def _lengths_that_grow(operator: Operator) -> tuple[bool, ...]:
+    """Whether the rows, the inner length and the columns of a product grow with the batch."""
+    first, second = operator.reads
+    return tuple(len(length) > 1 for length in (*first.shape, second.shape[-1]))
 
 
 def _piece(array: Array, batch: int) -> Piece:

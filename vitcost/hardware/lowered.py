@@ -195,13 +195,13 @@ def _linear(call: Call) -> Work:
 
     ``x`` and ``weight`` of the forward are the last two that are read; the gradient of ``x`` is
     that of the output times the weight, and the gradient of the weight, or its transpose, is read
-    off the first factor, which lies across.
+    off the first factor, which lies across, or sums over the images.
     """
     first, second = call.reads[-2:]
     (rows, inner), columns = first.shape, second.shape[1]
     across = first.strides is not None and first.strides[0] < first.strides[1]
     # of the weight: (out, in), from the gradient laid across
-    of_weight = call.backward and across
+    of_weight = call.backward and (across or call.over_images)
     out = rows if of_weight else inner if call.backward else columns
     flops = call.flops // out * whole(out, TILE) if out else 0
     weights = sum(piece.bytes for piece in call.reads if piece is not first)

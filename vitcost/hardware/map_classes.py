@@ -7,12 +7,11 @@ that a card has from plain ViTs.
 """
 
 from vitcost.hardware.calls import CONVOLUTION, CONVOLUTION_BACK, Call, Piece
-from vitcost.hardware.weights import VERSIONS, WEIGHTS
+from vitcost.hardware.weights import APART, VERSIONS, WEIGHTS
 from vitcost.hardware.work_classes import TILE, WEIGHED, Setup, whole
 from vitcost.traced.operators import is_attention
 
 __all__ = [
-    "APART",
     "SERIAL",
     "WEIGHTS",
     "amounts",
@@ -27,28 +26,13 @@ SERIAL = "resampling"
 NARROW = 64
 
 
-# fmt: off
-# classes of models whose held-out error is above 20 % in half of their timings, and more of them by
-# columns of weights
-APART = frozenset({
-    "Cait", "ConVit", "ConvMixer", "DPN", "Hiera", "MetaFormer", "Nest", "NormFreeNet", "RDNet",
-    "RepVit", "StarNet", "TResNet", "VisionTransformerSAM",
-})
-_APART_TOO = {
-    "backward": frozenset({"ConvNeXt", "MobileNetV3", "RegNet"}),
-    "last": frozenset({"DaVit", "FocalNet", "HieraDet", "MetaNeXt"}),
-    "last_backward": frozenset({"ByobNet", "ConvNeXt", "RegNet"}),
-}
-# fmt: on
-
-
 def is_apart(kind: str, setup: Setup) -> bool:
     """Whether predictions are far off for a class of models.
 
     >>> is_apart("ConvNeXt", Setup("amp")), is_apart("ConvNeXt", Setup("amp", training=True))
     (False, True)
     """
-    return kind in APART or kind in _APART_TOO.get(column_of(setup), ())
+    return kind in APART[column_of(setup)]
 
 
 def column_of(setup: Setup) -> str:

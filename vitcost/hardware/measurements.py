@@ -27,11 +27,22 @@ from vitcost.hardware.specs import asked_cards
 from vitcost.hardware.work import work
 from vitcost.hardware.work_classes import Setup, Work, setup_of, total
 from vitcost.outside.reading import MEASUREMENTS, read_text
+from vitcost.traced.classifier import head_of
 from vitcost.traced.digested import DigestedModel
 from vitcost.traced.traced_model import TracedModel
 from vitcost.zoo import resolve
+from vitcost.zoo.timm.tagged import tags
 
-__all__ = ["Measurement", "Row", "Uncovered", "by_card", "covered", "kind_of", "read"]
+__all__ = [
+    "Measurement",
+    "Row",
+    "Uncovered",
+    "by_card",
+    "covered",
+    "kind_of",
+    "other_module",
+    "read",
+]
 
 # timm's own benchmark files may have both, each with columns of its own
 _PREFIXES = {"": "", "infer_": "infer", "train_": "train"}
@@ -39,6 +50,7 @@ _PREFIXES = {"": "", "infer_": "infer", "train_": "train"}
 _RATE = ("samples_per_sec", "images_per_second")
 _BATCH = ("batch_size", "batch")
 _IMAGE = ("img_size",)
+_PARAMS = ("param_count", "param_count_M")
 # columns that say how a row was measured, and their values where they are missing
 DEFAULTS = {
     "gpu": "",
@@ -81,6 +93,7 @@ class Row(NamedTuple):
     overrides: tuple[tuple[str, Any], ...] = ()  # fields of the config that are not the model's own
     source: str = ""  # the publication that printed it, where there is one
     unusable: str = ""  # why it tells of no card
+    params: float = 0.0  # millions of parameters, where the file has them
 
 
 class Measurement(NamedTuple):
@@ -182,10 +195,11 @@ def _rows(line: Mapping[str, str | None], given: Mapping[str, str], place: str) 
             next((text for name in names if (text := line.get(f"{prefix}{name}"))), None)
             for names in (_RATE, _BATCH, _IMAGE)
         ]
+        params = next((text for name in _PARAMS if (text := line.get(name))), None)
         if model and numbers[0] and numbers[1]:
             # a prefix says which of the two it is, whatever the rest of the line does
             said = {**given, **({"mode": mode} if mode else {})}
-            yield _row(model, numbers, _said(line, said), place)
+            yield _row(model, [*numbers, params], _said(line, said), place)
 
 
 def _said(line: Mapping[str, str | None], given: Mapping[str, str]) -> dict[str, str]:
@@ -203,6 +217,7 @@ def _row(model: str, numbers: Sequence[str | None], says: Mapping[str, str], pla
         raise ConfigError(f"{place}: of which gpu? Give it as one, or as a column")
     try:
         rate, batch, img_size = float(numbers[0] or 0), _whole(numbers[1]), _whole(numbers[2])
+        params = float(numbers[3] or 0)
     except ValueError as error:
         raise ConfigError(f"{place}: {error}") from None
     if not 0 < rate < 1e12:
@@ -219,7 +234,9 @@ def _row(model: str, numbers: Sequence[str | None], says: Mapping[str, str], pla
         software=says["torch"],
     )
     file = says["file"] or place.rpartition(":")[0]
-    return Row(file, model, says["gpu"], img_size, batch, rate, setup_of(scenario), scenario)
+    setup = setup_of(scenario)
+    row = Row(file, model, says["gpu"], img_size, batch, rate, setup, scenario)
+    return row._replace(params=params)
 
 
 def _of_printed(row: Printed) -> Row:
@@ -264,6 +281,8 @@ def measurement(
     if row.unusable:
         raise NotCovered(row.unusable)
     config = resolve(row.model).config
+    if isinstance(config, DigestedModel) and (other := other_module(row, config)):
+        raise NotCovered(other)
     if row.img_size and isinstance(config, DigestedModel) and not config.takes(row.img_size):
         # of another size a whole trace would be made, which takes seconds a row
         raise NotCovered(f"not covered: {row.model} of another size than its digest")
@@ -276,6 +295,34 @@ def measurement(
     timed = _card(row, users_cards)
     done = total(work(config, on_card(row.scenario, timed), row.setup))
     return Measurement(row, timed, config, done, width, kind_of(config))
+
+
+def other_module(row: Row, config: DigestedModel) -> str:
+    """Why a row timed another module than its name's; empty: its parameters are those of the name,
+    with its classes, with none or with those of one of its tags.
+
+    timm's files of torch 2.9 have models whose branches were folded into one: RepVGG, MobileOne,
+    RepViT, FastViT, LeViT and others.
+
+    >>> scenario = Scenario(batch=1024, precision="amp-fp16", software="2.9")
+    >>> timed = "timm", "mobileone_s2", "rtx5090", 224, 1024, 13082.6, setup_of(scenario), scenario
+    >>> other_module(Row(*timed, params=7.88), resolve("mobileone_s2").config)
+    ''
+    >>> other_module(Row(*timed, params=7.81), resolve("mobileone_s2").config)
+    'a timing of another module: 7.81 M parameters, mobileone_s2 has 7.88 M'
+    """
+    digest, known = config.digest, config.digest.entry.params
+    if not row.params or row.params == round(known / 1e6, 2):
+        return ""
+    head = head_of(digest)
+    if head is not None:
+        a_class = head.inputs + head.bias
+        classes = {0, *(tag.num_classes for tag in tags(row.model).values())}
+        others = {round((known + (n - head.traced) * a_class) / 1e6, 2) for n in classes}
+        if row.params in others:
+            return ""
+    said = f"{row.params:g} M parameters, {row.model} has {known / 1e6:.2f} M"
+    return f"a timing of another module: {said}"
 
 
 def kind_of(config: Config) -> str:

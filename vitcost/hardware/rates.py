@@ -24,6 +24,7 @@ from vitcost.hardware.typical import (
     usual,
     vector,
 )
+from vitcost.hardware.weights import BANDS
 from vitcost.hardware.work_classes import Setup, Work
 
 __all__ = ["ANCHORED", "SPEC_SHEET", "Rates", "rates_of", "same_mode", "seconds_of", "widened"]
@@ -39,15 +40,6 @@ SPEC_SHEET = (0.45, 1.00)
 _OTHER_FAMILIES = {
     "cuda": {"other": 0.15, "hybrid": 0.20, "text": ANCHORED},
     "cpu": {"other": 0.25, "hybrid": 0.40, "text": 0.40},
-}
-# how much shorter and longer than predicted nine in ten of names of traced families took that were
-# held out, without those that are far off, by columns of weights (tests/bench/fit_families.py)
-_TRACED = {
-    "eager": (0.25, 0.28),
-    "compiled": (0.25, 0.45),
-    "backward": (0.30, 0.35),
-    "last": (0.25, 0.30),
-    "last_backward": (0.30, 0.80),
 }
 _FITTED = "a traced module, by what kernels of other families took on GeForce cards under autocast"
 _APART = "a traced module of a family that is further off than 20 % in half of all timings"
@@ -229,7 +221,7 @@ def _of_traced(rates: Rates, setup: Setup, apart: bool) -> Rates:
         why = _PROCESSOR if cpu else _APART if timed else _UNTIMED
         below, above = SPEC_SHEET
         return rates.spread(below, above).unlike(why)._replace(basis="spec_sheet")
-    below, above = _TRACED[column_of(setup)]
+    below, above = BANDS[column_of(setup)]
     if rates.basis not in ("calibrated", "anchored"):
         # the card's error on top of the family's
         below, above = 1 - (1 - rates.below) * (1 - below), (1 + rates.band) * (1 + above) - 1
