@@ -361,3 +361,17 @@ def test_flags_of_the_scenario_change_the_time() -> None:
         assert only(batch=16, **asked).service_seconds != plain.service_seconds
     anchored = only(batch=16, anchor=f"{BASE}=900")
     assert (anchored.service_seconds, anchored.basis) == (pytest.approx(16 / 900), "anchored")
+
+
+def test_a_processor_serves_without_a_context_of_its_own() -> None:
+    """A processor whose memory is given keeps its measurements, and needs no room for CUDA."""
+    served = vitcost.serve(
+        BASE, rate="1/s", gpu="cpu-i9_10940x,memory_gb=16", compile=True, precision="fp32"
+    )
+    (row,) = served.found
+    assert row.basis == "calibrated"
+    assert row.reserve_bytes == 0
+    assert row.used_bytes + row.headroom_bytes == 16 * 2**30
+    assert "a context" not in render(served, "markdown")
+    (l4,) = vitcost.serve(BASE, rate="1/s", gpu="l4").found
+    assert l4.used_bytes + l4.reserve_bytes + l4.headroom_bytes == 24 * 2**30

@@ -17,6 +17,7 @@ from compare import PRECISIONS, differences
 from condense import named
 from make import _TIMM, traced
 
+from vitcost.errors import NotCovered
 from vitcost.traced.digest import Digest, Entry, index
 from vitcost.traced.digested import DigestedModel
 from vitcost.traced.file import TraceFile
@@ -28,7 +29,7 @@ __all__ = ["other_classes"]
 _NOT_SAID = "does not say what the kernels around the last layer lay out"
 CLASSES = (10, 21841, 37, 2, 1)
 SPREAD = (
-    "resnet10t", "convnext_atto", "mixer_s32_224", "convit_tiny", "cspnext_tiny", "dla34",
+    "resnet10t", "convnext_atto", "mixer_s32_224", "convit_tiny", "cspnext_tiny", "gernet_s",
     "lcnet_050", "legacy_seresnet18", "mambaout_femto", "nf_resnet26", "pvt_v2_b0",
     "swiftformer_xs", "ese_vovnet19b_slim", "test_vit_relpos", "test_coatnet", "regnetx_002",
     "edgenext_xx_small", "pit_ti_224", "mobilenetv1_100", "hiera_tiny_224",
@@ -62,7 +63,11 @@ def _anew(name: str, file: TraceFile) -> Resolved:
 def _held(
     digest: Resolved, file: TraceFile, classes: int, precision: str, batches: tuple[int, ...]
 ) -> Iterator[str]:
-    of = resolve(digest, num_classes=classes)
+    try:
+        of = resolve(digest, num_classes=classes)
+    except NotCovered as reason:
+        yield str(reason)
+        return
     if not isinstance(of.config, DigestedModel):
         yield f"no rule gives {classes:,} classes"
         return

@@ -110,8 +110,8 @@ def rates_of(row: Card, setup: Setup, known: Sequence[Calibration]) -> Rates:
         return _exact(min(exact or nearly, key=lambda c: _distance(c.setup, setup)), setup)
     if setup.platform == "cpu":
         modes = dict.fromkeys(_mode(c.setup) for c in of_card)
-        said = "; ".join(modes) or "nothing"
-        raise NotCovered(f"{row.name} was not measured in {_mode(setup)}: there is {said}")
+        said = f"it was in {'; '.join(modes)}" if modes else "in no mode was it measured"
+        raise NotCovered(f"{row.name} was not measured in {_mode(setup)}: {said}")
     # vector units in fp32 and tensor cores in half precision say nothing of each other
     alike = [c for c in of_card if vector(c.setup) == vector(setup)]
     if alike:

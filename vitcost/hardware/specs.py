@@ -255,7 +255,7 @@ def own_card(
     elif "memory_gb" in rest:
         # a source says how much of the named card is usable, and nothing of another amount
         rest["usable_bytes"] = None
-    rest["like"] = base.kin if base.kin in CARDS else ""
+    rest["like"] = base.kin if base.kin in CARDS or base.kin in CPUS else ""
     return base._replace(name=name, peaks=base.peaks._replace(**numbers), source=source, **rest)
 
 

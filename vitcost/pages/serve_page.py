@@ -165,7 +165,7 @@ def _notes(result: Serve) -> Iterator[str]:
         "left out: decoding, the network, copies to the card, and whatever forms the batches; "
         "energy is the boards' power all the time"
     )
-    yield said(result.reserve)
+    yield said(result.reserve, any(row.reserve_bytes for row in result.found))
     if result.scenario.compile:
         yield "compiled: time alone is; memory is of the eager model"
     for row in result.found:

@@ -54,6 +54,7 @@ class ServeRow(NamedTuple):
     service_low_seconds: float
     service_high_seconds: float
     used_bytes: int
+    reserve_bytes: int
     headroom_bytes: int
     peak_at: str
     verdict: str
@@ -213,6 +214,7 @@ def _row(asked: Question, card: Card, scenario: Scenario, each: _Tried) -> Serve
         service_low_seconds=time.low_seconds,
         service_high_seconds=time.high_seconds,
         used_bytes=used,
+        reserve_bytes=kept,
         headroom_bytes=each.left_bytes,
         peak_at=each.need.at,
         verdict=fit[0],
