@@ -26,7 +26,8 @@ from vitcost.zoo import resolve
 
 BASE = "vit_base_patch16_224"
 TRACED = "a traced module"
-# checkpointing in every form, gradients that are there before, shards, a module's own trace
+# checkpointing in every form, gradients that are there before, shards, models of text, pairs in the
+# code of each library and under both losses, a module's own trace
 CASES = [
     (BASE, {}),
     (BASE, {"precision": "amp-bf16", "checkpointing": "block"}),
@@ -36,6 +37,12 @@ CASES = [
     (BASE, {"freeze": "first:3", "ranks": 2, "buckets": "views"}),
     (BASE, {"ranks": 8, "zero": 3, "precision": "bf16", "policy": "reduce-fp32"}),
     ("vit_tiny_patch16_224", {"lora": 8, "batch": 1}),
+    ("gpt2", {"precision": "amp-bf16"}),
+    ("siglip_base_text", {"checkpointing": "block"}),
+    ("openai/clip-vit-base-patch32", {"precision": "amp-bf16"}),
+    ("google/siglip-base-patch16-224", {"precision": "bf16", "accumulate": 2}),
+    ("ViT-B-32", {"precision": "amp-bf16", "attention": "eager"}),
+    ("ViT-B-16-SigLIP2", {"batch": 1}),
     (TRACED, {"precision": "amp-bf16", "checkpointing": "block"}),
     (TRACED, {}),
 ]
@@ -109,6 +116,29 @@ def test_what_is_not_exact_has_no_moments_and_no_picture() -> None:
         vitcost.report("vitamin_small_224").moments()
     assert "over a training step" not in fragment(vitcost.report("vitamin_small_224"))
     assert "over a training step" in fragment(vitcost.report(BASE))
+
+
+@pytest.mark.parametrize(
+    ("name", "layers"),
+    [
+        ("gpt2", {f"h.{i}" for i in range(12)}),
+        (
+            "openai/clip-vit-base-patch32",
+            {f"visual.blocks.{i}" for i in range(12)}
+            | {f"text.transformer.resblocks.{i}" for i in range(12)},
+        ),
+        ("ViT-B-16-SigLIP2", {f"{tower}.blocks.{i}" for tower in ("visual",) for i in range(12)}),
+    ],
+)
+def test_a_page_draws_models_of_text_and_pairs(name: str, layers: set[str]) -> None:
+    report = vitcost.report(name, batch=8, mode="train", precision="amp-bf16")
+    (picture,) = [each for each in report.page().pictures() if isinstance(each, Areas)]
+    assert report.training.peak_is == "exact"
+    assert max(sum(moment.parts) for moment in picture.moments) == report.training.peak_bytes
+    assert picture.most.endswith(report.training.peak_at)
+    for band in ("forward", "backward"):
+        assert layers <= {moment.place for moment in picture.moments if moment.band == band}
+    assert f">{picture.most}<" in fragment(report)
 
 
 def heights(path: str) -> list[tuple[float, float]]:

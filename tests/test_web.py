@@ -25,6 +25,8 @@ from vitcost.engine.workload import workload
 from vitcost.errors import ConfigError
 from vitcost.outside.version import VERSION
 from vitcost.planner.budget import budget
+from vitcost.planner.invert import largest_convex
+from vitcost.render.mathml import mathml
 from vitcost.web import PYODIDE, RUNTIME, packed, web
 from vitcost.web.answer import answer, asked_of
 from vitcost.web.controls import CONTROLS, FIRST, given
@@ -296,7 +298,9 @@ def test_a_question_elsewhere_has_the_same_answer(tmp_path: Path, capsys: Any) -
     assert not budget(config=str(config)).ok
 
 
-@pytest.mark.parametrize("name", [BASE, "vit_base_patch16_rope_mixed_224", "beit_base_patch16_224"])
+@pytest.mark.parametrize(
+    "name", [BASE, "vit_base_patch16_rope_mixed_224", "beit_base_patch16_224", "gpt2"]
+)
 def test_formulas_give_the_numbers_of_the_report(name: str) -> None:
     scenario = Scenario(batch=8)
     found = formulas_of(resolve(name), scenario)
@@ -308,6 +312,28 @@ def test_formulas_give_the_numbers_of_the_report(name: str) -> None:
         # both are sums of products in Python's own letters
         assert eval(numbers, {}) == value
         assert eval(letters, {}, dict(sizes)) == value
+
+
+def test_formulas_of_a_pair_are_set_as_formulas() -> None:
+    found = formulas_of(resolve("openai/clip-vit-base-patch16"), Scenario(batch=8))
+    report = vitcost.report("openai/clip-vit-base-patch16", batch=8)
+    for quantity, value in (("params", report.params), ("flops", report.flops.forward)):
+        letters, numbers, result = found[quantity]
+        assert eval(numbers, {}) == int(result) == value
+        assert "<mtext>text</mtext>" in (mathml(letters) or "")
+
+
+def test_what_would_make_a_pair_fit_takes_few_batches() -> None:
+    """The logits of a pair are a square of its batch: from far away each step halves alone."""
+    asked: list[int] = []
+
+    def square(batch: int) -> int:
+        asked.append(batch)
+        return 10**9 + 10**8 * batch + 12 * batch**2
+
+    # 229: the root of 12 b² + 10⁸ b = 23 · 10⁹ is 229.99
+    assert largest_convex(square, [24 * 10**9], 2) == {24 * 10**9: 229}
+    assert len(asked) <= 6
 
 
 def test_every_control_is_a_keyword() -> None:
@@ -478,7 +504,7 @@ def test_axe_finds_nothing_and_no_width_scrolls(tab: Tab, scheme: str) -> None:
     page.fill("#batch", "4096")
     tab.shown("article + article .rest:not(.stale) pre:has-text('--batch 4096')")
     # an answer that is being computed anew is pale
-    page.wait_for_function("!document.querySelector('.stale')", timeout=90_000)
+    tab.shown("body:not(:has(.stale))")
     for width in (375, 1280):
         page.set_viewport_size({"width": width, "height": 900})
         wide = page.evaluate("document.documentElement.scrollWidth")

@@ -34,8 +34,9 @@ class Moment(NamedTuple):
         return f"{self.phase} of {self.path}" if self.path else self.phase
 
 
-def moments(run: Workload) -> tuple[Moment, ...]:
+def moments(run: Workload, step: memory_types.Training | None = None) -> tuple[Moment, ...]:
     """Every moment of a steady training step, in order; the largest is ``memory.step``'s peak.
+    ``step`` is that of the workload where it is known already.
 
     Raises ``NotCovered`` where the peak of the step is not known exactly.
 
@@ -48,7 +49,7 @@ def moments(run: Workload) -> tuple[Moment, ...]:
     ('backward of blocks.11.mlp.fc2', True)
     """
     run = run.under(replace(run.scenario, mode="train"))
-    step = memory.step(run)
+    step = step or memory.step(run)
     if step.peak_is != "exact":
         raise NotCovered(step.missing or "the memory of this model over a step")
     return tuple(_moments(step, run))

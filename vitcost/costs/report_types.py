@@ -148,7 +148,7 @@ class Report(Result):
         from vitcost.costs.moments import moments
         from vitcost.engine.workload import workload
 
-        return moments(workload(self.model.config, self.scenario))
+        return moments(workload(self.model.config, self.scenario), self.training)
 
     def to_dict(self) -> dict[str, Any]:
         """The report as the JSON schema ``vitcost.report/1`` has it."""

@@ -57,7 +57,10 @@ class Place(NamedTuple):
 
     def at(self, sizes: Sizes, ahead: Size = 0) -> str:
         """The path, with the index of the layer in it."""
-        return self.path.format(sum(count.of(sizes) for count in self.before) + ahead)
+        index = ahead
+        for count in self.before:
+            index = index + count.of(sizes)
+        return self.path.format(index)
 
 
 class Change(NamedTuple):
@@ -163,9 +166,10 @@ def _amount(change: Change, sizes: Sizes, known: dict[object, Size]) -> Size:
     """The bytes that are born, or that die as a negative number."""
     tensor = change.tensor
     shape = (tensor.itemsize, tensor.axes)
-    if shape not in known:
-        known[shape] = tensor.itemsize * numel(tensor.axes, sizes)
-    amount = change.sign * known[shape]
+    size = known.get(shape)
+    if size is None:
+        size = known[shape] = tensor.itemsize * numel(tensor.axes, sizes)
+    amount = change.sign * size
     for count in change.times:
         amount = amount * count.of(sizes)
     return amount
@@ -187,7 +191,8 @@ def _layers(
         yield place, ahead + start, alive
     for turn in range(1, further + 1) if every else (further,):
         layers = loop.stride * (further - turn if loop.backwards else turn)
-        for place, ahead, alive in first:
-            grown = (was + turn * more for was, more in zip(alive, growth, strict=True))
-            yield place, ahead + layers, tuple(grown)
+        more_saved, more_gradients, more_temporary = (turn * more for more in growth)
+        for place, ahead, (saved, gradients, temporary) in first:
+            grown = saved + more_saved, gradients + more_gradients, temporary + more_temporary
+            yield place, ahead + layers, grown
     live[:] = [now + further * more for now, more in zip(live, growth, strict=True)]

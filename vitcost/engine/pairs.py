@@ -10,6 +10,8 @@ Source: open_clip 3.3, model.py and loss.py; transformers 5.23, modeling_clip.py
 modeling_siglip.py. The loss is of the pairs of one rank.
 """
 
+from functools import lru_cache
+
 from vitcost.engine.build import build
 from vitcost.engine.ops import Axis, Tensor
 from vitcost.engine.text_blocks import ClipStructure, build_text, prefixed
@@ -21,6 +23,7 @@ __all__ = ["build_clip"]
 _PAIRS = ("b", "text.b")
 
 
+@lru_cache(maxsize=128)
 def build_clip(c: ClipStructure) -> Node:
     """Two towers, their features scaled to length 1, and the product of every pair; in training
     the loss of these."""

@@ -4,6 +4,7 @@ Beside the letters of ``layers``: V the vocabulary, P the learned positions, O t
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 from vitcost.config.text_config import ClipConfig, TextConfig
@@ -126,6 +127,7 @@ def clip_sizes(c: ClipConfig, batch: int) -> Sizes:
     return sizes
 
 
+@lru_cache(maxsize=128)
 def build_text(c: TextStructure) -> Node:
     """Embed, L blocks, norm; then logits for every token, or the features of one."""
     ids = Tensor("input_ids", axes("b s"), "index")

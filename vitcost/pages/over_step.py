@@ -1,5 +1,7 @@
 """The picture of a report's training step: the bytes in memory at every moment of it."""
 
+from functools import lru_cache
+
 from vitcost.costs.memory_types import PeakParts
 from vitcost.costs.report_types import Report
 from vitcost.errors import NotCovered
@@ -21,8 +23,10 @@ def over_step(report: Report) -> tuple[Areas, ...]:
     except NotCovered:
         return ()
     # parts that are there at some moment; parts that never change lie lowest
-    held = [(title, [getattr(m.parts, name) for m in moments]) for title, name in _stacked()]
-    drawn = [(title, sizes) for title, sizes in held if any(sizes)]
+    columns = zip(*(moment.parts for moment in moments), strict=True)
+    by_part = dict(zip(PeakParts._fields, columns, strict=True))
+    drawn = [(title, by_part[name]) for title, name in _stacked() if any(by_part[name])]
+    stacks = zip(*(sizes for _, sizes in drawn), strict=True)
     most = max(moments, key=lambda moment: moment.total_bytes)
     again = any(moment.phase == "recomputation" for moment in moments)
     return (
@@ -31,8 +35,8 @@ def over_step(report: Report) -> tuple[Areas, ...]:
             "bytes",
             tuple(title for title, _ in drawn),
             tuple(
-                Moment(m.phase, _layer(m.path), tuple(sizes[i] for _, sizes in drawn))
-                for i, m in enumerate(moments)
+                Moment(m.phase, _layer(m.path), stack)
+                for m, stack in zip(moments, stacks, strict=True)
             ),
             f"peak {shown(most.total_bytes, 'bytes')}: {most.place}",
             (
@@ -53,6 +57,7 @@ def _stacked() -> list[tuple[str, str]]:
     )
 
 
+@lru_cache(maxsize=4096)
 def _layer(path: str) -> str:
     """The layer that a module is in: the path up to the last number in it, else its first name.
 

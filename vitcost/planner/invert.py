@@ -5,6 +5,9 @@ from typing import NamedTuple
 
 __all__ = ["largest_convex", "largest_monotone"]
 
+# how far from the first of the integers the first line is taken
+_NEAR = 1024
+
 
 class _Line(NamedTuple):
     """Through a convex function at x - 1 and x: it lies nowhere above it, on integers."""
@@ -24,22 +27,26 @@ def largest_convex(of: Callable[[int], int], limits: Iterable[int], first: int) 
     ``of`` must rise by at least 1 a step and be convex on the integers from ``first`` on, such as
     the largest of several lines. Where the line through two neighbours leaves a limit, so does
     ``of``; the lines that were found for one limit serve the others, so that each limit takes one
-    evaluation and each line two.
+    evaluation and each line two. A first line is near ``first``.
 
     >>> largest_convex(lambda x: max(10 + x, 3 * x), [11, 12, 40, 2], 1)
     {40: 13, 12: 2, 11: 1, 2: 0}
     """
     largest: dict[int, int] = {}
-    lines: list[_Line] = []
+    # not from the far end: of a square each line from there halves the distance alone
+    lines = [_line(of, first + _NEAR)]
     for limit in sorted(set(limits), reverse=True):
-        # each step is 1 or more: beyond a limit's own distance nothing is within it
-        beyond = first + max(limit, 0) + 1
-        x = _reached(lines, limit, first) if lines else beyond
+        x = _reached(lines, limit, first)
         while (value := of(x)) > limit and x > first:
-            lines.append(_Line(x, value, value - of(x - 1)))
+            lines.append(_line(of, x))
             x = _reached(lines, limit, first)
         largest[limit] = x if value <= limit else first - 1
     return largest
+
+
+def _line(of: Callable[[int], int], x: int) -> _Line:
+    value = of(x)
+    return _Line(x, value, value - of(x - 1))
 
 
 def _reached(lines: Iterable[_Line], limit: int, first: int) -> int:

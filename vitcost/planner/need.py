@@ -38,6 +38,9 @@ def need(run: Workload) -> Need:
     >>> need(base.at(64))
     Need(total_bytes=8730708904, at='backward of blocks.11.mlp.fc2', basis='exact', assumed=())
     """
+    if run.training and not run.no_step:
+        # what autograd holds after the loss is no part of the peak
+        return needed(memory.with_peak(memory.states(run, None), run))
     if run.training:
         return needed(memory.step(run))
     top = peak(run.inference(), run.sizes)

@@ -7,7 +7,7 @@ The whole and each part have a ``<title>``, which a screen reader reads and a po
 
 from collections.abc import Iterator, Sequence
 from html import escape
-from itertools import groupby
+from itertools import accumulate, groupby
 from math import ceil, floor, log2, log10
 
 from vitcost.page import Areas, Axis, Bar, Moment, Plot, printable, shown
@@ -191,9 +191,11 @@ def areas(mark: Areas) -> Iterator[str]:
         f'<svg viewBox="0 0 {_WIDE} {_HIGH}" preserveAspectRatio="none" role="img" '
         f'aria-label="{_text(mark.title)}: {_text(mark.most)}"><title>{_text(mark.most)}</title>'
     )
+    edges = [right for *_, right in drawn]
+    tops = [*zip(*(accumulate(moment.parts) for moment, *_ in drawn), strict=True)]
     # the whole first, which what lies below its last part covers
     for i in reversed(range(len(mark.names))):
-        path = _steps([(sum(m.parts[: i + 1]), right) for m, _, right in drawn], top)
+        path = _steps([*zip(tops[i], edges, strict=True)], top)
         said = f"<title>{_text(mark.names[i])}</title>"
         yield f'<path fill="{KEYS[i % len(KEYS)]}" d="{path}">{said}</path>'
     yield from _places(mark, drawn)
@@ -224,12 +226,12 @@ def _sum(moment: Moment) -> float:
 def _steps(heights: Sequence[tuple[float, float]], top: float) -> str:
     """An area below steps, each with its height and its right edge."""
     path, at = [f"M0 {_HIGH}"], None
-    for (height, right), (after, _) in zip(heights, [*heights[1:], (-1, 0.0)], strict=True):
-        y = round(_HIGH - _HIGH * height / top)
+    ys = [round(_HIGH - _HIGH * height / top) for height, _ in heights]
+    for y, after, (_, right) in zip(ys, [*ys[1:], None], heights, strict=True):
         if y != at:
             path.append(f"V{y}")
             at = y
-        if round(_HIGH - _HIGH * after / top) != y:
+        if after != y:
             path.append(f"H{_WIDE * right:.0f}")
     return "".join([*path, f"V{_HIGH}z"])
 

@@ -17,6 +17,10 @@ def mathml(formula: str, *, display: str = "inline") -> str | None:
 
     >>> mathml("h**2")
     '<math display="inline"><msup><mi>h</mi><mn>2</mn></msup></math>'
+    >>> mathml("text.V")
+    '<math display="inline"><msub><mi>V</mi><mtext>text</mtext></msub></math>'
+    >>> mathml("p_h")
+    '<math display="inline"><msub><mi>p</mi><mi>h</mi></msub></math>'
     >>> mathml("O(n²d)") is None
     True
     """
@@ -47,6 +51,9 @@ def _node(node: ast.expr, depth: int) -> str:
         return f"<mn>{node.value:,}</mn>"
     if isinstance(node, ast.Name):
         return _name(node.id)
+    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+        # the same letter of another tower
+        return f"<msub>{_name(node.attr)}<mtext>{escape(node.value.id)}</mtext></msub>"
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         return f"<mrow><mo>−</mo>{_node(node.operand, depth + 1)}</mrow>"
     if isinstance(node, ast.BinOp):
@@ -60,7 +67,11 @@ def _node(node: ast.expr, depth: int) -> str:
 def _binary(node: ast.BinOp, depth: int) -> str:
     left, right = _node(node.left, depth), _node(node.right, depth)
     if isinstance(node.op, ast.Pow):
-        base = left if isinstance(node.left, ast.Name | ast.Constant) else _bracketed(left)
+        base = (
+            left
+            if isinstance(node.left, ast.Name | ast.Attribute | ast.Constant)
+            else _bracketed(left)
+        )
         return f"<msup>{base}{right}</msup>"
     if isinstance(node.op, ast.Div):
         return f"<mfrac>{left}{right}</mfrac>"
@@ -86,7 +97,10 @@ def _bracketed(inner: str) -> str:
 
 
 def _name(name: str) -> str:
-    """A letter of the paper; digits behind it are an index."""
+    """A letter of the paper; digits behind it are an index, and a letter behind a line is."""
+    first, line, second = name.partition("_")
+    if line and len(first) == len(second) == 1 and second.isalpha():
+        return f"<msub><mi>{escape(first)}</mi><mi>{escape(second)}</mi></msub>"
     letter = name.rstrip("0123456789_")
     index = name[len(letter) :].strip("_")
     if letter and index:

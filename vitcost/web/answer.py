@@ -80,7 +80,10 @@ def answer(model: str, question: Mapping[str, str], rest: bool = False) -> Answe
     try:
         name, flags = _model(model), given(question)
         reported = _report(name, tuple(flags.items()))
-        markup = _rest(name, flags, reported) if rest else body(_page(reported, flags))
+        if rest:
+            return Answer(_rest(name, flags, reported))
+        page = _page(reported, flags)
+        markup = body(page)
     except VitcostError as error:
         return Answer(error=printable(str(error)))
     vision: Any = getattr(reported.model.config, "vision", reported.model.config)
@@ -89,7 +92,7 @@ def answer(model: str, question: Mapping[str, str], rest: bool = False) -> Answe
     fields["num_classes"] = getattr(vision, "num_classes", None)
     shown = {field: str(value) for field, value in fields.items() if value is not None}
     patch = max(getattr(vision, "patch_size", None) or (1,))
-    return Answer(markup, "; ".join(_page(reported, flags).answer[:2]), own=shown, patch=patch)
+    return Answer(markup, "; ".join(page.answer[:2]), own=shown, patch=patch)
 
 
 def _both(models: Sequence[str], question: Mapping[str, str]) -> str:
