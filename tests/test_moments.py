@@ -182,6 +182,19 @@ def test_a_short_band_is_seen() -> None:
     assert last[2] - last[1] > 0.01
 
 
+def test_a_part_has_one_colour_on_a_page() -> None:
+    html = fragment(vitcost.report(BASE, batch=8, mode="train", gpu="l4"))
+    keys = re.findall(r'<i style="--key: ([^"]*)">([^<]*)', html)
+    for name in ("weights", "gradients", "optimizer states", "saved for backward", "temporaries"):
+        colors = {color for color, said in keys if said == name}
+        assert len(colors) == 1, name
+        # the legend's is that of every segment and area
+        drawn = {
+            *re.findall(rf'fill="([^"]*)"[^>]*><title>{name}[:<]', html),
+        }
+        assert drawn == colors, name
+
+
 def test_a_page_draws_what_the_report_says() -> None:
     report = vitcost.report(BASE, batch=8, checkpointing="block")
     (picture,) = report.page().pictures()

@@ -86,10 +86,12 @@ class Bar(NamedTuple):
 
 
 class Bars(NamedTuple):
-    """Bars below one another with the same colours, where a page can draw."""
+    """Bars below one another with the same colours, where a page can draw. ``order`` has the names
+    in the order of their colours, where another picture has the same."""
 
     title: str
     bars: tuple[Bar, ...]
+    order: tuple[str, ...] = ()
 
 
 class Moment(NamedTuple):
@@ -103,7 +105,7 @@ class Moment(NamedTuple):
 class Areas(NamedTuple):
     """Parts stacked at every moment of a sequence, in one unit: the first name lies lowest, and the
     largest sum is marked with ``most``. Moments behind one another of one band stand together, and
-    inside it those of one place.
+    inside it those of one place. ``order`` is as for ``Bars``.
     """
 
     title: str
@@ -112,6 +114,7 @@ class Areas(NamedTuple):
     moments: tuple[Moment, ...]
     most: str
     notes: tuple[str, ...] = ()
+    order: tuple[str, ...] = ()
 
 
 class Point(NamedTuple):

@@ -29,7 +29,12 @@ def _memory(report: Report) -> Bars:
     if report.time:
         title, tensors = modes[report.scenario.mode]
         bars = (_against(title, tensors, time) for time in report.time)
-        return Bars("Memory against the card", tuple(bar for bar in bars if bar is not None))
+        # the colours of the picture of a whole step
+        order = (
+            (*(title for title, _ in PARTS), *_BESIDE) if report.scenario.mode == "train" else ()
+        )
+        drawn = tuple(bar for bar in bars if bar is not None)
+        return Bars("Memory against the card", drawn, order)
     both = ((title, tensors) for title, tensors in modes.values() if tensors)
     return Bars("Memory", tuple(Bar(title, "bytes", tensors) for title, tensors in both))
 

@@ -44,6 +44,7 @@ def over_step(report: Report) -> tuple[Areas, ...]:
                 "The parts of each moment add up to all that lies in memory then"
                 + ("; blocks run again in the backward pass (recomputation)" if again else ""),
             ),
+            tuple(title for title, _ in PARTS),
         ),
     )
 

@@ -10,7 +10,7 @@ from math import prod
 from typing import NamedTuple
 
 from vitcost.page import Areas, Bars, Column, Page, Plot, Row, Table, cell, printable, scaled, shown
-from vitcost.render.marks import KEYS, areas, bar, keys, plot
+from vitcost.render.marks import KEYS, areas, bar, colors, keys, plot
 from vitcost.render.mathml import mathml
 from vitcost.render.result import Result
 
@@ -170,14 +170,15 @@ def _formulas(formulas: tuple[str, ...]) -> Iterator[str]:
 def _bars(bars: Bars) -> Iterator[str]:
     """Bars with the same colours, and what these stand for."""
     names = list(dict.fromkeys(name for each in bars.bars for name, _ in each.segments))
+    order = [*dict.fromkeys((*bars.order, *names))]
     yield f'<section class="wide">\n<h2>{_text(bars.title)}</h2>\n<div class="goes bars">'
     for each in bars.bars:
         whole = shown(sum(value for _, value in each.segments), each.unit)
         limit = "" if each.limit is None else f" of {shown(each.limit, each.unit)}"
         yield f"<b>{_text(f'{each.title}: {whole}{limit}')}</b>"
-        yield from bar(each, names)
+        yield from bar(each, order)
     yield "</div>"
-    yield from keys(names)
+    yield from keys(names, colors(names, order))
     yield "</section>"
 
 

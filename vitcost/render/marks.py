@@ -13,7 +13,7 @@ from math import ceil, floor, log2, log10
 from vitcost.page import Areas, Axis, Bar, Moment, Plot, printable, shown
 from vitcost.units import common
 
-__all__ = ["BANDS", "KEYS", "areas", "bar", "columns", "keys", "plot", "ticks"]
+__all__ = ["BANDS", "KEYS", "areas", "bar", "colors", "columns", "keys", "plot", "ticks"]
 
 # seen on light and on dark; more names than colours begin again
 KEYS = (
@@ -138,11 +138,21 @@ def _numbers(ends: tuple[float, float], axis: Axis) -> list[float]:
     return [10.0**power for power in powers][:: 1 + len(powers) // 6]
 
 
-def keys(names: Sequence[str], colors: Sequence[str] = KEYS) -> Iterator[str]:
+def colors(names: Sequence[str], order: Sequence[str] = ()) -> list[str]:
+    """The colour of each name, by its place in an order or else among the names.
+
+    >>> colors(["b"], ["a", "b"]) == colors(["a", "b"])[1:]
+    True
+    """
+    order = [*dict.fromkeys((*order, *names))]
+    return [KEYS[order.index(name) % len(KEYS)] for name in names]
+
+
+def keys(names: Sequence[str], fills: Sequence[str] = KEYS) -> Iterator[str]:
     """The colour of each name."""
     yield '<div class="keys">'
     for i, name in enumerate(names):
-        yield f'<i style="--key: {colors[i % len(colors)]}">{_text(name)}</i>'
+        yield f'<i style="--key: {fills[i % len(fills)]}">{_text(name)}</i>'
     yield "</div>"
 
 
@@ -191,13 +201,14 @@ def areas(mark: Areas) -> Iterator[str]:
         f'<svg viewBox="0 0 {_WIDE} {_HIGH}" preserveAspectRatio="none" role="img" '
         f'aria-label="{_text(mark.title)}: {_text(mark.most)}"><title>{_text(mark.most)}</title>'
     )
+    fills = colors(mark.names, mark.order)
     edges = [right for *_, right in drawn]
     tops = [*zip(*(accumulate(moment.parts) for moment, *_ in drawn), strict=True)]
     # the whole first, which what lies below its last part covers
     for i in reversed(range(len(mark.names))):
         path = _steps([*zip(tops[i], edges, strict=True)], top)
         said = f"<title>{_text(mark.names[i])}</title>"
-        yield f'<path fill="{KEYS[i % len(KEYS)]}" d="{path}">{said}</path>'
+        yield f'<path fill="{fills[i]}" d="{path}">{said}</path>'
     yield from _places(mark, drawn)
     _, left, right = max(drawn, key=lambda column: _sum(column[0]))
     at = _WIDE * (left + right) / 2
@@ -207,7 +218,7 @@ def areas(mark: Areas) -> Iterator[str]:
     yield from _strip(drawn)
     yield '<div class="both">'
     yield from keys(list(dict.fromkeys(moment.band for moment in mark.moments)), BANDS)
-    yield from keys(mark.names)
+    yield from keys(mark.names, fills)
     yield "</div>"
 
 
