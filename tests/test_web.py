@@ -24,6 +24,7 @@ from vitcost.costs.quantities import QUANTITIES
 from vitcost.engine.workload import workload
 from vitcost.errors import ConfigError
 from vitcost.outside.version import VERSION
+from vitcost.page import shown
 from vitcost.planner.budget import budget
 from vitcost.planner.invert import largest_convex
 from vitcost.render.mathml import mathml
@@ -491,6 +492,63 @@ def test_a_dropped_config_and_a_saved_report_are_read(tab: Tab, tmp_path: Path) 
     ):
         tab.page.evaluate(DROP, [file, text, 0])
         tab.shown(f".rest details td:text-is('{params:,}')", "attached")
+
+
+@pytest.mark.slow
+def test_a_new_python_has_the_files_and_says_why_it_is_new(tab: Tab) -> None:
+    page = tab.page
+    page.evaluate(DROP, ["kept.toml", f'base = "{BASE}"\ndepth = 5\n', 0])
+    tab.shown(".first:not(.stale) h1:has-text('kept')")
+    page.evaluate("window.vitcost.again('no answer')")
+    tab.shown("#state:text-is('no answer: Python was started again')")
+    page.fill("#batch", "9")
+    tab.shown(".rest:not(.stale) pre:has-text('--batch 9')")
+    assert page.inner_text("p.error") == page.inner_text("#state") == ""
+    wanted = vitcost.report(BASE, depth=5).params
+    tab.shown(f".rest details td:text-is('{wanted:,}')", "attached")
+
+
+@pytest.mark.slow
+def test_a_pair_is_drawn_and_has_ways_to_fit(tab: Tab) -> None:
+    asked: dict[str, Any] = {"batch": 256, "mode": "train", "precision": "amp-bf16"}
+    name = "openai/clip-vit-base-patch16"
+    report = vitcost.report(name, gpu="rtx4090", **asked)
+    peak = shown(report.training.peak_bytes, "bytes")
+    tab.page.goto(f"{tab.address}#model={name}&gpu=rtx4090&batch=256&mode=train&precision=amp-bf16")
+    tab.shown(f".first p.most:text-is('peak {peak}: {report.training.peak_at}')")
+    ways = vitcost.fit(name, gpu="rtx4090", **asked).found[0].ways
+    first = ", ".join(f"{name} {value}" for name, value in ways[0].flags)
+    tab.shown(f".rest:not(.stale) section:has(h2:has-text('would make')) td:text-is('{first}')")
+
+
+@pytest.mark.slow
+def test_a_pointer_is_told_what_is_below_it(tab: Tab) -> None:
+    page = tab.page
+    page.goto(tab.address + "#model=vit_tiny_patch16_224&batch=7&mode=train&gpu=l4")
+    tab.shown(".rest:not(.stale) pre:has-text('--batch 7')")
+    titles = "() => [...document.querySelectorAll('#columns title')].map(t => t.textContent)"
+    before = page.evaluate(titles)
+    for mark in (".at", ".point", ".bars rect"):
+        said = page.locator(f"#columns {mark} title").first.text_content()
+        page.locator(f"#columns {mark}").first.hover(force=True)
+        tab.shown("#here")
+        assert page.inner_text("#here") == said.strip()
+    page.mouse.move(1, 1)
+    tab.shown("#here", "hidden")
+    assert page.evaluate(titles) == before
+
+
+@pytest.mark.slow
+def test_a_phone_has_the_answer_in_sight_of_the_sliders(tab: Tab) -> None:
+    page = tab.page
+    page.set_viewport_size({"width": 375, "height": 700})
+    page.evaluate("scrollTo(0, 0)")
+    said = page.locator("#said")
+    assert "images/s" in said.inner_text()
+    box = said.bounding_box()
+    assert box is not None
+    assert 0 < box["y"] < box["y"] + box["height"] <= 700
+    page.set_viewport_size({"width": 1280, "height": 900})
 
 
 @pytest.mark.slow

@@ -4,12 +4,15 @@ const columns = document.getElementById("columns");
 const both = document.getElementById("both");
 const state = document.getElementById("state");
 const said = document.getElementById("said");
+const here = document.getElementById("here");
 const training = document.getElementById("training");
 // what Python may take for one answer, and the bytes of a file that any reader could take
-const PATIENCE = 20000;
+const PATIENCE = 60000;
 const MOST = 2 ** 26;
 
-let worker, wanted = null, busy = false, number = 0, loaded = false;
+let worker, wanted = null, busy = false, number = 0, loaded = false, failure = "";
+// the files that were dropped, which a new Python is given again
+const dropped = new Map();
 const pending = new Map();
 
 function start() {
@@ -20,7 +23,8 @@ function start() {
     if (data.ready) {
       columns.dataset.started = data.started - performance.timeOrigin;
       loaded = true;
-      tell("");
+      tell(failure);
+      for (const [name, file] of dropped) write(name, file);
       next();
     } else if (pending.has(data.id)) {
       pending.get(data.id)(data);
@@ -53,10 +57,13 @@ async function ask(message) {
   const answer = await Promise.race([send(message), late]);
   clearTimeout(waiting);
   if (answer !== null && !answer.fatal) return answer;
+  return again(answer === null ? `no answer within ${PATIENCE / 1000} s` : answer.failed);
+}
+
+function again(reason) {
   worker.terminate();
   pending.clear();
   start();
-  const reason = answer === null ? `no answer within ${PATIENCE / 1000} s` : answer.failed;
   return { failed: `${reason}: Python was started again` };
 }
 
@@ -134,10 +141,10 @@ async function next() {
 }
 
 function show({ answer, failed, took }, part) {
-  if (failed) {
-    tell(failed);
-    return;
-  }
+  // until the next answer, also while a new Python loads
+  failure = failed ?? "";
+  tell(failure);
+  if (failed) return;
   columns.setAttribute("aria-busy", "true");
   columns.dataset.took = took;
   columns.dataset.first ??= performance.now();
@@ -146,7 +153,6 @@ function show({ answer, failed, took }, part) {
     const article = columns.children[i] ?? columns.appendChild(document.createElement("article"));
     put(article, column, part);
   });
-  tell("");
   if (part === "rest" || answer.length === 1) both.innerHTML = answer[0].both;
   if (part === "first") {
     said.textContent = answer.map(column => column.error || column.said).join(" · ");
@@ -177,6 +183,7 @@ function put(article, column, part) {
   first.classList.toggle("stale", column.error !== "");
   rest.classList.toggle("stale", column.error !== "" || part === "first");
   if (column.error) return;
+  leave();
   const place = part === "first" ? first : rest;
   const open = [...place.querySelectorAll("details[open] > summary")].map(each => each.textContent);
   place.innerHTML = column.html;
@@ -194,14 +201,44 @@ function put(article, column, part) {
   }
 }
 
+async function write(name, file) {
+  const bytes = await file.slice(0, MOST).arrayBuffer();
+  await send({ file: name, bytes }, [bytes]);
+}
+
 async function take(file, field = "model") {
   if (!file) return;
   // no path, and no name that a system refuses
   const name = `./${file.name.replace(/[^\w.-]/g, "_").slice(-80).replace(/^\.+/, "_")}`;
-  const bytes = await file.slice(0, MOST).arrayBuffer();
-  await send({ file: name, bytes }, [bytes]);
+  dropped.set(name, file);
+  await write(name, file);
   form.elements[field].value = name;
   changed();
+}
+
+// what a mark says, beside the pointer at once and not where the browser puts its own note later
+let pointed = null;
+function leave() {
+  if (pointed) pointed.textContent = here.textContent;
+  pointed = null;
+  here.hidden = true;
+}
+function point({ target, clientX, clientY }) {
+  const title = target.localName === "svg" ? null : target.querySelector?.(":scope > title");
+  if (title !== pointed) {
+    leave();
+    pointed = title;
+    here.hidden = !title;
+    here.textContent = title?.textContent;
+    if (title) title.textContent = "";
+  }
+  here.style.left = `${Math.max(0, Math.min(clientX + 12, innerWidth - here.offsetWidth - 8))}px`;
+  here.style.top = `${Math.min(clientY + 16, innerHeight - here.offsetHeight - 8)}px`;
+}
+for (const each of [columns, both]) {
+  each.addEventListener("pointermove", point);
+  each.addEventListener("pointerdown", point);
+  each.addEventListener("pointerleave", leave);
 }
 
 form.addEventListener("input", ({ target }) => {
@@ -231,6 +268,7 @@ window.vitcost = {
   full: asked => ask({ question: JSON.stringify(asked), full: true }).then(data => data.answer),
   ask: (asked, rest) => ask({ question: JSON.stringify({ ...asked, rest }) }),
   take,
+  again: reason => show(again(reason), "first"),
 };
 restore();
 settle();
