@@ -316,10 +316,10 @@ def test_formulas_give_the_numbers_of_the_report(name: str) -> None:
 
 
 def test_formulas_of_a_pair_are_set_as_formulas() -> None:
-    found = formulas_of(resolve("openai/clip-vit-base-patch16"), Scenario(batch=8))
+    spelled = formulas_of(resolve("openai/clip-vit-base-patch16"), Scenario(batch=8))
     report = vitcost.report("openai/clip-vit-base-patch16", batch=8)
     for quantity, value in (("params", report.params), ("flops", report.flops.forward)):
-        letters, numbers, result = found[quantity]
+        letters, numbers, result = spelled[quantity]
         assert eval(numbers, {}) == int(result) == value
         assert "<mtext>text</mtext>" in (mathml(letters) or "")
 
