@@ -1,6 +1,6 @@
 """How long a command takes from a cold start, against what Python's own libraries take.
 
-    python tests/bench/cold_start.py [RUNS]
+    python tests/bench/cold_start.py [RUNS]    # in the root of the repository
 
 CPU seconds (user + system) and peak memory of a whole process, the median of several runs, and the
 ratio to the base that the row is measured against.
@@ -25,6 +25,8 @@ Console().print(table)
 MODEL = "vit_huge_patch14_224"
 # a name without a formula
 DIGEST = "convnext_base"
+# a trace in a file
+TRACE = ("tests/data/traces/resmlp_12_224.json.gz", "--precision", "amp-fp16", "-b", "64")
 
 
 class Case(NamedTuple):
@@ -49,6 +51,9 @@ CASES = (
     Case("click + rich hello world", ("-c", HELLO)),
     Case("report", ("-m", "vitcost", "report", MODEL), "click + rich hello world", 1.2),
     Case("report, a digest", ("-m", "vitcost", "report", DIGEST), "click + rich hello world", 2.0),
+    Case(
+        "report, a trace file", ("-m", "vitcost", "report", *TRACE), "click + rich hello world", 1.5
+    ),
     Case("report --json", ("-m", "vitcost", "report", MODEL, "--json"), "import click", 1.6),
     Case("summary", ("-m", "vitcost", "summary", MODEL), "click + rich hello world", 1.5),
     Case("models", ("-m", "vitcost", "models", "vit_"), "click + rich hello world", 3.0),
