@@ -37,14 +37,18 @@ RUNTIME = (
 )  # fmt: skip
 _ROOT = Path(__file__).parents[1]
 _ASSETS = Path(__file__).parent / "assets"
-# parts of the package that need torch, sympy, numpy or a terminal, or answer other questions
+# folders and files that need torch, sympy or a terminal, or answer other questions
 _APART = (
-    "check/", "cli/", "formulas/", "schemas/", "planner/budget", "pages/check_page.py",
-    "planner/diff.py", "planner/sweep.py", "planner/grid.py", "planner/evaluate.py",
-    "planner/plot.py", "planner/parquet.py", "planner/plan.py", "planner/choose.py",
-    "planner/serve.py", "hardware/score.py", "costs/models.py", "pages/models_page.py",
-    "zoo/patterns.py", "planner/compare.py", "planner/named.py", "web/__init__.py", "__main__.py",
+    "check/", "cli/", "formulas/", "schemas/", "hardware/score.py", "costs/models.py",
+    "zoo/patterns.py", "__main__.py",
 )  # fmt: skip
+# folders of many questions, of which the page asks few: the modules of a report and of a fit
+_PARTLY = {
+    "pages": "__init__ bars fit_page memory_tables over_step report_page subject time_tables",
+    "planner": "__init__ asked fit invert largest levers need reserve ways",
+    "render": "__init__ html marks mathml result",
+    "web": "answer controls formula spelled",
+}
 _TORCH = "\nimport torch\n"
 _DIGESTS = (digests.TIMM, digests.HUB)
 # examples of a docstring, up to its end
@@ -101,7 +105,9 @@ def packed() -> bytes:
     with tarfile.open(fileobj=archive, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for path in sorted(_ROOT.rglob("*.py")):
             name, source = path.relative_to(_ROOT).as_posix(), path.read_bytes()
-            if name.startswith(_APART) or _TORCH.encode() in source:
+            folder, _, module = name.removesuffix(".py").partition("/")
+            apart = folder in _PARTLY and module not in _PARTLY[folder].split()
+            if apart or name.startswith(_APART) or _TORCH.encode() in source:
                 continue
             source = _EXAMPLES.sub(b"", source)
             entry = tarfile.TarInfo(f"vitcost/{name}")
