@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from sharded_support import HALVES, Case, autocasts, built
+from sharded_support import HALVES, AsReal, Case, autocasts, built
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed._tools.mem_tracker import MemTracker
 from torch.nn import functional
@@ -62,7 +62,7 @@ def _second_step(model: Any, images: torch.Tensor, case: Case) -> int:
     step()
     tracker = MemTracker()
     tracker.track_external(model, steps, images, targets)
-    with tracker:
+    with AsReal(), tracker:
         step()
     peak = tracker.get_tracker_snapshot("peak")
     states = [t for state in steps.state.values() for t in state.values()]

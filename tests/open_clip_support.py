@@ -12,11 +12,10 @@ from typing import Any, NamedTuple
 import torch
 from counting_support import open_clip
 from open_clip import model as towers
-from sharded_support import HALVES, autocasts
+from sharded_support import HALVES, AsReal, autocasts
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed._tools.mem_tracker import MemTracker
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from vitcost.check.step_witnesses import Alive, optimizer
 from vitcost.config.scenario import Scenario
@@ -29,7 +28,6 @@ from vitcost.traced import apply_flags, card
 from vitcost.traced.alive import upper
 from vitcost.traced.autocast import CARD, recomputing
 from vitcost.traced.chosen_loss import Loss
-from vitcost.traced.corrections import as_real
 from vitcost.traced.inputs import inputs_of
 from vitcost.traced.trace import How
 from vitcost.traced.traces import trace
@@ -107,13 +105,6 @@ def loss_of(case: Case, output: Any) -> torch.Tensor:
     return found
 
 
-class _Real(TorchDispatchMode):
-    """Gives what a real kernel would where torch's shape functions differ."""
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return as_real(func, args, func(*args, **(kwargs or {})))
-
-
 def tracked(case: Case, config: Config) -> int:
     """The peak of the second step, everything in memory."""
     how = case.how
@@ -142,7 +133,7 @@ def tracked(case: Case, config: Config) -> int:
             step()
             tracker = MemTracker()
             tracker.track_external(model, sgd, *given)
-            with _Real(), tracker:
+            with AsReal(), tracker:
                 step()
     peak = tracker.get_tracker_snapshot("peak")
     return sum(each["Total"] for place, each in peak.items() if place.type == device)

@@ -10,8 +10,10 @@ import pytest
 from vitcost import fit, report
 from vitcost.cli import run
 
-# a backbone of convolutions has a bound, and a plain Vision Transformer an exact peak
-EXACT, BOUNDED = "vit_tiny_patch16_224", "vitamin_small_224"
+# of fully sharded weights a model that reads text has a bound, and one of images an exact peak
+EXACT, BOUNDED = "vit_tiny_patch16_224", "gpt2"
+SHARDED = {"zero": 2, "ranks": 4}
+FLAGS = ("--zero", "2", "--ranks", "4")
 SAID = "at most: no exact peak is known"
 
 
@@ -21,21 +23,21 @@ def out(capsys: pytest.CaptureFixture[str], *args: str, code: int = 0) -> str:
 
 
 def test_the_two_are_what_they_are_said_to_be() -> None:
-    assert report(EXACT).training.peak_is == "exact"
-    assert report(BOUNDED).training.peak_is == "bounded"
+    assert report(EXACT, **SHARDED).training.peak_is == "exact"
+    assert report(BOUNDED, **SHARDED).training.peak_is == "bounded"
 
 
 def test_compare(capsys: pytest.CaptureFixture[str]) -> None:
-    ask = ("compare", EXACT, BOUNDED)
+    ask = ("compare", EXACT, BOUNDED, *FLAGS)
     rows = json.loads(out(capsys, *ask, "--json"))["rows"]
     assert [row["peak_is"] for row in rows] == ["exact", "bounded"]
     lines = list(csv.DictReader(io.StringIO(out(capsys, *ask, "--format", "csv"))))
     assert [line["peak_is"] for line in lines] == ["exact", "bounded"]
     for form in ("table", "markdown", "html"):
-        assert f"{SAID}, and report says what is assumed; of vitamin_small_224" in out(
+        assert f"{SAID}, and report says what is assumed; of gpt2" in out(
             capsys, *ask, "--format", form
         )
-    assert SAID not in out(capsys, "compare", EXACT)
+    assert SAID not in out(capsys, "compare", EXACT, *FLAGS)
     # no peak is shown
     assert SAID not in out(capsys, *ask, "--quantities", "params")
     assert "peak_is" not in out(capsys, *ask, "--quantities", "params", "--json")
@@ -57,7 +59,7 @@ def test_a_budget(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     tables = (
-        f'[[tool.vitcost.budget]]\nmodel = "{name}"\ntrain_memory = "1 MiB"\n'
+        f'[[tool.vitcost.budget]]\nmodel = "{name}"\ntrain_memory = "1 MiB"\nzero = 2\nranks = 4\n'
         for name in (EXACT, BOUNDED)
     )
     Path("pyproject.toml").write_text("".join(tables))

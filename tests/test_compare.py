@@ -95,10 +95,14 @@ def test_names_files_configs_and_reports(tmp_path: Path) -> None:
     assert params[2] == 86_567_656
     assert params[4] == reported.params == 88_224_232
     assert next(iter(found.rows()))["flops"] == vitcost.report(LARGE, batch=2).flops.forward
-    # a step of ViTamin has no exact peak, and its bound is compared
     step = vitcost.report("vitamin_small_224").training
-    assert step.peak_is == "bounded"
     assert list(found.rows())[5]["train_memory_bytes"] == step.peak_bytes
+    # a step of a recipe has no exact peak, and its bound is compared
+    how = {"recipe": "megatron-bf16"}
+    step = vitcost.report(BASE, **how).training
+    assert step.peak_is == "bounded"
+    (row,) = vitcost.compare(BASE, **how).rows()
+    assert row["train_memory_bytes"] == step.peak_bytes
 
 
 # --- why

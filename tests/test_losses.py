@@ -36,6 +36,13 @@ CASES = (
         {**HEADLESS, "num_classes": 150, "global_pool": ""},
         {"batch": 16, "precision": "amp-bf16"},
     ),
+    Case(
+        TINY,
+        {**HEADLESS, "num_classes": 10, "global_pool": "max", "class_token": False},
+        {"batch": 16, "precision": "amp-bf16"},
+    ),
+    Case("vit_base_patch16_rpn_224", {"depth": 2, "img_size": 64}, {"batch": 16}),
+    Case("vitamin_small_224", {"depth": 2, "img_size": 64}, {"batch": 1, "precision": "amp-bf16"}),
 )
 
 

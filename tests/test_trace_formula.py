@@ -12,7 +12,7 @@ LOOK_BY_LOOK = (
     "vit_tiny_r_s16_p8_224", "vit_small_patch16_18x2_224", "vit_base_patch16_rope_mixed_224",
     "vit_xsmall_patch16_clip_224", "test_vit3", "vit_pe_core_tiny_patch16_384",
     "deit3_small_patch16_224", "vit_wee_patch16_reg1_gap_256", "vit_small_patch16_dinov3_qkvb",
-    "vit_dwee_patch16_reg1_gap_256", "test_vit4", "beit_base_patch16_224",
+    "vit_dwee_patch16_reg1_gap_256", "test_vit4", "beit_base_patch16_224", "vitamin_small_224",
 )  # fmt: skip
 # and one whose linear layers read rows that lie apart, and add their biases behind the product,
 # which the formula has as one kernel: none of these looks is the peak

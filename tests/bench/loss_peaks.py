@@ -28,6 +28,14 @@ MODELS = (
         "vit_tiny_patch16_224",
         {**SMALL, "num_classes": 150, "global_pool": "", "class_token": False},
     ),
+    # the largest of tokens that lie as a convolution left them; layers that read these
+    ("vit_tiny_patch16_224", {**SMALL, "global_pool": "max", "class_token": False}),
+    ("vit_tiny_patch16_224", {**HEADLESS, "global_pool": "max", "class_token": False}),
+    ("vit_tiny_patch16_224", {**SMALL, "global_pool": "avgmax", "class_token": False}),
+    ("vit_base_patch16_rpn_224", {**SMALL, "depth": 2}),
+    # convolutions of maps that lie pixel by pixel
+    ("vitamin_small_224", SMALL),
+    ("vitamin_small_224", HEADLESS),
 )
 RUNS = (
     {"precision": "fp32"},

@@ -21,15 +21,12 @@ from vitcost.engine.gradients import Gradients
 from vitcost.engine.kinds import KINDS
 from vitcost.engine.live import Place
 from vitcost.engine.ops import Op
+from vitcost.engine.orders import TURNED
 from vitcost.engine.regions import REGION
 from vitcost.engine.tree import Node, ops_of
 from vitcost.errors import NotCovered
 
 __all__ = ["Backward"]
-
-
-# kinds whose kernels want a gradient in the order that its axes say
-_CONTIGUOUS = ("linear", "conv", "norm")
 
 
 class Backward(Gradients):
@@ -84,8 +81,6 @@ class Backward(Gradients):
             grad = step(self, op, grad)
         if op.again and op.packs and self.region is not None and not self.region.ran:
             self.rerun(self.region)
-        if self.apart and op.kind in _CONTIGUOUS:
-            self.pass_by(grad.axes, grad.itemsize)
         gradients = rule.last(self, op, grad)
         self.look()
         self.passed()
@@ -121,7 +116,7 @@ class Backward(Gradients):
             self.look()
             self.drop(value)
             value = total
-        fitting = self.new(of)
+        fitting = self.new(of, role=TURNED if value.role == TURNED and not repeated else "")
         self.look()
         self.drop(value)
         if len(value.axes) > len(of.axes) and value.itemsize == of.itemsize:

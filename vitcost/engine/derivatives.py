@@ -4,7 +4,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple, TypeAlias
 
 from vitcost.engine.gradients import Gradients
+from vitcost.engine.kinds import KINDS
 from vitcost.engine.ops import Op, Tensor
+from vitcost.engine.orders import TURNED, spreads
 
 __all__ = ["GATHERED", "RULES", "Gradient", "Rule"]
 
@@ -39,7 +41,25 @@ def _wanted(op: Op) -> Iterator[Tensor]:
 
 def _each(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
     """A tensor for each gradient, shaped like what it is of."""
-    return [Gradient(t, walk.new(t)) for t in _wanted(op)]
+    return [Gradient(t, walk.new(t, role=_order(op, grad))) for t in _wanted(op)]
+
+
+def _order(op: Op, grad: Tensor) -> str:
+    """A pointwise kernel writes in the order of the gradient that it reads."""
+    return TURNED if grad.role == TURNED and KINDS[op.kind].layout == "keeps" else ""
+
+
+def _dropped(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
+    """A card's kernel writes in order; on a CPU it is a product with the mask."""
+    order = _order(op, grad) if walk.layout.platform == "cpu" else ""
+    return [Gradient(t, walk.new(t, role=order)) for t in _wanted(op)]
+
+
+def _convolved(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
+    """The gradient of the weight lies as the map that is read."""
+    order = TURNED if op.reads[0] in walk.turned and spreads(op) else ""
+    weights = op.reads[1:] or (op.weight,)
+    return [Gradient(t, walk.new(t, role=order if t in weights else "")) for t in _wanted(op)]
 
 
 def _matrices(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
@@ -63,11 +83,11 @@ def _product(walk: Gradients, of: Tensor) -> Tensor:
 
 def _factors(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
     """The gradient times the other factor, for each: as large as what the op wrote."""
-    written = op.write
+    written, order = op.write, _order(op, grad)
     return [
-        Gradient(t, walk.new(t, written.axes, written.itemsize))
+        Gradient(t, walk.new(t, written.axes, written.itemsize, order))
         if walk.repeats(t.axes, written.axes) or t.itemsize != written.itemsize
-        else Gradient(t, walk.new(t))
+        else Gradient(t, walk.new(t, role=order))
         for t in _wanted(op)
     ]
 
@@ -101,10 +121,11 @@ def _cosine(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
 
 def _where_largest(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
     """``grad / count · mask``: booleans, and how many of them are true, as integers."""
-    walk.pass_by(op.reads[0].axes, 1)
+    (x,) = op.reads
+    walk.pass_by(x.axes, 1)
     walk.pass_by(op.write.axes, 8)
     walk.pass_by(op.write.axes, op.write.itemsize)
-    return _each(walk, op, grad)
+    return [Gradient(x, walk.new(x, role=TURNED if x in walk.turned else ""))]
 
 
 def _even(walk: Gradients, op: Op, grad: Tensor) -> Tensor:
@@ -180,7 +201,8 @@ def _negated(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
 
 def _viewed(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
     """A view of the gradient for each."""
-    return [Gradient(t, walk.view(grad, t.axes)) for t in _wanted(op)]
+    role = TURNED if grad.role == TURNED else ""
+    return [Gradient(t, walk.view(grad, t.axes, role)) for t in _wanted(op)]
 
 
 def _heads(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
@@ -246,7 +268,7 @@ def _folded(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
 
 def _cast(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
     """A copy in the type that was cast."""
-    return [Gradient(op.reads[0], walk.new(op.reads[0]))]
+    return [Gradient(op.reads[0], walk.new(op.reads[0], role=_order(op, grad)))]
 
 
 def _of_parameter(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
@@ -263,6 +285,11 @@ def _copied(walk: Gradients, op: Op, grad: Tensor) -> Tensor:
     return value
 
 
+def _in_rows(walk: Gradients, op: Op, grad: Tensor) -> Tensor:
+    """A product has one axis of rows, which turned tokens of several images have not."""
+    return grad if walk.one_image or grad.role != TURNED else _copied(walk, op, grad)
+
+
 def _adjacent(walk: Gradients, op: Op, grad: Tensor) -> Tensor:
     """bmm folds images and heads into one axis, which a permuted gradient of several has not."""
     return grad if walk.one_image or grad.role != "permuted" else _copied(walk, op, grad)
@@ -271,7 +298,9 @@ def _adjacent(walk: Gradients, op: Op, grad: Tensor) -> Tensor:
 # the rules that the rows of engine.kinds name; derivatives.yaml says what each node computes
 RULES: Mapping[str, Rule] = {
     "each": Rule(_each),
-    "matrices": Rule(_matrices),
+    "convolved": Rule(_convolved),
+    "dropped": Rule(_dropped),
+    "matrices": Rule(_matrices, before=(_in_rows,)),
     "products": Rule(_products, before=(_adjacent,)),
     "factors": Rule(_factors),
     "squared": Rule(_squared),
@@ -296,7 +325,6 @@ RULES: Mapping[str, Rule] = {
     "folded": Rule(_folded),
     "cast": Rule(_cast),
     "parameter": Rule(_of_parameter),
-    "at most, viewed": Rule(_viewed, exact=False),
     "at most, exchanged": Rule(_exchanged, exact=False),
 }
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from vitcost.engine.forward_trace import Ledger
 from vitcost.engine.live import Place
 from vitcost.engine.ops import Axis, Tensor
+from vitcost.engine.orders import TURNED
 
 __all__ = ["Gradients", "Layout"]
 
@@ -46,8 +47,8 @@ class Gradients:
         # parameters that two ops read, and the gradient of each that waits for the other
         self.tied: dict[Tensor, Tensor | None] = {}
         self.place = Place("backward", "")
-        # whether tensors may lie in another order than their axes say, and are copied
-        self.apart = False
+        # tensors of the forward pass that lie in another order than their axes say
+        self.turned: frozenset[Tensor] = frozenset()
         # scratch tensors of the node that runs
         self.passing: list[Tensor] = []
 
@@ -66,7 +67,7 @@ class Gradients:
         if self.in_place and alone and first.base is None:
             self.drop(value)
             return first
-        summed = self.new(tensor)
+        summed = self.new(tensor, role=TURNED if first.role == TURNED else "")
         self.look()
         self.drop(first)
         self.drop(value)
@@ -83,11 +84,10 @@ class Gradients:
                 return value
             value = self.met(parameter, first, value)
         self.settled += 1
-        # a convolution gives the gradient of its weight in the order of what it reads
-        turned = self.apart and len(value.axes) > 2
+        # a parameter has its gradient in its own order
         if self.onto:
             self.drop(value)
-        elif self.owners[value] > 1 or turned:
+        elif self.owners[value] > 1 or value.role == TURNED:
             copy = Tensor("gradient", value.axes, "", None, value.itemsize)
             self.ledger.born(copy, "gradients")
             self.owners[copy] = 1

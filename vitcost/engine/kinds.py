@@ -61,7 +61,7 @@ _ROWS = (
     Kind("linear", (1,), 0, "half", "half", "o", "matrices", "", "lays out", "linear", "kernel"),
     # the bias is the first argument of three, and the weight the last
     Kind("addmm", (1,), 0, "half", "half", "o", "matrices", "", "lays out", "linear", "kernel"),
-    Kind("conv", (1, 2), 0, "half", "half", "xw", "each", "", "turns", "conv", "kernel"),
+    Kind("conv", (1, 2), 0, "half", "half", "xw", "convolved", "", "turns", "conv", "kernel"),
     Kind("matmul", (2,), 0, "half", "half", "o", "products", "", "in order", "product", "kernel"),
     # a product that a kernel computes once more than the definition has it
     Kind("matmul again", (2,), 0, "half", "half", "o", "products", "", "in order", "memory",
@@ -133,7 +133,7 @@ _ROWS = (
     Kind("resample", (1,), 0, "keep", "keep", "", "each", "", "in order", "memory", "kernel"),
     Kind("cat", (1, 2, 3), 0, "widest", "promote", "", "viewed", "", "in order", "memory",
          "passes"),
-    Kind("dropout", (1,), 0, "keep", "keep", "m", "each", "", "keeps", "memory", "kernel"),
+    Kind("dropout", (1,), 0, "keep", "keep", "m", "dropped", "", "keeps", "memory", "kernel"),
     Kind("droppath", (1,), 0, "keep", "keep", "d", "each", "", "keeps", "memory", "kernel"),
     Kind("log_softmax", (1,), 1, "float", "float", "y", "each", "", "in order", "memory",
          "kernel"),
@@ -183,8 +183,8 @@ _ROWS = (
          "memory", "kernel"),
     Kind("chunk", (1,), 0, "keep", "keep", "", "gathered", "part", "view", "memory", "kernel"),
     Kind("split", (1,), 0, "keep", "keep", "", "gathered", "part", "view", "memory", "kernel"),
-    # a map seen pixel by pixel, and back: the input of the next convolution lies in that order
-    Kind("channels last", (1,), 0, "keep", "keep", "", "at most, viewed", "whole", "view", "memory",
+    # a map seen pixel by pixel, and back
+    Kind("channels last", (1,), 0, "keep", "keep", "", "viewed", "whole", "view", "memory",
          "passes"),
     Kind("parameter", (0,), 0, "keep", "keep", "", "parameter", "whole", "view", "memory",
          "passes"),

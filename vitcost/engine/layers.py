@@ -27,7 +27,7 @@ def patch_embed(c: Structure, image: Tensor) -> Node:
     if c.pad:
         x = m.op("pad", x, axes=(*x.axes[:2], "pad_h", "pad_w"), name="padded image")
     x = _patches(c, m, x) if c.patch_proj else m.leaf("proj", "Identity", "", x)
-    x = m.view(x, axes("b n h"))
+    x = m.view(x, axes("b n h"), kind="channels last")
     if c.backbone:
         return m.end(x)
     return m.end(norm(c.norm, m, "norm", x) if c.patch_norm else m.leaf("norm", "Identity", "", x))

@@ -24,6 +24,7 @@ from vitcost.engine.live import Event, Place
 from vitcost.engine.lower import Mode, lower
 from vitcost.engine.model import AnyStructure
 from vitcost.engine.ops import Op, Tensor, own
+from vitcost.engine.orders import turned
 from vitcost.engine.sharded import ShardedBackward, ShardedForward, Sharding, Shards, wrapped
 from vitcost.engine.structure import Structure
 from vitcost.engine.tree import Node, ops_of
@@ -65,8 +66,6 @@ def step_trace(
         tree = wrapped(tree)
     tree = unroll(tree)
     outputs = (tree.output, *tree.also)
-    if not any_loss:
-        _covered(structure)
     layout = _layout(structure, mode.platform)
     if sharding is None:
         ledger = Ledger()
@@ -85,7 +84,7 @@ def step_trace(
         ledger.drop(tensor)
     forward.leave_autocast()
     backward.tied = dict.fromkeys(_tied(tree))
-    backward.apart = any_loss and _lies_apart(structure, tree)
+    backward.turned = turned(tree)
     seed = backward.new(loss)
     # backward() holds the gradient of the loss until it returns
     backward.pending[loss] = backward.share(seed)
@@ -115,12 +114,6 @@ def _towers(structure: AnyStructure) -> "tuple[Structure | TextStructure, ...]":
     return vision, cast("ClipStructure", structure).text
 
 
-def _covered(structure: AnyStructure) -> None:
-    """Whether the step is known to the byte: the loss, and every backward."""
-    if isinstance(structure, Structure) and _strided_maximum(structure):
-        raise NotCovered("a maximum over tokens that lie as the patch convolution left them")
-
-
 def _loss(structure: AnyStructure, outputs: tuple[Tensor, ...], mode: Mode) -> Node:
     first, *others = _towers(structure)
     if others:
@@ -128,16 +121,6 @@ def _loss(structure: AnyStructure, outputs: tuple[Tensor, ...], mode: Mode) -> N
         return Node("", "", (), outputs, outputs[0])
     classes = first.classes if isinstance(first, Structure) else first.head == "lm"
     return losses.criterion(outputs, classes, mode.precision, mode.platform)
-
-
-def _strided_maximum(structure: Structure) -> bool:
-    return "max" in structure.pool and not (structure.prefix or structure.one_image)
-
-
-def _lies_apart(structure: AnyStructure, tree: Node) -> bool:
-    """Whether gradients may come in another order than their axes say."""
-    strided = isinstance(structure, Structure) and _strided_maximum(structure)
-    return strided or any(op.kind == "channels last" for op in ops_of(tree))
 
 
 def _check(ledger: Ledger, backward: Backward, tree: Node, loss: Tensor) -> None:

@@ -15,6 +15,7 @@ from vitcost.engine.keeps import Saved, extra, mark, storages
 from vitcost.engine.losses import cross_entropy
 from vitcost.engine.needs import Needs
 from vitcost.engine.ops import Axis, Op, Tensor
+from vitcost.engine.orders import is_turned
 from vitcost.engine.precision import Precision
 from vitcost.engine.regions import REGION, rerun
 from vitcost.engine.tree import Node, ops_of
@@ -40,6 +41,8 @@ class Walk:
         self.needs, self.saved = Needs(training), Saved(platform)
         self.precision = Precision(precision, platform, half)
         self.kernels = Kernels(kernel, platform, odd_heads)
+        # declared tensors that lie in another order than their axes say
+        self.turned: set[Tensor] = set()
 
     def node(self, node: Node) -> Node:
         return self._region(node) if node.type == REGION else self._module(node)
@@ -111,6 +114,11 @@ class Walk:
 
     def _op(self, op: Op) -> Iterable[Op]:
         op = self.needs.op(op)
+        if is_turned(op, self.turned):
+            self.turned.add(op.write)
+        if op.kind == "linear" and op.reads[0] in self.turned and op.trains and not self.one_image:
+            # laid out for a weight that wants a gradient: should_fold in aten's LinearAlgebra.cpp
+            op = op._replace(kind="apart")
         return _BY_KIND.get(op.kind, Walk._plain)(self, op)
 
     def _plain(self, op: Op) -> Iterable[Op]:
@@ -153,20 +161,18 @@ class Walk:
         *casts, low = self.precision.op(op)
         yield from casts
         assert low.weight is not None
-        assert low.bias is not None
         with self.precision.without_autocast():
             x = self._stand_in(low.reads[0], op.needs[0])
-            weight, bias = (self._stand_in(t, op.trains) for t in (low.weight, low.bias))
+            weight = self._stand_in(low.weight, op.trains)
             rows, y = Tensor("rows", op.reads[0].axes), Tensor(op.write.name, op.write.axes)
-            added = Tensor(y.name, y.axes)
-            yield from self._each(
-                op,
-                (
-                    Op("copy", (x,), rows),
-                    Op("linear", (rows,), y, op.over, weight, frozen=op.frozen, holds=(x,)),
-                    Op("bias", (y,), added, weight=bias, frozen=op.frozen, holds=(x, weight)),
-                ),
-            )
+            copied = Op("copy", (x,), rows)
+            product = Op("linear", (rows,), y, op.over, weight, frozen=op.frozen, holds=(x,))
+            ops = [copied, product]
+            if low.bias is not None:
+                bias, added = self._stand_in(low.bias, op.trains), Tensor(y.name, y.axes)
+                holds = (x, weight)
+                ops.append(Op("bias", (y,), added, weight=bias, frozen=op.frozen, holds=holds))
+            yield from self._each(op, ops)
 
     def _cached(self, op: Op) -> Iterable[Op]:
         """In the memory of the machine: a card has nothing of it."""

@@ -3,13 +3,15 @@
 Every rule is held against real CPU tensors by a test.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch._prims_common import suggest_memory_format
 
-__all__ = ["as_real"]
+__all__ = ["Maps", "as_real", "by_cudnn"]
 
 _aten = torch.ops.aten
 
@@ -25,8 +27,30 @@ def as_real(func: Any, args: tuple[Any, ...], output: Any) -> Any:
     >>> [t.dtype for t in real]
     [torch.bfloat16, torch.float32, torch.float32]
     """
-    rule = _RULES.get(func)
+    rule = (Maps.rules.get(func) if Maps.by_cudnn else None) or _RULES.get(func)
     return output if rule is None else rule(args, output)
+
+
+@contextmanager
+def by_cudnn() -> Iterator[None]:
+    """Convolutions of a card write as cuDNN's do. Outside of it they have the one order that
+    torch's shape function gives them, in which the digests of names were traced.
+
+    >>> from torch._subclasses.fake_tensor import FakeTensorMode
+    >>> from vitcost.traced import card
+    >>> card.install()
+    >>> with by_cudnn(), FakeTensorMode():
+    ...     x = torch.empty(2, 8, 5, 5, device="card").to(memory_format=torch.channels_last)
+    ...     args = x, torch.empty(4, 8, 3, 3, device="card")
+    ...     y = torch.nn.functional.conv2d(*args)
+    ...     y.stride(), as_real(_aten.convolution.default, args, y).stride()
+    ((36, 9, 3, 1), (36, 1, 12, 4))
+    """
+    before, Maps.by_cudnn = Maps.by_cudnn, True
+    try:
+        yield
+    finally:
+        Maps.by_cudnn = before
 
 
 def _statistics(weight_at: int) -> Callable[[tuple[Any, ...], Any], Any]:
@@ -86,8 +110,34 @@ def _no_buffer(args: tuple[Any, ...], output: Any) -> Any:
     return (y, buffer if y.device.type == "cpu" else buffer.new_empty(0))
 
 
+def _as_map(args: tuple[Any, ...], output: Any) -> Any:
+    """cuDNN writes pixel by pixel where a map or a weight lies so, the gradients of both too
+    (cudnn_conv_suggest_memory_format in aten's ConvUtils.h)."""
+    several = isinstance(output, tuple)
+    x, weight = args[1:3] if several else args[:2]
+    if x.device.type == "cpu" or x.dim() != 4:
+        return output
+    last = torch.channels_last
+    if last not in (suggest_memory_format(x), suggest_memory_format(weight)):
+        return output
+    if not several:
+        return torch.empty_like(output, memory_format=last)
+    laid = (t if t is None else torch.empty_like(t, memory_format=last) for t in output[:2])
+    return (*laid, output[2])
+
+
 def _like(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.empty(tensor.shape, dtype=dtype, device=tensor.device)
+
+
+class Maps:
+    """Whether convolutions of a card are cuDNN's."""
+
+    by_cudnn = False
+    rules: Mapping[Any, Callable[[tuple[Any, ...], Any], Any]] = {
+        _aten.convolution.default: _as_map,
+        _aten.convolution_backward.default: _as_map,
+    }
 
 
 _RULES: Mapping[Any, Callable[[tuple[Any, ...], Any], Any]] = {
