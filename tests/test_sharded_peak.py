@@ -34,6 +34,12 @@ CASES = (
         },
     ),
     Case(TINY, SMALL, {"batch": 1, "zero": 3, "ranks": 2, "lora": 4, "platform": "cpu"}),
+    # stages of several equal blocks are the model's own
+    Case(
+        "vitamin_small_224",
+        {"depth": 2, "img_size": 64},
+        {"batch": 2, "zero": 3, "ranks": 3, "precision": "amp-bf16"},
+    ),
     Case(
         TINY,
         SMALL,

@@ -20,6 +20,9 @@ MODELS = (
     ("deit_tiny_distilled_patch16_224", SMALL),
     ("vit_tiny_patch16_224", {**SMALL, "global_pool": "avg", "class_token": False}),
     ("vit_tiny_patch16_224", {**SMALL, "init_values": 1e-5, "reg_tokens": 4, "qkv_bias": False}),
+    ("vit_tiny_patch16_224", {**SMALL, "global_pool": "max", "class_token": False}),
+    ("vitamin_small_224", {**SMALL, "depth": 2}),
+    ("vit_base_r50_s16_224", {**SMALL, "depth": 2}),
 )
 # the optimizer's step needs the most
 NARROW = {"depth": 12, "img_size": 32, "embed_dim": 96}

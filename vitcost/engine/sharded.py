@@ -27,7 +27,7 @@ from vitcost.engine.gradients import Layout
 from vitcost.engine.live import Place
 from vitcost.engine.ops import Op, Size, Sizes, Tensor, ceil_div, numel, own
 from vitcost.engine.regions import REGION
-from vitcost.engine.tree import Node, ops_of
+from vitcost.engine.tree import Count, Node, ops_of
 
 __all__ = ["ShardedBackward", "ShardedForward", "Sharding", "Shards", "unit_sizes", "wrapped"]
 
@@ -74,11 +74,13 @@ def unit_sizes(tree: Node, sizes: Sizes, ranks: Size) -> Sizes:
     for unit in _units(wrapped(tree)):
         everything: Size = 0
         trained: Size = 0
-        for parameter, trains in dict(_parameters(unit)).items():
+        for parameter, trains, layers in {each[0]: each for each in _parameters(unit)}.values():
             # a scalar, which fully_shard refuses, has no rows
             rest = parameter.axes[1:]
             rows = ceil_div(sizes[parameter.axes[0]], ranks) if parameter.axes else 1
             local = numel(rest, sizes) * rows
+            for count in layers:
+                local = local * count.of(sizes)
             everything = everything + local
             trained = trained + trains * local
         units[unit.unit], units[_trained(unit)] = everything, trained
@@ -97,9 +99,12 @@ def _trained(unit: Node) -> str:
     return f"{unit.unit}, trained"
 
 
-def _parameters(unit: Node) -> Iterator[tuple[Tensor, bool]]:
+def _parameters(
+    unit: Node, layers: tuple[Count, ...] = ()
+) -> Iterator[tuple[Tensor, bool, tuple[Count, ...]]]:
     """The parameters of a unit in the order that it has them, those of a module behind those of its
-    children, and whether they train."""
+    children, whether they train, and in how many equal layers each is: a backbone's are no units.
+    """
     casts = {
         item.write: item.reads[0]
         for item in unit.body
@@ -112,10 +117,10 @@ def _parameters(unit: Node) -> Iterator[tuple[Tensor, bool]]:
         elif item.type == "Parameter":
             here += ops_of(item)
         elif not item.unit:
-            yield from _parameters(item)
+            yield from _parameters(item, layers if item.run is None else (*layers, item.run.layers))
     for op in here:
         for each in own(op):
-            yield casts.get(each, each), op.trains
+            yield casts.get(each, each), op.trains, layers
 
 
 class Shards(Ledger):
@@ -189,7 +194,7 @@ class Shards(Ledger):
         whole = self._made("reduced from", ("N", trained), how.reduced)
         self.look(place)
         # foreach_reduce has a name for the last one until it returns
-        last = [p for p, _ in _parameters(unit) if p in gradients][-1]
+        last = [p for p, *_ in _parameters(unit) if p in gradients][-1]
         for parameter, gradient in gradients.items():
             if parameter is not last:
                 self.drop(gradient)
