@@ -26,7 +26,7 @@ MODEL = "vit_huge_patch14_224"
 # a name without a formula
 DIGEST = "convnext_base"
 # a trace in a file
-TRACE = ("tests/data/traces/resmlp_12_224.json.gz", "--precision", "amp-fp16", "-b", "64")
+TRACE = ("tests/data/traces/resmlp_12_224.json.gz", "--precision", "amp-fp16", "--batch", "64")
 
 
 class Case(NamedTuple):

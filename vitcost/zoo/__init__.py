@@ -170,7 +170,8 @@ def is_name(model: str) -> bool:
 
 def _based_or_traced(model: str) -> Base:
     """The model of a text without a tower, in the order of this module's docstring."""
-    row = _by_name(model)
+    # no name ends like a file, and a search of all tables costs more than reading one
+    row = None if model.lower().endswith(_ENDINGS) else _by_name(model)
     if row is not None:
         return _based(model, row)
     from vitcost.zoo import model_files
@@ -220,6 +221,7 @@ def _without_formula(name: str) -> Base:
 
 
 _TOWERS = ("vision", "text")
+_ENDINGS = (".json", ".toml", ".gz")
 
 
 def _based(name: str, row: "Described", tower: str = "") -> Base:

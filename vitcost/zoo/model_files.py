@@ -7,7 +7,6 @@ from typing import Any
 from vitcost.config.vit_config import FIELDS, RATIOS, configure
 from vitcost.errors import ConfigError, NotCovered, UnknownName, VitcostError, nearest, shown
 from vitcost.outside.reading import MODEL, MODEL_TOML, exists, read_json, read_toml
-from vitcost.zoo import huggingface, open_clip
 from vitcost.zoo.keys import Described
 
 __all__ = ["described", "is_path", "read"]
@@ -89,16 +88,23 @@ def _own(data: Mapping[str, Any], base: Callable[[str], Described]) -> Described
 
 
 def _transformers(data: Mapping[str, Any], base: Callable[[str], Described]) -> Described:
+    # each file starts without the readers of others
+    from vitcost.zoo import huggingface
+
     if huggingface.reads_images(data):
         return huggingface.described(data)
-    # models of images alone start without
     from vitcost.zoo import huggingface_text
 
     return huggingface_text.described(data)
 
 
+def _open_clip(data: Mapping[str, Any], base: Callable[[str], Described]) -> Described:
+    from vitcost.zoo import open_clip
+
+    return open_clip.described(data, base)
+
+
 def _timm(data: Mapping[str, Any], base: Callable[[str], Described]) -> Described:
-    # files of others start without
     from vitcost.zoo.timm.hub import described
 
     return described(data, base)
@@ -123,8 +129,8 @@ _REPORT = "vitcost.report/1"
 # the key that tells what a file is
 _KINDS: Mapping[str, Callable[[Mapping[str, Any], Callable[[str], Described]], Described]] = {
     "model_type": _transformers,
-    "vision_cfg": open_clip.described,
-    "model_cfg": open_clip.described,
+    "vision_cfg": _open_clip,
+    "model_cfg": _open_clip,
     "architecture": _timm,
     "schema": _reported,
 }
