@@ -133,6 +133,26 @@ def test_a_timing_of_a_folded_module_is_left_out(elsewhere: Path) -> None:
     ]  # fmt: skip
 
 
+def test_a_processor_is_timed_by_the_digest(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows of timm's files of two processors; nothing is traced for them, which takes seconds."""
+
+    def never(name: str) -> None:
+        pytest.fail(f"{name} is traced")
+
+    monkeypatch.setattr("vitcost.zoo.tracing.of_timm", never)
+    (elsewhere / "x.csv").write_text(
+        "model,gpu,precision,compile,torch,samples_per_sec,batch_size,img_size\n"
+        "mobileone_s2,cpu-i9_10940x,fp32,1,2.4,113.76,1,224\n"
+        "mobileone_s2,cpu-i7_12700h,fp32,1,2.4,63.39,1,224\n"
+    )
+    (scored,) = vitcost.check_throughput("x.csv").files
+    assert scored.covered == 2
+    assert scored.bases == {"spec_sheet": 2}
+    assert scored.in_band == 2
+
+
 def test_calibrate_prints_the_error_and_writes_what_report_reads(
     elsewhere: Path, capsys: Captured
 ) -> None:

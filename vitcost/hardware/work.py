@@ -34,7 +34,7 @@ from vitcost.hardware.kernel_passes import (
 )
 from vitcost.hardware.lowered import lowered, summed
 from vitcost.hardware.work_classes import NORM_ROW, TILE, Setup, Work, head_width, read_bytes, whole
-from vitcost.traced.digested import Digested
+from vitcost.traced.digested import Digested, DigestedModel
 from vitcost.traced.traced_workload import Traced
 
 __all__ = ["family", "kernels_of", "left_out", "work"]
@@ -140,6 +140,9 @@ def _run(config: Config, scenario: Scenario, setup: Setup, sizes: Sizes | None =
         # a trace has the attention of its torch, which an older one is told from
         fused = scenario.attention not in ("eager", "math") or unfused
         how = replace(scenario, mode=setup.mode, attention="sdpa" if fused else scenario.attention)
+        if isinstance(config, DigestedModel):
+            # the weights of a processor were fitted to kernels under a card's rules: a digest's
+            how = replace(how, platform="cuda")
         return workload(config, how)
     if setup.engine == "fastertransformer" and not unfused:
         tokens = workload(config, scenario).sizes.get("s", 0)
