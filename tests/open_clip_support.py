@@ -1,7 +1,7 @@
 """Peaks of steps of open_clip's own pairs and text towers, by fake tensors and torch's MemTracker.
 
-The loss is open_clip's: ClipLoss, or SigLipLoss where the model has a bias of its logits. A text
-tower alone has the mean of its features.
+The loss is open_clip's: ClipLoss, or SigLipLoss where the model has a bias of its logits. A tower
+alone has the mean of its features; an image tower's are those before they are projected.
 """
 
 import json
@@ -28,6 +28,7 @@ from vitcost.traced import apply_flags, card
 from vitcost.traced.alive import upper
 from vitcost.traced.autocast import CARD, recomputing
 from vitcost.traced.chosen_loss import Loss
+from vitcost.traced.corrections import by_cudnn
 from vitcost.traced.inputs import inputs_of
 from vitcost.traced.trace import How
 from vitcost.traced.traces import trace
@@ -53,6 +54,16 @@ MODELS: Mapping[str, Mapping[str, Any]] = {
         "custom_text": True, "init_logit_bias": -10.0,
     },
     "CLIPA": {"embed_dim": 40, "vision_cfg": VISION, "text_cfg": {**TEXT, **BOTH_WAYS}},
+    # convolutions in front of timm's blocks: open_clip builds it at its own size
+    "ViTamin": {
+        "embed_dim": 40,
+        "vision_cfg": {
+            "timm_model_name": "vitamin_small_224", "timm_model_pretrained": False,
+            "timm_pool": "", "timm_proj": "linear", "timm_drop": 0.0, "timm_drop_path": 0.1,
+            "image_size": 224,
+        },
+        "text_cfg": TEXT, "custom_text": True,
+    },
 }  # fmt: skip
 KEYS = ("embed_dim", "vision_cfg", "text_cfg", "quick_gelu", "init_logit_bias")
 
@@ -70,8 +81,8 @@ def config_of(case: Case, folder: Path) -> Config:
     """The config that is read from a model's file."""
     path = folder / "config.json"
     path.write_text(json.dumps(case.data))
-    found: Any = resolve(str(path)).config
-    return found.text if case.tower == "text" else found
+    pair: Any = resolve(str(path)).config
+    return pair if case.tower == "both" else getattr(pair, case.tower)
 
 
 def built(case: Case) -> nn.Module:
@@ -82,21 +93,32 @@ def built(case: Case) -> nn.Module:
             given = data["embed_dim"], towers.CLIPTextCfg(**data["text_cfg"])
             text: nn.Module = towers._build_text_tower(*given, data.get("quick_gelu", False))
             return text
-        kind = towers.CustomTextCLIP if data.get("custom_text") else towers.CLIP
-        return kind(**{key: data[key] for key in KEYS if key in data})
+        kind: Any = towers.CustomTextCLIP if data.get("custom_text") else towers.CLIP
+        pair: nn.Module = kind(**{key: data[key] for key in KEYS if key in data})
+    if case.tower == "both":
+        return pair
+    visual: Any = pair.visual
+    if hasattr(visual, "trunk"):
+        return visual.trunk
+    visual.proj = None
+    return visual
 
 
 def inputs(case: Case, config: Any, batch: int, **where: Any) -> tuple[torch.Tensor, ...]:
-    text = config.text if case.tower == "both" else config
-    shape = batch, text.seq_len
-    ids = torch.zeros(*shape, dtype=torch.long, device=where.get("device"))
-    if case.tower == "text":
-        return (ids,)
-    return torch.zeros(batch, 3, *config.vision.img_size, **where), ids
+    pair = case.tower == "both"
+    given = []
+    if case.tower != "text":
+        size = (config.vision if pair else config).img_size
+        given.append(torch.zeros(batch, 3, *size, **where))
+    if case.tower != "vision":
+        length = (config.text if pair else config).seq_len
+        ids = torch.zeros(batch, length, dtype=torch.long, device=where.get("device"))
+        given.append(ids)
+    return tuple(given)
 
 
 def loss_of(case: Case, output: Any) -> torch.Tensor:
-    if case.tower == "text":
+    if case.tower != "both":
         mean: torch.Tensor = output.mean()
         return mean
     made = open_clip.loss.ClipLoss if len(output) == 3 else open_clip.loss.SigLipLoss
@@ -117,6 +139,7 @@ def tracked(case: Case, config: Config) -> int:
         if how.checkpointing == "block":
             # open_clip's own way: every block of both towers
             model.set_grad_checkpointing()
+            _blocks_alone(model)
         dtype = next(model.parameters()).dtype
         given = inputs(case, config, how.batch, device=device, dtype=dtype)
         sgd = optimizer(how.optimizer)(model.parameters())
@@ -137,6 +160,14 @@ def tracked(case: Case, config: Config) -> int:
                 step()
     peak = tracker.get_tracker_snapshot("peak")
     return sum(each["Total"] for place, each in peak.items() if place.type == device)
+
+
+def _blocks_alone(model: nn.Module) -> None:
+    """timm checkpoints the stages of a backbone too, which are no blocks of a Transformer."""
+    for name, module in model.named_modules():
+        part: Any = module
+        if "patch_embed.backbone" in name and hasattr(part, "grad_checkpointing"):
+            part.grad_checkpointing = False
 
 
 def predicted(case: Case, config: Config) -> int:
@@ -174,6 +205,8 @@ def traced(case: Case, config: Config) -> tuple[int, int]:
     )
     model = built(case)
     given = inputs_of(model, lambda batch: inputs(case, config, batch))
-    found = trace(model, given, (how.batch,), asked, Loss(lambda y: loss_of(case, y), "own")).step
-    assert found is not None
-    return own, int(live.peak(upper(found), Sizes(b=how.batch)).peak_bytes)
+    with by_cudnn():
+        loss = Loss(lambda y: loss_of(case, y), "own")
+        step = trace(model, given, (how.batch,), asked, loss).step
+    assert step is not None
+    return own, int(live.peak(upper(step), Sizes(b=how.batch)).peak_bytes)

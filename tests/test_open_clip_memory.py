@@ -20,6 +20,9 @@ CASES = (
     ("SigLIP", "both", {"precision": "bf16", "batch": 400}),
     ("24 tokens", "text", {"precision": "bf16", "batch": 3, "checkpointing": "block"}),
     ("CLIPA", "text", {"precision": "fp32", "batch": 1}),
+    # an image tower without a head, and one of convolutions and blocks
+    ("SigLIP", "vision", {"precision": "bf16", "batch": 8}),
+    ("ViTamin", "vision", {"precision": "bf16", "batch": 1}),
 )
 
 
