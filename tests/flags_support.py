@@ -57,6 +57,7 @@ VALUES: Mapping[str, tuple[Any, ...]] = {
     "policy": ("reduce-fp32", "reduce-half"),
     "ema_dtype": ("fp32", "bf16"),
     "ema_device": ("cpu",),
+    "optimizer_in_backward": (True,),
 }
 # what else a flag is given with, so that it can be
 BESIDE: Mapping[str, Mapping[str, Any]] = {

@@ -110,6 +110,7 @@ def scenarios(draw: Any, config: Config) -> Flags:
         "ema": (1,),
         "ema_dtype": ("fp32", "bf16"),
         "ema_device": ("cpu",),
+        "optimizer_in_backward": (True,),
         "accumulate": (2,),
         "zero_grad": ("zeros",),
         "buckets": ("views",),

@@ -197,6 +197,7 @@ OTHERWISE: dict[str, Any] = {
     "lora_layers": "fc1", "recipe": "zero", "layout": "nhwc", "compile": True, "software": "2.9",
     "ranks": 4, "zero": 1, "buckets": "views", "ema": 1, "accumulate": 2, "zero_grad": "zeros",
     "policy": "reduce-fp32", "ema_dtype": "bf16", "ema_device": "cpu",
+    "optimizer_in_backward": True,
 }  # fmt: skip
 
 

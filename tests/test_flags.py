@@ -55,6 +55,7 @@ GIVEN: dict[str, tuple[Any, Any]] = {
     "policy": ("reduce-fp32", "none"),
     "ema_dtype": ("bf16", "model"),
     "ema_device": ("cpu", "model"),
+    "optimizer_in_backward": (True, False),
 }
 RANKS: dict[str, dict[str, Any]] = {
     "zero": {"ranks": 4},
@@ -73,7 +74,8 @@ def data(capsys: Captured, *args: str) -> dict[str, Any]:
 
 def typed(flag: str, value: object) -> list[str]:
     more = [word for name, n in RANKS.get(flag, {}).items() for word in (f"--{name}", str(n))]
-    return [f"--{flag.replace('_', '-')}", str(value), *more]
+    values = [] if value is True else [str(value)]
+    return [f"--{flag.replace('_', '-')}", *values, *more]
 
 
 def refused(capsys: Captured, *args: str) -> str:
@@ -102,6 +104,9 @@ def test_fit_with_a_flag_of_training_is_of_training(
     found = vitcost.fit(TINY, gpu="l4", **asked)
     assert found.scenario.mode == "train"
     assert found.to_dict() == vitcost.fit(TINY, gpu="l4", mode="train", **asked).to_dict()
+    if GIVEN[flag][value] is False:
+        # the command line has no word for it
+        return
     words = typed(flag, GIVEN[flag][value])
     assert data(capsys, "fit", TINY, "-g", "l4", *words) == found.to_dict()
     # beside infer it is a contradiction

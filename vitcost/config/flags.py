@@ -47,6 +47,7 @@ FLAGS: Mapping[str, str] = {
     "policy": _STEP,
     "ema_dtype": _STEP,
     "ema_device": _STEP,
+    "optimizer_in_backward": _STEP,
 }
 TRAINING = tuple(flag for flag, of in FLAGS.items() if of == _STEP)
 

@@ -164,6 +164,12 @@ SCENARIO: tuple[Idle, ...] = (
         "buckets that gradients are copied to are as large as gradients that are views of them",
     ),
     Idle(
+        ("optimizer_in_backward",),
+        _MEMORY,
+        "the peak lies before the first gradient",
+        "no gradient is there yet that could be let go",
+    ),
+    Idle(
         ("accumulate", "zero_grad"),
         _MEMORY,
         "no exact peak is known",

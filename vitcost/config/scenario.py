@@ -136,10 +136,20 @@ HELP = {
     "ema": "moving averages: so many copies of the model are kept",
     "ema_dtype": "the type that they are kept in; model: that of the weights",
     "ema_device": "where they are kept: beside the model, or in the memory of the CPU",
+    "optimizer_in_backward": "each parameter is updated as soon as its gradient is there, which is "
+    "let go then: torch's recipe of a hook behind each gradient",
     "accumulate": "batches of a step; their gradients are added up before the optimizer steps",
     "zero_grad": "what it sets gradients to: none gives their memory back until the next backward",
 }
 
+
+# flags beside which no gradient can go before the backward pass is over
+_NEED_GRADIENTS = {
+    "accumulate": "gradients are added up before the optimizer steps",
+    "zero_grad": "there are no gradients left to set to zero",
+    "ranks": "gradients are summed over the ranks before the optimizer steps",
+    "recipe": "its optimizer updates copies of the weights after the backward pass",
+}
 
 _WORDS: dict[object, str] = {bool: "true or false", int: "an integer", str: "text"}
 
@@ -176,6 +186,7 @@ class Scenario:
     # arguments of timm.utils.ModelEmaV3
     ema_dtype: str = "model"
     ema_device: str = "model"
+    optimizer_in_backward: bool = False
 
     def __post_init__(self) -> None:
         for field in self.__dataclass_fields__.values():
@@ -219,12 +230,21 @@ class Scenario:
                 f"precision bf16 or fp16, in which gathered weights are; got zero {self.zero}, "
                 f"recipe {self.recipe}, precision {self.precision}"
             )
+        if self.optimizer_in_backward:
+            self._check_gradients_go()
         stages = RECIPES[self.recipe].stages
         if self.zero > stages:
             raise ConfigError(
                 f"zero {self.zero} contradicts recipe {self.recipe}, which "
                 + (f"has stages up to {stages}" if stages else "divides nothing")
             )
+
+    def _check_gradients_go(self) -> None:
+        """Refuses flags that need all gradients when the backward pass is over."""
+        for name, why in _NEED_GRADIENTS.items():
+            value_of = getattr(self, name)
+            if value_of != self.__dataclass_fields__[name].default:
+                raise ConfigError(f"optimizer_in_backward contradicts {name} {value_of}: {why}")
 
     @classmethod
     def of(

@@ -65,6 +65,7 @@ FLAGS: Mapping[str, Word] = {
     "eval": _fixed("mode", "infer"),
     "optim": _named("optimizer"),
     "opt": _named("optimizer"),
+    "optimizer_in_bwd": _named("optimizer_in_backward"),
     "model_ema": _fixed("ema", "1"),
     "model_ema_force_cpu": _fixed("ema_device", "cpu"),
     "gradient_checkpointing": _fixed("checkpointing", "block", "every:K shares a region"),

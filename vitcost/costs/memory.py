@@ -18,6 +18,7 @@ from vitcost.engine import live
 from vitcost.engine.model import Config
 from vitcost.engine.ops import Size, bytes_of, largest, numel
 from vitcost.engine.parallel import ALONE, TensorParallel
+from vitcost.engine.stepping import update_of
 from vitcost.engine.workload import Workload, workload
 from vitcost.errors import NotCovered
 
@@ -142,12 +143,17 @@ def states(run: Workload, saved_bytes: Size | None, *, rank: int | None = None) 
     weights_bytes = weights
     if run.weights_bytes is not None and scenario.recipe == "torch" and scenario.zero < 3:
         weights_bytes = run.weights_bytes
+    gradients_bytes = gradients * share.gradients + recipe.main_gradients * share.states
+    if scenario.optimizer_in_backward:
+        # raises for an optimizer that cannot step there
+        update_of(scenario.optimizer, scenario.platform)
+        gradients_bytes = 0
     # DistributedDataParallel reduces in buckets, which the gradients are copied to or views of
     copied = scenario.recipe == "torch" and scenario.ranks > 1 and scenario.zero < 2
     copied = copied and scenario.buckets == "copies"
     return Training(
         weights_bytes=weights_bytes + masters,
-        gradients_bytes=gradients * share.gradients + recipe.main_gradients * share.states,
+        gradients_bytes=gradients_bytes,
         optimizer_bytes=optimizer_bytes(share, run, rank),
         saved_activations_bytes=saved_bytes,
         ema_bytes=averages_bytes(run, share, weights_bytes, masters),
@@ -211,6 +217,8 @@ def step_peak(
         raise NotCovered(_NO_STEP)
     if scenario.zero > 1 and not run.shards:
         raise NotCovered("the peak of a step with fully sharded weights of a traced model")
+    if scenario.optimizer_in_backward and not run.shards:
+        raise NotCovered("the peak of a step with the optimizer in the backward of a traced model")
     top = live.peak(run.step(in_place), sizes)
     around = _lasting(memory, run, _kept(memory, run, lambda one: one.step(in_place)))
     peak = _higher(top, around, optimizing(top.left, run, rank))

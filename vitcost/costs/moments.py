@@ -59,5 +59,7 @@ def _moments(step: memory_types.Training, run: Workload) -> Iterator[Moment]:
     around = memory.lasting(step, run)
     for place, path, alive in live.every_look(run.whole_step(), run.sizes):
         yield Moment(place.phase, path, around.plus(alive))
+    if run.scenario.optimizer_in_backward and not run.scenario.ema:
+        return
     left = live.at_end(run.whole_step(), run.sizes)
     yield Moment(OPTIMIZER, "", around.plus(memory.optimizing(left, run, None)))

@@ -56,6 +56,7 @@ _PEAK_FLAGS = (
     "ema",
     "ema_dtype",
     "ema_device",
+    "optimizer_in_backward",
     "accumulate",
     "zero_grad",
 )

@@ -1,13 +1,14 @@
 """The share of the parameters that one rank holds, and the temporaries of its optimizer's step."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from math import prod
 
-from vitcost.config.optimizers import OPTIMIZERS, Change, Optimizer, Shape
+from vitcost.config.optimizers import OPTIMIZERS, Optimizer, Shape
 from vitcost.config.scenario import RECIPES
 from vitcost.costs.sharding import Share, dealt, flat, fully_sharded, local, whole
 from vitcost.engine.ops import Size, largest
 from vitcost.engine.parameters import Parameter, one_by_one
+from vitcost.engine.stepping import most_held
 from vitcost.engine.workload import Workload
 from vitcost.errors import ConfigError, NotCovered
 
@@ -134,6 +135,9 @@ def update_temporaries(run: Workload, rank: int | None) -> Size:
     """
     scenario = run.scenario
     recipe = RECIPES[scenario.recipe]
+    if scenario.optimizer_in_backward:
+        # behind the backward pass there is no step
+        return 0
     if scenario.recipe != "torch":
         return (recipe.master or recipe.weights) * share_of(run, rank).states
     optimizer = OPTIMIZERS[scenario.optimizer]
@@ -157,28 +161,7 @@ def _allocated(row: Optimizer, whole: Optimizer, run: Workload, rank: int | None
     if how not in ("loop", "compiled"):
         return 0
     shapes = (shape for shape in _updated(run, rank) if whole.of(shape) is row)
-    return _most(change for shape in shapes for change in row.walk(shape, e))
-
-
-def _most(changes: Iterable[Change]) -> Size:
-    """The most bytes that the locals of a loop hold at one time: before some are let go."""
-    alive: dict[str, list[Size]] = {}
-    most: Size = 0
-    grown = False
-    for name, size, last in changes:
-        held = alive.setdefault(name, [])
-        if size is not None:
-            held.append(size)
-            grown = True
-            continue
-        if grown:
-            most, grown = largest(most, _held(alive)), False
-        del held[: len(held) - last]
-    return largest(most, _held(alive)) if grown else most
-
-
-def _held(alive: Mapping[str, Iterable[Size]]) -> Size:
-    return sum(size for sizes in alive.values() for size in sizes)
+    return most_held(change for shape in shapes for change in row.walk(shape, e))
 
 
 def _updated(run: Workload, rank: int | None) -> Iterator[Shape]:

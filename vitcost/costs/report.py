@@ -64,6 +64,7 @@ def report(
     policy: str = "none",
     ema_dtype: str = "model",
     ema_device: str = "model",
+    optimizer_in_backward: bool = False,
     **overrides: Any,
 ) -> Report:
     """The costs of a model: parameters, FLOPs, memory traffic, memory and time, without building
@@ -108,6 +109,7 @@ def report(
         policy=policy,
         ema_dtype=ema_dtype,
         ema_device=ema_device,
+        optimizer_in_backward=optimizer_in_backward,
     )
     resolved = resolve(model, **overrides)
     scenario = scenario.added_to(resolved.flags)

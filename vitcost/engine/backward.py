@@ -96,8 +96,12 @@ class Backward(Gradients):
                 self.ledger.drop(tensor)
             self.region = None
         self.drop(grad)
-        for of, value in gradients:
+        for of, value in self.in_order(op, gradients):
             self.give(of, value)
+
+    def in_order(self, op: Op, gradients: list[Gradient]) -> list[Gradient]:
+        """The gradients of an op in the order in which they are given on."""
+        return gradients
 
     def release(self, op: Op) -> None:
         for tensor in op.keeps:

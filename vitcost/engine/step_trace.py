@@ -26,6 +26,7 @@ from vitcost.engine.model import AnyStructure
 from vitcost.engine.ops import Op, Tensor, own
 from vitcost.engine.orders import turned
 from vitcost.engine.sharded import ShardedBackward, ShardedForward, Sharding, Shards, wrapped
+from vitcost.engine.stepping import SteppingBackward, Update
 from vitcost.engine.structure import Structure
 from vitcost.engine.tree import Node, ops_of
 from vitcost.engine.unroll import unroll
@@ -51,13 +52,15 @@ def step_trace(
     onto: bool = False,
     any_loss: bool = False,
     sharding: Sharding | None = None,
+    update: Update | None = None,
 ) -> tuple[Event, ...]:
     """Everything that a step allocates and frees besides weights, optimizer states and the batch.
 
     At its end the gradients are alive and the loss. ``in_place`` and ``onto`` are those of
     ``Backward``: gradients that are there from the beginning are not in it. ``sharding`` says how
-    weights are fully sharded, where they are. Raises ``NotCovered`` where the backward of an op is
-    not known.
+    weights are fully sharded, where they are; ``update`` how each parameter is updated as soon as
+    its gradient is there, where that is so: at the end no gradient is alive then. Raises
+    ``NotCovered`` where the backward of an op is not known.
     """
     tree = lower(structure, mode)
     if sharding is not None:
@@ -71,6 +74,8 @@ def step_trace(
         ledger = Ledger()
         forward = Forward(ledger, training=True)
         backward = Backward(ledger, layout, in_place, onto, any_loss)
+        if update is not None:
+            backward = SteppingBackward(ledger, layout, update, in_place, any_loss)
     else:
         ledger = Shards(sharding)
         forward = ShardedForward(ledger, training=True)

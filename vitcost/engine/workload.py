@@ -23,6 +23,7 @@ from vitcost.engine.parallel import ALONE, TensorParallel, layers_of_rank
 from vitcost.engine.parameters import Parameter, parameters
 from vitcost.engine.sharded import Sharding, unit_sizes
 from vitcost.engine.step_trace import inference_trace, step_trace
+from vitcost.engine.stepping import Update, update_of
 from vitcost.engine.tree import Node, ops_of
 from vitcost.errors import NotCovered
 
@@ -315,13 +316,22 @@ class _Lowered(Workload):
     def step(self, in_place: bool = True) -> "tuple[Event, ...]":
         onto, sharding = self.scenario.keeps_gradients, self._sharding
         if sharding is None:
-            return step_trace(*self._keys[True], in_place, onto=onto)
+            return step_trace(*self._keys[True], in_place, onto=onto, update=self._update)
         if self.parallel != ALONE:
             raise NotCovered("fully sharded weights of layers that tensor-parallel ranks share")
         return step_trace(*self._keys[True], in_place, sharding=sharding)
 
     def bounding(self, onto: bool = False) -> "tuple[Event, ...]":
-        return step_trace(*self._keys[True], in_place=False, onto=onto, any_loss=True)
+        update = self._update
+        return step_trace(
+            *self._keys[True], in_place=False, onto=onto, any_loss=True, update=update
+        )
+
+    @property
+    def _update(self) -> Update | None:
+        """How the backward pass updates parameters, where it does."""
+        how = self.scenario
+        return update_of(how.optimizer, how.platform) if how.optimizer_in_backward else None
 
     @property
     def _sharding(self) -> Sharding | None:

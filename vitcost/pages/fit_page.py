@@ -181,7 +181,8 @@ def _way_columns(times: bool, sized: bool) -> tuple[Column, ...]:
 
 
 def _way(row: FitRow, way: Way, times: bool, sized: bool) -> Row:
-    change = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in way.flags)
+    words = (name.replace("_", " ") + ("" if on is True else f" {on}") for name, on in way.flags)
+    change = ", ".join(words)
     more = None if way.relative_flops is None else f"{way.relative_flops:.2f}"
     cells: tuple[Value, ...] = (
         row.gpu,

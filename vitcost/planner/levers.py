@@ -100,7 +100,7 @@ def _several_blocks(run: Workload) -> Iterator[Scenario]:
 def _micro_batches(run: Workload) -> Iterator[Scenario]:
     """The batch of a step in equal parts, few of them first."""
     scenario = run.scenario
-    if scenario.accumulate == 1:
+    if scenario.accumulate == 1 and not scenario.optimizer_in_backward:
         for number in range(2, min(scenario.batch, _MOST_PARTS) + 1):
             if scenario.batch % number == 0:
                 yield replace(scenario, batch=scenario.batch // number, accumulate=number)
@@ -110,6 +110,13 @@ def _fused(run: Workload) -> Iterator[Scenario]:
     fused = f"{run.scenario.optimizer}-fused"
     if fused in OPTIMIZERS:
         yield replace(run.scenario, optimizer=fused)
+
+
+def _in_backward(run: Workload) -> Iterator[Scenario]:
+    """Each parameter updated when its gradient is there; where nothing needs all gradients."""
+    how = run.scenario
+    if how.ranks == how.accumulate == 1 and how.zero_grad == "none":
+        yield replace(how, optimizer_in_backward=True)
 
 
 def _sharded(run: Workload) -> Iterator[Scenario]:
@@ -141,6 +148,7 @@ LEVERS: tuple[Lever, ...] = (
     Lever("several blocks computed again together", _several_blocks),
     Lever("micro-batches, whose gradients are added up", _micro_batches),
     Lever("an optimizer whose step allocates nothing", _fused, states=True),
+    Lever("gradients that are let go one by one", _in_backward, states=True),
     Lever("states and weights divided among ranks", _sharded, states=True),
     Lever("states of the optimizer in fewer bits", _in_bytes, states=True),
     Lever("adapters beside frozen layers", _adapters, states=True),

@@ -39,6 +39,7 @@ DECIDED = {
     "mode": "it is always train",
     "ranks": "give cards, or a deadline",
     "accumulate": "give micro_batch",
+    "optimizer_in_backward": "its gradients are added up and summed over cards",
     "policy": "its shards have the type that it computes in",
 }
 

@@ -41,7 +41,7 @@ class Way(NamedTuple):
     relative_flops: float | None
     seconds: float | None = None
     basis: str = ""
-    flags: tuple[tuple[str, str | int], ...] = ()
+    flags: tuple[tuple[str, str | int | bool], ...] = ()
     keeps: bool = True
     relative_seconds: float | None = None
     largest_batch: int | None = None
@@ -117,7 +117,7 @@ def _normalizes_batches(row: Layer) -> bool:
     return row.type.startswith("BatchNorm") or any(map(_normalizes_batches, row.children))
 
 
-def _changed(scenario: Scenario, other: Scenario) -> tuple[tuple[str, str | int], ...]:
+def _changed(scenario: Scenario, other: Scenario) -> tuple[tuple[str, str | int | bool], ...]:
     names = scenario.__dataclass_fields__
     pairs = ((name, getattr(scenario, name), getattr(other, name)) for name in names)
     return tuple((name, now) for name, was, now in pairs if was != now)
