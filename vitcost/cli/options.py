@@ -46,7 +46,8 @@ _SECTIONS = {
 # flags that few give, in the whole help alone
 _RARE = (
     "platform", "lora_layers", "recipe", "layout", "compile", "software", "buckets", "zero_grad",
-    "ema_dtype", "ema_device", "optimizer_in_backward", "tower", "gpu_file", "calibration", "anchor",
+    "ema_dtype", "ema_device", "optimizer_in_backward", "tower", "gpu_file", "calibration",
+    "anchor",
 )  # fmt: skip
 _TEXT_SECTION = "Fields of a model that reads text"
 
