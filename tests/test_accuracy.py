@@ -13,7 +13,7 @@ from bench.fit_families import LIKE_SWIN
 import vitcost
 from vitcost.hardware.measurements import covered, read
 from vitcost.hardware.printed import PRINTED
-from vitcost.hardware.weights import APART
+from vitcost.hardware.weights import APART, BANDS
 from vitcost.render import render
 
 ROOT = Path(__file__).parents[1]
@@ -138,6 +138,18 @@ def test_the_page_has_the_printed_timings_as_they_are_now() -> None:
 def test_the_page_has_other_families_as_they_were_fitted() -> None:
     text = TIME.read_text(encoding="utf-8")
     assert FAMILIES_MARK.findall(text) == [families_table()]
+
+
+def test_the_page_has_the_bands_that_were_fitted() -> None:
+    text = " ".join(TIME.read_text(encoding="utf-8").split())
+    said = [
+        f"−{100 * BANDS[column][0]:.0f} % to +{100 * BANDS[column][1]:.0f} % {name}"
+        for column, name in (
+            ("eager", "in eager"), ("compiled", "compiled"), ("last", "with channels last"),
+            ("backward", "in training"), ("last_backward", "there with channels last"),
+        )
+    ]  # fmt: skip
+    assert ", ".join(said) in text
 
 
 def test_a_family_that_is_far_off_says_what_it_lacks() -> None:

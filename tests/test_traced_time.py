@@ -15,7 +15,7 @@ from measured_support import DATA
 from vitcost import report
 from vitcost.config.scenario import Scenario
 from vitcost.errors import NotCovered
-from vitcost.hardware.calls import calls, fused
+from vitcost.hardware.calls import CONVOLUTION_BACK, calls, fused
 from vitcost.hardware.lowered import amount, launched
 from vitcost.hardware.map_classes import WEIGHTS, class_of
 from vitcost.hardware.measurements import Row, read
@@ -203,6 +203,33 @@ def test_a_product_of_images_is_no_linear_layer() -> None:
     assert total.attention_flops == 3 * 2 * 5 * 5 * 192
     # 192 outputs fill two tiles of 128, and in the gradient of the weight too; the images need none
     assert total.gemm_flops == 2 * 2 * 5 * 192 * 256
+
+
+class AnImageEach(torch.nn.Module):
+    """A convolution whose weights are another for each image, as CondConv's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights = torch.nn.Linear(4, 8 * 4 * 9)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        b, c, h, w = x.shape
+        weights = self.weights(x.mean((2, 3))).view(b * 8, c, 3, 3)
+        y = torch.nn.functional.conv2d(x.view(1, b * c, h, w), weights, padding=1, groups=b)
+        return y.view(b, 8, h, w).mean((2, 3))
+
+
+def test_a_group_for_each_image_is_no_square_of_the_batch() -> None:
+    """torch counts the gradient of the weights of b groups b times."""
+    scenario = Scenario(mode="train", precision="bf16")
+    model = AnImageEach()
+    run = trace(model, inputs_of(model, "4x6x6"), (2, 3, 4, 5), how_of(scenario)).step
+    assert run is not None
+    setup = setup_of(scenario)
+    for batch in (5, 64):
+        done = [c.flops for c, _ in launched(run, batch, setup) if c.name == CONVOLUTION_BACK]
+        # 8 outputs of 4 channels in 9 places, at 36 positions
+        assert done == [2 * batch * 8 * 4 * 9 * 36]
 
 
 # as the formula's time, where a model has one

@@ -10,6 +10,7 @@ from math import prod
 from typing import NamedTuple
 
 from vitcost.traced.batch_sizes import value
+from vitcost.traced.module_rows import too_many
 from vitcost.traced.operators import is_attention
 from vitcost.traced.trace import EMPTY, ITEMSIZE, VIEWS, Array, Operator, Pass
 
@@ -133,6 +134,9 @@ def _call(operator: Operator, batch: int) -> Call | None:
     name = "bmm" if sum(grows) > 1 else name
     # torch's own count, which the weights of classes were fitted to
     flops, defined = value(operator.flops, batch), value(operator.defined, batch)
+    if name == CONVOLUTION_BACK and len(operator.reads[1].shape[1]) > 1:
+        # but a group for each image makes its count a square
+        flops -= value(too_many(operator), batch)
     reads, writes = pieces(operator.reads), pieces(operator.writes)
     return Call(name, operator.phase, "", reads, writes, flops, defined, any(grows[1:2]))
 
