@@ -312,7 +312,7 @@ SHOWN: Mapping[str, Callable[[Unchanged], bool]] = {
         place == "backward of loss" or place.startswith("forward") for place in _peaks(found)
     ),
     "no exact peak is known": lambda found: _peaks(found) == {None},
-    "the time rests on no measurement of the card": lambda found: (
+    "no measurement of the card is behind the time": lambda found: (
         _bases(found.after) <= {"spec_sheet", "of_its_kind"}
     ),
     "launches of the host bound the step": lambda found: _bounds(found) == {"overhead"},
@@ -404,7 +404,7 @@ def _prefix(config: Any) -> int:
 
 
 FIELD_SHOWN: Mapping[str, Callable[[UnchangedField], bool]] = {
-    "there is one before and behind": lambda found: (
+    "the layer is there before and after the change": lambda found: (
         bool(getattr(found.before, found.field)) and bool(found.value)
     ),
     "always": lambda found: True,

@@ -34,7 +34,7 @@ def test_compare(capsys: pytest.CaptureFixture[str]) -> None:
     lines = list(csv.DictReader(io.StringIO(out(capsys, *ask, "--format", "csv"))))
     assert [line["peak_is"] for line in lines] == ["exact", "bounded"]
     for form in ("table", "markdown", "html"):
-        assert f"{SAID}, and report says what is assumed; of gpt2" in out(
+        assert f"{SAID}, and report lists the assumptions; of gpt2" in out(
             capsys, *ask, "--format", form
         )
     assert SAID not in out(capsys, "compare", EXACT, *FLAGS)

@@ -271,9 +271,9 @@ def test_a_saved_report_is_what_it_is(tmp_path: Path, capsys: Captured) -> None:
     assert [row["flops"] for row in rows] == [whole["flops"]["forward"], today.flops.forward]
     # two rows of one name are told apart by the file
     assert [row["model"] for row in rows] == [f"{BASE} ({saved})", BASE]
-    note = f"flags are of the others: {BASE} ({saved}) as it was reported"
+    note = f"flags do not apply to saved reports: {BASE} ({saved})"
     assert note in answer(capsys, str(saved), BASE, "--batch", "2")
-    assert "as it was reported" not in answer(capsys, str(saved), BASE)
+    assert "saved reports" not in answer(capsys, str(saved), BASE)
     for broken in (
         {"schema": "vitcost.report/1"},
         {**whole, "layers": [{}]},
@@ -416,9 +416,12 @@ def test_a_front_of_what_is_better_the_more() -> None:
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (("--quantities", "cost"), "cost is of a card: give a gpu"),
-        (("--quantities", "step_time"), "step_time is of a card: give a gpu"),
-        (("--quantities", "gpu-hours", "-g", "l4"), "gpu_hours needs samples, the images of a run"),
+        (("--quantities", "cost"), "cost is a quantity of a card: give a gpu"),
+        (("--quantities", "step_time"), "step_time is a quantity of a card: give a gpu"),
+        (
+            ("--quantities", "gpu-hours", "-g", "l4"),
+            "gpu_hours needs samples, the number of images of a run",
+        ),
         (
             ("--quantities", "cost_per_million_images", "-g", "l4"),
             "cost_per_million_images needs a price of l4: give price, of a card and hour",

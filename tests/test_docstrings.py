@@ -1,6 +1,11 @@
-"""Every public function has a docstring with an example, which pytest runs as a doctest."""
+"""Every public function has a docstring with an example, which pytest runs as a doctest.
+
+In the folders of numbers it also names the errors that the function raises; a closed form has its
+formula in letters, and the paper that it is from.
+"""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -21,6 +26,14 @@ REASONS = {
     "planner.budgets.git.reports_at": "needs a repository, and starts a process",
     "outside.users_code.keep_answers_apart": "changes the streams of its process for good",
 }
+# folders whose public functions name their errors; VitcostError is the base of all
+NUMBERS = ("costs", "hardware", "planner", "textbook", "traced")
+ERRORS = {"ConfigError", "NotCovered", "UnknownName"}
+# a closed form's letters, such as ``4h² + h``, ``3 · forward`` or ``n²d, 1, 1``; its source
+FORMULA = re.compile(r"``[^`]*(?:[²·Φ]|\d?[a-zHLKV]+ = |[24][bhn]|p_h)[^`]*``")
+SOURCE = re.compile(r"[A-Z][a-z]+ 20\d\d|Source: |Megatron")
+# functions of the textbook that are no closed form: they check what a form assumes
+CHECKS = {"always", "assume_text", "assume_undistilled"}
 
 
 def public(source: str) -> dict[str, ast.FunctionDef]:
@@ -77,3 +90,51 @@ def test_a_planted_function_is_found() -> None:
     assert without_example(planted) == ["f"]
     assert without_example('__all__ = ["f"]\ndef f(): ...') == ["f"]
     assert without_example("__all__ = []\ndef f(): ...") == []
+
+
+def unnamed_errors(source: str) -> dict[str, set[str]]:
+    """The errors that a public function raises itself and that its docstring does not name."""
+    unnamed = {}
+    for name, node in public(source).items():
+        text = ast.get_docstring(node) or ""
+        raised = {
+            ast.unparse(part.exc.func)
+            for part in ast.walk(node)
+            if isinstance(part, ast.Raise) and isinstance(part.exc, ast.Call)
+        }
+        if "VitcostError" not in text:
+            unnamed[name] = {error for error in raised & ERRORS if error not in text}
+    return {name: errors for name, errors in unnamed.items() if errors}
+
+
+@pytest.mark.parametrize("folder", NUMBERS)
+def test_a_docstring_names_the_errors_of_its_function(folder: str) -> None:
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        assert unnamed_errors(path.read_text("utf-8")) == {}, dotted(path)
+
+
+def without_formula_or_source(source: str) -> list[str]:
+    """The closed forms whose docstring lacks the formula or the source."""
+    texts = {name: ast.get_docstring(node) or "" for name, node in public(source).items()}
+    return [
+        name
+        for name, text in texts.items()
+        if name not in CHECKS and not (FORMULA.search(text) and SOURCE.search(text))
+    ]
+
+
+def test_a_closed_form_has_its_formula_and_its_source() -> None:
+    lacks = {
+        dotted(path): without_formula_or_source(path.read_text("utf-8"))
+        for path in sorted((ROOT / "textbook").glob("*.py"))
+    }
+    assert {file: names for file, names in lacks.items() if names} == {}
+
+
+def test_a_planted_docstring_without_them_is_found() -> None:
+    planted = '__all__ = ["f"]\ndef f():\n    """{}"""\n    raise ConfigError("no")'
+    assert unnamed_errors(planted.format("Says.")) == {"f": {"ConfigError"}}
+    assert unnamed_errors(planted.format("Says. Raises ``ConfigError``.")) == {}
+    assert without_formula_or_source(planted.format("Params: ``4h²``.")) == ["f"]
+    assert without_formula_or_source(planted.format("Params. Kaplan 2020.")) == ["f"]
+    assert without_formula_or_source(planted.format("Params: ``4h²``. Kaplan 2020.")) == []

@@ -491,7 +491,7 @@ def test_json_rows_and_html(capsys: Captured) -> None:
 def test_the_page_names_what_is_not_known(capsys: Captured) -> None:
     assert run(["fit", BASE, "--reserve", "1 GiB"]) == 0
     out = capsys.readouterr().out
-    assert "no memory is known, and none is guessed: tpu-v7x" in out
+    assert "no source states the memory of: tpu-v7x" in out
     assert "1.00 GiB of each card" in out
     assert isinstance(vitcost.fit(BASE), Fit)
 

@@ -150,12 +150,14 @@ def test_report_and_compare_with_a_card_are_of_training(flag: str, capsys: Captu
     infer = vitcost.report(TINY, gpu="l4", mode="infer", **asked)
     assert [infer.scenario.mode, infer.time[0].mode] == ["infer", "infer"]
     assert infer.training == found.training
-    said = f"of the training step alone, not of bytes moved and time: .*{flag}"
+    said = f"flags of the training step alone, not of traffic and time: .*{flag}"
     assert re.search(said, render(infer))
     assert not re.search(said, render(found))
     beside = vitcost.compare(TINY, gpu="l4", mode="infer", **asked)
     assert next(beside.rows())["step_time_mode"] == "infer"
-    assert re.search(rf"of training alone, not of the time: (\w+, )?{flag}", render(beside))
+    assert re.search(
+        rf"flags of training alone, which the time leaves out: (\w+, )?{flag}", render(beside)
+    )
 
 
 def test_a_flag_that_varies_is_given() -> None:

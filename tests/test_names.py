@@ -156,7 +156,7 @@ def test_a_front_over_many_names(few: list[str], capsys: Captured) -> None:
         (m for (m, _), row in zip(points, rows, strict=True) if row["pareto"]), ahead, strict=True,
     ))]  # fmt: skip
     assert "◂: Pareto front of least macs and most images_per_second" in page
-    assert f"the front alone, {len(ahead)} of {len(few)} rows" in page
+    assert f"the Pareto front, {len(ahead)} of {len(few)} rows" in page
     assert page.count("patch") < 30
 
 

@@ -111,7 +111,7 @@ def test_what_cannot_be_drawn(tmp_path: Path, capsys: Captured) -> None:
     with pytest.raises(ConfigError, match="params and step_time have no exact figures"):
         vitcost.compare(TINY).plot(str(tmp_path / "x.png"), x="params", y="step_time")
     swept = vitcost.sweep(TINY, vary={"depth": [1, 2]}, quantities=["params"])
-    with pytest.raises(NotCovered, match="step_time is of a card: give a gpu"):
+    with pytest.raises(NotCovered, match="step_time is a quantity of a card: give a gpu"):
         swept.plot(str(tmp_path / "x.png"), x="params", y="step_time")
     with pytest.raises(ConfigError, match=r"\.png, a \.svg or a \.pdf"):
         plot([], Picture("params", "macs"), "x.bmp")

@@ -138,7 +138,9 @@ def test_more_ranks_need_no_more() -> None:
 
 def test_a_policy_is_of_fully_shard() -> None:
     for given in ({}, {"zero": 1, "ranks": 2}, {"zero": 3, "ranks": 2, "recipe": "zero"}):
-        with pytest.raises(ConfigError, match="policy reduce-fp32 is of fully_shard: it needs"):
+        with pytest.raises(
+            ConfigError, match="policy reduce-fp32 is a setting of fully_shard: it needs"
+        ):
             Scenario(precision="fp16", policy="reduce-fp32", **given)
     with pytest.raises(ConfigError, match="precision bf16 or fp16"):
         Scenario(precision="amp-bf16", policy="reduce-half", zero=2, ranks=2)

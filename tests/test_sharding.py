@@ -235,7 +235,7 @@ def test_gradients_that_fully_shard_keeps_whole_are_in_no_bucket() -> None:
         ({"ranks": 0}, "ranks must be from 1 to 1,000,000, got 0"),
         ({"ranks": 2.5}, "ranks must be an integer, got 2.5"),
         ({"zero": 4, "ranks": 2}, "zero must be from 0 to 3, got 4"),
-        ({"zero": 1}, "zero 1 divides states among ranks, and there is 1 of them"),
+        ({"zero": 1}, "zero 1 divides states among ranks: give ranks above 1, got 1"),
         ({"ema": -1}, "ema must be from 0 to 100, got -1"),
         (
             {"zero": 2, "ranks": 2, "recipe": "megatron-fp16"},

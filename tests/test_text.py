@@ -161,7 +161,9 @@ def test_what_an_override_of_a_text_model_takes_along() -> None:
 
 
 def test_what_does_not_go_together() -> None:
-    with pytest.raises(ConfigError, match="seq_len 2,000 is more than the context_length 1,024"):
+    with pytest.raises(
+        ConfigError, match="seq_len must be at most 1,024, the context_length; got 2,000"
+    ):
         TextConfig(seq_len=2000)
     with pytest.raises(ConfigError, match="embed_dim 768 is not divisible by num_heads 7"):
         TextConfig(num_heads=7)

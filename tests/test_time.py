@@ -105,7 +105,9 @@ def test_compiling_changes_the_time_alone() -> None:
     eager, compiled = report(gpu="rtx4090"), report(gpu="rtx4090", compile=True)
     assert compiled.time[0].seconds < eager.time[0].seconds
     assert compiled.inference == eager.inference
-    assert any("memory is of the eager model" in n for t in compiled.page().tables for n in t.notes)
+    assert any(
+        "memory is that of the eager model" in n for t in compiled.page().tables for n in t.notes
+    )
 
 
 def test_an_anchor_is_met() -> None:
@@ -136,7 +138,7 @@ def test_an_anchor_is_met() -> None:
         ({"gpu": "t4", "anchor": 3}, ConfigError, "anchor must be text"),
         ({"gpu": "t4", "calibration": [1]}, ConfigError, "calibration must be text"),
         ({"gpu": "t4", "gpu_file": 2.5}, ConfigError, "gpu_file must be text"),
-        ({"software": "new"}, ConfigError, "like 2.9 or 2.4.0"),
+        ({"software": "new"}, ConfigError, "such as 2.9 or 2.4.0"),
         ({"compile": 1}, ConfigError, "true or false"),
         ({"gpu": "rtx4090", "platform": "cpu"}, NotCovered, "no processor"),
         ({"gpu": "v100-sxm2"}, NotCovered, "bf16 peak of v100-sxm2; it has amp-fp16"),
@@ -222,7 +224,7 @@ def test_what_was_measured_otherwise_is_said() -> None:
     assert (old.basis, old.high_seconds / old.seconds) == ("anchored", pytest.approx(1.25))
     (cpu,) = report(gpu="cpu-i9_10940x", precision="fp32", compile=True, batch=8).time
     assert cpu.basis == "spec_sheet"
-    assert "batches above 1 were measured on no processor" in cpu.notes
+    assert "no CPU benchmark has a batch above 1" in cpu.notes
 
 
 def test_the_scenario_knows_compile_and_software() -> None:
@@ -289,7 +291,7 @@ def test_a_time_has_a_budget(elsewhere: Path, capsys: Captured) -> None:
 
 
 def test_a_time_without_a_card_has_no_figure() -> None:
-    with pytest.raises(NotCovered, match=r"step_time of .* is of a card: give a gpu"):
+    with pytest.raises(NotCovered, match=r"step_time of .* is a quantity of a card: give a gpu"):
         vitcost.assert_budget(BASE, step_time="1 s")
     vitcost.assert_budget(BASE, step_time="1 s", gpu="l4", precision="amp-bf16")
     with pytest.raises(AssertionError):

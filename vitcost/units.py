@@ -82,7 +82,7 @@ def si(value: int | float) -> str:
 
 
 def counted(value: int | float, unit: str) -> str:
-    """A count with its SI prefix in front of a unit; without one, a space behind it.
+    """A count with its SI prefix in front of a unit; a count without a prefix ends in a space.
 
     >>> counted(17_563_950_336, "MACs"), counted(12, "FLOPs"), counted(86_567_656, "")
     ('17.6 GMACs', '12 FLOPs', '86.6 M ')

@@ -18,11 +18,11 @@ from vitcost.zoo import Model, Resolved, resolve
 __all__ = ["CheckResult", "Difference", "ModelCheck", "check", "check_all"]
 
 _COUNTERS = ("torch", "fvcore")
-# done steps, all steps, what comes next
+# number of done steps, number of all steps, name of the next step
 Progress: TypeAlias = Callable[[int, int, str], None]
 
 
-# the fields of a scenario that a step on the CPU can have
+# fields of a scenario that a step on the CPU supports
 _SCENARIO = (
     "precision", "attention", "optimizer", "checkpointing", "freeze", "lora", "lora_layers",
 )  # fmt: skip
@@ -79,7 +79,7 @@ def check(
             progress(done, total, label)
         done += 1
 
-    # a config has a name too, but nobody vouches that it is the model of that name
+    # a config has a name too, which does not prove that it is that model
     asked = [model if isinstance(model, str) else "" for model in models]
     cases: list[Any] = [
         m.config if is_traced else case_of(name, _vision(m), batch, overrides)

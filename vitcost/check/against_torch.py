@@ -107,7 +107,7 @@ def steps_of(quick: bool) -> list[str]:
 def compare(
     name: str, case: Case, on_step: Callable[[str], None], quick: bool = False
 ) -> ModelCheck:
-    """Every step of ``STEPS``, or the quick ones, and what differs."""
+    """Runs every step of ``STEPS``, or the quick ones alone, and returns the differences."""
     start = perf_counter()
     counts: Counter[str] = Counter()
     differences = []
@@ -125,12 +125,12 @@ def compare(
 
 
 def told(label: str, run: Callable[[], Iterator[_One]]) -> Iterator[_One | Compared]:
-    """The comparison of a step; a model that stops on the way is a difference."""
+    """The comparison of a step; a model whose run raises an error is a difference too."""
     try:
         yield from run()
     except VitcostError:
         raise
-    except Exception as error:  # somebody else's forward may raise any error
+    except Exception as error:  # a forward from outside the project may raise any error
         reason = str(error).strip().partition("\n")[0]
         yield Compared("", label, "runs", f"{type(error).__name__}: {reason}")
 
@@ -161,7 +161,8 @@ def _eager_eval(case: Case) -> Iterator[Compared]:
 
 
 def _pointwise(c: ViTConfig, formula: tuple[Expected, ...], counted: Counted) -> Iterator[Compared]:
-    """Elements written, an attention's scale being of its scores, whatever the model scales."""
+    """Elements that pointwise ops write. Attention scales its scores by definition, also in a model
+    that scales its queries."""
     moved: Counter[str] = Counter()
     for attention in formula:
         if attention.type == "Attention" and c.scale_query:
@@ -197,7 +198,7 @@ def _training(
 
 
 def _grouped(model: nn.Module, formula: tuple[Expected, ...]) -> Counter[str]:
-    """Backward FLOPs that torch's counter has too much, by module."""
+    """Backward FLOPs that torch's counter counts in excess, by module."""
     flops = {e.path: e.cost.flops for e in formula}
     extra: Counter[str] = Counter()
     for path, module in model.named_modules():
@@ -208,7 +209,7 @@ def _grouped(model: nn.Module, formula: tuple[Expected, ...]) -> Counter[str]:
 
 
 def _fused(case: Case) -> Iterator[Compared]:
-    """The fused kernel: the same forward, and one product more in backward."""
+    """The fused kernel has the same forward FLOPs, and one product more in its backward."""
     model = case.model(fused=True, training=True)
     counted = by_torch(model, case.shape, flash=True)
     formula = case.expected(training=True, kernel="flash")
@@ -220,14 +221,14 @@ def _fused(case: Case) -> Iterator[Compared]:
     executed = {e.path: e.cost.executed_backward_flops for e in formula}
     yield from _by_path("executed_backward_flops", executed, counted.backward, called, habit)
     whole = formula[-1].cost
-    # two products forward, of equal size: one of them is computed again
+    # the forward has two products of equal size, of which the backward computes one again
     again = _attention_flops(formula) // 2 + habit[""]
     why = f"{_FLASH}; {GROUPS}" if habit else _FLASH
     yield _explained("backward_flops_fused", whole.backward_flops, counted.backward[""], again, why)
 
 
 def _fvcore_eager(case: Case) -> Iterator[Compared]:
-    """fvcore counts one for a multiply-add, and runs the model: one image is enough."""
+    """fvcore counts one for a multiply-add. It runs the model, so that one image is enough."""
     one = case._replace(batch=1)
     counts = by_fvcore(one.model(), one.shape)
     formula = one.expected()
@@ -281,7 +282,7 @@ def _saved(case: Case, kernel: str, precision: str) -> Iterator[Compared]:
 
 
 def _summary(case: Case, calls: tuple[Call, ...]) -> Iterator[Compared]:
-    """The table of torchsummary against what its hooks would record."""
+    """The table of torchsummary against the records of its hooks on the real module."""
     if not covers(case.config):
         return
     model = case.model()

@@ -35,7 +35,7 @@ def checkpointed(model: nn.Module, how: str) -> nn.Module:
         every = int(number)
         starts = range(0, len(blocks), every)
         groups = {f"group_{i}": _Group(blocks[i : i + every]) for i in starts}
-        # a model that walks through its blocks walks through these
+        # a model whose forward loops over its blocks loops over these groups
         model.blocks = nn.Sequential(OrderedDict(groups))
     elif word in ("block", "every", "first", "last"):
         count = int(number) if word in ("first", "last") else len(blocks)
@@ -55,7 +55,7 @@ def _again(forward: Callable[..., Any], x: Tensor, **outer: Any) -> Any:
 
 
 class _Core(nn.Module):
-    """The reference's attention, what lies between q, k, v and its output checkpointed."""
+    """The reference's attention with a checkpoint around the ops between q, k, v and its output."""
 
     def __init__(self, attention: reference.Attention) -> None:
         super().__init__()

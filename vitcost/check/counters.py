@@ -66,8 +66,8 @@ def by_torch(model: nn.Module, shape: Shape, flash: bool = False) -> Counted:
 
 @contextmanager
 def counting(scopes: Scopes, beyond: list[int] | None = None) -> Iterator[FlopCounterMode]:
-    """torch's counter, which also counts the elements that pointwise operators write; to ``beyond``
-    it adds what it counts too much of the gradient of a grouped convolution's weight."""
+    """torch's counter, which also counts elements written by pointwise operators. ``beyond`` gets
+    the FLOPs that it counts in excess for the weight gradient of a grouped convolution."""
 
     def written(*args: Any, out_shape: Any = None, **kwargs: Any) -> int:
         return prod(out_shape if isinstance(out_shape, torch.Size) else out_shape[0])
@@ -131,7 +131,7 @@ def by_fvcore(model: nn.Module, shape: Shape) -> dict[str, Counter[str]]:
         warnings.simplefilter("ignore", DeprecationWarning)
         from fvcore.nn import FlopCountAnalysis
     fill(model, lambda p: torch.zeros((), dtype=p.dtype).expand(p.shape))
-    # or autograd would keep what the run computes
+    # without gradients autograd keeps no tensor of the run
     model.requires_grad_(False)
     image = torch.zeros(1).expand(*shape)
     analysis = FlopCountAnalysis(model, (image,))

@@ -1,4 +1,4 @@
-"""The result of a check: every difference, and whether something explains it."""
+"""The result of a check: every difference, with its explanation if there is one."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -37,10 +37,10 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class ModelCheck:
-    """One model against its torch module: how many numbers of each quantity, and what differs.
-
-    ``against`` says whose module it is: ``reference``, or ``timm`` with its version. ``left_out``
-    says what was not compared, and why; ``of`` whether a formula or a trace was.
+    """One model against its torch module: the count of compared numbers by quantity, and the
+    differences. ``against`` is the author of the module: ``reference``, or ``timm`` with its
+    version. ``left_out`` lists parts that were not compared, with reasons; ``of`` is ``formula`` or
+    ``trace``.
     """
 
     model: str
@@ -78,7 +78,7 @@ class CheckResult(Result):
 
     @property
     def ok(self) -> bool:
-        """Whether every model is."""
+        """Whether every difference of every model is explained."""
         return all(m.ok for m in self.models)
 
     def to_dict(self) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def _quick(name: str, batch: int) -> ModelCheck:
         return compare(name, case, lambda label: None, quick=True)
     except VitcostError:
         raise
-    except Exception as error:  # one model that does not run is a finding, not the end of the walk
+    except Exception as error:  # a model that raises is a finding, and the walk goes on
         what = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
         return ModelCheck(
             name, {"runs": 1}, (Difference("", "runs", "yes", what),), 0, case.against

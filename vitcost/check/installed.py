@@ -12,9 +12,8 @@ __all__ = ["timm", "timm_missing"]
 
 @cache
 def timm_missing() -> str:
-    """Why there is no timm and what to do; empty where there is one.
-
-    A torchvision that was built for another torch keeps it from importing.
+    """The reason why timm is missing, with a remedy; empty where timm imports. A torchvision built
+    for another torch makes its import fail.
     """
     if find_spec("timm") is None:
         return "timm is not installed: pip install timm"

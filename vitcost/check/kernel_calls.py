@@ -22,7 +22,7 @@ from vitcost.traced.card import flash
 __all__ = ["Traced", "trace"]
 
 _CARD = "cuda"
-# operators that look at a tensor, and move nothing
+# operators that make a view, and read and write no element
 _FREE = {
     "view", "_unsafe_view", "reshape", "expand", "unsqueeze", "squeeze", "transpose", "permute",
     "t", "select", "slice", "split", "split_with_sizes", "chunk", "unbind", "alias", "detach",
@@ -111,7 +111,7 @@ def _indexed(x: Tensor, key: Any) -> Tensor:
 
 
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Adds up what the calls that reach aten compute and move."""
+    """Adds up FLOPs and bytes of the calls that reach aten."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -134,7 +134,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.flops += _flops(name, read, written)
             self.bytes += sum(t.numel() * t.element_size() for t in (*read, *written))
             if name == "native_layer_norm" and not read[0].is_contiguous():
-                # the kernel lays its input out first
+                # the kernel copies its input into order first
                 self.launches["clone"] += 1
                 self.bytes += 2 * read[0].numel() * read[0].element_size()
         return result
@@ -145,7 +145,7 @@ def _tensors(values: Any) -> Iterator[Tensor]:
 
 
 def _flops(name: str, read: list[Tensor], written: list[Tensor]) -> int:
-    """Two for each multiply-add of a product."""
+    """FLOPs of a product: two for each multiply-add."""
     if name in ("mm", "bmm", "addmm", "baddbmm"):
         left, right = read[-2:]
         return 2 * left.numel() * right.shape[-1]

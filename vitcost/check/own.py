@@ -1,7 +1,7 @@
 """A module's trace against the module: torch's counters, autograd's hooks, and a step that runs.
 
-Nothing of the trace is in the witnesses but what it is of: the module, its inputs, its loss, and
-the changes that flags of a scenario make. The module stays as it is.
+The witnesses share nothing with the trace but its subject: the module, its inputs, its loss, and
+the changes that flags of a scenario make. The module is not changed.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -33,7 +33,7 @@ from vitcost.units import binary_bytes
 
 __all__ = ["COST_STEPS", "MEMORY_STEPS", "compare_own"]
 
-# of a step that is really run on the CPU, predicted bytes
+# the largest predicted peak of a step that is run on the CPU
 LARGEST_REAL = 2 * 2**30
 
 
@@ -77,7 +77,7 @@ def compare_own(
 
 
 def _parameters(asked: _Own) -> Iterator[Compared]:
-    """Parameters of the whole and of every module that no other shares parameters with."""
+    """Parameters of the model, and of every module that shares none with another."""
     module = asked.traces.module
     cost = asked.run("infer").rows().cost
     every = list(module.parameters())
@@ -93,7 +93,7 @@ def _forward(asked: _Own) -> Iterator[Compared]:
 
 
 def _step(asked: _Own) -> Iterator[Compared]:
-    """FLOPs of a training step, what a checkpoint runs again included."""
+    """FLOPs of a training step, with the recomputation of checkpoints."""
     run = asked.run()
     if run.no_step:
         yield Compared("", "step", run.no_step, _fails(asked))
@@ -115,8 +115,8 @@ def _by_module(run: Traced, counted: dict[str, int]) -> Iterator[Compared]:
 
 
 def _counted(asked: _Own, training: bool) -> tuple[dict[str, int], dict[str, int], int]:
-    """torch's FlopCounterMode on fake tensors: after the forward, after the backward too, and what
-    it has too much then."""
+    """torch's FlopCounterMode on fake tensors: its counts after the forward and after the backward,
+    and its excess."""
     with ExitStack() as stack:
         stack.enter_context(no_fast_path())
         stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
@@ -136,7 +136,7 @@ def _counted(asked: _Own, training: bool) -> tuple[dict[str, int], dict[str, int
 
 
 def _fails(asked: _Own) -> str:
-    """A step that a trace has not is one that torch refuses too."""
+    """torch refuses a step too where the trace has none."""
     with FakeTensorMode(allow_non_fake_inputs=True), asked.real("cpu") as real:
         try:
             real.loss().backward()  # type: ignore[no-untyped-call]
@@ -158,7 +158,8 @@ def _saved(asked: _Own) -> Iterator[Found]:
 
 
 def _allocated(asked: _Own) -> Iterator[Found]:
-    """The peak by the CPU's allocator: of tensors to the byte, and all with the workspace named."""
+    """The peak by the CPU's allocator: its tensors are equal to the byte, and the rest is named
+    workspace."""
     predicted = asked.peak("cpu")
     if predicted > LARGEST_REAL:
         yield LeftOut(

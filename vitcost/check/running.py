@@ -47,13 +47,13 @@ class Running:
             return self.criterion(output.pop(), self.given.batch, self.batch, self)
 
     def targets(self, size: int, device: torch.device) -> Tensor:
-        """Class indices, which are the caller's: they are there before a step."""
+        """Class indices of the caller, which exist before the step."""
         if size not in self._targets:
             self._targets[size] = torch.zeros(size, dtype=torch.long, device=device)
         return self._targets[size]
 
     def start(self, name: str) -> None:
-        """An optimizer, and a first step of it, after which its states are there."""
+        """An optimizer after its first step, so that its states exist."""
         self.optimizer = optimizer(name)(p for p in self.model.parameters() if p.requires_grad)
         self.run()
         self.optimizer.zero_grad(set_to_none=True)
@@ -92,7 +92,7 @@ def running(traces: OfModule, scenario: Scenario, device: str) -> Iterator[Runni
         apply_flags.recompute(model, how.checkpointing)
         given = traces.inputs.at(scenario.batch, device, dtype)
         for tensor in given.tensors():
-            # an index must be one that there is
+            # an index must be in the range of the table
             tensor.detach().zero_()
         stack.enter_context(apply_flags.attention(model, how.attention, "cpu"))
         stack.enter_context(no_fast_path())
@@ -104,14 +104,14 @@ def running(traces: OfModule, scenario: Scenario, device: str) -> Iterator[Runni
 def _real(tensor: Tensor, dtype: torch.dtype, device: str) -> Tensor:
     if not tensor.is_meta:
         return tensor.detach().clone().to(device, dtype)
-    # no values are known
+    # fake tensors have no values
     new = torch.empty_strided(tensor.shape, tensor.stride(), dtype=dtype, device=device)
     return new.zero_()
 
 
 def kept(real: Running) -> int:
-    """Bytes that autograd holds when the loss is there, each storage once: no parameters, no
-    buffers, nothing of the caller's."""
+    """Bytes that autograd holds after the loss, each storage once, without parameters, buffers and
+    tensors of the caller."""
     real.loss()
     packed: list[weakref.ref[_Packed]] = []
 

@@ -1,4 +1,4 @@
-"""Which module of a model an operator belongs to, in the forward and in the backward pass."""
+"""The module of a model that runs an operator, in the forward and in the backward pass."""
 
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
@@ -11,8 +11,8 @@ from torch.utils.module_tracker import ModuleTracker
 
 __all__ = ["INNERMOST", "OUTERMOST", "Call", "Scopes"]
 
-# before the path of the module that the model's own forward called, and of the one whose own
-# forward runs: work by either adds up to the whole, however modules call each other
+# prefixes of two paths: the top-level module that the model called, and the module whose forward
+# runs; work by either path adds up to the whole
 OUTERMOST, INNERMOST = "outermost ", "innermost "
 
 
@@ -47,7 +47,7 @@ class Scopes(ModuleTracker):
         super().__init__()
         self.model, self.ends = model, ends
         self.calls: list[Call] = []
-        self.callers: list[str] = []  # of each call the module whose forward made it
+        self.callers: list[str] = []  # the module whose forward made each call
         self._stack: list[str] = []
         self._handles: list[_Handle] = []
         self._claimed: dict[_Node, set[str]] = {}
@@ -75,7 +75,7 @@ class Scopes(ModuleTracker):
 
     @property
     def running(self) -> str:
-        """The path of the module whose forward runs; ``""`` is the model's own."""
+        """The path of the module whose forward runs; ``""`` is the model itself."""
         return self._stack[-1] if self._stack else ""
 
     @property
@@ -85,7 +85,7 @@ class Scopes(ModuleTracker):
 
     def _entering(self, path: str) -> Callable[..., None]:
         def hook(module: nn.Module, args: Any, kwargs: Any) -> None:
-            # work since the last call is the caller's own
+            # work between two calls belongs to the caller
             self._claim((args, kwargs))
             self._stack.append(path)
             self._where()

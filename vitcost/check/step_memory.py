@@ -1,7 +1,7 @@
 """The memory of a training step against torch: the saved bytes and the peak, byte for byte.
 
 Four witnesses. Two allocate nothing: fake tensors have the CPU's shapes and storages. A real step
-on the CPU shows what its allocator does, and one on a card what is beside the tensors there.
+on the CPU shows the CPU's allocator, and one on a card the bytes beside tensors there.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -47,7 +47,7 @@ from vitcost.units import binary_bytes
 
 __all__ = ["LARGEST_REAL", "MEMORY_STEPS", "MemoryCase", "compare_memory", "scenario_of"]
 
-# of a step that is really run on the CPU, predicted bytes
+# the largest predicted peak of a step that is run on the CPU
 LARGEST_REAL = 2 * 2**30
 
 # bytes that a card may have beside the tensors: cuBLAS keeps 32 MiB at most by default
@@ -80,7 +80,7 @@ class MemoryCase(NamedTuple):
         if how.precision in _DTYPES and self.autocast is None:
             model.to(_DTYPES[how.precision])
         if case.config.dist_token and hasattr(model, "distilled_training"):
-            # timm's answers with both heads, as it trains, where it is told to
+            # timm's distilled models return both heads in training where this flag is set
             model.distilled_training = True  # type: ignore[assignment]
         freeze = "backbone" if how.lora and how.freeze == "none" else how.freeze
         frozen(model, freeze)
@@ -122,7 +122,7 @@ def scenario_of(flags: Mapping[str, Any]) -> Scenario:
         raise ConfigError(
             f"attention must be sdpa or eager where torch runs, got {how.attention!r}"
         )
-    # an optimizer that is not there is no reason to compare the rest
+    # the rest is compared where the optimizer's library is missing
     optimizer(how.optimizer)
     return how
 
@@ -130,7 +130,7 @@ def scenario_of(flags: Mapping[str, Any]) -> Scenario:
 def compare_memory(
     name: str, case: Case, on_step: Callable[[str], None], *, scenario: Scenario
 ) -> ModelCheck:
-    """Every step of ``MEMORY_STEPS``, what differs, and what was left out."""
+    """Runs every step of ``MEMORY_STEPS``, and returns the differences and the steps left out."""
     if scenario.checkpointing == "selective" and not beyond(case.config):
         # timm's own attention cannot be taken apart; the reference is the same model
         case = Case(case.config, case.batch, build)
@@ -180,8 +180,8 @@ def _traced(asked: MemoryCase) -> Iterator[Found]:
         cost, formula = rows(step, traced.weights, asked.case.batch).cost, run.rows().cost
         saved = formula.saved_bytes + loss_bytes(run)
         yield Compared("", f"saved_activations_bytes_traced_{platform}", saved, cost.saved_bytes)
-        # as they run: a trace of two attention kernels that read one value knows of no definition
-        # in which they are one product
+        # executed FLOPs: a trace sees two kernels with one value tensor, where the definition has
+        # one product
         forward, backward = formula.executed_flops, formula.executed_backward_flops
         yield Compared("", f"flops_traced_{platform}", forward, cost.executed_flops)
         ran = cost.executed_backward_flops
@@ -204,7 +204,8 @@ def _tracked(asked: MemoryCase) -> Iterator[Found]:
 
 
 def _allocated(asked: MemoryCase) -> Iterator[Found]:
-    """The peak by the CPU's allocator: of tensors to the byte, and all with the workspace named."""
+    """The peak by the CPU's allocator: its tensors are equal to the byte, and the rest is named
+    workspace."""
     formula = int(asked.predicted().total_bytes)
     if formula > LARGEST_REAL:
         limit, needed = binary_bytes(LARGEST_REAL), binary_bytes(formula)
@@ -224,7 +225,7 @@ def _allocated(asked: MemoryCase) -> Iterator[Found]:
 
 
 def _on_card(asked: MemoryCase) -> Iterator[Found]:
-    """The peak by the allocator of a CUDA card, of which the formulas know the tensors."""
+    """The peak by the allocator of a CUDA card; the formulas predict the tensors in it."""
     if not torch.cuda.is_available():
         yield LeftOut("torch sees no CUDA card here")
         return

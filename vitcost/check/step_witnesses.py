@@ -1,7 +1,6 @@
-"""Witnesses of a training step: torch's own trackers of what is in memory.
-
-The step is that of ``vitcost.engine.step_trace``, the second of its kind: it runs once before it is
-looked at, so that the optimizer's states exist.
+"""Witnesses of a training step: torch's own trackers of memory. The step is that of
+``vitcost.engine.step_trace``, a second step: one step runs before it, so that the optimizer's
+states exist.
 """
 
 import os
@@ -50,9 +49,8 @@ Loss: TypeAlias = Callable[[Any, Tensor], Tensor]
 
 
 def optimizer(name: str) -> MakeOptimizer:
-    """The optimizer of a scenario's name; where that leaves it open, torch chooses how it walks.
-
-    Raises ``NotCovered`` where its class is not there: another optimizer would be stepped.
+    """The optimizer that a scenario names. torch chooses between its loop and foreach code unless
+    the name says it. Raises ``NotCovered`` where its class is not installed.
 
     >>> optimizer("adamw-foreach")([nn.Parameter(torch.zeros(1))]).defaults["foreach"]
     True
@@ -114,8 +112,8 @@ def _each(loss: Callable[[Tensor], Tensor], outputs: Any) -> Tensor:
 
 
 class Step:
-    """A model in training mode with its batch and its optimizer, and one step of them. ``vectors``
-    of class scores have a target each: one an image, unless told."""
+    """A model in training mode with its batch and its optimizer, and one step of them. ``vectors``:
+    the number of score vectors, each with a target; by default one an image."""
 
     def __init__(
         self,
@@ -159,7 +157,7 @@ class Step:
 
 
 def looks(step: Step) -> list[int]:
-    """Bytes alive after each operator of a step, over what lasts."""
+    """Bytes alive after each operator of a step, without tensors that outlive it."""
     alive = Alive(step.lasting)
     with alive:
         step.run()
@@ -176,7 +174,7 @@ def forward_peak(model: nn.Module, images: Tensor, autocast: torch.dtype | None 
 
 
 class Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Follows every storage that an operator returns until Python lets it go."""
+    """Follows every storage that an operator returns until Python frees it."""
 
     def __init__(self, lasting: Iterable[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -212,7 +210,7 @@ def tracked(
     The model may lie on meta. Nothing is allocated, and everything has the shapes of the CPU.
     """
     with warnings.catch_warnings(), FakeTensorMode():
-        # it loses its place among modules, not its sum, where a block runs again
+        # a checkpointed block breaks its attribution to modules, not its total
         warnings.filterwarnings("ignore", message="Module is None")
         dtype = next(model.parameters()).dtype
         fill(model, lambda t: torch.empty(t.shape, dtype=t.dtype))
@@ -247,10 +245,9 @@ def valued(make: MakeOptimizer) -> MakeOptimizer:
 
 
 class Allocated(NamedTuple):
-    """The peak of a step by an allocator, over what lasts.
-
-    ``tensor_bytes`` is the most of what operators hand on; ``total_bytes`` counts everything, and
-    of that moment ``others`` says what is not a tensor of the model: by operator, its workspace.
+    """The peak of a step by an allocator, without tensors that outlive it. ``tensor_bytes`` is the
+    most bytes of tensors that operators return; ``total_bytes`` counts everything, and ``others``
+    has the workspace at that moment by operator.
     """
 
     tensor_bytes: int
@@ -307,7 +304,8 @@ _OUTSIDE = {
 
 
 def _apart(events: Sequence[Allocation]) -> Mapping[int, str]:
-    """The allocations that are no tensors of the model with what frees them, and whose they are."""
+    """Allocations that are no tensors of the model, their ends, and the operators that make
+    them."""
     births: dict[int, int] = {}
     apart = {}
     for i, (_, call, address, size) in enumerate(events):
@@ -324,7 +322,7 @@ def _apart(events: Sequence[Allocation]) -> Mapping[int, str]:
 
 
 def _memory(event: Any, call: Call | None) -> Iterator[Allocation]:
-    """The allocations below an event of the profiler, a call of an operator or what makes some."""
+    """The allocations inside an event of the profiler."""
     if "Allocation" in str(event.tag):
         yield event.start_time_ns, call, event.extra_fields.ptr, event.extra_fields.alloc_size
         return
@@ -336,7 +334,7 @@ def _memory(event: Any, call: Call | None) -> Iterator[Allocation]:
 
 @cache
 def _is_seen(name: str) -> bool:
-    """Whether a tool on the dispatcher sees an operator itself, not those that it is made of."""
+    """Whether torch's dispatcher shows an operator itself, not the operators that it calls."""
     packet = getattr(torch.ops.aten, name.removeprefix("aten::"), None)
     if packet is None or not name.startswith("aten::"):
         return False

@@ -15,7 +15,7 @@ __all__ = ["Found", "LeftOut", "stepwise"]
 
 
 class LeftOut(NamedTuple):
-    """Why something is not compared."""
+    """A part that is not compared, and the reason."""
 
     reason: str
 
@@ -34,8 +34,8 @@ def stepwise(
     command: str = "check",
     left_out: tuple[str, ...] = (),
 ) -> ModelCheck:
-    """Every step and what differs. A step that is not covered is left out by its reason; raises
-    ``NotCovered`` where all of them are."""
+    """Runs every step and returns the differences. A step that is not covered is listed with its
+    reason; raises ``NotCovered`` where no step is covered."""
     start, counts = perf_counter(), Counter[str]()
     differences, reasons = [], []
     for label, run in steps.items():

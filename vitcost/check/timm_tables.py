@@ -37,7 +37,7 @@ _LAYERS = {
 }
 # arguments of timm's builder itself
 _BUILDER = ("pretrained_filter_fn", "pretrained_strict", "feature_cfg")
-# put on top of a row and of timm's arguments alike: does the row follow as timm does?
+# arguments put on top of a row and of timm's call, whose results must be equal
 _OVERRIDES: tuple[Mapping[str, Any], ...] = (
     {},
     {"embed_dim": 1920, "num_heads": 24},
@@ -111,7 +111,7 @@ def _entry(registry: Any, name: str, model_class: str, kwargs: dict[str, Any]) -
         same = (cfg.input_size, cfg.fixed_input_size)
         if same != (default.input_size, default.fixed_input_size):
             raise NotImplementedError(f"{name}.{tag} differs in more than its classes: {same}")
-    # timm fills these from the weights' description, and no other
+    # timm sets these alone from the description of the weights
     filled: dict[str, Any] = {"in_chans": default.input_size[0]}
     if default.fixed_input_size:
         filled["img_size"] = default.input_size[1:]
@@ -175,7 +175,7 @@ def _ours(name: str, **override: Any) -> ViTConfig:
 
 
 def _config(make: Any) -> ViTConfig | str:
-    """A config, or that there is none: then both must refuse."""
+    """A config, or None where the call must be refused on both sides."""
     try:
         config: ViTConfig = make()
     except VitcostError:
@@ -191,7 +191,7 @@ def _apart(ours: ViTConfig | str, theirs: ViTConfig | str) -> str:
 
 
 def _row(entry: Entry) -> str:
-    """A row to paste, or why there is none."""
+    """A row to paste, or the reason why a row cannot say it."""
     try:
         fields = fields_of(entry.model_class, entry.kwargs)
         ViTConfig(**fields)
@@ -202,7 +202,7 @@ def _row(entry: Entry) -> str:
 
 
 def main() -> int:
-    """Prints what differs; 1 if anything does."""
+    """Prints the differences; returns 1 if there are any."""
     changed = list(differences())
     for name, what in changed:
         sys.stdout.write(f"{name}: {what}\n")

@@ -1,5 +1,5 @@
-"""Whose model a name is checked against: the user's own, timm's where timm is installed, else the
-reference."""
+"""The model that a name is checked against: the user's own, timm's where timm is installed, else
+the reference."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -27,7 +27,7 @@ _ALIKE = {
     "no_embed_class", "reg_tokens", "pre_norm", "dynamic_img_size", "dynamic_img_pad", "drop_rate",
     "pos_drop_rate", "proj_drop_rate", "attn_drop_rate", "drop_path_rate",
 }  # fmt: skip
-# of these, what the other classes have under another name, or not at all
+# fields among these that the other classes lack, or call by another name
 _VIT_ALONE = {"reg_tokens", "proj_bias", "pre_norm"}
 _NOT_IN: Mapping[str, set[str]] = {
     "VisionTransformer": set(),
@@ -50,7 +50,7 @@ def case_of(name: str, config: ViTConfig, batch: int, overrides: Mapping[str, An
     if is_factory(name) and not overrides and _is_timms(build_own(name)):
         return Case(config, batch, partial(_users, name), name)
     of_timm = name not in papers.MODELS and zoo.lookup(name) is not None
-    # an image of another size is fed to a model that takes it, and is no argument
+    # an image of another size is an input of the model, not an argument of its constructor
     fed = {"dynamic_img_size": config.dynamic_img_size} if "input_size" in overrides else {}
     built = {**fed, **{key: value for key, value in overrides.items() if key != "input_size"}}
     alike = built.keys() <= _ALIKE - _NOT_IN[config.model_class]
@@ -83,7 +83,7 @@ def _own(name: str) -> str:
 
 
 def _build(name: str, arguments: Mapping[str, Any], config: ViTConfig, fused: bool) -> nn.Module:
-    """timm's model, built from its name alone: the config is what it is to be compared with."""
+    """timm's model, built from its name alone, to be compared with the config."""
     try:
         model: nn.Module = timm().create_model(name, pretrained=False, **arguments)
     except (AssertionError, TypeError, ValueError) as error:

@@ -20,7 +20,7 @@ __all__ = ["COMMANDS", "cli", "run"]
 # the commands, each ``command`` in a module NAME_command beside this one, and the first line of its
 # help
 COMMANDS = {
-    "report": "One page: parameters, FLOPs, bytes moved, memory, time.",
+    "report": "One page: parameters, FLOPs, memory traffic, memory, time.",
     "summary": "The table of torchsummary, without torch.",
     "models": "The known models, with their sizes.",
     "gpus": "The known cards, their figures, and the source of each figure.",
@@ -54,7 +54,7 @@ class _Lazy(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        # the sentences of the table: click would load every command for them
+        # the sentences of the table, since click would load every command to read them
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
@@ -67,7 +67,8 @@ class _Lazy(click.Group):
 
 
 def _meant(word: str) -> str:
-    """The command that a word stands for: elsewhere, by its letters, or as a model's name."""
+    """The command that a wrong word may mean: another tool's name for it, a misspelling, a model's
+    name."""
     if word in THEIRS:
         return f"here it is `vitcost {THEIRS[word]}`"
     guesses = nearest(word, COMMANDS)
@@ -119,7 +120,7 @@ def run(args: Sequence[str]) -> int:
 
         return _refuse(TOO_LARGE)
     except OSError as error:
-        # help and answers alike: stdout is on a full disk
+        # stdout is on a full disk
         from vitcost.cli.output import leave
 
         leave()
@@ -132,7 +133,8 @@ def run(args: Sequence[str]) -> int:
 
 
 def _refuse_of_users_code(error: Exception) -> int:
-    """Says what has failed, and where, in a process that code of the user's has changed."""
+    """Reports an internal error and its place, in a process that the user's code may have
+    changed."""
     last = error.__traceback__
     while last is not None and last.tb_next is not None:
         last = last.tb_next
@@ -141,21 +143,21 @@ def _refuse_of_users_code(error: Exception) -> int:
     try:
         return _refuse(message)
     except Exception:
-        # the writer of a message is changed too
+        # the user's code may have replaced stderr
         with suppress(OSError):
             os.write(2, ascii(f"Error: {message}").strip("'\"").encode() + b"\n")
         return 2
 
 
 def _refuse(message: str, ctx: click.Context | None = None) -> int:
-    """Says what is wrong, with the usage where that is it, and gives the exit code."""
+    """Prints the error of a user, with the usage for a wrong flag, and returns the exit code."""
     from vitcost.page import printable
 
     usage = (
         "" if ctx is None else f"{ctx.get_usage()}\nTry '{ctx.command_path} --help' for help.\n\n"
     )
     lines = [printable(line) for line in message.splitlines()]
-    # the code says it too, where stderr takes no more
+    # the exit code is right even where stderr is closed
     with suppress(OSError):
         click.echo(usage + "Error: " + "\n".join(lines), err=True)
     return 2

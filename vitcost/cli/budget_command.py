@@ -4,7 +4,7 @@ import click
 
 from vitcost.cli.form import exit_zero_option, output_options
 from vitcost.cli.options import Command, Option
-from vitcost.cli.output import chosen_format, emit, said_in, tell
+from vitcost.cli.output import asked_format, emit, said_in, tell
 from vitcost.planner.budget import budget
 
 __all__ = ["command"]
@@ -47,10 +47,8 @@ def command(
     baseline: str | None,
     update: bool,
     why: bool,
-    format: str | None,
-    as_json: bool,
-    output: str | None,
     exit_zero: bool,
+    **_: object,
 ) -> int:
     """Limits on what models cost, for CI.
 
@@ -60,11 +58,11 @@ def command(
     if why:
         said_in(
             "--why",
-            chosen_format(format, as_json, output),
+            asked_format(),
             ("table", "json", "markdown", "html", "latex", "github", "junit", "sarif"),
         )
     result = budget(config, baseline=baseline, update=update, why=why)
-    emit(result, format, as_json, output)
+    emit(result)
     for reason in result.unanswered:
         tell(f"Error: {reason}")
     return 2 if result.unanswered else 0 if result.ok or exit_zero else 1

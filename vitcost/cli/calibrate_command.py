@@ -37,15 +37,7 @@ vitcost report vit_base_patch16_224 -g h100-sxm --calibration mine.toml
     ],
 )
 @click.pass_context
-def command(
-    ctx: click.Context,
-    /,
-    files: Sequence[str],
-    output: str | None,
-    format: str | None,
-    as_json: bool,
-    **_: object,
-) -> int:
+def command(ctx: click.Context, /, files: Sequence[str], output: str | None, **_: object) -> int:
     """Fits the constants of a card to measurements of your own.
 
     FILE is a CSV of timm's benchmark script, or one with columns model, batch_size and
@@ -58,5 +50,5 @@ def command(
     fitted = calibrate(files, **given(ctx))
     if output is not None:
         write(fitted.to_toml(), output)
-    emit(fitted, format, as_json, None)
+    emit(fitted, to_stdout=True)
     return 0

@@ -107,9 +107,6 @@ def command(
     walk: bool,
     memory: bool,
     throughput: Sequence[str],
-    format: str | None,
-    as_json: bool,
-    output: str | None,
     exit_zero: bool,
     **_: object,
 ) -> int:
@@ -127,7 +124,7 @@ def command(
     """
     keywords = given(ctx)
     if throughput:
-        emit(_scored(throughput, [*model, *model_option], walk, keywords), format, as_json, output)
+        emit(_scored(throughput, [*model, *model_option], walk, keywords))
         return 0
     _refuse(keywords, memory)
     if walk and memory:
@@ -136,7 +133,7 @@ def command(
         verdict = _walked([*model, *model_option], keywords)
     else:
         verdict = checked(models_given(model, model_option), **keywords)
-    emit(verdict, format, as_json, output)
+    emit(verdict)
     return 0 if verdict.ok or exit_zero else 1
 
 
@@ -157,7 +154,7 @@ def _measured_names() -> set[str]:
 def _scored(
     files: Sequence[str], models: Sequence[str], walk: bool, keywords: Mapping[str, Any]
 ) -> "Score":
-    """How good predictions are on files, which name their models themselves."""
+    """The errors of predictions on files of measurements, which name the models."""
     if models or walk or keywords.keys() - _measured_names():
         raise click.UsageError("--throughput takes the models of its files: no MODEL, no fields")
     from vitcost.hardware.measurement_files import check_throughput
@@ -174,7 +171,7 @@ def checked(models: Sequence[Model], **keywords: Any) -> "CheckResult":
 
 
 def _walked(models: Sequence[str], keywords: Mapping[str, Any]) -> "CheckResult":
-    """The verdict on every name, which leaves nothing to choose but the batch."""
+    """The verdict on every name of timm; the batch is the only choice."""
     if models or keywords.keys() - {"batch"}:
         raise click.UsageError("--all takes every model as it is: no MODEL, and no fields of one")
     from vitcost.check import check_all

@@ -51,7 +51,7 @@ class Command(click.Command):
         )
 
     def invoke(self, ctx: click.Context) -> Any:
-        # a file that is not what its name says is refused before anything is computed
+        # a file whose suffix contradicts the format is refused before anything is computed
         named, as_json, output = (ctx.params.get(n) for n in ("format", "as_json", "output"))
         if self.own_file:
             named, as_json = None, False
@@ -102,7 +102,7 @@ class Command(click.Command):
             self.params += made
 
     def _one_too_many(self, ctx: click.Context, message: str) -> str:
-        """The message for several models where one is asked for."""
+        """The message for several models where the command takes one."""
         models = next((p for p in self.params if isinstance(p, click.Argument)), None)
         if models is None or models.name != "model" or self.name == "compare":
             return message
@@ -160,11 +160,11 @@ class Command(click.Command):
                 formatter.write_dl(records)
 
 
-# where a context says that its help is the whole one
+# the key of a context that asks for the whole help
 _WHOLE = "vitcost.whole"
 _PLACES = {"Options": 0, "Output": 2}
 _EXAMPLES = 4
-# of a screen, and of the flag in front of what is said of it
+# columns of a screen, and of the flags before their help
 _SCREEN, _FLAG = 78, 26
 
 
@@ -191,7 +191,7 @@ def _in_short(flag: str, said: str, words: tuple[str, ...] = ()) -> str:
     if len(said) <= room:
         return said
     if words:
-        # which words there are says more than what they are of
+        # a list of allowed words helps more than their subject
         left = room - len(default) - len(value)
         while words and len(", ".join(words)) + 3 > left:
             words = words[:-1]

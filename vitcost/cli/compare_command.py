@@ -219,11 +219,11 @@ def command(
         also(compared)
         _write_parquet(compared, output)
     elif isinstance(compared, Comparison):
-        emit(compared, format, as_json, output)
+        emit(compared)
     else:
         # the combinations are computed as they are put into text
         with progress_bar("combinations") as step:
-            text, colored = rendered(replace(compared, progress=step), format, as_json, output)
+            text, colored = rendered(replace(compared, progress=step), output)
         also(compared)
         write(text, output, color=colored)
     return 0

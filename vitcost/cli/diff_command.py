@@ -57,9 +57,6 @@ def command(
     model: Sequence[str],
     config: str,
     quantities: str | None,
-    format: str | None,
-    as_json: bool,
-    output: str | None,
     **_: object,
 ) -> int:
     """Changes of cost, as a comment for a pull request.
@@ -72,7 +69,7 @@ def command(
     if quantities is not None:
         asked["quantities"] = quantities.split(",")
     result = diff(base, *model, config=config, **asked)
-    emit(result, format, as_json, output)
+    emit(result)
     for reason in result.unanswered:
         tell(f"Error: {reason}")
     return 2 if result.unanswered else 0

@@ -12,7 +12,7 @@ from vitcost.cli.options import (
     model_options,
     scenario_options,
 )
-from vitcost.cli.output import chosen_format, emit, said_in
+from vitcost.cli.output import asked_format, emit, said_in
 from vitcost.costs.quantities import EXPLAINED
 from vitcost.formulas.explain import LANGUAGES, explain
 
@@ -65,9 +65,6 @@ def command(
     quantity: str | None,
     latex: bool,
     lang: str,
-    format: str | None,
-    as_json: bool,
-    output: str | None,
     **_: object,
 ) -> int:
     if model_option is not None:
@@ -79,12 +76,10 @@ def command(
     if quantity is None:
         raise click.UsageError(f"no QUANTITY given; one of {', '.join(EXPLAINED)}")
     if latex:
-        said_in(
-            "--latex", chosen_format(format, as_json, output), ("table", "json", "markdown", "html")
-        )
+        said_in("--latex", asked_format(), ("table", "json", "markdown", "html"))
     if lang != "en":
         formats = ("table", "markdown", "html", "latex")
-        said_in("--lang", chosen_format(format, as_json, output), formats)
+        said_in("--lang", asked_format(), formats)
     explained = explain(model, quantity, latex=latex, lang=lang, **given(ctx))
-    emit(explained, format, as_json, output)
+    emit(explained)
     return 0

@@ -61,20 +61,11 @@ vitcost fit vit_base_patch16_224 -g t4 --largest img_size -b 32
     ],
 )
 @click.pass_context
-def command(
-    ctx: click.Context,
-    /,
-    model: str | None,
-    model_option: str | None,
-    format: str | None,
-    as_json: bool,
-    output: str | None,
-    **_: object,
-) -> int:
+def command(ctx: click.Context, /, **_: object) -> int:
     """The largest batch that fits, and which cards hold it.
 
     Nothing fits, or less than what is required: exit 1.
     """
-    fitted = fit(one_model(model, model_option), **given(ctx))
-    emit(fitted, format, as_json, output)
+    fitted = fit(one_model(ctx), **given(ctx))
+    emit(fitted)
     return 0 if fitted.ok else 1

@@ -34,7 +34,7 @@ class Words(ParamType):
 
 
 class Listed(Words):
-    """Words with commas between them; the last of them is completed."""
+    """A list of words with commas, whose last word the shell completes."""
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str

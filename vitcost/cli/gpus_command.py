@@ -6,7 +6,7 @@ import click
 
 from vitcost.cli.form import output_options
 from vitcost.cli.options import Command, Option, gpu_query
-from vitcost.cli.output import emit, names_alone, write
+from vitcost.cli.output import emit, write_names
 from vitcost.page import printable
 
 __all__ = ["command"]
@@ -41,9 +41,8 @@ def command(
     query: str,
     quiet: bool,
     gpu_file: Sequence[str],
-    format: str | None,
-    as_json: bool,
     output: str | None,
+    **_: object,
 ) -> int:
     """The known cards, their figures, and the source of each figure.
 
@@ -54,8 +53,7 @@ def command(
 
     cards = gpus(query, gpu_file=gpu_file)
     if quiet:
-        names_alone(format, as_json, output)
-        write("".join(f"{printable(row.name)}\n" for row in cards.found), output)
+        write_names((printable(row.name) for row in cards.found), output)
     else:
-        emit(cards, format, as_json, output)
+        emit(cards)
     return 0

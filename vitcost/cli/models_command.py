@@ -6,7 +6,7 @@ import click
 
 from vitcost.cli.form import output_options
 from vitcost.cli.options import Command, Option
-from vitcost.cli.output import emit, names_alone, write
+from vitcost.cli.output import emit, write_names
 from vitcost.costs.models import matching, models
 
 __all__ = ["command"]
@@ -30,17 +30,14 @@ vitcost models deit -q
         *output_options(),
     ],
 )
-def command(
-    query: Sequence[str], quiet: bool, format: str | None, as_json: bool, output: str | None
-) -> int:
+def command(query: Sequence[str], quiet: bool, output: str | None, **_: object) -> int:
     """The known models, with their sizes.
 
     QUERY is a part of a name, or a pattern; of several every one is in the name.
     """
     words = " ".join(query)
     if quiet:
-        names_alone(format, as_json, output)
-        write("".join(f"{name}\n" for name in matching(words)), output)
+        write_names(matching(words), output)
     else:
-        emit(models(words), format, as_json, output)
+        emit(models(words))
     return 0

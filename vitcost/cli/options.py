@@ -1,4 +1,4 @@
-"""The flags that commands share, each generated from what the library declares."""
+"""The flags that commands share, generated from the tables of the library."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import Field as DataclassField
@@ -74,11 +74,12 @@ def model_options(*, many: bool = False) -> list[click.Parameter]:
     ]
 
 
-def one_model(argument: str | None, option: str | None) -> str:
-    """The model that was given, once, in one of two ways."""
+def one_model(ctx: click.Context) -> str:
+    """The model of a command: an argument or ``--model``, not both."""
+    argument, option = ctx.params["model"], ctx.params["model_option"]
     if argument is not None and option is not None:
         raise click.UsageError(f"two models given, {option!r} and {argument!r}")
-    model = argument if option is None else option
+    model: str | None = argument if option is None else option
     if model is None:
         raise click.UsageError("no MODEL given; `vitcost models` lists them")
     return model
@@ -141,7 +142,8 @@ def precision_option() -> click.Parameter:
 def gpu_options(
     only: Iterable[str] | None = None, section: str = "Time on a card"
 ) -> list[click.Parameter]:
-    """The cards that a question is for, and what the user knows of them; or some of these flags."""
+    """Flags of the cards of a question and of the user's facts about them, or some of these
+    flags."""
     flags: tuple[tuple[list[str], ParamType, str, str], ...] = (
         (
             ["-g", "--gpu"],

@@ -1,7 +1,7 @@
 """Where an answer goes: a terminal, a pipe or a file."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -18,21 +18,22 @@ __all__ = [
     "ALSO",
     "SHAPE",
     "also",
+    "asked_format",
     "chosen_format",
     "emit",
     "leave",
-    "names_alone",
     "rendered",
     "said_in",
     "tell",
     "write",
+    "write_names",
 ]
 
 # where a context keeps the flags that cut a page, and the files that have the answer too
 SHAPE = "vitcost.shape"
 ALSO = "vitcost.also"
 
-# for a terminal that has no more than ASCII, or some old code page
+# ASCII signs for terminals without Unicode
 _PLAIN = {
     "×": "x", "·": "*", "²": "2", "³": "3", "–": "-", "—": "-", "…": "...", "≈": "~", "→": "->",
     "◂": "<", "─": "-", "│": "|", "Φ": "Phi", "µ": "u", "█": "#", "✓": "ok", "✗": "x",
@@ -40,9 +41,10 @@ _PLAIN = {
 }  # fmt: skip
 
 
-def emit(result: "Result", format: str | None, as_json: bool, output: str | None) -> None:
-    """Renders a result for where it goes, and writes it there, and to the files of ``--also``."""
-    text, color = rendered(result, format, as_json, output)
+def emit(result: "Result", *, to_stdout: bool = False) -> None:
+    """Writes a result as the command's flags ask: to ``-o`` or stdout, and to ``--also``."""
+    output = None if to_stdout else click.get_current_context().params["output"]
+    text, color = rendered(result, output)
     also(result)
     write(text, output, color=color)
 
@@ -59,11 +61,10 @@ def _others() -> Sequence[tuple[str, str]]:
     return tuple(ctx.meta.get(ALSO, ())) if ctx else ()
 
 
-def rendered(
-    result: "Result", format: str | None, as_json: bool, output: str | None
-) -> tuple[str, bool]:
-    """A result as text for where it goes, and whether it has colour."""
-    chosen = chosen_format(format, as_json, output)
+def rendered(result: "Result", output: str | None) -> tuple[str, bool]:
+    """A result as text for a file or for stdout, and whether the text has colour."""
+    params = click.get_current_context().params
+    chosen = chosen_format(params["format"], params["as_json"], output)
     result = _cut(result, chosen)
     stream = answers()
     if output is None and stream and stream.isatty():
@@ -92,6 +93,12 @@ def _cut(result: "Result", chosen: str) -> "Result":
     return Shaped(result, **shape)
 
 
+def asked_format() -> str:
+    """The format that the command's flags ask for."""
+    params = click.get_current_context().params
+    return chosen_format(params["format"], params["as_json"], params["output"])
+
+
 def chosen_format(
     format: str | None,
     as_json: bool,
@@ -117,22 +124,24 @@ def chosen_format(
         raise click.UsageError(
             f"no format for the suffix {suffix!r:.20} of {output!r:.80}; there are {known}{more}"
         )
-    # of an unknown format the renderer speaks
+    # the renderer refuses an unknown format
     if named in FORMATS and of_suffix not in (None, named) and suffix != ".txt":
         flag = "--json" if as_json else f"--format {named}"
         raise click.UsageError(f"{flag} contradicts {output!r:.80}, a file of {of_suffix}")
     return named or of_suffix or "table"
 
 
-def names_alone(format: str | None, as_json: bool, output: str | None) -> None:
-    """Refuses what a list of names, one a line, cannot be."""
-    if as_json or format is not None or _others():
+def write_names(names: Iterable[str], output: str | None) -> None:
+    """Writes names, one a line; flags of a format are refused."""
+    params = click.get_current_context().params
+    if params["as_json"] or params["format"] is not None or _others():
         raise click.UsageError("-q prints names alone, in no format")
     chosen_format(None, False, output, {".txt": "table"})
+    write("".join(f"{name}\n" for name in names), output)
 
 
 def said_in(flag: str, chosen: str, formats: Sequence[str]) -> None:
-    """Refuses a flag beside a format that has no place for what it asks for, of ``--also`` too."""
+    """Refuses a flag beside a format that cannot show it; formats of ``--also`` count too."""
     for each in (chosen, *(other for other, _ in _others())):
         if each not in formats:
             raise click.UsageError(f"{flag} is not said in {each}, but in {', '.join(formats)}")
@@ -144,14 +153,14 @@ def write(text: str, output: str | None, *, color: bool = False) -> None:
         with whole(output) as path:
             path.write_text(text, encoding="utf-8", newline="\n")
         return
-    # Python has none where it is closed (`>&-`)
+    # sys.stdout is None where the shell closed it (`>&-`)
     stream = answers()
     if not stream:
         raise ConfigError("cannot write the answer: stdout is closed")
     try:
         click.echo(_encodable(text, stream.encoding), stream, nl=False, color=color)
     except BrokenPipeError:
-        # the reader has gone (`| head`): silence, and what a shell says of a process so ended
+        # the reader has gone (`| head`): no message, and the exit code of SIGPIPE
         leave()
         raise SystemExit(128 + 13) from None
 
@@ -164,7 +173,7 @@ def tell(line: str) -> None:
 
 
 def leave() -> None:
-    """Gives up a stdout that takes no more, and what is left for it."""
+    """Closes a stdout that takes no more output, and drops the rest."""
     stream = answers()
     if stream:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
@@ -177,7 +186,7 @@ def _columns() -> int:
 
 
 def _encodable(text: str, encoding: str | None) -> str:
-    """The text with signs in place of what the encoding lacks."""
+    """The text with ASCII signs for characters that the encoding lacks."""
     encoding = encoding or "ascii"
     try:
         text.encode(encoding)

@@ -119,26 +119,17 @@ _FLAGS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
     ],
 )
 @click.pass_context
-def command(
-    ctx: click.Context,
-    /,
-    model: str | None,
-    model_option: str | None,
-    format: str | None,
-    as_json: bool,
-    output: str | None,
-    **_: object,
-) -> int:
+def command(ctx: click.Context, /, **_: object) -> int:
     """Time, cost and memory of a training run.
 
     Nothing fits, or nothing keeps the deadline: exit 1.
     """
-    name, flags = one_model(model, model_option), given(ctx)
+    name, flags = one_model(ctx), given(ctx)
     for flag in ("samples", "gpu"):
         if flag not in flags:
             raise click.UsageError(f"no --{flag} given")
     if "gpus" in flags:
         tell("note: --gpus is called --node-size; --cards is how many there are in all")
     planned = plan(name, **flags)
-    emit(planned, format, as_json, output)
+    emit(planned)
     return 0 if planned.ok else 1

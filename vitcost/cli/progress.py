@@ -1,4 +1,4 @@
-"""A progress bar on stderr, for what takes longer than a second."""
+"""A progress bar on stderr, for work that takes longer than a second."""
 
 import sys
 from collections.abc import Callable, Iterator

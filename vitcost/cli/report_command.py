@@ -13,7 +13,7 @@ from vitcost.cli.options import (
     one_model,
     scenario_options,
 )
-from vitcost.cli.output import chosen_format, emit, said_in
+from vitcost.cli.output import asked_format, emit, said_in
 from vitcost.costs.report import report
 
 __all__ = ["command"]
@@ -45,34 +45,24 @@ vitcost report vit_base_patch16_224 --check
     ],
 )
 @click.pass_context
-def command(
-    ctx: click.Context,
-    /,
-    model: str | None,
-    model_option: str | None,
-    check: bool,
-    format: str | None,
-    as_json: bool,
-    output: str | None,
-    **_: object,
-) -> int:
-    """One page: parameters, FLOPs, bytes moved, memory, time.
+def command(ctx: click.Context, /, check: bool, **_: object) -> int:
+    """One page: parameters, FLOPs, memory traffic, memory, time.
 
     MODEL is a name (`vitcost models` lists them); any field of it can be overridden.
     """
-    name = one_model(model, model_option)
+    name = one_model(ctx)
     if check:
         said_in(
             "--check",
-            chosen_format(format, as_json, output),
+            asked_format(),
             ("table", "json", "markdown", "html", "latex", "github", "junit", "sarif"),
         )
     reported = report(name, **given(ctx))
     if not check:
-        emit(reported, format, as_json, output)
+        emit(reported)
         return 0
     from vitcost.cli.check_command import CheckedReport, checked
 
     verdict = checked([reported.model], batch=reported.scenario.batch)
-    emit(CheckedReport(reported, verdict), format, as_json, output)
+    emit(CheckedReport(reported, verdict))
     return 0 if verdict.ok else 1

@@ -83,24 +83,15 @@ _FLAGS: tuple[tuple[list[str], str, str, dict[str, Any]], ...] = (
     ],
 )
 @click.pass_context
-def command(
-    ctx: click.Context,
-    /,
-    model: str | None,
-    model_option: str | None,
-    format: str | None,
-    as_json: bool,
-    output: str | None,
-    **_: object,
-) -> int:
+def command(ctx: click.Context, /, **_: object) -> int:
     """How many cards answer a rate of images, and at what cost.
 
     The batch of each card keeps --slo at the high end of its time's band. The cheapest card is
     first. No card does: exit 1.
     """
-    name, flags = one_model(model, model_option), given(ctx)
+    name, flags = one_model(ctx), given(ctx)
     if "rate" not in flags:
         raise click.UsageError("no --rate given, such as --rate 5000/s")
     served = serve(name, **flags)
-    emit(served, format, as_json, output)
+    emit(served)
     return 0 if served.ok else 1

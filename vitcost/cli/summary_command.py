@@ -33,19 +33,12 @@ vitcost summary vit_base_patch16_224 -o summary.txt
     ],
 )
 @click.pass_context
-def command(
-    ctx: click.Context,
-    /,
-    model: str | None,
-    model_option: str | None,
-    output: str | None,
-    **_: object,
-) -> int:
+def command(ctx: click.Context, /, output: str | None, **_: object) -> int:
     """The table of torchsummary, without torch.
 
     It is printed character for character. Parts that torchsummary leaves out are named on stderr.
     """
-    table = summarize(one_model(model, model_option), **given(ctx))
+    table = summarize(one_model(ctx), **given(ctx))
     write(table.text + "\n", output)
     for note in table.notes:
         tell(note)

@@ -1,4 +1,4 @@
-"""Reading help: the texts of ``vitcost help TOPIC``, from what the code declares."""
+"""The texts of ``vitcost help TOPIC``, made from the tables of the library."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from textwrap import wrap

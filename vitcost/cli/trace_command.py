@@ -52,9 +52,7 @@ def _lists() -> list[click.Parameter]:
     ],
 )
 @click.pass_context
-def command(
-    ctx: click.Context, /, model: str | None, model_option: str | None, file: str, **flags: Any
-) -> int:
+def command(ctx: click.Context, /, file: str, **flags: Any) -> int:
     """Traces a module into a file that needs no torch.
 
     Every command reads the file in place of a model, for the scenarios that it holds.
@@ -62,7 +60,7 @@ def command(
     MODEL is a factory, package.module:factory, or a name of timm without a formula. Each scenario
     is traced at batch 1, and at three batches that make every size a polynomial in the batch.
     """
-    name = one_model(model, model_option)
+    name = one_model(ctx)
     lists = [str(flags[flag]).split(",") for flag, _, _ in SWEPT]
     names = [flag for flag, _, _ in SWEPT]
     scenarios = [dict(zip(names, each, strict=True)) for each in product(*lists)]

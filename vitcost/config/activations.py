@@ -6,9 +6,9 @@ __all__ = ["ACTIVATIONS", "Activation"]
 
 
 class Activation(NamedTuple):
-    """``module`` is timm's class; ``kind`` the op that it is, empty where it is written out as more
-    than one; ``saves`` what autograd keeps of that: ``x`` what it reads, ``y`` what it writes.
-    ``classes`` are the torch modules that are read back as it, ``hidden_act`` transformers' names.
+    """``module`` is timm's class; ``kind`` its op, empty where the library writes it as several
+    ops; ``saves``: the tensor that autograd saves, ``x`` its input, ``y`` its output. ``classes``
+    are the torch modules of it, ``hidden_act`` transformers' names.
     """
 
     module: str

@@ -29,7 +29,7 @@ class Backbone(NamedTuple):
 
     @property
     def projected(self) -> bool:
-        """Whether a convolution brings the features to the width of the transformer."""
+        """Whether a convolution projects the features to the width of the transformer."""
         return self.kind in ("resnetv2", "resnet")
 
 
@@ -46,7 +46,7 @@ BACKBONES: Mapping[str, Backbone] = {
     "resnetv2_stem": Backbone("resnetv2", 64, (), (), (2, 2), _BIT),
     "resnetv2_26": Backbone("resnetv2", 64, _RESNET, (2, 2, 2, 2), (2, 2, 2, 2, 2), _BIT),
     "resnetv2_50": Backbone("resnetv2", 64, _RESNET, (3, 4, 6, 3), (2, 2, 2, 2, 2), _BIT),
-    # the last stage's blocks are moved into the one before it
+    # the blocks of the last stage are part of the stage before
     "resnetv2_50_s16": Backbone("resnetv2", 64, _RESNET[:3], (3, 4, 9), (2, 2, 2, 2), _BIT),
     "resnet26d": Backbone("resnet", 64, _RESNET, (2, 2, 2, 2), (2, 2, 2, 2, 2), _RESNET_D),
     "resnet50d": Backbone("resnet", 64, _RESNET, (3, 4, 6, 3), (2, 2, 2, 2, 2), _RESNET_D),

@@ -1,5 +1,4 @@
-"""Whose forward a model runs: the habits of a library's code that decide which tensors live, and
-how long.
+"""The library whose forward a model runs: its habits decide which tensors live, and how long.
 
 One model is the same formula in every library. Their forwards differ in what they have names for
 while other modules run, in the layout that an attention works on, and in what it computes in fp32.
@@ -90,11 +89,11 @@ SIZES = (
     "act_drop_rate=0.0",
 )  # fmt: skip
 _DROPS = ("pos_drop_rate", "proj_drop_rate", "act_drop_rate", "attn_drop_rate")
-# of configs that hold a model of torch.hub's too, whose projections are one
+# rows of configs that also hold a model of torch.hub, where q, k and v are one projection
 _HUB = ("floor_img_size", "qkv_fused", "interpolate_pos_encoding", "qkv_bias", "act_layer")
 
-# transformers' models: a model has a name for what it gives to its blocks, and a block for the
-# weights that its attention returns
+# transformers' models: the model's forward keeps a name for the input of its blocks, and a block
+# one for the weights that its attention returns
 _VIT = Code(
     "transformers 5.23, models/vit/modeling_vit.py, and those of deit, vit_mae and vit_msn",
     walks=True,
@@ -128,7 +127,7 @@ _BEIT = (
     "final_norm", "init_values", "mask_token", "drop_path_rate", "use_rel_pos_bias",
     "use_shared_rel_pos_bias",
 )  # fmt: skip
-# the last three are of a module whose layers are another's
+# the last three rows are modules that use the layers of another row
 _TORCHVISION = (
     "representation_size", "pos_drop_rate", "proj_drop_rate", "attn_drop_rate", "norm_layer",
     "head_bias", "patch_bias",
@@ -155,7 +154,8 @@ CODES: Mapping[str, Code] = {
         "torchvision 0.29, models/vision_transformer.py",
         attention="mha",
         walks=True,
-        # VisionTransformer names what it gives to its encoder, and the encoder what it gives on
+        # VisionTransformer keeps a name for the input of its encoder, and the encoder for its
+        # output
         holds=("joined", "placed"),
         fields=_TORCHVISION,
     ),

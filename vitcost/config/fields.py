@@ -54,7 +54,7 @@ def rate(help: str) -> Field:
 
 
 def choice(help: str, *choices: str) -> Field:
-    """A field for one of some words.
+    """A field that takes one of some words.
 
     >>> choice("how patches are read", "conv", "linear").choices
     ('conv', 'linear')
@@ -84,7 +84,7 @@ _OPTIONAL: Mapping[Any, Any] = {
 
 
 def checked(name: str, kind: Any, field: Field, value: Any) -> Any:
-    """The value as the field's type, or a ConfigError that says what is allowed.
+    """The value in the field's type, or a ``ConfigError`` with the allowed values.
 
     >>> checked("depth", int, Field("blocks", 1, 100), 12)
     12
@@ -156,7 +156,7 @@ def checked_ratio(name: str, value: float | None) -> float | None:
 
 
 def several(name: str, given: Any, *kinds: type) -> list[Any]:
-    """One thing of some kinds, or an iterable of them, as a list.
+    """A list of values of some types, from one value or from an iterable.
 
     >>> several("gpu", "t4", str), several("gpu", ("t4", "l4"), str)
     (['t4'], ['t4', 'l4'])
@@ -205,7 +205,7 @@ def as_python(value: Any) -> Any:
         return value
     if isinstance(value, str):
         return str.__str__(value)
-    # a single number, and no array of several
+    # a single number, not an array
     if kind.__module__ in ("numpy", "torch") and getattr(value, "shape", None) == ():
         return value.item()
     return value

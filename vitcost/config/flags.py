@@ -21,7 +21,7 @@ __all__ = [
     "trained_aside",
 ]
 
-# a flag is of a forward pass and a training step alike, of a step alone, or of a time alone
+# a flag changes a forward pass and a training step, a step alone, or a time alone
 _BOTH, _STEP, _TIME = "both", "training", "time"
 FLAGS: Mapping[str, str] = {
     "batch": _BOTH,
@@ -65,7 +65,7 @@ class Takes(NamedTuple):
     beside_infer: str
 
 
-# budget and explain are no rows: their answer has the training quantities whatever the mode is
+# budget and explain have no row, since their answers have training quantities in every mode
 TAKES: Mapping[str, Takes] = {
     "report": Takes("card", "training quantities"),
     "compare": Takes("card", "training quantities"),
@@ -120,8 +120,8 @@ def mode_of(command: str, given: Mapping[str, object]) -> dict[str, str]:
 
 
 def check_layout(config: object, scenario: Scenario) -> None:
-    """Refuses what a layout changes and no formula knows: convolutions in channels-last keep other
-    copies than those in rows, while a patch embedding keeps the same bytes in both.
+    """Refuses a layout whose bytes no formula knows: a convolutional backbone keeps other copies in
+    channels last, while a patch embedding keeps the same bytes in both layouts.
 
     >>> from vitcost.zoo import resolve
     >>> check_layout(resolve("vit_base_patch16_224").config, Scenario(layout="nhwc"))

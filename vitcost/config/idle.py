@@ -43,7 +43,7 @@ SCENARIO: tuple[Idle, ...] = (
         ("compile", "layout", "software"),
         _REPORTS,
         "no card is named",
-        "only a time depends on it; bytes are of eager kernels, in either layout",
+        "the flag changes a time alone; bytes are those of eager kernels, in either layout",
         ("gpu",),
         lambda asked: not asked.get("gpu"),
     ),
@@ -97,7 +97,7 @@ SCENARIO: tuple[Idle, ...] = (
         ("buckets",),
         (*_REPORTS, "fit", "plan"),
         "recipe is not torch",
-        "the bytes of a recipe are what its account says",
+        "the recipe's published account gives the bytes",
         ("recipe",),
         lambda asked: asked["recipe"] != "torch",
     ),
@@ -105,7 +105,7 @@ SCENARIO: tuple[Idle, ...] = (
         ("ranks",),
         ("fit",),
         "the mode is infer",
-        "each rank runs a batch of its own, and divides nothing",
+        "each rank runs its own batch, and divides no tensor",
         ("mode",),
         lambda asked: asked["mode"] == "infer",
     ),
@@ -113,13 +113,13 @@ SCENARIO: tuple[Idle, ...] = (
         ("mode",),
         _REPORTS,
         "no card is named, and a forward pass moves the same bytes in both modes",
-        "memory is shown for both",
+        "the page shows the memory of both modes",
     ),
     Idle(
         ("batch",),
         ("fit",),
         "the verdict on the batch is the same",
-        "the largest batch does not depend on the one that is wanted",
+        "the largest batch does not depend on the wanted one",
     ),
     Idle(
         ("attention",),
@@ -131,19 +131,19 @@ SCENARIO: tuple[Idle, ...] = (
         ("attention",),
         _MEMORY,
         "a module that is traced calls no scaled_dot_product_attention",
-        "its own products are what runs",
+        "the module runs its own products",
     ),
     Idle(
         ("attention",),
         ("fit", "compare", "plan", "serve"),
         "the peak lies outside of attention",
-        "no tensor of a kernel is alive there",
+        "no tensor of an attention kernel is alive at the peak",
     ),
     Idle(
         ("optimizer",),
         _MEMORY,
         "the optimizer keeps and allocates the bytes of the default one",
-        "they are two names of one walk over the parameters, or differ in arithmetic alone",
+        "both walk over the parameters in the same way, and differ in arithmetic alone",
     ),
     Idle(
         ("optimizer",),
@@ -155,7 +155,7 @@ SCENARIO: tuple[Idle, ...] = (
         ("accumulate", "zero_grad"),
         _MEMORY,
         "the peak lies in the optimizer's step",
-        "the gradients of all parameters are there in any case",
+        "the gradients of all parameters exist then in any case",
     ),
     Idle(
         ("buckets",),
@@ -173,19 +173,19 @@ SCENARIO: tuple[Idle, ...] = (
         ("accumulate", "zero_grad"),
         _MEMORY,
         "no exact peak is known",
-        "nothing but the peak depends on it",
+        "the flag changes the peak alone",
     ),
     Idle(
         ("ema", "ema_dtype", "ema_device", "ranks", "buckets"),
         ("compare",),
         "no exact peak is known",
-        "its bytes are in train_memory alone",
+        "the flag's bytes are in train_memory alone",
     ),
     Idle(
         ("layout", "software"),
         (*_REPORTS, "plan", "serve"),
-        "the time rests on no measurement of the card",
-        "a data sheet, and the mean of other cards, are of no layout and no version of torch",
+        "no measurement of the card is behind the time",
+        "a data sheet and the mean of other cards know neither layout nor version of torch",
     ),
     Idle(
         ("layout", "software"),
@@ -197,7 +197,7 @@ SCENARIO: tuple[Idle, ...] = (
         ("precision",),
         ("serve",),
         "auto is bf16 or fp16 on every card, and the other or the same is asked for",
-        "both are of two bytes, and their products of one peak",
+        "both types have two bytes and the same peak",
     ),
     Idle(
         ("layout", "software"),
@@ -209,7 +209,7 @@ SCENARIO: tuple[Idle, ...] = (
         ("layout",),
         ("calibrate",),
         "always",
-        "it names the setup whose times take the constants",
+        "the layout names the setup of the times that get the constants",
     ),
 )
 
@@ -217,8 +217,8 @@ FIELDS: tuple[Idle, ...] = (
     Idle(
         _RATES,
         _MODELS,
-        "there is one before and behind",
-        "a rate above 0 makes a layer, and its amount is a number that the layer multiplies with",
+        "the layer is there before and after the change",
+        "a rate above 0 adds a layer, and its amount is a factor in that layer",
     ),
     Idle(("qk_scale",), _MODELS, "always", "scores are multiplied by one number or another"),
     Idle(
@@ -267,13 +267,13 @@ FIELDS: tuple[Idle, ...] = (
         ("family",),
         _MODELS,
         "the two of open_clip.bidirectional are exchanged, or the two of transformers",
-        "it names the modules, and the buffers are the same",
+        "the family names the modules, and the buffers are the same",
     ),
     Idle(
         ("code",),
         _MODELS,
         "a step peaks behind its forward pass",
-        "the tensors that a forward has names for are gone by then",
+        "the tensors that a forward's names hold are freed by then",
     ),
     Idle(
         ("code",),
@@ -285,7 +285,7 @@ FIELDS: tuple[Idle, ...] = (
         ("attn_only_layer_scale",),
         _MODELS,
         "init_values is none",
-        "there is no layer scale to leave out",
+        "no layer scale exists to leave out",
     ),
     Idle(
         ("attn_pool_num_heads", "attn_pool_mlp_dim", "attn_pool_mlp_ratio"),
@@ -309,7 +309,7 @@ FIELDS: tuple[Idle, ...] = (
         ("fc_norm", "final_norm", "patch_bias"),
         _MODELS,
         "the rules of model_class give the same",
-        "the field is what it would be",
+        "the rule gives the same value",
     ),
     Idle(
         ("no_embed_class",),
@@ -339,7 +339,7 @@ FIELDS: tuple[Idle, ...] = (
         ("swiglu_align_to",),
         _MODELS,
         "mlp_ratio is not given",
-        "a width that is given is not rounded",
+        "a given width is not rounded",
     ),
 )
 IDLE = (*SCENARIO, *FIELDS)

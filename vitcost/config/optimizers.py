@@ -14,8 +14,8 @@ Shape: TypeAlias = tuple[Size, ...]
 
 
 class Change(NamedTuple):
-    """A local of an optimizer's loop is given a storage of ``size`` bytes beside those that it had,
-    or, where there is no size, lets go all of them but the ``last`` ones."""
+    """An assignment in an optimizer's loop: a local gets a storage of ``size`` bytes beside the
+    ones that it holds, or, without a size, drops all but the ``last`` of them."""
 
     local: str
     size: Size | None = None
@@ -151,7 +151,7 @@ def _orthogonal(shape: Shape, e: int) -> Iterator[Change]:
             yield Change(local, last=1)
         yield Change("x", 2 * prod(shape))
         yield Change("x", last=1)
-    # the function returns the last X, and lets go the rest
+    # the function returns the last X, and the other tensors are freed
     for local in ("gram", "polynomial", "update"):
         yield Change(local)
     yield Change("update", 2 * prod(shape))

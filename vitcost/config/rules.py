@@ -20,7 +20,7 @@ _POOLS = {
 }
 
 
-# equal blocks are costed once, and each other one by itself, a hundredth of a second each
+# equal blocks are costed once; each block that differs costs a hundredth of a second
 MOST_CHANGES = 100
 
 
@@ -56,7 +56,7 @@ def _lacking(c: Config) -> Iterator[tuple[str, Any]]:
 
 
 def _any(answers: Iterable[Any]) -> Any:
-    """Whether one of them holds; of arrays, each."""
+    """Whether one of the conditions holds, element by element for arrays."""
     return reduce(lambda one, other: one | other, answers, False)
 
 

@@ -56,7 +56,7 @@ class Recipe(NamedTuple):
     gradients: int
     main_gradients: int
     moments: int
-    stages: int  # of ZeRO that it has
+    stages: int  # the ZeRO stages that the recipe has
     source: str
 
 
@@ -134,12 +134,12 @@ HELP = {
     "bf16 or fp16, gradients summed in fp32 or in that",
     "buckets": "what DistributedDataParallel reduces: copies of the gradients, or what these view",
     "ema": "moving averages: so many copies of the model are kept",
-    "ema_dtype": "the type that they are kept in; model: that of the weights",
-    "ema_device": "where they are kept: beside the model, or in the memory of the CPU",
-    "optimizer_in_backward": "each parameter is updated as soon as its gradient is there, which is "
-    "let go then: torch's recipe of a hook behind each gradient",
+    "ema_dtype": "the type of the averages; model: that of the weights",
+    "ema_device": "the place of the averages: beside the model, or in the memory of the CPU",
+    "optimizer_in_backward": "each parameter is updated as soon as its gradient exists, which is "
+    "freed then: torch's recipe of a hook behind each gradient",
     "accumulate": "batches of a step; their gradients are added up before the optimizer steps",
-    "zero_grad": "what it sets gradients to: none gives their memory back until the next backward",
+    "zero_grad": "the value that it sets gradients to: none frees them until the next backward",
 }
 
 
@@ -211,7 +211,9 @@ class Scenario:
 
     def _check_ranges(self) -> None:
         if self.precision == "tf32" and self.platform == "cpu":
-            raise ConfigError("precision tf32 is of a card's matrix units; a CPU computes fp32")
+            raise ConfigError(
+                "precision tf32 needs a card's matrix units, and the platform is cpu: use fp32"
+            )
         if self.ema_device == "cpu" == self.platform:
             raise ConfigError("ema_device cpu is beside the model on platform cpu: leave it out")
         for name, (least, most) in _RANGES.items():
@@ -220,15 +222,15 @@ class Scenario:
                 raise ConfigError(f"{name} must be from {least:,} to {most:,}, got {shown(given)}")
         if self.zero and self.ranks == 1:
             raise ConfigError(
-                f"zero {self.zero} divides states among ranks, and there is 1 of them"
+                f"zero {self.zero} divides states among ranks: give ranks above 1, got 1"
             )
         if self.policy != "none" and not (
             self.zero > 1 and self.recipe == "torch" and PRECISIONS[self.precision].engine == "half"
         ):
             raise ConfigError(
-                f"policy {self.policy} is of fully_shard: it needs zero 2 or 3, recipe torch, and "
-                f"precision bf16 or fp16, in which gathered weights are; got zero {self.zero}, "
-                f"recipe {self.recipe}, precision {self.precision}"
+                f"policy {self.policy} is a setting of fully_shard: it needs zero 2 or 3, recipe "
+                "torch, and precision bf16 or fp16, the type of gathered weights; got zero "
+                f"{self.zero}, recipe {self.recipe}, precision {self.precision}"
             )
         if self.optimizer_in_backward:
             self._check_gradients_go()
@@ -250,7 +252,8 @@ class Scenario:
     def of(
         cls, *, precision: str | None = None, optimizer: str | None = None, **flags: Any
     ) -> "Scenario":
-        """A scenario from flags; a recipe decides what is left open and contradicts the rest."""
+        """A scenario from flags. A recipe sets flags that are not given, and refuses others than
+        its own."""
         precision, optimizer = (
             cast("str | None", value(name, given))
             for name, given in (("precision", precision), ("optimizer", optimizer))
@@ -273,8 +276,8 @@ class Scenario:
         )
 
     def added_to(self, flags: Mapping[str, Any]) -> "Scenario":
-        """The scenario of a module that has flags of its own: a flag that is left at its default
-        is the module's, one that says something else contradicts it.
+        """The scenario of a module that fixes some flags: a flag at its default takes the module's
+        value, and a flag with another value is refused.
 
         >>> Scenario(batch=8).added_to({"checkpointing": "block"}).checkpointing
         'block'
@@ -295,7 +298,7 @@ class Scenario:
 
     @property
     def sharded_in_fp32(self) -> bool:
-        """Whether a step's weights are computed with in another type than they are kept in."""
+        """Whether a step computes with weights in another type than their stored one."""
         return self.policy != "none" and self.mode == "train"
 
     @property
@@ -310,7 +313,7 @@ class Scenario:
 
     @property
     def regions(self) -> tuple[str, int]:
-        """The engine's pass for its checkpointing, and how many layers that is of."""
+        """The name of the engine's checkpointing pass, and its number of layers."""
         return _checkpointing(self.checkpointing)
 
     @property
@@ -320,14 +323,15 @@ class Scenario:
 
     @property
     def counts_layers(self) -> bool:
-        """Whether layers are counted off, so that every depth runs in another way."""
+        """Whether a flag counts layers (``every:2``), so that every depth is a structure of its
+        own."""
         regions, layers = self.regions
         ends = ("first", "last")
         return layers > 1 or regions in ends or self.frozen[0] in ends
 
     @property
     def frozen(self) -> tuple[str, int]:
-        """The engine's pass for what does not train, and how many layers it counts off."""
+        """The name of the engine's pass that freezes parameters, and its number of layers."""
         return _frozen(self.freeze)
 
 
@@ -344,8 +348,8 @@ def torch_version(text: str) -> tuple[int, int] | None:
     minor = rest.partition(".")[0]
     if not (major.isdecimal() and minor.isdecimal() and len(text) < 40):
         raise ConfigError(
-            f"a version of torch is like 2.9 or 2.4.0, an engine one of {', '.join(ENGINES)}; "
-            f"got {text!r:.80}"
+            "software must be a version of torch, such as 2.9 or 2.4.0, or one of "
+            f"{', '.join(ENGINES)}; got {text!r:.80}"
         )
     return int(major), int(minor)
 

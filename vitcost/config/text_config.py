@@ -84,7 +84,8 @@ class TextConfig:
             )
         if self.seq_len > self.context_length:
             raise ConfigError(
-                f"seq_len {self.seq_len:,} is more than the context_length {self.context_length:,}"
+                f"seq_len must be at most {self.context_length:,}, the context_length; got "
+                f"{self.seq_len:,}"
             )
         if (self.head in ("lm", "none")) != (self.projection_dim == 0):
             raise ConfigError(
@@ -197,10 +198,9 @@ def tower_of(config: ClipConfig, tower: str) -> ViTConfig | TextConfig:
 def configure_text(
     base: TextConfig | ClipConfig, name: str = "NAME", **overrides: Any
 ) -> TextConfig | ClipConfig:
-    """A config with fields put on top; of two towers those of the image tower, and of the text
-    tower those that it alone has. ``name`` is what the model is called.
-
-    Raises ``UnknownName`` for a field that it has not, ``ConfigError`` for one of a single tower.
+    """A config with fields put on top. In a model of two towers a field belongs to the image tower,
+    or to the text tower if only that has it. ``name`` is the model's name for messages. Raises
+    ``UnknownName`` for an unknown field, ``ConfigError`` for a field of a single tower.
 
     >>> configure_text(TextConfig(), depth=6).depth
     6
@@ -230,7 +230,8 @@ def configure_text(
 
 
 def _replaced(base: TextConfig, overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields that an override changes too: a ratio the width, a context the tokens that fill it."""
+    """Fields that follow an override: a width follows its ratio, the tokens of a text its
+    context."""
     replaced: dict[str, Any] = {}
     if "mlp_ratio" in overrides:
         replaced["mlp_dim"] = 0

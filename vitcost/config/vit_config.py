@@ -57,7 +57,9 @@ class ViTConfig:
     model_class: Annotated[
         str, choice("the timm class it follows", "VisionTransformer", "Eva", "Beit")
     ] = "VisionTransformer"
-    code: Annotated[str, choice("whose forward it runs: what lives in memory", *CODES)] = "timm"
+    code: Annotated[
+        str, choice("the library whose forward runs, which decides what lives in memory", *CODES)
+    ] = "timm"
 
     # image and patches
     img_size: Annotated[Pair, size("image side that it is built for, N or HxW")] = (224, 224)
@@ -96,7 +98,7 @@ class ViTConfig:
     no_embed_class: Annotated[bool, Field("position embedding of the patches alone")] = False
     no_embed_reg: Annotated[bool, Field("position embedding of all but the registers")] = False
     mask_token: Annotated[bool, Field("mask token, which whole images do not use")] = False
-    mask_ratio: Annotated[float, rate("share of the patches that the blocks do not see")] = 0.0
+    mask_ratio: Annotated[float, rate("share of the patches that the blocks leave out")] = 0.0
     rope_type: Annotated[
         str, choice("rotary position embedding", "none", "cat", "dinov3", "mixed", "mrope")
     ] = "none"

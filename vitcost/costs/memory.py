@@ -1,4 +1,4 @@
-"""Memory in bytes: weights, what is alive in inference, the parts of a training step, its peak.
+"""Memory in bytes: weights, the live tensors of inference, the parts of a training step, its peak.
 
 All are bytes of tensors: no workspace of kernels, rounding of blocks, context of a card.
 """
@@ -39,7 +39,7 @@ __all__ = [
 
 # bytes of a class index
 _INDEX = 8
-_NO_STEP = "a step in which nothing trains has no backward pass"
+_NO_STEP = "no parameter trains, so the step has no backward pass"
 
 
 def inference(run: Workload, activations_bytes: Size | None = None) -> Inference:
@@ -79,7 +79,7 @@ def training(
     rank: int | None = None,
     parallel: TensorParallel = ALONE,
 ) -> Training:
-    """A training step of a model on one rank: model states, what autograd holds, the peak.
+    """A training step of a model on one rank: model states, tensors saved for backward, the peak.
 
     ``batch`` is in place of the scenario's, that of each rank. ``rank`` counts from 0; None is the
     one that holds the most. ``scenario`` says how many there are (``ranks``) and what they divide
@@ -114,14 +114,14 @@ def step(run: Workload, *, rank: int | None = None) -> Training:
     (True, 8730708904, 'backward of blocks.11.mlp.fc2')
     """
     if run.no_step:
-        # no activations are known, which is not none
+        # None: the activations are not known, which is not 0
         return states(run, None, rank=rank)._replace(missing=run.no_step)
     saved = run.rows().cost.saved_bytes + loss_bytes(run)
     return with_peak(states(run, saved, rank=rank), run, rank=rank)
 
 
 def states(run: Workload, saved_bytes: Size | None, *, rank: int | None = None) -> Training:
-    """Model states of the scenario's recipe on one rank, and what autograd holds after the loss.
+    """Model states of the scenario's recipe on one rank, and the bytes saved for backward.
 
     A parameter that does not train has no gradient and no state. torch's optimizers keep a step
     counter for each tensor. ``rank`` as in ``training``.
@@ -223,13 +223,13 @@ def step_peak(
     around = _lasting(memory, run, _kept(memory, run, lambda one: one.step(in_place)))
     peak = _higher(top, around, optimizing(top.left, run, rank))
     if peak.look is None and OPTIMIZERS[scenario.optimizer].step == "compiled":
-        raise NotCovered(f"what the compiled step of {scenario.optimizer} allocates")
+        raise NotCovered(f"the bytes that the compiled step of {scenario.optimizer} allocates")
     return peak
 
 
 def step_bound(memory: Training, run: Workload, *, rank: int | None = None) -> StepPeak:
-    """No less than the peak of a steady training step, for every model and every recipe:
-    ``vitcost.costs.bounded`` says what it assumes. Where the peak is known the bound lies above it.
+    """An upper bound of the peak of a steady training step, for every model and every recipe;
+    ``vitcost.costs.bounded`` lists its assumptions. The bound is above every known peak.
 
     >>> from vitcost.zoo import resolve
     >>> base = workload(resolve("vit_base_patch16_224").config, Scenario(batch=64, mode="train"))
@@ -238,8 +238,8 @@ def step_bound(memory: Training, run: Workload, *, rank: int | None = None) -> S
     ('exact', True)
     """
     scenario, sizes = run.scenario, run.sizes
-    # of each vector of scores a class index, or else a number for each and its loss: torch's
-    # squared error writes them where the mean is then put
+    # targets of a bound: a class index for each vector of scores, or a number for each score and
+    # its loss, as for torch's squared error
     targets = sum(
         _INDEX * numel(t.axes[:-1], sizes) + 2 * 4 * numel(t.axes, sizes) for t in run.outputs
     )
@@ -247,13 +247,13 @@ def step_bound(memory: Training, run: Workload, *, rank: int | None = None) -> S
     around = _lasting(memory, run, _kept(memory, run, lambda one: one.bounding()), targets)
     left = top.left
     if scenario.recipe == "torch" and scenario.zero > 1:
-        # shards, where those are not among what lasts
+        # shards of gradients, unless they outlive the step
         left = left._replace(gradients=memory.gradients_bytes - around.gradients_bytes)
     return _higher(top, around, optimizing(left, run, rank))
 
 
 def _higher(top: live.Peak, around: PeakParts, last: live.Live) -> StepPeak:
-    """The peak of the passes, or that of the optimizer's step."""
+    """The higher peak of the passes and of the optimizer's step."""
     most = largest(top.peak_bytes, last.total)
     if not isinstance(most, int):
         return StepPeak(sum(around) + most, "", None)
@@ -288,7 +288,7 @@ def moment(memory: Training, run: Workload, look: int | None) -> PeakParts:
 
 
 def lasting(memory: Training, run: Workload) -> PeakParts:
-    """The bytes that outlive a step whose peak is known: weights, states, the batch.
+    """The bytes that outlive a step with an exact peak: weights, states, the batch.
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.zoo import resolve

@@ -58,8 +58,8 @@ class PeakParts(NamedTuple):
 
 
 class StepPeak(NamedTuple):
-    """The most bytes in memory during a step, where that is, and what they are: of arrays and
-    symbols there is no single place."""
+    """The most bytes in memory during a step, their place and their parts; sizes that are arrays or
+    symbols have no single place."""
 
     total_bytes: Size
     at: str
@@ -70,8 +70,9 @@ class StepPeak(NamedTuple):
 class Training(NamedTuple):
     """A training step by the parts of a recipe, and its peak.
 
-    Of several ranks it is what one of them needs. ``ema_bytes`` are copies of the module that
-    hold averages, and ``buckets_bytes`` copies of the gradients that data-parallel ranks reduce.
+    With several ranks the bytes are those of one of them. ``ema_bytes`` are copies of the module
+    that hold averages, and ``buckets_bytes`` copies of the gradients that data-parallel ranks
+    reduce.
     ``peak_is`` says whether the peak is ``exact`` or ``bounded``, which no step exceeds. Of a bound
     ``missing`` says why no exact peak is known, and ``assumed`` under which assumptions it is one;
     where there is no step to speak of the peak is None, and ``missing`` says why.
@@ -80,7 +81,7 @@ class Training(NamedTuple):
     weights_bytes: Size
     gradients_bytes: Size
     optimizer_bytes: Size
-    saved_activations_bytes: Size | None  # None: there is no step to speak of
+    saved_activations_bytes: Size | None  # None: the model has no step
     ema_bytes: Size = 0
     buckets_bytes: Size = 0
     peak_bytes: Size | None = None

@@ -62,12 +62,12 @@ def models(query: str = "") -> Models:
 
 
 def matching(query: str = "") -> list[str]:
-    """The names alone, without what the models cost.
+    """The names that a query matches, without costs. Raises ``UnknownName`` where none does.
 
     >>> matching("VIT_huge_patch14_224")
     ['vit_huge_patch14_224', 'vit_huge_patch14_224_in21k']
     """
-    # no name is as long as a thousand letters are
+    # no name has a thousand letters
     patterns = [f"*{word}*" for word in query[:_MOST_LETTERS].lower().split()]
     known = sorted({*names(), *digests.entries(), *digests.refused()})
     matched = [

@@ -46,7 +46,7 @@ __all__ = [
 _RUNS = ("flops", "pointwise")
 _ALIVE = ("params", "saved_bytes")
 _TRAINING = "memory.training."
-# flags of a scenario that decide which kernels run, and what of a step there is besides
+# flags of a scenario that choose kernels, and flags that add parts to a step
 _RUN_FLAGS = ("batch", "precision", "platform", "attention")
 _PASS_FLAGS = ("checkpointing", "freeze", "lora", "lora_layers")
 _STEP_FLAGS = (*_RUN_FLAGS, *_PASS_FLAGS)
@@ -63,11 +63,11 @@ _PEAK_FLAGS = (
 _STATE_FLAGS = ("batch", "precision", "freeze", "lora", "lora_layers", "recipe")
 _NARAYANAN = "Narayanan et al. 2021, arXiv 2104.04473"
 _ALLOCATED = (
-    "a walk over the operations, {}: born where it is written, dead after its last reader "
-    "(torch 2.13, torch/csrc/autograd/engine.cpp)"
+    "a walk over the operations, {}: a tensor is allocated where it is written, and freed after "
+    "its last reader (torch 2.13, torch/csrc/autograd/engine.cpp)"
 )
 _STATES = (
-    "a parameter that trains has them: Rajbhandari et al. 2020, arXiv 1910.02054, section 3.1; "
+    "of every parameter that trains: Rajbhandari et al. 2020, arXiv 1910.02054, section 3.1; "
     "bytes of each by the recipe and torch.optim"
 )
 
@@ -92,7 +92,7 @@ _TABLE: Mapping[str, Quantity] = {
     "tokens": Quantity(
         "tokens", "count", (),
         Formula(
-            "tokens", (), "tokens of an image, or of a text",
+            "tokens", (), "tokens of an image or a text",
             "one a patch, and the tokens before them: Dosovitskiy et al. 2021, arXiv 2010.11929, "
             "section 3.1",
         ),
@@ -142,7 +142,7 @@ _TABLE: Mapping[str, Quantity] = {
         Formula(
             "cost", ("executed_flops", "executed_backward_flops"),
             "FLOPs that a forward and a backward pass execute",
-            "those of the definition, and what is computed again: by a fused attention in its "
+            "FLOPs of the definition, and recomputation: by a fused attention in its "
             "backward (Dao et al. 2022, arXiv 2205.14135), in checkpointed regions (Chen et al. "
             "2016, arXiv 1604.06174)",
             _STEP_FLAGS,
@@ -177,7 +177,7 @@ _TABLE: Mapping[str, Quantity] = {
         "bytes_moved.forward", "bytes", ("params", "flops", "pointwise"),
         Formula(
             "cost", ("moved_bytes",), "bytes read and written by a forward pass",
-            "everything that an operation reads and writes, parameters included, nothing from a "
+            "all tensors that an operation reads and writes, parameters included, nothing from a "
             "cache: Williams et al. 2009, doi 10.1145/1498765.1498785",
             ("mode", *_STEP_FLAGS),
         ),
@@ -226,7 +226,7 @@ _TABLE: Mapping[str, Quantity] = {
         _TRAINING + "peak_bytes", "bytes", _ALIVE,
         Formula(
             "peak", (), "bytes of tensors at the peak of a training step",
-            f"{_ALLOCATED.format('backward included')}; what is kept: Korthikanti et al. 2022, "
+            f"{_ALLOCATED.format('backward included')}; saved tensors: Korthikanti et al. 2022, "
             "arXiv 2205.05198",
             _PEAK_FLAGS,
         ),
@@ -254,7 +254,8 @@ _TABLE: Mapping[str, Quantity] = {
             "Vaswani et al. 2017, arXiv 1706.03762, Table 1",
         ),
     ),
-    # of the slowest of the cards; a fit of measured constants, which no formula in sizes is
+    # the time of the slowest card; measured constants are in it, so that no formula in sizes gives
+    # it
     "step_time": Quantity("time", "seconds", _RUNS, None, OfTime(step_time)),
     "images_per_second": Quantity(
         "time", "rate", _RUNS, None, OfTime(images_per_second), more=True
@@ -335,19 +336,20 @@ def values(
 
 
 def check_terms(names: Iterable[str], cards: Iterable[str], terms: Terms) -> None:
-    """Refuses a quantity that needs a card, a price or samples, where it is not given; ``cards``
-    are those whose time is there.
+    """Refuses a quantity without the card, price or samples that it needs; ``cards`` are the cards
+    with a time. Raises ``NotCovered`` without a card, ``ConfigError`` without the others.
 
     >>> check_terms(["cost"], ["l4"], Terms({"l4": 2.0}))
     Traceback (most recent call last):
-    vitcost.errors.ConfigError: cost needs samples, the images of a run: give samples, such as 1.28M
+    vitcost.errors.ConfigError: cost needs samples, the number of images of a run: give samples,
+    such as 1.28M
     """
     cards = list(cards)
     for name in names:
         if name not in TIMED:
             continue
         if not cards:
-            raise NotCovered(f"{name} is of a card: give a gpu")
+            raise NotCovered(f"{name} is a quantity of a card: give a gpu")
         lacks = TIMED[name].lacks(terms, cards)
         if lacks:
             raise ConfigError(f"{name} needs {lacks}")
@@ -380,9 +382,9 @@ def _parsed(quantity: str, unit: str, text: str) -> Amount:
 
 
 def parse_limit(quantity: str, value: Any) -> Amount:
-    """A limit from its spelling: text with a unit, or a number of what has none, or of seconds.
+    """A limit from its spelling: text with a unit, or a bare number of seconds or of a count.
 
-    A number of bytes says its unit, since 24 is read as GiB by whoever writes it.
+    Bytes need a unit, since readers take 24 for GiB. Raises ``ConfigError`` for other values.
 
     >>> parse_limit("params", "86.6 M"), parse_limit("train_memory", "24 GiB")
     (86600000, 25769803776)

@@ -36,7 +36,7 @@ class Formula(NamedTuple):
     of: tuple[str, ...]
     unit: str  # the unit of its number, in words
     reference: str
-    flags: tuple[str, ...] = ("batch",)  # of a scenario that it depends on
+    flags: tuple[str, ...] = ("batch",)  # flags of a scenario that change it
     module: str = ""
 
 
@@ -108,8 +108,8 @@ def cost(step: Timed) -> Any:
 
 
 class OfTime(NamedTuple):
-    """How a quantity follows from the time of a step: by which of the functions above, from which
-    terms, and of which mode alone."""
+    """A quantity that follows from the time of a step: one of the functions above, its terms, and
+    the only mode that has it."""
 
     of: Callable[[Timed], Any]
     needs: tuple[str, ...] = ()  # price | samples
@@ -118,14 +118,14 @@ class OfTime(NamedTuple):
     def lacks(self, terms: Terms, cards: Iterable[str]) -> str:
         """The first term that is not given, in words; empty: none."""
         if "samples" in self.needs and terms.samples is None:
-            return "samples, the images of a run: give samples, such as 1.28M"
+            return "samples, the number of images of a run: give samples, such as 1.28M"
         for card in cards if "price" in self.needs else ():
             if card not in terms.prices:
                 return f"a price of {card}: give price, of a card and hour, such as 2.5 or 2.5/h"
         return ""
 
     def at(self, mode: str, card: str, seconds: Any, batch: Any, terms: Terms) -> Any:
-        """The quantity of a step; None: of another mode, or without a term."""
+        """The quantity of a step; None in another mode, or where a term is missing."""
         if self.mode not in ("", mode) or self.lacks(terms, (card,)):
             return None
         return self.of(Timed(seconds, batch, terms.prices.get(card), terms.samples))
@@ -176,6 +176,6 @@ class Quantity(NamedTuple):
         return number
 
     def worst(self, numbers: Iterable[Amount | None]) -> Amount | None:
-        """The largest, or the least where more is better; None: there is none."""
+        """The worst of some values: the largest, or the least where more is better."""
         known = [number for number in numbers if number is not None]
         return (min if self.more else max)(known) if known else None

@@ -91,7 +91,7 @@ def _states_of(shapes: Iterable[Shape], optimizer: Optimizer, e: int) -> int:
 
 
 def _by_tensor(optimizer: Optimizer) -> bool:
-    """Whether states are those of each tensor by its shape."""
+    """Whether the states of an optimizer depend on the shape of each tensor."""
     return optimizer.kept is not None or optimizer.rest != ""
 
 
@@ -143,7 +143,7 @@ def update_temporaries(run: Workload, rank: int | None) -> Size:
     optimizer = OPTIMIZERS[scenario.optimizer]
     rows = [optimizer, *([OPTIMIZERS[optimizer.rest]] if optimizer.rest else [])]
     most: Size = 0
-    # an optimizer of matrices, then the one of the rest
+    # an optimizer for matrices, then the optimizer of all other tensors
     for row in rows:
         most = largest(most, _allocated(row, optimizer, run, rank))
     return most
@@ -165,8 +165,8 @@ def _allocated(row: Optimizer, whole: Optimizer, run: Workload, rank: int | None
 
 
 def _updated(run: Workload, rank: int | None) -> Iterator[Shape]:
-    """The shapes of the tensors that a rank's optimizer updates, one after the other: the numbers
-    of elements alone where its own rows are cut."""
+    """The shapes of the tensors that a rank's optimizer updates, in order; a tensor that ranks
+    divide is a vector of the rank's elements."""
     if run.scenario.zero == 1:
         yield from _dealt(run, rank)
         return

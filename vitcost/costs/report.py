@@ -155,15 +155,15 @@ def with_times(reported: Report, gpu: "Gpus", **given: Any) -> Report:
 
 
 def check_cards(gpu: object, gpu_file: object, calibration: object, anchor: object) -> None:
-    """Refuses figures of a card where no card is named, whose time they are for.
+    """Refuses figures of a card where no card is named.
 
     >>> check_cards("l4", "cards.toml", (), ())
     >>> check_cards((), "cards.toml", (), ())
     Traceback (most recent call last):
-    vitcost.errors.ConfigError: anchor, calibration and gpu_file are for a time: give a gpu
+    vitcost.errors.ConfigError: anchor, calibration and gpu_file change a time: give a gpu
     """
     if not gpu and (gpu_file or calibration or anchor):
-        raise ConfigError("anchor, calibration and gpu_file are for a time: give a gpu")
+        raise ConfigError("anchor, calibration and gpu_file change a time: give a gpu")
 
 
 def tensors_on(

@@ -21,10 +21,10 @@ SCHEMA = "vitcost.report/1"
 
 
 class Flops(NamedTuple):
-    """FLOPs of the whole batch: of the definition, and as the scenario executes them."""
+    """FLOPs of the whole batch: by the definition, and as executed with recomputation."""
 
     forward: Size
-    backward: Size | None  # None: the model has no step under the scenario
+    backward: Size | None  # None: the model has no training step under the scenario
     forward_executed: Size
     backward_executed: Size | None
     pointwise_forward: Size | None  # None: an operator of a traced module has no rule
@@ -105,7 +105,7 @@ class Report(Result):
     trainable_params: Size
     torchsummary_params: Size | None
     flops: Flops
-    moved_bytes: Size | None  # None: as pointwise
+    moved_bytes: Size | None  # None: an operator without a rule, as for pointwise
     rule_of_thumb: RuleOfThumb
     inference: memory_types.Inference
     training: memory_types.Training
@@ -144,7 +144,7 @@ class Report(Result):
         >>> max(m.total_bytes for m in own.moments()) == own.training.peak_bytes
         True
         """
-        # a page that draws alone asks for them
+        # asked by pages with pictures alone
         from vitcost.costs.moments import moments
         from vitcost.engine.workload import workload
 

@@ -71,6 +71,6 @@ def _plot(
         "host"
     ]
     if without:
-        notes.append(f"no products, so no points: {', '.join(without)}")
+        notes.append(f"without matrix products, and so without a point: {', '.join(without)}")
     title = f"Roofline, {gpu}"
     return Plot(title, _X, _Y, tuple(points), (Line(f"the sheet of {gpu}", roof),), tuple(notes))

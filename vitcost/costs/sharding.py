@@ -1,4 +1,4 @@
-"""Data parallel ranks: which part of a model's parameters each of them holds.
+"""Data-parallel ranks: the part of a model's parameters that each rank holds.
 
 All functions count elements, for a list of parameters (``engine.parameters.parameters``) and the
 sizes of their axes; ``memory`` multiplies them with the bytes of a recipe. N ranks, Φ parameters.
@@ -38,8 +38,8 @@ __all__ = [
 class Share(NamedTuple):
     """Elements that one rank holds.
 
-    ``states`` are those that its optimizer updates, ``tensors`` how many tensors these are: the
-    states of each parameter and of each tensor.
+    ``states`` are the elements that its optimizer updates, and ``tensors`` the number of their
+    tensors, since some states belong to a tensor.
     """
 
     weights: Size
@@ -49,7 +49,7 @@ class Share(NamedTuple):
 
 
 def whole(parameters: Iterable[Parameter], sizes: Sizes) -> Share:
-    """Every rank has everything.
+    """Every rank holds all parameters: stage 0.
 
     >>> from vitcost.engine.lower import Mode, lower
     >>> from vitcost.engine.model import sizes_of, structure_of
@@ -71,7 +71,7 @@ def whole(parameters: Iterable[Parameter], sizes: Sizes) -> Share:
 def flat(share: Share, stage: int, ranks: Size) -> Share:
     """One vector in N equal parts, the last one filled up: ``⌈Φ/N⌉`` elements.
 
-    Stage 1 cuts what the optimizer updates, stage 2 gradients too, stage 3 weights too.
+    Stage 1 cuts optimizer states, stage 2 gradients too, stage 3 weights too.
 
     >>> flat(Share(10, 10, 10, 2), 2, 4)
     Share(weights=10, gradients=3, states=3, tensors=2)

@@ -32,7 +32,8 @@ STORAGES: Mapping[str, Storage] = {
 
 def stored_weights(run: Workload, storage: str) -> Size | None:
     """Weights stored for inference alone: the matrices of linear layers in fewer bits, with scales;
-    everything else stays as it is. None for groups of rows whose length is no integer.
+    everything else stays as it is. None for groups of rows whose length is no integer. Raises
+    ``ConfigError`` for a storage that is not in ``STORAGES``.
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.config.scenario import Scenario

@@ -40,7 +40,7 @@ class Call(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """The table as text, and what torchsummary does not say."""
+    """The table as text, and notes on the parts that torchsummary leaves out."""
 
     text: str
     notes: tuple[str, ...]
@@ -95,7 +95,7 @@ def summarize(model: Model, *, batch: int = -1, **overrides: Any) -> Summary:
 
 
 def covers(config: Config) -> bool:
-    """Whether the plain module tree expresses a config."""
+    """Whether a config is a plain ViT, whose module tree torchsummary's table shows."""
     return isinstance(config, ViTConfig) and not _odd(config)
 
 

@@ -22,9 +22,9 @@ class RuleOfThumb(NamedTuple):
     inference_bytes: Size  # 2Φ: half precision weights
     training_bytes: Size  # 20Φ: fp16 mixed precision with Adam
     saved_activations_bytes: Size | None = None
-    saved_activations_formula: str | None = None  # of a block: the published one, or less dropout
-    inference_error: float | None = None  # of all that inference holds
-    training_error: float | None = None  # of model states and saved activations
+    saved_activations_formula: str | None = None  # of a block: with dropout, or without
+    inference_error: float | None = None  # relative to all bytes of inference
+    training_error: float | None = None  # relative to states and saved bytes
     saved_activations_error: float | None = None
 
 
@@ -59,7 +59,7 @@ def compared(
     """
     rule = rule_of_thumb(params)
     if not isinstance(params, int):
-        # of arrays and symbols there is no single error
+        # arrays and symbols have no single error
         return rule
     rule = rule._replace(
         inference_error=off_by(rule.inference_bytes, inference),
@@ -81,12 +81,12 @@ def compared(
 
 
 def off_by(rule: Size | None, exact: Size | None) -> float | None:
-    """By which share a rule is above what is exact, or below.
+    """The share by which a rule is above the exact bytes; negative below.
 
     >>> off_by(20, 16), off_by(None, 16)
     (0.25, None)
     """
-    # a sweep reports on letters, of which no share is asked
+    # a sweep reports on symbols, and asks for no share
     if not isinstance(rule, int) or not isinstance(exact, int) or not exact:
         return None
     return rule / exact - 1

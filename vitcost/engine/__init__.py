@@ -1,1 +1,1 @@
-"""The engine: ops over named axes, the layers of a ViT, and what they cost."""
+"""The engine: ops over named axes, the layers of a ViT, and their costs."""

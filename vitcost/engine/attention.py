@@ -40,8 +40,8 @@ class Outer(NamedTuple):
 
     rope: Tensor | None = None  # sines and cosines
     bias: Tensor | None = None  # added to the scores
-    pairs: Tensor | None = None  # the index that biases are found by, where it is no buffer
-    causal: Tensor | None = None  # added to those of plain products alone
+    pairs: Tensor | None = None  # the index of biases, where no buffer has it
+    causal: Tensor | None = None  # added to the scores of plain products alone
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
@@ -97,7 +97,7 @@ def _self_attention(c: Structure, m: Module, x: Tensor, span: Span, outer: Outer
     q, k, v = _project(c, m, x, span)
     if c.qk_norm:
         given, q, k = q, norm(c.norm, m, "q_norm", q), norm(c.norm, m, "k_norm", k)
-        # both have their names once both are normed
+        # `q, k = q_norm(q), k_norm(k)` rebinds both at once: the old q lives until k is normed
         m.hold_through(given)
     if outer.rope is not None and c.code.turns_both:
         q, k = rotate_both(c, m, q, k, outer.rope)
@@ -179,9 +179,8 @@ def weigh(
 
 
 def _adjacent(c: Structure, m: Module, x: Tensor, like: Tensor | None = None) -> Tensor:
-    """An operand of a batched product: batch and heads lie apart in a view of a projection, and in
-    what is laid out like one, so that bmm reads a copy, which nobody else holds. The heads of a
-    single token lie side by side."""
+    """An operand of a batched product. In a view of a projection batch and heads are not adjacent,
+    so that bmm reads a copy, which only bmm holds. A single token has adjacent heads."""
     one_head = (x.axes[1] == "a" and c.one_head) or (x.axes[1] == "pool_a" and c.pool_one_head)
     if c.one_image or one_head or x.axes[2] == 1 or (like or x).base is None:
         return x
@@ -233,12 +232,13 @@ def _weights(
 
 
 def _softmax(c: Structure, m: Module, scores: Tensor, like: Tensor) -> Tensor:
-    """In the precision of the scores, or in fp32 and then in that of queries."""
+    """The softmax in the precision of the scores, or in fp32 with a cast back to that of
+    queries."""
     if not c.code.wide_softmax:
         weights = m.op("softmax", scores, group="attention")
         return m.cast(weights, like, group="attention") if c.code.casts_weights else weights
     wide = m.op("softmax", scores, group="attention", itemsize=4)
-    # the scores have their name until the weights take it
+    # the forward's name for the scores holds them until it is given to the weights
     return m.cast(wide, like, group="attention", holds=(scores,))
 
 
@@ -254,7 +254,7 @@ def merge(c: Structure, m: Module, y: Tensor, q: Tensor | None = None) -> Tensor
 
 def _differential(c: Structure, m: Module, x: Tensor) -> Tensor:
     """The difference of two attentions, whose heads are half as wide."""
-    # the norm that is called before the projection is registered behind it
+    # the norm runs before the projection, and is registered after it
     m.registers("sub_norm")
     qkv = linear(m, "qkv", x, "q", bias=c.qkv_bias)
     m.hold(qkv)
@@ -302,8 +302,9 @@ def _table(c: Structure, m: Module) -> Tensor:
 def _relative(
     c: Structure, m: Module, table: Tensor, pairs: Tensor | None, group: str = ""
 ) -> Tensor:
-    """A bias for each pair of positions; that of a single head lies as it was found. Where pairs
-    are no buffer, the table is resampled to the grid of the image, which has its size already."""
+    """A bias for each pair of positions; with a single head the gathered bias needs no copy.
+    Without a buffer of pairs the table is resampled to the image's grid, even where it has that
+    size."""
     if pairs is None:
         rows = m.op("index", table, axes=axes("s s a"), group=group)
     else:

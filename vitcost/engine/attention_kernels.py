@@ -40,7 +40,7 @@ def statistics(kernel: str, platform: str, op: Op) -> Iterator[Tensor]:
 
 
 def choose(op: Op, platform: str, half: bool) -> str:
-    """The kernel that ``scaled_dot_product_attention`` takes by itself.
+    """The kernel that ``scaled_dot_product_attention`` chooses.
 
     aten's fused CPU kernel has no dropout, and no mask that needs a gradient or has three axes:
     sdp_utils_cpp.cpp, use_flash_attention_cpp. The flash kernel of a card takes halves alone, and
@@ -95,7 +95,7 @@ def padded(op: Op) -> tuple[Op, ...]:
         return (op,)
     mask = Tensor(last.name, (*last.axes[:-1], f"{last.axes[-1]}8"))
     cut = Tensor(last.name, mask.axes, base=mask)
-    # the caller holds the mask that it has given
+    # the caller keeps the mask alive
     attended = op._replace(reads=(*operands, cut), holds=(*op.holds, last))
     return Op("pad", (last,), mask), Op("cut", (mask,), cut), attended
 
@@ -124,7 +124,7 @@ def filled(op: Op, one_head: bool) -> Iterator[Op]:
 
 
 def _behind(parts: Sequence[Op], y: Tensor) -> Iterator[Op]:
-    """The heads laid side by side, in the forward around a kernel that gives them apart."""
+    """A copy with adjacent heads, in the forward around a kernel that returns them apart."""
     for op in parts:
         base = None if op.write.base is None else y
         write = op.write if base is None else Tensor(op.write.name, op.write.axes, base=base)
@@ -136,7 +136,7 @@ def _filled(t: Tensor) -> tuple[Axis, ...]:
     return (*outer, f"{width}8")
 
 
-# the group of ops that make a bias where it is added to the scores; a kernel is given it
+# the group of ops that make a bias inside plain attention; a fused kernel gets the bias ready-made
 BIAS = "bias"
 
 
@@ -225,7 +225,7 @@ def _difference(group: list[Op]) -> list[Op | Node]:
     (q, q_copied), (k, k_copied), (v, v_copied) = (
         _source(t, made) for t in (*first.reads, last.reads[1])
     )
-    # one call takes the halves of each apart
+    # one unbind call gives both halves of an operand
     split = [
         [
             Op("split", (x,), Tensor(x.name, (x.axes[0], v.axes[1], *x.axes[2:]), base=x),
@@ -305,11 +305,11 @@ def decompose(parts: tuple[Op, ...], operands: Sequence[Tensor], half: bool) -> 
         yield Op("cast", (given[i],), wide)
         named.append(wide)
         given[i] = wide
-    # two scales stand for the declared one
+    # the root of the scale on q and on k replaces the declared scale of the scores
     q = yield from _prepared(first.reads[0], given[0], made, scales)
     named.append(q[0])
     k = yield from _prepared(first.reads[1], given[1], made, ())
-    # the scaled keys have no name, and live as long as the statement
+    # C++ never names the scaled keys: they die at the end of the statement that uses them
     yield first._replace(reads=(q[-1], k[-1]), group="", holds=tuple(k[:1]))
     end = parts.index(last)
     for op in parts[:end]:
@@ -388,7 +388,7 @@ def root_mean_square(op: Op, half: bool) -> Iterator[Op]:
     )
     yield Op("square", (x,), square)
     yield Op("mean", (square,), mean)
-    # one expression in C++: its temporaries live until the root is there
+    # one C++ expression, whose temporaries live until the result exists
     yield Op("rsqrt", (mean,), rms, holds=(square,))
     yield Op("mul", (x, rms), y)
     wide = Tensor("gain", x.axes) if half else op.write

@@ -32,7 +32,7 @@ def backbone(name: str, training: bool, image: Tensor) -> Node:
 
 
 def _stage(name: str, x: Tensor, depth: int, block: Callable[[Tensor, bool], Node]) -> Node:
-    """A block that widens the map, and may reduce it, then equal ones."""
+    """A stage: a block that widens the map, and may reduce it, then equal blocks."""
     m = Module(name, "Sequential", x)
     one = Count(1)
     x = m.add(block(x, True)._replace(run=Run(one)))
@@ -42,7 +42,7 @@ def _stage(name: str, x: Tensor, depth: int, block: Callable[[Tensor, bool], Nod
 
 
 def _resnetv2(row: Backbone, norm: str, image: Tensor) -> Node:
-    """BiT's ResNet, its blocks not pre-activated: a hybrid's."""
+    """BiT's ResNet with blocks that are not pre-activated, as hybrids have it."""
     if not row.depths:
         return _stem(row, "backbone", image)
     m = Module("backbone", "ResNetV2", image)

@@ -58,7 +58,7 @@ class Backward(Gradients):
         self.ledger.hand_over(self.pending.values())
 
     def rerun(self, region: "_Region") -> None:
-        """Runs a checkpointed region again, for the first node that wants what it kept."""
+        """Runs a checkpointed region again, for the first node that reads a tensor saved in it."""
         forward = self.again()
         for tensor in forward.node(region.node, region.place):
             self.ledger.drop(tensor)
@@ -91,7 +91,7 @@ class Backward(Gradients):
         if not op.again:
             self.release(op)
         if self.region is not None and op is self.region.first:
-            # the last that holds the inputs of the region
+            # this node holds the last references to the inputs of the region
             for tensor in self.region.inputs:
                 self.ledger.drop(tensor)
             self.region = None
@@ -108,8 +108,8 @@ class Backward(Gradients):
             self.ledger.drop(tensor)
 
     def validated(self, gradient: Gradient) -> Gradient:
-        """Brings a gradient to the shape and the type of what it is of: a sum over what the op
-        repeated, a cast of what it widened."""
+        """Brings a gradient to the shape and the type of its tensor: a sum over repeated axes, a
+        cast of a widened tensor."""
         of, value = gradient
         repeated = self.repeats(of.axes, value.axes)
         if of.itemsize == value.itemsize and not repeated:
@@ -124,7 +124,7 @@ class Backward(Gradients):
         self.look()
         self.drop(value)
         if len(value.axes) > len(of.axes) and value.itemsize == of.itemsize:
-            # the sum keeps the axes that it is over, and a view leaves them out
+            # sum(keepdim=True), and a view without the summed axes
             fitting = self.only_view(fitting)
         return Gradient(of, fitting)
 

@@ -47,7 +47,7 @@ def _pre_norm(
 
 
 def _added(c: Structure, m: Module, number: str, x: Tensor, y: Tensor, drop_path: bool) -> Tensor:
-    """The stream and what a branch makes, which may have a name of its own."""
+    """The residual stream plus the output of a branch, which the forward may keep a name for."""
     if c.code.branches == "kept" or (c.code.branches, number) == ("scaled", "1"):
         m.hold(y)
     dropped = _drop_path(c, m, f"drop_path{number}", y, drop_path)
@@ -125,7 +125,7 @@ def _parallel(
     return m.op("residual", x, _drop_path(c, m, "drop_path", y, drop_path))
 
 
-# the forward of an attention, by whose code it is
+# the forward of an attention, by the library whose code it is
 _ATTENTION: Mapping[str, Callable[[Structure, Tensor, Span, Outer], Node]] = {
     "timm": attention,
     "mha": multi_head,

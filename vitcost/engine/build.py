@@ -39,7 +39,7 @@ def build(c: Structure) -> Node:
     m.registers(*_REGISTERED)
     pairs = pair_index(c, m)
     patches = m.add(patch_embed(c, image))
-    # timm resamples positions before it makes those that turn, but a plain model has none of these
+    # timm resamples positions before it makes rotary ones, but a plain model has no rotary ones
     first = c.resampled == "timm" and not (c.masked or _expands_first(c))
     position = _resampled(m, c) if first else None
     rope = None if c.code.turns_both else rotary(c, m)
@@ -56,7 +56,7 @@ def build(c: Structure) -> Node:
     names["encoded"] = x
     if c.final_norm:
         x = norm(c.norm, m, "norm", x)
-    # the forward that has the blocks ends here, or behind the pool
+    # the forward that runs the blocks ends here, or after the pool
     kept = tuple(names[name] for name in c.code.holds)
     m.hold_through(*outer.tensors, *(() if c.code.pools else kept))
     return m.end(_head(m, c, x, kept if c.code.pools else ()))
@@ -72,7 +72,7 @@ def _embed(
         m.parameter("mask_token", 1, 1, "h", trains=False)
     tokens: list[Tensor] = []
     first = _expands_first(c)
-    # positions of the patches alone are added behind what expands the tokens
+    # positions of the patches alone are added after the tokens are expanded
     ahead = first or (c.pos_embed == "n" and not (c.masked or c.dist_token))
     if ahead and c.pos_embed and not first:
         position = position or _position(m, c)
@@ -188,7 +188,7 @@ def _resampled(m: Module, c: Structure) -> Tensor:
     front = []
     if c.pos_embed != "n" and (c.class_token or c.dist_token or c.reg_tokens):
         front = [m.view(table, axes(f"1 pre_{c.pos_embed} h"), kind="slice")]
-    # the gradient of a map lies channel by channel: a table of patches alone has a copy of it
+    # the gradient of a map has channels first, and a table of patches gets a copy of it
     grid = m.view(table, axes("1 e_n h"), kind="slice")
     grid = grid if c.resampled == "same" else m.cast(grid)
     grid = m.op("resample", grid, axes=axes("1 n h"))
@@ -268,7 +268,8 @@ def _pool(m: Module, c: Structure, x: Tensor) -> Tensor:
     if c.pool == "map" and c.code.probes:
         return m.add(probe_pool(c, x, c.act))
     if c.pool == "map":
-        # the patches of one image and the next lie apart
+        # slicing off the prefix tokens leaves gaps between images, so that the next linear layer
+        # copies
         apart = c.prefix and not c.pool_prefix and not c.one_image
         return m.add(attention_pool(c, x, c.made.pool_act or c.act, apart))
     if c.pool == "prr":

@@ -17,8 +17,8 @@ class Kernels:
 
     def __init__(self, asked: str, platform: str, odd_heads: Mapping[Axis, bool] = {}) -> None:
         self.asked, self.platform, self.odd_heads = asked, platform, odd_heads
-        # the order in which kernels write: ``by image``, with the heads of a token side by side, or
-        # ``as read``, as their queries lie
+        # the layout in which kernels write: ``by image``, with adjacent heads of a token, or ``as
+        # read``, the layout of their queries
         self.laid: dict[Tensor, str] = {}
 
     def ops(self, op: Op, operands: Sequence[Tensor], half: bool) -> Iterator[Op]:

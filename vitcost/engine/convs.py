@@ -63,7 +63,7 @@ def std_conv(parent: Module, name: str, x: Tensor, o: int, k: int = 1, stride: i
     m = Module(name, "StdConv2dSame", x)
     b, i, *sides = x.axes
     padded = _same_pad(m, x, k) if stride > 1 else x
-    # a batch norm sees it as one image
+    # standardization is a batch norm over the weight as one image
     weight = Tensor("weight", (o, i, k, k), "param")
     standard = m.op("standardize", axes=(1, *weight.axes), weight=weight)
     standard = m.view(standard, weight.axes, "standard weight")

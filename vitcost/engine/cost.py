@@ -29,18 +29,7 @@ class Cost(NamedTuple):
         return self.flops // 2
 
     def plus(self, other: "Cost", times: Size = 1) -> "Cost":
-        return Cost(
-            self.params + times * other.params,
-            self.flops + times * other.flops,
-            self.backward_flops + times * other.backward_flops,
-            self.pointwise + times * other.pointwise,
-            self.moved_bytes + times * other.moved_bytes,
-            self.saved_bytes + times * other.saved_bytes,
-            self.executed_backward_flops + times * other.executed_backward_flops,
-            self.tensors + times * other.tensors,
-            self.trainable + times * other.trainable,
-            self.executed_flops + times * other.executed_flops,
-        )
+        return Cost(*(mine + times * more for mine, more in zip(self, other, strict=True)))
 
 
 class Row(NamedTuple):
@@ -56,7 +45,7 @@ class Row(NamedTuple):
 
 
 def fold(node: Node, sizes: Sizes, path: str = "", last: str = "") -> Row:
-    """The cost of a node: that of its ops, and of its children times how often they repeat."""
+    """The cost of a node: the sum over its ops, and over its children times their repetitions."""
     cost, rows = _body(node, sizes, path, last, 0, 0)
     shape = tuple(sizes[axis] for axis in node.output.axes)
     return Row(path, last, node.type, 1, shape, cost, tuple(rows))
@@ -75,7 +64,7 @@ def _body(
             continue
         times = item.run.layers.of(sizes) if item.run is not None else 1
         if item.type == REGION:
-            # no module: its rows are rows of the module around it
+            # a region is no module: its rows are rows of the module around it
             each = _layers(item, sizes)
             inner, below = _body(item, sizes, path, last, first, final + (times - 1) * each)
             rows += [row._replace(repeat=times * row.repeat) for row in below]

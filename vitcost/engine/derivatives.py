@@ -18,8 +18,8 @@ class Gradient(NamedTuple):
     value: Tensor
 
 
-# one node of the graph takes a gradient over and gives another; the last of an op gives all those
-# of what the op read
+# a node of the graph turns the gradient of a result into another one; the last node of an op
+# returns the gradients of all operands
 Step: TypeAlias = Callable[[Gradients, Op, Tensor], Tensor]
 Last: TypeAlias = Callable[[Gradients, Op, Tensor], list[Gradient]]
 
@@ -29,7 +29,7 @@ class Rule(NamedTuple):
 
     last: Last
     before: tuple[Step, ...] = ()
-    exact: bool = True  # or no less than torch allocates
+    exact: bool = True  # False: a bound, no less than torch allocates
 
 
 def _wanted(op: Op) -> Iterator[Tensor]:
@@ -40,7 +40,7 @@ def _wanted(op: Op) -> Iterator[Tensor]:
 
 
 def _each(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
-    """A tensor for each gradient, shaped like what it is of."""
+    """A new tensor for each gradient, with the shape of its operand."""
     return [Gradient(t, walk.new(t, role=_order(op, grad))) for t in _wanted(op)]
 
 
@@ -56,7 +56,7 @@ def _dropped(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
 
 
 def _convolved(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
-    """The gradient of the weight lies as the map that is read."""
+    """The gradient of the weight has the layout of the map that is read."""
     order = TURNED if op.reads[0] in walk.turned and spreads(op) else ""
     weights = op.reads[1:] or (op.weight,)
     return [Gradient(t, walk.new(t, role=order if t in weights else "")) for t in _wanted(op)]
@@ -82,7 +82,8 @@ def _product(walk: Gradients, of: Tensor) -> Tensor:
 
 
 def _factors(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
-    """The gradient times the other factor, for each: as large as what the op wrote."""
+    """The gradient times the other factor, for each factor: tensors of the size of the op's
+    result."""
     written, order = op.write, _order(op, grad)
     return [
         Gradient(t, walk.new(t, written.axes, written.itemsize, order))
@@ -129,8 +130,8 @@ def _where_largest(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
 
 
 def _even(walk: Gradients, op: Op, grad: Tensor) -> Tensor:
-    """Of what was every second element in turn: the gradient of the even ones, in a tensor of their
-    whole, and that of the odd ones with its sign turned."""
+    """Rotary halves by every second element: the gradient of the even elements, in a tensor of the
+    whole shape, and that of the odd ones negated."""
     (x,) = op.reads
     even = walk.new(x)
     walk.look()
@@ -142,8 +143,8 @@ def _even(walk: Gradients, op: Op, grad: Tensor) -> Tensor:
 
 
 def _halves(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
-    """Of the two halves of a head: the gradient of one with its sign turned, beside that of the
-    other, of which it is a view."""
+    """Rotary halves of a head: the gradient of one half negated, beside a view of that of the
+    other."""
     (x,) = op.reads
     walk.pass_by((*x.axes[:-1], "d_2"), op.write.itemsize)
     walk.look()
@@ -151,7 +152,8 @@ def _halves(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
 
 
 def _of_quotient(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
-    """``grad / y`` for x, and ``-grad · (x / y) / y`` for y, as large as what the op wrote."""
+    """``grad / y`` for x, and ``-grad · (x / y) / y`` for y, both of the size of the op's
+    result."""
     wide = op.write.axes, op.write.itemsize
     x, y = op.reads
     numerator = walk.new(x, *wide)
@@ -183,7 +185,8 @@ def _where(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
 
 
 def _exchanged(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
-    """A tensor that ranks send each other lies in one piece."""
+    """Ranks exchange contiguous tensors: a copy of the gradient, then the gradient of each
+    operand."""
     walk.pass_by(op.write.axes, op.write.itemsize)
     return _each(walk, op, grad)
 
@@ -206,20 +209,20 @@ def _viewed(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
 
 
 def _heads(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
-    """A view that lies in another order than its axes say."""
+    """A view whose memory layout differs from the order of its axes."""
     return [Gradient(t, walk.view(grad, t.axes, "permuted")) for t in _wanted(op)]
 
 
 def _by_head(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
-    """A copy where the gradients of heads lie side by side, and not the heads of a token."""
+    """A copy where the gradient has the tokens of a head adjacent, not the heads of a token."""
     (x,) = op.reads
     there = grad.role in ("by image", "as read") or (walk.layout.one_head and "a" in op.write.axes)
     return [Gradient(x, walk.view(grad, x.axes) if there else walk.new(x))]
 
 
 def _attended(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
-    """A tensor for each operand, in an order of the kernel's own; cards' flash kernels write those
-    of operands as these lie."""
+    """A tensor for each operand, in the kernel's order; flash kernels of cards write gradients in
+    the layout of the operands."""
     ordered = op.kernel == "efficient" or walk.layout.platform == "cpu"
     return [
         _of_mask(walk, t)
@@ -230,7 +233,8 @@ def _attended(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
 
 
 def _over_images(walk: Gradients, op: Op, grad: Tensor) -> Tensor:
-    """A mask that was repeated: the sum of what every image has of it, without the padding."""
+    """A mask repeated for every image: the sum of its gradients over images, without the
+    padding."""
     if walk.one_image:
         return grad
     *outer, last = op.write.axes
@@ -259,7 +263,7 @@ def _unfolded(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
 
 
 def _folded(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
-    """Tokens first again: a view of what lies so, else a copy."""
+    """The gradient with tokens first again: a view if its layout allows, else a copy."""
     (x,) = op.reads
     one = walk.one_image and walk.layout.one_head
     there = grad.role == "as read" or one
@@ -278,7 +282,7 @@ def _of_parameter(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
 
 
 def _copied(walk: Gradients, op: Op, grad: Tensor) -> Tensor:
-    """Lays a gradient out anew."""
+    """A contiguous copy of a gradient."""
     value = walk.new(grad)
     walk.look()
     walk.drop(grad)
@@ -291,7 +295,8 @@ def _in_rows(walk: Gradients, op: Op, grad: Tensor) -> Tensor:
 
 
 def _adjacent(walk: Gradients, op: Op, grad: Tensor) -> Tensor:
-    """bmm folds images and heads into one axis, which a permuted gradient of several has not."""
+    """bmm needs images and heads in one axis; a permuted gradient of several images is copied for
+    it."""
     return grad if walk.one_image or grad.role != "permuted" else _copied(walk, op, grad)
 
 
@@ -328,7 +333,7 @@ RULES: Mapping[str, Rule] = {
     "at most, exchanged": Rule(_exchanged, exact=False),
 }
 
-# the parts of one tensor: the ops on their gradients once they lie side by side
+# the slices of one tensor: ops on their joint gradient
 GATHERED: Mapping[str, tuple[Step, ...]] = {
     "gathered": (),
     "gathered, copied": (_copied,),

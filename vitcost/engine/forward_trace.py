@@ -1,4 +1,4 @@
-"""The trace of a forward pass, as Python runs it: which op allocates a storage, and who frees it.
+"""The trace of a forward pass, as Python runs it: allocations and frees of storages, in order.
 
 References to a storage are counted. A tensor is born at the op that writes it, and belongs to the
 forward that called the op. It dies after the last op or module of that forward that reads it, since
@@ -66,8 +66,7 @@ class Ledger:
             self._change(storage, 1)
 
     def hand_over(self, tensors: Iterable[Tensor]) -> None:
-        """The tensor that one layer hands to the next exists once, however many layers there
-        are."""
+        """A tensor that each layer passes to the next exists once, not once a layer."""
         for tensor in tensors:
             born_in = self._loops[tensor.storage]
             self._loops[tensor.storage] = born_in[: len(self._open)]

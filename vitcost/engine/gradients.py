@@ -12,7 +12,7 @@ __all__ = ["Gradients", "Layout"]
 
 
 class Layout(NamedTuple):
-    """The facts that decide in which order gradients lie."""
+    """The facts that decide the memory layout of gradients."""
 
     one_image: bool
     one_head: bool
@@ -41,19 +41,20 @@ class Gradients:
         self.ledger, self.layout, self.in_place = ledger, layout, in_place
         self.one_image, self.onto, self.bounding = layout.one_image, onto, bounding
         self.pending: dict[Tensor, Tensor] = {}
-        # a gradient that several wait for is one tensor with several owners
+        # a gradient that is pending for several tensors is one storage with several owners
         self.owners: Counter[Tensor] = Counter()
         self.settled = 0
-        # parameters that two ops read, and the gradient of each that waits for the other
+        # parameters that two ops read, each with its first gradient, which waits for the second
         self.tied: dict[Tensor, Tensor | None] = {}
         self.place = Place("backward", "")
-        # tensors of the forward pass that lie in another order than their axes say
+        # tensors of the forward pass whose memory layout differs from the order of their axes
         self.turned: frozenset[Tensor] = frozenset()
         # scratch tensors of the node that runs
         self.passing: list[Tensor] = []
 
     def give(self, tensor: Tensor, value: Tensor) -> None:
-        """Adds to what waits for a tensor; a parameter waits for one gradient alone."""
+        """Adds a gradient to the pending one of a tensor; a parameter has one pending gradient at
+        most."""
         if tensor.role == "param" and tensor.base is None:
             self.settle(tensor, value)
             return
@@ -84,7 +85,7 @@ class Gradients:
                 return value
             value = self.met(parameter, first, value)
         self.settled += 1
-        # a parameter has its gradient in its own order
+        # a parameter has its gradient in its own layout
         if self.onto:
             self.drop(value)
         elif self.owners[value] > 1 or value.role == TURNED:
@@ -105,7 +106,7 @@ class Gradients:
         itemsize: int = 0,
         role: str = "",
     ) -> Tensor:
-        """Allocates a gradient; ``role`` is the order in which it lies."""
+        """Allocates a gradient; ``role`` is its memory layout."""
         lasts = like.role == "param" and axes is None and not self.onto
         part = "gradients" if lasts else "temporary"
         value = Tensor(
@@ -116,7 +117,7 @@ class Gradients:
         return value
 
     def pass_by(self, axes: tuple[Axis, ...], itemsize: int) -> None:
-        """Allocates what a node computes on its way: C++ lets it go at the end of the statement."""
+        """Allocates a temporary of a node, which C++ frees at the end of the statement."""
         value = Tensor("", axes, "", None, itemsize)
         self.ledger.born(value)
         self.passing.append(value)

@@ -1,5 +1,5 @@
-"""The pass of what is saved: the tensors that autograd keeps of an op for its backward, and those
-that the op writes for that alone."""
+"""The pass of saved tensors: the tensors of each op that autograd saves for backward, and extra
+outputs that the op writes for its backward alone."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeAlias
@@ -14,7 +14,7 @@ __all__ = ["Saved", "extra", "mark", "storages"]
 _NOT_SAVED = ("param", "input", "index")
 
 Axes: TypeAlias = tuple[Axis, ...]
-# the statistics of a norm: which, and what is normed together
+# the statistics of a norm: their names, and the axes that are normed together
 _STATISTICS: Mapping[str, tuple[tuple[str, ...], Callable[[Axes], Axes]]] = {
     "s": (("mean", "rstd"), lambda axes: axes[:-1]),
     "r": (("rstd",), lambda axes: axes[:-1]),
@@ -67,14 +67,14 @@ def extra(op: Op, platform: str, precision: str) -> Iterator[Tensor]:
     elif "d" in keeps:
         yield Tensor("mask", op.write.axes[:1], "mask", None, e)
     elif "b" in keeps:
-        # log_sigmoid_forward: a card's is empty
+        # log_sigmoid_forward: the buffer of a card's kernel is empty
         axes = op.write.axes if platform == "cpu" else (0,)
         yield Tensor("buffer", axes, "mask", None, e)
     else:
         for letter in _STATISTICS.keys() & set(keeps):
             names, together = _STATISTICS[letter]
             for name in names:
-                # group_norm.cpp: statistics have the type of an input that its weights have too
+                # group_norm.cpp: statistics have the type of the input if the weights have it too
                 half = cpu_half or (letter == "g" and precision == "half")
                 yield Tensor(name, together(op.write.axes), "stat", None, 2 if half else 4)
 

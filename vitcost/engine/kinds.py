@@ -45,8 +45,8 @@ class Kind(NamedTuple):
     layout: str
     work: str
     back: str
-    # the halves that a kernel of a card reads as they are where autocast wants floats: it writes
-    # these without a copy of what it reads
+    # types that a card's kernel reads uncast although autocast asks for float32: it writes float32
+    # without a cast copy
     widens: tuple[str, ...] = ()
 
 
@@ -63,17 +63,17 @@ _ROWS = (
     Kind("addmm", (1,), 0, "half", "half", "o", "matrices", "", "lays out", "linear", "kernel"),
     Kind("conv", (1, 2), 0, "half", "half", "xw", "convolved", "", "turns", "conv", "kernel"),
     Kind("matmul", (2,), 0, "half", "half", "o", "products", "", "in order", "product", "kernel"),
-    # a product that a kernel computes once more than the definition has it
+    # the product that a fused kernel computes a second time
     Kind("matmul again", (2,), 0, "half", "half", "o", "products", "", "in order", "memory",
          "kernel"),
     Kind("sdpa", (3, 4, 5), 0, "half", "half", "xyk", "attended", "", "in order", "attention",
          "kernel"),
     Kind("norm", (1,), 1, "float", "keep", "xs", "each", "", "lays out", "norm", "kernel"),
-    # its gradient by a card's kernel: _fused_rms_norm_backward; elsewhere it is taken apart
+    # its gradient on a card is one kernel, _fused_rms_norm_backward; on a CPU it is several
     Kind("rms norm", (1,), 1, "float", "keep", "xr", "each", "", "lays out", "norm", "kernel"),
     Kind("group norm", (1,), 1, "float", "keep", "xg", "each", "", "in order", "memory", "kernel"),
     Kind("batch norm", (1,), 1, "keep", "keep", "xc", "each", "", "in order", "memory", "kernel"),
-    # a batch norm whose statistics are known, and one of a weight
+    # a batch norm in eval, and one that standardizes a weight
     Kind("affine", (1,), 1, "keep", "keep", "", "", "", "in order", "memory", "kernel"),
     Kind("standardize", (0,), 1, "keep", "keep", "c", "each", "", "in order", "memory", "kernel"),
     # aten/src/ATen/native/SoftMax.cpp: half_to_float, for fp16 alone
@@ -95,12 +95,12 @@ _ROWS = (
     Kind("times", (1,), 0, "keep", "keep", "", "each", "", "keeps", "memory", "kernel"),
     Kind("square", (1,), 0, "float", "keep", "x", "squared", "", "keeps", "memory", "kernel"),
     Kind("cube", (1,), 0, "float", "keep", "x", "squared", "", "keeps", "memory", "kernel"),
-    # a number more
+    # plus a number
     Kind("more", (1,), 0, "keep", "keep", "", "passed", "", "keeps", "memory", "passes"),
     Kind("rsqrt", (1,), 0, "float", "keep", "y", "inverse root", "", "in order", "memory",
          "kernel"),
     Kind("root", (1,), 0, "float", "keep", "x", "squared", "", "in order", "memory", "kernel"),
-    # the length of a vector, and no less than a small number of it
+    # the length of a vector, and the larger of it and a small number
     Kind("length", (1,), 0, "float", "keep", "xy", "length", "", "in order", "memory", "kernel",
          ("fp16", "bf16")),
     Kind("at least", (1,), 0, "keep", "keep", "x", "where", "", "in order", "memory", "kernel"),
@@ -120,15 +120,15 @@ _ROWS = (
     Kind("index", (1,), 0, "keep", "keep", "", "each", "", "in order", "memory", "kernel"),
     # keeps the caller's indices alone
     Kind("embedding", (1,), 0, "keep", "keep", "", "each", "", "in order", "memory", "kernel"),
-    # rows by an index, which is kept
+    # rows by an index, which is saved
     Kind("look up", (2,), 0, "keep", "keep", "n", "each", "", "in order", "memory", "kernel"),
     # one token of each text, by two indexes
     Kind("take", (2,), 0, "keep", "keep", "n", "put", "", "in order", "memory", "kernel"),
-    # gathered by an index of its own size: the tensor that is gathered from is saved too
+    # a gather by an index of the output's size: the source tensor is saved too
     Kind("pick", (2,), 0, "keep", "keep", "x", "each", "", "in order", "memory", "kernel"),
     # constants, such as ones, in the type of a tensor: lowered, nothing is read
     Kind("fill", (0, 1), 0, "keep", "keep", "", "", "", "in order", "memory", "kernel"),
-    # an index that the first call has made
+    # an index that the first call made and cached
     Kind("cached", (0,), 0, "keep", "keep", "", "", "", "in order", "memory", "passes"),
     Kind("resample", (1,), 0, "keep", "keep", "", "each", "", "in order", "memory", "kernel"),
     Kind("cat", (1, 2, 3), 0, "widest", "promote", "", "viewed", "", "in order", "memory",
@@ -144,14 +144,14 @@ _ROWS = (
     # as heads; "copy" lays out an operand inside a product, whose arguments autocast has cast
     Kind("copy", (1,), 0, "half", "half", "", "viewed", "", "in order", "memory", "kernel"),
     Kind("merge", (1,), 0, "keep", "keep", "", "heads", "", "in order", "memory", "kernel"),
-    # a tensor in another order is laid out, and its gradient in that order again; the heads of a
-    # token side by side, tokens first
+    # copies into another layout, whose gradient is copied back: adjacent heads of a token, tokens
+    # first
     Kind("relay", (1,), 0, "keep", "keep", "", "each", "", "in order", "memory", "kernel"),
     Kind("by token", (1,), 0, "keep", "keep", "", "heads", "", "in order", "memory", "kernel"),
-    # a linear layer of rows that lie apart, whose bias is added behind it
+    # a linear layer of rows that are not contiguous: a product, then a sum with the bias
     Kind("apart", (1,), 0, "half", "half", "o", "matrices", "", "lays out", "linear", "kernel"),
     Kind("bias", (1,), 0, "widest", "widest", "", "passed", "", "keeps", "memory", "passes"),
-    # rows that lie apart laid out for a linear layer, which a cast does too
+    # a copy of rows that are not contiguous for a linear layer; a cast makes the same copy
     Kind("rows", (1,), 0, "half", "half", "", "viewed", "", "in order", "memory", "kernel"),
     Kind("pad", (1,), 0, "keep", "keep", "", "each", "", "in order", "memory", "kernel"),
     Kind("permute", (1,), 0, "keep", "keep", "", "heads", "", "in order", "memory", "kernel"),
@@ -171,24 +171,24 @@ _ROWS = (
     Kind("view", (1,), 0, "keep", "keep", "", "viewed", "whole", "view", "memory", "passes"),
     Kind("expand", (1,), 0, "keep", "keep", "", "passed", "whole", "view", "memory", "passes"),
     Kind("heads", (1,), 0, "keep", "keep", "", "by head", "heads", "view", "memory", "passes"),
-    # tokens first: heads and images in one axis, and that taken apart
+    # tokens first: heads and images folded into one axis, and unfolded
     Kind("fold", (1,), 0, "keep", "keep", "", "folded", "heads", "view", "memory", "passes"),
     Kind("unfold", (1,), 0, "keep", "keep", "", "unfolded", "heads", "view", "memory", "passes"),
     Kind("select", (1,), 0, "keep", "keep", "", "each", "part", "view", "memory", "kernel"),
     Kind("slice", (1,), 0, "keep", "keep", "", "each", "part", "view", "memory", "kernel"),
-    # a padded mask in its own size again, the same for all images
+    # a padded mask cut back to its size, the same for all images
     Kind("cut", (1,), 0, "keep", "keep", "", "cut", "part", "view", "memory", "kernel"),
-    # the three of a qkv lie apart in it
+    # q, k and v are slices of one tensor
     Kind("unbind", (1,), 0, "keep", "keep", "", "gathered, copied", "part heads", "view",
          "memory", "kernel"),
     Kind("chunk", (1,), 0, "keep", "keep", "", "gathered", "part", "view", "memory", "kernel"),
     Kind("split", (1,), 0, "keep", "keep", "", "gathered", "part", "view", "memory", "kernel"),
-    # a map seen pixel by pixel, and back
+    # a map with channels last, and back
     Kind("channels last", (1,), 0, "keep", "keep", "", "viewed", "whole", "view", "memory",
          "passes"),
     Kind("parameter", (0,), 0, "keep", "keep", "", "parameter", "whole", "view", "memory",
          "passes"),
-    # gathered for one op and again for its backward: it saves the tensor that it gathers from
+    # gathered for one op, and again for its backward: the shard is saved
     Kind("regather", (1,), 0, "keep", "keep", "", "at most, exchanged", "whole", "view", "memory",
          "passes"),
     Kind("checkpoint", (1,), 0, "keep", "keep", "x", "", "whole", "view", "memory", "passes"),

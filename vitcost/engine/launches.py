@@ -23,9 +23,9 @@ class Step(NamedTuple):
     counts: tuple[Count, ...] = ()
     reads: tuple[Tensor, ...] = ()
     writes: tuple[Tensor, ...] = ()
-    strided: bool = False  # goes across the order in which an operand's elements lie
+    strided: bool = False  # reads an operand across its memory order
     backward: bool = False
-    again: bool = False  # a checkpointed one, in the backward pass
+    again: bool = False  # a checkpointed op that runs again in the backward pass
 
     @property
     def product(self) -> bool:
@@ -48,7 +48,7 @@ class Launches(tuple[Step, ...]):
 
 
 def step_of(op: Op, path: str, counts: tuple[Count, ...] = ()) -> Step:
-    """An op as a kernel of its own; a view reads and writes nothing."""
+    """An op as one kernel; a view reads and writes nothing."""
     if KINDS[op.kind].view:
         return Step(op, path, counts)
     return Step(op, path, counts, _reads(op), (op.write, *op.extra))
@@ -59,7 +59,7 @@ def _reads(op: Op) -> tuple[Tensor, ...]:
 
 
 def times(step: Step, sizes: Sizes) -> int:
-    """How often a step is launched."""
+    """How often a step is launched: the product of its runs' lengths."""
     n = 1
     for count in step.counts:
         n = n * count.of(sizes)
@@ -110,7 +110,7 @@ def _repeat(steps: Iterable[Step], counts: tuple[Count, ...], layers: Count) -> 
 
 
 def _fresh(steps: list[Step], shared: set[Tensor]) -> dict[Tensor, Tensor]:
-    """Tensors of their own for what steps write for themselves, and nobody shares."""
+    """New tensors for the results of a layer that no other layer shares."""
     names: dict[Tensor, Tensor] = {}
     for step in steps:
         for t in (step.op.write, *step.op.extra):

@@ -15,8 +15,8 @@ __all__ = ["activation", "dropout", "layer_scale", "mlp", "norm", "patch_embed",
 
 
 def patch_embed(c: Structure, image: Tensor) -> Node:
-    """A convolution whose stride is its kernel, then the grid laid out as n tokens; of a hybrid it
-    reads what a backbone makes of the image."""
+    """A convolution whose stride is its kernel, then the grid as n tokens. In a hybrid its input is
+    the output of the backbone."""
     m = Module("patch_embed", "HybridEmbed" if c.backbone else "PatchEmbed", image)
     x = image
     if c.backbone:
@@ -69,7 +69,7 @@ def layer_scale(c: Structure, block: Module, number: str, y: Tensor) -> Tensor:
 
 
 def activation(parent: Module, name: str, act: str, x: Tensor) -> Tensor:
-    """An activation module: one op, or those that its library writes out."""
+    """An activation module: one op, or the ops in which its library writes it."""
     kind, op = ACTIVATIONS[act][:2]
     if op:
         return parent.leaf(name, kind, op, x)
@@ -119,7 +119,7 @@ def plain_mlp(
     y = linear(m, "fc1", x, hidden, bias)
     y = activation(m, "act", act, y)
     if apart:
-        # the module around both ends here
+        # the forward of the module around both layers ends here
         m.hold_through(x)
     y = dropout(m, "drop1", drops[0], y)
     if inner_norm:
@@ -161,8 +161,8 @@ def _split(c: Structure, m: Module, x: Tensor) -> Node:
 
 
 def _gegelu(c: Structure, m: Module, x: Tensor) -> Node:
-    """ViTamin's MLP, whose norm comes first: its forward names what the norm wrote until it has
-    the product."""
+    """ViTamin's MLP, whose norm comes first: its forward keeps a name for the norm's output until
+    the product is there."""
     x = norm(c.norm, m, "norm", x)
     gate = activation(m, "act", c.act, linear(m, "w0", x, "m", c.proj_bias))
     y = linear(m, "w1", x, "m", c.proj_bias)

@@ -79,7 +79,7 @@ class Loop(NamedTuple):
 
     times: Count
     backwards: bool
-    stride: int  # by how much the index of a layer changes
+    stride: int  # the step of the layer index from one turn to the next
     body: "tuple[Event, ...]"
 
 

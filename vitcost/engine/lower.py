@@ -1,4 +1,4 @@
-"""Passes that turn the declared tree into what really runs under a scenario.
+"""Passes that turn the declared tree into the ops that run under a scenario.
 
 Some passes rearrange the tree: frozen parts, adapters, groups of ops that a fused kernel replaces,
 checkpointed regions. The last one goes through the ops in the order they run (``engine.walk``).
@@ -37,8 +37,8 @@ class Mode(NamedTuple):
     adapted: tuple[str, ...] = ()  # names of the linear layers that have an adapter
     rank: Axis = 0
     split: bool = False  # whether it is one rank of a tensor-parallel run
-    sequence: str = ""  # how that divides tokens: one of split.SEQUENCES
-    # how long the runs of layers are, by axis: where layers are counted off
+    sequence: str = ""  # how the tensor-parallel ranks divide tokens: one of split.SEQUENCES
+    # the depth of each run of layers; filled in only for `every:K`, `first:K`, `last:K`
     layers: tuple[tuple[Axis, int], ...] = ()
     half: str = "bf16"  # the type of two bytes: bf16 | fp16
     policy: bool = False  # whether images come in fp32 beside weights in half precision
@@ -46,7 +46,7 @@ class Mode(NamedTuple):
 
 @lru_cache(maxsize=1024)
 def lower(structure: AnyStructure, mode: Mode) -> Node:
-    """The declared tree of a structure, lowered to what runs in a mode."""
+    """The declared tree of a structure, lowered to the ops that run in a mode."""
     tree = build(run_as(structure, mode))
     for each in passes(structure, mode):
         tree = each(tree)
@@ -57,7 +57,7 @@ def run_as(structure: AnyStructure, mode: Mode) -> AnyStructure:
     """The structure with the forward of an attention that its code takes under a scenario."""
     if isinstance(structure, Structure):
         return _attending(structure, mode)
-    # text is imported by those who ask for it
+    # text models are imported when one is asked for
     from vitcost.engine.text_blocks import TextStructure
 
     if isinstance(structure, TextStructure):

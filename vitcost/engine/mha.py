@@ -34,7 +34,7 @@ def multi_head(c: Structure, x: Tensor, span: Span, outer: Outer) -> Node:
     else:
         y = m.op("by token", y, axes=axes("b s h"))
     y = linear(m, "proj", y, "h", c.proj_bias)
-    # rows that come by token and then by image are laid out anew on the way back
+    # rows ordered by token, then by image, are copied back to images first
     y = m.view(y, axes("b s h"), "proj", kind="view" if c.one_image else "heads")
     return m.end(m.leaf("proj_drop", "Dropout", "dropout" if c.proj_drop else "", y))
 
@@ -62,7 +62,7 @@ def native(c: Structure, x: Tensor, span: Span, outer: Outer) -> Node:
     native_multi_head_attention_cpu; on a card where no fused kernel is asked for."""
     m = Module("attn", "MultiheadAttention", x, *outer.tensors)
     qkv = linear(m, "qkv", x, "q", bias=c.qkv_bias)
-    # queries are scaled as they are laid out; pointwise work is that of the definition
+    # the copy of the queries scales them; pointwise work counts the definition's scaling of scores
     scores = Tensor("scores", axes("b a s s"))
     definition = Op("scale", (scores,), Tensor("scale", scores.axes))
     packed = m.op("relay", qkv, name="qkv", parts=(definition,))
@@ -88,7 +88,7 @@ def probe_pool(c: Structure, x: Tensor, act: str) -> Node:
     m = Module("attn_pool", "AttentionPoolLatent", x)
     probe = m.op("repeat", m.parameter("latent", 1, 1, "h"), axes=axes("b 1 h"))
     m.hold(probe)
-    # one weight and one bias, each taken apart by one call
+    # one call splits the weight into three, and one the bias
     outs: tuple[Axis, ...] = ("h", "two_h")
     whole = Tensor("in_proj_weight", axes("q h"), "param"), Tensor("in_proj_bias", ("q",), "param")
     weights = [m.view(whole[0], (out, "h"), "weight", kind="split") for out in outs]

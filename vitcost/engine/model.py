@@ -1,4 +1,4 @@
-"""The kinds of models there are: for each config its structure, the sizes of its axes, its tree."""
+"""The kinds of models: for each type of config its structure, the sizes of its axes, its tree."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, TypeAlias
@@ -31,7 +31,7 @@ __all__ = [
 Config: TypeAlias = "ViTConfig | TextConfig | ClipConfig"
 AnyStructure: TypeAlias = "Structure | TextStructure | ClipStructure"
 
-# text is imported by those who ask for it: a report on a plain ViT starts without
+# text models are imported when one is asked for: a report on a ViT starts without
 
 
 def structure_of(c: Config, batch: int = 1, training: bool = False) -> AnyStructure:

@@ -21,7 +21,7 @@ class Needs:
         self.flows: dict[Tensor, bool] = {}
 
     def of(self, declared: Tensor) -> bool:
-        """Whether a tensor needs a gradient; of those that no op wrote parameters alone do."""
+        """Whether a tensor needs a gradient. Of tensors that no op wrote only parameters do."""
         if declared not in self.flows:
             self.flows[declared] = self.training and declared.role == "param"
         return self.flows[declared]
@@ -32,7 +32,7 @@ class Needs:
         if op.parts is not None:
             op = op._replace(parts=tuple(map(self.op, op.parts)))
         if op.frozen and op.weight is not None:
-            # a head that reads the table of a frozen embedding trains nothing
+            # a head that shares the table of a frozen embedding trains nothing
             self.flows[op.weight] = False
         needs = tuple(self.of(t) for t in op.reads)
         trains = self.training and op.weight is not None and not op.frozen

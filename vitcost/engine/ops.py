@@ -63,7 +63,7 @@ class Sizes(dict[Axis, Size]):
 
 
 class Tensor:
-    """A tensor of the step: its axes, what it is, and which storage it lives in.
+    """A tensor of the step: its axes, its role, and its storage.
 
     Tensors are compared by identity. ``base`` names the tensor whose storage a view keeps alive;
     ``itemsize`` is known only after lowering.
@@ -96,7 +96,7 @@ class Tensor:
 
     @property
     def bases(self) -> "tuple[Tensor, ...]":
-        """The tensor, what it is a view of, and so on down to its storage."""
+        """The tensor, its base, the base of that, down to the tensor that has the storage."""
         return (self,) if self.base is None else (self, *self.base.bases)
 
     def __repr__(self) -> str:
@@ -113,27 +113,27 @@ class Op(NamedTuple):
     over: tuple[Axis, ...] = ()
     weight: Tensor | None = None
     bias: Tensor | None = None
-    # consecutive ops of one group are what a fused kernel may replace
+    # a fused kernel may replace consecutive ops of one group
     group: str = ""
     # the declared ops that a lowered op replaces, where it is not one of them itself
     parts: "tuple[Op, ...] | None" = None
-    frozen: bool = False  # whether its own parameters are kept from training
+    frozen: bool = False  # whether its own parameters are frozen
     # tensors that it does not read but that stay alive until it returns: uncast arguments, locals
     # of the C++ function around it
     holds: tuple[Tensor, ...] = ()
     # filled in by lowering
     extra: tuple[Tensor, ...] = ()  # statistics and masks that it also writes
     needs: tuple[bool, ...] = ()  # which reads need a gradient
-    trains: bool = False  # whether its own parameters do
+    trains: bool = False  # whether its own parameters need a gradient
     saves: tuple[Tensor, ...] = ()  # storages that this op is the first to keep
     keeps: tuple[Tensor, ...] = ()  # every storage that it keeps until its backward has run
-    # whether autograd keeps anything of it, a parameter too, and what would bring that back if
-    # nothing came behind: "" | Op.again
+    # "" if autograd saves nothing for this op; else how far a checkpointed region must rerun if
+    # this op is its last: a value of Op.again
     packs: str = ""
-    # in a checkpointed region: whether it runs a second time, or recomputation stops before it, or
-    # when it has drawn its mask
+    # in a checkpointed region: "runs" again, "stops" recomputation before it, or "draws" its mask
+    # alone
     again: str = ""  # "" | runs | stops | draws
-    # of an attention, which is one op or the products around a softmax: the kernel that computes it
+    # the kernel of an attention: one fused op, or the products around a softmax
     kernel: str = ""
 
 
@@ -149,7 +149,8 @@ def largest(a: Size, b: Size) -> Size:
     if hasattr(a, "free_symbols") or hasattr(b, "free_symbols"):
         from sympy import Max
 
-        # which is larger is asked when numbers are put in: sympy would compare them all, at length
+        # the comparison waits until numbers are put in, since sympy takes long to compare
+        # expressions
         return a if a == b else Max(a, b, evaluate=False)
     import numpy as np
 

@@ -19,7 +19,7 @@ from vitcost.engine.tree import Module, Node, linear
 
 __all__ = ["build_clip"]
 
-# an image a row, a text a column
+# one row for each image, one column for each text
 _PAIRS = ("b", "text.b")
 
 
@@ -53,7 +53,7 @@ def _open_clip(c: ClipStructure, m: Module, vision: Node, text: Node) -> Tensor:
     if bias is not None:
         return _sigmoid_of_features(m, logits, x)
     scaled = m.op("mul", scale, y, axes=y.axes)
-    # the definition has the product once
+    # the definition has a single product of images and texts
     turned = m.op("matmul again", scaled, x, axes=_PAIRS[::-1], over=x.axes[-1:])
     m.hold(turned)
     classes = _numbered(m)

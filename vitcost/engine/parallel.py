@@ -76,7 +76,7 @@ def layers_of_rank(
         raise NotCovered(f"{sizes['s']:,} tokens divided among {t:,} ranks")
     tokens = rows(sizes["s"], t, rank if sequence == "torch" else 0)
     shares = split_sizes(sizes, t, tokens)
-    # with a single head on each rank the layers are built otherwise
+    # with a single head on each rank the builder makes other ops
     one = shares["a/t"] == 1
     if isinstance(structure, Structure):
         structure = structure._replace(one_head=one)

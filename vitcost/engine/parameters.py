@@ -13,12 +13,12 @@ __all__ = ["Parameter", "one_by_one", "parameters"]
 
 
 class Parameter(NamedTuple):
-    """A parameter, or its like in a run of equal layers."""
+    """A parameter, which stands for one in each layer of a run."""
 
     tensor: Tensor
-    kind: str  # of the op that it belongs to
+    kind: str  # the kind of its op
     top: str  # the top-level module that it is in, with the index of a layer left out
-    layers: tuple[Count, ...]  # it is there once in each of so many layers
+    layers: tuple[Count, ...]  # the lengths of the runs of layers around it
     trains: bool
     runs: tuple[int, ...] = ()  # which runs of equal layers these are, numbered within the model
 
@@ -26,7 +26,7 @@ class Parameter(NamedTuple):
         return numel(self.tensor.axes, sizes)
 
     def repeat(self, sizes: Sizes) -> Size:
-        """How many there are of it."""
+        """How many copies of it the model has: one in each of its layers."""
         times: Size = 1
         for layers in self.layers:
             times = times * layers.of(sizes)

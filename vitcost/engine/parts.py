@@ -7,7 +7,7 @@ from vitcost.engine.ops import Size
 
 __all__ = ["by_part", "part_of"]
 
-# modules whose part has another name than they do
+# modules that are counted in the part of another name
 _PARTS = {
     "cls_token": "tokens",
     "dist_token": "tokens",

@@ -151,7 +151,7 @@ def undominated(of: Iterable[Polynomial], least: Mapping[str, int]) -> tuple[Pol
 
 
 def _above(each: Polynomial, least: Mapping[str, int]) -> Polynomial:
-    """A polynomial in what the sizes are above their least."""
+    """The polynomial in the excess of each size over its least value."""
     above = Polynomial({})
     for product, n in each.terms.items():
         term = Polynomial({tuple(axis for axis in product if axis not in least): n})

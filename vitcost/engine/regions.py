@@ -90,7 +90,7 @@ def some(node: Node, end: str, number: int) -> Node:
 
 
 def _each(layer: Node) -> Node:
-    """Every layer of a run a region of its own."""
+    """Makes every layer of a run a region of its own."""
     one = layer._replace(run=Run(Count(1)))
     return Node("", REGION, (one,), layer.inputs, layer.output, run=layer.run)
 

@@ -12,9 +12,9 @@ _ROPES = {
     "mixed": "RotaryEmbeddingMixed",
     "mrope": "RotaryEmbeddingMRope",
 }
-# channels are paired with those half a head away, others with their neighbours
+# rotary types that pair a channel with the one half a head away; all others pair neighbours
 _HALVES = ("dinov3", "mrope")
-# timm's names of what angles are made of, and of their sines and cosines
+# timm's names of the frequencies and of the table of sines and cosines
 _TABLES = {"cat": ("bands", "pos_embed"), "dinov3": ("periods", "pos_embed_cached")}
 
 
@@ -37,10 +37,10 @@ def _rope(c: Structure) -> Node:
             if not c.training:
                 # the centres of patches are cached; a training step scales them, and keeps none
                 m.returns(m.op("repeat", Tensor("centres", axes("n 2"), "input", itemsize=4)))
-            # of the type of the image
+            # in the type of the image
             return m.end(m.op("repeat", Tensor("rope", axes("n two_d"), "input")))
         if c.dynamic or c.rope == "mrope":
-            # a table that is made for the image is in fp32
+            # a table made for each image is in fp32
             return m.end(m.op("repeat", Tensor("rope", axes("n two_d"), "input", itemsize=4)))
         return m.end(m.buffer(_TABLES[c.rope][1], *axes("n two_d")))
     freqs = m.parameter("freqs", 2, "L", "a", "d_2")

@@ -25,7 +25,7 @@ def run_axes(node: Node) -> tuple[Axis, ...]:
 
 
 def counted(node: Node, layers: Mapping[Axis, int]) -> Node:
-    """The tree with the lengths of its runs as numbers instead of axes."""
+    """The tree with numbers in place of the axes that count its layers."""
 
     def number(count: Count) -> Count:
         return Count(layers[count.axis] - count.less) if count.axis in layers else count
@@ -89,7 +89,7 @@ def _renamed(node: Node, known: dict[Tensor, Tensor]) -> Node:
 def _op(op: Op, known: dict[Tensor, Tensor]) -> Op:
     parts = op.parts if op.parts is None else tuple(_op(part, known) for part in op.parts)
     reads = tuple(known.get(t, t) for t in op.reads)
-    # the bias that an op is given is written by another
+    # another op writes the bias of this op
     bias = op.bias and known.get(op.bias, op.bias)
     write = op.write
     if write not in known:

@@ -31,7 +31,7 @@ from vitcost.engine.tree import Count, Node, ops_of
 
 __all__ = ["ShardedBackward", "ShardedForward", "Sharding", "Shards", "unit_sizes", "wrapped"]
 
-# the unit of the model itself
+# the root: the unit of the model itself
 ROOT = "root"
 
 
@@ -129,7 +129,7 @@ class Shards(Ledger):
     def __init__(self, how: Sharding) -> None:
         super().__init__()
         self.how = how
-        # by what a unit returns: weights that are there, buffers whose weights are not copied out
+        # by the output of a unit: gathered weights, and buffers that are not copied out yet
         self.weights: dict[Tensor, Tensor] = {}
         self.fetched: dict[Tensor, Tensor] = {}
         # units in the order that their forward ended
@@ -147,7 +147,7 @@ class Shards(Ledger):
         """Before a forward."""
         place = _during("gather", place)
         self._gather(unit, place)
-        # wait_for_unshard has a name for the buffer of the unit before until it returns
+        # wait_for_unshard holds the buffer of the previous unit until it returns
         buffer = self._copy_out(unit, place)
         self._let_go(self.gathering)
         self.gathering.append(buffer)
@@ -180,7 +180,7 @@ class Shards(Ledger):
             self.gathering.append(self._copy_out(unit, place))
 
     def leave_again(self) -> None:
-        """Its weights stay for its backward."""
+        """The weights of a unit that ran again stay gathered for its backward."""
         self._let_go(self.gathering)
 
     def leave_backward(self, unit: Node, gradients: dict[Tensor, Tensor], place: Place) -> None:
@@ -193,7 +193,7 @@ class Shards(Ledger):
         how, trained = self.how, _trained(unit)
         whole = self._made("reduced from", ("N", trained), how.reduced)
         self.look(place)
-        # foreach_reduce has a name for the last one until it returns
+        # foreach_reduce holds the last buffer until it returns
         last = [p for p, *_ in _parameters(unit) if p in gradients][-1]
         for parameter, gradient in gradients.items():
             if parameter is not last:
@@ -345,7 +345,8 @@ class ShardedBackward(Backward):
             self.waiting[node.output] = gradients, place
 
     def finish(self, root: Node, gradients: dict[Tensor, Tensor], place: Place) -> None:
-        """The model's own, then the units that no gradient left, in the order of the forward."""
+        """The root, then units without a gradient in the backward pass, in the order of the
+        forward."""
         self.ledger.leave_backward(root, gradients, place)
         for unit in self.ledger.order:
             if unit.output in self.waiting:

@@ -112,7 +112,7 @@ def _layout(structure: AnyStructure, platform: str) -> Layout:
 
 
 def _towers(structure: AnyStructure) -> "tuple[Structure | TextStructure, ...]":
-    # text is imported by those who ask for it
+    # text models are imported when one is asked for
     vision: Structure | None = getattr(structure, "vision", None)
     if vision is None:
         return (cast("Structure | TextStructure", structure),)
@@ -122,7 +122,7 @@ def _towers(structure: AnyStructure) -> "tuple[Structure | TextStructure, ...]":
 def _loss(structure: AnyStructure, outputs: tuple[Tensor, ...], mode: Mode) -> Node:
     first, *others = _towers(structure)
     if others:
-        # two towers compute their own
+        # a model of two towers has its loss in its own forward
         return Node("", "", (), outputs, outputs[0])
     classes = first.classes if isinstance(first, Structure) else first.head == "lm"
     return losses.criterion(outputs, classes, mode.precision, mode.platform)

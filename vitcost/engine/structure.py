@@ -26,7 +26,7 @@ class Span(NamedTuple):
 
 
 class Structure(NamedTuple):
-    """Everything that a builder may branch on; no size is in it."""
+    """The facts that a builder may branch on: which parts exist, and no size."""
 
     training: bool
     made: Made

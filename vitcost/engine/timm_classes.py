@@ -13,9 +13,9 @@ class Made(NamedTuple):
     """The behaviour of a class beside the fields of its config."""
 
     name: str
-    # the pools behind which it puts the last norm, unless told
+    # the pools after which it puts the last norm by default
     late_norms: tuple[str, ...]
-    # whether it takes a norm before the pool and one behind it each by itself, or moves one norm
+    # whether norms before and after the pool are independent, or one norm is moved
     two_norms: bool = False
     # layer scale: a module of its own or a parameter of the block; whether 0 is a scale, or none
     scale_module: bool = False
@@ -28,7 +28,7 @@ class Made(NamedTuple):
     # an attention pool: its activation, "" that of the blocks; whether it reads prefix tokens
     pool_act: str = ""
     pools_prefix: bool = False
-    # blocks and attentions that have another name in it
+    # other names of its blocks and attentions
     types: tuple[tuple[str, str], ...] = ()
 
     def type(self, name: str) -> str:

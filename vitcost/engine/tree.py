@@ -44,13 +44,14 @@ class Node(NamedTuple):
     run: "Run | None" = None
     # locals of the module's forward that live until it returns
     held: tuple[Tensor, ...] = ()
-    # tensors that it returns besides its output
+    # tensors that the module returns besides its output
     also: tuple[Tensor, ...] = ()
-    # a list that the forward around it walks through, which lets go what it gives to the first
+    # a ModuleList that the parent's forward iterates (`for b in self.blocks: x = b(x)`): the input
+    # is freed once the first layer has read it. An nn.Sequential would keep it
     walked: bool = False
-    # the unit that fully_shard wraps it in: the axis of its parameters, see ``sharded``
+    # the fully_shard unit of the module: the axis of its parameters, see ``sharded``
     unit: str = ""
-    # children that are registered behind their kind, in this order, wherever the forward calls them
+    # children that the module registers last, in this order, wherever its forward calls them
     registered: tuple[str, ...] = ()
     # buffers of its module
     buffers: tuple[Tensor, ...] = ()
@@ -105,7 +106,7 @@ class Module:
         group: str = "",
         kind: str = "view",
     ) -> Tensor:
-        """Another look at the same storage."""
+        """A view: another tensor on the same storage."""
         written = Tensor(name or x.name, axes, x.role, base=x)
         self.body.append(Op(kind, (x,), written, group=group or self.group))
         return written

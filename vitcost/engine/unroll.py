@@ -27,9 +27,9 @@ def _layers(layer: Node) -> Iterator[Node]:
     parts = _parts(layer.run)
     for i, run in enumerate(parts):
         last = i == len(parts) - 1
-        # the first layer may read a view, of which a layer keeps the storage
+        # the first layer may read a view, whose storage autograd keeps
         copy = _Copy(dict.fromkeys(layer.inputs[0].bases, x.storage) | {layer.inputs[0]: x})
-        # ops behind the run read the output of its last layer
+        # ops after the run read the output of its last layer
         if last:
             copy.known.update((t, t) for t in y.bases)
         made = copy.node(layer)

@@ -14,7 +14,7 @@ from vitcost.engine.tree import Node
 
 __all__ = ["verify"]
 
-# there from the beginning: parameters, buffers and the caller's tensors
+# tensors that exist from the beginning: parameters, buffers and the caller's
 _GIVEN = ("param", "input", "index")
 
 

@@ -55,7 +55,7 @@ class Walk:
         low = self._module(node)
         body, live = rerun(low.body)
         if not live:
-            # no gradient comes by: nothing is kept, nor the inputs
+            # no gradient passes the region: nothing is saved, not even its inputs
             self.saved.kept = outer
             return low
         self.saved.kept = outer | set(held)
@@ -96,7 +96,7 @@ class Walk:
             left = [self._seen(t) for t in (run.output, *outer)]
             first, more = rest.split()
             if left == entered or more is None:
-                # the forward around may have a name for what the first layer reads
+                # the parent's forward may hold the input of the first layer
                 self._set(x, low, needs)
                 yield layer._replace(run=rest)
                 return

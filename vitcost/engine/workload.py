@@ -60,15 +60,15 @@ class Workload:
     targets: tuple[Tensor, ...] = ()
     losses: tuple[Tensor, ...] = ()
     transient: tuple[Tensor, ...] = ()
-    # how many heads keys and values have in each block, where these are fewer than axis a
+    # heads of keys and values in each block, where there are fewer than query heads (axis a)
     kv_heads: tuple[int, ...] = ()
     # whether all ranks share one loss, as two towers do
     shares_loss: bool = False
-    # whether it is there under another scenario at once, and no model is run for it
+    # whether another scenario is answered at once, without running a model
     at_once: bool = False
     # whether a step whose exact peak is not covered has a bound
     has_bound: bool = False
-    # whether its step has what fully sharded ranks gather and reduce
+    # whether its step can have the buffers of fully sharded ranks
     shards: bool = False
     # whether its top-level modules are the parts that pages name
     has_parts: bool = False
@@ -137,8 +137,7 @@ class Workload:
         return self.sizes[name]
 
     def at(self, batch: int) -> "Workload":
-        """The same with another batch, which may be beyond those of a scenario; a batch of one may
-        run other operators."""
+        """The workload at another batch, of any size; batch 1 may run other operators."""
         return self.under(replace(self.scenario, batch=batch))
 
     def under(self, scenario: Scenario) -> "Workload":
@@ -158,7 +157,8 @@ class Workload:
         raise NotCovered("stages of a pipeline of this model")
 
     def rows(self) -> Row:
-        """Parameters, FLOPs, bytes moved and bytes saved of every module, equal ones in a row."""
+        """Parameters, FLOPs, memory traffic and saved bytes of every module; a run of equal modules
+        is one row."""
         raise NotCovered("the costs of this model's modules")
 
     def parameters(self) -> tuple[Parameter, ...]:
@@ -276,7 +276,7 @@ class _Lowered(Workload):
 
     def under(self, scenario: Scenario) -> Workload:
         other = scenario.batch != self.scenario.batch
-        # sizes that were given are of this batch
+        # given sizes are those of this batch
         if self.given and other:
             raise NotCovered(f"batch {scenario.batch} of sizes that were given")
         batch, sizes = (scenario.batch, None) if other else (self.batch, self.whole)
@@ -296,7 +296,7 @@ class _Lowered(Workload):
 
     @property
     def buffers_bytes(self) -> Size:
-        # tensor-parallel ranks have them whole
+        # tensor-parallel ranks hold whole buffers
         tree = build(structure_of(self.config, self.batch))
         return buffer_bytes(tree, self.whole, self.param_bytes)
 
@@ -307,7 +307,7 @@ class _Lowered(Workload):
 
     def parameters(self) -> tuple[Parameter, ...]:
         structure, mode = self._keys[True]
-        # neither precision nor an attention kernel changes which there are
+        # precision and attention kernel do not change the list of parameters
         return _parameters(structure, mode._replace(kernel="sdpa", precision="fp32", half="bf16"))
 
     def inference(self) -> "tuple[Event, ...]":

@@ -1,7 +1,5 @@
-"""``explain``: a formula, the same with numbers put in, its result and where it comes from.
-
-No formula is written down for it: the engine and the textbook are run on symbols in place of sizes,
-and what comes out is printed.
+"""``explain``: a formula, the same with numbers put in, its result and its source. No formula is
+stored for it: the engine and the textbook run on symbols in place of sizes.
 """
 
 from dataclasses import fields, replace
@@ -42,7 +40,7 @@ def explain(
     >>> explain("vit_base_patch16_224", "saved-activations", batch=8, precision="bf16").value
     470862050
     """
-    # only who asks for a formula loads what makes one: every other command starts without
+    # loaded for a formula alone, since sympy is slow to import
     from vitcost.formulas.explanation import explained
 
     scenario = {field.name for field in fields(Scenario)}

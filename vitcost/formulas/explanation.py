@@ -50,9 +50,9 @@ class Explanation(Result):
     terms: tuple[Term, ...]
     letters: tuple[Letter, ...]
     latex: str | None = None
-    note: str = ""  # of a quantity by a name that it had, and of a formula that is large
+    note: str = ""  # notes on a renamed quantity, and on a large formula
     towers: int = 1
-    lang: str = "en"  # of the text around the formula
+    lang: str = "en"  # the language of the text around the formula
 
     def pairs(self) -> tuple[str, ...]:
         """The model, where it is of two towers."""
@@ -100,7 +100,7 @@ def explained(
         if flag not in row.flags:
             hint = f"{quantity} depends on {', '.join(row.flags)}"
             raise ConfigError(f"{flag} has no part in the formula of {quantity}; {hint}")
-    # one that depends on the mode is of a forward pass in eval unless it is told
+    # a quantity that depends on the mode is that of a forward pass in eval by default
     mode = {} if "mode" in row.flags else {"mode": "train"}
     resolved = resolve(model, **overrides)
     scenario = Scenario.of(**{**mode, **flags}).added_to(resolved.flags)

@@ -16,7 +16,7 @@ Quantity = Callable[[Cost], Size]
 
 
 class _Part(NamedTuple):
-    """A summand: of a row, or of what a module does outside of its children."""
+    """A summand: a child of a row, or the work of a module outside of its children."""
 
     name: str
     amount: Size
@@ -54,7 +54,7 @@ def _opens(row: Row) -> bool:
 
 
 def _opened(row: Row, of: Quantity, rest: str) -> Iterator[_Part]:
-    """The children of a row, and what it does itself."""
+    """The children of a row, and its own work."""
     rest_amount = of(row.cost)
     for child in row.children:
         amount = child.repeat * of(child.cost)

@@ -104,7 +104,7 @@ _TOWERS = ("", "text_")
 
 @cache
 def _equal() -> tuple[tuple[Expr, Expr], ...]:
-    """The pairs as expressions, for each tower."""
+    """The pairs of axis and size as expressions, for each tower."""
     names = {name for pair in _EQUAL for side in pair for name in re.findall(r"[A-Za-z_]+", side)}
     towers = [{name: symbol(tower + name) for name in names} for tower in _TOWERS]
     return tuple(
@@ -138,7 +138,7 @@ def value(expr: "Size | Expr", numbers: Mapping[str, Size]) -> int:
     7087872
     """
     if isinstance(expr, Polynomial):
-        # with numbers put in, its constant is left
+        # with numbers put in, a constant is left
         return expr.put_in(numbers).terms.get((), 0)
     sp = load()
     expr = sp.sympify(expr)
@@ -146,7 +146,7 @@ def value(expr: "Size | Expr", numbers: Mapping[str, Size]) -> int:
 
 
 def tidy(expr: "Size | Expr", numbers: Mapping[str, Size]) -> Expr:
-    """The expression in as few letters as the numbers allow, what every block costs in front.
+    """The expression in as few letters as the numbers allow, with the cost of a block factored out.
 
     >>> a, d, h, m = map(symbol, "adhm")
     >>> tidy(2 * a * d * m, {"a": 12, "d": 64, "h": 768, "m": 3072})

@@ -76,7 +76,7 @@ def _by_name(
         name: value(expr, numbers) for name, expr in letters.items()
     }:
         return exact_parts, letters
-    # one image may run otherwise than a batch
+    # batch 1 may run other operators
     return exact_parts, exact_parts
 
 
@@ -291,8 +291,8 @@ def _peak(of: Formula, config: Config, scenario: Scenario) -> Found:
 def _held(
     terms: Mapping[str, Expr], asked: Mapping[str, Size], alive: Iterable[Alive]
 ) -> dict[str, Expr]:
-    """Terms of which some are told by the modules that made or saved what is alive; the rest of
-    each keeps its name."""
+    """Terms split by the modules that made or saved the live tensors; the rest of each term keeps
+    its name."""
     sp = load()
     left = {name: expression(amount) for name, amount in asked.items()}
     opened: dict[str, dict[str, Expr]] = {name: {} for name in asked}
@@ -334,7 +334,8 @@ RULES: Mapping[str, Callable[[Formula, Config, Scenario], Found]] = {
 
 
 class _Both(NamedTuple):
-    """A model under a scenario, and the same in letters; ``note`` says why it has none."""
+    """A model under a scenario in numbers and in letters; ``note`` is the reason why letters are
+    missing."""
 
     exact: Workload
     symbolic: Workload

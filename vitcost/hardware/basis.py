@@ -43,7 +43,7 @@ class Anchor(NamedTuple):
 
 class Asked(NamedTuple):
     """The questions of a prediction about a model: its work and attention kernels in a scenario and
-    setup, which kind it is of, the class of a traced module, and operators whose work is not
+    setup, its kind, the class of a traced module, and operators whose work is not
     known."""
 
     parts: Callable[[Scenario, Setup], Mapping[str, Work]]
@@ -161,11 +161,11 @@ def _unlike(
     reasons = []
     usual = on_card(replace(scenario, attention="sdpa"), row)
     if usual != scenario and kernels != asked.kernels(usual, setup):
-        reasons.append(f"attention {', '.join(kernels)} was not measured in this software")
+        reasons.append(f"attention {', '.join(kernels)} has no measurement in this software")
     if setup.training and scenario.checkpointing != "none":
-        reasons.append("checkpointing was measured on no card")
+        reasons.append("no measurement covers checkpointing")
     if setup.training and (scenario.freeze != "none" or scenario.lora):
-        reasons.append("training of a part was measured on no card")
+        reasons.append("no measurement covers partly frozen training")
     return tuple(reasons)
 
 
@@ -178,7 +178,7 @@ def _setup(scenario: Scenario, row: Card, known: Sequence[Calibration]) -> Setup
         c.setup.torch
         for c in known
         if c.gpu == row.name
-        # printed timings are of old software, which nobody asks for unsaid
+        # published timings are of old software, which must be asked for by name
         and c.factor is None
         and same_mode(c.setup, setup._replace(attention=c.setup.attention))
         and not (c.setup.torch < (2, 0) and scenario.attention not in ("sdpa", "eager"))
@@ -194,7 +194,7 @@ def _setup(scenario: Scenario, row: Card, known: Sequence[Calibration]) -> Setup
 def _anchored(
     rates: Rates, scenario: Scenario, setup: Setup, sheet: Sheet, anchors: Sequence[Anchor]
 ) -> Rates:
-    """The constants, all longer or shorter by what the anchors show."""
+    """The constants, scaled by the times of the anchors."""
     factors, hosts = [], []
     for anchor in anchors:
         measured_in = replace(anchor.scenario or scenario, platform=setup.platform)
@@ -219,7 +219,7 @@ def _anchored(
 
 
 def parse_anchor(text: str) -> Anchor:
-    """A measured model as it is typed, ``MODEL=IMAGES_PER_SECOND``.
+    """A measured model from its spelling, ``MODEL=IMAGES_PER_SECOND``, else ``ConfigError``.
 
     >>> parse_anchor("vit_base_patch16_224=2787")[:2]
     ('vit_base_patch16_224', 2787.0)

@@ -69,7 +69,7 @@ def workspace_bytes(card: Card, software: str = "") -> int:
         return 4 * _LARGE_BYTES if large else _LARGE_BYTES
     capability = card.capability
     if capability is None:
-        # no architecture is known of a card that the user describes: the larger of the two
+        # a card that the user describes may lack an architecture: the larger workspace of the two
         return _LARGE_BYTES if card.vendor in ("", "NVIDIA") else 0
     if version is not None and version < _POOLS_SINCE:
         return _ONE_POOL_BYTES

@@ -42,13 +42,14 @@ __all__ = [
 # few widths overstate what all of them together are off, and on cards 15 % cover that
 NARROWEST = 0.10
 WIDEST = {"cuda": 0.15, "cpu": 0.40}
-# as many measurements as a step has kinds of work
+# a fit needs as many measurements as there are kinds of work
 _FEWEST = 3
 
 
 def fitted(measurements: Sequence[Measurement]) -> tuple[float, ...]:
     """The constants that fit the measurements of one card and setup best. Measurements that the
-    host bounds are left out as long as enough others are there.
+    host bounds are left out as long as enough others are there. Raises ``ConfigError`` for several
+    cards, versions of software or modes.
 
     >>> from vitcost.hardware.work_classes import setup_of
     >>> from vitcost.hardware.measurements import Row, measurement
@@ -191,7 +192,7 @@ def _calibration(gpu: str, setup: Setup, every: Sequence[Measurement], source: s
     held = round(mean([mean(half) for half in halves]), 4) if halves else None
     others = [error for half in halves for error in half]
     widest = WIDEST[setup.platform]
-    # few errors say little: then the band covers them all, and what is usual
+    # with few errors the band covers them all, and the usual band
     band = percentile(others, 0.9) if len(others) >= 10 else max([widest, *others])
     if not all(m.row.scenario.software for m in measurements):
         source += f"; torch not stated, taken as {'.'.join(map(str, setup.torch))}"
@@ -202,7 +203,7 @@ def _calibration(gpu: str, setup: Setup, every: Sequence[Measurement], source: s
         len(measurements),
         round(mean(fit_errors), 4),
         held,
-        # no narrower than the error that stands beside it
+        # a band is no narrower than the error printed beside it
         max(round(band, 2), NARROWEST, ceil(100 * (held or 0.0)) / 100),
         source,
         SMALLEST_BATCH if cpu else min(SMALLEST_BATCH, *(m.row.batch for m in measurements)),
@@ -214,8 +215,8 @@ def _running(measurements: Sequence[Measurement]) -> Sequence[Measurement]:
     """The measurements that tell of kernels, not of the host; all, where too few would be left."""
     if measurements[0].row.setup.platform == "cpu":
         return measurements
-    # a constant term stands for what launches take of the card: such steps tell of no constant
-    # either
+    # the constant term is the time of launches on the card, and steps in which it is large fix no
+    # other constant
     told = [m for m in by_card(measurements) if 1 - m.shares()[1] <= MOST_LAUNCHING]
     return measurements if len(told) < _FEWEST else told
 

@@ -133,7 +133,7 @@ def shipped(row: Card) -> list[Calibration]:
     sheet = {**CARDS, **CPUS}.get(row.kin)
     if sheet is not None and _speed(sheet) == _speed(row):
         return [c._replace(gpu=row.name) if c.gpu == row.kin else c for c in KNOWN]
-    # of a changed sheet they say nothing
+    # constants are relative to the sheet, so that a changed sheet makes them void
     return [c for c in KNOWN if c.gpu != row.name]
 
 

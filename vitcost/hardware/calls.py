@@ -197,7 +197,8 @@ def _joined(group: Sequence[Call], place: int, last_read: dict[int, int]) -> Cal
     for call in group:
         for piece in call.reads:
             if piece.storage < 0 or piece.storage not in written:
-                # of tensors that last no storage is known: equal ones of a kernel are one
+                # tensors that outlive the pass have no storage number: equal ones of a kernel count
+                # as one
                 key = piece.storage, piece.itemsize, piece.shape * (piece.storage < 0)
                 read[key] = max(piece, read.get(key, piece), key=lambda each: each.bytes)
         for piece in call.writes:

@@ -1,4 +1,4 @@
-"""Which attention kernels a card has, and what a scenario runs there."""
+"""The attention kernels of cards, and a scenario as it runs on a card."""
 
 from dataclasses import replace
 from typing import NamedTuple

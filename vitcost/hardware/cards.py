@@ -63,7 +63,7 @@ class Card(NamedTuple):
 
     @property
     def capacity_bytes(self) -> int | None:
-        """Bytes that a process may count on: as a source states, else what is on the card."""
+        """Bytes that a process can use: as a source states, else the memory of the card."""
         return self.memory_bytes if self.usable_bytes is None else self.usable_bytes
 
     @property
@@ -189,7 +189,7 @@ _ROWS: tuple[tuple[Any, ...], ...] = (
      2025, "accel aiconf cc", 288_400_343_040),
     ("gb300", "NVIDIA", "10.3", (80, 1250, 2500, 2500, 5000, 165), _, 8000, 900, 1400,
      2025, "aiconf accel cc", 298_013_687_808),
-    # the two that follow: claims alone; where these disagree, on int8, none was picked
+    # the next two rows rest on claims alone; where claims disagree, on int8, there is no figure
     ("mi100", "AMD", "gfx908", (46.1, _, 184.6, _, _, _), 32, 1228.8, 138, _,
      2020, "llm-analysis gpuhunt notebookcheck rocm"),
     ("mi210", "AMD", "gfx90a", (45.3, _, 181, 181, _, _), 64, 1638, 150, _,
@@ -238,7 +238,8 @@ ALIASES = {
 }
 # fmt: on
 
-# processors that were measured; none has a sheet here, so that only what was measured is predicted
+# processors that were measured; they have no data sheet, so that predictions rest on their
+# measurements alone
 CPUS = {
     name: Card(name, "CPU", Peaks(), source="timm benchmark files @aa4b5850")
     for name in ("cpu-i9_10940x", "cpu-i7_12700h")

@@ -1,4 +1,4 @@
-"""``gpus``: the cards that are known, what was measured on them, and where each figure is from."""
+"""``gpus``: the known cards, the measurements of each, and the source of each figure."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

@@ -19,8 +19,8 @@ from vitcost.hardware.work_classes import Work, total
 
 __all__ = ["Clock", "Times", "clock"]
 
-# of 64 bits: below the largest sizes a ratio may be larger, and a narrow norm's rows are filled up
-# to 128
+# room below 64 bits: a ratio may be larger than the largest sizes, and a narrow norm's rows are
+# padded to 128
 _MOST, _MOST_STREAMED = 2**60, 2**55
 
 
@@ -34,7 +34,7 @@ class Times(NamedTuple):
 
 
 class Clock(NamedTuple):
-    """A structure on a card: ``config`` and ``scenario`` are those of one of its configs."""
+    """A structure on a card; ``config`` and ``scenario`` are an example of it."""
 
     config: Config
     scenario: Scenario
@@ -77,7 +77,7 @@ class Clock(NamedTuple):
         return Times(seconds, *ends, rates.basis)
 
     def _work(self, sizes: Sizes) -> Work:
-        """All work of a step: in 64-bit integers where none on the way can be larger."""
+        """All work of a step, in 64-bit integers where no number on the way can be larger."""
         columns: dict[Axis, Any] = {axis: size for axis, size in sizes.items() if _many(size)}
         largest = self._at(Sizes({**sizes, **{k: int(size.max()) for k, size in columns.items()}}))
         if max(largest) > _MOST or largest.stream_bytes > _MOST_STREAMED:
@@ -94,7 +94,8 @@ def clock(
     card: "str | Card",
     calibrations: Sequence[Calibration] = (),
 ) -> Clock | None:
-    """The clock of all configs of a structure, by one of them.
+    """The clock of all configs of a structure, from one of them. Raises ``NotCovered`` for a model
+    that launches no kernel.
 
     None where each has to be asked alone: an engine that takes another attention for longer
     sequences, and attentions of several kernels, which are ordered by how often each runs.

@@ -120,7 +120,7 @@ GPU = Form(
     ("compute", "compute", "memory", "compute", "memory"),
     0.01,
 )
-# one image at a time is timed too roughly to trust the smallest errors most
+# timings of batch 1 are rough, so that small errors of theirs get no more weight
 CPU = Form(
     ("gemm", "memory", "layer"),
     # 60 GB/s, and 0.5 ms a layer
@@ -135,7 +135,7 @@ class Calibration(NamedTuple):
 
     gpu: str
     setup: Setup
-    constants: tuple[float, ...]  # in the order of the form's names
+    constants: tuple[float, ...]  # the constants, in the order of the form's names
     rows: int
     error: float  # mean relative error on the rows that were fitted
     held_out: float | None  # and on widths that were not; None: there was one width
@@ -146,7 +146,7 @@ class Calibration(NamedTuple):
     basis: str = "calibrated"
     # how many times longer than usual a card takes, where its constants are the usual ones by it
     factor: float | None = None
-    host_seconds: float | None = None  # of a launch on the host that was measured
+    host_seconds: float | None = None  # seconds of a launch on the measured host
     since: tuple[int, int] | None = None  # the oldest torch that it was measured with, if several
 
 

@@ -1,4 +1,4 @@
-"""Which precision a card is for, where nobody names one."""
+"""The precision of a card where the user names none."""
 
 from vitcost.config.scenario import PRECISIONS
 from vitcost.hardware.cards import Card

@@ -15,12 +15,12 @@ __all__ = ["far", "is_far", "notes_on"]
 
 # a processor's band where batches are larger than any that was timed
 _PROCESSOR = 0.40
-_LARGER = "batches above 1 were measured on no processor"
+_LARGER = "no CPU benchmark has a batch above 1"
 
 
 def far(on: Basis) -> Rates:
-    """The rates of a step unlike all that was measured, with a band as wide as that of hosts, or of
-    a processor's batches.
+    """The rates of a step outside of all measurements, with the wide band of hosts, or of a
+    processor's larger batches.
 
     >>> from vitcost.hardware.basis import asked_of, basis_of
     >>> from vitcost.config.scenario import Scenario
@@ -38,7 +38,7 @@ def far(on: Basis) -> Rates:
 
 
 def is_far(on: Basis, done: Work, batch: int) -> Any:
-    """Whether a step is unlike all that was measured: below the smallest batch, or bound by its
+    """Whether a step is outside of all measurements: below the smallest batch, or bound by its
     host. A host that was measured with its card is as well known as the card.
 
     >>> from vitcost.hardware.basis import asked_of, basis_of
@@ -56,7 +56,7 @@ def is_far(on: Basis, done: Work, batch: int) -> Any:
 
 
 def notes_on(on: Basis, done: Work) -> Iterator[str]:
-    """The notes of a page on a step that is unlike all that was measured.
+    """The notes of a page on a step outside of all measurements.
 
     >>> from vitcost.hardware.basis import asked_of, basis_of
     >>> from vitcost.config.scenario import Scenario

@@ -68,7 +68,7 @@ def _eager_reader(step: Step) -> Iterator[Step]:
 
 
 def _compiled_reader(step: Step) -> Iterator[Step]:
-    """A compiler lets the norm lay them out, and copies them for a product."""
+    """Under a compiler a norm writes the order that its reader needs; a product gets a copy."""
     if step.product:
         yield _copy(step)._replace(strided=True)
     yield step

@@ -17,7 +17,8 @@ _ROUNDS = 9
 
 
 def fit(rows: Sequence[Sequence[float]], targets: Sequence[float], form: Form) -> tuple[float, ...]:
-    """Constants x ≥ 0 with rows · x ≈ targets, all in shares of the measured time.
+    """Constants x ≥ 0 with rows · x ≈ targets, all in shares of the measured time; ``ConfigError``
+    without rows.
 
     >>> from vitcost.hardware.constants import Form
     >>> free = Form(("a", "b"), (None, None), ("", ""), 1.0)
@@ -51,7 +52,7 @@ def _non_negative(
                 gram[i][j] += weight * row[i] * row[j]
     for i, prior in enumerate(form.priors):
         if prior is not None:
-            # a single one that fits weighs as much
+            # the weight of one exact measurement
             firm = prior.firm**2 * (1 / form.close if prior.once else len(rows))
             gram[i][i] += firm
             right[i] += firm * prior.near

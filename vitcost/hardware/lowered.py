@@ -81,7 +81,7 @@ def summed(run: Run, batch: int, setup: Setup) -> dict[str, Work]:
 
 
 def _of_other_classes(run: Run, head: Head, batch: int, setup: Setup) -> Iterator[tuple[str, Work]]:
-    """By how much the work of a pass with other classes differs from that of its digest."""
+    """The difference between the work of a pass with other classes and the work in its digest."""
     if setup.compiled and ambiguous(run):
         raise NotCovered(
             f"a compiled model with {head.classes:,} classes: its digest is of {head.traced:,}, "
@@ -143,8 +143,8 @@ def _in_order(kernels: Iterable[Call]) -> Iterator[Call]:
 
 
 def amount(call: Call, setup: Setup) -> tuple[str, Work]:
-    """The class of a kernel, empty for one that plain ViTs have too, and its work: that of a class
-    is not yet weighed, so that sums over kernels hold under every weight."""
+    """The class of a kernel, empty for kernels that plain ViTs have too, and its work. Work of a
+    class is not weighed yet, so that a sum over kernels holds under all weights."""
     kind, defined = class_of(call, setup), call.defined if call.phase == "forward" else 0
     if kind:
         flops, moved = amounts(call, kind)
@@ -243,7 +243,7 @@ def _serial(call: Call) -> int:
     return prod(outer) if height * width <= FEW_THREADS else 0
 
 
-# kernels that go over the elements of what they read and write in the order of these
+# kernels that visit the elements of their operands in memory order
 _ELEMENTWISE = frozenset({
     "add", "add_", "sub", "rsub", "mul", "mul_", "div", "div_", "addcmul", "gelu", "relu", "relu_",
     "silu", "silu_", "sigmoid", "hardswish", "hardswish_", "where", "native_dropout",

@@ -1,4 +1,5 @@
-"""Classes of work that plain ViTs have not: convolutions on maps, windows, and what lays them out.
+"""Classes of work that plain ViTs lack: convolutions on maps, windows, and the copies between
+layouts.
 
 A traced kernel of such a class takes as long as a matrix product of some times its FLOPs, and as a
 stream of some times its bytes. How many times is fitted to timm's benchmark files of other families

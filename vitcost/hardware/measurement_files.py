@@ -21,7 +21,7 @@ __all__ = ["Calibrated", "calibrate", "calibration_row", "check_throughput"]
 
 @dataclass(frozen=True, slots=True)
 class Calibrated(Result):
-    """Constants of the user's own, and what they are worth."""
+    """Constants from the user's measurements, with their errors."""
 
     calibrations: tuple[Calibration, ...]
     cards: tuple[Card, ...]  # that no catalogue has
@@ -89,7 +89,7 @@ def check_throughput(
     calibration: "str | Iterable[str]" = (),
     **given: Any,
 ) -> Score:
-    r"""How good the predictor is on files of measurements, in the columns that ``calibrate`` reads.
+    r"""The errors of predictions on files of measurements, in the columns that ``calibrate`` reads.
 
     ``held_out`` fits constants to the file's own other widths in place of the shipped ones, which
     tells what the form of the prediction is worth. Raises ``NotCovered`` where no row is covered.

@@ -1,4 +1,4 @@
-"""Measured throughput: reading it, and what each measurement was of."""
+"""Measured throughput: files of rows, and the model, card and scenario of each row."""
 
 import csv
 import re
@@ -60,13 +60,13 @@ DEFAULTS = {
     "attention": "sdpa",
     "compile": "0",
     "torch": "",
-    # timm's benchmark script, unless told
+    # the default of timm's benchmark script
     "optimizer": "sgd-momentum",
     "file": "",
 }
 _PRECISIONS = {
     **{name: name for name in PRECISIONS},
-    # timm/benchmark.py --amp-dtype: float16, unless told
+    # timm/benchmark.py --amp-dtype is float16 by default
     "amp": "amp-fp16", "amp_bfloat16": "amp-bf16", "amp_bf16": "amp-bf16", "amp_fp16": "amp-fp16",
     "float32": "fp32", "half": "fp16",
     "float16": "fp16", "bfloat16": "bf16",
@@ -284,7 +284,7 @@ def measurement(
     if isinstance(config, DigestedModel) and (other := other_module(row, config)):
         raise NotCovered(other)
     if row.img_size and isinstance(config, DigestedModel) and not config.takes(row.img_size):
-        # of another size a whole trace would be made, which takes seconds a row
+        # another size would need a trace, which takes seconds a row
         raise NotCovered(f"not covered: {row.model} of another size than its digest")
     overrides = {"img_size": row.img_size} if row.img_size else {}
     if overrides or row.overrides:

@@ -57,7 +57,7 @@ class Time:
     headroom_bytes: int | None = None
     beside: Beside | None = None
     tensor_bytes: int | None = None  # with the kernels of this card
-    # the rates of the card's sheet for the precision; None: of a processor, whose figures are set
+    # the rates of the card's sheet for the precision; None: a processor, which has no sheet
     sheet_flops_per_second: float | None = None
     sheet_bytes_per_second: float | None = None
 

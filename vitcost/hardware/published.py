@@ -44,11 +44,12 @@ class Printed(NamedTuple):
     img_size: int
     images_per_second: float
     flags: tuple[tuple[str, Any], ...]
-    reason: str  # why it cannot be used; "": it can
+    reason: str  # why it cannot be used; "" if it can
 
 
 def printed(lines: Sequence[Mapping[str, str | None]], place: str) -> Iterator[Printed]:
-    """The timings of a file; its other quantities are left.
+    """The timings of a file, without its other quantities; ``ConfigError`` with the line of a
+    fault.
 
     >>> line = {
     ...     "source": "a blog", "model": "vit_base_patch16_224", "card": "t4", "precision": "fp16",

@@ -75,7 +75,7 @@ class Rates(NamedTuple):
         return self.band if self.under is None else self.under
 
     def unlike(self, *why: str) -> "Rates":
-        """The same for what is unlike all that was measured on the card."""
+        """The same rates with a wider band, for steps outside of the card's measurements."""
         if not why:
             return self
         basis = "anchored" if self.basis == "calibrated" else self.basis
@@ -87,7 +87,8 @@ class Rates(NamedTuple):
 
 
 def rates_of(row: Card, setup: Setup, known: Sequence[Calibration]) -> Rates:
-    """The best constants there are: of this card and mode, of this card, of cards of its kind.
+    """The best constants for a card: of its mode, of the card, of cards of its kind, in this order.
+    Raises ``NotCovered`` for a processor in a mode that was not measured.
 
     >>> from vitcost.hardware.calibrations import shipped
     >>> from vitcost.hardware.specs import card
@@ -131,7 +132,7 @@ def _exact(best: Calibration, setup: Setup) -> Rates:
     torch = ".".join(map(str, best.setup.torch))
     said = f"constants measured with torch {torch}, {best.setup.layout}"
     if best.factor is not None and not vector(setup):
-        # versions of torch that printed timings are of differ by more than those that timm timed
+        # published timings of several torch versions differ by more than timm's
         return rates.spread(*OTHER_SOFTWARE[True]).unlike(said)
     alike = best.factor is None and best.setup.attention == setup.attention
     wide = WIDEST[setup.platform] if alike else ANCHORED
@@ -168,7 +169,8 @@ def _elsewhere(
 
 
 def _of_its_kind(row: Card, setup: Setup, known: Sequence[Calibration]) -> Rates:
-    """The constants of cards of a kind, or what a vendor's cards reach of their sheets."""
+    """The constants of cards of a kind, or the share of their sheets that a vendor's cards
+    reach."""
     kin = kin_of(row, setup, known)
     constants, notes = usual(setup, known)
     if kin is not None:
@@ -212,8 +214,8 @@ def widened(rates: Rates, kind: str, setup: Setup, apart: bool = False) -> Rates
 
 
 def _of_traced(rates: Rates, setup: Setup, apart: bool) -> Rates:
-    """The band of a traced module: that of the families that were timed, as it was timed, or that
-    of a guess."""
+    """The band of a traced module: the band of the timed families in that mode, or that of a
+    guess."""
     timed = setup.platform == "cuda" and setup.precision in ("amp", "half")
     timed &= not (setup.training and setup.compiled)
     if apart or not timed:
@@ -249,7 +251,7 @@ def seconds_of(
     for bound, constant, column in zip(form_of(setup).bound, constants, columns, strict=True):
         shares[bound] = shares[bound] + constant * column
     waiting = host_seconds(done, setup, host) - sum(shares.values())
-    # times whether it is above 0: of arrays element by element
+    # a factor of 0 or 1 in place of a branch, for arrays
     shares["overhead"] = shares["overhead"] + waiting * (waiting > 0)
     return sum(shares.values()), shares
 

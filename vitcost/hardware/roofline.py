@@ -91,7 +91,7 @@ def _software(setup: Setup) -> str:
 
 
 def _far(on: Basis, done: Work) -> Rates:
-    """The rates of some work, with what is said where it is unlike all that was measured."""
+    """The rates of some work, and the notes on work outside of all measurements."""
     said = notes_on(on, done)
     rates = far(on) if is_far(on, done, on.scenario.batch) else on.rates
     return rates._replace(notes=(*on.rates.notes, *said))
@@ -107,7 +107,7 @@ def _bound(done: Work, shares: Mapping[str, float], setup: Setup, rates: Rates) 
 
 
 def _checked(rates: Rates, scenario: Scenario) -> Rates:
-    """The rates with what else there is to say about a prediction."""
+    """The rates with further notes on a prediction."""
     notes = rates.notes
     if scenario.mode == "train" and scenario.recipe != "torch":
         notes = (*notes, f"the update is torch's, not that of {scenario.recipe}")

@@ -19,7 +19,7 @@ __all__ = ["ONE_SOURCE", "TWO_SOURCES", "scaled"]
 # half-widths of a band that are no narrower: two sources of the same card and software differ by as
 # much
 ONE_SOURCE, TWO_SOURCES = 0.25, 0.15
-# a held-out error up to which several sources are said to agree
+# up to this held-out error several sources agree
 _AGREES = 0.10
 
 
@@ -66,7 +66,7 @@ def table(calibrations: Iterable[Calibration]) -> str:
 
 
 def _of_the_card(group: Sequence[Measurement]) -> list[Measurement]:
-    """The timings that the host does not bound: of batches of 16 or more, where there are such."""
+    """The timings that the host does not bound: batches of 16 or more, if there are any."""
     told = by_card(group)
     large = [m for m in told if m.row.batch >= 16]
     return large or [m for m in told if m.row.batch >= 8]
@@ -111,7 +111,8 @@ def _calibration(gpu: str, group: Sequence[Measurement]) -> Calibration:
 
 
 def held_out(group: Sequence[Measurement]) -> list[float]:
-    """Relative errors of a factor from other sources; of one source, from every other timing."""
+    """Relative errors of each timing under a factor from the other sources; with a single source,
+    from the other timings."""
     sources = dict.fromkeys(m.row.source for m in group)
     if len(sources) > 1:
         parts = [[m for m in group if m.row.source == source] for source in sources]

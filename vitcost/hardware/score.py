@@ -20,7 +20,7 @@ _EQUAL = 1.05
 
 
 class Guess(NamedTuple):
-    """A measured row, what was predicted for it, and what it may be off by."""
+    """A measured row, its prediction and its band."""
 
     measurement: Measurement
     seconds: float
@@ -65,7 +65,7 @@ class Missed(NamedTuple):
 
 
 class FileScore(NamedTuple):
-    """The errors of one file; relative to what was measured."""
+    """The errors of one file, relative to the measured times."""
 
     file: str
     rows: int
@@ -136,7 +136,7 @@ def score(
     users_cards: Mapping[str, Card] | None = None,
     calibrations: Sequence[Calibration] = (),
 ) -> Score:
-    """Every row against what ``predict`` says of it, by file.
+    """Every row against its prediction by ``predict``, by file.
 
     >>> from vitcost.hardware.work_classes import setup_of
     >>> from vitcost.config.scenario import Scenario

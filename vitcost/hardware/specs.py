@@ -1,4 +1,4 @@
-"""Finding a card: by name, by the user's own description, by what a query matches."""
+"""Finding a card by its name, by the user's description, or by a query."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -170,7 +170,7 @@ def _asked(text: "str | Card", users_cards: Mapping[str, Card] | None) -> Card:
             if _family(name, users_cards):
                 raise
             return own_card(name, figures)
-        # its figures are not those of the card of this name
+        # the figures differ from those of the card of this name
         name = text
     return own_card(name, figures, users_cards=users_cards)
 
@@ -197,7 +197,8 @@ def _number(text: str) -> "float | str":
 
 
 def own_cards(paths: "str | Iterable[str]" = ()) -> dict[str, Card]:
-    r"""The user's own cards: of files, else of ``pyproject.toml`` where there is one.
+    r"""The user's cards, from files, else from ``pyproject.toml`` where there is one;
+    ``ConfigError`` for a file without cards.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
@@ -227,7 +228,8 @@ def own_card(
     ``fp32_tflops`` … ``int8_tflops`` dense, ``memory_gb``, ``usable_bytes``, ``bandwidth_gbps``,
     ``link_gbps`` one direction, ``power_w``; ``architecture`` a compute capability (``8.9``) or an
     AMD target (``gfx942``); ``like`` names a card whose figures hold where none is given. A
-    ``memory_gb`` without ``usable_bytes`` is all that a process may use.
+    ``memory_gb`` without ``usable_bytes`` is all that a process may use. Raises ``UnknownName`` for
+    another figure, ``ConfigError`` for a wrong value.
 
     >>> own_card("mine", {"like": "rtx4090", "power_w": 300}).peaks.bf16
     165.2

@@ -31,13 +31,13 @@ def timed(
     turning: bool = True,
     known: Callable[[Any, Any], Known] = known,
 ) -> tuple[Time, ...]:
-    """The time of a step on each card that was asked for, with the batches at which it turns where
-    ``turning`` asks for them: a search, of up to fifty times.
+    """The time of a step on each card; with ``turning`` also the batches from which launches no
+    longer bound it and compute does: a search, of up to fifty times.
 
     ``gpu_file`` has cards of the user's own, ``calibration`` constants that ``calibrate`` wrote,
     ``anchor`` what one card was measured to do in this scenario, ``MODEL=IMAGES_PER_SECOND``;
     ``tensors`` gives the bytes that a scenario needs on a card, for the verdict; ``known`` reads
-    the files.
+    the files. Raises ``ConfigError`` for an anchor beside several cards.
 
     >>> from vitcost.zoo import resolve
     >>> config = resolve("vit_base_patch16_224").config

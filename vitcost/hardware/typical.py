@@ -58,7 +58,7 @@ def vector(setup: Setup) -> bool:
 
 
 def usual(setup: Setup, known: Sequence[Calibration]) -> tuple[tuple[float, ...], tuple[str, ...]]:
-    """The constants that cards show in a mode, and what there is to say about them.
+    """The usual constants of a mode over all measured cards, with notes.
 
     The mean over cards, each in the software nearest to the one asked for; a card's departure from
     the common κ and σ stays with it.
@@ -72,7 +72,7 @@ def usual(setup: Setup, known: Sequence[Calibration]) -> tuple[tuple[float, ...]
         return _VECTOR, ()
     modes = (
         (setup.training, setup.compiled),
-        # nothing measured: another mode is nearer than none
+        # without measurements in a mode the nearest other mode stands in
         (setup.training, not setup.compiled),
         (not setup.training, setup.compiled),
     )
@@ -83,7 +83,7 @@ def usual(setup: Setup, known: Sequence[Calibration]) -> tuple[tuple[float, ...]
         rows = [c for c in whole if _mode(c.setup) == mode and not vector(c.setup)]
         if rows:
             break
-        notes = ("this mode was measured on no card",)
+        notes = ("no benchmark has this mode, on any card",)
     alike = [c for c in rows if c.setup.attention == setup.attention]
     nearest: dict[str, Calibration] = {}
     for c in sorted(
@@ -117,7 +117,7 @@ def typical(
 
 
 class Kin(NamedTuple):
-    """How many times longer than usual cards of a kind take, and which cards they are."""
+    """The factor by which cards of a kind are slower than usual, and those cards."""
 
     factor: float
     cards: tuple[str, ...]
@@ -145,7 +145,7 @@ def kin_of(row: Card, setup: Setup, known: Sequence[Calibration]) -> Kin | None:
         and c.gpu in CARDS
         and vector(c.setup) == vector(setup)
     ]
-    # of fp32 cards of another kind say something too, where none of its own was timed
+    # in fp32 cards of another kind count too, if none of the same kind was timed
     kindred = [c for c in timed if _kind(CARDS[c.gpu], setup) == kind != ""]
     timed = kindred or (timed if vector(setup) else [])
     trained = [c for c in timed if c.setup.training == setup.training]

@@ -137,7 +137,7 @@ def _run(config: Config, scenario: Scenario, setup: Setup, sizes: Sizes | None =
     before torch 2.0."""
     unfused = setup.torch < (2, 0)
     if hasattr(config, "workload"):
-        # a trace has the attention of its torch, which an older one is told from
+        # a trace has the attention of its torch version; an older version runs another
         fused = scenario.attention not in ("eager", "math") or unfused
         how = replace(scenario, mode=setup.mode, attention="sdpa" if fused else scenario.attention)
         if isinstance(config, DigestedModel):

@@ -54,14 +54,15 @@ class Work(NamedTuple):
     gemm_flops: int = 0
     conv_flops: int = 0
     attention_flops: int = 0
-    stream_bytes: int = 0  # of pointwise kernels, in order
-    strided_bytes: int = 0  # of pointwise kernels, across the order
+    stream_bytes: int = 0  # of pointwise kernels that read in memory order
+    strided_bytes: int = 0  # of pointwise kernels that read across memory order
     linear_bytes: int = 0
     attention_bytes: int = 0
     conv_bytes: int = 0
-    # of products, which are among those above; of a formula as often as a processor reads them
+    # of weights in products, part of the bytes above; for a formula, as often as a processor reads
+    # them
     weight_bytes: int = 0
-    # of a convolutional backbone, which is not among those above
+    # of a convolutional backbone, not part of the numbers above
     backbone_flops: int = 0
     backbone_conv_bytes: int = 0
     backbone_bytes: int = 0
@@ -69,7 +70,7 @@ class Work(NamedTuple):
     # WEIGHED, so that sums of weighed kernels are exact
     map_flops: int = 0
     map_bytes: int = 0
-    bf16_flops: int = 0  # of products in bf16 whatever the precision: an optimizer's
+    bf16_flops: int = 0  # of products that are in bf16 under every precision: an optimizer's
     # elements that the threads of a resampling go through one by one; on a processor, launches of a
     # model that is timed by its trace
     serial: int = 0
@@ -102,8 +103,8 @@ class Work(NamedTuple):
 
 # a block of threads computes a tile of the result, whether or not the tile is full
 TILE = 128
-# the head widths that fused attention kernels are built for: flash_attn/src/static_switch.h, with
-# those of cuDNN and the memory-efficient kernel
+# head widths with a compiled fused attention kernel: flash_attn/src/static_switch.h, cuDNN, the
+# memory-efficient kernel
 HEADS = (32, 64, 96, 128, 160, 192, 224, 256)
 # a layer norm gives each row to a block of 128 threads: aten's layer_norm_kernel.cu
 NORM_ROW = 128

@@ -124,7 +124,7 @@ def between(low: int, high: int) -> Check:
 
 
 def optional(check: Check) -> Check:
-    """A check that takes None, or what another check lets through.
+    """A check that allows None beside the values of another check.
 
     >>> optional(text)("gpu", None), optional(text)("gpu", "l4")
     (None, 'l4')

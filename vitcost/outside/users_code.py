@@ -1,7 +1,7 @@
 """Code of the user's, run so that it cannot spoil the answer: its module, its factory, its forward.
 
-Its prints go to stderr; its error, an exit of the process too, is one message; and the current
-directory, where answers are written, is what it was.
+Its prints go to stderr; its error, or its exit of the process, is one message; the current
+directory, where answers are written, is restored.
 """
 
 import os
@@ -19,7 +19,7 @@ _MOST_SAID = 300
 
 
 class _Process:
-    """This process: whether it is a command of ours alone, and where its answer goes then."""
+    """The state of this process: whether it is a vitcost command, and where its answer goes."""
 
     ours = False
     kept: TextIO | None = None
@@ -63,7 +63,7 @@ def users_code(doing: str) -> Iterator[None]:
 
 
 def has_run() -> bool:
-    """Whether code of the user's has run in this process, and may have changed what others call.
+    """Whether the user's code has run in this process, and may have changed other modules.
 
     >>> with users_code("calling f()"):
     ...     pass
@@ -74,7 +74,7 @@ def has_run() -> bool:
 
 
 def reason_of(error: BaseException) -> str:
-    r"""The kind of an error and the first line of what it says, which may be an error again.
+    r"""The type of an error and the first line of its text; reading the text may raise again.
 
     >>> reason_of(ValueError("no such layer\nand more lines"))
     'ValueError: no such layer'

@@ -61,12 +61,12 @@ def _some(*pairs: tuple[str, object]) -> Iterator[tuple[str, int]]:
 
 
 def _against(title: str, tensors: tuple[tuple[str, int], ...], time: "Time") -> Bar | None:
-    """The tensors and what a card needs beside them, against all that it has."""
+    """Bars of tensors and of the reserve, against the memory of the card."""
     if time.headroom_bytes is None or time.beside is None or time.tensor_bytes is None:
         return None
     beside = time.beside.total_bytes
     capacity = time.tensor_bytes + beside + time.headroom_bytes
-    # this card's kernels may need other tensors than those of the page, of which no parts are known
+    # a card's kernels may need other tensors than the page's, whose parts are not known
     whole = sum(value for _, value in tensors) == time.tensor_bytes
     drawn = tensors if whole else (("tensors", time.tensor_bytes),)
     needs = _some(*((name, getattr(time.beside, f"{name}_bytes")) for name in _BESIDE))

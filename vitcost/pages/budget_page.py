@@ -1,4 +1,4 @@
-"""The page of budgets: every check, what to do about those that fail, the layers that grew."""
+"""The page of budgets: every check, remedies for failures, the layers that grew."""
 
 from collections.abc import Iterator
 
@@ -14,7 +14,7 @@ _SAID = 3
 
 
 def budget_page(result: BudgetResult) -> Page:
-    """A row a check, then the reasons."""
+    """One row for each check, then the reasons."""
     checks = Table(
         "",
         (
@@ -39,7 +39,7 @@ def budget_page(result: BudgetResult) -> Page:
 
 
 def _answer(result: BudgetResult) -> Iterator[str]:
-    """How many hold, and those that do not."""
+    """The number of checks that hold, and the failures."""
     kept = sum(check.ok for check in result.checks)
     yield f"{kept:,} of {len(result.checks):,} hold"
     broken = [check for check in result.checks if not check.ok]
@@ -56,7 +56,7 @@ def _notes(checks: tuple[Check, ...]) -> Iterator[str]:
     bounds = dict.fromkeys(check.name for check in checks if check.at_most)
     if bounds:
         yield (
-            "train_memory, at most: no exact peak is known, and report says what is assumed; "
+            "train_memory, at most: no exact peak is known, and report lists the assumptions; "
             f"of {', '.join(bounds)}"
         )
 

@@ -7,11 +7,11 @@ from vitcost.page import Column, Page, Row, Table
 __all__ = ["calibration_page"]
 
 _NOTES = (
-    "constants: how many times longer than its sheet says a card takes for each kind of work.",
+    "constants: the time of each kind of work over the time that the sheet promises.",
     "error: mean, on what was fitted. held out: mean, each half of the widths by constants of the "
     "other half; of printed timings each source by the others, or each half of one. band: "
     "half-width around a prediction.",
-    "steps that the host bounds, or of which a fifth is launches, are left out of rows.",
+    "rows leave out steps that the host bounds, or of which launches are a fifth.",
 )
 
 
@@ -29,7 +29,7 @@ def calibration_page(calibrated: Calibrated) -> Page:
         Column("band", "ratio"),
     )
     table = Table("", columns, tuple(map(_row, calibrated.calibrations)))
-    alone = ("–: one width alone, nothing could be held out",)
+    alone = ("–: all rows have one width, so that none could be held out",)
     notes = _NOTES + (alone if any(c.held_out is None for c in calibrated.calibrations) else ())
     count = len(calibrated.not_covered)
     names = ", ".join(sorted({each.row.model for each in calibrated.not_covered}))

@@ -113,7 +113,7 @@ def in_chinese(page: Page, quantity: str, model: str, unit: str) -> Page:
     'm 的参数量（params）'
     """
     said, reference = _QUANTITIES.get(quantity, (quantity, ""))
-    # behind the words of a quantity stands the scenario that it is of
+    # the scenario of a quantity follows its words
     scenario = unit.partition(", ")[2] if unit.startswith(_COUNTED) else ""
     lead = said + (f"：{_parts(scenario)}" if scenario else "")
     notes = [
@@ -129,7 +129,7 @@ def in_chinese(page: Page, quantity: str, model: str, unit: str) -> Page:
     )
 
 
-# quantities whose unit has a scenario behind it
+# quantities whose unit is followed by a scenario
 _COUNTED = ("FLOPs that", "bytes")
 
 

@@ -13,9 +13,9 @@ from vitcost.planner.pareto import said
 __all__ = ["AT_MOST", "compare_page"]
 
 # the note beside a peak that is a bound
-AT_MOST = "training, at most: no exact peak is known, and report says what is assumed;"
+AT_MOST = "training, at most: no exact peak is known, and report lists the assumptions;"
 
-# of more rows a page has those on a front alone
+# with more rows than this a page has the front alone
 _MOST_ROWS = 100
 # models that a note names
 _MOST_NAMED = 8
@@ -36,7 +36,7 @@ _COLUMNS = tuple(zip(("params", "FLOPs", "pointwise", "saved"), NUMBERS.values()
 
 
 def compare_page(comparison: Comparison) -> Page:
-    """Every model with its quantities and what they are relative to the least."""
+    """Every model with its quantities, each also relative to the least."""
     tables = (
         _table(comparison, comparison.shown),
         *(_why(comparison) if comparison.explained else ()),
@@ -56,7 +56,7 @@ def _answer(comparison: Comparison) -> tuple[str, ...]:
         more = QUANTITIES[name].more
         ratios = relative((each.quantities[name] for each in comparison.compared), more)
         best = [each for each, ratio in zip(comparison.compared, ratios, strict=True) if ratio == 1]
-        # of equal ones no one is the best
+        # no model is the best among equals
         if len(best) == 1 and len(comparison.compared) > 1:
             word = "most" if more else "least"
             least.setdefault(f"{label(best[0])} has the {word}", []).append(_title(name))
@@ -93,7 +93,7 @@ def _table(comparison: Comparison, names: tuple[str, ...]) -> Table:
     bases = dict.fromkeys(map(_rests_on, comparison.compared)) if timed else {}
     # where all times rest on the same, a note says it
     if len(bases) > 1:
-        columns.append(Column("time rests on", optional=True))
+        columns.append(Column("basis of time", optional=True))
     rows, front = [], comparison.front()
     for i, each in _shown_rows(comparison, front):
         numbers: list[Value] = []
@@ -110,23 +110,24 @@ def _table(comparison: Comparison, names: tuple[str, ...]) -> Table:
         notes.append(f"◂: Pareto front of {said(comparison.pareto)}")
     if len(rows) < len(comparison.compared):
         notes.append(
-            f"the front alone, {len(rows):,} of {len(comparison.compared):,} rows: --format csv "
+            f"the Pareto front, {len(rows):,} of {len(comparison.compared):,} rows: --format csv "
             "and json have all"
         )
     if timed:
-        alone = f"; it rests on {next(iter(bases))}" if len(bases) == 1 else ""
+        alone = f"; basis {next(iter(bases))}" if len(bases) == 1 else ""
         notes.append(
-            "time: of a step, of a report with several cards on the slowest of them; ±: its band"
-            f"{alone}"
+            f"time: of a step, on the slowest card of a report with several; ±: its band{alone}"
         )
         if comparison.aside:
-            notes.append(f"of training alone, not of the time: {', '.join(comparison.aside)}")
+            notes.append(
+                f"flags of training alone, which the time leaves out: {', '.join(comparison.aside)}"
+            )
     notes += _origins(comparison)
     bounds = dict.fromkeys(each.model for each in comparison.compared if each.peak_is == "bounded")
     if bounds and "train_memory" in names:
         notes.append(f"{AT_MOST} of {', '.join(bounds)}")
     if comparison.reports:
-        notes.append(f"flags are of the others: {', '.join(comparison.reports)} as it was reported")
+        notes.append(f"flags do not apply to saved reports: {', '.join(comparison.reports)}")
     notes += skipped_notes(comparison.skipped)
     return Table("", tuple(columns), tuple(rows), tuple(notes))
 
@@ -180,7 +181,7 @@ def _differences(why: Why) -> Table:
         rows.append(Row((layer or "model and loss", *cells), level=level, detail=level > 1))
     rows.append(Row(("total", *total.values()), "total"))
     columns = (Column("layer"), *(Column(title, unit) for title, unit in _COLUMNS))
-    title = f"Why: what {why.model} costs more than {why.against}"
+    title = f"Why {why.model} costs more than {why.against}"
     note = "* stands for every layer of a run" if more else "no layer differs"
     shares = f"Where {why.model} costs more than {why.against}"
     return Table(title, columns, tuple(rows), (note,), shares)

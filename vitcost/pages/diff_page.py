@@ -30,7 +30,8 @@ _COLUMNS = (
 
 
 def diff_page(result: Diff) -> Page:
-    """A table a model, of the usual quantities; the others and the layers are folded."""
+    """One table for each model, with the usual quantities; other quantities and layers are
+    folded."""
     base = result.base
     named = f" ({base.hash[:_HASH]})" if base.hash else ""
     tables = [table for each in result.models for table in _tables(each, result.shown)]
@@ -150,7 +151,7 @@ def _layers(name: str, layers: tuple[Changed, ...]) -> Table:
         for each in layers
         if not _passed_on(each, layers)
     )  # fmt: skip
-    notes = ("* stands for every layer of a run; what is inside a layer is in its numbers too",)
+    notes = ("* stands for every layer of a run; a layer's numbers include the modules inside it",)
     return Table(f"{name}: layers that changed", columns, rows, notes, folded=True)
 
 

@@ -8,7 +8,7 @@ __all__ = ["explain_page"]
 
 
 def explain_page(explained: Explanation) -> Page:
-    """The formula term by term, the whole of it, and what its letters stand for."""
+    """The formula term by term, the whole formula, and the meaning of its letters."""
     page = _page(explained)
     if explained.lang == "en":
         return page

@@ -20,7 +20,7 @@ _WAYS = 6
 
 
 def fit_page(result: Fit) -> Page:
-    """A row a card, then the ways in which the wanted batch would fit."""
+    """One row for each card, then the changes that make the wanted batch fit."""
     tables = (_cards(result), *_ways(result))
     title = f"Largest batch of {of_model(result.model)}"
     page = Page(title, tuple(_lead(result)), tables, answer=tuple(_answer(result)))
@@ -112,17 +112,17 @@ def _notes(result: Fit) -> Iterator[str]:
     yield from of_origin(result.model)
     if any(row.memory == "sheet" for row in result.found):
         yield (
-            "memory by sheet: the sheet's number, which on the card is GiB; stated: what a source "
-            "says that a process may use"
+            "memory by sheet: the GB of the data sheet, which are GiB on the card; stated: bytes "
+            "that a process may use, from a source"
         )
     unknown = [row.gpu for row in result.found if row.memory == "unknown"]
     without = [row.gpu for row in result.found if row.memory == "no kernel"]
     if without:
         yield f"no {result.scenario.attention} attention kernel on: {', '.join(without)}"
     if unknown:
-        yield f"no memory is known, and none is guessed: {', '.join(unknown)}"
+        yield f"no source states the memory of: {', '.join(unknown)}"
     if any(row.largest_batch == 0 for row in result.found):
-        yield "where no batch fits, used is what a batch of one needs"
+        yield "where no batch fits, used is the need of a batch of one"
     for each in dict.fromkeys(each for row in result.found for each in row.assumed):
         yield f"used, bounded: a step needs no more, with {each}"
     if not result.named and any(row.fits for row in result.found):
@@ -140,9 +140,9 @@ def _ways(result: Fit) -> Iterator[Table]:
     if not failing:
         return
     hopeless = [row.gpu for row in failing if not row.ways]
-    title = f"What would make a batch of {result.wanted:,} fit"
+    title = f"Changes that make a batch of {result.wanted:,} fit"
     if len(hopeless) == len(failing):
-        yield Table(title, (), (), (f"in no way: {', '.join(hopeless)}",))
+        yield Table(title, (), (), (f"no change is enough: {', '.join(hopeless)}",))
         return
     most = _WAYS if len(failing) < 4 else 1
     times = all(map(_timed, failing))
@@ -161,7 +161,7 @@ def _ways(result: Fit) -> Iterator[Table]:
             notes = tuple(_order(times, micro, ranks))
             yield Table(f"{title}, {group}", columns, rows, notes)
     if hopeless:
-        yield Table("", (), (), (f"in no way: {', '.join(hopeless)}",))
+        yield Table("", (), (), (f"no change is enough: {', '.join(hopeless)}",))
 
 
 def _way_columns(times: bool, sized: bool) -> tuple[Column, ...]:
@@ -176,7 +176,7 @@ def _way_columns(times: bool, sized: bool) -> tuple[Column, ...]:
         Column("headroom", "bytes", optional=True),
         Column("× FLOPs", optional=times),
         Column("FLOPs", "si", optional=True),
-        *((Column("rests on", optional=True),) if times else ()),
+        *((Column("basis", optional=True),) if times else ()),
     )
 
 
@@ -201,13 +201,12 @@ def _way(row: FitRow, way: Way, times: bool, sized: bool) -> Row:
 
 def _order(times: bool, micro: bool, ranks: int) -> Iterator[str]:
     by = "predicted time" if times else "FLOPs"
-    yield f"cheapest first, by the {by} of a step; ×: against the step that was asked for"
+    yield f"cheapest first, by the {by} of a step; ×: relative to the step that was asked for"
     if micro:
-        yield "batch: of a micro-batch, of which a step adds up so many (accumulate)"
+        yield "batch: the micro-batch; a step adds up the gradients of accumulate of them"
     if ranks > 1:
         yield (
-            f"time of what one card computes: what {ranks} ranks exchange is not in it, "
-            "`vitcost plan` has it"
+            f"time of one card's kernels; `vitcost plan` adds the communication of {ranks} ranks"
         )
 
 

@@ -10,22 +10,22 @@ __all__ = ["gpus_page"]
 
 _NOTES = (
     "Peaks are dense FLOP/s (int8: operations), half precision with fp32 accumulation; memory is "
-    "what is on the card, usable what a process is told; link is one direction; architecture is "
+    "that of the card, usable the part that a process sees; link is one direction; architecture is "
     "NVIDIA's compute capability or AMD's LLVM target; –: no source.",
-    "measured: what timm's benchmark files timed, or others printed, whose constants are shipped. "
+    "measured: cards with constants, from timm's benchmark files or from published timings. "
     "Your own card: "
     "[tool.vitcost.gpu.NAME] in pyproject.toml, --gpu-file, or figures behind its name in -g.",
 )
 
 
 def gpus_page(gpus: Gpus) -> Page:
-    """A row a card, then what the sources' short names stand for."""
+    """One row for each card, then the meaning of the sources' short names."""
     columns = (
         Column("gpu"),
         Column("memory", "bytes"),
         Column("bytes/s", "si"),
         *(Column(kind, "si", optional=kind != "bf16") for kind in Peaks._fields),
-        # it decides how much a time is worth
+        # the column decides how much a time is worth
         Column("measured"),
         Column("usable", "bytes", optional=True),
         Column("link B/s", "si", optional=True),

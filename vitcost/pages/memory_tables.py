@@ -51,8 +51,8 @@ def _inference(report: Report) -> Table:
             for row in report.inference_by_precision
         ),
         (
-            "activations: the largest sum alive at one time; autocast (amp) keeps a copy of the "
-            "weights in half precision among them",
+            "activations: the largest sum alive at one time; under autocast (amp) with its copies "
+            "of the weights in half precision",
             *_activations(report),
             f"weights stored with linear layers in fewer bits: {_stored(report.inference)}",
         ),
@@ -108,8 +108,8 @@ def _training(report: Report) -> Table:
         (Column("part"), Column("at the peak", "bytes"), Column("alone", "bytes")),
         tuple(rows),
         (
-            "alone: each part by itself; they do not peak together. saved for backward: what "
-            "autograd holds after the forward pass and the loss",
+            "alone: each part by itself; they do not peak together. saved for backward: bytes "
+            "that autograd holds after the forward pass and the loss",
             *_loss(report),
             *_peak(training),
         ),
@@ -122,7 +122,7 @@ def _loss(report: Report) -> Iterator[str]:
     if report.training.peak_is != "exact":
         return
     if not config.losses:
-        yield "loss: the mean of the features, which keeps nothing for its backward"
+        yield "loss: the mean of the features, which saves nothing for backward"
     elif getattr(config, "global_pool", None) == "":
         yield "loss: cross entropy of class scores of every token"
 
@@ -159,7 +159,7 @@ def _rules(report: Report) -> Table:
         _rule("states to train", "20 bytes a parameter", *trained, mixed and _trains_all(report)),
     ]
     notes = [
-        "a rule's share of the exact bytes stands where it is made for them: 2 bytes a parameter "
+        "rule / exact is given where the rule is made for the model: 2 bytes a parameter "
         "in half precision; 20 in mixed precision with Adam, every parameter training: weights "
         "2 + 4, gradients 2 + 4, moments 4 + 4",
     ]
@@ -193,7 +193,7 @@ def _rule(name: str, formula: str, rule: Size | None, exact: Size | None, within
 
 
 def _kept(report: Report) -> bool:
-    """Whether every block keeps what its backward pass reads."""
+    """Whether every parameter trains and no block is checkpointed."""
     trains = report.trainable_params == report.params
     return trains and report.scenario.checkpointing == "none"
 

@@ -10,7 +10,7 @@ __all__ = ["models_page"]
 
 
 def models_page(models: Models) -> Page:
-    """A row a model."""
+    """One row for each model."""
     table = Table(
         "",
         (

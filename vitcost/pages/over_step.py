@@ -41,7 +41,7 @@ def over_step(report: Report) -> tuple[Areas, ...]:
             f"peak {shown(most.total_bytes, 'bytes')}: {most.place}",
             (
                 "from left to right every operator of a steady step, in order; a width is no time. "
-                "The parts of each moment add up to all that lies in memory then"
+                "The parts of each moment add up to the bytes of all tensors"
                 + ("; blocks run again in the backward pass (recomputation)" if again else ""),
             ),
             tuple(title for title, _ in PARTS),

@@ -1,4 +1,4 @@
-"""The page of a plan: the run, the best few ways to divide it, every way, what was assumed."""
+"""The page of a plan: the run, the best few ways to divide it, every way, the assumptions."""
 
 from collections.abc import Iterator
 
@@ -15,9 +15,7 @@ __all__ = ["plan_page"]
 _BEST = 5
 # ways that a flat table shows
 _READ = 8
-_MORE = (
-    "--all has every way to divide a step, and what all of it rests on; JSON and CSV have it too"
-)
+_MORE = "--all has every way to divide a step, and the assumptions; JSON and CSV have it too"
 
 
 def plan_page(result: Plan) -> Page:
@@ -81,8 +79,8 @@ def _needed(late: Late, result: Plan) -> str:
     if not late.needs_network:
         return least
     return (
-        f"{least}: more than a node of {result.job.gpus:,} needs network, what a card has to other "
-        "nodes, such as '50 GB/s'"
+        f"{least}: more than a node of {result.job.gpus:,} needs network, the bandwidth of a card "
+        "to other nodes, such as '50 GB/s'"
     )
 
 
@@ -95,7 +93,7 @@ def _between(low: float | None, high: float | None, unit: str = "") -> str:
 
 
 def _amount(value: float | None) -> str:
-    """GPU-hours or money: three digits of what is below 1 too."""
+    """GPU-hours or money, with three digits below 1 too."""
     return shown(value, "rate" if value is not None and value < 1 else "si")
 
 
@@ -109,7 +107,7 @@ def _lead(result: Plan) -> Iterator[str]:
     scenario, job = result.scenario, result.job
     yield f"attention {scenario.attention}, optimizer {scenario.optimizer}"
     if job.deadline_seconds is not None and result.late is None:
-        yield f"the fewest cards that share a step evenly and keep {_deadline(result)}"
+        yield f"the smallest number of cards that divide a step evenly and keep {_deadline(result)}"
 
 
 def _totals(result: Plan) -> Table:
@@ -129,7 +127,7 @@ def _totals(result: Plan) -> Table:
 
 
 def _beside(result: Plan) -> Iterator[Table]:
-    """A row a card, each at its best."""
+    """One row for each card, at its best way."""
     if not result.beside:
         return
     columns = [
@@ -143,7 +141,7 @@ def _beside(result: Plan) -> Iterator[Table]:
         Column("kWh", "si", optional=True),
         *([Column("cost", "si"), Column("low – high", optional=True)] if _priced(result) else []),
         Column("precision", optional=True),
-        Column("rests on", optional=True),
+        Column("basis", optional=True),
     ]
     notes = [f"{each.gpu}: {each.missing}" for each in result.beside if each.missing]
     rows = tuple(_on_card(each, _priced(result)) for each in result.beside)
@@ -239,7 +237,8 @@ def _alike(rows: list[PlanRow]) -> Iterator[list[PlanRow]]:
 
 
 def _divisions(result: Plan) -> list[list[PlanRow]]:
-    """The rows by how they divide the step: the best of each first, by what it recomputes."""
+    """The rows grouped by their division of the step, each group with its fastest checkpointing
+    first."""
     by_strategy: dict[str, list[PlanRow]] = {}
     for row in result.found:
         by_strategy.setdefault(row.strategy, []).append(row)
@@ -281,7 +280,7 @@ def _ways(result: Plan) -> Table:
         Column("is", optional=True),
         Column("headroom", "bytes", optional=True),
         Column("sent", "bytes"),
-        Column("waits", "seconds", optional=True),
+        Column("exposed", "seconds", optional=True),
         Column("step", "seconds"),
         Column("limit", optional=True),
     )
@@ -296,8 +295,8 @@ def _ways(result: Plan) -> Table:
     more = sum(folded)
     notes = (
         *((f"{more:,} more ways: --levels 0; html, csv and json have all",) if more else ()),
-        "of one card: micro × accumulated samples, memory, bytes sent in a step; waits: what "
-        "hides behind no computing, and bubbles",
+        "of one card: micro × accumulated samples, memory, bytes sent in a step; exposed: "
+        "communication that no computing hides, and pipeline bubbles",
         "recomputed: the fastest that fits; html, csv and json have the others",
     )
     return Table("Every way to divide the step", columns, rows, notes)

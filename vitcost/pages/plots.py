@@ -13,8 +13,8 @@ _DAY = 86_400
 
 
 def plan_plots(result: Plan, named: Callable[[PlanRow], str]) -> Iterator[Plot]:
-    """The cost of each way that fits against its days, or its GPU-hours where no price is known;
-    ``named`` says what a way is."""
+    """Cost against days for each way that fits, or GPU-hours where no price is given; ``named``
+    gives the label of a way."""
     ways = [(result.card.name, row) for row in result.found]
     others = [(each.gpu, each.best) for each in result.beside if each.gpu != result.card.name]
     ways += [(gpu, row) for gpu, row in others if row is not None]

@@ -81,9 +81,9 @@ def _lead(report: Report) -> Iterator[str]:
     if aside:
         # a recipe fixes the precision of everything
         said = (f"{flag} but for its precision" if flag == "recipe" else flag for flag in aside)
-        yield f"of the training step alone, not of bytes moved and time: {', '.join(said)}"
+        yield f"flags of the training step alone, not of traffic and time: {', '.join(said)}"
     if scenario.compile:
-        yield "compiled kernels: in the time alone, bytes are of eager ones"
+        yield "compiled kernels count for the time alone; bytes are those of eager kernels"
     counted = report.torchsummary_params
     if counted is not None and counted != report.params:
         missed = report.params - counted
@@ -91,7 +91,7 @@ def _lead(report: Report) -> Iterator[str]:
 
 
 def _described(report: Report) -> Iterator[str]:
-    """The inputs of a model; of a traced one also how it was traced."""
+    """The inputs of a model; for a traced model also the conditions of its trace."""
     config, scenario = report.model.config.to_dict(), report.scenario
     if report.basis == "formula":
         yield ", ".join(_inputs(config, report.tokens))
@@ -117,7 +117,7 @@ def _inputs(config: Mapping[str, Any], tokens: Size | None) -> Iterator[str]:
         yield f"image {shown(image)}{table}, patch {shown(patch)}{behind}, {tokens:,} tokens"
     if "vocab_size" in config:
         said = f"text of {config['seq_len']:,} tokens, vocabulary {config['vocab_size']:,}"
-        # one token after another, behind a cache, costs otherwise
+        # generation with a cache, token by token, has other costs
         yield f"{said}: the full forward (prefill)" if config["head"] == "lm" else said
 
 
@@ -137,7 +137,7 @@ def _parts(report: Report) -> Table:
         for part, four in zip(report.parts, numbers, strict=True)
     ]
     if any(between):
-        rows.append(_part("between parts", "", between, report.params))
+        rows.append(_part("ops between parts", "", between, report.params))
     rows.append(_part("total", "", total, report.params)._replace(kind="total"))
     columns = (
         Column("part"),
@@ -180,7 +180,7 @@ def _flops(report: Report) -> Table:
             Row((name, _half(defined), defined, defined, executed), kind)
             for name, defined, executed, kind in passes
         ),
-        ("executed: with what a fused attention computes again in its backward",),
+        ("executed: with the products that a fused attention computes again in its backward",),
     )
 
 
@@ -206,7 +206,12 @@ def _layers(report: Report) -> Table:
         Column("saved", "bytes"),
     )
     title = f"Layers, forward, {_batch(report)}"
-    return Table(title, columns, tuple(rows), ("numbers are for one of × equal layers",))
+    return Table(
+        title,
+        columns,
+        tuple(rows),
+        ("a row has one layer's numbers, and the total counts it × times",),
+    )
 
 
 def _nested(layer: Layer, name: str, level: int, hidden: bool = False) -> Iterator[Row]:
@@ -231,7 +236,7 @@ def _numbers(layer: Layer) -> tuple[Size, ...]:
 def _remainder(
     total: tuple[Size | None, ...], rows: Sequence[tuple[Size, ...]]
 ) -> tuple[Size | None, ...]:
-    """The rest of each total; of one that is not known there is none."""
+    """The rest of each total; None for an unknown total."""
     return tuple(
         None if whole is None else whole - sum(row[i] for row in rows)
         for i, whole in enumerate(total)

@@ -20,7 +20,7 @@ _LIMITS = {
 
 
 def serve_page(result: Serve) -> Page:
-    """The answer, the cards, the parts of the latency, and what all of it rests on."""
+    """The answer, the cards, the parts of the latency, and the assumptions."""
     tables = [_cards(result)]
     if result.ok:
         tables.append(_latency(result))
@@ -37,7 +37,7 @@ def _answer(result: Serve) -> Iterator[str]:
 
 
 def _best(result: Serve) -> str:
-    """The first card in a sentence, or what each lacks."""
+    """The first card in a sentence, or the reason why no card serves."""
     row, load = result.best, result.load
     if row is None:
         of = "no card answers in time" if load.slo_seconds is not None else "no card does"
@@ -58,7 +58,7 @@ def _amount(row: ServeRow) -> str:
 
 
 def _precisions(result: Serve) -> str:
-    """The precision of each card, said once for those that have the same."""
+    """The precision of the cards, said once where they share it."""
     if result.precision != "auto":
         return result.precision
     cards: dict[str, list[str]] = {}
@@ -83,7 +83,7 @@ def _cards(result: Serve) -> Table:
         Column("Wh a million", "rate", optional=True),
         Column("limit"),
         Column("memory", optional=True),
-        Column("rests on", optional=True),
+        Column("basis", optional=True),
     ]
     rows = tuple(_card(row, priced) for row in result.found)
     return Table("", tuple(columns), rows)
@@ -137,7 +137,7 @@ def _latency(result: Serve) -> Table:
         for row in result.found
         if row.cards is not None
     )  # fmt: skip
-    return Table("What an image waits for, on average", columns, rows)
+    return Table("Parts of an image's latency, on average", columns, rows)
 
 
 def _band(row: ServeRow) -> str:
@@ -167,7 +167,7 @@ def _notes(result: Serve) -> Iterator[str]:
     )
     yield said(result.reserve, any(row.reserve_bytes for row in result.found))
     if result.scenario.compile:
-        yield "compiled: time alone is; memory is of the eager model"
+        yield "compiled: the time alone; memory is that of the eager model"
     for row in result.found:
         for note in row.notes:
             yield f"{row.gpu}: {note}"

@@ -1,4 +1,4 @@
-"""A page cut to what was asked for: its answer alone, some columns, layers down to a level."""
+"""A page cut by flags: its answer alone, some columns, layers down to a level."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Notes on combinations of a grid that cannot be, and the spelling of those that can."""
+"""Notes on invalid combinations of a grid, and the spelling of valid ones."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any

@@ -19,7 +19,8 @@ _MOST_ROWS = 100
 
 
 def sweep_page(sweep: Sweep) -> Page:
-    """The ends of each quantity, and the front of two; every row is in the flat formats."""
+    """The least and the largest value of each quantity, and the Pareto front of two; CSV and JSON
+    have every row."""
     extremes = sweep.extremes()
     answer = f"{extremes.rows:,} of {extremes.points:,} combinations are valid"
     ends = (
@@ -35,11 +36,11 @@ def sweep_page(sweep: Sweep) -> Page:
 
 
 def _table(title: str, rows: Mapping[str, Mapping[str, Any]]) -> Table:
-    """A row a quantity: its value, and the combination that has it."""
+    """One row for each extreme of a quantity: its value, and the combination that has it."""
     keys = {"peak_is", *(QUANTITIES[name].key(name) for name in QUANTITIES)}
     first = next(iter(rows.values()), {})
     fields = [key for key in first if key not in keys and not key.startswith(_OF_TIME)]
-    timed = [Column("rests on", optional=True)] if f"{_OF_TIME}basis" in first else []
+    timed = [Column("basis", optional=True)] if f"{_OF_TIME}basis" in first else []
     columns = (Column("quantity"), Column("value", "count"), *map(Column, fields), *timed)
     cells = (
         Row(
@@ -64,7 +65,7 @@ def _front(extremes: Extremes) -> Table:
     """The combinations that nothing beats in both quantities."""
     units = {quantity.key(name): quantity.unit for name, quantity in QUANTITIES.items()}
     pair = {QUANTITIES[name].key(name) for name in extremes.pareto}
-    # a narrow screen has what the front is over
+    # a narrow screen shows the quantities of the front alone
     keys = [key for key in extremes.front[0] if not key.startswith(_OF_TIME) or key in units]
     columns = tuple(
         Column(key, units.get(key, "text"), optional=key in units and key not in pair)

@@ -21,7 +21,7 @@ _HELD_OUT = (
 
 
 def throughput_page(score: Score) -> Page:
-    """A row a file, then the worst rows, then what is not covered."""
+    """One row for each file, then the worst predictions, then the models without one."""
     tables = [_files(score), _worst(score)]
     missed = [(file.file, each) for file in score.files for each in file.not_covered]
     if missed:
@@ -54,7 +54,7 @@ def _files(score: Score) -> Table:
     ]
     rows = [_file(file, kinds) for file in score.files]
     if not held_out:
-        columns += [Column("in band", "ratio"), Column("rests on", optional=True)]
+        columns += [Column("in band", "ratio"), Column("basis", optional=True)]
         rows = [(*row, *_basis(file)) for row, file in zip(rows, score.files, strict=True)]
     blank: tuple[Value, ...] = ("",) * (len(columns) - 4)
     total = sum(f.rows for f in score.files), sum(f.covered for f in score.files)
@@ -70,7 +70,7 @@ def _file(file: FileScore, kinds: list[str]) -> tuple[Value, ...]:
 
 
 def _basis(file: FileScore) -> tuple[Value, ...]:
-    """The share of rows in the band that was printed for them, and what predictions rest on."""
+    """The share of rows within their predicted band, and the basis of the predictions."""
     share = None if file.in_band is None else file.in_band / sum(file.bases.values())
     return share, ", ".join(file.bases)
 

@@ -14,16 +14,17 @@ __all__ = ["time_answer", "time_tables"]
 _WORDS = {"infer": "inference", "train": "a training step"}
 _BASES = {
     "calibrated": "calibrated: this card, software and mode were fitted to measurements",
-    "anchored": "anchored: something was measured on this card, in other software or another mode, "
-    "or by one source alone",
-    "of_its_kind": "of_its_kind: cards of its kind were measured, and none of this one",
-    "spec_sheet": "spec_sheet: nothing was measured behind this time, and its band is a guess",
+    "anchored": "anchored: this card was measured in other software or in another mode, or by one "
+    "source alone",
+    "of_its_kind": "of_its_kind: other cards of its kind were measured, this one was not",
+    "spec_sheet": "spec_sheet: no measurement is behind this time, and its band is a guess",
 }
 _ALONE = "one card alone: several at once, and their links, are not validated"
 
 
 def time_answer(report: Report) -> Iterator[str]:
-    """A line a card: a batch's time with its band, the rate, and whether its memory is enough."""
+    """One line for each card: the time of a batch with its band, the rate, and whether the tensors
+    fit."""
     for time in report.time:
         said = [
             f"{time.gpu}: {shown(time.seconds, 'seconds')} a batch ({_band(time)})",
@@ -50,7 +51,7 @@ def _band(time: "Time") -> str:
 
 
 def time_tables(report: Report) -> Iterator[Table]:
-    """A row a card, then the parts on each."""
+    """One row for each card, then the parts of the time on each."""
     if not report.time:
         return
     yield _cards(report)
@@ -68,13 +69,13 @@ def _cards(report: Report) -> Table:
             "allocator's slack beside them; left: bytes that remain then"
         )
     notes += [
-        "of peak: the model's FLOPs over what the sheet allows in that time",
+        "of peak: the model's FLOPs over the FLOPs of the sheet's peak in that time",
         *(_BASES[basis] for basis in bases),
         *(f"{time.gpu}: {note}" for time in report.time for note in time.notes),
         _ALONE,
     ]
     if report.scenario.compile:
-        notes.append("compiled: time alone is; memory is of the eager model")
+        notes.append("compiled: the time alone; memory is that of the eager model")
     columns = (
         Column("gpu"),
         Column("memory"),

@@ -1,4 +1,5 @@
-"""Many configs at once: sizes as arrays, what they cannot be, and which share a structure.
+"""Many configs at once: sizes as arrays, the rules that they break, and the structures that they
+share.
 
 The fields whose values are sizes are columns; all others stand outside, one value for all. The
 rules of a config, its structure and its sizes are those of a single one, run on arrays.

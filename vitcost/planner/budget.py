@@ -1,4 +1,4 @@
-"""``budget``: limits on what a model costs, and on how it grows, for a pull request to keep."""
+"""``budget``: limits on the costs of a model and on their growth, for a pull request to keep."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from vitcost.outside.arguments import flag, optional, path, takes
 from vitcost.render.result import Result
 from vitcost.zoo import Model
 
-# tomllib, json, fractions and pathlib stand behind these: nobody who needs no budget loads them
+# these load tomllib, json, fractions and pathlib, which only a budget needs
 if TYPE_CHECKING:
     from fractions import Fraction
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["BudgetResult", "Check", "assert_budget", "budget", "declared_terms"]
 
 SCHEMA = "vitcost.budget/1"
-# flags of training change the training quantities, and never what a time is of
+# flags of training change the training quantities, and no time
 _MODE = {"mode": "infer"}
 
 
@@ -363,7 +363,7 @@ def _value(quantity: str, name: str, report: Report, terms: Terms, where: str = 
     if report.left_out and quantity in ("flops", "macs"):
         raise NotCovered(f"{where}{quantity} of {name} are not all counted: {report.left_out}")
     if value is None and quantity in TIMED and not report.time:
-        raise NotCovered(f"{where}{quantity} of {name} is of a card: give a gpu")
+        raise NotCovered(f"{where}{quantity} of {name} is a quantity of a card: give a gpu")
     if value is None and quantity in TIMED:
         lacks = TIMED[quantity].lacks(terms, (time.gpu for time in report.time))
         if lacks:

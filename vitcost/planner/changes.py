@@ -26,7 +26,7 @@ class Changed(NamedTuple):
 
 
 def changes(was: Numbers, now: Numbers, columns: Iterable[str] = NUMBERS) -> Iterator[Changed]:
-    """Every number of every layer that is not what it was, in the order of the layers.
+    """Every number of a layer that changed, in the order of the layers.
 
     >>> list(changes({"head": {"params": 5}}, {"head": {"params": 7}}, ["params"]))
     [Changed(layer='head', number='params', unit='count', was=5, now=7)]

@@ -255,7 +255,7 @@ def _plain(pace: Pace, strategy: Strategy, need: Need, left: int, weights: Weigh
 
 
 def _timed(pace: Pace, job: Job, row: PlanRow, step: StepTime, micro: Micro) -> PlanRow:
-    """A row with the times of a step, and what follows from them for the run."""
+    """A row with the times of a step, and the time, energy and cost of the run."""
     seconds = step.total
     least = pace.run.batch
     plain, ran = (step_cost(pace.run, least, how) for how in ("none", row.checkpointing))

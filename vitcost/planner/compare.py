@@ -1,4 +1,4 @@
-"""``compare``: models side by side, and what each costs in terms of the least."""
+"""``compare``: models side by side, each cost relative to the least."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -68,7 +68,8 @@ class Comparison(Result):
         return data
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """A flat row a model, its relative numbers behind: ``pandas.DataFrame(found.rows())``."""
+        """One flat row for each model, with its relative numbers last:
+        ``pandas.DataFrame(found.rows())``."""
         best = {
             name: relative((each.quantities[name] for each in self.compared), QUANTITIES[name].more)
             for name in self.names
@@ -182,7 +183,7 @@ def compare(
     ]
     rows = _told_apart(rows)
     if not rows:
-        raise ConfigError(f"no combination can be: {', '.join(skipped)}")
+        raise ConfigError(f"no combination is valid: {', '.join(skipped)}")
     _check_modes(rows, wanted)
     timed = any(each.time is not None and each.time.mode == "infer" for each in rows)
     flagged = {*flags, *(axis.name for axis in wanted.varied.axes)}
@@ -269,12 +270,12 @@ def _told_apart(rows: list[Compared]) -> list[Compared]:
 
 
 def _reported(model: Candidate) -> dict[str, Any] | None:
-    """The JSON of what is a report already, saved or not."""
+    """The JSON of a report, or of a saved one."""
     if isinstance(model, str):
         return saved_report(model)
     return model.to_dict() if isinstance(model, Report) else None
 
 
 def saved_report(path: str) -> dict[str, Any] | None:
-    """The JSON of a saved report, or None for what is none."""
+    """The JSON of a saved report; None for anything else."""
     return saved.read(path) if path.lower().endswith(".json") else None

@@ -33,9 +33,9 @@ class Compared(NamedTuple):
     layers: Numbers
     time: "TimeOf | None" = None  # None: of no card
     towers: int = 1
-    peak_is: str | None = None  # of its training step: exact, or bounded
+    peak_is: str | None = None  # whether its training peak is exact or bounded
     file: str = ""  # where a finished report was read
-    origin: str = ""  # of a trace that was kept: of which libraries
+    origin: str = ""  # the libraries of a digest's trace
 
 
 class TimeOf(NamedTuple):
@@ -64,7 +64,7 @@ class TimeOf(NamedTuple):
 
 
 class Why(NamedTuple):
-    """The layers of a model that cost more, or less, than those of the first one."""
+    """The layers of a model whose costs differ from those of the first model."""
 
     model: str
     against: str

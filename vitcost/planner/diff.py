@@ -13,7 +13,7 @@ from vitcost.outside.arguments import listed, optional, path, takes, text
 from vitcost.planner.changes import Changed, changes
 from vitcost.render.result import Result
 
-# only who asks for a difference loads what reads its sides
+# loaded for a difference alone
 if TYPE_CHECKING:
     from vitcost.planner.budgets.git import Ask
     from vitcost.planner.budgets.sides import Side
@@ -31,7 +31,7 @@ class Base(NamedTuple):
     """The side that new numbers are compared with: a saved report, a baseline, or a commit."""
 
     name: str
-    kind: str  # report | baseline | commit
+    kind: str  # the kind of the base: report | baseline | commit
     hash: str | None = None
 
 
@@ -50,7 +50,7 @@ class Difference(NamedTuple):
 
     @property
     def relative(self) -> float | None:
-        """The difference as a share of what was."""
+        """The difference as a share of the previous number."""
         if self.difference is None or not self.previous:
             return None
         return self.difference / self.previous
@@ -76,13 +76,13 @@ class ModelDiff(NamedTuple):
                 yield Difference(self.name, name, was, now)
 
     def layers(self) -> tuple[Changed, ...]:
-        """Every number of a layer that is not what it was; layers are inside those above them."""
+        """Every number of a layer that changed; a layer follows the layer that contains it."""
         if self.was is None or self.now is None:
             return ()
         return tuple(changes(self.was.layers, self.now.layers))
 
     def facts(self) -> Iterator[tuple[str, str, str]]:
-        """The fields and flags that are not what they were."""
+        """The fields and flags that changed."""
         if self.was is None or self.now is None:
             return
         for name, now in self.now.facts.items():
@@ -180,7 +180,7 @@ def diff(
 
 
 def _file(base: str) -> Mapping[str, Any] | None:
-    """The JSON of a file; None for what is a git ref."""
+    """The JSON of a file; None for a git ref."""
     from vitcost.outside.reading import REPORT, exists, read_json
 
     if base.lower().endswith((".json", ".json.gz")) or (exists(base) and _is_file(base)):
@@ -262,7 +262,8 @@ def _apart(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _check_inputs(base: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
-    """Refuses two traces of other inputs, or of another loss: no change of a model is told then."""
+    """Refuses two traces with different inputs or losses, whose numbers show no change of the
+    model."""
     sides = [each["model"]["config"].get("notes") for each in (before, after)]
     if None in sides:
         return

@@ -170,13 +170,13 @@ def _fabric(ranks: int, stride: int, job: Job, card: Card) -> Fabric:
 
 
 def _stream(run: Workload, strategy: Strategy) -> int:
-    """Bytes of b·s·h as a product writes it: in half precision under autocast."""
+    """Bytes of a b·s·h tensor that a product writes: half precision under autocast."""
     half = PRECISIONS[run.scenario.precision].engine != "fp32"
     return (2 if half else 4) * _elements(run, strategy)
 
 
 def _between(run: Workload, strategy: Strategy) -> int:
-    """Bytes of b·s·h as the residual stream has it: in fp32 under autocast."""
+    """Bytes of a b·s·h tensor of the residual stream: fp32 under autocast."""
     half = PRECISIONS[run.scenario.precision].engine == "half"
     return (2 if half else 4) * _elements(run, strategy)
 

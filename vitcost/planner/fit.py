@@ -1,4 +1,4 @@
-"""``fit``: the largest batch that a card holds, and what would make a batch fit."""
+"""``fit``: the largest batch that a card holds, and changes that make a batch fit."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -113,7 +113,7 @@ class Fit(Result):
     batch=between(1, 10**9),
     gpu=listed,
     gpu_file=listed,
-    # as the batch that it is, it has the range of one
+    # ``require`` is a batch, and has its range
     require=optional(between(-(10**18), 10**18)),
     largest=listed,
 )
@@ -155,7 +155,7 @@ def fit(
     sizes = tuple(dict.fromkeys(text("largest", each) for each in largest))
     run = workload(resolved.config, scenario)
     if run.least_batch > scenario.batch and not wanted and "batch" not in given:
-        # nobody asked for one image, which a module may not run, or its file not have
+        # batch 1 was not asked for, and a module or a trace file may lack it
         scenario = replace(scenario, batch=run.least_batch)
         run = run.under(scenario)
     rows = _rows(resolved, run, named or matching("", users_cards), kept, sizes, bool(named))
@@ -163,7 +163,7 @@ def fit(
 
 
 def _check(scenario: Scenario, named: bool) -> None:
-    """Refuses what changes the bytes of a batch and is not known here, or is of no card."""
+    """Refuses compiled kernels, whose bytes are not known, and a CPU without a named card."""
     if scenario.compile:
         raise NotCovered("bytes of compiled kernels: without compile they are of eager ones")
     if scenario.platform == "cpu" and not named:
@@ -181,7 +181,7 @@ def _rows(
     largest: Sequence[str],
     named: bool,
 ) -> tuple[FitRow, ...]:
-    """A row a card, in its own attention kernels."""
+    """One row for each card, under the card's attention kernels."""
     groups: dict[Scenario | None, list[Card]] = {}
     for row in cards:
         groups.setdefault(_runs(run.scenario, row, named), []).append(row)

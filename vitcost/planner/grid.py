@@ -131,7 +131,7 @@ def grid(vary: "Vary | None") -> Grid:
 
 
 def bounded(points: int) -> int:
-    """The points of a grid that somebody would wait for.
+    """The points of a grid; ``ConfigError`` for more than a user waits for.
 
     >>> bounded(10**15)
     Traceback (most recent call last):
@@ -199,7 +199,7 @@ def _listed(given: Any) -> list[Any]:
     several = given if isinstance(given, Iterable) else [given]
     try:
         values = [as_python(value) for value in islice(several, _MOST_VALUES + 1)]
-        # values are told apart, and counted once
+        # equal values count once
         dict.fromkeys(values)
     except Exception:
         raise ConfigError(f"values that cannot vary: {shown(given)}") from None
@@ -209,7 +209,7 @@ def _listed(given: Any) -> list[Any]:
 
 
 def _kind(name: str) -> tuple[Any, Field]:
-    """The type of a field, and what it may hold."""
+    """The type of a field and its allowed values."""
     if name in FIELDS:
         return FIELDS[name]
     if name in RATIOS:

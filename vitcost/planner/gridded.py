@@ -78,7 +78,7 @@ def gridded(
 
 
 def row_of(data: Mapping[str, Any], wanted: Wanted) -> Compared:
-    """The row of a report's JSON.
+    """The row of a comparison, from the JSON of a report.
 
     >>> from vitcost import report
     >>> from vitcost.planner.grid import grid

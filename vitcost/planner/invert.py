@@ -10,7 +10,8 @@ _NEAR = 1024
 
 
 class _Line(NamedTuple):
-    """Through a convex function at x - 1 and x: it lies nowhere above it, on integers."""
+    """The line through a convex function at x - 1 and x, which is nowhere above the function on
+    integers."""
 
     x: int
     value: int

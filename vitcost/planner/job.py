@@ -13,7 +13,7 @@ __all__ = ["NODE", "Job", "data_of", "job", "parse_days", "parse_price", "parse_
 _PRICE = (
     r"(?:[$€£¥]|usd|eur|cny)?\s*(\d+\.?\d*|\.\d+)\s*(?:[$€£¥]|usd|eur|cny)?\s*(?:/\s*h(?:our)?)?"
 )
-# cards of a node, unless somebody says otherwise
+# the default number of cards of a node
 NODE = 8
 # more cards than any cluster has, and more samples than any run saw
 _MOST_CARDS, _MOST_SAMPLES = 2**17, 10**15
@@ -115,7 +115,7 @@ def job(
 
 
 def data_of(samples: int | str, epochs: int) -> tuple[int, int]:
-    """The samples of an epoch, and how often they are seen.
+    """The samples of an epoch, and the number of epochs; ``ConfigError`` for too large a product.
 
     >>> data_of("1.28M", 90)
     (1280000, 90)
@@ -139,7 +139,8 @@ def parse_rate(given: float | str) -> float:
 
 
 def parse_days(given: float | str) -> float:
-    """A duration in seconds, as a number of them or as it is typed: ``3d``, ``36 h``, ``90min``.
+    """A duration in seconds from a number of them or a text: ``3d``, ``36 h``, ``90min``; else
+    ``ConfigError``.
 
     >>> parse_days("3d"), parse_days("1.5 h")
     (259200.0, 5400.0)
@@ -158,7 +159,8 @@ def parse_days(given: float | str) -> float:
 
 
 def parse_price(given: float | str) -> float:
-    """Money of a card and hour, as a number or as it is typed: ``$2.5``, ``2.5 €/h``.
+    """Money of a card and hour from a number or a text: ``$2.5``, ``2.5 €/h``; else
+    ``ConfigError``.
 
     >>> parse_price("$2.5"), parse_price("2.50 EUR/h"), parse_price(3)
     (2.5, 2.5, 3.0)

@@ -17,7 +17,7 @@ Point: TypeAlias = tuple[float, float]
 _FAR = (0.9, 1.6, 2.6, 4.0, 6.0, 8.5, 11.5, 15.0, 20.0, 26.0)
 # sixteenths of a turn: right, up, left and down before what lies between them
 _TURNS = (0, 4, 8, 12, 2, 6, 10, 14, 1, 3, 5, 7, 9, 11, 13, 15)
-# a line from here on says which point a label is of
+# from this distance on a line joins a label and its point
 _LINE = 1.2
 # a line of points is looked at as so many of them
 _STEPS = 16

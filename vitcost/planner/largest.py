@@ -15,7 +15,7 @@ from vitcost.zoo import Resolved, resolve
 
 __all__ = ["LARGEST", "largest_batches", "largest_sizes", "needs"]
 
-# sides of an image in pixels, blocks: the highest that a config may have
+# the largest image side in pixels and the largest depth of a config
 LARGEST = {"img_size": 10**6, "depth": 10**5}
 
 
@@ -46,7 +46,7 @@ def largest_batches(
     {8730708904: 64, 8730708903: 63, 1000000000: 0}
     """
     by_limit = largest_convex(lambda batch: of(batch).total_bytes, limits, 2)
-    # a batch of one runs other operators: it is asked for by itself
+    # a batch of one runs other operators, and is computed separately
     least = run.least_batch
     return {
         limit: most if most > 1 else int(least == 1 and of(1).total_bytes <= limit)
@@ -60,7 +60,7 @@ def largest_sizes(
     """The largest square image or depth with which the scenario's batch is within each limit in
     bytes; 0: none.
 
-    Raises ``NotCovered`` for a model that has no such size.
+    Raises ``NotCovered`` for a model that has no such size, ``ConfigError`` for another size.
 
     >>> base, scenario = resolve("vit_base_patch16_224"), Scenario(batch=64, mode="train")
     >>> largest_sizes("img_size", base, scenario, [8_730_708_904])

@@ -22,7 +22,7 @@ class Lever(NamedTuple):
     states: bool = False
 
 
-# of the blocks, how many quarters
+# quarters of the blocks
 _QUARTERS = (1, 2, 3)
 _RANK = 8
 # micro-batches of a step that are tried
@@ -56,8 +56,8 @@ def kernels(scenario: Scenario, narrow: str) -> Iterator[Scenario]:
 
 
 def levers(run: Workload) -> Iterator[Scenario]:
-    """The scenarios of every lever in the precision of a step, and those of states with
-    checkpointing beside them.
+    """The scenarios of every lever in the precision of a step; levers that shrink states also with
+    checkpointing.
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.zoo import resolve

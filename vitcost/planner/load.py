@@ -8,9 +8,9 @@ from vitcost.units import exact, parse_per_second, parse_seconds
 
 __all__ = ["MOST_UTILIZATION", "Load", "load"]
 
-# closer to its capacity a card's queue is longer than any that somebody waits in
+# closer to its capacity a card has a queue too long to wait in
 MOST_UTILIZATION = 0.9
-# of images a second, and of seconds
+# limits of images a second, and of seconds
 _MOST_RATE, _MOST_SECONDS = 1e12, 1e6
 _LEAST_PERCENTILE, _MOST_PERCENTILE = 50, 99.99
 
@@ -37,7 +37,7 @@ def load(
     percentile: float | str,
     utilization: float | str,
 ) -> Load:
-    """A load whose figures can be; ``ConfigError`` says which cannot.
+    """A load with checked figures; ``ConfigError`` names a wrong one.
 
     >>> load(rate="5000/s", slo="20ms", percentile=99, utilization="70%")
     Load(images_per_second=5000.0, slo_seconds=0.02, percentile=99.0, utilization=0.7)

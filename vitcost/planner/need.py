@@ -64,7 +64,7 @@ def needed(step: memory_types.Training) -> Need:
 
 
 def executed_flops(run: Workload) -> int:
-    """FLOPs that a step executes, with recomputation and what a fused attention computes again.
+    """FLOPs that a step executes, with the recomputation of checkpoints and of fused attention.
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.config.scenario import Scenario

@@ -52,7 +52,7 @@ class Pace:
         return self.run.scenario
 
     def micro(self, batch: int, checkpointing: str) -> Micro:
-        """The time of a micro-batch, with what checkpointing computes again."""
+        """The time of a micro-batch, with the recomputation of checkpointing."""
         if self.efficiency is not None:
             cost = step_cost(self.run, batch, checkpointing)
             executed = cost.executed_flops + cost.executed_backward_flops
@@ -71,7 +71,7 @@ class Pace:
 def pace_of(
     run: Workload, card: Card, efficiency: float | None, time: Callable[[Scenario], Time]
 ) -> Pace:
-    """The speed of a card on a model; raises ``NotCovered`` where it needs to be told.
+    """The speed of a card on a model; raises ``NotCovered`` where ``efficiency`` must be given.
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.hardware.specs import card
@@ -95,7 +95,7 @@ def pace_of(
 
 @lru_cache(maxsize=256)
 def step_cost(run: Workload, batch: int, checkpointing: str = "none") -> Cost:
-    """The cost of a training step on one card, of another batch and with what is recomputed.
+    """The cost of a training step on one card at another batch, with recomputation.
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.zoo import resolve

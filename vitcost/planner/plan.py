@@ -1,4 +1,4 @@
-"""``plan``: how long a training run takes on some cards, what it costs, and how to divide it."""
+"""``plan``: the time, the cost and the best division of a training run on some cards."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -33,7 +33,7 @@ from vitcost.zoo import Model, Resolved
 __all__ = ["DECIDED", "OnCard", "Plan", "PlanRow", "Totals", "plan"]
 
 SCHEMA = "vitcost.plan/1"
-# fields of a scenario that follow from how a step is divided, and what is given instead
+# fields of a scenario that follow from the division of a step, and the keyword to give instead
 DECIDED = {
     "batch": "give global_batch, or micro_batch",
     "mode": "it is always train",
@@ -257,7 +257,7 @@ class _Question(NamedTuple):
 
 
 def _planned(question: _Question, card: Card, wanted: Job) -> Plan:
-    """The run on one kind of card, in the precision that the card is for unless one is given."""
+    """The run on one kind of card, by default in the precision that suits the card."""
     efficiency, fixed, kept = wanted.efficiency, question.fixed, question.reserve
     automatic = precision_on(card, training=True)
     resolved, scenario = asked(
@@ -290,7 +290,7 @@ def _planned(question: _Question, card: Card, wanted: Job) -> Plan:
 
 
 def _side_by_side(cards: Sequence[Card], on: Callable[[Card], Plan]) -> Plan:
-    """The plan of the best card, and what becomes of each."""
+    """The plan of the best card, with a row for each card."""
     plans: list[Plan] = []
     refused: list[OnCard] = []
     for card in cards:
@@ -318,7 +318,7 @@ def _side_by_side(cards: Sequence[Card], on: Callable[[Card], Plan]) -> Plan:
 
 
 def _missing(plan: Plan) -> str | None:
-    """The reason why a card does not do."""
+    """The reason why a card cannot be planned."""
     if plan.best is None:
         return "nothing fits"
     return None if plan.late is None else "no number of cards that was tried keeps the deadline"
@@ -342,7 +342,8 @@ def _anchors(
     fixed: Fixed,
     efficiency: float | None,
 ) -> list[Anchor]:
-    """Anchors, measured at the micro-batch, and without checkpointing unless that is fixed."""
+    """The anchors with their scenario: the given micro-batch, and no checkpointing unless it is
+    fixed."""
     if anchors and efficiency is not None:
         raise ConfigError("efficiency and anchor are two accounts of one time; give one")
     if not all(each.scenario for each in anchors) and fixed.micro_batch is None:

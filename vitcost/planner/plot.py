@@ -69,8 +69,9 @@ def picture_of(
     pareto: tuple[str, str] | None,
     quantities: Sequence[str] | None,
 ) -> Picture:
-    """The picture of some quantities, each by its part; axes that nobody names are those of the
-    front, else the first two quantities that are compared.
+    """The picture of some quantities, each by its part. Axes without a name are those of the front,
+    else the first two quantities that are compared. Raises ``ConfigError`` for an unknown part, and
+    for one axis alone.
 
     >>> picture_of({"y": "params"}, None, None)[:2], picture_of({}, None, ["macs", "params"])[:2]
     (('flops', 'params'), ('macs', 'params'))
@@ -323,7 +324,7 @@ def _label(
 
 
 def _joined(names: Sequence[str]) -> str:
-    """Names below one another, the first few of many."""
+    """Names on lines of their own; of many names the first few."""
     more = [f"and {len(names) - _LINES + 1} more"] if len(names) > _LINES else []
     return "\n".join([*names[: _LINES - len(more)], *more])
 

@@ -168,7 +168,7 @@ class _Poisson:
 
     def __init__(self, mean: float, least: int, most: int) -> None:
         far = _FAR * sqrt(mean)
-        # all below is no chance, all above is certain
+        # below this the probability is 0, above it 1
         self.below = max(0, int(mean - far))
         self.sums: list[float] = []
         if least > mean + far + _FAR:

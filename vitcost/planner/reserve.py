@@ -1,4 +1,4 @@
-"""The room that a card keeps beside tensors: bytes, a share, or what torch is known to need."""
+"""The room that a card keeps beside tensors: bytes, a share, or the known needs of torch."""
 
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -32,14 +32,14 @@ class Reserve(NamedTuple):
         return capacity - self.kept(card, 0, software)
 
     def headroom(self, card: Card, tensor_bytes: int, software: str = "") -> int:
-        """Bytes that are left beside so many of tensors; below 0 where they do not fit."""
+        """Bytes left beside ``tensor_bytes`` and the reserve; negative where they do not fit."""
         return (card.capacity_bytes or 0) - tensor_bytes - self.kept(card, tensor_bytes, software)
 
     def kept(self, card: Card, tensor_bytes: int, software: str = "") -> int:
-        """Bytes that are kept beside so many bytes of tensors."""
+        """Bytes that the reserve keeps beside ``tensor_bytes``."""
         if self.auto:
             return beside(card, tensor_bytes, software).total_bytes
-        # a part of a byte is kept
+        # rounded up to a whole byte
         return self.fixed_bytes - int(-self.share * (card.capacity_bytes or 0) // 1)
 
     def __str__(self) -> str:
@@ -69,7 +69,7 @@ def said(reserve: Reserve, beside: bool = True) -> str:
 
 
 def parse_reserve(given: int | str) -> Reserve:
-    """A reserve in bytes, or as it is typed: ``auto``, ``1.5 GiB``, ``5 %``, ``0``.
+    """A reserve from bytes or a text: ``auto``, ``1.5 GiB``, ``5 %``, ``0``; else ``ConfigError``.
 
     >>> from vitcost.hardware.specs import own_card
     >>> str(parse_reserve("1.5 GiB")), str(parse_reserve("auto"))

@@ -1,4 +1,4 @@
-"""``serve``: how many cards carry a rate of images within a latency, in which batches, at what
+"""``serve``: the number of cards that carry a rate of images within a latency, their batch and
 cost."""
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -203,7 +203,7 @@ def _cards(
 def _anchors(
     given: "str | Anchor | Sequence[str | Anchor]", batch: int | None, cards: Sequence[Card]
 ) -> list[Anchor]:
-    """Anchors, each measured at the batch of its scenario, or at the one that is given."""
+    """The anchors with their scenario: its own batch, or the given one."""
     anchors = anchors_of(given)
     if anchors and len(cards) != 1:
         raise ConfigError(f"an anchor was measured on one card; {len(cards)} are asked for")

@@ -91,8 +91,8 @@ class _Tried(NamedTuple):
 
 
 def row_of(asked: Question, card: Card, scenario: Scenario) -> ServeRow:
-    """The row of a card: the batch that needs the fewest of it, then the one with the sooner
-    answer.
+    """The row of a card: the batch that needs the fewest cards, and among equals the one with the
+    earliest answer.
 
     >>> from vitcost import serve
     >>> (row,) = serve("vit_base_patch16_224", rate="5000/s", slo="20ms", gpu="h100-sxm").found
@@ -100,7 +100,7 @@ def row_of(asked: Question, card: Card, scenario: Scenario) -> ServeRow:
     (True, True)
     """
     run, tried = asked.run.under(scenario), list[_Tried]()
-    # of several batches those that a module runs, or its file has
+    # batches that the module does not run, or its file lacks, are left out
     least = run.least_batch if len(asked.batches) > 1 else 1
     for batch in (batch for batch in asked.batches if batch >= least):
         each = _tried(asked, card, run.at(batch))

@@ -96,7 +96,7 @@ def strategies(run: Workload, job: Job, fixed: Fixed, most: int) -> Iterator[Str
         tensors = [tensor for tensor in tensors if tensor * pipeline < job.cards]
         if not tensors:
             raise ConfigError(
-                f"zero {fixed.zero} divides states among ranks, and there is 1 of them"
+                f"zero {fixed.zero} divides states among ranks: give ranks above 1, got 1"
             )
     _check_batch(job, pipeline, tensors, fixed)
     if fixed.sequence_parallel and max(tensors) == 1:

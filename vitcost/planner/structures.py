@@ -1,4 +1,4 @@
-"""All models of one structure: quantities as formulas in their sizes, and what times them."""
+"""All models of one structure: quantities as formulas in sizes, and the clock of their times."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -24,7 +24,8 @@ DESCRIBED = 12
 
 
 class Structure(NamedTuple):
-    """How all models of a structure are computed; ``clock`` is there where a card is named."""
+    """The formulas of all models of a structure; ``clock`` gives their time on a card, if one is
+    named."""
 
     plan: Plan
     clock: Clock | None

@@ -24,7 +24,7 @@ ON_CARD = ("gpu", "gpu_file", "calibration", "anchor")
 
 
 class Cards(NamedTuple):
-    """The cards of a question by name, and what their costs follow from."""
+    """The cards of a question by name, with prices and samples for their costs."""
 
     known: Known
     names: tuple[str, ...]

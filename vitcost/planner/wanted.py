@@ -28,7 +28,7 @@ COMPARED: tuple[str, ...] = (
     "saved_activations",
     "train_memory",
 )
-# and what a page shows of them: its columns are few
+# the quantities that a page shows, which has few columns
 SHOWN = ("params", "flops", "inference_memory", "train_memory")
 # keywords of costs, beside those of a report
 _TERMS = ("price", "samples", "epochs")

@@ -48,7 +48,7 @@ class Way(NamedTuple):
 
 
 def half(row: Card) -> str:
-    """The half precision that a card's sheet has a peak for; "": none.
+    """The half precision with a peak on the card's sheet; "" without one.
 
     >>> from vitcost.hardware.specs import card
     >>> half(card("t4")), half(card("l4"))
@@ -57,9 +57,9 @@ def half(row: Card) -> str:
     return "bf16" if row.peaks.bf16 else "fp16" if row.peaks.fp16 else ""
 
 
-# of the micro-batches that fit, how many are named
+# how many of the fitting micro-batches are listed
 _FEW = 3
-# flags whose change is another training
+# flags that change the training itself
 _CHANGES = ("precision", "freeze", "lora")
 
 
@@ -156,8 +156,8 @@ def smaller(model: Resolved, run: Workload, row: Card, limit: int) -> tuple[Way,
 
 
 def fitting(offered: Sequence[Way], headroom: Callable[[int], int]) -> tuple[Way, ...]:
-    """The ways whose tensors fit, each with the ``headroom`` that it leaves; of micro-batches the
-    largest alone, which are the fewest of a step.
+    """The ways whose tensors fit, each with its ``headroom``; of ways that differ in the
+    micro-batch, the largest micro-batch alone.
 
     >>> sizes = {"bf16": 4, "fp32": 9}
     >>> found = [Way(name, "sdpa", "none", size, 0, 1, 1.0) for name, size in sizes.items()]
@@ -172,7 +172,7 @@ def fitting(offered: Sequence[Way], headroom: Callable[[int], int]) -> tuple[Way
 
 
 def _parts(way: Way) -> int:
-    """How many micro-batches a step of a way has, where that is what it changes; else 0."""
+    """The micro-batches of a step, for a way that changes their number; else 0."""
     return int(dict(way.flags).get("accumulate", 0))
 
 
@@ -241,7 +241,7 @@ def timed(
     >>> timed([block], base, scenario, card("l4"))[0].relative_seconds > 1.2  # 4 passes for 3
     True
     """
-    # a fit on the whole catalogue predicts no time
+    # without a named card no time is predicted
     from vitcost.hardware.roofline import predict
 
     times = []

@@ -24,7 +24,7 @@ def render(result: Result, *, color: bool, width: int | None) -> str:
 
 
 def _cell(value: Any) -> str:
-    """Numbers exactly, sizes as 1x257x1280, text with nothing that a spreadsheet would run."""
+    """Exact numbers, sizes as 1x257x1280, and text that no spreadsheet runs as a formula."""
     if value is None:
         return ""
     if isinstance(value, bool):

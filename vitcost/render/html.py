@@ -168,7 +168,7 @@ def _formulas(formulas: tuple[str, ...]) -> Iterator[str]:
 
 
 def _bars(bars: Bars) -> Iterator[str]:
-    """Bars with the same colours, and what these stand for."""
+    """Bars with the same colours, and their legend."""
     names = list(dict.fromkeys(name for each in bars.bars for name, _ in each.segments))
     order = [*dict.fromkeys((*bars.order, *names))]
     yield f'<section class="wide">\n<h2>{_text(bars.title)}</h2>\n<div class="goes bars">'
@@ -202,7 +202,7 @@ def _section(table: Table) -> Iterator[str]:
         yield f"<details><summary><span>{_text(table.title)}</span></summary>"
     elif table.title:
         yield f"<h2>{_text(table.title)}</h2>"
-    # a keyboard scrolls what has the focus
+    # keys scroll the element with the focus
     yield '<div class="scroll" tabindex="0">'
     yield from (_grid if folds else _flat)(table)
     yield "</div>"
@@ -224,7 +224,7 @@ def _goes(table: Table) -> Iterator[str]:
         before = kinds.get(name, [0.0] * len(shares))
         kinds[name] = [a + b for a, b in zip(before, shares, strict=True)]
     largest = sorted(kinds, key=lambda name: max(kinds[name]), reverse=True)[: len(KEYS)]
-    # in the order of the table, and none that nobody could see
+    # in the order of the table, without shares too small to see
     seen = [name for name in kinds if name in largest and max(kinds[name]) >= 0.002]
     drawn = [
         (column.title, [(name, kinds[name][i]) for name in seen])
@@ -250,7 +250,7 @@ def _goes(table: Table) -> Iterator[str]:
 
 
 def _kinds(table: Table) -> Iterator[tuple[str, list[float]]]:
-    """The shares of what a flat table splits its rows into, by the name in the first column."""
+    """The shares of the parts of a flat table's rows, by the name in the first column."""
     for nested in _nested(table.rows[:-1]):
         split = [each.row for each in nested.inside if not each.row.detail]
         times = _repeat(table, nested.row)

@@ -8,7 +8,7 @@ __all__ = ["failures", "judged"]
 
 
 def judged(page: Page) -> tuple[Case, ...]:
-    """The cases of a page; of one that has none, the rows that are marked as failed."""
+    """The cases of a page; for a page without cases, its rows marked as failed."""
     return page.cases or tuple(_failed(page))
 
 

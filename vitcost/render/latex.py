@@ -57,7 +57,7 @@ def _table(table: Table) -> Iterator[str]:
 
 
 def _cell(row: Row, index: int, table: Table) -> str:
-    """A cell as text, or as the formula that it is."""
+    """A cell as escaped text, or as a formula in math mode."""
     text = cell(row, index, table)
     formula = tex(text) if table.columns[index].unit == "formula" else None
     return escaped(text) if formula is None else f"${formula}$"

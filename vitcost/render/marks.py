@@ -32,7 +32,7 @@ KEYS = (
 )
 
 
-# of the bands below a picture, on light and on dark
+# colours of the bands below a picture, on light and on dark
 BANDS = ("#7d93b2", "#c05b9b", "#5c6470", "#c9a227", "#4f9d8f", "#a3a3a3")
 # a picture has no more columns than a screen could show, a band no less of its width
 _COLUMNS, _LEAST = 400, 0.012
@@ -68,7 +68,7 @@ def bar(mark: Bar, names: Sequence[str]) -> Iterator[str]:
 
 
 def plot(mark: Plot) -> Iterator[str]:
-    """Points and lines as SVG, the numbers of both axes around it, and what the colours are."""
+    """Points and lines as SVG, with the numbers of both axes and a legend."""
     xs = [point.x for point in mark.points] + [x for line in mark.lines for x, _ in line.points]
     ys = [point.y for point in mark.points] + [y for line in mark.lines for _, y in line.points]
     across, upright = _ends(xs, mark.x), _ends(ys, mark.y)
@@ -192,7 +192,7 @@ def ticks(most: float, unit: str, few: int = 5) -> list[float]:
 
 
 def areas(mark: Areas) -> Iterator[str]:
-    """Stacked areas as SVG, a strip of their bands below them, and what the colours stand for."""
+    """Stacked areas as SVG, with a strip of bands below them and a legend."""
     drawn = columns(mark.moments)
     steps = ticks(max(map(_sum, mark.moments)), mark.unit)
     top = steps[-1]
@@ -248,7 +248,7 @@ def _steps(heights: Sequence[tuple[float, float]], top: float) -> str:
 
 
 def _places(mark: Areas, drawn: Sequence[tuple[Moment, float, float]]) -> Iterator[str]:
-    """An invisible field over each place of each band, which tells a pointer what is there."""
+    """An invisible field over each place of each band, which shows its text to a pointer."""
     fields = [list(group) for _, group in groupby(drawn, key=lambda c: (c[0].band, c[0].place))]
     for group in fields if len(fields) <= _PLACES else ():
         moment = max((column[0] for column in group), key=_sum)

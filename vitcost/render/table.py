@@ -27,7 +27,7 @@ _STYLES = {
     "marked": "bold green",
     "failed": "bold red",
 }
-# for those who see no colour
+# marks for readers without colour
 _MARK = " ◂"
 
 
@@ -109,7 +109,7 @@ def _fit(table: Table, width: int | None) -> tuple[list[int], list[str], int]:
 
 
 def _named(columns: tuple[Column, ...], index: int) -> str:
-    """A column by its title; a ratio also by what it is of, which stands before it."""
+    """A column by its title; a ratio also by the title of the column before it."""
     title = columns[index].title
     return f"{columns[index - 1].title} {title}" if title == "×" else title
 

@@ -29,7 +29,7 @@ __all__ = ["DOCUMENTS"]
 
 
 class Report(saved.Report):
-    # of `report --check`
+    # the answer of `report --check`
     check: "NotRequired[Verdict]"
 
 

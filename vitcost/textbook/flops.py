@@ -140,7 +140,7 @@ def vit_flops(v: Vit, b: Number = 1) -> Number:
 
 
 def backward_flops(forward: Number) -> Number:
-    """A product backward is two of its size, one for each factor's gradient: twice the forward.
+    """The backward of products: ``2 · forward``, a product of its size for each factor's gradient.
 
     Assumes that both factors need a gradient; an image needs none. Narayanan 2021, appendix.
 
@@ -151,7 +151,8 @@ def backward_flops(forward: Number) -> Number:
 
 
 def training_flops(forward: Number) -> Number:
-    """Forward and backward: three times the forward, as ``backward_flops`` assumes.
+    """Forward and backward: ``3 · forward``, as ``backward_flops`` assumes. Narayanan 2021,
+    appendix.
 
     >>> training_flops(block_flops(1, 197, 768))
     8723727360
@@ -187,7 +188,7 @@ def vit_training_flops(v: Vit, b: Number = 1) -> Number:
     """A training step of a whole Vision Transformer: ``3 · forward − patch embedding``.
 
     The image needs no gradient, so the embedding's backward is one product, not two. Assumes that
-    every parameter trains, and what ``vit_params`` assumes.
+    every parameter trains, and what ``vit_params`` assumes. Narayanan 2021, appendix.
 
     >>> vit_training_flops(Vit(H=224, W=224, p_h=16, p_w=16, h=768, L=12, K=1000))
     105151758336

@@ -31,7 +31,8 @@ def layer_complexities(
     Work a layer, operations that must follow one another, and the longest path between two
     positions: self-attention ``n²d, 1, 1``; recurrent ``nd², n, n``; convolutional, dilated, with a
     kernel of k, ``knd², 1, log_k n``; attention restricted to r neighbours ``rnd, 1, n/r``. Paths
-    are rounded up to whole layers. ``log`` replaces ``⌈log_k n⌉`` where n and k are symbols.
+    are rounded up to whole layers. ``log`` replaces ``⌈log_k n⌉`` where n and k are symbols. Raises
+    ``NotCovered`` for sizes that no layer has.
 
     >>> for row in layer_complexities(197, 768, 3, 49):
     ...     print(*row)

@@ -13,7 +13,7 @@ Number: TypeAlias = int
 def patches(H: Number, W: Number, p_h: Number, p_w: Number) -> Number:
     """How many patches an image is cut into: ``n = HW / p_h p_w``.
 
-    Assumes that the patch divides the image. Dosovitskiy 2021, 3.1.
+    Raises ``NotCovered`` where the patch does not divide the image. Dosovitskiy 2021, 3.1.
 
     >>> patches(224, 224, 16, 16)
     196

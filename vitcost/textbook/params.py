@@ -66,7 +66,8 @@ def text_params(
     """A text transformer: the blocks, and an embedding that is the output layer too.
 
     ``L(12h² + 13h) + Vh``; position embedding and final norm are left out. Assumes m = 4h and a
-    tied embedding. Narayanan 2021, section 5.1, which adds the ``sh`` of a position embedding.
+    tied embedding, else ``NotCovered``. Narayanan 2021, section 5.1, which adds the ``sh`` of a
+    position embedding.
 
     >>> text_params(96, 12288, 50257)  # GPT-3, "175B"
     174579068928

@@ -68,7 +68,8 @@ def block_saved_bytes(
 ) -> Number:
     """One pre-norm block: two norms, four linear layers, GELU, attention.
 
-    In fp32 with eager attention, m = 4h and no dropout ``64bsh + 4abs² + 16bs``.
+    In fp32 with eager attention, m = 4h and no dropout ``64bsh + 4abs² + 16bs``. Source: torch
+    2.13, tools/autograd/derivatives.yaml.
 
     >>> block_saved_bytes(8, 197, 768, 12, 3072, Running())
     92391424
@@ -117,12 +118,12 @@ def _attention(b: Number, s: Number, h: Number, a: Number, how: Running) -> Numb
 def vit_saved_bytes(
     v: Vit, a: Number, b: Number, how: Running, *, checkpointed: bool = False
 ) -> Number:
-    """A whole model with a class-token head, at the end of its forward pass and loss.
-
-    The blocks, the final norm, the head and cross entropy on class indices; under autocast the
+    """A whole model with a class-token head, at the end of its forward pass and loss:
+    ``L · block + norm + head + loss``, the loss cross entropy on class indices; under autocast the
     half-precision images, class rows and weights of the head and the patch convolution. A
     checkpointed block leaves its input alone. Assumes scores that are scaled after the product,
-    one head without a representation layer, no norm after the patches.
+    one head without a representation layer, no norm after the patches; else ``NotCovered``. Source:
+    torch 2.13, tools/autograd/derivatives.yaml.
 
     >>> base = Vit(H=224, W=224, p_h=16, p_w=16, h=768, L=12, K=1000)
     >>> vit_saved_bytes(base, 12, 8, Running(precision="autocast", attention="flash"))

@@ -33,7 +33,7 @@ class Look(NamedTuple):
 
 
 def looks(run: Pass) -> Iterator[Look]:
-    """Every look of a pass, and what is left at the end as one more."""
+    """Every look of a pass, and the end of the pass as one more."""
     live: list[Polynomial] = [(0,), (0,), (0,)]
     part_of: dict[int, int] = {}
     number = 0
@@ -232,7 +232,7 @@ def _upper(every: Iterable[Look]) -> list[Look]:
     square = any(total[2] for total in best)
     top = -1
     for total, look in sorted(best.items(), key=_steepest, reverse=True):
-        # of lines a steeper one is above where it already is at batch 1
+        # a steeper line that is above another at batch 1 is above it at every batch
         if square:
             below = any(_above(other, total) for other, _ in kept)
         else:

@@ -131,7 +131,7 @@ def _register(aten: Any, name: str, rule: Callable[..., Any]) -> None:
     try:
         op = getattr(getattr(torch.ops.aten, packet), overload or "default")
     except AttributeError:
-        return  # of another version of torch
+        return  # this version of torch has no such operator
 
     def kernel(*args: Any, **kwargs: Any) -> Any:
         with torch._C._ExcludeDispatchKeyGuard(_AUTOCAST):

@@ -57,7 +57,7 @@ class _Rules:
 
     attention = "sdpa"
     tracing = False
-    libraries: tuple[Any, ...] = ()  # torch forgets what a library registered when it goes
+    libraries: tuple[Any, ...] = ()  # torch drops the registrations of a library that is freed
 
 
 @cache

@@ -215,7 +215,7 @@ class OtherClasses(Digest):
         ]
 
     def at_most(self, traced: Run, batch: Size) -> str:
-        """Why a pass may have fewer bytes at its peak than its looks say; empty: it has them.
+        """The reason why the peak of a pass may be lower than its looks; empty where it is exact.
 
         A look before the layer has as many as before. Where that is the highest of all, it is the
         peak with fewer classes too.

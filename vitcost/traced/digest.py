@@ -47,7 +47,7 @@ class Entry(NamedTuple):
     kind: str
     image: tuple[int, ...]
     params: int
-    macs: int  # of one image, or of two halved where one image is not traced
+    macs: int  # for one image, or half of two where batch 1 is not traced
     start: int
     length: int
 
@@ -71,8 +71,8 @@ class Index(NamedTuple):
     library: str
     torch: str
     entries: Mapping[str, Entry]
-    dictionary: bytes  # that blocks are compressed with
-    start: int  # of the first block
+    dictionary: bytes  # of the compression of blocks
+    start: int  # the offset of the first block
     refused: Mapping[str, Refused]
 
 
@@ -144,7 +144,7 @@ class Scenes(NamedTuple):
     weights_bytes: int
     buffers_bytes: int
     step_buffers_bytes: int
-    missing: str  # why there is no step
+    missing: str  # the reason why there is no step
     inference: Run
     step: Run | None
 
@@ -179,7 +179,7 @@ class Digest:
 
     @property
     def classes(self) -> int:
-        """The classes that a bare name is built with; 0 for what gives no scores of classes."""
+        """The classes that a bare name is built with; 0 for a model without class scores."""
         traces = (self.scenes(precision, one=False) for precision in self.precisions)
         shapes = (each.inference.shapes[-1] for each in traces if each is not None)
         return _CLASSES if next(shapes, ())[1:] == ((_CLASSES,),) else 0
@@ -225,7 +225,7 @@ class Digest:
         )
 
     def _columns(self, number: int) -> dict[str, list[Polynomial]]:
-        """The columns of a pass, each with what another pass says of it."""
+        """The columns of a pass, each with its prediction from another pass."""
         if number not in self._passes:
             given = self._block["passes"][number]
             self._passes[number] = {
@@ -250,7 +250,7 @@ class Digest:
 
 # of a bare name
 _CLASSES = 1000
-# a column of bytes that a class more adds to a part of every look
+# a column: the bytes that one more class adds to a part of every look
 BY_CLASS = " by class"
 
 
@@ -336,7 +336,7 @@ def index(path: str) -> Index:
     for name, kind, image, params, macs, length in head["names"]:
         entries[name] = Entry(name, kind, tuple(image), params, macs, at, length)
         at += length
-    # an older file has none
+    # a file of an older version lacks the key
     rows = (Refused(name, kind, tuple(image), *rest)
             for name, kind, image, *rest in head.get("refused", ()))  # fmt: skip
     refused = {row.name: row for row in rows}

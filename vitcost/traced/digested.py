@@ -181,7 +181,7 @@ class Digested(Workload):
 
     @property
     def has_letters(self) -> bool:
-        """Of one image: whether it is what the polynomials of larger batches say."""
+        """For batch 1: whether its pass equals the polynomials of larger batches."""
         if self.batch != 1:
             return True
         more = self.digest.scenes(self.scenario.precision, one=False)

@@ -137,7 +137,7 @@ def _made(model: nn.Module, known: list[Tensor]) -> list[Tensor]:
     ids = {id(tensor) for tensor in known}
     every = [t for m in model.modules() for _, t in attributes(m)]
     left = [t for t in (*model.buffers(), *every) if id(t) not in ids]
-    # a graph that a module holds would be another in each step
+    # a module that holds the graph would record another pass in each step
     return [t for t in left if t.grad_fn is None]
 
 
@@ -187,7 +187,7 @@ def _loss(
 ) -> Tensor:
     output = [model(*arguments.args, **arguments.kwargs)]
     with recorder.inside("loss"):
-        # the output belongs to the call alone
+        # no name holds the output after the call
         return loss(output.pop(), arguments.batch, size, recorder)
 
 

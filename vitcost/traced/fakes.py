@@ -104,7 +104,8 @@ def put(
             trains = isinstance(tensor, nn.Parameter)
             if trains:
                 new = parameter(new, tensor.requires_grad)
-            made[id(tensor)] = (new, tensor)  # or the tensor's number would be given again
+            # the tensor stays alive, so that its id is not reused
+            made[id(tensor)] = (new, tensor)
         replaced: Tensor = made[id(tensor)][0]
         return replaced
 

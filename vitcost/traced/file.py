@@ -46,7 +46,7 @@ T = TypeVar("T")
 
 
 class TraceFile(NamedTuple):
-    """One module under several scenarios, and a hash of what was traced."""
+    """One module under several scenarios, and a hash of the traced module."""
 
     name: str
     source: str
@@ -195,7 +195,7 @@ def _unpacked_trace(data: dict[str, Any], tables: _Read) -> tuple[How, Trace]:
 
 
 def _unpacked_pass(data: dict[str, Any], tables: _Read) -> Pass:
-    """A pass with tables of its own: of the shared ones it has the rows that it names."""
+    """A pass with its own tables: the rows of the shared tables that it uses."""
     operators, numbers = _own(tables.operators, data["calls"])
     returns = _picked(tables.returns, data["returns"])
     named = [*data["paths"], *data["saved_by"], *(each.path for each in returns)]
@@ -273,7 +273,7 @@ def _weight(row: Any) -> Weight:
     path, shape, dtype, trains, reached = row
     flags = _is(bool, trains), _is(bool, reached)
     sides = _all(_count, shape)
-    # its elements are a count too
+    # the number of its elements is a count too
     _count(prod(sides))
     if _is(str, dtype) not in ITEMSIZE:
         raise ValueError(f"{shown(dtype)} is no type of numbers")

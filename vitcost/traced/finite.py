@@ -18,7 +18,7 @@ NOTE = (
     "does not run"
 )
 
-# on a fake tensor of booleans: the one that each of its elements is, until it is written into
+# an attribute of a fake boolean tensor: the value of all its elements, until a write
 _EACH = "_vitcost_each"
 
 
@@ -48,7 +48,7 @@ def remember(name: str, args: tuple[Any, ...], output: Any) -> None:
     """
     rule = _RULES.get(name)
     if rule is None or not isinstance(output, Tensor) or output.is_inference():
-        # a tensor of inference mode does not count how often it is written into
+        # a tensor of inference mode has no version counter
         return
     known = rule(args)
     if known is not None:
@@ -56,9 +56,9 @@ def remember(name: str, args: tuple[Any, ...], output: Any) -> None:
 
 
 def _equal(args: tuple[Any, ...]) -> bool | None:
-    """A number is itself, unless it is no number; and it is no infinity."""
+    """The answer of a search for NaN or infinity: none is there."""
     if args[0] is args[1]:
-        # of NaNs this says that they are none
+        # x == x is true: the search for NaN finds none
         return True
     return False if isinstance(args[1], float) and isinf(args[1]) else None
 

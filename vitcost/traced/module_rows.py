@@ -117,7 +117,7 @@ def rows(run: Pass, weights: Iterable[Weight], batch: int) -> Row:
         cost = _cost_of(weight)
         where = weight.path.rpartition(".")[0]
         if where in parents:
-            # it is no layer's
+            # the parameter is on no layer
             where = weight.path
             leaves[where], shapes[where] = "Parameter", weight.shape
         costs[where] = costs[where].plus(cost)
@@ -159,7 +159,7 @@ def _tree(
     for path in kinds:
         if path:
             inside[_around(path, kinds)].append(path)
-    # costs on a path that is no module's belong to the module around it
+    # costs on a path without a module belong to the module around it
     extra: dict[str, Cost] = defaultdict(Cost)
     for path, cost in costs.items():
         where = path if path in kinds else _around(path, kinds)

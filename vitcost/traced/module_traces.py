@@ -19,7 +19,7 @@ __all__ = ["OfModule"]
 
 # fields of a traced model: its inputs, and how it is trained
 _FIELDS = ("input", "loss", "img_size", "input_size", "in_chans")
-# fields that a library builds a model anew for
+# fields for which a library builds another model
 _BUILT = ("num_classes", "img_size", "in_chans")
 
 

@@ -33,7 +33,7 @@ def is_attention(name: str) -> bool:
 
 
 def foreign(name: str) -> bool:
-    """Whether an operator is of another library: nobody knows what it does.
+    """Whether an operator belongs to another library, for which there are no rules.
 
     >>> foreign("gelu"), foreign("torchvision.nms"), foreign("prims.convert_element_type")
     (False, True, False)

@@ -33,7 +33,7 @@ WORK = frozenset({
 })  # fmt: skip
 
 WITHOUT = frozenset({
-    # numbers that a formula takes for no work: functions and comparisons of an element
+    # work that formulas leave out: functions and comparisons of numbers
     "abs", "acos", "acosh", "angle", "asin", "asinh", "atan", "atan2", "atanh", "bitwise_and",
     "bitwise_left_shift", "bitwise_not", "bitwise_or", "bitwise_right_shift", "bitwise_xor",
     "ceil", "clip", "complex", "conj_physical", "copysign", "cos", "cosh", "deg2rad", "digamma",

@@ -1,4 +1,4 @@
-"""Matrix products of a trace: of the definition, where a kernel computes others."""
+"""Matrix products of a trace by definition, also where a kernel computes other products."""
 
 from typing import Any
 

@@ -68,7 +68,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._names = {id(m): path for path, m in model.named_modules()}
         self._stack: list[str] = []
         self._lasting: set[int] = set()
-        self._held: list[Tensor] = []  # or the number of a storage would be given again
+        self._held: list[Tensor] = []  # alive: numbers are not reused
         self.last(*lasting)
         self._numbers: dict[int, int] = {}
         self._references: dict[int, Any] = {}
@@ -142,7 +142,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._quiet = before
 
     def close(self) -> None:
-        """Nothing that is let go from here on belongs to the run."""
+        """Ends the recording: frees from here on do not belong to the run."""
         self._settle()
         self._references.clear()
 
@@ -260,7 +260,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @contextmanager
     def inside(self, path: str) -> Iterator[None]:
-        """Operators in it stand on no module, and are told by this path."""
+        """Operators inside it belong to no module, and get this path."""
         self._stack.append(self.path)
         self._go(path)
         try:

@@ -23,7 +23,7 @@ class Shape(NamedTuple):
 
 
 def parse(texts: Sequence[str]) -> tuple[Shape, ...]:
-    """Inputs from their spelling. A shape may be empty: one number an image.
+    """Inputs from their spelling, else ``ConfigError``. An empty shape is one number an image.
 
     >>> parse(["image=3x224x224", "ids=77:int64"])[1]
     Shape(name='ids', sides=(77,), dtype='int64')

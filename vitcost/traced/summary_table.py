@@ -52,7 +52,7 @@ def _table(run: Pass, traced: int, batch: int) -> list[Listed]:
                 "list of tensors alike"
             )
         behind = [[value(side, traced) for side in shape[1:]] for shape in each.shapes]
-        # of a list the batch is always -1
+        # torchsummary shows batch -1 for a list
         shape: Shape = [[-1, *s] for s in behind] if each.many else [batch, *behind[0]]
         trains = module.trains and module.elements > 0
         rows += [Listed(module.type, shape, module.elements, trains)] * module.hooks

@@ -11,8 +11,8 @@ Shape: TypeAlias = "list[int] | list[list[int]]"
 
 
 class Listed(NamedTuple):
-    """A row: type, output shape with torchsummary's batch in front, parameters, whether they are
-    told as trainable."""
+    """A row: type, output shape with torchsummary's batch in front, parameters, whether
+    torchsummary counts them as trainable."""
 
     type: str
     shape: Shape

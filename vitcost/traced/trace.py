@@ -207,7 +207,7 @@ class Trace(NamedTuple):
     inference: Pass
     step: Pass | None
     missing: str  # why there is no step
-    notes: tuple[str, ...]  # how it was built, which inputs and loss were taken, what it leaves out
+    notes: tuple[str, ...]  # how the module was built, its inputs and loss, and the parts left out
     batches: tuple[int, ...]  # that were traced; one: sizes are of that batch alone
     torch: str
     # buffers in training, where a first step leaves others than a forward in eval

@@ -63,7 +63,7 @@ class TracedModel:
 
     @property
     def precisions(self) -> tuple[str, ...]:
-        """The precisions that it is known in; none: it can be traced in each."""
+        """The precisions of its traces; empty where any precision can be traced."""
         return self.traces.precisions()
 
     @property

@@ -35,10 +35,10 @@ class Traces(Protocol):
         """The trace of a scenario whose sizes are polynomials, for every batch from 2 on."""
 
     def any(self) -> Trace:
-        """A trace under whatever scenario, for what is alike in all of them."""
+        """Any trace of the module, for facts that all scenarios share."""
 
     def precisions(self) -> tuple[str, ...]:
-        """The precisions of its traces; none: it is traced in any."""
+        """The precisions of its traces; empty where any precision can be traced."""
 
     def on_top(self, overrides: Mapping[str, Any]) -> "Traces":
         """The same module on other inputs."""
@@ -81,7 +81,7 @@ class Traced(Workload):
 
     @property
     def has_letters(self) -> bool:
-        """Of one image: whether its trace is what the polynomials of larger batches say."""
+        """For batch 1: whether its trace equals the polynomials of larger batches."""
         if self.batch != 1:
             return True
         try:

@@ -114,7 +114,7 @@ def _model(name: str) -> str:
 
 @lru_cache(maxsize=8)
 def _report(model: str, flags: tuple[tuple[str, Any], ...]) -> Report:
-    """The report without what takes longest and stands nowhere in the first part."""
+    """The report without the numbers that are slow and not in the first part of the page."""
     keywords = {**dict(flags), **mode_of("report", dict(flags))}
     gpu = keywords.pop("gpu", ())
     try:

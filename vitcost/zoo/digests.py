@@ -84,7 +84,8 @@ def of_hub(name: str) -> Resolved | None:
 def _of(
     file: Path, name: str, entry: str, whose: str, here: Callable[[], TracedModel | None]
 ) -> Resolved | None:
-    """A name by its entry in a file; ``here`` traces the same module for what the file has not."""
+    """A name by its entry in a file; ``here`` traces the same module for scenarios that the file
+    lacks."""
     if entry not in _entries(file):
         _need_traceable(_refused(file).get(entry), name, whose)
         return None
@@ -96,7 +97,8 @@ def _of(
 
 
 def _need_traceable(row: Refused | None, name: str, whose: str) -> None:
-    """Raises ``NotCovered`` for a name that no trace can follow, with what is known of it."""
+    """Raises ``NotCovered`` for a name that no trace can follow, with the reason and the known
+    facts."""
     if row is not None:
         raise NotCovered(
             f"{name} is {whose} {row.kind} of {row.params:,} parameters and {row.macs:,} MACs an "

@@ -79,7 +79,7 @@ def _dinov2(values: Values) -> dict[str, Any]:
 
 
 def _dinov2_with_registers(values: Values) -> dict[str, Any]:
-    # the mask token is always there, and registers have no position
+    # the model always has a mask token, and its registers get no position
     return {**_dinov2(values), "mask_token": True, "no_embed_reg": True}
 
 
@@ -270,7 +270,7 @@ FAMILIES: Mapping[str, Family] = {
         },
         _dinov2_with_registers,
         {"drop_path_rate": _CONSTANT_DROP_PATH},
-        # of the files on the hub, which transformers no longer reads: how positions are resampled
+        # a key of files on the hub, which transformers no longer reads: the resampling of positions
         (*_BACKBONE, "interpolate_antialias", "interpolate_offset"),
         code="transformers.dinov2",
     ),
@@ -300,7 +300,7 @@ FAMILIES: Mapping[str, Family] = {
         {**_CLIP, "patch_size": 32, "hidden_act": "quick_gelu", "projection_dim": 512},
         {"CLIPVisionModel": _bare, "CLIPVisionModelWithProjection": _projection},
         _clip,
-        # of old files
+        # keys of old files
         {"dropout": (0.0, "transformers has no such dropout any more")},
         # of the text tower, in the files of language models
         ("vocab_size",),
@@ -310,7 +310,7 @@ FAMILIES: Mapping[str, Family] = {
         {**_CLIP, "hidden_act": "gelu_pytorch_tanh", "vision_use_head": True},
         {"SiglipVisionModel": _bare},
         _siglip,
-        # of what a language model makes of its features
+        # keys of the language model around the tower
         free=("projection_dim", "projector_hidden_act", "num_image_tokens"),
         code="transformers.siglip",
     ),

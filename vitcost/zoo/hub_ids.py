@@ -12,7 +12,7 @@ __all__ = ["HUB", "Entry"]
 
 
 class Entry(NamedTuple):
-    """A ``config.json``, less what has its default."""
+    """A ``config.json`` without keys at their defaults."""
 
     kind: str
     architecture: str

@@ -356,8 +356,9 @@ def _trocr(held: str, h: int, L: int, a: int) -> Row:
     return Row("vision-encoder-decoder", "VisionEncoderDecoderModel", keys, _TROCR, held, inputs)
 
 
-# CLIPSeg's decoder: three layers of 64 channels with an MLP of 2048, what reads each of them from
-# 768 channels, the two products with the 512 of a text, and a last convolution of 16 x 16 pixels
+# CLIPSeg's decoder: three layers of 64 channels with an MLP of 2048, the layers that project each
+# of them from 768 channels, the two products with the 512 of a text, and a last convolution of 16 x
+# 16 pixels
 _SEGMENTS = 3 * (4 * (64 * 64 + 64) + 2 * 64 * 2048 + 2048 + 64 + 4 * 64)
 _SEGMENTS += 3 * (768 * 64 + 64) + 2 * (512 * 64 + 64) + 16 * 16 * 64 + 1
 # OWL-ViT beside CLIP: more places and fewer words; heads for classes and boxes, and a norm

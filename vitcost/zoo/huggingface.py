@@ -49,7 +49,7 @@ _NAMES: Mapping[str, str] = {
     "mask_ratio": "mask_ratio",
 }
 _ACTIVATIONS = {word: name for name, row in ACTIVATIONS.items() for word in row.hidden_act}
-# keys that save_pretrained always writes, and nobody should have to guess
+# keys that save_pretrained always writes, which must be in the file
 _REQUIRED = (
     "hidden_size",
     "num_hidden_layers",
@@ -144,7 +144,7 @@ def of_class(kind: str, name: str, data: Values, path: str = "") -> Described:
     left_out = [key for key in family.keys if key not in data]
     fields: dict[str, Any] = {_NAMES[key]: values[key] for key in values if key in _NAMES}
     fields |= {"qkv_fused": False, "num_classes": 0, "act_layer": activation(values, path)}
-    # transformers lets the convolution drop what is left of an image
+    # in transformers the convolution drops pixels beyond the last whole patch
     fields |= {"floor_img_size": True, "code": family.code, **family.fields(values)}
     added = family.classes[name](values)
     if "num_classes" in added and added["num_classes"] is None:
@@ -163,7 +163,7 @@ def of_class(kind: str, name: str, data: Values, path: str = "") -> Described:
 def tower_table(data: Values, side: str) -> tuple[Values, str]:
     """One tower's table of a file of two towers, and the path that leads to it."""
     check_keys(data, {*_TWO_TOWERS, *FREE_KEYS}, GENERAL, "")
-    # of old files of CLIP: its keys and their defaults are put on top of the other
+    # old files of CLIP: this key's dictionary is put on top of the other
     name = f"{side}_config_dict"
     if data.get(name) is None or data["model_type"] != "clip":
         name = f"{side}_config"

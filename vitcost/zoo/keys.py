@@ -1,4 +1,4 @@
-"""Reading somebody else's config file strictly: every key is known, of its type, and named."""
+"""Reading another library's config file strictly: every key must be known and of its type."""
 
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -40,7 +40,7 @@ def guess(given: str, known: Collection[str]) -> str:
 
 
 def check_keys(data: Mapping[str, Any], known: Collection[str], fixed: Fixed, path: str) -> None:
-    """Refuses what is not known, and what has another value than the one described here."""
+    """Refuses unknown keys, and keys with another value than the formula assumes."""
     for key, value in data.items():
         if key in fixed:
             expected, why = fixed[key]
@@ -83,7 +83,7 @@ def _size(key: str, value: Any) -> tuple[int, int]:
 def as_field_errors(
     fields: dict[str, Any], keys: Mapping[str, str], kind: Callable[..., Made]
 ) -> Made:
-    """The config of some fields; an error is told in the words of the file."""
+    """The config of some fields; an error names the keys of the file."""
     try:
         return kind(**fields)
     except ConfigError as error:

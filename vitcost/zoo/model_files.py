@@ -16,7 +16,7 @@ _REQUIRED = ("img_size", "patch_size", "embed_dim", "depth", "num_heads")
 
 
 def is_path(model: str) -> bool:
-    """Whether a model that is no name is meant as a file."""
+    """Whether a text that is not a known name looks like a path."""
     return Path(model).suffix.lower() in (".json", ".toml") or exists(model)
 
 
@@ -126,7 +126,7 @@ def _reported(data: Mapping[str, Any], base: Callable[[str], Described]) -> Desc
 
 
 _REPORT = "vitcost.report/1"
-# the key that tells what a file is
+# the key that gives the kind of a file
 _KINDS: Mapping[str, Callable[[Mapping[str, Any], Callable[[str], Described]], Described]] = {
     "model_type": _transformers,
     "vision_cfg": _open_clip,

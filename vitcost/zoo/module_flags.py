@@ -43,7 +43,7 @@ def flags_of(module: "nn.Module", trained: Callable[[str], int]) -> dict[str, An
 
 
 def _compiled(module: "nn.Module") -> dict[str, bool]:
-    """``module.compile()`` replaces what a call runs, and not the forward."""
+    """``module.compile()`` replaces the call of a module, not its forward."""
     paths = [path for path, m in module.named_modules() if m._compiled_call_impl is not None]
     need(paths in ([], [""]), f"{', '.join(paths)}: compiled by itself")
     return {"compile": True} if paths else {}

@@ -247,8 +247,8 @@ def _read(module: "nn.Module") -> "Config":
 
 
 def _by_rule(config: ViTConfig) -> ViTConfig:
-    """Leaves to the rules of timm's class what these would say, so that they go on to say it when
-    a field is put on top."""
+    """Drops fields that the rules of timm's class give anyway, so that the rules still apply when a
+    field is put on top."""
     for name in ("patch_bias", "final_norm", "fc_norm"):
         ruled = configure(config, **{name: None})
         if built_alike(ruled, config):
@@ -258,7 +258,7 @@ def _by_rule(config: ViTConfig) -> ViTConfig:
 
 def _transformers(module: Any, name: str) -> "Config":
     """A model of transformers' says all in its config, but for the layers that its call chose."""
-    # keys with an underscore are how it runs, not what it is
+    # keys with an underscore say how the model runs, not its shape
     data = {k: v for k, v in module.config.to_dict().items() if not k.startswith("_")}
     for kind, family in FAMILIES.items():
         if name in family.classes:
@@ -280,7 +280,8 @@ def _transformers(module: Any, name: str) -> "Config":
 
 
 def _anew(cls: Any, module: Any) -> "nn.Module":
-    """The module that the config of one of transformers' builds, with what its call chose."""
+    """The module that a config of transformers builds, with the layers that the constructor call
+    chose."""
     chosen = {
         "add_pooling_layer": getattr(module, "pooler", None) is not None,
         "use_mask_token": getattr(getattr(module, "embeddings", None), "mask_token", None)

@@ -38,7 +38,7 @@ _FIXED: Fixed = {
     "scale_attn": (False, _NO_FORMULA),
     "scale_fc": (False, _NO_FORMULA),
 }
-# tokens that a caller makes, which of them is the feature, and what is masked, cost nothing here
+# keys of the tokenizer, of the token that is the feature, and of the mask change no cost
 _FREE = (
     "hf_tokenizer_name", "tokenizer_mode", "tokenizer_kwargs", "pad_id", "eos_id",
     "no_causal_mask", "final_ln_after_pool", "output_tokens", "norm_kwargs", "act_kwargs",

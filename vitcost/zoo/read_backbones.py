@@ -35,7 +35,7 @@ def backbone_of(embed: Any) -> str:
 
 
 def row_of(network: Any, in_chans: int) -> str:
-    """The row that a network is: the same modules with the same parameters and strides."""
+    """The table's row of a network: a row with the same modules, parameters and strides."""
     modules = {
         path: _Module(type(m).__name__, _shapes(m), _strides(m)) for path, m in _walk(network)
     }

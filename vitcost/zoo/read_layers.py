@@ -51,7 +51,7 @@ _MLPS = {
     "timm.layers.mlp.SwiGLU": "SwiGLU",
     "timm.models.vitamin.GeGluMlp": "GeGluMlp",
 }
-# the first layers of an MLP and its last, where they are not fc1 and fc2
+# names of an MLP's first and last layers in classes that do not call them fc1 and fc2
 _MLP_LAYERS = {
     "SwiGLU": (("fc1_g", "fc1_x"), "fc2"),
     "GeGluMlp": (("w0", "w1"), "w2"),

@@ -16,7 +16,8 @@ class Row(NamedTuple):
 
 
 class Clip(NamedTuple):
-    """Two towers: the row of the image tower and what differs in it, and the text tower."""
+    """A model of two towers: the row of the image tower with its differences, and the text
+    tower."""
 
     vision: str
     text: str

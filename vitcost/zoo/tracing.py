@@ -32,12 +32,12 @@ __all__ = [
     "on_meta",
 ]
 
-# of a model that a file describes, which somebody waits for: a module is traced in 2 ms
+# the most modules of a model from a file: a module takes 2 ms to trace
 _MOST_MODULES, _MOST_LABELS = 3000, 10**5
 
 
 class Built:
-    """A module, what its factory returned beside it, and how it was built."""
+    """A module, the values that its factory returned beside it, and how it was built."""
 
     def __init__(
         self, module: "nn.Module", beside: Any = None, notes: tuple[str, ...] = ()
@@ -73,7 +73,7 @@ def on_meta(
     finally:
         torch.set_rng_state(state)
     module, beside = made, None
-    # a class may say of itself what it likes, or raise
+    # the attributes of a class may be of any type, or raise
     with users_code(f"{name}: reading the module"):
         if isinstance(made, tuple) and len(made) == 2 and not isinstance(made[1], torch.nn.Module):
             module, beside = made
@@ -249,7 +249,7 @@ def of_file(path: str) -> Base:
 
 
 def _resolved(name: str, source: str, model: TracedModel) -> Resolved:
-    # it is asked as a workload: a function that needs a formula refuses it
+    # it answers as a workload; a function that needs a formula refuses it
     return Resolved(name, source, cast("Config", model))
 
 

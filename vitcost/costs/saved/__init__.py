@@ -1,4 +1,4 @@
-"""A saved report, read back: held against its schema, its sizes, and its own sums."""
+"""A saved report, read back and checked: its schema, the range of its numbers, and its sums."""
 
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -15,7 +15,7 @@ SCHEMA = "vitcost.report/1"
 _NUMBERS = ("tokens", "params", "flops", "bytes_moved", "memory", "time", "layers")
 # headroom may be below zero
 _SIGNED = ("headroom_bytes",)
-# no config of the allowed sizes comes near, and a ratio of such numbers is a float
+# far above every config of allowed sizes, and small enough that ratios are floats
 _MOST = 10**100
 # a name is no longer than a path of the system
 _LETTERS = 4096
@@ -71,7 +71,8 @@ def _schema() -> dict[str, Any]:
 
 
 def _odd(data: Any, path: tuple["str | int", ...]) -> Iterator[Fault]:
-    """Numbers below nothing or beyond everything, and texts that nobody reads."""
+    """Faults of values: negative counts, numbers too large for any model, texts that are too
+    long."""
     if isinstance(data, dict):
         for key, value in data.items():
             yield from _odd(value, (*path, key))
@@ -80,13 +81,13 @@ def _odd(data: Any, path: tuple["str | int", ...]) -> Iterator[Fault]:
             yield from _odd(value, (*path, i))
     elif isinstance(data, str):
         if len(data) > _LETTERS:
-            yield Fault(path, f"is a text of {len(data):,} letters")
+            yield Fault(path, f"has {len(data):,} letters, more than the {_LETTERS:,} allowed")
     elif data is not None:
         # an error of a rule of thumb may be negative, no count and no time is
         counted = isinstance(data, int) or str(path[-1]).endswith(("seconds", "per_second"))
         signed = not counted or path[-1] in _SIGNED
         if abs(data) > _MOST or (data < 0 and not signed):
-            yield Fault(path, f"is no number of a report, {shown(data)}")
+            yield Fault(path, f"is not a number that a report can have, got {shown(data)}")
 
 
 def _sums(data: Mapping[str, Any]) -> Iterator[Fault]:

@@ -26,7 +26,7 @@ class TracedInput(TypedDict):
     torch: NotRequired[str]
     hash: NotRequired[str]
     digest: NotRequired[str]  # the library of the name, where its trace was kept
-    num_classes: NotRequired[int]  # of such a name
+    num_classes: NotRequired[int]  # of a name with a digest
 
 
 class Params(TypedDict):
@@ -43,7 +43,7 @@ class Flops(TypedDict):
     forward_executed: int
     train_step_executed: int | None
     macs_forward: int
-    # of a traced module with an operator that has no rule it is not known
+    # null for a traced module with an operator that no rule covers
     pointwise_forward: int | None
 
 
@@ -52,7 +52,7 @@ class BytesMoved(TypedDict):
 
 
 class BesideTensors(TypedDict):
-    # of no card that is named they are not known
+    # null where no card is named
     workspace_bytes: int | None
     context_bytes: int | None
     slack_bytes: int | None
@@ -67,7 +67,7 @@ class Memory(TypedDict):
             Also(memory=None, asked=None, total_bytes=int, **get_type_hints(Inference)),
         ]
     ]
-    # of a module without a step what it saves is not known
+    # null for a module without a training step
     training: Annotated[Training, Also(saved_activations_bytes=int | None)]
     beside_tensors: BesideTensors
 

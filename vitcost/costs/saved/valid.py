@@ -36,7 +36,7 @@ class Fault(NamedTuple):
 
 
 def fault(data: Any, schema: Mapping[str, Any]) -> Fault | None:
-    """The first place at which data is not as a schema says; None: it is.
+    """The first place where data contradicts a schema; None where it is valid.
 
     >>> one = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
     >>> fault({"a": 1}, one), str(fault({"a": "1"}, one)), str(fault({}, one))
@@ -80,7 +80,7 @@ def _of_any(
     defs: Mapping[str, Any],
     path: tuple["str | int", ...],
 ) -> Iterator[Fault]:
-    """The fault that lies deepest, where none of the schemas has none."""
+    """The deepest fault, of data that no schema of a union accepts."""
     first_faults = [next(_faults(data, each, defs, path), None) for each in schemas]
     faults = [each for each in first_faults if each is not None]
     if len(faults) == len(schemas):

@@ -89,7 +89,7 @@ def _own(layers: Iterable[Layer], times: int = 1) -> Numbers:
 
 
 def _label(layer: Layer) -> tuple[str, str]:
-    """The path of a layer and its name: a run of equal layers is told by its first and last."""
+    """The path of a layer and its name; a run of equal layers has its first and last index."""
     last = layer.paths[1].rpartition(".")[2]
     return layer.path, layer.path if layer.paths[1] == layer.path else f"{layer.path}–{last}"
 
@@ -154,7 +154,7 @@ def _entry(data: Any) -> Recorded:
 
 
 def _number(quantity: str, value: Any) -> Amount:
-    """Seconds and what follows from them alone are no whole numbers."""
+    """Seconds, and quantities that follow from seconds, are floats; all others are integers."""
     inexact = quantity in QUANTITIES and QUANTITIES[quantity].unit in FLOATS
     return value if inexact and type(value) is float else _whole(value)
 

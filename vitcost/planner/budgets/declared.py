@@ -78,7 +78,7 @@ class Declared(NamedTuple):
     name: str
     model: str
     keywords: Mapping[str, Any]
-    terms: Mapping[str, Any]  # of costs: price, samples, epochs
+    terms: Mapping[str, Any]  # terms of costs: price, samples, epochs
     limits: tuple[Limit, ...]
     tolerance: Fraction
     level: str

@@ -29,7 +29,7 @@ class Commit(NamedTuple):
 
 
 class Ask(NamedTuple):
-    """A model to report on: its name in the answer, and what ``report`` takes."""
+    """A model to report on: its name in the answer, and the arguments of ``report``."""
 
     name: str
     model: str
@@ -60,7 +60,8 @@ def reports_at(
 ) -> "list[dict[str, Any] | str]":
     """The JSON of a report on each model as the commit has it, or the reason why there is none.
 
-    A budget of the same name in the commit's own ``config`` says what is asked there.
+    A budget of the same name in the commit's own ``config`` gives the question there. Raises
+    ``ConfigError`` for a commit that cannot be read, and for a flag that is not text.
     """
     with _worktree(commit) as tree, TemporaryDirectory(prefix="vitcost-") as folder:
         question, answer = Path(folder) / "question.json", Path(folder) / "answer.json"
@@ -109,9 +110,9 @@ def _worktree(commit: Commit) -> Iterator[str]:
             _git("worktree", "remove", "--force", tree)
 
 
-# a hook of git's is told of the commit that is being made: its index is not ours to write
+# in a hook git's variables point to the index of the commit being made, which must not be written
 _OF_HOOKS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX")
-# nobody is asked for a password, and large files are left as pointers
+# git asks for no password, and leaves large files as pointers
 _QUIET = {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_LFS_SKIP_SMUDGE": "1"}
 
 

@@ -25,7 +25,7 @@ _SIZED = (
     "vitamin_large_256", "vitamin_large_336", "vitamin_large_384", "vitamin_large2_256",
     "vitamin_large2_336", "vitamin_large2_384", "vitamin_xlarge_",
 )  # fmt: skip
-# the sizes of timm's classes where nobody says one
+# default sizes of timm's classes
 _SIZE = 224
 
 
