@@ -31,7 +31,7 @@ NUMBERS = ("costs", "hardware", "planner", "textbook", "traced")
 ERRORS = {"ConfigError", "NotCovered", "UnknownName"}
 # a closed form's letters, such as ``4h² + h``, ``3 · forward`` or ``n²d, 1, 1``; its source
 FORMULA = re.compile(r"``[^`]*(?:[²·Φ]|\d?[a-zHLKV]+ = |[24][bhn]|p_h)[^`]*``")
-SOURCE = re.compile(r"[A-Z][a-z]+ 20\d\d|Source: |Megatron")
+SOURCE = re.compile(r"[A-Z][a-z]+ 20\d\d|Source:\s|Megatron")
 # functions of the textbook that are no closed form: they check what a form assumes
 CHECKS = {"always", "assume_text", "assume_undistilled"}
 

@@ -162,7 +162,7 @@ def test_a_front_over_many_names(few: list[str], capsys: Captured) -> None:
 
 def test_a_front_of_few_is_marked_among_all(capsys: Captured) -> None:
     page = answer(capsys, "deit_*_224", "--pareto", "params,flops")
-    assert "the front alone" not in page
+    assert "the Pareto front, " not in page
     shown = [line.split()[0] for line in page.splitlines() if line.startswith("deit_")]
     assert shown == matches("deit_*_224")
     assert said(("images_per_second", "params")) == "most images_per_second and least params"

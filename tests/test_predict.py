@@ -203,10 +203,10 @@ def test_bands_of_families_that_were_not_fitted(name: str, card: str, wide: floa
     [
         ("gpt2", {}, "no model that reads text was measured"),
         ("clip_vit_base_patch16", {}, "no model that reads text was measured"),
-        ("vit_base_patch16_224", {"attention": "eager"}, "attention eager was not measured"),
+        ("vit_base_patch16_224", {"attention": "eager"}, "attention eager has no measurement"),
         ("vit_base_patch16_224", {"mode": "train", "checkpointing": "block"}, "checkpointing"),
-        ("vit_base_patch16_224", {"mode": "train", "freeze": "first:3"}, "training of a part"),
-        ("vit_base_patch16_224", {"mode": "train", "lora": 8}, "training of a part"),
+        ("vit_base_patch16_224", {"mode": "train", "freeze": "first:3"}, "partly frozen training"),
+        ("vit_base_patch16_224", {"mode": "train", "lora": 8}, "partly frozen training"),
     ],
 )
 def test_what_no_file_measured_is_said(name: str, given: dict[str, Any], says: str) -> None:

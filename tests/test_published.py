@@ -327,7 +327,7 @@ def test_tf32_is_between_fp32_and_half_precision() -> None:
     # the bytes are those of fp32
     report = vitcost.report("vit_base_patch16_224", precision="tf32", batch=8)
     assert report.inference == vitcost.report("vit_base_patch16_224", batch=8).inference
-    with pytest.raises(vitcost.VitcostError, match="a CPU computes fp32"):
+    with pytest.raises(vitcost.VitcostError, match="the platform is cpu: use fp32"):
         vitcost.Scenario(precision="tf32", platform="cpu")
     with pytest.raises(vitcost.VitcostError, match="tf32 peak of v100-sxm2"):
         vitcost.report("vit_base_patch16_224", precision="tf32", gpu="v100-sxm2")

@@ -59,7 +59,7 @@ def changed(data: Json, path: str, value: Any) -> Json:
     ("path", "value", "said"),
     [
         ("params.total", 10**400, "an integer of 1,329 bits"),
-        ("params.total", -5, "params.total is no number of a report, -5"),
+        ("params.total", -5, "params.total is not a number that a report can have, got -5"),
         ("params.total", 5, "params.by_part add up to 5,717,416, not to 5"),
         ("params.total", 5.0, "params.total must be integer, got 5.0"),
         ("params.total", True, "params.total must be integer, got True"),
@@ -76,7 +76,7 @@ def changed(data: Json, path: str, value: Any) -> Json:
         ("model.config.depth", 0, "model.config.depth must be from 1"),
         ("flops.forward", 2.5e300, "flops.forward must be integer, got"),
         ("flops.forward", None, "flops.forward must be integer, got None"),
-        ("memory.training.peak_bytes", -1, "memory.training.peak_bytes is no number"),
+        ("memory.training.peak_bytes", -1, "memory.training.peak_bytes is not a number"),
         ("memory.inference", [], "memory.inference must be object, got []"),
         ("tokens", {}, "tokens must be integer or null, got {}"),
     ],

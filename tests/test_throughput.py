@@ -214,7 +214,7 @@ def test_one_width_leaves_nothing_to_hold_out(elsewhere: Path, capsys: Captured)
              ((16, 224, 900), (32, 224, 3600), (16, 384, 280))]  # fmt: skip
     (elsewhere / "few.csv").write_text("model,samples_per_sec,batch_size\n" + "\n".join(lines))
     assert run(["calibrate", "few.csv", "-g", "l4"]) == 0
-    assert "one width alone, nothing could be held out" in capsys.readouterr().out
+    assert "all rows have one width, so that none could be held out" in capsys.readouterr().out
     (row,) = vitcost.calibrate("few.csv", gpu="l4").rows()
     assert (row["held_out"], row["band"]) == (None, 0.15)
 

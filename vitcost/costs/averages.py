@@ -68,7 +68,8 @@ def averaging_temporaries(run: Workload) -> Size:
     ``_foreach_mul_`` and ``_foreach_add_`` work in place and cast as they read; in bf16 8 bytes an
     element of a chunk, which is rounded in float32.
 
-    Buffers of float numbers are in the chunks too: with buffers it is an upper bound.
+    Buffers of float numbers are in the chunks too: with buffers it is an upper bound. Raises
+    ``NotCovered`` for sizes that are arrays or symbols.
 
     >>> from vitcost.config.scenario import Scenario
     >>> from vitcost.engine.workload import workload
