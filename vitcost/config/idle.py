@@ -167,7 +167,7 @@ SCENARIO: tuple[Idle, ...] = (
         ("optimizer_in_backward",),
         _MEMORY,
         "the peak lies before the first gradient",
-        "no gradient is there yet that could be let go",
+        "no gradient exists yet that could be freed",
     ),
     Idle(
         ("accumulate", "zero_grad"),
