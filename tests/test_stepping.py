@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from saved_support import PLAIN, Recipe, treated
+from timm_features import BASE, FEATURES, build
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed._tools.mem_tracker import MemTracker
@@ -17,12 +18,18 @@ from vitcost.check.counters import fill
 from vitcost.check.step_witnesses import Alive, MakeOptimizer, Step, optimizer, valued
 from vitcost.config.optimizers import OPTIMIZERS
 from vitcost.config.scenario import Scenario
-from vitcost.config.vit_config import ViTConfig
+from vitcost.config.vit_config import ViTConfig, configure
 from vitcost.costs.memory import step_peak, training
 from vitcost.costs.moments import moments
 from vitcost.engine.workload import workload
 from vitcost.errors import ConfigError, NotCovered
 from vitcost.planner.levers import levers
+from vitcost.zoo.timm.args import fields_of
+
+# torch says so where it takes a norm of halves with a weight in fp32 apart
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight"),
+]
 
 TINY = "vit_tiny_patch16_224"
 
@@ -110,6 +117,37 @@ def test_the_peak_is_torchs(case: Any) -> None:
     # under a dispatch mode gradients do not meet in place
     own = step_peak(training(config, how), workload(config, how), in_place=False)
     assert own.total_bytes == tracked(config, how, recipe)
+
+
+_HOW = (("fp32", "adamw-loop"), ("amp-bf16", "adamw-loop"), ("bf16", "sgd-momentum"))
+
+
+@pytest.mark.parametrize(("number", "name"), [*enumerate(FEATURES)], ids=FEATURES)
+def test_the_peak_of_every_feature_is_torchs(number: int, name: str) -> None:
+    """On real tensors: fake ones have the statistics of a norm of halves in half precision."""
+    precision, stepped = _HOW[number % len(_HOW)]
+    model_class, options = FEATURES[name]
+    kwargs = {**BASE, **options}
+    config = configure(fields_of(model_class, kwargs))
+    how = Scenario(
+        batch=2, mode="train", precision=precision, attention="eager", platform="cpu",
+        optimizer=stepped, optimizer_in_backward=True,
+    )  # fmt: skip
+    model = build(model_class, kwargs, fused=False).train()
+    if precision == "bf16":
+        model = model.to(torch.bfloat16)
+    images = torch.zeros(2, 3, *config.img_size, dtype=next(model.parameters()).dtype)
+    step = InBackward(
+        model, images, optimizer(stepped),
+        autocast=torch.bfloat16 if precision == "amp-bf16" else None,
+        vectors=2 * (1 if config.global_pool else config.tokens),
+    )  # fmt: skip
+    kept = {t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in step.lasting}
+    alive = Alive(step.lasting)
+    with alive:
+        step.run()
+    own = step_peak(training(config, how), workload(config, how), in_place=False)
+    assert own.total_bytes == sum(kept.values()) + max(alive.seen)
 
 
 # its own hook behind a gradient finds none
