@@ -212,6 +212,13 @@ def test_a_flag_without_a_part_in_it_is_refused(quantity: str, flags: dict[str, 
 def test_a_model_without_a_peak_says_so() -> None:
     with pytest.raises(NotCovered, match=r"^no exact train_memory: no parameter trains"):
         explain("vitamin_small_224", "train_memory", freeze="all")
+    # where the update of averages is the peak, its chunks are no sum of products
+    with pytest.raises(NotCovered, match="rounded in chunks of tensors"):
+        explain("vit_tiny_patch16_224", "train_memory", ema=1, ema_dtype="bf16")
+    asked: dict[str, Any] = {"ema": 1, "ema_dtype": "bf16", "batch": 64}
+    report = vitcost.report("vit_tiny_patch16_224", mode="train", **asked)
+    explained = explain("vit_tiny_patch16_224", "train_memory", **asked)
+    assert explained.value == report.training.peak_bytes
 
 
 def test_published_counts() -> None:

@@ -83,9 +83,9 @@ def averaging_temporaries(run: Workload) -> Size:
     if not rounds(run):
         return 0
     sizes = run.sizes
-    elements = [parameter.numel(sizes) for parameter in one_by_one(run.parameters(), sizes)]
-    if not all(isinstance(n, int) for n in elements):
+    if not all(isinstance(size, int) for size in sizes.values()):
         raise NotCovered("averages in bf16 by one formula: they are rounded in chunks of tensors")
+    elements = [parameter.numel(sizes) for parameter in one_by_one(run.parameters(), sizes)]
     most = _largest_chunk(elements)
     if run.step_buffers_bytes:
         most = min(sum(elements) + run.step_buffers_bytes, max(_CHUNK, *elements))
