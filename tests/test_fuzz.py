@@ -14,7 +14,8 @@ FUZZ = Path(__file__).parent / "fuzz"
 
 def test_no_input_is_a_traceback_a_hang_or_a_command() -> None:
     """Command lines, mutated files of every kind, hostile names: exit codes 0, 1 and 2 alone, no
-    traceback, 5 s and 1 GiB at most, no control character and no workflow command."""
+    traceback, 5 s (20 of all names of timm) and 1 GiB at most, no control character and no workflow
+    command."""
     asked = [sys.executable, str(FUZZ / "run.py"), "--inputs", "600", "--seed", "11"]
     ran = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=600)
     assert ran.returncode == 0, ran.stdout[-4000:] + ran.stderr[-2000:]
@@ -51,6 +52,7 @@ def zygote() -> ModuleType:
 def test_a_process_that_waits_is_late_and_a_busy_one_is_not(
     code: str, late: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.syspath_prepend(FUZZ)
     own = zygote()
     monkeypatch.setattr(own, "IDLE_SECONDS", 0.5)
     monkeypatch.setattr(own, "TICK_SECONDS", 0.1)

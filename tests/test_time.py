@@ -146,7 +146,7 @@ def test_an_anchor_is_met() -> None:
         (
             {"gpu": "cpu-i9_10940x", "precision": "fp32"},
             NotCovered,
-            "not measured in infer, fp32, eager: there is infer, fp32, compiled",
+            "not measured in infer, fp32, eager: it was in infer, fp32, compiled",
         ),
     ],
 )

@@ -15,6 +15,8 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
+import timm
+import torch
 from web_support import browsing, pyodide, questions, said_by_python, serving
 
 import vitcost
@@ -488,14 +490,33 @@ def test_a_dropped_file_harms_nothing(tab: Tab, name: str, text: str, size: int,
     tab.shown(".first:not(.stale) h1:text-is('vit_tiny_patch16_224')")
 
 
+# a config of transformers, of two layers
+HUB = {
+    "model_type": "vit", "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2,
+    "intermediate_size": 128, "image_size": 32, "patch_size": 8,
+}  # fmt: skip
+
+
+def params_of(name: str) -> int:
+    """The parameters of a model of timm, by torch."""
+    with torch.device("meta"):
+        return sum(p.numel() for p in timm.create_model(name).parameters())
+
+
 @pytest.mark.slow
 def test_a_dropped_config_and_a_saved_report_are_read(tab: Tab, tmp_path: Path) -> None:
-    own = tmp_path / "own.toml"
+    own, hub, traced = (tmp_path / name for name in ("own.toml", "config.json", "own.json.gz"))
     own.write_text(f'base = "{BASE}"\ndepth = 3\n', encoding="utf-8")
+    hub.write_text(json.dumps(HUB), encoding="utf-8")
+    assert run(["trace", "resnet10t", "-o", str(traced)]) == 0
     saved = vitcost.report("vit_small_patch16_224", batch=2)
+    tab.page.goto(f"{tab.address}#model={BASE}&gpu=l4&batch=1")
     for file, text, params in (
-        ("own.toml", own.read_text(encoding="utf-8"), vitcost.report(str(own)).params),
+        (own.name, own.read_text(encoding="utf-8"), vitcost.report(str(own)).params),
         ("saved.json", json.dumps(saved.to_dict()), saved.params),
+        (hub.name, hub.read_text(encoding="utf-8"), vitcost.report(str(hub)).params),
+        # a binary file, each byte as a character
+        (traced.name, traced.read_bytes().decode("latin-1"), params_of("resnet10t")),
     ):
         tab.page.evaluate(DROP, [file, text, 0])
         tab.shown(f".rest details td:text-is('{params:,}')", "attached")
@@ -525,7 +546,9 @@ def test_a_pair_is_drawn_and_has_ways_to_fit(tab: Tab) -> None:
     tab.shown(f".first p.most:text-is('peak {peak}: {report.training.peak_at}')")
     ways = vitcost.fit(name, gpu="rtx4090", **asked).found[0].ways
     first = ", ".join(f"{name} {value}" for name, value in ways[0].flags)
-    tab.shown(f".rest:not(.stale) section:has(h2:has-text('would make')) td:text-is('{first}')")
+    tab.shown(
+        f".rest:not(.stale) section:has(h2:has-text('Changes that make')) td:text-is('{first}')"
+    )
 
 
 @pytest.mark.slow

@@ -17,7 +17,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-CPU_SECONDS = 5
+from judge import most_seconds
+
 MEMORY_BYTES = 2**30
 # a fork that has asked for no CPU time so long waits for something that does not come
 IDLE_SECONDS, TICK_SECONDS = 20.0, 0.5
@@ -46,7 +47,8 @@ def child(case: dict[str, Any], out: int, err: int, inside: int) -> None:
         os.dup2(out, 1)
         os.dup2(err, 2)
         os.chdir(case["cwd"])
-        resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS + 1, CPU_SECONDS + 2))
+        most = most_seconds(case["args"]) + 1
+        resource.setrlimit(resource.RLIMIT_CPU, (most, most + 1))
         resource.setrlimit(resource.RLIMIT_AS, (inside, inside))
         resource.setrlimit(resource.RLIMIT_FSIZE, (2**28, 2**28))
         # as the interpreter of a shell's command has them
@@ -140,7 +142,7 @@ def one_of_many(case: dict[str, Any], files: tuple[Any, Any]) -> dict[str, Any]:
     before = resource.getrusage(resource.RUSAGE_SELF)
     code = 1
     try:
-        signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS + 1)
+        signal.setitimer(signal.ITIMER_PROF, most_seconds(case["args"]) + 1)
         code = run_command(case["args"])
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 0 if error.code is None else 1

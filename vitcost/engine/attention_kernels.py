@@ -374,8 +374,9 @@ def _prepared(
     return seen
 
 
-def root_mean_square(op: Op, half: bool) -> Iterator[Op]:
-    """``x / rms(x) · weight`` as aten's ``rms_norm_composite`` runs it: halves in fp32."""
+def root_mean_square(op: Op, half: bool, turned: bool) -> Iterator[Op]:
+    """``x / rms(x) · weight`` as aten's ``rms_norm_composite`` runs it: halves in fp32, and at the
+    end ``contiguous()``, a copy of what is ``turned``."""
     (x,) = op.reads
     rows = (*x.axes[:-1], 1)
     if half:
@@ -391,8 +392,12 @@ def root_mean_square(op: Op, half: bool) -> Iterator[Op]:
     # one C++ expression, whose temporaries live until the result exists
     yield Op("rsqrt", (mean,), rms, holds=(square,))
     yield Op("mul", (x, rms), y)
-    wide = Tensor("gain", x.axes) if half else op.write
+    wide = Tensor("gain", x.axes) if half or turned else op.write
     yield Op("gain", (y,), wide, weight=op.weight, frozen=op.frozen, holds=(x, rms))
+    if turned:
+        laid_out = Tensor("contiguous", x.axes) if half else op.write
+        yield Op("contiguous", (wide,), laid_out, holds=(x, rms))
+        wide = laid_out
     if half:
         result = Tensor(op.write.name, x.axes, "activation", None, 2)
         yield Op("cast", (wide,), result, holds=(rms,))

@@ -140,9 +140,11 @@ _ROWS = (
     # lowered to the two around it
     Kind("cross entropy", (2,), 0, "keep", "keep", "", "", "", "in order", "memory", "kernel"),
     Kind("nll", (1, 2), 0, "float", "float", "", "each", "", "in order", "memory", "kernel"),
-    # copies, by what their backward does: a gradient passes "copy" as it is, and "merge" laid out
-    # as heads; "copy" lays out an operand inside a product, whose arguments autocast has cast
+    # copies, by what their backward does: a gradient passes "copy" and "contiguous" as it is, and
+    # "merge" laid out as heads; "copy" lays out an operand inside a product, whose arguments
+    # autocast has cast
     Kind("copy", (1,), 0, "half", "half", "", "viewed", "", "in order", "memory", "kernel"),
+    Kind("contiguous", (1,), 0, "keep", "keep", "", "viewed", "", "in order", "memory", "kernel"),
     Kind("merge", (1,), 0, "keep", "keep", "", "heads", "", "in order", "memory", "kernel"),
     # copies into another layout, whose gradient is copied back: adjacent heads of a token, tokens
     # first

@@ -204,7 +204,7 @@ class Walk:
         if self.platform != "cpu":
             return self._plain(op)
         half = self.precision.of(op.reads[0]).itemsize == 2
-        return self._each(op, root_mean_square(op, half))
+        return self._each(op, root_mean_square(op, half, op.reads[0] in self.turned))
 
     def _attention(self, op: Op) -> Iterable[Op]:
         """A fused attention by its kernel, which reads its operands as autocast has cast them."""

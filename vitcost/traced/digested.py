@@ -4,7 +4,7 @@ A scenario that the digest does not hold is traced where the library of the mode
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 from vitcost.config.scenario import Scenario
@@ -249,17 +249,7 @@ class Digested(Workload):
         return rows[-1]._replace(children=tuple(rows[:-1]))
 
     def parameters(self) -> tuple[Parameter, ...]:
-        size, any_reached = self.scenes.param_bytes, bool(self.scenes.reached)
-        return tuple(
-            Parameter(
-                Tensor(f"a parameter of {top}", shape, "param", itemsize=size),
-                "linear" if linear else "parameter",
-                top,
-                (),
-                reached and any_reached,
-            )
-            for shape, linear, reached, top in self.digest.parameters
-        )
+        return _parameters(self.digest, self.scenes.param_bytes, bool(self.scenes.reached))
 
     def inference(self) -> tuple[Event, ...]:
         return self.model.events(self.scenes.inference)
@@ -307,6 +297,21 @@ class Digested(Workload):
         if self.scenes.step is None:
             raise NotCovered(self.scenes.missing)
         return self.scenes.step
+
+
+# a report asks for them five times
+@lru_cache(maxsize=4)
+def _parameters(digest: Digest, size: int, any_reached: bool) -> tuple[Parameter, ...]:
+    return tuple(
+        Parameter(
+            Tensor(f"a parameter of {top}", shape, "param", itemsize=size),
+            "linear" if linear else "parameter",
+            top,
+            (),
+            reached and any_reached,
+        )
+        for shape, linear, reached, top in digest.parameters
+    )
 
 
 def _events(run: Run) -> Iterator[Event]:
