@@ -198,13 +198,17 @@ def rising(config: Config, flags: Flags, choose: Choose) -> None:
         after = told(config, flags, batch=before.scenario.batch + steps)
     else:
         after = told(_larger(config, axis, steps), flags)
+    # an optimizer of few bits may keep less of a larger table of positions than the two moments in
+    # float32 that it keeps of one that is no multiple of its blocks
+    few_bits = axis == "img_size" and OPTIMIZERS[before.scenario.optimizer].kept is not None
+    fall = 8 * few_bits * before.tokens * getattr(config, "embed_dim", 0)
     for name in ("weights", "gradients", "optimizer_states", "saved_activations"):
         own, more = (QUANTITIES[name].read(each) for each in (before, after))
-        assert own <= more, name  # type: ignore[operator]
+        assert own - fall * (name == "optimizer_states") <= more, name  # type: ignore[operator]
     assert before.inference.total_bytes <= after.inference.total_bytes
     peaks = before.training.peak_bytes, after.training.peak_bytes
     if None not in peaks:
-        assert peaks[0] <= peaks[1]  # type: ignore[operator]
+        assert peaks[0] - fall <= peaks[1]  # type: ignore[operator]
 
 
 def _larger(config: Config, axis: str, steps: int) -> Config:
