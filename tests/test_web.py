@@ -569,6 +569,17 @@ def test_a_pointer_is_told_what_is_below_it(tab: Tab) -> None:
 
 
 @pytest.mark.slow
+def test_the_first_answer_is_not_said_of_another_question(tab: Tab) -> None:
+    page = tab.page
+    page.goto("about:blank")
+    page.goto(f"{tab.address}#model=vit_tiny_patch16_224&gpu=l4&batch=3", wait_until="commit")
+    page.wait_for_function("() => window.vitcost")
+    assert "rtx4090" not in page.inner_text("#said")
+    tab.shown(".first:not(.stale) h1:text-is('vit_tiny_patch16_224')")
+    assert page.inner_text("#said").startswith("l4: ")
+
+
+@pytest.mark.slow
 def test_a_phone_has_the_answer_in_sight_of_the_sliders(tab: Tab) -> None:
     page = tab.page
     page.set_viewport_size({"width": 375, "height": 700})

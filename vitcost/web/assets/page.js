@@ -273,7 +273,11 @@ window.vitcost = {
 restore();
 settle();
 start();
-if (location.hash.length > 1) changed();
+if (location.hash.length > 1) {
+  // the answer that stands there is of another question
+  said.textContent = "";
+  changed();
+}
 else wanted = question();
 if ("serviceWorker" in navigator) {
   const offline = document.getElementById("offline");
