@@ -392,3 +392,11 @@ def test_fields_go_on_top() -> None:
     assert resolve("vit_b_16", num_classes=5, img_size=384).config.tokens == 24 * 24 + 1
     assert resolve("facebook/dinov2-base", img_size=224).config.tokens == 16 * 16 + 1
     assert resolve("ViT-B-32:vision", num_classes=0).config.num_classes == 0
+
+
+@pytest.mark.parametrize(
+    "name", ["dinov2_vitb14", "dinov3_vitl16", "dino_vits16", "mae_vit_base_patch16"]
+)
+def test_a_forward_that_is_taken_from_another_library_is_said(name: str) -> None:
+    """torch.hub's own modules are not installed: no byte of theirs was compared."""
+    assert "bytes alive by the forward of " in resolve(name).source

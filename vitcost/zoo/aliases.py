@@ -38,22 +38,28 @@ _DINOV3 = "torch.hub, facebookresearch/dinov3, dinov3/hub/backbones.py"
 _MAE = "facebookresearch/mae, models_mae.py, its encoder alone"
 
 
+def _with_forward(source: str, base: str, fields: dict[str, Any]) -> Alias:
+    """A name whose own forward was held against nothing: the bytes that are alive are those of the
+    code of its row."""
+    return Alias(base, fields, f"{source}; bytes alive by the forward of {base}")
+
+
 def _dinov2(base: str) -> Alias:
-    return Alias(f"facebook/{base}", {"qkv_fused": True}, _DINOV2)
+    return _with_forward(_DINOV2, f"facebook/{base}", {"qkv_fused": True})
 
 
 def _dinov3(base: str, **fields: Any) -> Alias:
     """Its bias of keys is a parameter, which a mask sets to zero; transformers has none."""
     name = f"facebook/dinov3-{base}-pretrain-lvd1689m"
-    return Alias(name, {"qkv_fused": True, "attn_layer": "attn", **fields}, _DINOV3)
+    return _with_forward(_DINOV3, name, {"qkv_fused": True, "attn_layer": "attn", **fields})
 
 
 def _dino(base: str) -> Alias:
-    return Alias(base, {"num_classes": 0, "interpolate_pos_encoding": "same"}, _DINO)
+    return _with_forward(_DINO, base, {"num_classes": 0, "interpolate_pos_encoding": "same"})
 
 
 def _mae(base: str) -> Alias:
-    return Alias(base, {"qkv_fused": True}, _MAE)
+    return _with_forward(_MAE, base, {"qkv_fused": True})
 
 
 def _torchvision(base: str, **fields: Any) -> Alias:
@@ -160,7 +166,10 @@ def lookup(name: str, row: Callable[[str], Described]) -> Described | None:
     if name in ROWS or f"ViT-{name}" in _SHORT:
         alias = ROWS.get(name) or ROWS[f"ViT-{name}"]
         below = row(alias.base)
-        return Described(f"{alias.source}; {alias.base}", {**below.fields, **alias.fields})
+        source = alias.source
+        if alias.base not in source:
+            source = f"{source}; {alias.base}"
+        return Described(source, {**below.fields, **alias.fields})
     return _in_a_table(name, row)
 
 
