@@ -273,7 +273,8 @@ def _floats(config: Config, scenario: Scenario) -> int:
 
     A norm of queries and keys, and a rotary embedding, leave fp32 under autocast. Without
     checkpointing the kernel's casts of them are kept, each 2 bytes an element of b·s·h; with it
-    what the core is given, 4 bytes.
+    what the core is given, 4 bytes. Products read a copy of the values; the core is given a view of
+    the joint projection, which keeps queries and keys in it, 2 bytes an element each.
     """
     autocast = PRECISIONS[scenario.precision].engine == "amp"
     norms = getattr(config, "qk_norm", False) or getattr(config, "rope_type", "none") != "none"
@@ -281,7 +282,8 @@ def _floats(config: Config, scenario: Scenario) -> int:
         return 0
     sizes = sizes_of(config, scenario.batch)
     tokens = sizes["b"] * sizes["s"]
-    return 2 * 2 * sizes["L"] * tokens * sizes["h"]
+    joint = scenario.attention in ("eager", "math")
+    return 2 * 2 * (1 + joint) * sizes["L"] * tokens * sizes["h"]
 
 
 def frozen(config: Config, flags: Flags, choose: Choose) -> None:
