@@ -15,7 +15,7 @@ from measured_support import DATA
 from vitcost import report
 from vitcost.config.scenario import Scenario
 from vitcost.errors import NotCovered
-from vitcost.hardware.calls import CONVOLUTION_BACK, calls, fused
+from vitcost.hardware.calls import CONVOLUTION_BACK, Call, calls, fused
 from vitcost.hardware.lowered import amount, launched
 from vitcost.hardware.map_classes import WEIGHTS, class_of
 from vitcost.hardware.measurements import Row, read
@@ -160,18 +160,18 @@ class Unequal(torch.nn.Module):
         return torch.nn.functional.scaled_dot_product_attention(q, k, v)
 
 
-def test_values_wider_than_queries_are_padded_on_their_own() -> None:
-    scenario = Scenario(mode="train", precision="amp-bf16")
-    model = Unequal()
-    inputs = inputs_of(model, "3x100x8")
-    run = trace(model, inputs, (2, 3, 4), how_of(scenario)).step
+def works_of(model: torch.nn.Module, inputs: str, batch: int) -> list[tuple[Call, Work]]:
+    """The kernels of a training step in bf16, each with its work."""
+    scenario = Scenario(mode="train", precision="bf16")
+    run = trace(model, inputs_of(model, inputs), (2, 3, 4, 5), how_of(scenario)).step
     assert run is not None
     setup = setup_of(scenario)
-    works = {
-        call.backward: amount(call, setup)[1]
-        for call, _ in launched(run, 3, setup)
-        if is_attention(call.name)
-    }
+    return [(call, amount(call, setup)[1]) for call, _ in launched(run, batch, setup)]
+
+
+def test_values_wider_than_queries_are_padded_on_their_own() -> None:
+    kernels = works_of(Unequal(), "3x100x8", 3)
+    works = {call.backward: work for call, work in kernels if is_attention(call.name)}
     # 100 tokens fill a tile of 128; widths of 20 run in a kernel for 32, those of 72 in one for 96
     one = 2 * 3 * 3 * 128 * 128
     assert works[False].attention_flops == one * (32 + 96)
@@ -192,13 +192,8 @@ class Pairs(torch.nn.Module):
 
 
 def test_a_product_of_images_is_no_linear_layer() -> None:
-    scenario = Scenario(mode="train", precision="bf16")
-    model = Pairs()
-    run = trace(model, inputs_of(model, "192"), (2, 3, 4, 5), how_of(scenario)).step
-    assert run is not None
-    setup = setup_of(scenario)
-    products = [c for c, _ in launched(run, 5, setup) if c.name in ("mm", "bmm")]
-    total = sum((amount(call, setup)[1] for call in products), Work())
+    products = [w for call, w in works_of(Pairs(), "192", 5) if call.name in ("mm", "bmm")]
+    total = sum(products, Work())
     # scores of 5 images with 5, and the gradients of both sides of them
     assert total.attention_flops == 3 * 2 * 5 * 5 * 192
     # 192 outputs fill two tiles of 128, and in the gradient of the weight too; the images need none
@@ -221,15 +216,19 @@ class AnImageEach(torch.nn.Module):
 
 def test_a_group_for_each_image_is_no_square_of_the_batch() -> None:
     """torch counts the gradient of the weights of b groups b times."""
-    scenario = Scenario(mode="train", precision="bf16")
-    model = AnImageEach()
-    run = trace(model, inputs_of(model, "4x6x6"), (2, 3, 4, 5), how_of(scenario)).step
-    assert run is not None
-    setup = setup_of(scenario)
     for batch in (5, 64):
-        done = [c.flops for c, _ in launched(run, batch, setup) if c.name == CONVOLUTION_BACK]
+        kernels = works_of(AnImageEach(), "4x6x6", batch)
+        done = [call.flops for call, _ in kernels if call.name == CONVOLUTION_BACK]
         # 8 outputs of 4 channels in 9 places, at 36 positions
         assert done == [2 * batch * 8 * 4 * 9 * 36]
+
+
+def test_the_gradient_of_a_weight_of_one_output_fills_one_tile() -> None:
+    """Of 7 tokens an image; a row of gradients lies in order and across at once."""
+    for batch in (5, 64):
+        kernels = works_of(torch.nn.Linear(192, 1), "7x192", batch)
+        products = [work.gemm_flops for call, work in kernels if call.name == "mm"]
+        assert products == [2 * 7 * batch * 192 * 128]
 
 
 # as the formula's time, where a model has one

@@ -34,7 +34,6 @@ from vitcost.hardware.weights import WEIGHTS, Weights
 from vitcost.hardware.work_classes import Setup, Work
 from vitcost.traced.batch_sizes import value
 from vitcost.traced.digest import Digest, index
-from vitcost.traced.digest import read as digest_of
 from vitcost.traced.digested import DigestedModel
 from vitcost.zoo import resolve
 from vitcost.zoo.digests import TIMM
@@ -120,8 +119,8 @@ def points(timings: str) -> list[Point]:
         if row.img_size and entry.image[-2:] != (row.img_size, row.img_size):
             continue
         if digest is None or name != row.model:
-            name, digest, work = row.model, digest_of(str(TIMM), row.model), {}
-            config = cast(DigestedModel, resolve(name).config)
+            config = cast(DigestedModel, resolve(row.model).config)
+            name, digest, work = row.model, config.digest, {}
         if other_module(row, config):
             continue
         setup = row.setup

@@ -51,15 +51,9 @@ _RUN_FLAGS = ("batch", "precision", "platform", "attention")
 _PASS_FLAGS = ("checkpointing", "freeze", "lora", "lora_layers")
 _STEP_FLAGS = (*_RUN_FLAGS, *_PASS_FLAGS)
 _PEAK_FLAGS = (
-    *_STEP_FLAGS,
-    "optimizer",
-    "ema",
-    "ema_dtype",
-    "ema_device",
-    "optimizer_in_backward",
-    "accumulate",
-    "zero_grad",
-)
+    *_STEP_FLAGS, "optimizer", "ema", "ema_dtype", "ema_device", "optimizer_in_backward",
+    "accumulate", "zero_grad",
+)  # fmt: skip
 _STATE_FLAGS = ("batch", "precision", "freeze", "lora", "lora_layers", "recipe")
 _NARAYANAN = "Narayanan et al. 2021, arXiv 2104.04473"
 _ALLOCATED = (
@@ -254,8 +248,7 @@ _TABLE: Mapping[str, Quantity] = {
             "Vaswani et al. 2017, arXiv 1706.03762, Table 1",
         ),
     ),
-    # the time of the slowest card; measured constants are in it, so that no formula in sizes gives
-    # it
+    # the time of the slowest card, of measured constants: no formula in sizes gives it
     "step_time": Quantity("time", "seconds", _RUNS, None, OfTime(step_time)),
     "images_per_second": Quantity(
         "time", "rate", _RUNS, None, OfTime(images_per_second), more=True

@@ -13,7 +13,6 @@ __all__ = [
     "filled",
     "fuse",
     "padded",
-    "root_mean_square",
     "statistics",
 ]
 
@@ -372,32 +371,3 @@ def _prepared(
         x = step.write
         seen.append(x)
     return seen
-
-
-def root_mean_square(op: Op, half: bool, turned: bool) -> Iterator[Op]:
-    """``x / rms(x) · weight`` as aten's ``rms_norm_composite`` runs it: halves in fp32, and at the
-    end ``contiguous()``, a copy of what is ``turned``."""
-    (x,) = op.reads
-    rows = (*x.axes[:-1], 1)
-    if half:
-        wide = Tensor(x.name, x.axes, "activation", None, 4)
-        yield Op("cast", (x,), wide)
-        x = wide
-    square, mean, rms, y = (
-        Tensor(name, axes)
-        for name, axes in (("square", x.axes), ("mean", rows), ("rsqrt", rows), ("mul", x.axes))
-    )
-    yield Op("square", (x,), square)
-    yield Op("mean", (square,), mean)
-    # one C++ expression, whose temporaries live until the result exists
-    yield Op("rsqrt", (mean,), rms, holds=(square,))
-    yield Op("mul", (x, rms), y)
-    wide = Tensor("gain", x.axes) if half or turned else op.write
-    yield Op("gain", (y,), wide, weight=op.weight, frozen=op.frozen, holds=(x, rms))
-    if turned:
-        laid_out = Tensor("contiguous", x.axes) if half else op.write
-        yield Op("contiguous", (wide,), laid_out, holds=(x, rms))
-        wide = laid_out
-    if half:
-        result = Tensor(op.write.name, x.axes, "activation", None, 2)
-        yield Op("cast", (wide,), result, holds=(rms,))

@@ -19,7 +19,7 @@ TURNED = "turned"
 
 
 def turned(tree: Node) -> frozenset[Tensor]:
-    """Those of a lowered tree.
+    """The turned tensors of a lowered tree.
 
     >>> from vitcost.engine.lower import Mode, lower
     >>> from vitcost.engine.model import structure_of

@@ -58,9 +58,9 @@ def step_trace(
 
     At its end the gradients are alive and the loss. ``in_place`` and ``onto`` are those of
     ``Backward``: gradients that are there from the beginning are not in it. ``sharding`` says how
-    weights are fully sharded, where they are; ``update`` how each parameter is updated as soon as
-    its gradient is there, where that is so: at the end no gradient is alive then. Raises
-    ``NotCovered`` where the backward of an op is not known.
+    weights are fully sharded, where they are. ``update`` steps each parameter in the backward pass
+    and frees its gradient, so that none is alive at the end. Raises ``NotCovered`` where the
+    backward of an op is not known.
     """
     tree = lower(structure, mode)
     if sharding is not None:

@@ -9,7 +9,6 @@ embedding, or a stream of another precision), that layer is split off and the re
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from vitcost.engine.attention_kernels import root_mean_square
 from vitcost.engine.chosen import Kernels
 from vitcost.engine.keeps import Saved, extra, mark, storages
 from vitcost.engine.losses import cross_entropy
@@ -204,7 +203,7 @@ class Walk:
         if self.platform != "cpu":
             return self._plain(op)
         half = self.precision.of(op.reads[0]).itemsize == 2
-        return self._each(op, root_mean_square(op, half, op.reads[0] in self.turned))
+        return self._each(op, _root_mean_square(op, half, op.reads[0] in self.turned))
 
     def _attention(self, op: Op) -> Iterable[Op]:
         """A fused attention by its kernel, which reads its operands as autocast has cast them."""
@@ -236,6 +235,35 @@ class Walk:
         for part in ops:
             yield from self._op(part)
         self._set(op.write, self.precision.of(part.write), self.needs.of(part.write))
+
+
+def _root_mean_square(op: Op, half: bool, turned: bool) -> Iterator[Op]:
+    """``x / rms(x) · weight`` as aten's ``rms_norm_composite`` runs it: halves in fp32, and at the
+    end ``contiguous()``, a copy of what is ``turned``."""
+    (x,) = op.reads
+    rows = (*x.axes[:-1], 1)
+    if half:
+        wide = Tensor(x.name, x.axes, "activation", None, 4)
+        yield Op("cast", (x,), wide)
+        x = wide
+    square, mean, rms, y = (
+        Tensor(name, axes)
+        for name, axes in (("square", x.axes), ("mean", rows), ("rsqrt", rows), ("mul", x.axes))
+    )
+    yield Op("square", (x,), square)
+    yield Op("mean", (square,), mean)
+    # one C++ expression, whose temporaries live until the result exists
+    yield Op("rsqrt", (mean,), rms, holds=(square,))
+    yield Op("mul", (x, rms), y)
+    wide = Tensor("gain", x.axes) if half or turned else op.write
+    yield Op("gain", (y,), wide, weight=op.weight, frozen=op.frozen, holds=(x, rms))
+    if turned:
+        laid_out = Tensor("contiguous", x.axes) if half else op.write
+        yield Op("contiguous", (wide,), laid_out, holds=(x, rms))
+        wide = laid_out
+    if half:
+        result = Tensor(op.write.name, x.axes, "activation", None, 2)
+        yield Op("cast", (wide,), result, holds=(rms,))
 
 
 # kinds whose ops are lowered to others, or to none

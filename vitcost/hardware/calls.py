@@ -129,22 +129,23 @@ def _call(operator: Operator, batch: int) -> Call | None:
     def pieces(arrays: Iterable[Array]) -> tuple[Piece, ...]:
         return tuple(_piece(array, batch) for array in arrays)
 
-    grows = _lengths_that_grow(operator) if name == "mm" else ()
-    # scores of images and images are an attention's: of a linear layer one length grows
-    name = "bmm" if sum(grows) > 1 else name
+    rows, inner, columns = _growing(operator) if name == "mm" else (False, False, False)
+    if rows + inner + columns > 1:
+        # scores of images and images are an attention's: of a linear layer one length grows
+        name = "bmm"
     # torch's own count, which the weights of classes were fitted to
     flops, defined = value(operator.flops, batch), value(operator.defined, batch)
     if name == CONVOLUTION_BACK and len(operator.reads[1].shape[1]) > 1:
         # but a group for each image makes its count a square
         flops -= value(too_many(operator), batch)
     reads, writes = pieces(operator.reads), pieces(operator.writes)
-    return Call(name, operator.phase, "", reads, writes, flops, defined, any(grows[1:2]))
+    return Call(name, operator.phase, "", reads, writes, flops, defined, inner)
 
 
-def _lengths_that_grow(operator: Operator) -> tuple[bool, ...]:
+def _growing(operator: Operator) -> tuple[bool, bool, bool]:
     """Whether the rows, the inner length and the columns of a product grow with the batch."""
-    first, second = operator.reads
-    return tuple(len(length) > 1 for length in (*first.shape, second.shape[-1]))
+    (rows, inner), (_, columns) = (array.shape for array in operator.reads)
+    return len(rows) > 1, len(inner) > 1, len(columns) > 1
 
 
 def _piece(array: Array, batch: int) -> Piece:

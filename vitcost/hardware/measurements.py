@@ -234,9 +234,8 @@ def _row(model: str, numbers: Sequence[str | None], says: Mapping[str, str], pla
         software=says["torch"],
     )
     file = says["file"] or place.rpartition(":")[0]
-    setup = setup_of(scenario)
-    row = Row(file, model, says["gpu"], img_size, batch, rate, setup, scenario)
-    return row._replace(params=params)
+    how = setup_of(scenario), scenario
+    return Row(file, model, says["gpu"], img_size, batch, rate, *how, params=params)
 
 
 def _of_printed(row: Printed) -> Row:
@@ -316,13 +315,12 @@ def other_module(row: Row, config: DigestedModel) -> str:
         return ""
     head = head_of(digest)
     if head is not None:
-        a_class = head.inputs + head.bias
         classes = {0, *(tag.num_classes for tag in tags(row.model).values())}
-        others = {round((known + (n - head.traced) * a_class) / 1e6, 2) for n in classes}
-        if row.params in others:
+        others = (known + (n - head.traced) * (head.inputs + head.bias) for n in classes)
+        if row.params in {round(count / 1e6, 2) for count in others}:
             return ""
-    said = f"{row.params:g} M parameters, {row.model} has {known / 1e6:.2f} M"
-    return f"a timing of another module: {said}"
+    its = f"{row.model} has {known / 1e6:.2f} M"
+    return f"a timing of another module: {row.params:g} M parameters, {its}"
 
 
 def kind_of(config: Config) -> str:

@@ -95,7 +95,7 @@ def _trained(head: Head, k: int, b: int) -> list[_Call]:
         _back("_log_softmax_backward_data", _LOSS, (scores,) * 3, (gradient, _LOG, _SCORES))
     )
     x, weight, flops = _of(low, b, h), _of(low, k, h), 2 * b * h * k
-    # the sum over images of a trace of several is told by the length that grows with them
+    # a length that grows with the batch marks a product that sums over images
     turned = _of(low, k, b, turned=True)._replace(shape=((k,), (0, 1) if b > 1 else (1,)))
     calls += [
         _back("mm", top, (scores, weight, x), (_SCORES, _as(head, _W16), _GX), flops),

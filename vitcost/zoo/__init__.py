@@ -182,42 +182,32 @@ def _based_or_traced(model: str) -> Base:
     from vitcost.zoo.timm.others import class_of
 
     if class_of(model) is not None:
-        return _without_formula(model)
-    # loaded late: each loader costs every start
-    from vitcost.zoo import modules
+        resolved = _by_trace(model, "timm")
+    else:
+        # loaded late: each loader costs every start
+        from vitcost.zoo import modules
 
-    if modules.is_factory(model):
-        return described(modules.of_factory(model))
-    hub = _of_hub(model) if "/" in model else None
-    if hub is None:
+        if modules.is_factory(model):
+            return described(modules.of_factory(model))
+        resolved = _by_trace(model, "hub") if "/" in model else None
+    if resolved is None:
         raise _unknown(model)
-    return hub.as_base()
-
-
-def _of_hub(name: str) -> Resolved | None:
-    """An id of the hub without a formula: by the digest of its trace, else traced here."""
-    from vitcost.zoo import digests
-
-    resolved = digests.of_hub(name)
-    if resolved is None:
-        from vitcost.zoo import tracing
-
-        resolved = tracing.of_hub(name)
-    return resolved
-
-
-def _without_formula(name: str) -> Base:
-    """A name of timm without a formula: by the digest of its trace, else traced here."""
-    from vitcost.zoo import digests
-
-    resolved = digests.of_timm(name)
-    if resolved is None:
-        from vitcost.zoo import tracing
-
-        resolved = tracing.of_timm(name)
-    if resolved is None:
-        raise _unknown(name)
     return resolved.as_base()
+
+
+def _by_trace(name: str, library: str) -> Resolved | None:
+    """A name without a formula, of ``timm`` or of the ``hub``: by the digest of its trace, else
+    traced here."""
+    from vitcost.zoo import digests
+
+    kept = digests.of_timm if library == "timm" else digests.of_hub
+    resolved = kept(name)
+    if resolved is not None:
+        return resolved
+    from vitcost.zoo import tracing
+
+    traced = tracing.of_timm if library == "timm" else tracing.of_hub
+    return traced(name)
 
 
 _TOWERS = ("vision", "text")
