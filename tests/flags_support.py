@@ -58,6 +58,7 @@ VALUES: Mapping[str, tuple[Any, ...]] = {
     "ema_dtype": ("fp32", "bf16"),
     "ema_device": ("cpu",),
     "optimizer_in_backward": (True,),
+    "grad_scaler": (True,),
 }
 # what else a flag is given with, so that it can be
 BESIDE: Mapping[str, Mapping[str, Any]] = {
@@ -65,6 +66,7 @@ BESIDE: Mapping[str, Mapping[str, Any]] = {
     "policy": {"ranks": 4, "zero": 3, "precision": "bf16"},
     "ema_dtype": {"ema": 1},
     "ema_device": {"ema": 1},
+    "grad_scaler": {"precision": "amp-fp16"},
 }
 
 

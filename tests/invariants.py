@@ -111,6 +111,7 @@ def scenarios(draw: Any, config: Config) -> Flags:
         "ema_dtype": ("fp32", "bf16"),
         "ema_device": ("cpu",),
         "optimizer_in_backward": (True,),
+        "grad_scaler": (True,),
         "accumulate": (2,),
         "zero_grad": ("zeros",),
         "buckets": ("views",),

@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from scaler_support import Ending
 from sharded_support import HALVES, AsReal, Case, autocasts, built
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed._tools.mem_tracker import MemTracker
@@ -50,18 +51,19 @@ def _second_step(model: Any, images: torch.Tensor, case: Case) -> int:
     device = images.device.type
     targets = torch.zeros(vectors if classes else 0, dtype=torch.long, device=device)
     steps = valued(optimizer(how.optimizer))(model.parameters())
+    ending = Ending(how, device)
 
     def step() -> None:
         with autocasts(how):
             loss = loss_of(model(images), targets, classes)
         with torch.autograd.set_multithreading_enabled(device == "cpu"):
-            loss.backward()  # type: ignore[no-untyped-call]
-        steps.step()
+            ending.backward(loss)
+        ending.step(steps)
         steps.zero_grad()
 
     step()
     tracker = MemTracker()
-    tracker.track_external(model, steps, images, targets)
+    tracker.track_external(model, steps, images, targets, *ending.lasting)
     with AsReal(), tracker:
         step()
     peak = tracker.get_tracker_snapshot("peak")

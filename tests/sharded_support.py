@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
+from scaler_support import Ending
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed._tools.fsdp2_mem_tracker import FSDPMemTracker
@@ -128,28 +129,29 @@ def _second_step(model: nn.Module, images: torch.Tensor, how: Scenario) -> int:
     trained = [p for p in model.parameters() if p.requires_grad]
     adam = valued(optimizer(how.optimizer))(trained)
     targets = torch.zeros(how.batch, dtype=torch.long, device=images.device)
+    ending = Ending(how, images.device.type)
 
     def batch() -> torch.Tensor:
         with autocasts(how):
             loss = cross_entropies(model(images), targets)
         with torch.autograd.set_multithreading_enabled(how.platform != "cuda"):
-            loss.backward()  # type: ignore[no-untyped-call]
+            ending.backward(loss)
         return loss
 
     loss = batch()
     # a buffer of momentum is made in the first, and read from the second on
-    adam.step()
-    adam.step()
+    ending.step(adam)
+    ending.step(adam)
     adam.zero_grad()
     del loss
     # of accumulated gradients the second batch: those of the first are there
     if how.accumulate > 1:
         batch()
     tracker = FSDPMemTracker(model, adam)
-    tracker.track_inputs((images, targets))
+    tracker.track_inputs((images, targets, *ending.lasting))
     with AsReal(), tracker:
         loss = batch()
-        adam.step()
+        ending.step(adam)
         del loss
     peak = tracker.get_tracker_snapshot("peak")
     # a card's step counters lie on the CPU, where a number that Adam reads is beside them

@@ -8,7 +8,8 @@ from flags_files import written
 from measured_support import measurements, of, write
 
 import vitcost
-from vitcost.config.scenario import Scenario, torch_version
+from vitcost.config.numbered import torch_version
+from vitcost.config.scenario import Scenario
 from vitcost.errors import ConfigError, UnknownName
 from vitcost.hardware.calibrate import (
     calibrate,

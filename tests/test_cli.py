@@ -197,7 +197,7 @@ OTHERWISE: dict[str, Any] = {
     "lora_layers": "fc1", "recipe": "zero", "layout": "nhwc", "compile": True, "software": "2.9",
     "ranks": 4, "zero": 1, "buckets": "views", "ema": 1, "accumulate": 2, "zero_grad": "zeros",
     "policy": "reduce-fp32", "ema_dtype": "bf16", "ema_device": "cpu",
-    "optimizer_in_backward": True,
+    "optimizer_in_backward": True, "grad_scaler": True,
 }  # fmt: skip
 
 
@@ -210,6 +210,7 @@ def test_every_flag_reaches_the_scenario(flag: str) -> None:
     beside: dict[str, dict[str, Any]] = {
         "zero": {"ranks": 4},
         "policy": {"ranks": 4, "zero": 3, "precision": "bf16"},
+        "grad_scaler": {"precision": "amp-fp16"},
     }
     given = {flag: OTHERWISE[flag], **beside.get(flag, {})}
     found = vitcost.report("vit_tiny_patch16_224", **given).to_dict()["scenario"][flag]

@@ -56,6 +56,7 @@ GIVEN: dict[str, tuple[Any, Any]] = {
     "ema_dtype": ("bf16", "model"),
     "ema_device": ("cpu", "model"),
     "optimizer_in_backward": (True, False),
+    "grad_scaler": (True, False),
 }
 RANKS: dict[str, dict[str, Any]] = {
     "zero": {"ranks": 4},
@@ -63,6 +64,7 @@ RANKS: dict[str, dict[str, Any]] = {
     "policy": {"ranks": 4, "zero": 3, "precision": "bf16"},
     "ema_dtype": {"ema": 1},
     "ema_device": {"ema": 1},
+    "grad_scaler": {"precision": "amp-fp16"},
 }
 
 

@@ -39,15 +39,16 @@ _SECTIONS = {
     **dict.fromkeys(("ranks", "zero", "buckets"), _SHARED),
     **dict.fromkeys(
         ("optimizer", "checkpointing", "freeze", "lora", "lora_layers", "recipe", "ema",
-         "ema_dtype", "ema_device", "optimizer_in_backward", "accumulate", "zero_grad"),
+         "ema_dtype", "ema_device", "optimizer_in_backward", "accumulate", "zero_grad",
+         "grad_scaler"),
         _TRAINS,
     ),
 }  # fmt: skip
 # flags that few give, in the whole help alone
 _RARE = (
     "platform", "lora_layers", "recipe", "layout", "compile", "software", "buckets", "zero_grad",
-    "ema_dtype", "ema_device", "optimizer_in_backward", "tower", "gpu_file", "calibration",
-    "anchor",
+    "ema_dtype", "ema_device", "optimizer_in_backward", "grad_scaler", "tower", "gpu_file",
+    "calibration", "anchor",
 )  # fmt: skip
 _TEXT_SECTION = "Fields of a model that reads text"
 

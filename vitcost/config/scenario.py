@@ -5,13 +5,13 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple, cast
 
 from vitcost.config.fields import as_python, whole
+from vitcost.config.numbered import checkpointed, frozen, torch_version
 from vitcost.config.optimizers import OPTIMIZERS
 from vitcost.config.words import value
 from vitcost.errors import ConfigError, UnknownName, shown
 
 __all__ = [
     "CHOICES",
-    "ENGINES",
     "HELP",
     "MOST_IMAGES",
     "PRECISIONS",
@@ -19,7 +19,6 @@ __all__ = [
     "Precision",
     "Recipe",
     "Scenario",
-    "torch_version",
 ]
 
 
@@ -87,9 +86,6 @@ RECIPES = {
     ),
 }  # fmt: skip
 
-# engines that run a model in torch's place, with kernels of their own and no Python between them
-ENGINES = ("tensorrt", "aitemplate", "fastertransformer")
-
 CHOICES = {
     "mode": ("infer", "train"),
     "precision": tuple(PRECISIONS),
@@ -138,6 +134,8 @@ HELP = {
     "ema_device": "the place of the averages: beside the model, or in the memory of the CPU",
     "optimizer_in_backward": "each parameter is updated as soon as its gradient exists, which is "
     "freed then: torch's recipe of a hook behind each gradient",
+    "grad_scaler": "torch.amp.GradScaler multiplies a loss of fp16, and divides the gradients "
+    "before the optimizer steps",
     "accumulate": "batches of a step; their gradients are added up before the optimizer steps",
     "zero_grad": "the value that it sets gradients to: none frees them until the next backward",
 }
@@ -149,6 +147,7 @@ _NEED_GRADIENTS = {
     "zero_grad": "there are no gradients left to set to zero",
     "ranks": "gradients are summed over the ranks before the optimizer steps",
     "recipe": "its optimizer updates copies of the weights after the backward pass",
+    "grad_scaler": "it looks for infinite numbers in all gradients before the optimizer steps",
 }
 
 _WORDS: dict[object, str] = {bool: "true or false", int: "an integer", str: "text"}
@@ -187,6 +186,7 @@ class Scenario:
     ema_dtype: str = "model"
     ema_device: str = "model"
     optimizer_in_backward: bool = False
+    grad_scaler: bool = False
 
     def __post_init__(self) -> None:
         for field in self.__dataclass_fields__.values():
@@ -202,8 +202,8 @@ class Scenario:
             given = getattr(self, name)
             if given not in allowed:
                 raise UnknownName(name, str(given), allowed, f"allowed: {', '.join(allowed)}")
-        _checkpointing(self.checkpointing)
-        _frozen(self.freeze)
+        checkpointed(self.checkpointing)
+        frozen(self.freeze)
         torch_version(self.software)
         if self.lora < 0:
             raise ConfigError(f"lora must be a rank, or 0 for none, got {shown(self.lora)}")
@@ -232,6 +232,8 @@ class Scenario:
                 "torch, and precision bf16 or fp16, the type of gathered weights; got zero "
                 f"{self.zero}, recipe {self.recipe}, precision {self.precision}"
             )
+        if self.grad_scaler:
+            self._check_scaled()
         if self.optimizer_in_backward:
             self._check_gradients_go()
         stages = RECIPES[self.recipe].stages
@@ -239,6 +241,18 @@ class Scenario:
             raise ConfigError(
                 f"zero {self.zero} contradicts recipe {self.recipe}, which "
                 + (f"has stages up to {stages}" if stages else "divides nothing")
+            )
+
+    def _check_scaled(self) -> None:
+        """Refuses a scaler of a loss that is not in fp16, and of gradients that torch does not
+        divide: "Attempting to unscale FP16 gradients" (torch/amp/grad_scaler.py)."""
+        widened = self.policy != "none" or OPTIMIZERS[self.optimizer].step == "fused"
+        halves = self.precision == "fp16" and widened and self.recipe == "torch"
+        if self.precision != "amp-fp16" and not halves:
+            raise ConfigError(
+                "grad_scaler is for a loss in fp16 whose gradients are in fp32: it needs precision "
+                "amp-fp16, or fp16 with a policy or a fused optimizer, and recipe torch; got "
+                f"precision {self.precision}, recipe {self.recipe}"
             )
 
     def _check_gradients_go(self) -> None:
@@ -314,7 +328,7 @@ class Scenario:
     @property
     def regions(self) -> tuple[str, int]:
         """The name of the engine's checkpointing pass, and its number of layers."""
-        return _checkpointing(self.checkpointing)
+        return checkpointed(self.checkpointing)
 
     @property
     def trains_nothing(self) -> bool:
@@ -332,64 +346,4 @@ class Scenario:
     @property
     def frozen(self) -> tuple[str, int]:
         """The name of the engine's pass that freezes parameters, and its number of layers."""
-        return _frozen(self.freeze)
-
-
-def torch_version(text: str) -> tuple[int, int] | None:
-    """The version of torch that decides which kernels there are; None where none is given, and for
-    an engine that runs a model in torch's place.
-
-    >>> torch_version("2.4.0"), torch_version("2.10.1+cu130"), torch_version("")
-    ((2, 4), (2, 10), None)
-    """
-    if text == "" or text in ENGINES:
-        return None
-    major, _, rest = str(text).partition(".")
-    minor = rest.partition(".")[0]
-    if not (major.isdecimal() and minor.isdecimal() and len(text) < 40):
-        raise ConfigError(
-            "software must be a version of torch, such as 2.9 or 2.4.0, or one of "
-            f"{', '.join(ENGINES)}; got {text!r:.80}"
-        )
-    return int(major), int(minor)
-
-
-def _checkpointing(text: str) -> tuple[str, int]:
-    """The engine's pass, and how many layers share a region, or are regions at one end.
-
-    >>> _checkpointing("every:4"), _checkpointing("first:6")
-    (('layers', 4), ('first', 6))
-    """
-    if text in ("none", "selective"):
-        return text, 1
-    word, _, number = text.partition(":")
-    counted = word in ("every", "first", "last")
-    layers = 1 if text == "block" else _layers(number) if counted else 0
-    if not layers:
-        raise ConfigError(
-            "checkpointing must be none, selective, block, every:K, first:K or last:K, "
-            f"got {shown(text)}"
-        )
-    return word if word in ("first", "last") else "layers", layers
-
-
-def _frozen(text: str) -> tuple[str, int]:
-    """The engine's pass, and how many layers it counts off.
-
-    >>> _frozen("all-but-last:2")
-    ('last', 2)
-    """
-    if text in ("none", "backbone", "all"):
-        return text.removeprefix("none"), 0
-    word, _, number = text.partition(":")
-    layers = _layers(number) if word in ("first", "all-but-last") else None
-    if layers is None:
-        raise ConfigError(
-            f"freeze must be none, all, backbone, first:K or all-but-last:K, got {shown(text)}"
-        )
-    return word.removeprefix("all-but-"), layers
-
-
-def _layers(text: str) -> int | None:
-    """A number of layers; None where it is none, or more than a model can have."""
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
+        return frozen(self.freeze)

@@ -66,6 +66,8 @@ FLAGS: Mapping[str, Word] = {
     "optim": _named("optimizer"),
     "opt": _named("optimizer"),
     "optimizer_in_bwd": _named("optimizer_in_backward"),
+    "loss_scale": Word((("grad_scaler", ""),)),
+    "scaler": Word((("grad_scaler", ""),)),
     "model_ema": _fixed("ema", "1"),
     "model_ema_force_cpu": _fixed("ema_device", "cpu"),
     "gradient_checkpointing": _fixed("checkpointing", "block", "every:K shares a region"),

@@ -42,7 +42,8 @@ def averages_bytes(run: Workload, share: Share, weights: Size, masters: Size) ->
     if scenario.ema_dtype == "model":
         return scenario.ema * (weights + run.step_buffers_bytes)
     # the same module in that type throughout
-    cast = run.under(replace(scenario, precision=scenario.ema_dtype, policy="none"))
+    how = replace(scenario, precision=scenario.ema_dtype, policy="none", grad_scaler=False)
+    cast = run.under(how)
     copied = cast.weights_bytes
     if copied is None or scenario.zero == 3:
         copied = cast.param_bytes * share.weights

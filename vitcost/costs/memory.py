@@ -12,6 +12,7 @@ from vitcost.costs.averages import averages_bytes, averaging_temporaries, rounds
 from vitcost.costs.bounded import assumed, bound_of_passes, lasting_gradients
 from vitcost.costs.memory_types import Inference, PeakParts, StepPeak, Training
 from vitcost.costs.ranks import optimizer_bytes, share_of, update_temporaries
+from vitcost.costs.scaler import scaler_bytes
 from vitcost.costs.sharding import whole
 from vitcost.costs.stored import stored_weights
 from vitcost.engine import live
@@ -124,7 +125,8 @@ def states(run: Workload, saved_bytes: Size | None, *, rank: int | None = None) 
     """Model states of the scenario's recipe on one rank, and the bytes saved for backward.
 
     A parameter that does not train has no gradient and no state. torch's optimizers keep a step
-    counter for each tensor. ``rank`` as in ``training``.
+    counter for each tensor. A gradient scaler's scale stands with the states. ``rank`` as in
+    ``training``.
 
     In fp32 AdamW keeps two moments of 4 bytes for each of 86,567,656 parameters, and 4 bytes for
     each of 152 tensors: 12 in each of 12 blocks, and 8 outside of them.
@@ -154,7 +156,7 @@ def states(run: Workload, saved_bytes: Size | None, *, rank: int | None = None) 
     return Training(
         weights_bytes=weights_bytes + masters,
         gradients_bytes=gradients_bytes,
-        optimizer_bytes=optimizer_bytes(share, run, rank),
+        optimizer_bytes=optimizer_bytes(share, run, rank) + scaler_bytes(scenario),
         saved_activations_bytes=saved_bytes,
         ema_bytes=averages_bytes(run, share, weights_bytes, masters),
         buckets_bytes=e * share.gradients if copied else 0,

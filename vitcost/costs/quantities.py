@@ -52,7 +52,7 @@ _PASS_FLAGS = ("checkpointing", "freeze", "lora", "lora_layers")
 _STEP_FLAGS = (*_RUN_FLAGS, *_PASS_FLAGS)
 _PEAK_FLAGS = (
     *_STEP_FLAGS, "optimizer", "ema", "ema_dtype", "ema_device", "optimizer_in_backward",
-    "accumulate", "zero_grad",
+    "accumulate", "zero_grad", "grad_scaler",
 )  # fmt: skip
 _STATE_FLAGS = ("batch", "precision", "freeze", "lora", "lora_layers", "recipe")
 _NARAYANAN = "Narayanan et al. 2021, arXiv 2104.04473"
@@ -204,7 +204,7 @@ _TABLE: Mapping[str, Quantity] = {
     "optimizer_states": Quantity(
         _TRAINING + "optimizer_bytes", "bytes", ("params",),
         Formula("states", ("optimizer_bytes",), "bytes of the optimizer's states", _STATES,
-                (*_STATE_FLAGS, "optimizer")),
+                (*_STATE_FLAGS, "optimizer", "grad_scaler")),
     ),
     "saved_activations": Quantity(
         _TRAINING + "saved_activations_bytes", "bytes", ("saved_bytes",),

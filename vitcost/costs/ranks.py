@@ -5,6 +5,7 @@ from math import prod
 
 from vitcost.config.optimizers import OPTIMIZERS, Optimizer, Shape
 from vitcost.config.scenario import RECIPES
+from vitcost.costs.scaler import scaled
 from vitcost.costs.sharding import Share, dealt, flat, fully_sharded, local, whole
 from vitcost.engine.ops import Size, largest
 from vitcost.engine.parameters import Parameter, one_by_one
@@ -144,8 +145,8 @@ def update_temporaries(run: Workload, rank: int | None) -> Size:
     rows = [optimizer, *([OPTIMIZERS[optimizer.rest]] if optimizer.rest else [])]
     most: Size = 0
     # an optimizer for matrices, then the optimizer of all other tensors
-    for row in rows:
-        most = largest(most, _allocated(row, optimizer, run, rank))
+    for number, row in enumerate(rows):
+        most = largest(most, scaled(number, row, run, _allocated(row, optimizer, run, rank)))
     return most
 
 

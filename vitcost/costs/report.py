@@ -65,6 +65,7 @@ def report(
     ema_dtype: str = "model",
     ema_device: str = "model",
     optimizer_in_backward: bool = False,
+    grad_scaler: bool = False,
     **overrides: Any,
 ) -> Report:
     """The costs of a model: parameters, FLOPs, memory traffic, memory and time, without building
@@ -110,6 +111,7 @@ def report(
         ema_dtype=ema_dtype,
         ema_device=ema_device,
         optimizer_in_backward=optimizer_in_backward,
+        grad_scaler=grad_scaler,
     )
     resolved = resolve(model, **overrides)
     scenario = scenario.added_to(resolved.flags)
@@ -203,7 +205,13 @@ def _by_precision(asked_run: Workload) -> tuple[InferenceRow, ...]:
 
     @cache
     def row(precision: str, attention: str) -> InferenceRow:
-        how = replace(asked_run.scenario, precision=precision, attention=attention, policy="none")
+        how = replace(
+            asked_run.scenario,
+            precision=precision,
+            attention=attention,
+            policy="none",
+            grad_scaler=False,
+        )
         run = asked_run.under(replace(how, mode="infer", recipe="torch"))
         asked = (precision, attention) == chosen
         return InferenceRow(precision, run.attention(), memory.inference(run), asked)

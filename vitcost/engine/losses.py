@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from vitcost.engine.ops import Op, Tensor
 from vitcost.engine.tree import Node
 
-__all__ = ["any_loss", "criterion", "cross_entropy", "targets"]
+__all__ = ["any_loss", "criterion", "cross_entropy", "scaled", "targets"]
 
 
 def criterion(outputs: tuple[Tensor, ...], classes: bool, precision: str, platform: str) -> Node:
@@ -47,6 +47,15 @@ def any_loss(outputs: tuple[Tensor, ...]) -> Node:
         sum_of_all = Tensor("loss", (), "activation", None, 4)
         each.append(Op("add", tuple(losses), sum_of_all, needs=(True,) * len(losses)))
     return Node("", "loss", tuple(each), outputs, each[-1].write)
+
+
+def scaled(loss: Tensor) -> Node:
+    """The loss times the scale of a ``GradScaler``, a number in fp32 that outlives the step: in
+    fp32, as torch promotes both."""
+    scale = Tensor("scale", (), "stat", None, 4)
+    product = Tensor("scaled loss", (), "activation", None, 4)
+    body = (Op("mul", (loss, scale), product, needs=(True, False), keeps=(scale,)),)
+    return Node("", "GradScaler", body, (loss,), product)
 
 
 def _added(kind: str, each: tuple[Node, ...], outputs: tuple[Tensor, ...]) -> Node:

@@ -11,6 +11,7 @@ The step is the usual one, the second of its kind, so that the optimizer's state
 ``engine.losses`` has the loss of outputs that are no class scores of an image.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, cast
 
@@ -53,14 +54,15 @@ def step_trace(
     any_loss: bool = False,
     sharding: Sharding | None = None,
     update: Update | None = None,
+    scales: bool = False,
 ) -> tuple[Event, ...]:
     """Everything that a step allocates and frees besides weights, optimizer states and the batch.
 
     At its end the gradients are alive and the loss. ``in_place`` and ``onto`` are those of
     ``Backward``: gradients that are there from the beginning are not in it. ``sharding`` says how
     weights are fully sharded, where they are. ``update`` steps each parameter in the backward pass
-    and frees its gradient, so that none is alive at the end. Raises ``NotCovered`` where the
-    backward of an op is not known.
+    and frees its gradient, so that none is alive at the end. ``scales``: whether a ``GradScaler``
+    multiplies the loss. Raises ``NotCovered`` where the backward of an op is not known.
     """
     tree = lower(structure, mode)
     if sharding is not None:
@@ -90,16 +92,28 @@ def step_trace(
     forward.leave_autocast()
     backward.tied = dict.fromkeys(_tied(tree))
     backward.turned = turned(tree)
+    of_loss = [loss_of]
+    if scales:
+        of_loss.insert(0, losses.scaled(loss))
+        forward.node(of_loss[0], Place("forward", "loss"))
+    _run(backward, of_loss, tree)
+    if scales:
+        ledger.drop(of_loss[0].output)
+    _check(ledger, backward, tree, loss)
+    return tuple(ledger.trace)
+
+
+def _run(backward: Backward, of_loss: Sequence[Node], tree: Node) -> None:
+    """The call of ``backward()``, which holds the gradient of the loss until it returns."""
+    loss = of_loss[0].output
     seed = backward.new(loss)
-    # backward() holds the gradient of the loss until it returns
     backward.pending[loss] = backward.share(seed)
     backward.place = Place("backward", "loss")
     backward.look()
-    backward.node(loss_of, Place("backward", "loss"))
+    for node in of_loss:
+        backward.node(node, Place("backward", "loss"))
     backward.node(tree, Place("backward", ""))
     backward.drop(seed)
-    _check(ledger, backward, tree, loss)
-    return tuple(ledger.trace)
 
 
 def _layout(structure: AnyStructure, platform: str) -> Layout:

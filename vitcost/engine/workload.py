@@ -315,17 +315,16 @@ class _Lowered(Workload):
 
     def step(self, in_place: bool = True) -> "tuple[Event, ...]":
         onto, sharding = self.scenario.keeps_gradients, self._sharding
+        key, scales = self._keys[True], self.scenario.grad_scaler
         if sharding is None:
-            return step_trace(*self._keys[True], in_place, onto=onto, update=self._update)
+            return step_trace(*key, in_place, onto=onto, update=self._update, scales=scales)
         if self.parallel != ALONE:
             raise NotCovered("fully sharded weights of layers that tensor-parallel ranks share")
-        return step_trace(*self._keys[True], in_place, sharding=sharding)
+        return step_trace(*key, in_place, sharding=sharding, scales=scales)
 
     def bounding(self, onto: bool = False) -> "tuple[Event, ...]":
-        update = self._update
-        return step_trace(
-            *self._keys[True], in_place=False, onto=onto, any_loss=True, update=update
-        )
+        how = {"onto": onto, "any_loss": True, "scales": self.scenario.grad_scaler}
+        return step_trace(*self._keys[True], in_place=False, update=self._update, **how)
 
     @property
     def _update(self) -> Update | None:

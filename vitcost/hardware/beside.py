@@ -3,7 +3,7 @@ process, the slack of torch's allocator."""
 
 from typing import NamedTuple
 
-from vitcost.config.scenario import torch_version
+from vitcost.config.numbered import torch_version
 from vitcost.hardware.cards import Card
 
 __all__ = [

@@ -3,7 +3,8 @@
 from dataclasses import replace
 from typing import NamedTuple
 
-from vitcost.config.scenario import Scenario, torch_version
+from vitcost.config.numbered import torch_version
+from vitcost.config.scenario import Scenario
 from vitcost.errors import NotCovered
 from vitcost.hardware.cards import Card
 

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from vitcost.config.scenario import ENGINES, PRECISIONS, Scenario, torch_version
+from vitcost.config.numbered import ENGINES, torch_version
+from vitcost.config.scenario import PRECISIONS, Scenario
 from vitcost.engine.ops import Size, bucket, ceil_div
 
 __all__ = [
@@ -38,7 +39,7 @@ class Setup(NamedTuple):
     platform: str = "cuda"
     torch: tuple[int, int] = NEWEST
     attention: str = "fused"  # fused | eager: the products of an attention one by one
-    engine: str = ""  # the engine in torch's place: one of scenario.ENGINES
+    engine: str = ""  # the engine in torch's place: one of config.numbered.ENGINES
 
     @property
     def mode(self) -> str:

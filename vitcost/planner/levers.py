@@ -52,6 +52,7 @@ def kernels(scenario: Scenario, narrow: str) -> Iterator[Scenario]:
             attention=attention,
             checkpointing=checkpointing,
             policy=scenario.policy if narrowed else "none",
+            grad_scaler=scenario.grad_scaler and precision == scenario.precision,
         )
 
 
@@ -115,7 +116,7 @@ def _fused(run: Workload) -> Iterator[Scenario]:
 def _in_backward(run: Workload) -> Iterator[Scenario]:
     """Each parameter updated when its gradient is there; where nothing needs all gradients."""
     how = run.scenario
-    if how.ranks == how.accumulate == 1 and how.zero_grad == "none":
+    if how.ranks == how.accumulate == 1 and how.zero_grad == "none" and not how.grad_scaler:
         yield replace(how, optimizer_in_backward=True)
 
 

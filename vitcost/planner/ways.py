@@ -246,11 +246,13 @@ def timed(
 
     times = []
     try:
-        asked = predict(model.config, replace(scenario, policy="none"), row).seconds
+        asked = predict(
+            model.config, replace(scenario, policy="none", grad_scaler=False), row
+        ).seconds
         for way in offered:
             config, other = _under(way, model, scenario)
             # a time is of one card, whatever its rank keeps
-            time = predict(config, replace(other, policy="none"), row)
+            time = predict(config, replace(other, policy="none", grad_scaler=False), row)
             seconds = time.seconds * other.accumulate / scenario.accumulate
             times.append(
                 way._replace(seconds=seconds, basis=time.basis, relative_seconds=seconds / asked)

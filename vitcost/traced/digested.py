@@ -233,6 +233,10 @@ class Digested(Workload):
 
     def at_most(self, training: bool) -> str:
         digest = self.digest
+        if training and self.scenario.grad_scaler:
+            return (
+                "a digest does not say which looks have the scaled loss: with its gradient 8 bytes"
+            )
         if not isinstance(digest, OtherClasses):
             return ""
         return digest.at_most(self._run(training), self.batch)
@@ -296,7 +300,14 @@ class Digested(Workload):
             return self.scenes.inference
         if self.scenes.step is None:
             raise NotCovered(self.scenes.missing)
-        return self.scenes.step
+        return _scaled(self.scenes.step) if self.scenario.grad_scaler else self.scenes.step
+
+
+def _scaled(step: Run) -> Run:
+    """A step whose looks have a scaled loss and the gradient that it passes on, of 4 bytes each."""
+    *looks, end = step.looks
+    more = [(saved, grads, plus(rest, (8,))) for saved, grads, rest in looks]
+    return step._replace(number=-1 - step.number, looks=(*more, end))
 
 
 # a report asks for them five times

@@ -17,6 +17,7 @@ from vitcost.traced.batch_sizes import value
 from vitcost.traced.module_rows import rows, uncounted
 from vitcost.traced.operators import foreign
 from vitcost.traced.pointwise import without_rule
+from vitcost.traced.scaled import scaled
 from vitcost.traced.trace import ITEMSIZE, How, Pass, Trace, Weight, how_of
 
 if TYPE_CHECKING:
@@ -150,14 +151,21 @@ class Traced(Workload):
     def step(self, in_place: bool = True) -> "tuple[Event, ...]":
         if not in_place:
             raise NotCovered("gradients that meet out of place: a trace has them in place")
-        return upper(self._pass(training=True))
+        return upper(self._step)
 
     def whole_step(self) -> "tuple[Event, ...]":
-        return all_events(self._pass(training=True))
+        return all_events(self._step)
+
+    @property
+    def _step(self) -> Pass:
+        """The step, under a scaler where the scenario has one."""
+        step = self._pass(training=True)
+        return scaled(step) if self.scenario.grad_scaler else step
 
     def alive(self, look: int | None, training: bool) -> tuple[Alive, ...]:
         sizes: dict[tuple[str, str], int] = {}
-        for held in held_at(self._pass(training), look):
+        passed = self._step if training else self.trace.inference
+        for held in held_at(passed, look):
             name = _place(held)
             size = value(held.size, self.batch)
             sizes[held.part, name] = sizes.get((held.part, name), 0) + size
