@@ -1,10 +1,13 @@
 """``vitcost budget``."""
 
+from typing import Any
+
 import click
 
+from vitcost.cli.command import Command, Flag, options
+from vitcost.cli.flag_values import FILE, SWITCH
 from vitcost.cli.form import exit_zero_option, output_options
-from vitcost.cli.options import Command, Option
-from vitcost.cli.output import asked_format, emit, said_in, tell
+from vitcost.cli.output import JUDGED, asked_format, emit, said_in, tell
 from vitcost.planner.budget import budget
 
 __all__ = ["command"]
@@ -18,50 +21,33 @@ vitcost budget --format github --also markdown:budget.md
 """
 
 
+_FLAGS: tuple[Flag, ...] = (
+    (
+        "--config",
+        "where [[tool.vitcost.budget]] stands  [default: pyproject.toml]",
+        {**FILE, "default": "pyproject.toml"},
+    ),
+    ("--baseline", "[default: vitcost-baseline.json beside it]", FILE),
+    ("--update", "write the baseline: accept what grew", SWITCH),
+    ("--why", "the layers that grew, as they were and are", SWITCH),
+)
+
+
 @click.command(
     "budget",
     cls=Command,
     examples=_EXAMPLES,
-    params=[
-        Option(
-            ["--config"],
-            default="pyproject.toml",
-            type=click.Path(),
-            metavar="FILE",
-            help="where [[tool.vitcost.budget]] stands  [default: pyproject.toml]",
-        ),
-        Option(
-            ["--baseline"],
-            type=click.Path(),
-            metavar="FILE",
-            help="[default: vitcost-baseline.json beside it]",
-        ),
-        Option(["--update"], is_flag=True, help="write the baseline: accept what grew"),
-        Option(["--why"], is_flag=True, help="the layers that grew, as they were and are"),
-        *output_options(),
-        exit_zero_option(),
-    ],
+    params=[*options(_FLAGS), *output_options(), exit_zero_option()],
 )
-def command(
-    config: str,
-    baseline: str | None,
-    update: bool,
-    why: bool,
-    exit_zero: bool,
-    **_: object,
-) -> int:
+def command(why: bool, exit_zero: bool, **flags: Any) -> int:
     """Limits on what models cost, for CI.
 
     A limit that is exceeded, or growth beyond the tolerance of the committed baseline, is exit 1. A
     check that has no answer is exit 2; the others are answered beside it.
     """
     if why:
-        said_in(
-            "--why",
-            asked_format(),
-            ("table", "json", "markdown", "html", "latex", "github", "junit", "sarif"),
-        )
-    result = budget(config, baseline=baseline, update=update, why=why)
+        said_in("--why", asked_format(), JUDGED)
+    result = budget(flags["config"], baseline=flags["baseline"], update=flags["update"], why=why)
     emit(result)
     for reason in result.unanswered:
         tell(f"Error: {reason}")

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 
 import click
 
+from vitcost.cli.command import Command, Option, given
+from vitcost.cli.flag_values import FILE
 from vitcost.cli.form import format_options
-from vitcost.cli.options import Command, Option, given, measured_options
+from vitcost.cli.options import measured_options
 from vitcost.cli.output import emit, write
 
 __all__ = ["command"]
@@ -28,9 +30,8 @@ vitcost report vit_base_patch16_224 -g h100-sxm --calibration mine.toml
         click.Argument(["files"], nargs=-1, required=True, metavar="FILE...", type=click.Path()),
         Option(
             ["-o", "--output"],
-            type=click.Path(),
-            metavar="TOML",
             help="where the constants go, for --calibration of other commands",
+            **{**FILE, "metavar": "TOML"},
         ),
         *format_options(),
         *measured_options(),

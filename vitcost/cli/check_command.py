@@ -6,16 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vitcost.cli.command import Command, Flag, given, options
+from vitcost.cli.flag_values import FILE, SWITCH
 from vitcost.cli.form import exit_zero_option, output_options
 from vitcost.cli.options import (
-    Command,
-    Option,
     field_options,
-    given,
     measured_options,
     model_options,
-    models_given,
     scenario_options,
+    some_models,
 )
 from vitcost.cli.output import emit
 from vitcost.cli.progress import progress_bar
@@ -43,38 +42,36 @@ vitcost check --throughput benchmark-infer-amp-nchw-pt240-cu124-rtx4090.csv
 _MEASURED = "Time, against files of measurements"
 
 
+_THROUGHPUT: tuple[Flag, ...] = (
+    (
+        "--throughput",
+        "a CSV of timm's benchmark script, or as `vitcost calibrate --help` says",
+        {**FILE, "multiple": True},
+    ),
+    (
+        "--held-out",
+        "constants of the file's other widths, not the shipped ones",
+        {**SWITCH, "passed": True},
+    ),
+    ("--calibration", "constants of your own", {**FILE, "multiple": True, "passed": True}),
+)
+
+
 def _throughput_options() -> list[click.Parameter]:
-    return [
-        Option(
-            ["--throughput"],
-            type=click.Path(),
-            multiple=True,
-            metavar="FILE",
-            help="a CSV of timm's benchmark script, or as `vitcost calibrate --help` says",
-            section=_MEASURED,
-        ),
-        Option(
-            ["--held-out"],
-            is_flag=True,
-            help="constants of the file's other widths, not the shipped ones",
-            section=_MEASURED,
-            passed=True,
-        ),
-        Option(
-            ["--calibration"],
-            type=click.Path(),
-            multiple=True,
-            metavar="FILE",
-            help="constants of your own",
-            section=_MEASURED,
-            passed=True,
-        ),
-        *measured_options(_MEASURED),
-    ]
+    return [*options(_THROUGHPUT, section=_MEASURED), *measured_options(_MEASURED)]
 
 
 # flags of a training step of --memory beside the batch, the precision and the optimizer
 _OF_MEMORY = ("attention", "checkpointing", "freeze", "lora", "lora_layers")
+_FLAGS: tuple[Flag, ...] = (
+    ("--all walk", "every name of timm's, against timm", SWITCH),
+    (
+        "--memory",
+        "what autograd keeps and the peak of a training step instead, on the CPU and on a CUDA "
+        "card where there is one",
+        {**SWITCH, "passed": True},
+    ),
+)
 
 
 @click.command(
@@ -84,14 +81,7 @@ _OF_MEMORY = ("attention", "checkpointing", "freeze", "lora", "lora_layers")
     rare=field_options,
     params=[
         *model_options(many=True),
-        Option(["--all", "walk"], is_flag=True, help="every name of timm's, against timm"),
-        Option(
-            ["--memory"],
-            is_flag=True,
-            help="what autograd keeps and the peak of a training step instead, on the CPU and on "
-            "a CUDA card where there is one",
-            passed=True,
-        ),
+        *options(_FLAGS),
         *output_options(),
         exit_zero_option(),
         *scenario_options(["batch", *_OF_MEMORY]),
@@ -100,15 +90,7 @@ _OF_MEMORY = ("attention", "checkpointing", "freeze", "lora", "lora_layers")
 )
 @click.pass_context
 def command(
-    ctx: click.Context,
-    /,
-    model: Sequence[str],
-    model_option: Sequence[str],
-    walk: bool,
-    memory: bool,
-    throughput: Sequence[str],
-    exit_zero: bool,
-    **_: object,
+    ctx: click.Context, /, walk: bool, memory: bool, throughput: Sequence[str], **_: object
 ) -> int:
     """The formulas against the real torch model.
 
@@ -122,19 +104,16 @@ def command(
 
     With --throughput: the predicted time against measurements, which needs no torch.
     """
-    keywords = given(ctx)
+    keywords, models = given(ctx), [*ctx.params["model_option"], *ctx.params["model"]]
     if throughput:
-        emit(_scored(throughput, [*model, *model_option], walk, keywords))
+        emit(_scored(throughput, models, walk, keywords))
         return 0
     _refuse(keywords, memory)
     if walk and memory:
         raise click.UsageError("--all compares no memory: --memory takes models by their names")
-    if walk:
-        verdict = _walked([*model, *model_option], keywords)
-    else:
-        verdict = checked(models_given(model, model_option), **keywords)
+    verdict = _walked(models, keywords) if walk else checked(some_models(ctx), **keywords)
     emit(verdict)
-    return 0 if verdict.ok or exit_zero else 1
+    return 0 if verdict.ok or ctx.params["exit_zero"] else 1
 
 
 def _refuse(keywords: Mapping[str, Any], memory: bool) -> None:

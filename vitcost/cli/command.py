@@ -1,8 +1,8 @@
 """A command and its options: arguments that are refused before anything is computed, and the
 help."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import click
 from click.core import ParameterSource
@@ -12,7 +12,10 @@ from vitcost.config.idle import idle
 from vitcost.config.words import offer
 from vitcost.render import JUDGING, SUFFIXES
 
-__all__ = ["Command", "Option", "given"]
+__all__ = ["Command", "Flag", "Option", "given", "options"]
+
+# a flag in a table of a command: its names, its help, and the other arguments of ``Option``
+Flag: TypeAlias = tuple[str, str, Mapping[str, Any]]
 
 
 class Command(click.Command):
@@ -251,6 +254,13 @@ class Option(click.Option):
         self.section = section
         self.passed = passed
         self.rare = rare
+
+
+def options(flags: Iterable[Flag], **shared: Any) -> list[click.Parameter]:
+    """The options of a table of flags; ``shared`` arguments are of every row that has no other."""
+    return [
+        Option(names.split(), help=words, **{**shared, **typed}) for names, words, typed in flags
+    ]
 
 
 def given(ctx: click.Context) -> dict[str, Any]:

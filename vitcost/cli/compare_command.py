@@ -6,19 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vitcost.cli.flag_values import Listed, Varied, Words
+from vitcost.cli.command import Command, Flag, given, options
+from vitcost.cli.flag_values import FILE, NUMBER, SWITCH, Listed, Varied, Words
 from vitcost.cli.form import output_options
 from vitcost.cli.options import (
-    Command,
-    Option,
     field_options,
-    given,
     gpu_options,
     model_options,
-    models_given,
     scenario_options,
+    some_models,
 )
-from vitcost.cli.output import also, chosen_format, emit, rendered, said_in, tell, write
+from vitcost.cli.output import also, asked_format, emit, rendered, said_in, tell, write
 from vitcost.cli.progress import progress_bar
 from vitcost.costs.quantities import QUANTITIES
 from vitcost.pages.skipped import skipped_notes
@@ -51,12 +49,45 @@ vitcost compare vit_base_patch16_224 -b 64 -g l4 -g t4 --price 0.5
 
 
 # the parts of a plot that take a quantity
-_PARTS = {
-    "x": "along the bottom",
-    "y": "along the side",
-    "size": "the areas of the marks",
-    "color": "the colours of the marks",
-}
+_PARTS = ("x", "y", "size", "color")
+_OF_PLOT = {"type": Words(QUANTITIES), "metavar": "QUANTITY", "section": "The plot"}
+_FLAGS: tuple[Flag, ...] = (
+    ("--all-timm", "every name of timm, all 1,371, beside each MODEL", SWITCH),
+    ("--why", "the layers that make the difference to the first", SWITCH),
+    (
+        "--vary",
+        "every combination of values: depth=12,24  depth=12:48:+12  batch=1:512:x2, repeatable",
+        {"type": Varied(), "multiple": True, "metavar": "FIELD=VALUES"},
+    ),
+    ("--sample", "draw so many of the combinations", NUMBER),
+    ("--seed", "of the draw  [default: 0]", NUMBER),
+    ("--pareto", "mark their Pareto front", {"type": Listed(QUANTITIES), "metavar": "X,Y"}),
+    (
+        "--plot",
+        "draw two quantities  [default: those of --pareto, the first two of --quantities, or "
+        "flops,train_memory]",
+        {**FILE, "metavar": "FILE.png|svg|pdf"},
+    ),
+    ("--x", "along the bottom of the plot", _OF_PLOT),
+    ("--y", "along the side of the plot", _OF_PLOT),
+    ("--size", "the areas of the marks of the plot", _OF_PLOT),
+    ("--color", "the colours of the marks of the plot", _OF_PLOT),
+    (
+        "--quantities",
+        f"what is compared and shown, in this order: {', '.join(QUANTITIES)}  "
+        f"[default: {', '.join(COMPARED)}]",
+        {"type": Listed(QUANTITIES), "metavar": "NAME,…"},
+    ),
+)
+_COSTS: tuple[Flag, ...] = (
+    (
+        "--price",
+        "of a card and hour: 2.5, CARD=2.5/h, FILE.toml; again for each",
+        {"metavar": "CARD=X/h|FILE", "multiple": True},
+    ),
+    ("--samples", "images of a run, for gpu_hours and cost: 1.28M", {"metavar": "N"}),
+    ("--epochs", "how often they are seen  [default: 1]", NUMBER),
+)
 
 
 @click.command(
@@ -68,100 +99,16 @@ _PARTS = {
     rare=field_options,
     params=[
         *model_options(many=True),
-        Option(
-            ["--all-timm"], is_flag=True, help="every name of timm, all 1,371, beside each MODEL"
-        ),
-        Option(["--why"], is_flag=True, help="the layers that make the difference to the first"),
-        Option(
-            ["--vary"],
-            type=Varied(),
-            multiple=True,
-            metavar="FIELD=VALUES",
-            help="every combination of values: depth=12,24  depth=12:48:+12  batch=1:512:x2, "
-            "repeatable",
-        ),
-        Option(["--sample"], type=click.INT, metavar="N", help="draw so many of the combinations"),
-        Option(["--seed"], type=click.INT, metavar="N", help="of the draw  [default: 0]"),
-        Option(
-            ["--pareto"], type=Listed(QUANTITIES), metavar="X,Y", help="mark their Pareto front"
-        ),
-        Option(
-            ["--plot"],
-            type=click.Path(),
-            metavar="FILE.png|svg|pdf",
-            help="draw two quantities  [default: those of --pareto, the first two of --quantities, "
-            "or flops,train_memory]",
-        ),
-        *(
-            Option(
-                [f"--{name}"],
-                type=Words(QUANTITIES),
-                metavar="QUANTITY",
-                help=f"{said} of the plot",
-                section="The plot",
-            )
-            for name, said in _PARTS.items()
-        ),
-        Option(
-            ["--quantities"],
-            type=Listed(QUANTITIES),
-            metavar="NAME,…",
-            help=f"what is compared and shown, in this order: {', '.join(QUANTITIES)}  "
-            f"[default: {', '.join(COMPARED)}]",
-        ),
+        *options(_FLAGS),
         *output_options(),
         *scenario_options(),
         *gpu_options(),
-        Option(
-            ["--price"],
-            multiple=True,
-            metavar="CARD=X/h|FILE",
-            section="Costs",
-            passed=True,
-            rare=True,
-            help="of a card and hour: 2.5, CARD=2.5/h, FILE.toml; again for each",
-        ),
-        Option(
-            ["--samples"],
-            metavar="N",
-            section="Costs",
-            passed=True,
-            rare=True,
-            help="images of a run, for gpu_hours and cost: 1.28M",
-        ),
-        Option(
-            ["--epochs"],
-            type=click.INT,
-            metavar="N",
-            section="Costs",
-            passed=True,
-            rare=True,
-            help="how often they are seen  [default: 1]",
-        ),
+        *options(_COSTS, section="Costs", passed=True, rare=True),
     ],
 )
 @click.pass_context
 def command(
-    ctx: click.Context,
-    /,
-    model: Sequence[str],
-    model_option: Sequence[str],
-    all_timm: bool,
-    why: bool,
-    vary: Sequence[str],
-    sample: int | None,
-    seed: int | None,
-    pareto: str | None,
-    plot: str | None,
-    x: str | None,
-    y: str | None,
-    size: str | None,
-    color: str | None,
-    quantities: str | None,
-    format: str | None,
-    as_json: bool,
-    output: str | None,
-    **_: object,
+    ctx: click.Context, /, why: bool, plot: str | None, output: str | None, **flags: Any
 ) -> int:
     """Models side by side, or in every combination of what varies.
 
@@ -171,15 +118,13 @@ def command(
     and CSV have up to 100,000 rows, Parquet has all, about a million a second. With --pareto and
     more than 100 rows the page has the front, and the other formats have every row.
     """
+    all_timm, vary, sample, seed = (flags[name] for name in ("all_timm", "vary", "sample", "seed"))
     varies = any(each.partition("=")[0].strip() == MODEL for each in vary)
-    models = [*model_option, *model]
-    if not (all_timm or varies):
-        models = models_given(model, model_option)
-    lists = {"quantities": quantities, "pareto": pareto}
-    asked: dict[str, Any] = {
-        name: text.split(",") for name, text in lists.items() if text is not None
-    }
-    asked = {**given(ctx), **asked, "vary": vary, "all_timm": all_timm}
+    models = some_models(ctx, required=not (all_timm or varies))
+    asked: dict[str, Any] = {**given(ctx), "vary": vary, "all_timm": all_timm}
+    for name in ("quantities", "pareto"):
+        if flags[name] is not None:
+            asked[name] = flags[name].split(",")
     if sample is None and seed is not None:
         raise click.UsageError("--seed is of a --sample")
     if sample is not None and not vary:
@@ -188,15 +133,15 @@ def command(
         check_file(plot)
         if output == plot:
             raise click.UsageError(f"-o and --plot are both {plot!r}")
-    parts = {name: value for name, value in zip(_PARTS, (x, y, size, color), strict=True) if value}
+    parts = {name: flags[name] for name in _PARTS if flags[name]}
     if plot is None and parts:
         raise click.UsageError(f"--{next(iter(parts))} is of a --plot")
     if plot is not None:
         # a plot that cannot be drawn is refused before anything is computed
         picture = picture_of(parts, pair_of(asked.get("pareto")), asked.get("quantities"))
         parts = picture.parts
-    parquet = _is_parquet(format, as_json, output)
-    chosen = "parquet" if parquet else chosen_format(format, as_json, output)
+    parquet = _is_parquet(flags["format"], flags["as_json"], output)
+    chosen = "parquet" if parquet else asked_format()
     if why:
         said_in("--why", chosen, ("table", "json", "markdown", "html", "latex"))
     compared: Comparison | Sweep

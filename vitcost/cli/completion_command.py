@@ -3,7 +3,8 @@
 import click
 from click.shell_completion import get_completion_class
 
-from vitcost.cli.options import Command, Words
+from vitcost.cli.command import Command
+from vitcost.cli.flag_values import Words
 from vitcost.cli.output import write
 
 __all__ = ["command"]

@@ -1,12 +1,13 @@
 """``vitcost diff``."""
 
-from collections.abc import Sequence
+from typing import Any
 
 import click
 
-from vitcost.cli.flag_values import Listed, ModelName, Words
+from vitcost.cli.command import Command, Flag, given, options
+from vitcost.cli.flag_values import FILE, Listed, ModelName, Words
 from vitcost.cli.form import output_options
-from vitcost.cli.options import Command, Option, field_options, given, gpu_options, scenario_options
+from vitcost.cli.options import field_options, gpu_options, scenario_options
 from vitcost.cli.output import emit, tell
 from vitcost.costs.quantities import QUANTITIES
 from vitcost.planner.diff import SHOWN, diff
@@ -21,6 +22,20 @@ vitcost diff vitcost-baseline.json --also markdown:comment.md
 """
 
 
+_FLAGS: tuple[Flag, ...] = (
+    (
+        "--config",
+        "the budgets whose models are meant where no MODEL is given  [default: pyproject.toml]",
+        {**FILE, "default": "pyproject.toml"},
+    ),
+    (
+        "--quantities",
+        f"what is shown, in this order  [default: {', '.join(SHOWN)}]",
+        {"type": Listed(QUANTITIES), "metavar": "NAME,…"},
+    ),
+)
+
+
 @click.command(
     "diff",
     cls=Command,
@@ -30,35 +45,14 @@ vitcost diff vitcost-baseline.json --also markdown:comment.md
     params=[
         click.Argument(["base"], type=Words()),
         click.Argument(["model"], nargs=-1, type=ModelName()),
-        Option(
-            ["--config"],
-            default="pyproject.toml",
-            type=click.Path(),
-            metavar="FILE",
-            help="the budgets whose models are meant where no MODEL is given  "
-            "[default: pyproject.toml]",
-        ),
-        Option(
-            ["--quantities"],
-            type=Listed(QUANTITIES),
-            metavar="NAME,…",
-            help=f"what is shown, in this order  [default: {', '.join(SHOWN)}]",
-        ),
+        *options(_FLAGS),
         *output_options(),
         *scenario_options(),
         *gpu_options(),
     ],
 )
 @click.pass_context
-def command(
-    ctx: click.Context,
-    /,
-    base: str,
-    model: Sequence[str],
-    config: str,
-    quantities: str | None,
-    **_: object,
-) -> int:
+def command(ctx: click.Context, /, base: str, quantities: str | None, **flags: Any) -> int:
     """Changes of cost, as a comment for a pull request.
 
     BASE is a saved `report --json`, a baseline of `budget --update`, or a git ref, whose code is
@@ -68,7 +62,7 @@ def command(
     asked = given(ctx)
     if quantities is not None:
         asked["quantities"] = quantities.split(",")
-    result = diff(base, *model, config=config, **asked)
+    result = diff(base, *flags["model"], config=flags["config"], **asked)
     emit(result)
     for reason in result.unanswered:
         tell(f"Error: {reason}")

@@ -1,17 +1,13 @@
 """``vitcost explain``."""
 
+from typing import Any
+
 import click
 
+from vitcost.cli.command import Command, Flag, given, options
+from vitcost.cli.flag_values import SWITCH, Words
 from vitcost.cli.form import output_options
-from vitcost.cli.options import (
-    Command,
-    Option,
-    Words,
-    field_options,
-    given,
-    model_options,
-    scenario_options,
-)
+from vitcost.cli.options import field_options, model_options, one_model, scenario_options
 from vitcost.cli.output import asked_format, emit, said_in
 from vitcost.costs.quantities import EXPLAINED
 from vitcost.formulas.explain import LANGUAGES, explain
@@ -31,7 +27,15 @@ vitcost explain vit_base_patch16_224 train_memory -b 64 --precision amp-bf16
 
 
 # every flag of a scenario that some quantity depends on
-_FLAGS = tuple(dict.fromkeys(flag for row in EXPLAINED.values() for flag in row.flags))
+_SCENARIO = tuple(dict.fromkeys(flag for row in EXPLAINED.values() for flag in row.flags))
+_FLAGS: tuple[Flag, ...] = (
+    ("--latex", "the formula in LaTeX too", SWITCH),
+    (
+        "--lang",
+        "of the text around the formula  [default: en]",
+        {"type": Words(LANGUAGES), "metavar": "en|zh", "default": "en"},
+    ),
+)
 
 
 @click.command(
@@ -44,42 +48,24 @@ _FLAGS = tuple(dict.fromkeys(flag for row in EXPLAINED.values() for flag in row.
     params=[
         *model_options(),
         click.Argument(["quantity"], required=False, type=Words(EXPLAINED)),
-        Option(["--latex"], is_flag=True, help="the formula in LaTeX too"),
-        Option(
-            ["--lang"],
-            type=Words(LANGUAGES),
-            metavar="en|zh",
-            default="en",
-            help="of the text around the formula  [default: en]",
-        ),
+        *options(_FLAGS),
         *output_options(),
-        *scenario_options(_FLAGS),
+        *scenario_options(_SCENARIO),
     ],
 )
 @click.pass_context
 def command(
-    ctx: click.Context,
-    /,
-    model: str | None,
-    model_option: str | None,
-    quantity: str | None,
-    latex: bool,
-    lang: str,
-    **_: object,
+    ctx: click.Context, /, quantity: str | None, latex: bool, lang: str, **flags: Any
 ) -> int:
-    if model_option is not None:
-        if quantity is not None:
-            raise click.UsageError(f"two models given, {model_option!r} and {model!r}")
-        model, quantity = model_option, model
-    if model is None:
-        raise click.UsageError("no MODEL given; `vitcost models` lists them")
+    if flags["model_option"] is not None and quantity is None:
+        # the only argument stands behind --model
+        ctx.params["model"], quantity = None, flags["model"]
+    model = one_model(ctx)
     if quantity is None:
         raise click.UsageError(f"no QUANTITY given; one of {', '.join(EXPLAINED)}")
     if latex:
         said_in("--latex", asked_format(), ("table", "json", "markdown", "html"))
     if lang != "en":
-        formats = ("table", "markdown", "html", "latex")
-        said_in("--lang", asked_format(), formats)
-    explained = explain(model, quantity, latex=latex, lang=lang, **given(ctx))
-    emit(explained)
+        said_in("--lang", asked_format(), ("table", "markdown", "html", "latex"))
+    emit(explain(model, quantity, latex=latex, lang=lang, **given(ctx)))
     return 0

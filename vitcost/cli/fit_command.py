@@ -2,13 +2,12 @@
 
 import click
 
+from vitcost.cli.command import Command, Flag, given, options
+from vitcost.cli.flag_values import NUMBER, Words
 from vitcost.cli.form import output_options
 from vitcost.cli.options import (
-    Command,
-    Option,
-    Words,
+    RESERVE,
     field_options,
-    given,
     gpu_options,
     model_options,
     one_model,
@@ -27,6 +26,21 @@ vitcost fit vit_base_patch16_224 -g t4 --largest img_size -b 32
 """
 
 
+_FLAGS: tuple[Flag, ...] = (
+    (
+        "--require",
+        "a batch that must fit: exit 1 where a named card holds less, or no card at all",
+        NUMBER,
+    ),
+    RESERVE,
+    (
+        "--largest",
+        "also the largest image or depth with the batch, repeatable",
+        {"type": Words(LARGEST), "multiple": True, "metavar": "|".join(LARGEST)},
+    ),
+)
+
+
 @click.command(
     "fit",
     cls=Command,
@@ -35,27 +49,7 @@ vitcost fit vit_base_patch16_224 -g t4 --largest img_size -b 32
     params=[
         *model_options(),
         *gpu_options(["--gpu", "--gpu-file"], "Options"),
-        Option(
-            ["--require"],
-            type=click.INT,
-            passed=True,
-            metavar="N",
-            help="a batch that must fit: exit 1 where a named card holds less, or no card at all",
-        ),
-        Option(
-            ["--reserve"],
-            passed=True,
-            metavar="auto|BYTES|X%",
-            help="kept free beside tensors; 0: nothing  [default: auto]",
-        ),
-        Option(
-            ["--largest"],
-            type=Words(LARGEST),
-            multiple=True,
-            passed=True,
-            metavar="|".join(LARGEST),
-            help="also the largest image or depth with the batch, repeatable",
-        ),
+        *options(_FLAGS, passed=True),
         *output_options(),
         *scenario_options(),
     ],

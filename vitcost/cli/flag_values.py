@@ -1,6 +1,6 @@
 """The values of flags: text that the library checks, and the words that a shell completes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
@@ -16,7 +16,24 @@ else:
     # click's own class takes no argument before click 8.3
     ParamType = click.ParamType
 
-__all__ = ["FieldValue", "Gpu", "Listed", "ModelName", "ParamType", "Varied", "Whole", "Words"]
+__all__ = [
+    "FILE",
+    "NUMBER",
+    "SWITCH",
+    "FieldValue",
+    "Gpu",
+    "Listed",
+    "ModelName",
+    "ParamType",
+    "Varied",
+    "Whole",
+    "Words",
+]
+
+# the arguments of flags that name a file, have a number, or have no value
+FILE: Mapping[str, Any] = {"type": click.Path(), "metavar": "FILE"}
+NUMBER: Mapping[str, Any] = {"type": click.INT, "metavar": "N"}
+SWITCH: Mapping[str, Any] = {"is_flag": True}
 
 
 class Words(ParamType):

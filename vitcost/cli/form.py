@@ -6,8 +6,8 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from vitcost.cli.command import Option
-from vitcost.cli.flag_values import Words
+from vitcost.cli.command import Flag, Option, options
+from vitcost.cli.flag_values import FILE, SWITCH, Words
 from vitcost.cli.output import ALSO, SHAPE, chosen_format
 from vitcost.errors import UnknownName
 from vitcost.render import FORMATS
@@ -15,30 +15,38 @@ from vitcost.render import FORMATS
 __all__ = ["exit_zero_option", "format_options", "output_options"]
 
 _OUTPUT_SECTION = "Output"
+_FORMS: tuple[Flag, ...] = (
+    (
+        "--format",
+        ", ".join(FORMATS),
+        {"type": Words(FORMATS), "metavar": "NAME", "words": tuple(FORMATS)},
+    ),
+    ("--json as_json", "the same as --format json", SWITCH),
+)
+# flags that cut a page, whichever command makes it
+_SHAPES: tuple[Flag, ...] = (
+    ("--brief", "the answer alone, without its tables", SWITCH),
+    (
+        "--columns",
+        "the columns of the tables, in this order; with another name: params='Params (M)'",
+        {"metavar": "NAME,…"},
+    ),
+    (
+        "--levels",
+        "how deep rows are nested: 0 for the outermost layers",
+        {"type": click.IntRange(0, 9), "metavar": "N"},
+    ),
+)
 
 
 def output_options() -> list[click.Parameter]:
     """--format, --json, -o, --also."""
-    return [
-        *format_options(),
-        Option(
-            ["-o", "--output"],
-            type=click.Path(),
-            metavar="FILE",
-            help="a file, in the format of its suffix",
-            section=_OUTPUT_SECTION,
-        ),
-        Option(
-            ["--also"],
-            multiple=True,
-            expose_value=False,
-            callback=_also,
-            metavar="FORMAT:FILE",
-            help="the same answer in a file too, repeatable",
-            rare=True,
-            section=_OUTPUT_SECTION,
-        ),
+    how = {"multiple": True, "expose_value": False, "callback": _also, "rare": True}
+    flags: list[Flag] = [
+        ("-o --output", "a file, in the format of its suffix", FILE),
+        ("--also", "the same answer in a file too, repeatable", {**how, "metavar": "FORMAT:FILE"}),
     ]
+    return [*format_options(), *options(flags, section=_OUTPUT_SECTION)]
 
 
 def _also(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> None:
@@ -73,49 +81,11 @@ def exit_zero_option() -> click.Parameter:
 
 def format_options() -> list[click.Parameter]:
     """--format, --json, and how much of a page is shown: ``emit`` reads these."""
-    formats: list[tuple[list[str], dict[str, Any]]] = [
-        (
-            ["--format"],
-            {
-                "type": Words(FORMATS),
-                "metavar": "NAME",
-                "help": ", ".join(FORMATS),
-                "words": tuple(FORMATS),
-            },
-        ),
-        (["--json", "as_json"], {"is_flag": True, "help": "the same as --format json"}),
-        (["--brief"], {"is_flag": True, "help": "the answer alone, without its tables"}),
-        (
-            ["--columns"],
-            {
-                "metavar": "NAME,…",
-                "help": "the columns of the tables, in this order; with another name: "
-                "params='Params (M)'",
-            },
-        ),
-        (
-            ["--levels"],
-            {
-                "type": click.IntRange(0, 9),
-                "metavar": "N",
-                "help": "how deep rows are nested: 0 for the outermost layers",
-            },
-        ),
-    ]
+    shared = {"expose_value": False, "callback": _shape}
     return [
-        Option(
-            names,
-            section=_OUTPUT_SECTION,
-            expose_value=names[0] not in _SHAPES,
-            callback=_shape if names[0] in _SHAPES else None,
-            **kind,
-        )
-        for names, kind in formats
+        *options(_FORMS, section=_OUTPUT_SECTION),
+        *options(_SHAPES, section=_OUTPUT_SECTION, **shared),
     ]
-
-
-# flags that cut a page, whichever command makes it
-_SHAPES = ("--brief", "--columns", "--levels")
 
 
 def _shape(ctx: click.Context, param: click.Parameter, value: Any) -> Any:

@@ -1,11 +1,12 @@
 """``vitcost gpus``."""
 
-from collections.abc import Sequence
+from typing import Any
 
 import click
 
+from vitcost.cli.command import Command, options
 from vitcost.cli.form import output_options
-from vitcost.cli.options import Command, Option, gpu_query
+from vitcost.cli.options import GPU_FILE, QUIET, gpu_query
 from vitcost.cli.output import emit, write_names
 from vitcost.page import printable
 
@@ -26,24 +27,11 @@ vitcost gpus a100 -q
     examples=_EXAMPLES,
     params=[
         gpu_query(),
-        Option(["-q", "--quiet"], is_flag=True, help="names alone, one a line"),
-        Option(
-            ["--gpu-file"],
-            type=click.Path(),
-            metavar="FILE",
-            multiple=True,
-            help="your own cards  [default: pyproject.toml]",
-        ),
+        *options((QUIET, GPU_FILE)),
         *output_options(),
     ],
 )
-def command(
-    query: str,
-    quiet: bool,
-    gpu_file: Sequence[str],
-    output: str | None,
-    **_: object,
-) -> int:
+def command(query: str, quiet: bool, output: str | None, **flags: Any) -> int:
     """The known cards, their figures, and the source of each figure.
 
     QUERY is a part of a name or a vendor.
@@ -51,7 +39,7 @@ def command(
     # a help text needs no cards
     from vitcost.hardware.catalogue import gpus
 
-    cards = gpus(query, gpu_file=gpu_file)
+    cards = gpus(query, gpu_file=flags["gpu_file"])
     if quiet:
         write_names((printable(row.name) for row in cards.found), output)
     else:

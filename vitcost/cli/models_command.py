@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import click
 
+from vitcost.cli.command import Command, options
 from vitcost.cli.form import output_options
-from vitcost.cli.options import Command, Option
+from vitcost.cli.options import QUIET
 from vitcost.cli.output import emit, write_names
 from vitcost.costs.models import matching, models
 
@@ -26,7 +27,7 @@ vitcost models deit -q
     examples=_EXAMPLES,
     params=[
         click.Argument(["query"], required=False, nargs=-1),
-        Option(["-q", "--quiet"], is_flag=True, help="names alone, one a line"),
+        *options((QUIET,)),
         *output_options(),
     ],
 )

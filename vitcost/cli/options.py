@@ -7,29 +7,35 @@ from typing import Any
 
 import click
 
-from vitcost.cli.command import Command, Option, given
-from vitcost.cli.flag_values import FieldValue, Gpu, ModelName, ParamType, Whole, Words
+from vitcost.cli.command import Flag, Option, options
+from vitcost.cli.flag_values import (
+    FILE,
+    SWITCH,
+    FieldValue,
+    Gpu,
+    ModelName,
+    ParamType,
+    Whole,
+    Words,
+)
 from vitcost.config.fields import Field, Pair
 from vitcost.config.scenario import CHOICES, HELP, Scenario
 from vitcost.config.vit_config import FIELDS, RATIOS
 from vitcost.errors import ConfigError
 
 __all__ = [
-    "Command",
-    "Gpu",
-    "Option",
-    "Whole",
-    "Words",
+    "GPU_FILE",
+    "QUIET",
+    "RESERVE",
     "field_options",
-    "given",
     "gpu_options",
     "gpu_query",
     "measured_options",
     "model_options",
-    "models_given",
     "one_model",
     "precision_option",
     "scenario_options",
+    "some_models",
 ]
 
 _SHORT = {"batch": ("-b",)}
@@ -47,31 +53,70 @@ _SECTIONS = {
 # flags that few give, in the whole help alone
 _RARE = (
     "platform", "lora_layers", "recipe", "layout", "compile", "software", "buckets", "zero_grad",
-    "ema_dtype", "ema_device", "optimizer_in_backward", "grad_scaler", "tower", "gpu_file",
-    "calibration", "anchor",
+    "ema_dtype", "ema_device", "optimizer_in_backward", "grad_scaler",
 )  # fmt: skip
 _TEXT_SECTION = "Fields of a model that reads text"
 
 
+# flags of several commands
+RESERVE: Flag = (
+    "--reserve",
+    "kept free beside tensors; 0: nothing  [default: auto]",
+    {"metavar": "auto|BYTES|X%"},
+)
+QUIET: Flag = "-q --quiet", "names alone, one a line", SWITCH
+GPU_FILE: Flag = (
+    "--gpu-file",
+    "your own cards  [default: pyproject.toml]",
+    {**FILE, "multiple": True},
+)
+_TOWER: Flag = (
+    "--tower",
+    "one tower of a model of two, as NAME:vision and NAME:text are",
+    {"type": Words(("vision", "text")), "metavar": "vision|text", "passed": True},
+)
+# the cards of a question, and the user's facts about them
+_GPU: tuple[Flag, ...] = (
+    (
+        "-g --gpu",
+        "a card, of `vitcost gpus` or your own; figures in place of its own behind commas: "
+        "l4,power_w=60",
+        {"type": Gpu(), "metavar": "NAME"},
+    ),
+    (
+        "--gpu-file",
+        "your own cards, [gpu.NAME]  [default: pyproject.toml, [tool.vitcost.gpu.NAME]]",
+        {**FILE, "rare": True},
+    ),
+    ("--calibration", "what `vitcost calibrate` wrote", {**FILE, "rare": True}),
+    (
+        "--anchor",
+        "what the card was measured to do, in this scenario",
+        {"type": Words(), "metavar": "MODEL=IMG_PER_S", "rare": True},
+    ),
+)
+# the inputs and the loss of a module that is traced
+_FED: tuple[Flag, ...] = (
+    (
+        "--input",
+        "an input without the batch: 3x224x224, ids=77:int64; again for each",
+        {"multiple": True, "metavar": "[NAME=]SHAPE[:DTYPE]"},
+    ),
+    (
+        "--loss",
+        "from the output, and the batch where it takes two, to one number",
+        {"metavar": "MODULE:FUNCTION"},
+    ),
+)
+
+
 def model_options(*, many: bool = False) -> list[click.Parameter]:
     """MODEL, or --model MODEL."""
+    name, typed = ModelName(), {"type": ModelName(), "multiple": many}
+    option: Flag = "--model model_option", "instead of the argument", typed
     return [
-        click.Argument(["model"], required=False, type=ModelName(), nargs=-1 if many else 1),
-        Option(
-            ["--model", "model_option"],
-            type=ModelName(),
-            multiple=many,
-            help="instead of the argument",
-            rare=True,
-        ),
-        Option(
-            ["--tower"],
-            type=Words(("vision", "text")),
-            metavar="vision|text",
-            help="one tower of a model of two, as NAME:vision and NAME:text are",
-            passed=True,
-            rare=True,
-        ),
+        click.Argument(["model"], required=False, type=name, nargs=-1 if many else 1),
+        *options([option, _TOWER], rare=True),
     ]
 
 
@@ -86,10 +131,10 @@ def one_model(ctx: click.Context) -> str:
     return model
 
 
-def models_given(arguments: Iterable[str], options: Iterable[str]) -> list[str]:
-    """One model or more."""
-    models = [*options, *arguments]
-    if not models:
+def some_models(ctx: click.Context, *, required: bool = True) -> list[str]:
+    """The models of a command that takes several."""
+    models = [*ctx.params["model_option"], *ctx.params["model"]]
+    if required and not models:
         raise click.UsageError("no MODEL given; `vitcost models` lists them")
     return models
 
@@ -145,42 +190,8 @@ def gpu_options(
 ) -> list[click.Parameter]:
     """Flags of the cards of a question and of the user's facts about them, or some of these
     flags."""
-    flags: tuple[tuple[list[str], ParamType, str, str], ...] = (
-        (
-            ["-g", "--gpu"],
-            Gpu(),
-            "NAME",
-            "a card, of `vitcost gpus` or your own; figures in place of its own behind commas: "
-            "l4,power_w=60",
-        ),
-        (
-            ["--gpu-file"],
-            click.Path(),
-            "FILE",
-            "your own cards, [gpu.NAME]  [default: pyproject.toml, [tool.vitcost.gpu.NAME]]",
-        ),
-        (["--calibration"], click.Path(), "FILE", "what `vitcost calibrate` wrote"),
-        (
-            ["--anchor"],
-            Words(),
-            "MODEL=IMG_PER_S",
-            "what the card was measured to do, in this scenario",
-        ),
-    )
-    return [
-        Option(
-            names,
-            type=kind,
-            metavar=metavar,
-            help=text,
-            section=section,
-            passed=True,
-            multiple=True,
-            rare=names[-1][2:].replace("-", "_") in _RARE,
-        )
-        for names, kind, metavar, text in flags
-        if only is None or names[-1] in only
-    ]
+    flags = [row for row in _GPU if only is None or row[0].split()[-1] in only]
+    return options(flags, section=section, passed=True, multiple=True)
 
 
 def gpu_query() -> click.Parameter:
@@ -195,7 +206,7 @@ def field_options() -> list[click.Parameter]:
     ratio: tuple[Any, Field] = (float, Field("ratio to embed_dim, in place of the width"))
     text = {name: declared for name, declared in TEXT_FIELDS.items() if name not in FIELDS}
     return [
-        *_fed_options(),
+        *options(_FED, section="What a traced module is fed, and its loss", passed=True),
         *(_field_option(name, *declared) for name, declared in FIELDS.items()),
         *(_field_option(name, *ratio) for name in RATIOS),
         *(_field_option(name, *declared, _TEXT_SECTION) for name, declared in text.items()),
@@ -205,30 +216,6 @@ def field_options() -> list[click.Parameter]:
 _METAVARS: dict[Any, str] = {
     Pair: "N|HxW", Pair | None: "N|HxW", str: "NAME", float: "X", float | None: "X",
 }  # fmt: skip
-
-
-_FED_SECTION = "What a traced module is fed, and its loss"
-
-
-def _fed_options() -> list[click.Parameter]:
-    """The inputs and the loss of a module that is traced."""
-    return [
-        Option(
-            ["--input"],
-            multiple=True,
-            metavar="[NAME=]SHAPE[:DTYPE]",
-            help="an input without the batch: 3x224x224, ids=77:int64; again for each",
-            section=_FED_SECTION,
-            passed=True,
-        ),
-        Option(
-            ["--loss"],
-            metavar="MODULE:FUNCTION",
-            help="from the output, and the batch where it takes two, to one number",
-            section=_FED_SECTION,
-            passed=True,
-        ),
-    ]
 
 
 def _field_option(
@@ -284,40 +271,20 @@ def _one_card(ctx: click.Context, param: click.Parameter, names: Sequence[str]) 
 
 def measured_options(section: str = "What the files do not say") -> list[click.Parameter]:
     """Options for all rows of files of measurements."""
-    said = ["mode", "precision", "optimizer", "layout", "compile", "software"]
-    scenario = [
-        Option(
-            [_flag(name)],
-            is_flag=name == "compile",
-            default=None,
-            type=None if name == "compile" else Words(CHOICES.get(name, ())),
-            metavar=None if name == "compile" else "NAME",
-            help=HELP[name].partition(":")[0].partition("  [")[0],
-            section=section,
-            passed=True,
+    scenario: list[Flag] = [
+        (
+            _flag(name),
+            HELP[name].partition(":")[0].partition("  [")[0],
+            SWITCH
+            if name == "compile"
+            else {"type": Words(CHOICES.get(name, ())), "metavar": "NAME"},
         )
-        for name in said
+        for name in ("mode", "precision", "optimizer", "layout", "compile", "software")
     ]
-    card = Option(
-        ["-g", "--gpu"],
-        type=Gpu(),
-        metavar="NAME",
-        multiple=True,
-        callback=_one_card,
-        help="a card",
-        section=section,
-        passed=True,
-    )
-    calibrations = Option(
-        ["--gpu-file"],
-        type=click.Path(),
-        metavar="FILE",
-        multiple=True,
-        help="your own cards  [default: pyproject.toml]",
-        section=section,
-        passed=True,
-    )
-    return [card, *scenario, calibrations]
+    how = {"type": Gpu(), "metavar": "NAME", "multiple": True, "callback": _one_card}
+    card: Flag = "-g --gpu", "a card", how
+    flags = [card, *scenario, GPU_FILE]
+    return options(flags, section=section, passed=True, default=None)
 
 
 def _flag(name: str) -> str:

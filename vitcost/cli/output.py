@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ALSO",
+    "JUDGED",
     "SHAPE",
     "also",
     "asked_format",
@@ -32,6 +33,8 @@ __all__ = [
 # where a context keeps the flags that cut a page, and the files that have the answer too
 SHAPE = "vitcost.shape"
 ALSO = "vitcost.also"
+# formats that show a verdict and its reasons
+JUDGED = ("table", "json", "markdown", "html", "latex", "github", "junit", "sarif")
 
 # ASCII signs for terminals without Unicode
 _PLAIN = {

@@ -5,12 +5,12 @@ from typing import Any
 
 import click
 
+from vitcost.cli.command import Command, Flag, given, options
+from vitcost.cli.flag_values import NUMBER, SWITCH
 from vitcost.cli.form import output_options
 from vitcost.cli.options import (
-    Command,
-    Option,
+    RESERVE,
     field_options,
-    given,
     gpu_options,
     model_options,
     one_model,
@@ -31,64 +31,53 @@ vitcost plan gpt3-xl --samples 146M -g h100-sxm --zero 3 --efficiency 0.4
 """
 # flags that a plan decides, or has others for; it is on cards
 _DECIDED = (*DECIDED, "checkpointing", "zero", "platform", "precision")
-_RUN, _FIXED = "Run", "Decided by you, else searched"
-_NUMBER: dict[str, Any] = {"type": click.INT, "metavar": "N"}
 _SHARE: dict[str, Any] = {"type": click.FLOAT, "metavar": "X"}
 
-# flag, section, help, how it is typed
-_FLAGS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
-    ("--samples", _RUN, "images or sequences of an epoch: 1.28M", {"metavar": "N"}),
-    ("--epochs", _RUN, "how often they are seen  [default: 1]", _NUMBER),
-    ("--global-batch", _RUN, "samples of a step, on all cards  [default: 4096]", _NUMBER),
-    ("--cards", _RUN, "cards in all  [default: one node]", _NUMBER),
-    ("--node-size", _RUN, "cards of a node  [default: 8, or the card's own]", _NUMBER),
-    ("--nodes", _RUN, "in place of --cards  [default: 1]", _NUMBER),
-    ("--gpus", _RUN, "another name of --node-size", {**_NUMBER, "rare": True}),
-    (
-        "--network",
-        _RUN,
-        "what a card has to other nodes, one direction: '50 GB/s'",
-        {"metavar": "RATE"},
-    ),
+# the data, the cards and the prices of the run
+_RUN: tuple[Flag, ...] = (
+    ("--samples", "images or sequences of an epoch: 1.28M", {"metavar": "N"}),
+    ("--epochs", "how often they are seen  [default: 1]", NUMBER),
+    ("--global-batch", "samples of a step, on all cards  [default: 4096]", NUMBER),
+    ("--cards", "cards in all  [default: one node]", NUMBER),
+    ("--node-size", "cards of a node  [default: 8, or the card's own]", NUMBER),
+    ("--nodes", "in place of --cards  [default: 1]", NUMBER),
+    ("--gpus", "another name of --node-size", {**NUMBER, "rare": True}),
+    ("--network", "what a card has to other nodes, one direction: '50 GB/s'", {"metavar": "RATE"}),
     (
         "--price",
-        _RUN,
         "of a card and hour: 2.5, CARD=2.5/h, FILE.toml; again for each",
         {"metavar": "CARD=X/h|FILE", "multiple": True},
     ),
-    ("--kwh-price", _RUN, "of a kilowatt hour", {**_SHARE, "rare": True}),
+    ("--kwh-price", "of a kilowatt hour", {**_SHARE, "rare": True}),
     (
         "--pue",
-        _RUN,
         "power usage effectiveness of the site: 1.2  [default: 1]",
         {**_SHARE, "rare": True},
     ),
-    ("--co2", _RUN, "kilograms a kilowatt hour", {**_SHARE, "rare": True}),
+    ("--co2", "kilograms a kilowatt hour", {**_SHARE, "rare": True}),
     (
         "--deadline",
-        _RUN,
         "in place of --cards: finds the fewest that keep it: 3d, 36h",
         {"metavar": "TIME"},
     ),
-    ("--efficiency", _RUN, "FLOP/s of a card over its peak; no time is predicted then", _SHARE),
-    (
-        "--overlap",
-        _RUN,
-        "of exchange and passes; the share that can be hidden  [default: 1]",
-        _SHARE,
-    ),
-    (
-        "--reserve",
-        _RUN,
-        "kept free beside tensors; 0: nothing  [default: auto]",
-        {"metavar": "auto|BYTES|X%"},
-    ),
-    ("--zero", _FIXED, "what data-parallel ranks divide: 0 to 3", _NUMBER),
-    ("--tensor-parallel", _FIXED, "cards that share each layer", _NUMBER),
-    ("--pipeline-parallel", _FIXED, "stages that share the depth  [default: 1]", _NUMBER),
-    ("--checkpointing", _FIXED, "none, selective, block, every:K", {"metavar": "NAME"}),
-    ("--micro-batch", _FIXED, "samples that a card runs at once", _NUMBER),
+    ("--efficiency", "FLOP/s of a card over its peak; no time is predicted then", _SHARE),
+    ("--overlap", "of exchange and passes; the share that can be hidden  [default: 1]", _SHARE),
+    RESERVE,
 )
+# the ways to divide a step
+_FIXED: tuple[Flag, ...] = (
+    ("--zero", "what data-parallel ranks divide: 0 to 3", NUMBER),
+    ("--tensor-parallel", "cards that share each layer", NUMBER),
+    ("--pipeline-parallel", "stages that share the depth  [default: 1]", NUMBER),
+    ("--checkpointing", "none, selective, block, every:K", {"metavar": "NAME"}),
+    ("--micro-batch", "samples that a card runs at once", NUMBER),
+    (
+        "--sequence-parallel/--no-sequence-parallel",
+        "tensor parallel ranks share the tokens too; those between layers",
+        {"default": None},
+    ),
+)
+_ALL: Flag = "--all", "every way to divide a step, and what all of it rests on", SWITCH
 
 
 @click.command(
@@ -100,20 +89,9 @@ _FLAGS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
         *model_options(),
         *output_options(),
         *gpu_options(),
-        *(Option([f], section=s, help=h, passed=True, **kind) for f, s, h, kind in _FLAGS),
-        Option(
-            ["--sequence-parallel/--no-sequence-parallel"],
-            default=None,
-            section=_FIXED,
-            passed=True,
-            help="tensor parallel ranks share the tokens too; those between layers",
-        ),
-        Option(
-            ["--all"],
-            is_flag=True,
-            passed=True,
-            help="every way to divide a step, and what all of it rests on",
-        ),
+        *options(_RUN, section="Run", passed=True),
+        *options(_FIXED, section="Decided by you, else searched", passed=True),
+        *options([_ALL], passed=True),
         precision_option(),
         *scenario_options([f.name for f in fields(Scenario) if f.name not in _DECIDED]),
     ],

@@ -2,18 +2,16 @@
 
 import click
 
+from vitcost.cli.command import Command, Option, given
 from vitcost.cli.form import output_options
 from vitcost.cli.options import (
-    Command,
-    Option,
     field_options,
-    given,
     gpu_options,
     model_options,
     one_model,
     scenario_options,
 )
-from vitcost.cli.output import asked_format, emit, said_in
+from vitcost.cli.output import JUDGED, asked_format, emit, said_in
 from vitcost.costs.report import report
 
 __all__ = ["command"]
@@ -52,11 +50,7 @@ def command(ctx: click.Context, /, check: bool, **_: object) -> int:
     """
     name = one_model(ctx)
     if check:
-        said_in(
-            "--check",
-            asked_format(),
-            ("table", "json", "markdown", "html", "latex", "github", "junit", "sarif"),
-        )
+        said_in("--check", asked_format(), JUDGED)
     reported = report(name, **given(ctx))
     if not check:
         emit(reported)

@@ -2,8 +2,9 @@
 
 import click
 
+from vitcost.cli.command import Command
+from vitcost.cli.flag_values import Words
 from vitcost.cli.form import output_options
-from vitcost.cli.options import Command, Words
 from vitcost.cli.output import write
 from vitcost.schemas import SCHEMAS, schema
 

@@ -1,16 +1,15 @@
 """``vitcost serve``."""
 
 from dataclasses import fields
-from typing import Any
 
 import click
 
+from vitcost.cli.command import Command, Flag, given, options
+from vitcost.cli.flag_values import NUMBER
 from vitcost.cli.form import output_options
 from vitcost.cli.options import (
-    Command,
-    Option,
+    RESERVE,
     field_options,
-    given,
     gpu_options,
     model_options,
     one_model,
@@ -29,42 +28,26 @@ vitcost serve vit_base_patch16_224 --rate 20M/d --price l4=0.8 --price t4=0.4
 vitcost serve vit_base_patch16_224 --rate 500/s --slo 50ms --price prices.toml
 vitcost serve vit_huge_patch14_224 --rate 200/s --slo 0.1s -g l4 --compile
 """
-_LOAD = "Load"
-
-# flag, section, help, how it is typed
-_FLAGS: tuple[tuple[list[str], str, str, dict[str, Any]], ...] = (
-    (["--rate"], _LOAD, "images that arrive: 5000/s, 300/min, 20M/d", {"metavar": "N/s"}),
-    (["--slo"], _LOAD, "how soon an image has its answer: 20ms", {"metavar": "TIME"}),
+_LOAD: tuple[Flag, ...] = (
+    ("--rate", "images that arrive: 5000/s, 300/min, 20M/d", {"metavar": "N/s"}),
+    ("--slo", "how soon an image has its answer: 20ms", {"metavar": "TIME"}),
     (
-        ["--percentile"],
-        _LOAD,
+        "--percentile",
         "percent of the images that have it by then  [default: 99]",
         {"metavar": "X"},
     ),
     (
-        ["--utilization"],
-        _LOAD,
+        "--utilization",
         "share of the time that a card is busy at most  [default: 70%]",
         {"metavar": "X%"},
     ),
     (
-        ["--price"],
-        _LOAD,
+        "--price",
         "of an hour: CARD=2.5/h, 2.5 for every card, or a TOML file with [price]; repeatable",
         {"metavar": "CARD=X/h|FILE", "multiple": True},
     ),
-    (
-        ["-b", "--batch"],
-        _LOAD,
-        "images of a batch  [default: 1, 2, 3, 4, 6, 8, … 1024 are tried]",
-        {"metavar": "N", "type": click.INT},
-    ),
-    (
-        ["--reserve"],
-        _LOAD,
-        "kept free beside tensors; 0: nothing  [default: auto]",
-        {"metavar": "auto|BYTES|X%"},
-    ),
+    ("-b --batch", "images of a batch  [default: 1, 2, 3, 4, 6, 8, … 1024 are tried]", NUMBER),
+    RESERVE,
 )
 
 
@@ -75,7 +58,7 @@ _FLAGS: tuple[tuple[list[str], str, str, dict[str, Any]], ...] = (
     rare=field_options,
     params=[
         *model_options(),
-        *(Option(f, section=s, help=h, passed=True, **kind) for f, s, h, kind in _FLAGS),
+        *options(_LOAD, section="Load", passed=True),
         *gpu_options(section="Cards"),
         *output_options(),
         precision_option(),

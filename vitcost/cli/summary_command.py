@@ -2,7 +2,9 @@
 
 import click
 
-from vitcost.cli.options import Command, Option, field_options, given, model_options, one_model
+from vitcost.cli.command import Command, Flag, given, options
+from vitcost.cli.flag_values import FILE
+from vitcost.cli.options import field_options, model_options, one_model
 from vitcost.cli.output import tell, write
 from vitcost.costs.summary import summarize
 
@@ -15,6 +17,16 @@ vitcost summary vit_base_patch16_224 -o summary.txt
 """
 
 
+_FLAGS: tuple[Flag, ...] = (
+    (
+        "-b --batch",
+        "images in a batch; -1: torchsummary's own default  [default: -1]",
+        {"type": click.INT, "passed": True},
+    ),
+    ("-o --output", "a file, not stdout", FILE),
+)
+
+
 @click.command(
     "summary",
     cls=Command,
@@ -23,13 +35,7 @@ vitcost summary vit_base_patch16_224 -o summary.txt
     rare=field_options,
     params=[
         *model_options(),
-        Option(
-            ["-b", "--batch"],
-            type=click.INT,
-            passed=True,
-            help="images in a batch; -1: torchsummary's own default  [default: -1]",
-        ),
-        Option(["-o", "--output"], type=click.Path(), metavar="FILE", help="a file, not stdout"),
+        *options(_FLAGS),
     ],
 )
 @click.pass_context

@@ -5,7 +5,8 @@ from typing import Any
 
 import click
 
-from vitcost.cli.options import Command, Option, field_options, given, model_options, one_model
+from vitcost.cli.command import Command, Flag, Option, given, options
+from vitcost.cli.options import field_options, model_options, one_model
 from vitcost.cli.output import tell
 from vitcost.units import binary_bytes
 from vitcost.zoo.trace_file import SWEPT, trace
@@ -20,18 +21,14 @@ vitcost report build.json.gz --batch 64
 """
 
 
-def _lists() -> list[click.Parameter]:
-    return [
-        Option(
-            [f"--{name.replace('_', '-')}"],
-            default=default,
-            show_default=True,
-            metavar="LIST",
-            help=help_,
-            section="Scenarios, every combination of what is listed",
-        )
-        for name, default, help_ in SWEPT
-    ]
+_LISTS: list[Flag] = [
+    (
+        f"--{name.replace('_', '-')}",
+        said,
+        {"default": lists, "show_default": True, "metavar": "LIST"},
+    )
+    for name, lists, said in SWEPT
+]
 
 
 @click.command(
@@ -48,7 +45,7 @@ def _lists() -> list[click.Parameter]:
             metavar="FILE",
             help="the file, gzipped where it ends in .gz",
         ),
-        *_lists(),
+        *options(_LISTS, section="Scenarios, every combination of what is listed"),
     ],
 )
 @click.pass_context

@@ -4,7 +4,8 @@ from tempfile import TemporaryDirectory
 
 import click
 
-from vitcost.cli.options import Command, Option
+from vitcost.cli.command import Command, Flag, options
+from vitcost.cli.flag_values import SWITCH
 from vitcost.cli.output import tell, write
 from vitcost.page import printable
 from vitcost.units import binary_bytes
@@ -20,6 +21,16 @@ vitcost web site --pyodide https://cdn.jsdelivr.net/pyodide/v{PYODIDE}/full/
 """
 
 
+_FLAGS: tuple[Flag, ...] = (
+    (
+        "--pyodide",
+        f"a release of Pyodide; a folder is copied  [default: {PYODIDE} of its makers]",
+        {"metavar": "FOLDER|URL"},
+    ),
+    ("--open opened", "serve it on this machine, and open it", SWITCH),
+)
+
+
 @click.command(
     "web",
     cls=Command,
@@ -28,12 +39,7 @@ vitcost web site --pyodide https://cdn.jsdelivr.net/pyodide/v{PYODIDE}/full/
     judges=False,
     params=[
         click.Argument(["folder"], required=False),
-        Option(
-            ["--pyodide"],
-            metavar="FOLDER|URL",
-            help=f"a release of Pyodide; a folder is copied  [default: {PYODIDE} of its makers]",
-        ),
-        Option(["--open", "opened"], is_flag=True, help="serve it on this machine, and open it"),
+        *options(_FLAGS),
     ],
 )
 def command(folder: str | None, pyodide: str | None, opened: bool) -> int:
