@@ -6,8 +6,8 @@ written once. A cell is a raw value in base units; its column, or its row, names
 """
 
 import re
-from collections.abc import Callable, Mapping
-from typing import NamedTuple, TypeAlias
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from vitcost import units
 
@@ -20,17 +20,20 @@ __all__ = [
     "Column",
     "Moment",
     "Page",
+    "Read",
     "Row",
     "Table",
     "Value",
     "answered",
     "cell",
+    "laid_out",
     "printable",
     "scaled",
     "shown",
 ]
 
 Value: TypeAlias = "int | float | str | tuple[int, ...] | None"
+_Record = TypeVar("_Record")
 
 
 # the runners of GitHub, Azure and TeamCity
@@ -74,6 +77,28 @@ class Table(NamedTuple):
     notes: tuple[str, ...] = ()
     shares: str = "Where it goes"
     folded: bool = False
+
+
+# a column, and the value that a record has in it
+Read: TypeAlias = tuple[Column, Callable[[_Record], Value]]
+
+
+def laid_out(
+    title: str,
+    columns: Iterable[Read[_Record]],
+    records: Iterable[_Record],
+    notes: Iterable[str] = (),
+    kind: Callable[[_Record], str] = lambda record: "",
+) -> Table:
+    """The table of records: a row each, whose cells the columns read; ``kind`` is that of a row.
+
+    >>> sides = laid_out("", [(Column("side"), str), (Column("area"), lambda n: n * n)], [2, 3])
+    >>> [row.cells for row in sides.rows]
+    [('2', 4), ('3', 9)]
+    """
+    columns = list(columns)
+    rows = (Row(tuple(read(each) for _, read in columns), kind(each)) for each in records)
+    return Table(title, tuple(column for column, _ in columns), tuple(rows), tuple(notes))
 
 
 class Bar(NamedTuple):

@@ -3,7 +3,7 @@ fit."""
 
 from collections.abc import Iterator
 
-from vitcost.page import Bar, Bars, Column, Page, Row, Table, Value, shown
+from vitcost.page import Bar, Bars, Column, Page, Read, Table, laid_out, shown
 from vitcost.pages.subject import of_inputs, of_model, of_origin, of_scenario
 from vitcost.planner.fit import Fit, FitRow
 from vitcost.planner.reserve import said
@@ -68,44 +68,38 @@ def _lead(result: Fit) -> Iterator[str]:
 
 
 def _cards(result: Fit) -> Table:
-    columns = [
-        Column("gpu"),
-        *([Column(f"batch {result.wanted:,}")] if result.wanted > 1 else []),
-        Column("largest batch", "count"),
-        Column("memory", "bytes"),
-        Column("used", "bytes"),
-        Column("headroom", "bytes"),
+    columns: list[Read[FitRow]] = [(Column("gpu"), lambda row: row.gpu)]
+    if result.wanted > 1:
+        columns.append((Column(f"batch {result.wanted:,}"), lambda row: row.verdict or "?"))
+    columns += [
+        (Column("largest batch", "count"), lambda row: row.largest_batch),
+        (Column("memory", "bytes"), lambda row: row.capacity_bytes),
+        (Column("used", "bytes"), lambda row: row.used_bytes),
+        (Column("headroom", "bytes"), lambda row: row.headroom_bytes),
     ]
     if "img_size" in result.largest:
-        columns.append(Column("image", "count"))
+        columns.append((Column("image", "count"), lambda row: row.largest_img_size))
     if "depth" in result.largest:
-        columns.append(Column("depth", "count"))
+        columns.append((Column("depth", "count"), lambda row: row.largest_depth))
     if str(result.reserve) != "0":
-        columns.append(Column("without reserve", "count", optional=True))
-    columns.append(Column("memory by", optional=True))
-    columns.append(Column("used is", optional=True))
-    columns.append(Column("peak", optional=True))
+        bare = Column("without reserve", "count", optional=True)
+        columns.append((bare, lambda row: row.largest_batch_bare))
+    columns += [
+        (Column("memory by", optional=True), lambda row: row.memory),
+        (Column("used is", optional=True), lambda row: row.used_is),
+        (Column("peak", optional=True), lambda row: row.peak_at),
+    ]
     shown_rows = list(result.found)
     best: FitRow | None = None
     if not result.named:
         # the question is which card is enough: the smallest that holds the batch is marked
         shown_rows.sort(key=lambda row: (row.capacity_bytes is None, row.capacity_bytes))
         best = next((row for row in shown_rows if row.fits), None)
-    rows = tuple(_card(result, row, row is best) for row in shown_rows)
-    return Table("", tuple(columns), rows, tuple(_notes(result)))
 
+    def kind(row: FitRow) -> str:
+        return "marked" if row is best else "failed" if row.fits is False else ""
 
-def _card(result: Fit, row: FitRow, is_best: bool) -> Row:
-    cells: list[Value] = [row.gpu, *([row.verdict or "?"] if result.wanted > 1 else [])]
-    cells += [row.largest_batch, row.capacity_bytes, row.used_bytes, row.headroom_bytes]
-    if "img_size" in result.largest:
-        cells.append(row.largest_img_size)
-    if "depth" in result.largest:
-        cells.append(row.largest_depth)
-    if str(result.reserve) != "0":
-        cells.append(row.largest_batch_bare)
-    cells += [row.memory, row.used_is, row.peak_at]
-    return Row(tuple(cells), "marked" if is_best else "failed" if row.fits is False else "")
+    return laid_out("", columns, shown_rows, _notes(result), kind)
 
 
 def _notes(result: Fit) -> Iterator[str]:
@@ -154,49 +148,38 @@ def _ways(result: Fit) -> Iterator[Table]:
         ]
         if offered:
             sized = all(way.largest_batch is not None for _, way in offered)
-            rows = tuple(_way(row, way, times, sized) for row, way in offered)
-            columns = _way_columns(times, sized)
             micro = any(name == "batch" for _, way in offered for name, _ in way.flags)
-            ranks = result.scenario.ranks if times else 1
-            notes = tuple(_order(times, micro, ranks))
-            yield Table(f"{title}, {group}", columns, rows, notes)
+            notes = _order(times, micro, result.scenario.ranks if times else 1)
+            yield laid_out(f"{title}, {group}", _way_columns(times, sized), offered, notes)
     if hopeless:
         yield Table("", (), (), (f"no change is enough: {', '.join(hopeless)}",))
 
 
-def _way_columns(times: bool, sized: bool) -> tuple[Column, ...]:
+def _way_columns(times: bool, sized: bool) -> Iterator[Read[tuple[FitRow, Way]]]:
     """The columns that decide stand first, and are left out last on a narrow screen."""
-    return (
-        Column("gpu"),
-        Column("change"),
-        *((Column("× time"),) if times else ()),
-        *((Column("largest batch", "count"),) if sized else ()),
-        Column("used", "bytes"),
-        *((Column("step", "seconds", optional=True),) if times else ()),
-        Column("headroom", "bytes", optional=True),
-        Column("× FLOPs", optional=times),
-        Column("FLOPs", "si", optional=True),
-        *((Column("basis", optional=True),) if times else ()),
-    )
+    yield Column("gpu"), lambda each: each[0].gpu
+    yield Column("change"), lambda each: _change(each[1])
+    if times:
+        yield Column("× time"), lambda each: f"{each[1].relative_seconds or 0:.2f}"
+    if sized:
+        yield Column("largest batch", "count"), lambda each: each[1].largest_batch
+    yield Column("used", "bytes"), lambda each: each[1].used_bytes
+    if times:
+        yield Column("step", "seconds", optional=True), lambda each: each[1].seconds
+    yield Column("headroom", "bytes", optional=True), lambda each: each[1].headroom_bytes
+    yield Column("× FLOPs", optional=times), lambda each: _more_flops(each[1])
+    yield Column("FLOPs", "si", optional=True), lambda each: each[1].executed_flops
+    if times:
+        yield Column("basis", optional=True), lambda each: each[1].basis
 
 
-def _way(row: FitRow, way: Way, times: bool, sized: bool) -> Row:
+def _change(way: Way) -> str:
     words = (name.replace("_", " ") + ("" if on is True else f" {on}") for name, on in way.flags)
-    change = ", ".join(words)
-    more = None if way.relative_flops is None else f"{way.relative_flops:.2f}"
-    cells: tuple[Value, ...] = (
-        row.gpu,
-        change,
-        *((f"{way.relative_seconds or 0:.2f}",) if times else ()),
-        *((way.largest_batch,) if sized else ()),
-        way.used_bytes,
-        *((way.seconds,) if times else ()),
-        way.headroom_bytes,
-        more,
-        way.executed_flops,
-        *((way.basis,) if times else ()),
-    )
-    return Row(cells)
+    return ", ".join(words)
+
+
+def _more_flops(way: Way) -> str | None:
+    return None if way.relative_flops is None else f"{way.relative_flops:.2f}"
 
 
 def _order(times: bool, micro: bool, ranks: int) -> Iterator[str]:

@@ -1,10 +1,11 @@
 """The page of the cards that are known."""
 
 from collections.abc import Iterator
+from functools import partial
 
 from vitcost.hardware.cards import CPUS, SOURCES, Card, Peaks
 from vitcost.hardware.catalogue import Gpus, measured_on
-from vitcost.page import Column, Page, Row, Table, Value, shown
+from vitcost.page import Column, Page, Read, laid_out, shown
 
 __all__ = ["gpus_page"]
 
@@ -20,21 +21,7 @@ _NOTES = (
 
 def gpus_page(gpus: Gpus) -> Page:
     """One row for each card, then the meaning of the sources' short names."""
-    columns = (
-        Column("gpu"),
-        Column("memory", "bytes"),
-        Column("bytes/s", "si"),
-        *(Column(kind, "si", optional=kind != "bf16") for kind in Peaks._fields),
-        # the column decides how much a time is worth
-        Column("measured"),
-        Column("usable", "bytes", optional=True),
-        Column("link B/s", "si", optional=True),
-        Column("W", "count", optional=True),
-        Column("architecture", optional=True),
-        Column("year", optional=True),
-        Column("source", optional=True),
-    )
-    table = Table("", columns, tuple(map(_row, gpus.found)), tuple(_sources(gpus)))
+    table = laid_out("", _columns(), gpus.found, _sources(gpus))
     count = len(gpus.found)
     processors = f"Processors that were measured, compiled, batch 1: {', '.join(CPUS)}."
     title = f"{count:,} cards" if count > 1 else "1 card"
@@ -50,14 +37,25 @@ def _range(gpus: Gpus) -> Iterator[str]:
         yield f"{sizes}{measured:,} of them measured"
 
 
-def _row(card: Card) -> Row:
-    peaks = (None if peak is None else peak * 1e12 for peak in card.peaks)
-    year = None if card.year is None else str(card.year)
-    cells: tuple[Value, ...] = (
-        card.name, card.memory_bytes, card.bandwidth, *peaks, ", ".join(_measured(card)) or "no",
-        card.usable_bytes, card.link, card.power_w, card.architecture or None, year, card.source,
-    )  # fmt: skip
-    return Row(cells)
+def _columns() -> Iterator[Read[Card]]:
+    yield Column("gpu"), lambda card: card.name
+    yield Column("memory", "bytes"), lambda card: card.memory_bytes
+    yield Column("bytes/s", "si"), lambda card: card.bandwidth
+    for kind in Peaks._fields:
+        yield Column(kind, "si", optional=kind != "bf16"), partial(_peak, kind)
+    # the column decides how much a time is worth
+    yield Column("measured"), lambda card: ", ".join(_measured(card)) or "no"
+    yield Column("usable", "bytes", optional=True), lambda card: card.usable_bytes
+    yield Column("link B/s", "si", optional=True), lambda card: card.link
+    yield Column("W", "count", optional=True), lambda card: card.power_w
+    yield Column("architecture", optional=True), lambda card: card.architecture or None
+    yield Column("year", optional=True), lambda card: card.year and str(card.year)
+    yield Column("source", optional=True), lambda card: card.source
+
+
+def _peak(kind: str, card: Card) -> float | None:
+    peak: float | None = getattr(card.peaks, kind)
+    return None if peak is None else peak * 1e12
 
 
 def _measured(card: Card) -> Iterator[str]:

@@ -5,9 +5,9 @@ from typing import Any
 
 from vitcost.config.scenario import PRECISIONS, Scenario
 from vitcost.costs.memory_types import Inference, PeakParts, Training
-from vitcost.costs.report_types import Report
+from vitcost.costs.report_types import InferenceRow, Report
 from vitcost.engine.ops import Size
-from vitcost.page import Column, Row, Table, Value, shown
+from vitcost.page import Column, Read, Row, Table, Value, laid_out, shown
 
 __all__ = ["PARTS", "memory_tables"]
 
@@ -22,41 +22,25 @@ def _batch(report: Report) -> str:
 
 
 def _inference(report: Report) -> Table:
+    columns: list[Read[InferenceRow]] = [
+        (Column("precision"), lambda row: row.precision),
+        (Column("total", "bytes"), lambda row: row.memory.total_bytes),
+        (Column("attention"), lambda row: ", ".join(row.attention_kernel)),
+        (Column("weights", "bytes"), lambda row: row.memory.weights_bytes),
+    ]
     # few models have buffers
-    buffers = (Column("buffers", "bytes"),) if report.inference.buffers_bytes else ()
-    return Table(
-        f"Inference memory, {_batch(report)}",
-        (
-            Column("precision"),
-            Column("total", "bytes"),
-            Column("attention"),
-            Column("weights", "bytes"),
-            *buffers,
-            Column("inputs", "bytes"),
-            Column("activations", "bytes"),
-        ),
-        tuple(
-            Row(
-                (
-                    row.precision,
-                    row.memory.total_bytes,
-                    ", ".join(row.attention_kernel),
-                    row.memory.weights_bytes,
-                    *([row.memory.buffers_bytes] if buffers else []),
-                    row.memory.input_bytes,
-                    row.memory.activations_bytes,
-                ),
-                "marked" if row.asked else "",
-            )
-            for row in report.inference_by_precision
-        ),
-        (
-            "activations: the largest sum alive at one time; under autocast (amp) with its copies "
-            "of the weights in half precision",
-            *_activations(report),
-            f"weights stored with linear layers in fewer bits: {_stored(report.inference)}",
-        ),
+    if report.inference.buffers_bytes:
+        columns.append((Column("buffers", "bytes"), lambda row: row.memory.buffers_bytes))
+    columns.append((Column("inputs", "bytes"), lambda row: row.memory.input_bytes))
+    columns.append((Column("activations", "bytes"), lambda row: row.memory.activations_bytes))
+    notes = (
+        "activations: the largest sum alive at one time; under autocast (amp) with its copies of "
+        "the weights in half precision",
+        *_activations(report),
+        f"weights stored with linear layers in fewer bits: {_stored(report.inference)}",
     )
+    title, rows = f"Inference memory, {_batch(report)}", report.inference_by_precision
+    return laid_out(title, columns, rows, notes, lambda row: "marked" if row.asked else "")
 
 
 def _activations(report: Report) -> Iterator[str]:

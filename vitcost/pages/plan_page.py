@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from vitcost.page import Column, Page, Row, Table, Value, shown
+from vitcost.page import Column, Page, Read, Row, Table, laid_out, shown
 from vitcost.pages.plots import plan_plots
 from vitcost.pages.subject import of_inputs, of_model, of_origin, of_scenario
 from vitcost.planner.choose import AS_FAST, PlanRow, divided, simplest
@@ -130,44 +130,43 @@ def _beside(result: Plan) -> Iterator[Table]:
     """One row for each card, at its best way."""
     if not result.beside:
         return
-    columns = [
-        Column("gpu"),
-        Column("cards", "count"),
-        Column("divided by"),
-        Column("run", "seconds"),
-        Column("low", "seconds"),
-        Column("high", "seconds"),
-        Column("GPU-hours", "si", optional=True),
-        Column("kWh", "si", optional=True),
-        *([Column("cost", "si"), Column("low – high", optional=True)] if _priced(result) else []),
-        Column("precision", optional=True),
-        Column("basis", optional=True),
+    columns: list[Read[OnCard]] = [
+        (Column("gpu"), lambda each: each.gpu),
+        (Column("cards", "count"), lambda each: each.cards),
+        *map(_of_best, [(Column("divided by"), _name), *_costs(_priced(result))]),
+        (Column("precision", optional=True), lambda each: each.precision),
+        (Column("basis", optional=True), lambda each: each.basis),
     ]
     notes = [f"{each.gpu}: {each.missing}" for each in result.beside if each.missing]
-    rows = tuple(_on_card(each, _priced(result)) for each in result.beside)
-    yield Table("Side by side", tuple(columns), rows, tuple(notes))
+    yield laid_out(
+        "Side by side", columns, result.beside, notes, lambda each: "" if each.best else "failed"
+    )
+
+
+def _of_best(column: Read[PlanRow]) -> Read[OnCard]:
+    """A column of ways as one of cards: the value of each card's best way."""
+    return column[0], lambda each: each.best and column[1](each.best)
+
+
+def _costs(priced: bool) -> Iterator[Read[PlanRow]]:
+    """The time, the energy and the price of a run."""
+    yield Column("run", "seconds"), lambda row: row.run_seconds
+    yield Column("low", "seconds"), lambda row: row.run_low_seconds
+    yield Column("high", "seconds"), lambda row: row.run_high_seconds
+    yield Column("GPU-hours", "si", optional=True), lambda row: row.gpu_hours
+    yield Column("kWh", "si", optional=True), _kwh
+    if priced:
+        yield Column("cost", "si"), lambda row: row.cost
+        yield Column("low – high", optional=True), lambda row: _ends(row.cost_low, row.cost_high)
+
+
+def _kwh(row: PlanRow) -> float | None:
+    return None if row.energy_joules is None else row.energy_joules / JOULES_OF_KWH
 
 
 def _priced(result: Plan) -> bool:
     rows = [each.best for each in result.beside] or [result.best]
     return any(row is not None and row.cost is not None for row in rows)
-
-
-def _on_card(each: OnCard, priced: bool) -> Row:
-    row = each.best
-    head: tuple[Value, ...] = each.gpu, each.cards
-    tail = each.precision, each.basis
-    if row is None:
-        return Row((*head, *[None] * (8 if priced else 6), *tail), "failed")
-    energy = None if row.energy_joules is None else row.energy_joules / JOULES_OF_KWH
-    cost = [row.cost, _ends(row.cost_low, row.cost_high)] if priced else []
-    cells = (*head, _name(row), *_run(row), row.gpu_hours, energy, *cost, *tail)
-    return Row(cells)
-
-
-def _run(row: PlanRow) -> tuple[float | None, float | None, float | None]:
-    """The time of a run and the ends of its band."""
-    return row.run_seconds, row.run_low_seconds, row.run_high_seconds
 
 
 def _ends(low: float | None, high: float | None) -> str | None:
@@ -182,25 +181,20 @@ def _best(result: Plan) -> Iterator[Table]:
     if not fitting or fitting[0].step_seconds is None:
         return
     groups = list(_alike(fitting))[:_BEST]
-    listed = [group[0] for group in groups]
-    priced = result.job.price is not None
-    columns = [
-        Column("divided by"),
-        Column("step", "seconds"),
-        Column("MFU", "ratio"),
-        Column("HFU", "ratio", optional=True),
-        Column("run", "seconds"),
-        Column("low", "seconds"),
-        Column("high", "seconds"),
-        Column("GPU-hours", "si", optional=True),
-        Column("kWh", "si", optional=True),
-        *([Column("cost", "si"), Column("low – high", optional=True)] if priced else []),
-        *([Column("energy cost", "si", optional=True)] if result.job.kwh_price is not None else []),
-        *([Column("kg CO2", "si", optional=True)] if result.job.co2 is not None else []),
-        Column("limit", optional=True),
-        Column("samples/s", "si", optional=True),
+    job = result.job
+    columns: list[Read[PlanRow]] = [
+        (Column("divided by"), _name),
+        (Column("step", "seconds"), lambda row: row.step_seconds),
+        (Column("MFU", "ratio"), lambda row: row.mfu),
+        (Column("HFU", "ratio", optional=True), lambda row: row.hfu),
+        *_costs(job.price is not None),
     ]
-    rows = tuple(_best_row(result, row) for row in listed)
+    if job.kwh_price is not None:
+        columns.append((Column("energy cost", "si", optional=True), lambda row: row.energy_cost))
+    if job.co2 is not None:
+        columns.append((Column("kg CO2", "si", optional=True), lambda row: row.co2_kg))
+    columns.append((Column("limit", optional=True), lambda row: row.limit))
+    columns.append((Column("samples/s", "si", optional=True), lambda row: row.samples_per_second))
     notes = [
         f"{_name(first)}: as fast within 2 %, and no simpler: {_names(others)}"
         for first, *others in groups
@@ -208,7 +202,7 @@ def _best(result: Plan) -> Iterator[Table]:
     ]
     notes.append(f"time {result.basis}; MFU: the model's FLOPs over the peak, HFU: those executed")
     notes += [*_uncovered(result), *of_origin(result.model)]
-    yield Table("Fastest that fit", tuple(columns), rows, tuple(notes))
+    yield laid_out("Fastest that fit", columns, [group[0] for group in groups], notes)
 
 
 def _uncovered(result: Plan) -> Iterator[str]:
@@ -245,77 +239,61 @@ def _divisions(result: Plan) -> list[list[PlanRow]]:
     return list(by_strategy.values())
 
 
-def _best_row(result: Plan, row: PlanRow) -> Row:
-    job = result.job
-    energy = None if row.energy_joules is None else row.energy_joules / JOULES_OF_KWH
-    ends = _ends(row.cost_low, row.cost_high)
-    cells = (
-        _name(row),
-        row.step_seconds,
-        row.mfu,
-        row.hfu,
-        *_run(row),
-        row.gpu_hours,
-        energy,
-        *([] if job.price is None else [row.cost, ends]),
-        *([] if job.kwh_price is None else [row.energy_cost]),
-        *([] if job.co2 is None else [row.co2_kg]),
-        row.limit,
-        row.samples_per_second,
-    )
-    return Row(cells)
-
-
 def _name(row: PlanRow) -> str:
     return row.strategy if row.checkpointing == "none" else f"{row.strategy}, {row.checkpointing}"
 
 
-def _ways(result: Plan) -> Table:
-    columns = (
-        Column("divided by"),
-        Column("recomputed", optional=True),
-        Column("micro", "count"),
-        Column("×", "count"),
-        Column("memory", "bytes"),
-        Column("is", optional=True),
+def _left(row: PlanRow) -> int | None:
+    return row.headroom_bytes if row.fits else None
+
+
+def _waiting(row: PlanRow) -> float | None:
+    if row.exposed_seconds is None:
+        return None
+    return row.exposed_seconds + (row.bubble_seconds or 0)
+
+
+def _limit(row: PlanRow) -> str:
+    return row.limit if row.missing is None else f"not covered: {row.missing}"
+
+
+# the columns of a way, whether it fits or not
+_WAY: list[Read[PlanRow]] = [
+    (Column("divided by"), lambda row: row.strategy),
+    (Column("recomputed", optional=True), lambda row: row.checkpointing),
+    (Column("micro", "count"), lambda row: row.micro_batch or None),
+    (Column("×", "count"), lambda row: row.accumulation or None),
+    (Column("memory", "bytes"), lambda row: row.memory_bytes),
+    (Column("is", optional=True), lambda row: row.memory_basis),
+    (
         Column("headroom", "bytes", optional=True),
-        Column("sent", "bytes"),
-        Column("exposed", "seconds", optional=True),
-        Column("step", "seconds"),
-        Column("limit", optional=True),
-    )
+        _left,
+    ),
+    (Column("sent", "bytes"), lambda row: row.sent_bytes),
+    (Column("exposed", "seconds", optional=True), _waiting),
+    (Column("step", "seconds"), lambda row: row.step_seconds),
+    (Column("limit", optional=True), _limit),
+]
+
+
+def _ways(result: Plan) -> Table:
     divisions = _divisions(result)
-    # a few are read, the others are folded
-    folded = [place >= _READ for place in range(len(divisions))]
-    rows = tuple(
-        _way(row, level, fold)
-        for rows, fold in zip(divisions, folded, strict=True)
-        for level, row in enumerate(rows)
-    )
-    more = sum(folded)
-    notes = (
-        *((f"{more:,} more ways: --levels 0; html, csv and json have all",) if more else ()),
+    notes: tuple[str, ...] = (
         "of one card: micro × accumulated samples, memory, bytes sent in a step; exposed: "
         "communication that no computing hides, and pipeline bubbles",
         "recomputed: the fastest that fits; html, csv and json have the others",
     )
-    return Table("Every way to divide the step", columns, rows, notes)
-
-
-def _way(row: PlanRow, place: int, folded: bool) -> Row:
-    waits = None if row.exposed_seconds is None else row.exposed_seconds + (row.bubble_seconds or 0)
-    cells = (
-        row.strategy,
-        row.checkpointing,
-        row.micro_batch or None,
-        row.accumulation or None,
-        row.memory_bytes,
-        row.memory_basis,
-        row.headroom_bytes if row.fits else None,
-        row.sent_bytes,
-        waits,
-        row.step_seconds,
-        row.limit if row.missing is None else f"not covered: {row.missing}",
+    if len(divisions) > _READ:
+        more = len(divisions) - _READ
+        notes = (f"{more:,} more ways: --levels 0; html, csv and json have all", *notes)
+    ways = [row for division in divisions for row in division]
+    table = laid_out(
+        "Every way to divide the step", _WAY, ways, notes, lambda row: "" if row.fits else "failed"
     )
-    # other checkpointing of a division is folded below the best
-    return Row(cells, "" if row.fits else "failed", min(place, 1), detail=place > 0 or folded)
+    # other checkpointing of a division is folded below the best; a few divisions are read
+    places = ((i, level) for i, rows in enumerate(divisions) for level in range(len(rows)))
+    rows = (
+        row._replace(level=min(level, 1), detail=level > 0 or i >= _READ)
+        for row, (i, level) in zip(table.rows, places, strict=True)
+    )
+    return table._replace(rows=tuple(rows))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from vitcost.page import Column, Page, Row, Table, shown
+from vitcost.page import Column, Page, Read, Table, laid_out, shown
 from vitcost.pages.plots import serve_plots
 from vitcost.pages.subject import of_inputs, of_model, of_origin, of_scenario
 from vitcost.planner.reserve import said
@@ -70,43 +70,37 @@ def _precisions(result: Serve) -> str:
 
 
 def _cards(result: Serve) -> Table:
-    priced = any(row.price_per_hour is not None for row in result.found)
-    columns = [
-        Column("gpu"),
-        Column("cards", "count"),
-        Column("batch", "count"),
-        Column("images/s a card", "rate", optional=True),
-        Column(f"p{result.load.percentile:g}", "seconds"),
-        Column("low", "seconds", optional=True),
-        Column("high", "seconds"),
-        *([Column("cost a million")] if priced else []),
-        Column("Wh a million", "rate", optional=True),
-        Column("limit"),
-        Column("memory", optional=True),
-        Column("basis", optional=True),
+    load = result.load
+    columns: list[Read[ServeRow]] = [
+        (Column("gpu"), lambda row: row.gpu),
+        (Column("cards", "count"), _span),
+        (Column("batch", "count"), lambda row: row.batch),
+        (Column("images/s a card", "rate", optional=True), lambda row: row.images_per_second),
+        (Column(f"p{load.percentile:g}", "seconds"), lambda row: row.latency_seconds),
+        (Column("low", "seconds", optional=True), lambda row: row.low_seconds),
+        (Column("high", "seconds"), lambda row: row.high_seconds),
     ]
-    rows = tuple(_card(row, priced) for row in result.found)
-    return Table("", tuple(columns), rows)
-
-
-def _card(row: ServeRow, priced: bool) -> Row:
-    joules = row.joules_per_million_images
-    cost = row.cost_per_million_images
-    cells = (
-        row.gpu,
-        _span(row),
-        row.batch,
-        row.images_per_second,
-        row.latency_seconds,
-        row.low_seconds,
-        row.high_seconds,
-        *([None if cost is None else shown(cost, "money")] if priced else []),
-        None if joules is None else joules / _JOULES_OF_WATT_HOUR,
-        row.missing or row.limit,
-        row.verdict,
-        row.basis,
+    if any(row.price_per_hour is not None for row in result.found):
+        columns.append((Column("cost a million"), _cost))
+    columns += [
+        (Column("Wh a million", "rate", optional=True), _watt_hours),
+        (Column("limit"), lambda row: row.missing or row.limit),
+        (Column("memory", optional=True), lambda row: row.verdict),
+        (Column("basis", optional=True), lambda row: row.basis),
+    ]
+    return laid_out(
+        "", columns, result.found, kind=lambda row: "failed" if row.cards is None else ""
     )
-    return Row(cells, "failed" if row.cards is None else "")
+
+
+def _cost(row: ServeRow) -> str | None:
+    cost = row.cost_per_million_images
+    return None if cost is None else shown(cost, "money")
+
+
+def _watt_hours(row: ServeRow) -> float | None:
+    joules = row.joules_per_million_images
+    return None if joules is None else joules / _JOULES_OF_WATT_HOUR
 
 
 def _span(row: ServeRow) -> str | None:
@@ -117,27 +111,18 @@ def _span(row: ServeRow) -> str | None:
 
 
 def _latency(result: Serve) -> Table:
-    columns = (
-        Column("gpu"),
-        Column("forming", "seconds"),
-        Column("queueing", "seconds"),
-        Column("a batch", "seconds"),
-        Column("mean", "seconds"),
-        Column("busy", "ratio"),
-        Column("power, W", "rate", optional=True),
-        Column("a batch takes", optional=True),
-    )
-    rows = tuple(
-        Row(
-            (
-                row.gpu, row.forming_seconds, row.queueing_seconds, row.service_seconds,
-                row.mean_seconds, row.utilization, row.power_watts, _band(row),
-            )
-        )
-        for row in result.found
-        if row.cards is not None
-    )  # fmt: skip
-    return Table("Parts of an image's latency, on average", columns, rows)
+    columns: list[Read[ServeRow]] = [
+        (Column("gpu"), lambda row: row.gpu),
+        (Column("forming", "seconds"), lambda row: row.forming_seconds),
+        (Column("queueing", "seconds"), lambda row: row.queueing_seconds),
+        (Column("a batch", "seconds"), lambda row: row.service_seconds),
+        (Column("mean", "seconds"), lambda row: row.mean_seconds),
+        (Column("busy", "ratio"), lambda row: row.utilization),
+        (Column("power, W", "rate", optional=True), lambda row: row.power_watts),
+        (Column("a batch takes", optional=True), _band),
+    ]
+    carrying = [row for row in result.found if row.cards is not None]
+    return laid_out("Parts of an image's latency, on average", columns, carrying)
 
 
 def _band(row: ServeRow) -> str:
