@@ -267,12 +267,16 @@ def _reported(budget: "Declared") -> Report:
     try:
         return report(budget.model, **{**_MODE, **budget.keywords})
     except VitcostError as error:
-        message = str(error)
-        words = message.replace("'", " ").split()
         # a keyword that is refused names itself; all else is about the model
-        key = next((key for key in budget.keywords if key in words), "model")
+        place = budget.places[_key_in(error, budget.keywords, "model")]
         kind = NotCovered if isinstance(error, NotCovered) else ConfigError
-        raise kind(f"{budget.places[key]}: {message}") from error
+        raise kind(f"{place}: {error}") from error
+
+
+def _key_in(error: VitcostError, keys: Iterable[str], default: str) -> str:
+    """The key of a budget that a message names."""
+    words = str(error).replace("'", " ").split()
+    return next((key for key in keys if key in words), default)
 
 
 def declared_terms(budget: "Declared") -> Terms:
@@ -297,9 +301,8 @@ def declared_terms(budget: "Declared") -> Terms:
     try:
         return _terms_of(budget.keywords, budget.terms, names)
     except VitcostError as error:
-        words = str(error).replace("'", " ").split()
-        key = next((key for key in (*budget.terms, *names) if key in words), "")
-        raise ConfigError(f"{budget.places[key]}: {error}") from error
+        place = budget.places[_key_in(error, (*budget.terms, *names), "")]
+        raise ConfigError(f"{place}: {error}") from error
 
 
 def _unanswered(budget: "Declared", error: VitcostError) -> Iterator[Check]:

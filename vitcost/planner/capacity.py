@@ -1,5 +1,7 @@
 """How many cards carry a load: batches that keep a latency, and the fewest cards for each."""
 
+from bisect import bisect_left
+from functools import partial
 from math import ceil
 from typing import NamedTuple
 
@@ -58,10 +60,8 @@ def cards_for(batch: int, seconds: float, load: Load) -> int | None:
         low, high = high, 2 * high
         if high > _MOST_CARDS:
             return None
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if _keeps(batch, seconds, load, middle) else (middle, high)
-    return high
+    between = range(low + 1, high)
+    return low + 1 + bisect_left(between, True, key=partial(_keeps, batch, seconds, load))
 
 
 def latency(batch: int, seconds: float, load: Load, cards: int) -> Carried:

@@ -1,5 +1,6 @@
 """The ways to divide a run among cards: which fit, how fast each is, how few cards are enough."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import NamedTuple
@@ -42,14 +43,14 @@ class PlanRow(NamedTuple):
     sequence: bool
     pipeline: int
     checkpointing: str
-    micro_batch: int
-    accumulation: int
-    fits: bool
-    memory_bytes: int | None
-    memory_basis: str | None
-    headroom_bytes: int | None
-    sent_bytes: int | None
-    limit: str
+    micro_batch: int = 0
+    accumulation: int = 0
+    fits: bool = False
+    memory_bytes: int | None = None
+    memory_basis: str | None = None
+    headroom_bytes: int | None = None
+    sent_bytes: int | None = None
+    limit: str = "not covered"
     step_seconds: float | None = None
     low_seconds: float | None = None
     high_seconds: float | None = None
@@ -110,7 +111,7 @@ def planned(pace: Pace, job: Job, fixed: Fixed, reserve: Reserve) -> tuple[PlanR
             rows.append(_best(pace, job, strategy, batches, headroom, micro))
         except NotCovered as reason:
             refused.append(reason)
-            rows.append(_refused(strategy, str(reason)))
+            rows.append(PlanRow(*_way(strategy), missing=str(reason)))
     if len(refused) == len(rows):
         raise refused[0]
     return tuple(sorted(rows, key=_order))
@@ -120,22 +121,6 @@ def _way(strategy: Strategy) -> tuple[str, int, int, int, bool, int, str]:
     """The first fields of a row: how it divides a step."""
     s = strategy
     return s.name, s.zero, s.data, s.tensor, s.sequence, s.pipeline, s.checkpointing
-
-
-def _refused(strategy: Strategy, missing: str) -> PlanRow:
-    """A way that is not covered for a model."""
-    return PlanRow(
-        *_way(strategy),
-        0,
-        0,
-        False,
-        None,
-        None,
-        None,
-        None,
-        "not covered",
-        missing=missing,
-    )
 
 
 def _best(
@@ -231,12 +216,9 @@ def _fitting(batches: list[int], fits: Callable[[int], bool]) -> list[int]:
     gradients, and is asked for by itself, as is a single sample.
     """
     rising = [batch for batch in batches[:-1] if batch > 1]
-    low, high = 0, len(rising)
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (middle + 1, high) if fits(rising[middle]) else (low, middle)
+    fitting = bisect_left(rising, True, key=lambda batch: not fits(batch))
     alone = [batch for batch in {batches[0], batches[-1]} if fits(batch)]
-    return sorted({*rising[:low], *alone}, reverse=True)[:_TIMED]
+    return sorted({*rising[:fitting], *alone}, reverse=True)[:_TIMED]
 
 
 def _plain(pace: Pace, strategy: Strategy, need: Need, left: int, weights: Weights) -> PlanRow:

@@ -41,21 +41,21 @@ class FitRow(NamedTuple):
     """
 
     gpu: str
-    largest_batch: int | None
-    largest_batch_bare: int | None
-    used_bytes: int | None
-    headroom_bytes: int | None
-    fits: bool | None
-    verdict: str | None
-    capacity_bytes: int | None
-    reserve_bytes: int | None
-    memory: str
-    peak_at: str
-    used_is: str | None
-    assumed: tuple[str, ...]
-    largest_img_size: int | None
-    largest_depth: int | None
-    ways: tuple[Way, ...]
+    largest_batch: int | None = None
+    largest_batch_bare: int | None = None
+    used_bytes: int | None = None
+    headroom_bytes: int | None = None
+    fits: bool | None = None
+    verdict: str | None = None
+    capacity_bytes: int | None = None
+    reserve_bytes: int | None = None
+    memory: str = "unknown"
+    peak_at: str = ""
+    used_is: str | None = None
+    assumed: tuple[str, ...] = ()
+    largest_img_size: int | None = None
+    largest_depth: int | None = None
+    ways: tuple[Way, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +188,8 @@ def _rows(
     by_card: dict[Card, FitRow] = {}
     for runs, group in groups.items():
         if runs is None:
-            by_card.update((row, _kernelless(row, reserve)) for row in group)
+            lacks = {row: FitRow(row.name, fits=False, memory="no kernel") for row in group}
+            by_card.update(lacks)
             continue
         rows = _alike(model, run, runs, group, reserve, largest, named)
         by_card.update(zip(group, rows, strict=True))
@@ -204,10 +205,6 @@ def _runs(scenario: Scenario, row: Card, named: bool) -> Scenario | None:
         if named:
             raise
         return None
-
-
-def _kernelless(row: Card, reserve: Reserve) -> FitRow:
-    return _unknown(row)._replace(fits=False, memory="no kernel")
 
 
 def _alike(
@@ -232,7 +229,7 @@ def _alike(
     rows = []
     for row in cards:
         if row not in limits:
-            rows.append(_unknown(row))
+            rows.append(FitRow(row.name))
             continue
         limit = limits[row]
         offered: tuple[Way, ...] = ()
@@ -266,7 +263,8 @@ def _alike(
 def _row(row: Card, most: int, used: Need, wanted: Need, reserve: Reserve, software: str) -> FitRow:
     kept = reserve.kept(row, wanted.total_bytes, software)
     verdict, _ = verdict_on(row, wanted.total_bytes, kept) or (None, None)
-    return _unknown(row)._replace(
+    return FitRow(
+        row.name,
         largest_batch=most,
         used_bytes=used.total_bytes,
         headroom_bytes=reserve.headroom(row, used.total_bytes, software),
@@ -278,26 +276,4 @@ def _row(row: Card, most: int, used: Need, wanted: Need, reserve: Reserve, softw
         peak_at=used.at,
         used_is=used.basis,
         assumed=used.assumed,
-    )
-
-
-def _unknown(row: Card) -> FitRow:
-    """A card of which nothing is known."""
-    return FitRow(
-        gpu=row.name,
-        largest_batch=None,
-        largest_batch_bare=None,
-        used_bytes=None,
-        headroom_bytes=None,
-        fits=None,
-        verdict=None,
-        capacity_bytes=None,
-        reserve_bytes=None,
-        memory="unknown",
-        peak_at="",
-        used_is=None,
-        assumed=(),
-        largest_img_size=None,
-        largest_depth=None,
-        ways=(),
     )

@@ -1,5 +1,6 @@
 """From bytes back to sizes: the largest batch, image or depth that needs no more."""
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -65,8 +66,4 @@ def largest_monotone(of: Callable[[int], int], limit: int, last: int) -> int:
     low, high = 0, 1
     while high <= last and of(high) <= limit:
         low, high = high, 2 * high
-    high = min(high, last + 1)
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if of(middle) <= limit else (low, middle)
-    return low
+    return low + bisect_right(range(low + 1, min(high, last + 1)), limit, key=of)
