@@ -9,7 +9,7 @@ import pytest
 import torch
 from jsonschema import Draft202012Validator
 
-from vitcost.check import check, step_memory
+from vitcost.check import check, step_memory, stepwise
 from vitcost.check.against_torch import Case
 from vitcost.check.reference import build
 from vitcost.check.step_memory import MemoryCase, scenario_of
@@ -133,7 +133,7 @@ def test_buffers_are_part_of_a_peak() -> None:
 
 
 def test_a_large_step_is_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(step_memory, "LARGEST_REAL", 2**10)
+    monkeypatch.setattr(stepwise, "LARGEST_REAL", 2**10)
     (model,) = check([TINY], memory=True).models
     assert model.comparisons.keys() == QUANTITIES - {"peak_bytes_tensors", "peak_bytes_allocated"}
     assert "and is run up to 1.00 KiB" in model.left_out[0]
@@ -162,7 +162,7 @@ def card(monkeypatch: pytest.MonkeyPatch, beside: int, free: int = 2**40) -> Non
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (free, 2**40))
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: 512)
     monkeypatch.setattr(MemoryCase, "step", lambda own, device: MemoryCase.model(own))
-    monkeypatch.setattr(step_memory, "on_card", lambda step: 512 + int(predicted) + beside)
+    monkeypatch.setattr(stepwise, "on_card", lambda step: 512 + int(predicted) + beside)
     steps = {name: run for name, run in step_memory.MEMORY_STEPS.items() if "CUDA" in name}
     monkeypatch.setattr(step_memory, "MEMORY_STEPS", steps)
 

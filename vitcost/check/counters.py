@@ -108,11 +108,7 @@ class _Flash(TorchFunctionMode):
     """Calls the flash kernel where a model asks for scaled dot product attention."""
 
     def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         given = dict(kwargs or {})
         if func is not scaled_dot_product_attention:
@@ -228,11 +224,7 @@ class _CpuStatistics(TorchDispatchMode):  # type: ignore[no-untyped-call]
     but not where autocast brings a half-precision input: there they have the weight's type."""
 
     def __torch_dispatch__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         out = func(*args, **(kwargs or {}))
         at = _WEIGHTS.get(func)

@@ -6,7 +6,7 @@ indexing by the views that it is, scaled dot product attention by the flash kern
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -73,11 +73,7 @@ class _OnACard(TorchFunctionMode):
     """Makes torch behave as if the card were real."""
 
     def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         if func is Tensor.__getitem__:
             return _indexed(*args)
@@ -120,11 +116,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.launches: Counter[str] = Counter()
 
     def __torch_dispatch__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
         name = func.overloadpacket.__name__

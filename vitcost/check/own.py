@@ -19,8 +19,14 @@ from vitcost.check.differences import ModelCheck
 from vitcost.check.expected import written_out
 from vitcost.check.running import Running, kept, running
 from vitcost.check.scopes import Scopes
-from vitcost.check.step_witnesses import allocated, on_card
-from vitcost.check.stepwise import Found, LeftOut, stepwise
+from vitcost.check.stepwise import (
+    LARGEST_REAL,
+    Found,
+    LeftOut,
+    by_allocator,
+    peak_on_card,
+    stepwise,
+)
 from vitcost.config.scenario import Scenario
 from vitcost.costs.memory import states, step_peak
 from vitcost.errors import ConfigError, NotCovered
@@ -29,12 +35,8 @@ from vitcost.traced.fake_run import no_fast_path
 from vitcost.traced.module_traces import OfModule
 from vitcost.traced.traced_model import TracedModel
 from vitcost.traced.traced_workload import Traced
-from vitcost.units import binary_bytes
 
 __all__ = ["COST_STEPS", "MEMORY_STEPS", "compare_own"]
-
-# the largest predicted peak of a step that is run on the CPU
-LARGEST_REAL = 2 * 2**30
 
 
 class _Own:
@@ -157,45 +159,32 @@ def _saved(asked: _Own) -> Iterator[Found]:
         yield Compared("", "saved_activations_bytes", run.rows().cost.saved_bytes, kept(real))
 
 
+def _started(asked: _Own, stack: ExitStack, device: str) -> Any:
+    """A step that runs, with an optimizer that has its states, until the stack is left."""
+    real = stack.enter_context(asked.real(device))
+    real.start(asked.scenario.optimizer)
+    return real
+
+
 def _allocated(asked: _Own) -> Iterator[Found]:
-    """The peak by the CPU's allocator: its tensors are equal to the byte, and the rest is named
-    workspace."""
-    predicted = asked.peak("cpu")
-    if predicted > LARGEST_REAL:
-        yield LeftOut(
-            f"a real step needs {binary_bytes(predicted)}, and is run up to "
-            f"{binary_bytes(LARGEST_REAL)}"
-        )
-        return
-    with asked.real("cpu") as real:
-        real.start(asked.scenario.optimizer)
-        lasting = sum(real.lasting.values())
-        step: Any = real
-        storages = allocated(step)
-    tensors, total = lasting + storages.tensor_bytes, lasting + storages.total_bytes
-    yield Compared("", "peak_bytes_tensors", predicted, tensors)
-    explained = total - tensors <= sum(storages.others.values())
-    reasons = [f"{name}, {n:,} bytes" for name, n in sorted(storages.others.items())]
-    why = "; ".join(reasons) if explained and tensors == predicted else ""
-    yield Compared("", "peak_bytes_allocated", predicted, total, why)
+    """The peak by the CPU's allocator."""
+    with ExitStack() as stack:
+
+        def step() -> tuple[Any, int]:
+            real = _started(asked, stack, "cpu")
+            return real, sum(real.lasting.values())
+
+        yield from by_allocator(asked.peak("cpu"), step)
 
 
 def _on_card(asked: _Own) -> Iterator[Found]:
     """The peak by the allocator of a CUDA card: tensors, and the workspace of its kernels."""
-    if not torch.cuda.is_available():
-        yield LeftOut("torch sees no CUDA card here")
-        return
     predicted = asked.peak("cuda")
-    free, _ = torch.cuda.mem_get_info()
-    if predicted > free:
-        needed = binary_bytes(predicted)
-        yield LeftOut(f"a step needs {needed}, of which {binary_bytes(free)} are free")
+    with ExitStack() as stack:
+        actual = peak_on_card(predicted, lambda: _started(asked, stack, "cuda"))
+    if isinstance(actual, LeftOut):
+        yield actual
         return
-    before = torch.cuda.memory_allocated()
-    with asked.real("cuda") as real:
-        real.start(asked.scenario.optimizer)
-        step: Any = real
-        actual = on_card(step) - before
     # a card's kernels take scratch that a trace does not see, and blocks are multiples of 512 bytes
     over = actual - predicted
     why = f"workspace of kernels and rounding of blocks, {over:,} bytes: no tensors of the model"

@@ -21,14 +21,12 @@ from vitcost.check.reference import beyond, build
 from vitcost.check.step_witnesses import (
     Loss,
     Step,
-    allocated,
     cross_entropies,
     means,
-    on_card,
     optimizer,
     tracked,
 )
-from vitcost.check.stepwise import Found, LeftOut, stepwise
+from vitcost.check.stepwise import Found, LeftOut, by_allocator, peak_on_card, stepwise
 from vitcost.check.trainable_models import adapted, frozen
 from vitcost.config.scenario import Scenario
 from vitcost.costs.memory import loss_bytes, states, step_peak
@@ -43,12 +41,8 @@ from vitcost.traced.inputs import inputs_of
 from vitcost.traced.module_rows import rows
 from vitcost.traced.trace import How
 from vitcost.traced.traces import trace
-from vitcost.units import binary_bytes
 
-__all__ = ["LARGEST_REAL", "MEMORY_STEPS", "MemoryCase", "compare_memory", "scenario_of"]
-
-# the largest predicted peak of a step that is run on the CPU
-LARGEST_REAL = 2 * 2**30
+__all__ = ["MEMORY_STEPS", "MemoryCase", "compare_memory", "scenario_of"]
 
 # bytes that a card may have beside the tensors: cuBLAS keeps 32 MiB at most by default
 # (CUBLAS_WORKSPACE_CONFIG), and the other kernels' scratch and the rounding of blocks to 512 bytes
@@ -204,40 +198,22 @@ def _tracked(asked: MemoryCase) -> Iterator[Found]:
 
 
 def _allocated(asked: MemoryCase) -> Iterator[Found]:
-    """The peak by the CPU's allocator: its tensors are equal to the byte, and the rest is named
-    workspace."""
-    formula = int(asked.predicted().total_bytes)
-    if formula > LARGEST_REAL:
-        limit, needed = binary_bytes(LARGEST_REAL), binary_bytes(formula)
-        yield LeftOut(f"a real step needs {needed}, and is run up to {limit}")
-        return
-    step = asked.step("cpu")
-    lasting = sum(t.untyped_storage().nbytes() for t in step.lasting)
-    storages = allocated(step)
-    tensors, total = lasting + storages.tensor_bytes, lasting + storages.total_bytes
-    yield Compared("", "peak_bytes_tensors", formula, tensors)
-    # bytes beside the tensors explain a peak that is above theirs, and no other
-    explained = tensors == formula and total - tensors <= sum(storages.others.values())
-    reasons = [f"{name}, {n:,} bytes" for name, n in sorted(storages.others.items())]
-    yield Compared(
-        "", "peak_bytes_allocated", formula, total, "; ".join(reasons) if explained else ""
-    )
+    """The peak by the CPU's allocator."""
+
+    def step() -> tuple[Step, int]:
+        made = asked.step("cpu")
+        return made, sum(t.untyped_storage().nbytes() for t in made.lasting)
+
+    yield from by_allocator(int(asked.predicted().total_bytes), step)
 
 
 def _on_card(asked: MemoryCase) -> Iterator[Found]:
     """The peak by the allocator of a CUDA card; the formulas predict the tensors in it."""
-    if not torch.cuda.is_available():
-        yield LeftOut("torch sees no CUDA card here")
-        return
     formula = int(asked.predicted("cuda").total_bytes)
-    free, _ = torch.cuda.mem_get_info()
-    if formula > free:
-        yield LeftOut(
-            f"a step needs {binary_bytes(formula)}, of which {binary_bytes(free)} are free"
-        )
+    actual = peak_on_card(formula, lambda: asked.step("cuda"))
+    if isinstance(actual, LeftOut):
+        yield actual
         return
-    before = torch.cuda.memory_allocated()
-    actual = on_card(asked.step("cuda")) - before
     most = _CARD_WORKSPACE + formula // _CARD_SHARE
     why = (
         f"workspace of kernels and rounding of blocks, {actual - formula:,} bytes: not in the "

@@ -5,13 +5,20 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from time import perf_counter
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
+
+import torch
 
 from vitcost.check.against_torch import Compared, told
 from vitcost.check.differences import Difference, ModelCheck
+from vitcost.check.step_witnesses import allocated, on_card
 from vitcost.errors import NotCovered
+from vitcost.units import binary_bytes
 
-__all__ = ["Found", "LeftOut", "stepwise"]
+__all__ = ["LARGEST_REAL", "Found", "LeftOut", "by_allocator", "peak_on_card", "stepwise"]
+
+# the largest predicted peak of a step that is run on the CPU
+LARGEST_REAL = 2 * 2**30
 
 
 class LeftOut(NamedTuple):
@@ -54,3 +61,33 @@ def stepwise(
         raise NotCovered(f"{command} compares nothing of {name}: {'; '.join(reasons)}")
     seconds, why = perf_counter() - start, (*left_out, *reasons)
     return ModelCheck(name, dict(counts), tuple(differences), seconds, against, why)
+
+
+def by_allocator(predicted: int, step: Callable[[], tuple[Any, int]]) -> Iterator[Found]:
+    """The peak by the CPU's allocator: its tensors are equal to the byte, and the rest is named
+    workspace. ``step`` makes a step, and the bytes of the tensors that outlive it."""
+    if predicted > LARGEST_REAL:
+        limit, needed = binary_bytes(LARGEST_REAL), binary_bytes(predicted)
+        yield LeftOut(f"a real step needs {needed}, and is run up to {limit}")
+        return
+    real, lasting = step()
+    storages = allocated(real)
+    tensors, total = lasting + storages.tensor_bytes, lasting + storages.total_bytes
+    yield Compared("", "peak_bytes_tensors", predicted, tensors)
+    # bytes beside the tensors explain a peak that is above theirs, and no other
+    explained = tensors == predicted and total - tensors <= sum(storages.others.values())
+    reasons = [f"{name}, {n:,} bytes" for name, n in sorted(storages.others.items())]
+    why = "; ".join(reasons) if explained else ""
+    yield Compared("", "peak_bytes_allocated", predicted, total, why)
+
+
+def peak_on_card(predicted: int, step: Callable[[], Any]) -> int | LeftOut:
+    """The peak of a step by the allocator of a CUDA card, or the reason why no step runs there."""
+    if not torch.cuda.is_available():
+        return LeftOut("torch sees no CUDA card here")
+    free, _ = torch.cuda.mem_get_info()
+    if predicted > free:
+        needed = binary_bytes(predicted)
+        return LeftOut(f"a step needs {needed}, of which {binary_bytes(free)} are free")
+    before = torch.cuda.memory_allocated()
+    return on_card(step()) - before
