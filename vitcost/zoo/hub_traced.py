@@ -29,121 +29,65 @@ class Row(NamedTuple):
     inputs: tuple[str, ...] = ()
 
 
-def _at(path: str, commit: str) -> str:
-    """A script in transformers' repository, below ``src/transformers/models``."""
-    return f"huggingface/transformers, models/{path} at {commit[:12]}"
+# the scripts that wrote the checkpoints on the hub, below ``src/transformers/models``
+_SCRIPTS: Mapping[str, tuple[str, str]] = {
+    "swin": ("swin/convert_swin_timm_to_pytorch.py", "001f85b38fb4"),
+    "swinv2": ("swinv2/convert_swinv2_timm_to_pytorch.py", "0d7e95d96b4e"),
+    "convnext": ("convnext/convert_convnext_to_pytorch.py", "010654337d6b"),
+    "convnextv2": ("convnextv2/convert_convnextv2_to_pytorch.py", "09cb93d88904"),
+    "resnet": ("resnet/convert_resnet_to_pytorch.py", "04ae75715f2c"),
+    "regnet": ("regnet/convert_regnet_to_pytorch.py", "00e12e7c5459"),
+    "bit": ("bit/convert_bit_to_pytorch.py", "05879ae75438"),
+    "mobilenet": ("mobilenet_v2/convert_original_tf_checkpoint_to_pytorch.py", "089cbd24ae6f"),
+    "mobilevit": ("mobilevit/convert_mlcvnets_to_pytorch.py", "01080c629600"),
+    "mobilevitv2": ("mobilevitv2/convert_mlcvnets_to_pytorch.py", "134efbaccad3"),
+    "levit": ("levit/convert_levit_timm_to_pytorch.py", "003e3d4f3d19"),
+    "cvt": ("cvt/convert_cvt_original_pytorch_checkpoint_to_pytorch.py", "0c654085fb6a"),
+    "efficientnet": ("efficientnet/convert_efficientnet_to_pytorch.py", "09cb93d88904"),
+    "pvt": ("pvt/convert_pvt_to_pytorch.py", "001f85b38fb4"),
+    "pvtv2": ("pvt_v2/convert_pvt_v2_to_pytorch.py", "09cb93d88904"),
+    "poolformer": ("poolformer/convert_poolformer_original_to_pytorch.py", "09cb93d88904"),
+    "hiera": ("hiera/convert_hiera_to_hf.py", "0d7e95d96b4e"),
+    "dinov3": ("dinov3_convnext/convert_dinov3_convnext_to_hf.py", "13529f19ad08"),
+    "segformer": ("segformer/convert_segformer_original_to_pytorch.py", "03fed90423ea"),
+    "dpt": ("dpt/convert_dpt_to_pytorch.py", "09cb93d88904"),
+    "depth_anything": ("depth_anything/convert_depth_anything_to_hf.py", "13d23e06f715"),
+    "videomae": ("videomae/convert_videomae_to_pytorch.py", "01080c629600"),
+    "vivit": ("vivit/convert_vivit_flax_to_pytorch.py", "00ca929e5d3b"),
+    "timesformer": ("timesformer/convert_timesformer_to_pytorch.py", "01080c629600"),
+    "siglip2": ("siglip2/convert_siglip2_to_hf.py", "0c85c9ae42dc"),
+    "sam": ("sam/convert_sam_to_hf.py", "09cb93d88904"),
+    "detr": ("detr/convert_detr_to_pytorch.py", "09cb93d88904"),
+    "conditional": (
+        "conditional_detr/convert_conditional_detr_original_pytorch_checkpoint_to_pytorch.py",
+        "09cb93d88904",
+    ),
+    "deformable": ("deformable_detr/convert_deformable_detr_to_pytorch.py", "07ae0e5292f9"),
+    "table": ("table_transformer/convert_table_transformer_to_hf.py", "092bd78fbc85"),
+    "yolos": ("yolos/convert_yolos_to_pytorch.py", "01080c629600"),
+    "owlvit": ("owlvit/convert_owlvit_original_flax_to_hf.py", "01080c629600"),
+    "clipseg": ("clipseg/convert_clipseg_original_pytorch_to_hf.py", "061ce9f036e2"),
+    "groupvit": ("groupvit/convert_groupvit_nvlab_to_hf.py", "01080c629600"),
+    "focalnet": ("focalnet/convert_focalnet_to_hf_format.py", "0173d4fa7e41"),
+    "upernet_convnext": ("upernet/convert_convnext_upernet_to_pytorch.py", "09c76bea234e"),
+    "upernet_swin": ("upernet/convert_swin_upernet_to_pytorch.py", "09cb93d88904"),
+    "glpn": ("glpn/convert_glpn_to_pytorch.py", "1001bb00bfee"),
+    "vitmatte": ("vitmatte/convert_vitmatte_to_hf.py", "05e03756e0a2"),
+    "vitpose": ("vitpose/convert_vitpose_to_hf.py", "027100df422c"),
+    "ijepa": ("ijepa/convert_ijepa_to_hf.py", "15ea02a2add1"),
+    "rt_detr": ("rt_detr/convert_rt_detr_original_pytorch_checkpoint_to_hf.py", "09cb93d88904"),
+    "d_fine": ("d_fine/convert_d_fine_original_pytorch_checkpoint_to_hf.py", "1e98d0019e71"),
+    "trocr": ("trocr/convert_trocr_unilm_to_pytorch.py", "15ea02a2add1"),
+    "donut": ("donut/convert_donut_to_pytorch.py", "0a1c659ae896"),
+    "vjepa2": ("vjepa2/convert_vjepa2_to_hf.py", "0354e0c76e84"),
+    "superpoint": ("superpoint/convert_superpoint_to_pytorch.py", "0239147b4d57"),
+}
 
 
-# the scripts that wrote the checkpoints on the hub
-_SWIN = _at("swin/convert_swin_timm_to_pytorch.py", "001f85b38fb432858ace93f18622f07cec46d874")
-_SWINV2 = _at(
-    "swinv2/convert_swinv2_timm_to_pytorch.py", "0d7e95d96b4e187c651e2b2406ed98ed40d74963"
-)
-_CONVNEXT = _at(
-    "convnext/convert_convnext_to_pytorch.py", "010654337d6b9f7fb2a812ec470d9c547e0794f9"
-)
-_CONVNEXTV2 = _at(
-    "convnextv2/convert_convnextv2_to_pytorch.py", "09cb93d8890401636f6abd80b763671e755aa025"
-)
-_RESNET = _at("resnet/convert_resnet_to_pytorch.py", "04ae75715f2cca2d87bbaf07c1d8e9fb2ab20bfd")
-_REGNET = _at("regnet/convert_regnet_to_pytorch.py", "00e12e7c54598e50e7bef1540db3408f81916de1")
-_BIT = _at("bit/convert_bit_to_pytorch.py", "05879ae754384b82a0995d511a422b61397bf043")
-_MOBILENET = _at(
-    "mobilenet_v2/convert_original_tf_checkpoint_to_pytorch.py",
-    "089cbd24ae6ff4f4b0c8cd49e2b0dee3915b3aa5",
-)
-_MOBILEVIT = _at(
-    "mobilevit/convert_mlcvnets_to_pytorch.py", "01080c629600d4ff3121446bb4f4a2e240c2cf41"
-)
-_MOBILEVITV2 = _at(
-    "mobilevitv2/convert_mlcvnets_to_pytorch.py", "134efbaccad33b2d4925e9dc971e1cae06473d9b"
-)
-_LEVIT = _at("levit/convert_levit_timm_to_pytorch.py", "003e3d4f3d196be1a21885ef4265652221769616")
-_CVT = _at(
-    "cvt/convert_cvt_original_pytorch_checkpoint_to_pytorch.py",
-    "0c654085fb6ab4312e84c904035190a4277596a1",
-)
-_EFFICIENTNET = _at(
-    "efficientnet/convert_efficientnet_to_pytorch.py", "09cb93d8890401636f6abd80b763671e755aa025"
-)
-_PVT = _at("pvt/convert_pvt_to_pytorch.py", "001f85b38fb432858ace93f18622f07cec46d874")
-_PVTV2 = _at("pvt_v2/convert_pvt_v2_to_pytorch.py", "09cb93d8890401636f6abd80b763671e755aa025")
-_POOLFORMER = _at(
-    "poolformer/convert_poolformer_original_to_pytorch.py",
-    "09cb93d8890401636f6abd80b763671e755aa025",
-)
-_HIERA = _at("hiera/convert_hiera_to_hf.py", "0d7e95d96b4e187c651e2b2406ed98ed40d74963")
-_DINOV3 = _at(
-    "dinov3_convnext/convert_dinov3_convnext_to_hf.py", "13529f19ad0828d2f11b93f698de8f317e03a4ba"
-)
-_SEGFORMER = _at(
-    "segformer/convert_segformer_original_to_pytorch.py",
-    "03fed90423ea807eff69fefad2452f0cd73b69a6",
-)
-_DPT = _at("dpt/convert_dpt_to_pytorch.py", "09cb93d8890401636f6abd80b763671e755aa025")
-_DEPTH_ANYTHING = _at(
-    "depth_anything/convert_depth_anything_to_hf.py", "13d23e06f715468fd504c579b018ef9b19685834"
-)
-_VIDEOMAE = _at(
-    "videomae/convert_videomae_to_pytorch.py", "01080c629600d4ff3121446bb4f4a2e240c2cf41"
-)
-_VIVIT = _at("vivit/convert_vivit_flax_to_pytorch.py", "00ca929e5d3b72a3b637f5ca1c11c0b30758a348")
-_TIMESFORMER = _at(
-    "timesformer/convert_timesformer_to_pytorch.py", "01080c629600d4ff3121446bb4f4a2e240c2cf41"
-)
-_SIGLIP2 = _at("siglip2/convert_siglip2_to_hf.py", "0c85c9ae42dc3e4ab1d194f9d5b4f02963cf983b")
-_SAM = _at("sam/convert_sam_to_hf.py", "09cb93d8890401636f6abd80b763671e755aa025")
-_DETR = _at("detr/convert_detr_to_pytorch.py", "09cb93d8890401636f6abd80b763671e755aa025")
-_CONDITIONAL = _at(
-    "conditional_detr/convert_conditional_detr_original_pytorch_checkpoint_to_pytorch.py",
-    "09cb93d8890401636f6abd80b763671e755aa025",
-)
-_DEFORMABLE = _at(
-    "deformable_detr/convert_deformable_detr_to_pytorch.py",
-    "07ae0e5292f972272c2f3776d5a4073b41323e89",
-)
-_TABLE = _at(
-    "table_transformer/convert_table_transformer_to_hf.py",
-    "092bd78fbc851b793c04cb28dde9e957393cd66b",
-)
-_YOLOS = _at("yolos/convert_yolos_to_pytorch.py", "01080c629600d4ff3121446bb4f4a2e240c2cf41")
-_OWLVIT = _at(
-    "owlvit/convert_owlvit_original_flax_to_hf.py", "01080c629600d4ff3121446bb4f4a2e240c2cf41"
-)
-_CLIPSEG = _at(
-    "clipseg/convert_clipseg_original_pytorch_to_hf.py",
-    "061ce9f036e2eaf6aa87c40ca43f5b73b55f3280",
-)
-_GROUPVIT = _at(
-    "groupvit/convert_groupvit_nvlab_to_hf.py", "01080c629600d4ff3121446bb4f4a2e240c2cf41"
-)
-_FOCALNET = _at(
-    "focalnet/convert_focalnet_to_hf_format.py", "0173d4fa7e414a00c0889717942848cf9502c64e"
-)
-_UPERNET_CONVNEXT = _at(
-    "upernet/convert_convnext_upernet_to_pytorch.py", "09c76bea234ed1239b220f95ab318f2e7023e8a1"
-)
-_UPERNET_SWIN = _at(
-    "upernet/convert_swin_upernet_to_pytorch.py", "09cb93d8890401636f6abd80b763671e755aa025"
-)
-_GLPN = _at("glpn/convert_glpn_to_pytorch.py", "1001bb00bfeeac965908cdb4ab5c3d7ebe0c774f")
-_VITMATTE = _at("vitmatte/convert_vitmatte_to_hf.py", "05e03756e0a2d612df72d6308ab35877cbe1f882")
-_VITPOSE = _at("vitpose/convert_vitpose_to_hf.py", "027100df422ce141fd68d4d8e955e5cdc43fd9a7")
-_IJEPA = _at("ijepa/convert_ijepa_to_hf.py", "15ea02a2add1672acbeee158a9448720d6093de1")
-_RT_DETR = _at(
-    "rt_detr/convert_rt_detr_original_pytorch_checkpoint_to_hf.py",
-    "09cb93d8890401636f6abd80b763671e755aa025",
-)
-_D_FINE = _at(
-    "d_fine/convert_d_fine_original_pytorch_checkpoint_to_hf.py",
-    "1e98d0019e71019c05b20929e2e271bff07128ff",
-)
-_TROCR = _at("trocr/convert_trocr_unilm_to_pytorch.py", "15ea02a2add1672acbeee158a9448720d6093de1")
-_DONUT = _at("donut/convert_donut_to_pytorch.py", "0a1c659ae896e5a3e983e498232172910b833af7")
-_VJEPA2 = _at("vjepa2/convert_vjepa2_to_hf.py", "0354e0c76e849ec17e9871acdd353ad7aa2d0097")
-_SUPERPOINT = _at(
-    "superpoint/convert_superpoint_to_pytorch.py", "0239147b4d575af498cd45be179ce9274fe040e4"
-)
+def _at(name: str) -> str:
+    """The script of a kind of checkpoints, in transformers' repository."""
+    path, commit = _SCRIPTS[name]
+    return f"huggingface/transformers, models/{path} at {commit}"
 
 
 def _image(height: int, width: int | None = None) -> tuple[str, ...]:
@@ -158,8 +102,8 @@ def _swin(twin: str, h: int, window: int, img: int, **keys: Any) -> Row:
     size = {"embed_dim": h, "depths": depths, "num_heads": _HEADS[h], "window_size": window}
     keys = {**size, "image_size": img, "num_labels": 1000, **keys}
     if twin.startswith("swinv2"):
-        return Row("swinv2", "Swinv2ForImageClassification", keys, _SWINV2, f"timm {twin}")
-    return Row("swin", "SwinForImageClassification", keys, _SWIN, f"timm {twin}")
+        return Row("swinv2", "Swinv2ForImageClassification", keys, _at("swinv2"), f"timm {twin}")
+    return Row("swin", "SwinForImageClassification", keys, _at("swin"), f"timm {twin}")
 
 
 def _stages(h: int, depths: list[int]) -> dict[str, Any]:
@@ -171,33 +115,39 @@ _TINY, _DEEP = [3, 3, 9, 3], [3, 3, 27, 3]
 
 def _convnext(twin: str, h: int, depths: list[int], img: int = 224, labels: int = 1000) -> Row:
     keys = {**_stages(h, depths), "image_size": img, "num_labels": labels}
-    kind, cls, source = "convnext", "ConvNextForImageClassification", _CONVNEXT
+    kind, cls, source = "convnext", "ConvNextForImageClassification", _at("convnext")
     if twin.startswith("convnextv2"):
-        kind, cls, source = "convnextv2", "ConvNextV2ForImageClassification", _CONVNEXTV2
+        kind, cls, source = "convnextv2", "ConvNextV2ForImageClassification", _at("convnextv2")
     return Row(kind, cls, keys, source, f"timm {twin}", _image(img))
 
 
 def _dinov3(twin: str, h: int, depths: list[int]) -> Row:
     return Row(
-        "dinov3_convnext", "DINOv3ConvNextModel", _stages(h, depths), _DINOV3, f"timm {twin}"
+        "dinov3_convnext", "DINOv3ConvNextModel", _stages(h, depths), _at("dinov3"), f"timm {twin}"
     )
 
 
 def _resnet(twin: str, depths: list[int], basic: bool = False) -> Row:
     keys = {"depths": depths, "num_labels": 1000}
     keys |= {"hidden_sizes": [64, 128, 256, 512], "layer_type": "basic"} if basic else {}
-    return Row("resnet", "ResNetForImageClassification", keys, _RESNET, f"timm {twin}", _image(224))
+    return Row(
+        "resnet", "ResNetForImageClassification", keys, _at("resnet"), f"timm {twin}", _image(224)
+    )
 
 
 def _regnet(twin: str, depths: list[int], sizes: list[int], group: int, kind: str) -> Row:
     keys = {"depths": depths, "hidden_sizes": sizes, "groups_width": group, "layer_type": kind}
     keys |= {"num_labels": 1000}
-    return Row("regnet", "RegNetForImageClassification", keys, _REGNET, f"timm {twin}", _image(224))
+    return Row(
+        "regnet", "RegNetForImageClassification", keys, _at("regnet"), f"timm {twin}", _image(224)
+    )
 
 
 def _mobilevit(twin: str, sizes: list[int], neck: list[int], **keys: Any) -> Row:
     keys = {"hidden_sizes": sizes, "neck_hidden_sizes": neck, "num_labels": 1000, **keys}
-    return Row("mobilevit", "MobileViTForImageClassification", keys, _MOBILEVIT, f"timm {twin}")
+    return Row(
+        "mobilevit", "MobileViTForImageClassification", keys, _at("mobilevit"), f"timm {twin}"
+    )
 
 
 def _efficientnet(
@@ -211,23 +161,25 @@ def _efficientnet(
     keys |= {"image_size": img, "dropout_rate": drop, "depthwise_padding": padding}
     keys |= {"num_labels": 1000}
     cls = "EfficientNetForImageClassification"
-    return Row("efficientnet", cls, keys, _EFFICIENTNET, f"timm {twin}")
+    return Row("efficientnet", cls, keys, _at("efficientnet"), f"timm {twin}")
 
 
 def _levit(twin: str, sizes: list[int], heads: list[int], depths: list[int], key: int) -> Row:
     keys: dict[str, Any] = {"hidden_sizes": sizes, "num_attention_heads": heads}
     keys |= {"depths": depths, "key_dim": [key] * 3, "num_labels": 1000}
-    return Row("levit", "LevitForImageClassificationWithTeacher", keys, _LEVIT, f"timm {twin}")
+    return Row(
+        "levit", "LevitForImageClassificationWithTeacher", keys, _at("levit"), f"timm {twin}"
+    )
 
 
 def _cvt(depth: list[int], held: str) -> Row:
     keys = {"depth": depth, "num_labels": 1000}
-    return Row("cvt", "CvtForImageClassification", keys, _CVT, held, _image(224))
+    return Row("cvt", "CvtForImageClassification", keys, _at("cvt"), held, _image(224))
 
 
 def _pvt_v2(twin: str, sizes: list[int], depths: list[int]) -> Row:
     keys = {"hidden_sizes": sizes, "depths": depths, "num_labels": 1000}
-    source = f"Wang et al. 2022, table 1; the ids: {_PVTV2}"
+    source = f"Wang et al. 2022, table 1; the ids: {_at('pvtv2')}"
     return Row("pvt_v2", "PvtV2ForImageClassification", keys, source, f"timm {twin}")
 
 
@@ -239,17 +191,17 @@ def _poolformer(twin: str, sizes: list[int], depths: list[int], scale: float = 1
     }
     keys |= {"num_labels": 1000}
     cls = "PoolFormerForImageClassification"
-    return Row("poolformer", cls, keys, _POOLFORMER, f"timm {twin}", _image(224))
+    return Row("poolformer", cls, keys, _at("poolformer"), f"timm {twin}", _image(224))
 
 
 def _hiera(twin: str, **keys: Any) -> Row:
     keys = {**keys, "num_labels": 1000}
-    return Row("hiera", "HieraForImageClassification", keys, _HIERA, f"timm {twin}")
+    return Row("hiera", "HieraForImageClassification", keys, _at("hiera"), f"timm {twin}")
 
 
 def _focalnet(twin: str, h: int, depths: list[int], levels: int = 2) -> Row:
     keys = {"embed_dim": h, "depths": depths, "focal_levels": [levels] * 4, "num_labels": 1000}
-    return Row("focalnet", "FocalNetForImageClassification", keys, _FOCALNET, f"timm {twin}")
+    return Row("focalnet", "FocalNetForImageClassification", keys, _at("focalnet"), f"timm {twin}")
 
 
 _WIDE = {"hidden_sizes": [64, 128, 320, 512]}
@@ -258,7 +210,7 @@ _WIDE = {"hidden_sizes": [64, 128, 320, 512]}
 def _segformer(held: str, decoder: int, **keys: Any) -> Row:
     keys = {**keys, "decoder_hidden_size": decoder, "num_labels": 150}
     cls = "SegformerForSemanticSegmentation"
-    return Row("segformer", cls, keys, _SEGFORMER, held, _image(512))
+    return Row("segformer", cls, keys, _at("segformer"), held, _image(512))
 
 
 def _backbone(kind: str, **keys: Any) -> dict[str, Any]:
@@ -277,12 +229,12 @@ def _depth_anything(held: str, h: int, L: int, a: int, fusion: int, neck: list[i
     keys = {"backbone_config": backbone, "reassemble_hidden_size": h, "fusion_hidden_size": fusion}
     keys |= {"neck_hidden_sizes": neck}
     cls = "DepthAnythingForDepthEstimation"
-    return Row("depth_anything", cls, keys, _DEPTH_ANYTHING, held, _image(518))
+    return Row("depth_anything", cls, keys, _at("depth_anything"), held, _image(518))
 
 
 def _videomae(held: str, labels: int, **keys: Any) -> Row:
     cls = "VideoMAEForVideoClassification"
-    return Row("videomae", cls, {**keys, "num_labels": labels}, _VIDEOMAE, held)
+    return Row("videomae", cls, {**keys, "num_labels": labels}, _at("videomae"), held)
 
 
 # a ViT of videos beside timm's of images, both with 768 channels: a patch of two frames has twice
@@ -295,7 +247,7 @@ _IN_TIME = 12 * (5 * 768 * 768 + 7 * 768)
 def _timesformer(labels: int) -> Row:
     held = f"timm vit_base_patch16_224 + {_IN_TIME} + {8 * 768}: attention in time, 8 frames"
     keys = {"num_labels": labels}
-    return Row("timesformer", "TimesformerForVideoClassification", keys, _TIMESFORMER, held)
+    return Row("timesformer", "TimesformerForVideoClassification", keys, _at("timesformer"), held)
 
 
 # SAM's prompt encoder (6,220), mask decoder (4,058,340) and the frequencies of positions (256)
@@ -306,7 +258,7 @@ def _sam(twin: str, h: int, L: int, a: int, whole: list[int]) -> Row:
     keys: dict[str, Any] = {"hidden_size": h, "num_hidden_layers": L}
     keys |= {"num_attention_heads": a, "global_attn_indexes": whole}
     held = f"timm {twin} + {_PROMPTED}"
-    return Row("sam", "SamModel", {"vision_config": keys}, _SAM, held, _image(1024))
+    return Row("sam", "SamModel", {"vision_config": keys}, _at("sam"), held, _image(1024))
 
 
 def _detr(kind: str, cls: str, source: str, held: str, **keys: Any) -> Row:
@@ -317,17 +269,17 @@ def _detr(kind: str, cls: str, source: str, held: str, **keys: Any) -> Row:
 def _tables(held: str, queries: int, labels: int, side: int) -> Row:
     keys = {"backbone": "resnet18", "num_queries": queries, "num_labels": labels}
     cls = "TableTransformerForObjectDetection"
-    return Row("table-transformer", cls, keys, _TABLE, held, _image(side))
+    return Row("table-transformer", cls, keys, _at("table"), held, _image(side))
 
 
 def _yolos(held: str, **keys: Any) -> Row:
-    return Row("yolos", "YolosForObjectDetection", {**keys, "num_labels": 91}, _YOLOS, held)
+    return Row("yolos", "YolosForObjectDetection", {**keys, "num_labels": 91}, _at("yolos"), held)
 
 
 def _rt_detr(held: str, backbone: Mapping[str, Any], **keys: Any) -> Row:
     named = {"model_type": "rt_detr_resnet", "out_features": ["stage2", "stage3", "stage4"]}
     keys = {"backbone_config": {**named, **backbone}, "num_labels": 80, **keys}
-    return Row("rt_detr", "RTDetrForObjectDetection", keys, _RT_DETR, held, _image(640))
+    return Row("rt_detr", "RTDetrForObjectDetection", keys, _at("rt_detr"), held, _image(640))
 
 
 def _d_fine(held: str, stem: list[int], widths: list[list[int]], **keys: Any) -> Row:
@@ -344,7 +296,7 @@ def _d_fine(held: str, stem: list[int], widths: list[list[int]], **keys: Any) ->
     }  # fmt: skip
     keys = {"backbone_config": backbone, "encoder_in_channels": out[1:], "num_labels": 80, **keys}
     keys |= {"decoder_n_points": [3, 6, 3]}
-    return Row("d_fine", "DFineForObjectDetection", keys, _D_FINE, held, _image(640))
+    return Row("d_fine", "DFineForObjectDetection", keys, _at("d_fine"), held, _image(640))
 
 
 def _trocr(held: str, h: int, L: int, a: int) -> Row:
@@ -353,7 +305,9 @@ def _trocr(held: str, h: int, L: int, a: int) -> Row:
     decoder = {"model_type": "trocr", "is_decoder": True, "add_cross_attention": True}
     keys = {"encoder": encoder, "decoder": {**decoder, "cross_attention_hidden_size": h}}
     inputs = (*_image(384), "decoder_input_ids=512:int64")
-    return Row("vision-encoder-decoder", "VisionEncoderDecoderModel", keys, _TROCR, held, inputs)
+    return Row(
+        "vision-encoder-decoder", "VisionEncoderDecoderModel", keys, _at("trocr"), held, inputs
+    )
 
 
 # CLIPSeg's decoder: three layers of 64 channels with an MLP of 2048, the layers that project each
@@ -409,11 +363,11 @@ TRACED: Mapping[str, Row] = MappingProxyType({
         "regnety_040", [2, 6, 12, 2], [128, 192, 512, 1088], 64, "y"
     ),
     "google/bit-50": Row(
-        "bit", "BitForImageClassification", {"num_labels": 1000}, _BIT,
+        "bit", "BitForImageClassification", {"num_labels": 1000}, _at("bit"),
         "timm resnetv2_50x1_bit", _image(448),
     ),
     "google/mobilenet_v2_1.0_224": Row(
-        "mobilenet_v2", "MobileNetV2ForImageClassification", {"num_labels": 1001}, _MOBILENET,
+        "mobilenet_v2", "MobileNetV2ForImageClassification", {"num_labels": 1001}, _at("mobilenet"),
         "timm mobilenetv2_100",
     ),
     "apple/mobilevit-small": _mobilevit(
@@ -427,8 +381,8 @@ TRACED: Mapping[str, Row] = MappingProxyType({
         hidden_dropout_prob=0.05, expand_ratio=2.0,
     ),
     "apple/mobilevitv2-1.0-imagenet1k-256": Row(
-        "mobilevitv2", "MobileViTV2ForImageClassification", {"num_labels": 1000}, _MOBILEVITV2,
-        "timm mobilevitv2_100",
+        "mobilevitv2", "MobileViTV2ForImageClassification", {"num_labels": 1000},
+        _at("mobilevitv2"), "timm mobilevitv2_100",
     ),
     "google/efficientnet-b0": _efficientnet("efficientnet_b0", 1280, (1.0, 1.0), 224, 0.2, []),
     "google/efficientnet-b4": _efficientnet("efficientnet_b4", 1792, (1.4, 1.8), 380, 0.4, [6]),
@@ -438,7 +392,7 @@ TRACED: Mapping[str, Row] = MappingProxyType({
     "microsoft/cvt-13": _cvt([1, 2, 10], "20 M, Wu et al. 2021"),
     "microsoft/cvt-21": _cvt([1, 4, 16], "32 M, Wu et al. 2021"),
     "Zetatech/pvt-tiny-224": Row(
-        "pvt", "PvtForImageClassification", {"num_labels": 1000}, _PVT,
+        "pvt", "PvtForImageClassification", {"num_labels": 1000}, _at("pvt"),
         "13.2 M, Wang et al. 2021",
     ),
     "OpenGVLab/pvt_v2_b0": _pvt_v2("pvt_v2_b0", [32, 64, 160, 256], [2, 2, 2, 2]),
@@ -469,10 +423,10 @@ TRACED: Mapping[str, Row] = MappingProxyType({
         "64.1 M, Xie et al. 2021, table 1", 768, **_WIDE, depths=[3, 8, 27, 3]
     ),
     "openmmlab/upernet-swin-tiny": _upernet(
-        "60 M, Liu et al. 2021, table 3", _UPERNET_SWIN, _backbone("swin")
+        "60 M, Liu et al. 2021, table 3", _at("upernet_swin"), _backbone("swin")
     ),
     "openmmlab/upernet-convnext-tiny": _upernet(
-        "60 M, Liu et al. 2022, table 4", _UPERNET_CONVNEXT,
+        "60 M, Liu et al. 2022, table 4", _at("upernet_convnext"),
         _backbone("convnext", **_stages(96, _TINY)),
     ),
     "Intel/dpt-large": Row(
@@ -480,7 +434,7 @@ TRACED: Mapping[str, Row] = MappingProxyType({
         {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24,
          "num_attention_heads": 16, "backbone_out_indices": [5, 11, 17, 23],
          "neck_hidden_sizes": [256, 512, 1024, 1024]},
-        _DPT, "343 M, Ranftl et al. 2021, inference speed",
+        _at("dpt"), "343 M, Ranftl et al. 2021, inference speed",
     ),
     "LiheYoung/depth-anything-small-hf": _depth_anything(
         "24.8 M, LiheYoung/Depth-Anything, README.md", 384, 12, 6, 64, [48, 96, 192, 384]
@@ -492,7 +446,7 @@ TRACED: Mapping[str, Row] = MappingProxyType({
         "335.3 M, LiheYoung/Depth-Anything, README.md", 1024, 24, 16, 256, [256, 512, 1024, 1024]
     ),
     "vinvino02/glpn-nyu": Row(
-        "glpn", "GLPNForDepthEstimation", {**_WIDE, "depths": [3, 8, 27, 3]}, _GLPN,
+        "glpn", "GLPNForDepthEstimation", {**_WIDE, "depths": [3, 8, 27, 3]}, _at("glpn"),
         f"hub nvidia/segformer-b4-finetuned-ade-512-512 + {_FUSED} - {_MIXED}: another decoder",
         _image(480, 640),
     ),
@@ -509,7 +463,7 @@ TRACED: Mapping[str, Row] = MappingProxyType({
         num_hidden_layers=24, num_attention_heads=16,
     ),
     "google/vivit-b-16x2-kinetics400": Row(
-        "vivit", "VivitForVideoClassification", {"num_labels": 400}, _VIVIT,
+        "vivit", "VivitForVideoClassification", {"num_labels": 400}, _at("vivit"),
         f"timm vit_base_patch16_224 + {_TUBES} + {15 * 14 * 14 * 768}: patches of two frames, "
         "at 16 moments",
     ),
@@ -519,18 +473,18 @@ TRACED: Mapping[str, Row] = MappingProxyType({
     "facebook/sam-vit-large": _sam("samvit_large_patch16", 1024, 24, 16, [5, 11, 17, 23]),
     "facebook/sam-vit-huge": _sam("samvit_huge_patch16", 1280, 32, 16, [7, 15, 23, 31]),
     "facebook/detr-resnet-50": _detr(
-        "detr", "DetrForObjectDetection", _DETR, "41 M, Carion et al. 2020, table 1"
+        "detr", "DetrForObjectDetection", _at("detr"), "41 M, Carion et al. 2020, table 1"
     ),
     "facebook/detr-resnet-101": _detr(
-        "detr", "DetrForObjectDetection", _DETR, "60 M, Carion et al. 2020, table 1",
+        "detr", "DetrForObjectDetection", _at("detr"), "60 M, Carion et al. 2020, table 1",
         backbone="resnet101",
     ),
     "microsoft/conditional-detr-resnet-50": _detr(
-        "conditional_detr", "ConditionalDetrForObjectDetection", _CONDITIONAL,
+        "conditional_detr", "ConditionalDetrForObjectDetection", _at("conditional"),
         "44 M, Meng et al. 2021",
     ),
     "SenseTime/deformable-detr": _detr(
-        "deformable_detr", "DeformableDetrForObjectDetection", _DEFORMABLE,
+        "deformable_detr", "DeformableDetrForObjectDetection", _at("deformable"),
         "40 M, Zhu et al. 2021, table 1",
     ),
     "microsoft/table-transformer-detection": _tables("28.8 M, the id's page", 15, 2, 800),
@@ -575,28 +529,28 @@ TRACED: Mapping[str, Row] = MappingProxyType({
             "residual_block_indices": [2, 5, 8, 11], "out_features": ["stage4"]},
          # lists, as a file has them: a tuple cannot be added to one
          "convstream_hidden_sizes": [48, 96, 192], "fusion_hidden_sizes": [256, 128, 64, 32]},
-        _VITMATTE, "25.8 M, Yao et al. 2023", ("pixel_values=4x512x512",),
+        _at("vitmatte"), "25.8 M, Yao et al. 2023", ("pixel_values=4x512x512",),
     ),
     "usyd-community/vitpose-base-simple": Row(
         "vitpose", "VitPoseForPoseEstimation",
         {"backbone_config": {"model_type": "vitpose_backbone", "out_indices": [12]},
          "num_labels": 17},
-        _VITPOSE, "86 M, Xu et al. 2022", _image(256, 192),
+        _at("vitpose"), "86 M, Xu et al. 2022", _image(256, 192),
     ),
     "facebook/ijepa_vith14_1k": Row(
         "ijepa", "IJepaModel",
         {"patch_size": 14, "hidden_size": 1280, "num_hidden_layers": 32,
          "num_attention_heads": 16, "intermediate_size": 5120},
-        _IJEPA, f"timm vit_huge_patch14_224 - {2 * 1280}: no class token, nor its position",
+        _at("ijepa"), f"timm vit_huge_patch14_224 - {2 * 1280}: no class token, nor its position",
     ),
     "CIDAS/clipseg-rd64": Row(
-        "clipseg", "CLIPSegForImageSegmentation", {"vision_config": {"patch_size": 16}}, _CLIPSEG,
-        f"hub openai/clip-vit-base-patch16 + {_SEGMENTS}: its decoder",
+        "clipseg", "CLIPSegForImageSegmentation", {"vision_config": {"patch_size": 16}},
+        _at("clipseg"), f"hub openai/clip-vit-base-patch16 + {_SEGMENTS}: its decoder",
         (*_image(352), "input_ids=77:int64"),
     ),
     "google/owlvit-base-patch32": Row(
         "owlvit", "OwlViTForObjectDetection", {},
-        "the id's config.json at dd7f3bc78606; " + _OWLVIT,
+        "the id's config.json at dd7f3bc78606; " + _at("owlvit"),
         f"hub openai/clip-vit-base-patch32 + {_PLACES} - {_WORDS} + {_BOXES}: places, words, heads",
         (*_image(768), "input_ids=16:int64"),
     ),
@@ -615,7 +569,7 @@ class Refused(NamedTuple):
 UNTRACED: Mapping[str, Refused] = MappingProxyType({
     "google/siglip2-base-patch16-naflex": Refused(
         Row(
-            "siglip2", "Siglip2Model", {"text_config": {"vocab_size": 256000}}, _SIGLIP2, "",
+            "siglip2", "Siglip2Model", {"text_config": {"vocab_size": 256000}}, _at("siglip2"), "",
             ("input_ids=64:int64", "pixel_values=256x768", "pixel_attention_mask=256:int64",
              "spatial_shapes=2:int64"),
         ),
@@ -624,7 +578,8 @@ UNTRACED: Mapping[str, Refused] = MappingProxyType({
     ),
     "magic-leap-community/superpoint": Refused(
         Row(
-            "superpoint", "SuperPointForKeypointDetection", {}, _SUPERPOINT, "", _image(480, 640)
+            "superpoint", "SuperPointForKeypointDetection", {}, _at("superpoint"), "",
+            _image(480, 640),
         ),
         "its keypoints are the places above a score, so that their number depends on values",
     ),
