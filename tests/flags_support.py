@@ -142,8 +142,8 @@ class Unchanged(NamedTuple):
         ]
 
     def _holds(self, row: Any) -> bool:
-        if row.holds is not None:
-            return bool(row.holds(self.asked))
+        if row.where is not None:
+            return bool(row.where.met(self.asked))
         return SHOWN[row.condition](self)
 
 

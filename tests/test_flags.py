@@ -293,7 +293,7 @@ def test_a_flag_that_is_dropped_is_found(flag: str, monkeypatch: pytest.MonkeyPa
 
 
 def test_every_row_of_the_table_is_met_and_its_condition_known() -> None:
-    assert {row.condition for row in SCENARIO if row.holds is None} - set(SHOWN) == {"always"}
+    assert {row.condition for row in SCENARIO if row.where is None} - set(SHOWN) == {"always"}
     assert {row.condition for row in FIELDS} == set(FIELD_SHOWN)
     commands = {command for row in IDLE for command in row.commands}
     assert commands <= set(COMMANDS)
@@ -414,13 +414,13 @@ def test_what_changes_nothing_is_said(
     assert all(note.startswith(f"note: {start}") for note, start in zip(notes, said, strict=True))
 
 
-@pytest.mark.parametrize("row", [row for row in SCENARIO if row.holds], ids=lambda r: r.condition)
+@pytest.mark.parametrize("row", [row for row in SCENARIO if row.where], ids=lambda r: r.condition)
 def test_what_is_said_is_true(row: Any) -> None:
     """A note is printed before any answer is looked at: its condition alone decides."""
     settings = {"ranks": {"ranks": 4}, "zero": {"zero": 2, "ranks": 4}, "lora": {}, "gpu": {},
                 "recipe": {"recipe": "zero", "ranks": 4}, "mode": {"mode": "infer"},
                 "ema": {}, "ema_device": {"ema": 1, "ema_device": "cpu"}}  # fmt: skip
-    beside = {} if row.condition == "ranks is 1" else settings[row.reads[0]]
+    beside = {} if row.condition == "ranks is 1" else settings[row.where.flag]
     for command in set(row.commands) & {"report", "compare", "fit"}:
         trains = command == "fit" and row.flags[0] in TRAINING
         base = "fit of training" if trains else command

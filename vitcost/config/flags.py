@@ -5,7 +5,7 @@ The command line and the library read the same table, so that a flag means the s
 
 from collections.abc import Callable, Mapping
 from functools import wraps
-from typing import NamedTuple, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from vitcost.config.scenario import Scenario
 from vitcost.errors import ConfigError, NotCovered
@@ -15,6 +15,7 @@ __all__ = [
     "TAKES",
     "TRAINING",
     "Takes",
+    "apart",
     "check_layout",
     "mode_of",
     "settled",
@@ -51,6 +52,16 @@ FLAGS: Mapping[str, str] = {
     "grad_scaler": _STEP,
 }
 TRAINING = tuple(flag for flag, of in FLAGS.items() if of == _STEP)
+
+
+def apart(keywords: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The flags of a scenario among keywords, and all others, such as fields of a config.
+
+    >>> apart({"img_size": 384, "batch": 8})
+    ({'batch': 8}, {'img_size': 384})
+    """
+    flags = {name: value for name, value in keywords.items() if name in FLAGS}
+    return flags, {name: value for name, value in keywords.items() if name not in FLAGS}
 
 
 class Takes(NamedTuple):

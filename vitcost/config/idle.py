@@ -1,33 +1,45 @@
 """When an accepted flag changes no number of an answer, and why it cannot: a row each.
 
-``vitcost/flags.md`` is this table. A row without ``holds`` has a condition that answers alone show;
+``vitcost/flags.md`` is this table. A row without ``where`` has a condition that answers alone show;
 the tests hold every row against answers.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from vitcost.config.flags import TAKES, mode_of
 from vitcost.config.scenario import Scenario
 
-__all__ = ["FIELDS", "IDLE", "SCENARIO", "Idle", "idle"]
+__all__ = ["FIELDS", "IDLE", "SCENARIO", "Idle", "Where", "idle"]
 
 Asked = Mapping[str, object]
+
+
+class Where(NamedTuple):
+    """A flag and the values with which it meets a condition: ``others`` than these, or without
+    values where the flag is not given."""
+
+    flag: str
+    values: tuple[object, ...] = ()
+    others: bool = False
+
+    def met(self, asked: Asked) -> bool:
+        """Whether the flags of a question meet the condition."""
+        value = asked.get(self.flag)
+        return (value in self.values) != self.others if self.values else not value
 
 
 class Idle(NamedTuple):
     """Flags that cannot matter in some commands under a condition, and the reason.
 
-    ``holds`` says from the flags alone, of which it ``reads`` those that are named, whether the
-    condition is met; then the command line says so too.
+    ``where`` says it of conditions that one flag alone decides; the command line tells of these.
     """
 
     flags: tuple[str, ...]
     commands: tuple[str, ...]
     condition: str
     reason: str
-    reads: tuple[str, ...] = ()
-    holds: Callable[[Asked], bool] | None = None
+    where: Where | None = None
 
 
 _REPORTS = ("report", "compare", "budget", "diff")
@@ -44,32 +56,28 @@ SCENARIO: tuple[Idle, ...] = (
         _REPORTS,
         "no card is named",
         "the flag changes a time alone; bytes are those of eager kernels, in either layout",
-        ("gpu",),
-        lambda asked: not asked.get("gpu"),
+        Where("gpu"),
     ),
     Idle(
         ("lora_layers",),
         (*_MEMORY, "serve", "check"),
         "lora is 0",
         "there are no adapters",
-        ("lora",),
-        lambda asked: asked["lora"] == 0,
+        Where("lora", (0,)),
     ),
     Idle(
         ("ema_dtype", "ema_device"),
         _MEMORY,
         "ema is 0",
         "there are no averages",
-        ("ema",),
-        lambda asked: asked["ema"] == 0,
+        Where("ema", (0,)),
     ),
     Idle(
         ("ema_dtype",),
         _MEMORY,
         "ema_device is cpu",
         "the card has no bytes of averages",
-        ("ema_device",),
-        lambda asked: asked["ema_device"] == "cpu",
+        Where("ema_device", ("cpu",)),
     ),
     Idle(
         ("ema_dtype",),
@@ -82,32 +90,28 @@ SCENARIO: tuple[Idle, ...] = (
         (*_REPORTS, "fit"),
         "ranks is 1",
         "a single rank reduces no gradients",
-        ("ranks",),
-        lambda asked: asked["ranks"] == 1,
+        Where("ranks", (1,)),
     ),
     Idle(
         ("buckets",),
         (*_REPORTS, "fit"),
         "zero is 2 or 3",
         "fully_shard scatters the sums of gradients to where they stay",
-        ("zero",),
-        lambda asked: asked["zero"] in (2, 3),
+        Where("zero", (2, 3)),
     ),
     Idle(
         ("buckets",),
         (*_REPORTS, "fit", "plan"),
         "recipe is not torch",
         "the recipe's published account gives the bytes",
-        ("recipe",),
-        lambda asked: asked["recipe"] != "torch",
+        Where("recipe", ("torch",), others=True),
     ),
     Idle(
         ("ranks",),
         ("fit",),
         "the mode is infer",
         "each rank runs its own batch, and divides no tensor",
-        ("mode",),
-        lambda asked: asked["mode"] == "infer",
+        Where("mode", ("infer",)),
     ),
     Idle(
         ("mode",),
@@ -357,9 +361,10 @@ def idle(command: str, given: Asked, varied: tuple[str, ...] = ()) -> Iterator[s
     asked = {**{name: getattr(plain, name) for name in plain.__slots__}, **given}
     asked |= mode_of(command, given) if command in TAKES else {}
     for row in SCENARIO:
-        if row.holds is None or command not in row.commands or set(varied) & set(row.reads):
+        where = row.where
+        if where is None or command not in row.commands or where.flag in varied:
             continue
         for flag in row.flags:
             known = getattr(plain, flag, None)
-            if flag in given and given[flag] != known and row.holds(asked):
+            if flag in given and given[flag] != known and where.met(asked):
                 yield f"{flag} changes nothing where {row.condition}: {row.reason}"

@@ -46,14 +46,10 @@ class PeakParts(NamedTuple):
 
     def plus(self, alive: live.Live) -> "PeakParts":
         """The bytes that outlive a step, with those alive in it."""
-        weights, gradients, states, saved, temporary, *rest = self
-        return PeakParts(
-            weights,
-            gradients + alive.gradients,
-            states,
-            saved + alive.saved,
-            temporary + alive.temporary,
-            *rest,
+        return self._replace(
+            gradients_bytes=self.gradients_bytes + alive.gradients,
+            saved_activations_bytes=self.saved_activations_bytes + alive.saved,
+            temporary_bytes=self.temporary_bytes + alive.temporary,
         )
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from vitcost.config.flags import check_layout, settled
+from vitcost.config.flags import FLAGS, check_layout, settled
 from vitcost.config.scenario import Scenario
 from vitcost.costs import memory
 from vitcost.costs.report_types import Flops, InferenceRow, Layer, Part, Report
@@ -86,33 +86,9 @@ def report(
     >>> r.params, r.flops.macs_forward
     (632045800, 167295109120)
     """
-    scenario = Scenario.of(
-        batch=batch,
-        mode=mode,
-        precision=precision,
-        attention=attention,
-        platform=platform,
-        optimizer=optimizer,
-        checkpointing=checkpointing,
-        freeze=freeze,
-        lora=lora,
-        lora_layers=lora_layers,
-        recipe=recipe,
-        layout=layout,
-        compile=compile,
-        software=software,
-        ranks=ranks,
-        zero=zero,
-        buckets=buckets,
-        ema=ema,
-        accumulate=accumulate,
-        zero_grad=zero_grad,
-        policy=policy,
-        ema_dtype=ema_dtype,
-        ema_device=ema_device,
-        optimizer_in_backward=optimizer_in_backward,
-        grad_scaler=grad_scaler,
-    )
+    # a flag of the scenario is the argument of its name
+    arguments = locals()
+    scenario = Scenario.of(**{flag: arguments[flag] for flag in FLAGS})
     resolved = resolve(model, **overrides)
     scenario = scenario.added_to(resolved.flags)
     reported = report_in(resolved, scenario)

@@ -193,9 +193,4 @@ def gathered(
 
 
 def _sum(a: Share, b: Share) -> Share:
-    return Share(
-        a.weights + b.weights,
-        a.gradients + b.gradients,
-        a.states + b.states,
-        a.tensors + b.tensors,
-    )
+    return Share(*(x + y for x, y in zip(a, b, strict=True)))

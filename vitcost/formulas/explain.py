@@ -2,10 +2,10 @@
 stored for it: the engine and the textbook run on symbols in place of sizes.
 """
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from vitcost.config.scenario import Scenario
+from vitcost.config.flags import apart
 from vitcost.errors import UnknownName
 from vitcost.outside.arguments import flag, takes, text
 from vitcost.zoo import Model
@@ -43,9 +43,7 @@ def explain(
     # loaded for a formula alone, since sympy is slow to import
     from vitcost.formulas.explanation import explained
 
-    scenario = {field.name for field in fields(Scenario)}
-    given = {name: value for name, value in flags.items() if name in scenario}
-    overrides = {name: value for name, value in flags.items() if name not in scenario}
+    given, overrides = apart(flags)
     if lang not in LANGUAGES:
         raise UnknownName("language", lang, LANGUAGES, f"allowed: {', '.join(LANGUAGES)}")
     return replace(explained(model, quantity, latex, given, overrides), lang=lang)

@@ -5,7 +5,7 @@ and the other way round. The band of a prediction is what nine in ten of those e
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from vitcost.outside.reading import CALIBRATION, read_toml
 __all__ = [
     "calibrate",
     "fitted",
+    "halves_of",
     "held_out",
     "host_of_rows",
     "load_calibrations",
@@ -124,26 +125,31 @@ def held_out(measurements: Sequence[Measurement]) -> tuple[list[float], list[flo
     >>> abs(even[0] * 17666.09 / 1024 - 1) < 0.10, abs(odd[0] * 2787.15 / 1024 - 1) < 0.10
     (True, True)
     """
-    widths = sorted({m.width for m in measurements})
-    if len(widths) < 2:
+    first, second = halves_of(measurements)
+    if not second:
         return [], []
-    even = set(widths[::2])
-    halves: tuple[list[float], list[float]] = [], []
-    for half, on_even in zip(halves, (True, False), strict=True):
-        half_rows = [m for m in measurements if (m.width in even) == on_even]
-        others = [m for m in measurements if (m.width in even) != on_even]
-        constants, host = fitted(others), host_of_rows(others)
-        half += [predicted(m, constants, host) for m in half_rows]
-    return halves
+    return _held_out(first, second), _held_out(second, first)
+
+
+def _held_out(half: Sequence[Measurement], others: Sequence[Measurement]) -> list[float]:
+    constants, host = fitted(others), host_of_rows(others)
+    return [predicted(m, constants, host) for m in half]
+
+
+def halves_of(measurements: Sequence[Measurement]) -> tuple[list[Measurement], list[Measurement]]:
+    """The measurements of every second width, and all others."""
+    even = set(sorted({m.width for m in measurements})[::2])
+    first, second = (
+        [m for m in measurements if (m.width in even) == side] for side in (True, False)
+    )
+    return first, second
 
 
 def errors(measurements: Sequence[Measurement]) -> tuple[list[float], list[float]]:
     """The relative errors of ``held_out``, by half."""
-    even = set(sorted({m.width for m in measurements})[::2])
-    sides = ([m for m in measurements if (m.width in even) == side] for side in (True, False))
     first, second = (
-        [abs(seconds / m.seconds - 1) for m, seconds in zip(ms, half, strict=False)]
-        for ms, half in zip(sides, held_out(measurements), strict=True)
+        [abs(seconds / m.seconds - 1) for m, seconds in zip(half, predictions, strict=False)]
+        for half, predictions in zip(halves_of(measurements), held_out(measurements), strict=True)
     )
     return first, second
 
@@ -279,27 +285,25 @@ def to_toml(calibrations: Iterable[Calibration], cards: Iterable[Card] = ()) -> 
             "[[calibration]]",
             f"gpu = {json.dumps(row.gpu)}",
             f'mode = "{row.setup.mode}"',
-            f'precision = "{row.setup.precision}"',
-            f'layout = "{row.setup.layout}"',
-            f"compiled = {str(row.setup.compiled).lower()}",
-            f'platform = "{row.setup.platform}"',
+            *_spelled(row.setup, ("precision", "layout", "compiled", "platform")),
             f'torch = "{row.setup.torch[0]}.{row.setup.torch[1]}"',
             f'attention = "{row.setup.attention}"',
             *([f'engine = "{row.setup.engine}"'] if row.setup.engine else []),
             f"constants = {{ {values} }}",
-            f"rows = {row.rows}",
-            f"error = {row.error}",
-            *([] if row.held_out is None else [f"held_out = {row.held_out}"]),
-            f"band = {row.band}",
-            f"source = {json.dumps(row.source)}",
-            f"least_batch = {row.least_batch}",
-            f'basis = "{row.basis}"',
-            *([] if row.factor is None else [f"factor = {row.factor}"]),
-            *([] if row.host_seconds is None else [f"host_seconds = {row.host_seconds}"]),
+            *_spelled(row, ("rows", "error", "held_out", "band", "source", "least_batch", "basis")),
+            *_spelled(row, ("factor", "host_seconds")),
             *([] if row.since is None else [f'since = "{row.since[0]}.{row.since[1]}"']),
             "",
         ]
     return "\n".join(lines)
+
+
+def _spelled(record: Calibration | Setup, names: Iterable[str]) -> Iterator[str]:
+    """The lines of some figures of a record; a figure that is None has no line."""
+    for name in names:
+        value = getattr(record, name)
+        if value is not None:
+            yield f"{name} = {json.dumps(value)}"
 
 
 def _card_lines(card: Card) -> list[str]:

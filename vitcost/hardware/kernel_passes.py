@@ -134,18 +134,27 @@ def one_pass(steps: Iterable[Step]) -> Iterator[Step]:
     >>> [step.op.reads[0].itemsize for step in one_pass(steps) if step.op.kind == "softmax"]
     [2, 2]
     """
-    held: list[Step] = []
-    for step in steps:
-        if held and KINDS[step.op.kind].widens:
-            step = step_of(step.op._replace(reads=held[0].op.reads), step.path, step.counts)
-            held = []
-        yield from held
-        held = []
-        if step.op.kind == "cast":
-            held = [step]
+    for cast, step in _after_casts(steps):
+        if cast is not None and step is not None and KINDS[step.op.kind].widens:
+            yield step_of(step.op._replace(reads=cast.op.reads), step.path, step.counts)
         else:
-            yield step
-    yield from held
+            yield from (each for each in (cast, step) if each is not None)
+
+
+def _after_casts(steps: Iterable[Step]) -> Iterator[tuple[Step | None, Step | None]]:
+    """Each step with the cast right before it, if any; None: a cast that another cast follows, or
+    none."""
+    cast: Step | None = None
+    for step in steps:
+        if step.op.kind == "cast":
+            if cast is not None:
+                yield cast, None
+            cast = step
+        else:
+            yield cast, step
+            cast = None
+    if cast is not None:
+        yield cast, None
 
 
 def rms_norm_by_variance(steps: Iterable[Step]) -> Iterator[Step]:
@@ -203,23 +212,16 @@ _Form: TypeAlias = Callable[[list[Step], Step, Tensor, Tensor], list[Step]]
 
 def _rewritten(steps: Iterable[Step], form: _Form) -> Iterator[Step]:
     """Each RMS norm, with the cast of its input if there is one, in another form."""
-    held: list[Step] = []
-    for step in steps:
-        if step.op.kind == "rms norm":
-            casts = held if held and held[0].op.write is step.op.reads[0] else []
-            if not casts:
-                yield from held
-            held = []
-            x = casts[0].op.reads[0] if casts else step.op.reads[0]
-            yield from form(casts, step, x, Tensor("mean", (*x.axes[:-1], 1), itemsize=4))
+    for cast, step in _after_casts(steps):
+        if step is None or step.op.kind != "rms norm":
+            yield from (each for each in (cast, step) if each is not None)
             continue
-        yield from held
-        held = []
-        if step.op.kind == "cast":
-            held = [step]
-        else:
-            yield step
-    yield from held
+        widened = cast is not None and cast.op.write is step.op.reads[0]
+        if cast is not None and not widened:
+            yield cast
+        casts = [cast] if cast is not None and widened else []
+        x = casts[0].op.reads[0] if casts else step.op.reads[0]
+        yield from form(casts, step, x, Tensor("mean", (*x.axes[:-1], 1), itemsize=4))
 
 
 def _beside(step: Step, op: Op) -> Step:

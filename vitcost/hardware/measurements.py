@@ -3,11 +3,11 @@
 import csv
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields
 from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from vitcost.config.flags import apart
 from vitcost.config.scenario import PRECISIONS, Scenario
 from vitcost.config.vit_config import ViTConfig
 from vitcost.engine.model import Config
@@ -240,8 +240,7 @@ def _row(model: str, numbers: Sequence[str | None], says: Mapping[str, str], pla
 
 def _of_printed(row: Printed) -> Row:
     """A printed timing as a line: flags of the scenario and fields of the config apart."""
-    known = {field.name for field in fields(Scenario)}
-    flags = {name: value for name, value in row.flags if name in known}
+    flags, overrides = apart(dict(row.flags))
     scenario = Scenario(batch=row.batch, **flags)
     return Row(
         row.label,
@@ -252,7 +251,7 @@ def _of_printed(row: Printed) -> Row:
         row.images_per_second,
         setup_of(scenario),
         scenario,
-        tuple(pair for pair in row.flags if pair[0] not in known),
+        tuple(overrides.items()),
         row.source,
         row.reason,
     )

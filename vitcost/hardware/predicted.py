@@ -20,7 +20,7 @@ class Part(NamedTuple):
     moved_bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Time:
     """Seconds of one step on one card.
 
@@ -45,49 +45,33 @@ class Time:
     low_seconds: float
     high_seconds: float
     software: str
-    peak_share: float | None
-    parts: tuple[Part, ...]
-    notes: tuple[str, ...]
-    turning: "TurningPoints | None" = None
     attention_kernel: tuple[str, ...] = ()
     fitted_rows: int = 0
     held_out: float | None = None
     source: str = ""
+    peak_share: float | None
     verdict: str | None = None
-    headroom_bytes: int | None = None
-    beside: Beside | None = None
     tensor_bytes: int | None = None  # with the kernels of this card
+    headroom_bytes: int | None = None
     # the rates of the card's sheet for the precision; None: a processor, which has no sheet
     sheet_flops_per_second: float | None = None
     sheet_bytes_per_second: float | None = None
+    turning: "TurningPoints | None" = None
+    parts: tuple[Part, ...]
+    notes: tuple[str, ...]
+    beside: Beside | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The row of a report's ``time``."""
-        turning = self.turning or TurningPoints(None, None)
-        return {
-            "gpu": self.gpu,
-            "mode": self.mode,
-            "seconds": self.seconds,
-            "images_per_second": self.images_per_second,
-            "bound": self.bound,
-            "basis": self.basis,
-            "low_seconds": self.low_seconds,
-            "high_seconds": self.high_seconds,
-            "software": self.software,
-            "attention_kernel": list(self.attention_kernel),
-            "fitted_rows": self.fitted_rows,
-            "held_out": self.held_out,
-            "source": self.source,
-            "peak_share": self.peak_share,
-            "verdict": self.verdict,
-            "tensor_bytes": self.tensor_bytes,
-            "headroom_bytes": self.headroom_bytes,
-            "sheet_flops_per_second": self.sheet_flops_per_second,
-            "sheet_bytes_per_second": self.sheet_bytes_per_second,
-            **turning._asdict(),
-            "parts": [part._asdict() for part in self.parts],
-            "notes": list(self.notes),
-        }
+        row: dict[str, Any] = {}
+        for name in self.__dataclass_fields__:
+            value = getattr(self, name)
+            row[name] = list(value) if isinstance(value, tuple) else value
+            if name == "turning":
+                row |= (self.turning or TurningPoints(None, None))._asdict()
+        row["parts"] = [part._asdict() for part in self.parts]
+        del row["turning"], row["beside"]
+        return row
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """The step and its parts as flat rows, as a report's layers have theirs."""

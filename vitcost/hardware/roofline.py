@@ -1,5 +1,6 @@
 """The time of a step on a card: its basis, its band, and the resource that bounds it."""
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
@@ -141,10 +142,8 @@ def turning_points(
             low, high = high, high * 2
         else:
             return None
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (low, middle) if bound(middle) in wanted else (middle, high)
-        return high
+        between = range(low + 1, high)
+        return low + 1 + bisect_left(between, True, key=lambda batch: bound(batch) in wanted)
 
     @cache
     def bound(batch: int) -> str:

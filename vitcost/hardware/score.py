@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from vitcost.errors import VitcostError
-from vitcost.hardware.calibrate import fitted, held_out, host_of_rows, mean, percentile, predicted
+from vitcost.hardware.calibrate import (
+    fitted,
+    halves_of,
+    held_out,
+    host_of_rows,
+    mean,
+    percentile,
+    predicted,
+)
 from vitcost.hardware.cards import Card
 from vitcost.hardware.constants import Calibration
 from vitcost.hardware.measurements import Measurement, Row, Uncovered, covered
@@ -179,11 +187,9 @@ def score_held_out(rows: Iterable[Row], *, users_cards: Mapping[str, Card] | Non
     for name, group in _by_file(rows).items():
         measured, others = covered(group, users_cards)
         plain = [m for m in measured if m.kind == "plain"]
-        even = set(sorted({m.width for m in plain})[::2])
         halves = [
-            [Guess(m, seconds) for m, seconds in zip(own_half, half, strict=False)]
-            for side, half in zip((True, False), held_out(plain), strict=True)
-            for own_half in [[m for m in plain if (m.width in even) == side]]
+            [Guess(m, seconds) for m, seconds in zip(half, predictions, strict=False)]
+            for half, predictions in zip(halves_of(plain), held_out(plain), strict=True)
         ]
         rest: list[Guess] = []
         if plain:

@@ -1,10 +1,9 @@
 """The question of a planner: a model under a scenario, from keywords as ``report`` has them."""
 
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 
-from vitcost.config.flags import check_layout
+from vitcost.config.flags import apart, check_layout
 from vitcost.config.scenario import RECIPES, Scenario
 from vitcost.hardware.default_precision import AUTO
 from vitcost.zoo import Model, Resolved, resolve
@@ -26,9 +25,7 @@ def asked(
     >>> found.config.img_size, scenario.mode, scenario.batch
     ((384, 384), 'train', 8)
     """
-    names = {field.name for field in fields(Scenario)}
-    flags = {name: value for name, value in given.items() if name in names}
-    overrides = {name: value for name, value in given.items() if name not in names}
+    flags, overrides = apart(given)
     resolved = resolve(model, **overrides)
     named = flags.get("precision")
     if automatic and (named is None or (isinstance(named, str) and named == AUTO)):

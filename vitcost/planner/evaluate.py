@@ -10,11 +10,11 @@ has few of them each by a report.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from math import prod
 from typing import Any, NamedTuple
 
-from vitcost.config.flags import mode_of
+from vitcost.config.flags import FLAGS, apart, mode_of
 from vitcost.config.scenario import Scenario
 from vitcost.config.vit_config import FIELDS, ViTConfig, merged
 from vitcost.costs.quantities import QUANTITIES, TIMED
@@ -34,9 +34,8 @@ from vitcost.zoo import Base, completed, resolve
 
 __all__ = ["Evaluator"]
 
-_FLAGS = {field.name for field in fields(Scenario)}
 # keywords that are not fields of a config
-_ASIDE = {*_FLAGS, *ON_CARD}
+_ASIDE = {*FLAGS, *ON_CARD}
 _DEPTHS = int(FIELDS["depth"][1].high) + 1
 
 
@@ -199,8 +198,7 @@ class Evaluator:
         fields_of_model = {name: value for name, value in values.items() if name not in _ASIDE}
         flags.update(mode_of("compare", flags))
         try:
-            plain = {name: value for name, value in flags.items() if name in _FLAGS}
-            scenario = Scenario.of(**plain).added_to(self.base.flags)
+            scenario = Scenario.of(**apart(flags)[0]).added_to(self.base.flags)
             block = _Block(number, {**self.fields, **fields_of_model}, scenario, self._card(flags))
             self._config(block, {axis.name: _one(axis) for axis in self._sizes()})
         except UnknownName:

@@ -4,10 +4,10 @@ on arrays where numpy is there."""
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any, TypeAlias
 
-from vitcost.config.flags import mode_of
+from vitcost.config.flags import FLAGS, apart, mode_of
 from vitcost.config.scenario import Scenario
 from vitcost.costs.quantities import TIMED, values
 from vitcost.costs.quantity import NO_TERMS
@@ -32,7 +32,6 @@ __all__ = ["gridded", "row_of"]
 _TOWER = {"tower", "input", "loss"}
 # below it numpy takes longer to load than it saves
 _FEW = 64
-_FLAGS = {field.name for field in fields(Scenario)}
 
 Tell: TypeAlias = Callable[[], None]
 
@@ -119,8 +118,7 @@ class _Numbers:
         """The row of a combination; None where its structure is not worth a description."""
         flags = {**self.wanted.flags, **point}
         flags.update(mode_of("compare", flags))
-        how = {name: value for name, value in flags.items() if name in _FLAGS}
-        scenario = Scenario.of(**how).added_to(self.base.flags)
+        scenario = Scenario.of(**apart(flags)[0]).added_to(self.base.flags)
         model, card = self._model(flags), self._card(flags)
         if scenario.zero:
             return None
@@ -138,7 +136,7 @@ class _Numbers:
         return None if known is None else self._row(model, scenario, known, sizes)
 
     def _model(self, flags: Mapping[str, Any]) -> Resolved:
-        given = {name: flags[name] for name in flags if name not in _FLAGS and name not in ON_CARD}
+        given = {name: flags[name] for name in flags if name not in FLAGS and name not in ON_CARD}
         key = tuple(given.get(axis.name) for axis in self.wanted.varied.axes)
         if key not in self.models:
             self.models[key] = resolve(self.base, **given)

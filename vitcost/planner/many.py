@@ -1,10 +1,9 @@
 """Reports of many combinations of a model's flags: without work that rows of a comparison waste."""
 
-from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from vitcost.config.flags import settled
+from vitcost.config.flags import apart, settled
 from vitcost.config.scenario import Scenario
 from vitcost.costs.report import Report, check_cards, report_on, tensors_on
 from vitcost.engine.workload import Workload, workload
@@ -19,7 +18,6 @@ __all__ = ["Many"]
 # as many combinations as are laid side by side
 _MOST = 1000
 
-_SCENARIO = frozenset(field.name for field in fields(Scenario))
 _FILES = ("gpu_file", "calibration", "anchor")
 
 
@@ -66,7 +64,7 @@ class Many:
 @settled("report")
 def _report(many: Many, model: Model, **flags: Any) -> Report:
     gpu, files = flags.pop("gpu", ()), {name: flags.pop(name, ()) for name in _FILES}
-    asked, overrides = _apart(flags)
+    asked, overrides = apart(flags)
     scenario = Scenario.of(**asked)
     resolved = resolve(model, **overrides)
     scenario = scenario.added_to(resolved.flags)
@@ -83,9 +81,3 @@ def _report(many: Many, model: Model, **flags: Any) -> Report:
         resolved.config, scenario, gpu, tensors=tensors, turning=False, known=many.known, **files
     )
     return replace(reported, time=times)
-
-
-def _apart(flags: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Flags of a scenario, and fields of a config."""
-    asked = {name: value for name, value in flags.items() if name in _SCENARIO}
-    return asked, {name: value for name, value in flags.items() if name not in _SCENARIO}

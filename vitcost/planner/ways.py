@@ -1,9 +1,10 @@
 """Other ways to run a batch that does not fit, cheapest first."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import fields, replace
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import NamedTuple
 
+from vitcost.config.flags import apart
 from vitcost.config.optimizers import OPTIMIZERS
 from vitcost.config.scenario import Scenario
 from vitcost.config.vit_config import ViTConfig
@@ -195,15 +196,11 @@ def _idle(way: Way, other: Way) -> bool:
     return not holds and (way.seconds or 0.0) >= (other.seconds or 0.0)
 
 
-_SCENARIO = {field.name for field in fields(Scenario)}
-
-
 def _under(way: Way, model: Resolved, scenario: Scenario) -> tuple[Config, Scenario]:
     """The model and the scenario of a way."""
-    flags = dict[str, Any](way.flags)
-    fields_of_model = {name: value for name, value in flags.items() if name not in _SCENARIO}
-    config = resolve(model, **fields_of_model).config if fields_of_model else model.config
-    return config, replace(scenario, **{n: v for n, v in flags.items() if n in _SCENARIO})
+    flags, fields = apart(dict(way.flags))
+    config = resolve(model, **fields).config if fields else model.config
+    return config, replace(scenario, **flags)
 
 
 def sized(

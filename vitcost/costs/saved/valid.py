@@ -1,7 +1,7 @@
 """Data against a JSON schema, in the words that ``generate`` writes one in."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from vitcost.errors import nearest, shown
 
@@ -24,10 +24,14 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
 }
 
 
+Schema: TypeAlias = Mapping[str, Any]
+Keys: TypeAlias = tuple["str | int", ...]  # of objects and arrays, from the outside in
+
+
 class Fault(NamedTuple):
     """Where data is not as its schema says, and how."""
 
-    path: tuple["str | int", ...]
+    path: Keys
     reason: str
 
     def __str__(self) -> str:
@@ -45,9 +49,7 @@ def fault(data: Any, schema: Mapping[str, Any]) -> Fault | None:
     return next(_faults(data, schema, schema.get("$defs", {}), ()), None)
 
 
-def _faults(
-    data: Any, schema: Mapping[str, Any], defs: Mapping[str, Any], path: tuple["str | int", ...]
-) -> Iterator[Fault]:
+def _faults(data: Any, schema: Schema, defs: Schema, path: Keys) -> Iterator[Fault]:
     if "$ref" in schema:
         schema = defs[schema["$ref"].rpartition("/")[2]]
     if "anyOf" in schema:
@@ -74,12 +76,7 @@ def _is(data: Any, kind: str) -> bool:
     return isinstance(data, _TYPES[kind]) and (kind == "boolean" or not isinstance(data, bool))
 
 
-def _of_any(
-    data: Any,
-    schemas: Sequence[Mapping[str, Any]],
-    defs: Mapping[str, Any],
-    path: tuple["str | int", ...],
-) -> Iterator[Fault]:
+def _of_any(data: Any, schemas: Sequence[Schema], defs: Schema, path: Keys) -> Iterator[Fault]:
     """The deepest fault, of data that no schema of a union accepts."""
     first_faults = [next(_faults(data, each, defs, path), None) for each in schemas]
     faults = [each for each in first_faults if each is not None]
@@ -87,12 +84,7 @@ def _of_any(
         yield max(faults, key=lambda each: len(each.path))
 
 
-def _of_object(
-    data: Mapping[str, Any],
-    schema: Mapping[str, Any],
-    defs: Mapping[str, Any],
-    path: tuple["str | int", ...],
-) -> Iterator[Fault]:
+def _of_object(data: Any, schema: Schema, defs: Schema, path: Keys) -> Iterator[Fault]:
     known = schema.get("properties", {})
     for key in schema.get("required", ()):
         if key not in data:
@@ -108,12 +100,7 @@ def _of_object(
             yield from _faults(value, rest, defs, (*path, key))
 
 
-def _of_array(
-    data: Sequence[Any],
-    schema: Mapping[str, Any],
-    defs: Mapping[str, Any],
-    path: tuple["str | int", ...],
-) -> Iterator[Fault]:
+def _of_array(data: Any, schema: Schema, defs: Schema, path: Keys) -> Iterator[Fault]:
     first = schema.get("prefixItems", ())
     if not schema.get("minItems", 0) <= len(data) <= schema.get("maxItems", len(data)):
         yield Fault(path, f"must have {schema['minItems']} values, has {len(data)}")

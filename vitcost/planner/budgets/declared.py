@@ -2,12 +2,11 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import fields
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vitcost.config.scenario import Scenario
+from vitcost.config.flags import FLAGS
 from vitcost.config.text_config import TEXT_FIELDS
 from vitcost.config.vit_config import FIELDS, RATIOS
 from vitcost.costs.quantities import QUANTITIES, parse_limit
@@ -92,9 +91,8 @@ def keywords() -> tuple[str, ...]:
     >>> [word in keywords() for word in ("batch", "num_classes", "loss", "limit")]
     [True, True, True, False]
     """
-    scenario = (field.name for field in fields(Scenario))
     beside = (*_CARDS, "tower", *_TRACED)
-    return tuple(dict.fromkeys((*scenario, *beside, *FIELDS, *RATIOS, *TEXT_FIELDS)))
+    return tuple(dict.fromkeys((*FLAGS, *beside, *FIELDS, *RATIOS, *TEXT_FIELDS)))
 
 
 def read_budgets(config: str) -> tuple[Declared, ...]:
