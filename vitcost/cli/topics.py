@@ -1,6 +1,7 @@
-"""The texts of ``vitcost help TOPIC``, made from the tables of the library."""
+"""The texts of ``vitcost help TOPIC``: files, and lists made from the tables of the library."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from textwrap import wrap
 
 __all__ = ["TOPICS", "topic"]
@@ -84,94 +85,27 @@ def _precision() -> Iterator[str]:
     )
 
 
-def _cards() -> Iterator[str]:
-    yield from _prose(
-        "`vitcost gpus` lists the cards that are known, each figure with its source; `vitcost gpus "
-        "h100` or `vitcost gpus 24GB` some of them. A card is named exactly: h100-sxm, not h100."
-    )
-    yield from ("", "Your own:")
-    yield from _list(
-        (
-            ("-g l4,power_w=60", "figures in place of a card's own"),
-            ("-g 24GiB", "a card of so much memory, and nothing else: it has no time"),
-            ("-g x,like=l4,memory_gb=48", "a card that is like another"),
-            ("pyproject.toml", "[tool.vitcost.gpu.NAME] with memory_gb, bandwidth_gbps, "
-             "bf16_tflops, …; or --gpu-file FILE with [gpu.NAME]"),
-        )
-    )  # fmt: skip
-    yield ""
-    yield from _prose(
-        "A time says what it rests on, and its band: calibrated (this card, software and mode were "
-        "measured), anchored (something was measured on this card), of_its_kind (cards like it "
-        "were), spec_sheet (nothing was, and the band is a guess). `--anchor MODEL=IMAGES_PER_S` "
-        "and `vitcost calibrate` make yours of the first two kinds.",
-        "Beside a step's tensors a card keeps a workspace, a context and the allocator's slack: "
-        "`fits` leaves room for them, `tight` does not, `no` has no room for the tensors.",
-    )
-
-
-def _units() -> Iterator[str]:
-    yield from _list(
-        (
-            ("MAC", "a multiply-add: one MAC is two FLOPs. Papers that give 17.6 G for ViT-B/16 "
-             "count MACs"),
-            ("FLOPs", "of convolutions and matrix products, attention included; of a batch"),
-            ("pointwise", "elements that norms, softmax, activations and residual adds write; "
-             "never added in"),
-            ("traffic", "bytes that kernels read and write"),
-            ("GiB, MiB", "2^30 and 2^20 bytes, as nvidia-smi counts"),
-            ("24 GB, 24 GiB", "what you type: 24e9 and 24·2^30 bytes"),
-            ("86.6 M, 1.28M, 1e6", "counts; 17.6 GFLOPs and 18 GMACs where these are asked for"),
-            ("12 ms, 36h, 2 days", "durations; min is minutes"),
-        )
-    )  # fmt: skip
-    yield ""
-    yield from _prose("JSON and CSV hold base units, with the unit in the key: _bytes, _seconds.")
-
-
-def _memory() -> Iterator[str]:
-    yield from _prose(
-        "The number to hold against a card is `peak of a step`, the bold row of Training memory: "
-        "bytes of tensors at the worst moment of a steady step. It is no sum of the other column, "
-        "whose parts do not peak together; the page names the moment.",
-        "`at most` is a bound, where no exact peak is known: no step exceeds it while what the "
-        "page assumes holds. Beside tensors a card needs a workspace, a context and slack, "
-        "which `vitcost fit` keeps free.",
-    )
-    yield from ("", "What brings a peak down, and leaves the training as it is:")
-    yield from _list(
-        (
-            ("--checkpointing block", "recomputes each block in the backward pass"),
-            ("-b 8 --accumulate 4", "micro-batches of 8 make one step of 32"),
-            ("--ranks 8 --zero 1 … 3", "divides states, gradients, weights among cards"),
-            ("--attention flash", "no matrix of scores is kept"),
-        )
-    )
-    yield from ("", "What changes it:")
-    yield from _list(
-        (
-            ("--lora 16", "trains adapters and the head alone"),
-            ("--freeze first:20", "trains the last blocks alone"),
-            ("--optimizer sgd", "keeps fewer states"),
-            ("--precision bf16", "casts the states too"),
-        )
-    )
-
-
-def _page() -> Iterator[str]:
+def _file(name: str) -> Iterator[str]:
+    """The lines of a file beside this one; of Markdown as a terminal shows it."""
     from pathlib import Path
 
-    text = Path(__file__).with_name("page.md").read_text(encoding="utf-8")
+    text = Path(__file__).with_name(name).read_text(encoding="utf-8")
     for line in text.splitlines():
         if not line.startswith("```"):
             yield line.lstrip("#").lstrip() if line.startswith("#") else line
 
 
 TOPICS: Mapping[str, tuple[str, Callable[[], Iterator[str]]]] = {
-    "page": ("how to read a report, and what to hold against nvidia-smi", _page),
+    "page": (
+        "how to read a report, and what to hold against nvidia-smi",
+        partial(_file, "page.md"),
+    ),
     "fields": ("what a model is made of, and how each is overridden", _fields),
     "precision": ("fp32, tf32, autocast, and what is cast in each", _precision),
-    "memory": ("which number to hold against a card, and what brings it down", _memory),
-    "cards": ("the cards, your own, and what a time rests on", _cards),
-    "units": ("MACs and FLOPs, GB and GiB, and what may be typed", _units),
+    "memory": (
+        "which number to hold against a card, and what brings it down",
+        partial(_file, "memory.txt"),
+    ),
+    "cards": ("the cards, your own, and what a time rests on", partial(_file, "cards.txt")),
+    "units": ("MACs and FLOPs, GB and GiB, and what may be typed", partial(_file, "units.txt")),
 }

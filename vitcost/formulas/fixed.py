@@ -40,6 +40,7 @@ _COMPLEXITY = {
     "restricted self-attention, sequential": ("1", ""),
     "restricted self-attention, path": ("s/r", "ceiling(s/r)"),
 }
+_GROWTH = {name: growth for name, (growth, _) in _COMPLEXITY.items()}
 # each term of a quantity; an empty name is their sum where it reads better than the terms
 FIXED: Mapping[str, Mapping[str, str]] = {
     "params": {
@@ -83,7 +84,7 @@ FIXED: Mapping[str, Mapping[str, str]] = {
     },
     "rule_of_thumb_inference": {"weights": "2*Φ"},
     "rule_of_thumb_training": _RULE,
-    "complexity": {name: growth for name, (growth, _) in _COMPLEXITY.items()},
+    "complexity": _GROWTH,
 }
 
 
