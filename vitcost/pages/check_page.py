@@ -1,9 +1,10 @@
 """The page of a check: the verdict on each model, and every difference with its reason."""
 
 from collections.abc import Iterator
+from functools import partial
 
-from vitcost.check.differences import CheckResult, ModelCheck
-from vitcost.page import Annotation, Case, Column, Page, Row, Table, shown
+from vitcost.check.differences import CheckResult, Difference, ModelCheck
+from vitcost.page import Annotation, Case, Column, Page, Read, Row, Table, laid_out, shown
 
 __all__ = ["check_page"]
 
@@ -69,23 +70,24 @@ def _differences(result: CheckResult) -> Iterator[Table]:
         if not model.differences:
             continue
         reasons = list(dict.fromkeys(d.explained_by for d in model.differences if d.explained_by))
-        rows = []
-        for d in model.differences:
-            why = f"({reasons.index(d.explained_by) + 1})" if d.explained_by else "unexplained"
-            cells = (d.path or "whole model", d.quantity, _value(d.expected), _value(d.actual), why)
-            rows.append(Row(cells, "" if d.explained_by else "failed"))
-        yield Table(
-            f"Differences, {model.model}",
-            (
-                Column("module"),
-                Column("quantity"),
-                Column(model.of, "count"),
-                Column("counted", "count"),
-                Column("because"),
-            ),
-            tuple(rows),
-            tuple(f"({i}) {reason}" for i, reason in enumerate(reasons, 1)),
-        )
+        columns: list[Read[Difference]] = [
+            (Column("module"), lambda d: d.path or "whole model"),
+            (Column("quantity"), lambda d: d.quantity),
+            (Column(model.of, "count"), lambda d: _value(d.expected)),
+            (Column("counted", "count"), lambda d: _value(d.actual)),
+            (Column("because"), partial(_because, reasons)),
+        ]
+        notes = (f"({i}) {reason}" for i, reason in enumerate(reasons, 1))
+        title = f"Differences, {model.model}"
+        yield laid_out(title, columns, model.differences, notes, _kind)
+
+
+def _because(reasons: list[str], d: Difference) -> str:
+    return f"({reasons.index(d.explained_by) + 1})" if d.explained_by else "unexplained"
+
+
+def _kind(d: Difference) -> str:
+    return "" if d.explained_by else "failed"
 
 
 def _value(value: int | str | tuple[int, ...]) -> int | str:

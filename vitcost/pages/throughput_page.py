@@ -1,9 +1,7 @@
 """The page of a score: how far off predictions are on measurements, and where most."""
 
-from collections.abc import Iterator
-
 from vitcost.hardware.score import FileScore, Guess, Score
-from vitcost.page import Column, Page, Row, Table, Value, shown
+from vitcost.page import Column, Page, Read, Row, Table, Value, laid_out, shown
 
 __all__ = ["throughput_page"]
 
@@ -78,21 +76,14 @@ def _basis(file: FileScore) -> tuple[Value, ...]:
 def _worst(score: Score) -> Table:
     guesses = [guess for file in score.files for guess in file.worst]
     guesses.sort(key=lambda guess: -guess.error)
-    columns = (
-        Column("model"),
-        Column("image", "count"),
-        Column("batch", "count"),
-        Column("gpu"),
-        Column("measured", "seconds"),
-        Column("predicted", "seconds"),
-        Column("error", "ratio"),
-        Column("likely reason"),
-    )
-    return Table("Worst", columns, tuple(_guesses(guesses[:_WORST])))
-
-
-def _guesses(guesses: list[Guess]) -> Iterator[Row]:
-    for guess in guesses:
-        m = guess.measurement
-        what = m.row.model, m.row.img_size or None, m.row.batch, m.card.name
-        yield Row((*what, m.seconds, guess.seconds, guess.error, guess.reason))
+    columns: list[Read[Guess]] = [
+        (Column("model"), lambda guess: guess.measurement.row.model),
+        (Column("image", "count"), lambda guess: guess.measurement.row.img_size or None),
+        (Column("batch", "count"), lambda guess: guess.measurement.row.batch),
+        (Column("gpu"), lambda guess: guess.measurement.card.name),
+        (Column("measured", "seconds"), lambda guess: guess.measurement.seconds),
+        (Column("predicted", "seconds"), lambda guess: guess.seconds),
+        (Column("error", "ratio"), lambda guess: guess.error),
+        (Column("likely reason"), lambda guess: guess.reason),
+    ]
+    return laid_out("Worst", columns, guesses[:_WORST])

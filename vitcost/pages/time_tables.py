@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from vitcost.costs.report_types import Report
-from vitcost.page import Column, Row, Table, shown
+from vitcost.page import Column, Read, Row, Table, laid_out, shown
 
 if TYPE_CHECKING:
     from vitcost.hardware.roofline import Time
@@ -76,31 +76,21 @@ def _cards(report: Report) -> Table:
     ]
     if report.scenario.compile:
         notes.append("compiled: the time alone; memory is that of the eager model")
-    columns = (
-        Column("gpu"),
-        Column("memory"),
-        Column("left", "bytes"),
-        Column("images/s", "rate"),
-        Column("a batch", "seconds"),
-        Column("low", "seconds"),
-        Column("high", "seconds"),
-        Column("basis"),
-        Column("bound", optional=True),
-        Column("of peak", "ratio", optional=True),
-        Column("attention", optional=True),
-        Column("software", optional=True),
-    )
-    rows = tuple(map(_card, report.time))
-    return Table(f"Time, {mode}, batch of {batch:,}", columns, rows, tuple(notes))
-
-
-def _card(time: "Time") -> Row:
-    band = time.seconds, time.low_seconds, time.high_seconds
-    rate, share = time.images_per_second, time.peak_share
-    kernels = ", ".join(time.attention_kernel)
-    fit = time.verdict or "?", time.headroom_bytes
-    rests = time.basis, time.bound, share, kernels, time.software
-    return Row((time.gpu, *fit, rate, *band, *rests))
+    columns: list[Read[Time]] = [
+        (Column("gpu"), lambda time: time.gpu),
+        (Column("memory"), lambda time: time.verdict or "?"),
+        (Column("left", "bytes"), lambda time: time.headroom_bytes),
+        (Column("images/s", "rate"), lambda time: time.images_per_second),
+        (Column("a batch", "seconds"), lambda time: time.seconds),
+        (Column("low", "seconds"), lambda time: time.low_seconds),
+        (Column("high", "seconds"), lambda time: time.high_seconds),
+        (Column("basis"), lambda time: time.basis),
+        (Column("bound", optional=True), lambda time: time.bound),
+        (Column("of peak", "ratio", optional=True), lambda time: time.peak_share),
+        (Column("attention", optional=True), lambda time: ", ".join(time.attention_kernel)),
+        (Column("software", optional=True), lambda time: time.software),
+    ]
+    return laid_out(f"Time, {mode}, batch of {batch:,}", columns, report.time, notes)
 
 
 def _parts(time: "Time", batch: int) -> Table:

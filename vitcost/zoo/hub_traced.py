@@ -127,41 +127,33 @@ def _dinov3(twin: str, h: int, depths: list[int]) -> Row:
     )
 
 
+def _classifier(kind: str, cls: str, twin: str, inputs: tuple[str, ...] = (), **keys: Any) -> Row:
+    """A classifier of 1,000 classes that timm has too."""
+    keys = {**keys, "num_labels": 1000}
+    return Row(kind, f"{cls}ForImageClassification", keys, _at(kind), f"timm {twin}", inputs)
+
+
 def _resnet(twin: str, depths: list[int], basic: bool = False) -> Row:
-    keys = {"depths": depths, "num_labels": 1000}
-    keys |= {"hidden_sizes": [64, 128, 256, 512], "layer_type": "basic"} if basic else {}
-    return Row(
-        "resnet", "ResNetForImageClassification", keys, _at("resnet"), f"timm {twin}", _image(224)
-    )
+    basics = {"hidden_sizes": [64, 128, 256, 512], "layer_type": "basic"} if basic else {}
+    return _classifier("resnet", "ResNet", twin, _image(224), depths=depths, **basics)
 
 
 def _regnet(twin: str, depths: list[int], sizes: list[int], group: int, kind: str) -> Row:
-    keys = {"depths": depths, "hidden_sizes": sizes, "groups_width": group, "layer_type": kind}
-    keys |= {"num_labels": 1000}
-    return Row(
-        "regnet", "RegNetForImageClassification", keys, _at("regnet"), f"timm {twin}", _image(224)
-    )
+    size = {"depths": depths, "hidden_sizes": sizes, "groups_width": group, "layer_type": kind}
+    return _classifier("regnet", "RegNet", twin, _image(224), **size)
 
 
 def _mobilevit(twin: str, sizes: list[int], neck: list[int], **keys: Any) -> Row:
-    keys = {"hidden_sizes": sizes, "neck_hidden_sizes": neck, "num_labels": 1000, **keys}
-    return Row(
-        "mobilevit", "MobileViTForImageClassification", keys, _at("mobilevit"), f"timm {twin}"
-    )
+    size = {"hidden_sizes": sizes, "neck_hidden_sizes": neck, **keys}
+    return _classifier("mobilevit", "MobileViT", twin, **size)
 
 
 def _efficientnet(
     twin: str, h: int, scale: tuple[float, float], img: int, drop: float, padding: list[int]
 ) -> Row:
-    keys: dict[str, Any] = {
-        "hidden_dim": h,
-        "width_coefficient": scale[0],
-        "depth_coefficient": scale[1],
-    }
-    keys |= {"image_size": img, "dropout_rate": drop, "depthwise_padding": padding}
-    keys |= {"num_labels": 1000}
-    cls = "EfficientNetForImageClassification"
-    return Row("efficientnet", cls, keys, _at("efficientnet"), f"timm {twin}")
+    size: dict[str, Any] = dict(zip(("width_coefficient", "depth_coefficient"), scale, strict=True))
+    keys: dict[str, Any] = {"image_size": img, "dropout_rate": drop, "depthwise_padding": padding}
+    return _classifier("efficientnet", "EfficientNet", twin, hidden_dim=h, **size, **keys)
 
 
 def _levit(twin: str, sizes: list[int], heads: list[int], depths: list[int], key: int) -> Row:
@@ -189,19 +181,16 @@ def _poolformer(twin: str, sizes: list[int], depths: list[int], scale: float = 1
         "depths": depths,
         "layer_scale_init_value": scale,
     }
-    keys |= {"num_labels": 1000}
-    cls = "PoolFormerForImageClassification"
-    return Row("poolformer", cls, keys, _at("poolformer"), f"timm {twin}", _image(224))
+    return _classifier("poolformer", "PoolFormer", twin, _image(224), **keys)
 
 
 def _hiera(twin: str, **keys: Any) -> Row:
-    keys = {**keys, "num_labels": 1000}
-    return Row("hiera", "HieraForImageClassification", keys, _at("hiera"), f"timm {twin}")
+    return _classifier("hiera", "Hiera", twin, **keys)
 
 
 def _focalnet(twin: str, h: int, depths: list[int], levels: int = 2) -> Row:
-    keys = {"embed_dim": h, "depths": depths, "focal_levels": [levels] * 4, "num_labels": 1000}
-    return Row("focalnet", "FocalNetForImageClassification", keys, _at("focalnet"), f"timm {twin}")
+    size = {"embed_dim": h, "depths": depths, "focal_levels": [levels] * 4}
+    return _classifier("focalnet", "FocalNet", twin, **size)
 
 
 _WIDE = {"hidden_sizes": [64, 128, 320, 512]}
