@@ -22,7 +22,7 @@ from vitcost.hardware.cards import CARDS
 from vitcost.hardware.specs import card as card_of
 from vitcost.hardware.specs import own_card
 from vitcost.planner.fit import Fit, FitRow
-from vitcost.planner.invert import largest_convex, largest_monotone
+from vitcost.planner.largest import largest_convex, largest_monotone
 from vitcost.planner.reserve import parse_reserve
 
 Captured = pytest.CaptureFixture[str]

@@ -32,9 +32,8 @@ from vitcost.traced.batch_sizes import through, value
 from vitcost.traced.chosen_loss import Loss
 from vitcost.traced.corrections import as_real
 from vitcost.traced.file import TraceFile, checksum, read, unpacked
-from vitcost.traced.inputs import inputs_of
+from vitcost.traced.inputs import inputs_of, parse
 from vitcost.traced.module_rows import rows
-from vitcost.traced.shapes import parse
 from vitcost.traced.trace import How
 from vitcost.traced.trace_writer import packed, write
 from vitcost.traced.traces import LINES, trace

@@ -28,14 +28,13 @@ from vitcost.errors import ConfigError
 from vitcost.outside.version import VERSION
 from vitcost.page import shown
 from vitcost.planner.budget import budget
-from vitcost.planner.invert import largest_convex
+from vitcost.planner.largest import largest_convex
 from vitcost.render.mathml import mathml
 from vitcost.web import PYODIDE, RUNTIME, packed, web
-from vitcost.web.answer import answer, asked_of
+from vitcost.web.answer import answer, as_budget, as_command, as_python, asked_of
 from vitcost.web.controls import CONTROLS, FIRST, given
 from vitcost.web.formula import formulas_of
 from vitcost.web.served import _Quiet
-from vitcost.web.spelled import as_budget, as_command, as_python
 from vitcost.zoo import resolve
 
 BASE = "vit_base_patch16_224"

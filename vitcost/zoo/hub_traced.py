@@ -189,7 +189,7 @@ def _hiera(twin: str, **keys: Any) -> Row:
 
 
 def _focalnet(twin: str, h: int, depths: list[int], levels: int = 2) -> Row:
-    size = {"embed_dim": h, "depths": depths, "focal_levels": [levels] * 4}
+    size: dict[str, Any] = {"embed_dim": h, "depths": depths, "focal_levels": [levels] * 4}
     return _classifier("focalnet", "FocalNet", twin, **size)
 
 
