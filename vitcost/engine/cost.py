@@ -88,10 +88,8 @@ def _layers(region: Node, sizes: Sizes) -> Size:
 
 
 def _cost(op: Op, sizes: Sizes) -> Cost:
-    saved: Size = 0
     # a checkpointed region keeps nothing until it runs again in the backward pass
-    for tensor in () if op.again else op.saves:
-        saved = saved + ops.bytes_of(tensor, sizes)
+    saved = 0 if op.again else sum(ops.bytes_of(tensor, sizes) for tensor in op.saves)
     params, executed = ops.params(op, sizes), ops.executed_flops(op, sizes)
     return Cost(
         params,

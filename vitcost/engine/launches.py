@@ -6,6 +6,7 @@ together.
 """
 
 from collections.abc import Iterable, Iterator
+from math import prod
 from typing import NamedTuple
 
 from vitcost.engine.kinds import KINDS
@@ -60,10 +61,7 @@ def _reads(op: Op) -> tuple[Tensor, ...]:
 
 def times(step: Step, sizes: Sizes) -> int:
     """How often a step is launched: the product of its runs' lengths."""
-    n = 1
-    for count in step.counts:
-        n = n * count.of(sizes)
-    return n
+    return prod(count.of(sizes) for count in step.counts)
 
 
 def moved(step: Step, sizes: Sizes) -> int:

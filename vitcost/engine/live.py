@@ -8,6 +8,7 @@ one for all between (a *loop*), and the last. ``forward_trace`` and ``step_trace
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from math import prod
 from typing import NamedTuple, TypeAlias
 
 from vitcost.engine.ops import Size, Sizes, Tensor, largest, numel
@@ -169,10 +170,7 @@ def _amount(change: Change, sizes: Sizes, known: dict[object, Size]) -> Size:
     size = known.get(shape)
     if size is None:
         size = known[shape] = tensor.itemsize * numel(tensor.axes, sizes)
-    amount = change.sign * size
-    for count in change.times:
-        amount = amount * count.of(sizes)
-    return amount
+    return change.sign * size * prod(count.of(sizes) for count in change.times)
 
 
 def _layers(

@@ -13,7 +13,7 @@ converts, or branches on a size.
 """
 
 from collections.abc import Iterable, Sequence
-from math import gcd
+from math import gcd, prod
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from vitcost.engine.kinds import KINDS
@@ -214,10 +214,7 @@ def param(name: str, spelled: str) -> Tensor:
 
 def numel(over: Iterable[Axis], sizes: Sizes) -> Size:
     """The product of axis sizes; an axis may occur twice."""
-    n = 1
-    for axis in over:
-        n = n * sizes[axis]
-    return n
+    return prod(sizes[axis] for axis in over)
 
 
 def own(op: Op) -> tuple[Tensor, ...]:

@@ -4,6 +4,7 @@ one."""
 from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import count, groupby
+from math import prod
 from typing import NamedTuple
 
 from vitcost.engine.ops import Op, Size, Sizes, Tensor, numel, own
@@ -27,10 +28,7 @@ class Parameter(NamedTuple):
 
     def repeat(self, sizes: Sizes) -> Size:
         """How many copies of it the model has: one in each of its layers."""
-        times: Size = 1
-        for layers in self.layers:
-            times = times * layers.of(sizes)
-        return times
+        return prod(layers.of(sizes) for layers in self.layers)
 
 
 def _place(parent: Node, child: Node) -> tuple[bool, int]:

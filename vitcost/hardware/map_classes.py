@@ -7,6 +7,8 @@ stream of some times its bytes. How many times is fitted to timm's benchmark fil
 that a card has from plain ViTs.
 """
 
+from math import prod
+
 from vitcost.hardware.calls import CONVOLUTION, CONVOLUTION_BACK, Call, Piece
 from vitcost.hardware.weights import APART, VERSIONS, WEIGHTS
 from vitcost.hardware.work_classes import TILE, WEIGHED, Setup, whole
@@ -158,9 +160,7 @@ def _broadcasts(call: Call) -> bool:
 
 def _convolution(call: Call) -> str:
     x, w, y = _operands(call)
-    groups, k = x.shape[1] // w.shape[1], 1
-    for side in w.shape[2:]:
-        k *= side
+    groups, k = x.shape[1] // w.shape[1], prod(w.shape[2:])
     if groups == 1:
         apart = k > 1 and all(
             side // kernel == out

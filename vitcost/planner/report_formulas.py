@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from functools import reduce
-from math import gcd
+from math import gcd, prod
 from typing import Any, NamedTuple, TypeAlias, cast
 
 from vitcost.config.scenario import Scenario
@@ -113,13 +113,9 @@ class _Multiple(NamedTuple):
 
 
 def _bound(of: Polynomial, most: Mapping[str, int]) -> int:
-    total = 0
-    for product, n in of.terms.items():
-        n = abs(n)
-        for axis in product:
-            n *= max(most[axis], 1)
-        total += n
-    return total
+    return sum(
+        abs(n) * prod(max(most[axis], 1) for axis in product) for product, n in of.terms.items()
+    )
 
 
 def _shared(of: list[Polynomial]) -> tuple[Polynomial, tuple[Polynomial, ...]]:

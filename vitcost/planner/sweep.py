@@ -184,20 +184,18 @@ class Sweep(Result):
 
     def listed(self) -> None:
         """Raises ``ConfigError`` where there are more combinations than anybody lists as text."""
-        self._waited_for()
-        if self.points > MOST_LISTED:
-            raise ConfigError(
-                f"{self.points:,} combinations are more than {MOST_LISTED:,}, which is what text "
-                "is for: write Parquet (-o FILE.parquet), or draw with --sample N"
-            )
+        self._at_most(MOST_LISTED, "text is for")
 
     def streamed(self) -> None:
         """Raises ``ConfigError`` where a page would take longer than somebody waits for it."""
+        self._at_most(MOST_STREAMED, "a page goes through")
+
+    def _at_most(self, most: int, what: str) -> None:
         self._waited_for()
-        if self.points > MOST_STREAMED:
+        if self.points > most:
             raise ConfigError(
-                f"{self.points:,} combinations are more than {MOST_STREAMED:,}, which is what a "
-                "page goes through: write Parquet (-o FILE.parquet), or draw with --sample N"
+                f"{self.points:,} combinations are more than {most:,}, which is what {what}: "
+                "write Parquet (-o FILE.parquet), or draw with --sample N"
             )
 
     def _waited_for(self) -> None:

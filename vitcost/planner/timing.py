@@ -48,7 +48,9 @@ class Cards(NamedTuple):
         to.time(
             rows, (card, mode, times.basis, times.low_seconds, times.high_seconds, times.seconds)
         )
-        self._follow(card, mode, times.seconds, batch, rows, names, to)
+        for name in names:
+            of = TIMED[name].at(mode, card, times.seconds, batch, self.terms)
+            to.put(name, rows, of)
 
     def one(
         self,
@@ -63,20 +65,9 @@ class Cards(NamedTuple):
         time = predict(config, scenario, card, calibrations=self.known.calibrations)
         of = time.gpu, time.mode, time.basis, time.low_seconds, time.high_seconds, time.seconds
         to.time(row, of)
-        self._follow(time.gpu, time.mode, time.seconds, scenario.batch, row, names, to)
-
-    def _follow(
-        self,
-        card: str,
-        mode: str,
-        seconds: Any,
-        batch: Any,
-        rows: Any,
-        names: Iterable[str],
-        to: Filled,
-    ) -> None:
         for name in names:
-            to.put(name, rows, TIMED[name].at(mode, card, seconds, batch, self.terms))
+            value = TIMED[name].at(time.mode, time.gpu, time.seconds, scenario.batch, self.terms)
+            to.put(name, row, value)
 
 
 def cards_of(

@@ -174,11 +174,11 @@ def tensors(size: Polynomial) -> tuple[Tensor, ...]:
     >>> tensors((4, 0, 8))
     (bytes[4], bytes[8 b b])
     """
-    by_power = []
-    for power, coefficient in enumerate(size):
-        if coefficient:
-            by_power.append(Tensor("bytes", (coefficient, *("b",) * power), itemsize=1))
-    return tuple(by_power)
+    return tuple(
+        Tensor("bytes", (coefficient, *("b",) * power), itemsize=1)
+        for power, coefficient in enumerate(size)
+        if coefficient
+    )
 
 
 def place(run: Pass, number: int) -> Place:

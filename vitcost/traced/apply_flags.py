@@ -77,10 +77,6 @@ def freeze(model: nn.Module, how: str) -> None:
     for name, parameter in model.named_parameters():
         if name.startswith(trained):
             before = False
-        elif not name.startswith(tuple(f"{path}." for path in layers)):
-            if before:
-                parameter.requires_grad_(False)
-            continue
         if before:
             parameter.requires_grad_(False)
 

@@ -4,6 +4,7 @@ that the module says it takes."""
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import prod
 from typing import Any, NamedTuple
 
 import torch
@@ -56,10 +57,7 @@ def _parsed(text: str) -> Shape:
     if dtype and dtype not in ITEMSIZE:
         raise UnknownName("dtype", dtype, ITEMSIZE, f"types: {', '.join(ITEMSIZE)}")
     numbers = tuple(int(side) for side in sides.split("x") if len(side) < 12)
-    elements = 1
-    for side in numbers:
-        elements *= side
-    if len(numbers) != len(sides.split("x")) * bool(sides) or elements > _MOST:
+    if len(numbers) != len(sides.split("x")) * bool(sides) or prod(numbers) > _MOST:
         raise ConfigError(f"input {shown(text)} is larger than {_MOST:,} elements")
     if any(not 1 <= side <= _LONGEST for side in numbers):
         raise ConfigError(f"the sides of an input are from 1 to {_LONGEST:,}, got {shown(text)}")

@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from math import prod
 from typing import NamedTuple
 
 from vitcost.engine.cost import Cost, Row
@@ -85,10 +86,7 @@ def _bytes(array: Array, batch: int) -> int:
 
 
 def _numel(array: Array, batch: int) -> int:
-    n = 1
-    for side in array.shape:
-        n *= value(side, batch)
-    return n
+    return prod(value(side, batch) for side in array.shape)
 
 
 def rows(run: Pass, weights: Iterable[Weight], batch: int) -> Row:
@@ -125,9 +123,7 @@ def rows(run: Pass, weights: Iterable[Weight], batch: int) -> Row:
 
 
 def _cost_of(weight: Weight) -> Cost:
-    n = 1
-    for side in weight.shape:
-        n *= side
+    n = prod(weight.shape)
     return Cost(params=n, tensors=int(weight.trains), trainable=n if weight.trains else 0)
 
 

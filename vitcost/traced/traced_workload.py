@@ -3,6 +3,7 @@ pass."""
 
 from collections.abc import Mapping
 from functools import cached_property
+from math import prod
 from typing import TYPE_CHECKING, Any, Protocol
 
 from vitcost.config.scenario import Scenario
@@ -259,7 +260,4 @@ def _op(weight: Weight, kind: str | None) -> Op:
 
 
 def _bytes(weight: Weight) -> int:
-    n = ITEMSIZE[weight.dtype]
-    for side in weight.shape:
-        n *= side
-    return n
+    return ITEMSIZE[weight.dtype] * prod(weight.shape)
