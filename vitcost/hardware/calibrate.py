@@ -137,7 +137,13 @@ def _held_out(half: Sequence[Measurement], others: Sequence[Measurement]) -> lis
 
 
 def halves_of(measurements: Sequence[Measurement]) -> tuple[list[Measurement], list[Measurement]]:
-    """The measurements of every second width, and all others."""
+    """The measurements of every second width, and all others.
+
+    >>> from types import SimpleNamespace
+    >>> widths = [SimpleNamespace(width=width) for width in (192, 384, 768)]
+    >>> [[each.width for each in half] for half in halves_of(widths)]
+    [[192, 768], [384]]
+    """
     even = set(sorted({m.width for m in measurements})[::2])
     first, second = (
         [m for m in measurements if (m.width in even) == side] for side in (True, False)
