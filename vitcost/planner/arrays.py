@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Columns", "column_fields", "is_column", "load", "structures", "taken"]
 
-# fields of which a builder asks how large they are, and no more
+# a builder computes with the sizes of these fields, and branches on none of them
 _SIZES = (
     "img_size", "patch_size", "in_chans", "embed_dim", "depth", "num_heads", "mlp_dim",
     "num_classes",
@@ -70,7 +70,7 @@ class Columns(ViTConfig):
                 yield side % patch != 0
 
 
-# fields which, where they are not the default, let a builder ask more of a size
+# where one of these fields is not the default, a builder branches on the sizes behind it
 _DECIDING: Mapping[str, set[str]] = {
     "backbone": {"img_size", "patch_size", "in_chans", "embed_dim"},
     "dynamic_img_pad": {"img_size", "patch_size"},
@@ -120,7 +120,7 @@ def structures(facts: Iterable[Any]) -> Any:
     code: Any = 0
     for value in facts:
         if is_column(value):
-            # whether something is there, or a count of layers up to MANY
+            # a fact is 0 or 1, or a count of layers up to MANY
             code = code * (MANY + 1) + value
     return code
 

@@ -18,8 +18,8 @@ def asked(
     model: Model, given: Mapping[str, Any], *, automatic: str = "", **fixed: Any
 ) -> tuple[Resolved, Scenario]:
     """The model and the scenario that keywords describe; ``fixed`` ones come before those given.
-    ``automatic`` is the precision where none is given, or ``auto``, and neither a recipe nor the
-    module has one of its own, nor a file of traces one alone.
+    The precision is ``automatic`` where the keywords have none, or ``auto``; a recipe, a module and
+    a file of traces with one precision alone keep theirs.
 
     >>> found, scenario = asked("vit_base_patch16_224", {"img_size": 384, "mode": "train"}, batch=8)
     >>> found.config.img_size, scenario.mode, scenario.batch

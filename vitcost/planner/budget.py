@@ -30,9 +30,9 @@ _MODE = {"mode": "infer"}
 class Check(NamedTuple):
     """A quantity of one budget against its limit and its baseline.
 
-    ``baseline`` is what it was, ``tolerated`` the most that it may have grown to, or the least that
-    it may have fallen to. Where ``value``
-    is None, ``missing`` says why there is none.
+    ``baseline`` is the quantity in the committed file, ``tolerated`` the most that it may have
+    grown to, or the least that it may have fallen to. Where ``value`` is None, ``missing`` says why
+    there is none.
     """
 
     name: str
@@ -59,7 +59,8 @@ class Check(NamedTuple):
 
     @property
     def headroom(self) -> Amount | None:
-        """The rest up to the limit and to the tolerated change; below 0: one does not hold."""
+        """How far the value is from the nearer of the limit and the tolerated change; below 0: it
+        is beyond one of them."""
         limits = [limit for limit in (self.limit, self.tolerated) if limit is not None]
         if self.value is None or not limits:
             return None
@@ -67,8 +68,8 @@ class Check(NamedTuple):
 
     @property
     def verdicts(self) -> tuple[str, ...]:
-        """All that does not hold: a limit is ``exceeded``, the model ``grew`` beyond its baseline;
-        of what is the better the more, a limit is ``missed`` and the model ``fell``; or there is
+        """Every rule that the value breaks: a limit is ``exceeded``, the model ``grew`` beyond its
+        baseline; where more is better, a limit is ``missed`` and the model ``fell``; or there is
         ``no answer``."""
         value = self.value
         if value is None:
@@ -267,7 +268,8 @@ def _reported(budget: "Declared") -> Report:
     try:
         return report(budget.model, **{**_MODE, **budget.keywords})
     except VitcostError as error:
-        # a keyword that is refused names itself; all else is about the model
+        # the message on a refused keyword contains the keyword; any other message is about the
+        # model
         place = budget.places[_key_in(error, budget.keywords, "model")]
         kind = NotCovered if isinstance(error, NotCovered) else ConfigError
         raise kind(f"{place}: {error}") from error
@@ -355,8 +357,8 @@ def _peak_is(quantity: str, report: Report) -> str | None:
 
 
 def _tolerated(quantity: str, was: Amount, tolerance: "Fraction") -> Amount:
-    """The most that a quantity may have grown to: a count stays whole, and exact; of what is the
-    better the more, the least."""
+    """The most that a quantity may have grown to: a count stays whole, and exact; where more is
+    better, the least."""
     most = was * (1 - tolerance if QUANTITIES[quantity].more else 1 + tolerance)
     return most if isinstance(most, float) else int(most)
 

@@ -12,7 +12,7 @@ __all__ = ["BATCHES", "Carried", "cards_for", "latency"]
 
 # batches that are tried: powers of two, and one and a half times these
 BATCHES = (1, *(n for i in range(1, 10) for n in (2**i, 3 * 2 ** (i - 1))), 1024)
-# a percentile that lies as near to all images as floats tell wants no more
+# a float holds no percentile so near 100 that more cards than this would be needed
 _MOST_CARDS = 2**60
 
 

@@ -29,11 +29,11 @@ _LIMITS = {"compute": "compute", "memory": "memory bandwidth", "overhead": "laun
 class PlanRow(NamedTuple):
     """A way to divide the step, at its best micro-batch.
 
-    Memory and ``sent_bytes`` are of one card, the card that has the most; times, energy and cost
-    of the whole run follow from ``step_seconds``, and their ends from those of its band. Energy is
-    the site's, ``energy_cost`` and ``co2_kg`` are of it. Where it does not fit they are None, and
-    ``memory_bytes`` is what the fewest samples need. Where a model cannot be divided in this way
-    ``missing`` says why, and there is no memory either.
+    Memory and ``sent_bytes`` are of one card, the card that has the most; times, energy and cost of
+    the whole run follow from ``step_seconds``, and their ends from the ends of its band. Energy is
+    the site's, and so are ``energy_cost`` and ``co2_kg``. For a way that does not fit these are
+    None, and ``memory_bytes`` is the need of the smallest micro-batch. Where a model cannot be
+    divided in this way ``missing`` says why, and there is no memory either.
     """
 
     strategy: str
@@ -79,7 +79,7 @@ class PlanRow(NamedTuple):
 
 
 def planned(pace: Pace, job: Job, fixed: Fixed, reserve: Reserve) -> tuple[PlanRow, ...]:
-    """Every way to divide a step, those that fit first, each the fastest of its micro-batches.
+    """Every way to divide a step at its fastest micro-batch; the ways that fit come first.
 
     Raises ``NotCovered`` where no way is covered for the model.
 

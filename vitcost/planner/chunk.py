@@ -12,8 +12,8 @@ INT64 = 2**63 - 1
 
 
 class Timing(NamedTuple):
-    """The time of a step in each row: on which card, of which mode, what it rests on and its band,
-    as the JSON of a comparison has them."""
+    """The time of a step in each row: its card, its mode, its basis and its band, under the names
+    of a comparison's JSON."""
 
     gpu: Any
     mode: Any
@@ -28,12 +28,13 @@ class Timing(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """Combinations that can be, as columns.
+    """Valid combinations, as columns.
 
     ``varied`` has the index of each field's value. ``quantities`` are 64-bit integers, or Python's
-    where one is larger, floats of what is not exact, or None where there is no figure. Combinations
-    that cannot be are counted by reason. ``peak_is`` says of each row whether its peak of a
-    training step is ``exact`` or ``bounded``; ``timing`` is there where a card is named.
+    where one is larger; floats for seconds and for quantities that follow from seconds; None where
+    there is no figure. Invalid combinations are counted by reason. ``peak_is`` says of each row
+    whether its peak of a training step is ``exact`` or ``bounded``; ``timing`` is there where a
+    card is named.
     """
 
     model: str

@@ -206,9 +206,9 @@ def _rows(
     tell: Callable[[], None],
     may_lack: bool,
 ) -> Iterator[Compared]:
-    """A model in every combination that can be; ``tell`` is called behind each. ``data`` is what a
-    finished report says, and ``kept`` whether flags are of other models alone; a model that
-    ``may_lack`` the scenario is counted where it does."""
+    """A model in every combination that can be; ``tell`` is called behind each. ``data`` is the
+    JSON of a finished report, and ``kept`` says that flags apply to other models alone; a model
+    that ``may_lack`` the scenario is counted where it does."""
     flags = wanted.flags
     if data is not None:
         change = next(iter([*flags, *(axis.name for axis in wanted.varied.axes)]), None)

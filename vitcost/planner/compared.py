@@ -23,7 +23,7 @@ __all__ = [
 class Compared(NamedTuple):
     """One of the models, under one scenario.
 
-    ``layers`` has what the layers of one name cost together: ``blocks.*.attn`` stands for the
+    ``layers`` has the costs of all layers of one name together: ``blocks.*.attn`` stands for the
     attention of every block.
     """
 

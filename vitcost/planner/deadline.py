@@ -24,7 +24,7 @@ class Late(NamedTuple):
     ``late_seconds`` are beyond the deadline, and ``cards_at_pace`` would keep it if each of them
     were as fast as those; None where nothing fits. Fewer than ``least_cards`` cannot keep it: they
     would be faster than a card that has room for the whole batch. ``needs_network``: whether more
-    cards were not tried, since nothing says what a card has to other nodes.
+    cards were left out because the bandwidth of a card to other nodes is unknown.
     """
 
     late_seconds: float | None
@@ -37,7 +37,7 @@ def fewest_cards(
     pace: Pace, job: Job, fixed: Fixed, reserve: Reserve
 ) -> tuple[Job, tuple[PlanRow, ...], Late | None]:
     """The fewest cards with which a run keeps its deadline, and the ways to divide it there; where
-    none were found that do, those of the closest way, and how it is late.
+    no number of cards keeps it, the cards of the closest way, and by how much it is late.
 
     Parts of a node come first, then whole nodes. Fewer cards than the deadline asks of one that has
     room for the whole batch are not tried, but for the most that there are.

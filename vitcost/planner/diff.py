@@ -148,10 +148,10 @@ def diff(
 
     ``base`` is a file that ``report --json`` or ``budget --update`` wrote, or a ref, whose code is
     imported from a worktree by a process of its own; ``main...`` is where this branch left main.
-    Without ``models`` those of the budgets in ``config`` are meant, and of a saved report its own
-    model under its own flags. ``flags`` are the keywords of ``report``. ``quantities`` are shown
-    in place of the usual ones; JSON has all. Raises ``ConfigError`` for a base that is none, and
-    where no model has a number.
+    Without ``models`` the models of the budgets in ``config`` are compared, and a saved report with
+    its own model under its own flags. ``flags`` are the keywords of ``report``. ``quantities`` are
+    shown in place of the usual ones; JSON has all. Raises ``ConfigError`` for a base that is none,
+    and where no model has a number.
 
     >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory

@@ -54,7 +54,7 @@ class StepTime(NamedTuple):
 def step_time(
     run: Workload, strategy: Strategy, micro: Micro, weights: Weights, job: Job, card: Card
 ) -> StepTime:
-    """The time of a step; ``weights`` are those that a card of the widest stage has.
+    """The time of a step; ``weights`` are the weights on a card of the widest stage.
 
     A layer divided among t cards takes 1/t of its time, a stage of p 1/p of the model's. Stages
     run one forward, one backward: (a + p - 1) micro-batches' time, Narayanan et al. 2021,

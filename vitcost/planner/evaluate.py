@@ -168,9 +168,9 @@ class Evaluator:
         return key not in self._known and self._few[key] < DESCRIBED
 
     def _one_by_one(self, block: _Block, rows: Any, at: Mapping[str, Any], filled: Filled) -> None:
-        """Fills in each row by a report of its own: rows of a structure that has few of them, and
-        rows under ZeRO, where tensors are rounded one by one and dealt out by size, which no sum of
-        products gives."""
+        """Fills in each row by a report of its own: rows of a structure that has few rows, and rows
+        under ZeRO: ranks round tensors one by one and deal them out by size, and no sum of products
+        gives these numbers."""
         for row in rows.tolist():
             model = resolve(self.base, **block.fields, **self._point(row, at))
             scenario = replace(block.scenario, batch=self._batch(block, row, at))

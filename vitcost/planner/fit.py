@@ -130,10 +130,10 @@ def fit(
 ) -> Fit:
     """The largest batch that each card holds, exactly: it fits, and the next one does not.
 
-    The bytes are those of a report: of tensors, in inference ``total_bytes``, in training
-    ``peak_bytes``. ``gpu`` names the cards, all of them without it, ``gpu_file`` has cards of the
-    user's own. ``reserve`` is the room that a card keeps beside tensors: by default (``"auto"``)
-    the workspace of its matrix library, a context and the allocator's slack, as
+    The bytes are a report's bytes of tensors: ``total_bytes`` in inference, ``peak_bytes`` in
+    training. ``gpu`` names the cards, all of them without it, ``gpu_file`` has cards of the user's
+    own. ``reserve`` is the room that a card keeps beside tensors: by default (``"auto"``) the
+    workspace of its matrix library, a context and the allocator's slack, as
     ``vitcost.hardware.beside`` has them; else bytes or a share (``"1 GiB"``, ``"5 %"``, 0).
     ``require`` is the batch that is wanted, else ``batch``; ``largest`` asks for the largest
     ``img_size`` and ``depth`` with it. ``given``: fields of the scenario and of the config, as for
@@ -216,7 +216,7 @@ def _alike(
     largest: Sequence[str],
     named: bool,
 ) -> tuple[FitRow, ...]:
-    """The rows of cards that run a scenario by the same kernels, those of ``runs``."""
+    """The rows of cards that all run the kernels of ``runs``."""
     on_card_run, wanted = run.under(runs), run.scenario.batch
 
     of = needs(on_card_run)

@@ -32,7 +32,7 @@ __all__ = [
     "skips",
 ]
 
-# beyond it a grid is a mistake, or wants to be drawn from
+# a larger grid is a mistake, or a sample of it is enough
 MOST_POINTS = 10**9
 # values that are no plain range are all written out
 _MOST_VALUES = 10**5
@@ -41,7 +41,7 @@ Vary: TypeAlias = "Mapping[str, Any] | Iterable[str]"
 
 _SCENARIO = {field.name: field.type for field in fields(Scenario)}
 _RATIO: tuple[Any, Field] = (float | None, Field("ratio to embed_dim"))
-# a card varies as a field does; the one who times it knows which there are
+# a card varies as a field does; its name is checked where a time is predicted
 CARD = "gpu"
 # models vary as the names of a command line do
 MODEL = "model"
@@ -195,7 +195,7 @@ def _axis(name: str, given: Any) -> Axis:
 
 
 def _listed(given: Any) -> list[Any]:
-    """One value, or several in whatever holds them: numpy's are numbers as Python has them."""
+    """One value or several, from any iterable; numpy's numbers become Python's."""
     several = given if isinstance(given, Iterable) else [given]
     try:
         values = [as_python(value) for value in islice(several, _MOST_VALUES + 1)]

@@ -23,12 +23,11 @@ class Job(NamedTuple):
     """The data of a run, its cards and its prices.
 
     ``samples`` of an epoch are images, or sequences of a model that reads text; ``gpus`` are the
-    cards of one node; ``network`` is what a card has to other nodes, in bytes a second, one
+    cards of one node; ``network`` is the bandwidth of a card to other nodes, in bytes a second, one
     direction; ``price`` is of one card and hour. ``efficiency`` is the FLOP/s of one card over its
-    peak, in place of a predicted time; ``overlap`` the share of the work beside which
-    data-parallel communication can hide. ``kwh_price`` is of a kilowatt hour, ``pue`` what a site
-    draws over what its machines draw (power usage effectiveness), ``co2`` kilograms a kilowatt
-    hour.
+    peak, in place of a predicted time; ``overlap`` the share of the work beside which data-parallel
+    communication can hide. ``kwh_price`` is of a kilowatt hour, ``pue`` the power of the site over
+    the power of its machines (power usage effectiveness), ``co2`` kilograms a kilowatt hour.
     """
 
     samples: int

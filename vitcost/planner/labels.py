@@ -39,8 +39,9 @@ def places(
 ) -> list[Place | None]:
     """A place for the label of each point, or None where there is no room for it.
 
-    ``sizes`` are width and height of the labels, ``radii`` those of the points' marks, ``line`` is
-    the height of a line of text. Where no place is left whose line crosses no label, one crosses.
+    ``sizes`` are the widths and heights of the labels, ``radii`` the radii of the points' marks,
+    ``line`` is the height of a line of text. Where no place is left whose line crosses no label,
+    one crosses.
 
     >>> [place and place.box for place in places([(5, 5)], [(4, 1)], [0.5], (0, 0, 20, 20), 1)]
     [(5.9, 4.5, 9.9, 5.5)]

@@ -39,7 +39,7 @@ def need(run: Workload) -> Need:
     Need(total_bytes=8730708904, at='backward of blocks.11.mlp.fc2', basis='exact', assumed=())
     """
     if run.training and not run.no_step:
-        # what autograd holds after the loss is no part of the peak
+        # the peak needs no count of the bytes saved for backward
         return needed(memory.with_peak(memory.states(run, None), run))
     if run.training:
         return needed(memory.step(run))

@@ -24,7 +24,7 @@ _UPDATE_PASSES = 7
 class Micro(NamedTuple):
     """A micro-batch on one card that has the whole model, in seconds."""
 
-    passes: float  # forward and backward, with what is computed again
+    passes: float  # forward and backward, recomputation included
     update: float  # the optimizer, once a step
     bound: str  # compute | memory | overhead
     below: float  # how much shorter and longer it may be, as shares

@@ -59,8 +59,8 @@ class OnCard(NamedTuple):
 class Totals(NamedTuple):
     """The totals of a run, on any cards: counts are exact.
 
-    ``rule_flops`` are 6 for each parameter and token: Kaplan et al. 2020, arXiv 2001.08361,
-    section 2.1. ``model_flops`` are those of the model's definition. A model that is no sequence of
+    ``rule_flops`` are 6 for each parameter and token: Kaplan et al. 2020, arXiv 2001.08361, section
+    2.1. ``model_flops`` are the FLOPs of the model's definition. A model that is no sequence of
     tokens has neither these nor the rule's FLOPs.
     """
 
@@ -192,20 +192,18 @@ def plan(
     ``samples`` of an epoch are images, or sequences; ``cards`` are those of the whole run, one node
     of them unless given, ``node_size`` the cards of a node, 8 or as many as a node of the card has
     at most (``gpus`` is another name of it), ``nodes`` may stand in place of ``cards``; ``network``
-    is what one card has to other nodes in bytes a second, one direction. ``price`` is of one card
-    and hour, as for ``serve``; ``kwh_price`` is of a kilowatt hour, ``pue`` the power usage
-    effectiveness of the site, ``co2`` kilograms a kilowatt hour. ``deadline`` (``"3d"``), in place
-    of ``cards``, finds the fewest that keep it, or the closest way and how late it is. Several
-    cards in ``gpu`` are planned side by side.
-    ``efficiency`` is the FLOP/s of one card over its peak, in place of a
-    predicted time. ``zero``, ``tensor_parallel``,
-    ``sequence_parallel``, ``pipeline_parallel``, ``checkpointing`` and ``micro_batch`` fix what is
-    searched otherwise (stages of a pipeline are not: 1). ``given``: fields of the scenario and of
-    the config, as for ``report``; ``precision`` is ``auto`` unless given: that of a ``recipe`` or
-    of the module, else autocast in bf16 where the card has it, in fp16 where it has that alone,
-    else fp32. An ``anchor`` was measured at
-    the ``micro_batch``, without checkpointing unless that is fixed. Raises ``VitcostError`` for a
-    run that cannot be.
+    is the bandwidth of one card to other nodes in bytes a second, one direction. ``price`` is of
+    one card and hour, as for ``serve``; ``kwh_price`` is of a kilowatt hour, ``pue`` the power
+    usage effectiveness of the site, ``co2`` kilograms a kilowatt hour. ``deadline`` (``"3d"``), in
+    place of ``cards``, finds the fewest that keep it, or the closest way and how late it is.
+    Several cards in ``gpu`` are planned side by side. ``efficiency`` is the FLOP/s of one card over
+    its peak, in place of a predicted time. ``zero``, ``tensor_parallel``, ``sequence_parallel``,
+    ``pipeline_parallel``, ``checkpointing`` and ``micro_batch`` fix what is searched otherwise
+    (stages of a pipeline are not: 1). ``given``: fields of the scenario and of the config, as for
+    ``report``; ``precision`` is ``auto`` unless given: that of a ``recipe`` or of the module, else
+    autocast in bf16 where the card has it, in fp16 where it has that alone, else fp32. An
+    ``anchor`` was measured at the ``micro_batch``, without checkpointing unless that is fixed.
+    Raises ``VitcostError`` for a run that cannot be.
 
     >>> p = plan("vit_base_patch16_224", samples="1.28M", epochs=300, gpu="h100-sxm")
     >>> p.totals.steps, p.totals.model_flops, p.best.strategy, p.scenario.precision

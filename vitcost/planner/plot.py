@@ -15,7 +15,7 @@ from vitcost.units import Scale, common
 
 __all__ = ["DRAWN", "Picture", "check_file", "conditions", "picture_of", "plot"]
 
-# the axes where nobody names others
+# the axes by default
 DRAWN = ("flops", "train_memory")
 SUFFIXES = (".png", ".svg", ".pdf")
 
@@ -69,9 +69,9 @@ def picture_of(
     pareto: tuple[str, str] | None,
     quantities: Sequence[str] | None,
 ) -> Picture:
-    """The picture of some quantities, each by its part. Axes without a name are those of the front,
-    else the first two quantities that are compared. Raises ``ConfigError`` for an unknown part, and
-    for one axis alone.
+    """The picture of some quantities, each by its part. Without names the axes are the two
+    quantities of the front, else the first two that are compared. Raises ``ConfigError`` for an
+    unknown part, and for one axis alone.
 
     >>> picture_of({"y": "params"}, None, None)[:2], picture_of({}, None, ["macs", "params"])[:2]
     (('flops', 'params'), ('macs', 'params'))
@@ -242,7 +242,8 @@ def _marks(
 def _front(
     axes: Any, picture: Picture, drawn: Mapping[str, _Drawn], areas: Sequence[float]
 ) -> None:
-    """Rings around the points of the front, joined where the axes are what it is over."""
+    """Rings around the points of the front; a line joins them where the axes are its two
+    quantities."""
     pair = picture.front or ("", "")
     x, y = drawn[picture.x].numbers, drawn[picture.y].numbers
     numbers = zip(*(drawn[name].numbers for name in pair), strict=True)
@@ -278,8 +279,8 @@ def _legend(
 def _label(
     axes: Any, names: Sequence[str], points: Sequence[tuple[float, float]], areas: Sequence[float]
 ) -> None:
-    """Writes beside each point what it is, where no other label and no point lies; points that lie
-    on one another have one label."""
+    """Writes the name of each point beside it, where no other label and no point lies; points that
+    lie on one another have one label."""
     figure = axes.figure
     # axes have their final places from here on
     figure.draw_without_rendering()

@@ -22,8 +22,8 @@ _ALL = ""
 class Prices:
     """Prices of an hour of cards, in the money that was given.
 
-    ``named`` are prices of cards that are named one by one, ``filed`` those of files and mappings,
-    which may have more cards than are asked for.
+    ``named`` are prices of single cards, ``filed`` prices from files and mappings, which may list
+    cards that the question does not name.
     """
 
     def __init__(self, named: Mapping[str, float], filed: Mapping[str, float]) -> None:
@@ -40,13 +40,14 @@ class Prices:
         return self.of_names(row.name, row.kin)
 
     def of_names(self, *names: str) -> float | None:
-        """The price of the first name that has one, else the one of all."""
+        """The price of the first name that has one, else the price of all cards."""
         known = {**self.filed, **self.named}
         prices = (known.get(name) for name in (*names, _ALL))
         return next((each for each in prices if each is not None), None)
 
     def check(self, rows: "tuple[Card, ...]", others: Iterable[str] = ()) -> None:
-        """Refuses a price of a card that nobody asks for; ``others`` are known by their names."""
+        """Refuses a price of a card that is not in the question; ``others`` are known by their
+        names."""
         asked = {name for row in rows for name in (row.name, row.kin)} | set(others)
         for name in self.named:
             if name not in (*asked, _ALL):

@@ -15,7 +15,8 @@ __all__ = ["Weights", "rank_need", "stage_weights", "tensor_missing"]
 
 
 class Weights(NamedTuple):
-    """Parameters of one card before data-parallel ranks divide them, and those that train."""
+    """Parameters of one card before data-parallel ranks divide them, and the trainable ones among
+    them."""
 
     params: int
     trainable: int
@@ -46,12 +47,12 @@ def tensor_missing(run: Workload) -> str | None:
     True
     """
     run = run.under(replace(run.scenario, batch=2))
-    # of a model whose heads nobody counts it is asked once
+    # a model without an axis of heads is tried once
     for ranks in range(2, run.sizes.get("a", 2) + 1):
         try:
             run.shared(TensorParallel(ranks, "megatron"))
         except ConfigError:
-            # so many do not divide the heads, others may
+            # this number of ranks does not divide the heads, another may
             continue
         except NotCovered as reason:
             return str(reason)

@@ -1,4 +1,5 @@
-"""The ways to divide a training step among cards, a row each, and those that a run can take."""
+"""The ways to divide a training step among cards, a row each, and the ways that are open to a
+run."""
 
 from collections.abc import Iterator, Mapping
 from math import gcd, isqrt

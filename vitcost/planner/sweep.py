@@ -41,9 +41,9 @@ CHUNK = 8192
 MOST_BLOCKS = 10_000
 # combinations whose ends a page shows, some seconds' worth
 MOST_STREAMED = 2 * 10**6
-# rows that somebody lists as text, or has computed one by one
+# rows for an answer in text, or for one that is computed row by row
 MOST_LISTED = 100_000
-# reports that somebody waits for before there is an answer
+# reports behind one answer: more would keep a user waiting
 MOST_REPORTS = 1000
 
 Progress: TypeAlias = Callable[[int, int, str], None]
@@ -89,7 +89,7 @@ class Sweep(Result):
 
     @property
     def points(self) -> int:
-        """How many combinations there are, those that cannot be among them."""
+        """How many combinations there are, invalid ones included."""
         return len(self.models) * (self.grid.points if self.sample is None else self.sample)
 
     def evaluators(self) -> Iterator[Evaluator]:
@@ -183,11 +183,11 @@ class Sweep(Result):
         return {"schema": SCHEMA, "rows": rows, **({"skipped": counted} if counted else {})}
 
     def listed(self) -> None:
-        """Raises ``ConfigError`` where there are more combinations than anybody lists as text."""
+        """Raises ``ConfigError`` where there are too many combinations for text."""
         self._at_most(MOST_LISTED, "text is for")
 
     def streamed(self) -> None:
-        """Raises ``ConfigError`` where a page would take longer than somebody waits for it."""
+        """Raises ``ConfigError`` where a page would keep a user waiting."""
         self._at_most(MOST_STREAMED, "a page goes through")
 
     def _at_most(self, most: int, what: str) -> None:
@@ -199,8 +199,8 @@ class Sweep(Result):
             )
 
     def _waited_for(self) -> None:
-        """Raises ``ConfigError`` where rows are computed one by one, or structures described, for
-        longer than somebody waits."""
+        """Raises ``ConfigError`` where reports, or descriptions of structures, would keep a user
+        waiting."""
         points = self.points // len(self.models)
         reports = 0
         for evaluator in self.evaluators():
@@ -291,8 +291,8 @@ def sweep(
     the config or of the scenario, and ``gpu``, whose cards are a row each. A time is computed on
     arrays too, by the operations of a single prediction. ``sample`` draws so many combinations
     instead, each by itself, so that one may come twice. ``flags`` are the keywords of ``report``,
-    and of costs those of ``compare``. Combinations that cannot be are left out and counted by
-    reason. Raises ``VitcostError``; ``MissingExtra`` without numpy.
+    and the keywords of costs that ``compare`` has. Combinations that cannot be are left out and
+    counted by reason. Raises ``VitcostError``; ``MissingExtra`` without numpy.
 
     >>> found = sweep("vit_base_patch16_224", vary={"depth": [6, 12], "patch_size": [15, 16]})
     >>> [(row["depth"], row["patch_size"], row["params"]) for row in found.rows()]
@@ -326,7 +326,7 @@ def sweep(
 
 
 def _bounded_blocks(sweep: Sweep, evaluator: Evaluator) -> None:
-    """Raises ``ConfigError`` where more structures are described than somebody would wait for."""
+    """Raises ``ConfigError`` where the descriptions of structures would keep a user waiting."""
     points = sweep.points // len(sweep.models)
     if min(points, evaluator.blocks) > MOST_BLOCKS or evaluator.blocks >= 2**62:
         names = ", ".join(axis.name for axis in evaluator.apart)

@@ -63,8 +63,8 @@ def asked_for(
     why: bool = False,
 ) -> Wanted:
     """The question behind keywords. Several cards are a field that varies, but beside finished
-    reports, whose cards are ``timed``. A card is named for its time, a price and samples for what a
-    run costs.
+    reports, whose cards are ``timed``. A card is named for its time, a price and samples for the
+    cost of a run.
 
     Raises ``NotCovered`` or ``ConfigError`` for a quantity that needs a card, a price or samples
     that are not given, and for those that no quantity has a use for.

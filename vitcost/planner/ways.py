@@ -26,11 +26,11 @@ class Way(NamedTuple):
     """Another way to run the wanted batch, which fits; ``relative_flops`` 1.0: as many as asked,
     None: the step that was asked for has none.
 
-    ``flags`` are those that differ from the asked ones; a batch among them is a micro-batch, of
-    which a step has ``accumulate``. ``keeps``: whether the training is the same, so that a step
-    computes the same update, up to rounding. ``seconds`` are of a step on the card, where they are
-    predicted, ``relative_seconds`` against the step that was asked for, and ``basis`` is what they
-    rest on. ``largest_batch`` are the most images of a step, all its micro-batches together.
+    ``flags`` differ from the asked ones; a batch among them is a micro-batch, and a step has
+    ``accumulate`` of these. ``keeps``: whether the training is the same, so that a step computes
+    the same update, up to rounding. ``seconds`` are of a step on the card, where they are
+    predicted, ``relative_seconds`` against the step that was asked for, and ``basis`` says how they
+    were predicted. ``largest_batch`` are the most images of a step, all its micro-batches together.
     """
 
     precision: str
@@ -66,7 +66,7 @@ _CHANGES = ("precision", "freeze", "lora")
 
 def ways(run: Workload, row: Card, pulled: bool = False) -> tuple[Way, ...]:
     """Every other way to run a workload's batch on a card, in its half precision and by its
-    attention kernels; with levers ``pulled`` those that leave these as they are, too.
+    attention kernels; with levers ``pulled`` also the ways that leave these as they are.
 
     The same training comes first, then by the FLOPs that a step executes; of equal ones the one
     that changes least.
@@ -86,7 +86,7 @@ def _ways(
 ) -> Iterator[tuple[tuple[bool, int, int, int], Way]]:
     scenario = run.scenario
     asked_flops = executed_flops(run.under(on_card(scenario, row)))
-    # statistics of a batch are other ones in a micro-batch
+    # a batch norm computes other statistics from a micro-batch
     normed = _normalizes_batches(run.rows())
     others = [*kernels(scenario, half(row)), *(levers(run) if pulled else ())]
     for other in dict.fromkeys(others):
@@ -96,8 +96,8 @@ def _ways(
             runs = run.under(on_card(other, row))
             flops, needed = executed_flops(runs), need(runs).total_bytes
         except (NotCovered, UnknownName):
-            # a kernel that is asked for by name is not there in every precision, a trace is of
-            # some scenarios, and adapters are of layers that a model may not have
+            # a named kernel does not exist in every precision, a trace covers some scenarios alone,
+            # and a model may lack the layers that adapters are for
             continue
         flags = _changed(scenario, other)
         changes = {name for name, _ in flags}
@@ -178,7 +178,8 @@ def _parts(way: Way) -> int:
 
 
 def telling(offered: Sequence[Way]) -> tuple[Way, ...]:
-    """The ways without those that change more than another, and neither hold more nor are faster.
+    """The ways, less each that changes more flags than another and neither holds more nor is
+    faster.
 
     >>> flags = ("precision", "bf16"), ("checkpointing", "block")
     >>> one, both = (Way("bf16", "sdpa", "", 4, 0, 1, 1.0, flags=flags[:n]) for n in (1, 2))
@@ -248,7 +249,8 @@ def timed(
         ).seconds
         for way in offered:
             config, other = _under(way, model, scenario)
-            # a time is of one card, whatever its rank keeps
+            # a time is that of one card alone, so that the sharding policy of its rank has no part
+            # in it
             time = predict(config, replace(other, policy="none", grad_scaler=False), row)
             seconds = time.seconds * other.accumulate / scenario.accumulate
             times.append(
