@@ -2,7 +2,7 @@
 
 Every result has a page and every format prints any page, so that a result and a format are each
 written once. A cell is a raw value in base units; its column, or its row, names the unit, and
-``shown`` is the one place that turns both into what a person reads.
+``shown`` alone turns both into text.
 """
 
 import re
@@ -43,7 +43,7 @@ _JOB = re.compile(r"##(?=\w*\[)")
 class Column(NamedTuple):
     """A column: its header, the unit of its numbers, and whether a narrow screen may drop it.
 
-    ``scale`` is the one unit that all its numbers are shown in, where there is one: ``scaled``.
+    All its numbers are shown in the unit ``scale``; None: each in a unit of its own (``scaled``).
     """
 
     title: str
@@ -66,9 +66,9 @@ class Row(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A titled table; ``shares`` says what the shares of its total are of, where it is drawn.
+    """A titled table; ``shares`` is the title above its shares of the total, where they are drawn.
 
-    One that is ``folded`` is read when somebody asks for it, where a format can fold.
+    A ``folded`` table opens on a click, where a format can fold.
     """
 
     title: str
@@ -129,8 +129,8 @@ class Moment(NamedTuple):
 
 class Areas(NamedTuple):
     """Parts stacked at every moment of a sequence, in one unit: the first name lies lowest, and the
-    largest sum is marked with ``most``. Moments behind one another of one band stand together, and
-    inside it those of one place. ``order`` is as for ``Bars``.
+    largest sum is marked with ``most``. Successive moments of one band stand together, and inside a
+    band successive moments of one place. ``order`` is as for ``Bars``.
     """
 
     title: str
@@ -202,11 +202,11 @@ class Case(NamedTuple):
 class Page(NamedTuple):
     """A result as people read it: a title, lines of text, tables, and what to know about them.
 
-    ``cases`` are the claims that the result judges, those that fail with the line of the user's
-    file that they are about. ``answer`` are the few lines that stand above everything else, the
-    first of them behind the title; a page that gives none is answered by its deciding row.
-    ``formulas`` are shown as such, ``latex`` is theirs where somebody asked for it; ``bars`` and
-    ``pictures`` are there where a format draws, which makes these when it does.
+    ``cases`` are the claims that the result judges; a failing claim has its line in the user's
+    file. ``answer`` are the few lines that stand above everything else, the first of them behind
+    the title; a page that gives none is answered by its deciding row. ``formulas`` are shown as
+    formulas, ``latex`` is their LaTeX under ``--latex``. ``bars`` and ``pictures`` are for formats
+    that draw, and a picture is made when it is drawn.
     """
 
     title: str
@@ -256,7 +256,7 @@ def scaled(table: Table) -> Table:
         numbers = [value for value in cells if isinstance(value, int | float)]
         apart = any(row.unit for row in table.rows)
         if column.scale is not None:
-            # somebody has named its unit
+            # the page has named its unit
             columns.append(column)
             continue
         scale = None if apart else units.common(numbers, column.unit)

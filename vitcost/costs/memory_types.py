@@ -12,8 +12,8 @@ class Inference(NamedTuple):
     """A forward pass in eval: ``activations_bytes`` is the largest sum alive at one time.
 
     ``activations_are``: ``exact``, or ``bounded`` where no pass exceeds them.
-    ``int8_weights_bytes`` and its two neighbours are what the weights take where they are stored as
-    ``stored_weights`` says; the total has them as they are computed with.
+    ``int8_weights_bytes`` and its two neighbours are the bytes of weights that are stored in fewer
+    bits (``stored_weights``); the total has the weights in the precision of the computation.
     """
 
     weights_bytes: Size

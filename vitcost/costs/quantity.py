@@ -138,12 +138,12 @@ class OfTime(NamedTuple):
 
 
 class Quantity(NamedTuple):
-    """A number that a report has, or that has a formula: one row for each, one name everywhere.
+    """A number of a report, or of a formula: it has one row and one name, the same everywhere.
 
-    ``path`` is where the JSON of a report has it; empty: it is explained alone. A report that has
-    no exact figure for it has null there, or an empty list; of several figures the largest is
-    limited, of ``more`` the least: the more of it the better. ``layers`` are the columns of a layer
-    that it grows with.
+    ``path`` is where the JSON of a report has it; empty: it is explained alone. A report without an
+    exact figure has null there, or an empty list. A limit is checked against the largest of several
+    figures, and against the least where ``more`` says that more is better. ``layers`` are the
+    columns of a layer that it grows with.
     """
 
     path: str

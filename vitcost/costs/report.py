@@ -80,7 +80,7 @@ def report(
     A flag of training (``ema``, ``zero``, …: ``vitcost.config.flags``) makes the mode ``train``
     where a card is named and no mode is given; in inference it changes the training quantities
     alone. ``overrides`` are fields of the config (``num_classes=5``, ``img_size=384``). Raises
-    ``VitcostError``: an unknown name, a field that cannot be, a scenario that is not covered.
+    ``VitcostError``: an unknown name, an invalid field, a scenario that is not covered.
 
     >>> r = report("vit_huge_patch14_224")
     >>> r.params, r.flops.macs_forward
@@ -201,7 +201,7 @@ def _by_precision(asked_run: Workload) -> tuple[InferenceRow, ...]:
 
 
 def report_on(model: Resolved, run: Workload) -> Report:
-    """The report on a workload of a model, whatever its sizes are: integers, arrays or symbols.
+    """The report on a workload of a model, whose sizes are integers, arrays or symbols.
 
     >>> found = resolve("vit_base_patch16_224")
     >>> own = report_on(found, workload(found.config, Scenario()))

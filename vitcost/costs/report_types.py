@@ -55,7 +55,7 @@ class Part(NamedTuple):
 
 
 class Layer(NamedTuple):
-    """A module, or a run of equal ones with the numbers of one."""
+    """A module; a run of equal modules has the numbers of one and ``repeat``."""
 
     path: str
     paths: tuple[str, str]
@@ -70,7 +70,7 @@ class Layer(NamedTuple):
 
 
 class InferenceRow(NamedTuple):
-    """Inference memory in one precision with the attention kernels of one choice."""
+    """Inference memory in one precision and with one choice of attention kernels."""
 
     precision: str
     attention_kernel: tuple[str, ...]

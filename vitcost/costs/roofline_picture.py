@@ -19,8 +19,7 @@ def roofline(reports: Sequence[Report]) -> Iterator[Plot]:
     """A picture for each card that the reports have a time of: the parts of a model, or those of
     several, over what the card's sheet allows.
 
-    A part runs so many FLOPs for each byte that it moves, and so many a second: no more than its
-    bandwidth times the first, and no more than its peak.
+    A part at x FLOPs a byte runs ``y ≤ min(bandwidth · x, peak)`` FLOPs a second.
 
     >>> from vitcost import report
     >>> len(list(roofline([report("vit_base_patch16_224", gpu="l4")])))

@@ -1,4 +1,4 @@
-"""``torch.amp.GradScaler``: the numbers that it keeps, and those of a step.
+"""``torch.amp.GradScaler``: the bytes that it keeps, and the bytes of a step.
 
 The step is that of torch's documentation, which scales the loss and steps each optimizer by the
 scaler::
@@ -39,8 +39,8 @@ def scaler_bytes(scenario: Scenario) -> int:
 
 
 def scaled(number: int, row: Optimizer, run: Workload, allocated: Size) -> Size:
-    """The most bytes of a step of an optimizer that allocates so many, and of its scaler:
-    ``number`` optimizers have stepped before it.
+    """The most temporary bytes of an optimizer's step that alone allocates ``allocated``, and of
+    its scaler: ``number`` optimizers have stepped before it.
 
     >>> from vitcost.config.optimizers import OPTIMIZERS
     >>> from vitcost.engine.workload import workload

@@ -100,8 +100,8 @@ def covers(config: Config) -> bool:
 
 
 def counted_params(config: Config, root: Row) -> Size | None:
-    """The parameters that torchsummary counts, or None where its table is not covered: all but
-    those that sit on no layer, the class token and the position embedding.
+    """The parameters that torchsummary counts, or None where its table is not covered: all but the
+    class token and the position embedding, which belong to no layer.
 
     >>> config = resolve("vit_base_patch16_224").config
     >>> root = workload(config, Scenario()).rows()

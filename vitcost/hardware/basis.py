@@ -96,8 +96,8 @@ def basis_of(
 ) -> Basis:
     """The constants that a model's time has on a card.
 
-    ``users_cards`` are by name; ``calibrations`` are the constants of the user, which come before
-    the shipped ones, ``anchors`` what the card was measured to do.
+    ``users_cards`` are by name; ``calibrations`` are the user's constants, which come before the
+    shipped ones; ``anchors`` are the user's timings on the card.
 
     >>> asked = asked_of(resolve("vit_base_patch16_224").config)
     >>> on = basis_of(asked, Scenario(batch=256, precision="amp-bf16"), "rtx4090")

@@ -20,7 +20,7 @@ _MIB = 2**20
 # estimate: a CUDA context takes 0.3 to 0.6 GiB, by driver and card; no source states one figure
 CONTEXT_BYTES = 512 * _MIB
 # estimate: max_memory_reserved less max_memory_allocated is 0.5 to 0.8 GB in published runs of
-# ViT-L (rasbt/pytorch-memory-optim), whatever the batch, and 2 % of the largest
+# ViT-L (rasbt/pytorch-memory-optim) at every batch, and 2 % of the largest run
 _SLACK_BYTES, _SLACK_PART = 512 * _MIB, 50
 
 # torch's aten/src/ATen/cuda/CublasHandlePool.cpp, parseChosenWorkspaceSize: 2 buffers of 4,096 KiB

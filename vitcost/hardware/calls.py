@@ -1,7 +1,7 @@
 """The kernels of a traced pass: each call at a batch, with the bytes and order of its tensors.
 
-Passes over them say what a card runs: a layer norm lays out what does not lie in order, and a
-compiler puts everything between two products into one kernel.
+Passes over them say what a card runs: a layer norm copies a tensor that does not lie in order, and
+a compiler puts everything between two products into one kernel.
 """
 
 from collections import Counter
@@ -168,7 +168,8 @@ def fused(kernels: Iterable[Call]) -> list[Call]:
     """The kernels that a compiler makes of some calls: between two products, one does all other
     work.
 
-    Such a kernel reads what was written before it, once, and writes what is read after it.
+    Such a kernel reads once every tensor that an earlier kernel wrote, and writes every tensor that
+    a later one reads.
 
     >>> from torch import nn
     >>> from vitcost.traced.inputs import inputs_of

@@ -1,6 +1,7 @@
 """The time of many configs of one structure at once: their sizes are arrays, and so are seconds.
 
-The operations are those of a single prediction, in the same order, so that the numbers are equal.
+Arrays go through the same operations as a single prediction, in the same order, so that the numbers
+are equal.
 """
 
 from collections.abc import Sequence

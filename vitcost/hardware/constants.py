@@ -55,9 +55,9 @@ __all__ = [
 
 BETA = 0.5  # share of a product's bytes that no cache serves
 SIGMA = 1.75  # a strided byte, in streamed ones
-KAPPA = 3.0  # a FLOP of a patch convolution, in those of a matrix product
-# a backbone's FLOPs, the bytes of its convolutions, and its other bytes, in those of the
-# transformer: a cache serves much of a map that was just written, and a compiler fuses the rest
+KAPPA = 3.0  # a FLOP of a patch convolution takes as long as so many FLOPs of a matrix product
+# a backbone's FLOPs, the bytes of its convolutions, and its other bytes count as so many of the
+# transformer's: a cache serves much of a map that was just written, and a compiler fuses the rest
 BACKBONE = {"eager": (1.5, 1.0, 0.75), "compiled": (1.0, 0.5, 1.0)}
 LAUNCH_SECONDS = 3e-6  # before a kernel does anything; the smallest models of the data show it
 # seconds of an element of an image and channel that a thread resamples, one behind the other
@@ -68,9 +68,9 @@ SERIAL_SECONDS = 2.94e-07
 HOST_SECONDS = {"eager": 25e-6, "compiled": 28e-6, "engine": 17e-6}
 # nine in ten of those timings lie within these factors, below and above the predicted one
 HOST_SPREAD = {"eager": (0.5, 2.2), "compiled": (0.35, 2.1), "engine": (0.6, 1.6)}
-# a file's least time of a launch may be its host's where it is no longer than hosts were seen to
-# take; steps of so many times that tell of the card, and of those below it such as are no more
-# slower than these
+# a file's least time of a launch may be its host's if it is below SLOWEST_HOST. Steps of
+# BEYOND_HOST times that a launch then tell of the card, and another step does if it exceeds its
+# prediction by no more than SLOWER_BY_HOST times their median
 SLOWEST_HOST = 60e-6
 BEYOND_HOST = 2.5
 SLOWER_BY_HOST = 1.1
@@ -138,13 +138,13 @@ class Calibration(NamedTuple):
     constants: tuple[float, ...]  # the constants, in the order of the form's names
     rows: int
     error: float  # mean relative error on the rows that were fitted
-    held_out: float | None  # and on widths that were not; None: there was one width
+    held_out: float | None  # and on other widths; None: there was one width
     band: float  # half-width that covers nine in ten of the latter
     source: str = ""
     least_batch: int = SMALLEST_BATCH  # below it nothing was fitted
     # calibrated, or anchored: one source alone, whose constants are the usual ones by one factor
     basis: str = "calibrated"
-    # how many times longer than usual a card takes, where its constants are the usual ones by it
+    # the card's constants are the usual ones times this factor; None: they were fitted one by one
     factor: float | None = None
     host_seconds: float | None = None  # seconds of a launch on the measured host
     since: tuple[int, int] | None = None  # the oldest torch that it was measured with, if several

@@ -232,7 +232,8 @@ def fuse(steps: Iterable[Step]) -> list[Step]:
     """The kernels that a compiler makes of some steps: between two products, one does all pointwise
     work.
 
-    Such a kernel reads what was written before it, once, and writes what is read after it.
+    Such a kernel reads once every tensor that an earlier kernel wrote, and writes every tensor that
+    a later one reads.
 
     >>> x, y, z, logits = (Tensor(name, ("b", "h")) for name in ("x", "y", "z", "logits"))
     >>> ops = Op("gelu", (x,), y), Op("mul", (y,), z), Op("linear", (z,), logits, over=("h",))

@@ -96,8 +96,8 @@ def _of_other_classes(run: Run, head: Head, batch: int, setup: Setup) -> Iterato
 
 
 def way_of(setup: Setup, attends: bool) -> str:
-    """How a pass is launched, of those that a digest has: eager, compiled or unfused, which a pass
-    without an attention never is.
+    """How a pass is launched: eager, compiled or unfused. A digest has the sums of each; a pass
+    without an attention is never unfused.
 
     >>> way_of(Setup("amp", torch=(1, 13)), attends=True)
     'unfused'
@@ -123,7 +123,8 @@ def _as_then(kernels: Iterable[Call], setup: Setup) -> Iterable[Call]:
 
 
 def _part(path: str) -> str:
-    """A module; within numbered ones, one of their modules."""
+    """The module that a path belongs to: ``blocks.3.mlp.fc1`` is of ``blocks.mlp``, ``norm.weight``
+    of ``norm``."""
     names = path.split(".") if path else ["embed"]
     plain = [name for name in names if not name.isdecimal()]
     return ".".join(plain[: 1 + (len(plain) < len(names))])
@@ -156,8 +157,8 @@ def amount(call: Call, setup: Setup) -> tuple[str, Work]:
 
 
 def weighed(kind: str, backward: bool, work: Work, setup: Setup) -> Work:
-    """The work of kernels of one class by what the class weighs; of all of them, on a processor,
-    each launch."""
+    """The work of kernels of one class, times the weights of the class; on a processor each launch
+    counts as ``serial`` too."""
     if setup.platform == "cpu":
         work = work._replace(serial=work.launches)
     if not kind:
@@ -213,8 +214,8 @@ def _linear(call: Call) -> Work:
 
 
 def _batched(call: Call) -> Work:
-    """Products of an attention, one by one; a linear layer of rows that lie apart reads one weight
-    for every image, and is one."""
+    """A batch of products: of an attention, or of a linear layer whose rows lie apart, which reads
+    one weight for every image and counts as one product."""
     first, second = call.reads[-2:]
     for weight in (second, first):
         if weight.strides is not None and weight.strides[0] == 0:
@@ -237,8 +238,8 @@ def _attention(call: Call) -> Work:
 
 
 def _serial(call: Call) -> int:
-    """Elements that a thread of a resampling goes through, all images and channels one by one: a
-    large map has threads enough to hide that (UpSampleBilinear2d.cu)."""
+    """Elements of all images and channels that one thread of a resampling visits in sequence; 0 for
+    a large map, which has threads enough to hide that (UpSampleBilinear2d.cu)."""
     *outer, height, width = call.writes[0].shape
     return prod(outer) if height * width <= FEW_THREADS else 0
 

@@ -39,8 +39,8 @@ def is_apart(kind: str, setup: Setup) -> bool:
 
 
 def column_of(setup: Setup) -> str:
-    """The column of weights that a setup's kernels have, those of its backward pass where it
-    trains.
+    """The column of ``WEIGHTS`` that a setup's kernels have; for training the column of the
+    backward pass.
 
     >>> column_of(Setup("amp", training=True, layout="nhwc"))
     'last_backward'
@@ -58,8 +58,8 @@ def column_of(setup: Setup) -> str:
 def weight_of(kind: str, setup: Setup, backward: bool) -> tuple[int, int]:
     """The weights of a FLOP and of a byte of a class in a software, in shares of ``WEIGHED``.
 
-    A version of torch that was not fitted has those of the nearest, a compiled backward pass those
-    of the forward.
+    A version of torch without a fit has the weights of the nearest version, and a compiled backward
+    pass the weights of the forward.
 
     >>> weight_of("resampling", Setup("amp", torch=(2, 4)), False)[0]
     0
@@ -112,7 +112,8 @@ def class_of(call: Call, setup: Setup) -> str:
 
 
 def _batched(call: Call, setup: Setup) -> str:
-    """A compiler's products of an attention, and those of windows; others are as plain ViTs'."""
+    """The class of a batch of products: a compiler's attention or windows; all other products are
+    as plain ViTs'."""
     first, second = call.reads[-2:]
     if any(piece.strides is not None and piece.strides[0] == 0 for piece in (first, second)):
         return ""
@@ -177,7 +178,7 @@ def _convolution(call: Call) -> str:
 
 
 def _operands(call: Call) -> tuple[Piece, Piece, Piece]:
-    """Input, weight and output of a convolution, or those of the forward of a backward."""
+    """Input, weight and output of a convolution; a backward has the tensors of its forward."""
     if call.name == CONVOLUTION_BACK:
         y, x, w = call.reads[:3]
         return x, w, y

@@ -91,8 +91,8 @@ def check_throughput(
 ) -> Score:
     r"""The errors of predictions on files of measurements, in the columns that ``calibrate`` reads.
 
-    ``held_out`` fits constants to the file's own other widths in place of the shipped ones, which
-    tells what the form of the prediction is worth. Raises ``NotCovered`` where no row is covered.
+    ``held_out`` judges the form of the prediction: constants fitted to the file's other widths
+    replace the shipped ones. Raises ``NotCovered`` where no row is covered.
 
     >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory

@@ -46,7 +46,7 @@ __all__ = [
 
 # timm's own benchmark files may have both, each with columns of its own
 _PREFIXES = {"": "", "infer_": "infer", "train_": "train"}
-# the numbers of a row by timm's names, and by those of a report
+# columns of a row's numbers: timm's names, then the names in a report's JSON
 _RATE = ("samples_per_sec", "images_per_second")
 _BATCH = ("batch_size", "batch")
 _IMAGE = ("img_size",)
@@ -135,9 +135,9 @@ class Measurement(NamedTuple):
 def read(path: "str | Path", **given: str) -> list[Row]:
     r"""The rows of a CSV that have a timing: timm's benchmark format, or columns of these names.
 
-    ``given`` says what the file does not, in its columns or in the name that timm gave it: ``gpu``,
-    ``mode``, ``precision``, ``attention``, ``layout``, ``compile``, ``torch``, ``optimizer``. A
-    file of timings that others printed, each with its source, says all of that itself.
+    ``given`` has the facts that are neither in the file's columns nor in the name that timm gave
+    it: ``gpu``, ``mode``, ``precision``, ``attention``, ``layout``, ``compile``, ``torch``,
+    ``optimizer``. A file of published timings has all of them, and a source, in every row.
 
     Raises ``UnknownName`` for a column or a value that is not known, ``ConfigError`` for a file
     without timings.
@@ -197,7 +197,7 @@ def _rows(line: Mapping[str, str | None], given: Mapping[str, str], place: str) 
         ]
         params = next((text for name in _PARAMS if (text := line.get(name))), None)
         if model and numbers[0] and numbers[1]:
-            # a prefix says which of the two it is, whatever the rest of the line does
+            # a prefix decides the mode, also against the column of the mode
             said = {**given, **({"mode": mode} if mode else {})}
             yield _row(model, [*numbers, params], _said(line, said), place)
 
@@ -296,8 +296,8 @@ def measurement(
 
 
 def other_module(row: Row, config: DigestedModel) -> str:
-    """Why a row timed another module than its name's; empty: its parameters are those of the name,
-    with its classes, with none or with those of one of its tags.
+    """Why a row timed another module than its name's; empty: it has as many parameters as the
+    name's module has with its classes, with none, or with the classes of one of its tags.
 
     timm's files of torch 2.9 have models whose branches were folded into one: RepVGG, MobileOne,
     RepViT, FastViT, LeViT and others.

@@ -24,16 +24,16 @@ class Part(NamedTuple):
 class Time:
     """Seconds of one step on one card.
 
-    ``basis`` says what it rests on: ``calibrated`` (this card, software and mode were fitted),
-    ``anchored`` (something was measured on this card), ``of_its_kind`` (cards like it were),
-    ``spec_sheet`` (nothing was). ``fitted_rows``, ``held_out`` and ``source`` say how many
-    measurements that were, the mean error on those that were not fitted, and whose they are.
-    ``low_seconds`` and ``high_seconds`` are its band, ``attention_kernel`` the kernels of this card
-    that compute its attentions, ``peak_share`` the model's FLOPs over what the sheet allows in that
-    time, ``notes`` what was not validated, ``turning`` the batches at which the bound changes
-    (``timed`` looks for them, ``predict`` does not). ``verdict`` says whether the step's tensors
-    fit the card: ``fits``, ``tight`` (without all that stands ``beside`` them alone) or ``no``;
-    ``headroom_bytes`` are left with it. Both are None where no memory is known.
+    ``basis`` is the kind of measurements behind it: ``calibrated`` (of this card, software and
+    mode), ``anchored`` (of this card in another mode or software), ``of_its_kind`` (of cards like
+    it), ``spec_sheet`` (none). ``fitted_rows`` is their number, ``held_out`` the mean error on
+    measurements that were left out of the fit, ``source`` their authors. ``low_seconds`` and
+    ``high_seconds`` are its band, ``attention_kernel`` the kernels of this card that compute its
+    attentions, ``peak_share`` the model's FLOPs over what the sheet allows in that time, ``notes``
+    what was not validated, ``turning`` the batches at which the bound changes (``timed`` looks for
+    them, ``predict`` does not). ``verdict`` says whether the step's tensors fit the card: ``fits``,
+    ``tight`` (without all that stands ``beside`` them alone) or ``no``; ``headroom_bytes`` are left
+    with it. Both are None where no memory is known.
     """
 
     gpu: str

@@ -52,11 +52,11 @@ _UNFITTED = {
 
 
 class Rates(NamedTuple):
-    """The constants that a prediction uses, and what they rest on.
+    """The constants that a prediction uses, and the measurements behind them.
 
-    ``band`` is how much longer a step may take, as a share, ``under`` how much shorter; None: as
-    much. ``rows`` and ``held_out`` are the measurements behind the constants and the mean error on
-    those that were not fitted, ``source`` where they are from.
+    A step may take longer by the share ``band`` and shorter by the share ``under``; None: by
+    ``band`` too. ``rows`` is the number of measurements, ``held_out`` the mean error on
+    measurements that were left out of the fit, ``source`` their origin.
     """
 
     constants: tuple[float, ...]
@@ -82,7 +82,7 @@ class Rates(NamedTuple):
         return self._replace(basis=basis, notes=(*self.notes, *why))
 
     def spread(self, below: float, above: float) -> "Rates":
-        """The same with a band that reaches as far at least, below and above."""
+        """The same with a band that reaches at least so far below and above."""
         return self._replace(under=max(self.below, below), band=max(self.band, above))
 
 
@@ -169,8 +169,8 @@ def _elsewhere(
 
 
 def _of_its_kind(row: Card, setup: Setup, known: Sequence[Calibration]) -> Rates:
-    """The constants of cards of a kind, or the share of their sheets that a vendor's cards
-    reach."""
+    """The constants from cards of the same kind, or from the share of the sheet that the vendor's
+    cards reach."""
     kin = kin_of(row, setup, known)
     constants, notes = usual(setup, known)
     if kin is not None:
@@ -198,8 +198,8 @@ def _of_its_kind(row: Card, setup: Setup, known: Sequence[Calibration]) -> Rates
 
 
 def widened(rates: Rates, kind: str, setup: Setup, apart: bool = False) -> Rates:
-    """The band of a model of another family than those that were fitted; ``apart``: of a traced
-    one that predictions are far off for.
+    """The rates for a model of a family without a fit, in a wider band; ``apart`` says that
+    predictions of this traced family are far off.
 
     >>> fitted = Rates((1.0,), "calibrated", 0.10)
     >>> widened(fitted, "plain", Setup("amp")).band, widened(fitted, "hybrid", Setup("amp")).band
@@ -214,8 +214,8 @@ def widened(rates: Rates, kind: str, setup: Setup, apart: bool = False) -> Rates
 
 
 def _of_traced(rates: Rates, setup: Setup, apart: bool) -> Rates:
-    """The band of a traced module: the band of the timed families in that mode, or that of a
-    guess."""
+    """The rates for a traced module: the band is that of timed families in its mode, or a spec
+    sheet's."""
     timed = setup.platform == "cuda" and setup.precision in ("amp", "half")
     timed &= not (setup.training and setup.compiled)
     if apart or not timed:
@@ -281,7 +281,8 @@ def _as_elsewhere(
     row: Card,
     known: Sequence[Calibration],
 ) -> tuple[float, ...]:
-    """Constants of a mode, as much better or worse as the card is in one that was measured."""
+    """Constants of a mode, times the ratio of the card's constants to the typical ones in a mode
+    that was measured."""
     theirs, _ = typical(row, newest.setup, [c for c in known if c.gpu != row.name])
     return tuple(
         constant * (mine / their if their and mine else 1.0)

@@ -24,8 +24,8 @@ def predict(config: Config, scenario: Scenario, gpu: "str | Card", **given: Any)
     """The time of one step: a sum over its kernels' work, by the constants of the card.
 
     ``given`` is as for ``basis_of``. The scenario's software is by default the newest torch that
-    the card was measured with. Raises ``UnknownName`` for a card that nobody knows, ``NotCovered``
-    where its sheet lacks a figure.
+    the card was measured with. Raises ``UnknownName`` for an unknown card, ``NotCovered`` where its
+    sheet lacks a figure.
 
     >>> from vitcost.zoo import resolve
     >>> config = resolve("vit_base_patch16_224").config

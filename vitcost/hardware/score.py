@@ -171,8 +171,8 @@ def score(
 
 
 def score_held_out(rows: Iterable[Row], *, users_cards: Mapping[str, Card] | None = None) -> Score:
-    """Every row against a fit on the file's other widths; other families against a fit on all the
-    plain models. An error is the mean of those of the two halves.
+    """Every row against a fit on the file's other widths; other families against a fit on all plain
+    models. The widths are split in two halves; an error is the mean of the errors of both.
 
     >>> from vitcost.hardware.work_classes import setup_of
     >>> from vitcost.config.scenario import Scenario

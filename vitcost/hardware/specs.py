@@ -170,7 +170,7 @@ def _asked(text: "str | Card", users_cards: Mapping[str, Card] | None) -> Card:
             if _family(name, users_cards):
                 raise
             return own_card(name, figures)
-        # the figures differ from those of the card of this name
+        # a figure differs from the known card's: the user's text is the name of a card of its own
         name = text
     return own_card(name, figures, users_cards=users_cards)
 

@@ -1,5 +1,5 @@
-"""How many FLOPs of a matrix product one FLOP of a class of work stands for, and bytes of a stream
-one byte, on maps and windows: one number for all cards.
+"""Weights of work on maps and windows: a FLOP of a class takes as long as so many FLOPs of a matrix
+product, and a byte as so many bytes of a stream. They are the same on all cards.
 
 ``tests/bench/fit_families.py`` fits them to timm's benchmark files, by the work of names of the
 digest in images of its size.

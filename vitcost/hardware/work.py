@@ -154,7 +154,7 @@ def _run(config: Config, scenario: Scenario, setup: Setup, sizes: Sizes | None =
 
 @lru_cache(maxsize=512)
 def steps(forward: Launches, setup: Setup, one_head: bool = False) -> tuple[Step, ...]:
-    """Every kernel that a step launches, from those of a forward pass."""
+    """Every kernel that a step launches; ``forward`` are the launches of its forward pass."""
     listed: Iterable[Step] = forward
     if setup.layout == "nchw" and setup.platform == "cuda":
         listed = layout(listed, setup.compiled)

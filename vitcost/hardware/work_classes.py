@@ -60,20 +60,19 @@ class Work(NamedTuple):
     linear_bytes: int = 0
     attention_bytes: int = 0
     conv_bytes: int = 0
-    # of weights in products, part of the bytes above; for a formula, as often as a processor reads
-    # them
+    # of weights in products, part of the bytes above; a formula counts every read of a processor
     weight_bytes: int = 0
     # of a convolutional backbone, not part of the numbers above
     backbone_flops: int = 0
     backbone_conv_bytes: int = 0
     backbone_bytes: int = 0
-    # of maps and windows, as many of a matrix product and of a stream as they take: in shares of
-    # WEIGHED, so that sums of weighed kernels are exact
+    # of maps and windows, times their weights: in shares of WEIGHED, so that sums of weighed
+    # kernels are exact
     map_flops: int = 0
     map_bytes: int = 0
     bf16_flops: int = 0  # of products that are in bf16 under every precision: an optimizer's
-    # elements that the threads of a resampling go through one by one; on a processor, launches of a
-    # model that is timed by its trace
+    # elements that a thread of a resampling visits in sequence; on a processor, launches of a model
+    # that is timed by its trace
     serial: int = 0
     launches: int = 0
     layers: int = 0  # attentions, one a block

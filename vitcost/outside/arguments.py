@@ -30,7 +30,7 @@ _R = TypeVar("_R")
 
 TOO_LARGE = "a number of this model is larger than a float holds: give it smaller sizes"
 
-# things that anybody lists in one argument
+# the most things in a list that is one argument
 _MOST = 10_000
 
 
@@ -156,7 +156,7 @@ def called(name: str, value: Any) -> Callable[..., None]:
 
 
 def listed(name: str, value: Any) -> list[Any]:
-    """One thing, or several in whatever holds them, as a list; None and no text are none.
+    """One thing, or an iterable of things, as a list; None and an empty text are an empty list.
 
     >>> listed("gpu", "l4"), listed("gpu", ("l4", "t4")), listed("gpu", None)
     (['l4'], ['l4', 't4'], [])

@@ -93,8 +93,8 @@ def reason_of(error: BaseException) -> str:
 
 
 def keep_answers_apart() -> None:
-    """Says that this process is a command of ours: once the user's code has run, stdout is the way
-    of the answer alone, and whatever else is written there goes to stderr, from below Python too.
+    """Says that this process is a command of ours: once the user's code has run, stdout has the
+    answer alone, and all other output goes to stderr, C code's included.
     """
     _Process.ours = True
 

@@ -167,7 +167,7 @@ def _why(comparison: Comparison) -> Iterator[Table]:
 
 
 def _differences(why: Why) -> Table:
-    """The layers that cost more; the numbers of a layer have those of the layers inside it."""
+    """The layers that cost more; a layer's numbers include the layers inside it."""
     more: dict[str, dict[str, int]] = {}
     for each in why.changed:
         more.setdefault(each.layer, {})[each.number] = each.more

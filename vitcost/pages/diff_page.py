@@ -118,7 +118,8 @@ def _why(quantity: str, layers: tuple[Changed, ...]) -> Iterator[str]:
 
 
 def _deciding(layers: list[Changed]) -> Iterator[Changed]:
-    """The outermost layers that changed; where one inside accounts for all of it, that one."""
+    """The outermost layers that changed; a layer inside that has the whole change stands in its
+    place."""
     named = {each.layer for each in layers}
     for each in layers:
         if any(each.layer.startswith(f"{other}.") for other in named if other):

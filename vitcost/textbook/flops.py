@@ -200,10 +200,10 @@ def vit_training_flops(v: Vit, b: Number = 1) -> Number:
 def vit_recomputed_training_flops(v: Vit, b: Number = 1) -> Number:
     """A training step with every block checkpointed, as torch's non-reentrant checkpoint runs it.
 
-    ``3 · forward − patch embedding + L(block − 2bsmh)``: recomputation stops early, once all that
-    the backward reads is there again, and nothing reads what the block's last linear layer writes.
-    Assumes no dropout or stochastic depth after that layer, since its mask would be read, and what
-    ``vit_training_flops`` assumes. Source: ``torch.utils.checkpoint``, early stop.
+    ``3 · forward − patch embedding + L(block − 2bsmh)``: recomputation stops once every tensor that
+    the backward reads is there again, and the backward reads no output of the block's last linear
+    layer. Assumes no dropout or stochastic depth after that layer, since its mask would be read,
+    and what ``vit_training_flops`` assumes. Source: ``torch.utils.checkpoint``, early stop.
 
     >>> vit_recomputed_training_flops(Vit(H=224, W=224, p_h=16, p_w=16, h=768, L=12, K=1000))
     128891916288

@@ -24,7 +24,7 @@ _FUSED = {
 
 
 class Running(NamedTuple):
-    """How a model runs, as far as it decides what is kept; other words are not covered.
+    """The facts of a run that decide which tensors are kept; other words are not covered.
 
     ``precision``: fp32, autocast or half; ``attention``: eager, math, flash, efficient or cudnn;
     ``platform``: cuda or cpu. ``dropout`` is that after the projection and in the MLP.
@@ -59,7 +59,8 @@ class Running(NamedTuple):
         return 2 if self.precision == "autocast" else 0
 
     def u(self, element: int) -> int:
-        """Bytes of a dropout mask: booleans on a card, like what is dropped on a CPU."""
+        """Bytes of an element of a dropout mask: a boolean on a card, the type of the dropped
+        tensor on a CPU."""
         return 1 if self.platform == "cuda" else element
 
 
@@ -103,7 +104,7 @@ def _attention(b: Number, s: Number, h: Number, a: Number, how: Running) -> Numb
     if how.attention == "eager":
         cast = how.precision == "autocast" and how.platform == "cuda"
         softmax = 4 if cast else e
-        # the product reads a copy of what softmax writes: dropped, or cast back to half
+        # the product reads a copy of softmax's output: dropped, or cast back to half
         copy = e if how.attention_dropout or cast else 0
         mask = how.u(softmax) if how.attention_dropout else 0
         return qkv + (softmax + mask + copy) * a * b * s * s

@@ -1,10 +1,11 @@
-"""A digest with other classes than were traced, by rule: where the last linear layer scores them,
-and nothing else of the model depends on how many there are.
+"""A digest for another number of classes than it was traced with. The rule holds where the last
+linear layer scores the classes and nothing else in the model depends on their number.
 
 The layer and its loss are the same few operators in every model (``run``), whose sizes are written
-down here; their parameters, FLOPs and bytes at both numbers of classes differ by what the model's
-differ by. Live bytes at a look grow with the classes by amounts that a digest keeps. One without
-them has no more than before at any look where the classes are fewer: its step is a bound.
+down here; the parameters, FLOPs and bytes of these operators are computed for both numbers of
+classes, and the difference is added to the model's. Live bytes at a look grow with the classes by
+amounts that a digest keeps. Without these amounts, and for fewer classes, the bytes at every look
+are an upper bound, and so is the step.
 """
 
 from collections.abc import Sequence

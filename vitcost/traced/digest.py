@@ -64,8 +64,8 @@ class Refused(NamedTuple):
 
 
 class Index(NamedTuple):
-    """A file: its library and that of the traces, each with its version, its names, and those that
-    are refused."""
+    """A file: its library and its torch, each with its version, the names with a digest, and the
+    refused names."""
 
     path: str
     library: str
@@ -87,7 +87,7 @@ class Top(NamedTuple):
 
 class Head(NamedTuple):
     """The linear layer that scores classes, last of the model: its top-level module, its inputs,
-    whether it has a bias, the classes that a pass was traced with, and those that are asked for."""
+    whether it has a bias, and its number of classes: in the trace, and in the question."""
 
     top: str
     inputs: int
@@ -108,10 +108,11 @@ class Sum(NamedTuple):
 
 class Run(NamedTuple):
     """A pass in small. The last of ``shapes`` and ``costs`` is the model itself, whose costs have
-    the fields of ``Cost``; the last of ``looks`` is the end of the pass, its parts are those of
-    ``Live``. ``sums`` are by how the pass is launched: eager, compiled, or unfused, as torch before
-    2.0 did. ``by_class`` are the bytes that a class more adds to each look; none: that is not
-    known. ``head``: the classes are others than were traced, of which ``sums`` are."""
+    the fields of ``Cost``; the last of ``looks`` is the end of the pass, and its parts are the
+    fields of ``Live``. ``sums`` has a key for each way to launch: eager, compiled, or unfused, as
+    torch before 2.0 did. ``by_class`` are the bytes that one more class adds to each look; none:
+    they are not known. With a ``head`` the number of classes is another than in the trace, and
+    ``sums`` are still the trace's."""
 
     number: int  # among the passes of its block
     tops: tuple[Top, ...]

@@ -32,7 +32,7 @@ _FIELDS = ("num_classes", "img_size", "input_size", "in_chans", "input", "loss")
 
 class DigestedModel(TracedModel):
     """A module that is known by the digest of its traces. ``tracer`` makes traces of the same
-    module for everything else; None where nobody can, since a library is not installed."""
+    module for every other question; it returns None where a library is not installed."""
 
     def __init__(
         self, name: str, digest: Digest, reason: str, tracer: Callable[[], TracedModel | None]
@@ -43,7 +43,7 @@ class DigestedModel(TracedModel):
 
     @cached_property
     def traces(self) -> Traces:  # type: ignore[override]
-        """Whole traces, which a digest has not: of the module, where it can be built here."""
+        """Whole traces of the module, where it can be built here: a digest has none."""
         return self._traced("module by module").traces
 
     @property
@@ -59,7 +59,7 @@ class DigestedModel(TracedModel):
         )
 
     def takes(self, side: int) -> bool:
-        """Whether it is of square images of this side."""
+        """Whether it was traced on square images of this side."""
         return self._own("img_size") == side
 
     def workload(self, scenario: Scenario, sizes: Sizes | None = None) -> Workload:
@@ -111,7 +111,7 @@ class DigestedModel(TracedModel):
         return self._traced(f"with another {', '.join(asked)}").on_top(asked)
 
     def _own(self, field: str) -> object:
-        """The value of a field that the digest is of."""
+        """The value of a field at which the digest was made."""
         channels, *image = self.digest.entry.image
         if field in ("img_size", "input_size"):
             return image[0] if len({*image}) == 1 else tuple(image)

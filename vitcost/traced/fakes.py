@@ -87,8 +87,8 @@ def put(
     """Other tensors in place of parameters, buffers and tensors that are plain attributes; shared
     tensors stay shared.
 
-    ``types`` are those that get another, by the number of the tensor. Returns the plain attributes,
-    which ``Module.to`` does not move: they stay ``apart``, on the CPU.
+    ``types`` has the new type of each tensor that changes its type, by its number. Returns the
+    plain attributes, which ``Module.to`` does not move: they stay ``apart``, on the CPU.
 
     >>> layer = nn.Linear(2, 3)
     >>> put(layer, "meta", {id(layer.weight): torch.bfloat16})

@@ -1,5 +1,5 @@
-"""The inputs of a traced module: given ones (``--input [NAME=]SHAPE[:dtype]``), or by default those
-that the module says it takes."""
+"""The inputs of a traced module: the user's (``--input [NAME=]SHAPE[:dtype]``), or by default the
+inputs that the module declares."""
 
 import inspect
 import re
@@ -120,8 +120,9 @@ class Inputs(NamedTuple):
 
 
 def inputs_of(model: nn.Module, given: Any = None, beside: Any = None) -> Inputs:
-    """The inputs that were given (spellings, a callable of the batch, example tensors), else those
-    that the factory returned ``beside`` the module, else the module's own, else images.
+    """The inputs of a module, from the first of these: ``given`` (spellings, a callable of the
+    batch, example tensors), ``beside`` (returned by the factory with the module), the module's
+    declaration, images.
 
     Raises ``ConfigError`` for inputs that the forward does not take.
 

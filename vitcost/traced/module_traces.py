@@ -28,8 +28,8 @@ class OfModule:
 
     ``inputs`` are as ``--input`` spells them, a callable of the batch, or example tensors;
     ``beside`` is what a factory returned beside the module, ``found`` how a loss is found by its
-    name. ``rebuild`` makes the module with other arguments of its constructor, where one knows how:
-    ``built`` are those that it was made with.
+    name. ``rebuild`` makes the module with other arguments of its constructor, and None says that
+    these are unknown; ``built`` are the arguments of this module.
     """
 
     def __init__(

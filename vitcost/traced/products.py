@@ -40,10 +40,11 @@ def _attention_on_cpu(operands: tuple[Any, ...], name: str) -> int:
 
 
 def attention_backward(flops: int, args: tuple[Any, ...]) -> int:
-    """FLOPs of an attention's backward by definition: one product of the size of the scores for
-    each of q and k that needs a gradient, one of the size of the sum for v, one for the scores.
+    """FLOPs of an attention's backward by definition: a product of the size of ``q kᵀ`` for the
+    gradient of q and another for k's, a product of the size of ``softmax · v`` for the gradient of
+    v and another for the softmax's. A gradient that nothing needs has no product.
 
-    A fused kernel computes the scores once more, and the gradients that nobody needs too.
+    A fused kernel also computes the scores once more, and the gradients of tensors that need none.
 
     >>> import torch
     >>> q, k, v = (torch.empty(1, 12, 197, 64, device="meta", requires_grad=True) for _ in range(3))

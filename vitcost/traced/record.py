@@ -210,9 +210,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return (flops if phase == "forward" else 0), backward
 
     def _settle(self) -> None:
-        """torch writes over a tensor that nobody else holds, such as the first of gradients that
-        meet; of fake tensors, or under a dispatch mode, it makes another, and lets the first go
-        right after."""
+        """Moves a death to the sum of two gradients: torch adds in place to a tensor without
+        another holder, but for fake tensors, or under a dispatch mode, it makes another tensor and
+        frees the first right after."""
         if self._sum is None:
             return
         first, look = self._sum

@@ -120,8 +120,8 @@ class Operator(NamedTuple):
 class Module(NamedTuple):
     """A module that was called, or that has parameters, with the shape of its first output.
 
-    ``hooks`` are those that a walk through all children sets on it, lists of modules aside;
-    ``elements`` are those of its ``weight`` and its ``bias``.
+    ``hooks`` is the number of hooks that a walk through all children sets on it, lists of modules
+    aside; ``elements`` is the size of its ``weight`` and its ``bias``.
     """
 
     path: str

@@ -39,8 +39,8 @@ _MAE = "facebookresearch/mae, models_mae.py, its encoder alone"
 
 
 def _with_forward(source: str, base: str, fields: dict[str, Any]) -> Alias:
-    """A name whose own forward was held against nothing: the bytes that are alive are those of the
-    code of its row."""
+    """A name whose own code no test runs: its bytes alive are computed from the forward of the row
+    ``base``."""
     return Alias(base, fields, f"{source}; bytes alive by the forward of {base}")
 
 
@@ -153,7 +153,7 @@ AMBIGUOUS: Mapping[str, str] = {
 
 
 def lookup(name: str, row: Callable[[str], Described]) -> Described | None:
-    """The fields behind somebody else's name, or None; ``row`` finds those of timm's.
+    """The fields behind a name of another library, or None; ``row`` reads timm's fields of a name.
 
     Raises ``ConfigError`` for a name that means several models.
 

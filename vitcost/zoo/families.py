@@ -20,8 +20,8 @@ Fields: TypeAlias = Callable[[Values], dict[str, Any]]
 class Family(NamedTuple):
     """A ``model_type``: its keys, and its classes, of which the first is the bare model.
 
-    ``keys`` hold transformers' defaults; ``fields`` what they come to in all the classes, beside
-    those that are a field under another name; ``free`` change no parameter and no FLOP.
+    ``keys`` hold transformers' defaults. ``fields`` computes the fields of all classes, beside keys
+    that are a field under another name; ``free`` keys change no parameter and no FLOP.
     """
 
     keys: Values
@@ -29,7 +29,7 @@ class Family(NamedTuple):
     fields: Fields
     fixed: Fixed = MappingProxyType({})
     free: tuple[str, ...] = ()
-    code: str = "transformers"  # whose forwards its classes have
+    code: str = "transformers"  # the module with the forward of its classes
 
 
 def _vit(values: Values) -> dict[str, Any]:

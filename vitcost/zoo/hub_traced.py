@@ -17,8 +17,8 @@ class Row(NamedTuple):
 
     ``held`` is a model with as many parameters (``timm NAME``, or ``hub ID``: another row), and
     with ``+ 12 - 3: why`` how many more and fewer; or a published number, rounded (``28.8 M``), and
-    its page. ``inputs`` are those that the id's processor makes, where the config does not size
-    them.
+    its page. ``inputs`` are the inputs that the id's processor makes, for a config without their
+    sizes.
     """
 
     kind: str

@@ -20,9 +20,9 @@ Made = TypeVar("Made")
 
 
 class Described(NamedTuple):
-    """A model as fields of a config, and where they come from; a model that reads text as its
-    config, beside which ``fields`` are those of its image tower alone. ``fed``: fields that images
-    of another size ask for. ``lacks``: why the text tower of two has no formula."""
+    """A model as fields of a config, with their source. A model that reads text has a config in
+    ``text``, and ``fields`` are its image tower's. ``fed`` are the fields that change for images of
+    another size; ``lacks`` is the reason why a text tower beside an image tower has no formula."""
 
     source: str
     fields: dict[str, Any]

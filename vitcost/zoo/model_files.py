@@ -59,7 +59,7 @@ def _from(path: str, read: Described) -> Described:
 
 
 def _own(data: Mapping[str, Any], base: Callable[[str], Described]) -> Described:
-    """A file of ``ViTConfig``'s fields, all of them or those that differ from ``base``."""
+    """A file of ``ViTConfig``'s fields: all of them, or the ones that differ from ``base``."""
     allowed = (*FIELDS, *RATIOS, "base")
     for key in data:
         if key not in allowed:

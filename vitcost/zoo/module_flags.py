@@ -24,7 +24,7 @@ _HEADS = (
     "head.", "head_dist.", "heads.head.", "heads.weight", "heads.bias", "classifier.",
     "cls_classifier.", "distillation_classifier.", "visual_projection.",
 )  # fmt: skip
-# parameters that no gradient reaches, whatever their requires_grad says
+# parameters without a gradient, also where requires_grad is True
 _IDLE = ("mask_token",)
 
 

@@ -51,8 +51,9 @@ def on_meta(
     """The module that a callable builds: on the meta device, where nothing is allocated, else on
     the CPU.
 
-    It returns a module, or a module and its example inputs; with ``most_modules`` no larger one,
-    and none on the CPU. Raises ``ConfigError`` with what it raised there.
+    ``build`` returns a module, or a module and its example inputs. With ``most_modules`` a larger
+    module is refused, and nothing is built on the CPU. Raises ``ConfigError`` with the text of the
+    callable's error.
     """
     try:
         import torch
@@ -85,7 +86,7 @@ def on_meta(
 
 @contextmanager
 def _bounded(most: int | None) -> Iterator[None]:
-    """Stops what is built at so many modules."""
+    """Stops the construction of a model at so many modules."""
     from torch.nn.modules.module import register_module_module_registration_hook
 
     count = 0
@@ -163,7 +164,7 @@ def built_by_timm(timm: Any, name: str, arguments: Mapping[str, Any]) -> Any:
     without an ``img_size`` takes images of any size."""
     classes = {} if "." in name else {"num_classes": 1000}
     given = {**classes, **arguments}
-    # of a class that takes no such argument; classes that somebody asks for are no such
+    # a class may lack the argument; ``num_classes`` of the user is not left out
     for left_out in ((), ("img_size",), ("num_classes",) if "num_classes" not in arguments else ()):
         kept = {key: value for key, value in given.items() if key not in left_out}
         try:
@@ -177,10 +178,10 @@ def of_transformers(
     path: str, data: Mapping[str, Any], inputs: Sequence[str] = ()
 ) -> Resolved | None:
     """A config of transformers without a formula, where transformers is installed; ``inputs`` are
-    those that its processor makes, where the config does not size them.
+    the inputs that its processor makes, for a config without their sizes.
 
-    The file may be anybody's: it is built on the meta device alone, and has so many modules at
-    most. Raises ``ConfigError`` with what transformers raised.
+    The file may come from a stranger: the model is built on the meta device alone, and stops at
+    ``_MOST_MODULES`` modules. Raises ``ConfigError`` with what transformers raised.
     """
     kind, architectures = data.get("model_type"), data.get("architectures")
     if find_spec("transformers") is None or find_spec("torch") is None:

@@ -137,7 +137,7 @@ def _eva(args: dict[str, Any]) -> dict[str, Any]:
         fields["block_fn"] = "ResPostBlock"
         align_to = align_to if args.get("scale_mlp_norm") else 0
     if args.pop("swiglu_mlp", False):
-        # a layer for the gate and one for what it gates, where a norm or an alignment needs it
+        # one layer for the gate and one for its input, where a norm or an alignment needs two
         split = args.get("scale_mlp_norm") or align_to
         fields.update(mlp_layer="SwiGLU" if split else "SwiGLUPacked", act_layer="silu")
         fields.update(swiglu_align_to=align_to)
