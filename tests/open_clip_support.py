@@ -28,7 +28,6 @@ from vitcost.traced import apply_flags, card
 from vitcost.traced.alive import upper
 from vitcost.traced.autocast import CARD, recomputing
 from vitcost.traced.chosen_loss import Loss
-from vitcost.traced.corrections import by_cudnn
 from vitcost.traced.inputs import inputs_of
 from vitcost.traced.trace import How
 from vitcost.traced.traces import trace
@@ -205,8 +204,7 @@ def traced(case: Case, config: Config) -> tuple[int, int]:
     )
     model = built(case)
     given = inputs_of(model, lambda batch: inputs(case, config, batch))
-    with by_cudnn():
-        loss = Loss(lambda y: loss_of(case, y), "own")
-        step = trace(model, given, (how.batch,), asked, loss).step
+    loss = Loss(lambda y: loss_of(case, y), "own")
+    step = trace(model, given, (how.batch,), asked, loss).step
     assert step is not None
     return own, int(live.peak(upper(step), Sizes(b=how.batch)).peak_bytes)

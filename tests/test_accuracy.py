@@ -65,13 +65,7 @@ LACKS = {
     "cait": ("Cait", "linear layers over 4 heads, on permuted scores"),
     "convit": ("ConVit", "batched products of very few columns"),
     "convmixer": ("ConvMixer", "one weight for depthwise kernels of 7 and of 9, by two libraries"),
-    "hiera": ("Hiera", "attention within units of few tokens, which fill no tile"),
-    "nest": ("Nest", "tokens in blocks: five axes, of which two are small"),
-    "rdnet": ("RDNet", "products of many concatenated maps, nearly all in cache"),
-    "vision_transformer_sam": (
-        "VisionTransformerSAM", "positions that are added to the scores of windows"
-    ),
-}  # fmt: skip
+}
 
 
 # columns of weights that the page has no row a family of

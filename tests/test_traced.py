@@ -25,7 +25,7 @@ from vitcost.engine import live
 from vitcost.engine.ops import Sizes
 from vitcost.engine.workload import workload
 from vitcost.errors import ConfigError, NotCovered, VitcostError
-from vitcost.traced import replayed
+from vitcost.traced import card, replayed
 from vitcost.traced.alive import all_events, upper
 from vitcost.traced.autocast import AUTOCAST
 from vitcost.traced.batch_sizes import through, value
@@ -189,6 +189,26 @@ def test_a_group_norm_writes_its_gradient_as_its_input_is() -> None:
     with FakeTensorMode():
         fake = found()
     assert fake == found()
+
+
+def test_a_convolution_of_a_card_writes_in_the_order_of_its_map_or_weight() -> None:
+    """cudnn_conv_suggest_memory_format in aten's ConvUtils.h; of fp64 the channels lie apart."""
+    func, last = torch.ops.aten.convolution.default, torch.channels_last
+    card.install()
+
+    def order(map_last: bool, weight_last: bool, dtype: torch.dtype) -> tuple[int, ...]:
+        x, w = torch.empty(2, 8, 5, 5, dtype=dtype), torch.empty(4, 8, 3, 3, dtype=dtype)
+        x = x.to("card", memory_format=last if map_last else torch.contiguous_format)
+        w = w.to("card", memory_format=last if weight_last else torch.contiguous_format)
+        given = (x, w, None, [1, 1], [0, 0], [1, 1], False, [0, 0], 1)
+        return tuple(as_real(func, given, func(*given)).stride())
+
+    with FakeTensorMode():
+        for map_last in (False, True):
+            for weight_last in (False, True):
+                pixels = (36, 1, 12, 4) if map_last or weight_last else (36, 9, 3, 1)
+                assert order(map_last, weight_last, torch.float16) == pixels
+                assert order(map_last, weight_last, torch.float64) == (36, 9, 3, 1)
 
 
 def test_a_layer_norm_writes_its_gradient_in_order() -> None:

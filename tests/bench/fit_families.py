@@ -52,6 +52,8 @@ NEAR = {
     "depthwise, large flops": 15.0,
     "depthwise, channels last flops": 5.0,
     "resampling flops": 0.0,
+    # fp32 beside halves on matrix units
+    "wide product flops": 4.0,
     "serial": 0.3,
     # on a processor: of a layer's constant
     "launch": 0.1,
@@ -124,7 +126,7 @@ def points(timings: str) -> list[Point]:
         if other_module(row, config):
             continue
         setup = row.setup
-        key = row.batch, setup.compiled, setup.training, setup.platform, setup.torch < (2, 0)
+        key = row.batch, setup.compiled, setup.training, setup.platform, setup.torch
         if key not in work:
             work[key] = amounts(digest, row.batch, setup)
         if work[key] is not None:
@@ -141,7 +143,7 @@ def amounts(digest: Digest, batch: int, setup: Setup) -> Amounts | None:
     if run is None or (setup.compiled and setup.torch < (2, 0) and run.kernels):
         return None
     plain, flops, moved, serial = Work(), Counter[str](), Counter[str](), 0
-    for each in run.work(way_of(setup, bool(run.kernels)), batch):
+    for each in run.work(way_of(setup, run.kernels), batch):
         work = Work(**{field: value(size, batch) for field, size in each.amounts})
         if each.kind in WEIGHTS:
             name = f"{each.kind}, backward" if each.backward else each.kind

@@ -16,7 +16,7 @@ from vitcost.config.scenario import PRECISIONS, Scenario
 from vitcost.engine.cost import Cost
 from vitcost.engine.live import PARTS
 from vitcost.hardware.calls import Call
-from vitcost.hardware.lowered import amount, launched
+from vitcost.hardware.lowered import amount, launched, way_of
 from vitcost.hardware.work_classes import Setup, Work
 from vitcost.traced.alive import Look, looks, place
 from vitcost.traced.batch_sizes import Polynomial, through, value
@@ -31,11 +31,14 @@ __all__ = ["Named", "named", "squares"]
 
 # a line needs two batches, the third shows that it is one; squares need two more
 FEW, MORE = (2, 3, 1021), (2, 3, 5, 257, 1021)
-# how a pass is launched: as it was traced, by a compiler, and by a torch without fused attention
+# how a pass is launched: as it was traced, by a compiler, by a torch without fused attention, and
+# by one whose attention by plain products is as narrow as q, k and v
 WAYS = {
     "eager": Setup("fp32"),
     "compiled": Setup("fp32", compiled=True),
     "unfused": Setup("fp32", torch=(1, 13)),
+    "eager, narrow": Setup("fp32", torch=(2, 4)),
+    "compiled, narrow": Setup("fp32", compiled=True, torch=(2, 4)),
 }
 
 
@@ -280,7 +283,7 @@ def _taken(
     sums = {}
     training = run is trace.step
     for way, setup in WAYS.items():
-        if way == "unfused" and not run.kernels:
+        if way_of(setup, run.kernels) != way:
             continue
         setup = setup._replace(precision=PRECISIONS[precision].engine, training=training)
         kernels = cache(lambda batch, setup=setup: list(launched(run, batch, setup)))

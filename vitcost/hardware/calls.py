@@ -133,11 +133,9 @@ def _call(operator: Operator, batch: int) -> Call | None:
     if rows + inner + columns > 1:
         # scores of images and images are an attention's: of a linear layer one length grows
         name = "bmm"
-    # torch's own count, which the weights of classes were fitted to
-    flops, defined = value(operator.flops, batch), value(operator.defined, batch)
-    if name == CONVOLUTION_BACK and len(operator.reads[1].shape[1]) > 1:
-        # but a group for each image makes its count a square
-        flops -= value(too_many(operator), batch)
+    # products that run: torch's counter takes a grouped weight's gradient for a dense one's
+    flops = value(operator.flops, batch) - value(too_many(operator), batch)
+    defined = value(operator.defined, batch)
     reads, writes = pieces(operator.reads), pieces(operator.writes)
     return Call(name, operator.phase, "", reads, writes, flops, defined, inner)
 

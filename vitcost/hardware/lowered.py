@@ -4,7 +4,8 @@ The classes and the rules of ``work`` hold for both: products padded to whole ti
 narrow rows, copies that a kernel makes of tensors that do not lie in order.
 """
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from math import prod
 
 from vitcost.errors import NotCovered
@@ -18,6 +19,7 @@ from vitcost.hardware.calls import (
     fused,
 )
 from vitcost.hardware.map_classes import SERIAL, WEIGHTS, amounts, class_of, weight_of
+from vitcost.hardware.older_torch import FUSED, WIDE_MATH, as_then
 from vitcost.hardware.work_classes import NORM_ROW, TILE, Setup, Work, head_width, whole
 from vitcost.traced.batch_sizes import value
 from vitcost.traced.classifier import ambiguous
@@ -66,10 +68,10 @@ def summed(run: Run, batch: int, setup: Setup) -> dict[str, Work]:
     >>> round(total(summed(convnext.passed, 64, Setup("fp32"))).flops / 2 / 64 / 1e9, 1)
     4.5
     """
-    if setup.torch < (2, 0) and run.kernels and setup.compiled:
+    if setup.torch < FUSED and run.kernels and setup.compiled:
         raise NotCovered("a compiled attention of a torch before 2.0: a digest has none")
     parts: dict[str, Work] = {}
-    for each in run.work(way_of(setup, bool(run.kernels)), batch):
+    for each in run.work(way_of(setup, run.kernels), batch):
         work = Work(**{field: value(size, batch) for field, size in each.amounts})
         kind = each.kind if each.kind in WEIGHTS else ""
         done = weighed(kind, each.backward, work, setup)
@@ -95,31 +97,36 @@ def _of_other_classes(run: Run, head: Head, batch: int, setup: Setup) -> Iterato
             yield kind or plain, done
 
 
-def way_of(setup: Setup, attends: bool) -> str:
-    """How a pass is launched: eager, compiled or unfused. A digest has the sums of each; a pass
-    without an attention is never unfused.
+def way_of(setup: Setup, kernels: Sequence[str]) -> str:
+    """How a pass with these kernels of an attention is launched; a digest has the sums of each way.
 
-    >>> way_of(Setup("amp", torch=(1, 13)), attends=True)
-    'unfused'
+    >>> way_of(Setup("amp", torch=(1, 13)), ("flash",)), way_of(Setup("amp", torch=(1, 13)), ())
+    ('unfused', 'eager')
+    >>> way_of(Setup("amp", torch=(2, 4), compiled=True), ("math",))
+    'compiled, narrow'
     """
-    unfused = attends and setup.torch < (2, 0)
-    return "compiled" if setup.compiled else "unfused" if unfused else "eager"
+    if kernels and setup.torch < FUSED and not setup.compiled:
+        return "unfused"
+    way = "compiled" if setup.compiled else "eager"
+    return f"{way}, narrow" if "math" in kernels and setup.torch < WIDE_MATH else way
 
 
 def launched(run: Pass, batch: int, setup: Setup) -> Iterator[tuple[Call, int]]:
     """The kernels that a traced pass launches at a batch, and how often."""
     if setup.compiled:
-        kernels: Iterable[Call] = calls(run, batch)
-        yield from ((kernel, 1) for kernel in fused(_as_then(kernels, setup)))
-        return
-    # an eager kernel depends on no other
-    for call, times in different(run, batch):
-        yield from ((kernel, times) for kernel in _in_order(_as_then([call], setup)))
+        yield from ((kernel, 1) for kernel in fused(as_then(calls(run, batch), run, setup)))
+    elif "math" in run.kernels and setup.torch < WIDE_MATH:
+        yield from Counter(map(_alone, _in_order(as_then(calls(run, batch), run, setup)))).items()
+    else:
+        # an eager kernel depends on no other
+        for call, times in different(run, batch):
+            yield from ((kernel, times) for kernel in _in_order(as_then([call], run, setup)))
 
 
-def _as_then(kernels: Iterable[Call], setup: Setup) -> Iterable[Call]:
-    """The kernels of the torch that is asked for."""
-    return _unfused(kernels) if setup.torch < (2, 0) else kernels
+def _alone(call: Call) -> Call:
+    """A kernel without the numbers of its tensors, equal to another of equal tensors."""
+    reads, writes = ([x._replace(storage=-1) for x in side] for side in (call.reads, call.writes))
+    return call._replace(reads=tuple(reads), writes=tuple(writes))
 
 
 def _part(path: str) -> str:
@@ -267,59 +274,3 @@ def _across(piece: Piece, written: Piece) -> bool:
     if len(piece.shape) == len(written.shape) and piece.order[-1:] != written.order[-1:]:
         return True
     return piece.strides[piece.order[-1]] > 1 if piece.order else False
-
-
-def _unfused(kernels: Iterable[Call]) -> Iterator[Call]:
-    """Before torch 2.0 an attention was two products and a softmax, with copies of its operands."""
-    for call in kernels:
-        if is_attention(call.name):
-            yield from (_products_back if call.backward else _products)(call)
-        else:
-            yield call
-
-
-def _products(call: Call) -> Iterator[Call]:
-    q, k, v, *rest = call.reads
-    scores, wide, out = *_scores(q, k), call.writes[0]
-    for x in (q, k, v):
-        yield _kernel(call, "clone", (x,), (x._replace(strides=None),))
-    yield _product(call, (q, k), scores, q.shape[-1])
-    yield _kernel(call, "mul", (scores,), (scores,))
-    for mask in rest:
-        yield _kernel(call, "add", (scores, mask), (scores,))
-    yield _kernel(call, "_softmax", (scores,), (wide,))
-    if wide != scores:
-        yield _kernel(call, "_to_copy", (wide,), (scores,))
-    yield _product(call, (scores, v), out, k.shape[-2])
-    yield _kernel(call, "clone", (out,), (out,))
-
-
-def _products_back(call: Call) -> Iterator[Call]:
-    gradient, q, k, v = (piece._replace(strides=None) for piece in call.reads[:4])
-    scores, wide = _scores(q, k)
-    queries, keys = scores.shape[-2:]
-    yield _kernel(call, "clone", (gradient,), (gradient,))
-    yield _product(call, (scores, gradient), v, queries)
-    yield _product(call, (gradient, v), scores, v.shape[-1])
-    if wide != scores:
-        yield _kernel(call, "_to_copy", (scores,), (wide,))
-    yield _kernel(call, "_softmax_backward_data", (wide, wide), (scores,))
-    yield _kernel(call, "mul", (scores,), (scores,))
-    yield _product(call, (scores, k), q, keys)
-    yield _product(call, (scores, q), k, queries)
-
-
-def _scores(q: Piece, k: Piece) -> tuple[Piece, Piece]:
-    """The scores in the type of the queries, and in fp32, which a softmax writes."""
-    scores = Piece((*q.shape[:-1], k.shape[-2]), q.itemsize)
-    return scores, scores._replace(itemsize=max(q.itemsize, 4))
-
-
-def _kernel(call: Call, name: str, reads: tuple[Piece, ...], writes: tuple[Piece, ...]) -> Call:
-    return Call(name, call.phase, call.path, reads, writes)
-
-
-def _product(call: Call, reads: tuple[Piece, ...], write: Piece, over: int) -> Call:
-    flops = 2 * write.numel * over
-    defined = flops if call.phase == "forward" else 0
-    return Call("bmm", call.phase, call.path, reads, (write,), flops, defined)

@@ -3,15 +3,14 @@
 Every rule is held against real CPU tensors by a test.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch._prims_common import suggest_memory_format
 
-__all__ = ["Maps", "as_real", "by_cudnn"]
+__all__ = ["as_real"]
 
 _aten = torch.ops.aten
 
@@ -27,30 +26,8 @@ def as_real(func: Any, args: tuple[Any, ...], output: Any) -> Any:
     >>> [t.dtype for t in real]
     [torch.bfloat16, torch.float32, torch.float32]
     """
-    rule = (Maps.rules.get(func) if Maps.by_cudnn else None) or _RULES.get(func)
+    rule = _RULES.get(func)
     return output if rule is None else rule(args, output)
-
-
-@contextmanager
-def by_cudnn() -> Iterator[None]:
-    """Convolutions of a card write as cuDNN's do. Outside of it they have the one order that
-    torch's shape function gives them, in which the digests of names were traced.
-
-    >>> from torch._subclasses.fake_tensor import FakeTensorMode
-    >>> from vitcost.traced import card
-    >>> card.install()
-    >>> with by_cudnn(), FakeTensorMode():
-    ...     x = torch.empty(2, 8, 5, 5, device="card").to(memory_format=torch.channels_last)
-    ...     args = x, torch.empty(4, 8, 3, 3, device="card")
-    ...     y = torch.nn.functional.conv2d(*args)
-    ...     y.stride(), as_real(_aten.convolution.default, args, y).stride()
-    ((36, 9, 3, 1), (36, 1, 12, 4))
-    """
-    before, Maps.by_cudnn = Maps.by_cudnn, True
-    try:
-        yield
-    finally:
-        Maps.by_cudnn = before
 
 
 def _statistics(weight_at: int) -> Callable[[tuple[Any, ...], Any], Any]:
@@ -112,10 +89,11 @@ def _no_buffer(args: tuple[Any, ...], output: Any) -> Any:
 
 def _as_map(args: tuple[Any, ...], output: Any) -> Any:
     """cuDNN writes pixel by pixel where a map or a weight lies so, the gradients of both too
-    (cudnn_conv_suggest_memory_format in aten's ConvUtils.h)."""
+    (cudnn_conv_suggest_memory_format in aten's ConvUtils.h); torch's shape function gives a card
+    without a driver one order."""
     several = isinstance(output, tuple)
     x, weight = args[1:3] if several else args[:2]
-    if x.device.type == "cpu" or x.dim() != 4:
+    if x.device.type == "cpu" or x.dim() != 4 or torch.float64 in (x.dtype, weight.dtype):
         return output
     last = torch.channels_last
     if last not in (suggest_memory_format(x), suggest_memory_format(weight)):
@@ -130,16 +108,6 @@ def _like(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.empty(tensor.shape, dtype=dtype, device=tensor.device)
 
 
-class Maps:
-    """Whether convolutions of a card are cuDNN's."""
-
-    by_cudnn = False
-    rules: Mapping[Any, Callable[[tuple[Any, ...], Any], Any]] = {
-        _aten.convolution.default: _as_map,
-        _aten.convolution_backward.default: _as_map,
-    }
-
-
 _RULES: Mapping[Any, Callable[[tuple[Any, ...], Any], Any]] = {
     _aten.native_layer_norm.default: _statistics(2),
     _aten.native_group_norm.default: _statistics(1),
@@ -149,4 +117,6 @@ _RULES: Mapping[Any, Callable[[tuple[Any, ...], Any], Any]] = {
     _aten.native_layer_norm_backward.default: _in_order,
     _aten.native_group_norm_backward.default: _as_input,
     _aten.log_sigmoid_forward.default: _no_buffer,
+    _aten.convolution.default: _as_map,
+    _aten.convolution_backward.default: _as_map,
 }

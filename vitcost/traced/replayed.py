@@ -14,7 +14,7 @@ from torch._ops import OpOverload
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._pytree import tree_leaves
 
-from vitcost.traced.corrections import Maps, as_real
+from vitcost.traced.corrections import as_real
 from vitcost.traced.norms import laid_out
 from vitcost.traced.products import flops_of
 
@@ -94,7 +94,7 @@ def ran(mode: FakeTensorMode, func: Any, args: tuple[Any, ...], kwargs: dict[str
     if not fits:
         reads = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
         return _first(func, args, kwargs, reads)
-    key.append((torch.get_default_dtype(), Maps.by_cudnn))
+    key.append(torch.get_default_dtype())
     call_key = tuple(key)
     known = _KNOWN.get(call_key)
     if known is None:

@@ -1,0 +1,122 @@
+"""The kernels of a traced pass in versions of torch before the one that traced it."""
+
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+
+from vitcost.hardware.calls import Call, Piece
+from vitcost.hardware.work_classes import Setup
+from vitcost.traced.operators import is_attention
+from vitcost.traced.trace import Pass
+
+__all__ = ["FUSED", "WIDE_MATH", "as_then"]
+
+# the first torch with a fused attention
+FUSED = (2, 0)
+# the first torch whose attention by plain products computes in fp32 where q, k and v are halves:
+# _scaled_dot_product_attention_math in aten's attention.cpp
+WIDE_MATH = (2, 5)
+
+
+def as_then(kernels: Iterable[Call], run: Pass, setup: Setup) -> Iterable[Call]:
+    """Kernels of a pass as the torch of a setup launches them.
+
+    >>> from torch import nn
+    >>> from vitcost.traced.inputs import inputs_of
+    >>> from vitcost.traced.traces import trace
+    >>> layer = nn.Linear(8, 8)
+    >>> run = trace(layer, inputs_of(layer, "8"), (2, 3, 4)).inference
+    >>> as_then([], run, Setup("amp", torch=(2, 4)))
+    []
+    """
+    if "math" in run.kernels and setup.torch < WIDE_MATH:
+        kernels = _narrow(kernels)
+    return _unfused(kernels) if setup.torch < FUSED else kernels
+
+
+def _narrow(kernels: Iterable[Call]) -> Iterator[Call]:
+    """An attention by plain products computes in the type of its operands: the casts at its
+    beginning and its end are not there."""
+    for _, calls in groupby(kernels, key=lambda call: (call.path, call.phase)):
+        together = list(calls)
+        casts = [i for i, call in enumerate(together) if _is_cast(call)]
+        soft = [i for i, call in enumerate(together) if _is_wide_softmax(call)]
+        if not soft or not casts or not casts[0] < soft[0] < casts[-1]:
+            yield from together
+            continue
+        for i, call in enumerate(together):
+            if not casts[0] <= i <= casts[-1]:
+                yield call
+            elif i not in casts:
+                halves = ([_half(piece) for piece in side] for side in (call.reads, call.writes))
+                reads, writes = map(tuple, halves)
+                yield call._replace(reads=reads, writes=writes)
+
+
+def _is_wide_softmax(call: Call) -> bool:
+    plain = call.name in ("_safe_softmax", "_softmax_backward_data")
+    return plain and call.reads[0].itemsize == 4
+
+
+def _is_cast(call: Call) -> bool:
+    """Whether a kernel casts halves to fp32, or back."""
+    return call.name == "_to_copy" and {x.itemsize for x in (*call.reads, *call.writes)} == {2, 4}
+
+
+def _half(piece: Piece) -> Piece:
+    return piece._replace(itemsize=2) if piece.itemsize == 4 else piece
+
+
+def _unfused(kernels: Iterable[Call]) -> Iterator[Call]:
+    """Before torch 2.0 an attention was two products and a softmax, with copies of its operands."""
+    for call in kernels:
+        if is_attention(call.name):
+            yield from (_products_back if call.backward else _products)(call)
+        else:
+            yield call
+
+
+def _products(call: Call) -> Iterator[Call]:
+    q, k, v, *rest = call.reads
+    scores, wide, out = *_scores(q, k), call.writes[0]
+    for x in (q, k, v):
+        yield _kernel(call, "clone", (x,), (x._replace(strides=None),))
+    yield _product(call, (q, k), scores, q.shape[-1])
+    yield _kernel(call, "mul", (scores,), (scores,))
+    for mask in rest:
+        yield _kernel(call, "add", (scores, mask), (scores,))
+    yield _kernel(call, "_softmax", (scores,), (wide,))
+    if wide != scores:
+        yield _kernel(call, "_to_copy", (wide,), (scores,))
+    yield _product(call, (scores, v), out, k.shape[-2])
+    yield _kernel(call, "clone", (out,), (out,))
+
+
+def _products_back(call: Call) -> Iterator[Call]:
+    gradient, q, k, v = (piece._replace(strides=None) for piece in call.reads[:4])
+    scores, wide = _scores(q, k)
+    queries, keys = scores.shape[-2:]
+    yield _kernel(call, "clone", (gradient,), (gradient,))
+    yield _product(call, (scores, gradient), v, queries)
+    yield _product(call, (gradient, v), scores, v.shape[-1])
+    if wide != scores:
+        yield _kernel(call, "_to_copy", (scores,), (wide,))
+    yield _kernel(call, "_softmax_backward_data", (wide, wide), (scores,))
+    yield _kernel(call, "mul", (scores,), (scores,))
+    yield _product(call, (scores, k), q, keys)
+    yield _product(call, (scores, q), k, queries)
+
+
+def _scores(q: Piece, k: Piece) -> tuple[Piece, Piece]:
+    """The scores in the type of the queries, and in fp32, which a softmax writes."""
+    scores = Piece((*q.shape[:-1], k.shape[-2]), q.itemsize)
+    return scores, scores._replace(itemsize=max(q.itemsize, 4))
+
+
+def _kernel(call: Call, name: str, reads: tuple[Piece, ...], writes: tuple[Piece, ...]) -> Call:
+    return Call(name, call.phase, call.path, reads, writes)
+
+
+def _product(call: Call, reads: tuple[Piece, ...], write: Piece, over: int) -> Call:
+    flops = 2 * write.numel * over
+    defined = flops if call.phase == "forward" else 0
+    return Call("bmm", call.phase, call.path, reads, (write,), flops, defined)
