@@ -139,7 +139,7 @@ def _parameters(case: Case) -> Iterator[Compared]:
     """Parameters of every module and of the whole, by shape."""
     model = case.model()
     actual = {path: _numel(module) for path, module in model.named_modules()}
-    formula = {e.path: e.cost.params for e in case.expected()}
+    formula = _each(case.expected(), "params")
     # a parameter outside of layers stands for itself; where the formulas lack one, its module's sum
     # differs
     counted = {path: p.numel() for path, p in model.named_parameters() if path in formula}
@@ -154,8 +154,7 @@ def _eager_eval(case: Case) -> Iterator[Compared]:
     counted = by_torch(case.model().requires_grad_(False), case.shape)
     formula = case.expected()
     yield from _calls("calls", formula, counted.calls)
-    forward = {e.path: e.cost.flops for e in formula}
-    yield from _by_path("flops", forward, counted.forward, _paths(counted))
+    yield from _by_path("flops", _each(formula, "flops"), counted.forward, _paths(counted))
     yield from _pointwise(case.config, formula, counted)
     yield from _summary(case, counted.calls)
 
@@ -169,7 +168,7 @@ def _pointwise(c: ViTConfig, formula: tuple[Expected, ...], counted: Counted) ->
             b, s, h = attention.shape
             for path in _ancestry(attention.path):
                 moved[path] += b * s * (h - c.num_heads * s)
-    written = {e.path: e.cost.pointwise for e in formula}
+    written = _each(formula, "pointwise")
     actual = counted.pointwise
     yield from _by_path("pointwise", {p: n + moved[p] for p, n in written.items()}, actual)
     if c.scale_query:
@@ -180,26 +179,20 @@ def _eager_training(case: Case) -> Iterator[Compared]:
     model = case.model(training=True)
     counted = by_torch(model, case.shape)
     formula = case.expected(training=True)
+    habit = _grouped(model, formula)
     yield from _calls("calls_training", formula, counted.calls)
-    yield from _training(formula, counted, _grouped(model, formula))
-
-
-def _training(
-    formula: tuple[Expected, ...], counted: Counted, habit: Mapping[str, int]
-) -> Iterator[Compared]:
-    forward = {e.path: e.cost.flops for e in formula}
-    backward = {e.path: e.cost.backward_flops for e in formula}
+    forward, backward = _each(formula, "flops"), _each(formula, "backward_flops")
     called = _paths(counted)
     yield from _by_path("flops_training", forward, counted.forward, called)
     yield from _by_path("backward_flops", backward, counted.backward, called, habit)
     step = counted.forward[""] + counted.backward[""]
     want = forward[""] + backward[""]
-    yield _explained("train_step_flops", want, step, habit.get("", 0), GROUPS)
+    yield _explained("train_step_flops", want, step, habit[""], GROUPS)
 
 
 def _grouped(model: nn.Module, formula: tuple[Expected, ...]) -> Counter[str]:
     """Backward FLOPs that torch's counter counts in excess, by module."""
-    flops = {e.path: e.cost.flops for e in formula}
+    flops = _each(formula, "flops")
     extra: Counter[str] = Counter()
     for path, module in model.named_modules():
         if isinstance(module, nn.Conv2d) and module.groups > 1:
@@ -215,10 +208,8 @@ def _fused(case: Case) -> Iterator[Compared]:
     formula = case.expected(training=True, kernel="flash")
     habit = _grouped(model, formula)
     yield from _calls("calls_fused", formula, counted.calls)
-    forward = {e.path: e.cost.flops for e in formula}
-    called = _paths(counted)
-    yield from _by_path("flops_fused", forward, counted.forward, called)
-    executed = {e.path: e.cost.executed_backward_flops for e in formula}
+    called, executed = _paths(counted), _each(formula, "executed_backward_flops")
+    yield from _by_path("flops_fused", _each(formula, "flops"), counted.forward, called)
     yield from _by_path("executed_backward_flops", executed, counted.backward, called, habit)
     whole = formula[-1].cost
     # the forward has two products of equal size, of which the backward computes one again
@@ -277,8 +268,8 @@ def _saved(case: Case, kernel: str, precision: str) -> Iterator[Compared]:
     autocast = torch.bfloat16 if precision == "amp" else None
     actual = kept(model, case.shape, autocast).saved_bytes
     formula = case.expected(training=True, kernel=kernel, precision=precision)
-    saved = {e.path: e.cost.saved_bytes for e in formula}
-    yield from _by_path(f"saved_bytes_{kernel}_{precision}", saved, actual, called(case))
+    quantity = f"saved_bytes_{kernel}_{precision}"
+    yield from _by_path(quantity, _each(formula, "saved_bytes"), actual, called(case))
 
 
 def _summary(case: Case, calls: tuple[Call, ...]) -> Iterator[Compared]:
@@ -307,6 +298,11 @@ STEPS: Mapping[str, Step] = {
     "saved activations, eager attention": Step(_saved_eager),
     "saved activations, fused attention": Step(_saved_fused),
 }
+
+
+def _each(formula: tuple[Expected, ...], cost: str) -> dict[str, int]:
+    """One cost of every module, by its path."""
+    return {e.path: getattr(e.cost, cost) for e in formula}
 
 
 def _by_path(
@@ -371,7 +367,7 @@ def _ancestry(path: str) -> Iterator[str]:
 
 def _attention_flops(formula: tuple[Expected, ...]) -> int:
     """The products of all attentions: the cost of a module that is in no child of it."""
-    flops = {e.path: e.cost.flops for e in formula}
+    flops = _each(formula, "flops")
     in_children: Counter[str] = Counter()
     for path, n in flops.items():
         if path:

@@ -66,14 +66,10 @@ def weight_of(kind: str, setup: Setup, backward: bool) -> tuple[int, int]:
     """
     column, forward = column_of(setup), column_of(setup._replace(training=False))
     known = {**VERSIONS[forward], **VERSIONS[column]}
-    factor = known[min(known, key=lambda torch: abs(_number(torch) - _number(setup.torch)))]
+    factor = known[min(known, key=setup.apart)]
     weights = getattr(WEIGHTS[kind], column if backward else forward)
     flops, moved = (round(factor * each * WEIGHED) for each in weights)
     return flops, moved
-
-
-def _number(torch: tuple[int, int]) -> int:
-    return 100 * torch[0] + torch[1]
 
 
 # operators by name that move maps without computing on them

@@ -108,7 +108,9 @@ def rates_of(row: Card, setup: Setup, known: Sequence[Calibration]) -> Rates:
         if c.factor is None and same_mode(c.setup, setup._replace(attention=c.setup.attention))
     ]
     if exact or nearly:
-        return _exact(min(exact or nearly, key=lambda c: _distance(c.setup, setup)), setup)
+        # another layout is nearer than another torch
+        near = sorted(exact or nearly, key=lambda c: c.setup.layout != setup.layout)
+        return _exact(min(near, key=lambda c: setup.apart(c.setup.torch)), setup)
     if setup.platform == "cpu":
         modes = dict.fromkeys(_mode(c.setup) for c in of_card)
         said = f"it was in {'; '.join(modes)}" if modes else "in no mode was it measured"
@@ -268,11 +270,6 @@ def same_mode(a: Setup, b: Setup) -> bool:
 def _mode(setup: Setup) -> str:
     compiled = "compiled" if setup.compiled else "eager"
     return f"{setup.mode}, {setup.precision}, {compiled}"
-
-
-def _distance(a: Setup, b: Setup) -> tuple[int, bool]:
-    """How far apart two setups of one mode are: another layout is nearer than other software."""
-    return abs(a.torch[0] * 100 + a.torch[1] - b.torch[0] * 100 - b.torch[1]), a.layout != b.layout
 
 
 def _as_elsewhere(

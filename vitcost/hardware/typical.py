@@ -87,7 +87,8 @@ def usual(setup: Setup, known: Sequence[Calibration]) -> tuple[tuple[float, ...]
     alike = [c for c in rows if c.setup.attention == setup.attention]
     nearest: dict[str, Calibration] = {}
     for c in sorted(
-        alike or rows, key=lambda c: (-_gap(c.setup, setup), c.setup.layout == setup.layout)
+        alike or rows,
+        key=lambda c: (-setup.apart(c.setup.torch), c.setup.layout == setup.layout),
     ):
         nearest[c.gpu] = c
     gemm, attention, memory = (
@@ -221,10 +222,6 @@ def _kind(row: Card, setup: Setup) -> str:
 
 def _mode(setup: Setup) -> tuple[bool, bool]:
     return setup.training, setup.compiled
-
-
-def _gap(a: Setup, b: Setup) -> int:
-    return abs(a.torch[0] * 100 + a.torch[1] - b.torch[0] * 100 - b.torch[1])
 
 
 def is_geforce(row: Card) -> bool:

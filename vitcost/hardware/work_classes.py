@@ -45,6 +45,14 @@ class Setup(NamedTuple):
     def mode(self) -> str:
         return "train" if self.training else "infer"
 
+    def apart(self, torch: tuple[int, int]) -> int:
+        """How far its torch is from another, with 100 minor versions in a major one.
+
+        >>> Setup("amp", torch=(2, 1)).apart((1, 13))
+        88
+        """
+        return abs(100 * (self.torch[0] - torch[0]) + self.torch[1] - torch[1])
+
 
 class Work(NamedTuple):
     """FLOPs by the unit that does them, and bytes by how they are moved.

@@ -5,8 +5,9 @@ every batch. ``upper`` has these alone, in their order, so that ``engine.live.pe
 in microseconds.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import zip_longest
 from typing import NamedTuple
 
 from vitcost.engine.live import PARTS, Change, Event, Place
@@ -14,7 +15,7 @@ from vitcost.engine.ops import Tensor
 from vitcost.traced.batch_sizes import Polynomial, plus
 from vitcost.traced.trace import BORN, DIES, GRADIENT, LOOK, SAVED, Pass, decoded
 
-__all__ = ["Held", "Look", "all_events", "held_at", "saved_at_end", "tensors", "upper"]
+__all__ = ["Held", "Look", "all_events", "changes", "held_at", "saved_at_end", "tensors", "upper"]
 
 _SAVED, _GRADIENTS, _TEMPORARY = (PARTS.index(p) for p in ("saved", "gradients", "temporary"))
 _PART = {SAVED: _SAVED, GRADIENT: _GRADIENTS}
@@ -124,15 +125,25 @@ def upper(run: Pass) -> tuple[Event, ...]:
     True
     """
     kept = _kept(run)
-    events: list[Event] = []
+    places = [place(run, look.number) for look in kept[:-1]]
+    return tuple(changes((look.parts for look in kept), places))
+
+
+def changes(looks: Iterable[tuple[Polynomial, ...]], places: Sequence[Place]) -> Iterator[Event]:
+    """The changes of each part between one look and the next, and the place of each look but the
+    last, the end of the pass.
+
+    >>> looks = [((0,), (0,), (0, 4)), ((0,), (0,), (0,))]
+    >>> [getattr(each, "tensor", None) for each in changes(looks, [Place("forward", "head")])]
+    [bytes[4 b], None, bytes[-4 b]]
+    """
     before: tuple[Polynomial, ...] = ((0,), (0,), (0,))
-    for look in kept:
-        for part, (was, now) in enumerate(zip(before, look.parts, strict=True)):
-            events += _changes(part, plus(now, was, -1))
-        before = look.parts
-        if look is not kept[-1]:
-            events.append(place(run, look.number))
-    return tuple(events)
+    for parts, place in zip_longest(looks, places):
+        for part, (was, now) in enumerate(zip(before, parts, strict=True)):
+            yield from (Change(part, 1, t, ()) for t in tensors(plus(now, was, -1)))
+        before = parts
+        if place is not None:
+            yield place
 
 
 def all_events(run: Pass) -> tuple[Event, ...]:
@@ -215,11 +226,6 @@ def saved_at_end(run: Pass) -> dict[int, int]:
         elif kind == DIES:
             held.pop(storage, None)
     return held
-
-
-def _changes(part: int, size: Polynomial) -> Iterator[Change]:
-    for tensor in tensors(size):
-        yield Change(part, 1, tensor, ())
 
 
 def _upper(every: Iterable[Look]) -> list[Look]:

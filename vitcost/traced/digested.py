@@ -3,18 +3,18 @@
 A scenario that the digest does not hold is traced where the library of the model is installed.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property, lru_cache, partial
 from typing import Any
 
 from vitcost.config.scenario import Scenario
 from vitcost.engine.cost import Cost, Row
-from vitcost.engine.live import Change, Event, Place
+from vitcost.engine.live import Event, Place
 from vitcost.engine.ops import Size, Sizes, Tensor
 from vitcost.engine.parameters import Parameter
 from vitcost.engine.workload import Alive, Workload
 from vitcost.errors import ConfigError, NotCovered
-from vitcost.traced.alive import tensors
+from vitcost.traced.alive import changes, tensors
 from vitcost.traced.batch_sizes import Polynomial, plus, value
 from vitcost.traced.classifier import OtherClasses, ambiguous, with_classes
 from vitcost.traced.digest import Digest, Run, Scenes
@@ -89,7 +89,8 @@ class DigestedModel(TracedModel):
     def events(self, run: Run) -> tuple[Event, ...]:
         """The looks of a pass as changes between one and the next."""
         if run.number not in self._events:
-            self._events[run.number] = tuple(_events(run))
+            places = [Place(*place) for place in run.places]
+            self._events[run.number] = tuple(changes(run.looks, places))
         return self._events[run.number]
 
     def on_top(self, overrides: Mapping[str, Any]) -> TracedModel:
@@ -323,16 +324,6 @@ def _parameters(digest: Digest, size: int, any_reached: bool) -> tuple[Parameter
         )
         for shape, linear, reached, top in digest.parameters
     )
-
-
-def _events(run: Run) -> Iterator[Event]:
-    before: tuple[Polynomial, ...] = ((0,), (0,), (0,))
-    for look, parts in enumerate(run.looks):
-        for part, (was, now) in enumerate(zip(before, parts, strict=True)):
-            yield from (Change(part, 1, t, ()) for t in tensors(plus(now, was, -1)))
-        before = parts
-        if look < len(run.places):
-            yield Place(*run.places[look])
 
 
 def _alike(one: Run, more: Run) -> bool:
