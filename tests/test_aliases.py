@@ -400,3 +400,9 @@ def test_fields_go_on_top() -> None:
 def test_a_forward_that_is_taken_from_another_library_is_said(name: str) -> None:
     """torch.hub's own modules are not installed: no byte of theirs was compared."""
     assert "bytes alive by the forward of " in resolve(name).source
+
+
+def test_dinov2_of_torch_hub_says_which_attention_it_has_without_xformers() -> None:
+    """dinov2/layers/attention.py: MemEffAttention falls back to plain products."""
+    assert "without xFormers --attention eager" in resolve("dinov2_vitl14_reg").source
+    assert "xFormers" not in resolve("facebook/dinov2-large").source
