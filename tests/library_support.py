@@ -147,7 +147,8 @@ def _formulas(config: ViTConfig, run: Run, platform: str) -> tuple[int, int]:
     how = _scenario(run, platform)
     mode, sizes = mode_of(config, how), sizes_of(config, run.batch)
     saved = fold(lower(structure_of(config, run.batch, True), mode), sizes).cost.saved_bytes
-    alive = forward_peak(lower(structure_of(config, run.batch), mode), sizes).peak_bytes
+    tree = lower(structure_of(config, run.batch), mode)
+    alive = forward_peak(tree, sizes, in_place=False).peak_bytes
     return saved, alive
 
 

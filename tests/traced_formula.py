@@ -1,7 +1,7 @@
 """A formula and a trace of the same model: params, FLOPs, bytes, and every look in order."""
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from difflib import SequenceMatcher
 from typing import Any, NamedTuple
 
 import torch
@@ -15,6 +15,7 @@ from vitcost.engine.ops import Sizes
 from vitcost.engine.workload import Workload, workload
 from vitcost.errors import ConfigError, NotCovered
 from vitcost.traced.alive import upper
+from vitcost.traced.autocast import with_graph
 from vitcost.traced.batch_sizes import value
 from vitcost.traced.inputs import inputs_of
 from vitcost.traced.module_rows import rows
@@ -79,8 +80,9 @@ def differences(
     formula, layer by layer, are states of the trace in the same order."""
     how = How(precision=precision, platform=platform)
     shape = formula.config.in_chans, *formula.config.image
-    inputs = inputs_of(model, "x".join(map(str, shape)))
-    traced = trace(model, inputs, (batch,), how, name=formula.name)
+    with with_graph():
+        inputs = inputs_of(model, "x".join(map(str, shape)))
+        traced = trace(model, inputs, (batch,), how, name=formula.name)
     scenario = Scenario(batch=batch, precision=precision, platform=platform, mode="train")
     run = workload(formula.config, scenario)
     if traced.step is None:
@@ -155,20 +157,36 @@ def _unmatched(events: Sequence[live.Event], sizes: Sizes, run: Pass, batch: int
         (sum(seen), place.name(sizes, ahead))
         for place, ahead, seen in _looks(events, sizes, [0, 0, 0], {})
     ]
-    theirs = list(_states(run, batch))
-    at = 0
-    for number, _ in ours:
-        try:
-            at = theirs.index(number, at)
-        except ValueError:
-            break
-    else:
-        return
-    matcher = SequenceMatcher(None, [number for number, _ in ours], theirs, autojunk=False)
-    for tag, first, last, begin, end in matcher.get_opcodes():
-        if tag in ("replace", "delete"):
-            there = set(theirs[max(begin - 1, 0) : end])
-            yield from (f"{place} at {n}" for n, place in ours[first:last] if n not in there)
+    states: dict[int, list[int]] = {}
+    for at, number in enumerate(_states(run, batch)):
+        states.setdefault(number, []).append(at)
+    matched = _longest([states.get(number, []) for number, _ in ours])
+    yield from (f"{place} at {n}" for i, (n, place) in enumerate(ours) if i not in matched)
+
+
+def _longest(places: Sequence[Sequence[int]]) -> set[int]:
+    """The most items of a list that stand, in its order, at a place each of their ascending ones,
+    where two may share one."""
+    # of each length of a row the smallest last place
+    ends: list[int] = []
+    before: dict[tuple[int, int], tuple[int, int]] = {}
+    last: list[tuple[int, int]] = []
+    for item, each in enumerate(places):
+        for place in reversed(each):
+            length = bisect_right(ends, place)
+            if length:
+                before[item, place] = last[length - 1]
+            if length == len(ends):
+                ends.append(place)
+                last.append((item, place))
+            elif place < ends[length]:
+                ends[length], last[length] = place, (item, place)
+    row = set()
+    one = last[-1] if last else None
+    while one is not None:
+        row.add(one[0])
+        one = before.get(one)
+    return row
 
 
 def _states(run: Pass, batch: int) -> Iterator[int]:

@@ -102,7 +102,7 @@ def _self_attention(c: Structure, m: Module, x: Tensor, span: Span, outer: Outer
     if outer.rope is not None and c.code.turns_both:
         q, k = rotate_both(c, m, q, k, outer.rope)
     elif outer.rope is not None:
-        q, k = rotate(c, m, q, outer.rope), rotate(c, m, k, outer.rope)
+        q, k = rotate(c, m, q, v, outer.rope), rotate(c, m, k, v, outer.rope)
     if span.kv:
         k, v = (m.op("repeat", t, axes=axes("b a s d"), name=t.name) for t in (k, v))
     biases: list[Callable[[], Tensor]] = []
@@ -318,12 +318,12 @@ def _relative(
     return m.op("permute", rows, axes=axes("a s s"), group=group)
 
 
-def attention_pool(c: Structure, x: Tensor, act: str, apart: bool) -> Node:
-    """One learned query that attends to tokens, whose rows may lie apart, and an MLP behind it."""
+def attention_pool(c: Structure, x: Tensor, act: str) -> Node:
+    """One learned query that attends to tokens, and an MLP behind it."""
     m = Module("attn_pool", "AttentionPoolLatent", x)
     latent = m.view(m.parameter("latent", 1, 1, "h"), axes("b 1 h"), kind="expand")
     q = m.view(linear(m, "q", latent, "h"), axes("b pool_a 1 pool_d"))
-    kv = linear(m, "kv", m.op("rows", x) if apart else x, "two_h")
+    kv = linear(m, "kv", x, "two_h")
     shape = ("b", "pool_a", x.axes[1], "pool_d")
     k, v = (m.view(kv, shape, name, kind="unbind") for name in "kv")
     m.hold(kv)

@@ -67,7 +67,7 @@ class Backward(Gradients):
 
     def again(self) -> Forward:
         """A forward pass of a checkpointed region."""
-        return Forward(self.ledger, training=True, again=True)
+        return Forward(self.ledger, training=True, again=True, in_place=self.in_place)
 
     def op(self, op: Op) -> None:
         """Runs the nodes of one op, if a gradient reached it."""

@@ -268,10 +268,7 @@ def _pool(m: Module, c: Structure, x: Tensor) -> Tensor:
     if c.pool == "map" and c.code.probes:
         return m.add(probe_pool(c, x, c.act))
     if c.pool == "map":
-        # slicing off the prefix tokens leaves gaps between images, so that the next linear layer
-        # copies
-        apart = c.prefix and not c.pool_prefix and not c.one_image
-        return m.add(attention_pool(c, x, c.made.pool_act or c.act, apart))
+        return m.add(attention_pool(c, x, c.made.pool_act or c.act))
     if c.pool == "prr":
         return m.add(refine(c, x))
     kinds = {"avg": ("mean",), "max": ("amax",), "avgmax": ("amax", "mean")}[c.pool]

@@ -271,8 +271,8 @@ def _folded(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
 
 
 def _cast(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
-    """A copy in the type that was cast."""
-    return [Gradient(op.reads[0], walk.new(op.reads[0], role=_order(op, grad)))]
+    """A copy in the type that was cast, laid out as the gradient."""
+    return [Gradient(op.reads[0], walk.new(op.reads[0], role=grad.role))]
 
 
 def _of_parameter(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:

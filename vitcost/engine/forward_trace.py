@@ -9,6 +9,7 @@ backward has run, and autocast's copies of weights live until the context is lef
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
+from vitcost.engine.kinds import KINDS
 from vitcost.engine.live import PARTS, Change, Event, Loop, Peak, Place, peak
 from vitcost.engine.ops import Op, Sizes, Tensor
 from vitcost.engine.regions import REGION
@@ -96,10 +97,13 @@ class Ledger:
 
 
 class Forward:
-    """Walks an unrolled tree as Python runs it."""
+    """Walks an unrolled tree as Python runs it; ``in_place``: whether a kernel writes over a tensor
+    that it reads, as torch does but under a dispatch mode."""
 
-    def __init__(self, ledger: Ledger, training: bool, again: bool = False) -> None:
-        self.ledger, self.training, self.again = ledger, training, again
+    def __init__(
+        self, ledger: Ledger, training: bool, again: bool = False, in_place: bool = True
+    ) -> None:
+        self.ledger, self.training, self.again, self.in_place = ledger, training, again, in_place
         # autocast's copies of weights, which its cache holds until the context is left
         self.cached: list[Tensor] = []
 
@@ -139,6 +143,8 @@ class Forward:
         if op.write.base is not None:
             self.keep(op)
             return []
+        if self.in_place and KINDS[op.kind].overwrites:
+            self.ledger.drop(op.reads[0])
         mask_alone = self.again and op.again == "draws"
         written = op.extra if mask_alone else tuple(dict.fromkeys((op.write, *op.extra)))
         for tensor in written:
@@ -180,20 +186,22 @@ class Forward:
         return left
 
 
-def forward_peak(tree: Node, sizes: Sizes) -> Peak:
+def forward_peak(tree: Node, sizes: Sizes, in_place: bool = True) -> Peak:
     """The peak of a forward pass in eval over its own activations: no parameters, no inputs."""
-    return peak(forward_trace(tree), sizes)
+    return peak(forward_trace(tree, in_place), sizes)
 
 
-def forward_trace(tree: Node) -> tuple[Event, ...]:
+def forward_trace(tree: Node, in_place: bool = True) -> tuple[Event, ...]:
     """The trace of a forward pass in eval."""
     ledger = Ledger()
-    Forward(ledger, training=False).node(unroll(tree), Place("forward", ""))
+    Forward(ledger, training=False, in_place=in_place).node(unroll(tree), Place("forward", ""))
     return tuple(ledger.trace)
 
 
 def inside(place: Place, node: Node) -> Place:
     """The place of a child module."""
+    if not node.called:
+        return place
     if node.run is None:
         return place._replace(path=_join(place.path, node.name))
     # a checkpointed region is no module, so that it adds no name to the path of its layers

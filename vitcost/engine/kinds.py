@@ -48,6 +48,8 @@ class Kind(NamedTuple):
     # types that a card's kernel reads uncast although autocast asks for float32: it writes float32
     # without a cast copy
     widens: tuple[str, ...] = ()
+    # whether it writes over the tensor that it reads; under a dispatch mode torch makes another
+    overwrites: bool = False
 
 
 def _activations() -> Iterable[Kind]:
@@ -152,9 +154,8 @@ _ROWS = (
     Kind("by token", (1,), 0, "keep", "keep", "", "heads", "", "in order", "memory", "kernel"),
     # a linear layer of rows that are not contiguous: a product, then a sum with the bias
     Kind("apart", (1,), 0, "half", "half", "o", "matrices", "", "lays out", "linear", "kernel"),
-    Kind("bias", (1,), 0, "widest", "widest", "", "passed", "", "keeps", "memory", "passes"),
-    # a copy of rows that are not contiguous for a linear layer; a cast makes the same copy
-    Kind("rows", (1,), 0, "half", "half", "", "viewed", "", "in order", "memory", "kernel"),
+    Kind("bias", (1,), 0, "widest", "widest", "", "passed", "", "keeps", "memory", "passes",
+         overwrites=True),
     Kind("pad", (1,), 0, "keep", "keep", "", "each", "", "in order", "memory", "kernel"),
     Kind("permute", (1,), 0, "keep", "keep", "", "heads", "", "in order", "memory", "kernel"),
     Kind("repeat", (1,), 0, "keep", "keep", "", "each", "", "in order", "memory", "kernel"),

@@ -12,7 +12,7 @@ from vitcost.engine.kinds import KINDS
 from vitcost.engine.ops import Op, Tensor
 from vitcost.engine.tree import Node, ops_of
 
-__all__ = ["TURNED", "is_turned", "spreads", "turned"]
+__all__ = ["TURNED", "is_spaced", "is_turned", "spreads", "turned"]
 
 # the role of a gradient that lies so
 TURNED = "turned"
@@ -45,6 +45,12 @@ def is_turned(op: Op, before: Collection[Tensor]) -> bool:
         # between a map and its pixels
         return (first in before) != (op.kind == "channels last")
     return row.layout in ("keeps", "turns") and first in before
+
+
+def is_spaced(op: Op) -> bool:
+    """Whether an op gives a part of the tokens of each image, between which the others lie, or the
+    same tokens for all images: no rows of a matrix, if images are several."""
+    return op.kind in ("slice", "expand") and op.write.axes[:1] == ("b",)
 
 
 def spreads(op: Op) -> bool:

@@ -73,10 +73,13 @@ def _frequencies(c: Structure, m: Module) -> None:
         m.buffer("inv_freq" if same else _TABLES[c.rope][0], "d_4", itemsize=0 if same else 4)
 
 
-def rotate(c: Structure, m: Module, x: Tensor, table: Tensor) -> Tensor:
-    """``x cos + rotated(x) sin`` for the patches; prefix tokens pass."""
-    *prefix, y = _turned(c, m, x, table)
-    return m.op("cat", *prefix, m.cast(y, x), axes=x.axes, name=x.name)
+def rotate(c: Structure, m: Module, x: Tensor, v: Tensor, table: Tensor) -> Tensor:
+    """``x cos + rotated(x) sin`` for the patches; prefix tokens, though there be none, pass. A norm
+    may have widened x: the result is of the type of v."""
+    prefix, y = _turned(c, m, x, table)
+    y = m.op("cat", prefix, m.cast(y, x), axes=x.axes, name=x.name)
+    # the forward's name for x is given to the result of the cast
+    return m.cast(y, v, holds=(x,))
 
 
 def rotate_both(
@@ -85,7 +88,7 @@ def rotate_both(
     """The same for queries and keys in one function, which has a name for what it is given and for
     the patches of both until it returns."""
     both = [_turned(c, m, t, table) for t in (q, k)]
-    named = (q, k, *(y for *_, y in both))
+    named = (q, k, *(y for _, y in both))
     first, second = (
         m.op("cat", *parts, axes=t.axes, name=t.name, holds=named)
         for parts, t in zip(both, (q, k), strict=True)
@@ -93,10 +96,10 @@ def rotate_both(
     return first, second
 
 
-def _turned(c: Structure, m: Module, x: Tensor, table: Tensor) -> list[Tensor]:
-    """Prefix tokens, where there are any, and the patches turned."""
+def _turned(c: Structure, m: Module, x: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
+    """Prefix tokens and the patches turned."""
     learned = c.rope == "mixed"
-    prefix = [m.view(x, (*x.axes[:2], "pre_s", "d"), kind="slice")] if c.prefix else []
+    prefix = m.view(x, (*x.axes[:2], "pre_s", "d"), kind="slice")
     patches = m.view(x, (*x.axes[:2], "n", "d"), kind="slice")
     shape = axes("a n d" if learned else "n d")
     sin, cos = (m.view(table, shape, f, kind="chunk") for f in ("sin", "cos"))
@@ -104,4 +107,4 @@ def _turned(c: Structure, m: Module, x: Tensor, table: Tensor) -> list[Tensor]:
     # timm takes a head apart into its halves, transformers slices each of it as timm the neighbours
     chunked = c.rope in _HALVES and not c.code.turns_both
     rotated = m.op("rotate halves" if chunked else "rotate", patches)
-    return [*prefix, m.op("add", y, m.op("mul", rotated, sin))]
+    return prefix, m.op("add", y, m.op("mul", rotated, sin))

@@ -356,7 +356,7 @@ class ShardedBackward(Backward):
             self.ledger.finish(unit)
 
     def again(self) -> Forward:
-        return _Again(self.ledger, training=True, again=True)
+        return _Again(self.ledger, training=True, again=True, in_place=self.in_place)
 
     def settle(self, parameter: Tensor, value: Tensor) -> Tensor:
         """A gradient that the unit keeps until it is reduced."""

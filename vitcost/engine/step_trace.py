@@ -74,13 +74,13 @@ def step_trace(
     layout = _layout(structure, mode.platform)
     if sharding is None:
         ledger = Ledger()
-        forward = Forward(ledger, training=True)
+        forward = Forward(ledger, training=True, in_place=in_place)
         backward = Backward(ledger, layout, in_place, onto, any_loss)
         if update is not None:
             backward = SteppingBackward(ledger, layout, update, in_place, any_loss)
     else:
         ledger = Shards(sharding)
-        forward = ShardedForward(ledger, training=True)
+        forward = ShardedForward(ledger, training=True, in_place=in_place)
         backward = ShardedBackward(ledger, layout, in_place)
     held = forward.node(tree, Place("forward", ""))
     loss_of = losses.any_loss(outputs) if any_loss else _loss(structure, outputs, mode)

@@ -55,6 +55,8 @@ class Node(NamedTuple):
     registered: tuple[str, ...] = ()
     # buffers of its module
     buffers: tuple[Tensor, ...] = ()
+    # whether its forward runs; else its parent's reads its parameters
+    called: bool = True
 
 
 def ops_of(node: Node) -> Iterator[Op]:
@@ -193,7 +195,8 @@ class Module:
 def linear(
     parent: Module, name: str, x: Tensor, out: Axis, bias: bool = True, given: Tensor | None = None
 ) -> Tensor:
-    """``nn.Linear``: contracts the last axis of ``x`` into ``out``; its bias may be given to it."""
+    """``nn.Linear``: contracts the last axis of ``x`` into ``out``; of one whose bias is given the
+    parent's forward reads the weight."""
     *outer, h = x.axes
     of_layer = Tensor("bias", (out,), "param") if bias else None
     child = Module(name, "Linear", x)
@@ -205,7 +208,7 @@ def linear(
         weight=Tensor("weight", (out, h), "param"),
         bias=of_layer if given is None else given,
     )
-    return parent.add(child.end(y))
+    return parent.add(child.end(y)._replace(called=given is None))
 
 
 def norm(parent: Module, name: str, x: Tensor, kind: str = "LayerNorm") -> Tensor:

@@ -14,7 +14,7 @@ from vitcost.engine.keeps import Saved, extra, mark, storages
 from vitcost.engine.losses import cross_entropy
 from vitcost.engine.needs import Needs
 from vitcost.engine.ops import Axis, Op, Tensor
-from vitcost.engine.orders import is_turned
+from vitcost.engine.orders import is_spaced, is_turned
 from vitcost.engine.precision import Precision
 from vitcost.engine.regions import REGION, rerun
 from vitcost.engine.tree import Node, ops_of
@@ -40,8 +40,9 @@ class Walk:
         self.needs, self.saved = Needs(training), Saved(platform)
         self.precision = Precision(precision, platform, half)
         self.kernels = Kernels(kernel, platform, odd_heads)
-        # declared tensors that lie in another order than their axes say
+        # declared tensors that lie in another order than their axes say, and those with gaps
         self.turned: set[Tensor] = set()
+        self.spaced: set[Tensor] = set()
 
     def node(self, node: Node) -> Node:
         return self._region(node) if node.type == REGION else self._module(node)
@@ -115,20 +116,22 @@ class Walk:
         op = self.needs.op(op)
         if is_turned(op, self.turned):
             self.turned.add(op.write)
-        if op.kind == "linear" and op.reads[0] in self.turned and op.trains and not self.one_image:
-            # laid out for a weight that wants a gradient: should_fold in aten's LinearAlgebra.cpp
-            op = op._replace(kind="apart")
+        if is_spaced(op) and not self.one_image:
+            self.spaced.add(op.write)
         return _BY_KIND.get(op.kind, Walk._plain)(self, op)
 
     def _plain(self, op: Op) -> Iterable[Op]:
         """An op as it stands; every softmax is that of an attention."""
         *casts, low = self.precision.op(op)
+        return (*casts, self._kept(op, low))
+
+    def _kept(self, op: Op, low: Op) -> Op:
         if op.kind == "softmax" and not op.kernel:
             low = low._replace(kernel="eager")
         written = tuple(extra(low, self.platform, self.precision.name))
         if written:
             low = low._replace(extra=written)
-        return (*casts, self.saved.op(low) if self.needs.of(op.write) else low)
+        return self.saved.op(low) if self.needs.of(op.write) else low
 
     def _cast(self, op: Op) -> Iterable[Op]:
         """A tensor that is in the wanted precision already, that of another say, is passed on."""
@@ -141,35 +144,36 @@ class Walk:
         holds = tuple(self.precision.of(t) for t in op.holds)
         return (Op("cast", (x,), write, needs=op.needs[:1], holds=holds),)
 
-    def _rows(self, op: Op) -> Iterable[Op]:
-        """A copy, or the cast that takes its place."""
-        *casts, low = self.precision.op(op)
-        if not casts:
-            return self._plain(op)
-        self._set(op.write, low.reads[0], op.needs[0])
-        return casts
-
     def _in_order(self, op: Op) -> Iterable[Op]:
         """A copy in another order, which an attention kernel may have made already."""
         laid_out = self.kernels.has_laid_out(op, self.one_image)
         return self._passed_on(op) if laid_out else self._plain(op)
 
-    def _apart(self, op: Op) -> Iterable[Op]:
-        """A linear layer of rows that lie apart: a copy of them, the product, its bias added. They
-        are its arguments, which autocast has cast, until it returns."""
+    def _linear(self, op: Op) -> Iterable[Op]:
+        """A linear layer. Of rows that lie apart it is a product and a sum with its bias, and where
+        no view makes them the rows of a matrix, a copy before: linear in aten's Linear.cpp. A
+        frozen weight makes it a batched product, which reads them as they lie: should_fold in
+        LinearAlgebra.cpp."""
         *casts, low = self.precision.op(op)
         yield from casts
+        (x,) = op.reads
+        spaced = x in self.spaced and low.reads[0] is self.precision.of(x)
+        if op.frozen or not (op.kind == "apart" or x in self.turned or spaced):
+            yield self._kept(op, low._replace(kind="linear"))
+            return
         assert low.weight is not None
+        is_matrix = self.one_image or (spaced and x.axes[1] == 1)
+        # the arguments, which autocast has cast, are there until it returns
         with self.precision.without_autocast():
-            x = self._stand_in(low.reads[0], op.needs[0])
+            read = self._stand_in(low.reads[0], op.needs[0])
             weight = self._stand_in(low.weight, op.trains)
-            rows, y = Tensor("rows", op.reads[0].axes), Tensor(op.write.name, op.write.axes)
-            copied = Op("copy", (x,), rows)
-            product = Op("linear", (rows,), y, op.over, weight, frozen=op.frozen, holds=(x,))
-            ops = [copied, product]
+            rows = read if is_matrix else Tensor("rows", x.axes)
+            y = Tensor(op.write.name, op.write.axes)
+            ops = [] if is_matrix else [Op("copy", (read,), rows)]
+            ops.append(Op("linear", (rows,), y, op.over, weight, frozen=op.frozen, holds=(read,)))
             if low.bias is not None:
                 bias, added = self._stand_in(low.bias, op.trains), Tensor(y.name, y.axes)
-                holds = (x, weight)
+                holds = (read, weight)
                 ops.append(Op("bias", (y,), added, weight=bias, frozen=op.frozen, holds=holds))
             yield from self._each(op, ops)
 
@@ -272,8 +276,8 @@ _BY_KIND: Mapping[str, Callable[[Walk, Op], Iterable[Op]]] = {
     "cast": Walk._cast,
     "merge": Walk._in_order,
     "by token": Walk._in_order,
-    "apart": Walk._apart,
-    "rows": Walk._rows,
+    "linear": Walk._linear,
+    "apart": Walk._linear,
     "rms norm": Walk._rms_norm,
     "cross entropy": Walk._cross_entropy,
     "cached": Walk._cached,

@@ -174,8 +174,8 @@ class Workload:
         """The same of a training step: forward, loss and backward, up to the optimizer's step.
 
         At its end the gradients are alive and the loss. Gradients that the scenario keeps from the
-        backward pass before are not in it. Without ``in_place`` gradients are added up as torch's
-        trackers see it: never in place.
+        backward pass before are not in it. Without ``in_place`` gradients and biases are added as
+        torch's trackers see it: never in place.
         """
         raise NotCovered("the memory of this model in training")
 

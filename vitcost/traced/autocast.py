@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vitcost.errors import NotCovered
 
-__all__ = ["AUTOCAST", "CARD", "autocast", "recomputing", "register"]
+__all__ = ["AUTOCAST", "CARD", "autocast", "recomputing", "register", "with_graph"]
 
 CARD = "card"
 _KEY = "AutocastPrivateUse1"
@@ -100,6 +100,29 @@ def autocast(dtype: torch.dtype | None) -> Iterator[None]:
     finally:
         torch.set_autocast_enabled(CARD, False)
         _COPIES.clear()
+
+
+class _Cache:
+    """Whether copies of weights have a graph under ``no_grad`` too."""
+
+    with_graph = False
+
+
+@contextmanager
+def with_graph() -> Iterator[None]:
+    """Copies of weights have a graph under ``no_grad`` too, as torch's have, since a later forward
+    may read them: a linear layer then copies rows that lie apart. Outside of it they have none, as
+    the digests of names were traced.
+
+    >>> with with_graph():
+    ...     _Cache.with_graph
+    True
+    """
+    before, _Cache.with_graph = _Cache.with_graph, True
+    try:
+        yield
+    finally:
+        _Cache.with_graph = before
 
 
 @contextmanager
@@ -216,7 +239,8 @@ def _cast(value: Any, dtype: torch.dtype) -> Any:
     if not keeps:
         return value.to(dtype)
     if id(value) not in _COPIES:
-        _COPIES[id(value)] = value, value.to(dtype)
+        with torch.set_grad_enabled(_Cache.with_graph or torch.is_grad_enabled()):
+            _COPIES[id(value)] = value, value.to(dtype)
     return _COPIES[id(value)][1]
 
 
