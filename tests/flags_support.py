@@ -59,6 +59,7 @@ VALUES: Mapping[str, tuple[Any, ...]] = {
     "ema_device": ("cpu",),
     "optimizer_in_backward": (True,),
     "grad_scaler": (True,),
+    "gather": ("all-grad", "local", "local-grad"),
 }
 # what else a flag is given with, so that it can be
 BESIDE: Mapping[str, Mapping[str, Any]] = {
@@ -67,7 +68,12 @@ BESIDE: Mapping[str, Mapping[str, Any]] = {
     "ema_dtype": {"ema": 1},
     "ema_device": {"ema": 1},
     "grad_scaler": {"precision": "amp-fp16"},
+    "gather": {"ranks": 4},
 }
+
+
+# flags that few models have, each with one of these
+OF: Mapping[str, str] = {"gather": "ViT-B-32"}
 
 
 class Base(NamedTuple):
@@ -279,6 +285,14 @@ def _bounds(found: Unchanged) -> set[str]:
     return {time.bound for time in vitcost.report(found.model, **own).time}
 
 
+def _outside(found: Unchanged) -> bool:
+    """Whether a pair of towers peaks in one of them."""
+    return all(
+        place == "optimizer step" or " of visual" in place or " of text" in place
+        for place in _peaks(found)
+    )
+
+
 def _column(answer: Answer, name: str) -> list[Any]:
     return [row[name] for row in answer["rows"]]
 
@@ -312,6 +326,10 @@ SHOWN: Mapping[str, Callable[[Unchanged], bool]] = {
     ),
     "the peak lies before the first gradient": lambda found: all(
         place == "backward of loss" or place.startswith("forward") for place in _peaks(found)
+    ),
+    "the peak lies outside of the loss": lambda found: _outside(found),
+    "gradients of other ranks are all that it adds, and the peak lies outside of the loss": (
+        lambda found: found.value == "all-grad" and _outside(found)
     ),
     "no exact peak is known": lambda found: _peaks(found) == {None},
     "no measurement of the card is behind the time": lambda found: (

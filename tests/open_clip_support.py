@@ -5,14 +5,17 @@ alone has the mean of its features; an image tower's are those before they are p
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pytest
 import torch
+import torch.distributed as dist
 from counting_support import open_clip
 from open_clip import model as towers
-from sharded_support import HALVES, AsReal, autocasts
+from sharded_support import HALVES, AsReal, autocasts, fake_ranks
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed._tools.mem_tracker import MemTracker
@@ -120,9 +123,14 @@ def loss_of(case: Case, output: Any) -> torch.Tensor:
     if case.tower != "both":
         mean: torch.Tensor = output.mean()
         return mean
-    made = open_clip.loss.ClipLoss if len(output) == 3 else open_clip.loss.SigLipLoss
+    over: dict[str, Any] = {"world_size": case.how.ranks}
+    made = open_clip.loss.SigLipLoss
+    if len(output) == 3:
+        made, gather = open_clip.loss.ClipLoss, case.how.gather
+        over["local_loss"] = gather.startswith("local")
+        over["gather_with_grad"] = gather.endswith("grad")
     # the hooks that a tracker has on modules would keep gradients of their inputs
-    found: torch.Tensor = made().forward(*output)
+    found: torch.Tensor = made(**over).forward(*output)
     return found
 
 
@@ -133,7 +141,7 @@ def tracked(case: Case, config: Config) -> int:
         card.install()
     device = CARD if how.platform == "cuda" else "cpu"
     model = built(case).to(HALVES.get(how.precision, torch.float32))
-    with FakeTensorMode(allow_non_fake_inputs=True):
+    with _over(how, device), FakeTensorMode(allow_non_fake_inputs=True):
         model = model.to_empty(device=device).train()
         if how.checkpointing == "block":
             # open_clip's own way: every block of both towers
@@ -161,6 +169,20 @@ def tracked(case: Case, config: Config) -> int:
     return sum(each["Total"] for place, each in peak.items() if place.type == device)
 
 
+@contextmanager
+def _over(how: Scenario, device: str) -> Iterator[None]:
+    """The ranks of a scenario, which a card exchanges tensors with by NCCL."""
+    if how.ranks == 1:
+        yield
+        return
+    with fake_ranks(how.ranks, device), pytest.MonkeyPatch.context() as patch:
+        # neighbours write into tensors that are there
+        patch.setattr(dist, "batch_isend_irecv", lambda operations: [])
+        if how.platform == "cuda":
+            patch.setattr(dist, "get_backend", lambda group=None: dist.Backend.NCCL)
+        yield
+
+
 def _blocks_alone(model: nn.Module) -> None:
     """timm checkpoints the stages of a backbone too, which are no blocks of a Transformer."""
     for name, module in model.named_modules():
@@ -170,9 +192,11 @@ def _blocks_alone(model: nn.Module) -> None:
 
 
 def predicted(case: Case, config: Config) -> int:
-    """The formulas' peak, as torch's trackers see a step."""
+    """The formulas' peak, as torch's trackers see a step; nothing has the buckets of
+    DistributedDataParallel there."""
     run = workload(config, case.how)
-    return step_peak(states(run, 0), run, in_place=False).total_bytes
+    own = states(run, 0)
+    return step_peak(own, run, in_place=False).total_bytes - own.buckets_bytes
 
 
 def alive_in_eval(case: Case, config: Config) -> int:

@@ -79,7 +79,7 @@ def tracked(case: Case) -> int:
     plain = how.policy == "none"
     half = HALVES.get(how.precision)
     model: Any
-    with _ranks(how.ranks, device) as mesh:
+    with fake_ranks(how.ranks, device) as mesh:
         with torch.device("meta"):
             model = built(case)
         if plain and half is not None:
@@ -172,7 +172,8 @@ def autocasts(how: Scenario) -> Iterator[None]:
 
 
 @contextmanager
-def _ranks(number: int, device: str) -> Iterator[Any]:
+def fake_ranks(number: int, device: str) -> Iterator[Any]:
+    """A process group that exchanges nothing; this process is its first rank."""
     dist.init_process_group("fake", rank=0, world_size=number, store=FakeStore())
     accelerator: Any = torch.accelerator
     current = accelerator.current_stream

@@ -197,7 +197,7 @@ OTHERWISE: dict[str, Any] = {
     "lora_layers": "fc1", "recipe": "zero", "layout": "nhwc", "compile": True, "software": "2.9",
     "ranks": 4, "zero": 1, "buckets": "views", "ema": 1, "accumulate": 2, "zero_grad": "zeros",
     "policy": "reduce-fp32", "ema_dtype": "bf16", "ema_device": "cpu",
-    "optimizer_in_backward": True, "grad_scaler": True,
+    "optimizer_in_backward": True, "grad_scaler": True, "gather": "local",
 }  # fmt: skip
 
 
@@ -211,9 +211,11 @@ def test_every_flag_reaches_the_scenario(flag: str) -> None:
         "zero": {"ranks": 4},
         "policy": {"ranks": 4, "zero": 3, "precision": "bf16"},
         "grad_scaler": {"precision": "amp-fp16"},
+        "gather": {"ranks": 4},
     }
     given = {flag: OTHERWISE[flag], **beside.get(flag, {})}
-    found = vitcost.report("vit_tiny_patch16_224", **given).to_dict()["scenario"][flag]
+    model = "ViT-B-32" if flag == "gather" else "vit_tiny_patch16_224"
+    found = vitcost.report(model, **given).to_dict()["scenario"][flag]
     assert found == OTHERWISE[flag] != default
 
 

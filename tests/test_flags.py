@@ -18,6 +18,7 @@ from flags_support import (
     FORM,
     FORMS,
     MODELS,
+    OF,
     OWN,
     SHOWN,
     VALUES,
@@ -57,6 +58,7 @@ GIVEN: dict[str, tuple[Any, Any]] = {
     "ema_device": ("cpu", "model"),
     "optimizer_in_backward": (True, False),
     "grad_scaler": (True, False),
+    "gather": ("local", "all"),
 }
 RANKS: dict[str, dict[str, Any]] = {
     "zero": {"ranks": 4},
@@ -65,6 +67,7 @@ RANKS: dict[str, dict[str, Any]] = {
     "ema_dtype": {"ema": 1},
     "ema_device": {"ema": 1},
     "grad_scaler": {"precision": "amp-fp16"},
+    "gather": {"ranks": 4},
 }
 
 
@@ -102,20 +105,21 @@ def test_every_flag_of_a_scenario_is_of_something() -> None:
 def test_fit_with_a_flag_of_training_is_of_training(
     flag: str, value: int, capsys: Captured
 ) -> None:
+    model = OF.get(flag, TINY)
     asked = {flag: GIVEN[flag][value], **RANKS.get(flag, {})}
-    found = vitcost.fit(TINY, gpu="l4", **asked)
+    found = vitcost.fit(model, gpu="l4", **asked)
     assert found.scenario.mode == "train"
-    assert found.to_dict() == vitcost.fit(TINY, gpu="l4", mode="train", **asked).to_dict()
+    assert found.to_dict() == vitcost.fit(model, gpu="l4", mode="train", **asked).to_dict()
     if GIVEN[flag][value] is False:
         # the command line has no word for it
         return
     words = typed(flag, GIVEN[flag][value])
-    assert data(capsys, "fit", TINY, "-g", "l4", *words) == found.to_dict()
+    assert data(capsys, "fit", model, "-g", "l4", *words) == found.to_dict()
     # beside infer it is a contradiction
     first = next((name for name in RANKS.get(flag, {}) if name in TRAINING), flag)
     with pytest.raises(ConfigError, match=f"{first} is of a training step, and mode infer of none"):
-        vitcost.fit(TINY, gpu="l4", mode="infer", **asked)
-    assert f"{first} is of a training" in refused(capsys, "fit", TINY, "--mode", "infer", *words)
+        vitcost.fit(model, gpu="l4", mode="infer", **asked)
+    assert f"{first} is of a training" in refused(capsys, "fit", model, "--mode", "infer", *words)
 
 
 def test_what_a_user_lost_before() -> None:
@@ -138,24 +142,25 @@ def test_flags_of_both_imply_nothing(asked: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("flag", GIVEN)
 def test_report_and_compare_with_a_card_are_of_training(flag: str, capsys: Captured) -> None:
+    model = OF.get(flag, TINY)
     asked = {flag: GIVEN[flag][0], **RANKS.get(flag, {})}
     words = typed(flag, GIVEN[flag][0])
-    found = vitcost.report(TINY, gpu="l4", **asked)
+    found = vitcost.report(model, gpu="l4", **asked)
     assert [found.scenario.mode, found.time[0].mode] == ["train", "train"]
-    assert found.to_dict() == data(capsys, "report", TINY, "-g", "l4", *words)
-    (row,) = vitcost.compare(TINY, gpu="l4", **asked).rows()
+    assert found.to_dict() == data(capsys, "report", model, "-g", "l4", *words)
+    (row,) = vitcost.compare(model, gpu="l4", **asked).rows()
     assert row["step_time_mode"] == "train"
-    assert row == data(capsys, "compare", TINY, "-g", "l4", *words)["rows"][0]
+    assert row == data(capsys, "compare", model, "-g", "l4", *words)["rows"][0]
     # no card, no time: the training quantities are in the answer whatever the mode is
-    assert vitcost.report(TINY, **asked).scenario.mode == "infer"
+    assert vitcost.report(model, **asked).scenario.mode == "infer"
     # beside an explicit infer, too, and the page says so
-    infer = vitcost.report(TINY, gpu="l4", mode="infer", **asked)
+    infer = vitcost.report(model, gpu="l4", mode="infer", **asked)
     assert [infer.scenario.mode, infer.time[0].mode] == ["infer", "infer"]
     assert infer.training == found.training
     said = f"flags of the training step alone, not of traffic and time: .*{flag}"
     assert re.search(said, render(infer))
     assert not re.search(said, render(found))
-    beside = vitcost.compare(TINY, gpu="l4", mode="infer", **asked)
+    beside = vitcost.compare(model, gpu="l4", mode="infer", **asked)
     assert next(beside.rows())["step_time_mode"] == "infer"
     assert re.search(
         rf"flags of training alone, which the time leaves out: (\w+, )?{flag}", render(beside)
@@ -171,22 +176,23 @@ def test_a_flag_that_varies_is_given() -> None:
 def test_budgets_and_explanations_have_the_training_quantities(
     flag: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    model = OF.get(flag, TINY)
     asked = {flag: GIVEN[flag][0], **RANKS.get(flag, {})}
-    training = vitcost.report(TINY, mode="train", **asked).training
+    training = vitcost.report(model, mode="train", **asked).training
     own = {"optimizer_states": training.optimizer_bytes, "gradients": training.gradients_bytes}
     limits = {name: f"{value} B" for name, value in own.items()}
-    vitcost.assert_budget(TINY, **limits, **asked)
+    vitcost.assert_budget(model, **limits, **asked)
     monkeypatch.chdir(tmp_path)
     lines = [f"{name} = {json.dumps(value)}" for name, value in {**asked, **limits}.items()]
     text = "\n".join(
-        ["[[tool.vitcost.budget]]", f"model = '{TINY}'", "gpu = 'l4'", "step_time = 1", *lines]
+        ["[[tool.vitcost.budget]]", f"model = '{model}'", "gpu = 'l4'", "step_time = 1", *lines]
     )
     (tmp_path / "pyproject.toml").write_text(text, encoding="utf-8")
     checks = {check.quantity: check.value for check in vitcost.budget().checks}
     assert checks["optimizer_states"] == training.optimizer_bytes
     # the time is of the mode that is asked for
     assert checks["step_time"] == (
-        vitcost.report(TINY, gpu="l4", mode="infer", **asked).time[0].seconds
+        vitcost.report(model, gpu="l4", mode="infer", **asked).time[0].seconds
     )
 
 
@@ -217,7 +223,7 @@ def test_every_flag_of_every_family(base: str, model: str) -> None:
     """Every value; a quarter of the flags for each pair of question and family, by turns: each flag
     meets each family in two questions, and each question in two families."""
     turn = list(BASES).index(base) + MODELS.index(model)
-    turns = [model if (turn + i) % 4 == 0 else None for i in range(len(VALUES))]
+    turns = [OF.get(flag, model) if (turn + i) % 4 == 0 else None for i, flag in enumerate(VALUES)]
     assert names(unexplained(base, turns)) == []
 
 
@@ -282,13 +288,14 @@ def test_a_flag_that_is_dropped_is_found(flag: str, monkeypatch: pytest.MonkeyPa
     question, plain = MATTERS.get(flag, "report"), BASES["report"]
     given = own[question] if question in own else BASES[question].given
     monkeypatch.setitem(BASES, "asked", plain._replace(given=given))
-    kept = [each.value for each in walk("asked", TINY, flag)]
+    of = OF.get(flag, TINY)
+    kept = [each.value for each in walk("asked", of, flag)]
 
     def dropping(model: str, **given: Any) -> Answer:
         given.pop(flag, None)
         return plain.run(model, **given)
 
-    lost = walk("asked", TINY, flag, dropping)
+    lost = walk("asked", of, flag, dropping)
     assert [each.value for each in lost if each.value not in kept and not each.reasons]
 
 

@@ -7,14 +7,23 @@ from typing import Any
 import pytest
 from open_clip_support import MODELS, Case, alive_in_eval, config_of, predicted, traced, tracked
 
+from vitcost import report
 from vitcost.config.scenario import Scenario
-from vitcost.costs.memory import inference
+from vitcost.costs.memory import inference, training
 from vitcost.engine.workload import workload
+from vitcost.errors import ConfigError
+from vitcost.render import render
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 # the rest is compared by tests/bench/open_clip_peaks.py
 CASES = (
     ("CLIP", "both", {"precision": "amp-bf16", "batch": 2}),
+    # features of several ranks: lists of zeros at the peak, all products, products of one rank
+    ("CLIP", "both", {"precision": "amp-bf16", "batch": 2, "ranks": 64, "gather": "local"}),
+    ("CLIP", "both", {"precision": "fp32", "batch": 1, "ranks": 300}),
+    ("CLIP", "both", {"precision": "amp-bf16", "batch": 200, "ranks": 4, "gather": "local-grad"}),
+    ("CLIP", "both", {"precision": "bf16", "batch": 128, "ranks": 5, "gather": "all-grad",
+                      "platform": "cpu"}),
     # a batch whose pairs need the most
     ("CLIP", "both", {"precision": "fp32", "batch": 400}),
     ("SigLIP", "both", {"precision": "bf16", "batch": 400}),
@@ -23,7 +32,7 @@ CASES = (
     # an image tower without a head, and one of convolutions and blocks
     ("SigLIP", "vision", {"precision": "bf16", "batch": 8}),
     ("ViTamin", "vision", {"precision": "bf16", "batch": 1}),
-)
+)  # fmt: skip
 
 
 def case_of(name: str, tower: str, flags: dict[str, Any]) -> Case:
@@ -35,7 +44,8 @@ def test_a_step(name: str, tower: str, flags: dict[str, Any], tmp_path: Path) ->
     case = case_of(name, tower, flags)
     config = config_of(case, tmp_path)
     assert predicted(case, config) == tracked(case, config)
-    if case.how.precision == "bf16":
+    # a trace is of one rank
+    if case.how.precision == "bf16" and case.how.ranks == 1:
         own, by_trace = traced(case, config)
         assert own == by_trace
 
@@ -47,3 +57,57 @@ def test_a_text_in_inference(name: str, tmp_path: Path) -> None:
     config = config_of(case, tmp_path)
     run = workload(config, replace(case.how, mode="infer"))
     assert inference(run).activations_bytes == alive_in_eval(case, config)
+
+
+@pytest.mark.parametrize(
+    ("precision", "batch", "ranks"), [("fp32", 1, 8), ("amp-bf16", 300, 2), ("amp-bf16", 300, 3)]
+)
+def test_texts_that_ranks_pass_on_are_bounded(
+    precision: str, batch: int, ranks: int, tmp_path: Path
+) -> None:
+    """SigLipLoss: exact where the peak is in a tower, and at most a tenth above it."""
+    case = case_of("SigLIP", "both", {"precision": precision, "batch": batch, "ranks": ranks})
+    config = config_of(case, tmp_path)
+    own, torchs = predicted(case, config), tracked(case, config)
+    assert torchs <= own <= 1.1 * torchs
+    if batch == 1:
+        assert own == torchs
+    bounded = training(config, case.how)
+    assert bounded.peak_is == "bounded"
+    assert "the texts of one other rank after the other" in (bounded.missing or "")
+
+
+def test_what_ranks_add_by_arithmetic(tmp_path: Path) -> None:
+    """Log-probabilities of all pairs of 4 ranks of 8, twice; a number for each pair; and what the
+    products keep."""
+    case = case_of("CLIP", "both", {"precision": "fp32", "batch": 8, "ranks": 4})
+    config = config_of(case, tmp_path)
+    alone = workload(config, replace(case.how, ranks=1)).rows().cost.saved_bytes
+    over = workload(config, case.how).rows().cost.saved_bytes
+    b, pairs, width = 8, 32, 40
+    # on one rank two products: features of both towers, and these times the scale
+    own = 2 * 4 * b**2 + 8 * b + 4 * 4 * b * width
+    # over ranks one product: gathered images, these times the scale, and gathered texts
+    assert over - alone == 2 * 4 * pairs**2 + 8 * pairs + 3 * 4 * pairs * width - own
+
+
+def test_where_no_loss_gathers() -> None:
+    with pytest.raises(ConfigError, match="gather local is of features of several ranks"):
+        Scenario(gather="local")
+    names = ("vit_tiny_patch16_224", "ViT-B-16-SigLIP", "openai/clip-vit-base-patch32", "resnet18")
+    for name in names:
+        with pytest.raises(ConfigError, match="gather local is of open_clip's ClipLoss"):
+            report(name, ranks=2, gather="local")
+    # transformers' own forward has the loss of the pairs of one rank
+    one, two = (report(names[2], mode="train", ranks=n).training for n in (1, 2))
+    assert two.peak_bytes == (one.peak_bytes or 0) + two.buckets_bytes
+
+
+def test_the_page_says_which_pairs() -> None:
+    for ranks, gather, said in (
+        (1, "all", "the pairs of one rank"),
+        (8, "all", "all features of all ranks, open_clip's default"),
+        (8, "local-grad", "its own features with those of all ranks, with gradients for these"),
+    ):
+        page = render(report("ViT-B-32", mode="train", ranks=ranks, gather=gather))
+        assert f"loss: the contrastive one of both towers, of {said}" in page

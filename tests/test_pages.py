@@ -125,11 +125,16 @@ def test_every_flag_that_is_not_the_default_is_said(flag: str) -> None:
         "lora": 2, "lora_layers": "fc1", "recipe": "zero", "layout": "nhwc", "compile": True,
         "software": "2.9", "ranks": 4, "zero": 1, "buckets": "views", "ema": 1, "accumulate": 2,
         "zero_grad": "zeros", "policy": "reduce-half", "ema_dtype": "bf16", "ema_device": "cpu",
-        "optimizer_in_backward": True, "grad_scaler": True,
+        "optimizer_in_backward": True, "grad_scaler": True, "gather": "local",
     }  # fmt: skip
     sharded = {"ranks": 4, "zero": 2, "precision": "bf16"}
     halved = {"precision": "amp-fp16"}
-    beside = {"zero": {"ranks": 4}, "policy": sharded, "grad_scaler": halved}.get(flag, {})
+    beside = {
+        "zero": {"ranks": 4},
+        "policy": sharded,
+        "grad_scaler": halved,
+        "gather": {"ranks": 4},
+    }.get(flag, {})
     said = list(of_scenario(Scenario(**{flag: other[flag], **beside})))
     assert said != list(of_scenario(Scenario(**beside)))
 

@@ -42,7 +42,7 @@ _SHORT = {"batch": ("-b",)}
 # the questions that flags of a scenario answer; a flag in no row is of the first
 _HOW, _TRAINS, _SHARED = "How it runs", "How it trains", "On several cards"
 _SECTIONS = {
-    **dict.fromkeys(("ranks", "zero", "buckets"), _SHARED),
+    **dict.fromkeys(("ranks", "zero", "buckets", "gather"), _SHARED),
     **dict.fromkeys(
         ("optimizer", "checkpointing", "freeze", "lora", "lora_layers", "recipe", "ema",
          "ema_dtype", "ema_device", "optimizer_in_backward", "accumulate", "zero_grad",
@@ -53,7 +53,7 @@ _SECTIONS = {
 # flags that few give, in the whole help alone
 _RARE = (
     "platform", "lora_layers", "recipe", "layout", "compile", "software", "buckets", "zero_grad",
-    "ema_dtype", "ema_device", "optimizer_in_backward", "grad_scaler",
+    "ema_dtype", "ema_device", "optimizer_in_backward", "grad_scaler", "gather",
 )  # fmt: skip
 _TEXT_SECTION = "Fields of a model that reads text"
 

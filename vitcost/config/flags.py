@@ -50,6 +50,7 @@ FLAGS: Mapping[str, str] = {
     "ema_device": _STEP,
     "optimizer_in_backward": _STEP,
     "grad_scaler": _STEP,
+    "gather": _STEP,
 }
 TRAINING = tuple(flag for flag, of in FLAGS.items() if of == _STEP)
 

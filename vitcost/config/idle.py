@@ -174,6 +174,18 @@ SCENARIO: tuple[Idle, ...] = (
         "no gradient exists yet that could be freed",
     ),
     Idle(
+        ("gather",),
+        ("fit",),
+        "the peak lies outside of the loss",
+        "the features of other ranks are not there yet, or gone",
+    ),
+    Idle(
+        ("gather",),
+        (*_REPORTS, "explain"),
+        "gradients of other ranks are all that it adds, and the peak lies outside of the loss",
+        "the products are the same, and no tensor of the loss is alive at the peak",
+    ),
+    Idle(
         ("accumulate", "zero_grad"),
         _MEMORY,
         "no exact peak is known",

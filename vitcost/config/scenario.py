@@ -99,6 +99,7 @@ CHOICES = {
     "policy": ("none", "reduce-fp32", "reduce-half"),
     "ema_dtype": ("model", "fp32", "bf16", "fp16"),
     "ema_device": ("model", "cpu"),
+    "gather": ("all", "all-grad", "local", "local-grad"),
 }
 
 # of a batch
@@ -132,6 +133,8 @@ HELP = {
     "ema": "moving averages: so many copies of the model are kept",
     "ema_dtype": "the type of the averages; model: that of the weights",
     "ema_device": "the place of the averages: beside the model, or in the memory of the CPU",
+    "gather": "features of ranks that open_clip's ClipLoss compares: all with all, or the rank's "
+    "own (local_loss) with all; -grad: gradients flow back to their ranks (gather_with_grad)",
     "optimizer_in_backward": "each parameter is updated as soon as its gradient exists, which is "
     "freed then: torch's recipe of a hook behind each gradient",
     "grad_scaler": "torch.amp.GradScaler multiplies a loss of fp16, and divides the gradients "
@@ -187,6 +190,7 @@ class Scenario:
     ema_device: str = "model"
     optimizer_in_backward: bool = False
     grad_scaler: bool = False
+    gather: str = "all"  # arguments of open_clip's ClipLoss
 
     def __post_init__(self) -> None:
         for field in self.__dataclass_fields__.values():
@@ -231,6 +235,10 @@ class Scenario:
                 f"policy {self.policy} is a setting of fully_shard: it needs zero 2 or 3, recipe "
                 "torch, and precision bf16 or fp16, the type of gathered weights; got zero "
                 f"{self.zero}, recipe {self.recipe}, precision {self.precision}"
+            )
+        if self.gather != "all" and self.ranks == 1:
+            raise ConfigError(
+                f"gather {self.gather} is of features of several ranks: give ranks above 1, got 1"
             )
         if self.grad_scaler:
             self._check_scaled()

@@ -66,6 +66,8 @@ FLAGS: Mapping[str, Word] = {
     "optim": _named("optimizer"),
     "opt": _named("optimizer"),
     "optimizer_in_bwd": _named("optimizer_in_backward"),
+    "local_loss": _fixed("gather", "local", "open_clip's gather_with_grad is the end -grad"),
+    "gather_with_grad": _fixed("gather", "local-grad", "all-grad without local_loss"),
     "loss_scale": Word((("grad_scaler", ""),)),
     "scaler": Word((("grad_scaler", ""),)),
     "model_ema": _fixed("ema", "1"),

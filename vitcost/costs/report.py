@@ -66,6 +66,7 @@ def report(
     ema_device: str = "model",
     optimizer_in_backward: bool = False,
     grad_scaler: bool = False,
+    gather: str = "all",
     **overrides: Any,
 ) -> Report:
     """The costs of a model: parameters, FLOPs, memory traffic, memory and time, without building

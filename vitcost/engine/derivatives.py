@@ -191,6 +191,22 @@ def _exchanged(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
     return _each(walk, op, grad)
 
 
+def _of_ranks(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
+    """The sum over ranks of the gradients of a rank's tensor, which a card's kernel scatters; on a
+    CPU they are exchanged, stacked and summed: _AllGather in torch/distributed/nn/functional.py."""
+    if walk.layout.platform == "cpu":
+        for _ in range(2):
+            walk.pass_by(op.write.axes, op.write.itemsize)
+    return _each(walk, op, grad)
+
+
+def _passed_on(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
+    """Gradients go back from neighbour to neighbour, in both directions at a time."""
+    for _ in range(2):
+        walk.pass_by(op.reads[0].axes, op.reads[0].itemsize)
+    return _each(walk, op, grad)
+
+
 def _passed(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
     """The gradient itself."""
     return [Gradient(t, walk.share(grad)) for t in _wanted(op)]
@@ -320,6 +336,8 @@ RULES: Mapping[str, Rule] = {
     "turned": Rule(_each, before=(_even,)),
     "halves": Rule(_halves),
     "cut": Rule(_each, before=(_over_images,)),
+    "of ranks": Rule(_of_ranks),
+    "exchanged": Rule(_passed_on),
     "passed": Rule(_passed),
     "negated": Rule(_negated),
     "viewed": Rule(_viewed),

@@ -167,6 +167,11 @@ _ROWS = (
     # between the ranks of a parallel run
     Kind("scatter", (1,), 0, "keep", "keep", "", "at most, exchanged", "", "in order", "memory",
          "kernel"),
+    # tensors that neighbours pass on one by one, as if all came at once
+    Kind("exchange", (1,), 0, "keep", "keep", "", "exchanged", "", "in order", "memory", "kernel"),
+    # one tensor of each rank, whose gradients are summed over the ranks: torch.distributed.nn
+    Kind("all gather", (1,), 0, "keep", "keep", "", "of ranks", "", "in order", "memory",
+         "kernel"),
     Kind("gather", (1,), 0, "keep", "keep", "", "at most, exchanged", "", "in order", "memory",
          "kernel"),
     # views, by what their backward does: pass the gradient on, copy it into one of the whole shape,

@@ -42,6 +42,7 @@ class Mode(NamedTuple):
     layers: tuple[tuple[Axis, int], ...] = ()
     half: str = "bf16"  # the type of two bytes: bf16 | fp16
     policy: bool = False  # whether images come in fp32 beside weights in half precision
+    gather: str = ""  # the features that the loss of several ranks compares: Scenario.gather
 
 
 @lru_cache(maxsize=1024)
@@ -63,7 +64,8 @@ def run_as(structure: AnyStructure, mode: Mode) -> AnyStructure:
     if isinstance(structure, TextStructure):
         return _reading(structure, mode)
     vision, text = _attending(structure.vision, mode), _reading(structure.text, mode)
-    return structure._replace(vision=vision, text=text)
+    gather = mode.gather if structure.training else ""
+    return structure._replace(vision=vision, text=text, gather=gather)
 
 
 def _reading(text: "TextStructure", mode: Mode) -> "TextStructure":

@@ -44,6 +44,8 @@ def _open_clip(c: ClipStructure, m: Module, vision: Node, text: Node) -> Tensor:
     scale = m.op("exp", m.parameter("logit_scale"))
     bias = m.parameter("logit_bias") if c.logit_bias else None
     m.hold(x, y, scale)
+    if c.gather and bias is None:
+        return _over_ranks(m, x, y, scale, c.gather)
     logits = m.op("matmul", m.op("mul", scale, x, axes=x.axes), y, axes=_PAIRS, over=x.axes[-1:])
     if bias is not None:
         logits = m.overwrite("add", logits, bias)
@@ -51,7 +53,8 @@ def _open_clip(c: ClipStructure, m: Module, vision: Node, text: Node) -> Tensor:
         return logits
     m.hold(logits)
     if bias is not None:
-        return _sigmoid_of_features(m, logits, x)
+        loss = _sigmoid_of_features(m, logits, x)
+        return m.op("add", loss, _sigmoid_of_others(m, x, y, scale, bias)) if c.gather else loss
     scaled = m.op("mul", scale, y, axes=y.axes)
     # the definition has a single product of images and texts
     turned = m.op("matmul again", scaled, x, axes=_PAIRS[::-1], over=x.axes[-1:])
@@ -59,6 +62,54 @@ def _open_clip(c: ClipStructure, m: Module, vision: Node, text: Node) -> Tensor:
     classes = _numbered(m)
     both = _cross_entropy(m, logits, classes), _cross_entropy(m, turned, classes)
     return m.op("times", m.op("add", *both))
+
+
+def _over_ranks(m: Module, x: Tensor, y: Tensor, scale: Tensor, gather: str) -> Tensor:
+    """``ClipLoss(world_size=N)``: features of all ranks by features of all, the same on every rank,
+    or those of this rank, ``local_loss``, by features of all."""
+    local = gather.startswith("local")
+    images, texts = _gathered(m, x, y, gather)
+    if local:
+        logits = _product(m, scale, x, texts)
+        turned = _product(m, scale, y, images, holds=(images, texts))
+        # of the pairs of this rank, which are others than those of rank 0
+        classes = m.op("times", _numbered(m))
+    else:
+        logits = _product(m, scale, images, texts, holds=(images, texts))
+        turned = m.view(logits, logits.axes[::-1])
+        classes = _numbered(m, "B")
+    m.hold(logits, turned)
+    both = _cross_entropy(m, logits, classes), _cross_entropy(m, turned, classes)
+    return m.op("times", m.op("add", *both))
+
+
+def _product(
+    m: Module, scale: Tensor, x: Tensor, y: Tensor, holds: tuple[Tensor, ...] = ()
+) -> Tensor:
+    scaled = m.op("mul", scale, x, axes=x.axes)
+    pairs = (x.axes[0], y.axes[0])
+    return m.op("matmul", scaled, y, axes=pairs, over=x.axes[-1:], holds=holds)
+
+
+def _gathered(m: Module, x: Tensor, y: Tensor, gather: str) -> tuple[Tensor, Tensor]:
+    """``gather_features``: a tensor of each rank, and all of them side by side. Without gradients
+    they are gathered into zeros, and the rank's own features put in their place, unless it compares
+    its features with those of all."""
+    if gather.endswith("grad"):
+        images, texts = (_beside(m, t, m.op("all gather", t, axes=("N", *t.axes))) for t in (x, y))
+        return images, texts
+    mine, others = list[Tensor](), list[Tensor]()
+    for t in (x, y):
+        mine.append(m.op("fill", t))
+        others.append(m.op("fill", t, axes=("N-1", *t.axes), holds=tuple(mine)))
+    own, lists = ((x, y), others) if gather == "all" else (mine, [*mine, *others])
+    images = _beside(m, x, own[0], others[0])
+    # the lists of both are there until the function returns
+    return images, _beside(m, y, own[1], others[1], holds=tuple(lists))
+
+
+def _beside(m: Module, like: Tensor, *of_ranks: Tensor, holds: tuple[Tensor, ...] = ()) -> Tensor:
+    return m.op("cat", *of_ranks, axes=("B", *like.axes[1:]), holds=holds)
 
 
 def _transformers(c: ClipStructure, m: Module, vision: Node, text: Node) -> Tensor:
@@ -123,9 +174,9 @@ def _divided(m: Module, x: Tensor) -> Tensor:
     return m.op("divide", x, m.op("root", total, holds=(square,)))
 
 
-def _numbered(m: Module) -> Tensor:
+def _numbered(m: Module, pairs: Axis = "b") -> Tensor:
     """The number of the pair that each row belongs to."""
-    return _made(m, "classes", "b", itemsize=8)
+    return _made(m, "classes", pairs, itemsize=8)
 
 
 def _made(m: Module, name: str, *shape: Axis, itemsize: int) -> Tensor:
@@ -144,6 +195,20 @@ def _sigmoid_of_features(m: Module, logits: Tensor, features: Tensor) -> Tensor:
     diagonal = m.op("times", m.op("fill", features, axes=logits.axes))
     signs = m.op("add", diagonal, ones)
     m.hold(signs)
+    total = m.op("sum", m.op("log sigmoid", m.op("mul", signs, logits)), axes=())
+    return m.op("times", m.op("times", total))
+
+
+def _sigmoid_of_others(m: Module, x: Tensor, y: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
+    """The texts of the other ranks, which neighbours pass on: no more is alive than where all of
+    them come at once. None is of an image."""
+    texts = m.op("exchange", y, axes=("N-1", *y.axes))
+    scaled = m.op("mul", scale, x, axes=("N-1", *x.axes))
+    axes = ("N-1", *_PAIRS)
+    logits = m.op("matmul", scaled, texts, axes=axes, over=x.axes[-1:])
+    logits = m.overwrite("add", logits, bias)
+    signs = m.op("times", m.op("fill", x, axes=axes))
+    m.hold(texts, signs, logits)
     total = m.op("sum", m.op("log sigmoid", m.op("mul", signs, logits)), axes=())
     return m.op("times", m.op("times", total))
 

@@ -14,6 +14,7 @@ from vitcost.config.scenario import MOST_IMAGES, PRECISIONS, Scenario
 from vitcost.engine.attention_kernels import attention_kernels
 from vitcost.engine.buffers import buffer_bytes
 from vitcost.engine.cost import Row, fold
+from vitcost.engine.gathering import EXCHANGED, gathers, over_ranks
 from vitcost.engine.launches import Launches, flatten
 from vitcost.engine.losses import targets
 from vitcost.engine.lower import Mode, layer_counts, lower
@@ -213,6 +214,7 @@ def workload(config: Config, scenario: Scenario, sizes: Sizes | None = None) -> 
     >>> base.rows().cost.params, base.attention(), base.at(1).rows().cost.flops
     (86567656, ('efficient',), 35127656448)
     """
+    gathers(config, scenario)
     # a model that no config describes makes its own
     made: Callable[..., Workload] | None = getattr(config, "workload", None)
     if made is not None:
@@ -256,6 +258,8 @@ class _Lowered(Workload):
         self.shares_loss = hasattr(config, "vision")
         self.targets = targets(self.outputs if config.losses else ())
         self.transient = ()
+        if mode.gather:
+            self.sizes = Sizes({**self.sizes, **over_ranks(scenario.ranks, self.sizes["b"])})
         if self._sharding is not None:
             units = unit_sizes(lower(*self._keys[True]), self.sizes, scenario.ranks)
             self.sizes = Sizes({**self.sizes, **units})
@@ -304,6 +308,10 @@ class _Lowered(Workload):
         if self._folded is None:
             self._folded = fold(self._tree(self.training), self.sizes)
         return self._folded
+
+    def at_most(self, training: bool) -> str:
+        exchanged = training and self._keys[True][1].gather == "exchanged"
+        return EXCHANGED if exchanged else ""
 
     def parameters(self) -> tuple[Parameter, ...]:
         structure, mode = self._keys[True]
@@ -385,6 +393,7 @@ def mode_of(config: Config, scenario: Scenario) -> Mode:
         scenario.lora,
         half=PRECISIONS[scenario.precision].half,
         policy=scenario.sharded_in_fp32,
+        gather=gathers(config, scenario),
     )
     if scenario.counts_layers:
         mode = mode._replace(layers=layer_counts(structure_of(config), sizes_of(config)))

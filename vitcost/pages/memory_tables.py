@@ -1,11 +1,12 @@
 """The tables of memory in a report: inference, a training step and its peak, rules of thumb."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from vitcost.config.scenario import PRECISIONS, Scenario
 from vitcost.costs.memory_types import Inference, PeakParts, Training
 from vitcost.costs.report_types import InferenceRow, Report
+from vitcost.engine.gathering import gathers
 from vitcost.engine.ops import Size
 from vitcost.page import Column, Read, Row, Table, Value, laid_out, shown
 
@@ -103,12 +104,26 @@ def _training(report: Report) -> Table:
 def _loss(report: Report) -> Iterator[str]:
     """The loss of outputs that are no class scores of an image."""
     config: Any = report.model.config
-    if report.training.peak_is != "exact":
+    if hasattr(config, "vision"):
+        compared = _PAIRS[gathers(config, report.scenario)]
+        yield f"loss: the contrastive one of both towers, of {compared}"
+    elif report.training.peak_is != "exact":
         return
-    if not config.losses:
+    elif not config.losses:
         yield "loss: the mean of the features, which saves nothing for backward"
     elif getattr(config, "global_pool", None) == "":
         yield "loss: cross entropy of class scores of every token"
+
+
+# the pairs that a rank compares, by the features that its loss gathers
+_PAIRS: Mapping[str, str] = {
+    "": "the pairs of one rank",
+    "exchanged": "its images with the texts of all ranks, one rank after the other",
+    "all": "all features of all ranks, open_clip's default",
+    "all-grad": "all features of all ranks, with gradients for those of others",
+    "local": "its own features with those of all ranks",
+    "local-grad": "its own features with those of all ranks, with gradients for these",
+}
 
 
 def _peak(training: Training) -> Iterator[str]:

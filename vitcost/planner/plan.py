@@ -41,6 +41,7 @@ DECIDED = {
     "accumulate": "give micro_batch",
     "optimizer_in_backward": "its gradients are added up and summed over cards",
     "policy": "its shards have the type that it computes in",
+    "gather": "it takes no pair of towers, whose loss gathers features",
     "grad_scaler": "each card has a precision of its own, and report the 24 bytes of a scaler",
 }
 

@@ -1,0 +1,51 @@
+"""A contrastive loss over data-parallel ranks: whose features a rank compares, and how many.
+
+open_clip's ``ClipLoss`` gathers the features of all N ranks, and its ``SigLipLoss`` compares the
+images of a rank with the texts of one other rank after the other. transformers' models have their
+loss in their forward, of the pairs of one rank.
+"""
+
+from vitcost.config.scenario import Scenario
+from vitcost.engine.model import Config
+from vitcost.engine.ops import Size, Sizes
+from vitcost.errors import ConfigError
+
+__all__ = ["EXCHANGED", "gathers", "over_ranks"]
+
+EXCHANGED = (
+    "SigLipLoss compares the texts of one other rank after the other: no more is alive at a time "
+    "than where the texts of all come at once"
+)
+
+
+def gathers(config: Config, scenario: Scenario) -> str:
+    """The features that a loss gathers, a value of ``Scenario.gather``, or ``exchanged``, where
+    ranks pass their texts on one by one; empty: none.
+
+    Raises ``ConfigError`` for a value beside the default where no loss gathers any.
+
+    >>> from vitcost.zoo import resolve
+    >>> names = ("ViT-B-32", "ViT-B-16-SigLIP", "vit_base_patch16_224")
+    >>> [gathers(resolve(name).config, Scenario(ranks=8)) for name in names]
+    ['all', 'exchanged', '']
+    """
+    library = getattr(getattr(config, "text", None), "family", "")
+    pair = hasattr(config, "vision") and library.startswith("open_clip")
+    sigmoid = pair and getattr(config, "logit_bias", False)
+    if scenario.gather != "all" and (sigmoid or not pair):
+        raise ConfigError(
+            f"gather {scenario.gather} is of open_clip's ClipLoss, which compares the towers of a "
+            "pair without a bias of its logits; no other loss gathers features"
+        )
+    if scenario.ranks == 1 or not pair:
+        return ""
+    return "exchanged" if sigmoid else scenario.gather
+
+
+def over_ranks(ranks: Size, batch: Size) -> Sizes:
+    """The sizes of the axes of gathered features: ranks, all but one of them, and the pairs of all.
+
+    >>> over_ranks(8, 32)
+    {'N': 8, 'N-1': 7, 'B': 256}
+    """
+    return Sizes({"N": ranks, "N-1": ranks - 1, "B": ranks * batch})
