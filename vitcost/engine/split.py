@@ -137,7 +137,9 @@ class _Split:
         assert isinstance(op, Op)
         assert op.weight is not None
         (x,), share = op.reads, self.share(op.reads)
-        out, into = op.weight.axes
+        # Conv1D has a row of its weight for each input
+        by_input = op.kind == "addmm"
+        out, into = op.weight.axes[::-1] if by_input else op.weight.axes
         before: list[Op | Node] = []
         read, over, bias, write = (
             self.read(x),
@@ -153,7 +155,7 @@ class _Split:
             weight = (f"{out}/t", into)
             bias = None if op.bias is None else Tensor("bias", weight[:1], "param")
             write = Tensor(op.write.name, (*op.write.axes[:-1], weight[0]))
-        part = Tensor("weight", weight, "param")
+        part = Tensor("weight", weight[::-1] if by_input else weight, "param")
         made = op._replace(reads=(read,), write=write, over=over, weight=part, bias=bias)
         self.states[op.write] = _State(write, "whole" if share == "width" else "width")
         body = [*before, node._replace(body=(made,), inputs=(read,), output=write)]

@@ -66,8 +66,6 @@ def step_trace(
     """
     tree = lower(structure, mode)
     if sharding is not None:
-        if not isinstance(structure, Structure):
-            raise NotCovered("fully sharded weights of a model that reads text")
         tree = wrapped(tree)
     tree = unroll(tree)
     outputs = (tree.output, *tree.also)

@@ -14,7 +14,7 @@ from vitcost.engine.build import runs
 from vitcost.engine.layers import norm
 from vitcost.engine.ops import Axis, Op, Sizes, Tensor, axes, param
 from vitcost.engine.structure import Structure, sizes_of, structure_of
-from vitcost.engine.tree import Count, Module, Node, Run, linear
+from vitcost.engine.tree import Count, Module, Node, Run, linear, ops_of
 
 __all__ = ["ClipStructure", "TextStructure", "build_text", "prefixed"]
 
@@ -77,6 +77,8 @@ class ClipStructure(NamedTuple):
     projection: bool
     logit_bias: bool
     library: str
+    # the features of all ranks that open_clip's loss compares: a value of Scenario.gather
+    gather: str = ""
 
     @property
     def odd_heads(self) -> tuple[tuple[str, bool], ...]:
@@ -168,6 +170,11 @@ def build_text(c: TextStructure) -> Node:
         y = _feature(c, m, x, named)
         if c.head != "none":
             y = linear(m, "head", y, "O", bias=c.head == "linear")
+        if c.head == "projection" and c.family.startswith("open_clip"):
+            # a parameter that features are multiplied with as it lies
+            projection = m.body.pop()
+            assert isinstance(projection, Node)
+            m.add(projection._replace(body=tuple(map(_by_input, ops_of(projection)))))
     return _renamed(m.end(y), _NAMES["gpt2" if c.family == "gpt2" else "open_clip"])
 
 
@@ -193,19 +200,31 @@ def _feature(c: TextStructure, m: Module, x: Tensor, named: list[Tensor]) -> Ten
     if c.family not in _MARKED:
         m.hold(*named)
         return m.view(x, axes("b h"), "last token", kind="select")
+    if c.family.startswith("transformers"):
+        # its output has the tokens too
+        m.hold(x)
     end = m.op("repeat", Tensor("end of text", axes("2 b"), "index", itemsize=8), itemsize=8)
     return m.op("take", x, end, axes=axes("b h"), holds=tuple(named))
 
 
 def _by_column(node: Node) -> Node:
-    """The same with linear layers whose weights have a row for each input: addmm."""
+    """The same with linear layers of addmm, whose weights have a row for each input."""
     body = (
         _by_column(item)
         if isinstance(item, Node)
-        else item._replace(kind="addmm" if item.kind == "linear" else item.kind)
+        else _by_input(item)._replace(kind="addmm")
+        if item.kind == "linear"
+        else item
         for item in node.body
     )
     return node._replace(body=tuple(body))
+
+
+def _by_input(op: Op) -> Op:
+    """A linear layer whose weight has a row for each input, where nn.Linear has one for each
+    output."""
+    assert op.weight is not None
+    return op._replace(weight=Tensor("weight", op.weight.axes[::-1], "param"))
 
 
 def prefixed(node: Node, prefix: str) -> Node:

@@ -1,0 +1,66 @@
+"""Peaks of fully sharded steps of models that read text against torch's FSDPMemTracker.
+
+    PYTHONPATH=.:tests:tests/start python tests/bench/sharded_text_peaks.py [--only WORD]
+
+Each line has the formulas' peak, torch's, and the case; exit 1 where two differ.
+"""
+
+import argparse
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from test_sharded_text import MODELS, peaks
+
+torch.set_num_threads(1)
+
+PRECISIONS: tuple[dict[str, Any], ...] = (
+    {"precision": "fp32"},
+    {"precision": "amp-bf16"},
+    {"precision": "bf16"},
+    {"precision": "bf16", "policy": "reduce-fp32"},
+    {"precision": "bf16", "policy": "reduce-half"},
+)
+
+
+def cases() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Every model in every precision; stages, ranks, batches and the rest in turn."""
+    number = 0
+    for name in (*(n for n in MODELS if n not in ("CLIP", "SigLIP")), "open_clip's text"):
+        for precision in PRECISIONS:
+            for attention in ("sdpa",) if name.startswith("open") else ("eager", "sdpa"):
+                number += 1
+                flags = {
+                    **precision, "zero": 2 + number % 2, "ranks": (2, 3, 5, 64)[number % 4],
+                    "batch": (1, 3, 40)[number % 3],
+                    "platform": "cpu" if number % 7 == 0 else "cuda",
+                }  # fmt: skip
+                if number % 5 == 0 and "dropout" not in name:
+                    flags["checkpointing"] = "block"
+                yield name, attention, flags
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--only", default="", help="cases whose line has this word")
+    asked = parser.parse_args()
+    warnings.simplefilter("ignore")
+    done = wrong = 0
+    for name, attention, flags in cases():
+        line = f"{name}, {attention}, {flags}"
+        if asked.only not in line:
+            continue
+        done += 1
+        own, torchs = peaks(name, attention, flags, Path(tempfile.mkdtemp()))
+        wrong += own != torchs
+        print("same" if own == torchs else f"{own - torchs:+,}", own, torchs, line, flush=True)
+    print(f"{done} cases, {wrong} differ")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
