@@ -110,11 +110,11 @@ class _Flash(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        given = dict(kwargs or {})
+        arguments = dict(kwargs or {})
         if func is not scaled_dot_product_attention:
-            return func(*args, **given)
+            return func(*args, **arguments)
         flash = torch.ops.aten._scaled_dot_product_flash_attention
-        return flash(*args, given.get("dropout_p", 0.0), scale=given.get("scale"))[0]
+        return flash(*args, arguments.get("dropout_p", 0.0), scale=arguments.get("scale"))[0]
 
 
 def by_fvcore(model: nn.Module, shape: Shape) -> dict[str, Counter[str]]:

@@ -90,15 +90,15 @@ def running(traces: OfModule, scenario: Scenario, device: str) -> Iterator[Runni
         apply_flags.freeze(model, how.freeze)
         model.train()
         apply_flags.recompute(model, how.checkpointing)
-        given = traces.inputs.at(scenario.batch, device, dtype)
-        for tensor in given.tensors():
+        inputs = traces.inputs.at(scenario.batch, device, dtype)
+        for tensor in inputs.tensors():
             # an index must be in the range of the table
             tensor.detach().zero_()
         stack.enter_context(apply_flags.attention(model, how.attention, "cpu"))
         stack.enter_context(no_fast_path())
         gc.collect()
         stack.enter_context(uncollected())
-        yield Running(model, given, traces.criterion(), scenario, device)
+        yield Running(model, inputs, traces.criterion(), scenario, device)
 
 
 def _real(tensor: Tensor, dtype: torch.dtype, device: str) -> Tensor:

@@ -43,7 +43,7 @@ def explain(
     # loaded for a formula alone, since sympy is slow to import
     from vitcost.formulas.explanation import explained
 
-    given, overrides = apart(flags)
+    flags_of_scenario, overrides = apart(flags)
     if lang not in LANGUAGES:
         raise UnknownName("language", lang, LANGUAGES, f"allowed: {', '.join(LANGUAGES)}")
-    return replace(explained(model, quantity, latex, given, overrides), lang=lang)
+    return replace(explained(model, quantity, latex, flags_of_scenario, overrides), lang=lang)

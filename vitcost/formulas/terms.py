@@ -378,10 +378,10 @@ def _how(run: Workload, of: Formula) -> str:
     said = [scenario.precision, scenario.platform]
     said += [f"attention {', '.join(run.attention())}"] if run.attention() else []
     for name in of.flags:
-        given = getattr(scenario, name)
+        chosen = getattr(scenario, name)
         known = ("batch", "precision", "platform", "attention", "optimizer", "lora_layers")
-        if name not in known and given != getattr(Scenario(), name):
-            said.append(f"{name} {given}")
+        if name not in known and chosen != getattr(Scenario(), name):
+            said.append(f"{name} {chosen}")
     return ", ".join(said)
 
 

@@ -91,11 +91,11 @@ def _rule(step: Step) -> Iterator[Step]:
 
 def _narrowed(step: Step, reads: tuple[Tensor, ...], wanted: Sequence[Tensor]) -> Iterator[Step]:
     """The gradients of the operands; a product of a wider result is as wide, and then cast."""
-    op, given = step.op, tuple(map(_gradient, wanted))
+    op, gradients = step.op, tuple(map(_gradient, wanted))
     if KINDS[op.kind].gradient != "factors" or len(wanted) != 1:
-        yield _pointwise(step, reads, given)
+        yield _pointwise(step, reads, gradients)
         return
-    (narrow,) = given
+    (narrow,) = gradients
     wide = like(narrow, op.write.itemsize, "gradient")
     # times the other factor, which is the weight where the op reads one tensor
     others = tuple(t for t in reads if t is not wanted[0])
@@ -120,8 +120,8 @@ def _products(step: Step, gradient: Tensor) -> Iterator[Step]:
     """One product for each factor that needs a gradient: of the result's gradient and the rest."""
     op = step.op
     if op.kind == "sdpa":
-        given = tuple(map(_gradient, op.reads))
-        yield step._replace(reads=(gradient, *op.reads, op.write), writes=given)
+        gradients = tuple(map(_gradient, op.reads))
+        yield step._replace(reads=(gradient, *op.reads, op.write), writes=gradients)
         return
     factors = [t for t in (*op.reads, op.weight) if t is not None]
     wanted = [*_wanted(op), *([op.weight] if op.trains and op.weight is not None else [])]

@@ -156,9 +156,9 @@ def asked_cards(
 def _asked(text: "str | Card", users_cards: Mapping[str, Card] | None) -> Card:
     if isinstance(text, Card) or "," not in text:
         return card(text, users_cards) if isinstance(text, Card) else _described(text, users_cards)
-    name, *given = (word.strip() for word in text.split(","))
+    name, *words = (word.strip() for word in text.split(","))
     figures: dict[str, Any] = {}
-    for word in given:
+    for word in words:
         key, equals, value = (part.strip() for part in word.partition("="))
         if not equals:
             raise ConfigError(f"gpu {name}: a figure is NAME=NUMBER, got {word!r}")

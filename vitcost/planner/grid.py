@@ -116,11 +116,11 @@ def grid(vary: "Vary | None") -> Grid:
     if isinstance(vary, str):
         vary = [vary]
     if isinstance(vary, Mapping):
-        given = [_axis(text("a field", name), values) for name, values in vary.items()]
+        varied = [_axis(text("a field", name), values) for name, values in vary.items()]
     else:
-        given = [_parsed(text("vary", each)) for each in listed("vary", vary)]
+        varied = [_parsed(text("vary", each)) for each in listed("vary", vary)]
     axes: dict[str, Axis] = {}
-    for axis in given:
+    for axis in varied:
         if axis.name in axes:
             raise ConfigError(f"{axis.name} varies twice")
         axes[axis.name] = axis

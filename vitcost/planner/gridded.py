@@ -136,10 +136,10 @@ class _Numbers:
         return None if known is None else self._row(model, scenario, known, sizes)
 
     def _model(self, flags: Mapping[str, Any]) -> Resolved:
-        given = {name: flags[name] for name in flags if name not in FLAGS and name not in ON_CARD}
-        key = tuple(given.get(axis.name) for axis in self.wanted.varied.axes)
+        fields = {name: flags[name] for name in flags if name not in FLAGS and name not in ON_CARD}
+        key = tuple(fields.get(axis.name) for axis in self.wanted.varied.axes)
         if key not in self.models:
-            self.models[key] = resolve(self.base, **given)
+            self.models[key] = resolve(self.base, **fields)
         return self.models[key]
 
     def _card(self, flags: Mapping[str, Any]) -> Card | None:

@@ -83,10 +83,10 @@ def job(
     vitcost.errors.ConfigError: several nodes need network, the bytes a second that one card has ...
     """
     if deadline is not None:
-        for name, given in (("node_size", gpus), ("nodes", nodes)):
-            if given is not None:
+        for name, value in (("node_size", gpus), ("nodes", nodes)):
+            if value is not None:
                 raise ConfigError(
-                    f"{name} {shown(given)} contradicts deadline {_brief(deadline)}, which finds "
+                    f"{name} {shown(value)} contradicts deadline {_brief(deadline)}, which finds "
                     "how many cards keep it: give one of the two"
                 )
     wanted = Job(

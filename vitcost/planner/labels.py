@@ -48,7 +48,7 @@ def places(
     """
     marks = [(x - r, y - r, x + r, y + r) for (x, y), r in zip(points, radii, strict=True)]
     placed: list[Place | None] = [None] * len(points)
-    taken: list[Box] = []
+    boxes: list[Box] = []
     lines: list[tuple[Point, Point]] = []
     # labels in a crowd first: the others have room in any case
     crowd = sorted(range(len(points)), key=lambda i: _alone(points, i, sizes[i]))
@@ -59,12 +59,12 @@ def places(
             for crossed in (False, True)
             for box, far in places
             for lead in [(points[i], _nearest(box, points[i])) if far > _LINE else None]
-            if _free(box, None if crossed else lead, taken, marks, [] if crossed else lines, frame)
+            if _free(box, None if crossed else lead, boxes, marks, [] if crossed else lines, frame)
         )
         box, lead = next(free, (None, None))
         if box is not None:
             placed[i] = Place(box, lead is not None)
-            taken.append(box)
+            boxes.append(box)
             lines += [lead] if lead else []
     return placed
 

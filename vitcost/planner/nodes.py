@@ -20,8 +20,8 @@ def nodes_of(
     ((8, 8), (4, 1))
     """
     if cards is not None:
-        for name, given in (("nodes", nodes), ("deadline", deadline)):
-            if given is not None:
+        for name, value in (("nodes", nodes), ("deadline", deadline)):
+            if value is not None:
                 raise ConfigError(f"cards {cards:,} and {name} both say how many there are")
     most = most_of_a_node(card)
     whole = size if size is not None else min(NODE, most.most) if most else NODE

@@ -84,14 +84,14 @@ def prices(given: "Price | None", users_cards: Mapping[str, Card]) -> Prices:
 def _add(
     by_card: dict[str, float], more: Mapping[str, Any], users_cards: Mapping[str, Card]
 ) -> None:
-    for given, amount in more.items():
-        name = text("a card", given)
+    for key, amount in more.items():
+        name = text("a card", key)
         # figures behind a name make a card of the user's own
         plain = "," in name or name == _ALL
-        key = name if plain else card(name.strip(), users_cards).name
-        if key in by_card:
-            raise ConfigError(f"two prices of {key}" if key else "two prices of all cards")
-        by_card[key] = _amount(key, amount)
+        priced = name if plain else card(name.strip(), users_cards).name
+        if priced in by_card:
+            raise ConfigError(f"two prices of {priced}" if priced else "two prices of all cards")
+        by_card[priced] = _amount(priced, amount)
 
 
 def _table(path: str) -> Mapping[str, Any]:

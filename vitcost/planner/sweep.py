@@ -306,15 +306,15 @@ def sweep(
     if flags.get("anchor"):
         raise NotCovered("an anchor is of one batch, and a sweep of many: compare has it")
     pair, varied, names = question.pair, question.varied, question.names
-    given = question.flags
-    check_apart(varied, given)
+    keywords = question.flags
+    check_apart(varied, keywords)
     bases = [described(cast(Model, model)) for model in rows_of.models]
     for base in bases:
         if hasattr(base.base, "workload"):
             raise ConfigError(f"{base.name} is traced, so that nothing of it varies")
     sample = None if sample is None else integer("sample", sample, 1, MOST_POINTS)
     seed = integer("seed", seed, 0, 2**64 - 1)
-    swept = Sweep(tuple(bases), varied, given, names, question.cards, sample, seed, pair)
+    swept = Sweep(tuple(bases), varied, keywords, names, question.cards, sample, seed, pair)
     bounded(swept.points)
     for evaluator in swept.evaluators():
         _bounded_blocks(swept, evaluator)

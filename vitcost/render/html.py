@@ -371,8 +371,8 @@ def _sorts(column: Column) -> tuple[str, str]:
 
 
 def _class(*names: str) -> str:
-    given = " ".join(name for name in names if name)
-    return f' class="{given}"' if given else ""
+    classes = " ".join(name for name in names if name)
+    return f' class="{classes}"' if classes else ""
 
 
 def _text(text: str) -> str:

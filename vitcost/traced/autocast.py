@@ -195,8 +195,8 @@ def _norm(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if not narrow:
         return op(*args, **kwargs)
     typed = getattr(torch.ops.aten.norm, _NORM[str(op).removeprefix("aten.")])
-    given = args if len(args) > 1 else (*args, 2)
-    return typed(*given, **kwargs, dtype=torch.float32)
+    operands = args if len(args) > 1 else (*args, 2)
+    return typed(*operands, **kwargs, dtype=torch.float32)
 
 
 def _banned(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

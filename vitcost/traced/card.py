@@ -181,8 +181,8 @@ def _attention(
     y: Tensor
     if kernel == "math" or q.dim() != 4:
         math = aten._scaled_dot_product_attention_math
-        given = {"scale": scale, "enable_gqa": enable_gqa}
-        y = math(q, k, v, attn_mask, dropout_p, is_causal, None, **given)[0]
+        options = {"scale": scale, "enable_gqa": enable_gqa}
+        y = math(q, k, v, attn_mask, dropout_p, is_causal, None, **options)[0]
         return y
     mask = None if attn_mask is None else _mask(attn_mask, q, k)
     if kernel == "flash":
@@ -220,9 +220,9 @@ def flash(q: Tensor, k: Tensor, v: Tensor, dropout: float, causal: bool, scale: 
 
 def _chosen(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float) -> str:
     """The engine's choice."""
-    given = (q, k, v) if mask is None else (q, k, v, mask)
-    reads = tuple(Axes("operand", tuple(t.shape)) for t in given)
-    needs = tuple(t.requires_grad for t in given)
+    operands = (q, k, v) if mask is None else (q, k, v, mask)
+    reads = tuple(Axes("operand", tuple(t.shape)) for t in operands)
+    needs = tuple(t.requires_grad for t in operands)
     parts = (Op("dropout", reads[:1], reads[0]),) if dropout else ()
     half = q.dtype in (torch.float16, torch.bfloat16)
     return choose(Op("sdpa", reads, reads[0], needs=needs, parts=parts), "cuda", half)

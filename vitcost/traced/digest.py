@@ -202,24 +202,24 @@ class Digest:
 
     def _run(self, number: int) -> Run:
         block, columns = self._block, self._columns(number)
-        names, given = block["names"], block["passes"][number]
-        tops = tuple(Top(*block["tops"][top]) for top in given["tops"])
+        names, stored = block["names"], block["passes"][number]
+        tops = tuple(Top(*block["tops"][top]) for top in stored["tops"])
         ranks, shapes = iter(columns["shape"]), []
-        for rank in given["ranks"]:
+        for rank in stored["ranks"]:
             shapes.append(tuple(next(ranks) for _ in range(rank)))
         return Run(
             number,
             tops,
             tuple(shapes),
             tuple(zip(*(columns[field] for field in Cost._fields), strict=True)),
-            tuple((names[phase], names[path]) for phase, path in given["places"]),
+            tuple((names[phase], names[path]) for phase, path in stored["places"]),
             tuple(zip(*(columns[part] for part in PARTS), strict=True)),
             columns["batch"][0],
-            tuple(given["attention"]),
-            tuple(given["kernels"]),
-            tuple(given["unknown"]),
-            tuple(given["left_out"]),
-            {how: _sums(block, rows, columns, how) for how, rows in given["sums"].items()},
+            tuple(stored["attention"]),
+            tuple(stored["kernels"]),
+            tuple(stored["unknown"]),
+            tuple(stored["left_out"]),
+            {how: _sums(block, rows, columns, how) for how, rows in stored["sums"].items()},
             tuple(zip(*(columns[part + BY_CLASS] for part in PARTS), strict=True))
             if PARTS[0] + BY_CLASS in columns
             else (),
@@ -228,10 +228,10 @@ class Digest:
     def _columns(self, number: int) -> dict[str, list[Polynomial]]:
         """The columns of a pass, each with its prediction from another pass."""
         if number not in self._passes:
-            given = self._block["passes"][number]
+            stored = self._block["passes"][number]
             self._passes[number] = {
                 name: self._column(number, name, column)
-                for name, column in given["columns"].items()
+                for name, column in stored["columns"].items()
             }
         return self._passes[number]
 
@@ -257,25 +257,25 @@ BY_CLASS = " by class"
 
 def keys_of(block: Mapping[str, Any], number: int, column: str) -> list[object]:
     """The key of each number of a column: numbers of two passes with equal keys belong together."""
-    given = block["passes"][number]
+    stored = block["passes"][number]
     if column == "batch":
         return [0]
     if column in Cost._fields:
-        return [*given["tops"], -1]
+        return [*stored["tops"], -1]
     if column.removesuffix(BY_CLASS) in PARTS:
         seen: dict[object, int] = {}
         keys: list[object] = []
-        for phase, path in given["places"]:
+        for phase, path in stored["places"]:
             # one module has several looks
             count = seen[phase, path] = seen.get((phase, path), 0) + 1
             keys.append((phase, path, count))
         return [*keys, -1]
     if column == "shape":
-        tops = [*given["tops"], -1]
-        return [(top, i) for top, rank in zip(tops, given["ranks"], strict=True)
+        tops = [*stored["tops"], -1]
+        return [(top, i) for top, rank in zip(tops, stored["ranks"], strict=True)
                 for i in range(rank)]  # fmt: skip
     how, _, field = column.partition(".")
-    return [(kind, back) for kind, back, fields in given["sums"][how]
+    return [(kind, back) for kind, back, fields in stored["sums"][how]
             if field in block["fields"][fields]]  # fmt: skip
 
 

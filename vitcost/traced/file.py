@@ -154,8 +154,8 @@ def _tables(data: dict[str, Any]) -> _Read:
     def operator(row: Any) -> Operator:
         name, phase, reads, writes, *flops = row
         one, two, three = sides(flops)
-        given = _picked(arrays, reads), _picked(arrays, writes)
-        return Operator(_text(name), _text(phase), *given, one, two, three)
+        operands = _picked(arrays, reads), _picked(arrays, writes)
+        return Operator(_text(name), _text(phase), *operands, one, two, three)
 
     def module(row: Any) -> Module:
         path, kind, shape, *counts, trains = row

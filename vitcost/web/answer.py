@@ -80,8 +80,8 @@ def as_python(model: str, flags: Mapping[str, Any]) -> str:
         name: json.dumps(value) if isinstance(value, str) else repr(value)
         for name, value in _asked(flags).items()
     }
-    given = "".join(f", {name}={value}" for name, value in values.items())
-    return f"import vitcost\n\nreport = vitcost.report({json.dumps(model)}{given})"
+    arguments = "".join(f", {name}={value}" for name, value in values.items())
+    return f"import vitcost\n\nreport = vitcost.report({json.dumps(model)}{arguments})"
 
 
 def as_budget(model: str, flags: Mapping[str, Any], report: Report) -> str:

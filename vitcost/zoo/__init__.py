@@ -54,11 +54,11 @@ def resolve(model: Model, **overrides: Any) -> Resolved:
         name: overrides.pop(name) for name in ("input", "loss") if name in overrides
     }
     base = _fed(model, fed, tower) if fed else _tower(model, tower)
-    given = completed(base, overrides)
-    said = "".join(f"; {field}, for images of another size" for field in given if field in base.fed)
-    source = base.source + ("" if given == overrides else said)
-    config = _on_top(base, given)
-    changed = (*base.changed, *_changed(base, config, {**fed, **given}))
+    fields = completed(base, overrides)
+    said = "".join(f"; {name}, for images of another size" for name in fields if name in base.fed)
+    source = base.source + ("" if fields == overrides else said)
+    config = _on_top(base, fields)
+    changed = (*base.changed, *_changed(base, config, {**fed, **fields}))
     return Resolved(base.name, source, config, base.flags, changed)
 
 
@@ -106,8 +106,8 @@ def completed(base: Base, overrides: Mapping[str, Any]) -> Mapping[str, Any]:
     if not base.fed or "input_size" not in overrides:
         return overrides
     config: Any = _on_top(base, {k: v for k, v in overrides.items() if k != "input_size"})
-    given = overrides["input_size"]
-    sides = (given, given) if isinstance(given, int) else given
+    size = overrides["input_size"]
+    sides = (size, size) if isinstance(size, int) else size
     there = all(getattr(config, field) for field in base.fed)
     if there or sides is None or config.img_size == tuple(sides):
         return overrides

@@ -117,13 +117,13 @@ def need_alike(module: "nn.Module", fresh: "nn.Module", apart: tuple[str, ...] =
     ``apart`` names children of the model that readers read themselves. Raises ``NotCovered`` with
     the first difference.
     """
-    given, other = _described(module, apart), _described(fresh, apart)
-    for path in (*other, *given):
+    parts, other = _described(module, apart), _described(fresh, apart)
+    for path in (*other, *parts):
         where = path or "the model"
-        need(path in given, f"{where} was taken out")
+        need(path in parts, f"{where} was taken out")
         need(path in other, f"{where} was put in")
-        for name in {**other[path], **given[path]}:
-            one, built = given[path].get(name), other[path].get(name)
+        for name in {**other[path], **parts[path]}:
+            one, built = parts[path].get(name), other[path].get(name)
             need(one == built, f"{where}: {name} is {one!s:.80}, and {built!s:.80} as it is built")
 
 

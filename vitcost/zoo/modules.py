@@ -84,8 +84,8 @@ def from_torch(
             return resolved._replace(source=f"{resolved.source}; torch.compile", flags=flags)
     called = name or type(module).__name__
     if inputs is not None or loss is not None:
-        given = {"inputs": inputs, "loss": loss, "found": function}
-        return of_module(Built(module), called, kind, "with inputs or a loss of its own", **given)
+        options = {"inputs": inputs, "loss": loss, "found": function}
+        return of_module(Built(module), called, kind, "with inputs or a loss of its own", **options)
     try:
         need_unchanged(module)
         config = _understood(module)
@@ -131,8 +131,8 @@ def of_factory(model: str) -> Resolved:
 def traced(model: str, input: Any = None, loss: Any = None) -> Resolved:
     """The model that a factory builds, traced with these inputs and this loss."""
     built, reason = _built(model), "with inputs or a loss of its own"
-    given = {"inputs": input, "loss": loss, "found": function}
-    return of_module(built, model, name_of(built.module), reason, **given)
+    options = {"inputs": input, "loss": loss, "found": function}
+    return of_module(built, model, name_of(built.module), reason, **options)
 
 
 def build(model: str) -> "nn.Module":
@@ -162,7 +162,7 @@ def _built(model: str) -> Built:
     path, attribute, arguments = match[1], match[2], match[3]
     if len(model) > _MOST_LETTERS:
         raise ConfigError(f"a factory of more than {_MOST_LETTERS:,} letters: {shown(model)}")
-    given = _literals(model, arguments) if arguments else {}
+    keywords = _literals(model, arguments) if arguments else {}
     value = _named(model, path, attribute)
     import torch
 
@@ -173,7 +173,7 @@ def _built(model: str) -> Built:
     if not callable(value):
         raise ConfigError(f"{model}: {attribute} is {shown(value)}, which cannot be called")
     with _imports_here():
-        return on_meta(partial(value, **given), model, attribute)
+        return on_meta(partial(value, **keywords), model, attribute)
 
 
 def _named(model: str, path: str, attribute: str) -> Any:
@@ -319,8 +319,8 @@ def _fed(config: "Config", img_size: Size | None, in_chans: int | None) -> "Conf
 
     image = getattr(config, "vision", config)
     if not isinstance(image, ViTConfig):
-        given = {"img_size": img_size, "in_chans": in_chans}
-        for name, value in given.items():
+        sizes = {"img_size": img_size, "in_chans": in_chans}
+        for name, value in sizes.items():
             if value is not None:
                 raise ConfigError(f"{name} {value}: the module reads no images")
         return config

@@ -163,10 +163,10 @@ def built_by_timm(timm: Any, name: str, arguments: Mapping[str, Any]) -> Any:
     """timm's module of a name: a bare one with 1000 classes, where its class has classes. A class
     without an ``img_size`` takes images of any size."""
     classes = {} if "." in name else {"num_classes": 1000}
-    given = {**classes, **arguments}
+    keywords = {**classes, **arguments}
     # a class may lack the argument; ``num_classes`` of the user is not left out
     for left_out in ((), ("img_size",), ("num_classes",) if "num_classes" not in arguments else ()):
-        kept = {key: value for key, value in given.items() if key not in left_out}
+        kept = {key: value for key, value in keywords.items() if key not in left_out}
         try:
             return timm.create_model(name, pretrained=False, **kept)
         except TypeError as error:

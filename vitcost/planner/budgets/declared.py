@@ -131,20 +131,20 @@ def _tables(config: str, data: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The tables at ``tool.vitcost.budget``."""
     tool = data.get("tool", {})
     section = tool.get("vitcost", {}) if isinstance(tool, dict) else {}
-    given = section.get("budget") if isinstance(section, dict) else None
+    tables = section.get("budget") if isinstance(section, dict) else None
     if isinstance(section, dict):
         for key in section:
             if key not in _TABLES:
                 raise ConfigError(
                     _unknown(Place(config, None, f"tool.vitcost.{key}"), key, section)
                 )
-    if given is None:
+    if tables is None:
         raise ConfigError(f"{config}: no budget: a budget is a table [[tool.vitcost.budget]]")
-    if not isinstance(given, list) or not all(isinstance(each, dict) for each in given):
+    if not isinstance(tables, list) or not all(isinstance(each, dict) for each in tables):
         raise ConfigError(f"{config}: tool.vitcost.budget: write it as [[tool.vitcost.budget]]")
-    if not given:
+    if not tables:
         raise ConfigError(f"{config}: tool.vitcost.budget: holds no budget")
-    return given
+    return tables
 
 
 def _lines(text: str) -> list[dict[str, int]]:

@@ -35,14 +35,14 @@ def described(data: Mapping[str, Any], base: Callable[[str], Described]) -> Desc
     Raises ``NotCovered`` for an architecture or an argument that no formula describes.
     """
     check_keys(data, {*_KEYS, *_TABLES, *_FREE}, {}, "")
-    given = {key: typed(key, _KEYS[key], value) for key, value in data.items() if key in _KEYS}
+    keys = {key: typed(key, _KEYS[key], value) for key, value in data.items() if key in _KEYS}
     pretrained, args = (_table(data, key) for key in _TABLES)
-    name = given["architecture"]
+    name = keys["architecture"]
     try:
         below = base(name)
     except (NotCovered, UnknownName) as error:
         raise NotCovered(f"architecture: {error}") from None
-    fields = {k: v for k, v in given.items() if k in ("num_classes", "global_pool")}
+    fields = {k: v for k, v in keys.items() if k in ("num_classes", "global_pool")}
     any_size = args.get("dynamic_img_size") or args.get("strict_img_size") is False
     fields |= _of_input(pretrained, is_sized(name), not any_size)
     fields |= saved_fields(below.fields, args, "model_args.")
@@ -52,8 +52,8 @@ def described(data: Mapping[str, Any], base: Callable[[str], Described]) -> Desc
     ):
         fields["floor_img_size"] = True
     config = configure(below.fields, **fields)
-    if given.get("num_features", config.embed_dim) != config.embed_dim:
-        raise ConfigError(f"num_features is {given['num_features']}, not {config.embed_dim}")
+    if keys.get("num_features", config.embed_dim) != config.embed_dim:
+        raise ConfigError(f"num_features is {keys['num_features']}, not {config.embed_dim}")
     return below._replace(fields=merged(below.fields, fields))
 
 
