@@ -138,7 +138,7 @@ def told(label: str, run: Callable[[], Iterator[_One]]) -> Iterator[_One | Compa
 def _parameters(case: Case) -> Iterator[Compared]:
     """Parameters of every module and of the whole, by shape."""
     model = case.model()
-    actual = {path: _numel(module) for path, module in model.named_modules()}
+    actual = {path: sum(p.numel() for p in m.parameters()) for path, m in model.named_modules()}
     formula = _each(case.expected(), "params")
     # a parameter outside of layers stands for itself; where the formulas lack one, its module's sum
     # differs
@@ -377,10 +377,6 @@ def _attention_flops(formula: tuple[Expected, ...]) -> int:
 
 def _products(ops: Mapping[str, int]) -> int:
     return sum(ops.get(op, 0) for op in ("conv", "linear", "matmul", "mm", "bmm", "addmm"))
-
-
-def _numel(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def _weight_and_bias(module: nn.Module) -> int:

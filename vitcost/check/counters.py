@@ -170,7 +170,8 @@ def kept(
         fill(model, lambda p: torch.empty(p.shape, dtype=p.dtype))
         image = torch.empty(*shape, dtype=next(model.parameters()).dtype)
         targets = torch.zeros(len(image) if vectors is None else vectors, dtype=torch.long)
-        known = {_storage(t) for t in (image, targets, *model.parameters(), *model.buffers())}
+        lasting = (image, targets, *model.parameters(), *model.buffers())
+        known = {t.untyped_storage()._cdata for t in lasting}
 
         def pack(tensor: Tensor) -> _Packed:
             handle = _Packed(tensor.untyped_storage())
@@ -240,10 +241,6 @@ _WEIGHTS = {
     torch.ops.aten.native_group_norm.default: 1,
     torch.ops.aten._native_batch_norm_legit.default: 1,
 }
-
-
-def _storage(tensor: Tensor) -> int:
-    return int(tensor.untyped_storage()._cdata)
 
 
 def _total(output: Any) -> Tensor:

@@ -54,11 +54,7 @@ def written_out(row: Row, path: str = "") -> Iterator[Expected]:
     """The calls inside a row, then its own; ``path`` is where it lies."""
     for child in row.children:
         first, last = (p.rpartition(".")[2] for p in (child.path, child.last))
-        names = [first] if first == last else _numbers(int(first), child.repeat)
+        names = [first] if first == last else [str(int(first) + i) for i in range(child.repeat)]
         for each in names:
             yield from written_out(child, f"{path}.{each}" if path else each)
     yield Expected(path, row.type, row.shape, row.cost)
-
-
-def _numbers(first: int, count: int) -> list[str]:
-    return [str(first + i) for i in range(count)]

@@ -35,7 +35,7 @@ def by_module(root: Row, of: Quantity, numbers: Mapping[str, Size]) -> dict[str,
     whole = value(of(root.cost), numbers)
     parts = [*_opened(root, of, "model")]
     while len(parts) < _MOST_ROWS:
-        large = [p for p in parts if p.row is not None and _opens(p.row)]
+        large = [p for p in parts if p.row is not None and p.row.children and p.row.repeat == 1]
         large = [p for p in large if _SHARE * value(p.amount, numbers) > whole]
         if not large:
             break
@@ -47,10 +47,6 @@ def by_module(root: Row, of: Quantity, numbers: Mapping[str, Size]) -> dict[str,
     for part in parts:
         amounts[part.name] = amounts.get(part.name, 0) + part.amount
     return amounts
-
-
-def _opens(row: Row) -> bool:
-    return bool(row.children) and row.repeat == 1
 
 
 def _opened(row: Row, of: Quantity, rest: str) -> Iterator[_Part]:

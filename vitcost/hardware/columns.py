@@ -79,7 +79,9 @@ class Clock(NamedTuple):
 
     def _work(self, sizes: Sizes) -> Work:
         """All work of a step, in 64-bit integers where no number on the way can be larger."""
-        columns: dict[Axis, Any] = {axis: size for axis, size in sizes.items() if _many(size)}
+        columns: dict[Axis, Any] = {
+            axis: size for axis, size in sizes.items() if hasattr(size, "dtype")
+        }
         largest = self._at(Sizes({**sizes, **{k: int(size.max()) for k, size in columns.items()}}))
         if max(largest) > _MOST or largest.stream_bytes > _MOST_STREAMED:
             sizes = Sizes({**sizes, **{k: size.astype(object) for k, size in columns.items()}})
@@ -114,7 +116,3 @@ def clock(
     if not total(asked_of(config).parts(on.scenario, on.setup)).launches:
         raise NotCovered("the time of a model that launches no kernel")
     return Clock(config, scenario, on)
-
-
-def _many(size: Any) -> bool:
-    return hasattr(size, "dtype")

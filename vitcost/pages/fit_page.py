@@ -139,7 +139,7 @@ def _ways(result: Fit) -> Iterator[Table]:
         yield Table(title, (), (), (f"no change is enough: {', '.join(hopeless)}",))
         return
     most = _WAYS if len(failing) < 4 else 1
-    times = all(map(_timed, failing))
+    times = all(way.seconds is not None for row in failing for way in row.ways)
     for keeps, group in _GROUPS.items():
         offered = [
             (row, way)
@@ -191,10 +191,6 @@ def _order(times: bool, micro: bool, ranks: int) -> Iterator[str]:
         yield (
             f"time of one card's kernels; `vitcost plan` adds the communication of {ranks} ranks"
         )
-
-
-def _timed(row: FitRow) -> bool:
-    return all(way.seconds is not None for way in row.ways)
 
 
 def _bars(result: Fit) -> tuple[Bars, ...]:

@@ -243,10 +243,6 @@ def _name(row: PlanRow) -> str:
     return row.strategy if row.checkpointing == "none" else f"{row.strategy}, {row.checkpointing}"
 
 
-def _left(row: PlanRow) -> int | None:
-    return row.headroom_bytes if row.fits else None
-
-
 def _waiting(row: PlanRow) -> float | None:
     if row.exposed_seconds is None:
         return None
@@ -267,7 +263,7 @@ _WAY: list[Read[PlanRow]] = [
     (Column("is", optional=True), lambda row: row.memory_basis),
     (
         Column("headroom", "bytes", optional=True),
-        _left,
+        lambda row: row.headroom_bytes if row.fits else None,
     ),
     (Column("sent", "bytes"), lambda row: row.sent_bytes),
     (Column("exposed", "seconds", optional=True), _waiting),

@@ -177,15 +177,11 @@ def _flops(report: Report) -> Table:
             Column("executed", "count"),
         ),
         tuple(
-            Row((name, _half(defined), defined, defined, executed), kind)
+            Row((name, None if defined is None else defined // 2, defined, defined, executed), kind)
             for name, defined, executed, kind in passes
         ),
         ("executed: with the products that a fused attention computes again in its backward",),
     )
-
-
-def _half(flops: Size | None) -> Size | None:
-    return None if flops is None else flops // 2
 
 
 def _layers(report: Report) -> Table:

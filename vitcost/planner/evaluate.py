@@ -319,14 +319,10 @@ def _values(axis: Axis, values: Any, index: Any) -> Any:
     """The values of an axis at some indices as a column; the sides of a pair are two columns."""
     ranged = isinstance(values, range)
     column = values.start + index * values.step if ranged else values[index]
-    if _is_pair(axis):
+    if isinstance(axis.value(0), tuple):
         return (column, column) if column.ndim == 1 else (column[:, 0], column[:, 1])
     return column
 
 
 def _one(axis: Axis) -> Any:
     return _values(axis, _laid_out(axis._replace(values=axis.values[:1])), load().zeros(1, "int64"))
-
-
-def _is_pair(axis: Axis) -> bool:
-    return isinstance(axis.value(0), tuple)
