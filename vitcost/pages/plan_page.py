@@ -113,16 +113,16 @@ def _lead(result: Plan) -> Iterator[str]:
 def _totals(result: Plan) -> Table:
     totals, job = result.totals, result.job
     rows = (
-        ("samples", totals.samples, "count"),
-        (f"steps of {job.global_batch:,}", totals.steps, "count"),
-        ("tokens", totals.tokens, "count"),
-        ("FLOPs, exactly", totals.model_flops, "count"),
-        ("FLOPs, 6 · parameters · tokens", totals.rule_flops, "count"),
+        ("samples", totals.samples),
+        (f"steps of {job.global_batch:,}", totals.steps),
+        ("tokens", totals.tokens),
+        ("FLOPs, exactly", totals.model_flops),
+        ("FLOPs, 6 · parameters · tokens", totals.rule_flops),
     )
     return Table(
         "The run",
         (Column(""), Column("", "si"), Column("exactly", "count")),
-        tuple(Row((name, value, value), unit="") for name, value, _ in rows),
+        tuple(Row((name, value, value), unit="") for name, value in rows),
     )
 
 

@@ -247,7 +247,7 @@ def _spelled(name: str, kind: Any, field: Field, text: str) -> Sequence[Any]:
         if kind not in _COUNTED or ":" not in word:
             values.append(parse(name, kind, field, word))
             continue
-        many = _range(name, kind, field, word)
+        many = _range(name, field, word)
         if word == text.strip():
             return many
         if len(many) > _MOST_VALUES:
@@ -258,7 +258,7 @@ def _spelled(name: str, kind: Any, field: Field, text: str) -> Sequence[Any]:
     return values
 
 
-def _range(name: str, kind: Any, field: Field, text: str) -> Sequence[int]:
+def _range(name: str, field: Field, text: str) -> Sequence[int]:
     """``LOW:HIGH:+STEP`` or ``LOW:HIGH:xFACTOR``, both ends included where they are met."""
     low, _, rest = text.partition(":")
     high, _, step = rest.partition(":")
