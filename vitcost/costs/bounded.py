@@ -97,7 +97,8 @@ def _beside(top: Peak, more: Size) -> Peak:
 
 
 def gathered_bytes(run: Workload) -> Gathered:
-    """Whole weights and gradients that a rank has at one time beside its shards.
+    """Bytes of whole weights and gradients that a rank has at one time beside its shards: the
+    elements of ``gathered`` times the bytes of a weight, and of a gradient.
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.zoo import resolve

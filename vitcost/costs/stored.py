@@ -31,9 +31,11 @@ STORAGES: Mapping[str, Storage] = {
 
 
 def stored_weights(run: Workload, storage: str) -> Size | None:
-    """Weights stored for inference alone: the matrices of linear layers in fewer bits, with scales;
-    everything else stays as it is. None for groups of rows whose length is no integer. Raises
-    ``ConfigError`` for a storage that is not in ``STORAGES``.
+    """Bytes of weights that are stored for inference alone: the matrices of linear layers in fewer
+    bits, with scales; everything else stays as it is. A matrix of n elements in d rows takes
+    ``n + beside · d``, in groups of g elements ``n / packed + n / g · (beside + e · numbers)``.
+    None for groups of rows whose length is no integer. Raises ``ConfigError`` for a storage that is
+    not in ``STORAGES``.
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.config.scenario import Scenario

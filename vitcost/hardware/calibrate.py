@@ -238,7 +238,8 @@ def mean(values: Sequence[float]) -> float:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value that a share of all lie at or below, between neighbours in proportion.
+    """The value that a ``share`` of n values lies at or below: in order of size it stands at place
+    ``share · (n - 1)``, between two neighbours in proportion.
 
     >>> percentile([1, 2, 3, 4, 5], 0.9)
     4.6

@@ -128,8 +128,8 @@ class Kin(NamedTuple):
 
 
 def kin_of(row: Card, setup: Setup, known: Sequence[Calibration]) -> Kin | None:
-    """The factor of cards of a card's kind, of the same architecture where one was timed; None
-    where no card says anything of this one.
+    """The factor of cards of a card's kind, of the same architecture where one was timed: the
+    geometric mean over these cards. None where no timed card is alike.
 
     >>> from vitcost.hardware.calibrations import shipped
     >>> from vitcost.hardware.specs import card
@@ -176,7 +176,8 @@ def _middle(calibrations: Sequence[Calibration]) -> Calibration:
 
 
 def mean_factor(calibrations: Iterable[Calibration]) -> float:
-    """The geometric mean of how many times longer than usual a card takes.
+    """The geometric mean ``(Π f)^(1/n)`` of n factors f, each of how many times longer than usual a
+    card takes.
 
     >>> rows = [Calibration("a", Setup("amp"), (), 1, 0.0, None, 0.1, factor=f) for f in (1.0, 4.0)]
     >>> round(mean_factor(rows), 6)

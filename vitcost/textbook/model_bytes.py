@@ -46,7 +46,7 @@ class ModelStates(NamedTuple):
 
 
 def training_bytes(Φ: Number) -> ModelStates:
-    """Mixed precision with AdamW: ``20Φ``, without activations.
+    """Mixed precision with AdamW: ``20Φ`` bytes for Φ parameters, without activations.
 
     Weights 2 + 4 (half precision and the full-precision masters), gradients 2 + 4, moments 4 + 4.
     Megatron Core's distributed optimizer guide, "fp16 parameters, fp16 gradients: 20". Rajbhandari

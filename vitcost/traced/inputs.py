@@ -65,7 +65,7 @@ def _parsed(text: str) -> Shape:
 
 
 def written(shapes: Sequence[Shape]) -> str:
-    """Their spelling.
+    """The inputs as ``--input`` spells them.
 
     >>> written(parse(["3x224x224"])), written(parse(["input_ids=77:int64"]))
     ('3x224x224', 'input_ids=77:int64')
