@@ -144,6 +144,8 @@ def fuse(node: Node, masks: frozenset[Tensor] = frozenset()) -> Node:
     operands of a kernel have names in the forward around it, and so have the two of a difference.
     ``masks`` are those that a kernel has built in, and nobody makes.
     """
+    if not masks and not any(map(_may_change, node.body)):
+        return node
     body: list[Op | Node] = []
     group: list[Op] = []
     held, also = list(node.held), list(node.also)
@@ -172,6 +174,10 @@ def fuse(node: Node, masks: frozenset[Tensor] = frozenset()) -> Node:
             body.append(fuse(item, masks) if isinstance(item, Node) else item)
     inputs = tuple(t for t in node.inputs if t not in masks)
     return node._replace(body=tuple(body), inputs=inputs, held=tuple(held), also=tuple(also))
+
+
+def _may_change(item: Op | Node) -> bool:
+    return isinstance(item, Node) or item.group != "" or item.kind == "make mask"
 
 
 def _fused(group: list[Op]) -> Iterator[Op]:

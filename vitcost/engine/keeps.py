@@ -71,7 +71,9 @@ def extra(op: Op, platform: str, precision: str) -> Iterator[Tensor]:
         axes = op.write.axes if platform == "cpu" else (0,)
         yield Tensor("buffer", axes, "mask", None, e)
     else:
-        for letter in _STATISTICS.keys() & set(keeps):
+        for letter in keeps:
+            if letter not in _STATISTICS:
+                continue
             names, together = _STATISTICS[letter]
             for name in names:
                 # group_norm.cpp: statistics have the type of the input if the weights have it too

@@ -22,9 +22,7 @@ class Needs:
 
     def of(self, declared: Tensor) -> bool:
         """Whether a tensor needs a gradient. Of tensors that no op wrote only parameters do."""
-        if declared not in self.flows:
-            self.flows[declared] = self.training and declared.role == "param"
-        return self.flows[declared]
+        return self.training and self.flows.get(declared, declared.role == "param")
 
     def op(self, op: Op) -> Op:
         """An op, and the ops that it stands for, with the reads that need a gradient and whether
@@ -34,7 +32,7 @@ class Needs:
         if op.frozen and op.weight is not None:
             # a head that shares the table of a frozen embedding trains nothing
             self.flows[op.weight] = False
-        needs = tuple(self.of(t) for t in op.reads)
+        needs = tuple(map(self.of, op.reads))
         trains = self.training and op.weight is not None and not op.frozen
         self.flows[op.write] = any(needs) or trains
         return op._replace(needs=needs, trains=trains)

@@ -39,12 +39,12 @@ def turned(tree: Node) -> frozenset[Tensor]:
 def is_turned(op: Op, before: Collection[Tensor]) -> bool:
     """Whether an op writes so, by the tensors before it that lie so: a kernel that keeps an order
     has that of the first tensor that it reads of every image."""
-    row = KINDS[op.kind]
-    first = next((t for t in op.reads if t.axes[:1] == ("b",)), None)
-    if row.layout == "view":
-        # between a map and its pixels
-        return (first in before) != (op.kind == "channels last")
-    return row.layout in ("keeps", "turns") and first in before
+    layout = KINDS[op.kind].layout
+    read = False
+    if before and layout in ("view", "keeps", "turns"):
+        read = next((t for t in op.reads if t.axes[:1] == ("b",)), None) in before
+    # a view lies between a map and its pixels
+    return read != (op.kind == "channels last") if layout == "view" else read
 
 
 def is_spaced(op: Op) -> bool:

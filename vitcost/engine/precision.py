@@ -30,13 +30,14 @@ class Precision:
 
     def of(self, declared: Tensor) -> Tensor:
         """The lowered tensor of a declared one; no op has written inputs and parameters before."""
-        if declared not in self.low:
+        low = self.low.get(declared)
+        if low is None:
             # an image comes in the precision of the parameters
             usual = 2 if self.name == "half" else 4
             itemsize = declared.itemsize or (8 if declared.role == "index" else usual)
             low = Tensor(declared.name, declared.axes, declared.role, None, itemsize)
             self.low[declared] = low
-        return self.low[declared]
+        return low
 
     @contextmanager
     def without_autocast(self) -> Iterator[None]:
@@ -48,23 +49,23 @@ class Precision:
 
     def op(self, op: Op) -> Iterator[Op]:
         """The casts that autocast makes for an op, then the op on lowered tensors."""
-        reads = [self.of(t) for t in op.reads]
+        row = KINDS[op.kind]
+        reads = list(map(self.of, op.reads))
         weights = [None if t is None else self.of(t) for t in (op.weight, op.bias)]
-        rule = self._rule(op.kind)
+        rule = row.autocast if self.platform == "cuda" else row.on_cpu
         # a softmax with dtype=float32 computes in fp32, with and without autocast
-        declared_size = op.write.itemsize if KINDS[op.kind].autocast == "float" else 0
+        declared_size = op.write.itemsize if row.autocast == "float" else 0
         cast_to = declared_size or self._cast_to(rule, reads)
         # a kernel of a card that reads halves and writes floats takes no casts
-        widens = self.platform == "cuda" and self.half in KINDS[op.kind].widens
+        widens = self.platform == "cuda" and self.half in row.widens
         holds = [self.of(t) for t in op.holds]
-        is_slice = [
-            t is not None and t.base is not None and not op.trains for t in (op.weight, op.bias)
-        ]
-        for is_weight, i in _arguments(op):
+        for is_weight, i in _arguments(op) if cast_to and not widens else ():
             group, needs = (weights, (op.trains,) * 2) if is_weight else (reads, op.needs)
             tensor = group[i]
-            if tensor is not None and cast_to and tensor.itemsize != cast_to and not widens:
-                group[i] = cast = _cast(tensor, cast_to, is_weight and is_slice[i])
+            if tensor is not None and tensor.itemsize != cast_to:
+                declared = (op.weight, op.bias)[i] if is_weight else None
+                is_slice = declared is not None and declared.base is not None and not op.trains
+                group[i] = cast = _cast(tensor, cast_to, is_slice)
                 yield Op("cast", (tensor,), cast, needs=(needs[i],))
                 # autocast's wrapper keeps the uncast argument alive until the op returns
                 holds.append(tensor)
@@ -88,11 +89,6 @@ class Precision:
         yield op._replace(
             reads=tuple(reads), write=write, weight=weights[0], bias=weights[1], holds=tuple(holds)
         )
-
-    def _rule(self, kind: str) -> str:
-        """The precision that autocast runs an op in."""
-        row = KINDS[kind]
-        return row.autocast if self.platform == "cuda" else row.on_cpu
 
     def _cast_to(self, rule: str, reads: list[Tensor]) -> int:
         """The bytes of an element to which autocast casts the operands of an op; 0: no cast."""

@@ -8,42 +8,51 @@ from vitcost.engine.tree import Count, Node, Run
 __all__ = ["unroll"]
 
 
-def unroll(node: Node) -> Node:
-    """The same tree, every run of layers as three items, each with tensors of its own."""
+def unroll(node: Node, last: bool = True) -> Node:
+    """The same tree, every run of layers as three items, each with tensors of its own.
+
+    Without ``last`` the last layer is one of those between: in eval no backward begins in it.
+    """
+    if not any(isinstance(item, Node) for item in node.body):
+        return node
     body: list[Op | Node] = []
     for item in node.body:
         if isinstance(item, Op):
             body.append(item)
         elif item.run is None:
-            body.append(unroll(item))
+            body.append(unroll(item, last))
         else:
-            body += _layers(item)
+            body += _layers(unroll(item, last), last)
     return node._replace(body=tuple(body))
 
 
-def _layers(layer: Node) -> Iterator[Node]:
+def _layers(layer: Node, last: bool) -> Iterator[Node]:
     assert layer.run is not None
     x, y = layer.inputs[0], layer.output
-    parts = _parts(layer.run)
-    for i, run in enumerate(parts):
-        last = i == len(parts) - 1
+    parts = _parts(layer.run, last)
+    for run in parts:
         # the first layer may read a view, whose storage autograd keeps
         copy = _Copy(dict.fromkeys(layer.inputs[0].bases, x.storage) | {layer.inputs[0]: x})
         # ops after the run read the output of its last layer
-        if last:
+        if run is parts[-1]:
             copy.known.update((t, t) for t in y.bases)
         made = copy.node(layer)
         x = made.output
-        yield unroll(made)._replace(run=run)
+        yield made._replace(run=run)
 
 
-def _parts(run: Run) -> list[Run]:
-    """The first layer, those between, and the last."""
+def _parts(run: Run, apart: bool) -> list[Run]:
+    """The first layer, those between, and the last if it stands apart."""
     one, (axis, less) = Count(1), run.layers
     left = axis - less if isinstance(axis, int) else None
     first = Run(one, run.before)
     if left == 1:
         return [first]
+    if not apart:
+        return [
+            first,
+            Run(Count(axis, less + 1) if left is None else Count(left - 1), (*run.before, one)),
+        ]
     between = Count(axis, less + 2) if left is None else Count(left - 2)
     middle = Run(between, (*run.before, one))
     last = Run(one, (*run.before, one, between))
@@ -57,15 +66,13 @@ class _Copy:
         self.known = known
 
     def node(self, node: Node) -> Node:
-        body = tuple(
-            self.op(item) if isinstance(item, Op) else self.node(item) for item in node.body
-        )
+        body = [self.op(item) if isinstance(item, Op) else self.node(item) for item in node.body]
         return node._replace(
-            body=body,
+            body=tuple(body),
             inputs=self.all(node.inputs),
             output=self.read(node.output),
-            held=self.all(node.held),
-            also=self.all(node.also),
+            held=self.all(node.held) if node.held else (),
+            also=self.all(node.also) if node.also else (),
         )
 
     def op(self, op: Op) -> Op:
@@ -73,12 +80,12 @@ class _Copy:
         return op._replace(
             reads=reads,
             write=self.write(op.write),
-            extra=tuple(map(self.write, op.extra)),
+            extra=tuple(map(self.write, op.extra)) if op.extra else (),
             weight=None if op.weight is None else self.read(op.weight),
             bias=None if op.bias is None else self.read(op.bias),
-            holds=self.all(op.holds),
-            saves=self.all(op.saves),
-            keeps=self.all(op.keeps),
+            holds=self.all(op.holds) if op.holds else (),
+            saves=self.all(op.saves) if op.saves else (),
+            keeps=self.all(op.keeps) if op.keeps else (),
         )
 
     def write(self, tensor: Tensor) -> Tensor:
@@ -92,4 +99,4 @@ class _Copy:
         return self.known.get(tensor, tensor)
 
     def all(self, tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return tuple(map(self.known.get, tensors, tensors)) if tensors else ()
+        return tuple(map(self.known.get, tensors, tensors))
