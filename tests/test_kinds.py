@@ -39,7 +39,7 @@ def test_a_row_answers_every_column(name: str) -> None:
 
 def test_no_column_has_a_default_that_a_new_row_forgets() -> None:
     assert set(Kind._field_defaults) == {"widens", "overwrites"}
-    with pytest.raises(TypeError, match="'layout', 'work', and 'back'"):
+    with pytest.raises(TypeError, match="'layout', 'work', 'back'"):
         Kind("mish", (1,), 1, "keep", "keep", "x", "each", "")  # type: ignore[call-arg]
 
 

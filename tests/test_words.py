@@ -8,11 +8,12 @@ import pytest
 
 import vitcost
 from vitcost.cli import COMMANDS, cli, run
+from vitcost.config.offers import FLAGS, offer
 from vitcost.config.scenario import CHOICES, Scenario
 from vitcost.config.text_config import TEXT_FIELDS
 from vitcost.config.vit_config import FIELDS
 from vitcost.config.words import COMMANDS as THEIRS
-from vitcost.config.words import FLAGS, VALUES, offer
+from vitcost.config.words import VALUES
 from vitcost.costs.quantities import parse_limit
 from vitcost.errors import ConfigError, VitcostError
 from vitcost.planner.job import parse_days, parse_price

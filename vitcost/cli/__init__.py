@@ -4,7 +4,7 @@ A command is loaded when it is called, so that none of them pays for the others.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib import import_module
 
@@ -15,7 +15,7 @@ from vitcost.errors import VitcostError, nearest
 from vitcost.outside.users_code import has_run, reason_of
 from vitcost.outside.version import VERSION
 
-__all__ = ["COMMANDS", "cli", "run"]
+__all__ = ["COMMANDS", "cli", "help_option", "run", "saying"]
 
 # the commands, each ``command`` in a module NAME_command beside this one, and the first line of its
 # help
@@ -83,8 +83,32 @@ def _meant(word: str) -> str:
     return ", ".join(COMMANDS)
 
 
-@click.command(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(VERSION, message="%(prog)s %(version)s")
+def saying(names: list[str], help: str, text: Callable[[click.Context], str]) -> click.Option:
+    """A flag that prints a text and ends. click's own ones look for translations on the disk."""
+
+    def say(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+        if value and not ctx.resilient_parsing:
+            click.echo(text(ctx), color=ctx.color)
+            ctx.exit()
+
+    return click.Option(
+        names, is_flag=True, is_eager=True, expose_value=False, callback=say, help=help
+    )
+
+
+def help_option() -> click.Option:
+    """-h, --help."""
+    return saying(["-h", "--help"], "Show this message and exit.", lambda ctx: ctx.get_help())
+
+
+@click.command(
+    cls=_Lazy,
+    add_help_option=False,
+    params=[
+        saying(["--version"], "Show the version and exit.", lambda _: f"vitcost {VERSION}"),
+        help_option(),
+    ],
+)
 def cli() -> None:
     """The cost of a Vision Transformer before anyone runs it.
 

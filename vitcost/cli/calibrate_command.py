@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import click
 
 from vitcost.cli.command import Command, Option, given
-from vitcost.cli.flag_values import FILE
+from vitcost.cli.flag_values import FILE, FileName
 from vitcost.cli.form import format_options
 from vitcost.cli.options import measured_options
 from vitcost.cli.output import emit, write
@@ -27,7 +27,7 @@ vitcost report vit_base_patch16_224 -g h100-sxm --calibration mine.toml
     own_file=True,
     examples=_EXAMPLES,
     params=[
-        click.Argument(["files"], nargs=-1, required=True, metavar="FILE...", type=click.Path()),
+        click.Argument(["files"], nargs=-1, required=True, metavar="FILE...", type=FileName()),
         Option(
             ["-o", "--output"],
             help="where the constants go, for --calibration of other commands",

@@ -7,9 +7,8 @@ from typing import Any, TypeAlias
 import click
 from click.core import ParameterSource
 
+from vitcost.cli import help_option, saying
 from vitcost.cli.output import ALSO, chosen_format, tell
-from vitcost.config.idle import idle
-from vitcost.config.words import offer
 from vitcost.render import JUDGING, SUFFIXES
 
 __all__ = ["Command", "Flag", "Option", "given", "options"]
@@ -38,20 +37,18 @@ class Command(click.Command):
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
+        # click's own looks for translations on the disk
+        self.add_help_option = False
         self.examples = examples
         self.rare = rare
         self.has_fields = rare is not None
         self.suffixes = suffixes
         self.own_file = own_file
         self.judges = judges
-        self._help_all = click.Option(
-            ["--help-all"],
-            is_flag=True,
-            is_eager=True,
-            expose_value=False,
-            callback=_show_all,
-            help="every flag, and every field of a model",
+        self._help_all = saying(
+            ["--help-all"], "every flag, and every field of a model", _whole_help
         )
+        self._help = help_option()
 
     def invoke(self, ctx: click.Context) -> Any:
         # a file whose suffix contradicts the format is refused before anything is computed
@@ -71,21 +68,33 @@ class Command(click.Command):
         for line in _rebuilt(ctx):
             tell(line)
         code = super().invoke(ctx)
-        varied = (text.partition("=")[0] for text in ctx.params.get("vary") or ())
-        for note in idle(self.name or "", given(ctx), tuple(varied)):
+        for note in self._notes(ctx):
             tell(f"note: {note}")
         return code
+
+    def _notes(self, ctx: click.Context) -> Iterator[str]:
+        """Why flags that were typed cannot matter."""
+        typed = given(ctx)
+        if typed:
+            # loaded for a flag alone
+            from vitcost.config.idle import idle
+
+            varied = (text.partition("=")[0] for text in ctx.params.get("vary") or ())
+            yield from idle(self.name or "", typed, tuple(varied))
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         known = {flag for param in self.params for flag in (*param.opts, *param.secondary_opts)}
         flags = {arg.partition("=")[0] for arg in args if arg.startswith("-")}
-        known |= {"--help-all", *self.get_help_option_names(ctx)}
+        known |= {"--help-all", *self._help.opts}
         if ctx.resilient_parsing or not flags <= known:
             self._add_rare()
         typed = list(args)
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
+            # loaded for a message
+            from vitcost.config.offers import offer
+
             ours = offer(error.option_name, _value_of(error.option_name, typed))
             if ours:
                 raise click.UsageError(f"no such option: {ours}", ctx) from None
@@ -112,9 +121,8 @@ class Command(click.Command):
         return f"{message}; {self.name} is of one model, several: `vitcost compare A B`"
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        params = super().get_params(ctx)
         self._help_all.hidden = not self._has_more()
-        return [*params[:-1], self._help_all, params[-1]]
+        return [*super().get_params(ctx), self._help_all, self._help]
 
     def _has_more(self) -> bool:
         return self.rare is not None or any(_is_rare(param) for param in self.params)
@@ -171,16 +179,13 @@ _EXAMPLES = 4
 _SCREEN, _FLAG = 78, 26
 
 
-def _show_all(ctx: click.Context, param: click.Parameter, value: bool) -> None:
-    """Prints the whole help and ends, as ``--help`` does with the short one."""
-    if not value or ctx.resilient_parsing:
-        return
+def _whole_help(ctx: click.Context) -> str:
+    """The whole help, where ``--help`` has the short one."""
     ctx.meta[_WHOLE] = True
     command = ctx.command
     if isinstance(command, Command):
         command._add_rare()
-    click.echo(ctx.get_help(), color=ctx.color)
-    ctx.exit()
+    return ctx.get_help()
 
 
 def _is_rare(param: click.Parameter) -> bool:

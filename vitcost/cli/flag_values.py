@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import click
 
 from vitcost.config.fields import Field, parse
-from vitcost.units import exact
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -21,6 +20,7 @@ __all__ = [
     "NUMBER",
     "SWITCH",
     "FieldValue",
+    "FileName",
     "Gpu",
     "Listed",
     "ModelName",
@@ -29,11 +29,6 @@ __all__ = [
     "Whole",
     "Words",
 ]
-
-# the arguments of flags that name a file, have a number, or have no value
-FILE: Mapping[str, Any] = {"type": click.Path(), "metavar": "FILE"}
-NUMBER: Mapping[str, Any] = {"type": click.INT, "metavar": "N"}
-SWITCH: Mapping[str, Any] = {"is_flag": True}
 
 
 class Words(ParamType):
@@ -83,6 +78,9 @@ class Whole(ParamType):
             return int(value)
         except ValueError:
             pass
+        # loaded for a number that is no plain integer
+        from vitcost.units import exact
+
         try:
             number = exact(value.strip())
         except ValueError:
@@ -114,6 +112,23 @@ class ModelName(ParamType):
         from vitcost.zoo import every_name
 
         return _completed(every_name(), incomplete) or _completed([incomplete], "", "file")
+
+
+class FileName(ParamType):
+    """The name of a file; click's own type looks for translations of its name on the disk."""
+
+    name = "path"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> "list[CompletionItem]":
+        return _completed([incomplete], "", "file")
+
+
+# the arguments of flags that name a file, have a number, or have no value
+FILE: Mapping[str, Any] = {"type": FileName(), "metavar": "FILE"}
+NUMBER: Mapping[str, Any] = {"type": click.INT, "metavar": "N"}
+SWITCH: Mapping[str, Any] = {"is_flag": True}
 
 
 class Gpu(Words):

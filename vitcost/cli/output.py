@@ -8,7 +8,6 @@ import click
 
 from vitcost.errors import ConfigError
 from vitcost.outside.users_code import answers
-from vitcost.outside.writing import whole
 from vitcost.render import FORMATS, SUFFIXES, render
 
 if TYPE_CHECKING:
@@ -153,6 +152,9 @@ def said_in(flag: str, chosen: str, formats: Sequence[str]) -> None:
 def write(text: str, output: str | None, *, color: bool = False) -> None:
     """Writes text to stdout, or to a file as a whole or not at all."""
     if output is not None:
+        # loaded for a file alone
+        from vitcost.outside.writing import whole
+
         with whole(output) as path:
             path.write_text(text, encoding="utf-8", newline="\n")
         return

@@ -1,11 +1,11 @@
 """The activations of an MLP, a row each, for configs, layers, op kinds and readers."""
 
-from typing import NamedTuple
+from vitcost.config.records import Record
 
 __all__ = ["ACTIVATIONS", "Activation"]
 
 
-class Activation(NamedTuple):
+class Activation(Record):
     """``module`` is timm's class; ``kind`` its op, empty where the library writes it as several
     ops; ``saves``: the tensor that autograd saves, ``x`` its input, ``y`` its output. ``classes``
     are the torch modules of it, ``hidden_act`` transformers' names.

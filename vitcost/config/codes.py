@@ -6,12 +6,14 @@ A forward that is not here is timm's.
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
+
+from vitcost.config.records import Record
 
 __all__ = ["CODES", "Code", "code_of", "lacks"]
 
 
-class Code(NamedTuple):
+class Code(Record):
     """The habits of a library's forwards beside the formula.
 
     ``attention``: whose forward an attention has: ``timm``'s, or ``mha``, which is torch's

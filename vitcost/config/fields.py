@@ -1,8 +1,9 @@
 """Fields of a config: the kind and the range of each, and how it is spelled as text."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
+from vitcost.config.records import Record
 from vitcost.errors import ConfigError, nearest, shown
 
 __all__ = [
@@ -26,7 +27,7 @@ Pair: TypeAlias = tuple[int, int]
 PerBlock: TypeAlias = int | tuple[int, ...] | None
 
 
-class Field(NamedTuple):
+class Field(Record):
     """One field of the config: its meaning and the values that it may hold."""
 
     help: str

@@ -5,8 +5,9 @@ The command line and the library read the same table, so that a flag means the s
 
 from collections.abc import Callable, Mapping
 from functools import wraps
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
+from vitcost.config.records import Record
 from vitcost.config.scenario import Scenario
 from vitcost.errors import ConfigError, NotCovered
 
@@ -65,7 +66,7 @@ def apart(keywords: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     return flags, {name: value for name, value in keywords.items() if name not in FLAGS}
 
 
-class Takes(NamedTuple):
+class Takes(Record):
     """The use that a command makes of a flag of training.
 
     ``implies`` says when such a flag makes the mode ``train`` where none is given: ``always``, or

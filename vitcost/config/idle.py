@@ -370,7 +370,7 @@ def idle(command: str, given: Asked, varied: tuple[str, ...] = ()) -> Iterator[s
     ['lora_layers changes nothing where lora is 0: there are no adapters']
     """
     plain = Scenario()
-    asked = {**{name: getattr(plain, name) for name in plain.__slots__}, **given}
+    asked = {**{name: getattr(plain, name) for name in plain.__dataclass_fields__}, **given}
     asked |= mode_of(command, given) if command in TAKES else {}
     for row in SCENARIO:
         where = row.where

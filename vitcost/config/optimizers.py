@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from math import prod
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
+from vitcost.config.records import Record
 from vitcost.errors import NotCovered
 
 __all__ = ["OPTIMIZERS", "Change", "Optimizer", "Shape"]
@@ -13,7 +14,7 @@ Size: TypeAlias = Any
 Shape: TypeAlias = tuple[Size, ...]
 
 
-class Change(NamedTuple):
+class Change(Record):
     """An assignment in an optimizer's loop: a local gets a storage of ``size`` bytes beside the
     ones that it holds, or, without a size, drops all but the ``last`` of them."""
 
@@ -34,7 +35,7 @@ def _quotient(shape: Shape, e: int) -> Iterator[Change]:
     yield Change("denom", last=1)
 
 
-class Optimizer(NamedTuple):
+class Optimizer(Record):
     """State tensors that an optimizer keeps for each parameter, and counters for each tensor.
 
     ``step`` is how it walks over the parameters, which decides what a step allocates on the way:

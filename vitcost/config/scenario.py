@@ -1,12 +1,13 @@
 """``Scenario``: how a model is run, every choice resolved and named."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from typing import Any, NamedTuple, cast
+from dataclasses import fields, replace
+from typing import Any, cast
 
 from vitcost.config.fields import as_python, whole
 from vitcost.config.numbered import checkpointed, frozen, torch_version
 from vitcost.config.optimizers import OPTIMIZERS
+from vitcost.config.records import Record, immutable
 from vitcost.config.words import value
 from vitcost.errors import ConfigError, UnknownName, shown
 
@@ -22,7 +23,7 @@ __all__ = [
 ]
 
 
-class Precision(NamedTuple):
+class Precision(Record):
     """Bytes of a parameter, and which passes the engine applies."""
 
     engine: str  # fp32 | amp | half
@@ -41,7 +42,7 @@ PRECISIONS = {
 }
 
 
-class Recipe(NamedTuple):
+class Recipe(Record):
     """A named accounting of model states, in bytes a parameter; 0: by precision and optimizer.
 
     ``master`` is the copy of the weights that the optimizer updates, ``main_gradients`` the copy of
@@ -156,7 +157,7 @@ _NEED_GRADIENTS = {
 _WORDS: dict[object, str] = {bool: "true or false", int: "an integer", str: "text"}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@immutable
 class Scenario:
     """How a model is run; every field is a flag of the command line.
 
@@ -194,7 +195,10 @@ class Scenario:
 
     def __post_init__(self) -> None:
         for field in self.__dataclass_fields__.values():
-            given = whole(value(field.name, as_python(getattr(self, field.name))))
+            given = getattr(self, field.name)
+            if given is field.default:
+                continue
+            given = whole(value(field.name, as_python(given)))
             object.__setattr__(self, field.name, given)
             if type(given) is not field.type:
                 raise ConfigError(f"{field.name} must be {_WORDS[field.type]}, got {shown(given)}")
@@ -327,6 +331,16 @@ class Scenario:
     def views_gradients(self) -> bool:
         """Whether gradients are views of the buckets that data-parallel ranks reduce."""
         return self.ranks > 1 and self.zero < 2 and self.buckets == "views"
+
+    @property
+    def gradients_outlast(self) -> bool:
+        """Whether a rank has the gradients that it keeps for the whole step: shards that others are
+        added to, and the buffers of recipes that are not torch's own.
+
+        >>> [Scenario(recipe=recipe).gradients_outlast for recipe in ("torch", "deepspeed")]
+        [False, True]
+        """
+        return self.recipe != "torch" or (self.zero > 1 and self.keeps_gradients)
 
     @property
     def keeps_gradients(self) -> bool:

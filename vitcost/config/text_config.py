@@ -1,15 +1,16 @@
 """``TextConfig`` and ``ClipConfig``: transformers that read text, alone or beside an image."""
 
 from collections.abc import Mapping
-from dataclasses import InitVar, dataclass, fields, replace
+from dataclasses import InitVar, fields, replace
 from typing import Annotated, Any
 
 from vitcost.config.activations import ACTIVATIONS
 from vitcost.config.fields import Field, checked, checked_ratio, choice, rate, size
+from vitcost.config.offers import unknown_field
+from vitcost.config.records import immutable
 from vitcost.config.rules import divisors_near
 from vitcost.config.vit_config import FIELDS as VISION_FIELDS
 from vitcost.config.vit_config import RATIOS, ViTConfig, configure
-from vitcost.config.words import unknown_field
 from vitcost.errors import ConfigError
 
 __all__ = [
@@ -38,7 +39,7 @@ _CODES["gpt2"] = "transformers.gpt2"
 _CODES |= {family: "open_clip" for family in FAMILIES if family.startswith("open_clip")}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@immutable
 class TextConfig:
     """A pre-norm text transformer with learned positions: a language model, or a text tower.
 
@@ -129,7 +130,7 @@ TEXT_FIELDS: Mapping[str, tuple[Any, Field]] = {
 }
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@immutable
 class ClipConfig:
     """An image tower and a text tower whose features are compared, pair by pair.
 

@@ -1,7 +1,7 @@
 """``ViTConfig``: a Vision Transformer in integers, validated once, at the edge."""
 
 from collections.abc import Mapping
-from dataclasses import InitVar, dataclass, fields
+from dataclasses import InitVar, fields
 from typing import Annotated, Any
 
 from vitcost.config.activations import ACTIVATIONS
@@ -16,8 +16,8 @@ from vitcost.config.fields import (
     rate,
     size,
 )
+from vitcost.config.records import immutable
 from vitcost.config.rules import broken_rule
-from vitcost.config.words import unknown_field
 from vitcost.errors import ConfigError
 
 __all__ = [
@@ -37,7 +37,7 @@ _BACKBONES = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@immutable
 class ViTConfig:
     """A Vision Transformer, field by field, in timm's names.
 
@@ -374,6 +374,9 @@ def merged(base: Mapping[str, Any] | ViTConfig, overrides: Mapping[str, Any]) ->
     """
     for name in overrides:
         if name not in FIELDS and name not in RATIOS:
+            # loaded for a message
+            from vitcost.config.offers import unknown_field
+
             raise unknown_field(name, [*FIELDS, *RATIOS], overrides[name])
     # a ratio put on top replaces the width below it
     replaced = {

@@ -18,9 +18,9 @@ torch/distributed/fsdp/_fully_shard/_fsdp_param_group.py, ``AllGatherState`` and
 """
 
 from functools import reduce
-from typing import NamedTuple
 
 from vitcost.config.optimizers import OPTIMIZERS
+from vitcost.config.records import Record
 from vitcost.config.scenario import RECIPES, Scenario
 from vitcost.costs.sharding import fully_sharded, gathered, whole
 from vitcost.engine.live import Peak, peak
@@ -32,7 +32,6 @@ __all__ = [
     "assumed",
     "bound_of_passes",
     "gathered_bytes",
-    "lasting_gradients",
 ]
 
 # elements: weights that stage 3 may have gathered, and the buffer that gradients are reduced from
@@ -40,21 +39,11 @@ __all__ = [
 _DEEPSPEED_LIVE, _DEEPSPEED_BUCKET = 10**9, 5 * 10**8
 
 
-class Gathered(NamedTuple):
+class Gathered(Record):
     """Bytes of whole weights and gradients that a rank has at one time beside its shards."""
 
     weights: Size = 0
     gradients: Size = 0
-
-
-def lasting_gradients(scenario: Scenario) -> bool:
-    """Whether a rank has the gradients that it keeps for the whole step: shards that others are
-    added to, and the buffers of recipes that are not torch's own.
-
-    >>> [lasting_gradients(Scenario(recipe=recipe)) for recipe in ("torch", "deepspeed")]
-    [False, True]
-    """
-    return scenario.recipe != "torch" or (scenario.zero > 1 and scenario.keeps_gradients)
 
 
 def bound_of_passes(run: Workload, gradients: Size) -> Peak:
@@ -76,7 +65,7 @@ def bound_of_passes(run: Workload, gradients: Size) -> Peak:
     # the trace lacks the tensors that one op, or its backward, gathers for itself alone
     tokens = reduce(largest, (bytes_of(t, sizes) for t in run.transient), 0)
     gathered = gathered._replace(weights=gathered.weights + tokens)
-    lasting = lasting_gradients(scenario)
+    lasting = scenario.gradients_outlast
     if scenario.recipe != "torch" or scenario.zero < 2:
         top = peak(run.bounding(lasting or scenario.keeps_gradients), sizes)
         return _beside(top, gathered.weights + gathered.gradients)

@@ -9,7 +9,6 @@ from dataclasses import replace
 from vitcost.config.optimizers import OPTIMIZERS
 from vitcost.config.scenario import PRECISIONS, RECIPES, Scenario
 from vitcost.costs.averages import averages_bytes, averaging_temporaries, rounds
-from vitcost.costs.bounded import assumed, bound_of_passes, lasting_gradients
 from vitcost.costs.memory_types import Inference, PeakParts, StepPeak, Training
 from vitcost.costs.ranks import optimizer_bytes, share_of, update_temporaries
 from vitcost.costs.scaler import scaler_bytes
@@ -19,7 +18,6 @@ from vitcost.engine import live
 from vitcost.engine.model import Config
 from vitcost.engine.ops import Size, bytes_of, largest, numel
 from vitcost.engine.parallel import ALONE, TensorParallel
-from vitcost.engine.stepping import update_of
 from vitcost.engine.workload import Workload, workload
 from vitcost.errors import NotCovered
 
@@ -148,6 +146,8 @@ def states(run: Workload, saved_bytes: Size | None, *, rank: int | None = None) 
     gradients_bytes = gradients * share.gradients + recipe.main_gradients * share.states
     if scenario.optimizer_in_backward:
         # raises for an optimizer that cannot step there
+        from vitcost.engine.stepping import update_of
+
         update_of(scenario.optimizer, scenario.platform)
         gradients_bytes = 0
     # DistributedDataParallel reduces in buckets, which the gradients are copied to or views of
@@ -174,6 +174,9 @@ def with_peak(memory: Training, run: Workload, *, rank: int | None = None) -> Tr
         memory = memory._replace(missing=str(reason))
         if not run.has_bound:
             return memory
+        # loaded for a step without an exact peak
+        from vitcost.costs.bounded import assumed
+
         peak = step_bound(memory, run, rank=rank)
         memory = memory._replace(peak_is="bounded", assumed=assumed(run.scenario))
     else:
@@ -239,6 +242,8 @@ def step_bound(memory: Training, run: Workload, *, rank: int | None = None) -> S
     >>> own.peak_is, 1 <= step_bound(own, base).total_bytes / (own.peak_bytes or 0) < 1.01
     ('exact', True)
     """
+    from vitcost.costs.bounded import bound_of_passes
+
     scenario, sizes = run.scenario, run.sizes
     # targets of a bound: a class index for each vector of scores, or a number for each score and
     # its loss, as for torch's squared error
@@ -341,7 +346,7 @@ def _kept(
     """Gradients that are there when the step begins: as a step that keeps none leaves them, a view
     that keeps what it is of included."""
     scenario = run.scenario
-    if scenario.views_gradients or lasting_gradients(scenario):
+    if scenario.views_gradients or scenario.gradients_outlast:
         return memory.gradients_bytes
     if not scenario.keeps_gradients:
         return 0

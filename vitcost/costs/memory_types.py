@@ -1,14 +1,15 @@
 """The types of memory's answers: inference, a moment of a step, its peak, a training step."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
+from vitcost.config.records import Record
 from vitcost.engine import live
 from vitcost.engine.ops import Size
 
 __all__ = ["Inference", "PeakParts", "StepPeak", "Training"]
 
 
-class Inference(NamedTuple):
+class Inference(Record):
     """A forward pass in eval: ``activations_bytes`` is the largest sum alive at one time.
 
     ``activations_are``: ``exact``, or ``bounded`` where no pass exceeds them.
@@ -31,7 +32,7 @@ class Inference(NamedTuple):
         return held + self.input_bytes + self.activations_bytes
 
 
-class PeakParts(NamedTuple):
+class PeakParts(Record):
     """The bytes in memory at one moment, by part."""
 
     weights_bytes: Size
@@ -53,7 +54,7 @@ class PeakParts(NamedTuple):
         )
 
 
-class StepPeak(NamedTuple):
+class StepPeak(Record):
     """The most bytes in memory during a step, their place and their parts; sizes that are arrays or
     symbols have no single place."""
 
@@ -63,7 +64,7 @@ class StepPeak(NamedTuple):
     look: int | None = None  # which look of the trace sees it; None: the optimizer's step
 
 
-class Training(NamedTuple):
+class Training(Record):
     """A training step by the parts of a recipe, and its peak.
 
     With several ranks the bytes are those of one of them. ``ema_bytes`` are copies of the module

@@ -9,7 +9,6 @@ from vitcost.costs.scaler import scaled
 from vitcost.costs.sharding import Share, dealt, flat, fully_sharded, local, whole
 from vitcost.engine.ops import Size, largest
 from vitcost.engine.parameters import Parameter, one_by_one
-from vitcost.engine.stepping import most_held
 from vitcost.engine.workload import Workload
 from vitcost.errors import ConfigError, NotCovered
 
@@ -161,6 +160,9 @@ def _allocated(row: Optimizer, whole: Optimizer, run: Workload, rank: int | None
         return e * share.states + row.beside * share.tensors
     if how not in ("loop", "compiled"):
         return 0
+    # loaded for an optimizer that walks over the parameters
+    from vitcost.engine.stepping import most_held
+
     shapes = (shape for shape in _updated(run, rank) if whole.of(shape) is row)
     return most_held(change for shape in shapes for change in row.walk(shape, e))
 

@@ -177,19 +177,15 @@ def tensors_on(
 def _by_precision(asked_run: Workload) -> tuple[InferenceRow, ...]:
     """Inference memory in each precision, with eager and with torch's fused attention."""
     chosen = asked_run.scenario.precision, asked_run.scenario.attention
+    plain = replace(
+        asked_run.scenario, mode="infer", recipe="torch", policy="none", grad_scaler=False
+    )
     choices = [(p, a) for p in ("fp32", "amp-bf16", "bf16") for a in ("eager", "sdpa")]
     rows: dict[tuple[str, tuple[str, ...]], InferenceRow] = {}
 
     @cache
     def row(precision: str, attention: str) -> InferenceRow:
-        how = replace(
-            asked_run.scenario,
-            precision=precision,
-            attention=attention,
-            policy="none",
-            grad_scaler=False,
-        )
-        run = asked_run.under(replace(how, mode="infer", recipe="torch"))
+        run = asked_run.under(replace(plain, precision=precision, attention=attention))
         asked = (precision, attention) == chosen
         return InferenceRow(precision, run.attention(), memory.inference(run), asked)
 

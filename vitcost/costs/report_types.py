@@ -1,9 +1,10 @@
 """A report: the types of its numbers, all that a renderer may read."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
+from vitcost.config.records import Record, immutable
 from vitcost.config.scenario import Scenario
 from vitcost.costs import memory_types
 from vitcost.costs.thumb import RuleOfThumb
@@ -20,7 +21,7 @@ __all__ = ["Flops", "InferenceRow", "Layer", "Memory", "Part", "Report"]
 SCHEMA = "vitcost.report/1"
 
 
-class Flops(NamedTuple):
+class Flops(Record):
     """FLOPs of the whole batch: by the definition, and as executed with recomputation."""
 
     forward: Size
@@ -43,7 +44,7 @@ class Flops(NamedTuple):
         return None if backward is None else self.forward_executed + backward
 
 
-class Part(NamedTuple):
+class Part(Record):
     """A part of the model, summed over its modules."""
 
     name: str
@@ -54,7 +55,7 @@ class Part(NamedTuple):
     saved_bytes: Size
 
 
-class Layer(NamedTuple):
+class Layer(Record):
     """A module; a run of equal modules has the numbers of one and ``repeat``."""
 
     path: str
@@ -69,7 +70,7 @@ class Layer(NamedTuple):
     children: "tuple[Layer, ...]"
 
 
-class InferenceRow(NamedTuple):
+class InferenceRow(Record):
     """Inference memory in one precision and with one choice of attention kernels."""
 
     precision: str
@@ -83,7 +84,7 @@ class InferenceRow(NamedTuple):
         return {**row, **_inference_dict(self.memory)}
 
 
-class Memory(NamedTuple):
+class Memory(Record):
     """The numbers of memory, named as in the JSON."""
 
     rule_of_thumb: RuleOfThumb
@@ -93,7 +94,7 @@ class Memory(NamedTuple):
     beside_tensors: Mapping[str, int | None]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Report(Result):
     """The costs of a model under a scenario; counts are exact integers."""
 

@@ -12,10 +12,9 @@ vector in N equal parts: Rajbhandari et al. 2020, arXiv 1910.02054, section 5.
 
 from collections.abc import Iterable
 from functools import reduce
-from heapq import heapreplace
 from math import prod
-from typing import NamedTuple
 
+from vitcost.config.records import Record
 from vitcost.engine.ops import Size, Sizes, ceil_div, largest, numel
 from vitcost.engine.parallel import ALONE, TensorParallel, rows
 from vitcost.engine.parameters import Parameter
@@ -35,7 +34,7 @@ __all__ = [
 ]
 
 
-class Share(NamedTuple):
+class Share(Record):
     """Elements that one rank holds.
 
     ``states`` are the elements that its optimizer updates, and ``tensors`` the number of their
@@ -60,12 +59,16 @@ def whole(parameters: Iterable[Parameter], sizes: Sizes) -> Share:
     >>> whole(parameters(tree), sizes)
     Share(weights=632045800, gradients=632045800, states=632045800, tensors=392)
     """
-    share = Share(0, 0, 0, 0)
+    weights: Size = 0
+    trained: Size = 0
+    tensors: Size = 0
     for p in parameters:
-        n = p.repeat(sizes) * p.numel(sizes)
-        trained = (n, n, p.repeat(sizes)) if p.trains else (0, 0, 0)
-        share = _sum(share, Share(n, *trained))
-    return share
+        times = p.repeat(sizes)
+        n = times * p.numel(sizes)
+        weights = weights + n
+        if p.trains:
+            trained, tensors = trained + n, tensors + times
+    return Share(weights, trained, trained, tensors)
 
 
 def flat(share: Share, stage: int, ranks: Size) -> Share:
@@ -96,6 +99,9 @@ def dealt(
     >>> dealt([(2,), (3, 3), (5,), (4,), (2,)], 2)
     (((3, 3), (2,)), ((5,), (4,), (2,)))
     """
+    # loaded where whole tensors are dealt out
+    from heapq import heapreplace
+
     loads = [(0, rank) for rank in range(ranks)]
     shapes_of_rank: tuple[list[tuple[int, ...]], ...] = tuple([] for _ in loads)
     for shape in sorted(tensors, key=prod, reverse=True):

@@ -1,8 +1,8 @@
 """Weights stored for inference alone, in fewer bytes than a model computes with."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
+from vitcost.config.records import Record
 from vitcost.engine.ops import Size
 from vitcost.engine.workload import Workload
 from vitcost.errors import ConfigError
@@ -10,7 +10,7 @@ from vitcost.errors import ConfigError
 __all__ = ["STORAGES", "Storage", "stored_weights"]
 
 
-class Storage(NamedTuple):
+class Storage(Record):
     """How a matrix of a linear layer is stored: ``packed`` elements a byte, and for each ``group``
     of a row, or each row (0), ``beside`` bytes and ``numbers`` in the parameters' own type. A row
     that is not cut into whole groups stays as it is."""

@@ -5,17 +5,18 @@ and backward pass is twice the sum of all outputs. ``Summary.notes`` says so, wi
 """
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from dataclasses import fields
+from typing import Any
 
 from vitcost.config.fields import as_python
+from vitcost.config.records import Record
 from vitcost.config.scenario import Scenario
-from vitcost.config.vit_config import FIELDS, ViTConfig
+from vitcost.config.vit_config import ViTConfig
 from vitcost.engine.cost import Row
 from vitcost.engine.model import Config
 from vitcost.engine.ops import Size
 from vitcost.engine.workload import workload
 from vitcost.errors import ConfigError, NotCovered, shown
-from vitcost.traced.torchsummary import TWICE, Listed, lines
 from vitcost.zoo import Model, resolve
 
 __all__ = ["Call", "Summary", "calls", "counted_params", "summarize", "summary"]
@@ -31,7 +32,7 @@ _PLAIN = {
 _BLOCK_ROWS, _MAX_ROWS = 16, 10**6
 
 
-class Call(NamedTuple):
+class Call(Record):
     """A module call as torchsummary lists it: type, output shape behind the batch, parameters."""
 
     type: str
@@ -39,7 +40,7 @@ class Call(NamedTuple):
     params: Size
 
 
-class Summary(NamedTuple):
+class Summary(Record):
     """The table as text, and notes on the parts that torchsummary leaves out."""
 
     text: str
@@ -86,6 +87,9 @@ def summarize(model: Model, *, batch: int = -1, **overrides: Any) -> Summary:
         )
     if config.depth * _BLOCK_ROWS > _MAX_ROWS:
         raise NotCovered(f"a table of {config.depth:,} blocks is longer than {_MAX_ROWS:,} rows")
+    # loaded for a table: a report counts parameters alone
+    from vitcost.traced.torchsummary import Listed, lines
+
     # torchsummary calls the modules of the definition: a fused kernel passes some of them by
     root = workload(config, Scenario(attention="eager")).rows()
     every = list(calls(root))
@@ -133,17 +137,13 @@ def _odd(config: Config) -> list[str]:
     """The fields in which an image model's config is not the plain ViT."""
     if not isinstance(config, ViTConfig):
         return []
-    return [
-        name
-        for name in FIELDS
-        if name not in _PLAIN and getattr(config, name) != getattr(_DEFAULT, name)
-    ]
-
-
-_DEFAULT = ViTConfig()
+    plain = (field for field in fields(config) if field.name not in _PLAIN)
+    return [field.name for field in plain if getattr(config, field.name) != field.default]
 
 
 def _notes(config: ViTConfig, params: Size, table: list[Call]) -> tuple[str, ...]:
+    from vitcost.traced.torchsummary import TWICE
+
     missed = params - sum(call.params for call in table)
     tokens = "class token, distillation token" if config.dist_token else "class token"
     return (

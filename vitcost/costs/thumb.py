@@ -1,8 +1,7 @@
 """Rules of thumb beside the exact bytes: the napkin formulas of planners, and how far off they
 are."""
 
-from typing import NamedTuple
-
+from vitcost.config.records import Record
 from vitcost.config.vit_config import ViTConfig
 from vitcost.engine.model import Config
 from vitcost.engine.ops import Size, Sizes
@@ -12,7 +11,7 @@ from vitcost.textbook.model_bytes import block_activation_bytes
 __all__ = ["RuleOfThumb", "compared", "off_by", "rule_of_thumb"]
 
 
-class RuleOfThumb(NamedTuple):
+class RuleOfThumb(Record):
     """Bytes by rules of thumb, Φ parameters; an error is the rule's share above the exact bytes.
 
     ``saved_activations_bytes`` is that of Korthikanti et al. 2022 for every block, where it has an

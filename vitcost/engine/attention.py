@@ -5,12 +5,11 @@ entries of a relative position table, d_2 half a head, pool_a heads of pool_d in
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
+from vitcost.config.records import Record
 from vitcost.engine.attention_kernels import BIAS
 from vitcost.engine.layers import norm, plain_mlp
 from vitcost.engine.ops import Axis, Op, Tensor, axes
-from vitcost.engine.rotary import rotate, rotate_both
 from vitcost.engine.structure import Span, Structure
 from vitcost.engine.tree import Module, Node, linear
 
@@ -35,7 +34,7 @@ _TYPES = {
 }
 
 
-class Outer(NamedTuple):
+class Outer(Record):
     """The tensors that every attention of a model reads besides its input."""
 
     rope: Tensor | None = None  # sines and cosines
@@ -99,10 +98,14 @@ def _self_attention(c: Structure, m: Module, x: Tensor, span: Span, outer: Outer
         given, q, k = q, norm(c.norm, m, "q_norm", q), norm(c.norm, m, "k_norm", k)
         # `q, k = q_norm(q), k_norm(k)` rebinds both at once: the old q lives until k is normed
         m.hold_through(given)
-    if outer.rope is not None and c.code.turns_both:
-        q, k = rotate_both(c, m, q, k, outer.rope)
-    elif outer.rope is not None:
-        q, k = rotate(c, m, q, v, outer.rope), rotate(c, m, k, v, outer.rope)
+    if outer.rope is not None:
+        # a plain model has learned positions alone
+        from vitcost.engine.rotary import rotate, rotate_both
+
+        if c.code.turns_both:
+            q, k = rotate_both(c, m, q, k, outer.rope)
+        else:
+            q, k = rotate(c, m, q, v, outer.rope), rotate(c, m, k, v, outer.rope)
     if span.kv:
         k, v = (m.op("repeat", t, axes=axes("b a s d"), name=t.name) for t in (k, v))
     biases: list[Callable[[], Tensor]] = []

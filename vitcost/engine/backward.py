@@ -22,8 +22,7 @@ from vitcost.engine.kinds import KINDS
 from vitcost.engine.live import Place
 from vitcost.engine.ops import Op
 from vitcost.engine.orders import TURNED
-from vitcost.engine.regions import REGION
-from vitcost.engine.tree import Node, ops_of
+from vitcost.engine.tree import REGION, Node, ops_of
 from vitcost.errors import NotCovered
 
 __all__ = ["Backward"]
@@ -51,6 +50,9 @@ class Backward(Gradients):
     def child(self, node: Node, place: Place) -> None:
         """Runs the backward of a module or of a run of equal ones."""
         there = inside(place, node)
+        if node.run is None and node.type != REGION:
+            self.node(node, there)
+            return
         with self.ledger.layers(node, backwards=True):
             if node.type == REGION:
                 self.region = _Region(node, there._replace(phase="recomputation"))

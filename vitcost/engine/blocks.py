@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 
 from vitcost.engine.attention import Outer, attention, block_bias, differ, merge, weigh
 from vitcost.engine.layers import activation, layer_scale, mlp, norm
-from vitcost.engine.mha import multi_head, native
 from vitcost.engine.ops import Tensor, axes
 from vitcost.engine.structure import Span, Structure
 from vitcost.engine.tree import Module, Node, Run, linear
@@ -125,13 +124,21 @@ def _parallel(
     return m.op("residual", x, _drop_path(c, m, "drop_path", y, drop_path))
 
 
+def _torch_attention(c: Structure, x: Tensor, span: Span, outer: Outer) -> Node:
+    """torch's own module, which timm's models do without."""
+    from vitcost.engine.mha import multi_head, native
+
+    forward = native if c.code.attention == "native" else multi_head
+    return forward(c, x, span, outer)
+
+
 # the forward of an attention, by the library whose code it is
 _ATTENTION: Mapping[str, Callable[[Structure, Tensor, Span, Outer], Node]] = {
     "timm": attention,
-    "mha": multi_head,
+    "mha": _torch_attention,
     # where a scenario has no say yet
-    "mha fast": multi_head,
-    "native": native,
+    "mha fast": _torch_attention,
+    "native": _torch_attention,
 }
 _WIRING = {
     "Block": _pre_norm,

@@ -17,9 +17,7 @@ from vitcost.engine.attention import (
 )
 from vitcost.engine.blocks import block
 from vitcost.engine.layers import norm, patch_embed
-from vitcost.engine.mha import probe_pool
 from vitcost.engine.ops import Axis, Tensor, axes
-from vitcost.engine.rotary import rotary
 from vitcost.engine.structure import MANY, Span, Structure
 from vitcost.engine.tree import Count, Module, Node, Run, linear
 
@@ -42,10 +40,10 @@ def build(c: Structure) -> Node:
     # timm resamples positions before it makes rotary ones, but a plain model has no rotary ones
     first = c.resampled == "timm" and not (c.masked or _expands_first(c))
     position = _resampled(m, c) if first else None
-    rope = None if c.code.turns_both else rotary(c, m)
+    rope = None if c.code.turns_both else _rotary(c, m)
     x, names = _embed(m, c, patches, position)
     outer = Outer(
-        rotary(c, m) if c.code.turns_both else rope, relative_positions(c, m, pairs), pairs
+        _rotary(c, m) if c.code.turns_both else rope, relative_positions(c, m, pairs), pairs
     )
     if c.pre_norm:
         x = norm(c.norm, m, "norm_pre", x)
@@ -181,6 +179,15 @@ def _position(m: Module, c: Structure) -> Tensor:
     return m.op("index", table) if c.code.looks_up else table
 
 
+def _rotary(c: Structure, m: Module) -> Tensor | None:
+    """The table of sines and cosines that all blocks share."""
+    if c.rope == "none":
+        return None
+    from vitcost.engine.rotary import rotary
+
+    return rotary(c, m)
+
+
 def _resampled(m: Module, c: Structure) -> Tensor:
     """Positions of the grid that an image has: the positions of the tokens in front stay as they
     are."""
@@ -266,6 +273,8 @@ def _pool(m: Module, c: Structure, x: Tensor) -> Tensor:
     if c.prefix and not c.pool_prefix:
         x = _patches(m, c, x)
     if c.pool == "map" and c.code.probes:
+        from vitcost.engine.mha import probe_pool
+
         return m.add(probe_pool(c, x, c.act))
     if c.pool == "map":
         return m.add(attention_pool(c, x, c.made.pool_act or c.act))

@@ -2,10 +2,10 @@
 
 from typing import NamedTuple
 
+from vitcost.config.records import Record
 from vitcost.engine import ops
 from vitcost.engine.ops import Op, Size, Sizes
-from vitcost.engine.regions import REGION
-from vitcost.engine.tree import Node
+from vitcost.engine.tree import REGION, Node
 
 __all__ = ["Cost", "Row", "defined", "fold"]
 
@@ -29,10 +29,10 @@ class Cost(NamedTuple):
         return self.flops // 2
 
     def plus(self, other: "Cost", times: Size = 1) -> "Cost":
-        return Cost(*(mine + times * more for mine, more in zip(self, other, strict=True)))
+        return Cost(*[mine + times * more for mine, more in zip(self, other, strict=True)])
 
 
-class Row(NamedTuple):
+class Row(Record):
     """A module of the tree, or a run of equal ones, with the cost of one."""
 
     path: str

@@ -1,8 +1,9 @@
 """Allocations of a backward pass, op by op: the rules that op kinds name for their gradients."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
+from vitcost.config.records import Record
 from vitcost.engine.gradients import Gradients
 from vitcost.engine.kinds import KINDS
 from vitcost.engine.ops import Op, Tensor
@@ -11,7 +12,7 @@ from vitcost.engine.orders import TURNED, spreads
 __all__ = ["GATHERED", "RULES", "Gradient", "Rule"]
 
 
-class Gradient(NamedTuple):
+class Gradient(Record):
     """A gradient on its way to the tensor that it is of."""
 
     of: Tensor
@@ -24,7 +25,7 @@ Step: TypeAlias = Callable[[Gradients, Op, Tensor], Tensor]
 Last: TypeAlias = Callable[[Gradients, Op, Tensor], list[Gradient]]
 
 
-class Rule(NamedTuple):
+class Rule(Record):
     """The nodes of one kind of op, in the order that they run."""
 
     last: Last

@@ -12,11 +12,13 @@ from contextlib import contextmanager
 from vitcost.engine.kinds import KINDS
 from vitcost.engine.live import PARTS, Change, Event, Loop, Peak, Place, peak
 from vitcost.engine.ops import Op, Sizes, Tensor
-from vitcost.engine.regions import REGION
-from vitcost.engine.tree import Count, Node
+from vitcost.engine.tree import REGION, Count, Node
 from vitcost.engine.unroll import unroll
 
 __all__ = ["Forward", "Ledger", "forward_peak", "forward_trace", "inside", "named"]
+
+
+_ONE = Count(1)
 
 
 class Ledger:
@@ -82,8 +84,8 @@ class Ledger:
     def layers(self, node: Node, backwards: bool = False) -> Iterator[None]:
         """Events that are recorded inside become the body of a loop over a run of layers; a single
         layer is no loop."""
-        count = node.run.layers if node.run is not None else Count(1)
-        if count == Count(1):
+        count = _ONE if node.run is None else node.run.layers
+        if count == _ONE:
             yield
             return
         outside, self.trace, self._open = self.trace, [], (*self._open, count)
@@ -112,13 +114,19 @@ class Forward:
 
         ``given`` are arguments whose last reference the caller passes on: this forward frees them.
         """
-        last = _last_reads(node)
+        if not node.body and not given:
+            # an Identity, or a dropout in eval
+            return []
+        end = len(node.body) - 1
+        # of a single op nothing is read behind it
+        last = {} if end == 0 and isinstance(node.body[0], Op) else _last_reads(node)
         results = {t.storage for t in (node.output, *node.also)}
         owned = list(given)
         for i, item in enumerate(node.body):
             if isinstance(item, Op):
                 owned += self.op(item, place)
-                owned = self._clean(owned, last, i, results)
+                if i < end:
+                    owned = self._clean(owned, last, i, results)
                 continue
             # a list of layers that this forward walks through (`x = layer(x)`) gets the last
             # reference to its input; a module is called with one that this frame keeps
@@ -146,7 +154,9 @@ class Forward:
         if self.in_place and KINDS[op.kind].overwrites:
             self.ledger.drop(op.reads[0])
         mask_alone = self.again and op.again == "draws"
-        written = op.extra if mask_alone else tuple(dict.fromkeys((op.write, *op.extra)))
+        written: tuple[Tensor, ...] = (op.write,)
+        if op.extra:
+            written = op.extra if mask_alone else tuple(dict.fromkeys((op.write, *op.extra)))
         for tensor in written:
             self.ledger.born(tensor)
         self.ledger.look(named(place, op))
@@ -177,12 +187,11 @@ class Forward:
     ) -> list[Tensor]:
         """Drops the tensors of this forward that no item behind the i-th reads; returns the
         rest."""
-        left = []
-        for tensor in owned:
-            if tensor in results or last.get(tensor, i) > i:
-                left.append(tensor)
-            else:
-                self.ledger.drop(tensor)
+        left = [t for t in owned if t in results or last.get(t, i) > i]
+        if len(left) < len(owned):
+            for tensor in owned:
+                if tensor not in left:
+                    self.ledger.drop(tensor)
         return left
 
 
@@ -194,7 +203,9 @@ def forward_peak(tree: Node, sizes: Sizes, in_place: bool = True) -> Peak:
 def forward_trace(tree: Node, in_place: bool = True) -> tuple[Event, ...]:
     """The trace of a forward pass in eval."""
     ledger = Ledger()
-    Forward(ledger, training=False, in_place=in_place).node(unroll(tree), Place("forward", ""))
+    Forward(ledger, training=False, in_place=in_place).node(
+        unroll(tree, last=False), Place("forward", "")
+    )
     return tuple(ledger.trace)
 
 
@@ -202,11 +213,12 @@ def inside(place: Place, node: Node) -> Place:
     """The place of a child module."""
     if not node.called:
         return place
+    phase, path, before = place
     if node.run is None:
-        return place._replace(path=_join(place.path, node.name))
+        return Place(phase, _join(path, node.name), before)
     # a checkpointed region is no module, so that it adds no name to the path of its layers
     name = "" if node.type == REGION else "{}"
-    return place._replace(path=_join(place.path, name), before=(*place.before, *node.run.before))
+    return Place(phase, _join(path, name), (*before, *node.run.before))
 
 
 def named(place: Place, op: Op) -> Place:
@@ -227,17 +239,17 @@ def _last_reads(node: Node) -> dict[Tensor, int]:
     holds live to its end."""
     last: dict[Tensor, int] = {}
     for i, item in enumerate(node.body):
-        for tensor in _arguments(item):
+        for tensor in item.inputs if isinstance(item, Node) else _arguments(item):
             last[tensor.storage] = i
     last.update((tensor.storage, len(node.body)) for tensor in node.held)
     return last
 
 
-def _arguments(item: Op | Node) -> tuple[Tensor, ...]:
-    if isinstance(item, Node):
-        return item.inputs
-    weights = (t for t in (item.weight, item.bias) if t is not None)
-    return (*item.reads, *weights, *item.holds)
+def _arguments(op: Op) -> tuple[Tensor, ...]:
+    if op.weight is None:
+        return (*op.reads, *op.holds)
+    weights = (op.weight,) if op.bias is None else (op.weight, op.bias)
+    return (*op.reads, *weights, *op.holds)
 
 
 def _join(path: str, name: str) -> str:

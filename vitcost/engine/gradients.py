@@ -1,8 +1,8 @@
 """The gradients of a backward pass on their way: the holders of each, and when it is allocated."""
 
 from collections import Counter
-from typing import NamedTuple
 
+from vitcost.config.records import Record
 from vitcost.engine.forward_trace import Ledger
 from vitcost.engine.live import Place
 from vitcost.engine.ops import Axis, Tensor
@@ -11,7 +11,7 @@ from vitcost.engine.orders import TURNED
 __all__ = ["Gradients", "Layout"]
 
 
-class Layout(NamedTuple):
+class Layout(Record):
     """The facts that decide the memory layout of gradients."""
 
     one_image: bool

@@ -1,9 +1,9 @@
 """The kinds of ops, one row each: all that any rule or pass knows of a kind stands in its row."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from vitcost.config.activations import ACTIVATIONS
+from vitcost.config.records import Record
 
 __all__ = ["KINDS", "LAYOUTS", "WORKS", "Kind", "Kinds"]
 
@@ -14,7 +14,7 @@ LAYOUTS = ("keeps", "lays out", "turns", "in order", "view")
 WORKS = ("linear", "conv", "product", "attention", "norm", "memory")
 
 
-class Kind(NamedTuple):
+class Kind(Record):
     """The facts that all ops of one kind share; no column has a default.
 
     ``reads``: how many tensors it may read, its own parameters not counted. ``pointwise``: passes

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from math import prod
 from typing import NamedTuple, TypeAlias
 
+from vitcost.config.records import Record
 from vitcost.engine.ops import Size, Sizes, Tensor, largest, numel
 from vitcost.engine.tree import Count
 
@@ -30,7 +31,7 @@ __all__ = [
 ]
 
 
-class Live(NamedTuple):
+class Live(Record):
     """Bytes alive at one moment, without tensors that outlive the step (weights, states)."""
 
     saved: Size = 0  # kept by autograd for the backward pass
@@ -74,7 +75,7 @@ class Change(NamedTuple):
     times: tuple[Count, ...]
 
 
-class Loop(NamedTuple):
+class Loop(Record):
     """The events of one layer, which happen ``times`` over: from the first layer of a run to the
     last, or ``backwards``."""
 
@@ -92,7 +93,7 @@ def length(events: Iterable[Event]) -> int:
     return sum(1 + (length(each.body) if isinstance(each, Loop) else 0) for each in events)
 
 
-class Peak(NamedTuple):
+class Peak(Record):
     """The most bytes alive at once: their place, their parts, and the number of their look."""
 
     peak_bytes: Size
@@ -106,17 +107,19 @@ def peak(trace: Sequence[Event], sizes: Sizes, copies: int = 1) -> Peak:
     """The largest look of a trace; sizes that are arrays or symbols have no single place of it.
     ``copies``: how many copies of each parameter's gradient are alive."""
     live: list[Size] = [0, 0, 0]
-    top, best, where, number = 0, Live(), "", 0
-    for i, (place, ahead, (saved, gradients, temporary)) in enumerate(
-        _looks(trace, sizes, live, {})
-    ):
+    top, number, highest = 0, 0, None
+    for i, look in enumerate(_looks(trace, sizes, live, {})):
+        saved, gradients, temporary = look[2]
         total = saved + copies * gradients + temporary
         if not (isinstance(total, int) and isinstance(top, int)):
             top = largest(top, total)
         elif total > top:
-            top, best, number = total, Live(saved, copies * gradients, temporary), i
-            where = place.name(sizes, ahead)
-    return Peak(top, where, best, number, Live(*live))
+            top, number, highest = total, i, look
+    if highest is None:
+        return Peak(top, "", Live(), number, Live(*live))
+    place, ahead, (saved, gradients, temporary) = highest
+    alive = Live(saved, copies * gradients, temporary)
+    return Peak(top, place.name(sizes, ahead), alive, number, Live(*live))
 
 
 def look_at(trace: Sequence[Event], sizes: Sizes, number: int) -> Live:

@@ -6,13 +6,14 @@ checkpointed regions. The last one goes through the ops in the order they run (`
 
 from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from vitcost.config.records import Record
+from vitcost.config.scenario import PRECISIONS, Scenario
 from vitcost.engine.attention_kernels import fuse
-from vitcost.engine.model import AnyStructure, build
+from vitcost.engine.gathering import gathers
+from vitcost.engine.model import AnyStructure, Config, build, sizes_of, structure_of
 from vitcost.engine.ops import Axis, Sizes
-from vitcost.engine.regions import cores, groups, some
-from vitcost.engine.runs import counted, fed, run_axes
 from vitcost.engine.structure import Structure
 from vitcost.engine.tree import Node
 from vitcost.engine.walk import Walk
@@ -21,10 +22,10 @@ from vitcost.errors import NotCovered
 if TYPE_CHECKING:
     from vitcost.engine.text_blocks import TextStructure
 
-__all__ = ["Mode", "layer_counts", "lower", "passes"]
+__all__ = ["Mode", "layer_counts", "lower", "mode_of", "passes"]
 
 
-class Mode(NamedTuple):
+class Mode(Record):
     """The part of a scenario that decides what runs."""
 
     kernel: str = "eager"  # eager | sdpa: as torch chooses | math | flash | efficient | cudnn
@@ -101,6 +102,9 @@ def passes(structure: AnyStructure, mode: Mode) -> Iterator[Callable[[Node], Nod
 
         yield partial(split, sequence=mode.sequence, one_image=structure.one_image)
     if mode.layers:
+        # loaded for a flag that counts layers
+        from vitcost.engine.runs import counted
+
         yield partial(counted, layers=dict(mode.layers))
     if mode.frozen or mode.adapted:
         # loaded for partial training alone
@@ -110,15 +114,13 @@ def passes(structure: AnyStructure, mode: Mode) -> Iterator[Callable[[Node], Nod
     if mode.adapted:
         yield partial(adapt, names=mode.adapted, rank=mode.rank)
     if mode.policy:
+        from vitcost.engine.runs import fed
+
         yield partial(fed, itemsize=4)
     if mode.kernel != "eager":
         yield fuse
-    if structure.training and mode.checkpointing == "selective":
-        yield cores
-    elif structure.training and mode.checkpointing == "layers":
-        yield partial(groups, every=mode.every)
-    elif structure.training and mode.checkpointing in ("first", "last"):
-        yield partial(some, end=mode.checkpointing, number=mode.every)
+    if structure.training and mode.checkpointing != "none":
+        yield _regions(mode)
     yield Walk(
         training=structure.training,
         one_image=structure.one_image,
@@ -130,6 +132,44 @@ def passes(structure: AnyStructure, mode: Mode) -> Iterator[Callable[[Node], Nod
     ).node
 
 
+def _regions(mode: Mode) -> Callable[[Node], Node]:
+    """The pass that puts layers, or the cores of their attentions, into checkpointed regions."""
+    from vitcost.engine.regions import cores, groups, some
+
+    if mode.checkpointing == "selective":
+        return cores
+    if mode.checkpointing == "layers":
+        return partial(groups, every=mode.every)
+    return partial(some, end=mode.checkpointing, number=mode.every)
+
+
 def layer_counts(structure: AnyStructure, sizes: Sizes) -> tuple[tuple[Axis, int], ...]:
     """How long the runs of layers are, for passes that count them off."""
+    from vitcost.engine.runs import run_axes
+
     return tuple((axis, sizes[axis]) for axis in run_axes(build(structure)))
+
+
+def mode_of(config: Config, scenario: Scenario) -> Mode:
+    """The passes that the engine applies under a scenario."""
+    checkpointing, every = scenario.regions
+    frozen, layers = scenario.frozen
+    if scenario.lora and not frozen:
+        frozen = "backbone"
+    mode = Mode(
+        scenario.attention,
+        PRECISIONS[scenario.precision].engine,
+        scenario.platform,
+        checkpointing,
+        every,
+        frozen,
+        layers,
+        tuple(scenario.lora_layers.split(",")) if scenario.lora else (),
+        scenario.lora,
+        half=PRECISIONS[scenario.precision].half,
+        policy=scenario.sharded_in_fp32,
+        gather=gathers(config, scenario),
+    )
+    if scenario.counts_layers:
+        mode = mode._replace(layers=layer_counts(structure_of(config), sizes_of(config)))
+    return mode

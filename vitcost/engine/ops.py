@@ -14,7 +14,7 @@ converts, or branches on a size.
 
 from collections.abc import Iterable, Sequence
 from math import gcd, prod
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 from vitcost.engine.kinds import KINDS
 
@@ -43,14 +43,16 @@ __all__ = [
     "param",
     "params",
     "pointwise",
+    "quick",
     "share",
     "smallest",
 ]
 
-Axis: TypeAlias = "str | int"
+Axis: TypeAlias = str | int
 # The type of a size. Rules are typed with int; arrays and symbols have the same operators.
 Size: TypeAlias = int
 AnySize: TypeAlias = "int | np.ndarray | sympy.Expr"
+Row = TypeVar("Row", bound=tuple[Any, ...])
 
 
 class Sizes(dict[Axis, Size]):
@@ -103,6 +105,23 @@ class Tensor:
         return f"{self.name}[{' '.join(map(str, self.axes))}]"
 
 
+def quick(cls: type[Row]) -> type[Row]:
+    """A NamedTuple that many copies are made of: its ``_replace`` copies a list, where that of the
+    standard library asks a dictionary for every field."""
+    made: Any = cls
+    places, new = {name: i for i, name in enumerate(made._fields)}, tuple.__new__
+
+    def _replace(self: Row, /, **changes: object) -> Row:
+        fields = [*self]
+        for name, value in changes.items():
+            fields[places[name]] = value
+        return new(cls, fields)
+
+    made._replace = _replace
+    return cls
+
+
+@quick
 class Op(NamedTuple):
     """One operation: the tensors that it reads and writes, its own parameters, and the axes it
     contracts."""

@@ -1,7 +1,6 @@
 """One of the ranks that share every layer of a model, and what the engine runs for it."""
 
-from typing import NamedTuple
-
+from vitcost.config.records import Record
 from vitcost.engine.lower import Mode
 from vitcost.engine.model import AnyStructure
 from vitcost.engine.ops import Size, Sizes, ceil_div, largest
@@ -11,7 +10,7 @@ from vitcost.errors import ConfigError, NotCovered, UnknownName
 __all__ = ["ALONE", "TensorParallel", "layers_of_rank", "rows"]
 
 
-class TensorParallel(NamedTuple):
+class TensorParallel(Record):
     """One of ``ranks`` that each run a part of every layer: ``engine.split`` says which.
 
     ``sequence``: "" for none, or whose sequence parallel: megatron or torch. Tokens that cannot be

@@ -5,15 +5,15 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import count, groupby
 from math import prod
-from typing import NamedTuple
 
+from vitcost.config.records import Record
 from vitcost.engine.ops import Op, Size, Sizes, Tensor, numel, own
 from vitcost.engine.tree import Count, Node
 
 __all__ = ["Parameter", "one_by_one", "parameters"]
 
 
-class Parameter(NamedTuple):
+class Parameter(Record):
     """A parameter, which stands for one in each layer of a run."""
 
     tensor: Tensor

@@ -10,12 +10,9 @@ from collections.abc import Iterable, Iterator
 from vitcost.engine.attention_kernels import BIAS
 from vitcost.engine.ops import Op, Sizes
 from vitcost.engine.runs import chained, has_runs
-from vitcost.engine.tree import Count, Node, Run
+from vitcost.engine.tree import REGION, Count, Node, Run
 
-__all__ = ["REGION", "cores", "groups", "rerun", "some"]
-
-# the type of the node around a region; it has no name, since torch has no module there
-REGION = "Checkpoint"
+__all__ = ["cores", "groups", "rerun", "some"]
 
 Piece = tuple[Node, int]
 

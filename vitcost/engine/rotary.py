@@ -18,10 +18,8 @@ _HALVES = ("dinov3", "mrope")
 _TABLES = {"cat": ("bands", "pos_embed"), "dinov3": ("periods", "pos_embed_cached")}
 
 
-def rotary(c: Structure, m: Module) -> Tensor | None:
+def rotary(c: Structure, m: Module) -> Tensor:
     """The table of sines and cosines that all blocks share."""
-    if c.rope == "none":
-        return None
     table = _rope(c)
     m.add(table)
     m.hold(*table.also)

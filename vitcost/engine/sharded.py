@@ -19,15 +19,14 @@ _fsdp_collectives.py.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
 
+from vitcost.config.records import Record
 from vitcost.engine.backward import Backward
 from vitcost.engine.forward_trace import Forward, Ledger
 from vitcost.engine.gradients import Layout
 from vitcost.engine.live import Place
 from vitcost.engine.ops import Op, Size, Sizes, Tensor, ceil_div, numel, own
-from vitcost.engine.regions import REGION
-from vitcost.engine.tree import Count, Node, ops_of
+from vitcost.engine.tree import REGION, Count, Node, ops_of
 
 __all__ = ["ShardedBackward", "ShardedForward", "Sharding", "Shards", "unit_sizes", "wrapped"]
 
@@ -35,7 +34,7 @@ __all__ = ["ShardedBackward", "ShardedForward", "Sharding", "Shards", "unit_size
 ROOT = "root"
 
 
-class Sharding(NamedTuple):
+class Sharding(Record):
     """How weights are sharded.
 
     ``frees`` says whether weights go when the forward of their unit is over: stage 3,

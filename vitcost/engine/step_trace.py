@@ -26,14 +26,14 @@ from vitcost.engine.lower import Mode, lower
 from vitcost.engine.model import AnyStructure
 from vitcost.engine.ops import Op, Tensor, own
 from vitcost.engine.orders import turned
-from vitcost.engine.sharded import ShardedBackward, ShardedForward, Sharding, Shards, wrapped
-from vitcost.engine.stepping import SteppingBackward, Update
 from vitcost.engine.structure import Structure
 from vitcost.engine.tree import Node, ops_of
 from vitcost.engine.unroll import unroll
 from vitcost.errors import NotCovered
 
 if TYPE_CHECKING:
+    from vitcost.engine.sharded import Sharding
+    from vitcost.engine.stepping import Update
     from vitcost.engine.text_blocks import ClipStructure, TextStructure
 
 __all__ = ["inference_trace", "step_trace"]
@@ -52,8 +52,8 @@ def step_trace(
     in_place: bool = True,
     onto: bool = False,
     any_loss: bool = False,
-    sharding: Sharding | None = None,
-    update: Update | None = None,
+    sharding: "Sharding | None" = None,
+    update: "Update | None" = None,
     scales: bool = False,
 ) -> tuple[Event, ...]:
     """Everything that a step allocates and frees besides weights, optimizer states and the batch.
@@ -66,6 +66,9 @@ def step_trace(
     """
     tree = lower(structure, mode)
     if sharding is not None:
+        # loaded for fully sharded weights alone
+        from vitcost.engine.sharded import ShardedBackward, ShardedForward, Shards, wrapped
+
         tree = wrapped(tree)
     tree = unroll(tree)
     outputs = (tree.output, *tree.also)
@@ -75,6 +78,8 @@ def step_trace(
         forward = Forward(ledger, training=True, in_place=in_place)
         backward = Backward(ledger, layout, in_place, onto, any_loss)
         if update is not None:
+            from vitcost.engine.stepping import SteppingBackward
+
             backward = SteppingBackward(ledger, layout, update, in_place, any_loss)
     else:
         ledger = Shards(sharding)

@@ -16,9 +16,9 @@ step into the backward pass".
 
 from collections.abc import Iterable, Mapping
 from math import prod
-from typing import NamedTuple
 
 from vitcost.config.optimizers import OPTIMIZERS, Change, Optimizer
+from vitcost.config.records import Record
 from vitcost.engine.backward import Backward
 from vitcost.engine.derivatives import Gradient
 from vitcost.engine.forward_trace import Ledger
@@ -32,7 +32,7 @@ __all__ = ["SteppingBackward", "Update", "most_held", "update_of"]
 _SHAPES = ((210,), (14, 15), (5, 6, 7))
 
 
-class Update(NamedTuple):
+class Update(Record):
     """The temporaries of an optimizer that steps one tensor: so many ``copies`` of it, and bytes
     ``beside`` these."""
 

@@ -1,9 +1,9 @@
 """The structure of a model, apart from its sizes: the key under which an op list is built."""
 
 from itertools import groupby
-from typing import NamedTuple
 
 from vitcost.config.codes import Code, code_of
+from vitcost.config.records import Record
 from vitcost.config.vit_config import ViTConfig
 from vitcost.engine.ops import Sizes, smallest
 from vitcost.engine.timm_classes import CLASSES, Made
@@ -17,7 +17,7 @@ MANY = 6
 _NORMS = {"layernorm": "LayerNorm", "rmsnorm": "RmsNorm"}
 
 
-class Span(NamedTuple):
+class Span(Record):
     """Blocks in a row with equally many key and value heads."""
 
     blocks: int  # at most MANY: a shallow model is spelled out, a deep one is a run
@@ -25,7 +25,7 @@ class Span(NamedTuple):
     kv: str = ""  # the axes of grouped heads and their width end in it; "": one head a query head
 
 
-class Structure(NamedTuple):
+class Structure(Record):
     """The facts that a builder may branch on: which parts exist, and no size."""
 
     training: bool

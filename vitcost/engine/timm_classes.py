@@ -4,12 +4,13 @@ Source: timm 1.0.31, models/vision_transformer.py, models/eva.py and models/beit
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
+
+from vitcost.config.records import Record
 
 __all__ = ["CLASSES", "Made"]
 
 
-class Made(NamedTuple):
+class Made(Record):
     """The behaviour of a class beside the fields of its config."""
 
     name: str

@@ -3,9 +3,13 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from vitcost.engine.ops import Axis, Op, Size, Sizes, Tensor, param
+from vitcost.config.records import Record
+from vitcost.engine.ops import Axis, Op, Size, Sizes, Tensor, param, quick
 
-__all__ = ["Count", "Module", "Node", "Run", "linear", "norm", "ops_of"]
+__all__ = ["REGION", "Count", "Module", "Node", "Run", "linear", "norm", "ops_of"]
+
+# the type of the node around a checkpointed region, which has no name: torch has no module there
+REGION = "Checkpoint"
 
 
 class Count(NamedTuple):
@@ -18,7 +22,7 @@ class Count(NamedTuple):
         return sizes[self.axis] - self.less
 
 
-class Run(NamedTuple):
+class Run(Record):
     """Equal layers in a row: how many, and how many stand before the first of them."""
 
     layers: Count
@@ -32,6 +36,7 @@ class Run(NamedTuple):
         return first, None if rest.axis == 0 else Run(rest, (*self.before, one))
 
 
+@quick
 class Node(NamedTuple):
     """One module call, or a run of equal ones: its ops and child modules in the order they run."""
 
@@ -41,7 +46,7 @@ class Node(NamedTuple):
     inputs: tuple[Tensor, ...]
     output: Tensor
     group: str = ""
-    run: "Run | None" = None
+    run: Run | None = None
     # locals of the module's forward that live until it returns
     held: tuple[Tensor, ...] = ()
     # tensors that the module returns besides its output
@@ -96,8 +101,8 @@ class Module:
         """Appends an op and returns what it writes, shaped like its first read unless told."""
         shape = axes if axes is not None else reads[0].axes
         written = Tensor(name or kind, shape, itemsize=itemsize)
-        op = Op(kind, reads, written, over, weight, bias, group or self.group, parts)
-        self.body.append(op._replace(holds=holds))
+        group = group or self.group
+        self.body.append(Op(kind, reads, written, over, weight, bias, group, parts, False, holds))
         return written
 
     def view(

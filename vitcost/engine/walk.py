@@ -16,8 +16,7 @@ from vitcost.engine.needs import Needs
 from vitcost.engine.ops import Axis, Op, Tensor
 from vitcost.engine.orders import is_spaced, is_turned
 from vitcost.engine.precision import Precision
-from vitcost.engine.regions import REGION, rerun
-from vitcost.engine.tree import Node, ops_of
+from vitcost.engine.tree import REGION, Node, ops_of
 
 __all__ = ["Walk"]
 
@@ -50,6 +49,9 @@ class Walk:
     def _region(self, node: Node) -> Node:
         """A checkpointed region keeps its inputs; the tensors that its ops save come back when it
         is rerun."""
+        # loaded for checkpointing alone
+        from vitcost.engine.regions import rerun
+
         outer, held = self.saved.kept, storages(self.precision.of(t) for t in node.inputs)
         self.saved.kept = outer | set(held)
         low = self._module(node)
@@ -69,7 +71,7 @@ class Walk:
 
     def _module(self, node: Node) -> Node:
         low = self.precision.of
-        inputs = tuple(low(t) for t in node.inputs)
+        inputs = tuple(map(low, node.inputs))
         body: list[Op | Node] = []
         for item in node.body:
             if isinstance(item, Op):
@@ -82,8 +84,8 @@ class Walk:
             body=tuple(body),
             inputs=inputs,
             output=low(node.output),
-            held=tuple(low(t) for t in node.held if t in self.precision.low),
-            also=tuple(low(t) for t in node.also),
+            held=tuple([low(t) for t in node.held if t in self.precision.low]),
+            also=tuple(map(low, node.also)),
         )
 
     def _layers(self, run: Node) -> Iterator[Node]:

@@ -8,33 +8,35 @@ which of the two it is.
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from vitcost.config.records import Record
 from vitcost.config.scenario import MOST_IMAGES, PRECISIONS, Scenario
 from vitcost.engine.attention_kernels import attention_kernels
 from vitcost.engine.buffers import buffer_bytes
 from vitcost.engine.cost import Row, fold
 from vitcost.engine.gathering import EXCHANGED, gathers, over_ranks
-from vitcost.engine.launches import Launches, flatten
 from vitcost.engine.losses import targets
-from vitcost.engine.lower import Mode, layer_counts, lower
+from vitcost.engine.lower import Mode, lower, mode_of
 from vitcost.engine.model import AnyStructure, Config, build, sizes_of, structure_of, with_depth
 from vitcost.engine.ops import Size, Sizes, Tensor
 from vitcost.engine.parallel import ALONE, TensorParallel, layers_of_rank
 from vitcost.engine.parameters import Parameter, parameters
-from vitcost.engine.sharded import Sharding, unit_sizes
 from vitcost.engine.step_trace import inference_trace, step_trace
-from vitcost.engine.stepping import Update, update_of
 from vitcost.engine.tree import Node, ops_of
 from vitcost.errors import NotCovered
 
+# modules that few scenarios need are loaded for these
 if TYPE_CHECKING:
+    from vitcost.engine.launches import Launches
     from vitcost.engine.live import Event
+    from vitcost.engine.sharded import Sharding
+    from vitcost.engine.stepping import Update
 
 __all__ = ["Alive", "Workload", "mode_of", "workload"]
 
 
-class Alive(NamedTuple):
+class Alive(Record):
     """Bytes that are alive at one moment, by the part of memory and by the module that made or
     saved them."""
 
@@ -194,7 +196,7 @@ class Workload:
         step is not covered; ``onto``: no gradient is in it."""
         raise NotCovered("a bound of this model's memory in training")
 
-    def kernels(self) -> Launches:
+    def kernels(self) -> "Launches":
         """Every operator of a forward pass in the order they run, views among them; the same object
         for every batch that runs the same."""
         raise NotCovered("the kernels of this model: no time")
@@ -257,12 +259,13 @@ class _Lowered(Workload):
         self.kv_heads = getattr(config, "kv_heads", ())
         self.shares_loss = hasattr(config, "vision")
         self.targets = targets(self.outputs if config.losses else ())
-        self.transient = ()
         if mode.gather:
             self.sizes = Sizes({**self.sizes, **over_ranks(scenario.ranks, self.sizes["b"])})
         if self._sharding is not None:
-            units = unit_sizes(lower(*self._keys[True]), self.sizes, scenario.ranks)
-            self.sizes = Sizes({**self.sizes, **units})
+            from vitcost.engine.sharded import unit_sizes
+
+            units = unit_sizes(self._tree(True), self.sizes, scenario.ranks)
+            self.sizes = Sizes(self.sizes | units)
         if parallel.sequence:
             self.transient = tuple(op.write for op in ops_of(tree) if op.kind == "regather")
 
@@ -273,9 +276,8 @@ class _Lowered(Workload):
     def at(self, batch: int) -> Workload:
         if self.given:
             raise NotCovered(f"batch {batch} of sizes that were given")
-        scenario = self.scenario
-        if batch <= MOST_IMAGES:
-            scenario = replace(scenario, batch=batch)
+        known = batch <= MOST_IMAGES
+        scenario = replace(self.scenario, batch=batch) if known else self.scenario
         return _Lowered(self.config, scenario, batch, None, False, self.parallel)
 
     def under(self, scenario: Scenario) -> Workload:
@@ -289,8 +291,7 @@ class _Lowered(Workload):
     def shared(self, parallel: TensorParallel) -> Workload:
         if parallel == self.parallel:
             return self
-        config, scenario = self.config, self.scenario
-        return _Lowered(config, scenario, self.batch, self.whole, self.given, parallel)
+        return _Lowered(self.config, self.scenario, self.batch, self.whole, self.given, parallel)
 
     def stage(self, stages: int) -> Workload:
         if stages == 1:
@@ -301,7 +302,7 @@ class _Lowered(Workload):
     @property
     def buffers_bytes(self) -> Size:
         # tensor-parallel ranks hold whole buffers
-        tree = build(structure_of(self.config, self.batch))
+        tree = build(_structure(self.config, self.batch == 1, False))
         return buffer_bytes(tree, self.whole, self.param_bytes)
 
     def rows(self) -> Row:
@@ -335,22 +336,28 @@ class _Lowered(Workload):
         return step_trace(*self._keys[True], in_place=False, update=self._update, **how)
 
     @property
-    def _update(self) -> Update | None:
+    def _update(self) -> "Update | None":
         """How the backward pass updates parameters, where it does."""
         how = self.scenario
-        return update_of(how.optimizer, how.platform) if how.optimizer_in_backward else None
+        if how.optimizer_in_backward:
+            from vitcost.engine.stepping import update_of
+
+            return update_of(how.optimizer, how.platform)
+        return None
 
     @property
-    def _sharding(self) -> Sharding | None:
+    def _sharding(self) -> "Sharding | None":
         """How its weights are sharded, where they are."""
         how, e = self.scenario, self.param_bytes
         if how.recipe != "torch" or how.zero < 2:
             return None
+        from vitcost.engine.sharded import Sharding
+
         weight = PRECISIONS[how.precision].param_bytes
         reduced = weight if how.policy == "reduce-half" else e
         return Sharding(how.zero == 3, weight, e, reduced, how.keeps_gradients)
 
-    def kernels(self) -> Launches:
+    def kernels(self) -> "Launches":
         return _launches(*self._keys[self.training])
 
     def attention(self) -> tuple[str, ...]:
@@ -366,35 +373,12 @@ def _structure(config: Config, one_image: bool, training: bool) -> AnyStructure:
 
 
 @lru_cache(maxsize=512)
-def _launches(structure: AnyStructure, mode: Mode) -> Launches:
+def _launches(structure: AnyStructure, mode: Mode) -> "Launches":
+    from vitcost.engine.launches import Launches, flatten
+
     return Launches(flatten(lower(structure, mode)))
 
 
 @lru_cache(maxsize=256)
 def _parameters(structure: AnyStructure, mode: Mode) -> tuple[Parameter, ...]:
     return tuple(parameters(lower(structure, mode)))
-
-
-def mode_of(config: Config, scenario: Scenario) -> Mode:
-    """The passes that the engine applies under a scenario."""
-    checkpointing, every = scenario.regions
-    frozen, layers = scenario.frozen
-    if scenario.lora and not frozen:
-        frozen = "backbone"
-    mode = Mode(
-        scenario.attention,
-        PRECISIONS[scenario.precision].engine,
-        scenario.platform,
-        checkpointing,
-        every,
-        frozen,
-        layers,
-        tuple(scenario.lora_layers.split(",")) if scenario.lora else (),
-        scenario.lora,
-        half=PRECISIONS[scenario.precision].half,
-        policy=scenario.sharded_in_fp32,
-        gather=gathers(config, scenario),
-    )
-    if scenario.counts_layers:
-        mode = mode._replace(layers=layer_counts(structure_of(config), sizes_of(config)))
-    return mode

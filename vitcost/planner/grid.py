@@ -8,10 +8,10 @@ from math import prod
 from typing import Any, NamedTuple, TypeAlias
 
 from vitcost.config.fields import Field, Pair, as_python, checked, checked_ratio, parse
+from vitcost.config.offers import unknown_field
 from vitcost.config.scenario import Scenario
 from vitcost.config.text_config import TEXT_FIELDS
 from vitcost.config.vit_config import FIELDS, RATIOS
-from vitcost.config.words import unknown_field
 from vitcost.errors import ConfigError, VitcostError, shown
 from vitcost.hardware.cards import Card
 from vitcost.outside.arguments import listed, text

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 from math import prod
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
+
+from vitcost.config.records import Record
 
 __all__ = ["TWICE", "Listed", "Shape", "lines"]
 
@@ -10,7 +12,7 @@ __all__ = ["TWICE", "Listed", "Shape", "lines"]
 Shape: TypeAlias = "list[int] | list[list[int]]"
 
 
-class Listed(NamedTuple):
+class Listed(Record):
     """A row: type, output shape with torchsummary's batch in front, parameters, whether
     torchsummary counts them as trainable."""
 

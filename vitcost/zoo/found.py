@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+from vitcost.config.records import Record
 
 if TYPE_CHECKING:
     from vitcost.engine.model import Config
@@ -10,7 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["Base", "Resolved"]
 
 
-class Resolved(NamedTuple):
+class Resolved(Record):
     """A model that was found: its name, where its description comes from, its config; of a module,
     the flags of a scenario that it has of itself. ``changed`` are the fields that were put on top,
     each with its value and the model's own, where these differ."""
@@ -26,7 +28,7 @@ class Resolved(NamedTuple):
         return Base(self.name, self.source, self.config, self.flags, changed=self.changed)
 
 
-class Base(NamedTuple):
+class Base(Record):
     """A model before any field is put on top: its fields, or its whole config. ``fed`` are fields
     that its library asks for where it is fed images of another size than it is built for."""
 

@@ -3,8 +3,9 @@
 import re
 from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+from vitcost.config.records import Record
 from vitcost.errors import ConfigError, NotCovered, nearest, shown
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ Fixed: TypeAlias = Mapping[str, tuple[Any, str]]
 Made = TypeVar("Made")
 
 
-class Described(NamedTuple):
+class Described(Record):
     """A model as fields of a config, with their source. A model that reads text has a config in
     ``text``, and ``fields`` are its image tower's. ``fed`` are the fields that change for images of
     another size; ``lacks`` is the reason why a text tower beside an image tower has no formula."""

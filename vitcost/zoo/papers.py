@@ -1,11 +1,13 @@
 """The models that the papers name and timm does not, a row a line."""
 
-from typing import Any, NamedTuple
+from typing import Any
+
+from vitcost.config.records import Record
 
 __all__ = ["MODELS", "Row"]
 
 
-class Row(NamedTuple):
+class Row(Record):
     """A model: its base, the fields that differ, and the source."""
 
     base: str

@@ -5,8 +5,9 @@ A bare name has 1000 classes, whatever timm's default weights have; ``name.tag``
 
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Any
 
+from vitcost.config.records import Record
 from vitcost.zoo.timm.rows import Rows, Tags, expand
 
 __all__ = [
@@ -68,7 +69,7 @@ RENAMED: Mapping[str, str] = {
 }
 
 
-class Table(NamedTuple):
+class Table(Record):
     """A family: its rows, and the tags of each."""
 
     rows: Rows

@@ -1,7 +1,9 @@
 """How the tables are written: a model is a row of fields, or a variant of another row."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
+
+from vitcost.config.records import Record
 
 __all__ = [
     "BASE",
@@ -25,7 +27,7 @@ __all__ = [
 Fields: TypeAlias = Mapping[str, Any]
 
 
-class Row(NamedTuple):
+class Row(Record):
     """A model: its base, the source, and the fields that differ."""
 
     base: str

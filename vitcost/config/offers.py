@@ -1,0 +1,187 @@
+"""The flags and keywords of other tools, each met with the offer of ours: one row a word.
+
+The offer is spelled out with the value that was given, because a value may mean something else
+here. A word that stands here is a mistake, so that this table is loaded for a message alone.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from vitcost.config.records import Record
+from vitcost.errors import UnknownName, shown
+
+__all__ = ["FLAGS", "Word", "offer", "unknown_field"]
+
+
+class Word(Record):
+    """Our flags for a word, each with its value, and a remark; ``{}`` is the value that was given.
+
+    Without flags the remark stands alone.
+    """
+
+    ours: tuple[tuple[str, str], ...]
+    note: str = ""
+
+
+def _named(name: str, note: str = "") -> Word:
+    return Word(((name, "{}"),), note)
+
+
+def _fixed(name: str, value: str, note: str = "") -> Word:
+    return Word(((name, value),), note)
+
+
+_AUTOCAST = "amp-bf16 and amp-fp16 are torch's autocast, bf16 and fp16 cast everything"
+_SHARED = "ranks are the devices that share a step; gpu names a card"
+_STORED = Word(
+    (), "`vitcost report` says what weights stored as int8, fp8 or int4 take; nothing runs in them"
+)
+_OFFLOAD = Word((), "nothing is offloaded: zero 1 to 3 divides states, gradients and weights")
+
+FLAGS: Mapping[str, Word] = {
+    "dtype": _named("precision", _AUTOCAST),
+    "torch_dtype": _named("precision", _AUTOCAST),
+    "fp16": _fixed("precision", "fp16", _AUTOCAST),
+    "half": _fixed("precision", "fp16", _AUTOCAST),
+    "bf16": _fixed("precision", "bf16", _AUTOCAST),
+    "fp32": _fixed("precision", "fp32"),
+    "tf32": _fixed("precision", "tf32"),
+    "amp": _fixed("precision", "amp-bf16", "amp-fp16 is autocast in fp16"),
+    "autocast": _fixed("precision", "amp-bf16", "amp-fp16 is autocast in fp16"),
+    "mixed_precision": _fixed("precision", "amp-bf16", "amp-fp16 is autocast in fp16"),
+    "device": _named("platform", "cuda or cpu; a card is named by gpu"),
+    "hardware": _named("gpu"),
+    "card": _named("gpu"),
+    "gpus": _named("gpu", _SHARED),
+    "vram": _named("gpu", "24GB stands for any card with so much memory"),
+    "memory": _named("gpu", "24GB stands for any card with so much memory"),
+    "gpu_memory": _named("gpu", "24GB stands for any card with so much memory"),
+    "batch_size": _named("batch"),
+    "bs": _named("batch"),
+    "per_device_train_batch_size": _named("batch"),
+    "train": _fixed("mode", "train"),
+    "training": _fixed("mode", "train"),
+    "infer": _fixed("mode", "infer"),
+    "inference": _fixed("mode", "infer"),
+    "eval": _fixed("mode", "infer"),
+    "optim": _named("optimizer"),
+    "opt": _named("optimizer"),
+    "optimizer_in_bwd": _named("optimizer_in_backward"),
+    "local_loss": _fixed("gather", "local", "open_clip's gather_with_grad is the end -grad"),
+    "gather_with_grad": _fixed("gather", "local-grad", "all-grad without local_loss"),
+    "loss_scale": Word((("grad_scaler", ""),)),
+    "scaler": Word((("grad_scaler", ""),)),
+    "model_ema": _fixed("ema", "1"),
+    "model_ema_force_cpu": _fixed("ema_device", "cpu"),
+    "gradient_checkpointing": _fixed("checkpointing", "block", "every:K shares a region"),
+    "grad_checkpointing": _fixed("checkpointing", "block", "every:K shares a region"),
+    "activation_checkpointing": _fixed("checkpointing", "block", "every:K shares a region"),
+    "checkpoint": _fixed("checkpointing", "block", "every:K shares a region"),
+    "recompute": _fixed("checkpointing", "block", "every:K shares a region"),
+    "gradient_accumulation_steps": _named("accumulate"),
+    "grad_accum": _named("accumulate"),
+    "accumulate_grad_batches": _named("accumulate"),
+    "world_size": _named("ranks", _SHARED),
+    "num_gpus": _named("ranks", _SHARED),
+    "n_gpus": _named("ranks", _SHARED),
+    "nproc_per_node": _named("ranks", _SHARED),
+    "devices": _named("ranks", _SHARED),
+    "ddp": _fixed("ranks", "N", "zero 0 is DistributedDataParallel"),
+    "fsdp": Word((("zero", "3"), ("ranks", "N")), "torch's fully_shard"),
+    "fully_shard": Word((("zero", "3"), ("ranks", "N"))),
+    "zero_stage": Word((("zero", "{}"), ("ranks", "N"))),
+    "deepspeed": Word((("zero", "3"), ("ranks", "N")), "recipe deepspeed is its account of states"),
+    "lora_rank": _named("lora"),
+    "lora_r": _named("lora"),
+    "target_modules": _named("lora_layers"),
+    "flash": _fixed("attention", "flash"),
+    "flash_attn": _fixed("attention", "flash"),
+    "flash_attention": _fixed("attention", "flash"),
+    "attn_implementation": _named("attention"),
+    "torch_compile": Word((("compile", ""),)),
+    "channels_last": _fixed("layout", "nhwc"),
+    "image_size": _named("img_size"),
+    "resolution": _named("img_size"),
+    "input_resolution": _named("img_size"),
+    "classes": _named("num_classes"),
+    "nb_classes": _named("num_classes"),
+    "num_labels": _named("num_classes"),
+    "channels": _named("in_chans"),
+    "num_channels": _named("in_chans"),
+    "hidden_size": _named("embed_dim"),
+    "hidden_dim": _named("embed_dim"),
+    "dim": _named("embed_dim"),
+    "width": _named("embed_dim"),
+    "layers": _named("depth", "--levels folds the table of layers"),
+    "num_layers": _named("depth"),
+    "num_hidden_layers": _named("depth"),
+    "heads": _named("num_heads"),
+    "num_attention_heads": _named("num_heads"),
+    "intermediate_size": _named("mlp_dim"),
+    "sequence_length": _named("seq_len"),
+    "seq_length": _named("seq_len"),
+    "verbose": _fixed("levels", "2", "of the layers' table"),
+    "quiet": Word((("brief", ""),)),
+    "output_format": _named("format"),
+    "quantize": _STORED,
+    "quantization": _STORED,
+    "int8": _STORED,
+    "load_in_8bit": _STORED,
+    "load_in_4bit": _STORED,
+    "offload": _OFFLOAD,
+    "cpu_offload": _OFFLOAD,
+}
+
+
+def offer(name: str, given: str = "", *, python: bool = False) -> str:
+    """Our word for another tool's flag or keyword; nothing for a word that is in no row.
+
+    >>> offer("batch_size", "8"), offer("batch_size", "8", python=True)
+    ('--batch-size is --batch here: --batch 8', 'batch_size is batch here: batch=8')
+    >>> offer("fsdp")
+    "--fsdp is --zero 3 --ranks N here; torch's fully_shard"
+    """
+    key = name.removeprefix("--").replace("-", "_").lower()
+    word = FLAGS.get(key)
+    if word is None:
+        return ""
+    theirs = key if python else f"--{key.replace('_', '-')}"
+    if not word.ours:
+        return f"{theirs}: {word.note}"
+    note = f"; {word.note}" if word.note else ""
+    names = " and ".join(flag if python else _flag(flag) for flag, _ in word.ours)
+    whole = (", " if python else " ").join(
+        _spelled(flag, said.replace("{}", given), python) for flag, said in word.ours
+    )
+    if not given and any("{}" in said for _, said in word.ours):
+        return f"{theirs} is {names} here{note}"
+    named = any("{}" in said for _, said in word.ours)
+    return (
+        f"{theirs} is {names} here: {whole}{note}" if named else f"{theirs} is {whole} here{note}"
+    )
+
+
+def _spelled(name: str, said: str, python: bool) -> str:
+    if not python:
+        return f"{_flag(name)} {said}".strip()
+    if not said:
+        return f"{name}=True"
+    return f"{name}={said if said.isdecimal() or said == 'N' else repr(said)}"
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def unknown_field(name: str, known: Iterable[str], given: object = "") -> UnknownName:
+    """A keyword that no model has: with the offer of ours, or with the fields and flags near it.
+
+    >>> str(unknown_field("depht", ["depth", "embed_dim"]))
+    "unknown field 'depht'; did you mean depth?"
+    """
+    plain = isinstance(given, str | int | float) and not isinstance(given, bool)
+    said = given if isinstance(given, str) else shown(given) if plain else ""
+    ours = offer(name, said, python=True)
+    if ours:
+        return UnknownName("field", name, (), ours)
+    flags = dict.fromkeys(flag for word in FLAGS.values() for flag, _ in word.ours)
+    return UnknownName("field", name, [*known, *(flag for flag in flags if flag != name)])
