@@ -591,6 +591,25 @@ def test_python_m_vitcost_and_its_version() -> None:
     assert done.stdout == f"vitcost {vitcost.__version__}\n"
 
 
+def test_a_command_ends_at_once_and_whole() -> None:
+    """Objects are not freed one by one, and the whole answer is there."""
+    object_ = (
+        "class Freed:\n    def __del__(self):\n        sys.stderr.write('freed')\nkept = Freed()"
+    )
+    done = vitcost_process("models", "--json", before=object_)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert json.loads(done.stdout) == vitcost.models().to_dict()
+    assert vitcost_process("report", "nobody").returncode == 2
+
+
+def test_who_waits_for_the_end_of_a_command_sees_it() -> None:
+    waiting = "import atexit\natexit.register(print, 'the end')"
+    assert vitcost_process("--version", before=waiting).stdout.endswith(b"the end\n")
+    command = [sys.executable, "-m", "cProfile", "-m", "vitcost", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "function calls" in done.stdout
+
+
 @pytest.mark.parametrize(
     "env",
     [{"COLUMNS": "40"}, {"TERM": "dumb"}, {"NO_COLOR": "1"}, {"COLUMNS": "200", "TERM": "xterm"}],

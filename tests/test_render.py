@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import pytest
 from hypothesis import given
@@ -445,6 +445,31 @@ def test_json_gives_back_what_went_in(text: str) -> None:
     out = render(result, "json")
     assert all(" " <= c <= "~" or c == "\n" for c in out)
     assert json.loads(out) == result.to_dict()
+
+
+class _Holds:
+    """Any JSON in the place of a result."""
+
+    def __init__(self, data: Any) -> None:
+        self.data = data
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"data": self.data}
+
+
+_PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
+
+
+@given(st.recursive(_PLAIN, lambda each: st.lists(each) | st.dictionaries(st.text(), each)))
+def test_json_is_laid_out_as_by_the_standard_library(data: Any) -> None:
+    out = render(cast("Result", _Holds(data)), "json")
+    expected = json.dumps({"data": data}, indent=2).replace("\x7f", "\\u007f")
+    assert out == re.sub(r"##(?=\w*\[)", r"\\u0023\\u0023", expected) + "\n"
+
+
+def test_json_refuses_what_it_has_no_word_for() -> None:
+    with pytest.raises(TypeError, match="JSON has no set"):
+        render(cast("Result", _Holds({1})), "json")
 
 
 @given(hostile)

@@ -4,6 +4,7 @@ Its prints go to stderr; its error, or its exit of the process, is one message; 
 directory, where answers are written, is restored.
 """
 
+import atexit
 import os
 import sys
 from collections.abc import Iterator
@@ -109,7 +110,8 @@ def answers() -> TextIO | None:
 
 
 def end(code: int) -> NoReturn:
-    """Ends the process, though a thread of the user's code would go on for ever.
+    """Ends the process: at once where nobody waits for its end, since objects are freed for as long
+    as a model is counted, and where a thread of the user's code would go on for ever.
 
     >>> end(2)
     Traceback (most recent call last):
@@ -117,12 +119,18 @@ def end(code: int) -> NoReturn:
     """
     threading = sys.modules.get("threading")
     running = [] if threading is None or _Process.kept is None else threading.enumerate()
-    if any(not thread.daemon for thread in running[1:]):
+    lasting = any(not thread.daemon for thread in running[1:])
+    if lasting or (_Process.ours and not _Process.has_run and not _is_watched()):
         for stream in (answers(), sys.stderr):
             with suppress(OSError, ValueError, AttributeError):
                 stream.flush()  # type: ignore[union-attr]
         os._exit(code)
     sys.exit(code)
+
+
+def _is_watched() -> bool:
+    """Whether an exit handler, a profiler or a debugger waits for the end of the process."""
+    return bool(atexit._ncallbacks() or sys.getprofile() or sys.gettrace())
 
 
 def _keep() -> None:
