@@ -2,6 +2,8 @@
 
 Every file that is read comes through ``read_text``, ``read_json`` or ``read_toml``. A file may be
 somebody else's (a pull request brings its own), so that none may block, fill memory or run long.
+
+pathlib is loaded by callers that have a path of it: it is more than the whole command line.
 """
 
 import json
@@ -12,10 +14,13 @@ from collections import Counter
 from collections.abc import Iterable
 from itertools import chain
 from math import isfinite
-from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any
 
+from vitcost.config.records import Record
 from vitcost.errors import ConfigError, shown
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = [
     "AT_COMMIT",
@@ -69,7 +74,7 @@ class NoSuchFile(ConfigError):
     """Nothing stands at a path."""
 
 
-class Kind(NamedTuple):
+class Kind(Record):
     """Files of one use: a word for messages, how many bytes one may have, unpacked, and how deep
     its tables and lists may be nested."""
 
@@ -102,18 +107,19 @@ def exists(path: str) -> bool:
     (True, False, False, False)
     """
     try:
-        return len(path) < _MAX_PATH and Path(path).exists()
+        return len(path) < _MAX_PATH and os.path.exists(path)  # noqa: PTH110
     except (OSError, ValueError):
         return False
 
 
-def read_text(path: str | Path, kind: Kind) -> str:
+def read_text(path: "str | Path", kind: Kind) -> str:
     r"""The text of a file, a byte order mark left out; one that gzip packed is unpacked.
 
     Raises ``ConfigError`` with the path and the reason: no such file, a directory, a pipe or a
     device, too large, not UTF-8.
 
     >>> from tempfile import TemporaryDirectory
+    >>> from pathlib import Path
     >>> with TemporaryDirectory() as folder:
     ...     file = Path(folder, "prices.toml")
     ...     _ = file.write_text("[price]\nl4 = 0.8\n", encoding="utf-8-sig")
@@ -129,7 +135,7 @@ def read_text(path: str | Path, kind: Kind) -> str:
         raise ConfigError(f"{path}: not UTF-8 at byte {error.start}") from None
 
 
-def read_json(path: str | Path, kind: Kind) -> dict[str, Any]:
+def read_json(path: "str | Path", kind: Kind) -> dict[str, Any]:
     """The table in a JSON file.
 
     >>> read_json("no/such/config.json", MODEL)
@@ -139,10 +145,11 @@ def read_json(path: str | Path, kind: Kind) -> dict[str, Any]:
     return parse_json(path, read_text(path, kind), kind)
 
 
-def read_toml(path: str | Path, kind: Kind) -> dict[str, Any]:
+def read_toml(path: "str | Path", kind: Kind) -> dict[str, Any]:
     r"""The table in a TOML file; ``ConfigError`` with the path and the reason where there is none.
 
     >>> from tempfile import TemporaryDirectory
+    >>> from pathlib import Path
     >>> with TemporaryDirectory() as folder:
     ...     file = Path(folder, "prices.toml")
     ...     _ = file.write_text("[price]\nl4 = 0.8\n")
@@ -152,7 +159,7 @@ def read_toml(path: str | Path, kind: Kind) -> dict[str, Any]:
     return parse_toml(path, read_text(path, kind), kind)
 
 
-def parse_json(path: str | Path, text: str, kind: Kind) -> dict[str, Any]:
+def parse_json(path: "str | Path", text: str, kind: Kind) -> dict[str, Any]:
     """The table in JSON text: each key once, numbers finite, no deeper than its kind.
 
     >>> parse_json("baseline.json", '{"schema": 1}', BASELINE)
@@ -178,7 +185,7 @@ def parse_json(path: str | Path, text: str, kind: Kind) -> dict[str, Any]:
     return _table(path, data, kind)
 
 
-def parse_toml(path: str | Path, text: str, kind: Kind) -> dict[str, Any]:
+def parse_toml(path: "str | Path", text: str, kind: Kind) -> dict[str, Any]:
     """The table in TOML text: numbers finite, keys and values no deeper than its kind.
 
     >>> parse_toml("x.toml", "a." * 60_000 + "a = 1", OWN_CARDS)
@@ -211,11 +218,13 @@ def _opens(text: str, depth: int) -> int:
     return brackets.count("[") + brackets.count("{")
 
 
-def _content(path: str | Path, kind: Kind) -> bytes:
+def _content(path: "str | Path", kind: Kind) -> bytes:
     """The bytes of a regular file, no more than its kind may have."""
     try:
-        mode = Path(path).stat().st_mode
+        mode = os.stat(path).st_mode  # noqa: PTH116
         if stat.S_ISDIR(mode):
+            from pathlib import Path
+
             inside = Path(path) / "config.json"
             hint = f"; it holds {inside}" if inside.is_file() else ""
             raise ConfigError(f"{path}: is a directory{hint}")
@@ -234,13 +243,13 @@ def _content(path: str | Path, kind: Kind) -> bytes:
     return _bounded(content, path, kind)
 
 
-def _opened(path: str | Path) -> IO[bytes]:
+def _opened(path: "str | Path") -> IO[bytes]:
     """A file that is open and never waited for."""
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     return open(path, "rb", opener=lambda name, _: os.open(name, flags))
 
 
-def _unpacked(content: bytes, path: str | Path, kind: Kind) -> bytes:
+def _unpacked(content: bytes, path: "str | Path", kind: Kind) -> bytes:
     if not content.startswith(_GZIP):
         return content
     import zlib
@@ -257,22 +266,23 @@ def _unpacked(content: bytes, path: str | Path, kind: Kind) -> bytes:
     return unpacked
 
 
-def _bounded(content: bytes, path: str | Path, kind: Kind) -> bytes:
+def _bounded(content: bytes, path: "str | Path", kind: Kind) -> bytes:
     if len(content) > kind.most:
         raise ConfigError(f"{path}: larger than {kind.most:,} bytes, so no {kind.noun}")
     return content
 
 
-def _table(path: str | Path, data: Any, kind: Kind) -> dict[str, Any]:
+def _table(path: "str | Path", data: Any, kind: Kind) -> dict[str, Any]:
     """The data, where it is a table that any code may go through and any message may show."""
     level, depth = [data], 0
     while level and depth <= kind.depth:
         # level by level, since recursion has an end
         below: list[Any] = []
         for value in chain.from_iterable(map(_inside, level)):
-            if isinstance(value, dict | list):
+            kind_of = type(value)
+            if kind_of is dict or kind_of is list:
                 below.append(value)
-            elif isinstance(value, int) and value.bit_length() > _MAX_BITS:
+            elif kind_of is int and value.bit_length() > _MAX_BITS:
                 # hexadecimal digits pass by Python's own limit on decimal ones
                 raise ConfigError(f"{path}: an integer of more than {_MAX_BITS:,} bits")
         level, depth = below, depth + 1
@@ -287,7 +297,7 @@ def _inside(data: Any) -> Iterable[Any]:
     return data.values() if isinstance(data, dict) else data if isinstance(data, list) else ()
 
 
-def _too_deep(path: str | Path, kind: Kind) -> ConfigError:
+def _too_deep(path: "str | Path", kind: Kind) -> ConfigError:
     return ConfigError(f"{path}: nested deeper than {kind.depth} levels")
 
 

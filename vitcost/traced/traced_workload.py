@@ -141,9 +141,17 @@ class Traced(Workload):
         return Traced(self.traces, self.kind, scenario, batch, self.searched)
 
     def rows(self) -> Row:
+        return self._rows
+
+    @cached_property
+    def _rows(self) -> Row:
         return rows(self._pass(self.training), self.trace.weights, self.batch)
 
     def parameters(self) -> tuple[Parameter, ...]:
+        return self._parameters
+
+    @cached_property
+    def _parameters(self) -> tuple[Parameter, ...]:
         return tuple(parameters(self.tree()))
 
     def inference(self) -> "tuple[Event, ...]":

@@ -1,7 +1,7 @@
 """Models described by a file: read as data, bounded, never executed."""
 
+import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from vitcost.config.vit_config import FIELDS, RATIOS, configure
@@ -17,7 +17,12 @@ _REQUIRED = ("img_size", "patch_size", "embed_dim", "depth", "num_heads")
 
 def is_path(model: str) -> bool:
     """Whether a text that is not a known name looks like a path."""
-    return Path(model).suffix.lower() in (".json", ".toml") or exists(model)
+    return _suffix(model) in (".json", ".toml") or exists(model)
+
+
+def _suffix(path: str) -> str:
+    # pathlib would be a tenth of a start
+    return os.path.splitext(path)[1].lower()  # noqa: PTH122
 
 
 def described(path: str, base: Callable[[str], Described]) -> Described:
@@ -45,8 +50,8 @@ def read(path: str) -> dict[str, Any]:
     Traceback (most recent call last):
     vitcost.outside.reading.NoSuchFile: no/such/config.json: no such file
     """
-    suffix = Path(path).suffix.lower()
-    if suffix not in (".json", ".toml") and Path(path).is_file():
+    suffix = _suffix(path)
+    if suffix not in (".json", ".toml") and os.path.isfile(path):  # noqa: PTH113
         raise ConfigError(f"{path}: a model's file ends in .json or .toml")
     data = read_toml(path, MODEL_TOML) if suffix == ".toml" else read_json(path, MODEL)
     if not data:
