@@ -21,6 +21,14 @@ def loaded(code: str) -> set[str]:
     return set(last.split()[1:])
 
 
+def modules(code: str) -> set[str]:
+    """The modules of the package, and of Python's library, that a fresh interpreter has loaded."""
+    show = f"{code}\nprint('loaded:', *sys.modules)"
+    command = [sys.executable, "-c", f"import sys\n{show}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split()[1:])
+
+
 def command(*args: str) -> str:
     return f"from vitcost.cli import run\nassert run({list(args)!r}) == 0"
 
@@ -65,6 +73,37 @@ def test_no_command_loads_a_heavy_package(args: tuple[str, ...]) -> None:
 )
 def test_what_is_not_drawn_loads_no_rich(args: tuple[str, ...]) -> None:
     assert "rich" not in loaded(command(*args))
+
+
+# what a report on a plain ViT, in inference and on no card, has no use for
+NOT_OF_A_PLAIN_REPORT = {
+    "engine.sharded", "engine.stepping", "engine.launches", "engine.regions", "engine.runs",
+    "engine.trainable", "engine.split", "engine.rotary", "engine.mha", "engine.text_blocks",
+    "costs.bounded", "config.idle", "config.offers", "config.text_config", "outside.reading",
+    "outside.writing", "units",
+}  # fmt: skip
+_LIBRARY = {"json", "json.decoder", "locale", "pathlib", "urllib", "ipaddress", "heapq"}
+
+
+def test_a_plain_report_loads_what_it_uses() -> None:
+    names = modules(command("report", MODEL, "--json"))
+    assert names & {f"vitcost.{name}" for name in NOT_OF_A_PLAIN_REPORT} == set()
+    assert {name.split(".")[1] for name in names if name.startswith("vitcost.")} & {
+        "check", "formulas", "hardware", "pages", "planner", "schemas", "traced", "web",
+    } == set()  # fmt: skip
+    assert names & _LIBRARY == set()
+
+
+def test_a_module_that_is_left_out_is_there_and_would_be_seen() -> None:
+    every = "\n".join(f"import vitcost.{name}" for name in sorted(NOT_OF_A_PLAIN_REPORT))
+    assert {f"vitcost.{name}" for name in NOT_OF_A_PLAIN_REPORT} <= modules(every)
+    assert _LIBRARY & modules("import pathlib, json") >= {"json", "pathlib"}
+
+
+def test_a_trace_file_loads_no_pathlib() -> None:
+    trace = str(Path(__file__).parent / "data" / "traces" / "resmlp_12_224.json.gz")
+    args = ("report", trace, "--precision", "amp-fp16", "--batch", "64")
+    assert modules(command(*args)) & {"pathlib", "urllib", "locale"} == set()
 
 
 def test_the_library_loads_neither_rich_nor_click() -> None:
