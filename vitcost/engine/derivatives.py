@@ -94,31 +94,17 @@ def _factors(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
     ]
 
 
-def _squared(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
-    """``grad · (n · xⁿ⁻¹)``, where a first power is a copy."""
-    for _ in range(2):
-        walk.pass_by(op.reads[0].axes, op.reads[0].itemsize)
-    return _each(walk, op, grad)
+def _beside(shape: str, *sizes: int) -> Last:
+    """The gradients of ``_each``, beside temporaries in the shape of the op's first ``read`` or of
+    its ``write``, by the bytes of an element; 0: as many as that tensor has."""
 
+    def rule(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
+        like = op.reads[0] if shape == "read" else op.write
+        for size in sizes:
+            walk.pass_by(like.axes, size or like.itemsize)
+        return _each(walk, op, grad)
 
-def _inverse_root(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
-    """``-½ grad · y³``."""
-    for _ in range(2):
-        walk.pass_by(op.write.axes, op.write.itemsize)
-    return _each(walk, op, grad)
-
-
-def _sine(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
-    """``grad · cos(x)``."""
-    walk.pass_by(op.write.axes, op.write.itemsize)
-    return _each(walk, op, grad)
-
-
-def _cosine(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
-    """``grad · -sin(x)``."""
-    for _ in range(2):
-        walk.pass_by(op.write.axes, op.write.itemsize)
-    return _each(walk, op, grad)
+    return rule
 
 
 def _where_largest(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
@@ -165,30 +151,10 @@ def _of_quotient(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
     return [Gradient(x, numerator), Gradient(y, walk.new(y, *wide))]
 
 
-def _of_length(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
-    """``x · (grad / y)``, and 0 where y is 0."""
-    walk.pass_by(op.write.axes, op.write.itemsize)
-    walk.pass_by(op.write.axes, 1)
-    return _each(walk, op, grad)
-
-
 def _put(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
     """Zeros that the gradient is put into; a copy of them under a dispatch mode: index_backward."""
     if not walk.in_place:
         walk.pass_by(op.reads[0].axes, op.reads[0].itemsize)
-    return _each(walk, op, grad)
-
-
-def _where(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
-    """The gradient by a mask of booleans."""
-    walk.pass_by(op.write.axes, 1)
-    return _each(walk, op, grad)
-
-
-def _exchanged(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
-    """Ranks exchange contiguous tensors: a copy of the gradient, then the gradient of each
-    operand."""
-    walk.pass_by(op.write.axes, op.write.itemsize)
     return _each(walk, op, grad)
 
 
@@ -198,13 +164,6 @@ def _of_ranks(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
     if walk.layout.platform == "cpu":
         for _ in range(2):
             walk.pass_by(op.write.axes, op.write.itemsize)
-    return _each(walk, op, grad)
-
-
-def _passed_on(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
-    """Gradients go back from neighbour to neighbour, in both directions at a time."""
-    for _ in range(2):
-        walk.pass_by(op.reads[0].axes, op.reads[0].itemsize)
     return _each(walk, op, grad)
 
 
@@ -325,20 +284,23 @@ RULES: Mapping[str, Rule] = {
     "matrices": Rule(_matrices, before=(_in_rows,)),
     "products": Rule(_products, before=(_adjacent,)),
     "factors": Rule(_factors),
-    "squared": Rule(_squared),
-    "inverse root": Rule(_inverse_root),
-    "sine": Rule(_sine),
-    "cosine": Rule(_cosine),
+    # grad · (n · xⁿ⁻¹), where a first power is a copy; -½ grad · y³; grad · cos(x); grad · -sin(x)
+    "squared": Rule(_beside("read", 0, 0)),
+    "inverse root": Rule(_beside("write", 0, 0)),
+    "sine": Rule(_beside("write", 0)),
+    "cosine": Rule(_beside("write", 0, 0)),
     "where largest": Rule(_where_largest),
     "quotient": Rule(_of_quotient),
-    "length": Rule(_of_length),
-    "where": Rule(_where),
+    # x · (grad / y), and 0 where y is 0; the gradient by a mask of booleans
+    "length": Rule(_beside("write", 0, 1)),
+    "where": Rule(_beside("write", 1)),
     "put": Rule(_put),
     "turned": Rule(_each, before=(_even,)),
     "halves": Rule(_halves),
     "cut": Rule(_each, before=(_over_images,)),
     "of ranks": Rule(_of_ranks),
-    "exchanged": Rule(_passed_on),
+    # from neighbour to neighbour, in both directions at a time
+    "exchanged": Rule(_beside("read", 0, 0)),
     "passed": Rule(_passed),
     "negated": Rule(_negated),
     "viewed": Rule(_viewed),
@@ -349,7 +311,8 @@ RULES: Mapping[str, Rule] = {
     "folded": Rule(_folded),
     "cast": Rule(_cast),
     "parameter": Rule(_of_parameter),
-    "at most, exchanged": Rule(_exchanged, exact=False),
+    # ranks exchange contiguous tensors: a copy of the gradient, then the gradient of each operand
+    "at most, exchanged": Rule(_beside("write", 0), exact=False),
 }
 
 # the slices of one tensor: ops on their joint gradient
