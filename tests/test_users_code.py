@@ -13,6 +13,7 @@ from vitcost.outside.users_code import reason_of, users_code
 
 MODULES = """
 import atexit, os, sys, threading, time
+from dataclasses import dataclass
 import torch
 from torch import nn
 
@@ -165,6 +166,14 @@ class Doubles(Plain):
     def forward(self, x):
         return [x, x]
 
+@dataclass
+class Scores:
+    logits: torch.Tensor
+
+class Typed(Plain):
+    def forward(self, x):
+        return Scores(super().forward(x))
+
 def many():
     return nn.Sequential(*[Doubles() for _ in range(40)])
 
@@ -199,6 +208,7 @@ REFUSED = {
     "Later": "returns a map: none of its work is done",
     "Awaited": "returns a coroutine: none of its work is done",
     "Yields": "returns a generator: none of its work is done",
+    "Typed": "returns a Scores, a dataclass, whose tensors are not read: give a dictionary",
     "NoParameters": "reading the module: ValueError: no parameters",
     "scripted": "TorchScript hides its forward; give the module it was made of",
     "nested": "nested deeper than Python's limit of 1,000, which sys.setrecursionlimit in the",

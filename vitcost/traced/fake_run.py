@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import is_dataclass
 from inspect import iscoroutine
 from typing import Any, NamedTuple
 
@@ -155,8 +156,12 @@ def _forward(model: nn.Module, arguments: Arguments, how: How, recorder: Recorde
                 f"the forward of {type(model).__name__} returns a {kind}: none of its work is done"
             )
     if not any(isinstance(leaf, Tensor) for leaf in returned):
-        kind = type(output).__name__
-        raise NotCovered(f"the forward of {type(model).__name__} returns a {kind}, and no tensor")
+        returns = f"the forward of {type(model).__name__} returns a {type(output).__name__}"
+        if is_dataclass(output):
+            raise NotCovered(
+                f"{returns}, a dataclass, whose tensors are not read: give a dictionary"
+            )
+        raise NotCovered(f"{returns}, and no tensor")
     recorder.close()
     del output
 
