@@ -8,6 +8,7 @@ from vitcost.engine.launches import Step, like, step_of
 from vitcost.engine.ops import Op, Tensor
 
 __all__ = [
+    "as_rows",
     "fuse",
     "in_order",
     "interleaved",
@@ -52,6 +53,46 @@ def layout(steps: Iterable[Step], compiled: bool = False) -> Iterator[Step]:
                 across.add(op.write)
             step = step._replace(strided=any(t not in across for t in full))
         yield step
+
+
+def as_rows(steps: Iterable[Step]) -> Iterator[Step]:
+    """Where patches come pixel by pixel, or a compiler chooses the order, tokens are the rows of a
+    matrix: the copies before linear layers go that tokens which lie channel by channel need, and
+    their bias is added by the product.
+
+    >>> from vitcost.engine.workload import workload
+    >>> from vitcost.config.scenario import Scenario
+    >>> from vitcost.zoo import resolve
+    >>> rpn = workload(resolve("vit_base_patch16_rpn_224").config, Scenario()).kernels()
+    >>> [sum(step.op.kind == kind for step in rpn) for kind in ("copy", "bias")]
+    [4, 2]
+    >>> [sum(step.op.kind == kind for step in as_rows(rpn)) for kind in ("copy", "bias")]
+    [0, 0]
+    """
+    across: set[Tensor] = set()
+    copied: dict[Tensor, Tensor] = {}
+    product: Step | None = None
+    for step in steps:
+        op, way = step.op, KINDS[step.op.kind].layout
+        if product is not None:
+            added = op.kind == "bias" and op.reads[0] is product.op.write
+            whole = product.op._replace(write=op.write, bias=op.weight) if added else product.op
+            yield step_of(whole, product.path, product.counts)
+            product = None
+            if added:
+                continue
+        if op.kind == "copy" and op.reads[0] in across:
+            copied[op.write] = op.reads[0]
+        elif op.kind == "linear" and op.reads[0] in copied:
+            product = step._replace(op=op._replace(reads=(copied[op.reads[0]],)))
+        else:
+            full = [t for t in op.reads if t.axes[:1] == ("b",)]
+            kept = step.view or way == "keeps"
+            if way == "turns" or (kept and full and full[0] in across):
+                across.add(op.write)
+            yield step
+    if product is not None:
+        yield step_of(product.op, product.path, product.counts)
 
 
 def _eager_reader(step: Step) -> Iterator[Step]:

@@ -24,6 +24,7 @@ from vitcost.engine.ops import (
 from vitcost.engine.workload import Workload, workload
 from vitcost.hardware.backward_work import ACCUMULATED, backward, rerun
 from vitcost.hardware.kernel_passes import (
+    as_rows,
     fuse,
     in_order,
     interleaved,
@@ -155,8 +156,9 @@ def _run(config: Config, scenario: Scenario, setup: Setup, sizes: Sizes | None =
 @lru_cache(maxsize=512)
 def steps(forward: Launches, setup: Setup, one_head: bool = False) -> tuple[Step, ...]:
     """Every kernel that a step launches; ``forward`` are the launches of its forward pass."""
-    listed: Iterable[Step] = forward
-    if setup.layout == "nchw" and setup.platform == "cuda":
+    by_channel = setup.layout == "nchw" and setup.platform == "cuda"
+    listed: Iterable[Step] = forward if by_channel and not setup.compiled else as_rows(forward)
+    if by_channel:
         listed = layout(listed, setup.compiled)
     if not setup.compiled:
         listed = in_order(interleaved(listed), one_head)
