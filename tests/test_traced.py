@@ -566,3 +566,25 @@ def test_a_damaged_trace_is_one_message() -> None:
     later = {**good, "schema": "vitcost.trace/2"}
     with pytest.raises(ConfigError, match=r"vitcost.trace/2.*reads vitcost.trace/1"):
         unpacked(later, "x")
+
+
+def test_a_gradient_inside_a_forward_is_traced_by_the_rules_of_a_cpu_alone() -> None:
+    """A penalty on the gradient by the input."""
+
+    class Penalty(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(48, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = x.requires_grad_(True)
+            with torch.enable_grad():
+                y = self.layer(x)
+                (gradient,) = torch.autograd.grad(y.sum(), x, create_graph=True)
+            return y + gradient.norm(dim=1, keepdim=True)
+
+    model = Penalty()
+    step = trace(model, inputs_of(model, "48"), (2, 3, 4), How(platform="cpu")).step
+    assert step is not None
+    with pytest.raises(NotCovered, match=r"has a trace under --platform cpu alone"):
+        trace(model, inputs_of(model, "48"), (2, 3, 4))

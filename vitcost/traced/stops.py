@@ -19,6 +19,7 @@ class NoStep(NotCovered):
 
 # words in torch's messages, and the reason behind each
 _ONE_IMAGE = "a batch norm cannot train on one image"
+_INNER = "a gradient inside a forward has a trace under --platform cpu alone"
 _REASONS = (
     ("_local_scalar_dense", "the value of a tensor decides what runs, and a trace has none"),
     ("data-dependent", "the value of a tensor decides what runs, and a trace has none"),
@@ -26,6 +27,8 @@ _REASONS = (
     ("DynamicOutputShape", "the size of a result depends on values, and a trace has none"),
     ("nonzero", "the size of a result depends on values, and a trace has none"),
     ("Expected more than 1 value per channel", _ONE_IMAGE),
+    ("run_backward", _INNER),
+    ("device_ready_queues_", _INNER),
     (
         "maximum recursion depth",
         "modules are nested too deep for Python, whose limit sys.setrecursionlimit raises",
