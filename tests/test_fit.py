@@ -397,11 +397,11 @@ def test_ways_fit_and_are_cheapest_first() -> None:
 
 def test_where_no_peak_is_known_a_bound_is_named() -> None:
     """The basis that is printed is that of the batch that is named."""
-    given: dict[str, Any] = {"mode": "train", "zero": 2, "ranks": 4}
-    (row,) = vitcost.fit("gpt2", gpu="t4", **given).found
+    given: dict[str, Any] = {"mode": "train", "recipe": "megatron-bf16"}
+    (row,) = vitcost.fit("vit_base_patch16_224", gpu="l4", **given).found
     assert row.largest_batch is not None
     assert row.largest_batch > 1
-    step = vitcost.report("gpt2", batch=row.largest_batch, **given).training
+    step = vitcost.report("vit_base_patch16_224", batch=row.largest_batch, **given).training
     assert (row.used_is, row.used_bytes) == ("bounded", step.peak_bytes)
     assert row.assumed == step.assumed != ()
     assert step.missing is not None

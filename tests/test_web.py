@@ -17,7 +17,7 @@ from urllib.request import urlopen
 import pytest
 import timm
 import torch
-from web_support import browsing, pyodide, questions, said_by_python, serving
+from web_support import browsing, pyodide, questions, said_by_python, serving, unpack
 
 import vitcost
 from vitcost.cli import run
@@ -192,7 +192,7 @@ def test_files_have_the_types_that_browsers_ask_of_them(tmp_path: Path) -> None:
 
 def test_an_answer_needs_what_is_packed_and_the_standard_library(tmp_path: Path) -> None:
     with tarfile.open(fileobj=BytesIO(packed())) as archive:
-        archive.extractall(tmp_path, filter="data")
+        unpack(archive, tmp_path)
     question = dict(FIRST) | {"batch": "4096", "other": "gpt2"}
     script = (
         f"import sys, json\nsys.path.insert(0, {str(tmp_path)!r})\n"

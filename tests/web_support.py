@@ -22,7 +22,16 @@ from vitcost.web import PYODIDE
 from vitcost.web.served import server
 from vitcost.zoo import names, resolve
 
-__all__ = ["FLAGS", "browsing", "needed", "pyodide", "questions", "said_by_python", "serving"]
+__all__ = [
+    "FLAGS",
+    "browsing",
+    "needed",
+    "pyodide",
+    "questions",
+    "said_by_python",
+    "serving",
+    "unpack",
+]
 
 FLAGS = [
     "--headless",
@@ -46,6 +55,12 @@ def needed(program: str) -> str:
     return path
 
 
+def unpack(archive: tarfile.TarFile, folder: Path) -> None:
+    """Unpacks what no path leads out of; Python 3.11.2 has no filter yet."""
+    filters: Any = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+    archive.extractall(folder, **filters)
+
+
 def pyodide(folder: Path) -> str:
     """The pinned release of Pyodide, as npm packs it."""
     command = [needed("npm"), "pack", "--silent", f"pyodide@{PYODIDE}"]
@@ -53,7 +68,7 @@ def pyodide(folder: Path) -> str:
     if done.returncode:
         pytest.fail(f"npm pack pyodide@{PYODIDE}: {done.stderr[-500:]}")
     with tarfile.open(folder / f"pyodide-{PYODIDE}.tgz") as archive:
-        archive.extractall(folder, filter="data")
+        unpack(archive, folder)
     return str(folder / "package")
 
 

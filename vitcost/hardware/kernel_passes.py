@@ -63,7 +63,7 @@ def as_rows(steps: Iterable[Step]) -> Iterator[Step]:
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.config.scenario import Scenario
     >>> from vitcost.zoo import resolve
-    >>> rpn = workload(resolve("vit_base_patch16_rpn_224").config, Scenario()).kernels()
+    >>> rpn = workload(resolve("vit_base_patch16_rpn_224").config, Scenario(batch=2)).kernels()
     >>> [sum(step.op.kind == kind for step in rpn) for kind in ("copy", "bias")]
     [4, 2]
     >>> [sum(step.op.kind == kind for step in as_rows(rpn)) for kind in ("copy", "bias")]
@@ -81,10 +81,12 @@ def as_rows(steps: Iterable[Step]) -> Iterator[Step]:
             product = None
             if added:
                 continue
-        if op.kind == "copy" and op.reads[0] in across:
-            copied[op.write] = op.reads[0]
-        elif op.kind == "linear" and op.reads[0] in copied:
-            product = step._replace(op=op._replace(reads=(copied[op.reads[0]],)))
+        x = op.reads[0] if op.reads else None
+        if op.kind == "copy" and x in across:
+            copied[op.write] = x
+        elif op.kind == "linear" and (x in copied or x in across):
+            # rows of one image are not copied
+            product = step._replace(op=op._replace(reads=(copied.get(x, x),)))
         else:
             full = [t for t in op.reads if t.axes[:1] == ("b",)]
             kept = step.view or way == "keeps"
