@@ -48,7 +48,7 @@ def test_what_a_prediction_rests_on() -> None:
         assert time.high_seconds <= (1 + most) * time.seconds
         assert time.images_per_second == pytest.approx(256 / time.seconds)
     # how many measurements it rests on, and the error on those that were left out
-    assert (fitted_card.fitted_rows, fitted_card.held_out) == (68, 0.0191)
+    assert (fitted_card.fitted_rows, fitted_card.held_out) == (68, 0.0189)
     assert (sheet.fitted_rows, sheet.held_out) == (0, None)
 
 

@@ -4,6 +4,7 @@
 which is most of what a class costs at a start. Here the methods are written once, for every class.
 """
 
+import sys
 from collections import namedtuple
 from dataclasses import MISSING, FrozenInstanceError, dataclass, fields
 from operator import attrgetter
@@ -113,12 +114,25 @@ else:
 
     _new = tuple.__new__
 
+    def _annotated(body):
+        """The annotated names of the body of a class, which Python 3.14 has as a function."""
+        if "__annotations__" in body or sys.version_info < (3, 14):
+            return tuple(body.get("__annotations__", ()))
+        from annotationlib import (
+            Format,
+            call_annotate_function,
+            get_annotate_from_class_namespace,
+        )
+
+        annotate = get_annotate_from_class_namespace(body)
+        return tuple(call_annotate_function(annotate, Format.FORWARDREF) if annotate else ())
+
     class _Rows(type):
         """Makes a class of records from its annotations."""
 
         def __new__(mcs, name, bases, body):
             if not getattr(bases[0], "_fields", ()):
-                names = (*body.get("__annotations__", ()),)
+                names = _annotated(body)
                 body["_field_defaults"] = {field: body[field] for field in names if field in body}
                 body |= {field: _Getter(i, "") for i, field in enumerate(names)}
                 body |= {"__match_args__": names, "_fields": names, "__slots__": ()}

@@ -129,7 +129,7 @@ def calibration_row(row: Calibration) -> dict[str, Any]:
     >>> from vitcost.hardware.calibrations import CALIBRATIONS
     >>> row = calibration_row(CALIBRATIONS[0])
     >>> row["software"], row["gemm"], row["rows"]
-    ('1.13', 0.9251, 32)
+    ('1.13', 0.925, 32)
     """
     setup = row.setup
     return {
