@@ -16,6 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from vitcost.check import reference
 from vitcost.check.checkpointed import checkpointed
+from vitcost.check.step_witnesses import Step, looks
 from vitcost.check.trainable_models import adapted, frozen
 from vitcost.config.scenario import Scenario
 from vitcost.config.vit_config import ViTConfig
@@ -224,3 +225,9 @@ def image(config: ViTConfig, how: Scenario) -> Tensor:
 def prepared(model: nn.Module, precision: str) -> nn.Module:
     """A model in the precision of its parameters."""
     return model.to(HALF[precision]) if precision in HALF else model
+
+
+def most_alive(step: Step) -> int:
+    """The tensors in memory before and after a step, and the most bytes beside them in it."""
+    kept = {t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in step.lasting}
+    return sum(kept.values()) + max(looks(step))

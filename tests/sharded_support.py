@@ -5,7 +5,7 @@ The second step is tracked: the first makes the optimizer's states, and lets DTe
 shapes at global sizes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
@@ -90,18 +90,24 @@ def tracked(case: Case) -> int:
                 adapted(model, how.lora, how.lora_layers)
         with FakeTensorMode(allow_non_fake_inputs=True):
             model = checkpointed(model.to_empty(device=device).train(), how.checkpointing)
-            policy = MixedPrecisionPolicy()
-            if not plain:
-                reduced = torch.float32 if how.policy == "reduce-fp32" else None
-                policy = MixedPrecisionPolicy(param_dtype=half, reduce_dtype=reduced)
-            for block in (*_blocks(model), model):
-                fully_shard(block, mesh=mesh, reshard_after_forward=how.zero == 3, mp_policy=policy)
+            shard(model, _blocks(model), mesh, how)
             images = torch.empty(
                 how.batch, config.in_chans, *config.img_size, device=device,
                 dtype=half if plain else None,
             )  # fmt: skip
             with flags.attention(model, how.attention, how.platform), recomputing():
                 return _second_step(model, images, how)
+
+
+def shard(model: nn.Module, blocks: Iterable[nn.Module], mesh: Any, how: Scenario) -> None:
+    """``fully_shard`` on each block and on the root, as the flags say."""
+    policy = MixedPrecisionPolicy()
+    if how.policy != "none":
+        reduced = torch.float32 if how.policy == "reduce-fp32" else None
+        half = HALVES.get(how.precision)
+        policy = MixedPrecisionPolicy(param_dtype=half, reduce_dtype=reduced)
+    for module in (*blocks, model):
+        fully_shard(module, mesh=mesh, reshard_after_forward=how.zero == 3, mp_policy=policy)
 
 
 def built(case: Case) -> nn.Module:

@@ -6,12 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from sharded_support import HALVES, AsReal, autocasts, fake_ranks
+from sharded_support import HALVES, AsReal, autocasts, fake_ranks, shard
 from timm_support import transformers as load
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed._tools.fsdp2_mem_tracker import FSDPMemTracker
-from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
 from vitcost.check.step_witnesses import optimizer, valued
 from vitcost.config.scenario import Scenario
@@ -43,12 +42,7 @@ def sharded(
             # a table that is read twice is one again
             model.tie_weights()
         apply_flags.recompute(model, how.checkpointing)
-        policy = MixedPrecisionPolicy()
-        if not plain:
-            reduced = torch.float32 if how.policy == "reduce-fp32" else None
-            policy = MixedPrecisionPolicy(param_dtype=half, reduce_dtype=reduced)
-        for module in (*blocks(model), model):
-            fully_shard(module, mesh=mesh, reshard_after_forward=how.zero == 3, mp_policy=policy)
+        shard(model, blocks(model), mesh, how)
         given = inputs(how.batch, device=device, dtype=half if plain else None)
         targets = torch.zeros(vectors, dtype=torch.long, device=device)
         kernel = apply_flags.attention(model, how.attention, how.platform)

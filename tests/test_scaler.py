@@ -7,6 +7,7 @@ import losses_support
 import pytest
 import sharded_support
 import torch
+from saved_support import most_alive
 from scaler_support import Ending
 from sharded_support import Case, predicted
 from test_stepping import of
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 import vitcost
 from vitcost.check import reference
-from vitcost.check.step_witnesses import Alive, Apart, Step, optimizer
+from vitcost.check.step_witnesses import Apart, Step, optimizer
 from vitcost.config.optimizers import OPTIMIZERS
 from vitcost.config.scenario import Scenario
 from vitcost.costs.memory import states, step_peak, training
@@ -65,12 +66,9 @@ def test_a_step_of_every_optimizer_is_torchs(name: str) -> None:
     step = Scaled(how, model, torch.zeros(1, 3, *config.img_size), optimizer(name), torch.float16)
     step.run()
     step.optimizer.zero_grad()
-    kept = {t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in step.lasting}
-    alive = Alive(step.lasting)
-    with alive:
-        step.run()
+    most = most_alive(step)
     own = step_peak(training(config, how), workload(config, how), in_place=False)
-    assert own.total_bytes == sum(kept.values()) + max(alive.seen)
+    assert own.total_bytes == most
     if OPTIMIZERS[name].step not in ("in place", "fused"):
         assert own.at == "optimizer step"
 
@@ -140,12 +138,9 @@ def test_a_traced_step_is_torchs(loss: Any, outputs: int, batch: int) -> None:
     criterion = Step.__init__.__defaults__[1] if loss is None else lambda y, _: loss(y)
     step = Scaled(how, model, torch.zeros(batch, 64), optimizer("sgd"), torch.float16, criterion)
     step.optimizer.zero_grad()
-    kept = {t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in step.lasting}
-    alive = Alive(step.lasting)
-    with alive:
-        step.run()
+    most = most_alive(step)
     targets = 0 if loss is None else step.targets.nbytes
-    assert own.total_bytes == sum(kept.values()) - targets + max(alive.seen)
+    assert own.total_bytes == most - targets
 
 
 def test_parts_by_arithmetic() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from saved_support import PLAIN, Recipe, treated
+from saved_support import PLAIN, Recipe, most_alive, treated
 from timm_features import BASE, FEATURES, build
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -15,7 +15,7 @@ from torch.distributed._tools.mem_tracker import MemTracker
 import vitcost
 from vitcost.check import reference
 from vitcost.check.counters import fill
-from vitcost.check.step_witnesses import Alive, MakeOptimizer, Step, optimizer, valued
+from vitcost.check.step_witnesses import MakeOptimizer, Step, optimizer, valued
 from vitcost.config.optimizers import OPTIMIZERS
 from vitcost.config.scenario import Scenario
 from vitcost.config.vit_config import ViTConfig, configure
@@ -70,11 +70,7 @@ def tracked(config: ViTConfig, how: Scenario, recipe: Recipe) -> int:
         fill(model, lambda t: torch.empty(t.shape, dtype=t.dtype))
         images = torch.empty(how.batch, 3, *config.img_size, dtype=dtype)
         step = InBackward(model, images, valued(optimizer(how.optimizer)), autocast=autocast)
-        kept = {t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in step.lasting}
-        alive = Alive(step.lasting)
-        with alive:
-            step.run()
-        return sum(kept.values()) + max(alive.seen)
+        return most_alive(step)
 
 
 def of(**fields: Any) -> ViTConfig:
@@ -142,12 +138,9 @@ def test_the_peak_of_every_feature_is_torchs(number: int, name: str) -> None:
         autocast=torch.bfloat16 if precision == "amp-bf16" else None,
         vectors=2 * (1 if config.global_pool else config.tokens),
     )  # fmt: skip
-    kept = {t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in step.lasting}
-    alive = Alive(step.lasting)
-    with alive:
-        step.run()
+    most = most_alive(step)
     own = step_peak(training(config, how), workload(config, how), in_place=False)
-    assert own.total_bytes == sum(kept.values()) + max(alive.seen)
+    assert own.total_bytes == most
 
 
 # its own hook behind a gradient finds none

@@ -5,16 +5,16 @@
 Each line has the formulas' peak, torch's, and the case; exit 1 where two differ.
 """
 
-import argparse
 import sys
 import tempfile
-import warnings
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from test_sharded_text import MODELS, peaks
+from told import Numbers, told
 
 torch.set_num_threads(1)
 
@@ -45,21 +45,10 @@ def cases() -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--only", default="", help="cases whose line has this word")
-    asked = parser.parse_args()
-    warnings.simplefilter("ignore")
-    done = wrong = 0
-    for name, attention, flags in cases():
-        line = f"{name}, {attention}, {flags}"
-        if asked.only not in line:
-            continue
-        done += 1
-        own, torchs = peaks(name, attention, flags, Path(tempfile.mkdtemp()))
-        wrong += own != torchs
-        print("same" if own == torchs else f"{own - torchs:+,}", own, torchs, line, flush=True)
-    print(f"{done} cases, {wrong} differ")
-    return 1 if wrong else 0
+    def numbers(*case: Any) -> Numbers:
+        return [peaks(*case, Path(tempfile.mkdtemp()))]
+
+    return told((", ".join(map(str, case)), partial(numbers, *case)) for case in cases())
 
 
 if __name__ == "__main__":

@@ -7,10 +7,8 @@ where two differ. GPT-2 by the cross entropy of every token, towers by the mean 
 CLIP and SigLIP by their own contrastive losses, at a batch too whose pairs need the most.
 """
 
-import argparse
 import sys
 import tempfile
-import warnings
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -19,6 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from sharded_support import autocasts
 from test_text_memory import MODELS, TOKENS, Real, every_token, own_loss, transformers
+from told import Numbers, told
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed._tools.mem_tracker import MemTracker
 
@@ -125,30 +124,23 @@ def traced(real: Real, case: Case) -> int:
     return int(live.peak(upper(found), Sizes(b=how.batch)).peak_bytes)
 
 
+def numbers(case: Case) -> Numbers:
+    """Of the formulas and MemTracker, and of the formulas and a trace."""
+    how = case.how
+    make = partial(MODELS[case.name], case.attention, Path(tempfile.mkdtemp()))
+    real = make()
+    run = workload(real.config, how)
+    own = step_peak(states(run, 0), run, in_place=False).total_bytes, tracked(real, how)
+    return [own, (live.peak(run.step(), run.sizes).peak_bytes, traced(make(), case))]
+
+
+def line(case: Case) -> str:
+    how = case.how
+    return f"{case.name}, {how.precision}, {how.attention}, batch {how.batch}, {how.checkpointing}"
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--only", default="", help="cases whose line has this word")
-    asked = parser.parse_args()
-    warnings.simplefilter("ignore")
-    done = wrong = 0
-    for case in cases():
-        how = case.how
-        line = (
-            f"{case.name}, {how.precision}, {how.attention}, batch {how.batch}, {how.checkpointing}"
-        )
-        if asked.only not in line:
-            continue
-        done += 1
-        make = partial(MODELS[case.name], case.attention, Path(tempfile.mkdtemp()))
-        real = make()
-        run = workload(real.config, how)
-        own = step_peak(states(run, 0), run, in_place=False).total_bytes, tracked(real, how)
-        trace_too = live.peak(run.step(), run.sizes).peak_bytes, traced(make(), case)
-        same = own[0] == own[1] and trace_too[0] == trace_too[1]
-        wrong += not same
-        print("same" if same else "OTHER", *own, *trace_too, line, flush=True)
-    print(f"{done} cases, {wrong} differ")
-    return 1 if wrong else 0
+    return told((line(case), partial(numbers, case)) for case in cases())
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from vitcost.hardware.constants import (
     host_of,
     host_seconds,
 )
-from vitcost.hardware.least_squares import fit
+from vitcost.hardware.least_squares import fit, halves_of
 from vitcost.hardware.measurements import Measurement, by_card
 from vitcost.hardware.scale import scaled
 from vitcost.hardware.work_classes import Setup
@@ -30,7 +30,6 @@ from vitcost.outside.reading import CALIBRATION, read_toml
 __all__ = [
     "calibrate",
     "fitted",
-    "halves_of",
     "held_out",
     "host_of_rows",
     "load_calibrations",
@@ -134,21 +133,6 @@ def held_out(measurements: Sequence[Measurement]) -> tuple[list[float], list[flo
 def _held_out(half: Sequence[Measurement], others: Sequence[Measurement]) -> list[float]:
     constants, host = fitted(others), host_of_rows(others)
     return [predicted(m, constants, host) for m in half]
-
-
-def halves_of(measurements: Sequence[Measurement]) -> tuple[list[Measurement], list[Measurement]]:
-    """The measurements of every second width, and all others.
-
-    >>> from types import SimpleNamespace
-    >>> widths = [SimpleNamespace(width=width) for width in (192, 384, 768)]
-    >>> [[each.width for each in half] for half in halves_of(widths)]
-    [[192, 768], [384]]
-    """
-    even = set(sorted({m.width for m in measurements})[::2])
-    first, second = (
-        [m for m in measurements if (m.width in even) == side] for side in (True, False)
-    )
-    return first, second
 
 
 def errors(measurements: Sequence[Measurement]) -> tuple[list[float], list[float]]:

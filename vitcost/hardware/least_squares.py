@@ -7,13 +7,35 @@ that no single model pulls the rest.
 
 from collections.abc import Sequence
 from itertools import combinations
+from typing import Protocol, TypeVar
 
 from vitcost.errors import ConfigError
 from vitcost.hardware.constants import Form
 
-__all__ = ["fit"]
+__all__ = ["fit", "halves_of"]
 
 _ROUNDS = 9
+
+
+class _Wide(Protocol):
+    @property
+    def width(self) -> int: ...
+
+
+_Row = TypeVar("_Row", bound=_Wide)
+
+
+def halves_of(measured: Sequence[_Row]) -> tuple[list[_Row], list[_Row]]:
+    """The measurements of every second width, and all others: a fit on one half predicts the other.
+
+    >>> from types import SimpleNamespace
+    >>> widths = [SimpleNamespace(width=width) for width in (192, 384, 768)]
+    >>> [[each.width for each in half] for half in halves_of(widths)]
+    [[192, 768], [384]]
+    """
+    even = set(sorted({m.width for m in measured})[::2])
+    first, second = ([m for m in measured if (m.width in even) == side] for side in (True, False))
+    return first, second
 
 
 def fit(rows: Sequence[Sequence[float]], targets: Sequence[float], form: Form) -> tuple[float, ...]:

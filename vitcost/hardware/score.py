@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 from vitcost.errors import VitcostError
 from vitcost.hardware.calibrate import (
     fitted,
-    halves_of,
     held_out,
     host_of_rows,
     mean,
@@ -17,6 +16,7 @@ from vitcost.hardware.calibrate import (
 )
 from vitcost.hardware.cards import Card
 from vitcost.hardware.constants import Calibration
+from vitcost.hardware.least_squares import halves_of
 from vitcost.hardware.measurements import Measurement, Row, Uncovered, covered
 from vitcost.hardware.roofline import predict
 from vitcost.render.result import Result
