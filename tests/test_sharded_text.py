@@ -13,7 +13,7 @@ from test_text_memory import MODELS, TOKENS, Real, every_token
 
 from vitcost import report
 from vitcost.config.scenario import Scenario
-from vitcost.costs.memory import states, step_peak, training
+from vitcost.costs.memory import states, step_peak, training, with_peak
 from vitcost.engine.workload import workload
 from vitcost.errors import NotCovered
 from vitcost.zoo import resolve
@@ -68,6 +68,31 @@ def test_the_peak_is_torchs(
 ) -> None:
     own, torchs = peaks(name, attention, flags, tmp_path)
     assert own == torchs
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("policy", "zero", "ranks", "batch"), [("reduce-fp32", 2, 2, 40), ("reduce-half", 3, 3, 1)]
+)
+def test_a_tower_that_casts_by_itself_has_a_bound_under_a_policy(
+    policy: str, zero: int, ranks: int, batch: int, tmp_path: Path
+) -> None:
+    """open_clip casts norms and tokens to the type of the stream, which a policy casts too."""
+    how = Scenario(
+        mode="train", optimizer="sgd", precision="bf16", policy=policy, zero=zero, ranks=ranks,
+        batch=batch,
+    )  # fmt: skip
+    real = real_of("open_clip's text", "sdpa", tmp_path)
+    run = workload(real.config, how)
+    step = training(real.config, how)
+    with pytest.raises(NotCovered, match="open_clip's towers, fully sharded under a policy"):
+        step_peak(states(run, 0), run)
+    torchs = sharded(real.model, how, partial(given_to, real), real.loss, 0)
+    bound = with_peak(step, run)
+    assert bound.peak_is == "bounded"
+    assert bound.peak_bytes is not None
+    assert torchs <= bound.peak_bytes
 
 
 def test_rows_of_a_rank_by_arithmetic() -> None:

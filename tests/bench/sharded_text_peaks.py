@@ -39,6 +39,9 @@ def cases() -> Iterator[tuple[str, str, dict[str, Any]]]:
                     "batch": (1, 3, 40)[number % 3],
                     "platform": "cpu" if number % 7 == 0 else "cuda",
                 }  # fmt: skip
+                # under a policy open_clip's has a bound
+                if name.startswith("open") and "policy" in flags:
+                    continue
                 if number % 5 == 0 and "dropout" not in name:
                     flags["checkpointing"] = "block"
                 yield name, attention, flags
