@@ -113,7 +113,7 @@ def main() -> int:
         # a trace has open_clip's own checkpointing by its modules' classes, and one rank
         both = (0, 0) if given.ranks > 1 else traced(case, config)
         passed_on = case.name == "SigLIP" and given.ranks > 1
-        bounds = passed_on and own[1] <= own[0] <= 1.1 * own[1]
+        bounds = passed_on and own[1] <= own[0] <= 1.15 * own[1]
         same = (own[0] == own[1] or bounds) and both[0] == both[1]
         wrong += not same
         print("same" if same else "OTHER", *own, *both, line, flush=True)
