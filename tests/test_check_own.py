@@ -113,3 +113,18 @@ def test_the_command_on_a_factory(
     trace("built_here:build", "x.json", input="4")
     with pytest.raises(ConfigError, match="holds no module"):
         check(["x.json"])
+
+
+def test_a_reason_of_several_steps_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    code = "from torch import nn\ndef build():\n    return nn.Conv2d(3, 8, 3)\n"
+    (tmp_path / "batched_here.py").write_text(code, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    assert run(["check", "batched_here:build", "--input", "2x3x8x8", "--memory"]) == 2
+    message = capsys.readouterr().err
+    assert message.count("the trace stopped") == 1
+    assert "saved_tensors_hooks, peak of a step" in message
+    # a batch that was given in --input stands behind the batch of the step
+    assert "the forward got [1, 2, 3, 8, 8] at batch 1" in message

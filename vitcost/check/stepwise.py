@@ -44,19 +44,21 @@ def stepwise(
     """Runs every step and returns the differences. A step that is not covered is listed with its
     reason; raises ``NotCovered`` where no step is covered."""
     start, counts = perf_counter(), Counter[str]()
-    differences, reasons = [], []
+    differences: list[Difference] = []
+    labels: dict[str, list[str]] = {}  # of the steps that are left out, by the reason
     for label, run in steps.items():
         on_step(f"{name}: {label}")
         try:
             for one in told(label, partial(run, of)):
                 if isinstance(one, LeftOut):
-                    reasons.append(f"{label}: {one.reason}")
+                    labels.setdefault(one.reason, []).append(label)
                     continue
                 counts[one.quantity] += 1
                 if one.expected != one.actual:
                     differences.append(Difference(*one))
         except NotCovered as reason:
-            reasons.append(f"{label}: not covered: {reason}")
+            labels.setdefault(f"not covered: {reason}", []).append(label)
+    reasons = [f"{', '.join(of_reason)}: {reason}" for reason, of_reason in labels.items()]
     if not counts:
         raise NotCovered(f"{command} compares nothing of {name}: {'; '.join(reasons)}")
     seconds, why = perf_counter() - start, (*left_out, *reasons)

@@ -125,7 +125,8 @@ def _recorded(
     mode: FakeTensorMode,
 ) -> Recorder:
     recorder = Recorder(model, [*lasting, *arguments.tensors()], mode)
-    with told(name, recorder):
+    shapes = " and ".join(str(list(tensor.shape)) for tensor in arguments.tensors())
+    with told(name, recorder, f"{shapes} at batch {batch}"):
         if loss is None:
             _forward(model, arguments, how, recorder)
         else:

@@ -38,9 +38,9 @@ _DO = "trace the part of the model around it: a factory of that part, with --inp
 
 
 @contextmanager
-def told(name: str, recorder: "Recorder | None") -> Iterator[None]:
-    """Turns an error that stops a run into a ``NotCovered`` with the operator, the module and the
-    line.
+def told(name: str, recorder: "Recorder | None", inputs: str = "") -> Iterator[None]:
+    """Turns an error that stops a run into a ``NotCovered`` with the operator, the module, the
+    line and the shapes of the ``inputs``.
 
     >>> with told("head", None):
     ...     raise ValueError("Expected more than 1 value per channel when training")
@@ -52,11 +52,11 @@ def told(name: str, recorder: "Recorder | None") -> Iterator[None]:
     except VitcostError:
         raise
     except Exception as error:
-        message = _message(name, error, recorder)
+        message = _message(name, error, recorder, inputs)
         raise (NoStep if _ONE_IMAGE in message else NotCovered)(message) from error
 
 
-def _message(name: str, error: Exception, recorder: "Recorder | None") -> str:
+def _message(name: str, error: Exception, recorder: "Recorder | None", inputs: str) -> str:
     first = str(error).strip().partition("\n")[0]
     text = f"{type(error).__name__}: {first}"
     why = next((reason for word, reason in _REASONS if word in text), "")
@@ -75,6 +75,8 @@ def _message(name: str, error: Exception, recorder: "Recorder | None") -> str:
     message = " ".join(part for part in parts if part)
     message += f" ({where})" if where else ""
     message += f": {text[:300]}"
+    if inputs:
+        message += f"; the forward got {inputs}"
     if why:
         message += f"; {why}"
     if recorder is not None:
