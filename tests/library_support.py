@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import saved_support as support
 import torch
+from alive import Alive, forward_peak, looks
 from saved_support import AMP, HALF, held_bytes, running
 from timm_support import torchvision, transformers
 from torch import nn
@@ -17,11 +18,10 @@ from torch.profiler import ProfilerActivity, profile
 
 from vitcost import from_torch
 from vitcost.check import step_witnesses
-from vitcost.check.step_witnesses import Alive
 from vitcost.config.scenario import Scenario
 from vitcost.config.vit_config import ViTConfig
 from vitcost.engine.cost import fold
-from vitcost.engine.forward_trace import forward_peak
+from vitcost.engine.forward_trace import forward_trace
 from vitcost.engine.live import peak
 from vitcost.engine.lower import lower
 from vitcost.engine.model import sizes_of, structure_of
@@ -148,7 +148,7 @@ def _formulas(config: ViTConfig, run: Run, platform: str) -> tuple[int, int]:
     mode, sizes = mode_of(config, how), sizes_of(config, run.batch)
     saved = fold(lower(structure_of(config, run.batch, True), mode), sizes).cost.saved_bytes
     tree = lower(structure_of(config, run.batch), mode)
-    alive = forward_peak(tree, sizes, in_place=False).peak_bytes
+    alive = peak(forward_trace(tree, in_place=False), sizes).peak_bytes
     return saved, alive
 
 
@@ -159,7 +159,7 @@ def on_cpu(make: Make, run: Run) -> Iterator[Compared]:
     x = torch.zeros(run.batch, config.in_chans, *config.img_size, dtype=dtype)
     saved, alive = _formulas(config, run, "cpu")
     with running(run.precision, run.attention):
-        yield Compared("inference", step_witnesses.forward_peak(model.eval(), x, autocast), alive)
+        yield Compared("inference", forward_peak(model.eval(), x, autocast), alive)
     own = [x, *model.parameters(), *model.buffers()]
 
     def forward() -> Any:
@@ -179,7 +179,7 @@ def on_cpu(make: Make, run: Run) -> Iterator[Compared]:
     with kernel:
         loss = step_witnesses.cross_entropies if config.num_classes else _mean_of_features
         step = step_witnesses.Step(model, x, step_witnesses.optimizer("sgd"), autocast, loss)
-        yield Compared("step", max(step_witnesses.looks(step)), found)
+        yield Compared("step", max(looks(step)), found)
 
 
 def on_card(make: Make, run: Run) -> Iterator[Compared]:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 import torch.distributed as dist
+from alive import Alive
 from counting_support import open_clip
 from open_clip import model as towers
 from sharded_support import HALVES, AsReal, autocasts, fake_ranks
@@ -20,7 +21,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed._tools.mem_tracker import MemTracker
 
-from vitcost.check.step_witnesses import Alive, optimizer
+from vitcost.check.step_witnesses import optimizer
 from vitcost.config.scenario import Scenario
 from vitcost.costs.memory import states, step_peak
 from vitcost.engine import live

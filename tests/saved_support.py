@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import torch
+from alive import looks
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional
@@ -16,7 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from vitcost.check import reference
 from vitcost.check.checkpointed import checkpointed
-from vitcost.check.step_witnesses import Step, looks
+from vitcost.check.step_witnesses import Step
 from vitcost.check.trainable_models import adapted, frozen
 from vitcost.config.scenario import Scenario
 from vitcost.config.vit_config import ViTConfig

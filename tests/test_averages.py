@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 import timm
 import torch
+from alive import Alive
 from timm.utils import ModelEmaV3
 
 import vitcost
-from vitcost.check.step_witnesses import Alive
 from vitcost.errors import ConfigError
 
 TYPES = {"model": None, "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from alive import forward_peak, looks
 from timm_support import timm
 from torch import nn
 from torch_support import image, saved_bytes
@@ -21,7 +22,7 @@ from vitcost.check.expected import expected
 from vitcost.config.backbones import BACKBONES, features, map_sizes
 from vitcost.config.vit_config import FIELDS, configure
 from vitcost.engine.cost import fold
-from vitcost.engine.forward_trace import forward_peak
+from vitcost.engine.forward_trace import forward_trace
 from vitcost.engine.live import peak
 from vitcost.engine.lower import Mode, lower
 from vitcost.engine.step_trace import step_trace
@@ -224,8 +225,8 @@ def test_bytes_of_real_tensors(name: str, precision: str) -> None:
             lower(structure_of(config, batch, training), Mode("eager", precision, "cpu"))
             for training in (False, True)
         )
-        real = step_witnesses.forward_peak(made.eval(), x, torch.bfloat16 if autocast else None)
-        assert forward_peak(eval_tree, sizes, in_place=False).peak_bytes == real
+        real = forward_peak(made.eval(), x, torch.bfloat16 if autocast else None)
+        assert peak(forward_trace(eval_tree, in_place=False), sizes).peak_bytes == real
         saved = fold(train_tree, sizes).cost.saved_bytes
         assert saved == saved_bytes(made.train(), x, autocast)
 
@@ -241,7 +242,7 @@ def test_peak_of_a_training_step(name: str, precision: str) -> None:
     step = step_witnesses.Step(
         made, image(config, 2).to(kind), step_witnesses.optimizer("sgd"), autocast
     )
-    assert peak(trace, sizes_of(config, 2)).peak_bytes == max(step_witnesses.looks(step))
+    assert peak(trace, sizes_of(config, 2)).peak_bytes == max(looks(step))
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 import torch
+from kernel_calls import trace
 from timm_support import timm
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import vitcost
 from vitcost import ViTConfig
-from vitcost.check.kernel_calls import trace
 from vitcost.check.trainable_models import adapted, frozen
 from vitcost.engine.launches import Launches, flatten, moved, times
 from vitcost.engine.lower import Mode, lower

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from well_formed import verify
 
 from vitcost.config.scenario import CHOICES, Scenario
 from vitcost.engine.kinds import KINDS
@@ -10,7 +11,6 @@ from vitcost.engine.lower import passes
 from vitcost.engine.model import AnyStructure, build, structure_of
 from vitcost.engine.ops import Op, Tensor, axes, param
 from vitcost.engine.tree import Node
-from vitcost.engine.verify import verify
 from vitcost.engine.workload import mode_of
 from vitcost.errors import NotCovered, UnknownName
 from vitcost.zoo import names, resolve

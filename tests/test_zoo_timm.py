@@ -425,6 +425,6 @@ def test_random_same_as_timm(row: dict[str, str], unfused: Any) -> None:
 
 @pytest.mark.slow
 def test_the_tables_agree_with_the_installed_timm() -> None:
-    from vitcost.check.timm_tables import differences
+    from bench.timm_tables import differences
 
     assert list(differences()) == []

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from vitcost.engine.kinds import KINDS
-from vitcost.engine.live import PARTS, Change, Event, Loop, Peak, Place, peak
+from vitcost.engine.live import PARTS, Change, Event, Loop, Place
 from vitcost.engine.ops import Op, Sizes, Tensor
 from vitcost.engine.tree import REGION, Count, Node
 from vitcost.engine.unroll import unroll
 
-__all__ = ["Forward", "Ledger", "forward_peak", "forward_trace", "inside", "named"]
+__all__ = ["Forward", "Ledger", "forward_trace", "inside", "named"]
 
 
 _ONE = Count(1)
@@ -193,11 +193,6 @@ class Forward:
                 if tensor not in left:
                     self.ledger.drop(tensor)
         return left
-
-
-def forward_peak(tree: Node, sizes: Sizes, in_place: bool = True) -> Peak:
-    """The peak of a forward pass in eval over its own activations: no parameters, no inputs."""
-    return peak(forward_trace(tree, in_place), sizes)
 
 
 def forward_trace(tree: Node, in_place: bool = True) -> tuple[Event, ...]:

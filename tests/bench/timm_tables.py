@@ -1,6 +1,6 @@
 """The tables of timm's architectures against an installed timm: rows that differ, and new ones.
 
-``python -m vitcost.check.timm_tables`` prints it, with a row to paste for every new name; exit code
+``python tests/bench/timm_tables.py`` prints it, with a row to paste for every new name; exit code
 1 says that there is something. No model is built: timm's entry points are stopped where they would,
 and the arguments that they would build it with are compared, as configs.
 """
