@@ -1,4 +1,4 @@
-"""Tensors that are alive while operators run, by a real model: the witness of live bytes."""
+"""The tensors alive while operators run, of a real model and of the formulas."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -10,8 +10,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from vitcost.check.step_witnesses import Step
+from vitcost.engine.forward_trace import forward_trace
+from vitcost.engine.live import Peak, peak
+from vitcost.engine.ops import Sizes
+from vitcost.engine.tree import Node
 
-__all__ = ["Alive", "forward_peak", "looks"]
+__all__ = ["Alive", "declared_peak", "forward_peak", "looks"]
 
 
 def looks(step: Step) -> list[int]:
@@ -29,6 +33,11 @@ def forward_peak(model: nn.Module, images: Tensor, autocast: torch.dtype | None 
     with alive, torch.no_grad(), on:
         model(images)
     return max(alive.seen)
+
+
+def declared_peak(tree: Node, sizes: Sizes, in_place: bool = True) -> Peak:
+    """The same by the formulas: no parameters and no inputs."""
+    return peak(forward_trace(tree, in_place), sizes)
 
 
 class Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]

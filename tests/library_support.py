@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import saved_support as support
 import torch
-from alive import Alive, forward_peak, looks
+from alive import Alive, declared_peak, forward_peak, looks
 from saved_support import AMP, HALF, held_bytes, running
 from timm_support import torchvision, transformers
 from torch import nn
@@ -21,7 +21,6 @@ from vitcost.check import step_witnesses
 from vitcost.config.scenario import Scenario
 from vitcost.config.vit_config import ViTConfig
 from vitcost.engine.cost import fold
-from vitcost.engine.forward_trace import forward_trace
 from vitcost.engine.live import peak
 from vitcost.engine.lower import lower
 from vitcost.engine.model import sizes_of, structure_of
@@ -148,7 +147,7 @@ def _formulas(config: ViTConfig, run: Run, platform: str) -> tuple[int, int]:
     mode, sizes = mode_of(config, how), sizes_of(config, run.batch)
     saved = fold(lower(structure_of(config, run.batch, True), mode), sizes).cost.saved_bytes
     tree = lower(structure_of(config, run.batch), mode)
-    alive = peak(forward_trace(tree, in_place=False), sizes).peak_bytes
+    alive = declared_peak(tree, sizes, in_place=False).peak_bytes
     return saved, alive
 
 

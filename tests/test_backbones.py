@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from alive import forward_peak, looks
+from alive import declared_peak, forward_peak, looks
 from timm_support import timm
 from torch import nn
 from torch_support import image, saved_bytes
@@ -22,7 +22,6 @@ from vitcost.check.expected import expected
 from vitcost.config.backbones import BACKBONES, features, map_sizes
 from vitcost.config.vit_config import FIELDS, configure
 from vitcost.engine.cost import fold
-from vitcost.engine.forward_trace import forward_trace
 from vitcost.engine.live import peak
 from vitcost.engine.lower import Mode, lower
 from vitcost.engine.step_trace import step_trace
@@ -226,7 +225,7 @@ def test_bytes_of_real_tensors(name: str, precision: str) -> None:
             for training in (False, True)
         )
         real = forward_peak(made.eval(), x, torch.bfloat16 if autocast else None)
-        assert peak(forward_trace(eval_tree, in_place=False), sizes).peak_bytes == real
+        assert declared_peak(eval_tree, sizes, in_place=False).peak_bytes == real
         saved = fold(train_tree, sizes).cost.saved_bytes
         assert saved == saved_bytes(made.train(), x, autocast)
 

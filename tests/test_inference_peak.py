@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from alive import declared_peak, forward_peak
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from timm_features import BASE, EVA, FEATURES
@@ -9,11 +10,9 @@ from timm_features import build as built
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch_support import configs, image
 
-from vitcost.check import step_witnesses
 from vitcost.check.reference import build
 from vitcost.config.vit_config import ViTConfig, configure
 from vitcost.engine.cost import fold
-from vitcost.engine.forward_trace import forward_peak
 from vitcost.engine.lower import Mode, lower
 from vitcost.engine.structure import sizes_of, structure_of
 from vitcost.zoo.timm.args import fields_of
@@ -24,7 +23,7 @@ PRECISIONS = {"fp32": torch.float32, "amp": torch.float32, "half": torch.bfloat1
 def engine(config: ViTConfig, batch: int, kernel: str, precision: str = "fp32") -> int:
     mode = Mode(kernel, precision, "cpu")
     tree = lower(structure_of(config, batch), mode)
-    return forward_peak(tree, sizes_of(config, batch), in_place=False).peak_bytes
+    return declared_peak(tree, sizes_of(config, batch), in_place=False).peak_bytes
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -37,7 +36,7 @@ def test_peak_is_that_of_real_tensors(
 ) -> None:
     kind = PRECISIONS[precision]
     model = build(config, kernel == "flash").to(kind)
-    real = step_witnesses.forward_peak(
+    real = forward_peak(
         model, image(config, batch).to(kind), torch.bfloat16 if precision == "amp" else None
     )
     assert engine(config, batch, kernel, precision) == real
@@ -51,7 +50,7 @@ def test_autocast_reaches_each_operand_of_the_math_kernel(name: str) -> None:
     kwargs = {**BASE, **options}
     config = configure(fields_of(model_class, kwargs))
     with sdpa_kernel(SDPBackend.MATH):
-        real = step_witnesses.forward_peak(
+        real = forward_peak(
             built(model_class, kwargs, True).eval(), image(config, 2), torch.bfloat16
         )
     assert engine(config, 2, "math", "amp") == real
@@ -79,7 +78,7 @@ def test_positions_of_a_padded_image_are_made_before_those_that_turn(
     kwargs = {**BASE, **rope, **padded, "mlp_ratio": 0.25, "num_heads": 1}
     config = configure(fields_of(EVA, kwargs))
     autocast = torch.bfloat16 if precision == "amp" else None
-    real = step_witnesses.forward_peak(built(EVA, kwargs, True).eval(), image(config, 1), autocast)
+    real = forward_peak(built(EVA, kwargs, True).eval(), image(config, 1), autocast)
     assert engine(config, 1, "sdpa", precision) == real
 
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+from alive import declared_peak, forward_peak, looks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from saved_support import PLAIN, Recipe, model_of, treated
@@ -16,12 +17,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch_support import configs
 
 from vitcost import explain, report
-from vitcost.check.step_witnesses import Step, forward_peak, looks, optimizer, tracked
+from vitcost.check.step_witnesses import Step, optimizer, tracked
 from vitcost.config.optimizers import OPTIMIZERS
 from vitcost.config.scenario import Scenario
 from vitcost.config.vit_config import ViTConfig, configure
 from vitcost.costs.memory import step_peak, training
-from vitcost.engine.forward_trace import forward_peak as engine_forward_peak
 from vitcost.engine.live import Change, Loop, Place, peak
 from vitcost.engine.lower import Mode, lower
 from vitcost.engine.model import sizes_of, structure_of
@@ -252,7 +252,7 @@ def check_inference(
     images = torch.zeros(batch, config.in_chans, *config.image, dtype=dtype)
     real = forward_peak(model.eval(), images, AUTOCAST.get(precision))
     tree = lower(structure_of(config, batch), Mode(attention, precision, "cpu"))
-    assert engine_forward_peak(tree, sizes_of(config, batch), False).peak_bytes == real
+    assert declared_peak(tree, sizes_of(config, batch), False).peak_bytes == real
 
 
 def check_step(

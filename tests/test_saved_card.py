@@ -7,16 +7,15 @@ from typing import Any
 import pytest
 import saved_support as support
 import torch
+from alive import Alive, declared_peak
 from saved_support import HALF, folded, held_bytes, model_of, prepared
 from test_saved import MODELS, small
 from timm_features import BASE, DROPS, FEATURES, build
 from torch import nn
 from torch.nn import functional
 
-from vitcost.check.step_witnesses import Alive
 from vitcost.config.scenario import Scenario
 from vitcost.config.vit_config import ViTConfig, configure
-from vitcost.engine.forward_trace import forward_peak
 from vitcost.engine.kinds import KINDS
 from vitcost.engine.lower import lower
 from vitcost.engine.model import sizes_of, structure_of
@@ -109,7 +108,7 @@ def card_peak(model: nn.Module, config: ViTConfig, batch: int, precision: str, k
 def peak_of(config: ViTConfig, batch: int, precision: str, kernel: str) -> int:
     how = Scenario(batch=batch, precision=precision, attention=kernel)
     tree = lower(structure_of(config, batch), mode_of(config, how))
-    return forward_peak(tree, sizes_of(config, batch), in_place=False).peak_bytes
+    return declared_peak(tree, sizes_of(config, batch), in_place=False).peak_bytes
 
 
 @pytest.mark.parametrize("kernel", ["eager", "math"])

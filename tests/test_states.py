@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from alive import Alive
 from timm_features import BASE, FEATURES, VIT, build
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -120,7 +121,7 @@ def assert_temporaries(
     trained = [p for group in optimizer.param_groups for p in group["params"]]
     kept = [t for state in optimizer.state.values() for t in state.values()]
     assert {t.device.type for t in kept} == {"cuda"}
-    alive = step_witnesses.Alive([*trained, *(p.grad for p in trained), *kept])
+    alive = Alive([*trained, *(p.grad for p in trained), *kept])
     with alive:
         optimizer.step()
     flags = {"precision": precision, "freeze": freeze, "optimizer": name, "mode": "train"}
@@ -159,7 +160,7 @@ def assert_torchaos_steps(name: str) -> None:
             optimizer.step()
         lr = optimizer.param_groups[0]["lr"]
         states = [t for value in optimizer.state[parameter].values() for t in inner(value)]
-        alive = step_witnesses.Alive([parameter, parameter.grad, lr, *states])
+        alive = Alive([parameter, parameter.grad, lr, *states])
         with alive:
             optimizer.step()
         (most, _) = row.walk(shape, 4)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
+from alive import looks
 from timm_features import BASE, build
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -19,7 +20,7 @@ from torch.testing._internal.distributed.fake_pg import FakeStore
 from vitcost import report
 from vitcost.check import reference
 from vitcost.check.checkpointed import checkpointed
-from vitcost.check.step_witnesses import Step, looks, optimizer
+from vitcost.check.step_witnesses import Step, optimizer
 from vitcost.config.scenario import RECIPES, Scenario
 from vitcost.config.vit_config import ViTConfig, configure
 from vitcost.costs.bounded import gathered_bytes

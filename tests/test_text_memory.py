@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+from alive import Alive
 from saved_support import AMP, HALF, held_bytes
 from timm_support import transformers as load
 from torch.nn import functional
 
-from vitcost.check.step_witnesses import Alive, optimizer
+from vitcost.check.step_witnesses import optimizer
 from vitcost.config.scenario import Scenario
 from vitcost.config.text_config import TextConfig
 from vitcost.costs import memory
