@@ -237,7 +237,7 @@ def test_a_model_that_does_not_run_is_a_finding(monkeypatch: pytest.MonkeyPatch)
     def stop(*args: Any, **kwargs: Any) -> None:
         raise RuntimeError("out of words\nand more")
 
-    monkeypatch.setattr(every_timm, "compare", stop)
+    monkeypatch.setattr(against_torch.Case, "model", stop)
     found = every_timm._quick("test_vit", 1)
     assert not found.ok
     assert found.differences[0].actual == "RuntimeError: out of words"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from measured_support import DATA, measured_rows, measurements, of
+from measured_support import DATA, fitted_table, measured_rows, measurements, of
 
 from vitcost.config.scenario import Scenario
 from vitcost.errors import NotCovered
@@ -17,7 +17,6 @@ from vitcost.hardware.calibrate import (
     calibrate,
     fitted,
     predicted,
-    table,
 )
 from vitcost.hardware.calibrations import CALIBRATIONS
 from vitcost.hardware.measurements import Measurement, covered
@@ -72,8 +71,8 @@ def test_shipped_constants_are_what_the_data_gives(measured: list[Measurement]) 
     again = calibrate(measured, "timm benchmark files @aa4b5850")
     shipped = {(c.gpu, c.setup): c for c in CALIBRATIONS}
     # where this fails, the kernels have changed: these rows belong into calibrations.py
-    assert {(c.gpu, c.setup): c for c in again} == shipped, table(again)
-    assert table(again) in Path(calibrations.__file__).read_text(encoding="utf-8")
+    assert {(c.gpu, c.setup): c for c in again} == shipped, fitted_table(again)
+    assert fitted_table(again) in Path(calibrations.__file__).read_text(encoding="utf-8")
 
 
 def test_inference_on_gpus_with_widths_held_out(held_out_scores: Score) -> None:

@@ -17,6 +17,7 @@ from statistics import mean
 from typing import NamedTuple
 
 import pytest
+from measured_support import printed_table
 
 import vitcost
 from vitcost.cli import run
@@ -30,7 +31,7 @@ from vitcost.hardware.measurements import Measurement, Uncovered, by_card, cover
 from vitcost.hardware.predicted import Time
 from vitcost.hardware.printed import PRINTED
 from vitcost.hardware.roofline import predict
-from vitcost.hardware.scale import held_out, scaled, table, times_longer
+from vitcost.hardware.scale import held_out, scaled, times_longer
 
 FILE = Path(__file__).parent / "data" / "published_gpu.csv"
 
@@ -81,7 +82,7 @@ def large(measurements: Iterable[Measurement]) -> list[Measurement]:
 
 def test_the_shipped_constants_are_what_the_file_gives() -> None:
     again = scaled(rows()[0])
-    text = table(again)
+    text = printed_table(again)
     assert {(c.gpu, c.setup): c for c in again} == {(c.gpu, c.setup): c for c in PRINTED}, text
     assert len(again) == len(PRINTED)
     assert text.replace(" ", "").replace("\n", "") in Path(printed.__file__).read_text(

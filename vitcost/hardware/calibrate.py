@@ -237,28 +237,6 @@ def percentile(values: Sequence[float], share: float) -> float:
     return ordered[low] + (place - low) * (ordered[high] - ordered[low])
 
 
-def table(calibrations: Iterable[Calibration]) -> str:
-    """The rows of ``calibrations.py``, for when the list of kernels or the data has changed."""
-
-    def order(row: Calibration) -> tuple[Any, ...]:
-        setup = row.setup
-        cpu = setup.platform == "cpu"
-        return cpu, setup.training, row.gpu, setup.compiled, setup.layout, setup.torch
-
-    lines: list[str] = []
-    for row in sorted(calibrations, key=order):
-        precision, training, compiled, layout, platform, torch, *_ = row.setup
-        run = f'"{precision}", {training}, {compiled}, "{layout}", "{platform}", {torch}'
-        errors = f"{row.rows}, {row.error}, {row.held_out}, {row.band}"
-        lines += [
-            "    (",
-            f'        "{row.gpu}", ({run}),',
-            f"        {row.constants}, ({errors}), {row.host_seconds},",
-        ]
-        lines.append("    ),")
-    return "\n".join(lines) + "\n"
-
-
 def to_toml(calibrations: Iterable[Calibration], cards: Iterable[Card] = ()) -> str:
     """The constants as a TOML file that later predictions read, with cards of the user's own.
 

@@ -1,9 +1,9 @@
 """The constants of the cards, software and modes that timm's benchmark files measured.
 
 Fitted to the plain models of huggingface/pytorch-image-models@aa4b5850 ``results/`` (Apache-2.0) by
-``vitcost.hardware.calibrate``, whose ``table`` writes the rows. Behind the constants stand how many
-rows were fitted, the mean relative error on them and on widths that were held out, and the
-half-width of the band.
+``vitcost.hardware.calibrate``; ``fitted_table`` of ``tests/measured_support.py`` writes the rows.
+Behind the constants stand how many rows were fitted, the mean relative error on them and on widths
+that were held out, and the half-width of the band.
 """
 
 from typing import TypeAlias

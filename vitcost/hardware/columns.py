@@ -26,12 +26,33 @@ _MOST, _MOST_STREAMED = 2**60, 2**55
 
 
 class Times(NamedTuple):
-    """The time of a config on a card, or the times of a column of them."""
+    """The time of a config on a card, or the times of a column of them, in seconds; the names are
+    those of a comparison's JSON, behind ``step_time_``."""
 
-    seconds: Any
+    gpu: Any
+    mode: Any
+    basis: Any
     low_seconds: Any
     high_seconds: Any
-    basis: Any
+    seconds: Any
+
+    def taken(self, rows: Any) -> "Times":
+        """Some rows of columns."""
+        return Times(*(column[rows] for column in self))
+
+    def told(self) -> dict[str, Any]:
+        """The time of a row in JSON."""
+        return {f"step_time_{name}": value for name, value in self._asdict().items()}
+
+    def __str__(self) -> str:
+        return f"{self.gpu} {self.mode}, {self.basis} {self.band}"
+
+    @property
+    def band(self) -> str:
+        """The band of one time, as shares: ``±10%``, or ``-40% +70%``."""
+        below = f"{1 - self.low_seconds / self.seconds:.0%}"
+        above = f"{self.high_seconds / self.seconds - 1:.0%}"
+        return f"±{above}" if below == above else f"-{below} +{above}"
 
 
 class Clock(NamedTuple):
@@ -62,10 +83,12 @@ class Clock(NamedTuple):
         distant, near, wide = is_far(on, done, batch), on.rates, far(on)
         distant = np.broadcast_to(np.asarray(distant, bool), seconds.shape)
         return Times(
-            seconds,
+            on.card.name,
+            on.setup.mode,
+            np.where(distant, wide.basis, near.basis).astype(object),
             np.where(distant, seconds * (1 - wide.below), seconds * (1 - near.below)),
             np.where(distant, seconds * (1 + wide.band), seconds * (1 + near.band)),
-            np.where(distant, wide.basis, near.basis).astype(object),
+            seconds,
         )
 
     def time(self, sizes: Sizes, batch: int) -> Times:
@@ -75,7 +98,7 @@ class Clock(NamedTuple):
         seconds, _ = seconds_of(done, on.sheet, on.setup, on.rates.constants, on.rates.host)
         rates = far(on) if is_far(on, done, batch) else on.rates
         ends = seconds * (1 - rates.below), seconds * (1 + rates.band)
-        return Times(seconds, *ends, rates.basis)
+        return Times(on.card.name, on.setup.mode, rates.basis, *ends, seconds)
 
     def _work(self, sizes: Sizes) -> Work:
         """All work of a step, in 64-bit integers where no number on the way can be larger."""

@@ -50,21 +50,6 @@ def scaled(measurements: Iterable[Measurement]) -> list[Calibration]:
     return calibrations
 
 
-def table(calibrations: Iterable[Calibration]) -> str:
-    """The rows of ``printed.py``, for when the list of kernels or the data has changed."""
-    lines: list[str] = []
-    for c in sorted(calibrations, key=lambda c: (c.gpu, c.setup)):
-        lines += [
-            "    (",
-            f'        "{c.gpu}",',
-            f"        {tuple(c.setup)},",
-            f"        {c.constants}, ({c.rows}, {c.error}, {c.held_out}, {c.band}),",
-            f'        "{c.source}", {c.least_batch}, "{c.basis}", {c.factor}, {c.since},',
-            "    ),",
-        ]
-    return "\n".join(lines).replace("'", '"') + "\n"
-
-
 def _of_the_card(group: Sequence[Measurement]) -> list[Measurement]:
     """The timings that the host does not bound: batches of 16 or more, if there are any."""
     told = by_card(group)

@@ -11,21 +11,29 @@ __all__ = ["budget_page"]
 
 # checks that are said one by one above the table
 _SAID = 3
+_CHECKS = (
+    Column("budget"),
+    Column("verdict"),
+    Column("quantity"),
+    Column("value", "count"),
+    Column("limit", "count"),
+    Column("baseline", "count"),
+    Column("headroom", "count"),
+)
+_GREW = (
+    Column("layer"),
+    Column("number"),
+    Column("was", "count"),
+    Column("is", "count"),
+    Column("more", "count"),
+)
 
 
 def budget_page(result: BudgetResult) -> Page:
     """One row for each check, then the reasons."""
     checks = Table(
         "",
-        (
-            Column("budget"),
-            Column("verdict"),
-            Column("quantity"),
-            Column("value", "count"),
-            Column("limit", "count"),
-            Column("baseline", "count"),
-            Column("headroom", "count"),
-        ),
+        _CHECKS,
         tuple(map(_check, result.checks)),
         (*_notes(result.checks), *result.origins),
     )
@@ -109,12 +117,5 @@ def _grew(checks: tuple[Check, ...]) -> Iterator[Table]:
             Row((g.layer, g.number, g.was, g.now, g.more), unit=g.unit) for g in check.grew
         )
         none = "the baseline has none of it" if check.baseline is None else "no layer grew"
-        columns = (
-            Column("layer"),
-            Column("number"),
-            Column("was", "count"),
-            Column("is", "count"),
-            Column("more", "count"),
-        )
         notes = () if rows else (none,)
-        yield Table(f"Layers that grew, {check.name}, {check.quantity}", columns, rows, notes)
+        yield Table(f"Layers that grew, {check.name}, {check.quantity}", _GREW, rows, notes)

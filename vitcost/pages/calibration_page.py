@@ -6,6 +6,17 @@ from vitcost.page import Column, Page, Row, Table
 
 __all__ = ["calibration_page"]
 
+_COLUMNS = (
+    Column("gpu"),
+    Column("mode"),
+    Column("software"),
+    Column("constants"),
+    Column("basis", optional=True),
+    Column("rows", "count"),
+    Column("error", "ratio"),
+    Column("held out", "ratio"),
+    Column("band", "ratio"),
+)
 _NOTES = (
     "constants: the time of each kind of work over the time that the sheet promises.",
     "error: mean, on what was fitted. held out: mean, each half of the widths by constants of the "
@@ -17,18 +28,7 @@ _NOTES = (
 
 def calibration_page(calibrated: Calibrated) -> Page:
     """A row for each card, software and mode."""
-    columns = (
-        Column("gpu"),
-        Column("mode"),
-        Column("software"),
-        Column("constants"),
-        Column("basis", optional=True),
-        Column("rows", "count"),
-        Column("error", "ratio"),
-        Column("held out", "ratio"),
-        Column("band", "ratio"),
-    )
-    table = Table("", columns, tuple(map(_row, calibrated.calibrations)))
+    table = Table("", _COLUMNS, tuple(map(_row, calibrated.calibrations)))
     alone = ("–: all rows have one width, so that none could be held out",)
     notes = _NOTES + (alone if any(c.held_out is None for c in calibrated.calibrations) else ())
     count = len(calibrated.not_covered)

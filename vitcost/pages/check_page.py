@@ -8,6 +8,16 @@ from vitcost.page import Annotation, Case, Column, Page, Read, Row, Table, laid_
 
 __all__ = ["check_page"]
 
+_VERDICTS = (
+    Column("model"),
+    Column("verdict"),
+    Column("against"),
+    Column("compared", "count"),
+    Column("differ", "count"),
+    Column("unexplained", "count"),
+    Column("time", "seconds", optional=True),
+)
+
 
 def check_page(result: CheckResult) -> Page:
     """The comparisons, the counter of each, and the differences."""
@@ -16,15 +26,7 @@ def check_page(result: CheckResult) -> Page:
     verdict = "every number is equal or explained" if result.ok else f"{unexplained} unexplained"
     verdicts = Table(
         "Check against the real torch model",
-        (
-            Column("model"),
-            Column("verdict"),
-            Column("against"),
-            Column("compared", "count"),
-            Column("differ", "count"),
-            Column("unexplained", "count"),
-            Column("time", "seconds", optional=True),
-        ),
+        _VERDICTS,
         tuple(_verdict(model) for model in result.models),
         (f"{verdict}; counted by {against}", *_left_out(result)),
     )

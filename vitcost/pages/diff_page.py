@@ -27,6 +27,13 @@ _COLUMNS = (
     Column("%", "count", optional=True),
     Column("why"),
 )
+_LAYERS = (
+    Column("layer"),
+    Column("number"),
+    Column("previous", "count"),
+    Column("new", "count"),
+    Column("difference", "count"),
+)
 
 
 def diff_page(result: Diff) -> Page:
@@ -136,13 +143,6 @@ def _deciding(layers: list[Changed]) -> Iterator[Changed]:
 
 def _layers(name: str, layers: tuple[Changed, ...]) -> Table:
     """Each number of each layer, as it was and is."""
-    columns = (
-        Column("layer"),
-        Column("number"),
-        Column("previous", "count"),
-        Column("new", "count"),
-        Column("difference", "count"),
-    )
     rows = tuple(
         Row(
             (each.layer or "model and loss", each.number, each.was, each.now,
@@ -153,7 +153,7 @@ def _layers(name: str, layers: tuple[Changed, ...]) -> Table:
         if not _passed_on(each, layers)
     )  # fmt: skip
     notes = ("* stands for every layer of a run; a layer's numbers include the modules inside it",)
-    return Table(f"{name}: layers that changed", columns, rows, notes, folded=True)
+    return Table(f"{name}: layers that changed", _LAYERS, rows, notes, folded=True)
 
 
 def _passed_on(each: Changed, layers: tuple[Changed, ...]) -> bool:

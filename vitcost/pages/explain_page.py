@@ -6,6 +6,13 @@ from vitcost.pages.chinese import in_chinese
 
 __all__ = ["explain_page"]
 
+_TERMS = (
+    Column("term"),
+    Column("formula", "formula"),
+    Column("with numbers", "formula", optional=True),
+    Column("value", "count"),
+)
+
 
 def explain_page(explained: Explanation) -> Page:
     """The formula term by term, the whole formula, and the meaning of its letters."""
@@ -21,12 +28,7 @@ def _page(explained: Explanation) -> Page:
         formulas = (explained.formula, explained.substituted, f"{explained.value:,}")
     terms = Table(
         "Terms",
-        (
-            Column("term"),
-            Column("formula", "formula"),
-            Column("with numbers", "formula", optional=True),
-            Column("value", "count"),
-        ),
+        _TERMS,
         tuple(Row((t.name, t.formula, t.substituted, t.value)) for t in explained.terms),
     )
     letters = Table(

@@ -4,7 +4,7 @@ fit."""
 from collections.abc import Iterator
 
 from vitcost.page import Bar, Bars, Column, Page, Read, Table, laid_out, shown
-from vitcost.pages.subject import of_inputs, of_model, of_origin, of_scenario
+from vitcost.pages.subject import of_inputs, of_model, of_scenario
 from vitcost.planner.fit import Fit, FitRow
 from vitcost.planner.reserve import said
 from vitcost.planner.ways import Way
@@ -103,7 +103,7 @@ def _cards(result: Fit) -> Table:
 
 
 def _notes(result: Fit) -> Iterator[str]:
-    yield from of_origin(result.model)
+    yield from result.model.origins()
     if any(row.memory == "sheet" for row in result.found):
         yield (
             "memory by sheet: the GB of the data sheet, which are GiB on the card; stated: bytes "

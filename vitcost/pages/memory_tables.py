@@ -10,7 +10,7 @@ from vitcost.engine.gathering import gathers
 from vitcost.engine.ops import Size
 from vitcost.page import Column, Read, Row, Table, Value, laid_out, shown
 
-__all__ = ["PARTS", "memory_tables"]
+__all__ = ["PARTS", "memory_tables", "of_batch"]
 
 
 def memory_tables(report: Report) -> tuple[Table, ...]:
@@ -18,7 +18,8 @@ def memory_tables(report: Report) -> tuple[Table, ...]:
     return _inference(report), _training(report), _rules(report)
 
 
-def _batch(report: Report) -> str:
+def of_batch(report: Report) -> str:
+    """The batch that a table is of, for its title."""
     return f"batch of {report.scenario.batch:,}"
 
 
@@ -40,7 +41,7 @@ def _inference(report: Report) -> Table:
         *_activations(report),
         f"weights stored with linear layers in fewer bits: {_stored(report.inference)}",
     )
-    title, rows = f"Inference memory, {_batch(report)}", report.inference_by_precision
+    title, rows = f"Inference memory, {of_batch(report)}", report.inference_by_precision
     return laid_out(title, columns, rows, notes, lambda row: "marked" if row.asked else "")
 
 
@@ -61,6 +62,13 @@ def _stored(inference: Inference) -> str:
     return ", ".join(f"{name} {shown(n, 'bytes')}" for name, n in stored.items() if n is not None)
 
 
+_RULES = (
+    Column("of"),
+    Column("rule / exact", "relative"),
+    Column("rule", "bytes"),
+    Column("exact", "bytes"),
+    Column("rule of thumb"),
+)
 # the parts of a step: of a whole training, and of its peak
 PARTS = (
     ("weights", "weights_bytes"),
@@ -89,7 +97,7 @@ def _training(report: Report) -> Table:
         rows.append(Row((peak, training.peak_bytes, None), "total"))
     recipe = f"{scenario.recipe}: {scenario.precision}, {scenario.optimizer}"
     return Table(
-        f"Training memory, {_batch(report)}{_rank(scenario)}, {recipe}",
+        f"Training memory, {of_batch(report)}{_rank(scenario)}, {recipe}",
         (Column("part"), Column("at the peak", "bytes"), Column("alone", "bytes")),
         tuple(rows),
         (
@@ -175,14 +183,7 @@ def _rules(report: Report) -> Table:
         )
         less = "" if formula.startswith("34") else ", 34sbh + 5as²b with dropout"
         notes.append(f"{formula}: half precision, Korthikanti et al. 2022{less}")
-    columns = (
-        Column("of"),
-        Column("rule / exact", "relative"),
-        Column("rule", "bytes"),
-        Column("exact", "bytes"),
-        Column("rule of thumb"),
-    )
-    return Table("Rules of thumb", columns, tuple(rows), tuple(notes))
+    return Table("Rules of thumb", _RULES, tuple(rows), tuple(notes))
 
 
 def _rule(name: str, formula: str, rule: Size | None, exact: Size | None, within: bool) -> Row:

@@ -8,22 +8,21 @@ from vitcost.units import counted
 
 __all__ = ["models_page"]
 
+# those of ``ModelRow``
+_COLUMNS = (
+    Column("model"),
+    Column("family", optional=True),
+    Column("image", "shape"),
+    Column("params", "count"),
+    Column("MACs", "si"),
+    Column("source", optional=True),
+    Column("basis"),
+)
+
 
 def models_page(models: Models) -> Page:
     """One row for each model."""
-    table = Table(
-        "",
-        (
-            Column("model"),
-            Column("family", optional=True),
-            Column("image", "shape"),
-            Column("params", "count"),
-            Column("MACs", "si"),
-            Column("source", optional=True),
-            Column("basis"),
-        ),
-        tuple(Row(tuple(row)) for row in models.found),
-    )
+    table = Table("", _COLUMNS, tuple(Row(tuple(row)) for row in models.found))
     count = len(models.found)
     title = f"{count:,} models" if count > 1 else "1 model"
     return Page(title, tables=(table,), answer=tuple(_range(models)))

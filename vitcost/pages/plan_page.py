@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from vitcost.page import Column, Page, Read, Row, Table, laid_out, shown
 from vitcost.pages.plots import plan_plots
-from vitcost.pages.subject import of_inputs, of_model, of_origin, of_scenario
+from vitcost.pages.subject import of_inputs, of_model, of_scenario
 from vitcost.planner.choose import AS_FAST, PlanRow, divided, simplest
 from vitcost.planner.deadline import Late
 from vitcost.planner.plan import OnCard, Plan
@@ -201,7 +201,7 @@ def _best(result: Plan) -> Iterator[Table]:
         if others
     ]
     notes.append(f"time {result.basis}; MFU: the model's FLOPs over the peak, HFU: those executed")
-    notes += [*_uncovered(result), *of_origin(result.model)]
+    notes += [*_uncovered(result), *result.model.origins()]
     yield laid_out("Fastest that fit", columns, [group[0] for group in groups], notes)
 
 

@@ -10,7 +10,7 @@ from vitcost.engine.ops import Size
 from vitcost.engine.parts import part_of
 from vitcost.page import Column, Page, Row, Table, Value, shown
 from vitcost.pages.bars import report_bars
-from vitcost.pages.memory_tables import memory_tables
+from vitcost.pages.memory_tables import memory_tables, of_batch
 from vitcost.pages.over_step import over_step
 from vitcost.pages.subject import of_inputs, of_model, of_scenario
 from vitcost.pages.time_tables import time_answer, time_tables
@@ -18,6 +18,33 @@ from vitcost.units import counted
 
 __all__ = ["report_page"]
 
+_PARTS = (
+    Column("part"),
+    Column("output", "shape", optional=True),
+    Column("params", "count"),
+    Column("share", "ratio", optional=True),
+    Column("MACs", "si"),
+    Column("FLOPs", "si"),
+    Column("pointwise", "si"),
+    Column("traffic", "bytes"),
+)
+_PASSES = (
+    Column("pass"),
+    Column("MACs", "si"),
+    Column("FLOPs", "si"),
+    Column("exactly", "count"),
+    Column("executed", "count"),
+)
+_LAYERS = (
+    Column("layer"),
+    Column("type", optional=True),
+    Column("×", "count"),
+    Column("output", "shape", optional=True),
+    Column("params", "count"),
+    Column("FLOPs", "si"),
+    Column("pointwise", "si"),
+    Column("saved", "bytes"),
+)
 _NOTES = (
     "1 MAC = 2 FLOPs. FLOPs are matrix work alone: convolutions and matrix products, attention "
     "included. Pointwise work is the elements that norms, softmax, activations, scales and "
@@ -121,10 +148,6 @@ def _inputs(config: Mapping[str, Any], tokens: Size | None) -> Iterator[str]:
         yield f"{said}: the full forward (prefill)" if config["head"] == "lm" else said
 
 
-def _batch(report: Report) -> str:
-    return f"batch of {report.scenario.batch:,}"
-
-
 def _parts(report: Report) -> Table:
     shapes = {part_of(layer.path): layer.output_shape for layer in report.layers if layer.path}
     flops = report.flops
@@ -139,18 +162,8 @@ def _parts(report: Report) -> Table:
     if any(between):
         rows.append(_part("ops between parts", "", between, report.params))
     rows.append(_part("total", "", total, report.params)._replace(kind="total"))
-    columns = (
-        Column("part"),
-        Column("output", "shape", optional=True),
-        Column("params", "count"),
-        Column("share", "ratio", optional=True),
-        Column("MACs", "si"),
-        Column("FLOPs", "si"),
-        Column("pointwise", "si"),
-        Column("traffic", "bytes"),
-    )
     notes = ("traffic: bytes that kernels read and write",)
-    return Table(f"Parts, forward, {_batch(report)}", columns, tuple(rows), notes)
+    return Table(f"Parts, forward, {of_batch(report)}", _PARTS, tuple(rows), notes)
 
 
 def _part(name: str, shape: Value, numbers: tuple[Size | None, ...], params: Size) -> Row:
@@ -168,14 +181,8 @@ def _flops(report: Report) -> Table:
         ("train step", flops.train_step, flops.train_step_executed, "total"),
     )
     return Table(
-        f"FLOPs, {_batch(report)}",
-        (
-            Column("pass"),
-            Column("MACs", "si"),
-            Column("FLOPs", "si"),
-            Column("exactly", "count"),
-            Column("executed", "count"),
-        ),
+        f"FLOPs, {of_batch(report)}",
+        _PASSES,
         tuple(
             Row((name, None if defined is None else defined // 2, defined, defined, executed), kind)
             for name, defined, executed, kind in passes
@@ -191,23 +198,8 @@ def _layers(report: Report) -> Table:
         row for layer in report.layers for row in _nested(layer, layer.path or "model and loss", 0)
     ]
     rows.append(Row(("total", "", "", "", *total), "total"))
-    columns = (
-        Column("layer"),
-        Column("type", optional=True),
-        Column("×", "count"),
-        Column("output", "shape", optional=True),
-        Column("params", "count"),
-        Column("FLOPs", "si"),
-        Column("pointwise", "si"),
-        Column("saved", "bytes"),
-    )
-    title = f"Layers, forward, {_batch(report)}"
-    return Table(
-        title,
-        columns,
-        tuple(rows),
-        ("a row has one layer's numbers, and the total counts it × times",),
-    )
+    notes = ("a row has one layer's numbers, and the total counts it × times",)
+    return Table(f"Layers, forward, {of_batch(report)}", _LAYERS, tuple(rows), notes)
 
 
 def _nested(layer: Layer, name: str, level: int, hidden: bool = False) -> Iterator[Row]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from vitcost.page import Column, Page, Read, Table, laid_out, shown
 from vitcost.pages.plots import serve_plots
-from vitcost.pages.subject import of_inputs, of_model, of_origin, of_scenario
+from vitcost.pages.subject import of_inputs, of_model, of_scenario
 from vitcost.planner.reserve import said
 from vitcost.planner.serve import Serve
 from vitcost.planner.serving import ServeRow
@@ -131,7 +131,7 @@ def _band(row: ServeRow) -> str:
 
 
 def _notes(result: Serve) -> Iterator[str]:
-    yield from of_origin(result.model)
+    yield from result.model.origins()
     load = result.load
     slo = "" if load.slo_seconds is None else f", and {shown(load.slo_seconds, 'seconds')}"
     yield (

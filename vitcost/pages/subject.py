@@ -8,7 +8,7 @@ from vitcost.config.scenario import PRECISIONS, Scenario
 from vitcost.page import shown
 from vitcost.zoo import Resolved
 
-__all__ = ["of_inputs", "of_model", "of_origin", "of_scenario", "precision_of"]
+__all__ = ["of_inputs", "of_model", "of_scenario", "precision_of"]
 
 
 def of_model(model: Resolved) -> str:
@@ -47,13 +47,6 @@ def of_inputs(model: Resolved, tokens: Any = None) -> Iterator[str]:
     length = getattr(text, "seq_len", None)
     if length is not None:
         yield f"{length:,} tokens of text"
-
-
-def of_origin(model: Resolved) -> Iterator[str]:
-    """Where the numbers of a model are from, whose trace was kept."""
-    origin = getattr(model.config, "origin", "")
-    if origin:
-        yield f"{model.name}: {origin}"
 
 
 def precision_of(scenario: Scenario) -> str:

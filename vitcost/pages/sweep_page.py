@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from vitcost.costs.quantities import QUANTITIES, TIMED
+from vitcost.hardware.columns import Times
 from vitcost.page import Column, Page, Row, Table
 from vitcost.pages.skipped import skipped_notes, spelled
-from vitcost.planner.compared import TimeOf
 from vitcost.planner.pareto import said
 from vitcost.planner.sweep import Extremes, Sweep
 
@@ -58,7 +58,7 @@ def _table(title: str, rows: Mapping[str, Mapping[str, Any]]) -> Table:
 
 
 def _rests_on(row: Mapping[str, Any]) -> str:
-    return str(TimeOf(*(row[f"{_OF_TIME}{name}"] for name in TimeOf._fields)))
+    return str(Times(*(row[f"{_OF_TIME}{name}"] for name in Times._fields)))
 
 
 def _front(extremes: Extremes) -> Table:

@@ -7,6 +7,17 @@ __all__ = ["throughput_page"]
 
 _WORST = 10
 _KINDS = {"other": "Eva, Beit", "hybrid": "hybrids", "text": "text", "traced": "traced"}
+_COLUMNS = (
+    Column("file"),
+    Column("rows", "count"),
+    Column("covered", "count"),
+    Column("MAPE", "ratio"),
+    Column("median", "ratio"),
+    Column("p90", "ratio"),
+    Column("worst", "ratio"),
+    Column("∝ FLOPs", "ratio"),
+    Column("pairs right"),
+)
 _NOTES = (
     "errors are relative to what was measured; p90: nine in ten are below it. ∝ FLOPs: the mean "
     "error of a time in proportion to FLOPs. pairs right: of the pairs within 5 % in FLOPs and "
@@ -38,18 +49,7 @@ def throughput_page(score: Score) -> Page:
 def _files(score: Score) -> Table:
     kinds = [k for k in _KINDS if any(k in file.by_kind for file in score.files)]
     held_out = all("held out" in file.bases for file in score.files)
-    columns = [
-        Column("file"),
-        Column("rows", "count"),
-        Column("covered", "count"),
-        Column("MAPE", "ratio"),
-        Column("median", "ratio"),
-        Column("p90", "ratio"),
-        Column("worst", "ratio"),
-        Column("∝ FLOPs", "ratio"),
-        Column("pairs right"),
-        *(Column(_KINDS[kind], "ratio") for kind in kinds),
-    ]
+    columns = [*_COLUMNS, *(Column(_KINDS[kind], "ratio") for kind in kinds)]
     rows = [_file(file, kinds) for file in score.files]
     if not held_out:
         columns += [Column("in band", "ratio"), Column("basis", optional=True)]

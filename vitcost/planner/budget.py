@@ -205,7 +205,7 @@ def budget(
             checks += _unanswered(each, error)
             continue
         pairs += report.pairs()
-        origins += _origin(each.name, report)
+        origins += report.model.origins(each.name)
         if update:
             entries = {**entries, each.name: kept.recorded(report, terms)}
         checks += _checks(each, report, terms, entries, errors)
@@ -246,7 +246,7 @@ def assert_budget(model: Model, **limits: Any) -> None:
         )
         for key in most
     )
-    result = BudgetResult(tuple(checks), origins=tuple(_origin(name, measured)))
+    result = BudgetResult(tuple(checks), origins=tuple(measured.model.origins(name)))
     if not result.ok:
         # a test that holds draws nothing
         from vitcost.render import render
@@ -268,9 +268,9 @@ def _reported(budget: "Declared") -> Report:
     try:
         return report(budget.model, **{**_MODE, **budget.keywords})
     except VitcostError as error:
-        # the message on a refused keyword contains the keyword; any other message is about the
-        # model
-        place = budget.places[_key_in(error, budget.keywords, "model")]
+        # a message on the model begins with its name; a message on a keyword contains the keyword
+        on_model = str(error).startswith(budget.model)
+        place = budget.places["model" if on_model else _key_in(error, budget.keywords, "model")]
         kind = NotCovered if isinstance(error, NotCovered) else ConfigError
         raise kind(f"{place}: {error}") from error
 
@@ -343,13 +343,6 @@ def _checks(
         if before is not None and not check.ok:
             check = check._replace(grew=tuple(grown(report, before, quantity)))
         yield check
-
-
-def _origin(name: str, report: Report) -> Iterator[str]:
-    """Where the numbers of a model are from, whose trace was kept."""
-    origin = getattr(report.model.config, "origin", "")
-    if origin:
-        yield f"{name}: {origin}"
 
 
 def _peak_is(quantity: str, report: Report) -> str | None:

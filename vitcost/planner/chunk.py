@@ -4,27 +4,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from vitcost.hardware.columns import Times
 from vitcost.planner.arrays import is_column, load
 
-__all__ = ["INT64", "Chunk", "Filled", "Timing"]
+__all__ = ["INT64", "Chunk", "Filled"]
 
 INT64 = 2**63 - 1
-
-
-class Timing(NamedTuple):
-    """The time of a step in each row: its card, its mode, its basis and its band, under the names
-    of a comparison's JSON."""
-
-    gpu: Any
-    mode: Any
-    basis: Any
-    low_seconds: Any
-    high_seconds: Any
-    seconds: Any
-
-    def taken(self, rows: Any) -> "Timing":
-        """Some of the rows."""
-        return Timing(*(column[rows] for column in self))
 
 
 class Chunk(NamedTuple):
@@ -43,7 +28,7 @@ class Chunk(NamedTuple):
     quantities: Mapping[str, Any]
     skipped: "Counter[str]"
     peak_is: Any
-    timing: Timing | None = None
+    timing: Times | None = None
 
 
 class Filled:
@@ -57,7 +42,7 @@ class Filled:
             self.columns[name] = np.zeros(rows) if timed else np.full(rows, None, object)
         self.peak_is = np.full(rows, None, object)
         kinds = [object] * 3 + [np.float64] * 3 if timed else []
-        self.timing = Timing(*(np.zeros(rows, kind) for kind in kinds)) if timed else None
+        self.timing = Times(*(np.zeros(rows, kind) for kind in kinds)) if timed else None
         self.skipped: Counter[str] = Counter()
 
     def put(self, name: str, rows: Any, values: Any) -> None:

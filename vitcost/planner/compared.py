@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 
 from vitcost.costs.quantity import Amount
 from vitcost.hardware.cards import Card
+from vitcost.hardware.columns import Times
 from vitcost.planner.changes import NUMBERS, Changed, Numbers
 
 __all__ = [
     "Compared",
-    "TimeOf",
     "Why",
     "label",
     "layer_numbers",
@@ -31,36 +31,11 @@ class Compared(NamedTuple):
     varied: Mapping[str, Any]
     quantities: Mapping[str, Amount | None]
     layers: Numbers
-    time: "TimeOf | None" = None  # None: of no card
+    time: Times | None = None  # None: of no card
     towers: int = 1
     peak_is: str | None = None  # whether its training peak is exact or bounded
     file: str = ""  # where a finished report was read
     origin: str = ""  # the libraries of a digest's trace
-
-
-class TimeOf(NamedTuple):
-    """A time: of the slowest card, with its mode, its basis and its band."""
-
-    gpu: str
-    mode: str
-    basis: str
-    low_seconds: float
-    high_seconds: float
-    seconds: float
-
-    def told(self) -> dict[str, Any]:
-        """The time of a row in JSON."""
-        return {f"step_time_{name}": value for name, value in self._asdict().items()}
-
-    def __str__(self) -> str:
-        return f"{self.gpu} {self.mode}, {self.basis} {self.band}"
-
-    @property
-    def band(self) -> str:
-        """The band of the time, as shares: ``±10%``, or ``-40% +70%``."""
-        below = f"{1 - self.low_seconds / self.seconds:.0%}"
-        above = f"{self.high_seconds / self.seconds - 1:.0%}"
-        return f"±{above}" if below == above else f"-{below} +{above}"
 
 
 class Why(NamedTuple):
@@ -83,7 +58,7 @@ def relative(numbers: Iterable[Amount | None], more: bool = False) -> list[float
     return [number / best if number is not None and best else None for number in numbers]
 
 
-def slowest(times: Sequence[Mapping[str, Any]]) -> TimeOf | None:
+def slowest(times: Sequence[Mapping[str, Any]]) -> Times | None:
     """The longest of the times of a report's JSON; None where there is none.
 
     >>> from vitcost import report
@@ -93,9 +68,7 @@ def slowest(times: Sequence[Mapping[str, Any]]) -> TimeOf | None:
     if not times:
         return None
     longest = max(times, key=lambda time: float(time["seconds"]))
-    gpu, mode, basis = (str(longest[name]) for name in TimeOf._fields[:3])
-    low, high, seconds = (float(longest[name]) for name in TimeOf._fields[3:])
-    return TimeOf(gpu, mode, basis, low, high, seconds)
+    return Times(*(longest[name] for name in Times._fields))
 
 
 def label(each: Compared) -> str:

@@ -157,7 +157,8 @@ class Evaluator:
         for name, column in self._evaluated(key, formulas.plan, columns).items():
             filled.put(name, rows, column)
         if formulas.clock is not None and self.cards is not None:
-            self.cards.columns(formulas.clock, sizes, batch, rows, self.timed, filled)
+            times = formulas.clock.times(sizes, batch)
+            self.cards.put(times, batch, rows, self.timed, filled)
         filled.done[rows] = True
         filled.peak_is[rows] = formulas.peak_is
 

@@ -15,9 +15,10 @@ from vitcost.engine.model import columns as columns_of
 from vitcost.engine.ops import Sizes
 from vitcost.errors import MissingExtra, UnknownName, VitcostError
 from vitcost.hardware.cards import Card
+from vitcost.hardware.columns import Times
 from vitcost.planner.arrays import load
 from vitcost.planner.chunk import Chunk
-from vitcost.planner.compared import Compared, TimeOf, layer_numbers, slowest
+from vitcost.planner.compared import Compared, layer_numbers, slowest
 from vitcost.planner.evaluate import Evaluator
 from vitcost.planner.grid import CARD, reason
 from vitcost.planner.many import Many
@@ -154,13 +155,9 @@ class _Numbers:
     def _row(self, model: Resolved, scenario: Scenario, known: Structure, sizes: Sizes) -> Compared:
         numbers, time = known.plan.values({str(axis): sizes[axis] for axis in sizes}), None
         if known.clock is not None and self.wanted.cards is not None:
-            of = known.clock.time(sizes, scenario.batch)
-            on = known.clock.on
-            time = TimeOf(on.card.name, on.setup.mode, of.basis, *of[1:3], of.seconds)
-            for name in self.wanted.every:
-                if name in TIMED:
-                    terms, batch = self.wanted.cards.terms, scenario.batch
-                    numbers[name] = TIMED[name].at(time.mode, time.gpu, of.seconds, batch, terms)
+            time = known.clock.time(sizes, scenario.batch)
+            names = (name for name in self.wanted.every if name in TIMED)
+            numbers |= self.wanted.cards.quantities(time, scenario.batch, names)
         towers = 2 if hasattr(model.config, "vision") else 1
         return Compared(model.name, {}, numbers, {}, time, towers, known.peak_is)
 
@@ -185,9 +182,9 @@ def _rows(chunk: Chunk, wanted: Wanted) -> Iterator[Compared]:
     axes = wanted.varied.axes
     indices = zip(*(chunk.varied[axis.name].tolist() for axis in axes), strict=True)
     numbers = zip(*(chunk.quantities[name].tolist() for name in wanted.every), strict=True)
-    times: Iterator[TimeOf | None] = iter([None] * chunk.rows)
+    times: Iterator[Times | None] = iter([None] * chunk.rows)
     if chunk.timing is not None:
-        times = map(TimeOf, *(column.tolist() for column in chunk.timing))
+        times = map(Times, *(column.tolist() for column in chunk.timing))
     rows = zip(indices, numbers, times, chunk.peak_is.tolist(), strict=True)
     for index, each, time, peak_is in rows:
         varied = {axis.name: axis.value(i) for axis, i in zip(axes, index, strict=True)}

@@ -6,9 +6,10 @@ from typing import Any
 
 from vitcost.costs.quantities import FLOATS, QUANTITIES
 from vitcost.errors import ConfigError, MissingExtra
+from vitcost.hardware.columns import Times
 from vitcost.outside.writing import whole
 from vitcost.planner.arrays import load
-from vitcost.planner.chunk import Chunk, Timing
+from vitcost.planner.chunk import Chunk
 from vitcost.planner.grid import Axis, Skipped, skips
 
 __all__ = ["write", "write_rows"]
@@ -49,7 +50,7 @@ def write(
     if "train_memory" in names:
         numbers["peak_is"] = arrow.string()
     if timed:
-        for name in Timing._fields:
+        for name in Times._fields:
             kind = arrow.float64() if name.endswith("seconds") else arrow.string()
             numbers[f"step_time_{name}"] = kind
     marked = {} if marks is None else {"pareto": arrow.bool_()}

@@ -35,35 +35,35 @@ class ServeRow(NamedTuple):
 
     gpu: str
     precision: str
-    batch: int | None
-    latency_seconds: float | None
-    low_seconds: float | None
-    high_seconds: float | None
-    images_per_second: float | None
-    cards: int | None
-    least_cards: int | None
-    cost_per_million_images: float | None
-    price_per_hour: float | None
-    power_watts: float | None
-    joules_per_million_images: float | None
-    utilization: float | None
-    mean_seconds: float | None
-    forming_seconds: float | None
-    queueing_seconds: float | None
-    service_seconds: float
-    service_low_seconds: float
-    service_high_seconds: float
-    used_bytes: int
-    reserve_bytes: int
-    headroom_bytes: int
-    peak_at: str
-    verdict: str
-    limit: str
-    basis: str
-    software: str
-    attention_kernel: tuple[str, ...]
-    notes: tuple[str, ...]
-    missing: str | None
+    batch: int | None = None
+    latency_seconds: float | None = None
+    low_seconds: float | None = None
+    high_seconds: float | None = None
+    images_per_second: float | None = None
+    cards: int | None = None
+    least_cards: int | None = None
+    cost_per_million_images: float | None = None
+    price_per_hour: float | None = None
+    power_watts: float | None = None
+    joules_per_million_images: float | None = None
+    utilization: float | None = None
+    mean_seconds: float | None = None
+    forming_seconds: float | None = None
+    queueing_seconds: float | None = None
+    service_seconds: float = 0.0
+    service_low_seconds: float = 0.0
+    service_high_seconds: float = 0.0
+    used_bytes: int = 0
+    reserve_bytes: int = 0
+    headroom_bytes: int = 0
+    peak_at: str = ""
+    verdict: str = ""
+    limit: str = ""
+    basis: str = ""
+    software: str = ""
+    attention_kernel: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    missing: str | None = None
 
 
 class Question(NamedTuple):
@@ -195,21 +195,7 @@ def _row(asked: Question, card: Card, scenario: Scenario, each: _Tried) -> Serve
     return ServeRow(
         gpu=card.name,
         precision=scenario.precision,
-        batch=None,
-        latency_seconds=None,
-        low_seconds=None,
-        high_seconds=None,
-        images_per_second=None,
-        cards=None,
-        least_cards=None,
-        cost_per_million_images=None,
         price_per_hour=asked.prices.of(card),
-        power_watts=None,
-        joules_per_million_images=None,
-        utilization=None,
-        mean_seconds=None,
-        forming_seconds=None,
-        queueing_seconds=None,
         service_seconds=time.seconds,
         service_low_seconds=time.low_seconds,
         service_high_seconds=time.high_seconds,
@@ -218,10 +204,8 @@ def _row(asked: Question, card: Card, scenario: Scenario, each: _Tried) -> Serve
         headroom_bytes=each.left_bytes,
         peak_at=each.need.at,
         verdict=fit[0],
-        limit="",
         basis=time.basis,
         software=time.software,
         attention_kernel=time.attention_kernel,
         notes=time.notes,
-        missing=None,
     )

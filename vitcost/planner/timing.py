@@ -7,9 +7,8 @@ from vitcost.config.scenario import Scenario
 from vitcost.costs.quantities import TIMED
 from vitcost.costs.quantity import Terms
 from vitcost.engine.model import Config
-from vitcost.engine.ops import Sizes
 from vitcost.hardware.cards import Card
-from vitcost.hardware.columns import Clock, clock
+from vitcost.hardware.columns import Clock, Times, clock
 from vitcost.hardware.given import Known, known
 from vitcost.hardware.roofline import predict
 from vitcost.hardware.specs import asked_cards
@@ -39,18 +38,12 @@ class Cards(NamedTuple):
         """The clock of all configs of a structure, by one of them."""
         return clock(config, scenario, card, self.known.calibrations)
 
-    def columns(
-        self, clock: Clock, sizes: Sizes, batch: Any, rows: Any, names: Iterable[str], to: Filled
-    ) -> None:
-        """Puts the times of some rows, and quantities that follow from them."""
-        times = clock.times(sizes, batch)
-        card, mode = clock.on.card.name, clock.on.setup.mode
-        to.time(
-            rows, (card, mode, times.basis, times.low_seconds, times.high_seconds, times.seconds)
-        )
-        for name in names:
-            of = TIMED[name].at(mode, card, times.seconds, batch, self.terms)
-            to.put(name, rows, of)
+    def quantities(self, time: Times, batch: Any, names: Iterable[str]) -> dict[str, Any]:
+        """The quantities that follow from a time, or from columns of times."""
+        return {
+            name: TIMED[name].at(time.mode, time.gpu, time.seconds, batch, self.terms)
+            for name in names
+        }
 
     def one(
         self,
@@ -63,11 +56,14 @@ class Cards(NamedTuple):
     ) -> None:
         """Puts the time of one row."""
         time = predict(config, scenario, card, calibrations=self.known.calibrations)
-        of = time.gpu, time.mode, time.basis, time.low_seconds, time.high_seconds, time.seconds
-        to.time(row, of)
-        for name in names:
-            value = TIMED[name].at(time.mode, time.gpu, time.seconds, scenario.batch, self.terms)
-            to.put(name, row, value)
+        of = Times(*(getattr(time, name) for name in Times._fields))
+        self.put(of, scenario.batch, row, names, to)
+
+    def put(self, time: Times, batch: Any, rows: Any, names: Iterable[str], to: Filled) -> None:
+        """Puts the times of some rows, and quantities that follow from them."""
+        to.time(rows, time)
+        for name, value in self.quantities(time, batch, names).items():
+            to.put(name, rows, value)
 
 
 def cards_of(

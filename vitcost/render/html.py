@@ -5,12 +5,11 @@ same without the page around it, for a notebook.
 """
 
 from collections.abc import Iterator, Sequence
-from html import escape
 from math import prod
 from typing import NamedTuple
 
-from vitcost.page import Areas, Bars, Column, Page, Plot, Row, Table, cell, printable, scaled, shown
-from vitcost.render.marks import KEYS, areas, bar, colors, keys, plot
+from vitcost.page import Areas, Bars, Column, Page, Plot, Row, Table, cell, scaled, shown
+from vitcost.render.marks import KEYS, areas, bar, colors, keys, markup, plot
 from vitcost.render.mathml import mathml
 from vitcost.render.result import Result
 
@@ -124,7 +123,7 @@ class _Nested(NamedTuple):
 
 
 def render(result: Result, *, color: bool, width: int | None) -> str:
-    title = _text(result.page().title or "vitcost")
+    title = markup(result.page().title or "vitcost")
     head = f"{_HEAD}<title>{title}</title>\n<style>\n{_PAGE_STYLE}</style>\n</head>\n"
     return f"{head}<body>\n{fragment(result)}</body>\n</html>\n"
 
@@ -138,10 +137,10 @@ def body(page: Page) -> str:
     """The content of a page, without its style."""
     lines = []
     if page.title:
-        lines.append(f"<h1>{_text(page.title)}</h1>")
-    lines += [f'<p class="answer">{_text(line)}</p>' for line in page.answer]
-    lines += [f"<p>{_text(line)}</p>" for line in page.lead]
-    lines += [f"<p>{_text(line)}</p>" for line in page.latex.splitlines()]
+        lines.append(f"<h1>{markup(page.title)}</h1>")
+    lines += [f'<p class="answer">{markup(line)}</p>' for line in page.answer]
+    lines += [f"<p>{markup(line)}</p>" for line in page.lead]
+    lines += [f"<p>{markup(line)}</p>" for line in page.latex.splitlines()]
     lines += _formulas(page.formulas)
     lines.append('<div class="tables">')
     drawn = [[*_goes(table)] for table in page.tables]
@@ -156,7 +155,7 @@ def body(page: Page) -> str:
         lines += [] if alone else each
         lines += _section(table)
     lines.append("</div>")
-    lines += [f'<p class="note">{_text(note)}</p>' for note in page.notes]
+    lines += [f'<p class="note">{markup(note)}</p>' for note in page.notes]
     return "\n".join(lines) + "\n"
 
 
@@ -164,18 +163,18 @@ def _formulas(formulas: tuple[str, ...]) -> Iterator[str]:
     """A formula, with numbers put in, and its result: each equal to the one above."""
     for i, formula in enumerate(formulas):
         math = mathml(formula)
-        yield f'<p class="formula" tabindex="0">{"= " if i else ""}{math or _text(formula)}</p>'
+        yield f'<p class="formula" tabindex="0">{"= " if i else ""}{math or markup(formula)}</p>'
 
 
 def _bars(bars: Bars) -> Iterator[str]:
     """Bars with the same colours, and their legend."""
     names = list(dict.fromkeys(name for each in bars.bars for name, _ in each.segments))
     order = [*dict.fromkeys((*bars.order, *names))]
-    yield f'<section class="wide">\n<h2>{_text(bars.title)}</h2>\n<div class="goes bars">'
+    yield f'<section class="wide">\n<h2>{markup(bars.title)}</h2>\n<div class="goes bars">'
     for each in bars.bars:
         whole = shown(sum(value for _, value in each.segments), each.unit)
         limit = "" if each.limit is None else f" of {shown(each.limit, each.unit)}"
-        yield f"<b>{_text(f'{each.title}: {whole}{limit}')}</b>"
+        yield f"<b>{markup(f'{each.title}: {whole}{limit}')}</b>"
         yield from bar(each, order)
     yield "</div>"
     yield from keys(names, colors(names, order))
@@ -183,14 +182,14 @@ def _bars(bars: Bars) -> Iterator[str]:
 
 
 def _picture(picture: Areas | Plot) -> Iterator[str]:
-    yield f'<section class="wide">\n<h2>{_text(picture.title)}</h2>'
+    yield f'<section class="wide">\n<h2>{markup(picture.title)}</h2>'
     if isinstance(picture, Areas):
-        yield f'<p class="most">{_text(picture.most)}</p>'
+        yield f'<p class="most">{markup(picture.most)}</p>'
         yield from areas(picture)
     else:
         yield from plot(picture)
     for note in picture.notes:
-        yield f'<p class="note">{_text(note)}</p>'
+        yield f'<p class="note">{markup(note)}</p>'
     yield "</section>"
 
 
@@ -199,15 +198,15 @@ def _section(table: Table) -> Iterator[str]:
     folds = _folds(table)
     yield f"<section{_class('wide' if folds or table.folded else '')}>"
     if table.folded:
-        yield f"<details><summary><span>{_text(table.title)}</span></summary>"
+        yield f"<details><summary><span>{markup(table.title)}</span></summary>"
     elif table.title:
-        yield f"<h2>{_text(table.title)}</h2>"
+        yield f"<h2>{markup(table.title)}</h2>"
     # keys scroll the element with the focus
     yield '<div class="scroll" tabindex="0">'
     yield from (_grid if folds else _flat)(table)
     yield "</div>"
     for note in table.notes:
-        yield f'<p class="note">{_text(note)}</p>'
+        yield f'<p class="note">{markup(note)}</p>'
     yield f"{'</details>' if table.folded else ''}</section>"
 
 
@@ -233,20 +232,19 @@ def _goes(table: Table) -> Iterator[str]:
     ]
     if not drawn:
         return
-    keys = dict(zip(seen, KEYS, strict=False))
+    fills = dict(zip(seen, KEYS, strict=False))
     if any(sum(share for _, share in segments) < 0.998 for _, segments in drawn):
-        keys["rest"] = "var(--line)"
-    yield f'<section class="wide">\n<h2>{_text(table.shares)}</h2>\n<div class="goes">'
+        fills["rest"] = "var(--line)"
+    yield f'<section class="wide">\n<h2>{markup(table.shares)}</h2>\n<div class="goes">'
     for title, segments in drawn:
-        yield f'<b>{_text(title)}</b><div class="stack">'
+        yield f'<b>{markup(title)}</b><div class="stack">'
         for name, share in segments:
-            style = f"width: {100 * share:.2f}%; background: {keys[name]}"
-            yield f'<i style="{style}" title="{_text(name)} {shown(share, "ratio")}"></i>'
+            style = f"width: {100 * share:.2f}%; background: {fills[name]}"
+            yield f'<i style="{style}" title="{markup(name)} {shown(share, "ratio")}"></i>'
         yield "</div>"
-    yield '</div>\n<div class="keys">'
-    for name, key in keys.items():
-        yield f'<i style="--key: {key}">{_text(name)}</i>'
-    yield "</div>\n</section>"
+    yield "</div>"
+    yield from keys([*fills], [*fills.values()])
+    yield "</section>"
 
 
 def _kinds(table: Table) -> Iterator[tuple[str, list[float]]]:
@@ -320,7 +318,7 @@ def _cells(table: Table, row: Row | None, tag: str, times: int = 1) -> Iterator[
     """The cells of a row, or of the header."""
     if row is None:
         for column in table.columns:
-            yield f"<{tag}{_class(*_sorts(column))}>{_text(column.title)}</{tag}>"
+            yield f"<{tag}{_class(*_sorts(column))}>{markup(column.title)}</{tag}>"
         return
     shares = _shares(table, row, times)
     indent = f"padding-left: {0.6 + 1.2 * row.level:.1f}rem" if row.level else ""
@@ -336,7 +334,7 @@ def _shown(row: Row, index: int, table: Table) -> str:
     """A cell as markup: a formula as one, everything else as text."""
     text = cell(row, index, table)
     math = mathml(text) if table.columns[index].unit == "formula" else None
-    return math or _text(text)
+    return math or markup(text)
 
 
 def _shares(table: Table, row: Row, times: int) -> list[float | None]:
@@ -373,7 +371,3 @@ def _sorts(column: Column) -> tuple[str, str]:
 def _class(*names: str) -> str:
     classes = " ".join(name for name in names if name)
     return f' class="{classes}"' if classes else ""
-
-
-def _text(text: str) -> str:
-    return escape(printable(text))

@@ -13,7 +13,7 @@ from math import ceil, floor, log2, log10
 from vitcost.page import Areas, Axis, Bar, Moment, Plot, printable, shown
 from vitcost.units import common
 
-__all__ = ["BANDS", "KEYS", "areas", "bar", "colors", "columns", "keys", "plot", "ticks"]
+__all__ = ["BANDS", "KEYS", "areas", "bar", "colors", "columns", "keys", "markup", "plot", "ticks"]
 
 # seen on light and on dark; more names than colours begin again
 KEYS = (
@@ -50,7 +50,7 @@ def bar(mark: Bar, names: Sequence[str]) -> Iterator[str]:
         said += f" of {shown(mark.limit, mark.unit)}"
     yield (
         '<svg viewBox="0 0 100 10" preserveAspectRatio="none" role="img" '
-        f'aria-label="{_text(said)}"><title>{_text(said)}</title>'
+        f'aria-label="{markup(said)}"><title>{markup(said)}</title>'
     )
     at = 0.0
     for name, value in mark.segments:
@@ -58,7 +58,7 @@ def bar(mark: Bar, names: Sequence[str]) -> Iterator[str]:
         color = KEYS[names.index(name) % len(KEYS)]
         yield (
             f'<rect x="{at:.3f}" y="0" width="{width:.3f}" height="10" fill="{color}">'
-            f"<title>{_text(name)}: {_text(shown(value, mark.unit))}</title></rect>"
+            f"<title>{markup(name)}: {markup(shown(value, mark.unit))}</title></rect>"
         )
         at += width
     if mark.limit is not None:
@@ -78,32 +78,32 @@ def plot(mark: Plot) -> Iterator[str]:
         left, up = _share(x, across, mark.x), _share(y, upright, mark.y)
         return f"{_WIDE * left:.0f} {_HIGH * (1 - up):.0f}"
 
-    yield f'<p class="axis">{_text(mark.y.title)}</p><div class="plot">'
+    yield f'<p class="axis">{markup(mark.y.title)}</p><div class="plot">'
     said = f"{mark.title}: {mark.y.title} over {mark.x.title}, {len(mark.points):,} points"
     yield (
         f'<svg viewBox="0 0 {_WIDE} {_HIGH}" preserveAspectRatio="none" role="img" '
-        f'aria-label="{_text(said)}"><title>{_text(mark.title)}</title>'
+        f'aria-label="{markup(said)}"><title>{markup(mark.title)}</title>'
     )
     for line in mark.lines:
         path = "L".join(at(x, y) for x, y in line.points)
-        yield f'<path class="line" d="M{path}"><title>{_text(line.name)}</title></path>'
+        yield f'<path class="line" d="M{path}"><title>{markup(line.name)}</title></path>'
     for point in mark.points:
         color = KEYS[groups.index(point.group) % len(KEYS)]
         told = f"{point.name}: {_said(point.x, mark.x)}, {_said(point.y, mark.y)}"
         yield (
             f'<path class="point" stroke="{color}" d="M{at(point.x, point.y)}h0">'
-            f"<title>{_text(told)}</title></path>"
+            f"<title>{markup(told)}</title></path>"
         )
     yield "</svg>"
     for value in _numbers(upright, mark.y):
         share = 100 * _share(value, upright, mark.y)
-        yield f'<b style="bottom: {share:.2f}%">{_text(shown(value, mark.y.unit))}</b>'
+        yield f'<b style="bottom: {share:.2f}%">{markup(shown(value, mark.y.unit))}</b>'
     yield "</div>"
     yield '<div class="across">'
     for value in _numbers(across, mark.x):
         share = 100 * _share(value, across, mark.x)
-        yield f'<b style="left: {share:.2f}%">{_text(shown(value, mark.x.unit))}</b>'
-    yield f'</div><p class="axis across">{_text(mark.x.title)}</p>'
+        yield f'<b style="left: {share:.2f}%">{markup(shown(value, mark.x.unit))}</b>'
+    yield f'</div><p class="axis across">{markup(mark.x.title)}</p>'
     yield from keys(groups)
 
 
@@ -152,7 +152,7 @@ def keys(names: Sequence[str], fills: Sequence[str] = KEYS) -> Iterator[str]:
     """The colour of each name."""
     yield '<div class="keys">'
     for i, name in enumerate(names):
-        yield f'<i style="--key: {fills[i % len(fills)]}">{_text(name)}</i>'
+        yield f'<i style="--key: {fills[i % len(fills)]}">{markup(name)}</i>'
     yield "</div>"
 
 
@@ -199,7 +199,7 @@ def areas(mark: Areas) -> Iterator[str]:
     yield '<div class="plot">'
     yield (
         f'<svg viewBox="0 0 {_WIDE} {_HIGH}" preserveAspectRatio="none" role="img" '
-        f'aria-label="{_text(mark.title)}: {_text(mark.most)}"><title>{_text(mark.most)}</title>'
+        f'aria-label="{markup(mark.title)}: {markup(mark.most)}"><title>{markup(mark.most)}</title>'
     )
     fills = colors(mark.names, mark.order)
     edges = [right for *_, right in drawn]
@@ -207,7 +207,7 @@ def areas(mark: Areas) -> Iterator[str]:
     # the whole first, which what lies below its last part covers
     for i in reversed(range(len(mark.names))):
         path = _steps([*zip(tops[i], edges, strict=True)], top)
-        said = f"<title>{_text(mark.names[i])}</title>"
+        said = f"<title>{markup(mark.names[i])}</title>"
         yield f'<path fill="{fills[i]}" d="{path}">{said}</path>'
     yield from _places(mark, drawn)
     _, left, right = max(drawn, key=lambda column: _sum(column[0]))
@@ -227,7 +227,7 @@ def _scale(steps: Sequence[float], unit: str) -> Iterator[str]:
     scale = common(steps[1:], unit)
     for step in steps[1:]:
         said = shown(step, unit) if scale is None else f"{step / scale.factor:g} {scale.word}"
-        yield f'<b style="bottom: {100 * step / steps[-1]:.2f}%">{_text(said)}</b>'
+        yield f'<b style="bottom: {100 * step / steps[-1]:.2f}%">{markup(said)}</b>'
 
 
 def _sum(moment: Moment) -> float:
@@ -258,7 +258,7 @@ def _places(mark: Areas, drawn: Sequence[tuple[Moment, float, float]]) -> Iterat
         said = f"{_at(moment)}: up to {shown(_sum(moment), mark.unit)} ({split})"
         yield (
             f'<rect class="at" x="{_WIDE * left:.0f}" y="0" width="{_WIDE * width:.0f}" '
-            f'height="{_HIGH}"><title>{_text(said)}</title></rect>'
+            f'height="{_HIGH}"><title>{markup(said)}</title></rect>'
         )
 
 
@@ -272,7 +272,7 @@ def _strip(drawn: Sequence[tuple[Moment, float, float]]) -> Iterator[str]:
         color = BANDS[bands.index(band) % len(BANDS)]
         yield (
             f'<rect x="{100 * left:.3f}" y="0" width="{100 * width:.3f}" height="10" '
-            f'fill="{color}"><title>{_text(band)}</title></rect>'
+            f'fill="{color}"><title>{markup(band)}</title></rect>'
         )
     yield "</svg>"
 
@@ -281,5 +281,6 @@ def _at(moment: Moment) -> str:
     return f"{moment.band} of {moment.place}" if moment.place else moment.band
 
 
-def _text(text: str) -> str:
+def markup(text: str) -> str:
+    """Text as a page prints it, which is no markup."""
     return escape(printable(text))

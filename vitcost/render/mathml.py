@@ -4,7 +4,7 @@ import ast
 import re
 from html import escape
 
-__all__ = ["mathml", "parsed"]
+__all__ = ["is_sum", "mathml", "parsed"]
 
 _DEEPEST = 60
 # 1,000 is one number
@@ -81,14 +81,15 @@ def _binary(node: ast.BinOp, depth: int) -> str:
     if sign is None:
         raise ValueError(f"no formula has a {type(node.op).__name__}")
     if isinstance(node.op, ast.Mult | ast.Mod):
-        left = _bracketed(left) if _is_sum(node.left) else left
-        right = _bracketed(right) if _is_sum(node.right) else right
-    elif isinstance(node.op, ast.Sub) and _is_sum(node.right):
+        left = _bracketed(left) if is_sum(node.left) else left
+        right = _bracketed(right) if is_sum(node.right) else right
+    elif isinstance(node.op, ast.Sub) and is_sum(node.right):
         right = _bracketed(right)
     return f"<mrow>{left}<mo>{sign}</mo>{right}</mrow>"
 
 
-def _is_sum(node: ast.expr) -> bool:
+def is_sum(node: ast.expr) -> bool:
+    """Whether an expression is a sum or a difference, which needs brackets inside a product."""
     return isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Sub)
 
 

@@ -7,7 +7,7 @@ it needs ``\usepackage{amsmath}`` alone.
 import ast
 from collections.abc import Iterator, Sequence
 
-from vitcost.render.mathml import parsed
+from vitcost.render.mathml import is_sum, parsed
 
 __all__ = ["aligned", "escaped", "tex"]
 
@@ -117,19 +117,15 @@ def _binary(node: ast.BinOp) -> str:
     if isinstance(node.op, ast.FloorDiv):
         return rf"\left\lfloor \frac{{{left}}}{{{right}}} \right\rfloor"
     if isinstance(node.op, ast.Mult):
-        left = _bracketed(left) if _is_sum(node.left) else left
-        right = _bracketed(right) if _is_sum(node.right) else right
+        left = _bracketed(left) if is_sum(node.left) else left
+        right = _bracketed(right) if is_sum(node.right) else right
         # numbers beside one another would be read as one
         return f"{left} \\cdot {right}" if right[0].isdigit() else f"{left} {right}"
     if isinstance(node.op, ast.Add | ast.Sub):
         minus = isinstance(node.op, ast.Sub)
-        right = _bracketed(right) if minus and _is_sum(node.right) else right
+        right = _bracketed(right) if minus and is_sum(node.right) else right
         return f"{left} {'-' if minus else '+'} {right}"
     raise ValueError(f"no formula has a {type(node.op).__name__}")
-
-
-def _is_sum(node: ast.expr) -> bool:
-    return isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Sub)
 
 
 def _bracketed(inner: str) -> str:

@@ -27,6 +27,11 @@ class Resolved(Record):
         """The model, for other fields to be put on top."""
         return Base(self.name, self.source, self.config, self.flags, changed=self.changed)
 
+    def origins(self, name: str = "") -> list[str]:
+        """Where the numbers of a kept trace are from; ``name`` is what the model is called."""
+        origin = getattr(self.config, "origin", "")
+        return [f"{name or self.name}: {origin}"] if origin else []
+
 
 class Base(Record):
     """A model before any field is put on top: its fields, or its whole config. ``fed`` are fields
