@@ -96,7 +96,7 @@ def tracked(case: Case) -> int:
                 dtype=half if plain else None,
             )  # fmt: skip
             with flags.attention(model, how.attention, how.platform), recomputing():
-                return _second_step(model, images, how)
+                return second_step(model, images, how)
 
 
 def shard(model: nn.Module, blocks: Iterable[nn.Module], mesh: Any, how: Scenario) -> None:
@@ -130,7 +130,7 @@ def _blocks(model: nn.Module) -> Iterator[nn.Module]:
         yield from block.blocks if hasattr(block, "blocks") else (block,)
 
 
-def _second_step(model: nn.Module, images: torch.Tensor, how: Scenario) -> int:
+def second_step(model: nn.Module, images: torch.Tensor, how: Scenario) -> int:
     trained = [p for p in model.parameters() if p.requires_grad]
     adam = valued(optimizer(how.optimizer))(trained)
     targets = torch.zeros(how.batch, dtype=torch.long, device=images.device)

@@ -10,8 +10,11 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from sharded_support import Case, predicted, tracked
+
+from vitcost.costs.memory_types import StepPeak
 
 SMALL = {"depth": 4, "img_size": 96}
 MODELS = (
@@ -89,7 +92,12 @@ def cases() -> Iterator[Case]:
                 )
 
 
-def compared(said: str, cases: Iterable[Case], tracked: Callable[[Case], int]) -> int:
+def compared(
+    said: str,
+    cases: Iterable[Any],
+    tracked: Callable[[Any], int],
+    predicted: Callable[[Any], StepPeak] = predicted,
+) -> int:
     """Prints each case, and returns 1 where one differs."""
     parser = argparse.ArgumentParser(description=said.partition("\n")[0])
     parser.add_argument("--only", default="", help="cases whose line has this word")

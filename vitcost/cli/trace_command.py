@@ -58,7 +58,7 @@ def command(ctx: click.Context, /, file: str, **flags: Any) -> int:
     is traced at batch 1, and at three batches that make every size a polynomial in the batch.
     """
     name = one_model(ctx)
-    lists = [str(flags[flag]).split(",") for flag, _, _ in SWEPT]
+    lists = [map(_value, str(flags[flag]).split(",")) for flag, _, _ in SWEPT]
     names = [flag for flag, _, _ in SWEPT]
     scenarios = [dict(zip(names, each, strict=True)) for each in product(*lists)]
     written = trace(name, file, scenarios, **given(ctx))
@@ -66,3 +66,7 @@ def command(ctx: click.Context, /, file: str, **flags: Any) -> int:
         tell(f"not in it: {reason}")
     tell(f"{file}: {written.scenarios} scenarios, {binary_bytes(written.size)}")
     return 0
+
+
+def _value(text: str) -> str | int:
+    return int(text) if text.isdecimal() else text

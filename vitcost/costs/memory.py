@@ -10,7 +10,7 @@ from vitcost.config.optimizers import OPTIMIZERS
 from vitcost.config.scenario import PRECISIONS, RECIPES, Scenario
 from vitcost.costs.averages import averages_bytes, averaging_temporaries, rounds
 from vitcost.costs.memory_types import Inference, PeakParts, StepPeak, Training
-from vitcost.costs.ranks import optimizer_bytes, share_of, update_temporaries
+from vitcost.costs.ranks import optimizer_bytes, shards_bytes, share_of, update_temporaries
 from vitcost.costs.scaler import scaler_bytes
 from vitcost.costs.sharding import whole
 from vitcost.costs.stored import stored_weights
@@ -141,8 +141,8 @@ def states(run: Workload, saved_bytes: Size | None, *, rank: int | None = None) 
     masters = recipe.master * share.states
     weights = (recipe.weights or e) * share.weights
     weights_bytes = weights
-    if run.weights_bytes is not None and scenario.recipe == "torch" and scenario.zero < 3:
-        weights_bytes = run.weights_bytes
+    if run.weights_bytes is not None and scenario.recipe == "torch":
+        weights_bytes = run.weights_bytes if scenario.zero < 2 else shards_bytes(run)
     gradients_bytes = gradients * share.gradients + recipe.main_gradients * share.states
     if scenario.optimizer_in_backward:
         # raises for an optimizer that cannot step there
@@ -220,10 +220,6 @@ def step_peak(
         raise NotCovered(f"the peak of a step of recipe {scenario.recipe}: use recipe torch")
     if scenario.trains_nothing:
         raise NotCovered(_NO_STEP)
-    if scenario.zero > 1 and not run.shards:
-        raise NotCovered("the peak of a step with fully sharded weights of a traced model")
-    if scenario.optimizer_in_backward and not run.shards:
-        raise NotCovered("the peak of a step with the optimizer in the backward of a traced model")
     top = live.peak(run.step(in_place), sizes)
     around = _lasting(memory, run, _kept(memory, run, lambda one: one.step(in_place)))
     peak = _higher(top, around, optimizing(top.left, run, rank))

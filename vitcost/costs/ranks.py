@@ -12,7 +12,7 @@ from vitcost.engine.parameters import Parameter, one_by_one
 from vitcost.engine.workload import Workload
 from vitcost.errors import ConfigError, NotCovered
 
-__all__ = ["optimizer_bytes", "share_of", "update_temporaries"]
+__all__ = ["optimizer_bytes", "shards_bytes", "share_of", "update_temporaries"]
 
 
 def share_of(run: Workload, rank: int | None) -> Share:
@@ -41,6 +41,26 @@ def share_of(run: Workload, rank: int | None) -> Share:
         tensors = _dealt(run, rank)
         share = share._replace(states=sum(map(prod, tensors)), tensors=len(tensors))
     return share
+
+
+def shards_bytes(run: Workload) -> Size:
+    """Bytes of the shards of all parameters, filled up, where some have a type of their own; a
+    policy keeps all in fp32.
+
+    >>> from vitcost.engine.workload import workload
+    >>> from vitcost.config.scenario import Scenario
+    >>> from vitcost.zoo import resolve
+    >>> own = workload(resolve("convnext_tiny").config, Scenario(mode="train", zero=2, ranks=2))
+    >>> shards_bytes(own) == 4 * share_of(own, None).weights
+    True
+    """
+    how, e, sizes = run.scenario, run.param_bytes, run.sizes
+    return sum(
+        (e if how.policy != "none" else p.tensor.itemsize)
+        * p.repeat(sizes)
+        * local(p, sizes, how.ranks)
+        for p in run.parameters()
+    )
 
 
 def optimizer_bytes(share: Share, run: Workload, rank: int | None) -> Size:

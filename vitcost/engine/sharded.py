@@ -28,7 +28,15 @@ from vitcost.engine.live import Place
 from vitcost.engine.ops import Op, Size, Sizes, Tensor, ceil_div, numel, own
 from vitcost.engine.tree import REGION, Count, Node, ops_of
 
-__all__ = ["ShardedBackward", "ShardedForward", "Sharding", "Shards", "unit_sizes", "wrapped"]
+__all__ = [
+    "ROOT",
+    "ShardedBackward",
+    "ShardedForward",
+    "Sharding",
+    "Shards",
+    "unit_sizes",
+    "wrapped",
+]
 
 # the root: the unit of the model itself
 ROOT = "root"
@@ -67,10 +75,10 @@ def _wrapped(node: Node, numbers: Iterator[int]) -> Node:
 
 
 def unit_sizes(tree: Node, sizes: Sizes, ranks: Size) -> Sizes:
-    """The sizes of the axes that storages of units have: the ranks, and elements of each unit, all
-    of them and those that have a gradient."""
+    """The sizes of the axes that storages of the units of a tree have: the ranks, and elements of
+    each unit, all of them and those that have a gradient."""
     units = Sizes(N=ranks)
-    for unit in _units(wrapped(tree)):
+    for unit in _units(tree):
         everything: Size = 0
         trained: Size = 0
         for parameter, trains, layers in {each[0]: each for each in _parameters(unit)}.values():
@@ -178,25 +186,39 @@ class Shards(Ledger):
                 self._gather(unit, place)
             self.gathering.append(self._copy_out(unit, place))
 
-    def leave_again(self) -> None:
+    def leave_again(self, unit: Node) -> None:
         """The weights of a unit that ran again stay gathered for its backward."""
         self._let_go(self.gathering)
 
     def leave_backward(self, unit: Node, gradients: dict[Tensor, Tensor], place: Place) -> None:
         """Weights go, and the gradients of a unit are summed over the ranks."""
-        place = _during("reduction", place)
-        self._free(unit)
-        self._let_go(self.reducing)
+        self.reshard(unit)
         if not gradients:
             return
-        how, trained = self.how, _trained(unit)
-        whole = self._made("reduced from", ("N", trained), how.reduced)
-        self.look(place)
-        # foreach_reduce holds the last buffer until it returns
+        self.copy_in(unit, place)
+        # foreach_reduce holds the last gradient until it returns
         last = [p for p, *_ in _parameters(unit) if p in gradients][-1]
         for parameter, gradient in gradients.items():
             if parameter is not last:
                 self.drop(gradient)
+        self.reduce(unit, place)
+        self.drop(gradients[last])
+
+    def reshard(self, unit: Node) -> None:
+        """Weights go, and the buffer that the unit before was reduced from."""
+        self._free(unit)
+        self._let_go(self.reducing)
+
+    def copy_in(self, unit: Node, place: Place) -> None:
+        """Gradients are copied to the buffer that they are reduced from."""
+        whole = self._made("reduced from", ("N", _trained(unit)), self.how.reduced)
+        self.look(_during("reduction", place))
+        self.reducing.append(whole)
+
+    def reduce(self, unit: Node, place: Place) -> None:
+        """The sums over the ranks, of which each keeps its shards."""
+        place = _during("reduction", place)
+        how, trained = self.how, _trained(unit)
         part = "temporary" if how.adds else "gradients"
         shards = self._made("gradients", (trained,), how.reduced, part)
         self.look(place)
@@ -206,8 +228,6 @@ class Shards(Ledger):
             self.drop(summed)
         if how.adds:
             self.drop(shards)
-        self.drop(gradients[last])
-        self.reducing.append(whole)
 
     def finish(self, unit: Node) -> None:
         """When the backward pass is over: weights that were gathered ahead for nothing go."""
@@ -311,7 +331,7 @@ class _Again(Forward):
             self.ledger.enter_again(node, place)
         results = super().node(node, place, given)
         if node.unit:
-            self.ledger.leave_again()
+            self.ledger.leave_again(node)
         return results
 
 

@@ -71,8 +71,6 @@ class Workload:
     at_once: bool = False
     # whether a step whose exact peak is not covered has a bound
     has_bound: bool = False
-    # whether its step can have the buffers of fully sharded ranks
-    shards: bool = False
     # whether its top-level modules are the parts that pages name
     has_parts: bool = False
     # the class of a module that no formula describes
@@ -132,6 +130,18 @@ class Workload:
     def weights_bytes(self) -> Size | None:
         """Bytes of all parameters, where some have a type of their own; None: none has."""
         return None
+
+    @property
+    def sharding(self) -> "Sharding | None":
+        """How its weights are fully sharded, where they are."""
+        how, e = self.scenario, self.param_bytes
+        if how.recipe != "torch" or how.zero < 2:
+            return None
+        from vitcost.engine.sharded import Sharding
+
+        weight = e if how.policy == "none" else PRECISIONS[how.precision].param_bytes
+        reduced = weight if how.policy == "reduce-half" else e
+        return Sharding(how.zero == 3, weight, e, reduced, how.keeps_gradients)
 
     def axis(self, name: str) -> Size:
         """The size of an axis; ``NotCovered`` for a model that has none."""
@@ -229,7 +239,6 @@ class _Lowered(Workload):
 
     at_once = True
     has_bound = True
-    shards = True
     has_parts = True
 
     def __init__(
@@ -261,10 +270,10 @@ class _Lowered(Workload):
         self.targets = targets(self.outputs if config.losses else ())
         if mode.gather:
             self.sizes = Sizes({**self.sizes, **over_ranks(scenario.ranks, self.sizes["b"])})
-        if self._sharding is not None:
-            from vitcost.engine.sharded import unit_sizes
+        if self.sharding is not None:
+            from vitcost.engine.sharded import unit_sizes, wrapped
 
-            units = unit_sizes(self._tree(True), self.sizes, scenario.ranks)
+            units = unit_sizes(wrapped(self._tree(True)), self.sizes, scenario.ranks)
             self.sizes = Sizes(self.sizes | units)
         if parallel.sequence:
             self.transient = tuple(op.write for op in ops_of(tree) if op.kind == "regather")
@@ -323,7 +332,7 @@ class _Lowered(Workload):
         return inference_trace(*self._keys[False])
 
     def step(self, in_place: bool = True) -> "tuple[Event, ...]":
-        onto, sharding = self.scenario.keeps_gradients, self._sharding
+        onto, sharding = self.scenario.keeps_gradients, self.sharding
         key, scales = self._keys[True], self.scenario.grad_scaler
         if sharding is None:
             return step_trace(*key, in_place, onto=onto, update=self._update, scales=scales)
@@ -349,18 +358,6 @@ class _Lowered(Workload):
 
             return update_of(how.optimizer, how.platform)
         return None
-
-    @property
-    def _sharding(self) -> "Sharding | None":
-        """How its weights are sharded, where they are."""
-        how, e = self.scenario, self.param_bytes
-        if how.recipe != "torch" or how.zero < 2:
-            return None
-        from vitcost.engine.sharded import Sharding
-
-        weight = PRECISIONS[how.precision].param_bytes
-        reduced = weight if how.policy == "reduce-half" else e
-        return Sharding(how.zero == 3, weight, e, reduced, how.keeps_gradients)
 
     def kernels(self) -> "Launches":
         return _launches(*self._keys[self.training])

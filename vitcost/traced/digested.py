@@ -68,7 +68,7 @@ class DigestedModel(TracedModel):
 
     def run(self, scenario: Scenario, batch: Size, searched: bool) -> Workload:
         """The model under a scenario, by its digest where it holds that."""
-        how = how_of(scenario)
+        how = how_of(scenario)._replace(onto=scenario.keeps_gradients, sharded=False, casts=False)
         one = isinstance(batch, int) and batch == 1
         scenes = self.digest.scenes(how.precision, one)
         if scenes is not None and _holds(how, scenes, self.name):
@@ -262,6 +262,13 @@ class Digested(Workload):
     def step(self, in_place: bool = True) -> tuple[Event, ...]:
         if not in_place:
             raise NotCovered("gradients that meet out of place: a trace has them in place")
+        if self.sharding is not None:
+            raise NotCovered(
+                "the peak of a fully sharded step from a digest, which has top-level modules "
+                f"alone: timm.models:{self.model.name.partition('.')[0]} is traced in full"
+            )
+        if self.scenario.optimizer_in_backward:
+            raise NotCovered("the peak of a step with the optimizer in the backward of a digest")
         return self.model.events(self._run(training=True))
 
     def whole_step(self) -> tuple[Event, ...]:
@@ -279,7 +286,8 @@ class Digested(Workload):
 
     @property
     def param_bytes(self) -> int:
-        return self.scenes.param_bytes
+        how = self.scenario
+        return how.param_bytes if how.sharded_in_fp32 else self.scenes.param_bytes
 
     @property
     def buffers_bytes(self) -> int:

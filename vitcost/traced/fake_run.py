@@ -25,6 +25,7 @@ from vitcost.traced.record import Recorder
 from vitcost.traced.replayed import Spec, faker, spec_of
 from vitcost.traced.stops import told
 from vitcost.traced.trace import How, Weight
+from vitcost.traced.wrapped_modules import marked
 
 __all__ = ["AUTOCASTS", "CASTS", "Run", "no_fast_path", "run", "uncollected"]
 
@@ -78,7 +79,12 @@ def run(
         mode = _Mode(allow_non_fake_inputs=True)
         mode.cache_enabled = False
         stack.enter_context(mode)
-        plain = put(model, device, types_of(model, dtype), faker(mode))
+        types = types_of(model, dtype)
+        if how.casts:
+            # fully_shard casts parameters alone, and inputs when a module runs
+            dtype, weights = None, {id(parameter) for parameter in model.parameters()}
+            types = {number: kind for number, kind in types.items() if number in weights}
+        plain = put(model, device, types, faker(mode))
         apply_flags.adapt(model, how.lora, how.lora_layers)
         apply_flags.freeze(model, how.freeze)
         model.train(loss is not None)
@@ -172,7 +178,12 @@ def _step(
 ) -> None:
     trained: list[Any] = [p for p in model.parameters() if p.requires_grad]
     handles = [p.register_post_accumulate_grad_hook(recorder.gradient) for p in trained]
-    with recorder, recorder.watching(), torch.enable_grad():
+    with ExitStack() as stack:
+        for each in (recorder, recorder.watching(), torch.enable_grad()):
+            stack.enter_context(each)
+        if how.sharded:
+            dtype = CASTS[how.precision] if how.casts else None
+            stack.enter_context(marked(model, recorder, dtype))
         with _autocast(how):
             value = _loss(model, arguments, size, loss, recorder)
         recorder.backward = True

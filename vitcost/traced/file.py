@@ -18,9 +18,11 @@ from vitcost.traced.trace import (
     BORN,
     ITEMSIZE,
     LOOK,
+    MARKS,
     SAVED,
     Array,
     How,
+    Mark,
     Module,
     Operator,
     Pass,
@@ -179,7 +181,9 @@ def _tables(data: dict[str, Any]) -> _Read:
 
 
 def _unpacked_trace(data: dict[str, Any], tables: _Read) -> tuple[How, Trace]:
-    how = How(**{k: _is(type(v), data["how"][k]) for k, v in How()._asdict().items()})
+    # a file of an older version lacks the flags of sharded weights
+    flags = {**_LATER, **data["how"]}
+    how = How(**{k: _is(type(v), flags[k]) for k, v in How()._asdict().items()})
     step, step_buffers = data["step"], data.get("step_buffers")
     return how, Trace(
         _picked(tables.weights, data["weights"]),
@@ -198,7 +202,9 @@ def _unpacked_pass(data: dict[str, Any], tables: _Read) -> Pass:
     """A pass with its own tables: the rows of the shared tables that it uses."""
     operators, numbers = _own(tables.operators, data["calls"])
     returns = _picked(tables.returns, data["returns"])
-    named = [*data["paths"], *data["saved_by"], *(each.path for each in returns)]
+    marks = data.get("marks", [])
+    wrapped = _all(_count, marks[2::3])
+    named = [*data["paths"], *data["saved_by"], *(each.path for each in returns), *wrapped]
     paths, places = _own(tables.paths, named)
     calls = tuple(zip(numbers, places, strict=False))
     sizes = _picked(tables.polynomials, data["sizes"])
@@ -207,7 +213,8 @@ def _unpacked_pass(data: dict[str, Any], tables: _Read) -> Pass:
         raise ValueError("there are not as many looks as calls")
     end = len(calls) + len(data["saved_by"])
     by = places[len(calls) : end]
-    returns = tuple(r._replace(path=p) for r, p in zip(returns, places[end:], strict=True))
+    rest = end + len(returns)
+    returns = tuple(r._replace(path=p) for r, p in zip(returns, places[end:rest], strict=True))
     saved_by = tuple(zip(_all(_count, data["saved"]), by, strict=True))
     if {s for k, s in map(decoded, events) if k == SAVED} - {s for s, _ in saved_by}:
         raise ValueError("a saved storage without a module")
@@ -226,7 +233,19 @@ def _unpacked_pass(data: dict[str, Any], tables: _Read) -> Pass:
         unpacked_touched(
             _all(_count, data["touched"]), events, [operators[number] for number in numbers]
         ),
+        _marks(marks, places[rest:], len(events)),
     )
+
+
+_LATER = {"sharded": False, "casts": False}
+
+
+def _marks(marks: Any, paths: Sequence[int], events: int) -> tuple[Mark, ...]:
+    each = zip(_all(_count, marks[::3]), _all(_count, marks[1::3]), paths, strict=True)
+    read = tuple(Mark(*mark) for mark in each)
+    if any(mark.event > events or mark.kind >= len(MARKS) for mark in read):
+        raise ValueError("a mark of an event that is not there")
+    return read
 
 
 def _own(table: tuple[T, ...], places: Any) -> tuple[tuple[T, ...], list[int]]:

@@ -9,7 +9,7 @@ from vitcost.traced.fake_run import Run
 from vitcost.traced.operators import ATTENTION
 from vitcost.traced.record import Called
 from vitcost.traced.replayed import Spec
-from vitcost.traced.trace import Array, Module, Operator, Pass, Returned, ordered
+from vitcost.traced.trace import LOOK, Array, Mark, Module, Operator, Pass, Returned, ordered
 
 __all__ = ["merged"]
 
@@ -49,12 +49,20 @@ def merged(runs: Sequence[Run], batches: Sequence[int]) -> Pass:
         for storage, path in first.recorder.saved_by.items()
     )
     returns = _returns(runs, fit, paths)
+    events: list[int] = []
+    marks = []
+    for event in ordered(first.recorder.events):
+        if event >= LOOK:
+            events.append(event)
+        else:
+            kind, path = first.recorder.marks[-1 - event]
+            marks.append(Mark(len(events), kind, paths.setdefault(path, len(paths))))
     return Pass(
         tuple(numbers),
         tuple(calls),
         tuple(paths),
         sizes,
-        tuple(ordered(first.recorder.events)),
+        tuple(events),
         saved_by,
         _modules(runs, fit),
         fit([run.batch_bytes for run in runs], "the caller's batch"),
@@ -62,6 +70,7 @@ def merged(runs: Sequence[Run], batches: Sequence[int]) -> Pass:
         _inputs(runs, fit),
         returns,
         tuple(first.recorder.touched),
+        tuple(marks),
     )
 
 
@@ -101,7 +110,7 @@ def _same(runs: Sequence[Run], batches: Sequence[int]) -> None:
                 raise NotCovered(f"{here}: {_at(one)} on tensors of other dimensions")
         if len(first.calls) != len(other.calls):
             raise NotCovered(f"{here}: {len(first.calls):,} calls, and {len(other.calls):,}")
-        if events != list(ordered(other.events)):
+        if events != list(ordered(other.events)) or first.marks != other.marks:
             at = _differing(events, list(ordered(other.events)))
             raise NotCovered(
                 f"batches {batches[0]} and {batch} allocate in another order after "

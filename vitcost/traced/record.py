@@ -19,13 +19,14 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.modules import module as torch_modules
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from vitcost.errors import NotCovered
 from vitcost.traced.finite import answer, remember
 from vitcost.traced.leaves import tensors
 from vitcost.traced.opaque import need_traceable
 from vitcost.traced.operators import is_attention
 from vitcost.traced.products import attention_backward
 from vitcost.traced.replayed import Spec, name_of, ran
-from vitcost.traced.trace import BORN, DIES, GRADIENT, LOOK, SAVED, VIEWS, coded
+from vitcost.traced.trace import BORN, DIES, GRADIENT, LOOK, MARKS, SAVED, VIEWS, coded
 
 __all__ = ["Called", "Recorder"]
 
@@ -57,6 +58,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.touched: list[tuple[int, ...]] = []
         self.sizes: list[int] = []
         self.events: list[int] = []
+        self.marks: list[tuple[int, str]] = []  # hooks of fully_shard: kind and module
+        self.away: dict[int, str] = {}  # weights that are shards now, by the module that gathers
         self.saved_by: dict[int, str] = {}  # the module that autograd saved a storage for
         self.shapes: dict[str, tuple[int, ...]] = {}  # of the first output, by path
         self.returns: list[tuple[str, bool, tuple[tuple[int, ...], ...]]] = []
@@ -141,6 +144,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         finally:
             self._quiet = before
 
+    def mark(self, kind: str, path: str) -> None:
+        """A hook of ``fully_shard`` of the module at a path runs here."""
+        self.marks.append((MARKS.index(kind), path))
+        self.events.append(-len(self.marks))
+
     def close(self) -> None:
         """Ends the recording: frees from here on do not belong to the run."""
         self._settle()
@@ -172,6 +180,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._settle()
         storages = [t.untyped_storage()._cdata for t in reads]
         self.read |= self._lasting.intersection(storages)
+        for away in self.away.keys() & set(storages):
+            raise NotCovered(
+                f"{self._where(self._phase()) or 'the model'} reads a weight of "
+                f"{self.away[away]}, which fully_shard has gathered while {self.away[away]} runs"
+            )
         before = len(self.sizes)
         touched = [self._numbers.get(storage, -1) for storage in storages]
         born = [self.number(t) for t in writes]

@@ -18,10 +18,12 @@ __all__ = [
     "GRADIENT",
     "ITEMSIZE",
     "LOOK",
+    "MARKS",
     "SAVED",
     "VIEWS",
     "Array",
     "How",
+    "Mark",
     "Module",
     "Operator",
     "Pass",
@@ -35,6 +37,12 @@ __all__ = [
 ]
 
 LOOK, BORN, SAVED, GRADIENT, DIES = 0, 1, 2, 3, 4
+
+# what the hooks of ``fully_shard`` do at a mark: see ``engine.sharded.Shards``
+MARKS = (
+    "enter", "leave", "enter_again", "leave_again", "enter_backward", "reshard", "copy_in",
+    "reduce", "finish",
+)  # fmt: skip
 
 # bytes of an element, by torch's name of its type
 ITEMSIZE = {
@@ -78,16 +86,17 @@ def decoded(event: int) -> tuple[int, int]:
 
 def ordered(events: Iterable[int]) -> Iterator[int]:
     """The same events, those between two looks sorted: their order decides nothing, and is another
-    in another run. Behind the last look a step lets go what its last operator read.
+    in another run. Behind the last look a step lets go what its last operator read. A mark, which
+    is below 0 while a run is recorded, parts events as a look does.
 
     >>> list(ordered([9, 5, 0, 1, 0, 8, 7]))
     [5, 9, 0, 1, 0, 7, 8]
     """
     gap: list[int] = []
     for event in events:
-        if event == LOOK:
+        if event <= LOOK:
             yield from sorted(gap)
-            yield LOOK
+            yield event
             gap.clear()
         else:
             gap.append(event)
@@ -142,6 +151,15 @@ class Returned(NamedTuple):
     shapes: tuple[tuple[Polynomial, ...], ...]
 
 
+class Mark(NamedTuple):
+    """A hook of ``fully_shard`` that runs before an event: its number among ``MARKS``, and the path
+    of the module that is wrapped, by its number."""
+
+    event: int
+    kind: int
+    path: int
+
+
 class Pass(NamedTuple):
     """One run. ``calls`` are operators and paths by their number, in order; ``saved_by`` is the
     path that each saved storage was saved for; ``touched`` are the storages that each call reads
@@ -159,6 +177,7 @@ class Pass(NamedTuple):
     inputs: tuple[Array, ...]
     returns: tuple[Returned, ...]  # of every call of a module, in order
     touched: tuple[tuple[int, ...], ...]
+    marks: tuple[Mark, ...] = ()
 
 
 class Weight(NamedTuple):
@@ -183,6 +202,8 @@ class How(NamedTuple):
     lora: int = 0
     lora_layers: str = ""
     onto: bool = False  # whether gradients are there that a backward pass adds to
+    sharded: bool = False  # whether the hooks of fully_shard stand on its layers and on the module
+    casts: bool = False  # whether these cast weights and inputs to the precision
 
     def said(self) -> str:
         """The flags that differ from the defaults, as they are typed.
@@ -193,10 +214,15 @@ class How(NamedTuple):
         flags = [
             f"--{name.replace('_', '-')} {value}"
             for name, value in self._asdict().items()
-            if value != How._field_defaults[name] and name not in ("onto", "lora_layers")
+            if value != How._field_defaults[name] and name not in _SAID_APART
         ]
         flags += ["gradients kept"] if self.onto else []
+        flags += ["--zero 3"] if self.sharded else []
+        flags += ["--policy reduce-fp32"] if self.casts else []
         return " ".join(flags) or "no flags"
+
+
+_SAID_APART = ("onto", "lora_layers", "sharded", "casts")
 
 
 class Trace(NamedTuple):
@@ -220,6 +246,7 @@ def how_of(scenario: Scenario) -> How:
     >>> how_of(Scenario(batch=64, precision="bf16")) == How(precision="bf16")
     True
     """
+    sharded = scenario.zero > 1 and scenario.recipe == "torch"
     return How(
         scenario.precision,
         scenario.platform,
@@ -228,5 +255,8 @@ def how_of(scenario: Scenario) -> How:
         scenario.freeze,
         scenario.lora,
         scenario.lora_layers if scenario.lora else "",
-        scenario.keeps_gradients,
+        # each backward pass makes gradients anew, which are added when they are shards
+        scenario.keeps_gradients and not sharded,
+        sharded,
+        sharded and scenario.policy != "none",
     )

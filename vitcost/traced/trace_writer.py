@@ -143,7 +143,12 @@ def _packed_pass(run: Pass, tables: _Tables) -> dict[str, Any]:
         "kernels": run.kernels,
         "inputs": [tables.array(a) for a in run.inputs],
         "returns": [tables.returned(r, paths[r.path]) for r in run.returns],
+        **({"marks": _packed_marks(run, paths)} if run.marks else {}),
     }
+
+
+def _packed_marks(run: Pass, paths: Sequence[int]) -> list[int]:
+    return [number for m in run.marks for number in (m.event, m.kind, paths[m.path])]
 
 
 def _packed_events(events: Sequence[int]) -> list[int]:

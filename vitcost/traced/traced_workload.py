@@ -19,6 +19,7 @@ from vitcost.traced.module_rows import rows, uncounted
 from vitcost.traced.operators import foreign
 from vitcost.traced.pointwise import without_rule
 from vitcost.traced.scaled import scaled
+from vitcost.traced.sharded_step import sharded
 from vitcost.traced.trace import ITEMSIZE, How, Pass, Trace, Weight, how_of
 
 if TYPE_CHECKING:
@@ -61,11 +62,22 @@ class Traced(Workload):
         self.traces, self.kind, self.searched = traces, kind, searched
         self.scenario, self.batch = scenario, batch
         self.sizes = Sizes(b=batch)
+        # why its trace has no hooks of fully_shard
+        self._unsharded = ""
 
     @cached_property
     def trace(self) -> Trace:
-        """Made when it is asked for."""
+        """Made when it is asked for; with the hooks of ``fully_shard`` where it can be."""
         how = how_of(self.scenario)
+        try:
+            return self._trace(how)
+        except NotCovered as reason:
+            if not how.sharded:
+                raise
+            self._unsharded = str(reason)
+            return self._trace(how._replace(sharded=False, casts=False))
+
+    def _trace(self, how: How) -> Trace:
         if not self.searched:
             return self.traces.at(how, self.batch)
         trace = self._lines(how._replace(attention="sdpa"))
@@ -160,6 +172,10 @@ class Traced(Workload):
     def step(self, in_place: bool = True) -> "tuple[Event, ...]":
         if not in_place:
             raise NotCovered("gradients that meet out of place: a trace has them in place")
+        if self.scenario.optimizer_in_backward:
+            raise NotCovered(
+                "the peak of a step with the optimizer in the backward of a traced model"
+            )
         return upper(self._step)
 
     def whole_step(self) -> "tuple[Event, ...]":
@@ -167,8 +183,12 @@ class Traced(Workload):
 
     @property
     def _step(self) -> Pass:
-        """The step, under a scaler where the scenario has one."""
-        step = self._pass(training=True)
+        """The step on one of the ranks that share it, under a scaler where the scenario has one."""
+        step, sharding = self._pass(training=True), self.sharding
+        if sharding is not None:
+            if self._unsharded:
+                raise NotCovered(self._unsharded)
+            step = sharded(step, self.trace.weights, sharding, self.scenario.ranks)
         return scaled(step) if self.scenario.grad_scaler else step
 
     def alive(self, look: int | None, training: bool) -> tuple[Alive, ...]:
@@ -189,6 +209,8 @@ class Traced(Workload):
 
     @property
     def param_bytes(self) -> int:
+        if self.scenario.sharded_in_fp32:
+            return self.scenario.param_bytes
         types = {weight.dtype for weight in self.trace.weights if weight.trains}
         if len(types) > 1:
             raise NotCovered(f"states of parameters of several types: {', '.join(sorted(types))}")

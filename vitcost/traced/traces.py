@@ -48,7 +48,8 @@ def trace(
     (((0, 4000),), ('inputs: 768', 'loss: cross entropy of logits on class indices'))
     """
     name, criterion = name or type(model).__name__, loss or Loss()
-    first, inference = _pass(model, inputs, batches, how, None, name)
+    plain = how._replace(sharded=False, casts=False)
+    first, inference = _pass(model, inputs, batches, plain, None, name)
     step, missing, weights, step_buffers = None, "", first.weights, None
     guarded = first.recorder.guarded
     try:
@@ -62,6 +63,7 @@ def trace(
     if first.unread:
         said.append(f"no operator reads the parameters of {', '.join(first.unread)}")
     said += [FINITE] if guarded else []
+    said += [_wrapped(step)] if step is not None and how.sharded else []
     left_out = uncounted(inference).names
     if left_out:
         said.append(f"FLOPs leave out {', '.join(left_out)}, which torch's counter has no rule for")
@@ -82,6 +84,14 @@ def trace(
         torch.__version__.partition("+")[0],
         step_buffers,
     )
+
+
+def _wrapped(step: Pass) -> str:
+    """The modules that ``fully_shard`` is called on."""
+    paths = {step.paths[mark.path] for mark in step.marks} - {""}
+    kinds = {module.type for module in step.modules if module.path in paths}
+    layers = f"{len(paths)} modules of class {', '.join(kinds)}, and " if paths else ""
+    return f"fully_shard wraps {layers}the model"
 
 
 def _pass(

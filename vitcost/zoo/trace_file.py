@@ -21,6 +21,8 @@ SWEPT: Sequence[tuple[str, str, str]] = (
     ("attention", "sdpa", "sdpa, eager, math, flash, efficient, cudnn"),
     ("checkpointing", "none", "none, block"),
     ("freeze", "none", "none, backbone, first:K, all-but-last:K"),
+    ("zero", "0", "0, 3; 3: for fully sharded weights, zero 2 too, on any number of ranks"),
+    ("policy", "none", "none, reduce-fp32; a policy of --zero 3, any"),
 )
 
 
@@ -60,7 +62,9 @@ def trace(
     traces: list[tuple[How, Trace]] = []
     missing = []
     for flags in scenarios:
-        how = how_of(Scenario.of(**{"mode": "train", **flags}))
+        # a trace is the same on any number of ranks
+        ranks = {"ranks": 2} if flags.get("zero") else {}
+        how = how_of(Scenario.of(**{"mode": "train", **ranks, **flags}))
         if any(how == other for other, _ in traces):
             raise ConfigError(f"{how.said()} is given twice")
         traces.append((how, traced_model.traces.lines(how)))
