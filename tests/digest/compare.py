@@ -210,6 +210,9 @@ def _facts(run: Workload) -> Any:
 
 def _trained(run: Workload, scenario: Scenario) -> Any:
     found = memory.step(run.under(scenario))
+    if scenario.zero > 1:
+        # each has a reason of its own why there is no peak
+        return _without_peak(found)
     return Trained(found) if found.peak_is == "bounded" and not run.has_bound else found
 
 
