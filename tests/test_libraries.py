@@ -1,5 +1,7 @@
 """Which tensors live in the forwards of other libraries than timm, against their own models."""
 
+from collections import Counter
+
 import pytest
 import saved_support as support
 from library_support import (
@@ -13,6 +15,10 @@ from library_support import (
     on_card,
     on_cpu,
 )
+
+from vitcost.config.scenario import Scenario
+from vitcost.engine.parameters import one_by_one
+from vitcost.engine.workload import workload
 
 TORCHVISION: dict[str, Make] = {
     "plain": of_torchvision(),
@@ -74,6 +80,8 @@ BIASED: dict[str, Make] = {
     "Data2Vec, relative": of_transformers("data2vec-vision", _D2V, **_RELATIVE),
     "Data2Vec, shared": of_transformers("data2vec-vision", _D2V, **_SHARED),
 }
+# the pool has one weight, whose parts are read
+POOLED: dict[str, Make] = {"SigLIP": of_transformers("siglip_vision_model", "SiglipVisionModel")}
 CPU_RUNS = (
     Run("fp32", "sdpa", 2),
     Run("amp-bf16", "sdpa", 2),
@@ -98,6 +106,19 @@ CARD_EAGER_RUNS = (
     Run("bf16", "eager", 2),
     Run("fp16", "eager", 2),
 )
+
+
+@pytest.mark.parametrize("libraries", [TORCHVISION, OPEN_CLIP, TRANSFORMERS, BIASED, POOLED])
+def test_shapes_of_parameters(libraries: dict[str, Make]) -> None:
+    """Ranks divide the first axis of each."""
+    for name, make in libraries.items():
+        model, config = make("sdpa")
+        run = workload(config, Scenario(mode="train", batch=2))
+        each = one_by_one(run.parameters(), run.sizes)
+        shapes = Counter(tuple(run.sizes[axis] for axis in p.tensor.axes) for p in each)
+        # no config has registers of none, which DINOv3's module has
+        real = Counter(tuple(p.shape) for p in model.parameters() if p.numel())
+        assert shapes == real, name
 
 
 @pytest.mark.parametrize("run", CPU_RUNS, ids=lambda run: "-".join(map(str, run)))

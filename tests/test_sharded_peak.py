@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
 from sharded_support import Case, predicted, tracked
 
 from vitcost import report
@@ -12,7 +13,7 @@ from vitcost.costs import memory
 from vitcost.costs.memory import step_bound, training
 from vitcost.engine.live import peak
 from vitcost.engine.workload import workload
-from vitcost.errors import ConfigError
+from vitcost.errors import ConfigError, NotCovered
 from vitcost.zoo import resolve
 
 SMALL = {"depth": 4, "img_size": 96}
@@ -45,6 +46,15 @@ CASES = (
         SMALL,
         {"batch": 4, "zero": 2, "ranks": 2, "precision": "bf16", "policy": "reduce-half"},
     ),
+    # blocks cast the table of rotations, a buffer
+    Case(
+        "vit_small_patch16_rope_224",
+        {"depth": 3, "img_size": 64},
+        {
+            "batch": 16, "zero": 2, "ranks": 4, "precision": "bf16", "policy": "reduce-half",
+            "checkpointing": "block",
+        },
+    ),
     Case(
         TINY,
         {"depth": 12, "img_size": 32, "embed_dim": 96},
@@ -73,6 +83,33 @@ def test_units_by_arithmetic() -> None:
     assert run.sizes["root"] == patches // 2 + h + positions + h + head
     frozen = workload(config, Scenario(mode="train", zero=3, ranks=2, freeze="backbone"))
     assert (frozen.sizes["unit 0, trained"], frozen.sizes["root, trained"]) == (0, head)
+
+
+def test_blocks_keep_copies_of_a_buffer_under_a_policy() -> None:
+    """A table of 14² patches by sines and cosines of 64 channels, a copy in bf16 for each of 12
+    blocks; and the copy of two images of 3 · 224², which the convolution keeps."""
+    flags: dict[str, Any] = {"batch": 2, "mode": "train", "zero": 3, "ranks": 8}
+    plain, own = (
+        report("vit_small_patch16_rope_224", precision="bf16", policy=policy, **flags).training
+        for policy in ("none", "reduce-fp32")
+    )
+    more = own.saved_activations_bytes - plain.saved_activations_bytes
+    assert more == 12 * 2 * 14**2 * 2 * 64 + 2 * 2 * 3 * 224**2
+    # the buffers themselves stay in float32
+    assert own.buffers_bytes > plain.buffers_bytes
+
+
+@pytest.mark.parametrize("name", ["beit_base_patch16_224", "eva02_tiny_patch14_224"])
+def test_a_bias_with_a_buffer_is_refused_under_a_policy(name: str) -> None:
+    """torch refuses it too: the keys' bias, a buffer in float32, widens that of queries and
+    values."""
+    config = resolve(name).config
+    how = Scenario(mode="train", zero=3, ranks=8, precision="bf16", policy="reduce-fp32")
+    with pytest.raises(NotCovered, match="attn under a policy of fully_shard: its forward joins"):
+        training(config, how)
+    x, weight, bias = (torch.zeros(*shape) for shape in ((1, 5, 8), (24, 8), (24,)))
+    with pytest.raises(RuntimeError, match="same dtype"):
+        torch.nn.functional.linear(x.bfloat16(), weight.bfloat16(), bias)
 
 
 def test_a_giant_in_the_optimizer_by_arithmetic() -> None:

@@ -8,12 +8,8 @@ import pytest
 import torch
 from sharded_traced_support import Case, Own, of_formula, of_trace, predicted, tracked
 from torch import nn
-from traced_formula import both
 
 from vitcost import fit, from_torch, plan, report
-from vitcost.costs.memory import step
-from vitcost.engine.buffers import TABLES
-from vitcost.engine.workload import workload
 from vitcost.zoo.trace_file import trace
 
 # all seventy of them: tests/bench/sharded_traced_peaks.py
@@ -50,18 +46,6 @@ def test_the_peak_is_that_of_the_formula(name: str) -> None:
         flags = {"batch": 3, "zero": zero, "ranks": ranks, "precision": precision}
         one, two = (peak(Case(name, {}, flags)) for peak in (of_formula, of_trace))
         assert (one.total_bytes, one.at) == (two.total_bytes, two.at)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["eva02_tiny_patch14_224", "beit_base_patch16_224"])
-def test_tables_that_a_policy_leaves_in_fp32_have_a_bound(name: str) -> None:
-    """fully_shard casts parameters and inputs, no buffers: what they meet is in fp32."""
-    flags = {"batch": 2, "zero": 3, "ranks": 8, "precision": "bf16", "policy": "reduce-fp32"}
-    case = Case(name, {}, flags)
-    own = step(workload(both(name, depth=2)[0].config, case.scenario))
-    assert (own.peak_is, own.saved_activations_bytes) == ("bounded", None)
-    assert own.missing == TABLES
-    assert of_trace(case).total_bytes <= (own.peak_bytes or 0)
 
 
 def test_a_linear_layer_by_arithmetic() -> None:

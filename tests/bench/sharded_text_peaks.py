@@ -1,4 +1,5 @@
-"""Peaks of fully sharded steps of models that read text against torch's FSDPMemTracker.
+"""Peaks of fully sharded steps of models that read text, and of open_clip's towers, against torch's
+FSDPMemTracker.
 
     PYTHONPATH=.:tests:tests/start python tests/bench/sharded_text_peaks.py [--only WORD]
 
@@ -18,6 +19,7 @@ from told import Numbers, told
 
 torch.set_num_threads(1)
 
+OPEN_CLIP = ("open_clip's text", "open_clip's vision")
 PRECISIONS: tuple[dict[str, Any], ...] = (
     {"precision": "fp32"},
     {"precision": "amp-bf16"},
@@ -30,7 +32,7 @@ PRECISIONS: tuple[dict[str, Any], ...] = (
 def cases() -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Every model in every precision; stages, ranks, batches and the rest in turn."""
     number = 0
-    for name in (*(n for n in MODELS if n not in ("CLIP", "SigLIP")), "open_clip's text"):
+    for name in (*(n for n in MODELS if n not in ("CLIP", "SigLIP")), *OPEN_CLIP):
         for precision in PRECISIONS:
             for attention in ("sdpa",) if name.startswith("open") else ("eager", "sdpa"):
                 number += 1
@@ -39,9 +41,6 @@ def cases() -> Iterator[tuple[str, str, dict[str, Any]]]:
                     "batch": (1, 3, 40)[number % 3],
                     "platform": "cpu" if number % 7 == 0 else "cuda",
                 }  # fmt: skip
-                # under a policy open_clip's has a bound
-                if name.startswith("open") and "policy" in flags:
-                    continue
                 if number % 5 == 0 and "dropout" not in name:
                     flags["checkpointing"] = "block"
                 yield name, attention, flags

@@ -33,8 +33,8 @@ class Code(Record):
     ``in_turn``: of two heads, or of a gate and what it gates, the second is begun when the first
     is done. ``divides``: stochastic depth divides a branch before it multiplies it by its mask.
     ``apart``: an MLP is two modules, of which the second holds nothing that the first reads.
-    ``flat``: the ``class`` token is a vector, and ``positions`` are a matrix, where what they are
-    added to has axes more.
+    ``flat``: the ``class`` token is a vector, one that is first viewed as a ``class row``;
+    ``positions`` and the ``mask`` token are matrices, where what they are put to has axes more.
     ``embeds``: tokens and positions are put to the patches in a method of their own, and the
     forward that calls it has a name for the patches until it returns.
     ``turns_both``: one function turns queries and keys, by sines and cosines that the forward makes
@@ -45,6 +45,7 @@ class Code(Record):
     resampled to each image; ``block_bias``: the block makes the bias, before its attention.
     ``probes``: the attention pool is torch's own attention.
     ``keeps_type``: norms, tokens and positions are cast to the type of the stream.
+    ``projects``: a head without a bias is a matrix with a row for each input.
     ``buffers``: buffers that it registers: ``keys``, the bias of keys that do not train; ``pairs``,
     the index of relative positions; ``frequencies`` of rotary positions in the type of the model.
     ``fields``: the fields of a config that an argument of the library sets, beside the sizes that
@@ -69,6 +70,7 @@ class Code(Record):
     apart: bool = False
     flat: tuple[str, ...] = ()
     keeps_type: bool = False
+    projects: bool = False
     embeds: bool = False
     turns_both: bool = False
     caches_pairs: bool = False
@@ -171,7 +173,8 @@ CODES: Mapping[str, Code] = {
         attention="mha",
         in_turn=True,
         keeps_type=True,
-        flat=("positions",),
+        projects=True,
+        flat=("class row", "positions"),
         fields=_OPEN_CLIP,
     ),
     "transformers": _VIT,
@@ -204,6 +207,7 @@ CODES: Mapping[str, Code] = {
     ),
     "transformers.dinov2": _transformers(_DINO, "dinov2/modeling_dinov2.py")._replace(
         inserts=True,
+        flat=("mask",),
         fields=(*_DINO.fields, "pos_drop_rate", "no_embed_reg", "global_pool=token_avg"),
     ),
     "transformers.dinov3": _transformers(

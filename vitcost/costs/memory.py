@@ -115,8 +115,7 @@ def step(run: Workload, *, rank: int | None = None) -> Training:
     if run.no_step:
         # None: the activations are not known, which is not 0
         return states(run, None, rank=rank)._replace(missing=run.no_step)
-    # None: with the reason beside a bound of the peak
-    saved = None if run.mixed else run.rows().cost.saved_bytes + loss_bytes(run)
+    saved = run.rows().cost.saved_bytes + loss_bytes(run)
     return with_peak(states(run, saved, rank=rank), run, rank=rank)
 
 

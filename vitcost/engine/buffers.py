@@ -3,14 +3,7 @@
 from vitcost.engine.ops import Size, Sizes, numel
 from vitcost.engine.tree import Node
 
-__all__ = ["TABLES", "buffer_bytes", "has_tables"]
-
-TABLES = (
-    "a policy leaves tables in fp32, which torch computes with beside tensors in half precision"
-)
-
-# bytes of an index
-_INDEX = 8
+__all__ = ["buffer_bytes"]
 
 
 def buffer_bytes(node: Node, sizes: Sizes, itemsize: int) -> Size:
@@ -32,16 +25,3 @@ def buffer_bytes(node: Node, sizes: Sizes, itemsize: int) -> Size:
             times = item.run.layers.of(sizes) if item.run is not None else 1
             total = total + times * buffer_bytes(item, sizes, itemsize)
     return total
-
-
-def has_tables(node: Node) -> bool:
-    """Whether any buffer of a declared tree is no index: a table of numbers, or a statistic.
-
-    >>> from vitcost.engine.model import build, structure_of
-    >>> from vitcost.zoo import resolve
-    >>> names = ("vit_base_patch16_224", "vit_base_patch16_rpn_224", "eva02_tiny_patch14_224")
-    >>> [has_tables(build(structure_of(resolve(name).config))) for name in names]
-    [False, False, True]
-    """
-    here = any(tensor.itemsize != _INDEX for tensor in node.buffers)
-    return here or any(has_tables(item) for item in node.body if isinstance(item, Node))

@@ -67,7 +67,8 @@ def _embed(
     without positions and with them, which a forward may have names for."""
     patches = x
     if c.mask_token:
-        m.parameter("mask_token", 1, 1, "h", trains=False)
+        shape = axes("1 h" if "mask" in c.code.flat else "1 1 h")
+        m.parameter("mask_token", *shape, trains=False)
     tokens: list[Tensor] = []
     first = _expands_first(c)
     # positions of the patches alone are added after the tokens are expanded
@@ -85,8 +86,9 @@ def _embed(
     elif c.pos_embed == "n":
         x = m.op("add", x, position or _position(m, c))
     if c.class_token and not (c.masked or ahead):
-        shape = axes("h") if "class" in c.code.flat else axes("1 1 h")
-        tokens.append(m.parameter("cls_token", *shape))
+        flat = {"class", "class row"} & {*c.code.flat}
+        token = m.parameter("cls_token", *axes("h" if flat else "1 1 h"))
+        tokens.append(m.view(token, axes("1 1 h")) if "class row" in flat else token)
     if c.dist_token:
         tokens.append(m.parameter("dist_token", 1, 1, "h"))
     if c.pos_embed == "u" and not c.masked:
@@ -172,11 +174,10 @@ def _position(m: Module, c: Structure) -> Tensor:
         m.buffer("position_ids", f"e_{c.pos_embed}", itemsize=8)
     if c.resampled:
         return _resampled(m, c)
-    whole: tuple[Axis, ...] = (c.pos_embed, "h") if "positions" in c.code.flat else (
-        1, c.pos_embed, "h"
-    )  # fmt: skip
+    shape: tuple[Axis, ...] = (1, c.pos_embed, "h")
+    whole = shape[1:] if c.code.looks_up or "positions" in c.code.flat else shape
     table = m.parameter("pos_embed", *whole, trains=not c.pos_fixed)
-    return m.op("index", table) if c.code.looks_up else table
+    return m.op("index", table, axes=shape) if c.code.looks_up else table
 
 
 def _rotary(c: Structure, m: Module) -> Tensor | None:
@@ -294,4 +295,6 @@ def _drop(m: Module, c: Structure, x: Tensor) -> Tensor:
 
 
 def _classify(m: Module, c: Structure, name: str, x: Tensor) -> Tensor:
-    return linear(m, name, x, "K", c.head_bias) if c.classes else m.leaf(name, "Identity", "", x)
+    if not c.classes:
+        return m.leaf(name, "Identity", "", x)
+    return linear(m, name, x, "K", c.head_bias, by_input=c.code.projects and not c.head_bias)

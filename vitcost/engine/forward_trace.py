@@ -144,8 +144,9 @@ class Forward:
 
     def op(self, op: Op, place: Place) -> list[Tensor]:
         """Runs one op and returns the storage that it wrote, if any."""
-        if self.again and op.again == "stops":
-            # recomputation ends where autograd packs the last tensor, before the op runs
+        if self.again and op.again in ("", "stops"):
+            # recomputation begins behind the casts of what a region is given, and ends where
+            # autograd packs the last tensor, before the op runs
             self.keep(op)
             return []
         if op.write.base is not None:

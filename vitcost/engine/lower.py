@@ -70,7 +70,10 @@ def run_as(structure: AnyStructure, mode: Mode) -> AnyStructure:
 
 
 def _reading(text: "TextStructure", mode: Mode) -> "TextStructure":
-    return text._replace(blocks=_attending(text.blocks, mode, text.family == "open_clip"))
+    blocks = _attending(text.blocks, mode, text.family == "open_clip")
+    # open_clip embeds in the type of a block's weights, of which a shard is there
+    widens = mode.policy and text.blocks.code.keeps_type
+    return text._replace(blocks=blocks, widens=widens)
 
 
 def _attending(structure: Structure, mode: Mode, masked: bool = False) -> Structure:

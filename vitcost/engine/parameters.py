@@ -10,7 +10,7 @@ from vitcost.config.records import Record
 from vitcost.engine.ops import Op, Size, Sizes, Tensor, numel, own
 from vitcost.engine.tree import Count, Node
 
-__all__ = ["Parameter", "one_by_one", "parameters"]
+__all__ = ["Parameter", "one_by_one", "parameters", "wholes"]
 
 
 class Parameter(Record):
@@ -40,23 +40,31 @@ def _place(parent: Node, child: Node) -> tuple[bool, int]:
 def parameters(tree: Node) -> Iterator[Parameter]:
     """The parameters of a tree in the order of ``model.parameters()``: the parameters of a module
     itself come before those of its children."""
-    yield from _below(tree, "", (), (), count(1))
+    # several ops may read a part of one
+    each_of = {(each.tensor, each.runs): each for each in _below(tree, "", (), (), count(1))}
+    yield from each_of.values()
 
 
 def _below(
     node: Node, top: str, layers: tuple[Count, ...], runs: tuple[int, ...], numbers: Iterator[int]
 ) -> Iterator[Parameter]:
-    casts = {op.write: op.reads[0] for op in node.body if isinstance(op, Op) and op.kind == "cast"}
-    for op in node.body:
-        if isinstance(op, Op):
-            for each in own(op):
-                yield Parameter(casts.get(each, each), op.kind, top, layers, op.trains, runs)
+    ops = [item for item in node.body if isinstance(item, Op)]
+    for each, op in wholes(node, ops):
+        yield Parameter(each, op.kind, top, layers, op.trains, runs)
     children = [item for item in node.body if isinstance(item, Node)]
     for child in sorted(children, key=partial(_place, node)):
         inside = layers, runs
         if child.run is not None:
             inside = (*layers, child.run.layers), (*runs, next(numbers))
         yield from _below(child, top or child.name, *inside, numbers)
+
+
+def wholes(node: Node, ops: Iterable[Op]) -> Iterator[tuple[Tensor, Op]]:
+    """The parameters of ops of a module, whole, where an op has a copy or a part of one."""
+    casts = {op.write: op.reads[0] for op in node.body if isinstance(op, Op) and op.kind == "cast"}
+    for op in ops:
+        for each in own(op):
+            yield casts.get(each, each).storage, op
 
 
 def one_by_one(

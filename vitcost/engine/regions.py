@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from vitcost.engine.attention_kernels import BIAS
 from vitcost.engine.ops import Op, Sizes
-from vitcost.engine.runs import chained, has_runs
+from vitcost.engine.runs import chained, given, has_runs
 from vitcost.engine.tree import REGION, Count, Node, Run
 
 __all__ = ["cores", "groups", "rerun", "some"]
@@ -87,9 +87,10 @@ def some(node: Node, end: str, number: int) -> Node:
 
 
 def _each(layer: Node) -> Node:
-    """Makes every layer of a run a region of its own."""
-    one = layer._replace(run=Run(Count(1)))
-    return Node("", REGION, (one,), layer.inputs, layer.output, run=layer.run)
+    """Makes every layer of a run a region of its own, behind the casts of what it is given."""
+    casts = given(layer)
+    one = layer._replace(body=layer.body[len(casts) :], run=Run(Count(1)))
+    return Node("", REGION, (*casts, one), layer.inputs, layer.output, run=layer.run)
 
 
 def _cut(layers: Iterable[Node], every: int) -> Iterator[tuple[list[Piece], int]]:

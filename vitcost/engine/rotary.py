@@ -39,7 +39,8 @@ def _rope(c: Structure) -> Node:
             return m.end(m.op("repeat", Tensor("rope", axes("n two_d"), "input")))
         if c.dynamic or c.rope == "mrope":
             # a table made for each image is in fp32
-            return m.end(m.op("repeat", Tensor("rope", axes("n two_d"), "input", itemsize=4)))
+            table = Tensor("rope", axes("n two_d"), "input", itemsize=4)
+            return m.end(m.op("repeat", table, itemsize=4))
         return m.end(m.buffer(_TABLES[c.rope][1], *axes("n two_d")))
     freqs = m.parameter("freqs", 2, "L", "a", "d_2")
     if c.dynamic:

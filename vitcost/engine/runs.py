@@ -1,11 +1,13 @@
 """Runs of equal layers, taken apart: counted off, split, and laid out again in groups."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import takewhile
 
 from vitcost.engine.ops import Axis, Op, Tensor
 from vitcost.engine.tree import Count, Node, Run
+from vitcost.errors import NotCovered
 
-__all__ = ["chained", "counted", "fed", "has_runs", "run_axes"]
+__all__ = ["chained", "counted", "fed", "given", "has_runs", "run_axes"]
 
 
 def has_runs(node: Node) -> bool:
@@ -52,24 +54,63 @@ def chained(container: Node, pieces: Iterable[tuple[Node, Count]]) -> Iterator[N
 
 def fed(tree: Node, itemsize: int) -> Node:
     """The tree fed with floats of so many bytes, which are cast to its own type: fully_shard casts
-    what a module is given where its weights are of another type, and the call holds the copy."""
-    known: dict[Tensor, Tensor] = {}
-    casts, inputs = list[Op | Node](), list[Tensor]()
-    for x in tree.inputs:
-        if x.role != "input":
-            inputs.append(x)
-            continue
-        given = Tensor(x.name, x.axes, "input", itemsize=itemsize)
-        known[x] = Tensor(x.name, x.axes)
-        # the type of a weight is the tree's own
-        like = Tensor("weight", (), "param")
-        casts.append(Op("cast", (given, like), known[x]))
-        inputs.append(given)
-    copies = tuple(known.values())
-    made = _renamed(tree, known)
-    return made._replace(
-        body=(*casts, *made.body), inputs=tuple(inputs), held=(*made.held, *copies)
-    )
+    what a unit is given where its weights are of another type, and the call holds the copies.
+    Buffers are no weights, and keep their type.
+
+    Raises ``NotCovered`` where a bias is put together from parameters and a buffer.
+    """
+    floats = [x for x in tree.inputs if x.role == "input"]
+    floats += (t for node in _nodes(tree) for t in node.buffers if not t.itemsize)
+    known = {t: Tensor(t.name, t.axes, t.role, itemsize=itemsize) for t in floats}
+    return _cast_first(_units(_renamed(tree, known)))
+
+
+def _nodes(node: Node) -> Iterator[Node]:
+    yield node
+    for item in node.body:
+        if isinstance(item, Node):
+            yield from _nodes(item)
+        elif node.buffers and item.kind == "cat" and item.reads[0].role == "param":
+            raise NotCovered(
+                f"{node.name} under a policy of fully_shard: its forward joins biases with a "
+                "buffer, which stays in float32, and torch adds no such bias to a product in half "
+                "precision"
+            )
+
+
+def _units(node: Node) -> Node:
+    """Casts in front of each layer of a run; the layers of a hybrid's backbone are no units."""
+    if node.type == "HybridEmbed":
+        return node
+    if node.run is not None:
+        return _cast_first(node)
+    body = (item if isinstance(item, Op) else _units(item) for item in node.body)
+    return node._replace(body=tuple(body))
+
+
+def _cast_first(node: Node) -> Node:
+    """The same on copies of the floats of 4 bytes that it is given."""
+    # the type of a weight is the unit's own
+    like = Tensor("weight", (), "param")
+    floats = [x for x in node.inputs if x.storage.itemsize == 4 and x.role != "index"]
+    if not floats:
+        return node
+    copies = {x: Tensor(x.name, x.axes) for x in floats}
+    casts = tuple(Op("cast", (x, like), copy) for x, copy in copies.items())
+    # the parent reads the outputs
+    outputs = {t: t for result in (node.output, *node.also) for t in result.bases}
+    made = _renamed(node, outputs | copies)
+    held = (*made.held, *copies.values())
+    return made._replace(body=(*casts, *made.body), inputs=node.inputs, held=held)
+
+
+def given(node: Node) -> list[Op]:
+    """The casts of what a unit is given, which begin its body."""
+
+    def is_cast(item: Op | Node) -> bool:
+        return isinstance(item, Op) and item.write in node.held and item.reads[0] in node.inputs
+
+    return [item for item in takewhile(is_cast, node.body) if isinstance(item, Op)]
 
 
 def _renamed(node: Node, known: dict[Tensor, Tensor]) -> Node:

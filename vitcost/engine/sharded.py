@@ -21,11 +21,13 @@ _fsdp_collectives.py.
 from collections.abc import Iterable, Iterator, Sequence
 
 from vitcost.config.records import Record
+from vitcost.engine import runs
 from vitcost.engine.backward import Backward
 from vitcost.engine.forward_trace import Forward, Ledger
 from vitcost.engine.gradients import Layout
 from vitcost.engine.live import Place
-from vitcost.engine.ops import Op, Size, Sizes, Tensor, ceil_div, numel, own
+from vitcost.engine.ops import Op, Size, Sizes, Tensor, ceil_div, numel
+from vitcost.engine.parameters import wholes
 from vitcost.engine.tree import REGION, Count, Node, ops_of
 
 __all__ = [
@@ -112,11 +114,6 @@ def _parameters(
     """The parameters of a unit in the order that it has them, those of a module behind those of its
     children, whether they train, and in how many equal layers each is: a backbone's are no units.
     """
-    casts = {
-        item.write: item.reads[0]
-        for item in unit.body
-        if isinstance(item, Op) and item.kind == "cast"
-    }
     here: list[Op] = []
     for item in unit.body:
         if isinstance(item, Op):
@@ -125,9 +122,8 @@ def _parameters(
             here += ops_of(item)
         elif not item.unit:
             yield from _parameters(item, layers if item.run is None else (*layers, item.run.layers))
-    for op in here:
-        for each in own(op):
-            yield casts.get(each, each), op.trains, layers
+    for each, op in wholes(unit, here):
+        yield each, op.trains, layers
 
 
 class Shards(Ledger):
@@ -285,40 +281,33 @@ def _input_needs(unit: Node) -> bool:
     )
 
 
-def _casts_first(unit: Node) -> bool:
-    first = unit.body[0]
-    return (
-        unit.unit == ROOT
-        and isinstance(first, Op)
-        and first.kind == "cast"
-        and first.reads[0] in unit.inputs
-    )
-
-
 class ShardedForward(Forward):
     """A forward pass that gathers the weights of every unit before it runs."""
 
     ledger: Shards
-    # the model, where its images are cast before its weights are gathered
+    # a unit and how many casts of what it is given are left before its weights are gathered
     entering: "tuple[Node, Place] | None" = None
+    casts = 0
 
     def node(self, node: Node, place: Place, given: Sequence[Tensor] = ()) -> list[Tensor]:
         if not node.unit:
             return super().node(node, place, given)
-        if _casts_first(node):
-            self.entering = node, place
-        else:
-            self.ledger.enter(node, place)
+        self.entering, self.casts = (node, place), len(runs.given(node))
+        self._enter()
         results = super().node(node, place, given)
         self.ledger.leave(node)
         return results
 
     def op(self, op: Op, place: Place) -> list[Tensor]:
         written = super().op(op, place)
-        if self.entering is not None:
+        self.casts -= 1
+        self._enter()
+        return written
+
+    def _enter(self) -> None:
+        if self.entering is not None and not self.casts:
             self.ledger.enter(*self.entering)
             self.entering = None
-        return written
 
 
 class _Again(Forward):

@@ -14,7 +14,7 @@ from vitcost.engine.build import runs
 from vitcost.engine.layers import norm
 from vitcost.engine.ops import Axis, Op, Sizes, Tensor, axes, param
 from vitcost.engine.structure import Structure, sizes_of, structure_of
-from vitcost.engine.tree import Count, Module, Node, Run, linear, ops_of
+from vitcost.engine.tree import Count, Module, Node, Run, linear
 
 __all__ = ["ClipStructure", "TextStructure", "build_text", "prefixed"]
 
@@ -57,6 +57,8 @@ class TextStructure(NamedTuple):
     whole: bool
     # whether these are a multiple of 8
     aligned: bool
+    # whether tokens are embedded in float32, whatever type the weights are gathered in
+    widens: bool = False
 
     @property
     def odd_heads(self) -> tuple[tuple[str, bool], ...]:
@@ -169,12 +171,8 @@ def build_text(c: TextStructure) -> Node:
     else:
         y = _feature(c, m, x, named)
         if c.head != "none":
-            y = linear(m, "head", y, "O", bias=c.head == "linear")
-        if c.head == "projection" and c.family.startswith("open_clip"):
-            # a parameter that features are multiplied with as it lies
-            projection = m.body.pop()
-            assert isinstance(projection, Node)
-            m.add(projection._replace(body=tuple(map(_by_input, ops_of(projection)))))
+            by_input = c.head == "projection" and c.blocks.code.projects
+            y = linear(m, "head", y, "O", bias=c.head == "linear", by_input=by_input)
     return _renamed(m.end(y), _NAMES["gpt2" if c.family == "gpt2" else "open_clip"])
 
 
@@ -182,11 +180,12 @@ def _placed(c: TextStructure, m: Module, tokens: Tensor) -> tuple[Tensor, list[T
     """Tokens with their positions: the first rows of the table, as they lie, or looked up by an
     index. GPT-2's forward makes the index, and has names for all of these."""
     table = m.parameter("position_embedding", "P", "h")
-    if not c.blocks.code.looks_up and c.whole:
-        # torch returns the table itself for a slice of all its rows
-        return m.op("add", tokens, table), []
     if not c.blocks.code.looks_up:
-        return m.op("add", tokens, m.view(table, axes("1 s h"), kind="slice")), []
+        # torch returns the table itself for a slice of all its rows
+        rows = table if c.whole else m.view(table, axes("1 s h"), kind="slice")
+        if c.widens:
+            return m.op("add", m.cast(tokens), m.cast(rows), itemsize=4), []
+        return m.op("add", tokens, rows), []
     if c.family != "gpt2":
         return m.op("add", tokens, m.op("index", table, axes=axes("1 s h"))), []
     index = m.op("repeat", Tensor("positions", axes("1 s"), "index", itemsize=8), itemsize=8)

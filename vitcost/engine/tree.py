@@ -198,19 +198,27 @@ class Module:
 
 
 def linear(
-    parent: Module, name: str, x: Tensor, out: Axis, bias: bool = True, given: Tensor | None = None
+    parent: Module,
+    name: str,
+    x: Tensor,
+    out: Axis,
+    bias: bool = True,
+    given: Tensor | None = None,
+    by_input: bool = False,
 ) -> Tensor:
     """``nn.Linear``: contracts the last axis of ``x`` into ``out``; of one whose bias is given the
-    parent's forward reads the weight."""
+    parent's forward reads the weight. ``by_input``: ``x @ weight``, a parameter of the parent that
+    has a row for each input."""
     *outer, h = x.axes
+    rows = (h, out) if by_input else (out, h)
     of_layer = Tensor("bias", (out,), "param") if bias else None
-    child = Module(name, "Linear", x)
+    child = Module(name, "Parameter" if by_input else "Linear", x)
     y = child.op(
         "linear",
         x,
         axes=(*outer, out),
         over=(h,),
-        weight=Tensor("weight", (out, h), "param"),
+        weight=Tensor("weight", rows, "param"),
         bias=of_layer if given is None else given,
     )
     return parent.add(child.end(y)._replace(called=given is None))

@@ -52,21 +52,26 @@ class Walk:
         # loaded for checkpointing alone
         from vitcost.engine.regions import rerun
 
-        outer, held = self.saved.kept, storages(self.precision.of(t) for t in node.inputs)
+        # the region of a layer begins behind the casts of what the layer is given
+        given = [op for op in node.body if isinstance(op, Op)] if node.run is not None else []
+        casts = [low for op in given for low in self._op(op)]
+        copies = {op.reads[0]: op.write for op in given}
+        held = storages(self.precision.of(copies.get(t, t)) for t in node.inputs)
+        outer = self.saved.kept
         self.saved.kept = outer | set(held)
-        low = self._module(node)
+        low = self._module(node._replace(body=node.body[len(given) :]))
         body, live = rerun(low.body)
         if not live:
             # no gradient passes the region: nothing is saved, not even its inputs
-            self.saved.kept = outer
-            return low
-        self.saved.kept = outer | set(held)
-        marks = tuple(mark(t, t not in outer) for t in held)
+            self.saved.kept, held, body = outer, (), low.body
+        else:
+            self.saved.kept = outer | set(held)
+        marks = [*casts, *(mark(t, t not in outer) for t in held)]
         first, *rest = body
         if isinstance(first, Node) and first.run is not None:
             # a region has no path, so that its inputs are booked on its first layer
             first = first._replace(body=(*marks, *first.body))
-            marks = ()
+            marks = []
         return low._replace(body=(*marks, first, *rest))
 
     def _module(self, node: Node) -> Node:

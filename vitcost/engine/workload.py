@@ -8,12 +8,12 @@ which of the two it is.
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vitcost.config.records import Record
 from vitcost.config.scenario import MOST_IMAGES, PRECISIONS, Scenario
 from vitcost.engine.attention_kernels import attention_kernels
-from vitcost.engine.buffers import TABLES, buffer_bytes, has_tables
+from vitcost.engine.buffers import buffer_bytes
 from vitcost.engine.cost import Row, fold
 from vitcost.engine.gathering import EXCHANGED, gathers, over_ranks
 from vitcost.engine.losses import targets
@@ -91,11 +91,6 @@ class Workload:
     @property
     def no_step(self) -> str:
         """Why there is no training step of it; empty: there is one."""
-        return ""
-
-    @property
-    def mixed(self) -> str:
-        """Why the types of a step's tensors are not known; empty: they are."""
         return ""
 
     def at_most(self, training: bool) -> str:
@@ -324,11 +319,6 @@ class _Lowered(Workload):
             self._folded = fold(self._tree(self.training), self.sizes)
         return self._folded
 
-    @property
-    def mixed(self) -> str:
-        casts, structure = self.scenario.sharded_in_fp32, self._keys[True][0]
-        return TABLES if casts and has_tables(build(structure)) else ""
-
     def at_most(self, training: bool) -> str:
         exchanged = training and self._keys[True][1].gather == "exchanged"
         return EXCHANGED if exchanged else ""
@@ -348,20 +338,11 @@ class _Lowered(Workload):
             return step_trace(*key, in_place, onto=onto, update=self._update, scales=scales)
         if self.parallel != ALONE:
             raise NotCovered("fully sharded weights of layers that tensor-parallel ranks share")
-        structure: Any = key[0]
-        code = getattr(getattr(structure, "blocks", structure), "code", None)
-        if self.scenario.policy != "none" and code is not None and code.keeps_type:
-            # it casts norms and tokens by itself, beside the casts of the policy
-            raise NotCovered("the exact peak of open_clip's towers, fully sharded under a policy")
-        if self.mixed:
-            raise NotCovered(self.mixed)
         return step_trace(*key, in_place, sharding=sharding, scales=scales)
 
     def bounding(self, onto: bool = False) -> "tuple[Event, ...]":
         how = {"onto": onto, "any_loss": True, "scales": self.scenario.grad_scaler}
-        structure, mode = self._keys[True]
-        mode = mode._replace(precision="fp32") if self.mixed else mode
-        return step_trace(structure, mode, in_place=False, update=self._update, **how)
+        return step_trace(*self._keys[True], in_place=False, update=self._update, **how)
 
     @property
     def _update(self) -> "Update | None":
