@@ -10,10 +10,10 @@ import pytest
 from vitcost import fit, report
 from vitcost.cli import run
 
-# on several ranks SigLIP's loss, which passes texts on, has a bound, a classifier's an exact peak
-EXACT, BOUNDED = "vit_tiny_patch16_224", "ViT-B-16-SigLIP"
-RANKS = {"batch": 64, "ranks": 4}
-FLAGS = ("--batch", "64", "--ranks", "4")
+# with a scaled loss a digest has a bound, a formula an exact peak
+EXACT, BOUNDED = "vit_tiny_patch16_224", "resnet18"
+SCALED = {"batch": 64, "precision": "amp-fp16", "grad_scaler": True}
+FLAGS = ("--batch", "64", "--precision", "amp-fp16", "--grad-scaler")
 SAID = "at most: no exact peak is known"
 
 
@@ -23,8 +23,8 @@ def out(capsys: pytest.CaptureFixture[str], *args: str, code: int = 0) -> str:
 
 
 def test_the_two_are_what_they_are_said_to_be() -> None:
-    assert report(EXACT, mode="train", **RANKS).training.peak_is == "exact"
-    assert report(BOUNDED, mode="train", **RANKS).training.peak_is == "bounded"
+    assert report(EXACT, mode="train", **SCALED).training.peak_is == "exact"
+    assert report(BOUNDED, mode="train", **SCALED).training.peak_is == "bounded"
 
 
 def test_compare(capsys: pytest.CaptureFixture[str]) -> None:
@@ -60,7 +60,7 @@ def test_a_budget(
     monkeypatch.chdir(tmp_path)
     tables = (
         f'[[tool.vitcost.budget]]\nmodel = "{name}"\ntrain_memory = "1 MiB"\n'
-        "batch = 64\nranks = 4\n"
+        'batch = 64\nprecision = "amp-fp16"\ngrad_scaler = true\n'
         for name in (EXACT, BOUNDED)
     )
     Path("pyproject.toml").write_text("".join(tables))

@@ -299,8 +299,6 @@ RULES: Mapping[str, Rule] = {
     "halves": Rule(_halves),
     "cut": Rule(_each, before=(_over_images,)),
     "of ranks": Rule(_of_ranks),
-    # from neighbour to neighbour, in both directions at a time
-    "exchanged": Rule(_beside("read", 0, 0)),
     "passed": Rule(_passed),
     "negated": Rule(_negated),
     "viewed": Rule(_viewed),

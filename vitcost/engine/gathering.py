@@ -8,26 +8,23 @@ loss in their forward, of the pairs of one rank.
 from vitcost.config.scenario import Scenario
 from vitcost.engine.model import Config
 from vitcost.engine.ops import Size, Sizes
+from vitcost.engine.structure import MANY
 from vitcost.errors import ConfigError
 
-__all__ = ["EXCHANGED", "gathers", "over_ranks"]
-
-EXCHANGED = (
-    "SigLipLoss compares the texts of one other rank after the other: no more is alive at a time "
-    "than where the texts of all come at once"
-)
+__all__ = ["gathers", "over_ranks"]
 
 
 def gathers(config: Config, scenario: Scenario) -> str:
-    """The features that a loss gathers, a value of ``Scenario.gather``, or ``exchanged``, where
-    ranks pass their texts on one by one; empty: none.
+    """The features that a loss gathers, a value of ``Scenario.gather``; or ``exchanged``, where
+    ranks pass their texts on to both sides, how often they do so, MANY times at most, and whether
+    one rank is left; empty: none.
 
     Raises ``ConfigError`` for a value beside the default where no loss gathers any.
 
     >>> from vitcost.zoo import resolve
     >>> names = ("ViT-B-32", "ViT-B-16-SigLIP", "vit_base_patch16_224")
     >>> [gathers(resolve(name).config, Scenario(ranks=8)) for name in names]
-    ['all', 'exchanged', '']
+    ['all', 'exchanged 3 1', '']
     """
     library = getattr(getattr(config, "text", None), "family", "")
     pair = hasattr(config, "vision") and library.startswith("open_clip")
@@ -39,13 +36,15 @@ def gathers(config: Config, scenario: Scenario) -> str:
         )
     if scenario.ranks == 1 or not pair:
         return ""
-    return "exchanged" if sigmoid else scenario.gather
+    rounds, one_left = divmod(scenario.ranks - 1, 2)
+    return f"exchanged {min(rounds, MANY)} {one_left}" if sigmoid else scenario.gather
 
 
 def over_ranks(ranks: Size, batch: Size) -> Sizes:
-    """The sizes of the axes of gathered features: ranks, all but one of them, and the pairs of all.
+    """The sizes of the axes of gathered features: ranks, all but one of them, the pairs of all, and
+    how often ranks pass texts on to both sides.
 
     >>> over_ranks(8, 32)
-    {'N': 8, 'N-1': 7, 'B': 256}
+    {'N': 8, 'N-1': 7, 'B': 256, 'rounds': 3}
     """
-    return Sizes({"N": ranks, "N-1": ranks - 1, "B": ranks * batch})
+    return Sizes({"N": ranks, "N-1": ranks - 1, "B": ranks * batch, "rounds": (ranks - 1) // 2})

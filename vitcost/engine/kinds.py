@@ -167,8 +167,8 @@ _ROWS = (
     # between the ranks of a parallel run
     Kind("scatter", (1,), 0, "keep", "keep", "", "at most, exchanged", "", "in order", "memory",
          "kernel"),
-    # tensors that neighbours pass on one by one, as if all came at once
-    Kind("exchange", (1,), 0, "keep", "keep", "", "exchanged", "", "in order", "memory", "kernel"),
+    # a tensor that a neighbour passes on: torch.distributed.isend and irecv
+    Kind("exchange", (1,), 0, "keep", "keep", "", "each", "", "in order", "memory", "kernel"),
     # one tensor of each rank, whose gradients are summed over the ranks: torch.distributed.nn
     Kind("all gather", (1,), 0, "keep", "keep", "", "of ranks", "", "in order", "memory",
          "kernel"),

@@ -14,8 +14,9 @@ from functools import lru_cache
 
 from vitcost.engine.build import build
 from vitcost.engine.ops import Axis, Tensor
+from vitcost.engine.structure import MANY
 from vitcost.engine.text_blocks import ClipStructure, build_text, prefixed
-from vitcost.engine.tree import Module, Node, linear
+from vitcost.engine.tree import Count, Module, Node, Run, linear
 
 __all__ = ["build_clip"]
 
@@ -46,15 +47,14 @@ def _open_clip(c: ClipStructure, m: Module, vision: Node, text: Node) -> Tensor:
     m.hold(x, y, scale)
     if c.gather and bias is None:
         return _over_ranks(m, x, y, scale, c.gather)
-    logits = m.op("matmul", m.op("mul", scale, x, axes=x.axes), y, axes=_PAIRS, over=x.axes[-1:])
-    if bias is not None:
-        logits = m.overwrite("add", logits, bias)
+    if c.gather and bias is not None:
+        return m.add(_among_neighbours(x, y, scale, bias, c.gather))
+    logits = _product(m, scale, x, y, bias)
     if not c.training:
         return logits
     m.hold(logits)
     if bias is not None:
-        loss = _sigmoid_of_features(m, logits, x)
-        return m.op("add", loss, _sigmoid_of_others(m, x, y, scale, bias)) if c.gather else loss
+        return _sigmoid_of_features(m, logits, x)
     scaled = m.op("mul", scale, y, axes=y.axes)
     # the definition has a single product of images and texts
     turned = m.op("matmul again", scaled, x, axes=_PAIRS[::-1], over=x.axes[-1:])
@@ -84,11 +84,17 @@ def _over_ranks(m: Module, x: Tensor, y: Tensor, scale: Tensor, gather: str) -> 
 
 
 def _product(
-    m: Module, scale: Tensor, x: Tensor, y: Tensor, holds: tuple[Tensor, ...] = ()
+    m: Module,
+    scale: Tensor,
+    x: Tensor,
+    y: Tensor,
+    bias: Tensor | None = None,
+    holds: tuple[Tensor, ...] = (),
 ) -> Tensor:
     scaled = m.op("mul", scale, x, axes=x.axes)
     pairs = (x.axes[0], y.axes[0])
-    return m.op("matmul", scaled, y, axes=pairs, over=x.axes[-1:], holds=holds)
+    logits = m.op("matmul", scaled, y, axes=pairs, over=x.axes[-1:], holds=holds)
+    return logits if bias is None else m.overwrite("add", logits, bias)
 
 
 def _gathered(m: Module, x: Tensor, y: Tensor, gather: str) -> tuple[Tensor, Tensor]:
@@ -189,28 +195,48 @@ def _cross_entropy(m: Module, logits: Tensor, classes: Tensor) -> Tensor:
     return m.op("cross entropy", logits, classes, axes=())
 
 
-def _sigmoid_of_features(m: Module, logits: Tensor, features: Tensor) -> Tensor:
-    """Signs of the type of features: -1, and 1 on the diagonal."""
-    ones = m.op("times", m.op("fill", features, axes=logits.axes))
-    diagonal = m.op("times", m.op("fill", features, axes=logits.axes))
-    signs = m.op("add", diagonal, ones)
-    m.hold(signs)
+def _sigmoid_of_features(
+    m: Module, logits: Tensor, features: Tensor, has_pairs: bool = True
+) -> Tensor:
+    """Signs of the type of features: -1, and 1 on the diagonal, where an image has its own text."""
+    signs = m.op("times", m.op("fill", features, axes=logits.axes))
+    if has_pairs:
+        diagonal = m.op("times", m.op("fill", features, axes=logits.axes))
+        signs = m.op("add", diagonal, signs)
     total = m.op("sum", m.op("log sigmoid", m.op("mul", signs, logits)), axes=())
-    return m.op("times", m.op("times", total))
+    return m.op("times", m.op("times", total), holds=(signs, logits))
 
 
-def _sigmoid_of_others(m: Module, x: Tensor, y: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
-    """The texts of the other ranks, which neighbours pass on: no more is alive than where all of
-    them come at once. None is of an image."""
-    texts = m.op("exchange", y, axes=("N-1", *y.axes))
-    scaled = m.op("mul", scale, x, axes=("N-1", *x.axes))
-    axes = ("N-1", *_PAIRS)
-    logits = m.op("matmul", scaled, texts, axes=axes, over=x.axes[-1:])
-    logits = m.overwrite("add", logits, bias)
-    signs = m.op("times", m.op("fill", x, axes=axes))
-    m.hold(texts, signs, logits)
-    total = m.op("sum", m.op("log sigmoid", m.op("mul", signs, logits)), axes=())
-    return m.op("times", m.op("times", total))
+def _among_neighbours(x: Tensor, y: Tensor, scale: Tensor, bias: Tensor, gather: str) -> Node:
+    """``SigLipLoss(world_size=N)``: the texts of a rank, then those of both its neighbours, which
+    are passed on ⌊(N - 1) / 2⌋ times, and where one rank is left those of the neighbour on the
+    left."""
+    rounds, one_left = map(int, gather.split()[1:])
+    m = Module("loss", "SigLipLoss", x, y, scale, bias)
+    loss = _sigmoid_of_features(m, _product(m, scale, x, y, bias), x)
+    to_left, to_right = (m.view(y, y.axes, name, kind="expand") for name in ("left", "right"))
+    if rounds:
+        both = Module("", "NeighbourExchange", loss, to_left, to_right, x, scale, bias)
+        from_right, from_left = both.op("exchange", to_left), both.op("exchange", to_right)
+        both.returns(from_right, from_left)
+        for texts in (from_right, from_left):
+            loss = _added(both, loss, x, texts, scale, bias)
+        m.add(both.end(loss, Run(Count(rounds if rounds < MANY else "rounds"))))
+        to_left, to_right = from_right, from_left
+    m.hold(to_left, to_right)
+    if one_left:
+        texts = m.op("exchange", to_right)
+        m.hold(texts)
+        loss = _added(m, loss, x, texts, scale, bias)
+    return m.end(loss)
+
+
+def _added(
+    m: Module, loss: Tensor, x: Tensor, texts: Tensor, scale: Tensor, bias: Tensor
+) -> Tensor:
+    """The loss with the texts of another rank, none of which is of an image."""
+    logits = _product(m, scale, x, texts, bias)
+    return m.overwrite("add", loss, _sigmoid_of_features(m, logits, x, has_pairs=False))
 
 
 def _sigmoid_of_logits(m: Module, logits: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from vitcost.engine.attention_kernels import BIAS
 from vitcost.engine.ops import Op, Sizes
 from vitcost.engine.runs import chained, given, has_runs
-from vitcost.engine.tree import REGION, Count, Node, Run
+from vitcost.engine.tree import APART, REGION, Count, Node, Run
 
 __all__ = ["cores", "groups", "rerun", "some"]
 
@@ -48,11 +48,10 @@ def _core(body: list[Op | Node]) -> Node:
 
 
 def groups(node: Node, every: int) -> Node:
-    """A region around every so many blocks; the last one may have fewer. The repeated layers of a
-    hybrid's backbone are no blocks of the Transformer."""
+    """A region around every so many blocks; the last one may have fewer."""
     if not has_runs(node):
         body = (
-            item if isinstance(item, Op) or item.type == "HybridEmbed" else groups(item, every)
+            item if isinstance(item, Op) or item.type in APART else groups(item, every)
             for item in node.body
         )
         return node._replace(body=tuple(body))
@@ -66,7 +65,7 @@ def some(node: Node, end: str, number: int) -> Node:
     """A region around each of so many blocks, the ``first`` of them or the ``last``."""
     if not has_runs(node):
         body = (
-            item if isinstance(item, Op) or item.type == "HybridEmbed" else some(item, end, number)
+            item if isinstance(item, Op) or item.type in APART else some(item, end, number)
             for item in node.body
         )
         return node._replace(body=tuple(body))

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import takewhile
 
 from vitcost.engine.ops import Axis, Op, Tensor
-from vitcost.engine.tree import Count, Node, Run
+from vitcost.engine.tree import APART, Count, Node, Run
 from vitcost.errors import NotCovered
 
 __all__ = ["chained", "counted", "fed", "given", "has_runs", "run_axes"]
@@ -80,7 +80,7 @@ def _nodes(node: Node) -> Iterator[Node]:
 
 def _units(node: Node) -> Node:
     """Casts in front of each layer of a run; the layers of a hybrid's backbone are no units."""
-    if node.type == "HybridEmbed":
+    if node.type in APART:
         return node
     if node.run is not None:
         return _cast_first(node)

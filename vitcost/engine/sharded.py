@@ -28,7 +28,7 @@ from vitcost.engine.gradients import Layout
 from vitcost.engine.live import Place
 from vitcost.engine.ops import Op, Size, Sizes, Tensor, ceil_div, numel
 from vitcost.engine.parameters import wholes
-from vitcost.engine.tree import REGION, Count, Node, ops_of
+from vitcost.engine.tree import APART, REGION, Count, Node, ops_of
 
 __all__ = [
     "ROOT",
@@ -68,7 +68,7 @@ def wrapped(tree: Node) -> Node:
 
 
 def _wrapped(node: Node, numbers: Iterator[int]) -> Node:
-    if node.type == "HybridEmbed":
+    if node.type in APART:
         return node
     if node.run is not None and node.type != REGION:
         return node._replace(unit=f"unit {next(numbers)}")

@@ -6,10 +6,12 @@ from typing import NamedTuple
 from vitcost.config.records import Record
 from vitcost.engine.ops import Axis, Op, Size, Sizes, Tensor, param, quick
 
-__all__ = ["REGION", "Count", "Module", "Node", "Run", "linear", "norm", "ops_of"]
+__all__ = ["APART", "REGION", "Count", "Module", "Node", "Run", "linear", "norm", "ops_of"]
 
 # the type of the node around a checkpointed region, which has no name: torch has no module there
 REGION = "Checkpoint"
+# modules whose equal parts are no blocks of the Transformer: a hybrid's backbone, and a loss
+APART = ("HybridEmbed", "SigLipLoss")
 
 
 class Count(NamedTuple):

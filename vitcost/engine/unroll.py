@@ -28,16 +28,18 @@ def unroll(node: Node, last: bool = True) -> Node:
 
 def _layers(layer: Node, last: bool) -> Iterator[Node]:
     assert layer.run is not None
-    x, y = layer.inputs[0], layer.output
+    results = (layer.output, *layer.also)
+    # the results of a layer are what the next one is given first
+    given = passed = layer.inputs[: len(results)]
     parts = _parts(layer.run, last)
     for run in parts:
-        # the first layer may read a view, whose storage autograd keeps
-        copy = _Copy(dict.fromkeys(layer.inputs[0].bases, x.storage) | {layer.inputs[0]: x})
-        # ops after the run read the output of its last layer
-        if run is parts[-1]:
-            copy.known.update((t, t) for t in y.bases)
-        made = copy.node(layer)
-        x = made.output
+        # ops after the run read the results of its last layer
+        known = {t: t for result in results for t in result.bases if run is parts[-1]}
+        for mine, x in zip(given, passed, strict=True):
+            # the first layer may read a view, whose storage autograd keeps
+            known |= dict.fromkeys(mine.bases, x.storage) | {mine: x}
+        made = _Copy(known).node(layer)
+        passed = (made.output, *made.also)
         yield made._replace(run=run)
 
 

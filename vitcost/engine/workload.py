@@ -15,7 +15,7 @@ from vitcost.config.scenario import MOST_IMAGES, PRECISIONS, Scenario
 from vitcost.engine.attention_kernels import attention_kernels
 from vitcost.engine.buffers import buffer_bytes
 from vitcost.engine.cost import Row, fold
-from vitcost.engine.gathering import EXCHANGED, gathers, over_ranks
+from vitcost.engine.gathering import gathers, over_ranks
 from vitcost.engine.losses import targets
 from vitcost.engine.lower import Mode, lower, mode_of
 from vitcost.engine.model import AnyStructure, Config, build, sizes_of, structure_of, with_depth
@@ -318,10 +318,6 @@ class _Lowered(Workload):
         if self._folded is None:
             self._folded = fold(self._tree(self.training), self.sizes)
         return self._folded
-
-    def at_most(self, training: bool) -> str:
-        exchanged = training and self._keys[True][1].gather == "exchanged"
-        return EXCHANGED if exchanged else ""
 
     def parameters(self) -> tuple[Parameter, ...]:
         structure, mode = self._keys[True]

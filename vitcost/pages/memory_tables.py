@@ -113,7 +113,7 @@ def _loss(report: Report) -> Iterator[str]:
     """The loss of outputs that are no class scores of an image."""
     config: Any = report.model.config
     if hasattr(config, "vision"):
-        compared = _PAIRS[gathers(config, report.scenario)]
+        compared = _PAIRS[gathers(config, report.scenario).partition(" ")[0]]
         yield f"loss: the contrastive one of both towers, of {compared}"
     elif report.training.peak_is != "exact":
         return
