@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from open_clip_support import MODELS, Case, alive_in_eval, config_of, predicted, traced, tracked
 
-from vitcost import report
+from vitcost import fit, report
 from vitcost.config.scenario import Scenario
 from vitcost.costs.memory import inference, training
 from vitcost.engine.workload import workload
-from vitcost.errors import ConfigError
+from vitcost.errors import ConfigError, NotCovered
 from vitcost.render import render
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -101,6 +101,24 @@ def test_where_no_loss_gathers() -> None:
     # transformers' own forward has the loss of the pairs of one rank
     one, two = (report(names[2], mode="train", ranks=n).training for n in (1, 2))
     assert two.peak_bytes == (one.peak_bytes or 0) + two.buckets_bytes
+
+
+@pytest.mark.parametrize("freeze", ["backbone", "first:2", "all-but-last:2"])
+@pytest.mark.parametrize("name", ["ViT-B-32", "openai/clip-vit-base-patch32"])
+def test_a_part_of_two_towers_is_not_frozen(name: str, freeze: str) -> None:
+    """Neither has a head, and layers are counted in one Transformer."""
+    with pytest.raises(NotCovered, match="freezing a part of two towers: NAME:vision and NAME"):
+        report(name, mode="train", freeze=freeze)
+    assert report(f"{name}:vision", mode="train", freeze="first:2").training.peak_is == "exact"
+
+
+def test_micro_batches_of_pairs_are_another_training() -> None:
+    """A pair is compared with those of its micro-batch alone."""
+    flags: dict[str, Any] = {"mode": "train", "precision": "amp-bf16", "gpu": "rtx4090"}
+    for name, same in (("ViT-B-32", False), ("vit_base_patch16_224", True)):
+        found = fit(name, **flags, require=1500).found[0].ways
+        assert {way.keeps for way in found if "accumulate" in dict(way.flags)} == {same}
+        assert ("backbone" in (dict(way.flags).get("freeze") for way in found)) == same
 
 
 def test_the_page_says_which_pairs() -> None:

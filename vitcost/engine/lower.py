@@ -109,6 +109,9 @@ def passes(structure: AnyStructure, mode: Mode) -> Iterator[Callable[[Node], Nod
         from vitcost.engine.runs import counted
 
         yield partial(counted, layers=dict(mode.layers))
+    whole = mode.frozen in ("", "all") or (mode.frozen == "backbone" and mode.adapted)
+    if not (whole or isinstance(structure, Structure) or hasattr(structure, "blocks")):
+        raise NotCovered("freezing a part of two towers: NAME:vision and NAME:text are one each")
     if mode.frozen or mode.adapted:
         # loaded for partial training alone
         from vitcost.engine.trainable import adapt, freeze

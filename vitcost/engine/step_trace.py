@@ -97,7 +97,7 @@ def step_trace(
     backward.turned = turned(tree)
     of_loss = [loss_of]
     if scales:
-        of_loss.insert(0, losses.scaled(loss))
+        of_loss.insert(0, losses.scaled(loss_of.output))
         forward.node(of_loss[0], Place("forward", "loss"))
     _run(backward, of_loss, tree)
     if scales:

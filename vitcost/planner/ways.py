@@ -86,8 +86,9 @@ def _ways(
 ) -> Iterator[tuple[tuple[bool, int, int, int], Way]]:
     scenario = run.scenario
     asked_flops = executed_flops(run.under(on_card(scenario, row)))
-    # a batch norm computes other statistics from a micro-batch
-    normed = _normalizes_batches(run.rows())
+    # a batch norm computes other statistics from a micro-batch, and a contrastive loss has fewer
+    # pairs
+    whole = run.shares_loss or _normalizes_batches(run.rows())
     others = [*kernels(scenario, half(row)), *(levers(run) if pulled else ())]
     for other in dict.fromkeys(others):
         if other == scenario:
@@ -103,7 +104,7 @@ def _ways(
         changes = {name for name, _ in flags}
         keeps = (
             not changes & set(_CHANGES)
-            and not (normed and "accumulate" in changes)
+            and not (whole and "accumulate" in changes)
             and OPTIMIZERS[other.optimizer].kept is OPTIMIZERS[scenario.optimizer].kept
         )
         flops = flops * other.accumulate // scenario.accumulate
