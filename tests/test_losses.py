@@ -46,6 +46,17 @@ CASES = (
 )
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("precision", ["amp-bf16", "amp-fp16"])
+def test_a_peak_in_the_loss_is_torchs(precision: str) -> None:
+    """Scores of many classes in half precision and their logarithms in both types."""
+    fields = {"depth": 1, "img_size": 32, "embed_dim": 48, "num_classes": 9000}
+    case = Case(TINY, fields, {"batch": 64, "precision": precision, "optimizer": "sgd"})
+    own = predicted(case)
+    assert own.at.endswith("loss")
+    assert own.total_bytes == tracked(case)
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.fields} {case.flags}")

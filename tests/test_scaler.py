@@ -19,6 +19,7 @@ from vitcost.check.step_witnesses import Apart, Step, optimizer
 from vitcost.config.optimizers import OPTIMIZERS
 from vitcost.config.scenario import Scenario
 from vitcost.costs.memory import states, step_peak, training
+from vitcost.costs.scaler import scaled
 from vitcost.engine.workload import workload
 from vitcost.errors import ConfigError
 from vitcost.planner.levers import kernels, levers
@@ -156,6 +157,31 @@ def test_parts_by_arithmetic() -> None:
     assert own.optimizer_bytes == plain.optimizer_bytes + 4 + 4
     assert own.peak_parts.temporary_bytes == plain.peak_parts.temporary_bytes + 4
     assert own.peak_bytes == (plain.peak_bytes or 0) + 12
+
+
+def test_bytes_of_a_step_by_arithmetic() -> None:
+    """Scale and inverse, in float64 or twice in float32, and on sharded ranks what they agree on;
+    found_inf of each optimizer, and a fused one is handed scale and found_inf."""
+    flags: dict[str, Any] = {"mode": "train", "precision": "amp-fp16", "ranks": 2}
+    config = vitcost.report(TINY).model.config
+    one, dealt, shards = (
+        workload(config, Scenario(**flags, zero=zero, grad_scaler=True)) for zero in (0, 1, 3)
+    )
+    sgd, fused = OPTIMIZERS["sgd"], OPTIMIZERS["adamw-fused"]
+    assert [scaled(0, sgd, run, 0) for run in (one, dealt, shards)] == [16, 16, 16 + 4]
+    assert scaled(1, sgd, one, 1000) == 4 + 4 + 1000
+    # ZeroRedundancyOptimizer hides the fused optimizer in it
+    assert [scaled(0, fused, run, 1000) for run in (one, dealt)] == [4 + 8 + 1000, 4 + 1000]
+
+
+def test_a_pair_over_ranks_by_arithmetic() -> None:
+    flags: dict[str, Any] = {"batch": 256, "mode": "train", "precision": "amp-fp16", "ranks": 8}
+    plain, own = (
+        vitcost.report("ViT-B-16-SigLIP", **flags, grad_scaler=scaled).training
+        for scaled in (False, True)
+    )
+    assert own.peak_is == "exact"
+    assert own.peak_bytes == (plain.peak_bytes or 0) + 8 + 4
 
 
 def test_a_digest_has_a_bound() -> None:
