@@ -3,6 +3,7 @@
 import itertools
 import json
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -276,3 +277,12 @@ def test_the_allocator_of_a_real_step(
         numbers = {"numbers of Python that operators keep as tensors"}
         operators = found.others.keys() - numbers
         assert operators in ({"workspace of convolution_backward"}, {"workspace of mm"})
+
+
+def test_a_conjugate_that_an_operator_makes_is_a_tensor() -> None:
+    """torch's dispatcher copies a tensor whose conjugate is due before the operator reads it: the
+    frequencies, their conjugate and the powers are alive together, 8 bytes a number."""
+    frequencies = torch.rand(16, 16, dtype=torch.complex64)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))])
+    step: Any = SimpleNamespace(optimizer=optimizer, run=lambda: frequencies * frequencies.conj())
+    assert allocated(step).tensor_bytes == 2 * 16 * 16 * 8

@@ -343,6 +343,47 @@ class Adapted(nn.Module):
         return self.base_model(x)
 
 
+class Spectral(nn.Module):
+    """A filter of frequencies, and their powers: products with a conjugate, a part with a sign."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.filter = nn.Parameter(torch.rand(8, 5, 16, 2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.fft.rfft2(x.float(), dim=(1, 2), norm="ortho")
+        with torch.no_grad():
+            powers = (y * y.conj()).real.mean((1, 2)) + y.conj().imag.mean((1, 2))
+        y = torch.fft.irfft2(y * torch.view_as_complex(self.filter), s=(8, 8), dim=(1, 2))
+        return y.mean((1, 2)) + powers
+
+
+class Pairs(nn.Module):
+    """Batched products of single precision, which autocast casts one by one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.rand(1, 9, 12))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x * self.scale
+        scores = torch.bmm(x, x.mT).float().softmax(-1)
+        return torch.baddbmm(x, scores, x).mean(1)
+
+
+class Taught(nn.Module):
+    """A teacher in inference mode beside its student."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.teacher, self.student = _vit(), _vit(depth=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.inference_mode():
+            target = self.teacher(x).softmax(-1)
+        return -(target.clone() * self.student(x).log_softmax(-1)).sum(-1).mean()
+
+
 def _peft() -> nn.Module:
     from peft import LoraConfig, get_peft_model
 
@@ -419,6 +460,9 @@ CASES: Mapping[str, Case] = {
     "attention with a learned mask": Case(Mixed, lambda b: (torch.rand(b, 9, 12),)),
     "adapters of low rank": Case(Adapted, image(32)),
     "peft's LoRA": Case(_peft, image(32)),
+    "filter of frequencies": Case(Spectral, lambda b: (torch.rand(b, 8, 8, 16),)),
+    "batched products": Case(Pairs, lambda b: (torch.rand(b, 9, 12),)),
+    "teacher in inference mode": Case(Taught, image(32), own_scalar),
     # timm
     "swin": _timm("swin_tiny_patch4_window7_224", 56, img_size=56, depths=(1, 1, 2, 1)),
     "swin v2": _timm("swinv2_tiny_window8_256", 64, img_size=64, depths=(1, 1, 2, 1)),
@@ -502,5 +546,5 @@ QUICK = (
     "U-shaped segmenter", "detector", "video", "frozen backbone", "tied, shared, never called",
     "its own checkpoints", "one dictionary", "guards against overflow", "multilayer perceptron",
     "attention with a learned mask", "adapters of low rank", "swin", "convnext", "point cloud",
-    "rows that lie apart",
+    "rows that lie apart", "filter of frequencies", "batched products", "teacher in inference mode",
 )  # fmt: skip

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from importlib import import_module
+from itertools import takewhile
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
@@ -279,10 +280,23 @@ def _memory(event: Any, call: Call | None) -> Iterator[Allocation]:
     if "Allocation" in str(event.tag):
         yield event.start_time_ns, call, event.extra_fields.ptr, event.extra_fields.alloc_size
         return
+    before = 0
     if call is None and _is_seen(event.name):
+        before = _made_before(event)
         call = Call(event.name.removeprefix("aten::"), event.start_time_ns)
-    for child in event.children:
-        yield from _memory(child, call)
+    for i, child in enumerate(event.children):
+        yield from _memory(child, None if i < before else call)
+
+
+def _made_before(event: Any) -> int:
+    """How many operators torch's dispatcher calls before one that it shows: casts for autocast,
+    behind which the operator is called again, or copies of tensors whose conjugate or negative is
+    due (MathBitFallback.h), before it runs."""
+    names = [child.name for child in event.children]
+    casts = len(list(takewhile(lambda name: name == "aten::to", names)))
+    if casts and event.name in names:
+        return casts
+    return len(list(takewhile(lambda name: name == "aten::clone", names)))
 
 
 @cache

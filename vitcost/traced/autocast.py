@@ -13,7 +13,9 @@ from torch import Tensor
 
 from vitcost.errors import NotCovered
 
-__all__ = ["AUTOCAST", "CARD", "autocast", "recomputing", "register", "with_graph"]
+__all__ = [
+    "AUTOCAST", "CARD", "autocast", "inference_as_no_grad", "recomputing", "register", "with_graph",
+]  # fmt: skip
 
 CARD = "card"
 _KEY = "AutocastPrivateUse1"
@@ -147,6 +149,38 @@ def recomputing() -> Iterator[None]:
         yield
     finally:
         torch.clear_autocast_cache = clear
+
+
+@contextmanager
+def inference_as_no_grad() -> Iterator[None]:
+    """``inference_mode`` as ``no_grad`` without autocast's cache, which makes the same tensors
+    (autocast_mode.cpp): in the mode itself a tool on torch's dispatcher sees operators whole that
+    call others.
+
+    >>> with inference_as_no_grad(), torch.inference_mode():
+    ...     torch.is_inference_mode_enabled(), torch.is_grad_enabled()
+    (False, False)
+    """
+    mode: Any = torch.inference_mode
+    own = mode.__enter__, mode.__exit__
+    before: list[tuple[bool, bool]] = []
+
+    def enter(self: Any) -> None:
+        before.append((torch.is_grad_enabled(), torch.is_autocast_cache_enabled()))
+        torch.set_grad_enabled(not self.mode)
+        torch.set_autocast_cache_enabled(not self.mode)
+
+    def leave(self: Any, *_: object) -> None:
+        grad, cache = before.pop()
+        torch.set_grad_enabled(grad)
+        torch.set_autocast_cache_enabled(cache)
+
+    with torch.inference_mode(False), torch.set_grad_enabled(torch.is_grad_enabled()):
+        mode.__enter__, mode.__exit__ = enter, leave
+        try:
+            yield
+        finally:
+            mode.__enter__, mode.__exit__ = own
 
 
 def _register(aten: Any, name: str, rule: Callable[..., Any]) -> None:

@@ -16,7 +16,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from vitcost.errors import NotCovered
 from vitcost.traced import apply_flags, card
-from vitcost.traced.autocast import CARD, autocast, recomputing
+from vitcost.traced.autocast import CARD, autocast, inference_as_no_grad, recomputing
 from vitcost.traced.chosen_loss import Loss
 from vitcost.traced.fakes import attributes, put, types_of, unchanged
 from vitcost.traced.inputs import Arguments, Inputs
@@ -76,6 +76,7 @@ def run(
         stack.enter_context(no_fast_path())
         stack.enter_context(_no_log())
         stack.enter_context(recomputing())
+        stack.enter_context(inference_as_no_grad())
         mode = _Mode(allow_non_fake_inputs=True)
         mode.cache_enabled = False
         stack.enter_context(mode)

@@ -179,7 +179,8 @@ def _describe(
             dtype = value.dtype
             if value.constant is not None or value.fake_mode is not mode or dtype.is_complex:
                 return False
-            if value.layout is not torch.strided:
+            # a negative is due in a view of an imaginary part
+            if value.layout is not torch.strided or value.is_neg():
                 return False
             key += (value.shape, value.stride(), value.storage_offset(), dtype, value.fake_device)
             tensors.append(value)
@@ -226,7 +227,9 @@ def _lies(leaf: FakeTensor, storage: int) -> _Lies | None:
     attributes = {k: v for k, v in vars(leaf).items() if k != "fake_mode"}
     if leaf.constant is not None or any(isinstance(v, Tensor) for v in attributes.values()):
         return None
-    if leaf.dtype.is_complex or leaf.layout is not torch.strided or leaf.requires_grad:
+    if leaf.dtype.is_complex or leaf.layout is not torch.strided:
+        return None
+    if leaf.requires_grad or leaf.is_neg():
         return None
     if storage < 0:
         reach = 1 + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
