@@ -211,6 +211,28 @@ def test_a_convolution_of_a_card_writes_in_the_order_of_its_map_or_weight() -> N
                 assert order(map_last, weight_last, torch.float64) == (36, 9, 3, 1)
 
 
+@pytest.mark.parametrize("reduction", [0, 1, 2], ids=["none", "mean", "sum"])
+@pytest.mark.parametrize(
+    "loss",
+    ["mse_loss", "smooth_l1_loss", "huber_loss", "soft_margin_loss", "binary_cross_entropy"],
+)
+def test_a_loss_of_one_number_lies_on_the_storage_of_all_elements(
+    loss: str, reduction: int
+) -> None:
+    op = getattr(torch.ops.aten, loss).default
+    given = {"reduction": reduction}
+
+    def storage() -> int:
+        x, y = torch.rand(5, 7), torch.rand(5, 7)
+        output: torch.Tensor = as_real(op, (x, y), op(x, y, **given))
+        return output.untyped_storage().nbytes()
+
+    real = op(torch.rand(5, 7), torch.rand(5, 7), **given).untyped_storage().nbytes()
+    with FakeTensorMode():
+        assert storage() == real
+    assert (real > 4) == (reduction == 0 or loss != "huber_loss")
+
+
 def test_a_layer_norm_writes_its_gradient_in_order() -> None:
     def strides() -> tuple[int, ...]:
         x = torch.ones(2, 6, 4)

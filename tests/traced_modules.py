@@ -89,6 +89,10 @@ def own_scalar(output: Tensor) -> Tensor:
     return output
 
 
+def squared(output: Tensor) -> Tensor:
+    return functional.mse_loss(output, torch.zeros_like(output))
+
+
 class Masked(nn.Module):
     """A masked autoencoder with a decoder."""
 
@@ -461,6 +465,11 @@ CASES: Mapping[str, Case] = {
     "adapters of low rank": Case(Adapted, image(32)),
     "peft's LoRA": Case(_peft, image(32)),
     "filter of frequencies": Case(Spectral, lambda b: (torch.rand(b, 8, 8, 16),)),
+    "pixels": Case(
+        lambda: nn.Sequential(nn.Linear(8, 4), nn.Linear(4, 40)),
+        lambda b: (torch.rand(b, 9, 8),),
+        squared,
+    ),
     "batched products": Case(Pairs, lambda b: (torch.rand(b, 9, 12),)),
     "teacher in inference mode": Case(Taught, image(32), own_scalar),
     # timm
@@ -547,4 +556,5 @@ QUICK = (
     "its own checkpoints", "one dictionary", "guards against overflow", "multilayer perceptron",
     "attention with a learned mask", "adapters of low rank", "swin", "convnext", "point cloud",
     "rows that lie apart", "filter of frequencies", "batched products", "teacher in inference mode",
+    "pixels",
 )  # fmt: skip

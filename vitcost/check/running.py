@@ -66,16 +66,19 @@ class Running:
         self.optimizer.step()
         del loss
 
-    @property
-    def lasting(self) -> dict[int, int]:
-        """Bytes of the storages that are in memory before and after a step."""
+    def storages(self) -> list[Any]:
+        """The storages that are in memory before and after a step."""
         states = getattr(self.optimizer, "state", {}).values()
         tensors: list[Any] = [t for state in states for t in state.values()]
         tensors += [*self.model.parameters(), *self.model.buffers(), *self._targets.values()]
         tensors += [t for m in self.model.modules() for _, t in attributes(m)]
         tensors += self.given.tensors()
-        storages = [t.untyped_storage() for t in tensors if isinstance(t, Tensor)]
-        return {storage._cdata: storage.nbytes() for storage in storages}
+        return [t.untyped_storage() for t in tensors if isinstance(t, Tensor)]
+
+    @property
+    def lasting(self) -> dict[int, int]:
+        """Bytes of those storages."""
+        return {storage._cdata: storage.nbytes() for storage in self.storages()}
 
 
 @contextmanager
@@ -113,6 +116,9 @@ def kept(real: Running) -> int:
     """Bytes that autograd holds after the loss, each storage once, without parameters, buffers and
     tensors of the caller."""
     real.loss()
+    # what a forward leaves on the module is another tensor in the next one: alive, its number is
+    # not reused
+    before = real.storages()
     packed: list[weakref.ref[_Packed]] = []
 
     def pack(tensor: Tensor) -> _Packed:
@@ -122,7 +128,7 @@ def kept(real: Running) -> int:
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda handle: handle.tensor):
         loss = real.loss()
-    known = real.lasting
+    known = {storage._cdata for storage in before}
     sizes: dict[int, int] = {}
     for reference in packed:
         handle = reference()

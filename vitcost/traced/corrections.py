@@ -104,6 +104,15 @@ def _as_map(args: tuple[Any, ...], output: Any) -> Any:
     return (*laid, output[2])
 
 
+def _shrunk(args: tuple[Any, ...], output: Any) -> Any:
+    """A loss that is one number stays on the storage of the losses of all elements: such a kernel
+    shrinks its tensor at the end (Loss.cpp and Loss.cu in aten)."""
+    shape = torch.broadcast_shapes(args[0].shape, args[1].shape)  # type: ignore[no-untyped-call]
+    if output.shape == shape:
+        return output
+    return torch.empty(shape, dtype=output.dtype, device=output.device).as_strided((), ())
+
+
 def _like(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.empty(tensor.shape, dtype=dtype, device=tensor.device)
 
@@ -117,6 +126,10 @@ _RULES: Mapping[Any, Callable[[tuple[Any, ...], Any], Any]] = {
     _aten.native_layer_norm_backward.default: _in_order,
     _aten.native_group_norm_backward.default: _as_input,
     _aten.log_sigmoid_forward.default: _no_buffer,
+    _aten.mse_loss.default: _shrunk,
+    _aten.smooth_l1_loss.default: _shrunk,
+    _aten.soft_margin_loss.default: _shrunk,
+    _aten.binary_cross_entropy.default: _shrunk,
     _aten.convolution.default: _as_map,
     _aten.convolution_backward.default: _as_map,
 }
