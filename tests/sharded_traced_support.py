@@ -19,7 +19,7 @@ from vitcost.costs.memory_types import StepPeak
 from vitcost.engine.workload import workload
 from vitcost.traced import apply_flags as flags
 from vitcost.traced import card
-from vitcost.traced.autocast import CARD, recomputing, with_graph
+from vitcost.traced.autocast import CARD, recomputing
 from vitcost.traced.record import Recorder
 from vitcost.traced.wrapped_modules import wrapped_modules
 from vitcost.zoo import resolve
@@ -59,9 +59,8 @@ def of_trace(case: Case) -> StepPeak:
     """The same by a trace of timm's own module."""
     formula, model = both(case.name, depth=2)
     shape = "x".join(map(str, (formula.config.in_chans, *formula.config.image)))
-    with with_graph():
-        traced: Any = from_torch(model, inputs=shape)
-        return _peak(resolve(traced).config, case.scenario)
+    traced: Any = from_torch(model, inputs=shape)
+    return _peak(resolve(traced).config, case.scenario)
 
 
 def _peak(config: Any, how: Scenario) -> StepPeak:

@@ -16,6 +16,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.profiler import ProfilerActivity, profile
 from traced_modules import CASES, QUICK
 from traced_support import real, traced
 
@@ -261,6 +262,37 @@ def test_copies_of_weights_go_with_the_region_that_ran_again() -> None:
     run = workload(config, scenario)
     formula = live.peak(run.step(), run.sizes)
     assert live.peak(upper(found), Sizes(b=2)).peak_bytes == formula.peak_bytes
+
+
+class _Turned(nn.Module):
+    """A linear layer of turned rows, whose weight has no gradient to take."""
+
+    def __init__(self, without: Any) -> None:
+        super().__init__()
+        self.without, self.fc = without, nn.Linear(8, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        with self.without():
+            return self.fc(x.mT)
+
+
+@pytest.mark.parametrize("without", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16], ids=["fp32", "autocast"])
+def test_a_weight_without_a_gradient_to_take_decides_whether_rows_are_copied(
+    without: Any, dtype: torch.dtype | None
+) -> None:
+    """autocast_mode.cpp caches a copy with a graph under no_grad, and none in inference mode; a
+    parameter is what it is in both."""
+    model, x = _Turned(without), torch.rand(2, 8, 6)
+    amp = torch.autocast("cpu", dtype or torch.bfloat16, enabled=dtype is not None)
+    with profile(activities=[ProfilerActivity.CPU]) as profiler, torch.no_grad(), amp:
+        model(x)
+    ran = {name.removeprefix("aten::") for name in (e.name for e in profiler.events() or ())}
+    how = How(precision="fp32" if dtype is None else "amp-bf16")
+    operators = trace(model, inputs_of(model, x), (2,), how).inference.operators
+    kinds = {"clone", "mm", "bmm"}
+    assert kinds & {o.name for o in operators} == kinds & ran
+    assert ("clone" in ran) == (dtype is None or without is torch.no_grad)
 
 
 def test_autocast_of_a_card_has_the_lists_of_cuda() -> None:

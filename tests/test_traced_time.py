@@ -340,6 +340,40 @@ def test_in_fp32_there_is_nothing_to_narrow() -> None:
     assert dict(launched(run, 5, new)) == dict(launched(run, 5, old))
 
 
+def test_rows_that_lie_apart_are_copied_where_their_weight_has_a_graph() -> None:
+    """Under autocast without gradients torch up to 2.9, which every timing here is of, keeps copies
+    of weights without a graph (pytorch/pytorch#165068); in other precisions a linear layer reads
+    the parameter."""
+    turned = torch.nn.Sequential(torch.nn.Flatten(2), Turned(torch.nn.Linear(7, 3)))
+    for precision, mode, expected in (
+        ("amp-bf16", "infer", ["bmm"]),
+        ("amp-bf16", "train", ["clone", "mm"]),
+        ("bf16", "infer", ["clone", "mm"]),
+        ("fp32", "infer", ["clone", "mm"]),
+    ):
+        scenario = Scenario(precision=precision, mode=mode)
+        found = trace(turned, inputs_of(turned, "7x2x4"), (2, 3), how_of(scenario))
+        run = found.step if mode == "train" else found.inference
+        assert run is not None
+        launches = [call for call, _ in launched(run, 5, setup_of(scenario)) if not call.backward]
+        products = [call for call in launches if call.name in ("clone", "mm", "bmm")]
+        assert [call.name for call in products] == expected
+        # 5 images of 8 rows of 7, a weight of 3 rows; and 15 of 3 are written
+        itemsize = 4 if precision == "fp32" else 2
+        assert products[-1].moved == itemsize * (5 * 8 * 7 + 3 * 7 + 5 * 8 * 3)
+        assert amount(products[-1], setup_of(scenario))[1].attention_flops == 0
+
+
+class Turned(torch.nn.Module):
+    def __init__(self, layer: torch.nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.layer(x.mT)
+        return y
+
+
 class Grouped(torch.nn.Module):
     """A convolution in four groups behind one of all channels, so that both gradients are taken."""
 

@@ -15,7 +15,6 @@ from vitcost.engine.ops import Sizes
 from vitcost.engine.workload import Workload, workload
 from vitcost.errors import ConfigError, NotCovered
 from vitcost.traced.alive import upper
-from vitcost.traced.autocast import with_graph
 from vitcost.traced.batch_sizes import value
 from vitcost.traced.inputs import inputs_of
 from vitcost.traced.module_rows import rows
@@ -80,9 +79,8 @@ def differences(
     formula, layer by layer, are states of the trace in the same order."""
     how = How(precision=precision, platform=platform)
     shape = formula.config.in_chans, *formula.config.image
-    with with_graph():
-        inputs = inputs_of(model, "x".join(map(str, shape)))
-        traced = trace(model, inputs, (batch,), how, name=formula.name)
+    inputs = inputs_of(model, "x".join(map(str, shape)))
+    traced = trace(model, inputs, (batch,), how, name=formula.name)
     scenario = Scenario(batch=batch, precision=precision, platform=platform, mode="train")
     run = workload(formula.config, scenario)
     if traced.step is None:

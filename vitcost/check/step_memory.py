@@ -36,7 +36,6 @@ from vitcost.engine.ops import Sizes
 from vitcost.engine.workload import workload
 from vitcost.errors import ConfigError, NotCovered
 from vitcost.traced.alive import upper
-from vitcost.traced.autocast import with_graph
 from vitcost.traced.inputs import inputs_of
 from vitcost.traced.module_rows import rows
 from vitcost.traced.trace import How
@@ -164,9 +163,8 @@ def _traced(asked: MemoryCase) -> Iterator[Found]:
     for platform in ("cpu", "cuda"):
         # the flags are in the model
         how = How(scenario.precision, platform)
-        with with_graph():
-            inputs = inputs_of(model, torch.empty(asked.case.shape))
-            traced = trace(model, inputs, (asked.case.batch,), how)
+        inputs = inputs_of(model, torch.empty(asked.case.shape))
+        traced = trace(model, inputs, (asked.case.batch,), how)
         run = workload(asked.case.config, replace(scenario, platform=platform))
         step = traced.step
         if step is None:

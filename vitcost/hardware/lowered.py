@@ -19,7 +19,7 @@ from vitcost.hardware.calls import (
     fused,
 )
 from vitcost.hardware.map_classes import SERIAL, WEIGHTS, amounts, class_of, weight_of
-from vitcost.hardware.older_torch import FUSED, WIDE_MATH, as_then
+from vitcost.hardware.older_torch import FUSED, WIDE_MATH, apart, as_then
 from vitcost.hardware.work_classes import NORM_ROW, TILE, Setup, Work, head_width, whole
 from vitcost.traced.batch_sizes import value
 from vitcost.traced.classifier import ambiguous
@@ -113,6 +113,8 @@ def way_of(setup: Setup, kernels: Sequence[str]) -> str:
 
 def launched(run: Pass, batch: int, setup: Setup) -> Iterator[tuple[Call, int]]:
     """The kernels that a traced pass launches at a batch, and how often."""
+    if setup.precision == "amp" and not setup.training:
+        run = apart(run)
     if setup.compiled:
         yield from ((kernel, 1) for kernel in fused(as_then(calls(run, batch), run, setup)))
     elif "math" in run.kernels and setup.torch < WIDE_MATH:

@@ -6,9 +6,9 @@ from itertools import groupby
 from vitcost.hardware.calls import Call, Piece
 from vitcost.hardware.work_classes import Setup
 from vitcost.traced.operators import is_attention
-from vitcost.traced.trace import Pass
+from vitcost.traced.trace import Array, Operator, Pass
 
-__all__ = ["FUSED", "WIDE_MATH", "as_then"]
+__all__ = ["FUSED", "WIDE_MATH", "apart", "as_then"]
 
 # the first torch with a fused attention
 FUSED = (2, 0)
@@ -31,6 +31,49 @@ def as_then(kernels: Iterable[Call], run: Pass, setup: Setup) -> Iterable[Call]:
     if "math" in run.kernels and setup.torch < WIDE_MATH:
         kernels = _narrow(kernels)
     return _unfused(kernels) if setup.torch < FUSED else kernels
+
+
+def apart(run: Pass) -> Pass:
+    """A forward under autocast without gradients, as torch up to 2.9, ``inference_mode`` and a
+    compiler run it: the copy of a weight has no graph there, so that a linear layer whose rows lie
+    apart is a product for each image, and copies no rows (``should_fold`` of aten's
+    LinearAlgebra.cpp).
+
+    >>> from torch import nn
+    >>> from vitcost.traced.inputs import inputs_of
+    >>> from vitcost.traced.trace import How
+    >>> from vitcost.traced.traces import trace
+    >>> turned = nn.Sequential(nn.Unflatten(1, (4, -1)), nn.Flatten(2), nn.Linear(9, 8))
+    >>> run = trace(turned, inputs_of(turned, "36"), (2,), How("amp-bf16")).inference
+    >>> apart(run) == run
+    True
+    """
+    operators, kept = list(run.operators), list(zip(run.calls, run.touched, strict=True))[:1]
+    numbers: dict[Operator, int] = {}
+    for called in zip(run.calls[1:], run.touched[1:], strict=True):
+        ((copy, place), moved), ((product, path), touched) = kept[-1], called
+        first, then = operators[copy], operators[product]
+        linear = (first.name, then.name, place) == ("clone", "mm", path)
+        axes = len(first.reads[0].shape) if linear and moved[1] == touched[0] else 0
+        if axes > 2:
+            # rows of several axes beside the images are copied all the same
+            copied = axes > 3
+            rows = first.writes[0] if copied else first.reads[0]
+            batched = then._replace(name="bmm", reads=(rows, _for_each(rows, then.reads[1])))
+            if batched not in numbers:
+                numbers[batched] = len(operators)
+                operators.append(batched)
+            called = (numbers[batched], path), (moved[copied], *touched[1:])
+            del kept[len(kept) - (not copied) :]
+        kept.append(called)
+    calls, storages = zip(*kept, strict=True) if kept else ((), ())
+    return run._replace(operators=tuple(operators), calls=calls, touched=storages)
+
+
+def _for_each(rows: Array, weight: Array) -> Array:
+    """The weight of a linear layer as one of each image."""
+    strides = weight.strides or (weight.shape[1], (1,))
+    return Array(weight.dtype, (rows.shape[0], *weight.shape), ((0,), *strides))
 
 
 def _narrow(kernels: Iterable[Call]) -> Iterator[Call]:

@@ -13,9 +13,7 @@ from torch import Tensor
 
 from vitcost.errors import NotCovered
 
-__all__ = [
-    "AUTOCAST", "CARD", "autocast", "inference_as_no_grad", "recomputing", "register", "with_graph",
-]  # fmt: skip
+__all__ = ["AUTOCAST", "CARD", "autocast", "inference_as_no_grad", "recomputing", "register"]
 
 CARD = "card"
 _KEY = "AutocastPrivateUse1"
@@ -102,29 +100,6 @@ def autocast(dtype: torch.dtype | None) -> Iterator[None]:
     finally:
         torch.set_autocast_enabled(CARD, False)
         _COPIES.clear()
-
-
-class _Cache:
-    """Whether copies of weights have a graph under ``no_grad`` too."""
-
-    with_graph = False
-
-
-@contextmanager
-def with_graph() -> Iterator[None]:
-    """Copies of weights have a graph under ``no_grad`` too, as torch's have, since a later forward
-    may read them: a linear layer then copies rows that lie apart. Outside of it they have none, as
-    the digests of names were traced.
-
-    >>> with with_graph():
-    ...     _Cache.with_graph
-    True
-    """
-    before, _Cache.with_graph = _Cache.with_graph, True
-    try:
-        yield
-    finally:
-        _Cache.with_graph = before
 
 
 @contextmanager
@@ -257,7 +232,9 @@ def _eligible(value: Any) -> bool:
 
 
 def _cast(value: Any, dtype: torch.dtype) -> Any:
-    """``cached_cast`` of autocast_mode.cpp: copies of weights are made once."""
+    """``cached_cast`` of autocast_mode.cpp: copies of weights are made once, with a graph under
+    ``no_grad`` too, since a later forward may need it. A weight with a graph decides that a linear
+    layer copies rows that lie apart: ``should_fold`` of aten's LinearAlgebra.cpp."""
     if isinstance(value, list | tuple):
         return type(value)(_all_cast(value, dtype))
     if not _eligible(value) or value.dtype == dtype:
@@ -273,7 +250,7 @@ def _cast(value: Any, dtype: torch.dtype) -> Any:
     if not keeps:
         return value.to(dtype)
     if id(value) not in _COPIES:
-        with torch.set_grad_enabled(_Cache.with_graph or torch.is_grad_enabled()):
+        with torch.enable_grad():
             _COPIES[id(value)] = value, value.to(dtype)
     return _COPIES[id(value)][1]
 
