@@ -55,7 +55,7 @@ def sharded(step: Pass, weights: tuple[Weight, ...], how: Sharding, ranks: int) 
     >>> how = Sharding(frees=True, weight=4, shard=4, reduced=4)
     >>> every = [look.total for look in looks(sharded(made.step, made.weights, how, 3))]
     >>> shard = 4 * 334 * 768  # 1000 rows among 3 ranks are 334 each
-    >>> every[:2] == [(3 * shard,), (2 * 3 * shard,)], every[-1] == (shard + 4,)  # and the loss
+    >>> every[:2] == [(3 * shard,), (2 * 3 * shard,)], every[-1] == (shard + 4, 0)  # with the loss
     (True, True)
     """
     root = _root(weights, [step.paths[mark.path] for mark in step.marks], how)
