@@ -10,6 +10,7 @@ from sharded_support import Case, predicted, tracked
 from vitcost import report
 from vitcost.config.scenario import Scenario
 from vitcost.costs import memory
+from vitcost.costs.bounded import bound_of_passes
 from vitcost.costs.memory import step_bound, training
 from vitcost.engine.live import peak
 from vitcost.engine.workload import workload
@@ -190,6 +191,22 @@ def test_the_bound_lies_above(zero: int, checkpointing: str) -> None:
         assert own.peak_bytes <= at_most
         if batch == 64 and checkpointing != "block":
             assert at_most <= 1.15 * own.peak_bytes
+
+
+def test_the_bound_by_arithmetic() -> None:
+    """Of many ranks: the passes without gradients, the shards of these, and whole weights and
+    gradients of the model and of its layers, with the buffers of both."""
+    config = resolve("vit_large_patch16_224", num_classes=64).config
+    how = Scenario(mode="train", batch=1, zero=3, ranks=64)
+    run, h = workload(config, how), 1024
+    layer = 12 * h * h + 13 * h
+    # tables of one row are padded to 64
+    root = 3 * 16 * 16 * h + h + 64 * h + 64 + 2 * h + 64 * (1 + 197) * h
+    # a layer is gathered ahead; the largest buffer of weights is the model's
+    weights, gradients = root + 2 * layer + root, root + layer + 2 * layer
+    passes, shards = peak(run.bounding(onto=True), run.sizes), training(config, how).gradients_bytes
+    own = bound_of_passes(run, shards).peak_bytes
+    assert own == passes.peak_bytes + 4 * (weights + gradients) + shards
 
 
 def test_more_ranks_need_no_more() -> None:
