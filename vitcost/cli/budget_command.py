@@ -2,9 +2,7 @@
 
 from typing import Any
 
-import click
-
-from vitcost.cli.command import Command, Flag, options
+from vitcost.cli.command import Flag, answers, options
 from vitcost.cli.flag_values import FILE, SWITCH
 from vitcost.cli.form import exit_zero_option, output_options
 from vitcost.cli.output import JUDGED, asked_format, emit, said_in, tell
@@ -33,9 +31,8 @@ _FLAGS: tuple[Flag, ...] = (
 )
 
 
-@click.command(
+@answers(
     "budget",
-    cls=Command,
     examples=_EXAMPLES,
     params=[*options(_FLAGS), *output_options(), exit_zero_option()],
 )

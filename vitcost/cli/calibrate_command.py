@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import click
 
-from vitcost.cli.command import Command, Option, given
+from vitcost.cli.command import Option, answers, given
 from vitcost.cli.flag_values import FILE, FileName
 from vitcost.cli.form import format_options
 from vitcost.cli.options import measured_options
@@ -20,9 +20,8 @@ vitcost report vit_base_patch16_224 -g h100-sxm --calibration mine.toml
 """
 
 
-@click.command(
+@answers(
     "calibrate",
-    cls=Command,
     suffixes={".toml": "toml"},
     own_file=True,
     examples=_EXAMPLES,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vitcost.cli.command import Command, Flag, given, options
+from vitcost.cli.command import Flag, answers, given, options
 from vitcost.cli.flag_values import FILE, SWITCH
 from vitcost.cli.form import exit_zero_option, output_options
 from vitcost.cli.options import (
@@ -74,9 +74,8 @@ _FLAGS: tuple[Flag, ...] = (
 )
 
 
-@click.command(
+@answers(
     "check",
-    cls=Command,
     examples=_EXAMPLES,
     rare=field_options,
     params=[

@@ -11,7 +11,7 @@ from vitcost.cli import help_option, saying
 from vitcost.cli.output import ALSO, chosen_format, tell
 from vitcost.render import JUDGING, SUFFIXES
 
-__all__ = ["Command", "Flag", "Option", "given", "options"]
+__all__ = ["Command", "Flag", "Option", "answers", "given", "options"]
 
 # a flag in a table of a command: its names, its help, and the other arguments of ``Option``
 Flag: TypeAlias = tuple[str, str, Mapping[str, Any]]
@@ -236,6 +236,11 @@ def _rebuilt(ctx: click.Context) -> Iterator[str]:
                 f"{name}: --img-size {said}: this rebuilds the position table, "
                 f"--input-size {said} keeps it"
             )
+
+
+def answers(name: str, **how: Any) -> Callable[[Callable[..., Any]], Command]:
+    """Makes the function below a command; ``how`` are the arguments of ``Command``."""
+    return click.command(name, cls=Command, **how)
 
 
 class Option(click.Option):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vitcost.cli.command import Command, Flag, given, options
+from vitcost.cli.command import Flag, answers, given, options
 from vitcost.cli.flag_values import FILE, NUMBER, SWITCH, Listed, Varied, Words
 from vitcost.cli.form import output_options
 from vitcost.cli.options import (
@@ -90,9 +90,8 @@ _COSTS: tuple[Flag, ...] = (
 )
 
 
-@click.command(
+@answers(
     "compare",
-    cls=Command,
     judges=False,
     suffixes={**SUFFIXES, ".parquet": "parquet"},
     examples=_EXAMPLES,

@@ -3,7 +3,7 @@
 import click
 from click.shell_completion import get_completion_class
 
-from vitcost.cli.command import Command
+from vitcost.cli.command import answers
 from vitcost.cli.flag_values import Words
 from vitcost.cli.output import write
 
@@ -17,9 +17,8 @@ vitcost completion fish > ~/.config/fish/completions/vitcost.fish
 """
 
 
-@click.command(
+@answers(
     "completion",
-    cls=Command,
     examples=_EXAMPLES,
     params=[click.Argument(["shell"], type=Words(_SHELLS), metavar="bash|zsh|fish")],
 )

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from vitcost.cli.command import Command, Flag, given, options
+from vitcost.cli.command import Flag, answers, given, options
 from vitcost.cli.flag_values import FILE, Listed, ModelName, Words
 from vitcost.cli.form import output_options
 from vitcost.cli.options import field_options, gpu_options, scenario_options
@@ -36,9 +36,8 @@ _FLAGS: tuple[Flag, ...] = (
 )
 
 
-@click.command(
+@answers(
     "diff",
-    cls=Command,
     judges=False,
     examples=_EXAMPLES,
     rare=field_options,

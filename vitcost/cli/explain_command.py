@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from vitcost.cli.command import Command, Flag, given, options
+from vitcost.cli.command import Flag, answers, given, options
 from vitcost.cli.flag_values import SWITCH, Words
 from vitcost.cli.form import output_options
 from vitcost.cli.options import field_options, model_options, one_model, scenario_options
@@ -38,9 +38,8 @@ _FLAGS: tuple[Flag, ...] = (
 )
 
 
-@click.command(
+@answers(
     "explain",
-    cls=Command,
     judges=False,
     help=_HELP,
     examples=_EXAMPLES,

@@ -2,7 +2,7 @@
 
 import click
 
-from vitcost.cli.command import Command, Flag, given, options
+from vitcost.cli.command import Flag, answers, given, options
 from vitcost.cli.flag_values import NUMBER, Words
 from vitcost.cli.form import output_options
 from vitcost.cli.options import (
@@ -41,9 +41,8 @@ _FLAGS: tuple[Flag, ...] = (
 )
 
 
-@click.command(
+@answers(
     "fit",
-    cls=Command,
     examples=_EXAMPLES,
     rare=field_options,
     params=[

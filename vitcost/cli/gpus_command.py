@@ -2,9 +2,7 @@
 
 from typing import Any
 
-import click
-
-from vitcost.cli.command import Command, options
+from vitcost.cli.command import answers, options
 from vitcost.cli.form import output_options
 from vitcost.cli.options import GPU_FILE, QUIET, gpu_query
 from vitcost.cli.output import emit, write_names
@@ -20,9 +18,8 @@ vitcost gpus a100 -q
 """
 
 
-@click.command(
+@answers(
     "gpus",
-    cls=Command,
     judges=False,
     examples=_EXAMPLES,
     params=[

@@ -2,7 +2,7 @@
 
 import click
 
-from vitcost.cli.command import Command
+from vitcost.cli.command import answers
 from vitcost.cli.flag_values import Words
 from vitcost.cli.output import write
 from vitcost.cli.topics import TOPICS, topic
@@ -17,9 +17,8 @@ vitcost help fit
 """
 
 
-@click.command(
+@answers(
     "help",
-    cls=Command,
     examples=_EXAMPLES,
     params=[click.Argument(["topic_name"], required=False, type=Words(TOPICS), metavar="[TOPIC]")],
 )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import click
 
-from vitcost.cli.command import Command, options
+from vitcost.cli.command import answers, options
 from vitcost.cli.form import output_options
 from vitcost.cli.options import QUIET
 from vitcost.cli.output import emit, write_names
@@ -20,9 +20,8 @@ vitcost models deit -q
 """
 
 
-@click.command(
+@answers(
     "models",
-    cls=Command,
     judges=False,
     examples=_EXAMPLES,
     params=[

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from vitcost.cli.command import Command, Flag, given, options
+from vitcost.cli.command import Flag, answers, given, options
 from vitcost.cli.flag_values import NUMBER, SWITCH
 from vitcost.cli.form import output_options
 from vitcost.cli.options import (
@@ -80,9 +80,8 @@ _FIXED: tuple[Flag, ...] = (
 _ALL: Flag = "--all", "every way to divide a step, and what all of it rests on", SWITCH
 
 
-@click.command(
+@answers(
     "plan",
-    cls=Command,
     examples=_EXAMPLES,
     rare=field_options,
     params=[

@@ -2,7 +2,7 @@
 
 import click
 
-from vitcost.cli.command import Command, Option, given
+from vitcost.cli.command import Option, answers, given
 from vitcost.cli.form import output_options
 from vitcost.cli.options import (
     field_options,
@@ -26,9 +26,8 @@ vitcost report vit_base_patch16_224 --check
 """
 
 
-@click.command(
+@answers(
     "report",
-    cls=Command,
     judges=False,
     examples=_EXAMPLES,
     rare=field_options,

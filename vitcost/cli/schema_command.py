@@ -2,7 +2,7 @@
 
 import click
 
-from vitcost.cli.command import Command
+from vitcost.cli.command import answers
 from vitcost.cli.flag_values import Words
 from vitcost.cli.form import output_options
 from vitcost.cli.output import write
@@ -21,9 +21,8 @@ vitcost schema report -o report.schema.json
 """
 
 
-@click.command(
+@answers(
     "schema",
-    cls=Command,
     suffixes={".json": "json"},
     help=_HELP,
     examples=_EXAMPLES,

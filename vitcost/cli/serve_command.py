@@ -4,7 +4,7 @@ from dataclasses import fields
 
 import click
 
-from vitcost.cli.command import Command, Flag, given, options
+from vitcost.cli.command import Flag, answers, given, options
 from vitcost.cli.flag_values import NUMBER
 from vitcost.cli.form import output_options
 from vitcost.cli.options import (
@@ -51,9 +51,8 @@ _LOAD: tuple[Flag, ...] = (
 )
 
 
-@click.command(
+@answers(
     "serve",
-    cls=Command,
     examples=_EXAMPLES,
     rare=field_options,
     params=[

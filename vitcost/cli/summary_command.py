@@ -2,7 +2,7 @@
 
 import click
 
-from vitcost.cli.command import Command, Flag, given, options
+from vitcost.cli.command import Flag, answers, given, options
 from vitcost.cli.flag_values import FILE
 from vitcost.cli.options import field_options, model_options, one_model
 from vitcost.cli.output import tell, write
@@ -27,9 +27,8 @@ _FLAGS: tuple[Flag, ...] = (
 )
 
 
-@click.command(
+@answers(
     "summary",
-    cls=Command,
     suffixes={".txt": "table"},
     examples=_EXAMPLES,
     rare=field_options,

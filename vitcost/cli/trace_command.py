@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from vitcost.cli.command import Command, Flag, Option, given, options
+from vitcost.cli.command import Flag, Option, answers, given, options
 from vitcost.cli.options import field_options, model_options, one_model
 from vitcost.cli.output import tell
 from vitcost.units import binary_bytes
@@ -31,9 +31,8 @@ _LISTS: list[Flag] = [
 ]
 
 
-@click.command(
+@answers(
     "trace",
-    cls=Command,
     examples=_EXAMPLES,
     rare=field_options,
     own_file=True,

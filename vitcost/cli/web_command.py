@@ -4,7 +4,7 @@ from tempfile import TemporaryDirectory
 
 import click
 
-from vitcost.cli.command import Command, Flag, options
+from vitcost.cli.command import Flag, answers, options
 from vitcost.cli.flag_values import SWITCH
 from vitcost.cli.output import tell, write
 from vitcost.page import printable
@@ -31,9 +31,8 @@ _FLAGS: tuple[Flag, ...] = (
 )
 
 
-@click.command(
+@answers(
     "web",
-    cls=Command,
     examples=_EXAMPLES,
     own_file=True,
     judges=False,

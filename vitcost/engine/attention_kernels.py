@@ -79,10 +79,8 @@ def _attentions(node: Node, sizes: Sizes, times: Size) -> Iterator[tuple[str, Si
         if isinstance(item, Op):
             if item.kernel:
                 yield item.kernel, times
-        elif item.run is None:
-            yield from _attentions(item, sizes, times)
         else:
-            yield from _attentions(item, sizes, times * item.run.layers.of(sizes))
+            yield from _attentions(item, sizes, times * item.times(sizes))
 
 
 def padded(op: Op) -> tuple[Op, ...]:

@@ -22,6 +22,5 @@ def buffer_bytes(node: Node, sizes: Sizes, itemsize: int) -> Size:
         total = total + (tensor.itemsize or itemsize) * numel(tensor.axes, sizes)
     for item in node.body:
         if isinstance(item, Node):
-            times = item.run.layers.of(sizes) if item.run is not None else 1
-            total = total + times * buffer_bytes(item, sizes, itemsize)
+            total = total + item.times(sizes) * buffer_bytes(item, sizes, itemsize)
     return total

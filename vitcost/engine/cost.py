@@ -5,7 +5,7 @@ from typing import NamedTuple
 from vitcost.config.records import Record
 from vitcost.engine import ops
 from vitcost.engine.ops import Op, Size, Sizes
-from vitcost.engine.tree import REGION, Node
+from vitcost.engine.tree import REGION, Node, joined
 
 __all__ = ["Cost", "Row", "defined", "fold"]
 
@@ -62,29 +62,24 @@ def _body(
         if isinstance(item, Op):
             cost = cost.plus(_cost(item, sizes))
             continue
-        times = item.run.layers.of(sizes) if item.run is not None else 1
+        times = item.times(sizes)
         if item.type == REGION:
             # a region is no module: its rows are rows of the module around it
-            each = _layers(item, sizes)
+            each = item.layers(sizes)
             inner, below = _body(item, sizes, path, last, first, final + (times - 1) * each)
             rows += [row._replace(repeat=times * row.repeat) for row in below]
             cost = cost.plus(inner, times)
             first, final = first + times * each, final + times * each
             continue
         if item.run is None:
-            row = fold(item, sizes, _join(path, item.name), _join(last, item.name))
+            row = fold(item, sizes, joined(path, item.name), joined(last, item.name))
         else:
             ends = f"{first}", f"{final + times - 1}"
-            row = fold(item, sizes, _join(path, ends[0]), _join(last, ends[1]))
+            row = fold(item, sizes, joined(path, ends[0]), joined(last, ends[1]))
             first, final = first + times, final + times
         rows.append(row._replace(repeat=times))
         cost = cost.plus(row.cost, times)
     return cost, rows
-
-
-def _layers(region: Node, sizes: Sizes) -> Size:
-    runs = (item.run for item in region.body if isinstance(item, Node))
-    return sum(run.layers.of(sizes) for run in runs if run is not None)
 
 
 def _cost(op: Op, sizes: Sizes) -> Cost:
@@ -103,10 +98,6 @@ def _cost(op: Op, sizes: Sizes) -> Cost:
         params if op.trains else 0,
         executed,
     )
-
-
-def _join(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else name
 
 
 def defined(node: Node, sizes: Sizes) -> tuple[Size, Size]:
@@ -128,6 +119,6 @@ def defined(node: Node, sizes: Sizes) -> tuple[Size, Size]:
                 flops = flops + ops.flops(item, sizes)
             continue
         inner, done = defined(item, sizes)
-        times = item.run.layers.of(sizes) if item.run is not None else 1
+        times = item.times(sizes)
         parameters, flops = parameters + times * inner, flops + times * done
     return parameters, flops

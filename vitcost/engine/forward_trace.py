@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from vitcost.engine.kinds import KINDS
 from vitcost.engine.live import PARTS, Change, Event, Loop, Place
 from vitcost.engine.ops import Op, Sizes, Tensor
-from vitcost.engine.tree import REGION, Count, Node
+from vitcost.engine.tree import REGION, Count, Node, joined
 from vitcost.engine.unroll import unroll
 
 __all__ = ["Forward", "Ledger", "forward_trace", "inside", "named"]
@@ -211,10 +211,10 @@ def inside(place: Place, node: Node) -> Place:
         return place
     phase, path, before = place
     if node.run is None:
-        return Place(phase, _join(path, node.name), before)
+        return Place(phase, joined(path, node.name), before)
     # a checkpointed region is no module, so that it adds no name to the path of its layers
     name = "" if node.type == REGION else "{}"
-    return Place(phase, _join(path, name), (*before, *node.run.before))
+    return Place(phase, joined(path, name), (*before, *node.run.before))
 
 
 def named(place: Place, op: Op) -> Place:
@@ -224,10 +224,7 @@ def named(place: Place, op: Op) -> Place:
 
 def _stride(node: Node) -> int:
     """How many layers one turn of a loop stands for: several in a checkpointed group."""
-    if node.type != REGION:
-        return 1
-    runs = (item.run for item in node.body if isinstance(item, Node))
-    return sum(run.layers.of(Sizes()) for run in runs if run is not None)
+    return node.layers(Sizes()) if node.type == REGION else 1
 
 
 def _last_reads(node: Node) -> dict[Tensor, int]:
@@ -246,7 +243,3 @@ def _arguments(op: Op) -> tuple[Tensor, ...]:
         return (*op.reads, *op.holds)
     weights = (op.weight,) if op.bias is None else (op.weight, op.bias)
     return (*op.reads, *weights, *op.holds)
-
-
-def _join(path: str, name: str) -> str:
-    return f"{path}.{name}" if path and name else path or name

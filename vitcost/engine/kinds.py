@@ -130,7 +130,7 @@ _ROWS = (
     Kind("pick", (2,), 0, "keep", "keep", "x", "each", "", "in order", "memory", "kernel"),
     # constants, such as ones, in the type of a tensor: lowered, nothing is read
     Kind("fill", (0, 1), 0, "keep", "keep", "", "", "", "in order", "memory", "kernel"),
-    # an index that the first call made and cached
+    # an index table that the module's first call made; later calls read it from a cache
     Kind("cached", (0,), 0, "keep", "keep", "", "", "", "in order", "memory", "passes"),
     Kind("resample", (1,), 0, "keep", "keep", "", "each", "", "in order", "memory", "kernel"),
     Kind("cat", (1, 2, 3), 0, "widest", "promote", "", "viewed", "", "in order", "memory",

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from vitcost.engine.kinds import KINDS
 from vitcost.engine.ops import Op, Sizes, Tensor, bytes_of
-from vitcost.engine.tree import Count, Node
+from vitcost.engine.tree import Count, Node, joined
 
 __all__ = ["Launches", "Step", "flatten", "like", "moved", "step_of", "times"]
 
@@ -80,7 +80,7 @@ def flatten(node: Node, path: str = "", counts: tuple[Count, ...] = ()) -> Itera
         if isinstance(item, Op):
             yield step_of(item, path, counts)
         elif item.run is None:
-            yield from flatten(item, _join(path, item.name), counts)
+            yield from flatten(item, joined(path, item.name), counts)
         else:
             yield from _turned(item, path, counts)
 
@@ -132,7 +132,3 @@ def _with_names(op: Op, names: dict[Tensor, Tensor]) -> Op:
         extra=tuple(names.get(t, t) for t in op.extra),
         keeps=tuple(names.get(t, t) for t in op.keeps),
     )
-
-
-def _join(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else name

@@ -150,7 +150,8 @@ def _regions(mode: Mode) -> Callable[[Node], Node]:
 
 
 def layer_counts(structure: AnyStructure, sizes: Sizes) -> tuple[tuple[Axis, int], ...]:
-    """How long the runs of layers are, for passes that count them off."""
+    """Each axis that counts equal layers and how many there are: passes such as ``every:K`` divide
+    the layers by number."""
     from vitcost.engine.runs import run_axes
 
     return tuple((axis, sizes[axis]) for axis in run_axes(build(structure)))

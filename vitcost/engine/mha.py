@@ -43,17 +43,8 @@ def _projected(c: Structure, m: Module, x: Tensor) -> Tensor:
     """A linear layer; rows of several images lie apart, and make it a copy, a product and a sum."""
     if c.one_image or not c.qkv_bias:
         return linear(m, "qkv", x, "q", bias=c.qkv_bias)
-    child = Module("qkv", "Linear", x)
-    out: Axis = "q"
-    y = child.op(
-        "apart",
-        x,
-        axes=(*x.axes[:-1], out),
-        over=x.axes[-1:],
-        weight=Tensor("weight", (out, x.axes[-1]), "param"),
-        bias=Tensor("bias", (out,), "param"),
-    )
-    return m.add(child.end(y))
+    weight = Tensor("weight", ("q", x.axes[-1]), "param")
+    return _part(m, "qkv", x, weight, Tensor("bias", ("q",), "param"), apart=True)
 
 
 def native(c: Structure, x: Tensor, span: Span, outer: Outer) -> Node:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from vitcost.engine.attention_kernels import BIAS
 from vitcost.engine.ops import Op, Sizes
-from vitcost.engine.runs import chained, given, has_runs
+from vitcost.engine.runs import chained, cut_at, given, has_runs
 from vitcost.engine.tree import APART, REGION, Count, Node, Run
 
 __all__ = ["cores", "groups", "rerun", "some"]
@@ -49,40 +49,27 @@ def _core(body: list[Op | Node]) -> Node:
 
 def groups(node: Node, every: int) -> Node:
     """A region around every so many blocks; the last one may have fewer."""
+    if node.type in APART:
+        return node
     if not has_runs(node):
-        body = (
-            item if isinstance(item, Op) or item.type in APART else groups(item, every)
-            for item in node.body
-        )
-        return node._replace(body=tuple(body))
-    layers = [item for item in node.body if isinstance(item, Node)]
+        return node.each(lambda item: groups(item, every))
     if every == 1:
-        return node._replace(body=tuple(_each(layer) for layer in layers))
+        return node.each(_each)
+    layers = [item for item in node.body if isinstance(item, Node)]
     return node._replace(body=tuple(_groups(node, list(_cut(layers, every)))))
 
 
 def some(node: Node, end: str, number: int) -> Node:
     """A region around each of so many blocks, the ``first`` of them or the ``last``."""
+    if node.type in APART:
+        return node
     if not has_runs(node):
-        body = (
-            item if isinstance(item, Op) or item.type in APART else some(item, end, number)
-            for item in node.body
-        )
-        return node._replace(body=tuple(body))
-    layers = [item for item in node.body if isinstance(item, Node)]
-    counts = [layer.run.layers.of(Sizes()) for layer in layers if layer.run is not None]
-    ahead = number if end == "first" else sum(counts) - number
-    pieces: list[tuple[Node, Count]] = []
-    regions: list[bool] = []
-    for layer, count in zip(layers, counts, strict=True):
-        before = min(max(ahead, 0), count)
-        ahead -= before
-        for n, is_first in ((before, True), (count - before, False)):
-            if n:
-                pieces.append((layer, Count(n)))
-                regions.append(is_first == (end == "first"))
-    made = zip(chained(node, pieces), regions, strict=True)
-    return node._replace(body=tuple(_each(one) if again else one for one, again in made))
+        return node.each(lambda item: some(item, end, number))
+    cut = list(cut_at(node, number if end == "first" else node.layers(Sizes()) - number))
+    pieces = chained(node, [(layer, count) for layer, count, _ in cut])
+    again = [ahead == (end == "first") for _, _, ahead in cut]
+    body = (_each(one) if runs else one for one, runs in zip(pieces, again, strict=True))
+    return node._replace(body=tuple(body))
 
 
 def _each(layer: Node) -> Node:

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import takewhile
 
-from vitcost.engine.ops import Axis, Op, Tensor
+from vitcost.engine.ops import Axis, Op, Sizes, Tensor
 from vitcost.engine.tree import APART, Count, Node, Run
 from vitcost.errors import NotCovered
 
-__all__ = ["chained", "counted", "fed", "given", "has_runs", "run_axes"]
+__all__ = ["Copy", "chained", "counted", "cut_at", "fed", "given", "has_runs", "run_axes"]
 
 
 def has_runs(node: Node) -> bool:
@@ -35,8 +35,20 @@ def counted(node: Node, layers: Mapping[Axis, int]) -> Node:
     run = node.run
     if run is not None:
         run = Run(number(run.layers), tuple(number(count) for count in run.before))
-    body = tuple(item if isinstance(item, Op) else counted(item, layers) for item in node.body)
-    return node._replace(body=body, run=run)
+    return node.each(lambda item: counted(item, layers))._replace(run=run)
+
+
+def cut_at(container: Node, ahead: int) -> Iterator[tuple[Node, Count, bool]]:
+    """Layers of a container, how many of them, and whether they are among so many ahead: a run
+    that the cut falls into comes in two."""
+    for node in container.body:
+        assert isinstance(node, Node)
+        layers = node.times(Sizes())
+        before = min(max(ahead, 0), layers)
+        ahead -= before
+        for n, is_ahead in ((before, True), (layers - before, False)):
+            if n:
+                yield node, Count(n), is_ahead
 
 
 def chained(container: Node, pieces: Iterable[tuple[Node, Count]]) -> Iterator[Node]:
@@ -47,7 +59,7 @@ def chained(container: Node, pieces: Iterable[tuple[Node, Count]]) -> Iterator[N
         known = {node.inputs[0]: x}
         if i == len(pieces) - 1:
             known.update(zip(node.output.bases, container.output.bases, strict=True))
-        piece = _renamed(node, known)._replace(run=Run(layers, before))
+        piece = Copy(known).node(node)._replace(run=Run(layers, before))
         yield piece
         x, before = piece.output, (*before, layers)
 
@@ -62,7 +74,7 @@ def fed(tree: Node, itemsize: int) -> Node:
     floats = [x for x in tree.inputs if x.role == "input"]
     floats += (t for node in _nodes(tree) for t in node.buffers if not t.itemsize)
     known = {t: Tensor(t.name, t.axes, t.role, itemsize=itemsize) for t in floats}
-    return _cast_first(_units(_renamed(tree, known)))
+    return _cast_first(_units(Copy(known).node(tree)))
 
 
 def _nodes(node: Node) -> Iterator[Node]:
@@ -84,8 +96,7 @@ def _units(node: Node) -> Node:
         return node
     if node.run is not None:
         return _cast_first(node)
-    body = (item if isinstance(item, Op) else _units(item) for item in node.body)
-    return node._replace(body=tuple(body))
+    return node.each(_units)
 
 
 def _cast_first(node: Node) -> Node:
@@ -99,7 +110,7 @@ def _cast_first(node: Node) -> Node:
     casts = tuple(Op("cast", (x, like), copy) for x, copy in copies.items())
     # the parent reads the outputs
     outputs = {t: t for result in (node.output, *node.also) for t in result.bases}
-    made = _renamed(node, outputs | copies)
+    made = Copy(outputs | copies).node(node)
     held = (*made.held, *copies.values())
     return made._replace(body=(*casts, *made.body), inputs=node.inputs, held=held)
 
@@ -113,27 +124,45 @@ def given(node: Node) -> list[Op]:
     return [item for item in takewhile(is_cast, node.body) if isinstance(item, Op)]
 
 
-def _renamed(node: Node, known: dict[Tensor, Tensor]) -> Node:
-    inputs = tuple(known.get(t, t) for t in node.inputs)
-    body = tuple(
-        _op(item, known) if isinstance(item, Op) else _renamed(item, known) for item in node.body
-    )
-    return node._replace(
-        body=body,
-        inputs=inputs,
-        output=known.get(node.output, node.output),
-        held=tuple(known.get(t, t) for t in node.held),
-        also=tuple(known.get(t, t) for t in node.also),
-    )
+class Copy:
+    """Copies a node, with new tensors for all that it writes."""
 
+    def __init__(self, known: dict[Tensor, Tensor]) -> None:
+        self.known = known
 
-def _op(op: Op, known: dict[Tensor, Tensor]) -> Op:
-    parts = op.parts if op.parts is None else tuple(_op(part, known) for part in op.parts)
-    reads = tuple(known.get(t, t) for t in op.reads)
-    # another op writes the bias of this op
-    bias = op.bias and known.get(op.bias, op.bias)
-    write = op.write
-    if write not in known:
-        base = write.base if write.base is None else known.get(write.base, write.base)
-        known[write] = Tensor(write.name, write.axes, write.role, base, write.itemsize)
-    return op._replace(reads=reads, write=known[write], bias=bias, parts=parts)
+    def node(self, node: Node) -> Node:
+        body = [self.op(item) if isinstance(item, Op) else self.node(item) for item in node.body]
+        return node._replace(
+            body=tuple(body),
+            inputs=self.all(node.inputs),
+            output=self.read(node.output),
+            held=self.all(node.held) if node.held else (),
+            also=self.all(node.also) if node.also else (),
+        )
+
+    def op(self, op: Op) -> Op:
+        reads = self.all(op.reads)
+        return op._replace(
+            reads=reads,
+            write=self.write(op.write),
+            extra=tuple(map(self.write, op.extra)) if op.extra else (),
+            weight=None if op.weight is None else self.read(op.weight),
+            bias=None if op.bias is None else self.read(op.bias),
+            holds=self.all(op.holds) if op.holds else (),
+            saves=self.all(op.saves) if op.saves else (),
+            keeps=self.all(op.keeps) if op.keeps else (),
+            parts=tuple(map(self.op, op.parts)) if op.parts else op.parts,
+        )
+
+    def write(self, tensor: Tensor) -> Tensor:
+        if tensor not in self.known:
+            base = None if tensor.base is None else self.read(tensor.base)
+            copy = Tensor(tensor.name, tensor.axes, tensor.role, base, tensor.itemsize)
+            self.known[tensor] = copy
+        return self.known[tensor]
+
+    def read(self, tensor: Tensor) -> Tensor:
+        return self.known.get(tensor, tensor)
+
+    def all(self, tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return tuple(map(self.known.get, tensors, tensors))

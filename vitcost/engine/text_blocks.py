@@ -208,15 +208,11 @@ def _feature(c: TextStructure, m: Module, x: Tensor, named: list[Tensor]) -> Ten
 
 def _by_column(node: Node) -> Node:
     """The same with linear layers of addmm, whose weights have a row for each input."""
-    body = (
-        _by_column(item)
-        if isinstance(item, Node)
-        else _by_input(item)._replace(kind="addmm")
-        if item.kind == "linear"
-        else item
-        for item in node.body
-    )
-    return node._replace(body=tuple(body))
+
+    def op(op: Op) -> Op:
+        return _by_input(op)._replace(kind="addmm") if op.kind == "linear" else op
+
+    return node.each(_by_column, op)
 
 
 def _by_input(op: Op) -> Op:
@@ -257,8 +253,7 @@ def prefixed(node: Node, prefix: str) -> Node:
         return Count(axis(c.axis), c.less)
 
     def tree(n: Node) -> Node:
-        return n._replace(
-            body=tuple(tree(item) if isinstance(item, Node) else op(item) for item in n.body),
+        return n.each(tree, op)._replace(
             inputs=tuple(map(tensor, n.inputs)),
             output=tensor(n.output),
             run=n.run and layers(n.run),
@@ -271,5 +266,5 @@ def prefixed(node: Node, prefix: str) -> Node:
 
 
 def _renamed(node: Node, names: Mapping[str, str]) -> Node:
-    body = tuple(_renamed(item, names) if isinstance(item, Node) else item for item in node.body)
-    return node._replace(name=names.get(node.name, node.name), body=body)
+    made = node.each(lambda item: _renamed(item, names))
+    return made._replace(name=names.get(node.name, node.name))

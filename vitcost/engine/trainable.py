@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from vitcost.engine.ops import Axis, Op, Sizes, Tensor
 from vitcost.engine.parts import part_of
-from vitcost.engine.runs import chained, has_runs
-from vitcost.engine.tree import Count, Node
+from vitcost.engine.runs import chained, cut_at, has_runs
+from vitcost.engine.tree import Node
 from vitcost.errors import UnknownName
 
 __all__ = ["adapt", "freeze"]
@@ -23,7 +23,7 @@ def freeze(tree: Node, what: str, layers: int = 0) -> Node:
         if isinstance(item, Op):
             body.append(item)  # a model's own ops have no parameters
         elif what in ("first", "last") and has_runs(item):
-            frozen = layers if what == "first" else _depth(item) - layers
+            frozen = layers if what == "first" else item.layers(Sizes()) - layers
             body.append(_first(item, frozen))
             reached = True
         elif reached or (what == "backbone" and part_of(item.name) == "head"):
@@ -33,30 +33,15 @@ def freeze(tree: Node, what: str, layers: int = 0) -> Node:
     return tree._replace(body=tuple(body))
 
 
-def _depth(container: Node) -> int:
-    runs = (item.run for item in container.body if isinstance(item, Node))
-    return sum(run.layers.of(Sizes()) for run in runs if run is not None)
-
-
 def _first(container: Node, layers: int) -> Node:
     """Splits the run of layers that is frozen in part."""
-    pieces: list[tuple[Node, Count]] = []
-    for node in container.body:
-        assert isinstance(node, Node)
-        assert node.run is not None
-        count = node.run.layers.of(Sizes())
-        frozen = min(max(layers, 0), count)
-        layers -= frozen
-        cuts = ((_frozen(node), frozen), (node, count - frozen))
-        pieces += [(piece, Count(n)) for piece, n in cuts if n]
+    cut = cut_at(container, layers)
+    pieces = [(_frozen(node) if ahead else node, count) for node, count, ahead in cut]
     return container._replace(body=tuple(chained(container, pieces)))
 
 
 def _frozen(node: Node) -> Node:
-    body = (
-        item._replace(frozen=True) if isinstance(item, Op) else _frozen(item) for item in node.body
-    )
-    return node._replace(body=tuple(body))
+    return node.each(_frozen, lambda op: op._replace(frozen=True))
 
 
 def adapt(tree: Node, names: tuple[str, ...], rank: Axis) -> Node:
@@ -84,8 +69,7 @@ def _linear(node: Node) -> Iterator[str]:
 def _adapted(node: Node, names: tuple[str, ...], rank: Axis) -> Node:
     if node.type == "Linear" and node.name in names:
         return node._replace(type="LoraLinear", body=tuple(_adapter(node, rank)))
-    body = (item if isinstance(item, Op) else _adapted(item, names, rank) for item in node.body)
-    return node._replace(body=tuple(body))
+    return node.each(lambda item: _adapted(item, names, rank))
 
 
 def _adapter(node: Node, rank: Axis) -> Iterator[Op | Node]:

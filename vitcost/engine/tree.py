@@ -1,12 +1,23 @@
 """The module tree: the ops of a torch model's forward, in order, under the torch module paths."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from vitcost.config.records import Record
 from vitcost.engine.ops import Axis, Op, Size, Sizes, Tensor, param, quick
 
-__all__ = ["APART", "REGION", "Count", "Module", "Node", "Run", "linear", "norm", "ops_of"]
+__all__ = [
+    "APART",
+    "REGION",
+    "Count",
+    "Module",
+    "Node",
+    "Run",
+    "joined",
+    "linear",
+    "norm",
+    "ops_of",
+]
 
 # the type of the node around a checkpointed region, which has no name: torch has no module there
 REGION = "Checkpoint"
@@ -64,6 +75,30 @@ class Node(NamedTuple):
     buffers: tuple[Tensor, ...] = ()
     # whether its forward runs; else its parent's reads its parameters
     called: bool = True
+
+    def times(self, sizes: Sizes) -> Size:
+        """How often it is called: once for each layer of its run."""
+        return 1 if self.run is None else self.run.layers.of(sizes)
+
+    def layers(self, sizes: Sizes) -> Size:
+        """How many layers the runs of its body have."""
+        runs = (item.run for item in self.body if isinstance(item, Node))
+        return sum(run.layers.of(sizes) for run in runs if run is not None)
+
+    def each(self, child: "Callable[[Node], Node]", op: Callable[[Op], Op] | None = None) -> "Node":
+        """The node with every child, and every op, as a function makes it."""
+        body: list[Op | Node] = []
+        for item in self.body:
+            if isinstance(item, Node):
+                body.append(child(item))
+            else:
+                body.append(item if op is None else op(item))
+        return self._replace(body=tuple(body))
+
+
+def joined(path: str, name: str) -> str:
+    """The path of a module of this name inside another; a region has no name."""
+    return f"{path}.{name}" if path and name else path or name
 
 
 def ops_of(node: Node) -> Iterator[Op]:

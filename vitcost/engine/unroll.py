@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
-from vitcost.engine.ops import Op, Tensor
-from vitcost.engine.tree import Count, Node, Run
+from vitcost.engine.ops import Op
+from vitcost.engine.runs import Copy
+from vitcost.engine.tree import Node, Run
 
 __all__ = ["unroll"]
 
@@ -38,67 +39,20 @@ def _layers(layer: Node, last: bool) -> Iterator[Node]:
         for mine, x in zip(given, passed, strict=True):
             # the first layer may read a view, whose storage autograd keeps
             known |= dict.fromkeys(mine.bases, x.storage) | {mine: x}
-        made = _Copy(known).node(layer)
+        made = Copy(known).node(layer)
         passed = (made.output, *made.also)
         yield made._replace(run=run)
 
 
 def _parts(run: Run, apart: bool) -> list[Run]:
     """The first layer, those between, and the last if it stands apart."""
-    one, (axis, less) = Count(1), run.layers
-    left = axis - less if isinstance(axis, int) else None
-    first = Run(one, run.before)
-    if left == 1:
+    first, others = run.split()
+    if others is None:
         return [first]
     if not apart:
-        return [
-            first,
-            Run(Count(axis, less + 1) if left is None else Count(left - 1), (*run.before, one)),
-        ]
-    between = Count(axis, less + 2) if left is None else Count(left - 2)
-    middle = Run(between, (*run.before, one))
-    last = Run(one, (*run.before, one, between))
-    return [first, last] if left == 2 else [first, middle, last]
-
-
-class _Copy:
-    """Copies a node, with new tensors for all that it writes."""
-
-    def __init__(self, known: dict[Tensor, Tensor]) -> None:
-        self.known = known
-
-    def node(self, node: Node) -> Node:
-        body = [self.op(item) if isinstance(item, Op) else self.node(item) for item in node.body]
-        return node._replace(
-            body=tuple(body),
-            inputs=self.all(node.inputs),
-            output=self.read(node.output),
-            held=self.all(node.held) if node.held else (),
-            also=self.all(node.also) if node.also else (),
-        )
-
-    def op(self, op: Op) -> Op:
-        reads = self.all(op.reads)
-        return op._replace(
-            reads=reads,
-            write=self.write(op.write),
-            extra=tuple(map(self.write, op.extra)) if op.extra else (),
-            weight=None if op.weight is None else self.read(op.weight),
-            bias=None if op.bias is None else self.read(op.bias),
-            holds=self.all(op.holds) if op.holds else (),
-            saves=self.all(op.saves) if op.saves else (),
-            keeps=self.all(op.keeps) if op.keeps else (),
-        )
-
-    def write(self, tensor: Tensor) -> Tensor:
-        if tensor not in self.known:
-            base = None if tensor.base is None else self.read(tensor.base)
-            copy = Tensor(tensor.name, tensor.axes, tensor.role, base, tensor.itemsize)
-            self.known[tensor] = copy
-        return self.known[tensor]
-
-    def read(self, tensor: Tensor) -> Tensor:
-        return self.known.get(tensor, tensor)
-
-    def all(self, tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return tuple(map(self.known.get, tensors, tensors))
+        return [first, others]
+    one, between = others.split()
+    if between is None:
+        return [first, one]
+    between = Run(between.layers, others.before)
+    return [first, between, Run(one.layers, (*others.before, between.layers))]

@@ -170,7 +170,7 @@ class Walk:
             return
         assert low.weight is not None
         is_matrix = self.one_image or (spaced and x.axes[1] == 1)
-        # the arguments, which autocast has cast, are there until it returns
+        # autocast's wrapper casts the arguments, and keeps the casts alive until the layer returns
         with self.precision.without_autocast():
             read = self._stand_in(low.reads[0], op.needs[0])
             weight = self._stand_in(low.weight, op.trains)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from vitcost.errors import ConfigError
 from vitcost.zoo.keys import Described
 
-__all__ = ["AMBIGUOUS", "ROWS", "Alias", "is_hub_id", "lookup", "names"]
+__all__ = ["AMBIGUOUS", "ROWS", "Alias", "is_hub_id", "lookup", "names", "on_the_hub"]
 
 
 class Alias(NamedTuple):
@@ -181,10 +181,15 @@ def is_hub_id(name: str) -> bool:
     """Whether a name is an id of the Hugging Face hub whose model is known."""
     from vitcost.zoo.hub_ids import HUB
 
-    return name in HUB or _on_the_hub(name).startswith("timm/")
+    return name in HUB or on_the_hub(name).startswith("timm/")
 
 
-def _on_the_hub(name: str) -> str:
+def on_the_hub(name: str) -> str:
+    """An id of the hub as its page spells it.
+
+    >>> on_the_hub("hf-hub:timm/vit_base_patch16_224.augreg_in21k")
+    'timm/vit_base_patch16_224.augreg_in21k'
+    """
     return name.removeprefix("hf-hub:").removeprefix("hf_hub:")
 
 
@@ -201,7 +206,7 @@ def _in_a_table(name: str, row: Callable[[str], Described]) -> Described | None:
 
     if name in MODELS:
         return _open_clip(name, row)
-    path = _on_the_hub(name)
+    path = on_the_hub(name)
     if path in HUB:
         return _hugging_face(path)
     if "/" not in path:

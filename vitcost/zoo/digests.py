@@ -72,13 +72,13 @@ def of_timm(name: str) -> Resolved | None:
     """
     if "." in name:
         return _of_tag(name)
-    return _of(TIMM, name, name, "timm's", partial(_timm_here, name))
+    return _of(TIMM, name, name, "timm's", partial(_here, "of_timm", name))
 
 
 def of_hub(name: str) -> Resolved | None:
     """An id of the hub that its digest has, of the inputs of its processor; None for another."""
     path = name.removeprefix("hf-hub:").removeprefix("hf_hub:")
-    return _of(HUB, name, path, "transformers'", partial(_hub_here, name))
+    return _of(HUB, name, path, "transformers'", partial(_here, "of_hub", name))
 
 
 def _of(
@@ -122,10 +122,10 @@ def _of_tag(name: str) -> Resolved | None:
     if tag.img_size in (None, image):
         ruled = with_classes(model.digest, tag.num_classes)
         if ruled is not None:
-            here = partial(_timm_here, name)
+            here = partial(_here, "of_timm", name)
             other = DigestedModel(name, ruled, _REASON, here)
             return untagged._replace(name=name, config=cast("Config", other))
-    traced = _timm_here(name)
+    traced = _here("of_timm", name)
     if traced is not None:
         return untagged._replace(name=name, config=cast("Config", traced))
     sizes = ["x".join(map(str, each)) for each in (tag.img_size or image, image)]
@@ -135,17 +135,9 @@ def _of_tag(name: str) -> Resolved | None:
     )
 
 
-def _timm_here(name: str) -> TracedModel | None:
+def _here(of: str, name: str) -> TracedModel | None:
+    """The module of a name, traced on this machine where its library is installed."""
     from vitcost.zoo import tracing
 
-    return _model(tracing.of_timm(name))
-
-
-def _hub_here(name: str) -> TracedModel | None:
-    from vitcost.zoo import tracing
-
-    return _model(tracing.of_hub(name))
-
-
-def _model(resolved: Resolved | None) -> TracedModel | None:
+    resolved: Resolved | None = getattr(tracing, of)(name)
     return None if resolved is None else cast(TracedModel, resolved.config)

@@ -5,14 +5,14 @@ A file is read strictly: a key that nothing here knows may change the model, so 
 that a file leaves out has transformers' default, and the source says so.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, TypeAlias
 
 from vitcost.config.activations import ACTIVATIONS
 from vitcost.config.vit_config import ViTConfig
 from vitcost.errors import ConfigError, NotCovered, shown
 from vitcost.zoo.families import FAMILIES, TOWERS
-from vitcost.zoo.keys import Described, as_field_errors, check_keys, typed
+from vitcost.zoo.keys import Described, as_field_errors, check_keys, typed, typed_values
 
 __all__ = [
     "FREE_KEYS",
@@ -20,6 +20,7 @@ __all__ = [
     "activation",
     "architecture",
     "described",
+    "need_covered",
     "of_class",
     "said",
     "tower_table",
@@ -133,14 +134,9 @@ def described(data: Values) -> Described:
 def of_class(kind: str, name: str, data: Values, path: str = "") -> Described:
     """The fields of one class of a ``model_type``; ``path`` leads to the table in its file."""
     family = FAMILIES[kind]
-    if name not in family.classes:
-        covered = ", ".join(family.classes)
-        raise NotCovered(f"architectures: {shown(name)} is not covered; covered: {covered}")
+    need_covered(name, family.classes)
     check_keys(data, {*family.keys, *family.free, *FREE_KEYS}, {**GENERAL, **family.fixed}, path)
-    values = {
-        key: typed(path + key, default, data.get(key, default))
-        for key, default in family.keys.items()
-    }
+    values = typed_values(family.keys, data, path)
     left_out = [key for key in family.keys if key not in data]
     fields: dict[str, Any] = {_NAMES[key]: values[key] for key in values if key in _NAMES}
     fields |= {"qkv_fused": False, "num_classes": 0, "act_layer": activation(values, path)}
@@ -182,6 +178,13 @@ _TWO_TOWERS = (
     "vision_config", "text_config", "vision_config_dict", "text_config_dict", "projection_dim",
     "logit_scale_init_value",
 )  # fmt: skip
+
+
+def need_covered(name: str, classes: Collection[str]) -> None:
+    """Refuses a class of transformers that is none of some."""
+    if name not in classes:
+        covered = ", ".join(classes)
+        raise NotCovered(f"architectures: {shown(name)} is not covered; covered: {covered}")
 
 
 def architecture(data: Values) -> str:

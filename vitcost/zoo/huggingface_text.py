@@ -12,11 +12,12 @@ from vitcost.zoo.huggingface import (
     GENERAL,
     activation,
     architecture,
+    need_covered,
     of_class,
     said,
     tower_table,
 )
-from vitcost.zoo.keys import Described, as_field_errors, check_keys, guess, typed
+from vitcost.zoo.keys import Described, as_field_errors, check_keys, guess, typed_values
 
 __all__ = ["PAIRS", "TEXTS", "described", "of_text_class"]
 
@@ -145,8 +146,7 @@ def of_text_class(kind: str, name: str, data: Values, path: str = "") -> Describ
     if kind in PAIRS:
         return _pair(kind, name, data)
     text = TEXTS[kind]
-    if name not in text.classes:
-        _refuse(name, text.classes)
+    need_covered(name, text.classes)
     config, left_out = _tower(text, text.classes[name], data, path)
     return Described(f"{name} of transformers{said(left_out, text.keys)}", {}, config)
 
@@ -155,13 +155,13 @@ def _pair(kind: str, name: str, data: Values) -> Described:
     """Both towers; the features of CLIP's are projected, SigLIP's text tower has a head."""
     pair = PAIRS[kind]
     if name != pair.name:
-        _refuse(name, [pair.name, *TEXTS[pair.text].classes])
+        need_covered(name, [pair.name, *TEXTS[pair.text].classes])
     table, path = tower_table(data, "vision")
     vision = of_class(TOWERS[kind], _BARE[kind], table, path)
     image = ViTConfig(**vision.fields)
     if kind == "siglip" and image.global_pool != "map":
         raise NotCovered(f"{path}vision_use_head must be True where features are compared")
-    top = {key: typed(key, default, data.get(key, default)) for key, default in pair.keys.items()}
+    top = typed_values(pair.keys, data)
     table, path = tower_table(data, "text")
     head = "projection" if pair.keys else "linear"
     text, left_out = _tower(TEXTS[pair.text], head, {**table, **top}, path)
@@ -192,10 +192,7 @@ _BARE = {"clip": "CLIPVisionModel", "siglip": "SiglipVisionModel"}
 def _tower(text: Text, head: str, data: Values, path: str) -> tuple[TextConfig, list[str]]:
     """A text tower, and the keys that its table leaves to transformers' defaults."""
     check_keys(data, {*text.keys, *FREE_KEYS}, _FIXED, path)
-    values = {
-        key: typed(path + key, default, data.get(key, default))
-        for key, default in text.keys.items()
-    }
+    values = typed_values(text.keys, data, path)
     fields = {field: values[key] for key, field in _NAMES.items()}
     fields |= {"family": text.family, "act_layer": activation(values, path), "head": head}
     if head != "none":
@@ -205,8 +202,3 @@ def _tower(text: Text, head: str, data: Values, path: str) -> tuple[TextConfig, 
     }
     config = as_field_errors(fields, spelled, TextConfig)
     return config, [key for key in text.keys if key not in data]
-
-
-def _refuse(name: str, classes: Mapping[str, str] | list[str]) -> None:
-    covered = ", ".join(classes)
-    raise NotCovered(f"architectures: {shown(name)} is not covered; covered: {covered}")

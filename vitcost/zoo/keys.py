@@ -11,7 +11,15 @@ from vitcost.errors import ConfigError, NotCovered, nearest, shown
 if TYPE_CHECKING:
     from vitcost.config.text_config import ClipConfig, TextConfig
 
-__all__ = ["Described", "Fixed", "as_field_errors", "check_keys", "guess", "typed"]
+__all__ = [
+    "Described",
+    "Fixed",
+    "as_field_errors",
+    "check_keys",
+    "guess",
+    "typed",
+    "typed_values",
+]
 
 # keys that change a model: the only value that is described here, and why
 Fixed: TypeAlias = Mapping[str, tuple[Any, str]]
@@ -72,6 +80,17 @@ def typed(key: str, default: Any, value: Any) -> Any:
     if not fits:
         raise ConfigError(f"{key} must be {_WORDS[kind]}, got {shown(value)}")
     return value
+
+
+def typed_values(
+    defaults: Mapping[str, Any], data: Mapping[str, Any], path: str = ""
+) -> dict[str, Any]:
+    """The value of each key in a file, or its default; ``path`` leads to their table there.
+
+    >>> typed_values({"width": 768, "bias": False}, {"width": 1024})
+    {'width': 1024, 'bias': False}
+    """
+    return {key: typed(path + key, each, data.get(key, each)) for key, each in defaults.items()}
 
 
 def _size(key: str, value: Any) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from vitcost.config.vit_config import ViTConfig, configure
 from vitcost.errors import ConfigError, NotCovered, UnknownName, shown
-from vitcost.zoo.keys import Described, as_field_errors, check_keys, typed
+from vitcost.zoo.keys import Described, as_field_errors, check_keys, typed, typed_values
 
 __all__ = ["described"]
 
@@ -83,7 +83,7 @@ def described(data: Values, base: Base) -> Described:
     for key in ("embed_dim", "vision_cfg"):
         if key not in data:
             raise ConfigError(f"{path}{key} is missing")
-    top = {key: typed(path + key, default, data.get(key, default)) for key, default in _TOP.items()}
+    top = typed_values(_TOP, data, path)
     vision = _table(data, "vision_cfg", path)
     tower = _vision(vision, top, base, path + "vision_cfg.")
     if "text_cfg" not in data:
@@ -120,7 +120,7 @@ def _own(vision: Values, top: Values, path: str) -> Described:
             raise ConfigError(f"{path}{key} is missing; open_clip would take {_VISION[key]}")
     if isinstance(vision["layers"], list):
         raise NotCovered(f"not covered: ModifiedResNet, which {path}layers asks for by its list")
-    v = {key: typed(path + key, d, vision.get(key, d)) for key, d in _VISION.items()}
+    v = typed_values(_VISION, vision, path)
     for key, table in (("pool_type", _POOLS), ("pos_embed_type", _POSITIONS)):
         if v[key] not in table:
             allowed = ", ".join(table)
@@ -171,7 +171,7 @@ def _timm(vision: Values, width: int, base: Base, path: str) -> Described:
         source, below, *_ = base(name)
     except (NotCovered, UnknownName) as error:
         raise NotCovered(f"{path}timm_model_name: {error}") from None
-    v = {key: typed(path + key, d, vision.get(key, d)) for key, d in _TIMM.items()}
+    v = typed_values(_TIMM, vision, path)
     config = configure(below)
     size = vision.get("image_size", config.img_size)
     if typed(path + "image_size", 224, size) != config.img_size:

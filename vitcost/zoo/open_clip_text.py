@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from vitcost.config.text_config import ClipConfig, TextConfig
 from vitcost.config.vit_config import configure
 from vitcost.errors import NotCovered, shown
-from vitcost.zoo.keys import Fixed, as_field_errors, check_keys, typed
+from vitcost.zoo.keys import Fixed, as_field_errors, check_keys, typed_values
 
 __all__ = ["both", "text_tower"]
 
@@ -61,7 +61,7 @@ def text_tower(text: Values, width: int, quick_gelu: bool, path: str) -> TextCon
     12
     """
     check_keys(text, {*_TEXT, *_FREE}, _FIXED, path)
-    v = {key: typed(path + key, default, text.get(key, default)) for key, default in _TEXT.items()}
+    v = typed_values(_TEXT, text, path)
     if v["pool_type"] == "none":
         raise NotCovered(f"{path}pool_type 'none': features of every token have no formula here")
     head = "linear" if v["proj_bias"] else "projection"

@@ -14,6 +14,7 @@ from vitcost.costs.report import report
 from vitcost.errors import ConfigError, VitcostError
 from vitcost.outside.reading import AT_COMMIT, read_json
 from vitcost.planner.budgets.declared import Declared, read_budgets
+from vitcost.planner.budgets.git import users_files
 
 __all__ = ["main"]
 
@@ -50,11 +51,8 @@ def _declared(config: str | None) -> Mapping[str, Declared]:
 def _need_own(checkout: str) -> None:
     """Refuses a report on code that was imported from the checkout in place of the worktree."""
     top = Path(checkout)
-    for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", None)
-        if not isinstance(file, str) or "site-packages" in file or name.startswith("vitcost"):
-            continue
-        if Path(file).resolve().is_relative_to(top):
+    for name, file in users_files():
+        if not name.startswith("vitcost") and file.resolve().is_relative_to(top):
             raise ConfigError(
                 f"the module {name} is found in the checkout, at {file}, and not in the commit: "
                 "it is installed in place"

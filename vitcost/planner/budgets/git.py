@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from vitcost.errors import ConfigError, nearest, shown
 from vitcost.outside.reading import AT_COMMIT, read_json
 
-__all__ = ["Ask", "Commit", "commit_of", "reports_at"]
+__all__ = ["Ask", "Commit", "commit_of", "reports_at", "users_files"]
 
 
 class Commit(NamedTuple):
@@ -157,9 +157,18 @@ def _path(top: str, tree: str) -> str:
 
 def _roots() -> Iterator[str]:
     """The folders that top-level modules of this process were found in."""
+    for name, path in users_files():
+        if "." not in name:
+            yield str(path.parents[1] if path.stem == "__init__" else path.parent)
+
+
+def users_files() -> Iterator[tuple[str, Path]]:
+    """The modules of this process that no package manager installed, each with its file.
+
+    >>> all(file.suffix for _, file in users_files())
+    True
+    """
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
-        if "." in name or not isinstance(file, str) or "site-packages" in file:
-            continue
-        path = Path(file)
-        yield str(path.parents[1] if path.stem == "__init__" else path.parent)
+        if isinstance(file, str) and "site-packages" not in file:
+            yield name, Path(file)
