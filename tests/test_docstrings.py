@@ -1,7 +1,8 @@
 """Every public function has a docstring with an example, which pytest runs as a doctest.
 
-In the folders of numbers it also names the errors that the function raises; a closed form has its
-formula in letters, and the paper that it is from.
+In the folders of numbers it also names the errors that the function raises, and the arguments that
+are numbers or tensors, so that a reader knows their units; a closed form has its formula in
+letters, and the paper that it is from.
 """
 
 import ast
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import vitcost
+from vitcost import textbook
 
 ROOT = Path(vitcost.__file__).parent
 
@@ -32,6 +34,9 @@ ERRORS = {"ConfigError", "NotCovered", "UnknownName"}
 # a closed form's letters, such as ``4h² + h``, ``3 · forward`` or ``n²d, 1, 1``; its source
 FORMULA = re.compile(r"``[^`]*(?:[²·Φ]|\d?[a-zHLKV]+ = |[24][bhn]|p_h)[^`]*``")
 SOURCE = re.compile(r"[A-Z][a-z]+ 20\d\d|Source:\s|Megatron")
+# an argument that is a number, a tensor, or several; the units that its name may end in
+NUMBER = re.compile(r"'?(?:(?:Sequence|Iterable|tuple|list)\[)*(?:int|float|Size|Number|Tensor)\b")
+UNITS = ("bytes", "seconds", "flops")
 # functions of the textbook that are no closed form: they check what a form assumes
 CHECKS = {"always", "assume_text", "assume_undistilled"}
 
@@ -113,6 +118,28 @@ def test_a_docstring_names_the_errors_of_its_function(folder: str) -> None:
         assert unnamed_errors(path.read_text("utf-8")) == {}, dotted(path)
 
 
+def unnamed_numbers(source: str, letters: str = "") -> dict[str, list[str]]:
+    """The arguments of a public function that are numbers or tensors, have no unit in their name,
+    and stand neither in its docstring nor among the letters of its package."""
+    unnamed = {}
+    for name, node in public(source).items():
+        words = set(re.findall(r"\w+", (ast.get_docstring(node) or "").split(">>>")[0] + letters))
+        unnamed[name] = [
+            argument.arg
+            for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
+            if argument.annotation and NUMBER.match(ast.unparse(argument.annotation))
+            if not argument.arg.endswith(UNITS) and argument.arg not in words
+        ]
+    return {name: arguments for name, arguments in unnamed.items() if arguments}
+
+
+@pytest.mark.parametrize("folder", NUMBERS)
+def test_a_docstring_names_the_numbers_that_its_function_takes(folder: str) -> None:
+    letters = textbook.__doc__ or "" if folder == "textbook" else ""
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        assert unnamed_numbers(path.read_text("utf-8"), letters) == {}, dotted(path)
+
+
 def without_formula_or_source(source: str) -> list[str]:
     """The closed forms whose docstring lacks the formula or the source."""
     texts = {name: ast.get_docstring(node) or "" for name, node in public(source).items()}
@@ -135,6 +162,11 @@ def test_a_planted_docstring_without_them_is_found() -> None:
     planted = '__all__ = ["f"]\ndef f():\n    """{}"""\n    raise ConfigError("no")'
     assert unnamed_errors(planted.format("Says.")) == {"f": {"ConfigError"}}
     assert unnamed_errors(planted.format("Says. Raises ``ConfigError``.")) == {}
+    of_numbers = '__all__ = ["f"]\ndef f(x: "int | None", n_bytes: int, y: str):\n    """{}"""'
+    assert unnamed_numbers(of_numbers.format("Says.")) == {"f": ["x"]}
+    assert unnamed_numbers(of_numbers.format("Seconds of ``x`` images.\n>>> f(1)")) == {}
+    assert unnamed_numbers(of_numbers.format("Says.\n>>> f(x=1)")) == {"f": ["x"]}
+    assert unnamed_numbers(of_numbers.format("Says."), "x images") == {}
     assert without_formula_or_source(planted.format("Params: ``4h²``.")) == ["f"]
     assert without_formula_or_source(planted.format("Params. Kaplan 2020.")) == ["f"]
     assert without_formula_or_source(planted.format("Params: ``4h²``. Kaplan 2020.")) == []

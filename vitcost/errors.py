@@ -112,7 +112,7 @@ def nearest(given: str, known: Iterable[str], most: int = 3) -> list[str]:
     keys = sorted(begun, key=len)[:most]
     keys = keys or get_close_matches(given.lower(), by_lower, n=most, cutoff=0.6)
     if given and not keys:
-        # perhaps the beginning of a name, misspelled
+        # the user may have misspelled the beginning of a longer name
         starts = {name[: len(given)]: name for name in reversed(by_lower)}
         keys = [starts[key] for key in get_close_matches(given.lower(), starts, most, cutoff=0.7)]
     return [by_lower[key] for key in keys]

@@ -58,9 +58,9 @@ _MICROSECONDS.update(
     }
 )
 _DECIMAL = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?"
-# beside an amount of money, or of hours
+# the currency before or behind an amount of money, and the unit behind a number of hours
 _AROUND = r"^(?:[$€£¥]|usd|eur|cny)|(?:[$€£¥]|usd|eur|cny|h|hours?)$"
-# no count is as large, and a float still has room for it
+# the largest count that is read: no model reaches it, and a float can hold it
 MOST = 10**30
 _BYTES = {
     "b": 1,
@@ -127,7 +127,7 @@ _SCALES: Mapping[str, tuple[tuple[float, str], ...]] = {
     "bytes": (*_BINARY, (1, "B")),
     "seconds": _SECONDS,
 }
-# numbers that are farther apart are read one by one, each in a unit of its own
+# a column whose numbers differ by a larger factor shows each of them in a unit of its own
 _FAR = 10**6
 
 
@@ -145,7 +145,7 @@ def common(values: Iterable[int | float], kind: str) -> Scale | None:
     sizes = sorted(abs(value) for value in values if value)
     if not sizes or kind not in _SCALES or sizes[-1] > _FAR * sizes[0]:
         return None
-    # 36 h are read sooner than 1.5 d
+    # a reader understands 36 h sooner than 1.5 d
     most = {
         step: sizes[-1] / (2 if kind == "seconds" and step > 1 else 1) for step, _ in _SCALES[kind]
     }
@@ -257,7 +257,8 @@ def exact(text: str) -> "Fraction":
     # not needed by a plain report
     from fractions import Fraction
 
-    # ten to a power that is typed would be computed, however large
+    # Fraction computes ten to the power that a user types, however large: the pattern allows three
+    # digits
     if not re.fullmatch(_DECIMAL, text) or abs(value := Fraction(text)) > MOST:
         raise ValueError(text)
     return value

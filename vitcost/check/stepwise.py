@@ -1,5 +1,5 @@
-"""Steps that compare one after the other: the differences, and the parts that each of them leaves
-out."""
+"""A check in several steps, each a comparison of its own: their differences, and what each step
+leaves out."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping

@@ -231,6 +231,7 @@ def step_peak(
 def step_bound(memory: Training, run: Workload, *, rank: int | None = None) -> StepPeak:
     """An upper bound of the peak of a steady training step, for every model and every recipe;
     ``vitcost.costs.bounded`` lists its assumptions. The bound is above every known peak.
+    ``rank`` as in ``training``.
 
     >>> from vitcost.zoo import resolve
     >>> base = workload(resolve("vit_base_patch16_224").config, Scenario(batch=64, mode="train"))
@@ -305,7 +306,7 @@ def lasting(memory: Training, run: Workload) -> PeakParts:
 
 def optimizing(left: live.Live, run: Workload, rank: int | None) -> live.Live:
     """The bytes alive in the optimizer's step, or in the update of averages behind it: the tensors
-    left by the backward pass, and temporaries.
+    left by the backward pass, and temporaries; ``rank`` as in ``training``.
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.zoo import resolve

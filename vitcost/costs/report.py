@@ -74,6 +74,8 @@ def report(
 
     A module that no formula describes is traced: ``from_torch`` makes a model of it, and so does
     ``package.module:factory``, with ``input`` and ``loss`` as fields.
+    ``batch`` are images, or texts, of one rank; a step of training has ``accumulate`` such batches
+    on each of ``ranks`` cards. ``lora`` is the rank of the adapters, ``ema`` how many averages.
     ``gpu`` names the cards that time is for (``vitcost gpus``); ``gpu_file`` has cards of the
     user's own, ``calibration`` constants that ``calibrate`` wrote, and ``anchor`` says what a card
     was measured to do: ``MODEL=IMAGES_PER_SECOND``.

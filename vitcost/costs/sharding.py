@@ -72,7 +72,7 @@ def whole(parameters: Iterable[Parameter], sizes: Sizes) -> Share:
 
 
 def flat(share: Share, stage: int, ranks: Size) -> Share:
-    """One vector in N equal parts, the last one filled up: ``⌈Φ/N⌉`` elements.
+    """One vector in equal parts, the last one filled up: ``⌈Φ/N⌉`` of Φ elements on N ``ranks``.
 
     Stage 1 cuts optimizer states, stage 2 gradients too, stage 3 weights too.
 
@@ -91,8 +91,8 @@ def flat(share: Share, stage: int, ranks: Size) -> Share:
 def dealt(
     tensors: Iterable[tuple[int, ...]], ranks: int
 ) -> tuple[tuple[tuple[int, ...], ...], ...]:
-    """Whole tensors, the largest first, each to the rank that has the least so far: for each rank
-    the shapes of the tensors that it updates, in the order of its optimizer.
+    """Whole tensors, the largest first, each to the one of ``ranks`` that has the fewest elements
+    so far: for each the shapes of the tensors that it updates, in the order of its optimizer.
 
     Source: torch.distributed.optim.ZeroRedundancyOptimizer, _partition_parameters.
 
@@ -114,7 +114,8 @@ def dealt(
 def fully_sharded(
     parameters: Iterable[Parameter], sizes: Sizes, ranks: Size, rank: Size = 0
 ) -> Share:
-    """Each tensor cut by rows: of d₀ rows ``⌈d₀/N⌉``, as long as there are any left.
+    """Each tensor cut by rows among N ``ranks``: of d₀ rows ``⌈d₀/N⌉``, as long as there are any
+    left. ``rank`` counts from 0.
 
     A tensor that is short of rows is filled up in the storage of weights and gradients, which are
     alike on every rank: ``Σ ⌈d₀/N⌉ · numel/d₀``. Optimizer states have the rank's own rows alone. A
@@ -170,7 +171,7 @@ def gathered(
 ) -> tuple[Size, Size]:
     """Elements of the whole weights that ``fully_shard`` gathers where every layer is wrapped, and
     the model: outside of the layers, which are there until the backward pass is over, and for the
-    largest layer, while it runs. Shares come as they lie, filled up: ``N · Σ ⌈d₀/N⌉ · numel/d₀``.
+    largest layer, while it runs. Shares of N ``ranks`` come filled up: ``N · Σ ⌈d₀/N⌉ · numel/d₀``.
     ``trained``: of those that have a gradient alone.
 
     A layer that is fetched ahead comes on top.

@@ -28,7 +28,8 @@ class RuleOfThumb(Record):
 
 
 def rule_of_thumb(params: Size) -> RuleOfThumb:
-    """2Φ bytes to infer, 20Φ to train: weights 2 + 4, gradients 2 + 4, moments 4 + 4.
+    """``2Φ`` bytes to infer, ``20Φ`` to train with Φ ``params``: weights 2 + 4, gradients 2 + 4,
+    moments 4 + 4. Megatron Core's distributed optimizer guide.
 
     >>> rule_of_thumb(632_045_800)[:2]
     (1264091600, 12640916000)
@@ -39,8 +40,8 @@ def rule_of_thumb(params: Size) -> RuleOfThumb:
 def compared(
     params: Size, inference: Size, training: Size, saved: Size, config: Config, sizes: Sizes
 ) -> RuleOfThumb:
-    """The rules beside the exact bytes of inference, training and saved activations, each with its
-    error.
+    """The rules for a model of so many ``params`` beside its exact bytes: of ``inference``, of
+    ``training`` and of ``saved`` activations, each with the error of the rule.
 
     Saved activations are ``L · (32sbh + 2as²b)``, with dropout ``L · (34sbh + 5as²b)``, of
     Korthikanti et al. 2022; none where a form does not cover the config.
@@ -58,7 +59,7 @@ def compared(
     """
     rule = rule_of_thumb(params)
     if not isinstance(params, int):
-        # arrays and symbols have no single error
+        # sizes that are arrays or symbols have no single error
         return rule
     rule = rule._replace(
         inference_error=off_by(rule.inference_bytes, inference),
@@ -85,7 +86,7 @@ def off_by(rule: Size | None, exact: Size | None) -> float | None:
     >>> off_by(20, 16), off_by(None, 16)
     (0.25, None)
     """
-    # a sweep reports on symbols, and asks for no share
+    # the sizes of a sweep may be symbols, of which no share is known
     if not isinstance(rule, int) or not isinstance(exact, int) or not exact:
         return None
     return rule / exact - 1

@@ -188,7 +188,8 @@ def _calibration(gpu: str, setup: Setup, every: Sequence[Measurement], source: s
     held = round(mean([mean(half) for half in halves]), 4) if halves else None
     others = [error for half in halves for error in half]
     widest = WIDEST[setup.platform]
-    # with few errors the band covers them all, and the usual band
+    # from fewer than ten errors no percentile is taken: the band covers the largest, and is no
+    # narrower than usual
     band = percentile(others, 0.9) if len(others) >= 10 else max([widest, *others])
     if not all(m.row.scenario.software for m in measurements):
         source += f"; torch not stated, taken as {'.'.join(map(str, setup.torch))}"
@@ -199,7 +200,7 @@ def _calibration(gpu: str, setup: Setup, every: Sequence[Measurement], source: s
         len(measurements),
         round(mean(fit_errors), 4),
         held,
-        # a band is no narrower than the error printed beside it
+        # the page prints the held-out error beside the band, which is at least as wide
         max(round(band, 2), NARROWEST, ceil(100 * (held or 0.0)) / 100),
         source,
         SMALLEST_BATCH if cpu else min(SMALLEST_BATCH, *(m.row.batch for m in measurements)),
@@ -211,8 +212,8 @@ def _running(measurements: Sequence[Measurement]) -> Sequence[Measurement]:
     """The measurements that tell of kernels, not of the host; all, where too few would be left."""
     if measurements[0].row.setup.platform == "cpu":
         return measurements
-    # the constant term is the time of launches on the card, and steps in which it is large fix no
-    # other constant
+    # the constant term is the time of launches on the card: a step that it dominates says nothing
+    # about the other constants
     told = [m for m in by_card(measurements) if 1 - m.shares()[1] <= MOST_LAUNCHING]
     return measurements if len(told) < _FEWEST else told
 
@@ -348,9 +349,9 @@ def _loaded(table: Mapping[str, Any]) -> Calibration:
     )
 
 
-# of constants that measurements were fitted to
+# the sources of constants that were fitted to measurements
 _FITTED = ("calibrated", "anchored")
-# no figure of a file is as large: milliseconds, sheets' shares, counts of measurements
+# the largest number that a file may state: milliseconds, shares, counts of measurements
 _MOST = 1e15
 
 

@@ -81,7 +81,8 @@ def is_product(name: str) -> bool:
 
 
 def calls(run: Pass, batch: int) -> Iterator[Call]:
-    """The calls of a pass in order, those left out that move nothing.
+    """The calls of a pass in order, at a ``batch`` of so many images, without those
+    that move nothing.
 
     >>> from torch import nn
     >>> from vitcost.traced.inputs import inputs_of
@@ -102,7 +103,8 @@ def calls(run: Pass, batch: int) -> Iterator[Call]:
 
 
 def different(run: Pass, batch: int) -> Iterator[tuple[Call, int]]:
-    """The calls of a pass that differ in operator or module, and how many of each there are.
+    """The calls of a pass that differ in operator or module, and how many of each there are, at a
+    ``batch`` of so many images.
 
     >>> from torch import nn
     >>> from vitcost.traced.inputs import inputs_of

@@ -76,7 +76,7 @@ def on_card(scenario: Scenario, row: Card) -> Scenario:
     """
     kernels, asked = kernels_on(row), scenario.attention
     if asked == "sdpa" and (torch_version(scenario.software) or _FUSED_SINCE) < _FUSED_SINCE:
-        # that torch had no attention of its own
+        # a torch of that version has no fused attention
         return replace(scenario, attention="eager")
     if scenario.platform == "cpu" or kernels == _NEWER or asked in ("eager", "math"):
         return scenario

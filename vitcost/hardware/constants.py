@@ -196,8 +196,8 @@ def host_of(setup: Setup) -> str:
 
 
 def host_seconds(work: Work, setup: Setup, of_a_launch: float | None = None) -> float:
-    """Seconds that the host takes to launch a step: ``h · launches``; none on a CPU, which is its
-    own host.
+    """Seconds that the host takes to launch a step: ``h · launches``, with h the seconds
+    ``of_a_launch``, by default those of usual hosts; none on a CPU, which is its own host.
 
     >>> round(host_seconds(Work(launches=200), Setup("amp")), 6)  # 25 µs each
     0.005

@@ -35,7 +35,7 @@ FEW_THREADS = 2**12
 
 
 def lowered(run: Pass, batch: int, setup: Setup) -> dict[str, Work]:
-    """The work of a traced pass at a batch, by part of the model.
+    """The work of a traced pass by part of the model, at a ``batch`` of so many images.
 
     >>> from torch import nn
     >>> from vitcost.hardware.work_classes import total
@@ -55,7 +55,8 @@ def lowered(run: Pass, batch: int, setup: Setup) -> dict[str, Work]:
 
 
 def summed(run: Run, batch: int, setup: Setup) -> dict[str, Work]:
-    """The work of the digest of a pass, whose parts are classes of work.
+    """The work of the digest of a pass, whose parts are classes of work, at a ``batch`` of so many
+    images.
 
     Raises ``NotCovered`` for a compiled attention of a torch before 2.0. ConvNeXt-T has 4.5 G
     multiply-adds: Liu et al. 2022, arXiv 2201.03545, table 1.

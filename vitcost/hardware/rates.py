@@ -239,7 +239,10 @@ def seconds_of(
     constants: Sequence[float],
     host: float | None = None,
 ) -> tuple[float, dict[str, float]]:
-    """The time of some work, and how much of it each resource takes.
+    """The seconds of some work, and how many of them each resource takes.
+
+    ``constants`` multiply the seconds of compute, of memory, of latency, …, in the order of
+    ``terms``; ``host`` are the seconds that a host takes for a launch.
 
     The host prepares launches while the card runs others: the slower of the two is the time. Of
     work that is arrays the seconds are too.

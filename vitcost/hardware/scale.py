@@ -16,10 +16,10 @@ from vitcost.hardware.work_classes import Setup
 
 __all__ = ["ONE_SOURCE", "TWO_SOURCES", "scaled"]
 
-# half-widths of a band that are no narrower: two sources of the same card and software differ by as
-# much
+# the least half-width of a band by the number of sources: two sources of the same card and software
+# differ by that much
 ONE_SOURCE, TWO_SOURCES = 0.25, 0.15
-# up to this held-out error several sources agree
+# sources of the same card agree where the held-out error is no larger than this share
 _AGREES = 0.10
 
 
@@ -84,7 +84,7 @@ def _calibration(gpu: str, group: Sequence[Measurement]) -> Calibration:
         len(group),
         round(sum(abs(factor / each - 1) for each in factors) / len(factors), 4),
         None if held is None else round(held, 4),
-        # the band covers every error that it states
+        # the band is as wide as the errors that its row states
         ceil(100 * max([least, *errors])) / 100,
         "; ".join(sources),
         min(m.row.batch for m in group),

@@ -72,7 +72,7 @@ def usual(setup: Setup, known: Sequence[Calibration]) -> tuple[tuple[float, ...]
         return _VECTOR, ()
     modes = (
         (setup.training, setup.compiled),
-        # without measurements in a mode the nearest other mode stands in
+        # a mode without measurements takes the constants of the nearest other mode
         (setup.training, not setup.compiled),
         (not setup.training, setup.compiled),
     )

@@ -124,7 +124,8 @@ AGAIN = 4
 
 
 def read_bytes(size: Size) -> Size:
-    """Bytes that a processor reads of a weight: one that its cache does not hold, again and again.
+    """Bytes that a processor reads of a weight of ``size`` bytes: one that its cache does not hold
+    is read again and again.
 
     >>> read_bytes(4 * 1152 * 4304), read_bytes(4 * 1280 * 5120)  # in fp32: SO400M's MLP, ViT-H's
     (19832832, 104857600)

@@ -69,7 +69,7 @@ _RULES = (
     Column("exact", "bytes"),
     Column("rule of thumb"),
 )
-# the parts of a step: of a whole training, and of its peak
+# the parts of a step's memory: the title of a row, and the field of a training and of its peak
 PARTS = (
     ("weights", "weights_bytes"),
     ("gradients", "gradients_bytes"),
@@ -89,7 +89,7 @@ def _training(report: Report) -> Table:
     rows = []
     for title, name in PARTS:
         most, then = getattr(training, name, None), getattr(parts, name, None)
-        # a row stands for bytes that a scenario asks for
+        # a part that needs no bytes in this scenario has no row
         if most or then:
             rows.append(Row((title, then, most)))
     if training.peak_bytes is not None:

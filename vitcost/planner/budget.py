@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["BudgetResult", "Check", "assert_budget", "budget", "declared_terms"]
 
 SCHEMA = "vitcost.budget/1"
-# flags of training change the training quantities, and no time
+# the mode unless a keyword names one: a flag of training alone changes no time
 _MODE = {"mode": "infer"}
 
 
@@ -45,7 +45,7 @@ class Check(NamedTuple):
     place: "Place | None"
     grew: "tuple[Changed, ...]" = ()
     missing: str | None = None
-    peak_is: str | None = None  # of train_memory: exact, or bounded
+    peak_is: str | None = None  # whether the peak in train_memory is exact or bounded
 
     @property
     def at_most(self) -> bool:
@@ -113,7 +113,7 @@ class BudgetResult(Result):
 
     checks: tuple[Check, ...]
     why: bool = False
-    towers: tuple[str, ...] = ()  # the models of two
+    towers: tuple[str, ...] = ()  # the names of models with two towers
     origins: tuple[str, ...] = ()  # where the numbers of traces that were kept are from
 
     def pairs(self) -> tuple[str, ...]:
@@ -248,7 +248,7 @@ def assert_budget(model: Model, **limits: Any) -> None:
     )
     result = BudgetResult(tuple(checks), origins=tuple(measured.model.origins(name)))
     if not result.ok:
-        # a test that holds draws nothing
+        # a test within its budget prints no table, and loads no module that would
         from vitcost.render import render
 
         raise AssertionError(render(result, "table").rstrip())

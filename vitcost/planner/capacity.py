@@ -65,7 +65,8 @@ def cards_for(batch: int, seconds: float, load: Load) -> int | None:
 
 
 def latency(batch: int, seconds: float, load: Load, cards: int) -> Carried:
-    """The seconds that images wait, whose batches run on the first card that is free.
+    """The seconds that images wait, whose batches run on the first of so many ``cards`` that is
+    free. ``batch`` are images, which take ``seconds`` together.
 
     With b images a batch and λ a second an image waits ``(b - 1) / 2λ`` for its batch to be full.
 

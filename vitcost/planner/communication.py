@@ -33,16 +33,18 @@ class Fabric(NamedTuple):
         return self.link if self.nodes == 1 else min(self.link, self.network)
 
     def ring_latency(self, rounds: int) -> float:
-        """Of so many rounds, each of n - 1 steps, one of them to the next node for each node."""
+        """Seconds of latency of so many rounds of a ring: a round has n - 1 steps, of which one for
+        each node but the first crosses the network."""
         between = self.nodes - 1
         inside = self.ranks - 1 - between
         return _START + rounds * (inside * _RING_STEP + between * _RING_STEP_NETWORK)
 
 
 def all_reduce(size: int, fabric: Fabric) -> float:
-    """Everyone gets the sum: the faster of a ring and a double binary tree.
+    """Seconds until every rank has the sum of ``size`` bytes, V: the faster of a ring and a double
+    binary tree.
 
-    ring = 2 (n - 1) (α + V / (n B)); tree = 2 α log₂ n + 2 V / B, inside a node a chain.
+    ``ring = 2 (n - 1) (α + V / (n B))``; ``tree = 2 α log₂ n + 2 V / B``, inside a node a chain.
     Source: Thakur, Rabenseifner, Gropp 2005, Optimization of collective communication operations
     in MPICH, section 4.5; NCCL 2.4, double binary trees; constants of NCCL's tuning model.
 
@@ -61,7 +63,8 @@ def all_reduce(size: int, fabric: Fabric) -> float:
 
 
 def all_gather(size: int, fabric: Fabric) -> float:
-    """Everyone gets all parts of V bytes, by a ring: (n - 1) (α + V / (n B)).
+    """Seconds until every rank has all parts of ``size`` bytes, V, by a ring:
+    ``(n - 1) (α + V / (n B))``.
 
     Source: Thakur et al. 2005, section 4.1.
 
@@ -76,7 +79,8 @@ def all_gather(size: int, fabric: Fabric) -> float:
 
 
 def reduce_scatter(size: int, fabric: Fabric) -> float:
-    """Everyone gets its part of the sum of V bytes: an all-gather run backwards, as long.
+    """Seconds until every rank has its part of the sum of ``size`` bytes: an all-gather run
+    backwards, as long.
 
     Source: Thakur et al. 2005, section 4.4 (pairwise exchange) and NCCL's ring.
 
@@ -88,7 +92,7 @@ def reduce_scatter(size: int, fabric: Fabric) -> float:
 
 
 def send(size: int, fabric: Fabric) -> float:
-    """One card to the next: α + V / B.
+    """Seconds in which one card sends ``size`` bytes, V, to the next: ``α + V / B``.
 
     >>> round(1e3 * send(9 * 10**9, Fabric(2, 1, 450e9, 0)), 2)
     20.0

@@ -33,7 +33,7 @@ from vitcost.zoo import Model
 
 __all__ = ["Comparison", "compare", "spelled_flag"]
 
-# is told how many combinations are done, of how many
+# a function that is called with the number of combinations that are done, and of all
 Progress: TypeAlias = Callable[[int, int, str], None]
 
 
@@ -42,17 +42,17 @@ class Comparison(Result):
     """Models side by side."""
 
     compared: tuple[Compared, ...]
-    names: tuple[str, ...]  # of the quantities
+    names: tuple[str, ...]  # the names of the quantities
     shown: tuple[str, ...]  # the quantities of a page, in the order in which they were named
     explained: bool = False
     pareto: tuple[str, str] | None = None
-    # combinations that cannot be, by reason
+    # combinations of values that no model can have, with the reason
     skipped: tuple[Skipped, ...] = ()
-    # flags of training beside times of inference
+    # flags of training, which the times of inference in the same table ignore
     aside: tuple[str, ...] = ()
-    # every flag as it was given
+    # the keywords of the call, as the caller gave them
     asked: tuple[str, ...] = ()
-    # finished reports beside models that flags are of
+    # names of reports that were made before; the flags apply to the other models
     reports: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -94,12 +94,12 @@ class Comparison(Result):
         varied = tuple(self.compared[0].varied)
         under = conditions(self.asked, varied, picture.timed)
         title = "as reported" if all(each.file for each in self.compared) else under
-        # every quantity of a report is at hand
+        # an axis of the picture may be any quantity of a report, not only the columns of the table
         rows = replace(self, names=picture.names, pareto=None).rows()
         plot(rows, picture._replace(varied=varied, title=title), path)
 
     def pairs(self) -> tuple[str, ...]:
-        """The models of two towers among them."""
+        """The names of the models that have two towers, one for images and one for text."""
         return tuple(dict.fromkeys(each.model for each in self.compared if each.towers == 2))
 
     def front(self) -> frozenset[int]:
@@ -174,7 +174,7 @@ def compare(
         if progress is not None:
             progress(next(each_done), points, "combinations")
 
-    # flags are of the models beside a report, which was made under its own
+    # the flags apply to models; a report was made under flags of its own
     kept = made and None in finished and not wanted.varied
     rows = [
         each if data is None else _of_file(each, model)

@@ -89,7 +89,7 @@ class Evaluator:
 
     @property
     def blocks(self) -> int:
-        """How many models the values of ``apart`` make."""
+        """The number of models that the values of ``apart`` combine to."""
         return prod(len(axis.values) for axis in self.apart)
 
     def chunk(self, at: Mapping[str, Any], rows: int) -> Chunk:

@@ -31,7 +31,7 @@ __all__ = ["gridded", "row_of"]
 
 # keywords that decide which model there is
 _TOWER = {"tower", "input", "loss"}
-# below it numpy takes longer to load than it saves
+# with fewer combinations numpy takes longer to load than it saves
 _FEW = 64
 
 Tell: TypeAlias = Callable[[], None]
@@ -50,7 +50,7 @@ def gridded(
     >>> two - one == 12 * (12 * 768**2 + 13 * 768)  # 12 blocks
     True
     """
-    # an unknown name is no combination that cannot be
+    # an unknown name is an error of the whole call; it is not counted as an impossible combination
     base = described(model)
     alone = wanted.why or hasattr(base.base, "workload") or bool(wanted.flags.get("anchor"))
     if not alone and wanted.varied.points >= _FEW and not _TOWER & wanted.flags.keys():
@@ -131,7 +131,7 @@ class _Numbers:
             return None
         if key not in self.known:
             described = structure(model, scenario, self.names, {}, self.wanted.cards, card)
-            # a report says why there is none
+            # where no formula describes the structure, the report of each combination says why
             self.known[key] = described if isinstance(described, Structure) else None
         known = self.known[key]
         return None if known is None else self._row(model, scenario, known, sizes)

@@ -74,7 +74,10 @@ def job(
     pue: float = 1.0,
     co2: float | None = None,
 ) -> Job:
-    """A run whose figures can be; ``ConfigError`` says which cannot.
+    """A run whose figures can be; ``ConfigError`` says which cannot. ``Job`` has their units:
+    ``samples``, ``epochs`` and ``global_batch`` (samples a step of all cards), ``gpus`` and
+    ``nodes``, ``network``, ``price``, ``efficiency``, ``overlap``, ``kwh_price``, ``pue``, ``co2``;
+    ``deadline`` is in seconds, or typed.
 
     >>> job(samples="1.28M", epochs=300, global_batch=4096).steps  # 384 million images
     93750
@@ -127,7 +130,7 @@ def data_of(samples: int | str, epochs: int) -> tuple[int, int]:
 
 
 def parse_rate(given: float | str) -> float:
-    """Bytes a second, as a number or as it is typed.
+    """Bytes a second, ``given`` as a number or as it is typed; else ``ConfigError``.
 
     >>> parse_rate("50 GB/s"), parse_rate(1e9)
     (50000000000.0, 1000000000.0)
@@ -138,8 +141,8 @@ def parse_rate(given: float | str) -> float:
 
 
 def parse_days(given: float | str) -> float:
-    """A duration in seconds from a number of them or a text: ``3d``, ``36 h``, ``90min``; else
-    ``ConfigError``.
+    """A duration in seconds, ``given`` as a number of them or as a text: ``3d``, ``36 h``,
+    ``90min``; else ``ConfigError``.
 
     >>> parse_days("3d"), parse_days("1.5 h")
     (259200.0, 5400.0)
@@ -158,7 +161,7 @@ def parse_days(given: float | str) -> float:
 
 
 def parse_price(given: float | str) -> float:
-    """Money of a card and hour from a number or a text: ``$2.5``, ``2.5 €/h``; else
+    """Money of a card and hour, ``given`` as a number or as a text: ``$2.5``, ``2.5 €/h``; else
     ``ConfigError``.
 
     >>> parse_price("$2.5"), parse_price("2.50 EUR/h"), parse_price(3)

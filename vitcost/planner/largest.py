@@ -41,7 +41,8 @@ class _Line(NamedTuple):
 
 
 def largest_convex(of: Callable[[int], int], limits: Iterable[int], first: int) -> dict[int, int]:
-    """For each limit the largest x ≥ ``first`` whose ``of(x)`` is within it; ``first - 1``: none.
+    """For each of ``limits`` the largest x ≥ ``first`` whose ``of(x)`` is within it;
+    ``first - 1``: none.
 
     ``of`` must rise by at least 1 a step and be convex on the integers from ``first`` on, such as
     the largest of several lines. Where the line through two neighbours leaves a limit, so does
@@ -109,7 +110,7 @@ def needs(run: Workload) -> Callable[[int], Need]:
 def largest_batches(
     run: Workload, of: Callable[[int], Need], limits: Iterable[int]
 ) -> dict[int, int]:
-    """The largest batch within each limit in bytes; 0: none.
+    """The largest batch, in images, within each of ``limits``, in bytes; 0: none.
 
     >>> from vitcost.zoo import resolve
     >>> base = workload(resolve("vit_base_patch16_224").config, Scenario(mode="train"))
@@ -128,8 +129,8 @@ def largest_batches(
 def largest_sizes(
     name: str, model: Resolved, scenario: Scenario, limits: Iterable[int]
 ) -> dict[int, int]:
-    """The largest square image or depth with which the scenario's batch is within each limit in
-    bytes; 0: none.
+    """The largest square image, in pixels a side, or the largest depth, in layers, with which the
+    scenario's batch is within each of ``limits``, in bytes; 0: none.
 
     Raises ``NotCovered`` for a model that has no such size, ``ConfigError`` for another size.
 

@@ -39,6 +39,9 @@ def load(
 ) -> Load:
     """A load with checked figures; ``ConfigError`` names a wrong one.
 
+    ``rate`` is images a second, ``slo`` seconds, ``percentile`` percent of the images,
+    ``utilization`` a share of the time; each a number or a text.
+
     >>> load(rate="5000/s", slo="20ms", percentile=99, utilization="70%")
     Load(images_per_second=5000.0, slo_seconds=0.02, percentile=99.0, utilization=0.7)
     """

@@ -11,9 +11,10 @@ __all__ = ["check_node", "nodes_of"]
 def nodes_of(
     card: Card, cards: int | None, size: int | None, nodes: int | None, deadline: object
 ) -> tuple[int | None, int | None]:
-    """The cards of a node and the number of nodes, from ``cards`` in all; None where nothing was
-    given. A node has 8 cards, or as many as a node of the card has at most. Raises ``ConfigError``
-    for cards that fill no whole nodes, and for two counts that contradict each other.
+    """The cards of a node and the number of nodes, from ``cards`` in all, ``size`` of a node, or
+    ``nodes``; None where nothing was given. A node has 8 cards, or as many as a node of the card
+    has at most. Raises ``ConfigError`` for cards that fill no whole nodes, and for two counts that
+    contradict each other.
 
     >>> from vitcost.hardware.specs import card
     >>> nodes_of(card("h100-sxm"), 64, None, None, None), nodes_of(card("l4"), 4, None, None, None)
@@ -39,7 +40,8 @@ def nodes_of(
 
 
 def check_node(card: Card, gpus: int) -> None:
-    """Refuses more cards in a node than any node of theirs has: they would need a network.
+    """Refuses more cards in a node, ``gpus``, than any node of theirs has: they would need a
+    network.
 
     >>> from vitcost.hardware.specs import card
     >>> check_node(card("h100-sxm"), 8)

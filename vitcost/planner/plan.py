@@ -190,21 +190,23 @@ def plan(
 ) -> Plan:
     """Step time, days, GPU-hours, energy and cost of a training run, by parallel strategy.
 
-    ``samples`` of an epoch are images, or sequences; ``cards`` are those of the whole run, one node
-    of them unless given, ``node_size`` the cards of a node, 8 or as many as a node of the card has
-    at most (``gpus`` is another name of it), ``nodes`` may stand in place of ``cards``; ``network``
-    is the bandwidth of one card to other nodes in bytes a second, one direction. ``price`` is of
-    one card and hour, as for ``serve``; ``kwh_price`` is of a kilowatt hour, ``pue`` the power
-    usage effectiveness of the site, ``co2`` kilograms a kilowatt hour. ``deadline`` (``"3d"``), in
-    place of ``cards``, finds the fewest that keep it, or the closest way and how late it is.
-    Several cards in ``gpu`` are planned side by side. ``efficiency`` is the FLOP/s of one card over
-    its peak, in place of a predicted time. ``zero``, ``tensor_parallel``, ``sequence_parallel``,
-    ``pipeline_parallel``, ``checkpointing`` and ``micro_batch`` fix what is searched otherwise
-    (stages of a pipeline are not: 1). ``given``: fields of the scenario and of the config, as for
-    ``report``; ``precision`` is ``auto`` unless given: that of a ``recipe`` or of the module, else
-    autocast in bf16 where the card has it, in fp16 where it has that alone, else fp32. An
-    ``anchor`` was measured at the ``micro_batch``, without checkpointing unless that is fixed.
-    Raises ``VitcostError`` for a run that cannot be.
+    ``samples`` of each of so many ``epochs`` are images, or sequences, ``global_batch`` of them a
+    step; ``cards`` are those of the whole run, one node of them unless given, ``node_size`` the
+    cards of a node, 8 or as many as a node of the card has at most (``gpus`` is another name of
+    it), ``nodes`` may stand in place of ``cards``; ``network`` is the bandwidth of one card to
+    other nodes in bytes a second, one direction. ``price`` is of one card and hour, as for
+    ``serve``; ``kwh_price`` is of a kilowatt hour, ``pue`` the power usage effectiveness of the
+    site, ``co2`` kilograms a kilowatt hour. ``deadline`` (``"3d"``), in place of ``cards``, finds
+    the fewest that keep it, or the closest way and how late it is. Several cards in ``gpu`` are
+    planned side by side. ``efficiency`` is the FLOP/s of one card over its peak, in place of a
+    predicted time, ``overlap`` the share of the work beside which data-parallel communication can
+    hide, ``reserve`` the memory of a card that stays free: bytes, or as typed. ``zero``,
+    ``tensor_parallel``, ``sequence_parallel``, ``pipeline_parallel``, ``checkpointing`` and
+    ``micro_batch`` fix what is searched otherwise (stages of a pipeline are not: 1). ``given``:
+    fields of the scenario and of the config, as for ``report``; ``precision`` is ``auto`` unless
+    given: that of a ``recipe`` or of the module, else autocast in bf16 where the card has it, in
+    fp16 where it has that alone, else fp32. An ``anchor`` was measured at the ``micro_batch``,
+    without checkpointing unless that is fixed. Raises ``VitcostError`` for a run that cannot be.
 
     >>> p = plan("vit_base_patch16_224", samples="1.28M", epochs=300, gpu="h100-sxm")
     >>> p.totals.steps, p.totals.model_flops, p.best.strategy, p.scenario.precision

@@ -15,19 +15,19 @@ from vitcost.units import Scale, common
 
 __all__ = ["DRAWN", "Picture", "check_file", "conditions", "picture_of", "plot"]
 
-# the axes by default
+# the quantities on the axes, unless a caller names others
 DRAWN = ("flops", "train_memory")
 SUFFIXES = (".png", ".svg", ".pdf")
 
-# points whose labels a picture has room for
+# the most points that get labels: a picture has no room for more
 _LABELLED = 60
 # the size of a label's text, in points
 _FONT = 7
-# points as near as this, in points of type, are one; its label has so many lines at most
+# marks as near to each other as this, in points of type, share a label of so many lines at most
 _ONE, _LINES = 2.0, 5
-# letters of a label
+# the most letters of a label
 _LETTERS = 80
-# the least and the most area of a mark that is a quantity, and of all others
+# the least and the largest area of a mark that shows a quantity, and the area of all other marks
 _AREAS, _AREA = (16.0, 420.0), 26.0
 # the colours of models: as many as matplotlib's own cycle has
 _CYCLE = 10
@@ -165,7 +165,7 @@ def plot(rows: Iterable[Mapping[str, Any]], picture: Picture, path: str) -> None
         _label(axes, names, points, areas)
     with whole(path) as file:
         kind = Path(path).suffix[1:].lower()
-        # the same numbers are the same file
+        # without a date the same numbers give the same file
         metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
         figure.savefig(file, format=kind, dpi=150, metadata=metadata)
 
@@ -200,11 +200,11 @@ def _figure() -> Any:
         raise MissingExtra("matplotlib", "plot", "a plot") from None
     from matplotlib import rcParams
 
-    # letters of a PDF are outlines that journals take
+    # a PDF embeds its fonts as TrueType, as journals ask
     rcParams["pdf.fonttype"] = 42
     rcParams["svg.hashsalt"] = "vitcost"
     figure = Figure(figsize=(8, 5.5), layout="constrained")
-    # a canvas measures text
+    # only a canvas can measure text
     FigureCanvasAgg(figure)
     return figure
 
@@ -229,7 +229,7 @@ def _marks(
         bar.set_label(color.title)
         return
     models = list(dict.fromkeys(row["model"] for row in rows))
-    # labels say the model of a point; a colour does where many points are of one
+    # a label names the model of a point; where a model has many points, its colour does
     several = 1 < len(models) <= _CYCLE and (picture.varied != () or not labelled)
     for i, name in enumerate(models if several else [None]):
         of_model = [j for j, row in enumerate(rows) if name in (None, row["model"])]
@@ -368,7 +368,7 @@ def _scale(axis: Any, drawn: _Drawn) -> None:
 def _ticks(axis: Any, drawn: _Drawn) -> None:
     from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-    # bytes in units of their own are round in powers of two
+    # ticks of bytes have units of their own (MiB, GiB), in which powers of two are round
     of_two = drawn.scale is None and _kind(drawn.name) == "bytes"
     powers = LogLocator(2, numticks=8) if of_two else LogLocator(10, (1, 2, 5), numticks=12)
     axis.set_major_locator(powers if drawn.far else MaxNLocator(7))

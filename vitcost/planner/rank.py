@@ -24,7 +24,8 @@ class Weights(NamedTuple):
 
 @lru_cache(maxsize=256)
 def stage_weights(run: Workload, stages: int, tensor: int) -> Weights:
-    """The parameters of a card of the widest stage.
+    """The parameters of a card of the widest of so many ``stages`` of a pipeline, each divided
+    among ``tensor`` cards.
 
     >>> from vitcost.config.scenario import Scenario
     >>> from vitcost.engine.workload import workload

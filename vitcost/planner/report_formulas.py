@@ -19,7 +19,7 @@ __all__ = ["Formulas", "Plan", "formulas"]
 # a quantity is the maximum of its polynomials, such as the moments of a peak; None: not exact
 Formulas: TypeAlias = Mapping[str, tuple[Polynomial, ...] | None]
 
-Numbers: TypeAlias = Any  # integers, or arrays of them
+Numbers: TypeAlias = Any  # an integer, or an array of integers
 
 
 def formulas(model: Resolved, scenario: Scenario, names: Iterable[str]) -> Formulas:

@@ -69,7 +69,8 @@ def said(reserve: Reserve, beside: bool = True) -> str:
 
 
 def parse_reserve(given: int | str) -> Reserve:
-    """A reserve from bytes or a text: ``auto``, ``1.5 GiB``, ``5 %``, ``0``; else ``ConfigError``.
+    """A reserve, ``given`` in bytes or as a text: ``auto``, ``1.5 GiB``, ``5 %``, ``0``; else
+    ``ConfigError``.
 
     >>> from vitcost.hardware.specs import own_card
     >>> str(parse_reserve("1.5 GiB")), str(parse_reserve("auto"))

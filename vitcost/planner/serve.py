@@ -30,7 +30,7 @@ from vitcost.zoo import Model, Resolved
 __all__ = ["DECIDED", "Serve", "ServeRow", "serve"]
 
 SCHEMA = "vitcost.serve/1"
-# fields of a scenario that a card decides, or that no answer of serving depends on
+# fields of a scenario that the card decides, or that change no result of ``serve``
 DECIDED = ("batch", "mode", "precision", "platform", "ranks", *TRAINING)
 _REFUSED = {
     "mode": "serving is inference",
@@ -46,8 +46,8 @@ class Serve(Result):
 
     model: Resolved
     scenario: Scenario
-    precision: str  # as it is asked for: ``auto`` is each card's own
-    batch: int | None  # the only one that is tried
+    precision: str  # the caller's precision; ``auto``: each card runs in its own
+    batch: int | None  # the caller's batch, or None: several batches were tried
     load: Load
     reserve: Reserve
     found: tuple[ServeRow, ...]
@@ -128,7 +128,7 @@ def serve(
     TOML file with ``[price]``. ``precision`` is by default what each card is for
     (``vitcost.hardware.default_precision``). Batches of 1, 2, 3, 4, 6, 8, … 1024 images are tried,
     or ``batch`` alone; of these the one that needs the fewest cards is taken, then the sooner
-    answer.
+    answer. ``reserve`` is the memory of a card that stays free: bytes, or as typed.
 
     Images arrive at random, one by one (Poisson). Images that come one after another are a batch,
     which runs, when it is full, on the first card that is free. The latency is then exact

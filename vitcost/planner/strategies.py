@@ -152,7 +152,7 @@ def _tensor_degrees(run: Workload, job: Job, pipeline: int, wanted: int | None) 
 
 
 def divisors(n: int) -> list[int]:
-    """All divisors in order.
+    """All divisors of ``n`` in order.
 
     >>> divisors(12)
     [1, 2, 3, 4, 6, 12]

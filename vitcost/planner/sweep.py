@@ -290,9 +290,10 @@ def sweep(
     ``vary`` is ``{"depth": [12, 24], "batch": "1:512:x2"}`` or ``["depth=12,24", …]``: fields of
     the config or of the scenario, and ``gpu``, whose cards are a row each. A time is computed on
     arrays too, by the operations of a single prediction. ``sample`` draws so many combinations
-    instead, each by itself, so that one may come twice. ``flags`` are the keywords of ``report``,
-    and the keywords of costs that ``compare`` has. Combinations that cannot be are left out and
-    counted by reason. Raises ``VitcostError``; ``MissingExtra`` without numpy.
+    instead by the random numbers of ``seed``, each by itself, so that one may come twice. ``flags``
+    are the keywords of ``report``, and the keywords of costs that ``compare`` has. Combinations
+    that cannot be are left out and counted by reason. Raises ``VitcostError``; ``MissingExtra``
+    without numpy.
 
     >>> found = sweep("vit_base_patch16_224", vary={"depth": [6, 12], "patch_size": [15, 16]})
     >>> [(row["depth"], row["patch_size"], row["params"]) for row in found.rows()]

@@ -30,7 +30,7 @@ class Cards(NamedTuple):
     terms: Terms
 
     def card(self, name: "str | Card") -> Card:
-        """One card, by a name or figures."""
+        """The card that a name stands for; a card of the user's own is returned as it is."""
         (named,) = asked_cards([name], self.known.cards)
         return named
 
@@ -73,8 +73,8 @@ def cards_of(
     samples: int | None,
     others: Iterable[str] = (),
 ) -> Cards:
-    """The cards that keywords and a grid name, with the prices of each; ``others`` are cards of
-    reports that were made, which have a price by their names.
+    """The cards that keywords and a grid name, with the prices of each, for a run over so many
+    ``samples``; ``others`` are cards of reports that were made, which have a price by their names.
 
     >>> from vitcost.planner.grid import grid
     >>> cards = cards_of({"gpu": ["l4"]}, grid({"gpu": ["t4"]}), ["l4=0.8/h", "0.5"], None)

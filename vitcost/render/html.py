@@ -223,7 +223,7 @@ def _goes(table: Table) -> Iterator[str]:
         before = kinds.get(name, [0.0] * len(shares))
         kinds[name] = [a + b for a, b in zip(before, shares, strict=True)]
     largest = sorted(kinds, key=lambda name: max(kinds[name]), reverse=True)[: len(KEYS)]
-    # in the order of the table, without shares too small to see
+    # the chart has the order of the table, and leaves out shares that are too small to see
     seen = [name for name in kinds if name in largest and max(kinds[name]) >= 0.002]
     drawn = [
         (column.title, [(name, kinds[name][i]) for name in seen])

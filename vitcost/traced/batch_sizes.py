@@ -15,8 +15,9 @@ Polynomial: TypeAlias = tuple[int, ...]
 
 
 def through(batches: Sequence[int], sizes: Sequence[int]) -> Polynomial | None:
-    """The polynomial of the lowest degree through all points; None where its coefficients are no
-    integers, or where no point is left to confirm its degree: three confirm a line, four a square.
+    """The polynomial of the lowest degree that has one of ``sizes`` at each of ``batches``; None
+    where its coefficients are no integers, or where no point is left to confirm its degree: three
+    confirm a line, four a square.
 
     Newton's divided differences. A single point is a constant, and two are a line unconfirmed.
 

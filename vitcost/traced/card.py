@@ -202,8 +202,9 @@ def _attention(
 
 
 def flash(q: Tensor, k: Tensor, v: Tensor, dropout: float, causal: bool, scale: Any) -> Tensor:
-    """The flash kernel of a card: heads are filled up to a multiple of 8 (attention.cpp,
-    pad_last_dim).
+    """The flash kernel of a card, on ``q``, ``k`` and ``v`` of images × heads × tokens × width: the
+    width is filled up to a multiple of 8 (attention.cpp, pad_last_dim). ``dropout`` is a
+    probability.
 
     >>> q = torch.empty(2, 12, 197, 60, dtype=torch.bfloat16, device="meta")
     >>> flash(q, q, q, 0.0, False, None).shape, flash(q, q, q, 0.0, False, None).stride()

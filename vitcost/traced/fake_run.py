@@ -57,8 +57,8 @@ AUTOCASTS = {"amp-bf16": torch.bfloat16, "amp-fp16": torch.float16}
 def run(
     model: nn.Module, inputs: Inputs, batch: int, how: How, loss: Loss | None, name: str
 ) -> Run:
-    """Records a training step, or without a ``loss`` a forward in eval under ``no_grad``; the
-    module stays as it is.
+    """Records a training step on ``batch`` images, or without a ``loss`` a forward in eval under
+    ``no_grad``; the module stays as it is.
 
     Raises ``NotCovered`` for a module that cannot be traced, with the operator that stopped it.
 

@@ -90,7 +90,8 @@ def _numel(array: Array, batch: int) -> int:
 
 
 def rows(run: Pass, weights: Iterable[Weight], batch: int) -> Row:
-    """The model's row with its modules inside; equal layers that follow each other are one row.
+    """The model's row with its modules inside, at a ``batch`` of so many images; equal layers that
+    follow each other are one row.
 
     A parameter that sits on a module of which others stand beside it has a row of its own.
 

@@ -79,7 +79,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._quiet = False
         self.targets_bytes = 0
         self.parameters = sum(p.numel() for p in model.parameters())
-        self.trying = ""  # the operator that runs
+        self.trying = ""  # the operator that runs at this moment
         self.guarded = False  # whether a value was asked for that all finite numbers share
         # the last error that passed a module, by its number, since its frames hold tensors; and the
         # innermost module that it passed

@@ -13,7 +13,8 @@ __all__ = ["summarized"]
 
 
 def summarized(trace: Trace, batch: int) -> tuple[str, tuple[str, ...]]:
-    """The table of a module that was traced, at two images as torchsummary runs it, and notes.
+    """The table of a module that was traced, and notes: torchsummary runs two images, and prints
+    shapes of ``batch`` images.
 
     >>> from torch import nn
     >>> from vitcost.traced.inputs import inputs_of

@@ -38,7 +38,8 @@ def _born(events: Sequence[int]) -> list[int]:
 def unpacked_touched(
     places: Sequence[int], events: Sequence[int], operators: Sequence[Operator]
 ) -> tuple[tuple[int, ...], ...]:
-    """The storages of each call's tensors; raises ``ValueError`` for one that is not there.
+    """The numbers of the storages that each call's tensors lie in, from ``places``: how many births
+    back in ``events`` each one is, 0 for none. Raises ``ValueError`` for one that is not there.
 
     >>> from torch import nn
     >>> from vitcost.traced.inputs import inputs_of

@@ -64,7 +64,8 @@ EMPTY = frozenset({"empty", "empty_like", "empty_strided", "new_empty", "new_emp
 
 
 def coded(kind: int, storage: int) -> int:
-    """An event as an integer: of one storage the events of a gap sort as they happen.
+    """An event of a ``kind``, such as ``BORN``, as an integer: the events of one storage sort as
+    they happen.
 
     >>> coded(BORN, 0), coded(DIES, 0), decoded(coded(SAVED, 7)) == (SAVED, 7)
     (1, 4, True)
@@ -121,8 +122,8 @@ class Operator(NamedTuple):
     phase: str  # forward | backward | recomputation
     reads: tuple[Array, ...]
     writes: tuple[Array, ...]
-    flops: Polynomial  # as they run
-    defined: Polynomial  # of the forward's definition
+    flops: Polynomial  # FLOPs of the kernels that run
+    defined: Polynomial  # FLOPs by the definition of the forward
     defined_backward: Polynomial
 
 
@@ -173,9 +174,9 @@ class Pass(NamedTuple):
     saved_by: tuple[tuple[int, int], ...]  # storage, path
     modules: tuple[Module, ...]
     batch_bytes: Polynomial  # the caller's inputs and targets
-    kernels: tuple[str, ...]  # of attention, most used first
+    kernels: tuple[str, ...]  # the attention kernels, most used first
     inputs: tuple[Array, ...]
-    returns: tuple[Returned, ...]  # of every call of a module, in order
+    returns: tuple[Returned, ...]  # the results of each module's call, in order
     touched: tuple[tuple[int, ...], ...]
     marks: tuple[Mark, ...] = ()
 
@@ -201,7 +202,7 @@ class How(NamedTuple):
     freeze: str = "none"
     lora: int = 0
     lora_layers: str = ""
-    onto: bool = False  # whether gradients are there that a backward pass adds to
+    onto: bool = False  # whether an earlier backward pass left gradients, to which this one adds
     sharded: bool = False  # whether the hooks of fully_shard stand on its layers and on the module
     casts: bool = False  # whether these cast weights and inputs to the precision
 
@@ -234,9 +235,9 @@ class Trace(NamedTuple):
     step: Pass | None
     missing: str  # why there is no step
     notes: tuple[str, ...]  # how the module was built, its inputs and loss, and the parts left out
-    batches: tuple[int, ...]  # that were traced; one: sizes are of that batch alone
+    batches: tuple[int, ...]  # the traced batches; with one, sizes hold for that batch alone
     torch: str
-    # buffers in training, where a first step leaves others than a forward in eval
+    # the buffers of training, where its first step leaves other buffers than a forward in eval
     step_buffers: tuple[Weight, ...] | None = None
 
 

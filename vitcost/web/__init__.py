@@ -117,7 +117,8 @@ def packed() -> bytes:
 
 
 def _runtime(pyodide: str) -> dict[str, bytes]:
-    """The files of a release that lies in a folder; nothing of one that has an address."""
+    """The files of a Pyodide release in a local folder; none where the page loads Pyodide from
+    an address."""
     if not pyodide or "://" in pyodide:
         return {}
     folder = Path(pyodide)
