@@ -26,6 +26,7 @@ __all__ = [
     "Value",
     "answered",
     "cell",
+    "in_words",
     "laid_out",
     "printable",
     "scaled",
@@ -300,6 +301,16 @@ def shown(value: Value, unit: str = "text") -> str:
     if isinstance(value, tuple):
         return "×".join(str(side) for side in value)
     return _UNITS[unit](value)
+
+
+def in_words(name: str) -> str:
+    """The name of a quantity as words, in the case of its unit.
+
+    >>> in_words("backward_flops")
+    'backward FLOPs'
+    """
+    words = {"macs": "MACs", "flops": "FLOPs"}
+    return " ".join(words.get(word, word) for word in name.split("_"))
 
 
 def printable(text: str) -> str:

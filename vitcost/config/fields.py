@@ -7,6 +7,7 @@ from vitcost.config.records import Record
 from vitcost.errors import ConfigError, nearest, shown
 
 __all__ = [
+    "ABOVE_0",
     "Field",
     "Pair",
     "PerBlock",
@@ -21,10 +22,14 @@ __all__ = [
     "several",
     "size",
     "whole",
+    "within",
 ]
 
 Pair: TypeAlias = tuple[int, int]
 PerBlock: TypeAlias = int | tuple[int, ...] | None
+
+# the least number above 0
+ABOVE_0 = 5e-324
 
 
 class Field(Record):
@@ -210,6 +215,19 @@ def as_python(value: Any) -> Any:
     if kind.__module__ in ("numpy", "torch") and getattr(value, "shape", None) == ():
         return value.item()
     return value
+
+
+def within(value: Any, least: float, most: float, must: str, given: Any = None) -> float:
+    """A number between two limits; else ``ConfigError`` says what it ``must`` be, and what was
+    ``given`` where the value was read from a text.
+
+    >>> within(7, ABOVE_0, 10, "price must be above 0")
+    7.0
+    """
+    number = as_python(value)
+    if type(number) not in (int, float) or not least <= number <= most:
+        raise ConfigError(f"{must}, got {shown(value if given is None else given)}")
+    return float(number)
 
 
 def parse_size(text: str) -> int | Pair:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from vitcost.engine.kinds import KINDS
 from vitcost.engine.ops import Op, Sizes, Tensor, bytes_of
+from vitcost.engine.runs import Copy
 from vitcost.engine.tree import Count, Node, joined
 
 __all__ = ["Launches", "Step", "flatten", "like", "moved", "step_of", "times"]
@@ -96,9 +97,9 @@ def _turned(layer: Node, path: str, counts: tuple[Count, ...]) -> Iterator[Step]
         # the next layer reads what this one wrote
         swap = {layer.inputs[0]: layer.output}
         shared = {t.storage for step in steps[lead:] for t in _reads(step.op)}
-        following = _renamed(steps[:lead], {**_fresh(steps[:lead], shared), **swap})
+        following = _copied(steps[:lead], shared, swap)
         yield from _repeat(steps[lead:] + following, counts, rest.layers)
-        steps = _renamed(steps, _fresh(steps[lead:], {layer.output}))
+        steps[lead:] = _copied(steps[lead:], {layer.output}, {})
     yield from _repeat(steps[lead:], counts, one.layers)
 
 
@@ -107,28 +108,8 @@ def _repeat(steps: Iterable[Step], counts: tuple[Count, ...], layers: Count) -> 
         yield step._replace(counts=(*counts, layers, *step.counts))
 
 
-def _fresh(steps: list[Step], shared: set[Tensor]) -> dict[Tensor, Tensor]:
-    """New tensors for the results of a layer that no other layer shares."""
-    names: dict[Tensor, Tensor] = {}
-    for step in steps:
-        for t in (step.op.write, *step.op.extra):
-            if t not in shared and t.storage not in shared:
-                base = None if t.base is None else names.get(t.base, t.base)
-                names[t] = Tensor(t.name, t.axes, t.role, base, t.itemsize)
-    return names
-
-
-def _renamed(steps: list[Step], names: dict[Tensor, Tensor]) -> list[Step]:
-    return [step_of(_with_names(step.op, names), step.path, step.counts) for step in steps]
-
-
-def _with_names(op: Op, names: dict[Tensor, Tensor]) -> Op:
-    weight, bias = (None if t is None else names.get(t, t) for t in (op.weight, op.bias))
-    return op._replace(
-        reads=tuple(names.get(t, t) for t in op.reads),
-        write=names.get(op.write, op.write),
-        weight=weight,
-        bias=bias,
-        extra=tuple(names.get(t, t) for t in op.extra),
-        keeps=tuple(names.get(t, t) for t in op.keeps),
-    )
+def _copied(steps: list[Step], kept: set[Tensor], known: dict[Tensor, Tensor]) -> list[Step]:
+    """The same kernels on tensors of their own, but for those kept and those known."""
+    written = {t for step in steps for t in (step.op.write, *step.op.extra)}
+    copy = Copy({t: t for t in written if t in kept or t.storage in kept} | known)
+    return [step_of(copy.op(step.op), step.path, step.counts) for step in steps]

@@ -6,7 +6,10 @@ from typing import Any, NamedTuple
 
 from vitcost.hardware.beside import Beside
 
-__all__ = ["Part", "Time", "TurningPoints"]
+__all__ = ["LIMITS", "Part", "Time", "TurningPoints"]
+
+# what a resource of ``Time.bound`` is called beside other parts of a step
+LIMITS = {"compute": "compute", "memory": "memory bandwidth", "overhead": "launches"}
 
 
 class Part(NamedTuple):

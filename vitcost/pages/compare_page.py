@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from vitcost.costs.quantities import QUANTITIES, TIMED
-from vitcost.page import Column, Page, Row, Table, Value, shown
+from vitcost.page import Column, Page, Row, Table, Value, in_words, shown
 from vitcost.pages.skipped import skipped_notes, spelled
 from vitcost.planner.changes import NUMBERS
 from vitcost.planner.compare import Comparison
@@ -75,8 +75,7 @@ def _answer(comparison: Comparison) -> tuple[str, ...]:
 
 def _title(name: str) -> str:
     """A quantity as a header, in the case of its unit."""
-    words = {"macs": "MACs", "flops": "FLOPs"}
-    return _TITLES.get(name) or " ".join(words.get(word, word) for word in name.split("_"))
+    return _TITLES.get(name) or in_words(name)
 
 
 def _table(comparison: Comparison, names: tuple[str, ...]) -> Table:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from vitcost.config.scenario import RECIPES
 from vitcost.engine.workload import Workload
 from vitcost.errors import ConfigError, NotCovered
+from vitcost.hardware.predicted import LIMITS
 from vitcost.planner.divided_step import StepTime, step_time, volume
 from vitcost.planner.job import Job
 from vitcost.planner.need import Need
@@ -23,7 +24,6 @@ __all__ = ["AS_FAST", "PlanRow", "divided", "planned", "simplest"]
 AS_FAST = 1.02
 # micro-batches that are timed: the largest that fit
 _TIMED = 8
-_LIMITS = {"compute": "compute", "memory": "memory bandwidth", "overhead": "launches"}
 
 
 class PlanRow(NamedTuple):
@@ -281,7 +281,7 @@ def _timed(pace: Pace, job: Job, row: PlanRow, step: StepTime, micro: Micro) -> 
 def _limit(step: StepTime, micro: Micro) -> str:
     """The part that takes most of the step."""
     parts = {
-        _LIMITS[micro.bound]: step.compute,
+        LIMITS[micro.bound]: step.compute,
         "tensor exchange": step.tensor,
         "stage exchange": step.pipeline,
         "bubble": step.bubble,

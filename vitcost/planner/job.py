@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-from vitcost.config.fields import as_python, whole
+from vitcost.config.fields import ABOVE_0, as_python, whole, within
 from vitcost.errors import ConfigError, shown
 from vitcost.units import parse_bytes, parse_count, parse_seconds
 
@@ -100,10 +100,10 @@ def job(
         None if network is None else parse_rate(network),
         None if price is None else parse_price(price),
         None if deadline is None else parse_days(deadline),
-        None if efficiency is None else _share("efficiency", efficiency),
-        _share("overlap", overlap, 0),
+        None if efficiency is None else _efficiency(efficiency),
+        within(overlap, 0, 1, "overlap must be from 0 to 1"),
         None if kwh_price is None else _positive("kwh_price", kwh_price),
-        _site(pue),
+        within(pue, 1, 10, "pue must be from 1 to 10, such as 1.2"),
         None if co2 is None else _positive("co2", co2),
     )
     if wanted.cards > _MOST_CARDS:
@@ -189,22 +189,8 @@ def _whole(name: str, given: int, most: int = _MOST_SAMPLES) -> int:
 
 
 def _positive(name: str, given: float) -> float:
-    value = as_python(given)
-    if type(value) not in (int, float) or not 0 < value < 1e18:
-        raise ConfigError(f"{name} must be above 0, got {shown(given)}")
-    return float(value)
+    return within(given, ABOVE_0, 1e18, f"{name} must be above 0")
 
 
-def _site(given: float) -> float:
-    value = as_python(given)
-    if type(value) not in (int, float) or not 1 <= value <= 10:
-        raise ConfigError(f"pue must be from 1 to 10, such as 1.2, got {shown(given)}")
-    return float(value)
-
-
-def _share(name: str, given: float, least: float = 5e-324) -> float:
-    value = as_python(given)
-    if type(value) not in (int, float) or not least <= value <= 1:
-        above = "from 0" if least == 0 else "above 0 and"
-        raise ConfigError(f"{name} must be {above} at most 1, got {shown(given)}")
-    return float(value)
+def _efficiency(given: float) -> float:
+    return within(given, ABOVE_0, 1, "efficiency must be above 0 and at most 1")

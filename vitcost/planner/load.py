@@ -1,9 +1,8 @@
 """A load of images as it is asked for: how many a second, and how soon each has its answer."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from vitcost.config.fields import as_python
-from vitcost.errors import ConfigError, shown
+from vitcost.config.fields import ABOVE_0, within
 from vitcost.units import exact, parse_per_second, parse_seconds
 
 __all__ = ["MOST_UTILIZATION", "Load", "load"]
@@ -54,47 +53,32 @@ def load(
 
 
 def _rate(given: float | str) -> float:
-    value = parse_per_second(given) if isinstance(given, str) else as_python(given)
-    if type(value) not in (int, float) or not 0 < value <= _MOST_RATE:
-        raise ConfigError(
-            f"rate must be above 0 images a second, such as 5000/s, got {shown(given)}; "
-            f"at most {_MOST_RATE:,.0f}"
-        )
-    return float(value)
+    value = parse_per_second(given) if isinstance(given, str) else given
+    must = f"rate must be above 0 and at most {_MOST_RATE:,.0f} images a second, such as 5000/s"
+    return within(value, ABOVE_0, _MOST_RATE, must, given)
 
 
 def _seconds(given: float | str) -> float:
-    value = parse_seconds(given) if isinstance(given, str) else as_python(given)
-    if type(value) not in (int, float) or not 0 < value <= _MOST_SECONDS:
-        raise ConfigError(f"slo must be a duration above 0, such as 20ms, got {shown(given)}")
-    return float(value)
+    value = parse_seconds(given) if isinstance(given, str) else given
+    must = "slo must be a duration above 0, such as 20ms"
+    return within(value, ABOVE_0, _MOST_SECONDS, must, given)
 
 
 def _percentile(given: float | str) -> float:
     text = given.strip().lower().removeprefix("p") if isinstance(given, str) else None
-    value: Any = as_python(given) if text is None else _number(text)
-    if type(value) not in (int, float) or not _LEAST_PERCENTILE <= value <= _MOST_PERCENTILE:
-        raise ConfigError(
-            f"percentile must be from {_LEAST_PERCENTILE} to {_MOST_PERCENTILE}, such as 99, "
-            f"got {shown(given)}"
-        )
-    return float(value)
+    value = given if text is None else _number(text)
+    must = f"percentile must be from {_LEAST_PERCENTILE} to {_MOST_PERCENTILE}, such as 99"
+    return within(value, _LEAST_PERCENTILE, _MOST_PERCENTILE, must, given)
 
 
 def _utilization(given: float | str) -> float:
-    value: Any
+    value: float | str | None = given
     if isinstance(given, str):
         text, percent, _ = given.partition("%")
         number = _number(text)
         value = number / 100 if percent and number is not None else number
-    else:
-        value = as_python(given)
-    if type(value) not in (int, float) or not 0 < value <= MOST_UTILIZATION:
-        raise ConfigError(
-            f"utilization must be above 0 and at most {MOST_UTILIZATION:.0%}, such as 70%, "
-            f"got {shown(given)}"
-        )
-    return float(value)
+    must = f"utilization must be above 0 and at most {MOST_UTILIZATION:.0%}, such as 70%"
+    return within(value, ABOVE_0, MOST_UTILIZATION, must, given)
 
 
 def _number(text: str) -> float | None:

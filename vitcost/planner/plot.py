@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from vitcost.costs.quantities import QUANTITIES, TIMED, known
 from vitcost.errors import ConfigError, MissingExtra
 from vitcost.outside.writing import whole
-from vitcost.page import printable, shown
+from vitcost.page import in_words, printable, shown
 from vitcost.planner.labels import places
 from vitcost.planner.pareto import front, oriented
 from vitcost.units import Scale, common
@@ -121,7 +121,7 @@ class _Drawn(NamedTuple):
     def title(self) -> str:
         """The quantity with its unit: ``train memory (GiB)``."""
         word = self.scale.word if self.scale else ""
-        return f"{_words(self.name)} ({word})" if word else _words(self.name)
+        return f"{in_words(self.name)} ({word})" if word else in_words(self.name)
 
     def tick(self, value: float, _: object = None) -> str:
         if self.scale is None:
@@ -254,7 +254,7 @@ def _front(
         axes.plot(*points, color="0.6", linewidth=1, zorder=1)
     axes.scatter(
         *points, s=[areas[i] + 60 for i in best], facecolors="none", edgecolors="0.4", zorder=1.5,
-        label=f"Pareto front of {' and '.join(map(_words, pair))}",
+        label=f"Pareto front of {' and '.join(map(in_words, pair))}",
     )  # fmt: skip
 
 
@@ -268,7 +268,7 @@ def _legend(
         ends = sorted({row[key]: area for row, area in zip(rows, areas, strict=True)}.items())
         for number, area in dict.fromkeys((ends[0], ends[len(ends) // 2], ends[-1])):
             handles.append(axes.scatter([], [], s=area, color="0.6", linewidths=0))
-            names.append(f"{_words(picture.size)} {shown(number, _kind(picture.size))}")
+            names.append(f"{in_words(picture.size)} {shown(number, _kind(picture.size))}")
     if handles:
         axes.figure.legend(
             handles, names, loc="outside lower center", ncols=min(4, len(names)), frameon=False,
@@ -379,11 +379,6 @@ def _ticks(axis: Any, drawn: _Drawn) -> None:
 def _kind(name: str) -> str:
     unit = QUANTITIES[name].unit
     return "si" if unit == "count" else unit
-
-
-def _words(name: str) -> str:
-    special = {"macs": "MACs", "flops": "FLOPs"}
-    return " ".join(special.get(word, word) for word in name.split("_"))
 
 
 def _safe(text: str) -> str:

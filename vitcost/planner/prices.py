@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
-from vitcost.config.fields import as_python
-from vitcost.errors import ConfigError, shown
+from vitcost.config.fields import ABOVE_0, as_python, within
+from vitcost.errors import ConfigError
 from vitcost.hardware.cards import Card
 from vitcost.hardware.specs import card
 from vitcost.outside.arguments import listed, text
@@ -109,9 +109,6 @@ def _amount(name: str, given: Any) -> float:
             value = parse_price(value)
         except ConfigError:
             value = None
-    if type(value) not in (int, float) or not 0 < value < 1e12:
-        of = f"price of {name}" if name else "price"
-        raise ConfigError(
-            f"{of} must be above 0, of a card and hour, such as 2.5 or 2.5/h, got {shown(given)}"
-        )
-    return float(value)
+    of = f"price of {name}" if name else "price"
+    must = f"{of} must be above 0, of a card and hour, such as 2.5 or 2.5/h"
+    return within(value, ABOVE_0, 1e12, must, given)

@@ -7,7 +7,7 @@ from vitcost.config.scenario import Scenario
 from vitcost.engine.workload import Workload
 from vitcost.hardware.beside import verdict_on
 from vitcost.hardware.cards import Card
-from vitcost.hardware.roofline import Time
+from vitcost.hardware.predicted import LIMITS, Time
 from vitcost.page import shown
 from vitcost.planner.capacity import cards_for, latency
 from vitcost.planner.load import Load
@@ -16,8 +16,6 @@ from vitcost.planner.prices import Prices
 from vitcost.planner.reserve import Reserve
 
 __all__ = ["Question", "ServeRow", "row_of"]
-
-_BOUNDS = {"compute": "compute", "memory": "memory bandwidth", "overhead": "launches"}
 
 
 class ServeRow(NamedTuple):
@@ -140,7 +138,7 @@ def _limit(best: _Tried, tried: Sequence[_Tried]) -> str:
         return "rate"
     fewer = next((each for each in tried if each.by_rate < best.cards), None)
     if fewer is None:
-        return _BOUNDS[best.time.bound]
+        return LIMITS[best.time.bound]
     return "memory" if fewer.left_bytes < 0 else "slo"
 
 
