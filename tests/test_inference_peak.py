@@ -10,6 +10,7 @@ from timm_features import build as built
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch_support import configs, image
 
+from vitcost import report
 from vitcost.check.reference import build
 from vitcost.config.vit_config import ViTConfig, configure
 from vitcost.engine.cost import fold
@@ -94,3 +95,14 @@ def test_vit_base(batch: int) -> None:
     assert eager > mlp
     assert engine(ViTConfig(), batch, "eager") == 4 * eager
     assert engine(ViTConfig(), batch, "flash") == 4 * mlp
+
+
+def test_freezing_the_first_layers_changes_no_peak_of_a_forward() -> None:
+    """A run of layers that is split in two keeps the uncast arguments of its ops alive, as a run
+    that is whole does: parameters that do not train are read as before."""
+    scenario = {"batch": 8, "precision": "amp-bf16", "attention": "eager"}
+    whole, split = (
+        report("microsoft/beit-base-patch16-224", freeze=freeze, **scenario).memory.inference
+        for freeze in ("none", "first:1")
+    )
+    assert whole.activations_bytes == split.activations_bytes

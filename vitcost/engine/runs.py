@@ -119,7 +119,9 @@ def given(node: Node) -> list[Op]:
     """The casts of what a unit is given, which begin its body."""
 
     def is_cast(item: Op | Node) -> bool:
-        return isinstance(item, Op) and item.write in node.held and item.reads[0] in node.inputs
+        if not isinstance(item, Op) or item.kind != "cast":
+            return False
+        return item.write in node.held and item.reads[0] in node.inputs
 
     return [item for item in takewhile(is_cast, node.body) if isinstance(item, Op)]
 
