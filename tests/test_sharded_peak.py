@@ -140,6 +140,15 @@ def test_a_bias_with_a_buffer_is_refused_under_a_policy(name: str) -> None:
         torch.nn.functional.linear(x.bfloat16(), weight.bfloat16(), bias)
 
 
+def test_towers_with_an_index_are_exact_under_a_policy() -> None:
+    """An index of positions is no table, and SigLIP's pool takes its weights from one."""
+    flags: dict[str, Any] = {"precision": "bf16", "policy": "reduce-fp32", "zero": 3, "ranks": 8}
+    for name in ("openai/clip-vit-base-patch32", "google/siglip-base-patch16-224"):
+        for tower in ("vision", "text"):
+            own = report(f"{name}:{tower}", mode="train", batch=2, **flags).training
+            assert own.peak_is == "exact"
+
+
 def test_a_giant_in_the_optimizer_by_arithmetic() -> None:
     """One image and many ranks: the peak lies where weights are gathered, not in the optimizer."""
     config = resolve("vit_giant_patch14_224").config
