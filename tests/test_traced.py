@@ -234,6 +234,26 @@ def test_a_loss_of_one_number_lies_on_the_storage_of_all_elements(
     assert (real > 4) == (reduction == 0 or loss != "huber_loss")
 
 
+@pytest.mark.parametrize("stride", [1, 3, 4])
+@pytest.mark.parametrize("op", ["col2im", "im2col"])
+def test_a_fold_lies_on_the_storage_of_what_it_reads(op: str, stride: int) -> None:
+    """Places of 3 x 3 pixels in a map of 12 x 12: they overlap, are beside each other, or apart."""
+    places = ((12 - 3) // stride + 1) ** 2
+    size = [[12, 12]] if op == "col2im" else []
+    shape = (2, 5 * 9, places) if op == "col2im" else (2, 5, 12, 12)
+    func = getattr(torch.ops.aten, op).default
+    rest = (*size, [3, 3], [1, 1], [0, 0], [stride, stride])
+
+    def bytes_of(rule: Any) -> int:
+        x = torch.rand(shape)
+        output: torch.Tensor = rule(x, func(x, *rest))
+        return output.untyped_storage().nbytes()
+
+    real = bytes_of(lambda x, y: y)
+    with FakeTensorMode():
+        assert bytes_of(lambda x, y: as_real(func, (x, *rest), y)) == real
+
+
 def test_a_layer_norm_writes_its_gradient_in_order() -> None:
     def strides() -> tuple[int, ...]:
         x = torch.ones(2, 6, 4)

@@ -113,6 +113,15 @@ def _shrunk(args: tuple[Any, ...], output: Any) -> Any:
     return torch.empty(shape, dtype=output.dtype, device=output.device).as_strided((), ())
 
 
+def _resized(args: tuple[Any, ...], output: Tensor) -> Tensor:
+    """A fold, and the gradient of an unfold, resize a tensor as large as what they read (Col2Im.cpp
+    and Col2Im.cu in aten), whose storage stays."""
+    x: Tensor = args[0]
+    if output.numel() >= x.numel():
+        return output
+    return x.new_empty(x.numel()).as_strided(output.shape, output.stride())
+
+
 def _like(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.empty(tensor.shape, dtype=dtype, device=tensor.device)
 
@@ -126,6 +135,8 @@ _RULES: Mapping[Any, Callable[[tuple[Any, ...], Any], Any]] = {
     _aten.native_layer_norm_backward.default: _in_order,
     _aten.native_group_norm_backward.default: _as_input,
     _aten.log_sigmoid_forward.default: _no_buffer,
+    _aten.col2im.default: _resized,
+    _aten.im2col.default: _resized,
     _aten.mse_loss.default: _shrunk,
     _aten.smooth_l1_loss.default: _shrunk,
     _aten.soft_margin_loss.default: _shrunk,
