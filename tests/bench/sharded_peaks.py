@@ -26,7 +26,7 @@ MODELS = (
     ("vit_tiny_patch16_224", {**SMALL, "global_pool": "max", "class_token": False}),
     ("vitamin_small_224", {**SMALL, "depth": 2}),
     ("vit_small_patch16_dinov3", {"depth": 3, "img_size": 64}),
-    ("vit_small_patch16_rope_mixed_224", {"depth": 3, "img_size": 64}),
+    ("vit_small_patch16_rope_224", {"depth": 3, "img_size": 64}),
     ("vit_base_r50_s16_224", {**SMALL, "depth": 2}),
 )
 # the optimizer's step needs the most
