@@ -81,6 +81,12 @@ QUICK = (
         },
     ),
     Case(TINY, NARROW, {"batch": 1, "zero": 3, "ranks": 3, "accumulate": 2}),
+    # a layer's part of a table, taken before the layer is called
+    Case(
+        "vit_small_patch16_rope_mixed_224",
+        {"depth": 3, "img_size": 64, "num_classes": 9},
+        {"batch": 1, "zero": 3, "ranks": 64, "checkpointing": "first:2"},
+    ),
 )  # fmt: skip
 
 

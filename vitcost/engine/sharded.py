@@ -333,6 +333,8 @@ class ShardedBackward(Backward):
         super().__init__(ledger, layout, in_place)
         # gradients of the unit that runs, by parameter, and of those that wait for the end
         self.gradients: dict[Tensor, Tensor] = {}
+        # the unit whose backward runs, until its gradients are reduced
+        self.open: tuple[Node, Place] | None = None
         self.waiting: dict[Tensor, tuple[dict[Tensor, Tensor], Place]] = {}
 
     def node(self, node: Node, place: Place) -> None:
@@ -342,15 +344,28 @@ class ShardedBackward(Backward):
         if not any(t in self.pending for t in (node.output, *node.also)):
             return
         self.ledger.enter_backward(node, place)
-        around, self.gradients = self.gradients, {}
+        around, self.gradients, self.open = self.gradients, {}, (node, place)
         super().node(node, place)
-        gradients, self.gradients = self.gradients, around
+        self.end()
         if node.unit == ROOT:
-            self.finish(node, gradients, place)
-        elif _input_needs(node):
-            self.ledger.leave_backward(node, gradients, place)
+            self.finish(node, self.gradients, place)
+        self.gradients = around
+
+    def op(self, op: Op) -> None:
+        # the model takes a layer's part of a table before it calls the layer
+        if op.kind == "select" and self.open and any(op is each for each in self.open[0].body):
+            self.end()
+        super().op(op)
+
+    def end(self) -> None:
+        """Reduces the gradients of the unit that runs, or lets them wait for the root's end."""
+        if self.open is None or self.open[0].unit == ROOT:
+            return
+        (unit, place), self.open = self.open, None
+        if _input_needs(unit):
+            self.ledger.leave_backward(unit, self.gradients, place)
         else:
-            self.waiting[node.output] = gradients, place
+            self.waiting[unit.output] = self.gradients, place
 
     def finish(self, root: Node, gradients: dict[Tensor, Tensor], place: Place) -> None:
         """The root, then units without a gradient in the backward pass, in the order of the
