@@ -24,6 +24,7 @@ ALLOWED = {
     "html", "head", "meta", "title", "style", "body", "div", "h1", "h2", "p", "table", "thead",
     "tbody", "tr", "th", "td", "span", "details", "summary", "section", "b", "i",
     "svg", "rect", "path", "math", "mrow", "mi", "mn", "mo", "msup", "msub", "mfrac",
+    "mtext",
 }  # fmt: skip
 
 
@@ -253,7 +254,17 @@ def test_a_formula_is_math(formula: str, said: str) -> None:
     assert {tag for tag, _ in read.tags} <= ALLOWED
 
 
-ODD = ["(" * 300, "a" * 9999, "__import__('os')", "[1]", "x<y", "O(n²d)", "1e999", "h**" * 99 + "h"]
+ODD = [
+    "(" * 300,
+    "a" * 9999,
+    "__import__('os')",
+    "[1]",
+    "x<y",
+    "O(n²d)",
+    "1e999",
+    "h**" * 99 + "h",
+    "A.A",
+]
 
 
 @given(st.text(max_size=40) | st.sampled_from(ODD))

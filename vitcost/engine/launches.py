@@ -11,8 +11,7 @@ from typing import NamedTuple
 
 from vitcost.engine.kinds import KINDS
 from vitcost.engine.ops import Op, Sizes, Tensor, bytes_of
-from vitcost.engine.runs import Copy
-from vitcost.engine.tree import Count, Node, joined
+from vitcost.engine.tree import Copy, Count, Node, joined
 
 __all__ = ["Launches", "Step", "flatten", "like", "moved", "step_of", "times"]
 

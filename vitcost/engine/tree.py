@@ -9,6 +9,7 @@ from vitcost.engine.ops import Axis, Op, Size, Sizes, Tensor, param, quick
 __all__ = [
     "APART",
     "REGION",
+    "Copy",
     "Count",
     "Module",
     "Node",
@@ -94,6 +95,50 @@ class Node(NamedTuple):
             else:
                 body.append(item if op is None else op(item))
         return self._replace(body=tuple(body))
+
+
+class Copy:
+    """Copies a node, with new tensors for all that it writes."""
+
+    def __init__(self, known: dict[Tensor, Tensor]) -> None:
+        self.known = known
+
+    def node(self, node: Node) -> Node:
+        body = [self.op(item) if isinstance(item, Op) else self.node(item) for item in node.body]
+        return node._replace(
+            body=tuple(body),
+            inputs=self.all(node.inputs),
+            output=self.read(node.output),
+            held=self.all(node.held) if node.held else (),
+            also=self.all(node.also) if node.also else (),
+        )
+
+    def op(self, op: Op) -> Op:
+        reads = self.all(op.reads)
+        return op._replace(
+            reads=reads,
+            write=self.write(op.write),
+            extra=tuple(map(self.write, op.extra)) if op.extra else (),
+            weight=None if op.weight is None else self.read(op.weight),
+            bias=None if op.bias is None else self.read(op.bias),
+            holds=self.all(op.holds) if op.holds else (),
+            saves=self.all(op.saves) if op.saves else (),
+            keeps=self.all(op.keeps) if op.keeps else (),
+            parts=tuple(map(self.op, op.parts)) if op.parts else op.parts,
+        )
+
+    def write(self, tensor: Tensor) -> Tensor:
+        if tensor not in self.known:
+            base = None if tensor.base is None else self.read(tensor.base)
+            copy = Tensor(tensor.name, tensor.axes, tensor.role, base, tensor.itemsize)
+            self.known[tensor] = copy
+        return self.known[tensor]
+
+    def read(self, tensor: Tensor) -> Tensor:
+        return self.known.get(tensor, tensor)
+
+    def all(self, tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return tuple(map(self.known.get, tensors, tensors))
 
 
 def joined(path: str, name: str) -> str:

@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 
 from vitcost.engine.ops import Op
-from vitcost.engine.runs import Copy
-from vitcost.engine.tree import Node, Run
+from vitcost.engine.tree import Copy, Node, Run
 
 __all__ = ["unroll"]
 
