@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from vitcost.errors import NotCovered
+from vitcost.traced.leaves import tensors
 
 __all__ = ["AUTOCAST", "CARD", "autocast", "inference_as_no_grad", "recomputing", "register"]
 
@@ -193,8 +194,7 @@ def _dtype(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 
 def _promote(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    tensors = [t for t in _flat(args) if _eligible(t)]
-    wide = any(t.dtype == torch.float32 for t in tensors)
+    wide = any(_eligible(t) and t.dtype == torch.float32 for t in tensors(args))
     dtype = torch.float32 if wide else torch.get_autocast_dtype(CARD)
     return op(*_all_cast(args, dtype), **kwargs)
 
@@ -258,11 +258,3 @@ def _cast(value: Any, dtype: torch.dtype) -> Any:
 def _all_cast(values: Any, dtype: torch.dtype) -> list[Any]:
     """The last argument is cast first, as gcc evaluates the arguments of a call."""
     return [_cast(value, dtype) for value in reversed(values)][::-1]
-
-
-def _flat(values: Any) -> Iterator[Any]:
-    for value in values:
-        if isinstance(value, list | tuple):
-            yield from _flat(value)
-        else:
-            yield value

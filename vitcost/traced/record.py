@@ -264,12 +264,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Hooks of every module and of autograd are set inside."""
         before = torch_modules.register_module_forward_pre_hook(self._enter)
         after = torch_modules.register_module_forward_hook(self._leave, always_call=True)
-        try:
-            with saved_tensors_hooks(self._pack, _unpack):
-                yield
-        finally:
-            before.remove()
-            after.remove()
+        with before, after, saved_tensors_hooks(self._pack, _unpack):
+            yield
 
     @contextmanager
     def inside(self, path: str) -> Iterator[None]:

@@ -8,7 +8,7 @@ _fsdp_param_group.py.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
@@ -51,18 +51,14 @@ def marked(model: nn.Module, recorder: Recorder, dtype: torch.dtype | None) -> I
     ['enter', 'leave', 'enter_backward', 'reshard', 'copy_in', 'reduce', 'finish']
     """
     hooks = _Hooks(model, recorder, dtype)
-    handles = []
-    for unit in hooks.units:
-        before, after = partial(hooks.before_forward, unit), partial(hooks.after_forward, unit)
-        handles += [
-            unit.module.register_forward_pre_hook(before, prepend=True, with_kwargs=True),
-            unit.module.register_forward_hook(after),
-        ]
-    try:
+    with ExitStack() as set_here:
+        for unit in hooks.units:
+            register, before = unit.module.register_forward_pre_hook, hooks.before_forward
+            hook = register(partial(before, unit), prepend=True, with_kwargs=True)
+            set_here.enter_context(hook)
+            after = partial(hooks.after_forward, unit)
+            set_here.enter_context(unit.module.register_forward_hook(after))
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 class _Unit:

@@ -97,11 +97,8 @@ def _bounded(most: int | None) -> Iterator[None]:
         if most is not None and count > most:
             raise NotCovered(f"a model of more than {most:,} modules is not built from a file")
 
-    hook = register_module_module_registration_hook(counted)
-    try:
+    with register_module_module_registration_hook(counted):
         yield
-    finally:
-        hook.remove()
 
 
 def _short(error: VitcostError) -> str:
