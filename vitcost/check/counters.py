@@ -18,7 +18,9 @@ from torch.utils.flop_counter import FlopCounterMode, conv_backward_flop
 
 from vitcost.check.scopes import Call, Scopes
 
-__all__ = ["Counted", "Kept", "by_fvcore", "by_path", "by_torch", "counting", "fill", "kept"]
+__all__ = [
+    "Counted", "Kept", "Packed", "by_fvcore", "by_path", "by_torch", "counting", "fill", "kept",
+]  # fmt: skip
 
 Shape = Sequence[int]
 
@@ -163,7 +165,7 @@ def kept(
     many ``vectors``, by default one an image.
     """
     scopes = Scopes(model)
-    packed: list[tuple[weakref.ref[_Packed], tuple[str, ...]]] = []
+    packed: list[tuple[weakref.ref[Packed], tuple[str, ...]]] = []
     with ExitStack() as stack:
         stack.enter_context(FakeTensorMode())
         stack.enter_context(_CpuStatistics())  # type: ignore[no-untyped-call]
@@ -173,8 +175,8 @@ def kept(
         lasting = (image, targets, *model.parameters(), *model.buffers())
         known = {t.untyped_storage()._cdata for t in lasting}
 
-        def pack(tensor: Tensor) -> _Packed:
-            handle = _Packed(tensor.untyped_storage())
+        def pack(tensor: Tensor) -> Packed:
+            handle = Packed(tensor.untyped_storage())
             packed.append((weakref.ref(handle), tuple(scopes.parents)))
             return handle
 
@@ -190,21 +192,22 @@ def kept(
     return Kept(saved, forward)
 
 
-class _Packed:
-    """A storage in place of a tensor that autograd keeps; it goes when autograd lets it go."""
+class Packed:
+    """The object that autograd keeps in place of a tensor, with the tensor or its storage; it goes
+    when autograd lets it go."""
 
-    __slots__ = ("__weakref__", "storage")
+    __slots__ = ("__weakref__", "kept")
 
-    def __init__(self, storage: torch.UntypedStorage) -> None:
-        self.storage = storage
+    def __init__(self, kept: Any) -> None:
+        self.kept = kept
 
 
-def _never_unpacked(handle: _Packed) -> Tensor:
+def _never_unpacked(handle: Packed) -> Tensor:
     raise AssertionError("no backward pass runs here")
 
 
 def _by_path(
-    packed: Iterable[tuple[weakref.ref[_Packed], tuple[str, ...]]], known: Collection[int]
+    packed: Iterable[tuple[weakref.ref[Packed], tuple[str, ...]]], known: Collection[int]
 ) -> dict[str, int]:
     """The bytes of the storages that are still kept, by the modules that ran when each was first
     packed."""
@@ -212,11 +215,11 @@ def _by_path(
     seen = set(known)
     for reference, parents in packed:
         handle = reference()
-        if handle is None or handle.storage._cdata in seen:
+        if handle is None or handle.kept._cdata in seen:
             continue
-        seen.add(handle.storage._cdata)
+        seen.add(handle.kept._cdata)
         for path in parents:
-            saved[path] += handle.storage.nbytes()
+            saved[path] += handle.kept.nbytes()
     return dict(saved)
 
 

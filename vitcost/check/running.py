@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vitcost.check.counters import Packed
 from vitcost.check.step_witnesses import optimizer
 from vitcost.config.scenario import Scenario
 from vitcost.traced import apply_flags
@@ -119,31 +120,22 @@ def kept(real: Running) -> int:
     # what a forward leaves on the module is another tensor in the next one: alive, its number is
     # not reused
     before = real.storages()
-    packed: list[weakref.ref[_Packed]] = []
+    packed: list[weakref.ref[Packed]] = []
 
-    def pack(tensor: Tensor) -> _Packed:
-        handle = _Packed(tensor.detach())
+    def pack(tensor: Tensor) -> Packed:
+        handle = Packed(tensor.detach())
         packed.append(weakref.ref(handle))
         return handle
 
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda handle: handle.tensor):
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda handle: handle.kept):
         loss = real.loss()
     known = {storage._cdata for storage in before}
     sizes: dict[int, int] = {}
     for reference in packed:
         handle = reference()
         if handle is not None:
-            storage = handle.tensor.untyped_storage()
+            storage = handle.kept.untyped_storage()
             if storage._cdata not in known:
                 sizes[storage._cdata] = storage.nbytes()
     del loss
     return sum(sizes.values())
-
-
-class _Packed:
-    """The object that autograd keeps in place of a tensor; it dies when autograd frees it."""
-
-    __slots__ = ("__weakref__", "tensor")
-
-    def __init__(self, tensor: Tensor) -> None:
-        self.tensor = tensor

@@ -288,12 +288,8 @@ def load_cards(path: "str | Path") -> dict[str, Card]:
 def _key(name: str) -> str:
     """A name as the table spells it: lower case, dashes, without the vendor."""
     key = "-".join(name.lower().replace("_", " ").replace("-", " ").split())
-    return _without(key, _VENDORS)
-
-
-def _without(key: str, prefixes: Iterable[str]) -> str:
-    for prefix in prefixes:
-        key = key.removeprefix(prefix)
+    for vendor in _VENDORS:
+        key = key.removeprefix(vendor)
     return key
 
 

@@ -158,12 +158,11 @@ def head_of(digest: Digest) -> Head | None:
     ('fc', 2048, 1000)
     """
     classes = digest.classes
-    candidates = [(shape, linear, reached, top) for shape, linear, reached, top in digest.parameters
-           if classes in shape]  # fmt: skip
+    candidates = [row for row in digest.parameters if classes in row[0]]
     if not classes or _CROSS_ENTROPY not in digest.notes or not candidates:
         return None
     weight, linear, reached, top = candidates[0]
-    rest = [(shape, linear, reached, top) for shape, linear, reached, top in candidates[1:]]
+    rest = candidates[1:]
     one = len(weight) == 2 and weight[0] == classes != weight[1]
     if not (one and linear and reached and rest in ([], [((classes,), True, True, top)])):
         return None

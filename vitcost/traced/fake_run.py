@@ -179,9 +179,9 @@ def _step(
     model: nn.Module, arguments: Arguments, size: int, how: How, loss: Loss, recorder: Recorder
 ) -> None:
     trained: list[Any] = [p for p in model.parameters() if p.requires_grad]
-    handles = [p.register_post_accumulate_grad_hook(recorder.gradient) for p in trained]
+    hooks = [p.register_post_accumulate_grad_hook(recorder.gradient) for p in trained]
     with ExitStack() as stack:
-        for each in (recorder, recorder.watching(), torch.enable_grad()):
+        for each in (*hooks, recorder, recorder.watching(), torch.enable_grad()):
             stack.enter_context(each)
         if how.sharded:
             dtype = CASTS[how.precision] if how.casts else None
@@ -197,8 +197,6 @@ def _step(
         with recorder.inside("loss"), threads, plain, card.raised_in_backward():
             value.backward()  # type: ignore[no-untyped-call]
     recorder.close()
-    for handle in handles:
-        handle.remove()
 
 
 def _loss(

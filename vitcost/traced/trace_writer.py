@@ -18,7 +18,6 @@ from vitcost.traced.trace import (
     Pass,
     Returned,
     Trace,
-    Weight,
     decoded,
 )
 
@@ -108,6 +107,7 @@ class _Tables:
 
 
 def _packed_trace(how: How, trace: Trace, tables: _Tables) -> dict[str, Any]:
+    own = trace.step_buffers
     return {
         "how": how._asdict(),
         "batches": trace.batches,
@@ -118,13 +118,9 @@ def _packed_trace(how: How, trace: Trace, tables: _Tables) -> dict[str, Any]:
         "buffers": [tables.weights.at(w) for w in trace.buffers],
         "inference": _packed_pass(trace.inference, tables),
         "step": None if trace.step is None else _packed_pass(trace.step, tables),
-        **_packed_own(trace.step_buffers, tables),
+        # in training, where they are others
+        **({} if own is None else {"step_buffers": [tables.weights.at(w) for w in own]}),
     }
-
-
-def _packed_own(buffers: Sequence[Weight] | None, tables: _Tables) -> dict[str, Any]:
-    """Buffers in training, where they are others."""
-    return {} if buffers is None else {"step_buffers": [tables.weights.at(w) for w in buffers]}
 
 
 def _packed_pass(run: Pass, tables: _Tables) -> dict[str, Any]:

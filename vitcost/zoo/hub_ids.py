@@ -33,27 +33,23 @@ _TINY, _SMALL, _BASE, _LARGE = (
 _HUGE, _SO400M = _size(1280, 32, 16), _size(1152, 27, 16, 4304)
 
 
-def _sized(size: Mapping[str, int], keys: dict[str, Any]) -> dict[str, Any]:
-    return {**size, **keys}
-
-
 def _vit(size: Mapping[str, int], patch: int, img: int, **keys: Any) -> Entry:
     keys = {"patch_size": patch, "image_size": img, "num_labels": 1000, **keys}
-    return Entry("vit", "ViTForImageClassification", _sized(size, keys))
+    return Entry("vit", "ViTForImageClassification", {**size, **keys})
 
 
 def _vit_bare(size: Mapping[str, int], patch: int) -> Entry:
-    return Entry("vit", "ViTModel", _sized(size, {"patch_size": patch}))
+    return Entry("vit", "ViTModel", {**size, "patch_size": patch})
 
 
 def _deit(size: Mapping[str, int], img: int) -> Entry:
     keys = {"image_size": img, "num_labels": 1000}
-    return Entry("deit", "DeiTForImageClassificationWithTeacher", _sized(size, keys))
+    return Entry("deit", "DeiTForImageClassificationWithTeacher", {**size, **keys})
 
 
 def _beit(size: Mapping[str, int], img: int, labels: int) -> Entry:
     keys = {"image_size": img, "num_labels": labels, "use_relative_position_bias": True}
-    return Entry("beit", "BeitForImageClassification", _sized(size, keys))
+    return Entry("beit", "BeitForImageClassification", {**size, **keys})
 
 
 def _data2vec(size: Mapping[str, int], tuned: bool) -> Entry:
@@ -63,18 +59,18 @@ def _data2vec(size: Mapping[str, int], tuned: bool) -> Entry:
         "use_mean_pooling": tuned,
     }
     if not tuned:
-        return Entry("data2vec-vision", "Data2VecVisionModel", _sized(size, keys))
+        return Entry("data2vec-vision", "Data2VecVisionModel", {**size, **keys})
     keys |= {"num_labels": 1000}
-    return Entry("data2vec-vision", "Data2VecVisionForImageClassification", _sized(size, keys))
+    return Entry("data2vec-vision", "Data2VecVisionForImageClassification", {**size, **keys})
 
 
 def _mae(size: Mapping[str, int], patch: int) -> Entry:
-    return Entry("vit_mae", "ViTMAEForPreTraining", _sized(size, {"patch_size": patch}))
+    return Entry("vit_mae", "ViTMAEForPreTraining", {**size, "patch_size": patch})
 
 
 def _msn(size: Mapping[str, int], patch: int, dropout: float = 0.0) -> Entry:
     keys = {"patch_size": patch, "hidden_dropout_prob": dropout}
-    return Entry("vit_msn", "ViTMSNModel", _sized(size, keys))
+    return Entry("vit_msn", "ViTMSNModel", {**size, **keys})
 
 
 def _dinov2(h: int, L: int, a: int, labels: int = 0, registers: int = 0) -> Entry:
@@ -96,7 +92,7 @@ def _dinov2(h: int, L: int, a: int, labels: int = 0, registers: int = 0) -> Entr
 
 
 def _dinov3(size: Mapping[str, int], **keys: Any) -> Entry:
-    return Entry("dinov3_vit", "DINOv3ViTModel", _sized(size, {"num_register_tokens": 4, **keys}))
+    return Entry("dinov3_vit", "DINOv3ViTModel", {**size, "num_register_tokens": 4, **keys})
 
 
 def _clip(
@@ -111,8 +107,8 @@ def _clip(
     keys = {
         "model_type": "clip",
         "projection_dim": text["hidden_size"],
-        "vision_config": _sized(size, vision),
-        "text_config": _sized(text, {"hidden_act": act}),
+        "vision_config": {**size, **vision},
+        "text_config": {**text, "hidden_act": act},
     }
     return Entry("clip", "CLIPModel", keys)
 
@@ -132,8 +128,8 @@ def _siglip(
         said["projection_size"] = size["hidden_size"]
     keys = {
         "model_type": "siglip",
-        "vision_config": _sized(size, vision),
-        "text_config": _sized(text or size, said),
+        "vision_config": {**size, **vision},
+        "text_config": {**(text or size), **said},
     }
     return Entry("siglip", "SiglipModel", keys)
 
