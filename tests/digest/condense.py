@@ -308,7 +308,7 @@ def _facts(run: Pass, trace: Trace, training: bool) -> dict[str, Any]:
         "attention": workload.attention(),
         "kernels": run.kernels,
         "unknown": sorted(workload.unknown),
-        "left_out": uncounted(run).names,
+        "left_out": uncounted(run),
     }
 
 

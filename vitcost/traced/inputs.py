@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten, tree_leaves, tree_map
+from torch.utils._pytree import tree_map
 
 from vitcost.errors import ConfigError, NotCovered, UnknownName, shown
+from vitcost.traced.leaves import tensors
 from vitcost.traced.trace import ITEMSIZE
 
 __all__ = ["Arguments", "Inputs", "Shape", "inputs_of", "parse", "written"]
@@ -92,8 +93,7 @@ class Arguments(NamedTuple):
         return self.args[0] if len(self.args) == 1 else self.args
 
     def tensors(self) -> list[Tensor]:
-        leaves = tree_leaves((self.args, dict(self.kwargs)))
-        return [t for t in leaves if isinstance(t, Tensor)]
+        return list(tensors((self.args, dict(self.kwargs))))
 
 
 class Inputs(NamedTuple):
@@ -215,8 +215,7 @@ def _takes_one(model: nn.Module, names: Sequence[str]) -> bool:
 
 def _repeated(examples: Any) -> Callable[[int], Any]:
     """Examples repeated along axis 0, where all of them share it."""
-    leaves = [t for t in tree_flatten(examples)[0] if isinstance(t, Tensor)]
-    lengths = {len(t) if t.dim() else 0 for t in leaves}
+    lengths = {len(t) if t.dim() else 0 for t in tensors(examples)}
     if len(lengths) != 1 or 0 in lengths:
         raise ConfigError(
             f"example inputs must be tensors that share axis 0, the batch, got {shown(examples)}; "

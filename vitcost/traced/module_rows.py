@@ -4,7 +4,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from math import prod
-from typing import NamedTuple
 
 from vitcost.engine.cost import Cost, Row
 from vitcost.traced.alive import saved_at_end
@@ -13,16 +12,10 @@ from vitcost.traced.operators import looks_like_a_product
 from vitcost.traced.pointwise import counts
 from vitcost.traced.trace import EMPTY, ITEMSIZE, VIEWS, Array, Operator, Pass, Weight
 
-__all__ = ["Uncounted", "rows", "uncounted"]
+__all__ = ["rows", "uncounted"]
 
 
-class Uncounted(NamedTuple):
-    """Operators that may multiply matrices and have no rule of FLOPs, by their names."""
-
-    names: tuple[str, ...]
-
-
-def uncounted(run: Pass) -> Uncounted:
+def uncounted(run: Pass) -> tuple[str, ...]:
     """The operators of a pass that may multiply matrices, and that no rule counts the FLOPs of.
 
     >>> from torch import nn
@@ -33,7 +26,7 @@ def uncounted(run: Pass) -> Uncounted:
     ()
     """
     names = {o.name for o in run.operators if not any(o.flops) and looks_like_a_product(o.name)}
-    return Uncounted(tuple(sorted(names)))
+    return tuple(sorted(names))
 
 
 def too_many(operator: Operator) -> Polynomial:

@@ -25,8 +25,9 @@ from vitcost.traced.trace import (
     coded,
 )
 
-__all__ = ["sharded"]
+__all__ = ["parameter_op", "sharded"]
 
+_NOTHING = Tensor("nothing", (0,))
 # the operators that write the storages of ``engine.sharded``
 _OPERATORS = {
     "cast shards": "_foreach_copy_",
@@ -90,21 +91,22 @@ def _root(weights: Sequence[Weight], paths: Sequence[str], how: Sharding) -> Nod
         path = weight.path
         while path not in inside:
             path = path.rpartition(".")[0]
-        tensor = Tensor(weight.path, weight.shape, "param", itemsize=how.weight)
-        inside[path].append(
-            Op(
-                "parameter",
-                (),
-                tensor,
-                weight=tensor,
-                frozen=not weight.reached,
-                trains=weight.reached,
-            )
-        )
+        inside[path].append(parameter_op(weight))
     body = inside.pop("")
     for path, parameters in inside.items():
         body.append(Node(path, "", tuple(parameters), (), Tensor(path, ()), unit=path))
     return Node("", "", tuple(body), (), Tensor("", ()), unit=ROOT)
+
+
+def parameter_op(weight: Weight, name: str = "parameter") -> Op:
+    """A parameter as an op of a tree, which writes nothing: ``name`` is its kind.
+
+    >>> parameter_op(Weight("head.bias", (1000,), "float32", True, True)).weight
+    head.bias[1000]
+    """
+    tensor = Tensor(weight.path, weight.shape, "param", itemsize=ITEMSIZE[weight.dtype])
+    reached = weight.reached
+    return Op(name, (), _NOTHING, weight=tensor, frozen=not reached, trains=reached)
 
 
 class _Writer:

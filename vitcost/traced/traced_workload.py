@@ -19,7 +19,7 @@ from vitcost.traced.module_rows import rows, uncounted
 from vitcost.traced.operators import foreign
 from vitcost.traced.pointwise import without_rule
 from vitcost.traced.scaled import scaled
-from vitcost.traced.sharded_step import sharded
+from vitcost.traced.sharded_step import parameter_op, sharded
 from vitcost.traced.trace import ITEMSIZE, How, Pass, Trace, Weight, how_of
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class Traced(Workload):
 
     @property
     def left_out(self) -> tuple[str, ...]:  # type: ignore[override]
-        return uncounted(self.passed).names
+        return uncounted(self.passed)
 
     @property
     def no_step(self) -> str:
@@ -240,10 +240,9 @@ class Traced(Workload):
         kinds = {m.path: m.type for m in self._pass(training=False).modules}
         tops: dict[str, list[Op | Node]] = {}
         for weight in self.trace.weights:
-            module = weight.path.rpartition(".")[0]
-            tops.setdefault(weight.path.partition(".")[0], []).append(
-                _op(weight, kinds.get(module))
-            )
+            linear = kinds.get(weight.path.rpartition(".")[0]) in _LINEAR
+            op = parameter_op(weight, "linear" if linear else "parameter")
+            tops.setdefault(weight.path.partition(".")[0], []).append(op)
         body = tuple(Node(top, "", tuple(ops), (), _NOTHING) for top, ops in tops.items())
         return Node("", self.kind, body, self.inputs, _NOTHING)
 
@@ -279,14 +278,10 @@ def _place(held: Held) -> str:
 
 
 _NOTHING = Tensor("nothing", (0,))
+# classes of linear layers
+_LINEAR = ("Linear", "NonDynamicallyQuantizableLinear")
 # types of parameters that an optimizer steps
 _OF_STATES = ("float32", "bfloat16", "float16")
-
-
-def _op(weight: Weight, kind: str | None) -> Op:
-    tensor = Tensor(weight.path, weight.shape, "param", itemsize=ITEMSIZE[weight.dtype])
-    name = "linear" if kind in ("Linear", "NonDynamicallyQuantizableLinear") else "parameter"
-    return Op(name, (), _NOTHING, weight=tensor, frozen=not weight.reached, trains=weight.reached)
 
 
 def _bytes(weight: Weight) -> int:

@@ -64,7 +64,7 @@ def trace(
         said.append(f"no operator reads the parameters of {', '.join(first.unread)}")
     said += [FINITE] if guarded else []
     said += [_wrapped(step)] if step is not None and how.sharded else []
-    left_out = uncounted(inference).names
+    left_out = uncounted(inference)
     if left_out:
         said.append(f"FLOPs leave out {', '.join(left_out)}, which torch's counter has no rule for")
     unknown = without_rule(step or inference)

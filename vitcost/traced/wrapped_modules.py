@@ -18,6 +18,7 @@ from torch.utils._pytree import tree_flatten, tree_map_only, tree_unflatten
 
 from vitcost.errors import NotCovered
 from vitcost.traced.apply_flags import blocks
+from vitcost.traced.leaves import tensors
 from vitcost.traced.record import Recorder
 
 __all__ = ["marked", "wrapped_modules"]
@@ -166,8 +167,8 @@ class _Hooks:
             if not again:
                 self.part(unit)
         if torch.is_grad_enabled():
-            for tensor in tree_flatten(output)[0]:
-                if isinstance(tensor, Tensor) and tensor.requires_grad:
+            for tensor in tensors(output):
+                if tensor.requires_grad:
                     hook = partial(self.before_backward, unit)
                     tensor.register_hook(hook)  # type: ignore[no-untyped-call]
         unit.state = _IDLE
