@@ -80,7 +80,7 @@ def _rule(step: Step) -> Iterator[Step]:
             # a scalar is part of a weight, and passes its gradient on
             repeated = operand.axes[:1] not in (("b",), ())
             if repeated or operand.itemsize != op.write.itemsize:
-                yield _pointwise(step, (gradient,), (_gradient(operand),))
+                yield step._replace(reads=(gradient,), writes=(_gradient(operand),))
     else:
         kept = tuple(t for t in op.keeps if t.role != "param")
         wanted = op.reads if op.kind == "cast" else _wanted(op)
@@ -93,15 +93,15 @@ def _narrowed(step: Step, reads: tuple[Tensor, ...], wanted: Sequence[Tensor]) -
     """The gradients of the operands; a product of a wider result is as wide, and then cast."""
     op, gradients = step.op, tuple(map(_gradient, wanted))
     if KINDS[op.kind].gradient != "factors" or len(wanted) != 1:
-        yield _pointwise(step, reads, gradients)
+        yield step._replace(reads=reads, writes=gradients)
         return
     (narrow,) = gradients
     wide = like(narrow, op.write.itemsize, "gradient")
     # times the other factor, which is the weight where the op reads one tensor
     others = tuple(t for t in reads if t is not wanted[0])
-    yield _pointwise(step, others, (wide,))
+    yield step._replace(reads=others, writes=(wide,))
     if narrow.itemsize != wide.itemsize:
-        yield _pointwise(step, (wide,), (narrow,))
+        yield step._replace(reads=(wide,), writes=(narrow,))
 
 
 def _of_weight(step: Step, gradient: Tensor, kept: tuple[Tensor, ...]) -> Iterator[Step]:
@@ -109,11 +109,11 @@ def _of_weight(step: Step, gradient: Tensor, kept: tuple[Tensor, ...]) -> Iterat
     op = step.op
     gradients = tuple(_gradient(t) for t in (op.weight, op.bias) if t is not None)
     if KINDS[op.kind].gradient != "factors":
-        yield _pointwise(step, (gradient, *kept), gradients)
+        yield step._replace(reads=(gradient, *kept), writes=gradients)
         return
     product = like(gradient, role="gradient")
-    yield _pointwise(step, (gradient, *kept), (product,))
-    yield _pointwise(step, (product,), gradients)
+    yield step._replace(reads=(gradient, *kept), writes=(product,))
+    yield step._replace(reads=(product,), writes=gradients)
 
 
 def _products(step: Step, gradient: Tensor) -> Iterator[Step]:
@@ -146,10 +146,6 @@ def _sums(steps: list[Step]) -> Iterator[Step]:
                 gradient = _gradient(tensor)
                 total = Op("add", (gradient, gradient), gradient)
                 yield step_of(total, step.path, step.counts)._replace(backward=True)
-
-
-def _pointwise(step: Step, reads: tuple[Tensor, ...], writes: tuple[Tensor, ...]) -> Step:
-    return step._replace(reads=reads, writes=writes)
 
 
 def _wanted(op: Op) -> list[Tensor]:

@@ -110,25 +110,12 @@ def of_module(
     name: str,
     kind: str,
     reason: str,
-    *,
-    inputs: Any = None,
-    loss: Any = None,
-    found: Callable[[str], Callable[..., Any]] | None = None,
-    rebuild: "Callable[[Mapping[str, Any]], nn.Module] | None" = None,
+    **options: Any,
 ) -> Resolved:
-    """A module as a model that is traced when it is asked for."""
+    """A module as a model that is traced when it is asked for, with ``options`` of ``OfModule``."""
     from vitcost.traced.module_traces import OfModule
 
-    traces = OfModule(
-        built.module,
-        name,
-        inputs=inputs,
-        loss=loss,
-        beside=built.beside,
-        notes=built.notes,
-        found=found,
-        rebuild=rebuild,
-    )
+    traces = OfModule(built.module, name, beside=built.beside, notes=built.notes, **options)
     return _resolved(
         name, f"a torch module, {kind}, traced: {reason}", TracedModel(name, kind, traces, reason)
     )
