@@ -13,7 +13,7 @@ from vitcost.costs.report import report_on
 from vitcost.engine import live
 from vitcost.engine.workload import Workload
 from vitcost.errors import VitcostError
-from vitcost.hardware.work import family, kernels_of, left_out, work
+from vitcost.hardware.work import kernels_of, run_of, work
 from vitcost.hardware.work_classes import Setup, setup_of, total
 from vitcost.traced.file import TraceFile
 from vitcost.traced.traced_model import Filed, TracedModel
@@ -244,5 +244,5 @@ def _setups(scenario: Scenario) -> Iterator[Setup]:
 
 def _work(model: Resolved, scenario: Scenario, setup: Setup) -> Any:
     own = work(model.config, scenario, setup)
-    facts = (f(model.config, scenario, setup) for f in (family, kernels_of, left_out))
-    return total(own), *facts
+    run = run_of(model.config, scenario, setup)
+    return total(own), run.family, kernels_of(model.config, scenario, setup), run.left_out

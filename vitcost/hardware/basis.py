@@ -8,6 +8,7 @@ from typing import NamedTuple
 from vitcost.config.scenario import Scenario
 from vitcost.engine.model import Config
 from vitcost.engine.ops import Sizes
+from vitcost.engine.workload import Workload
 from vitcost.errors import ConfigError, NotCovered, shown
 from vitcost.hardware.calibrations import shipped
 from vitcost.hardware.card_attention import on_card, on_platform
@@ -25,7 +26,7 @@ from vitcost.hardware.rates import (
     widened,
 )
 from vitcost.hardware.specs import card
-from vitcost.hardware.work import family, kernels_of, left_out, work
+from vitcost.hardware.work import kernels_of, run_of, work
 from vitcost.hardware.work_classes import Setup, Work, setup_of, total
 from vitcost.zoo import resolve
 
@@ -42,15 +43,13 @@ class Anchor(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """The questions of a prediction about a model: its work and attention kernels in a scenario and
-    setup, its kind, the class of a traced module, and operators whose work is not
-    known."""
+    """The questions of a prediction about a model: its work, its workload and its attention kernels
+    in a scenario and setup, and its kind."""
 
     parts: Callable[[Scenario, Setup], Mapping[str, Work]]
     kernels: Callable[[Scenario, Setup], tuple[str, ...]]
+    run: Callable[[Scenario, Setup], Workload]
     kind: str
-    family: Callable[[Scenario, Setup], str]
-    left_out: Callable[[Scenario, Setup], tuple[str, ...]]
 
 
 class Basis(NamedTuple):
@@ -79,9 +78,8 @@ def asked_of(config: Config, sizes: "Sizes | None" = None) -> Asked:
     return Asked(
         partial(work, config, sizes=sizes),
         partial(kernels_of, config),
+        partial(run_of, config),
         kind_of(config),
-        partial(family, config),
-        partial(left_out, config),
     )
 
 
@@ -113,9 +111,9 @@ def basis_of(
     scenario = on_card(scenario, row)
     anchors = [a._replace(scenario=on_card(a.scenario or scenario, row)) for a in anchors]
     sheet = sheet_of(row, setup)
-    apart = is_apart(asked.family(scenario, setup), setup)
+    apart = is_apart(asked.run(scenario, setup).family, setup)
     rates = widened(rates_of(row, setup, known), asked.kind, setup, apart)
-    if names := asked.left_out(scenario, setup):
+    if names := asked.run(scenario, setup).left_out:
         said = f"the products of {', '.join(names)} are not in it: no rule counts their FLOPs"
         rates = rates.spread(*SPEC_SHEET).unlike(said)._replace(basis="spec_sheet")
     kernels = asked.kernels(scenario, setup)

@@ -38,7 +38,7 @@ from vitcost.hardware.work_classes import NORM_ROW, TILE, Setup, Work, head_widt
 from vitcost.traced.digested import Digested, DigestedModel
 from vitcost.traced.traced_workload import Traced
 
-__all__ = ["family", "kernels_of", "left_out", "work"]
+__all__ = ["kernels_of", "run_of", "work"]
 
 
 # FasterTransformer fuses the attention of halves up to so many tokens: getAttentionType in
@@ -68,7 +68,7 @@ def work(
     >>> total(parts).flops == 256 * 35_127_656_448
     True
     """
-    run = _run(config, scenario, setup)
+    run = run_of(config, scenario, setup)
     if isinstance(run, Traced | Digested):
         if isinstance(run, Digested):
             parts = summed(run.passed, run.batch, setup)
@@ -82,7 +82,7 @@ def work(
     one_head = run.sizes.get("a") == 1
     launched = steps(run.kernels(), setup, one_head)
     if sizes is not None:
-        run = _run(config, scenario, setup, sizes)
+        run = run_of(config, scenario, setup, sizes)
     parts = {}
     for step in launched:
         part = _part(step.path)
@@ -104,38 +104,24 @@ def kernels_of(config: Config, scenario: Scenario, setup: Setup) -> tuple[str, .
     >>> kernels_of(config, half, setup_of(half))
     ('flash',)
     """
-    run = _run(config, scenario, setup)
+    run = run_of(config, scenario, setup)
     if isinstance(run, Traced | Digested) and setup.torch < (2, 0):
         return ("eager",) if run.attention() else ()
     return run.attention()
 
 
-def family(config: Config, scenario: Scenario, setup: Setup) -> str:
-    """The class of a traced module; empty for a model of a formula.
-
-    >>> from vitcost.hardware.work_classes import setup_of
-    >>> from vitcost.zoo import resolve
-    >>> models = [resolve(name).config for name in ("convnext_tiny", "vit_base_patch16_224")]
-    >>> [family(config, Scenario(), setup_of(Scenario())) for config in models]
-    ['ConvNeXt', '']
-    """
-    return _run(config, scenario, setup).family
-
-
-def left_out(config: Config, scenario: Scenario, setup: Setup) -> tuple[str, ...]:
-    """Operators of a traced module that may multiply matrices, and whose FLOPs no rule counts.
-
-    >>> from vitcost.hardware.work_classes import setup_of
-    >>> from vitcost.zoo import resolve
-    >>> left_out(resolve("vit_base_patch16_224").config, Scenario(), setup_of(Scenario()))
-    ()
-    """
-    return _run(config, scenario, setup).left_out
-
-
-def _run(config: Config, scenario: Scenario, setup: Setup, sizes: Sizes | None = None) -> Workload:
+def run_of(
+    config: Config, scenario: Scenario, setup: Setup, sizes: Sizes | None = None
+) -> Workload:
     """The workload that runs: the model as it was in the software, which had no fused attention
-    before torch 2.0."""
+    before torch 2.0.
+
+    >>> from vitcost.hardware.work_classes import setup_of
+    >>> from vitcost.zoo import resolve
+    >>> model = resolve("convnext_tiny").config
+    >>> run_of(model, Scenario(), setup_of(Scenario())).family
+    'ConvNeXt'
+    """
     unfused = setup.torch < (2, 0)
     if hasattr(config, "workload"):
         # a trace has the attention of its torch version; an older version runs another
