@@ -11,7 +11,7 @@ from vitcost.engine.model import Config
 from vitcost.errors import NotCovered
 from vitcost.hardware.basis import Asked, Basis, asked_of, basis_of
 from vitcost.hardware.cards import Card
-from vitcost.hardware.constants import Sheet, host_seconds
+from vitcost.hardware.constants import host_seconds
 from vitcost.hardware.far import far, is_far, notes_on
 from vitcost.hardware.predicted import Part, Time, TurningPoints
 from vitcost.hardware.rates import Rates, seconds_of
@@ -42,46 +42,36 @@ def predicted(asked: Asked, scenario: Scenario, gpu: "str | Card", **given: Any)
     """The time of one step of any model whose work is known."""
     on = basis_of(asked, scenario, gpu, **given)
     parts = asked.parts(on.scenario, on.setup)
-    rates = _checked(_far(on, total(parts)), on.scenario)
-    time = _time(on.card, on.scenario, on.setup, on.sheet, rates, parts)
-    return replace(time, attention_kernel=on.kernels)
+    return _time(on._replace(rates=_rates(on, total(parts))), parts)
 
 
-def _time(
-    row: Card,
-    scenario: Scenario,
-    setup: Setup,
-    sheet: Sheet,
-    rates: Rates,
-    parts: Mapping[str, Work],
-) -> Time:
-    everything = total(parts)
+def _time(on: Basis, parts: Mapping[str, Work]) -> Time:
+    everything, setup, sheet, rates = total(parts), on.setup, on.sheet, on.rates
     seconds, shares = seconds_of(everything, sheet, setup, rates.constants, rates.host)
     if not seconds:
         raise NotCovered("the time of a model that launches no kernel")
     device, _ = seconds_of(everything, sheet, setup, rates.constants, 0.0)
-    told = tuple(
-        _part(name, done, sheet, setup, rates, seconds / device) for name, done in parts.items()
-    )
+    cpu = setup.platform == "cpu"
     flops = everything.flops * (3 if setup.training else 1)
     return Time(
-        gpu=row.name,
+        gpu=on.card.name,
         mode=setup.mode,
         seconds=seconds,
-        images_per_second=scenario.batch / seconds,
-        bound=_bound(everything, shares, setup, rates),
+        images_per_second=on.scenario.batch / seconds,
+        bound=_bound(everything, shares, on),
         basis=rates.basis,
         low_seconds=seconds * (1 - rates.below),
         high_seconds=seconds * (1 + rates.band),
         software=_software(setup),
-        peak_share=None if setup.platform == "cpu" else flops / seconds / sheet.flops_per_second,
-        parts=told,
+        attention_kernel=on.kernels,
+        peak_share=None if cpu else flops / seconds / sheet.flops_per_second,
+        parts=tuple(_part(name, done, on, seconds / device) for name, done in parts.items()),
         notes=rates.notes,
         fitted_rows=rates.rows,
         held_out=rates.held_out,
         source=rates.source,
-        sheet_flops_per_second=None if setup.platform == "cpu" else sheet.flops_per_second,
-        sheet_bytes_per_second=None if setup.platform == "cpu" else sheet.bytes_per_second,
+        sheet_flops_per_second=None if cpu else sheet.flops_per_second,
+        sheet_bytes_per_second=None if cpu else sheet.bytes_per_second,
     )
 
 
@@ -91,35 +81,28 @@ def _software(setup: Setup) -> str:
     return setup.engine or torch
 
 
-def _far(on: Basis, done: Work) -> Rates:
-    """The rates of some work, and the notes on work outside of all measurements."""
-    said = notes_on(on, done)
+def _rates(on: Basis, done: Work) -> Rates:
+    """The rates of some work, with notes on work outside of all measurements and on the update."""
+    said = [*notes_on(on, done)]
+    if on.scenario.mode == "train" and on.scenario.recipe != "torch":
+        said.append(f"the update is torch's, not that of {on.scenario.recipe}")
     rates = far(on) if is_far(on, done, on.scenario.batch) else on.rates
     return rates._replace(notes=(*on.rates.notes, *said))
 
 
-def _bound(done: Work, shares: Mapping[str, float], setup: Setup, rates: Rates) -> str:
+def _bound(done: Work, shares: Mapping[str, float], on: Basis) -> str:
     """The resource that a step waits for most; the host, where that takes longer than the card."""
     # the card's waiting for the host is in the shares: their sum is the host's time but for the
     # last digit, which another Python rounds otherwise
-    if sum(shares.values()) <= host_seconds(done, setup, rates.host) * (1 + 1e-9):
+    if sum(shares.values()) <= host_seconds(done, on.setup, on.rates.host) * (1 + 1e-9):
         return "overhead"
     return max(shares, key=lambda name: shares[name])
 
 
-def _checked(rates: Rates, scenario: Scenario) -> Rates:
-    """The rates with further notes on a prediction."""
-    notes = rates.notes
-    if scenario.mode == "train" and scenario.recipe != "torch":
-        notes = (*notes, f"the update is torch's, not that of {scenario.recipe}")
-    return rates._replace(notes=notes)
-
-
-def _part(name: str, done: Work, sheet: Sheet, setup: Setup, rates: Rates, longer: float) -> Part:
+def _part(name: str, done: Work, on: Basis, longer: float) -> Part:
     """A part, as much longer than the card needs as the whole step is."""
-    seconds, shares = seconds_of(done, sheet, setup, rates.constants, 0.0)
-    bound = _bound(done, shares, setup, rates)
-    return Part(name, longer * seconds, bound, done.run_flops, done.run_bytes)
+    seconds, shares = seconds_of(done, on.sheet, on.setup, on.rates.constants, 0.0)
+    return Part(name, longer * seconds, _bound(done, shares, on), done.run_flops, done.run_bytes)
 
 
 def turning_points(
