@@ -12,7 +12,7 @@ from vitcost.config.activations import ACTIVATIONS
 from vitcost.config.vit_config import ViTConfig
 from vitcost.errors import ConfigError, NotCovered, shown
 from vitcost.zoo.families import FAMILIES, TOWERS
-from vitcost.zoo.keys import Described, as_field_errors, check_keys, typed, typed_values
+from vitcost.zoo.keys import Described, as_field_errors, check_keys, table_of, typed, typed_values
 
 __all__ = [
     "FREE_KEYS",
@@ -165,9 +165,7 @@ def tower_table(data: Values, side: str) -> tuple[Values, str]:
         name = f"{side}_config"
     if name not in data:
         raise ConfigError(f"{name} is missing")
-    table = data[name]
-    if not isinstance(table, dict):
-        raise ConfigError(f"{name} must be a table, got {shown(table)}")
+    table = table_of(data, name)
     kind = f"{data['model_type']}_{side}_model"
     if table.get("model_type", kind) != kind:
         raise ConfigError(f"{name}.model_type must be {kind!r}")

@@ -17,6 +17,7 @@ __all__ = [
     "as_field_errors",
     "check_keys",
     "guess",
+    "table_of",
     "typed",
     "typed_values",
 ]
@@ -61,6 +62,14 @@ def check_keys(data: Mapping[str, Any], known: Collection[str], fixed: Fixed, pa
                 f"{path}{shown(key)[1:-1]} is not known here, and may change the model"
                 f"{guess(key, [*known, *fixed])}"
             )
+
+
+def table_of(data: Mapping[str, Any], key: str, path: str = "") -> Mapping[str, Any]:
+    """The table at a key of a file."""
+    table = data[key]
+    if not isinstance(table, dict):
+        raise ConfigError(f"{path}{key} must be a table, got {shown(table)}")
+    return table
 
 
 def typed(key: str, default: Any, value: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from vitcost.config.vit_config import ViTConfig, configure
 from vitcost.errors import ConfigError, NotCovered, UnknownName, shown
-from vitcost.zoo.keys import Described, as_field_errors, check_keys, typed, typed_values
+from vitcost.zoo.keys import Described, as_field_errors, check_keys, table_of, typed, typed_values
 
 __all__ = ["described"]
 
@@ -78,13 +78,13 @@ def described(data: Values, base: Base) -> Described:
     path = ""
     if "model_cfg" in data:
         check_keys(data, {"model_cfg", "preprocess_cfg"}, {}, "")
-        data, path = _table(data, "model_cfg", ""), "model_cfg."
+        data, path = table_of(data, "model_cfg"), "model_cfg."
     check_keys(data, {*_TOP, *_TOP_FREE}, {}, path)
     for key in ("embed_dim", "vision_cfg"):
         if key not in data:
             raise ConfigError(f"{path}{key} is missing")
     top = typed_values(_TOP, data, path)
-    vision = _table(data, "vision_cfg", path)
+    vision = table_of(data, "vision_cfg", path)
     tower = _vision(vision, top, base, path + "vision_cfg.")
     if "text_cfg" not in data:
         return tower
@@ -94,7 +94,10 @@ def described(data: Values, base: Base) -> Described:
     bias = data.get("init_logit_bias") is not None
     try:
         text = text_tower(
-            _table(data, "text_cfg", path), top["embed_dim"], top["quick_gelu"], path + "text_cfg."
+            table_of(data, "text_cfg", path),
+            top["embed_dim"],
+            top["quick_gelu"],
+            path + "text_cfg.",
         )
         if data.get("multimodal_cfg") is not None:
             raise NotCovered(
@@ -191,10 +194,3 @@ def _timm(vision: Values, width: int, base: Base, path: str) -> Described:
         raise NotCovered(f"{path}timm_proj {shown(proj)}; covered: linear, none, null")
     as_field_errors(fields, {}, ViTConfig)
     return Described(f"vision tower of open_clip, {name} ({source})", fields)
-
-
-def _table(data: Values, key: str, path: str) -> Values:
-    table = data[key]
-    if not isinstance(table, dict):
-        raise ConfigError(f"{path}{key} must be a table, got {shown(table)}")
-    return table

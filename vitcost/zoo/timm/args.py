@@ -7,7 +7,7 @@ from vitcost.config.fields import checked
 from vitcost.config.vit_config import FIELDS, RATIOS
 from vitcost.errors import NotCovered, UnknownName
 
-__all__ = ["CLASSES", "fields_of", "has_rest", "saved_fields"]
+__all__ = ["CLASSES", "drops_rest", "fields_of", "saved_fields"]
 
 # the classes' names of fields that have another name here
 _NAMES: Mapping[str, str] = {
@@ -67,7 +67,7 @@ def fields_of(model_class: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
     for name, default in _NO_NAME.items():
         if name in fields and fields[name] in ("", None):
             fields[name] = default
-    if has_rest(fields) and not (fields.get("dynamic_img_size") or fields.get("backbone")):
+    if drops_rest(fields):
         fields["floor_img_size"] = True
     return {"scale_query": True, **fields}
 
@@ -164,8 +164,9 @@ CLASSES: Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
 }
 
 
-def has_rest(fields: Mapping[str, Any]) -> bool:
-    """Whether the patch leaves a rest of the image over."""
+def drops_rest(fields: Mapping[str, Any]) -> bool:
+    """Whether the patch leaves a rest of the image over, which nothing reads."""
     sizes = (fields.get(name, default) for name, default in (("img_size", 224), ("patch_size", 16)))
     (H, W), (p_h, p_w) = ((n, n) if isinstance(n, int) else tuple(n) for n in sizes)
-    return bool(H % p_h or W % p_w)
+    rest = H % p_h or W % p_w
+    return bool(rest and not (fields.get("dynamic_img_size") or fields.get("backbone")))

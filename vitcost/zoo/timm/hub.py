@@ -10,8 +10,8 @@ from typing import Any
 
 from vitcost.config.vit_config import configure, merged
 from vitcost.errors import ConfigError, NotCovered, UnknownName, shown
-from vitcost.zoo.keys import Described, check_keys, typed
-from vitcost.zoo.timm.args import has_rest, saved_fields
+from vitcost.zoo.keys import Described, check_keys, table_of, typed
+from vitcost.zoo.timm.args import drops_rest, saved_fields
 
 __all__ = ["described", "is_sized"]
 
@@ -36,7 +36,8 @@ def described(data: Mapping[str, Any], base: Callable[[str], Described]) -> Desc
     """
     check_keys(data, {*_KEYS, *_TABLES, *_FREE}, {}, "")
     keys = {key: typed(key, _KEYS[key], value) for key, value in data.items() if key in _KEYS}
-    pretrained, args = (_table(data, key) for key in _TABLES)
+    tables = {key: {} if data.get(key) is None else data[key] for key in _TABLES}
+    pretrained, args = (table_of(tables, key) for key in _TABLES)
     name = keys["architecture"]
     try:
         below = base(name)
@@ -47,9 +48,7 @@ def described(data: Mapping[str, Any], base: Callable[[str], Described]) -> Desc
     fields |= _of_input(pretrained, is_sized(name), not any_size)
     fields |= saved_fields(below.fields, args, "model_args.")
     fields_now = merged(below.fields, fields)
-    if has_rest(fields_now) and not (
-        fields_now.get("dynamic_img_size") or fields_now.get("backbone")
-    ):
+    if drops_rest(fields_now):
         fields["floor_img_size"] = True
     config = configure(below.fields, **fields)
     if keys.get("num_features", config.embed_dim) != config.embed_dim:
@@ -78,12 +77,3 @@ def is_sized(name: str) -> bool:
     (True, False)
     """
     return any(word in name for word in _SIZED)
-
-
-def _table(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    table = data.get(key)
-    if table is None:
-        return {}
-    if not isinstance(table, dict):
-        raise ConfigError(f"{key} must be a table, got {shown(table)}")
-    return table
