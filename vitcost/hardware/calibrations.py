@@ -98,21 +98,13 @@ _ROWS: tuple[_Row, ...] = (
 # fmt: on
 
 
-def _setup(
-    precision: str,
-    training: bool,
-    compiled: bool,
-    layout: str,
-    platform: str,
-    torch: tuple[int, int],
-) -> Setup:
+def _timed(setup: Setup) -> Setup:
     """A step as timm times it: by fused attention, which torch has from 2.0 on."""
-    attention = "fused" if torch >= (2, 0) else "eager"
-    return Setup(precision, training, compiled, layout, platform, torch, attention)
+    return setup._replace(attention="fused" if setup.torch >= (2, 0) else "eager")
 
 
 CALIBRATIONS = tuple(
-    Calibration(gpu, _setup(*setup), constants, *errors, _SOURCE, host_seconds=host)
+    Calibration(gpu, _timed(Setup(*setup)), constants, *errors, _SOURCE, host_seconds=host)
     for gpu, setup, constants, errors, host in _ROWS
 )
 
