@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from library_support import of_transformers
 from open_clip_support import MODELS as PAIRS
 from open_clip_support import Case, built, config_of
 from sharded_text_support import sharded
@@ -111,3 +112,25 @@ def test_torch_shards_no_pair() -> None:
     for name in ("ViT-B-16", "openai/clip-vit-base-patch32"):
         with pytest.raises(NotCovered, match="fully_shard takes no scalar parameter: logit_scale"):
             training(resolve(name).config, Scenario(mode="train", zero=3, ranks=8))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_autocast_keeps_no_copy_of_a_part_of_a_weight() -> None:
+    """SigLIP's pool splits its biases: the copy of a part goes behind its layer, where copies of
+    leaves last as long as autocast."""
+    model, config = of_transformers("siglip_vision_model", "SiglipVisionModel")("sdpa")
+    scenario = Scenario(
+        mode="train", precision="amp-bf16", zero=2, ranks=7, batch=16, optimizer="sgd"
+    )
+    run = workload(config, scenario)
+
+    def images(batch: int, **where: Any) -> dict[str, torch.Tensor]:
+        return {"pixel_values": torch.zeros(batch, 3, *config.img_size, **where)}
+
+    def loss(module: Any, given: dict[str, Any], targets: torch.Tensor) -> torch.Tensor:
+        return torch.mean(module(**given).pooler_output)
+
+    # features have no targets
+    torchs = sharded(model, scenario, images, loss, 0)
+    own = step_peak(states(run, 0), run, in_place=False)
+    assert (own.at, own.total_bytes) == ("forward of attn_pool.kv", torchs)

@@ -180,8 +180,9 @@ class Forward:
             self.ledger.drop(tensor)
 
     def _caches(self, op: Op) -> bool:
-        """autocast caches the copies of leaves that need a gradient; a model in eval has them."""
-        return not self.training or all(op.needs)
+        """autocast caches the copies of leaves that need a gradient, which a part of a parameter is
+        not in training; a model in eval has them."""
+        return not self.training or (op.reads[0].base is None and all(op.needs))
 
     def _clean(
         self, owned: list[Tensor], last: dict[Tensor, int], i: int, results: set[Tensor]
