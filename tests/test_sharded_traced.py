@@ -10,9 +10,10 @@ from sharded_traced_support import Case, Own, of_formula, of_trace, predicted, t
 from torch import nn
 
 from vitcost import fit, from_torch, plan, report
+from vitcost.traced.apply_flags import blocks
 from vitcost.zoo.trace_file import trace
 
-# all seventy of them: tests/bench/sharded_traced_peaks.py
+# all 67 of them: tests/bench/sharded_traced_peaks.py
 CASES = (
     Case("own", {"frozen": 2}, {"batch": 2, "zero": 3, "ranks": 64, "precision": "bf16"}),
     Case("own", {"tied": True}, {"batch": 2, "zero": 2, "ranks": 8, "precision": "amp-bf16"}),
@@ -137,3 +138,15 @@ def test_questions_above_answer() -> None:
     micro = best.micro_batch
     each = report(model, batch=micro, precision="amp-bf16", mode="train", **flags).training
     assert each.peak_bytes == best.memory_bytes
+
+
+def test_of_two_classes_with_as_many_parameters_the_outer_is_the_layer() -> None:
+    """A layer whose parameters all stand in a list of its own: the list has as many."""
+
+    class Layer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.parts = nn.ModuleList(nn.Sequential(nn.Linear(4, 4)) for _ in range(2))
+
+    model = nn.ModuleList(Layer() for _ in range(2))
+    assert list(blocks(model)) == ["0", "1"]

@@ -26,8 +26,9 @@ def blocks(model: nn.Module) -> dict[str, nn.Module]:
     >>> list(blocks(nn.Sequential(nn.Linear(8, 8), layers)))
     ['1.0', '1.1']
     """
-    totals: Counter[type] = Counter()
-    repeated = set()
+    totals: Counter[type[nn.Module]] = Counter()
+    # in the order of the tree: of two classes with as many parameters the outer one is first
+    repeated: dict[type[nn.Module], None] = {}
     for container in model.modules():
         if not isinstance(container, nn.ModuleList | nn.Sequential):
             continue
@@ -35,10 +36,11 @@ def blocks(model: nn.Module) -> dict[str, nn.Module]:
         for child in children:
             totals[type(child)] += sum(p.numel() for p in child.parameters())
         shapes = [(type(c), tuple(p.shape for p in c.parameters())) for c in children]
-        repeated |= {kind for (kind, weights), n in Counter(shapes).items() if n > 1 and weights}
+        equal = (kind for (kind, weights), n in Counter(shapes).items() if n > 1 and weights)
+        repeated |= dict.fromkeys(equal)
     if not repeated:
         return {}
-    layer = max(repeated, key=lambda kind: totals[kind])
+    layer = max(repeated, key=totals.__getitem__)
     layers: dict[str, nn.Module] = {}
     for path, module in model.named_modules():
         inside = any(path.startswith(f"{outer}.") for outer in layers)
