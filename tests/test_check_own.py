@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -98,13 +99,21 @@ def test_a_step_that_torch_refuses_is_one_that_a_trace_has_not() -> None:
     assert any("cannot train on one image" in reason for reason in model.left_out)
 
 
-def test_the_command_on_a_factory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
-) -> None:
-    code = "from torch import nn\ndef build():\n    return nn.Sequential(nn.Linear(4, 3))\n"
-    (tmp_path / "built_here.py").write_text(code, encoding="utf-8")
+@pytest.fixture
+def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+    """Writes a module of a user into the working directory, whose ``build`` makes a layer."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
+
+    def write(name: str, layer: str) -> None:
+        code = f"from torch import nn\ndef build():\n    return {layer}\n"
+        (tmp_path / f"{name}.py").write_text(code, encoding="utf-8")
+
+    return write
+
+
+def test_the_command_on_a_factory(written: Callable[[str, str], None], capsys: Any) -> None:
+    written("built_here", "nn.Sequential(nn.Linear(4, 3))")
     arguments = ["check", "built_here:build", "--input", "4", "--memory", "--json"]
     assert run(arguments) == 0
     (model,) = json.loads(capsys.readouterr().out)["models"]
@@ -116,12 +125,9 @@ def test_the_command_on_a_factory(
 
 
 def test_a_reason_of_several_steps_is_said_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+    written: Callable[[str, str], None], capsys: Any
 ) -> None:
-    code = "from torch import nn\ndef build():\n    return nn.Conv2d(3, 8, 3)\n"
-    (tmp_path / "batched_here.py").write_text(code, encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    written("batched_here", "nn.Conv2d(3, 8, 3)")
     assert run(["check", "batched_here:build", "--input", "2x3x8x8", "--memory"]) == 2
     message = capsys.readouterr().err
     assert message.count("the trace stopped") == 1

@@ -10,6 +10,7 @@ from sharded_traced_support import Case, Own, of_formula, of_trace, predicted, t
 from torch import nn
 
 from vitcost import fit, from_torch, plan, report
+from vitcost.cli import run
 from vitcost.traced.apply_flags import blocks
 from vitcost.zoo.trace_file import trace
 
@@ -150,3 +151,11 @@ def test_of_two_classes_with_as_many_parameters_the_outer_is_the_layer() -> None
 
     model = nn.ModuleList(Layer() for _ in range(2))
     assert list(blocks(model)) == ["0", "1"]
+
+
+def test_a_peak_that_is_not_known_is_no_missing_step(capsys: Any) -> None:
+    flags = ["--mode", "train", "--zero", "3", "--ranks", "8", "--brief"]
+    assert run(["report", "convnext_atto", *flags]) == 0
+    assert "peak of a training step not known" in capsys.readouterr().out
+    assert run(["report", "vit_tiny_patch16_224", "--freeze", "all", "--brief"]) == 0
+    assert "no training step" in capsys.readouterr().out

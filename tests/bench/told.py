@@ -1,4 +1,4 @@
-"""What a script of peaks prints: a line for each case, and how many differ."""
+"""Scripts of peaks print these lines: one for each case, and the number of cases that differ."""
 
 import argparse
 import warnings

@@ -80,7 +80,8 @@ def _numbers_of(report: Report) -> str:
     macs, whole = counted(flops.macs_forward, "MACs"), counted(flops.forward, "FLOPs")
     inference = shown(report.inference.total_bytes, "bytes")
     if training.peak_bytes is None:
-        step = "no training step"
+        none = flops.backward is None or report.scenario.trains_nothing
+        step = "no training step" if none else "peak of a training step not known"
     else:
         most = "" if training.peak_is == "exact" else "at most "
         place = f" (peak: {training.peak_at})" if training.peak_at else ""

@@ -132,7 +132,7 @@ class _Writer:
             self.events.append(event)
 
     def run(self, hook: str, unit: Node) -> None:
-        """What a hook of a module allocates and frees."""
+        """Writes the storages that a hook of a module allocates, and their ends."""
         given = (unit, Place("", unit.name)) if hook in _LOOKS else (unit,)
         self.ledger.trace.clear()
         getattr(self.ledger, hook)(*given)

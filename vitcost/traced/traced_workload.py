@@ -75,7 +75,10 @@ class Traced(Workload):
             if not how.sharded:
                 raise
             self._unsharded = str(reason)
-            return self._trace(how._replace(sharded=False, casts=False))
+            try:
+                return self._trace(how._replace(sharded=False, casts=False))
+            except NotCovered:
+                raise reason from None
 
     def _trace(self, how: How) -> Trace:
         if not self.searched:
