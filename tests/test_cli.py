@@ -672,12 +672,27 @@ def in_terminal(columns: int, *args: str, before: str = "", **env: str) -> tuple
 
 
 @pytest.mark.parametrize("columns", [80, 120])
-def test_a_terminal_gets_colour_and_its_own_width(columns: int) -> None:
-    code, screen = in_terminal(columns, "report", HUGE)
+@pytest.mark.parametrize(
+    "args",
+    [
+        f"report {HUGE}",
+        f"report {HUGE} --mode train --precision amp-bf16 --ranks 1024 --zero 3 -b 64 -g h100-sxm",
+        "report swin_tiny_patch4_window7_224 --mode train -b 8",
+        f"fit {HUGE} -g h100-sxm --mode train",
+        "models",
+    ],
+)
+def test_a_terminal_gets_colour_and_its_own_width(args: str, columns: int) -> None:
+    code, screen = in_terminal(columns, *args.split())
     assert code == 0
-    assert "\x1b[1;36mvit_huge_patch14_224" in screen
+    assert "\x1b[1;36m" in screen
     lines = re.sub(r"\x1b\[[0-9;]*m", "", screen).splitlines()
-    assert columns - 20 < max(map(len, lines)) <= columns
+    assert columns - 25 < max(map(len, lines)) <= columns
+
+
+def test_the_topics_fit_a_terminal() -> None:
+    screen = in_terminal(80, "help")[1]
+    assert 60 < max(map(len, screen.splitlines())) <= 80
 
 
 @pytest.mark.parametrize("env", [{"NO_COLOR": "1"}, {"TERM": "dumb"}], ids=str)

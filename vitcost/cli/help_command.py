@@ -5,7 +5,7 @@ import click
 from vitcost.cli.command import answers
 from vitcost.cli.flag_values import Words
 from vitcost.cli.output import write
-from vitcost.cli.topics import TOPICS, topic
+from vitcost.cli.topics import TOPICS, listed, topic
 from vitcost.errors import UnknownName
 
 __all__ = ["command"]
@@ -31,7 +31,7 @@ def command(ctx: click.Context, topic_name: str | None) -> int:
     group = ctx.find_root().command
     assert isinstance(group, click.Group)
     if topic_name is None:
-        lines = [f"  vitcost help {name:<11}{said}" for name, (said, _) in TOPICS.items()]
+        lines = listed((f"vitcost help {name}", text) for name, (text, _) in TOPICS.items())
         write("\n".join(["Topics:", *lines, "", "Commands: `vitcost --help`"]) + "\n", None)
         return 0
     if topic_name in TOPICS:

@@ -4,7 +4,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from textwrap import wrap
 
-__all__ = ["TOPICS", "topic"]
+import click
+
+__all__ = ["TOPICS", "listed", "topic"]
 
 _WIDTH = 80
 
@@ -14,18 +16,12 @@ def topic(name: str) -> str:
     return "\n".join(TOPICS[name][1]()) + "\n"
 
 
-def _list(rows: Iterable[tuple[str, str]]) -> Iterator[str]:
+def listed(rows: Iterable[tuple[str, str]]) -> list[str]:
     """Names with their meaning behind them, wrapped below itself."""
-    rows = list(rows)
-    room = min(28, 4 + max(len(name) for name, _ in rows))
-    for name, text in rows:
-        lines = wrap(text, _WIDTH - room) or [""]
-        first = f"  {name}".ljust(room)
-        if len(name) + 4 > room:
-            yield f"  {name}"
-            first = " " * room
-        yield f"{first}{lines[0]}".rstrip()
-        yield from (f"{'':{room}}{line}" for line in lines[1:])
+    formatter = click.HelpFormatter(width=_WIDTH)
+    formatter.indent()
+    formatter.write_dl([*rows], col_max=24)
+    return formatter.getvalue().splitlines()
 
 
 def _prose(*paragraphs: str) -> Iterator[str]:
@@ -48,7 +44,7 @@ def _fields() -> Iterator[str]:
     text = {name: declared for name, declared in TEXT_FIELDS.items() if name not in FIELDS}
     for title, declared in (("Fields of a model of images", FIELDS), ("of text beside them", text)):
         yield from ("", f"{title}:")
-        yield from _list(
+        yield from listed(
             (
                 f"--{name.replace('_', '-')}",
                 field.help
@@ -77,7 +73,7 @@ def _precision() -> Iterator[str]:
         "changes what training computes."
     )
     yield ""
-    yield from _list((name, said.get(name, "")) for name in PRECISIONS)
+    yield from listed((name, said.get(name, "")) for name in PRECISIONS)
     yield ""
     yield from _prose(
         "A `--recipe` (megatron-fp16, deepspeed, zero, apex-o2, …) is a published account of what "
@@ -97,15 +93,15 @@ def _file(name: str) -> Iterator[str]:
 
 TOPICS: Mapping[str, tuple[str, Callable[[], Iterator[str]]]] = {
     "page": (
-        "how to read a report, and what to hold against nvidia-smi",
+        "how to read a report, and nvidia-smi beside it",
         partial(_file, "page.md"),
     ),
-    "fields": ("what a model is made of, and how each is overridden", _fields),
-    "precision": ("fp32, tf32, autocast, and what is cast in each", _precision),
+    "fields": ("the parts of a model, and how each is overridden", _fields),
+    "precision": ("fp32, tf32, autocast, and the tensors that each casts", _precision),
     "memory": (
-        "which number to hold against a card, and what brings it down",
+        "the number that must fit, and ways to lower it",
         partial(_file, "memory.txt"),
     ),
-    "cards": ("the cards, your own, and what a time rests on", partial(_file, "cards.txt")),
-    "units": ("MACs and FLOPs, GB and GiB, and what may be typed", partial(_file, "units.txt")),
+    "cards": ("the cards, your own, and the basis of a time", partial(_file, "cards.txt")),
+    "units": ("MACs and FLOPs, GB and GiB, and numbers as typed", partial(_file, "units.txt")),
 }

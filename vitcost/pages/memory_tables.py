@@ -33,7 +33,7 @@ def _inference(report: Report) -> Table:
     # few models have buffers
     if report.inference.buffers_bytes:
         columns.append((Column("buffers", "bytes"), lambda row: row.memory.buffers_bytes))
-    columns.append((Column("inputs", "bytes"), lambda row: row.memory.input_bytes))
+    columns.append((Column("inputs", "bytes", optional=True), lambda row: row.memory.input_bytes))
     columns.append((Column("activations", "bytes"), lambda row: row.memory.activations_bytes))
     notes = (
         "activations: the largest sum alive at one time; under autocast (amp) with its copies of "
@@ -149,8 +149,8 @@ def _rank(scenario: Scenario) -> str:
     """Of several ranks, whose memory it is."""
     if scenario.ranks == 1:
         return ""
-    which = ", that holds the most" if scenario.zero else ""
-    return f", on one rank of {scenario.ranks:,}{which}, zero {scenario.zero}"
+    which = "the fullest" if scenario.zero else "one"
+    return f", on {which} of {scenario.ranks:,} ranks, zero {scenario.zero}"
 
 
 def _rules(report: Report) -> Table:

@@ -12,11 +12,11 @@ __all__ = ["models_page"]
 _COLUMNS = (
     Column("model"),
     Column("family", optional=True),
-    Column("image", "shape"),
+    Column("image", "shape", optional=True),
     Column("params", "count"),
     Column("MACs", "si"),
     Column("source", optional=True),
-    Column("basis"),
+    Column("basis", optional=True),
 )
 
 

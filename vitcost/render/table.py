@@ -46,12 +46,9 @@ def render(result: Result, *, color: bool, width: int | None) -> str:
 
 def _page(page: Page, width: int | None, paint: Paint) -> Iterator[str]:
     first, *others = page.answer or ("",)
-    if page.title or first:
-        for line in _wrap(": ".join(part for part in (page.title, first) if part), width):
-            yield paint(line, "title")
-    for answer in others:
-        for line in _wrap(answer, width):
-            yield paint(line, "answer")
+    heads = ": ".join(part for part in (page.title, first) if part)
+    yield from _wrapped([heads] if heads else [], width, paint, "title")
+    yield from _wrapped(others, width, paint, "answer")
     for line in page.lead:
         yield from _wrap(line, width)
     if page.latex:
@@ -66,13 +63,12 @@ def _page(page: Page, width: int | None, paint: Paint) -> Iterator[str]:
         yield from _table(table, width, paint)
     if page.notes:
         yield ""
-    yield from _notes(page.notes, width, paint)
+    yield from _wrapped(page.notes, width, paint, "note")
 
 
 def _table(table: Table, width: int | None, paint: Paint) -> Iterator[str]:
     table = scaled(table)
-    if table.title:
-        yield paint(printable(table.title), "heading")
+    yield from _wrapped([table.title] if table.title else [], width, paint, "heading")
     columns, left_out, gap = _fit(table, width)
     header, *lines = _lines(table, columns)
     widths = _widths([header, *lines])
@@ -89,7 +85,7 @@ def _table(table: Table, width: int | None, paint: Paint) -> Iterator[str]:
     notes = list(table.notes)
     if left_out:
         notes.append(f"too narrow to show: {', '.join(left_out)}")
-    yield from _notes(notes, width, paint)
+    yield from _wrapped(notes, width, paint, "note")
 
 
 def _fit(table: Table, width: int | None) -> tuple[list[int], list[str], int]:
@@ -140,10 +136,11 @@ def _aligned(texts: tuple[str, ...], widths: list[int], right: list[bool], gap: 
     return (" " * gap).join(cells)
 
 
-def _notes(notes: Iterable[str], width: int | None, paint: Paint) -> Iterator[str]:
-    for note in notes:
-        for line in _wrap(note, width):
-            yield paint(line, "note")
+def _wrapped(texts: Iterable[str], width: int | None, paint: Paint, style: str) -> Iterator[str]:
+    """The lines of sentences, none wider than the terminal where its width is known."""
+    for text in texts:
+        for line in _wrap(text, width):
+            yield paint(line, style)
 
 
 def _wrap(text: str, width: int | None, before: str = "") -> list[str]:
