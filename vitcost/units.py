@@ -244,8 +244,8 @@ def parse_amount(text: str) -> float:
     return float(_parsed(plain, _COUNTS, "a number such as 2.5 or 1.2k", text))
 
 
-def _parse(text: str, factors: dict[str, int], wanted: str, given: str = "") -> int:
-    return int(_parsed(text, factors, wanted, given))
+def _parse(text: str, factors: dict[str, int], wanted: str, typed: str = "") -> int:
+    return int(_parsed(text, factors, wanted, typed))
 
 
 def exact(text: str) -> "Fraction":
@@ -264,19 +264,19 @@ def exact(text: str) -> "Fraction":
     return value
 
 
-def _parsed(text: str, factors: dict[str, int], wanted: str, given: str = "") -> "Fraction":
-    given = given or text
+def _parsed(text: str, factors: dict[str, int], wanted: str, typed: str = "") -> "Fraction":
+    typed = typed or text
     stripped = text.strip().replace("_", "").replace(",", "")
     number = stripped.rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ")
     unit = stripped[len(number) :].strip().lower()
     if len(stripped) > 64 or unit not in factors or not number:
-        raise ConfigError(f"expected {wanted}, got {given[:80]!r}")
+        raise ConfigError(f"expected {wanted}, got {typed[:80]!r}")
     try:
         value = exact(number) * factors[unit]
     except ValueError:
-        raise ConfigError(f"expected {wanted}, got {given[:80]!r}") from None
+        raise ConfigError(f"expected {wanted}, got {typed[:80]!r}") from None
     if value < 0:
-        raise ConfigError(f"expected {wanted}, not below 0, got {given[:80]!r}")
+        raise ConfigError(f"expected {wanted}, not below 0, got {typed[:80]!r}")
     return value
 
 

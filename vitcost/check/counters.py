@@ -254,15 +254,15 @@ def _total(output: Any) -> Tensor:
 def fill(model: nn.Module, make: Callable[[Tensor], Tensor]) -> None:
     """Puts other tensors in place of a model's parameters and buffers; shared tensors stay
     shared."""
-    made: dict[int, Any] = {}
+    filled: dict[int, Any] = {}
     for module in model.modules():
         table: dict[str, Any]
         for table in (module._parameters, module._buffers):
             for name, tensor in table.items():
                 if tensor is None:
                     continue
-                if id(tensor) not in made:
+                if id(tensor) not in filled:
                     new = make(tensor)
                     trains = isinstance(tensor, nn.Parameter)
-                    made[id(tensor)] = nn.Parameter(new, tensor.requires_grad) if trains else new
-                table[name] = made[id(tensor)]
+                    filled[id(tensor)] = nn.Parameter(new, tensor.requires_grad) if trains else new
+                table[name] = filled[id(tensor)]

@@ -27,9 +27,9 @@ class Running:
     """A module in training mode with a batch of it and a loss, and steps of them."""
 
     def __init__(
-        self, model: nn.Module, given: Arguments, loss: Loss, scenario: Scenario, device: str
+        self, model: nn.Module, arguments: Arguments, loss: Loss, scenario: Scenario, device: str
     ) -> None:
-        self.model, self.given, self.criterion = model, given, loss
+        self.model, self.given, self.criterion = model, arguments, loss
         self.batch, self.device = scenario.batch, device
         self.dtype = AUTOCASTS.get(scenario.precision)
         self.optimizer: Any = self

@@ -199,8 +199,8 @@ def _allocated(asked: MemoryCase) -> Iterator[Found]:
     """The peak by the CPU's allocator."""
 
     def step() -> tuple[Step, int]:
-        made = asked.step("cpu")
-        return made, sum(t.untyped_storage().nbytes() for t in made.lasting)
+        running = asked.step("cpu")
+        return running, sum(t.untyped_storage().nbytes() for t in running.lasting)
 
     yield from by_allocator(int(asked.predicted().total_bytes), step)
 

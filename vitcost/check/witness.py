@@ -62,8 +62,8 @@ def case_of(name: str, config: ViTConfig, batch: int, overrides: Mapping[str, An
     missing = beyond(config)
     if missing:
         hint = f"; timm's own model is checked where there is one, but {without}"
-        what = f"the reference model has no {', '.join(missing)}"
-        raise NotCovered(what + (hint if without else ""))
+        reason = f"the reference model has no {', '.join(missing)}"
+        raise NotCovered(reason + (hint if without else ""))
     left_out = (f"timm's own model: {without}",) if without else ()
     return Case(config, batch, build, left_out=left_out)
 

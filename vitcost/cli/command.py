@@ -107,11 +107,11 @@ class Command(click.Command):
     def _add_rare(self) -> None:
         """Makes the options that are many, once."""
         if self.rare is not None:
-            made, self.rare = self.rare(), None
-            for param in made:
+            params, self.rare = self.rare(), None
+            for param in params:
                 if isinstance(param, Option):
                     param.rare = True
-            self.params += made
+            self.params += params
 
     def _one_too_many(self, ctx: click.Context, message: str) -> str:
         """The message for several models where the command takes one."""

@@ -10,9 +10,9 @@ PATIENCE_SECONDS = 1.0
 
 
 @contextmanager
-def progress_bar(what: str = "") -> Iterator[Callable[[int, int, str], None] | None]:
-    """Gives ``step(done, total, what)``; the bar appears after a second, on a terminal alone, and
-    names ``what`` before the first step is done."""
+def progress_bar(label: str = "") -> Iterator[Callable[[int, int, str], None] | None]:
+    """Gives ``step(done, total, label)``; the bar appears after a second, on a terminal alone, and
+    has ``label`` before the first step is done."""
     if not (sys.stderr and sys.stderr.isatty()):
         yield None
         return
@@ -29,10 +29,10 @@ def progress_bar(what: str = "") -> Iterator[Callable[[int, int, str], None] | N
         console=Console(stderr=True),
         transient=True,
     )
-    task = bar.add_task(what, total=None)
+    task = bar.add_task(label, total=None)
 
-    def step(done: int, total: int, what: str) -> None:
-        bar.update(task, completed=done, total=total, description=what)
+    def step(done: int, total: int, label: str) -> None:
+        bar.update(task, completed=done, total=total, description=label)
 
     timer = Timer(PATIENCE_SECONDS, bar.start)
     timer.daemon = True

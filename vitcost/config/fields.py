@@ -161,14 +161,14 @@ def checked_ratio(name: str, value: float | None) -> float | None:
     return value
 
 
-def several(name: str, given: Any, *kinds: type) -> list[Any]:
+def several(name: str, value: Any, *kinds: type) -> list[Any]:
     """A list of values of some types, from one value or from an iterable.
 
     >>> several("gpu", "t4", str), several("gpu", ("t4", "l4"), str)
     (['t4'], ['t4', 'l4'])
     """
-    given = [given] if isinstance(given, kinds) else given
-    values = list(given) if isinstance(given, Iterable) else [given]
+    value = [value] if isinstance(value, kinds) else value
+    values = list(value) if isinstance(value, Iterable) else [value]
     for each in values:
         if not isinstance(each, kinds):
             raise ConfigError(f"{name} must be text, or several of them, got {shown(each)}")

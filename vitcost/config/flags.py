@@ -108,7 +108,7 @@ def settled(command: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
     return wrapped
 
 
-def mode_of(command: str, given: Mapping[str, object]) -> dict[str, str]:
+def mode_of(command: str, keywords: Mapping[str, object]) -> dict[str, str]:
     """The mode that a command's keywords imply; none where one is given, or none is implied.
 
     Raises ``ConfigError`` for a flag of training beside an explicit ``infer``, where the command
@@ -119,12 +119,12 @@ def mode_of(command: str, given: Mapping[str, object]) -> dict[str, str]:
     >>> mode_of("report", {"ema": 1, "gpu": "l4"}), mode_of("fit", {"lora": 8})
     ({'mode': 'train'}, {})
     """
-    takes, mode = TAKES[command], given.get("mode")
-    asked = [flag for flag in TRAINING if given.get(flag) is not None]
+    takes, mode = TAKES[command], keywords.get("mode")
+    asked = [flag for flag in TRAINING if keywords.get(flag) is not None]
     if not asked:
         return {}
     if mode is None:
-        card = bool(given.get("gpu"))
+        card = bool(keywords.get("gpu"))
         return {"mode": "train"} if takes.implies == "always" or card else {}
     if mode == "infer" and takes.beside_infer == "refused":
         raise ConfigError(

@@ -361,7 +361,7 @@ FIELDS: tuple[Idle, ...] = (
 IDLE = (*SCENARIO, *FIELDS)
 
 
-def idle(command: str, given: Asked, varied: tuple[str, ...] = ()) -> Iterator[str]:
+def idle(command: str, keywords: Asked, varied: tuple[str, ...] = ()) -> Iterator[str]:
     """Why flags that were given to a command cannot matter, a sentence each.
 
     ``varied`` are fields that have several values: a condition that reads them is not known.
@@ -370,13 +370,13 @@ def idle(command: str, given: Asked, varied: tuple[str, ...] = ()) -> Iterator[s
     ['lora_layers changes nothing where lora is 0: there are no adapters']
     """
     plain = Scenario()
-    asked = {**{name: getattr(plain, name) for name in plain.__dataclass_fields__}, **given}
-    asked |= mode_of(command, given) if command in TAKES else {}
+    asked = {**{name: getattr(plain, name) for name in plain.__dataclass_fields__}, **keywords}
+    asked |= mode_of(command, keywords) if command in TAKES else {}
     for row in SCENARIO:
         where = row.where
         if where is None or command not in row.commands or where.flag in varied:
             continue
         for flag in row.flags:
             known = getattr(plain, flag, None)
-            if flag in given and given[flag] != known and where.met(asked):
+            if flag in keywords and keywords[flag] != known and where.met(asked):
                 yield f"{flag} changes nothing where {row.condition}: {row.reason}"

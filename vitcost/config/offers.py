@@ -132,7 +132,7 @@ FLAGS: Mapping[str, Word] = {
 }
 
 
-def offer(name: str, given: str = "", *, python: bool = False) -> str:
+def offer(name: str, text: str = "", *, python: bool = False) -> str:
     """Our word for another tool's flag or keyword; nothing for a word that is in no row.
 
     >>> offer("batch_size", "8"), offer("batch_size", "8", python=True)
@@ -150,9 +150,9 @@ def offer(name: str, given: str = "", *, python: bool = False) -> str:
     note = f"; {word.note}" if word.note else ""
     names = " and ".join(flag if python else _flag(flag) for flag, _ in word.ours)
     whole = (", " if python else " ").join(
-        _spelled(flag, said.replace("{}", given), python) for flag, said in word.ours
+        _spelled(flag, said.replace("{}", text), python) for flag, said in word.ours
     )
-    if not given and any("{}" in said for _, said in word.ours):
+    if not text and any("{}" in said for _, said in word.ours):
         return f"{theirs} is {names} here{note}"
     named = any("{}" in said for _, said in word.ours)
     return (
@@ -172,14 +172,14 @@ def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def unknown_field(name: str, known: Iterable[str], given: object = "") -> UnknownName:
+def unknown_field(name: str, known: Iterable[str], value: object = "") -> UnknownName:
     """A keyword that no model has: with the offer of ours, or with the fields and flags near it.
 
     >>> str(unknown_field("depht", ["depth", "embed_dim"]))
     "unknown field 'depht'; did you mean depth?"
     """
-    plain = isinstance(given, str | int | float) and not isinstance(given, bool)
-    said = given if isinstance(given, str) else shown(given) if plain else ""
+    plain = isinstance(value, str | int | float) and not isinstance(value, bool)
+    said = value if isinstance(value, str) else shown(value) if plain else ""
     ours = offer(name, said, python=True)
     if ours:
         return UnknownName("field", name, (), ours)

@@ -38,13 +38,13 @@ def immutable(cls: type[T]) -> type[T]:
         # a base may have a repr of its own
         if name != "__repr__" or cls.__repr__ is object.__repr__:
             setattr(cls, name, method)
-    made: Any = dataclass(init=False, repr=False, eq=False, slots=True, kw_only=True)(cls)
-    made._fields = [field.name for field in fields(made)]
-    made._defaults = {name: field.default for name, field in made.__dataclass_fields__.items()}
-    made.__signature__ = _Signature()
+    record: Any = dataclass(init=False, repr=False, eq=False, slots=True, kw_only=True)(cls)
+    record._fields = [field.name for field in fields(record)]
+    record._defaults = {name: field.default for name, field in record.__dataclass_fields__.items()}
+    record.__signature__ = _Signature()
     # one name alone would give no tuple
-    made._values = attrgetter(*made._fields, "__class__")
-    return cast("type[T]", made)
+    record._values = attrgetter(*record._fields, "__class__")
+    return cast("type[T]", record)
 
 
 class _Signature:

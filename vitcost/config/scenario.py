@@ -195,21 +195,23 @@ class Scenario:
 
     def __post_init__(self) -> None:
         for field in self.__dataclass_fields__.values():
-            given = getattr(self, field.name)
-            if given is field.default:
+            setting = getattr(self, field.name)
+            if setting is field.default:
                 continue
-            given = whole(value(field.name, as_python(given)))
-            object.__setattr__(self, field.name, given)
-            if type(given) is not field.type:
-                raise ConfigError(f"{field.name} must be {_WORDS[field.type]}, got {shown(given)}")
+            setting = whole(value(field.name, as_python(setting)))
+            object.__setattr__(self, field.name, setting)
+            if type(setting) is not field.type:
+                raise ConfigError(
+                    f"{field.name} must be {_WORDS[field.type]}, got {shown(setting)}"
+                )
         if not 1 <= self.batch <= MOST_IMAGES:
             raise ConfigError(
                 f"batch must be between 1 and {MOST_IMAGES:,}, got {shown(self.batch)}"
             )
         for name, allowed in CHOICES.items():
-            given = getattr(self, name)
-            if given not in allowed:
-                raise UnknownName(name, str(given), allowed, f"allowed: {', '.join(allowed)}")
+            setting = getattr(self, name)
+            if setting not in allowed:
+                raise UnknownName(name, str(setting), allowed, f"allowed: {', '.join(allowed)}")
         checkpointed(self.checkpointing)
         frozen(self.freeze)
         torch_version(self.software)
@@ -225,9 +227,11 @@ class Scenario:
         if self.ema_device == "cpu" == self.platform:
             raise ConfigError("ema_device cpu is beside the model on platform cpu: leave it out")
         for name, (least, most) in _RANGES.items():
-            given = getattr(self, name)
-            if not least <= given <= most:
-                raise ConfigError(f"{name} must be from {least:,} to {most:,}, got {shown(given)}")
+            setting = getattr(self, name)
+            if not least <= setting <= most:
+                raise ConfigError(
+                    f"{name} must be from {least:,} to {most:,}, got {shown(setting)}"
+                )
         if self.zero and self.ranks == 1:
             raise ConfigError(
                 f"zero {self.zero} divides states among ranks: give ranks above 1, got 1"
@@ -281,19 +285,19 @@ class Scenario:
         """A scenario from flags. A recipe sets flags that are not given, and refuses others than
         its own."""
         precision, optimizer = (
-            cast("str | None", value(name, given))
-            for name, given in (("precision", precision), ("optimizer", optimizer))
+            cast("str | None", value(name, setting))
+            for name, setting in (("precision", precision), ("optimizer", optimizer))
         )
         name = flags.get("recipe")
         # a word that is no recipe is refused below
         recipe = RECIPES.get(name if isinstance(name, str) else "", RECIPES["torch"])
-        for flag, given, fixed in (
+        for flag, setting, fixed in (
             ("precision", precision, recipe.precision),
             ("optimizer", optimizer, recipe.optimizer),
         ):
-            if isinstance(given, str) and fixed and given != fixed:
+            if isinstance(setting, str) and fixed and setting != fixed:
                 raise ConfigError(
-                    f"{flag} {given} contradicts recipe {flags['recipe']}, which has {fixed}"
+                    f"{flag} {setting} contradicts recipe {flags['recipe']}, which has {fixed}"
                 )
         return cls(
             precision=(recipe.precision or "fp32") if precision is None else precision,
@@ -310,10 +314,10 @@ class Scenario:
         """
         defaults = {field.name: field.default for field in fields(self)}
         for flag, its in flags.items():
-            given = getattr(self, flag)
-            if given not in (its, defaults[flag]):
+            setting = getattr(self, flag)
+            if setting not in (its, defaults[flag]):
                 raise ConfigError(
-                    f"{flag} {given} contradicts the module, whose own {flag} is {its}"
+                    f"{flag} {setting} contradicts the module, whose own {flag} is {its}"
                 )
         return replace(self, **flags) if flags else self
 

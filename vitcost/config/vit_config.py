@@ -202,33 +202,35 @@ class ViTConfig:
             object.__setattr__(self, "input_size", None)
 
     def _fill_widths(self, mlp_ratio: float | None, pool_ratio: float | None) -> None:
-        hidden = given = self.mlp_dim
+        hidden = mlp_width = self.mlp_dim
         # a width that is an array, as a sweep has them, is given
-        if isinstance(given, int) and not given:
-            hidden = given = _whole(self.embed_dim * (mlp_ratio or 4))
+        if isinstance(mlp_width, int) and not mlp_width:
+            hidden = mlp_width = _whole(self.embed_dim * (mlp_ratio or 4))
             if self.mlp_layer in _PACKED and "Scaling" not in self.block_fn:
                 # timm's ratio counts both halves of a packed gate, except in Eva
-                hidden = given if self.model_class == "Eva" else _half(given)
+                hidden = mlp_width if self.model_class == "Eva" else _half(mlp_width)
             if self.swiglu_align_to:
                 hidden = -(-hidden // self.swiglu_align_to) * self.swiglu_align_to
             object.__setattr__(self, "mlp_dim", hidden)
         pool = 0
         if self.global_pool == "map":
             pool = _whole(self.embed_dim * pool_ratio) if pool_ratio else self.attn_pool_mlp_dim
-            pool = given if isinstance(pool, int) and not pool else pool
+            pool = mlp_width if isinstance(pool, int) and not pool else pool
         object.__setattr__(self, "attn_pool_mlp_dim", pool)
 
     def _check_image(self) -> None:
         name = "img_size" if self.input_size is None else "input_size"
-        what = f"features of {self.backbone}, side" if self.backbone else name
+        side_name = f"features of {self.backbone}, side" if self.backbone else name
         for side, patch in zip(self.features, self.patch_size, strict=True):
             if side < patch:
-                raise ConfigError(f"{what} {side} is smaller than patch_size {patch}")
+                raise ConfigError(f"{side_name} {side} is smaller than patch_size {patch}")
             if self.whole_patches and side % patch:
                 low, high = side // patch * patch, -(-side // patch) * patch
                 hint = "" if self.backbone or self.dynamic_img_size else _FLOOR
                 near = f"nearest: {low} or {high}{hint}"
-                raise ConfigError(f"{what} {side} is not divisible by patch_size {patch}; {near}")
+                raise ConfigError(
+                    f"{side_name} {side} is not divisible by patch_size {patch}; {near}"
+                )
 
     @property
     def image(self) -> Pair:

@@ -49,14 +49,14 @@ COMMANDS: Mapping[str, str] = {
 }
 
 
-def value(name: str, given: object) -> object:
+def value(name: str, setting: object) -> object:
     """A value of a flag as ours, where another tool or another case spells it.
 
     >>> value("precision", "Float16"), value("precision", "fp8"), value("batch", 8)
     ('fp16', 'fp8', 8)
     """
     words = VALUES.get(name)
-    if words is None or not isinstance(given, str):
-        return given
-    lower = given.strip().lower()
+    if words is None or not isinstance(setting, str):
+        return setting
+    lower = setting.strip().lower()
     return words.get(lower, lower)

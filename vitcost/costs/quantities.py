@@ -348,7 +348,7 @@ def check_terms(names: Iterable[str], cards: Iterable[str], terms: Terms) -> Non
             raise ConfigError(f"{name} needs {lacks}")
 
 
-def check_used(given: Iterable[str], names: Iterable[str]) -> None:
+def check_used(terms: Iterable[str], names: Iterable[str]) -> None:
     """Refuses a price or samples that no quantity has a use for.
 
     >>> check_used(["price"], ["cost"])
@@ -357,7 +357,7 @@ def check_used(given: Iterable[str], names: Iterable[str]) -> None:
     vitcost.errors.ConfigError: samples is of gpu_hours, cost, and none of them is asked for
     """
     needed = {need for name in names if name in TIMED for need in TIMED[name].needs}
-    for term in given:
+    for term in terms:
         if term not in needed:
             users = ", ".join(name for name, row in TIMED.items() if term in row.needs)
             raise ConfigError(f"{term} is of {users}, and none of them is asked for")

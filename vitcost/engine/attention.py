@@ -95,9 +95,9 @@ def _by_block(c: Structure) -> bool:
 def _self_attention(c: Structure, m: Module, x: Tensor, span: Span, outer: Outer) -> Tensor:
     q, k, v = _project(c, m, x, span)
     if c.qk_norm:
-        given, q, k = q, norm(c.norm, m, "q_norm", q), norm(c.norm, m, "k_norm", k)
+        queries, q, k = q, norm(c.norm, m, "q_norm", q), norm(c.norm, m, "k_norm", k)
         # `q, k = q_norm(q), k_norm(k)` rebinds both at once: the old q lives until k is normed
-        m.hold_through(given)
+        m.hold_through(queries)
     if outer.rope is not None:
         # a plain model has learned positions alone
         from vitcost.engine.rotary import rotate, rotate_both
@@ -122,14 +122,14 @@ def _self_attention(c: Structure, m: Module, x: Tensor, span: Span, outer: Outer
 def _project(c: Structure, m: Module, x: Tensor, span: Span) -> tuple[Tensor, Tensor, Tensor]:
     """Queries, keys and values: by one layer, or by one each."""
     if c.qkv_fused:
-        given = None
+        joined = None
         if c.qkv_bias and not c.k_bias:
             biases = m.parameter("q_bias", "h"), m.parameter("v_bias", "h")
-            given = m.op("cat", *biases, axes=("q",))
-            m.hold(given)
+            joined = m.op("cat", *biases, axes=("q",))
+            m.hold(joined)
             if "keys" in c.code.buffers:
                 m.buffer("k_bias", "h")
-        qkv = linear(m, "qkv", x, "q", bias=c.k_bias, given=given)
+        qkv = linear(m, "qkv", x, "q", bias=c.k_bias, joined=joined)
         m.hold(qkv)
         return heads(m, qkv, qkv, qkv)
     kv = f"k{span.kv}" if span.kv else "h"
@@ -206,11 +206,11 @@ def _weights(
         # pointwise work is that of the definition, softmax(q kᵀ · scale), wherever it is scaled
         scores = Tensor("scores", (*q.axes[:3], k.axes[2]))
         definition = Op("scale", (scores,), Tensor("scale", scores.axes))
-        q, given = m.op("scale", q, group="attention", parts=(definition,)), q
-        if given is k:
+        q, queries = m.op("scale", q, group="attention", parts=(definition,)), q
+        if queries is k:
             # q, k and v are one tensor in PRR: the forward keeps that, and no name for its scaled
             # copy
-            m.hold(given)
+            m.hold(queries)
         else:
             m.hold(q)
     else:

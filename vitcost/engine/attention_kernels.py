@@ -46,12 +46,12 @@ def choose(op: Op, platform: str, half: bool) -> str:
     no mask: sdp_utils.cpp, check_tensor_dtype, check_for_attn_mask. Both want values as wide as
     queries.
     """
-    q, _, v, *given = op.reads
+    q, _, v, *masks_read = op.reads
     _, _, _, *masks = op.needs
     same_width = q.axes[-1] == v.axes[-1]
     if platform == "cpu":
         dropout = any(part.kind == "dropout" for part in op.parts or ())
-        odd = any(masks) or any(len(mask.axes) == 3 for mask in given)
+        odd = any(masks) or any(len(mask.axes) == 3 for mask in masks_read)
         return "flash" if same_width and not dropout and not odd else "math"
     return "flash" if half and same_width and not masks else "efficient"
 
@@ -149,15 +149,15 @@ def fuse(node: Node, masks: frozenset[Tensor] = frozenset()) -> Node:
     held, also = list(node.held), list(node.also)
     for item in (*node.body, None):
         if group and (item is None or not item.group):
-            made = _difference(group) if _is_difference(group) else [*_fused(group)]
-            kernels = [op for op in made if isinstance(op, Op) and op.kind == "sdpa"]
+            fused = _difference(group) if _is_difference(group) else [*_fused(group)]
+            kernels = [op for op in fused if isinstance(op, Op) and op.kind == "sdpa"]
             # temporaries of a kernel have no name in the forward
             inside = {op.write for op in group[:-1]}
             held = [t for t in held if t not in inside]
             also = [t for t in also if t not in inside]
             held += (t for op in kernels for t in op.reads)
             held += (op.write for op in kernels if len(kernels) > 1)
-            body += made
+            body += fused
             group = []
         if item is None:
             break
@@ -179,7 +179,7 @@ def _may_change(item: Op | Node) -> bool:
 
 
 def _fused(group: list[Op]) -> Iterator[Op]:
-    """One kernel for a group of ops; of two biases it is given the sum. In which precision a
+    """One kernel for a group of ops; it takes the sum of two biases. In which precision a
     forward weighs is nothing to it, and a causal mask is its own."""
     cast = {op.write: op.reads[0] for op in group if op.kind in ("cast", "mask")}
     group = [
@@ -195,13 +195,13 @@ def _fused(group: list[Op]) -> Iterator[Op]:
         yield Op("add", biases, bias)
         group = [op for op in group if op is not first]
         group[group.index(second)] = second._replace(reads=(first.reads[0], bias))
-    q, k, *masks, v = _given(group)
+    q, k, *masks, v = _operands(group)
     if _keys_first(group):
         q, k = k, q
     yield Op("sdpa", (q, k, v, *masks), group[-1].write, parts=tuple(group))
 
 
-def _given(parts: Sequence[Op]) -> list[Tensor]:
+def _operands(parts: Sequence[Op]) -> list[Tensor]:
     """The inputs of a kernel's parts that none of the parts writes: queries and keys, masks,
     values."""
     written = {op.write for op in parts}
@@ -210,9 +210,9 @@ def _given(parts: Sequence[Op]) -> list[Tensor]:
 
 def _keys_first(parts: Sequence[Op]) -> bool:
     """Whether the keys are read before the queries: these are neither scaled nor copied."""
-    made = {op.write: op for op in parts if op.kind in ("copy", "scale")}
+    writers = {op.write: op for op in parts if op.kind in ("copy", "scale")}
     product = next(op for op in parts if op.over)
-    return _source(product.reads[0], made)[0] is not _given(parts)[0]
+    return _source(product.reads[0], writers)[0] is not _operands(parts)[0]
 
 
 def _is_difference(group: list[Op]) -> bool:
@@ -222,11 +222,11 @@ def _is_difference(group: list[Op]) -> bool:
 def _difference(group: list[Op]) -> list[Op | Node]:
     """A differential attention in fused kernels: one for each half of the heads, and the difference
     of what they write. Each multiplies with all of v: a product more than the definition has."""
-    made = {op.write: op for op in group if op.kind in ("copy", "scale")}
+    writers = {op.write: op for op in group if op.kind in ("copy", "scale")}
     first, last = (op for op in group if op.over)
     gate = next(op for op in group if op.kind == "gate")
     (q, q_copied), (k, k_copied), (v, v_copied) = (
-        _source(t, made) for t in (*first.reads, last.reads[1])
+        _source(t, writers) for t in (*first.reads, last.reads[1])
     )
     # one unbind call gives both halves of an operand
     split = [
@@ -272,12 +272,12 @@ def _copied(x: Tensor, parts: list[Op]) -> Tensor:
     return parts[-1].write
 
 
-def _source(t: Tensor, made: Mapping[Tensor, Op]) -> tuple[Tensor, bool]:
+def _source(t: Tensor, writers: Mapping[Tensor, Op]) -> tuple[Tensor, bool]:
     """The tensor that an operand is a scaled or copied version of, and whether it is a copy."""
     copied = False
-    while t in made:
-        copied = copied or made[t].kind == "copy"
-        t = made[t].reads[0]
+    while t in writers:
+        copied = copied or writers[t].kind == "copy"
+        t = writers[t].reads[0]
     return t, copied
 
 
@@ -297,27 +297,27 @@ def decompose(parts: tuple[Op, ...], operands: Sequence[Tensor], half: bool) -> 
     nobody wants. Queries, keys and values are operands each by itself: they may be one tensor.
     """
     parts = _reading(parts, operands)
-    made = {op.write: op for op in parts if op.kind in ("copy", "scale")}
+    writers = {op.write: op for op in parts if op.kind in ("copy", "scale")}
     scales = tuple(op for op in parts if op.kind == "scale")
     first, last = (op for op in parts if op.over)
     factors = (*first.reads, last.reads[1])
-    given = [_source(t, made)[0] for t in factors]
-    named = _given(parts)
+    sources = [_source(t, writers)[0] for t in factors]
+    named = _operands(parts)
     for i, t in enumerate(factors) if half else ():
         wide = Tensor(t.name, t.axes, "activation", None, 4)
-        yield Op("cast", (given[i],), wide)
+        yield Op("cast", (sources[i],), wide)
         named.append(wide)
-        given[i] = wide
+        sources[i] = wide
     # the root of the scale on q and on k replaces the declared scale of the scores
-    q = yield from _prepared(first.reads[0], given[0], made, scales)
+    q = yield from _prepared(first.reads[0], sources[0], writers, scales)
     named.append(q[0])
-    k = yield from _prepared(first.reads[1], given[1], made, ())
+    k = yield from _prepared(first.reads[1], sources[1], writers, ())
     # C++ never names the scaled keys: they die at the end of the statement that uses them
     yield first._replace(reads=(q[-1], k[-1]), group="", holds=tuple(k[:1]))
     end = parts.index(last)
     for op in parts[:end]:
-        if op.write not in made and not op.over:
-            reads = tuple(_source(t, made)[0] for t in op.reads)
+        if op.write not in writers and not op.over:
+            reads = tuple(_source(t, writers)[0] for t in op.reads)
             write = op.write
             if write.base is not None:
                 write = Tensor(write.name, write.axes, write.role, reads[0])
@@ -328,20 +328,20 @@ def decompose(parts: tuple[Op, ...], operands: Sequence[Tensor], half: bool) -> 
         # the weights that are returned come first: C++ evaluates a pair from its end
         named.append(Tensor("weights", last.reads[0].axes, "activation", None, 2))
         yield Op("cast", (last.reads[0],), named[-1])
-    v = yield from _prepared(factors[2], given[2], made, None)
+    v = yield from _prepared(factors[2], sources[2], writers, None)
     output = yield from _weighed(last, v[-1], tuple(named), half)
     yield from _behind(parts[end + 1 :], output)
 
 
 def _reading(parts: tuple[Op, ...], operands: Sequence[Tensor]) -> tuple[Op, ...]:
-    """The parts of a kernel that is given these queries, keys, values and masks."""
+    """The parts of a kernel whose operands are these queries, keys, values and masks."""
     q, k, v, *masks = operands
     if _keys_first(parts):
         q, k = k, q
-    given = iter((q, k, *masks, v))
+    reads_in_order = iter((q, k, *masks, v))
     written = {op.write for op in parts}
     return tuple(
-        op._replace(reads=tuple(t if t in written else next(given) for t in op.reads))
+        op._replace(reads=tuple(t if t in written else next(reads_in_order) for t in op.reads))
         for op in parts
     )
 
@@ -349,7 +349,7 @@ def _reading(parts: tuple[Op, ...], operands: Sequence[Tensor]) -> tuple[Op, ...
 def _weighed(
     last: Op, v: Tensor, holds: tuple[Tensor, ...], half: bool
 ) -> Generator[Op, None, Tensor]:
-    """The weighted sum of values, brought back to the precision that the kernel was given."""
+    """The weighted sum of values, brought back to the precision of the operands."""
     write = Tensor(last.write.name, last.write.axes) if half else last.write
     yield last._replace(reads=(last.reads[0], v), write=write, group="", holds=holds)
     if half:
@@ -360,13 +360,13 @@ def _weighed(
 
 
 def _prepared(
-    t: Tensor, x: Tensor, made: Mapping[Tensor, Op], scale: tuple[Op, ...] | None
+    t: Tensor, x: Tensor, writers: Mapping[Tensor, Op], scale: tuple[Op, ...] | None
 ) -> Generator[Op, None, list[Tensor]]:
     """Scales an operand, and copies it where a product needs that: its name after each step."""
     steps: list[tuple[str, tuple[Op, ...] | None]] = []
     if scale is not None:
         steps.append(("scale", scale))
-    if _source(t, made)[1]:
+    if _source(t, writers)[1]:
         steps.append(("copy", None))
     seen = [] if steps else [x]
     for kind, stands_for in steps:

@@ -102,7 +102,7 @@ class Backward(Gradients):
             self.give(of, value)
 
     def in_order(self, op: Op, gradients: list[Gradient]) -> list[Gradient]:
-        """The gradients of an op in the order in which they are given on."""
+        """The gradients of an op in the order in which its node returns them."""
         return gradients
 
     def release(self, op: Op) -> None:

@@ -12,7 +12,7 @@ class Kernels:
     """Replaces each fused attention by its kernel; ``math`` is none: plain products.
 
     ``asked`` is flash, efficient, cudnn or math, or sdpa: as torch chooses. ``odd_heads`` are the
-    axes of heads that a card's flash kernel is given filled up, and whether one head is alone.
+    axes of heads that are filled up for a card's flash kernel, and whether one head is alone.
     """
 
     def __init__(self, asked: str, platform: str, odd_heads: Mapping[Axis, bool] = {}) -> None:

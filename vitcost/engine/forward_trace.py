@@ -109,19 +109,20 @@ class Forward:
         # autocast's copies of weights, which its cache holds until the context is left
         self.cached: list[Tensor] = []
 
-    def node(self, node: Node, place: Place, given: Sequence[Tensor] = ()) -> list[Tensor]:
+    def node(self, node: Node, place: Place, released: Sequence[Tensor] = ()) -> list[Tensor]:
         """Runs one forward; the tensors that it returns stay alive and belong to the caller.
 
-        ``given`` are arguments whose last reference the caller passes on: this forward frees them.
+        ``released`` are arguments whose last reference the caller passes on: this forward frees
+        them.
         """
-        if not node.body and not given:
+        if not node.body and not released:
             # an Identity, or a dropout in eval
             return []
         end = len(node.body) - 1
         # of a single op nothing is read behind it
         last = {} if end == 0 and isinstance(node.body[0], Op) else _last_reads(node)
         results = {t.storage for t in (node.output, *node.also)}
-        owned = list(given)
+        owned = list(released)
         for i, item in enumerate(node.body):
             if isinstance(item, Op):
                 owned += self.op(item, place)
@@ -145,7 +146,7 @@ class Forward:
     def op(self, op: Op, place: Place) -> list[Tensor]:
         """Runs one op and returns the storage that it wrote, if any."""
         if self.again and op.again in ("", "stops"):
-            # recomputation begins behind the casts of what a region is given, and ends where
+            # recomputation begins behind the casts of a region's arguments, and ends where
             # autograd packs the last tensor, before the op runs
             self.keep(op)
             return []

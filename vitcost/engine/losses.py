@@ -91,8 +91,8 @@ def cross_entropy(
         logits = Tensor("logits", x.axes, x.role, x, x.itemsize)
         body.append(Op("view", (x,), logits, needs=(True,)))
     if before:
-        given, logits = logits, Tensor("logits", x.axes, "activation", None, e)
-        body.append(Op("cast", (given,), logits, needs=(True,)))
+        cast_from, logits = logits, Tensor("logits", x.axes, "activation", None, e)
+        body.append(Op("cast", (cast_from,), logits, needs=(True,)))
     logs = Tensor("log-probabilities", x.axes, "activation", None, 2 if behind else e)
     body.append(Op("log_softmax", (logits,), logs, needs=(True,), keeps=(logs,)))
     read: Tensor = logs

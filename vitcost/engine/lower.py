@@ -116,7 +116,7 @@ def passes(structure: AnyStructure, mode: Mode) -> Iterator[Callable[[Node], Nod
         # loaded for partial training alone
         from vitcost.engine.trainable import adapt, freeze
     if mode.frozen:
-        yield partial(freeze, what=mode.frozen, layers=mode.frozen_layers)
+        yield partial(freeze, part=mode.frozen, layers=mode.frozen_layers)
     if mode.adapted:
         yield partial(adapt, names=mode.adapted, rank=mode.rank)
     if mode.policy:

@@ -1,6 +1,6 @@
 """``torch.nn.MultiheadAttention`` on its own queries: batch first, and no weights are asked for.
 
-Inside it tokens come before images, so that a batch of several lies apart in what it is given.
+Inside it tokens come before images, so that a batch of several lies apart in its input.
 torch/nn/functional.py, multi_head_attention_forward.
 """
 

@@ -108,8 +108,8 @@ class Tensor:
 def quick(cls: type[Row]) -> type[Row]:
     """A NamedTuple that many copies are made of: its ``_replace`` copies a list, where that of the
     standard library asks a dictionary for every field."""
-    made: Any = cls
-    places, new = {name: i for i, name in enumerate(made._fields)}, tuple.__new__
+    row_class: Any = cls
+    places, new = {name: i for i, name in enumerate(row_class._fields)}, tuple.__new__
 
     def _replace(self: Row, /, **changes: object) -> Row:
         fields = [*self]
@@ -117,7 +117,7 @@ def quick(cls: type[Row]) -> type[Row]:
             fields[places[name]] = value
         return new(cls, fields)
 
-    made._replace = _replace
+    row_class._replace = _replace
     return cls
 
 
@@ -256,7 +256,7 @@ def flops(op: Op, sizes: Sizes) -> Size:
 
 
 def executed_flops(op: Op, sizes: Sizes) -> Size:
-    """Forward FLOPs as they run: a kernel's are of the heads that it is given."""
+    """Forward FLOPs as they run: a kernel's are of the heads of its operands."""
     if op.kind == "sdpa":
         scores, weighted = _attended(op, sizes)
         return scores + weighted

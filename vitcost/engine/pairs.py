@@ -108,10 +108,10 @@ def _gathered(m: Module, x: Tensor, y: Tensor, gather: str) -> tuple[Tensor, Ten
     for t in (x, y):
         mine.append(m.op("fill", t))
         others.append(m.op("fill", t, axes=("N-1", *t.axes), holds=tuple(mine)))
-    own, lists = ((x, y), others) if gather == "all" else (mine, [*mine, *others])
-    images = _beside(m, x, own[0], others[0])
+    of_rank, lists = ((x, y), others) if gather == "all" else (mine, [*mine, *others])
+    images = _beside(m, x, of_rank[0], others[0])
     # the lists of both are there until the function returns
-    return images, _beside(m, y, own[1], others[1], holds=tuple(lists))
+    return images, _beside(m, y, of_rank[1], others[1], holds=tuple(lists))
 
 
 def _beside(m: Module, like: Tensor, *of_ranks: Tensor, holds: tuple[Tensor, ...] = ()) -> Tensor:

@@ -67,9 +67,9 @@ def layers_of_rank(
         raise UnknownName("sequence parallel", sequence, SEQUENCES[1:], "allowed: megatron, torch")
     if not 0 <= rank < t:
         raise ConfigError(f"rank must be one of 0 to {t - 1:,}, got {rank:,}")
-    for axis, what in (("a", "heads"), ("m", "hidden units of an MLP")):
+    for axis, parts in (("a", "heads"), ("m", "hidden units of an MLP")):
         if sizes[axis] % t:
-            raise ConfigError(f"{t:,} tensor-parallel ranks do not divide {sizes[axis]:,} {what}")
+            raise ConfigError(f"{t:,} tensor-parallel ranks do not divide {sizes[axis]:,} {parts}")
     if sequence and sizes["s"] < t:
         # DTensor then norms all of them on every rank
         raise NotCovered(f"{sizes['s']:,} tokens divided among {t:,} ranks")

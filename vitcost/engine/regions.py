@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from vitcost.engine.attention_kernels import BIAS
 from vitcost.engine.ops import Op, Sizes
-from vitcost.engine.runs import chained, cut_at, given, has_runs
+from vitcost.engine.runs import argument_casts, chained, cut_at, has_runs
 from vitcost.engine.tree import APART, REGION, Count, Node, Run
 
 __all__ = ["cores", "groups", "rerun", "some"]
@@ -73,8 +73,8 @@ def some(node: Node, end: str, number: int) -> Node:
 
 
 def _each(layer: Node) -> Node:
-    """Makes every layer of a run a region of its own, behind the casts of what it is given."""
-    casts = given(layer)
+    """Makes every layer of a run a region of its own, behind the casts of its arguments."""
+    casts = argument_casts(layer)
     one = layer._replace(body=layer.body[len(casts) :], run=Run(Count(1)))
     return Node("", REGION, (*casts, one), layer.inputs, layer.output, run=layer.run)
 

@@ -44,8 +44,8 @@ def _rope(c: Structure) -> Node:
         return m.end(m.buffer(_TABLES[c.rope][1], *axes("n two_d")))
     freqs = m.parameter("freqs", 2, "L", "a", "d_2")
     if c.dynamic:
-        made = [Tensor(f"t_{name}", axes("n 1"), "input", itemsize=4) for name in "xy"]
-        grids = [m.op("repeat", grid) for grid in made]
+        lines = [Tensor(f"t_{name}", axes("n 1"), "input", itemsize=4) for name in "xy"]
+        grids = [m.op("repeat", grid) for grid in lines]
         m.hold(*grids)
     else:
         grids = [m.buffer(f"t_{name}", *axes("n 1"), itemsize=4) for name in "xy"]
@@ -77,15 +77,15 @@ def rotate(c: Structure, m: Module, x: Tensor, v: Tensor, table: Tensor) -> Tens
     may have widened x: the result is of the type of v."""
     prefix, y = _turned(c, m, x, table)
     y = m.op("cat", prefix, m.cast(y, x), axes=x.axes, name=x.name)
-    # the forward's name for x is given to the result of the cast
+    # the forward binds its name for x to the result of the cast
     return m.cast(y, v, holds=(x,))
 
 
 def rotate_both(
     c: Structure, m: Module, q: Tensor, k: Tensor, table: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The same for queries and keys in one function, which has a name for what it is given and for
-    the patches of both until it returns."""
+    """The same for queries and keys in one function, whose names hold its arguments and the patches
+    of both until it returns."""
     both = [_turned(c, m, t, table) for t in (q, k)]
     named = (q, k, *(y for _, y in both))
     first, second = (

@@ -7,7 +7,7 @@ from vitcost.engine.ops import Axis, Op, Sizes, Tensor
 from vitcost.engine.tree import APART, Copy, Count, Node, Run
 from vitcost.errors import NotCovered
 
-__all__ = ["chained", "counted", "cut_at", "fed", "given", "has_runs", "run_axes"]
+__all__ = ["argument_casts", "chained", "counted", "cut_at", "fed", "has_runs", "run_axes"]
 
 
 def has_runs(node: Node) -> bool:
@@ -66,7 +66,7 @@ def chained(container: Node, pieces: Iterable[tuple[Node, Count]]) -> Iterator[N
 
 def fed(tree: Node, itemsize: int) -> Node:
     """The tree fed with floats of so many bytes, which are cast to its own type: fully_shard casts
-    what a unit is given where its weights are of another type, and the call holds the copies.
+    a unit's arguments where its weights are of another type, and the call holds the copies.
     Buffers are no weights, and keep their type.
 
     Raises ``NotCovered`` where a bias is put together from parameters and a buffer.
@@ -101,7 +101,7 @@ def _units(node: Node) -> Node:
 
 
 def _cast_first(node: Node) -> Node:
-    """The same on copies of the floats of 4 bytes that it is given."""
+    """The same unit on copies of its arguments of 4-byte floats."""
     # the type of a weight is the unit's own
     like = Tensor("weight", (), "param")
     floats = [x for x in node.inputs if x.storage.itemsize == 4 and x.role != "index"]
@@ -111,13 +111,13 @@ def _cast_first(node: Node) -> Node:
     casts = tuple(Op("cast", (x, like), copy) for x, copy in copies.items())
     # the parent reads the outputs
     outputs = {t: t for result in (node.output, *node.also) for t in result.bases}
-    made = Copy(outputs | copies).node(node)
-    held = (*made.held, *copies.values())
-    return made._replace(body=(*casts, *made.body), inputs=node.inputs, held=held)
+    renamed = Copy(outputs | copies).node(node)
+    held = (*renamed.held, *copies.values())
+    return renamed._replace(body=(*casts, *renamed.body), inputs=node.inputs, held=held)
 
 
-def given(node: Node) -> list[Op]:
-    """The casts of what a unit is given, which begin its body."""
+def argument_casts(node: Node) -> list[Op]:
+    """The casts of a unit's arguments, which begin its body."""
 
     def is_cast(item: Op | Node) -> bool:
         if not isinstance(item, Op) or item.kind != "cast":

@@ -285,16 +285,16 @@ class ShardedForward(Forward):
     """A forward pass that gathers the weights of every unit before it runs."""
 
     ledger: Shards
-    # a unit and how many casts of what it is given are left before its weights are gathered
+    # a unit and how many casts of its arguments are left before its weights are gathered
     entering: "tuple[Node, Place] | None" = None
     casts = 0
 
-    def node(self, node: Node, place: Place, given: Sequence[Tensor] = ()) -> list[Tensor]:
+    def node(self, node: Node, place: Place, released: Sequence[Tensor] = ()) -> list[Tensor]:
         if not node.unit:
-            return super().node(node, place, given)
-        self.entering, self.casts = (node, place), len(runs.given(node))
+            return super().node(node, place, released)
+        self.entering, self.casts = (node, place), len(runs.argument_casts(node))
         self._enter()
-        results = super().node(node, place, given)
+        results = super().node(node, place, released)
         self.ledger.leave(node)
         return results
 
@@ -315,10 +315,10 @@ class _Again(Forward):
 
     ledger: Shards
 
-    def node(self, node: Node, place: Place, given: Sequence[Tensor] = ()) -> list[Tensor]:
+    def node(self, node: Node, place: Place, released: Sequence[Tensor] = ()) -> list[Tensor]:
         if node.unit:
             self.ledger.enter_again(node, place)
-        results = super().node(node, place, given)
+        results = super().node(node, place, released)
         if node.unit:
             self.ledger.leave_again(node)
         return results

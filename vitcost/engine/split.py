@@ -156,9 +156,9 @@ class _Split:
             bias = None if op.bias is None else Tensor("bias", weight[:1], "param")
             write = Tensor(op.write.name, (*op.write.axes[:-1], weight[0]))
         part = Tensor("weight", weight[::-1] if by_input else weight, "param")
-        made = op._replace(reads=(read,), write=write, over=over, weight=part, bias=bias)
+        part_of_layer = op._replace(reads=(read,), write=write, over=over, weight=part, bias=bias)
         self.states[op.write] = _State(write, "whole" if share == "width" else "width")
-        body = [*before, node._replace(body=(made,), inputs=(read,), output=write)]
+        body = [*before, node._replace(body=(part_of_layer,), inputs=(read,), output=write)]
         if share == "width" and self.sequence:
             # the sum over the ranks, of which each gets its tokens
             body.append(self.scatter(op.write))
@@ -214,10 +214,10 @@ class _Split:
         tensors = [t for t in (op.weight, op.bias) if t is not None]
         tensors += [t for t in op.reads if self.share((t,)) != "width"]
         if any(map(_is_width, (*op.over, *(axis for t in tensors for axis in t.axes)))):
-            given = "a norm over a divided width"
+            reason = "a norm over a divided width"
             if "norm" not in op.kind:
-                given = f"{tensors[-1].name if tensors else op.kind} for all heads"
-            raise NotCovered(f"tensor parallel layers that have {given}")
+                reason = f"{tensors[-1].name if tensors else op.kind} for all heads"
+            raise NotCovered(f"tensor parallel layers that have {reason}")
 
     def written(self, tensor: Tensor, share: str) -> Tensor:
         base = None if tensor.base is None else self.read(tensor.base)

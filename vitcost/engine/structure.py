@@ -103,12 +103,12 @@ class Structure(Record):
 
 def structure_of(c: ViTConfig, batch: int = 1, training: bool = False) -> Structure:
     """The structure of a config; dropouts act in training alone."""
-    made = CLASSES[c.model_class]
-    final_norm, fc_norm = _last_norms(c, made)
+    timm_class = CLASSES[c.model_class]
+    final_norm, fc_norm = _last_norms(c, timm_class)
     positions = c.pos_embed != "none"
     return Structure(
         training=training,
-        made=made,
+        made=timm_class,
         code=_code(c, training),
         one_image=batch == 1,
         one_head=c.num_heads == 1,
@@ -140,7 +140,7 @@ def structure_of(c: ViTConfig, batch: int = 1, training: bool = False) -> Struct
         ),
         block=c.block_fn,
         norm=_norm(c),
-        layer_scale=_layer_scale(c, made),
+        layer_scale=_layer_scale(c, timm_class),
         attn=c.attn_layer,
         qkv_fused=c.qkv_fused,
         qkv_bias=c.qkv_bias,
@@ -159,12 +159,12 @@ def structure_of(c: ViTConfig, batch: int = 1, training: bool = False) -> Struct
         # prr reads all tokens
         pool_prefix=c.pool_include_prefix
         or c.global_pool == "prr"
-        or (made.pools_prefix and c.global_pool == "map"),
+        or (timm_class.pools_prefix and c.global_pool == "map"),
         pre_logits=c.pre_logits > 0,
         classes=c.num_classes > 0,
         head_bias=c.head_bias,
         head_drop=training and c.drop_rate > 0,
-        pos_drop=training and c.pos_drop_rate > 0 and (positions or made.drops_alone),
+        pos_drop=training and c.pos_drop_rate > 0 and (positions or timm_class.drops_alone),
         proj_drop=training and c.proj_drop_rate > 0,
         act_drop=training
         and (c.proj_drop_rate if c.act_drop_rate is None else c.act_drop_rate) > 0,
@@ -294,19 +294,19 @@ def _positions(c: ViTConfig) -> str:
     return "u" if c.no_embed_reg and c.reg_tokens else "s"
 
 
-def _last_norms(c: ViTConfig, made: Made) -> tuple[bool, bool]:
+def _last_norms(c: ViTConfig, timm_class: Made) -> tuple[bool, bool]:
     """Whether there is a norm before the pool, and one behind it."""
-    fc_norm = c.global_pool in made.late_norms if c.fc_norm is None else c.fc_norm
-    if made.two_norms:
+    fc_norm = c.global_pool in timm_class.late_norms if c.fc_norm is None else c.fc_norm
+    if timm_class.two_norms:
         return (not fc_norm if c.final_norm is None else c.final_norm), fc_norm
     wanted = c.final_norm is not False
     return wanted and not fc_norm, wanted and fc_norm
 
 
-def _layer_scale(c: ViTConfig, made: Made) -> tuple[bool, bool]:
+def _layer_scale(c: ViTConfig, timm_class: Made) -> tuple[bool, bool]:
     """Whether attention and MLP are scaled; a post-norm block has its norms for that."""
     if c.block_fn == "ResPostBlock" or c.init_values is None:
         return False, False
-    if c.init_values == 0 and not made.scale_zero and "Scaling" not in c.block_fn:
+    if c.init_values == 0 and not timm_class.scale_zero and "Scaling" not in c.block_fn:
         return False, False
     return True, not c.attn_only_layer_scale

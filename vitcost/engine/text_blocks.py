@@ -266,5 +266,5 @@ def prefixed(node: Node, prefix: str) -> Node:
 
 
 def _renamed(node: Node, names: Mapping[str, str]) -> Node:
-    made = node.each(lambda item: _renamed(item, names))
-    return made._replace(name=names.get(node.name, node.name))
+    renamed = node.each(lambda item: _renamed(item, names))
+    return renamed._replace(name=names.get(node.name, node.name))

@@ -11,7 +11,7 @@ from vitcost.errors import UnknownName
 __all__ = ["adapt", "freeze"]
 
 
-def freeze(tree: Node, what: str, layers: int = 0) -> Node:
+def freeze(tree: Node, part: str, layers: int = 0) -> Node:
     """Freezes parameters by where they stand.
 
     ``all`` of them; the ``backbone``, all but the head's; all before the layers and the ``first``
@@ -22,11 +22,11 @@ def freeze(tree: Node, what: str, layers: int = 0) -> Node:
     for item in tree.body:
         if isinstance(item, Op):
             body.append(item)  # a model's own ops have no parameters
-        elif what in ("first", "last") and has_runs(item):
-            frozen = layers if what == "first" else item.layers(Sizes()) - layers
+        elif part in ("first", "last") and has_runs(item):
+            frozen = layers if part == "first" else item.layers(Sizes()) - layers
             body.append(_first(item, frozen))
             reached = True
-        elif reached or (what == "backbone" and part_of(item.name) == "head"):
+        elif reached or (part == "backbone" and part_of(item.name) == "head"):
             body.append(item)
         else:
             body.append(_frozen(item))

@@ -285,12 +285,12 @@ def linear(
     x: Tensor,
     out: Axis,
     bias: bool = True,
-    given: Tensor | None = None,
+    joined: Tensor | None = None,
     by_input: bool = False,
 ) -> Tensor:
-    """``nn.Linear``: contracts the last axis of ``x`` into ``out``; of one whose bias is given the
-    parent's forward reads the weight. ``by_input``: ``x @ weight``, a parameter of the parent that
-    has a row for each input."""
+    """``nn.Linear``: contracts the last axis of ``x`` into ``out``. ``joined``: a bias that the
+    parent has joined from parts; its forward then reads the weight and does not call the layer.
+    ``by_input``: ``x @ weight``, a parameter of the parent that has a row for each input."""
     *outer, h = x.axes
     rows = (h, out) if by_input else (out, h)
     of_layer = Tensor("bias", (out,), "param") if bias else None
@@ -301,9 +301,9 @@ def linear(
         axes=(*outer, out),
         over=(h,),
         weight=Tensor("weight", rows, "param"),
-        bias=of_layer if given is None else given,
+        bias=of_layer if joined is None else joined,
     )
-    return parent.add(child.end(y)._replace(called=given is None))
+    return parent.add(child.end(y)._replace(called=joined is None))
 
 
 def norm(parent: Module, name: str, x: Tensor, kind: str = "LayerNorm") -> Tensor:

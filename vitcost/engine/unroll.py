@@ -29,18 +29,18 @@ def unroll(node: Node, last: bool = True) -> Node:
 def _layers(layer: Node, last: bool) -> Iterator[Node]:
     assert layer.run is not None
     results = (layer.output, *layer.also)
-    # the results of a layer are what the next one is given first
-    given = passed = layer.inputs[: len(results)]
+    # the results of a layer are the first arguments of the next
+    first_inputs = passed = layer.inputs[: len(results)]
     parts = _parts(layer.run, last)
     for run in parts:
         # ops after the run read the results of its last layer
         known = {t: t for result in results for t in result.bases if run is parts[-1]}
-        for mine, x in zip(given, passed, strict=True):
+        for mine, x in zip(first_inputs, passed, strict=True):
             # the first layer may read a view, whose storage autograd keeps
             known |= dict.fromkeys(mine.bases, x.storage) | {mine: x}
-        made = Copy(known).node(layer)
-        passed = (made.output, *made.also)
-        yield made._replace(run=run)
+        renamed = Copy(known).node(layer)
+        passed = (renamed.output, *renamed.also)
+        yield renamed._replace(run=run)
 
 
 def _parts(run: Run, apart: bool) -> list[Run]:

@@ -52,14 +52,16 @@ class Walk:
         # loaded for checkpointing alone
         from vitcost.engine.regions import rerun
 
-        # the region of a layer begins behind the casts of what the layer is given
-        given = [op for op in node.body if isinstance(op, Op)] if node.run is not None else []
-        casts = [low for op in given for low in self._op(op)]
-        copies = {op.reads[0]: op.write for op in given}
+        # the region of a layer begins behind the casts of the layer's arguments
+        casts_of_region = (
+            [op for op in node.body if isinstance(op, Op)] if node.run is not None else []
+        )
+        casts = [low for op in casts_of_region for low in self._op(op)]
+        copies = {op.reads[0]: op.write for op in casts_of_region}
         held = storages(self.precision.of(copies.get(t, t)) for t in node.inputs)
         outer = self.saved.kept
         self.saved.kept = outer | set(held)
-        low = self._module(node._replace(body=node.body[len(given) :]))
+        low = self._module(node._replace(body=node.body[len(casts_of_region) :]))
         body, live = rerun(low.body)
         if not live:
             # no gradient passes the region: nothing is saved, not even its inputs

@@ -228,9 +228,9 @@ def workload(config: Config, scenario: Scenario, sizes: Sizes | None = None) -> 
     """
     gathers(config, scenario)
     # a model that no config describes makes its own
-    made: Callable[..., Workload] | None = getattr(config, "workload", None)
-    if made is not None:
-        return made(scenario, sizes)
+    maker: Callable[..., Workload] | None = getattr(config, "workload", None)
+    if maker is not None:
+        return maker(scenario, sizes)
     return _Lowered(config, scenario, scenario.batch, sizes, sizes is not None, ALONE)
 
 
@@ -247,11 +247,11 @@ class _Lowered(Workload):
         scenario: Scenario,
         batch: int,
         sizes: Sizes | None,
-        given: bool,
+        fixed_sizes: bool,
         parallel: TensorParallel,
     ) -> None:
         self.config, self.scenario, self.batch = config, scenario, batch
-        self.given, self.parallel = given, parallel
+        self.fixed_sizes, self.parallel = fixed_sizes, parallel
         # the sizes of the whole model, before ranks share its layers
         self.whole = sizes_of(config, batch) if sizes is None else sizes
         self._folded: Row | None = None
@@ -283,7 +283,7 @@ class _Lowered(Workload):
         return self._inputs
 
     def at(self, batch: int) -> Workload:
-        if self.given:
+        if self.fixed_sizes:
             raise NotCovered(f"batch {batch} of sizes that were given")
         known = batch <= MOST_IMAGES
         scenario = replace(self.scenario, batch=batch) if known else self.scenario
@@ -291,16 +291,18 @@ class _Lowered(Workload):
 
     def under(self, scenario: Scenario) -> Workload:
         other = scenario.batch != self.scenario.batch
-        # given sizes are those of this batch
-        if self.given and other:
+        # a caller's own sizes are those of this batch
+        if self.fixed_sizes and other:
             raise NotCovered(f"batch {scenario.batch} of sizes that were given")
         batch, sizes = (scenario.batch, None) if other else (self.batch, self.whole)
-        return _Lowered(self.config, scenario, batch, sizes, self.given, self.parallel)
+        return _Lowered(self.config, scenario, batch, sizes, self.fixed_sizes, self.parallel)
 
     def shared(self, parallel: TensorParallel) -> Workload:
         if parallel == self.parallel:
             return self
-        return _Lowered(self.config, self.scenario, self.batch, self.whole, self.given, parallel)
+        return _Lowered(
+            self.config, self.scenario, self.batch, self.whole, self.fixed_sizes, parallel
+        )
 
     def stage(self, stages: int) -> Workload:
         if stages == 1:

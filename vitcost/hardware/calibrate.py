@@ -309,8 +309,8 @@ def load_calibrations(path: "str | Path") -> list[Calibration]:
     try:
         return [_loaded(table) for table in tables]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        what = f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
-        raise ConfigError(f"{path}: a [[calibration]] that cannot be read: {what}") from None
+        reason = f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
+        raise ConfigError(f"{path}: a [[calibration]] that cannot be read: {reason}") from None
 
 
 def _loaded(table: Mapping[str, Any]) -> Calibration:

@@ -92,9 +92,9 @@ def calls(run: Pass, batch: int) -> Iterator[Call]:
     >>> [(call.name, call.flops) for call in calls(run, 64)]  # 2 · 64 · 768 · 3072
     [('addmm', 301989888), ('gelu', 0), ('addmm', 301989888)]
     """
-    made = [_call(operator, batch) for operator in run.operators]
+    numbered = [_call(operator, batch) for operator in run.operators]
     for (number, path), touched in zip(run.calls, run.touched, strict=True):
-        call = made[number]
+        call = numbered[number]
         if call is not None:
             reads, writes = _stored(call, touched)
             yield call._replace(path=run.paths[path], reads=reads, writes=writes)
@@ -112,9 +112,9 @@ def different(run: Pass, batch: int) -> Iterator[tuple[Call, int]]:
     >>> [(call.name, call.path, times) for call, times in different(run, 64)]
     [('gelu', '0', 1), ('addmm', '1', 1), ('gelu', '2', 1)]
     """
-    made = [_call(operator, batch) for operator in run.operators]
+    numbered = [_call(operator, batch) for operator in run.operators]
     for (number, path), times in Counter(run.calls).items():
-        call = made[number]
+        call = numbered[number]
         if call is not None:
             yield call._replace(path=run.paths[path]), times
 

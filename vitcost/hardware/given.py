@@ -35,11 +35,11 @@ def known(gpu_file: "str | Iterable[str]", calibration: "str | Iterable[str]") -
     )
 
 
-def anchors_of(given: "str | Anchor | Iterable[str | Anchor]") -> list[Anchor]:
+def anchors_of(anchors: "str | Anchor | Iterable[str | Anchor]") -> list[Anchor]:
     """Anchors as they are, or as they are typed.
 
     >>> [anchor.images_per_second for anchor in anchors_of("vit_base_patch16_224=2787")]
     [2787.0]
     """
-    measured = several("anchor", given, str, Anchor)
+    measured = several("anchor", anchors, str, Anchor)
     return [parse_anchor(each) if isinstance(each, str) else each for each in measured]

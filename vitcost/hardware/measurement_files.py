@@ -149,8 +149,8 @@ def calibration_row(row: Calibration) -> dict[str, Any]:
     }
 
 
-def _read(files: "str | Iterable[str]", given: dict[str, Any]) -> list[Row]:
-    said = {key: _said(key, value) for key, value in given.items()}
+def _read(files: "str | Iterable[str]", columns: dict[str, Any]) -> list[Row]:
+    said = {key: _said(key, value) for key, value in columns.items()}
     said = {key: value for key, value in said.items() if value}
     if "software" in said:
         said["torch"] = said.pop("software")

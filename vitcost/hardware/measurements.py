@@ -187,7 +187,7 @@ def _named(name: str) -> dict[str, str]:
     return {**says, "torch": f"{digits[0]}.{minor}", "compile": "1" if says["compile"] else "0"}
 
 
-def _rows(line: Mapping[str, str | None], given: Mapping[str, str], place: str) -> Iterator[Row]:
+def _rows(line: Mapping[str, str | None], flags: Mapping[str, str], place: str) -> Iterator[Row]:
     """A row for each timing of a line."""
     model = (line.get("model") or "").partition(".")[0]
     for prefix, mode in _PREFIXES.items():
@@ -198,14 +198,14 @@ def _rows(line: Mapping[str, str | None], given: Mapping[str, str], place: str) 
         params = next((text for name in _PARAMS if (text := line.get(name))), None)
         if model and numbers[0] and numbers[1]:
             # a prefix decides the mode, also against the column of the mode
-            said = {**given, **({"mode": mode} if mode else {})}
+            said = {**flags, **({"mode": mode} if mode else {})}
             yield _row(model, [*numbers, params], _said(line, said), place)
 
 
-def _said(line: Mapping[str, str | None], given: Mapping[str, str]) -> dict[str, str]:
+def _said(line: Mapping[str, str | None], flags: Mapping[str, str]) -> dict[str, str]:
     # timm's name of torch.compile
     line = {**line, "compile": line.get("compile") or line.get("dynamo")}
-    return {key: given.get(key) or line.get(key) or value for key, value in DEFAULTS.items()}
+    return {key: flags.get(key) or line.get(key) or value for key, value in DEFAULTS.items()}
 
 
 def _row(model: str, numbers: Sequence[str | None], says: Mapping[str, str], place: str) -> Row:

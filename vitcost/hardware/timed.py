@@ -50,11 +50,11 @@ def timed(
     anchors = [each._replace(scenario=each.scenario or scenario) for each in anchors_of(anchor)]
     if anchors and len(cards) != 1:
         raise ConfigError(f"an anchor was measured on one card; {len(cards)} are asked for")
-    given: dict[str, Any] = {"anchors": anchors, "calibrations": constants}
+    measured: dict[str, Any] = {"anchors": anchors, "calibrations": constants}
     return tuple(
         replace(
-            predict(config, scenario, card, **given),
-            turning=_turning(config, scenario, card, **given) if turning else None,
+            predict(config, scenario, card, **measured),
+            turning=_turning(config, scenario, card, **measured) if turning else None,
             **_memory(card, scenario, tensors(on_card(scenario, card))),
         )
         for card in cards

@@ -161,11 +161,11 @@ def kin_of(row: Card, setup: Setup, known: Sequence[Calibration]) -> Kin | None:
     for name in cards:
         of_card = [c for c in trained if c.gpu == name]
         # software that is alike tells of the same silicon; of other silicon the card's middle does
-        told = nearest_of(setup, of_card) if alike else [_middle(of_card)]
-        rows += sum(c.rows for c in told)
+        nearest = nearest_of(setup, of_card) if alike else [_middle(of_card)]
+        rows += sum(c.rows for c in nearest)
         # some cards are known to reach a smaller share of their sheet than others
         slower = 1.0 if vector(setup) else _slower(row) / _slower(CARDS[name])
-        factors.append(mean_factor(told) * slower)
+        factors.append(mean_factor(nearest) * slower)
     return Kin(exp(sum(map(log, factors)) / len(factors)), cards, rows, bool(alike), bool(kindred))
 
 

@@ -208,8 +208,8 @@ def _nested(layer: Layer, name: str, level: int, hidden: bool = False) -> Iterat
     if first != last and level == 0:
         name = f"{name}–{last.rpartition('.')[2]}"
     numbers = _numbers(layer)
-    what = (layer.type, layer.repeat, layer.output_shape) if layer.path else ("", "", "")
-    cells: tuple[Value, ...] = (name, *what, *numbers)
+    labels = (layer.type, layer.repeat, layer.output_shape) if layer.path else ("", "", "")
+    cells: tuple[Value, ...] = (name, *labels, *numbers)
     hidden = hidden or not any(numbers)
     yield Row(cells, level=level, detail=hidden)
     # a flat table goes one level down, and only where that splits something

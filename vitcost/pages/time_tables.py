@@ -112,7 +112,7 @@ def _turning(time: "Time") -> Iterator[str]:
     yield _from("compute bounds it", compute)
 
 
-def _from(what: str, batch: int | None) -> str:
+def _from(change: str, batch: int | None) -> str:
     if batch is None:
-        return f"at no batch up to 65,536 {what}"
-    return f"from a batch of {batch:,} {what}"
+        return f"at no batch up to 65,536 {change}"
+    return f"from a batch of {batch:,} {change}"

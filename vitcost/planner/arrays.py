@@ -83,7 +83,7 @@ _DECIDING: Mapping[str, set[str]] = {
 }
 
 
-def column_fields(base: Base, given: Mapping[str, Any], vary: Mapping[str, Any]) -> set[str]:
+def column_fields(base: Base, overrides: Mapping[str, Any], vary: Mapping[str, Any]) -> set[str]:
     """The fields that may be columns, with some fields put on top and others varied.
 
     >>> from vitcost.zoo import described
@@ -95,7 +95,7 @@ def column_fields(base: Base, given: Mapping[str, Any], vary: Mapping[str, Any])
     """
     if not isinstance(base.base, ViTConfig | Mapping):
         return set()
-    fields = merged(base.base, given)
+    fields = merged(base.base, overrides)
     inside = set(_SIZES)
     for name, without in _DECIDING.items():
         default = _default(name)

@@ -15,7 +15,7 @@ _TORCH = RECIPES["torch"]
 
 
 def asked(
-    model: Model, given: Mapping[str, Any], *, automatic: str = "", **fixed: Any
+    model: Model, keywords: Mapping[str, Any], *, automatic: str = "", **fixed: Any
 ) -> tuple[Resolved, Scenario]:
     """The model and the scenario that keywords describe; ``fixed`` ones come before those given.
     The precision is ``automatic`` where the keywords have none, or ``auto``; a recipe, a module and
@@ -25,7 +25,7 @@ def asked(
     >>> found.config.img_size, scenario.mode, scenario.batch
     ((384, 384), 'train', 8)
     """
-    flags, overrides = apart(given)
+    flags, overrides = apart(keywords)
     resolved = resolve(model, **overrides)
     named = flags.get("precision")
     if automatic and (named is None or (isinstance(named, str) and named == AUTO)):

@@ -157,8 +157,10 @@ def compare(
     rows_of = named(models, vary, all_timm)
     finished = [_reported(model) for model in rows_of.models]
     cards = dict.fromkeys(time["gpu"] for data in finished if data for time in data["time"])
-    made = any(data is not None for data in finished)
-    wanted = asked_for(rows_of.varied, flags, quantities, pareto, cards if made else None, why=why)
+    any_finished = any(data is not None for data in finished)
+    wanted = asked_for(
+        rows_of.varied, flags, quantities, pareto, cards if any_finished else None, why=why
+    )
     rows_of = rows_of._replace(varied=wanted.varied)
     points = rows_of.points
     if points > rows_of.most:
@@ -175,7 +177,7 @@ def compare(
             progress(next(each_done), points, "combinations")
 
     # the flags apply to models; a report was made under flags of its own
-    kept = made and None in finished and not wanted.varied
+    kept = any_finished and None in finished and not wanted.varied
     rows = [
         each if data is None else _of_file(each, model)
         for model, data in zip(rows_of.models, finished, strict=True)

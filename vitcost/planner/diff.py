@@ -267,13 +267,13 @@ def _check_inputs(base: str, before: Mapping[str, Any], after: Mapping[str, Any]
     sides = [each["model"]["config"].get("notes") for each in (before, after)]
     if None in sides:
         return
-    for what in ("inputs", "loss"):
-        was, now = ([note for note in notes if note.startswith(f"{what}: ")] for notes in sides)
+    for kind in ("inputs", "loss"):
+        was, now = ([note for note in notes if note.startswith(f"{kind}: ")] for notes in sides)
         if was != now:
-            name = "input" if what == "inputs" else what
+            name = "input" if kind == "inputs" else kind
             raise ConfigError(
-                f"{base} is of {', '.join(was) or f'no {what}'}, and the model is traced with "
-                f"{', '.join(now) or f'no {what}'}: give the same --{name}"
+                f"{base} is of {', '.join(was) or f'no {kind}'}, and the model is traced with "
+                f"{', '.join(now) or f'no {kind}'}: give the same --{name}"
             )
 
 

@@ -145,7 +145,7 @@ def bounded(points: int) -> int:
     return points
 
 
-def check_apart(varied: Grid, given: Mapping[str, Any]) -> None:
+def check_apart(varied: Grid, keywords: Mapping[str, Any]) -> None:
     """Refuses a field that varies and is also given.
 
     >>> check_apart(grid({"depth": [12, 24]}), {"img_size": 224})
@@ -154,8 +154,10 @@ def check_apart(varied: Grid, given: Mapping[str, Any]) -> None:
     vitcost.errors.ConfigError: depth varies, and is also given: 12
     """
     for axis in varied.axes:
-        if axis.name in given:
-            raise ConfigError(f"{axis.name} varies, and is also given: {shown(given[axis.name])}")
+        if axis.name in keywords:
+            raise ConfigError(
+                f"{axis.name} varies, and is also given: {shown(keywords[axis.name])}"
+            )
 
 
 def reason(error: VitcostError) -> str:
@@ -177,13 +179,13 @@ def _parsed(spelled: str) -> Axis:
     return _axis(name.strip().replace("-", "_"), values)
 
 
-def _axis(name: str, given: Any) -> Axis:
+def _axis(name: str, choices: Any) -> Axis:
     """A field and its values, each of which it may have."""
     kind, field = _kind(name)
-    if isinstance(given, str):
-        values = _spelled(name, kind, field, given)
+    if isinstance(choices, str):
+        values = _spelled(name, kind, field, choices)
     else:
-        values = given if isinstance(given, range) else _listed(given)
+        values = choices if isinstance(choices, range) else _listed(choices)
     if not values:
         raise ConfigError(f"{name} has no values to vary over")
     if isinstance(values, range):
@@ -194,15 +196,15 @@ def _axis(name: str, given: Any) -> Axis:
     return Axis(name, tuple(dict.fromkeys(_checked(name, kind, field, v) for v in values)))
 
 
-def _listed(given: Any) -> list[Any]:
+def _listed(choices: Any) -> list[Any]:
     """One value or several, from any iterable; numpy's numbers become Python's."""
-    several = given if isinstance(given, Iterable) else [given]
+    several = choices if isinstance(choices, Iterable) else [choices]
     try:
         values = [as_python(value) for value in islice(several, _MOST_VALUES + 1)]
         # equal values count once
         dict.fromkeys(values)
     except Exception:
-        raise ConfigError(f"values that cannot vary: {shown(given)}") from None
+        raise ConfigError(f"values that cannot vary: {shown(choices)}") from None
     if len(values) > _MOST_VALUES:
         raise ConfigError(f"more than {_MOST_VALUES:,} values that are no range are not varied")
     return values

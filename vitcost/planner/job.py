@@ -129,68 +129,68 @@ def data_of(samples: int | str, epochs: int) -> tuple[int, int]:
     return count, times
 
 
-def parse_rate(given: float | str) -> float:
-    """Bytes a second, ``given`` as a number or as it is typed; else ``ConfigError``.
+def parse_rate(rate: float | str) -> float:
+    """Bytes a second of a ``rate``, a number or a text; else ``ConfigError``.
 
     >>> parse_rate("50 GB/s"), parse_rate(1e9)
     (50000000000.0, 1000000000.0)
     """
-    if isinstance(given, str):
-        given = parse_bytes(given.strip().removesuffix("/s"))
-    return _positive("network", given)
+    if isinstance(rate, str):
+        rate = parse_bytes(rate.strip().removesuffix("/s"))
+    return _positive("network", rate)
 
 
-def parse_days(given: float | str) -> float:
-    """A duration in seconds, ``given`` as a number of them or as a text: ``3d``, ``36 h``,
+def parse_days(deadline: float | str) -> float:
+    """The seconds of a ``deadline``, a number of them or a text: ``3d``, ``36 h``,
     ``90min``; else ``ConfigError``.
 
     >>> parse_days("3d"), parse_days("1.5 h")
     (259200.0, 5400.0)
     """
-    if not isinstance(given, str):
-        return _positive("deadline", given)
+    if not isinstance(deadline, str):
+        return _positive("deadline", deadline)
     try:
-        seconds = parse_seconds(given)
+        seconds = parse_seconds(deadline)
     except ConfigError as error:
         if "say which" in str(error):
             raise ConfigError(f"deadline {error}") from None
         raise ConfigError(
-            f"deadline must be a duration such as 3d or 36h, got {shown(given)}"
+            f"deadline must be a duration such as 3d or 36h, got {shown(deadline)}"
         ) from None
     return _positive("deadline", seconds)
 
 
-def parse_price(given: float | str) -> float:
-    """Money of a card and hour, ``given`` as a number or as a text: ``$2.5``, ``2.5 €/h``; else
+def parse_price(price: float | str) -> float:
+    """The ``price`` of a card and hour, from a number or from a text: ``$2.5``, ``2.5 €/h``; else
     ``ConfigError``.
 
     >>> parse_price("$2.5"), parse_price("2.50 EUR/h"), parse_price(3)
     (2.5, 2.5, 3.0)
     """
-    if not isinstance(given, str):
-        return _positive("price", given)
-    match = re.fullmatch(_PRICE, given.strip(), re.IGNORECASE)
+    if not isinstance(price, str):
+        return _positive("price", price)
+    match = re.fullmatch(_PRICE, price.strip(), re.IGNORECASE)
     if match is None:
-        raise ConfigError(f"price must be a number such as 2.5 or $2.5, got {shown(given)}")
+        raise ConfigError(f"price must be a number such as 2.5 or $2.5, got {shown(price)}")
     return _positive("price", float(match[1]))
 
 
-def _brief(given: object) -> str:
-    return given if isinstance(given, str) and len(given) < 40 else shown(given)
+def _brief(value: object) -> str:
+    return value if isinstance(value, str) and len(value) < 40 else shown(value)
 
 
-def _whole(name: str, given: int, most: int = _MOST_SAMPLES) -> int:
-    value = whole(as_python(given))
+def _whole(name: str, number: int, most: int = _MOST_SAMPLES) -> int:
+    value = whole(as_python(number))
     if type(value) is not int:
-        raise ConfigError(f"{name} must be an integer, got {shown(given)}")
+        raise ConfigError(f"{name} must be an integer, got {shown(number)}")
     if not 1 <= value <= most:
         raise ConfigError(f"{name} must be between 1 and {most:,}, got {shown(value)}")
     return value
 
 
-def _positive(name: str, given: float) -> float:
-    return within(given, ABOVE_0, 1e18, f"{name} must be above 0")
+def _positive(name: str, number: float) -> float:
+    return within(number, ABOVE_0, 1e18, f"{name} must be above 0")
 
 
-def _efficiency(given: float) -> float:
-    return within(given, ABOVE_0, 1, "efficiency must be above 0 and at most 1")
+def _efficiency(efficiency: float) -> float:
+    return within(efficiency, ABOVE_0, 1, "efficiency must be above 0 and at most 1")

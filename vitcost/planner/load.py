@@ -52,33 +52,33 @@ def load(
     )
 
 
-def _rate(given: float | str) -> float:
-    value = parse_per_second(given) if isinstance(given, str) else given
+def _rate(rate: float | str) -> float:
+    value = parse_per_second(rate) if isinstance(rate, str) else rate
     must = f"rate must be above 0 and at most {_MOST_RATE:,.0f} images a second, such as 5000/s"
-    return within(value, ABOVE_0, _MOST_RATE, must, given)
+    return within(value, ABOVE_0, _MOST_RATE, must, rate)
 
 
-def _seconds(given: float | str) -> float:
-    value = parse_seconds(given) if isinstance(given, str) else given
+def _seconds(duration: float | str) -> float:
+    value = parse_seconds(duration) if isinstance(duration, str) else duration
     must = "slo must be a duration above 0, such as 20ms"
-    return within(value, ABOVE_0, _MOST_SECONDS, must, given)
+    return within(value, ABOVE_0, _MOST_SECONDS, must, duration)
 
 
-def _percentile(given: float | str) -> float:
-    text = given.strip().lower().removeprefix("p") if isinstance(given, str) else None
-    value = given if text is None else _number(text)
+def _percentile(percentile: float | str) -> float:
+    text = percentile.strip().lower().removeprefix("p") if isinstance(percentile, str) else None
+    value = percentile if text is None else _number(text)
     must = f"percentile must be from {_LEAST_PERCENTILE} to {_MOST_PERCENTILE}, such as 99"
-    return within(value, _LEAST_PERCENTILE, _MOST_PERCENTILE, must, given)
+    return within(value, _LEAST_PERCENTILE, _MOST_PERCENTILE, must, percentile)
 
 
-def _utilization(given: float | str) -> float:
-    value: float | str | None = given
-    if isinstance(given, str):
-        text, percent, _ = given.partition("%")
+def _utilization(utilization: float | str) -> float:
+    value: float | str | None = utilization
+    if isinstance(utilization, str):
+        text, percent, _ = utilization.partition("%")
         number = _number(text)
         value = number / 100 if percent and number is not None else number
     must = f"utilization must be above 0 and at most {MOST_UTILIZATION:.0%}, such as 70%"
-    return within(value, ABOVE_0, MOST_UTILIZATION, must, given)
+    return within(value, ABOVE_0, MOST_UTILIZATION, must, utilization)
 
 
 def _number(text: str) -> float | None:

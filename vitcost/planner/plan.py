@@ -356,10 +356,10 @@ def _anchors(
     return [each._replace(scenario=each.scenario or scenario_measured) for each in anchors]
 
 
-def _undecided(given: Mapping[str, Any]) -> None:
+def _undecided(keywords: Mapping[str, Any]) -> None:
     """Refuses a flag that a plan decides itself."""
     for name, instead in DECIDED.items():
-        if name in given:
+        if name in keywords:
             raise ConfigError(f"a plan decides {name}; {instead}")
 
 

@@ -57,7 +57,7 @@ class Prices:
                 )
 
 
-def prices(given: "Price | None", users_cards: Mapping[str, Card]) -> Prices:
+def prices(price: "Price | None", users_cards: Mapping[str, Card]) -> Prices:
     """Prices of an hour: a number for all cards, ``CARD=2.5/h``, a mapping, or the path of a TOML
     file with a table ``[price]``; several of them in a list.
 
@@ -68,7 +68,7 @@ def prices(given: "Price | None", users_cards: Mapping[str, Card]) -> Prices:
     """
     named: dict[str, float] = {}
     filed: dict[str, float] = {}
-    for each in [given] if isinstance(given, Mapping) else listed("price", given):
+    for each in [price] if isinstance(price, Mapping) else listed("price", price):
         if isinstance(each, Mapping):
             _add(filed, each, users_cards)
         elif isinstance(each, str) and each.lower().endswith(".toml"):
@@ -102,8 +102,8 @@ def _table(path: str) -> Mapping[str, Any]:
     return table
 
 
-def _amount(name: str, given: Any) -> float:
-    value = as_python(given)
+def _amount(name: str, amount: Any) -> float:
+    value = as_python(amount)
     if isinstance(value, str):
         try:
             value = parse_price(value)
@@ -111,4 +111,4 @@ def _amount(name: str, given: Any) -> float:
             value = None
     of = f"price of {name}" if name else "price"
     must = f"{of} must be above 0, of a card and hour, such as 2.5 or 2.5/h"
-    return within(value, ABOVE_0, 1e12, must, given)
+    return within(value, ABOVE_0, 1e12, must, amount)

@@ -68,8 +68,8 @@ def said(reserve: Reserve, beside: bool = True) -> str:
     return f"bytes of tensors; {kept} kept free"
 
 
-def parse_reserve(given: int | str) -> Reserve:
-    """A reserve, ``given`` in bytes or as a text: ``auto``, ``1.5 GiB``, ``5 %``, ``0``; else
+def parse_reserve(reserve: int | str) -> Reserve:
+    """A reserve, a number of bytes or a text: ``auto``, ``1.5 GiB``, ``5 %``, ``0``; else
     ``ConfigError``.
 
     >>> from vitcost.hardware.specs import own_card
@@ -78,27 +78,27 @@ def parse_reserve(given: int | str) -> Reserve:
     >>> parse_reserve("5 %").leaves(own_card("mine", {"usable_bytes": 1000}))
     950
     """
-    if isinstance(given, str):
-        text = given.strip()
+    if isinstance(reserve, str):
+        text = reserve.strip()
         if text == "auto":
             return Reserve(auto=True)
         if text.endswith("%"):
-            return Reserve(share=_share(given, text[:-1]))
+            return Reserve(share=_share(reserve, text[:-1]))
         return Reserve(0 if text == "0" else parse_bytes(text))
-    fixed = as_python(given)
+    fixed = as_python(reserve)
     if type(fixed) is not int or not 0 <= fixed <= MOST:
         raise ConfigError(
             "reserve must be auto, bytes such as 1.5 GiB or a share such as 5 %, "
-            f"got {short(given)}"
+            f"got {short(reserve)}"
         )
     return Reserve(fixed)
 
 
-def _share(given: str, number: str) -> "Fraction":
+def _share(reserve: str, number: str) -> "Fraction":
     try:
         share = exact(number.strip()) / 100
     except ValueError:
         share = None
     if share is None or not 0 <= share < 1:
-        raise ConfigError(f"reserve must be a share from 0 % to below 100 %, got {given[:40]!r}")
+        raise ConfigError(f"reserve must be a share from 0 % to below 100 %, got {reserve[:40]!r}")
     return share

@@ -201,10 +201,10 @@ def _cards(
 
 
 def _anchors(
-    given: "str | Anchor | Sequence[str | Anchor]", batch: int | None, cards: Sequence[Card]
+    measured: "str | Anchor | Sequence[str | Anchor]", batch: int | None, cards: Sequence[Card]
 ) -> list[Anchor]:
     """The anchors with their scenario: its own batch, or the given one."""
-    anchors = anchors_of(given)
+    anchors = anchors_of(measured)
     if anchors and len(cards) != 1:
         raise ConfigError(f"an anchor was measured on one card; {len(cards)} are asked for")
     if batch is None and not all(each.scenario for each in anchors):

@@ -67,7 +67,7 @@ class Cards(NamedTuple):
 
 
 def cards_of(
-    given: Mapping[str, Any],
+    keywords: Mapping[str, Any],
     varied: Grid,
     price: "Price | None",
     samples: int | None,
@@ -81,9 +81,9 @@ def cards_of(
     >>> cards.names, dict(cards.terms.prices)
     (('l4', 't4'), {'l4': 0.8, 't4': 0.5})
     """
-    files = known(given.get("gpu_file") or (), given.get("calibration") or ())
+    files = known(keywords.get("gpu_file") or (), keywords.get("calibration") or ())
     names = [name for axis in varied.axes if axis.name == CARD for name in axis.values]
-    rows = tuple(dict.fromkeys(asked_cards([*(given.get(CARD) or ()), *names], files.cards)))
+    rows = tuple(dict.fromkeys(asked_cards([*(keywords.get(CARD) or ()), *names], files.cards)))
     others = tuple(others)
     costs = prices(price, files.cards)
     costs.check(rows, others)

@@ -56,7 +56,7 @@ class Wanted(NamedTuple):
 
 def asked_for(
     varied: Grid,
-    given: Mapping[str, Any],
+    keywords: Mapping[str, Any],
     quantities: Sequence[str] | None,
     pareto: Sequence[str] | None,
     timed: Iterable[str] | None = None,
@@ -73,13 +73,13 @@ def asked_for(
     >>> asked_for(grid(None), {"gpu": ["l4", "t4"]}, ["params"], None).names
     ('params', 'step_time')
     """
-    flags = {name: value for name, value in given.items() if name not in _TERMS}
-    terms = {name: given[name] for name in _TERMS if given.get(name) not in (None, (), [])}
+    flags = {name: value for name, value in keywords.items() if name not in _TERMS}
+    terms = {name: keywords[name] for name in _TERMS if keywords.get(name) not in (None, (), [])}
     cards = flags.get(CARD) or ()
     if len(cards) > 1 and timed is None:
         check_apart(varied, flags)
         varied = Grid((*varied.axes, Axis(CARD, tuple(dict.fromkeys(flags.pop(CARD))))))
-    kept = {name: value for name, value in given.items() if name in flags or name in terms}
+    kept = {name: value for name, value in keywords.items() if name in flags or name in terms}
     samples = _samples(terms)
     pair = pair_of(pareto)
     costs = () if quantities is not None else _costs(terms)
@@ -103,16 +103,16 @@ def asked_for(
     return Wanted(varied, flags, kept, names, shown, pair, cards_asked, why)
 
 
-def terms_of(flags: Mapping[str, Any], given: Mapping[str, Any], names: Iterable[str]) -> Terms:
+def terms_of(flags: Mapping[str, Any], keywords: Mapping[str, Any], names: Iterable[str]) -> Terms:
     """The terms of the costs among some quantities, on the cards of ``flags``.
 
     >>> dict(terms_of({"gpu": "l4"}, {"price": 0.8}, ["cost_per_million_images"]).prices)
     {'l4': 0.8}
     """
-    samples = _samples(given)
-    check_used((name for name in ("price", "samples") if name in given), names)
+    samples = _samples(keywords)
+    check_used((name for name in ("price", "samples") if name in keywords), names)
     cards = {**flags, CARD: listed(CARD, flags.get(CARD))}
-    return cards_of(cards, Grid(()), given.get("price"), samples).terms
+    return cards_of(cards, Grid(()), keywords.get("price"), samples).terms
 
 
 def _samples(terms: Mapping[str, Any]) -> int | None:

@@ -89,10 +89,10 @@ def plot(mark: Plot) -> Iterator[str]:
         yield f'<path class="line" d="M{path}"><title>{markup(line.name)}</title></path>'
     for point in mark.points:
         color = KEYS[groups.index(point.group) % len(KEYS)]
-        told = f"{point.name}: {_said(point.x, mark.x)}, {_said(point.y, mark.y)}"
+        description = f"{point.name}: {_said(point.x, mark.x)}, {_said(point.y, mark.y)}"
         yield (
             f'<path class="point" stroke="{color}" d="M{at(point.x, point.y)}h0">'
-            f"<title>{markup(told)}</title></path>"
+            f"<title>{markup(description)}</title></path>"
         )
     yield "</svg>"
     for value in _numbers(upright, mark.y):

@@ -158,7 +158,7 @@ def all_events(run: Pass) -> tuple[Event, ...]:
     >>> born.tensor, place.path  # 1000 numbers of 4 bytes an image
     (bytes[4000 b], 'addmm')
     """
-    made: dict[Polynomial, tuple[Tensor, ...]] = {}
+    by_size: dict[Polynomial, tuple[Tensor, ...]] = {}
     part_of: dict[int, int] = {}
     events: list[Event] = []
     number = 0
@@ -169,7 +169,7 @@ def all_events(run: Pass) -> tuple[Event, ...]:
             number += 1
             continue
         size = run.sizes[storage]
-        pieces = made.setdefault(size, tensors(size))
+        pieces = by_size.setdefault(size, tensors(size))
         if kind != BORN:
             part = part_of.pop(storage)
             events += (Change(part, -1, t, ()) for t in pieces)

@@ -138,7 +138,7 @@ def inference_as_no_grad() -> Iterator[None]:
     (False, False)
     """
     mode: Any = torch.inference_mode
-    own = mode.__enter__, mode.__exit__
+    methods = mode.__enter__, mode.__exit__
     before: list[tuple[bool, bool]] = []
 
     def enter(self: Any) -> None:
@@ -156,7 +156,7 @@ def inference_as_no_grad() -> Iterator[None]:
         try:
             yield
         finally:
-            mode.__enter__, mode.__exit__ = own
+            mode.__enter__, mode.__exit__ = methods
 
 
 def _register(aten: Any, name: str, rule: Callable[..., Any]) -> None:

@@ -236,8 +236,8 @@ class OtherClasses(Digest):
     def scenes(self, precision: str, one: bool) -> Scenes | None:
         if (precision, one) not in self._made:
             scenes = super().scenes(precision, one)
-            made = None if scenes is None else self._changed(scenes, precision, one)
-            self._made[precision, one] = made
+            changed = None if scenes is None else self._changed(scenes, precision, one)
+            self._made[precision, one] = changed
         return self._made[precision, one]
 
     def _changed(self, scenes: Scenes, precision: str, one: bool) -> Scenes:

@@ -96,17 +96,17 @@ def put(
     >>> layer.weight.device.type, layer.weight.dtype, layer.bias.dtype
     ('meta', torch.bfloat16, torch.float32)
     """
-    made: dict[int, Any] = {}
+    fakes: dict[int, Any] = {}
 
     def fake(tensor: Tensor, device: str) -> Tensor:
-        if id(tensor) not in made:
+        if id(tensor) not in fakes:
             new = make(tensor, types.get(id(tensor), tensor.dtype), device)
             trains = isinstance(tensor, nn.Parameter)
             if trains:
                 new = parameter(new, tensor.requires_grad)
             # the tensor stays alive, so that its id is not reused
-            made[id(tensor)] = (new, tensor)
-        replaced: Tensor = made[id(tensor)][0]
+            fakes[id(tensor)] = (new, tensor)
+        replaced: Tensor = fakes[id(tensor)][0]
         return replaced
 
     plain: list[Tensor] = []

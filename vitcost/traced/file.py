@@ -97,8 +97,8 @@ def unpacked(data: dict[str, Any], path: str) -> TraceFile:
             "trace the module again"
         )
     try:
-        told = {key: value for key, value in data.items() if key != "checksum"}
-        if data["checksum"] != checksum(told):
+        summed = {key: value for key, value in data.items() if key != "checksum"}
+        if data["checksum"] != checksum(summed):
             raise ValueError("its checksum is another")
         tables = _tables(data["tables"])
         scenarios = tuple(_unpacked_trace(each, tables) for each in data["scenarios"])

@@ -104,7 +104,7 @@ class Inputs(NamedTuple):
 
     def at(self, batch: int, device: str, dtype: torch.dtype | None) -> Arguments:
         """Fake inputs of a batch on a device; floats get another type where one is given."""
-        made = self.make(batch)
+        arguments = self.make(batch)
 
         def placed(leaf: Any) -> Any:
             if not isinstance(leaf, Tensor):
@@ -113,13 +113,15 @@ class Inputs(NamedTuple):
             new = torch.empty(leaf.shape, dtype=kind, device=device)
             return new.requires_grad_(leaf.requires_grad)
 
-        made = tree_map(placed, made)
-        if isinstance(made, Mapping):
-            return Arguments((), dict(made))
-        return Arguments(tuple(made) if isinstance(made, tuple | list) else (made,), {})
+        arguments = tree_map(placed, arguments)
+        if isinstance(arguments, Mapping):
+            return Arguments((), dict(arguments))
+        return Arguments(
+            tuple(arguments) if isinstance(arguments, tuple | list) else (arguments,), {}
+        )
 
 
-def inputs_of(model: nn.Module, given: Any = None, beside: Any = None) -> Inputs:
+def inputs_of(model: nn.Module, inputs: Any = None, beside: Any = None) -> Inputs:
     """The inputs of a module, from the first of these: ``given`` (spellings, a callable of the
     batch, example tensors), ``beside`` (returned by the factory with the module), the module's
     declaration, images.
@@ -130,8 +132,8 @@ def inputs_of(model: nn.Module, given: Any = None, beside: Any = None) -> Inputs
     >>> inputs.at(8, "meta", None).args[0].shape, inputs.note
     (torch.Size([8, 197, 768]), 'inputs: 197x768')
     """
-    if given is not None:
-        return _given(model, given, "inputs: ")
+    if inputs is not None:
+        return _given(model, inputs, "inputs: ")
     if isinstance(beside, Inputs):
         return beside
     if beside is not None:

@@ -133,36 +133,36 @@ def _at(call: Called) -> str:
 
 def _operator(calls: tuple[Called, ...], fit: _Fit) -> Operator:
     one = calls[0]
-    what = f"a size of {_at(one)}"
+    noun = f"a size of {_at(one)}"
 
     def arrays(specs: Sequence[tuple[Spec, ...]]) -> tuple[Array, ...]:
-        return tuple(_array(together, fit, what) for together in zip(*specs, strict=True))
+        return tuple(_array(together, fit, noun) for together in zip(*specs, strict=True))
 
     return Operator(
         one.name,
         one.phase,
         arrays([call.reads for call in calls]),
         arrays([call.writes for call in calls]),
-        fit([call.flops for call in calls], what),
-        fit([call.defined for call in calls], what),
-        fit([call.defined_backward for call in calls], what),
+        fit([call.flops for call in calls], noun),
+        fit([call.defined for call in calls], noun),
+        fit([call.defined_backward for call in calls], noun),
     )
 
 
-def _array(specs: tuple[Spec, ...], fit: _Fit, what: str) -> Array:
+def _array(specs: tuple[Spec, ...], fit: _Fit, noun: str) -> Array:
     _, dtype, strides = specs[0]
     shapes = [spec[0] for spec in specs]
     apart = [spec[2] for spec in specs]
     steps = None
     if strides is not None and all(each is not None for each in apart):
-        steps = tuple(fit(s, what) for s in zip(*(each or () for each in apart), strict=True))
-    return Array(dtype, tuple(fit(s, what) for s in zip(*shapes, strict=True)), steps)
+        steps = tuple(fit(s, noun) for s in zip(*(each or () for each in apart), strict=True))
+    return Array(dtype, tuple(fit(s, noun) for s in zip(*shapes, strict=True)), steps)
 
 
 def _sizes(runs: Sequence[Run], fit: _Fit) -> tuple[Polynomial, ...]:
     every = [run.recorder.sizes for run in runs]
-    what = "bytes of a storage"
-    return tuple(fit(sizes, what) for sizes in zip(*every, strict=True))
+    noun = "bytes of a storage"
+    return tuple(fit(sizes, noun) for sizes in zip(*every, strict=True))
 
 
 def _modules(runs: Sequence[Run], fit: _Fit) -> tuple[Module, ...]:

@@ -122,9 +122,9 @@ class OfModule:
                 checked(field, *FIELDS[field], value)
 
     def to_dict(self) -> dict[str, Any]:
-        made = next(iter((*self._lines.values(), *self._at.values())), None)
-        notes = (*self.notes, self.inputs.note) if made is None else made.notes
-        return {"notes": list(notes), **({} if made is None else {"torch": made.torch})}
+        trace = next(iter((*self._lines.values(), *self._at.values())), None)
+        notes = (*self.notes, self.inputs.note) if trace is None else trace.notes
+        return {"notes": list(notes), **({} if trace is None else {"torch": trace.torch})}
 
     def _trace(self, how: How, batches: Sequence[int]) -> Trace:
         with users_code(f"{self.name}: tracing it"):

@@ -71,9 +71,9 @@ def _batch_norm_backward(args: _Args) -> Any:
     alike = gradient.stride() == x.stride() and gradient.dtype == x.dtype
     if not alike or not _plain(x, weight) or not _in_order(x):
         return None
-    made = torch.empty_strided(x.shape, x.stride(), dtype=x.dtype, device=x.device)
+    of_input = torch.empty_strided(x.shape, x.stride(), dtype=x.dtype, device=x.device)
     rows = (_new(weight, weight.shape, weight.dtype) if asked else None for asked in mask[1:])
-    return (made if mask[0] else None, *rows)
+    return (of_input if mask[0] else None, *rows)
 
 
 def _plain(x: Tensor, weight: Tensor | None) -> bool:

@@ -130,10 +130,10 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def targets(self, size: int, device: torch.device) -> Tensor:
         """Class indices of a loss, which are the caller's."""
         with self.quiet():
-            made = torch.zeros(size, dtype=torch.long, device=device)
-        self.last(made)
-        self.targets_bytes = made.untyped_storage().nbytes()
-        return made
+            targets = torch.zeros(size, dtype=torch.long, device=device)
+        self.last(targets)
+        self.targets_bytes = targets.untyped_storage().nbytes()
+        return targets
 
     @contextmanager
     def quiet(self) -> Iterator[None]:

@@ -105,12 +105,12 @@ def ran(mode: FakeTensorMode, func: Any, args: tuple[Any, ...], kwargs: dict[str
                 _KNOWN.clear()
             _KNOWN[call_key] = entry
         return first
-    made = [
+    arrays = [
         None if lies is None else reads[lies] if isinstance(lies, int) else _made(lies, reads, mode)
         for lies in known.outputs
     ]
-    writes = [t for t in made if t is not None]
-    output: Any = made[0] if known.kind is None else known.kind(made)
+    writes = [t for t in arrays if t is not None]
+    output: Any = arrays[0] if known.kind is None else known.kind(arrays)
     return Ran(output, reads, writes, known.read_specs, known.write_specs, known.flops)
 
 
@@ -126,10 +126,10 @@ def faker(mode: FakeTensorMode) -> Callable[[Tensor, torch.dtype, str], Tensor]:
 
     def fake(tensor: Tensor, dtype: torch.dtype, device: str) -> Tensor:
         lies = [*tensor.shape], [*tensor.stride()]
-        made: Tensor = ran(
+        copy: Tensor = ran(
             mode, func, lies, {"dtype": dtype, "device": torch.device(device)}
         ).output
-        return made
+        return copy
 
     return fake
 
@@ -250,13 +250,13 @@ def _made(lies: _Lies, reads: list[Tensor], mode: FakeTensorMode) -> Tensor:
             storage: Any = reads[lies.storage].untyped_storage()
             meta.set_(storage, lies.offset, shape, strides)
         # FakeTensor(mode, meta, device), with the attributes of the first one
-        made: Any = Tensor._make_subclass(
+        fake: Any = Tensor._make_subclass(
             FakeTensor, meta, False, dispatch_device=True, device_for_backend_keys=lies.device
         )
-    torch._C._set_throw_on_mutable_data_ptr(made)
-    vars(made).update(lies.attributes)
-    made.fake_mode = mode
-    return made  # type: ignore[no-any-return]
+    torch._C._set_throw_on_mutable_data_ptr(fake)
+    vars(fake).update(lies.attributes)
+    fake.fake_mode = mode
+    return fake  # type: ignore[no-any-return]
 
 
 def spec_of(tensor: Tensor) -> Spec:

@@ -133,9 +133,9 @@ class _Writer:
 
     def run(self, hook: str, unit: Node) -> None:
         """Writes the storages that a hook of a module allocates, and their ends."""
-        given = (unit, Place("", unit.name)) if hook in _LOOKS else (unit,)
+        arguments = (unit, Place("", unit.name)) if hook in _LOOKS else (unit,)
         self.ledger.trace.clear()
-        getattr(self.ledger, hook)(*given)
+        getattr(self.ledger, hook)(*arguments)
         written = ""
         for event in self.ledger.trace:
             if isinstance(event, Change):

@@ -107,7 +107,7 @@ class _Tables:
 
 
 def _packed_trace(how: How, trace: Trace, tables: _Tables) -> dict[str, Any]:
-    own = trace.step_buffers
+    buffers = trace.step_buffers
     return {
         "how": how._asdict(),
         "batches": trace.batches,
@@ -119,7 +119,7 @@ def _packed_trace(how: How, trace: Trace, tables: _Tables) -> dict[str, Any]:
         "inference": _packed_pass(trace.inference, tables),
         "step": None if trace.step is None else _packed_pass(trace.step, tables),
         # in training, where they are others
-        **({} if own is None else {"step_buffers": [tables.weights.at(w) for w in own]}),
+        **({} if buffers is None else {"step_buffers": [tables.weights.at(w) for w in buffers]}),
     }
 
 

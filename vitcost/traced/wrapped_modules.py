@@ -123,12 +123,12 @@ class _Hooks:
         self.recorder.away.update(dict.fromkeys(unit.storages, unit.path or "the model"))
 
     def before_forward(self, unit: _Unit, module: nn.Module, args: Any, kwargs: Any) -> Any:
-        given = (args, kwargs)
+        arguments = (args, kwargs)
         if self.dtype is not None:
-            given = tree_map_only(Tensor, self._cast, given)
+            arguments = tree_map_only(Tensor, self._cast, arguments)
         if unit.state == _BEFORE_BACKWARD:
             # a checkpointed module runs again, whose weights are there for its backward
-            return given
+            return arguments
         unit.state = _FORWARD
         again = _in_backward()
         unit.calls += not again
@@ -140,18 +140,18 @@ class _Hooks:
             self.gather(unit)
             self.mark("enter_again" if again else "enter", unit)
             if torch.is_grad_enabled():
-                given = self._ending(unit, given)
-        return given
+                arguments = self._ending(unit, arguments)
+        return arguments
 
     def _cast(self, tensor: Tensor) -> Tensor:
         return tensor.to(self.dtype) if tensor.is_floating_point() else tensor
 
-    def _ending(self, unit: _Unit, given: Any) -> Any:
+    def _ending(self, unit: _Unit, arguments: Any) -> Any:
         """The inputs that need a gradient, through a node whose backward ends that of the unit."""
-        leaves, shape = tree_flatten(given)
+        leaves, shape = tree_flatten(arguments)
         places = [i for i, t in enumerate(leaves) if isinstance(t, Tensor) and t.requires_grad]
         if not places:
-            return given
+            return arguments
         ends: Any = RegisterPostBackwardFunction
         passed = ends.apply(self, unit, *(leaves[i] for i in places))
         for i, tensor in zip(places, passed, strict=True):

@@ -63,23 +63,23 @@ def resolve(model: Model, **overrides: Any) -> Resolved:
 
 
 def _changed(
-    base: Base, config: "Config", given: Mapping[str, Any]
+    base: Base, config: "Config", overrides: Mapping[str, Any]
 ) -> Iterator[tuple[str, Any, Any]]:
     """The fields whose value differs from that of the model: name, value, value of the model."""
-    if not given:
+    if not overrides:
         return
     if hasattr(config, "workload"):
         # a trace has no fields to compare with; a trace that no field changes is the same object
         if config is not base.base:
-            yield from ((name, value, None) for name, value in given.items())
+            yield from ((name, value, None) for name, value in overrides.items())
         return
     towers = [getattr(each, "vision", each) for each in (config, _on_top(base, {}))]
-    for name in given:
+    for name in overrides:
         # a ratio sets a width
         field = name.replace("ratio", "dim") if name in RATIOS else name
-        value, value_before = (getattr(tower, field, given[name]) for tower in towers)
+        value, value_before = (getattr(tower, field, overrides[name]) for tower in towers)
         if value != value_before:
-            yield (name, given[name], None) if name in RATIOS else (name, value, value_before)
+            yield (name, overrides[name], None) if name in RATIOS else (name, value, value_before)
 
 
 def _tower(model: Model, tower: str | None) -> Base:

@@ -44,9 +44,9 @@ class Described(Record):
 _WORDS = {bool: "true or false", int: "an integer", float: "a number", str: "text"}
 
 
-def guess(given: str, known: Collection[str]) -> str:
+def guess(key: str, known: Collection[str]) -> str:
     """The end of a message that names the nearest known word, if one is near."""
-    return "".join(f"; did you mean {name!r}?" for name in nearest(given, known, 1))
+    return "".join(f"; did you mean {name!r}?" for name in nearest(key, known, 1))
 
 
 def check_keys(data: Mapping[str, Any], known: Collection[str], fixed: Fixed, path: str) -> None:

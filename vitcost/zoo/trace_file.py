@@ -82,5 +82,5 @@ def _digest(traces: Sequence[tuple[How, Trace]]) -> str:
     from hashlib import sha256
 
     trace = traces[0][1]
-    what = (trace.weights, trace.buffers, trace.inference.modules, trace.inference.calls)
-    return sha256(repr(what).encode()).hexdigest()
+    contents = (trace.weights, trace.buffers, trace.inference.modules, trace.inference.calls)
+    return sha256(repr(contents).encode()).hexdigest()

@@ -63,24 +63,28 @@ def on_meta(
     state = torch.get_rng_state()
     try:
         with users_code("on the meta device"), torch.device("meta"), _bounded(most_modules):
-            made = build()
+            built = build()
     except VitcostError as error:
         if most_modules is not None:
             raise ConfigError(f"{name}: {error}") from None
         # a constructor that asks for a value, or moves itself, cannot run on meta
         with users_code(f"{name}: calling {called or name}()"), torch.device("cpu"):
-            made = build()
+            built = build()
         notes = (f"built on the CPU, since on the meta device it raises {_short(error)}",)
     finally:
         torch.set_rng_state(state)
-    module, beside = made, None
+    module, beside = built, None
     # the attributes of a class may be of any type, or raise
     with users_code(f"{name}: reading the module"):
-        if isinstance(made, tuple) and len(made) == 2 and not isinstance(made[1], torch.nn.Module):
-            module, beside = made
+        if (
+            isinstance(built, tuple)
+            and len(built) == 2
+            and not isinstance(built[1], torch.nn.Module)
+        ):
+            module, beside = built
         is_module = isinstance(module, torch.nn.Module)
     if not is_module:
-        raise ConfigError(f"{name}: gives {shown(made)}, not a torch.nn.Module")
+        raise ConfigError(f"{name}: gives {shown(built)}, not a torch.nn.Module")
     return Built(module, beside, notes)
 
 

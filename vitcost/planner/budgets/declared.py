@@ -160,8 +160,10 @@ def _lines(text: str) -> list[dict[str, int]]:
     return tables
 
 
-def _declared(config: str, index: int, given: tuple[dict[str, Any], dict[str, int]]) -> Declared:
-    table, lines = given
+def _declared(
+    config: str, index: int, table_and_lines: tuple[dict[str, Any], dict[str, int]]
+) -> Declared:
+    table, lines = table_and_lines
     path = f"tool.vitcost.budget[{index}]"
     here = Place(config, lines.get(""), path)
     places = {key: Place(config, lines.get(key), f"{path}.{key}") for key in table} | {"": here}
