@@ -278,13 +278,13 @@ def _summary(case: Case, calls: tuple[Call, ...]) -> Iterator[Compared]:
         return
     model = case.model()
     table = list(table_rows(folded(case.config, 1, False, "eager", "fp32")))
-    seen = [
+    hooked = [
         TableRow(call.type, call.shape[1:], _weight_and_bias(model.get_submodule(call.path)))
         for call in calls
         if call.path and call.type not in ("Sequential", "ModuleList")
     ]
-    yield Compared("", "summary_rows", len(table), len(seen))
-    for row, (formula, hook) in enumerate(zip(table, seen, strict=False), 1):
+    yield Compared("", "summary_rows", len(table), len(hooked))
+    for row, (formula, hook) in enumerate(zip(table, hooked, strict=False), 1):
         yield Compared(f"row {row}", "summary", str(formula), str(hook))
 
 

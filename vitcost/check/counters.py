@@ -212,12 +212,12 @@ def _by_path(
     """The bytes of the storages that are still kept, by the modules that ran when each was first
     packed."""
     saved: dict[str, int] = defaultdict(int)
-    seen = set(known)
+    storages = set(known)
     for reference, parents in packed:
         handle = reference()
-        if handle is None or handle.kept._cdata in seen:
+        if handle is None or handle.kept._cdata in storages:
             continue
-        seen.add(handle.kept._cdata)
+        storages.add(handle.kept._cdata)
         for path in parents:
             saved[path] += handle.kept.nbytes()
     return dict(saved)

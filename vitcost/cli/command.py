@@ -162,8 +162,10 @@ class Command(click.Command):
                 continue
             flag = f"--[no-]{param.opts[0][2:]}" if param.secondary_opts else record[0]
             section = getattr(param, "section", "Output")
-            said = record[1] if whole else _in_short(flag, record[1], getattr(param, "words", ()))
-            sections.setdefault(section, []).append((flag, said))
+            help_text = (
+                record[1] if whole else _in_short(flag, record[1], getattr(param, "words", ()))
+            )
+            sections.setdefault(section, []).append((flag, help_text))
         # a command's own flags first, its output last, whichever order they were declared in
         titles = sorted(sections, key=lambda title: _PLACES.get(title, 1))
         for title, records in ((title, sections[title]) for title in titles):
@@ -192,12 +194,12 @@ def _is_rare(param: click.Parameter) -> bool:
     return isinstance(param, Option) and param.rare
 
 
-def _in_short(flag: str, said: str, words: tuple[str, ...] = ()) -> str:
+def _in_short(flag: str, help_text: str, words: tuple[str, ...] = ()) -> str:
     """The help of a flag in a line, where it takes more: without its list and its remarks."""
     room = _SCREEN - max(_FLAG, len(flag) + 4)
-    text, default, value = said.partition("  [default: ")
-    if len(said) <= room:
-        return said
+    text, default, value = help_text.partition("  [default: ")
+    if len(help_text) <= room:
+        return help_text
     if words:
         # a list of allowed words helps more than their subject
         left = room - len(default) - len(value)
@@ -229,12 +231,12 @@ def _rebuilt(ctx: click.Context) -> Iterator[str]:
 
     typed = [ctx.params.get(name) or () for name in ("model", "models", "model_option")]
     names = [(each,) if isinstance(each, str) else each for each in typed]
-    said = size if isinstance(size, int) else "x".join(map(str, size))
+    sides = size if isinstance(size, int) else "x".join(map(str, size))
     for name in (name for each in names for name in each):
         if is_rebuilt(name, size):
             yield (
-                f"{name}: --img-size {said}: this rebuilds the position table, "
-                f"--input-size {said} keeps it"
+                f"{name}: --img-size {sides}: this rebuilds the position table, "
+                f"--input-size {sides} keeps it"
             )
 
 

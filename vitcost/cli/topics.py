@@ -57,7 +57,7 @@ def _fields() -> Iterator[str]:
 def _precision() -> Iterator[str]:
     from vitcost.config.scenario import PRECISIONS
 
-    said = {
+    meanings = {
         "fp32": "everything in float32; products on the card's fp32 units",
         "tf32": "the same bytes; products on the matrix units, as torch computes them after "
         "set_float32_matmul_precision('high')",
@@ -73,7 +73,7 @@ def _precision() -> Iterator[str]:
         "changes what training computes."
     )
     yield ""
-    yield from listed((name, said.get(name, "")) for name in PRECISIONS)
+    yield from listed((name, meanings.get(name, "")) for name in PRECISIONS)
     yield ""
     yield from _prose(
         "A `--recipe` (megatron-fp16, deepspeed, zero, apex-o2, …) is a published account of what "

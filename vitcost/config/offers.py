@@ -150,22 +150,22 @@ def offer(name: str, text: str = "", *, python: bool = False) -> str:
     note = f"; {word.note}" if word.note else ""
     names = " and ".join(flag if python else _flag(flag) for flag, _ in word.ours)
     whole = (", " if python else " ").join(
-        _spelled(flag, said.replace("{}", text), python) for flag, said in word.ours
+        _spelled(flag, spelling.replace("{}", text), python) for flag, spelling in word.ours
     )
-    if not text and any("{}" in said for _, said in word.ours):
+    if not text and any("{}" in spelling for _, spelling in word.ours):
         return f"{theirs} is {names} here{note}"
-    named = any("{}" in said for _, said in word.ours)
+    named = any("{}" in spelling for _, spelling in word.ours)
     return (
         f"{theirs} is {names} here: {whole}{note}" if named else f"{theirs} is {whole} here{note}"
     )
 
 
-def _spelled(name: str, said: str, python: bool) -> str:
+def _spelled(name: str, spelling: str, python: bool) -> str:
     if not python:
-        return f"{_flag(name)} {said}".strip()
-    if not said:
+        return f"{_flag(name)} {spelling}".strip()
+    if not spelling:
         return f"{name}=True"
-    return f"{name}={said if said.isdecimal() or said == 'N' else repr(said)}"
+    return f"{name}={spelling if spelling.isdecimal() or spelling == 'N' else repr(spelling)}"
 
 
 def _flag(name: str) -> str:
@@ -179,8 +179,8 @@ def unknown_field(name: str, known: Iterable[str], value: object = "") -> Unknow
     "unknown field 'depht'; did you mean depth?"
     """
     plain = isinstance(value, str | int | float) and not isinstance(value, bool)
-    said = value if isinstance(value, str) else shown(value) if plain else ""
-    ours = offer(name, said, python=True)
+    text = value if isinstance(value, str) else shown(value) if plain else ""
+    ours = offer(name, text, python=True)
     if ours:
         return UnknownName("field", name, (), ours)
     flags = dict.fromkeys(flag for word in FLAGS.values() for flag, _ in word.ours)

@@ -89,8 +89,8 @@ def _hash(self: Any) -> int:
 
 
 def _repr(self: Any) -> str:
-    said = (f"{name}={getattr(self, name)!r}" for name in self._fields)
-    return f"{type(self).__name__}({', '.join(said)})"
+    pairs = (f"{name}={getattr(self, name)!r}" for name in self._fields)
+    return f"{type(self).__name__}({', '.join(pairs)})"
 
 
 def _setattr(self: object, name: str, value: object) -> NoReturn:

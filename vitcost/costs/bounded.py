@@ -124,19 +124,23 @@ def assumed(scenario: Scenario) -> tuple[str, ...]:
     >>> assumed(Scenario())
     ('a loss that keeps each output with two float32 tensors and one gradient of its size',)
     """
-    said = ["a loss that keeps each output with two float32 tensors and one gradient of its size"]
+    sentences = [
+        "a loss that keeps each output with two float32 tensors and one gradient of its size"
+    ]
     if scenario.recipe != "torch":
-        said.append(
+        sentences.append(
             f"states of recipe {scenario.recipe} from the first op to the last, and an optimizer "
             "that copies the parameters once"
         )
         if scenario.zero > 2:
-            said.append("up to a billion weights gathered at one time")
+            sentences.append("up to a billion weights gathered at one time")
         if scenario.recipe == "deepspeed" and scenario.zero:
-            said.append("a buffer of 500,000,000 gradients (reduce_bucket_size)")
+            sentences.append("a buffer of 500,000,000 gradients (reduce_bucket_size)")
     elif scenario.zero > 1:
         kept = "all weights gathered" if scenario.zero == 2 else "three layers gathered"
-        said.append(f"fully_shard on every layer and on the model: {kept}, gradients of three")
+        sentences.append(f"fully_shard on every layer and on the model: {kept}, gradients of three")
     if scenario.recipe == "torch" and OPTIMIZERS[scenario.optimizer].step == "compiled":
-        said.append("a compiled optimizer that allocates no more than its operators one by one")
-    return tuple(said)
+        sentences.append(
+            "a compiled optimizer that allocates no more than its operators one by one"
+        )
+    return tuple(sentences)

@@ -370,7 +370,7 @@ _COUNTED = {"macs": "MACs", "flops": "FLOPs", "params": "params"}
 def _parsed(quantity: str, unit: str, text: str) -> Amount:
     if unit not in ("count", "si"):
         return _PARSERS[unit](text)
-    word = next((said for name, said in _COUNTED.items() if name in quantity.split("_")), "")
+    word = next((noun for name, noun in _COUNTED.items() if name in quantity.split("_")), "")
     return parse_count(text, word)
 
 

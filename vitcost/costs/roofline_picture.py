@@ -43,10 +43,10 @@ def _points(pairs: "Sequence[tuple[Report, Time]]") -> Iterator[Point]:
         for part in time.parts:
             if part.flops and part.moved_bytes and part.seconds:
                 x, y = part.flops / part.moved_bytes, part.flops / part.seconds
-                said = f"{part.name}, bound by {part.bound}"
+                label = f"{part.name}, bound by {part.bound}"
                 several = len(pairs) > 1
                 yield Point(
-                    f"{name} {said}" if several else said, name if several else part.name, x, y
+                    f"{name} {label}" if several else label, name if several else part.name, x, y
                 )
 
 

@@ -368,10 +368,10 @@ def _prepared(
         steps.append(("scale", scale))
     if _source(t, writers)[1]:
         steps.append(("copy", None))
-    seen = [] if steps else [x]
+    wrote = [] if steps else [x]
     for kind, stands_for in steps:
         step = Op(kind, (x,), Tensor(t.name, t.axes), parts=stands_for)
         yield step
         x = step.write
-        seen.append(x)
-    return seen
+        wrote.append(x)
+    return wrote

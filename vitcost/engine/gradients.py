@@ -129,16 +129,16 @@ class Gradients:
 
     def view(self, value: Tensor, axes: tuple[Axis, ...], role: str = "") -> Tensor:
         """Another tensor in the storage of a gradient."""
-        seen = Tensor(value.name, axes, role, value, value.itemsize)
-        self.ledger.hold(seen)
-        self.owners[seen] = 1
-        return seen
+        alias = Tensor(value.name, axes, role, value, value.itemsize)
+        self.ledger.hold(alias)
+        self.owners[alias] = 1
+        return alias
 
     def only_view(self, value: Tensor) -> Tensor:
         """A view of a gradient that nothing else holds."""
-        seen = self.view(value, value.axes)
+        alias = self.view(value, value.axes)
         self.drop(value)
-        return seen
+        return alias
 
     def share(self, value: Tensor) -> Tensor:
         self.ledger.hold(value)

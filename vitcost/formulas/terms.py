@@ -350,9 +350,9 @@ def _both(config: Config, scenario: Scenario, memory: bool = False) -> _Both:
     exact = workload(config, scenario).at(scenario.batch)
     if memory and not exact.has_letters:
         return _Both(exact, exact)
-    steps, most, said = _length(exact, memory)
+    steps, most, noun = _length(exact, memory)
     if steps > most:
-        note = f"the formula is large: {steps:,} {said}, and letters are for up to {most:,}"
+        note = f"the formula is large: {steps:,} {noun}, and letters are for up to {most:,}"
         return _Both(exact, exact, f"{note}; each term is a number")
     # a sum of products is added up in a hundredth of the time that a general expression takes
     letters = Sizes({axis: cast(Size, size_of(_letter(axis))) for axis in exact.sizes})
@@ -375,14 +375,14 @@ def _length(run: Workload, memory: bool) -> tuple[int, int, str]:
 def _how(run: Workload, of: Formula) -> str:
     """The flags of a scenario that are not the default."""
     scenario = run.scenario
-    said = [scenario.precision, scenario.platform]
-    said += [f"attention {', '.join(run.attention())}"] if run.attention() else []
+    conditions = [scenario.precision, scenario.platform]
+    conditions += [f"attention {', '.join(run.attention())}"] if run.attention() else []
     for name in of.flags:
         chosen = getattr(scenario, name)
         known = ("batch", "precision", "platform", "attention", "optimizer", "lora_layers")
         if name not in known and chosen != getattr(Scenario(), name):
-            said.append(f"{name} {chosen}")
-    return ", ".join(said)
+            conditions.append(f"{name} {chosen}")
+    return ", ".join(conditions)
 
 
 def _letter(axis: Axis) -> str:

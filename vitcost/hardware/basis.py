@@ -114,8 +114,8 @@ def basis_of(
     apart = is_apart(asked.run(scenario, setup).family, setup)
     rates = widened(rates_of(row, setup, known), asked.kind, setup, apart)
     if names := asked.run(scenario, setup).left_out:
-        said = f"the products of {', '.join(names)} are not in it: no rule counts their FLOPs"
-        rates = rates.spread(*SPEC_SHEET).unlike(said)._replace(basis="spec_sheet")
+        reason = f"the products of {', '.join(names)} are not in it: no rule counts their FLOPs"
+        rates = rates.spread(*SPEC_SHEET).unlike(reason)._replace(basis="spec_sheet")
     kernels = asked.kernels(scenario, setup)
     if anchors:
         rates = _anchored(rates, scenario, setup, sheet, anchors)

@@ -150,11 +150,11 @@ def calibration_row(row: Calibration) -> dict[str, Any]:
 
 
 def _read(files: "str | Iterable[str]", columns: dict[str, Any]) -> list[Row]:
-    said = {key: _said(key, value) for key, value in columns.items()}
-    said = {key: value for key, value in said.items() if value}
-    if "software" in said:
-        said["torch"] = said.pop("software")
-    return [row for each in files for row in read(path("a file", each), **said)]
+    flags = {key: _said(key, value) for key, value in columns.items()}
+    flags = {key: value for key, value in flags.items() if value}
+    if "software" in flags:
+        flags["torch"] = flags.pop("software")
+    return [row for each in files for row in read(path("a file", each), **flags)]
 
 
 def _said(name: str, value: Any) -> str:

@@ -198,8 +198,8 @@ def _rows(line: Mapping[str, str | None], flags: Mapping[str, str], place: str) 
         params = next((text for name in _PARAMS if (text := line.get(name))), None)
         if model and numbers[0] and numbers[1]:
             # a prefix decides the mode, also against the column of the mode
-            said = {**flags, **({"mode": mode} if mode else {})}
-            yield _row(model, [*numbers, params], _said(line, said), place)
+            facts = {**flags, **({"mode": mode} if mode else {})}
+            yield _row(model, [*numbers, params], _said(line, facts), place)
 
 
 def _said(line: Mapping[str, str | None], flags: Mapping[str, str]) -> dict[str, str]:

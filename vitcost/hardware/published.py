@@ -77,8 +77,8 @@ def _printed(says: Mapping[str, str]) -> Printed:
         raise ValueError(f"{says['value']} at batch {batch} cannot be")
     model, gpu = str(flags.pop("model", says["model"])), str(flags.pop("gpu", ""))
     size = says.get("img_size", "")
-    if said := _software(says["software"]):
-        flags["software"] = said
+    if software := _software(says["software"]):
+        flags["software"] = software
     flags["mode"] = says.get("mode") or "infer"
     label = ", ".join((says["source"], says["card"], says.get("precision", ""), says["software"]))
     return Printed(

@@ -113,8 +113,8 @@ def rates_of(row: Card, setup: Setup, known: Sequence[Calibration]) -> Rates:
         return _exact(min(near, key=lambda c: setup.apart(c.setup.torch)), setup)
     if setup.platform == "cpu":
         modes = dict.fromkeys(_mode(c.setup) for c in of_card)
-        said = f"it was in {'; '.join(modes)}" if modes else "in no mode was it measured"
-        raise NotCovered(f"{row.name} was not measured in {_mode(setup)}: {said}")
+        reason = f"it was in {'; '.join(modes)}" if modes else "in no mode was it measured"
+        raise NotCovered(f"{row.name} was not measured in {_mode(setup)}: {reason}")
     # vector units in fp32 and tensor cores in half precision say nothing of each other
     alike = [c for c in of_card if vector(c.setup) == vector(setup)]
     if alike:
@@ -132,13 +132,13 @@ def _exact(best: Calibration, setup: Setup) -> Rates:
     if best.setup == setup or (span and best.setup.layout == setup.layout):
         return rates
     torch = ".".join(map(str, best.setup.torch))
-    said = f"constants measured with torch {torch}, {best.setup.layout}"
+    reason = f"constants measured with torch {torch}, {best.setup.layout}"
     if best.factor is not None and not vector(setup):
         # published timings of several torch versions differ by more than timm's
-        return rates.spread(*OTHER_SOFTWARE[True]).unlike(said)
+        return rates.spread(*OTHER_SOFTWARE[True]).unlike(reason)
     alike = best.factor is None and best.setup.attention == setup.attention
     wide = WIDEST[setup.platform] if alike else ANCHORED
-    return rates._replace(band=max(best.band, wide)).unlike(said)
+    return rates._replace(band=max(best.band, wide)).unlike(reason)
 
 
 def _elsewhere(

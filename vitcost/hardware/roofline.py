@@ -83,11 +83,11 @@ def _software(setup: Setup) -> str:
 
 def _rates(on: Basis, done: Work) -> Rates:
     """The rates of some work, with notes on work outside of all measurements and on the update."""
-    said = [*notes_on(on, done)]
+    notes = [*notes_on(on, done)]
     if on.scenario.mode == "train" and on.scenario.recipe != "torch":
-        said.append(f"the update is torch's, not that of {on.scenario.recipe}")
+        notes.append(f"the update is torch's, not that of {on.scenario.recipe}")
     rates = far(on) if is_far(on, done, on.scenario.batch) else on.rates
-    return rates._replace(notes=(*on.rates.notes, *said))
+    return rates._replace(notes=(*on.rates.notes, *notes))
 
 
 def _bound(done: Work, shares: Mapping[str, float], on: Basis) -> str:

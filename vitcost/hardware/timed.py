@@ -77,5 +77,5 @@ def _memory(card: Card, scenario: Scenario, tensor_bytes: int | None) -> dict[st
         return {}
     needs = beside(card, tensor_bytes, scenario.software)
     verdict, left = verdict_on(card, tensor_bytes, needs.total_bytes) or (None, None)
-    said = {"verdict": verdict, "headroom_bytes": left, "beside": needs}
-    return {**said, "tensor_bytes": tensor_bytes}
+    fit_fields = {"verdict": verdict, "headroom_bytes": left, "beside": needs}
+    return {**fit_fields, "tensor_bytes": tensor_bytes}

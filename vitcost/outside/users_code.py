@@ -81,10 +81,10 @@ def reason_of(error: BaseException) -> str:
     'ValueError: no such layer'
     """
     try:
-        said = str(error)
+        text = str(error)
     except Exception:
-        said = "it cannot say why"
-    line = said.strip().partition("\n")[0][:_MOST_SAID]
+        text = "it cannot say why"
+    line = text.strip().partition("\n")[0][:_MOST_SAID]
     if isinstance(error, RecursionError):
         line += (
             f"; calls or modules are nested deeper than Python's limit of "

@@ -72,12 +72,12 @@ def _notes(checks: tuple[Check, ...]) -> Iterator[str]:
 def _title(result: BudgetResult) -> str:
     """The sentence on all checks together."""
     failed = [check for check in result.checks if check.level != "warn"]
-    said = [
+    verdicts = [
         word
         for word in ("exceeded", "missed", "grew", "fell", "no answer")
         if any(word in check.verdicts for check in failed)
     ]
-    return f"Budget {', '.join(said) or 'kept'}"
+    return f"Budget {', '.join(verdicts) or 'kept'}"
 
 
 def _case(check: Check, why: bool) -> Case:

@@ -112,16 +112,16 @@ def in_chinese(page: Page, quantity: str, model: str, unit: str) -> Page:
     >>> in_chinese(Page("params of m"), "params", "m", "parameters").title
     'm 的参数量（params）'
     """
-    said, reference = _QUANTITIES.get(quantity, (quantity, ""))
+    title, reference = _QUANTITIES.get(quantity, (quantity, ""))
     # the scenario of a quantity follows its words
     scenario = unit.partition(", ")[2] if unit.startswith(_COUNTED) else ""
-    lead = said + (f"：{_parts(scenario)}" if scenario else "")
+    lead = title + (f"：{_parts(scenario)}" if scenario else "")
     notes = [
         f"出处：{reference}" if reference and note.startswith("reference: ") else note
         for note in page.notes
     ]
     return page._replace(
-        title=f"{model} 的{said}（{quantity}）",
+        title=f"{model} 的{title}（{quantity}）",
         lead=(lead,),
         tables=tuple(map(_table, page.tables)),
         notes=tuple(_NOTES.get(note, note.replace("reference: ", "出处：", 1)) for note in notes),

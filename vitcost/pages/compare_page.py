@@ -64,13 +64,13 @@ def _answer(comparison: Comparison) -> tuple[str, ...]:
                 most.append(max(ratio for ratio in ratios if ratio is not None))
     if not least:
         return ()
-    said = "; ".join(f"{has} {', '.join(names)}" for has, names in least.items())
+    leasts = "; ".join(f"{has} {', '.join(names)}" for has, names in least.items())
     if not most:
-        return (said,)
+        return (leasts,)
     low, high = (shown(ratio, "relative") for ratio in (min(most), max(most)))
     times = low if low == high else f"{low} to {high}"
     of = "the least" if any(QUANTITIES[name].more for name in comparison.shown) else "that"
-    return (f"{said}; the most {'is' if len(most) == 1 else 'are'} {times} times {of}",)
+    return (f"{leasts}; the most {'is' if len(most) == 1 else 'are'} {times} times {of}",)
 
 
 def _title(name: str) -> str:

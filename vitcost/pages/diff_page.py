@@ -50,24 +50,24 @@ def diff_page(result: Diff) -> Page:
 def _answer(result: Diff) -> Iterator[str]:
     """The models that cost something else, and by how much."""
     same = 0
-    said: list[str] = []
+    lines: list[str] = []
     for each in result.models:
         changed = [d for d in each.differences() if d.changed and d.quantity in result.shown]
         if each.was is None and each.now is not None:
-            said.append(f"{each.name} is new")
+            lines.append(f"{each.name} is new")
         elif each.now is None:
-            said.append(f"{each.name}: no answer")
+            lines.append(f"{each.name}: no answer")
         elif not changed and not any(d.changed for d in each.differences()):
             same += 1
         else:
             first = changed or [d for d in each.differences() if d.changed]
-            said.append(f"{each.name}: {', '.join(map(_said, first[:_SAID]))}")
-    if same or not said:
+            lines.append(f"{each.name}: {', '.join(map(_said, first[:_SAID]))}")
+    if same or not lines:
         one = "model costs" if same == 1 else "models cost"
-        said.append(f"{same:,} {one} what {'it' if same == 1 else 'they'} did")
-    yield from said[:_SAID]
-    if len(said) > _SAID:
-        yield f"and {len(said) - _SAID:,} more"
+        lines.append(f"{same:,} {one} what {'it' if same == 1 else 'they'} did")
+    yield from lines[:_SAID]
+    if len(lines) > _SAID:
+        yield f"and {len(lines) - _SAID:,} more"
 
 
 def _said(each: Difference) -> str:

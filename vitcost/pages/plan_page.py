@@ -43,19 +43,19 @@ def _answer(result: Plan) -> Iterator[str]:
             yield _needed(result.late, result)
         return
     chosen = simplest(result.found) or best
-    said = [f"{_name(chosen)}, micro-batch {chosen.micro_batch:,} × {chosen.accumulation:,}"]
+    clauses = [f"{_name(chosen)}, micro-batch {chosen.micro_batch:,} × {chosen.accumulation:,}"]
     runs = chosen.run_low_seconds, chosen.run_high_seconds
-    said.append(f"{shown(chosen.run_seconds, 'seconds')}{_between(*runs, unit='seconds')}")
+    clauses.append(f"{shown(chosen.run_seconds, 'seconds')}{_between(*runs, unit='seconds')}")
     hours = _between(chosen.gpu_hours_low, chosen.gpu_hours_high)
-    said.append(f"{_amount(chosen.gpu_hours)} GPU-hours{hours}")
+    clauses.append(f"{_amount(chosen.gpu_hours)} GPU-hours{hours}")
     if chosen.cost is not None:
-        said.append(f"cost {_amount(chosen.cost)}{_between(chosen.cost_low, chosen.cost_high)}")
+        clauses.append(f"cost {_amount(chosen.cost)}{_between(chosen.cost_low, chosen.cost_high)}")
     if result.late is not None:
         yield f"no number of cards that was tried keeps {_deadline(result)}; the closest:"
     most = "" if chosen.memory_basis == "exact" else "at most "
     capacity = shown(result.card.capacity_bytes, "bytes")
-    said.append(f"{most}{shown(chosen.memory_bytes, 'bytes')} of {capacity}")
-    yield ", ".join(said)
+    clauses.append(f"{most}{shown(chosen.memory_bytes, 'bytes')} of {capacity}")
+    yield ", ".join(clauses)
     if result.late is not None:
         yield _needed(result.late, result)
     if chosen is not best and chosen.step_seconds:

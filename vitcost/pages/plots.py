@@ -32,11 +32,11 @@ def plan_plots(result: Plan, named: Callable[[PlanRow], str]) -> Iterator[Plot]:
     )
     if len(points) > 1:
         of = "Cost" if priced else "GPU-hours"
-        said = f"each point a way to divide the step on {result.card.name} that fits"
+        note = f"each point a way to divide the step on {result.card.name} that fits"
         if result.beside:
-            said += ", or another card at its best"
+            note += ", or another card at its best"
         yield Plot(
-            f"{of} against days", Axis("days", "relative"), Axis(of, "si"), points, notes=(said,)
+            f"{of} against days", Axis("days", "relative"), Axis(of, "si"), points, notes=(note,)
         )
 
 

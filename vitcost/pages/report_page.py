@@ -108,8 +108,8 @@ def _lead(report: Report) -> Iterator[str]:
     aside = trained_aside(scenario)
     if aside:
         # a recipe fixes the precision of everything
-        said = (f"{flag} but for its precision" if flag == "recipe" else flag for flag in aside)
-        yield f"flags of the training step alone, not of traffic and time: {', '.join(said)}"
+        names = (f"{flag} but for its precision" if flag == "recipe" else flag for flag in aside)
+        yield f"flags of the training step alone, not of traffic and time: {', '.join(names)}"
     if scenario.compile:
         yield "compiled kernels count for the time alone; bytes are those of eager kernels"
     counted = report.torchsummary_params
@@ -144,9 +144,9 @@ def _inputs(config: Mapping[str, Any], tokens: Size | None) -> Iterator[str]:
         table = "" if built_for == image else f", positions of {shown(built_for)}"
         yield f"image {shown(image)}{table}, patch {shown(patch)}{behind}, {tokens:,} tokens"
     if "vocab_size" in config:
-        said = f"text of {config['seq_len']:,} tokens, vocabulary {config['vocab_size']:,}"
+        text = f"text of {config['seq_len']:,} tokens, vocabulary {config['vocab_size']:,}"
         # generation with a cache, token by token, has other costs
-        yield f"{said}: the full forward (prefill)" if config["head"] == "lm" else said
+        yield f"{text}: the full forward (prefill)" if config["head"] == "lm" else text
 
 
 def _parts(report: Report) -> Table:

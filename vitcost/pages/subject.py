@@ -18,8 +18,8 @@ def of_model(model: Resolved) -> str:
     >>> of_model(resolve("vit_base_patch16_224", depth=13, num_classes=1000))
     'vit_base_patch16_224 with depth 13 (not 12)'
     """
-    said = ", ".join(_field(*each) for each in model.changed)
-    return f"{model.name} with {said}" if said else model.name
+    changes = ", ".join(_field(*each) for each in model.changed)
+    return f"{model.name} with {changes}" if changes else model.name
 
 
 def _field(name: str, value: Any, default: Any) -> str:

@@ -30,8 +30,8 @@ def sweep_page(sweep: Sweep) -> Page:
     front = (_front(extremes),) if extremes.front else ()
     ends_of = (of.get("train_memory", {}) for of in (extremes.least, extremes.most))
     bounds = any(row.get("peak_is") == "bounded" for row in ends_of)
-    said = ("training, at most: no exact peak is known of some; peak_is says of which",)
-    notes = (*(said if bounds else ()), *skipped_notes(extremes.skipped))
+    bound_note = ("training, at most: no exact peak is known of some; peak_is says of which",)
+    notes = (*(bound_note if bounds else ()), *skipped_notes(extremes.skipped))
     return Page("Every combination", tables=(*ends, *front), notes=notes, answer=(answer,))
 
 

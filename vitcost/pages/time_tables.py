@@ -26,17 +26,17 @@ def time_answer(report: Report) -> Iterator[str]:
     """One line for each card: the time of a batch with its band, the rate, and whether the tensors
     fit."""
     for time in report.time:
-        said = [
+        clauses = [
             f"{time.gpu}: {shown(time.seconds, 'seconds')} a batch ({_band(time)})",
             f"{shown(time.images_per_second, 'rate')} images/s",
         ]
         left = time.headroom_bytes
         if time.verdict:
-            said.append(_VERDICTS[time.verdict])
+            clauses.append(_VERDICTS[time.verdict])
         if left is not None:
             kept = "left" if left >= 0 else "missing"
-            said.append(f"{shown(abs(left), 'bytes')} {kept}")
-        yield ", ".join(said)
+            clauses.append(f"{shown(abs(left), 'bytes')} {kept}")
+        yield ", ".join(clauses)
 
 
 _VERDICTS = {

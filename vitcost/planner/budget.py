@@ -92,19 +92,21 @@ class Check(NamedTuple):
 
         if self.value is None:
             return (f"{self.quantity}: {self.missing}",)
-        unit, said = QUANTITIES[self.quantity].unit, []
+        unit, clauses = QUANTITIES[self.quantity].unit, []
         under, less = ("under", "less") if self.more else ("over", "more")
         if {"exceeded", "missed"} & {*self.verdicts}:
             by = shown(abs(self.value - (self.limit or 0)), unit)
             verb = "lower" if self.more else "raise"
             change = f"; {verb} the limit at {self.place}" if self.place else ""
-            said.append(f"{by} {under} the limit of {shown(self.limit, unit)}{change}")
+            clauses.append(f"{by} {under} the limit of {shown(self.limit, unit)}{change}")
         if {"grew", "fell"} & {*self.verdicts}:
             by = shown(abs(self.value - (self.baseline or 0)), unit)
             was = shown(self.baseline, unit)
-            said.append(f"{by} {less} than the baseline of {was}; accept: vitcost budget --update")
+            clauses.append(
+                f"{by} {less} than the baseline of {was}; accept: vitcost budget --update"
+            )
         verb = "is, as a bound," if self.at_most else "is"
-        return tuple(f"{self.quantity} {verb} {each}" for each in said)
+        return tuple(f"{self.quantity} {verb} {each}" for each in clauses)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,8 +215,8 @@ def budget(
         raise errors[0]
     if update:
         kept.write(file, entries)
-    said = (tuple(dict.fromkeys(each)) for each in (pairs, origins))
-    return BudgetResult(tuple(checks), why, *said)
+    notes = (tuple(dict.fromkeys(each)) for each in (pairs, origins))
+    return BudgetResult(tuple(checks), why, *notes)
 
 
 def assert_budget(model: Model, **limits: Any) -> None:

@@ -215,8 +215,8 @@ def _rows(
     if data is not None:
         change = next(iter([*flags, *(axis.name for axis in wanted.varied.axes)]), None)
         if change is not None and not kept:
-            said = f"{model!r:.80}" if isinstance(model, str) else data["model"]["name"]
-            raise ConfigError(f"{said} is a finished report, which {change} cannot change")
+            subject = f"{model!r:.80}" if isinstance(model, str) else data["model"]["name"]
+            raise ConfigError(f"{subject} is a finished report, which {change} cannot change")
         yield row_of(data, wanted)
         tell()
         return

@@ -284,10 +284,20 @@ def _planned(question: _Question, card: Card, wanted: Job) -> Plan:
     else:
         wanted, rows, late = fewest_cards(pace, wanted, fixed, kept)
     totals = _totals(run, wanted)
-    said = tuple(assumptions(pace, wanted, kept, rows))
+    assumed = tuple(assumptions(pace, wanted, kept, rows))
     basis = pace.micro(rows[0].micro_batch, rows[0].checkpointing).basis
     return Plan(
-        resolved, scenario, wanted, card, kept, totals, basis, said, rows, question.full, late=late
+        resolved,
+        scenario,
+        wanted,
+        card,
+        kept,
+        totals,
+        basis,
+        assumed,
+        rows,
+        question.full,
+        late=late,
     )
 
 

@@ -98,15 +98,15 @@ def conditions(asked: Sequence[str], varied: Sequence[str], timed: bool = False)
     """
     names = [each.partition(" ")[0] for each in asked]
     usual = {"batch": "batch 1", "precision": "fp32"} | ({"mode": "inference"} if timed else {})
-    said = [text for name, text in usual.items() if name not in (*names, *varied)]
+    clauses = [text for name, text in usual.items() if name not in (*names, *varied)]
     modes = {"mode train": "training", "mode infer": "inference"}
     bare = ("precision", "gpu")
-    said += [
+    clauses += [
         each.partition(" ")[2] if name in bare else modes.get(each, each)
         for name, each in zip(names, asked, strict=True)
     ]
     # the batch comes first, whoever gave it
-    return ", ".join(sorted(said, key=lambda each: not each.startswith("batch ")))
+    return ", ".join(sorted(clauses, key=lambda each: not each.startswith("batch ")))
 
 
 class _Drawn(NamedTuple):
@@ -286,17 +286,17 @@ def _label(
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     pixel = figure.dpi / 72
-    seen = [(float(u), float(v)) for u, v in axes.transData.transform(points)]
+    pixels = [(float(u), float(v)) for u, v in axes.transData.transform(points)]
     groups: dict[int, list[int]] = {}
-    for i, (u, v) in enumerate(seen):
-        near = (j for j in groups if hypot(seen[j][0] - u, seen[j][1] - v) < _ONE * pixel)
+    for i, (u, v) in enumerate(pixels):
+        near = (j for j in groups if hypot(pixels[j][0] - u, pixels[j][1] - v) < _ONE * pixel)
         groups.setdefault(next(near, i), []).append(i)
     texts = [_joined([names[i] for i in group]) for group in groups.values()]
     artists = [figure.text(0, 0, text, fontsize=_FONT) for text in texts]
     boxes = [artist.get_window_extent() for artist in artists]
     frame = axes.get_window_extent()
     placed = places(
-        [seen[i] for i in groups],
+        [pixels[i] for i in groups],
         # a file's letters are a little wider than a screen's
         [(1.06 * box.width + 3 * pixel, box.height + 2 * pixel) for box in boxes],
         [max((areas[i] / pi) ** 0.5 for i in group) * pixel for group in groups.values()],
@@ -308,7 +308,7 @@ def _label(
         if place is None:
             continue
         left, low, right, high = place.box
-        middle = ((left + right) / 2 - seen[i][0], (low + high) / 2 - seen[i][1])
+        middle = ((left + right) / 2 - pixels[i][0], (low + high) / 2 - pixels[i][1])
         line = {"arrowstyle": "-", "color": "0.6", "linewidth": 0.5, "shrinkA": 0, "shrinkB": 0}
         axes.annotate(
             artist.get_text(), points[i], [each / pixel for each in middle], fontsize=_FONT,
@@ -317,9 +317,9 @@ def _label(
         )  # fmt: skip
     left_out = placed.count(None)
     if left_out:
-        said = "1 point has" if left_out == 1 else f"{left_out:,} points have"
+        count = "1 point has" if left_out == 1 else f"{left_out:,} points have"
         axes.annotate(
-            f"{said} no room for a label", (1, 1), (0, 3), fontsize=_FONT, ha="right", color="0.4",
+            f"{count} no room for a label", (1, 1), (0, 3), fontsize=_FONT, ha="right", color="0.4",
             xycoords="axes fraction", textcoords="offset points",
         )  # fmt: skip
 

@@ -224,15 +224,15 @@ def _goes(table: Table) -> Iterator[str]:
         kinds[name] = [a + b for a, b in zip(before, shares, strict=True)]
     largest = sorted(kinds, key=lambda name: max(kinds[name]), reverse=True)[: len(KEYS)]
     # the chart has the order of the table, and leaves out shares that are too small to see
-    seen = [name for name in kinds if name in largest and max(kinds[name]) >= 0.002]
+    shown_names = [name for name in kinds if name in largest and max(kinds[name]) >= 0.002]
     drawn = [
-        (column.title, [(name, kinds[name][i]) for name in seen])
+        (column.title, [(name, kinds[name][i]) for name in shown_names])
         for i, column in enumerate(table.columns)
         if any(each[i] for each in kinds.values())
     ]
     if not drawn:
         return
-    fills = dict(zip(seen, KEYS, strict=False))
+    fills = dict(zip(shown_names, KEYS, strict=False))
     if any(sum(share for _, share in segments) < 0.998 for _, segments in drawn):
         fills["rest"] = "var(--line)"
     yield f'<section class="wide">\n<h2>{markup(table.shares)}</h2>\n<div class="goes">'

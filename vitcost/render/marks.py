@@ -45,12 +45,12 @@ def bar(mark: Bar, names: Sequence[str]) -> Iterator[str]:
     """One bar as SVG; a segment has the colour of its name's place among ``names``."""
     drawn = sum(value for _, value in mark.segments)
     whole = max(drawn, mark.limit or 0) or 1
-    said = f"{mark.title}: {shown(drawn, mark.unit)}"
+    description = f"{mark.title}: {shown(drawn, mark.unit)}"
     if mark.limit is not None:
-        said += f" of {shown(mark.limit, mark.unit)}"
+        description += f" of {shown(mark.limit, mark.unit)}"
     yield (
         '<svg viewBox="0 0 100 10" preserveAspectRatio="none" role="img" '
-        f'aria-label="{markup(said)}"><title>{markup(said)}</title>'
+        f'aria-label="{markup(description)}"><title>{markup(description)}</title>'
     )
     at = 0.0
     for name, value in mark.segments:
@@ -79,10 +79,10 @@ def plot(mark: Plot) -> Iterator[str]:
         return f"{_WIDE * left:.0f} {_HIGH * (1 - up):.0f}"
 
     yield f'<p class="axis">{markup(mark.y.title)}</p><div class="plot">'
-    said = f"{mark.title}: {mark.y.title} over {mark.x.title}, {len(mark.points):,} points"
+    label = f"{mark.title}: {mark.y.title} over {mark.x.title}, {len(mark.points):,} points"
     yield (
         f'<svg viewBox="0 0 {_WIDE} {_HIGH}" preserveAspectRatio="none" role="img" '
-        f'aria-label="{markup(said)}"><title>{markup(mark.title)}</title>'
+        f'aria-label="{markup(label)}"><title>{markup(mark.title)}</title>'
     )
     for line in mark.lines:
         path = "L".join(at(x, y) for x, y in line.points)
@@ -207,8 +207,8 @@ def areas(mark: Areas) -> Iterator[str]:
     # the whole first, which what lies below its last part covers
     for i in reversed(range(len(mark.names))):
         path = _steps([*zip(tops[i], edges, strict=True)], top)
-        said = f"<title>{markup(mark.names[i])}</title>"
-        yield f'<path fill="{fills[i]}" d="{path}">{said}</path>'
+        title = f"<title>{markup(mark.names[i])}</title>"
+        yield f'<path fill="{fills[i]}" d="{path}">{title}</path>'
     yield from _places(mark, drawn)
     _, left, right = max(drawn, key=lambda column: _sum(column[0]))
     at = _WIDE * (left + right) / 2
@@ -226,8 +226,8 @@ def _scale(steps: Sequence[float], unit: str) -> Iterator[str]:
     """The numbers of the upright axis, each with a line across, in one unit."""
     scale = common(steps[1:], unit)
     for step in steps[1:]:
-        said = shown(step, unit) if scale is None else f"{step / scale.factor:g} {scale.word}"
-        yield f'<b style="bottom: {100 * step / steps[-1]:.2f}%">{markup(said)}</b>'
+        label = shown(step, unit) if scale is None else f"{step / scale.factor:g} {scale.word}"
+        yield f'<b style="bottom: {100 * step / steps[-1]:.2f}%">{markup(label)}</b>'
 
 
 def _sum(moment: Moment) -> float:
@@ -255,10 +255,10 @@ def _places(mark: Areas, drawn: Sequence[tuple[Moment, float, float]]) -> Iterat
         left, width = group[0][1], group[-1][2] - group[0][1]
         parts = zip(mark.names, moment.parts, strict=True)
         split = ", ".join(f"{name} {shown(size, mark.unit)}" for name, size in parts if size)
-        said = f"{_at(moment)}: up to {shown(_sum(moment), mark.unit)} ({split})"
+        label = f"{_at(moment)}: up to {shown(_sum(moment), mark.unit)} ({split})"
         yield (
             f'<rect class="at" x="{_WIDE * left:.0f}" y="0" width="{_WIDE * width:.0f}" '
-            f'height="{_HIGH}"><title>{markup(said)}</title></rect>'
+            f'height="{_HIGH}"><title>{markup(label)}</title></rect>'
         )
 
 

@@ -46,8 +46,8 @@ class Result:
 
     def __repr__(self) -> str:
         page = self.page()
-        said = ": ".join(part for part in (page.title, "; ".join(page.answer[:2])) if part)
-        return f"<{type(self).__name__} {said}>"
+        summary = ": ".join(part for part in (page.title, "; ".join(page.answer[:2])) if part)
+        return f"<{type(self).__name__} {summary}>"
 
     def __str__(self) -> str:
         import sys
@@ -124,8 +124,8 @@ class Result:
         if not pairs:
             return page
         alone = ", ".join(f"{pair}:vision" for pair in pairs)
-        said = f"2 towers; the vision tower alone: {alone}"
-        return page._replace(title=f"{page.title}: {said}" if page.title else said)
+        subject = f"2 towers; the vision tower alone: {alone}"
+        return page._replace(title=f"{page.title}: {subject}" if page.title else subject)
 
     def pairs(self) -> tuple[str, ...]:
         """The names of models of two towers that the answer is of."""

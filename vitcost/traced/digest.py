@@ -263,11 +263,11 @@ def keys_of(block: Mapping[str, Any], number: int, column: str) -> list[object]:
     if column in Cost._fields:
         return [*stored["tops"], -1]
     if column.removesuffix(BY_CLASS) in PARTS:
-        seen: dict[object, int] = {}
+        counts: dict[object, int] = {}
         keys: list[object] = []
         for phase, path in stored["places"]:
             # one module has several looks
-            count = seen[phase, path] = seen.get((phase, path), 0) + 1
+            count = counts[phase, path] = counts.get((phase, path), 0) + 1
             keys.append((phase, path, count))
         return [*keys, -1]
     if column == "shape":

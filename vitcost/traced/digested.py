@@ -82,8 +82,8 @@ class DigestedModel(TracedModel):
 
     def _whole(self, how: How, scenario: Scenario, batch: Size, searched: bool) -> Workload:
         """A trace of the module, where it can be built here."""
-        said = f"{how.said()} --compile" if scenario.compile else how.said()
-        traces = self._traced(f"under {said}").traces
+        flags = f"{how.said()} --compile" if scenario.compile else how.said()
+        traces = self._traced(f"under {flags}").traces
         return Traced(traces, self.kind, scenario, batch, searched)
 
     def events(self, run: Run) -> tuple[Event, ...]:
@@ -120,10 +120,10 @@ class DigestedModel(TracedModel):
 
     def to_dict(self) -> dict[str, Any]:
         index = self.digest.index
-        said = f"{self.origin} under a card's rules: of one image, and as lines in larger batches"
+        rules = f"{self.origin} under a card's rules: of one image, and as lines in larger batches"
         digest = {"digest": index.library, "torch": index.torch}
         classes = {"num_classes": self.digest.classes} if self.digest.classes else {}
-        return {"notes": [said, *self.digest.notes], **digest, **classes}
+        return {"notes": [rules, *self.digest.notes], **digest, **classes}
 
     @property
     def input_size(self) -> tuple[int, ...]:

@@ -276,11 +276,11 @@ def _gradients(model: nn.Module) -> list[Tensor]:
 
 def _named(tensors: dict[str, Any], recorder: Recorder) -> tuple[Weight, ...]:
     """Each tensor under its first name."""
-    seen: set[int] = set()
+    known: set[int] = set()
     weights = []
     for path, t in tensors.items():
-        if id(t) not in seen:
-            seen.add(id(t))
+        if id(t) not in known:
+            known.add(id(t))
             reached = id(t) in recorder.reached
             weights.append(Weight(path, tuple(t.shape), str(t.dtype)[6:], t.requires_grad, reached))
     return tuple(weights)

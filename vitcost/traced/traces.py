@@ -58,28 +58,30 @@ def trace(
         step_buffers = None if last.buffers == first.buffers else last.buffers
     except NoStep as reason:
         missing = str(reason)
-    said = [*notes, inputs.note]
-    said += [criterion.note] if criterion.note else []
+    notices = [*notes, inputs.note]
+    notices += [criterion.note] if criterion.note else []
     if first.unread:
-        said.append(f"no operator reads the parameters of {', '.join(first.unread)}")
-    said += [FINITE] if guarded else []
-    said += [_wrapped(step)] if step is not None and how.sharded else []
+        notices.append(f"no operator reads the parameters of {', '.join(first.unread)}")
+    notices += [FINITE] if guarded else []
+    notices += [_wrapped(step)] if step is not None and how.sharded else []
     left_out = uncounted(inference)
     if left_out:
-        said.append(f"FLOPs leave out {', '.join(left_out)}, which torch's counter has no rule for")
+        notices.append(
+            f"FLOPs leave out {', '.join(left_out)}, which torch's counter has no rule for"
+        )
     unknown = without_rule(step or inference)
     if unknown:
-        said.append(f"pointwise work is not known: no rule for {listed(unknown)}")
+        notices.append(f"pointwise work is not known: no rule for {listed(unknown)}")
     moving = {name: path for name, path in unknown.items() if foreign(name)}
     if moving:
-        said.append(f"bytes moved are not known: no rule for {listed(moving)}")
+        notices.append(f"bytes moved are not known: no rule for {listed(moving)}")
     return Trace(
         weights,
         first.buffers,
         inference,
         step,
         missing,
-        tuple(said),
+        tuple(notices),
         tuple(batches),
         torch.__version__.partition("+")[0],
         step_buffers,

@@ -63,8 +63,8 @@ def as_command(model: str, flags: Mapping[str, Any]) -> str:
     """
     words = ["vitcost", "report", model]
     for name, value in _asked(flags).items():
-        said = "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
-        words += [f"--{name.replace('_', '-')}", said]
+        text = "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        words += [f"--{name.replace('_', '-')}", text]
     return shlex.join(words)
 
 
@@ -92,8 +92,8 @@ def as_budget(model: str, flags: Mapping[str, Any], report: Report) -> str:
     lines = ["[[tool.vitcost.budget]]", f"model = {json.dumps(model)}"]
     for name, value in _asked(flags).items():
         if name != "gpu":
-            said = list(value) if isinstance(value, tuple) else value
-            lines.append(f"{name} = {json.dumps(said)}")
+            json_value = list(value) if isinstance(value, tuple) else value
+            lines.append(f"{name} = {json.dumps(json_value)}")
     for name in limits:
         value = QUANTITIES[name].read(data)
         if value is not None:

@@ -55,8 +55,8 @@ def resolve(model: Model, **overrides: Any) -> Resolved:
     }
     base = _fed(model, fed, tower) if fed else _tower(model, tower)
     fields = completed(base, overrides)
-    said = "".join(f"; {name}, for images of another size" for name in fields if name in base.fed)
-    source = base.source + ("" if fields == overrides else said)
+    reason = "".join(f"; {name}, for images of another size" for name in fields if name in base.fed)
+    source = base.source + ("" if fields == overrides else reason)
     config = _on_top(base, fields)
     changed = (*base.changed, *_changed(base, config, {**fed, **fields}))
     return Resolved(base.name, source, config, base.flags, changed)

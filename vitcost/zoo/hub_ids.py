@@ -123,13 +123,13 @@ def _siglip(
 ) -> Entry:
     """Both towers, the text tower as large as the other unless told."""
     vision = {"patch_size": patch, "image_size": img}
-    said = {"vocab_size": vocab, "max_position_embeddings": context}
+    text_fields = {"vocab_size": vocab, "max_position_embeddings": context}
     if text is not None:
-        said["projection_size"] = size["hidden_size"]
+        text_fields["projection_size"] = size["hidden_size"]
     keys = {
         "model_type": "siglip",
         "vision_config": {**size, **vision},
-        "text_config": {**(text or size), **said},
+        "text_config": {**(text or size), **text_fields},
     }
     return Entry("siglip", "SiglipModel", keys)
 

@@ -75,10 +75,10 @@ def _checkpointing(module: "nn.Module") -> dict[str, str]:
     if getattr(module, "grad_checkpointing", False):
         return {"checkpointing": "block"}
     layers = [m for m in module.modules() if hasattr(m, "gradient_checkpointing")]
-    said = {bool(m.gradient_checkpointing) for m in layers}
-    if True not in said:
+    settings = {bool(m.gradient_checkpointing) for m in layers}
+    if True not in settings:
         return {}
-    need(len(said) == 1, "some of its layers are checkpointed, and others are not")
+    need(len(settings) == 1, "some of its layers are checkpointed, and others are not")
     how = {_reentrant(m) for m in layers}
     need(how == {False}, "its checkpoints are reentrant")
     return {"checkpointing": "block"}
@@ -86,8 +86,8 @@ def _checkpointing(module: "nn.Module") -> dict[str, str]:
 
 def _reentrant(layer: Any) -> bool:
     function = getattr(layer, "_gradient_checkpointing_func", None)
-    said = getattr(function, "keywords", {})
-    return bool(said.get("use_reentrant", True))
+    keywords = getattr(function, "keywords", {})
+    return bool(keywords.get("use_reentrant", True))
 
 
 def _freeze(module: "nn.Module", trained: Callable[[str], int]) -> dict[str, str]:

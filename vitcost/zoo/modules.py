@@ -98,8 +98,8 @@ def from_torch(
         traced: Any = resolved.config
         return resolved._replace(config=traced.on_top(images))
     config = _fed(config, img_size, in_chans)
-    said = "".join(f"; its own {flag}: {value}" for flag, value in flags.items())
-    return Resolved(called, f"a torch module, {kind}{said}", config, flags)
+    own_flags = "".join(f"; its own {flag}: {value}" for flag, value in flags.items())
+    return Resolved(called, f"a torch module, {kind}{own_flags}", config, flags)
 
 
 _MOST_LETTERS = 1000

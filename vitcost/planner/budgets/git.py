@@ -125,8 +125,8 @@ def _git(*args: str) -> str:
     except (OSError, ValueError) as error:
         raise ConfigError(f"git cannot be run: {error}") from None
     if done.returncode:
-        said = done.stderr.decode("utf-8", "replace").strip().partition("\n")[0]
-        raise ConfigError(f"git {args[0]}: {said or f'exit {done.returncode}'}")
+        reason = done.stderr.decode("utf-8", "replace").strip().partition("\n")[0]
+        raise ConfigError(f"git {args[0]}: {reason or f'exit {done.returncode}'}")
     return done.stdout.decode("utf-8", "surrogateescape").strip()
 
 
