@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.profiler import ProfilerActivity, profile
 
-from vitcost import from_torch
+from vitcost import from_torch, report
 from vitcost.check import step_witnesses
 from vitcost.config.scenario import Scenario
 from vitcost.config.vit_config import ViTConfig
@@ -179,6 +179,18 @@ def on_cpu(make: Make, run: Run) -> Iterator[Compared]:
         loss = step_witnesses.cross_entropies if config.num_classes else _mean_of_features
         step = step_witnesses.Step(model, x, step_witnesses.optimizer("sgd"), autocast, loss)
         yield Compared("step", max(looks(step)), found)
+
+
+def adams_states(make: Make) -> Compared:
+    """Bytes of the states that AdamW has after a real step, and of the formula."""
+    model, config = _prepared(make, Run("fp32", "sdpa", 2))
+    x = torch.zeros(2, config.in_chans, *config.img_size)
+    loss = step_witnesses.cross_entropies if config.num_classes else _mean_of_features
+    step = step_witnesses.Step(model, x, step_witnesses.optimizer("adamw"), loss=loss)
+    states = [t for state in step.optimizer.state.values() for t in state.values()]
+    real = sum(t.numel() * t.element_size() for t in states)
+    training = report(config, mode="train", batch=2, optimizer="adamw").training
+    return Compared("optimizer states", real, training.optimizer_bytes)
 
 
 def on_card(make: Make, run: Run) -> Iterator[Compared]:

@@ -7,6 +7,7 @@ import saved_support as support
 from library_support import (
     Make,
     Run,
+    adams_states,
     alive_in_inference,
     allocated_in_inference,
     of_open_clip,
@@ -116,9 +117,16 @@ def test_shapes_of_parameters(libraries: dict[str, Make]) -> None:
         run = workload(config, Scenario(mode="train", batch=2))
         each = one_by_one(run.parameters(), run.sizes)
         shapes = Counter(tuple(run.sizes[axis] for axis in p.tensor.axes) for p in each)
-        # no config has registers of none, which DINOv3's module has
-        real = Counter(tuple(p.shape) for p in model.parameters() if p.numel())
+        real = Counter(tuple(p.shape) for p in model.parameters())
         assert shapes == real, name
+
+
+@pytest.mark.parametrize("libraries", [TORCHVISION, OPEN_CLIP, TRANSFORMERS, BIASED, POOLED])
+def test_states_of_an_optimizer(libraries: dict[str, Make]) -> None:
+    """A parameter without a gradient has none, and an empty one has its step."""
+    for name, make in libraries.items():
+        states = adams_states(make)
+        assert states.formula == states.real, name
 
 
 @pytest.mark.parametrize("run", CPU_RUNS, ids=lambda run: "-".join(map(str, run)))

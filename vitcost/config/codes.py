@@ -48,6 +48,7 @@ class Code(Record):
     ``projects``: a head without a bias is a matrix with a row for each input.
     ``buffers``: buffers that it registers: ``keys``, the bias of keys that do not train; ``pairs``,
     the index of relative positions; ``frequencies`` of rotary positions in the type of the model.
+    ``empty_registers``: the parameter of registers exists, without elements, where there are none.
     ``fields``: the fields of a config that an argument of the library sets, beside the sizes that
     every library takes; ``name=value`` allows that value alone. All other fields keep their
     defaults. Empty: every field is an argument of timm's class.
@@ -77,6 +78,7 @@ class Code(Record):
     block_bias: bool = False
     probes: bool = False
     shuffles: bool = False
+    empty_registers: bool = False
     buffers: tuple[str, ...] = ("keys", "pairs")
     fields: tuple[str, ...] = ()
 
@@ -214,6 +216,7 @@ CODES: Mapping[str, Code] = {
         _DINO._replace(
             buffers=("frequencies",),
             turns_both=True,
+            empty_registers=True,
             fields=(
                 *_DINO.fields,
                 "attn_layer=eva",

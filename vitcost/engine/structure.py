@@ -103,13 +103,13 @@ class Structure(Record):
 
 def structure_of(c: ViTConfig, batch: int = 1, training: bool = False) -> Structure:
     """The structure of a config; dropouts act in training alone."""
-    timm_class = CLASSES[c.model_class]
+    timm_class, code = CLASSES[c.model_class], _code(c, training)
     final_norm, fc_norm = _last_norms(c, timm_class)
     positions = c.pos_embed != "none"
     return Structure(
         training=training,
         made=timm_class,
-        code=_code(c, training),
+        code=code,
         one_image=batch == 1,
         one_head=c.num_heads == 1,
         pool_one_head=(c.attn_pool_num_heads or c.num_heads) == 1,
@@ -123,7 +123,7 @@ def structure_of(c: ViTConfig, batch: int = 1, training: bool = False) -> Struct
         patch_norm=c.patch_norm,
         class_token=c.class_token,
         dist_token=c.dist_token,
-        reg_tokens=c.reg_tokens > 0,
+        reg_tokens=c.reg_tokens > 0 or code.empty_registers,
         mask_token=c.mask_token,
         masked=c.mask_ratio > 0,
         pos_embed=_positions(c) if positions else "",
