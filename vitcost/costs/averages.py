@@ -22,8 +22,11 @@ _CHUNK, _CHUNK_BYTES = 2**22, 4 + 4
 
 
 def averages_bytes(run: Workload, share: Share, weights: Size, masters: Size) -> Size:
-    """Bytes of all averages on one rank: as those of the weights, or of ``masters`` where a recipe
-    has them, and of buffers; in the type of ``ema_dtype`` as ``module.to(dtype)`` casts them.
+    """Bytes of all averages on one rank: ``ema · (weights + buffers)``, where ``weights`` are the
+    bytes of the weights there; a recipe averages its ``masters``, bytes too, where it has some.
+
+    Another ``ema_dtype`` casts the copy as ``module.to(dtype)`` does; copies on the host are 0
+    bytes here. Source: timm 1.0.31, timm/utils/model_ema.py.
 
     >>> from vitcost.config.scenario import Scenario
     >>> from vitcost.costs.memory import training
@@ -52,6 +55,7 @@ def averages_bytes(run: Workload, share: Share, weights: Size, masters: Size) ->
 
 def rounds(run: Workload) -> bool:
     """Whether the update of an average is rounded at random, as ``ModelEmaV3`` does it in bf16.
+    Source: timm 1.0.31, timm/utils/model_ema.py.
 
     >>> from vitcost.config.scenario import Scenario
     >>> from vitcost.engine.workload import workload
@@ -66,11 +70,12 @@ def rounds(run: Workload) -> bool:
 
 def averaging_temporaries(run: Workload) -> Size:
     """The most bytes that the update of an average allocates: none, since ``_foreach_lerp_``,
-    ``_foreach_mul_`` and ``_foreach_add_`` work in place and cast as they read; in bf16 8 bytes an
-    element of a chunk, which is rounded in float32.
+    ``_foreach_mul_`` and ``_foreach_add_`` work in place and cast as they read; in bf16 ``8 · c``,
+    c the elements of the largest chunk, which is rounded in float32.
 
     Buffers of float numbers are in the chunks too: with buffers it is an upper bound. Raises
-    ``NotCovered`` for sizes that are arrays or symbols.
+    ``NotCovered`` for sizes that are arrays or symbols. Source: timm 1.0.31,
+    timm/utils/model_ema.py, ``_lerp_stochastic_round_bf16_``.
 
     >>> from vitcost.config.scenario import Scenario
     >>> from vitcost.engine.workload import workload

@@ -47,12 +47,13 @@ class Gathered(Record):
 
 
 def bound_of_passes(run: Workload, gradients: Size) -> Peak:
-    """No less than what the forward and the backward pass have at one time beside what lasts;
-    ``gradients`` are the bytes of all that a rank keeps.
+    """An upper bound of the bytes alive at one time in the forward and the backward pass, beside
+    the bytes that outlive a step; ``gradients`` are the bytes of all gradients that a rank keeps.
 
-    Of sharded gradients there are two bounds, of which the smaller one holds: all shards and what
-    is gathered at one time, at every moment; and three of each gradient that was computed so far:
-    the gradient, its copy in the buffer that it is reduced from, and no more than that of shards.
+    Of sharded gradients there are two bounds, of which the smaller one holds: all shards and the
+    gathered bytes, at every moment; and three times each gradient that was computed so far: the
+    gradient, its copy in the buffer that it is reduced from, and its shard. Raises ``NotCovered``
+    as ``gathered_bytes`` does.
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.zoo import resolve
@@ -88,6 +89,10 @@ def _beside(top: Peak, more: Size) -> Peak:
 def gathered_bytes(run: Workload) -> Gathered:
     """Bytes of whole weights and gradients that a rank has at one time beside its shards: the
     elements of ``gathered`` times the bytes of a weight, and of a gradient.
+
+    Raises ``NotCovered`` for a scalar parameter, which ``fully_shard`` refuses. Source: torch 2.13,
+    torch/distributed/fsdp/_fully_shard/_fsdp_param_group.py; DeepSpeed's
+    ``stage3_max_live_parameters`` and ``reduce_bucket_size``.
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.zoo import resolve

@@ -42,14 +42,15 @@ _NO_STEP = "no parameter trains, so the step has no backward pass"
 
 
 def inference(run: Workload, activations_bytes: Size | None = None) -> Inference:
-    """Weights in the parameters' precision, the caller's batch, and the live activations: the most
-    alive at one time, unless those of another moment are given.
+    """The bytes of a forward pass in eval: ``weights + buffers + images + activations``, the images
+    in the parameters' precision; ``activations_bytes`` is by default the most alive at one time.
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.zoo import resolve
     >>> base = workload(resolve("vit_base_patch16_224").config, Scenario(precision="bf16"))
-    >>> inference(base).weights_bytes == 2 * 86_567_656
-    True
+    >>> memory = inference(base)
+    >>> memory.weights_bytes == 2 * 86_567_656, memory.input_bytes == 2 * 3 * 224 * 224
+    (True, True)
     """
     are = "exact"
     if activations_bytes is None:
@@ -80,11 +81,13 @@ def training(
 ) -> Training:
     """A training step of a model on one rank: model states, tensors saved for backward, the peak.
 
-    ``batch`` is in place of the scenario's, that of each rank. ``rank`` counts from 0; None is the
-    one that holds the most. ``scenario`` says how many there are (``ranks``) and what they divide
-    (``zero``); ``parallel`` is one of those that each of them is made of where layers are divided
-    too. Its peak takes it that sums over these are made in place, as Megatron-LM does. Sizes are
-    integers.
+    ``batch`` is the images of one rank, in place of the scenario's. ``rank`` counts data-parallel
+    ranks from 0; None is the rank that holds the most. ``parallel``: where layers are divided among
+    cards too, the bytes are those of one card of the rank, and the peak assumes that sums over
+    these cards are made in place, as Megatron-LM does. Sizes are integers.
+
+    Raises ``ConfigError`` for a rank that is not there, ``NotCovered`` for states that no rule
+    gives: ``optimizer_bytes`` and ``share_of`` say which.
 
     >>> from vitcost.zoo import resolve
     >>> huge = resolve("vit_huge_patch14_224").config
@@ -102,8 +105,8 @@ def training(
 def step(run: Workload, *, rank: int | None = None) -> Training:
     """The training step of a workload that trains: model states, saved activations, the peak.
 
-    ``rank`` as in ``training``. A model without a step has its states, and the reason in
-    ``missing``.
+    ``rank`` and errors, ``ConfigError`` and ``NotCovered``, are those of ``training``. A model
+    without a step has its states, and the reason in ``missing``.
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.zoo import resolve
@@ -123,8 +126,8 @@ def states(run: Workload, saved_bytes: Size | None, *, rank: int | None = None) 
     """Model states of the scenario's recipe on one rank, and the bytes saved for backward.
 
     A parameter that does not train has no gradient and no state. torch's optimizers keep a step
-    counter for each tensor. A gradient scaler's scale stands with the states. ``rank`` as in
-    ``training``.
+    counter for each tensor. A gradient scaler's scale stands with the states. ``rank`` and errors,
+    ``ConfigError`` and ``NotCovered``, are those of ``training``.
 
     In fp32 AdamW keeps two moments of 4 bytes for each of 86,567,656 parameters, and 4 bytes for
     each of 152 tensors: 12 in each of 12 blocks, and 8 outside of them.
@@ -197,16 +200,17 @@ def _rounded(run: Workload) -> str:
 def step_peak(
     memory: Training, run: Workload, *, rank: int | None = None, in_place: bool = True
 ) -> StepPeak:
-    """The peak of a steady training step, ``engine.step`` says which: the second of its kind,
-    weights, optimizer states and the caller's images and targets included. Where gradients are
-    accumulated it is the second batch of the step, since those of the first are there by then: as
-    a first backward pass leaves them, a view that keeps what it is of included. Without
-    ``in_place`` it is what torch's own trackers see, under which gradients are not added in place.
+    """The peak of a steady training step, the second of its kind: ``lasting`` bytes, and the most
+    that are alive beside them in the passes or in the optimizer's step.
 
-    Where weights are fully sharded it is that of the first rank, the fullest: ``engine.sharded``.
+    Where gradients are accumulated it is the second batch of the step, since gradients of the first
+    are there by then, a view with the storage that it keeps alive included. Without ``in_place`` it
+    is the peak under torch's own trackers, under which gradients are not added in place. Where
+    weights are fully sharded it is that of the first rank, the fullest: ``engine.sharded``.
 
-    Raises ``NotCovered`` for a model of which the backward is not known op by op, and for recipes
-    other than torch's own, which move gradients and weights between copies.
+    Raises ``NotCovered`` for a model whose backward is not known op by op, for a compiled optimizer
+    whose step is the peak, and for recipes other than torch's own, which move gradients and weights
+    between copies; ``ConfigError`` for a ``rank`` that is not there.
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.zoo import resolve
@@ -229,9 +233,11 @@ def step_peak(
 
 
 def step_bound(memory: Training, run: Workload, *, rank: int | None = None) -> StepPeak:
-    """An upper bound of the peak of a steady training step, for every model and every recipe;
-    ``vitcost.costs.bounded`` lists its assumptions. The bound is above every known peak.
-    ``rank`` as in ``training``.
+    """An upper bound of the peak of a steady training step, for every model and every recipe; it is
+    above every known peak.
+
+    ``vitcost.costs.bounded`` lists its assumptions. ``rank`` and errors, ``ConfigError`` and
+    ``NotCovered``, are those of ``training``.
 
     >>> from vitcost.zoo import resolve
     >>> base = workload(resolve("vit_base_patch16_224").config, Scenario(batch=64, mode="train"))
@@ -270,10 +276,11 @@ def _higher(top: live.Peak, around: PeakParts, last: live.Live) -> StepPeak:
 
 
 def moment(memory: Training, run: Workload, look: int | None) -> PeakParts:
-    """The bytes in memory at one moment of a step, by part.
+    """The bytes in memory at one moment of a step, by part: ``lasting`` and those alive then.
 
     ``look`` is the number of the moment, as ``step_peak`` returns it; None is the optimizer's step.
-    Sizes may be symbols: then the parts are polynomials.
+    Sizes may be symbols: then the parts are polynomials. Errors, ``ConfigError`` and
+    ``NotCovered``, are those of ``optimizing``.
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.zoo import resolve
@@ -306,7 +313,10 @@ def lasting(memory: Training, run: Workload) -> PeakParts:
 
 def optimizing(left: live.Live, run: Workload, rank: int | None) -> live.Live:
     """The bytes alive in the optimizer's step, or in the update of averages behind it: the tensors
-    left by the backward pass, and temporaries; ``rank`` as in ``training``.
+    left by the backward pass, and the larger of the temporaries of the two.
+
+    ``rank`` as in ``training``. Raises ``ConfigError`` for a rank that is not there, ``NotCovered``
+    as ``update_temporaries`` and ``averaging_temporaries`` do.
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.zoo import resolve
@@ -366,9 +376,12 @@ def loss_bytes(run: Workload) -> Size:
 
 
 def cross_entropy_bytes(logits: Size, scenario: Scenario) -> Size:
-    """Bytes that a cross entropy on class indices saves for backward: log-probabilities and the
-    total weight. Under CUDA's autocast these are computed in half precision, and stay so too. Of
-    logits that need no gradient it keeps nothing.
+    """Bytes that a cross entropy on class indices saves for backward: ``e · (logits + 1)``, the
+    log-probabilities of so many ``logits`` and the total weight, e bytes each.
+
+    Under CUDA's autocast ``2 · logits`` more: log-probabilities are computed in half precision, and
+    nll_loss saves their copy in float32. Logits that need no gradient save nothing. Source: torch
+    2.13, tools/autograd/derivatives.yaml, ``nll_loss_forward``.
 
     >>> cross_entropy_bytes(1000, Scenario())
     4004

@@ -28,6 +28,7 @@ class Inference(Record):
 
     @property
     def total_bytes(self) -> Size:
+        """``weights + buffers + inputs + activations``."""
         held = self.weights_bytes + self.buffers_bytes
         return held + self.input_bytes + self.activations_bytes
 
@@ -98,6 +99,7 @@ class Training(Record):
         return lasting + asked + (self.saved_activations_bytes or 0)
 
     def to_dict(self) -> dict[str, Any]:
+        """The object ``memory.training`` of a report's JSON."""
         parts = self.peak_parts
         return {
             **self._asdict(),

@@ -51,7 +51,8 @@ class Models(Result):
 def models(query: str = "") -> Models:
     """The models whose name contains every word of the query, or matches it as a pattern.
 
-    Raises ``UnknownName`` with the nearest names where there is none.
+    Raises ``UnknownName`` with the nearest names where there is none, ``ConfigError`` for a query
+    that is no text.
 
     >>> [row.name for row in models("vit_huge_patch14_224").found]
     ['vit_huge_patch14_224', 'vit_huge_patch14_224_in21k']

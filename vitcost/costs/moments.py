@@ -27,10 +27,12 @@ class Moment(NamedTuple):
 
     @property
     def total_bytes(self) -> int:
+        """All parts together."""
         return sum(self.parts)
 
     @property
     def place(self) -> str:
+        """The pass and the module, as ``peak_at`` of a report has them."""
         return f"{self.phase} of {self.path}" if self.path else self.phase
 
 
@@ -38,7 +40,8 @@ def moments(run: Workload, step: memory_types.Training | None = None) -> tuple[M
     """Every moment of a steady training step, in order; the largest is ``memory.step``'s peak.
     ``step`` is that of the workload where it is known already.
 
-    Raises ``NotCovered`` where the peak of the step is not known exactly.
+    Raises ``NotCovered`` where the peak of the step is not known exactly, ``ConfigError`` as
+    ``memory.step`` does.
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.config.scenario import Scenario

@@ -296,6 +296,8 @@ _PARSERS: Mapping[str, Callable[[str], Amount]] = {
 def known(names: Iterable[str]) -> tuple[str, ...]:
     """The names of quantities, all of them known; ``-`` in one is the same as ``_``.
 
+    Raises ``UnknownName`` for another name, with the nearest.
+
     >>> known(["train-memory", "params"])
     ('train_memory', 'params')
     >>> known(["params", "flop"])
@@ -349,7 +351,7 @@ def check_terms(names: Iterable[str], cards: Iterable[str], terms: Terms) -> Non
 
 
 def check_used(terms: Iterable[str], names: Iterable[str]) -> None:
-    """Refuses a price or samples that no quantity has a use for.
+    """Raises ``ConfigError`` for a price or samples that no quantity has a use for.
 
     >>> check_used(["price"], ["cost"])
     >>> check_used(["samples"], ["params"])

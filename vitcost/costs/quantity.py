@@ -125,7 +125,9 @@ class OfTime(NamedTuple):
         return ""
 
     def at(self, mode: str, card: str, seconds: Any, batch: Any, terms: Terms) -> Any:
-        """The quantity of a step; None in another mode, or where a term is missing."""
+        """The quantity of a step that takes so many ``seconds`` for ``batch`` images; None in
+        another mode, or where a term is missing.
+        """
         if self.mode not in ("", mode) or self.lacks(terms, (card,)):
             return None
         return self.of(Timed(seconds, batch, terms.prices.get(card), terms.samples))

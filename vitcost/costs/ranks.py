@@ -19,7 +19,8 @@ def share_of(run: Workload, rank: int | None) -> Share:
     """Elements of the parameters, gradients and states that a rank holds; ``rank`` None is the
     fullest.
 
-    Raises ``ConfigError`` for a rank that is not there.
+    Raises ``ConfigError`` for a rank that is not there, ``NotCovered`` for a scalar parameter,
+    which ``fully_shard`` refuses.
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.config.scenario import Scenario
@@ -44,8 +45,10 @@ def share_of(run: Workload, rank: int | None) -> Share:
 
 
 def shards_bytes(run: Workload) -> Size:
-    """Bytes of the shards of all parameters, filled up, where some have a type of their own; a
-    policy keeps all in fp32.
+    """Bytes of the shards of all parameters: ``Σ ⌈d₀/N⌉ · numel/d₀ · e``, e bytes an element, which
+    differ from one parameter to another; a policy keeps all in fp32.
+
+    Raises ``NotCovered`` for a scalar parameter, which ``fully_shard`` refuses.
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.config.scenario import Scenario
@@ -69,7 +72,7 @@ def optimizer_bytes(share: Share, run: Workload, rank: int | None) -> Size:
     shapes.
 
     Raises ``NotCovered`` for a kernel of another platform, and for parts of a tensor whose states
-    follow from its whole shape.
+    follow from its whole shape. Source: that of the optimizer's row in ``config/optimizers.py``.
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.config.scenario import Scenario
@@ -139,11 +142,13 @@ def _dealt(run: Workload, rank: int | None) -> tuple[tuple[int, ...], ...]:
 
 
 def update_temporaries(run: Workload, rank: int | None) -> Size:
-    """The most bytes that ``optimizer.step`` allocates and frees on a rank.
+    """The most bytes that ``optimizer.step`` allocates and frees on a rank: ``e · elements`` of a
+    foreach kernel, which copies all parameters of e bytes an element; none of a fused kernel; of a
+    loop the storages that its locals hold at one time. Recipes other than torch's own have kernels
+    of several libraries; none of these allocates more than foreach does.
 
-    A foreach kernel copies all parameters, a loop holds the storages of its locals, a fused kernel
-    allocates nothing. Recipes other than torch's own have kernels of several libraries; none of
-    these allocates more than foreach does.
+    Raises ``ConfigError`` and ``NotCovered`` as ``share_of`` does. Source: torch 2.13, torch/optim,
+    ``_multi_tensor``, ``_single_tensor`` and ``_fused`` of each optimizer.
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.config.scenario import Scenario

@@ -104,7 +104,8 @@ def report(
 def report_in(resolved: Resolved, scenario: Scenario, *, by_precision: bool = True) -> Report:
     """The report on a model in a scenario, without a card.
 
-    ``by_precision``: whether the report has inference memory in each precision.
+    ``by_precision``: whether the report has inference memory in each precision. Raises
+    ``VitcostError`` for a scenario that is not covered.
 
     >>> found = resolve("vit_base_patch16_224")
     >>> report_in(found, Scenario(precision="bf16")).inference.weights_bytes == 2 * 86_567_656
@@ -118,7 +119,8 @@ def report_in(resolved: Resolved, scenario: Scenario, *, by_precision: bool = Tr
 
 
 def with_times(reported: Report, gpu: "Gpus", **given: Any) -> Report:
-    """The report with the time on each card; ``given`` is as for ``hardware.timed.timed``.
+    """The report with the time on each card; ``given`` is as for ``hardware.timed.timed``, and so
+    are the errors, ``VitcostError``.
 
     >>> own = report_in(resolve("vit_base_patch16_224"), Scenario(batch=64))
     >>> [time.gpu for time in with_times(own, ["l4", "t4"]).time]
@@ -136,7 +138,7 @@ def with_times(reported: Report, gpu: "Gpus", **given: Any) -> Report:
 
 
 def check_cards(gpu: object, gpu_file: object, calibration: object, anchor: object) -> None:
-    """Refuses figures of a card where no card is named.
+    """Raises ``ConfigError`` for figures of a card where no card is named.
 
     >>> check_cards("l4", "cards.toml", (), ())
     >>> check_cards((), "cards.toml", (), ())
@@ -200,7 +202,8 @@ def _by_precision(asked_run: Workload) -> tuple[InferenceRow, ...]:
 
 
 def report_on(model: Resolved, run: Workload) -> Report:
-    """The report on a workload of a model, whose sizes are integers, arrays or symbols.
+    """The report on a workload of a model, whose sizes are integers, arrays or symbols. Raises
+    ``VitcostError`` for a scenario that is not covered.
 
     >>> found = resolve("vit_base_patch16_224")
     >>> own = report_on(found, workload(found.config, Scenario()))

@@ -32,14 +32,17 @@ class Flops(Record):
 
     @property
     def macs_forward(self) -> Size:
+        """Multiply-adds of the forward: ``forward / 2``."""
         return self.forward // 2
 
     @property
     def train_step(self) -> Size | None:
+        """``forward + backward``; None where there is no step."""
         return None if self.backward is None else self.forward + self.backward
 
     @property
     def train_step_executed(self) -> Size | None:
+        """The same with recomputation, as the kernels run it."""
         backward = self.backward_executed
         return None if backward is None else self.forward_executed + backward
 
@@ -79,6 +82,7 @@ class InferenceRow(Record):
     asked: bool  # whether it is the scenario's own
 
     def to_dict(self) -> dict[str, Any]:
+        """A row of ``memory.inference_by_precision`` in a report's JSON."""
         kernels = list(self.attention_kernel)
         row = {"precision": self.precision, "attention_kernel": kernels}
         return {**row, **_inference_dict(self.memory)}

@@ -30,7 +30,7 @@ _FOUND, _HANDED = 4, 4 + 4
 
 
 def scaler_bytes(scenario: Scenario) -> int:
-    """Bytes that the scaler of a scenario keeps.
+    """Bytes that the scaler of a scenario keeps: the scale and the steps since it grew, ``4 + 4``.
 
     >>> scaler_bytes(Scenario(precision="amp-fp16", grad_scaler=True)), scaler_bytes(Scenario())
     (8, 0)
@@ -39,8 +39,12 @@ def scaler_bytes(scenario: Scenario) -> int:
 
 
 def scaled(number: int, row: Optimizer, run: Workload, allocated: Size) -> Size:
-    """The most temporary bytes of an optimizer's step that alone allocates ``allocated``, and of
-    its scaler: ``number`` optimizers have stepped before it.
+    """The most temporary bytes of an optimizer's step under the scaler: ``4 · number + max(16, 4 +
+    allocated)``. The step alone has ``allocated`` bytes, and ``number`` optimizers have stepped
+    before it, each of which left a ``found_inf``.
+
+    Before the step gradients are unscaled by the scale and its inverse, 16 bytes, and 4 more where
+    ranks share them; a fused kernel is handed 8 bytes more.
 
     >>> from vitcost.config.optimizers import OPTIMIZERS
     >>> from vitcost.engine.workload import workload

@@ -48,7 +48,7 @@ class Share(Record):
 
 
 def whole(parameters: Iterable[Parameter], sizes: Sizes) -> Share:
-    """Every rank holds all parameters: stage 0.
+    """Every rank holds all parameters, Φ of each: stage 0.
 
     >>> from vitcost.engine.lower import Mode, lower
     >>> from vitcost.engine.model import sizes_of, structure_of
@@ -171,10 +171,10 @@ def gathered(
 ) -> tuple[Size, Size]:
     """Elements of the whole weights that ``fully_shard`` gathers where every layer is wrapped, and
     the model: outside of the layers, which are there until the backward pass is over, and for the
-    largest layer, while it runs. Shares of N ``ranks`` come filled up: ``N · Σ ⌈d₀/N⌉ · numel/d₀``.
-    ``trained``: of those that have a gradient alone.
+    largest layer, while it runs; one that is fetched ahead comes on top.
 
-    A layer that is fetched ahead comes on top.
+    Shares of N ``ranks`` come filled up: ``N · Σ ⌈d₀/N⌉ · numel/d₀``. ``trained``: of parameters
+    that have a gradient alone. Raises ``NotCovered`` for a scalar, as ``fully_sharded`` does.
 
     >>> from vitcost.engine.lower import Mode, lower
     >>> from vitcost.engine.model import sizes_of, structure_of

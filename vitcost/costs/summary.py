@@ -48,9 +48,10 @@ class Summary(Record):
 
 
 def summary(model: Model, *, batch: int = -1, **overrides: Any) -> str:
-    """The table that ``torchsummary.summary(model, (c, h, w), batch)`` prints, in eval mode.
+    """The table that ``torchsummary.summary(model, (c, h, w), batch)`` prints, in eval mode;
+    ``batch`` is the first number of its shapes.
 
-    Raises ``NotCovered`` for a model that the plain module tree does not express.
+    Raises ``ConfigError`` and ``NotCovered`` as ``summarize`` does. Source: torchsummary 1.5.1.
 
     >>> print(summary("vit_base_patch32_224", num_classes=5).splitlines()[-9])
     Total params: 87,419,909
@@ -119,7 +120,8 @@ def counted_params(config: Config, root: Row) -> Size | None:
 
 
 def calls(root: Row) -> Iterator[Call]:
-    """Every module call in the order in which it returns, as forward hooks see them.
+    """Every module call in the order in which it returns, as forward hooks see them. Source:
+    torchsummary 1.5.1, torchsummary.py, ``register_hook``.
 
     >>> config = resolve("vit_base_patch16_224").config
     >>> next(calls(workload(config, Scenario(attention="eager")).rows()))

@@ -81,7 +81,7 @@ def compared(
 
 
 def off_by(rule: Size | None, exact: Size | None) -> float | None:
-    """The share by which a rule is above the exact bytes; negative below.
+    """The share by which a rule is above the exact bytes, ``rule / exact - 1``; negative below.
 
     >>> off_by(20, 16), off_by(None, 16)
     (0.25, None)

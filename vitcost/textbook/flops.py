@@ -102,7 +102,7 @@ def logits_flops(b: Number, s: Number, h: Number, V: Number) -> Number:
 def text_flops(
     b: Number, s: Number, L: Number, h: Number, V: Number, *, m: Number | None = None
 ) -> Number:
-    """A text transformer, forward: ``L(24bsh² + 4bs²h) + 2bshV``. Assumes m = 4h.
+    """A text transformer, forward: ``L(24bsh² + 4bs²h) + 2bshV``. ``NotCovered`` where m is not 4h.
 
     Attention is counted in full, not halved for a causal mask. Narayanan 2021, appendix.
 
@@ -126,7 +126,7 @@ def vit_flops(v: Vit, b: Number = 1) -> Number:
     """A whole Vision Transformer, forward: patch embedding, blocks, representation layer, heads.
 
     ``2bn·c p_h p_w·h + L(8bsh² + 4bs²h + 4bshm) + t·2bhK``; with a representation layer the end is
-    ``2bhr + 2brK``. Assumptions as in ``vit_params``. Dosovitskiy 2021, section 3.
+    ``2bhr + 2brK``. ``NotCovered`` as for ``vit_params``. Dosovitskiy 2021, section 3.
 
     >>> vit_flops(Vit(H=224, W=224, p_h=16, p_w=16, h=768, L=12, K=1000))
     35127656448
@@ -188,7 +188,7 @@ def vit_training_flops(v: Vit, b: Number = 1) -> Number:
     """A training step of a whole Vision Transformer: ``3 · forward − patch embedding``.
 
     The image needs no gradient, so the embedding's backward is one product, not two. Assumes that
-    every parameter trains, and what ``vit_params`` assumes. Narayanan 2021, appendix.
+    every parameter trains. ``NotCovered`` as for ``vit_params``. Narayanan 2021, appendix.
 
     >>> vit_training_flops(Vit(H=224, W=224, p_h=16, p_w=16, h=768, L=12, K=1000))
     105151758336
@@ -202,8 +202,9 @@ def vit_recomputed_training_flops(v: Vit, b: Number = 1) -> Number:
 
     ``3 · forward − patch embedding + L(block − 2bsmh)``: recomputation stops once every tensor that
     the backward reads is there again, and the backward reads no output of the block's last linear
-    layer. Assumes no dropout or stochastic depth after that layer, since its mask would be read,
-    and what ``vit_training_flops`` assumes. Source: ``torch.utils.checkpoint``, early stop.
+    layer. Assumes that every parameter trains, and no dropout or stochastic depth after that layer,
+    since its mask would be read. ``NotCovered`` as for ``vit_params``. Source:
+    ``torch.utils.checkpoint``, early stop.
 
     >>> vit_recomputed_training_flops(Vit(H=224, W=224, p_h=16, p_w=16, h=768, L=12, K=1000))
     128891916288

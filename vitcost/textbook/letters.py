@@ -49,6 +49,7 @@ class Vit(NamedTuple):
 
     @property
     def n(self) -> Number:
+        """Patches: ``HW / p_h p_w``, else ``NotCovered``. Dosovitskiy 2021, section 3.1."""
         return patches(self.H, self.W, self.p_h, self.p_w)
 
     @property
@@ -74,8 +75,8 @@ def always(condition: object) -> bool:
 
 
 def assume_text(h: Number, m: Number | None) -> None:
-    """Refuses an MLP that is not four times as wide as the model, h: the closed forms assume ``m =
-    4h``.
+    """Raises ``NotCovered`` for an MLP, m wide, that is not four times as wide as the model, h: the
+    closed forms of text models assume ``m = 4h``.
 
     >>> assume_text(768, 3072)
     >>> assume_text(768, 2048)
@@ -87,8 +88,8 @@ def assume_text(h: Number, m: Number | None) -> None:
 
 
 def assume_undistilled(distilled: bool, r: Number | None) -> None:
-    """Refuses a representation layer, r wide, in a distilled model, which has two heads in its
-    place.
+    """Raises ``NotCovered`` for a representation layer, r wide, in a distilled model, which has two
+    heads in its place.
 
     >>> assume_undistilled(True, None)
     >>> assume_undistilled(True, 768)

@@ -30,18 +30,22 @@ class ModelStates(NamedTuple):
 
     @property
     def weights(self) -> Number:
+        """Half precision and the full-precision masters: ``6Φ``."""
         return self.half_weights + self.full_weights
 
     @property
     def gradients(self) -> Number:
+        """In half and in full precision: ``6Φ``."""
         return self.half_gradients + self.full_gradients
 
     @property
     def moments(self) -> Number:
+        """AdamW's two, in full precision: ``8Φ``."""
         return self.first_moments + self.second_moments
 
     @property
     def total(self) -> Number:
+        """Everything but activations: ``20Φ``."""
         return self.weights + self.gradients + self.moments
 
 
@@ -65,7 +69,8 @@ def block_activation_bytes(
     """Bytes that one block saves for backward, in half precision: ``34sbh + 5as²b``.
 
     Without dropout its masks and outputs go: ``32sbh + 2as²b``. A rule of thumb: unfused attention,
-    m = 4h, no norm statistics, no autocast copies. Korthikanti 2022, equation 1.
+    no norm statistics, no autocast copies. ``NotCovered`` where m is not 4h. Korthikanti 2022,
+    equation 1.
 
     >>> block_activation_bytes(1, 2048, 12288, 96)  # GPT-3
     2868903936

@@ -105,8 +105,9 @@ def vit_params(v: Vit) -> Number:
     """A whole Vision Transformer: patch embedding, tokens, positions, blocks, last norm, heads.
 
     ``(c p_h p_w h + h) + th + sh + L·block + 2h + t(Kh + K)``; with a representation layer the end
-    is ``(hr + r) + (Kr + K)``. Assumes that the patch divides the image. Dosovitskiy 2021,
-    section 3; Touvron 2021, section 4.
+    is ``(hr + r) + (Kr + K)``. ``NotCovered`` where the patch does not divide the image, and for a
+    distilled model with a representation layer. Dosovitskiy 2021, section 3; Touvron 2021, section
+    4.
 
     >>> vit_params(Vit(H=224, W=224, p_h=16, p_w=16, h=768, L=12, K=1000))
     86567656

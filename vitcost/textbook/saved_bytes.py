@@ -69,8 +69,9 @@ def block_saved_bytes(
 ) -> Number:
     """One pre-norm block: two norms, four linear layers, GELU, attention.
 
-    In fp32 with eager attention, m = 4h and no dropout ``64bsh + 4abs² + 16bs``. Source: torch
-    2.13, tools/autograd/derivatives.yaml.
+    In fp32 with eager attention, m = 4h and no dropout ``64bsh + 4abs² + 16bs``. ``NotCovered`` for
+    a word of ``how`` that ``Running`` does not list. Source: torch 2.13,
+    tools/autograd/derivatives.yaml.
 
     >>> block_saved_bytes(8, 197, 768, 12, 3072, Running())
     92391424

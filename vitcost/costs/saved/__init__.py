@@ -45,7 +45,11 @@ def check(data: Mapping[str, Any], name: str) -> None:
     """Raises ``ConfigError`` where data is no report that this version could have written.
 
     >>> from vitcost import report
-    >>> check(report("vit_base_patch16_224").to_dict(), "base.json")
+    >>> data = report("vit_base_patch16_224").to_dict()
+    >>> check(data, "base.json")
+    >>> check({**data, "params": None}, "base.json")
+    Traceback (most recent call last):
+    vitcost.errors.ConfigError: base.json: not a report in schema vitcost.report/1: ...
     """
     # the answer of a check against the real model is no part of a report
     checked = {key: value for key, value in data.items() if key != "check"}

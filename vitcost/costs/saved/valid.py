@@ -42,9 +42,11 @@ class Fault(NamedTuple):
 def fault(data: Any, schema: Mapping[str, Any]) -> Fault | None:
     """The first place where data contradicts a schema; None where it is valid.
 
-    >>> one = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
-    >>> fault({"a": 1}, one), str(fault({"a": "1"}, one)), str(fault({}, one))
-    (None, "a must be integer, got '1'", 'has no a')
+    >>> from vitcost import report
+    >>> from vitcost.schemas import schema
+    >>> data, form = report("vit_base_patch16_224").to_dict(), schema("report")
+    >>> fault(data, form), str(fault({**data, "time": 5}, form))
+    (None, 'time must be array, got 5')
     """
     return next(_faults(data, schema, schema.get("$defs", {}), ()), None)
 
