@@ -67,7 +67,8 @@ def pair_index(c: Structure, m: Module) -> Tensor | None:
 
 
 def block_bias(c: Structure, m: Module, outer: Outer) -> Outer:
-    """A bias that a block makes before its attention, and has a name for until it returns."""
+    """The bias that a block makes before its attention; the block's forward keeps a name for it
+    until the block returns."""
     if not _by_block(c):
         return outer
     bias = m.view(_relative(c, m, _table(c, m), outer.pairs), axes("1 a s s"))
@@ -120,7 +121,7 @@ def _self_attention(c: Structure, m: Module, x: Tensor, span: Span, outer: Outer
 
 
 def _project(c: Structure, m: Module, x: Tensor, span: Span) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries, keys and values: by one layer, or by one each."""
+    """Projects the input to queries, keys and values: with one joint layer, or with three."""
     if c.qkv_fused:
         joined = None
         if c.qkv_bias and not c.k_bias:
@@ -200,15 +201,17 @@ def _weights(
     causal: Tensor | None = None,
     adjacent: bool = False,
 ) -> Tensor:
-    """The softmax of the scores; a bias is made where it is added."""
+    """The softmax of the scores. A fresh bias is computed inside plain attention, where it is
+    added."""
     laid_out = q
     if c.scale_query:
-        # pointwise work is that of the definition, softmax(q kᵀ · scale), wherever it is scaled
+        # pointwise work counts the definition, softmax(q kᵀ · scale), wherever torch applies the
+        # scale
         scores = Tensor("scores", (*q.axes[:3], k.axes[2]))
         definition = Op("scale", (scores,), Tensor("scale", scores.axes))
         q, queries = m.op("scale", q, group="attention", parts=(definition,)), q
         if queries is k:
-            # q, k and v are one tensor in PRR: the forward keeps that, and no name for its scaled
+            # in PRR q, k and v are one tensor: the forward keeps it, but has no name for its scaled
             # copy
             m.hold(queries)
         else:
@@ -235,19 +238,20 @@ def _weights(
 
 
 def _softmax(c: Structure, m: Module, scores: Tensor, like: Tensor) -> Tensor:
-    """The softmax in the precision of the scores, or in fp32 with a cast back to that of
+    """The softmax in the precision of the scores; or in fp32, then cast back to that of the
     queries."""
     if not c.code.wide_softmax:
         weights = m.op("softmax", scores, group="attention")
         return m.cast(weights, like, group="attention") if c.code.casts_weights else weights
     wide = m.op("softmax", scores, group="attention", itemsize=4)
-    # the forward's name for the scores holds them until it is given to the weights
+    # the forward's name `scores` keeps them alive until it is bound to the weights
     return m.cast(wide, like, group="attention", holds=(scores,))
 
 
 def merge(c: Structure, m: Module, y: Tensor, q: Tensor | None = None) -> Tensor:
-    """The heads side by side again. An attention kernel lays them out as its queries, so that only
-    where those are a view of a projection it writes them side by side itself."""
+    """Puts the heads side by side again. An attention kernel writes in the layout of its queries:
+    only where the queries are a view of a projection does the kernel itself write heads side by
+    side."""
     merged = (y.axes[0], y.axes[2], "h")
     group = "attention" if q is not None and q.base is not None else ""
     if c.one_head or y.axes[2] == 1:
@@ -305,9 +309,9 @@ def _table(c: Structure, m: Module) -> Tensor:
 def _relative(
     c: Structure, m: Module, table: Tensor, pairs: Tensor | None, group: str = ""
 ) -> Tensor:
-    """A bias for each pair of positions; with a single head the gathered bias needs no copy.
-    Without a buffer of pairs the table is resampled to the image's grid, even where it has that
-    size."""
+    """A bias for each pair of positions. With a single head the gathered bias needs no copy. A
+    model without a buffer of pairs resamples the table to the image's grid, even if it has that
+    size already."""
     if pairs is None:
         rows = m.op("index", table, axes=axes("s s a"), group=group)
     else:

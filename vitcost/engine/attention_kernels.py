@@ -26,7 +26,7 @@ def statistics(kernel: str, platform: str, op: Op) -> Iterator[Tensor]:
     log-sum-exp of every query, padded to 32 by the efficient kernel (s to the axis s32), and its
     random state.
 
-    Two of the kernels leave the log-sum-exp out where no gradient is wanted: attention.cpp,
+    Two of the kernels write no log-sum-exp where no gradient is needed: attention.cpp,
     should_compute_logsumexp.
     """
     batch, heads, queries, _ = op.reads[0].axes
@@ -42,9 +42,9 @@ def choose(op: Op, platform: str, half: bool) -> str:
     """The kernel that ``scaled_dot_product_attention`` chooses.
 
     aten's fused CPU kernel has no dropout, and no mask that needs a gradient or has three axes:
-    sdp_utils_cpp.cpp, use_flash_attention_cpp. The flash kernel of a card takes halves alone, and
-    no mask: sdp_utils.cpp, check_tensor_dtype, check_for_attn_mask. Both want values as wide as
-    queries.
+    sdp_utils_cpp.cpp, use_flash_attention_cpp. The flash kernel of a card takes only bf16 and fp16,
+    and no mask: sdp_utils.cpp, check_tensor_dtype, check_for_attn_mask. Both require values as wide
+    as queries.
     """
     q, _, v, *masks_read = op.reads
     _, _, _, *masks = op.needs
@@ -57,8 +57,9 @@ def choose(op: Op, platform: str, half: bool) -> str:
 
 
 def attention_kernels(tree: Node, sizes: Sizes) -> tuple[str, ...]:
-    """The kernels that compute the attentions of a lowered tree, most used first; equally used ones
-    in the order they run, and so all where layers are counted by arrays or symbols.
+    """The kernels that compute the attentions of a lowered tree, most used first; equally used
+    kernels in the order they run. Where layers are counted by arrays or symbols, all are in that
+    order.
 
     >>> from vitcost.engine.lower import Mode, lower
     >>> from vitcost.engine.model import sizes_of, structure_of
@@ -84,9 +85,9 @@ def _attentions(node: Node, sizes: Sizes, times: Size) -> Iterator[tuple[str, Si
 
 
 def padded(op: Op) -> tuple[Op, ...]:
-    """A fused attention, and before it the steps that its mask needs: the efficient kernel reads
-    rows of a multiple of 8 elements. Others are padded, and cut back by a view; either is repeated
-    for every image: attention.cpp in aten, preprocess_mask."""
+    """A fused attention, and before it the steps that prepare its mask. The efficient kernel reads
+    mask rows whose length is a multiple of 8: a shorter row is padded, and a view cuts it back. The
+    mask is repeated for every image: attention.cpp in aten, preprocess_mask."""
     *operands, last = op.reads
     if len(operands) < 3 or str(last.axes[-1]).endswith("8"):
         return (op,)
@@ -99,8 +100,8 @@ def padded(op: Op) -> tuple[Op, ...]:
 
 def filled(op: Op, one_head: bool) -> Iterator[Op]:
     """A flash attention on heads that are filled up to a width of a multiple of 8, and its result
-    cut back: aten's attention.cpp, pad_last_dim. Several heads of one query are no view then, side
-    by side."""
+    cut back: aten's attention.cpp, pad_last_dim. The cut heads of one query are then no longer
+    contiguous, so putting them side by side is a copy."""
     wide = tuple(Tensor(t.name, _filled(t)) for t in op.reads)
     for x, y in zip(op.reads, wide, strict=True):
         yield Op("pad", (x,), y)
@@ -139,9 +140,8 @@ BIAS = "bias"
 
 def fuse(node: Node, masks: frozenset[Tensor] = frozenset()) -> Node:
     """Replaces each run of ops of one group by one fused op that reads and writes the same. The
-    operands of a kernel have names in the forward around it, and so have the two of a difference.
-    ``masks`` are those that a kernel has built in, and nobody makes.
-    """
+    forward around a kernel keeps names for its operands, and for both outputs of a differential
+    attention. ``masks`` are built into the kernel, so no op makes them."""
     if not masks and not any(map(_may_change, node.body)):
         return node
     body: list[Op | Node] = []
@@ -179,8 +179,9 @@ def _may_change(item: Op | Node) -> bool:
 
 
 def _fused(group: list[Op]) -> Iterator[Op]:
-    """One kernel for a group of ops; it takes the sum of two biases. In which precision a
-    forward weighs is nothing to it, and a causal mask is its own."""
+    """One fused kernel for a group of ops; it takes the sum of two biases as its mask. The
+    precision in which a plain forward computes weights does not matter to it, and it applies a
+    causal mask itself."""
     cast = {op.write: op.reads[0] for op in group if op.kind in ("cast", "mask")}
     group = [
         op._replace(reads=tuple(cast.get(t, t) for t in op.reads))
@@ -209,7 +210,8 @@ def _operands(parts: Sequence[Op]) -> list[Tensor]:
 
 
 def _keys_first(parts: Sequence[Op]) -> bool:
-    """Whether the keys are read before the queries: these are neither scaled nor copied."""
+    """Whether the keys are read before the queries: then the queries are neither scaled nor
+    copied."""
     writers = {op.write: op for op in parts if op.kind in ("copy", "scale")}
     product = next(op for op in parts if op.over)
     return _source(product.reads[0], writers)[0] is not _operands(parts)[0]
@@ -221,7 +223,8 @@ def _is_difference(group: list[Op]) -> bool:
 
 def _difference(group: list[Op]) -> list[Op | Node]:
     """A differential attention in fused kernels: one for each half of the heads, and the difference
-    of what they write. Each multiplies with all of v: a product more than the definition has."""
+    of what they write. Each multiplies its weights with all of v: one product more than in the
+    definition."""
     writers = {op.write: op for op in group if op.kind in ("copy", "scale")}
     first, last = (op for op in group if op.over)
     gate = next(op for op in group if op.kind == "gate")
@@ -257,7 +260,7 @@ def _difference(group: list[Op]) -> list[Op | Node]:
         parts.append(last._replace(kind=product, reads=(scores, values), write=y))
         halves.append(y)
         body += _fused(parts)
-    # pointwise work is that of the definition, which scales and weighs scores
+    # pointwise work counts the definition, which scales and weighs the scores
     rest = [op for op in group if op.kind in ("scale", "gate")]
     defined = [part._replace(reads=()) for op in rest for part in op.parts or (op,)]
     scaled = Tensor("gate", last.write.axes)
@@ -273,7 +276,7 @@ def _copied(x: Tensor, parts: list[Op]) -> Tensor:
 
 
 def _source(t: Tensor, writers: Mapping[Tensor, Op]) -> tuple[Tensor, bool]:
-    """The tensor that an operand is a scaled or copied version of, and whether it is a copy."""
+    """The tensor from which an operand was scaled or copied, and whether the operand is a copy."""
     copied = False
     while t in writers:
         copied = copied or writers[t].kind == "copy"
@@ -292,9 +295,9 @@ def _ops(item: Op | Node) -> Iterator[Op]:
 def decompose(parts: tuple[Op, ...], operands: Sequence[Tensor], half: bool) -> Iterator[Op]:
     """The parts as aten's ``_scaled_dot_product_attention_math`` runs them.
 
-    It computes halves in fp32, and scales q and k by the root of the scale each instead of the
-    scores; the copies that a product needs come after that. It returns the weights too, which
-    nobody wants. Queries, keys and values are operands each by itself: they may be one tensor.
+    It computes bf16 and fp16 in fp32, and scales q and k each by the root of the scale, not the
+    scores; operands are copied for a product after that. It also returns the weights, which no op
+    reads. Queries, keys and values are separate operands, even if they are one tensor.
     """
     parts = _reading(parts, operands)
     writers = {op.write: op for op in parts if op.kind in ("copy", "scale")}
@@ -334,7 +337,7 @@ def decompose(parts: tuple[Op, ...], operands: Sequence[Tensor], half: bool) -> 
 
 
 def _reading(parts: tuple[Op, ...], operands: Sequence[Tensor]) -> tuple[Op, ...]:
-    """The parts of a kernel whose operands are these queries, keys, values and masks."""
+    """The parts of a kernel, made to read these queries, keys, values and masks."""
     q, k, v, *masks = operands
     if _keys_first(parts):
         q, k = k, q
@@ -349,7 +352,7 @@ def _reading(parts: tuple[Op, ...], operands: Sequence[Tensor]) -> tuple[Op, ...
 def _weighed(
     last: Op, v: Tensor, holds: tuple[Tensor, ...], half: bool
 ) -> Generator[Op, None, Tensor]:
-    """The weighted sum of values, brought back to the precision of the operands."""
+    """The weighted sum of values, cast back to the precision of the operands."""
     write = Tensor(last.write.name, last.write.axes) if half else last.write
     yield last._replace(reads=(last.reads[0], v), write=write, group="", holds=holds)
     if half:
@@ -362,7 +365,7 @@ def _weighed(
 def _prepared(
     t: Tensor, x: Tensor, writers: Mapping[Tensor, Op], scale: tuple[Op, ...] | None
 ) -> Generator[Op, None, list[Tensor]]:
-    """Scales an operand, and copies it where a product needs that: its name after each step."""
+    """Scales an operand, and copies it if a product needs a copy: the tensor after each step."""
     steps: list[tuple[str, tuple[Op, ...] | None]] = []
     if scale is not None:
         steps.append(("scale", scale))

@@ -1,7 +1,8 @@
-"""The networks of ``vitcost.config.backbones``, wired as timm does: from an image to the map of
+"""The networks of ``vitcost.config.backbones``, wired as timm does: from an image to a map of
 features.
 
-The letters are those of ``convs``; the number of a map grows with every stride.
+The letters are those of ``convs``; a stride raises the number in the axes of a map: ``H1``, then
+``H2``.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,7 +27,8 @@ __all__ = ["backbone"]
 
 
 def backbone(name: str, training: bool, image: Tensor) -> Node:
-    """The network of a row. In eval a batch norm knows its statistics, and is one affine map."""
+    """The network of a row of the table of backbones. In eval a batch norm has fixed statistics, so
+    it is one multiplication and one sum per channel."""
     row = BACKBONES[name]
     return _WIRING[row.kind](row, "batch norm" if training else "affine", image)
 
@@ -81,7 +83,7 @@ def _downsample(o: int, stride: int, x: Tensor) -> Node:
 
 
 def _no_head(x: Tensor) -> Node:
-    """The rest of a classifier without pool and classes."""
+    """A classifier's modules after its features, here without pool and classes."""
     m = Module("head", "ClassifierHead", x)
     global_pool = Module("global_pool", "SelectAdaptivePool2d", x)
     x = identity(global_pool, "flatten", identity(global_pool, "pool", x))
@@ -126,7 +128,7 @@ def _downsample_d(norm: str, o: int, stride: int, x: Tensor) -> Node:
 
 
 def _convs(row: Backbone, norm: str, image: Tensor) -> Node:
-    """MobileCLIP's stem: convolutions whose strides are their kernels, none padded."""
+    """MobileCLIP's stem: convolutions whose stride is their kernel size, without padding."""
     m = Module("backbone", "ConvStem", image)
     x, widths = image, (row.stem, *row.widths)
     for i, (o, k) in enumerate(zip(widths, row.strides, strict=True)):
@@ -142,7 +144,7 @@ def _convs(row: Backbone, norm: str, image: Tensor) -> Node:
 
 
 def _mbconv(row: Backbone, norm: str, image: Tensor) -> Node:
-    """ViTamin's stages of inverted bottlenecks, and the convolution behind them."""
+    """ViTamin's stages of inverted bottlenecks, and the convolution after them."""
     m = Module("backbone", "MbConvStages", image)
     stem = Module("stem", "Stem", image)
     x = norm_act(
@@ -160,7 +162,7 @@ def _mbconv(row: Backbone, norm: str, image: Tensor) -> Node:
 
 
 def _inverted(o: int, x: Tensor, first: bool) -> Node:
-    """Four times as wide inside, where the 3 × 3 convolution is depthwise: MobileNet-v2's block."""
+    """MobileNet-v2's block: four times as wide inside, where the 3 × 3 convolution is depthwise."""
     m = Module("", "MbConvLNBlock", x)
     shortcut = m.add(_downsample_mb(o, x)) if first else identity(m, "shortcut", x)
     y = identity(m, "down", norm_act(m, "pre_norm", "norm", x))

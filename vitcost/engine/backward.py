@@ -1,15 +1,15 @@
 """Liveness of the backward pass: the storages that autograd's engine allocates and frees, node by
 node.
 
-The engine runs the nodes of the graph from the last to the first. A node takes the gradient of
-what its op wrote, allocates those of what the op read, and only then frees what was saved for it
-and the gradient that it took; a bias gradient, a sum over the others, is the last that it
-allocates (``torch/csrc/autograd/engine.cpp``: ``call_function``, ``validate_outputs``,
-``release_variables``). Some gradients are no tensor of their own: an add passes its own on, a
-concatenation hands out views of it, and a view keeps the whole storage alive. A second gradient of
-the same tensor is added in place where the first is no view and has no other owner
+The engine runs the nodes of the graph from the last to the first. A node takes the gradient of what
+its op wrote, allocates those of what the op read, and only then frees what was saved for it and the
+gradient that it took; the bias gradient, a sum, is allocated last
+(``torch/csrc/autograd/engine.cpp``: ``call_function``, ``validate_outputs``,
+``release_variables``). Some nodes allocate nothing: an add passes its gradient on, a concatenation
+returns views of its gradient, and each view keeps the whole storage alive. A second gradient of the
+same tensor is added in place where the first is no view and has no other owner
 (``input_buffer.cpp``: ``can_accumulate_inplace``), and the gradient of a parameter is taken over
-unless somebody else holds it (``accumulate_grad.h``).
+unless another tensor shares its storage (``accumulate_grad.h``).
 """
 
 from collections.abc import Iterator, Sequence
@@ -48,7 +48,7 @@ class Backward(Gradients):
                 self.op(item)
 
     def child(self, node: Node, place: Place) -> None:
-        """Runs the backward of a module or of a run of equal ones."""
+        """Runs the backward of a module, or of a run of equal modules."""
         there = inside(place, node)
         if node.run is None and node.type != REGION:
             self.node(node, there)
@@ -72,7 +72,7 @@ class Backward(Gradients):
         return Forward(self.ledger, training=True, again=True, in_place=self.in_place)
 
     def op(self, op: Op) -> None:
-        """Runs the nodes of one op, if a gradient reached it."""
+        """Runs the backward nodes of one op, if a gradient reached the op."""
         grad = self.pending.pop(op.write, None)
         if grad is None:
             return
@@ -102,7 +102,7 @@ class Backward(Gradients):
             self.give(of, value)
 
     def in_order(self, op: Op, gradients: list[Gradient]) -> list[Gradient]:
-        """The gradients of an op in the order in which its node returns them."""
+        """The gradients of an op, in the order in which its backward node returns them."""
         return gradients
 
     def release(self, op: Op) -> None:
@@ -110,8 +110,8 @@ class Backward(Gradients):
             self.ledger.drop(tensor)
 
     def validated(self, gradient: Gradient) -> Gradient:
-        """Brings a gradient to the shape and the type of its tensor: a sum over repeated axes, a
-        cast of a widened tensor."""
+        """Brings a gradient to the shape and type of its tensor: sums it over repeated axes, and
+        casts it back where the forward had cast the tensor to a wider type."""
         of, value = gradient
         repeated = self.repeats(of.axes, value.axes)
         if of.itemsize == value.itemsize and not repeated:
@@ -131,7 +131,8 @@ class Backward(Gradients):
         return Gradient(of, fitting)
 
     def gather(self, parts: Sequence[Op]) -> None:
-        """The parts of one tensor, taken apart by one call: their gradients side by side."""
+        """Joins the gradients of all parts of one tensor that a single call took apart (unbind,
+        chunk)."""
         grads = [self.pending.pop(op.write) for op in parts if op.write in self.pending]
         if not grads:
             return
@@ -147,7 +148,7 @@ class Backward(Gradients):
 
 
 class _Region:
-    """A checkpointed region whose backward runs."""
+    """A checkpointed region whose backward is running."""
 
     def __init__(self, node: Node, place: Place) -> None:
         self.node, self.place, self.ran = node, place, False
@@ -157,7 +158,7 @@ class _Region:
 
 
 def _from_the_end(body: Sequence[Op | Node]) -> Iterator[list[Op | Node]]:
-    """The items of a body, the last one first; the parts of one tensor are one item."""
+    """The items of a body, last one first; ops that take one tensor apart count as one item."""
 
     def whole(item: Op | Node) -> object:
         if isinstance(item, Op) and KINDS[item.kind].gradient in GATHERED:

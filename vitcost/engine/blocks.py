@@ -46,7 +46,8 @@ def _pre_norm(
 
 
 def _added(c: Structure, m: Module, number: str, x: Tensor, y: Tensor, drop_path: bool) -> Tensor:
-    """The residual stream plus the output of a branch, which the forward may keep a name for."""
+    """The residual stream plus the output of a branch; the forward may keep a name for that
+    output."""
     if c.code.branches == "kept" or (c.code.branches, number) == ("scaled", "1"):
         m.hold(y)
     dropped = _drop_path(c, m, f"drop_path{number}", y, drop_path)
@@ -89,7 +90,7 @@ def _branches(
 def _parallel(
     c: Structure, m: Module, x: Tensor, span: Span, outer: Outer, drop_path: bool
 ) -> Tensor:
-    """Attention and MLP side by side behind one layer: ViT-22B, arXiv 2302.05442."""
+    """Attention and MLP side by side after one joint layer: ViT-22B, arXiv 2302.05442."""
     differential = c.block == "DiffParallelScalingBlock"
     y = linear(m, "in_proj", norm(c.norm, m, "in_norm", x), "q_m", c.qkv_bias)
     m.hold(y)
@@ -125,18 +126,18 @@ def _parallel(
 
 
 def _torch_attention(c: Structure, x: Tensor, span: Span, outer: Outer) -> Node:
-    """torch's own module, which timm's models do without."""
+    """torch's own nn.MultiheadAttention, which timm's models do not use."""
     from vitcost.engine.mha import multi_head, native
 
     forward = native if c.code.attention == "native" else multi_head
     return forward(c, x, span, outer)
 
 
-# the forward of an attention, by the library whose code it is
+# the forward of each attention, by the library that wrote it
 _ATTENTION: Mapping[str, Callable[[Structure, Tensor, Span, Outer], Node]] = {
     "timm": attention,
     "mha": _torch_attention,
-    # where a scenario has no say yet
+    # the default, before a scenario decides between the two forwards of nn.MultiheadAttention
     "mha fast": _torch_attention,
     "native": _torch_attention,
 }

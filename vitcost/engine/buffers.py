@@ -7,7 +7,8 @@ __all__ = ["buffer_bytes"]
 
 
 def buffer_bytes(node: Node, sizes: Sizes, itemsize: int) -> Size:
-    """Bytes of all buffers of a declared tree, those in the type of the model of so many bytes.
+    """Bytes of all buffers of a declared tree; a buffer without a type of its own has the model's
+    ``itemsize``.
 
     >>> from vitcost.engine.model import build, sizes_of, structure_of
     >>> from vitcost.zoo import resolve

@@ -1,8 +1,8 @@
 """From a structure to the declared tree of a whole model, with torch's module paths.
 
 Beside the letters of ``layers``: t registers, u tokens without them; e_s, e_u and e_n the positions
-that the embedding is made for: of all tokens, all but registers, patches; pre_s and pre_u those of
-the tokens in front of the patches.
+that the embedding is made for (of all tokens, of all but registers, of patches); pre_s and pre_u
+the positions of the tokens in front of the patches.
 """
 
 from collections.abc import Iterator
@@ -24,8 +24,8 @@ from vitcost.engine.tree import Count, Module, Node, Run, linear
 __all__ = ["build", "runs"]
 
 
-# the order in which timm's classes register tokens and positions, behind a mask token, whatever
-# order their forwards read them in
+# timm's classes register tokens and positions in this order, after a mask token; their forwards may
+# read them in another
 _REGISTERED = ("cls_token", "reg_token", "pos_embed", "dist_token")
 
 
@@ -54,7 +54,8 @@ def build(c: Structure) -> Node:
     names["encoded"] = x
     if c.final_norm:
         x = norm(c.norm, m, "norm", x)
-    # the forward that runs the blocks ends here, or after the pool
+    # the forward that runs the blocks ends here, or after the pool: its named tensors are freed
+    # then
     kept = tuple(names[name] for name in c.code.holds)
     m.hold_through(*outer.tensors, *(() if c.code.pools else kept))
     return m.end(_head(m, c, x, kept if c.code.pools else ()))
@@ -63,8 +64,9 @@ def build(c: Structure) -> Node:
 def _embed(
     m: Module, c: Structure, x: Tensor, position: Tensor | None
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Prefix tokens and position embedding, which may be that of the patches alone; and the tokens
-    without positions and with them, which a forward may have names for."""
+    """The tokens with prefix tokens and position embedding (of all tokens, or of the patches
+    alone). Also the tokens before and after positions are added, for forwards that keep names for
+    them."""
     patches = x
     if c.mask_token:
         shape = axes("1 h" if "mask" in c.code.flat else "1 1 h")
@@ -132,7 +134,8 @@ def _inserted(m: Module, x: Tensor) -> Tensor:
 
 
 def _for_each_image(m: Module, tokens: list[Tensor]) -> list[Tensor]:
-    """Tokens for every image of the batch, those aside that are."""
+    """Repeats tokens for every image of the batch; tokens that exist per image already stay as they
+    are."""
     return [
         token
         if token.axes[0] == "b"
@@ -142,7 +145,8 @@ def _for_each_image(m: Module, tokens: list[Tensor]) -> list[Tensor]:
 
 
 def _mask(m: Module, c: Structure, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """Positions, then what is left of the patches, then the class token: MAE, arXiv 2111.06377."""
+    """Adds positions, drops the masked patches, then adds the class token: MAE, arXiv
+    2111.06377."""
     tokens = [m.parameter("cls_token", 1, 1, "h")] if c.class_token else []
     if not c.pos_embed:
         return _seen(m, c, x), tokens
@@ -155,7 +159,7 @@ def _mask(m: Module, c: Structure, x: Tensor) -> tuple[Tensor, list[Tensor]]:
 
 
 def _seen(m: Module, c: Structure, x: Tensor) -> Tensor:
-    """The patches that are left: the patches of the least noise, where it is sorted."""
+    """The patches that masking leaves: the ones with the least noise, found by sorting it."""
     if not c.code.shuffles:
         return m.op("index", x, axes=axes("b kept h"), name="patches seen")
     noise = m.op("repeat", Tensor("noise", axes("b n"), "input", itemsize=4))
@@ -164,7 +168,7 @@ def _seen(m: Module, c: Structure, x: Tensor) -> Tensor:
     index = m.op("repeat", ids, axes=axes("b kept h"), itemsize=8)
     y = m.op("pick", x, index, axes=axes("b kept h"), name="patches seen")
     mask = m.op("repeat", noise, itemsize=4)
-    # both are returned with the tokens
+    # MAE's forward returns both with the tokens
     m.hold(restored, mask)
     return y
 
@@ -190,13 +194,13 @@ def _rotary(c: Structure, m: Module) -> Tensor | None:
 
 
 def _resampled(m: Module, c: Structure) -> Tensor:
-    """Positions of the grid that an image has: the positions of the tokens in front stay as they
+    """Resamples positions to the grid of the image; the positions of prefix tokens stay as they
     are."""
     table = m.parameter("pos_embed", 1, f"e_{c.pos_embed}", "h", trains=not c.pos_fixed)
     front = []
     if c.pos_embed != "n" and (c.class_token or c.dist_token or c.reg_tokens):
         front = [m.view(table, axes(f"1 pre_{c.pos_embed} h"), kind="slice")]
-    # the gradient of a map has channels first, and a table of patches gets a copy of it
+    # the gradient of the resampled map has channels first, and is copied back to the table's layout
     grid = m.view(table, axes("1 e_n h"), kind="slice")
     grid = grid if c.resampled == "same" else m.cast(grid)
     grid = m.op("resample", grid, axes=axes("1 n h"))
@@ -205,7 +209,8 @@ def _resampled(m: Module, c: Structure) -> Tensor:
 
 
 def runs(c: Structure) -> Iterator[tuple[Run, Span, bool]]:
-    """Runs of equal blocks: stochastic depth rises from 0, so the first never drops its path."""
+    """Runs of equal blocks. Stochastic depth rises from rate 0, so the first block never drops its
+    path."""
     before: tuple[Count, ...] = ()
     for span in c.spans:
         run = Run(Count(span.blocks if span.blocks < MANY else span.axis), before)
@@ -220,8 +225,9 @@ def runs(c: Structure) -> Iterator[tuple[Run, Span, bool]]:
 
 
 def _head(m: Module, c: Structure, x: Tensor, kept: tuple[Tensor, ...]) -> Tensor:
-    """Classifies what the pool makes of the tokens; a distilled model also its second token,
-    averaged in eval. ``kept`` are names of a forward that ends before the head."""
+    """Class scores of the pooled tokens. A distilled model also classifies its second token, and
+    averages both scores in eval. ``kept`` are tensors named in a forward that ends before the head.
+    """
     m.hold(x)
     if c.dist_token:
         m.hold_through(*kept)
@@ -241,8 +247,8 @@ def _head(m: Module, c: Structure, x: Tensor, kept: tuple[Tensor, ...]) -> Tenso
 
 
 def _two_heads(m: Module, c: Structure, x: Tensor) -> Tensor:
-    """A head for the class token and one for the distillation token, both taken first, or each
-    with its token."""
+    """A head for the class token and one for the distillation token. Either both tokens are sliced
+    first, or each just before its head."""
     first = m.view(x, axes("b h"), "class token", kind="select")
     if c.code.in_turn:
         first = _classify(m, c, "head", _drop(m, c, first))

@@ -1,4 +1,5 @@
-"""The pass of attention kernels: which kernel computes an attention, and the ops that it runs."""
+"""The pass of attention kernels: it chooses the kernel of each attention, and the ops that
+it runs."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -9,20 +10,22 @@ __all__ = ["Kernels"]
 
 
 class Kernels:
-    """Replaces each fused attention by its kernel; ``math`` is none: plain products.
+    """Replaces each fused attention by its kernel; ``math`` stands for plain products.
 
     ``asked`` is flash, efficient, cudnn or math, or sdpa: as torch chooses. ``odd_heads`` are the
-    axes of heads that are filled up for a card's flash kernel, and whether one head is alone.
+    axes of heads that are padded for a card's flash kernel, and whether there is a single such
+    head.
     """
 
     def __init__(self, asked: str, platform: str, odd_heads: Mapping[Axis, bool] = {}) -> None:
         self.asked, self.platform, self.odd_heads = asked, platform, odd_heads
-        # the layout in which kernels write: ``by image``, with adjacent heads of a token, or ``as
-        # read``, the layout of their queries
+        # the layout of each kernel's output: `by image` (the heads of a token are adjacent), or `as
+        # read` (the layout of its queries)
         self.laid: dict[Tensor, str] = {}
 
     def ops(self, op: Op, operands: Sequence[Tensor], half: bool) -> Iterator[Op]:
-        """The ops in place of an attention that reads ``operands``, halves or not."""
+        """The ops that replace an attention with these ``operands``; ``half``: they are bf16 or
+        fp16."""
         assert op.parts is not None
         kernel = choose(op, self.platform, half) if self.asked == "sdpa" else self.asked
         if kernel == "math":
@@ -37,8 +40,8 @@ class Kernels:
         yield from padded(op) if kernel == "efficient" else (op,)
 
     def has_laid_out(self, op: Op, one_image: bool) -> bool:
-        """Whether a kernel has laid its result out in the order that an op wants: tokens of an
-        image, or images of a token, where its queries lie so."""
+        """Whether a kernel has already written its result in the order that an op wants: tokens of
+        an image together, or images of a token, if its queries lie in that order."""
         laid = self.laid.get(op.reads[0])
         return (laid == "by image" and (op.kind == "merge" or one_image)) or (
             laid == "as read" and op.kind == "by token"

@@ -1,8 +1,8 @@
 """Layers on maps: convolutions, the norms and activations between them, and pools.
 
-b batch, i channels in, o channels out, k × k a kernel; a map is ``b i H1 W1``, and what a stride
-leaves of it is ``b o H2 W2``. How many channels there are is a number, how large the map is an
-axis: ``vitcost.config.backbones.map_sizes``.
+b batch, i channels in, o channels out, k × k a kernel; a map is ``b i H1 W1``, and after a stride
+it is ``b o H2 W2``. Channels are given as numbers, the sides of a map as axes:
+``vitcost.config.backbones.map_sizes``.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ __all__ = [
     "std_conv",
 ]
 
-# the op of each norm, and the module that also activates
+# by the op of a norm, timm's module that norms and then activates
 _NORM_ACTS = {
     "group norm": "GroupNormAct",
     "norm": "LayerNormAct2d",
@@ -58,12 +58,12 @@ def conv(
 
 
 def std_conv(parent: Module, name: str, x: Tensor, o: int, k: int = 1, stride: int = 1) -> Tensor:
-    """A convolution whose weight is standardized, channel by channel, each time: Qiao et al. 2019,
-    arXiv 1903.10520. Its strides reach to the borders."""
+    """A convolution that standardizes its weight, channel by channel, in each forward: Qiao et al.
+    2019, arXiv 1903.10520. It is padded so that strides reach the borders."""
     m = Module(name, "StdConv2dSame", x)
     b, i, *sides = x.axes
     padded = _same_pad(m, x, k) if stride > 1 else x
-    # standardization is a batch norm over the weight as one image
+    # the weight is standardized by a batch norm that sees it as one image
     weight = Tensor("weight", (o, i, k, k), "param")
     standard = m.op("standardize", axes=(1, *weight.axes), weight=weight)
     standard = m.view(standard, weight.axes, "standard weight")
@@ -72,14 +72,15 @@ def std_conv(parent: Module, name: str, x: Tensor, o: int, k: int = 1, stride: i
 
 
 def _same_pad(m: Module, x: Tensor, k: int) -> Tensor:
-    """The map padded for strides: a copy, for a kernel of 1 too, though that needs no padding."""
+    """The map padded for strides. This is a copy, even before a kernel of 1, which needs no
+    padding."""
     b, i, *sides = x.axes
     padded = (f"{side}_{k}" for side in sides) if k > 1 else sides
     return m.op("pad", x, axes=(b, i, *padded), name="padded map")
 
 
 def pool(parent: Module, name: str, kind: str, op: str, x: Tensor, *, same: int = 0) -> Tensor:
-    """A pool of stride 2; ``same`` is the kernel that it is padded for."""
+    """A pool of stride 2; ``same`` is the kernel size that the map is padded for."""
     m = Module(name, kind, x)
     b, i, *sides = x.axes
     source = _same_pad(m, x, same) if same else x
@@ -134,7 +135,7 @@ def identity(parent: Module, name: str, x: Tensor) -> Tensor:
 
 
 def _reduced(sides: list[Axis], stride: int) -> list[Axis]:
-    """The axes of the next map: ``H`` is followed by ``H1``, that by ``H2``."""
+    """The axes of the next smaller map: ``H`` becomes ``H1``, ``H1`` becomes ``H2``."""
     if stride == 1:
         return sides
     return [f"{side[0]}{int(side[1:] or 0) + 1}" for side in map(str, sides)]

@@ -20,7 +20,7 @@ class Cost(NamedTuple):
     moved_bytes: Size = 0
     saved_bytes: Size = 0
     executed_backward_flops: Size = 0
-    tensors: Size = 0  # how many tensors the parameters that train are
+    tensors: Size = 0  # the number of parameter tensors that train
     trainable: Size = 0  # parameters that train
     executed_flops: Size = 0
 
@@ -45,7 +45,7 @@ class Row(Record):
 
 
 def fold(node: Node, sizes: Sizes, path: str = "", last: str = "") -> Row:
-    """The cost of a node: the sum over its ops, and over its children times their repetitions."""
+    """The cost of a node: its ops, plus each child's cost times its number of layers."""
     cost, rows = _body(node, sizes, path, last, 0, 0)
     shape = tuple(sizes[axis] for axis in node.output.axes)
     return Row(path, last, node.type, 1, shape, cost, tuple(rows))
@@ -54,8 +54,8 @@ def fold(node: Node, sizes: Sizes, path: str = "", last: str = "") -> Row:
 def _body(
     node: Node, sizes: Sizes, path: str, last: str, first: Size, final: Size
 ) -> tuple[Cost, list[Row]]:
-    """The cost and the rows of a body. So many layers stand before it: in the first and in the
-    last of a run of regions."""
+    """The cost and the rows of a body. ``first`` and ``final`` layers stand before it, counted in
+    the first and in the last region of a run."""
     cost = Cost()
     rows: list[Row] = []
     for item in node.body:
@@ -83,7 +83,7 @@ def _body(
 
 
 def _cost(op: Op, sizes: Sizes) -> Cost:
-    # a checkpointed region keeps nothing until it runs again in the backward pass
+    # the ops of a checkpointed region save nothing until it runs again in the backward pass
     saved = 0 if op.again else sum(ops.bytes_of(tensor, sizes) for tensor in op.saves)
     params, executed = ops.params(op, sizes), ops.executed_flops(op, sizes)
     return Cost(
@@ -101,7 +101,7 @@ def _cost(op: Op, sizes: Sizes) -> Cost:
 
 
 def defined(node: Node, sizes: Sizes) -> tuple[Size, Size]:
-    """Parameters and forward FLOPs of a declared tree alone: no pass changes them.
+    """Parameters and forward FLOPs of a declared tree; no pass changes either.
 
     >>> from vitcost.engine.model import build, sizes_of, structure_of
     >>> from vitcost.zoo import resolve

@@ -1,4 +1,4 @@
-"""Allocations of a backward pass, op by op: the rules that op kinds name for their gradients."""
+"""The allocations of a backward pass, op by op: one rule for each kind of gradient."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
@@ -13,24 +13,24 @@ __all__ = ["GATHERED", "RULES", "Gradient", "Rule"]
 
 
 class Gradient(Record):
-    """A gradient on its way to the tensor that it is of."""
+    """A gradient, and the tensor whose gradient it is."""
 
     of: Tensor
     value: Tensor
 
 
-# a node of the graph turns the gradient of a result into another one; the last node of an op
+# one autograd node turns the gradient of a result into another gradient; the last node of an op
 # returns the gradients of all operands
 Step: TypeAlias = Callable[[Gradients, Op, Tensor], Tensor]
 Last: TypeAlias = Callable[[Gradients, Op, Tensor], list[Gradient]]
 
 
 class Rule(Record):
-    """The nodes of one kind of op, in the order that they run."""
+    """The autograd nodes of one kind of op, in the order that they run."""
 
     last: Last
     before: tuple[Step, ...] = ()
-    exact: bool = True  # False: a bound, no less than torch allocates
+    exact: bool = True  # False: the rule is a bound, and allocates no less than torch
 
 
 def _wanted(op: Op) -> Iterator[Tensor]:
@@ -46,25 +46,28 @@ def _each(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
 
 
 def _order(op: Op, grad: Tensor) -> str:
-    """A pointwise kernel writes in the order of the gradient that it reads."""
+    """A pointwise backward kernel writes in the memory order of the gradient that it reads."""
     return TURNED if grad.role == TURNED and KINDS[op.kind].layout == "keeps" else ""
 
 
 def _dropped(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
-    """A card's kernel writes in order; on a CPU it is a product with the mask."""
+    """The gradient of a dropout. A card's kernel writes in the order of the axes; a CPU multiplies
+    with the mask, so the order of the gradient is kept."""
     order = _order(op, grad) if walk.layout.platform == "cpu" else ""
     return [Gradient(t, walk.new(t, role=order)) for t in _wanted(op)]
 
 
 def _convolved(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
-    """The gradient of the weight has the layout of the map that is read."""
+    """The gradient of a convolution's weight has the memory order of the map that the
+    forward read."""
     order = TURNED if op.reads[0] in walk.turned and spreads(op) else ""
     weights = op.reads[1:] or (op.weight,)
     return [Gradient(t, walk.new(t, role=order if t in weights else "")) for t in _wanted(op)]
 
 
 def _matrices(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
-    """A product for each factor; the bias has the gradient itself, which is summed after them."""
+    """One product for each factor. The bias takes the gradient itself, summed after the
+    products."""
     return [
         Gradient(t, walk.share(grad) if t is op.bias else _product(walk, t)) for t in _wanted(op)
     ]
@@ -76,14 +79,14 @@ def _products(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
 
 
 def _product(walk: Gradients, of: Tensor) -> Tensor:
-    """The result of a matrix product: a tensor of more axes has a view of it as its gradient,
-    and so has a weight that is turned around before it is read."""
+    """The product that is a factor's gradient. A tensor of more than two axes gets a view of it,
+    and so does a weight that is transposed before it is read."""
     value = walk.new(of)
     return walk.only_view(value) if len(of.axes) > 2 or of.role == "param" else value
 
 
 def _factors(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
-    """The gradient times the other factor, for each factor: tensors of the size of the op's
+    """The gradient times the other factor, for each factor; each product has the size of the op's
     result."""
     written, order = op.write, _order(op, grad)
     return [
@@ -95,8 +98,9 @@ def _factors(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
 
 
 def _beside(shape: str, *sizes: int) -> Last:
-    """The gradients of ``_each``, beside temporaries in the shape of the op's first ``read`` or of
-    its ``write``, by the bytes of an element; 0: as many as that tensor has."""
+    """The gradients of ``_each``, and temporaries beside them. A temporary has the shape of the
+    op's first ``read`` or of its ``write``; a number gives its bytes per element, 0: as the tensor
+    has."""
 
     def rule(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
         like = op.reads[0] if shape == "read" else op.write
@@ -108,7 +112,7 @@ def _beside(shape: str, *sizes: int) -> Last:
 
 
 def _where_largest(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
-    """``grad / count · mask``: booleans, and how many of them are true, as integers."""
+    """``grad / count · mask``: the mask is booleans, and the count of true ones is an integer."""
     (x,) = op.reads
     walk.pass_by(x.axes, 1)
     walk.pass_by(op.write.axes, 8)
@@ -117,8 +121,8 @@ def _where_largest(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
 
 
 def _even(walk: Gradients, op: Op, grad: Tensor) -> Tensor:
-    """Rotary halves by every second element: the gradient of the even elements, in a tensor of the
-    whole shape, and that of the odd ones negated."""
+    """The gradient of slices of every second element: one tensor of the whole shape for the even
+    elements, and one for the odd elements, negated."""
     (x,) = op.reads
     even = walk.new(x)
     walk.look()
@@ -130,8 +134,8 @@ def _even(walk: Gradients, op: Op, grad: Tensor) -> Tensor:
 
 
 def _halves(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
-    """Rotary halves of a head: the gradient of one half negated, beside a view of that of the
-    other."""
+    """The gradient of the rotated halves of a head: the gradient of one half is negated, the
+    gradient of the other is a view."""
     (x,) = op.reads
     walk.pass_by((*x.axes[:-1], "d_2"), op.write.itemsize)
     walk.look()
@@ -152,15 +156,17 @@ def _of_quotient(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
 
 
 def _put(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
-    """Zeros that the gradient is put into; a copy of them under a dispatch mode: index_backward."""
+    """Puts the gradient into zeros; under a dispatch mode torch copies the zeros:
+    index_backward."""
     if not walk.in_place:
         walk.pass_by(op.reads[0].axes, op.reads[0].itemsize)
     return _each(walk, op, grad)
 
 
 def _of_ranks(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
-    """The sum over ranks of the gradients of a rank's tensor, which a card's kernel scatters; on a
-    CPU they are exchanged, stacked and summed: _AllGather in torch/distributed/nn/functional.py."""
+    """The gradient of a gathered tensor is summed over the ranks. On a card one kernel reduces and
+    scatters; on a CPU the ranks exchange, stack and sum: _AllGather in
+    torch/distributed/nn/functional.py."""
     if walk.layout.platform == "cpu":
         for _ in range(2):
             walk.pass_by(op.write.axes, op.write.itemsize)
@@ -168,37 +174,38 @@ def _of_ranks(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
 
 
 def _passed(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
-    """The gradient itself."""
+    """Passes the gradient on unchanged."""
     return [Gradient(t, walk.share(grad)) for t in _wanted(op)]
 
 
 def _negated(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
-    """The gradient itself, and it with its sign turned."""
+    """Passes the gradient on to one operand, and a negated copy to the other."""
     first, second = op.reads
     return [Gradient(t, walk.share(grad) if t is first else walk.new(second)) for t in _wanted(op)]
 
 
 def _viewed(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
-    """A view of the gradient for each."""
+    """A view of the gradient for each operand."""
     role = TURNED if grad.role == TURNED else ""
     return [Gradient(t, walk.view(grad, t.axes, role)) for t in _wanted(op)]
 
 
 def _heads(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
-    """A view whose memory layout differs from the order of its axes."""
+    """A view of the gradient that is marked: its memory order is not the order of its axes."""
     return [Gradient(t, walk.view(grad, t.axes, "permuted")) for t in _wanted(op)]
 
 
 def _by_head(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
-    """A copy where the gradient has the tokens of a head adjacent, not the heads of a token."""
+    """Copies the gradient if the tokens of a head are adjacent in it, and not the heads of
+    a token."""
     (x,) = op.reads
     there = grad.role in ("by image", "as read") or (walk.layout.one_head and "a" in op.write.axes)
     return [Gradient(x, walk.view(grad, x.axes) if there else walk.new(x))]
 
 
 def _attended(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
-    """A tensor for each operand, in the kernel's order; flash kernels of cards write gradients in
-    the layout of the operands."""
+    """One gradient for each operand of an attention, in the order in which the kernel allocates
+    them. A card's flash kernel writes each in the layout of its operand."""
     ordered = op.kernel == "efficient" or walk.layout.platform == "cpu"
     return [
         _of_mask(walk, t)
@@ -209,8 +216,8 @@ def _attended(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
 
 
 def _over_images(walk: Gradients, op: Op, grad: Tensor) -> Tensor:
-    """A mask repeated for every image: the sum of its gradients over images, without the
-    padding."""
+    """The gradient of a mask that was repeated for every image: summed over images, its padding
+    cut."""
     if walk.one_image:
         return grad
     *outer, last = op.write.axes
@@ -221,8 +228,8 @@ def _over_images(walk: Gradients, op: Op, grad: Tensor) -> Tensor:
 
 
 def _of_mask(walk: Gradients, mask: Tensor) -> Gradient:
-    """The efficient kernel writes it for each image, in rows of a multiple of 16 elements:
-    attention_backward.cu in aten, grad_bias."""
+    """The gradient of the mask, as the efficient kernel writes it: one for each image, in rows of a
+    multiple of 16 elements: attention_backward.cu in aten, grad_bias."""
     _, *outer, last = mask.axes
     whole = walk.new(mask, ("b", *outer, f"{str(last).removesuffix('8')}16"))
     value = walk.view(whole, mask.axes)
@@ -231,7 +238,8 @@ def _of_mask(walk: Gradients, mask: Tensor) -> Gradient:
 
 
 def _unfolded(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
-    """Heads and images in one axis: a view, unless tokens lie between them."""
+    """Splits the joint axis of heads and images: a view, unless tokens lie between them in
+    memory."""
     apart = grad.role == "by image" and not (walk.one_image or walk.layout.one_head)
     like = "as read" if grad.role == "by image" and walk.one_image else grad.role
     (x,) = op.reads
@@ -239,7 +247,8 @@ def _unfolded(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
 
 
 def _folded(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
-    """The gradient with tokens first again: a view if its layout allows, else a copy."""
+    """Puts tokens first again: a view if the memory layout of the gradient allows it, else
+    a copy."""
     (x,) = op.reads
     one = walk.one_image and walk.layout.one_head
     there = grad.role == "as read" or one
@@ -247,12 +256,13 @@ def _folded(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
 
 
 def _cast(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
-    """A copy in the type that was cast, laid out as the gradient."""
+    """The gradient of a cast: a copy in the type before the cast, in the memory order of the
+    gradient."""
     return [Gradient(op.reads[0], walk.new(op.reads[0], role=grad.role))]
 
 
 def _of_parameter(walk: Gradients, op: Op, grad: Tensor) -> list[Gradient]:
-    """The gradient of a read part of a parameter is the gradient of the parameter."""
+    """Where an op reads a part of a parameter, the gradient belongs to the whole parameter."""
     assert op.weight is not None
     return [Gradient(op.weight, walk.share(grad))]
 
@@ -266,12 +276,13 @@ def _copied(walk: Gradients, op: Op, grad: Tensor) -> Tensor:
 
 
 def _in_rows(walk: Gradients, op: Op, grad: Tensor) -> Tensor:
-    """A product has one axis of rows, which turned tokens of several images have not."""
+    """A matrix product needs one axis of rows. Tokens of several images in turned order have no
+    such axis, so their gradient is copied."""
     return grad if walk.one_image or grad.role != TURNED else _copied(walk, op, grad)
 
 
 def _adjacent(walk: Gradients, op: Op, grad: Tensor) -> Tensor:
-    """bmm needs images and heads in one axis; a permuted gradient of several images is copied for
+    """bmm needs images and heads in one axis: a permuted gradient of several images is copied for
     it."""
     return grad if walk.one_image or grad.role != "permuted" else _copied(walk, op, grad)
 
@@ -284,14 +295,16 @@ RULES: Mapping[str, Rule] = {
     "matrices": Rule(_matrices, before=(_in_rows,)),
     "products": Rule(_products, before=(_adjacent,)),
     "factors": Rule(_factors),
-    # grad · (n · xⁿ⁻¹), where a first power is a copy; -½ grad · y³; grad · cos(x); grad · -sin(x)
+    # the gradients: grad · (n · xⁿ⁻¹), where a first power is a copy; -½ grad · y³; grad · cos(x);
+    # grad · -sin(x)
     "squared": Rule(_beside("read", 0, 0)),
     "inverse root": Rule(_beside("write", 0, 0)),
     "sine": Rule(_beside("write", 0)),
     "cosine": Rule(_beside("write", 0, 0)),
     "where largest": Rule(_where_largest),
     "quotient": Rule(_of_quotient),
-    # x · (grad / y), and 0 where y is 0; the gradient by a mask of booleans
+    # the gradient of a length, x · (grad / y), is 0 where y is 0; a lower bound masks the gradient
+    # by booleans
     "length": Rule(_beside("write", 0, 1)),
     "where": Rule(_beside("write", 1)),
     "put": Rule(_put),
@@ -313,7 +326,7 @@ RULES: Mapping[str, Rule] = {
     "at most, exchanged": Rule(_beside("write", 0), exact=False),
 }
 
-# the slices of one tensor: ops on their joint gradient
+# rules for the joint gradient of all slices of one tensor
 GATHERED: Mapping[str, tuple[Step, ...]] = {
     "gathered": (),
     "gathered, copied": (_copied,),

@@ -2,8 +2,9 @@
 
 References to a storage are counted. A tensor is born at the op that writes it, and belongs to the
 forward that called the op. It dies after the last op or module of that forward that reads it, since
-the caller's frame holds the arguments of a module while it runs. A saved tensor lives until its
-backward has run, and autocast's copies of weights live until the context is left.
+the caller's frame holds the arguments of a module while it runs. A tensor saved for backward lives
+until its backward node has run; autocast's copies of weights live until the autocast context is
+left.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,13 +29,14 @@ class Ledger:
         self.trace: list[Event] = []
         self.holders: dict[Tensor, int] = {}
         self._parts: dict[Tensor, int] = {}
-        # the loops that each storage was born in, and those that are open now, outermost first
+        # the loops inside which each storage was allocated, and the loops that are open now,
+        # outermost first
         self._loops: dict[Tensor, tuple[Count, ...]] = {}
         self._open: tuple[Count, ...] = ()
 
     def born(self, tensor: Tensor, part: str = "temporary") -> None:
-        """A new storage with one reference; a tensor that the process caches has one more, for
-        good."""
+        """Allocates a storage with one reference; a tensor that the process caches gets a second
+        one that is never dropped."""
         self.holders[tensor] = 2 if tensor.role == "cached" else 1
         self._parts[tensor] = PARTS.index(part)
         self._loops[tensor] = self._open
@@ -46,7 +48,8 @@ class Ledger:
             self.holders[tensor.storage] += 1
 
     def drop(self, tensor: Tensor) -> None:
-        """One reference less to the storage of a tensor; without any it dies."""
+        """Drops one reference to the storage of a tensor; without references the storage is
+        freed."""
         storage = tensor.storage
         if storage not in self.holders:
             return
@@ -99,8 +102,8 @@ class Ledger:
 
 
 class Forward:
-    """Walks an unrolled tree as Python runs it; ``in_place``: whether a kernel writes over a tensor
-    that it reads, as torch does but under a dispatch mode."""
+    """Walks an unrolled tree as Python runs it. ``in_place``: whether kernels may overwrite a
+    tensor that they read, as torch does unless a dispatch mode watches."""
 
     def __init__(
         self, ledger: Ledger, training: bool, again: bool = False, in_place: bool = True
@@ -119,7 +122,7 @@ class Forward:
             # an Identity, or a dropout in eval
             return []
         end = len(node.body) - 1
-        # of a single op nothing is read behind it
+        # a forward of one op has no later op that could read its tensors
         last = {} if end == 0 and isinstance(node.body[0], Op) else _last_reads(node)
         results = {t.storage for t in (node.output, *node.also)}
         owned = list(released)
@@ -188,8 +191,8 @@ class Forward:
     def _clean(
         self, owned: list[Tensor], last: dict[Tensor, int], i: int, results: set[Tensor]
     ) -> list[Tensor]:
-        """Drops the tensors of this forward that no item behind the i-th reads; returns the
-        rest."""
+        """Drops the tensors of this forward that no item after the i-th reads; returns the tensors
+        that are left."""
         left = [t for t in owned if t in results or last.get(t, i) > i]
         if len(left) < len(owned):
             for tensor in owned:
@@ -214,7 +217,8 @@ def inside(place: Place, node: Node) -> Place:
     phase, path, before = place
     if node.run is None:
         return Place(phase, joined(path, node.name), before)
-    # a checkpointed region is no module, so that it adds no name to the path of its layers
+    # torch has no module for a checkpointed region, so the region adds no name to the path of its
+    # layers
     name = "" if node.type == REGION else "{}"
     return Place(phase, joined(path, name), (*before, *node.run.before))
 
@@ -225,7 +229,8 @@ def named(place: Place, op: Op) -> Place:
 
 
 def _stride(node: Node) -> int:
-    """How many layers one turn of a loop stands for: several in a checkpointed group."""
+    """How many layers one pass through a loop stands for: several if a checkpointed group has
+    several."""
     return node.layers(Sizes()) if node.type == REGION else 1
 
 

@@ -1,8 +1,8 @@
-"""A contrastive loss over data-parallel ranks: whose features a rank compares, and how many.
+"""A contrastive loss over data-parallel ranks: the ranks whose features one rank compares.
 
 open_clip's ``ClipLoss`` gathers the features of all N ranks, and its ``SigLipLoss`` compares the
-images of a rank with the texts of one other rank after the other. transformers' models have their
-loss in their forward, of the pairs of one rank.
+images of a rank with the texts of each other rank in turn. transformers' models compute their loss
+inside their forward, over the pairs of one rank.
 """
 
 from vitcost.config.scenario import Scenario
@@ -15,9 +15,9 @@ __all__ = ["gathers", "over_ranks"]
 
 
 def gathers(config: Config, scenario: Scenario) -> str:
-    """The features that a loss gathers, a value of ``Scenario.gather``; or ``exchanged``, where
-    ranks pass their texts on to both sides, how often they do so, MANY times at most, and whether
-    one rank is left; empty: none.
+    """How a loss gathers features: a value of ``Scenario.gather``. Or ``exchanged``, if ranks pass
+    their texts on to both neighbours, with how often they do so (at most MANY times) and whether
+    one rank is left over. Empty: nothing is gathered.
 
     Raises ``ConfigError`` for a value beside the default where no loss gathers any.
 
@@ -41,8 +41,8 @@ def gathers(config: Config, scenario: Scenario) -> str:
 
 
 def over_ranks(ranks: Size, batch: Size) -> Sizes:
-    """The sizes of the axes of gathered features: ranks, all but one of them, the pairs of all, and
-    how often ranks pass texts on to both sides.
+    """The sizes of the axes of gathered features: the ranks, the other ranks, the pairs of all
+    ranks, and how often ranks pass texts on to both neighbours.
 
     >>> over_ranks(8, 32)
     {'N': 8, 'N-1': 7, 'B': 256, 'rounds': 3}

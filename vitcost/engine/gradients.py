@@ -1,4 +1,4 @@
-"""The gradients of a backward pass on their way: the holders of each, and when it is allocated."""
+"""The gradients that a backward pass has not used yet: who holds each, and when it is allocated."""
 
 from collections import Counter
 
@@ -17,17 +17,17 @@ class Layout(Record):
     one_image: bool
     one_head: bool
     platform: str
-    # whether patches are all the tokens, so that n and s are one number
+    # whether all tokens are patches, so that the axes n and s have one size
     patches_alone: bool = False
 
 
 class Gradients:
     """The storages that the nodes of a backward pass allocate, share, look at and free.
 
-    ``in_place``: whether a second gradient is added in place; torch does not under a dispatch
-    mode, which is how its own memory tracker looks at a step. ``onto``: whether parameters have
-    gradients already, which theirs are added to. ``bounding``: whether no less than torch may be
-    allocated, where it is not known how much that is.
+    ``in_place``: whether a second gradient is added in place; torch does not under a dispatch mode,
+    and its own memory tracker is one. ``onto``: whether parameters have gradients already, to which
+    the new ones are added. ``bounding``: where torch's allocations are not known, allocate no less
+    than torch.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Gradients:
         self.ledger, self.layout, self.in_place = ledger, layout, in_place
         self.one_image, self.onto, self.bounding = layout.one_image, onto, bounding
         self.pending: dict[Tensor, Tensor] = {}
-        # a gradient that is pending for several tensors is one storage with several owners
+        # several tensors may wait for one gradient: one storage with several owners
         self.owners: Counter[Tensor] = Counter()
         self.settled = 0
         # parameters that two ops read, each with its first gradient, which waits for the second
@@ -75,9 +75,10 @@ class Gradients:
         return summed
 
     def settle(self, parameter: Tensor, value: Tensor) -> Tensor:
-        """The gradient of a parameter: added to what is there, or else taken over, or copied where
-        another tensor waits for it. Of a parameter that two ops read the first waits for the second
-        one. Returns the one that stays."""
+        """Accumulates the gradient of a parameter: adds it to an existing gradient; else takes the
+        tensor over, or copies it if another tensor waits for it too. If two ops read the parameter,
+        the first gradient waits for the second. Returns the tensor that is the parameter's
+        gradient."""
         if parameter in self.tied:
             first = self.tied[parameter]
             self.tied[parameter] = value
@@ -85,7 +86,7 @@ class Gradients:
                 return value
             value = self.met(parameter, first, value)
         self.settled += 1
-        # a parameter has its gradient in its own layout
+        # an accumulated gradient has the memory layout of the parameter
         if self.onto:
             self.drop(value)
         elif self.owners[value] > 1 or value.role == TURNED:
@@ -123,19 +124,19 @@ class Gradients:
         self.passing.append(value)
 
     def passed(self) -> None:
-        """The end of such a statement."""
+        """Frees the temporaries of a C++ statement when it ends."""
         while self.passing:
             self.ledger.drop(self.passing.pop())
 
     def view(self, value: Tensor, axes: tuple[Axis, ...], role: str = "") -> Tensor:
-        """Another tensor in the storage of a gradient."""
+        """Another tensor on the storage of a gradient."""
         alias = Tensor(value.name, axes, role, value, value.itemsize)
         self.ledger.hold(alias)
         self.owners[alias] = 1
         return alias
 
     def only_view(self, value: Tensor) -> Tensor:
-        """A view of a gradient that nothing else holds."""
+        """A view of a gradient; the view is the only holder of the storage."""
         alias = self.view(value, value.axes)
         self.drop(value)
         return alias
@@ -153,7 +154,7 @@ class Gradients:
         self.ledger.look(self.place)
 
     def repeats(self, axes: tuple[Axis, ...], over: tuple[Axis, ...]) -> bool:
-        """Whether a tensor of some axes was repeated along others when it was read."""
+        """Whether the forward repeated a tensor with these axes along others when it read it."""
         same: dict[Axis, Axis] = {"b": 1} if self.one_image else {}
         if self.layout.patches_alone:
             same["n"] = "s"

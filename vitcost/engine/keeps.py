@@ -25,7 +25,7 @@ _STATISTICS: Mapping[str, tuple[tuple[str, ...], Callable[[Axes], Axes]]] = {
 
 
 class Saved:
-    """Books each storage that autograd keeps with the first op that keeps it.
+    """Books each storage that autograd saves for backward with the first op that saves it.
 
     >>> x, y, z = (Tensor(name, ("b", "h"), itemsize=4) for name in "xyz")
     >>> saved = Saved("cuda")
@@ -40,21 +40,22 @@ class Saved:
         self.kept: set[Tensor] = set()
 
     def op(self, op: Op) -> Op:
-        """A lowered op that a gradient flows through, with the storages that it keeps, and those
-        that no op before it did."""
+        """A lowered op that a gradient flows through, with all storages that it saves for backward,
+        and those that no earlier op had saved."""
         kept = _kept_of(op)
         packs = _brings_back(op, kept, self.platform) if kept else ""
         return self.booked(op._replace(keeps=storages(kept), packs=packs))
 
     def booked(self, op: Op) -> Op:
-        """An op whose storages are known, with those that it is the first to keep."""
+        """An op that lists its saved storages, with those that no earlier op had saved."""
         fresh = tuple(storage for storage in op.keeps if storage not in self.kept)
         self.kept.update(fresh)
         return op._replace(saves=fresh)
 
 
 def extra(op: Op, platform: str, precision: str) -> Iterator[Tensor]:
-    """Statistics and masks, which exist only while a gradient is wanted (norms: always)."""
+    """Statistics and masks that an op writes for its backward. They exist only if a gradient is
+    needed; those of norms always."""
     keeps, e = KINDS[op.kind].saves, op.write.itemsize
     cpu_half = platform == "cpu" and precision == "half"
     if "k" in keeps:
@@ -82,7 +83,7 @@ def extra(op: Op, platform: str, precision: str) -> Iterator[Tensor]:
 
 
 def _kept_of(op: Op) -> list[Tensor]:
-    """The tensors that autograd keeps of a lowered op."""
+    """The tensors that autograd saves for the backward of a lowered op."""
     keeps = KINDS[op.kind].saves
     kept = list(op.extra)
     if "x" in keeps:
@@ -99,9 +100,9 @@ def _kept_of(op: Op) -> list[Tensor]:
 
 
 def _brings_back(op: Op, kept: list[Tensor], platform: str) -> str:
-    """How far a region runs again if this is its last op that autograd keeps anything of. "stops":
-    its inputs alone are kept, and it need not run. "draws": its random mask. "runs": its output;
-    a card's dropout draws and multiplies in one kernel."""
+    """How far a checkpointed region must run again if this is the last op whose tensors autograd
+    saves. "stops": only inputs of the op are saved, so the op need not run. "draws": its random
+    mask is saved. "runs": its output is; a card's dropout draws and multiplies in one kernel."""
     if not any(t is op.write or t in op.extra for t in kept):
         return "stops"
     keeps = KINDS[op.kind].saves
@@ -110,7 +111,7 @@ def _brings_back(op: Op, kept: list[Tensor], platform: str) -> str:
 
 
 def _partners(op: Op) -> Iterator[Tensor]:
-    """The factors of a product that the other factors' gradients need."""
+    """The factors of a product that are saved because another factor's gradient needs them."""
     if op.weight is not None:
         if op.trains:
             yield op.reads[0]
@@ -125,13 +126,14 @@ def _partners(op: Op) -> Iterator[Tensor]:
 
 
 def storages(tensors: Iterable[Tensor]) -> tuple[Tensor, ...]:
-    """The storages that autograd holds for these, but for those that are there anyway."""
+    """The storages of these tensors that saving keeps alive; parameters and the caller's tensors
+    live anyway."""
     kept = dict.fromkeys(t.storage for t in tensors)
     return tuple(t for t in kept if t.role not in _NOT_SAVED)
 
 
 def mark(storage: Tensor, fresh: bool) -> Op:
-    """Where a checkpointed region keeps an input."""
+    """An op that marks where a checkpointed region saves an input."""
     view = Tensor(storage.name, storage.axes, storage.role, storage, storage.itemsize)
     saves = (storage,) if fresh else ()
     return Op("checkpoint", (storage,), view, saves=saves, keeps=(storage,))

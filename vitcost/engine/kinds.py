@@ -1,4 +1,5 @@
-"""The kinds of ops, one row each: all that any rule or pass knows of a kind stands in its row."""
+"""The kinds of ops, one row each: every fact about a kind that a rule or a pass uses stands in its
+row."""
 
 from collections.abc import Iterable
 
@@ -7,10 +8,11 @@ from vitcost.config.records import Record
 
 __all__ = ["KINDS", "LAYOUTS", "WORKS", "Kind", "Kinds"]
 
-# the order in which a kernel writes: that of its first operand; tokens in order, which it has laid
-# out before it reads them; channel by channel; in order, whatever it reads; a view writes nothing
+# the memory order in which a kernel writes: `keeps` that of its first operand; `lays out`: tokens
+# in order, after it copied its operand to that order; `turns`: channel by channel; `in order` of
+# the axes, whatever it reads; a `view` writes nothing
 LAYOUTS = ("keeps", "lays out", "turns", "in order", "view")
-# the unit that does its work: matrix products of three sorts, a fused attention, or memory
+# the hardware unit that does the work: three sorts of matrix products, a fused attention, or memory
 WORKS = ("linear", "conv", "product", "attention", "norm", "memory")
 
 
@@ -48,7 +50,7 @@ class Kind(Record):
     # types that a card's kernel reads uncast although autocast asks for float32: it writes float32
     # without a cast copy
     widens: tuple[str, ...] = ()
-    # whether it writes over the tensor that it reads; under a dispatch mode torch makes another
+    # whether it overwrites the tensor that it reads; under a dispatch mode torch allocates another
     overwrites: bool = False
 
 
@@ -65,7 +67,7 @@ _ROWS = (
     Kind("addmm", (1,), 0, "half", "half", "o", "matrices", "", "lays out", "linear", "kernel"),
     Kind("conv", (1, 2), 0, "half", "half", "xw", "convolved", "", "turns", "conv", "kernel"),
     Kind("matmul", (2,), 0, "half", "half", "o", "products", "", "in order", "product", "kernel"),
-    # the product that a fused kernel computes a second time
+    # the product that a fused kernel computes a second time, in the backward pass
     Kind("matmul again", (2,), 0, "half", "half", "o", "products", "", "in order", "memory",
          "kernel"),
     Kind("sdpa", (3, 4, 5), 0, "half", "half", "xyk", "attended", "", "in order", "attention",
@@ -75,7 +77,8 @@ _ROWS = (
     Kind("rms norm", (1,), 1, "float", "keep", "xr", "each", "", "lays out", "norm", "kernel"),
     Kind("group norm", (1,), 1, "float", "keep", "xg", "each", "", "in order", "memory", "kernel"),
     Kind("batch norm", (1,), 1, "keep", "keep", "xc", "each", "", "in order", "memory", "kernel"),
-    # a batch norm in eval, and one that standardizes a weight
+    # in eval, a batch norm is one multiplication and sum; in training, it also standardizes a
+    # weight
     Kind("affine", (1,), 1, "keep", "keep", "", "", "", "in order", "memory", "kernel"),
     Kind("standardize", (0,), 1, "keep", "keep", "c", "each", "", "in order", "memory", "kernel"),
     # aten/src/ATen/native/SoftMax.cpp: half_to_float, for fp16 alone
@@ -84,25 +87,25 @@ _ROWS = (
     Kind("tanh", (1,), 1, "keep", "keep", "y", "each", "", "in order", "memory", "kernel"),
     Kind("sigmoid", (1,), 1, "keep", "keep", "y", "each", "", "keeps", "memory", "kernel"),
     Kind("gate", (2,), 1, "widest", "widest", "o", "factors", "", "keeps", "memory", "kernel"),
-    # times a weight along the last axis: layer scale, and the end of an RMS norm
+    # a product with a weight along the last axis: layer scale, and the last step of an RMS norm
     Kind("gain", (1, 2), 1, "widest", "widest", "o", "factors", "", "keeps", "memory", "kernel"),
     Kind("scale", (1,), 1, "keep", "keep", "", "each", "", "keeps", "memory", "kernel"),
     Kind("residual", (2,), 1, "widest", "widest", "", "passed", "", "keeps", "memory", "passes"),
     Kind("add", (2,), 0, "widest", "widest", "", "passed", "", "keeps", "memory", "passes"),
     Kind("subtract", (2,), 0, "widest", "widest", "", "negated", "", "keeps", "memory", "kernel"),
-    # the causal mask, which a fused kernel has built in, made and added
+    # plain attention makes the causal mask and adds it; a fused kernel has it built in
     Kind("make mask", (1,), 0, "keep", "keep", "", "each", "", "in order", "memory", "kernel"),
     Kind("mask", (2,), 0, "widest", "widest", "", "passed", "", "keeps", "memory", "passes"),
     Kind("mul", (2,), 0, "widest", "widest", "o", "factors", "", "keeps", "memory", "kernel"),
     Kind("times", (1,), 0, "keep", "keep", "", "each", "", "keeps", "memory", "kernel"),
     Kind("square", (1,), 0, "float", "keep", "x", "squared", "", "keeps", "memory", "kernel"),
     Kind("cube", (1,), 0, "float", "keep", "x", "squared", "", "keeps", "memory", "kernel"),
-    # plus a number
+    # adds a number
     Kind("more", (1,), 0, "keep", "keep", "", "passed", "", "keeps", "memory", "passes"),
     Kind("rsqrt", (1,), 0, "float", "keep", "y", "inverse root", "", "in order", "memory",
          "kernel"),
     Kind("root", (1,), 0, "float", "keep", "x", "squared", "", "in order", "memory", "kernel"),
-    # the length of a vector, and the larger of it and a small number
+    # the length of a vector; then the larger of that length and a small number
     Kind("length", (1,), 0, "float", "keep", "xy", "length", "", "in order", "memory", "kernel",
          ("fp16", "bf16")),
     Kind("at least", (1,), 0, "keep", "keep", "x", "where", "", "in order", "memory", "kernel"),
@@ -120,15 +123,15 @@ _ROWS = (
     Kind("max pool", (1,), 0, "keep", "keep", "xi", "each", "", "in order", "memory", "kernel"),
     Kind("avg pool", (1,), 0, "keep", "keep", "x", "each", "", "in order", "memory", "kernel"),
     Kind("index", (1,), 0, "keep", "keep", "", "each", "", "in order", "memory", "kernel"),
-    # keeps the caller's indices alone
+    # saves only the caller's indices
     Kind("embedding", (1,), 0, "keep", "keep", "", "each", "", "in order", "memory", "kernel"),
     # rows by an index, which is saved
     Kind("look up", (2,), 0, "keep", "keep", "n", "each", "", "in order", "memory", "kernel"),
     # one token of each text, by two indexes
     Kind("take", (2,), 0, "keep", "keep", "n", "put", "", "in order", "memory", "kernel"),
-    # a gather by an index of the output's size: the source tensor is saved too
+    # a gather by an index of the output's size; autograd saves the source tensor too
     Kind("pick", (2,), 0, "keep", "keep", "x", "each", "", "in order", "memory", "kernel"),
-    # constants, such as ones, in the type of a tensor: lowered, nothing is read
+    # constants in the type of another tensor, such as ones; after lowering nothing is read
     Kind("fill", (0, 1), 0, "keep", "keep", "", "", "", "in order", "memory", "kernel"),
     # an index table that the module's first call made; later calls read it from a cache
     Kind("cached", (0,), 0, "keep", "keep", "", "", "", "in order", "memory", "passes"),
@@ -139,20 +142,20 @@ _ROWS = (
     Kind("droppath", (1,), 0, "keep", "keep", "d", "each", "", "keeps", "memory", "kernel"),
     Kind("log_softmax", (1,), 1, "float", "float", "y", "each", "", "in order", "memory",
          "kernel"),
-    # lowered to the two around it
+    # lowered to log-softmax and the mean of its negatives
     Kind("cross entropy", (2,), 0, "keep", "keep", "", "", "", "in order", "memory", "kernel"),
     Kind("nll", (1, 2), 0, "float", "float", "", "each", "", "in order", "memory", "kernel"),
-    # copies, by what their backward does: a gradient passes "copy" and "contiguous" as it is, and
-    # "merge" laid out as heads; "copy" lays out an operand inside a product, whose arguments
-    # autocast has cast
+    # copies, by what their backward does: a gradient passes `copy` and `contiguous` unchanged, and
+    # comes out of `merge` laid out as heads; `copy` lays out an operand inside a product, after
+    # autocast has cast the product's arguments
     Kind("copy", (1,), 0, "half", "half", "", "viewed", "", "in order", "memory", "kernel"),
     Kind("contiguous", (1,), 0, "keep", "keep", "", "viewed", "", "in order", "memory", "kernel"),
     Kind("merge", (1,), 0, "keep", "keep", "", "heads", "", "in order", "memory", "kernel"),
-    # copies into another layout, whose gradient is copied back: adjacent heads of a token, tokens
-    # first
+    # copies into another memory layout, whose gradients are copied back: adjacent heads of a token,
+    # tokens first
     Kind("relay", (1,), 0, "keep", "keep", "", "each", "", "in order", "memory", "kernel"),
     Kind("by token", (1,), 0, "keep", "keep", "", "heads", "", "in order", "memory", "kernel"),
-    # a linear layer of rows that are not contiguous: a product, then a sum with the bias
+    # a linear layer on rows that are not contiguous: a product, then a sum with the bias
     Kind("apart", (1,), 0, "half", "half", "o", "matrices", "", "lays out", "linear", "kernel"),
     Kind("bias", (1,), 0, "widest", "widest", "", "passed", "", "keeps", "memory", "passes",
          overwrites=True),
@@ -167,15 +170,15 @@ _ROWS = (
     # between the ranks of a parallel run
     Kind("scatter", (1,), 0, "keep", "keep", "", "at most, exchanged", "", "in order", "memory",
          "kernel"),
-    # a tensor that a neighbour passes on: torch.distributed.isend and irecv
+    # a tensor that a neighbouring rank sends: torch.distributed.isend and irecv
     Kind("exchange", (1,), 0, "keep", "keep", "", "each", "", "in order", "memory", "kernel"),
     # one tensor of each rank, whose gradients are summed over the ranks: torch.distributed.nn
     Kind("all gather", (1,), 0, "keep", "keep", "", "of ranks", "", "in order", "memory",
          "kernel"),
     Kind("gather", (1,), 0, "keep", "keep", "", "at most, exchanged", "", "in order", "memory",
          "kernel"),
-    # views, by what their backward does: pass the gradient on, copy it into one of the whole shape,
-    # or gather those of all parts
+    # views, by what their backward does: pass the gradient on, copy it into a gradient of the whole
+    # shape, or gather the gradients of all parts
     Kind("view", (1,), 0, "keep", "keep", "", "viewed", "whole", "view", "memory", "passes"),
     Kind("expand", (1,), 0, "keep", "keep", "", "passed", "whole", "view", "memory", "passes"),
     Kind("heads", (1,), 0, "keep", "keep", "", "by head", "heads", "view", "memory", "passes"),
@@ -196,7 +199,7 @@ _ROWS = (
          "passes"),
     Kind("parameter", (0,), 0, "keep", "keep", "", "parameter", "whole", "view", "memory",
          "passes"),
-    # gathered for one op, and again for its backward: the shard is saved
+    # gathered for one op, and again for its backward: autograd saves only the shard
     Kind("regather", (1,), 0, "keep", "keep", "", "at most, exchanged", "whole", "view", "memory",
          "passes"),
     Kind("checkpoint", (1,), 0, "keep", "keep", "x", "", "whole", "view", "memory", "passes"),
@@ -205,7 +208,7 @@ _ROWS = (
 
 
 class Kinds(dict[str, Kind]):
-    """The rows by name; one that is not there, or is there twice, is refused by its name.
+    """The rows by name. A kind that is missing, or that has two rows, is refused by its name.
 
     >>> Kinds([KINDS["gelu"], KINDS["gelu"]])
     Traceback (most recent call last):

@@ -1,8 +1,8 @@
 """The kernels that a step launches: the engine's lowered tree as a flat list.
 
-A run of equal layers is turned by its first product: ``lead rest lead rest …`` is read as ``lead``,
-``rest lead`` over and over, ``rest``, so that what a compiler fuses across two layers stands
-together.
+A run of equal layers starts anew at the first product of a layer: ``lead rest lead rest …`` is
+listed as ``lead``, repeated ``rest lead``, then ``rest``, so that ops which a compiler fuses across
+two layers stand together.
 """
 
 from collections.abc import Iterable, Iterator
@@ -24,13 +24,13 @@ class Step(NamedTuple):
     counts: tuple[Count, ...] = ()
     reads: tuple[Tensor, ...] = ()
     writes: tuple[Tensor, ...] = ()
-    strided: bool = False  # reads an operand across its memory order
+    strided: bool = False  # reads an operand against its memory order
     backward: bool = False
-    again: bool = False  # a checkpointed op that runs again in the backward pass
+    again: bool = False  # an op of a checkpointed region that runs again in the backward pass
 
     @property
     def product(self) -> bool:
-        """Whether it runs on the matrix units; a compiler fuses nothing across it."""
+        """Whether it runs on the matrix units: a compiler fuses no kernels across it."""
         return KINDS[self.op.kind].work in ("linear", "conv", "product", "attention")
 
     @property
@@ -39,7 +39,8 @@ class Step(NamedTuple):
 
 
 class Launches(tuple[Step, ...]):
-    """The kernels of a forward pass; compared by identity, so that passes over them run once."""
+    """The kernels of a forward pass. Two lists are compared by identity, so that a pass over one
+    list runs once."""
 
     __slots__ = ()
     __hash__ = object.__hash__
@@ -60,7 +61,8 @@ def _reads(op: Op) -> tuple[Tensor, ...]:
 
 
 def times(step: Step, sizes: Sizes) -> int:
-    """How often a step is launched: the product of its runs' lengths."""
+    """How often a step launches a kernel: the product of the lengths of the runs of layers around
+    it."""
     return prod(count.of(sizes) for count in step.counts)
 
 
@@ -75,7 +77,8 @@ def like(x: Tensor, itemsize: int = 0, role: str = "activation") -> Tensor:
 
 
 def flatten(node: Node, path: str = "", counts: tuple[Count, ...] = ()) -> Iterator[Step]:
-    """The ops of a tree in the order they run, views among them: the passes read those too."""
+    """The ops of a tree in the order they run. Views are among them, since later passes
+    read them."""
     for item in node.body:
         if isinstance(item, Op):
             yield step_of(item, path, counts)
@@ -86,7 +89,7 @@ def flatten(node: Node, path: str = "", counts: tuple[Count, ...] = ()) -> Itera
 
 
 def _turned(layer: Node, path: str, counts: tuple[Count, ...]) -> Iterator[Step]:
-    """A run of equal layers, turned by its first product."""
+    """A run of equal layers, split at the first product of a layer, see above."""
     assert layer.run is not None
     one, rest = layer.run.split()
     steps = list(flatten(layer, path))
@@ -108,7 +111,8 @@ def _repeat(steps: Iterable[Step], counts: tuple[Count, ...], layers: Count) -> 
 
 
 def _copied(steps: list[Step], kept: set[Tensor], known: dict[Tensor, Tensor]) -> list[Step]:
-    """The same kernels on tensors of their own, but for those kept and those known."""
+    """The same kernels on new tensors; tensors in ``kept`` stay, and those in ``known`` are
+    replaced."""
     written = {t for step in steps for t in (step.op.write, *step.op.extra)}
     copy = Copy({t: t for t in written if t in kept or t.storage in kept} | known)
     return [step_of(copy.op(step.op), step.path, step.counts) for step in steps]

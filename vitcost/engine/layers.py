@@ -1,8 +1,8 @@
 """The layers of a Vision Transformer, each declared once, in the papers' letters.
 
-b batch, s tokens, n patches, h width, a heads, d head dim, q = 3·a·d, m MLP width, K classes,
-c channels, p_h × p_w a patch, g_h × g_w the grid, pad_h × pad_w the image padded to whole patches,
-r representation size, L depth. Twice an axis is called ``two_m``.
+b batch, s tokens, n patches, h width, a heads, d head dim, q = 3·a·d, m MLP width, K classes, c
+channels, p_h × p_w a patch, g_h × g_w the grid, pad_h × pad_w the image padded to whole patches, r
+representation size, L depth. ``two_m`` is an axis twice as long as m.
 """
 
 from vitcost.config.activations import ACTIVATIONS
@@ -15,12 +15,12 @@ __all__ = ["activation", "dropout", "layer_scale", "mlp", "norm", "patch_embed",
 
 
 def patch_embed(c: Structure, image: Tensor) -> Node:
-    """A convolution whose stride is its kernel, then the grid as n tokens. In a hybrid its input is
-    the output of the backbone."""
+    """A convolution whose stride is its kernel size, then the grid as n tokens. In a hybrid its
+    input is the output of the backbone."""
     m = Module("patch_embed", "HybridEmbed" if c.backbone else "PatchEmbed", image)
     x = image
     if c.backbone:
-        # loaded by the models that have one
+        # imported only for models with a convolutional backbone
         from vitcost.engine.backbone_layers import backbone
 
         x = m.add(backbone(c.backbone, c.training, image))
@@ -48,8 +48,8 @@ def _patches(c: Structure, m: Module, x: Tensor) -> Tensor:
 
 
 def norm(kind: str, parent: Module, name: str, x: Tensor) -> Tensor:
-    """A norm over the last axis: LayerNorm, which may be cast to the type that it reads, or timm's
-    RmsNorm ``x / rms(x) · weight``."""
+    """A norm over the last axis: LayerNorm, whose result may be cast back to the type of its input,
+    or timm's RmsNorm ``x / rms(x) · weight``."""
     if kind == "LayerNorm":
         return tree.norm(parent, name, x)
     if kind == "TypedLayerNorm":
@@ -61,7 +61,7 @@ def norm(kind: str, parent: Module, name: str, x: Tensor) -> Tensor:
 
 
 def layer_scale(c: Structure, block: Module, number: str, y: Tensor) -> Tensor:
-    """A learned weight for each channel: a module, or a parameter of the block."""
+    """A learned weight for each channel: in a module of its own, or as a parameter of the block."""
     if not c.made.scale_module:
         return block.op("gain", block.parameter(f"gamma_{number}", "h"), y, axes=y.axes)
     m = Module(f"ls{number}", "LayerScale", y)
@@ -69,7 +69,7 @@ def layer_scale(c: Structure, block: Module, number: str, y: Tensor) -> Tensor:
 
 
 def activation(parent: Module, name: str, act: str, x: Tensor) -> Tensor:
-    """An activation module: one op, or the ops in which its library writes it."""
+    """An activation module: one op, or the several ops that its library calls."""
     kind, op = ACTIVATIONS[act][:2]
     if op:
         return parent.leaf(name, kind, op, x)
@@ -113,8 +113,8 @@ def plain_mlp(
     inner_norm: str = "",
     apart: bool = False,
 ) -> Node:
-    """Two linear layers around an activation; ``apart``: the last is a module of its own, whose
-    forward holds nothing of what the others read."""
+    """Two linear layers around an activation; ``apart``: the last layer is called outside of the
+    module that holds the others, so their tensors are freed before."""
     m = Module("mlp", "Mlp", x)
     y = linear(m, "fc1", x, hidden, bias)
     y = activation(m, "act", act, y)
@@ -137,7 +137,7 @@ _PACKED = ("GluMlp", "SwiGLUPacked")
 
 
 def _packed(c: Structure, m: Module, x: Tensor) -> Node:
-    """Both halves of the gate from one layer; the first or the last of them is activated."""
+    """The gate and the gated half come from one layer; the first or the last half is activated."""
     y = linear(m, "fc1", x, "two_m", c.proj_bias)
     shape = (*x.axes[:-1], "m")
     first, last = (m.view(y, shape, name, kind="chunk") for name in ("first half", "last half"))
@@ -150,7 +150,7 @@ def _packed(c: Structure, m: Module, x: Tensor) -> Node:
 
 
 def _split(c: Structure, m: Module, x: Tensor) -> Node:
-    """A layer for the gate and one for what it gates."""
+    """One layer for the gate, and one for the values that it multiplies."""
     gate = linear(m, "fc1_g", x, "m", c.proj_bias)
     if c.code.in_turn:
         gate = activation(m, "act", c.act, gate)
@@ -161,8 +161,8 @@ def _split(c: Structure, m: Module, x: Tensor) -> Node:
 
 
 def _gegelu(c: Structure, m: Module, x: Tensor) -> Node:
-    """ViTamin's MLP, whose norm comes first: its forward keeps a name for the norm's output until
-    the product is there."""
+    """ViTamin's MLP, which begins with its norm: its forward keeps a name for the norm's output
+    until the product is computed."""
     x = norm(c.norm, m, "norm", x)
     gate = activation(m, "act", c.act, linear(m, "w0", x, "m", c.proj_bias))
     y = linear(m, "w1", x, "m", c.proj_bias)

@@ -1,10 +1,11 @@
 """Liveness: which bytes are alive at every moment of a forward pass or of a training step.
 
 A *trace* is a list of events in order: a storage is allocated (*born*), it is freed (it *dies*),
-and at a *look* the sum of live bytes is read. A structure has one trace; sizes come in when the
-trace is read, so that it serves integers, arrays and symbols. In a run of equal layers the live
-bytes are linear in the index of the layer, so that the trace has three layers for a run: the first,
-one for all between (a *loop*), and the last. ``forward_trace`` and ``step_trace`` write traces.
+and at a *look* the sum of live bytes is read. All models of a structure share one trace: sizes are
+put in when it is read, and may be integers, arrays or symbols. In a run of equal layers the live
+bytes are linear in the index of the layer, so the trace lists three layers of a run: the first, one
+that stands for all between (a *loop*), and the last. ``forward_trace`` and ``step_trace`` write
+traces.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -32,9 +33,10 @@ __all__ = [
 
 
 class Live(Record):
-    """Bytes alive at one moment, without tensors that outlive the step (weights, states)."""
+    """Bytes alive at one moment. Tensors that outlive the step, such as weights and optimizer
+    states, are not counted."""
 
-    saved: Size = 0  # kept by autograd for the backward pass
+    saved: Size = 0  # saved by autograd for backward
     gradients: Size = 0  # of parameters
     temporary: Size = 0  # everything else
 
@@ -66,8 +68,8 @@ class Place(NamedTuple):
 
 
 class Change(NamedTuple):
-    """A storage is born (+1) or dies (-1). ``times``: the loops that it was born in and that are
-    over: the same storage of each of their layers goes with it."""
+    """A storage is born (+1) or dies (-1). ``times``: the finished loops in which it was allocated;
+    the change counts for the same storage in each layer of these loops."""
 
     part: int
     sign: int
@@ -76,12 +78,12 @@ class Change(NamedTuple):
 
 
 class Loop(Record):
-    """The events of one layer, which happen ``times`` over: from the first layer of a run to the
-    last, or ``backwards``."""
+    """The events of one layer, repeated ``times`` over: for the layers of a run from first to last,
+    or ``backwards``."""
 
     times: Count
     backwards: bool
-    stride: int  # the step of the layer index from one turn to the next
+    stride: int  # by how much the layer index grows from one repetition to the next
     body: "tuple[Event, ...]"
 
 
@@ -94,7 +96,8 @@ def length(events: Iterable[Event]) -> int:
 
 
 class Peak(Record):
-    """The most bytes alive at once: their place, their parts, and the number of their look."""
+    """The moment with the most bytes alive: its place, its bytes by part, and its number among the
+    looks."""
 
     peak_bytes: Size
     place: str
@@ -104,8 +107,8 @@ class Peak(Record):
 
 
 def peak(trace: Sequence[Event], sizes: Sizes, copies: int = 1) -> Peak:
-    """The largest look of a trace; sizes that are arrays or symbols have no single place of it.
-    ``copies``: how many copies of each parameter's gradient are alive."""
+    """The look with the most bytes in a trace. Arrays and symbols of sizes have no single place of
+    the peak. ``copies``: how many copies of each parameter's gradient are alive."""
     live: list[Size] = [0, 0, 0]
     top, number, highest = 0, 0, None
     for i, look in enumerate(_looks(trace, sizes, live, {})):
@@ -123,8 +126,8 @@ def peak(trace: Sequence[Event], sizes: Sizes, copies: int = 1) -> Peak:
 
 
 def look_at(trace: Sequence[Event], sizes: Sizes, number: int) -> Live:
-    """Bytes alive at one look of a trace, on sizes of any kind: on symbols they are the polynomial
-    of a peak."""
+    """Bytes alive at one look of a trace, for sizes of any kind; symbols give the polynomial of the
+    peak."""
     for i, (_, _, alive) in enumerate(_looks(trace, sizes, [0, 0, 0], {})):
         if i == number:
             return Live(*alive)
@@ -132,8 +135,8 @@ def look_at(trace: Sequence[Event], sizes: Sizes, number: int) -> Live:
 
 
 def every_look(trace: Sequence[Event], sizes: Sizes) -> Iterator[tuple[Place, str, Live]]:
-    """Each look in each layer of a run, in order, on integers: its place, the place's path with the
-    index of the layer, and the bytes alive."""
+    """Each look, repeated for each layer of a run, in order, for integer sizes: its place, the path
+    with the layer's index, and the bytes alive."""
     for place, ahead, alive in _looks(trace, sizes, [0, 0, 0], {}, every=True):
         yield place, place.at(sizes, ahead), Live(*alive)
 
@@ -153,10 +156,10 @@ def _looks(
     known: dict[object, Size],
     every: bool = False,
 ) -> Iterator[tuple[Place, Size, tuple[Size, ...]]]:
-    """Every look of a trace: its place, how many layers it lies behind the layer of that place, and
-    the bytes alive by part. ``live`` has the bytes of the moment and goes on with the trace;
-    ``known`` has the bytes of shapes. A run of layers has its first and its last looks, or those of
-    ``every`` layer."""
+    """Every look of a trace: its place, by how many layers it lies after the layer of that place,
+    and the bytes alive by part. ``live`` holds the current bytes and is updated along the trace;
+    ``known`` caches the bytes of each shape. Of a run only the first and the last layer are
+    yielded, or ``every`` layer."""
     for event in trace:
         if isinstance(event, Change):
             live[event.part] = live[event.part] + _amount(event, sizes, known)
@@ -167,7 +170,7 @@ def _looks(
 
 
 def _amount(change: Change, sizes: Sizes, known: dict[object, Size]) -> Size:
-    """The bytes that are born, or that die as a negative number."""
+    """The bytes that a change allocates; negative if it frees them."""
     tensor = change.tensor
     shape = (tensor.itemsize, tensor.axes)
     size = known.get(shape)
@@ -179,15 +182,15 @@ def _amount(change: Change, sizes: Sizes, known: dict[object, Size]) -> Size:
 def _layers(
     loop: Loop, sizes: Sizes, live: list[Size], known: dict[object, Size], every: bool
 ) -> Iterator[tuple[Place, Size, tuple[Size, ...]]]:
-    """The looks of a loop. Its first turn is read event by event; in each further turn every look
-    has more bytes by the same amounts, which are the growth over the first turn."""
+    """The looks of a loop. Its first repetition is read event by event. Live bytes grow by the same
+    amounts in each repetition, so the looks of the others follow from the first and that growth."""
     before = tuple(live)
     first = list(_looks(loop.body, sizes, live, known, every))
     growth = [now - then for now, then in zip(live, before, strict=True)]
     further = loop.times.of(sizes) - 1
-    # a loop backwards begins in the last layer of the run
+    # a loop that runs backwards begins in the last layer of the run
     start = loop.stride * further if loop.backwards else 0
-    # a run of two layers has none between its ends: a loop of no turns
+    # a run of two layers has no layer between its ends: its loop repeats zero times
     for place, ahead, alive in first if not every or further >= 0 else ():
         yield place, ahead + start, alive
     for turn in range(1, further + 1) if every else (further,):

@@ -1,8 +1,8 @@
 """The loss of a training step as lowered ops, with the tensors that it saves for backward.
 
-Class scores have a cross entropy on class indices: two heads have one each, and their sum; scores
-of every token have one over all tokens. A model that returns features has their mean as its loss,
-which saves nothing.
+The loss of class scores is a cross entropy on class indices: two heads have one each, which are
+added; scores of every token have one over all tokens. The loss of a model that returns features is
+their mean, which saves nothing.
 """
 
 from collections.abc import Iterable
@@ -29,9 +29,9 @@ def targets(outputs: Iterable[Tensor]) -> tuple[Tensor, ...]:
 
 
 def any_loss(outputs: tuple[Tensor, ...]) -> Node:
-    """A loss that keeps every output and its copy in float32, and gives the gradient of that copy:
-    beside what the caller of the step has, no less than cross entropy, a squared error or a
-    contrastive loss on one rank keeps."""
+    """A loss for a bound: it saves every output and a float32 copy, and allocates the gradient of
+    that copy. Cross entropy, a squared error or a contrastive loss on one rank keep no more than
+    this, besides the tensors that the caller of the step holds."""
     each, losses = [], []
     for x in outputs:
         full = x
@@ -50,8 +50,8 @@ def any_loss(outputs: tuple[Tensor, ...]) -> Node:
 
 
 def scaled(loss: Tensor) -> Node:
-    """The loss times the scale of a ``GradScaler``, a number in fp32 that outlives the step: in
-    fp32, as torch promotes both."""
+    """The loss times the scale of a ``GradScaler``. The scale is an fp32 number that outlives the
+    step, so torch computes the product in fp32."""
     scale = Tensor("scale", (), "stat", None, 4)
     product = Tensor("scaled loss", (), "activation", None, 4)
     body = (Op("mul", (loss, scale), product, needs=(True, False), keeps=(scale,)),)
@@ -76,12 +76,12 @@ def _mean(x: Tensor) -> Node:
 def cross_entropy(
     x: Tensor, precision: str, platform: str, classes: tuple[Tensor, ...] = ()
 ) -> Node:
-    """Log-probabilities, then their negative mean: both are kept for backward, and a total weight,
-    and ``classes`` that are no caller's.
+    """Log-probabilities, then their negative mean. Autograd saves both, a total weight, and the
+    ``classes`` unless the caller holds them.
 
-    Under autocast the mean is of fp32. On the CPU the logits are cast first, and cross_entropy
-    holds their copy. On CUDA the log-probabilities are computed in half precision, which
-    cross_entropy_loss asks for, and their copy in fp32 is kept beside them.
+    Under autocast the mean is taken in fp32. On the CPU the logits are cast first, and
+    cross_entropy holds their copy. On CUDA cross_entropy_loss computes log-probabilities in half
+    precision, and keeps an fp32 copy beside them.
     """
     e = 2 if precision == "half" else 4
     widened = precision == "amp" and x.itemsize == 2

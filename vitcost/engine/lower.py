@@ -1,7 +1,7 @@
 """Passes that turn the declared tree into the ops that run under a scenario.
 
 Some passes rearrange the tree: frozen parts, adapters, groups of ops that a fused kernel replaces,
-checkpointed regions. The last one goes through the ops in the order they run (``engine.walk``).
+checkpointed regions. The last pass (``engine.walk``) visits the ops in the order they run.
 """
 
 from collections.abc import Callable, Iterator
@@ -26,14 +26,17 @@ __all__ = ["Mode", "layer_counts", "lower", "mode_of", "passes"]
 
 
 class Mode(Record):
-    """The part of a scenario that decides what runs."""
+    """The facts of a scenario that decide which ops run."""
 
     kernel: str = "eager"  # eager | sdpa: as torch chooses | math | flash | efficient | cudnn
     precision: str = "fp32"  # fp32 | amp | half
     platform: str = "cuda"  # cpu | cuda
     checkpointing: str = "none"  # none | selective | layers | first | last
-    every: int = 1  # layers in a checkpointed group, or how many first or last ones are regions
-    frozen: str = ""  # "" | all | backbone | first | last: all but the last layers, see freeze
+    # how many layers a checkpointed group has, or how many first or last layers are regions
+    every: int = 1
+    # "" | all | backbone | first | last: all but the last layers train nothing, see
+    # trainable.freeze
+    frozen: str = ""
     frozen_layers: int = 0
     adapted: tuple[str, ...] = ()  # names of the linear layers that have an adapter
     rank: Axis = 0
@@ -41,8 +44,8 @@ class Mode(Record):
     sequence: str = ""  # how the tensor-parallel ranks divide tokens: one of split.SEQUENCES
     # the depth of each run of layers; filled in only for `every:K`, `first:K`, `last:K`
     layers: tuple[tuple[Axis, int], ...] = ()
-    half: str = "bf16"  # the type of two bytes: bf16 | fp16
-    policy: bool = False  # whether images come in fp32 beside weights in half precision
+    half: str = "bf16"  # the two-byte type: bf16 | fp16
+    policy: bool = False  # whether images come in fp32 while weights are in half precision
     gather: str = ""  # the features that the loss of several ranks compares: Scenario.gather
 
 
@@ -56,10 +59,11 @@ def lower(structure: AnyStructure, mode: Mode) -> Node:
 
 
 def run_as(structure: AnyStructure, mode: Mode) -> AnyStructure:
-    """The structure with the forward of an attention that its code takes under a scenario."""
+    """The structure, with the forward of its attention that the library takes under this
+    scenario."""
     if isinstance(structure, Structure):
         return _attending(structure, mode)
-    # text models are imported when one is asked for
+    # text models are imported only when one is asked for
     from vitcost.engine.text_blocks import TextStructure
 
     if isinstance(structure, TextStructure):
@@ -71,7 +75,8 @@ def run_as(structure: AnyStructure, mode: Mode) -> AnyStructure:
 
 def _reading(text: "TextStructure", mode: Mode) -> "TextStructure":
     blocks = _attending(text.blocks, mode, text.family == "open_clip")
-    # open_clip embeds in the type of a block's weights, of which a shard is there
+    # open_clip embeds in the type of a block's weights, and outside the block's forward they are a
+    # shard, in fp32
     widens = mode.policy and text.blocks.code.keeps_type
     return text._replace(blocks=blocks, widens=widens)
 
@@ -84,8 +89,9 @@ def _attending(structure: Structure, mode: Mode, masked: bool = False) -> Struct
 
 
 def _forward(attention: str, mode: Mode, masked: bool) -> str:
-    """torch's own module has a fast forward outside of autocast, which asks for a fused kernel on a
-    card alone, and without a mask; tensor-parallel ranks have a forward of their own."""
+    """The forward that nn.MultiheadAttention takes. Its fast path (eval without autocast) uses a
+    fused kernel only on a card and without a mask. Tensor-parallel ranks have a forward of their
+    own."""
     if attention.startswith("mha") and mode.split:
         return "timm"
     if attention != "mha fast":
@@ -100,12 +106,12 @@ def passes(structure: AnyStructure, mode: Mode) -> Iterator[Callable[[Node], Nod
     if mode.split:
         if mode.adapted:
             raise NotCovered("adapters of layers that tensor-parallel ranks share")
-        # loaded for tensor-parallel ranks alone
+        # imported only for tensor-parallel ranks
         from vitcost.engine.split import split
 
         yield partial(split, sequence=mode.sequence, one_image=structure.one_image)
     if mode.layers:
-        # loaded for a flag that counts layers
+        # imported only for flags that count layers
         from vitcost.engine.runs import counted
 
         yield partial(counted, layers=dict(mode.layers))
@@ -113,7 +119,7 @@ def passes(structure: AnyStructure, mode: Mode) -> Iterator[Callable[[Node], Nod
     if not (whole or isinstance(structure, Structure) or hasattr(structure, "blocks")):
         raise NotCovered("freezing a part of two towers: NAME:vision and NAME:text are one each")
     if mode.frozen or mode.adapted:
-        # loaded for partial training alone
+        # imported only for partial training
         from vitcost.engine.trainable import adapt, freeze
     if mode.frozen:
         yield partial(freeze, part=mode.frozen, layers=mode.frozen_layers)
@@ -139,7 +145,8 @@ def passes(structure: AnyStructure, mode: Mode) -> Iterator[Callable[[Node], Nod
 
 
 def _regions(mode: Mode) -> Callable[[Node], Node]:
-    """The pass that puts layers, or the cores of their attentions, into checkpointed regions."""
+    """The pass that puts layers, or only the cores of their attentions, into checkpointed
+    regions."""
     from vitcost.engine.regions import cores, groups, some
 
     if mode.checkpointing == "selective":
@@ -150,15 +157,15 @@ def _regions(mode: Mode) -> Callable[[Node], Node]:
 
 
 def layer_counts(structure: AnyStructure, sizes: Sizes) -> tuple[tuple[Axis, int], ...]:
-    """Each axis that counts equal layers and how many there are: passes such as ``every:K`` divide
-    the layers by number."""
+    """Each axis that counts equal layers, with the number of layers; passes such as ``every:K``
+    divide layers by that number."""
     from vitcost.engine.runs import run_axes
 
     return tuple((axis, sizes[axis]) for axis in run_axes(build(structure)))
 
 
 def mode_of(config: Config, scenario: Scenario) -> Mode:
-    """The passes that the engine applies under a scenario."""
+    """The part of a scenario by which the engine's passes differ."""
     checkpointing, every = scenario.regions
     frozen, layers = scenario.frozen
     if scenario.lora and not frozen:

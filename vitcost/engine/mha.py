@@ -1,7 +1,8 @@
-"""``torch.nn.MultiheadAttention`` on its own queries: batch first, and no weights are asked for.
+"""``torch.nn.MultiheadAttention`` on its own queries: batch first, and its caller does not ask for
+the attention weights.
 
-Inside it tokens come before images, so that a batch of several lies apart in its input.
-torch/nn/functional.py, multi_head_attention_forward.
+Its inside puts tokens before images; with several images the rows of its input are then not
+contiguous. torch/nn/functional.py, multi_head_attention_forward.
 """
 
 from collections.abc import Callable
@@ -16,7 +17,8 @@ __all__ = ["multi_head", "native", "probe_pool"]
 
 
 def multi_head(c: Structure, x: Tensor, span: Span, outer: Outer) -> Node:
-    """Projections by one layer, laid out as three tensors; heads; a kernel; the projection."""
+    """One layer projects q, k and v, which are copied apart; then heads, an attention kernel, the
+    output projection."""
     m = Module("attn", "MultiheadAttention", x, *outer.tensors)
     x = m.view(x, axes("b s h"), "tokens first")
     qkv = m.op("relay", _projected(c, m, x), name="qkv")
@@ -40,7 +42,8 @@ def multi_head(c: Structure, x: Tensor, span: Span, outer: Outer) -> Node:
 
 
 def _projected(c: Structure, m: Module, x: Tensor) -> Tensor:
-    """A linear layer; rows of several images lie apart, and make it a copy, a product and a sum."""
+    """A linear layer. The rows of several images are not contiguous, so it runs as a copy, a
+    product and a sum."""
     if c.one_image or not c.qkv_bias:
         return linear(m, "qkv", x, "q", bias=c.qkv_bias)
     weight = Tensor("weight", ("q", x.axes[-1]), "param")
@@ -48,12 +51,13 @@ def _projected(c: Structure, m: Module, x: Tensor) -> Tensor:
 
 
 def native(c: Structure, x: Tensor, span: Span, outer: Outer) -> Node:
-    """The same in eval without autocast, by plain products inside one operator, which frees what it
-    is done with and writes where operands lay: aten's transformers/attention.cpp,
-    native_multi_head_attention_cpu; on a card where no fused kernel is asked for."""
+    """The same in eval without autocast: plain products inside one operator, which frees its
+    temporaries early and overwrites operands: aten's transformers/attention.cpp,
+    native_multi_head_attention_cpu; on a card only if no fused kernel is asked for."""
     m = Module("attn", "MultiheadAttention", x, *outer.tensors)
     qkv = linear(m, "qkv", x, "q", bias=c.qkv_bias)
-    # the copy of the queries scales them; pointwise work counts the definition's scaling of scores
+    # the copy of the queries scales them; pointwise work counts the scaling of scores, as in the
+    # definition
     scores = Tensor("scores", axes("b a s s"))
     definition = Op("scale", (scores,), Tensor("scale", scores.axes))
     packed = m.op("relay", qkv, name="qkv", parts=(definition,))
@@ -63,7 +67,7 @@ def native(c: Structure, x: Tensor, span: Span, outer: Outer) -> Node:
     if outer.bias is None:
         weights = m.overwrite("softmax", scores)
     else:
-        # the operator turns a mask of floats into booleans, for each head of each image
+        # the operator turns the float mask into booleans, one mask for each head of each image
         booleans = Tensor("mask", scores.axes, "index", itemsize=1)
         mask = m.op("repeat", booleans, itemsize=1)
         weights = m.op("softmax", scores, holds=(mask,))
@@ -74,8 +78,8 @@ def native(c: Structure, x: Tensor, span: Span, outer: Outer) -> Node:
 
 
 def probe_pool(c: Structure, x: Tensor, act: str) -> Node:
-    """A query that attends to tokens by torch's own attention, whose weights are asked for, so that
-    it has plain products: transformers, SiglipMultiheadAttentionPoolingHead."""
+    """A query that attends to tokens through torch's own attention. It asks for the weights, so
+    torch runs plain products: transformers, SiglipMultiheadAttentionPoolingHead."""
     m = Module("attn_pool", "AttentionPoolLatent", x)
     probe = m.op("repeat", m.parameter("latent", 1, 1, "h"), axes=axes("b 1 h"))
     m.hold(probe)
@@ -107,8 +111,8 @@ def probe_pool(c: Structure, x: Tensor, act: str) -> Node:
 def _part(
     m: Module, name: str, x: Tensor, weight: Tensor, bias: Tensor, apart: bool = False
 ) -> Tensor:
-    """A linear layer by a part of one weight, whose copy no cache of autocast holds; rows that lie
-    apart make it a product and a sum."""
+    """A linear layer on a part of a larger weight; autocast casts that part anew each time, without
+    its cache. ``apart``: the rows of x are not contiguous, so a product and a sum run."""
     child = Module(name, "Linear", x)
     y = child.op(
         "apart" if apart else "linear",

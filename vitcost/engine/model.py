@@ -1,4 +1,4 @@
-"""The kinds of models: for each type of config its structure, the sizes of its axes, its tree."""
+"""For each type of config: its structure, the sizes of its axes, and its declared tree."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, TypeAlias
@@ -35,7 +35,7 @@ AnyStructure: TypeAlias = "Structure | TextStructure | ClipStructure"
 
 
 def structure_of(c: Config, batch: int = 1, training: bool = False) -> AnyStructure:
-    """The structure of a model, the key under which its op list is built."""
+    """The structure of a model: models with equal structures share one op list."""
     if isinstance(c, ViTConfig):
         return structure.structure_of(c, batch, training)
     from vitcost.config.text_config import TextConfig
@@ -61,7 +61,7 @@ def sizes_of(c: Config, batch: int = 1) -> Sizes:
 
 
 def _need_formula(c: Config) -> None:
-    """A traced model stands where a config does, and is asked as a workload alone."""
+    """Refuses a traced model where a config is needed: it can be asked only through a workload."""
     if hasattr(c, "workload"):
         raise NotCovered("this needs a formula, and the model is traced")
 
@@ -80,8 +80,8 @@ def build(c: AnyStructure) -> Node:
 
 
 def columns(config: Config, batch: int) -> tuple[Sizes, Iterator[object]]:
-    """Of configs as one, with arrays in place of sizes: the sizes of their axes, and everything by
-    which their op lists differ, each of them an array or the same for all."""
+    """For many configs held as one, with arrays in place of sizes: the sizes of their axes, and
+    every fact by which their op lists differ. Each is an array, or one value for all."""
     return sizes_of(config, batch), _flat(structure_of(config, batch, True))
 
 
@@ -94,7 +94,7 @@ def _flat(facts: tuple[object, ...]) -> Iterator[object]:
 
 
 def definition(config: Config) -> tuple[Size, Size]:
-    """Parameters and FLOPs of a forward pass of one image, by the declared list alone.
+    """Parameters and forward FLOPs of one image, from the declared list alone.
 
     >>> from vitcost.zoo import resolve
     >>> definition(resolve("vit_base_patch16_224").config)
@@ -104,12 +104,12 @@ def definition(config: Config) -> tuple[Size, Size]:
 
 
 def built_alike(one: Config, other: Config) -> bool:
-    """Whether two configs have one declared list, whatever their sizes are."""
+    """Whether two configs share one declared op list, whatever their sizes."""
     return structure_of(one) == structure_of(other)
 
 
 def with_depth(config: Config, depth: int) -> Config:
-    """A config with so many blocks."""
+    """A copy of a config with another number of blocks."""
     if isinstance(config, ViTConfig):
         return configure(config, depth=depth)
     # text is imported where a model reads it

@@ -1,4 +1,4 @@
-"""The pass of needs-grad: which tensors a gradient flows back to."""
+"""The pass of needs-grad: it marks the tensors that need a gradient."""
 
 from vitcost.engine.ops import Op, Tensor
 
@@ -21,16 +21,16 @@ class Needs:
         self.flows: dict[Tensor, bool] = {}
 
     def of(self, declared: Tensor) -> bool:
-        """Whether a tensor needs a gradient. Of tensors that no op wrote only parameters do."""
+        """Whether a tensor needs a gradient. Of tensors that no op wrote, only parameters do."""
         return self.training and self.flows.get(declared, declared.role == "param")
 
     def op(self, op: Op) -> Op:
-        """An op, and the ops that it stands for, with the reads that need a gradient and whether
-        its own parameters train."""
+        """An op (and the declared ops that it replaces), marked with the reads that need a gradient
+        and with whether its own parameters train."""
         if op.parts is not None:
             op = op._replace(parts=tuple(map(self.op, op.parts)))
         if op.frozen and op.weight is not None:
-            # a head that shares the table of a frozen embedding trains nothing
+            # a head that shares the table of a frozen embedding does not train it
             self.flows[op.weight] = False
         needs = tuple(map(self.of, op.reads))
         trains = self.training and op.weight is not None and not op.frozen

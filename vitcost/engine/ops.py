@@ -56,7 +56,7 @@ Row = TypeVar("Row", bound=tuple[Any, ...])
 
 
 class Sizes(dict[Axis, Size]):
-    """The size of every axis; an axis that is written as a number is its own size."""
+    """The size of every axis. An axis that is a number is its own size."""
 
     def __missing__(self, axis: Axis) -> Size:
         if isinstance(axis, int):
@@ -93,12 +93,13 @@ class Tensor:
 
     @property
     def leaf(self) -> bool:
-        """Whether it is a parameter itself, read where it stands, and no view of one."""
+        """Whether it is a whole parameter itself, not a view of one."""
         return self.role == "param" and (self.base is None or self.base.base is None)
 
     @property
     def bases(self) -> "tuple[Tensor, ...]":
-        """The tensor, its base, the base of that, down to the tensor that has the storage."""
+        """The tensor, its base, the base of that base, and so on to the tensor that owns the
+        storage."""
         return (self,) if self.base is None else (self, *self.base.bases)
 
     def __repr__(self) -> str:
@@ -106,8 +107,8 @@ class Tensor:
 
 
 def quick(cls: type[Row]) -> type[Row]:
-    """A NamedTuple that many copies are made of: its ``_replace`` copies a list, where that of the
-    standard library asks a dictionary for every field."""
+    """Makes ``_replace`` of a NamedTuple fast: it copies a list, while the standard library's looks
+    up every field in a dictionary."""
     row_class: Any = cls
     places, new = {name: i for i, name in enumerate(row_class._fields)}, tuple.__new__
 
@@ -134,7 +135,7 @@ class Op(NamedTuple):
     bias: Tensor | None = None
     # a fused kernel may replace consecutive ops of one group
     group: str = ""
-    # the declared ops that a lowered op replaces, where it is not one of them itself
+    # the declared ops that a lowered op replaces, unless it is itself a declared one
     parts: "tuple[Op, ...] | None" = None
     frozen: bool = False  # whether its own parameters are frozen
     # tensors that it does not read but that stay alive until it returns: uncast arguments, locals
@@ -144,13 +145,13 @@ class Op(NamedTuple):
     extra: tuple[Tensor, ...] = ()  # statistics and masks that it also writes
     needs: tuple[bool, ...] = ()  # which reads need a gradient
     trains: bool = False  # whether its own parameters need a gradient
-    saves: tuple[Tensor, ...] = ()  # storages that this op is the first to keep
-    keeps: tuple[Tensor, ...] = ()  # every storage that it keeps until its backward has run
-    # "" if autograd saves nothing for this op; else how far a checkpointed region must rerun if
-    # this op is its last: a value of Op.again
+    saves: tuple[Tensor, ...] = ()  # storages saved for backward that no earlier op saved
+    keeps: tuple[Tensor, ...] = ()  # every storage that it saves until its backward has run
+    # "" if autograd saves nothing for this op; else how far a checkpointed region must rerun up to
+    # this op: a value of Op.again
     packs: str = ""
-    # in a checkpointed region: "runs" again, "stops" recomputation before it, or "draws" its mask
-    # alone
+    # in a checkpointed region: `runs` again, `stops` recomputation before it, or only `draws` its
+    # mask again
     again: str = ""  # "" | runs | stops | draws
     # the kernel of an attention: one fused op, or the products around a softmax
     kernel: str = ""
@@ -168,8 +169,8 @@ def largest(a: Size, b: Size) -> Size:
     if hasattr(a, "free_symbols") or hasattr(b, "free_symbols"):
         from sympy import Max
 
-        # the comparison waits until numbers are put in, since sympy takes long to compare
-        # expressions
+        # sympy would take long to compare expressions, so the comparison waits until numbers are
+        # put in
         return a if a == b else Max(a, b, evaluate=False)
     import numpy as np
 
@@ -187,8 +188,8 @@ def smallest(a: Size, b: Size) -> Size:
 
 
 def bucket(size: Size, bounds: Sequence[int]) -> Size:
-    """The smallest bound that a size is not above, elementwise for arrays; the size itself above
-    the last one.
+    """The smallest bound that is no less than a size, elementwise for arrays; a size above the last
+    bound stays as it is.
 
     >>> bucket(80, (32, 64, 96)), bucket(97, (32, 64, 96))
     (96, 97)
@@ -197,14 +198,15 @@ def bucket(size: Size, bounds: Sequence[int]) -> Size:
         return next((bound for bound in bounds if bound >= size), size)
     filled = size
     for bound in reversed(bounds):
-        # where it fits: the bound in place of what stands there, without a library's own choice
+        # replaces an element by the bound where the element fits; arithmetic needs no library's
+        # `where`
         filled = filled + (size <= bound) * (bound - filled)
     return filled
 
 
 def share(n: Size, a: Size, b: Size) -> Size:
-    """``n · a // b``, of which no number on the way is far above the result: 64 bits hold it where
-    they hold that.
+    """``n · a // b``, computed so that no intermediate number is much larger than the result: if
+    the result fits into 64 bits, so do they.
 
     >>> share(10**18, 5, 2) == 10**18 * 5 // 2, share(7, 6, 4)
     (True, 10)
@@ -238,7 +240,7 @@ def numel(over: Iterable[Axis], sizes: Sizes) -> Size:
 
 def own(op: Op) -> tuple[Tensor, ...]:
     """The op's own weight and bias, as parameters or as autocast's copies of them; a bias that
-    another op puts together is not its own."""
+    another op joins from parts is not its own."""
     both = (t for t in (op.weight, op.bias) if t is not None)
     return tuple(t for t in both if t.role in ("param", "cast"))
 
@@ -256,7 +258,8 @@ def flops(op: Op, sizes: Sizes) -> Size:
 
 
 def executed_flops(op: Op, sizes: Sizes) -> Size:
-    """Forward FLOPs as they run: a kernel's are of the heads of its operands."""
+    """Forward FLOPs that really run: an attention kernel works on the heads of its operands, which
+    may be padded."""
     if op.kind == "sdpa":
         scores, weighted = _attended(op, sizes)
         return scores + weighted
@@ -284,7 +287,7 @@ def pointwise(op: Op, sizes: Sizes) -> Size:
 
 def backward_flops(op: Op, sizes: Sizes) -> Size:
     """Backward FLOPs of the definition: one product of the forward's size for every factor that
-    needs a gradient; a factor that needs none drops its product."""
+    needs a gradient."""
     if op.parts is not None:
         return sum(backward_flops(part, sizes) for part in op.parts)
     if not op.over:
@@ -293,14 +296,14 @@ def backward_flops(op: Op, sizes: Sizes) -> Size:
 
 
 def executed_backward_flops(op: Op, sizes: Sizes) -> Size:
-    """Backward FLOPs as they run: a fused attention computes its scores again, and the gradients of
-    all its operands, also of one that needs none."""
+    """Backward FLOPs that really run: a fused attention computes its scores again, and the
+    gradients of all its operands, even if one needs none."""
     if op.kind == "sdpa":
         scores, weighted = _attended(op, sizes)
         return 3 * scores + 2 * weighted if any(op.needs) else 0
     parts = (op,) if op.parts is None else op.parts
     ran = [executed_flops(part, sizes) for part in parts]
-    # a product that runs once more than the definition has it has gradients of its own
+    # a product that runs a second time (`matmul again`) has gradients of its own
     return sum((sum(part.needs) + part.trains) * n for part, n in zip(parts, ran, strict=True))
 
 

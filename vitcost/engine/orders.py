@@ -1,9 +1,9 @@
-"""The tensors that lie in another order than their axes say.
+"""Finds the tensors whose memory order is not the order of their axes.
 
-An image lies channel by channel, and so does the map that a convolution makes of it: tokens that
+An image is stored channel by channel, and so is the map that a convolution makes of it: tokens that
 are cut from such a map are *turned*, all values of a channel side by side. A norm of each pixel
-writes pixel by pixel: then the map is turned, and stays so through convolutions and pointwise
-kernels, and the tokens that are cut from it are in order.
+writes pixel by pixel: after it the map itself is turned, and stays so through convolutions and
+pointwise kernels, and the tokens that are cut from it are in order.
 """
 
 from collections.abc import Collection
@@ -14,12 +14,12 @@ from vitcost.engine.tree import Node, ops_of
 
 __all__ = ["TURNED", "is_spaced", "is_turned", "spreads", "turned"]
 
-# the role of a gradient that lies so
+# the role of a turned gradient
 TURNED = "turned"
 
 
 def turned(tree: Node) -> frozenset[Tensor]:
-    """The turned tensors of a lowered tree.
+    """The tensors of a lowered tree that are turned.
 
     >>> from vitcost.engine.lower import Mode, lower
     >>> from vitcost.engine.model import structure_of
@@ -37,8 +37,8 @@ def turned(tree: Node) -> frozenset[Tensor]:
 
 
 def is_turned(op: Op, before: Collection[Tensor]) -> bool:
-    """Whether an op writes so, by the tensors before it that lie so: a kernel that keeps an order
-    has that of the first tensor that it reads of every image."""
+    """Whether an op writes a turned tensor, given the turned tensors ``before`` it. A kernel that
+    keeps an order takes it from its first operand that has an image axis."""
     layout = KINDS[op.kind].layout
     read = False
     if before and layout in ("view", "keeps", "turns"):
@@ -48,13 +48,13 @@ def is_turned(op: Op, before: Collection[Tensor]) -> bool:
 
 
 def is_spaced(op: Op) -> bool:
-    """Whether an op gives a part of the tokens of each image, between which the others lie, or the
-    same tokens for all images: no rows of a matrix, if images are several."""
+    """Whether the rows that an op gives of a batch are not contiguous: it takes some tokens of each
+    image, or repeats the same tokens for all images. A matrix product cannot read them as rows."""
     return op.kind in ("slice", "expand") and op.write.axes[:1] == ("b",)
 
 
 def spreads(op: Op) -> bool:
-    """Whether the weight of a convolution has both several channels and several pixels, so that
-    their order makes a difference."""
+    """Whether the weight of a convolution has several channels and several pixels, so that their
+    memory order makes a difference."""
     channels, *pixels = op.over
     return channels != 1 and any(side != 1 for side in pixels)

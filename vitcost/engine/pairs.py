@@ -37,8 +37,8 @@ def build_clip(c: ClipStructure) -> Node:
 
 
 def _open_clip(c: ClipStructure, m: Module, vision: Node, text: Node) -> Tensor:
-    """The features of a tower are scaled before the other tower runs; the caller has them and the
-    scale until its loss is there."""
+    """Features of one tower are scaled before the other tower runs. The caller holds the features
+    and the scale until it has computed its loss."""
     image = _projected(c, m, m.add(vision))
     x = _normalized(m, image)
     y = _normalized(m, m.add(text))
@@ -65,14 +65,14 @@ def _open_clip(c: ClipStructure, m: Module, vision: Node, text: Node) -> Tensor:
 
 
 def _over_ranks(m: Module, x: Tensor, y: Tensor, scale: Tensor, gather: str) -> Tensor:
-    """``ClipLoss(world_size=N)``: features of all ranks by features of all, the same on every rank,
-    or those of this rank, ``local_loss``, by features of all."""
+    """``ClipLoss(world_size=N)``: features of all ranks times features of all, the same on every
+    rank; with ``local_loss``, features of this rank times features of all."""
     local = gather.startswith("local")
     images, texts = _gathered(m, x, y, gather)
     if local:
         logits = _product(m, scale, x, texts)
         turned = _product(m, scale, y, images, holds=(images, texts))
-        # of the pairs of this rank, which are others than those of rank 0
+        # the class indices of this rank's pairs; rank 0 begins with 0, any other rank does not
         classes = m.op("times", _numbered(m))
     else:
         logits = _product(m, scale, images, texts, holds=(images, texts))
@@ -98,9 +98,9 @@ def _product(
 
 
 def _gathered(m: Module, x: Tensor, y: Tensor, gather: str) -> tuple[Tensor, Tensor]:
-    """``gather_features``: a tensor of each rank, and all of them side by side. Without gradients
-    they are gathered into zeros, and the rank's own features put in their place, unless it compares
-    its features with those of all."""
+    """``gather_features``: one tensor from each rank, concatenated. Without gradients they are
+    gathered into zeros, and the rank's own features are put back in place, unless ``local_loss``
+    compares only its own with all."""
     if gather.endswith("grad"):
         images, texts = (_beside(m, t, m.op("all gather", t, axes=("N", *t.axes))) for t in (x, y))
         return images, texts
@@ -110,7 +110,7 @@ def _gathered(m: Module, x: Tensor, y: Tensor, gather: str) -> tuple[Tensor, Ten
         others.append(m.op("fill", t, axes=("N-1", *t.axes), holds=tuple(mine)))
     of_rank, lists = ((x, y), others) if gather == "all" else (mine, [*mine, *others])
     images = _beside(m, x, of_rank[0], others[0])
-    # the lists of both are there until the function returns
+    # the lists of both gathers live until the function returns
     return images, _beside(m, y, of_rank[1], others[1], holds=tuple(lists))
 
 
@@ -120,7 +120,7 @@ def _beside(m: Module, like: Tensor, *of_ranks: Tensor, holds: tuple[Tensor, ...
 
 def _transformers(c: ClipStructure, m: Module, vision: Node, text: Node) -> Tensor:
     """Both towers, then both lengths. The forward returns tokens and features of both towers and
-    the logits beside its loss, and holds them by name until then."""
+    the logits beside its loss, so all of them live until then."""
     of_images, of_text = _tokens(vision), _tokens(text)
     vision = vision._replace(also=(*vision.also, of_images))
     text = text._replace(also=(*text.also, of_text))
@@ -154,13 +154,14 @@ _LAST = ("norm", "ln_final", "ln_f", "blocks", "transformer.resblocks", "h")
 
 
 def _tokens(tower: Node) -> Tensor:
-    """The tokens behind the blocks of a tower, behind its norm where all of them are normed."""
+    """The tokens after the blocks of a tower; after its final norm if that norms all tokens."""
     named = {item.name: item.output for item in tower.body if isinstance(item, Node)}
     return next(named[name] for name in _LAST if name in named)
 
 
 def _normalized(m: Module, x: Tensor) -> Tensor:
-    """``torch.nn.functional.normalize``: the length, no less than a small number, as wide as x."""
+    """``torch.nn.functional.normalize``: divides by the length, or by a small number if that is
+    larger; the divisor is expanded to the shape of x."""
     least = m.op("at least", _length(m, x))
     return m.op("divide", x, m.view(least, x.axes, kind="expand"))
 
@@ -174,19 +175,20 @@ def _length(m: Module, x: Tensor) -> Tensor:
 
 
 def _divided(m: Module, x: Tensor) -> Tensor:
-    """By the root of the sum of squares, step by step: modeling_clip.py, _get_vector_norm."""
+    """Divides by the root of the sum of squares, step by step: modeling_clip.py,
+    _get_vector_norm."""
     square = m.op("square", x)
     total = m.op("sum", square, axes=(*x.axes[:-1], 1))
     return m.op("divide", x, m.op("root", total, holds=(square,)))
 
 
 def _numbered(m: Module, pairs: Axis = "b") -> Tensor:
-    """The number of the pair that each row belongs to."""
+    """The class index of each row: the number of the pair that it belongs to."""
     return _made(m, "classes", pairs, itemsize=8)
 
 
 def _made(m: Module, name: str, *shape: Axis, itemsize: int) -> Tensor:
-    """Numbers that no tensor has: a range, ones, a diagonal."""
+    """A tensor of constants: a range, ones, or a diagonal."""
     constant = Tensor(name, tuple(shape), "index", itemsize=itemsize)
     return m.op("repeat", constant, name=name, itemsize=itemsize)
 
@@ -198,7 +200,8 @@ def _cross_entropy(m: Module, logits: Tensor, classes: Tensor) -> Tensor:
 def _sigmoid_of_features(
     m: Module, logits: Tensor, features: Tensor, has_pairs: bool = True
 ) -> Tensor:
-    """Signs of the type of features: -1, and 1 on the diagonal, where an image has its own text."""
+    """The signs, in the type of the features: 1 on the diagonal, where an image meets its own text,
+    else -1."""
     signs = m.op("times", m.op("fill", features, axes=logits.axes))
     if has_pairs:
         diagonal = m.op("times", m.op("fill", features, axes=logits.axes))
@@ -208,9 +211,9 @@ def _sigmoid_of_features(
 
 
 def _among_neighbours(x: Tensor, y: Tensor, scale: Tensor, bias: Tensor, gather: str) -> Node:
-    """``SigLipLoss(world_size=N)``: the texts of a rank, then those of both its neighbours, which
-    are passed on ⌊(N - 1) / 2⌋ times, and where one rank is left those of the neighbour on the
-    left."""
+    """``SigLipLoss(world_size=N)``: a rank compares its own texts, then the texts of both
+    neighbours, which ranks pass on ⌊(N - 1) / 2⌋ times. If one rank is left over, its texts come
+    from the left neighbour."""
     rounds, one_left = map(int, gather.split()[1:])
     m = Module("loss", "SigLipLoss", x, y, scale, bias)
     loss = _sigmoid_of_features(m, _product(m, scale, x, y, bias), x)
@@ -234,7 +237,8 @@ def _among_neighbours(x: Tensor, y: Tensor, scale: Tensor, bias: Tensor, gather:
 def _added(
     m: Module, loss: Tensor, x: Tensor, texts: Tensor, scale: Tensor, bias: Tensor
 ) -> Tensor:
-    """The loss with the texts of another rank, none of which is of an image."""
+    """Adds the loss against the texts of another rank; none of them belongs to an image of this
+    rank."""
     logits = _product(m, scale, x, texts, bias)
     return m.overwrite("add", loss, _sigmoid_of_features(m, logits, x, has_pairs=False))
 

@@ -1,4 +1,4 @@
-"""One of the ranks that share every layer of a model, and what the engine runs for it."""
+"""Tensor parallel: one of the ranks that share every layer, and the ops that it runs."""
 
 from vitcost.config.records import Record
 from vitcost.engine.lower import Mode
@@ -13,9 +13,9 @@ __all__ = ["ALONE", "TensorParallel", "layers_of_rank", "rows"]
 class TensorParallel(Record):
     """One of ``ranks`` that each run a part of every layer: ``engine.split`` says which.
 
-    ``sequence``: "" for none, or whose sequence parallel: megatron or torch. Tokens that cannot be
-    divided evenly are cut as ``torch.chunk`` does, so that the first rank has the most; Megatron-LM
-    refuses them, here they are filled up.
+    ``sequence`` is the library whose sequence parallel runs, megatron or torch; "" for none. Tokens
+    that cannot be divided evenly are cut as ``torch.chunk`` does, so that the first rank has the
+    most; Megatron-LM refuses such a number of tokens; here they are padded.
     """
 
     ranks: int = 1
@@ -27,7 +27,7 @@ ALONE = TensorParallel()
 
 
 def rows(total: Size, ranks: Size, rank: Size) -> Size:
-    """The rows of a tensor that are a rank's own, as ``torch.chunk`` cuts them.
+    """How many of the rows of a tensor one rank has, as ``torch.chunk`` cuts them.
 
     >>> [rows(5, 4, rank) for rank in range(4)]
     [2, 2, 1, 0]
@@ -43,9 +43,9 @@ def layers_of_rank(
     """The arguments of ``engine.lower.lower`` and of the engine's rules for one tensor-parallel
     rank.
 
-    Embeddings and head are whole on every rank, but for the rows of a vocabulary. Raises
-    ``ConfigError`` where the ranks do not divide heads or widths, ``NotCovered`` for layers that
-    cannot be divided.
+    Every rank has whole embeddings and a whole head; only the rows of a vocabulary are divided.
+    Raises ``ConfigError`` where the ranks do not divide heads or widths, ``NotCovered`` for layers
+    that cannot be divided.
 
     >>> from vitcost.engine.cost import fold
     >>> from vitcost.engine.lower import lower
@@ -71,7 +71,7 @@ def layers_of_rank(
         if sizes[axis] % t:
             raise ConfigError(f"{t:,} tensor-parallel ranks do not divide {sizes[axis]:,} {parts}")
     if sequence and sizes["s"] < t:
-        # DTensor then norms all of them on every rank
+        # DTensor does not divide so few tokens: every rank would norm all of them
         raise NotCovered(f"{sizes['s']:,} tokens divided among {t:,} ranks")
     tokens = rows(sizes["s"], t, rank if sequence == "torch" else 0)
     shares = split_sizes(sizes, t, tokens)

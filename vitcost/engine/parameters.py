@@ -1,5 +1,5 @@
-"""Every parameter of a tree with its shape, as optimizers and sharding go through them one by
-one."""
+"""Every parameter of a tree with its shape, in the order in which optimizers and sharding visit
+them."""
 
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -14,7 +14,7 @@ __all__ = ["Parameter", "one_by_one", "parameters", "wholes"]
 
 
 class Parameter(Record):
-    """A parameter, which stands for one in each layer of a run."""
+    """A parameter. Inside a run it stands for one parameter in each layer."""
 
     tensor: Tensor
     kind: str  # the kind of its op
@@ -32,7 +32,8 @@ class Parameter(Record):
 
 
 def _place(parent: Node, child: Node) -> tuple[bool, int]:
-    """Parameters come before modules. A parameter outside of all layers is a node of its own."""
+    """The sort key of a child in its parent: parameters, which are nodes of their own, come before
+    modules."""
     later = parent.registered
     return child.type != "Parameter", later.index(child.name) + 1 if child.name in later else 0
 
@@ -40,7 +41,7 @@ def _place(parent: Node, child: Node) -> tuple[bool, int]:
 def parameters(tree: Node) -> Iterator[Parameter]:
     """The parameters of a tree in the order of ``model.parameters()``: the parameters of a module
     itself come before those of its children."""
-    # several ops may read a part of one
+    # several ops may each read a part of one parameter
     each_of = {(each.tensor, each.runs): each for each in _below(tree, "", (), (), count(1))}
     yield from each_of.values()
 
@@ -60,7 +61,7 @@ def _below(
 
 
 def wholes(node: Node, ops: Iterable[Op]) -> Iterator[tuple[Tensor, Op]]:
-    """The parameters of ops of a module, whole, where an op has a copy or a part of one."""
+    """The whole parameters of a module's ops, even if an op reads only a copy or a part."""
     casts = {op.write: op.reads[0] for op in node.body if isinstance(op, Op) and op.kind == "cast"}
     for op in ops:
         for each in own(op):
@@ -71,8 +72,8 @@ def one_by_one(
     parameters: Iterable[Parameter], sizes: Sizes | None = None, depth: int = 0
 ) -> Iterator[Parameter]:
     """Parameters in an optimizer's order. A run of equal layers is listed twice, so that the last
-    parameter of a layer also stands before the first one of the next layer; or, where ``sizes``
-    are given, as often as there are layers."""
+    parameter of one layer also stands before the first of the next; or, if ``sizes`` are given,
+    once for each layer."""
     for run, group in groupby(parameters, key=lambda parameter: parameter.runs[depth : depth + 1]):
         if not run:
             yield from group

@@ -7,7 +7,7 @@ from vitcost.engine.ops import Size
 
 __all__ = ["by_part", "part_of"]
 
-# modules that are counted in the part of another name
+# modules that are counted in a part with another name
 _PARTS = {
     "cls_token": "tokens",
     "dist_token": "tokens",

@@ -1,5 +1,5 @@
-"""Polynomials in the sizes of axes: the engine's rules give them when they are asked for the
-formula itself, to be evaluated on integers or on whole arrays of sizes.
+"""Polynomials in the sizes of axes. The engine's rules return them if sizes are symbols, and they
+are evaluated on integers or on whole arrays of sizes.
 
 A sum of products of axes with whole coefficients, or the largest of several such sums, is all that
 the engine makes of sizes. sympy would do, but takes a second to load and a hundred times as long.
@@ -62,7 +62,7 @@ class Polynomial:
         return other + -self
 
     def __floordiv__(self, other: int) -> "Polynomial":
-        """Exact division alone: a remainder would depend on the sizes."""
+        """Divides only without remainder, as a remainder would depend on the sizes."""
         if any(n % other for n in self.terms.values()):
             raise ArithmeticError(f"{self} is no multiple of {other}")
         return Polynomial({product: n // other for product, n in self.terms.items()})
@@ -81,11 +81,11 @@ class Polynomial:
         return " + ".join(terms) or "0"
 
     def largest(self, other: Any) -> "Largest":
-        """The larger of two, which depends on the sizes."""
+        """The larger of two polynomials; it depends on the sizes."""
         return Largest((self,)).largest(other)
 
     def put_in(self, numbers: Mapping[str, int]) -> "Polynomial":
-        """The polynomial that is left when some sizes are known.
+        """The polynomial after the known sizes are put in.
 
         >>> (symbol("L") * symbol("h") + symbol("h")).put_in({"L": 12})
         13*h
@@ -100,7 +100,7 @@ class Polynomial:
 
 
 class Largest:
-    """The largest of several polynomials, which of them it is depends on the sizes."""
+    """The largest of several polynomials; sizes decide which of them it is."""
 
     __slots__ = ("of",)
 
@@ -124,14 +124,14 @@ def symbol(axis: str) -> Polynomial:
 
 
 def candidates(value: "Largest | Polynomial | int") -> tuple[Polynomial, ...]:
-    """The polynomials of which a value is the largest."""
+    """The polynomials among which a value is the largest."""
     if isinstance(value, Largest):
         return value.of
     return (Polynomial(_terms(value)),)
 
 
 def undominated(of: Iterable[Polynomial], least: Mapping[str, int]) -> tuple[Polynomial, ...]:
-    """The polynomials that may be the largest, the others being nowhere above one of these.
+    """The polynomials that may be the largest; every other one is nowhere larger than one of these.
 
     ``least`` has the least size of an axis, where it is more than 0. A difference without negative
     coefficients, in the sizes above their least, is nowhere negative.
@@ -151,7 +151,7 @@ def undominated(of: Iterable[Polynomial], least: Mapping[str, int]) -> tuple[Pol
 
 
 def _above(each: Polynomial, least: Mapping[str, int]) -> Polynomial:
-    """The polynomial in the excess of each size over its least value."""
+    """The polynomial in the amounts by which sizes exceed their least values."""
     above = Polynomial({})
     for product, n in each.terms.items():
         term = Polynomial({tuple(axis for axis in product if axis not in least): n})

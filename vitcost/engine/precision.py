@@ -10,8 +10,8 @@ __all__ = ["Precision"]
 
 
 class Precision:
-    """Lowers tensors to bytes; ``name`` is fp32, half (parameters and images in two bytes), or amp
-    (autocast). ``half`` is the type of two bytes: bf16 or fp16.
+    """Gives every tensor its bytes per element. ``name`` is fp32, half (parameters and images in
+    two bytes), or amp (autocast); ``half`` is the two-byte type: bf16 or fp16.
 
     >>> x, y = Tensor("x", ("b", "h"), "input"), Tensor("y", ("b", "h"))
     >>> weight = Tensor("weight", ("h", "h"), "param")
@@ -24,12 +24,13 @@ class Precision:
         self.name, self.platform, self.half = name, platform, half
         # the lowered tensor of each declared one
         self.low: dict[Tensor, Tensor] = {}
-        # a product copies an operand whose layout it cannot read: from the copy to the arguments of
-        # the product, which stay alive until the product returns
+        # a product copies an operand whose memory layout it cannot read: maps the copy to the
+        # product's arguments, which stay alive until the product returns
         self.arguments: dict[Tensor, list[Tensor]] = {}
 
     def of(self, declared: Tensor) -> Tensor:
-        """The lowered tensor of a declared one; no op has written inputs and parameters before."""
+        """The lowered tensor of a declared one. Inputs and parameters, which no op wrote, are
+        lowered here."""
         low = self.low.get(declared)
         if low is None:
             # an image comes in the precision of the parameters
@@ -41,14 +42,14 @@ class Precision:
 
     @contextmanager
     def without_autocast(self) -> Iterator[None]:
-        """Autocast casts the operands of an op that torch dispatches, not of ops inside its
-        kernel."""
+        """Stops casting while inner ops are lowered: autocast casts operands of an op that torch
+        dispatches, not of ops inside its kernel."""
         name, self.name = self.name, "fp32"
         yield
         self.name = name
 
     def op(self, op: Op) -> Iterator[Op]:
-        """The casts that autocast makes for an op, then the op on lowered tensors."""
+        """The casts that autocast makes for an op, then the op itself on lowered tensors."""
         row = KINDS[op.kind]
         reads = list(map(self.of, op.reads))
         weights = [None if t is None else self.of(t) for t in (op.weight, op.bias)]
@@ -56,7 +57,8 @@ class Precision:
         # a softmax with dtype=float32 computes in fp32, with and without autocast
         declared_size = op.write.itemsize if row.autocast == "float" else 0
         cast_to = declared_size or self._cast_to(rule, reads)
-        # a kernel of a card that reads halves and writes floats takes no casts
+        # some kernels of a card read two-byte types and write fp32, so autocast's casts are not
+        # needed
         widens = self.platform == "cuda" and self.half in row.widens
         holds = [self.of(t) for t in op.holds]
         for is_weight, i in _arguments(op) if cast_to and not widens else ():
@@ -72,8 +74,8 @@ class Precision:
         holds += (t for read in op.reads for t in self.arguments.get(read, ()))
         if op.kind == "copy":
             self.arguments[op.write] = [*holds, *reads]
-        # the result has the type of the widest operand, under rule keep (norms) of the first; an
-        # index, or a number beside a tensor, does not count
+        # the result has the type of the widest operand; under the rule `keep` (norms), that of the
+        # first; indices, and numbers beside a tensor, do not count
         read_sizes = [
             t.itemsize
             for t in (*reads, *weights)
@@ -91,7 +93,7 @@ class Precision:
         )
 
     def _cast_to(self, rule: str, reads: list[Tensor]) -> int:
-        """The bytes of an element to which autocast casts the operands of an op; 0: no cast."""
+        """The bytes per element to which autocast casts the operands of an op; 0: no cast."""
         if self.name != "amp" or rule == "widest":
             return 0
         if rule == "promote":
@@ -100,8 +102,9 @@ class Precision:
 
 
 def _arguments(op: Op) -> Iterator[tuple[bool, int]]:
-    """The arguments of an op in the order in which autocast's wrapper casts them, from the last to
-    the first: whether it is a weight or bias, and its index. addmm takes bias, input, weight."""
+    """The arguments of an op, from the last to the first, as autocast's wrapper casts them. Each
+    item says whether the argument is a weight or bias, and its index. addmm takes bias, input,
+    weight."""
     if op.kind == "addmm":
         yield from ((True, 0), (False, 0), (True, 1))
         return
@@ -112,6 +115,6 @@ def _arguments(op: Op) -> Iterator[tuple[bool, int]]:
 def _cast(tensor: Tensor, itemsize: int, is_slice: bool = False) -> Tensor:
     """A copy in another precision; autocast caches copies of whole parameters, not of a slice."""
     role = "cast" if tensor.leaf and not is_slice else "activation"
-    # ranks cast their own part, then gather: the cast reads the storage before the gather
+    # ranks cast their own shard, then gather: the cast reads the storage from before the gather
     x = tensor.storage if tensor.role == "regathered" else tensor
     return Tensor(x.name, x.axes, role, None, itemsize)

@@ -1,8 +1,8 @@
-"""Checkpointing: regions that keep their inputs alone and run again in the backward pass.
+"""Checkpointing: regions that save only their inputs and run again in the backward pass.
 
-``torch.utils.checkpoint`` without reentry: inside a region nothing is kept. The first gradient that
-reaches it runs it again, up to the last tensor that autograd kept: an op after that, a block's last
-linear layer say, does not run a second time.
+``torch.utils.checkpoint`` without reentry: the forward saves nothing inside a region. The first
+gradient that reaches the region runs it again, up to the last tensor that autograd had saved: later
+ops, such as a block's last linear layer, do not run a second time.
 """
 
 from collections.abc import Iterable, Iterator
@@ -18,8 +18,8 @@ Piece = tuple[Node, int]
 
 
 def cores(node: Node) -> Node:
-    """A region around each attention between its q, k, v and its output: Korthikanti et al. 2022,
-    section 5, selective recomputation."""
+    """A region around the core of each attention, from q, k and v to its output: Korthikanti et al.
+    2022, section 5, selective recomputation."""
     body: list[Op | Node] = []
     core: list[Op | Node] = []
     for item in (*node.body, None):
@@ -48,7 +48,7 @@ def _core(body: list[Op | Node]) -> Node:
 
 
 def groups(node: Node, every: int) -> Node:
-    """A region around every so many blocks; the last one may have fewer."""
+    """A region around each group of ``every`` blocks; the last group may have fewer."""
     if node.type in APART:
         return node
     if not has_runs(node):
@@ -60,7 +60,7 @@ def groups(node: Node, every: int) -> Node:
 
 
 def some(node: Node, end: str, number: int) -> Node:
-    """A region around each of so many blocks, the ``first`` of them or the ``last``."""
+    """A region around each of the ``first`` or of the ``last`` blocks, ``number`` of them."""
     if node.type in APART:
         return node
     if not has_runs(node):
@@ -73,14 +73,15 @@ def some(node: Node, end: str, number: int) -> Node:
 
 
 def _each(layer: Node) -> Node:
-    """Makes every layer of a run a region of its own, behind the casts of its arguments."""
+    """Makes every layer of a run a region of its own. The casts of the layer's arguments stay in
+    front of it."""
     casts = argument_casts(layer)
     one = layer._replace(body=layer.body[len(casts) :], run=Run(Count(1)))
     return Node("", REGION, (*casts, one), layer.inputs, layer.output, run=layer.run)
 
 
 def _cut(layers: Iterable[Node], every: int) -> Iterator[tuple[list[Piece], int]]:
-    """The layers of each group, and how many groups in a row are made like that."""
+    """The layers of each group, and how many equal groups follow each other."""
     group: list[Piece] = []
     room = every
     for layer in layers:
@@ -104,8 +105,8 @@ def _cut(layers: Iterable[Node], every: int) -> Iterator[tuple[list[Piece], int]
 
 
 def _groups(container: Node, cut: list[tuple[list[Piece], int]]) -> Iterator[Node]:
-    """A node for each kind of group; its first layer stands alone, since that keeps the input, and
-    so does its last, since that does not run again to its end."""
+    """A node for each kind of group. The first layer of a group stands alone because it saves the
+    region's input; the last because it does not rerun to its end."""
     pieces = [list(_ends(group)) for group, _ in cut]
     nodes = list(chained(container, [piece for group in pieces for piece in group]))
     for group, (_, times) in zip(pieces, cut, strict=True):
@@ -126,7 +127,8 @@ def _ends(group: list[Piece]) -> Iterator[tuple[Node, Count]]:
 
 
 def rerun(body: tuple[Op | Node, ...], saves: bool = False) -> tuple[tuple[Op | Node, ...], bool]:
-    """Marks which ops of a region run again, and tells whether any is kept by autograd at all."""
+    """Marks the ops of a region that run again; also tells whether autograd saves anything
+    in it."""
     marked: list[Op | Node] = []
     for item in reversed(body):
         if isinstance(item, Op):

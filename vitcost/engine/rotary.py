@@ -1,4 +1,4 @@
-"""Rotary positions: the table of sines and cosines, and queries and keys that are turned by it."""
+"""Rotary positions: the table of sines and cosines, and how it rotates queries and keys."""
 
 from vitcost.engine.ops import Tensor, axes
 from vitcost.engine.structure import Structure
@@ -12,7 +12,8 @@ _ROPES = {
     "mixed": "RotaryEmbeddingMixed",
     "mrope": "RotaryEmbeddingMRope",
 }
-# rotary types that pair a channel with the one half a head away; all others pair neighbours
+# the rotary types that pair a channel with the one half a head further; all other types pair
+# neighbours
 _HALVES = ("dinov3", "mrope")
 # timm's names of the frequencies and of the table of sines and cosines
 _TABLES = {"cat": ("bands", "pos_embed"), "dinov3": ("periods", "pos_embed_cached")}
@@ -33,9 +34,10 @@ def _rope(c: Structure) -> Node:
         _frequencies(c, m)
         if c.code.turns_both:
             if not c.training:
-                # the centres of patches are cached; a training step scales them, and keeps none
+                # the patch centres are cached; a training step scales them into a new tensor, and
+                # does not save them
                 m.returns(m.op("repeat", Tensor("centres", axes("n 2"), "input", itemsize=4)))
-            # in the type of the image
+            # the table has the type of the image
             return m.end(m.op("repeat", Tensor("rope", axes("n two_d"), "input")))
         if c.dynamic or c.rope == "mrope":
             # a table made for each image is in fp32
@@ -62,8 +64,8 @@ def _rope(c: Structure) -> Node:
 
 
 def _frequencies(c: Structure, m: Module) -> None:
-    """The bands or periods that angles are made of: timm keeps them in fp32, and of a head's
-    channels also the axis that each turns by."""
+    """The bands or periods of the angles, which timm keeps in fp32; some models also keep the axis
+    (height or width) by which each channel is rotated."""
     if c.rope == "mrope":
         m.buffer("inv_freq", "d_2", itemsize=4)
         m.buffer("axis", "d_2", itemsize=8)
@@ -73,8 +75,8 @@ def _frequencies(c: Structure, m: Module) -> None:
 
 
 def rotate(c: Structure, m: Module, x: Tensor, v: Tensor, table: Tensor) -> Tensor:
-    """``x cos + rotated(x) sin`` for the patches; prefix tokens, though there be none, pass. A norm
-    may have widened x: the result is of the type of v."""
+    """``x cos + rotated(x) sin`` for the patches; prefix tokens (maybe none) pass unchanged. A norm
+    may have widened x, so the result is cast to the type of v."""
     prefix, y = _turned(c, m, x, table)
     y = m.op("cat", prefix, m.cast(y, x), axes=x.axes, name=x.name)
     # the forward binds its name for x to the result of the cast
@@ -84,8 +86,8 @@ def rotate(c: Structure, m: Module, x: Tensor, v: Tensor, table: Tensor) -> Tens
 def rotate_both(
     c: Structure, m: Module, q: Tensor, k: Tensor, table: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The same for queries and keys in one function, whose names hold its arguments and the patches
-    of both until it returns."""
+    """Rotates queries and keys in one function, whose names keep its arguments and the rotated
+    patches alive until it returns."""
     both = [_turned(c, m, t, table) for t in (q, k)]
     named = (q, k, *(y for _, y in both))
     first, second = (
@@ -96,14 +98,15 @@ def rotate_both(
 
 
 def _turned(c: Structure, m: Module, x: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
-    """Prefix tokens and the patches turned."""
+    """Concatenates the prefix tokens and the rotated patches."""
     learned = c.rope == "mixed"
     prefix = m.view(x, (*x.axes[:2], "pre_s", "d"), kind="slice")
     patches = m.view(x, (*x.axes[:2], "n", "d"), kind="slice")
     shape = axes("a n d" if learned else "n d")
     sin, cos = (m.view(table, shape, f, kind="chunk") for f in ("sin", "cos"))
     y = m.op("mul", patches, cos)
-    # timm takes a head apart into its halves, transformers slices each of it as timm the neighbours
+    # timm takes the two halves of a head by one chunk call; transformers slices each, as timm does
+    # for neighbouring channels
     chunked = c.rope in _HALVES and not c.code.turns_both
     rotated = m.op("rotate halves" if chunked else "rotate", patches)
     return prefix, m.op("add", y, m.op("mul", rotated, sin))

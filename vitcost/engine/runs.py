@@ -1,4 +1,4 @@
-"""Runs of equal layers, taken apart: counted off, split, and laid out again in groups."""
+"""Runs of equal layers: counted, split, and regrouped."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import takewhile
@@ -11,12 +11,12 @@ __all__ = ["argument_casts", "chained", "counted", "cut_at", "fed", "has_runs", 
 
 
 def has_runs(node: Node) -> bool:
-    """Whether it is a container of equal layers."""
+    """Whether a node contains runs of equal layers."""
     return any(isinstance(item, Node) and item.run is not None for item in node.body)
 
 
 def run_axes(node: Node) -> tuple[Axis, ...]:
-    """The axes that runs of layers are counted by."""
+    """The axes that count the layers of runs."""
     axes: dict[Axis, None] = {}
     for item in node.body:
         if isinstance(item, Node):
@@ -27,7 +27,7 @@ def run_axes(node: Node) -> tuple[Axis, ...]:
 
 
 def counted(node: Node, layers: Mapping[Axis, int]) -> Node:
-    """The tree with numbers in place of the axes that count its layers."""
+    """The tree in which numbers replace the axes that count layers."""
 
     def number(count: Count) -> Count:
         return Count(layers[count.axis] - count.less) if count.axis in layers else count
@@ -39,8 +39,8 @@ def counted(node: Node, layers: Mapping[Axis, int]) -> Node:
 
 
 def cut_at(container: Node, ahead: int) -> Iterator[tuple[Node, Count, bool]]:
-    """Layers of a container, how many of them, and whether they are among so many ahead: a run
-    that the cut falls into comes in two."""
+    """The layers of a container: the node, how many layers it stands for, and whether they are
+    among the first ``ahead`` ones. A run across that boundary is yielded in two parts."""
     for node in container.body:
         assert isinstance(node, Node)
         layers = node.times(Sizes())
@@ -52,7 +52,8 @@ def cut_at(container: Node, ahead: int) -> Iterator[tuple[Node, Count, bool]]:
 
 
 def chained(container: Node, pieces: Iterable[tuple[Node, Count]]) -> Iterator[Node]:
-    """Layers of a container laid out anew, so many of each, every piece on tensors of its own."""
+    """The layers of a container in new pieces, each of a given length and with tensors of
+    its own."""
     pieces = list(pieces)
     x, before = container.inputs[0], tuple[Count, ...]()
     for i, (node, layers) in enumerate(pieces):
@@ -65,9 +66,9 @@ def chained(container: Node, pieces: Iterable[tuple[Node, Count]]) -> Iterator[N
 
 
 def fed(tree: Node, itemsize: int) -> Node:
-    """The tree fed with floats of so many bytes, which are cast to its own type: fully_shard casts
-    a unit's arguments where its weights are of another type, and the call holds the copies.
-    Buffers are no weights, and keep their type.
+    """The tree with float inputs of ``itemsize`` bytes, cast to its own type: fully_shard casts the
+    arguments of a unit whose weights have another type, and the call holds the copies. Buffers keep
+    their type.
 
     Raises ``NotCovered`` where a bias is put together from parameters and a buffer.
     """
@@ -92,7 +93,8 @@ def _nodes(node: Node) -> Iterator[Node]:
 
 
 def _units(node: Node) -> Node:
-    """Casts in front of each layer of a run; the layers of a hybrid's backbone are no units."""
+    """Puts casts in front of each layer of a run; the layers of a hybrid's backbone are not
+    units."""
     if node.type in APART:
         return node
     if node.run is not None:
@@ -101,15 +103,15 @@ def _units(node: Node) -> Node:
 
 
 def _cast_first(node: Node) -> Node:
-    """The same unit on copies of its arguments of 4-byte floats."""
-    # the type of a weight is the unit's own
+    """The same unit, which first casts its arguments from 4-byte floats."""
+    # the type of a weight is the type of the unit
     like = Tensor("weight", (), "param")
     floats = [x for x in node.inputs if x.storage.itemsize == 4 and x.role != "index"]
     if not floats:
         return node
     copies = {x: Tensor(x.name, x.axes) for x in floats}
     casts = tuple(Op("cast", (x, like), copy) for x, copy in copies.items())
-    # the parent reads the outputs
+    # the parent reads the unit's outputs, which therefore stay the same tensors
     outputs = {t: t for result in (node.output, *node.also) for t in result.bases}
     renamed = Copy(outputs | copies).node(node)
     held = (*renamed.held, *copies.values())

@@ -47,10 +47,10 @@ ROOT = "root"
 class Sharding(Record):
     """How weights are sharded.
 
-    ``frees`` says whether weights go when the forward of their unit is over: stage 3,
-    ``reshard_after_forward``. Bytes an element: ``weight`` of gathered weights, ``shard`` of what a
-    rank keeps, ``reduced`` of gradients while they are summed. ``adds``: whether a rank has
-    gradients already, which these are added to.
+    ``frees``: whether a unit's gathered weights are freed after its forward (stage 3,
+    ``reshard_after_forward``). Bytes per element: ``weight`` of gathered weights, ``shard`` of the
+    shard that a rank keeps, ``reduced`` of gradients while they are summed. ``adds``: whether a
+    rank has gradients already, to which the new ones are added.
     """
 
     frees: bool
@@ -61,8 +61,8 @@ class Sharding(Record):
 
 
 def wrapped(tree: Node) -> Node:
-    """The tree with its units named: the layers of every run, and the model around them. A backbone
-    in front of a Transformer is the model's."""
+    """The tree with its units named: the layers of every run, and the model around them. A hybrid's
+    backbone belongs to the model's unit."""
     numbers = iter(range(10**6))
     return _wrapped(tree, numbers)._replace(unit=ROOT)
 
@@ -77,8 +77,8 @@ def _wrapped(node: Node, numbers: Iterator[int]) -> Node:
 
 
 def unit_sizes(tree: Node, sizes: Sizes, ranks: Size) -> Sizes:
-    """The sizes of the axes that storages of the units of a tree have: the ranks, and elements of
-    each unit, all of them and those that have a gradient."""
+    """The sizes of the axes of the units' storages: the ranks, and for each unit the number of all
+    its elements on a rank, and of those that train."""
     units = Sizes(N=ranks)
     for unit in _units(tree):
         everything: Size = 0
@@ -111,9 +111,9 @@ def _trained(unit: Node) -> str:
 def _parameters(
     unit: Node, layers: tuple[Count, ...] = ()
 ) -> Iterator[tuple[Tensor, bool, tuple[Count, ...]]]:
-    """The parameters of a unit in the order that it has them, those of a module behind those of its
-    children, whether they train, and in how many equal layers each is: a backbone's are no units.
-    """
+    """The parameters of a unit in its own order (a module's parameters after those of its
+    children), whether each trains, and the runs of layers around it: the layers of a backbone
+    belong to the unit around them."""
     here: list[Op] = []
     for item in unit.body:
         if isinstance(item, Op):
@@ -127,27 +127,28 @@ def _parameters(
 
 
 class Shards(Ledger):
-    """A ledger that knows the storages of units, which both passes share."""
+    """A ledger with the storages of all units; the forward and the backward pass share it."""
 
     def __init__(self, how: Sharding) -> None:
         super().__init__()
         self.how = how
-        # by the output of a unit: gathered weights, and buffers that are not copied out yet
+        # keyed by a unit's output: gathered weights, and buffers that are not copied out yet
         self.weights: dict[Tensor, Tensor] = {}
         self.fetched: dict[Tensor, Tensor] = {}
-        # units in the order that their forward ended
+        # units in the order in which their forwards ended
         self.order: list[Node] = []
-        # the buffer of the last gather in the forward pass, of the last reduction in the backward
+        # the buffer of the last gather in the forward pass, and of the last reduction in the
+        # backward pass
         self.gathering: list[Tensor] = []
         self.reducing: list[Tensor] = []
 
     def hand_over(self, tensors: Iterable[Tensor]) -> None:
-        """A buffer that one unit leaves to the next exists once, too."""
+        """A buffer that one unit leaves to the next exists once, not once a layer."""
         left = (*self.gathering, *self.fetched.values(), *self.reducing)
         super().hand_over((*tensors, *left))
 
     def enter(self, unit: Node, place: Place) -> None:
-        """Before a forward."""
+        """Before the forward of a unit: its weights are gathered."""
         place = _during("gather", place)
         self._gather(unit, place)
         # wait_for_unshard holds the buffer of the previous unit until it returns
@@ -156,7 +157,7 @@ class Shards(Ledger):
         self.gathering.append(buffer)
 
     def leave(self, unit: Node) -> None:
-        """After a forward."""
+        """After the forward of a unit: its weights are freed, if stage 3 frees them."""
         if self.how.frees:
             self._free(unit)
         self.order.append(unit)
@@ -164,7 +165,8 @@ class Shards(Ledger):
             self._let_go(self.gathering)
 
     def enter_backward(self, unit: Node, place: Place) -> None:
-        """Weights are there again, and those of the unit before are gathered ahead."""
+        """Before the backward of a unit: its weights are gathered again, and then those of the unit
+        that comes next."""
         place = _during("gather", place)
         if unit.output not in self.weights:
             if unit.output not in self.fetched:
@@ -175,7 +177,8 @@ class Shards(Ledger):
             self._gather(self.order[before], place)
 
     def enter_again(self, unit: Node, place: Place) -> None:
-        """Before a unit runs again that is not the one whose backward runs: as in the forward."""
+        """Before a unit inside a region runs again: as in the forward, unless it is the unit whose
+        backward runs."""
         place = _during("gather", place)
         if unit.output not in self.weights:
             if unit.output not in self.fetched:
@@ -187,7 +190,8 @@ class Shards(Ledger):
         self._let_go(self.gathering)
 
     def leave_backward(self, unit: Node, gradients: dict[Tensor, Tensor], place: Place) -> None:
-        """Weights go, and the gradients of a unit are summed over the ranks."""
+        """After the backward of a unit: its weights are freed, and its gradients are summed over
+        the ranks."""
         self.reshard(unit)
         if not gradients:
             return
@@ -201,18 +205,18 @@ class Shards(Ledger):
         self.drop(gradients[last])
 
     def reshard(self, unit: Node) -> None:
-        """Weights go, and the buffer that the unit before was reduced from."""
+        """Frees the weights of a unit, and the reduction buffer of the unit before it."""
         self._free(unit)
         self._let_go(self.reducing)
 
     def copy_in(self, unit: Node, place: Place) -> None:
-        """Gradients are copied to the buffer that they are reduced from."""
+        """Copies the gradients of a unit to the buffer that a reduce-scatter reads."""
         whole = self._made("reduced from", ("N", _trained(unit)), self.how.reduced)
         self.look(_during("reduction", place))
         self.reducing.append(whole)
 
     def reduce(self, unit: Node, place: Place) -> None:
-        """The sums over the ranks, of which each keeps its shards."""
+        """Sums the gradients over the ranks; each rank keeps its shard of the sums."""
         place = _during("reduction", place)
         how, trained = self.how, _trained(unit)
         part = "temporary" if how.adds else "gradients"
@@ -226,15 +230,15 @@ class Shards(Ledger):
             self.drop(shards)
 
     def finish(self, unit: Node) -> None:
-        """When the backward pass is over: weights that were gathered ahead for nothing go."""
+        """After the backward pass: frees weights that were gathered ahead and never used."""
         if unit.output in self.fetched:
             self.drop(self.fetched.pop(unit.output))
         if unit.unit == ROOT:
             self._let_go(self.reducing)
 
     def _gather(self, unit: Node, place: Place) -> None:
-        """An all-gather into a buffer, from shards that are cast where weights are of another type
-        than these."""
+        """An all-gather into a buffer; shards are cast first where gathered weights have another
+        type."""
         how = self.how
         casts = []
         if how.weight != how.shard:
@@ -245,7 +249,7 @@ class Shards(Ledger):
         self._let_go(casts)
 
     def _copy_out(self, unit: Node, place: Place) -> Tensor:
-        """Weights of their own out of the buffer of a gather, which is handed back."""
+        """Copies the weights out of the buffer of a gather, and returns that buffer."""
         weights = self._made("weights", ("N", unit.unit), self.how.weight)
         self.weights[unit.output] = weights
         self.look(place)
@@ -272,7 +276,7 @@ def _during(phase: str, place: Place) -> Place:
 
 
 def _input_needs(unit: Node) -> bool:
-    """Whether a gradient leaves a unit, with which its backward ends."""
+    """Whether an input of a unit needs a gradient; the backward of such a unit ends with it."""
     return any(
         needs
         for op in ops_of(unit)
@@ -285,7 +289,8 @@ class ShardedForward(Forward):
     """A forward pass that gathers the weights of every unit before it runs."""
 
     ledger: Shards
-    # a unit and how many casts of its arguments are left before its weights are gathered
+    # the unit that is being entered, and how many casts of its arguments come before its weights
+    # are gathered
     entering: "tuple[Node, Place] | None" = None
     casts = 0
 
@@ -311,7 +316,8 @@ class ShardedForward(Forward):
 
 
 class _Again(Forward):
-    """A forward pass of a checkpointed region, whose last unit has its weights."""
+    """The second forward of a checkpointed region; the weights of its last unit are gathered
+    already."""
 
     ledger: Shards
 
@@ -331,7 +337,7 @@ class ShardedBackward(Backward):
 
     def __init__(self, ledger: Shards, layout: Layout, in_place: bool) -> None:
         super().__init__(ledger, layout, in_place)
-        # gradients of the unit that runs, by parameter, and of those that wait for the end
+        # gradients of the unit that runs, by parameter; and of the units that wait for the end
         self.gradients: dict[Tensor, Tensor] = {}
         # the unit whose backward runs, until its gradients are reduced
         self.open: tuple[Node, Place] | None = None
@@ -352,13 +358,14 @@ class ShardedBackward(Backward):
         self.gradients = around
 
     def op(self, op: Op) -> None:
-        # the model takes a layer's part of a table before it calls the layer
+        # the model itself slices a layer's part of a table before it calls the layer
         if op.kind == "select" and self.open and any(op is each for each in self.open[0].body):
             self.end()
         super().op(op)
 
     def end(self) -> None:
-        """Reduces the gradients of the unit that runs, or lets them wait for the root's end."""
+        """Reduces the gradients of the unit that runs, or leaves them until the backward of the
+        root ends."""
         if self.open is None or self.open[0].unit == ROOT:
             return
         (unit, place), self.open = self.open, None
@@ -368,7 +375,7 @@ class ShardedBackward(Backward):
             self.waiting[unit.output] = self.gradients, place
 
     def finish(self, root: Node, gradients: dict[Tensor, Tensor], place: Place) -> None:
-        """The root, then units without a gradient in the backward pass, in the order of the
+        """Ends the root, then the units that the backward pass did not end, in the order of the
         forward."""
         self.ledger.leave_backward(root, gradients, place)
         for unit in self.ledger.order:
@@ -382,6 +389,6 @@ class ShardedBackward(Backward):
         return _Again(self.ledger, training=True, again=True, in_place=self.in_place)
 
     def settle(self, parameter: Tensor, value: Tensor) -> Tensor:
-        """A gradient that the unit keeps until it is reduced."""
+        """Collects a gradient of the unit until it is reduced."""
         kept = self.gradients[parameter] = super().settle(parameter, value)
         return kept

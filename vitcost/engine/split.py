@@ -27,8 +27,8 @@ SEQUENCES = ("", "megatron", "torch")
 
 
 def split(tree: Node, sequence: str = "", one_image: bool = False) -> Node:
-    """The tree that one rank runs; ``split_sizes`` has the sizes of its axes. ``one_image``: of a
-    batch of one, what is gathered stays as it came.
+    """The tree that one rank runs; ``split_sizes`` has the sizes of its axes. ``one_image``: with a
+    batch of one, gathered tokens need no copy.
 
     Raises ``NotCovered`` for a layer whose linear layers stand in no attention or MLP of their own,
     and for an op that needs the share of other ranks.
@@ -39,8 +39,9 @@ def split(tree: Node, sequence: str = "", one_image: bool = False) -> Node:
 
 
 def split_sizes(sizes: Sizes, ranks: Size, tokens: Size) -> Sizes:
-    """The same with the divided axes: widths and heads by the number of ranks, and so many tokens.
-    ``s·t`` are those that shares of one size gather. A vocabulary is filled up.
+    """``sizes`` with the divided axes added: widths and heads over the number of ranks, and
+    ``tokens`` of a rank. ``s·t`` is the number of tokens that equal shares gather. A vocabulary is
+    padded to equal shares.
 
     Callers check that heads and widths can be divided.
     """
@@ -53,15 +54,16 @@ def split_sizes(sizes: Sizes, ranks: Size, tokens: Size) -> Sizes:
 
 
 def _is_width(axis: Axis) -> bool:
-    """Widths of the parts of a layer and numbers of heads; grouped ones have a number."""
+    """Whether an axis is the width of a part of a layer or a number of heads; grouped heads are
+    numbered."""
     return isinstance(axis, str) and axis.rstrip("0123456789") in ("q", "a", "k", "m", "two_m", "h")
 
 
 class _State(NamedTuple):
-    """The tensor that stands for a declared one."""
+    """The tensor that replaces a declared one on a rank."""
 
     tensor: Tensor
-    share: str  # whole | width: some heads, or a part of the hidden layer | tokens
+    share: str  # `whole`; `width`: some heads, or a part of the hidden layer; `tokens`
 
 
 class _Split:
@@ -80,7 +82,7 @@ class _Split:
         return next((share for share in ("width", "tokens") if share in shares), "whole")
 
     def node(self, node: Node, layer: bool = False) -> Node:
-        """A module outside of attention and MLP; ``layer``: one of the layers."""
+        """A module outside of attention and MLP; ``layer``: whether it is one of the layers."""
         inputs = tuple(map(self.read, node.inputs))
         body: list[Op | Node] = []
         divides = False
@@ -101,7 +103,7 @@ class _Split:
         return self.ended(node, inputs, body)
 
     def layers(self, container: Node) -> list[Op | Node]:
-        """The container of the layers, between what divides the tokens and what gathers them."""
+        """The container of the layers: tokens are divided before it, and gathered after it."""
         if not self.sequence:
             return [self.node(container)]
         x, y = container.inputs[0], container.output
@@ -112,14 +114,14 @@ class _Split:
         return [scatter, inside, *gather, last]
 
     def scatter(self, x: Tensor) -> Op:
-        """To each rank its tokens."""
+        """Gives each rank its share of the tokens."""
         share = Tensor(x.name, _divided(x.axes, "tokens"))
         op = Op("scatter", (self.read(x),), share)
         self.states[x] = _State(share, "tokens")
         return op
 
     def region(self, node: Node) -> Node:
-        """Attention, or an MLP: cut from its first linear layers to its last."""
+        """Divides an attention or an MLP, from its first linear layers to its last."""
         inputs = tuple(map(self.read, node.inputs))
         body: list[Op | Node] = []
         for item in node.body:
@@ -132,7 +134,7 @@ class _Split:
         return self.ended(node, inputs, body)
 
     def linear(self, node: Node) -> list[Op | Node]:
-        """By columns where it reads whole data, by rows where it reads a share."""
+        """A linear layer: cut by columns if it reads whole data, by rows if it reads a share."""
         (op,) = node.body
         assert isinstance(op, Op)
         assert op.weight is not None
@@ -160,12 +162,12 @@ class _Split:
         self.states[op.write] = _State(write, "whole" if share == "width" else "width")
         body = [*before, node._replace(body=(part_of_layer,), inputs=(read,), output=write)]
         if share == "width" and self.sequence:
-            # the sum over the ranks, of which each gets its tokens
+            # the outputs are summed over the ranks, and each rank gets its tokens of the sum
             body.append(self.scatter(op.write))
         return body
 
     def whole(self, x: Tensor) -> tuple[Tensor, list[Op | Node]]:
-        """All tokens of what a linear layer reads, gathered once."""
+        """Gathers all tokens that a linear layer reads, once for all its readers."""
         part = self.read(x)
         if self.share((x,)) != "tokens":
             return part, []
@@ -179,8 +181,8 @@ class _Split:
         return ops[-1].write, [*ops]
 
     def gather(self, part: Tensor, x: Tensor) -> list[Op]:
-        """From all ranks their tokens, in shares of one size. The filling is cut off: from one
-        image by a view, which keeps it alive, from several by a copy."""
+        """Gathers the tokens of all ranks, in shares of equal size. The padding is cut off: with
+        one image by a view, which keeps it alive, with several by a copy."""
         if not self.one_image:
             return [Op("gather", (part,), Tensor(x.name, x.axes))]
         filled = Tensor(x.name, tuple("s·t" if axis == "s" else axis for axis in x.axes))
@@ -190,7 +192,7 @@ class _Split:
         ]
 
     def op(self, op: Op) -> Op:
-        """An op on what its reads have become."""
+        """An op on the divided tensors that replace its reads."""
         share = self.share(op.reads)
         reads = tuple(map(self.read, op.reads))
         if share == "width":
@@ -210,7 +212,7 @@ class _Split:
         return op._replace(reads=reads, write=write, parts=parts, weight=weight)
 
     def check(self, op: Op) -> None:
-        """Whether a rank can do without the share of the others."""
+        """Refuses an op that needs the shares of other ranks."""
         tensors = [t for t in (op.weight, op.bias) if t is not None]
         tensors += [t for t in op.reads if self.share((t,)) != "width"]
         if any(map(_is_width, (*op.over, *(axis for t in tensors for axis in t.axes)))):
@@ -235,7 +237,8 @@ class _Split:
 
 
 def _divided(axes: tuple[Axis, ...], share: str) -> tuple[Axis, ...]:
-    """The axes of a share: of widths the first that there is, since heads come before their own."""
+    """The axes of a share. Only the first axis that is a width is divided: heads come before the
+    width of a head."""
     one = {"tokens": "s", "whole": "V"}
     named = [
         axis for axis in axes if axis == one.get(share) or (share == "width" and _is_width(axis))
@@ -247,7 +250,7 @@ def _divided(axes: tuple[Axis, ...], share: str) -> tuple[Axis, ...]:
 
 
 def _is_region(node: Node) -> bool:
-    """Attention and MLPs: where linear layers stand side by side."""
+    """Whether it is an attention or an MLP: a module with several linear layers side by side."""
     return sum(isinstance(item, Node) and item.type == "Linear" for item in node.body) > 1
 
 

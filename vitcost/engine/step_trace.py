@@ -8,7 +8,7 @@ The step is the usual one, the second of its kind, so that the optimizer's state
     loss.backward()
     optimizer.step()
 
-``engine.losses`` has the loss of outputs that are no class scores of an image.
+``engine.losses`` says which loss other outputs than the class scores of an image have.
 """
 
 from collections.abc import Sequence
@@ -58,11 +58,11 @@ def step_trace(
 ) -> tuple[Event, ...]:
     """Everything that a step allocates and frees besides weights, optimizer states and the batch.
 
-    At its end the gradients are alive and the loss. ``in_place`` and ``onto`` are those of
-    ``Backward``: gradients that are there from the beginning are not in it. ``sharding`` says how
-    weights are fully sharded, where they are. ``update`` steps each parameter in the backward pass
-    and frees its gradient, so that none is alive at the end. ``scales``: whether a ``GradScaler``
-    multiplies the loss. Raises ``NotCovered`` where the backward of an op is not known.
+    At its end the loss and the gradients are alive. ``in_place`` and ``onto`` mean the same as in
+    ``Backward``; gradients that exist before the step are not counted. ``sharding`` describes fully
+    sharded weights. ``update`` steps each parameter in the backward pass and frees its gradient, so
+    that none is alive at the end. ``scales``: whether a ``GradScaler`` multiplies the loss. Raises
+    ``NotCovered`` where the backward of an op is not known.
     """
     tree = lower(structure, mode)
     if sharding is not None:
@@ -87,7 +87,7 @@ def step_trace(
         backward = ShardedBackward(ledger, layout, in_place)
     held = forward.node(tree, Place("forward", ""))
     loss_of = losses.any_loss(outputs) if any_loss else _loss(structure, outputs, mode)
-    # the caller has names for the outputs, unless the loss is one of them
+    # the caller has names for the outputs, unless the model computes its own loss
     handed = () if loss_of.body else held
     (loss,) = forward.node(loss_of, Place("forward", "loss"), handed)
     for tensor in held[len(handed) :]:
@@ -120,7 +120,8 @@ def _run(backward: Backward, of_loss: Sequence[Node], tree: Node) -> None:
 
 
 def _layout(structure: AnyStructure, platform: str) -> Layout:
-    """Of two towers the image tower's patches may be all its tokens."""
+    """The facts for gradients; of a model of two towers the image tower decides whether patches are
+    all tokens."""
     towers = _towers(structure)
     patches_alone = isinstance(towers[0], Structure) and not (towers[0].prefix or towers[0].masked)
     blocks = [each if isinstance(each, Structure) else each.blocks for each in towers]
@@ -146,7 +147,8 @@ def _loss(structure: AnyStructure, outputs: tuple[Tensor, ...], mode: Mode) -> N
 
 
 def _check(ledger: Ledger, backward: Backward, tree: Node, loss: Tensor) -> None:
-    """Every gradient must have reached its parameter, and autograd must hold nothing any more."""
+    """Checks the walk itself: every gradient has reached its parameter, and autograd holds nothing
+    any more."""
     if backward.pending:
         raise NotCovered(f"a gradient that nothing takes: {next(iter(backward.pending))}")
     if backward.settled != _trained(tree):
@@ -161,14 +163,14 @@ def _check(ledger: Ledger, backward: Backward, tree: Node, loss: Tensor) -> None
 
 
 def _tied(tree: Node) -> set[Tensor]:
-    """Parameters of one op that another reads, as a head reads the table of an embedding."""
+    """Parameters of one op that another op reads too, as a head reads the table of an embedding."""
     ops = list(ops_of(tree))
     read = {t for op in ops for t in op.reads if t.role == "param" and t.base is None}
     return read.intersection(t for op in ops for t in (op.weight, op.bias) if t is not None)
 
 
 def _trained(node: Node) -> int:
-    """The parameters of an unrolled tree that want a gradient."""
+    """The parameters of an unrolled tree that need a gradient."""
     ops = [op for op in node.body if isinstance(op, Op)]
     parts = [op for op in ops if _takes_apart(op)]
     wholes = {op.reads[0] for op in parts}
@@ -177,6 +179,6 @@ def _trained(node: Node) -> int:
 
 
 def _takes_apart(op: Op) -> bool:
-    """Whether it gives a part of a parameter, which another op has as its own."""
+    """Whether an op returns a part of a parameter that another op owns."""
     gathers = KINDS[op.kind].gradient in GATHERED and op.reads[0].role == "param"
     return gathers and not op.frozen and any(op.needs)

@@ -28,20 +28,21 @@ from vitcost.errors import NotCovered
 
 __all__ = ["SteppingBackward", "Update", "most_held", "update_of"]
 
-# shapes of as many elements: where a step allocates copies of a tensor, they need the same
+# three shapes with equally many elements: if a step allocates copies of a tensor, it needs the same
+# bytes for each
 _SHAPES = ((210,), (14, 15), (5, 6, 7))
 
 
 class Update(Record):
-    """The temporaries of an optimizer that steps one tensor: so many ``copies`` of it, and bytes
-    ``beside`` these."""
+    """The temporaries of an optimizer that steps one tensor: ``copies`` of that tensor, and
+    ``beside`` bytes more."""
 
     copies: int
     beside: int
 
 
 def update_of(name: str, platform: str) -> Update:
-    """The temporaries of an optimizer that is made for one tensor.
+    """The temporaries of an optimizer that holds a single tensor.
 
     Raises ``NotCovered`` for an optimizer whose tensors share a norm or tables, or whose
     temporaries follow from the shape of a tensor.
@@ -60,7 +61,7 @@ def update_of(name: str, platform: str) -> Update:
 
 
 def _copies(row: Optimizer, how: str) -> int | None:
-    """How many copies of a tensor a step of it allocates; None where it allocates others."""
+    """How many copies of a tensor its step allocates; None if it allocates anything but copies."""
     if how not in ("loop", "compiled"):
         return int(how == "foreach")
     most = [int(most_held(row.walk(shape, 1))) for shape in _SHAPES]
@@ -69,7 +70,8 @@ def _copies(row: Optimizer, how: str) -> int | None:
 
 
 def most_held(changes: Iterable[Change]) -> Size:
-    """The most bytes that the locals of a loop hold at one time: before some are let go.
+    """The most bytes that the locals of a loop hold at one time, which is before some of them are
+    freed.
 
     >>> most_held(OPTIMIZERS["adamw"].walk((2, 3), 4)) == 2 * 4 * 6
     True
@@ -94,7 +96,7 @@ def _held(alive: Mapping[str, Iterable[Size]]) -> Size:
 
 
 class SteppingBackward(Backward):
-    """A backward pass that updates parameters, and lets their gradients go."""
+    """A backward pass that updates parameters and frees their gradients."""
 
     def __init__(
         self, ledger: Ledger, layout: Layout, update: Update, in_place: bool, bounding: bool

@@ -11,22 +11,25 @@ from vitcost.engine.timm_classes import CLASSES, Made
 __all__ = ["MANY", "Span", "Structure", "sizes_of", "structure_of"]
 
 
-# from this depth on, blocks are counted by an axis; peeling splits off fewer layers than this
+# a run has at least this many blocks and is counted by an axis; passes that peel layers off a run
+# take fewer
 MANY = 6
 
 _NORMS = {"layernorm": "LayerNorm", "rmsnorm": "RmsNorm"}
 
 
 class Span(Record):
-    """Blocks in a row with equally many key and value heads."""
+    """Consecutive blocks with the same number of key and value heads."""
 
-    blocks: int  # at most MANY: a shallow model is spelled out, a deep one is a run
-    axis: str  # how many they are
-    kv: str = ""  # the axes of grouped heads and their width end in it; "": one head a query head
+    blocks: int  # at most MANY: fewer blocks are written out one by one, more are a run
+    axis: str  # the axis that counts the blocks
+    # the suffix of the axes of grouped heads and their width; "": as many key and value heads as
+    # query heads
+    kv: str = ""
 
 
 class Structure(Record):
-    """The facts that a builder may branch on: which parts exist, and no size."""
+    """The facts that a builder may branch on: the parts that a model has, but no size."""
 
     training: bool
     made: Made
@@ -51,9 +54,11 @@ class Structure(Record):
     masked: bool
     pos_embed: str  # "" | s: of all tokens | u: of all but the registers | n: of the patches
     pos_fixed: bool
-    resampled: str  # "" | timm | float32 | same: in which type transformers does it
+    # "" | timm | float32 | same: how positions are resampled; transformers does it in float32 or in
+    # their own type
+    resampled: str
     rope: str
-    dynamic: bool  # position tables are made for each image, and are no buffers
+    dynamic: bool  # position tables are made for each image, so they are not buffers
     rel_pos_bias: bool
     shared_rel_pos_bias: bool
     pre_norm: bool
@@ -81,7 +86,7 @@ class Structure(Record):
     pre_logits: bool
     classes: bool
     head_bias: bool
-    # layers that act in training alone
+    # dropouts, which act only in training
     head_drop: bool
     pos_drop: bool
     proj_drop: bool
@@ -91,7 +96,8 @@ class Structure(Record):
 
     @property
     def odd_heads(self) -> tuple[tuple[str, bool], ...]:
-        """The axes of heads of an odd width, and whether there is one such head alone."""
+        """The axes of heads whose width is no multiple of 8, and whether there is a single such
+        head."""
         heads = (("d", self.odd_head, self.one_head),)
         pool = (("pool_d", self.pool_odd_head, self.pool_one_head),)
         return tuple((axis, one_head) for axis, odd, one_head in heads + pool if odd)
@@ -181,7 +187,7 @@ def sizes_of(c: ViTConfig, batch: int = 1) -> Sizes:
     g_h, g_w = c.grid
     n = g_h * g_w
     kept = c.kept_patches if c.mask_ratio else n
-    # the grid that the position embedding is made for: that of the image, but for another size
+    # the grid of the position embedding: that of the image, unless the model resamples it
     e_h, e_w = c.table if c.input_size is not None or c.dynamic_img_pad else (g_h, g_w)
     prefix = c.class_token + c.dist_token + c.reg_tokens
     pool_a = c.attn_pool_num_heads or a
@@ -245,15 +251,15 @@ def sizes_of(c: ViTConfig, batch: int = 1) -> Sizes:
 
 
 def _norm(c: ViTConfig) -> str:
-    """The norm of the blocks, which may write the type that it reads."""
+    """The kind of norm in the blocks; some code casts its result back to the type of the input."""
     kept = code_of(c.code, c.model_class).keeps_type and c.norm_layer == "layernorm"
     return "TypedLayerNorm" if kept else _NORMS[c.norm_layer]
 
 
 def _code(c: ViTConfig, training: bool) -> Code:
-    """The facts of the model's code; ``nn.MultiheadAttention`` has none of an attention's extras,
-    which are timm's in whatever code asks for them, and in eval a forward of its own for an even
-    number of heads."""
+    """The facts of the model's code. ``nn.MultiheadAttention`` has none of timm's extras of an
+    attention, whatever code asks for them; in eval it has a forward of its own if the number of
+    heads is even."""
     code = code_of(c.code, c.model_class)
     extras = (
         c.attn_layer != "attn"
@@ -274,7 +280,7 @@ def _code(c: ViTConfig, training: bool) -> Code:
 
 
 def _spans(c: ViTConfig) -> list[tuple[int, int, bool]]:
-    """Runs of blocks: their key and value heads, how many blocks, whether there are other runs."""
+    """Runs of blocks: key and value heads, number of blocks, and whether there are other runs."""
     if not isinstance(c.num_kv_heads, tuple):
         return [(c.num_kv_heads or c.num_heads, c.depth, False)]
     runs = [(heads, sum(1 for _ in run)) for heads, run in groupby(c.num_kv_heads)]
@@ -295,7 +301,7 @@ def _positions(c: ViTConfig) -> str:
 
 
 def _last_norms(c: ViTConfig, timm_class: Made) -> tuple[bool, bool]:
-    """Whether there is a norm before the pool, and one behind it."""
+    """Whether there is a norm before the pool, and whether there is one after it."""
     fc_norm = c.global_pool in timm_class.late_norms if c.fc_norm is None else c.fc_norm
     if timm_class.two_norms:
         return (not fc_norm if c.final_norm is None else c.final_norm), fc_norm
@@ -304,7 +310,8 @@ def _last_norms(c: ViTConfig, timm_class: Made) -> tuple[bool, bool]:
 
 
 def _layer_scale(c: ViTConfig, timm_class: Made) -> tuple[bool, bool]:
-    """Whether attention and MLP are scaled; a post-norm block has its norms for that."""
+    """Whether layer scale multiplies the outputs of attention and MLP; a post-norm block has only
+    its norms."""
     if c.block_fn == "ResPostBlock" or c.init_values is None:
         return False, False
     if c.init_values == 0 and not timm_class.scale_zero and "Scaling" not in c.block_fn:

@@ -33,11 +33,11 @@ _NAMES: Mapping[str, Mapping[str, str]] = {
         "head": "text_projection",
     },
 }  # fmt: skip
-# families whose plain attention reads a mask of the tokens that come later
+# families whose plain attention reads a mask of later tokens
 _MASKED = ("gpt2", "transformers.clip")
-# and families whose feature is the token where a text ends
+# families whose feature is the token at which the text ends
 _MARKED = ("open_clip", "open_clip.bidirectional.argmax", "transformers.clip")
-# tables of a family's own: an index for each position, a mask of the tokens that come later
+# buffers of a family: an index for each position, or a mask of later tokens
 _BUFFERS: Mapping[str, tuple[str, tuple[Axis, ...], int]] = {
     "open_clip": ("attn_mask", ("P", "P"), 0),
     "transformers.clip": ("position_ids", ("P",), 8),
@@ -53,11 +53,11 @@ class TextStructure(NamedTuple):
     blocks: Structure
     head: str
     pos_drop: bool
-    # whether a text has as many tokens as the model has positions
+    # whether a text is as long as the model has positions
     whole: bool
-    # whether these are a multiple of 8
+    # whether that length is a multiple of 8
     aligned: bool
-    # whether tokens are embedded in float32, whatever type the weights are gathered in
+    # whether tokens are embedded in float32, even if weights are gathered in another type
     widens: bool = False
 
     @property
@@ -147,14 +147,15 @@ def build_text(c: TextStructure) -> Node:
     x = m.leaf("pos_drop", "Dropout", "dropout" if c.pos_drop else "", x)
     if c.family.startswith("transformers"):
         named.append(x)
-    # plain products add the causal mask to their scores, and a kernel has it built in
+    # plain products add the causal mask to their scores; a fused kernel applies it without a tensor
     mask = None
     if c.family in _MASKED:
         mask = m.op("make mask", Tensor("later tokens", axes("b 1 s s"), "input"))
         named.append(mask)
     outer = Outer(causal=mask)
     if table is not None and c.blocks.code.attention.startswith(("mha", "native")):
-        # the axis of a multiple of 8: kernels read aligned rows of a mask as they lie
+        # the axis s8 is s rounded up to a multiple of 8: kernels read aligned rows of a mask in
+        # place
         s = "s8" if c.aligned else "s"
         outer = Outer(bias=m.view(table, (1, 1, "s", s)))
     blocks = Module("blocks", "Sequential", x, *outer.tensors)
@@ -163,10 +164,10 @@ def build_text(c: TextStructure) -> Node:
         x = blocks.add(_by_column(layer) if c.family == "gpt2" else layer)
     x = norm(c.blocks.norm, m, "norm", m.add(blocks.end(x)._replace(walked=c.blocks.code.walks)))
     if c.head == "lm":
-        # the model around the head knows the tokens alone
+        # the model around the head holds only the tokens
         m.hold_through(*named)
         head = Module("head", "Linear", x)
-        # the embedding again: its parameters are counted there
+        # the head reads the embedding's table, whose parameters are counted with the embedding
         y = m.add(head.end(head.op("matmul", x, words, axes=axes("b s V"), over=axes("h"))))
     else:
         y = _feature(c, m, x, named)
@@ -177,8 +178,8 @@ def build_text(c: TextStructure) -> Node:
 
 
 def _placed(c: TextStructure, m: Module, tokens: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """Tokens with their positions: the first rows of the table, as they lie, or looked up by an
-    index. GPT-2's forward makes the index, and has names for all of these."""
+    """Tokens plus their positions. Positions are the first rows of the table, sliced, or looked up
+    by an index; GPT-2's forward makes that index, and keeps names for all these tensors."""
     table = m.parameter("position_embedding", "P", "h")
     if not c.blocks.code.looks_up:
         # torch returns the table itself for a slice of all its rows
@@ -194,20 +195,20 @@ def _placed(c: TextStructure, m: Module, tokens: Tensor) -> tuple[Tensor, list[T
 
 
 def _feature(c: TextStructure, m: Module, x: Tensor, named: list[Tensor]) -> Tensor:
-    """One token of each text: the last, or the end of the text, which is looked for. transformers'
-    CLIP has its projection around the forward that has ``named`` its tensors."""
+    """The feature of each text: its last token, or the token at the end of the text, found by an
+    index. transformers' CLIP projects outside of the forward whose tensors are ``named``."""
     if c.family not in _MARKED:
         m.hold(*named)
         return m.view(x, axes("b h"), "last token", kind="select")
     if c.family.startswith("transformers"):
-        # its output has the tokens too
+        # the pooled output is returned with the tokens
         m.hold(x)
     end = m.op("repeat", Tensor("end of text", axes("2 b"), "index", itemsize=8), itemsize=8)
     return m.op("take", x, end, axes=axes("b h"), holds=tuple(named))
 
 
 def _by_column(node: Node) -> Node:
-    """The same with linear layers of addmm, whose weights have a row for each input."""
+    """The same node with linear layers as addmm, whose weights have a row for each input."""
 
     def op(op: Op) -> Op:
         return _by_input(op)._replace(kind="addmm") if op.kind == "linear" else op
@@ -223,7 +224,7 @@ def _by_input(op: Op) -> Op:
 
 
 def prefixed(node: Node, prefix: str) -> Node:
-    """The same tree over axes of its own, so that two towers have their own sizes."""
+    """The same tree over axes with a prefix, so that two towers can have different sizes."""
     seen: dict[Tensor, Tensor] = {}
 
     def axis(name: Axis) -> Axis:

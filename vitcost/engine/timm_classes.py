@@ -1,4 +1,4 @@
-"""How timm's classes put a model together where they differ: one row a class.
+"""How timm's model classes differ: one row for each class.
 
 Source: timm 1.0.31, models/vision_transformer.py, models/eva.py and models/beit.py.
 """
@@ -11,25 +11,27 @@ __all__ = ["CLASSES", "Made"]
 
 
 class Made(Record):
-    """The behaviour of a class beside the fields of its config."""
+    """The behaviour of a timm class that the fields of a config do not say."""
 
     name: str
-    # the pools after which it puts the last norm by default
+    # pools after which the last norm stands by default, not before them
     late_norms: tuple[str, ...]
     # whether norms before and after the pool are independent, or one norm is moved
     two_norms: bool = False
-    # layer scale: a module of its own or a parameter of the block; whether 0 is a scale, or none
+    # layer scale: whether it is a module or a parameter of the block; whether an initial value of 0
+    # means no scale
     scale_module: bool = False
     scale_zero: bool = False
-    # the embedding: copied where it has neither tokens nor positions; tokens expanded to the batch
-    # before positions are resampled; dropped out though no positions are added
+    # embedding: whether it is copied if the model has neither tokens nor positions; whether tokens
+    # are expanded to the batch before positions are resampled; whether dropout acts without
+    # positions
     copies_alone: bool = False
     expands_first: bool = False
     drops_alone: bool = True
-    # an attention pool: its activation, "" that of the blocks; whether it reads prefix tokens
+    # attention pool: its activation ("": that of the blocks); whether it reads prefix tokens
     pool_act: str = ""
     pools_prefix: bool = False
-    # other names of its blocks and attentions
+    # class names of its blocks and attentions that are not timm's usual ones
     types: tuple[tuple[str, str], ...] = ()
 
     def type(self, name: str) -> str:

@@ -1,4 +1,4 @@
-"""Which parameters train: frozen parts of a model, and low-rank adapters beside frozen layers."""
+"""Partial training: frozen parts of a model, and low-rank adapters beside frozen layers."""
 
 from collections.abc import Iterator
 
@@ -12,16 +12,16 @@ __all__ = ["adapt", "freeze"]
 
 
 def freeze(tree: Node, part: str, layers: int = 0) -> Node:
-    """Freezes parameters by where they stand.
+    """Freezes parameters by their place.
 
-    ``all`` of them; the ``backbone``, all but the head's; all before the layers and the ``first``
-    so many of these; or all before the ``last`` so many layers.
+    ``all``; ``backbone``: all but the head; ``first``: everything before the layers, and the first
+    ``layers`` of them; ``last``: everything before the last ``layers``.
     """
     body: list[Op | Node] = []
     reached = False
     for item in tree.body:
         if isinstance(item, Op):
-            body.append(item)  # a model's own ops have no parameters
+            body.append(item)  # ops outside of modules have no parameters of their own
         elif part in ("first", "last") and has_runs(item):
             frozen = layers if part == "first" else item.layers(Sizes()) - layers
             body.append(_first(item, frozen))
@@ -34,7 +34,7 @@ def freeze(tree: Node, part: str, layers: int = 0) -> Node:
 
 
 def _first(container: Node, layers: int) -> Node:
-    """Splits the run of layers that is frozen in part."""
+    """Splits a run of which only the first layers are frozen."""
     cut = cut_at(container, layers)
     pieces = [(_frozen(node) if ahead else node, count) for node, count, ahead in cut]
     return container._replace(body=tuple(chained(container, pieces)))

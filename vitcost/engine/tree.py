@@ -20,9 +20,9 @@ __all__ = [
     "ops_of",
 ]
 
-# the type of the node around a checkpointed region, which has no name: torch has no module there
+# the node type of a checkpointed region; torch has no module there, so the node has no name
 REGION = "Checkpoint"
-# modules whose equal parts are no blocks of the Transformer: a hybrid's backbone, and a loss
+# modules whose repeated parts are not blocks of the Transformer: a hybrid's backbone, and a loss
 APART = ("HybridEmbed", "SigLipLoss")
 
 
@@ -37,13 +37,13 @@ class Count(NamedTuple):
 
 
 class Run(Record):
-    """Equal layers in a row: how many, and how many stand before the first of them."""
+    """Equal layers in a row: how many, and how many layers stand before the first of them."""
 
     layers: Count
     before: tuple[Count, ...] = ()
 
     def split(self) -> "tuple[Run, Run | None]":
-        """The first layer, and the rest of the run if there is one."""
+        """The first layer of a run, and the rest of the run if there is one."""
         one, (axis, less) = Count(1), self.layers
         rest = Count(axis - 1) if isinstance(axis, int) else Count(axis, less + 1)
         first = Run(one, self.before)
@@ -74,20 +74,21 @@ class Node(NamedTuple):
     registered: tuple[str, ...] = ()
     # buffers of its module
     buffers: tuple[Tensor, ...] = ()
-    # whether its forward runs; else its parent's reads its parameters
+    # whether its own forward runs; if not, the parent's forward reads its parameters
     called: bool = True
 
     def times(self, sizes: Sizes) -> Size:
-        """How often it is called: once for each layer of its run."""
+        """How often the node is called: once for each layer of its run."""
         return 1 if self.run is None else self.run.layers.of(sizes)
 
     def layers(self, sizes: Sizes) -> Size:
-        """How many layers the runs of its body have."""
+        """How many layers the runs in its body have."""
         runs = (item.run for item in self.body if isinstance(item, Node))
         return sum(run.layers.of(sizes) for run in runs if run is not None)
 
     def each(self, child: "Callable[[Node], Node]", op: Callable[[Op], Op] | None = None) -> "Node":
-        """The node with every child, and every op, as a function makes it."""
+        """A copy of the node: every child and every op is replaced by what the function returns for
+        it."""
         body: list[Op | Node] = []
         for item in self.body:
             if isinstance(item, Node):
@@ -98,7 +99,7 @@ class Node(NamedTuple):
 
 
 class Copy:
-    """Copies a node, with new tensors for all that it writes."""
+    """Copies a node, with a new tensor for each tensor that it writes."""
 
     def __init__(self, known: dict[Tensor, Tensor]) -> None:
         self.known = known
@@ -147,7 +148,7 @@ def joined(path: str, name: str) -> str:
 
 
 def ops_of(node: Node) -> Iterator[Op]:
-    """The ops of a tree in the order they run; of equal layers those of one."""
+    """The ops of a tree in the order they run; a run of equal layers gives the ops of one."""
     for item in node.body:
         if isinstance(item, Op):
             yield item
@@ -180,7 +181,8 @@ class Module:
         holds: tuple[Tensor, ...] = (),
         itemsize: int = 0,
     ) -> Tensor:
-        """Appends an op and returns what it writes, shaped like its first read unless told."""
+        """Appends an op and returns its output, which has the axes of its first read unless
+        ``axes`` are given."""
         shape = axes if axes is not None else reads[0].axes
         written = Tensor(name or kind, shape, itemsize=itemsize)
         group = group or self.group
@@ -207,7 +209,7 @@ class Module:
         group: str = "",
         holds: tuple[Tensor, ...] = (),
     ) -> Tensor:
-        """To the precision of another tensor, or to fp32."""
+        """A cast to the precision of another tensor, or to fp32."""
         reads = (x,) if like is None else (x, like)
         role = "activation" if x.role == "param" else x.role
         written = Tensor(x.name, x.axes, role, itemsize=4 if like is None else 0)
@@ -215,13 +217,13 @@ class Module:
         return written
 
     def overwrite(self, kind: str, x: Tensor, *reads: Tensor) -> Tensor:
-        """Appends an op that writes where its first read lies."""
+        """Appends an op that overwrites its first read."""
         written = Tensor(kind, x.axes, x.role, base=x)
         self.body.append(Op(kind, (x, *reads), written, group=self.group))
         return written
 
     def parameter(self, name: str, *axes: Axis, trains: bool = True) -> Tensor:
-        """A parameter that sits on the module itself, such as a class token; one that is fixed, or
+        """A parameter of the module itself, such as a class token. A parameter that is fixed, or
         that the forward does not use, gets no gradient."""
         weight = Tensor(name, axes, "param")
         read = Tensor(name, axes, "param", base=weight)
@@ -230,8 +232,8 @@ class Module:
         return read
 
     def buffer(self, name: str, *axes: Axis, itemsize: int = 0) -> Tensor:
-        """A buffer of the module, in the precision of the model unless told. The forward allocates
-        it no more than the image."""
+        """A buffer of the module, in the precision of the model unless ``itemsize`` is given. Like
+        the image, it is not allocated by the forward."""
         self.buffers.append(Tensor(name, axes, "input", itemsize=itemsize))
         return self.buffers[-1]
 
@@ -241,7 +243,8 @@ class Module:
         return node.output
 
     def leaf(self, name: str, kind: str, op: str, x: Tensor, group: str = "") -> Tensor:
-        """A parameter-free child of one op; ``op=""`` is an Identity or an inactive Dropout."""
+        """A child module of one op and no parameters; ``op=""`` is an Identity or an inactive
+        Dropout."""
         child = Module(name, kind, x, group=group or self.group)
         y = child.op(op, x) if op else x
         return self.add(child.end(y))
@@ -250,7 +253,7 @@ class Module:
         self.held += tensors
 
     def hold_through(self, *tensors: Tensor) -> None:
-        """Locals that live until the child module called last returns."""
+        """Keeps locals alive until the child module that was called last returns."""
         last = self.body[-1]
         assert isinstance(last, Node)
         self.body[-1] = last._replace(inputs=(*last.inputs, *tensors))
@@ -260,7 +263,7 @@ class Module:
         self.also += tensors
 
     def registers(self, *names: str) -> None:
-        """Children that are registered behind their kind, in this order."""
+        """Names children that the module registers after all others, in this order."""
         self.registered = names
 
     def end(self, output: Tensor, run: Run | None = None) -> Node:
@@ -288,9 +291,10 @@ def linear(
     joined: Tensor | None = None,
     by_input: bool = False,
 ) -> Tensor:
-    """``nn.Linear``: contracts the last axis of ``x`` into ``out``. ``joined``: a bias that the
-    parent has joined from parts; its forward then reads the weight and does not call the layer.
-    ``by_input``: ``x @ weight``, a parameter of the parent that has a row for each input."""
+    """``nn.Linear``: contracts the last axis of ``x`` into ``out``. ``joined`` is a bias that the
+    parent joins from parts: the parent's forward then reads the weight itself, and the layer is not
+    called. ``by_input``: ``x @ weight``, a parameter of the parent that has a row for each input.
+    """
     *outer, h = x.axes
     rows = (h, out) if by_input else (out, h)
     of_layer = Tensor("bias", (out,), "param") if bias else None
@@ -307,7 +311,7 @@ def linear(
 
 
 def norm(parent: Module, name: str, x: Tensor, kind: str = "LayerNorm") -> Tensor:
-    """``nn.LayerNorm`` over the last axis: a weight and a bias of its size."""
+    """``nn.LayerNorm`` over the last axis, with a weight and a bias of that size."""
     child = Module(name, kind, x)
     h = str(x.axes[-1])
     y = child.op("norm", x, weight=param("weight", h), bias=param("bias", h))

@@ -1,4 +1,5 @@
-"""Runs of equal layers written out for a walk: the first, one for all between, and the last."""
+"""Writes out runs of equal layers for a walk: the first layer, one for all between, and the
+last."""
 
 from collections.abc import Iterator
 
@@ -9,9 +10,9 @@ __all__ = ["unroll"]
 
 
 def unroll(node: Node, last: bool = True) -> Node:
-    """The same tree, every run of layers as three items, each with tensors of its own.
+    """The same tree with every run of layers as up to three items, each with tensors of its own.
 
-    Without ``last`` the last layer is one of those between: in eval no backward begins in it.
+    Without ``last``, the last layer is not written out: in eval no backward pass begins in it.
     """
     if not any(isinstance(item, Node) for item in node.body):
         return node
@@ -44,7 +45,7 @@ def _layers(layer: Node, last: bool) -> Iterator[Node]:
 
 
 def _parts(run: Run, apart: bool) -> list[Run]:
-    """The first layer, those between, and the last if it stands apart."""
+    """The first layer, the layers between, and the last one if it stands ``apart``."""
     first, others = run.split()
     if others is None:
         return [first]

@@ -1,8 +1,8 @@
 """The walk over a tree that takes each op through the passes that look at one op at a time.
 
 The passes are ``Needs`` (where gradients flow), ``Kernels`` (which kernel an attention runs),
-``Precision`` (bytes, casts) and ``Saved`` (what autograd keeps): each has what it knows of the
-tensors so far, and can be run on a list of ops alone. A run of equal layers is visited once; where
+``Precision`` (bytes, casts) and ``Saved`` (what autograd keeps): each keeps its own state of the
+tensors so far, and can be run alone on a list of ops. A run of equal layers is visited once; where
 a tensor leaves a layer in another state than it entered (the first block may read a frozen
 embedding, or a stream of another precision), that layer is split off and the rest visited again.
 """
@@ -39,7 +39,8 @@ class Walk:
         self.needs, self.saved = Needs(training), Saved(platform)
         self.precision = Precision(precision, platform, half)
         self.kernels = Kernels(kernel, platform, odd_heads)
-        # declared tensors that lie in another order than their axes say, and those with gaps
+        # declared tensors whose memory order is not the order of their axes; and tensors with gaps
+        # between their rows
         self.turned: set[Tensor] = set()
         self.spaced: set[Tensor] = set()
 
@@ -47,8 +48,8 @@ class Walk:
         return self._region(node) if node.type == REGION else self._module(node)
 
     def _region(self, node: Node) -> Node:
-        """A checkpointed region keeps its inputs; the tensors that its ops save come back when it
-        is rerun."""
+        """Lowers a checkpointed region. It saves its inputs; the tensors that its ops save exist
+        only after it is rerun."""
         # loaded for checkpointing alone
         from vitcost.engine.regions import rerun
 
@@ -64,14 +65,14 @@ class Walk:
         low = self._module(node._replace(body=node.body[len(casts_of_region) :]))
         body, live = rerun(low.body)
         if not live:
-            # no gradient passes the region: nothing is saved, not even its inputs
+            # no gradient passes through the region, so nothing is saved, not even its inputs
             self.saved.kept, held, body = outer, (), low.body
         else:
             self.saved.kept = outer | set(held)
         marks = [*casts, *(mark(t, t not in outer) for t in held)]
         first, *rest = body
         if isinstance(first, Node) and first.run is not None:
-            # a region has no path, so that its inputs are booked on its first layer
+            # a region has no path, so the bytes of its saved inputs are booked on its first layer
             first = first._replace(body=(*marks, *first.body))
             marks = []
         return low._replace(body=(*marks, first, *rest))
@@ -96,7 +97,8 @@ class Walk:
         )
 
     def _layers(self, run: Node) -> Iterator[Node]:
-        """A run, with the layers split off in front whose inputs are in a state of their own."""
+        """Lowers a run of layers. Leading layers are split off while their inputs differ in state
+        from the rest."""
         x, *outer = run.inputs
         rest, low, needs = run.run, self.precision.of(x), self.needs.of(x)
         while rest is not None:
@@ -118,7 +120,7 @@ class Walk:
         return tensor.itemsize, self.needs.of(declared), tensor.storage in self.saved.kept
 
     def _set(self, declared: Tensor, low: Tensor, needs: bool) -> None:
-        """The state of a tensor in every pass."""
+        """Sets the state of a tensor in every pass."""
         self.precision.low[declared], self.needs.flows[declared] = low, needs
 
     def _op(self, op: Op) -> Iterable[Op]:
@@ -130,7 +132,8 @@ class Walk:
         return _BY_KIND.get(op.kind, Walk._plain)(self, op)
 
     def _plain(self, op: Op) -> Iterable[Op]:
-        """An op as it stands; every softmax is that of an attention."""
+        """Lowers an op as it is declared. A softmax always belongs to an attention of plain
+        products."""
         *casts, low = self.precision.op(op)
         return (*casts, self._kept(op, low))
 
@@ -143,7 +146,7 @@ class Walk:
         return self.saved.op(low) if self.needs.of(op.write) else low
 
     def _cast(self, op: Op) -> Iterable[Op]:
-        """A tensor that is in the wanted precision already, that of another say, is passed on."""
+        """A cast; a tensor that has the wanted precision already becomes a view."""
         x = self.precision.of(op.reads[0])
         itemsize = op.write.itemsize or self.precision.of(op.reads[1]).itemsize
         if itemsize == x.itemsize:
@@ -154,15 +157,15 @@ class Walk:
         return (Op("cast", (x,), write, needs=op.needs[:1], holds=holds),)
 
     def _in_order(self, op: Op) -> Iterable[Op]:
-        """A copy in another order, which an attention kernel may have made already."""
+        """A copy into another memory order; a view if an attention kernel has written that order
+        already."""
         laid_out = self.kernels.has_laid_out(op, self.one_image)
         return self._passed_on(op) if laid_out else self._plain(op)
 
     def _linear(self, op: Op) -> Iterable[Op]:
-        """A linear layer. Of rows that lie apart it is a product and a sum with its bias, and where
-        no view makes them the rows of a matrix, a copy before: linear in aten's Linear.cpp. A
-        frozen weight makes it a batched product, which reads them as they lie: should_fold in
-        LinearAlgebra.cpp."""
+        """Lowers a linear layer (linear in aten's Linear.cpp). Rows that are not contiguous make it
+        a product and a sum with its bias, after a copy if no view gives matrix rows. If the weight
+        is frozen, a batched product reads such rows in place: should_fold in LinearAlgebra.cpp."""
         *casts, low = self.precision.op(op)
         yield from casts
         (x,) = op.reads
@@ -187,7 +190,8 @@ class Walk:
             yield from self._each(op, ops)
 
     def _cached(self, op: Op) -> Iterable[Op]:
-        """In the memory of the machine: a card has nothing of it."""
+        """An index table that a process caches in the memory of the host; a card holds nothing of
+        it."""
         if self.platform != "cpu":
             self._set(op.write, Tensor(op.write.name, (0,), op.write.role, None, 8), False)
             return (op._replace(write=self.precision.of(op.write)),)
@@ -200,26 +204,27 @@ class Walk:
         return (low._replace(reads=(), needs=()),)
 
     def _cross_entropy(self, op: Op) -> Iterable[Op]:
-        """A cross entropy on classes that the forward makes, in the precision of its scores."""
+        """A cross entropy on classes that the forward makes itself, in the precision of its
+        scores."""
         logits, classes = (self.precision.of(t) for t in op.reads)
         node = cross_entropy(logits, self.precision.name, self.platform, (classes,))
         self._set(op.write, node.output, self.needs.of(op.write))
         for each in ops_of(node):
-            # it is no work of the model's
+            # the loss does not count as work of the model
             each = each._replace(parts=() if each.write.base is None else None)
             if not self.needs.of(op.write):
                 each = each._replace(needs=(False,) * len(each.reads), keeps=())
             yield self.saved.booked(each)
 
     def _rms_norm(self, op: Op) -> Iterable[Op]:
-        """A card has a kernel for it; on a CPU it is computed step by step."""
+        """An RMS norm: a card has one kernel for it, a CPU computes it step by step."""
         if self.platform != "cpu":
             return self._plain(op)
         half = self.precision.of(op.reads[0]).itemsize == 2
         return self._each(op, _root_mean_square(op, half, op.reads[0] in self.turned))
 
     def _attention(self, op: Op) -> Iterable[Op]:
-        """A fused attention by its kernel, which reads its operands as autocast has cast them."""
+        """Replaces a fused attention by its kernel, on operands that autocast has cast."""
         if op.kernel:
             yield from self._plain(op)
             return
@@ -231,28 +236,28 @@ class Walk:
             yield from self._each(op, self.kernels.ops(op, operands, half))
 
     def _stand_in(self, low: Tensor, needs: bool) -> Tensor:
-        """A declared tensor for a lowered one."""
+        """A declared tensor that stands for a lowered one."""
         declared = Tensor(low.name, low.axes, low.role)
         self._set(declared, low, needs)
         return declared
 
     def _passed_on(self, op: Op) -> Iterable[Op]:
-        """An op that has nothing to do: a view of what it reads."""
+        """An op without work becomes a view of its input."""
         x = self.precision.of(op.reads[0])
         write = Tensor(op.write.name, op.write.axes, op.write.role, x, x.itemsize)
         self._set(op.write, write, op.needs[0])
         return (Op("view", (x,), write, needs=op.needs[:1]),)
 
     def _each(self, op: Op, ops: Iterable[Op]) -> Iterator[Op]:
-        """The ops that a declared one is made of; the last one writes its result."""
+        """Lowers the ops that replace a declared op; the last of them writes its result."""
         for part in ops:
             yield from self._op(part)
         self._set(op.write, self.precision.of(part.write), self.needs.of(part.write))
 
 
 def _root_mean_square(op: Op, half: bool, turned: bool) -> Iterator[Op]:
-    """``x / rms(x) · weight`` as aten's ``rms_norm_composite`` runs it: halves in fp32, and at the
-    end ``contiguous()``, a copy of what is ``turned``."""
+    """``x / rms(x) · weight`` as aten's ``rms_norm_composite`` runs it: bf16 and fp16 are computed
+    in fp32, and ``contiguous()`` at the end copies a ``turned`` result."""
     (x,) = op.reads
     rows = (*x.axes[:-1], 1)
     if half:
@@ -279,7 +284,7 @@ def _root_mean_square(op: Op, half: bool, turned: bool) -> Iterator[Op]:
         yield Op("cast", (wide,), result, holds=(rms,))
 
 
-# kinds whose ops are lowered to others, or to none
+# kinds that are lowered to other ops, or to none
 _BY_KIND: Mapping[str, Callable[[Walk, Op], Iterable[Op]]] = {
     "sdpa": Walk._attention,
     "cast": Walk._cast,

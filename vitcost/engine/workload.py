@@ -1,8 +1,9 @@
-"""``Workload``: one model under one scenario, the seam between what knows models and what asks.
+"""``Workload``: one model under one scenario, the interface between models and the questions asked
+of them.
 
-Two things make one: the engine, from a config through its op list and passes (``workload`` below),
-and a trace of a torch module. Report, memory, time, fit and plan ask a workload, and do not ask
-which of the two it is.
+There are two sources: the engine, which lowers the op list of a config (``workload`` below), and a
+trace of a torch module. Report, memory, time, fit and plan ask a workload, and need not know which
+source it has.
 """
 
 from collections.abc import Callable
@@ -48,12 +49,12 @@ class Alive(Record):
 class Workload:
     """One model under one scenario; ``scenario.mode`` says whether it trains.
 
-    ``sizes`` has the size of every axis of its tensors: integers, or arrays and symbols where the
-    maker can. ``inputs`` are what the caller keeps during a forward pass, ``targets`` during a step
-    besides; ``outputs`` what the model returns, ``losses`` the output that each cross entropy of
-    its loss reads, where that is no part of the model. ``transient`` are tensors that are no events
-    of a step, of which one is there at a time. A method that a maker has no answer for raises
-    ``NotCovered`` with the reason.
+    ``sizes`` has the size of every axis of its tensors: integers, or arrays and symbols where its
+    source supports them. ``inputs`` are tensors that the caller keeps during a forward pass, and
+    ``targets`` are kept too during a step. ``outputs`` are returned by the model; ``losses`` are
+    the outputs that cross entropies outside of the model read. ``transient`` are tensors that the
+    step's events leave out, one alive at a time. A method without an answer raises ``NotCovered``
+    with the reason.
     """
 
     scenario: Scenario
@@ -63,44 +64,46 @@ class Workload:
     targets: tuple[Tensor, ...] = ()
     losses: tuple[Tensor, ...] = ()
     transient: tuple[Tensor, ...] = ()
-    # heads of keys and values in each block, where there are fewer than query heads (axis a)
+    # the number of key and value heads in each block, if there are fewer than query heads (axis a)
     kv_heads: tuple[int, ...] = ()
-    # whether all ranks share one loss, as two towers do
+    # whether all ranks compute one joint loss, as models of two towers do
     shares_loss: bool = False
-    # whether another scenario is answered at once, without running a model
+    # whether another scenario needs no new run of the model
     at_once: bool = False
-    # whether a step whose exact peak is not covered has a bound
+    # whether a bound is known for a step whose exact peak is not covered
     has_bound: bool = False
-    # whether its top-level modules are the parts that pages name
+    # whether its top-level modules match the parts named on pages
     has_parts: bool = False
     # the class of a module that no formula describes
     family: str = ""
-    # operators that may multiply matrices, and whose FLOPs no rule counts
+    # operators that may multiply matrices, but whose FLOPs no rule counts
     left_out: tuple[str, ...] = ()
 
     @property
     def has_letters(self) -> bool:
-        """Whether symbols in place of its sizes give its memory with its numbers put in."""
+        """Whether its memory can be given as a formula: symbols for sizes, with its numbers
+        put in."""
         return True
 
     @property
     def least_batch(self) -> int:
-        """The smallest batch that is known; all larger ones are."""
+        """The smallest batch whose numbers are known; all larger batches are known too."""
         return 1
 
     @property
     def no_step(self) -> str:
-        """Why there is no training step of it; empty: there is one."""
+        """Why the model has no training step; empty if it has one."""
         return ""
 
     def at_most(self, training: bool) -> str:
-        """Why a pass may have fewer bytes at its peak than its looks say; empty: it has them."""
+        """Why the peak of a pass may be below the number that is given; empty if that number is
+        exact."""
         return ""
 
     @property
     def unknown(self) -> frozenset[str]:
-        """Numbers of its rows, ``pointwise`` and ``moved_bytes``, that an operator has no rule
-        for."""
+        """Numbers of its rows (``pointwise``, ``moved_bytes``) that are unknown since an operator
+        has no rule."""
         return frozenset()
 
     @property
@@ -113,27 +116,29 @@ class Workload:
 
     @property
     def param_bytes(self) -> int:
-        """Bytes of an element of a parameter, a gradient and a state of the optimizer."""
+        """Bytes per element of a parameter, a gradient and an optimizer state."""
         return self.scenario.param_bytes
 
     @property
     def buffers_bytes(self) -> Size:
-        """Bytes of tables, indexes and statistics that the modules have beside parameters."""
+        """Bytes of tables, indexes and statistics that the modules keep as buffers."""
         return 0
 
     @property
     def step_buffers_bytes(self) -> Size:
-        """The same in a training step: a forward in eval may leave tables on its module."""
+        """Bytes of buffers in a training step; they differ where a forward in eval leaves tables on
+        its module."""
         return self.buffers_bytes
 
     @property
     def weights_bytes(self) -> Size | None:
-        """Bytes of all parameters, where some have a type of their own; None: none has."""
+        """Bytes of all parameters, if some have a type of their own; None if all have the
+        model's."""
         return None
 
     @property
     def sharding(self) -> "Sharding | None":
-        """How its weights are fully sharded, where they are."""
+        """How its weights are fully sharded; None if they are not."""
         how, e = self.scenario, self.param_bytes
         if how.recipe != "torch" or how.zero < 2:
             return None
@@ -144,17 +149,18 @@ class Workload:
         return Sharding(how.zero == 3, weight, e, reduced, how.keeps_gradients)
 
     def axis(self, name: str) -> Size:
-        """The size of an axis; ``NotCovered`` for a model that has none."""
+        """The size of an axis. Raises ``NotCovered`` for a model without that axis."""
         if name not in self.sizes:
             raise NotCovered(f"this needs axis {name} of a Transformer, which this model has not")
         return self.sizes[name]
 
     def at(self, batch: int) -> "Workload":
-        """The workload at another batch, of any size; batch 1 may run other operators."""
+        """The workload at another batch size; batch 1 may run other operators."""
         return self.under(replace(self.scenario, batch=batch))
 
     def under(self, scenario: Scenario) -> "Workload":
-        """The same model under another scenario; ``NotCovered`` where the maker has none."""
+        """The same model under another scenario. Raises ``NotCovered`` if its source cannot give
+        one."""
         raise NotCovered("this model under another scenario")
 
     def shared(self, parallel: TensorParallel) -> "Workload":
@@ -164,7 +170,8 @@ class Workload:
         raise NotCovered("layers of this model that tensor-parallel ranks share")
 
     def stage(self, stages: int) -> "Workload":
-        """The widest of so many stages of a pipeline: the blocks of one, embedding and head."""
+        """The workload of the widest of ``stages`` pipeline stages: its share of the blocks,
+        embedding and head."""
         if stages == 1:
             return self
         raise NotCovered("stages of a pipeline of this model")
@@ -184,42 +191,43 @@ class Workload:
         raise NotCovered("the memory of this model in inference")
 
     def step(self, in_place: bool = True) -> "tuple[Event, ...]":
-        """The same of a training step: forward, loss and backward, up to the optimizer's step.
+        """The events of a training step: forward, loss and backward, up to the optimizer's step.
 
-        At its end the gradients are alive and the loss. Gradients that the scenario keeps from the
-        backward pass before are not in it. Without ``in_place`` gradients and biases are added as
-        torch's trackers see it: never in place.
+        At its end the loss and the gradients are alive. Gradients that the scenario keeps from an
+        earlier backward pass are not in it. Without ``in_place`` gradients and biases are never
+        added in place, as torch's memory trackers see it.
         """
         raise NotCovered("the memory of this model in training")
 
     def whole_step(self) -> "tuple[Event, ...]":
-        """``step`` with every look in it, those too that are no peak at any batch."""
+        """``step`` with every look, even those that cannot be the peak at any batch."""
         return self.step()
 
     def alive(self, look: int | None, training: bool) -> "tuple[Alive, ...]":
-        """The tensors alive at a look of the step, or of the forward pass in eval, by the module
-        that made them; None is the end."""
+        """The tensors alive at one look of the step, or of the forward pass in eval, by the module
+        that made them; ``look`` None is the end."""
         raise NotCovered("the tensors alive at one moment, by module")
 
     def bounding(self, onto: bool = False) -> "tuple[Event, ...]":
-        """The same of a step under a loss that keeps no less than any, for a bound where the exact
-        step is not covered; ``onto``: no gradient is in it."""
+        """The events of a step under a loss that saves no less than any covered loss: a bound if
+        the exact step is not covered. ``onto``: parameters have gradients already, which are not in
+        it."""
         raise NotCovered("a bound of this model's memory in training")
 
     def kernels(self) -> "Launches":
-        """Every operator of a forward pass in the order they run, views among them; the same object
-        for every batch that runs the same."""
+        """Every operator of a forward pass in the order they run, views among them. Batches that
+        run the same operators share one object."""
         raise NotCovered("the kernels of this model: no time")
 
     def attention(self) -> tuple[str, ...]:
-        """The kernels that compute its attentions, most used first."""
+        """The attention kernels that run, most used first."""
         raise NotCovered("the attention kernels of this model")
 
 
 def workload(config: Config, scenario: Scenario, sizes: Sizes | None = None) -> Workload:
     """A config under a scenario, through the declared op list and its passes.
 
-    ``sizes`` are in place of the config's own: arrays or symbols, for every axis.
+    ``sizes`` replace the config's own: arrays or symbols, for every axis.
 
     >>> from vitcost.zoo import resolve
     >>> base = workload(resolve("vit_base_patch16_224").config, Scenario(batch=8))
@@ -235,7 +243,7 @@ def workload(config: Config, scenario: Scenario, sizes: Sizes | None = None) -> 
 
 
 class _Lowered(Workload):
-    """A config through the declared op list and its passes."""
+    """The workload of a config, from its declared op list and its passes."""
 
     at_once = True
     has_bound = True
@@ -252,7 +260,7 @@ class _Lowered(Workload):
     ) -> None:
         self.config, self.scenario, self.batch = config, scenario, batch
         self.fixed_sizes, self.parallel = fixed_sizes, parallel
-        # the sizes of the whole model, before ranks share its layers
+        # the sizes of the whole model; tensor-parallel ranks have shares of them
         self.whole = sizes_of(config, batch) if sizes is None else sizes
         self._folded: Row | None = None
         mode = mode_of(config, scenario)
@@ -291,7 +299,7 @@ class _Lowered(Workload):
 
     def under(self, scenario: Scenario) -> Workload:
         other = scenario.batch != self.scenario.batch
-        # a caller's own sizes are those of this batch
+        # sizes that a caller gave are valid for this batch only
         if self.fixed_sizes and other:
             raise NotCovered(f"batch {scenario.batch} of sizes that were given")
         batch, sizes = (scenario.batch, None) if other else (self.batch, self.whole)
@@ -344,7 +352,8 @@ class _Lowered(Workload):
 
     @property
     def _update(self) -> "Update | None":
-        """How the backward pass updates parameters, where it does."""
+        """The temporaries of an optimizer that steps inside the backward pass; None if it
+        does not."""
         how = self.scenario
         if how.optimizer_in_backward:
             from vitcost.engine.stepping import update_of
