@@ -20,7 +20,8 @@ ACCUMULATED = 1 + 3
 
 
 def rerun(steps: list[Step]) -> Iterator[Step]:
-    """The kernels that run again since checkpointing kept nothing of their outputs.
+    """The kernels of ``steps`` that run again in the backward pass, since checkpointing kept
+    nothing of their outputs. Source: torch 2.13, torch/utils/checkpoint.py.
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.config.scenario import Scenario
@@ -36,7 +37,9 @@ def rerun(steps: list[Step]) -> Iterator[Step]:
 
 
 def backward(steps: list[Step]) -> Iterator[Step]:
-    """The kernels of the backward pass, those of the last op first.
+    """The kernels of the backward pass of ``steps``, those of the last op first: for a product one
+    product for each operand that needs a gradient. Source: torch 2.13,
+    tools/autograd/derivatives.yaml.
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.config.scenario import Scenario

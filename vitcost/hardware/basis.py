@@ -97,6 +97,9 @@ def basis_of(
     ``users_cards`` are by name; ``calibrations`` are the user's constants, which come before the
     shipped ones; ``anchors`` are the user's timings on the card.
 
+    Raises ``UnknownName`` for an unknown card, ``NotCovered`` where its sheet lacks a figure or the
+    software has no such step, ``ConfigError`` for an anchor that no card could have.
+
     >>> asked = asked_of(resolve("vit_base_patch16_224").config)
     >>> on = basis_of(asked, Scenario(batch=256, precision="amp-bf16"), "rtx4090")
     >>> on.rates.basis, on.kernels, on.least_batch
@@ -127,7 +130,8 @@ def basis_of(
 
 
 def check_half(row: Card, scenario: Scenario) -> None:
-    """Refuses a half precision that the card's sheet has no peak for, where it has the other.
+    """Raises ``NotCovered`` for a half precision that the card's sheet has no peak for, where it
+    has the other.
 
     >>> check_half(card("t4"), Scenario(precision="bf16"))
     Traceback (most recent call last):

@@ -46,14 +46,15 @@ class Beside(NamedTuple):
 
     @property
     def total_bytes(self) -> int:
+        """``workspace + context + slack``."""
         return sum(self)
 
 
 def workspace_bytes(card: Card, software: str = "") -> int:
     """The workspace that torch allocates for cuBLAS or hipBLAS, once for a handle and a stream.
 
-    ``software`` is a version of torch; without one it is the newest. A processor of which no
-    architecture is known has none.
+    ``software`` is a version of torch; without one it is the newest. A processor has none. Source:
+    torch's aten/src/ATen/cuda/CublasHandlePool.cpp, ``parseChosenWorkspaceSize``.
 
     >>> from vitcost.hardware.specs import card
     >>> workspace_bytes(card("a100-sxm-80gb")), workspace_bytes(card("h100-sxm"))
@@ -79,8 +80,9 @@ def workspace_bytes(card: Card, software: str = "") -> int:
 
 
 def slack_bytes(tensor_bytes: int) -> int:
-    """Bytes that torch's allocator reserves beyond tensors, an estimate: the larger of 0.5 GiB and
-    2 %.
+    """Bytes that torch's allocator reserves beyond tensors, an estimate: ``max(0.5 GiB, 2 % of
+    tensor_bytes)``. Source: reserved less allocated memory of published runs of ViT-L
+    (rasbt/pytorch-memory-optim).
 
     >>> slack_bytes(2**30), slack_bytes(50 * 2**30)
     (536870912, 1073741824)
@@ -89,8 +91,10 @@ def slack_bytes(tensor_bytes: int) -> int:
 
 
 def beside(card: Card, tensor_bytes: int, software: str = "") -> Beside:
-    """Bytes that a card needs beside so many bytes of tensors; a processor has no context of CUDA,
-    and no allocator that keeps blocks.
+    """Bytes that a card needs beside ``tensor_bytes`` of tensors: ``workspace + context + slack``,
+    an estimate. A processor has no context of CUDA, and no allocator that keeps blocks.
+
+    ``software`` as in ``workspace_bytes``.
 
     >>> from vitcost.hardware.specs import card
     >>> beside(card("l4"), 10 * 2**30).total_bytes == 8519680 + 2**29 + 2**29
@@ -104,13 +108,15 @@ def beside(card: Card, tensor_bytes: int, software: str = "") -> Beside:
 
 
 def verdict_on(card: Card, tensor_bytes: int, kept_bytes: int) -> tuple[str, int] | None:
-    """Whether tensors fit a card, and the bytes that are left; None where no memory is known.
+    """Whether tensors fit a card, and the bytes that are left, ``capacity - tensor_bytes -
+    kept_bytes``; None where no memory is known.
 
     ``fits`` with ``kept_bytes`` beside them, ``tight`` without these alone, else ``no``.
 
-    >>> from vitcost.hardware.specs import own_card
-    >>> mine = own_card("mine", {"usable_bytes": 100})
-    >>> [verdict_on(mine, n, 10) for n in (90, 91, 101)]
+    >>> from vitcost.hardware.specs import card
+    >>> l4 = card("l4")
+    >>> room = l4.capacity_bytes
+    >>> [verdict_on(l4, room - more, 10) for more in (10, 9, -1)]
     [('fits', 0), ('tight', -1), ('no', -11)]
     """
     capacity = card.capacity_bytes
@@ -121,11 +127,12 @@ def verdict_on(card: Card, tensor_bytes: int, kept_bytes: int) -> tuple[str, int
 
 
 def largest_tensors(card: Card, capacity_bytes: int, software: str = "") -> int:
-    """The most bytes of tensors that leave room for all that stands beside them; below 0 where
-    there is none.
+    """The most bytes of tensors that leave room for everything beside them in ``capacity_bytes``;
+    below 0 where there is none.
 
     ``T + slack(T) <= room`` with ``slack(T) = max(S, T // 50)``: T is ``room - S``, or where that
-    is less ``room - room // 51``, and one less where the remainder is 50.
+    is less ``room - room // 51``, and one less where the remainder is 50. ``software`` as in
+    ``workspace_bytes``.
 
     >>> from vitcost.hardware.specs import card
     >>> row = card("h100-sxm")

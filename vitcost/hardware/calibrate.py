@@ -47,9 +47,11 @@ _FEWEST = 3
 
 
 def fitted(measurements: Sequence[Measurement]) -> tuple[float, ...]:
-    """The constants that fit the measurements of one card and setup best. Measurements that the
-    host bounds are left out as long as enough others are there. Raises ``ConfigError`` for several
-    cards, versions of software or modes.
+    """The constants that fit the measurements of one card and setup best: the least squares of
+    ``fit`` over the ``terms`` of each step.
+
+    Measurements that the host bounds are left out as long as enough others are there. Raises
+    ``ConfigError`` for several cards, versions of software or modes.
 
     >>> from vitcost.hardware.work_classes import setup_of
     >>> from vitcost.hardware.measurements import Row, measurement
@@ -71,8 +73,8 @@ def fitted(measurements: Sequence[Measurement]) -> tuple[float, ...]:
 def predicted(
     measurement: Measurement, constants: Sequence[float], host: float | None = None
 ) -> float:
-    """Seconds of a measured step: the larger of its kernels' time by the constants, and the host's
-    for all launches at ``host`` seconds each.
+    """Seconds of a measured step: ``max(Σ constant · term + fixed, host · launches)``, with
+    ``constants`` in the order of ``terms`` and ``host`` seconds a launch.
 
     >>> from vitcost.hardware.work_classes import setup_of
     >>> from vitcost.hardware.measurements import Row, measurement
@@ -114,6 +116,8 @@ def held_out(measurements: Sequence[Measurement]) -> tuple[list[float], list[flo
     size are split into even and odd places; each half is predicted by a fit on the other half.
     Empty where all models have one width.
 
+    Raises ``ConfigError`` as ``fitted`` does.
+
     >>> from vitcost.hardware.work_classes import setup_of
     >>> from vitcost.hardware.measurements import Row, measurement
     >>> from vitcost.config.scenario import Scenario
@@ -145,10 +149,11 @@ def errors(measurements: Sequence[Measurement]) -> tuple[list[float], list[float
 
 
 def calibrate(measurements: Iterable[Measurement], source: str = "") -> list[Calibration]:
-    """The constants of every card and setup among the measurements.
+    """The constants of every card and setup among the measurements; ``source`` is their author.
 
     Plain models are fitted; where a file has none, all of them. Steps that the host bounds are left
-    out. Timings that others printed have one factor a card and software.
+    out. Timings that others printed have one factor a card and software. Raises ``ConfigError`` for
+    fewer measurements of a card than a fit needs.
 
     >>> from vitcost.hardware.work_classes import setup_of
     >>> from vitcost.hardware.measurements import Row, measurement

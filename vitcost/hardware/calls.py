@@ -30,6 +30,7 @@ class Piece(NamedTuple):
 
     @property
     def numel(self) -> int:
+        """Its elements: the product of its shape."""
         return prod(self.shape)
 
     @property
@@ -64,10 +65,12 @@ class Call(NamedTuple):
 
     @property
     def moved(self) -> int:
+        """Bytes that it reads and writes."""
         return sum(piece.bytes for piece in (*self.reads, *self.writes))
 
     @property
     def backward(self) -> bool:
+        """Whether it runs in the backward pass."""
         return self.phase == "backward"
 
 

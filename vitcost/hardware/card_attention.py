@@ -32,6 +32,7 @@ _AOTRITON = ("gfx90a", "gfx942", "gfx950")
 
 def kernels_on(row: Card) -> Kernels:
     """The attention kernels of a card; a card of which no architecture is known has all of them.
+    Source: torch's aten/src/ATen/native/transformers/cuda/sdp_utils.cpp.
 
     >>> from vitcost.hardware.specs import card
     >>> kernels_on(card("t4"))
@@ -67,7 +68,8 @@ def on_card(scenario: Scenario, row: Card) -> Scenario:
     """The scenario with the attention kernel that torch takes on a card, where that differs from
     the one that it takes on newer cards.
 
-    Raises ``NotCovered`` for a kernel that is asked for by name and that the card has not.
+    Raises ``NotCovered`` for a kernel that is asked for by name and that the card has not. Source:
+    torch's aten/src/ATen/native/transformers/cuda/sdp_utils.cpp.
 
     >>> from vitcost.hardware.specs import card
     >>> scenario = Scenario(precision="amp-fp16")

@@ -37,7 +37,8 @@ class Gpus(Result):
 def gpus(query: str = "", *, gpu_file: "str | Iterable[str]" = ()) -> Gpus:
     """The cards whose name, alias or vendor holds the query; the user's own are among them.
 
-    Raises ``UnknownName`` with the nearest names where there is none.
+    Raises ``UnknownName`` with the nearest names where there is none, ``ConfigError`` for a file
+    without cards.
 
     >>> [row.name for row in gpus("h200").found]
     ['h200-sxm', 'h200-nvl']

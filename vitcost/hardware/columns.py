@@ -120,11 +120,12 @@ def clock(
     card: "str | Card",
     calibrations: Sequence[Calibration] = (),
 ) -> Clock | None:
-    """The clock of all configs of a structure, from one of them. Raises ``NotCovered`` for a model
-    that launches no kernel.
+    """The clock of all configs of a structure, from one of them.
 
     None where each has to be asked alone: an engine that takes another attention for longer
-    sequences, and attentions of several kernels, which are ordered by how often each runs.
+    sequences, and attentions of several kernels, which are ordered by how often each runs. Raises
+    ``NotCovered`` for a model that launches no kernel, and ``UnknownName``, ``NotCovered`` and
+    ``ConfigError`` as ``basis_of`` does.
 
     >>> from vitcost.zoo import resolve
     >>> config = resolve("vit_base_patch16_224").config

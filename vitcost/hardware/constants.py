@@ -211,6 +211,11 @@ def host_seconds(work: Work, setup: Setup, of_a_launch: float | None = None) -> 
 def terms(work: Work, sheet: Sheet, setup: Setup) -> tuple[tuple[float, ...], float]:
     """The seconds that each constant multiplies, and the seconds that no constant changes.
 
+    On a card ``flops / P`` of products, ``attention_flops / P``, ``moved_bytes / BW``, ``conv_flops
+    / P`` and ``strided_bytes / BW``, with the sheet's P FLOP/s and BW bytes a second; fixed are
+    those of launches. Classes of work are weighed: ``KAPPA``, ``SIGMA`` and ``BETA`` have their
+    sources.
+
     >>> work = Work(gemm_flops=10**12, stream_bytes=10**11, launches=1000)
     >>> terms(work, Sheet(1e12, 1e11), Setup("amp"))
     ((1.0, 0.0, 1.0, 0.0, 0.0), 0.003)

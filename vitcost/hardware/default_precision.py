@@ -12,7 +12,8 @@ AUTOMATIC = (AUTO, *PRECISIONS)
 
 def precision_on(card: Card, training: bool) -> str:
     """The precision that ``auto`` is on a card: bf16 where its matrix units have it, fp16 where
-    they have that alone (V100, T4), else fp32; in training under autocast.
+    they have that alone (V100, T4), else fp32; in training under autocast. Source: the card's
+    sheet.
 
     >>> from vitcost.hardware.specs import card
     >>> [precision_on(card(name), False) for name in ("h100-sxm", "t4", "cpu-i9_10940x")]

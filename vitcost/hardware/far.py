@@ -38,8 +38,9 @@ def far(on: Basis) -> Rates:
 
 
 def is_far(on: Basis, done: Work, batch: int) -> Any:
-    """Whether a step is outside of all measurements: below the smallest batch, or bound by its
-    host. A host that was measured with its card is as well known as the card.
+    """Whether a step of ``batch`` images is outside of all measurements: below the smallest batch
+    that was measured, or bound by its host; on a processor above the largest. A host that was
+    measured with its card is as well known as the card.
 
     >>> from vitcost.hardware.basis import asked_of, basis_of
     >>> from vitcost.config.scenario import Scenario

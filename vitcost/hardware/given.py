@@ -24,8 +24,15 @@ def known(gpu_file: "str | Iterable[str]", calibration: "str | Iterable[str]") -
     """Cards and constants of the user's files. A calibration of a card of the user's own has the
     card beside its constants; a file of cards comes before it.
 
-    >>> known((), ())
-    Known(cards={}, calibrations=[])
+    Raises ``ConfigError`` for a file that cannot be read, ``UnknownName`` for a figure that no card
+    has.
+
+    >>> from tempfile import NamedTemporaryFile
+    >>> with NamedTemporaryFile("w", suffix=".toml") as file:
+    ...     _ = file.write("gpu.mine = {like = 'l4', memory_gb = 48}")
+    ...     file.flush()
+    ...     [row.memory_gb for row in known(file.name, ()).cards.values()]
+    [48]
     """
     files = several("calibration", calibration, str)
     carried = {name: row for path in files for name, row in load_cards(path).items()}
@@ -36,7 +43,7 @@ def known(gpu_file: "str | Iterable[str]", calibration: "str | Iterable[str]") -
 
 
 def anchors_of(anchors: "str | Anchor | Iterable[str | Anchor]") -> list[Anchor]:
-    """Anchors as they are, or as they are typed.
+    """Anchors as they are, or as they are typed; ``ConfigError`` for one that is neither.
 
     >>> [anchor.images_per_second for anchor in anchors_of("vit_base_patch16_224=2787")]
     [2787.0]

@@ -151,8 +151,8 @@ def in_order(steps: Iterable[Step], one_head: bool = False) -> Iterator[Step]:
 
 
 def interleaved(steps: Iterable[Step]) -> Iterator[Step]:
-    """A rotary embedding turns pairs of neighbours: each of its kernels reads every second
-    element.
+    """A rotary embedding turns pairs of neighbours: each of its kernels reads every second element.
+    Source: timm 1.0.31, timm/layers/pos_embed_sincos.py, ``rot``.
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.config.scenario import Scenario
@@ -201,7 +201,8 @@ def _after_casts(steps: Iterable[Step]) -> Iterator[tuple[Step | None, Step | No
 
 
 def rms_norm_by_variance(steps: Iterable[Step]) -> Iterator[Step]:
-    """timm's RMS norm until 2024: ``x · rsqrt(var(x)) · weight``, in the precision of x.
+    """timm's RMS norm until 2024: ``x · rsqrt(var(x)) · weight``, in the precision of x. Source:
+    timm/layers/fast_norm.py, ``rms_norm``.
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.config.scenario import Scenario
@@ -224,7 +225,7 @@ def rms_norm_by_variance(steps: Iterable[Step]) -> Iterator[Step]:
 
 def rms_norm_by_torch(steps: Iterable[Step]) -> Iterator[Step]:
     """``torch.nn.functional.rms_norm``: one kernel in fp32; where only the weight is fp32, a chain
-    in fp32 that is cast back before the weight.
+    in fp32 that is cast back before the weight. Source: aten's layer_norm.cpp.
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.config.scenario import Scenario

@@ -30,7 +30,8 @@ NARROW = 64
 
 
 def is_apart(kind: str, setup: Setup) -> bool:
-    """Whether predictions are far off for a class of models.
+    """Whether predictions are far off for a class of models: ``kind`` is one of ``APART`` in the
+    setup's column. Source: timm's benchmark files.
 
     >>> is_apart("GhostNet", Setup("amp")), is_apart("GhostNet", Setup("amp", training=True))
     (False, True)
@@ -56,10 +57,12 @@ def column_of(setup: Setup) -> str:
 
 
 def weight_of(kind: str, setup: Setup, backward: bool) -> tuple[int, int]:
-    """The weights of a FLOP and of a byte of a class in a software, in shares of ``WEIGHED``.
+    """The weights of a FLOP and of a byte of a class in a software, in shares of ``WEIGHED``: ``(f,
+    b)`` of f FLOPs of a plain product for each FLOP, and b bytes of a stream for each byte.
 
     A version of torch without a fit has the weights of the nearest version, and a compiled backward
-    pass the weights of the forward.
+    pass the weights of the forward. Source: fitted to timm's benchmark files,
+    tests/bench/fit_families.py.
 
     >>> weight_of("resampling", Setup("amp", torch=(2, 4)), False)[0]
     0
@@ -188,7 +191,8 @@ def _operands(call: Call) -> tuple[Piece, Piece, Piece]:
 
 
 def amounts(call: Call, kind: str) -> tuple[int, int]:
-    """FLOPs and bytes of a kernel of a class; output channels of a product fill whole tiles.
+    """FLOPs and bytes of a kernel of a class; output channels of a product fill whole tiles:
+    ``flops · ⌈n / tile⌉ · tile / n`` of n channels.
 
     >>> x, y = Piece((64, 64, 56, 56), 2), Piece((64, 96, 56, 56), 2)
     >>> weight = Piece((96, 64, 1, 1), 2)

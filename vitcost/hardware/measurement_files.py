@@ -52,7 +52,8 @@ def calibrate(
     Every other width is held out by turns, which gives the error and the band. ``given`` says what
     neither columns nor the file's name do: ``gpu``, ``mode``, ``precision``, ``layout``,
     ``compile``, ``software``, ``optimizer``. Raises ``ConfigError`` for a file that cannot be read
-    and for too few measurements, ``NotCovered`` where no row is covered.
+    and for too few measurements, ``UnknownName`` for a column or a value that is not known,
+    ``NotCovered`` where no row is covered.
 
     >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory
@@ -92,7 +93,8 @@ def check_throughput(
     r"""The errors of predictions on files of measurements, in the columns that ``calibrate`` reads.
 
     ``held_out`` judges the form of the prediction: constants fitted to the file's other widths
-    replace the shipped ones. Raises ``NotCovered`` where no row is covered.
+    replace the shipped ones. Raises ``NotCovered`` where no row is covered, else ``ConfigError``
+    and ``UnknownName`` as ``calibrate`` does.
 
     >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory

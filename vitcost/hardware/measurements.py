@@ -108,15 +108,16 @@ class Measurement(NamedTuple):
 
     @property
     def seconds(self) -> float:
+        """Of a step: ``batch / images_per_second``."""
         return self.row.batch / self.row.images_per_second
 
     @property
     def sheet(self) -> Sheet:
+        """The card's rates in this setup; ``NotCovered`` where one is not stated."""
         return sheet_of(self.card, self.row.setup)
 
     def shares(self) -> tuple[tuple[float, ...], float]:
-        """The terms that the constants multiply, and the time that is left for them, in shares of
-        it all."""
+        """The terms of the constants, and the time left for them, in shares of the whole."""
         parts, fixed = terms(self.work, self.sheet, self.row.setup)
         return tuple(part / self.seconds for part in parts), 1 - fixed / self.seconds
 
@@ -349,7 +350,7 @@ def _card(row: Row, users_cards: Mapping[str, Card] | None) -> Card:
 
 
 def by_card(measurements: Sequence[Measurement]) -> list[Measurement]:
-    """The measurements of a file that tell of the card, and not of its host.
+    """The measurements of a file that the card bounds, without those that its host bounds.
 
     Every step takes the host's time at least, so that the least time of a launch bounds that of the
     host. Steps near it are the host's where they take longer for their work than others do.

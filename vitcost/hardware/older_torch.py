@@ -18,15 +18,20 @@ WIDE_MATH = (2, 5)
 
 
 def as_then(kernels: Iterable[Call], run: Pass, setup: Setup) -> Iterable[Call]:
-    """Kernels of a pass as the torch of a setup launches them.
+    """Kernels of a pass as the torch of a setup launches them: before 2.0 an attention is two
+    products, before 2.5 its plain products are in half precision. Source: aten's attention.cpp,
+    ``_scaled_dot_product_attention_math``.
 
     >>> from torch import nn
+    >>> from vitcost.hardware.calls import calls
     >>> from vitcost.traced.inputs import inputs_of
     >>> from vitcost.traced.traces import trace
-    >>> layer = nn.Linear(8, 8)
-    >>> run = trace(layer, inputs_of(layer, "8"), (2, 3, 4)).inference
-    >>> as_then([], run, Setup("amp", torch=(2, 4)))
-    []
+    >>> layer = nn.TransformerEncoderLayer(768, 12, batch_first=True)
+    >>> run = trace(layer, inputs_of(layer, "197x768"), (2, 3, 4)).inference
+    >>> setups = [Setup("amp", torch=torch) for torch in ((1, 13), (2, 4))]
+    >>> then, now = ([each.name for each in as_then(calls(run, 8), run, how)] for how in setups)
+    >>> then.count("bmm"), now.count("_scaled_dot_product_efficient_attention")
+    (2, 1)
     """
     if "math" in run.kernels and setup.torch < WIDE_MATH:
         kernels = _narrow(kernels)
@@ -40,13 +45,17 @@ def apart(run: Pass) -> Pass:
     LinearAlgebra.cpp).
 
     >>> from torch import nn
+    >>> from vitcost.hardware.calls import calls
     >>> from vitcost.traced.inputs import inputs_of
     >>> from vitcost.traced.trace import How
     >>> from vitcost.traced.traces import trace
-    >>> turned = nn.Sequential(nn.Unflatten(1, (4, -1)), nn.Flatten(2), nn.Linear(9, 8))
-    >>> run = trace(turned, inputs_of(turned, "36"), (2,), How("amp-bf16")).inference
-    >>> apart(run) == run
-    True
+    >>> class Mixer(nn.Linear):
+    ...     def forward(self, x):
+    ...         return super().forward(x.transpose(1, 2))
+    >>> mixer = Mixer(196, 384)  # over the tokens of each channel
+    >>> run = trace(mixer, inputs_of(mixer, "196x768"), (2,), How("amp-bf16")).inference
+    >>> [[call.name for call in calls(each, 2)][-3:] for each in (run, apart(run))]
+    [['clone', 'mm', 'add'], ['_to_copy', 'bmm', 'add']]
     """
     operators, kept = list(run.operators), list(zip(run.calls, run.touched, strict=True))[:1]
     numbers: dict[Operator, int] = {}

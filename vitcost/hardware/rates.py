@@ -72,6 +72,7 @@ class Rates(NamedTuple):
 
     @property
     def below(self) -> float:
+        """The share by which a step may be shorter: ``under``, else ``band``."""
         return self.band if self.under is None else self.under
 
     def unlike(self, *why: str) -> "Rates":
@@ -201,7 +202,8 @@ def _of_its_kind(row: Card, setup: Setup, known: Sequence[Calibration]) -> Rates
 
 def widened(rates: Rates, kind: str, setup: Setup, apart: bool = False) -> Rates:
     """The rates for a model of a family without a fit, in a wider band; ``apart`` says that
-    predictions of this traced family are far off.
+    predictions of this traced family are far off. Source: the errors of that family in timm's
+    benchmark files.
 
     >>> fitted = Rates((1.0,), "calibrated", 0.10)
     >>> widened(fitted, "plain", Setup("amp")).band, widened(fitted, "hybrid", Setup("amp")).band
@@ -239,13 +241,12 @@ def seconds_of(
     constants: Sequence[float],
     host: float | None = None,
 ) -> tuple[float, dict[str, float]]:
-    """The seconds of some work, and how many of them each resource takes.
+    """The seconds of some work, and how many of them each resource takes: ``max(Σ constant · term +
+    fixed, host · launches)``, as the host prepares launches while the card runs others.
 
     ``constants`` multiply the seconds of compute, of memory, of latency, …, in the order of
-    ``terms``; ``host`` are the seconds that a host takes for a launch.
-
-    The host prepares launches while the card runs others: the slower of the two is the time. Of
-    work that is arrays the seconds are too.
+    ``terms``; ``host`` is the seconds that a host takes for a launch. Of work that is arrays the
+    seconds are too.
 
     >>> work = Work(gemm_flops=10**12, stream_bytes=10**11)
     >>> seconds_of(work, Sheet(1e12, 1e11), Setup("amp"), (1.5, 1.0, 1.0, 0.0, 0.0))

@@ -21,11 +21,12 @@ __all__ = ["Part", "Time", "TurningPoints", "predict", "turning_points"]
 
 
 def predict(config: Config, scenario: Scenario, gpu: "str | Card", **given: Any) -> Time:
-    """The time of one step: a sum over its kernels' work, by the constants of the card.
+    """The time of one step: ``max(Σ constant · term + fixed, host · launches)`` of its kernels'
+    work, by the constants of the card (``terms``, ``seconds_of``).
 
     ``given`` is as for ``basis_of``. The scenario's software is by default the newest torch that
     the card was measured with. Raises ``UnknownName`` for an unknown card, ``NotCovered`` where its
-    sheet lacks a figure.
+    sheet lacks a figure, ``ConfigError`` for an anchor that no card could have.
 
     >>> from vitcost.zoo import resolve
     >>> config = resolve("vit_base_patch16_224").config
@@ -109,7 +110,8 @@ def turning_points(
     config: Config, scenario: Scenario, gpu: "str | Card", **given: Any
 ) -> TurningPoints:
     """The batch from which launches no longer bound a step, and from which compute does; of a trace
-    that has no batch of one, from two on.
+    that has no batch of one, from two on. Raises ``UnknownName``, ``NotCovered`` and
+    ``ConfigError`` as ``predict`` does.
 
     >>> from vitcost.zoo import resolve
     >>> config = resolve("vit_base_patch16_224").config

@@ -42,6 +42,7 @@ class Guess(NamedTuple):
 
     @property
     def error(self) -> float:
+        """``|predicted / measured - 1|``."""
         return abs(self.ratio - 1)
 
     @property
@@ -92,6 +93,7 @@ class FileScore(NamedTuple):
     worst: tuple[Guess, ...]
 
     def to_dict(self) -> dict[str, Any]:
+        """A row of ``check --throughput --json``."""
         row = self._asdict()
         row["bases"], row["by_kind"] = dict(self.bases), dict(self.by_kind)
         row["not_covered"] = [missed._asdict() for missed in self.not_covered]
@@ -144,7 +146,8 @@ def score(
     users_cards: Mapping[str, Card] | None = None,
     calibrations: Sequence[Calibration] = (),
 ) -> Score:
-    """Every row against its prediction by ``predict``, by file.
+    """Every row against its prediction by ``predict``, by file: ``mape`` is the mean of
+    ``|predicted / measured - 1|``.
 
     >>> from vitcost.hardware.work_classes import setup_of
     >>> from vitcost.config.scenario import Scenario
@@ -172,7 +175,8 @@ def score(
 
 def score_held_out(rows: Iterable[Row], *, users_cards: Mapping[str, Card] | None = None) -> Score:
     """Every row against a fit on the file's other widths; other families against a fit on all plain
-    models. The widths are split in two halves; an error is the mean of the errors of both.
+    models. The widths are split in two halves; an error is the mean of the errors of both. Raises
+    ``ConfigError`` as ``fitted`` does.
 
     >>> from vitcost.hardware.work_classes import setup_of
     >>> from vitcost.config.scenario import Scenario

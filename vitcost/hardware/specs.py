@@ -71,7 +71,8 @@ def _family(name: str, users_cards: Mapping[str, Card] | None) -> list[str]:
 
 
 def card_names() -> list[str]:
-    """The names of all cards: the table's, the processors' and the user's own.
+    """The names of all cards: the table's, the processors' and the user's own. Errors,
+    ``ConfigError`` and ``UnknownName``, are those of ``own_cards``.
 
     >>> "h100-sxm" in card_names(), "cpu-i9_10940x" in card_names()
     (True, True)
@@ -146,6 +147,9 @@ def asked_cards(
     """The cards that were asked for, each by name or as ``NAME,FIGURE=NUMBER,...``: figures that
     hold in place of the card's own, or that make a card of a new name.
 
+    Raises ``UnknownName`` for another name or figure, ``ConfigError`` for a figure that is no
+    number.
+
     >>> mine, capped = asked_cards(["x,bf16_tflops=100,bandwidth_gbps=900", "l4,power_w=60"])
     >>> mine.peaks.bf16, capped.name, capped.peaks.bf16
     (100.0, 'l4,power_w=60', 121)
@@ -198,7 +202,7 @@ def _number(text: str) -> "float | str":
 
 def own_cards(paths: "str | Iterable[str]" = ()) -> dict[str, Card]:
     r"""The user's cards, from files, else from ``pyproject.toml`` where there is one;
-    ``ConfigError`` for a file without cards.
+    ``ConfigError`` for a file without cards, ``UnknownName`` for a figure that no card has.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
@@ -264,7 +268,8 @@ def own_card(
 def load_cards(path: "str | Path") -> dict[str, Card]:
     r"""The user's own cards of a TOML file: ``[gpu.NAME]``, or ``[tool.vitcost.gpu.NAME]``.
 
-    Raises ``ConfigError`` for a file that cannot be read or a figure that cannot be.
+    Raises ``ConfigError`` for a file that cannot be read or a value that is none, ``UnknownName``
+    for a figure that no card has.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:

@@ -37,7 +37,8 @@ def timed(
     ``gpu_file`` has cards of the user's own, ``calibration`` constants that ``calibrate`` wrote,
     ``anchor`` what one card was measured to do in this scenario, ``MODEL=IMAGES_PER_SECOND``;
     ``tensors`` gives the bytes that a scenario needs on a card, for the verdict; ``known`` reads
-    the files. Raises ``ConfigError`` for an anchor beside several cards.
+    the files. Raises ``ConfigError`` for an anchor beside several cards, and ``UnknownName``,
+    ``NotCovered`` and ``ConfigError`` as ``predict`` does.
 
     >>> from vitcost.zoo import resolve
     >>> config = resolve("vit_base_patch16_224").config

@@ -54,9 +54,10 @@ def work(
     optimizer: str = "",
     sizes: Sizes | None = None,
 ) -> dict[str, Work]:
-    """The work of one step, by part of the model.
+    """The work of one step, by part of the model; ``optimizer`` is in place of the scenario's.
 
     ``sizes`` stand in place of the config's own: arrays, where it is one of many of its structure.
+    Raises ``NotCovered`` as ``summed`` does.
 
     >>> from vitcost.hardware.work_classes import setup_of, total
     >>> from vitcost.zoo import resolve
