@@ -632,15 +632,14 @@ def test_times_of_arrays_are_those_of_reports(model: str, vary: Any, flags: Any)
 
 
 def test_a_comparison_over_a_grid_is_of_reports(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On arrays, from formulas without numpy, and by a report each: the same JSON."""
+    """On arrays and by a report each: the same JSON."""
     vary = {"batch": "1:40:+1", "patch_size": [15, 16], "gpu": ["l4", "h100-sxm"]}
     asked: dict[str, Any] = {"vary": vary, "mode": "train", "pareto": ["step_time", "params"]}
     found = []
-    for few, described in ((0, 0), (10**9, 3), (10**9, 10**9)):
+    for few in (0, 10**9):
         monkeypatch.setattr("vitcost.planner.gridded._FEW", few)
-        monkeypatch.setattr("vitcost.planner.gridded.DESCRIBED", described)
         found.append(vitcost.compare(BASE, **asked).to_dict())
-    assert found[0] == found[1] == found[2]
+    assert found[0] == found[1]
     assert len(found[0]["rows"]) == 80
     assert found[0]["skipped"] == [
         {"reason": "img_size is not divisible by patch_size", "combinations": 80}

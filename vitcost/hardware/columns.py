@@ -91,15 +91,6 @@ class Clock(NamedTuple):
             seconds,
         )
 
-    def time(self, sizes: Sizes, batch: int) -> Times:
-        """The time for sizes that are numbers."""
-        on = self.on
-        done = self._at(sizes)
-        seconds, _ = seconds_of(done, on.sheet, on.setup, on.rates.constants, on.rates.host)
-        rates = far(on) if is_far(on, done, batch) else on.rates
-        ends = seconds * (1 - rates.below), seconds * (1 + rates.band)
-        return Times(on.card.name, on.setup.mode, rates.basis, *ends, seconds)
-
     def _work(self, sizes: Sizes) -> Work:
         """All work of a step, in 64-bit integers where no number on the way can be larger."""
         columns: dict[Axis, Any] = {

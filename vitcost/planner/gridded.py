@@ -1,31 +1,24 @@
-"""A comparison over a grid: a structure is described once, and its models are computed from that,
-on arrays where numpy is there."""
+"""A comparison over a grid: by the formulas of its structures, on arrays, where numpy is there and
+the grid is large; by a report of each combination elsewhere."""
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any, TypeAlias
 
-from vitcost.config.flags import FLAGS, apart, mode_of
-from vitcost.config.scenario import Scenario
-from vitcost.costs.quantities import TIMED, values
+from vitcost.costs.quantities import values
 from vitcost.costs.quantity import NO_TERMS
-from vitcost.engine.model import columns as columns_of
-from vitcost.engine.ops import Sizes
 from vitcost.errors import MissingExtra, UnknownName, VitcostError
-from vitcost.hardware.cards import Card
 from vitcost.hardware.columns import Times
 from vitcost.planner.arrays import load
 from vitcost.planner.chunk import Chunk
 from vitcost.planner.compared import Compared, layer_numbers, slowest
 from vitcost.planner.evaluate import Evaluator
-from vitcost.planner.grid import CARD, reason
+from vitcost.planner.grid import reason
 from vitcost.planner.many import Many
-from vitcost.planner.structures import DESCRIBED, Structure, structure
-from vitcost.planner.timing import ON_CARD
+from vitcost.planner.structures import DESCRIBED
 from vitcost.planner.wanted import Wanted
-from vitcost.zoo import Base, Model, Resolved, described, resolve
+from vitcost.zoo import Model, described
 
 __all__ = ["gridded", "row_of"]
 
@@ -60,13 +53,10 @@ def gridded(
             if 2 * DESCRIBED * evaluator.blocks <= wanted.varied.points:
                 yield from _on_arrays(evaluator, wanted, skipped, tell)
                 return
-    numbers = None if alone else _Numbers(base, wanted)
     for index in range(wanted.varied.points):
         point = wanted.varied.point(index)
         try:
-            row = None if numbers is None else numbers.row(point)
-            if row is None:
-                row = row_of(many.report(model, **wanted.flags, **point).to_dict(), wanted)
+            row = row_of(many.report(model, **wanted.flags, **point).to_dict(), wanted)
         except UnknownName:
             raise
         except VitcostError as error:
@@ -102,64 +92,6 @@ def row_of(data: Mapping[str, Any], wanted: Wanted) -> Compared:
 
 def _origin(config: Mapping[str, Any]) -> str:
     return f"torch {config['torch']} and {config['digest']}" if "digest" in config else ""
-
-
-class _Numbers:
-    """Rows from the formulas of their structure, a number at a time."""
-
-    def __init__(self, base: Base, wanted: Wanted) -> None:
-        self.base, self.wanted = base, wanted
-        self.names = [name for name in wanted.every if name not in TIMED]
-        self.times: Counter[Hashable] = Counter()
-        self.known: dict[Hashable, Structure | None] = {}
-        self.models: dict[Hashable, Resolved] = {}
-        self.cards: dict[Hashable, Card] = {}
-
-    def row(self, point: Mapping[str, Any]) -> Compared | None:
-        """The row of a combination; None where its structure is not worth a description."""
-        flags = {**self.wanted.flags, **point}
-        flags.update(mode_of("compare", flags))
-        scenario = Scenario.of(**apart(flags)[0]).added_to(self.base.flags)
-        model, card = self._model(flags), self._card(flags)
-        if scenario.zero:
-            return None
-        sizes, facts = columns_of(model.config, scenario.batch)
-        layers = sizes["L"] if scenario.counts_layers else 0
-        key = replace(scenario, batch=1), card, layers, tuple(facts)
-        self.times[key] += 1
-        if self.times[key] < DESCRIBED:
-            return None
-        if key not in self.known:
-            described = structure(model, scenario, self.names, {}, self.wanted.cards, card)
-            # where no formula describes the structure, the report of each combination says why
-            self.known[key] = described if isinstance(described, Structure) else None
-        known = self.known[key]
-        return None if known is None else self._row(model, scenario, known, sizes)
-
-    def _model(self, flags: Mapping[str, Any]) -> Resolved:
-        fields = {name: flags[name] for name in flags if name not in FLAGS and name not in ON_CARD}
-        key = tuple(fields.get(axis.name) for axis in self.wanted.varied.axes)
-        if key not in self.models:
-            self.models[key] = resolve(self.base, **fields)
-        return self.models[key]
-
-    def _card(self, flags: Mapping[str, Any]) -> Card | None:
-        named, cards = flags.get(CARD), self.wanted.cards
-        if cards is None or not named:
-            return None
-        name = named[0] if isinstance(named, list) else named
-        if name not in self.cards:
-            self.cards[name] = cards.card(name)
-        return self.cards[name]
-
-    def _row(self, model: Resolved, scenario: Scenario, known: Structure, sizes: Sizes) -> Compared:
-        numbers, time = known.plan.values({str(axis): sizes[axis] for axis in sizes}), None
-        if known.clock is not None and self.wanted.cards is not None:
-            time = known.clock.time(sizes, scenario.batch)
-            names = (name for name in self.wanted.every if name in TIMED)
-            numbers |= self.wanted.cards.quantities(time, scenario.batch, names)
-        towers = 2 if hasattr(model.config, "vision") else 1
-        return Compared(model.name, {}, numbers, {}, time, towers, known.peak_is)
 
 
 def _on_arrays(

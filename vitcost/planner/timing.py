@@ -38,13 +38,6 @@ class Cards(NamedTuple):
         """The clock of all configs of a structure, by one of them."""
         return clock(config, scenario, card, self.known.calibrations)
 
-    def quantities(self, time: Times, batch: Any, names: Iterable[str]) -> dict[str, Any]:
-        """The quantities that follow from a time, or from columns of times."""
-        return {
-            name: TIMED[name].at(time.mode, time.gpu, time.seconds, batch, self.terms)
-            for name in names
-        }
-
     def one(
         self,
         config: Config,
@@ -62,8 +55,9 @@ class Cards(NamedTuple):
     def put(self, time: Times, batch: Any, rows: Any, names: Iterable[str], to: Filled) -> None:
         """Puts the times of some rows, and quantities that follow from them."""
         to.time(rows, time)
-        for name, value in self.quantities(time, batch, names).items():
-            to.put(name, rows, value)
+        for name in names:
+            quantity = TIMED[name].at(time.mode, time.gpu, time.seconds, batch, self.terms)
+            to.put(name, rows, quantity)
 
 
 def cards_of(
