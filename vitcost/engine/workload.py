@@ -108,6 +108,7 @@ class Workload:
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
+        """The caller's tensors of a batch: images, or tokens."""
         raise NotCovered("the inputs of this model")
 
     @property

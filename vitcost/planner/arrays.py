@@ -31,7 +31,7 @@ _SIZES = (
 
 
 def load() -> Any:
-    """numpy; ``MissingExtra`` with the line that installs it where it is not there.
+    """numpy; raises ``MissingExtra`` with the line that installs it where it is not there.
 
     >>> load().arange(3).tolist()
     [0, 1, 2]

@@ -19,7 +19,8 @@ def asked(
 ) -> tuple[Resolved, Scenario]:
     """The model and the scenario that keywords describe; ``fixed`` ones come before those given.
     The precision is ``automatic`` where the keywords have none, or ``auto``; a recipe, a module and
-    a file of traces with one precision alone keep theirs.
+    a file of traces with one precision alone keep theirs. Raises ``VitcostError`` for an unknown
+    name, field or value.
 
     >>> found, scenario = asked("vit_base_patch16_224", {"img_size": 384, "mode": "train"}, batch=8)
     >>> found.config.img_size, scenario.mode, scenario.batch

@@ -83,6 +83,7 @@ class Check(NamedTuple):
 
     @property
     def ok(self) -> bool:
+        """Whether no rule is broken."""
         return not self.verdicts
 
     @property

@@ -26,6 +26,7 @@ class Carried(NamedTuple):
 
     @property
     def mean_seconds(self) -> float:
+        """``forming + queueing + service``."""
         return self.forming_seconds + self.queueing_seconds + self.service_seconds
 
 
@@ -65,10 +66,13 @@ def cards_for(batch: int, seconds: float, load: Load) -> int | None:
 
 
 def latency(batch: int, seconds: float, load: Load, cards: int) -> Carried:
-    """The seconds that images wait, whose batches run on the first of so many ``cards`` that is
-    free. ``batch`` are images, which take ``seconds`` together.
+    """The seconds that an image waits: ``forming + queueing + service``, and the percentile of the
+    load. ``batch`` images take ``seconds`` together, on the first of so many ``cards`` that is
+    free.
 
-    With b images a batch and λ a second an image waits ``(b - 1) / 2λ`` for its batch to be full.
+    With b images a batch and λ a second an image waits ``(b - 1) / 2λ`` for its batch to be full;
+    the queue is ``queueing.Batches``. Raises ``ValueError`` where images come faster than cards run
+    them.
 
     >>> carried = latency(8, 0.010, Load(5000.0, None, 99.0, 0.7), 9)
     >>> carried.forming_seconds == 7 / 2 / 5000, carried.service_seconds

@@ -22,6 +22,7 @@ class Changed(NamedTuple):
 
     @property
     def more(self) -> int:
+        """``now - was``; a number that was not there is 0."""
         return (self.now or 0) - (self.was or 0)
 
 

@@ -81,7 +81,8 @@ class PlanRow(NamedTuple):
 def planned(pace: Pace, job: Job, fixed: Fixed, reserve: Reserve) -> tuple[PlanRow, ...]:
     """Every way to divide a step at its fastest micro-batch; the ways that fit come first.
 
-    Raises ``NotCovered`` where no way is covered for the model.
+    Raises ``NotCovered`` where no way is covered for the model, ``ConfigError`` for a fixed
+    division or micro-batch that does not divide the cards or the samples.
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.hardware.specs import card
@@ -160,7 +161,8 @@ def _order(row: PlanRow) -> tuple[bool, bool, float, int, int]:
 
 
 def simplest(rows: Sequence[PlanRow]) -> PlanRow | None:
-    """Of the ways within two percent of the fastest that fits the one that divides least.
+    """Among the ways that fit and take at most two percent longer than the fastest, the one that
+    divides least; None: none fits.
 
     >>> from vitcost import plan
     >>> flags = {"efficiency": 0.4, "zero": 0, "checkpointing": "none"}
@@ -174,7 +176,8 @@ def simplest(rows: Sequence[PlanRow]) -> PlanRow | None:
 
 
 def divided(row: PlanRow) -> tuple[int, int, bool, int]:
-    """A key to sort ways by how much they divide: the least is the simplest.
+    """The key that orders ways by how much they divide: ``(stages, tensor ranks, sequence, stage of
+    ZeRO)``, the least is the simplest.
 
     >>> from vitcost import plan
     >>> flags = {"efficiency": 0.4, "zero": 0, "checkpointing": "none"}

@@ -30,6 +30,7 @@ class Fabric(NamedTuple):
 
     @property
     def slowest(self) -> float:
+        """Bytes a second of the slower of links and network; one node alone has no network."""
         return self.link if self.nodes == 1 else min(self.link, self.network)
 
     def ring_latency(self, rounds: int) -> float:
@@ -92,7 +93,8 @@ def reduce_scatter(size: int, fabric: Fabric) -> float:
 
 
 def send(size: int, fabric: Fabric) -> float:
-    """Seconds in which one card sends ``size`` bytes, V, to the next: ``α + V / B``.
+    """Seconds in which one card sends ``size`` bytes, V, to the next: ``α + V / B``, the first term
+    of Thakur et al. 2005, section 3.
 
     >>> round(1e3 * send(9 * 10**9, Fabric(2, 1, 450e9, 0)), 2)
     20.0

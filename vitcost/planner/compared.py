@@ -47,7 +47,8 @@ class Why(NamedTuple):
 
 
 def relative(numbers: Iterable[Amount | None], more: bool = False) -> list[float | None]:
-    """Each number in terms of the best, which is the least, or the most where more is better.
+    """Each of the ``numbers`` in terms of the best: ``number / best``, where the best is the least,
+    or the most where more is better.
 
     >>> relative([4, 2, None]), relative([4, 2, None], more=True)
     ([2.0, 1.0, None], [1.0, 0.5, None])

@@ -40,7 +40,9 @@ def fewest_cards(
     no number of cards keeps it, the cards of the closest way, and by how much it is late.
 
     Parts of a node come first, then whole nodes. Fewer cards than the deadline asks of one that has
-    room for the whole batch are not tried, but for the most that there are.
+    room for the whole batch are not tried, but for the most that there are. Raises ``ConfigError``
+    where no number of cards shares the batch evenly, and ``ConfigError`` or ``NotCovered`` as
+    ``planned`` does.
 
     >>> from vitcost import plan
     >>> found = plan(

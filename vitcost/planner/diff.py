@@ -45,6 +45,7 @@ class Difference(NamedTuple):
 
     @property
     def difference(self) -> Amount | None:
+        """``now - was``; None without one of them."""
         both = self.previous is not None and self.new is not None
         return (self.new or 0) - (self.previous or 0) if both else None
 
@@ -57,6 +58,7 @@ class Difference(NamedTuple):
 
     @property
     def changed(self) -> bool:
+        """Whether both sides differ, one of which may have no figure."""
         return self.previous != self.new
 
 

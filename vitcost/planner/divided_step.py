@@ -32,6 +32,7 @@ class Volume(NamedTuple):
 
     @property
     def total_bytes(self) -> int:
+        """All exchanges together."""
         return sum(self)
 
 
@@ -48,18 +49,20 @@ class StepTime(NamedTuple):
 
     @property
     def total(self) -> float:
+        """The seconds of the step: the sum of its parts."""
         return sum(self)
 
 
 def step_time(
     run: Workload, strategy: Strategy, micro: Micro, weights: Weights, job: Job, card: Card
 ) -> StepTime:
-    """The time of a step; ``weights`` are the weights on a card of the widest stage.
+    """The time of a step: ``(a + p - 1) · (passes / (t p) + exchanges)`` for a micro-batches on
+    stages of p, each divided among t cards, then the exchanges that do not hide and the update;
+    ``weights`` are those on a card of the widest stage.
 
-    A layer divided among t cards takes 1/t of its time, a stage of p 1/p of the model's. Stages
-    run one forward, one backward: (a + p - 1) micro-batches' time, Narayanan et al. 2021,
-    arXiv 2104.04473, section 2.2.1. Data-parallel exchanges hide behind the backward pass of the
-    last micro-batch, fully sharded ones behind every pass, ``overlap`` of it at most.
+    Stages run one forward, one backward: Narayanan et al. 2021, arXiv 2104.04473, section 2.2.1.
+    Data-parallel exchanges hide behind the backward pass of the last micro-batch, fully sharded
+    ones behind every pass, ``overlap`` of it at most.
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.hardware.specs import card

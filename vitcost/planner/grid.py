@@ -57,6 +57,7 @@ class Axis(NamedTuple):
     values: Sequence[Any]
 
     def value(self, index: int) -> Any:
+        """The value at an ``index``; a side of a square is both sides."""
         value = self.values[index]
         return (value, value) if _kind(self.name)[0] == Pair and isinstance(value, int) else value
 
@@ -68,6 +69,7 @@ class Grid(NamedTuple):
 
     @property
     def points(self) -> int:
+        """The number of combinations."""
         return prod(len(axis.values) for axis in self.axes)
 
     def point(self, index: int) -> dict[str, Any]:
@@ -131,7 +133,7 @@ def grid(vary: "Vary | None") -> Grid:
 
 
 def bounded(points: int) -> int:
-    """The points of a grid; ``ConfigError`` for more than a user waits for.
+    """The number of ``points`` of a grid; ``ConfigError`` for more than a user waits for.
 
     >>> bounded(10**15)
     Traceback (most recent call last):
@@ -146,7 +148,7 @@ def bounded(points: int) -> int:
 
 
 def check_apart(varied: Grid, keywords: Mapping[str, Any]) -> None:
-    """Refuses a field that varies and is also given.
+    """Raises ``ConfigError`` for a field that varies and is also given.
 
     >>> check_apart(grid({"depth": [12, 24]}), {"img_size": 224})
     >>> check_apart(grid({"depth": [12, 24]}), {"depth": 12})

@@ -46,15 +46,17 @@ class Job(NamedTuple):
 
     @property
     def cards(self) -> int:
+        """``gpus · nodes``."""
         return self.gpus * self.nodes
 
     @property
     def total_samples(self) -> int:
+        """``samples · epochs``."""
         return self.samples * self.epochs
 
     @property
     def steps(self) -> int:
-        """The last batch may be short."""
+        """``⌈samples · epochs / global_batch⌉``: the last batch may be short."""
         return -(-self.total_samples // self.global_batch)
 
 

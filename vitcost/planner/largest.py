@@ -92,7 +92,8 @@ LARGEST = {"img_size": 10**6, "depth": 10**5}
 
 
 def needs(run: Workload) -> Callable[[int], Need]:
-    """A function from a batch to the need of a workload there, which computes each batch once.
+    """A function from a batch to the need of a workload there, which computes each batch once. The
+    function raises ``NotCovered`` where ``need`` does.
 
     >>> from vitcost.zoo import resolve
     >>> base = workload(resolve("vit_base_patch16_224").config, Scenario(mode="train"))

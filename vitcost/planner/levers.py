@@ -30,8 +30,8 @@ _MOST_PARTS = 1024
 
 
 def kernels(scenario: Scenario, narrow: str) -> Iterator[Scenario]:
-    """Other precisions, kernels and checkpointing, and any of these together; ``narrow`` is the
-    half precision of the card.
+    """Other precisions, attention kernels and checkpointing, and any of these together; ``narrow``
+    is the half precision of the card.
 
     >>> others = list(kernels(Scenario(mode="train"), "bf16"))
     >>> len(others), others[1].checkpointing, others[-1].precision  # 3 precisions, 3 checkpoints

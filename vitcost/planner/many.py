@@ -39,6 +39,7 @@ class Many:
         self._known = known
 
     def report(self, model: Model, **flags: Any) -> Report:
+        """The report of a combination of flags; ``VitcostError`` as ``report`` raises it."""
         return _report(self, model, **flags)
 
     def reported(self, resolved: Resolved, run: Workload, scenario: Scenario) -> Report:

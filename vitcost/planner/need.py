@@ -49,7 +49,7 @@ def need(run: Workload) -> Need:
 
 
 def needed(step: memory_types.Training) -> Need:
-    """The bytes of a training step; ``NotCovered`` where there is none.
+    """The bytes of a training step; raises ``NotCovered`` where there is none.
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.config.scenario import Scenario
@@ -64,7 +64,8 @@ def needed(step: memory_types.Training) -> Need:
 
 
 def executed_flops(run: Workload) -> int:
-    """FLOPs that a step executes, with the recomputation of checkpoints and of fused attention.
+    """FLOPs that a step executes, ``forward + backward``, with the recomputation of checkpoints and
+    of fused attention.
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.config.scenario import Scenario

@@ -40,8 +40,8 @@ def nodes_of(
 
 
 def check_node(card: Card, gpus: int) -> None:
-    """Refuses more cards in a node, ``gpus``, than any node of theirs has: they would need a
-    network.
+    """Raises ``ConfigError`` for more cards in a node, ``gpus``, than any node of theirs has: they
+    would need a network.
 
     >>> from vitcost.hardware.specs import card
     >>> check_node(card("h100-sxm"), 8)

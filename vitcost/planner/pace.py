@@ -49,6 +49,7 @@ class Pace:
 
     @property
     def scenario(self) -> Scenario:
+        """That of a step of the fewest samples."""
         return self.run.scenario
 
     def micro(self, batch: int, checkpointing: str) -> Micro:
@@ -71,7 +72,9 @@ class Pace:
 def pace_of(
     run: Workload, card: Card, efficiency: float | None, time: Callable[[Scenario], Time]
 ) -> Pace:
-    """The speed of a card on a model; raises ``NotCovered`` where ``efficiency`` must be given.
+    """The speed of a card on a model; ``efficiency`` is its FLOP/s over the sheet's peak, None:
+    predicted by ``time``. Raises ``NotCovered`` where ``efficiency`` must be given, and for a pair
+    of towers.
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.hardware.specs import card

@@ -11,7 +11,8 @@ __all__ = ["front", "oriented", "pair_of", "said"]
 
 
 def pair_of(pareto: Sequence[str] | None) -> tuple[str, str] | None:
-    """The two quantities of a Pareto front.
+    """The two quantities of a Pareto front. Raises ``ConfigError`` for another number of them,
+    ``UnknownName`` for one that is none.
 
     >>> pair_of(["params", "flops"]), pair_of(None)
     (('params', 'flops'), None)

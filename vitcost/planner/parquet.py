@@ -26,11 +26,12 @@ def write(
     marks: "Callable[[Chunk], Sequence[bool]] | None" = None,
     timed: bool = False,
 ) -> tuple[Skipped, ...]:
-    """Writes a sweep beside the file and moves over it; returns what could not be.
+    """Writes a sweep into a file that replaces ``path`` when it is whole; returns the combinations
+    that cannot be.
 
     Fields are columns as JSON has them, sizes as text, ``224x224``; ``marks`` says of each row
-    whether it is on the Pareto front, ``timed`` whether rows have the time of a card.
-    Raises ``ConfigError`` for a number that 64 bits do not hold.
+    whether it is on the Pareto front, ``timed`` whether rows have the time of a card. Raises
+    ``ConfigError`` for a number that 64 bits do not hold, ``MissingExtra`` without pyarrow.
 
     >>> from tempfile import TemporaryDirectory
     >>> import numpy
@@ -70,7 +71,8 @@ def write(
 
 
 def write_rows(rows: Iterable[Mapping[str, Any]], path: str) -> None:
-    """Writes flat rows, sizes as text.
+    """Writes flat rows, sizes as text. Raises ``MissingExtra`` without pyarrow, ``ConfigError``
+    where the file cannot be written.
 
     >>> from tempfile import TemporaryDirectory
     >>> import pyarrow.parquet

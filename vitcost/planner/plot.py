@@ -71,7 +71,7 @@ def picture_of(
 ) -> Picture:
     """The picture of some quantities, each by its part. Without names the axes are the two
     quantities of the front, else the first two that are compared. Raises ``ConfigError`` for an
-    unknown part, and for one axis alone.
+    unknown part, and for one axis alone, ``UnknownName`` for an unknown quantity.
 
     >>> picture_of({"y": "params"}, None, None)[:2], picture_of({}, None, ["macs", "params"])[:2]
     (('flops', 'params'), ('macs', 'params'))
@@ -180,7 +180,8 @@ def _drawn(name: str, numbers: Sequence[Any]) -> _Drawn:
 
 
 def check_file(path: str) -> None:
-    """Refuses a name that is no .png, .svg or .pdf; ``MissingExtra`` without matplotlib.
+    """Raises ``ConfigError`` for a name that is no .png, .svg or .pdf, ``MissingExtra`` without
+    matplotlib.
 
     >>> check_file("models.gif")
     Traceback (most recent call last):

@@ -46,8 +46,9 @@ class Prices:
         return next((each for each in prices if each is not None), None)
 
     def check(self, rows: "tuple[Card, ...]", others: Iterable[str] = ()) -> None:
-        """Refuses a price of a card that is not in the question; ``others`` are known by their
-        names."""
+        """Raises ``ConfigError`` for a price of a card that is not in the question; ``others`` are
+        known by their names.
+        """
         asked = {name for row in rows for name in (row.name, row.kin)} | set(others)
         for name in self.named:
             if name not in (*asked, _ALL):
@@ -60,6 +61,9 @@ class Prices:
 def prices(price: "Price | None", users_cards: Mapping[str, Card]) -> Prices:
     """Prices of an hour: a number for all cards, ``CARD=2.5/h``, a mapping, or the path of a TOML
     file with a table ``[price]``; several of them in a list.
+
+    Raises ``ConfigError`` for a price that is no number, or that is given twice; ``UnknownName``
+    for an unknown card.
 
     >>> from vitcost.hardware.specs import card
     >>> found = prices(["l4=0.8/h", "2.5"], {})

@@ -24,8 +24,8 @@ class Weights(NamedTuple):
 
 @lru_cache(maxsize=256)
 def stage_weights(run: Workload, stages: int, tensor: int) -> Weights:
-    """The parameters of a card of the widest of so many ``stages`` of a pipeline, each divided
-    among ``tensor`` cards.
+    """The parameters of a card of the widest of so many ``stages`` of a pipeline, ``L / stages``
+    layers with embedding and head, each divided among ``tensor`` cards.
 
     >>> from vitcost.config.scenario import Scenario
     >>> from vitcost.engine.workload import workload
@@ -44,8 +44,10 @@ def tensor_missing(run: Workload) -> str | None:
     >>> from vitcost.config.scenario import Scenario
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.zoo import resolve
-    >>> tensor_missing(workload(resolve("vit_base_patch16_224").config, Scenario())) is None
-    True
+    >>> names = "vit_base_patch16_224", "convnext_tiny"
+    >>> runs = [workload(resolve(name).config, Scenario(mode="train")) for name in names]
+    >>> [tensor_missing(run) for run in runs]
+    [None, 'layers of this model that tensor-parallel ranks share']
     """
     run = run.under(replace(run.scenario, batch=2))
     # a model without an axis of heads is tried once
@@ -66,7 +68,8 @@ def rank_need(run: Workload, strategy: Strategy) -> Need:
 
     The exact peak of a step where it is known, else a bound. A stage of a pipeline is counted with
     embedding and head, and keeps the activations of as many micro-batches as stages follow:
-    Narayanan et al. 2021, section 2.2.
+    Narayanan et al. 2021, arXiv 2104.04473, section 2.2. Raises ``NotCovered`` where neither is
+    known.
 
     >>> from vitcost.config.scenario import Scenario
     >>> from vitcost.engine.workload import workload

@@ -24,6 +24,7 @@ Numbers: TypeAlias = Any  # an integer, or an array of integers
 
 def formulas(model: Resolved, scenario: Scenario, names: Iterable[str]) -> Formulas:
     """The quantities as polynomials in the axes of a model, for every model of its structure.
+    Raises ``VitcostError`` for a scenario that is not covered.
 
     >>> from vitcost.zoo import resolve
     >>> formulas(resolve("vit_base_patch16_224"), Scenario(), ["tokens"])

@@ -90,7 +90,7 @@ class _Tried(NamedTuple):
 
 def row_of(asked: Question, card: Card, scenario: Scenario) -> ServeRow:
     """The row of a card: the batch that needs the fewest cards, and among equals the one with the
-    earliest answer.
+    earliest answer. Raises ``NotCovered`` where the memory of no batch is known.
 
     >>> from vitcost import serve
     >>> (row,) = serve("vit_base_patch16_224", rate="5000/s", slo="20ms", gpu="h100-sxm").found

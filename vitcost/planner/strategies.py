@@ -52,6 +52,7 @@ class Strategy(NamedTuple):
 
     @property
     def name(self) -> str:
+        """As a page shows it: DDP, ZeRO-2, tensor 4 + sequence."""
         parts = [ZERO[self.zero].name] if self.data > 1 else []
         if self.tensor > 1:
             parts.append(f"tensor {self.tensor}" + " + sequence" * self.sequence)

@@ -70,6 +70,8 @@ def cards_of(
     """The cards that keywords and a grid name, with the prices of each, for a run over so many
     ``samples``; ``others`` are cards of reports that were made, which have a price by their names.
 
+    Raises ``UnknownName`` for an unknown card, ``ConfigError`` for a price that is none.
+
     >>> from vitcost.planner.grid import grid
     >>> cards = cards_of({"gpu": ["l4"]}, grid({"gpu": ["t4"]}), ["l4=0.8/h", "0.5"], None)
     >>> cards.names, dict(cards.terms.prices)

@@ -67,7 +67,8 @@ def asked_for(
     cost of a run.
 
     Raises ``NotCovered`` or ``ConfigError`` for a quantity that needs a card, a price or samples
-    that are not given, and for those that no quantity has a use for.
+    that are not given, and for terms that no quantity has a use for; ``UnknownName`` for an unknown
+    quantity.
 
     >>> from vitcost.planner.grid import grid
     >>> asked_for(grid(None), {"gpu": ["l4", "t4"]}, ["params"], None).names
@@ -104,7 +105,8 @@ def asked_for(
 
 
 def terms_of(flags: Mapping[str, Any], keywords: Mapping[str, Any], names: Iterable[str]) -> Terms:
-    """The terms of the costs among some quantities, on the cards of ``flags``.
+    """The terms of the costs among some quantities, on the cards of ``flags``. Raises
+    ``ConfigError`` for a price or samples that are none, ``UnknownName`` for an unknown card.
 
     >>> dict(terms_of({"gpu": "l4"}, {"price": 0.8}, ["cost_per_million_images"]).prices)
     {'l4': 0.8}

@@ -126,8 +126,8 @@ def _changed(scenario: Scenario, other: Scenario) -> tuple[tuple[str, str | int 
 
 
 def smaller(model: Resolved, run: Workload, row: Card, limit: int) -> tuple[Way, ...]:
-    """The largest square image, of half a model's own side or more, with which the batch is within
-    a limit; none where its own is no square, or it is fed images of another size.
+    """The largest square image, of half a model's own side or more, with which the batch needs no
+    more bytes than ``limit``; none where its own is no square, or it is fed images of another size.
 
     >>> from vitcost.hardware.specs import card
     >>> base = resolve("vit_base_patch16_224")
@@ -179,7 +179,7 @@ def _parts(way: Way) -> int:
 
 
 def telling(offered: Sequence[Way]) -> tuple[Way, ...]:
-    """The ways, less each that changes more flags than another and neither holds more nor is
+    """The ways without each that changes more flags than another and neither holds more nor is
     faster.
 
     >>> flags = ("precision", "bf16"), ("checkpointing", "block")
@@ -208,7 +208,8 @@ def _under(way: Way, model: Resolved, scenario: Scenario) -> tuple[Config, Scena
 def sized(
     offered: Sequence[Way], model: Resolved, run: Workload, row: Card, limit: int
 ) -> tuple[Way, ...]:
-    """The ways, each with the most images of a step that are within a limit.
+    """The ways, each with the most images of a step that need no more bytes than ``limit``. Raises
+    ``NotCovered`` where ``need`` does.
 
     >>> from vitcost.hardware.specs import card
     >>> base, l4 = resolve("vit_base_patch16_224"), card("l4")

@@ -29,6 +29,7 @@ class Look(NamedTuple):
 
     @property
     def total(self) -> Polynomial:
+        """All parts together: ``saved + gradients + temporary``."""
         saved, gradients, temporary = self.parts
         return plus(plus(saved, gradients), temporary)
 

@@ -102,7 +102,7 @@ def _is_head(name: str) -> bool:
 
 
 def recompute(model: nn.Module, how: str) -> None:
-    """Checkpoints the layers of a model, one region each.
+    """Checkpoints the layers of a model, one region each; ``how`` is none or block.
 
     Raises ``NotCovered`` for other regions, and for a model without layers.
 
@@ -158,7 +158,8 @@ def adapt(model: nn.Module, rank: int, layers: str) -> None:
     """Puts adapters of a rank on the linear layers of these names, which train with the head alone.
 
     A layer of n inputs and m outputs gets ``rank · (n + m)`` parameters: Hu et al. 2021, arXiv
-    2106.09685. Raises ``UnknownName`` for a name that no linear layer has.
+    2106.09685. Raises ``UnknownName`` for a name that no linear layer has, ``NotCovered`` where no
+    module is named as a head.
 
     >>> model = nn.ModuleDict({"qkv": nn.Linear(8, 24), "head": nn.Linear(8, 2)})
     >>> adapt(model, 4, "qkv")

@@ -164,6 +164,7 @@ class Digest:
 
     @property
     def precisions(self) -> tuple[str, ...]:
+        """The precisions that it answers for: traced ones, and those with the same tensors."""
         traced = dict.fromkeys(precision for precision, _ in self._places())
         return (*traced, *(name for name, of in self._same.items() if of in traced))
 
@@ -346,7 +347,8 @@ def index(path: str) -> Index:
 
 @cache
 def read(path: str, name: str) -> Digest:
-    """The digest of a name that a file has; ``KeyError`` for another name.
+    """The digest of a name that a file has; ``KeyError`` for another name, ``ConfigError`` for a
+    file that is none.
 
     >>> from vitcost.zoo.digests import TIMM
     >>> read(str(TIMM), "convnext_tiny").entry.image

@@ -67,7 +67,9 @@ class DigestedModel(TracedModel):
         return self.run(scenario, batch, searched=sizes is not None)
 
     def run(self, scenario: Scenario, batch: Size, searched: bool) -> Workload:
-        """The model under a scenario, by its digest where it holds that."""
+        """The model under a scenario, by its digest where it holds that, else by a trace. Raises
+        ``NotCovered`` for a single image that it does not run.
+        """
         how = how_of(scenario)._replace(onto=scenario.keeps_gradients, sharded=False, casts=False)
         one = isinstance(batch, int) and batch == 1
         scenes = self.digest.scenes(how.precision, one)
@@ -94,6 +96,9 @@ class DigestedModel(TracedModel):
         return self._events[run.number]
 
     def on_top(self, overrides: Mapping[str, Any]) -> TracedModel:
+        """The same module with other fields: by a rule, or traced anew where it can be built here.
+        Raises ``ConfigError`` for a field that a traced module has not.
+        """
         asked = {field: value for field, value in overrides.items() if self._own(field) != value}
         if not asked:
             return self
@@ -119,6 +124,7 @@ class DigestedModel(TracedModel):
         return {"num_classes": self.digest.classes or None, "in_chans": channels}.get(field)
 
     def to_dict(self) -> dict[str, Any]:
+        """The config of a report."""
         index = self.digest.index
         rules = f"{self.origin} under a card's rules: of one image, and as lines in larger batches"
         digest = {"digest": index.library, "torch": index.torch}

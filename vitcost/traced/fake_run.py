@@ -60,7 +60,8 @@ def run(
     """Records a training step on ``batch`` images, or without a ``loss`` a forward in eval under
     ``no_grad``; the module stays as it is.
 
-    Raises ``NotCovered`` for a module that cannot be traced, with the operator that stopped it.
+    Raises ``NotCovered`` for a module that cannot be traced, with the operator that stopped it,
+    ``UnknownName`` for layers of ``how`` that it has not.
 
     >>> from vitcost.traced.inputs import inputs_of
     >>> head = nn.Linear(768, 1000)

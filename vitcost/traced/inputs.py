@@ -93,6 +93,7 @@ class Arguments(NamedTuple):
         return self.args[0] if len(self.args) == 1 else self.args
 
     def tensors(self) -> list[Tensor]:
+        """All tensors among them, inside lists and dictionaries too."""
         return list(tensors((self.args, dict(self.kwargs))))
 
 
@@ -122,11 +123,12 @@ class Inputs(NamedTuple):
 
 
 def inputs_of(model: nn.Module, inputs: Any = None, beside: Any = None) -> Inputs:
-    """The inputs of a module, from the first of these: ``given`` (spellings, a callable of the
+    """The inputs of a module, from the first of these: ``inputs`` (spellings, a callable of the
     batch, example tensors), ``beside`` (returned by the factory with the module), the module's
     declaration, images.
 
-    Raises ``ConfigError`` for inputs that the forward does not take.
+    Raises ``ConfigError`` for inputs that the forward does not take, ``NotCovered`` for a text
+    model of transformers whose config has no length.
 
     >>> inputs = inputs_of(nn.Linear(768, 1000), "197x768")
     >>> inputs.at(8, "meta", None).args[0].shape, inputs.note

@@ -18,12 +18,16 @@ __all__ = ["rows", "uncounted"]
 def uncounted(run: Pass) -> tuple[str, ...]:
     """The operators of a pass that may multiply matrices, and that no rule counts the FLOPs of.
 
+    >>> import torch
     >>> from torch import nn
     >>> from vitcost.traced.inputs import inputs_of
     >>> from vitcost.traced.traces import trace
-    >>> head = nn.Linear(768, 1000)
-    >>> uncounted(trace(head, inputs_of(head, "768"), (2, 3, 4)).inference)
-    ()
+    >>> class Rotation(nn.Linear):
+    ...     def forward(self, x):
+    ...         return torch.linalg.matrix_exp(x) @ self.weight
+    >>> rotation = Rotation(8, 8)
+    >>> uncounted(trace(rotation, inputs_of(rotation, "8x8"), (2, 3, 4)).inference)
+    ('linalg_matrix_exp',)
     """
     names = {o.name for o in run.operators if not any(o.flops) and looks_like_a_product(o.name)}
     return tuple(sorted(names))

@@ -13,6 +13,7 @@ from vitcost.outside.users_code import users_code
 from vitcost.traced.chosen_loss import Loss
 from vitcost.traced.inputs import inputs_of
 from vitcost.traced.trace import How, Trace
+from vitcost.traced.traced_workload import Traces
 from vitcost.traced.traces import LINES, trace
 
 __all__ = ["OfModule"]
@@ -23,7 +24,7 @@ _FIELDS = ("input", "loss", "img_size", "input_size", "in_chans")
 _BUILT = ("num_classes", "img_size", "in_chans")
 
 
-class OfModule:
+class OfModule(Traces):
     """Traces of a module: of one batch as it is asked for, of others as polynomials in it.
 
     ``inputs`` are as ``--input`` spells them, a callable of the batch, or example tensors;
@@ -139,7 +140,7 @@ class OfModule:
             )
 
     def criterion(self) -> Loss:
-        """The loss of a step."""
+        """The loss of a step; raises ``ConfigError`` for one that is no function of the output."""
         if self.loss is None or callable(self.loss):
             return Loss(self.loss, getattr(self.loss, "__qualname__", "a callable"))
         if not isinstance(self.loss, str) or self.found is None:

@@ -111,12 +111,16 @@ def without_rule(run: Pass) -> Mapping[str, str]:
     """Operators of a forward that no rule classifies as pointwise work or as none, and the module
     that calls each first.
 
+    >>> import torch
     >>> from torch import nn
     >>> from vitcost.traced.inputs import inputs_of
     >>> from vitcost.traced.traces import trace
-    >>> head = nn.Linear(768, 1000)
-    >>> without_rule(trace(head, inputs_of(head, "768"), (2, 3, 4)).inference)
-    {}
+    >>> class Zeta(nn.Linear):
+    ...     def forward(self, x):
+    ...         return super().forward(x) + torch.special.zeta(x, x)
+    >>> model = nn.Sequential(Zeta(768, 768))
+    >>> without_rule(trace(model, inputs_of(model, "768"), (2, 3, 4)).inference)
+    {'special_zeta': '0'}
     """
     without: dict[str, str] = {}
     loss = {"loss"} - {module.path for module in run.modules}

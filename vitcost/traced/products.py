@@ -11,7 +11,8 @@ __all__ = ["attention_backward", "flops_of"]
 def flops_of(
     packet: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
 ) -> int:
-    """FLOPs of a call as it runs: torch's own rules, and two for the fused kernel of a CPU.
+    """FLOPs of a call as it runs: torch's own rules, such as ``2nmk`` of a product of n × k and k ×
+    m, and two for the fused kernel of a CPU. Source: torch/utils/flop_counter.py.
 
     ``packet`` is the operator without its overload, ``name`` its name.
 
@@ -40,9 +41,10 @@ def _attention_on_cpu(operands: tuple[Any, ...], name: str) -> int:
 
 
 def attention_backward(flops: int, args: tuple[Any, ...]) -> int:
-    """FLOPs of an attention's backward by definition: a product of the size of ``q kᵀ`` for the
-    gradient of q and another for k's, a product of the size of ``softmax · v`` for the gradient of
-    v and another for the softmax's. A gradient that nothing needs has no product.
+    """FLOPs of an attention's backward by definition, ``2 · flops`` where q, k and v need
+    gradients: a product of the size of ``q kᵀ`` for the gradient of q and another for k's, a
+    product of the size of ``softmax · v`` for the gradient of v and another for the softmax's. A
+    gradient that nothing needs has no product.
 
     A fused kernel also computes the scores once more, and the gradients of tensors that need none.
 

@@ -28,7 +28,8 @@ _SCALE = Array("float32", ())
 
 @lru_cache(maxsize=16)
 def scaled(step: Pass) -> Pass:
-    """The same step with a scaled loss.
+    """The same step with a loss that a ``GradScaler`` has scaled: one product more, and its
+    gradient. Source: torch 2.13, torch/amp/grad_scaler.py.
 
     >>> from torch import nn
     >>> from vitcost.traced.alive import looks

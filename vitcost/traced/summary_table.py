@@ -16,6 +16,9 @@ def summarized(trace: Trace, batch: int) -> tuple[str, tuple[str, ...]]:
     """The table of a module that was traced, and notes: torchsummary runs two images, and prints
     shapes of ``batch`` images.
 
+    Raises ``NotCovered`` where torchsummary itself stops: at an output that is neither a tensor nor
+    a list of tensors. Source: torchsummary 1.5.1.
+
     >>> from torch import nn
     >>> from vitcost.traced.inputs import inputs_of
     >>> from vitcost.traced.traces import trace

@@ -17,7 +17,7 @@ from vitcost.traced.traced_workload import Traced, Traces
 __all__ = ["Filed", "TracedModel"]
 
 
-class Filed:
+class Filed(Traces):
     """Traces that a file holds."""
 
     def __init__(self, file: TraceFile, path: str) -> None:
@@ -83,7 +83,11 @@ class TracedModel:
         return Traced(self.traces, self.kind, scenario, sizes["b"], searched=True)
 
     def on_top(self, overrides: Mapping[str, Any]) -> "TracedModel":
+        """The same module on other inputs; raises ``ConfigError`` for fields that its traces cannot
+        change.
+        """
         return TracedModel(self.name, self.kind, self.traces.on_top(overrides), self.reason)
 
     def to_dict(self) -> dict[str, Any]:
+        """The config of a report."""
         return self.traces.to_dict()

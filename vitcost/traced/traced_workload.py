@@ -44,7 +44,9 @@ class Traces(Protocol):
         """The precisions of its traces; empty where any precision can be traced."""
 
     def on_top(self, overrides: Mapping[str, Any]) -> "Traces":
-        """The same module on other inputs."""
+        """The same module on other inputs; ``ConfigError`` for fields that its traces cannot
+        change.
+        """
 
     def to_dict(self) -> dict[str, Any]:
         """The config of a report."""
@@ -67,7 +69,9 @@ class Traced(Workload):
 
     @cached_property
     def trace(self) -> Trace:
-        """Made when it is asked for; with the hooks of ``fully_shard`` where it can be."""
+        """Made when it is asked for; with the hooks of ``fully_shard`` where it can be. Raises
+        ``NotCovered`` where the module cannot be traced.
+        """
         how = how_of(self.scenario)
         try:
             return self._trace(how)

@@ -38,8 +38,9 @@ def trace(
     """A forward in eval and a training step of a module at these batches: sizes are polynomials
     through them, or of a single batch constants. The module stays as it is.
 
-    Raises ``NotCovered`` where a run cannot be traced. A module that has no step, of one image or
-    since nothing of it trains, has a reason in its place.
+    Raises ``NotCovered`` where a run cannot be traced, ``UnknownName`` for layers of ``how`` that
+    the module has not. A module that has no step, of one image or since nothing of it trains, has a
+    reason in its place.
 
     >>> head = nn.Linear(768, 1000)
     >>> from vitcost.traced.inputs import inputs_of

@@ -73,6 +73,8 @@ class Memory(TypedDict):
 
 
 class Report(TypedDict):
+    """The JSON of a report in schema ``vitcost.report/1``, from which its schema is generated."""
+
     schema: Literal["vitcost.report/1"]
     model: Model
     scenario: Annotated[Scenario, Also(gpu=list[str], attention_kernel=list[str])]

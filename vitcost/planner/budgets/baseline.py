@@ -130,7 +130,8 @@ def _broken(path: str, reason: str) -> ConfigError:
 
 
 def write(path: str, baseline: Baseline) -> None:
-    """Writes a baseline; the same one gives the same bytes.
+    """Writes a baseline; the same one gives the same bytes. Raises ``ConfigError`` where the file
+    cannot be written.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
