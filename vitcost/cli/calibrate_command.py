@@ -36,8 +36,7 @@ vitcost report vit_base_patch16_224 -g h100-sxm --calibration mine.toml
         *measured_options(),
     ],
 )
-@click.pass_context
-def command(ctx: click.Context, /, files: Sequence[str], output: str | None, **_: object) -> int:
+def command(files: Sequence[str], output: str | None, **_: object) -> int:
     """Fits the constants of a card to measurements of your own.
 
     FILE is a CSV of timm's benchmark script, or one with columns model, batch_size and
@@ -47,7 +46,7 @@ def command(ctx: click.Context, /, files: Sequence[str], output: str | None, **_
     # a help text needs no fit
     from vitcost.hardware.measurement_files import calibrate
 
-    fitted = calibrate(files, **given(ctx))
+    fitted = calibrate(files, **given())
     if output is not None:
         write(fitted.to_toml(), output)
     emit(fitted, to_stdout=True)

@@ -87,9 +87,8 @@ _FLAGS: tuple[Flag, ...] = (
         *_throughput_options(),
     ],
 )
-@click.pass_context
 def command(
-    ctx: click.Context, /, walk: bool, memory: bool, throughput: Sequence[str], **_: object
+    walk: bool, memory: bool, throughput: Sequence[str], exit_zero: bool, **_: object
 ) -> int:
     """The formulas against the real torch model.
 
@@ -103,16 +102,16 @@ def command(
 
     With --throughput: the predicted time against measurements, which needs no torch.
     """
-    keywords, models = given(ctx), [*ctx.params["model_option"], *ctx.params["model"]]
+    keywords, models = given(), some_models(required=not (throughput or walk))
     if throughput:
         emit(_scored(throughput, models, walk, keywords))
         return 0
     _refuse(keywords, memory)
     if walk and memory:
         raise click.UsageError("--all compares no memory: --memory takes models by their names")
-    verdict = _walked(models, keywords) if walk else checked(some_models(ctx), **keywords)
+    verdict = _walked(models, keywords) if walk else checked(models, **keywords)
     emit(verdict)
-    return 0 if verdict.ok or ctx.params["exit_zero"] else 1
+    return 0 if verdict.ok or exit_zero else 1
 
 
 def _refuse(keywords: Mapping[str, Any], memory: bool) -> None:

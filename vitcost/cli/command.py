@@ -74,7 +74,7 @@ class Command(click.Command):
 
     def _notes(self, ctx: click.Context) -> Iterator[str]:
         """Why flags that were typed cannot matter."""
-        typed = given(ctx)
+        typed = given()
         if typed:
             # loaded for a flag alone
             from vitcost.config.idle import idle
@@ -275,8 +275,9 @@ def options(flags: Iterable[Flag], **shared: Any) -> list[click.Parameter]:
     ]
 
 
-def given(ctx: click.Context) -> dict[str, Any]:
-    """The library's keywords among the flags that were typed."""
+def given() -> dict[str, Any]:
+    """The library's keywords among the typed flags of the command that runs."""
+    ctx = click.get_current_context()
     return {
         param.name: ctx.params[param.name]
         for param in ctx.command.params

@@ -10,6 +10,7 @@ from vitcost.cli.command import Flag, answers, given, options
 from vitcost.cli.flag_values import FILE, NUMBER, SWITCH, Listed, Varied, Words
 from vitcost.cli.form import output_options
 from vitcost.cli.options import (
+    PRICE,
     field_options,
     gpu_options,
     model_options,
@@ -80,11 +81,7 @@ _FLAGS: tuple[Flag, ...] = (
     ),
 )
 _COSTS: tuple[Flag, ...] = (
-    (
-        "--price",
-        "of a card and hour: 2.5, CARD=2.5/h, FILE.toml; again for each",
-        {"metavar": "CARD=X/h|FILE", "multiple": True},
-    ),
+    PRICE,
     ("--samples", "images of a run, for gpu_hours and cost: 1.28M", {"metavar": "N"}),
     ("--epochs", "how often they are seen  [default: 1]", NUMBER),
 )
@@ -105,10 +102,7 @@ _COSTS: tuple[Flag, ...] = (
         *options(_COSTS, section="Costs", passed=True, rare=True),
     ],
 )
-@click.pass_context
-def command(
-    ctx: click.Context, /, why: bool, plot: str | None, output: str | None, **flags: Any
-) -> int:
+def command(why: bool, plot: str | None, output: str | None, **flags: Any) -> int:
     """Models side by side, or in every combination of what varies.
 
     A MODEL is a name, a pattern over names ('swin*'), a file, or a saved `report --json`. Every
@@ -119,8 +113,8 @@ def command(
     """
     all_timm, vary, sample, seed = (flags[name] for name in ("all_timm", "vary", "sample", "seed"))
     varies = any(each.partition("=")[0].strip() == MODEL for each in vary)
-    models = some_models(ctx, required=not (all_timm or varies))
-    asked: dict[str, Any] = {**given(ctx), "vary": vary, "all_timm": all_timm}
+    models = some_models(required=not (all_timm or varies))
+    asked: dict[str, Any] = {**given(), "vary": vary, "all_timm": all_timm}
     for name in ("quantities", "pareto"):
         if flags[name] is not None:
             asked[name] = flags[name].split(",")

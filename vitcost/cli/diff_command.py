@@ -50,15 +50,14 @@ _FLAGS: tuple[Flag, ...] = (
         *gpu_options(),
     ],
 )
-@click.pass_context
-def command(ctx: click.Context, /, base: str, quantities: str | None, **flags: Any) -> int:
+def command(base: str, quantities: str | None, **flags: Any) -> int:
     """Changes of cost, as a comment for a pull request.
 
     BASE is a saved `report --json`, a baseline of `budget --update`, or a git ref, whose code is
     imported from a worktree (`main...`: where this branch left main). Without a MODEL the models of
     the budgets are compared, and of a saved report its own. A difference is no failure: exit 0.
     """
-    asked = given(ctx)
+    asked = given()
     if quantities is not None:
         asked["quantities"] = quantities.split(",")
     result = diff(base, *flags["model"], config=flags["config"], **asked)

@@ -52,19 +52,17 @@ _FLAGS: tuple[Flag, ...] = (
         *scenario_options(_SCENARIO),
     ],
 )
-@click.pass_context
-def command(
-    ctx: click.Context, /, quantity: str | None, latex: bool, lang: str, **flags: Any
-) -> int:
+def command(quantity: str | None, latex: bool, lang: str, **flags: Any) -> int:
     if flags["model_option"] is not None and quantity is None:
         # the only argument stands behind --model
-        ctx.params["model"], quantity = None, flags["model"]
-    model = one_model(ctx)
+        model, quantity = flags["model_option"], flags["model"]
+    else:
+        model = one_model()
     if quantity is None:
         raise click.UsageError(f"no QUANTITY given; one of {', '.join(EXPLAINED)}")
     if latex:
         said_in("--latex", asked_format(), ("table", "json", "markdown", "html"))
     if lang != "en":
         said_in("--lang", asked_format(), ("table", "markdown", "html", "latex"))
-    emit(explain(model, quantity, latex=latex, lang=lang, **given(ctx)))
+    emit(explain(model, quantity, latex=latex, lang=lang, **given()))
     return 0

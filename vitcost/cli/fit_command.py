@@ -1,7 +1,5 @@
 """``vitcost fit``."""
 
-import click
-
 from vitcost.cli.command import Flag, answers, given, options
 from vitcost.cli.flag_values import NUMBER, Words
 from vitcost.cli.form import output_options
@@ -53,12 +51,11 @@ _FLAGS: tuple[Flag, ...] = (
         *scenario_options(),
     ],
 )
-@click.pass_context
-def command(ctx: click.Context, /, **_: object) -> int:
+def command(**_: object) -> int:
     """The largest batch that fits, and which cards hold it.
 
     Nothing fits, or less than what is required: exit 1.
     """
-    fitted = fit(one_model(ctx), **given(ctx))
+    fitted = fit(one_model(), **given())
     emit(fitted)
     return 0 if fitted.ok else 1

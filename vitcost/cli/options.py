@@ -25,6 +25,7 @@ from vitcost.errors import ConfigError
 
 __all__ = [
     "GPU_FILE",
+    "PRICE",
     "QUIET",
     "RESERVE",
     "field_options",
@@ -63,6 +64,11 @@ RESERVE: Flag = (
     "--reserve",
     "kept free beside tensors; 0: nothing  [default: auto]",
     {"metavar": "auto|BYTES|X%"},
+)
+PRICE: Flag = (
+    "--price",
+    "of a card and hour: 2.5, CARD=2.5/h, FILE.toml; again for each",
+    {"metavar": "CARD=X/h|FILE", "multiple": True},
 )
 QUIET: Flag = "-q --quiet", "names alone, one a line", SWITCH
 GPU_FILE: Flag = (
@@ -120,9 +126,10 @@ def model_options(*, many: bool = False) -> list[click.Parameter]:
     ]
 
 
-def one_model(ctx: click.Context) -> str:
-    """The model of a command: an argument or ``--model``, not both."""
-    argument, option = ctx.params["model"], ctx.params["model_option"]
+def one_model() -> str:
+    """The model of the command that runs: an argument or ``--model``, not both."""
+    params = click.get_current_context().params
+    argument, option = params["model"], params["model_option"]
     if argument is not None and option is not None:
         raise click.UsageError(f"two models given, {option!r} and {argument!r}")
     model: str | None = argument if option is None else option
@@ -131,19 +138,22 @@ def one_model(ctx: click.Context) -> str:
     return model
 
 
-def some_models(ctx: click.Context, *, required: bool = True) -> list[str]:
-    """The models of a command that takes several."""
-    models = [*ctx.params["model_option"], *ctx.params["model"]]
+def some_models(*, required: bool = True) -> list[str]:
+    """The models of the command that runs, where it takes several."""
+    params = click.get_current_context().params
+    models = [*params["model_option"], *params["model"]]
     if required and not models:
         raise click.UsageError("no MODEL given; `vitcost models` lists them")
     return models
 
 
-def scenario_options(only: Iterable[str] | None = None) -> list[click.Parameter]:
-    """A flag for each field of the scenario, or for some."""
-    return [
-        _scenario_option(field) for field in fields(Scenario) if only is None or field.name in only
-    ]
+def scenario_options(
+    only: Iterable[str] | None = None, *, without: Iterable[str] = ()
+) -> list[click.Parameter]:
+    """A flag for each field of the scenario, for some alone, or for all but some."""
+    names = {field.name for field in fields(Scenario)} if only is None else {*only}
+    names -= {*without}
+    return [_scenario_option(field) for field in fields(Scenario) if field.name in names]
 
 
 def _scenario_option(field: "DataclassField[Any]") -> Option:

@@ -1,6 +1,5 @@
 """``vitcost plan``."""
 
-from dataclasses import fields
 from typing import Any
 
 import click
@@ -9,6 +8,7 @@ from vitcost.cli.command import Flag, answers, given, options
 from vitcost.cli.flag_values import NUMBER, SWITCH
 from vitcost.cli.form import output_options
 from vitcost.cli.options import (
+    PRICE,
     RESERVE,
     field_options,
     gpu_options,
@@ -18,7 +18,6 @@ from vitcost.cli.options import (
     scenario_options,
 )
 from vitcost.cli.output import emit, tell
-from vitcost.config.scenario import Scenario
 from vitcost.planner.plan import DECIDED, plan
 
 __all__ = ["command"]
@@ -43,11 +42,7 @@ _RUN: tuple[Flag, ...] = (
     ("--nodes", "in place of --cards  [default: 1]", NUMBER),
     ("--gpus", "another name of --node-size", {**NUMBER, "rare": True}),
     ("--network", "what a card has to other nodes, one direction: '50 GB/s'", {"metavar": "RATE"}),
-    (
-        "--price",
-        "of a card and hour: 2.5, CARD=2.5/h, FILE.toml; again for each",
-        {"metavar": "CARD=X/h|FILE", "multiple": True},
-    ),
+    PRICE,
     ("--kwh-price", "of a kilowatt hour", {**_SHARE, "rare": True}),
     (
         "--pue",
@@ -92,16 +87,15 @@ _ALL: Flag = "--all", "every way to divide a step, and what all of it rests on",
         *options(_FIXED, section="Decided by you, else searched", passed=True),
         *options([_ALL], passed=True),
         precision_option(),
-        *scenario_options([f.name for f in fields(Scenario) if f.name not in _DECIDED]),
+        *scenario_options(without=_DECIDED),
     ],
 )
-@click.pass_context
-def command(ctx: click.Context, /, **_: object) -> int:
+def command(**_: object) -> int:
     """Time, cost and memory of a training run.
 
     Nothing fits, or nothing keeps the deadline: exit 1.
     """
-    name, flags = one_model(ctx), given(ctx)
+    name, flags = one_model(), given()
     for flag in ("samples", "gpu"):
         if flag not in flags:
             raise click.UsageError(f"no --{flag} given")

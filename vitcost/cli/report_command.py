@@ -1,7 +1,5 @@
 """``vitcost report``."""
 
-import click
-
 from vitcost.cli.command import Option, answers, given
 from vitcost.cli.form import output_options
 from vitcost.cli.options import (
@@ -41,16 +39,15 @@ vitcost report vit_base_patch16_224 --check
         *gpu_options(),
     ],
 )
-@click.pass_context
-def command(ctx: click.Context, /, check: bool, **_: object) -> int:
+def command(check: bool, **_: object) -> int:
     """One page: parameters, FLOPs, memory traffic, memory, time.
 
     MODEL is a name (`vitcost models` lists them); any field of it can be overridden.
     """
-    name = one_model(ctx)
+    name = one_model()
     if check:
         said_in("--check", asked_format(), JUDGED)
-    reported = report(name, **given(ctx))
+    reported = report(name, **given())
     if not check:
         emit(reported)
         return 0

@@ -1,13 +1,12 @@
 """``vitcost serve``."""
 
-from dataclasses import fields
-
 import click
 
 from vitcost.cli.command import Flag, answers, given, options
 from vitcost.cli.flag_values import NUMBER
 from vitcost.cli.form import output_options
 from vitcost.cli.options import (
+    PRICE,
     RESERVE,
     field_options,
     gpu_options,
@@ -17,7 +16,6 @@ from vitcost.cli.options import (
     scenario_options,
 )
 from vitcost.cli.output import emit
-from vitcost.config.scenario import Scenario
 from vitcost.planner.serve import DECIDED, serve
 
 __all__ = ["command"]
@@ -41,11 +39,7 @@ _LOAD: tuple[Flag, ...] = (
         "share of the time that a card is busy at most  [default: 70%]",
         {"metavar": "X%"},
     ),
-    (
-        "--price",
-        "of an hour: CARD=2.5/h, 2.5 for every card, or a TOML file with [price]; repeatable",
-        {"metavar": "CARD=X/h|FILE", "multiple": True},
-    ),
+    PRICE,
     ("-b --batch", "images of a batch  [default: 1, 2, 3, 4, 6, 8, … 1024 are tried]", NUMBER),
     RESERVE,
 )
@@ -61,17 +55,16 @@ _LOAD: tuple[Flag, ...] = (
         *gpu_options(section="Cards"),
         *output_options(),
         precision_option(),
-        *scenario_options([f.name for f in fields(Scenario) if f.name not in DECIDED]),
+        *scenario_options(without=DECIDED),
     ],
 )
-@click.pass_context
-def command(ctx: click.Context, /, **_: object) -> int:
+def command(**_: object) -> int:
     """How many cards answer a rate of images, and at what cost.
 
     The batch of each card keeps --slo at the high end of its time's band. The cheapest card is
     first. No card does: exit 1.
     """
-    name, flags = one_model(ctx), given(ctx)
+    name, flags = one_model(), given()
     if "rate" not in flags:
         raise click.UsageError("no --rate given, such as --rate 5000/s")
     served = serve(name, **flags)

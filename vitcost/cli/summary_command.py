@@ -37,13 +37,12 @@ _FLAGS: tuple[Flag, ...] = (
         *options(_FLAGS),
     ],
 )
-@click.pass_context
-def command(ctx: click.Context, /, output: str | None, **_: object) -> int:
+def command(output: str | None, **_: object) -> int:
     """The table of torchsummary, without torch.
 
     It is printed character for character. Parts that torchsummary leaves out are named on stderr.
     """
-    table = summarize(one_model(ctx), **given(ctx))
+    table = summarize(one_model(), **given())
     write(table.text + "\n", output)
     for note in table.notes:
         tell(note)

@@ -3,8 +3,6 @@
 from itertools import product
 from typing import Any
 
-import click
-
 from vitcost.cli.command import Flag, Option, answers, given, options
 from vitcost.cli.options import field_options, model_options, one_model
 from vitcost.cli.output import tell
@@ -47,8 +45,7 @@ _LISTS: list[Flag] = [
         *options(_LISTS, section="Scenarios, every combination of what is listed"),
     ],
 )
-@click.pass_context
-def command(ctx: click.Context, /, file: str, **flags: Any) -> int:
+def command(file: str, **flags: Any) -> int:
     """Traces a module into a file that needs no torch.
 
     Every command reads the file in place of a model, for the scenarios that it holds.
@@ -56,11 +53,11 @@ def command(ctx: click.Context, /, file: str, **flags: Any) -> int:
     MODEL is a factory, package.module:factory, or a name of timm without a formula. Each scenario
     is traced at batch 1, and at three batches that make every size a polynomial in the batch.
     """
-    name = one_model(ctx)
+    name = one_model()
     lists = [map(_value, str(flags[flag]).split(",")) for flag, _, _ in SWEPT]
     names = [flag for flag, _, _ in SWEPT]
     scenarios = [dict(zip(names, each, strict=True)) for each in product(*lists)]
-    written = trace(name, file, scenarios, **given(ctx))
+    written = trace(name, file, scenarios, **given())
     for reason in written.missing:
         tell(f"not in it: {reason}")
     tell(f"{file}: {written.scenarios} scenarios, {binary_bytes(written.size)}")
