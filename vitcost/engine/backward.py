@@ -8,8 +8,8 @@ gradient that it took; the bias gradient, a sum, is allocated last
 ``release_variables``). Some nodes allocate nothing: an add passes its gradient on, a concatenation
 returns views of its gradient, and each view keeps the whole storage alive. A second gradient of the
 same tensor is added in place where the first is no view and has no other owner
-(``input_buffer.cpp``: ``can_accumulate_inplace``), and the gradient of a parameter is taken over
-unless another tensor shares its storage (``accumulate_grad.h``).
+(``input_buffer.cpp``: ``can_accumulate_inplace``), and a parameter takes its gradient
+over without a copy unless another reference to the gradient exists (``accumulate_grad.h``).
 """
 
 from collections.abc import Iterator, Sequence

@@ -37,6 +37,7 @@ class PlanRow(NamedTuple):
     """
 
     strategy: str
+    # the fields of a ``Strategy``, in its order
     zero: int
     data: int
     tensor: int
@@ -112,16 +113,10 @@ def planned(pace: Pace, job: Job, fixed: Fixed, reserve: Reserve) -> tuple[PlanR
             rows.append(_best(pace, job, strategy, batches, headroom, micro))
         except NotCovered as reason:
             refused.append(reason)
-            rows.append(PlanRow(*_way(strategy), missing=str(reason)))
+            rows.append(PlanRow(strategy.name, *strategy, missing=str(reason)))
     if len(refused) == len(rows):
         raise refused[0]
     return tuple(sorted(rows, key=_order))
-
-
-def _way(strategy: Strategy) -> tuple[str, int, int, int, bool, int, str]:
-    """The first fields of a row: how it divides a step."""
-    s = strategy
-    return s.name, s.zero, s.data, s.tensor, s.sequence, s.pipeline, s.checkpointing
 
 
 def _best(
@@ -227,9 +222,8 @@ def _fitting(batches: list[int], fits: Callable[[int], bool]) -> list[int]:
 def _plain(pace: Pace, strategy: Strategy, need: Need, left: int, weights: Weights) -> PlanRow:
     """A row without its times; ``left`` is its headroom."""
     return PlanRow(
-        *_way(strategy),
-        strategy.micro_batch,
-        strategy.accumulation,
+        strategy.name,
+        *strategy,
         left >= 0,
         need.total_bytes,
         need.basis,
