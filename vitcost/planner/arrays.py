@@ -1,8 +1,7 @@
-"""Many configs at once: sizes as arrays, the rules that they break, and the structures that they
-share.
+"""Many configs held as one: their sizes as arrays, the rules that they break, and their structures.
 
-The fields whose values are sizes are columns; all others stand outside, one value for all. The
-rules of a config, its structure and its sizes are those of a single one, run on arrays.
+Fields whose values are sizes become columns; every other field has one value for all rows. Rules,
+structure and sizes come from the code for a single config, run on arrays.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Columns", "column_fields", "is_column", "load", "structures", "taken"]
 
-# a builder computes with the sizes of these fields, and branches on none of them
+# fields of sizes with which a builder only computes; it never branches on them
 _SIZES = (
     "img_size", "patch_size", "in_chans", "embed_dim", "depth", "num_heads", "mlp_dim",
     "num_classes",
@@ -31,7 +30,7 @@ _SIZES = (
 
 
 def load() -> Any:
-    """numpy; raises ``MissingExtra`` with the line that installs it where it is not there.
+    """numpy. Raises ``MissingExtra``, with the command that installs it, if it is missing.
 
     >>> load().arange(3).tolist()
     [0, 1, 2]
@@ -44,8 +43,8 @@ def load() -> Any:
 
 
 class Columns(ViTConfig):
-    """Configs as one, with arrays in place of sizes; ``broken`` has, for each rule, where it is
-    broken."""
+    """Many configs as one, with arrays in place of sizes; ``broken`` marks, for each rule, the rows
+    that break it."""
 
     __slots__ = ("broken",)
     broken: "tuple[NDArray[np.bool_] | bool, ...]"
@@ -70,7 +69,7 @@ class Columns(ViTConfig):
                 yield side % patch != 0
 
 
-# where one of these fields is not the default, a builder branches on the sizes behind it
+# if one of these fields is not at its default, a builder branches on the sizes listed beside it
 _DECIDING: Mapping[str, set[str]] = {
     "backbone": {"img_size", "patch_size", "in_chans", "embed_dim"},
     "dynamic_img_pad": {"img_size", "patch_size"},
@@ -78,13 +77,14 @@ _DECIDING: Mapping[str, set[str]] = {
     "interpolate_pos_encoding": {"img_size", "patch_size"},
     "mask_ratio": {"img_size", "patch_size"},
     "num_kv_heads": {"depth", "num_heads"},
-    # a width that a packed gate cannot halve is refused one by one
+    # a packed gate needs an even width, which is checked config by config
     "mlp_layer": {"embed_dim", "mlp_dim"},
 }
 
 
 def column_fields(base: Base, overrides: Mapping[str, Any], vary: Mapping[str, Any]) -> set[str]:
-    """The fields that may be columns, with some fields put on top and others varied.
+    """The sizes that may be columns, for a base model with fields changed by ``overrides`` and
+    varied by ``vary``.
 
     >>> from vitcost.zoo import described
     >>> base = described("vit_base_patch16_224")
@@ -110,8 +110,8 @@ def _default(name: str) -> Any:
 
 
 def structures(facts: Iterable[Any]) -> Any:
-    """A number for the structure of each row, from the facts in which structures differ: an array,
-    or one for all.
+    """A number for the structure of each row, computed from the facts in which structures differ:
+    an array, or one number for all rows.
 
     >>> import numpy
     >>> structures([numpy.array([0, 1, 1]), True]).tolist()
@@ -126,7 +126,8 @@ def structures(facts: Iterable[Any]) -> Any:
 
 
 def taken(value: Any, rows: Any) -> Any:
-    """Some rows of a column, or of the two columns of a pair; any other value is every row's.
+    """Some rows of a column, or of a pair of columns; a value that is no column holds for every
+    row.
 
     >>> import numpy
     >>> depths = numpy.array([12, 24, 32])

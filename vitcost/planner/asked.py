@@ -1,4 +1,4 @@
-"""The question of a planner: a model under a scenario, from keywords as ``report`` has them."""
+"""The question of a planner: a model under a scenario, from the keywords that ``report`` takes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,17 +10,17 @@ from vitcost.zoo import Model, Resolved, resolve
 
 __all__ = ["asked"]
 
-# torch's own account of model states, which fixes no precision
+# torch's own bytes of model states; this recipe leaves the precision free
 _TORCH = RECIPES["torch"]
 
 
 def asked(
     model: Model, keywords: Mapping[str, Any], *, automatic: str = "", **fixed: Any
 ) -> tuple[Resolved, Scenario]:
-    """The model and the scenario that keywords describe; ``fixed`` ones come before those given.
-    The precision is ``automatic`` where the keywords have none, or ``auto``; a recipe, a module and
-    a file of traces with one precision alone keep theirs. Raises ``VitcostError`` for an unknown
-    name, field or value.
+    """The model and the scenario that keywords describe; ``fixed`` keywords overrule them. Without
+    a precision, or with ``auto``, the precision is ``automatic``; a recipe, a module, and a file of
+    traces in one precision keep their own. Raises ``VitcostError`` for an unknown name, field or
+    value.
 
     >>> found, scenario = asked("vit_base_patch16_224", {"img_size": 384, "mode": "train"}, batch=8)
     >>> found.config.img_size, scenario.mode, scenario.batch
@@ -34,7 +34,7 @@ def asked(
             "precision" in resolved.flags or RECIPES.get(flags.get("recipe", "torch")) != _TORCH
         )
         held: tuple[str, ...] = getattr(resolved.config, "precisions", ())
-        # a file of one precision has no other
+        # a file of traces in one precision cannot be asked in another
         automatic = held[0] if len(held) == 1 else automatic
         flags["precision"] = None if fixed_precision else automatic
     scenario = Scenario.of(**{**flags, **fixed})

@@ -1,4 +1,4 @@
-"""The assumptions of a plan, in sentences: every number of it rests on these."""
+"""The assumptions of a plan, in sentences: every number of the plan depends on them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -17,7 +17,7 @@ __all__ = ["assumptions"]
 
 
 def assumptions(pace: Pace, job: Job, reserve: Reserve, rows: Sequence[PlanRow]) -> Iterator[str]:
-    """Every assumption behind the rows of a plan, a sentence each.
+    """Every assumption behind the rows of a plan, one sentence each.
 
     >>> from vitcost import plan
     >>> flags = {"efficiency": 0.4, "zero": 0, "tensor_parallel": 1, "checkpointing": "none"}
@@ -79,7 +79,7 @@ def _exchange(card: Card, job: Job) -> Iterator[str]:
 
 
 def _sources(rows: Sequence[PlanRow]) -> Iterator[str]:
-    """Where the volumes of an exchange are written."""
+    """The papers that give the bytes of an exchange."""
     for stage in sorted({row.zero for row in rows if row.data > 1}):
         yield f"exchange, {ZERO[stage].name}: {ZERO[stage].source}"
     if any(row.tensor > 1 for row in rows):

@@ -12,7 +12,7 @@ from vitcost.outside.arguments import flag, optional, path, takes
 from vitcost.render.result import Result
 from vitcost.zoo import Model
 
-# these load tomllib, json, fractions and pathlib, which only a budget needs
+# imported only for a budget, as these load tomllib, json, fractions and pathlib
 if TYPE_CHECKING:
     from fractions import Fraction
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["BudgetResult", "Check", "assert_budget", "budget", "declared_terms"]
 
 SCHEMA = "vitcost.budget/1"
-# the mode unless a keyword names one: a flag of training alone changes no time
+# the default mode: without it a flag that only training has would change the mode, and no time
 _MODE = {"mode": "infer"}
 
 
@@ -31,8 +31,7 @@ class Check(NamedTuple):
     """A quantity of one budget against its limit and its baseline.
 
     ``baseline`` is the quantity in the committed file, ``tolerated`` the most that it may have
-    grown to, or the least that it may have fallen to. Where ``value`` is None, ``missing`` says why
-    there is none.
+    grown to, or the least that it may have fallen to. If ``value`` is None, ``missing`` says why.
     """
 
     name: str
@@ -49,18 +48,18 @@ class Check(NamedTuple):
 
     @property
     def at_most(self) -> bool:
-        """Whether the value is a bound, which the model needs no more than."""
+        """Whether the value is an upper bound of what the model needs."""
         return self.peak_is == "bounded"
 
     @property
     def more(self) -> bool:
-        """Whether more is better, so that the limit is the least that the quantity may be."""
+        """Whether more is better, so that the limit is the least allowed value."""
         return QUANTITIES[self.quantity].more
 
     @property
     def headroom(self) -> Amount | None:
-        """How far the value is from the nearer of the limit and the tolerated change; below 0: it
-        is beyond one of them."""
+        """The distance of the value to the nearer of the limit and the tolerated change; negative
+        if it is beyond one of them."""
         limits = [limit for limit in (self.limit, self.tolerated) if limit is not None]
         if self.value is None or not limits:
             return None
@@ -88,7 +87,7 @@ class Check(NamedTuple):
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """The limits that do not hold, by how much, and the remedy."""
+        """A sentence for every rule that the value breaks: by how much, and how to mend it."""
         from vitcost.page import shown
 
         if self.value is None:
@@ -112,25 +111,25 @@ class Check(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BudgetResult(Result):
-    """Every check of every budget; ``why``: whether the page names the layers that grew."""
+    """Every check of every budget. ``why``: whether the page names the layers that grew."""
 
     checks: tuple[Check, ...]
     why: bool = False
     towers: tuple[str, ...] = ()  # the names of models with two towers
-    origins: tuple[str, ...] = ()  # where the numbers of traces that were kept are from
+    origins: tuple[str, ...] = ()  # the libraries and versions from which stored traces come
 
     def pairs(self) -> tuple[str, ...]:
-        """The models of two towers among them."""
+        """The names of the models that have two towers."""
         return self.towers
 
     @property
     def ok(self) -> bool:
-        """Whether all hold that are not warnings."""
+        """Whether every check holds, apart from checks that only warn."""
         return all(check.ok or check.level == "warn" for check in self.checks)
 
     @property
     def unanswered(self) -> tuple[str, ...]:
-        """Why checks that are not warnings have no answer, each reason once."""
+        """The reasons why checks have no answer, each once; checks that only warn are left out."""
         reasons = (
             check.missing for check in self.checks if check.missing and check.level != "warn"
         )
@@ -173,10 +172,10 @@ def budget(
     r"""The budgets of a file, each quantity against its limit and against the baseline.
 
     ``baseline`` is a file, ``vitcost-baseline.json`` beside ``config`` unless given; ``update``
-    writes it. A check without an answer has the reason, and the others are answered. Raises
-    ``ConfigError`` with file and line for a file that is wrong; where nothing can be answered, and
-    where a baseline would be written without an answer, the reason: ``ConfigError``, or
-    ``NotCovered`` for a quantity that has no exact figure.
+    writes it. A check that cannot be answered has the reason; all others are answered. Raises
+    ``ConfigError`` with file and line for a wrong file. If no check can be answered, or if one
+    cannot while a baseline is written, its reason is raised: ``ConfigError``, or ``NotCovered`` for
+    a quantity without an exact figure.
 
     >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory
@@ -223,10 +222,11 @@ def budget(
 def assert_budget(model: Model, **limits: Any) -> None:
     """Fails a test whose model costs more than it may.
 
-    ``limits`` are quantities (``params="87 M"``, ``train_memory="24 GiB"``; of
-    ``images_per_second`` the least) beside the keywords of ``report``: flags of the scenario and
-    fields of the config; and ``price``, ``samples`` and ``epochs`` of costs. Raises
-    ``AssertionError`` that shows the table, ``VitcostError`` for what cannot be asked.
+    ``limits`` are quantities (``params="87 M"``, ``train_memory="24 GiB"``; for
+    ``images_per_second`` the limit is the least). Other keywords are those of ``report`` (flags of
+    the scenario, fields of the config), and ``price``, ``samples`` and ``epochs`` for costs. Raises
+    ``AssertionError`` with the table if a limit does not hold, ``VitcostError`` for a question that
+    is not possible.
 
     >>> assert_budget("vit_base_patch16_224", params="86.6 M", macs="17 G")
     Traceback (most recent call last):
@@ -251,17 +251,17 @@ def assert_budget(model: Model, **limits: Any) -> None:
     )
     result = BudgetResult(tuple(checks), origins=tuple(measured.model.origins(name)))
     if not result.ok:
-        # a test within its budget prints no table, and loads no module that would
+        # imported only if a limit does not hold: a passing test prints no table
         from vitcost.render import render
 
         raise AssertionError(render(result, "table").rstrip())
 
 
 def _terms_of(keywords: Mapping[str, Any], terms: Mapping[str, Any], names: Iterable[str]) -> Terms:
-    """The terms of costs, on the cards of some keywords."""
+    """The terms of costs, for the cards that the keywords name."""
     if not terms:
         return NO_TERMS
-    # prices are loaded where one is given
+    # imported only if a price is given
     from vitcost.planner.wanted import terms_of
 
     return terms_of(keywords, terms, names)
@@ -271,7 +271,8 @@ def _reported(budget: "Declared") -> Report:
     try:
         return report(budget.model, **{**_MODE, **budget.keywords})
     except VitcostError as error:
-        # a message on the model begins with its name; a message on a keyword contains the keyword
+        # a message about the model begins with its name; a message about a keyword contains the
+        # keyword
         on_model = str(error).startswith(budget.model)
         place = budget.places["model" if on_model else _key_in(error, budget.keywords, "model")]
         kind = NotCovered if isinstance(error, NotCovered) else ConfigError
@@ -279,14 +280,14 @@ def _reported(budget: "Declared") -> Report:
 
 
 def _key_in(error: VitcostError, keys: Iterable[str], default: str) -> str:
-    """The key of a budget that a message names."""
+    """The key of a budget to which an error message refers."""
     words = str(error).replace("'", " ").split()
     return next((key for key in keys if key in words), default)
 
 
 def declared_terms(budget: "Declared") -> Terms:
-    r"""The terms of a budget's costs; ``ConfigError`` names the line of one that is wrong or
-    missing.
+    r"""The terms of a budget's costs. Raises ``ConfigError`` with the line of a term that is wrong
+    or missing.
 
     >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory
@@ -311,7 +312,7 @@ def declared_terms(budget: "Declared") -> Terms:
 
 
 def _unanswered(budget: "Declared", error: VitcostError) -> Iterator[Check]:
-    """The checks of a budget that has no report."""
+    """The checks of a budget whose model has no report."""
     for quantity, most, place in budget.limits:
         check = Check(budget.name, quantity, None, most, None, None, budget.level, place)
         yield check._replace(missing=str(error))
@@ -324,7 +325,8 @@ def _checks(
     baseline: "Baseline",
     errors: list[VitcostError],
 ) -> Iterator[Check]:
-    """The checks of a budget; an answer that one of them lacks is among the ``errors`` too."""
+    """The checks of a budget; the reason of a check without an answer is also added to
+    ``errors``."""
     from vitcost.planner.budgets.baseline import grown
 
     before = baseline.get(budget.name)
@@ -353,8 +355,8 @@ def _peak_is(quantity: str, report: Report) -> str | None:
 
 
 def _tolerated(quantity: str, was: Amount, tolerance: "Fraction") -> Amount:
-    """The most that a quantity may have grown to: a count stays whole, and exact; where more is
-    better, the least."""
+    """The most that a quantity may have grown to, or, if more is better, the least that it may have
+    fallen to. The limit of a count is a whole number, computed exactly."""
     most = was * (1 - tolerance if QUANTITIES[quantity].more else 1 + tolerance)
     return most if isinstance(most, float) else int(most)
 

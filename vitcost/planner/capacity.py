@@ -1,4 +1,4 @@
-"""How many cards carry a load: batches that keep a latency, and the fewest cards for each."""
+"""How many cards carry a load: the batches that keep a latency, and the fewest cards for each."""
 
 from bisect import bisect_left
 from functools import partial
@@ -10,14 +10,14 @@ from vitcost.planner.queueing import Batches
 
 __all__ = ["BATCHES", "Carried", "cards_for", "latency"]
 
-# batches that are tried: powers of two, and one and a half times these
+# the batches that are tried: powers of two, and one and a half times these
 BATCHES = (1, *(n for i in range(1, 10) for n in (2**i, 3 * 2 ** (i - 1))), 1024)
-# a float holds no percentile so near 100 that more cards than this would be needed
+# the most cards that are tried; a percentile that needs more is so near 100 that no float holds it
 _MOST_CARDS = 2**60
 
 
 class Carried(NamedTuple):
-    """The waiting of an image on average, part by part, and the percentile of the whole."""
+    """The mean wait of an image, part by part, and the percentile of the whole latency."""
 
     forming_seconds: float
     queueing_seconds: float
@@ -31,10 +31,11 @@ class Carried(NamedTuple):
 
 
 def cards_for(batch: int, seconds: float, load: Load) -> int | None:
-    """The fewest cards that carry a load in batches of some seconds each; None: no number does.
+    """The fewest cards that carry a load in batches that take ``seconds`` each; None if no number
+    of cards does.
 
-    ``ceil(λ D / (b u))`` cards keep a utilization of u, and more shorten the queue until the
-    latency is kept, unless the forming of a batch and its time alone are longer.
+    ``ceil(λ D / (b u))`` cards keep a utilization of u, and more cards shorten the queue until the
+    latency is kept, unless forming and running a batch alone take longer.
 
     >>> cards_for(8, 0.010, Load(5000.0, None, 99.0, 0.7))  # 5000 · 0.010 / (8 · 0.7) = 8.9
     9
@@ -67,12 +68,11 @@ def cards_for(batch: int, seconds: float, load: Load) -> int | None:
 
 def latency(batch: int, seconds: float, load: Load, cards: int) -> Carried:
     """The seconds that an image waits: ``forming + queueing + service``, and the percentile of the
-    load. ``batch`` images take ``seconds`` together, on the first of so many ``cards`` that is
-    free.
+    load. ``batch`` images take ``seconds`` together, on the first free one of ``cards`` cards.
 
     With b images a batch and λ a second an image waits ``(b - 1) / 2λ`` for its batch to be full;
-    the queue is ``queueing.Batches``. Raises ``ValueError`` where images come faster than cards run
-    them.
+    the queue is ``queueing.Batches``. Raises ``ValueError`` if images arrive faster than the cards
+    run them.
 
     >>> carried = latency(8, 0.010, Load(5000.0, None, 99.0, 0.7), 9)
     >>> carried.forming_seconds == 7 / 2 / 5000, carried.service_seconds

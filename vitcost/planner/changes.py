@@ -5,14 +5,14 @@ from typing import NamedTuple
 
 __all__ = ["NUMBERS", "Changed", "Numbers", "changes"]
 
-# the columns of a layer that quantities grow with, and their units
+# the columns of a layer that quantities are compared in, and their units
 NUMBERS = {"params": "count", "flops": "si", "pointwise": "si", "saved_bytes": "bytes"}
 
 Numbers = Mapping[str, Mapping[str, int]]  # by layer, then by column
 
 
 class Changed(NamedTuple):
-    """A number of a layer, or of a run of equal ones, as it was and is; None: there was none."""
+    """A number of a layer, or of a run of equal layers, before and now; None: there was none."""
 
     layer: str
     number: str

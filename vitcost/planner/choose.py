@@ -1,4 +1,5 @@
-"""The ways to divide a run among cards: which fit, how fast each is, how few cards are enough."""
+"""The ways to divide a run among cards: the ways that fit, their speed, and the fewest cards that
+are enough."""
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
@@ -20,20 +21,21 @@ from vitcost.units import JOULES_OF_KWH
 
 __all__ = ["AS_FAST", "PlanRow", "divided", "planned", "simplest"]
 
-# a way that is slower by less than this is as fast: a prediction is no finer
+# a way that is slower by less than this factor counts as equally fast: predictions are no more
+# precise
 AS_FAST = 1.02
-# micro-batches that are timed: the largest that fit
+# how many micro-batches are timed: the largest that fit
 _TIMED = 8
 
 
 class PlanRow(NamedTuple):
     """A way to divide the step, at its best micro-batch.
 
-    Memory and ``sent_bytes`` are of one card, the card that has the most; times, energy and cost of
-    the whole run follow from ``step_seconds``, and their ends from the ends of its band. Energy is
-    the site's, and so are ``energy_cost`` and ``co2_kg``. For a way that does not fit these are
-    None, and ``memory_bytes`` is the need of the smallest micro-batch. Where a model cannot be
-    divided in this way ``missing`` says why, and there is no memory either.
+    Memory and ``sent_bytes`` are those of the card with the most. Times, energy and cost of the
+    whole run follow from ``step_seconds``, and their low and high ends from its band. Energy,
+    ``energy_cost`` and ``co2_kg`` are of the whole site. If a way does not fit, all of these are
+    None, and ``memory_bytes`` is the need of the smallest micro-batch. If a model cannot be divided
+    in this way, ``missing`` says why, and memory is None too.
     """
 
     strategy: str
@@ -82,8 +84,8 @@ class PlanRow(NamedTuple):
 def planned(pace: Pace, job: Job, fixed: Fixed, reserve: Reserve) -> tuple[PlanRow, ...]:
     """Every way to divide a step at its fastest micro-batch; the ways that fit come first.
 
-    Raises ``NotCovered`` where no way is covered for the model, ``ConfigError`` for a fixed
-    division or micro-batch that does not divide the cards or the samples.
+    Raises ``NotCovered`` if no way is covered for the model, ``ConfigError`` for a fixed division
+    or micro-batch that does not divide the cards or the samples.
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.hardware.specs import card
@@ -127,7 +129,7 @@ def _best(
     headroom: Callable[[int], int],
     micro: Callable[[int, str], Micro],
 ) -> PlanRow:
-    """The fastest micro-batch that fits, or the smallest where none does."""
+    """The fastest micro-batch that fits, or the smallest if none fits."""
     weights = stage_weights(pace.run, strategy.pipeline, strategy.tensor)
 
     @cache
@@ -149,8 +151,8 @@ def _best(
 
 
 def _order(row: PlanRow) -> tuple[bool, bool, float, int, int]:
-    """A key that sorts rows that fit first, the fastest first; of equally fast ones the least
-    divided."""
+    """A sort key: rows that fit come first, the fastest first; of equally fast rows the least
+    divided first."""
     refused = row.missing is not None
     return not row.fits, refused, _seconds(row), row.zero, row.memory_bytes or 0
 
@@ -188,7 +190,7 @@ def _seconds(row: PlanRow) -> float:
 
 
 def _batches(run: Workload, job: Job, strategy: Strategy, fixed: Fixed) -> list[int]:
-    """Micro-batches that the samples of a rank can be cut into, and that the model runs."""
+    """Micro-batches that divide the samples of a rank, and that the model can run."""
     share, least = job.global_batch // strategy.data, run.batch
     if fixed.micro_batch is None:
         known = [batch for batch in divisors(share) if batch >= least]
@@ -210,8 +212,9 @@ def _with(strategy: Strategy, job: Job, batch: int) -> Strategy:
 def _fitting(batches: list[int], fits: Callable[[int], bool]) -> list[int]:
     """The largest micro-batches that fit.
 
-    From two samples on, memory rises with the micro-batch; one that needs no accumulation keeps no
-    gradients, and is asked for by itself, as is a single sample.
+    From two samples on, memory rises with the micro-batch, so the largest is found by bisection.
+    The whole share of a rank needs no accumulation and keeps no gradients, and a single sample runs
+    other operators: both are checked by themselves.
     """
     rising = [batch for batch in batches[:-1] if batch > 1]
     fitting = bisect_left(rising, True, key=lambda batch: not fits(batch))
@@ -220,7 +223,7 @@ def _fitting(batches: list[int], fits: Callable[[int], bool]) -> list[int]:
 
 
 def _plain(pace: Pace, strategy: Strategy, need: Need, left: int, weights: Weights) -> PlanRow:
-    """A row without its times; ``left`` is its headroom."""
+    """A row without times; ``left`` is its headroom."""
     return PlanRow(
         strategy.name,
         *strategy,
@@ -234,7 +237,7 @@ def _plain(pace: Pace, strategy: Strategy, need: Need, left: int, weights: Weigh
 
 
 def _timed(pace: Pace, job: Job, row: PlanRow, step: StepTime, micro: Micro) -> PlanRow:
-    """A row with the times of a step, and the time, energy and cost of the run."""
+    """A row with the time of a step, and the time, energy and cost of the run."""
     seconds = step.total
     least = pace.run.batch
     plain, ran = (step_cost(pace.run, least, how) for how in ("none", row.checkpointing))
@@ -276,7 +279,7 @@ def _timed(pace: Pace, job: Job, row: PlanRow, step: StepTime, micro: Micro) -> 
 
 
 def _limit(step: StepTime, micro: Micro) -> str:
-    """The part that takes most of the step."""
+    """The part that takes the largest share of the step."""
     parts = {
         LIMITS[micro.bound]: step.compute,
         "tensor exchange": step.tensor,

@@ -15,11 +15,11 @@ INT64 = 2**63 - 1
 class Chunk(NamedTuple):
     """Valid combinations, as columns.
 
-    ``varied`` has the index of each field's value. ``quantities`` are 64-bit integers, or Python's
-    where one is larger; floats for seconds and for quantities that follow from seconds; None where
-    there is no figure. Invalid combinations are counted by reason. ``peak_is`` says of each row
-    whether its peak of a training step is ``exact`` or ``bounded``; ``timing`` is there where a
-    card is named.
+    ``varied`` has, for each field, the index of its value in every row. ``quantities`` are 64-bit
+    integers, or Python's if one is larger; floats for seconds and quantities computed from seconds;
+    None if there is no figure. Invalid combinations are counted by reason. ``peak_is`` says of each
+    row whether its peak of a training step is ``exact`` or ``bounded``; ``timing`` is set if a card
+    is named.
     """
 
     model: str
@@ -32,7 +32,8 @@ class Chunk(NamedTuple):
 
 
 class Filled:
-    """The columns of a chunk while its rows are filled in; ``floats`` are not exact."""
+    """The columns of a chunk while its rows are filled in; the columns in ``floats`` are
+    not exact."""
 
     def __init__(self, names: Iterable[str], floats: Iterable[str], timed: bool, rows: int) -> None:
         np = load()
@@ -46,12 +47,12 @@ class Filled:
         self.skipped: Counter[str] = Counter()
 
     def put(self, name: str, rows: Any, values: Any) -> None:
-        """The values of some rows of a quantity."""
+        """Stores the values of a quantity in some rows."""
         column = self.columns[name]
         if is_column(values) and values.size == self.done.size:
             self.columns[name] = values
             return
-        # None, and integers that 64 bits do not hold, are objects
+        # None, and integers that 64 bits cannot hold, are stored as Python objects
         if not is_column(values):
             large = values is None or (isinstance(values, int) and abs(values) > INT64)
         else:
@@ -61,12 +62,12 @@ class Filled:
         self.columns[name][rows] = values
 
     def time(self, rows: Any, values: Iterable[Any]) -> None:
-        """The times of some rows."""
+        """Stores the times of some rows."""
         for column, value in zip(self.timing or (), values, strict=True):
             column[rows] = value
 
     def chunk(self, model: str, at: Mapping[str, Any]) -> Chunk:
-        """The rows that are filled in; ``at`` are the indices of each field's values."""
+        """The chunk of all rows that are filled in; ``at`` has the index of each field's value."""
         np = load()
         kept = slice(None) if self.done.all() else np.flatnonzero(self.done)
         return Chunk(

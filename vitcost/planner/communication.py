@@ -1,16 +1,16 @@
-"""How long cards take to exchange tensors: ring and tree, over links of one direction.
+"""How long cards take to exchange tensors, by ring or tree, with bandwidths in one direction.
 
-n ranks, V bytes a rank, B bytes a second from a rank to the next, α seconds a step. A collective
-over nodes goes through its slowest link.
+n ranks, V bytes for each rank, B bytes per second from one rank to the next, α seconds of latency
+for each step. A collective over several nodes is as fast as its slowest link.
 """
 
 from typing import NamedTuple
 
 __all__ = ["Fabric", "all_gather", "all_reduce", "reduce_scatter", "send"]
 
-# NVIDIA/nccl@01afd20a7 src/graph/tuning.cc, protocol Simple, in seconds: a collective's start, a
-# step of a ring over NVLink and over a network, a step of a tree, and what a tree reaches of a
-# ring's bandwidth
+# NVIDIA/nccl@01afd20a7 src/graph/tuning.cc, protocol Simple, in seconds: the start of a collective,
+# a step of a ring over NVLink and over a network, a step of a tree; and the share of a ring's
+# bandwidth that a tree reaches
 _START = 8.4e-6
 _RING_STEP, _RING_STEP_NETWORK = 3.4e-6, 9.6e-6
 _TREE_STEP, _TREE_STEP_NETWORK = 28e-6, 50e-6
@@ -18,9 +18,9 @@ _TREE_SHARE = 0.9
 
 
 class Fabric(NamedTuple):
-    """The links of a group of cards, in bytes a second, one direction.
+    """The links of a group of cards, in bytes per second, in one direction.
 
-    ``network`` is what one card has to other nodes.
+    ``network`` is the bandwidth of one card to other nodes.
     """
 
     ranks: int
@@ -34,7 +34,7 @@ class Fabric(NamedTuple):
         return self.link if self.nodes == 1 else min(self.link, self.network)
 
     def ring_latency(self, rounds: int) -> float:
-        """Seconds of latency of so many rounds of a ring: a round has n - 1 steps, of which one for
+        """Seconds of latency of ``rounds`` rounds of a ring. A round has n - 1 steps; one step for
         each node but the first crosses the network."""
         between = self.nodes - 1
         inside = self.ranks - 1 - between
@@ -45,9 +45,10 @@ def all_reduce(size: int, fabric: Fabric) -> float:
     """Seconds until every rank has the sum of ``size`` bytes, V: the faster of a ring and a double
     binary tree.
 
-    ``ring = 2 (n - 1) (α + V / (n B))``; ``tree = 2 α log₂ n + 2 V / B``, inside a node a chain.
-    Source: Thakur, Rabenseifner, Gropp 2005, Optimization of collective communication operations
-    in MPICH, section 4.5; NCCL 2.4, double binary trees; constants of NCCL's tuning model.
+    ``ring = 2 (n - 1) (α + V / (n B))``; ``tree = 2 α log₂ n + 2 V / B``, where the cards inside a
+    node form a chain. Source: Thakur, Rabenseifner, Gropp 2005, Optimization of collective
+    communication operations in MPICH, section 4.5; NCCL 2.4, double binary trees; constants of
+    NCCL's tuning model.
 
     >>> node = Fabric(8, 1, 450e9, 0)
     >>> round(1e3 * all_reduce(346_270_624, node), 2)
@@ -81,7 +82,7 @@ def all_gather(size: int, fabric: Fabric) -> float:
 
 def reduce_scatter(size: int, fabric: Fabric) -> float:
     """Seconds until every rank has its part of the sum of ``size`` bytes: an all-gather run
-    backwards, as long.
+    backwards, which takes as long.
 
     Source: Thakur et al. 2005, section 4.4 (pairwise exchange) and NCCL's ring.
 

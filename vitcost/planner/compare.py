@@ -33,7 +33,7 @@ from vitcost.zoo import Model
 
 __all__ = ["Comparison", "compare", "spelled_flag"]
 
-# a function that is called with the number of combinations that are done, and of all
+# a function that is called with the number of finished combinations, and the number of all
 Progress: TypeAlias = Callable[[int, int, str], None]
 
 
@@ -89,7 +89,7 @@ class Comparison(Result):
 
     def plot(self, path: str, **parts: str | None) -> None:
         """Draws quantities of the models in a PNG, SVG or PDF file: ``x``, ``y``, ``size`` and
-        ``color`` name them, the front of ``pareto`` is drawn where one was asked for."""
+        ``color`` name them, and the front of ``pareto`` is drawn if it was asked for."""
         picture = picture_of(parts, self.pareto, self.shown)
         varied = tuple(self.compared[0].varied)
         under = conditions(self.asked, varied, picture.timed)
@@ -103,7 +103,8 @@ class Comparison(Result):
         return tuple(dict.fromkeys(each.model for each in self.compared if each.towers == 2))
 
     def front(self) -> frozenset[int]:
-        """The rows that no other beats in one of two quantities without losing in the other."""
+        """The rows of the Pareto front: no other row is better in one of the two quantities and as
+        good in the other."""
         if self.pareto is None:
             return frozenset()
         x, y = self.pareto
@@ -111,7 +112,7 @@ class Comparison(Result):
         return front(oriented(self.pareto, points))
 
     def why(self) -> Iterator[Why]:
-        """The layers that make the difference, of every model to the first."""
+        """The layers that explain how each model differs from the first."""
         first, *others = self.compared
         for each in others:
             changed = tuple(changes(first.layers, each.layers))
@@ -141,14 +142,14 @@ def compare(
     A model is what ``report`` takes, a report, the path of a saved ``report --json``, or a pattern
     over names, ``swin*``; ``all_timm`` adds every architecture of timm. ``flags`` are the keywords
     of ``report``, the same for all but the reports, which were made under their own. ``quantities``
-    are shown in the order in which they are named, the time of a card behind them; quantities of
+    are shown in the order in which they are named, followed by the time of a card; quantities of
     costs need a ``price`` of a card and hour, as for ``serve``, or the ``samples`` (and ``epochs``)
     of a run. ``why`` explains the differences to the first model by layer. ``vary`` compares every
     combination of some fields' values too, as ``sweep`` has them, up to a thousand, and of
-    ``model`` and ``gpu``, of which several are a row each. Combinations that cannot be, and names
-    of a pattern without an answer, are counted in ``skipped``. ``pareto`` names two quantities
-    whose front is marked. Raises ``VitcostError``: an unknown name or quantity, a field that cannot
-    be.
+    ``model`` and ``gpu``, of which several are a row each. Combinations that no model can have, and
+    names from a pattern without an answer, are counted in ``skipped``. ``pareto`` names two
+    quantities whose front is marked. Raises ``VitcostError`` for an unknown name or quantity, and
+    for a field with a value that is not allowed.
 
     >>> found = compare("vit_base_patch16_224", "vit_large_patch16_224", quantities=["params"])
     >>> [(row["params"], round(row["relative_params"], 2)) for row in found.rows()]
@@ -176,7 +177,7 @@ def compare(
         if progress is not None:
             progress(next(each_done), points, "combinations")
 
-    # the flags apply to models; a report was made under flags of its own
+    # the flags apply to models; a finished report keeps the flags that it was made under
     kept = any_finished and None in finished and not wanted.varied
     rows = [
         each if data is None else _of_file(each, model)
@@ -208,9 +209,10 @@ def _rows(
     tell: Callable[[], None],
     may_lack: bool,
 ) -> Iterator[Compared]:
-    """A model in every combination that can be; ``tell`` is called behind each. ``data`` is the
-    JSON of a finished report, and ``kept`` says that flags apply to other models alone; a model
-    that ``may_lack`` the scenario is counted where it does."""
+    """The rows of a model, one for each valid combination; ``tell`` is called after each. ``data``
+    is the JSON of a finished report; with ``kept`` the flags apply only to the other models, else
+    they are refused beside it. A model that ``may_lack`` the scenario is counted as skipped if it
+    does."""
     flags = wanted.flags
     if data is not None:
         change = next(iter([*flags, *(axis.name for axis in wanted.varied.axes)]), None)
@@ -235,7 +237,7 @@ def _rows(
 
 
 def _check_modes(rows: Sequence[Compared], wanted: Wanted) -> None:
-    """Refuses a quantity of a mode that no row is of."""
+    """Refuses a quantity that exists only in a mode which no row has."""
     modes = {each.time.mode for each in rows if each.time is not None}
     for name in wanted.names:
         mode = TIMED[name].mode if name in TIMED else ""
@@ -261,7 +263,7 @@ def _of_file(each: Compared, model: Candidate) -> Compared:
 
 
 def _told_apart(rows: list[Compared]) -> list[Compared]:
-    """Reports of one model by the files that they were read from."""
+    """Rows with the same name get the file from which each report was read."""
     times = Counter(each.model for each in rows)
     return [
         each._replace(model=f"{each.model} ({each.file})")

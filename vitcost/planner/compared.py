@@ -31,11 +31,11 @@ class Compared(NamedTuple):
     varied: Mapping[str, Any]
     quantities: Mapping[str, Amount | None]
     layers: Numbers
-    time: Times | None = None  # None: of no card
+    time: Times | None = None  # None: no card is named
     towers: int = 1
     peak_is: str | None = None  # whether its training peak is exact or bounded
-    file: str = ""  # where a finished report was read
-    origin: str = ""  # the libraries of a digest's trace
+    file: str = ""  # the file from which a finished report was read
+    origin: str = ""  # the libraries and versions that made a digest's trace
 
 
 class Why(NamedTuple):
@@ -47,8 +47,8 @@ class Why(NamedTuple):
 
 
 def relative(numbers: Iterable[Amount | None], more: bool = False) -> list[float | None]:
-    """Each of the ``numbers`` in terms of the best: ``number / best``, where the best is the least,
-    or the most where more is better.
+    """Each of the ``numbers`` relative to the best: ``number / best``; the best is the least, or
+    the most if more is better.
 
     >>> relative([4, 2, None]), relative([4, 2, None], more=True)
     ([2.0, 1.0, None], [1.0, 0.5, None])
@@ -60,7 +60,7 @@ def relative(numbers: Iterable[Amount | None], more: bool = False) -> list[float
 
 
 def slowest(times: Sequence[Mapping[str, Any]]) -> Times | None:
-    """The longest of the times of a report's JSON; None where there is none.
+    """The longest of the times in a report's JSON; None if it has no time.
 
     >>> from vitcost import report
     >>> slowest(report("vit_base_patch16_224", gpu=["l4", "t4"]).to_dict()["time"]).gpu
@@ -83,7 +83,7 @@ def label(each: Compared) -> str:
 
 
 def spelled(value: Any) -> str:
-    """A value of a field as a page has it.
+    """The value of a field as a page shows it.
 
     >>> spelled((224, 192)), spelled("bf16")
     ('224x192', 'bf16')
@@ -94,7 +94,7 @@ def spelled(value: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """A value of a field as JSON has it.
+    """The value of a field in JSON.
 
     >>> plain((224, 192)), plain("bf16")
     ([224, 192], 'bf16')
@@ -105,10 +105,8 @@ def plain(value: Any) -> Any:
 
 
 def layer_numbers(data: Mapping[str, Any]) -> Numbers:
-    """The costs of a report's layers by name, all layers of a name together, each inside the one
-    above.
-
-    An attention of width h has ``4h² + 4h`` parameters.
+    """The costs of a report's layers by name: all layers with one name are summed, and each is
+    nested in its parent.
 
     >>> from vitcost import report
     >>> numbers = layer_numbers(report("vit_base_patch16_224").to_dict())

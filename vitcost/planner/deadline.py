@@ -1,4 +1,4 @@
-"""The fewest cards that keep a deadline, or how the closest way misses it."""
+"""The fewest cards that keep a deadline; or the best try, and by how much it is late."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -14,17 +14,18 @@ from vitcost.planner.strategies import Fixed, divisors
 
 __all__ = ["Late", "fewest_cards"]
 
-# numbers of cards that are tried for a deadline
+# how many numbers of cards are tried for a deadline
 _TRIED = 64
 
 
 class Late(NamedTuple):
-    """How a run misses its deadline on the cards of its closest way.
+    """How a run misses its deadline on the best number of cards that was tried.
 
-    ``late_seconds`` are beyond the deadline, and ``cards_at_pace`` would keep it if each of them
-    were as fast as those; None where nothing fits. Fewer than ``least_cards`` cannot keep it: they
-    would be faster than a card that has room for the whole batch. ``needs_network``: whether more
-    cards were left out because the bandwidth of a card to other nodes is unknown.
+    It ends ``late_seconds`` after the deadline. ``cards_at_pace`` cards would keep it if each were
+    as fast as those that were tried; None if nothing fits. Fewer than ``least_cards`` cannot keep
+    it, as each would have to be faster than a card with room for the whole batch.
+    ``needs_network``: whether larger numbers of cards were left out because the bandwidth of a card
+    to other nodes is not known.
     """
 
     late_seconds: float | None
@@ -36,13 +37,13 @@ class Late(NamedTuple):
 def fewest_cards(
     pace: Pace, job: Job, fixed: Fixed, reserve: Reserve
 ) -> tuple[Job, tuple[PlanRow, ...], Late | None]:
-    """The fewest cards with which a run keeps its deadline, and the ways to divide it there; where
-    no number of cards keeps it, the cards of the closest way, and by how much it is late.
+    """The fewest cards with which a run keeps its deadline, and the ways to divide it there; if no
+    number of cards keeps it, the number that comes closest, and by how much it is late.
 
-    Parts of a node come first, then whole nodes. Fewer cards than the deadline asks of one that has
-    room for the whole batch are not tried, but for the most that there are. Raises ``ConfigError``
-    where no number of cards shares the batch evenly, and ``ConfigError`` or ``NotCovered`` as
-    ``planned`` does.
+    Parts of a node come first, then whole nodes. Numbers of cards that could not keep the deadline
+    even if each card had room for the whole batch are not tried, except the largest number. Raises
+    ``ConfigError`` where no number of cards shares the batch evenly, and ``ConfigError`` or
+    ``NotCovered`` as ``planned`` does.
 
     >>> from vitcost import plan
     >>> found = plan(
@@ -63,7 +64,7 @@ def fewest_cards(
         try:
             rows = planned(pace, wanted, fixed, reserve)
         except ConfigError as error:
-            # so many cards cannot be divided as the user has fixed it
+            # this number of cards cannot be divided as the user has fixed it
             refused = error
             continue
         if rows[0].fits and _run(rows) <= job.deadline_seconds:
@@ -91,7 +92,7 @@ def _late(job: Job, rows: tuple[PlanRow, ...], least: int) -> Late:
 
 
 def _sizes(job: Job, fixed: Fixed) -> Iterator[Job]:
-    """Runs on more and more cards, which share the samples of a step evenly."""
+    """Runs on more and more cards; the cards share the samples of a step evenly."""
     shared = (fixed.pipeline_parallel or 1) * (fixed.tensor_parallel or 1)
     for cards in (shared * ranks for ranks in divisors(job.global_batch)):
         if cards <= job.gpus:

@@ -13,7 +13,7 @@ from vitcost.outside.arguments import listed, optional, path, takes, text
 from vitcost.planner.changes import Changed, changes
 from vitcost.render.result import Result
 
-# loaded for a difference alone
+# imported only for a difference
 if TYPE_CHECKING:
     from vitcost.planner.budgets.git import Ask
     from vitcost.planner.budgets.sides import Side
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 __all__ = ["Base", "Diff", "Difference", "ModelDiff", "diff"]
 
 SCHEMA = "vitcost.diff/1"
-# the quantities of a page for each model, changed or not
+# the quantities that a page shows for each model, whether they changed or not
 SHOWN = (
     "params", "macs", "train_flops", "inference_memory", "saved_activations", "train_memory",
 )  # fmt: skip
 
 
 class Base(NamedTuple):
-    """The side that new numbers are compared with: a saved report, a baseline, or a commit."""
+    """The side that new numbers are compared with: a saved report, a baseline or a commit."""
 
     name: str
     kind: str  # the kind of the base: report | baseline | commit
@@ -36,7 +36,7 @@ class Base(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """A quantity of a model as it was and is; None: there was, or is, no figure."""
+    """A quantity of a model before and now; None: there is no figure."""
 
     model: str
     quantity: str
@@ -63,7 +63,7 @@ class Difference(NamedTuple):
 
 
 class ModelDiff(NamedTuple):
-    """A model before and now; where it has one side alone, ``missing`` says why."""
+    """A model before and now; if one side is missing, ``missing`` says why."""
 
     name: str
     was: "Side | None"
@@ -71,14 +71,15 @@ class ModelDiff(NamedTuple):
     missing: str = ""
 
     def differences(self) -> Iterator[Difference]:
-        """Every quantity that one of the sides has."""
+        """Every quantity that either side has."""
         for name in QUANTITIES:
             was, now = (side and side.quantities.get(name) for side in (self.was, self.now))
             if was is not None or now is not None:
                 yield Difference(self.name, name, was, now)
 
     def layers(self) -> tuple[Changed, ...]:
-        """Every number of a layer that changed; a layer follows the layer that contains it."""
+        """Every number of a layer that changed; a layer is listed after the layer that
+        contains it."""
         if self.was is None or self.now is None:
             return ()
         return tuple(changes(self.was.layers, self.now.layers))
@@ -95,12 +96,12 @@ class ModelDiff(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Diff(Result):
-    """The costs that every model has more or less than before."""
+    """How the costs of every model changed."""
 
     base: Base
     models: tuple[ModelDiff, ...]
     shown: tuple[str, ...] = SHOWN
-    # why models have no number now, each reason once
+    # the reasons why models have no number now, each once
     unanswered: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -134,7 +135,7 @@ class Diff(Result):
                 }
 
     def pairs(self) -> tuple[str, ...]:
-        """The models of two towers among them."""
+        """The names of the models that have two towers."""
         return tuple(each.name for each in self.models if each.now and each.now.towers == 2)
 
 
@@ -148,12 +149,12 @@ def diff(
 ) -> Diff:
     """The costs of models now against a saved report, a baseline or a git ref.
 
-    ``base`` is a file that ``report --json`` or ``budget --update`` wrote, or a ref, whose code is
-    imported from a worktree by a process of its own; ``main...`` is where this branch left main.
-    Without ``models`` the models of the budgets in ``config`` are compared, and a saved report with
-    its own model under its own flags. ``flags`` are the keywords of ``report``. ``quantities`` are
-    shown in place of the usual ones; JSON has all. Raises ``ConfigError`` for a base that is none,
-    and where no model has a number.
+    ``base`` is a file that ``report --json`` or ``budget --update`` wrote, or a git ref: another
+    process imports its code from a worktree. ``main...`` is the commit at which this branch left
+    main. Without ``models`` the models of the budgets in ``config`` are compared, and a saved
+    report with its own model under its own flags. ``flags`` are the keywords of ``report``.
+    ``quantities`` are shown instead of the usual ones; JSON always has all. Raises ``ConfigError``
+    for a base that is neither a file nor a ref, and if no model has a number.
 
     >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory
@@ -182,7 +183,7 @@ def diff(
 
 
 def _file(base: str) -> Mapping[str, Any] | None:
-    """The JSON of a file; None for a git ref."""
+    """The JSON data of a file; None for a git ref."""
     from vitcost.outside.reading import REPORT, exists, read_json
 
     if base.lower().endswith((".json", ".json.gz")) or (exists(base) and _is_file(base)):
@@ -203,7 +204,7 @@ def _of_report(
     shown: tuple[str, ...],
     flags: dict[str, Any],
 ) -> Diff:
-    """A saved report against its model, or against another, under its own flags."""
+    """A saved report compared with its own model, or with another model, under its own flags."""
     from vitcost.costs import saved
     from vitcost.planner.budgets.sides import of_json
 
@@ -228,7 +229,7 @@ def _of_report(
 
 
 def _own_flags(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The flags that a report was made under, where they are not the default."""
+    """The flags of a report that differ from the defaults."""
     from dataclasses import fields
 
     asked = data["scenario"]
@@ -238,12 +239,14 @@ def _own_flags(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _own_fields(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that a report on a name was given: the fields that the name itself has not."""
+    """The fields that were given for a report on a name: those that differ from the name's own
+    fields."""
     from vitcost.zoo import is_name, resolve
 
     name = data["model"]["name"]
     if not is_name(name):
-        # a file, or code, has changed itself; a name from a digest says its classes
+        # for a file, or the user's code, the model itself may have changed; a name from a digest
+        # gives its classes
         config = data["model"]["config"]
         return {key: config[key] for key in ("num_classes",) if key in config}
     defaults = resolve(name).config.to_dict()
@@ -255,7 +258,7 @@ def _own_fields(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _apart(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The fields of a config, and of its two towers."""
+    """The fields of a config, and of both towers if it has two."""
     for field, value in config.items():
         if isinstance(value, Mapping):
             yield from _apart(value)
@@ -264,8 +267,8 @@ def _apart(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _check_inputs(base: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
-    """Refuses two traces with different inputs or losses, whose numbers show no change of the
-    model."""
+    """Refuses two traces with different inputs or losses: their numbers would not show how the
+    model changed."""
     sides = [each["model"]["config"].get("notes") for each in (before, after)]
     if None in sides:
         return
@@ -306,7 +309,7 @@ def _of_baseline(base: str, config: str, shown: tuple[str, ...]) -> Diff:
 def _of_commit(
     ref: str, models: Sequence[str], config: str, shown: tuple[str, ...], flags: dict[str, Any]
 ) -> Diff:
-    """Models now, as the working tree has them, against the same at a commit."""
+    """Models as the working tree has them, compared with the same models at a commit."""
     from vitcost.planner.budgets.declared import read_budgets
     from vitcost.planner.budgets.git import Ask, commit_of, reports_at
     from vitcost.planner.budgets.sides import of_json

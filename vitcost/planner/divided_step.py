@@ -1,4 +1,4 @@
-"""The time of a step that is divided among cards: computing, exchanging, waiting."""
+"""The time of a step that is divided among cards: computing, exchanging and waiting."""
 
 from typing import NamedTuple
 
@@ -13,11 +13,11 @@ from vitcost.planner.strategies import ZERO, Strategy
 
 __all__ = ["StepTime", "Volume", "step_time", "volume"]
 
-# of a forward and a backward pass: a backward pass is two forward passes
+# the share of a backward pass in both passes: it takes as long as two forward passes
 _BACKWARD = 2 / 3
 # all-reduces of the stream in a block, forward and backward: Shoeybi et al. 2019 (Megatron-LM),
-# arXiv 1909.08053, section 3, figure 4; as all-gathers and reduce-scatters of as many bytes where
-# the sequence is divided too: Korthikanti et al. 2022, arXiv 2205.05198, section 4.2.2
+# arXiv 1909.08053, section 3, figure 4; with sequence parallel, all-gathers and reduce-scatters of
+# as many bytes: Korthikanti et al. 2022, arXiv 2205.05198, section 4.2.2
 _TENSOR_PASSES = 4
 # recomputing a block runs its forward again
 _TENSOR_PASSES_AGAIN = 2
@@ -37,14 +37,14 @@ class Volume(NamedTuple):
 
 
 class StepTime(NamedTuple):
-    """The seconds of a step, which add up: an exchange that hides behind computing is not in
-    them."""
+    """The seconds of a step by part; they add up to the step. An exchange that is hidden behind
+    computing is not counted."""
 
     compute: float
-    tensor: float  # exchanges inside blocks, which everything waits for
-    pipeline: float  # between stages
-    bubble: float  # stages that wait for the first and the last micro-batch
-    data: float  # the part of data-parallel exchanges that hides behind nothing
+    tensor: float  # exchanges inside blocks, during which all ranks wait
+    pipeline: float  # exchanges between stages
+    bubble: float  # stages that wait during the first and the last micro-batches
+    data: float  # exposed data-parallel communication: the part that computing does not hide
     update: float
 
     @property
@@ -57,12 +57,13 @@ def step_time(
     run: Workload, strategy: Strategy, micro: Micro, weights: Weights, job: Job, card: Card
 ) -> StepTime:
     """The time of a step: ``(a + p - 1) · (passes / (t p) + exchanges)`` for a micro-batches on
-    stages of p, each divided among t cards, then the exchanges that do not hide and the update;
+    stages of p, each divided among t cards, then the exposed communication and the update;
     ``weights`` are those on a card of the widest stage.
 
-    Stages run one forward, one backward: Narayanan et al. 2021, arXiv 2104.04473, section 2.2.1.
-    Data-parallel exchanges hide behind the backward pass of the last micro-batch, fully sharded
-    ones behind every pass, ``overlap`` of it at most.
+    Stages alternate between one forward and one backward pass: Narayanan et al. 2021, arXiv
+    2104.04473, section 2.2.1. Data-parallel exchanges are hidden by the backward pass of the last
+    micro-batch, and those of fully sharded weights by every pass; at most ``overlap`` of the time
+    of a pass hides them.
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.hardware.specs import card
@@ -93,8 +94,8 @@ def step_time(
 
 
 def volume(run: Workload, strategy: Strategy, weights: Weights) -> Volume:
-    """Bytes that a card sends in a step, by rings: ``V (n - 1)/n`` a pass, twice that to
-    all-reduce.
+    """Bytes that a card sends in a step, by rings: ``V (n - 1)/n`` for a pass over V bytes, twice
+    that for an all-reduce.
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.zoo import resolve
@@ -135,12 +136,12 @@ def _data(
     if row.each_pass:
         return a * max(0.0, scattered + gathered - job.overlap * each)
     hidden = job.overlap * _BACKWARD * each
-    # new weights are gathered when everything is over
+    # the updated weights are gathered after the step, when no computing hides it
     return max(0.0, reduced + scattered - hidden) + gathered
 
 
 def _tensor(run: Workload, strategy: Strategy, job: Job, card: Card) -> float:
-    """Exchanges inside the blocks of one stage, for one micro-batch."""
+    """Seconds of the exchanges inside the blocks of one stage, for one micro-batch."""
     if strategy.tensor == 1:
         return 0.0
     fabric = _fabric(strategy.tensor, 1, job, card)
@@ -157,23 +158,24 @@ def _passes(run: Workload, strategy: Strategy) -> int:
 
 
 def _pipeline(run: Workload, strategy: Strategy, job: Job, card: Card) -> float:
-    """The stream to the next stage and its gradient back, for one micro-batch."""
+    """Seconds to send the residual stream to the next stage, and its gradient back, for one
+    micro-batch."""
     if strategy.pipeline == 1:
         return 0.0
-    # neighbours may be on two nodes, wherever the pipeline is laid
+    # neighbouring stages may lie on two nodes, however the pipeline is placed
     nodes = 1 if strategy.tensor * strategy.pipeline <= job.gpus else 2
     fabric = Fabric(2, nodes, card.link or 0.0, job.network or 0.0)
     return 2 * send(_between(run, strategy), fabric)
 
 
 def _fabric(ranks: int, stride: int, job: Job, card: Card) -> Fabric:
-    """A group of ranks that stand so many cards apart."""
+    """The links of a group of ranks; each rank is ``stride`` cards after the one before."""
     nodes = -(-ranks * stride // job.gpus) if ranks > 1 else 1
     return Fabric(ranks, min(nodes, ranks), card.link or 0.0, job.network or 0.0)
 
 
 def _stream(run: Workload, strategy: Strategy) -> int:
-    """Bytes of a b·s·h tensor that a product writes: half precision under autocast."""
+    """Bytes of a b·s·h tensor that a matrix product writes: half precision under autocast."""
     half = PRECISIONS[run.scenario.precision].engine != "fp32"
     return (2 if half else 4) * _elements(run, strategy)
 
@@ -189,6 +191,6 @@ def _elements(run: Workload, strategy: Strategy) -> int:
 
 
 def _itemsizes(scenario: Scenario) -> tuple[int, int]:
-    """Bytes of a gradient and of a weight as they are exchanged."""
+    """Bytes per element of a gradient and of a weight when ranks exchange them."""
     recipe, e = RECIPES[scenario.recipe], PRECISIONS[scenario.precision].param_bytes
     return recipe.gradients or e, recipe.weights or e

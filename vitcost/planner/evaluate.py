@@ -1,11 +1,11 @@
 """The numbers of a grid: its valid combinations, sorted by structure, and the cost of each.
 
-A grid is read in chunks of rows. In a chunk ``at`` has, for each axis, the index of its value in
-every row; ``rows`` are numbers of rows. Values that change the structure (``outside``) divide the
-rows into blocks; the sizes (``inside``) of a block are columns. Rules on columns drop the
-combinations that no model can have, and the structure of a row follows from its sizes. The rows of
-one structure are computed at once, by the formulas of a report on symbols; rows of a structure that
-has few of them each by a report.
+A grid is read in chunks of rows. In a chunk, ``at`` has for each axis the index of its value in
+every row; ``rows`` are row numbers. Values that change the structure (``outside``) divide the rows
+into blocks; the sizes (``inside``) of a block are columns. Rules on columns drop the combinations
+that no model can have; the structure of a row follows from its sizes. All rows of one structure are
+computed at once, by formulas from a report on symbols; if a structure has few rows, each gets a
+report.
 """
 
 from collections import Counter
@@ -41,7 +41,7 @@ _DEPTHS = int(FIELDS["depth"][1].high) + 1
 
 class _Block(NamedTuple):
     """The values that all rows of a block share: fields and flags that are not columns, and the
-    card that times are for."""
+    card for its times."""
 
     number: int
     fields: Mapping[str, Any]
@@ -50,7 +50,7 @@ class _Block(NamedTuple):
 
 
 class Evaluator:
-    """One model over a grid; formulas of a structure are kept for later chunks."""
+    """One model over a grid; the formulas of a structure are kept for later chunks."""
 
     def __init__(
         self,
@@ -73,14 +73,14 @@ class Evaluator:
         self._blocks: dict[int, _Block | str] = {}
         self._known: dict[tuple[int, int], Structure | str | None] = {}
         self._safe: dict[tuple[int, int], Mapping[str, int]] = {}
-        # how many rows of a structure without formulas have come so far
+        # how many rows without formulas each structure has had so far
         self._few: Counter[tuple[int, int]] = Counter()
         self._refusals: dict[tuple[int, int], str] = {}
 
     @property
     def apart(self) -> list[Axis]:
         """The axes whose values cannot be arrays: fields that change the structure, and the depth
-        where a flag counts layers (``every:2``). Each combination of them is a model of its own."""
+        where a flag counts layers (``every:2``). Each combination of them is a block of its own."""
         flags = {**self.base.flags, **self.flags}
         of_model = [[flags.get(name)] for name in ("checkpointing", "freeze")]
         varied = [axis.values for axis in self.outside if axis.name in ("checkpointing", "freeze")]
@@ -89,11 +89,11 @@ class Evaluator:
 
     @property
     def blocks(self) -> int:
-        """The number of models that the values of ``apart`` combine to."""
+        """The number of blocks: the combinations of the values of ``apart``."""
         return prod(len(axis.values) for axis in self.apart)
 
     def chunk(self, at: Mapping[str, Any], rows: int) -> Chunk:
-        """The rows of a chunk: ``at`` has the index of each axis' value in each of them."""
+        """The rows of a chunk; ``at`` has for each axis the index of its value in every row."""
         np = load()
         filled = Filled(self.names, self.timed, self.cards is not None, rows)
         number: Any = 0
@@ -152,7 +152,7 @@ class Evaluator:
         rows: Any,
         filled: Filled,
     ) -> None:
-        """Fills in rows of one structure, by its formulas."""
+        """Fills in rows of one structure by its formulas."""
         columns = {axis: sizes[axis] for axis in formulas.plan.axes}
         for name, column in self._evaluated(key, formulas.plan, columns).items():
             filled.put(name, rows, column)
@@ -163,15 +163,16 @@ class Evaluator:
         filled.peak_is[rows] = formulas.peak_is
 
     def _are_few(self, key: tuple[int, int], rows: int) -> bool:
-        """Whether a report for each row is quicker than the formulas of its structure."""
+        """Whether reports, one for each row, take less time than making the formulas of its
+        structure."""
         if key not in self._known:
             self._few[key] += rows
         return key not in self._known and self._few[key] < DESCRIBED
 
     def _one_by_one(self, block: _Block, rows: Any, at: Mapping[str, Any], filled: Filled) -> None:
-        """Fills in each row by a report of its own: rows of a structure that has few rows, and rows
-        under ZeRO: ranks round tensors one by one and deal them out by size, and no sum of products
-        gives these numbers."""
+        """Fills in each row by a report of its own. This is for structures with few rows, and for
+        ZeRO: ranks round up each tensor and distribute tensors by size, so no polynomial gives
+        these numbers."""
         for row in rows.tolist():
             model = resolve(self.base, **block.fields, **self._point(row, at))
             scenario = replace(block.scenario, batch=self._batch(block, row, at))
@@ -203,14 +204,14 @@ class Evaluator:
             block = _Block(number, {**self.fields, **fields_of_model}, scenario, self._card(flags))
             self._config(block, {axis.name: _one(axis) for axis in self._sizes()})
         except UnknownName:
-            # an unknown name is an error of the question, not of one combination
+            # an unknown name is an error in the question, not in one combination
             raise
         except VitcostError as error:
             return reason(error)
         return block
 
     def _card(self, flags: Mapping[str, Any]) -> Card | None:
-        """The card that a block's times are for, if any."""
+        """The card for a block's times; None if no time is asked for."""
         named = flags.get(CARD)
         if self.cards is None or not named:
             return None
@@ -230,8 +231,8 @@ class Evaluator:
     def _possible(
         self, block: _Block, config: Any, rows: Any, at: Mapping[str, Any], filled: Filled
     ) -> Any:
-        """Indices of the rows that every rule allows; the others are counted under the first rule
-        that they break."""
+        """The rows that every rule allows; each other row is counted under the first rule that it
+        breaks."""
         np = load()
         ok = np.ones(rows.size, bool)
         for rule, broken in enumerate(getattr(config, "broken", ())):
@@ -262,7 +263,7 @@ class Evaluator:
     def _structure(
         self, block: _Block, key: tuple[int, int], row: int, at: Mapping[str, Any]
     ) -> "Structure | str | None":
-        """The formulas of a structure, or the reason why it has none; None: each row has a
+        """The formulas of a structure, or the reason why it has none; None if each row gets a
         report."""
         if key in self._known:
             return self._known[key]
@@ -285,8 +286,8 @@ class Evaluator:
     def _evaluated(
         self, key: tuple[int, int], plan: Plan, sizes: Mapping[str, Any]
     ) -> Mapping[str, Any]:
-        """The quantities of rows: in 64-bit integers where no number on the way can be larger, else
-        in Python's."""
+        """The quantities of rows, in 64-bit integers if no intermediate number can be larger, else
+        in Python's integers."""
         most = {axis: int(size.max()) for axis, size in sizes.items()}
         safe = self._safe.get(key, {})
         if any(size > safe.get(axis, -1) for axis, size in most.items()):
@@ -297,7 +298,7 @@ class Evaluator:
 
 
 def _apart(codes: Any, rows: Any) -> Iterator[tuple[int, Any]]:
-    """The rows of each code; ``codes`` is the code of every row, or of all."""
+    """The rows of each code; ``codes`` is an array, or one code for all rows."""
     if not is_column(codes):
         yield int(codes), rows
         return
@@ -311,13 +312,13 @@ def _apart(codes: Any, rows: Any) -> Iterator[tuple[int, Any]]:
 
 
 def _laid_out(axis: Axis) -> Any:
-    """The values of an axis as an array; a range stays a range, however long it is."""
+    """The values of an axis as an array; a range stays a range, whatever its length."""
     values = axis.values
     return values if isinstance(values, range) else load().array(values, "int64")
 
 
 def _values(axis: Axis, values: Any, index: Any) -> Any:
-    """The values of an axis at some indices as a column; the sides of a pair are two columns."""
+    """The values of an axis at some indices, as a column; the sides of a pair are two columns."""
     ranged = isinstance(values, range)
     column = values.start + index * values.step if ranged else values[index]
     if isinstance(axis.value(0), tuple):

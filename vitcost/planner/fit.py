@@ -28,16 +28,16 @@ SCHEMA = "vitcost.fit/1"
 
 
 class FitRow(NamedTuple):
-    """A card, and the largest batch that it holds; None where its memory is not known.
+    """A card, and the largest batch that it holds (None if its memory is not known).
 
-    ``largest_batch`` leaves the reserve free, ``largest_batch_bare`` nothing beside tensors.
-    ``used_bytes`` are the tensors of ``largest_batch``, or of a batch of one where none fits;
-    ``headroom_bytes`` are left of ``capacity_bytes`` beside them and ``reserve_bytes``.
-    ``used_is``: ``exact``, or ``bounded``: it needs no more, as long as ``assumed`` holds.
-    ``fits``: whether the wanted batch does, with the reserve; ``verdict``: ``fits``, ``tight``
-    (without the reserve alone) or ``no``. ``memory`` is ``stated`` (bytes that a process may use,
-    by a source), ``sheet`` (the sheet's number in GiB), ``unknown``, or ``no kernel``: the card
-    lacks the attention kernel that is asked for by name.
+    ``largest_batch`` leaves the reserve free, ``largest_batch_bare`` leaves nothing free.
+    ``used_bytes`` are the tensors of ``largest_batch``, or of one image if no batch fits;
+    ``headroom_bytes`` of ``capacity_bytes`` are left after these and ``reserve_bytes``. ``used_is``
+    is ``exact``, or ``bounded``: the true need is not larger if ``assumed`` holds. ``fits``:
+    whether the wanted batch fits beside the reserve; ``verdict``: ``fits``, ``tight`` (fits only
+    without the reserve) or ``no``. ``memory`` is ``stated`` (bytes that a process may use, by a
+    source), ``sheet`` (the sheet's number in GiB), ``unknown``, or ``no kernel``: the card lacks
+    the attention kernel that is asked for by name.
     """
 
     gpu: str
@@ -60,9 +60,9 @@ class FitRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Fit(Result):
-    """The largest batch of each card for a model under a scenario.
+    """The largest batch on each card, for a model under a scenario.
 
-    ``wanted`` is the batch that ``fits`` speaks of, ``named`` whether the user chose the cards.
+    ``wanted`` is the batch that ``fits`` refers to; ``named``: whether the user chose the cards.
     """
 
     model: Resolved
@@ -75,7 +75,8 @@ class Fit(Result):
 
     @property
     def ok(self) -> bool:
-        """Whether the wanted batch fits: every card that was named, or any of the catalogue."""
+        """Whether the wanted batch fits: on every card that was named, or else on any card of the
+        catalogue."""
         verdicts = [row.fits is True for row in self.found]
         return all(verdicts) if self.named else any(verdicts)
 
@@ -99,7 +100,7 @@ class Fit(Result):
         }
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """A flat row a card: ``pandas.DataFrame(fit(...).rows())``."""
+        """One flat row for each card: ``pandas.DataFrame(fit(...).rows())``."""
         for row in self.found:
             flat = {"model": self.model.name, **row._asdict(), "ways": len(row.ways)}
             flat["assumed"] = "; ".join(row.assumed)
@@ -113,7 +114,7 @@ class Fit(Result):
     batch=between(1, 10**9),
     gpu=listed,
     gpu_file=listed,
-    # ``require`` is a batch, and has its range
+    # ``require`` is a batch, so it has a batch's range
     require=optional(between(-(10**18), 10**18)),
     largest=listed,
 )
@@ -131,14 +132,14 @@ def fit(
     """The largest batch that each card holds, exactly: it fits, and the next one does not.
 
     The bytes are a report's bytes of tensors: ``total_bytes`` in inference, ``peak_bytes`` in
-    training. ``gpu`` names the cards, all of them without it, ``gpu_file`` has cards of the user's
-    own. ``reserve`` is the room that a card keeps beside tensors: by default (``"auto"``) the
+    training. ``gpu`` names the cards (by default all), ``gpu_file`` has the user's own cards.
+    ``reserve`` is the memory that a card keeps free beside tensors: by default (``"auto"``) the
     workspace of its matrix library, a context and the allocator's slack, as
-    ``vitcost.hardware.beside`` has them; else bytes or a share (``"1 GiB"``, ``"5 %"``, 0).
+    ``vitcost.hardware.beside`` computes them; else bytes or a share (``"1 GiB"``, ``"5 %"``, 0).
     ``require`` is the batch that is wanted, else ``batch``; ``largest`` asks for the largest
     ``img_size`` and ``depth`` with it. ``given``: fields of the scenario and of the config, as for
     ``report``; a flag of training makes the mode ``train``, and is refused beside ``infer``. Raises
-    ``VitcostError`` for what cannot be asked.
+    ``VitcostError`` for a question that is not possible.
 
     >>> row = fit("vit_base_patch16_224", gpu="h100-sxm", mode="train", require=512).found[0]
     >>> row.largest_batch, row.fits, row.memory
@@ -155,7 +156,7 @@ def fit(
     sizes = tuple(dict.fromkeys(text("largest", each) for each in largest))
     run = workload(resolved.config, scenario)
     if run.least_batch > scenario.batch and not wanted and "batch" not in given:
-        # batch 1 was not asked for, and a module or a trace file may lack it
+        # the user did not ask for batch 1, and a module or a trace file may not have it
         scenario = replace(scenario, batch=run.least_batch)
         run = run.under(scenario)
     rows = _rows(resolved, run, named or matching("", users_cards), kept, sizes, bool(named))
@@ -163,7 +164,8 @@ def fit(
 
 
 def _check(scenario: Scenario, named: bool) -> None:
-    """Refuses compiled kernels, whose bytes are not known, and a CPU without a named card."""
+    """Refuses compiled kernels, whose bytes are not known, and a CPU unless a processor is
+    named."""
     if scenario.compile:
         raise NotCovered("bytes of compiled kernels: without compile they are of eager ones")
     if scenario.platform == "cpu" and not named:
@@ -181,7 +183,7 @@ def _rows(
     largest: Sequence[str],
     named: bool,
 ) -> tuple[FitRow, ...]:
-    """One row for each card, under the card's attention kernels."""
+    """One row for each card, with the attention kernels that the card has."""
     groups: dict[Scenario | None, list[Card]] = {}
     for row in cards:
         groups.setdefault(_runs(run.scenario, row, named), []).append(row)
@@ -197,8 +199,8 @@ def _rows(
 
 
 def _runs(scenario: Scenario, row: Card, named: bool) -> Scenario | None:
-    """The scenario in the attention kernels of a card; None where the card of a whole catalogue has
-    not the one that is asked for."""
+    """The scenario with the attention kernels of a card; None if a card of the catalogue lacks the
+    kernel that is asked for."""
     try:
         return on_card(on_platform(scenario, row), row)
     except NotCovered:
@@ -216,7 +218,7 @@ def _alike(
     largest: Sequence[str],
     named: bool,
 ) -> tuple[FitRow, ...]:
-    """The rows of cards that all run the kernels of ``runs``."""
+    """The rows of all cards that run the same kernels, those of ``runs``."""
     on_card_run, wanted = run.under(runs), run.scenario.batch
 
     of = needs(on_card_run)

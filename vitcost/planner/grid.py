@@ -32,18 +32,18 @@ __all__ = [
     "skips",
 ]
 
-# a larger grid is a mistake, or a sample of it is enough
+# a larger grid is probably a mistake, or a sample of it is enough
 MOST_POINTS = 10**9
-# values that are no plain range are all written out
+# values that are not a plain range are all written out
 _MOST_VALUES = 10**5
 
 Vary: TypeAlias = "Mapping[str, Any] | Iterable[str]"
 
 _SCENARIO = {field.name: field.type for field in fields(Scenario)}
 _RATIO: tuple[Any, Field] = (float | None, Field("ratio to embed_dim"))
-# a card varies as a field does; its name is checked where a time is predicted
+# a card can vary like a field; its name is checked when a time is predicted
 CARD = "gpu"
-# models vary as the names of a command line do
+# models can vary like the names of a command line
 MODEL = "model"
 _COUNTED = (int, int | None, Pair)
 # every name that varies
@@ -51,7 +51,7 @@ VARIED = tuple(dict.fromkeys([*FIELDS, *RATIOS, *_SCENARIO, *TEXT_FIELDS, CARD, 
 
 
 class Axis(NamedTuple):
-    """A field and its values; a side of a square stands for both."""
+    """A field and its values. For a square image or patch, one side stands for both."""
 
     name: str
     values: Sequence[Any]
@@ -89,14 +89,15 @@ class Grid(NamedTuple):
 
 
 class Skipped(NamedTuple):
-    """Combinations that cannot be, and why: a patch that does not divide its image, say."""
+    """Combinations that no model can have, and the reason: for example a patch that does not divide
+    its image."""
 
     reason: str
     combinations: int
 
 
 def skips(counted: Mapping[str, int]) -> tuple[Skipped, ...]:
-    """The reasons why combinations cannot be, the most frequent first.
+    """The reasons why combinations are not possible, the most frequent first.
 
     >>> skips({"img_size is not divisible by patch_size": 2, "embed_dim is not divisible": 5})[0]
     Skipped(reason='embed_dim is not divisible', combinations=5)
@@ -107,7 +108,7 @@ def skips(counted: Mapping[str, int]) -> tuple[Skipped, ...]:
 def grid(vary: "Vary | None") -> Grid:
     """The grid of ``{"depth": [12, 24], "batch": "1:512:x2"}``, or of ``["depth=12,24", …]``.
 
-    Values are a list, or text: values with commas between them, a range ``LOW:HIGH:+STEP`` or
+    Values are a list, or text: values separated by commas, a range ``LOW:HIGH:+STEP`` or
     ``LOW:HIGH:xFACTOR``. Raises ``ConfigError`` or ``UnknownName``.
 
     >>> grid(["img_size=224,384", "batch=1:512:x2"]).points
@@ -133,7 +134,7 @@ def grid(vary: "Vary | None") -> Grid:
 
 
 def bounded(points: int) -> int:
-    """The number of ``points`` of a grid; ``ConfigError`` for more than a user waits for.
+    """The number of ``points`` of a grid; ``ConfigError`` if a user would wait too long.
 
     >>> bounded(10**15)
     Traceback (most recent call last):
@@ -148,7 +149,7 @@ def bounded(points: int) -> int:
 
 
 def check_apart(varied: Grid, keywords: Mapping[str, Any]) -> None:
-    """Raises ``ConfigError`` for a field that varies and is also given.
+    """Raises ``ConfigError`` for a field that both varies and is given.
 
     >>> check_apart(grid({"depth": [12, 24]}), {"img_size": 224})
     >>> check_apart(grid({"depth": [12, 24]}), {"depth": 12})
@@ -163,7 +164,8 @@ def check_apart(varied: Grid, keywords: Mapping[str, Any]) -> None:
 
 
 def reason(error: VitcostError) -> str:
-    """Why a combination cannot be, without the numbers that differ from one to the next.
+    """The reason why a combination is not possible, without the numbers that differ between
+    combinations.
 
     >>> reason(VitcostError("img_size 224 is not divisible by patch_size 15; nearest: 210 or 225"))
     'img_size is not divisible by patch_size'
@@ -182,7 +184,7 @@ def _parsed(spelled: str) -> Axis:
 
 
 def _axis(name: str, choices: Any) -> Axis:
-    """A field and its values, each of which it may have."""
+    """A field and its values, each checked against the range of the field."""
     kind, field = _kind(name)
     if isinstance(choices, str):
         values = _spelled(name, kind, field, choices)
@@ -191,7 +193,7 @@ def _axis(name: str, choices: Any) -> Axis:
     if not values:
         raise ConfigError(f"{name} has no values to vary over")
     if isinstance(values, range):
-        # values between its ends are allowed where the ends are
+        # if the ends of a range are allowed, so is every value between them
         for end in (values[0], values[-1]):
             _checked(name, kind, field, end)
         return Axis(name, values)
@@ -199,11 +201,11 @@ def _axis(name: str, choices: Any) -> Axis:
 
 
 def _listed(choices: Any) -> list[Any]:
-    """One value or several, from any iterable; numpy's numbers become Python's."""
+    """One value or several, from any iterable; numbers of numpy become Python numbers."""
     several = choices if isinstance(choices, Iterable) else [choices]
     try:
         values = [as_python(value) for value in islice(several, _MOST_VALUES + 1)]
-        # equal values count once
+        # equal values count only once
         dict.fromkeys(values)
     except Exception:
         raise ConfigError(f"values that cannot vary: {shown(choices)}") from None
@@ -237,14 +239,14 @@ def _checked(name: str, kind: Any, field: Field, value: Any) -> Any:
     if name == MODEL:
         return text(name, value)
     if name in _SCENARIO:
-        # a stage of ZeRO needs ranks
+        # a stage of ZeRO is valid only with several ranks
         Scenario(**{"ranks": 2, name: value})
         return value
     return checked(name, kind, field, value)
 
 
 def _spelled(name: str, kind: Any, field: Field, text: str) -> Sequence[Any]:
-    """Values with commas between them, each of which may be a range where it is a number."""
+    """Values separated by commas; for numbers each may be a range."""
     values: list[Any] = []
     for word in text.split(","):
         word = word.strip()
@@ -263,7 +265,7 @@ def _spelled(name: str, kind: Any, field: Field, text: str) -> Sequence[Any]:
 
 
 def _range(name: str, field: Field, text: str) -> Sequence[int]:
-    """``LOW:HIGH:+STEP`` or ``LOW:HIGH:xFACTOR``, both ends included where they are met."""
+    """``LOW:HIGH:+STEP`` or ``LOW:HIGH:xFACTOR``; HIGH is included if a step reaches it."""
     low, _, rest = text.partition(":")
     high, _, step = rest.partition(":")
     sign, by = step[:1], step[1:]
@@ -272,7 +274,7 @@ def _range(name: str, field: Field, text: str) -> Sequence[int]:
             f"a range is LOW:HIGH:+STEP or LOW:HIGH:xFACTOR, such as 12:48:+12 or 1:512:x2, "
             f"got {name}={text!r:.80}"
         )
-    # a number that no field may hold need not be read
+    # longer numbers are outside of the range of every field
     ends = [checked(name, int, _bounds(name, field), int(end[:20])) for end in (low, high)]
     first, last, number = *ends, int(by[:20])
     if first > last:

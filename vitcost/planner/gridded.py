@@ -1,5 +1,5 @@
-"""A comparison over a grid: by the formulas of its structures, on arrays, where numpy is there and
-the grid is large; by a report of each combination elsewhere."""
+"""A comparison over a grid: by the formulas of its structures, on arrays, if numpy is installed and
+the grid is large; else by a report on each combination."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -22,9 +22,9 @@ from vitcost.zoo import Model, described
 
 __all__ = ["gridded", "row_of"]
 
-# keywords that decide which model there is
+# keywords that decide which model it is
 _TOWER = {"tower", "input", "loss"}
-# with fewer combinations numpy takes longer to load than it saves
+# for fewer combinations, loading numpy takes longer than it saves
 _FEW = 64
 
 Tell: TypeAlias = Callable[[], None]
@@ -33,7 +33,7 @@ Tell: TypeAlias = Callable[[], None]
 def gridded(
     model: Model, wanted: Wanted, many: Many, skipped: "Counter[str]", tell: Tell
 ) -> Iterator[Compared]:
-    """A model in every combination that can be, in order; ``tell`` is called for each.
+    """The rows of a model, one for each valid combination, in order; ``tell`` is called for each.
 
     >>> from vitcost.planner.grid import grid
     >>> from vitcost.planner.wanted import asked_for

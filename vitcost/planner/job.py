@@ -1,4 +1,4 @@
-"""A training run as it is asked for: how much data, on how many cards, at which price."""
+"""A training run as a user asks for it: how much data, how many cards, and the prices."""
 
 import re
 from typing import NamedTuple
@@ -9,25 +9,26 @@ from vitcost.units import parse_bytes, parse_count, parse_seconds
 
 __all__ = ["NODE", "Job", "data_of", "job", "parse_days", "parse_price", "parse_rate"]
 
-# a number with a currency before or behind it, and perhaps of an hour
+# a number with a currency before or after it, and perhaps "per hour"
 _PRICE = (
     r"(?:[$€£¥]|usd|eur|cny)?\s*(\d+\.?\d*|\.\d+)\s*(?:[$€£¥]|usd|eur|cny)?\s*(?:/\s*h(?:our)?)?"
 )
 # the default number of cards of a node
 NODE = 8
-# more cards than any cluster has, and more samples than any run saw
+# no cluster has more cards, and no run saw more samples
 _MOST_CARDS, _MOST_SAMPLES = 2**17, 10**15
 
 
 class Job(NamedTuple):
     """The data of a run, its cards and its prices.
 
-    ``samples`` of an epoch are images, or sequences of a model that reads text; ``gpus`` are the
-    cards of one node; ``network`` is the bandwidth of a card to other nodes, in bytes a second, one
-    direction; ``price`` is of one card and hour. ``efficiency`` is the FLOP/s of one card over its
-    peak, in place of a predicted time; ``overlap`` the share of the work beside which data-parallel
-    communication can hide. ``kwh_price`` is of a kilowatt hour, ``pue`` the power of the site over
-    the power of its machines (power usage effectiveness), ``co2`` kilograms a kilowatt hour.
+    ``samples`` of an epoch are images, or sequences for a model that reads text; ``gpus`` are the
+    cards of one node; ``network`` is the bandwidth of a card to other nodes, in bytes per second,
+    in one direction; ``price`` is for one card and one hour. ``efficiency`` replaces a predicted
+    time: the FLOP/s of one card divided by its peak. ``overlap`` is the share of the work that can
+    hide data-parallel communication. ``kwh_price`` is for one kilowatt hour, ``pue`` the power of
+    the site divided by that of its machines (power usage effectiveness), ``co2`` kilograms per
+    kilowatt hour.
     """
 
     samples: int
@@ -56,7 +57,7 @@ class Job(NamedTuple):
 
     @property
     def steps(self) -> int:
-        """``⌈samples · epochs / global_batch⌉``: the last batch may be short."""
+        """``⌈samples · epochs / global_batch⌉``: the last step may have fewer samples."""
         return -(-self.total_samples // self.global_batch)
 
 
@@ -76,7 +77,7 @@ def job(
     pue: float = 1.0,
     co2: float | None = None,
 ) -> Job:
-    """A run whose figures can be; ``ConfigError`` says which cannot. ``Job`` has their units:
+    """A run with checked figures; ``ConfigError`` names the wrong one. ``Job`` has their units:
     ``samples``, ``epochs`` and ``global_batch`` (samples a step of all cards), ``gpus`` and
     ``nodes``, ``network``, ``price``, ``efficiency``, ``overlap``, ``kwh_price``, ``pue``, ``co2``;
     ``deadline`` is in seconds, or typed.
@@ -119,7 +120,8 @@ def job(
 
 
 def data_of(samples: int | str, epochs: int) -> tuple[int, int]:
-    """The samples of an epoch, and the number of epochs; ``ConfigError`` for too large a product.
+    """The samples of an epoch and the number of epochs. Raises ``ConfigError`` if their product is
+    too large.
 
     >>> data_of("1.28M", 90)
     (1280000, 90)
@@ -132,7 +134,7 @@ def data_of(samples: int | str, epochs: int) -> tuple[int, int]:
 
 
 def parse_rate(rate: float | str) -> float:
-    """Bytes a second of a ``rate``, a number or a text; else ``ConfigError``.
+    """Bytes per second from a ``rate``, a number or a text; else ``ConfigError``.
 
     >>> parse_rate("50 GB/s"), parse_rate(1e9)
     (50000000000.0, 1000000000.0)
@@ -143,7 +145,7 @@ def parse_rate(rate: float | str) -> float:
 
 
 def parse_days(deadline: float | str) -> float:
-    """The seconds of a ``deadline``, a number of them or a text: ``3d``, ``36 h``,
+    """The seconds of a ``deadline``: a number of seconds, or a text such as ``3d``, ``36 h``,
     ``90min``; else ``ConfigError``.
 
     >>> parse_days("3d"), parse_days("1.5 h")
@@ -163,7 +165,7 @@ def parse_days(deadline: float | str) -> float:
 
 
 def parse_price(price: float | str) -> float:
-    """The ``price`` of a card and hour, from a number or from a text: ``$2.5``, ``2.5 €/h``; else
+    """The ``price`` of one card for one hour, from a number or a text: ``$2.5``, ``2.5 €/h``; else
     ``ConfigError``.
 
     >>> parse_price("$2.5"), parse_price("2.50 EUR/h"), parse_price(3)

@@ -1,4 +1,4 @@
-"""Places for the labels of a picture's points, where none lies over another or over a point.
+"""Places for the labels of a picture's points, such that no label covers another label or a point.
 
 Each label takes the first free place around its point, from near to far; a far one has a line to
 its point. Coordinates are of the picture, in any unit; a box is left, bottom, right, top.
@@ -13,18 +13,18 @@ __all__ = ["Box", "Place", "places"]
 Box: TypeAlias = tuple[float, float, float, float]
 Point: TypeAlias = tuple[float, float]
 
-# how far from its point a label may stand, in heights of a line
+# how far from its point a label may be, in line heights
 _FAR = (0.9, 1.6, 2.6, 4.0, 6.0, 8.5, 11.5, 15.0, 20.0, 26.0)
-# sixteenths of a turn: right, up, left and down before what lies between them
+# directions in sixteenths of a turn: right, up, left and down are tried first
 _TURNS = (0, 4, 8, 12, 2, 6, 10, 14, 1, 3, 5, 7, 9, 11, 13, 15)
-# from this distance on a line joins a label and its point
+# from this distance on, a line joins a label to its point
 _LINE = 1.2
-# a line of points is looked at as so many of them
+# a joining line is checked at this many points
 _STEPS = 16
 
 
 class Place(NamedTuple):
-    """The box of a label, and whether a line leads from its point to it."""
+    """The box of a label, and whether a line joins it to its point."""
 
     box: Box
     line: bool
@@ -40,8 +40,8 @@ def places(
     """A place for the label of each point, or None where there is no room for it.
 
     ``sizes`` are the widths and heights of the labels, ``radii`` the radii of the points' marks,
-    ``line`` is the height of a line of text. Where no place is left whose line crosses no label,
-    one crosses.
+    ``line`` is the height of a line of text. If every free place needs a line that crosses a label,
+    such a place is taken.
 
     >>> [place and place.box for place in places([(5, 5)], [(4, 1)], [0.5], (0, 0, 20, 20), 1)]
     [(5.9, 4.5, 9.9, 5.5)]
@@ -50,7 +50,7 @@ def places(
     placed: list[Place | None] = [None] * len(points)
     boxes: list[Box] = []
     lines: list[tuple[Point, Point]] = []
-    # labels in a crowd first: the others have room in any case
+    # labels in a crowd are placed first: the others find room in any case
     crowd = sorted(range(len(points)), key=lambda i: _alone(points, i, sizes[i]))
     for i in crowd:
         places = list(_around(points[i], sizes[i], radii[i], line))
@@ -70,7 +70,7 @@ def places(
 
 
 def _alone(points: Sequence[Point], i: int, size: Point) -> float:
-    """How far the nearest other point is, in sizes of a label."""
+    """How far the nearest other point is, in units of the label's size."""
     x, y = points[i]
     return min(
         (
@@ -83,7 +83,7 @@ def _alone(points: Sequence[Point], i: int, size: Point) -> float:
 
 
 def _around(point: Point, size: Point, radius: float, line: float) -> Iterator[tuple[Box, float]]:
-    """Boxes around a point, the near ones first, and how far each is in heights of a line."""
+    """Boxes around a point, the nearest first, each with its distance in line heights."""
     (x, y), (width, height) = point, size
     for far in _FAR:
         for turn in _TURNS:
@@ -103,7 +103,7 @@ def _free(
     lines: Sequence[tuple[Point, Point]],
     frame: Box,
 ) -> bool:
-    """Whether a label and its line lie over nothing, and inside of the frame."""
+    """Whether a label and its line cover nothing and are inside the frame."""
     inside = box[0] >= frame[0] and box[1] >= frame[1] and box[2] <= frame[2] and box[3] <= frame[3]
     if not inside or any(_over(box, other) for other in (*labels, *marks)):
         return False

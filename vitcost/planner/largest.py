@@ -1,4 +1,4 @@
-"""The largest batch, image and depth whose tensors are within some bytes."""
+"""The largest batch, image and depth whose tensors stay within some bytes."""
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
@@ -23,37 +23,38 @@ __all__ = [
 ]
 
 
-# how far from the first of the integers the first line is taken
+# how far after the first integer the first line is taken
 _NEAR = 1024
 
 
 class _Line(NamedTuple):
-    """The line through a convex function at x - 1 and x, which is nowhere above the function on
-    integers."""
+    """The line through a convex function at x - 1 and x; at integers the line is nowhere above the
+    function."""
 
     x: int
     value: int
     slope: int
 
     def reaches(self, limit: int) -> int:
-        """The largest integer at which the line is within a limit."""
+        """The largest integer at which the line stays within a limit."""
         return self.x + (limit - self.value) // self.slope
 
 
 def largest_convex(of: Callable[[int], int], limits: Iterable[int], first: int) -> dict[int, int]:
-    """For each of ``limits`` the largest x ≥ ``first`` whose ``of(x)`` is within it;
-    ``first - 1``: none.
+    """For each of ``limits`` the largest x ≥ ``first`` whose ``of(x)`` is within it; ``first - 1``:
+    none.
 
     ``of`` must rise by at least 1 a step and be convex on the integers from ``first`` on, such as
-    the largest of several lines. Where the line through two neighbours leaves a limit, so does
-    ``of``; the lines that were found for one limit serve the others, so that each limit takes one
-    evaluation and each line two. A first line is near ``first``.
+    the largest of several lines. If the line through two neighbours exceeds a limit, so does
+    ``of``. Lines found for one limit are used for the others too, so a limit costs one evaluation
+    and a line two. The first line is taken near ``first``.
 
     >>> largest_convex(lambda x: max(10 + x, 3 * x), [11, 12, 40, 2], 1)
     {40: 13, 12: 2, 11: 1, 2: 0}
     """
     largest: dict[int, int] = {}
-    # not from the far end: of a square each line from there halves the distance alone
+    # the search does not begin at the far end: for a square, each line from there only halves the
+    # distance
     lines = [_line(of, first + _NEAR)]
     for limit in sorted(set(limits), reverse=True):
         x = _reached(lines, limit, first)
@@ -74,7 +75,7 @@ def _reached(lines: Iterable[_Line], limit: int, first: int) -> int:
 
 
 def largest_monotone(of: Callable[[int], int], limit: int, last: int) -> int:
-    """The largest x of 1 … ``last`` whose ``of(x)`` is within a limit; 0: none.
+    """The largest x from 1 to ``last`` whose ``of(x)`` is within a limit; 0: none.
 
     ``of`` must not fall. Takes two evaluations for each doubling of the answer.
 
@@ -87,12 +88,12 @@ def largest_monotone(of: Callable[[int], int], limit: int, last: int) -> int:
     return low + bisect_right(range(low + 1, min(high, last + 1)), limit, key=of)
 
 
-# the largest image side in pixels and the largest depth of a config
+# the largest image side, in pixels, and the largest depth that a config allows
 LARGEST = {"img_size": 10**6, "depth": 10**5}
 
 
 def needs(run: Workload) -> Callable[[int], Need]:
-    """A function from a batch to the need of a workload there, which computes each batch once. The
+    """A function that gives the need of a workload at a batch, and computes each batch once. The
     function raises ``NotCovered`` where ``need`` does.
 
     >>> from vitcost.zoo import resolve
@@ -119,7 +120,7 @@ def largest_batches(
     {8730708904: 64, 8730708903: 63, 1000000000: 0}
     """
     by_limit = largest_convex(lambda batch: of(batch).total_bytes, limits, 2)
-    # a batch of one runs other operators, and is computed separately
+    # a single image runs other operators, so it is checked by itself
     least = run.least_batch
     return {
         limit: most if most > 1 else int(least == 1 and of(1).total_bytes <= limit)
@@ -133,7 +134,8 @@ def largest_sizes(
     """The largest square image, in pixels a side, or the largest depth, in layers, with which the
     scenario's batch is within each of ``limits``, in bytes; 0: none.
 
-    Raises ``NotCovered`` for a model that has no such size, ``ConfigError`` for another size.
+    Raises ``NotCovered`` for a model without that size, ``ConfigError`` for the name of any other
+    size.
 
     >>> base, scenario = resolve("vit_base_patch16_224"), Scenario(batch=64, mode="train")
     >>> largest_sizes("img_size", base, scenario, [8_730_708_904])
@@ -150,19 +152,19 @@ def largest_sizes(
 
     def most(limit: int) -> int:
         whole = step * largest_monotone(lambda steps: of(steps * step), limit, last)
-        # a backbone and a model that pads take sizes between, which hold no less
+        # a backbone, and a model that pads, also take sizes between, which need no less memory
         between = [size for size in range(whole + 1, whole + step) if _taken(model, name, size)]
         more = largest_monotone(lambda i: of(between[i - 1]), limit, len(between))
         return between[more - 1] if more else whole
 
-    # an error of the model is raised before anything is searched
+    # computed once beforehand, so that an error of the model is raised before the search
     of(step)
     last = LARGEST[name] // step
     return {limit: most(limit) for limit in limits}
 
 
 def _taken(model: Resolved, name: str, size: int) -> bool:
-    """Whether there is such a model."""
+    """Whether the model exists with this size."""
     try:
         resolve(model, **{name: size})
     except VitcostError:
@@ -171,7 +173,8 @@ def _taken(model: Resolved, name: str, size: int) -> bool:
 
 
 def _image_step(config: object) -> int:
-    """By how many pixels a square image grows: whole patches, of the features of a backbone."""
+    """By how many pixels a square image grows: by whole patches, of the backbone's features in a
+    hybrid."""
     vision: Any = getattr(config, "vision", config)
     if hasattr(config, "workload"):
         raise NotCovered("a traced model is of one image size: it has a largest batch alone")
@@ -179,7 +182,7 @@ def _image_step(config: object) -> int:
         raise NotCovered("a model that reads text has no largest image; ask for its depth")
     step = lcm(*vision.patch_size)
     if vision.backbone:
-        # hybrids alone load it
+        # imported only for hybrids
         from vitcost.config.backbones import BACKBONES
 
         for stride in BACKBONES[vision.backbone].strides:

@@ -1,4 +1,5 @@
-"""The levers of a step that does not fit, a row each: the scenarios that each of them offers."""
+"""The levers of a step that does not fit, one row each, with the scenarios that each of them
+offers."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -14,8 +15,8 @@ __all__ = ["LEVERS", "Lever", "kernels", "levers"]
 
 
 class Lever(NamedTuple):
-    """A lever, and the scenarios in which it is pulled; ``states``: whether it makes what outlives
-    the forward pass smaller, so that checkpointing beside it makes the rest smaller, too."""
+    """A lever, and the scenarios that it offers. ``states``: whether it shrinks memory that
+    outlives the forward pass, so that checkpointing beside it shrinks the rest too."""
 
     name: str
     others: Callable[[Workload], Iterator[Scenario]]
@@ -25,13 +26,13 @@ class Lever(NamedTuple):
 # quarters of the blocks
 _QUARTERS = (1, 2, 3)
 _RANK = 8
-# micro-batches of a step that are tried
+# the most micro-batches of a step that are tried
 _MOST_PARTS = 1024
 
 
 def kernels(scenario: Scenario, narrow: str) -> Iterator[Scenario]:
-    """Other precisions, attention kernels and checkpointing, and any of these together; ``narrow``
-    is the half precision of the card.
+    """Other precisions, attention kernels and checkpointing, alone and combined; ``narrow`` is the
+    half precision of the card.
 
     >>> others = list(kernels(Scenario(mode="train"), "bf16"))
     >>> len(others), others[1].checkpointing, others[-1].precision  # 3 precisions, 3 checkpoints
@@ -44,7 +45,7 @@ def kernels(scenario: Scenario, narrow: str) -> Iterator[Scenario]:
     attentions = dict.fromkeys((scenario.attention, "sdpa"))
     checkpoints = ("none", "selective", "block") if scenario.mode == "train" else ("none",)
     for precision, attention, checkpointing in product(precisions, attentions, checkpoints):
-        # shards in fp32 stand beside weights in half precision alone
+        # fp32 shards are only possible beside weights in half precision
         narrowed = PRECISIONS[precision].engine == "half"
         yield replace(
             scenario,
@@ -57,8 +58,8 @@ def kernels(scenario: Scenario, narrow: str) -> Iterator[Scenario]:
 
 
 def levers(run: Workload) -> Iterator[Scenario]:
-    """The scenarios of every lever in the precision of a step; levers that shrink states also with
-    checkpointing.
+    """The scenarios of every lever, in the precision of the step; levers that shrink states also
+    with checkpointing.
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.zoo import resolve
@@ -89,8 +90,8 @@ def _some_blocks(run: Workload) -> Iterator[Scenario]:
 
 
 def _several_blocks(run: Workload) -> Iterator[Scenario]:
-    """Of regions of K blocks L / K tensors are kept, and K blocks run again at a time: the root of
-    L is the least of both together."""
+    """Checkpoints regions of K blocks: L / K inputs are saved, and K blocks are alive while one
+    region reruns. The sum of both is least at K = √L."""
     if run.scenario.checkpointing == "none" and "L" in run.sizes:
         root = isqrt(run.axis("L"))
         for blocks in dict.fromkeys((2, root)):
@@ -99,7 +100,7 @@ def _several_blocks(run: Workload) -> Iterator[Scenario]:
 
 
 def _micro_batches(run: Workload) -> Iterator[Scenario]:
-    """The batch of a step in equal parts, few of them first."""
+    """Splits the batch of a step into equal micro-batches, few of them first."""
     scenario = run.scenario
     if scenario.accumulate == 1 and not scenario.optimizer_in_backward:
         for number in range(2, min(scenario.batch, _MOST_PARTS) + 1):
@@ -114,7 +115,8 @@ def _fused(run: Workload) -> Iterator[Scenario]:
 
 
 def _in_backward(run: Workload) -> Iterator[Scenario]:
-    """Each parameter updated when its gradient is there; where nothing needs all gradients."""
+    """Updates each parameter as soon as its gradient exists, unless something needs all gradients
+    at once."""
     how = run.scenario
     if how.ranks == how.accumulate == 1 and how.zero_grad == "none" and not how.grad_scaler:
         yield replace(how, optimizer_in_backward=True)

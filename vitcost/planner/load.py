@@ -1,4 +1,5 @@
-"""A load of images as it is asked for: how many a second, and how soon each has its answer."""
+"""A load of images as a user asks for it: how many per second, and how soon each gets its
+answer."""
 
 from typing import NamedTuple
 
@@ -7,16 +8,17 @@ from vitcost.units import exact, parse_per_second, parse_seconds
 
 __all__ = ["MOST_UTILIZATION", "Load", "load"]
 
-# closer to its capacity a card has a queue too long to wait in
+# a card with a higher load has a queue too long to wait in
 MOST_UTILIZATION = 0.9
-# limits of images a second, and of seconds
+# the largest allowed images per second, and seconds
 _MOST_RATE, _MOST_SECONDS = 1e12, 1e6
 _LEAST_PERCENTILE, _MOST_PERCENTILE = 50, 99.99
 
 
 class Load(NamedTuple):
-    """So many images a second, of which ``percentile`` percent have their answer within
-    ``slo_seconds``, None: whenever; no card is busy for more than ``utilization`` of the time."""
+    """A number of images per second. ``percentile`` percent of them get their answer within
+    ``slo_seconds`` (None: at any time); no card is busy more than the share ``utilization`` of the
+    time."""
 
     images_per_second: float
     slo_seconds: float | None
@@ -25,7 +27,7 @@ class Load(NamedTuple):
 
     @property
     def share(self) -> float:
-        """Of the images, that which has its answer in time."""
+        """The share of the images that get their answer in time."""
         return self.percentile / 100
 
 
@@ -38,8 +40,8 @@ def load(
 ) -> Load:
     """A load with checked figures; ``ConfigError`` names a wrong one.
 
-    ``rate`` is images a second, ``slo`` seconds, ``percentile`` percent of the images,
-    ``utilization`` a share of the time; each a number or a text.
+    ``rate`` is images per second, ``slo`` seconds, ``percentile`` percent of the images,
+    ``utilization`` a share of the time; each is a number or a text.
 
     >>> load(rate="5000/s", slo="20ms", percentile=99, utilization="70%")
     Load(images_per_second=5000.0, slo_seconds=0.02, percentile=99.0, utilization=0.7)

@@ -1,4 +1,5 @@
-"""Reports of many combinations of a model's flags: without work that rows of a comparison waste."""
+"""Reports on many combinations of a model's flags, without the work that rows of a comparison do
+not need."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -15,18 +16,18 @@ if TYPE_CHECKING:
 
 __all__ = ["Many"]
 
-# as many combinations as are laid side by side
+# the most combinations in one comparison
 _MOST = 1000
 
 _FILES = ("gpu_file", "calibration", "anchor")
 
 
 class Many:
-    """Reports of combinations of flags, as ``report`` has them but for two things that a page of
-    one model shows: its memory by precision, and the batches at which a time turns.
+    """Reports on combinations of flags. They lack two things that only the page of a single model
+    shows: its memory by precision, and the batches at which the limit of its time changes.
 
-    A model under a scenario is computed once, whichever cards stand beside it, and files of cards
-    are read once, or ``known`` already. ``flags`` are the keywords of ``report``.
+    A model under a scenario is computed once, for all of its cards, and files of cards are read
+    once, or are ``known`` already. ``flags`` are the keywords of ``report``.
 
     >>> many = Many()
     >>> one, two = (many.report("vit_tiny_patch16_224", gpu=gpu) for gpu in ("l4", "t4"))
@@ -43,7 +44,7 @@ class Many:
         return _report(self, model, **flags)
 
     def reported(self, resolved: Resolved, run: Workload, scenario: Scenario) -> Report:
-        """The report of a model under a scenario, which may not be the workload's own."""
+        """The report of a model under a scenario, which may differ from the workload's own."""
         key = resolved.name, resolved.config, scenario
         if key not in self._reports:
             if len(self._reports) == _MOST:
@@ -53,7 +54,7 @@ class Many:
         return self._reports[key]
 
     def known(self, gpu_file: Any, calibration: Any) -> "Known":
-        """Cards and constants of files, which no combination changes."""
+        """Cards and constants from files; no combination changes them."""
         from vitcost.hardware.given import known
 
         if self._known is None:
@@ -74,7 +75,7 @@ def _report(many: Many, model: Model, **flags: Any) -> Report:
     check_cards(gpu, **files)
     if not gpu:
         return reported
-    # a comparison without a card has no use for them
+    # imported only if a comparison names a card
     from vitcost.hardware.timed import timed
 
     tensors = tensors_on(run, lambda on: many.reported(resolved, run, on))

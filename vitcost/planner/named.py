@@ -1,4 +1,4 @@
-"""The models of a comparison: names, names that match a pattern, and all of timm's."""
+"""The models of a comparison: names, names that match a pattern, and all models of timm."""
 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
@@ -15,15 +15,15 @@ __all__ = ["MOST_COMPARED", "Candidate", "Named", "named"]
 
 Candidate: TypeAlias = "Model | Report"
 
-# more combinations are read better from a file
+# a larger comparison is better read from a file
 MOST_COMPARED = 1000
-# rows of different models: timm's fit, with those of others
+# the most names: all of timm's, and some others
 _MOST_NAMED = 2000
 
 
 class Named(NamedTuple):
-    """Models, what else varies, and the names that nobody spelled out: such models may be left out
-    where they have no such scenario."""
+    """Models, and what else varies. Models that only a pattern or ``all_timm`` named are left out
+    if they do not have the scenario."""
 
     models: tuple[Candidate, ...]
     varied: Grid
@@ -31,24 +31,24 @@ class Named(NamedTuple):
 
     @property
     def points(self) -> int:
-        """How many combinations there are."""
+        """The number of combinations."""
         return len(self.models) * self.varied.points
 
     def may_lack(self, model: Candidate) -> bool:
-        """Whether a model is left out where a scenario is not its own."""
+        """Whether a model may be left out if it does not have the scenario."""
         return isinstance(model, str) and model in self.found
 
     @property
     def most(self) -> int:
-        """How many of them are laid side by side."""
+        """The most combinations of one comparison."""
         return MOST_COMPARED if self.varied else _MOST_NAMED
 
 
 def named(models: Sequence[Candidate], vary: "Vary | None", all_timm: bool = False) -> Named:
-    """The models behind words: a pattern is every name that it matches, ``model`` among what varies
-    is a list of models, and ``all_timm`` adds every architecture of timm.
+    """The models that words name: a pattern stands for every name that it matches, a varied
+    ``model`` for a list of models, and ``all_timm`` adds every architecture of timm.
 
-    Raises ``ConfigError`` where there is none, or where models are named twice over, and
+    Raises ``ConfigError`` if no model is named, or if models are named in two ways, and
     ``UnknownName`` for a pattern that matches nothing.
 
     >>> named(["vit_tiny_patch16_224"], ["depth=6,12"]).points
@@ -67,7 +67,7 @@ def named(models: Sequence[Candidate], vary: "Vary | None", all_timm: bool = Fal
     names: dict[str, None] = {}
     each = list(_expanded(models, names))
     if all_timm:
-        # a table of names, which a few models have no use for
+        # imported only for timm's whole table of names
         from vitcost.zoo.timm import architectures
 
         more = [name for name in architectures() if name not in names and name not in models]
@@ -77,7 +77,7 @@ def named(models: Sequence[Candidate], vary: "Vary | None", all_timm: bool = Fal
 
 
 def _expanded(models: Iterable[Candidate], names: dict[str, None]) -> "Iterator[Candidate]":
-    """Models, each pattern in place as the names that it matches and that are not there yet."""
+    """Models; a pattern is replaced by the names that match it and are not in the list yet."""
     for model in models:
         if not isinstance(model, str) or not any(c in model for c in "*?["):
             yield model

@@ -1,4 +1,4 @@
-"""Bytes that a batch needs on one card: the number of a report, which ``fit`` inverts."""
+"""The bytes that a batch needs on one card: the number of a report, which ``fit`` inverts."""
 
 from typing import NamedTuple
 
@@ -11,10 +11,10 @@ __all__ = ["Need", "executed_flops", "need", "needed"]
 
 
 class Need(NamedTuple):
-    """The most bytes of tensors alive at one moment, and where that is.
+    """The most bytes of tensors alive at one moment, and the place of that moment.
 
-    ``basis``: ``exact``, or ``bounded`` where no exact peak is known; the moment needs no more, as
-    long as ``assumed`` holds.
+    ``basis`` is ``exact``, or ``bounded`` if no exact peak is known: the true peak is not larger if
+    ``assumed`` holds.
     """
 
     total_bytes: int
@@ -24,12 +24,13 @@ class Need(NamedTuple):
 
 
 def need(run: Workload) -> Need:
-    """The bytes of a batch: in inference of the forward pass, in training of a steady step.
-    ``NotCovered`` where neither an exact number nor a bound is known.
+    """The bytes of a batch: in inference those of the forward pass, in training those of a steady
+    step. Raises ``NotCovered`` if neither an exact number nor a bound is known.
 
-    For a batch of two or more nothing but the axis b depends on the batch, so that every moment is
-    a sum of tensors whose bytes are a power of b, and the peak is the largest of such sums: it
-    rises with b and is convex. A batch of one runs other operators, and may need more than two.
+    For a batch of two or more only the axis b depends on the batch. The bytes of each tensor are
+    proportional to a power of b, each moment is a sum of tensors, and the peak is the largest
+    moment: it rises with b and is convex. A batch of one runs other operators, and may need more
+    than a batch of two.
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.config.scenario import Scenario
@@ -39,7 +40,7 @@ def need(run: Workload) -> Need:
     Need(total_bytes=8730708904, at='backward of blocks.11.mlp.fc2', basis='exact', assumed=())
     """
     if run.training and not run.no_step:
-        # the peak needs no count of the bytes saved for backward
+        # the peak does not need the bytes saved for backward
         return needed(memory.with_peak(memory.states(run, None), run))
     if run.training:
         return needed(memory.step(run))
@@ -49,7 +50,7 @@ def need(run: Workload) -> Need:
 
 
 def needed(step: memory_types.Training) -> Need:
-    """The bytes of a training step; raises ``NotCovered`` where there is none.
+    """The bytes of a training step. Raises ``NotCovered`` if there is no step.
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.config.scenario import Scenario
@@ -64,8 +65,8 @@ def needed(step: memory_types.Training) -> Need:
 
 
 def executed_flops(run: Workload) -> int:
-    """FLOPs that a step executes, ``forward + backward``, with the recomputation of checkpoints and
-    of fused attention.
+    """FLOPs that a step executes, ``forward + backward``, including recomputation by checkpoints
+    and by fused attention.
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.config.scenario import Scenario

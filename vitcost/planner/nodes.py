@@ -1,4 +1,4 @@
-"""Cards of a run by node: so many in all, in nodes of a size that is sold."""
+"""The cards of a run by node: how many in all, in nodes of a size that is sold."""
 
 from vitcost.errors import ConfigError
 from vitcost.hardware.cards import Card
@@ -11,9 +11,9 @@ __all__ = ["check_node", "nodes_of"]
 def nodes_of(
     card: Card, cards: int | None, size: int | None, nodes: int | None, deadline: object
 ) -> tuple[int | None, int | None]:
-    """The cards of a node and the number of nodes, from ``cards`` in all, ``size`` of a node, or
-    ``nodes``; None where nothing was given. A node has 8 cards, or as many as a node of the card
-    has at most. Raises ``ConfigError`` for cards that fill no whole nodes, and for two counts that
+    """The cards of a node and the number of nodes, from ``cards`` in all, the ``size`` of a node,
+    or ``nodes``; None if nothing was given. A node has 8 cards, or the most that a node with this
+    card has. Raises ``ConfigError`` for cards that fill no whole nodes, and for two counts that
     contradict each other.
 
     >>> from vitcost.hardware.specs import card
@@ -40,8 +40,8 @@ def nodes_of(
 
 
 def check_node(card: Card, gpus: int) -> None:
-    """Raises ``ConfigError`` for more cards in a node, ``gpus``, than any node of theirs has: they
-    would need a network.
+    """Raises ``ConfigError`` if no node with this card has ``gpus`` cards: they would need a
+    network.
 
     >>> from vitcost.hardware.specs import card
     >>> check_node(card("h100-sxm"), 8)

@@ -1,4 +1,4 @@
-"""How fast one card computes: a micro-batch's forward and backward pass, and the update."""
+"""How fast one card computes: the forward and backward pass of a micro-batch, and the update."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,17 +17,18 @@ from vitcost.hardware.work_classes import setup_of
 
 __all__ = ["Micro", "Pace", "pace_of", "step_cost"]
 
-# the update reads weight, gradient and two moments and writes three of them: memory alone
+# an update reads weight, gradient and two moments, and writes all but the gradient: memory traffic
+# alone
 _UPDATE_PASSES = 7
 
 
 class Micro(NamedTuple):
-    """A micro-batch on one card that has the whole model, in seconds."""
+    """The seconds of a micro-batch on one card that holds the whole model."""
 
-    passes: float  # forward and backward, recomputation included
-    update: float  # the optimizer, once a step
+    passes: float  # forward and backward passes, including recomputation
+    update: float  # the optimizer's update, once per step
     bound: str  # compute | memory | overhead
-    below: float  # how much shorter and longer it may be, as shares
+    below: float  # how much shorter and longer the time may be, as shares of it
     above: float
     basis: str  # calibrated | anchored | of_its_kind | spec_sheet | given
     notes: tuple[str, ...]
@@ -37,7 +38,7 @@ class Micro(NamedTuple):
 class Pace:
     """A card's speed on a model: predicted, or given as an efficiency.
 
-    ``run`` is a step of the fewest samples on the card, ``time`` the predicted time of another
+    ``run`` is a step with the fewest samples on the card; ``time`` predicts the time of another
     scenario.
     """
 
@@ -45,7 +46,7 @@ class Pace:
     card: Card
     efficiency: float | None
     time: Callable[[Scenario], Time]
-    peak: float  # FLOP/s of the sheet, dense, in the scenario's precision
+    peak: float  # FLOP/s of the data sheet, dense, in the scenario's precision
 
     @property
     def scenario(self) -> Scenario:
@@ -53,7 +54,7 @@ class Pace:
         return self.run.scenario
 
     def micro(self, batch: int, checkpointing: str) -> Micro:
-        """The time of a micro-batch, with the recomputation of checkpointing."""
+        """The time of a micro-batch, including the recomputation of checkpointing."""
         if self.efficiency is not None:
             cost = step_cost(self.run, batch, checkpointing)
             executed = cost.executed_flops + cost.executed_backward_flops
@@ -72,9 +73,9 @@ class Pace:
 def pace_of(
     run: Workload, card: Card, efficiency: float | None, time: Callable[[Scenario], Time]
 ) -> Pace:
-    """The speed of a card on a model; ``efficiency`` is its FLOP/s over the sheet's peak, None:
-    predicted by ``time``. Raises ``NotCovered`` where ``efficiency`` must be given, and for a pair
-    of towers.
+    """The speed of a card on a model; ``efficiency`` is its FLOP/s divided by the sheet's peak;
+    None: ``time`` predicts the speed. Raises ``NotCovered`` if only an ``efficiency`` could give
+    it, and for a pair of towers.
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.hardware.specs import card
@@ -98,7 +99,7 @@ def pace_of(
 
 @lru_cache(maxsize=256)
 def step_cost(run: Workload, batch: int, checkpointing: str = "none") -> Cost:
-    """The cost of a training step on one card at another batch, with recomputation.
+    """The cost of a training step on one card at another batch, including recomputation.
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.zoo import resolve
@@ -111,7 +112,7 @@ def step_cost(run: Workload, batch: int, checkpointing: str = "none") -> Cost:
 
 
 def _update_seconds(cost: Cost, card: Card) -> float:
-    """Seven passes over the parameters in fp32, as Adam makes them."""
+    """Seconds for seven passes over the parameters in fp32, the memory traffic of Adam."""
     if card.bandwidth is None:
         return 0.0
     return _UPDATE_PASSES * 4 * cost.trainable / card.bandwidth

@@ -1,4 +1,4 @@
-"""Pareto fronts over two quantities: the points that no other beats."""
+"""Pareto fronts over two quantities: the points that no other point beats."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
@@ -11,8 +11,8 @@ __all__ = ["front", "oriented", "pair_of", "said"]
 
 
 def pair_of(pareto: Sequence[str] | None) -> tuple[str, str] | None:
-    """The two quantities of a Pareto front. Raises ``ConfigError`` for another number of them,
-    ``UnknownName`` for one that is none.
+    """The two quantities of a Pareto front, from their names. Raises ``ConfigError`` for another
+    number of them, ``UnknownName`` for one that is none.
 
     >>> pair_of(["params", "flops"]), pair_of(None)
     (('params', 'flops'), None)
@@ -29,7 +29,7 @@ def pair_of(pareto: Sequence[str] | None) -> tuple[str, str] | None:
 
 
 def said(pair: Sequence[str]) -> str:
-    """The two quantities of a front, as a person reads them: which is better of each, less or more.
+    """The two quantities of a front in words, and whether less or more of each is better.
 
     >>> said(("params", "flops")), said(("macs", "images_per_second"))
     ('least params and flops', 'least macs and most images_per_second')
@@ -43,7 +43,8 @@ def said(pair: Sequence[str]) -> str:
 def oriented(
     pair: Sequence[str], points: "Iterable[tuple[Amount | None, Amount | None]]"
 ) -> "Iterator[tuple[Amount | None, Amount | None]]":
-    """Points of two quantities, of which less is better in both: a rate has its sign turned.
+    """Points of two quantities with less better in both: a rate, of which more is better, is
+    negated.
 
     >>> list(oriented(("params", "images_per_second"), [(5, 2.0), (6, None)]))
     [(5, -2.0), (6, None)]
@@ -58,7 +59,7 @@ def oriented(
 
 
 def front(points: "Iterable[tuple[Amount | None, Amount | None]]") -> frozenset[int]:
-    """The points that no other one beats: less in one, and no more in the other.
+    """The points that no other point beats, by less in one quantity and no more in the other.
 
     >>> sorted(front([(1, 9), (2, 5), (3, 5), (9, 1), (None, 0)]))
     [0, 1, 3]

@@ -14,7 +14,7 @@ from vitcost.planner.grid import Axis, Skipped, skips
 
 __all__ = ["write", "write_rows"]
 
-# rows of a group, which a reader takes at a time: eight columns of them are 16 MiB
+# rows in a group, which a reader loads at once: eight columns of them are 16 MiB
 _GROUP = 262_144
 
 
@@ -26,11 +26,11 @@ def write(
     marks: "Callable[[Chunk], Sequence[bool]] | None" = None,
     timed: bool = False,
 ) -> tuple[Skipped, ...]:
-    """Writes a sweep into a file that replaces ``path`` when it is whole; returns the combinations
-    that cannot be.
+    """Writes a sweep to a temporary file, then moves it to ``path``; returns the combinations that
+    were skipped.
 
     Fields are columns as JSON has them, sizes as text, ``224x224``; ``marks`` says of each row
-    whether it is on the Pareto front, ``timed`` whether rows have the time of a card. Raises
+    whether it is on the Pareto front, ``timed``: whether rows have the time of a card. Raises
     ``ConfigError`` for a number that 64 bits do not hold, ``MissingExtra`` without pyarrow.
 
     >>> from tempfile import TemporaryDirectory
@@ -71,7 +71,7 @@ def write(
 
 
 def write_rows(rows: Iterable[Mapping[str, Any]], path: str) -> None:
-    """Writes flat rows, sizes as text. Raises ``MissingExtra`` without pyarrow, ``ConfigError``
+    """Writes flat rows; sizes are text. Raises ``MissingExtra`` without pyarrow, ``ConfigError``
     where the file cannot be written.
 
     >>> from tempfile import TemporaryDirectory
@@ -87,7 +87,7 @@ def write_rows(rows: Iterable[Mapping[str, Any]], path: str) -> None:
 
 
 def _load() -> Any:
-    """pyarrow, or the line that installs it."""
+    """pyarrow. Raises ``MissingExtra``, with the command that installs it, if it is missing."""
     try:
         import pyarrow
         import pyarrow.parquet
@@ -97,7 +97,8 @@ def _load() -> Any:
 
 
 def _columns(chunk: Chunk, axes: Sequence[Axis], names: Sequence[str]) -> Iterator[Any]:
-    """The columns of a chunk: every field's values by their index, then the quantities."""
+    """The columns of a chunk: the values of every field, looked up by index, then the
+    quantities."""
     arrow, _ = _load()
     yield arrow.repeat(chunk.model, chunk.rows)
     for axis in axes:
@@ -105,7 +106,7 @@ def _columns(chunk: Chunk, axes: Sequence[Axis], names: Sequence[str]) -> Iterat
         if isinstance(axis.values, range) and _type(axis) == arrow.int64():
             yield arrow.array(axis.values.start + index * axis.values.step)
             continue
-        # a range may have more values than a chunk has rows
+        # a range may have more values than the chunk has rows, so only the used ones are built
         used, index = load().unique(index, return_inverse=True)
         values = [_spelled(axis.value(i)) for i in used.tolist()]
         yield arrow.array(values, _type(axis)).take(arrow.array(index))
@@ -124,13 +125,13 @@ def _columns(chunk: Chunk, axes: Sequence[Axis], names: Sequence[str]) -> Iterat
 
 
 def _kind(name: str) -> Any:
-    """The type of a quantity's column: counts are exact."""
+    """The type of a quantity's column; counts are exact integers."""
     arrow, _ = _load()
     return arrow.float64() if QUANTITIES[name].unit in FLOATS else arrow.int64()
 
 
 def _type(axis: Axis) -> Any:
-    """The type of a field's column: that of its values."""
+    """The type of a field's column, from its values."""
     arrow, _ = _load()
     values = axis.values[:1] if isinstance(axis.values, range) else axis.values
     kinds = {type(_spelled(axis.value(i))) for i in range(len(values))} - {type(None)}
@@ -144,7 +145,7 @@ def _spelled(value: Any) -> Any:
 
 
 def _write(name: str, schema: Any, batches: Iterable[Any]) -> None:
-    """Writes batches in groups of rows."""
+    """Writes record batches in groups of rows."""
     arrow, parquet = _load()
     with whole(name) as path, parquet.ParquetWriter(path, schema) as writer:
         waiting: list[Any] = []

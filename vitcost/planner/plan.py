@@ -1,4 +1,4 @@
-"""``plan``: the time, the cost and the best division of a training run on some cards."""
+"""``plan``: the time, the cost and the best division of a training run on given cards."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -33,7 +33,7 @@ from vitcost.zoo import Model, Resolved
 __all__ = ["DECIDED", "OnCard", "Plan", "PlanRow", "Totals", "plan"]
 
 SCHEMA = "vitcost.plan/1"
-# fields of a scenario that follow from the division of a step, and the keyword to give instead
+# fields of a scenario that the division of a step decides, and the keyword to give instead
 DECIDED = {
     "batch": "give global_batch, or micro_batch",
     "mode": "it is always train",
@@ -47,7 +47,8 @@ DECIDED = {
 
 
 class OnCard(NamedTuple):
-    """The simplest of the fastest ways on one of several cards; without one ``missing`` is why."""
+    """The simplest of the fastest ways on one of several kinds of card; if there is none,
+    ``missing`` says why."""
 
     gpu: str
     precision: str | None
@@ -58,11 +59,11 @@ class OnCard(NamedTuple):
 
 
 class Totals(NamedTuple):
-    """The totals of a run, on any cards: counts are exact.
+    """The totals of a run, the same on any cards; counts are exact.
 
     ``rule_flops`` are 6 for each parameter and token: Kaplan et al. 2020, arXiv 2001.08361, section
-    2.1. ``model_flops`` are the FLOPs of the model's definition. A model that is no sequence of
-    tokens has neither these nor the rule's FLOPs.
+    2.1. ``model_flops`` are the FLOPs of the model's definition. A model without tokens has neither
+    these nor the rule's FLOPs.
     """
 
     samples: int
@@ -75,13 +76,13 @@ class Totals(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Plan(Result):
-    """A training run on some cards; ``found`` has the ways that fit, fastest first, then the rest.
+    """A training run on given cards; ``found`` has the ways that fit, fastest first, then the rest.
 
-    Where several kinds of card were asked for it is of the best of them, and ``beside`` has a row
-    for each: the cheapest first where there is a price, else the one with the fewest cards that
-    keep a deadline, else the fastest. ``full``: whether a page has every way and every reference.
-    ``late`` is there where no cards were found that keep a deadline: it is of the closest way.
-    ``basis`` is what the time of the first rests on: ``calibrated``, ``anchored``,
+    If several kinds of card were asked for, the plan is for the best kind, and ``beside`` has a row
+    for each: if there is a price the cheapest comes first, else the kind that keeps a deadline with
+    the fewest cards, else the fastest. ``full``: whether a page has every way and every reference.
+    ``late`` is set if no number of cards keeps the deadline, and describes the closest one.
+    ``basis`` is the evidence for the time of the first way: ``calibrated``, ``anchored``,
     ``of_its_kind``, ``spec_sheet``, or ``given``.
     """
 
@@ -100,18 +101,18 @@ class Plan(Result):
 
     @property
     def best(self) -> PlanRow | None:
-        """The fastest that fits."""
+        """The fastest way that fits."""
         return next((row for row in self.found if row.fits), None)
 
     @property
     def ok(self) -> bool:
-        """Whether anything fits, and keeps the deadline."""
+        """Whether a way fits and keeps the deadline."""
         return self.best is not None and self.late is None
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of schema ``vitcost.plan/1``."""
         scenario = asdict(self.scenario)
-        # a strategy decides these
+        # a strategy decides these fields
         for name in (*DECIDED, "checkpointing", "zero"):
             del scenario[name]
         return {
@@ -134,7 +135,7 @@ class Plan(Result):
         }
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """A flat row a strategy: ``pandas.DataFrame(plan(...).rows())``."""
+        """One flat row for each strategy: ``pandas.DataFrame(plan(...).rows())``."""
         for row in self.found:
             yield row._asdict()
 
@@ -190,23 +191,24 @@ def plan(
 ) -> Plan:
     """Step time, days, GPU-hours, energy and cost of a training run, by parallel strategy.
 
-    ``samples`` of each of so many ``epochs`` are images, or sequences, ``global_batch`` of them a
-    step; ``cards`` are those of the whole run, one node of them unless given, ``node_size`` the
-    cards of a node, 8 or as many as a node of the card has at most (``gpus`` is another name of
-    it), ``nodes`` may stand in place of ``cards``; ``network`` is the bandwidth of one card to
-    other nodes in bytes a second, one direction. ``price`` is of one card and hour, as for
-    ``serve``; ``kwh_price`` is of a kilowatt hour, ``pue`` the power usage effectiveness of the
-    site, ``co2`` kilograms a kilowatt hour. ``deadline`` (``"3d"``), in place of ``cards``, finds
-    the fewest that keep it, or the closest way and how late it is. Several cards in ``gpu`` are
-    planned side by side. ``efficiency`` is the FLOP/s of one card over its peak, in place of a
-    predicted time, ``overlap`` the share of the work beside which data-parallel communication can
-    hide, ``reserve`` the memory of a card that stays free: bytes, or as typed. ``zero``,
-    ``tensor_parallel``, ``sequence_parallel``, ``pipeline_parallel``, ``checkpointing`` and
-    ``micro_batch`` fix what is searched otherwise (stages of a pipeline are not: 1). ``given``:
-    fields of the scenario and of the config, as for ``report``; ``precision`` is ``auto`` unless
-    given: that of a ``recipe`` or of the module, else autocast in bf16 where the card has it, in
-    fp16 where it has that alone, else fp32. An ``anchor`` was measured at the ``micro_batch``,
-    without checkpointing unless that is fixed. Raises ``VitcostError`` for a run that cannot be.
+    ``samples`` in each of ``epochs`` epochs are images, or sequences; a step takes ``global_batch``
+    of them. ``cards`` are those of the whole run, by default one node; ``node_size`` is the number
+    of cards of a node, by default 8 or the most that a node with this card has (``gpus`` is another
+    name for it); ``nodes`` may stand in place of ``cards``; ``network`` is the bandwidth of one
+    card to other nodes in bytes per second, in one direction. ``price`` is for one card and one
+    hour, as in ``serve``; ``kwh_price`` for one kilowatt hour, ``pue`` the power usage
+    effectiveness of the site, ``co2`` kilograms per kilowatt hour. ``deadline`` (``"3d"``), in
+    place of ``cards``, finds the fewest cards that keep it, or the closest number and how late it
+    is. Several cards in ``gpu`` are planned side by side. ``efficiency`` is the FLOP/s of one card
+    over its peak, in place of a predicted time, ``overlap`` the share of the work beside which
+    data-parallel communication can hide, ``reserve`` the memory of a card that stays free: bytes,
+    or as typed. ``zero``, ``tensor_parallel``, ``sequence_parallel``, ``pipeline_parallel``,
+    ``checkpointing`` and ``micro_batch`` fix what is searched otherwise (stages of a pipeline are
+    not: 1). ``given``: fields of the scenario and of the config, as for ``report``; ``precision``
+    is ``auto`` unless given: that of a ``recipe`` or of the module, else autocast in bf16 where the
+    card has it, in fp16 where it has that alone, else fp32. An ``anchor`` was measured at the
+    ``micro_batch``, without checkpointing unless that is fixed. Raises ``VitcostError`` for a run
+    that cannot be.
 
     >>> p = plan("vit_base_patch16_224", samples="1.28M", epochs=300, gpu="h100-sxm")
     >>> p.totals.steps, p.totals.model_flops, p.best.strategy, p.scenario.precision
@@ -247,7 +249,7 @@ def plan(
 
 
 class _Question(NamedTuple):
-    """The question that is the same for every card."""
+    """The part of the question that is the same for every card."""
 
     model: Model
     given: Mapping[str, Any]
@@ -259,7 +261,7 @@ class _Question(NamedTuple):
 
 
 def _planned(question: _Question, card: Card, wanted: Job) -> Plan:
-    """The run on one kind of card, by default in the precision that suits the card."""
+    """The plan for one kind of card, by default in the precision that suits the card."""
     efficiency, fixed, kept = wanted.efficiency, question.fixed, question.reserve
     automatic = precision_on(card, training=True)
     resolved, scenario = asked(
@@ -274,7 +276,7 @@ def _planned(question: _Question, card: Card, wanted: Job) -> Plan:
         calibrations=question.calibrations,
     )
     run = workload(resolved.config, scenario)
-    # many batches are asked for, of which a module may run no single image
+    # many batches will be asked for, and some modules cannot run a single image
     run = run.at(run.least_batch)
     pace = pace_of(run.under(on_card(scenario, card)), card, efficiency, time)
     _known(card, wanted)
@@ -302,7 +304,7 @@ def _planned(question: _Question, card: Card, wanted: Job) -> Plan:
 
 
 def _side_by_side(cards: Sequence[Card], on: Callable[[Card], Plan]) -> Plan:
-    """The plan of the best card, with a row for each card."""
+    """The plan of the best kind of card, with a row for each kind."""
     plans: list[Plan] = []
     refused: list[OnCard] = []
     for card in cards:
@@ -337,7 +339,7 @@ def _missing(plan: Plan) -> str | None:
 
 
 def _order(plan: Plan) -> tuple[bool, bool, float]:
-    """Cards that do first, of these the cheapest, those with the fewest for a deadline, or the
+    """A sort key: cards that do come first, then the cheapest, the fewest for a deadline, the
     fastest."""
     best = plan.best
     if best is None or plan.late is not None:
@@ -354,8 +356,7 @@ def _anchors(
     fixed: Fixed,
     efficiency: float | None,
 ) -> list[Anchor]:
-    """The anchors with their scenario: the given micro-batch, and no checkpointing unless it is
-    fixed."""
+    """The anchors with their scenario: the given micro-batch; no checkpointing unless fixed."""
     if anchors and efficiency is not None:
         raise ConfigError("efficiency and anchor are two accounts of one time; give one")
     if not all(each.scenario for each in anchors) and fixed.micro_batch is None:
@@ -367,14 +368,14 @@ def _anchors(
 
 
 def _undecided(keywords: Mapping[str, Any]) -> None:
-    """Refuses a flag that a plan decides itself."""
+    """Refuses a flag that the plan itself decides."""
     for name, instead in DECIDED.items():
         if name in keywords:
             raise ConfigError(f"a plan decides {name}; {instead}")
 
 
 def _known(card: Card, job: Job) -> None:
-    """A plan rests on figures of the card: a missing figure is asked for, not guessed."""
+    """Refuses a card without a figure that a plan needs: it is asked for, not guessed."""
     for figure, stated, needed in (
         (card.capacity_bytes, "memory_gb", True),
         (card.link, "link_gbps", job.cards > 1),

@@ -15,28 +15,28 @@ from vitcost.units import Scale, common
 
 __all__ = ["DRAWN", "Picture", "check_file", "conditions", "picture_of", "plot"]
 
-# the quantities on the axes, unless a caller names others
+# the quantities on the axes, unless the caller names others
 DRAWN = ("flops", "train_memory")
 SUFFIXES = (".png", ".svg", ".pdf")
 
-# the most points that get labels: a picture has no room for more
+# the most points that get labels: more do not fit into a picture
 _LABELLED = 60
 # the size of a label's text, in points
 _FONT = 7
-# marks as near to each other as this, in points of type, share a label of so many lines at most
+# marks closer than this, in typographic points, share one label, which has this many lines at most
 _ONE, _LINES = 2.0, 5
 # the most letters of a label
 _LETTERS = 80
-# the least and the largest area of a mark that shows a quantity, and the area of all other marks
+# the smallest and the largest area of a mark that shows a quantity; the area of any other mark
 _AREAS, _AREA = (16.0, 420.0), 26.0
 # the colours of models: as many as matplotlib's own cycle has
 _CYCLE = 10
 
 
 class Picture(NamedTuple):
-    """The quantities that are drawn of rows, and the words of labels and the title.
+    """The quantities of the rows that are drawn, and the texts of labels and title.
 
-    ``front`` names the two quantities whose Pareto front is drawn, where one is asked for.
+    ``front`` names the two quantities of the Pareto front, if it is drawn.
     """
 
     x: str
@@ -49,13 +49,13 @@ class Picture(NamedTuple):
 
     @property
     def parts(self) -> dict[str, str]:
-        """The quantity of each part that has one."""
+        """The quantity of each part (axis, size, colour) that shows one."""
         names = {"x": self.x, "y": self.y, "size": self.size, "color": self.color}
         return {part: name for part, name in names.items() if name}
 
     @property
     def timed(self) -> bool:
-        """Whether a time is among the quantities, which has a mode."""
+        """Whether one of the quantities is a time, so that the mode matters."""
         return any(name in TIMED for name in self.names)
 
     @property
@@ -91,7 +91,8 @@ def picture_of(
 
 
 def conditions(asked: Sequence[str], varied: Sequence[str], timed: bool = False) -> str:
-    """The conditions of all points, as a title: the batch and the precision, given or not.
+    """The conditions that all points share, as a title: the batch and the precision, even if not
+    given.
 
     >>> conditions(["precision amp-bf16", "gpu l4"], ["batch"]), conditions([], [], timed=True)
     ('amp-bf16, l4', 'batch 1, fp32, inference')
@@ -105,12 +106,13 @@ def conditions(asked: Sequence[str], varied: Sequence[str], timed: bool = False)
         each.partition(" ")[2] if name in bare else modes.get(each, each)
         for name, each in zip(names, asked, strict=True)
     ]
-    # the batch comes first, whoever gave it
+    # the batch comes first, wherever it was given
     return ", ".join(sorted(clauses, key=lambda each: not each.startswith("batch ")))
 
 
 class _Drawn(NamedTuple):
-    """Numbers as they are drawn, in the one unit that they are read in, and where powers are."""
+    """The numbers of a quantity as they are drawn, in one unit, and whether the axis is
+    logarithmic."""
 
     name: str
     numbers: tuple[float, ...]
@@ -132,7 +134,7 @@ class _Drawn(NamedTuple):
 def plot(rows: Iterable[Mapping[str, Any]], picture: Picture, path: str) -> None:
     """Draws flat rows in a PNG, SVG or PDF file.
 
-    Raises ``ConfigError`` for another kind of file and where no row has the quantities,
+    Raises ``ConfigError`` for another kind of file, or if no row has the quantities;
     ``MissingExtra`` without matplotlib.
 
     >>> plot([], Picture("flops", "params"), "models.gif")
@@ -165,13 +167,14 @@ def plot(rows: Iterable[Mapping[str, Any]], picture: Picture, path: str) -> None
         _label(axes, names, points, areas)
     with whole(path) as file:
         kind = Path(path).suffix[1:].lower()
-        # without a date the same numbers give the same file
+        # without a date, equal numbers give an equal file
         metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
         figure.savefig(file, format=kind, dpi=150, metadata=metadata)
 
 
 def _drawn(name: str, numbers: Sequence[Any]) -> _Drawn:
-    """The numbers of a quantity in the unit of them all; numbers far apart stand in powers."""
+    """The numbers of a quantity in one common unit; if they are far apart, the axis is
+    logarithmic."""
     values = [float(number) for number in numbers]
     scale = common(values, _kind(name))
     factor = scale.factor if scale else 1
@@ -180,8 +183,8 @@ def _drawn(name: str, numbers: Sequence[Any]) -> _Drawn:
 
 
 def check_file(path: str) -> None:
-    """Raises ``ConfigError`` for a name that is no .png, .svg or .pdf, ``MissingExtra`` without
-    matplotlib.
+    """Raises ``ConfigError`` for a name that does not end in .png, .svg or .pdf, ``MissingExtra``
+    without matplotlib.
 
     >>> check_file("models.gif")
     Traceback (most recent call last):
@@ -205,7 +208,7 @@ def _figure() -> Any:
     rcParams["pdf.fonttype"] = 42
     rcParams["svg.hashsalt"] = "vitcost"
     figure = Figure(figsize=(8, 5.5), layout="constrained")
-    # only a canvas can measure text
+    # text can be measured only on a canvas
     FigureCanvasAgg(figure)
     return figure
 
@@ -218,7 +221,8 @@ def _marks(
     areas: Sequence[float],
     labelled: bool,
 ) -> None:
-    """A mark a row: in the colour of a quantity, or of its model where labels do not say it."""
+    """One mark for each row, in the colour of a quantity; or of its model, if labels do not name
+    the model."""
     x, y = drawn[picture.x].numbers, drawn[picture.y].numbers
     look = {"linewidths": 0.5, "edgecolors": "white", "alpha": 0.9, "zorder": 2}
     if picture.color:
@@ -230,7 +234,7 @@ def _marks(
         bar.set_label(color.title)
         return
     models = list(dict.fromkeys(row["model"] for row in rows))
-    # a label names the model of a point; where a model has many points, its colour does
+    # a label names the model of a point; if a model has many points, its colour does
     several = 1 < len(models) <= _CYCLE and (picture.varied != () or not labelled)
     for i, name in enumerate(models if several else [None]):
         of_model = [j for j, row in enumerate(rows) if name in (None, row["model"])]
@@ -243,8 +247,8 @@ def _marks(
 def _front(
     axes: Any, picture: Picture, drawn: Mapping[str, _Drawn], areas: Sequence[float]
 ) -> None:
-    """Rings around the points of the front; a line joins them where the axes are its two
-    quantities."""
+    """Draws rings around the points of the front; if its two quantities are the axes, a line joins
+    them."""
     pair = picture.front or ("", "")
     x, y = drawn[picture.x].numbers, drawn[picture.y].numbers
     numbers = zip(*(drawn[name].numbers for name in pair), strict=True)
@@ -280,10 +284,10 @@ def _legend(
 def _label(
     axes: Any, names: Sequence[str], points: Sequence[tuple[float, float]], areas: Sequence[float]
 ) -> None:
-    """Writes the name of each point beside it, where no other label and no point lies; points that
-    lie on one another have one label."""
+    """Writes the name of each point beside it, where it covers no label and no point; points that
+    lie on one another share one label."""
     figure = axes.figure
-    # axes have their final places from here on
+    # from here on the axes do not move
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     pixel = figure.dpi / 72
@@ -298,7 +302,7 @@ def _label(
     frame = axes.get_window_extent()
     placed = places(
         [pixels[i] for i in groups],
-        # a file's letters are a little wider than a screen's
+        # letters in a file are a little wider than on a screen
         [(1.06 * box.width + 3 * pixel, box.height + 2 * pixel) for box in boxes],
         [max((areas[i] / pi) ** 0.5 for i in group) * pixel for group in groups.values()],
         (frame.x0, frame.y0, frame.x1, frame.y1),
@@ -326,13 +330,14 @@ def _label(
 
 
 def _joined(names: Sequence[str]) -> str:
-    """Names on lines of their own; of many names the first few."""
+    """Names, one on each line; of many names only the first few."""
     more = [f"and {len(names) - _LINES + 1} more"] if len(names) > _LINES else []
     return "\n".join([*names[: _LINES - len(more)], *more])
 
 
 def _named(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], varied: Sequence[str]) -> str:
-    """The label of a point: its model and the fields that vary; of one model the fields alone."""
+    """The label of a point: its model and the fields that vary; if there is one model, only the
+    fields."""
     values = ", ".join(f"{name.replace('_', ' ')} {_spelled(row[name])}" for name in varied)
     alone = all(each["model"] == row["model"] for each in rows)
     return values if values and alone else ", ".join(filter(None, (row["model"], values)))
@@ -343,7 +348,7 @@ def _spelled(value: Any) -> str:
 
 
 def _areas(numbers: Sequence[float], count: int) -> list[float]:
-    """Areas of marks in proportion to a quantity, none too small to be seen."""
+    """Areas of marks, proportional to a quantity; none is too small to be seen."""
     if not numbers:
         return [_AREA] * count
     least, most = _AREAS
@@ -352,7 +357,8 @@ def _areas(numbers: Sequence[float], count: int) -> list[float]:
 
 
 def _scale(axis: Any, drawn: _Drawn) -> None:
-    """An axis in the unit of its quantity, in powers where the numbers are far apart."""
+    """Labels an axis in the unit of its quantity; it is logarithmic if the numbers are far
+    apart."""
     axis.set_label_text(drawn.title)
     least, most = min(drawn.numbers), max(drawn.numbers)
     limit = getattr(axis.axes, f"set_{axis.axis_name}lim")
@@ -369,7 +375,7 @@ def _scale(axis: Any, drawn: _Drawn) -> None:
 def _ticks(axis: Any, drawn: _Drawn) -> None:
     from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-    # ticks of bytes have units of their own (MiB, GiB), in which powers of two are round
+    # ticks of bytes are round powers of two in their own units (MiB, GiB)
     of_two = drawn.scale is None and _kind(drawn.name) == "bytes"
     powers = LogLocator(2, numticks=8) if of_two else LogLocator(10, (1, 2, 5), numticks=12)
     axis.set_major_locator(powers if drawn.far else MaxNLocator(7))
@@ -383,6 +389,7 @@ def _kind(name: str) -> str:
 
 
 def _safe(text: str) -> str:
-    """Text that no picture takes for mathematics, as long as a picture has room for."""
+    """Text that matplotlib does not read as mathematics, cut to a length that fits into a
+    picture."""
     short = text if len(text) <= _LETTERS else f"{text[: _LETTERS - 1]}…"
     return printable(short).replace("$", "\\$")

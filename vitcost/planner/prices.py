@@ -1,4 +1,4 @@
-"""Prices of cards, as they are given: one for all, a card's own, or a file of them."""
+"""Prices of cards as a user gives them: one for all, one for each card, or a file of them."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
@@ -15,12 +15,12 @@ __all__ = ["Price", "Prices", "prices"]
 
 Price: TypeAlias = "float | str | Mapping[str, float | str] | list[str | float]"
 
-# the price of every card that has none of its own
+# the key for the price of all cards that have no price of their own
 _ALL = ""
 
 
 class Prices:
-    """Prices of an hour of cards, in the money that was given.
+    """Prices of an hour of cards, in the currency in which they were given.
 
     ``named`` are prices of single cards, ``filed`` prices from files and mappings, which may list
     cards that the question does not name.
@@ -35,20 +35,19 @@ class Prices:
         return tuple(name for name in {**self.filed, **self.named} if name != _ALL)
 
     def of(self, row: Card) -> float | None:
-        """A card's own price, else that of the card of the table that it is like, else the one of
-        all; None: there is none."""
+        """The price of a card itself, else of the catalogue's card that it is based on, else the
+        price of all; None: there is none."""
         return self.of_names(row.name, row.kin)
 
     def of_names(self, *names: str) -> float | None:
-        """The price of the first name that has one, else the price of all cards."""
+        """The price of the first of these names that has one, else the price of all cards."""
         known = {**self.filed, **self.named}
         prices = (known.get(name) for name in (*names, _ALL))
         return next((each for each in prices if each is not None), None)
 
     def check(self, rows: "tuple[Card, ...]", others: Iterable[str] = ()) -> None:
-        """Raises ``ConfigError`` for a price of a card that is not in the question; ``others`` are
-        known by their names.
-        """
+        """Raises ``ConfigError`` for a price for a card that is not in the question; ``others`` are
+        names of further cards in it."""
         asked = {name for row in rows for name in (row.name, row.kin)} | set(others)
         for name in self.named:
             if name not in (*asked, _ALL):
@@ -59,8 +58,8 @@ class Prices:
 
 
 def prices(price: "Price | None", users_cards: Mapping[str, Card]) -> Prices:
-    """Prices of an hour: a number for all cards, ``CARD=2.5/h``, a mapping, or the path of a TOML
-    file with a table ``[price]``; several of them in a list.
+    """Prices per hour: a number for all cards, ``CARD=2.5/h``, a mapping, or the path of a TOML
+    file with a table ``[price]``; or a list of several.
 
     Raises ``ConfigError`` for a price that is no number, or that is given twice; ``UnknownName``
     for an unknown card.
@@ -90,7 +89,7 @@ def _add(
 ) -> None:
     for key, amount in more.items():
         name = text("a card", key)
-        # figures behind a name make a card of the user's own
+        # a name followed by figures defines a card of the user's own
         plain = "," in name or name == _ALL
         priced = name if plain else card(name.strip(), users_cards).name
         if priced in by_card:

@@ -1,4 +1,5 @@
-"""How long an image waits for cards that run full batches: random arrivals, a constant time."""
+"""How long an image waits for cards that run full batches: images arrive at random, and a batch
+takes a constant time."""
 
 from functools import lru_cache
 from math import exp, lgamma, log, sqrt
@@ -6,25 +7,27 @@ from typing import NamedTuple
 
 __all__ = ["Batches"]
 
-# chances below it are left out: six digits of a mean are true up to a load of 0.9
+# smaller probabilities are left out: six digits of a mean are right up to a load of 0.9
 _LEAST = 1e-11
-# and parts of a sum of them
+# smaller terms of a sum of probabilities are left out
 _PART = 1e-14
-# a Poisson variable is further from its mean, in deviations, with no chance that counts
+# a Poisson variable is never more than this many standard deviations from its mean, up to
+# negligible probabilities
 _FAR = 8
-# halvings of the interval that holds a percentile: seven digits of it are true
+# how often the interval around a percentile is halved: seven digits are right
 _HALVINGS = 24
 
 
 class Batches(NamedTuple):
-    """Cards that share one queue of full batches, and take ``seconds`` for each.
+    """Cards that share one queue of full batches; a batch takes ``seconds``.
 
-    ``rate`` images a second arrive at random (Poisson), one by one. ``batch`` of them in the order
-    of their arrival are a batch, which runs on the first card that is free. With b images a batch,
-    n cards, λ images a second and D seconds a batch that is the queue E_b/D/n. With a constant time
-    every n-th batch meets the same card, so that batches wait as every b-th customer of M/D/c does,
-    c = b n: the argument of Crommelin 1932, Post Office Electrical Engineers' Journal 25, 41-50.
-    Raises ``ValueError`` where images come faster than cards run them, λ D >= c.
+    ``rate`` images a second arrive at random (Poisson), one by one. ``batch`` images, in the order
+    of their arrival, form a batch, which runs on the first free card. With b images in a batch, n
+    cards, λ images per second and D seconds for a batch, this is the queue E_b/D/n. With constant
+    times every n-th batch runs on the same card, so a batch waits as long as every b-th customer of
+    the queue M/D/c with c = b n: the argument of Crommelin 1932, Post Office Electrical Engineers'
+    Journal 25, 41-50. Raises ``ValueError`` if images arrive faster than the cards run them, λ D >=
+    c.
 
     >>> one = Batches(batch=1, cards=1, seconds=0.010, rate=50.0)
     >>> round(one.queueing_seconds, 9)  # ρ D / (2 (1 - ρ)), ρ = 1/2: Pollaczek 1930
@@ -47,34 +50,34 @@ class Batches(NamedTuple):
     def queueing_seconds(self) -> float:
         """The mean wait of a full batch for a card: E[Lq] / λ (Little 1961).
 
-        Lq, the images that wait in M/D/c, is the largest of the sums A_1 + … + A_k - k c over all
-        k, or 0, where A are the arrivals in a service, Poisson of mean λ D. Its mean is the sum of
-        ``E[(A_1 + … + A_k - k c)⁺] / k`` over k >= 1: Spitzer 1956, Transactions of the AMS 82,
-        323-339.
+        Lq, the number of images that wait in M/D/c, is the largest of 0 and the sums A_1 + … + A_k
+        - k c over all k, where each A is the number of arrivals during one service, Poisson with
+        mean λ D. Its mean is the sum of ``E[(A_1 + … + A_k - k c)⁺] / k`` over k >= 1: Spitzer
+        1956, Transactions of the AMS 82, 323-339.
         """
         jumps = _jumps(self._servers, self._offered)
         return sum(j * n for j, n in enumerate(jumps, 1)) / self.rate
 
     @property
     def mean_seconds(self) -> float:
-        """From an image's arrival to the end of its batch, on average: exact."""
+        """The mean time from the arrival of an image to the end of its batch; it is exact."""
         return self.forming_seconds + self.queueing_seconds + self.seconds
 
     def formed_within(self, seconds: float) -> float:
-        """The share of images whose batch is full so many seconds after they arrived, or sooner:
-        all that any number of cards could answer by then, and the time of a batch."""
+        """The share of images whose batch is full within so many seconds after they arrived. No
+        number of cards can answer a larger share within that time plus the time of a batch."""
         b = self.batch
         after = _Poisson(self.rate * seconds, 0, b - 2)
         return sum(1.0 - after.up_to(b - i - 1) for i in range(1, b + 1)) / b
 
     def within(self, seconds: float) -> float:
-        """The share of images whose batch ends so many seconds after they arrived, or sooner.
+        """The share of images whose batch ends within so many seconds after they arrived.
 
         Image i of a batch is delayed by the longer of two independent times: b - i arrivals, and
-        the rest of the batch that its card had before. That rest is x at most with the chance that
-        ``Lq + Poisson(λ (m D - x)) <= i - 1 + m c - b``, where m D is the first multiple of D above
-        x: the argument of Franx 2001, Operations Research Letters 29, 221-229, who has i = b. The
-        share is ``1/b Σ P(Poisson(λ x) >= b - i) P(Lq + …)`` over the images i: exact.
+        the rest of the batch that its card had before. That rest is at most x with the probability
+        that ``Lq + Poisson(λ (m D - x)) <= i - 1 + m c - b``, where m D is the first multiple of D
+        above x: the argument of Franx 2001, Operations Research Letters 29, 221-229, who has i = b.
+        The share is ``1/b Σ P(Poisson(λ x) >= b - i) P(Lq + …)`` over the images i: exact.
         """
         left = seconds - self.seconds
         if left < 0:
@@ -94,7 +97,7 @@ class Batches(NamedTuple):
         return total / b
 
     def percentile(self, share: float) -> float:
-        """The seconds within which a share of the images have their answer.
+        """The seconds within which a given share of the images get their answer.
 
         >>> round(Batches(1, 1, 0.010, 50.0).percentile(0.99), 4)
         0.0434
@@ -115,7 +118,7 @@ class Batches(NamedTuple):
 
     @property
     def _offered(self) -> float:
-        """Images that arrive in a service, λ D."""
+        """The mean number of images that arrive during one service, λ D."""
         offered = self.rate * self.seconds
         if offered >= self._servers:
             raise ValueError(f"{offered:g} images arrive while {self._servers:,} run")
@@ -129,7 +132,7 @@ def _jumps(servers: int, offered: float) -> tuple[float, ...]:
     k = 1
     while True:
         mean, j = k * offered, 1
-        # of one image more than k services run: the likeliest
+        # the probability of one image more than k services run, the likeliest of the terms
         term = _chance(k * servers + 1, mean) / k
         if term < _LEAST:
             return tuple(jumps)
@@ -144,11 +147,11 @@ def _jumps(servers: int, offered: float) -> tuple[float, ...]:
 
 @lru_cache(maxsize=4096)
 def _waiting(servers: int, offered: float) -> tuple[float, ...]:
-    """The chances that 0, 1, 2 … images wait in M/D/c.
+    """The probabilities that 0, 1, 2 … images wait in M/D/c.
 
-    By Spitzer's identity Lq is a sum of jumps of j images, Poisson many of each, of the means c_j
-    in ``_jumps``. ``n q_n = Σ j c_j q_{n-j}`` gives the chances one by one: Panjer 1981, ASTIN
-    Bulletin 12, 22-26.
+    By Spitzer's identity Lq is a sum of jumps of j images; the number of jumps of each size is
+    Poisson with the mean c_j from ``_jumps``. ``n q_n = Σ j c_j q_{n-j}`` gives the probabilities
+    one after the other: Panjer 1981, ASTIN Bulletin 12, 22-26.
     """
     means = _jumps(servers, offered)
     jumps = [j * n for j, n in enumerate(means, 1)]
@@ -162,7 +165,7 @@ def _waiting(servers: int, offered: float) -> tuple[float, ...]:
 
 
 class _Poisson:
-    """The chances that a Poisson variable is so large at most, from ``least`` to ``most``."""
+    """Cumulative probabilities of a Poisson variable, from ``least`` to ``most``."""
 
     __slots__ = ("below", "sums")
 
@@ -191,7 +194,7 @@ class _Poisson:
 
 
 def _chance(number: int, mean: float) -> float:
-    """The chance that a Poisson variable is a number."""
+    """The probability that a Poisson variable has a value."""
     if mean == 0:
         return float(number == 0)
     return exp(number * log(mean) - mean - lgamma(number + 1))

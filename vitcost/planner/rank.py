@@ -1,4 +1,4 @@
-"""The memory of one card of a divided run."""
+"""The memory of one card in a divided run."""
 
 from dataclasses import replace
 from functools import lru_cache
@@ -15,8 +15,8 @@ __all__ = ["Weights", "rank_need", "stage_weights", "tensor_missing"]
 
 
 class Weights(NamedTuple):
-    """Parameters of one card before data-parallel ranks divide them, and the trainable ones among
-    them."""
+    """The parameters of one card before data-parallel ranks divide them, and the trainable ones
+    among them."""
 
     params: int
     trainable: int
@@ -24,8 +24,8 @@ class Weights(NamedTuple):
 
 @lru_cache(maxsize=256)
 def stage_weights(run: Workload, stages: int, tensor: int) -> Weights:
-    """The parameters of a card of the widest of so many ``stages`` of a pipeline, ``L / stages``
-    layers with embedding and head, each divided among ``tensor`` cards.
+    """The parameters of a card in the widest of ``stages`` pipeline stages, ``L / stages`` layers
+    with embedding and head, each divided among ``tensor`` cards.
 
     >>> from vitcost.config.scenario import Scenario
     >>> from vitcost.engine.workload import workload
@@ -39,7 +39,7 @@ def stage_weights(run: Workload, stages: int, tensor: int) -> Weights:
 
 
 def tensor_missing(run: Workload) -> str | None:
-    """The reason why tensor parallel ranks cannot share the layers of a model; None: they can.
+    """The reason why tensor-parallel ranks cannot share the layers of a model; None if they can.
 
     >>> from vitcost.config.scenario import Scenario
     >>> from vitcost.engine.workload import workload
@@ -50,12 +50,12 @@ def tensor_missing(run: Workload) -> str | None:
     [None, 'layers of this model that tensor-parallel ranks share']
     """
     run = run.under(replace(run.scenario, batch=2))
-    # a model without an axis of heads is tried once
+    # a model without an axis of heads is tried with two ranks
     for ranks in range(2, run.sizes.get("a", 2) + 1):
         try:
             run.shared(TensorParallel(ranks, "megatron"))
         except ConfigError:
-            # this number of ranks does not divide the heads, another may
+            # this number of ranks does not divide the heads; another one may
             continue
         except NotCovered as reason:
             return str(reason)
@@ -66,9 +66,9 @@ def tensor_missing(run: Workload) -> str | None:
 def rank_need(run: Workload, strategy: Strategy) -> Need:
     """The bytes of the card that holds the most, with the strategy's micro-batch.
 
-    The exact peak of a step where it is known, else a bound. A stage of a pipeline is counted with
-    embedding and head, and keeps the activations of as many micro-batches as stages follow:
-    Narayanan et al. 2021, arXiv 2104.04473, section 2.2. Raises ``NotCovered`` where neither is
+    It is the exact peak of a step if that is known, else a bound. A pipeline stage is counted with
+    embedding and head, and keeps the activations of as many micro-batches as there are stages after
+    it: Narayanan et al. 2021, arXiv 2104.04473, section 2.2. Raises ``NotCovered`` where neither is
     known.
 
     >>> from vitcost.config.scenario import Scenario
@@ -85,12 +85,12 @@ def rank_need(run: Workload, strategy: Strategy) -> Need:
         checkpointing=strategy.checkpointing,
         zero=strategy.zero,
         ranks=strategy.data,
-        # however many there are, the second one finds gradients
+        # the second micro-batch already finds gradients, so more than two need no more memory
         accumulate=min(strategy.accumulation, 2),
     )
     shared = TensorParallel(strategy.tensor, "megatron" if strategy.sequence else "")
     try:
-        # a digest has no trace of gradients that are kept, which is said here
+        # a digest has no trace with kept gradients, and the message must say so here
         one = run.stage(strategy.pipeline).under(scenario).shared(shared)
         step = memory.step(one)
         need = needed(step)
@@ -106,8 +106,9 @@ def rank_need(run: Workload, strategy: Strategy) -> Need:
 
 
 def _accumulated(run: Workload) -> Need:
-    """A bound of a step whose gradients are added up, where a trace has none to add to: all of them
-    stand beside the tensors of a step, at every moment of which those that it just made are."""
+    """A bound for a step that adds to existing gradients, if no trace has such gradients: at every
+    moment all of them are counted beside the step's tensors, among which are those that the step
+    has just made."""
     step = memory.step(run)
     need = needed(step)
     return need._replace(total_bytes=need.total_bytes + step.gradients_bytes, basis="bounded")

@@ -1,4 +1,4 @@
-"""Formulas of a report's quantities: the same report is made with symbols in place of sizes."""
+"""Formulas of a report's quantities, from the same report with symbols in place of sizes."""
 
 from collections.abc import Iterable, Mapping
 from functools import reduce
@@ -16,15 +16,16 @@ from vitcost.zoo import Resolved
 
 __all__ = ["Formulas", "Plan", "formulas"]
 
-# a quantity is the maximum of its polynomials, such as the moments of a peak; None: not exact
+# a quantity is the maximum of its polynomials, for example of the moments of a peak; None: it is
+# not exact
 Formulas: TypeAlias = Mapping[str, tuple[Polynomial, ...] | None]
 
 Numbers: TypeAlias = Any  # an integer, or an array of integers
 
 
 def formulas(model: Resolved, scenario: Scenario, names: Iterable[str]) -> Formulas:
-    """The quantities as polynomials in the axes of a model, for every model of its structure.
-    Raises ``VitcostError`` for a scenario that is not covered.
+    """The quantities as polynomials in the axes of a model; they hold for every model of its
+    structure. Raises ``VitcostError`` for a scenario that is not covered.
 
     >>> from vitcost.zoo import resolve
     >>> formulas(resolve("vit_base_patch16_224"), Scenario(), ["tokens"])
@@ -41,15 +42,16 @@ def formulas(model: Resolved, scenario: Scenario, names: Iterable[str]) -> Formu
 
 
 def _least(axes: Iterable[str]) -> dict[str, int]:
-    """The least value of each axis that counts blocks: a structure with such an axis has many."""
+    """The least value of each axis that counts blocks: a structure has such an axis only for many
+    blocks."""
     return {axis: MANY for axis in axes if axis.startswith("L")}
 
 
 class Plan:
-    """Formulas with the constant sizes put in, to be computed from columns of the other sizes.
+    """Formulas with constant sizes put in, ready to be computed from columns of the other sizes.
 
-    The terms that all candidates of a maximum share are added once, and a sum that several
-    quantities are multiples of is computed once.
+    Terms that all candidates of a maximum share are added once; a sum of which several quantities
+    are multiples is computed once.
 
     >>> h, s = symbol("h"), symbol("s")
     >>> plan = Plan({"most": (h * s + 2 * h, h * s + 3 * s), "none": None}, {"h": 5})
@@ -58,7 +60,7 @@ class Plan:
     """
 
     def __init__(self, formulas: Formulas, constants: Mapping[str, int]) -> None:
-        # the number of each sum in ``_sums``
+        # the index of each sum in ``_sums``
         self._index: dict[Polynomial, int] = {}
         self._parts = {
             name: None if of is None else self._listed([each.put_in(constants) for each in of])
@@ -76,7 +78,7 @@ class Plan:
         return _Multiple(factor, self._index.setdefault(of // factor, len(self._index)))
 
     def bound(self, most: Mapping[str, int]) -> int:
-        """An upper bound of every number on the way to a quantity, for sizes up to ``most``."""
+        """An upper bound of every intermediate number of a quantity, for sizes up to ``most``."""
         sums = [_bound(each, most) for each in self._sums]
         highest = 0
         for parts in self._parts.values():
@@ -86,7 +88,7 @@ class Plan:
         return highest
 
     def values(self, sizes: Mapping[str, Numbers]) -> dict[str, Numbers]:
-        """The quantities at the sizes of all axes; None: not exact."""
+        """The quantities for the sizes of all axes; None: not exact."""
         products: dict[Product, Numbers] = {(): 1}
         sums: dict[int, Numbers] = {}
 
@@ -107,7 +109,7 @@ class Plan:
 
 
 class _Multiple(NamedTuple):
-    """A multiple of a sum: the factor, and the number of the sum."""
+    """A multiple of a sum: the factor, and the index of the sum."""
 
     times: int
     of: int
@@ -120,7 +122,7 @@ def _bound(of: Polynomial, most: Mapping[str, int]) -> int:
 
 
 def _shared(of: list[Polynomial]) -> tuple[Polynomial, tuple[Polynomial, ...]]:
-    """The terms that all candidates share, and the rest of each candidate."""
+    """The terms that all candidates share, and the other terms of each candidate."""
     axes = {axis for each in of for product in each.terms for axis in product}
     left = undominated(of, _least(axes))
     if len(left) == 1:
@@ -148,7 +150,7 @@ def _sum(of: Polynomial, sizes: Mapping[str, Numbers], known: dict[Product, Numb
 def _product(
     product: Product, sizes: Mapping[str, Numbers], known: dict[Product, Numbers]
 ) -> Numbers:
-    """A product of sizes; ``known`` has the products computed before."""
+    """A product of sizes; ``known`` caches the products computed before."""
     if product not in known:
         known[product] = _product(product[:-1], sizes, known) * sizes[product[-1]]
     return known[product]

@@ -1,4 +1,4 @@
-"""The room that a card keeps beside tensors: bytes, a share, or the known needs of torch."""
+"""The memory that a card keeps free beside tensors: bytes, a share, or torch's known needs."""
 
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,14 +17,16 @@ __all__ = ["Reserve", "parse_reserve", "said"]
 
 
 class Reserve(NamedTuple):
-    """Bytes, or a share of the memory; ``auto``: the workspace, the context and the slack."""
+    """Bytes, or a share of the memory; ``auto``: the workspace, the context and the allocator's
+    slack."""
 
     fixed_bytes: int = 0
     share: "Fraction | int" = 0
     auto: bool = False
 
     def leaves(self, card: Card, software: str = "") -> int:
-        """Bytes that are left for tensors; below 0 where the reserve is more than there is."""
+        """The bytes that are left for tensors; negative if the reserve is more than the
+        card has."""
         capacity = card.capacity_bytes
         assert capacity is not None
         if self.auto:
@@ -32,11 +34,11 @@ class Reserve(NamedTuple):
         return capacity - self.kept(card, 0, software)
 
     def headroom(self, card: Card, tensor_bytes: int, software: str = "") -> int:
-        """Bytes left beside ``tensor_bytes`` and the reserve; negative where they do not fit."""
+        """The bytes left after ``tensor_bytes`` and the reserve; negative if they do not fit."""
         return (card.capacity_bytes or 0) - tensor_bytes - self.kept(card, tensor_bytes, software)
 
     def kept(self, card: Card, tensor_bytes: int, software: str = "") -> int:
-        """Bytes that the reserve keeps beside ``tensor_bytes``."""
+        """The bytes that the reserve keeps beside ``tensor_bytes``."""
         if self.auto:
             return beside(card, tensor_bytes, software).total_bytes
         # rounded up to a whole byte
@@ -51,8 +53,8 @@ class Reserve(NamedTuple):
 
 
 def said(reserve: Reserve, beside: bool = True) -> str:
-    """A sentence on the room that a page's numbers leave; ``beside``: whether any of its cards
-    needs some, which processors do not.
+    """A sentence about the reserve behind a page's numbers. ``beside``: whether any of its cards
+    needs one; processors do not.
 
     >>> said(Reserve(fixed_bytes=2**30)), said(Reserve(auto=True), beside=False)
     ('bytes of tensors; 1.00 GiB of each card is kept free', 'bytes of tensors')
@@ -69,7 +71,7 @@ def said(reserve: Reserve, beside: bool = True) -> str:
 
 
 def parse_reserve(reserve: int | str) -> Reserve:
-    """A reserve, a number of bytes or a text: ``auto``, ``1.5 GiB``, ``5 %``, ``0``; else
+    """A reserve from a number of bytes or a text: ``auto``, ``1.5 GiB``, ``5 %``, ``0``; else
     ``ConfigError``.
 
     >>> from vitcost.hardware.specs import own_card

@@ -1,5 +1,5 @@
-"""``serve``: the number of cards that carry a rate of images within a latency, their batch and
-cost."""
+"""``serve``: how many cards carry a rate of images within a latency, in which batch, at
+which cost."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -30,7 +30,7 @@ from vitcost.zoo import Model, Resolved
 __all__ = ["DECIDED", "Serve", "ServeRow", "serve"]
 
 SCHEMA = "vitcost.serve/1"
-# fields of a scenario that the card decides, or that change no result of ``serve``
+# fields of a scenario that the card decides, or that no result of ``serve`` depends on
 DECIDED = ("batch", "mode", "precision", "platform", "ranks", *TRAINING)
 _REFUSED = {
     "mode": "serving is inference",
@@ -42,7 +42,8 @@ _REFUSED = {
 
 @dataclass(frozen=True, slots=True)
 class Serve(Result):
-    """Cards for a load of images: the cheapest first, those without a price by their number."""
+    """Cards for a load of images: the cheapest first; without prices, the card of which the fewest
+    are needed."""
 
     model: Resolved
     scenario: Scenario
@@ -54,7 +55,7 @@ class Serve(Result):
 
     @property
     def best(self) -> ServeRow | None:
-        """The first that carries the load."""
+        """The first card that carries the load."""
         return next((row for row in self.found if row.cards is not None), None)
 
     @property
@@ -86,7 +87,7 @@ class Serve(Result):
         }
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """A flat row a card: ``pandas.DataFrame(serve(...).rows())``."""
+        """One flat row for each card: ``pandas.DataFrame(serve(...).rows())``."""
         for row in self.found:
             flat = {"model": self.model.name, **row._asdict()}
             flat["attention_kernel"] = " ".join(row.attention_kernel)
@@ -122,21 +123,21 @@ def serve(
     """How many cards of a kind answer so many images a second within a latency, cheapest first.
 
     ``rate`` is images a second (``"5000/s"``, ``"20M/d"``), ``slo`` the seconds within which
-    ``percentile`` percent of them have their answer (``"20ms"``; None: whenever), ``utilization``
-    the most of the time that a card is busy. ``gpu`` names the cards, else those with a price are
-    taken. ``price`` is of a card and hour: a number, ``"l4=0.8/h"``, a mapping, or the path of a
-    TOML file with ``[price]``. ``precision`` is by default what each card is for
-    (``vitcost.hardware.default_precision``). Batches of 1, 2, 3, 4, 6, 8, … 1024 images are tried,
-    or ``batch`` alone; of these the one that needs the fewest cards is taken, then the sooner
-    answer. ``reserve`` is the memory of a card that stays free: bytes, or as typed.
+    ``percentile`` percent of them have their answer (``"20ms"``; None: at any time),
+    ``utilization`` the largest share of the time that a card may be busy. ``gpu`` names the cards;
+    by default all cards with a price are taken. ``price`` is for one card and one hour: a number,
+    ``"l4=0.8/h"``, a mapping, or the path of a TOML file with ``[price]``. ``precision`` is by
+    default what each card is for (``vitcost.hardware.default_precision``). Batches of 1, 2, 3, 4,
+    6, 8, … 1024 images are tried, or only ``batch``; the one that needs the fewest cards is taken,
+    and among equals the one that answers sooner. ``reserve`` is the memory of a card that stays
+    free: bytes, or as typed.
 
-    Images arrive at random, one by one (Poisson). Images that come one after another are a batch,
-    which runs, when it is full, on the first card that is free. The latency is then exact
-    (``vitcost.planner.queueing``), given a batch's time, which is a prediction: the cards keep the
-    latency at the high end of its band.
-    ``given``: fields of the scenario and of the config, as for ``report``; flags of training are
-    refused. An ``anchor`` was measured at the ``batch``. Raises ``VitcostError`` for what cannot be
-    asked.
+    Images arrive at random, one by one (Poisson). Consecutive images form a batch, which runs, when
+    it is full, on the first free card. The latency is then exact (``vitcost.planner.queueing``),
+    given a batch's time, which is a prediction: the cards keep the latency at the high end of its
+    band. ``given``: fields of the scenario and of the config, as for ``report``; flags of training
+    are refused. An ``anchor`` was measured at the ``batch``. Raises ``VitcostError`` for a question
+    that is not possible.
 
     >>> found = serve("vit_base_patch16_224", rate="1000/s", slo="100ms", gpu=["l4", "h100-sxm"],
     ...               price={"l4": 0.8, "h100-sxm": 3})
@@ -170,7 +171,7 @@ def serve(
 
 
 def _on(card: Card, scenario: Scenario, precision: str) -> Scenario:
-    """The scenario as a card runs it."""
+    """The scenario in the form in which a card runs it."""
     if precision == AUTO:
         scenario = replace(scenario, precision=precision_on(card, training=False))
     check_half(card, scenario)
@@ -178,8 +179,8 @@ def _on(card: Card, scenario: Scenario, precision: str) -> Scenario:
 
 
 def _order(row: ServeRow) -> tuple[bool, bool, float, int]:
-    """Cards that carry the load first, of these the cheapest, and behind them, without a price,
-    the fewest."""
+    """A sort key: cards that carry the load come first, the cheapest first; then cards without a
+    price, the fewest needed first."""
     cost = row.cost_per_million_images
     return row.cards is None, cost is None, cost or 0.0, row.cards or 0
 
@@ -187,7 +188,7 @@ def _order(row: ServeRow) -> tuple[bool, bool, float, int]:
 def _cards(
     gpu: "str | Card | Sequence[str | Card]", users_cards: Mapping[str, Card], costs: Prices
 ) -> tuple[Card, ...]:
-    """The cards that are asked for, each once; without a name, every card with a price."""
+    """The cards that are asked for, each once; if none is named, every card with a price."""
     cards = tuple(dict.fromkeys(asked_cards(gpu or costs.cards, users_cards)))
     if not cards:
         raise ConfigError("no card: name one or several, gpu, or give prices, CARD=2.5/h")
@@ -203,7 +204,8 @@ def _cards(
 def _anchors(
     measured: "str | Anchor | Sequence[str | Anchor]", batch: int | None, cards: Sequence[Card]
 ) -> list[Anchor]:
-    """The anchors with their scenario: its own batch, or the given one."""
+    """The anchors with the scenario that they were measured in: their own batch, or the
+    given one."""
     anchors = anchors_of(measured)
     if anchors and len(cards) != 1:
         raise ConfigError(f"an anchor was measured on one card; {len(cards)} are asked for")

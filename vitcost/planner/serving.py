@@ -1,4 +1,4 @@
-"""A card under a load of images: its batch, the number of cards that is enough, and their cost."""
+"""A card under a load of images: its batch, how many cards are enough, and their cost."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -19,16 +19,16 @@ __all__ = ["Question", "ServeRow", "row_of"]
 
 
 class ServeRow(NamedTuple):
-    """A card, and how many of it carry the load.
+    """A kind of card, and how many such cards carry the load.
 
-    ``images_per_second`` is the most that one card runs in such batches, ``latency_seconds`` the
+    ``images_per_second`` is the most that one card runs with this batch, ``latency_seconds`` the
     percentile of the time from an image's arrival to its answer, ``low_seconds`` and
     ``high_seconds`` the same at the ends of the band of a batch's time, ``mean_seconds`` its mean:
     ``forming_seconds + queueing_seconds + service_seconds``. ``cards`` keep the latency at the high
-    end of the band, ``least_cards`` would do at its low end. Energy is the boards' power all the
-    time. ``limit``: the limit that a larger batch, on fewer cards, would break (``slo``,
-    ``memory``), ``rate`` where one card is enough, else the resource that bounds a batch's time.
-    Where no batch carries the load ``missing`` says why, and its numbers are None.
+    end of the band, ``least_cards`` would do at its low end. Energy counts the power of the boards
+    all the time. ``limit`` is the limit that a larger batch on fewer cards would break (``slo``,
+    ``memory``), or ``rate`` if one card is enough, else the resource that bounds a batch's time. If
+    no batch carries the load, ``missing`` says why, and the numbers are None.
     """
 
     gpu: str
@@ -65,8 +65,8 @@ class ServeRow(NamedTuple):
 
 
 class Question(NamedTuple):
-    """The question that is the same for every card; ``run`` is a forward pass, ``time`` the
-    predicted one of a scenario on a card."""
+    """The part of the question that is the same for every card. ``run`` is a forward pass; ``time``
+    predicts the time of a scenario on a card."""
 
     run: Workload
     time: Callable[[Scenario, Card], Time]
@@ -77,8 +77,8 @@ class Question(NamedTuple):
 
 
 class _Tried(NamedTuple):
-    """A batch on a card: its tensors, the room beside them, its time, and the cards that carry the
-    load in it, by the utilization alone and with the latency."""
+    """A batch on a card: its tensors, the memory left beside them, its time, and how many cards
+    carry the load: by utilization alone, and within the latency."""
 
     batch: int
     need: Need
@@ -89,8 +89,8 @@ class _Tried(NamedTuple):
 
 
 def row_of(asked: Question, card: Card, scenario: Scenario) -> ServeRow:
-    """The row of a card: the batch that needs the fewest cards, and among equals the one with the
-    earliest answer. Raises ``NotCovered`` where the memory of no batch is known.
+    """The row of a card: with the batch that needs the fewest cards, and among equals the one that
+    answers first. Raises ``NotCovered`` where the memory of no batch is known.
 
     >>> from vitcost import serve
     >>> (row,) = serve("vit_base_patch16_224", rate="5000/s", slo="20ms", gpu="h100-sxm").found
@@ -98,7 +98,7 @@ def row_of(asked: Question, card: Card, scenario: Scenario) -> ServeRow:
     (True, True)
     """
     run, tried = asked.run.under(scenario), list[_Tried]()
-    # batches that the module does not run, or its file lacks, are left out
+    # batches that the module cannot run, or that its file does not have, are left out
     least = run.least_batch if len(asked.batches) > 1 else 1
     for batch in (batch for batch in asked.batches if batch >= least):
         each = _tried(asked, card, run.at(batch))
@@ -126,13 +126,13 @@ def _tried(asked: Question, card: Card, run: Workload) -> _Tried:
 
 
 def _mean_seconds(load: Load, each: _Tried) -> float:
-    """The mean latency at the high end of the band."""
+    """The mean latency at the high end of the band of a batch's time."""
     assert each.cards is not None
     return latency(each.batch, each.time.high_seconds, load, each.cards).mean_seconds
 
 
 def _limit(best: _Tried, tried: Sequence[_Tried]) -> str:
-    """The reason why fewer cards do not carry the load."""
+    """The reason why fewer cards cannot carry the load."""
     assert best.cards is not None
     if best.cards == 1:
         return "rate"
@@ -143,7 +143,7 @@ def _limit(best: _Tried, tried: Sequence[_Tried]) -> str:
 
 
 def _unserved(asked: Question, card: Card, scenario: Scenario, least: _Tried) -> ServeRow:
-    """A row of the smallest batch, which does not do."""
+    """The row of a card on which no batch carries the load, with the smallest batch."""
     row = _row(asked, card, scenario, least)
     images = "one image" if least.batch == 1 else f"a batch of {least.batch:,}"
     if least.left_bytes < 0:
@@ -155,7 +155,7 @@ def _unserved(asked: Question, card: Card, scenario: Scenario, least: _Tried) ->
 
 
 def _served(asked: Question, card: Card, scenario: Scenario, best: _Tried, limit: str) -> ServeRow:
-    """A row of a batch that does."""
+    """The row of a card that carries the load with this batch."""
     load, batch, cards, time = asked.load, best.batch, best.cards, best.time
     assert cards is not None
     low, middle, high = (
@@ -185,7 +185,8 @@ def _served(asked: Question, card: Card, scenario: Scenario, best: _Tried, limit
 
 
 def _row(asked: Question, card: Card, scenario: Scenario, each: _Tried) -> ServeRow:
-    """The row of a batch on a card, whether or not it carries the load."""
+    """The fields that depend only on a batch on a card, whether or not the card carries the
+    load."""
     time, used = each.time, each.need.total_bytes
     kept = asked.reserve.kept(card, used, scenario.software)
     fit = verdict_on(card, used, kept)

@@ -1,5 +1,4 @@
-"""The ways to divide a training step among cards, a row each, and the ways that are open to a
-run."""
+"""The ways to divide a training step among cards, and the ways that a run may use."""
 
 from collections.abc import Iterator, Mapping
 from math import gcd, isqrt
@@ -13,7 +12,8 @@ __all__ = ["ZERO", "Fixed", "Strategy", "Zero", "divisors", "strategies"]
 
 
 class Zero(NamedTuple):
-    """The exchanges of data-parallel ranks, in passes over the parameters or their gradients.
+    """The exchanges of data-parallel ranks, counted in passes over the parameters or their
+    gradients.
 
     ``reduced``: gradients are summed on every rank; ``scattered``: each rank gets its part of the
     sum; ``gathered``: weights are collected. ``each_pass``: for every micro-batch, not once a step.
@@ -62,7 +62,7 @@ class Strategy(NamedTuple):
 
 
 class Fixed(NamedTuple):
-    """The decisions of the user; None is left open."""
+    """The decisions that the user has made; None: left open."""
 
     zero: int | None = None
     tensor_parallel: int | None = None
@@ -73,10 +73,10 @@ class Fixed(NamedTuple):
 
 
 def strategies(run: Workload, job: Job, fixed: Fixed, most: int) -> Iterator[Strategy]:
-    """Every way to divide a step among the cards of a run, without its micro-batch; ``most`` is
-    the last stage of ZeRO that the model states can be divided by.
+    """Every way to divide a step among the cards of a run, without its micro-batch; ``most`` is the
+    highest stage of ZeRO that can divide the model states.
 
-    Raises ``ConfigError`` for a division that cannot be.
+    Raises ``ConfigError`` for a division that is not possible.
 
     >>> from vitcost.engine.workload import workload
     >>> from vitcost.planner.job import job
@@ -108,7 +108,7 @@ def strategies(run: Workload, job: Job, fixed: Fixed, most: int) -> Iterator[Str
         data = job.cards // (tensor * pipeline)
         if job.global_batch % data:
             continue
-        # a stage of a pipeline gathers nothing for each micro-batch
+        # weights are not gathered anew for each micro-batch of a pipeline stage
         last = 0 if data == 1 else min(most, 1) if pipeline > 1 else most
         wanted = [fixed.zero] if fixed.zero is not None else [*range(last + 1)]
         both = [False, True] if tensor > 1 else [False]
@@ -121,7 +121,7 @@ def strategies(run: Workload, job: Job, fixed: Fixed, most: int) -> Iterator[Str
 
 
 def _check_batch(job: Job, pipeline: int, tensors: list[int], fixed: Fixed) -> None:
-    """The samples of a step are shared evenly by all cards, unless the user decides how."""
+    """Checks that all cards share the samples of a step evenly, unless the user decides how."""
     ranks = job.cards // (pipeline * (fixed.tensor_parallel or 1))
     if job.global_batch % ranks == 0:
         return
@@ -133,10 +133,10 @@ def _check_batch(job: Job, pipeline: int, tensors: list[int], fixed: Fixed) -> N
 
 
 def _tensor_degrees(run: Workload, job: Job, pipeline: int, wanted: int | None) -> list[int]:
-    """By how many cards a layer can be divided: inside a node, whole heads each."""
+    """How many cards may share a layer: all inside one node, each with whole heads."""
     cards = job.cards // pipeline
     if wanted in (None, 1) and "a" not in run.sizes:
-        # a model without heads has no layers to divide by them
+        # layers of a model without heads are not divided
         return [1]
     heads = gcd(run.axis("a"), run.axis("m"), *run.kv_heads)
     if wanted is None:

@@ -1,4 +1,4 @@
-"""All models of one structure: quantities as formulas in sizes, and the clock of their times."""
+"""All models of one structure: their quantities as formulas in sizes, and their times."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -19,7 +19,7 @@ from vitcost.zoo import Resolved
 
 __all__ = ["DESCRIBED", "Structure", "structure"]
 
-# a structure is described once in the time of so many reports
+# describing a structure takes as long as this many reports
 DESCRIBED = 12
 
 
@@ -40,8 +40,8 @@ def structure(
     cards: Cards | None = None,
     card: Card | None = None,
 ) -> Structure | str | None:
-    """The structure of a model, why there is none, or None where each model is asked by itself;
-    ``constants`` are the sizes that all models of it have.
+    """The description of a model's structure; or the reason why there is none; or None if each
+    model gets a report. ``constants`` are sizes that all its models share.
 
     >>> from vitcost.zoo import resolve
     >>> base = structure(resolve("vit_base_patch16_224"), Scenario(), ["params"], {})
@@ -59,7 +59,8 @@ def structure(
                 return None
     except VitcostError as error:
         with suppress(VitcostError):
-            # symbols alone may be refused, and no card is asked then
+            # numbers may be accepted where symbols were refused; without a card each model then
+            # gets a report
             report_on(model, workload(model.config, scenario))
             if card is None:
                 return None

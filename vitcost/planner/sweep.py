@@ -1,4 +1,4 @@
-"""``sweep``: every combination of a grid, or many drawn from it, computed on arrays."""
+"""``sweep``: every combination of a grid, or a random sample of them, computed on arrays."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,15 +35,15 @@ from vitcost.zoo import Base, Model, described
 
 __all__ = ["MOST_LISTED", "Extremes", "Sweep", "sweep"]
 
-# combinations that are computed at a time: their columns stay in the processor's cache
+# combinations that are computed at a time: their columns fit into the processor's cache
 CHUNK = 8192
-# structures that are described one by one, each of which takes a hundredth of a second
+# the most structures that are described one by one; each takes a hundredth of a second
 MOST_BLOCKS = 10_000
-# combinations whose ends a page shows, some seconds' worth
+# the most combinations for a page, computed in some seconds
 MOST_STREAMED = 2 * 10**6
-# rows for an answer in text, or for one that is computed row by row
+# the most rows of an answer as text, or of one that is computed row by row
 MOST_LISTED = 100_000
-# reports behind one answer: more would keep a user waiting
+# the most reports for one answer: more would keep a user waiting
 MOST_REPORTS = 1000
 
 Progress: TypeAlias = Callable[[int, int, str], None]
@@ -53,8 +53,8 @@ Pair: TypeAlias = "tuple[Amount | None, Amount | None]"
 
 
 class Extremes(NamedTuple):
-    """The result of a sweep: how many combinations there are and can be, for each quantity the rows
-    with the least and the most of it, and the rows of the Pareto front."""
+    """The result of a sweep: how many combinations there are, and how many are valid; for each
+    quantity the rows with the least and the most of it; and the rows of the Pareto front."""
 
     points: int
     rows: int
@@ -67,43 +67,44 @@ class Extremes(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Sweep(Result):
-    """A grid whose combinations are computed as they are read: memory holds a chunk of them."""
+    """A grid whose combinations are computed while they are read: memory holds one chunk of
+    them."""
 
     models: tuple[Base, ...]
     grid: Grid
     given: Mapping[str, Any]
-    names: tuple[str, ...]  # of the quantities
-    cards: Cards | None = None  # of a time
+    names: tuple[str, ...]  # names of the quantities
+    cards: Cards | None = None  # the cards of a time, if it is asked for
     sample: int | None = None
     seed: int = 0
     pareto: tuple[str, str] | None = None
-    progress: Progress | None = None  # is told how many combinations are done
+    progress: Progress | None = None  # is called with the number of finished combinations
 
     def __repr__(self) -> str:
-        # an answer would compute every combination
+        # showing the numbers would compute every combination
         return f"<Sweep of {self.points:,} combinations>"
 
     def pairs(self) -> tuple[str, ...]:
-        """The models of two towers among them."""
+        """The names of the models that have two towers."""
         return tuple(model.name for model in self.models if hasattr(model.base, "vision"))
 
     @property
     def points(self) -> int:
-        """How many combinations there are, invalid ones included."""
+        """The number of combinations, invalid ones included."""
         return len(self.models) * (self.grid.points if self.sample is None else self.sample)
 
     def evaluators(self) -> Iterator[Evaluator]:
-        """One for each model."""
+        """One evaluator for each model."""
         for model in self.models:
             yield Evaluator(model, self.grid, self.given, self.names, self.cards)
 
     def one_by_one(self) -> bool:
-        """Whether each combination is a report of its own: states that ranks divide."""
+        """Whether each combination needs a report of its own: if ranks divide the states."""
         varied = {axis.name: axis.values for axis in self.grid.axes}
         return any(varied.get("zero", (self.given.get("zero", Scenario().zero),)))
 
     def chunks(self) -> Iterator[Chunk]:
-        """The combinations in order as columns, some thousands at a time."""
+        """The valid combinations in order, as columns, some thousands at a time."""
         done = 0
         for evaluator in self.evaluators():
             for at, rows in _indices(self):
@@ -113,8 +114,8 @@ class Sweep(Result):
                     self.progress(done, self.points, "combinations")
 
     def rows(self) -> Iterator[Row]:
-        """Every combination that can be as a flat row, in base units; with ``pareto`` it says
-        whether it is on the front, for which the grid is gone through twice."""
+        """Every valid combination as a flat row, in base units. With ``pareto`` a row says whether
+        it is on the front, for which the grid is computed twice."""
         yield from self._marked(Counter())
 
     def _marked(self, skipped: Counter[str]) -> Iterator[Row]:
@@ -129,7 +130,8 @@ class Sweep(Result):
                 yield {**row, "pareto": marked}
 
     def _marks(self) -> Marks | None:
-        """Whether each row of a chunk is on the front of all; None: no front is asked for."""
+        """Whether each row of a chunk is on the front of the whole grid; None if no front is asked
+        for."""
         if self.pareto is None:
             return None
         best: list[Pair] = []
@@ -160,7 +162,8 @@ class Sweep(Result):
             yield {"model": chunk.model, **dict(zip(keys, cells, strict=True))}
 
     def plot(self, path: str, **parts: str | None) -> None:
-        """Draws quantities of the combinations in a PNG, SVG or PDF file, as a comparison does."""
+        """Draws quantities of the combinations in a PNG, SVG or PDF file, like
+        ``Comparison.plot``."""
         picture = picture_of(parts, self.pareto, self.names)
         cards = self.cards
         names, terms = ((), NO_TERMS) if cards is None else (cards.names, cards.terms)
@@ -175,7 +178,8 @@ class Sweep(Result):
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON of schema ``vitcost.compare/1``: every row, for a grid that fits memory."""
+        """The JSON of schema ``vitcost.compare/1`` with every row, for a grid that fits into
+        memory."""
         self.listed()
         skipped: Counter[str] = Counter()
         rows = list(self._marked(skipped))
@@ -183,11 +187,11 @@ class Sweep(Result):
         return {"schema": SCHEMA, "rows": rows, **({"skipped": counted} if counted else {})}
 
     def listed(self) -> None:
-        """Raises ``ConfigError`` where there are too many combinations for text."""
+        """Raises ``ConfigError`` if there are too many combinations for text."""
         self._at_most(MOST_LISTED, "text is for")
 
     def streamed(self) -> None:
-        """Raises ``ConfigError`` where a page would keep a user waiting."""
+        """Raises ``ConfigError`` if a page would keep a user waiting."""
         self._at_most(MOST_STREAMED, "a page goes through")
 
     def _at_most(self, most: int, what: str) -> None:
@@ -199,7 +203,7 @@ class Sweep(Result):
             )
 
     def _waited_for(self) -> None:
-        """Raises ``ConfigError`` where reports, or descriptions of structures, would keep a user
+        """Raises ``ConfigError`` if reports, or descriptions of structures, would keep a user
         waiting."""
         points = self.points // len(self.models)
         reports = 0
@@ -207,7 +211,7 @@ class Sweep(Result):
             structures = min(points, evaluator.blocks)
             each = min(-(-points // structures), DESCRIBED)
             reports += points if self.one_by_one() else structures * each
-        # one structure of each model is described whatever varies
+        # one structure of each model may be described, however much varies
         if reports > max(MOST_REPORTS, DESCRIBED * len(self.models)):
             raise ConfigError(
                 f"{self.points:,} combinations take as long as {reports:,} reports, and "
@@ -216,7 +220,8 @@ class Sweep(Result):
             )
 
     def extremes(self) -> Extremes:
-        """The least and the most of each quantity, read once, whatever the size of the grid."""
+        """The least and the most of each quantity, from one pass over the grid, whatever
+        its size."""
         skipped: Counter[str] = Counter()
         least: dict[str, Row] = {}
         most: dict[str, Row] = {}
@@ -245,7 +250,8 @@ class Sweep(Result):
             (best[name],) = self._rows(chunk, slice(i, i + 1))
 
     def _ahead(self, chunk: Chunk) -> Any:
-        """The rows of a chunk that are on its own front: all others are behind somewhere."""
+        """The rows of a chunk that are on the chunk's own front; no other row can be on the front
+        of the grid."""
         np = load()
         return np.array(sorted(front(self._pairs(chunk))), np.int64)
 
@@ -256,7 +262,7 @@ class Sweep(Result):
         return [rows[i] for i in sorted(ahead)]
 
     def write_parquet(self, path: str) -> tuple[Skipped, ...]:
-        """Writes every combination that can be, a chunk at a time, and returns what cannot be.
+        """Writes every valid combination, chunk by chunk, and returns the skipped ones.
 
         Needs pyarrow (``vitcost[sweep]``). Fields and quantities are columns as JSON has them,
         sizes as text, ``224x224``. Raises ``ConfigError`` for a number that 64 bits do not hold.
@@ -289,10 +295,10 @@ def sweep(
 
     ``vary`` is ``{"depth": [12, 24], "batch": "1:512:x2"}`` or ``["depth=12,24", …]``: fields of
     the config or of the scenario, and ``gpu``, whose cards are a row each. A time is computed on
-    arrays too, by the operations of a single prediction. ``sample`` draws so many combinations
-    instead by the random numbers of ``seed``, each by itself, so that one may come twice. ``flags``
-    are the keywords of ``report``, and the keywords of costs that ``compare`` has. Combinations
-    that cannot be are left out and counted by reason. Raises ``VitcostError``; ``MissingExtra``
+    arrays too, by the same operations as a single prediction. ``sample`` draws this many
+    combinations at random, with ``seed``; a combination may be drawn twice. ``flags`` are the
+    keywords of ``report``, and the keywords of costs that ``compare`` takes. Combinations that no
+    model can have are left out, and counted by reason. Raises ``VitcostError``; ``MissingExtra``
     without numpy.
 
     >>> found = sweep("vit_base_patch16_224", vary={"depth": [6, 12], "patch_size": [15, 16]})
@@ -327,7 +333,7 @@ def sweep(
 
 
 def _bounded_blocks(sweep: Sweep, evaluator: Evaluator) -> None:
-    """Raises ``ConfigError`` where the descriptions of structures would keep a user waiting."""
+    """Raises ``ConfigError`` if describing the structures would keep a user waiting."""
     points = sweep.points // len(sweep.models)
     if min(points, evaluator.blocks) > MOST_BLOCKS or evaluator.blocks >= 2**62:
         names = ", ".join(axis.name for axis in evaluator.apart)

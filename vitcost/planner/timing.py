@@ -1,4 +1,4 @@
-"""The times of a sweep: which card a row is of, and the quantities that follow from its time."""
+"""The times of a sweep: the card of each row, and the quantities that follow from its time."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ from vitcost.planner.prices import Price, prices
 
 __all__ = ["ON_CARD", "Cards", "cards_of"]
 
-# keywords that a time is asked for with, beside the scenario
+# keywords that a time needs beside the scenario
 ON_CARD = ("gpu", "gpu_file", "calibration", "anchor")
 
 
@@ -30,12 +30,12 @@ class Cards(NamedTuple):
     terms: Terms
 
     def card(self, name: "str | Card") -> Card:
-        """The card that a name stands for; a card of the user's own is returned as it is."""
+        """The card with a name; a card of the user's own is returned as it is."""
         (named,) = asked_cards([name], self.known.cards)
         return named
 
     def clock(self, config: Config, scenario: Scenario, card: Card) -> Clock | None:
-        """The clock of all configs of a structure, by one of them."""
+        """A function for the time of all configs of a structure, made from one of them."""
         return clock(config, scenario, card, self.known.calibrations)
 
     def one(
@@ -47,13 +47,13 @@ class Cards(NamedTuple):
         names: Iterable[str],
         to: Filled,
     ) -> None:
-        """Puts the time of one row."""
+        """Stores the time of one row."""
         time = predict(config, scenario, card, calibrations=self.known.calibrations)
         of = Times(*(getattr(time, name) for name in Times._fields))
         self.put(of, scenario.batch, row, names, to)
 
     def put(self, time: Times, batch: Any, rows: Any, names: Iterable[str], to: Filled) -> None:
-        """Puts the times of some rows, and quantities that follow from them."""
+        """Stores the times of some rows, and the quantities that follow from them."""
         to.time(rows, time)
         for name in names:
             quantity = TIMED[name].at(time.mode, time.gpu, time.seconds, batch, self.terms)
@@ -67,8 +67,8 @@ def cards_of(
     samples: int | None,
     others: Iterable[str] = (),
 ) -> Cards:
-    """The cards that keywords and a grid name, with the prices of each, for a run over so many
-    ``samples``; ``others`` are cards of reports that were made, which have a price by their names.
+    """The cards that keywords and a grid name, with their prices, for a run over ``samples``
+    samples. ``others`` are names of cards in finished reports, which may have a price too.
 
     Raises ``UnknownName`` for an unknown card, ``ConfigError`` for a price that is none.
 

@@ -1,4 +1,4 @@
-"""The question of a comparison or a sweep: quantities, cards and terms, from keywords."""
+"""The question of a comparison or a sweep: quantities, cards and terms of costs, from keywords."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import prod
@@ -16,7 +16,7 @@ from vitcost.planner.timing import Cards, cards_of
 __all__ = ["COMPARED", "SCHEMA", "SHOWN", "Wanted", "asked_for", "terms_of"]
 
 SCHEMA = "vitcost.compare/1"
-# the quantities of a comparison that names none
+# the quantities of a comparison if the user names none
 COMPARED: tuple[str, ...] = (
     "params",
     "flops",
@@ -28,16 +28,16 @@ COMPARED: tuple[str, ...] = (
     "saved_activations",
     "train_memory",
 )
-# the quantities that a page shows, which has few columns
+# the quantities on a page, which has room for few columns
 SHOWN = ("params", "flops", "inference_memory", "train_memory")
-# keywords of costs, beside those of a report
+# keywords of costs, beside the keywords of a report
 _TERMS = ("price", "samples", "epochs")
 
 
 class Wanted(NamedTuple):
-    """The grid, the keywords of a report and every keyword that holds for all rows, the quantities
-    and those that a page shows, the two of a Pareto front, and the cards of a time, where there is
-    one; ``why``: whether layers are compared."""
+    """The question: the grid, the keywords of a report, all keywords that hold for every row, the
+    quantities, the quantities that a page shows, the two of a Pareto front, and the cards if a time
+    is asked for. ``why``: whether layers are compared."""
 
     varied: Grid
     flags: Mapping[str, Any]
@@ -50,7 +50,7 @@ class Wanted(NamedTuple):
 
     @property
     def every(self) -> tuple[str, ...]:
-        """Every quantity that there is, of which a picture may have any."""
+        """Every quantity that exists; a picture may show any of them."""
         return tuple(dict.fromkeys((*self.names, *QUANTITIES)))
 
 
@@ -62,12 +62,12 @@ def asked_for(
     timed: Iterable[str] | None = None,
     why: bool = False,
 ) -> Wanted:
-    """The question behind keywords. Several cards are a field that varies, but beside finished
-    reports, whose cards are ``timed``. A card is named for its time, a price and samples for the
-    cost of a run.
+    """The question behind keywords. Several cards vary like a field, except beside finished
+    reports, whose cards are ``timed``. A card is named for a time, a price and samples for the cost
+    of a run.
 
     Raises ``NotCovered`` or ``ConfigError`` for a quantity that needs a card, a price or samples
-    that are not given, and for terms that no quantity has a use for; ``UnknownName`` for an unknown
+    that are not given, and for terms that no quantity needs; ``UnknownName`` for an unknown
     quantity.
 
     >>> from vitcost.planner.grid import grid
@@ -86,7 +86,7 @@ def asked_for(
     costs = () if quantities is not None else _costs(terms)
     named = known([*(COMPARED if quantities is None else quantities), *costs, *(pair or ())])
     on_card = bool(cards) or any(axis.name == CARD for axis in varied.axes)
-    # a card is named for its time
+    # naming a card asks for its time
     asked = quantities is not None and TIMED.keys() & {*named}
     time = ("step_time",) if on_card and not asked else ()
     names = known([*named, *time])
@@ -105,7 +105,7 @@ def asked_for(
 
 
 def terms_of(flags: Mapping[str, Any], keywords: Mapping[str, Any], names: Iterable[str]) -> Terms:
-    """The terms of the costs among some quantities, on the cards of ``flags``. Raises
+    """The terms of the costs among these quantities, on the cards in ``flags``. Raises
     ``ConfigError`` for a price or samples that are none, ``UnknownName`` for an unknown card.
 
     >>> dict(terms_of({"gpu": "l4"}, {"price": 0.8}, ["cost_per_million_images"]).prices)
@@ -118,7 +118,7 @@ def terms_of(flags: Mapping[str, Any], keywords: Mapping[str, Any], names: Itera
 
 
 def _samples(terms: Mapping[str, Any]) -> int | None:
-    """The samples of a run."""
+    """The number of samples of a run."""
     if "samples" in terms:
         return prod(data_of(terms["samples"], terms.get("epochs", 1)))
     if "epochs" in terms:
@@ -127,5 +127,5 @@ def _samples(terms: Mapping[str, Any]) -> int | None:
 
 
 def _costs(terms: Mapping[str, Any]) -> tuple[str, ...]:
-    """The quantities that terms are given for, where none is named."""
+    """The quantities for which terms of costs are given, if the user names no quantity."""
     return tuple(name for name, row in TIMED.items() if row.needs and {*row.needs} <= {*terms})

@@ -23,15 +23,13 @@ __all__ = ["Way", "fitting", "half", "sized", "smaller", "telling", "timed", "wa
 
 
 class Way(NamedTuple):
-    """Another way to run the wanted batch, which fits; ``relative_flops`` 1.0: as many as asked,
-    None: the step that was asked for has none.
-
-    ``flags`` differ from the asked ones; a batch among them is a micro-batch, and a step has
-    ``accumulate`` of these. ``keeps``: whether the training is the same, so that a step computes
-    the same update, up to rounding. ``seconds`` are of a step on the card, where they are
-    predicted, ``relative_seconds`` against the step that was asked for, and ``basis`` says how they
-    were predicted. ``largest_batch`` are the most images of a step, all its micro-batches together.
-    """
+    """Another way to run the wanted batch, which fits; ``relative_flops`` are relative to the step
+    that was asked for; None if that step has none. ``flags`` are the flags that differ; a batch
+    among them is a micro-batch, and a step has ``accumulate`` of these. ``keeps``: whether the
+    training stays the same, so that a step computes the same update, up to rounding. ``seconds`` is
+    the predicted time of a step on the card, if there is one; ``relative_seconds`` is relative to
+    the step that was asked for, and ``basis`` says how the time was predicted. ``largest_batch`` is
+    the largest number of images of a step, over all its micro-batches."""
 
     precision: str
     attention: str
@@ -49,7 +47,7 @@ class Way(NamedTuple):
 
 
 def half(row: Card) -> str:
-    """The half precision with a peak on the card's sheet; "" without one.
+    """The half precision that the card's data sheet has a peak for; "" if there is none.
 
     >>> from vitcost.hardware.specs import card
     >>> half(card("t4")), half(card("l4"))
@@ -58,7 +56,7 @@ def half(row: Card) -> str:
     return "bf16" if row.peaks.bf16 else "fp16" if row.peaks.fp16 else ""
 
 
-# how many of the fitting micro-batches are listed
+# how many of the micro-batches that fit are listed
 _FEW = 3
 # flags that change the training itself
 _CHANGES = ("precision", "freeze", "lora")
@@ -66,10 +64,10 @@ _CHANGES = ("precision", "freeze", "lora")
 
 def ways(run: Workload, row: Card, pulled: bool = False) -> tuple[Way, ...]:
     """Every other way to run a workload's batch on a card, in its half precision and by its
-    attention kernels; with levers ``pulled`` also the ways that leave these as they are.
+    attention kernels; if the user has ``pulled`` levers, also the ways that keep their flags.
 
-    The same training comes first, then by the FLOPs that a step executes; of equal ones the one
-    that changes least.
+    Ways that keep the training the same come first, then the ways with fewer executed FLOPs; among
+    equals, the way that changes least.
 
     >>> from vitcost.hardware.specs import card
     >>> base = resolve("vit_base_patch16_224").config
@@ -86,8 +84,7 @@ def _ways(
 ) -> Iterator[tuple[tuple[bool, int, int, int], Way]]:
     scenario = run.scenario
     asked_flops = executed_flops(run.under(on_card(scenario, row)))
-    # a batch norm computes other statistics from a micro-batch, and a contrastive loss has fewer
-    # pairs
+    # micro-batches change the statistics of a batch norm, and the pairs of a contrastive loss
     whole = run.shares_loss or _normalizes_batches(run.rows())
     others = [*kernels(scenario, half(row)), *(levers(run) if pulled else ())]
     for other in dict.fromkeys(others):
@@ -97,8 +94,8 @@ def _ways(
             runs = run.under(on_card(other, row))
             flops, needed = executed_flops(runs), need(runs).total_bytes
         except (NotCovered, UnknownName):
-            # a named kernel does not exist in every precision, a trace covers some scenarios alone,
-            # and a model may lack the layers that adapters are for
+            # a kernel may not exist in every precision, a trace covers only some scenarios, and a
+            # model may have no layers for adapters
             continue
         flags = _changed(scenario, other)
         changes = {name for name, _ in flags}
@@ -126,8 +123,9 @@ def _changed(scenario: Scenario, other: Scenario) -> tuple[tuple[str, str | int 
 
 
 def smaller(model: Resolved, run: Workload, row: Card, limit: int) -> tuple[Way, ...]:
-    """The largest square image, of half a model's own side or more, with which the batch needs no
-    more bytes than ``limit``; none where its own is no square, or it is fed images of another size.
+    """The largest square image, of at least half the model's own side, with which the batch needs
+    no more bytes than ``limit``; empty if the model's own image is not square, or if it is fed
+    another size.
 
     >>> from vitcost.hardware.specs import card
     >>> base = resolve("vit_base_patch16_224")
@@ -146,7 +144,7 @@ def smaller(model: Resolved, run: Workload, row: Card, limit: int) -> tuple[Way,
             return ()
         runs = workload(resolve(model, img_size=side).config, scenario)
     except VitcostError:
-        # a size that its rules refuse, or none at which it fits
+        # its rules refuse every size, or no size fits
         return ()
     asked_flops, flops = executed_flops(run.under(scenario)), executed_flops(runs)
     way = Way(
@@ -158,8 +156,8 @@ def smaller(model: Resolved, run: Workload, row: Card, limit: int) -> tuple[Way,
 
 
 def fitting(offered: Sequence[Way], headroom: Callable[[int], int]) -> tuple[Way, ...]:
-    """The ways whose tensors fit, each with its ``headroom``; of ways that differ in the
-    micro-batch, the largest micro-batch alone.
+    """The ways whose tensors fit, each with its ``headroom``; of ways that differ only in the
+    micro-batch, the one with the largest.
 
     >>> sizes = {"bf16": 4, "fp32": 9}
     >>> found = [Way(name, "sdpa", "none", size, 0, 1, 1.0) for name, size in sizes.items()]
@@ -174,13 +172,13 @@ def fitting(offered: Sequence[Way], headroom: Callable[[int], int]) -> tuple[Way
 
 
 def _parts(way: Way) -> int:
-    """The micro-batches of a step, for a way that changes their number; else 0."""
+    """The number of micro-batches of a step, for a way that changes it; else 0."""
     return int(dict(way.flags).get("accumulate", 0))
 
 
 def telling(offered: Sequence[Way]) -> tuple[Way, ...]:
-    """The ways without each that changes more flags than another and neither holds more nor is
-    faster.
+    """The ways, without each way that changes more flags than another but neither holds more images
+    nor is faster.
 
     >>> flags = ("precision", "bf16"), ("checkpointing", "block")
     >>> one, both = (Way("bf16", "sdpa", "", 4, 0, 1, 1.0, flags=flags[:n]) for n in (1, 2))
@@ -191,7 +189,8 @@ def telling(offered: Sequence[Way]) -> tuple[Way, ...]:
 
 
 def _idle(way: Way, other: Way) -> bool:
-    """Whether the flags of a way beyond another's bring nothing."""
+    """Whether a way has all flags of another and more, but neither holds more images nor is
+    faster."""
     if not set(other.flags) < set(way.flags):
         return False
     holds = (way.largest_batch or 0) > (other.largest_batch or 0)
@@ -208,8 +207,8 @@ def _under(way: Way, model: Resolved, scenario: Scenario) -> tuple[Config, Scena
 def sized(
     offered: Sequence[Way], model: Resolved, run: Workload, row: Card, limit: int
 ) -> tuple[Way, ...]:
-    """The ways, each with the most images of a step that need no more bytes than ``limit``. Raises
-    ``NotCovered`` where ``need`` does.
+    """The ways, each with the largest batch of a step that needs no more bytes than ``limit``.
+    Raises ``NotCovered`` as ``need`` does.
 
     >>> from vitcost.hardware.specs import card
     >>> base, l4 = resolve("vit_base_patch16_224"), card("l4")
@@ -232,8 +231,8 @@ def sized(
 def timed(
     offered: Sequence[Way], model: Resolved, scenario: Scenario, row: Card
 ) -> tuple[Way, ...]:
-    """The ways with their predicted time, fastest first in each group; as they are where a card has
-    none. A micro-batch is timed as a step, its optimizer included.
+    """The ways with their predicted times, fastest first in each group; unchanged if the card has
+    no prediction. A micro-batch is timed as a whole step, including the optimizer.
 
     >>> from vitcost.hardware.specs import card
     >>> base, scenario = resolve("vit_base_patch16_224"), Scenario(batch=64, mode="train")
@@ -241,7 +240,7 @@ def timed(
     >>> timed([block], base, scenario, card("l4"))[0].relative_seconds > 1.2  # 4 passes for 3
     True
     """
-    # without a named card no time is predicted
+    # without a named card no time is predicted, so this is not imported
     from vitcost.hardware.roofline import predict
 
     times = []
@@ -251,8 +250,7 @@ def timed(
         ).seconds
         for way in offered:
             config, other = _under(way, model, scenario)
-            # a time is that of one card alone, so that the sharding policy of its rank has no part
-            # in it
+            # a time is that of one card, so the sharding policy of its rank does not matter
             time = predict(config, replace(other, policy="none", grad_scaler=False), row)
             seconds = time.seconds * other.accumulate / scenario.accumulate
             times.append(

@@ -1,4 +1,4 @@
 """A torch module as a workload: one training step and one forward pass, traced under fake tensors.
 
-torch is imported while a module is traced, and by nothing that reads a trace.
+torch is imported only to trace a module; reading a trace does not need it.
 """

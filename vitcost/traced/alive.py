@@ -1,8 +1,8 @@
 """Live bytes at every look of a traced pass, in the engine's own events.
 
-A pass has thousands of looks, and few that can be the largest at any batch: no other holds more at
-every batch. ``upper`` has these alone, in their order, so that ``engine.live.peak`` answers a batch
-in microseconds.
+A pass has thousands of looks, but few can be the peak at any batch: for most, one other look holds
+more at every batch. ``upper`` returns these few, in order, so that ``engine.live.peak`` answers a
+batch in microseconds.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,7 +22,8 @@ _PART = {SAVED: _SAVED, GRADIENT: _GRADIENTS}
 
 
 class Look(NamedTuple):
-    """Live bytes by part after one call, as polynomials; ``number`` is the call."""
+    """Live bytes by part after one call, as polynomials in the batch; ``number`` counts the
+    calls."""
 
     number: int
     parts: tuple[Polynomial, Polynomial, Polynomial]
@@ -35,7 +36,7 @@ class Look(NamedTuple):
 
 
 def looks(run: Pass) -> Iterator[Look]:
-    """Every look of a pass, and the end of the pass as one more."""
+    """Every look of a pass; the end of the pass is the last one."""
     live: list[Polynomial] = [(0,), (0,), (0,)]
     part_of: dict[int, int] = {}
     number = 0
@@ -57,8 +58,8 @@ def looks(run: Pass) -> Iterator[Look]:
 
 
 class Held(NamedTuple):
-    """A storage that is alive at a look: its part of memory, and the module that saved it, or the
-    operator and the module that made it."""
+    """A storage that is alive at a look: its part of memory; the module that saved it, or the
+    module that made it; the operator that made it."""
 
     part: str
     path: str
@@ -67,8 +68,8 @@ class Held(NamedTuple):
 
 
 def held_at(run: Pass, look: int | None) -> list[Held]:
-    """The storages that are alive at a look of ``upper``, in the order of their births; None is the
-    end.
+    """The storages that are alive at a look of ``upper``, in the order in which they were
+    allocated; None is the end of the pass.
 
     >>> from torch import nn
     >>> from vitcost.traced.inputs import inputs_of
@@ -106,14 +107,15 @@ def held_at(run: Pass, look: int | None) -> list[Held]:
 
 @lru_cache(maxsize=64)
 def _kept(run: Pass) -> tuple[Look, ...]:
-    """The looks that can be a peak at some batch from 1 on, and the end as one more."""
+    """The looks that can be a peak at some batch from 1 on; the end of the pass is appended."""
     every = list(looks(run))
     return (*_upper(every[:-1]), every[-1])
 
 
 @lru_cache(maxsize=64)
 def upper(run: Pass) -> tuple[Event, ...]:
-    """The looks that can be a peak at some batch from 1 on, as changes between one and the next.
+    """The looks that can be a peak at some batch from 1 on, as the changes from each look to the
+    next.
 
     >>> from torch import nn
     >>> from vitcost.engine.live import peak
@@ -131,8 +133,8 @@ def upper(run: Pass) -> tuple[Event, ...]:
 
 
 def changes(looks: Iterable[tuple[Polynomial, ...]], places: Sequence[Place]) -> Iterator[Event]:
-    """The changes of each part between one look and the next, and the place of each look but the
-    last, the end of the pass.
+    """The changes of each part of memory from each look to the next, followed by the place of that
+    look. The last look is the end of the pass, and has no place.
 
     >>> looks = [((0,), (0,), (0, 4)), ((0,), (0,), (0,))]
     >>> [getattr(each, "tensor", None) for each in changes(looks, [Place("forward", "head")])]
@@ -194,16 +196,15 @@ def tensors(size: Polynomial) -> tuple[Tensor, ...]:
 
 
 def place(run: Pass, number: int) -> Place:
-    """Where a look is: the module that runs, or the operator where none does."""
+    """The place of a look: the module that runs, or the operator if no module runs."""
     operator, path = run.calls[number]
     called = run.operators[operator]
     return Place(called.phase, run.paths[path] or called.name)
 
 
 def saved_at_end(run: Pass) -> dict[int, int]:
-    """The storages that autograd holds when the backward pass begins, each with its path.
-
-    A cross entropy saves its log-probabilities and the total weight.
+    """The storages that autograd holds when the backward pass begins, each with the path of the
+    module that saved it.
 
     >>> from torch import nn
     >>> from vitcost.traced.inputs import inputs_of
@@ -230,8 +231,8 @@ def saved_at_end(run: Pass) -> dict[int, int]:
 
 
 def _upper(every: Iterable[Look]) -> list[Look]:
-    """The looks that no other is above at every batch: sorted by their steepest coefficient each
-    must start higher than all steeper ones. Of equal ones the first stays."""
+    """The looks that can be a peak: no other look holds more at every batch. From the steepest on,
+    a look must start higher than all steeper ones. Of equal looks the first is kept."""
     best: dict[Polynomial, Look] = {}
     for look in every:
         best.setdefault(_trimmed(look.total), look)
@@ -260,8 +261,8 @@ def _steepest(item: tuple[Polynomial, Look]) -> tuple[tuple[int, ...], int]:
 
 
 def _above(one: Polynomial, other: Polynomial) -> bool:
-    """Whether one is at least the other at every batch from 1 on: written in batch - 1, no
-    coefficient of the difference is negative. A sufficient condition."""
+    """Whether ``one`` is at least ``other`` at every batch from 1 on: as a polynomial in batch - 1,
+    the difference has no negative coefficient. The condition is sufficient, not necessary."""
     d = [a - b for a, b in zip(one, other, strict=True)]
     shifted = (d[0] + d[1] + d[2], d[1] + 2 * d[2], d[2]) if len(d) == 3 else tuple(d)
     return all(c >= 0 for c in shifted)

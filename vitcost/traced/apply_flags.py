@@ -1,4 +1,4 @@
-"""Flags of a scenario as changes of a module, made before it is traced."""
+"""Applies the flags of a scenario to a module before it is traced."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
@@ -19,15 +19,15 @@ __all__ = ["adapt", "attention", "freeze", "recompute"]
 
 
 def blocks(model: nn.Module) -> dict[str, nn.Module]:
-    """The layers of a model by path: of the classes that stand next to an equal one in a list, all
-    modules of the class that has the most parameters. None stands in another.
+    """The layers of a model by path. Classes that occur twice in a row in a list are candidates;
+    the layers are all modules of the candidate with the most parameters. No layer contains another.
 
     >>> layers = nn.Sequential(*(nn.TransformerEncoderLayer(8, 2) for _ in range(2)))
     >>> list(blocks(nn.Sequential(nn.Linear(8, 8), layers)))
     ['1.0', '1.1']
     """
     totals: Counter[type[nn.Module]] = Counter()
-    # in the order of the tree: of two classes with as many parameters the outer one is first
+    # in the order of the tree: if two classes have equally many parameters, the outer one is taken
     repeated: dict[type[nn.Module], None] = {}
     for container in model.modules():
         if not isinstance(container, nn.ModuleList | nn.Sequential):
@@ -53,7 +53,7 @@ def freeze(model: nn.Module, how: str) -> None:
     """Sets ``requires_grad`` as a scenario's ``freeze`` says: none, all, backbone, first:K,
     all-but-last:K.
 
-    Raises ``NotCovered`` where no layers can be counted, or no module is named as a head.
+    Raises ``NotCovered`` if the model has no layers to count, or no head.
 
     >>> model = nn.ModuleDict({"body": nn.Linear(8, 8), "head": nn.Linear(8, 2)})
     >>> freeze(model, "backbone")
@@ -84,8 +84,8 @@ def freeze(model: nn.Module, how: str) -> None:
 
 
 def _freeze_backbone(model: nn.Module, flag: str) -> None:
-    """All but the head's: the modules of the model that are named so, or the last linear layer that
-    stands on the model itself."""
+    """Freezes all but the head: the modules of the model that are named as a head is, or else the
+    last linear layer directly in the model."""
     heads = [name for name, _ in model.named_children() if _is_head(name)]
     if not heads:
         heads = [n for n, child in model.named_children() if isinstance(child, nn.Linear)][-1:]
@@ -126,7 +126,7 @@ def recompute(model: nn.Module, how: str) -> None:
 
 
 def _again(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Keyword arguments are passed by position: autograd's hooks see no others."""
+    """Passes keyword arguments by position, because autograd's hooks do not see keywords."""
     names, first = tuple(kwargs), len(args)
 
     def run(*given: Any) -> Any:
@@ -155,7 +155,8 @@ class LoraLinear(nn.Module):
 
 
 def adapt(model: nn.Module, rank: int, layers: str) -> None:
-    """Puts adapters of a rank on the linear layers of these names, which train with the head alone.
+    """Puts low-rank adapters on the linear layers with these names. Only the adapters and the head
+    train.
 
     A layer of n inputs and m outputs gets ``rank · (n + m)`` parameters: Hu et al. 2021, arXiv
     2106.09685. Raises ``UnknownName`` for a name that no linear layer has, ``NotCovered`` where no
@@ -192,7 +193,7 @@ _ON_CPU = {"math": SDPBackend.MATH, "flash": SDPBackend.FLASH_ATTENTION}
 def attention(model: nn.Module, how: str, platform: str) -> Iterator[None]:
     """Sets the attention kernel of a module's calls of scaled_dot_product_attention.
 
-    Raises ``NotCovered`` for a kernel that the platform has not.
+    Raises ``NotCovered`` for a kernel that the platform does not have.
 
     >>> from vitcost.traced.card import install
     >>> with attention(nn.Linear(8, 8), "cudnn", "cpu"):
@@ -217,7 +218,7 @@ def attention(model: nn.Module, how: str, platform: str) -> Iterator[None]:
 
 @contextmanager
 def _eager(model: nn.Module) -> Iterator[None]:
-    """timm's and transformers' own switch to plain products."""
+    """Switches to plain products, by timm's and transformers' own settings."""
     switched: list[tuple[Any, str]] = []
     for module in model.modules():
         if getattr(module, "fused_attn", None) is True:

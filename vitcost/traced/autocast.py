@@ -1,4 +1,5 @@
-"""torch's autocast for CUDA on the card of ``vitcost.traced.card``: its lists, and its cache.
+"""torch's autocast for CUDA on the card of ``vitcost.traced.card``: its lists of operators, and its
+cache of weights.
 
 Source: aten/src/ATen/autocast_mode.h and autocast_mode.cpp. A test holds the lists against those
 that torch registers for CUDA.
@@ -54,16 +55,16 @@ _PROMOTE = (
     "addcdiv", "addcmul", "atan2", "bilinear", "cross", "dot", "vdot", "grid_sampler", "index_put",
     "tensordot", "scatter_add",
 )  # fmt: skip
-# AT_FORALL_DIFFERENT_REDISPATCH_SIGNATURE: by the overload with a type
+# AT_FORALL_DIFFERENT_REDISPATCH_SIGNATURE: autocast calls the overload that takes a type
 _NORM = {"norm.Scalar": "ScalarOpt_dtype", "norm.ScalarOpt_dim": "ScalarOpt_dim_dtype"}
 _BANNED = ("binary_cross_entropy",)
 
-# copies of weights, by the number of the weight
+# copies of weights, by the id of the weight
 _COPIES: dict[int, tuple[Tensor, Tensor]] = {}
 
 
 def register(library: Any, aten: Any) -> None:
-    """Registers autocast's rules for the card: ``card.install`` does so once a process.
+    """Registers autocast's rules for the card; ``card.install`` calls this once in a process.
 
     >>> from torch._subclasses.fake_tensor import FakeTensorMode
     >>> from vitcost.traced.card import install
@@ -81,7 +82,7 @@ def register(library: Any, aten: Any) -> None:
 
 @contextmanager
 def autocast(dtype: torch.dtype | None) -> Iterator[None]:
-    """torch.autocast as a card has it; its copies of weights live until it is left. None: no
+    """torch.autocast as on a card. The copies of weights live until the context is left. None: no
     autocast.
 
     >>> from vitcost.traced.card import install
@@ -105,8 +106,8 @@ def autocast(dtype: torch.dtype | None) -> Iterator[None]:
 
 @contextmanager
 def recomputing() -> Iterator[None]:
-    """Lets copies go where torch's own autocast does: a checkpointed region runs again under one of
-    its own, behind which torch clears its cache.
+    """Frees the copies where torch's own autocast does: a checkpointed region runs again under a
+    nested autocast, and torch clears its cache when that is left.
 
     >>> _COPIES[0] = torch.empty(1), torch.empty(1)
     >>> with recomputing():
@@ -129,9 +130,9 @@ def recomputing() -> Iterator[None]:
 
 @contextmanager
 def inference_as_no_grad() -> Iterator[None]:
-    """``inference_mode`` as ``no_grad`` without autocast's cache, which makes the same tensors
-    (autocast_mode.cpp): in the mode itself a tool on torch's dispatcher sees operators whole that
-    call others.
+    """Replaces ``inference_mode`` by ``no_grad`` without autocast's cache, which allocates the same
+    tensors (autocast_mode.cpp). In the real ``inference_mode`` a dispatch mode sees composite
+    operators, not the ones that they call.
 
     >>> with inference_as_no_grad(), torch.inference_mode():
     ...     torch.is_inference_mode_enabled(), torch.is_grad_enabled()
@@ -232,9 +233,10 @@ def _eligible(value: Any) -> bool:
 
 
 def _cast(value: Any, dtype: torch.dtype) -> Any:
-    """``cached_cast`` of autocast_mode.cpp: copies of weights are made once, with a graph under
-    ``no_grad`` too, since a later forward may need it. A weight with a graph decides that a linear
-    layer copies rows that lie apart: ``should_fold`` of aten's LinearAlgebra.cpp."""
+    """``cached_cast`` of autocast_mode.cpp: a weight is copied once, with an autograd graph even
+    under ``no_grad``, since a later forward may need the graph. A linear layer copies
+    non-contiguous rows only if its weight has a graph: ``should_fold`` of aten's LinearAlgebra.cpp.
+    """
     if isinstance(value, list | tuple):
         return type(value)(_all_cast(value, dtype))
     if not _eligible(value) or value.dtype == dtype:
@@ -256,5 +258,6 @@ def _cast(value: Any, dtype: torch.dtype) -> Any:
 
 
 def _all_cast(values: Any, dtype: torch.dtype) -> list[Any]:
-    """The last argument is cast first, as gcc evaluates the arguments of a call."""
+    """Casts the last argument first, as gcc evaluates the arguments of a call from the last to the
+    first."""
     return [_cast(value, dtype) for value in reversed(values)][::-1]

@@ -1,5 +1,5 @@
-"""Sizes as polynomials in the batch, from the sizes at a few batches: ``a + b·batch``, or a square
-where a loss compares every image with every other."""
+"""Sizes as polynomials in the batch, from the sizes at a few batches: ``a + b·batch``, or of degree
+2 if a loss compares every image with every other."""
 
 from collections.abc import Sequence
 from itertools import zip_longest
@@ -15,18 +15,19 @@ Polynomial: TypeAlias = tuple[int, ...]
 
 
 def through(batches: Sequence[int], sizes: Sequence[int]) -> Polynomial | None:
-    """The polynomial of the lowest degree that has one of ``sizes`` at each of ``batches``; None
-    where its coefficients are no integers, or where no point is left to confirm its degree: three
+    """The polynomial of lowest degree through the points (``batches``, ``sizes``). None if its
+    coefficients are not integers, or if no point is left to confirm its degree: three points
     confirm a line, four a square.
 
-    Newton's divided differences. A single point is a constant, and two are a line unconfirmed.
+    Newton's divided differences. A single point gives a constant; two points give a line, which is
+    not confirmed.
 
     >>> through([2, 3, 4, 5], [14, 29, 50, 77]), through([2, 3, 4], [7, 10, 13]), through([2], [8])
     ((2, 0, 3), (1, 3), (8,))
     >>> through([2, 3], [20, 26]), through([2, 3, 4], [14, 29, 50])
     ((8, 6), None)
     """
-    # a reader of a trace has its polynomials
+    # imported only to make polynomials: a stored trace has them already
     from fractions import Fraction
 
     column = [Fraction(size) for size in sizes]
@@ -60,7 +61,7 @@ def _times(factor: "list[Fraction]", root: int) -> "list[Fraction]":
 
 
 def value(polynomial: Polynomial, batch: int) -> int:
-    """Its value at a batch.
+    """The value of a polynomial at a batch.
 
     >>> value((2, 0, 3), 10)
     302

@@ -1,8 +1,9 @@
-"""A CUDA card's rules without a card: a backend of Python's.
+"""A CUDA card's rules without a card: a backend written in Python.
 
-torch's ``PrivateUse1`` is a device that has no kernels; under fake tensors none is needed. It gets
-autocast's lists for CUDA, the choice of an attention kernel, and the kernels that CUDA has where a
-device without one takes an operator apart: all else follows the same shape functions as on CUDA.
+torch's ``PrivateUse1`` is a device without kernels, and fake tensors need none. This module gives
+it autocast's lists for CUDA, the choice of an attention kernel, and those operators that run as one
+kernel on CUDA but are decomposed elsewhere. Everything else follows the same shape functions as on
+CUDA.
 """
 
 from collections.abc import Iterator
@@ -22,19 +23,20 @@ from vitcost.traced.autocast import CARD, register
 __all__ = ["KERNELS", "flash", "install", "kernel_of_card", "raised_in_backward"]
 
 
-# operators that CUDA has a kernel for, and a device without one takes apart (native_functions.yaml:
-# CompositeImplicitAutograd beside CUDA); no fake tensor comes as far as the kernel
+# operators that run as one kernel on CUDA, and are decomposed on a device without it
+# (native_functions.yaml: CompositeImplicitAutograd beside CUDA); fake tensors never reach the
+# kernel
 KERNELS = ("silu_backward", "mish_backward", "_fused_rms_norm")
 
 
 class _Device:
-    """The module of functions that torch asks of a backend."""
+    """The module of functions that torch requires of a backend."""
 
     def is_initialized(self) -> bool:
         return True
 
     def is_available(self) -> bool:
-        # DataParallel and others move to whatever says that it is there
+        # DataParallel and others move modules to any device that reports itself as available
         return _Rules.tracing
 
     def current_device(self) -> int:
@@ -53,7 +55,8 @@ class _Device:
 
 
 class _Rules:
-    """State that the backend's operators read: which attention was asked for."""
+    """The attention kernel that was asked for, and other state that the backend's operators
+    read."""
 
     attention = "sdpa"
     tracing = False
@@ -62,8 +65,8 @@ class _Rules:
 
 @cache
 def install() -> None:
-    """Registers the backend, once a process. Raises ``NotCovered`` where torch cannot, or another
-    backend has the place.
+    """Registers the backend, once a process. Raises ``NotCovered`` if this torch cannot, or if
+    another backend is registered already.
 
     >>> from torch._subclasses.fake_tensor import FakeTensorMode
     >>> install()
@@ -99,14 +102,14 @@ def install() -> None:
     _Rules.libraries = rest, aten
 
 
-# errors that autograd's C++ was on its way out with when it asked for the device
+# errors that were leaving autograd's C++ when it asked for the device
 _raised: list[BaseException] = []
 
 
 @contextmanager
 def raised_in_backward() -> Iterator[None]:
-    """Raises an error of a backward pass as itself: where the device was asked for meanwhile, torch
-    has lost it.
+    """Raises an error of a backward pass as itself. If autograd asks for the device while an error
+    is on its way, torch loses the error, so ``_guard`` keeps it.
 
     >>> with raised_in_backward():
     ...     raise NotCovered("a backward pass that no trace has")
@@ -125,17 +128,17 @@ def raised_in_backward() -> Iterator[None]:
 
 
 def _guard() -> Any:
-    """Says which device a stream is of, which autograd asks as it leaves each node of a backward
-    pass, also when it leaves with an error. Python calls nothing while an error is on its way, and
-    torch ends the process if the call fails: the error is taken out of the way, and kept."""
+    """Tells autograd the device of a stream. Autograd asks as it leaves each backward node, even
+    when an error is on its way: Python can then call nothing, and torch ends the process if the
+    call fails. So the pending error is taken out and kept."""
     base: Any = torch._C._acc.DeviceGuard
     device: Any = torch._C._autograd.DeviceType.PrivateUse1
 
     class Guard(base):  # type: ignore[misc]
         def type_(self, probe: tuple[int] = (0,)) -> Any:
             try:
-                # an index of -1 is also how CPython says that an index is none, with an error set:
-                # one that was set before is raised here
+                # CPython uses an index of -1 with a pending error to say that conversion failed: an
+                # earlier pending error is therefore raised here
                 probe[-1]
             except BaseException as error:
                 _raised.append(error)
@@ -203,8 +206,7 @@ def _attention(
 
 def flash(q: Tensor, k: Tensor, v: Tensor, dropout: float, causal: bool, scale: Any) -> Tensor:
     """The flash kernel of a card, on ``q``, ``k`` and ``v`` of images × heads × tokens × width: the
-    width is filled up to a multiple of 8 (attention.cpp, pad_last_dim). ``dropout`` is a
-    probability.
+    width is padded to a multiple of 8 (attention.cpp, pad_last_dim). ``dropout`` is a probability.
 
     >>> q = torch.empty(2, 12, 197, 60, dtype=torch.bfloat16, device="meta")
     >>> flash(q, q, q, 0.0, False, None).shape, flash(q, q, q, 0.0, False, None).stride()
@@ -220,7 +222,7 @@ def flash(q: Tensor, k: Tensor, v: Tensor, dropout: float, causal: bool, scale: 
 
 
 def _chosen(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float) -> str:
-    """The engine's choice."""
+    """The kernel that the engine chooses for these operands."""
     operands = (q, k, v) if mask is None else (q, k, v, mask)
     reads = tuple(Axes("operand", tuple(t.shape)) for t in operands)
     needs = tuple(t.requires_grad for t in operands)
@@ -230,8 +232,8 @@ def _chosen(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float
 
 
 def _mask(mask: Tensor, q: Tensor, k: Tensor) -> Tensor:
-    """attention.cpp, convert_boolean_attn_mask and preprocess_mask: numbers, rows of a multiple of
-    8 elements, and one for every head."""
+    """The mask as attention.cpp prepares it (convert_boolean_attn_mask, preprocess_mask): floats,
+    rows padded to a multiple of 8 elements, repeated for every head."""
     if mask.dtype == torch.bool:
         kind: dict[str, Any] = {"dtype": q.dtype, "device": q.device}
         zero, out = torch.scalar_tensor(0.0, **kind), torch.scalar_tensor(float("-inf"), **kind)

@@ -1,4 +1,4 @@
-"""The loss of a traced step: the user's, the output's own, or one that fits the output."""
+"""The loss of a traced step: the user's, the model's own, or one that fits its output."""
 
 import inspect
 from collections.abc import Callable
@@ -16,15 +16,16 @@ __all__ = ["Loss", "Targets"]
 
 
 class Targets(Protocol):
-    """A run of a step, which keeps the caller's class indices."""
+    """A running step that lends the caller's class indices."""
 
     def targets(self, size: int, device: torch.device) -> Tensor:
-        """One index an image."""
+        """Class indices, one for each image."""
 
 
 class Loss:
-    """From an output, and the batch where it takes two arguments, to a scalar; ``note`` says how,
-    once it ran. The targets of a cross entropy are the caller's, one index an image."""
+    """Maps an output (and the batch, if the function takes two arguments) to a scalar. After a run,
+    ``note`` says how the loss was computed. The caller holds the targets of a cross entropy, one
+    index for each image."""
 
     def __init__(self, function: Callable[..., Any] | None = None, name: str = "") -> None:
         self.function, self.name, self.note = function, name, ""

@@ -1,11 +1,11 @@
-"""A digest for another number of classes than it was traced with. The rule holds where the last
+"""Adapts a digest to another number of classes than it was traced with. The rule holds if the last
 linear layer scores the classes and nothing else in the model depends on their number.
 
 The layer and its loss are the same few operators in every model (``run``), whose sizes are written
 down here; the parameters, FLOPs and bytes of these operators are computed for both numbers of
-classes, and the difference is added to the model's. Live bytes at a look grow with the classes by
-amounts that a digest keeps. Without these amounts, and for fewer classes, the bytes at every look
-are an upper bound, and so is the step.
+classes, and the difference is added to the model's. A digest may store by how much the live bytes
+at each look grow with one more class. Without these amounts, or for fewer classes, the bytes at
+every look are upper bounds, and so is the peak of the step.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from vitcost.traced.trace import ITEMSIZE, Array, Operator, Pass
 __all__ = ["OtherClasses", "ambiguous", "head_of", "run", "with_classes"]
 
 _LOSS = "loss"
-# a pass whose loss is another says so in a note
+# if a pass has another loss, its notes say so
 _CROSS_ENTROPY = "loss: cross entropy of logits on class indices"
 
 
@@ -34,9 +34,9 @@ class _Call(NamedTuple):
 
 
 def run(head: Head, classes: int, batch: int) -> Pass:
-    """The calls of a pass at a batch whose tensors have a side for the classes: the calls of the
-    layer, and in training also of the cross entropy and of the layer's backward. Storages of
-    parameters, which outlive the pass, are -1; other storages are numbered in order.
+    """The calls of a pass, at a ``batch``, whose tensors depend on the number of classes: those of
+    the last layer, and in training also of the cross entropy and of the layer's backward.
+    Parameters outlive the pass, so their storages are -1; other storages are numbered in order.
 
     >>> own = Head("head", 8, True, 1000, 5, "fp32", training=False)
     >>> [(o.name, o.flops, o.writes[0].shape) for o in run(own, 5, 2).operators]
@@ -55,7 +55,7 @@ def run(head: Head, classes: int, batch: int) -> Pass:
     )
 
 
-# storages of a pass
+# names of the storages of a pass
 _X, _B16, _W16, _OUT, _LOG, _WIDE, _BACK, _NARROW, _SCORES, _GX, _GW, _GB, _GW32, _GB32 = range(14)
 
 
@@ -96,7 +96,8 @@ def _trained(head: Head, k: int, b: int) -> list[_Call]:
         _back("_log_softmax_backward_data", _LOSS, (scores,) * 3, (gradient, _LOG, _SCORES))
     )
     x, weight, flops = _of(low, b, h), _of(low, k, h), 2 * b * h * k
-    # a length that grows with the batch marks a product that sums over images
+    # for the weight's gradient, the batch is the length of a dot product: the product sums over
+    # images
     turned = _of(low, k, b, turned=True)._replace(shape=((k,), (0, 1) if b > 1 else (1,)))
     calls += [
         _back("mm", top, (scores, weight, x), (_SCORES, _as(head, _W16), _GX), flops),
@@ -112,17 +113,18 @@ def _trained(head: Head, k: int, b: int) -> list[_Call]:
 
 
 def _low(head: Head) -> str:
-    """The type that products are computed in; fp16 has as many bytes."""
+    """The type in which products are computed; fp16 has as many bytes."""
     return "float32" if head.engine == "fp32" else "bfloat16"
 
 
 def _as(head: Head, copy: int) -> int:
-    """The storage of a parameter as a product reads it."""
+    """The storage from which a product reads a parameter: itself, or its cast copy."""
     return copy if head.engine == "amp" else -1
 
 
 def _of(dtype: str, *shape: int, turned: bool = False) -> Array:
-    """A tensor; ``turned``: a matrix laid across, unless a side of one makes that the same."""
+    """A tensor; ``turned``: a transposed matrix, unless one of its sides is 1, so that the order is
+    the same."""
     strides = ((1,), (shape[0],)) if turned and 1 not in shape else None
     return Array(dtype, tuple((side,) for side in shape), strides)
 
@@ -149,8 +151,8 @@ def _back(
 
 
 def head_of(digest: Digest) -> Head | None:
-    """The layer of a digest that scores its classes; None where the digest does not show that no
-    more than one linear layer, called once an image, depends on their number.
+    """The layer of a digest that scores its classes; None if the digest cannot rule out that
+    anything but one linear layer, called once for each image, depends on their number.
 
     >>> from vitcost.zoo import resolve
     >>> head = head_of(resolve("resnet26").config.digest)
@@ -167,7 +169,7 @@ def head_of(digest: Digest) -> Head | None:
     if not (one and linear and reached and rest in ([], [((classes,), True, True, top)])):
         return None
     head = Head(top, weight[1], bool(rest), classes, classes, "fp32", training=False)
-    # a layer that is called for every token has more FLOPs
+    # a layer that is called for every token would have more FLOPs
     layers = [shape for shape, *_, its in digest.parameters if its == top and len(shape) > 1]
     once = (0, 2 * sum(map(prod, layers)))
     for precision in digest.precisions:
@@ -181,7 +183,8 @@ def head_of(digest: Digest) -> Head | None:
 
 
 def _scores(traced: Run, head: Head, flops: Polynomial) -> bool:
-    """Whether a pass has the layer in a module of so many FLOPs, and gives its scores."""
+    """Whether a module with ``flops`` FLOPs contains the layer in this pass, and the pass returns
+    its scores."""
     places = [i for i, top in enumerate(traced.tops) if top.path == head.top and top.repeat == 1]
     if len(places) != 1 or traced.shapes[-1] != ((0, 1), (head.traced,)):
         return False
@@ -189,7 +192,7 @@ def _scores(traced: Run, head: Head, flops: Polynomial) -> bool:
 
 
 class OtherClasses(Digest):
-    """A digest of the same model with so many classes."""
+    """A digest of the same model with another number of classes."""
 
     def __init__(self, digest: Digest, head: Head, classes: int) -> None:
         super().__init__(digest.entry, digest.index, digest._block)
@@ -217,8 +220,8 @@ class OtherClasses(Digest):
     def at_most(self, traced: Run, batch: Size) -> str:
         """The reason why the peak of a pass may be lower than its looks; empty where it is exact.
 
-        A look before the layer has as many as before. Where that is the highest of all, it is the
-        peak with fewer classes too.
+        A look before the layer has unchanged bytes. If such a look is the highest, it is the peak
+        with fewer classes too.
         """
         head = self._head
         if traced.by_class:
@@ -254,7 +257,8 @@ class OtherClasses(Digest):
 
 
 def _rerun(traced: Run, head: Head, one: bool, gradients: int) -> Run:
-    """A pass with other classes, whose last look has so many bytes of gradients more."""
+    """A pass with another number of classes; ``gradients`` are the additional bytes of gradients at
+    its end."""
     place = next(i for i, top in enumerate(traced.tops) if top.path == head.top)
     of_layer, of_loss = (_differences(head, path, one) for path in (head.top, _LOSS))
     costs = list(traced.costs)
@@ -277,7 +281,7 @@ def _rerun(traced: Run, head: Head, one: bool, gradients: int) -> Run:
 
 
 def _left(head: Head, one: bool, gradients: int) -> tuple[Polynomial, ...]:
-    """By how much more is left at the end: gradients in training, else the scores."""
+    """How many bytes more are alive at the end: gradients in training, else the scores."""
     if head.training:
         return (0,), (gradients,), (0,)
     more = (head.classes - head.traced) * ITEMSIZE[_low(head)]
@@ -285,9 +289,9 @@ def _left(head: Head, one: bool, gradients: int) -> tuple[Polynomial, ...]:
 
 
 def ambiguous(traced: Run) -> bool:
-    """Whether a digest leaves open of which class of work the compiled kernels around the layer
-    are: casts of its weights are fused with the kernels before it, and the sum of the gradient of
-    its bias with those behind it.
+    """Whether a digest cannot tell the classes of work of the compiled kernels around the layer. A
+    compiler fuses the casts of its weights with earlier kernels, and the sum for its bias gradient
+    with later ones.
 
     >>> from vitcost.zoo import resolve
     >>> traced = resolve("resnet26").config.digest.scenes("fp32", one=False)
@@ -306,8 +310,8 @@ def ambiguous(traced: Run) -> bool:
 
 
 def _most(head: Head, one: bool) -> tuple[Polynomial, ...]:
-    """By how many bytes no look can grow less: all that the calls of the layer and of the loss
-    write, at one time."""
+    """The most bytes by which a look can grow: everything that the calls of the layer and of the
+    loss write, alive at one time."""
 
     def written(classes: int, batch: int) -> int:
         calls = run(head, classes, batch).operators
@@ -324,7 +328,8 @@ def _sums(
 
 
 def _differences(head: Head, path: str, one: bool) -> tuple[Polynomial, ...]:
-    """By how much the layer, or the loss, costs more with other classes, by fields of ``Cost``."""
+    """By how much the costs of the layer, or of the loss, grow with the new number of classes, by
+    fields of ``Cost``."""
 
     def at(batch: int) -> list[int]:
         was, now = (_cost(head, path, k, batch) for k in (head.traced, head.classes))
@@ -365,7 +370,7 @@ def _bytes(array: Array) -> int:
 
 
 def with_classes(digest: Digest, classes: int) -> Digest | None:
-    """A digest with so many classes; None where that follows from no rule.
+    """A digest with another number of classes; None if no rule gives one.
 
     >>> from vitcost.zoo import resolve
     >>> digest = resolve("resnet26").config.digest

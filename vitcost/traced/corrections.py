@@ -1,6 +1,6 @@
-"""Where a fake tensor differs from a real one: rules that make them equal, each with its reason.
+"""Rules that correct fake tensors where real tensors differ from them, each with its reason.
 
-Every rule is held against real CPU tensors by a test.
+A test compares every rule with real CPU tensors.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ _aten = torch.ops.aten
 
 
 def as_real(func: Any, args: tuple[Any, ...], output: Any) -> Any:
-    """The output that a real kernel would give: the fake one, or another in its place.
+    """The output that a real kernel would give: the fake output, or a corrected one.
 
     A layer norm of half precision with weights in fp32 has statistics in fp32: aten's
     layer_norm_kernel.cu.
@@ -32,9 +32,9 @@ def as_real(func: Any, args: tuple[Any, ...], output: Any) -> Any:
 
 
 def _statistics(weight_at: int) -> Callable[[tuple[Any, ...], Any], Any]:
-    """A norm whose weights are wider than its input keeps statistics as wide as the weights, on a
-    CPU (aten/src/ATen/native/cpu/mixed_data_type.h) and on a card (its accumulation type); torch's
-    shape function gives them the type of the input."""
+    """A norm whose weights have a wider type than its input writes statistics in the type of the
+    weights, on a CPU (aten/src/ATen/native/cpu/mixed_data_type.h) and on a card (its accumulation
+    type); torch's shape function gives them the type of the input."""
 
     def rule(args: tuple[Any, ...], output: Any) -> Any:
         weight = args[weight_at]
@@ -49,9 +49,9 @@ def _statistics(weight_at: int) -> Callable[[tuple[Any, ...], Any], Any]:
 
 
 def _batch_norm(args: tuple[Any, ...], output: Any) -> Any:
-    """In eval a batch norm has no statistics of its own to return: cuDNN's and the CPU's kernel
-    return empty ones (aten/src/ATen/native/cudnn/BatchNorm.cpp), torch's shape function for a card
-    two of a number for each channel."""
+    """In eval a batch norm computes no statistics: the kernels of cuDNN and of the CPU return empty
+    tensors (aten/src/ATen/native/cudnn/BatchNorm.cpp), while torch's shape function for a card
+    returns two with one number for each channel."""
     y, *statistics = _statistics(1)(args, output)
     training = args[5]
     if training:
@@ -60,16 +60,17 @@ def _batch_norm(args: tuple[Any, ...], output: Any) -> Any:
 
 
 def _in_order(args: tuple[Any, ...], output: Any) -> Any:
-    """The backward kernel of a layer norm writes the input's gradient in order; torch's shape
-    function lays it out as the gradient of the output."""
+    """The backward kernel of a layer norm writes the input's gradient contiguously; torch's shape
+    function gives it the memory layout of the output's gradient."""
     x, *rest = output
     return output if x is None or x.is_contiguous() else (_like(x, x.dtype), *rest)
 
 
 def _as_input(args: tuple[Any, ...], output: Any) -> Any:
-    """The backward kernel of a group norm writes the input's gradient in the type of the input, on
-    a CPU as that lies, on a card in order (aten/src/ATen/native/group_norm.cpp); torch's shape
-    function gives it the type of wider weights, and the order of the output's gradient."""
+    """The backward kernel of a group norm writes the input's gradient in the type of the input; on
+    a CPU in the input's memory layout, on a card contiguously
+    (aten/src/ATen/native/group_norm.cpp). torch's shape function gives it the type of wider
+    weights, and the layout of the output's gradient."""
     gradient, *rest = output
     if gradient is None:
         return output
@@ -82,16 +83,16 @@ def _as_input(args: tuple[Any, ...], output: Any) -> Any:
 
 
 def _no_buffer(args: tuple[Any, ...], output: Any) -> Any:
-    """A card's kernel of log sigmoid has an empty buffer, aten's Activation.cpp in native/cuda; the
-    shape function gives every device but CUDA the CPU's."""
+    """A card's kernel of log sigmoid returns an empty buffer (Activation.cpp in aten/native/cuda);
+    torch's shape function gives every device but CUDA the CPU's buffer."""
     y, buffer = output
     return (y, buffer if y.device.type == "cpu" else buffer.new_empty(0))
 
 
 def _as_map(args: tuple[Any, ...], output: Any) -> Any:
-    """cuDNN writes pixel by pixel where a map or a weight lies so, the gradients of both too
-    (cudnn_conv_suggest_memory_format in aten's ConvUtils.h); torch's shape function gives a card
-    without a driver one order."""
+    """If a map or a weight is stored pixel by pixel, cuDNN writes its output and both gradients
+    pixel by pixel too (cudnn_conv_suggest_memory_format in aten's ConvUtils.h); torch's shape
+    function, without a driver, always gives the order of channels."""
     several = isinstance(output, tuple)
     x, weight = args[1:3] if several else args[:2]
     if x.device.type == "cpu" or x.dim() != 4 or torch.float64 in (x.dtype, weight.dtype):
@@ -106,8 +107,8 @@ def _as_map(args: tuple[Any, ...], output: Any) -> Any:
 
 
 def _shrunk(args: tuple[Any, ...], output: Any) -> Any:
-    """A loss that is one number stays on the storage of the losses of all elements: such a kernel
-    shrinks its tensor at the end (Loss.cpp and Loss.cu in aten)."""
+    """A loss reduced to one number keeps the storage for the losses of all elements: the kernel
+    shrinks that tensor at its end (Loss.cpp and Loss.cu in aten)."""
     shape = torch.broadcast_shapes(args[0].shape, args[1].shape)  # type: ignore[no-untyped-call]
     if output.shape == shape:
         return output
@@ -115,8 +116,8 @@ def _shrunk(args: tuple[Any, ...], output: Any) -> Any:
 
 
 def _resized(args: tuple[Any, ...], output: Tensor) -> Tensor:
-    """A fold, and the gradient of an unfold, resize a tensor as large as what they read (Col2Im.cpp
-    and Col2Im.cu in aten), whose storage stays."""
+    """A fold, and the gradient of an unfold, shrink a tensor as large as their input, whose storage
+    keeps its size (Col2Im.cpp and Col2Im.cu in aten)."""
     x: Tensor = args[0]
     if output.numel() >= x.numel():
         return output

@@ -1,12 +1,12 @@
-"""Schema ``vitcost.digest/1``: traces of many models in small, in a file of which a name reads its
-own block alone.
+"""Schema ``vitcost.digest/1``: small digests of the traces of many models, in one file; looking up
+a name reads only the block of that name.
 
-A digest keeps of a trace what answers are made of: costs of the top-level modules, the looks that
-can be a peak, every parameter's shape, and the work of its kernels summed by class; all of them are
-polynomials in the batch, and constants of one image. A file is a line of JSON that lists the names,
-and for each name a compressed block of JSON. In a block a column of numbers says by how much it
-differs from that of another pass, times 1 or divided by 2: most passes differ in little.
-``tests/digest/make.py`` writes it.
+A digest keeps the parts of a trace that answers need: costs of the top-level modules, the looks
+that can be a peak, every parameter's shape, and the work of its kernels summed by class. All
+numbers are polynomials in the batch, or constants for one image. A file is a line of JSON that
+lists the names, and for each name a compressed block of JSON. In a block, each column of numbers is
+stored as its difference from the column of another pass, or from half of it, since most passes
+differ little. ``tests/digest/make.py`` writes it.
 """
 
 from collections.abc import Mapping
@@ -47,19 +47,20 @@ class Entry(NamedTuple):
     kind: str
     image: tuple[int, ...]
     params: int
-    macs: int  # for one image, or half of two where batch 1 is not traced
+    macs: int  # for one image; half of the MACs of two images if batch 1 is not traced
     start: int
     length: int
 
 
 class Refused(NamedTuple):
-    """A name that no trace can follow: numbers that torch counts on its meta device, and why."""
+    """A name that cannot be traced: the reason, and the numbers that torch counts on its meta
+    device."""
 
     name: str
     kind: str
     image: tuple[int, ...]
     params: int
-    macs: int  # of one image
+    macs: int  # for one image
     reason: str
 
 
@@ -71,7 +72,7 @@ class Index(NamedTuple):
     library: str
     torch: str
     entries: Mapping[str, Entry]
-    dictionary: bytes  # of the compression of blocks
+    dictionary: bytes  # the dictionary for the compression of blocks
     start: int  # the offset of the first block
     refused: Mapping[str, Refused]
 
@@ -86,20 +87,21 @@ class Top(NamedTuple):
 
 
 class Head(NamedTuple):
-    """The linear layer that scores classes, last of the model: its top-level module, its inputs,
-    whether it has a bias, and its number of classes: in the trace, and in the question."""
+    """The linear layer that scores classes, the last of the model: its top-level module, its number
+    of inputs, whether it has a bias, and its number of classes, in the trace (``traced``) and as
+    asked for (``classes``)."""
 
     top: str
     inputs: int
     bias: bool
     traced: int
     classes: int
-    engine: str  # of the precision: fp32 | amp | half
+    engine: str  # precision of the computation: fp32 | amp | half
     training: bool
 
 
 class Sum(NamedTuple):
-    """The kernels of one class of work, all together: its amounts by fields of ``Work``."""
+    """The work of all kernels of one class, summed: its amounts by fields of ``Work``."""
 
     kind: str
     backward: bool
@@ -107,14 +109,14 @@ class Sum(NamedTuple):
 
 
 class Run(NamedTuple):
-    """A pass in small. The last of ``shapes`` and ``costs`` is the model itself, whose costs have
-    the fields of ``Cost``; the last of ``looks`` is the end of the pass, and its parts are the
+    """A digest of a pass. The last of ``shapes`` and ``costs`` is the model itself, whose costs
+    have the fields of ``Cost``; the last of ``looks`` is the end of the pass, and its parts are the
     fields of ``Live``. ``sums`` has a key for each way to launch: eager, compiled, or unfused, as
-    torch before 2.0 did. ``by_class`` are the bytes that one more class adds to each look; none:
-    they are not known. With a ``head`` the number of classes is another than in the trace, and
-    ``sums`` are still the trace's."""
+    torch before 2.0 did. ``by_class`` are the bytes that one more class adds to each look; empty if
+    they are not known. A ``head`` is set if the number of classes is not the traced one; ``sums``
+    are still those of the trace."""
 
-    number: int  # among the passes of its block
+    number: int  # number of the pass in its block
     tops: tuple[Top, ...]
     shapes: tuple[tuple[Polynomial, ...], ...]
     costs: tuple[tuple[Polynomial, ...], ...]
@@ -122,42 +124,42 @@ class Run(NamedTuple):
     looks: tuple[tuple[Polynomial, ...], ...]
     batch_bytes: Polynomial
     attention: tuple[str, ...]  # kernels and products that compute attention
-    kernels: tuple[str, ...]  # of scaled_dot_product_attention
-    unknown: tuple[str, ...]  # numbers that an operator has no rule for
+    kernels: tuple[str, ...]  # kernels that scaled_dot_product_attention runs
+    unknown: tuple[str, ...]  # fields that are unknown because an operator has no rule
     left_out: tuple[str, ...]  # operators whose FLOPs no rule counts
     sums: Mapping[str, tuple[Sum, ...]]
     by_class: tuple[tuple[Polynomial, ...], ...] = ()
     head: Head | None = None
 
     def work(self, way: str, batch: int) -> tuple[Sum, ...]:
-        """The sums of a way at a batch. The sums of ``way@N`` hold from N images on, where some
-        kernel is of another class."""
+        """The sums of one way to launch at a batch. If some kernel changes its class at N images,
+        ``way@N`` has the sums from N images on."""
         starts = [key for key in self.sums if key.partition("@")[0] == way]
         held = [key for key in starts if int(key.partition("@")[2] or 1) <= batch]
         return self.sums[max(held, key=lambda key: int(key.partition("@")[2] or 1))]
 
 
 class Scenes(NamedTuple):
-    """A trace in small: of one image, or of every batch from 2 on."""
+    """The digest of a trace: of one image, or of every batch from 2 on."""
 
-    reached: int  # whether a backward pass reaches its parameters
+    reached: int  # whether a backward pass reaches any of its parameters
     param_bytes: int
     weights_bytes: int
     buffers_bytes: int
     step_buffers_bytes: int
-    missing: str  # the reason why there is no step
+    missing: str  # the reason why there is no training step
     inference: Run
     step: Run | None
 
 
 class Digest:
-    """The block of one name; a trace is read when it is asked for."""
+    """The block of one name; each trace in it is decoded only when it is asked for."""
 
     def __init__(self, entry: Entry, index: Index, block: Mapping[str, Any]) -> None:
         self.entry, self.index, self._block = entry, index, block
         self.notes: tuple[str, ...] = tuple(block["notes"])
 
-        # precisions that differ in the name of a type alone
+        # pairs of precisions whose traces differ only in the name of a type
         self._same: Mapping[str, str] = {"tf32": "fp32", **block["same"]}
         self._passes: dict[int, dict[str, list[Polynomial]]] = {}
         self._scenes: dict[int, Scenes] = {}
@@ -181,13 +183,15 @@ class Digest:
 
     @property
     def classes(self) -> int:
-        """The classes that a bare name is built with; 0 for a model without class scores."""
+        """The number of classes that the name is built with by default; 0 if the model has no class
+        scores."""
         traces = (self.scenes(precision, one=False) for precision in self.precisions)
         shapes = (each.inference.shapes[-1] for each in traces if each is not None)
         return _CLASSES if next(shapes, ())[1:] == ((_CLASSES,),) else 0
 
     def scenes(self, precision: str, one: bool) -> Scenes | None:
-        """The trace of a precision, of ``one`` image or of more; None where there is none."""
+        """The trace of a precision, of ``one`` image or of larger batches; None if the digest has
+        none."""
         place = self._places().get((self._same.get(precision, precision), one))
         if place is None:
             return None
@@ -227,7 +231,7 @@ class Digest:
         )
 
     def _columns(self, number: int) -> dict[str, list[Polynomial]]:
-        """The columns of a pass, each with its prediction from another pass."""
+        """The columns of a pass; each is decoded from its prediction, a column of another pass."""
         if number not in self._passes:
             stored = self._block["passes"][number]
             self._passes[number] = {
@@ -250,14 +254,15 @@ class Digest:
         ]
 
 
-# of a bare name
+# the default number of classes of a model
 _CLASSES = 1000
-# a column: the bytes that one more class adds to a part of every look
+# suffix of a column: the bytes that one more class adds to a part of memory at every look
 BY_CLASS = " by class"
 
 
 def keys_of(block: Mapping[str, Any], number: int, column: str) -> list[object]:
-    """The key of each number of a column: numbers of two passes with equal keys belong together."""
+    """The key of each number in a column: a number is predicted from the number with the same key
+    in another pass."""
     stored = block["passes"][number]
     if column == "batch":
         return [0]
@@ -267,7 +272,7 @@ def keys_of(block: Mapping[str, Any], number: int, column: str) -> list[object]:
         counts: dict[object, int] = {}
         keys: list[object] = []
         for phase, path in stored["places"]:
-            # one module has several looks
+            # a module may have several looks
             count = counts[phase, path] = counts.get((phase, path), 0) + 1
             keys.append((phase, path, count))
         return [*keys, -1]
@@ -281,14 +286,14 @@ def keys_of(block: Mapping[str, Any], number: int, column: str) -> list[object]:
 
 
 def expected(other: Polynomial, one: bool) -> Polynomial:
-    """The prediction of a polynomial from that of another pass; a pass of one image has its value
-    at batch 1."""
+    """The predicted polynomial, from that of another pass; for a pass of one image, its value at
+    batch 1."""
     return (value(other, 1),) if one and other else other
 
 
 def _sum(at: int, other: Polynomial, by_power: list[Any], divisor: int) -> Polynomial:
-    """A polynomial: the prediction from another pass plus the stored differences, by power of the
-    batch. A column without differences stores none."""
+    """A polynomial: the prediction plus the stored differences, by power of the batch. A column
+    without differences stores none."""
     sizes = [
         ((column[at] if column else 0) + (other[power] if power < len(other) else 0)) // divisor
         for power, column in enumerate(by_power)
@@ -315,7 +320,8 @@ def _sums(
 
 @cache
 def index(path: str) -> Index:
-    """The names of a file. Raises ``ConfigError`` for one that is none, or of another version.
+    """The names of a file. Raises ``ConfigError`` for a file that is not a digest, or has another
+    version.
 
     >>> from vitcost.zoo.digests import TIMM
     >>> index(str(TIMM)).entries["convnext_tiny"].params  # Liu et al. 2022, table 9: 29 M
@@ -347,8 +353,8 @@ def index(path: str) -> Index:
 
 @cache
 def read(path: str, name: str) -> Digest:
-    """The digest of a name that a file has; ``KeyError`` for another name, ``ConfigError`` for a
-    file that is none.
+    """The digest of a name in a file. Raises ``KeyError`` for a name that the file does not have,
+    ``ConfigError`` for a file that is not a digest.
 
     >>> from vitcost.zoo.digests import TIMM
     >>> read(str(TIMM), "convnext_tiny").entry.image
@@ -359,7 +365,7 @@ def read(path: str, name: str) -> Digest:
 
 
 def content(path: str, name: str) -> dict[str, Any]:
-    """The block of a name. Raises ``ConfigError`` for one that is damaged.
+    """The block of a name. Raises ``ConfigError`` if it is damaged.
 
     >>> from vitcost.zoo.digests import TIMM
     >>> "names" in content(str(TIMM), "convnext_tiny")

@@ -1,6 +1,6 @@
-"""A digest of traces as a model and as a workload, for a report, a fit or a plan.
+"""Uses a digest of traces as a model and as a workload, for a report, a fit or a plan.
 
-A scenario that the digest does not hold is traced where the library of the model is installed.
+For a scenario that the digest does not hold, the model is traced if its library is installed.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,15 +24,16 @@ from vitcost.traced.traced_workload import Traced, Traces
 
 __all__ = ["Digested", "DigestedModel"]
 
-# the flags of a trace that a digest holds, in every precision: all at their defaults
+# a digest holds, for every precision, the trace with all other flags at their defaults
 _HELD = How()
-# fields that a new trace of the module can change
+# fields that a new trace of the module can have other values of
 _FIELDS = ("num_classes", "img_size", "input_size", "in_chans", "input", "loss")
 
 
 class DigestedModel(TracedModel):
-    """A module that is known by the digest of its traces. ``tracer`` makes traces of the same
-    module for every other question; it returns None where a library is not installed."""
+    """A module whose costs come from the digest of its traces. ``tracer`` traces the same module
+    for every question that the digest cannot answer; it returns None if a library is not installed.
+    """
 
     def __init__(
         self, name: str, digest: Digest, reason: str, tracer: Callable[[], TracedModel | None]
@@ -43,7 +44,7 @@ class DigestedModel(TracedModel):
 
     @cached_property
     def traces(self) -> Traces:  # type: ignore[override]
-        """Whole traces of the module, where it can be built here: a digest has none."""
+        """Whole traces of the module. A digest has none, so the module is built and traced here."""
         return self._traced("module by module").traces
 
     @property
@@ -67,9 +68,8 @@ class DigestedModel(TracedModel):
         return self.run(scenario, batch, searched=sizes is not None)
 
     def run(self, scenario: Scenario, batch: Size, searched: bool) -> Workload:
-        """The model under a scenario, by its digest where it holds that, else by a trace. Raises
-        ``NotCovered`` for a single image that it does not run.
-        """
+        """The model under a scenario, from its digest if the digest holds that scenario, else from
+        a trace. Raises ``NotCovered`` for a single image if the model cannot run one."""
         how = how_of(scenario)._replace(onto=scenario.keeps_gradients, sharded=False, casts=False)
         one = isinstance(batch, int) and batch == 1
         scenes = self.digest.scenes(how.precision, one)
@@ -83,13 +83,13 @@ class DigestedModel(TracedModel):
         return self._whole(how, scenario, batch, searched)
 
     def _whole(self, how: How, scenario: Scenario, batch: Size, searched: bool) -> Workload:
-        """A trace of the module, where it can be built here."""
+        """A trace of the module, if its library is installed here."""
         flags = f"{how.said()} --compile" if scenario.compile else how.said()
         traces = self._traced(f"under {flags}").traces
         return Traced(traces, self.kind, scenario, batch, searched)
 
     def events(self, run: Run) -> tuple[Event, ...]:
-        """The looks of a pass as changes between one and the next."""
+        """The looks of a pass as the changes from each look to the next."""
         if run.number not in self._events:
             places = [Place(*place) for place in run.places]
             self._events[run.number] = tuple(changes(run.looks, places))
@@ -117,7 +117,7 @@ class DigestedModel(TracedModel):
         return self._traced(f"with another {', '.join(asked)}").on_top(asked)
 
     def _own(self, field: str) -> object:
-        """The value of a field at which the digest was made."""
+        """The value of a field with which the digest was made."""
         channels, *image = self.digest.entry.image
         if field in ("img_size", "input_size"):
             return image[0] if len({*image}) == 1 else tuple(image)
@@ -133,12 +133,12 @@ class DigestedModel(TracedModel):
 
     @property
     def input_size(self) -> tuple[int, ...]:
-        """The image that it is traced on."""
+        """The shape of the image that the model is traced on."""
         return self.digest.entry.image[-2:]
 
     @property
     def origin(self) -> str:
-        """The source of the numbers, as a page shows it."""
+        """Where the numbers come from, as a page shows it."""
         index = self.digest.index
         return f"from the digest of a trace with torch {index.torch} and {index.library}"
 
@@ -162,8 +162,8 @@ def _with_fields(
 
 
 def _holds(how: How, scenes: Scenes, name: str) -> bool:
-    """Whether the trace of a precision is that of a scenario. A module that calls no
-    scaled_dot_product_attention runs the same with attention eager."""
+    """Whether a digested trace is valid for a scenario. A module that never calls
+    scaled_dot_product_attention runs the same with eager attention."""
     if how._replace(precision="fp32", attention="sdpa") != _HELD:
         return False
     passes = (scenes.inference, scenes.step)
@@ -188,7 +188,8 @@ class Digested(Workload):
 
     @property
     def has_letters(self) -> bool:
-        """For batch 1: whether its pass equals the polynomials of larger batches."""
+        """Whether formulas are known. At batch 1 only if its pass equals the polynomials of larger
+        batches."""
         if self.batch != 1:
             return True
         more = self.digest.scenes(self.scenario.precision, one=False)
@@ -201,7 +202,7 @@ class Digested(Workload):
 
     @property
     def passed(self) -> Run:
-        """The pass of the scenario's mode."""
+        """The pass of the scenario's mode, training or inference."""
         return self._run(self.training)
 
     @property
@@ -222,7 +223,7 @@ class Digested(Workload):
 
     @property
     def least_batch(self) -> int:
-        """1, or 2 where a module does not train on a single image."""
+        """1; or 2 if the module does not train on a single image."""
         one = self.digest.scenes(self.scenario.precision, one=True)
         return 2 if one is None or (self.training and one.step is None) else 1
 
@@ -319,13 +320,14 @@ class Digested(Workload):
 
 
 def _scaled(step: Run) -> Run:
-    """A step whose looks have a scaled loss and the gradient that it passes on, of 4 bytes each."""
+    """The step with a scaled loss: every look also holds that loss and its gradient, 4
+    bytes each."""
     *looks, end = step.looks
     more = [(saved, grads, plus(rest, (8,))) for saved, grads, rest in looks]
     return step._replace(number=-1 - step.number, looks=(*more, end))
 
 
-# a report asks for them five times
+# cached, since one report asks for these five times
 @lru_cache(maxsize=4)
 def _parameters(digest: Digest, size: int, any_reached: bool) -> tuple[Parameter, ...]:
     return tuple(
@@ -341,8 +343,8 @@ def _parameters(digest: Digest, size: int, any_reached: bool) -> tuple[Parameter
 
 
 def _alike(one: Run, more: Run) -> bool:
-    """Whether the polynomials of a pass are the numbers of a single image, and no other look is
-    the highest there."""
+    """Whether the polynomials of larger batches also hold for a single image, with the same looks
+    as possible peaks."""
     if (one.tops, one.places) != (more.tops, more.places):
         return False
     both = zip((*one.costs, *one.looks), (*more.costs, *more.looks), strict=True)

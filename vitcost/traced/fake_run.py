@@ -36,20 +36,21 @@ class Run(NamedTuple):
     recorder: Recorder
     weights: tuple[Weight, ...]
     buffers: tuple[Weight, ...]
-    modules: tuple[tuple[str, str, int, int, bool], ...]  # fields of trace.Module, of every module
+    # rows of all modules, with the fields of trace.Module
+    modules: tuple[tuple[str, str, int, int, bool], ...]
     inputs: tuple[Spec, ...]
     batch_bytes: int
     loss: str
-    unread: tuple[str, ...]  # modules with parameters of which no operator read any
+    unread: tuple[str, ...]  # modules with parameters of which no operator reads any
 
 
 class _Mode(FakeTensorMode):  # type: ignore[no-untyped-call]
-    """Fake tensors that compute no constant on a device: the card has no kernels."""
+    """Fake tensors without constant folding on a device, as the card has no kernels."""
 
     avoid_device_init = True
 
 
-# types of everything, and of products under autocast
+# the parameters' types; under autocast the type of products
 CASTS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 AUTOCASTS = {"amp-bf16": torch.bfloat16, "amp-fp16": torch.float16}
 
@@ -57,8 +58,8 @@ AUTOCASTS = {"amp-bf16": torch.bfloat16, "amp-fp16": torch.float16}
 def run(
     model: nn.Module, inputs: Inputs, batch: int, how: How, loss: Loss | None, name: str
 ) -> Run:
-    """Records a training step on ``batch`` images, or without a ``loss`` a forward in eval under
-    ``no_grad``; the module stays as it is.
+    """Records a training step on ``batch`` images; without a ``loss``, a forward in eval under
+    ``no_grad``. The module is left as it was.
 
     Raises ``NotCovered`` for a module that cannot be traced, with the operator that stopped it,
     ``UnknownName`` for layers of ``how`` that it has not.
@@ -84,7 +85,7 @@ def run(
         stack.enter_context(mode)
         types = types_of(model, dtype)
         if how.casts:
-            # fully_shard casts parameters alone, and inputs when a module runs
+            # fully_shard casts only parameters ahead, and inputs when a module runs
             dtype, weights = None, {id(parameter) for parameter in model.parameters()}
             types = {number: kind for number, kind in types.items() if number in weights}
         plain = put(model, device, types, faker(mode))
@@ -103,7 +104,7 @@ def run(
         recorder = _recorded(model, arguments, batch, how, loss, name, lasting, mode)
         kept = _made(model, lasting)
         if kept:
-            # later steps find the tensors that a first step leaves on the module
+            # tensors that a first step leaves on the module exist in every later step
             for parameter in model.parameters():
                 parameter.grad = None
             if how.onto and loss is not None:
@@ -144,11 +145,11 @@ def _recorded(
 
 
 def _made(model: nn.Module, known: list[Tensor]) -> list[Tensor]:
-    """Tensors that a run has left on a module, as attributes or in place of its buffers."""
+    """Tensors that a run left on a module, as attributes or in place of its buffers."""
     ids = {id(tensor) for tensor in known}
     every = [t for m in model.modules() for _, t in attributes(m)]
     left = [t for t in (*model.buffers(), *every) if id(t) not in ids]
-    # a module that holds the graph would record another pass in each step
+    # a module that keeps the graph of a run would record one more pass in each step
     return [t for t in left if t.grad_fn is None]
 
 
@@ -157,7 +158,7 @@ def _forward(model: nn.Module, arguments: Arguments, how: How, recorder: Recorde
         output = model(*arguments.args, **arguments.kwargs)
     returned = leaves(output)
     for leaf in returned:
-        # a generator, a coroutine, a map: its work is done when it is read
+        # a generator, a coroutine or a map does its work only when it is read
         if isinstance(leaf, Iterator | AsyncIterator | Awaitable):
             kind = type(leaf).__name__
             if iscoroutine(leaf):
@@ -190,10 +191,10 @@ def _step(
         with _autocast(how):
             value = _loss(model, arguments, size, loss, recorder)
         recorder.backward = True
-        # autograd counted its devices at the first backward pass of the process, before the card:
-        # its own thread takes the card's work
+        # autograd counts its devices at the first backward pass of the process; if that was before
+        # the card was registered, autograd's own thread must do the card's work
         threads = torch.autograd.set_multithreading_enabled(how.platform != "cuda")
-        # a search for NaNs reads the numbers of gradients, which fakes have none of
+        # anomaly detection reads values of gradients, and fake tensors have none
         plain = torch.autograd.set_detect_anomaly(False)
         with recorder.inside("loss"), threads, plain, card.raised_in_backward():
             value.backward()  # type: ignore[no-untyped-call]
@@ -205,7 +206,7 @@ def _loss(
 ) -> Tensor:
     output = [model(*arguments.args, **arguments.kwargs)]
     with recorder.inside("loss"):
-        # no name holds the output after the call
+        # no name may hold the output after the call
         return loss(output.pop(), arguments.batch, size, recorder)
 
 
@@ -222,7 +223,8 @@ def _autocast(how: How) -> Iterator[None]:
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Turns the collection of cycles off during a run, or storages would die at any time.
+    """Turns Python's collection of cycles off during a run, so that storages are freed at fixed
+    moments.
 
     >>> with uncollected():
     ...     gc.isenabled()
@@ -239,7 +241,7 @@ def uncollected() -> Iterator[None]:
 
 @contextmanager
 def _no_log() -> Iterator[None]:
-    """torch logs the traceback of an operator that no shape fits; a message says it already."""
+    """Silences torch's log of an operator that no shape fits; the error message says the same."""
     log = logging.getLogger("torch._subclasses.fake_tensor")
     was, log.disabled = log.disabled, True
     try:
@@ -250,8 +252,8 @@ def _no_log() -> Iterator[None]:
 
 @contextmanager
 def no_fast_path() -> Iterator[None]:
-    """Turns off the one kernel for a whole layer that nn.TransformerEncoderLayer and
-    nn.MultiheadAttention have in eval, which no shape function describes.
+    """Turns off the fused kernel for whole layers of nn.TransformerEncoderLayer and
+    nn.MultiheadAttention in eval: no shape function describes it.
 
     >>> with no_fast_path():
     ...     torch.backends.mha.get_fastpath_enabled()
@@ -266,7 +268,7 @@ def no_fast_path() -> Iterator[None]:
 
 
 def _gradients(model: nn.Module) -> list[Tensor]:
-    """Gradients that the batch before has left."""
+    """The gradients that an earlier batch has left."""
     gradients = []
     for parameter in model.parameters():
         if parameter.requires_grad:
@@ -276,7 +278,7 @@ def _gradients(model: nn.Module) -> list[Tensor]:
 
 
 def _named(tensors: dict[str, Any], recorder: Recorder) -> tuple[Weight, ...]:
-    """Each tensor under its first name."""
+    """Each tensor once, under its first name."""
     known: set[int] = set()
     weights = []
     for path, t in tensors.items():
@@ -288,7 +290,7 @@ def _named(tensors: dict[str, Any], recorder: Recorder) -> tuple[Weight, ...]:
 
 
 def _unread(model: nn.Module, recorder: Recorder) -> tuple[str, ...]:
-    """The outermost modules with parameters of which no operator read any."""
+    """The outermost modules that have parameters, none of which an operator read."""
     outermost: list[str] = []
     for path, module in model.named_modules():
         storages = {p.untyped_storage()._cdata for p in module.parameters()}
@@ -315,7 +317,8 @@ def _modules(model: nn.Module) -> Iterator[tuple[str, str, int, int, bool]]:
 
 
 def _plain(model: nn.Module) -> dict[str, Tensor]:
-    """Tensors that are attributes alone: a GRU lists its parameters in one too."""
+    """Tensors that are only attributes, not parameters or buffers; a GRU also lists its parameters
+    in such an attribute."""
     known = {id(tensor) for tensor in (*model.parameters(), *model.buffers())}
     return {
         f"{path}.{name}" if path else name: tensor

@@ -1,4 +1,4 @@
-"""A module's own tensors exchanged for others, and the module left as it was."""
+"""Exchanges a module's tensors for others, and puts the module back as it was."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ __all__ = ["attributes", "put", "unchanged"]
 
 @contextmanager
 def unchanged(model: nn.Module) -> Iterator[None]:
-    """Puts every attribute of every module back at the end, and the state of random numbers.
+    """Restores every attribute of every module at the end, and the state of random numbers.
 
     >>> layer = nn.Linear(2, 3)
     >>> with unchanged(layer):
@@ -35,7 +35,7 @@ def unchanged(model: nn.Module) -> Iterator[None]:
 
 
 def _contents(attributes: dict[str, Any]) -> list[tuple[Any, Any]]:
-    """Containers that a forward may write into: lists, sets and dictionaries."""
+    """Containers that a forward may write to: lists, sets and dictionaries."""
     kinds = (dict, list, set)
     return [(v, v.copy()) for v in attributes.values() if isinstance(v, kinds)]
 
@@ -49,13 +49,13 @@ def _refill(held: Any, copy: Any) -> None:
 
 
 def empty(tensor: Tensor, dtype: torch.dtype, device: str) -> Tensor:
-    """A tensor that lies as another does: a fake one under torch's mode of fakes."""
+    """An empty tensor with the memory layout of another; a fake tensor in torch's fake mode."""
     return torch.empty_strided(tensor.shape, tensor.stride(), dtype=dtype, device=device)
 
 
 def types_of(model: nn.Module, dtype: torch.dtype | None) -> dict[int, torch.dtype]:
-    """The types that ``model.to(dtype)`` gives to parameters and buffers, by the numbers of these:
-    a module may keep some of its own as they are."""
+    """The types that ``model.to(dtype)`` gives to parameters and buffers, keyed by the ids of the
+    tensors. A module may keep the types of some tensors."""
     if dtype is None:
         return {}
     tables: list[dict[str, Any]] = [t for m in model.modules() for t in (m._parameters, m._buffers)]
@@ -69,8 +69,8 @@ def types_of(model: nn.Module, dtype: torch.dtype | None) -> dict[int, torch.dty
 
 
 def parameter(tensor: Tensor, trains: bool) -> Tensor:
-    """A new tensor as a parameter. ``nn.Parameter`` would run a ``detach`` for a tensor that is no
-    plain one: a dispatch of fake tensors for each weight, a fifth of a trace."""
+    """A new tensor as a parameter. ``nn.Parameter`` would call ``detach`` on a fake tensor: one
+    dispatch for each weight takes a fifth of the time of a trace."""
     if type(tensor) is Tensor:
         return nn.Parameter(tensor, trains)
     tensor._is_param = True
@@ -84,11 +84,10 @@ def put(
     make: Callable[[Tensor, torch.dtype, str], Tensor] = empty,
     apart: str = "cpu",
 ) -> list[Tensor]:
-    """Other tensors in place of parameters, buffers and tensors that are plain attributes; shared
-    tensors stay shared.
+    """Replaces parameters, buffers and tensors in plain attributes; shared tensors stay shared.
 
-    ``types`` has the new type of each tensor that changes its type, by its number. Returns the
-    plain attributes, which ``Module.to`` does not move: they stay ``apart``, on the CPU.
+    ``types`` has the new type of each tensor that changes its type, by its id. Returns the tensors
+    in plain attributes: ``Module.to`` does not move them, so they stay on the CPU if ``apart``.
 
     >>> layer = nn.Linear(2, 3)
     >>> put(layer, "meta", {id(layer.weight): torch.bfloat16})

@@ -1,7 +1,7 @@
 """Reads schema ``vitcost.trace/1``: traces of one module in a JSON file, without torch.
 
-Numbers that repeat are told once: polynomials, arrays and operators stand in tables, and everything
-else names them by their place there.
+Repeated values are stored once: polynomials, arrays and operators stand in tables, and all else
+refers to them by their index.
 """
 
 import json
@@ -41,7 +41,7 @@ SCHEMA = "vitcost.trace/1"
 # a scenario of the largest model of timm takes 400 kB
 TRACE = Kind("trace", 32 * 2**20)
 
-# torch counts elements, bytes and operations of one call in 64 bits
+# torch counts the elements, bytes and operations of one call in 64 bits
 _MOST = 2**63 - 1
 
 T = TypeVar("T")
@@ -56,7 +56,7 @@ class TraceFile(NamedTuple):
     traces: tuple[tuple[How, Trace], ...]
 
     def batches(self) -> str:
-        """The scenarios that it holds, for a message."""
+        """The scenarios in the file, for a message."""
         return "; ".join(
             f"{how.said()} at batch{'es' if len(t.batches) > 1 else ''} "
             + ("from 2 on" if len(t.batches) > 1 else str(t.batches[0]))
@@ -65,8 +65,8 @@ class TraceFile(NamedTuple):
 
 
 def read(path: "str | Path") -> TraceFile:
-    """The traces of a file. Raises ``ConfigError`` for one that is none, of another version, or
-    damaged.
+    """The traces of a file. Raises ``ConfigError`` for a file that is not a trace, has another
+    version, or is damaged.
 
     >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory
@@ -81,7 +81,7 @@ def read(path: "str | Path") -> TraceFile:
 
 
 def checksum(data: dict[str, Any]) -> int:
-    """CRC-32 of the compact text of everything else.
+    """CRC-32 of the compact JSON text of everything but the checksum.
 
     >>> checksum({"schema": "vitcost.trace/1"}) == crc32(b'{"schema":"vitcost.trace/1"}')
     True
@@ -90,7 +90,7 @@ def checksum(data: dict[str, Any]) -> int:
 
 
 def unpacked(data: dict[str, Any], path: str) -> TraceFile:
-    """A file from its JSON."""
+    """A trace file from its JSON data."""
     if data.get("schema") != SCHEMA:
         raise ConfigError(
             f"{path}: schema {shown(data.get('schema'))}, and this vitcost reads {SCHEMA}: "
@@ -130,7 +130,7 @@ def _unpacked_events(events: Sequence[int], storages: int) -> tuple[int, ...]:
 
 
 class _Read(NamedTuple):
-    """The shared tables, read."""
+    """The decoded shared tables."""
 
     polynomials: tuple[Polynomial, ...]
     operators: tuple[Operator, ...]
@@ -181,7 +181,7 @@ def _tables(data: dict[str, Any]) -> _Read:
 
 
 def _unpacked_trace(data: dict[str, Any], tables: _Read) -> tuple[How, Trace]:
-    # a file of an older version lacks the flags of sharded weights
+    # a file of an older version has no flags of sharded weights
     flags = {**_LATER, **data["how"]}
     how = How(**{k: _is(type(v), flags[k]) for k, v in How()._asdict().items()})
     step, step_buffers = data["step"], data.get("step_buffers")
@@ -199,7 +199,7 @@ def _unpacked_trace(data: dict[str, Any], tables: _Read) -> tuple[How, Trace]:
 
 
 def _unpacked_pass(data: dict[str, Any], tables: _Read) -> Pass:
-    """A pass with its own tables: the rows of the shared tables that it uses."""
+    """A pass with tables of its own: the rows of the shared tables that it uses."""
     operators, numbers = _own(tables.operators, data["calls"])
     returns = _picked(tables.returns, data["returns"])
     marks = data.get("marks", [])
@@ -249,7 +249,7 @@ def _marks(marks: Any, paths: Sequence[int], events: int) -> tuple[Mark, ...]:
 
 
 def _own(table: tuple[T, ...], places: Any) -> tuple[tuple[T, ...], list[int]]:
-    """The rows that are named, and their places among these."""
+    """The rows at these places of a table, and for each place the index of its row among them."""
     order = {place: i for i, place in enumerate(dict.fromkeys(_all(_count, places)))}
     return tuple(table[place] for place in order), [order[place] for place in places]
 
@@ -292,7 +292,7 @@ def _weight(row: Any) -> Weight:
     path, shape, dtype, trains, reached = row
     flags = _is(bool, trains), _is(bool, reached)
     sides = _all(_count, shape)
-    # the number of its elements is a count too
+    # the number of elements must be a valid count too
     _count(prod(sides))
     if _is(str, dtype) not in ITEMSIZE:
         raise ValueError(f"{shown(dtype)} is no type of numbers")

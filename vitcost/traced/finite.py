@@ -1,8 +1,9 @@
-"""Guards against overflow: a trace takes every number as finite, as a run does that goes well.
+"""Answers checks for NaN and infinity: a trace assumes that every number is finite, as in a run
+that goes well.
 
-``if not torch.isfinite(x).all(): x = x.clamp(...)`` reads a value, and fake tensors have none.
-``isfinite``, ``isinf`` and ``isnan`` have the same answer for every finite number, and the answer
-passes through operators that join such answers to a single one.
+``if not torch.isfinite(x).all(): x = x.clamp(...)`` reads a value, and fake tensors have none. For
+finite numbers ``isfinite``, ``isinf`` and ``isnan`` have a known answer, which is passed on through
+operators that combine such answers.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,8 +24,8 @@ _EACH = "_vitcost_each"
 
 
 def answer(tensor: Any) -> bool | None:
-    """The boolean that each element of a tensor is, where finite numbers alone decide that; None:
-    unknown.
+    """The boolean value of every element of a tensor, if finite numbers give all elements the same;
+    None: unknown.
 
     >>> import torch
     >>> numbers = torch.empty(3)
@@ -38,7 +39,7 @@ def answer(tensor: Any) -> bool | None:
 
 
 def remember(name: str, args: tuple[Any, ...], output: Any) -> None:
-    """Notes the answer that an operator gives for every finite number.
+    """Notes the value of an operator's result, if it is the same for all finite numbers.
 
     >>> import torch
     >>> infinite = torch.empty(3, dtype=torch.bool)
@@ -56,7 +57,7 @@ def remember(name: str, args: tuple[Any, ...], output: Any) -> None:
 
 
 def _equal(args: tuple[Any, ...]) -> bool | None:
-    """The answer of a search for NaN or infinity: none is there."""
+    """The answer of ``x == y`` if y is x itself (a search for NaN) or infinity."""
     if args[0] is args[1]:
         # x == x is true: the search for NaN finds none
         return True
@@ -90,7 +91,7 @@ def _same(args: tuple[Any, ...]) -> bool | None:
 _RULES: Mapping[str, Callable[[tuple[Any, ...]], bool | None]] = {
     "eq": _equal,
     "ne": _unequal,
-    # torch._check and torch.distributions ask so, and raise where it is false
+    # torch._check and torch.distributions call this, and raise if it returns false
     "_is_all_true": lambda args: True,
     "isnan": lambda args: False,
     "isinf": lambda args: False,

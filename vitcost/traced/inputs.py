@@ -19,12 +19,13 @@ __all__ = ["Arguments", "Inputs", "Shape", "inputs_of", "parse", "written"]
 
 
 _SPELLED = re.compile(r"(?:([A-Za-z_]\w*)=)?(\d+(?:x\d+)*)?(?::(\w+))?")
-# longest side, and most elements, of one image's input
+# the longest side, and the most elements, that the input of one image may have
 _LONGEST, _MOST = 10**7, 10**10
 
 
 class Shape(NamedTuple):
-    """One input of an image: its name ("" by position), sides, and type ("" as the module's)."""
+    """One input of an image: its name ("" if passed by position), its sides, and its type ("" for
+    the module's type)."""
 
     name: str
     sides: tuple[int, ...]
@@ -32,7 +33,8 @@ class Shape(NamedTuple):
 
 
 def parse(texts: Sequence[str]) -> tuple[Shape, ...]:
-    """Inputs from their spelling, else ``ConfigError``. An empty shape is one number an image.
+    """Reads inputs as ``--input`` spells them, else raises ``ConfigError``. An empty shape is one
+    number for each image.
 
     >>> parse(["image=3x224x224", "ids=77:int64"])[1]
     Shape(name='ids', sides=(77,), dtype='int64')
@@ -87,7 +89,8 @@ class Arguments(NamedTuple):
 
     @property
     def batch(self) -> Any:
-        """The second argument of a loss: a dictionary, or the arguments, or the only one."""
+        """The argument that a loss gets as the batch: the dictionary of inputs, or all inputs, or
+        the only one."""
         if self.kwargs:
             return dict(self.kwargs)
         return self.args[0] if len(self.args) == 1 else self.args
@@ -98,13 +101,13 @@ class Arguments(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """How the inputs of a batch are made, and where that comes from."""
+    """Makes the inputs of a batch; ``note`` says where their shapes come from."""
 
     make: Callable[[int], Any]
     note: str
 
     def at(self, batch: int, device: str, dtype: torch.dtype | None) -> Arguments:
-        """Fake inputs of a batch on a device; floats get another type where one is given."""
+        """Fake inputs of a batch on a device; floats get ``dtype`` if it is given."""
         arguments = self.make(batch)
 
         def placed(leaf: Any) -> Any:
@@ -123,9 +126,9 @@ class Inputs(NamedTuple):
 
 
 def inputs_of(model: nn.Module, inputs: Any = None, beside: Any = None) -> Inputs:
-    """The inputs of a module, from the first of these: ``inputs`` (spellings, a callable of the
-    batch, example tensors), ``beside`` (returned by the factory with the module), the module's
-    declaration, images.
+    """The inputs of a module, from the first source that there is: ``inputs`` (spellings, a
+    callable of the batch, example tensors), ``beside`` (returned by the factory with the module),
+    the module's declaration, images.
 
     Raises ``ConfigError`` for inputs that the forward does not take, ``NotCovered`` for a text
     model of transformers whose config has no length.
@@ -167,8 +170,8 @@ def _given(model: nn.Module, given: Any, note: str) -> Inputs:
 
 
 def _as_taken(model: nn.Module, make: Callable[[int], Any]) -> Callable[[int], Any]:
-    """A dictionary is the keywords of a forward, or the one input of a forward that takes none of
-    its keys."""
+    """Passes a dictionary as the keywords of a forward, or as its one input if the forward has none
+    of its keys as a parameter."""
 
     def made(batch: int) -> Any:
         inputs = make(batch)
@@ -200,8 +203,8 @@ def _by_shape(model: nn.Module, shapes: Sequence[Shape]) -> Callable[[int], Any]
 
 
 def _takes_one(model: nn.Module, names: Sequence[str]) -> bool:
-    """Whether the forward takes these inputs as one dictionary: none of them is a parameter of it,
-    and it has one that must be given."""
+    """Whether the forward takes the whole dictionary as one input: none of its keys is a parameter,
+    and one parameter is required."""
     parameters = inspect.signature(model.forward).parameters
     if all(name in parameters for name in names):
         return False
@@ -218,7 +221,7 @@ def _takes_one(model: nn.Module, names: Sequence[str]) -> bool:
 
 
 def _repeated(examples: Any) -> Callable[[int], Any]:
-    """Examples repeated along axis 0, where all of them share it."""
+    """Examples repeated along axis 0, if all of them have the same length along it."""
     lengths = {len(t) if t.dim() else 0 for t in tensors(examples)}
     if len(lengths) != 1 or 0 in lengths:
         raise ConfigError(
@@ -249,8 +252,8 @@ def _of_timm(model: nn.Module) -> tuple[Shape, ...]:
 
 
 def _channels(model: nn.Module, first: Any, usual: int) -> int:
-    """The channels of a timm model's images: its first convolution's, by the name that its config
-    has for it. TResNet reads 4 × 4 pixels as channels of one."""
+    """The channels of a timm model's images: its first convolution has them, and its config names
+    that layer. TResNet's first layer reads 4 × 4 pixels as channels."""
     names = [first] if isinstance(first, str) else list(first or ())
     try:
         module: Any = model.get_submodule(names[0]) if names else None
@@ -261,7 +264,7 @@ def _channels(model: nn.Module, first: Any, usual: int) -> int:
 
 
 def _of_transformers(model: nn.Module) -> tuple[Shape, ...]:
-    """Images, videos and text as the config of a model of transformers sizes them."""
+    """Images, videos and text with the sizes in the config of a transformers model."""
     config: Any = getattr(model, "config", None)
     if not any(c.__module__.startswith("transformers.") for c in type(model).__mro__):
         return ()

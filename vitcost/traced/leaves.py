@@ -15,10 +15,10 @@ _MOST = 100_000
 
 
 def leaves(tree: Any) -> list[Any]:
-    """The values in a tree that are no containers.
+    """The values in a tree that are not containers themselves.
 
-    A container may be in a tree more than once: thirty modules that each return their argument
-    twice have a billion leaves. ``NotCovered`` beyond 100,000 of them.
+    A container may occur more than once in a tree: after thirty modules that each return their
+    argument twice, it has a billion leaves. Raises ``NotCovered`` for more than 100,000.
 
     >>> leaves({"a": [1, (2, 3)]})
     [1, 2, 3]

@@ -1,4 +1,4 @@
-"""Runs at a few batches into one pass whose sizes are polynomials in the batch."""
+"""Merges runs at a few batches into one pass whose sizes are polynomials in the batch."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -15,10 +15,10 @@ __all__ = ["merged"]
 
 
 def merged(runs: Sequence[Run], batches: Sequence[int]) -> Pass:
-    """One pass from the runs of these batches; a single one gives constants.
+    """One pass from the runs at these batches; a single run gives constants.
 
-    Raises ``NotCovered`` with the operator by which the runs differ in more than sizes, or of which
-    a size is no polynomial.
+    Raises ``NotCovered`` with the operator that differs between the runs in more than sizes, or
+    that has a size which is no polynomial.
 
     >>> from torch import nn
     >>> from vitcost.traced.inputs import inputs_of
@@ -35,7 +35,7 @@ def merged(runs: Sequence[Run], batches: Sequence[int]) -> Pass:
     numbers: dict[Operator, int] = {}
     paths: dict[str, int] = {}
     calls = []
-    # equal calls are fitted once
+    # equal calls are fitted to polynomials once
     seen: dict[tuple[Called, ...], int] = {}
     for together in zip(*(run.recorder.calls for run in runs), strict=True):
         key = tuple(call._replace(path="") for call in together)
@@ -96,7 +96,7 @@ def _fitting(batches: Sequence[int]) -> _Fit:
 
 
 def _same(runs: Sequence[Run], batches: Sequence[int]) -> None:
-    """The runs must call the same operators, and allocate and free in the same order."""
+    """Checks that the runs call the same operators, and allocate and free in the same order."""
     first = runs[0].recorder
     events = list(ordered(first.events))
     for run, batch in zip(runs[1:], batches[1:], strict=True):
@@ -166,7 +166,7 @@ def _sizes(runs: Sequence[Run], fit: _Fit) -> tuple[Polynomial, ...]:
 
 
 def _modules(runs: Sequence[Run], fit: _Fit) -> tuple[Module, ...]:
-    """Every module, in the order of their first returns; modules that never ran come last."""
+    """Every module, in the order in which they first return; modules that never ran come last."""
     first = runs[0].recorder
     kinds = {row[0]: row[1:] for row in runs[0].modules}
     order = dict.fromkeys([*first.shapes, *kinds])

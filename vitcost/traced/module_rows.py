@@ -16,7 +16,7 @@ __all__ = ["rows", "uncounted"]
 
 
 def uncounted(run: Pass) -> tuple[str, ...]:
-    """The operators of a pass that may multiply matrices, and that no rule counts the FLOPs of.
+    """The operators of a pass that may multiply matrices, but whose FLOPs no rule counts.
 
     >>> import torch
     >>> from torch import nn
@@ -34,9 +34,9 @@ def uncounted(run: Pass) -> tuple[str, ...]:
 
 
 def too_many(operator: Operator) -> Polynomial:
-    """Backward FLOPs that torch's counter has too much: it takes the gradient of a grouped
-    convolution's weight for one of every input channel with every output channel, which are as
-    many times the products as there are groups (torch.utils.flop_counter, conv_backward_flop).
+    """Backward FLOPs that torch's counter counts too many. For the weight gradient of a grouped
+    convolution it counts every input channel with every output channel, so with g groups g times
+    the real products (torch.utils.flop_counter, conv_backward_flop).
 
     The gradients of the input and of the weight have as many products as the forward has.
     """
@@ -49,11 +49,12 @@ def _beyond(operator: Operator) -> Polynomial:
     # a weight is output × input of a group; a transposed one input × output of a group
     transposed = weight.shape[0] != gradient.shape[1]
     channels = (gradient if transposed else x).shape[1]
-    # a bias has one side
+    # a bias gradient has one side, a weight gradient more
     written = [each.shape for each in operator.writes if len(each.shape) > 1]
     if channels == weight.shape[1] or weight.shape not in written:
         return (0,)
-    # a batch that is laid out as channels is a group for each: its count is a square
+    # if the batch is laid out as channels, each image is a group, so the count grows with the
+    # square of the batch
     batches, excess = range(2, 7), []
     for batch in batches:
         groups = value(channels, batch) // value(weight.shape[1], batch)
@@ -65,14 +66,14 @@ def _beyond(operator: Operator) -> Polynomial:
 
 
 def moved_bytes(operator: Operator, batch: int) -> int:
-    """Bytes that a call reads and writes; a view moves nothing."""
+    """Bytes that a call reads and writes; a view reads and writes none."""
     if operator.name in VIEWS or operator.name in EMPTY:
         return 0
     return sum(_bytes(array, batch) for array in (*operator.reads, *operator.writes))
 
 
 def pointwise(operator: Operator, batch: int) -> int:
-    """Elements that a call of the forward writes where it is pointwise work."""
+    """The elements that a forward call writes, if it is pointwise work."""
     if operator.phase != "forward" or not operator.writes:
         return 0
     return _numel(operator.writes[0], batch) if counts(operator) else 0
@@ -87,10 +88,10 @@ def _numel(array: Array, batch: int) -> int:
 
 
 def rows(run: Pass, weights: Iterable[Weight], batch: int) -> Row:
-    """The model's row with its modules inside, at a ``batch`` of so many images; equal layers that
-    follow each other are one row.
+    """The model's row with its modules inside, at a ``batch`` of so many images; consecutive equal
+    layers are one row.
 
-    A parameter that sits on a module of which others stand beside it has a row of its own.
+    A parameter that sits directly on a module with child modules has a row of its own.
 
     >>> from torch import nn
     >>> from vitcost.traced.inputs import inputs_of
@@ -113,7 +114,7 @@ def rows(run: Pass, weights: Iterable[Weight], batch: int) -> Row:
         cost = _cost_of(weight)
         where = weight.path.rpartition(".")[0]
         if where in parents:
-            # the parameter is on no layer
+            # the parameter does not sit on a layer
             where = weight.path
             leaves[where], shapes[where] = "Parameter", weight.shape
         costs[where] = costs[where].plus(cost)
@@ -126,7 +127,8 @@ def _cost_of(weight: Weight) -> Cost:
 
 
 def _operators(run: Pass, batch: int, costs: dict[str, Cost]) -> None:
-    """The cost of each module's calls; pointwise work is the model's, not that of the loss."""
+    """The costs of each module's calls. The pointwise work of the loss does not count as the
+    model's."""
     loss = {"loss"} - {module.path for module in run.modules}
     for (number, path), times in Counter(run.calls).items():
         operator = run.operators[number]
@@ -153,7 +155,7 @@ def _tree(
     for path in kinds:
         if path:
             inside[_around(path, kinds)].append(path)
-    # costs on a path without a module belong to the module around it
+    # costs whose path names no module belong to the module around that path
     extra: dict[str, Cost] = defaultdict(Cost)
     for path, cost in costs.items():
         where = path if path in kinds else _around(path, kinds)
@@ -179,7 +181,7 @@ def _around(path: str, kinds: Mapping[str, str]) -> str:
 
 
 def _runs(children: Iterable[Row]) -> list[Row]:
-    """Children that follow each other and are equal but for their index are one row."""
+    """Merges consecutive children that are equal but for their index into one row."""
     runs: list[Row] = []
     for child in children:
         before = runs[-1] if runs else None

@@ -1,4 +1,4 @@
-"""Traces of a module, made when they are asked for."""
+"""Traces of a module that are made when they are asked for."""
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
@@ -18,19 +18,20 @@ from vitcost.traced.traces import LINES, trace
 
 __all__ = ["OfModule"]
 
-# fields of a traced model: its inputs, and how it is trained
+# fields of a traced model that need no new model: its inputs, and how it is trained
 _FIELDS = ("input", "loss", "img_size", "input_size", "in_chans")
-# fields for which a library builds another model
+# fields for which the library has to build another model
 _BUILT = ("num_classes", "img_size", "in_chans")
 
 
 class OfModule(Traces):
-    """Traces of a module: of one batch as it is asked for, of others as polynomials in it.
+    """Traces of a module: of a single batch when it is asked for, and as polynomials for all
+    batches.
 
     ``inputs`` are as ``--input`` spells them, a callable of the batch, or example tensors;
-    ``beside`` is what a factory returned beside the module, ``found`` how a loss is found by its
-    name. ``rebuild`` makes the module with other arguments of its constructor, and None says that
-    these are unknown; ``built`` are the arguments of this module.
+    ``beside`` is what a factory returned beside the module, ``found`` looks up a loss by its name.
+    ``rebuild`` makes the module with other constructor arguments, or is None if these are not
+    known; ``built`` are the arguments of this module.
     """
 
     def __init__(
@@ -70,7 +71,8 @@ class OfModule(Traces):
             try:
                 lines = self._trace(how, LINES)
             except NotCovered:
-                # a loss that compares every image with every other is a square of the batch
+                # a loss that compares every image with every other needs a fourth batch: its sizes
+                # are squares
                 lines = self._trace(how, (*LINES, LINES[-1] + 1))
             self._lines[how] = lines
         return self._lines[how]
@@ -94,7 +96,7 @@ class OfModule(Traces):
             built = {**self.built, **built}
             module = self.rebuild(built)
             if images and "img_size" not in {**self.images, **images}:
-                # other channels of images of the size that it has
+                # images of the same size with another number of channels
                 size = getattr(module, "pretrained_cfg", {}).get("input_size", ())[1:]
                 images = {"img_size": tuple(size), **images} if size else images
         return OfModule(
@@ -140,7 +142,8 @@ class OfModule(Traces):
             )
 
     def criterion(self) -> Loss:
-        """The loss of a step; raises ``ConfigError`` for one that is no function of the output."""
+        """The loss of a training step. Raises ``ConfigError`` for a loss that is not a function of
+        the output."""
         if self.loss is None or callable(self.loss):
             return Loss(self.loss, getattr(self.loss, "__qualname__", "a callable"))
         if not isinstance(self.loss, str) or self.found is None:
@@ -166,7 +169,7 @@ def unwrapped(module: nn.Module) -> nn.Module:
 
 
 def _images(fields: Mapping[str, Any]) -> list[str]:
-    """An image of these fields, spelled as an input."""
+    """An image with these fields, as ``--input`` spells it."""
     plain = {"img_size": (224, 224), "in_chans": 3, "patch_size": 1}
     config = configure({**plain, "interpolate_pos_encoding": "same"}, **fields)
     return ["x".join(map(str, (config.in_chans, *config.image)))]

@@ -1,8 +1,9 @@
-"""How the outputs of a norm lie, said at once where torch's shape function runs twenty operators.
+"""The memory layout of a norm's outputs, from a rule; torch's shape function would run twenty
+operators.
 
-Fake tensors run a decomposition for these operators, 10 to 50 ms a call. A layer norm writes its
-output in order, and the rule of a batch norm covers an image in order; for every other tensor the
-decomposition runs.
+Fake tensors run a decomposition for these operators, 10 to 50 ms a call. The rules cover a layer
+norm, which writes contiguously, and a batch norm of a contiguous image; all other norms run the
+decomposition.
 """
 
 from collections.abc import Callable, Mapping
@@ -34,7 +35,7 @@ def laid_out(func: Any, args: _Args, kwargs: Mapping[str, Any]) -> Any:
 
 
 def _layer_norm(args: _Args) -> Any:
-    """y as x; mean and 1/deviation a number for each row, in float32 on a card."""
+    """y like x; mean and 1/deviation, one number for each row, in float32 on a card."""
     x, over, weight = args[:3]
     if not _sure(x) or not _plain(x, weight):
         return None
@@ -44,7 +45,7 @@ def _layer_norm(args: _Args) -> Any:
 
 
 def _layer_norm_backward(args: _Args) -> Any:
-    """The gradients of x, weight and bias, each as its own tensor."""
+    """The gradients of x, weight and bias, each a new tensor."""
     gradient, x, _, _, _, weight, bias, mask = args
     if not (_sure(x) and _sure(gradient)) or not _plain(x, weight):
         return None
@@ -57,7 +58,7 @@ def _layer_norm_backward(args: _Args) -> Any:
 
 
 def _batch_norm(args: _Args) -> Any:
-    """y as x; the statistics of each channel in float32."""
+    """y like x; the statistics of each channel in float32."""
     x, weight, bias = args[:3]
     if bias is None or not _plain(x, weight) or not _in_order(x):
         return None
@@ -66,7 +67,7 @@ def _batch_norm(args: _Args) -> Any:
 
 
 def _batch_norm_backward(args: _Args) -> Any:
-    """The gradients of x, weight and bias, each as its own tensor."""
+    """The gradients of x, weight and bias, each a new tensor."""
     gradient, x, weight, *_, mask = args
     alike = gradient.stride() == x.stride() and gradient.dtype == x.dtype
     if not alike or not _plain(x, weight) or not _in_order(x):
@@ -77,13 +78,13 @@ def _batch_norm_backward(args: _Args) -> Any:
 
 
 def _plain(x: Tensor, weight: Tensor | None) -> bool:
-    """On a card, with a weight in float32 or as the input."""
+    """Whether the rule applies: on a card, with a weight in float32 or in the type of x."""
     fits = weight is not None and weight.dtype in (torch.float32, x.dtype)
     return fits and x.device.type != "cpu" and x.numel() > 0
 
 
 def _sure(x: Tensor) -> bool:
-    """Whether the strides of a tensor in this shape's order are one list: the stride of an axis of
+    """Whether contiguous strides are the only strides of this shape; the stride of an axis of
     length 1 may be any number."""
     return 1 not in x.shape or _in_order(x)
 

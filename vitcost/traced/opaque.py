@@ -9,11 +9,11 @@ if TYPE_CHECKING:
 
 __all__ = ["need_traceable"]
 
-# one step of a recurrent network: plain operators on a CPU
+# one step of a recurrent network, which runs plain operators on a CPU
 _CELLS = ("torch.nn.modules.rnn.LSTMCell", "torch.nn.modules.rnn.GRUCell")
 _OF_CARDS = "a card has a fused kernel for it with a workspace of its own (--platform cpu has none)"
 
-# modules that no shape function describes, by the beginning of their class's name, and why
+# modules that no shape function describes: the beginning of their class's name, and the reason
 _OPAQUE = (
     ("torch.nn.modules.rnn.LSTM", "cuDNN's and oneDNN's kernels keep reserves of their own"),
     ("torch.nn.modules.rnn.GRU", "cuDNN's and oneDNN's kernels keep reserves of their own"),

@@ -2,24 +2,24 @@
 
 __all__ = ["ATTENTION", "foreign", "is_attention", "looks_like_a_product"]
 
-# aten's fused attention, and the name that vitcost has for each
+# aten's fused attention operators, and vitcost's name for each kernel
 ATTENTION = {
     "_scaled_dot_product_flash_attention": "flash",
     "_scaled_dot_product_flash_attention_for_cpu": "flash",
     "_scaled_dot_product_efficient_attention": "efficient",
     "_scaled_dot_product_cudnn_attention": "cudnn",
-    # nothing else calls this softmax
+    # no other operator calls this softmax
     "_safe_softmax": "math",
 }
 
-# words in the names of operators that multiply matrices, or do comparable work
+# words in the names of operators that multiply matrices or do as much work
 _WORDS = {
     "mm", "addmm", "bmm", "addbmm", "baddbmm", "smm", "hspmm", "sspaddmm", "mv", "addmv", "dot",
     "vdot", "ger", "addr", "matmul", "kron", "tensordot", "einsum", "linear", "bilinear",
     "trilinear", "conv", "conv1d", "conv2d", "conv3d", "convolution", "depthwise3d", "attention",
     "lstm", "gru", "rnn", "fft", "linalg", "solve", "cholesky", "cdist", "int4pack", "int8pack",
 }  # fmt: skip
-# resampling by two linear weights, and a length
+# operators whose names have such a word and yet multiply no matrices: resampling, and a length
 _HARMLESS = ("upsample", "linalg_vector_norm", "grid_sampler")
 
 
@@ -33,7 +33,7 @@ def is_attention(name: str) -> bool:
 
 
 def foreign(name: str) -> bool:
-    """Whether an operator belongs to another library, for which there are no rules.
+    """Whether an operator belongs to another library than torch, so that there are no rules for it.
 
     >>> foreign("gelu"), foreign("torchvision.nms"), foreign("prims.convert_element_type")
     (False, True, False)
@@ -42,7 +42,7 @@ def foreign(name: str) -> bool:
 
 
 def looks_like_a_product(name: str) -> bool:
-    """Whether an operator without a rule of FLOPs may multiply matrices.
+    """Whether an operator that has no FLOP rule may multiply matrices.
 
     >>> looks_like_a_product("mv"), looks_like_a_product("upsample_bilinear2d")
     (True, False)

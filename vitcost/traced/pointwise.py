@@ -1,8 +1,8 @@
-"""Pointwise work of operators, by their names: which operators count, which count for nothing, and
-which have no rule.
+"""Pointwise work of operators, by their names: operators that count, that do not count, or that
+have no rule.
 
-One for each element that a norm, a softmax, an activation, a gate, a scale or a residual add
-writes; operators that lay out, move, compare, reduce, draw or look up count for nothing, as in the
+Each element that a norm, a softmax, an activation, a gate, a scale or a residual add writes counts
+as one. Operators that copy, compare, reduce, draw random numbers or look up do not count, as in the
 formulas (``engine.kinds``).
 """
 
@@ -13,7 +13,7 @@ from vitcost.traced.trace import EMPTY, VIEWS, Operator, Pass
 
 __all__ = ["WITHOUT", "WORK", "counts", "listed", "without_rule"]
 
-# an operator that ends with _ writes in place, and is the same work
+# a trailing _ marks an in-place operator, which does the same work
 WORK = frozenset({
     # norms
     "_batch_norm_with_update", "_fused_rms_norm", "_native_batch_norm_legit",
@@ -33,7 +33,7 @@ WORK = frozenset({
 })  # fmt: skip
 
 WITHOUT = frozenset({
-    # work that formulas leave out: functions and comparisons of numbers
+    # functions and comparisons that the formulas do not count
     "abs", "acos", "acosh", "angle", "asin", "asinh", "atan", "atan2", "atanh", "bitwise_and",
     "bitwise_left_shift", "bitwise_not", "bitwise_or", "bitwise_right_shift", "bitwise_xor",
     "ceil", "clip", "complex", "conj_physical", "copysign", "cos", "cosh", "deg2rad", "digamma",
@@ -59,7 +59,7 @@ WITHOUT = frozenset({
     "mean", "median", "min", "mode", "norm", "prod", "std", "std_mean", "sum", "trace",
     "upsample_bicubic2d", "upsample_bilinear2d", "upsample_linear1d", "upsample_nearest1d",
     "upsample_nearest2d", "upsample_nearest3d", "upsample_trilinear3d", "var", "var_mean",
-    # layouts, copies and casts
+    # memory layouts, copies and casts
     "_conj", "_neg_view", "_pin_memory", "_reshape_copy",
     "_sparse_coo_tensor_with_dims_and_tensors", "_to_copy", "cat", "channel_shuffle", "clone",
     "col2im", "constant_pad_nd", "contiguous", "copy", "diag_embed", "expand_copy", "flip",
@@ -67,14 +67,14 @@ WITHOUT = frozenset({
     "reflection_pad2d", "reflection_pad3d", "repeat", "repeat_interleave", "replication_pad1d",
     "replication_pad2d", "replication_pad3d", "roll", "rot90", "stack", "tril", "triu",
     "view_copy",
-    # rows and elements by an index, and orders
+    # rows and elements by an index; sorting
     "_embedding_bag", "_index_put_impl", "_unique2", "_unsafe_index", "_unsafe_index_put",
     "bucketize", "diagonal_scatter", "embedding", "gather", "index", "index_add", "index_copy",
     "index_fill", "index_put", "index_select", "masked_scatter", "masked_select", "nonzero",
     "one_hot", "put", "scatter", "scatter_add", "scatter_reduce", "searchsorted",
     "select_scatter", "slice_scatter", "sort", "take", "topk", "unique_consecutive",
     "unique_dim",
-    # tensors that are made or drawn
+    # tensors of constants or random numbers
     "_assert_async", "_fused_dropout", "_fused_sdp_choice", "_local_scalar_dense", "arange",
     "bernoulli", "exponential", "eye", "fill", "full", "full_like", "geometric", "hann_window",
     "linspace", "logspace", "multinomial", "native_dropout", "new_full", "new_ones",
@@ -89,7 +89,7 @@ WITHOUT = frozenset({
 
 
 def counts(operator: Operator) -> bool:
-    """Whether an operator is pointwise work: of a sum, whether both terms grow with the batch.
+    """Whether an operator is pointwise work. A sum counts only if both terms grow with the batch.
 
     >>> from vitcost.traced.trace import Array
     >>> stream, bias = Array("float32", ((0, 1), (768,))), Array("float32", ((768,),))
@@ -108,8 +108,8 @@ def counts(operator: Operator) -> bool:
 
 
 def without_rule(run: Pass) -> Mapping[str, str]:
-    """Operators of a forward that no rule classifies as pointwise work or as none, and the module
-    that calls each first.
+    """Operators of a forward that no rule classifies as pointwise work or not, each with the module
+    that calls it first.
 
     >>> import torch
     >>> from torch import nn
@@ -144,7 +144,7 @@ def _known(operator: Operator) -> bool:
 
 
 def listed(operators: Mapping[str, str]) -> str:
-    """Operators without a rule by name, and where each is called.
+    """Operators without a rule by name, each with the place of its first call.
 
     >>> listed({"torchvision.nms": "boxes", "special_zeta": ""})
     'torchvision.nms in boxes, special_zeta in the model itself'

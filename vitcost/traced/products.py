@@ -1,4 +1,4 @@
-"""Matrix products of a trace by definition, also where a kernel computes other products."""
+"""Matrix products of a trace as the definition has them, even if a kernel computes others."""
 
 from typing import Any
 
@@ -11,8 +11,8 @@ __all__ = ["attention_backward", "flops_of"]
 def flops_of(
     packet: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
 ) -> int:
-    """FLOPs of a call as it runs: torch's own rules, such as ``2nmk`` of a product of n × k and k ×
-    m, and two for the fused kernel of a CPU. Source: torch/utils/flop_counter.py.
+    """FLOPs of a call as it runs: by torch's own rules, such as ``2nmk`` of a product of n × k and
+    k × m, and by two more for the fused attention of a CPU. Source: torch/utils/flop_counter.py.
 
     ``packet`` is the operator without its overload, ``name`` its name.
 
@@ -31,7 +31,8 @@ _ON_CPU = "_scaled_dot_product_flash_attention_for_cpu"
 
 
 def _attention_on_cpu(operands: tuple[Any, ...], name: str) -> int:
-    """Two products forward, five backward: the scores are computed again."""
+    """FLOPs of the CPU's fused attention: two products forward; five backward, as it computes the
+    scores again."""
     q, k, v = operands
     queries: int = q.numel() // q.shape[-1]
     wide, deep = int(q.shape[-1]), int(v.shape[-1])
@@ -42,9 +43,9 @@ def _attention_on_cpu(operands: tuple[Any, ...], name: str) -> int:
 
 def attention_backward(flops: int, args: tuple[Any, ...]) -> int:
     """FLOPs of an attention's backward by definition, ``2 · flops`` where q, k and v need
-    gradients: a product of the size of ``q kᵀ`` for the gradient of q and another for k's, a
-    product of the size of ``softmax · v`` for the gradient of v and another for the softmax's. A
-    gradient that nothing needs has no product.
+    gradients: one product of the size of ``q kᵀ`` each for the gradients of q and k, and one of the
+    size of ``softmax · v`` each for those of v and of the softmax. A gradient that is not needed
+    has no product.
 
     A fused kernel also computes the scores once more, and the gradients of tensors that need none.
 

@@ -1,8 +1,8 @@
 """The recorder: every operator of a run under fake tensors, and the life of each storage.
 
 A dispatch mode sees the operators below autograd, where a real kernel would run. A weak reference
-to each storage says when Python and autograd let it go. Hooks of autograd say which storages it
-saves, and hooks of ``nn.Module`` which module runs.
+to each storage tells when Python and autograd have freed it. Hooks of autograd say which storages
+it saves, and hooks of ``nn.Module`` say which module runs.
 """
 
 import sys
@@ -39,39 +39,43 @@ class Called(NamedTuple):
     name: str
     reads: tuple[Spec, ...]
     writes: tuple[Spec, ...]
-    flops: int  # as they run
-    defined: int  # of the forward's definition, counted at the forward call
-    defined_backward: int  # of its backward's definition, counted at the forward call
+    flops: int  # FLOPs of the kernel that runs
+    defined: int  # FLOPs of the forward's definition, counted at the forward call
+    defined_backward: int  # FLOPs of its backward's definition, counted at the forward call
 
 
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Records what runs inside it; ``lasting`` are tensors that outlive the step.
+    """Records all operators that run inside it; ``lasting`` are tensors that outlive the step.
 
-    ``events`` are integers, see ``trace.coded``. Storages are numbered as they are born.
+    ``events`` are integers, see ``trace.coded``. Storages are numbered in the order of their
+    allocation.
     """
 
     def __init__(self, model: nn.Module, lasting: Iterable[Tensor], mode: FakeTensorMode) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._mode = mode
         self.calls: list[Called] = []
-        # the storages that each call reads and writes, in the order of its tensors; -1: it lasts
+        # the storages that each call reads and writes, in the order of its tensors; -1: outlives
+        # the step
         self.touched: list[tuple[int, ...]] = []
         self.sizes: list[int] = []
         self.events: list[int] = []
-        self.marks: list[tuple[int, str]] = []  # hooks of fully_shard: kind and module
-        self.away: dict[int, str] = {}  # weights that are shards now, by the module that gathers
+        self.marks: list[tuple[int, str]] = []  # calls of fully_shard's hooks: kind and module
+        # weights that are only shards now, by the module that gathers them
+        self.away: dict[int, str] = {}
         self.saved_by: dict[int, str] = {}  # the module that autograd saved a storage for
-        self.shapes: dict[str, tuple[int, ...]] = {}  # of the first output, by path
+        # the shape of each module's first output, by path
+        self.shapes: dict[str, tuple[int, ...]] = {}
         self.returns: list[tuple[str, bool, tuple[tuple[int, ...], ...]]] = []
         self.called: dict[str, int] = {}  # how often each module ran in the forward
-        self.read: set[int] = set()  # storages that last, and that an operator read
-        self.reached: set[int] = set()  # parameters that took a gradient over
+        self.read: set[int] = set()  # storages that outlive the step, and that an operator has read
+        self.reached: set[int] = set()  # parameters that have received a gradient
         self.backward = False
         self.path = ""
         self._names = {id(m): path for path, m in model.named_modules()}
         self._stack: list[str] = []
         self._lasting: set[int] = set()
-        self._held: list[Tensor] = []  # alive: numbers are not reused
+        self._held: list[Tensor] = []  # kept alive, so that their ids are not reused
         self.last(*lasting)
         self._numbers: dict[int, int] = {}
         self._references: dict[int, Any] = {}
@@ -79,26 +83,28 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._quiet = False
         self.targets_bytes = 0
         self.parameters = sum(p.numel() for p in model.parameters())
-        self.trying = ""  # the operator that runs at this moment
-        self.guarded = False  # whether a value was asked for that all finite numbers share
-        # the last error that passed a module, by its number, since its frames hold tensors; and the
-        # innermost module that it passed
+        self.trying = ""  # the operator that is running now
+        # whether the module asked for a value that is the same for all finite numbers
+        self.guarded = False
+        # the last error that left a module, by its id only, since its frames hold tensors; and the
+        # innermost module that it left
         self.stopped: tuple[int, str] = (0, "")
         # modules whose attention ran without a graph
         self._blind: set[str] = set()
-        # autograd numbers its nodes: from which number on a module ran
+        # autograd numbers its nodes in order: the first number of each run of a module
         self._starts: list[int] = [0]
         self._ran: list[str] = [""]
-        # the storage that an operator has just written and that the next may write over, and where
-        # Python stood
+        # the storage that the last operator wrote, which the next may overwrite; and the place in
+        # the Python code
         self._fresh: tuple[int, Any] = (-1, None)
-        # where the last operator stands that a real tensor would have been written over by
+        # the position of the last operator whose real counterpart would have overwritten its
+        # operand
         self._sum: tuple[int, int] | None = None
 
     # -- storages ---------------------------------------------------------------------------------
 
     def number(self, tensor: Tensor) -> int:
-        """The number of a tensor's storage, a new one if it is not known; -1 if it lasts."""
+        """The number of a tensor's storage: new if not seen before, -1 if it outlives the step."""
         storage = tensor.untyped_storage()
         key = storage._cdata
         if key in self._lasting:
@@ -123,12 +129,12 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return gone
 
     def last(self, *tensors: Tensor) -> None:
-        """Tensors that are the caller's, such as the targets of a loss."""
+        """Marks tensors as the caller's, such as the targets of a loss."""
         self._held += tensors
         self._lasting |= {t.untyped_storage()._cdata for t in tensors}
 
     def targets(self, size: int, device: torch.device) -> Tensor:
-        """Class indices of a loss, which are the caller's."""
+        """Class indices for a loss; the caller holds them."""
         with self.quiet():
             targets = torch.zeros(size, dtype=torch.long, device=device)
         self.last(targets)
@@ -137,7 +143,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @contextmanager
     def quiet(self) -> Iterator[None]:
-        """Operators in it are not recorded."""
+        """Operators inside it are not recorded."""
         before, self._quiet = self._quiet, True
         try:
             yield
@@ -145,12 +151,12 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._quiet = before
 
     def mark(self, kind: str, path: str) -> None:
-        """A hook of ``fully_shard`` of the module at a path runs here."""
+        """Records a hook of ``fully_shard``, run here for the module at a path."""
         self.marks.append((MARKS.index(kind), path))
         self.events.append(-len(self.marks))
 
     def close(self) -> None:
-        """Ends the recording: frees from here on do not belong to the run."""
+        """Ends the recording: later frees do not belong to the run."""
         self._settle()
         self._references.clear()
 
@@ -158,14 +164,15 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """torch wraps the method below, so that its compiler passes by: nothing is compiled."""
+        """torch wraps the method below, so that torch.compile skips it: nothing is compiled."""
         return False
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         if func is _DEVICE and isinstance(args[0], FakeTensor):
-            # C++ asks for the device of each operand: two of three dispatches of a step
+            # C++ asks for the device of each operand; two thirds of the dispatches of a step are
+            # such questions
             return args[0].fake_device
         kwargs = kwargs or {}
         if self._quiet or func is _DEVICE:
@@ -189,7 +196,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         touched = [self._numbers.get(storage, -1) for storage in storages]
         born = [self.number(t) for t in writes]
         if name in VIEWS and len(self.sizes) == before:
-            # bytes alive after it are never more than after the operator before it
+            # the operator only frees or keeps bytes, so no look is needed after it
             return output
         phase = self._phase()
         path = self._where(phase)
@@ -209,8 +216,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _defined(
         self, phase: str, path: str, name: str, flops: int, args: tuple[Any, ...]
     ) -> tuple[int, int]:
-        """FLOPs of the definition, forward and backward. FLOPs of a fused attention's backward are
-        known where its forward builds a graph: for a reentrant checkpoint when it runs again."""
+        """FLOPs of the definition, forward and backward. Those of a fused attention's backward are
+        known only when its forward builds a graph: under a reentrant checkpoint, when it runs
+        again."""
         if not is_attention(name):
             return (flops if phase == "forward" else 0), (flops if phase == "backward" else 0)
         if phase == "backward":
@@ -223,9 +231,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return (flops if phase == "forward" else 0), backward
 
     def _settle(self) -> None:
-        """Moves a death to the sum of two gradients: torch adds in place to a tensor without
-        another holder, but for fake tensors, or under a dispatch mode, it makes another tensor and
-        frees the first right after."""
+        """Moves the free of a gradient to the moment when another one is added to it. torch adds in
+        place to a tensor without another holder; for fake tensors, and under a dispatch mode, it
+        allocates the sum and frees the first right after."""
         if self._sum is None:
             return
         first, look = self._sum
@@ -253,7 +261,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return "loss"
         index = node._sequence_nr()
         if index >= _NO_NUMBER:
-            # a gradient that a parameter takes over: its module has just run
+            # a parameter takes its gradient over: the module that has just run made it
             return self.calls[-1].path if self.calls else ""
         return self._ran[bisect_right(self._starts, index) - 1]
 
@@ -261,7 +269,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Hooks of every module and of autograd are set inside."""
+        """Sets the hooks of every module and of autograd, and removes them at the end."""
         before = torch_modules.register_module_forward_pre_hook(self._enter)
         after = torch_modules.register_module_forward_hook(self._leave, always_call=True)
         with before, after, saved_tensors_hooks(self._pack, _unpack):
@@ -269,7 +277,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @contextmanager
     def inside(self, path: str) -> Iterator[None]:
-        """Operators inside it belong to no module, and get this path."""
+        """Gives operators inside it a path that belongs to no module."""
         self._stack.append(self.path)
         self._go(path)
         try:
@@ -306,7 +314,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _pack(self, tensor: Tensor) -> tuple[Tensor, bool]:
         """Notes that autograd saves a storage. An output that its own graph holds would never be
-        freed: another tensor of the same storage is held, as autograd does it."""
+        freed, so another tensor on the same storage is held, as autograd does."""
         if tensor.untyped_storage()._cdata in self._lasting:
             return tensor, tensor.requires_grad
         number = self.number(tensor)
@@ -329,8 +337,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 _aten = torch.ops.aten
 _ADD = _aten.add.Tensor
-# C++ code that tells subclasses of tensors apart, isTensorSubclassLike in aten: a linear layer adds
-# its bias to a product, and a backward writes a gradient into zeros, of real tensors in place
+# C++ code that treats subclasses of tensors differently (isTensorSubclassLike in aten): with real
+# ones a linear layer adds its bias, and a backward writes a gradient into zeros, in place
 _FRESH = {_aten.mm.default, _aten.bmm.default, _aten.new_zeros.default, _aten.zeros.default}
 _OUT_OF_PLACE = {
     _ADD, _aten.scatter.src, _aten.scatter.value, _aten.scatter_add.default,
@@ -339,10 +347,10 @@ _OUT_OF_PLACE = {
 
 _DEVICE = torch.ops.prim.device.default
 
-# files of torch that stand between a dispatch mode and its caller
+# files of torch whose frames lie between a dispatch mode and its caller
 _WRAPPERS = ("_dynamo/eval_frame.py", "_compile.py")
 
-# torch gives the nodes that accumulate gradients the largest number that there is
+# torch gives the nodes that accumulate gradients the largest possible number
 _NO_NUMBER = 2**63
 
 
@@ -354,27 +362,27 @@ def _unpack(packed: tuple[Tensor, bool]) -> Tensor:
 
 
 def _shapes(output: Any) -> tuple[tuple[int, ...], ...]:
-    """The shapes of a tensor, or of a list of tensors alone."""
+    """The shape of a tensor, or the shapes of a list of tensors; of anything else none."""
     each = output if isinstance(output, list | tuple) else (output,)
     whole = all(isinstance(t, Tensor) for t in each)
     return tuple(tuple(t.shape) for t in each) if whole else ()
 
 
-# operators whose result autograd writes over their first operand: FunctionsManual.cpp,
+# operators whose result autograd writes into their first operand: FunctionsManual.cpp,
 # index_backward
 _OVERWRITES = (_ADD, _aten.index_put.default)
 
 
 def _in_place(func: Any, first: Tensor) -> bool:
-    """Whether autograd's engine itself runs such an operator, and may write over its first operand:
-    of gradients that are added a view shares its storage (input_buffer.cpp,
+    """Whether autograd's engine itself runs such an operator, and may overwrite its first operand.
+    It may not add to a gradient that is a view: the storage is shared (input_buffer.cpp,
     can_accumulate_inplace)."""
     shares = func is _ADD and first._is_view()
     return not shares and _by_engine()
 
 
 def _calling() -> tuple[Any, int]:
-    """The Python code that calls C++, and which of its instructions does."""
+    """The Python code that called C++, and the instruction in it that did."""
     frame: Any = sys._getframe(2)
     while frame.f_code.co_filename.endswith(_WRAPPERS) and frame.f_back is not None:
         frame = frame.f_back
@@ -382,7 +390,8 @@ def _calling() -> tuple[Any, int]:
 
 
 def _by_engine() -> bool:
-    """Whether no Python code of a backward stands between the engine and an operator."""
+    """Whether the engine called an operator directly, with no Python code of a backward in
+    between."""
     frame = sys._getframe(3)
     while frame.f_code.co_filename.endswith(_WRAPPERS):
         if frame.f_back is None:

@@ -1,8 +1,8 @@
-"""Operators under fake tensors, each distinct call through torch's shape functions once.
+"""Runs operators on fake tensors, and torch's shape functions only once for each distinct call.
 
-A network calls few operators on few shapes, many times: again in the next layer, in the step after
-the forward. The second call makes its outputs as the first one's lie. torch has a cache of its own
-for this; a look into it takes as long as a module takes to run.
+A network calls few operators on few shapes, but many times: in every layer, and in the step again.
+A second call gets outputs with the memory layouts of the first. torch has a cache of its own for
+this, but looking into it takes as long as running a module.
 """
 
 from collections.abc import Callable, Iterable
@@ -20,12 +20,13 @@ from vitcost.traced.products import flops_of
 
 __all__ = ["Ran", "Spec", "faker", "name_of", "ran", "spec_of"]
 
-# shape, type, and strides where the tensor does not lie in order
+# shape, type, and strides (None if contiguous)
 Spec = tuple[tuple[int, ...], str, tuple[int, ...] | None]
 
 
 class Ran(NamedTuple):
-    """A call of an operator that ran: its output, and the tensors that went in and came out."""
+    """A call of an operator that ran: its output, the tensors that it read, and those that it
+    wrote."""
 
     output: Any
     reads: list[Tensor]
@@ -36,21 +37,23 @@ class Ran(NamedTuple):
 
 
 class _Lies(NamedTuple):
-    """How an output lies: on a storage of its own, or on the one of an argument, by its place."""
+    """The memory layout of an output, on a storage of its own, or on that of an argument, given by
+    its index."""
 
     shape: tuple[int, ...]
     strides: tuple[int, ...]
     offset: int
     dtype: torch.dtype
     device: torch.device
-    storage: int  # -1: its own
+    storage: int  # -1: a storage of its own
     attributes: dict[str, Any]
 
 
 class _Known(NamedTuple):
-    """A call that ran before; an output that is an argument stands by its place, or is None."""
+    """A call that ran before; an output that is one of the arguments is stored as its index, and an
+    absent one as None."""
 
-    kind: type | None  # tuple | list, None: a single tensor
+    kind: type | None  # tuple or list; None: the output is a single tensor
     outputs: tuple[_Lies | int | None, ...]
     read_specs: tuple[Spec, ...]
     write_specs: tuple[Spec, ...]
@@ -58,7 +61,7 @@ class _Known(NamedTuple):
 
 
 _KNOWN: dict[tuple[Any, ...], _Known] = {}
-# a process that traces many models must not fill its memory: an entry has about 1.5 kB
+# an entry takes about 1.5 kB: a process that traces many models must not fill its memory
 _MOST = 20_000
 _NAMES: dict[Any, str] = {}
 _REPLAYABLE: dict[Any, bool] = {}
@@ -115,7 +118,8 @@ def ran(mode: FakeTensorMode, func: Any, args: tuple[Any, ...], kwargs: dict[str
 
 
 def faker(mode: FakeTensorMode) -> Callable[[Tensor, torch.dtype, str], Tensor]:
-    """A function that makes a fake tensor that lies as another does, of a type and on a device.
+    """A function that makes a fake tensor with the memory layout of another, of a given type and on
+    a given device.
 
     >>> with FakeTensorMode() as mode:
     ...     fake = faker(mode)(torch.ones(8, 4).t(), torch.bfloat16, "cpu")
@@ -135,7 +139,7 @@ def faker(mode: FakeTensorMode) -> Callable[[Tensor, torch.dtype, str], Tensor]:
 
 
 def _first(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], reads: list[Tensor]) -> Ran:
-    # an operator may write over the shape of a tensor that it is given
+    # taken before the call, since an operator may change the shape of an argument
     specs = tuple(map(spec_of, reads))
     output = as_real(func, args, laid_out(func, args, kwargs))
     writes = [t for t in tree_leaves(output) if isinstance(t, Tensor)]
@@ -144,8 +148,8 @@ def _first(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], reads: list
 
 
 def _replayable(func: Any) -> bool:
-    """Whether an operator's outputs follow from the shapes of its arguments alone, and leave these
-    as they lie."""
+    """Whether an operator's outputs follow from the shapes of its arguments alone, and the
+    arguments keep their layout."""
     known = _REPLAYABLE.get(func)
     if known is None:
         known = (
@@ -159,10 +163,10 @@ def _replayable(func: Any) -> bool:
     return known
 
 
-# operators that change how their argument lies, and those whose outputs depend on values
+# operators that change the layout of their argument, or whose outputs depend on values
 _BY_VALUE = {torch.Tag.inplace_view, torch.Tag.data_dependent_output}
 
-# arguments that two equal ones of a type stand for each other
+# types of arguments that are equal for a call if their values are equal
 _PLAIN = frozenset({
     int, float, bool, str, type(None), torch.dtype, torch.device, torch.layout,
     torch.memory_format,
@@ -172,14 +176,15 @@ _PLAIN = frozenset({
 def _describe(
     key: list[Any], tensors: list[Tensor], values: Iterable[Any], mode: FakeTensorMode
 ) -> bool:
-    """Puts into a key all that decides how outputs lie; False where it cannot be said."""
+    """Adds to a key everything that decides the layout of the outputs; False if a value cannot be
+    described."""
     for value in values:
         kind = type(value)
         if kind is FakeTensor:
             dtype = value.dtype
             if value.constant is not None or value.fake_mode is not mode or dtype.is_complex:
                 return False
-            # a negative is due in a view of an imaginary part
+            # a view of an imaginary part may carry a pending sign
             if value.layout is not torch.strided or value.is_neg():
                 return False
             key += (value.shape, value.stride(), value.storage_offset(), dtype, value.fake_device)
@@ -196,7 +201,7 @@ def _describe(
 
 
 def _entry(first: Ran) -> _Known | None:
-    """A call as it can be made again; None where an output cannot."""
+    """A call in a form from which it can be repeated; None if an output cannot."""
     output = first.output
     kind = type(output) if type(output) in (tuple, list) else None
     places = {id(t): place for place, t in reversed(list(enumerate(first.reads)))}
@@ -222,7 +227,7 @@ def _entry(first: Ran) -> _Known | None:
 
 
 def _lies(leaf: FakeTensor, storage: int) -> _Lies | None:
-    """How a tensor lies; None where another of its shape would not lie so."""
+    """The memory layout of a tensor; None if a tensor of the same shape could have another."""
     shape, strides, offset = tuple(leaf.shape), leaf.stride(), int(leaf.storage_offset())
     attributes = {k: v for k, v in vars(leaf).items() if k != "fake_mode"}
     if leaf.constant is not None or any(isinstance(v, Tensor) for v in attributes.values()):
@@ -240,7 +245,7 @@ def _lies(leaf: FakeTensor, storage: int) -> _Lies | None:
 
 
 def _made(lies: _Lies, reads: list[Tensor], mode: FakeTensorMode) -> Tensor:
-    """A fake tensor that lies so."""
+    """A fake tensor with a stored memory layout."""
     shape, strides = lies.shape, lies.strides
     with torch._C._DisableTorchDispatch():
         if lies.storage < 0:
@@ -249,7 +254,7 @@ def _made(lies: _Lies, reads: list[Tensor], mode: FakeTensorMode) -> Tensor:
             meta = torch.empty(0, dtype=lies.dtype, device="meta")
             storage: Any = reads[lies.storage].untyped_storage()
             meta.set_(storage, lies.offset, shape, strides)
-        # FakeTensor(mode, meta, device), with the attributes of the first one
+        # the same as FakeTensor(mode, meta, device), with the attributes that its constructor sets
         fake: Any = Tensor._make_subclass(
             FakeTensor, meta, False, dispatch_device=True, device_for_backend_keys=lies.device
         )
@@ -260,7 +265,7 @@ def _made(lies: _Lies, reads: list[Tensor], mode: FakeTensorMode) -> Tensor:
 
 
 def spec_of(tensor: Tensor) -> Spec:
-    """A tensor's shape, type and strides; no strides where it lies in order.
+    """A tensor's shape, type and strides; no strides if it is contiguous.
 
     >>> spec_of(torch.ones(2, 3)), spec_of(torch.ones(2, 3).t())
     (((2, 3), 'float32', None), ((3, 2), 'float32', (1, 3)))

@@ -1,9 +1,9 @@
-"""A traced step whose loss a ``GradScaler`` multiplies: the trace of the step without it, with the
-product and its backward put in.
+"""A traced step whose loss a ``GradScaler`` multiplies: the product and its backward are inserted
+into the trace of the unscaled step.
 
-``scaler.scale(loss)`` is called on the loss when the forward pass is over. The product is alive
-until ``backward()`` returns, and with it the gradient that this begins with; the nodes of the loss
-take that gradient times the scale instead.
+``scaler.scale(loss)`` is called on the loss when the forward pass is over. The product, and the
+gradient with which ``backward()`` begins, live until it returns; the nodes of the loss receive that
+gradient times the scale.
 """
 
 from collections.abc import Iterator
@@ -45,7 +45,7 @@ def scaled(step: Pass) -> Pass:
     ones, path = step.calls[first]
     (loss,) = step.operators[ones].writes
     seed = step.touched[first][-1]
-    # a number in half precision becomes one in float32
+    # torch computes a scalar loss of half precision times the scale in float32
     kind = loss.dtype if loss.shape or ITEMSIZE[loss.dtype] >= ITEMSIZE["float32"] else "float32"
     wide, size = Array(kind, loss.shape), (ITEMSIZE[kind],)
     product, gradient, narrow = range(len(step.sizes), len(step.sizes) + 3)
@@ -58,7 +58,7 @@ def scaled(step: Pass) -> Pass:
     last = max(i for i, storages in enumerate(step.touched) if seed in storages)
     casts = kind != loss.dtype
     taken = narrow if casts else gradient
-    # the calls and the storages that come behind the first one
+    # the calls inserted after the first one, each with the storages that it touches
     more: list[tuple[int, tuple[int, ...]]] = [(backward, (seed, -1, gradient))]
     more += [(cast, (gradient, narrow))] * casts
     touched = [tuple(taken if s == seed else s for s in storages) for storages in step.touched]
@@ -89,14 +89,14 @@ _NO_FLOPS = ((0,), (0,), (0,))
 def _events(
     step: Pass, first: int, last: int, seed: int, product: int, gradient: int, taken: int
 ) -> Iterator[int]:
-    """The events with the product before the first call of the backward pass, its gradient behind
-    it, and the end of that behind the last call that takes it."""
+    """The events with three insertions: the product before the first call of the backward pass, its
+    gradient after that call, and the free of that gradient after the last call that reads it."""
     number = 0
     for event in step.events:
         if decoded(event) == (BORN, seed):
             continue
         if event == LOOK and number == first:
-            # the forward pass has let all go by then that it lets go
+            # by then the forward pass has freed all that it frees
             yield from (coded(BORN, product), LOOK, coded(BORN, seed))
         yield event
         if event != LOOK:

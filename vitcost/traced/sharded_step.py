@@ -1,7 +1,8 @@
-"""A traced step whose weights are fully sharded: the trace of a step under the hooks of
-``fully_shard``, with what these allocate and free on a number of ranks put in.
+"""A traced step whose weights are fully sharded: it is made from the trace of a step under the
+hooks of ``fully_shard``, by inserting the storages that the hooks allocate and free on a number of
+ranks.
 
-Its events are those of ``engine.sharded``, which formulas have too.
+The inserted events come from ``engine.sharded``, as for models with formulas.
 """
 
 from collections.abc import Sequence
@@ -28,7 +29,7 @@ from vitcost.traced.trace import (
 __all__ = ["parameter_op", "sharded"]
 
 _NOTHING = Tensor("nothing", (0,))
-# the operators that write the storages of ``engine.sharded``
+# the operator that writes each kind of storage of ``engine.sharded``
 _OPERATORS = {
     "cast shards": "_foreach_copy_",
     "gathered": "all_gather",
@@ -36,13 +37,13 @@ _OPERATORS = {
     "reduced from": "chunk_cat",
     "gradients": "reduce_scatter",
 }
-# hooks that allocate, and look at the bytes alive
+# hooks that allocate, so that the bytes alive are looked at
 _LOOKS = ("enter", "enter_again", "enter_backward", "copy_in", "reduce")
 
 
 @lru_cache(maxsize=16)
 def sharded(step: Pass, weights: tuple[Weight, ...], how: Sharding, ranks: int) -> Pass:
-    """The same step on the first of so many ranks, the fullest.
+    """The same step on the first of the ranks, which has the largest shards.
 
     Raises ``NotCovered`` for a module whose weights are of several types.
 
@@ -80,7 +81,7 @@ def sharded(step: Pass, weights: tuple[Weight, ...], how: Sharding, ranks: int) 
 
 
 def _root(weights: Sequence[Weight], paths: Sequence[str], how: Sharding) -> Node:
-    """The model with its wrapped modules, each a node with its parameters."""
+    """The model with its wrapped modules, each as a node with its parameters."""
     inside: dict[str, list[Op | Node]] = {path: [] for path in dict.fromkeys((*paths, ""))}
     for weight in weights:
         if ITEMSIZE[weight.dtype] != how.weight:
@@ -99,7 +100,7 @@ def _root(weights: Sequence[Weight], paths: Sequence[str], how: Sharding) -> Nod
 
 
 def parameter_op(weight: Weight, name: str = "parameter") -> Op:
-    """A parameter as an op of a tree, which writes nothing: ``name`` is its kind.
+    """A parameter as an op of a tree. The op writes nothing; ``name`` is its kind.
 
     >>> parameter_op(Weight("head.bias", (1000,), "float32", True, True)).weight
     head.bias[1000]
@@ -110,7 +111,7 @@ def parameter_op(weight: Weight, name: str = "parameter") -> Op:
 
 
 class _Writer:
-    """Writes the events of a step, with those of its hooks between."""
+    """Writes the events of a step, and inserts the events of its hooks."""
 
     def __init__(self, step: Pass, how: Sharding, sizes: Sizes) -> None:
         self.ledger, self.sizes = Shards(how), sizes
@@ -121,18 +122,18 @@ class _Writer:
         self.operators = {operator: i for i, operator in enumerate(step.operators)}
         self.paths = {path: i for i, path in enumerate(step.paths)}
         self._left = zip(step.calls, step.touched, strict=True)
-        # by the tensors of the ledger that are alive
+        # the number of the storage of each ledger tensor that is alive
         self._numbers: dict[Tensor, int] = {}
 
     def take(self, events: Sequence[int]) -> None:
-        """Events of the step itself."""
+        """Writes events of the step itself."""
         for event in events:
             if event == LOOK:
                 self._called(*next(self._left))
             self.events.append(event)
 
     def run(self, hook: str, unit: Node) -> None:
-        """Writes the storages that a hook of a module allocates, and their ends."""
+        """Writes the storages that a hook of a module allocates and frees."""
         arguments = (unit, Place("", unit.name)) if hook in _LOOKS else (unit,)
         self.ledger.trace.clear()
         getattr(self.ledger, hook)(*arguments)

@@ -1,4 +1,4 @@
-"""A trace that stops says where: the operator, the module, the line of the user's code."""
+"""The message when a trace stops: the operator, the module, the line of the user's code."""
 
 import traceback
 from collections.abc import Iterator
@@ -14,10 +14,11 @@ __all__ = ["NoStep", "told"]
 
 
 class NoStep(NotCovered):
-    """A module that runs, and has no training step: of one image, or with nothing that trains."""
+    """A module that runs but has no training step: it cannot train on one image, or nothing of it
+    trains."""
 
 
-# words in torch's messages, and the reason behind each
+# words in torch's messages, and the reason that each stands for
 _ONE_IMAGE = "a batch norm cannot train on one image"
 _INNER = "a gradient inside a forward has a trace under --platform cpu alone"
 _REASONS = (
@@ -39,8 +40,8 @@ _DO = "trace the part of the model around it: a factory of that part, with --inp
 
 @contextmanager
 def told(name: str, recorder: "Recorder | None", inputs: str = "") -> Iterator[None]:
-    """Turns an error that stops a run into a ``NotCovered`` with the operator, the module, the
-    line and the shapes of the ``inputs``.
+    """Turns an error that stops a run into a ``NotCovered`` that names the operator, the module,
+    the line and the shapes of the ``inputs``.
 
     >>> with told("head", None):
     ...     raise ValueError("Expected more than 1 value per channel when training")
@@ -66,7 +67,7 @@ def _message(name: str, error: Exception, recorder: "Recorder | None", inputs: s
     else:
         stopped, path = recorder.stopped
         at = path if stopped == id(error) else recorder.path
-        # a module may stand below a thousand others
+        # a path may have a thousand parts, so its middle is cut
         at = f"{at[:40]}…{at[-40:]}" if len(at) > 100 else at or "the model's own forward"
         phase = "backward" if recorder.backward else "forward"
         parts.append(f"in {at}, {phase}")
@@ -94,7 +95,7 @@ def _after(recorder: "Recorder") -> str:
 
 
 def _line(error: BaseException) -> str:
-    """The innermost line that is neither torch's nor vitcost's."""
+    """The innermost line that belongs neither to torch nor to vitcost."""
     frames = traceback.extract_tb(error.__traceback__)
     for frame in reversed(frames):
         file = frame.filename.replace("\\", "/")

@@ -1,4 +1,4 @@
-"""The table of torchsummary of a traced module: the calls that its hooks would see of a forward in
+"""The table of torchsummary for a traced module: the calls that its hooks would see in a forward in
 eval."""
 
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ __all__ = ["summarized"]
 
 
 def summarized(trace: Trace, batch: int) -> tuple[str, tuple[str, ...]]:
-    """The table of a module that was traced, and notes: torchsummary runs two images, and prints
-    shapes of ``batch`` images.
+    """The table of a traced module, and notes: torchsummary runs two images, but prints shapes of
+    ``batch`` images.
 
     Raises ``NotCovered`` where torchsummary itself stops: at an output that is neither a tensor nor
     a list of tensors. Source: torchsummary 1.5.1.
@@ -39,7 +39,8 @@ def summarized(trace: Trace, batch: int) -> tuple[str, tuple[str, ...]]:
 
 
 def _table(run: Pass, traced: int, batch: int) -> list[Listed]:
-    """Every row of a pass that was traced at a batch: a call of a module as its hooks see it.
+    """Every row of a pass at batch ``traced``: one for each call of a module, as torchsummary's
+    hooks see it.
 
     Raises ``NotCovered`` where torchsummary itself stops: at an output that is neither a tensor nor
     a list of tensors.
@@ -56,7 +57,7 @@ def _table(run: Pass, traced: int, batch: int) -> list[Listed]:
                 "list of tensors alike"
             )
         behind = [[value(side, traced) for side in shape[1:]] for shape in each.shapes]
-        # torchsummary shows batch -1 for a list
+        # torchsummary prints batch -1 for a list of tensors
         shape: Shape = [[-1, *s] for s in behind] if each.many else [batch, *behind[0]]
         trains = module.trains and module.elements > 0
         rows += [Listed(module.type, shape, module.elements, trains)] * module.hooks

@@ -1,4 +1,4 @@
-"""How torchsummary 1.5.1 spells its table: rows, sums, and the rounding of its megabytes."""
+"""How torchsummary 1.5.1 prints its table: rows, sums, and the rounding of its megabytes."""
 
 from collections.abc import Iterator, Sequence
 from math import prod
@@ -8,12 +8,12 @@ from vitcost.config.records import Record
 
 __all__ = ["TWICE", "Listed", "Shape", "lines"]
 
-# of a tensor, or of each tensor in a list
+# the shape of a tensor, or of each tensor in a list
 Shape: TypeAlias = "list[int] | list[list[int]]"
 
 
 class Listed(Record):
-    """A row: type, output shape with torchsummary's batch in front, parameters, whether
+    """A row: type, output shape with torchsummary's batch in front, number of parameters, whether
     torchsummary counts them as trainable."""
 
     type: str
@@ -23,12 +23,12 @@ class Listed(Record):
 
     @property
     def numel(self) -> int:
-        """The product of everything in the shape, as torchsummary has it."""
+        """The product of all numbers in the shape, as torchsummary computes it."""
         return prod(prod(s) if isinstance(s, list) else s for s in self.shape)
 
 
 def lines(table: Sequence[Listed], inputs: Sequence[int], batch: int) -> Iterator[str]:
-    """The table, line by line; ``inputs`` are the sides of all inputs without the batch.
+    """The table, line by line; ``inputs`` are the sides of all inputs, without the batch.
 
     >>> head = Listed("Linear", [2, 1000], 769_000, True)
     >>> list(lines([head], [768], 2))[3:6]
@@ -44,7 +44,7 @@ def lines(table: Sequence[Listed], inputs: Sequence[int], batch: int) -> Iterato
     params = sum(row.params for row in table)
     trainable = sum(row.params for row in table if row.trains)
     outputs = sum(row.numel for row in table)
-    # the order of operations is torchsummary's own, so that rounding is too
+    # the operations are in torchsummary's own order, so that they round alike
     input_mb = abs(prod(inputs) * batch * 4.0 / (1024**2.0))
     output_mb = abs(2.0 * outputs * 4.0 / (1024**2.0))
     params_mb = abs(params * 4.0 / (1024**2.0))

@@ -1,4 +1,5 @@
-"""Storages that each call of a pass touches, as a file keeps them: by how far back they began."""
+"""The storages that each call of a pass touches, in a file's form: how many allocations ago each
+began."""
 
 from collections.abc import Sequence
 
@@ -8,7 +9,7 @@ __all__ = ["packed_touched", "unpacked_touched"]
 
 
 def packed_touched(run: Pass) -> list[int]:
-    """The number of storages that were born since that of each tensor; 0: it outlives the run.
+    """For each tensor, how many storages were allocated since its own; 0: it outlives the run.
 
     >>> from torch import nn
     >>> from vitcost.traced.inputs import inputs_of
@@ -25,7 +26,7 @@ def packed_touched(run: Pass) -> list[int]:
 
 
 def _born(events: Sequence[int]) -> list[int]:
-    """How many storages were born before each look."""
+    """How many storages were allocated before each look."""
     born, counts = 0, []
     for event in events:
         if event == LOOK:
@@ -38,8 +39,9 @@ def _born(events: Sequence[int]) -> list[int]:
 def unpacked_touched(
     places: Sequence[int], events: Sequence[int], operators: Sequence[Operator]
 ) -> tuple[tuple[int, ...], ...]:
-    """The numbers of the storages that each call's tensors lie in, from ``places``: how many births
-    back in ``events`` each one is, 0 for none. Raises ``ValueError`` for one that is not there.
+    """The numbers of the storages of each call's tensors. ``places`` says how many allocations back
+    in ``events`` each one was made; 0: it outlives the run. Raises ``ValueError`` for a storage
+    that does not exist.
 
     >>> from torch import nn
     >>> from vitcost.traced.inputs import inputs_of

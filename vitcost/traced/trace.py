@@ -38,20 +38,20 @@ __all__ = [
 
 LOOK, BORN, SAVED, GRADIENT, DIES = 0, 1, 2, 3, 4
 
-# what the hooks of ``fully_shard`` do at a mark: see ``engine.sharded.Shards``
+# the hooks of ``fully_shard`` that a mark may stand for: see ``engine.sharded.Shards``
 MARKS = (
     "enter", "leave", "enter_again", "leave_again", "enter_backward", "reshard", "copy_in",
     "reduce", "finish",
 )  # fmt: skip
 
-# bytes of an element, by torch's name of its type
+# bytes per element, by torch's name of the type
 ITEMSIZE = {
     "float64": 8, "int64": 8, "uint64": 8, "complex64": 8, "float32": 4, "int32": 4, "uint32": 4,
     "float16": 2, "bfloat16": 2, "int16": 2, "uint16": 2, "int8": 1, "uint8": 1, "bool": 1,
     "float8_e4m3fn": 1, "float8_e5m2": 1, "complex128": 16,
 }  # fmt: skip
 
-# operators that look at a storage and move nothing
+# operators that return a view and copy nothing
 VIEWS = frozenset({
     "view", "_unsafe_view", "reshape", "permute", "transpose", "t", "select", "slice", "unbind",
     "split", "split_with_sizes", "unsqueeze", "squeeze", "expand", "detach", "alias", "chunk",
@@ -59,13 +59,13 @@ VIEWS = frozenset({
     "_reshape_alias", "swapaxes", "movedim", "view_as",
     "unsafe_split", "unsafe_split_with_sizes", "unsafe_chunk",
 })  # fmt: skip
-# operators that allocate, and write nothing
+# operators that allocate, but write nothing
 EMPTY = frozenset({"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"})
 
 
 def coded(kind: int, storage: int) -> int:
-    """An event of a ``kind``, such as ``BORN``, as an integer: the events of one storage sort as
-    they happen.
+    """An event of a ``kind``, such as ``BORN``, as an integer. Sorted integers of one storage are
+    in the order in which they happen.
 
     >>> coded(BORN, 0), coded(DIES, 0), decoded(coded(SAVED, 7)) == (SAVED, 7)
     (1, 4, True)
@@ -74,7 +74,7 @@ def coded(kind: int, storage: int) -> int:
 
 
 def decoded(event: int) -> tuple[int, int]:
-    """The kind of an event, and the number of its storage; a look has none.
+    """The kind of an event, and the number of its storage; a look has no storage.
 
     >>> decoded(coded(SAVED, 7)) == (SAVED, 7), decoded(LOOK)
     (True, (0, -1))
@@ -86,9 +86,9 @@ def decoded(event: int) -> tuple[int, int]:
 
 
 def ordered(events: Iterable[int]) -> Iterator[int]:
-    """The same events, those between two looks sorted: their order decides nothing, and is another
-    in another run. Behind the last look a step lets go what its last operator read. A mark, which
-    is below 0 while a run is recorded, parts events as a look does.
+    """The same events, sorted between each two looks: their order there changes no peak, and
+    differs from run to run. After the last look a step frees the tensors that its last operator
+    read. A mark is below 0 while a run is recorded, and separates events like a look.
 
     >>> list(ordered([9, 5, 0, 1, 0, 8, 7]))
     [5, 9, 0, 1, 0, 7, 8]
@@ -105,7 +105,7 @@ def ordered(events: Iterable[int]) -> Iterator[int]:
 
 
 class Array(NamedTuple):
-    """A tensor that an operator reads or writes; strides where it does not lie in order."""
+    """A tensor that an operator reads or writes; with strides if it is not contiguous."""
 
     dtype: str
     shape: tuple[Polynomial, ...]
@@ -115,7 +115,8 @@ class Array(NamedTuple):
 class Operator(NamedTuple):
     """Equal calls of one operator: on tensors of these shapes, in one phase.
 
-    FLOPs are as torch's counter has them; ``rows.too_many`` is where that is no product that runs.
+    FLOPs are those of torch's counter; ``module_rows.too_many`` are the ones for which no product
+    runs.
     """
 
     name: str
@@ -130,8 +131,8 @@ class Operator(NamedTuple):
 class Module(NamedTuple):
     """A module that was called, or that has parameters, with the shape of its first output.
 
-    ``hooks`` is the number of hooks that a walk through all children sets on it, lists of modules
-    aside; ``elements`` is the size of its ``weight`` and its ``bias``.
+    ``hooks`` is how often a walk through all children sets a hook on it (never on lists of
+    modules); ``elements`` is the size of its ``weight`` and ``bias``.
     """
 
     path: str
@@ -140,12 +141,12 @@ class Module(NamedTuple):
     calls: int
     hooks: int
     elements: int
-    trains: bool  # its ``weight``
+    trains: bool  # whether its ``weight`` trains
 
 
 class Returned(NamedTuple):
-    """A call of a module as it returns: its path by its number, and the shapes of a tensor, or of
-    ``many`` in a list; no shape: of something else."""
+    """The return of a module's call: the number of its path, and the shape of a tensor, or shapes
+    of ``many`` in a list; no shape for any other value."""
 
     path: int
     many: bool
@@ -153,8 +154,8 @@ class Returned(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """A hook of ``fully_shard`` that runs before an event: its number among ``MARKS``, and the path
-    of the module that is wrapped, by its number."""
+    """A hook of ``fully_shard`` that runs before an event: its index in ``MARKS``, and the number
+    of the path of the wrapped module."""
 
     event: int
     kind: int
@@ -162,18 +163,18 @@ class Mark(NamedTuple):
 
 
 class Pass(NamedTuple):
-    """One run. ``calls`` are operators and paths by their number, in order; ``saved_by`` is the
-    path that each saved storage was saved for; ``touched`` are the storages that each call reads
-    and writes, in the order of its operator's tensors, -1 for one that outlives the run."""
+    """One run. ``calls`` are pairs of numbers, of an operator and of a path, in order; ``saved_by``
+    is the path of the module that saved each storage; ``touched`` are the storages that each call
+    reads and writes, in the order of its operator's tensors, -1 for one that outlives the run."""
 
     operators: tuple[Operator, ...]
     calls: tuple[tuple[int, int], ...]
     paths: tuple[str, ...]
     sizes: tuple[Polynomial, ...]
     events: tuple[int, ...]
-    saved_by: tuple[tuple[int, int], ...]  # storage, path
+    saved_by: tuple[tuple[int, int], ...]  # numbers of a storage and of a path
     modules: tuple[Module, ...]
-    batch_bytes: Polynomial  # the caller's inputs and targets
+    batch_bytes: Polynomial  # bytes of the caller's inputs and targets
     kernels: tuple[str, ...]  # the attention kernels, most used first
     inputs: tuple[Array, ...]
     returns: tuple[Returned, ...]  # the results of each module's call, in order
@@ -182,8 +183,8 @@ class Pass(NamedTuple):
 
 
 class Weight(NamedTuple):
-    """A parameter under its first name, or a buffer. One that trains and that no backward pass
-    reaches has neither a gradient nor states."""
+    """A parameter under its first name, or a buffer. A parameter that trains but is not reached by
+    a backward pass has neither a gradient nor optimizer states."""
 
     path: str
     shape: tuple[int, ...]
@@ -203,11 +204,12 @@ class How(NamedTuple):
     lora: int = 0
     lora_layers: str = ""
     onto: bool = False  # whether an earlier backward pass left gradients, to which this one adds
-    sharded: bool = False  # whether the hooks of fully_shard stand on its layers and on the module
-    casts: bool = False  # whether these cast weights and inputs to the precision
+    # whether the hooks of fully_shard are set on its layers and on the module
+    sharded: bool = False
+    casts: bool = False  # whether these hooks cast weights and inputs to the precision
 
     def said(self) -> str:
-        """The flags that differ from the defaults, as they are typed.
+        """The flags that differ from the defaults, as a user types them.
 
         >>> How(precision="bf16").said(), How().said()
         ('--precision bf16', 'no flags')
@@ -227,22 +229,25 @@ _SAID_APART = ("onto", "lora_layers", "sharded", "casts")
 
 
 class Trace(NamedTuple):
-    """A module under one scenario: a forward in eval, and a training step where it has one."""
+    """A module under one scenario: a forward in eval, and a training step if there is one."""
 
     weights: tuple[Weight, ...]
     buffers: tuple[Weight, ...]
     inference: Pass
     step: Pass | None
-    missing: str  # why there is no step
-    notes: tuple[str, ...]  # how the module was built, its inputs and loss, and the parts left out
+    missing: str  # why there is no training step
+    # notes for the reader: how the module was built, its inputs and loss, and parts that are left
+    # out
+    notes: tuple[str, ...]
     batches: tuple[int, ...]  # the traced batches; with one, sizes hold for that batch alone
     torch: str
-    # the buffers of training, where its first step leaves other buffers than a forward in eval
+    # the buffers in training, if a first step leaves other buffers on the module than a forward in
+    # eval
     step_buffers: tuple[Weight, ...] | None = None
 
 
 def how_of(scenario: Scenario) -> How:
-    """The part of a scenario that decides what a module runs.
+    """The part of a scenario that decides which operators a module runs.
 
     >>> how_of(Scenario(batch=64, precision="bf16")) == How(precision="bf16")
     True
@@ -256,7 +261,7 @@ def how_of(scenario: Scenario) -> How:
         scenario.freeze,
         scenario.lora,
         scenario.lora_layers if scenario.lora else "",
-        # each backward pass makes gradients anew, which are added when they are shards
+        # each backward pass of a sharded model makes new gradients, which are added only as shards
         scenario.keeps_gradients and not sharded,
         sharded,
         sharded and scenario.policy != "none",

@@ -42,7 +42,7 @@ def write(path: str, traces: TraceFile) -> None:
     text = json.dumps(packed(traces), separators=(",", ":"), ensure_ascii=False) + "\n"
     content = text.encode()
     if path.endswith(".gz"):
-        # readers of other files start without
+        # imported only for gzipped files
         import gzip
 
         content = gzip.compress(content, mtime=0)
@@ -51,7 +51,7 @@ def write(path: str, traces: TraceFile) -> None:
 
 
 def packed(traces: TraceFile) -> dict[str, Any]:
-    """The JSON of a file.
+    """The JSON data of a file.
 
     >>> list(packed(TraceFile("head", "", "", ())))
     ['schema', 'name', 'source', 'hash', 'scenarios', 'tables', 'checksum']
@@ -69,7 +69,7 @@ def packed(traces: TraceFile) -> dict[str, Any]:
 
 
 class _Table(dict[Any, int]):
-    """Values by their place, in the order in which they were first told."""
+    """A table of values by their index, in the order in which they first occurred."""
 
     def at(self, value: Any) -> int:
         return self.setdefault(value, len(self))
@@ -118,7 +118,7 @@ def _packed_trace(how: How, trace: Trace, tables: _Tables) -> dict[str, Any]:
         "buffers": [tables.weights.at(w) for w in trace.buffers],
         "inference": _packed_pass(trace.inference, tables),
         "step": None if trace.step is None else _packed_pass(trace.step, tables),
-        # in training, where they are others
+        # stored only if the buffers in training differ
         **({} if buffers is None else {"step_buffers": [tables.weights.at(w) for w in buffers]}),
     }
 
@@ -148,7 +148,8 @@ def _packed_marks(run: Pass, paths: Sequence[int]) -> list[int]:
 
 
 def _packed_events(events: Sequence[int]) -> list[int]:
-    """A birth is of the next storage; other events tell how many were born since theirs."""
+    """An allocation always means the next storage; other events say how many storages were
+    allocated since theirs."""
     born, packed_events = 0, []
     for event in events:
         kind, storage = decoded(event)

@@ -18,7 +18,7 @@ __all__ = ["Filed", "TracedModel"]
 
 
 class Filed(Traces):
-    """Traces that a file holds."""
+    """The traces of one file."""
 
     def __init__(self, file: TraceFile, path: str) -> None:
         self.file, self.path = file, path
@@ -54,7 +54,7 @@ class Filed(Traces):
 
 
 class TracedModel:
-    """A module that is known by its traces; ``reason`` says why no formula describes it."""
+    """A module that is known only by its traces; ``reason`` says why no formula describes it."""
 
     losses = 1
 
@@ -68,7 +68,7 @@ class TracedModel:
 
     @property
     def reference(self) -> str:
-        """Where its numbers are from."""
+        """Where its numbers come from."""
         version = self.traces.to_dict().get("torch", "")
         return (
             f"a trace of every operator and storage by torch {version}: sizes at a few batches, "
@@ -76,7 +76,7 @@ class TracedModel:
         )
 
     def workload(self, scenario: Scenario, sizes: Sizes | None = None) -> Workload:
-        """The model under a scenario; its only axis is the batch, which ``sizes`` may have as a
+        """The model under a scenario; its only axis is the batch, for which ``sizes`` may have a
         symbol."""
         if sizes is None:
             return Traced(self.traces, self.kind, scenario, scenario.batch)

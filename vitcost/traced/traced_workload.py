@@ -1,5 +1,4 @@
-"""A trace as a workload: the questions of a report, a fit or a plan, answered from a traced
-pass."""
+"""A trace as a workload: answers the questions of a report, a fit or a plan from a traced pass."""
 
 from collections.abc import Mapping
 from functools import cached_property
@@ -29,10 +28,10 @@ __all__ = ["Traced", "Traces"]
 
 
 class Traces(Protocol):
-    """Where the traces of a model come from."""
+    """The source of a model's traces."""
 
     def at(self, how: How, batch: int) -> Trace:
-        """The trace of a scenario that has this batch; ``NotCovered`` where there is none."""
+        """The trace of a scenario at this batch. Raises ``NotCovered`` if there is none."""
 
     def lines(self, how: How) -> Trace:
         """The trace of a scenario whose sizes are polynomials, for every batch from 2 on."""
@@ -49,13 +48,13 @@ class Traces(Protocol):
         """
 
     def to_dict(self) -> dict[str, Any]:
-        """The config of a report."""
+        """The config that a report shows."""
 
 
 class Traced(Workload):
-    """A module under one scenario, by its trace: its only axis is the batch.
+    """A module under one scenario, known by its trace: its only axis is the batch.
 
-    ``searched``: whether many batches are asked for, so that the trace has polynomials in it.
+    ``searched``: whether many batches are asked for, so that the trace needs polynomials.
     """
 
     def __init__(
@@ -64,14 +63,13 @@ class Traced(Workload):
         self.traces, self.kind, self.searched = traces, kind, searched
         self.scenario, self.batch = scenario, batch
         self.sizes = Sizes(b=batch)
-        # why its trace has no hooks of fully_shard
+        # the reason why its trace has no hooks of fully_shard
         self._unsharded = ""
 
     @cached_property
     def trace(self) -> Trace:
-        """Made when it is asked for; with the hooks of ``fully_shard`` where it can be. Raises
-        ``NotCovered`` where the module cannot be traced.
-        """
+        """The trace, made when it is first asked for; with the hooks of ``fully_shard`` if
+        possible. Raises ``NotCovered`` where the module cannot be traced."""
         how = how_of(self.scenario)
         try:
             return self._trace(how)
@@ -90,19 +88,20 @@ class Traced(Workload):
         trace = self._lines(how._replace(attention="sdpa"))
         passes = (trace.inference, trace.step)
         if how.attention != "sdpa" and any(each is not None and each.kernels for each in passes):
-            # a card's own kernel, where the module calls one
+            # the trace for a card's own attention kernel, if the module calls one
             trace = self._lines(how)
         return trace
 
     def _lines(self, how: How) -> Trace:
         traces = self.traces
-        # a symbol stands for the batches that have polynomials
+        # a symbol stands for all batches that the polynomials cover
         one = isinstance(self.batch, int) and self.batch == 1
         return traces.at(how, 1) if one else traces.lines(how)
 
     @property
     def has_letters(self) -> bool:
-        """For batch 1: whether its trace equals the polynomials of larger batches."""
+        """Whether formulas are known. At batch 1 only if its trace equals the polynomials of larger
+        batches."""
         if self.batch != 1:
             return True
         try:
@@ -116,7 +115,7 @@ class Traced(Workload):
 
     @property
     def passed(self) -> Pass:
-        """The pass of the scenario's mode."""
+        """The pass of the scenario's mode, training or inference."""
         return self._pass(self.training)
 
     @property
@@ -139,7 +138,7 @@ class Traced(Workload):
 
     @property
     def least_batch(self) -> int:
-        """1, or 2 where a module does not run a single image, or its file has no such trace."""
+        """1; or 2 if the module does not run on a single image, or its file has no such trace."""
         one = Traced(self.traces, self.kind, self.scenario, 1, searched=True)
         try:
             return 2 if self.training and one.no_step else 1
@@ -190,7 +189,8 @@ class Traced(Workload):
 
     @property
     def _step(self) -> Pass:
-        """The step on one of the ranks that share it, under a scaler where the scenario has one."""
+        """The step on one of the ranks that share it; with a scaled loss if the scenario has a
+        GradScaler."""
         step, sharding = self._pass(training=True), self.sharding
         if sharding is not None:
             if self._unsharded:
@@ -228,7 +228,7 @@ class Traced(Workload):
 
     @property
     def buffers_bytes(self) -> int:
-        """Bytes of buffers, and of tensors that are plain attributes."""
+        """Bytes of buffers, and of tensors in plain attributes."""
         return sum(map(_bytes, self.trace.buffers))
 
     @property
@@ -262,7 +262,7 @@ class Traced(Workload):
 
 
 def alike(one: Pass | None, lines: Pass | None) -> bool:
-    """Whether the polynomials of a pass are the sizes of a single image."""
+    """Whether the polynomials of larger batches also give the sizes of a single image."""
     if one is None or lines is None:
         return one is lines
     if one.events != lines.events or one.saved_by != lines.saved_by:
@@ -271,9 +271,10 @@ def alike(one: Pass | None, lines: Pass | None) -> bool:
 
 
 def _place(held: Held) -> str:
-    """Where a storage is from: of modules in a list the list, ``blocks.3.mlp.fc1`` is ``blocks``'.
+    """The origin of a storage, by module and operator. Modules in a list are counted together:
+    ``blocks.3.mlp.fc1`` gives ``blocks.*``.
 
-    A gradient is the parameters', whichever operator made it.
+    Gradients of parameters are counted together, whichever operator made them.
     """
     parts = held.path.split(".")
     numbers = [i for i, name in enumerate(parts) if name.isdecimal()]
@@ -285,9 +286,9 @@ def _place(held: Held) -> str:
 
 
 _NOTHING = Tensor("nothing", (0,))
-# classes of linear layers
+# names of the classes of linear layers
 _LINEAR = ("Linear", "NonDynamicallyQuantizableLinear")
-# types of parameters that an optimizer steps
+# types of the parameters that an optimizer can step
 _OF_STATES = ("float32", "bfloat16", "float16")
 
 

@@ -1,4 +1,5 @@
-"""A module under one scenario as a trace: runs at the batches that are asked for, merged."""
+"""Traces a module under one scenario: runs it at the batches that are asked for, and merges the
+runs."""
 
 from collections.abc import Sequence
 
@@ -19,9 +20,10 @@ from vitcost.traced.trace import How, Pass, Trace
 
 __all__ = ["LINES", "PLAIN", "trace"]
 
-# a line needs two batches, and a third shows that it is one; batch 1 often runs other operators
+# the batches of a trace: two fix a line, and the third confirms it; batch 1 often runs other
+# operators
 LINES = (2, 3, 4)
-# no flags
+# a scenario without flags
 PLAIN = How()
 
 
@@ -36,11 +38,11 @@ def trace(
     notes: Sequence[str] = (),
 ) -> Trace:
     """A forward in eval and a training step of a module at these batches: sizes are polynomials
-    through them, or of a single batch constants. The module stays as it is.
+    through them; a single batch gives constants. The module is left as it was.
 
-    Raises ``NotCovered`` where a run cannot be traced, ``UnknownName`` for layers of ``how`` that
-    the module has not. A module that has no step, of one image or since nothing of it trains, has a
-    reason in its place.
+    Raises ``NotCovered`` if a run cannot be traced, ``UnknownName`` for layers in ``how`` that the
+    module does not have. If the module has no training step (it cannot train on one image, or
+    nothing of it trains), the trace has the reason in its place.
 
     >>> head = nn.Linear(768, 1000)
     >>> from vitcost.traced.inputs import inputs_of
@@ -90,7 +92,7 @@ def trace(
 
 
 def _wrapped(step: Pass) -> str:
-    """The modules that ``fully_shard`` is called on."""
+    """The paths of the modules that ``fully_shard`` wraps in a step."""
     paths = {step.paths[mark.path] for mark in step.marks} - {""}
     kinds = {module.type for module in step.modules if module.path in paths}
     layers = f"{len(paths)} modules of class {', '.join(kinds)}, and " if paths else ""
@@ -112,7 +114,7 @@ def _pass(
 
 
 def _obeyed(how: How, passed: Pass, name: str) -> None:
-    """An attention that was asked for must be one that the module leaves open."""
+    """Checks that a module really runs the attention kernel that was asked for."""
     if how.attention == "eager" and passed.kernels:
         raise NotCovered(
             f"{name} calls scaled_dot_product_attention itself, which attention eager cannot turn "

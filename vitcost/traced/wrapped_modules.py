@@ -1,10 +1,10 @@
 """The hooks of torch's ``fully_shard`` on the layers of a module and on the module itself, as marks
 in the trace of a step.
 
-Nothing is sharded here: weights stay whole, and gradients go where ``fully_shard`` lets them go. A
-mark says which hook ran, and ``traced.sharded_step`` puts in what it allocates on a number of
-ranks. Source: torch 2.13, torch/distributed/fsdp/_fully_shard: _fsdp_state.py,
-_fsdp_param_group.py.
+Nothing is sharded here: weights stay whole, and gradients are freed where ``fully_shard`` frees
+them. A mark says which hook ran; ``traced.sharded_step`` inserts the storages that the hook
+allocates on a number of ranks. Source: torch 2.13, torch/distributed/fsdp/_fully_shard:
+_fsdp_state.py, _fsdp_param_group.py.
 """
 
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ _IDLE, _FORWARD, _BEFORE_BACKWARD, _BEHIND_BACKWARD = range(4)
 
 
 def wrapped_modules(model: nn.Module) -> dict[str, nn.Module]:
-    """The modules that ``fully_shard`` is called on, by path: the layers of a model, and itself.
+    """The modules that ``fully_shard`` is called on, by path: the layers of a model, and the model.
 
     >>> layers = nn.Sequential(*(nn.TransformerEncoderLayer(8, 2) for _ in range(2)))
     >>> list(wrapped_modules(nn.Sequential(nn.Linear(8, 8), layers)))
@@ -38,7 +38,7 @@ def wrapped_modules(model: nn.Module) -> dict[str, nn.Module]:
 
 @contextmanager
 def marked(model: nn.Module, recorder: Recorder, dtype: torch.dtype | None) -> Iterator[None]:
-    """Sets the hooks inside; with a ``dtype`` they cast the inputs of the modules.
+    """Sets the hooks within a context; with a ``dtype`` they cast the inputs of the modules.
 
     Raises ``NotCovered`` for parameters that two wrapped modules share, and for a wrapped module
     that runs more than once in a step.
@@ -63,19 +63,20 @@ def marked(model: nn.Module, recorder: Recorder, dtype: torch.dtype | None) -> I
 
 
 class _Unit:
-    """A wrapped module with its own parameters, in the order in which ``fully_shard`` has them."""
+    """A wrapped module and its own parameters, in the order in which ``fully_shard`` lists them."""
 
     def __init__(self, path: str, module: nn.Module, others: set[nn.Module]) -> None:
         self.path, self.module = path, module
         self.parameters = list(_managed(module, others - {module}))
         self.storages = [p.untyped_storage()._cdata for p in self.parameters]
-        # of the module, and of its parameters
+        # the states of the module, and of its group of parameters
         self.state = self.group = _IDLE
         self.calls = 0
 
 
 def _managed(module: nn.Module, others: set[nn.Module]) -> Iterator[Tensor]:
-    """The parameters of a module behind those of its children, without those of ``others``."""
+    """The parameters of a module, after those of its children; parameters of the modules in
+    ``others`` are left out."""
     modules: dict[nn.Module, None] = {}
 
     def walk(module: nn.Module, seen: set[nn.Module]) -> None:
@@ -97,7 +98,7 @@ class _Hooks:
         others = set(wrapped.values())
         self.units = [_Unit(path, module, others) for path, module in wrapped.items()]
         self.root = self.units[-1]
-        # whether the end of the backward pass has a callback
+        # whether a callback for the end of the backward pass is queued
         self.queued = False
         owners: dict[int, str] = {}
         for unit in self.units:
@@ -114,12 +115,12 @@ class _Hooks:
         self.recorder.mark(kind, unit.path)
 
     def gather(self, unit: _Unit) -> None:
-        """From here on operators may read the weights of a unit."""
+        """Notes that the weights of a unit are gathered: operators may read them."""
         for storage in unit.storages:
             self.recorder.away.pop(storage, None)
 
     def part(self, unit: _Unit) -> None:
-        """From here on the weights of a unit are shards."""
+        """Notes that the weights of a unit are only shards from here on."""
         self.recorder.away.update(dict.fromkeys(unit.storages, unit.path or "the model"))
 
     def before_forward(self, unit: _Unit, module: nn.Module, args: Any, kwargs: Any) -> Any:
@@ -127,7 +128,7 @@ class _Hooks:
         if self.dtype is not None:
             arguments = tree_map_only(Tensor, self._cast, arguments)
         if unit.state == _BEFORE_BACKWARD:
-            # a checkpointed module runs again, whose weights are there for its backward
+            # a checkpointed module runs again while its weights are gathered for its backward
             return arguments
         unit.state = _FORWARD
         again = _in_backward()
@@ -147,7 +148,8 @@ class _Hooks:
         return tensor.to(self.dtype) if tensor.is_floating_point() else tensor
 
     def _ending(self, unit: _Unit, arguments: Any) -> Any:
-        """The inputs that need a gradient, through a node whose backward ends that of the unit."""
+        """The inputs of a unit, those that need a gradient passed through a node: when its backward
+        runs, the unit's backward ends."""
         leaves, shape = tree_flatten(arguments)
         places = [i for i, t in enumerate(leaves) if isinstance(t, Tensor) and t.requires_grad]
         if not places:
@@ -195,13 +197,13 @@ class _Hooks:
         self.mark("reshard", unit)
         if gradients:
             self.mark("copy_in", unit)
-            # a loop of foreach_reduce holds the last one until the function returns
+            # the loop variable of foreach_reduce holds the last gradient until the function returns
             del gradients[:-1]
             self.mark("reduce", unit)
 
     def end(self) -> None:
-        """When the backward pass is over: the modules whose inputs need no gradient, the model
-        first."""
+        """Runs at the end of the backward pass: ends the units whose inputs need no gradient, the
+        model first."""
         for unit in (self.root, *self.units[:-1]):
             if unit.parameters and unit.group != _BEHIND_BACKWARD:
                 self.after_backward(unit)
@@ -215,8 +217,8 @@ class _Hooks:
 
 
 class RegisterPostBackwardFunction(torch.autograd.Function):
-    """Passes tensors on; its backward runs when a unit has made the gradients of its inputs. It has
-    the name of torch's, which errors say."""
+    """Passes tensors on; its backward runs when the gradients of a unit's inputs are ready. It has
+    the name of torch's class, since error messages show it."""
 
     @staticmethod
     def forward(ctx: Any, hooks: _Hooks, unit: _Unit, *inputs: Tensor) -> tuple[Tensor, ...]:

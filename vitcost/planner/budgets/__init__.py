@@ -1,1 +1,1 @@
-"""The parts of a budget: declarations and the baseline."""
+"""The parts of a budget: its declaration and its baseline."""

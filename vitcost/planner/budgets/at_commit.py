@@ -20,7 +20,8 @@ __all__ = ["main"]
 
 
 def main(question: str) -> None:
-    """Answers a question, each model by the JSON of its report or by a reason."""
+    """Answers a question: for each model the JSON of its report, or the reason why there is
+    none."""
     asked = read_json(question, AT_COMMIT)
     declared = _declared(asked["config"])
     answers: list[dict[str, Any] | str] = []
@@ -39,7 +40,7 @@ def main(question: str) -> None:
 
 
 def _declared(config: str | None) -> Mapping[str, Declared]:
-    """The budgets of the commit by name; none where its file has none, or is not there."""
+    """The budgets of the commit by name; empty if its file has none or does not exist."""
     if config is None:
         return {}
     try:
@@ -49,7 +50,7 @@ def _declared(config: str | None) -> Mapping[str, Declared]:
 
 
 def _need_own(checkout: str) -> None:
-    """Refuses a report on code that was imported from the checkout in place of the worktree."""
+    """Refuses a report if Python imported code from the checkout and not from the worktree."""
     top = Path(checkout)
     for name, file in users_files():
         if not name.startswith("vitcost") and file.resolve().is_relative_to(top):

@@ -20,10 +20,10 @@ SCHEMA = "vitcost.baseline/1"
 
 
 class Recorded(NamedTuple):
-    """One budget's model as it was: quantities that had a figure, and layers by path.
+    """A budget's model as it was recorded: quantities that had a figure, and layers by path.
 
-    Of a formula's report these are the top-level layers, equal ones summed; of a traced one every
-    module, without those inside it.
+    For a model with formulas the layers are the top-level ones, with equal layers summed; for a
+    traced model they are all modules, each without the modules inside it.
     """
 
     quantities: Mapping[str, Amount]
@@ -34,7 +34,7 @@ Baseline = Mapping[str, Recorded]
 
 
 def recorded(report: Report, terms: Terms = NO_TERMS) -> Recorded:
-    """The numbers of a report and of its costs that a baseline keeps.
+    """The numbers of a report, and of its costs, that a baseline keeps.
 
     >>> from vitcost import report
     >>> entry = recorded(report("vit_base_patch16_224"))
@@ -48,7 +48,7 @@ def recorded(report: Report, terms: Terms = NO_TERMS) -> Recorded:
 
 
 def grown(report: Report, before: Recorded, quantity: str) -> list[Changed]:
-    """The layers that a quantity grew with, the largest growth first.
+    """The layers whose share of a quantity grew, the largest growth first.
 
     >>> from vitcost import report
     >>> before = recorded(report("vit_base_patch16_224"))
@@ -72,7 +72,7 @@ def _layers(report: Report) -> Numbers:
 
 
 def _own(layers: Iterable[Layer], times: int = 1) -> Numbers:
-    """The numbers of each module without the modules inside it, equal ones summed."""
+    """The numbers of each module without the modules inside it; equal modules are summed."""
     alone: dict[str, dict[str, int]] = {}
     for layer in layers:
         count = times * layer.repeat
@@ -89,13 +89,14 @@ def _own(layers: Iterable[Layer], times: int = 1) -> Numbers:
 
 
 def _label(layer: Layer) -> tuple[str, str]:
-    """The path of a layer and its name; a run of equal layers has its first and last index."""
+    """The path of a layer as a reader sees it; a run of equal layers has its first and last
+    index."""
     last = layer.paths[1].rpartition(".")[2]
     return layer.path, layer.path if layer.paths[1] == layer.path else f"{layer.path}–{last}"
 
 
 def beside(config: str) -> str:
-    """The path of the baseline of a file of budgets.
+    """The path of the baseline that belongs to a file of budgets.
 
     >>> beside("pyproject.toml")
     'vitcost-baseline.json'
@@ -104,9 +105,9 @@ def beside(config: str) -> str:
 
 
 def read(path: str) -> Baseline | None:
-    """The baseline of a file; None where there is none yet.
+    """The baseline in a file; None if the file does not exist yet.
 
-    Raises ``ConfigError`` for a file that is no baseline.
+    Raises ``ConfigError`` for a file that is not a baseline.
 
     >>> read("no-such-file.json") is None
     True
@@ -130,7 +131,7 @@ def _broken(path: str, reason: str) -> ConfigError:
 
 
 def write(path: str, baseline: Baseline) -> None:
-    """Writes a baseline; the same one gives the same bytes. Raises ``ConfigError`` where the file
+    """Writes a baseline; equal baselines give equal bytes. Raises ``ConfigError`` where the file
     cannot be written.
 
     >>> from tempfile import TemporaryDirectory
@@ -155,7 +156,8 @@ def _entry(data: Any) -> Recorded:
 
 
 def _number(quantity: str, value: Any) -> Amount:
-    """Seconds, and quantities that follow from seconds, are floats; all others are integers."""
+    """Reads a number: seconds, and quantities computed from seconds, are floats; all others are
+    integers."""
     inexact = quantity in QUANTITIES and QUANTITIES[quantity].unit in FLOATS
     return value if inexact and type(value) is float else _whole(value)
 

@@ -1,4 +1,4 @@
-"""Budgets as a file declares them: ``[[tool.vitcost.budget]]``, each key with its line."""
+"""Budgets as a file declares them: ``[[tool.vitcost.budget]]``, each key with its line number."""
 
 import re
 from collections.abc import Mapping
@@ -28,21 +28,22 @@ __all__ = [
     "read_budgets",
 ]
 
-# how a limit is spelled that only the baseline sets
+# the spelling of a limit that comes only from the baseline
 BASELINE = "baseline"
 LEVELS = ("error", "warn")
-# a budget's own keys; all others are quantities, flags of the scenario or fields of the config
+# keys of a budget itself; every other key is a quantity, a flag of the scenario or a field of the
+# config
 KEYS = ("name", "model", "tolerance", "level")
 
-# keys of tool.vitcost; cards are read where a time is asked for
+# keys of tool.vitcost; cards are read only if a time is asked for
 _TABLES = ("budget", "gpu")
 
-# arguments of a trace of the user's module
+# keywords for a trace of the user's module
 _TRACED = ("input", "loss")
-# keywords of a time
+# keywords for a time
 _CARDS = ("gpu", "gpu_file", "calibration", "anchor")
 _FILES = ("gpu_file", "calibration")
-# keywords of a cost
+# keywords for a cost
 TERMS = ("price", "samples", "epochs")
 
 _HEADER = re.compile(
@@ -52,7 +53,7 @@ _KEY = re.compile(r"""\s*(["']?)([\w-]+)\1\s*=""")
 
 
 class Place(NamedTuple):
-    """Where a key stands; without a line, its path in the file."""
+    """The line of a key in the file; if the line is not known, the key's path."""
 
     file: str
     line: int | None
@@ -63,8 +64,8 @@ class Place(NamedTuple):
 
 
 class Limit(NamedTuple):
-    """The most that a quantity may be, the least where more is better; None where only the baseline
-    says so."""
+    """The most that a quantity may be (the least, if more is better); None if only the baseline
+    sets a limit."""
 
     quantity: str
     most: Amount | None
@@ -77,16 +78,16 @@ class Declared(NamedTuple):
     name: str
     model: str
     keywords: Mapping[str, Any]
-    terms: Mapping[str, Any]  # terms of costs: price, samples, epochs
+    terms: Mapping[str, Any]  # the terms of costs: price, samples, epochs
     limits: tuple[Limit, ...]
     tolerance: Fraction
     level: str
-    places: Mapping[str, Place]  # by key; "": the table itself
+    places: Mapping[str, Place]  # the place of each key; "" is the place of the table
 
 
 def keywords() -> tuple[str, ...]:
-    """The keywords that ``report`` takes beside the model: flags of the scenario, fields of the
-    config, the inputs and the loss of a module that is traced.
+    """The keywords of ``report`` beside the model: flags of the scenario, fields of the config, and
+    the inputs and the loss of a module that is traced.
 
     >>> [word in keywords() for word in ("batch", "num_classes", "loss", "limit")]
     [True, True, True, False]
@@ -96,7 +97,8 @@ def keywords() -> tuple[str, ...]:
 
 
 def read_budgets(config: str) -> tuple[Declared, ...]:
-    r"""The budgets of a file; ``ConfigError`` with the file, and the line or the key's path.
+    r"""The budgets in a file. Raises ``ConfigError`` with the file, and the line or the path of the
+    key.
 
     >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory
@@ -115,7 +117,7 @@ def read_budgets(config: str) -> tuple[Declared, ...]:
     tables = _tables(config, data)
     lines = _lines(text)
     if len(lines) != len(tables):
-        # spelled in some other way: a key is told by its path
+        # budgets that are not spelled as tables have no lines: messages then name the path of a key
         lines = [{} for _ in tables]
     budgets = [_declared(config, *each) for each in enumerate(zip(tables, lines, strict=True))]
     if "gpu" in data["tool"]["vitcost"]:
@@ -128,7 +130,7 @@ def read_budgets(config: str) -> tuple[Declared, ...]:
 
 
 def _tables(config: str, data: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The tables at ``tool.vitcost.budget``."""
+    """The list of tables at ``tool.vitcost.budget``."""
     tool = data.get("tool", {})
     section = tool.get("vitcost", {}) if isinstance(tool, dict) else {}
     tables = section.get("budget") if isinstance(section, dict) else None
@@ -148,7 +150,8 @@ def _tables(config: str, data: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _lines(text: str) -> list[dict[str, int]]:
-    """The line of each budget's keys, ``""`` for its header; tomllib does not tell them."""
+    """The line of each budget's keys, and of its header under ``""``; tomllib does not give line
+    numbers."""
     tables: list[dict[str, int]] = []
     inside = False
     for number, line in enumerate(text.splitlines(), 1):
@@ -200,7 +203,7 @@ def _declared(
 
 
 def _with_cards(config: str, budget: Declared) -> Declared:
-    """A budget of a time finds cards of one's own in its own file."""
+    """A budget that asks for a time also knows the cards that its own file defines."""
     if "gpu" not in budget.keywords or "gpu_file" in budget.keywords:
         return budget
     return budget._replace(keywords={**budget.keywords, "gpu_file": config})
@@ -216,7 +219,7 @@ def _limit(quantity: str, value: Any, place: Place) -> Limit:
 
 
 def _tolerance(value: Any, place: Place) -> Fraction:
-    """A share of the baseline: 0.01, or text with a percent sign."""
+    """The tolerance as a share of the baseline: 0.01, or text with a percent sign."""
     text, percent, rest = str(value).partition("%")
     try:
         share = exact(text.strip()) / (100 if percent else 1)
@@ -228,7 +231,7 @@ def _tolerance(value: Any, place: Place) -> Fraction:
 
 
 def _beside(config: str, model: str) -> str:
-    """A model's file is looked for beside the file that names it."""
+    """A relative path of a model is resolved against the folder of the file that names it."""
     beside = str(Path(config).parent / model)
     return beside if is_path(beside) and ":" not in model else model
 

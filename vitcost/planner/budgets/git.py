@@ -1,7 +1,8 @@
-"""A commit of the user's repository as a folder of its own, and models read there.
+"""Checks out a commit of the user's repository into a folder of its own, and reports on models
+there.
 
-The code of the commit is imported by a process of its own, whose working directory is a worktree:
-this process keeps the modules that it has, and the checkout is not touched.
+Another process, whose working directory is that worktree, imports the code of the commit: this
+process keeps its modules, and the user's checkout is not touched.
 """
 
 import json
@@ -21,7 +22,7 @@ __all__ = ["Ask", "Commit", "commit_of", "reports_at", "users_files"]
 
 
 class Commit(NamedTuple):
-    """A commit, the name that it was asked for by, and the top folder of the checkout."""
+    """A commit, the name by which the user asked for it, and the top folder of the checkout."""
 
     ref: str
     hash: str
@@ -37,9 +38,9 @@ class Ask(NamedTuple):
 
 
 def commit_of(ref: str) -> Commit:
-    """The commit that a ref names; ``A...`` is where this branch left A.
+    """The commit that a ref names; ``A...`` is the commit at which this branch left A.
 
-    Raises ``ConfigError`` outside of a repository, and for a ref that is none.
+    Raises ``ConfigError`` outside of a repository, and for a name that is not a ref.
     """
     top = _git("rev-parse", "--show-toplevel")
     name = ref.removesuffix("...")
@@ -60,8 +61,8 @@ def reports_at(
 ) -> "list[dict[str, Any] | str]":
     """The JSON of a report on each model as the commit has it, or the reason why there is none.
 
-    A budget of the same name in the commit's own ``config`` gives the question there. Raises
-    ``ConfigError`` for a commit that cannot be read, and for a flag that is not text.
+    If the commit's own ``config`` has a budget of the same name, that budget is what is asked
+    there. Raises ``ConfigError`` for a commit that cannot be read, and for a flag that is not text.
     """
     with _worktree(commit) as tree, TemporaryDirectory(prefix="vitcost-") as folder:
         question, answer = Path(folder) / "question.json", Path(folder) / "answer.json"
@@ -98,10 +99,10 @@ def reports_at(
 
 @contextmanager
 def _worktree(commit: Commit) -> Iterator[str]:
-    """The files of a commit in a folder of their own, which is gone at the end."""
+    """Checks out the files of a commit into a temporary folder, which is deleted at the end."""
     with TemporaryDirectory(prefix="vitcost-", ignore_cleanup_errors=True) as folder:
         tree = str(Path(folder).resolve() / "tree")
-        # a hook of the user's is for their own checkouts
+        # the user's hooks are meant only for the user's own checkouts
         quiet = "-c", f"core.hooksPath={os.devnull}"
         _git(*quiet, "worktree", "add", "--detach", "--quiet", tree, commit.hash)
         try:
@@ -110,9 +111,10 @@ def _worktree(commit: Commit) -> Iterator[str]:
             _git("worktree", "remove", "--force", tree)
 
 
-# in a hook git's variables point to the index of the commit being made, which must not be written
+# inside a hook these variables point git to the index of the commit being made, which must not be
+# changed
 _OF_HOOKS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX")
-# git asks for no password, and leaves large files as pointers
+# git must not ask for a password, and leaves large files as pointers
 _QUIET = {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_LFS_SKIP_SMUDGE": "1"}
 
 
@@ -131,20 +133,21 @@ def _git(*args: str) -> str:
 
 
 def _moved(path: str, top: str, tree: str) -> str:
-    """A path inside the checkout as the same one inside the tree; all else is as it is."""
+    """A path inside the checkout, moved to the same place in the worktree; other paths are
+    unchanged."""
     return tree + path.removeprefix(top) if path.startswith(f"{top}{os.sep}") else path
 
 
 def _path(top: str, tree: str) -> str:
-    """Where the process looks for modules: folders of the checkout in which this one found some,
-    as the tree has them, and this package's own."""
+    """The module path of the process: the folders of the checkout from which this process imported,
+    moved to the worktree, and the folder of this package."""
     folders = [*os.environ.get("PYTHONPATH", "").split(os.pathsep), *sys.path, *_roots()]
     inside = [
         _moved(str(Path(each).resolve()), top, tree)
         for each in folders
         if each and Path(each).resolve().is_relative_to(top)
     ]
-    # a checkout that is installed in place is found by hooks, whose folders no path has
+    # a checkout installed in editable mode is imported by hooks, so its folders are not on the path
     moved = [each for each in inside if each.startswith(tree) and Path(each).is_dir()]
     outside = [
         each
@@ -156,7 +159,7 @@ def _path(top: str, tree: str) -> str:
 
 
 def _roots() -> Iterator[str]:
-    """The folders that top-level modules of this process were found in."""
+    """The folders from which this process imported its top-level modules."""
     for name, path in users_files():
         if "." not in name:
             yield str(path.parents[1] if path.stem == "__init__" else path.parent)

@@ -1,4 +1,4 @@
-"""A model as one side of a difference: its quantities, its layers, its fields and its flags."""
+"""One side of a difference: a model's quantities, layers, fields and flags."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -12,22 +12,22 @@ from vitcost.planner.compared import layer_numbers
 
 __all__ = ["Side", "of_baseline", "of_json", "of_recorded"]
 
-# keys that name the code and not the model, and keys that the numbers state
+# keys of a report that identify the code or repeat numbers, so they are not compared
 _NO_FACTS = ("hash", "attention_kernel", "torch")
 
 
 class Side(NamedTuple):
-    """The costs of a model, before or now; ``facts`` are the fields of its config and its flags."""
+    """The costs of a model before or now; ``facts`` are the fields of its config and its flags."""
 
     quantities: Mapping[str, Amount | None]
     layers: Numbers
     facts: Mapping[str, str]
-    peak_is: str | None = None  # of train_memory: exact, or bounded
+    peak_is: str | None = None  # whether train_memory is exact or bounded
     towers: int = 1
 
 
 def of_json(data: Mapping[str, Any], terms: Terms = NO_TERMS) -> Side:
-    """The side of a report's JSON; ``terms`` are those of its costs.
+    """The side that a report's JSON describes; ``terms`` are the terms of its costs.
 
     >>> from vitcost import report
     >>> side = of_json(report("vit_base_patch16_224", batch=8).to_dict())
@@ -47,7 +47,7 @@ def of_json(data: Mapping[str, Any], terms: Terms = NO_TERMS) -> Side:
 
 
 def of_baseline(entry: Recorded) -> Side:
-    """The side of an entry of a baseline, which keeps no fields.
+    """The side that an entry of a baseline describes; it has no fields.
 
     >>> of_baseline(Recorded({"params": 86_567_656}, {})).facts
     {}
@@ -56,7 +56,7 @@ def of_baseline(entry: Recorded) -> Side:
 
 
 def of_recorded(report: Report, terms: Terms = NO_TERMS) -> Side:
-    """The side of a report as a baseline would have it, whose layers these are held against.
+    """The side of a report in the form of a baseline, so that its layers can be compared with one.
 
     >>> from vitcost import report
     >>> of_recorded(report("vit_base_patch16_224")).layers["head"]["params"]
@@ -67,7 +67,7 @@ def of_recorded(report: Report, terms: Terms = NO_TERMS) -> Side:
 
 
 def _spelled(value: Any) -> str:
-    """A field as a person reads it."""
+    """The value of a field as a person reads it."""
     if isinstance(value, list | tuple):
         separator = "×" if value and all(isinstance(each, int) for each in value) else ", "
         return separator.join(map(_spelled, value)) or "none"
